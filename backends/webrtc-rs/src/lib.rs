@@ -1,0 +1,1 @@
+//! WebRTC transport of the Blink call engine on webrtc-rs

@@ -1,0 +1,121 @@
+//! Compressing sound and restoring it. The calls are synchronous; a steady stream allocates nothing.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::{AudioFormat, Result, RtpCodec};
+
+/// An audio codec: makes encoders and decoders and says how SDP names it.
+pub trait Codec: Send + Sync {
+    /// What this codec can do. The same value its registry entry has.
+    fn capabilities(&self) -> CodecCapabilities;
+
+    /// How SDP names it.
+    fn rtp(&self) -> RtpCodec;
+
+    /// A fresh encoder.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a format, frame length or bitrate it does not have.
+    fn encoder(&self, config: EncoderConfig) -> Result<Box<dyn Encoder>>;
+
+    /// A fresh decoder.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a format it does not have.
+    fn decoder(&self, config: DecoderConfig) -> Result<Box<dyn Decoder>>;
+}
+
+/// What a codec can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct CodecCapabilities {
+    /// A packet carries enough of the one before to restore it ([`DecoderInput::Recover`]).
+    pub forward_error_correction: bool,
+    /// [`DecoderInput::Lost`] continues the sound instead of giving silence.
+    pub concealment: bool,
+    /// Sends less in silence.
+    pub discontinuous: bool,
+    /// [`EncoderHint::bitrate`] is honoured.
+    pub variable_bitrate: bool,
+    /// Most channels.
+    pub max_channels: u16,
+}
+
+/// What an encoder is made for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EncoderConfig {
+    /// The samples it is given.
+    pub format: AudioFormat,
+    /// Sound per packet: 10, 20, 40 or 60 ms.
+    pub frame: Duration,
+    /// Bits per second; `None` for the codec's own choice.
+    pub bitrate: Option<u32>,
+}
+
+/// What a decoder is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecoderConfig {
+    /// The samples it gives.
+    pub format: AudioFormat,
+}
+
+/// What the network told about itself, for the encoder to act on.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct EncoderHint {
+    /// The share of packets that are lost, 0.0 to 1.0.
+    pub loss: f32,
+    /// Bits per second to aim at; `None` keeps the rate.
+    pub bitrate: Option<u32>,
+}
+
+/// Compresses one stream of sound.
+pub trait Encoder: Send {
+    /// Samples per frame, all channels counted.
+    fn frame_samples(&self) -> usize;
+
+    /// Encodes exactly one frame of interleaved samples. `out` is cleared first; it stays empty where nothing needs to be sent (discontinuous
+    /// transmission).
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for another number of samples.
+    fn encode(&mut self, samples: &[f32], out: &mut Vec<u8>) -> Result<()>;
+
+    /// Adapts to the network; takes effect from the next frame on.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for values out of range; the encoder is as it was.
+    fn hint(&mut self, hint: EncoderHint) -> Result<()>;
+
+    /// Sound that comes out later than it went in, through encoder and decoder together.
+    fn lookahead(&self) -> Duration;
+}
+
+/// What a decoder is given for one frame of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecoderInput<'a> {
+    /// The frame's own packet.
+    Packet(&'a [u8]),
+    /// The frame's packet is lost; this is the one after it, which may carry a copy. It will be given again as `Packet`.
+    Recover(&'a [u8]),
+    /// The frame's packet is lost, and the next is not there: continue the sound.
+    Lost,
+}
+
+/// Restores one stream of sound.
+pub trait Decoder: Send {
+    /// Decodes one frame of interleaved samples and returns how many were written, all channels counted.
+    ///
+    /// * `Packet` writes what the packet holds; `out` must have room for it (120 ms suffice for every codec here).
+    /// * `Recover` and `Lost` fill `out` exactly: its length says how much is missing.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no packet of this codec or for too small an `out`. The decoder can go on with the next one.
+    fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize>;
+
+    /// How long the sound in a packet lasts, without decoding it.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no packet of this codec.
+    fn duration(&self, packet: &[u8]) -> Result<Duration>;
+}

@@ -1,0 +1,281 @@
+//! Configuration: defaults, then a file, then the environment, then flags; every value knows where it came from.
+
+mod layers;
+mod settings;
+
+pub use settings::{BusyPolicy, CallSettings, CallTimers, IceConfig, IceServer, Invitations, Settings};
+
+use std::path::Path;
+
+use figment::Figment;
+use figment::value::{Dict, Value};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Context, Entry, Error, ErrorKind, Kind, Registry, Result};
+use layers::Layer;
+
+/// A checked configuration: types are right, no key is unknown, and every chosen backend exists.
+#[derive(Clone)]
+pub struct Configuration {
+    figment: Figment,
+    registry: Registry,
+    settings: Settings,
+}
+
+/// A value in force and where it comes from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EffectiveValue {
+    /// The key, levels separated by dots.
+    pub key: String,
+    /// The value; null for none.
+    pub value: serde_json::Value,
+    /// `default`, a file's path, an environment variable or a flag.
+    pub source: String,
+}
+
+/// Collects the layers of a [`Configuration`].
+pub struct ConfigurationBuilder {
+    figment: Figment,
+    registry: Registry,
+    known: serde_json::Value,
+    error: Option<Error>,
+}
+
+impl Configuration {
+    /// Begins with the defaults of the engine and of every backend in the registry.
+    pub fn builder(registry: &Registry) -> ConfigurationBuilder {
+        ConfigurationBuilder::new(registry)
+    }
+
+    /// The keys that belong to no backend.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The registry its names were checked against.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The chosen backend of a kind of which there is one: transport, signaling, media host, codec.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) where none is chosen and there is not exactly one.
+    pub fn chosen<K: Kind + ?Sized>(&self) -> Result<&'static Entry<K>> {
+        let Some(name) = self.named::<K>() else { return self.only::<K>() };
+        self.registry.entry(&name).map_err(|error| error.with("set in", self.source_of(K::KIND)))
+    }
+
+    fn named<K: Kind + ?Sized>(&self) -> Option<String> {
+        match self.figment.find_value(K::KIND) {
+            Ok(Value::String(_, name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    fn only<K: Kind + ?Sized>(&self) -> Result<&'static Entry<K>> {
+        let mut entries = self.registry.entries::<K>();
+        match (entries.next(), entries.next()) {
+            (Some(entry), None) => Ok(entry),
+            (None, _) => Err(Error::new(ErrorKind::Invalid, format!("this program has no {}", K::KIND))),
+            _ => {
+                let names: Vec<_> = self.registry.entries::<K>().map(|entry| entry.name).collect();
+                Err(Error::new(ErrorKind::Invalid, format!("`{}` is not set; there is: {}", K::KIND, names.join(", "))))
+            }
+        }
+    }
+
+    /// Makes the chosen backend of a kind.
+    ///
+    /// # Errors
+    /// As [`chosen`](Configuration::chosen) and [`Entry::create`].
+    pub async fn create<K: Kind + ?Sized>(&self, context: &Context) -> Result<std::sync::Arc<K>> {
+        self.chosen::<K>()?.create(self, context).await
+    }
+
+    /// A backend's own section.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for a value of the wrong type, naming the key and where it was set.
+    pub fn section<C: DeserializeOwned>(&self, section: &str, name: &str) -> Result<C> {
+        self.figment.extract_inner(&format!("{section}.{name}")).map_err(|error| explain(&error))
+    }
+
+    /// Every key with its value and where that comes from, sorted by key.
+    pub fn effective(&self) -> Vec<EffectiveValue> {
+        let mut values = Vec::new();
+        if let Ok(Value::Dict(_, root)) = self.figment.find_value("") {
+            collect(&root, "", &mut |key, value| {
+                let value = serde_json::to_value(value).unwrap_or_default();
+                values.push(EffectiveValue { key: key.to_owned(), value, source: self.source_of(key) });
+            });
+        }
+        values
+    }
+
+    fn source_of(&self, key: &str) -> String {
+        source_of(&self.figment, key)
+    }
+
+    /// Checks all that can be checked without opening anything.
+    fn check(&self) -> Result<()> {
+        self.check_chosen::<dyn crate::Transport>()?;
+        self.check_chosen::<dyn crate::Signaling>()?;
+        self.check_chosen::<dyn crate::MediaHost>()?;
+        self.check_chosen::<dyn crate::Codec>()?;
+        for name in &self.settings.processors {
+            self.registry.entry::<dyn crate::AudioProcessorFactory>(name)?.check(self)?;
+        }
+        for name in &self.settings.recorders {
+            self.registry.entry::<dyn crate::Recorder>(name)?.check(self)?;
+        }
+        self.settings.check()
+    }
+
+    /// A kind that nobody registered cannot be chosen and need not be: an engine may be given the object itself.
+    fn check_chosen<K: Kind + ?Sized>(&self) -> Result<()> {
+        if self.named::<K>().is_none() && self.registry.entries::<K>().count() != 1 {
+            return Ok(());
+        }
+        self.chosen::<K>()?.check(self)
+    }
+}
+
+impl ConfigurationBuilder {
+    fn new(registry: &Registry) -> Self {
+        let mut known = registry.default_sections();
+        if let Ok(serde_json::Value::Object(settings)) = serde_json::to_value(Settings::default()) {
+            known.extend(settings);
+        }
+        let known = serde_json::Value::Object(known);
+        let figment = Figment::new().merge(Layer::defaults(&known));
+        Self { figment, registry: registry.clone(), known, error: None }
+    }
+
+    /// Adds a TOML file.
+    ///
+    /// A file that cannot be read or parsed makes [`build`](ConfigurationBuilder::build) fail.
+    pub fn file(self, path: &Path) -> Self {
+        let layer = Layer::file(path);
+        self.layer(layer)
+    }
+
+    /// Adds the environment: `BLINK_` and the key, where `__` separates levels and `_` also stands for `-`.
+    pub fn environment(self) -> Self {
+        let variables: Vec<_> = std::env::vars_os().collect();
+        self.environment_of(
+            variables.into_iter().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))),
+        )
+    }
+
+    /// As [`environment`](ConfigurationBuilder::environment), from variables given.
+    pub fn environment_of(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut variables: Vec<_> = variables.into_iter().collect();
+        variables.sort();
+        for (name, value) in variables {
+            if let Some(key) = name.strip_prefix("BLINK_") {
+                let layer = Layer::value(format!("environment variable {name}"), &self.resolve(key), &value);
+                self = self.layer(Ok(layer));
+            }
+        }
+        self
+    }
+
+    /// Sets one key, in the words of the flag it came from.
+    pub fn set(self, source: &str, key: &str, value: impl Into<Value>) -> Self {
+        self.layer(Ok(Layer::nested(source.to_owned(), key, value.into())))
+    }
+
+    /// Sets one key of a `KEY=VALUE` argument; the value is read like one in the environment.
+    pub fn set_argument(self, source: &str, argument: &str) -> Self {
+        match argument.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => {
+                self.set(&format!("{source} {argument}"), key.trim(), parse_value(value.trim()))
+            }
+            _ => self.layer(Err(Error::new(ErrorKind::Invalid, "expected KEY=VALUE").with("argument", argument))),
+        }
+    }
+
+    /// Chooses defaults for this program, such as a transport, below file, environment and flags that are added later.
+    pub fn default_value(self, key: &str, value: impl Into<Value>) -> Self {
+        self.layer(Ok(Layer::nested("default".to_owned(), key, value.into())))
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) or [`NotFound`](ErrorKind::NotFound): one line naming what is wrong and where it was set. The first one, in the order of the layers.
+    pub fn build(self) -> Result<Configuration> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let settings: Settings = self.figment.extract().map_err(|error| explain(&error))?;
+        let configuration = Configuration { figment: self.figment, registry: self.registry, settings };
+        configuration.check()?;
+        Ok(configuration)
+    }
+
+    fn layer(mut self, layer: Result<Layer>) -> Self {
+        if self.error.is_some() {
+            return self;
+        }
+        match layer.and_then(|layer| layer.check(&self.known).map(|()| layer)) {
+            Ok(layer) => self.figment = self.figment.merge(layer),
+            Err(error) => self.error = Some(error),
+        }
+        self
+    }
+
+    /// The key that an environment variable means: levels split at `__`, each matched to a known key with `-` read as `_`.
+    fn resolve(&self, variable: &str) -> String {
+        let mut at = Some(&self.known);
+        let mut key = Vec::new();
+        for level in variable.to_lowercase().split("__") {
+            let object = at.and_then(serde_json::Value::as_object);
+            let found = object.and_then(|object| object.iter().find(|(name, _)| name.replace('-', "_") == level));
+            key.push(found.map_or_else(|| level.to_owned(), |(name, _)| name.clone()));
+            at = found.map(|(_, value)| value);
+        }
+        key.join(".")
+    }
+}
+
+/// Reads a value as the environment and `KEY=VALUE` arguments give it: a boolean, number, `[list]` or `{table}` where it looks like one, else
+/// text.
+pub fn parse_value(text: &str) -> Value {
+    match text.parse() {
+        Ok(value) => value,
+        Err(never) => match never {},
+    }
+}
+
+/// One line that names the key, what is wrong with it and where it was set.
+fn explain(error: &figment::Error) -> Error {
+    let mut explained = Error::new(ErrorKind::Invalid, error.kind.to_string());
+    if !error.path.is_empty() {
+        explained = explained.with("key", error.path.join("."));
+    }
+    match &error.metadata {
+        Some(metadata) => explained.with("set in", layers::describe(metadata)),
+        None => explained,
+    }
+}
+
+fn source_of(figment: &Figment, key: &str) -> String {
+    figment.find_metadata(key).map_or_else(|| "default".to_owned(), layers::describe)
+}
+
+/// Visits every value that is no table, in the order of the keys.
+fn collect(dict: &Dict, prefix: &str, visit: &mut dyn FnMut(&str, &Value)) {
+    for (name, value) in dict {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        match value {
+            Value::Dict(_, inner) => collect(inner, &key, visit),
+            value => visit(&key, value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! One layer of configuration: where it came from and what it sets.
+
+use std::path::Path;
+
+use figment::providers::{Format, Serialized, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Metadata, Profile, Provider};
+
+use crate::{Error, ErrorKind, Result};
+
+/// Values with the name of their source.
+pub(super) struct Layer {
+    metadata: Metadata,
+    values: Dict,
+}
+
+impl Layer {
+    /// The defaults of everything.
+    pub(super) fn defaults(known: &serde_json::Value) -> Self {
+        let values = Serialized::defaults(known).data().ok().and_then(|mut data| data.remove(&Profile::Default));
+        Self { metadata: Metadata::named("default"), values: values.unwrap_or_default() }
+    }
+
+    /// A TOML file.
+    pub(super) fn file(path: &Path) -> Result<Self> {
+        let invalid = |why: &'static str| Error::new(ErrorKind::Invalid, why).with("file", path.display());
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| invalid("the configuration file cannot be read").source(source))?;
+        let data = Toml::string(&text)
+            .data()
+            .map_err(|source| invalid("the configuration file is not TOML").source(one_line(&source.to_string())))?;
+        let values = data.into_values().next().unwrap_or_default();
+        Ok(Self { metadata: Metadata::named(path.display().to_string()), values })
+    }
+
+    /// One key from text.
+    pub(super) fn value(source: String, key: &str, text: &str) -> Self {
+        Self::nested(source, key, super::parse_value(text))
+    }
+
+    /// One key.
+    pub(super) fn nested(source: String, key: &str, value: Value) -> Self {
+        let values = match figment::util::nest(key, value) {
+            Value::Dict(_, values) => values,
+            _ => Dict::new(),
+        };
+        Self { metadata: Metadata::named(source), values }
+    }
+
+    /// Refuses keys that nobody knows.
+    pub(super) fn check(&self, known: &serde_json::Value) -> Result<()> {
+        self.check_level(&self.values, known, "")
+    }
+
+    fn check_level(&self, values: &Dict, known: &serde_json::Value, prefix: &str) -> Result<()> {
+        // A table where none is known is a matter of types, which the reader of that key judges.
+        let Some(known) = known.as_object() else { return Ok(()) };
+        for (name, value) in values {
+            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            let Some(inner) = known.get(name) else {
+                let names: Vec<_> = known.keys().map(String::as_str).collect();
+                return Err(Error::new(ErrorKind::Invalid, format!("unknown key; known here: {}", names.join(", ")))
+                    .with("key", key)
+                    .with("set in", &self.metadata.name));
+            };
+            if let Value::Dict(_, values) = value {
+                self.check_level(values, inner, &key)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        self.metadata.clone()
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+/// A source's name for people.
+pub(super) fn describe(metadata: &Metadata) -> String {
+    metadata.name.to_string()
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,80 @@
+//! What a user may write, and what they are told where it is wrong.
+
+use super::*;
+use crate::{ErrorKind, Registry};
+
+fn build(toml: &str) -> Result<Configuration> {
+    let directory = std::env::temp_dir().join(format!("blink-config-{}-{:p}", std::process::id(), toml));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("blink.toml");
+    std::fs::write(&path, toml).unwrap();
+    let result = Configuration::builder(&Registry::empty()).file(&path).build();
+    std::fs::remove_dir_all(&directory).unwrap();
+    result
+}
+
+#[test]
+fn later_layers_win_and_every_value_names_its_source() {
+    let configuration = Configuration::builder(&Registry::empty())
+        .environment_of([
+            ("BLINK_CALL__RING_TIME".to_owned(), "20s".to_owned()),
+            ("BLINK_MICROPHONE".to_owned(), "none".to_owned()),
+            ("HOME".to_owned(), "/".to_owned()),
+        ])
+        .set_argument("--set", "call.ring_time=10s")
+        .build()
+        .unwrap();
+    assert_eq!(configuration.settings().call.ring_time.as_secs(), 10);
+    let effective = configuration.effective();
+    let source = |key: &str| effective.iter().find(|value| value.key == key).unwrap().source.clone();
+    assert_eq!(source("call.ring_time"), "--set call.ring_time=10s");
+    assert_eq!(source("microphone"), "environment variable BLINK_MICROPHONE");
+    assert_eq!(source("speaker"), "default");
+}
+
+#[test]
+fn unknown_keys_are_refused_with_file_and_key() {
+    for (toml, key) in
+        [("microfone = 'x'", "microfone"), ("[call]\nring = 3", "call.ring"), ("[ice]\nserver = []", "ice.server")]
+    {
+        let error = build(toml).err().expect(toml).to_string();
+        assert!(error.contains(&format!("key={key}")) && error.contains("blink.toml"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn wrong_types_and_nonsense_are_refused_with_file_and_key() {
+    for (toml, words) in [
+        ("microphone = 3", "key=microphone"),
+        ("[call]\nring_time = 'soon'", "ring_time"),
+        ("[call]\nring_time = '0s'", "call.ring_time"),
+        ("[call.timers]\nsuspect = '1ms'", "call.timers.suspect"),
+        ("[ice]\nservers = [{ url = 'http://x' }]", "http://x"),
+        ("[[ice.servers]]\nuri = 'stun:x'", "uri"),
+        ("microphone = ", "not TOML"),
+        ("call = 3", "call"),
+    ] {
+        let error = build(toml).err().expect(toml);
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains(words) && !error.to_string().contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error =
+        Configuration::builder(&Registry::empty()).file(Path::new("/nowhere/blink.toml")).build().err().unwrap();
+    assert!(error.to_string().contains("/nowhere/blink.toml"), "{error}");
+}
+
+#[test]
+fn an_unknown_backend_is_refused_with_what_there_is() {
+    let error = Configuration::builder(&Registry::empty())
+        .set_argument("--a", "transport=x")
+        .build()
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("no transport `x`") && error.contains("--a transport=x"), "{error}");
+}

@@ -1,0 +1,69 @@
+//! The contract between the Blink call engine and everything that can be swapped in it.
+//!
+//! An implementer of a backend needs this crate and nothing else:
+//!
+//! | to bring | implement | and register a |
+//! |---|---|---|
+//! | a path for media between two devices | [`Transport`], [`Session`] | [`Plugin<dyn Transport>`](Plugin) |
+//! | a way to pass small messages before there is a path | [`Signaling`] | `Plugin<dyn Signaling>` |
+//! | microphones, speakers, files | [`MediaHost`], [`MediaSource`], [`MediaSink`] | `Plugin<dyn MediaHost>` |
+//! | a way to compress speech | [`Codec`], [`Encoder`], [`Decoder`] | `Plugin<dyn Codec>` |
+//! | echo cancelling, noise suppression, gain | [`AudioProcessor`] | `Plugin<dyn AudioProcessorFactory>` |
+//! | a file format for recordings | [`Recorder`], [`Recording`] | `Plugin<dyn Recorder>` |
+//!
+//! A backend's crate submits one [`Entry`] per implementation; a program that names the crate (`use blink_transport_x as _;`)
+//! finds it in [`Registry::discovered`], and a user chooses it by name in a [`Configuration`].
+//!
+//! # Rules that hold for every trait
+//!
+//! * Control is asynchronous and may be called from any task; media is synchronous and never blocks.
+//! * Nothing here spawns a task or reads a clock. A backend that needs time takes it from [`Context::clock`].
+//! * What a peer, a file, a device or a user sends never panics: it is an [`Error`], which says whether trying again can help.
+//! * Queues are bounded. Each says in its documentation what happens when it is full.
+//! * What a backend cannot do is declared in its capabilities and fails with [`ErrorKind::Unsupported`].
+
+#![deny(missing_docs)]
+
+mod codec;
+mod config;
+mod error;
+mod ids;
+mod media;
+mod processor;
+mod recorder;
+mod registry;
+mod signaling;
+mod transport;
+mod units;
+
+pub use codec::{Codec, CodecCapabilities, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig, EncoderHint};
+pub use config::{
+    BusyPolicy, CallSettings, CallTimers, Configuration, ConfigurationBuilder, EffectiveValue, IceConfig, IceServer,
+    Invitations, Settings, parse_value,
+};
+pub use error::{Error, ErrorKind, Result};
+pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId};
+pub use media::{
+    AudioFormat, Captured, DeviceChange, DeviceDirection, DeviceInfo, MediaCapabilities, MediaHost, MediaSink,
+    MediaSource, OpenRequest, TrackKind, VideoFormat, VideoFrame,
+};
+pub use processor::{AudioProcessor, AudioProcessorFactory, ProcessorCapabilities};
+pub use recorder::{
+    RecordedTrack, Recorder, RecorderCapabilities, Recording, RecordingConfig, RecordingSummary, Sample, TrackFormat,
+};
+pub use registry::{BackendSummary, Context, Entry, Kind, Plugin, Registry, Shared};
+pub use signaling::{
+    Delivery, DeliveryId, DeliveryQueue, Origin, Signaling, SignalingCapabilities, SignalingEvent, Subscription,
+    SubscriptionEvent, Topic, Verdict, subscription,
+};
+pub use transport::{
+    Candidate, ChannelId, CodecName, Mid, RtpCodec, RtpIn, RtpOut, Session, SessionConfig, SessionEvent, SessionEvents,
+    SessionStats, TrackId, Transport, TransportCapabilities,
+};
+pub use units::{AudioLevel, CallTime, Clock, RtpTime, SystemClock};
+
+/// What a backend's crate needs beside the traits: the macro for trait implementations and the one that registers an entry.
+pub mod macros {
+    pub use async_trait::async_trait;
+    pub use inventory::submit;
+}

@@ -1,0 +1,210 @@
+//! Where sound and pictures come from and go to.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use crate::{Error, Result};
+
+/// Audio or video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrackKind {
+    /// Sound.
+    Audio,
+    /// Pictures.
+    Video,
+}
+
+/// Lists and opens devices, files and generators.
+#[async_trait]
+pub trait MediaHost: Send + Sync {
+    /// What this host can do. The same value its registry entry has.
+    fn capabilities(&self) -> MediaCapabilities;
+
+    /// The devices there are now. Names that take a parameter (`wav:PATH`) appear as a pattern.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io) where the sound system does not answer.
+    async fn devices(&self) -> Result<Vec<DeviceInfo>>;
+
+    /// Opens a device to read from. `"default"` is the host's default.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a name that is not there, [`Invalid`](crate::ErrorKind::Invalid) for a file that cannot be read as
+    /// media (named in the error), [`Busy`](crate::ErrorKind::Busy).
+    async fn open_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn MediaSource>>;
+
+    /// Opens a device to write to. `"default"` is the host's default.
+    ///
+    /// # Errors
+    /// As [`open_source`](MediaHost::open_source).
+    async fn open_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn MediaSink>>;
+
+    /// Devices that come and go from now on; `None` where the host's devices never change.
+    fn changes(&self) -> Option<broadcast::Receiver<DeviceChange>>;
+}
+
+/// What a media host can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct MediaCapabilities {
+    /// Has audio to read.
+    pub audio_sources: bool,
+    /// Takes audio to play.
+    pub audio_sinks: bool,
+    /// Has video to read.
+    pub video_sources: bool,
+    /// Reports devices that come and go.
+    pub hotplug: bool,
+    /// Runs on a device's own clock; otherwise sources and sinks run on that of their caller.
+    pub own_clock: bool,
+}
+
+/// How a device should be opened. A host converts where the device itself is different.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenRequest {
+    /// Sample rate and channels that `read` and `write` will use.
+    pub format: AudioFormat,
+    /// How much is read or written at a time.
+    pub period: Duration,
+}
+
+/// Interleaved f32 samples in −1.0..=1.0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct AudioFormat {
+    /// Samples per second and channel.
+    pub sample_rate: u32,
+    /// Channels.
+    pub channels: u16,
+}
+
+impl AudioFormat {
+    /// What a call runs on: 48 kHz, one channel.
+    pub const CALL: Self = Self { sample_rate: 48_000, channels: 1 };
+
+    /// Samples of all channels in a duration, rounded down to whole frames.
+    pub fn samples_in(self, duration: Duration) -> usize {
+        let frames = u128::from(self.sample_rate) * duration.as_nanos() / 1_000_000_000;
+        frames as usize * usize::from(self.channels)
+    }
+}
+
+/// Something to read media from: a microphone, a file, a generator. Used by one thread, which it never blocks.
+pub trait MediaSource: Send {
+    /// The format of the samples that `read` gives.
+    fn format(&self) -> AudioFormat;
+
+    /// Reads interleaved samples that were captured, at most `out.len()`.
+    ///
+    /// * A source with a clock of its own gives what it has, possibly nothing.
+    /// * One without (a file, a generator) gives all that is asked; after a file's end it gives silence.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::ErrorKind::Closed) where the device is gone, for good.
+    fn read(&mut self, out: &mut [f32]) -> Result<Captured>;
+
+    /// Reads the newest video frame that has not been read.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a source of sound.
+    fn read_frame(&mut self) -> Result<Option<VideoFrame>> {
+        Err(Error::unsupported("source", "read_frame"))
+    }
+
+    /// The time from the air to `read`, as far as the device knows.
+    fn latency(&self) -> Duration;
+}
+
+/// What a read gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Captured {
+    /// Samples written to the caller's buffer, all channels counted.
+    pub samples: usize,
+    /// When the first of them was captured; `None` where the source has no clock of its own.
+    pub at: Option<Instant>,
+}
+
+/// Something to write sound to: a speaker, a file. Used by one thread, which it never blocks.
+pub trait MediaSink: Send {
+    /// The format of the samples that `write` takes.
+    fn format(&self) -> AudioFormat;
+
+    /// Writes interleaved samples and returns how many were taken; the rest found no room and should be dropped.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::ErrorKind::Closed) where the device is gone for good, [`Io`](crate::ErrorKind::Io) where a file cannot grow.
+    fn write(&mut self, samples: &[f32]) -> Result<usize>;
+
+    /// Samples written and not yet played.
+    fn queued(&self) -> usize;
+
+    /// The time from `write` to the air beyond what is queued.
+    fn latency(&self) -> Duration;
+
+    /// Ends the output so that what was written is kept, such as a file's header. Idempotent; also done by dropping, where errors are lost.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io).
+    fn finish(&mut self) -> Result<()>;
+}
+
+/// Size and rate of video.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct VideoFormat {
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+    /// Frames per second, at most.
+    pub frame_rate: f32,
+}
+
+/// One encoded frame.
+#[derive(Debug, Clone)]
+pub struct VideoFrame {
+    /// The codec's bitstream of exactly one frame.
+    pub data: Bytes,
+    /// Whether it can be decoded without any other.
+    pub key: bool,
+    /// When it was captured.
+    pub at: Instant,
+}
+
+/// Which way a device works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceDirection {
+    /// Gives media.
+    Source,
+    /// Takes media.
+    Sink,
+}
+
+/// A device of a media host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceInfo {
+    /// What to write in the configuration.
+    pub name: String,
+    /// What to show.
+    pub summary: String,
+    /// Which way it works.
+    pub direction: DeviceDirection,
+    /// Audio or video.
+    pub kind: TrackKind,
+    /// Whether the host takes it for `"default"`.
+    pub is_default: bool,
+}
+
+/// Devices come and go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceChange {
+    /// Came.
+    Added(DeviceInfo),
+    /// Went, by name.
+    Removed(String),
+    /// Another one is the default now.
+    DefaultChanged(DeviceInfo),
+}

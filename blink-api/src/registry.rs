@@ -1,0 +1,328 @@
+//! Finding backends by name: each crate submits entries at link time, a program chooses among them.
+
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use futures_core::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    AudioProcessorFactory, Clock, Codec, CodecCapabilities, Configuration, Error, ErrorKind, MediaCapabilities,
+    MediaHost, ProcessorCapabilities, Recorder, RecorderCapabilities, Result, Signaling, SignalingCapabilities,
+    Transport, TransportCapabilities,
+};
+
+/// One implementation of a trait `K`, to be registered:
+///
+/// ```
+/// use std::sync::Arc;
+/// use blink_api::macros::{async_trait, submit};
+/// use blink_api::*;
+///
+/// /// `[codecs.silence]` in the configuration.
+/// #[derive(serde::Serialize, serde::Deserialize, Default)]
+/// #[serde(deny_unknown_fields)]
+/// struct SilenceConfig { stereo: bool }
+///
+/// struct Silence;
+///
+/// #[async_trait]
+/// impl Plugin<dyn Codec> for Silence {
+///     type Config = SilenceConfig;
+///     const NAME: &'static str = "silence";
+///     const SUMMARY: &'static str = "sends nothing and hears nothing";
+///     const CAPABILITIES: CodecCapabilities = CodecCapabilities {
+///         forward_error_correction: false, concealment: false, discontinuous: true, variable_bitrate: false, max_channels: 2,
+///     };
+///     async fn create(config: SilenceConfig, _: &Context) -> Result<Arc<dyn Codec>> {
+///         # let _ = config.stereo;
+///         Err(Error::unsupported("silence", "create")) // here: Ok(Arc::new(SilenceCodec::new(config)))
+///     }
+/// }
+///
+/// submit! { Entry::<dyn Codec>::of::<Silence>() }
+/// assert!(Registry::discovered().unwrap().entry::<dyn Codec>("silence").is_ok());
+/// ```
+#[async_trait]
+pub trait Plugin<K: Kind + ?Sized>: Send + 'static {
+    /// Its section of the configuration. Its default's serialized form names every key there is.
+    type Config: Serialize + DeserializeOwned + Default + Send;
+    /// What a user writes to choose it: lower case, digits and `-`.
+    const NAME: &'static str;
+    /// What it is, in a line.
+    const SUMMARY: &'static str;
+    /// What it can do.
+    const CAPABILITIES: K::Capabilities;
+
+    /// Checks values that have the right types but may make no sense. Opens nothing.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid), naming the key.
+    fn check(_config: &Self::Config) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes it, with everything it needs opened.
+    ///
+    /// # Errors
+    /// Whatever opening can meet; see [`ErrorKind`].
+    async fn create(config: Self::Config, context: &Context) -> Result<Arc<K>>;
+}
+
+/// The kinds of backend: implemented by the trait objects `dyn Transport`, `dyn Signaling`, …
+pub trait Kind: Send + Sync + 'static {
+    /// The capabilities of this kind.
+    type Capabilities: Copy + Serialize + Send + Sync + 'static;
+    /// The kind's name, which is also the configuration key that chooses one.
+    const KIND: &'static str;
+    /// The configuration's table with a section for each backend.
+    const SECTION: &'static str;
+
+    #[doc(hidden)]
+    fn table(registry: &Registry) -> &Table<Self>;
+    #[doc(hidden)]
+    fn table_mut(registry: &mut Registry) -> &mut Table<Self>;
+}
+
+/// A registered backend.
+pub struct Entry<K: Kind + ?Sized> {
+    /// The name it is chosen by.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub summary: &'static str,
+    /// What it can do.
+    pub capabilities: K::Capabilities,
+    defaults: fn() -> serde_json::Value,
+    check: fn(&Configuration) -> Result<()>,
+    create: for<'a> fn(&'a Configuration, &'a Context) -> BoxFuture<'a, Result<Arc<K>>>,
+}
+
+impl<K: Kind + ?Sized> Entry<K> {
+    /// The entry of an implementation.
+    pub const fn of<P: Plugin<K>>() -> Self {
+        Self {
+            name: P::NAME,
+            summary: P::SUMMARY,
+            capabilities: P::CAPABILITIES,
+            defaults: || serde_json::to_value(P::Config::default()).unwrap_or_default(),
+            check: |configuration| P::check(&configuration.section::<P::Config>(K::SECTION, P::NAME)?),
+            create: |configuration, context| {
+                Box::pin(
+                    async move { P::create(configuration.section::<P::Config>(K::SECTION, P::NAME)?, context).await },
+                )
+            },
+        }
+    }
+
+    /// The defaults of its section, as a JSON object with every key there is.
+    pub fn defaults(&self) -> serde_json::Value {
+        (self.defaults)()
+    }
+
+    /// Checks its section. Opens nothing.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid), naming the key and where it was set.
+    pub fn check(&self, configuration: &Configuration) -> Result<()> {
+        (self.check)(configuration)
+    }
+
+    /// Makes the backend.
+    ///
+    /// # Errors
+    /// As [`check`](Entry::check), and whatever opening can meet.
+    pub async fn create(&self, configuration: &Configuration, context: &Context) -> Result<Arc<K>> {
+        (self.create)(configuration, context).await
+    }
+}
+
+/// What a backend is made with beside its configuration.
+#[derive(Clone)]
+pub struct Context {
+    /// Where it takes the time from.
+    pub clock: Arc<dyn Clock>,
+    /// What backends made from the same [`Registry`] share, such as an in-process network.
+    pub shared: Shared,
+}
+
+/// Values shared by all backends that are made from one registry, one of each type.
+#[derive(Clone, Default)]
+pub struct Shared(Arc<Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>);
+
+impl Shared {
+    /// The value of type `T`, made at the first use.
+    pub fn of<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut values = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let value = values.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default())).clone();
+        value.downcast().expect("values are stored under their own type")
+    }
+}
+
+/// The backends a program can choose from, sorted by name.
+#[derive(Default, Clone)]
+pub struct Registry {
+    transports: Table<dyn Transport>,
+    signalings: Table<dyn Signaling>,
+    media_hosts: Table<dyn MediaHost>,
+    codecs: Table<dyn Codec>,
+    processors: Table<dyn AudioProcessorFactory>,
+    recorders: Table<dyn Recorder>,
+    shared: Shared,
+}
+
+/// A backend as `blink backends` lists it.
+#[derive(Debug, Clone, Serialize)]
+pub struct BackendSummary {
+    /// `transport`, `signaling`, …
+    pub kind: &'static str,
+    /// The name it is chosen by.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub summary: &'static str,
+    /// What it can do, a JSON object of its capabilities.
+    pub capabilities: serde_json::Value,
+}
+
+impl Registry {
+    /// No backends; for tests and for platforms without link-time registration.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// Every backend in a crate that the program names (`use blink_transport_x as _;`: the compiler leaves out crates nobody names).
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) where two of a kind have the same name.
+    pub fn discovered() -> Result<Self> {
+        let mut registry = Self::empty();
+        registry.collect::<dyn Transport>(inventory::iter::<Entry<dyn Transport>>.into_iter())?;
+        registry.collect::<dyn Signaling>(inventory::iter::<Entry<dyn Signaling>>.into_iter())?;
+        registry.collect::<dyn MediaHost>(inventory::iter::<Entry<dyn MediaHost>>.into_iter())?;
+        registry.collect::<dyn Codec>(inventory::iter::<Entry<dyn Codec>>.into_iter())?;
+        registry
+            .collect::<dyn AudioProcessorFactory>(inventory::iter::<Entry<dyn AudioProcessorFactory>>.into_iter())?;
+        registry.collect::<dyn Recorder>(inventory::iter::<Entry<dyn Recorder>>.into_iter())?;
+        Ok(registry)
+    }
+
+    /// This registry and one more backend.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) where there is one of that kind and name.
+    pub fn with<K: Kind + ?Sized>(mut self, entry: &'static Entry<K>) -> Result<Self> {
+        self.collect(std::iter::once(entry))?;
+        Ok(self)
+    }
+
+    fn collect<K: Kind + ?Sized>(&mut self, entries: impl Iterator<Item = &'static Entry<K>>) -> Result<()> {
+        for entry in entries {
+            if K::table_mut(self).insert(entry.name, entry).is_some() {
+                return Err(Error::new(ErrorKind::Invalid, "two backends have the same name")
+                    .with("kind", K::KIND)
+                    .with("name", entry.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The backends of a kind, sorted by name.
+    pub fn entries<K: Kind + ?Sized>(&self) -> impl Iterator<Item = &'static Entry<K>> + '_ {
+        K::table(self).values().copied()
+    }
+
+    /// The backend of a kind and name.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound), listing what there is.
+    pub fn entry<K: Kind + ?Sized>(&self, name: &str) -> Result<&'static Entry<K>> {
+        K::table(self).get(name).copied().ok_or_else(|| {
+            let names: Vec<_> = K::table(self).keys().copied().collect();
+            Error::new(ErrorKind::NotFound, format!("there is no {} `{name}`; there is: {}", K::KIND, names.join(", ")))
+        })
+    }
+
+    /// What backends made from this registry (and its clones) share.
+    pub fn shared(&self) -> Shared {
+        self.shared.clone()
+    }
+
+    /// All backends, sorted by kind and name.
+    pub fn summaries(&self) -> Vec<BackendSummary> {
+        let mut all = Vec::new();
+        self.summarize::<dyn Transport>(&mut all);
+        self.summarize::<dyn Signaling>(&mut all);
+        self.summarize::<dyn MediaHost>(&mut all);
+        self.summarize::<dyn Codec>(&mut all);
+        self.summarize::<dyn AudioProcessorFactory>(&mut all);
+        self.summarize::<dyn Recorder>(&mut all);
+        all.sort_by_key(|backend| (backend.kind, backend.name));
+        all
+    }
+
+    fn summarize<K: Kind + ?Sized>(&self, all: &mut Vec<BackendSummary>) {
+        all.extend(self.entries::<K>().map(|entry| BackendSummary {
+            kind: K::KIND,
+            name: entry.name,
+            summary: entry.summary,
+            capabilities: serde_json::to_value(entry.capabilities).unwrap_or_default(),
+        }));
+    }
+
+    /// The sections of all backends with their defaults: section → name → object.
+    pub(crate) fn default_sections(&self) -> serde_json::Map<String, serde_json::Value> {
+        let mut sections = serde_json::Map::new();
+        self.add_section::<dyn Transport>(&mut sections);
+        self.add_section::<dyn Signaling>(&mut sections);
+        self.add_section::<dyn MediaHost>(&mut sections);
+        self.add_section::<dyn Codec>(&mut sections);
+        self.add_section::<dyn AudioProcessorFactory>(&mut sections);
+        self.add_section::<dyn Recorder>(&mut sections);
+        sections
+    }
+
+    fn add_section<K: Kind + ?Sized>(&self, sections: &mut serde_json::Map<String, serde_json::Value>) {
+        let section = self.entries::<K>().map(|entry| (entry.name.to_owned(), entry.defaults())).collect();
+        sections.insert(K::SECTION.to_owned(), serde_json::Value::Object(section));
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.summaries().iter().map(|backend| (backend.kind, backend.name))).finish()
+    }
+}
+
+#[doc(hidden)]
+#[expect(unreachable_pub, reason = "named in the methods of a public trait")]
+pub type Table<K> = BTreeMap<&'static str, &'static Entry<K>>;
+
+macro_rules! kind {
+    ($trait:ident, $capabilities:ident, $kind:literal, $section:literal, $table:ident) => {
+        impl Kind for dyn $trait {
+            type Capabilities = $capabilities;
+            const KIND: &'static str = $kind;
+            const SECTION: &'static str = $section;
+
+            fn table(registry: &Registry) -> &Table<Self> {
+                &registry.$table
+            }
+
+            fn table_mut(registry: &mut Registry) -> &mut Table<Self> {
+                &mut registry.$table
+            }
+        }
+
+        inventory::collect!(Entry<dyn $trait>);
+    };
+}
+
+kind!(Transport, TransportCapabilities, "transport", "transports", transports);
+kind!(Signaling, SignalingCapabilities, "signaling", "signalings", signalings);
+kind!(MediaHost, MediaCapabilities, "media_host", "media_hosts", media_hosts);
+kind!(Codec, CodecCapabilities, "codec", "codecs", codecs);
+kind!(AudioProcessorFactory, ProcessorCapabilities, "processor", "processing", processors);
+kind!(Recorder, RecorderCapabilities, "recorder", "recording", recorders);

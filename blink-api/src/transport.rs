@@ -1,0 +1,355 @@
+//! A path for media and data between two devices.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::{AudioLevel, Clock, IceConfig, Result, RtpTime, TrackKind};
+
+/// Opens sessions: one stack of WebRTC, or something that behaves like one.
+///
+/// SDP and candidates are in WebRTC's text forms (RFC 8829, RFC 8839), so that sessions of different transports connect.
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// What this transport can do. The same value its registry entry has.
+    fn capabilities(&self) -> TransportCapabilities;
+
+    /// Opens a session towards one remote device.
+    ///
+    /// * Sends nothing and gathers nothing: that begins with [`Session::create_offer`] or [`Session::accept_offer`].
+    /// * The events end (`None`) after [`SessionEvent::Closed`].
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io) where no socket can be had, [`Invalid`](crate::ErrorKind::Invalid) for a configuration
+    /// that cannot work, such as interfaces that do not exist.
+    async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)>;
+}
+
+/// What a transport can do. Every field that is false fails with [`Unsupported`](crate::ErrorKind::Unsupported).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct TransportCapabilities {
+    /// Carries audio.
+    pub audio: bool,
+    /// Carries video.
+    pub video: bool,
+    /// Carries data channels.
+    pub data_channels: bool,
+    /// `create_offer(true)` restarts ICE.
+    pub ice_restart: bool,
+    /// Finds server-reflexive candidates through configured STUN servers.
+    pub stun: bool,
+    /// Finds relayed candidates through configured TURN servers, and honours `ice.relay_only`.
+    pub relay: bool,
+    /// Reports [`SessionEvent::BandwidthEstimate`].
+    pub bandwidth_estimate: bool,
+    /// Tracks can be added and removed after the first negotiation.
+    pub renegotiation: bool,
+    /// Sends real packets, so that a network can lose them.
+    pub network: bool,
+}
+
+/// What a session is opened with.
+#[derive(Clone)]
+pub struct SessionConfig {
+    /// Servers, interfaces and the relay-only rule.
+    pub ice: IceConfig,
+    /// Codecs to negotiate for each kind of media, the preferred one first. An empty list means no such media.
+    pub audio: Vec<RtpCodec>,
+    /// See `audio`.
+    pub video: Vec<RtpCodec>,
+    /// Where arrival times come from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The receiving end of a session's events: bounded, 1,024 entries.
+///
+/// A transport whose reader has fallen behind drops [`SessionEvent::Rtp`] and [`SessionEvent::Data`] (the network may lose them too) and
+/// waits with every other event.
+pub type SessionEvents = mpsc::Receiver<SessionEvent>;
+
+/// A connection to one remote device, from before its negotiation until after its end.
+///
+/// The engine calls the asynchronous methods one after the other; `send_rtp` and `send_data` come from other threads at any time.
+/// After [`close`](Session::close) every method fails with [`Closed`](crate::ErrorKind::Closed).
+#[async_trait]
+pub trait Session: Send + Sync {
+    /// Makes an SDP offer for all tracks and channels added so far, applies it locally and starts gathering.
+    ///
+    /// * With `ice_restart` the offer carries new ICE credentials (RFC 8445 §9); media goes on over the old path meanwhile.
+    /// * Candidates follow as [`SessionEvent::LocalCandidate`]; those already in the SDP need not.
+    /// * Called again before the answer, the newest offer counts.
+    ///
+    /// # Errors
+    /// [`State`](crate::ErrorKind::State) where there is nothing to offer.
+    async fn create_offer(&self, ice_restart: bool) -> Result<String>;
+
+    /// Applies a remote SDP offer and answers it; the tracks and channels added locally take part.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for text that is no SDP offer; [`Incompatible`](crate::ErrorKind::Incompatible) where
+    /// an audio section shares no codec. The session is as it was.
+    async fn accept_offer(&self, sdp: &str) -> Result<String>;
+
+    /// Applies the remote SDP answer to the newest own offer.
+    ///
+    /// # Errors
+    /// As [`accept_offer`](Session::accept_offer), and [`State`](crate::ErrorKind::State) without an open offer.
+    async fn accept_answer(&self, sdp: &str) -> Result<()>;
+
+    /// Adds a remote candidate. It may come before the remote description, is then kept, and may come twice.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for text that is no candidate. Candidates of unknown transports or with names that cannot be resolved
+    /// are accepted and ignored.
+    async fn add_candidate(&self, candidate: &Candidate) -> Result<()>;
+
+    /// Adds a track to send. Takes part from the next negotiation on and shares the media section with the other side's track of that kind.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a kind the transport does not carry or the configuration gave no codec for.
+    async fn add_track(&self, kind: TrackKind) -> Result<TrackId>;
+
+    /// Stops sending a track. The other side's half of the media section goes on.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a track that is not there.
+    async fn remove_track(&self, track: TrackId) -> Result<()>;
+
+    /// Sends one RTP packet. Never blocks. Before the path is up the packet is dropped without an error.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) for an unknown track, [`Incompatible`](crate::ErrorKind::Incompatible) for a codec that
+    /// was not negotiated, [`Full`](crate::ErrorKind::Full) where the session cannot keep up (the packet is dropped).
+    fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()>;
+
+    /// Asks the other side for a key frame of its track (RFC 4585 §6.3.1, PLI).
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) where no track comes in on `mid`.
+    fn request_keyframe(&self, mid: &Mid) -> Result<()>;
+
+    /// Opens a reliable, ordered data channel (RFC 8831). Only the side that makes the first offer opens; the other sees it in
+    /// [`SessionEvent::ChannelOpen`]. Takes part from the next negotiation on.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without data channels.
+    async fn open_channel(&self, label: &str) -> Result<()>;
+
+    /// Sends one binary message of at most 16 KiB. Never blocks.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a channel that is not open, [`Full`](crate::ErrorKind::Full) where the session cannot
+    /// keep up (the message is dropped).
+    fn send_data(&self, channel: ChannelId, message: Bytes) -> Result<()>;
+
+    /// Figures of the session up to now.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::ErrorKind::Closed).
+    async fn stats(&self) -> Result<SessionStats>;
+
+    /// Ends the session and frees its sockets before it returns. Idempotent.
+    async fn close(&self);
+}
+
+/// What a session reports.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// A local candidate to send to the other side.
+    LocalCandidate(Candidate),
+    /// No more local candidates for this negotiation.
+    CandidatesDone,
+    /// ICE and DTLS are up, and what is sent arrives. Again after a path was lost and found.
+    Connected,
+    /// The stack takes the path for lost. It may come back.
+    Disconnected,
+    /// The other side sends a track from now on; reported before its first packet.
+    TrackStarted {
+        /// The media section.
+        mid: Mid,
+        /// Its kind.
+        kind: TrackKind,
+    },
+    /// The other side stopped its track.
+    TrackEnded {
+        /// The media section.
+        mid: Mid,
+    },
+    /// One RTP packet came.
+    Rtp(RtpIn),
+    /// One RTCP packet came, decrypted, as on the wire (RFC 3550 §6). Not every transport shows them.
+    Rtcp(Bytes),
+    /// A data channel is open in both directions.
+    ChannelOpen {
+        /// Its id in this session.
+        channel: ChannelId,
+        /// Its label.
+        label: String,
+    },
+    /// A data channel's message came.
+    Data {
+        /// On which channel.
+        channel: ChannelId,
+        /// Its bytes.
+        message: Bytes,
+    },
+    /// The other side wants a key frame of the track sent on this media section.
+    KeyframeRequested {
+        /// The media section.
+        mid: Mid,
+    },
+    /// What the path can carry now, in bits per second.
+    BandwidthEstimate {
+        /// Bits per second, all media together.
+        bits_per_second: u64,
+    },
+    /// A track was added or removed and waits for a negotiation.
+    NegotiationNeeded,
+    /// The session ended; nothing follows.
+    Closed,
+}
+
+/// A codec as SDP names it (RFC 4566 `rtpmap` and `fmtp`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RtpCodec {
+    /// The encoding name, such as `opus`.
+    pub name: CodecName,
+    /// RTP clock rate in Hz.
+    pub clock_rate: u32,
+    /// Channels in `rtpmap`; 2 for Opus whatever is sent (RFC 7587 §7), 0 for video.
+    pub channels: u16,
+    /// Format parameters, such as `minptime=10;useinbandfec=1`; empty for none.
+    pub fmtp: String,
+}
+
+/// A codec's encoding name. Cheap to clone; compared without regard to case.
+#[derive(Debug, Clone, Serialize)]
+pub struct CodecName(Arc<str>);
+
+impl CodecName {
+    /// A name.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq for CodecName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for CodecName {}
+
+impl fmt::Display for CodecName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An ICE candidate in trickle form (RFC 8838).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The attribute's value, beginning with `candidate:` (RFC 8839 §5.1).
+    pub attribute: String,
+    /// The media section it belongs to; `None` for all (they are bundled).
+    pub mid: Option<Mid>,
+}
+
+/// The identification tag of a media section (RFC 5888).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mid(Arc<str>);
+
+impl Mid {
+    /// A tag.
+    pub fn new(mid: &str) -> Self {
+        Self(mid.into())
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Mid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A track this side sends; unique in its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TrackId(pub u32);
+
+/// A data channel; unique in its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelId(pub u32);
+
+/// A packet to send. Payload type, SSRC and extension ids are the transport's.
+#[derive(Debug, Clone)]
+pub struct RtpOut {
+    /// What the payload is encoded with.
+    pub codec: CodecName,
+    /// The 16-bit sequence number (RFC 3550 §5.1).
+    pub sequence: u16,
+    /// The timestamp in the codec's clock rate.
+    pub timestamp: RtpTime,
+    /// The marker bit: the first packet of a talkspurt, or the last of a video frame.
+    pub marker: bool,
+    /// The audio level to send along (RFC 6464).
+    pub level: Option<AudioLevel>,
+    /// The payload, at most 1,200 bytes.
+    pub payload: Bytes,
+}
+
+/// A packet that came.
+#[derive(Debug, Clone)]
+pub struct RtpIn {
+    /// The media section.
+    pub mid: Mid,
+    /// The payload type on the wire.
+    pub payload_type: u8,
+    /// The codec this payload type stands for.
+    pub codec: CodecName,
+    /// The 16-bit sequence number.
+    pub sequence: u16,
+    /// The timestamp in the codec's clock rate.
+    pub timestamp: RtpTime,
+    /// The marker bit.
+    pub marker: bool,
+    /// The audio level the sender gave (RFC 6464).
+    pub level: Option<AudioLevel>,
+    /// The payload.
+    pub payload: Bytes,
+    /// When it came, on the session's clock.
+    pub arrival: Instant,
+}
+
+/// Figures of a session since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct SessionStats {
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// RTP packets received.
+    pub packets_received: u64,
+    /// RTP packets that were sent to us and never came, by their sequence numbers.
+    pub packets_lost: u64,
+    /// RTP payload bytes sent.
+    pub bytes_sent: u64,
+    /// RTP payload bytes received.
+    pub bytes_received: u64,
+    /// The newest round trip time; `None` before the first measurement.
+    pub round_trip: Option<Duration>,
+}

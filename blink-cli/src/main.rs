@@ -1,0 +1,2 @@
+//! The program `blink`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Conformance suite for backends of the Blink call engine

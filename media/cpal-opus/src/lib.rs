@@ -1,0 +1,1 @@
+//! The Opus codec of the Blink call engine

@@ -1,0 +1,1 @@
+//! Signaling of the Blink call engine over libp2p gossipsub

@@ -1,0 +1,1 @@
+//! In-process signaling of the Blink call engine
