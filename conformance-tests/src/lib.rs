@@ -1,1 +1,6 @@
-//! Conformance suite for backends of the Blink call engine
+//! Conformance suite for backends of the Blink call engine.
+//!
+//! A backend's author calls one function per trait from a test of their own crate; see [`transport`] and [`signaling`].
+
+pub mod signaling;
+pub mod transport;

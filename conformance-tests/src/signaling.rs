@@ -1,0 +1,1 @@
+//! What every signaling backend must do.

@@ -1,0 +1,1 @@
+//! What every transport must do, against any other.
