@@ -1,1 +1,147 @@
-//! In-process signaling of the Blink call engine
+//! Signaling of the Blink call engine inside one process: every node made from one registry meets in one [`Hub`].
+//!
+//! Delivery is immediate and in order, and needs neither timers nor tasks, so that it works under a paused clock. For tests there are hooks on the
+//! [`Hub`] to cut nodes off, to lose messages, and to record and replay what is published.
+
+#![deny(missing_docs)]
+
+mod hub;
+
+use std::sync::Arc;
+
+use blink_api::macros::{async_trait, submit};
+use blink_api::{
+    Context, DeliveryId, Entry, Error, ErrorKind, Origin, Plugin, Result, Signaling, SignalingCapabilities,
+    SignalingEvent, Subscription, Topic, Verdict,
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+pub use hub::{Hub, Tap, Traffic};
+
+submit! { Entry::<dyn Signaling>::of::<Memory>() }
+
+const NAME: &str = "memory";
+const MAX_MESSAGE: usize = 16 * 1024;
+const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
+    max_message: MAX_MESSAGE,
+    origins: true,
+    verdicts: false,
+    local_discovery: true,
+    network: false,
+};
+
+/// A node of a [`Hub`]. It leaves the hub at `shutdown` or when dropped, and its subscriptions end.
+pub struct MemorySignaling {
+    hub: Hub,
+    origin: Origin,
+    events: broadcast::Sender<SignalingEvent>,
+}
+
+impl MemorySignaling {
+    /// A new node, connected to all others of the hub.
+    pub fn new(hub: &Hub) -> Self {
+        let (origin, events) = hub.join();
+        Self { hub: hub.clone(), origin, events }
+    }
+
+    /// What others see as the origin of this node's messages, and what [`Hub::cut`] and [`Hub::heal`] know it by.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+}
+
+#[async_trait]
+impl Signaling for MemorySignaling {
+    fn capabilities(&self) -> SignalingCapabilities {
+        CAPABILITIES
+    }
+
+    async fn subscribe(&self, topic: &Topic) -> Result<Subscription> {
+        self.hub.subscribe(self.origin, *topic).ok_or_else(|| closed("subscribe"))
+    }
+
+    async fn publish(&self, topic: &Topic, message: Bytes) -> Result<()> {
+        if message.len() > MAX_MESSAGE {
+            return Err(Error::new(ErrorKind::TooLarge, "the message is larger than this backend carries")
+                .backend(NAME)
+                .operation("publish")
+                .with("bytes", message.len())
+                .with("most", MAX_MESSAGE));
+        }
+        match self.hub.publish(self.origin, *topic, message).ok_or_else(|| closed("publish"))? {
+            0 => Err(Error::new(ErrorKind::NoSubscribers, "no other node is subscribed to the topic")
+                .backend(NAME)
+                .operation("publish")),
+            _ => Ok(()),
+        }
+    }
+
+    async fn subscribers(&self, topic: &Topic) -> Result<usize> {
+        self.hub.subscribers(self.origin, *topic).ok_or_else(|| closed("subscribers"))
+    }
+
+    fn report(&self, delivery: DeliveryId, verdict: Verdict) {
+        self.hub.report(self.origin, delivery, verdict);
+    }
+
+    /// Accepts every address that begins with `memory:`: all nodes of a hub are connected from the start.
+    async fn connect(&self, address: &str) -> Result<()> {
+        if !self.hub.has(self.origin) {
+            return Err(closed("connect"));
+        }
+        if !address.starts_with("memory:") {
+            return Err(Error::new(ErrorKind::Invalid, "an address of this backend begins with `memory:`")
+                .backend(NAME)
+                .operation("connect")
+                .with("address", address));
+        }
+        Ok(())
+    }
+
+    async fn addresses(&self) -> Result<Vec<String>> {
+        if !self.hub.has(self.origin) {
+            return Err(closed("addresses"));
+        }
+        let digits: String = self.origin.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(vec![format!("memory:{digits}")])
+    }
+
+    fn events(&self) -> broadcast::Receiver<SignalingEvent> {
+        self.events.subscribe()
+    }
+
+    async fn shutdown(&self) {
+        self.hub.leave(self.origin);
+    }
+}
+
+impl Drop for MemorySignaling {
+    fn drop(&mut self) {
+        self.hub.leave(self.origin);
+    }
+}
+
+fn closed(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Closed, "signaling was shut down").backend(NAME).operation(operation)
+}
+
+/// `[signalings.memory]`: there is nothing to configure.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct MemoryConfig {}
+
+struct Memory;
+
+#[async_trait]
+impl Plugin<dyn Signaling> for Memory {
+    type Config = MemoryConfig;
+    const NAME: &'static str = NAME;
+    const SUMMARY: &'static str = "inside this process, for demonstrations and tests";
+    const CAPABILITIES: SignalingCapabilities = CAPABILITIES;
+
+    async fn create(_: MemoryConfig, context: &Context) -> Result<Arc<dyn Signaling>> {
+        Ok(Arc::new(MemorySignaling::new(&context.shared.of::<Hub>())))
+    }
+}

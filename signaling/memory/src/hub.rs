@@ -1,0 +1,291 @@
+//! The place where all nodes of a process meet.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use blink_api::{
+    Delivery, DeliveryId, DeliveryQueue, ErrorKind, Origin, SignalingEvent, Subscription, Topic, Verdict, subscription,
+};
+use bytes::Bytes;
+use tokio::sync::{broadcast, mpsc};
+
+/// Messages a subscription holds for a slow reader; what comes when it is full is dropped and counted.
+const SUBSCRIPTION_CAPACITY: usize = 256;
+/// Events a slow reader can be behind.
+const EVENT_CAPACITY: usize = 256;
+
+/// An in-process network. Clones are the same network.
+#[derive(Clone, Default)]
+pub struct Hub(Arc<Mutex<State>>);
+
+/// What passed through a [`Hub`].
+#[derive(Debug, Clone)]
+pub enum Traffic {
+    /// A node published a message, to whatever number of subscribers and whether or not it arrives.
+    Published {
+        /// The publishing node.
+        from: Origin,
+        /// The topic.
+        topic: Topic,
+        /// The bytes as published.
+        message: Bytes,
+    },
+    /// A node reported what became of a delivery. Repeated reports are shown too.
+    Reported {
+        /// The reporting node.
+        by: Origin,
+        /// The delivery it was given.
+        delivery: DeliveryId,
+        /// What it made of it.
+        verdict: Verdict,
+    },
+}
+
+/// A recording of everything that passes through a [`Hub`] from [`Hub::tap`] on. Made for tests: it keeps all that is not
+/// read yet.
+pub struct Tap(mpsc::UnboundedReceiver<Traffic>);
+
+impl Tap {
+    /// Waits for the next item; `None` when the hub is gone.
+    pub async fn next(&mut self) -> Option<Traffic> {
+        self.0.recv().await
+    }
+
+    /// All that has passed and was not read yet.
+    pub fn take(&mut self) -> Vec<Traffic> {
+        std::iter::from_fn(|| self.0.try_recv().ok()).collect()
+    }
+
+    /// The messages among all that has passed and was not read yet.
+    pub fn take_messages(&mut self) -> Vec<Bytes> {
+        let message = |traffic| match traffic {
+            Traffic::Published { message, .. } => Some(message),
+            Traffic::Reported { .. } => None,
+        };
+        self.take().into_iter().filter_map(message).collect()
+    }
+}
+
+/// Hooks for tests.
+impl Hub {
+    /// Records all traffic from now on. Several taps each see everything.
+    pub fn tap(&self) -> Tap {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.state().taps.push(sender);
+        Tap(receiver)
+    }
+
+    /// Delivers a message to every subscriber of a topic as if a node of this origin had published it, and says how many nodes got it. Taps do not show it and the
+    /// filter is not asked; nodes that are cut off do not get it, nor does a node of this very origin.
+    pub fn inject(&self, origin: Origin, topic: Topic, message: Bytes) -> usize {
+        let mut state = self.state();
+        let receivers: Vec<_> =
+            state.others(origin).filter(|(_, node)| !node.cut && node.has(&topic)).map(first).collect();
+        state.deliver(origin, topic, &message, &receivers);
+        receivers.len()
+    }
+
+    /// Cuts a node off from all others: both sides see the disconnection, and publish to nobody. Unknown nodes are ignored.
+    pub fn cut(&self, node: Origin) {
+        self.state().set_cut(node, true);
+    }
+
+    /// Ends what [`cut`](Hub::cut) did: both sides see the connection and each other's subscriptions.
+    pub fn heal(&self, node: Origin) {
+        self.state().set_cut(node, false);
+    }
+
+    /// From now on asks for each message and each receiving node whether it arrives; the publisher does not notice. The filter must not use the hub.
+    pub fn filter(&self, arrives: impl FnMut(&Traffic, Origin) -> bool + Send + 'static) {
+        self.state().filter = Some(Box::new(arrives));
+    }
+
+    /// Ends what [`filter`](Hub::filter) did: everything arrives.
+    pub fn unfilter(&self) {
+        self.state().filter = None;
+    }
+}
+
+/// What a node does. `None` is returned where it has left.
+impl Hub {
+    pub(crate) fn join(&self) -> (Origin, broadcast::Sender<SignalingEvent>) {
+        let mut state = self.state();
+        state.joined += 1;
+        let mut origin = *b"memory  ........";
+        origin[8..].copy_from_slice(&state.joined.to_be_bytes());
+        let origin = Origin(origin);
+        let events = broadcast::Sender::new(EVENT_CAPACITY);
+        let node = Node { events: events.clone(), topics: BTreeMap::new(), cut: false };
+        state.nodes.insert(origin.0, node);
+        state.announce(origin, true);
+        (origin, events)
+    }
+
+    pub(crate) fn leave(&self, origin: Origin) {
+        let mut state = self.state();
+        if state.nodes.get(&origin.0).is_some_and(|node| !node.cut) {
+            state.announce(origin, false);
+        }
+        state.nodes.remove(&origin.0);
+    }
+
+    pub(crate) fn has(&self, origin: Origin) -> bool {
+        self.state().nodes.contains_key(&origin.0)
+    }
+
+    pub(crate) fn subscribe(&self, origin: Origin, topic: Topic) -> Option<Subscription> {
+        let mut state = self.state();
+        state.subscribed += 1;
+        let id = state.subscribed;
+        let node = state.nodes.get_mut(&origin.0)?;
+        let hub = self.clone();
+        let (queue, subscription) =
+            subscription(SUBSCRIPTION_CAPACITY, move || hub.state().unsubscribe(origin, topic, id));
+        let queues = node.topics.entry(topic).or_default();
+        queues.insert(id, queue);
+        if queues.len() == 1 && !node.cut {
+            let event = SignalingEvent::SubscriberJoined(topic);
+            state.others(origin).filter(|(_, node)| !node.cut).for_each(|(_, node)| node.tell(event.clone()));
+        }
+        Some(subscription)
+    }
+
+    /// Says how many nodes it was sent to.
+    pub(crate) fn publish(&self, origin: Origin, topic: Topic, message: Bytes) -> Option<usize> {
+        let mut state = self.state();
+        let mut receivers = state.reachable_subscribers(origin, topic)?;
+        let traffic = Traffic::Published { from: origin, topic, message: message.clone() };
+        let sent_to = receivers.len();
+        if let Some(arrives) = &mut state.filter {
+            receivers.retain(|receiver| arrives(&traffic, *receiver));
+        }
+        state.record(traffic);
+        state.deliver(origin, topic, &message, &receivers);
+        Some(sent_to)
+    }
+
+    pub(crate) fn subscribers(&self, origin: Origin, topic: Topic) -> Option<usize> {
+        Some(self.state().reachable_subscribers(origin, topic)?.len())
+    }
+
+    pub(crate) fn report(&self, by: Origin, delivery: DeliveryId, verdict: Verdict) {
+        self.state().record(Traffic::Reported { by, delivery, verdict });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Filter = Box<dyn FnMut(&Traffic, Origin) -> bool + Send>;
+
+#[derive(Default)]
+struct State {
+    /// By origin, which is also the order of joining: deliveries are made in this order.
+    nodes: BTreeMap<[u8; 16], Node>,
+    taps: Vec<mpsc::UnboundedSender<Traffic>>,
+    filter: Option<Filter>,
+    joined: u64,
+    subscribed: u64,
+    delivered: u64,
+}
+
+struct Node {
+    events: broadcast::Sender<SignalingEvent>,
+    topics: BTreeMap<Topic, BTreeMap<u64, DeliveryQueue>>,
+    cut: bool,
+}
+
+impl Node {
+    fn has(&self, topic: &Topic) -> bool {
+        self.topics.contains_key(topic)
+    }
+
+    fn tell(&self, event: SignalingEvent) {
+        // Nobody has to listen to events.
+        let _ = self.events.send(event);
+    }
+}
+
+impl State {
+    fn others(&self, origin: Origin) -> impl Iterator<Item = (Origin, &Node)> {
+        self.nodes.iter().map(|(other, node)| (Origin(*other), node)).filter(move |(other, _)| *other != origin)
+    }
+
+    fn reachable_subscribers(&self, origin: Origin, topic: Topic) -> Option<Vec<Origin>> {
+        if self.nodes.get(&origin.0)?.cut {
+            return Some(Vec::new());
+        }
+        Some(self.others(origin).filter(|(_, node)| !node.cut && node.has(&topic)).map(first).collect())
+    }
+
+    fn deliver(&mut self, origin: Origin, topic: Topic, message: &Bytes, receivers: &[Origin]) {
+        for receiver in receivers {
+            let queues = self.nodes.get(&receiver.0).and_then(|node| node.topics.get(&topic));
+            for queue in queues.into_iter().flat_map(BTreeMap::values) {
+                self.delivered += 1;
+                let delivery =
+                    Delivery { id: DeliveryId(self.delivered), origin: Some(origin), message: message.clone() };
+                // A full queue has counted the loss for its reader; a closed one unsubscribes as soon as it gets the hub.
+                if queue.push(delivery).is_err_and(|error| error.kind() == ErrorKind::Full) {
+                    tracing::debug!(%topic, "a slow subscription lost a message");
+                }
+            }
+        }
+    }
+
+    fn unsubscribe(&mut self, origin: Origin, topic: Topic, id: u64) {
+        let Some(node) = self.nodes.get_mut(&origin.0) else { return };
+        if let Some(queues) = node.topics.get_mut(&topic) {
+            queues.remove(&id);
+            if queues.is_empty() {
+                node.topics.remove(&topic);
+            }
+        }
+    }
+
+    fn set_cut(&mut self, origin: Origin, cut: bool) {
+        match self.nodes.get_mut(&origin.0) {
+            Some(node) if node.cut != cut => {}
+            _ => return,
+        }
+        if cut {
+            self.announce(origin, false);
+            self.set_flag(origin, true);
+        } else {
+            self.set_flag(origin, false);
+            self.announce(origin, true);
+        }
+    }
+
+    fn set_flag(&mut self, origin: Origin, cut: bool) {
+        if let Some(node) = self.nodes.get_mut(&origin.0) {
+            node.cut = cut;
+        }
+    }
+
+    /// Tells a node and each that it can reach of one connection more or one less, and after a connection, of each other's topics.
+    fn announce(&self, origin: Origin, connected: bool) {
+        let Some(node) = self.nodes.get(&origin.0) else { return };
+        let reached: Vec<_> = self.others(origin).filter(|(_, other)| !other.cut).map(|(_, other)| other).collect();
+        for (count, other) in reached.iter().enumerate() {
+            if connected {
+                other.tell(SignalingEvent::Connected { nodes: reached.len() });
+                node.tell(SignalingEvent::Connected { nodes: count + 1 });
+                node.topics.keys().for_each(|topic| other.tell(SignalingEvent::SubscriberJoined(*topic)));
+                other.topics.keys().for_each(|topic| node.tell(SignalingEvent::SubscriberJoined(*topic)));
+            } else {
+                other.tell(SignalingEvent::Disconnected { nodes: reached.len() - 1 });
+                node.tell(SignalingEvent::Disconnected { nodes: reached.len() - 1 - count });
+            }
+        }
+    }
+
+    fn record(&mut self, traffic: Traffic) {
+        self.taps.retain(|tap| tap.send(traffic.clone()).is_ok());
+    }
+}
+
+fn first<T>((origin, _): (Origin, T)) -> Origin {
+    origin
+}
