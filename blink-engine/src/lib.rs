@@ -1,1 +1,4 @@
-//! The Blink call engine: agreement, encryption and media of peer-to-peer group calls
+//! The Blink call engine.
+
+pub mod secure;
+pub mod wire;

@@ -1,0 +1,74 @@
+//! A person's key: signs with Ed25519 (RFC 8032), agrees on secrets with X25519 (RFC 7748).
+
+use blink_api::Did;
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use rand::Rng;
+use zeroize::Zeroizing;
+
+use super::keys::AgreementKey;
+use super::{Random, Refusal};
+
+/// A person's secret key.
+#[derive(Clone)]
+pub struct Identity {
+    signing: SigningKey,
+    did: Did,
+}
+
+impl Identity {
+    /// A fresh identity.
+    pub fn generate(random: &mut Random) -> Self {
+        let mut seed = Zeroizing::new([0; 32]);
+        random.fill_bytes(&mut seed[..]);
+        Self::from_seed(&seed)
+    }
+
+    /// The identity of a 32-byte Ed25519 seed (RFC 8032 §5.1.5).
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        let signing = SigningKey::from_bytes(seed);
+        let did = Did::from_public_key(signing.verifying_key().to_bytes());
+        Self { signing, did }
+    }
+
+    /// The seed, to be kept where nobody else reads it.
+    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.signing.to_bytes())
+    }
+
+    /// Its public name.
+    pub fn did(&self) -> Did {
+        self.did
+    }
+
+    /// Signs `context ‖ message`.
+    pub fn sign(&self, context: &[u8], message: &[u8]) -> [u8; 64] {
+        self.signing.sign(&[context, message].concat()).to_bytes()
+    }
+
+    /// The X25519 key of the same secret (the birational map of RFC 7748 §4.1), for what is sent to the DID.
+    pub fn agreement(&self) -> AgreementKey {
+        AgreementKey::from_scalar(&self.signing.to_scalar_bytes())
+    }
+}
+
+/// Checks a signature over `context ‖ message` strictly: no weak keys, no second form of the same signature (RFC 8032 §5.1.7, cofactorless).
+///
+/// # Errors
+/// [`Refusal::WeakKey`] and [`Refusal::BadSignature`].
+pub fn verify(did: &Did, context: &[u8], message: &[u8], signature: &[u8; 64]) -> Result<(), Refusal> {
+    let key = verifying_key(did)?;
+    key.verify_strict(&[context, message].concat(), &Signature::from_bytes(signature)).map_err(|_| Refusal::BadSignature)
+}
+
+/// The public X25519 key of a DID.
+///
+/// # Errors
+/// [`Refusal::WeakKey`] for a DID that is no point or one of small order.
+pub(super) fn agreement_public(did: &Did) -> Result<[u8; 32], Refusal> {
+    Ok(verifying_key(did)?.to_montgomery().to_bytes())
+}
+
+fn verifying_key(did: &Did) -> Result<VerifyingKey, Refusal> {
+    let key = VerifyingKey::from_bytes(did.public_key()).map_err(|_| Refusal::WeakKey)?;
+    if key.is_weak() { Err(Refusal::WeakKey) } else { Ok(key) }
+}

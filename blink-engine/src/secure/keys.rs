@@ -1,0 +1,119 @@
+//! Keys and names derived from keys.
+
+use blink_api::{CallId, Did, Topic};
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use rand::Rng;
+use sha2::{Digest, Sha256};
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+use super::identity::agreement_public;
+use super::{Random, Refusal};
+
+/// An X25519 key pair (RFC 7748): a person's, or one device's for one time in one call.
+#[derive(Clone)]
+pub struct AgreementKey {
+    secret: StaticSecret,
+    public: [u8; 32],
+}
+
+impl AgreementKey {
+    /// A fresh key pair.
+    pub fn generate(random: &mut Random) -> Self {
+        let mut scalar = Zeroizing::new([0; 32]);
+        random.fill_bytes(&mut scalar[..]);
+        Self::from_scalar(&scalar)
+    }
+
+    /// The key pair of a scalar, which is clamped where it is used (RFC 7748 §5).
+    pub fn from_scalar(scalar: &[u8; 32]) -> Self {
+        let secret = StaticSecret::from(*scalar);
+        let public = PublicKey::from(&secret).to_bytes();
+        Self { secret, public }
+    }
+
+    /// The public key.
+    pub fn public(&self) -> &[u8; 32] {
+        &self.public
+    }
+
+    /// The shared secret with somebody's public key.
+    ///
+    /// # Errors
+    /// [`Refusal::WeakKey`] where it would be all zeros (RFC 7748 §6.1).
+    pub fn agree(&self, public: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, Refusal> {
+        let shared = self.secret.diffie_hellman(&PublicKey::from(*public));
+        if shared.was_contributory() { Ok(Zeroizing::new(shared.to_bytes())) } else { Err(Refusal::WeakKey) }
+    }
+
+    /// The public X25519 key of a DID.
+    ///
+    /// # Errors
+    /// [`Refusal::WeakKey`] for a DID that is no point or one of small order.
+    pub fn public_of(did: &Did) -> Result<[u8; 32], Refusal> {
+        agreement_public(did)
+    }
+}
+
+/// What follows from a call's id and secret.
+#[derive(Clone)]
+pub struct CallKeys {
+    /// The call.
+    pub id: CallId,
+    /// Where its members write.
+    pub topic: Topic,
+    secret: Zeroizing<[u8; 32]>,
+    tag: Zeroizing<[u8; 32]>,
+}
+
+impl CallKeys {
+    /// The keys of a call.
+    pub fn new(id: CallId, secret: Zeroizing<[u8; 32]>) -> Self {
+        let topic = Topic::from_bytes(*expand(id.as_bytes(), &secret[..], b"blink/1 call topic"));
+        let tag = expand(id.as_bytes(), &secret[..], b"blink/1 call tag");
+        Self { id, topic, secret, tag }
+    }
+
+    /// The secret that every invitee is given.
+    pub fn secret(&self) -> &Zeroizing<[u8; 32]> {
+        &self.secret
+    }
+
+    /// The key of the tags on the call's topic.
+    pub fn tag(&self) -> &[u8; 32] {
+        &self.tag
+    }
+}
+
+/// Where a person is written to before there is a call.
+pub fn inbox_topic(did: &Did) -> Topic {
+    Topic::from_bytes(sha256(&[b"blink/1 inbox\0", did.public_key()]))
+}
+
+/// The name of the link between two call keys, the same from both sides.
+pub fn link_id(one: &[u8; 32], other: &[u8; 32]) -> [u8; 16] {
+    let hash = sha256(&[b"blink/1 link\0", one.min(other), one.max(other)]);
+    *hash.first_chunk().expect("a SHA-256 hash has 32 bytes")
+}
+
+/// SHA-256 (FIPS 180-4) of the parts one after the other.
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().into()
+}
+
+/// HMAC-SHA256 (RFC 2104) of the parts one after the other.
+pub(crate) fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
+    parts.iter().for_each(|part| mac.update(part));
+    mac
+}
+
+/// HKDF-SHA256 (RFC 5869) to any short length.
+pub(super) fn expand<const N: usize>(salt: &[u8], key: &[u8], info: &[u8]) -> Zeroizing<[u8; N]> {
+    let mut output = Zeroizing::new([0; N]);
+    Hkdf::<Sha256>::new(Some(salt), key).expand(info, &mut output[..]).expect("shorter than 255 hashes");
+    output
+}

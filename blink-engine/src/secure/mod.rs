@@ -1,0 +1,22 @@
+//! Identity, keys and envelopes: who says something, who can read it, and what is refused.
+//!
+//! The construction is in `docs/protocol.md`, section "Envelope". Keys live in types that wipe themselves and have no `Debug`.
+
+mod counters;
+mod envelope;
+mod identity;
+mod keys;
+mod opener;
+mod rates;
+mod window;
+
+pub use counters::{Refusal, SecurityCounters};
+pub use envelope::{MAX_ENVELOPE, MAX_RECIPIENTS, Sealing, open, seal};
+pub use identity::{Identity, verify};
+pub use keys::{AgreementKey, CallKeys, inbox_topic, link_id};
+pub use opener::{Channel, Opener};
+pub use rates::RateLimits;
+pub use window::ReplayWindows;
+
+/// The generator of everything random: a stream cipher, seeded by the operating system or by a test.
+pub type Random = rand_chacha::ChaCha20Rng;

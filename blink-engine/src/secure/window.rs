@@ -1,0 +1,125 @@
+//! Which messages of a sender have been seen: a sliding window of 1,024 sequence numbers under its newest boot.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use blink_api::Endpoint;
+
+use super::Refusal;
+
+const WINDOW: u64 = 1_024;
+const WORDS: usize = WINDOW as usize / 64;
+/// Endpoints remembered; beyond, the one that was first heard longest ago goes. What it said before is still harmless: bodies are
+/// idempotent, and an offer rings only with a fresh echo.
+const MAX_ENDPOINTS: usize = 4_096;
+
+/// The windows of everybody heard so far.
+#[derive(Default)]
+pub struct ReplayWindows {
+    windows: BTreeMap<Endpoint, Window>,
+    order: VecDeque<Endpoint>,
+}
+
+struct Window {
+    boot: u64,
+    highest: u64,
+    seen: [u64; WORDS],
+}
+
+impl ReplayWindows {
+    /// Whether a message is new. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::Replayed`] for one seen before, too old to tell, or from before the sender's newest start.
+    pub fn check(&self, from: &Endpoint, boot: u64, seq: u64) -> Result<(), Refusal> {
+        let Some(window) = self.windows.get(from) else { return Ok(()) };
+        if boot > window.boot || (boot == window.boot && window.is_new(seq)) { Ok(()) } else { Err(Refusal::Replayed) }
+    }
+
+    /// Remembers a message that passed every check.
+    pub fn commit(&mut self, from: &Endpoint, boot: u64, seq: u64) {
+        if let Some(window) = self.windows.get_mut(from) {
+            return window.commit(boot, seq);
+        }
+        if self.order.len() == MAX_ENDPOINTS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.windows.remove(&oldest);
+        }
+        let mut window = Window { boot, highest: seq, seen: [0; WORDS] };
+        window.commit(boot, seq);
+        self.windows.insert(*from, window);
+        self.order.push_back(*from);
+    }
+}
+
+impl Window {
+    fn is_new(&self, seq: u64) -> bool {
+        seq > self.highest || (self.highest - seq < WINDOW && self.seen[word(seq)] & bit(seq) == 0)
+    }
+
+    fn commit(&mut self, boot: u64, seq: u64) {
+        if boot > self.boot {
+            *self = Self { boot, highest: seq, seen: [0; WORDS] };
+        }
+        if seq > self.highest {
+            if seq - self.highest >= WINDOW {
+                self.seen = [0; WORDS];
+            } else {
+                (self.highest + 1..seq).for_each(|skipped| self.seen[word(skipped)] &= !bit(skipped));
+            }
+            self.highest = seq;
+        }
+        self.seen[word(seq)] |= bit(seq);
+    }
+}
+
+fn word(seq: u64) -> usize {
+    (seq % WINDOW / 64) as usize
+}
+
+fn bit(seq: u64) -> u64 {
+    1 << (seq % 64)
+}
+
+#[cfg(test)]
+mod tests {
+    use blink_api::{DeviceId, Did};
+
+    use super::*;
+
+    fn endpoint(n: u8) -> Endpoint {
+        Endpoint { did: Did::from_public_key([n; 32]), device: DeviceId::from_bytes([n; 16]) }
+    }
+
+    #[test]
+    fn each_number_passes_once_in_any_order_within_the_window() {
+        let (mut windows, from) = (ReplayWindows::default(), endpoint(1));
+        let mut passes = |boot, seq| {
+            let new = windows.check(&from, boot, seq).is_ok();
+            if new {
+                windows.commit(&from, boot, seq);
+            }
+            new
+        };
+        for (boot, seq, new) in [
+            (5, 10, true), (5, 10, false), (5, 12, true), (5, 11, true), (5, 11, false), (5, 12, false), (5, 9, true),
+            (5, 1_033, true), (5, 10, false), (5, 9, false), (5, 13, true), (5, 5_000, true), (5, 1_034, false),
+            (5, 4_000, true), (5, 3_976, false), (5, 3_977, true), (4, 6_000, false), (6, 1, true), (5, 7_000, false), (6, 1, false),
+            (6, u64::MAX, true), (6, u64::MAX, false), (6, 2, false),
+        ] {
+            assert_eq!(passes(boot, seq), new, "boot {boot} seq {seq}");
+        }
+    }
+
+    #[test]
+    fn strangers_by_the_thousand_do_not_grow_it_beyond_its_size() {
+        let mut windows = ReplayWindows::default();
+        for n in 0..10_000_u32 {
+            let mut key = [0; 32];
+            key[..4].copy_from_slice(&n.to_be_bytes());
+            let from = Endpoint { did: Did::from_public_key(key), device: DeviceId::from_bytes([0; 16]) };
+            windows.commit(&from, 1, 1);
+        }
+        assert_eq!((windows.windows.len(), windows.order.len()), (MAX_ENDPOINTS, MAX_ENDPOINTS));
+    }
+}

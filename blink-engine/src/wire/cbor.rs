@@ -1,0 +1,136 @@
+//! Deterministic CBOR: the one encoding of a value that RFC 8949 §4.2.1 allows.
+
+use minicbor::{Decode, Encode};
+
+/// Nothing on the wire nests deeper.
+const MAX_DEPTH: u8 = 12;
+
+/// Why bytes are no value of a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// Not the deterministic encoding of anything: indefinite or overlong lengths, unsorted or repeated keys, trailing or missing
+    /// bytes, floats, tags, or too deep.
+    NotDeterministic,
+    /// A value of another type, or out of range.
+    WrongType,
+}
+
+/// The bytes of a value. Types derive their encoding with ascending map keys, which makes it deterministic.
+pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
+    minicbor::to_vec(value).expect("writing to a Vec does not fail")
+}
+
+/// The value of bytes that are its deterministic encoding and nothing more.
+pub fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, Malformed> {
+    check(bytes)?;
+    minicbor::decode(bytes).map_err(|_| Malformed::WrongType)
+}
+
+/// Whether bytes are exactly one value in deterministic encoding.
+pub fn check(bytes: &[u8]) -> Result<(), Malformed> {
+    match item(bytes, MAX_DEPTH) {
+        Some([]) => Ok(()),
+        _ => Err(Malformed::NotDeterministic),
+    }
+}
+
+/// Walks over one item and returns what follows it.
+fn item(bytes: &[u8], depth: u8) -> Option<&[u8]> {
+    let depth = depth.checked_sub(1)?;
+    let (major, argument, mut rest) = head(bytes)?;
+    match major {
+        0 | 1 => Some(rest),
+        2 => rest.get(usize::try_from(argument).ok()?..),
+        3 => {
+            let (text, rest) = rest.split_at_checked(usize::try_from(argument).ok()?)?;
+            std::str::from_utf8(text).ok().map(|_| rest)
+        }
+        4 => {
+            for _ in 0..argument {
+                rest = item(rest, depth)?;
+            }
+            Some(rest)
+        }
+        5 => map(rest, argument, depth),
+        // Simple values: false, true and null; no floats, no tags.
+        7 if matches!(argument, 20..=22) => Some(rest),
+        _ => None,
+    }
+}
+
+/// Walks over a map's entries, whose encoded keys must ascend.
+fn map(mut rest: &[u8], entries: u64, depth: u8) -> Option<&[u8]> {
+    let mut previous: Option<&[u8]> = None;
+    for _ in 0..entries {
+        let after_key = item(rest, depth)?;
+        let key = &rest[..rest.len() - after_key.len()];
+        if previous.is_some_and(|previous| previous >= key) {
+            return None;
+        }
+        previous = Some(key);
+        rest = item(after_key, depth)?;
+    }
+    Some(rest)
+}
+
+/// Major type, argument in its shortest form, and what follows (RFC 8949 §3).
+fn head(bytes: &[u8]) -> Option<(u8, u64, &[u8])> {
+    let (&initial, rest) = bytes.split_first()?;
+    let (major, short) = (initial >> 5, initial & 0x1f);
+    let (argument, least, rest) = match short {
+        0..=23 => (u64::from(short), 0, rest),
+        24 if major == 7 => return None,
+        24 => (u64::from(*rest.first()?), 24, &rest[1..]),
+        25 => (u64::from(u16::from_be_bytes(*rest.first_chunk()?)), 0x100, &rest[2..]),
+        26 => (u64::from(u32::from_be_bytes(*rest.first_chunk()?)), 0x1_0000, &rest[4..]),
+        27 => (u64::from_be_bytes(*rest.first_chunk()?), 0x1_0000_0000, &rest[8..]),
+        _ => return None,
+    };
+    (argument >= least && !(major == 7 && short > 24)).then_some((major, argument, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deterministic_examples_of_rfc_8949_appendix_a_pass() {
+        for hex in ["00", "17", "1818", "1903e8", "1a000f4240", "20", "3903e7", "f4", "f5", "f6", "40", "4401020304",
+            "60", "6449455446", "80", "83010203", "a0", "a201020304", "a26161016162820203", "1bffffffffffffffff"]
+        {
+            assert_eq!(check(&bytes(hex)), Ok(()), "{hex}");
+        }
+    }
+
+    #[test]
+    fn every_other_encoding_is_refused() {
+        for (hex, why) in [
+            ("", "nothing"),
+            ("0000", "trailing bytes"),
+            ("1817", "an overlong integer"),
+            ("190018", "an overlong integer"),
+            ("1a00000018", "an overlong integer"),
+            ("1b0000000000000018", "an overlong integer"),
+            ("5801", "a truncated string"),
+            ("5f4101ff", "an indefinite string"),
+            ("9f01ff", "an indefinite array"),
+            ("bf0102ff", "an indefinite map"),
+            ("a203040102", "unsorted keys"),
+            ("a201020102", "repeated keys"),
+            ("a101", "a key without a value"),
+            ("f93c00", "a float"),
+            ("c000", "a tag"),
+            ("f7", "undefined"),
+            ("f814", "an overlong simple value"),
+            ("61ff", "text that is not UTF-8"),
+            ("9bffffffffffffffff", "an array that cannot be"),
+            ("8181818181818181818181818181", "too deep"),
+        ] {
+            assert_eq!(check(&bytes(hex)), Err(Malformed::NotDeterministic), "{hex}: {why}");
+        }
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    }
+}

@@ -1,0 +1,51 @@
+//! Messages on a link's data channel, which only the two ends of it can read.
+
+use minicbor::{Decode, Encode};
+
+use super::Member;
+use super::body::Bytes16;
+
+/// One message on a data channel.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum ChannelMessage {
+    /// The first message of each side: both ends must name the same link, or somebody sits between them.
+    #[n(0)]
+    Hello {
+        /// The link's id.
+        #[n(0)]
+        link: Bytes16,
+    },
+    /// Are you there? Also synchronizes the clocks.
+    #[n(1)]
+    Ping {
+        /// Echoed.
+        #[n(0)]
+        id: u64,
+        /// The sender's media clock, microseconds.
+        #[n(1)]
+        sent_us: u64,
+    },
+    /// Yes.
+    #[n(2)]
+    Pong {
+        /// Of the ping.
+        #[n(0)]
+        id: u64,
+        /// Of the ping.
+        #[n(1)]
+        sent_us: u64,
+        /// The answering side's media clock when the ping came, microseconds.
+        #[n(2)]
+        received_us: u64,
+    },
+    /// A record, faster than through signaling.
+    #[n(3)]
+    Member {
+        /// The sender's boot.
+        #[n(0)]
+        boot: u64,
+        /// As in signaling.
+        #[n(1)]
+        member: Box<Member>,
+    },
+}
