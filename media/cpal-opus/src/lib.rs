@@ -1,1 +1,40 @@
-//! The Opus codec of the Blink call engine
+//! The Opus codec of the Blink call engine (RFC 6716, RTP as in RFC 7587), by libopus.
+//!
+//! A program that names this crate (`use blink_media_cpal_opus as _;`) finds the codec `opus` in the registry; its section of the
+//! configuration is [`OpusConfig`].
+
+mod codec;
+mod config;
+mod decoder;
+mod encoder;
+#[cfg(test)]
+mod speech_tests;
+
+pub use codec::OpusCodec;
+pub use config::OpusConfig;
+
+use std::sync::Arc;
+
+use blink_api::macros::{async_trait, submit};
+use blink_api::{Codec, CodecCapabilities, Context, Entry, Plugin, Result};
+
+/// The name this codec is chosen by and named with in errors.
+const NAME: &str = "opus";
+
+#[async_trait]
+impl Plugin<dyn Codec> for OpusCodec {
+    type Config = OpusConfig;
+    const NAME: &'static str = NAME;
+    const SUMMARY: &'static str = "Opus by libopus: forward error correction, concealment, 6 to 510 kbit/s";
+    const CAPABILITIES: CodecCapabilities = codec::CAPABILITIES;
+
+    fn check(config: &OpusConfig) -> Result<()> {
+        config.check()
+    }
+
+    async fn create(config: OpusConfig, _: &Context) -> Result<Arc<dyn Codec>> {
+        Ok(Arc::new(OpusCodec::new(config)?))
+    }
+}
+
+submit! { Entry::<dyn Codec>::of::<OpusCodec>() }

@@ -1,0 +1,111 @@
+//! What Opus is called in SDP, and which formats and frames it has.
+
+use blink_api::{
+    AudioFormat, Codec, CodecCapabilities, CodecName, Decoder, DecoderConfig, Encoder, EncoderConfig, Error, ErrorKind,
+    Result, RtpCodec,
+};
+
+use crate::decoder::OpusDecoder;
+use crate::encoder::OpusEncoder;
+use crate::{NAME, OpusConfig};
+
+pub(crate) const CAPABILITIES: CodecCapabilities = CodecCapabilities {
+    forward_error_correction: true,
+    concealment: true,
+    discontinuous: true,
+    variable_bitrate: true,
+    max_channels: 2,
+};
+
+/// Opus at 8, 12, 16, 24 or 48 kHz, mono or stereo.
+#[derive(Debug, Clone, Copy)]
+pub struct OpusCodec {
+    config: OpusConfig,
+}
+
+impl OpusCodec {
+    /// The codec with its settings.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for values out of range, naming the key.
+    pub fn new(config: OpusConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Self { config })
+    }
+}
+
+impl Codec for OpusCodec {
+    fn capabilities(&self) -> CodecCapabilities {
+        CAPABILITIES
+    }
+
+    fn rtp(&self) -> RtpCodec {
+        RtpCodec {
+            name: CodecName::new("opus"),
+            clock_rate: 48_000,
+            channels: 2,
+            fmtp: "minptime=10;useinbandfec=1".to_owned(),
+        }
+    }
+
+    fn encoder(&self, config: EncoderConfig) -> Result<Box<dyn Encoder>> {
+        Ok(Box::new(OpusEncoder::new(&self.config, config)?))
+    }
+
+    fn decoder(&self, config: DecoderConfig) -> Result<Box<dyn Decoder>> {
+        Ok(Box::new(OpusDecoder::new(config)?))
+    }
+}
+
+/// Checks a format and gives libopus' name for its channels.
+pub(crate) fn channels_of(format: AudioFormat) -> Result<opus::Channels> {
+    let unusable = |why: &'static str| {
+        let format = format!("{} Hz, {} channels", format.sample_rate, format.channels);
+        Err(Error::new(ErrorKind::Invalid, why).backend(NAME).with("format", format))
+    };
+    if ![8_000, 12_000, 16_000, 24_000, 48_000].contains(&format.sample_rate) {
+        return unusable("Opus has 8, 12, 16, 24 and 48 kHz");
+    }
+    match format.channels {
+        1 => Ok(opus::Channels::Mono),
+        2 => Ok(opus::Channels::Stereo),
+        _ => unusable("Opus has one or two channels"),
+    }
+}
+
+/// The error for something libopus refused.
+pub(crate) fn refused(operation: &'static str, source: opus::Error) -> Error {
+    let kind = match source.code() {
+        opus::ErrorCode::BadArg | opus::ErrorCode::BufferTooSmall | opus::ErrorCode::InvalidPacket => {
+            ErrorKind::Invalid
+        }
+        _ => ErrorKind::Unexpected,
+    };
+    Error::new(kind, "libopus refused").backend(NAME).operation(operation).source(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn every_opus_format_is_there_and_no_other() {
+        let codec = OpusCodec::new(OpusConfig::default()).unwrap();
+        let frame = Duration::from_millis(20);
+        for sample_rate in [8_000, 12_000, 16_000, 24_000, 48_000] {
+            for channels in [1, 2] {
+                let format = AudioFormat { sample_rate, channels };
+                let encoder = codec.encoder(EncoderConfig { format, frame, bitrate: None }).unwrap();
+                assert_eq!(encoder.frame_samples(), format.samples_in(frame));
+                codec.decoder(DecoderConfig { format }).unwrap();
+            }
+        }
+        for (sample_rate, channels) in [(44_100, 1), (0, 1), (96_000, 2), (48_000, 0), (48_000, 3)] {
+            let format = AudioFormat { sample_rate, channels };
+            let encoder = codec.encoder(EncoderConfig { format, frame, bitrate: None }).err().unwrap();
+            assert_eq!(encoder.kind(), ErrorKind::Invalid);
+            assert_eq!(codec.decoder(DecoderConfig { format }).err().unwrap().kind(), ErrorKind::Invalid);
+        }
+    }
+}

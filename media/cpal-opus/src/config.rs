@@ -1,0 +1,98 @@
+//! `[codecs.opus]`.
+
+use std::ops::RangeInclusive;
+
+use blink_api::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::NAME;
+
+/// Bits per second that libopus takes.
+pub(crate) const BITRATES: RangeInclusive<u32> = 6_000..=510_000;
+
+/// `[codecs.opus]`: how speech is encoded. Decoding has no settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpusConfig {
+    /// Bits per second where the engine asks for no other rate: 6,000 to 510,000.
+    pub bitrate: u32,
+    /// Care taken in encoding, 0 to 10. A 20 ms frame takes about 82, 229 and 250 µs of a core at 0, 5 and 10.
+    pub complexity: u8,
+    /// Carry a coarse copy of each frame in the next packet (in-band forward error correction).
+    pub fec: bool,
+    /// Percent of lost packets to prepare for even while none is reported, 0 to 100. It decides how much goes into the copies.
+    pub expected_loss: u8,
+    /// Send nothing in silence (discontinuous transmission). libopus finds steady noise silent at complexity 5 and not at 9.
+    pub dtx: bool,
+}
+
+impl Default for OpusConfig {
+    fn default() -> Self {
+        Self { bitrate: 32_000, complexity: 9, fec: true, expected_loss: 10, dtx: false }
+    }
+}
+
+impl OpusConfig {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid), naming the key.
+    pub fn check(&self) -> Result<()> {
+        if !BITRATES.contains(&self.bitrate) {
+            return Err(out_of_range("codecs.opus.bitrate", "6000 to 510000 bits per second", self.bitrate));
+        }
+        if self.complexity > 10 {
+            return Err(out_of_range("codecs.opus.complexity", "0 to 10", self.complexity.into()));
+        }
+        if self.expected_loss > 100 {
+            return Err(out_of_range("codecs.opus.expected_loss", "0 to 100 percent", self.expected_loss.into()));
+        }
+        Ok(())
+    }
+}
+
+fn out_of_range(key: &'static str, range: &'static str, value: u32) -> Error {
+    Error::new(ErrorKind::Invalid, format!("this must be {range}")).backend(NAME).with("key", key).with("value", value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blink_api::{Codec, Configuration, Context, Registry, Shared, SystemClock};
+    use std::sync::Arc;
+
+    #[test]
+    fn values_out_of_range_are_refused_by_key() {
+        let refused = |config: OpusConfig, key: &str| {
+            let error = config.check().unwrap_err();
+            assert!(error.to_string().contains(key), "{error}");
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+        };
+        OpusConfig::default().check().unwrap();
+        refused(OpusConfig { bitrate: 5_999, ..OpusConfig::default() }, "codecs.opus.bitrate");
+        refused(OpusConfig { bitrate: 510_001, ..OpusConfig::default() }, "codecs.opus.bitrate");
+        refused(OpusConfig { complexity: 11, ..OpusConfig::default() }, "codecs.opus.complexity");
+        refused(OpusConfig { expected_loss: 101, ..OpusConfig::default() }, "codecs.opus.expected_loss");
+    }
+
+    /// The codec is found by its name, reads its section and refuses a wrong one before anything is opened.
+    #[test]
+    fn the_registry_makes_it_from_its_section() {
+        let registry = Registry::discovered().unwrap();
+        let configuration =
+            Configuration::builder(&registry).set("test", "codecs.opus.bitrate", 24_000).build().unwrap();
+        let context = Context { clock: Arc::new(SystemClock), shared: Shared::default() };
+        let mut making = std::pin::pin!(configuration.create::<dyn Codec>(&context));
+        let mut waker = std::task::Context::from_waker(std::task::Waker::noop());
+        let std::task::Poll::Ready(made) = making.as_mut().poll(&mut waker) else {
+            panic!("making a codec waits for nothing")
+        };
+        assert_eq!(made.unwrap().rtp().name.as_str(), "opus");
+
+        let refused =
+            Configuration::builder(&registry).set("test", "codecs.opus.complexity", 12).build().err().unwrap();
+        assert!(refused.to_string().contains("codecs.opus.complexity"), "{refused}");
+        let unknown = Configuration::builder(&registry).set("test", "codecs.opus.quality", 12).build().err().unwrap();
+        assert!(unknown.to_string().contains("quality"), "{unknown}");
+    }
+}

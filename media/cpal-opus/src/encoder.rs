@@ -1,0 +1,214 @@
+//! Encoding.
+
+use std::time::Duration;
+
+use blink_api::{Encoder, EncoderConfig, EncoderHint, Error, ErrorKind, Result};
+
+use crate::codec::{channels_of, refused};
+use crate::config::BITRATES;
+use crate::{NAME, OpusConfig};
+
+/// The longest packet it makes: what an RTP packet may carry.
+const LONGEST_PACKET: usize = 1_200;
+
+/// Packets of up to this many bytes say only that there is silence, and need not be sent (`opus_encode`, "DTX").
+const SILENCE_PACKET: usize = 2;
+
+/// One stream of speech on its way out.
+pub(crate) struct OpusEncoder {
+    opus: opus::Encoder,
+    frame_samples: usize,
+    lookahead: Duration,
+    expected_loss: u8,
+    dtx: bool,
+}
+
+impl OpusEncoder {
+    pub(crate) fn new(settings: &OpusConfig, config: EncoderConfig) -> Result<Self> {
+        let channels = channels_of(config.format)?;
+        if ![10, 20, 40, 60].map(Duration::from_millis).contains(&config.frame) {
+            let frame = format!("{:?}", config.frame);
+            return Err(invalid("encoder", "a frame lasts 10, 20, 40 or 60 ms").with("frame", frame));
+        }
+        let bitrate = config.bitrate.unwrap_or(settings.bitrate);
+        check_bitrate("encoder", bitrate)?;
+
+        let refused = |source| refused("encoder", source);
+        let mut opus =
+            opus::Encoder::new(config.format.sample_rate, channels, opus::Application::Voip).map_err(refused)?;
+        opus.set_signal(opus::Signal::Voice).map_err(refused)?;
+        opus.set_complexity(settings.complexity.into()).map_err(refused)?;
+        opus.set_bitrate(bits(bitrate)).map_err(refused)?;
+        opus.set_inband_fec(settings.fec).map_err(refused)?;
+        opus.set_packet_loss_perc(settings.expected_loss.into()).map_err(refused)?;
+        opus.set_dtx(settings.dtx).map_err(refused)?;
+        let lookahead = opus.get_lookahead().map_err(refused)?;
+        Ok(Self {
+            opus,
+            frame_samples: config.format.samples_in(config.frame),
+            lookahead: Duration::from_secs(u64::from(lookahead.unsigned_abs())) / config.format.sample_rate,
+            expected_loss: settings.expected_loss,
+            dtx: settings.dtx,
+        })
+    }
+}
+
+impl Encoder for OpusEncoder {
+    fn frame_samples(&self) -> usize {
+        self.frame_samples
+    }
+
+    fn encode(&mut self, samples: &[f32], out: &mut Vec<u8>) -> Result<()> {
+        out.clear();
+        if samples.len() != self.frame_samples {
+            return Err(invalid("encode", "this is not one frame of samples")
+                .with("samples", samples.len())
+                .with("frame", self.frame_samples));
+        }
+        // Filling with zeros before each frame costs nothing beside encoding, and keeps the buffer where it is.
+        out.resize(LONGEST_PACKET, 0);
+        match self.opus.encode_float(samples, out) {
+            Ok(length) if self.dtx && length <= SILENCE_PACKET => out.clear(),
+            Ok(length) => out.truncate(length),
+            Err(source) => {
+                out.clear();
+                return Err(refused("encode", source));
+            }
+        }
+        Ok(())
+    }
+
+    fn hint(&mut self, hint: EncoderHint) -> Result<()> {
+        if !(0.0..=1.0).contains(&hint.loss) {
+            return Err(invalid("hint", "the share of lost packets is 0.0 to 1.0").with("loss", hint.loss));
+        }
+        if let Some(bitrate) = hint.bitrate {
+            check_bitrate("hint", bitrate)?;
+            self.opus.set_bitrate(bits(bitrate)).map_err(|source| refused("hint", source))?;
+        }
+        let percent = (hint.loss * 100.0).round() as i32;
+        let percent = percent.max(self.expected_loss.into());
+        self.opus.set_packet_loss_perc(percent).map_err(|source| refused("hint", source))
+    }
+
+    fn lookahead(&self) -> Duration {
+        self.lookahead
+    }
+}
+
+fn check_bitrate(operation: &'static str, bitrate: u32) -> Result<()> {
+    if BITRATES.contains(&bitrate) {
+        return Ok(());
+    }
+    Err(invalid(operation, "Opus has 6,000 to 510,000 bits per second").with("bitrate", bitrate))
+}
+
+/// Only for rates that were checked: they fit.
+fn bits(bitrate: u32) -> opus::Bitrate {
+    opus::Bitrate::Bits(bitrate.cast_signed())
+}
+
+fn invalid(operation: &'static str, why: &'static str) -> Error {
+    Error::new(ErrorKind::Invalid, why).backend(NAME).operation(operation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blink_api::AudioFormat;
+
+    fn encoder(settings: OpusConfig, frame_ms: u64) -> OpusEncoder {
+        let frame = Duration::from_millis(frame_ms);
+        OpusEncoder::new(&settings, EncoderConfig { format: AudioFormat::CALL, frame, bitrate: None }).unwrap()
+    }
+
+    fn tone(samples: usize) -> Vec<f32> {
+        (0..samples).map(|n| 0.3 * (n as f32 * 440.0 * std::f32::consts::TAU / 48_000.0).sin()).collect()
+    }
+
+    #[test]
+    fn wrong_lengths_frames_rates_and_hints_are_refused() {
+        let mut encoder = encoder(OpusConfig::default(), 20);
+        let mut out = vec![1, 2, 3];
+        for length in [0, 1, 480, 959, 961, 1920] {
+            assert_eq!(encoder.encode(&vec![0.0; length], &mut out).unwrap_err().kind(), ErrorKind::Invalid);
+            assert!(out.is_empty());
+        }
+        encoder.encode(&[0.0; 960], &mut out).unwrap();
+
+        for loss in [-0.1, 1.1, f32::NAN, f32::INFINITY] {
+            assert!(encoder.hint(EncoderHint { loss, bitrate: None }).is_err(), "{loss}");
+        }
+        assert!(encoder.hint(EncoderHint { loss: 0.0, bitrate: Some(100) }).is_err());
+        encoder.hint(EncoderHint { loss: 1.0, bitrate: Some(16_000) }).unwrap();
+
+        for (frame, bitrate) in [(Duration::from_millis(30), None), (Duration::from_millis(20), Some(0))] {
+            let config = EncoderConfig { format: AudioFormat::CALL, frame, bitrate };
+            assert!(OpusEncoder::new(&OpusConfig::default(), config).is_err());
+        }
+    }
+
+    /// The steady state allocates nothing on this side: the caller's buffer stays where it is and as large as it is.
+    #[test]
+    fn the_callers_buffer_is_reused() {
+        let mut encoder = encoder(OpusConfig::default(), 20);
+        let sound = tone(960 * 50);
+        let mut out = Vec::new();
+        encoder.encode(&sound[..960], &mut out).unwrap();
+        let (place, capacity) = (out.as_ptr(), out.capacity());
+        for frame in sound.chunks_exact(960) {
+            encoder.encode(frame, &mut out).unwrap();
+            assert_eq!((out.as_ptr(), out.capacity()), (place, capacity));
+        }
+    }
+
+    #[test]
+    fn packets_fit_into_rtp_at_every_rate_and_samples_that_are_no_sound_do_no_harm() {
+        for frame_ms in [10, 20, 40, 60] {
+            let mut encoder = encoder(OpusConfig { bitrate: 510_000, ..OpusConfig::default() }, frame_ms);
+            let mut out = Vec::new();
+            for value in [f32::NAN, f32::INFINITY, f32::MIN, 1e30, 5.0, 0.0] {
+                encoder.encode(&vec![value; encoder.frame_samples()], &mut out).unwrap();
+                assert!((1..=1_200).contains(&out.len()));
+            }
+            encoder.encode(&tone(encoder.frame_samples()), &mut out).unwrap();
+            assert!((1..=1_200).contains(&out.len()), "{}", out.len());
+        }
+    }
+
+    #[test]
+    fn a_lower_rate_makes_smaller_packets() {
+        let mut encoder = encoder(OpusConfig::default(), 20);
+        let sound = tone(960 * 50);
+        let bytes = |encoder: &mut OpusEncoder| {
+            let mut out = Vec::new();
+            sound
+                .chunks_exact(960)
+                .map(|frame| encoder.encode(frame, &mut out).map(|()| out.len()).unwrap())
+                .sum::<usize>()
+        };
+        let usual = bytes(&mut encoder);
+        encoder.hint(EncoderHint { loss: 0.0, bitrate: Some(8_000) }).unwrap();
+        let low = bytes(&mut encoder);
+        assert!(low * 2 < usual, "{low} against {usual}");
+    }
+
+    #[test]
+    fn silence_is_not_sent_with_dtx_and_is_sent_without() {
+        for dtx in [true, false] {
+            let mut encoder = encoder(OpusConfig { dtx, ..OpusConfig::default() }, 20);
+            let mut out = Vec::new();
+            let mut sent = 0;
+            for _ in 0..100 {
+                encoder.encode(&[0.0; 960], &mut out).unwrap();
+                sent += usize::from(!out.is_empty());
+            }
+            assert!(if dtx { sent < 50 } else { sent == 100 }, "dtx {dtx}: {sent} of 100 frames of silence were sent");
+        }
+    }
+
+    #[test]
+    fn lookahead_is_what_libopus_says() {
+        assert_eq!(encoder(OpusConfig::default(), 20).lookahead(), Duration::from_micros(6_500));
+    }
+}
