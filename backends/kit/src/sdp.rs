@@ -7,6 +7,8 @@ use blink_api::{Error, ErrorKind, Mid, Result, RtpCodec, TrackKind};
 /// A description's media sections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
+    /// The ICE user name fragment of its first section; another one means an ICE restart.
+    pub ice_user: String,
     /// In the order of their `m=` lines.
     pub sections: Vec<Section>,
 }
@@ -51,15 +53,10 @@ impl Description {
         if lines.next() != Some("v=0") {
             return Err(invalid("this is no session description"));
         }
-        for (needed, message) in [
-            ("a=ice-ufrag:", "the description has no ICE user name"),
-            ("a=ice-pwd:", "the description has no ICE password"),
-            ("a=fingerprint:", "the description has no fingerprint"),
-        ] {
-            if !sdp.lines().any(|line| line.starts_with(needed)) {
-                return Err(invalid(message));
-            }
-        }
+        let value = |name: &str| sdp.lines().find_map(|line| line.strip_prefix(name));
+        let ice_user = value("a=ice-ufrag:").ok_or_else(|| invalid("the description has no ICE user name"))?;
+        value("a=ice-pwd:").ok_or_else(|| invalid("the description has no ICE password"))?;
+        value("a=fingerprint:").ok_or_else(|| invalid("the description has no fingerprint"))?;
         let mut session = Vec::new();
         let mut blocks: Vec<Vec<&str>> = Vec::new();
         for line in lines {
@@ -73,7 +70,7 @@ impl Description {
         if sections.is_empty() {
             return Err(invalid("the description has no media sections"));
         }
-        Ok(Self { sections })
+        Ok(Self { ice_user: ice_user.trim().to_owned(), sections })
     }
 
     /// The sections for media of a kind that are neither refused nor ended.

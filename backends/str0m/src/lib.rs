@@ -1,1 +1,34 @@
-//! WebRTC transport of the Blink call engine on str0m
+//! WebRTC transport of the Blink call engine on [str0m](str0m), registered as `str0m`.
+//!
+//! One task per session owns the stack and one UDP socket for each local address:
+//!
+//! ```text
+//!  Str0mSession ──calls, packets──▶ Driver ──datagrams, time──▶ Peer ──▶ str0m::Rtc
+//!       ▲                             │                          │
+//!       └── tracks, channels, counts ─┴── events ◀───────────────┘
+//! ```
+//!
+//! str0m does no input or output. Each thing that happens (a call, a packet, a datagram, a timeout) is one mutation of its
+//! state, after which the driver drains what it has to say.
+
+#![deny(missing_docs)]
+
+mod codecs;
+mod config;
+mod driver;
+mod gather;
+mod negotiation;
+mod peer;
+mod rtp;
+mod session;
+mod shared;
+mod sockets;
+mod transport;
+
+pub use config::{DtlsVersion, Str0mConfig};
+pub use transport::Str0mTransport;
+
+/// The name it is chosen by, and named by in errors.
+const NAME: &str = "str0m";
+
+blink_api::macros::submit! { blink_api::Entry::<dyn blink_api::Transport>::of::<Str0mTransport>() }

@@ -1,0 +1,104 @@
+//! The codecs of a session's configuration in str0m's terms.
+
+use blink_api::{CodecName, Error, ErrorKind, Mid, Result, RtpCodec, SessionConfig, TrackKind};
+use str0m::Rtc;
+use str0m::format::{Codec, CodecConfig, FormatParams};
+use str0m::media::{Frequency, Pt};
+
+/// Dynamic payload types (RFC 3551 §3), the usual one of Opus left out.
+const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
+const OPUS: u8 = 111;
+
+/// What a session negotiates.
+pub(crate) struct Codecs {
+    /// Sections without one of these are refused.
+    pub(crate) audio: Vec<RtpCodec>,
+    pub(crate) video: Vec<RtpCodec>,
+    known: Vec<(Codec, CodecName)>,
+}
+
+impl Codecs {
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for a codec that str0m does not know.
+    pub(crate) fn new(config: &SessionConfig) -> Result<Self> {
+        let known = config.audio.iter().chain(&config.video).map(|codec| Ok((known(codec)?, codec.name.clone())));
+        Ok(Self { known: known.collect::<Result<_>>()?, audio: config.audio.clone(), video: config.video.clone() })
+    }
+
+    /// The codecs in their order, each with a payload type, video with retransmissions too (RFC 4588).
+    pub(crate) fn configure(&self, config: &mut CodecConfig) {
+        config.clear();
+        let mut free: Vec<u8> = [0, 8, 9].into_iter().chain(DYNAMIC).rev().collect();
+        let mut take = |usual: Option<u8>| {
+            let position = match usual.and_then(|usual| free.iter().position(|number| *number == usual)) {
+                Some(position) => position,
+                None => free.iter().rposition(|number| DYNAMIC.contains(number) && *number != OPUS)?,
+            };
+            Some(Pt::from(free.remove(position)))
+        };
+        for codec in self.audio.iter().chain(&self.video) {
+            let Ok(known) = known(codec) else { continue };
+            let usual = match known {
+                Codec::PCMU => Some(0),
+                Codec::PCMA => Some(8),
+                Codec::G722 => Some(9),
+                Codec::Opus => Some(OPUS),
+                _ => None,
+            };
+            // Who configures more codecs than there are payload types loses the least preferred ones.
+            let Some(payload_type) = take(usual) else { return };
+            let resend = if known.is_video() { take(None) } else { None };
+            let channels = u8::try_from(codec.channels).ok().filter(|channels| *channels > 0);
+            let format = FormatParams::parse_line(&codec.fmtp);
+            config.add_config(payload_type, resend, known, clock_rate(known, codec), channels, format);
+        }
+    }
+
+    /// Codecs of a kind.
+    pub(crate) fn of(&self, kind: TrackKind) -> &[RtpCodec] {
+        match kind {
+            TrackKind::Audio => &self.audio,
+            TrackKind::Video => &self.video,
+        }
+    }
+
+    /// What a payload type stands for, as negotiated.
+    pub(crate) fn name(&self, rtc: &Rtc, payload_type: Pt) -> Option<CodecName> {
+        let params = rtc.codec_config().params().iter().find(|params| params.pt() == payload_type)?;
+        self.known.iter().find(|(codec, _)| *codec == params.spec().codec).map(|(_, name)| name.clone())
+    }
+
+    /// The payload type to send a codec with on a section.
+    pub(crate) fn payload_type(&self, rtc: &Rtc, mid: str0m::media::Mid, name: &CodecName) -> Option<Pt> {
+        let negotiated = rtc.media(mid)?.remote_pts();
+        negotiated.iter().copied().find(|number| self.name(rtc, *number).as_ref() == Some(name))
+    }
+
+    /// The codecs that may be sent on a section.
+    pub(crate) fn negotiated(&self, rtc: &Rtc, mid: str0m::media::Mid) -> Vec<CodecName> {
+        let payload_types = rtc.media(mid).map(str0m::media::Media::remote_pts).unwrap_or_default();
+        payload_types.iter().filter_map(|number| self.name(rtc, *number)).collect()
+    }
+}
+
+fn known(codec: &RtpCodec) -> Result<Codec> {
+    match Codec::from(codec.name.as_str()) {
+        Codec::Unknown | Codec::Rtx | Codec::Red | Codec::Null => {
+            Err(Error::new(ErrorKind::Unsupported, "str0m does not know this codec").with("codec", &codec.name))
+        }
+        known => Ok(known),
+    }
+}
+
+/// str0m counts G.722 in samples, SDP in its historical 8,000 Hz (RFC 3551 §4.5.2).
+fn clock_rate(known: Codec, codec: &RtpCodec) -> Frequency {
+    match known {
+        Codec::G722 => Frequency::SIXTEEN_KHZ,
+        _ => Frequency::new(codec.clock_rate).unwrap_or(Frequency::NINETY_KHZ),
+    }
+}
+
+/// A tag in the contract's type.
+pub(crate) fn tag(mid: str0m::media::Mid) -> Mid {
+    Mid::new(&mid)
+}

@@ -1,0 +1,279 @@
+//! A session's state around str0m, without input, output or clock: the driver feeds it and sends what it says.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use blink_api::{
+    Candidate, ChannelId, Clock, Error, ErrorKind, Result, SessionConfig, SessionEvent, TrackId, TrackKind,
+};
+use blink_transport_kit::candidate::{self, Use};
+use blink_transport_kit::events::EventSender;
+use blink_transport_kit::traffic::SendSequence;
+use bytes::Bytes;
+use str0m::change::SdpPendingOffer;
+use str0m::media::Mid;
+use str0m::net::{Receive, Transmit};
+use str0m::{Event, IceConnectionState, Input, Output, Rtc};
+
+use crate::codecs::{Codecs, tag};
+use crate::config::{DtlsVersion, Str0mConfig};
+use crate::shared::Shared;
+
+/// How often str0m hands out its measurements.
+const STATS_INTERVAL: Duration = Duration::from_millis(500);
+/// When to look again after the stack reported a fault.
+const FAULT_PAUSE: Duration = Duration::from_millis(20);
+/// When to look again at a stack that has ended.
+const IDLE: Duration = Duration::from_secs(60);
+/// Remote candidates kept for the next ICE generation.
+const MOST_CANDIDATES: usize = 64;
+/// Data channels a peer may open.
+const MOST_CHANNELS: usize = 64;
+
+/// One side of a connection.
+pub(crate) struct Peer {
+    pub(crate) rtc: Rtc,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) codecs: Codecs,
+    pub(crate) events: EventSender,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tracks: Vec<LocalTrack>,
+    next_track: u32,
+    /// Audio and video sections of the newest description.
+    pub(crate) sections: Vec<(Mid, TrackKind)>,
+    /// Sections whose stream belonged to a track that was removed.
+    pub(crate) spent: HashSet<Mid>,
+    /// Labels of channels that wait for a negotiation.
+    pub(crate) wanted_channels: Vec<String>,
+    pub(crate) has_data: bool,
+    pub(crate) channels: Vec<(str0m::channel::ChannelId, ChannelId)>,
+    next_channel: u32,
+    /// Messages that the stack had no room for.
+    pub(crate) backlog: VecDeque<(ChannelId, Bytes)>,
+    pub(crate) offer: Option<OpenOffer>,
+    pub(crate) is_negotiated: bool,
+    /// The newest remote candidates, and the ICE user name they were given to the stack for.
+    pub(crate) candidates: VecDeque<str0m::Candidate>,
+    pub(crate) remote_user: Option<String>,
+    /// The section each source sends on.
+    pub(crate) sources: HashMap<u32, Mid>,
+    pub(crate) path: Path,
+}
+
+/// A track that is sent.
+pub(crate) struct LocalTrack {
+    pub(crate) id: TrackId,
+    pub(crate) kind: TrackKind,
+    /// The section it is sent on, once negotiated.
+    pub(crate) section: Option<Mid>,
+    pub(crate) sequence: SendSequence,
+}
+
+/// An own offer without an answer yet.
+pub(crate) struct OpenOffer {
+    pub(crate) pending: SdpPendingOffer,
+    /// The section meant for each track that had none.
+    pub(crate) planned: Vec<(TrackId, Mid)>,
+    /// How many of the wanted channels it opens.
+    pub(crate) channels: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Path {
+    /// ICE and DTLS are on the way.
+    New,
+    Up,
+    Lost,
+}
+
+/// What the driver must do before the next input.
+pub(crate) enum Step {
+    Send(Transmit),
+    WaitUntil(Instant),
+}
+
+impl Peer {
+    pub(crate) fn new(
+        config: &Str0mConfig,
+        session: &SessionConfig,
+        codecs: Codecs,
+        events: EventSender,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let mut builder = Rtc::builder().set_rtp_mode(true).set_stats_interval(Some(STATS_INTERVAL)).set_dtls_version(
+            match config.dtls {
+                DtlsVersion::V1_2 => str0m::config::DtlsVersion::Dtls12,
+                DtlsVersion::V1_3 => str0m::config::DtlsVersion::Dtls13,
+                DtlsVersion::Auto => str0m::config::DtlsVersion::Auto,
+            },
+        );
+        builder.set_max_stun_rto(config.check_interval);
+        codecs.configure(builder.codec_config());
+        Self {
+            rtc: builder.build(session.clock.now()),
+            clock: Arc::clone(&session.clock),
+            codecs,
+            events,
+            shared,
+            tracks: Vec::new(),
+            next_track: 1,
+            sections: Vec::new(),
+            spent: HashSet::new(),
+            wanted_channels: Vec::new(),
+            has_data: false,
+            channels: Vec::new(),
+            next_channel: 1,
+            backlog: VecDeque::new(),
+            offer: None,
+            is_negotiated: false,
+            candidates: VecDeque::new(),
+            remote_user: None,
+            sources: HashMap::new(),
+            path: Path::New,
+        }
+    }
+
+    /// Says what to do next; ask until it is [`Step::WaitUntil`].
+    pub(crate) fn poll(&mut self) -> Step {
+        loop {
+            if !self.rtc.is_alive() {
+                self.lose_path();
+                return Step::WaitUntil(self.clock.now() + IDLE);
+            }
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => return Step::WaitUntil(at),
+                Ok(Output::Transmit(datagram)) => return Step::Send(datagram),
+                Ok(Output::Event(event)) => self.handle_event(event),
+                Err(error) => {
+                    tracing::debug!(%error, "str0m");
+                    return Step::WaitUntil(self.clock.now() + FAULT_PAUSE);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn handle_datagram(&mut self, datagram: Receive<'_>) {
+        self.handle_input(Input::Receive(self.clock.now(), datagram));
+    }
+
+    pub(crate) fn handle_timeout(&mut self) {
+        self.handle_input(Input::Timeout(self.clock.now()));
+    }
+
+    /// A datagram that the stack finds fault with is one that anybody may have sent: it changes nothing.
+    fn handle_input(&mut self, input: Input<'_>) {
+        if let Err(error) = self.rtc.handle_input(input) {
+            tracing::debug!(%error, "str0m");
+        }
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Connected => self.find_path(),
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => self.lose_path(),
+            Event::IceConnectionStateChange(state) if state.is_connected() && self.path == Path::Lost => {
+                self.find_path();
+            }
+            Event::Closed => self.lose_path(),
+            Event::ChannelOpen(id, label) => self.open_incoming(id, label),
+            Event::ChannelData(data) => self.handle_message(data),
+            Event::ChannelClose(id) => self.close_channel(id),
+            Event::ChannelBufferedAmountLow(_) => self.flush_backlog(),
+            Event::RtpPacket(packet) => self.handle_packet(packet),
+            Event::KeyframeRequest(request) => {
+                self.events.send(SessionEvent::KeyframeRequested { mid: tag(request.mid) });
+            }
+            Event::PeerStats(stats) => {
+                let measured = stats.selected_candidate_pair.and_then(|pair| pair.current_round_trip_time);
+                if let Some(round_trip) = measured.or(stats.rtt) {
+                    self.shared.lock().round_trip = Some(round_trip);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn find_path(&mut self) {
+        self.path = Path::Up;
+        self.events.send(SessionEvent::Connected);
+    }
+
+    fn lose_path(&mut self) {
+        if self.path == Path::Up {
+            self.path = Path::Lost;
+            self.events.send(SessionEvent::Disconnected);
+        }
+    }
+
+    pub(crate) fn add_track(&mut self, kind: TrackKind) -> Result<TrackId> {
+        if self.codecs.of(kind).is_empty() {
+            return Err(Error::unsupported(crate::NAME, "add_track"));
+        }
+        let id = TrackId(self.next_track);
+        self.next_track += 1;
+        self.tracks.push(LocalTrack { id, kind, section: None, sequence: SendSequence::default() });
+        self.shared.lock().tracks.insert(id, None);
+        self.ask_for_negotiation();
+        Ok(id)
+    }
+
+    pub(crate) fn remove_track(&mut self, id: TrackId) -> Result<()> {
+        let position = self.tracks.iter().position(|track| track.id == id);
+        let position = position.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no such track"))?;
+        self.spent.extend(self.tracks.remove(position).section);
+        self.shared.lock().tracks.remove(&id);
+        self.ask_for_negotiation();
+        Ok(())
+    }
+
+    pub(crate) fn open_channel(&mut self, label: &str) {
+        self.wanted_channels.push(label.to_owned());
+        if self.has_data {
+            self.open_wanted_channels();
+        } else {
+            self.ask_for_negotiation();
+        }
+    }
+
+    /// Only changes after the first negotiation are news to the engine.
+    fn ask_for_negotiation(&self) {
+        if self.is_negotiated || self.offer.is_some() {
+            self.events.send(SessionEvent::NegotiationNeeded);
+        }
+    }
+
+    /// Keeps a candidate for the description that may come later, and checks it now where there is one.
+    pub(crate) fn add_candidate(&mut self, candidate: &Candidate) -> Result<()> {
+        if candidate::judge(&candidate.attribute)? == Use::Ignore {
+            return Ok(());
+        }
+        let parsed = str0m::Candidate::from_sdp_string(&candidate.attribute)
+            .map_err(|_| Error::new(ErrorKind::Invalid, "this is no ICE candidate"))?;
+        if self.remote_user.is_some() {
+            self.rtc.add_remote_candidate(parsed.clone());
+        }
+        if self.candidates.len() == MOST_CANDIDATES {
+            self.candidates.pop_front();
+        }
+        self.candidates.push_back(parsed);
+        Ok(())
+    }
+
+    fn open_incoming(&mut self, id: str0m::channel::ChannelId, label: String) {
+        if self.channels.len() == MOST_CHANNELS {
+            return;
+        }
+        let channel = ChannelId(self.next_channel);
+        self.next_channel += 1;
+        self.channels.push((id, channel));
+        self.shared.lock().channels.insert(channel);
+        self.events.send(SessionEvent::ChannelOpen { channel, label });
+    }
+
+    fn close_channel(&mut self, id: str0m::channel::ChannelId) {
+        let closed = self.channels.extract_if(.., |(known, _)| *known == id);
+        let closed: Vec<ChannelId> = closed.map(|(_, channel)| channel).collect();
+        self.shared.lock().channels.retain(|channel| !closed.contains(channel));
+    }
+}

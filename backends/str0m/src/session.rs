@@ -1,0 +1,185 @@
+//! The handle: calls go to the session's task, media and questions take a short way.
+
+use std::sync::Arc;
+
+use blink_api::macros::async_trait;
+use blink_api::{
+    Candidate, ChannelId, Error, ErrorKind, Mid, Result, RtpOut, Session, SessionStats, TrackId, TrackKind,
+};
+use bytes::Bytes;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::NAME;
+use crate::driver::{Call, Driver, Inbox};
+use crate::rtp::Outgoing;
+use crate::shared::{Shared, State};
+
+/// Calls are made one after the other.
+const CALLS: usize = 8;
+/// Packets and messages that wait for the task: a few hundred milliseconds of everything.
+const PACKETS: usize = 512;
+/// The largest message, as the contract has it.
+const LARGEST_MESSAGE: usize = 16 * 1024;
+/// Bytes of messages that may wait for the stack.
+const MOST_QUEUED_BYTES: usize = 1024 * 1024;
+
+/// A session of the str0m transport. Dropping it ends it too.
+pub(crate) struct Str0mSession {
+    calls: mpsc::Sender<Call>,
+    packets: mpsc::Sender<Outgoing>,
+    shared: Arc<Shared>,
+    /// Its sender is dropped when the sockets are closed.
+    ended: watch::Receiver<()>,
+}
+
+impl Str0mSession {
+    /// Starts the session's task.
+    pub(crate) fn start(driver: Driver, shared: Arc<Shared>) -> Self {
+        let (calls, call_receiver) = mpsc::channel(CALLS);
+        let (packets, packet_receiver) = mpsc::channel(PACKETS);
+        let (end, ended) = watch::channel(());
+        let inbox = Inbox { calls: call_receiver, packets: packet_receiver };
+        let closing = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let events = driver.run(inbox).await;
+            closing.lock().is_closed = true;
+            drop(end);
+            events.finish().await;
+        });
+        Self { calls, packets, shared, ended }
+    }
+
+    /// Runs a method in the session's task.
+    async fn call<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        run: impl FnOnce(&mut Driver) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        drop(self.check_open(operation)?);
+        let (reply, result) = oneshot::channel();
+        let call: Call = Box::new(move |driver| {
+            // A caller that no longer waits wants no result.
+            let _ = reply.send(run(driver));
+        });
+        self.calls.send(call).await.map_err(|_| closed(operation))?;
+        result.await.map_err(|_| closed(operation))?.map_err(|error| error.backend(NAME).operation(operation))
+    }
+
+    fn check_open(&self, operation: &'static str) -> Result<std::sync::MutexGuard<'_, State>> {
+        let state = self.shared.lock();
+        if state.is_closed { Err(closed(operation)) } else { Ok(state) }
+    }
+
+    fn hand_over(&self, operation: &'static str, outgoing: Outgoing) -> Result<()> {
+        self.packets.try_send(outgoing).map_err(|error| match error {
+            TrySendError::Full(_) => full(operation),
+            TrySendError::Closed(_) => closed(operation),
+        })
+    }
+}
+
+#[async_trait]
+impl Session for Str0mSession {
+    async fn create_offer(&self, ice_restart: bool) -> Result<String> {
+        self.call("create_offer", move |driver| driver.create_offer(ice_restart)).await
+    }
+
+    async fn accept_offer(&self, sdp: &str) -> Result<String> {
+        let sdp = sdp.to_owned();
+        self.call("accept_offer", move |driver| driver.accept_offer(&sdp)).await
+    }
+
+    async fn accept_answer(&self, sdp: &str) -> Result<()> {
+        let sdp = sdp.to_owned();
+        self.call("accept_answer", move |driver| driver.accept_answer(&sdp)).await
+    }
+
+    async fn add_candidate(&self, candidate: &Candidate) -> Result<()> {
+        let candidate = candidate.clone();
+        self.call("add_candidate", move |driver| driver.peer.add_candidate(&candidate)).await
+    }
+
+    async fn add_track(&self, kind: TrackKind) -> Result<TrackId> {
+        self.call("add_track", move |driver| driver.peer.add_track(kind)).await
+    }
+
+    async fn remove_track(&self, track: TrackId) -> Result<()> {
+        self.call("remove_track", move |driver| driver.peer.remove_track(track)).await
+    }
+
+    fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
+        match self.check_open("send_rtp")?.tracks.get(&track) {
+            None => return Err(not_found("send_rtp", "there is no such track")),
+            Some(Some(negotiated)) if !negotiated.contains(&packet.codec) => {
+                return Err(Error::new(ErrorKind::Incompatible, "this codec was not negotiated")
+                    .backend(NAME)
+                    .operation("send_rtp")
+                    .with("codec", &packet.codec));
+            }
+            Some(_) => {}
+        }
+        self.hand_over("send_rtp", Outgoing::Packet(track, packet))
+    }
+
+    fn request_keyframe(&self, mid: &Mid) -> Result<()> {
+        if !self.check_open("request_keyframe")?.receiving.contains(mid) {
+            return Err(not_found("request_keyframe", "no track comes in there"));
+        }
+        self.hand_over("request_keyframe", Outgoing::KeyframeRequest(mid.clone()))
+    }
+
+    async fn open_channel(&self, label: &str) -> Result<()> {
+        let label = label.to_owned();
+        self.call("open_channel", move |driver| {
+            driver.peer.open_channel(&label);
+            Ok(())
+        })
+        .await
+    }
+
+    fn send_data(&self, channel: ChannelId, message: Bytes) -> Result<()> {
+        let length = message.len();
+        let mut state = self.check_open("send_data")?;
+        if !state.channels.contains(&channel) {
+            return Err(not_found("send_data", "there is no such open channel"));
+        }
+        if length > LARGEST_MESSAGE {
+            return Err(Error::new(ErrorKind::TooLarge, "a message has at most 16 KiB")
+                .backend(NAME)
+                .operation("send_data"));
+        }
+        if state.queued_bytes + length > MOST_QUEUED_BYTES {
+            return Err(full("send_data"));
+        }
+        self.hand_over("send_data", Outgoing::Message(channel, message))?;
+        // The driver subtracts only after this lock is released.
+        state.queued_bytes += length;
+        Ok(())
+    }
+
+    async fn stats(&self) -> Result<SessionStats> {
+        let state = self.check_open("stats")?;
+        Ok(state.traffic.stats(state.round_trip))
+    }
+
+    async fn close(&self) {
+        self.shared.lock().is_closed = true;
+        // Where the task has ended already there is nothing to ask it.
+        let _ = self.calls.send(Box::new(Driver::close)).await;
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
+    }
+}
+
+fn closed(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Closed, "the session is closed").backend(NAME).operation(operation)
+}
+
+fn full(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Full, "the session cannot keep up").backend(NAME).operation(operation)
+}
+
+fn not_found(operation: &'static str, message: &'static str) -> Error {
+    Error::new(ErrorKind::NotFound, message).backend(NAME).operation(operation)
+}

@@ -1,0 +1,86 @@
+//! Opens sessions.
+
+use std::sync::Arc;
+
+use blink_api::macros::async_trait;
+use blink_api::{
+    Context, Error, Plugin, Result, Session, SessionConfig, SessionEvents, Transport, TransportCapabilities,
+};
+use blink_transport_kit::{addresses, events};
+
+use crate::config::Str0mConfig;
+use crate::driver::Driver;
+use crate::gather::Servers;
+use crate::peer::Peer;
+use crate::session::Str0mSession;
+use crate::shared::Shared;
+use crate::sockets::Sockets;
+use crate::{NAME, codecs};
+
+const CAPABILITIES: TransportCapabilities = TransportCapabilities {
+    audio: true,
+    video: true,
+    data_channels: true,
+    ice_restart: true,
+    stun: true,
+    relay: false,
+    bandwidth_estimate: false,
+    renegotiation: true,
+    network: true,
+};
+
+/// WebRTC on str0m.
+#[derive(Debug, Clone, Default)]
+pub struct Str0mTransport {
+    config: Str0mConfig,
+}
+
+impl Str0mTransport {
+    /// A transport for programs that need no registry.
+    ///
+    /// # Errors
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for values that make no sense, naming the key.
+    pub fn new(config: Str0mConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Self { config })
+    }
+}
+
+#[async_trait]
+impl Plugin<dyn Transport> for Str0mTransport {
+    type Config = Str0mConfig;
+    const NAME: &'static str = NAME;
+    const SUMMARY: &'static str = "WebRTC on str0m: one task and no locks on the path of media";
+    const CAPABILITIES: TransportCapabilities = CAPABILITIES;
+
+    fn check(config: &Str0mConfig) -> Result<()> {
+        config.check()
+    }
+
+    async fn create(config: Str0mConfig, _: &Context) -> Result<Arc<dyn Transport>> {
+        Ok(Arc::new(Self::new(config)?))
+    }
+}
+
+#[async_trait]
+impl Transport for Str0mTransport {
+    fn capabilities(&self) -> TransportCapabilities {
+        CAPABILITIES
+    }
+
+    async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
+        if config.ice.relay_only {
+            return Err(Error::unsupported(NAME, "open").with("key", "ice.relay_only"));
+        }
+        let named = |error: Error| error.backend(NAME).operation("open");
+        let codecs = codecs::Codecs::new(&config).map_err(named)?;
+        let servers = Servers::new(&config.ice.servers).map_err(named)?;
+        let sockets = Sockets::bind(&addresses::usable(&config.ice.interfaces).map_err(named)?).map_err(named)?;
+        let (events, reader) = events::channel();
+        let shared = Arc::new(Shared::default());
+        let peer = Peer::new(&self.config, &config, codecs, events, Arc::clone(&shared));
+        let driver = Driver::new(peer, sockets, servers, config.ice.interfaces);
+        let session = Str0mSession::start(driver, shared);
+        Ok((Box::new(session), reader))
+    }
+}
