@@ -1,0 +1,82 @@
+//! Playing samples that are in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use blink_api::{AudioFormat, Captured, MediaSource, Result};
+
+/// Sound of a known length, once or round and round.
+pub(crate) struct Clip {
+    format: AudioFormat,
+    samples: Arc<[f32]>,
+    position: usize,
+    looping: bool,
+}
+
+impl Clip {
+    /// Gives the samples once and silence after them.
+    pub(crate) fn once(format: AudioFormat, samples: Arc<[f32]>) -> Self {
+        Self { format, samples, position: 0, looping: false }
+    }
+
+    /// Gives the samples again and again.
+    pub(crate) fn looping(format: AudioFormat, samples: Arc<[f32]>) -> Self {
+        Self { format, samples, position: 0, looping: true }
+    }
+}
+
+impl MediaSource for Clip {
+    fn format(&self) -> AudioFormat {
+        self.format
+    }
+
+    fn read(&mut self, out: &mut [f32]) -> Result<Captured> {
+        let samples = out.len() - out.len() % usize::from(self.format.channels);
+        let mut rest = &mut out[..samples];
+        while !rest.is_empty() {
+            if self.looping && self.position == self.samples.len() {
+                self.position = 0;
+            }
+            let left = &self.samples[self.position..];
+            if left.is_empty() {
+                rest.fill(0.0);
+                break;
+            }
+            let count = left.len().min(rest.len());
+            let (now, later) = rest.split_at_mut(count);
+            now.copy_from_slice(&left[..count]);
+            self.position += count;
+            rest = later;
+        }
+        Ok(Captured { samples, at: None })
+    }
+
+    fn latency(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(mut clip: Clip, sizes: &[usize]) -> Vec<f32> {
+        let mut heard = Vec::new();
+        for size in sizes {
+            let mut out = vec![9.0; *size];
+            assert_eq!(clip.read(&mut out).unwrap().samples, *size);
+            heard.extend(out);
+        }
+        heard
+    }
+
+    #[test]
+    fn a_clip_ends_in_silence_or_begins_again() {
+        let samples: Arc<[f32]> = Arc::from([0.1, 0.2, 0.3]);
+        let once = Clip::once(AudioFormat::CALL, samples.clone());
+        assert_eq!(read(once, &[2, 2, 2]), [0.1, 0.2, 0.3, 0.0, 0.0, 0.0]);
+        let looping = Clip::looping(AudioFormat::CALL, samples);
+        assert_eq!(read(looping, &[2, 5, 1]), [0.1, 0.2, 0.3, 0.1, 0.2, 0.3, 0.1, 0.2]);
+        assert_eq!(read(Clip::looping(AudioFormat::CALL, Arc::from([])), &[2]), [0.0, 0.0]);
+    }
+}

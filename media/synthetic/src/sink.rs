@@ -1,0 +1,45 @@
+//! The sink that goes nowhere.
+
+use std::time::Duration;
+
+use blink_api::{AudioFormat, Error, ErrorKind, MediaSink, Result};
+
+use crate::NAME;
+
+/// Takes everything and keeps nothing.
+pub(crate) struct NullSink {
+    format: AudioFormat,
+    finished: bool,
+}
+
+impl NullSink {
+    pub(crate) fn new(format: AudioFormat) -> Self {
+        Self { format, finished: false }
+    }
+}
+
+impl MediaSink for NullSink {
+    fn format(&self) -> AudioFormat {
+        self.format
+    }
+
+    fn write(&mut self, samples: &[f32]) -> Result<usize> {
+        if self.finished {
+            return Err(Error::new(ErrorKind::Closed, "the sink is finished").backend(NAME).operation("write"));
+        }
+        Ok(samples.len())
+    }
+
+    fn queued(&self) -> usize {
+        0
+    }
+
+    fn latency(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.finished = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! Recorded speech that is part of the program: `assets/speech/README.md` says where it comes from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use blink_api::AudioFormat;
+
+use crate::wav::Pcm;
+
+/// How many clips there are.
+pub const CLIPS: usize = 5;
+
+/// Of every clip, in Hz.
+const RATE: u32 = 16_000;
+
+/// The clips as WAV files: 16 kHz, 16 bits, mono, 24.7 s together. Each begins with up to 260 ms of silence.
+pub fn speech() -> &'static [&'static [u8]; CLIPS] {
+    &[
+        include_bytes!("../../../assets/speech/sense_and_sensibility_01_austen_64kb-0870.wav"),
+        include_bytes!("../../../assets/speech/sense_and_sensibility_01_austen_64kb-0880.wav"),
+        include_bytes!("../../../assets/speech/sense_and_sensibility_01_austen_64kb-0890.wav"),
+        include_bytes!("../../../assets/speech/sense_and_sensibility_01_austen_64kb-0920.wav"),
+        include_bytes!("../../../assets/speech/sense_and_sensibility_01_austen_64kb-0930.wav"),
+    ]
+}
+
+/// So much speech from clip `first` (modulo their number) on, joined and, where it takes more than all clips, from the beginning again:
+/// 48 kHz, mono.
+pub fn speech_clip(first: usize, duration: Duration) -> Vec<f32> {
+    let samples = joined(first, AudioFormat::CALL);
+    samples.into_iter().cycle().take(AudioFormat::CALL.samples_in(duration)).collect()
+}
+
+/// All speech, beginning with clip `first`.
+pub(crate) fn at(first: usize, format: AudioFormat) -> Arc<[f32]> {
+    joined(first, format).into()
+}
+
+fn joined(first: usize, format: AudioFormat) -> Vec<f32> {
+    let clips = speech().iter().cycle().skip(first % CLIPS).take(CLIPS);
+    let samples = clips.flat_map(|clip| {
+        let reader = hound::WavReader::new(*clip).expect("the embedded clips are WAV files");
+        reader.into_samples::<i16>().map(|sample| sample.expect("the embedded clips are whole, of 16 bits"))
+    });
+    let samples = samples.map(|sample| f32::from(sample) / 32_768.0).collect();
+    Pcm { format: AudioFormat { sample_rate: RATE, channels: 1 }, samples }.into_format(format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clips_are_what_is_said_of_them() {
+        for clip in speech() {
+            let spec = hound::WavReader::new(*clip).unwrap().spec();
+            assert_eq!((spec.sample_rate, spec.channels, spec.bits_per_sample), (RATE, 1, 16));
+        }
+        let all = joined(0, AudioFormat { sample_rate: RATE, channels: 1 });
+        assert!((24.5..25.0).contains(&(all.len() as f64 / f64::from(RATE))));
+    }
+
+    #[test]
+    fn speech_from_another_clip_is_other_speech_of_the_length_asked_for() {
+        let eight = Duration::from_secs(8);
+        let alice = speech_clip(0, eight);
+        let bob = speech_clip(2, eight);
+        assert_eq!((alice.len(), bob.len()), (8 * 48_000, 8 * 48_000));
+        assert_ne!(alice, bob);
+        for speech in [&alice, &bob] {
+            let power = speech.iter().map(|x| x * x).sum::<f32>() / speech.len() as f32;
+            assert!(10.0 * power.log10() > -35.0, "{power}");
+        }
+        let long = speech_clip(7, Duration::from_secs(60));
+        assert_eq!(long.len(), 60 * 48_000);
+        assert_eq!(long[..8 * 48_000], bob);
+    }
+}

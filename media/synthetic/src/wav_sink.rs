@@ -1,0 +1,174 @@
+//! Writing WAV files.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use blink_api::{AudioFormat, Error, ErrorKind, MediaSink, Result};
+use hound::{SampleFormat, WavSpec, WavWriter};
+
+use crate::NAME;
+
+/// Most samples in a file: its length fields have 32 bits.
+const MOST_SAMPLES: u64 = (u32::MAX as u64 - 44) / 2;
+
+/// A WAV file of 16-bit PCM. Its header is brought up to date after every second of sound, so that the file of a killed process can be read
+/// up to there.
+pub(crate) struct WavSink {
+    format: AudioFormat,
+    path: PathBuf,
+    /// `None` once finished.
+    writer: Option<WavWriter<BufWriter<File>>>,
+    written: u64,
+    most: u64,
+    /// Samples since the header was last brought up to date.
+    unflushed: usize,
+}
+
+impl WavSink {
+    /// Makes the file, and the directories it is in; a file that is there is overwritten.
+    pub(crate) fn create(path: &Path, format: AudioFormat) -> Result<Self> {
+        let failed = |why: &'static str| {
+            let path = path.display().to_string();
+            move |source: hound::Error| Error::new(ErrorKind::Invalid, why).with("path", path).source(source)
+        };
+        if path.as_os_str().is_empty() {
+            return Err(Error::new(ErrorKind::Invalid, "a path belongs after wav:").with("name", "wav:"));
+        }
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            let failed = failed("the file's directory cannot be made");
+            std::fs::create_dir_all(parent).map_err(|source| failed(source.into()))?;
+        }
+        let spec = WavSpec {
+            channels: format.channels,
+            sample_rate: format.sample_rate,
+            bits_per_sample: 16,
+            sample_format: SampleFormat::Int,
+        };
+        let mut writer = WavWriter::create(path, spec).map_err(failed("the file cannot be made"))?;
+        writer.flush().map_err(failed("the file cannot be written"))?;
+        Ok(Self { format, path: path.to_owned(), writer: Some(writer), written: 0, most: MOST_SAMPLES, unflushed: 0 })
+    }
+
+    fn append(&mut self, samples: &[f32]) -> std::result::Result<(), hound::Error> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        for sample in samples {
+            writer.write_sample((sample.clamp(-1.0, 1.0) * 32_767.0).round() as i16)?;
+            self.written += 1;
+        }
+        self.unflushed += samples.len();
+        if self.unflushed >= self.format.samples_in(Duration::from_secs(1)) {
+            self.unflushed = 0;
+            writer.flush()?;
+        }
+        Ok(())
+    }
+
+    fn error(&self, kind: ErrorKind, why: &'static str, operation: &'static str) -> Error {
+        Error::new(kind, why).backend(NAME).operation(operation).with("path", self.path.display())
+    }
+}
+
+impl MediaSink for WavSink {
+    fn format(&self) -> AudioFormat {
+        self.format
+    }
+
+    fn write(&mut self, samples: &[f32]) -> Result<usize> {
+        if self.writer.is_none() {
+            return Err(self.error(ErrorKind::Closed, "the file is finished", "write"));
+        }
+        let whole = samples.len() - samples.len() % usize::from(self.format.channels);
+        if self.written + whole as u64 > self.most {
+            return Err(self.error(ErrorKind::Io, "a WAV file cannot grow past 4 GiB", "write"));
+        }
+        let appended = self.append(&samples[..whole]);
+        appended.map_err(|source| self.error(ErrorKind::Io, "the file cannot grow", "write").source(source))?;
+        Ok(whole)
+    }
+
+    fn queued(&self) -> usize {
+        0
+    }
+
+    fn latency(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        // Without this, dropping the writer does the same and keeps its errors to itself.
+        let Some(writer) = self.writer.take() else { return Ok(()) };
+        writer
+            .finalize()
+            .map_err(|source| self.error(ErrorKind::Io, "the file cannot be finished", "finish").source(source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read_wav;
+
+    fn sink(path: &Path) -> WavSink {
+        WavSink::create(path, AudioFormat::CALL).unwrap()
+    }
+
+    #[test]
+    fn samples_come_back_from_the_finished_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.wav");
+        let stereo = AudioFormat { sample_rate: 44_100, channels: 2 };
+        let mut sink = WavSink::create(&path, stereo).unwrap();
+        assert_eq!(sink.write(&[0.0, 0.5, -1.0, 2.0, 0.25]).unwrap(), 4);
+        assert_eq!(sink.write(&[f32::NAN, f32::NEG_INFINITY]).unwrap(), 2);
+        sink.finish().unwrap();
+        sink.finish().unwrap();
+        assert_eq!(sink.write(&[0.0]).unwrap_err().kind(), ErrorKind::Closed);
+        let pcm = read_wav(&path).unwrap();
+        assert_eq!(pcm.format, stereo);
+        let expected = [0.0, 0.5, -1.0, 1.0, 0.0, -1.0];
+        assert!(pcm.samples.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4), "{:?}", pcm.samples);
+    }
+
+    /// A process that is killed leaves what was flushed: here the file is read while the sink still has it open.
+    #[test]
+    fn a_killed_process_leaves_all_but_the_last_second() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.wav");
+        let mut sink = sink(&path);
+        for _ in 0..250 {
+            sink.write(&[0.1; 480]).unwrap();
+        }
+        std::fs::copy(&path, directory.path().join("left.wav")).unwrap();
+        assert_eq!(read_wav(directory.path().join("left.wav")).unwrap().samples.len(), 96_000);
+        drop(sink);
+        assert_eq!(read_wav(&path).unwrap().samples.len(), 120_000);
+    }
+
+    #[test]
+    fn a_file_does_not_grow_past_its_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.wav");
+        let mut sink = sink(&path);
+        sink.most = 100;
+        sink.write(&[0.1; 100]).unwrap();
+        let error = sink.write(&[0.1]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains("4 GiB") && error.to_string().contains("a.wav"), "{error}");
+        sink.finish().unwrap();
+        assert_eq!(read_wav(&path).unwrap().samples.len(), 100);
+    }
+
+    #[test]
+    fn places_where_no_file_can_be_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        for path in [directory.path().to_owned(), file.join("below.wav"), PathBuf::new()] {
+            let error = WavSink::create(&path, AudioFormat::CALL).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+        }
+    }
+}
