@@ -1,1 +1,65 @@
-//! Signaling of the Blink call engine over libp2p gossipsub
+//! Signaling of the Blink call engine over libp2p gossipsub: TCP, QUIC and WebSocket, found by address or by mDNS.
+//!
+//! One task owns the swarm; [`Libp2pSignaling`] is the handle that sends it commands. Every message is signed by its node and judged before it is passed
+//! on: what the engine reports with [`Signaling::report`] decides whether this node forwards a message and what it thinks of the node
+//! that sent it. The node's key has nothing to do with anybody's identity in calls.
+//!
+//! libp2p keeps time with tokio's timers, and so does everything here.
+
+#![deny(missing_docs)]
+
+mod addresses;
+mod behaviour;
+mod config;
+mod deliveries;
+mod key;
+mod listen;
+mod liveness;
+mod node;
+mod subscriptions;
+mod targets;
+mod task;
+mod transport;
+
+use std::sync::Arc;
+
+use blink_api::macros::{async_trait, submit};
+use blink_api::{Context, Entry, Error, ErrorKind, Plugin, Result, Signaling, SignalingCapabilities};
+
+pub use config::Libp2pConfig;
+pub use node::Libp2pSignaling;
+
+submit! { Entry::<dyn Signaling>::of::<Libp2p>() }
+
+const NAME: &str = "libp2p";
+const MAX_MESSAGE: usize = 16 * 1024;
+const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
+    max_message: MAX_MESSAGE,
+    origins: true,
+    verdicts: true,
+    local_discovery: true,
+    network: true,
+};
+
+/// Registers [`Libp2pSignaling`] under the name `libp2p`.
+pub struct Libp2p;
+
+#[async_trait]
+impl Plugin<dyn Signaling> for Libp2p {
+    type Config = Libp2pConfig;
+    const NAME: &'static str = NAME;
+    const SUMMARY: &'static str = "libp2p gossipsub over TCP, QUIC and WebSocket; finds nodes on the local network";
+    const CAPABILITIES: SignalingCapabilities = CAPABILITIES;
+
+    fn check(config: &Libp2pConfig) -> Result<()> {
+        config.check()
+    }
+
+    async fn create(config: Libp2pConfig, _: &Context) -> Result<Arc<dyn Signaling>> {
+        Ok(Arc::new(Libp2pSignaling::start(config).await?))
+    }
+}
+
+fn error(kind: ErrorKind, operation: &'static str, message: &'static str) -> Error {
+    Error::new(kind, message).backend(NAME).operation(operation)
+}

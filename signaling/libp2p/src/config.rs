@@ -1,0 +1,77 @@
+//! `[signalings.libp2p]`
+
+use std::path::PathBuf;
+
+use blink_api::Result;
+use libp2p::Multiaddr;
+use serde::{Deserialize, Serialize};
+
+use crate::addresses;
+
+/// `[signalings.libp2p]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Libp2pConfig {
+    /// Multiaddresses to listen on, such as `/ip4/0.0.0.0/tcp/4001`, `/ip4/0.0.0.0/udp/4001/quic-v1` and `/ip4/0.0.0.0/tcp/4002/ws`; port 0 takes any
+    /// free one. Empty: only dial out.
+    pub listen: Vec<String>,
+    /// Multiaddresses of nodes to stay connected to.
+    pub bootstrap: Vec<String>,
+    /// Find nodes on the local network and be found.
+    pub mdns: bool,
+    /// File with the node's key, made at the first start; absent: a new key at every start.
+    pub node_key: Option<PathBuf>,
+}
+
+impl Default for Libp2pConfig {
+    fn default() -> Self {
+        let listen = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0/ws"];
+        Self { listen: listen.map(str::to_owned).to_vec(), bootstrap: Vec::new(), mdns: true, node_key: None }
+    }
+}
+
+impl Libp2pConfig {
+    pub(crate) fn check(&self) -> Result<()> {
+        self.listen_addresses()?;
+        self.bootstrap_addresses()?;
+        Ok(())
+    }
+
+    pub(crate) fn listen_addresses(&self) -> Result<Vec<Multiaddr>> {
+        let parse = |address: &String| {
+            addresses::parse_listen(address).map_err(|error| error.with("key", "signalings.libp2p.listen"))
+        };
+        self.listen.iter().map(parse).collect()
+    }
+
+    pub(crate) fn bootstrap_addresses(&self) -> Result<Vec<Multiaddr>> {
+        let parse = |address: &String| {
+            addresses::parse_dial(address).map_err(|error| error.with("key", "signalings.libp2p.bootstrap"))
+        };
+        self.bootstrap.iter().map(parse).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use blink_api::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_pass_the_check() {
+        Libp2pConfig::default().check().unwrap();
+    }
+
+    #[test]
+    fn an_unusable_address_is_refused_with_the_key_and_the_address() {
+        let config = Libp2pConfig { listen: vec!["0.0.0.0:4001".to_owned()], ..Libp2pConfig::default() };
+        let error = config.check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("key=signalings.libp2p.listen"), "{error}");
+        assert!(error.to_string().contains("address=0.0.0.0:4001"), "{error}");
+
+        let config = Libp2pConfig { bootstrap: vec!["/ip4/1.2.3.4".to_owned()], ..Libp2pConfig::default() };
+        assert!(config.check().unwrap_err().to_string().contains("key=signalings.libp2p.bootstrap"));
+    }
+}

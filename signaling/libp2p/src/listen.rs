@@ -1,0 +1,112 @@
+//! Making the swarm and opening its listeners.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use blink_api::{Error, ErrorKind, Result};
+use futures::{FutureExt, StreamExt};
+use libp2p::core::transport::ListenerId;
+use libp2p::identity::Keypair;
+use libp2p::swarm::{self, Swarm, SwarmEvent};
+use libp2p::{Multiaddr, TransportError};
+
+use crate::behaviour::{Behaviour, BehaviourEvent};
+use crate::transport::transport;
+use crate::{NAME, addresses};
+
+pub(crate) type Event = SwarmEvent<BehaviourEvent>;
+
+/// How long a listener may take to say where it listens.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections stay open while there is nothing to say.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A swarm that listens on all addresses, and what has happened on it so far.
+///
+/// # Errors
+/// [`Busy`](ErrorKind::Busy) for an occupied port, [`Invalid`](ErrorKind::Invalid) for an address the machine does not have,
+/// [`Io`](ErrorKind::Io); each with the address.
+pub(crate) async fn open(key: &Keypair, listen: &[Multiaddr], mdns: bool) -> Result<(Swarm<Behaviour>, Vec<Event>)> {
+    let transport = transport(key).map_err(|source| {
+        Error::new(ErrorKind::Io, "the network cannot be opened").backend(NAME).operation("create").source(source)
+    })?;
+    let behaviour = Behaviour::new(key, mdns)?;
+    let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+    let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
+    let mut silent = HashMap::new();
+    for address in listen {
+        silent.insert(begin(&mut swarm, address)?, address);
+    }
+    let opened = tokio::time::timeout(LISTEN_TIMEOUT, wait_for_all(&mut swarm, silent)).await;
+    let events = opened.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Timeout, "a listener does not open").backend(NAME).operation("listen"))
+    })?;
+    Ok((swarm, events))
+}
+
+fn begin(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> Result<ListenerId> {
+    // libp2p lets several processes share a TCP port, each getting some of the connections. A listener without that option shows whether the port is free.
+    if let Some(socket) = addresses::tcp_socket(address) {
+        TcpListener::bind(socket).map_err(|error| failure(address, error))?;
+    }
+    swarm.listen_on(address.clone()).map_err(|error| match error {
+        TransportError::MultiaddrNotSupported(_) => {
+            Error::new(ErrorKind::Invalid, "no transport listens on this address")
+                .backend(NAME)
+                .operation("listen")
+                .with("address", address)
+        }
+        TransportError::Other(error) => failure(address, error),
+    })
+}
+
+/// Until each listener has told an address, and then all that is known at once: one that listens everywhere tells an
+/// address for each interface.
+async fn wait_for_all(swarm: &mut Swarm<Behaviour>, mut silent: HashMap<ListenerId, &Multiaddr>) -> Result<Vec<Event>> {
+    let mut events = Vec::new();
+    loop {
+        let event = if silent.is_empty() {
+            swarm.select_next_some().now_or_never()
+        } else {
+            Some(swarm.select_next_some().await)
+        };
+        let Some(event) = event else { return Ok(events) };
+        match event {
+            SwarmEvent::NewListenAddr { listener_id, .. } => {
+                silent.remove(&listener_id);
+            }
+            SwarmEvent::ListenerClosed { listener_id, reason: Err(error), .. } => {
+                if let Some(address) = silent.get(&listener_id) {
+                    return Err(failure(address, error));
+                }
+            }
+            event => events.push(event),
+        }
+    }
+}
+
+fn failure(address: &Multiaddr, source: std::io::Error) -> Error {
+    let (kind, message) = match io_kind(&source) {
+        std::io::ErrorKind::AddrInUse => (ErrorKind::Busy, "the port belongs to another program"),
+        std::io::ErrorKind::AddrNotAvailable => (ErrorKind::Invalid, "the machine does not have this address"),
+        _ => (ErrorKind::Io, "cannot listen"),
+    };
+    Error::new(kind, message).backend(NAME).operation("listen").with("address", address).source(source)
+}
+
+/// The kind of the innermost error: transports wrap the system's errors in others.
+pub(crate) fn io_kind(error: &std::io::Error) -> std::io::ErrorKind {
+    let mut kind = error.kind();
+    let mut next: Option<&(dyn std::error::Error + 'static)> = error.get_ref().map(|inner| inner as _);
+    while let Some(error) = next {
+        next = match error.downcast_ref::<std::io::Error>() {
+            Some(inner) => {
+                kind = inner.kind();
+                inner.get_ref().map(|inner| inner as _)
+            }
+            None => error.source(),
+        };
+    }
+    kind
+}
