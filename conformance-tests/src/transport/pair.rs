@@ -1,0 +1,290 @@
+//! Two sessions, and a signaling path between them that the test holds in its hand.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use blink_api::{
+    AudioLevel, Candidate, ChannelId, CodecName, IceConfig, Mid, RtpCodec, RtpIn, RtpOut, RtpTime, Session,
+    SessionConfig, SessionEvent, SessionEvents, SystemClock, TrackId, TrackKind, Transport,
+};
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::opus;
+
+/// How long anything may take on one machine.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long the steps of a set-up took, from `create_offer` on.
+#[derive(Debug, Clone, Copy)]
+pub struct SetUp {
+    /// Until the answer was applied.
+    pub negotiated: Duration,
+    /// Until the offerer was connected.
+    pub offerer: Duration,
+    /// Until the answerer was connected.
+    pub answerer: Duration,
+    /// Until the offerer's first packet, sent when the offerer was connected and every two milliseconds from then on, had come.
+    pub first_packet: Duration,
+}
+
+/// One session and what it reported.
+pub(super) struct Side {
+    pub(super) session: Box<dyn Session>,
+    pub(super) track: TrackId,
+    pub(super) log: Vec<SessionEvent>,
+    pub(super) transport_is_network: bool,
+    events: SessionEvents,
+}
+
+/// Two sides.
+pub(super) struct Pair {
+    pub(super) offerer: Side,
+    pub(super) answerer: Side,
+    /// The ICE user names of the newest offer and answer.
+    pub(super) users: (String, String),
+    next: u16,
+}
+
+impl Pair {
+    /// Two sessions with a track each.
+    pub(super) async fn open(offerer: &dyn Transport, answerer: &dyn Transport) -> Self {
+        let mut pair = Self::open_with_listener(offerer, answerer).await;
+        pair.answerer.track = pair.answerer.session.add_track(TrackKind::Audio).await.expect("a track");
+        pair
+    }
+
+    /// Two sessions, of which the answering one sends nothing.
+    pub(super) async fn open_with_listener(offerer: &dyn Transport, answerer: &dyn Transport) -> Self {
+        let mut offerer = Side::open(offerer, vec![opus()]).await;
+        let answerer = Side::open(answerer, vec![opus()]).await;
+        offerer.track = offerer.session.add_track(TrackKind::Audio).await.expect("a track");
+        Self { offerer, answerer, users: Default::default(), next: 10_000 }
+    }
+
+    /// Negotiates and waits until both are connected and a packet has come.
+    pub(super) async fn connect(&mut self) -> SetUp {
+        let began = Instant::now();
+        self.negotiate(false).await;
+        let negotiated = began.elapsed();
+        let (mut offerer, mut answerer) = (None, None);
+        self.until("both sides are connected", |a, b| {
+            offerer = offerer.or_else(|| a.is_connected().then(|| began.elapsed()));
+            answerer = answerer.or_else(|| b.is_connected().then(|| began.elapsed()));
+            offerer.is_some() && answerer.is_some()
+        })
+        .await;
+        let first_packet = began.elapsed();
+        let times = "both were seen";
+        SetUp { negotiated, offerer: offerer.expect(times), answerer: answerer.expect(times), first_packet }
+    }
+
+    pub(super) async fn until_connected(&mut self) {
+        self.until("both sides are connected", |a, b| a.is_connected() && b.is_connected()).await;
+    }
+
+    pub(super) async fn negotiate(&mut self, ice_restart: bool) {
+        let offer = self.offerer.session.create_offer(ice_restart).await.expect("an offer");
+        self.negotiate_with(offer).await;
+    }
+
+    pub(super) async fn negotiate_with(&mut self, offer: String) {
+        let answer = self.answerer.session.accept_offer(&offer).await.expect("an answer");
+        self.offerer.session.accept_answer(&answer).await.expect("the answer fits");
+        self.users = (ice_user(&offer), ice_user(&answer));
+    }
+
+    /// The side that answered first offers.
+    pub(super) async fn negotiate_backwards(&mut self) {
+        let offer = self.answerer.session.create_offer(false).await.expect("an offer");
+        let answer = self.offerer.session.accept_offer(&offer).await.expect("an answer");
+        self.answerer.session.accept_answer(&answer).await.expect("the answer fits");
+    }
+
+    /// Each side sends packets with the next sequence numbers, and hears all of the other's.
+    pub(super) async fn speak(&mut self, count: u16) {
+        let first = self.next;
+        self.next += count;
+        for n in 0..count {
+            self.offerer.send(packet(first + n));
+            self.answerer.send(packet(first + n));
+        }
+        let heard =
+            |side: &Side| side.packets().filter(|packet| (first..first + count).contains(&packet.sequence)).count();
+        self.until("both sides hear each other", |a, b| {
+            heard(a) == usize::from(count) && heard(b) == usize::from(count)
+        })
+        .await;
+    }
+
+    /// The packet after all that were sent.
+    pub(super) fn next_packet(&mut self) -> RtpOut {
+        self.next += 1;
+        packet(self.next - 1)
+    }
+
+    /// Takes events of both sides and passes candidates on until `done`.
+    pub(super) async fn until(&mut self, what: &str, mut done: impl FnMut(&Side, &Side) -> bool) {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while !done(&self.offerer, &self.answerer) {
+            let (offerer, answerer) = (&mut self.offerer, &mut self.answerer);
+            let (from, event, to) = tokio::select! {
+                event = offerer.events.recv() => (&mut offerer.log, event, &answerer.session),
+                event = answerer.events.recv() => (&mut answerer.log, event, &offerer.session),
+                () = tokio::time::sleep_until(deadline) => panic!(
+                    "not within {DEADLINE:?}: {what}\nofferer: {:#?}\nanswerer: {:#?}",
+                    offerer.summary(),
+                    answerer.summary()
+                ),
+            };
+            let event = event.unwrap_or_else(|| panic!("the events ended before: {what}"));
+            if let SessionEvent::LocalCandidate(candidate) = &event {
+                to.add_candidate(candidate).await.expect("a candidate of the other side");
+            }
+            from.push(event);
+        }
+    }
+
+    /// Takes the candidates both sides report until they are done.
+    pub(super) async fn hold_candidates(&mut self, ours: &mut Vec<Candidate>, theirs: &mut Vec<Candidate>) {
+        self.offerer.gather(ours).await;
+        self.answerer.gather(theirs).await;
+    }
+
+    pub(super) async fn close(self) {
+        self.offerer.session.close().await;
+        self.answerer.session.close().await;
+    }
+}
+
+impl Side {
+    pub(super) async fn open(transport: &dyn Transport, audio: Vec<RtpCodec>) -> Self {
+        let config =
+            SessionConfig { ice: IceConfig::default(), audio, video: Vec::new(), clock: Arc::new(SystemClock) };
+        let (session, events) = transport.open(config).await.expect("a session");
+        let transport_is_network = transport.capabilities().network;
+        Self { session, track: TrackId(0), log: Vec::new(), transport_is_network, events }
+    }
+
+    pub(super) fn send(&self, packet: RtpOut) {
+        self.session.send_rtp(self.track, packet).expect("the packet is taken");
+    }
+
+    pub(super) async fn add_candidates(&self, candidates: &[Candidate]) {
+        for candidate in candidates {
+            self.session.add_candidate(candidate).await.expect("a candidate of the other side");
+        }
+    }
+
+    /// Takes candidates until they are done.
+    pub(super) async fn gather(&mut self, candidates: &mut Vec<Candidate>) {
+        while !self.saw(|event| matches!(event, SessionEvent::CandidatesDone)) {
+            let event = timeout(DEADLINE, self.events.recv()).await.expect("candidates are done in time");
+            let event = event.expect("the session is open");
+            if let SessionEvent::LocalCandidate(candidate) = &event {
+                candidates.push(candidate.clone());
+            }
+            self.log.push(event);
+        }
+    }
+
+    /// Takes events until they end.
+    pub(super) async fn until_ended(&mut self) {
+        while let Some(event) = timeout(DEADLINE, self.events.recv()).await.expect("the events end in time") {
+            self.log.push(event);
+        }
+    }
+
+    /// Fails if an event comes within a moment.
+    pub(super) async fn expect_silence(&mut self) {
+        if let Ok(event) = timeout(Duration::from_millis(200), self.events.recv()).await {
+            panic!("nothing was negotiated, and yet: {event:?}");
+        }
+    }
+
+    pub(super) fn saw(&self, matches: impl Fn(&SessionEvent) -> bool) -> bool {
+        self.log.iter().any(matches)
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.saw(|event| matches!(event, SessionEvent::Connected))
+    }
+
+    /// The section of the audio track that comes in.
+    pub(super) fn started(&self) -> Option<Mid> {
+        self.log.iter().find_map(|event| match event {
+            SessionEvent::TrackStarted { mid, kind: TrackKind::Audio } => Some(mid.clone()),
+            _ => None,
+        })
+    }
+
+    pub(super) fn channel(&self, wanted: &str) -> Option<ChannelId> {
+        self.log.iter().find_map(|event| match event {
+            SessionEvent::ChannelOpen { channel, label } if label == wanted => Some(*channel),
+            _ => None,
+        })
+    }
+
+    pub(super) fn packets(&self) -> impl Iterator<Item = &RtpIn> {
+        self.log.iter().filter_map(|event| match event {
+            SessionEvent::Rtp(packet) => Some(packet),
+            _ => None,
+        })
+    }
+
+    pub(super) fn messages(&self) -> Vec<Bytes> {
+        let message = |event: &SessionEvent| match event {
+            SessionEvent::Data { message, .. } => Some(message.clone()),
+            _ => None,
+        };
+        self.log.iter().filter_map(message).collect()
+    }
+
+    /// The log without addresses and payloads.
+    fn summary(&self) -> Vec<String> {
+        let line = |event: &SessionEvent| match event {
+            SessionEvent::Rtp(packet) => format!("packet {} on {}", packet.sequence, packet.mid),
+            SessionEvent::Data { message, .. } => format!("message of {}", message.len()),
+            SessionEvent::LocalCandidate(_) => "candidate".to_owned(),
+            other => format!("{other:?}"),
+        };
+        self.log.iter().map(line).collect()
+    }
+}
+
+pub(super) fn codec(name: &str, clock_rate: u32, channels: u16, fmtp: &str) -> RtpCodec {
+    RtpCodec { name: CodecName::new(name), clock_rate, channels, fmtp: fmtp.to_owned() }
+}
+
+/// A packet whose every field follows from its sequence number; every fourth has no level, every fifth a marker.
+pub(super) fn packet(sequence: u16) -> RtpOut {
+    let level =
+        (!sequence.is_multiple_of(4)).then(|| AudioLevel::new((sequence % 128) as u8, sequence.is_multiple_of(2)));
+    RtpOut {
+        codec: CodecName::new("opus"),
+        sequence,
+        timestamp: RtpTime(u32::from(sequence).wrapping_mul(960)),
+        marker: sequence.is_multiple_of(5),
+        level,
+        payload: Bytes::from(vec![sequence as u8; 20 + usize::from(sequence % 100)]),
+    }
+}
+
+pub(super) fn candidate(attribute: &str) -> Candidate {
+    Candidate { attribute: attribute.to_owned(), mid: None }
+}
+
+/// A description without its candidates, and those.
+pub(super) fn without_candidates(sdp: &str) -> (String, Vec<Candidate>) {
+    let is_candidate = |line: &&str| line.starts_with("a=candidate:") || line.starts_with("a=end-of-candidates");
+    let candidates =
+        sdp.lines().filter_map(|line| line.strip_prefix("a=").filter(|text| text.starts_with("candidate:")));
+    let candidates = candidates.map(candidate).collect();
+    let rest: String = sdp.lines().filter(|line| !is_candidate(line)).flat_map(|line| [line, "\r\n"]).collect();
+    (rest, candidates)
+}
+
+fn ice_user(sdp: &str) -> String {
+    let line = sdp.lines().find(|line| line.starts_with("a=ice-ufrag:")).expect("a description has ICE credentials");
+    line.to_owned()
+}

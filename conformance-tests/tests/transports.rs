@@ -1,0 +1,48 @@
+//! The transports' contract between every two transports that can meet, in both roles.
+
+use blink_api::Transport;
+use blink_conformance::transport;
+use blink_transport_str0m::{Str0mConfig, Str0mTransport};
+
+fn str0m() -> impl Transport {
+    Str0mTransport::new(Str0mConfig::default()).expect("the defaults are valid")
+}
+
+macro_rules! pairs {
+    ($($name:ident: $offerer:ident, $answerer:ident;)*) => {
+        $(mod $name {
+            use super::*;
+
+            pairs! { @tests $offerer, $answerer:
+                negotiates_and_carries
+                candidates_may_trickle_and_repeat
+                candidates_may_come_before_the_description
+                packets_arrive_as_they_were_sent
+                messages_arrive_both_ways
+                a_listener_hears_and_may_speak_later
+                a_removed_track_ends_and_the_other_goes_on
+                ice_restart_keeps_media
+                stats_count_what_was_sent
+                no_common_codec_is_incompatible
+                unusable_input_is_invalid_and_harmless
+                everything_fails_after_close
+            }
+
+            #[tokio::test]
+            async fn nothing_happens_before_negotiation() {
+                transport::nothing_happens_before_negotiation(&$offerer()).await;
+            }
+        })*
+    };
+    (@tests $offerer:ident, $answerer:ident: $($test:ident)*) => {
+        $(#[tokio::test]
+        async fn $test() {
+            let result = transport::$test(&$offerer(), &$answerer()).await;
+            println!("{result:?}");
+        })*
+    };
+}
+
+pairs! {
+    str0m_str0m: str0m, str0m;
+}
