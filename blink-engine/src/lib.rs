@@ -1,4 +1,5 @@
 //! The Blink call engine.
 
+pub mod call;
 pub mod secure;
 pub mod wire;

@@ -14,6 +14,7 @@ pub use counters::{Refusal, SecurityCounters};
 pub use envelope::{MAX_ENVELOPE, MAX_RECIPIENTS, Sealing, open, seal};
 pub use identity::{Identity, verify};
 pub use keys::{AgreementKey, CallKeys, inbox_topic, link_id};
+pub(crate) use keys::{hmac, sha256};
 pub use opener::{Channel, Opener};
 pub use rates::RateLimits;
 pub use window::ReplayWindows;

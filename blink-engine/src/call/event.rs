@@ -1,0 +1,213 @@
+//! What the user of the engine is told.
+
+use blink_api::{CallId, Did, Endpoint, TrackKind};
+use serde::Serialize;
+
+/// Something happened. Events of one call come in the order in which they happened.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// Somebody calls. Once per call. Until `answer_call` nothing of this device is touched or shown.
+    IncomingCall {
+        /// The call.
+        call: CallId,
+        /// Who signed the offer.
+        from: Did,
+        /// Everybody on the roster.
+        members: Vec<Did>,
+        /// What the caller's integrator passed along.
+        conversation: Vec<u8>,
+    },
+    /// A call that rang here rings no more. After `IncomingCall`, once, instead of `MissedCall`.
+    CallCancelled {
+        /// The call.
+        call: CallId,
+        /// Why.
+        reason: CancelledReason,
+    },
+    /// A call was not answered here in time.
+    MissedCall {
+        /// The call.
+        call: CallId,
+        /// Who called.
+        from: Did,
+    },
+    /// An invited person's device rings. At most once per person and call.
+    ParticipantRinging {
+        /// The call.
+        call: CallId,
+        /// Whose device.
+        participant: Did,
+    },
+    /// An invited person is in another call and has no other device that rings.
+    ParticipantBusy {
+        /// The call.
+        call: CallId,
+        /// Who.
+        participant: Did,
+    },
+    /// An invited person will not come.
+    ParticipantRejected {
+        /// The call.
+        call: CallId,
+        /// Who.
+        participant: Did,
+    },
+    /// An invited person did not answer in time.
+    ParticipantUnanswered {
+        /// The call.
+        call: CallId,
+        /// Who.
+        participant: Did,
+    },
+    /// The path to a participant is up and verified; media flows. Once for each time it joins.
+    ParticipantJoined {
+        /// The call.
+        call: CallId,
+        /// Who, on which device.
+        participant: Endpoint,
+    },
+    /// The path to a participant is silent; it is being looked for. Before `ParticipantReconnected` or `ParticipantLeft`.
+    ParticipantReconnecting {
+        /// The call.
+        call: CallId,
+        /// Who.
+        participant: Endpoint,
+    },
+    /// The path was found again.
+    ParticipantReconnected {
+        /// The call.
+        call: CallId,
+        /// Who.
+        participant: Endpoint,
+    },
+    /// No path to a member of a group could be made; it is tried again. Once for each time it joins.
+    ParticipantUnreachable {
+        /// The call.
+        call: CallId,
+        /// Who.
+        participant: Endpoint,
+    },
+    /// A participant is gone. After `ParticipantJoined` or `ParticipantUnreachable`, once.
+    ParticipantLeft {
+        /// The call.
+        call: CallId,
+        /// Who.
+        participant: Endpoint,
+        /// Why.
+        reason: LeftReason,
+    },
+    /// A participant's announced state changed, or is known for the first time.
+    ParticipantStateChanged {
+        /// The call.
+        call: CallId,
+        /// Who.
+        participant: Endpoint,
+        /// Its state.
+        state: ParticipantState,
+    },
+    /// This device is in the call: somebody of it has heard that. Once for each time it joins.
+    CallJoined {
+        /// The call.
+        call: CallId,
+    },
+    /// This device is no longer in the call, or its offer is over. The last event of a call of two.
+    CallEnded {
+        /// The call.
+        call: CallId,
+        /// Why.
+        reason: EndReason,
+    },
+    /// The first sound of a participant was decoded from a packet, loud or not. Once for each time it joins.
+    MediaStarted {
+        /// The call.
+        call: CallId,
+        /// Who.
+        participant: Endpoint,
+        /// Audio or video.
+        kind: TrackKind,
+    },
+    /// There is no microphone; this device only listens. After answering or offering.
+    NoMicrophone {
+        /// The call.
+        call: CallId,
+        /// What the media host said.
+        error: String,
+    },
+    /// A device is gone; the call goes on without it.
+    DeviceLost {
+        /// Its name.
+        name: String,
+    },
+    /// The signaling network was lost (no node connected) or found.
+    SignalingChanged {
+        /// Connected nodes.
+        nodes: usize,
+    },
+}
+
+/// Why a call rings no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelledReason {
+    /// Everybody who was in it left.
+    CallerLeft,
+    /// Another device of this person answered.
+    AnsweredElsewhere,
+    /// Another device of this person rejected.
+    RejectedElsewhere,
+    /// Another offer took its place, since only so many may be pending.
+    Displaced,
+}
+
+/// Why a participant is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftReason {
+    /// It said so.
+    Left,
+    /// No sign of it for too long.
+    TimedOut,
+    /// It started anew or joined again.
+    Restarted,
+}
+
+/// Why a call is over for this device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// This device left.
+    Left,
+    /// The other one left.
+    RemoteLeft,
+    /// The other one gave no sign for too long.
+    TimedOut,
+    /// Everybody invited rejected.
+    Rejected,
+    /// Everybody invited is in another call.
+    Busy,
+    /// Nobody answered in time.
+    Unanswered,
+    /// The call was over when this device wanted to join.
+    Gone,
+    /// Nobody in the call heard this device in time.
+    Unreachable,
+    /// No path for media could be made or found again.
+    Failed,
+    /// Another call took its place on this device.
+    Replaced,
+    /// The engine was shut down.
+    Shutdown,
+}
+
+/// What a participant announces about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct ParticipantState {
+    /// Sends no sound.
+    pub muted: bool,
+    /// Plays no sound.
+    pub deafened: bool,
+    /// Records the call.
+    pub recording: bool,
+}

@@ -1,0 +1,378 @@
+//! Invitations: offering a call until each person has decided, and telling those it concerns that it is over.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use blink_api::{Did, Endpoint, Topic};
+
+use super::call::{Call, Phase};
+use super::event::{CancelledReason, EndReason, Event, LeftReason};
+use super::repeat::Repeat;
+use super::shared::Shared;
+use crate::secure::{Refusal, inbox_topic};
+use crate::wire::{self, Body, Bytes16, Cancel, CancelReason, Offer, Reject, Ringing, Status};
+
+/// Nonces remembered of one person: one for each of its devices.
+const MAX_ECHO: usize = 4;
+
+/// One person on the roster other than the own.
+pub(super) struct Person {
+    pub(super) state: PersonState,
+    pub(super) inbox: Topic,
+    pub(super) ringing_announced: bool,
+    offer: Repeat,
+    echo: Vec<Bytes16>,
+}
+
+/// What an invited person has decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PersonState {
+    /// Nothing heard.
+    Invited,
+    /// A device of it rings.
+    Ringing,
+    /// A device of it is in another call since; final after a grace.
+    Busy { since: Instant, announced: bool },
+    /// Will not come.
+    Rejected,
+    /// Did not decide in time.
+    Missed,
+    /// Is or was on its way into the call.
+    Joined,
+    /// Was in the call.
+    Gone,
+}
+
+impl PersonState {
+    /// Still to be asked.
+    fn is_unresolved(self) -> bool {
+        matches!(self, Self::Invited | Self::Ringing | Self::Busy { announced: false, .. })
+    }
+
+    fn is_final(self) -> bool {
+        matches!(self, Self::Rejected | Self::Missed | Self::Gone | Self::Busy { announced: true, .. })
+    }
+}
+
+/// Something a person must hear, repeated until it is acknowledged or the time is over.
+pub(super) struct Notice {
+    to: Did,
+    body: Body,
+    repeat: Repeat,
+    until: Instant,
+}
+
+impl Notice {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.repeat.due().map(|due| due.min(self.until))
+    }
+}
+
+impl Call {
+    /// A person for everybody valid on the roster.
+    pub(super) fn sync_people(&mut self, shared: &Shared) {
+        let (now, timers) = (shared.mono(), shared.timers());
+        for did in self.roster.valid() {
+            if *did != shared.own.did && !self.people.contains_key(did) {
+                let person = Person {
+                    state: PersonState::Invited,
+                    inbox: inbox_topic(did),
+                    ringing_announced: false,
+                    offer: Repeat::starting(now, timers.repeat_first, timers.repeat_longest),
+                    echo: Vec::new(),
+                };
+                self.people.insert(*did, person);
+            }
+        }
+    }
+
+    pub(super) fn set_person(&mut self, did: &Did, state: PersonState) {
+        if let Some(person) = self.people.get_mut(did) {
+            person.state = state;
+        }
+    }
+
+    /// Sends the offers that are due, and draws the line under those whose time is over.
+    pub(super) fn invite(&mut self, shared: &mut Shared) {
+        let now = shared.mono();
+        if !matches!(self.phase, Phase::Out | Phase::Active) {
+            return;
+        }
+        self.settle_busy(shared);
+        if now >= self.ring_until {
+            return self.stop_ringing(shared);
+        }
+        let own_call = self.phase == Phase::Out || self.roster.root().creator == shared.own;
+        let joined = self.present().count() as u32 + 1;
+        let rejected = self.roster.rejected();
+        let due: Vec<Did> = self
+            .people
+            .iter_mut()
+            .filter(|(did, person)| person.state.is_unresolved() && !rejected.contains(*did))
+            .filter_map(|(did, person)| person.offer.fire(now, &mut shared.random).then_some((did, person)))
+            .map(|(did, person)| {
+                if !own_call {
+                    person.offer.stop();
+                    person.offer.at_latest(now + shared.settings.timers.repeat_longest * joined);
+                }
+                *did
+            })
+            .collect();
+        for did in due {
+            let offer = self.offer_for(&did, shared);
+            shared.send_inbox(did, self.id(), Body::Offer(Box::new(offer)));
+        }
+    }
+
+    fn offer_for(&self, did: &Did, shared: &Shared) -> Offer {
+        let remaining = self.ring_until.saturating_duration_since(shared.mono());
+        Offer {
+            root: self.roster.signed_root().clone(),
+            entries: self.roster.entries(),
+            secret: self.keys.secret().clone(),
+            joined: self.claims(shared),
+            remaining_ms: u32::try_from(remaining.as_millis()).unwrap_or(u32::MAX),
+            echo: self.people.get(did).map(|person| person.echo.clone()).unwrap_or_default(),
+            configuration: self.configuration.clone(),
+        }
+    }
+
+    /// Busy is final once the grace is over and no other device rang.
+    fn settle_busy(&mut self, shared: &mut Shared) {
+        let (now, grace, call) = (shared.mono(), shared.timers().busy_grace, self.id());
+        for (did, person) in &mut self.people {
+            if let PersonState::Busy { since, announced: false } = person.state
+                && now >= since + grace
+            {
+                person.state = PersonState::Busy { since, announced: true };
+                shared.emit(Event::ParticipantBusy { call, participant: *did });
+            }
+        }
+        self.end_if_nobody_comes(shared);
+    }
+
+    fn stop_ringing(&mut self, shared: &mut Shared) {
+        if self.phase == Phase::Out {
+            self.emit_unanswered(shared);
+            return self.end(EndReason::Unanswered, shared);
+        }
+        self.emit_unanswered(shared);
+        self.cancel_unresolved(CancelReason::Unanswered, PersonState::Missed, shared);
+    }
+
+    fn emit_unanswered(&self, shared: &mut Shared) {
+        for (did, person) in &self.people {
+            if person.state.is_unresolved() {
+                shared.emit(Event::ParticipantUnanswered { call: self.id(), participant: *did });
+            }
+        }
+    }
+
+    /// Tells everybody who has not decided that this endpoint no longer asks.
+    pub(super) fn cancel_unresolved(&mut self, reason: CancelReason, state: PersonState, shared: &mut Shared) {
+        let rejected = self.roster.rejected();
+        let unresolved: Vec<Did> = self
+            .people
+            .iter()
+            .filter(|(did, person)| person.state.is_unresolved() && !rejected.contains(*did))
+            .map(|(did, _)| *did)
+            .collect();
+        for did in unresolved {
+            self.set_person(&did, state);
+            let body = self.cancel(reason, shared);
+            self.notify(did, body, shared);
+        }
+    }
+
+    /// A `Cancel` with this endpoint's own view.
+    pub(super) fn cancel(&self, reason: CancelReason, shared: &Shared) -> Body {
+        let joined = self.claims(shared).into_iter().filter(|claim| claim.endpoint != shared.own).collect();
+        Body::Cancel(Cancel { reason, version: self.version, joined, acknowledged: false, replaced_by: None })
+    }
+
+    /// An offer that is over ends when nobody is left who might come.
+    fn end_if_nobody_comes(&mut self, shared: &mut Shared) {
+        if self.phase != Phase::Out || self.people.values().any(|person| !person.state.is_final()) {
+            return;
+        }
+        let any = |state: fn(PersonState) -> bool| self.people.values().any(|person| state(person.state));
+        let reason = if any(|state| state == PersonState::Missed) {
+            EndReason::Unanswered
+        } else if any(|state| state == PersonState::Rejected) {
+            EndReason::Rejected
+        } else if any(|state| state == PersonState::Gone) {
+            EndReason::RemoteLeft
+        } else {
+            EndReason::Busy
+        };
+        self.end(reason, shared);
+    }
+
+    pub(super) fn invitation_deadline(&self, shared: &Shared) -> Option<Instant> {
+        if !matches!(self.phase, Phase::Out | Phase::Active) {
+            return None;
+        }
+        let unresolved = || self.people.values().filter(|person| person.state.is_unresolved());
+        let busy = unresolved().filter_map(|person| match person.state {
+            PersonState::Busy { since, .. } => Some(since + shared.timers().busy_grace),
+            _ => None,
+        });
+        let offers = unresolved().filter_map(|person| person.offer.due());
+        let ring = unresolved().next().map(|_| self.ring_until);
+        busy.chain(offers).chain(ring).min()
+    }
+
+    /// Somebody subscribed to a person's inbox: that may be the person.
+    pub(super) fn handle_inbox_subscriber(&mut self, topic: &Topic, shared: &Shared) {
+        for person in self.people.values_mut() {
+            if person.inbox == *topic && person.state.is_unresolved() {
+                person.offer.hurry(shared.mono());
+            }
+        }
+    }
+
+    // --- messages to the one who invites
+
+    pub(super) fn handle_ringing(&mut self, from: Endpoint, ringing: &Ringing, shared: &mut Shared) {
+        let call = self.id();
+        let now = shared.mono();
+        let Some(person) = self.people.get_mut(&from.did) else { return shared.refuse(Refusal::NotAuthorized) };
+        if !person.state.is_unresolved() {
+            return;
+        }
+        if !person.echo.contains(&ringing.nonce) {
+            if person.echo.len() == MAX_ECHO {
+                person.echo.remove(0);
+            }
+            person.echo.push(ringing.nonce);
+            person.offer.hurry(now);
+        }
+        if ringing.rings {
+            person.state = PersonState::Ringing;
+            person.offer.slow_down();
+            if !std::mem::replace(&mut person.ringing_announced, true) && self.phase.is_current() {
+                shared.emit(Event::ParticipantRinging { call, participant: from.did });
+            }
+        }
+    }
+
+    pub(super) fn handle_busy(&mut self, from: Endpoint, shared: &mut Shared) {
+        let since = shared.mono();
+        match self.people.get_mut(&from.did) {
+            Some(person) if person.state == PersonState::Invited => {
+                person.state = PersonState::Busy { since, announced: false };
+            }
+            Some(_) => {}
+            None => shared.refuse(Refusal::NotAuthorized),
+        }
+    }
+
+    pub(super) fn handle_reject(&mut self, from: Endpoint, reject: &Reject, shared: &mut Shared) {
+        if reject.acknowledged {
+            return self.acknowledge(&from.did, wire::Kind::Reject);
+        }
+        if !self.people.contains_key(&from.did) {
+            return shared.refuse(Refusal::NotAuthorized);
+        }
+        if let Err(refusal) = self.roster.merge(std::slice::from_ref(&reject.entry)) {
+            return shared.refuse(refusal);
+        }
+        let acknowledgement = Reject { acknowledged: true, ..reject.clone() };
+        shared.send_inbox(from.did, self.id(), Body::Reject(acknowledgement));
+        let rejected = self.roster.rejected();
+        self.settle_rejections(&rejected, shared);
+    }
+
+    /// Everybody who rejected and is not in the call is asked no more.
+    pub(super) fn settle_rejections(&mut self, rejected: &BTreeSet<Did>, shared: &mut Shared) {
+        let call = self.id();
+        for (did, person) in &mut self.people {
+            if rejected.contains(did) && person.state.is_unresolved() {
+                person.state = PersonState::Rejected;
+                if self.phase.is_current() {
+                    shared.emit(Event::ParticipantRejected { call, participant: *did });
+                }
+            }
+        }
+        self.end_if_nobody_comes(shared);
+    }
+
+    pub(super) fn handle_cancel(&mut self, from: Endpoint, boot: u64, cancel: &Cancel, shared: &mut Shared) {
+        if cancel.acknowledged {
+            return self.acknowledge(&from.did, wire::Kind::Cancel);
+        }
+        if from.did == shared.own.did {
+            return self.handle_elsewhere(cancel, shared);
+        }
+        if !self.roster.is_valid(&from.did) {
+            return shared.refuse(Refusal::NotAuthorized);
+        }
+        if !matches!(cancel.reason, CancelReason::Ended) {
+            let acknowledgement = Cancel { acknowledged: true, joined: Vec::new(), ..cancel.clone() };
+            shared.send_inbox(from.did, self.id(), Body::Cancel(acknowledgement));
+        }
+        if let Some(peer) = self.peers.get_mut(&from) {
+            if (boot, cancel.version) < (peer.boot, peer.version) {
+                return;
+            }
+            peer.boot = boot;
+            peer.version = cancel.version;
+            peer.own_word = true;
+            peer.status = Some(Status::Left);
+        }
+        self.take_claims(&cancel.joined, shared);
+        match (self.phase, cancel.reason) {
+            (Phase::In, CancelReason::Unanswered) => self.missed(shared),
+            (Phase::Out, _) => {
+                self.set_person(&from.did, PersonState::Missed);
+                self.end_if_nobody_comes(shared);
+            }
+            _ if self.peers.contains_key(&from) => self.handle_gone(from, LeftReason::Left, shared),
+            _ => {}
+        }
+    }
+
+    /// Another device of the same person answered or rejected.
+    fn handle_elsewhere(&mut self, cancel: &Cancel, shared: &mut Shared) {
+        let reason = match cancel.reason {
+            CancelReason::AcceptedElsewhere => CancelledReason::AnsweredElsewhere,
+            CancelReason::RejectedElsewhere => CancelledReason::RejectedElsewhere,
+            _ => return,
+        };
+        let acknowledgement = Cancel { acknowledged: true, joined: Vec::new(), ..cancel.clone() };
+        shared.send_inbox(shared.own.did, self.id(), Body::Cancel(acknowledgement));
+        if self.phase == Phase::In {
+            self.phase = self.phase_when_out();
+            shared.emit(Event::CallCancelled { call: self.id(), reason });
+        }
+    }
+
+    // --- notices
+
+    /// Says something to a person until it is acknowledged.
+    pub(super) fn notify(&mut self, to: Did, body: Body, shared: &Shared) {
+        let (now, timers) = (shared.mono(), shared.timers());
+        let repeat = Repeat::starting(now, timers.repeat_first, timers.repeat_longest);
+        self.notices.retain(|notice| notice.to != to || notice.body.kind() != body.kind());
+        self.notices.push(Notice { to, body, repeat, until: now + timers.give_up });
+    }
+
+    pub(super) fn send_notices(&mut self, shared: &mut Shared) {
+        let (call, now) = (self.id(), shared.mono());
+        self.notices.retain(|notice| now < notice.until);
+        for notice in &mut self.notices {
+            if notice.repeat.fire(now, &mut shared.random) {
+                shared.send_inbox(notice.to, call, notice.body.clone());
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, from: &Did, kind: wire::Kind) {
+        self.notices.retain(|notice| notice.to != *from || notice.body.kind() != kind);
+    }
+
+    /// How long an offer still rings by the word of whoever sent it.
+    pub(super) fn remaining(offer: &Offer) -> Duration {
+        Duration::from_millis(u64::from(offer.remaining_ms)).min(Duration::from_secs(600))
+    }
+}

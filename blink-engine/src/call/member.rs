@@ -1,0 +1,401 @@
+//! Records: what this endpoint says about itself in a call, and what it believes of the others.
+
+use std::time::{Duration, Instant};
+
+use blink_api::{Did, Endpoint};
+use rand::Rng;
+
+use super::call::{Call, Phase};
+use super::event::{EndReason, Event, LeftReason, ParticipantState};
+use super::invite::PersonState;
+use super::link::Link;
+use super::repeat::jittered;
+use super::shared::Shared;
+use crate::secure::AgreementKey;
+use crate::wire::{Body, ChannelMessage, JoinedClaim, Member, Record, Seen, Status, WireEndpoint};
+
+/// Whoever was heard within this time is listed in `seen`.
+const SEEN_FOR: Duration = Duration::from_secs(12);
+/// Roster entries are sent again to somebody whose digest differs after this time.
+const ENTRIES_PAUSE: Duration = Duration::from_secs(2);
+/// Other endpoints remembered in one call.
+const MAX_PEERS: usize = 64;
+
+/// Another endpoint in the call, as far as is known here.
+pub(super) struct Peer {
+    /// The newest start it spoke under.
+    pub(super) boot: u64,
+    /// The newest version of its record.
+    pub(super) version: u64,
+    /// Whether that is its own word, not somebody's claim.
+    pub(super) own_word: bool,
+    /// `None` for one that is only known from somebody's `seen`.
+    pub(super) status: Option<Status>,
+    pub(super) call_key: Option<[u8; 32]>,
+    pub(super) state: ParticipantState,
+    /// Its roster entries.
+    pub(super) digest: Option<[u8; 16]>,
+    pub(super) entries_sent: Option<Instant>,
+    /// The last sign of it through signaling.
+    pub(super) heard: Option<Instant>,
+    /// When its `seen` last listed this endpoint; before, when it joined.
+    pub(super) sees_us: Instant,
+    /// The version of our record that it has.
+    pub(super) acknowledged: u64,
+    pub(super) link: Option<Link>,
+    /// Whether `ParticipantJoined` was told of this joining.
+    pub(super) announced: bool,
+    pub(super) unreachable_announced: bool,
+}
+
+impl Peer {
+    fn new(now: Instant) -> Self {
+        Self {
+            boot: 0,
+            version: 0,
+            own_word: false,
+            status: None,
+            call_key: None,
+            state: ParticipantState::default(),
+            digest: None,
+            entries_sent: None,
+            heard: None,
+            sees_us: now,
+            acknowledged: 0,
+            link: None,
+            announced: false,
+            unreachable_announced: false,
+        }
+    }
+
+    /// Joined or joining, by its own word or a claim.
+    pub(super) fn is_present(&self) -> bool {
+        matches!(self.status, Some(Status::Joined | Status::Joining))
+    }
+
+    /// The last sign of it on either way.
+    pub(super) fn last_sign(&self) -> Option<Instant> {
+        self.heard.max(self.link.as_ref().map(Link::last_packet))
+    }
+}
+
+/// When the own record is sent.
+#[derive(Default)]
+pub(super) struct RecordSchedule {
+    pub(super) due: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Call {
+    /// The state that is told to others has changed.
+    pub(super) fn change_record(&mut self, shared: &Shared, at_once: bool) {
+        self.version += 1;
+        self.announce(shared, at_once);
+    }
+
+    /// Others should hear the record again.
+    pub(super) fn announce(&mut self, shared: &Shared, at_once: bool) {
+        let (now, timers) = (shared.mono(), shared.timers());
+        let soon = (now + timers.record_coalesce).max(self.schedule.last.map_or(now, |last| last + timers.record_gap));
+        let due = if at_once { now } else { soon };
+        self.schedule.due = Some(self.schedule.due.map_or(due, |earlier| earlier.min(due)));
+    }
+
+    pub(super) fn send_record_if_due(&mut self, shared: &mut Shared) {
+        let now = shared.mono();
+        if self.schedule.due.is_none_or(|due| now < due) {
+            return;
+        }
+        self.send_record(shared);
+        let timers = shared.timers();
+        let members = self.present().count() as u32 + 1;
+        let pause = match self.phase {
+            Phase::Joining => self.join_pause(timers.repeat_first, timers.join_repeat_longest),
+            _ if self.is_urgent() => timers.record_urgent,
+            _ => timers.record_interval * members.div_ceil(8).max(1),
+        };
+        self.schedule.last = Some(now);
+        self.schedule.due = Some(now + jittered(pause, &mut shared.random));
+    }
+
+    /// Doubles with every record sent while joining.
+    fn join_pause(&mut self, first: Duration, longest: Duration) -> Duration {
+        let pause = (first * 2_u32.saturating_pow(self.join_attempts)).min(longest);
+        self.join_attempts = (self.join_attempts + 1).min(16);
+        pause
+    }
+
+    /// A path is lost, or a change is not known to everybody.
+    fn is_urgent(&self) -> bool {
+        self.present().any(|(_, peer)| {
+            peer.acknowledged < self.version || peer.link.as_ref().is_some_and(|link| !link.is_up())
+        })
+    }
+
+    /// Sends the record to everybody in the call: on its topic to known call keys, to inboxes where none is known, and while joining.
+    fn send_record(&mut self, shared: &mut Shared) {
+        let now = shared.mono();
+        let full = self.record(shared);
+        let digest: [u8; 16] = full.digest.into();
+        let differs = |peer: &Peer| peer.digest.is_some_and(|theirs| theirs != digest);
+        let send_entries = self.phase == Phase::Joining
+            || self.peers.values().any(|peer| {
+                differs(peer) && peer.entries_sent.is_none_or(|sent| now >= sent + ENTRIES_PAUSE)
+            });
+        if send_entries {
+            self.peers.values_mut().filter(|peer| differs(peer)).for_each(|peer| peer.entries_sent = Some(now));
+        }
+        let entries = if send_entries { self.roster.entries() } else { Vec::new() };
+
+        let keys = self.present().filter_map(|(_, peer)| peer.call_key).collect();
+        let member = Member { record: full.clone(), entries };
+        self.send_on_channels(shared, &member);
+        shared.send_call(keys, self.id(), Body::Member(Box::new(member)));
+
+        let reduced = Record { seen: Vec::new(), links: Vec::new(), ..full };
+        let member = Member { record: reduced, entries: self.roster.entries() };
+        for did in self.inboxes_for_record() {
+            shared.send_inbox(did, self.id(), Body::Member(Box::new(member.clone())));
+        }
+    }
+
+    /// The same on data channels, which are faster and need no signaling.
+    fn send_on_channels(&self, shared: &mut Shared, member: &Member) {
+        for peer in self.peers.values() {
+            if let Some(link) = peer.link.as_ref().filter(|link| link.is_up()) {
+                let message = ChannelMessage::Member { boot: shared.boot, member: Box::new(member.clone()) };
+                shared.out.push_back(super::Output::Channel { session: link.session, message });
+            }
+        }
+    }
+
+    fn inboxes_for_record(&self) -> Vec<Did> {
+        let joining = self.phase == Phase::Joining;
+        let hinted = |peer: &Peer| peer.status.is_none() || peer.is_present();
+        let mut people: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| hinted(peer) && (peer.call_key.is_none() || (joining && peer.is_present())))
+            .map(|(endpoint, _)| endpoint.did)
+            .collect();
+        people.dedup();
+        people
+    }
+
+    /// The own record as it is now.
+    pub(super) fn record(&self, shared: &Shared) -> Record {
+        let now = shared.mono();
+        let seen = self.peers.iter().filter_map(|(endpoint, peer)| {
+            let recent = peer.last_sign().is_some_and(|at| now < at + SEEN_FOR);
+            let call_key = *peer.call_key.as_ref()?.first_chunk().expect("a key has 32 bytes");
+            let seen = Seen { endpoint: *endpoint, boot: peer.boot, call_key, version: peer.version };
+            (peer.own_word && recent).then_some(seen)
+        });
+        let up = self.peers.iter().filter(|(_, peer)| peer.link.as_ref().is_some_and(Link::is_up));
+        Record {
+            call_key: *self.key.public(),
+            version: self.version,
+            status: self.status,
+            seat: self.seat,
+            muted: shared.muted,
+            deafened: shared.deafened,
+            recording: false,
+            seen: seen.collect(),
+            links: up.map(|(endpoint, _)| WireEndpoint(*endpoint)).collect(),
+            digest: self.roster.digest().into(),
+        }
+    }
+
+    /// Another endpoint's record, in its own words.
+    pub(super) fn handle_member(&mut self, from: Endpoint, boot: u64, member: &Member, shared: &mut Shared) {
+        if let Err(refusal) = self.roster.merge(&member.entries) {
+            return shared.refuse(refusal);
+        }
+        let record = &member.record;
+        if !self.roster.is_valid(&from.did) || from.did == shared.own.did {
+            return shared.refuse(crate::secure::Refusal::NotAuthorized);
+        }
+        let now = shared.mono();
+        let Some(peer) = self.peer_entry(from, now) else { return };
+        if (boot, record.version) < (peer.boot, peer.version) && peer.own_word {
+            return;
+        }
+        let new_key = peer.call_key != Some(record.call_key);
+        let first_word = !peer.own_word;
+        let changed = first_word || (boot, record.version) > (peer.boot, peer.version);
+        peer.heard = Some(now);
+        peer.digest = Some(record.digest.into());
+        if changed && record.status == Status::Left {
+            self.accept_word(from, boot, record, shared);
+            self.handle_gone(from, LeftReason::Left, shared);
+            return self.announce(shared, false);
+        }
+        if changed {
+            if new_key && peer.announced {
+                self.handle_gone(from, LeftReason::Restarted, shared);
+            }
+            self.accept_word(from, boot, record, shared);
+        }
+        self.take_seen(from, record, shared);
+        if changed && (new_key || first_word) {
+            self.announce(shared, true);
+        }
+        self.ensure_link(from, shared);
+    }
+
+    fn accept_word(&mut self, from: Endpoint, boot: u64, record: &Record, shared: &mut Shared) {
+        let (now, call) = (shared.mono(), self.id());
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if peer.call_key != Some(record.call_key) {
+            Self::close_link(peer, shared);
+            peer.announced = false;
+            peer.unreachable_announced = false;
+            peer.acknowledged = 0;
+            peer.sees_us = now;
+        }
+        peer.boot = boot;
+        peer.version = record.version;
+        peer.own_word = true;
+        peer.status = Some(record.status);
+        peer.call_key = Some(record.call_key);
+        let state =
+            ParticipantState { muted: record.muted, deafened: record.deafened, recording: record.recording };
+        if record.status != Status::Left {
+            if std::mem::replace(&mut peer.state, state) != state && self.phase.is_current() {
+                shared.emit(Event::ParticipantStateChanged { call, participant: from, state });
+            }
+            self.set_person(&from.did, PersonState::Joined);
+        }
+    }
+
+    /// What somebody has heard: of this endpoint (so it is joined), and of others that this endpoint has not.
+    fn take_seen(&mut self, from: Endpoint, record: &Record, shared: &mut Shared) {
+        let now = shared.mono();
+        for seen in &record.seen {
+            if seen.endpoint == shared.own {
+                let ours = seen.boot == shared.boot && self.key.public().starts_with(&seen.call_key);
+                if let Some(peer) = self.peers.get_mut(&from).filter(|_| ours) {
+                    peer.sees_us = now;
+                    peer.acknowledged = seen.version;
+                    self.handle_heard(shared);
+                }
+            } else if self.roster.is_valid(&seen.endpoint.did)
+                && seen.endpoint.did != shared.own.did
+                && !self.peers.contains_key(&seen.endpoint)
+                && self.peer_entry(seen.endpoint, now).is_some()
+            {
+                self.announce(shared, true);
+            }
+        }
+        if self.phase == Phase::Out && self.peers.get(&from).is_some_and(Peer::is_present) {
+            self.become_active(shared);
+        }
+    }
+
+    /// Somebody's claim about who is in the call; its own word beats it.
+    pub(super) fn take_claims(&mut self, claims: &[JoinedClaim], shared: &Shared) {
+        for claim in claims {
+            if claim.endpoint.did == shared.own.did || !self.roster.is_valid(&claim.endpoint.did) {
+                continue;
+            }
+            let Some(peer) = self.peer_entry(claim.endpoint, shared.mono()) else { return };
+            let newer = (claim.boot, claim.version) > (peer.boot, peer.version);
+            if newer && (!peer.own_word || !peer.is_present()) {
+                peer.boot = claim.boot;
+                peer.version = claim.version;
+                peer.own_word = false;
+                peer.status = Some(Status::Joined);
+                peer.call_key = Some(claim.call_key);
+            }
+        }
+    }
+
+    /// Whom this endpoint believes joined, itself included while it is.
+    pub(super) fn claims(&self, shared: &Shared) -> Vec<JoinedClaim> {
+        let own = (self.status != Status::Left && self.phase.is_current()).then(|| JoinedClaim {
+            endpoint: shared.own,
+            boot: shared.boot,
+            version: self.version,
+            call_key: *self.key.public(),
+        });
+        let others = self.present().filter_map(|(endpoint, peer)| {
+            let call_key = peer.call_key?;
+            Some(JoinedClaim { endpoint: *endpoint, boot: peer.boot, version: peer.version, call_key })
+        });
+        own.into_iter().chain(others).take(16).collect()
+    }
+
+    /// Another endpoint is not in the call any more.
+    pub(super) fn handle_gone(&mut self, endpoint: Endpoint, reason: LeftReason, shared: &mut Shared) {
+        let call = self.id();
+        let Some(peer) = self.peers.get_mut(&endpoint) else { return };
+        peer.status = Some(Status::Left);
+        Self::close_link(peer, shared);
+        let announced = std::mem::take(&mut peer.announced) | std::mem::take(&mut peer.unreachable_announced);
+        if announced {
+            shared.emit(Event::ParticipantLeft { call, participant: endpoint, reason });
+        }
+        let person_present = self.present().any(|(other, _)| other.did == endpoint.did);
+        if !person_present {
+            self.set_person(&endpoint.did, PersonState::Gone);
+        }
+        self.handle_somebody_gone(reason, shared);
+    }
+
+    /// What follows for the call once one more is not in it.
+    pub(super) fn handle_somebody_gone(&mut self, reason: LeftReason, shared: &mut Shared) {
+        let nobody = self.present().next().is_none();
+        let end = if reason == LeftReason::TimedOut { EndReason::TimedOut } else { EndReason::RemoteLeft };
+        match self.phase {
+            Phase::In if nobody => self.cancelled(shared),
+            Phase::Joining if nobody => self.end(EndReason::Gone, shared),
+            Phase::Active | Phase::Joining if !self.roster.is_group() => self.end(end, shared),
+            Phase::Active => self.announce(shared, false),
+            Phase::Open if nobody => self.phase = Phase::Over,
+            _ => {}
+        }
+    }
+
+    /// Members that nothing has been heard of for too long, or that have not heard of us.
+    pub(super) fn time_out_peers(&mut self, shared: &mut Shared) {
+        let now = shared.mono();
+        let gone: Vec<_> =
+            self.peers.iter().filter(|(_, peer)| self.lease_end(peer, shared).is_some_and(|end| now >= end)).collect();
+        for endpoint in gone.into_iter().map(|(endpoint, _)| *endpoint).collect::<Vec<_>>() {
+            self.handle_gone(endpoint, LeftReason::TimedOut, shared);
+        }
+    }
+
+    /// When a member counts as gone if nothing is heard until then.
+    pub(super) fn lease_end(&self, peer: &Peer, shared: &Shared) -> Option<Instant> {
+        if self.phase != Phase::Active || !peer.is_present() {
+            return None;
+        }
+        let since = self.since;
+        let sign = peer.last_sign().map_or(since, |sign| sign.max(since));
+        Some(sign.min(peer.sees_us.max(since)) + shared.timers().left)
+    }
+
+    pub(super) fn present(&self) -> impl Iterator<Item = (&Endpoint, &Peer)> {
+        self.peers.iter().filter(|(_, peer)| peer.is_present())
+    }
+
+    fn peer_entry(&mut self, endpoint: Endpoint, now: Instant) -> Option<&mut Peer> {
+        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&endpoint) {
+            return None;
+        }
+        Some(self.peers.entry(endpoint).or_insert_with(|| Peer::new(now)))
+    }
+
+    /// A fresh key: this endpoint joins, or joins again.
+    pub(super) fn fresh_key(shared: &mut Shared) -> AgreementKey {
+        AgreementKey::generate(&mut shared.random)
+    }
+
+    /// 16 random bytes.
+    pub(super) fn fresh_nonce(shared: &mut Shared) -> [u8; 16] {
+        let mut nonce = [0; 16];
+        shared.random.fill_bytes(&mut nonce);
+        nonce
+    }
+}

@@ -1,0 +1,67 @@
+//! When something is said again.
+
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+
+use crate::secure::Random;
+
+/// A repetition that slows down: due at once, then after pauses that double up to a longest one, each ± 10 %.
+#[derive(Debug, Clone)]
+pub(super) struct Repeat {
+    due: Option<Instant>,
+    pause: Duration,
+    longest: Duration,
+}
+
+impl Repeat {
+    /// Due now.
+    pub(super) fn starting(now: Instant, first: Duration, longest: Duration) -> Self {
+        Self { due: Some(now), pause: first, longest }
+    }
+
+    /// Not due before it is hurried.
+    pub(super) fn idle(first: Duration, longest: Duration) -> Self {
+        Self { due: None, pause: first, longest }
+    }
+
+    /// When it is due next.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Whether it is due; if so, the next time is set.
+    pub(super) fn fire(&mut self, now: Instant, random: &mut Random) -> bool {
+        if self.due.is_none_or(|due| now < due) {
+            return false;
+        }
+        self.due = Some(now + jittered(self.pause, random));
+        self.pause = (self.pause * 2).min(self.longest);
+        true
+    }
+
+    /// Due at once, whatever the pause.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.due = Some(now);
+    }
+
+    /// Due at this time or before.
+    pub(super) fn at_latest(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    /// The longest pause from now on.
+    pub(super) fn slow_down(&mut self) {
+        self.pause = self.longest;
+    }
+
+    /// No more.
+    pub(super) fn stop(&mut self) {
+        self.due = None;
+    }
+}
+
+/// A pause that differs by up to 10 % either way, so that devices do not fall into step.
+pub(super) fn jittered(pause: Duration, random: &mut Random) -> Duration {
+    pause.mul_f64(random.random_range(0.9..=1.1))
+}

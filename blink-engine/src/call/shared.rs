@@ -1,0 +1,99 @@
+//! What all calls of a machine share: the time of the input, the identity, the outputs.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use blink_api::{CallId, CallSettings, CallTimers, Did, Endpoint};
+
+use super::{Event, Now, Output, SessionId};
+use crate::secure::{AgreementKey, Channel, Identity, Random, Refusal, hmac};
+use crate::wire::{Body, Bytes16};
+
+/// Unasked answers to one person about one call.
+const REPLY_PAUSE: Duration = Duration::from_secs(1);
+/// Answers remembered; beyond, the oldest are forgotten.
+const MAX_REPLIES: usize = 1_024;
+
+pub(super) struct Shared {
+    pub(super) now: Now,
+    pub(super) started: Instant,
+    pub(super) identity: Identity,
+    pub(super) own: Endpoint,
+    pub(super) boot: u64,
+    pub(super) settings: CallSettings,
+    pub(super) known: BTreeSet<Did>,
+    pub(super) random: Random,
+    pub(super) muted: bool,
+    pub(super) deafened: bool,
+    pub(super) out: VecDeque<Output>,
+    pub(super) boot_secret: [u8; 32],
+    pub(super) sessions: u64,
+    pub(super) replies: BTreeMap<(CallId, Did), Instant>,
+}
+
+impl Shared {
+    pub(super) fn mono(&self) -> Instant {
+        self.now.mono
+    }
+
+    pub(super) fn timers(&self) -> &CallTimers {
+        &self.settings.timers
+    }
+
+    pub(super) fn emit(&mut self, event: Event) {
+        self.out.push_back(Output::Emit(event));
+    }
+
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        self.out.push_back(Output::Refuse(refusal));
+    }
+
+    pub(super) fn fresh_session(&mut self) -> SessionId {
+        self.sessions += 1;
+        SessionId(self.sessions)
+    }
+
+    /// Sends to a person's inbox, where every device of that person reads it.
+    pub(super) fn send_inbox(&mut self, to: Did, call: CallId, body: Body) {
+        // Everybody on a roster had a sound key when the root was checked or made; a weak one gets nothing.
+        let Ok(key) = AgreementKey::public_of(&to) else { return };
+        let channel = Channel::Inbox(to);
+        self.out.push_back(Output::Send { channel, recipients: vec![key], call, body: Box::new(body) });
+    }
+
+    pub(super) fn send_call(&mut self, recipients: Vec<[u8; 32]>, call: CallId, body: Body) {
+        if !recipients.is_empty() {
+            let channel = Channel::Call(call);
+            self.out.push_back(Output::Send { channel, recipients, call, body: Box::new(body) });
+        }
+    }
+
+    /// Whether an unasked answer may be given now: one a second for each person and call.
+    pub(super) fn may_reply(&mut self, call: CallId, to: Did) -> bool {
+        let now = self.mono();
+        if self.replies.get(&(call, to)).is_some_and(|last| now < *last + REPLY_PAUSE) {
+            return false;
+        }
+        if self.replies.len() >= MAX_REPLIES {
+            self.replies.retain(|_, last| now < *last + REPLY_PAUSE);
+        }
+        if self.replies.len() >= MAX_REPLIES {
+            return false;
+        }
+        self.replies.insert((call, to), now);
+        true
+    }
+
+    /// What somebody must echo so that its offer rings here: it proves that the offer is from after this start of the device, and nothing need be
+    /// stored for it.
+    pub(super) fn nonce(&self, call: CallId, from: Did) -> Bytes16 {
+        use hmac::Mac;
+        let mac = hmac(&self.boot_secret, &[from.public_key(), call.as_bytes()]).finalize().into_bytes();
+        Bytes16::from(*mac.first_chunk().expect("HMAC-SHA256 gives 32 bytes"))
+    }
+
+    /// Whether this person's offers ring here.
+    pub(super) fn rings_for(&self, did: &Did) -> bool {
+        self.settings.from == blink_api::Invitations::Anyone || self.known.contains(did)
+    }
+}
