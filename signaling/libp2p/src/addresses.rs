@@ -1,6 +1,7 @@
 //! Which multiaddresses this backend can use, and in which order it shows its own.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 use blink_api::{Error, ErrorKind, Result};
 use libp2p::multiaddr::Protocol;
@@ -38,10 +39,16 @@ pub(crate) fn peer(address: &Multiaddr) -> Option<PeerId> {
     }
 }
 
-/// The TCP socket an address listens on; `None` where it is UDP's.
-pub(crate) fn tcp_socket(address: &Multiaddr) -> Option<SocketAddr> {
-    let tcp = address.iter().any(|protocol| matches!(protocol, Protocol::Tcp(_)));
-    socket(address).filter(|_| tcp)
+/// Finds out whether this machine lets one listen on an address, without listening.
+///
+/// # Errors
+/// What the system says against it.
+pub(crate) fn probe(address: &Multiaddr) -> io::Result<()> {
+    match (socket(address), address.iter().nth(1)) {
+        (Some(socket), Some(Protocol::Tcp(_))) => TcpListener::bind(socket).map(drop),
+        (Some(socket), Some(Protocol::Udp(_))) => UdpSocket::bind(socket).map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// A node's own addresses with its name added, those that reach further first.

@@ -1,7 +1,6 @@
 //! Making the swarm and opening its listeners.
 
 use std::collections::HashMap;
-use std::net::TcpListener;
 use std::time::Duration;
 
 use blink_api::{Error, ErrorKind, Result};
@@ -46,10 +45,8 @@ pub(crate) async fn open(key: &Keypair, listen: &[Multiaddr], mdns: bool) -> Res
 }
 
 fn begin(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> Result<ListenerId> {
-    // libp2p lets several processes share a TCP port, each getting some of the connections. A listener without that option shows whether the port is free.
-    if let Some(socket) = addresses::tcp_socket(address) {
-        TcpListener::bind(socket).map_err(|error| failure(address, error))?;
-    }
+    // libp2p lets several processes share a TCP port, each getting some of the connections, and hides the system's errors in its own.
+    addresses::probe(address).map_err(|error| failure(address, error))?;
     swarm.listen_on(address.clone()).map_err(|error| match error {
         TransportError::MultiaddrNotSupported(_) => {
             Error::new(ErrorKind::Invalid, "no transport listens on this address")
@@ -87,26 +84,10 @@ async fn wait_for_all(swarm: &mut Swarm<Behaviour>, mut silent: HashMap<Listener
 }
 
 fn failure(address: &Multiaddr, source: std::io::Error) -> Error {
-    let (kind, message) = match io_kind(&source) {
+    let (kind, message) = match source.kind() {
         std::io::ErrorKind::AddrInUse => (ErrorKind::Busy, "the port belongs to another program"),
         std::io::ErrorKind::AddrNotAvailable => (ErrorKind::Invalid, "the machine does not have this address"),
         _ => (ErrorKind::Io, "cannot listen"),
     };
     Error::new(kind, message).backend(NAME).operation("listen").with("address", address).source(source)
-}
-
-/// The kind of the innermost error: transports wrap the system's errors in others.
-pub(crate) fn io_kind(error: &std::io::Error) -> std::io::ErrorKind {
-    let mut kind = error.kind();
-    let mut next: Option<&(dyn std::error::Error + 'static)> = error.get_ref().map(|inner| inner as _);
-    while let Some(error) = next {
-        next = match error.downcast_ref::<std::io::Error>() {
-            Some(inner) => {
-                kind = inner.kind();
-                inner.get_ref().map(|inner| inner as _)
-            }
-            None => error.source(),
-        };
-    }
-    kind
 }

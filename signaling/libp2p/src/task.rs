@@ -15,11 +15,12 @@ use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use crate::behaviour::{Behaviour, BehaviourEvent, VERDICT_WINDOW, ident};
 use crate::deliveries::{Deliveries, Pending};
-use crate::listen::{Event, io_kind};
+use crate::listen::Event;
 use crate::liveness::Liveness;
 use crate::node::{Command, Inputs};
 use crate::subscriptions::{Others, Readers};
 use crate::targets::Targets;
+use crate::transport::is_timeout;
 use crate::{addresses, error};
 
 /// How often is looked for what is due: redials, silent nodes, deliveries nobody judged.
@@ -29,7 +30,10 @@ const VERDICT_TTL: Duration = VERDICT_WINDOW.saturating_sub(Duration::from_secs(
 /// At the end, the time for what was just published to get out.
 const DRAIN: Duration = Duration::from_millis(100);
 /// At the end, the time for connections to close.
-const CLOSE: Duration = Duration::from_millis(700);
+const CLOSE: Duration = Duration::from_millis(550);
+/// At the end, the time for the system to take its ports back.
+const FREE: Duration = Duration::from_millis(300);
+const PROBE_PAUSE: Duration = Duration::from_millis(10);
 
 pub(crate) struct Task {
     swarm: Swarm<Behaviour>,
@@ -290,7 +294,17 @@ impl Task {
             }
         }
         self.drive_until(CLOSE, |swarm| swarm.network_info().num_peers() == 0).await;
+        let listened: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
         drop(self.swarm);
+        // QUIC keeps its socket for a while after the last connection closed.
+        let freed = async {
+            while listened.iter().any(|address| addresses::probe(address).is_err()) {
+                tokio::time::sleep(PROBE_PAUSE).await;
+            }
+        };
+        if timeout(FREE, freed).await.is_err() {
+            tracing::debug!("a listener's port is still in use");
+        }
         drop(self.inputs.ended);
     }
 
@@ -320,11 +334,4 @@ fn origin(author: PeerId) -> Origin {
     let mut origin = [0; 16];
     origin.copy_from_slice(&digest[..16]);
     Origin(origin)
-}
-
-fn is_timeout(error: &libp2p::TransportError<std::io::Error>) -> bool {
-    match error {
-        libp2p::TransportError::Other(error) => io_kind(error) == std::io::ErrorKind::TimedOut,
-        libp2p::TransportError::MultiaddrNotSupported(_) => false,
-    }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use futures::future::Either;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent};
 use libp2p::core::transport::Boxed;
-use libp2p::core::transport::timeout::TransportTimeout;
+use libp2p::core::transport::timeout::{TransportTimeout, TransportTimeoutError};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::{PeerId, Transport, dns, noise, quic, tcp, websocket, yamux};
+use libp2p::{PeerId, Transport, TransportError, dns, noise, quic, tcp, websocket, yamux};
 use tokio::time::Sleep;
 
 /// How long a connection may take to be made.
@@ -40,7 +40,14 @@ pub(crate) fn transport(key: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerB
         quic::tokio::Transport::new(quic::Config::new(key)).map(|(peer, connection), _| (peer, prompt(connection)));
 
     let named = dns::tokio::Transport::system(quic.or_transport(tcp).map(either))?;
-    Ok(TransportTimeout::new(websocket.or_transport(named).map(either), CONNECT_TIMEOUT).boxed())
+    Ok(TransportTimeout::new(websocket.or_transport(named).map(either).boxed(), CONNECT_TIMEOUT).boxed())
+}
+
+/// Whether a dial failed because nobody answered.
+pub(crate) fn is_timeout(error: &TransportError<io::Error>) -> bool {
+    let TransportError::Other(error) = error else { return false };
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<TransportTimeoutError<io::Error>>());
+    matches!(cause, Some(TransportTimeoutError::Timeout))
 }
 
 fn either<T, C>(output: Either<T, T>, _: C) -> T {
