@@ -1,0 +1,318 @@
+//! The place where all sessions of a process meet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use blink_api::{
+    ChannelId, Error, ErrorKind, Mid, Result, RtpIn, RtpOut, SessionConfig, SessionEvent, SessionEvents, TrackId,
+};
+use bytes::Bytes;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::NAME;
+use crate::outbox::Outbox;
+use crate::peer::{Path, Peer};
+
+/// Messages that wait for a cut path.
+const MOST_UNSENT: usize = 256;
+/// The largest message and the largest payload, as the contract has them.
+const LARGEST_MESSAGE: usize = 16 * 1024;
+const LARGEST_PAYLOAD: usize = 1_200;
+
+/// An in-process network. Clones are the same network.
+#[derive(Clone, Default)]
+pub struct Hub(Arc<Mutex<State>>);
+
+/// A transport of a hub, in the order of their making.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransportId(u32);
+
+impl fmt::Display for TransportId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A session of a hub, in the order of their opening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SessionNumber(pub(crate) u64);
+
+#[derive(Default)]
+struct State {
+    peers: BTreeMap<SessionNumber, Peer>,
+    transports: u32,
+    opened: u64,
+    cut: BTreeSet<TransportId>,
+    cut_pairs: BTreeSet<(TransportId, TransportId)>,
+    loss: Option<Loss>,
+}
+
+struct Loss {
+    share: f64,
+    random: ChaCha8Rng,
+}
+
+/// Hooks for tests.
+impl Hub {
+    /// All transports that ever joined, in the order of their making: for those that a registry made.
+    pub fn transports(&self) -> Vec<TransportId> {
+        (0..self.state().transports).map(TransportId).collect()
+    }
+
+    /// How many sessions of a transport are open.
+    pub fn sessions(&self, transport: TransportId) -> usize {
+        self.state().peers.values().filter(|peer| peer.transport == transport).count()
+    }
+
+    /// Cuts all paths of a transport: packets vanish, messages wait, nobody is told.
+    pub fn cut(&self, transport: TransportId) {
+        self.state().cut.insert(transport);
+    }
+
+    /// Ends what [`cut`](Hub::cut) did.
+    pub fn heal(&self, transport: TransportId) {
+        let mut state = self.state();
+        state.cut.remove(&transport);
+        state.progress_all();
+    }
+
+    /// Cuts the paths between the sessions of two transports: packets vanish, messages wait, nobody is told.
+    pub fn cut_between(&self, a: TransportId, b: TransportId) {
+        self.state().cut_pairs.insert((a.min(b), a.max(b)));
+    }
+
+    /// Ends what [`cut_between`](Hub::cut_between) did.
+    pub fn heal_between(&self, a: TransportId, b: TransportId) {
+        let mut state = self.state();
+        state.cut_pairs.remove(&(a.min(b), a.max(b)));
+        state.progress_all();
+    }
+
+    /// Loses a share of all RTP packets from now on, 0.0 to 1.0, the same ones for the same seed and the same packets.
+    pub fn lose(&self, share: f64, seed: u64) {
+        self.state().loss = (share > 0.0).then(|| Loss { share, random: ChaCha8Rng::seed_from_u64(seed) });
+    }
+}
+
+/// What transports and sessions do.
+impl Hub {
+    pub(crate) fn join(&self) -> TransportId {
+        let mut state = self.state();
+        state.transports += 1;
+        TransportId(state.transports - 1)
+    }
+
+    pub(crate) fn open(&self, transport: TransportId, config: SessionConfig) -> (SessionNumber, SessionEvents) {
+        let mut state = self.state();
+        state.opened += 1;
+        let number = SessionNumber(state.opened);
+        let (outbox, events) = Outbox::new();
+        state.peers.insert(number, Peer::new(number, transport, config, outbox));
+        (number, events)
+    }
+
+    /// Runs a method on a session's state, and then whatever has become possible by it.
+    pub(crate) fn with<T>(
+        &self,
+        number: SessionNumber,
+        operation: &'static str,
+        run: impl FnOnce(&mut Peer) -> Result<T>,
+    ) -> Result<T> {
+        let mut state = self.state();
+        let result = state.peer(number).and_then(run).map_err(|error| error.backend(NAME).operation(operation))?;
+        state.progress(number);
+        Ok(result)
+    }
+
+    pub(crate) fn send_rtp(&self, number: SessionNumber, track: TrackId, packet: RtpOut) -> Result<()> {
+        let sent = self.state().send_rtp(number, track, packet);
+        sent.map_err(|error| error.backend(NAME).operation("send_rtp"))
+    }
+
+    pub(crate) fn send_data(&self, number: SessionNumber, channel: ChannelId, message: Bytes) -> Result<()> {
+        let sent = self.state().send_data(number, channel, message);
+        sent.map_err(|error| error.backend(NAME).operation("send_data"))
+    }
+
+    pub(crate) fn request_keyframe(&self, number: SessionNumber, mid: &Mid) -> Result<()> {
+        let asked = self.state().request_keyframe(number, mid);
+        asked.map_err(|error| error.backend(NAME).operation("request_keyframe"))
+    }
+
+    /// Idempotent.
+    pub(crate) fn close(&self, number: SessionNumber) {
+        let closed = self.state().peers.remove(&number);
+        if let Some(peer) = closed {
+            peer.outbox.finish();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn peer(&mut self, number: SessionNumber) -> Result<&mut Peer> {
+        self.peers.get_mut(&number).ok_or_else(|| Error::new(ErrorKind::Closed, "the session is closed"))
+    }
+
+    fn is_cut(&self, a: SessionNumber, b: SessionNumber) -> bool {
+        let (Some(a), Some(b)) = (self.peers.get(&a), self.peers.get(&b)) else { return true };
+        let (a, b) = (a.transport, b.transport);
+        self.cut.contains(&a) || self.cut.contains(&b) || self.cut_pairs.contains(&(a.min(b), a.max(b)))
+    }
+
+    fn progress_all(&mut self) {
+        let numbers: Vec<_> = self.peers.keys().copied().collect();
+        numbers.into_iter().for_each(|number| self.progress(number));
+    }
+
+    /// Finds a session's path where everything for it is there, opens its channels, sends what waited.
+    fn progress(&mut self, number: SessionNumber) {
+        self.find_path(number);
+        let Some(to) = self.peers.get(&number).and_then(|peer| peer.path.as_ref()).map(|path| path.to) else { return };
+        if self.is_cut(number, to) {
+            return;
+        }
+        for (from, to) in [(number, to), (to, number)] {
+            self.open_channels(from, to);
+            self.send_waiting(from, to);
+        }
+    }
+
+    fn find_path(&mut self, number: SessionNumber) {
+        let Some(peer) = self.peers.get(&number).filter(|peer| !peer.has_newest_path()) else { return };
+        let Some(other) = self.peers.values().find(|other| peer.knows(other) && other.knows(peer)) else { return };
+        let (Some(user), Some(other_user)) = (peer.local_user(), other.local_user()) else { return };
+        let to = other.number;
+        let path = Path { to, local_user: user.clone(), remote_user: other_user.clone() };
+        if self.is_cut(number, to) {
+            return;
+        }
+        let back = Path { to: number, local_user: other_user, remote_user: user };
+        for (number, path) in [(number, path), (to, back)] {
+            if let Some(peer) = self.peers.get_mut(&number) {
+                peer.path = Some(path);
+                peer.outbox.send(SessionEvent::Connected);
+            }
+        }
+    }
+
+    fn open_channels(&mut self, from: SessionNumber, to: SessionNumber) {
+        let both_have_data = [from, to].iter().all(|number| self.peers.get(number).is_some_and(Peer::has_data));
+        if !both_have_data {
+            return;
+        }
+        loop {
+            let Some(peer) = self.peers.get_mut(&from) else { return };
+            let Some(label) = peer.wanted.pop_front() else { return };
+            let here = peer.next_channel();
+            let Some(there) = self.peers.get_mut(&to).map(Peer::next_channel) else { return };
+            for (number, own, others) in [(from, here, there), (to, there, here)] {
+                if let Some(peer) = self.peers.get_mut(&number) {
+                    peer.channels.insert(own, others);
+                    peer.outbox.send(SessionEvent::ChannelOpen { channel: own, label: label.clone() });
+                }
+            }
+        }
+    }
+
+    fn send_waiting(&mut self, from: SessionNumber, to: SessionNumber) {
+        let waiting = self.peers.get_mut(&from).map(|peer| std::mem::take(&mut peer.unsent)).unwrap_or_default();
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        waiting.into_iter().for_each(|(channel, message)| peer.outbox.send(SessionEvent::Data { channel, message }));
+    }
+
+    fn send_rtp(&mut self, number: SessionNumber, id: TrackId, packet: RtpOut) -> Result<()> {
+        let peer = self.peer(number)?;
+        let not_found = || Error::new(ErrorKind::NotFound, "there is no such track");
+        let mid = peer.tracks.get(&id).ok_or_else(not_found)?.mid.clone();
+        if packet.payload.len() > LARGEST_PAYLOAD {
+            return Err(Error::new(ErrorKind::TooLarge, "a payload has at most 1,200 bytes"));
+        }
+        let section = peer.sections.iter().find(|section| Some(&section.mid) == mid.as_ref());
+        let Some(section) = section.filter(|section| !section.is_rejected) else { return Ok(()) };
+        let Some(format) = section.formats.iter().find(|format| format.codec.name == packet.codec) else {
+            let error = Error::new(ErrorKind::Incompatible, "this codec was not negotiated");
+            return Err(error.with("codec", &packet.codec));
+        };
+        let (payload_type, sends) = (format.payload_type, section.sends);
+        let (Some(mid), Some(to)) = (mid.filter(|_| sends), peer.path.as_ref().map(|path| path.to)) else {
+            return Ok(());
+        };
+        peer.traffic.sent(packet.payload.len());
+        if !self.is_cut(number, to) && !self.is_lost() {
+            self.receive_rtp(to, mid, payload_type, id, packet);
+        }
+        Ok(())
+    }
+
+    /// Takes the next number whether or not it matters, so that what is lost depends on the packets alone.
+    fn is_lost(&mut self) -> bool {
+        let Some(loss) = &mut self.loss else { return false };
+        f64::from(loss.random.next_u32()) < loss.share * f64::from(u32::MAX)
+    }
+
+    /// `source` tells the sender's tracks apart, as an SSRC does.
+    fn receive_rtp(&mut self, to: SessionNumber, mid: Mid, payload_type: u8, source: TrackId, packet: RtpOut) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        let section = peer.incoming(&mid);
+        let format =
+            section.and_then(|section| section.formats.iter().find(|format| format.payload_type == payload_type));
+        let Some(codec) = format.map(|format| format.codec.name.clone()) else { return };
+        let RtpOut { sequence, timestamp, marker, level, payload, .. } = packet;
+        peer.traffic.received(source.0, sequence, payload.len());
+        let arrival = peer.clock.now();
+        peer.outbox.send(SessionEvent::Rtp(RtpIn {
+            mid,
+            payload_type,
+            codec,
+            sequence,
+            timestamp,
+            marker,
+            level,
+            payload,
+            arrival,
+        }));
+    }
+
+    fn send_data(&mut self, number: SessionNumber, channel: ChannelId, message: Bytes) -> Result<()> {
+        let peer = self.peer(number)?;
+        let (Some(there), Some(path)) = (peer.channels.get(&channel).copied(), &peer.path) else {
+            return Err(Error::new(ErrorKind::NotFound, "there is no such open channel"));
+        };
+        if message.len() > LARGEST_MESSAGE {
+            return Err(Error::new(ErrorKind::TooLarge, "a message has at most 16 KiB"));
+        }
+        let to = path.to;
+        if !self.is_cut(number, to) {
+            if let Some(peer) = self.peers.get_mut(&to) {
+                peer.outbox.send(SessionEvent::Data { channel: there, message });
+            }
+            return Ok(());
+        }
+        let peer = self.peer(number)?;
+        if peer.unsent.len() == MOST_UNSENT {
+            return Err(Error::new(ErrorKind::Full, "messages wait for a path"));
+        }
+        peer.unsent.push_back((there, message));
+        Ok(())
+    }
+
+    fn request_keyframe(&mut self, number: SessionNumber, mid: &Mid) -> Result<()> {
+        let peer = self.peer(number)?;
+        if peer.incoming(mid).is_none() {
+            return Err(Error::new(ErrorKind::NotFound, "no track comes in there").with("mid", mid));
+        }
+        let Some(to) = peer.path.as_ref().map(|path| path.to) else { return Ok(()) };
+        if !self.is_cut(number, to)
+            && let Some(peer) = self.peers.get_mut(&to)
+        {
+            peer.outbox.send(SessionEvent::KeyframeRequested { mid: mid.clone() });
+        }
+        Ok(())
+    }
+}

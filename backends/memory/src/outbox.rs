@@ -1,0 +1,105 @@
+//! The bounded queue to a session's reader.
+
+use std::collections::VecDeque;
+
+use blink_api::{SessionEvent, SessionEvents};
+use tokio::sync::mpsc;
+
+/// Entries a reader may be behind before media and messages are dropped, as [`SessionEvents`] documents.
+const CAPACITY: usize = 1_024;
+/// Further entries for everything else. What finds no room there either waits for the next event to be sent.
+const RESERVE: usize = 1_024;
+
+/// The sending end of a session's events.
+pub(crate) struct Outbox {
+    queue: mpsc::Sender<SessionEvent>,
+    /// A place kept for the last event.
+    last: mpsc::OwnedPermit<SessionEvent>,
+    waiting: VecDeque<SessionEvent>,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> (Self, SessionEvents) {
+        let (queue, events) = mpsc::channel(CAPACITY + RESERVE + 1);
+        let last = queue.clone().try_reserve_owned().expect("a new queue has room");
+        (Self { queue, last, waiting: VecDeque::new() }, events)
+    }
+
+    /// Reports an event. While the reader is behind, media, messages and keyframe requests are dropped and everything else waits.
+    pub(crate) fn send(&mut self, event: SessionEvent) {
+        self.flush();
+        let is_behind = !self.waiting.is_empty() || self.queue.capacity() <= RESERVE;
+        let may_drop =
+            matches!(event, SessionEvent::Rtp(_) | SessionEvent::Data { .. } | SessionEvent::KeyframeRequested { .. });
+        if may_drop && is_behind {
+            return;
+        }
+        self.waiting.push_back(event);
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        while !self.waiting.is_empty() {
+            match self.queue.try_reserve() {
+                Ok(place) => {
+                    if let Some(event) = self.waiting.pop_front() {
+                        place.send(event);
+                    }
+                }
+                Err(mpsc::error::TrySendError::Full(())) => return,
+                // A reader that has left wants no events; the session goes on.
+                Err(mpsc::error::TrySendError::Closed(())) => self.waiting.clear(),
+            }
+        }
+    }
+
+    /// Ends the events with [`SessionEvent::Closed`].
+    pub(crate) fn finish(mut self) {
+        self.flush();
+        self.last.send(SessionEvent::Closed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blink_api::{ChannelId, TrackKind};
+
+    #[tokio::test]
+    async fn control_events_survive_a_slow_reader_in_order_and_messages_are_dropped() {
+        let (mut outbox, mut events) = Outbox::new();
+        let message = || SessionEvent::Data { channel: ChannelId(1), message: Default::default() };
+        (0..CAPACITY + 10).for_each(|_| outbox.send(message()));
+        outbox.send(SessionEvent::Connected);
+        outbox.send(message());
+        let started =
+            |n: usize| SessionEvent::TrackStarted { mid: blink_api::Mid::new(&n.to_string()), kind: TrackKind::Audio };
+        (0..RESERVE + 5).for_each(|n| outbox.send(started(n)));
+        for _ in 0..CAPACITY {
+            assert!(matches!(events.recv().await, Some(SessionEvent::Data { .. })));
+        }
+        assert!(matches!(events.recv().await, Some(SessionEvent::Connected)));
+        outbox.send(SessionEvent::Disconnected);
+        for n in 0..RESERVE + 5 {
+            assert!(
+                matches!(events.recv().await, Some(SessionEvent::TrackStarted { mid, .. }) if mid.as_str() == n.to_string())
+            );
+        }
+        assert!(matches!(events.recv().await, Some(SessionEvent::Disconnected)));
+        outbox.finish();
+        assert!(matches!(events.recv().await, Some(SessionEvent::Closed)));
+        assert!(events.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_last_event_has_a_place_however_far_the_reader_is_behind() {
+        let (mut outbox, mut events) = Outbox::new();
+        (0..10_000).for_each(|_| outbox.send(SessionEvent::Connected));
+        outbox.finish();
+        let mut last = None;
+        while let Some(event) = events.recv().await {
+            last = Some(event);
+        }
+        assert!(matches!(last, Some(SessionEvent::Closed)));
+    }
+}

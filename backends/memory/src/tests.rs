@@ -1,0 +1,345 @@
+//! Two sessions of one hub, and a signaling path that each test holds in its hand.
+
+use std::sync::Arc;
+
+use blink_api::{Candidate, ChannelId, RtpOut, SessionEvent};
+use blink_api::{
+    CodecName, Configuration, ErrorKind, IceConfig, Registry, RtpCodec, RtpTime, SystemClock, TrackId, TrackKind,
+};
+use bytes::Bytes;
+
+use super::*;
+
+struct Side {
+    session: Box<dyn Session>,
+    events: SessionEvents,
+    transport: TransportId,
+    track: TrackId,
+}
+
+fn codec(name: &str, clock_rate: u32) -> RtpCodec {
+    RtpCodec { name: CodecName::new(name), clock_rate, channels: 2, fmtp: "minptime=10".to_owned() }
+}
+
+fn config() -> SessionConfig {
+    let audio = vec![codec("opus", 48_000), codec("PCMU", 8_000)];
+    SessionConfig { ice: IceConfig::default(), audio, video: Vec::new(), clock: Arc::new(SystemClock) }
+}
+
+async fn side(hub: &Hub, config: SessionConfig) -> Side {
+    let transport = MemoryTransport::new(hub);
+    let (session, events) = transport.open(config).await.unwrap();
+    let track = session.add_track(TrackKind::Audio).await.unwrap();
+    Side { session, events, transport: transport.id(), track }
+}
+
+async fn sides(hub: &Hub) -> (Side, Side) {
+    let (a, b) = (side(hub, config()).await, side(hub, config()).await);
+    a.session.open_channel("blink").await.unwrap();
+    (a, b)
+}
+
+async fn connected(hub: &Hub) -> (Side, Side) {
+    let (mut a, mut b) = sides(hub).await;
+    negotiate(&mut a, &mut b, false).await;
+    for side in [&mut a, &mut b] {
+        assert!(side.drain().iter().any(|event| matches!(event, SessionEvent::Connected)));
+    }
+    (a, b)
+}
+
+async fn negotiate(a: &mut Side, b: &mut Side, ice_restart: bool) {
+    let offer = a.session.create_offer(ice_restart).await.unwrap();
+    let answer = b.session.accept_offer(&offer).await.unwrap();
+    a.session.accept_answer(&answer).await.unwrap();
+    a.pass_candidates(b).await;
+    b.pass_candidates(a).await;
+}
+
+impl Side {
+    async fn pass_candidates(&mut self, to: &Side) {
+        for candidate in self.candidates() {
+            to.session.add_candidate(&candidate).await.unwrap();
+        }
+    }
+
+    /// All events that are there now.
+    fn drain(&mut self) -> Vec<SessionEvent> {
+        std::iter::from_fn(|| self.events.try_recv().ok()).collect()
+    }
+
+    fn candidates(&mut self) -> Vec<Candidate> {
+        let candidate = |event| match event {
+            SessionEvent::LocalCandidate(candidate) => Some(candidate),
+            _ => None,
+        };
+        self.drain().into_iter().filter_map(candidate).collect()
+    }
+
+    fn send(&self, sequence: u16) {
+        self.session.send_rtp(self.track, packet(sequence)).unwrap();
+    }
+
+    /// Sequence numbers of the packets that are there now.
+    fn heard(&mut self) -> Vec<u16> {
+        let sequence = |event| match event {
+            SessionEvent::Rtp(packet) => Some(packet.sequence),
+            _ => None,
+        };
+        self.drain().into_iter().filter_map(sequence).collect()
+    }
+}
+
+fn packet(sequence: u16) -> RtpOut {
+    let timestamp = RtpTime(u32::from(sequence) * 960);
+    let payload = Bytes::from_static(b"payload");
+    RtpOut { codec: CodecName::new("opus"), sequence, timestamp, marker: false, level: None, payload }
+}
+
+#[tokio::test]
+async fn a_path_needs_both_descriptions_and_a_candidate_each_way() {
+    let hub = Hub::default();
+    let (mut a, mut b) = sides(&hub).await;
+    let is_connected = |side: &mut Side| side.drain().iter().any(|event| matches!(event, SessionEvent::Connected));
+
+    let offer = a.session.create_offer(false).await.unwrap();
+    let ours = a.candidates();
+    assert_eq!(ours.len(), 1);
+    let answer = b.session.accept_offer(&offer).await.unwrap();
+    let theirs = b.candidates();
+    // Candidates before the description, and twice.
+    a.session.add_candidate(&theirs[0]).await.unwrap();
+    a.session.add_candidate(&theirs[0]).await.unwrap();
+    a.session.accept_answer(&answer).await.unwrap();
+    a.send(1);
+    assert!(!is_connected(&mut a) && b.heard().is_empty(), "b has no candidate of a's");
+    b.session.add_candidate(&ours[0]).await.unwrap();
+    assert!(is_connected(&mut a) && is_connected(&mut b));
+    a.send(2);
+    assert_eq!(b.heard(), [2]);
+}
+
+#[tokio::test]
+async fn a_description_with_another_fingerprint_never_connects() {
+    let hub = Hub::default();
+    let (mut a, mut b) = sides(&hub).await;
+    let offer = a.session.create_offer(false).await.unwrap();
+    let line = offer.lines().find(|line| line.starts_with("a=fingerprint:")).unwrap();
+    let forged = offer.replace(line, &format!("a=fingerprint:sha-256 {}", ["00"; 32].join(":")));
+    let answer = b.session.accept_offer(&forged).await.unwrap();
+    a.session.accept_answer(&answer).await.unwrap();
+    a.pass_candidates(&b).await;
+    b.pass_candidates(&a).await;
+    assert!(a.drain().is_empty() && b.drain().is_empty());
+}
+
+/// The engine compares fingerprints: there is exactly one, 32 bytes of it, the same in offers and answers of a session.
+#[tokio::test]
+async fn descriptions_carry_one_sha_256_fingerprint() {
+    let hub = Hub::default();
+    let (mut a, mut b) = connected(&hub).await;
+    let fingerprint = |sdp: &str| {
+        let lines: Vec<_> = sdp.lines().filter(|line| line.starts_with("a=fingerprint:")).map(str::to_owned).collect();
+        assert_eq!(lines.len(), 1, "{sdp}");
+        assert_eq!(lines[0].len(), "a=fingerprint:sha-256 ".len() + 32 * 3 - 1);
+        lines[0].clone()
+    };
+    let first = fingerprint(&a.session.create_offer(true).await.unwrap());
+    let offer = b.session.create_offer(true).await.unwrap();
+    assert_ne!(fingerprint(&offer), first);
+    assert_eq!(fingerprint(&a.session.accept_offer(&offer).await.unwrap()), first);
+    a.drain();
+    b.drain();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_is_silent_loses_packets_and_holds_messages_until_it_heals() {
+    let hub = Hub::default();
+    let (mut a, mut b) = connected(&hub).await;
+    hub.cut(a.transport);
+    a.send(1);
+    b.send(1);
+    let channel = ChannelId(1);
+    a.session.send_data(channel, Bytes::from_static(b"first")).unwrap();
+    a.session.send_data(channel, Bytes::from_static(b"second")).unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert!(a.drain().is_empty() && b.drain().is_empty(), "nobody is told");
+    hub.heal(a.transport);
+    let message = |event| match event {
+        SessionEvent::Data { channel, message } => (channel, message),
+        other => panic!("{other:?}"),
+    };
+    let messages: Vec<_> = b.drain().into_iter().map(message).collect();
+    assert_eq!(messages, [(channel, Bytes::from_static(b"first")), (channel, Bytes::from_static(b"second"))]);
+    a.send(2);
+    assert_eq!(b.heard(), [2]);
+
+    hub.cut_between(a.transport, b.transport);
+    (0..256).for_each(|_| a.session.send_data(channel, Bytes::new()).unwrap());
+    assert_eq!(a.session.send_data(channel, Bytes::new()).unwrap_err().kind(), ErrorKind::Full);
+    hub.heal_between(b.transport, a.transport);
+    assert_eq!(b.drain().len(), 256);
+}
+
+#[tokio::test]
+async fn a_connection_set_up_during_a_cut_comes_up_when_it_heals() {
+    let hub = Hub::default();
+    let (mut a, mut b) = sides(&hub).await;
+    hub.cut(b.transport);
+    negotiate(&mut a, &mut b, false).await;
+    assert!(a.drain().is_empty());
+    hub.heal(b.transport);
+    for side in [&mut a, &mut b] {
+        let events = side.drain();
+        assert!(matches!(events[0], SessionEvent::Connected), "{events:?}");
+        assert!(matches!(&events[1], SessionEvent::ChannelOpen { label, .. } if label == "blink"));
+    }
+}
+
+#[tokio::test]
+async fn a_restart_during_a_cut_connects_anew_when_it_heals_and_the_old_path_carries_until_then() {
+    let hub = Hub::default();
+    let (mut a, mut b) = connected(&hub).await;
+    let offer = a.session.create_offer(true).await.unwrap();
+    a.send(1);
+    assert_eq!(b.heard(), [1], "the old path carries while the restart is on its way");
+    hub.cut(a.transport);
+    let answer = b.session.accept_offer(&offer).await.unwrap();
+    a.session.accept_answer(&answer).await.unwrap();
+    a.pass_candidates(&b).await;
+    b.pass_candidates(&a).await;
+    hub.heal(a.transport);
+    for side in [&mut a, &mut b] {
+        assert!(matches!(side.drain()[..], [SessionEvent::Connected]));
+    }
+    a.send(2);
+    assert_eq!(b.heard(), [2]);
+}
+
+#[tokio::test]
+async fn a_share_of_packets_is_lost_by_the_seed_and_counted() {
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let hub = Hub::default();
+        let (a, mut b) = connected(&hub).await;
+        hub.lose(0.25, 7);
+        (0..900).for_each(|sequence| a.send(sequence));
+        hub.lose(0.0, 0);
+        a.send(900);
+        let heard = b.heard();
+        assert!((600..750).contains(&heard.len()), "{}", heard.len());
+        let lost = b.session.stats().await.unwrap().packets_lost;
+        // What was lost before the first packet that came is not known.
+        assert_eq!(lost as usize, 901 - usize::from(heard[0]) - heard.len());
+        runs.push(heard);
+    }
+    assert_eq!(runs[0], runs[1]);
+}
+
+#[tokio::test]
+async fn without_a_shared_codec_offer_and_session_stay_as_they_were() {
+    let hub = Hub::default();
+    let a = side(&hub, SessionConfig { audio: vec![codec("G722", 8_000)], ..config() }).await;
+    let mut b = side(&hub, config()).await;
+    let offer = a.session.create_offer(false).await.unwrap();
+    assert_eq!(b.session.accept_offer(&offer).await.unwrap_err().kind(), ErrorKind::Incompatible);
+    assert!(b.drain().is_empty(), "nothing was gathered");
+    let mut c = side(&hub, config()).await;
+    negotiate(&mut c, &mut b, false).await;
+    c.send(5);
+    assert_eq!(b.heard(), [5]);
+    a.session.close().await;
+}
+
+/// Video that the other side has no codec for is refused without harm to audio.
+#[tokio::test]
+async fn video_without_a_shared_codec_is_left_out() {
+    let hub = Hub::default();
+    let mut a = side(&hub, SessionConfig { video: vec![codec("VP8", 90_000)], ..config() }).await;
+    let mut b = side(&hub, config()).await;
+    let video = a.session.add_track(TrackKind::Video).await.unwrap();
+    negotiate(&mut a, &mut b, false).await;
+    a.session.send_rtp(video, RtpOut { codec: CodecName::new("VP8"), ..packet(1) }).unwrap();
+    a.send(1);
+    assert_eq!(b.heard(), [1]);
+}
+
+#[tokio::test]
+async fn video_goes_beside_audio_and_asks_for_key_frames() {
+    let hub = Hub::default();
+    let with_video = || SessionConfig { video: vec![codec("VP8", 90_000)], ..config() };
+    let (mut a, mut b) = (side(&hub, with_video()).await, side(&hub, with_video()).await);
+    let video = a.session.add_track(TrackKind::Video).await.unwrap();
+    negotiate(&mut a, &mut b, false).await;
+    b.drain();
+    a.session.send_rtp(video, RtpOut { codec: CodecName::new("vp8"), ..packet(9) }).unwrap();
+    let events = b.drain();
+    let [SessionEvent::Rtp(received)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((received.codec.as_str(), received.sequence), ("VP8", 9));
+    b.session.request_keyframe(&received.mid).unwrap();
+    assert!(matches!(&a.drain()[..], [.., SessionEvent::KeyframeRequested { mid }] if *mid == received.mid));
+    let refused = a.session.request_keyframe(&received.mid).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NotFound, "b sends no video");
+}
+
+/// Both offer at once: the one that accepts gives up its own offer, and both end up connected.
+#[tokio::test]
+async fn offers_that_cross_can_be_settled_by_accepting_one() {
+    let hub = Hub::default();
+    let (mut a, mut b) = sides(&hub).await;
+    let offer = a.session.create_offer(false).await.unwrap();
+    b.session.create_offer(false).await.unwrap();
+    let answer = b.session.accept_offer(&offer).await.unwrap();
+    assert_eq!(b.session.accept_answer(&answer).await.unwrap_err().kind(), ErrorKind::State);
+    a.session.accept_answer(&answer).await.unwrap();
+    a.pass_candidates(&b).await;
+    b.pass_candidates(&a).await;
+    b.send(3);
+    assert_eq!(a.heard(), [3]);
+}
+
+#[tokio::test]
+async fn a_slow_reader_loses_packets_and_no_event() {
+    let hub = Hub::default();
+    let (a, mut b) = connected(&hub).await;
+    (0..3_000).for_each(|sequence| a.send(sequence));
+    b.session.close().await;
+    let events = b.drain();
+    let packets = events.iter().filter(|event| matches!(event, SessionEvent::Rtp(_))).count();
+    assert_eq!(packets, 1_024);
+    assert!(matches!(events.last(), Some(SessionEvent::Closed)));
+    assert!(b.events.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn sessions_are_gone_when_closed_or_dropped_and_what_is_sent_to_them_vanishes() {
+    let hub = Hub::default();
+    let (a, b) = connected(&hub).await;
+    assert_eq!(hub.transports(), [a.transport, b.transport]);
+    assert_eq!((hub.sessions(a.transport), hub.sessions(b.transport)), (1, 1));
+    let transport = b.transport;
+    drop(b);
+    assert_eq!(hub.sessions(transport), 0);
+    a.send(1);
+    assert_eq!(
+        a.session.send_rtp(a.track, RtpOut { payload: vec![0; 1_201].into(), ..packet(2) }).unwrap_err().kind(),
+        ErrorKind::TooLarge
+    );
+    a.session.close().await;
+    a.session.close().await;
+    assert_eq!(hub.sessions(a.transport), 0);
+    assert_eq!(a.session.send_rtp(a.track, packet(1)).unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn relay_only_is_refused_and_transports_of_one_registry_share_a_hub() {
+    let registry = Registry::discovered().unwrap();
+    let configuration = Configuration::builder(&registry).build().unwrap();
+    let context = Context { clock: Arc::new(SystemClock), shared: registry.shared() };
+    let first = configuration.create::<dyn Transport>(&context).await.unwrap();
+    let second = configuration.create::<dyn Transport>(&context).await.unwrap();
+    assert_eq!(first.capabilities(), second.capabilities());
+    assert_eq!(registry.shared().of::<Hub>().transports().len(), 2);
+    let relayed = SessionConfig { ice: IceConfig { relay_only: true, ..IceConfig::default() }, ..config() };
+    assert_eq!(first.open(relayed).await.err().unwrap().kind(), ErrorKind::Unsupported);
+}
