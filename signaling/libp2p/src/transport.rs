@@ -94,3 +94,42 @@ impl<M: StreamMuxer> StreamMuxer for PromptClose<M> {
         self.inner.as_mut().poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use libp2p::core::muxing::{StreamMuxerExt, SubstreamBox};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// The other side reads nothing: nothing ever gets ready.
+    struct Stalled;
+
+    impl StreamMuxer for Stalled {
+        type Substream = SubstreamBox;
+        type Error = io::Error;
+
+        fn poll_inbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<SubstreamBox>> {
+            Poll::Pending
+        }
+
+        fn poll_outbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<SubstreamBox>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stalled_connection_is_closed_in_time() {
+        let begin = Instant::now();
+        prompt(Stalled).close().await.unwrap();
+        assert_eq!(begin.elapsed(), CLOSE_TIMEOUT);
+    }
+}

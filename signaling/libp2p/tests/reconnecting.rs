@@ -109,7 +109,7 @@ async fn a_stalled_tcp_connection_is_dialled_anew_after_two_missed_pings() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stalled_tcp_connection_with_full_buffers_is_dialled_anew_too() {
+async fn a_stalled_tcp_connection_with_much_unsent_is_dialled_anew_too() {
     survives_a_stall(1000).await;
 }
 
