@@ -3,9 +3,14 @@
 use blink_api::Transport;
 use blink_conformance::transport;
 use blink_transport_str0m::{Str0mConfig, Str0mTransport};
+use blink_transport_webrtc_rs::{WebRtcConfig, WebRtcTransport};
 
 fn str0m() -> impl Transport {
     Str0mTransport::new(Str0mConfig::default()).expect("the defaults are valid")
+}
+
+fn webrtc_rs() -> impl Transport {
+    WebRtcTransport::new(WebRtcConfig::default()).expect("the defaults are valid")
 }
 
 macro_rules! pairs {
@@ -45,4 +50,7 @@ macro_rules! pairs {
 
 pairs! {
     str0m_str0m: str0m, str0m;
+    str0m_webrtc_rs: str0m, webrtc_rs;
+    webrtc_rs_str0m: webrtc_rs, str0m;
+    webrtc_rs_webrtc_rs: webrtc_rs, webrtc_rs;
 }

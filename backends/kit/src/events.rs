@@ -20,8 +20,14 @@ pub struct EventSender(Arc<Inner>);
 
 struct Inner {
     queue: mpsc::Sender<SessionEvent>,
-    waiting: Mutex<VecDeque<SessionEvent>>,
+    waiting: Mutex<Waiting>,
     more: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    events: VecDeque<SessionEvent>,
+    is_finished: bool,
 }
 
 /// A session's event queue.
@@ -34,6 +40,10 @@ impl EventSender {
     /// Reports an event.
     pub fn send(&self, event: SessionEvent) {
         let mut waiting = self.waiting();
+        if waiting.is_finished {
+            return;
+        }
+        let waiting = &mut waiting.events;
         let event = if waiting.is_empty() {
             match self.0.queue.try_send(event) {
                 Err(mpsc::error::TrySendError::Full(event)) => event,
@@ -61,37 +71,43 @@ impl EventSender {
 
     /// Whether so many events wait that nothing which causes more should be taken from the peer.
     pub fn is_behind(&self) -> bool {
-        self.waiting().len() >= BEHIND
+        self.waiting().events.len() >= BEHIND
     }
 
     /// Moves waiting events into the queue as the reader makes room. Never returns before the reader has left; dropping it loses no event.
     pub async fn forward(&self) {
         loop {
-            if self.waiting().is_empty() {
+            if self.waiting().events.is_empty() {
                 self.0.more.notified().await;
                 continue;
             }
             let Ok(place) = self.0.queue.reserve().await else { return std::future::pending().await };
             // The lock is held over both steps, so that `send` cannot overtake.
             let mut waiting = self.waiting();
-            if let Some(event) = waiting.pop_front() {
+            if let Some(event) = waiting.events.pop_front() {
                 place.send(event);
             }
         }
     }
 
-    /// Hands over what still waits, then [`SessionEvent::Closed`]; nothing may be sent afterwards.
+    /// Hands over what still waits, then [`SessionEvent::Closed`]. What is sent from now on is ignored.
     pub async fn finish(self) {
-        self.waiting().push_back(SessionEvent::Closed);
-        while !self.waiting().is_empty() {
+        {
+            let mut waiting = self.waiting();
+            if std::mem::replace(&mut waiting.is_finished, true) {
+                return;
+            }
+            waiting.events.push_back(SessionEvent::Closed);
+        }
+        while !self.waiting().events.is_empty() {
             let Ok(place) = self.0.queue.reserve().await else { return };
-            if let Some(event) = self.waiting().pop_front() {
+            if let Some(event) = self.waiting().events.pop_front() {
                 place.send(event);
             }
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<SessionEvent>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! This reads the few lines of SDP (RFC 8866, RFC 8829) that a transport decides on; the stack parses the whole.
 
-use blink_api::{Error, ErrorKind, Mid, Result, RtpCodec, TrackKind};
+use blink_api::{CodecName, Error, ErrorKind, Mid, Result, RtpCodec, TrackKind};
+
+/// The URI of the audio level in RTP header extensions (RFC 6464 §5).
+pub const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 
 /// A description's media sections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub struct Section {
     pub is_rejected: bool,
     /// Which way media flows, seen from the description's author.
     pub direction: Direction,
+    /// The id of the RFC 6464 audio level in RTP header extensions.
+    pub level_extension: Option<u8>,
     formats: Vec<Format>,
 }
 
@@ -129,9 +134,24 @@ impl Section {
             mid: Mid::new(mid),
             kind,
             is_rejected: port == 0 && !is_bundled,
+            level_extension: attributes.iter().find_map(|line| level_extension(line)),
             direction: direction.unwrap_or(Direction { sends: true, receives: true }),
             formats,
         })
+    }
+
+    /// The payload type of a codec.
+    pub fn payload_type(&self, codec: &CodecName) -> Option<u8> {
+        self.formats
+            .iter()
+            .find(|format| format.name.eq_ignore_ascii_case(codec.as_str()))
+            .map(|format| format.payload_type)
+    }
+
+    /// The codec of these that a payload type stands for.
+    pub fn codec<'a>(&self, payload_type: u8, codecs: &'a [RtpCodec]) -> Option<&'a CodecName> {
+        let format = self.formats.iter().find(|format| format.payload_type == payload_type)?;
+        codecs.iter().map(|codec| &codec.name).find(|name| name.as_str().eq_ignore_ascii_case(&format.name))
     }
 
     fn shares(&self, codecs: &[RtpCodec]) -> bool {
@@ -215,14 +235,19 @@ pub fn without_reception(sdp: &str, description: &Description, sends: impl Fn(&M
     text
 }
 
+/// `a=extmap:1/sendrecv urn:ietf:params:rtp-hdrext:ssrc-audio-level vad=on`
+fn level_extension(line: &str) -> Option<u8> {
+    let (id, rest) = line.strip_prefix("a=extmap:")?.split_once(' ')?;
+    let is_level = rest.split_whitespace().next() == Some(AUDIO_LEVEL);
+    is_level.then(|| id.split('/').next()?.parse().ok()).flatten()
+}
+
 fn invalid(message: &'static str) -> Error {
     Error::new(ErrorKind::Invalid, message)
 }
 
 #[cfg(test)]
 mod tests {
-    use blink_api::CodecName;
-
     use super::*;
 
     const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
@@ -264,6 +289,19 @@ mod tests {
             let error = description.check_audio(&codecs).expect_err("no shared codec");
             assert_eq!(error.kind(), ErrorKind::Incompatible);
         }
+    }
+
+    #[test]
+    fn payload_types_and_extensions_are_read() {
+        let text = OFFER.replace("a=mid:0", &format!("a=mid:0\r\na=extmap:7/sendrecv {AUDIO_LEVEL} vad=on"));
+        let description = Description::parse(&text).expect("an offer");
+        let [audio, video, ..] = &description.sections[..] else { panic!("two sections") };
+        assert_eq!((audio.level_extension, video.level_extension), (Some(7), None));
+        assert_eq!(audio.payload_type(&CodecName::new("Opus")), Some(111));
+        assert_eq!(audio.payload_type(&CodecName::new("PCMA")), None);
+        let configured = [codec("opus", 48_000), codec("PCMU", 8000)];
+        assert_eq!(audio.codec(0, &configured), Some(&configured[1].name));
+        assert_eq!(audio.codec(1, &configured), None);
     }
 
     #[test]

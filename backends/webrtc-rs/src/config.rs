@@ -1,0 +1,64 @@
+//! The transport's section of the configuration.
+
+use std::time::Duration;
+
+use blink_api::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::NAME;
+
+/// `[transports.webrtc-rs]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebRtcConfig {
+    /// How often candidate pairs are tried while there is no path. The stack's own 200 ms would cost a call that much to set up.
+    #[serde(with = "humantime_serde")]
+    pub check_interval: Duration,
+    /// How long a pair without an answer is tried.
+    #[serde(with = "humantime_serde")]
+    pub check_for: Duration,
+    /// How often a working path is checked (RFC 7675), which is also how fresh the round trip time is.
+    #[serde(with = "humantime_serde")]
+    pub keepalive: Duration,
+    /// How long nothing may come before the path counts as lost.
+    #[serde(with = "humantime_serde")]
+    pub disconnected_after: Duration,
+}
+
+impl Default for WebRtcConfig {
+    fn default() -> Self {
+        Self {
+            check_interval: Duration::from_millis(20),
+            check_for: Duration::from_secs(10),
+            keepalive: Duration::from_secs(1),
+            disconnected_after: Duration::from_secs(5),
+        }
+    }
+}
+
+impl WebRtcConfig {
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for values that would flood the path or lose it at once.
+    pub(crate) fn check(&self) -> Result<()> {
+        let invalid = |key, message| Err(Error::new(ErrorKind::Invalid, message).backend(NAME).with("key", key));
+        if self.check_interval < Duration::from_millis(5) {
+            return invalid("transports.webrtc-rs.check_interval", "must be 5ms or more");
+        }
+        if self.check_for < self.check_interval {
+            return invalid("transports.webrtc-rs.check_for", "must be longer than check_interval");
+        }
+        if self.keepalive < Duration::from_millis(250) {
+            return invalid("transports.webrtc-rs.keepalive", "must be 250ms or more");
+        }
+        if self.disconnected_after <= self.keepalive {
+            return invalid("transports.webrtc-rs.disconnected_after", "must be longer than keepalive");
+        }
+        Ok(())
+    }
+
+    /// How many requests a pair is tried with.
+    pub(crate) fn check_requests(&self) -> u16 {
+        let requests = self.check_for.as_millis() / self.check_interval.as_millis().max(1);
+        u16::try_from(requests).unwrap_or(u16::MAX)
+    }
+}

@@ -1,0 +1,224 @@
+//! Offers, answers, candidates, and the tracks that take part.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use blink_api::{Candidate, Error, ErrorKind, Mid, Result, SessionEvent, TrackId, TrackKind};
+use blink_transport_kit::candidate::{self, Use};
+use blink_transport_kit::sdp::{Description, Section};
+use blink_transport_kit::traffic::SendSequence;
+use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::configuration::RTCOfferOptions;
+use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodingParameters, RTCRtpEncodingParameters};
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
+
+use crate::shared::{LocalTrack, Shared};
+use crate::{NAME, channels, outgoing, stack};
+
+/// Remote candidates kept for the next description.
+const MOST_CANDIDATES: usize = 64;
+
+/// The state of offer and answer; its methods are called one after the other.
+pub(crate) struct Negotiation {
+    connection: Arc<dyn PeerConnection>,
+    shared: Arc<Shared>,
+    has_channel: bool,
+    has_open_offer: bool,
+    is_negotiated: bool,
+    /// The newest remote candidates, and the ICE user name they were given to the stack for.
+    candidates: VecDeque<Candidate>,
+    remote_user: Option<String>,
+}
+
+impl Negotiation {
+    pub(crate) fn new(connection: Arc<dyn PeerConnection>, shared: Arc<Shared>) -> Self {
+        Self {
+            connection,
+            shared,
+            has_channel: false,
+            has_open_offer: false,
+            is_negotiated: false,
+            candidates: VecDeque::new(),
+            remote_user: None,
+        }
+    }
+
+    pub(crate) async fn create_offer(&mut self, ice_restart: bool) -> Result<String> {
+        let has_tracks = !self.shared.lock().tracks.is_empty();
+        if !(has_tracks || self.has_channel || self.is_negotiated) {
+            return Err(Error::new(ErrorKind::State, "there is nothing to offer"));
+        }
+        // Before the first answer there are no credentials that a restart could replace.
+        let options = RTCOfferOptions { ice_restart: ice_restart && self.is_negotiated };
+        let offer = self.connection.create_offer(Some(options)).await.map_err(stack::fault)?;
+        let sdp = offer.sdp.clone();
+        self.connection.set_local_description(offer).await.map_err(stack::fault)?;
+        self.has_open_offer = true;
+        Ok(sdp)
+    }
+
+    pub(crate) async fn accept_offer(&mut self, sdp: &str) -> Result<String> {
+        let description = Description::parse(sdp)?;
+        description.check_audio(&self.shared.audio)?;
+        let offer = RTCSessionDescription::offer(sdp.to_owned()).map_err(refused)?;
+        if self.has_open_offer {
+            let rollback = RTCSessionDescription::rollback(None).map_err(stack::fault)?;
+            self.connection.set_local_description(rollback).await.map_err(stack::fault)?;
+            self.has_open_offer = false;
+        }
+        self.connection.set_remote_description(offer).await.map_err(refused)?;
+        let answer = self.connection.create_answer(None).await.map_err(stack::fault)?;
+        let sdp = answer.sdp.clone();
+        self.settle(&description, &Description::parse(&sdp)?).await?;
+        self.connection.set_local_description(answer).await.map_err(stack::fault)?;
+        Ok(sdp)
+    }
+
+    pub(crate) async fn accept_answer(&mut self, sdp: &str) -> Result<()> {
+        let description = Description::parse(sdp)?;
+        if !self.has_open_offer {
+            return Err(Error::new(ErrorKind::State, "there is no open offer"));
+        }
+        description.check_audio(&self.shared.audio)?;
+        let answer = RTCSessionDescription::answer(sdp.to_owned()).map_err(refused)?;
+        self.connection.set_remote_description(answer).await.map_err(refused)?;
+        self.has_open_offer = false;
+        self.settle(&description, &description).await
+    }
+
+    /// Keeps a candidate for the description that may come later, and checks it now where there is one.
+    pub(crate) async fn add_candidate(&mut self, candidate: &Candidate) -> Result<()> {
+        if candidate::judge(&candidate.attribute)? == Use::Ignore {
+            return Ok(());
+        }
+        if self.remote_user.is_some() {
+            self.give(candidate).await?;
+        }
+        if self.candidates.len() == MOST_CANDIDATES {
+            self.candidates.pop_front();
+        }
+        self.candidates.push_back(candidate.clone());
+        Ok(())
+    }
+
+    async fn give(&self, candidate: &Candidate) -> Result<()> {
+        let init = RTCIceCandidateInit {
+            candidate: candidate.attribute.clone(),
+            sdp_mid: candidate.mid.as_ref().map(|mid| mid.as_str().to_owned()),
+            sdp_mline_index: Some(0),
+            ..RTCIceCandidateInit::default()
+        };
+        let added = self.connection.add_ice_candidate(init).await;
+        added.map_err(|error| Error::new(ErrorKind::Invalid, "this is no ICE candidate").source(error))
+    }
+
+    pub(crate) async fn add_track(&mut self, kind: TrackKind) -> Result<TrackId> {
+        let Some(preferred) = self.shared.codecs(kind).first() else {
+            return Err(Error::unsupported(NAME, "add_track"));
+        };
+        let ssrc = rand::random();
+        let encoding = RTCRtpEncodingParameters {
+            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..RTCRtpCodingParameters::default() },
+            codec: stack::codec(kind, preferred),
+            ..RTCRtpEncodingParameters::default()
+        };
+        let (stream, name) = ("blink".to_owned(), format!("{ssrc:08x}"));
+        let track = MediaStreamTrack::new(stream, name, String::new(), stack::codec_kind(kind), vec![encoding]);
+        let local = Arc::new(TrackLocalStaticRTP::new(track));
+        let sender =
+            self.connection.add_track(Arc::clone(&local) as Arc<dyn TrackLocal>).await.map_err(stack::fault)?;
+        let id = {
+            let mut state = self.shared.lock();
+            state.next_track += 1;
+            let id = TrackId(state.next_track);
+            let sequence = SendSequence::default();
+            let track = LocalTrack { kind, local: Arc::clone(&local), sender, ssrc, section: None, sequence };
+            state.tracks.insert(id, track);
+            id
+        };
+        self.shared.spawn(outgoing::read_feedback(Arc::clone(&self.shared), id, local));
+        self.ask_for_negotiation();
+        Ok(id)
+    }
+
+    pub(crate) async fn remove_track(&mut self, id: TrackId) -> Result<()> {
+        let removed = self.shared.lock().tracks.remove(&id);
+        let removed = removed.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no such track"))?;
+        self.connection.remove_track(&removed.sender).await.map_err(stack::fault)?;
+        self.ask_for_negotiation();
+        Ok(())
+    }
+
+    pub(crate) async fn open_channel(&mut self, label: &str) -> Result<()> {
+        let channel = self.connection.create_data_channel(label, None).await.map_err(stack::fault)?;
+        channels::run(&self.shared, channel);
+        if !std::mem::replace(&mut self.has_channel, true) {
+            self.ask_for_negotiation();
+        }
+        Ok(())
+    }
+
+    /// Only changes after the first negotiation are news to the engine.
+    fn ask_for_negotiation(&self) {
+        if self.is_negotiated || self.has_open_offer {
+            self.shared.events.send(SessionEvent::NegotiationNeeded);
+        }
+    }
+
+    /// Takes over what a negotiation has settled; codecs and extensions are those of the answer.
+    async fn settle(&mut self, remote: &Description, answer: &Description) -> Result<()> {
+        self.is_negotiated = true;
+        self.has_channel |= answer.has_data();
+        let mut bound = Vec::new();
+        for transceiver in self.connection.get_transceivers().await {
+            if let (Ok(Some(mid)), Ok(Some(sender))) = (transceiver.mid().await, transceiver.sender().await) {
+                bound.push((sender.id(), Mid::new(&mid)));
+            }
+        }
+        let sections = [TrackKind::Audio, TrackKind::Video].into_iter().flat_map(|kind| answer.media(kind));
+        let sections: Vec<&Section> = sections.collect();
+        {
+            let mut state = self.shared.lock();
+            for track in state.tracks.values_mut() {
+                let mid = bound.iter().find(|(sender, _)| *sender == track.sender.id()).map(|(_, mid)| mid);
+                let section = mid.and_then(|mid| sections.iter().find(|section| section.mid == *mid));
+                track.section = section.map(|section| (*section).clone());
+            }
+        }
+        self.report_remote_tracks(remote, &sections);
+        if self.remote_user.as_ref() != Some(&remote.ice_user) {
+            self.remote_user = Some(remote.ice_user.clone());
+            for candidate in &self.candidates {
+                self.give(candidate).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn report_remote_tracks(&self, remote: &Description, answer: &[&Section]) {
+        let mut state = self.shared.lock();
+        let sends = |mid: &Mid| {
+            let section = remote.sections.iter().find(|section| section.mid == *mid);
+            section.is_some_and(|section| section.direction.sends && !section.is_rejected)
+        };
+        let now: Vec<&&Section> = answer.iter().filter(|section| sends(&section.mid)).collect();
+        let ended: Vec<Mid> =
+            state.receiving.keys().filter(|mid| !now.iter().any(|still| still.mid == **mid)).cloned().collect();
+        for mid in ended {
+            state.receiving.remove(&mid);
+            self.shared.events.send(SessionEvent::TrackEnded { mid });
+        }
+        for section in now {
+            if let (None, Some(kind)) = (state.receiving.insert(section.mid.clone(), (*section).clone()), section.kind)
+            {
+                self.shared.events.send(SessionEvent::TrackStarted { mid: section.mid.clone(), kind });
+            }
+        }
+    }
+}
+
+fn refused(error: webrtc::error::Error) -> Error {
+    Error::new(ErrorKind::Invalid, "the description does not fit the session").source(error)
+}

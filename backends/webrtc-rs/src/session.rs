@@ -1,0 +1,211 @@
+//! The handle.
+
+use std::net::IpAddr;
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use blink_api::macros::async_trait;
+use blink_api::{
+    Candidate, ChannelId, Error, ErrorKind, Mid, Result, RtpOut, Session, SessionConfig, SessionStats, TrackId,
+    TrackKind,
+};
+use blink_transport_kit::events::EventSender;
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Mutex, mpsc};
+use webrtc::peer_connection::{PeerConnection, StatsSelector};
+
+use crate::config::WebRtcConfig;
+use crate::handler::Handler;
+use crate::negotiation::Negotiation;
+use crate::outgoing::Outgoing;
+use crate::shared::{Shared, State};
+use crate::{NAME, outgoing, stack};
+
+/// Packets that wait for the sender task: a few hundred milliseconds of everything.
+const PACKETS: usize = 512;
+/// The largest message, as the contract has it.
+const LARGEST_MESSAGE: usize = 16 * 1024;
+
+/// A session of the webrtc-rs transport. Dropping it ends it too.
+pub(crate) struct WebRtcSession {
+    ending: Ending,
+    negotiation: Mutex<Negotiation>,
+    packets: mpsc::Sender<Outgoing>,
+    runtime: Handle,
+}
+
+/// What ends a session, whoever does it.
+#[derive(Clone)]
+struct Ending {
+    connection: Arc<dyn PeerConnection>,
+    shared: Arc<Shared>,
+    /// Held while closing, so that a second caller returns when it is done.
+    once: Arc<Mutex<bool>>,
+}
+
+impl WebRtcSession {
+    pub(crate) async fn open(
+        config: &WebRtcConfig,
+        session: SessionConfig,
+        addresses: &[IpAddr],
+        events: EventSender,
+    ) -> Result<Self> {
+        let shared = Arc::new(Shared::new(events, session.clock.clone(), session.audio.clone(), session.video.clone()));
+        let connection = stack::open(config, &session, addresses, Arc::new(Handler(Arc::clone(&shared)))).await?;
+        // The handler is called only after an offer or answer, and this is the one place that sets it.
+        let is_first = shared.connection.set(Arc::downgrade(&connection)).is_ok();
+        debug_assert!(is_first);
+        let (packets, queue) = mpsc::channel(PACKETS);
+        shared.spawn(outgoing::run(Arc::clone(&shared), queue));
+        let forwarding = shared.events.clone();
+        shared.spawn(async move { forwarding.forward().await });
+        let negotiation = Mutex::new(Negotiation::new(Arc::clone(&connection), Arc::clone(&shared)));
+        let ending = Ending { connection, shared, once: Arc::default() };
+        Ok(Self { ending, negotiation, packets, runtime: Handle::current() })
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.ending.shared
+    }
+
+    fn check_open(&self, operation: &'static str) -> Result<MutexGuard<'_, State>> {
+        let state = self.shared().lock();
+        if state.is_closed { Err(closed(operation)) } else { Ok(state) }
+    }
+
+    fn hand_over(&self, operation: &'static str, outgoing: Outgoing) -> Result<()> {
+        self.packets.try_send(outgoing).map_err(|error| match error {
+            TrySendError::Full(_) => full(operation),
+            TrySendError::Closed(_) => closed(operation),
+        })
+    }
+
+    /// Runs a step of the negotiation. What fails because the session was closed meanwhile fails as such.
+    async fn negotiate<T>(
+        &self,
+        operation: &'static str,
+        step: impl AsyncFnOnce(&mut Negotiation) -> Result<T>,
+    ) -> Result<T> {
+        drop(self.check_open(operation)?);
+        let result = step(&mut *self.negotiation.lock().await).await;
+        drop(self.check_open(operation)?);
+        result.map_err(|error| error.backend(NAME).operation(operation))
+    }
+
+    async fn round_trip(&self) -> Option<Duration> {
+        let report = self.ending.connection.get_stats(self.shared().clock.now(), StatsSelector::None).await;
+        let measured = report.candidate_pairs().filter(|pair| pair.current_round_trip_time > 0.0);
+        let newest = measured.max_by_key(|pair| (pair.nominated, pair.responses_received))?;
+        Duration::try_from_secs_f64(newest.current_round_trip_time).ok()
+    }
+}
+
+#[async_trait]
+impl Session for WebRtcSession {
+    async fn create_offer(&self, ice_restart: bool) -> Result<String> {
+        self.negotiate("create_offer", async |negotiation| negotiation.create_offer(ice_restart).await).await
+    }
+
+    async fn accept_offer(&self, sdp: &str) -> Result<String> {
+        self.negotiate("accept_offer", async |negotiation| negotiation.accept_offer(sdp).await).await
+    }
+
+    async fn accept_answer(&self, sdp: &str) -> Result<()> {
+        self.negotiate("accept_answer", async |negotiation| negotiation.accept_answer(sdp).await).await
+    }
+
+    async fn add_candidate(&self, candidate: &Candidate) -> Result<()> {
+        self.negotiate("add_candidate", async |negotiation| negotiation.add_candidate(candidate).await).await
+    }
+
+    async fn add_track(&self, kind: TrackKind) -> Result<TrackId> {
+        self.negotiate("add_track", async |negotiation| negotiation.add_track(kind).await).await
+    }
+
+    async fn remove_track(&self, track: TrackId) -> Result<()> {
+        self.negotiate("remove_track", async |negotiation| negotiation.remove_track(track).await).await
+    }
+
+    fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
+        drop(self.check_open("send_rtp")?);
+        let packet = outgoing::packet(self.shared(), track, packet)
+            .map_err(|error| error.backend(NAME).operation("send_rtp"))?;
+        packet.map_or(Ok(()), |packet| self.hand_over("send_rtp", packet))
+    }
+
+    fn request_keyframe(&self, mid: &Mid) -> Result<()> {
+        let track = self.check_open("request_keyframe")?.incoming.get(mid).cloned();
+        let track = track.ok_or_else(|| not_found("request_keyframe", "no track comes in there"))?;
+        self.hand_over("request_keyframe", Outgoing::KeyframeRequest(track))
+    }
+
+    async fn open_channel(&self, label: &str) -> Result<()> {
+        self.negotiate("open_channel", async |negotiation| negotiation.open_channel(label).await).await
+    }
+
+    fn send_data(&self, channel: ChannelId, message: Bytes) -> Result<()> {
+        let state = self.check_open("send_data")?;
+        let queue =
+            state.channels.get(&channel).ok_or_else(|| not_found("send_data", "there is no such open channel"))?;
+        if message.len() > LARGEST_MESSAGE {
+            return Err(Error::new(ErrorKind::TooLarge, "a message has at most 16 KiB")
+                .backend(NAME)
+                .operation("send_data"));
+        }
+        queue.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => full("send_data"),
+            TrySendError::Closed(_) => not_found("send_data", "the channel was closed"),
+        })
+    }
+
+    async fn stats(&self) -> Result<SessionStats> {
+        drop(self.check_open("stats")?);
+        let round_trip = self.round_trip().await;
+        Ok(self.check_open("stats")?.traffic.stats(round_trip))
+    }
+
+    async fn close(&self) {
+        self.ending.close().await;
+    }
+}
+
+impl Ending {
+    async fn close(&self) {
+        self.shared.lock().is_closed = true;
+        let mut is_closed = self.once.lock().await;
+        if std::mem::replace(&mut *is_closed, true) {
+            return;
+        }
+        if let Err(error) = self.connection.close().await {
+            tracing::debug!(%error, "webrtc-rs");
+        }
+        let mut tasks = std::mem::take(&mut self.shared.lock().tasks);
+        tasks.shutdown().await;
+        tokio::spawn(self.shared.events.clone().finish());
+    }
+}
+
+impl Drop for WebRtcSession {
+    fn drop(&mut self) {
+        if self.shared().lock().is_closed {
+            return;
+        }
+        // The stack's task would run on: it ends only when it is told to.
+        let ending = self.ending.clone();
+        self.runtime.spawn(async move { ending.close().await });
+    }
+}
+
+fn closed(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Closed, "the session is closed").backend(NAME).operation(operation)
+}
+
+fn full(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Full, "the session cannot keep up").backend(NAME).operation(operation)
+}
+
+fn not_found(operation: &'static str, message: &'static str) -> Error {
+    Error::new(ErrorKind::NotFound, message).backend(NAME).operation(operation)
+}

@@ -1,0 +1,76 @@
+//! Opens sessions.
+
+use std::sync::Arc;
+
+use blink_api::macros::async_trait;
+use blink_api::{
+    Context, Error, Plugin, Result, Session, SessionConfig, SessionEvents, Transport, TransportCapabilities,
+};
+use blink_transport_kit::{addresses, events};
+
+use crate::NAME;
+use crate::config::WebRtcConfig;
+use crate::session::WebRtcSession;
+
+const CAPABILITIES: TransportCapabilities = TransportCapabilities {
+    audio: true,
+    video: true,
+    data_channels: true,
+    ice_restart: true,
+    stun: true,
+    relay: false,
+    bandwidth_estimate: false,
+    renegotiation: true,
+    network: true,
+};
+
+/// WebRTC on webrtc-rs.
+#[derive(Debug, Clone, Default)]
+pub struct WebRtcTransport {
+    config: WebRtcConfig,
+}
+
+impl WebRtcTransport {
+    /// A transport for programs that need no registry.
+    ///
+    /// # Errors
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for values that make no sense, naming the key.
+    pub fn new(config: WebRtcConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Self { config })
+    }
+}
+
+#[async_trait]
+impl Plugin<dyn Transport> for WebRtcTransport {
+    type Config = WebRtcConfig;
+    const NAME: &'static str = NAME;
+    const SUMMARY: &'static str = "WebRTC on webrtc-rs";
+    const CAPABILITIES: TransportCapabilities = CAPABILITIES;
+
+    fn check(config: &WebRtcConfig) -> Result<()> {
+        config.check()
+    }
+
+    async fn create(config: WebRtcConfig, _: &Context) -> Result<Arc<dyn Transport>> {
+        Ok(Arc::new(Self::new(config)?))
+    }
+}
+
+#[async_trait]
+impl Transport for WebRtcTransport {
+    fn capabilities(&self) -> TransportCapabilities {
+        CAPABILITIES
+    }
+
+    async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
+        if config.ice.relay_only {
+            return Err(Error::unsupported(NAME, "open").with("key", "ice.relay_only"));
+        }
+        let named = |error: Error| error.backend(NAME).operation("open");
+        let addresses = addresses::usable(&config.ice.interfaces).map_err(named)?;
+        let (events, reader) = events::channel();
+        let session = WebRtcSession::open(&self.config, config, &addresses, events).await.map_err(named)?;
+        Ok((Box::new(session), reader))
+    }
+}
