@@ -78,15 +78,8 @@ mod tests {
     use super::*;
     use crate::{OpusCodec, OpusConfig};
     use blink_api::{AudioFormat, Codec, EncoderConfig};
-
-    /// SplitMix64 (Steele, Lea, Flood 2014); a test names its seed.
-    fn random(state: &mut u64) -> u64 {
-        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
 
     fn decoder(format: AudioFormat) -> OpusDecoder {
         OpusDecoder::new(DecoderConfig { format }).unwrap()
@@ -124,13 +117,13 @@ mod tests {
     #[test]
     fn hostile_bytes_are_an_error_or_sound_and_the_decoder_goes_on() {
         for (seed, format) in [(1, AudioFormat::CALL), (2, AudioFormat { sample_rate: 16_000, channels: 2 })] {
-            let mut state = seed;
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
             let mut decoder = decoder(format);
             let mut out = vec![0.0; format.samples_in(Duration::from_millis(120))];
             let good = packet(20);
             for _ in 0..3_000 {
-                let length = random(&mut state) as usize % 200;
-                let bytes: Vec<u8> = (0..length).map(|_| random(&mut state) as u8).collect();
+                let mut bytes = vec![0; random.next_u32() as usize % 200];
+                random.fill_bytes(&mut bytes);
                 let decoded = decoder.decode(DecoderInput::Packet(&bytes), &mut out);
                 let recovered = decoder.decode(DecoderInput::Recover(&bytes), &mut out);
                 for written in [decoded, recovered] {
