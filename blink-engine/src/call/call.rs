@@ -71,6 +71,8 @@ pub(super) struct Call {
     pub(super) join_attempts: u32,
     pub(super) notices: Vec<Notice>,
     pub(super) lingering: Option<Lingering>,
+    /// It never rang here, since this device was in another call.
+    pub(super) busy: bool,
 }
 
 /// After leaving: farewells, and the time when the topic is given up.
@@ -110,6 +112,7 @@ impl Call {
             join_attempts: 0,
             notices: Vec::new(),
             lingering: None,
+            busy: false,
         };
         call.sync_people(shared);
         call
@@ -219,12 +222,15 @@ impl Call {
         self.version += 1;
         self.schedule = RecordSchedule::default();
         self.cancel_unresolved(cancel_reason, unresolved, shared);
+        let nobody = self.present().next().is_none();
+        if self.roster.is_group() {
+            self.tell_absent(shared);
+        }
         self.peers.values_mut().for_each(|peer| {
             Self::close_link(peer, shared);
             peer.announced = false;
             peer.unreachable_announced = false;
         });
-        let nobody = self.present().next().is_none();
         self.enter(if was_out || nobody { Phase::Over } else { self.phase_when_out() }, shared);
         shared.out.push_back(Output::Gate(None));
         shared.emit(Event::CallEnded { call: self.id(), reason });
@@ -417,6 +423,7 @@ impl Call {
             Phase::Joining if now >= self.since + shared.timers().join_limit => {
                 self.end(EndReason::Unreachable, shared);
             }
+            Phase::Open if self.busy && now >= self.ring_until => self.enter(Phase::Over, shared),
             _ => {}
         }
         if self.phase.is_current() {
@@ -478,6 +485,7 @@ impl Call {
         let phase = match self.phase {
             Phase::In => Some(self.ring_until.min(self.offer_heard + timers.offer_lease)),
             Phase::Joining => Some(self.since + timers.join_limit),
+            Phase::Open if self.busy => Some(self.ring_until),
             _ => None,
         };
         let group = self.roster.is_group();

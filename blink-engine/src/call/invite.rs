@@ -184,6 +184,18 @@ impl Call {
         }
     }
 
+    /// Those who are not in a group's call but could join it learn that this endpoint left: once all have, it is over for them.
+    pub(super) fn tell_absent(&mut self, shared: &Shared) {
+        let present: BTreeSet<Did> = self.present().map(|(endpoint, _)| endpoint.did).collect();
+        let told: BTreeSet<Did> = self.notices.iter().map(|notice| notice.to).collect();
+        let absent = |did: &&Did| !present.contains(did) && !told.contains(did);
+        let absent: Vec<Did> = self.people.keys().filter(absent).copied().collect();
+        for did in absent {
+            let body = self.cancel(CancelReason::Left, shared);
+            self.notify(did, body, shared);
+        }
+    }
+
     /// A `Cancel` with this endpoint's own view.
     pub(super) fn cancel(&self, reason: CancelReason, shared: &Shared) -> Body {
         let joined = self.claims(shared).into_iter().filter(|claim| claim.endpoint != shared.own).collect();

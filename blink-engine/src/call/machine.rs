@@ -217,6 +217,16 @@ impl Machine {
         self.calls.values().find(|call| call.phase.is_current()).map(Call::id)
     }
 
+    /// The topic of the own inbox, which a driver subscribes to.
+    pub fn inbox(&self) -> blink_api::Topic {
+        inbox_topic(&self.shared.own.did)
+    }
+
+    /// When it was made.
+    pub fn started(&self) -> Instant {
+        self.shared.started
+    }
+
     /// Everything at this moment.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
@@ -403,7 +413,8 @@ impl Machine {
         if remaining.is_zero() {
             call.missed(shared);
         } else if busy {
-            call.phase = call.phase_when_out();
+            call.phase = Phase::Open;
+            call.busy = true;
             shared.send_inbox(from.did, id, Body::Busy(Busy {}));
         } else {
             let conversation = call.conversation();
@@ -524,6 +535,11 @@ fn repeated_offer(call: &mut Call, from: Endpoint, offer: &Offer, shared: &mut S
                 shared.send_inbox(from.did, id, Body::Ringing(Ringing { nonce, rings: true }));
             }
         }
+        Phase::Open if call.busy => {
+            if shared.may_reply(id, from.did) {
+                shared.send_inbox(from.did, id, Body::Busy(Busy {}));
+            }
+        }
         Phase::Open if shared.may_reply(id, from.did) => {
             call.take_claims(&offer.joined, shared);
             let reply = call.cancel(CancelReason::Ended, shared);
@@ -545,13 +561,5 @@ fn reply_ended(id: CallId, to: Did, status: Status, shared: &mut Shared) {
         let cancel =
             Cancel { reason: CancelReason::Ended, version, joined: Vec::new(), acknowledged: false, replaced_by: None };
         shared.send_inbox(to, id, Body::Cancel(cancel));
-    }
-}
-
-/// The inbox of a person, which a driver subscribes to.
-impl Machine {
-    /// The topic of the own inbox.
-    pub fn inbox(&self) -> blink_api::Topic {
-        inbox_topic(&self.shared.own.did)
     }
 }

@@ -1,0 +1,457 @@
+//! The call machine on virtual time: what everyone must see in each situation, and what nobody may.
+
+mod world;
+
+use std::time::Duration;
+
+use blink_api::{BusyPolicy, CallId, CallSettings};
+use blink_engine::call::{CallState, CancelledReason, EndReason, Event, LeftReason, ParticipantStatus};
+use blink_engine::wire::Kind;
+use world::{Network, World};
+
+const A: usize = 0;
+const B: usize = 1;
+const C: usize = 2;
+const SECOND: Duration = Duration::from_secs(1);
+
+fn incoming(event: &Event) -> bool {
+    matches!(event, Event::IncomingCall { .. })
+}
+
+fn joined(event: &Event) -> bool {
+    matches!(event, Event::ParticipantJoined { .. })
+}
+
+fn left(event: &Event) -> bool {
+    matches!(event, Event::ParticipantLeft { .. })
+}
+
+fn ended(event: &Event) -> bool {
+    matches!(event, Event::CallEnded { .. })
+}
+
+fn ended_with(reason: EndReason) -> impl Fn(&Event) -> bool {
+    move |event| matches!(event, Event::CallEnded { reason: why, .. } if *why == reason)
+}
+
+/// A calls the others and all of them answer.
+fn connected(world: &mut World, callees: &[usize]) -> CallId {
+    let call = world.offer(A, callees);
+    for callee in callees {
+        world.until(*callee, 20 * SECOND, "incoming", incoming);
+        world.answer(*callee, call);
+    }
+    for node in 0..=callees.len() {
+        for _ in 0..400 {
+            if world.count(node, joined) >= callees.len() {
+                break;
+            }
+            world.advance(Duration::from_millis(50));
+        }
+        assert_eq!(world.count(node, joined), callees.len(), "node {node}\n{}", world.story());
+    }
+    call
+}
+
+/// No calls, no sessions, no open microphone.
+fn idle(world: &World, node: usize) {
+    let snapshot = world.nodes[node].machine.snapshot();
+    assert!(snapshot.calls.is_empty(), "node {node}: {:?}\n{}", snapshot.calls, world.story());
+    assert_eq!((world.paths.open_at(node), world.nodes[node].gate), (0, None), "node {node}\n{}", world.story());
+}
+
+#[test]
+fn accept_connects_both_once_and_quickly() {
+    let mut world = World::new(2, 1);
+    let call = world.offer(A, &[B]);
+    world.until(B, SECOND, "incoming", incoming);
+    let answered = world.now;
+    world.answer(B, call);
+    world.until(A, SECOND, "joined", joined);
+    world.until(B, SECOND, "joined", joined);
+    assert!(world.now - answered < Duration::from_millis(50), "took {:?}\n{}", world.now - answered, world.story());
+    world.advance(90 * SECOND);
+    for node in [A, B] {
+        assert_eq!(world.count(node, joined), 1);
+        assert_eq!(world.count(node, |event| matches!(event, Event::CallJoined { .. })), 1);
+        assert_eq!(world.nodes[node].machine.current(), Some(call));
+        assert_eq!(world.nodes[node].gate, Some(call));
+        assert_eq!(world.count(node, |event| left(event) || ended(event)), 0);
+        assert!(world.nodes[node].refusals.is_empty());
+    }
+    assert_eq!(world.count(B, incoming), 1);
+}
+
+#[test]
+fn nothing_of_media_before_accept() {
+    let mut world = World::new(2, 2);
+    world.offer(A, &[B]);
+    world.until(B, SECOND, "incoming", incoming);
+    world.advance(20 * SECOND);
+    assert_eq!((world.nodes[B].gate, world.nodes[B].sessions_opened), (None, 0));
+    assert!(world.sent.iter().all(|(node, kind)| *node != B || *kind == Kind::Ringing), "{}", world.story());
+}
+
+#[test]
+fn reject_ends_the_callers_offer() {
+    let mut world = World::new(2, 3);
+    let call = world.offer(A, &[B]);
+    world.until(B, SECOND, "incoming", incoming);
+    world.reject(B, call);
+    world.until(A, SECOND, "rejected", |event| matches!(event, Event::ParticipantRejected { .. }));
+    world.until(A, SECOND, "ended", ended_with(EndReason::Rejected));
+    world.advance(40 * SECOND);
+    idle(&world, A);
+    idle(&world, B);
+    assert_eq!(world.count(B, incoming), 1);
+}
+
+#[test]
+fn cancel_while_ringing_is_seen_within_a_second() {
+    let mut world = World::new(2, 4);
+    world.offer(A, &[B]);
+    world.until(B, SECOND, "incoming", incoming);
+    world.leave(A);
+    world.until(B, SECOND, "cancelled", |event| {
+        matches!(event, Event::CallCancelled { reason: CancelledReason::CallerLeft, .. })
+    });
+    world.advance(40 * SECOND);
+    idle(&world, A);
+    idle(&world, B);
+}
+
+#[test]
+fn no_answer_ends_after_the_ring_time_on_both_sides() {
+    let mut world = World::new(2, 5);
+    world.offer(A, &[B]);
+    world.until(B, SECOND, "incoming", incoming);
+    world.advance(59 * SECOND - Duration::from_millis(100));
+    assert_eq!(world.count(A, ended) + world.count(B, |event| matches!(event, Event::MissedCall { .. })), 0);
+    world.until(A, 2 * SECOND, "unanswered", ended_with(EndReason::Unanswered));
+    world.until(B, 2 * SECOND, "missed", |event| matches!(event, Event::MissedCall { .. }));
+    world.advance(40 * SECOND);
+    assert_eq!(world.count(B, |event| matches!(event, Event::CallCancelled { .. })), 0);
+    idle(&world, A);
+    idle(&world, B);
+}
+
+#[test]
+fn leaving_a_call_of_two_ends_it_on_both_sides() {
+    for leaver in [A, B] {
+        let mut world = World::new(2, 6);
+        connected(&mut world, &[B]);
+        world.leave(leaver);
+        let other = 1 - leaver;
+        world.until(other, SECOND, "left", |event| {
+            matches!(event, Event::ParticipantLeft { reason: LeftReason::Left, .. })
+        });
+        world.until(other, SECOND, "ended", ended_with(EndReason::RemoteLeft));
+        world.advance(40 * SECOND);
+        assert_eq!(world.count(leaver, ended_with(EndReason::Left)), 1);
+        assert_eq!((world.count(leaver, left), world.count(other, ended)), (0, 1));
+        idle(&world, A);
+        idle(&world, B);
+    }
+}
+
+#[test]
+fn leaving_a_group_leaves_the_others_connected_and_lets_one_rejoin() {
+    let mut world = World::new(3, 7);
+    let call = connected(&mut world, &[B, C]);
+    world.leave(C);
+    for node in [A, B] {
+        world.until(node, SECOND, "left", left);
+    }
+    world.advance(40 * SECOND);
+    assert_eq!((world.count(A, ended), world.count(B, ended), world.count(A, joined)), (0, 0, 2));
+    assert_eq!(world.nodes[C].machine.snapshot().calls[0].state, CallState::Open);
+    world.answer(C, call);
+    world.advance(2 * SECOND);
+    assert_eq!((world.count(A, joined), world.count(B, joined), world.count(C, joined)), (3, 3, 4), "{}", world.story());
+}
+
+#[test]
+fn the_last_remote_leaves_a_group_and_the_call_goes_on() {
+    let mut world = World::new(3, 8);
+    let call = connected(&mut world, &[B, C]);
+    world.leave(B);
+    world.leave(C);
+    world.advance(40 * SECOND);
+    assert_eq!((world.nodes[A].machine.current(), world.count(A, ended)), (Some(call), 0));
+    world.answer(B, call);
+    world.advance(2 * SECOND);
+    assert_eq!(world.count(A, joined), 3, "{}", world.story());
+}
+
+#[test]
+fn a_late_joiner_meets_everybody_once_and_learns_their_state() {
+    let mut world = World::new(3, 9);
+    let call = world.offer(A, &[B, C]);
+    world.until(B, SECOND, "incoming", incoming);
+    world.answer(B, call);
+    world.until(A, SECOND, "joined", joined);
+    world.act(B, |machine, now| machine.set_muted(now, true));
+    world.advance(10 * SECOND);
+    world.answer(C, call);
+    world.advance(SECOND);
+    assert_eq!((world.count(A, joined), world.count(B, joined), world.count(C, joined)), (2, 2, 2), "{}", world.story());
+    let muted = |event: &Event| matches!(event, Event::ParticipantStateChanged { state, .. } if state.muted);
+    assert_eq!((world.count(A, muted), world.count(C, muted)), (1, 1), "{}", world.story());
+}
+
+#[test]
+fn three_who_answer_at_the_same_instant_connect_pair_by_pair_once() {
+    let mut world = World::new(4, 10);
+    let call = world.offer(A, &[B, C, 3]);
+    for node in [B, C, 3] {
+        world.until(node, SECOND, "incoming", incoming);
+    }
+    for node in [B, C, 3] {
+        world.answer(node, call);
+    }
+    world.advance(3 * SECOND);
+    for node in 0..4 {
+        assert_eq!(world.count(node, joined), 3, "node {node}\n{}", world.story());
+        assert_eq!(world.nodes[node].sessions_opened, 3);
+    }
+}
+
+#[test]
+fn everybody_leaves_before_one_answers() {
+    let mut world = World::new(3, 11);
+    let call = world.offer(A, &[B, C]);
+    world.until(B, SECOND, "incoming", incoming);
+    world.until(C, SECOND, "incoming", incoming);
+    world.answer(C, call);
+    world.until(C, SECOND, "joined", joined);
+    world.leave(C);
+    world.advance(SECOND);
+    assert_eq!(world.nodes[B].machine.pending(), [call], "the call goes on while A is in it");
+    world.leave(A);
+    world.until(B, SECOND, "cancelled", |event| matches!(event, Event::CallCancelled { .. }));
+    world.advance(40 * SECOND);
+    idle(&world, B);
+}
+
+#[test]
+fn one_of_many_leaves_and_the_call_still_rings() {
+    let mut world = World::new(3, 12);
+    let call = world.offer(A, &[B, C]);
+    world.until(C, SECOND, "incoming", incoming);
+    world.answer(C, call);
+    world.until(A, SECOND, "joined", joined);
+    world.leave(A);
+    world.advance(5 * SECOND);
+    assert_eq!(world.nodes[B].machine.pending(), [call], "{}", world.story());
+    world.answer(B, call);
+    world.until(B, SECOND, "joined", joined);
+}
+
+#[test]
+fn a_cancel_that_overtakes_its_offer_never_rings() {
+    let mut world = World::new(2, 13);
+    world.nodes[B].online = false;
+    world.offer(A, &[B]);
+    world.advance(Duration::from_millis(10));
+    world.leave(A);
+    world.nodes[B].online = true;
+    world.advance(SECOND);
+    world.replay_all();
+    world.advance(60 * SECOND);
+    assert_eq!(world.nodes[B].events, []);
+}
+
+#[test]
+fn an_invitee_who_starts_late_is_rung_at_once() {
+    let mut world = World::new(2, 14);
+    world.nodes[B].online = false;
+    world.offer(A, &[B]);
+    world.advance(5 * SECOND);
+    world.go_online(B);
+    world.until(B, Duration::from_millis(50), "incoming", incoming);
+}
+
+#[test]
+fn a_replay_of_everything_changes_nothing() {
+    let mut world = World::new(2, 15);
+    connected(&mut world, &[B]);
+    world.leave(A);
+    world.advance(60 * SECOND);
+    let told: Vec<_> = world.nodes.iter().map(|node| node.events.clone()).collect();
+    world.replay_all();
+    world.advance(60 * SECOND);
+    for node in [A, B] {
+        assert_eq!(world.nodes[node].events, told[node]);
+        idle(&world, node);
+    }
+}
+
+#[test]
+fn busy_is_told_to_the_caller_only() {
+    let settings = CallSettings { busy: BusyPolicy::Reject, ..CallSettings::default() };
+    let mut world = World::with(3, 16, Network::PERFECT, settings);
+    let call = connected(&mut world, &[B]);
+    let events = world.nodes[B].events.len();
+    world.offer(C, &[B]);
+    world.until(C, 5 * SECOND, "busy", |event| matches!(event, Event::ParticipantBusy { .. }));
+    world.until(C, SECOND, "ended", ended_with(EndReason::Busy));
+    assert_eq!((world.nodes[B].events.len(), world.nodes[B].machine.current()), (events, Some(call)));
+}
+
+#[test]
+fn answering_a_second_call_leaves_the_first() {
+    let mut world = World::new(3, 17);
+    connected(&mut world, &[B]);
+    let second = world.offer(C, &[B]);
+    world.until(B, SECOND, "incoming", |event| matches!(event, Event::IncomingCall { call, .. } if *call == second));
+    world.answer(B, second);
+    world.until(A, SECOND, "left", left);
+    world.until(C, SECOND, "joined", joined);
+    world.advance(20 * SECOND);
+    idle(&world, A);
+    assert_eq!(world.nodes[B].machine.current(), Some(second));
+}
+
+#[test]
+fn two_calls_ring_and_answering_one_leaves_the_other_ringing() {
+    let mut world = World::new(3, 18);
+    let first = world.offer(A, &[B]);
+    let second = world.offer(C, &[B]);
+    world.advance(SECOND);
+    assert_eq!(world.nodes[B].machine.pending().len(), 2);
+    world.answer(B, first);
+    world.until(A, SECOND, "joined", joined);
+    assert_eq!(world.nodes[B].machine.pending(), [second]);
+}
+
+#[test]
+fn a_silent_restart_ends_the_old_call_and_rings_the_new_one() {
+    let mut world = World::new(2, 19);
+    let old = connected(&mut world, &[B]);
+    world.restart(A);
+    let new = world.offer(A, &[B]);
+    world.until(B, SECOND, "ended", |event| matches!(event, Event::CallEnded { call, .. } if *call == old));
+    world.until(B, SECOND, "incoming", |event| matches!(event, Event::IncomingCall { call, .. } if *call == new));
+    world.answer(B, new);
+    world.advance(2 * SECOND);
+    assert_eq!((world.count(A, joined), world.count(B, joined)), (2, 2), "{}", world.story());
+}
+
+#[test]
+fn a_crash_is_noticed_and_the_others_go_on() {
+    let mut world = World::new(3, 20);
+    connected(&mut world, &[B, C]);
+    world.nodes[C].online = false;
+    world.paths.cut.extend([(A, C), (B, C)]);
+    world.cut_signaling.extend([(C, A), (C, B)]);
+    for node in [A, B] {
+        world.until(node, 4 * SECOND, "reconnecting", |event| matches!(event, Event::ParticipantReconnecting { .. }));
+        world.until(node, 35 * SECOND, "timed out", |event| {
+            matches!(event, Event::ParticipantLeft { reason: LeftReason::TimedOut, .. })
+        });
+        assert_eq!(world.count(node, ended), 0);
+    }
+    let snapshot = world.nodes[A].machine.snapshot();
+    let status = |node: usize| snapshot.calls[0].participants.iter().find(|p| p.did == world.did(node)).unwrap().status;
+    assert_eq!((status(B), status(C)), (ParticipantStatus::Connected, ParticipantStatus::Left));
+}
+
+#[test]
+fn a_blackout_is_reconnecting_then_reconnected_never_left() {
+    for seconds in [5, 20] {
+        let mut world = World::new(2, 21);
+        connected(&mut world, &[B]);
+        world.paths.cut.insert((A, B));
+        world.cut_signaling.extend([(A, B), (B, A)]);
+        world.advance(seconds * SECOND);
+        world.paths.cut.clear();
+        world.cut_signaling.clear();
+        for node in [A, B] {
+            world.until(node, 2 * SECOND, "reconnected", |event| matches!(event, Event::ParticipantReconnected { .. }));
+        }
+        world.advance(60 * SECOND);
+        for node in [A, B] {
+            assert_eq!(world.count(node, |event| left(event) || ended(event)), 0, "{}", world.story());
+        }
+    }
+}
+
+#[test]
+fn media_gone_while_signaling_lives_ends_a_call_of_two_after_a_minute() {
+    let mut world = World::new(2, 22);
+    connected(&mut world, &[B]);
+    world.paths.cut.insert((A, B));
+    world.advance(50 * SECOND);
+    assert_eq!(world.count(A, ended) + world.count(B, ended), 0, "{}", world.story());
+    world.advance(20 * SECOND);
+    let failed = world.count(A, ended_with(EndReason::Failed)) + world.count(B, ended_with(EndReason::Failed));
+    assert!(failed >= 1, "{}", world.story());
+    assert_eq!((world.count(A, ended), world.count(B, ended)), (1, 1));
+}
+
+#[test]
+fn signaling_gone_while_media_lives_does_no_harm_and_state_still_travels() {
+    let mut world = World::new(2, 23);
+    connected(&mut world, &[B]);
+    world.cut_signaling.extend([(A, B), (B, A)]);
+    world.advance(60 * SECOND);
+    world.act(A, |machine, now| machine.set_muted(now, true));
+    world.until(B, SECOND, "muted", |event| matches!(event, Event::ParticipantStateChanged { .. }));
+    assert_eq!(world.count(A, |event| left(event) || ended(event)), 0, "{}", world.story());
+}
+
+#[test]
+fn a_session_that_cannot_connect_ends_a_call_of_two_on_both_sides() {
+    for broken in [A, B] {
+        let mut world = World::new(2, 24);
+        world.paths.broken.insert(broken);
+        let call = world.offer(A, &[B]);
+        world.until(B, SECOND, "incoming", incoming);
+        world.answer(B, call);
+        // Only the side that answers descriptions can fail to; where the other one dials nothing is broken.
+        world.advance(40 * SECOND);
+        let dials = if world.nodes[A].endpoint > world.nodes[B].endpoint { A } else { B };
+        if broken == dials {
+            assert_eq!((world.count(A, joined), world.count(B, joined)), (1, 1));
+        } else {
+            assert_eq!((world.count(A, ended), world.count(B, ended)), (1, 1), "{}", world.story());
+            assert_eq!(world.count(broken, ended_with(EndReason::Failed)), 1);
+            idle(&world, A);
+        }
+    }
+}
+
+#[test]
+fn unknown_call_ids_are_typed_errors_without_events() {
+    let mut world = World::new(2, 25);
+    let unknown = CallId::from_bytes([9; 16]);
+    let errors = [
+        world.act(A, |machine, now| machine.answer(now, unknown).unwrap_err()),
+        world.act(A, |machine, now| machine.reject(now, unknown).unwrap_err()),
+        world.act(A, |machine, now| machine.leave(now).unwrap_err()),
+    ];
+    use blink_api::ErrorKind;
+    assert_eq!(errors.map(|error| error.kind()), [ErrorKind::NotFound, ErrorKind::NotFound, ErrorKind::State]);
+    assert_eq!(world.nodes[A].events, []);
+}
+
+#[test]
+fn lost_duplicated_and_reordered_messages_change_nothing_in_the_end() {
+    for seed in 0..60 {
+        let mut world = World::with(3, seed, Network::ROUGH, CallSettings::default());
+        let call = connected(&mut world, &[B, C]);
+        for node in 0..3 {
+            assert_eq!(world.count(node, incoming), usize::from(node != A), "seed {seed}\n{}", world.story());
+        }
+        world.network = Network::PERFECT;
+        world.leave(A);
+        world.advance(20 * SECOND);
+        assert_eq!((world.count(B, left), world.count(C, left)), (1, 1), "seed {seed}\n{}", world.story());
+        assert_eq!(world.nodes[B].machine.current(), Some(call));
+        world.leave(B);
+        world.advance(SECOND);
+        world.leave(C);
+        world.advance(60 * SECOND);
+        (0..3).for_each(|node| idle(&world, node));
+    }
+}
