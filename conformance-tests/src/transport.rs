@@ -48,7 +48,7 @@ pub async fn verify(offerer: &dyn Transport, answerer: &dyn Transport) {
 pub async fn negotiates_and_carries(offerer: &dyn Transport, answerer: &dyn Transport) -> SetUp {
     let mut pair = Pair::open(offerer, answerer).await;
     pair.offerer.session.open_channel("blink").await.expect("a channel can be wanted");
-    let set_up = pair.connect().await;
+    let set_up = pair.set_up().await;
     let sections = [&pair.offerer, &pair.answerer].map(|side| side.started().expect("a track comes in"));
     assert_eq!(sections[0], sections[1], "both directions share one section");
     pair.speak(10).await;
@@ -202,13 +202,15 @@ pub async fn a_removed_track_ends_and_the_other_goes_on(offerer: &dyn Transport,
     pair.close().await;
 }
 
-/// An ICE restart uses new credentials; packets sent before, during and after it arrive.
-pub async fn ice_restart_keeps_media(offerer: &dyn Transport, answerer: &dyn Transport) {
+/// An ICE restart uses new credentials. Packets sent before its answer arrive; afterwards the new path may lose some while it is checked.
+/// Says how long it took until both sides heard each other again.
+pub async fn ice_restart_keeps_media(offerer: &dyn Transport, answerer: &dyn Transport) -> Duration {
     let mut pair = Pair::open(offerer, answerer).await;
     pair.connect().await;
     pair.speak(1).await;
     if !(offerer.capabilities().ice_restart && answerer.capabilities().ice_restart) {
-        return pair.close().await;
+        pair.close().await;
+        return Duration::ZERO;
     }
     let before = pair.users.clone();
     let offer = pair.offerer.session.create_offer(true).await.expect("a restart");
@@ -216,12 +218,12 @@ pub async fn ice_restart_keeps_media(offerer: &dyn Transport, answerer: &dyn Tra
     pair.negotiate_with(offer).await;
     assert_ne!(before.0, pair.users.0, "the offerer's credentials are new");
     assert_ne!(before.1, pair.users.1, "the answerer's credentials are new");
-    for _ in 0..5 {
-        pair.speak(5).await;
-    }
+    let gap = pair.speak_until_heard().await;
+    pair.speak(20).await;
     let ended = |side: &Side| side.saw(|event| matches!(event, SessionEvent::Closed | SessionEvent::TrackEnded { .. }));
     assert!(!ended(&pair.offerer) && !ended(&pair.answerer), "the session and its tracks go on");
     pair.close().await;
+    gap
 }
 
 /// Both sides count packets and payload bytes; loss is what is missing in the sequence numbers; real networks have a round trip time.

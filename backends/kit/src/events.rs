@@ -19,33 +19,30 @@ const BEHIND: usize = 256;
 pub struct EventSender(Arc<Inner>);
 
 struct Inner {
-    queue: mpsc::Sender<SessionEvent>,
-    waiting: Mutex<Waiting>,
+    state: Mutex<State>,
     more: Notify,
 }
 
-#[derive(Default)]
-struct Waiting {
-    events: VecDeque<SessionEvent>,
-    is_finished: bool,
+struct State {
+    /// `None` once the events have ended.
+    queue: Option<mpsc::Sender<SessionEvent>>,
+    waiting: VecDeque<SessionEvent>,
 }
 
 /// A session's event queue.
 pub fn channel() -> (EventSender, SessionEvents) {
     let (queue, events) = mpsc::channel(CAPACITY);
-    (EventSender(Arc::new(Inner { queue, waiting: Mutex::default(), more: Notify::new() })), events)
+    let state = State { queue: Some(queue), waiting: VecDeque::new() };
+    (EventSender(Arc::new(Inner { state: Mutex::new(state), more: Notify::new() })), events)
 }
 
 impl EventSender {
     /// Reports an event.
     pub fn send(&self, event: SessionEvent) {
-        let mut waiting = self.waiting();
-        if waiting.is_finished {
-            return;
-        }
-        let waiting = &mut waiting.events;
-        let event = if waiting.is_empty() {
-            match self.0.queue.try_send(event) {
+        let mut state = self.state();
+        let Some(queue) = &state.queue else { return };
+        let event = if state.waiting.is_empty() {
+            match queue.try_send(event) {
                 Err(mpsc::error::TrySendError::Full(event)) => event,
                 // A reader that has left wants no events; the session goes on.
                 Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
@@ -53,62 +50,62 @@ impl EventSender {
         } else {
             event
         };
-        let is_repeated = match &event {
-            SessionEvent::Rtp(_) | SessionEvent::Rtcp(_) | SessionEvent::Data { .. } => return,
-            SessionEvent::KeyframeRequested { mid } => waiting
-                .iter()
-                .any(|event| matches!(event, SessionEvent::KeyframeRequested { mid: other } if other == mid)),
-            SessionEvent::BandwidthEstimate { .. } => {
-                waiting.iter().any(|event| matches!(event, SessionEvent::BandwidthEstimate { .. }))
-            }
-            _ => false,
-        };
-        if !is_repeated {
-            waiting.push_back(event);
+        if !may_be_lost(&event) && !state.waiting.iter().any(|waiting| is_repeated(waiting, &event)) {
+            state.waiting.push_back(event);
             self.0.more.notify_one();
         }
     }
 
     /// Whether so many events wait that nothing which causes more should be taken from the peer.
     pub fn is_behind(&self) -> bool {
-        self.waiting().events.len() >= BEHIND
+        self.state().waiting.len() >= BEHIND
     }
 
-    /// Moves waiting events into the queue as the reader makes room. Never returns before the reader has left; dropping it loses no event.
+    /// Moves waiting events into the queue as the reader makes room. Never returns; dropping it loses no event.
     pub async fn forward(&self) {
+        let Some(queue) = self.state().queue.clone() else { return std::future::pending().await };
         loop {
-            if self.waiting().events.is_empty() {
+            if self.state().waiting.is_empty() {
                 self.0.more.notified().await;
                 continue;
             }
-            let Ok(place) = self.0.queue.reserve().await else { return std::future::pending().await };
+            let Ok(place) = queue.reserve().await else { return std::future::pending().await };
             // The lock is held over both steps, so that `send` cannot overtake.
-            let mut waiting = self.waiting();
-            if let Some(event) = waiting.events.pop_front() {
+            let mut state = self.state();
+            if let Some(event) = state.waiting.pop_front() {
                 place.send(event);
             }
         }
     }
 
-    /// Hands over what still waits, then [`SessionEvent::Closed`]. What is sent from now on is ignored.
+    /// Hands over what still waits, then [`SessionEvent::Closed`], after which the events end. What is sent from now on is ignored.
     pub async fn finish(self) {
-        {
-            let mut waiting = self.waiting();
-            if std::mem::replace(&mut waiting.is_finished, true) {
+        let (queue, waiting) = {
+            let mut state = self.state();
+            (state.queue.take(), std::mem::take(&mut state.waiting))
+        };
+        let Some(queue) = queue else { return };
+        for event in waiting.into_iter().chain([SessionEvent::Closed]) {
+            if queue.send(event).await.is_err() {
                 return;
             }
-            waiting.events.push_back(SessionEvent::Closed);
-        }
-        while !self.waiting().events.is_empty() {
-            let Ok(place) = self.0.queue.reserve().await else { return };
-            if let Some(event) = self.waiting().events.pop_front() {
-                place.send(event);
-            }
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn may_be_lost(event: &SessionEvent) -> bool {
+    matches!(event, SessionEvent::Rtp(_) | SessionEvent::Rtcp(_) | SessionEvent::Data { .. })
+}
+
+fn is_repeated(waiting: &SessionEvent, event: &SessionEvent) -> bool {
+    match (waiting, event) {
+        (SessionEvent::KeyframeRequested { mid: one }, SessionEvent::KeyframeRequested { mid: other }) => one == other,
+        (SessionEvent::BandwidthEstimate { .. }, SessionEvent::BandwidthEstimate { .. }) => true,
+        _ => false,
     }
 }
 

@@ -25,11 +25,18 @@ pub(crate) struct Negotiation {
     connection: Arc<dyn PeerConnection>,
     shared: Arc<Shared>,
     has_channel: bool,
-    has_open_offer: bool,
+    offer: Option<OpenOffer>,
     is_negotiated: bool,
     /// The newest remote candidates, and the ICE user name they were given to the stack for.
     candidates: VecDeque<Candidate>,
     remote_user: Option<String>,
+}
+
+/// An own offer without an answer yet.
+enum OpenOffer {
+    Applied,
+    /// The stack gives up its path when an ICE restart is applied. So it is applied together with its answer, and media goes on until then.
+    Held(Box<RTCSessionDescription>),
 }
 
 impl Negotiation {
@@ -38,7 +45,7 @@ impl Negotiation {
             connection,
             shared,
             has_channel: false,
-            has_open_offer: false,
+            offer: None,
             is_negotiated: false,
             candidates: VecDeque::new(),
             remote_user: None,
@@ -51,11 +58,16 @@ impl Negotiation {
             return Err(Error::new(ErrorKind::State, "there is nothing to offer"));
         }
         // Before the first answer there are no credentials that a restart could replace.
-        let options = RTCOfferOptions { ice_restart: ice_restart && self.is_negotiated };
+        let ice_restart = ice_restart && self.is_negotiated;
+        let options = RTCOfferOptions { ice_restart };
         let offer = self.connection.create_offer(Some(options)).await.map_err(stack::fault)?;
         let sdp = offer.sdp.clone();
-        self.connection.set_local_description(offer).await.map_err(stack::fault)?;
-        self.has_open_offer = true;
+        self.offer = Some(if ice_restart {
+            OpenOffer::Held(Box::new(offer))
+        } else {
+            self.connection.set_local_description(offer).await.map_err(stack::fault)?;
+            OpenOffer::Applied
+        });
         Ok(sdp)
     }
 
@@ -63,10 +75,9 @@ impl Negotiation {
         let description = Description::parse(sdp)?;
         description.check_audio(&self.shared.audio)?;
         let offer = RTCSessionDescription::offer(sdp.to_owned()).map_err(refused)?;
-        if self.has_open_offer {
+        if let Some(OpenOffer::Applied) = self.offer.take() {
             let rollback = RTCSessionDescription::rollback(None).map_err(stack::fault)?;
             self.connection.set_local_description(rollback).await.map_err(stack::fault)?;
-            self.has_open_offer = false;
         }
         self.connection.set_remote_description(offer).await.map_err(refused)?;
         let answer = self.connection.create_answer(None).await.map_err(stack::fault)?;
@@ -78,13 +89,16 @@ impl Negotiation {
 
     pub(crate) async fn accept_answer(&mut self, sdp: &str) -> Result<()> {
         let description = Description::parse(sdp)?;
-        if !self.has_open_offer {
+        if self.offer.is_none() {
             return Err(Error::new(ErrorKind::State, "there is no open offer"));
         }
         description.check_audio(&self.shared.audio)?;
         let answer = RTCSessionDescription::answer(sdp.to_owned()).map_err(refused)?;
+        if let Some(OpenOffer::Held(offer)) = self.offer.replace(OpenOffer::Applied) {
+            self.connection.set_local_description(*offer).await.map_err(stack::fault)?;
+        }
         self.connection.set_remote_description(answer).await.map_err(refused)?;
-        self.has_open_offer = false;
+        self.offer = None;
         self.settle(&description, &description).await
     }
 
@@ -162,7 +176,7 @@ impl Negotiation {
 
     /// Only changes after the first negotiation are news to the engine.
     fn ask_for_negotiation(&self) {
-        if self.is_negotiated || self.has_open_offer {
+        if self.is_negotiated || self.offer.is_some() {
             self.shared.events.send(SessionEvent::NegotiationNeeded);
         }
     }

@@ -24,7 +24,7 @@ pub struct SetUp {
     pub offerer: Duration,
     /// Until the answerer was connected.
     pub answerer: Duration,
-    /// Until the offerer's first packet, sent when the offerer was connected and every two milliseconds from then on, had come.
+    /// Until a packet had come that the offerer sent as soon as it was connected, and every two milliseconds from then on.
     pub first_packet: Duration,
 }
 
@@ -62,21 +62,30 @@ impl Pair {
         Self { offerer, answerer, users: Default::default(), next: 10_000 }
     }
 
-    /// Negotiates and waits until both are connected and a packet has come.
-    pub(super) async fn connect(&mut self) -> SetUp {
+    /// Negotiates and waits until both are connected.
+    pub(super) async fn connect(&mut self) {
+        self.negotiate(false).await;
+        self.until_connected().await;
+    }
+
+    /// As `connect`, with the time taken; then the offerer sends until it is heard.
+    pub(super) async fn set_up(&mut self) -> SetUp {
         let began = Instant::now();
         self.negotiate(false).await;
         let negotiated = began.elapsed();
         let (mut offerer, mut answerer) = (None, None);
-        self.until("both sides are connected", |a, b| {
-            offerer = offerer.or_else(|| a.is_connected().then(|| began.elapsed()));
-            answerer = answerer.or_else(|| b.is_connected().then(|| began.elapsed()));
-            offerer.is_some() && answerer.is_some()
-        })
-        .await;
-        let first_packet = began.elapsed();
-        let times = "both were seen";
-        SetUp { negotiated, offerer: offerer.expect(times), answerer: answerer.expect(times), first_packet }
+        while self.answerer.packets().next().is_none() || answerer.is_none() {
+            assert!(began.elapsed() < DEADLINE, "a first packet comes in time");
+            self.pass_for(Duration::from_millis(2)).await;
+            offerer = offerer.or_else(|| self.offerer.is_connected().then(|| began.elapsed()));
+            answerer = answerer.or_else(|| self.answerer.is_connected().then(|| began.elapsed()));
+            if offerer.is_some() {
+                let next = self.next_packet();
+                self.offerer.send(next);
+            }
+        }
+        let (offerer, answerer) = offerer.zip(answerer).expect("who is heard is connected");
+        SetUp { negotiated, offerer, answerer, first_packet: began.elapsed() }
     }
 
     pub(super) async fn until_connected(&mut self) {
@@ -117,6 +126,20 @@ impl Pair {
         .await;
     }
 
+    /// Both sides send every few milliseconds until each has heard the other; says how long that took.
+    pub(super) async fn speak_until_heard(&mut self) -> Duration {
+        let (began, first) = (Instant::now(), self.next);
+        let heard = |side: &Side| side.packets().any(|packet| packet.sequence >= first);
+        while !(heard(&self.offerer) && heard(&self.answerer)) {
+            assert!(began.elapsed() < DEADLINE, "both sides hear each other again");
+            let next = self.next_packet();
+            self.offerer.send(next.clone());
+            self.answerer.send(next);
+            self.pass_for(Duration::from_millis(5)).await;
+        }
+        began.elapsed()
+    }
+
     /// The packet after all that were sent.
     pub(super) fn next_packet(&mut self) -> RtpOut {
         self.next += 1;
@@ -127,22 +150,40 @@ impl Pair {
     pub(super) async fn until(&mut self, what: &str, mut done: impl FnMut(&Side, &Side) -> bool) {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         while !done(&self.offerer, &self.answerer) {
-            let (offerer, answerer) = (&mut self.offerer, &mut self.answerer);
-            let (from, event, to) = tokio::select! {
-                event = offerer.events.recv() => (&mut offerer.log, event, &answerer.session),
-                event = answerer.events.recv() => (&mut answerer.log, event, &offerer.session),
-                () = tokio::time::sleep_until(deadline) => panic!(
-                    "not within {DEADLINE:?}: {what}\nofferer: {:#?}\nanswerer: {:#?}",
-                    offerer.summary(),
-                    answerer.summary()
-                ),
+            let Ok(event) = tokio::time::timeout_at(deadline, self.next_event()).await else {
+                let (offerer, answerer) = (self.offerer.summary(), self.answerer.summary());
+                panic!("not within {DEADLINE:?}: {what}\nofferer: {offerer:#?}\nanswerer: {answerer:#?}");
             };
-            let event = event.unwrap_or_else(|| panic!("the events ended before: {what}"));
-            if let SessionEvent::LocalCandidate(candidate) = &event {
-                to.add_candidate(candidate).await.expect("a candidate of the other side");
-            }
-            from.push(event);
+            self.take(event).await;
         }
+    }
+
+    /// Takes the next event, if one comes soon.
+    async fn pass_for(&mut self, soon: Duration) {
+        if let Ok(event) = timeout(soon, self.next_event()).await {
+            self.take(event).await;
+        }
+    }
+
+    /// The next event of either side, and whether it is the offerer's.
+    async fn next_event(&mut self) -> (bool, SessionEvent) {
+        let (is_offerers, event) = tokio::select! {
+            event = self.offerer.events.recv() => (true, event),
+            event = self.answerer.events.recv() => (false, event),
+        };
+        (is_offerers, event.expect("the session is open"))
+    }
+
+    /// Logs an event, and passes a candidate on to the other side.
+    async fn take(&mut self, (is_offerers, event): (bool, SessionEvent)) {
+        let (from, to) = match is_offerers {
+            true => (&mut self.offerer, &self.answerer),
+            false => (&mut self.answerer, &self.offerer),
+        };
+        if let SessionEvent::LocalCandidate(candidate) = &event {
+            to.session.add_candidate(candidate).await.expect("a candidate of the other side");
+        }
+        from.log.push(event);
     }
 
     /// Takes the candidates both sides report until they are done.
