@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use blink_api::{Candidate, Error, ErrorKind, Mid, Result, SessionEvent, TrackId, TrackKind};
 use blink_transport_kit::candidate::{self, Use};
@@ -19,11 +20,16 @@ use crate::{NAME, channels, outgoing, stack};
 
 /// Remote candidates kept for the next description.
 const MOST_CANDIDATES: usize = 64;
+/// How long a description waits for the candidates of the own addresses.
+const HOSTS_TAKE: Duration = Duration::from_millis(50);
 
 /// The state of offer and answer; its methods are called one after the other.
 pub(crate) struct Negotiation {
     connection: Arc<dyn PeerConnection>,
     shared: Arc<Shared>,
+    /// How many host candidates to expect.
+    addresses: usize,
+    has_gathered: bool,
     has_channel: bool,
     offer: Option<OpenOffer>,
     is_negotiated: bool,
@@ -40,10 +46,12 @@ enum OpenOffer {
 }
 
 impl Negotiation {
-    pub(crate) fn new(connection: Arc<dyn PeerConnection>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(connection: Arc<dyn PeerConnection>, shared: Arc<Shared>, addresses: usize) -> Self {
         Self {
             connection,
             shared,
+            addresses,
+            has_gathered: false,
             has_channel: false,
             offer: None,
             is_negotiated: false,
@@ -61,13 +69,13 @@ impl Negotiation {
         let ice_restart = ice_restart && self.is_negotiated;
         let options = RTCOfferOptions { ice_restart };
         let offer = self.connection.create_offer(Some(options)).await.map_err(stack::fault)?;
-        let sdp = offer.sdp.clone();
-        self.offer = Some(if ice_restart {
-            OpenOffer::Held(Box::new(offer))
-        } else {
-            self.connection.set_local_description(offer).await.map_err(stack::fault)?;
-            OpenOffer::Applied
-        });
+        if ice_restart {
+            let sdp = offer.sdp.clone();
+            self.offer = Some(OpenOffer::Held(Box::new(offer)));
+            return Ok(sdp);
+        }
+        let sdp = self.apply(offer).await?;
+        self.offer = Some(OpenOffer::Applied);
         Ok(sdp)
     }
 
@@ -81,10 +89,39 @@ impl Negotiation {
         }
         self.connection.set_remote_description(offer).await.map_err(refused)?;
         let answer = self.connection.create_answer(None).await.map_err(stack::fault)?;
-        let sdp = answer.sdp.clone();
-        self.settle(&description, &Description::parse(&sdp)?).await?;
-        self.connection.set_local_description(answer).await.map_err(stack::fault)?;
+        self.settle(&description, &Description::parse(&answer.sdp)?).await?;
+        self.apply(answer).await
+    }
+
+    /// Applies an own description and gives it the candidates of the own addresses, which are there at once: fewer messages to send.
+    async fn apply(&mut self, description: RTCSessionDescription) -> Result<String> {
+        self.shared.lock().held = Some(Vec::new());
+        let bare = description.sdp.clone();
+        let applied = self.connection.set_local_description(description).await;
+        if applied.is_ok() {
+            // Where the addresses take longer, their candidates follow as events.
+            let _ = tokio::time::timeout(HOSTS_TAKE, self.until_hosts_gathered()).await;
+        }
+        let sdp = self.connection.local_description().await.map_or(bare, |description| description.sdp);
+        for event in self.shared.lock().held.take().unwrap_or_default() {
+            if !matches!(&event, SessionEvent::LocalCandidate(candidate) if sdp.contains(&candidate.attribute)) {
+                self.shared.events.send(event);
+            }
+        }
+        applied.map_err(stack::fault)?;
         Ok(sdp)
+    }
+
+    async fn until_hosts_gathered(&mut self) {
+        let is_host = |event: &SessionEvent| matches!(event, SessionEvent::LocalCandidate(candidate) if candidate.attribute.contains(" typ host"));
+        let is_done = |held: &Vec<SessionEvent>| {
+            let hosts = held.iter().filter(|event| is_host(event)).count();
+            hosts >= self.addresses || held.iter().any(|event| matches!(event, SessionEvent::CandidatesDone))
+        };
+        while !(self.has_gathered || self.shared.lock().held.as_ref().is_none_or(is_done)) {
+            self.shared.gathered.notified().await;
+        }
+        self.has_gathered = true;
     }
 
     pub(crate) async fn accept_answer(&mut self, sdp: &str) -> Result<()> {

@@ -61,7 +61,7 @@ impl WebRtcSession {
         shared.spawn(outgoing::run(Arc::clone(&shared), queue));
         let forwarding = shared.events.clone();
         shared.spawn(async move { forwarding.forward().await });
-        let negotiation = Mutex::new(Negotiation::new(Arc::clone(&connection), Arc::clone(&shared)));
+        let negotiation = Mutex::new(Negotiation::new(Arc::clone(&connection), Arc::clone(&shared), addresses.len()));
         let ending = Ending { connection, shared, once: Arc::default() };
         Ok(Self { ending, negotiation, packets, runtime: Handle::current() })
     }

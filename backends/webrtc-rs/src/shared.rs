@@ -8,7 +8,7 @@ use blink_transport_kit::events::EventSender;
 use blink_transport_kit::sdp::Section;
 use blink_transport_kit::traffic::{SendSequence, Traffic};
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::TrackRemote;
@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) video: Vec<RtpCodec>,
     /// Set once, right after the connection that the handler belongs to is made.
     pub(crate) connection: OnceLock<Weak<dyn PeerConnection>>,
+    /// Told of each event of gathering.
+    pub(crate) gathered: Notify,
     state: Mutex<State>,
 }
 
@@ -32,6 +34,8 @@ pub(crate) struct State {
     /// Every method fails from now on.
     pub(crate) is_closed: bool,
     pub(crate) path: Path,
+    /// Events of gathering that wait for the description which may say the same.
+    pub(crate) held: Option<Vec<SessionEvent>>,
     pub(crate) tracks: HashMap<TrackId, LocalTrack>,
     pub(crate) next_track: u32,
     /// The sections of the newest answer that something comes in on.
@@ -66,7 +70,15 @@ pub(crate) enum Path {
 
 impl Shared {
     pub(crate) fn new(events: EventSender, clock: Arc<dyn Clock>, audio: Vec<RtpCodec>, video: Vec<RtpCodec>) -> Self {
-        Self { events, clock, audio, video, connection: OnceLock::new(), state: Mutex::default() }
+        Self {
+            events,
+            clock,
+            audio,
+            video,
+            connection: OnceLock::new(),
+            gathered: Notify::new(),
+            state: Mutex::default(),
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -92,6 +104,15 @@ impl Shared {
         if !state.is_closed {
             state.tasks.spawn(task);
         }
+    }
+
+    /// Reports an event of gathering, or keeps it while a description is being made.
+    pub(crate) fn report_gathering(&self, event: SessionEvent) {
+        match &mut self.lock().held {
+            Some(held) => held.push(event),
+            None => self.events.send(event),
+        }
+        self.gathered.notify_one();
     }
 
     pub(crate) fn find_path(&self) {
