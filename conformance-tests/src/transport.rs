@@ -14,10 +14,16 @@
 
 mod pair;
 mod refusals;
+mod sockets;
 
 pub use pair::SetUp;
 pub use refusals::{
     no_common_codec_is_incompatible, nothing_happens_before_negotiation, unusable_input_is_invalid_and_harmless,
+};
+
+pub use sockets::{
+    a_closed_peer_is_a_lost_path_and_no_more, its_sockets_are_free_after_close_and_drop,
+    stun_servers_give_reflexive_candidates, unusable_configurations_are_refused,
 };
 
 use std::time::Duration;
@@ -37,11 +43,16 @@ pub async fn verify(offerer: &dyn Transport, answerer: &dyn Transport) {
     a_removed_track_ends_and_the_other_goes_on(offerer, answerer).await;
     ice_restart_keeps_media(offerer, answerer).await;
     stats_count_what_was_sent(offerer, answerer).await;
-    nothing_happens_before_negotiation(offerer).await;
-    nothing_happens_before_negotiation(answerer).await;
     no_common_codec_is_incompatible(offerer, answerer).await;
     unusable_input_is_invalid_and_harmless(offerer, answerer).await;
     everything_fails_after_close(offerer, answerer).await;
+    a_closed_peer_is_a_lost_path_and_no_more(offerer, answerer).await;
+    its_sockets_are_free_after_close_and_drop(offerer, answerer).await;
+    for transport in [offerer, answerer] {
+        nothing_happens_before_negotiation(transport).await;
+        stun_servers_give_reflexive_candidates(transport).await;
+        unusable_configurations_are_refused(transport).await;
+    }
 }
 
 /// Sets up a call's connection, one audio section for both directions and a data channel, and says how long it took.

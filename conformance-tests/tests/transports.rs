@@ -31,11 +31,8 @@ macro_rules! pairs {
                 no_common_codec_is_incompatible
                 unusable_input_is_invalid_and_harmless
                 everything_fails_after_close
-            }
-
-            #[tokio::test]
-            async fn nothing_happens_before_negotiation() {
-                transport::nothing_happens_before_negotiation(&$offerer()).await;
+                a_closed_peer_is_a_lost_path_and_no_more
+                its_sockets_are_free_after_close_and_drop
             }
         })*
     };
@@ -47,6 +44,29 @@ macro_rules! pairs {
         })*
     };
 }
+
+macro_rules! alone {
+    ($($transport:ident)*) => {
+        $(mod $transport {
+            #[tokio::test]
+            async fn nothing_happens_before_negotiation() {
+                blink_conformance::transport::nothing_happens_before_negotiation(&super::$transport()).await;
+            }
+
+            #[tokio::test]
+            async fn stun_servers_give_reflexive_candidates() {
+                blink_conformance::transport::stun_servers_give_reflexive_candidates(&super::$transport()).await;
+            }
+
+            #[tokio::test]
+            async fn unusable_configurations_are_refused() {
+                blink_conformance::transport::unusable_configurations_are_refused(&super::$transport()).await;
+            }
+        })*
+    };
+}
+
+alone! { str0m webrtc_rs }
 
 pairs! {
     str0m_str0m: str0m, str0m;

@@ -3,6 +3,8 @@
 //! str0m drops an own open offer, with everything in it, when it accepts another. So what is wanted (tracks, channels) lives in
 //! [`Peer`] and every offer is made from it afresh.
 
+use std::time::Duration;
+
 use blink_api::{Error, ErrorKind, Result, SessionEvent, TrackKind};
 use blink_transport_kit::sdp::{self, Description};
 use str0m::RtcError;
@@ -11,6 +13,9 @@ use str0m::media::{Direction, MediaKind, Mid};
 
 use crate::codecs::tag;
 use crate::peer::{LocalTrack, OpenOffer, Peer};
+
+/// How long a first connection is looked for at the fastest pace.
+const HURRY: Duration = Duration::from_secs(5);
 
 impl Peer {
     /// Checks that an offer would have content.
@@ -150,6 +155,7 @@ impl Peer {
     /// Takes over what a negotiation has settled.
     fn settle(&mut self, description: &Description) {
         self.is_negotiated = true;
+        self.hurry_until.get_or_insert(self.clock.now() + HURRY);
         self.has_data = description.has_data();
         self.sections = [TrackKind::Audio, TrackKind::Video]
             .into_iter()

@@ -200,8 +200,10 @@ impl Pair {
 
 impl Side {
     pub(super) async fn open(transport: &dyn Transport, audio: Vec<RtpCodec>) -> Self {
-        let config =
-            SessionConfig { ice: IceConfig::default(), audio, video: Vec::new(), clock: Arc::new(SystemClock) };
+        Self::open_with(transport, configuration(audio)).await
+    }
+
+    pub(super) async fn open_with(transport: &dyn Transport, config: SessionConfig) -> Self {
         let (session, events) = transport.open(config).await.expect("a session");
         let transport_is_network = transport.capabilities().network;
         Self { session, track: TrackId(0), log: Vec::new(), transport_is_network, events }
@@ -226,6 +228,15 @@ impl Side {
                 candidates.push(candidate.clone());
             }
             self.log.push(event);
+        }
+    }
+
+    /// Takes events until `done`, for as long as a stack needs to miss its peer.
+    pub(super) async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        while !done(self) {
+            let event = timeout(3 * DEADLINE, self.events.recv()).await;
+            let event = event.unwrap_or_else(|_| panic!("not in time: {what}: {:#?}", self.summary()));
+            self.log.push(event.expect("the session is open"));
         }
     }
 
@@ -291,6 +302,11 @@ impl Side {
         };
         self.log.iter().map(line).collect()
     }
+}
+
+/// A session's configuration as a call has it.
+pub(super) fn configuration(audio: Vec<RtpCodec>) -> SessionConfig {
+    SessionConfig { ice: IceConfig::default(), audio, video: Vec::new(), clock: Arc::new(SystemClock) }
 }
 
 pub(super) fn codec(name: &str, clock_rate: u32, channels: u16, fmtp: &str) -> RtpCodec {
