@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use blink_api::macros::async_trait;
 use blink_api::{AudioLevel, Candidate, Mid, RtpIn, RtpTime, SessionEvent, TrackKind};
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use webrtc::data_channel::DataChannel;
