@@ -1,0 +1,348 @@
+//! From the microphone to the network.
+
+use std::time::Duration;
+
+use blink_api::{
+    AudioLevel, AudioProcessor, CodecName, Encoder, EncoderHint, Error, ErrorKind, MediaSource, Result, RtpOut, RtpTime,
+};
+use bytes::BytesMut;
+
+use super::Pacer;
+use super::transit::ticks_in;
+
+/// A frame at least so loud (−45 dBov) counts as voice.
+const VOICE: u8 = 45;
+
+/// Frames of silence that are sent after muting, so that decoders do not go on with the last syllable.
+const TAIL: u32 = 2;
+
+/// Pieces of 10 ms that stay silent after muting, so that what processors still hold from before does not leave.
+const HUSHED: u32 = 2;
+
+/// A source that gives nothing for so many ticks is taken to give silence, until it gives something again.
+const STARVED: u32 = 10;
+
+/// The most 10 ms pieces that are taken from a source with a clock of its own in one tick.
+const MOST_PIECES: u32 = 5;
+
+/// Reads that empty a source's queue at most (10 s of sound).
+const MOST_DRAINING: u32 = 1_000;
+
+/// Room for packets that are on their way, in bytes.
+const STORE: usize = 16 * 1024;
+
+/// How a [`Capture`] sends.
+#[derive(Debug, Clone)]
+pub struct CaptureConfig {
+    /// What the encoder makes.
+    pub codec: CodecName,
+    /// The codec's RTP clock in ticks per second; 48,000 for Opus (RFC 7587 §4.1).
+    pub clock_rate: u32,
+    /// Sound per packet: a multiple of 10 ms, as the encoder was made for.
+    pub frame: Duration,
+    /// The first packet's sequence number. Random (RFC 3550 §5.1).
+    pub sequence: u16,
+    /// The first frame's timestamp. Random (RFC 3550 §5.1).
+    pub timestamp: RtpTime,
+}
+
+/// Something that failed while capturing. Each is told once, and capturing goes on.
+#[derive(Debug)]
+pub enum CaptureFault {
+    /// The source failed: there is silence instead, until it gives something again or [`Capture::set_source`].
+    Source(Error),
+    /// A processor failed and is left out from now on.
+    Processor(Error),
+    /// The encoder failed; the frame is not sent.
+    Encoder(Error),
+}
+
+/// Reads a source, processes it and encodes it, once for all receivers.
+///
+/// Frames follow each other without gaps in the timestamps. Where a frame is not sent (muted, or the encoder found silence), its timestamp is
+/// left out and no sequence number is used, so that receivers see a pause and no loss.
+///
+/// While muted, nothing that the source gave since reaches the encoder: it is fed zeros, which also cleans its memory for the first packet after.
+/// Two frames of that silence are sent, so that receivers do not make up the end of a syllable; then nothing.
+pub struct Capture {
+    source: Box<dyn MediaSource>,
+    processors: Vec<Box<dyn AudioProcessor>>,
+    encoder: Box<dyn Encoder>,
+    config: CaptureConfig,
+    frame_ticks: u32,
+    /// 10 ms, of which `filled` samples were read.
+    piece: Vec<f32>,
+    filled: usize,
+    /// A frame, of which `framed` samples are there.
+    frame: Vec<f32>,
+    framed: usize,
+    encoded: Vec<u8>,
+    store: BytesMut,
+    sequence: u16,
+    timestamp: RtpTime,
+    muted: bool,
+    /// Frames sent since muting.
+    tail: u32,
+    /// The last frame was not sent.
+    paused: bool,
+    state: SourceState,
+    starved: u32,
+    encoder_failed: bool,
+    /// Pieces to silence after muting ended.
+    hushed: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SourceState {
+    /// Never read, or silent for long: what it has queued is old.
+    Stale,
+    /// Gives sound.
+    Running,
+    /// Failed the last time.
+    Failing,
+    /// Gone for good.
+    Gone,
+}
+
+impl Capture {
+    /// A capture that starts with the next tick, not muted.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) where the encoder's frame is not the configured one in the source's format, or no multiple of 10 ms.
+    pub fn new(
+        config: CaptureConfig,
+        source: Box<dyn MediaSource>,
+        processors: Vec<Box<dyn AudioProcessor>>,
+        encoder: Box<dyn Encoder>,
+    ) -> Result<Self> {
+        let format = source.format();
+        let piece = format.samples_in(Pacer::PERIOD);
+        let frame = format.samples_in(config.frame);
+        if piece == 0 || frame == 0 || !frame.is_multiple_of(piece) || frame != encoder.frame_samples() {
+            return Err(Error::new(ErrorKind::Invalid, "the encoder's frame does not fit the source")
+                .with("frame", frame)
+                .with("encoder", encoder.frame_samples()));
+        }
+        Ok(Self {
+            frame_ticks: u32::try_from(ticks_in(config.frame, config.clock_rate)).unwrap_or(0),
+            piece: vec![0.0; piece],
+            filled: 0,
+            frame: vec![0.0; frame],
+            framed: 0,
+            encoded: Vec::with_capacity(1_500),
+            store: BytesMut::with_capacity(STORE),
+            sequence: config.sequence,
+            timestamp: config.timestamp,
+            muted: false,
+            tail: 0,
+            paused: true,
+            state: SourceState::Stale,
+            starved: 0,
+            encoder_failed: false,
+            hushed: 0,
+            config,
+            source,
+            processors,
+            encoder,
+        })
+    }
+
+    /// Reads from somewhere else from the next tick on.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for a source of another format; the old one goes on.
+    pub fn set_source(&mut self, source: Box<dyn MediaSource>) -> Result<()> {
+        if source.format() != self.source.format() {
+            return Err(
+                Error::new(ErrorKind::Invalid, "the source has another format than the call").operation("set_source")
+            );
+        }
+        self.source = source;
+        self.state = SourceState::Stale;
+        self.starved = 0;
+        Ok(())
+    }
+
+    /// Whether speech leaves. Muting holds from this call on, for what was captured and not yet sent too.
+    pub fn set_muted(&mut self, muted: bool) {
+        if muted && !self.muted {
+            self.frame.fill(0.0);
+            self.piece.fill(0.0);
+            self.tail = 0;
+        }
+        if self.muted && !muted && !self.processors.is_empty() {
+            self.hushed = HUSHED;
+        }
+        self.muted = muted;
+    }
+
+    /// Whether no speech leaves.
+    pub fn is_muted(&self) -> bool {
+        self.muted
+    }
+
+    /// Adapts the encoder to the network.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for values out of range.
+    pub fn hint(&mut self, hint: EncoderHint) -> Result<()> {
+        self.encoder.hint(hint)
+    }
+
+    /// Captures the next 10 ms. `far_end` is what was played since the last tick, in the source's format, for processors to remove: whole pieces
+    /// of 10 ms, possibly none. `emit` gets the packets: none, or one, or more after a source's stall.
+    ///
+    /// # Errors
+    /// What failed for the first time; the tick did its work nevertheless.
+    pub fn tick(&mut self, far_end: &[f32], emit: &mut dyn FnMut(RtpOut)) -> Result<(), CaptureFault> {
+        let rendered = self.render(far_end);
+        let captured = self.capture(emit);
+        rendered.and(captured)
+    }
+
+    fn render(&mut self, far_end: &[f32]) -> Result<(), CaptureFault> {
+        let mut outcome = Ok(());
+        for piece in far_end.chunks_exact(self.piece.len()) {
+            outcome = outcome.and(each(&mut self.processors, |processor| processor.render(piece)));
+        }
+        outcome
+    }
+
+    fn capture(&mut self, emit: &mut dyn FnMut(RtpOut)) -> Result<(), CaptureFault> {
+        let mut outcome = Ok(());
+        for _ in 0..MOST_PIECES {
+            let more = match self.read() {
+                Ok(more) => more,
+                Err(error) => {
+                    outcome = outcome.and(Err(CaptureFault::Source(error)));
+                    false
+                }
+            };
+            if self.filled == self.piece.len() {
+                outcome = outcome.and(self.take_piece(emit));
+            }
+            if !more {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// Fills the piece as far as the source can; with silence where it cannot. Returns whether there may be more at once.
+    fn read(&mut self) -> Result<bool> {
+        if self.state == SourceState::Gone {
+            self.fill_silence();
+            return Ok(false);
+        }
+        let wanted = self.piece.len() - self.filled;
+        match self.source.read(&mut self.piece[self.filled..]) {
+            Ok(captured) if captured.samples == 0 => {
+                self.starved += 1;
+                if self.starved > STARVED {
+                    self.state = SourceState::Stale;
+                    self.fill_silence();
+                }
+                Ok(false)
+            }
+            Ok(captured) => {
+                self.starved = 0;
+                let own_clock = captured.at.is_some();
+                let stale = std::mem::replace(&mut self.state, SourceState::Running) == SourceState::Stale;
+                if stale && own_clock {
+                    self.drain(captured.samples >= wanted)?;
+                    return Ok(false);
+                }
+                self.filled += captured.samples.min(wanted);
+                Ok(own_clock && captured.samples >= wanted)
+            }
+            Err(error) => {
+                let known = self.state == SourceState::Failing;
+                let gone = error.kind() == ErrorKind::Closed;
+                self.state = if gone { SourceState::Gone } else { SourceState::Failing };
+                self.fill_silence();
+                if known { Ok(false) } else { Err(error) }
+            }
+        }
+    }
+
+    /// Throws away what a source with a clock of its own has queued: it was captured before anybody wanted it, and would be delay for good.
+    fn drain(&mut self, mut more: bool) -> Result<()> {
+        self.filled = 0;
+        for _ in 0..MOST_DRAINING {
+            if !more {
+                break;
+            }
+            more = self.source.read(&mut self.piece)?.samples >= self.piece.len();
+        }
+        Ok(())
+    }
+
+    fn fill_silence(&mut self) {
+        self.piece[self.filled..].fill(0.0);
+        self.filled = self.piece.len();
+    }
+
+    /// Processes a whole piece and adds it to the frame; sends the frame when it is whole.
+    fn take_piece(&mut self, emit: &mut dyn FnMut(RtpOut)) -> Result<(), CaptureFault> {
+        self.filled = 0;
+        let piece = &mut self.piece;
+        let processed = each(&mut self.processors, |processor| processor.capture(piece));
+        if self.muted || self.hushed > 0 {
+            self.piece.fill(0.0);
+            self.hushed = self.hushed.saturating_sub(1);
+        }
+        self.frame[self.framed..self.framed + self.piece.len()].copy_from_slice(&self.piece);
+        self.framed += self.piece.len();
+        if self.framed < self.frame.len() {
+            return processed;
+        }
+        self.framed = 0;
+        processed.and(self.send_frame(emit))
+    }
+
+    fn send_frame(&mut self, emit: &mut dyn FnMut(RtpOut)) -> Result<(), CaptureFault> {
+        let timestamp = self.timestamp;
+        self.timestamp = timestamp.wrapping_add(self.frame_ticks);
+        if self.muted && self.tail == TAIL {
+            self.paused = true;
+            return Ok(());
+        }
+        self.tail += u32::from(self.muted);
+        let encoded = self.encoder.encode(&self.frame, &mut self.encoded);
+        let failed_before = std::mem::replace(&mut self.encoder_failed, encoded.is_err());
+        if self.encoded.is_empty() || encoded.is_err() {
+            self.paused = true;
+            return encoded.or_else(|error| if failed_before { Ok(()) } else { Err(CaptureFault::Encoder(error)) });
+        }
+        let level = AudioLevel::of(&self.frame, false).minus_dbov();
+        self.store.extend_from_slice(&self.encoded);
+        emit(RtpOut {
+            codec: self.config.codec.clone(),
+            sequence: self.sequence,
+            timestamp,
+            marker: std::mem::replace(&mut self.paused, false),
+            level: Some(AudioLevel::new(level, level <= VOICE)),
+            payload: self.store.split().freeze(),
+        });
+        self.sequence = self.sequence.wrapping_add(1);
+        Ok(())
+    }
+}
+
+/// Has every processor do something; those that fail are left out from then on.
+fn each(
+    processors: &mut Vec<Box<dyn AudioProcessor>>,
+    mut work: impl FnMut(&mut dyn AudioProcessor) -> Result<()>,
+) -> Result<(), CaptureFault> {
+    let mut outcome = Ok(());
+    processors.retain_mut(|processor| match work(processor.as_mut()) {
+        Ok(()) => true,
+        Err(error) => {
+            if outcome.is_ok() {
+                outcome = Err(CaptureFault::Processor(error));
+            }
+            false
+        }
+    });
+    outcome
+}

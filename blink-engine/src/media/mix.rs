@@ -1,0 +1,60 @@
+//! Adding sounds up.
+
+/// Up to here sound is left as it is; above it is bent so that it stays below 1.
+const KNEE: f32 = 0.9;
+
+/// Adds `sound` to `mix` while its gain goes evenly from `from` to `to`. `sound` may be shorter; the rest counts as silence.
+pub(super) fn add(mix: &mut [f32], sound: &[f32], from: f32, to: f32) {
+    if from == to {
+        for (mixed, sample) in mix.iter_mut().zip(sound) {
+            *mixed += sample * to;
+        }
+        return;
+    }
+    let step = (to - from) / mix.len().max(1) as f32;
+    for (n, (mixed, sample)) in mix.iter_mut().zip(sound).enumerate() {
+        *mixed += sample * (from + step * (n + 1) as f32);
+    }
+}
+
+/// Keeps samples within −1.0..=1.0: unchanged up to 0.9, bent softly above. What is no number becomes silence.
+pub(super) fn limit(mix: &mut [f32]) {
+    for sample in mix {
+        let size = sample.abs();
+        if size > KNEE {
+            let room = 1.0 - KNEE;
+            *sample = (KNEE + room * ((size - KNEE) / room).tanh()).min(1.0).copysign(*sample);
+        } else if sample.is_nan() {
+            *sample = 0.0;
+        }
+    }
+}
+
+/// The mean square of samples.
+pub(super) fn power(samples: &[f32]) -> f32 {
+    samples.iter().map(|sample| sample * sample).sum::<f32>() / samples.len().max(1) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_stay_within_full_scale_and_soft_sound_is_untouched() {
+        let mut mix = [0.0, 0.5, -0.9, 0.95, 2.0, -7.0, f32::INFINITY, f32::NAN];
+        limit(&mut mix);
+        assert_eq!(mix[..3], [0.0, 0.5, -0.9]);
+        assert!(mix.iter().all(|sample| sample.abs() <= 1.0));
+        assert!(mix[3] > 0.9 && mix[4] > mix[3] && mix[5] < -0.99);
+        assert_eq!(mix[7], 0.0);
+    }
+
+    #[test]
+    fn a_gain_goes_evenly_from_one_value_to_the_other() {
+        let mut mix = [0.0; 4];
+        add(&mut mix, &[1.0; 4], 0.0, 1.0);
+        assert_eq!(mix, [0.25, 0.5, 0.75, 1.0]);
+        add(&mut mix, &[1.0; 2], 0.5, 0.5);
+        assert_eq!(mix, [0.75, 1.0, 0.75, 1.0]);
+    }
+}
