@@ -141,10 +141,11 @@ impl Hub {
         asked.map_err(|error| error.backend(NAME).operation("request_keyframe"))
     }
 
-    /// Idempotent.
+    /// Idempotent. The other end learns of it, as by a closed DTLS connection, where the path is not cut.
     pub(crate) fn close(&self, number: SessionNumber) {
-        let closed = self.state().peers.remove(&number);
-        if let Some(peer) = closed {
+        let mut state = self.state();
+        state.report_end(number);
+        if let Some(peer) = state.peers.remove(&number) {
             peer.outbox.finish();
         }
     }
@@ -224,6 +225,14 @@ impl State {
         let waiting = self.peers.get_mut(&from).map(|peer| std::mem::take(&mut peer.unsent)).unwrap_or_default();
         let Some(peer) = self.peers.get_mut(&to) else { return };
         waiting.into_iter().for_each(|(channel, message)| peer.outbox.send(SessionEvent::Data { channel, message }));
+    }
+
+    fn report_end(&mut self, number: SessionNumber) {
+        let path = self.peers.get(&number).and_then(|peer| peer.path.as_ref());
+        let Some(to) = path.map(|path| path.to).filter(|to| !self.is_cut(number, *to)) else { return };
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.outbox.send(SessionEvent::Disconnected);
+        }
     }
 
     fn send_rtp(&mut self, number: SessionNumber, id: TrackId, packet: RtpOut) -> Result<()> {

@@ -182,6 +182,16 @@ async fn a_cut_is_silent_loses_packets_and_holds_messages_until_it_heals() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_session_on_a_cut_path_is_not_reported() {
+    let hub = Hub::default();
+    let (mut a, b) = connected(&hub).await;
+    hub.cut(b.transport);
+    b.session.close().await;
+    hub.heal(b.transport);
+    assert!(a.drain().is_empty());
+}
+
+#[tokio::test]
 async fn a_connection_set_up_during_a_cut_comes_up_when_it_heals() {
     let hub = Hub::default();
     let (mut a, mut b) = sides(&hub).await;
@@ -314,12 +324,13 @@ async fn a_slow_reader_loses_packets_and_no_event() {
 #[tokio::test]
 async fn sessions_are_gone_when_closed_or_dropped_and_what_is_sent_to_them_vanishes() {
     let hub = Hub::default();
-    let (a, b) = connected(&hub).await;
+    let (mut a, b) = connected(&hub).await;
     assert_eq!(hub.transports(), [a.transport, b.transport]);
     assert_eq!((hub.sessions(a.transport), hub.sessions(b.transport)), (1, 1));
     let transport = b.transport;
     drop(b);
     assert_eq!(hub.sessions(transport), 0);
+    assert!(matches!(a.drain()[..], [SessionEvent::Disconnected]));
     a.send(1);
     assert_eq!(
         a.session.send_rtp(a.track, RtpOut { payload: vec![0; 1_201].into(), ..packet(2) }).unwrap_err().kind(),
