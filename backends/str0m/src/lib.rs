@@ -1,4 +1,4 @@
-//! WebRTC transport of the Blink call engine on [str0m](str0m), registered as `str0m`.
+//! WebRTC transport of the Blink call engine on [str0m], registered as `str0m`.
 //!
 //! One task per session owns the stack and one UDP socket for each local address:
 //!
