@@ -1,5 +1,56 @@
-//! The Blink call engine.
+//! The Blink call engine: encrypted group calls over any transport and any signaling, without a server.
+//!
+//! [`Blink`] is what an integrator uses. It is made from a [`Configuration`](blink_api::Configuration), which names the parts, and
+//! tells what happens through one stream of [`Event`]s:
+//!
+//! ```no_run
+//! use blink_api::{Configuration, Registry};
+//! use blink_engine::{Blink, CallConfig, Event, StreamItem};
+//!
+//! # async fn run() -> blink_api::Result<()> {
+//! let registry = Registry::discovered()?;
+//! let configuration = Configuration::builder(&registry).file("blink.toml".as_ref()).environment().build()?;
+//! let blink = Blink::start(&configuration).await?;
+//! let mut events = blink.events();
+//! let call = blink.offer_call(&["did:key:z6Mk…".parse()?], CallConfig::default()).await?;
+//! while let Some(StreamItem::Event(event)) = events.next().await {
+//!     match event {
+//!         Event::ParticipantJoined { participant, .. } => println!("talking to {participant}"),
+//!         Event::CallEnded { call: ended, reason } if ended == call => println!("over: {reason:?}"),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where things are
+//!
+//! * [`call`]: the call machine; everything that participants must agree on, without IO or clock.
+//! * [`secure`]: identity, envelopes, replay windows, rate limits.
+//! * [`wire`]: what devices say to each other, as values and bytes.
+//! * [`media`]: capture, jitter buffer, playout; driven by ticks.
+//! * `driver`: the only place with tasks.
+//!
+//! The protocol is written down in `docs/protocol.md`.
 
+mod blink;
+mod builder;
 pub mod call;
+mod driver;
+pub mod media;
 pub mod secure;
+mod statistics;
+mod store;
 pub mod wire;
+
+pub use blink::{Blink, CallConfig, EventStream, StreamItem};
+pub use builder::BlinkBuilder;
+pub use call::{
+    CallSnapshot, CallState, CancelledReason, EndReason, Event, LeftReason, ParticipantSnapshot, ParticipantState,
+    ParticipantStatus, Snapshot,
+};
+pub use driver::Pacing;
+pub use media::AudioStatistics;
+pub use secure::{Identity, SecurityCounters};
+pub use statistics::ParticipantStatistics;

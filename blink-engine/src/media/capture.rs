@@ -1,5 +1,6 @@
 //! From the microphone to the network.
 
+use std::fmt;
 use std::time::Duration;
 
 use blink_api::{
@@ -55,6 +56,24 @@ pub enum CaptureFault {
     Processor(Error),
     /// The encoder failed; the frame is not sent.
     Encoder(Error),
+}
+
+impl fmt::Display for CaptureFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(error) => write!(f, "the source failed: {error}"),
+            Self::Processor(error) => write!(f, "a processor failed: {error}"),
+            Self::Encoder(error) => write!(f, "the encoder failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for CaptureFault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Source(error) | Self::Processor(error) | Self::Encoder(error) => Some(error),
+        }
+    }
 }
 
 /// Reads a source, processes it and encodes it, once for all receivers.

@@ -1,0 +1,244 @@
+//! The engine as an integrator sees it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use blink_api::{CallId, Configuration, Did, Endpoint, Result, Signaling};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::builder::BlinkBuilder;
+use crate::call::{CallSnapshot, CallState, Event, Snapshot};
+use crate::driver::{Command, closed};
+use crate::secure::SecurityCounters;
+use crate::statistics::ParticipantStatistics;
+
+/// A running engine: one person on one device.
+///
+/// Cheap to clone; all clones are the same engine. It ends with [`shutdown`](Blink::shutdown), or when the last clone is dropped, in the background.
+#[derive(Clone)]
+pub struct Blink {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) signaling: Arc<dyn Signaling>,
+    pub(crate) endpoint: Endpoint,
+}
+
+/// What a call is offered with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CallConfig {
+    /// The integrator's own bytes, at most 1 KiB: shown to everybody invited, in `IncomingCall` and in snapshots.
+    pub conversation: Vec<u8>,
+}
+
+impl Blink {
+    /// Starts an engine with the parts a configuration names. Opens the signaling backend; devices are opened when there is a call.
+    ///
+    /// # Errors
+    /// Whatever opening the parts can meet: an occupied port, a data directory in use.
+    pub async fn start(configuration: &Configuration) -> Result<Self> {
+        Self::builder(configuration).start().await
+    }
+
+    /// For an engine with an identity or parts of one's own.
+    pub fn builder(configuration: &Configuration) -> BlinkBuilder {
+        BlinkBuilder::new(configuration)
+    }
+
+    /// Who this is.
+    pub fn did(&self) -> Did {
+        self.endpoint.did
+    }
+
+    /// Who this is, on which device.
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    /// Addresses of the signaling backend that others can [`connect`](Blink::connect) to; those that reach further first.
+    ///
+    /// # Errors
+    /// [`Closed`](blink_api::ErrorKind::Closed).
+    pub async fn addresses(&self) -> Result<Vec<String>> {
+        self.signaling.addresses().await
+    }
+
+    /// Connects the signaling backend to a node, and again whenever the connection is lost.
+    ///
+    /// # Errors
+    /// As [`Signaling::connect`].
+    pub async fn connect(&self, address: &str) -> Result<()> {
+        self.signaling.connect(address).await
+    }
+
+    /// Calls other people. A call they offered to the very same people, ringing here, is answered instead; a call this device is in is left.
+    ///
+    /// # Errors
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for nobody, more than 15 or a DID without a usable key.
+    pub async fn offer_call(&self, people: &[Did], config: CallConfig) -> Result<CallId> {
+        let people = people.to_vec();
+        self.ask(|reply| Command::Offer { people, conversation: config.conversation, reply }).await?
+    }
+
+    /// Answers a call that rings, or joins one that goes on without this device. Microphone, speaker and path open now, not before; sound connects
+    /// by itself. A call this device is in is left.
+    ///
+    /// # Errors
+    /// [`NotFound`](blink_api::ErrorKind::NotFound) for an unknown call, [`State`](blink_api::ErrorKind::State) for one this device is in
+    /// or that is over; with `call.require_microphone` that of the microphone, and the call still rings.
+    pub async fn answer_call(&self, call: CallId) -> Result<CallId> {
+        self.ask(|reply| Command::Answer { call, reply }).await?
+    }
+
+    /// Rejects a call that rings. One of a group may be joined later all the same.
+    ///
+    /// # Errors
+    /// [`NotFound`](blink_api::ErrorKind::NotFound), [`State`](blink_api::ErrorKind::State) for one that does not ring.
+    pub async fn reject_call(&self, call: CallId) -> Result<()> {
+        self.ask(|reply| Command::Reject { call, reply }).await?
+    }
+
+    /// Leaves the call this device is in, or revokes its offer.
+    ///
+    /// # Errors
+    /// [`State`](blink_api::ErrorKind::State) where there is none.
+    pub async fn leave_call(&self) -> Result<()> {
+        self.ask(|reply| Command::Leave { reply }).await?
+    }
+
+    /// Calls that ring here.
+    ///
+    /// # Errors
+    /// [`Closed`](blink_api::ErrorKind::Closed), as of every question below.
+    pub async fn pending_calls(&self) -> Result<Vec<CallSnapshot>> {
+        let calls = self.snapshot().await?.calls;
+        Ok(calls.into_iter().filter(|call| call.state == CallState::Ringing).collect())
+    }
+
+    /// The call this device is in or offers.
+    ///
+    /// # Errors
+    /// [`Closed`](blink_api::ErrorKind::Closed).
+    pub async fn current_call(&self) -> Result<Option<CallSnapshot>> {
+        let current = |call: &CallSnapshot| {
+            matches!(call.state, CallState::Calling | CallState::Joining | CallState::Active)
+        };
+        Ok(self.snapshot().await?.calls.into_iter().find(current))
+    }
+
+    /// All calls that are not over.
+    ///
+    /// # Errors
+    /// [`Closed`](blink_api::ErrorKind::Closed).
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        self.ask(|reply| Command::Snapshot { reply }).await
+    }
+
+    /// Sends no sound, or sends it again; others are told. Returns when no more sound leaves.
+    ///
+    /// # Errors
+    /// [`Closed`](blink_api::ErrorKind::Closed).
+    pub async fn set_muted(&self, muted: bool) -> Result<()> {
+        self.ask(|reply| Command::SetMuted { muted, reply }).await
+    }
+
+    /// Plays no sound, or plays it again; others are told.
+    ///
+    /// # Errors
+    /// [`Closed`](blink_api::ErrorKind::Closed).
+    pub async fn set_deafened(&self, deafened: bool) -> Result<()> {
+        self.ask(|reply| Command::SetDeafened { deafened, reply }).await
+    }
+
+    /// How loud one participant is played: 0.0 silent, 1.0 as it came, at most 4.0. Kept over leaving and joining again.
+    ///
+    /// # Errors
+    /// [`Closed`](blink_api::ErrorKind::Closed).
+    pub async fn set_volume(&self, participant: Endpoint, volume: f32) -> Result<()> {
+        self.ask(|reply| Command::SetVolume { participant, volume, reply }).await
+    }
+
+    /// People whose calls ring under `call.from = "known"`.
+    ///
+    /// # Errors
+    /// [`Closed`](blink_api::ErrorKind::Closed).
+    pub async fn set_known_people(&self, known: impl IntoIterator<Item = Did>) -> Result<()> {
+        let known: BTreeSet<Did> = known.into_iter().collect();
+        self.ask(|reply| Command::SetKnown { known, reply }).await
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> EventStream {
+        EventStream { receiver: self.events.subscribe(), blink: self.downgrade() }
+    }
+
+    /// Figures of the participants this device has a path to.
+    ///
+    /// # Errors
+    /// [`Closed`](blink_api::ErrorKind::Closed).
+    pub async fn statistics(&self) -> Result<Vec<ParticipantStatistics>> {
+        self.ask(|reply| Command::Statistics { reply }).await
+    }
+
+    /// How many messages were refused, by reason.
+    ///
+    /// # Errors
+    /// [`Closed`](blink_api::ErrorKind::Closed).
+    pub async fn security_counters(&self) -> Result<SecurityCounters> {
+        self.ask(|reply| Command::SecurityCounters { reply }).await
+    }
+
+    /// Leaves the call, tells the others, completes files and closes everything. Returns when that is done; at once where it was done before.
+    pub async fn shutdown(&self) {
+        // Closed already: nothing to do.
+        self.ask(|reply| Command::Shutdown { reply }).await.ok();
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
+        ask(&self.commands, command).await
+    }
+
+    fn downgrade(&self) -> mpsc::WeakSender<Command> {
+        self.commands.downgrade()
+    }
+}
+
+async fn ask<T>(commands: &mpsc::Sender<Command>, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
+    let (reply, answer) = oneshot::channel();
+    commands.send(command(reply)).await.map_err(|_| closed())?;
+    answer.await.map_err(|_| closed())
+}
+
+/// The engine's events, in order, for one listener. 1,024 wait for a slow one; then the oldest are dropped, and it is told.
+pub struct EventStream {
+    receiver: broadcast::Receiver<Event>,
+    blink: mpsc::WeakSender<Command>,
+}
+
+/// What an event stream yields.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StreamItem {
+    /// Something happened.
+    Event(Event),
+    /// This listener was too slow.
+    Lagged {
+        /// Events it will never see.
+        missed: u64,
+        /// How things stand now; the events that follow may be older than it.
+        snapshot: Snapshot,
+    },
+}
+
+impl EventStream {
+    /// Waits for the next item; `None` once the engine is shut down.
+    pub async fn next(&mut self) -> Option<StreamItem> {
+        match self.receiver.recv().await {
+            Ok(event) => Some(StreamItem::Event(event)),
+            Err(broadcast::error::RecvError::Closed) => None,
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                let commands = self.blink.upgrade()?;
+                let snapshot = ask(&commands, |reply| Command::Snapshot { reply }).await.ok()?;
+                Some(StreamItem::Lagged { missed, snapshot })
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Putting an engine together.
+
+use std::sync::Arc;
+
+use blink_api::{
+    AudioProcessorFactory, Clock, Codec, Configuration, Context, DeviceId, Endpoint, MediaHost, Result, Signaling,
+    SystemClock, Transport,
+};
+use rand::{Rng, SeedableRng};
+use tokio::sync::{broadcast, mpsc};
+
+use crate::blink::Blink;
+use crate::call::{Machine, MachineConfig, Now};
+use crate::driver::{Driver, Pacing, Parts};
+use crate::secure::{Identity, Opener, Random};
+use crate::store::Store;
+
+/// Events that wait for a slow listener.
+const EVENTS: usize = 1_024;
+/// Commands that wait for the driver; those who give more wait with them.
+const COMMANDS: usize = 64;
+
+/// An engine in the making: parts named by the configuration, unless given.
+pub struct BlinkBuilder {
+    configuration: Configuration,
+    identity: Option<Identity>,
+    clock: Arc<dyn Clock>,
+    pacing: Pacing,
+    seed: Option<[u8; 32]>,
+    transport: Option<Arc<dyn Transport>>,
+    signaling: Option<Arc<dyn Signaling>>,
+    codec: Option<Arc<dyn Codec>>,
+    media_host: Option<Arc<dyn MediaHost>>,
+}
+
+impl BlinkBuilder {
+    pub(crate) fn new(configuration: &Configuration) -> Self {
+        Self {
+            configuration: configuration.clone(),
+            identity: None,
+            clock: Arc::new(SystemClock),
+            pacing: Pacing::Threads,
+            seed: None,
+            transport: None,
+            signaling: None,
+            codec: None,
+            media_host: None,
+        }
+    }
+
+    /// Who it is. Without: whoever `data_dir` keeps, or somebody new.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Where time comes from; for tests together with [`Pacing::Tasks`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>, pacing: Pacing) -> Self {
+        self.clock = clock;
+        self.pacing = pacing;
+        self
+    }
+
+    /// Makes everything random repeatable. For tests only: whoever knows the seed knows every key.
+    pub fn seed(mut self, seed: [u8; 32]) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// This transport instead of the configured one.
+    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// This signaling backend instead of the configured one.
+    pub fn signaling(mut self, signaling: Arc<dyn Signaling>) -> Self {
+        self.signaling = Some(signaling);
+        self
+    }
+
+    /// This codec instead of the configured one.
+    pub fn codec(mut self, codec: Arc<dyn Codec>) -> Self {
+        self.codec = Some(codec);
+        self
+    }
+
+    /// This media host instead of the configured one.
+    pub fn media_host(mut self, media_host: Arc<dyn MediaHost>) -> Self {
+        self.media_host = Some(media_host);
+        self
+    }
+
+    /// Opens the parts and starts the engine.
+    ///
+    /// # Errors
+    /// Whatever opening the parts can meet, naming the part.
+    pub async fn start(self) -> Result<Blink> {
+        let mut random = self.random()?;
+        let settings = self.configuration.settings().clone();
+        let store = settings.data_dir.as_deref().map(Store::open).transpose()?;
+        let identity = match (&self.identity, &store) {
+            (Some(identity), _) => identity.clone(),
+            (None, Some(store)) => store.identity(|| Identity::generate(&mut random))?,
+            (None, None) => Identity::generate(&mut random),
+        };
+        let fresh_device = DeviceId::from_random(fresh(&mut random));
+        let unix_ms = self.clock.unix_ms();
+        let (device, boot) = match &store {
+            Some(store) => (store.device(fresh_device)?, store.next_boot(unix_ms)?),
+            None => (fresh_device, unix_ms),
+        };
+        let endpoint = Endpoint { did: identity.did(), device };
+        let parts = self.parts().await?;
+        self.launch(parts, identity, endpoint, boot, random, store).await
+    }
+
+    async fn launch(
+        self,
+        parts: Parts,
+        identity: Identity,
+        endpoint: Endpoint,
+        boot: u64,
+        mut random: Random,
+        store: Option<Store>,
+    ) -> Result<Blink> {
+        let now = Now { mono: parts.clock.now(), unix_ms: parts.clock.unix_ms() };
+        let config = MachineConfig {
+            identity: identity.clone(),
+            own: endpoint,
+            boot,
+            settings: parts.settings.call.clone(),
+            seed: fresh(&mut random),
+        };
+        let machine = Machine::new(config, now);
+        let opener = Opener::new(identity, endpoint, boot, random, now.mono);
+        let (events, _) = broadcast::channel(EVENTS);
+        let (commands, queue) = mpsc::channel(COMMANDS);
+        let signaling = parts.signaling.clone();
+        let driver = match Driver::start(parts, machine, opener, events.clone()).await {
+            Ok(driver) => driver,
+            Err(error) => {
+                signaling.shutdown().await;
+                return Err(error);
+            }
+        };
+        tokio::spawn(async move {
+            driver.run(queue).await;
+            // The data directory is free for another process from here on.
+            drop(store);
+        });
+        Ok(Blink { commands, events, signaling, endpoint })
+    }
+
+    /// Signaling comes last: it is what others notice.
+    async fn parts(&self) -> Result<Parts> {
+        let configuration = &self.configuration;
+        let context = Context { clock: self.clock.clone(), shared: configuration.registry().shared() };
+        let settings = configuration.settings().clone();
+        let transport = match &self.transport {
+            Some(transport) => transport.clone(),
+            None => configuration.create::<dyn Transport>(&context).await?,
+        };
+        let codec = match &self.codec {
+            Some(codec) => codec.clone(),
+            None => configuration.create::<dyn Codec>(&context).await?,
+        };
+        let media_host = match &self.media_host {
+            Some(media_host) => media_host.clone(),
+            None => configuration.create::<dyn MediaHost>(&context).await?,
+        };
+        let mut processors = Vec::new();
+        for name in &settings.processors {
+            let entry = configuration.registry().entry::<dyn AudioProcessorFactory>(name)?;
+            processors.push(entry.create(configuration, &context).await?);
+        }
+        let signaling = match &self.signaling {
+            Some(signaling) => signaling.clone(),
+            None => configuration.create::<dyn Signaling>(&context).await?,
+        };
+        let (clock, pacing) = (self.clock.clone(), self.pacing);
+        Ok(Parts { transport, signaling, codec, media_host, processors, clock, settings, pacing })
+    }
+
+    fn random(&self) -> Result<Random> {
+        let mut seed = zeroize::Zeroizing::new([0; 32]);
+        match self.seed {
+            Some(given) => *seed = given,
+            None => getrandom::fill(&mut seed[..]).map_err(|source| {
+                blink_api::Error::new(blink_api::ErrorKind::Io, "the system gives no random numbers").source(source)
+            })?,
+        }
+        Ok(Random::from_seed(*seed))
+    }
+}
+
+fn fresh<const N: usize>(random: &mut Random) -> [u8; N] {
+    let mut bytes = [0; N];
+    random.fill_bytes(&mut bytes);
+    bytes
+}

@@ -1,0 +1,26 @@
+//! What [`Blink`](crate::Blink) asks of its driver.
+
+use std::collections::BTreeSet;
+
+use blink_api::{CallId, Did, Endpoint, Result};
+use tokio::sync::oneshot;
+
+use crate::call::Snapshot;
+use crate::secure::SecurityCounters;
+use crate::statistics::ParticipantStatistics;
+
+/// A command and where its answer goes.
+pub(crate) enum Command {
+    Offer { people: Vec<Did>, conversation: Vec<u8>, reply: oneshot::Sender<Result<CallId>> },
+    Answer { call: CallId, reply: oneshot::Sender<Result<CallId>> },
+    Reject { call: CallId, reply: oneshot::Sender<Result<()>> },
+    Leave { reply: oneshot::Sender<Result<()>> },
+    SetMuted { muted: bool, reply: oneshot::Sender<()> },
+    SetDeafened { deafened: bool, reply: oneshot::Sender<()> },
+    SetVolume { participant: Endpoint, volume: f32, reply: oneshot::Sender<()> },
+    SetKnown { known: BTreeSet<Did>, reply: oneshot::Sender<()> },
+    Snapshot { reply: oneshot::Sender<Snapshot> },
+    Statistics { reply: oneshot::Sender<Vec<ParticipantStatistics>> },
+    SecurityCounters { reply: oneshot::Sender<SecurityCounters> },
+    Shutdown { reply: oneshot::Sender<()> },
+}

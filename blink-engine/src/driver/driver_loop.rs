@@ -1,0 +1,314 @@
+//! The loop: one input after the other into the machine, and all that it wants done.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use blink_api::{CallId, Error, ErrorKind, Result, SignalingEvent};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::media::Media;
+use super::publisher::Publisher;
+use super::session::SessionHandle;
+use super::subscriptions::Subscriptions;
+use super::{Command, Parts, Report};
+use crate::call::{Event, Input, Machine, Now, Output, SessionId, Signal};
+use crate::secure::{Opener, Refusal};
+use crate::statistics::ParticipantStatistics;
+
+/// How long a shutdown says farewell, so that one lost message does not leave others waiting.
+const FAREWELL: Duration = Duration::from_millis(250);
+
+/// How long a shutdown waits for sessions to close.
+const CLOSING: Duration = Duration::from_secs(1);
+
+pub(crate) struct Driver {
+    parts: Parts,
+    machine: Machine,
+    opener: Opener,
+    sessions: BTreeMap<SessionId, SessionHandle>,
+    subscriptions: Subscriptions,
+    publisher: Publisher,
+    media: Media,
+    events: broadcast::Sender<Event>,
+    reports: mpsc::Sender<Report>,
+    incoming: mpsc::Receiver<Report>,
+    gate: Option<CallId>,
+    /// Sessions that are being closed.
+    closing: Vec<oneshot::Receiver<()>>,
+}
+
+impl Driver {
+    /// Subscribes to the own inbox.
+    pub(crate) async fn start(
+        parts: Parts,
+        machine: Machine,
+        opener: Opener,
+        events: broadcast::Sender<Event>,
+    ) -> Result<Self> {
+        let (reports, incoming) = mpsc::channel(1_024);
+        let mut subscriptions = Subscriptions::new(parts.signaling.clone(), reports.clone());
+        subscriptions.subscribe(machine.inbox()).await?;
+        Ok(Self {
+            publisher: Publisher::start(parts.signaling.clone()),
+            media: Media::start(&parts, reports.clone())?,
+            parts,
+            machine,
+            opener,
+            sessions: BTreeMap::new(),
+            subscriptions,
+            events,
+            reports,
+            incoming,
+            gate: None,
+            closing: Vec::new(),
+        })
+    }
+
+    /// Until the engine is shut down or nobody can give commands any more.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut network = self.parts.signaling.events();
+        loop {
+            let deadline = self.machine.deadline();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Shutdown { reply }) => {
+                        self.shut_down().await;
+                        // Whoever asked may have stopped waiting.
+                        reply.send(()).ok();
+                        return;
+                    }
+                    Some(command) => self.handle_command(command).await,
+                    None => return self.shut_down().await,
+                },
+                Some(report) = self.incoming.recv() => self.handle_report(report),
+                event = network.recv() => self.handle_network(event),
+                () = sleep_until(deadline) => self.machine.handle_timeout(now(&self.parts)),
+            }
+            self.carry_out().await;
+        }
+    }
+
+    async fn handle_command(&mut self, command: Command) {
+        let now = now(&self.parts);
+        // A reply that nobody waits for is no failure: the command was carried out all the same.
+        match command {
+            Command::Offer { people, conversation, reply } => {
+                let result = match self.media.require_microphone().await {
+                    Ok(()) => self.machine.offer(now, &people, &conversation),
+                    Err(error) => Err(error),
+                };
+                self.carry_out().await;
+                reply.send(result).ok();
+            }
+            Command::Answer { call, reply } => {
+                let result = match self.media.require_microphone().await {
+                    Ok(()) => self.machine.answer(now, call),
+                    Err(error) => Err(error),
+                };
+                self.carry_out().await;
+                reply.send(result).ok();
+            }
+            Command::Reject { call, reply } => drop(reply.send(self.machine.reject(now, call))),
+            Command::Leave { reply } => {
+                let result = self.machine.leave(now);
+                self.carry_out().await;
+                reply.send(result).ok();
+            }
+            Command::SetMuted { muted, reply } => {
+                self.media.set_muted(muted).await;
+                self.machine.set_muted(now, muted);
+                reply.send(()).ok();
+            }
+            Command::SetDeafened { deafened, reply } => {
+                self.media.set_deafened(deafened).await;
+                self.machine.set_deafened(now, deafened);
+                reply.send(()).ok();
+            }
+            Command::SetVolume { participant, volume, reply } => {
+                self.media.set_volume(participant, volume).await;
+                reply.send(()).ok();
+            }
+            Command::SetKnown { known, reply } => {
+                self.machine.set_known(known);
+                reply.send(()).ok();
+            }
+            Command::Snapshot { reply } => drop(reply.send(self.machine.snapshot())),
+            Command::SecurityCounters { reply } => drop(reply.send(*self.opener.counters())),
+            Command::Statistics { reply } => self.collect_statistics(reply),
+            Command::Shutdown { .. } => unreachable!("the loop takes it"),
+        }
+    }
+
+    /// Asks sessions and playout, and answers when all have: the driver does not wait.
+    fn collect_statistics(&self, reply: oneshot::Sender<Vec<ParticipantStatistics>>) {
+        let codec = self.parts.codec.rtp().name.to_string();
+        let media = self.media.handle();
+        let asked: Vec<_> = self.sessions.values().map(|session| (session.remote, session.stats())).collect();
+        tokio::spawn(async move {
+            let mut all = Vec::new();
+            for (participant, stats) in asked {
+                // A session that ended meanwhile has no figures.
+                if let Ok(session) = stats.await {
+                    let audio = media.statistics(participant).await;
+                    all.push(ParticipantStatistics { participant, session, audio, codec: codec.clone() });
+                }
+            }
+            reply.send(all).ok();
+        });
+    }
+
+    fn handle_report(&mut self, report: Report) {
+        let now = now(&self.parts);
+        match report {
+            Report::Delivery(topic, delivery) => {
+                let (result, verdict) = self.opener.open(now.mono, &topic, &delivery);
+                self.parts.signaling.report(delivery.id, verdict);
+                if let Ok((channel, content)) = result {
+                    let (from, boot, call) = (content.from, content.boot, content.call);
+                    self.machine.handle(now, Input::Signal(Signal { channel, from, boot, call, body: content.body }));
+                }
+            }
+            Report::Lagged(lost) => tracing::warn!(lost, "signaling came faster than it was read"),
+            Report::Session(session, event) => self.machine.handle(now, Input::Session { session, event }),
+            Report::Malformed => self.opener.count(Refusal::Malformed),
+            Report::Event(event) => self.emit(self.complete(event)),
+        }
+    }
+
+    /// Media do not know which call they belong to; the driver does.
+    fn complete(&self, event: Event) -> Event {
+        match (event, self.gate) {
+            (Event::MediaStarted { participant, kind, .. }, Some(call)) => Event::MediaStarted { call, participant, kind },
+            (Event::NoMicrophone { error, .. }, Some(call)) => Event::NoMicrophone { call, error },
+            (event, _) => event,
+        }
+    }
+
+    fn handle_network(&mut self, event: Result<SignalingEvent, broadcast::error::RecvError>) {
+        match event {
+            Ok(SignalingEvent::SubscriberJoined(topic)) => {
+                self.machine.handle(now(&self.parts), Input::SubscriberJoined(topic));
+            }
+            Ok(SignalingEvent::Connected { nodes } | SignalingEvent::Disconnected { nodes }) => {
+                self.emit(Event::SignalingChanged { nodes });
+            }
+            // What was missed is repeated by the machine's timers anyway.
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// Does everything the machine wants done.
+    async fn carry_out(&mut self) {
+        while let Some(output) = self.machine.poll() {
+            match output {
+                Output::Send { channel, recipients, call, body } => {
+                    let unix_ms = self.parts.clock.unix_ms();
+                    match self.opener.seal(&channel, &recipients, call, *body, unix_ms) {
+                        Ok((topic, message)) => self.publisher.publish(topic, message),
+                        Err(refusal) => tracing::warn!(?refusal, "a message cannot be sealed"),
+                    }
+                }
+                Output::Join(topic) => {
+                    self.opener.join(topic.keys.clone(), topic.key);
+                    if let Err(error) = self.subscriptions.subscribe(topic.keys.topic).await {
+                        tracing::error!(%error, "a call's topic cannot be read");
+                    }
+                }
+                Output::Part(call) => self.part(call),
+                Output::Open { session, remote, dials, .. } => {
+                    let media = self.media.handle();
+                    let handle =
+                        SessionHandle::start(session, remote, dials, &self.parts, media, self.reports.clone());
+                    self.sessions.insert(session, handle);
+                }
+                Output::Negotiate { session, step } => self.with_session(session, |handle| handle.negotiate(step)),
+                Output::Channel { session, message } => self.with_session(session, |handle| handle.send(message)),
+                Output::Admit { session } => self.with_session(session, SessionHandle::admit),
+                Output::Close { session } => {
+                    if let Some(handle) = self.sessions.remove(&session) {
+                        self.closing.retain(|closing| !closing.is_terminated());
+                        self.closing.push(handle.close());
+                    }
+                }
+                Output::Gate(gate) => self.set_gate(gate).await,
+                Output::Emit(event) => self.emit(event),
+                Output::Refuse(refusal) => self.opener.count(refusal),
+            }
+        }
+    }
+
+    fn part(&mut self, call: CallId) {
+        let topic = self.opener.topic(&crate::secure::Channel::Call(call));
+        self.opener.part(&call);
+        if let Some(topic) = topic {
+            self.subscriptions.unsubscribe(&topic);
+        }
+    }
+
+    fn with_session(&self, session: SessionId, work: impl FnOnce(&SessionHandle)) {
+        if let Some(handle) = self.sessions.get(&session) {
+            work(handle);
+        }
+    }
+
+    async fn set_gate(&mut self, gate: Option<CallId>) {
+        self.gate = gate;
+        match gate {
+            Some(_) => self.media.open().await,
+            None => self.media.close().await,
+        }
+    }
+
+    fn emit(&self, event: Event) {
+        tracing::debug!(?event);
+        // Without a listener there is nobody to tell, which is the user's choice.
+        self.events.send(event).ok();
+    }
+
+    /// Leaves, says so, and closes everything.
+    async fn shut_down(&mut self) {
+        if self.machine.leave(now(&self.parts)).is_ok() {
+            let end = tokio::time::Instant::now() + FAREWELL;
+            loop {
+                self.carry_out().await;
+                tokio::select! {
+                    () = sleep_until(self.machine.deadline()) => self.machine.handle_timeout(now(&self.parts)),
+                    Some(report) = self.incoming.recv() => self.handle_report(report),
+                    () = tokio::time::sleep_until(end) => break,
+                }
+            }
+        }
+        self.carry_out().await;
+        let open = std::mem::take(&mut self.sessions);
+        self.closing.extend(open.values().map(SessionHandle::close));
+        let closings = std::mem::take(&mut self.closing);
+        let all = async {
+            for closing in closings {
+                // An error means that the task had ended by itself, and the session with it.
+                closing.await.ok();
+            }
+        };
+        if tokio::time::timeout(CLOSING, all).await.is_err() {
+            tracing::warn!("a session did not close in time");
+        }
+        self.media.close().await;
+        self.publisher.flush().await;
+        self.parts.signaling.shutdown().await;
+    }
+}
+
+/// The error of a command that no driver is there to take.
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the engine is shut down")
+}
+
+fn now(parts: &Parts) -> Now {
+    Now { mono: parts.clock.now(), unix_ms: parts.clock.unix_ms() }
+}
+
+pub(super) async fn sleep_until(deadline: Option<std::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

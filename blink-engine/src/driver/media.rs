@@ -1,0 +1,301 @@
+//! Microphone and speaker: opened when the gate opens, worked by one capture and one playout worker for each engine.
+//!
+//! A worker is a loop around a pipeline that is driven by ticks of 10 ms. It runs on a thread of its own, since sound must not wait for other
+//! tasks, or as a task where a test's clock decides.
+
+mod capture;
+mod playout;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use blink_api::{
+    AudioFormat, CallId, Codec, DecoderConfig, EncoderConfig, Endpoint, Error, MediaHost, MediaSink, MediaSource, OpenRequest,
+    Result, RtpIn, RtpTime, Session, Settings, TrackId,
+};
+use rand::Rng;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Parts, Report};
+use crate::call::{Event, SessionId};
+use crate::media::{AudioStatistics, Capture, CaptureConfig, JitterConfig, Pacer, StreamConfig};
+use capture::{CaptureCommand, CaptureWorker};
+use playout::{PlayoutCommand, PlayoutWorker};
+
+/// Commands that wait for a worker. Those of control wait with them, packets are dropped.
+const QUEUE: usize = 512;
+
+/// Sound per packet.
+const FRAME: Duration = Duration::from_millis(20);
+/// Played sound that waits to be seen by the processors; 100 ms. What finds no room they never see.
+const FAR_END: usize = 4_800;
+
+/// How an engine's media workers run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pacing {
+    /// Each on a thread of its own: sound does not wait for other tasks.
+    #[default]
+    Threads,
+    /// As tasks of the runtime the engine was started on, so that its clock decides, such as a paused one in a test.
+    Tasks,
+}
+
+/// The driver's end of the media.
+pub(super) struct Media {
+    handle: MediaHandle,
+    host: Arc<dyn MediaHost>,
+    codec: Arc<dyn Codec>,
+    parts: Parts,
+    reports: mpsc::Sender<Report>,
+    /// A microphone opened before the call was accepted, because a call without one is refused.
+    prepared: Option<Box<dyn MediaSource>>,
+    /// Counts openings: what was opened for one that is over is closed again.
+    epoch: u64,
+}
+
+/// What sessions need of the media.
+#[derive(Clone)]
+pub(super) struct MediaHandle {
+    capture: mpsc::Sender<CaptureCommand>,
+    playout: mpsc::Sender<PlayoutCommand>,
+}
+
+impl Media {
+    pub(super) fn start(parts: &Parts, reports: mpsc::Sender<Report>) -> Result<Self> {
+        let (capture, capture_queue) = mpsc::channel(QUEUE);
+        let (playout, playout_queue) = mpsc::channel(QUEUE);
+        let capturing = CaptureWorker::new(parts.clock.clone(), reports.clone());
+        let playing = PlayoutWorker::new(parts.clock.clone(), reports.clone());
+        spawn(parts.pacing, "blink-capture", capturing.run(capture_queue))?;
+        spawn(parts.pacing, "blink-playout", playing.run(playout_queue))?;
+        Ok(Self {
+            handle: MediaHandle { capture, playout },
+            host: parts.media_host.clone(),
+            codec: parts.codec.clone(),
+            parts: parts.clone(),
+            reports,
+            prepared: None,
+            epoch: 0,
+        })
+    }
+
+    pub(super) fn handle(&self) -> MediaHandle {
+        self.handle.clone()
+    }
+
+    /// Opens the microphone ahead of a call that is not to be answered without one.
+    pub(super) async fn require_microphone(&mut self) -> Result<()> {
+        let settings = &self.parts.settings;
+        if settings.call.require_microphone && self.prepared.is_none() {
+            self.prepared = Some(self.host.open_source(&settings.microphone, request()).await?);
+        }
+        Ok(())
+    }
+
+    /// The user accepted a call: microphone and speaker open, in the background, since devices may be slow.
+    pub(super) async fn open(&mut self) {
+        self.close_devices().await;
+        self.epoch += 1;
+        let opening = Opening {
+            epoch: self.epoch,
+            host: self.host.clone(),
+            settings: self.parts.settings.clone(),
+            prepared: self.prepared.take(),
+            parts: self.parts.clone(),
+            codec: self.codec.clone(),
+            handle: self.handle.clone(),
+            reports: self.reports.clone(),
+        };
+        tokio::spawn(opening.run());
+    }
+
+    /// The user is in no call: microphone and speaker close, files are complete when this returns.
+    pub(super) async fn close(&mut self) {
+        self.prepared = None;
+        self.epoch += 1;
+        self.close_devices().await;
+    }
+
+    async fn close_devices(&mut self) {
+        let (captured, played) = (oneshot::channel(), oneshot::channel());
+        let epoch = self.epoch;
+        self.handle.tell_capture(CaptureCommand::Close { epoch, done: captured.0 }).await;
+        self.handle.tell_playout(PlayoutCommand::Close { epoch, done: played.0 }).await;
+        // A worker that is gone has closed its device.
+        captured.1.await.ok();
+        played.1.await.ok();
+    }
+
+    pub(super) async fn set_muted(&mut self, muted: bool) {
+        let (done, heard) = oneshot::channel();
+        self.handle.tell_capture(CaptureCommand::Mute { muted, done }).await;
+        // As above.
+        heard.await.ok();
+    }
+
+    pub(super) async fn set_deafened(&mut self, deafened: bool) {
+        self.handle.tell_playout(PlayoutCommand::Deafen(deafened)).await;
+    }
+
+    pub(super) async fn set_volume(&mut self, participant: Endpoint, volume: f32) {
+        self.handle.tell_playout(PlayoutCommand::Volume { participant, volume }).await;
+    }
+}
+
+impl MediaHandle {
+    /// Sound goes to a session, and what comes from its other end is played.
+    pub(super) async fn add(
+        &self,
+        id: SessionId,
+        remote: Endpoint,
+        session: Arc<dyn Session>,
+        track: TrackId,
+        codec: &dyn Codec,
+    ) -> Result<()> {
+        let decoder = codec.decoder(DecoderConfig { format: AudioFormat::CALL })?;
+        let rtp = codec.rtp();
+        let jitter = JitterConfig { clock_rate: rtp.clock_rate, ..JitterConfig::default() };
+        let config = StreamConfig { codec: rtp.name, jitter };
+        self.tell_playout(PlayoutCommand::Add { id, participant: remote, config, decoder }).await;
+        self.tell_capture(CaptureCommand::Add { id, session, track }).await;
+        Ok(())
+    }
+
+    pub(super) async fn remove(&self, id: SessionId, remote: Endpoint) {
+        self.tell_capture(CaptureCommand::Remove { id }).await;
+        self.tell_playout(PlayoutCommand::Remove { id, participant: remote }).await;
+    }
+
+    /// Hands a packet to playout; where that does not keep up it is dropped, as the network might have.
+    pub(super) fn push(&self, from: Endpoint, packet: RtpIn) {
+        if self.playout.try_send(PlayoutCommand::Packet { from, packet }).is_err() {
+            tracing::debug!("playout does not keep up; a packet is dropped");
+        }
+    }
+
+    pub(super) async fn statistics(&self, participant: Endpoint) -> AudioStatistics {
+        let (reply, statistics) = oneshot::channel();
+        self.tell_playout(PlayoutCommand::Statistics { participant, reply }).await;
+        statistics.await.unwrap_or_default()
+    }
+
+    // The workers end when the engine does; then there is nothing to tell them.
+
+    async fn tell_capture(&self, command: CaptureCommand) {
+        self.capture.send(command).await.ok();
+    }
+
+    async fn tell_playout(&self, command: PlayoutCommand) {
+        self.playout.send(command).await.ok();
+    }
+}
+
+/// The opening of the devices for one call.
+struct Opening {
+    epoch: u64,
+    host: Arc<dyn MediaHost>,
+    settings: Settings,
+    prepared: Option<Box<dyn MediaSource>>,
+    parts: Parts,
+    codec: Arc<dyn Codec>,
+    handle: MediaHandle,
+    reports: mpsc::Sender<Report>,
+}
+
+impl Opening {
+    async fn run(mut self) {
+        let (played, far_end) = rtrb::RingBuffer::new(FAR_END);
+        let sink = self.sink().await.unwrap_or_else(|| Box::new(Nowhere));
+        self.handle.tell_playout(PlayoutCommand::Open { epoch: self.epoch, sink, played }).await;
+        match self.capture().await {
+            Ok(Some(capture)) => {
+                let capture = Box::new(capture);
+                self.handle.tell_capture(CaptureCommand::Open { epoch: self.epoch, capture, far_end }).await;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                // The driver fills in the call; without a driver nobody is left to tell.
+                let event = Event::NoMicrophone { call: CallId::from_bytes([0; 16]), error: error.to_string() };
+                self.reports.send(Report::Event(event)).await.ok();
+            }
+        }
+    }
+
+    async fn sink(&mut self) -> Option<Box<dyn MediaSink>> {
+        let name = &self.settings.speaker;
+        if name == "none" {
+            return None;
+        }
+        match self.host.open_sink(name, request()).await {
+            Ok(sink) => Some(sink),
+            Err(error) => {
+                tracing::error!(%error, "the speaker cannot be opened");
+                self.reports.send(Report::Event(Event::DeviceLost { name: name.clone() })).await.ok();
+                None
+            }
+        }
+    }
+
+    async fn capture(&mut self) -> Result<Option<Capture>> {
+        let name = &self.settings.microphone;
+        let source = match self.prepared.take() {
+            Some(source) => source,
+            None if name == "none" => return Ok(None),
+            None => self.host.open_source(name, request()).await?,
+        };
+        let encoder = self.codec.encoder(EncoderConfig { format: AudioFormat::CALL, frame: FRAME, bitrate: None })?;
+        let processors: Result<Vec<_>, Error> =
+            self.parts.processors.iter().map(|factory| factory.processor(AudioFormat::CALL)).collect();
+        let mut random = rand::rng();
+        let rtp = self.codec.rtp();
+        let config = CaptureConfig {
+            codec: rtp.name,
+            clock_rate: rtp.clock_rate,
+            frame: FRAME,
+            sequence: random.next_u32() as u16,
+            timestamp: RtpTime(random.next_u32()),
+        };
+        Capture::new(config, source, processors?, encoder).map(Some)
+    }
+}
+
+/// The speaker of those who want none.
+struct Nowhere;
+
+impl MediaSink for Nowhere {
+    fn format(&self) -> AudioFormat {
+        AudioFormat::CALL
+    }
+
+    fn write(&mut self, samples: &[f32]) -> Result<usize> {
+        Ok(samples.len())
+    }
+
+    fn queued(&self) -> usize {
+        0
+    }
+
+    fn latency(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn request() -> OpenRequest {
+    OpenRequest { format: AudioFormat::CALL, period: Pacer::PERIOD }
+}
+
+/// Runs a worker's loop on a thread of its own or as a task.
+fn spawn(pacing: Pacing, name: &str, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    match pacing {
+        Pacing::Tasks => drop(tokio::spawn(work)),
+        Pacing::Threads => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(work))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! The capture worker: every 10 ms from the microphone to all sessions.
+
+use std::sync::Arc;
+
+use blink_api::{AudioFormat, Clock, ErrorKind, RtpOut, Session, TrackId};
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::Report;
+use crate::call::{Event, SessionId};
+use crate::media::{Capture, CaptureFault, Pacer};
+
+/// What the capture worker is told.
+pub(super) enum CaptureCommand {
+    /// The microphone is open.
+    Open { epoch: u64, capture: Box<Capture>, far_end: rtrb::Consumer<f32> },
+    /// Sound goes to this session too.
+    Add { id: SessionId, session: Arc<dyn Session>, track: TrackId },
+    /// Sound goes to this session no more.
+    Remove { id: SessionId },
+    /// No sound goes out, or it does again.
+    Mute { muted: bool, done: oneshot::Sender<()> },
+    /// The microphone closes; one that is still being opened for this epoch or before is not wanted.
+    Close { epoch: u64, done: oneshot::Sender<()> },
+}
+
+pub(super) struct CaptureWorker {
+    clock: Arc<dyn Clock>,
+    reports: mpsc::Sender<Report>,
+    capture: Option<Box<Capture>>,
+    /// What is played, for the processors.
+    far_end: Option<rtrb::Consumer<f32>>,
+    piece: Vec<f32>,
+    listeners: Vec<(SessionId, Arc<dyn Session>, TrackId)>,
+    pacer: Option<Pacer>,
+    muted: bool,
+    closed: u64,
+}
+
+impl CaptureWorker {
+    pub(super) fn new(clock: Arc<dyn Clock>, reports: mpsc::Sender<Report>) -> Self {
+        Self {
+            clock,
+            reports,
+            capture: None,
+            far_end: None,
+            piece: vec![0.0; AudioFormat::CALL.samples_in(Pacer::PERIOD)],
+            listeners: Vec::new(),
+            pacer: None,
+            muted: false,
+            closed: 0,
+        }
+    }
+
+    /// Until nobody can give commands any more.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<CaptureCommand>) {
+        loop {
+            let next = self.pacer.as_ref().map(Pacer::next_due);
+            tokio::select! {
+                biased;
+                () = super::super::sleep_until(next) => self.work(),
+                command = commands.recv() => match command {
+                    Some(command) => self.handle(command),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn handle(&mut self, command: CaptureCommand) {
+        match command {
+            CaptureCommand::Open { epoch, mut capture, far_end } => {
+                if epoch > self.closed {
+                    capture.set_muted(self.muted);
+                    self.far_end = Some(far_end);
+                    self.capture = Some(capture);
+                }
+            }
+            CaptureCommand::Add { id, session, track } => self.listeners.push((id, session, track)),
+            CaptureCommand::Remove { id } => self.listeners.retain(|(listener, ..)| *listener != id),
+            CaptureCommand::Mute { muted, done } => {
+                self.muted = muted;
+                if let Some(capture) = &mut self.capture {
+                    capture.set_muted(muted);
+                }
+                // Whoever muted may have stopped waiting.
+                done.send(()).ok();
+            }
+            CaptureCommand::Close { epoch, done } => {
+                self.closed = epoch;
+                self.capture = None;
+                self.far_end = None;
+                self.pacer = None;
+                // As above.
+                done.send(()).ok();
+            }
+        }
+        // Reading begins with the first listener, so that a file's beginning is heard.
+        if self.pacer.is_none() && self.capture.is_some() && !self.listeners.is_empty() {
+            self.pacer = Some(Pacer::new(self.clock.now()));
+        }
+    }
+
+    fn work(&mut self) {
+        let (Some(pacer), Some(capture)) = (&mut self.pacer, &mut self.capture) else { return };
+        let (now, listeners) = (self.clock.now(), &self.listeners);
+        while pacer.due(now).is_some() {
+            self.piece.fill(0.0);
+            if let Some(far_end) = &mut self.far_end {
+                let available = far_end.slots().min(self.piece.len());
+                self.piece[..available].fill_with(|| far_end.pop().unwrap_or_default());
+            }
+            match capture.tick(&self.piece, &mut |packet| fan_out(listeners, &packet)) {
+                Ok(()) => {}
+                Err(CaptureFault::Source(error)) => {
+                    tracing::error!(%error, "the microphone is lost");
+                    let event = Event::DeviceLost { name: "microphone".to_owned() };
+                    // A full queue means that the driver is far behind; the log has it.
+                    self.reports.try_send(Report::Event(event)).ok();
+                }
+                Err(fault) => tracing::error!(?fault, "sound cannot be sent as it should"),
+            }
+        }
+    }
+}
+
+/// One encoding for everybody.
+fn fan_out(listeners: &[(SessionId, Arc<dyn Session>, TrackId)], packet: &RtpOut) {
+    for (_, session, track) in listeners {
+        match session.send_rtp(*track, packet.clone()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Closed => {}
+            Err(error) => tracing::debug!(%error, "a packet was not sent"),
+        }
+    }
+}

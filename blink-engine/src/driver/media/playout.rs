@@ -1,0 +1,192 @@
+//! The playout worker: every 10 ms from all participants to the speaker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use blink_api::{CallId, Clock, Decoder, Endpoint, MediaSink, RtpIn, TrackKind};
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::Report;
+use crate::call::{Event, SessionId};
+use crate::media::{AudioStatistics, Pacer, Playout, PlayoutEvent, StreamConfig};
+
+/// Packets kept while the speaker is being opened.
+const WAITING: usize = 256;
+
+/// What the playout worker is told.
+pub(super) enum PlayoutCommand {
+    /// The speaker is open.
+    Open { epoch: u64, sink: Box<dyn MediaSink>, played: rtrb::Producer<f32> },
+    /// A participant is heard from now on.
+    Add { id: SessionId, participant: Endpoint, config: StreamConfig, decoder: Box<dyn Decoder> },
+    /// It is not, unless it is heard through another session by now.
+    Remove { id: SessionId, participant: Endpoint },
+    /// A packet came.
+    Packet { from: Endpoint, packet: RtpIn },
+    /// How loud one is played.
+    Volume { participant: Endpoint, volume: f32 },
+    /// Nothing is played, or it is again.
+    Deafen(bool),
+    /// Figures of one participant.
+    Statistics { participant: Endpoint, reply: oneshot::Sender<AudioStatistics> },
+    /// The speaker closes, its file is completed; one that is still being opened for this epoch or before is not wanted.
+    Close { epoch: u64, done: oneshot::Sender<()> },
+}
+
+pub(super) struct PlayoutWorker {
+    clock: Arc<dyn Clock>,
+    reports: mpsc::Sender<Report>,
+    playout: Option<Playout>,
+    /// What was played, for the processors of the capture side.
+    played: Option<rtrb::Producer<f32>>,
+    pacer: Option<Pacer>,
+    /// Through which session each participant is heard.
+    sessions: BTreeMap<Endpoint, SessionId>,
+    volumes: BTreeMap<Endpoint, f32>,
+    /// What came before the speaker was open.
+    waiting: Vec<PlayoutCommand>,
+    deafened: bool,
+    closed: u64,
+}
+
+impl PlayoutWorker {
+    pub(super) fn new(clock: Arc<dyn Clock>, reports: mpsc::Sender<Report>) -> Self {
+        Self {
+            clock,
+            reports,
+            playout: None,
+            played: None,
+            pacer: None,
+            sessions: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            waiting: Vec::new(),
+            deafened: false,
+            closed: 0,
+        }
+    }
+
+    /// Until nobody can give commands any more.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<PlayoutCommand>) {
+        loop {
+            let next = self.pacer.as_ref().map(Pacer::next_due);
+            tokio::select! {
+                biased;
+                () = super::super::sleep_until(next) => self.work(),
+                command = commands.recv() => match command {
+                    Some(command) => self.handle(command),
+                    None => return self.finish(),
+                },
+            }
+        }
+    }
+
+    fn handle(&mut self, command: PlayoutCommand) {
+        match command {
+            PlayoutCommand::Open { epoch, sink, played } => self.open(epoch, sink, played),
+            PlayoutCommand::Close { epoch, done } => {
+                self.closed = epoch;
+                self.finish();
+                // Whoever closed may have stopped waiting.
+                done.send(()).ok();
+            }
+            PlayoutCommand::Deafen(deafened) => {
+                self.deafened = deafened;
+                if let Some(playout) = &mut self.playout {
+                    playout.set_deafened(deafened);
+                }
+            }
+            PlayoutCommand::Volume { participant, volume } => {
+                self.volumes.insert(participant, volume);
+                if let Some(playout) = &mut self.playout {
+                    playout.set_volume(&participant, volume);
+                }
+            }
+            PlayoutCommand::Statistics { participant, reply } => {
+                let playout = self.playout.as_ref();
+                let statistics = playout.and_then(|playout| playout.statistics(&participant)).unwrap_or_default();
+                // As above.
+                reply.send(statistics).ok();
+            }
+            stream => self.handle_stream(stream),
+        }
+    }
+
+    /// What concerns one participant's sound waits until the speaker is open.
+    fn handle_stream(&mut self, command: PlayoutCommand) {
+        let Some(playout) = &mut self.playout else {
+            if self.waiting.len() < WAITING {
+                self.waiting.push(command);
+            }
+            return;
+        };
+        match command {
+            PlayoutCommand::Add { id, participant, config, decoder } => {
+                self.sessions.insert(participant, id);
+                playout.add(participant, config, decoder);
+                playout.set_volume(&participant, self.volumes.get(&participant).copied().unwrap_or(1.0));
+            }
+            PlayoutCommand::Remove { id, participant } => {
+                if self.sessions.get(&participant) == Some(&id) {
+                    self.sessions.remove(&participant);
+                    playout.remove(&participant);
+                }
+            }
+            PlayoutCommand::Packet { from, packet } => {
+                if !playout.push(&from, packet) {
+                    tracing::trace!("a packet of somebody who is not heard any more");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, epoch: u64, sink: Box<dyn MediaSink>, played: rtrb::Producer<f32>) {
+        if epoch <= self.closed {
+            return;
+        }
+        let mut playout = Playout::new(sink);
+        playout.set_deafened(self.deafened);
+        self.playout = Some(playout);
+        self.played = Some(played);
+        self.pacer = Some(Pacer::new(self.clock.now()));
+        std::mem::take(&mut self.waiting).into_iter().for_each(|command| self.handle_stream(command));
+    }
+
+    fn work(&mut self) {
+        let (Some(pacer), Some(playout)) = (&mut self.pacer, &mut self.playout) else { return };
+        let now = self.clock.now();
+        while let Some(due) = pacer.due(now) {
+            let reports = &self.reports;
+            playout.tick(due, &mut |event| report(reports, event));
+            if let Some(played) = &mut self.played {
+                // What finds no room, the processors never see.
+                playout.far_end().iter().take_while(|sample| played.push(**sample).is_ok()).for_each(drop);
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.pacer = None;
+        self.played = None;
+        self.sessions.clear();
+        self.waiting.clear();
+        if let Some(Err(error)) = self.playout.take().map(|mut playout| playout.finish()) {
+            tracing::error!(%error, "the speaker's output could not be completed");
+        }
+    }
+}
+
+fn report(reports: &mpsc::Sender<Report>, event: PlayoutEvent) {
+    let event = match event {
+        // The driver fills in the call.
+        PlayoutEvent::FirstFrame(participant) => {
+            Event::MediaStarted { call: CallId::from_bytes([0; 16]), participant, kind: TrackKind::Audio }
+        }
+        PlayoutEvent::SinkFailed(error) => {
+            tracing::error!(%error, "the speaker is lost");
+            Event::DeviceLost { name: "speaker".to_owned() }
+        }
+    };
+    // A full queue means that the driver is far behind; the log has what matters.
+    reports.try_send(Report::Event(event)).ok();
+}

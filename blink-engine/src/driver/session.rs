@@ -1,0 +1,274 @@
+//! One task for each session: does the machine's steps in order, and reports what happens.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use blink_api::{
+    Candidate, ChannelId, Endpoint, Error, ErrorKind, Result, RtpIn, Session, SessionConfig, SessionEvent, SessionEvents,
+    SessionStats, TrackId, TrackKind,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::media::MediaHandle;
+use super::{Parts, Report};
+use crate::call::{Negotiation, SessionId, SessionInput};
+use crate::wire::{ChannelMessage, cbor};
+
+/// Steps that wait for the session; when it is full the session is taken for failed.
+const QUEUE: usize = 256;
+/// Packets kept from before the path is verified, so that the first words are not lost.
+const EARLY_PACKETS: usize = 32;
+/// Packets are reported to the machine at most so often.
+const TRAFFIC_INTERVAL: Duration = Duration::from_millis(100);
+/// The label of the data channel between two engines.
+const CHANNEL: &str = "blink/1";
+
+/// The driver's end of a session's task.
+pub(super) struct SessionHandle {
+    pub(super) remote: Endpoint,
+    steps: mpsc::Sender<Step>,
+}
+
+/// What a session's task is told.
+enum Step {
+    Negotiate(Negotiation),
+    Send(ChannelMessage),
+    Admit,
+    Stats(oneshot::Sender<SessionStats>),
+    Close(oneshot::Sender<()>),
+}
+
+impl SessionHandle {
+    /// Begins a session's task; opening it is its first step.
+    pub(super) fn start(
+        id: SessionId,
+        remote: Endpoint,
+        dials: bool,
+        parts: &Parts,
+        media: MediaHandle,
+        reports: mpsc::Sender<Report>,
+    ) -> Self {
+        let (steps, queue) = mpsc::channel(QUEUE);
+        let parts = parts.clone();
+        tokio::spawn(async move {
+            let mut reporter = Reporter { id, reports, last_traffic: None };
+            if let Err(error) = run(id, remote, dials, parts, media, queue, &mut reporter).await {
+                tracing::warn!(%error, "a session failed");
+                reporter.session(SessionInput::Failed).await;
+            }
+        });
+        Self { remote, steps }
+    }
+
+    pub(super) fn negotiate(&self, step: Negotiation) {
+        self.tell(Step::Negotiate(step));
+    }
+
+    pub(super) fn send(&self, message: ChannelMessage) {
+        self.tell(Step::Send(message));
+    }
+
+    /// Media may flow.
+    pub(super) fn admit(&self) {
+        self.tell(Step::Admit);
+    }
+
+    /// Closes; the receiver says when it is closed.
+    pub(super) fn close(&self) -> oneshot::Receiver<()> {
+        let (done, closed) = oneshot::channel();
+        self.tell(Step::Close(done));
+        closed
+    }
+
+    /// Asks for figures; the answer comes when the session has done what waits before.
+    pub(super) fn stats(&self) -> oneshot::Receiver<SessionStats> {
+        let (reply, stats) = oneshot::channel();
+        self.tell(Step::Stats(reply));
+        stats
+    }
+
+    fn tell(&self, step: Step) {
+        if self.steps.try_send(step).is_err() {
+            tracing::debug!("a session is closed or does not keep up; a step is dropped");
+        }
+    }
+}
+
+struct Reporter {
+    id: SessionId,
+    reports: mpsc::Sender<Report>,
+    last_traffic: Option<Instant>,
+}
+
+impl Reporter {
+    async fn session(&mut self, event: SessionInput) {
+        // The driver is gone only when the engine is, and nobody is left to tell.
+        self.reports.send(Report::Session(self.id, event)).await.ok();
+    }
+
+    /// A packet came: worth telling at most every 100 ms.
+    async fn traffic(&mut self, now: Instant) {
+        if self.last_traffic.is_none_or(|last| now >= last + TRAFFIC_INTERVAL) {
+            self.last_traffic = Some(now);
+            self.session(SessionInput::Traffic).await;
+        }
+    }
+}
+
+async fn run(
+    id: SessionId,
+    remote: Endpoint,
+    dials: bool,
+    parts: Parts,
+    media: MediaHandle,
+    mut queue: mpsc::Receiver<Step>,
+    reporter: &mut Reporter,
+) -> Result<()> {
+    let config = SessionConfig {
+        ice: parts.settings.ice.clone(),
+        audio: vec![parts.codec.rtp()],
+        video: Vec::new(),
+        clock: parts.clock.clone(),
+    };
+    let (session, mut events) = parts.transport.open(config).await?;
+    let session: Arc<dyn Session> = Arc::from(session);
+    let track = session.add_track(TrackKind::Audio).await?;
+    if dials {
+        session.open_channel(CHANNEL).await?;
+    }
+    let mut path = Path {
+        id,
+        remote,
+        session: session.clone(),
+        track,
+        media,
+        channel: None,
+        unsent: Vec::new(),
+        early: Some(VecDeque::new()),
+    };
+    let closing = path.serve(&mut queue, &mut events, &parts, reporter).await;
+    path.media.remove(id, remote).await;
+    session.close().await;
+    match closing? {
+        Some(done) => drop(done.send(())),
+        None => queue.close(),
+    }
+    Ok(())
+}
+
+/// A session with what is known of its other end.
+struct Path {
+    id: SessionId,
+    remote: Endpoint,
+    session: Arc<dyn Session>,
+    track: TrackId,
+    media: MediaHandle,
+    channel: Option<ChannelId>,
+    /// Messages for a channel that is not open yet.
+    unsent: Vec<ChannelMessage>,
+    /// Packets from before the path was verified; `None` once it is.
+    early: Option<VecDeque<RtpIn>>,
+}
+
+impl Path {
+    /// Until it is to be closed; whoever asked for that and waits is returned.
+    async fn serve(
+        &mut self,
+        queue: &mut mpsc::Receiver<Step>,
+        events: &mut SessionEvents,
+        parts: &Parts,
+        reporter: &mut Reporter,
+    ) -> Result<Option<oneshot::Sender<()>>> {
+        loop {
+            tokio::select! {
+                step = queue.recv() => match step {
+                    None => return Ok(None),
+                    Some(Step::Close(done)) => return Ok(Some(done)),
+                    Some(Step::Stats(reply)) => drop(reply.send(self.session.stats().await?)),
+                    Some(Step::Send(message)) => self.send(message),
+                    Some(Step::Admit) => self.admit(parts).await?,
+                    Some(Step::Negotiate(step)) => self.negotiate(step, reporter).await?,
+                },
+                event = events.recv() => match event {
+                    None | Some(SessionEvent::Closed) => {
+                        return Err(Error::new(ErrorKind::Closed, "the session ended by itself"));
+                    }
+                    Some(event) => self.handle(event, parts, reporter).await,
+                },
+            }
+        }
+    }
+
+    async fn negotiate(&mut self, step: Negotiation, reporter: &mut Reporter) -> Result<()> {
+        match step {
+            Negotiation::Offer { generation, ice_restart } => {
+                let sdp = self.session.create_offer(ice_restart).await?;
+                reporter.session(SessionInput::Described { generation, sdp }).await;
+            }
+            Negotiation::AcceptOffer { generation, sdp } => {
+                let sdp = self.session.accept_offer(&sdp).await?;
+                reporter.session(SessionInput::Described { generation, sdp }).await;
+            }
+            Negotiation::Answer { sdp } => self.session.accept_answer(&sdp).await?,
+            Negotiation::Candidate { attribute } => {
+                // One bad candidate spoils nothing: there may be others.
+                if let Err(error) = self.session.add_candidate(&Candidate { attribute, mid: None }).await {
+                    tracing::debug!(%error, "a remote candidate is of no use");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle(&mut self, event: SessionEvent, parts: &Parts, reporter: &mut Reporter) {
+        match event {
+            SessionEvent::LocalCandidate(candidate) => {
+                reporter.session(SessionInput::Candidate { attribute: candidate.attribute }).await;
+            }
+            SessionEvent::Connected => reporter.session(SessionInput::Connected).await,
+            SessionEvent::ChannelOpen { channel, label } if label == CHANNEL && self.channel.is_none() => {
+                self.channel = Some(channel);
+                reporter.session(SessionInput::ChannelOpen).await;
+                std::mem::take(&mut self.unsent).into_iter().for_each(|message| self.send(message));
+            }
+            SessionEvent::Data { channel, message } if self.channel == Some(channel) => {
+                match cbor::decode(&message) {
+                    Ok(message) => reporter.session(SessionInput::Channel(message)).await,
+                    // As above: without a driver there is nobody to tell.
+                    Err(_) => drop(reporter.reports.send(Report::Malformed).await),
+                }
+            }
+            SessionEvent::Rtp(packet) => {
+                match &mut self.early {
+                    None => self.media.push(self.remote, packet),
+                    Some(early) => {
+                        if early.len() == EARLY_PACKETS {
+                            early.pop_front();
+                        }
+                        early.push_back(packet);
+                    }
+                }
+                reporter.traffic(parts.clock.now()).await;
+            }
+            SessionEvent::Rtcp(_) => reporter.traffic(parts.clock.now()).await,
+            // The engine has one rule of its own for lost paths, the same over every transport: silence.
+            _ => {}
+        }
+    }
+
+    fn send(&mut self, message: ChannelMessage) {
+        let Some(channel) = self.channel else { return self.unsent.push(message) };
+        if let Err(error) = self.session.send_data(channel, cbor::encode(&message).into()) {
+            tracing::debug!(%error, "a message on the data channel is dropped");
+        }
+    }
+
+    /// The path is verified: sound goes out on it, and what came early is played.
+    async fn admit(&mut self, parts: &Parts) -> Result<()> {
+        let Some(early) = self.early.take() else { return Ok(()) };
+        self.media.add(self.id, self.remote, self.session.clone(), self.track, &*parts.codec).await?;
+        early.into_iter().for_each(|packet| self.media.push(self.remote, packet));
+        Ok(())
+    }
+}
