@@ -4,11 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use blink_api::{
-    AudioLevel, AudioProcessor, CodecName, Encoder, EncoderHint, Error, ErrorKind, MediaSource, Result, RtpOut, RtpTime,
+    AudioFormat, AudioLevel, AudioProcessor, Encoder, EncoderHint, Error, ErrorKind, MediaSource, Result, RtpCodec,
+    RtpOut, RtpTime,
 };
 use bytes::BytesMut;
 
-use super::Pacer;
+use super::TICK;
 use super::transit::ticks_in;
 
 /// A frame at least so loud (−45 dBov) counts as voice.
@@ -35,16 +36,16 @@ const STORE: usize = 16 * 1024;
 /// How a [`Capture`] sends.
 #[derive(Debug, Clone)]
 pub struct CaptureConfig {
+    /// What the source must give and the encoder takes.
+    pub format: AudioFormat,
     /// What the encoder makes.
-    pub codec: CodecName,
-    /// The codec's RTP clock in ticks per second; 48,000 for Opus (RFC 7587 §4.1).
-    pub clock_rate: u32,
+    pub codec: RtpCodec,
     /// Sound per packet: a multiple of 10 ms, as the encoder was made for.
     pub frame: Duration,
     /// The first packet's sequence number. Random (RFC 3550 §5.1).
-    pub sequence: u16,
+    pub first_sequence: u16,
     /// The first frame's timestamp. Random (RFC 3550 §5.1).
-    pub timestamp: RtpTime,
+    pub first_timestamp: RtpTime,
 }
 
 /// Something that failed while capturing. Each is told once, and capturing goes on.
@@ -127,15 +128,16 @@ impl Capture {
     /// A capture that starts with the next tick, not muted.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) where the encoder's frame is not the configured one in the source's format, or no multiple of 10 ms.
+    /// [`Invalid`](ErrorKind::Invalid) where the source has another format, or the encoder's frame is not the configured one in the source's format, or no multiple of 10 ms.
     pub fn new(
         config: CaptureConfig,
         source: Box<dyn MediaSource>,
         processors: Vec<Box<dyn AudioProcessor>>,
         encoder: Box<dyn Encoder>,
     ) -> Result<Self> {
-        let format = source.format();
-        let piece = format.samples_in(Pacer::PERIOD);
+        let format = config.format;
+        check_format(format, source.as_ref())?;
+        let piece = format.samples_in(TICK);
         let frame = format.samples_in(config.frame);
         if piece == 0 || frame == 0 || !frame.is_multiple_of(piece) || frame != encoder.frame_samples() {
             return Err(Error::new(ErrorKind::Invalid, "the encoder's frame does not fit the source")
@@ -143,15 +145,15 @@ impl Capture {
                 .with("encoder", encoder.frame_samples()));
         }
         Ok(Self {
-            frame_ticks: u32::try_from(ticks_in(config.frame, config.clock_rate)).unwrap_or(0),
+            frame_ticks: u32::try_from(ticks_in(config.frame, config.codec.clock_rate)).unwrap_or(0),
             piece: vec![0.0; piece],
             filled: 0,
             frame: vec![0.0; frame],
             framed: 0,
             encoded: Vec::with_capacity(1_500),
             store: BytesMut::with_capacity(STORE),
-            sequence: config.sequence,
-            timestamp: config.timestamp,
+            sequence: config.first_sequence,
+            timestamp: config.first_timestamp,
             muted: false,
             tail: 0,
             paused: true,
@@ -171,11 +173,7 @@ impl Capture {
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for a source of another format; the old one goes on.
     pub fn set_source(&mut self, source: Box<dyn MediaSource>) -> Result<()> {
-        if source.format() != self.source.format() {
-            return Err(
-                Error::new(ErrorKind::Invalid, "the source has another format than the call").operation("set_source")
-            );
-        }
+        check_format(self.config.format, source.as_ref())?;
         self.source = source;
         self.state = SourceState::Stale;
         self.starved = 0;
@@ -336,7 +334,7 @@ impl Capture {
         let level = AudioLevel::of(&self.frame, false).minus_dbov();
         self.store.extend_from_slice(&self.encoded);
         emit(RtpOut {
-            codec: self.config.codec.clone(),
+            codec: self.config.codec.name.clone(),
             sequence: self.sequence,
             timestamp,
             marker: std::mem::replace(&mut self.paused, false),
@@ -346,6 +344,13 @@ impl Capture {
         self.sequence = self.sequence.wrapping_add(1);
         Ok(())
     }
+}
+
+fn check_format(format: AudioFormat, source: &dyn MediaSource) -> Result<()> {
+    if source.format() == format {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Invalid, "the source has another format than the call"))
 }
 
 /// Has every processor do something; those that fail are left out from then on.

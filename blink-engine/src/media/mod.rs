@@ -17,6 +17,7 @@
 mod capture;
 mod jitter;
 mod mix;
+mod nowhere;
 mod pace;
 mod playout;
 mod statistics;
@@ -24,8 +25,17 @@ mod stream;
 mod timeline;
 mod transit;
 
+use std::time::Duration;
+
 pub use capture::{Capture, CaptureConfig, CaptureFault};
 pub use jitter::{AudioPacket, Due, JitterBuffer, JitterConfig};
+pub use nowhere::NullSink;
 pub use pace::Pacer;
-pub use playout::{Playout, PlayoutEvent, StreamConfig};
+pub use playout::{Playout, PlayoutReport, StreamConfig};
 pub use statistics::AudioStatistics;
+
+/// How much sound is worked on at a time.
+pub const TICK: Duration = Duration::from_millis(10);
+
+/// How much sound a packet holds that is sent.
+pub const FRAME: Duration = Duration::from_millis(20);

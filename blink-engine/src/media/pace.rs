@@ -1,47 +1,45 @@
 //! When to tick.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Says which ticks are due. Reads no clock: a thread asks it, ticks, and sleeps until [`next_due`](Pacer::next_due).
+use super::TICK;
+
+/// The most ticks that are due at once: 100 ms.
+const BURST: u32 = 10;
+
+/// Says which ticks are due, one every 10 ms. Reads no clock: a thread asks it, ticks, and sleeps until [`next`](Pacer::next).
 ///
 /// Ticks keep their distance on average: one that comes late does not move those after it. After a stall the missed ticks are made up
-/// for at once, but no more than a burst of them; the rest is skipped and counted.
+/// for at once, but no more than the last 100 ms of them; the rest is skipped and counted.
 #[derive(Debug, Clone)]
 pub struct Pacer {
-    period: Duration,
-    burst: u32,
     next: Instant,
     skipped: u64,
 }
 
 impl Pacer {
-    /// The tick of the media path: 10 ms.
-    pub const PERIOD: Duration = Duration::from_millis(10);
-
-    /// The most ticks that are due at once: 100 ms.
-    const BURST: u32 = 10;
-
-    /// A pacer whose first tick is due at `start`, one every [`PERIOD`](Pacer::PERIOD).
+    /// A pacer whose first tick is due at `start`.
     pub fn new(start: Instant) -> Self {
-        Self { period: Self::PERIOD, burst: Self::BURST, next: start, skipped: 0 }
+        Self { next: start, skipped: 0 }
     }
 
-    /// The time of a tick that is due and has not been taken, oldest first; `None` when there is none. Tick with this time rather than
-    /// with `now`: then ticks are evenly spaced even where the thread is not.
-    pub fn due(&mut self, now: Instant) -> Option<Instant> {
-        let behind = now.checked_duration_since(self.next)?;
-        let missed = behind.as_nanos() / self.period.as_nanos();
-        // This tick and `missed` after it are due.
-        let skip = (missed + 1).saturating_sub(u128::from(self.burst));
-        let skip = u32::try_from(skip).unwrap_or(u32::MAX);
-        self.skipped += u64::from(skip);
-        let due = self.next + self.period * skip;
-        self.next = due + self.period;
-        Some(due)
+    /// The times of the ticks that are due and were not given before, oldest first. Tick with these rather than with `now`: then ticks are evenly
+    /// spaced even where the thread is not.
+    pub fn due(&mut self, now: Instant) -> impl Iterator<Item = Instant> + use<> {
+        let mut count = 0;
+        if let Some(behind) = now.checked_duration_since(self.next) {
+            let missed = u32::try_from(behind.as_nanos() / TICK.as_nanos()).unwrap_or(u32::MAX - 1) + 1;
+            count = missed.min(BURST);
+            self.skipped += u64::from(missed - count);
+            self.next += TICK * (missed - count);
+        }
+        let first = self.next;
+        self.next += TICK * count;
+        (0..count).map(move |tick| first + TICK * tick)
     }
 
     /// When the next tick is due.
-    pub fn next_due(&self) -> Instant {
+    pub fn next(&self) -> Instant {
         self.next
     }
 
@@ -54,20 +52,21 @@ impl Pacer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
-    fn ticks(pacer: &mut Pacer, now: Instant) -> usize {
-        std::iter::from_fn(|| pacer.due(now)).count()
+    fn ticks(pacer: &mut Pacer, start: Instant, now_ms: u64) -> Vec<u128> {
+        pacer.due(start + Duration::from_millis(now_ms)).map(|at| (at - start).as_millis()).collect()
     }
 
     #[test]
     fn a_tick_is_due_every_10_ms_however_late_the_thread_wakes() {
         let start = Instant::now();
         let mut pacer = Pacer::new(start);
-        assert_eq!(pacer.due(start), Some(start));
-        assert_eq!(pacer.due(start + Duration::from_millis(9)), None);
-        assert_eq!(pacer.due(start + Duration::from_millis(17)), Some(start + Duration::from_millis(10)));
-        assert_eq!(pacer.next_due(), start + Duration::from_millis(20));
-        assert_eq!(ticks(&mut pacer, start + Duration::from_millis(59)), 4);
+        assert_eq!(ticks(&mut pacer, start, 0), [0]);
+        assert!(ticks(&mut pacer, start, 9).is_empty());
+        assert_eq!(ticks(&mut pacer, start, 17), [10]);
+        assert_eq!(pacer.next(), start + Duration::from_millis(20));
+        assert_eq!(ticks(&mut pacer, start, 59), [20, 30, 40, 50]);
         assert_eq!(pacer.skipped(), 0);
     }
 
@@ -75,12 +74,11 @@ mod tests {
     fn a_stall_is_made_up_for_up_to_100_ms_and_the_rest_is_skipped() {
         let start = Instant::now();
         let mut pacer = Pacer::new(start);
-        assert_eq!(ticks(&mut pacer, start), 1);
-        let woken = start + Duration::from_secs(2);
-        assert_eq!(pacer.due(woken), Some(start + Duration::from_millis(1_910)));
-        assert_eq!(ticks(&mut pacer, woken), 9);
+        assert_eq!(ticks(&mut pacer, start, 0), [0]);
+        let made_up = ticks(&mut pacer, start, 2_000);
+        assert_eq!((made_up.len(), made_up[0], made_up[9]), (10, 1_910, 2_000));
         assert_eq!(pacer.skipped(), 190);
-        assert_eq!(pacer.next_due(), start + Duration::from_millis(2_010));
-        assert_eq!(pacer.due(start), None);
+        assert_eq!(pacer.next(), start + Duration::from_millis(2_010));
+        assert!(ticks(&mut pacer, start, 0).is_empty());
     }
 }

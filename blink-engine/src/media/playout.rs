@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use blink_api::{AudioFormat, CodecName, Decoder, Endpoint, Error, ErrorKind, MediaSink, Result, RtpIn};
+use blink_api::{AudioFormat, CodecName, Decoder, Endpoint, Error, ErrorKind, MediaSink, Result, RtpCodec, RtpIn};
 
 use super::stream::Stream;
-use super::{AudioStatistics, JitterConfig, Pacer, mix};
+use super::{AudioStatistics, JitterConfig, TICK, mix};
 
 /// A sink that is so far behind gets no more until it has played some: its queue is delay that everybody hears.
 const LONGEST_QUEUE: Duration = Duration::from_millis(80);
@@ -23,23 +23,34 @@ pub struct StreamConfig {
     pub jitter: JitterConfig,
 }
 
-/// What a [`Playout`] has to tell.
+impl StreamConfig {
+    /// For a codec, with the default delay.
+    pub fn new(codec: &RtpCodec) -> Self {
+        Self {
+            codec: codec.name.clone(),
+            jitter: JitterConfig { clock_rate: codec.clock_rate, ..JitterConfig::default() },
+        }
+    }
+}
+
+/// What one tick of a [`Playout`] has to tell. Empty, and nothing was allocated for it, most of the time.
 #[derive(Debug)]
-pub enum PlayoutEvent {
-    /// A packet of this participant was decoded and is being played, for the first time since it was added.
-    FirstFrame(Endpoint),
+#[must_use]
+pub struct PlayoutReport<K> {
+    /// Of these participants, for the first time since they were added, a packet was decoded and is being played.
+    pub started: Vec<K>,
     /// The sink failed. Told once; what should be played is thrown away until [`Playout::set_sink`].
-    SinkFailed(Error),
+    pub sink_error: Option<Error>,
 }
 
 /// Decodes what participants send, mixes it and plays it, 10 ms at a time.
 ///
 /// All participants are decoded all the time, deafened or not, so that they are heard at once when they may be.
-pub struct Playout {
+pub struct Playout<K = Endpoint> {
     sink: Box<dyn MediaSink>,
     format: AudioFormat,
     failed: bool,
-    streams: BTreeMap<Endpoint, Stream>,
+    streams: BTreeMap<K, Stream>,
     deafened: bool,
     /// Of all sound, at the end of the last tick: 0 deafened, 1 not.
     gain: f32,
@@ -48,11 +59,11 @@ pub struct Playout {
     overruns: u64,
 }
 
-impl Playout {
+impl<K: Ord + Copy> Playout<K> {
     /// A playout without participants that plays silence. It works in the sink's format: decoders must give that.
     pub fn new(sink: Box<dyn MediaSink>) -> Self {
         let format = sink.format();
-        let samples = format.samples_in(Pacer::PERIOD);
+        let samples = format.samples_in(TICK);
         Self {
             sink,
             format,
@@ -87,24 +98,25 @@ impl Playout {
     }
 
     /// Adds a participant at volume 1.0, in place of one of the same name.
-    pub fn add(&mut self, participant: Endpoint, config: StreamConfig, decoder: Box<dyn Decoder>) {
+    pub fn add(&mut self, participant: K, config: StreamConfig, decoder: Box<dyn Decoder>) {
         self.streams.insert(participant, Stream::new(config, self.format, decoder));
     }
 
     /// Removes a participant; `false` where there is none. What is decoded and not yet played is dropped.
-    pub fn remove(&mut self, participant: &Endpoint) -> bool {
+    pub fn remove(&mut self, participant: &K) -> bool {
         self.streams.remove(participant).is_some()
     }
 
-    /// Takes a packet of a participant; `false` where there is none of this name.
-    pub fn push(&mut self, participant: &Endpoint, packet: RtpIn) -> bool {
-        let stream = self.streams.get_mut(participant);
-        stream.map(|stream| stream.push(packet)).is_some()
+    /// Takes a packet of a participant. One of nobody that was added is dropped.
+    pub fn push(&mut self, participant: &K, packet: RtpIn) {
+        if let Some(stream) = self.streams.get_mut(participant) {
+            stream.push(packet);
+        }
     }
 
     /// Sets a participant's volume, 0.0 (nothing) to 4.0 with 1.0 for as sent; values outside are brought inside. `false` where there is no such
     /// participant or the volume is not a number.
-    pub fn set_volume(&mut self, participant: &Endpoint, volume: f32) -> bool {
+    pub fn set_volume(&mut self, participant: &K, volume: f32) -> bool {
         let stream = self.streams.get_mut(participant).filter(|_| !volume.is_nan());
         stream.map(|stream| stream.set_volume(volume.clamp(0.0, MAX_VOLUME))).is_some()
     }
@@ -114,12 +126,13 @@ impl Playout {
         self.deafened = deafened;
     }
 
-    /// Plays the next 10 ms. `now` is the time the tick was due ([`Pacer::due`]).
-    pub fn tick(&mut self, now: Instant, report: &mut dyn FnMut(PlayoutEvent)) {
+    /// Plays the next 10 ms. `now` is the time the tick was due ([`Pacer::due`](super::Pacer::due)).
+    pub fn tick(&mut self, now: Instant) -> PlayoutReport<K> {
+        let mut started = Vec::new();
         self.mix.fill(0.0);
         for (participant, stream) in &mut self.streams {
             if stream.play(now, &mut self.mix) {
-                report(PlayoutEvent::FirstFrame(*participant));
+                started.push(*participant);
             }
         }
         mix::limit(&mut self.mix);
@@ -127,7 +140,7 @@ impl Playout {
         self.played.fill(0.0);
         mix::add(&mut self.played, &self.mix, self.gain, gain);
         self.gain = gain;
-        self.write(report);
+        PlayoutReport { started, sink_error: self.write().err() }
     }
 
     /// What the last tick played, for the echo canceller: 10 ms in the sink's format.
@@ -136,7 +149,7 @@ impl Playout {
     }
 
     /// What happened to a participant's sound; `None` where there is no such participant.
-    pub fn statistics(&self, participant: &Endpoint) -> Option<AudioStatistics> {
+    pub fn statistics(&self, participant: &K) -> Option<AudioStatistics> {
         self.streams.get(participant).map(Stream::statistics)
     }
 
@@ -153,19 +166,22 @@ impl Playout {
         self.sink.finish()
     }
 
-    fn write(&mut self, report: &mut dyn FnMut(PlayoutEvent)) {
+    fn write(&mut self) -> Result<()> {
         if self.failed {
-            return;
+            return Ok(());
         }
         if self.sink.queued() > self.format.samples_in(LONGEST_QUEUE) {
             self.overruns += 1;
-            return;
+            return Ok(());
         }
         match self.sink.write(&self.played) {
-            Ok(taken) => self.overruns += u64::from(taken < self.played.len()),
+            Ok(taken) => {
+                self.overruns += u64::from(taken < self.played.len());
+                Ok(())
+            }
             Err(error) => {
                 self.failed = true;
-                report(PlayoutEvent::SinkFailed(error));
+                Err(error)
             }
         }
     }
