@@ -7,7 +7,6 @@ mod capture;
 mod playout;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use blink_api::{
     AudioFormat, CallId, Codec, DecoderConfig, EncoderConfig, Endpoint, Error, MediaHost, MediaSink, MediaSource, OpenRequest,
@@ -18,15 +17,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Parts, Report};
 use crate::call::{Event, SessionId};
-use crate::media::{AudioStatistics, Capture, CaptureConfig, JitterConfig, Pacer, StreamConfig};
+use crate::media::{AudioStatistics, Capture, CaptureConfig, FRAME, NullSink, StreamConfig, TICK};
 use capture::{CaptureCommand, CaptureWorker};
 use playout::{PlayoutCommand, PlayoutWorker};
 
 /// Commands that wait for a worker. Those of control wait with them, packets are dropped.
 const QUEUE: usize = 512;
 
-/// Sound per packet.
-const FRAME: Duration = Duration::from_millis(20);
 /// Played sound that waits to be seen by the processors; 100 ms. What finds no room they never see.
 const FAR_END: usize = 4_800;
 
@@ -153,9 +150,7 @@ impl MediaHandle {
         codec: &dyn Codec,
     ) -> Result<()> {
         let decoder = codec.decoder(DecoderConfig { format: AudioFormat::CALL })?;
-        let rtp = codec.rtp();
-        let jitter = JitterConfig { clock_rate: rtp.clock_rate, ..JitterConfig::default() };
-        let config = StreamConfig { codec: rtp.name, jitter };
+        let config = StreamConfig::new(&codec.rtp());
         self.tell_playout(PlayoutCommand::Add { id, participant: remote, config, decoder }).await;
         self.tell_capture(CaptureCommand::Add { id, session, track }).await;
         Ok(())
@@ -205,7 +200,7 @@ struct Opening {
 impl Opening {
     async fn run(mut self) {
         let (played, far_end) = rtrb::RingBuffer::new(FAR_END);
-        let sink = self.sink().await.unwrap_or_else(|| Box::new(Nowhere));
+        let sink = self.sink().await.unwrap_or_else(|| Box::new(NullSink));
         self.handle.tell_playout(PlayoutCommand::Open { epoch: self.epoch, sink, played }).await;
         match self.capture().await {
             Ok(Some(capture)) => {
@@ -247,45 +242,19 @@ impl Opening {
         let processors: Result<Vec<_>, Error> =
             self.parts.processors.iter().map(|factory| factory.processor(AudioFormat::CALL)).collect();
         let mut random = rand::rng();
-        let rtp = self.codec.rtp();
         let config = CaptureConfig {
-            codec: rtp.name,
-            clock_rate: rtp.clock_rate,
+            format: AudioFormat::CALL,
+            codec: self.codec.rtp(),
             frame: FRAME,
-            sequence: random.next_u32() as u16,
-            timestamp: RtpTime(random.next_u32()),
+            first_sequence: random.next_u32() as u16,
+            first_timestamp: RtpTime(random.next_u32()),
         };
         Capture::new(config, source, processors?, encoder).map(Some)
     }
 }
 
-/// The speaker of those who want none.
-struct Nowhere;
-
-impl MediaSink for Nowhere {
-    fn format(&self) -> AudioFormat {
-        AudioFormat::CALL
-    }
-
-    fn write(&mut self, samples: &[f32]) -> Result<usize> {
-        Ok(samples.len())
-    }
-
-    fn queued(&self) -> usize {
-        0
-    }
-
-    fn latency(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        Ok(())
-    }
-}
-
 fn request() -> OpenRequest {
-    OpenRequest { format: AudioFormat::CALL, period: Pacer::PERIOD }
+    OpenRequest { format: AudioFormat::CALL, period: TICK }
 }
 
 /// Runs a worker's loop on a thread of its own or as a task.

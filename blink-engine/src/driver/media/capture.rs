@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::Report;
 use crate::call::{Event, SessionId};
-use crate::media::{Capture, CaptureFault, Pacer};
+use crate::media::{Capture, CaptureFault, Pacer, TICK};
 
 /// What the capture worker is told.
 pub(super) enum CaptureCommand {
@@ -43,7 +43,7 @@ impl CaptureWorker {
             reports,
             capture: None,
             far_end: None,
-            piece: vec![0.0; AudioFormat::CALL.samples_in(Pacer::PERIOD)],
+            piece: vec![0.0; AudioFormat::CALL.samples_in(TICK)],
             listeners: Vec::new(),
             pacer: None,
             muted: false,
@@ -54,7 +54,7 @@ impl CaptureWorker {
     /// Until nobody can give commands any more.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<CaptureCommand>) {
         loop {
-            let next = self.pacer.as_ref().map(Pacer::next_due);
+            let next = self.pacer.as_ref().map(Pacer::next);
             tokio::select! {
                 biased;
                 () = super::super::sleep_until(next) => self.work(),
@@ -103,7 +103,7 @@ impl CaptureWorker {
     fn work(&mut self) {
         let (Some(pacer), Some(capture)) = (&mut self.pacer, &mut self.capture) else { return };
         let (now, listeners) = (self.clock.now(), &self.listeners);
-        while pacer.due(now).is_some() {
+        for _ in pacer.due(now) {
             self.piece.fill(0.0);
             if let Some(far_end) = &mut self.far_end {
                 let available = far_end.slots().min(self.piece.len());

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::Report;
 use crate::call::{Event, SessionId};
-use crate::media::{AudioStatistics, Pacer, Playout, PlayoutEvent, StreamConfig};
+use crate::media::{AudioStatistics, Pacer, Playout, PlayoutReport, StreamConfig};
 
 /// Packets kept while the speaker is being opened.
 const WAITING: usize = 256;
@@ -68,7 +68,7 @@ impl PlayoutWorker {
     /// Until nobody can give commands any more.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<PlayoutCommand>) {
         loop {
-            let next = self.pacer.as_ref().map(Pacer::next_due);
+            let next = self.pacer.as_ref().map(Pacer::next);
             tokio::select! {
                 biased;
                 () = super::super::sleep_until(next) => self.work(),
@@ -131,11 +131,7 @@ impl PlayoutWorker {
                     playout.remove(&participant);
                 }
             }
-            PlayoutCommand::Packet { from, packet } => {
-                if !playout.push(&from, packet) {
-                    tracing::trace!("a packet of somebody who is not heard any more");
-                }
-            }
+            PlayoutCommand::Packet { from, packet } => playout.push(&from, packet),
             _ => {}
         }
     }
@@ -155,9 +151,8 @@ impl PlayoutWorker {
     fn work(&mut self) {
         let (Some(pacer), Some(playout)) = (&mut self.pacer, &mut self.playout) else { return };
         let now = self.clock.now();
-        while let Some(due) = pacer.due(now) {
-            let reports = &self.reports;
-            playout.tick(due, &mut |event| report(reports, event));
+        for due in pacer.due(now) {
+            report(&self.reports, playout.tick(due));
             if let Some(played) = &mut self.played {
                 // What finds no room, the processors never see.
                 playout.far_end().iter().take_while(|sample| played.push(**sample).is_ok()).for_each(drop);
@@ -176,17 +171,17 @@ impl PlayoutWorker {
     }
 }
 
-fn report(reports: &mpsc::Sender<Report>, event: PlayoutEvent) {
-    let event = match event {
+fn report(reports: &mpsc::Sender<Report>, report: PlayoutReport<Endpoint>) {
+    let started = report.started.into_iter().map(|participant| {
         // The driver fills in the call.
-        PlayoutEvent::FirstFrame(participant) => {
-            Event::MediaStarted { call: CallId::from_bytes([0; 16]), participant, kind: TrackKind::Audio }
-        }
-        PlayoutEvent::SinkFailed(error) => {
-            tracing::error!(%error, "the speaker is lost");
-            Event::DeviceLost { name: "speaker".to_owned() }
-        }
-    };
-    // A full queue means that the driver is far behind; the log has what matters.
-    reports.try_send(Report::Event(event)).ok();
+        Event::MediaStarted { call: CallId::from_bytes([0; 16]), participant, kind: TrackKind::Audio }
+    });
+    let lost = report.sink_error.map(|error| {
+        tracing::error!(%error, "the speaker is lost");
+        Event::DeviceLost { name: "speaker".to_owned() }
+    });
+    for event in started.chain(lost) {
+        // A full queue means that the driver is far behind; the log has what matters.
+        reports.try_send(Report::Event(event)).ok();
+    }
 }
