@@ -1,2 +1,96 @@
-//! The program `blink`.
-fn main() {}
+//! The program `blink`: encrypted calls without a server.
+
+mod args;
+mod backends;
+mod call;
+mod configuration;
+mod demo;
+mod engine;
+mod failure;
+mod files;
+mod inspect;
+mod interrupt;
+mod keyboard;
+mod listen;
+mod output;
+mod score;
+mod show;
+mod target;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use failure::Failure;
+use interrupt::Interrupt;
+use output::Output;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let output = Output::new(&arguments.global);
+    start_logging(arguments.global.verbose);
+    match run(&arguments, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::call(format!("no threads can be started: {error}")))?;
+    let result = runtime.block_on(async {
+        let interrupt =
+            Interrupt::listen().map_err(|error| Failure::call(format!("signals cannot be received: {error}")))?;
+        dispatch(arguments, output, &interrupt).await
+    });
+    // What an interrupt left behind, such as a score being computed, is not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt) -> Result<(), Failure> {
+    let global = &arguments.global;
+    match &arguments.command {
+        Command::Demo(demo) => demo::run(demo, global, output, interrupt).await,
+        Command::Listen(listen) => listen::run(listen, global, output, interrupt).await,
+        Command::Call(call) => call::run(call, global, output, interrupt).await,
+        Command::Backends => inspect::backends(output),
+        Command::Config => inspect::config(global, output),
+        Command::Id => inspect::id(global, output).await,
+    }
+}
+
+/// What clap has to say: help and version, or why the arguments cannot be used.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nobody is left to be told where this cannot be printed.
+    error.print().ok();
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        output::failure_as_json(first);
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Logs go to stderr: this program's warnings, with `-v` more, and whatever `RUST_LOG` asks for.
+fn start_logging(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let default = match verbose {
+        0 => "off,blink=warn",
+        1 => "warn,blink=info",
+        2 => "info,blink=debug",
+        _ => "debug,blink=trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+}

@@ -33,7 +33,8 @@ const SOURCES: [(&str, &str); 6] = [
     ("noise:SEED", "white noise, the same for the same number"),
 ];
 
-const SINKS: [(&str, &str); 2] = [("null", "nowhere"), ("wav:PATH", "a WAV file of 16-bit PCM")];
+const SINKS: [(&str, &str); 2] =
+    [("null", "nowhere"), ("wav:PATH", "a WAV file of 16-bit PCM; {n} in PATH counts files")];
 
 /// Opens files and generators by name: `silence`, `speech`, `speech:N`, `wav:PATH`, `tone:HZ`, `noise:SEED` to read from, `null` and
 /// `wav:PATH` to write to. The first of each is `default`.

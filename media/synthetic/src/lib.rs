@@ -21,6 +21,7 @@ pub use host::SyntheticHost;
 pub use resample::resample;
 pub use speech::{CLIPS, speech, speech_clip};
 pub use wav::{Pcm, read_wav};
+pub use wav_sink::numbered;
 
 use std::sync::Arc;
 

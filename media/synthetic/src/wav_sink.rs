@@ -13,6 +13,19 @@ use crate::NAME;
 /// Most samples in a file: its length fields have 32 bits.
 const MOST_SAMPLES: u64 = (u32::MAX as u64 - 44) / 2;
 
+/// The path that a sink named `wav:PATH` opens now: `{n}` in it stands for the first number, from 1 on, of which there is no file yet. So each of
+/// several calls gets a file of its own.
+pub fn numbered(path: &Path) -> PathBuf {
+    const NUMBER: &str = "{n}";
+    match path.to_str() {
+        Some(text) if text.contains(NUMBER) => {
+            let mut candidates = (1u64..).map(|n| PathBuf::from(text.replace(NUMBER, &n.to_string())));
+            candidates.find(|path| !path.exists()).expect("there are more numbers than files")
+        }
+        _ => path.to_owned(),
+    }
+}
+
 /// A WAV file of 16-bit PCM. Its header is brought up to date after every second of sound, so that the file of a killed process can be read
 /// up to there.
 pub(crate) struct WavSink {
@@ -27,8 +40,9 @@ pub(crate) struct WavSink {
 }
 
 impl WavSink {
-    /// Makes the file, and the directories it is in; a file that is there is overwritten.
+    /// Makes the file, and the directories it is in; a file that is there is overwritten. See [`numbered`] for `{n}` in the path.
     pub(crate) fn create(path: &Path, format: AudioFormat) -> Result<Self> {
+        let path = &numbered(path);
         let failed = |why: &'static str| {
             let path = path.display().to_string();
             move |source: hound::Error| Error::new(ErrorKind::Invalid, why).with("path", path).source(source)
@@ -129,6 +143,21 @@ mod tests {
         assert_eq!(pcm.format, stereo);
         let expected = [0.0, 0.5, -1.0, 1.0, 0.0, -1.0];
         assert!(pcm.samples.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4), "{:?}", pcm.samples);
+    }
+
+    #[test]
+    fn a_number_in_the_path_makes_a_file_for_each_opening() {
+        let directory = tempfile::tempdir().unwrap();
+        let pattern = directory.path().join("new/heard-{n}.wav");
+        for n in 1..=3 {
+            let path = directory.path().join(format!("new/heard-{n}.wav"));
+            assert_eq!(numbered(&pattern), path);
+            sink(&pattern).finish().unwrap();
+            assert!(path.exists());
+        }
+        std::fs::remove_file(directory.path().join("new/heard-2.wav")).unwrap();
+        assert_eq!(numbered(&pattern), directory.path().join("new/heard-2.wav"));
+        assert_eq!(numbered(Path::new("a.wav")), Path::new("a.wav"));
     }
 
     /// A process that is killed leaves what was flushed: here the file is read while the sink still has it open.

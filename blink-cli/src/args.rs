@@ -1,0 +1,155 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Try it:
+  blink demo                              two people on this machine, two different WebRTC stacks, real speech
+  blink listen --answer --out heard       in one terminal: prints DID@ADDRESS lines and waits
+  blink call DID@ADDRESS --in hello.wav   in another terminal, with one of those lines
+
+Exit status: 0 success, 1 the call failed, 2 something given cannot be used, 130 interrupted (Ctrl-C).";
+
+/// Encrypted peer-to-peer calls without a server, made of parts that can be swapped.
+#[derive(Debug, Parser)]
+#[command(name = "blink", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Read this configuration file instead of `blink.toml` in the working directory, which may be absent
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Options of every command")]
+    pub(crate) config: Option<PathBuf>,
+    /// Set one key of the configuration, such as `transport=str0m` or `call.ring_time=20s`; may be repeated. `blink config` lists the keys
+    #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Options of every command")]
+    pub(crate) set: Vec<String>,
+    /// Print JSON, one object a line, for programs to read
+    #[arg(long, global = true, help_heading = "Options of every command")]
+    pub(crate) json: bool,
+    /// Print results and errors only
+    #[arg(short, long, global = true, help_heading = "Options of every command")]
+    pub(crate) quiet: bool,
+    /// Write logs to stderr; more with -vv and -vvv. The variable `RUST_LOG` chooses in detail
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Options of every command")]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Let two people talk on this machine, and judge what each one heard
+    #[command(long_about = DEMO)]
+    Demo(DemoArguments),
+    /// Wait for calls; prints the DID@ADDRESS lines that `blink call` takes
+    #[command(long_about = LISTEN)]
+    Listen(ListenArguments),
+    /// Call one person, or several at once
+    #[command(long_about = CALL)]
+    Call(CallArguments),
+    /// List the parts that can be swapped: transports, signaling, media hosts, codecs
+    Backends,
+    /// Show every configuration key, its value, and where that comes from
+    Config,
+    /// Show who this is: the DID and the device, and whether they are kept
+    Id,
+}
+
+const DEMO: &str = "\
+Lets two people talk on this machine, and judges what each one heard.
+
+Alice and Bob each get a complete engine with an identity and a network node of its own, all in this process. Alice calls, Bob answers, \
+recorded speech goes both ways over real sockets and is written to WAV files, and PESQ-WB (ITU-T P.862.2: 1 bad, 4.6 perfect) \
+compares what was heard with what was said. Success means that both heard the other with 3.0 or more.
+
+Unless the configuration says otherwise, Alice uses the transport `webrtc-rs` and Bob `str0m`.";
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Set a configuration key for Alice only, such as `transport=memory`; may be repeated
+    #[arg(long = "a", value_name = "KEY=VALUE")]
+    pub(crate) alice: Vec<String>,
+    /// Set a configuration key for Bob only; may be repeated
+    #[arg(long = "b", value_name = "KEY=VALUE")]
+    pub(crate) bob: Vec<String>,
+    /// Use this signaling backend for both; `--a` and `--b` win over it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) signaling: Option<String>,
+    /// Let Alice say this WAV file instead of 8 s of recorded speech
+    #[arg(long, value_name = "FILE")]
+    pub(crate) speech_a: Option<PathBuf>,
+    /// Let Bob say this WAV file instead of 8 s of recorded speech
+    #[arg(long, value_name = "FILE")]
+    pub(crate) speech_b: Option<PathBuf>,
+    /// Write what was heard to this directory
+    #[arg(long, value_name = "DIR", default_value = "blink-out")]
+    pub(crate) out: PathBuf,
+    /// Talk so long, 2 to 300 s, once both are connected [default: the speech and half a second]
+    #[arg(long, value_name = "N")]
+    pub(crate) seconds: Option<f64>,
+    /// Do it all again so many times, 1 to 1000, with new engines; figures are medians
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) repeat: usize,
+}
+
+const LISTEN: &str = "\
+Waits for calls until it is interrupted with Ctrl-C.
+
+Prints one DID@ADDRESS line for each address this node can be reached at; give one of them to `blink call`. The last ones work on this \
+machine only.
+
+When somebody calls, type `y` to answer or `n` to reject; `h` hangs up. With `--answer` every call is answered. If nobody can type \
+(stdin is not open), a call rings until the caller gives up.";
+
+#[derive(Debug, Args)]
+pub(crate) struct ListenArguments {
+    /// Answer every call
+    #[arg(long)]
+    pub(crate) answer: bool,
+    /// Say this WAV file, then silence, in every call
+    #[arg(long = "in", value_name = "WAV")]
+    pub(crate) input: Option<PathBuf>,
+    /// Write what is heard to `heard-1.wav`, `heard-2.wav`, … in this directory, one for each call
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+const CALL: &str = "\
+Calls one person, or several at once, and stays until everybody has left or Ctrl-C is pressed.
+
+Take the DID@ADDRESS from `blink listen` on the other side. A person may be named several times with different addresses, and without an \
+address when the nodes find each other some other way, such as on the same local network.";
+
+#[derive(Debug, Args)]
+pub(crate) struct CallArguments {
+    /// Whom to call, and where their node listens
+    #[arg(required = true, value_name = "DID@ADDRESS")]
+    pub(crate) targets: Vec<String>,
+    /// Say this WAV file, then silence
+    #[arg(long = "in", value_name = "WAV")]
+    pub(crate) input: Option<PathBuf>,
+    /// Write what is heard to `heard.wav` in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Leave after so many seconds of being connected
+    #[arg(long, value_name = "N")]
+    pub(crate) seconds: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,73 @@
+//! The backends of this program, one line each, and which of them it uses unless told otherwise.
+
+use blink_media_cpal_opus as _;
+use blink_media_synthetic as _;
+use blink_signaling_libp2p as _;
+use blink_signaling_memory as _;
+use blink_transport_memory as _;
+use blink_transport_str0m as _;
+use blink_transport_webrtc_rs as _;
+
+use blink_api::{Configuration, ConfigurationBuilder, Registry};
+
+/// The media host that reads and writes files.
+pub(crate) const FILES: &str = "synthetic";
+
+/// The transports of the demonstration: two that have no code in common.
+pub(crate) const DEMO_TRANSPORTS: [&str; 2] = ["webrtc-rs", "str0m"];
+
+/// Begins a configuration with this program's choices.
+pub(crate) fn configuration(registry: &Registry) -> ConfigurationBuilder {
+    Configuration::builder(registry)
+        .default_value("transport", "str0m")
+        .default_value("signaling", "libp2p")
+        .default_value("codec", "opus")
+        .default_value("media_host", FILES)
+}
+
+/// Two nodes in one process that nobody else finds.
+pub(crate) fn demonstration(builder: ConfigurationBuilder) -> ConfigurationBuilder {
+    builder.set("demo", "signalings.libp2p.listen", vec!["/ip4/127.0.0.1/tcp/0"]).set(
+        "demo",
+        "signalings.libp2p.mdns",
+        false,
+    )
+}
+
+/// Nothing that touches the network or a device.
+pub(crate) fn offline(builder: ConfigurationBuilder) -> ConfigurationBuilder {
+    builder.set("id", "transport", "memory").set("id", "signaling", "memory").set("id", "media_host", FILES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_these_backends_are_registered() {
+        let registry = Registry::discovered().unwrap();
+        let names: Vec<_> = registry.summaries().iter().map(|backend| (backend.kind, backend.name)).collect();
+        assert_eq!(
+            names,
+            [
+                ("codec", "opus"),
+                ("media_host", "synthetic"),
+                ("signaling", "libp2p"),
+                ("signaling", "memory"),
+                ("transport", "memory"),
+                ("transport", "str0m"),
+                ("transport", "webrtc-rs"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_choices_of_this_program_can_be_built() {
+        let registry = Registry::discovered().unwrap();
+        for builder in
+            [configuration(&registry), demonstration(configuration(&registry)), offline(configuration(&registry))]
+        {
+            builder.build().unwrap();
+        }
+    }
+}

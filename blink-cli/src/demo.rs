@@ -1,0 +1,58 @@
+//! `blink demo`: two people on one machine, and what each one heard.
+
+mod plan;
+mod report;
+mod run;
+mod table;
+
+use std::sync::Arc;
+
+use crate::args::{DemoArguments, Global};
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use plan::Plan;
+use report::{Report, Round};
+
+/// Runs the demonstration as often as asked for.
+pub(crate) async fn run(
+    arguments: &DemoArguments,
+    global: &Global,
+    output: &Output,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let plan = Arc::new(Plan::new(arguments, global).await?);
+    let mut rounds = Vec::new();
+    for number in 1..=arguments.repeat {
+        let of = |failure: Failure| match arguments.repeat {
+            1 => failure,
+            all => failure.during(&format!("run {number} of {all}")),
+        };
+        if arguments.repeat > 1 {
+            output.event(&format!("run {number} of {}", arguments.repeat));
+        }
+        let talks = run::once(&plan, output, interrupt).await.map_err(of)?;
+        rounds.push(score(&plan, talks, output, interrupt).await.map_err(of)?);
+    }
+    output.waited();
+    let report = Report::new(&plan, &rounds);
+    output.result(&table::table(&report));
+    output.json_result(&report);
+    report.verdict()
+}
+
+/// Compares what was heard with what was said, on a thread of its own so that Ctrl-C is heard.
+async fn score(
+    plan: &Arc<Plan>,
+    talks: [run::Talk; 2],
+    output: &Output,
+    interrupt: &Interrupt,
+) -> Result<Round, Failure> {
+    output.waiting("comparing what was heard with what was said");
+    let plan = plan.clone();
+    let scoring = tokio::task::spawn_blocking(move || Round::new(&plan, talks));
+    tokio::select! {
+        round = scoring => round.map_err(|error| Failure::call(format!("the comparison failed: {error}")))?,
+        () = interrupt.wait() => Err(Failure::interrupted()),
+    }
+}

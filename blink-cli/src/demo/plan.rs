@@ -1,0 +1,198 @@
+//! What the demonstration is going to do, checked before anything is started.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use blink_api::{
+    AudioFormat, Codec, Configuration, ConfigurationBuilder, Registry, Signaling, Transport, TransportCapabilities,
+};
+use blink_media_synthetic::read_wav;
+use figment::value::{Empty, Value};
+
+use crate::args::{DemoArguments, Global};
+use crate::backends::{self, DEMO_TRANSPORTS};
+use crate::failure::Failure;
+use crate::{configuration, files};
+
+/// So much recorded speech is said.
+const SPEECH: Duration = Duration::from_secs(8);
+/// So much longer than the speech a call is, so that its end is heard too.
+const REST: Duration = Duration::from_millis(500);
+
+/// Both sides, and how long they talk.
+pub(super) struct Plan {
+    /// Alice, who calls, and Bob.
+    pub(super) sides: [Side; 2],
+    /// How long after both hear each other they leave.
+    pub(super) talk: Duration,
+}
+
+/// One person.
+pub(super) struct Side {
+    /// What to call it.
+    pub(super) name: &'static str,
+    /// Of its engine.
+    pub(super) configuration: Configuration,
+    /// Name of its transport.
+    pub(super) transport: &'static str,
+    /// Name of its signaling backend.
+    pub(super) signaling: &'static str,
+    /// Name of its codec.
+    pub(super) codec: &'static str,
+    /// What it says within the call: 48 kHz, mono.
+    pub(super) said: Vec<f32>,
+    /// Where what it hears is written.
+    pub(super) heard: PathBuf,
+}
+
+impl Plan {
+    /// Checks everything that can be checked without an engine.
+    pub(super) async fn new(arguments: &DemoArguments, global: &Global) -> Result<Self, Failure> {
+        if !(1..=1_000).contains(&arguments.repeat) {
+            return Err(Failure::input(format!("--repeat {}: expected 1 to 1000", arguments.repeat)));
+        }
+        let registry = Registry::discovered()?;
+        let alice = configure(&registry, arguments, global, &ALICE)?;
+        let bob = configure(&registry, arguments, global, &BOB)?;
+        let speech = [speech(&alice)?, speech(&bob)?];
+        let talk = match arguments.seconds {
+            None => speech[0].max(speech[1]) + REST,
+            Some(seconds) if (2.0..=300.0).contains(&seconds) => Duration::from_secs_f64(seconds),
+            Some(seconds) => return Err(Failure::input(format!("--seconds {seconds}: expected 2 to 300"))),
+        };
+        let audible = talk - REST;
+        let sides = [
+            Side::new(ALICE.name, alice, speech[0].min(audible)).await?,
+            Side::new(BOB.name, bob, speech[1].min(audible)).await?,
+        ];
+        let plan = Self { sides, talk };
+        plan.check_pair()?;
+        Ok(plan)
+    }
+
+    /// Two who can never meet are told so now rather than after waiting.
+    fn check_pair(&self) -> Result<(), Failure> {
+        let [alice, bob] = &self.sides;
+        if alice.signaling != bob.signaling {
+            return Err(Failure::input(format!(
+                "Alice's signaling is `{}` and Bob's `{}`: they cannot find each other",
+                alice.signaling, bob.signaling
+            )));
+        }
+        let network = |side: &Side| -> Result<bool, Failure> {
+            let capabilities: TransportCapabilities = side.configuration.chosen::<dyn Transport>()?.capabilities;
+            Ok(capabilities.network)
+        };
+        if network(alice)? != network(bob)? {
+            return Err(Failure::input(format!(
+                "Alice's transport is `{}` and Bob's `{}`: only one of them uses the network",
+                alice.transport, bob.transport
+            )));
+        }
+        if alice.heard == bob.heard {
+            return Err(Failure::input(format!("both would write what they hear to {}", alice.heard.display())));
+        }
+        Ok(())
+    }
+}
+
+impl Side {
+    async fn new(name: &'static str, configuration: Configuration, speech: Duration) -> Result<Self, Failure> {
+        let of = |failure: Failure| failure.during(name);
+        let speaker = &configuration.settings().speaker;
+        let heard = speaker.strip_prefix("wav:").map(PathBuf::from).ok_or_else(|| {
+            of(Failure::input(format!("speaker `{speaker}` is no file (wav:PATH), so what was heard cannot be judged")))
+        })?;
+        files::check(&heard).map_err(of)?;
+        let said = files::said(&configuration, speech).await.map_err(of)?;
+        Ok(Self {
+            name,
+            transport: configuration.chosen::<dyn Transport>()?.name,
+            signaling: configuration.chosen::<dyn Signaling>()?.name,
+            codec: configuration.chosen::<dyn Codec>()?.name,
+            said,
+            heard,
+            configuration,
+        })
+    }
+}
+
+/// What is different between the two.
+struct Role {
+    name: &'static str,
+    transport: &'static str,
+    speech: &'static str,
+    heard: &'static str,
+    speech_flag: &'static str,
+    speech_file: fn(&DemoArguments) -> Option<&Path>,
+    flag: &'static str,
+    values: fn(&DemoArguments) -> &[String],
+}
+
+const ALICE: Role = Role {
+    name: "Alice",
+    transport: DEMO_TRANSPORTS[0],
+    speech: "speech:0",
+    heard: "alice-heard.wav",
+    speech_flag: "--speech-a",
+    speech_file: |arguments| arguments.speech_a.as_deref(),
+    flag: "--a",
+    values: |arguments| &arguments.alice,
+};
+
+const BOB: Role = Role {
+    name: "Bob",
+    transport: DEMO_TRANSPORTS[1],
+    speech: "speech:2",
+    heard: "bob-heard.wav",
+    speech_flag: "--speech-b",
+    speech_file: |arguments| arguments.speech_b.as_deref(),
+    flag: "--b",
+    values: |arguments| &arguments.bob,
+};
+
+/// From the least to the most particular: the program's choices, file and environment, what two in one process need, the options of every command,
+/// those of the demonstration, those of one side.
+fn configure(
+    registry: &Registry,
+    arguments: &DemoArguments,
+    global: &Global,
+    role: &Role,
+) -> Result<Configuration, Failure> {
+    let defaults = backends::configuration(registry).default_value("transport", role.transport);
+    let mut builder =
+        alone(configuration::file_and_environment(defaults, global)).set("demo", "microphone", role.speech);
+    builder = configuration::options(builder, global);
+    builder = builder.set("--out", "speaker", files::device(&arguments.out.join(role.heard)));
+    if let Some(name) = &arguments.signaling {
+        builder = builder.set("--signaling", "signaling", name.as_str());
+    }
+    if let Some(file) = (role.speech_file)(arguments) {
+        builder = builder.set(role.speech_flag, "microphone", files::device(file));
+    }
+    builder = (role.values)(arguments).iter().fold(builder, |builder, value| builder.set_argument(role.flag, value));
+    Ok(builder.build()?)
+}
+
+/// A fresh identity, nobody else around, and files instead of devices.
+fn alone(builder: ConfigurationBuilder) -> ConfigurationBuilder {
+    backends::demonstration(builder).set("demo", "data_dir", Value::from(Empty::None)).set(
+        "demo",
+        "media_host",
+        backends::FILES,
+    )
+}
+
+/// How long a side speaks: a file to its end, anything else for a while.
+fn speech(configuration: &Configuration) -> Result<Duration, Failure> {
+    let Some(path) = configuration.settings().microphone.strip_prefix("wav:") else { return Ok(SPEECH) };
+    let pcm = read_wav(path)?;
+    let format = AudioFormat { sample_rate: pcm.format.sample_rate, channels: pcm.format.channels };
+    let frames = pcm.samples.len() / usize::from(format.channels.max(1));
+    let length = Duration::from_secs_f64(frames as f64 / f64::from(format.sample_rate.max(1)));
+    let limits = Duration::from_secs(1)..=Duration::from_secs(290);
+    if limits.contains(&length) {
+        return Ok(length);
+    }
+    Err(Failure::input(format!("{path}: speech of 1 to 290 s can be judged, this is {:.1} s", length.as_secs_f64())))
+}

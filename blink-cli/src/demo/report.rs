@@ -1,0 +1,155 @@
+//! What came out, over all runs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use blink_media_synthetic::read_wav;
+use serde::Serialize;
+
+use super::plan::{Plan, Side};
+use super::run::Talk;
+use crate::failure::Failure;
+use crate::score::pesq_wb;
+use crate::show::milliseconds;
+
+/// Both must have heard the other this well.
+const GOOD: f64 = 3.0;
+
+/// One run, judged.
+pub(super) struct Round {
+    talks: [Talk; 2],
+    /// Of what each one heard.
+    scores: [Option<f32>; 2],
+}
+
+impl Round {
+    /// Compares what each one heard with what the other said. Computes for some tenths of a second.
+    pub(super) fn new(plan: &Plan, talks: [Talk; 2]) -> Result<Self, Failure> {
+        let [alice, bob] = &plan.sides;
+        Ok(Self { talks, scores: [score(alice, bob)?, score(bob, alice)?] })
+    }
+}
+
+fn score(listener: &Side, talker: &Side) -> Result<Option<f32>, Failure> {
+    let heard = read_wav(&listener.heard)
+        .map_err(|error| Failure::call(format!("{} heard nothing that can be read: {error}", listener.name)))?;
+    let rate = blink_api::AudioFormat::CALL.sample_rate;
+    let channels = usize::from(heard.format.channels.max(1));
+    let mono: Vec<f32> =
+        heard.samples.chunks(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32).collect();
+    let heard = blink_media_synthetic::resample(&mono, heard.format.sample_rate, rate);
+    Ok(pesq_wb(&talker.said, &heard, rate))
+}
+
+/// All runs: the last line of `--json`.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) ok: bool,
+    pub(super) repeat: usize,
+    pub(super) participants: [Participant; 2],
+    /// Why it is not good, if it is not.
+    #[serde(skip)]
+    fault: Option<String>,
+}
+
+/// One side over all runs: medians.
+#[derive(Debug, Serialize)]
+pub(super) struct Participant {
+    pub(super) name: &'static str,
+    pub(super) transport: &'static str,
+    pub(super) signaling: &'static str,
+    pub(super) codec: String,
+    pub(super) connected_ms: f64,
+    pub(super) first_audio_ms: f64,
+    pub(super) packets_received: u64,
+    pub(super) packets_lost: u64,
+    /// `None` where nothing measured it.
+    pub(super) rtt_ms: Option<f64>,
+    /// `None` where nothing was heard that could be compared.
+    pub(super) pesq_wb: Option<f64>,
+    /// What was heard in the last run.
+    pub(super) heard: PathBuf,
+    #[serde(skip)]
+    pub(super) bytes_received: u64,
+    /// The worst of all runs.
+    #[serde(skip)]
+    pub(super) worst_pesq_wb: Option<f64>,
+}
+
+impl Report {
+    /// Takes the medians. There is at least one round.
+    pub(super) fn new(plan: &Plan, rounds: &[Round]) -> Self {
+        let participants = [0, 1].map(|n| Participant::new(&plan.sides[n], n, rounds));
+        let fault = participants.iter().find_map(Participant::fault);
+        Self { ok: fault.is_none(), repeat: rounds.len(), participants, fault }
+    }
+
+    /// Whether both heard the other well, every time.
+    pub(super) fn verdict(&self) -> Result<(), Failure> {
+        match &self.fault {
+            None => Ok(()),
+            Some(fault) => Err(Failure::call(fault.as_str()).reported()),
+        }
+    }
+}
+
+impl Participant {
+    fn new(side: &Side, n: usize, rounds: &[Round]) -> Self {
+        let of = |figure: fn(&Talk) -> f64| median(rounds.iter().map(|round| figure(&round.talks[n]))).unwrap_or(0.0);
+        let round_trips = rounds.iter().filter_map(|round| round.talks[n].statistics.session.round_trip);
+        let scores: Vec<_> = rounds.iter().map(|round| round.scores[n].map(|score| hundredths(score.into()))).collect();
+        let known = scores.iter().copied().flatten();
+        Self {
+            name: side.name,
+            transport: side.transport,
+            signaling: side.signaling,
+            codec: rounds.last().map_or_else(|| side.codec.to_owned(), |round| round.talks[n].statistics.codec.clone()),
+            connected_ms: of(|talk| milliseconds(talk.connected)),
+            first_audio_ms: of(|talk| milliseconds(talk.first_audio)),
+            packets_received: of(|talk| talk.statistics.session.packets_received as f64).round() as u64,
+            packets_lost: of(|talk| talk.statistics.session.packets_lost as f64).round() as u64,
+            bytes_received: of(|talk| talk.statistics.session.bytes_received as f64).round() as u64,
+            rtt_ms: median(round_trips.map(|time: Duration| (time.as_secs_f64() * 100_000.0).round() / 100.0)),
+            pesq_wb: median(known.clone()),
+            worst_pesq_wb: if scores.contains(&None) { None } else { known.min_by(f64::total_cmp) },
+            heard: side.heard.clone(),
+        }
+    }
+
+    fn fault(&self) -> Option<String> {
+        match self.worst_pesq_wb {
+            Some(score) if score >= GOOD => None,
+            Some(score) => Some(format!("{} heard badly: PESQ-WB {score:.2}, good is {GOOD:.1}", self.name)),
+            None => Some(format!("{} heard nothing that can be compared with what was said", self.name)),
+        }
+    }
+}
+
+/// The middle value, or the mean of the two in the middle.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match (values.len() % 2, values.get(middle)) {
+        (_, None) => None,
+        (0, Some(upper)) => Some(((values[middle - 1] + upper) * 500.0).round() / 1_000.0),
+        (_, Some(value)) => Some(*value),
+    }
+}
+
+fn hundredths(score: f64) -> f64 {
+    (score * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median([].into_iter()), None);
+        assert_eq!(median([3.0].into_iter()), Some(3.0));
+        assert_eq!(median([9.0, 1.0, 5.0].into_iter()), Some(5.0));
+        assert_eq!(median([4.0, 1.0, 9.0, 2.0].into_iter()), Some(3.0));
+    }
+}

@@ -1,0 +1,89 @@
+//! Why a command did not succeed, and the exit status that says so.
+
+use blink_api::{Error, ErrorKind};
+
+/// A command that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    status: u8,
+    reason: String,
+    reported: bool,
+}
+
+impl Failure {
+    /// The call did not come about, or not well: exit status 1.
+    pub(crate) fn call(reason: impl Into<String>) -> Self {
+        Self { status: 1, reason: reason.into(), reported: false }
+    }
+
+    /// What the user gave cannot be used: exit status 2.
+    pub(crate) fn input(reason: impl Into<String>) -> Self {
+        Self { status: 2, reason: reason.into(), reported: false }
+    }
+
+    /// The user or the system ended the program: exit status 130.
+    pub(crate) fn interrupted() -> Self {
+        Self { status: 130, reason: "interrupted".to_owned(), reported: false }
+    }
+
+    /// The command's own last line of JSON says it already.
+    pub(crate) fn reported(mut self) -> Self {
+        self.reported = true;
+        self
+    }
+
+    /// The same, with what was being done.
+    pub(crate) fn during(mut self, what: &str) -> Self {
+        self.reason = format!("{what}: {}", self.reason);
+        self
+    }
+
+    /// The program's exit status.
+    pub(crate) fn status(&self) -> u8 {
+        self.status
+    }
+
+    /// Why, in one line.
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Whether JSON has yet to say it.
+    pub(crate) fn is_unreported(&self) -> bool {
+        !self.reported
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let reason = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        match error.kind() {
+            ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Busy | ErrorKind::Unsupported => Self::input(reason),
+            _ => Self::call(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_user_can_change_is_status_2_and_the_text_is_one_line() {
+        for (kind, status) in [
+            (ErrorKind::Invalid, 2),
+            (ErrorKind::NotFound, 2),
+            (ErrorKind::Busy, 2),
+            (ErrorKind::Unsupported, 2),
+            (ErrorKind::Timeout, 1),
+            (ErrorKind::Io, 1),
+            (ErrorKind::Closed, 1),
+        ] {
+            let failure = Failure::from(Error::new(kind, "two\nlines"));
+            assert_eq!(failure.status(), status, "{kind:?}");
+            assert!(failure.reason().ends_with("two lines"), "{}", failure.reason());
+        }
+        assert_eq!(Failure::interrupted().status(), 130);
+        assert_eq!(Failure::call("no sound").during("run 2").reason(), "run 2: no sound");
+    }
+}

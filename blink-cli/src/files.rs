@@ -1,0 +1,118 @@
+//! Files that a command reads and writes, looked at before anything is started.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::time::Duration;
+
+use blink_api::{
+    AudioFormat, Configuration, Context, Error, ErrorKind, MediaHost, MediaSource, OpenRequest, SystemClock,
+};
+
+use crate::failure::Failure;
+
+/// What a media host without a clock of its own gives is the same whenever it is read.
+const PERIOD: Duration = Duration::from_millis(20);
+
+/// The name of a source or sink that is a file, as the media host for files wants it.
+pub(crate) fn device(path: &Path) -> String {
+    format!("wav:{}", path.display())
+}
+
+/// Opens the microphone if that is a file or a generator, so that a name or file that cannot be used is found now. A device is left alone: nobody
+/// has accepted a call.
+///
+/// # Errors
+/// An input failure that names what cannot be read.
+pub(crate) async fn check_microphone(configuration: &Configuration) -> Result<(), Failure> {
+    let has_devices = configuration.chosen::<dyn MediaHost>()?.capabilities.own_clock;
+    if !has_devices && configuration.settings().microphone != "none" {
+        open(configuration).await?;
+    }
+    Ok(())
+}
+
+/// Reads what the microphone will say in so much time: 48 kHz, mono.
+///
+/// # Errors
+/// An input failure where it cannot be read, or is a device that says something else every time.
+pub(crate) async fn said(configuration: &Configuration, duration: Duration) -> Result<Vec<f32>, Failure> {
+    let host = configuration.chosen::<dyn MediaHost>()?;
+    if host.capabilities.own_clock {
+        let reason =
+            format!("the media host `{}` gives live sound; what was heard can be compared with a file only", host.name);
+        return Err(Failure::input(reason));
+    }
+    let mut source = open(configuration).await?;
+    let mut samples = vec![0.0; AudioFormat::CALL.samples_in(duration)];
+    for chunk in samples.chunks_mut(AudioFormat::CALL.samples_in(PERIOD)) {
+        source.read(chunk)?;
+    }
+    Ok(samples)
+}
+
+/// Sees whether a file can be written, and makes its directory. A file that is there stays as it is.
+///
+/// # Errors
+/// An input failure that names the directory or file.
+pub(crate) fn check(path: &Path) -> Result<(), Failure> {
+    let unusable = |what: &'static str, path: &Path, source: std::io::Error| {
+        Failure::from(Error::new(ErrorKind::Invalid, what).with("path", path.display()).source(source))
+    };
+    if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(directory)
+            .map_err(|source| unusable("the directory cannot be made", directory, source))?;
+    }
+    let is_new = !path.exists();
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .and_then(|_| if is_new { std::fs::remove_file(path) } else { Ok(()) })
+        .map_err(|source| unusable("the file cannot be written", path, source))
+}
+
+async fn open(configuration: &Configuration) -> Result<Box<dyn MediaSource>, Error> {
+    let context = Context { clock: std::sync::Arc::new(SystemClock), shared: configuration.registry().shared() };
+    let host = configuration.create::<dyn MediaHost>(&context).await?;
+    host.open_source(&configuration.settings().microphone, OpenRequest { format: AudioFormat::CALL, period: PERIOD })
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use blink_api::Registry;
+
+    use super::*;
+    use crate::backends;
+
+    fn with_microphone(name: &str) -> Configuration {
+        let registry = Registry::discovered().unwrap();
+        backends::configuration(&registry).set("test", "microphone", name).build().unwrap()
+    }
+
+    #[tokio::test]
+    async fn speech_is_read_as_it_will_be_said_and_unusable_names_are_found() {
+        let configuration = with_microphone("speech:2");
+        check_microphone(&configuration).await.unwrap();
+        let said = said(&configuration, Duration::from_millis(1_010)).await.unwrap();
+        assert_eq!(said, blink_media_synthetic::speech_clip(2, Duration::from_millis(1_010)));
+        let failure = check_microphone(&with_microphone("wav:/no/such.wav")).await.unwrap_err();
+        assert!(failure.status() == 2 && failure.reason().contains("/no/such.wav"), "{}", failure.reason());
+        check_microphone(&with_microphone("none")).await.unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_made_and_a_file_is_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let heard = directory.path().join("new/folder/heard.wav");
+        check(&heard).unwrap();
+        assert!(!heard.exists());
+        std::fs::write(&heard, "old").unwrap();
+        check(&heard).unwrap();
+        assert_eq!(std::fs::read(&heard).unwrap(), b"old");
+        for path in [heard.join("below.wav"), directory.path().join("new/folder")] {
+            let failure = check(&path).unwrap_err();
+            assert!(failure.status() == 2 && failure.reason().contains("new/folder"), "{}", failure.reason());
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The commands that only look: `backends`, `config`, `id`.
+
+use blink_api::Registry;
+use blink_engine::Blink;
+use serde_json::json;
+
+use crate::args::Global;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::{backends, configuration};
+
+/// `blink backends`
+pub(crate) fn backends(output: &Output) -> Result<(), Failure> {
+    let backends = Registry::discovered()?.summaries();
+    output.json_result(&backends);
+    let width = |column: fn(&blink_api::BackendSummary) -> &str| {
+        backends.iter().map(|backend| column(backend).len()).max().unwrap_or(0)
+    };
+    let (kinds, names) = (width(|backend| backend.kind), width(|backend| backend.name));
+    for backend in &backends {
+        output.result(&format!("{:kinds$}  {:names$}  {}", backend.kind, backend.name, backend.summary));
+        output.event(&format!("{:kinds$}  {:names$}    {}", "", "", capabilities(&backend.capabilities)));
+    }
+    Ok(())
+}
+
+/// `blink config`
+pub(crate) fn config(global: &Global, output: &Output) -> Result<(), Failure> {
+    let registry = Registry::discovered()?;
+    let configuration = configuration::options(configuration::base(&registry, global), global).build()?;
+    let values = configuration.effective();
+    output.json_result(&values);
+    let keys = values.iter().map(|value| value.key.len()).max().unwrap_or(0);
+    let texts: Vec<_> = values.iter().map(|value| value.value.to_string()).collect();
+    let width = texts.iter().map(String::len).filter(|length| *length <= 40).max().unwrap_or(0);
+    for (value, text) in values.iter().zip(&texts) {
+        output.result(&format!("{:keys$}  {text:width$}  {}", value.key, value.source));
+    }
+    Ok(())
+}
+
+/// `blink id`
+pub(crate) async fn id(global: &Global, output: &Output) -> Result<(), Failure> {
+    let registry = Registry::discovered()?;
+    let builder = configuration::options(configuration::base(&registry, global), global);
+    let configuration = backends::offline(builder).build()?;
+    let data_dir = configuration.settings().data_dir.clone();
+    let blink = Blink::start(&configuration).await?;
+    let endpoint = blink.endpoint();
+    blink.shutdown().await;
+    output.json_result(&json!({
+        "did": endpoint.did, "device": endpoint.device, "kept": data_dir.is_some(), "data_dir": data_dir,
+    }));
+    output.result(&format!("did     {}", endpoint.did));
+    output.result(&format!("device  {}", endpoint.device));
+    match data_dir {
+        Some(directory) => output.event(&format!("kept in {}", directory.display())),
+        None => output.event("not kept: another one at every start, unless `data_dir` is set"),
+    }
+    Ok(())
+}
+
+/// What a backend can do: flags that are set, and numbers.
+fn capabilities(capabilities: &serde_json::Value) -> String {
+    let Some(capabilities) = capabilities.as_object() else { return String::new() };
+    let words = capabilities.iter().filter_map(|(name, value)| match value {
+        serde_json::Value::Bool(true) => Some(name.replace('_', " ")),
+        serde_json::Value::Bool(false) | serde_json::Value::Null => None,
+        value => Some(format!("{} {value}", name.replace('_', " "))),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_the_flags_that_are_set_and_the_numbers() {
+        let value = json!({ "audio": true, "video": false, "max_message": 16384, "ice_restart": true });
+        let mut words: Vec<_> = capabilities(&value).split(", ").map(str::to_owned).collect();
+        words.sort();
+        assert_eq!(words, ["audio", "ice restart", "max message 16384"]);
+    }
+}

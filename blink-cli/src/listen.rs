@@ -1,0 +1,219 @@
+//! `blink listen`: waits for calls.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use blink_api::{CallId, Configuration, Registry};
+use blink_engine::{Blink, CallState, Event, EventStream, Snapshot, StreamItem};
+use blink_media_synthetic::numbered;
+use serde_json::json;
+
+use crate::args::{Global, ListenArguments};
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::keyboard::Keyboard;
+use crate::output::Output;
+use crate::show::Names;
+use crate::{backends, configuration, engine, files};
+
+/// One file for each call; the media host counts.
+const HEARD: &str = "heard-{n}.wav";
+
+/// Runs until interrupted.
+pub(crate) async fn run(
+    arguments: &ListenArguments,
+    global: &Global,
+    output: &Output,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let configuration = configure(arguments, global)?;
+    files::check_microphone(&configuration).await?;
+    if let Some(directory) = &arguments.out {
+        files::check(&numbered(&directory.join(HEARD)))?;
+    }
+    let blink = engine::start(&configuration, interrupt).await?;
+    let mut events = blink.events();
+    let mut listener = Listener {
+        blink: blink.clone(),
+        output,
+        names: Names::default(),
+        answers: arguments.answer,
+        keyboard: Keyboard::new(!arguments.answer),
+        out: arguments.out.clone(),
+        ringing: VecDeque::new(),
+        current: None,
+        heard: None,
+    };
+    let result = tokio::select! {
+        failure = listener.serve(&mut events) => Err(failure),
+        () = interrupt.wait() => Err(Failure::interrupted()),
+    };
+    let Listener { mut heard, names, .. } = listener;
+    engine::stop(blink, events, output, |event| {
+        engine::show(output, &names, event);
+        if let Event::CallEnded { .. } = event {
+            show_heard(output, heard.take());
+        }
+    })
+    .await;
+    show_heard(output, heard);
+    result
+}
+
+fn configure(arguments: &ListenArguments, global: &Global) -> Result<Configuration, Failure> {
+    let registry = Registry::discovered()?;
+    let mut builder = configuration::options(configuration::base(&registry, global), global);
+    if let Some(input) = &arguments.input {
+        builder = builder.set("--in", "media_host", backends::FILES).set("--in", "microphone", files::device(input));
+    }
+    if let Some(directory) = &arguments.out {
+        builder = builder.set("--out", "media_host", backends::FILES);
+        builder = builder.set("--out", "speaker", files::device(&directory.join(HEARD)));
+    }
+    Ok(builder.build()?)
+}
+
+/// Says where what was heard is, if anywhere.
+fn show_heard(output: &Output, heard: Option<(CallId, PathBuf)>) {
+    if let Some((call, path)) = heard {
+        output.result(&format!("heard: {}", path.display()));
+        output.json_result(&json!({ "event": "heard", "call": call, "path": path }));
+    }
+}
+
+struct Listener<'a> {
+    blink: Blink,
+    output: &'a Output,
+    names: Names,
+    /// Answers every call by itself.
+    answers: bool,
+    keyboard: Keyboard,
+    out: Option<PathBuf>,
+    /// Calls that ring, the oldest first.
+    ringing: VecDeque<CallId>,
+    /// The call this device answered.
+    current: Option<CallId>,
+    /// The file of the current call.
+    heard: Option<(CallId, PathBuf)>,
+}
+
+impl Listener<'_> {
+    /// Goes on until something is wrong with the engine.
+    async fn serve(&mut self, events: &mut EventStream) -> Failure {
+        if let Err(failure) = self.introduce().await {
+            return failure;
+        }
+        loop {
+            tokio::select! {
+                item = events.next() => match item {
+                    Some(StreamItem::Event(event)) => self.handle_event(event).await,
+                    Some(StreamItem::Lagged { snapshot, .. }) => self.handle_snapshot(&snapshot).await,
+                    None => return Failure::call("the engine stopped"),
+                },
+                line = self.keyboard.line() => self.handle_line(&line).await,
+            }
+        }
+    }
+
+    async fn introduce(&self) -> Result<(), Failure> {
+        let did = self.blink.did();
+        let addresses: Vec<_> =
+            self.blink.addresses().await?.iter().map(|address| format!("{did}@{address}")).collect();
+        for address in &addresses {
+            self.output.result(address);
+        }
+        self.output.json_result(&json!({ "event": "listening", "did": did, "addresses": addresses }));
+        if addresses.is_empty() {
+            self.output.result(&did.to_string());
+        }
+        let how = if self.answers { "every call is answered" } else { "y answers a call, n rejects it, h hangs up" };
+        self.output.event(&format!("waiting for calls; {how}; Ctrl-C ends"));
+        self.output.waiting("waiting for calls");
+        Ok(())
+    }
+
+    async fn handle_event(&mut self, event: Event) {
+        engine::show(self.output, &self.names, &event);
+        match event {
+            Event::IncomingCall { call, .. } => {
+                self.ringing.push_back(call);
+                self.handle_ringing().await;
+            }
+            Event::CallCancelled { call, .. } | Event::MissedCall { call, .. } => {
+                self.ringing.retain(|ringing| *ringing != call);
+            }
+            Event::CallEnded { call, .. } if self.current == Some(call) => {
+                self.current = None;
+                show_heard(self.output, self.heard.take());
+                self.output.waiting("waiting for calls");
+                if self.answers {
+                    self.handle_ringing().await;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Some events were missed; how things stand is known.
+    async fn handle_snapshot(&mut self, snapshot: &Snapshot) {
+        let in_state = |state: fn(CallState) -> bool| {
+            snapshot.calls.iter().filter(move |call| state(call.state)).map(|call| call.call)
+        };
+        self.ringing = in_state(|state| state == CallState::Ringing).collect();
+        self.current = in_state(|state| matches!(state, CallState::Joining | CallState::Active)).next();
+        if self.answers {
+            self.handle_ringing().await;
+        }
+    }
+
+    /// Answers, or says how to. A call that rings while another goes on waits for that to end, if nobody is there to decide.
+    async fn handle_ringing(&mut self) {
+        if self.answers {
+            while self.current.is_none() && !self.ringing.is_empty() {
+                self.answer().await;
+            }
+        } else if self.ringing.is_empty() {
+            // Nothing to say.
+        } else if self.keyboard.is_open() {
+            self.output.event("            type y to answer, n to reject");
+        } else {
+            self.output.event("            nobody can type here: it rings until the caller gives up; --answer answers");
+        }
+    }
+
+    async fn handle_line(&mut self, line: &str) {
+        match (line.trim().to_lowercase().as_str(), self.ringing.is_empty()) {
+            ("y" | "yes", false) => self.answer().await,
+            ("n" | "no", false) => {
+                if let Some(call) = self.ringing.pop_front() {
+                    self.report(self.blink.reject_call(call).await.err());
+                }
+            }
+            ("y" | "yes" | "n" | "no", true) => self.output.event("            no call rings"),
+            ("h" | "hang up", _) => self.report(self.blink.leave_call().await.err()),
+            ("", _) => {}
+            _ => self.output.event("            y answers, n rejects, h hangs up, Ctrl-C ends"),
+        }
+    }
+
+    /// Answers the oldest call that rings.
+    async fn answer(&mut self) {
+        let Some(call) = self.ringing.pop_front() else { return };
+        let file = self.out.as_ref().map(|directory| numbered(&directory.join(HEARD)));
+        match self.blink.answer_call(call).await {
+            Ok(call) => {
+                self.current = Some(call);
+                self.heard = file.map(|file| (call, file));
+                self.output.waiting("in the call");
+            }
+            Err(error) => self.report(Some(error)),
+        }
+    }
+
+    fn report(&self, error: Option<blink_api::Error>) {
+        if let Some(error) = error {
+            self.output.event(&format!("            {error}"));
+            self.output.json_event(&json!({ "event": "refused", "error": error.to_string() }));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What the program prints: results and events on stdout, for people or as JSON; progress and errors on stderr.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::args::Global;
+use crate::failure::Failure;
+
+/// Where everything that is printed goes through.
+pub(crate) struct Output {
+    json: bool,
+    quiet: bool,
+    progress: ProgressBar,
+    started: Instant,
+}
+
+impl Output {
+    /// As the options say. Progress is shown to a person who watches, and not between the lines of a log.
+    pub(crate) fn new(global: &Global) -> Self {
+        let watched = !global.json && !global.quiet && global.verbose == 0 && std::io::stderr().is_terminal();
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            progress: if watched { spinner() } else { ProgressBar::hidden() },
+            started: Instant::now(),
+        }
+    }
+
+    /// Prints a line of the result, for people.
+    pub(crate) fn result(&self, text: &str) {
+        if !self.json {
+            self.print(text);
+        }
+    }
+
+    /// Prints what happens, for people who want to know.
+    pub(crate) fn event(&self, text: &str) {
+        if !self.json && !self.quiet {
+            self.print(text);
+        }
+    }
+
+    /// Prints a line of the result, for programs.
+    pub(crate) fn json_result(&self, value: &impl Serialize) {
+        if self.json {
+            self.print(&to_line(value));
+        }
+    }
+
+    /// Prints what happens, for programs that want to know.
+    pub(crate) fn json_event(&self, value: &impl Serialize) {
+        if self.json && !self.quiet {
+            self.print(&to_line(value));
+        }
+    }
+
+    /// Shows what is being waited for.
+    pub(crate) fn waiting(&self, what: impl Into<String>) {
+        self.progress.set_message(what.into());
+        self.progress.reset_elapsed();
+    }
+
+    /// Shows nothing any more.
+    pub(crate) fn waited(&self) {
+        self.progress.finish_and_clear();
+    }
+
+    /// Says why the command did not succeed, in one line of stderr and, if asked for, one of JSON.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        self.waited();
+        // Where stderr is closed, the exit status says it.
+        writeln!(std::io::stderr(), "blink: {}", failure.reason()).ok();
+        if self.json && failure.is_unreported() {
+            failure_as_json(failure.reason());
+        }
+    }
+
+    /// Time since the program began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn print(&self, text: &str) {
+        self.progress.suspend(|| print(text));
+    }
+}
+
+/// The last line of stdout of a command that failed, with `--json`.
+pub(crate) fn failure_as_json(reason: &str) {
+    print(&to_line(&json!({ "ok": false, "error": reason })));
+}
+
+fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    // A reader that went away, such as `head`, needs no more; a call goes on without it.
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).ok();
+}
+
+fn to_line(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("what is printed has text keys only")
+}
+
+fn spinner() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})").expect("the template is valid");
+    let progress = ProgressBar::new_spinner().with_style(style);
+    progress.enable_steady_tick(Duration::from_millis(120));
+    progress
+}
