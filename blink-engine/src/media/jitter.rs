@@ -378,3 +378,6 @@ impl JitterBuffer {
 fn ticks_u32(ticks: i64) -> u32 {
     u32::try_from(ticks).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

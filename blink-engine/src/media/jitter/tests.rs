@@ -1,0 +1,394 @@
+//! On virtual time: packets arrive when a test says, and 10 ms of sound are played every 10 ms.
+
+use super::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Ticks of the clock rate in 10 ms.
+const TICKS: i64 = 480;
+
+/// What was given out, by the number of the packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Played {
+    Packet(u32),
+    Recovered(u32),
+    Lost,
+    Silence,
+}
+
+use Played::{Lost, Packet, Recovered, Silence};
+
+/// A sender's numbering, and the buffer it sends to.
+struct Line {
+    jitter: JitterBuffer,
+    start: Instant,
+    now: u64,
+    first: (u16, u32),
+    /// RTP ticks in each packet.
+    frame: u32,
+    /// Packet number, and when it arrives in ms.
+    coming: VecDeque<(u64, AudioPacket)>,
+    ahead: i64,
+    quiet: bool,
+    played: Vec<(u64, Played)>,
+}
+
+impl Line {
+    fn new() -> Self {
+        Self {
+            jitter: JitterBuffer::new(JitterConfig::default()),
+            start: Instant::now(),
+            now: 0,
+            first: (1_000, 70_000),
+            frame: 960,
+            coming: VecDeque::new(),
+            ahead: 0,
+            quiet: false,
+            played: Vec::new(),
+        }
+    }
+
+    fn packet(&self, number: u32, at: u64) -> AudioPacket {
+        AudioPacket {
+            sequence: self.first.0.wrapping_add(number as u16),
+            timestamp: RtpTime(self.first.1.wrapping_add(number * self.frame)),
+            ticks: self.frame,
+            marker: false,
+            payload: Bytes::copy_from_slice(&number.to_be_bytes()),
+            arrival: self.start + Duration::from_millis(at),
+        }
+    }
+
+    /// The packet arrives at `at` ms.
+    fn send(&mut self, number: u32, at: u64) {
+        let packet = self.packet(number, at);
+        self.send_packet(packet, at);
+    }
+
+    fn send_packet(&mut self, packet: AudioPacket, at: u64) {
+        let place = self.coming.iter().rposition(|(time, _)| *time <= at).map_or(0, |before| before + 1);
+        self.coming.insert(place, (at, packet));
+    }
+
+    /// Each of these packets arrives when it was captured, and `delay` ms.
+    fn send_steadily(&mut self, numbers: std::ops::Range<u32>, delay: u64) {
+        for number in numbers {
+            self.send(number, u64::from(number * self.frame) / 48 + delay);
+        }
+    }
+
+    fn deliver(&mut self) {
+        while self.coming.front().is_some_and(|(at, _)| *at <= self.now) {
+            let (_, packet) = self.coming.pop_front().unwrap();
+            self.jitter.push(packet);
+        }
+    }
+
+    fn run(&mut self, until: u64) {
+        while self.now < until {
+            self.deliver();
+            let mut asked = 0;
+            while self.ahead < TICKS {
+                asked += 1;
+                assert!(asked < 1_000, "no progress at {} ms", self.now);
+                let now = self.start + Duration::from_millis(self.now);
+                let (played, ticks) = match self.jitter.next(now, self.quiet) {
+                    Due::Packet { payload, ticks } => (Packet(number(&payload)), ticks),
+                    Due::Recover { next, ticks } => (Recovered(number(&next)), ticks),
+                    Due::Lost { ticks } => (Lost, ticks),
+                    Due::Silence { ticks } => (Silence, ticks),
+                    Due::Wait => {
+                        self.ahead = TICKS;
+                        break;
+                    }
+                };
+                assert!(ticks > 0);
+                self.ahead += i64::from(ticks);
+                self.played.push((self.now, played));
+            }
+            self.ahead -= TICKS;
+            self.now += 10;
+        }
+    }
+
+    fn sounds(&self) -> Vec<Played> {
+        self.played.iter().map(|(_, played)| *played).collect()
+    }
+
+    /// When a packet was played; `None` for one that was not.
+    fn time_of(&self, number: u32) -> Option<u64> {
+        self.played.iter().find(|(_, played)| *played == Packet(number)).map(|(at, _)| *at)
+    }
+
+    /// From the capture of a packet to its playing, in ms.
+    fn delay_of(&self, number: u32) -> u64 {
+        self.time_of(number).unwrap() - u64::from(number * self.frame) / 48
+    }
+}
+
+fn number(payload: &Bytes) -> u32 {
+    u32::from_be_bytes(payload[..].try_into().unwrap())
+}
+
+fn packets(numbers: std::ops::Range<u32>) -> Vec<Played> {
+    numbers.map(Packet).collect()
+}
+
+#[test]
+fn without_loss_every_packet_is_played_in_order_40_ms_after_it_came() {
+    let mut line = Line::new();
+    line.send_steadily(0..500, 30);
+    line.run(9_000);
+    assert_eq!(line.sounds(), packets(0..449).into_iter().take(line.sounds().len()).collect::<Vec<_>>());
+    for number in 0..400 {
+        assert_eq!(line.delay_of(number), 30 + 40);
+    }
+    let statistics = line.jitter.statistics();
+    assert_eq!((statistics.concealed, statistics.late, statistics.discarded), (0, 0, 0));
+    assert_eq!((statistics.delay, statistics.target), (Duration::from_millis(40), Duration::from_millis(40)));
+    assert_eq!(statistics.buffered, Duration::from_millis(40));
+}
+
+#[test]
+fn frames_of_every_length_are_played_after_the_same_delay() {
+    for frame in [120, 240, 480, 960, 1_920, 2_880, 5_760] {
+        let mut line = Line::new();
+        line.frame = frame;
+        line.send_steadily(0..1_000_000 / frame, 0);
+        line.run(10_000);
+        let statistics = line.jitter.statistics();
+        assert_eq!((statistics.concealed, statistics.recovered, statistics.late), (0, 0, 0), "{frame} ticks");
+        assert_eq!(line.delay_of(0), 40);
+        assert!(line.delay_of(9_000 * 48 / frame) <= 50, "{frame} ticks");
+    }
+}
+
+#[test]
+fn packets_out_of_order_within_the_delay_are_played_in_order() {
+    let mut line = Line::new();
+    for pair in (0..400).step_by(2) {
+        line.send(pair, u64::from(pair) * 20 + if pair == 0 { 0 } else { 30 });
+        line.send(pair + 1, u64::from(pair + 1) * 20);
+    }
+    line.run(7_000);
+    assert_eq!(line.sounds(), packets(0..line.sounds().len() as u32));
+    assert_eq!(line.delay_of(300), 40);
+}
+
+#[test]
+fn a_lost_packet_is_recovered_from_the_next_and_of_several_only_the_last() {
+    let mut line = Line::new();
+    line.send_steadily(0..10, 0);
+    line.send_steadily(11..20, 0);
+    line.send_steadily(23..40, 0);
+    line.run(600);
+    let mut wanted = packets(0..10);
+    wanted.push(Recovered(11));
+    wanted.extend(packets(11..20));
+    wanted.extend([Lost, Lost, Recovered(23)]);
+    wanted.extend(packets(23..28));
+    assert_eq!(line.sounds()[..wanted.len()], wanted);
+    assert_eq!(line.delay_of(27), 40);
+    let statistics = line.jitter.statistics();
+    assert_eq!((statistics.recovered, statistics.concealed), (2, 2));
+}
+
+#[test]
+fn duplicates_are_played_once_whether_before_or_after_their_time() {
+    let mut line = Line::new();
+    line.send_steadily(0..50, 0);
+    line.send_steadily(0..50, 5);
+    line.send_steadily(0..50, 100);
+    line.run(800);
+    assert_eq!(line.sounds(), packets(0..line.sounds().len() as u32));
+    let statistics = line.jitter.statistics();
+    assert_eq!((statistics.late, statistics.concealed), (0, 0));
+    assert_eq!(statistics.duplicated, statistics.received - 40);
+}
+
+#[test]
+fn a_packet_after_its_time_is_counted_late_and_not_played() {
+    let mut line = Line::new();
+    line.send_steadily(0..10, 0);
+    line.send(10, 10 * 20 + 70);
+    line.send_steadily(11..40, 0);
+    line.run(600);
+    assert_eq!(line.time_of(10), None);
+    assert_eq!(line.sounds()[9..12], [Packet(9), Recovered(11), Packet(11)]);
+    assert_eq!(line.jitter.statistics().late, 1);
+}
+
+#[test]
+fn sequence_numbers_and_timestamps_wrap_with_reordering_and_loss() {
+    let mut line = Line::new();
+    line.first = (65_530, u32::MAX - 7 * 960);
+    line.send_steadily(0..5, 0);
+    line.send(6, 101);
+    line.send(5, 110);
+    line.send_steadily(7..8, 0);
+    line.send_steadily(9..100, 0);
+    line.run(1_000);
+    let mut wanted = packets(0..8);
+    wanted.push(Recovered(9));
+    wanted.extend(packets(9..40));
+    assert_eq!(line.sounds()[..wanted.len()], wanted);
+}
+
+#[test]
+fn a_sender_that_begins_anew_is_heard_40_ms_later() {
+    for first in [(40_000, 3_000_000_000), (900, 12), (1_100, 60_000)] {
+        let mut line = Line::new();
+        line.send_steadily(0..100, 0);
+        line.run(2_000);
+        line.first = first;
+        for number in 0..100 {
+            line.send(number, 2_200 + u64::from(number) * 20);
+        }
+        line.played.clear();
+        line.run(4_000);
+        let statistics = line.jitter.statistics();
+        let (begin, _) = line.played.iter().find(|(_, played)| *played == Packet(1)).unwrap();
+        assert!((2_240..=2_290).contains(begin), "{first:?}: {begin} ms");
+        assert!(statistics.restarts <= 1 && statistics.delay <= Duration::from_millis(60), "{first:?}: {statistics:?}");
+    }
+}
+
+#[test]
+fn one_stray_packet_does_not_disturb() {
+    let mut line = Line::new();
+    line.send_steadily(0..100, 0);
+    let stray = AudioPacket { sequence: 30_000, timestamp: RtpTime(5), ..line.packet(0, 500) };
+    line.send_packet(stray, 505);
+    line.run(1_500);
+    assert_eq!(line.sounds(), packets(0..line.sounds().len() as u32));
+    assert_eq!(line.jitter.statistics().restarts, 0);
+}
+
+#[test]
+fn after_a_stall_of_2_s_and_a_burst_the_delay_is_the_target_again() {
+    let mut line = Line::new();
+    line.send_steadily(0..100, 0);
+    for number in 100..200 {
+        line.send(number, 4_000);
+    }
+    line.send_steadily(200..600, 0);
+    line.run(11_000);
+    for number in [202, 250, 400, 500] {
+        assert!((40..=60).contains(&line.delay_of(number)), "packet {number}: {} ms", line.delay_of(number));
+    }
+    let statistics = line.jitter.statistics();
+    assert!(statistics.buffered <= Duration::from_millis(60), "{statistics:?}");
+    assert!(statistics.discarded >= 95, "{statistics:?}");
+}
+
+#[test]
+fn when_nobody_asked_for_2_s_the_delay_is_the_target_again() {
+    let mut line = Line::new();
+    line.send_steadily(0..600, 0);
+    line.run(2_000);
+    line.now += 2_000;
+    line.run(8_000);
+    assert!((40..=70).contains(&line.delay_of(220)), "{} ms", line.delay_of(220));
+    assert!(line.jitter.statistics().discarded >= 95);
+}
+
+#[test]
+fn a_slower_or_faster_path_gets_the_same_delay_before_long() {
+    for (before, after) in [(20, 320), (320, 20), (20, 90), (90, 20)] {
+        let mut line = Line::new();
+        line.quiet = true;
+        line.send_steadily(0..100, before);
+        line.send_steadily(100..600, after);
+        line.run(11_000);
+        let delay = line.delay_of(450) - after;
+        assert!((20..=60).contains(&delay), "{before} ms, then {after} ms: {delay} ms");
+        assert!(line.played.iter().rev().take(200).all(|(_, played)| matches!(played, Packet(_))));
+    }
+}
+
+#[test]
+fn a_gap_in_timestamps_alone_is_a_pause_and_no_loss() {
+    for pause in [40, 60, 200, 1_000, 50_000] {
+        let mut line = Line::new();
+        line.send_steadily(0..50, 0);
+        let ticks = (pause * 48) as u32;
+        for number in 50..100 {
+            let at = u64::from(number) * 20 + pause;
+            let mut packet = line.packet(number, at);
+            packet.timestamp = packet.timestamp.wrapping_add(ticks);
+            line.send_packet(packet, at);
+        }
+        line.run(1_900 + pause);
+        let statistics = line.jitter.statistics();
+        assert_eq!((statistics.concealed, statistics.recovered, statistics.late), (0, 0, 0), "pause of {pause} ms");
+        assert_eq!(line.time_of(50), Some(50 * 20 + pause + 40), "pause of {pause} ms");
+        assert_eq!(line.time_of(80), Some(80 * 20 + pause + 40), "pause of {pause} ms");
+    }
+}
+
+#[test]
+fn concealment_gives_up_after_120_ms() {
+    let mut line = Line::new();
+    line.send_steadily(0..10, 0);
+    line.run(1_000);
+    assert_eq!(line.sounds()[10..], [Lost; 6]);
+}
+
+#[test]
+fn a_senders_clock_that_is_off_changes_the_delay_by_no_more_than_a_frame() {
+    for (seed, per_million) in [(1, 300), (2, -300)] {
+        let mut line = Line::new();
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let packets = 300_000 / 20;
+        for number in 0..packets {
+            let at = i64::from(number) * 20_000 * (1_000_000 + per_million) / 1_000_000 / 1_000;
+            let at = at.unsigned_abs() + random.random_range(0..20);
+            line.send(number, at);
+        }
+        // Speech pauses half a second in every three.
+        for second in 0..296 {
+            line.quiet = second % 3 == 0;
+            line.run(second * 1_000 + 500);
+            line.quiet = false;
+            line.run((second + 1) * 1_000);
+            let delay = line.jitter.statistics().delay;
+            assert!((10..=80).contains(&delay.as_millis()), "seed {seed}, {per_million} ppm, {second} s: {delay:?}");
+        }
+        let statistics = line.jitter.statistics();
+        assert!(statistics.concealed + statistics.recovered + statistics.late < 10, "seed {seed}: {statistics:?}");
+        assert!(statistics.discarded + statistics.stretched > 2, "seed {seed}: {statistics:?}");
+    }
+}
+
+#[test]
+fn it_holds_no_more_packets_than_it_may() {
+    let mut line = Line::new();
+    for number in 0..10_000 {
+        let packet = line.packet(number, 0);
+        line.jitter.push(packet);
+        assert!(line.jitter.slots.len() <= JitterConfig::default().max_packets);
+    }
+    assert_eq!(line.jitter.statistics().discarded, 10_000 - 150);
+}
+
+#[test]
+fn nonsense_ends_and_breaks_nothing() {
+    for seed in 0..200 {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut line = Line::new();
+        let wild = seed % 4;
+        for step in 0..500 {
+            let sequence = if wild == 0 { random.random() } else { random.random_range(0..200) + step };
+            let timestamp = if wild < 2 { random.random() } else { random.random_range(0..200_000) };
+            let ticks = if wild < 3 { random.random() } else { random.random_range(0..6_000) };
+            let at = u64::from(random.random_range(0..10_000u32));
+            let packet = AudioPacket { sequence, timestamp: RtpTime(timestamp), ticks, ..line.packet(0, at) };
+            line.send_packet(packet, at);
+        }
+        line.quiet = random.random();
+        line.run(12_000);
+        let statistics = line.jitter.statistics();
+        assert_eq!(statistics.received, 500, "seed {seed}");
+        assert!(line.jitter.slots.is_empty(), "seed {seed}: {statistics:?}");
+    }
+}

@@ -1,0 +1,156 @@
+//! Whole engines on the memory backends: signaling, sealing, paths and sound together.
+
+mod people;
+
+use std::time::Duration;
+
+use blink_api::ErrorKind;
+use blink_engine::{Blink, CallConfig, EndReason, Event, StreamItem};
+use people::Town;
+
+fn joined(event: &Event) -> bool {
+    matches!(event, Event::ParticipantJoined { .. })
+}
+
+fn media(event: &Event) -> bool {
+    matches!(event, Event::MediaStarted { .. })
+}
+
+/// How strong a tone is in what was heard, against everything that was (0 to 1), from the middle of the file.
+fn share_of_tone(path: &std::path::Path, hertz: f32) -> f32 {
+    let pcm = blink_media_synthetic::read_wav(path).unwrap();
+    let middle = &pcm.samples[pcm.samples.len() / 3..pcm.samples.len() * 2 / 3];
+    let step = std::f32::consts::TAU * hertz / pcm.format.sample_rate as f32;
+    let (mut sine, mut cosine, mut power) = (0.0, 0.0, 0.0);
+    for (n, sample) in middle.iter().enumerate() {
+        sine += sample * (step * n as f32).sin();
+        cosine += sample * (step * n as f32).cos();
+        power += sample * sample;
+    }
+    2.0 * (sine * sine + cosine * cosine) / (middle.len() as f32 * power.max(1e-9))
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_people_hear_each_others_tone() {
+    let town = Town::new();
+    let mut alice = town.person(1, "tone:440").await;
+    let mut bob = town.person(2, "tone:1000").await;
+    let config = CallConfig { conversation: b"hello".to_vec() };
+    let call = alice.blink.offer_call(&[bob.blink.did()], config).await.unwrap();
+    assert_eq!(bob.answers().await, call);
+    for person in [&mut alice, &mut bob] {
+        person.until("joined", joined).await;
+        person.until("media", media).await;
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let statistics = bob.blink.statistics().await.unwrap();
+    assert_eq!(statistics.len(), 1);
+    assert!(statistics[0].audio.decoded > 100 && statistics[0].audio.concealed == 0, "{statistics:?}");
+    assert_eq!(bob.blink.current_call().await.unwrap().unwrap().conversation, b"hello");
+    alice.blink.leave_call().await.unwrap();
+    bob.until("ended", |event| matches!(event, Event::CallEnded { reason: EndReason::RemoteLeft, .. })).await;
+    alice.blink.shutdown().await;
+    bob.blink.shutdown().await;
+    let (alice_heard, bob_heard) = (share_of_tone(&alice.heard, 1000.0), share_of_tone(&bob.heard, 440.0));
+    assert!(alice_heard > 0.8 && bob_heard > 0.8, "{alice_heard} {bob_heard}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_people_all_hear_each_other() {
+    let town = Town::new();
+    let mut alice = town.person(1, "tone:440").await;
+    let mut bob = town.person(2, "tone:700").await;
+    let mut carol = town.person(3, "tone:1000").await;
+    alice.blink.offer_call(&[bob.blink.did(), carol.blink.did()], CallConfig::default()).await.unwrap();
+    bob.answers().await;
+    carol.answers().await;
+    for person in [&mut alice, &mut bob, &mut carol] {
+        person.until("first", media).await;
+        person.until("second", media).await;
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for person in [&alice, &bob, &carol] {
+        person.blink.shutdown().await;
+    }
+    for (listener, tones) in [(&alice, [700.0, 1000.0]), (&bob, [440.0, 1000.0]), (&carol, [440.0, 700.0])] {
+        for tone in tones {
+            let share = share_of_tone(&listener.heard, tone);
+            assert!((0.3..0.7).contains(&share), "{tone} Hz is {share} of what was heard");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_answer_no_device_is_opened_and_a_missing_microphone_is_told() {
+    let town = Town::new();
+    let missing = "wav:/nowhere/at/all.wav";
+    let alice = town.person(1, "tone:440").await;
+    let mut bob = town.person(2, missing).await;
+    let mut carol = town.person_with(3, missing, &["call.require_microphone=true"]).await;
+    alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
+    bob.until("incoming", |event| matches!(event, Event::IncomingCall { .. })).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!bob.heard.exists(), "the speaker's file is made when the user answers");
+    let call = bob.blink.pending_calls().await.unwrap()[0].call;
+    bob.blink.answer_call(call).await.unwrap();
+    bob.until("no microphone", |event| matches!(event, Event::NoMicrophone { call: of, .. } if *of == call)).await;
+    bob.until("hears all the same", media).await;
+
+    alice.blink.offer_call(&[carol.blink.did()], CallConfig::default()).await.unwrap();
+    carol.until("incoming", |event| matches!(event, Event::IncomingCall { .. })).await;
+    let call = carol.blink.pending_calls().await.unwrap()[0].call;
+    assert_eq!(carol.blink.answer_call(call).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(carol.blink.pending_calls().await.unwrap().len(), 1, "the call still rings");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_muted_microphone_sends_no_sound() {
+    let town = Town::new();
+    let mut alice = town.person(1, "tone:440").await;
+    let mut bob = town.person(2, "silence").await;
+    alice.blink.set_muted(true).await.unwrap();
+    alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
+    bob.answers().await;
+    alice.until("joined", joined).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let snapshot = bob.blink.current_call().await.unwrap().unwrap();
+    assert!(snapshot.participants[0].state.muted, "{snapshot:?}");
+    bob.blink.shutdown().await;
+    let heard = blink_media_synthetic::read_wav(&bob.heard).unwrap();
+    assert!(heard.samples.iter().all(|sample| sample.abs() < 0.001), "something was heard of a muted microphone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_listener_is_told_what_it_missed_and_how_things_stand() {
+    let town = Town::new();
+    let alice = town.person(1, "silence").await;
+    let bob = town.person(2, "silence").await;
+    let mut slow = alice.blink.events();
+    for _ in 0..1_200 {
+        alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        alice.blink.leave_call().await.unwrap();
+    }
+    let call = alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
+    let Some(StreamItem::Lagged { missed, snapshot }) = slow.next().await else { panic!("not told") };
+    assert!(missed > 0);
+    assert_eq!(snapshot.calls.iter().map(|call| call.call).collect::<Vec<_>>(), [call]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn identity_and_device_survive_a_restart_and_the_directory_has_one_owner() {
+    let town = Town::new();
+    let setting = format!("data_dir={}", town.directory().join("data").display());
+    let configuration =
+        blink_api::Configuration::builder(town.registry()).set_argument("test", &setting).build().unwrap();
+    let first = Blink::start(&configuration).await.unwrap();
+    let endpoint = first.endpoint();
+    let busy = Blink::start(&configuration).await.err().unwrap();
+    assert_eq!(busy.kind(), ErrorKind::Busy);
+    assert!(busy.to_string().contains("data"), "{busy}");
+    first.shutdown().await;
+    assert_eq!(first.snapshot().await.unwrap_err().kind(), ErrorKind::Closed);
+    let again = Blink::start(&configuration).await.unwrap();
+    assert_eq!(again.endpoint(), endpoint);
+    again.shutdown().await;
+}

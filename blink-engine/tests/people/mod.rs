@@ -1,0 +1,111 @@
+//! Real engines on the memory backends, on tokio's paused clock: a call of seconds takes milliseconds.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use blink_api::{Clock, Configuration, Registry};
+use blink_engine::{Blink, Event, EventStream, Identity, Pacing, StreamItem};
+use blink_media_cpal_opus as _;
+use blink_media_synthetic as _;
+use blink_signaling_memory as _;
+use blink_transport_memory as _;
+
+/// Tokio's clock, which a test may pause.
+struct TokioClock {
+    start: tokio::time::Instant,
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn unix_ms(&self) -> u64 {
+        1_000_000 + self.start.elapsed().as_millis() as u64
+    }
+}
+
+/// People who can meet: their engines come from one registry.
+pub(crate) struct Town {
+    registry: Registry,
+    directory: tempfile::TempDir,
+}
+
+/// One person's engine and what it told.
+pub(crate) struct Person {
+    pub(crate) blink: Blink,
+    pub(crate) heard: PathBuf,
+    events: EventStream,
+    pub(crate) told: Vec<Event>,
+}
+
+impl Town {
+    pub(crate) fn new() -> Self {
+        Self { registry: Registry::discovered().unwrap(), directory: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Somebody with a microphone, whose speaker is a file.
+    pub(crate) async fn person(&self, seed: u8, microphone: &str) -> Person {
+        self.person_with(seed, microphone, &[]).await
+    }
+
+    pub(crate) async fn person_with(&self, seed: u8, microphone: &str, settings: &[&str]) -> Person {
+        let heard = self.directory().join(format!("heard-{seed}.wav"));
+        let mut builder = Configuration::builder(&self.registry)
+            .set("test", "microphone", microphone)
+            .set("test", "speaker", format!("wav:{}", heard.display()));
+        for setting in settings {
+            builder = builder.set_argument("test", setting);
+        }
+        let clock = Arc::new(TokioClock { start: tokio::time::Instant::now() });
+        let blink = Blink::builder(&builder.build().unwrap())
+            .identity(Identity::from_seed(&[seed; 32]))
+            .seed([seed; 32])
+            .clock(clock, Pacing::Tasks)
+            .start()
+            .await
+            .unwrap();
+        let events = blink.events();
+        Person { blink, heard, events, told: Vec::new() }
+    }
+}
+
+impl Person {
+    /// Waits for an event, at most 60 s of the test's time.
+    pub(crate) async fn until(&mut self, what: &str, is: impl Fn(&Event) -> bool) -> Event {
+        let wait = async {
+            loop {
+                match self.events.next().await {
+                    Some(StreamItem::Event(event)) => {
+                        self.told.push(event.clone());
+                        if is(&event) {
+                            return event;
+                        }
+                    }
+                    Some(StreamItem::Lagged { .. }) => panic!("lagged"),
+                    None => panic!("the engine ended before `{what}`"),
+                }
+            }
+        };
+        match tokio::time::timeout(Duration::from_secs(60), wait).await {
+            Ok(event) => event,
+            Err(_) => panic!("not told `{what}`, only {:?}", self.told),
+        }
+    }
+
+    /// Waits for a call and answers it.
+    pub(crate) async fn answers(&mut self) -> blink_api::CallId {
+        let event = self.until("incoming", |event| matches!(event, Event::IncomingCall { .. })).await;
+        let Event::IncomingCall { call, .. } = event else { unreachable!("just matched") };
+        self.blink.answer_call(call).await.unwrap()
+    }
+}
