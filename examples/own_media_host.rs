@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use blink_api::macros::{async_trait, submit};
 use blink_api::{
-    AudioFormat, Captured, Configuration, Context, DeviceChange, DeviceInfo, Entry, Error, ErrorKind, MediaCapabilities,
-    MediaHost, MediaSink, MediaSource, OpenRequest, Plugin, Registry, Result,
+    AudioFormat, Captured, Configuration, Context, DeviceChange, DeviceInfo, Entry, Error, ErrorKind,
+    MediaCapabilities, MediaHost, MediaSink, MediaSource, OpenRequest, Plugin, Registry, Result,
 };
 use blink_engine::{Blink, CallConfig, Event, StreamItem};
 use serde::{Deserialize, Serialize};

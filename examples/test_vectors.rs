@@ -9,17 +9,27 @@ use blink_engine::Identity;
 use blink_engine::secure::{AgreementKey, CallKeys, Random, Refusal, Sealing, inbox_topic, link_id, open, seal};
 use blink_engine::wire::{
     Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, Content, Entry, EntryBody,
-    JoinedClaim, Link, LinkRole, Member, Offer, Record, Reject, Ringing, Root, Seen, Signed, Status, WireEndpoint, cbor,
+    JoinedClaim, Link, LinkRole, Member, Offer, Record, Reject, Ringing, Root, Seen, Signed, Status, WireEndpoint,
+    cbor,
 };
 use rand::SeedableRng;
 use sha2::{Digest, Sha256};
 
 fn main() -> Result<(), Refusal> {
+    print!("{}", vectors()?);
+    Ok(())
+}
+
+fn vectors() -> Result<String, Refusal> {
+    let mut text = String::new();
+    let mut show = |name: &str, bytes: &[u8]| {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        text += &format!("{name} = {hex}\n");
+    };
     let (alice, bob) = (Identity::from_seed(&[1; 32]), Identity::from_seed(&[2; 32]));
     let (from, to) = (endpoint(&alice, 0x11), endpoint(&bob, 0x22));
     for (name, identity, endpoint) in [("alice", &alice, from), ("bob", &bob, to)] {
         show(&format!("{name}.ed25519"), endpoint.did.public_key());
-        println!("{name}.did = {}", endpoint.did);
         show(&format!("{name}.device"), endpoint.device.as_bytes());
         show(&format!("{name}.x25519"), identity.agreement().public());
         show(&format!("{name}.inbox"), inbox_topic(&endpoint.did).as_bytes());
@@ -145,7 +155,7 @@ fn main() -> Result<(), Refusal> {
     let envelope = seal(&sealing, &content.encode(), &mut random)?;
     assert_eq!(open(&sealing.topic, &envelope, &[&alice_key], Some(keys.tag()))?, content);
     show("envelope on the call's topic", &envelope);
-    Ok(())
+    Ok(text)
 }
 
 fn endpoint(identity: &Identity, device: u8) -> Endpoint {
@@ -160,6 +170,10 @@ fn first<const N: usize>(bytes: &[u8; 32]) -> [u8; N] {
     *bytes.first_chunk().expect("less than 32")
 }
 
-fn show(name: &str, bytes: &[u8]) {
-    println!("{name} = {}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_vectors_of_the_documentation_are_those_of_the_code() {
+        assert_eq!(super::vectors().unwrap(), include_str!("../docs/vectors.txt"));
+    }
 }
