@@ -123,6 +123,21 @@ pub enum SessionInput {
     Failed,
 }
 
+impl SessionInput {
+    /// What it is, without what is in it; for logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Described { .. } => "described",
+            Self::Candidate { .. } => "candidate",
+            Self::Connected => "connected",
+            Self::ChannelOpen => "channel open",
+            Self::Channel(_) => "channel message",
+            Self::Traffic => "traffic",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What the machine wants done.
 #[derive(Debug)]
 pub enum Output {

@@ -13,6 +13,7 @@ use super::subscriptions::Subscriptions;
 use super::{Command, Parts, Report};
 use crate::call::{Event, Input, Machine, Now, Output, SessionId, Signal};
 use crate::secure::{Opener, Refusal};
+use crate::wire::Content;
 use crate::statistics::ParticipantStatistics;
 
 /// How long a shutdown says farewell, so that one lost message does not leave others waiting.
@@ -163,13 +164,19 @@ impl Driver {
             Report::Delivery(topic, delivery) => {
                 let (result, verdict) = self.opener.open(now.mono, &topic, &delivery);
                 self.parts.signaling.report(delivery.id, verdict);
-                if let Ok((channel, content)) = result {
-                    let (from, boot, call) = (content.from, content.boot, content.call);
-                    self.machine.handle(now, Input::Signal(Signal { channel, from, boot, call, body: content.body }));
+                match result {
+                    Ok((channel, Content { from, boot, call, body, .. })) => {
+                        tracing::trace!(kind = ?body.kind(), "a message came");
+                        self.machine.handle(now, Input::Signal(Signal { channel, from, boot, call, body }));
+                    }
+                    Err(refusal) => tracing::trace!(?refusal, "a message was refused"),
                 }
             }
             Report::Lagged(lost) => tracing::warn!(lost, "signaling came faster than it was read"),
-            Report::Session(session, event) => self.machine.handle(now, Input::Session { session, event }),
+            Report::Session(session, event) => {
+                tracing::trace!(?session, event = event.name(), "a session reports");
+                self.machine.handle(now, Input::Session { session, event });
+            }
             Report::Malformed => self.opener.count(Refusal::Malformed),
             Report::Event(event) => self.emit(self.complete(event)),
         }
@@ -203,6 +210,7 @@ impl Driver {
             match output {
                 Output::Send { channel, recipients, call, body } => {
                     let unix_ms = self.parts.clock.unix_ms();
+                    tracing::trace!(kind = ?body.kind(), "a message goes out");
                     match self.opener.seal(&channel, &recipients, call, *body, unix_ms) {
                         Ok((topic, message)) => self.publisher.publish(topic, message),
                         Err(refusal) => tracing::warn!(?refusal, "a message cannot be sealed"),

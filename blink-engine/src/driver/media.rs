@@ -103,7 +103,9 @@ impl Media {
             handle: self.handle.clone(),
             reports: self.reports.clone(),
         };
-        tokio::spawn(opening.run());
+        // A host may take its time to open a device: it must not keep other tasks from running.
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || runtime.block_on(opening.run()));
     }
 
     /// The user is in no call: microphone and speaker close, files are complete when this returns.

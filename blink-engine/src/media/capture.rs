@@ -370,3 +370,6 @@ fn each(
     });
     outcome
 }
+
+#[cfg(test)]
+mod tests;

@@ -181,7 +181,7 @@ impl JitterBuffer {
 
         let excess = self.transit.delay(now, cursor).unwrap_or(self.target) - self.target;
         self.delay = excess + self.target;
-        if quiet && excess < -2 * self.ticks(GRAIN) {
+        if quiet && excess <= -self.ticks(GRAIN) {
             self.statistics.stretched += 1;
             return Due::Lost { ticks: ticks_u32(self.ticks(GRAIN)) };
         }

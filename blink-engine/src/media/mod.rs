@@ -15,11 +15,15 @@
 //! locks, and in a steady state they allocate next to nothing, so a thread of their own can run them, and a test can on virtual time.
 
 mod capture;
+#[cfg(test)]
+mod fake;
 mod jitter;
 mod mix;
 mod nowhere;
 mod pace;
 mod playout;
+#[cfg(test)]
+mod speech_tests;
 mod statistics;
 mod stream;
 mod timeline;

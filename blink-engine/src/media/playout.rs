@@ -186,3 +186,6 @@ impl<K: Ord + Copy> Playout<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

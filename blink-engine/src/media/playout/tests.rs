@@ -1,0 +1,246 @@
+//! Playout with a codec of which everything is known.
+
+use super::*;
+use crate::media::FRAME;
+use crate::media::fake::{FakeCodec, Heard, MADE_UP, received, rtp_codec};
+use blink_api::{RtpOut, RtpTime};
+use bytes::Bytes;
+
+/// A playout whose speaker is listened to, at 10 ms a tick.
+struct Room {
+    playout: Playout<u8>,
+    heard: Heard,
+    start: Instant,
+    ticks: u32,
+}
+
+impl Room {
+    fn new(participants: &[u8]) -> Self {
+        let heard = Heard::default();
+        let mut playout = Playout::new(Box::new(heard.clone()));
+        for participant in participants {
+            playout.add(*participant, StreamConfig::new(&rtp_codec()), Box::new(FakeCodec::default()));
+        }
+        Self { playout, heard, start: Instant::now(), ticks: 0 }
+    }
+
+    fn now(&self) -> Instant {
+        self.start + TICK * self.ticks
+    }
+
+    /// A frame of constant sound, and one of `before` carried along, arrives now.
+    fn push(&mut self, participant: u8, number: u16, before: f32, own: f32) {
+        let payload = [before.to_le_bytes(), own.to_le_bytes()].concat();
+        self.push_bytes(participant, number, payload);
+    }
+
+    fn push_bytes(&mut self, participant: u8, number: u16, payload: Vec<u8>) {
+        let packet = RtpOut {
+            codec: rtp_codec().name,
+            sequence: number,
+            timestamp: RtpTime(u32::from(number) * 960),
+            marker: false,
+            level: None,
+            payload: Bytes::from(payload),
+        };
+        let packet = received(&packet, self.now());
+        self.playout.push(&participant, packet);
+    }
+
+    /// Plays so many ticks, and returns the sound at the end of each and who was heard for the first time.
+    fn run(&mut self, ticks: u32) -> (Vec<f32>, Vec<u8>) {
+        let mut started = Vec::new();
+        for _ in 0..ticks {
+            let report = self.playout.tick(self.now());
+            assert!(report.sink_error.is_none());
+            started.extend(report.started);
+            self.ticks += 1;
+        }
+        (self.heard.take().chunks(480).map(|tick| tick[479]).collect(), started)
+    }
+
+    /// Every participant says its value for so many frames.
+    fn talk(&mut self, numbers: std::ops::Range<u16>, values: &[(u8, f32)]) -> (Vec<f32>, Vec<u8>) {
+        let (mut sound, mut started) = (Vec::new(), Vec::new());
+        for number in numbers {
+            for (participant, value) in values {
+                self.push(*participant, number, *value, *value);
+            }
+            let (more, new) = self.run(2);
+            sound.extend(more);
+            started.extend(new);
+        }
+        (sound, started)
+    }
+}
+
+#[test]
+fn everybody_is_heard_together_and_reported_once() {
+    let mut room = Room::new(&[1, 2, 3]);
+    let (sound, started) = room.talk(0..20, &[(1, 0.25), (2, 0.5)]);
+    assert_eq!(sound[..4], [0.0; 4]);
+    assert_eq!(sound[4..], [0.75; 36]);
+    assert_eq!(started, [1, 2]);
+    assert_eq!(room.playout.far_end(), [0.75; 480]);
+    let statistics = room.playout.statistics(&1).unwrap();
+    assert_eq!((statistics.received, statistics.decoded), (20, 18));
+    assert_eq!(room.playout.statistics(&3).unwrap().received, 0);
+    assert_eq!(room.playout.statistics(&9), None);
+}
+
+#[test]
+fn the_sum_never_exceeds_full_scale() {
+    let mut room = Room::new(&[1, 2, 3]);
+    let (sound, _) = room.talk(0..20, &[(1, 0.9), (2, 0.9), (3, 0.9)]);
+    assert!(sound[10..].iter().all(|sample| (0.9..=1.0).contains(sample)));
+}
+
+#[test]
+fn a_volume_is_that_of_one_participant() {
+    let mut room = Room::new(&[1, 2]);
+    let both = [(1, 0.25), (2, 0.5)];
+    room.talk(0..20, &both);
+    for (volume, sum) in [(0.5, 0.375 + 0.25), (0.0, 0.5), (2.0, 1.0), (-1.0, 0.5), (1.0, 0.75)] {
+        assert!(room.playout.set_volume(&1, volume));
+        let at = (room.ticks / 2) as u16;
+        let (sound, _) = room.talk(at..at + 5, &both);
+        let wanted = match volume {
+            0.5 => 0.625,
+            2.0 => sound[9],
+            _ => sum,
+        };
+        assert_eq!(sound[2..], [wanted; 8], "volume {volume}");
+    }
+    assert!(!room.playout.set_volume(&1, f32::NAN));
+    assert!(!room.playout.set_volume(&7, 1.0));
+}
+
+#[test]
+fn deafened_nothing_is_played_and_decoding_goes_on() {
+    let mut room = Room::new(&[1]);
+    room.talk(0..10, &[(1, 0.5)]);
+    room.playout.set_deafened(true);
+    let (sound, _) = room.talk(10..60, &[(1, 0.5)]);
+    assert_eq!(sound, [0.0; 100]);
+    assert_eq!(room.playout.far_end(), [0.0; 480]);
+    let statistics = room.playout.statistics(&1).unwrap();
+    assert_eq!((statistics.decoded, statistics.concealed), (58, 0));
+    room.playout.set_deafened(false);
+    assert_eq!(room.talk(60..61, &[(1, 0.5)]).0, [0.5, 0.5]);
+}
+
+#[test]
+fn a_lost_frame_is_taken_from_the_next_and_longer_loss_fades_away() {
+    let mut room = Room::new(&[1]);
+    room.push(1, 0, 0.0, 0.5);
+    room.run(2);
+    room.run(2);
+    room.push(1, 2, 0.75, 0.5);
+    let (sound, _) = room.run(30);
+    assert_eq!(sound[..6], [0.5, 0.5, 0.75, 0.75, 0.5, 0.5]);
+    // 60 ms as the decoder makes it up, 60 ms fading, then nothing.
+    assert_eq!(sound[6..12], [MADE_UP; 6]);
+    assert!(sound[12..18].windows(2).all(|two| two[1] < two[0] && two[1] >= 0.0));
+    assert!(sound[17..].iter().all(|sample| *sample < 0.001));
+    assert_eq!(sound[18..], [0.0; 12]);
+}
+
+#[test]
+fn garbage_is_counted_and_concealed_and_the_next_packet_is_heard() {
+    let mut room = Room::new(&[1]);
+    room.talk(0..10, &[(1, 0.5)]);
+    for number in 10..13 {
+        room.push_bytes(1, number, vec![1, 2, 3]);
+        room.run(2);
+    }
+    room.push_bytes(1, 13, Vec::new());
+    let (sound, _) = room.talk(14..30, &[(1, 0.5)]);
+    let statistics = room.playout.statistics(&1).unwrap();
+    assert_eq!(statistics.corrupt, 4);
+    assert_eq!(statistics.recovered, 1);
+    assert_eq!(sound[10..], [0.5; 22]);
+}
+
+#[test]
+fn packets_of_another_codec_or_of_nobody_are_dropped() {
+    let mut room = Room::new(&[1]);
+    let packet = RtpOut {
+        codec: CodecName::new("telephone-event"),
+        sequence: 0,
+        timestamp: RtpTime(0),
+        marker: false,
+        level: None,
+        payload: Bytes::from_static(&[0; 8]),
+    };
+    let packet = received(&packet, room.now());
+    room.playout.push(&1, packet.clone());
+    room.playout.push(&2, packet);
+    room.run(10);
+    let statistics = room.playout.statistics(&1).unwrap();
+    assert_eq!((statistics.received, statistics.discarded, statistics.decoded), (1, 1, 0));
+}
+
+#[test]
+fn who_is_removed_falls_silent_and_is_new_when_added_again() {
+    let mut room = Room::new(&[1]);
+    room.talk(0..10, &[(1, 0.5)]);
+    assert!(room.playout.remove(&1));
+    assert!(!room.playout.remove(&1));
+    assert_eq!(room.talk(10..20, &[(1, 0.5)]).0, [0.0; 20]);
+    room.playout.add(1, StreamConfig::new(&rtp_codec()), Box::new(FakeCodec::default()));
+    let (sound, started) = room.talk(20..30, &[(1, 0.5)]);
+    assert_eq!(sound[4..], [0.5; 16]);
+    assert_eq!(started, [1]);
+}
+
+/// Fails at the third write, and would take nothing beyond its queue.
+struct Broken {
+    writes: u32,
+    queued: usize,
+}
+
+impl MediaSink for Broken {
+    fn format(&self) -> AudioFormat {
+        AudioFormat::CALL
+    }
+
+    fn write(&mut self, samples: &[f32]) -> Result<usize> {
+        self.writes += 1;
+        self.queued += samples.len();
+        if self.writes >= 3 { Err(Error::new(ErrorKind::Closed, "unplugged")) } else { Ok(samples.len()) }
+    }
+
+    fn queued(&self) -> usize {
+        self.queued
+    }
+
+    fn latency(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sink_that_fails_is_told_once_and_another_takes_its_place() {
+    let mut playout = Playout::<u8>::new(Box::new(Broken { writes: 0, queued: 0 }));
+    let start = Instant::now();
+    let told: Vec<bool> = (0..6).map(|tick| playout.tick(start + TICK * tick).sink_error.is_some()).collect();
+    assert_eq!(told, [false, false, true, false, false, false]);
+    let heard = Heard::default();
+    playout.set_sink(Box::new(heard.clone())).unwrap();
+    assert!(playout.tick(start + TICK * 6).sink_error.is_none());
+    assert_eq!(heard.take().len(), 480);
+}
+
+#[test]
+fn a_sink_with_much_in_its_queue_gets_no_more() {
+    let mut playout = Playout::<u8>::new(Box::new(Broken { writes: 0, queued: 48 * 81 }));
+    for _ in 0..5 {
+        assert!(playout.tick(Instant::now()).sink_error.is_none());
+    }
+    assert_eq!(playout.overruns(), 5);
+    assert_eq!(FRAME, TICK * 2);
+}

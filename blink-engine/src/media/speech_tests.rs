@@ -1,0 +1,133 @@
+//! Real speech through capture, Opus, a lossy path and playout, scored by PESQ (ITU-T P.862.2).
+
+use std::time::{Duration, Instant};
+
+use blink_api::{AudioFormat, Codec, DecoderConfig, EncoderConfig, RtpOut};
+use blink_media_cpal_opus::{OpusCodec, OpusConfig};
+use blink_media_synthetic::{resample, speech_clip};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::fake::{Heard, Script, capture_config, received};
+use super::{AudioStatistics, Capture, FRAME, Playout, StreamConfig, TICK};
+
+const SECONDS: u64 = 8;
+
+/// What a path does to packets.
+#[derive(Debug, Clone, Copy)]
+struct Path {
+    loss: f64,
+    /// Each packet takes up to so long, evenly spread.
+    jitter: Duration,
+    seed: u64,
+}
+
+const CLEAN: Path = Path { loss: 0.0, jitter: Duration::ZERO, seed: 0 };
+
+/// What was said and what was heard, at 48 kHz, and what happened to it.
+fn call(settings: OpusConfig, path: Path) -> (Vec<f32>, Vec<f32>, AudioStatistics) {
+    let codec = OpusCodec::new(settings).unwrap();
+    let format = AudioFormat::CALL;
+    let said = speech_clip(0, Duration::from_secs(SECONDS));
+    let script = Script::without_clock();
+    script.put(said.iter().copied());
+    let encoder = codec.encoder(EncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
+    let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), Vec::new(), encoder).unwrap();
+    let heard = Heard::default();
+    let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
+    playout.add(0, StreamConfig::new(&codec.rtp()), codec.decoder(DecoderConfig { format }).unwrap());
+
+    let mut random = ChaCha8Rng::seed_from_u64(path.seed);
+    let mut now = Instant::now();
+    let mut on_the_way: Vec<(Instant, RtpOut)> = Vec::new();
+    for _ in 0..SECONDS * 100 + 20 {
+        let mut sent = Vec::new();
+        capture.tick(&[], &mut |packet| sent.push(packet)).unwrap();
+        for packet in sent {
+            let delay = path.jitter.mul_f64(random.random());
+            if !random.random_bool(path.loss) {
+                on_the_way.push((now + delay, packet));
+            }
+        }
+        on_the_way.sort_by_key(|(arrival, _)| *arrival);
+        let there = on_the_way.partition_point(|(arrival, _)| *arrival <= now);
+        for (arrival, packet) in on_the_way.drain(..there) {
+            playout.push(&0, received(&packet, arrival));
+        }
+        assert!(playout.tick(now).sink_error.is_none());
+        now += TICK;
+    }
+    (said, heard.take(), playout.statistics(&0).unwrap())
+}
+
+fn pesq(said: &[f32], heard: &[f32]) -> f32 {
+    let pcm = |samples: &[f32]| -> Vec<i16> {
+        resample(samples, 48_000, 16_000).iter().map(|sample| (sample.clamp(-1.0, 1.0) * 32_767.0) as i16).collect()
+    };
+    pesq::pesq_wb(&pcm(said), &pcm(heard)).unwrap()
+}
+
+/// How much later the heard sound is the said one, in samples, and how well they agree (1 is the same).
+fn delay_of(said: &[f32], heard: &[f32]) -> (usize, f64) {
+    let part = 24_000..72_000;
+    let energy = |samples: &[f32]| samples.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>().sqrt();
+    let agreement = |shift: usize| {
+        let (said, heard) = (&said[part.clone()], &heard[part.start + shift..part.end + shift]);
+        let product: f64 = said.iter().zip(heard).map(|(a, b)| f64::from(a * b)).sum();
+        product / (energy(said) * energy(heard)).max(1e-9)
+    };
+    let shifts = (0..9_600).step_by(3);
+    shifts.map(|shift| (shift, agreement(shift))).max_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
+}
+
+#[test]
+fn speech_over_a_clean_path_scores_at_least_4_and_comes_with_a_constant_delay() {
+    let (said, heard, statistics) = call(OpusConfig::default(), CLEAN);
+    let score = pesq(&said, &heard);
+    assert!(score >= 4.0, "PESQ {score:.2}");
+    assert_eq!((statistics.concealed, statistics.recovered, statistics.discarded), (0, 0, 0));
+    // A frame is sent when its second half is captured, waits 40 ms, and comes out with the codec's lookahead of 6.5 ms.
+    let (samples, agreement) = delay_of(&said, &heard);
+    let milliseconds = samples as f64 / 48.0;
+    assert!((55.0..58.0).contains(&milliseconds) && agreement > 0.8, "{milliseconds:.1} ms, {agreement:.3}");
+}
+
+#[test]
+fn speech_with_10_percent_loss_scores_at_least_3_and_more_than_without_error_correction() {
+    for seed in [1, 2, 3] {
+        let path = Path { loss: 0.1, seed, ..CLEAN };
+        let (said, heard, statistics) = call(OpusConfig::default(), path);
+        let score = pesq(&said, &heard);
+        let without = call(OpusConfig { fec: false, ..OpusConfig::default() }, path);
+        let score_without = pesq(&without.0, &without.1);
+        assert!(score >= 3.0, "seed {seed}: PESQ {score:.2}: {statistics:?}");
+        assert!(score > score_without, "seed {seed}: PESQ {score:.2} with and {score_without:.2} without");
+    }
+}
+
+#[test]
+fn speech_with_jitter_within_the_delay_scores_as_without() {
+    for seed in [1, 2, 3] {
+        let path = Path { jitter: Duration::from_millis(39), seed, ..CLEAN };
+        let (said, heard, statistics) = call(OpusConfig::default(), path);
+        let score = pesq(&said, &heard);
+        assert!(score >= 4.0, "seed {seed}: PESQ {score:.2}: {statistics:?}");
+    }
+}
+
+#[test]
+fn probe() {
+    let clean = call(OpusConfig::default(), CLEAN);
+    println!("clean {:.2}", pesq(&clean.0, &clean.1));
+    for seed in 1..=10 {
+        for loss in [0.1, 0.2] {
+        let path = Path { loss, seed, ..CLEAN };
+        let (said, heard, s) = call(OpusConfig::default(), path);
+        let w = call(OpusConfig { fec: false, ..OpusConfig::default() }, path);
+        println!("seed {seed} loss {loss} fec {:.2} rec {} conc {} without {:.2}", pesq(&said, &heard), s.recovered, s.concealed, pesq(&w.0, &w.1));
+        }
+        let path = Path { jitter: Duration::from_millis(39), seed, ..CLEAN };
+        let (said, heard, s) = call(OpusConfig::default(), path);
+        println!("  jitter {:.2} {:?}", pesq(&said, &heard), s);
+    }
+}
