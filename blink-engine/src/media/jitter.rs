@@ -96,7 +96,7 @@ pub enum Due {
 /// * What is missing when it is due is lost: [`Due::Recover`] where the packet after it is here, else [`Due::Lost`]. After 120 ms with nothing
 ///   to play, it waits for the next packet and starts with it as with the first.
 /// * Where more is waiting than the target (a stall and a burst, a path that became faster, a clock that is), the oldest is dropped: at once
-///   where it is 100 ms too much, otherwise while it is quiet.
+///   where it is 100 ms too much, otherwise where it is quiet ([`skip`](JitterBuffer::skip)).
 /// * A gap in timestamps without one in sequence numbers is a pause of the sender.
 #[derive(Debug)]
 pub struct JitterBuffer {
@@ -172,10 +172,10 @@ impl JitterBuffer {
         self.place(packet);
     }
 
-    /// What to play next, and moves on by it; `Wait` moves nothing. `quiet` says that nobody would hear a frame more or less.
+    /// What to play next, and moves on by it; `Wait` moves nothing. `quiet` says that the sound before was, so that nobody hears it last longer.
     pub fn next(&mut self, now: Instant, quiet: bool) -> Due {
         let Some(cursor) = self.cursor(now) else { return Due::Wait };
-        let cursor = self.shorten(now, cursor, quiet);
+        let cursor = self.shorten(now, cursor);
         self.state = State::Playing(cursor);
         let Some(front) = self.slots.front() else { return self.run_dry(cursor) };
 
@@ -209,6 +209,16 @@ impl JitterBuffer {
         }
         self.state = State::Playing(cursor + ticks);
         due
+    }
+
+    /// For a packet just given out that turned out to be quiet: whether to leave it out, which brings the delay nearer to the target. It is
+    /// counted as discarded then.
+    pub fn skip(&mut self, now: Instant) -> bool {
+        let State::Playing(cursor) = self.state else { return false };
+        // By now, this is the delay without the packet.
+        let skip = self.transit.delay(now, cursor).is_some_and(|delay| delay >= self.target);
+        self.statistics.discarded += u64::from(skip);
+        skip
     }
 
     /// Changes the delay to keep. It is reached bit by bit, while it is quiet.
@@ -293,36 +303,27 @@ impl JitterBuffer {
         }
     }
 
-    /// Drops what is over the target delay, and what is past; returns the timestamp that is due then.
-    fn shorten(&mut self, now: Instant, mut cursor: i64, quiet: bool) -> i64 {
+    /// Drops what is far over the target delay, and what is past; returns the timestamp that is due then.
+    fn shorten(&mut self, now: Instant, mut cursor: i64) -> i64 {
         let grain = self.ticks(GRAIN);
         let mut dropping = false;
         while let Some(front) = self.slots.front() {
-            let delay = self.transit.delay(now, cursor).unwrap_or(self.target);
-            let excess = delay - self.target;
-            let gap = front.timestamp - cursor;
-            let past = front.end() <= cursor;
+            let excess = self.transit.delay(now, cursor).map_or(0, |delay| delay - self.target);
             dropping |= excess >= self.ticks(TOLERATED) + front.ticks;
-            let pause = gap > 0 && self.next_sequence == Some(front.sequence);
-            if !past && pause && excess > grain {
-                // A pause can be shortened by any amount.
+            let gap = front.timestamp - cursor;
+            let pause = self.next_sequence == Some(front.sequence);
+            if front.end() <= cursor {
+                self.statistics.late += 1;
+            } else if gap > 0 && (pause && excess > grain || dropping && excess >= gap) {
+                // Nobody misses a part of a pause; nor, where much is dropped anyway, what is lost.
                 cursor += gap.min(excess);
                 continue;
-            }
-            let droppable = excess >= front.ticks + if dropping { 0 } else { grain };
-            if !past && !(gap <= 0 && droppable && (quiet || dropping)) {
-                if dropping && gap > 0 && excess >= gap + grain {
-                    cursor += gap;
-                    continue;
-                }
-                break;
-            }
-            if past {
-                self.statistics.late += 1;
-            } else {
+            } else if gap <= 0 && dropping && excess >= front.ticks {
                 self.statistics.discarded += 1;
                 cursor = front.end();
                 self.concealed = (0, 0);
+            } else {
+                break;
             }
             self.next_sequence = Some(front.sequence + 1);
             self.slots.pop_front();

@@ -119,7 +119,19 @@ impl Stream {
 
     /// Fills the frame with what is due. `false` where nothing is.
     fn refill(&mut self, now: Instant) -> bool {
-        let due = self.jitter.next(now, self.quiet);
+        loop {
+            let due = self.jitter.next(now, self.quiet);
+            let packet = matches!(due, Due::Packet { .. });
+            if !self.fill(due) {
+                return false;
+            }
+            if !(packet && self.quiet && self.jitter.skip(now)) {
+                return true;
+            }
+        }
+    }
+
+    fn fill(&mut self, due: Due) -> bool {
         self.played = 0;
         self.filled = 0;
         match due {

@@ -93,6 +93,7 @@ impl Line {
                 assert!(asked < 1_000, "no progress at {} ms", self.now);
                 let now = self.start + Duration::from_millis(self.now);
                 let (played, ticks) = match self.jitter.next(now, self.quiet) {
+                    Due::Packet { .. } if self.quiet && self.jitter.skip(now) => continue,
                     Due::Packet { payload, ticks } => (Packet(number(&payload)), ticks),
                     Due::Recover { next, ticks } => (Recovered(number(&next)), ticks),
                     Due::Lost { ticks } => (Lost, ticks),
