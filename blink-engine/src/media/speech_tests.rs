@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::{AudioFormat, Codec, DecoderConfig, EncoderConfig, RtpOut};
+use blink_api::{AudioFormat, Codec, DecoderConfig, DecoderInput, EncoderConfig, RtpOut, RtpTime};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_media_synthetic::{resample, speech_clip};
 use rand::{RngExt, SeedableRng};
@@ -119,5 +119,70 @@ fn speech_with_jitter_within_the_delay_scores_as_without() {
         let (said, heard, statistics) = call(OpusConfig::default(), path);
         let score = pesq(&said, &heard);
         assert!(score >= 4.0, "seed {seed}: PESQ {score:.2}: {statistics:?}");
+    }
+}
+
+#[test]
+fn what_leaves_after_muting_is_silence_to_whoever_decodes_it() {
+    let codec = OpusCodec::new(OpusConfig::default()).unwrap();
+    let format = AudioFormat::CALL;
+    let script = Script::without_clock();
+    script.put(speech_clip(0, Duration::from_secs(4)));
+    let encoder = codec.encoder(EncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
+    let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), Vec::new(), encoder).unwrap();
+    let mut decoder = codec.decoder(DecoderConfig { format }).unwrap();
+    let mut sent = Vec::new();
+    for _ in 0..101 {
+        capture.tick(&[], &mut |packet| sent.push(packet)).unwrap();
+    }
+    let mut out = vec![0.0; 960];
+    for packet in &sent {
+        decoder.decode(DecoderInput::Packet(&packet.payload), &mut out).unwrap();
+    }
+    assert!(out.iter().any(|sample| sample.abs() > 0.05), "somebody was speaking");
+    capture.set_muted(true);
+    sent.clear();
+    for _ in 0..200 {
+        capture.tick(&[], &mut |packet| sent.push(packet)).unwrap();
+    }
+    assert_eq!(sent.len(), 2);
+    // What was spoken before comes out of the encoder up to its lookahead later, and rings out.
+    for (packet, (from, limit)) in sent.iter().zip([(480, 0.03), (0, 0.01)]) {
+        decoder.decode(DecoderInput::Packet(&packet.payload), &mut out).unwrap();
+        let loudest = out[from..].iter().fold(0.0f32, |loudest, sample| loudest.max(sample.abs()));
+        assert!(loudest < limit, "{loudest}");
+    }
+}
+
+#[test]
+fn hostile_packets_among_speech_never_break_playout() {
+    for seed in 0..20 {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let codec = OpusCodec::new(OpusConfig::default()).unwrap();
+        let heard = Heard::default();
+        let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
+        let decoder = codec.decoder(DecoderConfig { format: AudioFormat::CALL }).unwrap();
+        playout.add(0, StreamConfig::new(&codec.rtp()), decoder);
+        let start = Instant::now();
+        for tick in 0..500u32 {
+            let now = start + TICK * tick;
+            for _ in 0..random.random_range(0..4) {
+                let mut payload = vec![0; random.random_range(0..60)];
+                random.fill(&mut payload[..]);
+                let packet = RtpOut {
+                    codec: codec.rtp().name,
+                    sequence: (tick as u16 / 2).wrapping_add(random.random_range(0..5)),
+                    timestamp: RtpTime(tick * 480 + random.random_range(0..5_000)),
+                    marker: false,
+                    level: None,
+                    payload: payload.into(),
+                };
+                playout.push(&0, received(&packet, now));
+            }
+            assert!(playout.tick(now).sink_error.is_none());
+        }
+        let sound = heard.take();
+        assert_eq!(sound.len(), 500 * 480, "seed {seed}");
+        assert!(sound.iter().all(|sample| sample.abs() <= 1.0), "seed {seed}");
     }
 }
