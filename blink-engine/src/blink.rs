@@ -119,9 +119,8 @@ impl Blink {
     /// # Errors
     /// [`Closed`](blink_api::ErrorKind::Closed).
     pub async fn current_call(&self) -> Result<Option<CallSnapshot>> {
-        let current = |call: &CallSnapshot| {
-            matches!(call.state, CallState::Calling | CallState::Joining | CallState::Active)
-        };
+        let current =
+            |call: &CallSnapshot| matches!(call.state, CallState::Calling | CallState::Joining | CallState::Active);
         Ok(self.snapshot().await?.calls.into_iter().find(current))
     }
 

@@ -19,11 +19,14 @@ impl Store {
     /// Opens or creates `blink.redb` in a directory, which is made if need be.
     pub(crate) fn open(directory: &Path) -> Result<Self> {
         let file = directory.join("blink.redb");
-        let failed = |kind, why: &'static str| Error::new(kind, why).operation("open").with("data_dir", directory.display());
+        let failed =
+            |kind, why: &'static str| Error::new(kind, why).operation("open").with("data_dir", directory.display());
         std::fs::create_dir_all(directory)
             .map_err(|source| failed(ErrorKind::Io, "the data directory cannot be made").source(source))?;
         let database = Database::create(&file).map_err(|source| match source {
-            redb::DatabaseError::DatabaseAlreadyOpen => failed(ErrorKind::Busy, "another process uses this data directory"),
+            redb::DatabaseError::DatabaseAlreadyOpen => {
+                failed(ErrorKind::Busy, "another process uses this data directory")
+            }
             source => failed(ErrorKind::Io, "the data directory cannot be used").source(source),
         })?;
         restrict(&file).map_err(|source| failed(ErrorKind::Io, "the data file cannot be protected").source(source))?;

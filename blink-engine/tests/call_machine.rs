@@ -167,7 +167,12 @@ fn leaving_a_group_leaves_the_others_connected_and_lets_one_rejoin() {
     assert_eq!(world.nodes[C].machine.snapshot().calls[0].state, CallState::Open);
     world.answer(C, call);
     world.advance(2 * SECOND);
-    assert_eq!((world.count(A, joined), world.count(B, joined), world.count(C, joined)), (3, 3, 4), "{}", world.story());
+    assert_eq!(
+        (world.count(A, joined), world.count(B, joined), world.count(C, joined)),
+        (3, 3, 4),
+        "{}",
+        world.story()
+    );
 }
 
 #[test]
@@ -194,7 +199,12 @@ fn a_late_joiner_meets_everybody_once_and_learns_their_state() {
     world.advance(10 * SECOND);
     world.answer(C, call);
     world.advance(SECOND);
-    assert_eq!((world.count(A, joined), world.count(B, joined), world.count(C, joined)), (2, 2, 2), "{}", world.story());
+    assert_eq!(
+        (world.count(A, joined), world.count(B, joined), world.count(C, joined)),
+        (2, 2, 2),
+        "{}",
+        world.story()
+    );
     let muted = |event: &Event| matches!(event, Event::ParticipantStateChanged { state, .. } if state.muted);
     assert_eq!((world.count(A, muted), world.count(C, muted)), (1, 1), "{}", world.story());
 }
@@ -418,6 +428,50 @@ fn a_session_that_cannot_connect_ends_a_call_of_two_on_both_sides() {
             assert_eq!(world.count(broken, ended_with(EndReason::Failed)), 1);
             idle(&world, A);
         }
+    }
+}
+
+#[test]
+fn two_who_call_each_other_at_the_same_instant_are_in_one_call() {
+    for seed in 0..40 {
+        let network = if seed % 2 == 0 { Network::PERFECT } else { Network::ROUGH };
+        let mut world = World::with(2, seed, network, CallSettings::default());
+        let calls = [world.offer(A, &[B]), world.offer(B, &[A])];
+        let (survivor, given_up) = (calls[0].min(calls[1]), calls[0].max(calls[1]));
+        for node in [A, B] {
+            world.until(node, 30 * SECOND, "joined", joined);
+        }
+        world.network = Network::PERFECT;
+        world.advance(60 * SECOND);
+        for node in [A, B] {
+            assert_eq!(world.nodes[node].machine.current(), Some(survivor), "seed {seed}\n{}", world.story());
+            assert_eq!(world.count(node, |event| incoming(event) || ended(event)), 0, "seed {seed}\n{}", world.story());
+            assert_eq!((world.count(node, joined), world.paths.open_at(node)), (1, 1), "seed {seed}\n{}", world.story());
+        }
+        let replaced = |event: &Event| matches!(event, Event::CallReplaced { .. });
+        assert_eq!(world.count(A, replaced) + world.count(B, replaced), 1, "seed {seed}\n{}", world.story());
+        let loser = if calls[0] == given_up { A } else { B };
+        use blink_api::ErrorKind;
+        let by_old_id = world.act(loser, |machine, now| machine.answer(now, given_up).unwrap_err());
+        assert_eq!(by_old_id.kind(), ErrorKind::State, "the old id names the call this device is in");
+        world.leave(A);
+        world.advance(60 * SECOND);
+        idle(&world, A);
+        idle(&world, B);
+    }
+}
+
+#[test]
+fn one_who_hangs_up_while_calls_cross_leaves_both_idle() {
+    for seed in 0..40 {
+        let mut world = World::new(2, seed);
+        world.offer(A, &[B]);
+        world.offer(B, &[A]);
+        world.advance(Duration::from_millis(seed));
+        world.leave(A);
+        world.advance(90 * SECOND);
+        idle(&world, A);
+        idle(&world, B);
     }
 }
 

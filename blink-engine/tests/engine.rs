@@ -121,6 +121,78 @@ async fn a_muted_microphone_sends_no_sound() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_call_publishes_shows_nobody_and_nothing() {
+    let town = Town::new();
+    let mut tap = town.registry().shared().of::<blink_signaling_memory::Hub>().tap();
+    let mut alice = town.person(1, "tone:440").await;
+    let mut bob = town.person(2, "tone:1000").await;
+    let call = alice.blink.offer_call(&[bob.blink.did()], CallConfig { conversation: b"secret".to_vec() }).await.unwrap();
+    bob.answers().await;
+    for person in [&mut alice, &mut bob] {
+        person.until("media", media).await;
+    }
+    alice.blink.set_muted(true).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    alice.blink.leave_call().await.unwrap();
+    bob.until("ended", |event| matches!(event, Event::CallEnded { .. })).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+
+    let published = tap.take_messages();
+    assert!(published.len() > 20, "only {} messages", published.len());
+    let (alice, bob) = (alice.blink.endpoint(), bob.blink.endpoint());
+    let mut needles: Vec<Vec<u8>> = ["did:key", "a=fingerprint", "candidate:", "sha-256", "secret"].map(Into::into).into();
+    for endpoint in [alice, bob] {
+        needles.push(endpoint.did.public_key().to_vec());
+        needles.push(endpoint.did.to_string().into_bytes());
+        needles.push(endpoint.device.as_bytes().to_vec());
+    }
+    needles.push(call.as_bytes().to_vec());
+    needles.push(call.to_string().into_bytes());
+    for needle in &needles {
+        let shows = |message: &&bytes::Bytes| message.windows(needle.len()).any(|window| window == &needle[..]);
+        assert_eq!(published.iter().find(shows), None, "{needle:?} is published");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn replaying_all_that_was_published_changes_nothing_and_is_counted() {
+    let town = Town::new();
+    let hub = town.registry().shared().of::<blink_signaling_memory::Hub>();
+    let mut tap = hub.tap();
+    let alice = town.person(1, "tone:440").await;
+    let mut bob = town.person(2, "tone:1000").await;
+    let call = alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
+    bob.answers().await;
+    bob.until("media", media).await;
+    let mut traffic = tap.take();
+    let mut events = bob.blink.events();
+    let before = bob.blink.snapshot().await.unwrap();
+    for round in 0..2 {
+        for sent in &traffic {
+            let blink_signaling_memory::Traffic::Published { topic, message, .. } = sent else { continue };
+            hub.inject(blink_api::Origin([round; 16]), *topic, message.clone());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(bob.blink.snapshot().await.unwrap(), before);
+    let counters = bob.blink.security_counters().await.unwrap();
+    assert!(counters.replayed > 0, "{counters:?}");
+
+    alice.blink.leave_call().await.unwrap();
+    bob.until("ended", |event| matches!(event, Event::CallEnded { .. })).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    traffic.extend(tap.take());
+    while tokio::time::timeout(Duration::ZERO, events.next()).await.is_ok() {}
+    for sent in &traffic {
+        let blink_signaling_memory::Traffic::Published { topic, message, .. } = sent else { continue };
+        hub.inject(blink_api::Origin([9; 16]), *topic, message.clone());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(tokio::time::timeout(Duration::from_secs(5), events.next()).await.is_err(), "a replay told something");
+    assert!(bob.blink.snapshot().await.unwrap().calls.is_empty(), "{call} came back");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_listener_is_told_what_it_missed_and_how_things_stand() {
     let town = Town::new();
     let alice = town.person(1, "silence").await;

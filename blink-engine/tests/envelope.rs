@@ -138,14 +138,10 @@ fn nobody_speaks_for_somebody_else() {
     let (alice, mut bob, mallory) = (person(1), person(2), person(3));
     let recipient = AgreementKey::public_of(&bob.endpoint.did).unwrap();
     let topic = inbox_topic(&bob.endpoint.did);
-    let cancel = Cancel {
-        reason: CancelReason::Left,
-        version: 1,
-        joined: Vec::new(),
-        acknowledged: false,
-        replaced_by: None,
-    };
-    let content = |from, seq| Content { from, boot: 1, seq, unix_ms: 0, call: CALL, body: Body::Cancel(cancel.clone()) };
+    let cancel =
+        Cancel { reason: CancelReason::Left, version: 1, joined: Vec::new(), acknowledged: false, replaced_by: None };
+    let content =
+        |from, seq| Content { from, boot: 1, seq, unix_ms: 0, call: CALL, body: Body::Cancel(cancel.clone()) };
     let sealing = Sealing { topic, recipients: &[recipient], tag: None, identity: &mallory.identity };
     let mut random = Random::from_seed([0; 32]);
     let forged = seal(&sealing, &content(alice.endpoint, 1).encode(), &mut random).unwrap();
@@ -175,7 +171,11 @@ fn weak_keys_are_refused() {
     let weak = blink_api::Did::from_public_key([0; 32]);
     assert_eq!(AgreementKey::public_of(&weak).err(), Some(Refusal::WeakKey));
     let key = AgreementKey::from_scalar(&[5; 32]);
-    for point in [[0; 32], { let mut one = [0; 32]; one[0] = 1; one }] {
+    for point in [[0; 32], {
+        let mut one = [0; 32];
+        one[0] = 1;
+        one
+    }] {
         assert_eq!(key.agree(&point).err(), Some(Refusal::WeakKey));
     }
 }

@@ -119,6 +119,13 @@ pub enum Event {
         /// Why.
         reason: EndReason,
     },
+    /// Two people called each other at the same time; both are in `new` now, and nobody rings. The old id is still understood.
+    CallReplaced {
+        /// The call that was given up.
+        old: CallId,
+        /// The call that goes on.
+        new: CallId,
+    },
     /// The first sound of a participant was decoded from a packet, loud or not. Once for each time it joins.
     MediaStarted {
         /// The call.
@@ -195,8 +202,6 @@ pub enum EndReason {
     Unreachable,
     /// No path for media could be made or found again.
     Failed,
-    /// Another call took its place on this device.
-    Replaced,
     /// The engine was shut down.
     Shutdown,
 }

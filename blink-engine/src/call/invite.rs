@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use blink_api::{Did, Endpoint, Topic};
+use blink_api::{CallId, Did, Endpoint, Topic};
 
-use super::call::{Call, Phase};
 use super::event::{CancelledReason, EndReason, Event, LeftReason};
+use super::lifecycle::{Call, Phase};
 use super::repeat::Repeat;
 use super::shared::Shared;
 use crate::secure::{Refusal, inbox_topic};
@@ -200,6 +200,14 @@ impl Call {
     pub(super) fn cancel(&self, reason: CancelReason, shared: &Shared) -> Body {
         let joined = self.claims(shared).into_iter().filter(|claim| claim.endpoint != shared.own).collect();
         Body::Cancel(Cancel { reason, version: self.version, joined, acknowledged: false, replaced_by: None })
+    }
+
+    /// A `Cancel` that names the call which goes on instead.
+    pub(super) fn replaced_by(&self, other: CallId, shared: &Shared) -> Body {
+        match self.cancel(CancelReason::Replaced, shared) {
+            Body::Cancel(cancel) => Body::Cancel(Cancel { replaced_by: Some(other), ..cancel }),
+            body => body,
+        }
     }
 
     /// An offer that is over ends when nobody is left who might come.

@@ -3,30 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use blink_api::{BusyPolicy, CallId, CallSettings, Did, Endpoint, Error, ErrorKind, Result};
+use blink_api::{CallId, CallSettings, Did, Endpoint, Error, ErrorKind, Result};
 use minicbor::bytes::ByteVec;
 use rand::{Rng, SeedableRng};
 
-use super::call::{Call, Phase};
-use super::event::{CancelledReason, EndReason, Event, LeftReason};
+use super::event::EndReason;
+use super::lifecycle::{Call, Phase};
 use super::roster::{MAX_ROOT_MEMBERS, Roster};
 use super::shared::Shared;
-use super::{CallState, Input, Now, Output, Signal, Snapshot};
-use crate::secure::{AgreementKey, CallKeys, Channel, Identity, Random, Refusal, inbox_topic, sha256};
-use crate::wire::{Body, Busy, CallConfiguration, Cancel, CancelReason, Offer, Ringing, Root, Status};
+use super::{CallState, Input, Now, Output, Snapshot};
+use crate::secure::{AgreementKey, CallKeys, Identity, Random, inbox_topic, sha256};
+use crate::wire::{CallConfiguration, Root};
 
 /// The most an integrator may pass along with a call.
-const MAX_CONVERSATION: usize = 1_024;
-/// Calls that ring here at the same time, from known people and from strangers.
-const MAX_PENDING: (usize, usize) = (12, 4);
-/// Calls that go on without this device and are remembered.
-const MAX_OPEN: usize = 64;
+pub(super) const MAX_CONVERSATION: usize = 1_024;
 /// Calls that are over and are remembered, so that they do not ring again.
 const MAX_TOMBSTONES: usize = 4_096;
+/// Calls that another one took the place of, whose ids are still understood.
+const MAX_ALIASES: usize = 64;
 /// How long they are.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
-/// Words of others about calls unknown here, which may overtake the offer.
-const MAX_EARLY: usize = 1_024;
 
 /// What a machine is made with.
 pub struct MachineConfig {
@@ -44,12 +40,14 @@ pub struct MachineConfig {
 
 /// All calls of one endpoint. See the [module](super).
 pub struct Machine {
-    shared: Shared,
-    calls: BTreeMap<CallId, Call>,
-    tombstones: BTreeMap<CallId, Instant>,
+    pub(super) shared: Shared,
+    pub(super) calls: BTreeMap<CallId, Call>,
+    pub(super) tombstones: BTreeMap<CallId, Instant>,
     tombstone_order: VecDeque<CallId>,
-    early: BTreeMap<(CallId, Endpoint), (u64, u64)>,
-    early_order: VecDeque<(CallId, Endpoint)>,
+    /// Calls that another one took the place of.
+    aliases: VecDeque<(CallId, CallId)>,
+    pub(super) early: BTreeMap<(CallId, Endpoint), (u64, u64)>,
+    pub(super) early_order: VecDeque<(CallId, Endpoint)>,
 }
 
 impl Machine {
@@ -78,6 +76,7 @@ impl Machine {
             calls: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             tombstone_order: VecDeque::new(),
+            aliases: VecDeque::new(),
             early: BTreeMap::new(),
             early_order: VecDeque::new(),
         }
@@ -134,7 +133,9 @@ impl Machine {
         }
         for did in &members {
             if AgreementKey::public_of(did).is_err() {
-                return Err(Error::new(ErrorKind::Invalid, "not a usable key").operation("offer_call").with("did", did));
+                return Err(Error::new(ErrorKind::Invalid, "not a usable key")
+                    .operation("offer_call")
+                    .with("did", did));
             }
         }
         Ok(members.into_iter().collect())
@@ -146,6 +147,7 @@ impl Machine {
     /// [`NotFound`](ErrorKind::NotFound) for a call unknown here, [`State`](ErrorKind::State) for one this device is in already or that is over.
     pub fn answer(&mut self, now: Now, id: CallId) -> Result<CallId> {
         self.shared.now = now;
+        let id = self.resolve(id);
         let call = self.known(id)?;
         if !matches!(call.phase, Phase::In | Phase::Open) {
             return Err(Error::new(ErrorKind::State, "this device is in that call, or it is over").with("call", id));
@@ -161,6 +163,7 @@ impl Machine {
     /// [`NotFound`](ErrorKind::NotFound) for a call unknown here, [`State`](ErrorKind::State) for one that does not ring.
     pub fn reject(&mut self, now: Now, id: CallId) -> Result<()> {
         self.shared.now = now;
+        let id = self.resolve(id);
         if self.known(id)?.phase != Phase::In {
             return Err(Error::new(ErrorKind::State, "that call does not ring here").with("call", id));
         }
@@ -283,180 +286,19 @@ impl Machine {
         self.shared.out.pop_front()
     }
 
-    fn handle_signal(&mut self, signal: Signal) {
-        self.end_calls_before(&signal);
-        let Signal { channel, from, boot, call: id, body } = signal;
-        if let (Body::Offer(offer), Channel::Inbox(_)) = (&body, &channel) {
-            return self.handle_offer(id, from, boot, offer);
-        }
-        if !self.calls.contains_key(&id) {
-            return self.handle_stray(id, from, boot, &body);
-        }
-        self.with_call(id, |call, shared| match &body {
-            Body::Offer(_) => {}
-            Body::Ringing(ringing) => call.handle_ringing(from, ringing, shared),
-            Body::Busy(_) => call.handle_busy(from, shared),
-            Body::Reject(reject) => call.handle_reject(from, reject, shared),
-            Body::Cancel(cancel) => call.handle_cancel(from, boot, cancel, shared),
-            Body::Link(link) => call.handle_link(from, link, shared),
-            Body::Member(member) if call.phase == Phase::Over => {
-                reply_ended(call.id(), from.did, member.record.status, shared);
-            }
-            Body::Member(member) => call.handle_member(from, boot, member, shared),
-        });
+    /// The call that took the place of another is known by the other's id too.
+    fn resolve(&self, id: CallId) -> CallId {
+        self.aliases.iter().find(|(old, _)| *old == id).map_or(id, |(_, new)| *new)
     }
 
-    /// An endpoint that speaks under a new boot is no longer in the calls it was in before.
-    fn end_calls_before(&mut self, signal: &Signal) {
-        let from = signal.from;
-        let restarted = |call: &Call| {
-            let peer = call.peers.get(&from);
-            call.id() != signal.call && peer.is_some_and(|peer| peer.is_present() && peer.boot < signal.boot)
-        };
-        let calls: Vec<_> = self.calls.values().filter(|call| restarted(call)).map(Call::id).collect();
-        for id in calls {
-            self.with_call(id, |call, shared| call.handle_gone(from, LeftReason::Restarted, shared));
+    /// One call takes the place of another.
+    pub(super) fn alias(&mut self, old: CallId, new: CallId) {
+        if self.aliases.len() == MAX_ALIASES {
+            self.aliases.pop_front();
         }
+        self.aliases.iter_mut().filter(|(_, to)| *to == old).for_each(|(_, to)| *to = new);
+        self.aliases.push_back((old, new));
     }
-
-    /// About a call that is over or was never heard of here.
-    fn handle_stray(&mut self, id: CallId, from: Endpoint, boot: u64, body: &Body) {
-        let over = self.tombstones.contains_key(&id);
-        match body {
-            Body::Member(member) if over => reply_ended(id, from.did, member.record.status, &mut self.shared),
-            Body::Cancel(cancel) if over && !cancel.acknowledged && cancel.reason != CancelReason::Ended => {
-                let acknowledgement = Cancel { acknowledged: true, joined: Vec::new(), ..cancel.clone() };
-                self.shared.send_inbox(from.did, id, Body::Cancel(acknowledgement));
-            }
-            Body::Reject(reject) if over && !reject.acknowledged => {
-                let acknowledgement = crate::wire::Reject { acknowledged: true, ..reject.clone() };
-                self.shared.send_inbox(from.did, id, Body::Reject(acknowledgement));
-            }
-            Body::Cancel(cancel) if !over && !cancel.acknowledged => self.remember_early(id, from, boot, cancel.version),
-            _ if over => {}
-            _ => self.shared.refuse(Refusal::NotAuthorized),
-        }
-    }
-
-    /// A cancel may overtake its offer, which then must not ring.
-    fn remember_early(&mut self, id: CallId, from: Endpoint, boot: u64, version: u64) {
-        if self.early.len() >= MAX_EARLY
-            && let Some(oldest) = self.early_order.pop_front()
-        {
-            self.early.remove(&oldest);
-        }
-        if self.early.insert((id, from), (boot, version)).is_none() {
-            self.early_order.push_back((id, from));
-        }
-    }
-
-    // --- offers
-
-    fn handle_offer(&mut self, id: CallId, from: Endpoint, boot: u64, offer: &Offer) {
-        if self.tombstones.contains_key(&id) {
-            return reply_ended(id, from.did, Status::Joined, &mut self.shared);
-        }
-        if self.calls.contains_key(&id) {
-            return self.with_call(id, |call, shared| repeated_offer(call, from, offer, shared));
-        }
-        if let Err(refusal) = self.new_offer(id, from, boot, offer) {
-            self.shared.refuse(refusal);
-        }
-    }
-
-    fn new_offer(&mut self, id: CallId, from: Endpoint, boot: u64, offer: &Offer) -> Result<(), Refusal> {
-        if !self.shared.rings_for(&from.did) || from.did == self.shared.own.did {
-            return Err(Refusal::NotAuthorized);
-        }
-        let mut roster = Roster::verified(id, &offer.root, &offer.secret)?;
-        roster.merge(&offer.entries)?;
-        if !roster.is_valid(&from.did) || !roster.is_valid(&self.shared.own.did) {
-            return Err(Refusal::NotAuthorized);
-        }
-        let nonce = self.shared.nonce(id, from.did);
-        if !offer.echo.contains(&nonce) {
-            // Nothing is stored: whoever asks must show that it asks now.
-            if self.shared.may_reply(id, from.did) {
-                self.shared.send_inbox(from.did, id, Body::Ringing(Ringing { nonce, rings: false }));
-            }
-            return Ok(());
-        }
-        self.admit_offer(roster, from, boot, offer);
-        Ok(())
-    }
-
-    /// A fresh offer of somebody who may call.
-    fn admit_offer(&mut self, roster: Roster, from: Endpoint, boot: u64, offer: &Offer) {
-        let id = roster.call();
-        let busy = self.current().is_some() && self.shared.settings.busy == BusyPolicy::Reject;
-        let keys = CallKeys::new(id, offer.secret.clone());
-        let remaining = Call::remaining(offer).min(self.shared.settings.ring_time.max(Duration::from_secs(60)));
-        let shared = &mut self.shared;
-        let mut configuration = offer.configuration.clone();
-        configuration.conversation = configuration.conversation.filter(|bytes| bytes.len() <= MAX_CONVERSATION);
-        let mut call = Call::new(roster, keys, configuration, Phase::In, from.did, remaining, shared);
-        let own_claim = offer.joined.iter().find(|claim| claim.endpoint == from && claim.boot == boot);
-        let cancelled = |endpoint: &Endpoint, boot, version| {
-            self.early.get(&(id, *endpoint)).is_some_and(|early| (boot, version) <= *early)
-        };
-        let joined: Vec<_> = offer
-            .joined
-            .iter()
-            .filter(|claim| !cancelled(&claim.endpoint, claim.boot, claim.version))
-            .copied()
-            .collect();
-        call.take_claims(&joined, shared);
-        if own_claim.is_none() || call.present().next().is_none() {
-            return self.bury(id);
-        }
-        let members = call.roster.valid().to_vec();
-        if remaining.is_zero() {
-            call.missed(shared);
-        } else if busy {
-            call.phase = Phase::Open;
-            call.busy = true;
-            shared.send_inbox(from.did, id, Body::Busy(Busy {}));
-        } else {
-            let conversation = call.conversation();
-            shared.emit(Event::IncomingCall { call: id, from: from.did, members, conversation });
-            let nonce = shared.nonce(id, from.did);
-            shared.send_inbox(from.did, id, Body::Ringing(Ringing { nonce, rings: true }));
-        }
-        self.calls.insert(id, call);
-        self.limit_pending();
-        self.limit_open();
-        self.bury_finished();
-    }
-
-    /// Only so many calls ring at once: the oldest of its sort makes room.
-    fn limit_pending(&mut self) {
-        let (of_known, of_strangers) = MAX_PENDING;
-        for (known, limit) in [(true, of_known), (false, of_strangers)] {
-            let pending = || {
-                let is = |call: &&Call| call.phase == Phase::In && self.shared.known.contains(&call.from) == known;
-                self.calls.values().filter(is)
-            };
-            if pending().count() > limit
-                && let Some(oldest) = pending().min_by_key(|call| call.since).map(Call::id)
-            {
-                self.with_call(oldest, |call, shared| {
-                    call.phase = call.phase_when_out();
-                    shared.emit(Event::CallCancelled { call: call.id(), reason: CancelledReason::Displaced });
-                });
-            }
-        }
-    }
-
-    fn limit_open(&mut self) {
-        let open = || self.calls.values().filter(|call| call.phase == Phase::Open);
-        if open().count() > MAX_OPEN
-            && let Some(oldest) = open().min_by_key(|call| call.since).map(Call::id)
-        {
-            self.with_call(oldest, |call, _| call.phase = Phase::Over);
-        }
-    }
-
-    // --- upkeep
 
     fn known(&self, id: CallId) -> Result<&Call> {
         let gone = || Error::new(ErrorKind::NotFound, "no such call").with("call", id);
@@ -464,7 +306,7 @@ impl Machine {
     }
 
     /// Lets a call work; whatever became due by it is done at once.
-    fn with_call(&mut self, id: CallId, work: impl FnOnce(&mut Call, &mut Shared)) {
+    pub(super) fn with_call(&mut self, id: CallId, work: impl FnOnce(&mut Call, &mut Shared)) {
         if let Some(call) = self.calls.get_mut(&id) {
             work(call, &mut self.shared);
             call.handle_timeout(&mut self.shared);
@@ -480,7 +322,7 @@ impl Machine {
         self.bury_finished();
     }
 
-    fn bury_finished(&mut self) {
+    pub(super) fn bury_finished(&mut self) {
         let finished: Vec<_> = self.calls.values().filter(|call| call.is_finished()).map(Call::id).collect();
         for id in finished {
             self.calls.remove(&id);
@@ -488,7 +330,7 @@ impl Machine {
         }
     }
 
-    fn bury(&mut self, id: CallId) {
+    pub(super) fn bury(&mut self, id: CallId) {
         if self.tombstones.len() >= MAX_TOMBSTONES
             && let Some(oldest) = self.tombstone_order.pop_front()
         {
@@ -512,54 +354,5 @@ impl Machine {
             self.tombstones.remove(oldest);
             self.tombstone_order.pop_front();
         }
-    }
-}
-
-/// An offer of a call that is known here.
-fn repeated_offer(call: &mut Call, from: Endpoint, offer: &Offer, shared: &mut Shared) {
-    if !call.roster.is_valid(&from.did) || call.roster.signed_root() != &offer.root {
-        return shared.refuse(Refusal::NotAuthorized);
-    }
-    if let Err(refusal) = call.roster.merge(&offer.entries) {
-        return shared.refuse(refusal);
-    }
-    call.sync_people(shared);
-    let id = call.id();
-    match call.phase {
-        Phase::Over => reply_ended(id, from.did, Status::Joined, shared),
-        Phase::In => {
-            call.offer_heard = shared.mono();
-            call.take_claims(&offer.joined, shared);
-            if shared.may_reply(id, from.did) {
-                let nonce = shared.nonce(id, from.did);
-                shared.send_inbox(from.did, id, Body::Ringing(Ringing { nonce, rings: true }));
-            }
-        }
-        Phase::Open if call.busy => {
-            if shared.may_reply(id, from.did) {
-                shared.send_inbox(from.did, id, Body::Busy(Busy {}));
-            }
-        }
-        Phase::Open if shared.may_reply(id, from.did) => {
-            call.take_claims(&offer.joined, shared);
-            let reply = call.cancel(CancelReason::Ended, shared);
-            shared.send_inbox(from.did, id, reply);
-        }
-        // Whoever still offers has not heard that this endpoint is in the call.
-        Phase::Joining | Phase::Active => {
-            call.take_claims(&offer.joined, shared);
-            call.announce(shared, false);
-        }
-        Phase::Out | Phase::Open => {}
-    }
-}
-
-/// Tells somebody who believes otherwise that the call is over here.
-fn reply_ended(id: CallId, to: Did, status: Status, shared: &mut Shared) {
-    if status != Status::Left && shared.may_reply(id, to) {
-        let version = u64::from(u32::MAX);
-        let cancel =
-            Cancel { reason: CancelReason::Ended, version, joined: Vec::new(), acknowledged: false, replaced_by: None };
-        shared.send_inbox(to, id, Body::Cancel(cancel));
     }
 }

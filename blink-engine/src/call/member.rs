@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use blink_api::{Did, Endpoint};
 use rand::Rng;
 
-use super::call::{Call, Phase};
 use super::event::{EndReason, Event, LeftReason, ParticipantState};
 use super::invite::PersonState;
+use super::lifecycle::{Call, Phase};
 use super::link::Link;
 use super::repeat::jittered;
 use super::shared::Shared;
@@ -127,9 +127,8 @@ impl Call {
 
     /// A path is lost, or a change is not known to everybody.
     fn is_urgent(&self) -> bool {
-        self.present().any(|(_, peer)| {
-            peer.acknowledged < self.version || peer.link.as_ref().is_some_and(|link| !link.is_up())
-        })
+        self.present()
+            .any(|(_, peer)| peer.acknowledged < self.version || peer.link.as_ref().is_some_and(|link| !link.is_up()))
     }
 
     /// Sends the record to everybody in the call: on its topic to known call keys, to inboxes where none is known, and while joining.
@@ -139,9 +138,10 @@ impl Call {
         let digest: [u8; 16] = full.digest.into();
         let differs = |peer: &Peer| peer.digest.is_some_and(|theirs| theirs != digest);
         let send_entries = self.phase == Phase::Joining
-            || self.peers.values().any(|peer| {
-                differs(peer) && peer.entries_sent.is_none_or(|sent| now >= sent + ENTRIES_PAUSE)
-            });
+            || self
+                .peers
+                .values()
+                .any(|peer| differs(peer) && peer.entries_sent.is_none_or(|sent| now >= sent + ENTRIES_PAUSE));
         if send_entries {
             self.peers.values_mut().filter(|peer| differs(peer)).for_each(|peer| peer.entries_sent = Some(now));
         }
@@ -258,8 +258,7 @@ impl Call {
         peer.own_word = true;
         peer.status = Some(record.status);
         peer.call_key = Some(record.call_key);
-        let state =
-            ParticipantState { muted: record.muted, deafened: record.deafened, recording: record.recording };
+        let state = ParticipantState { muted: record.muted, deafened: record.deafened, recording: record.recording };
         if record.status != Status::Left {
             if std::mem::replace(&mut peer.state, state) != state && self.phase.is_current() {
                 shared.emit(Event::ParticipantStateChanged { call, participant: from, state });

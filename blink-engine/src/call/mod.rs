@@ -30,10 +30,12 @@
 //!
 //! Nothing of media happens in `In`: no session is opened before `Joining` ([`Output::Open`], [`Output::Gate`]).
 
-mod call;
 mod event;
+mod incoming;
 mod invite;
+mod lifecycle;
 mod link;
+mod linking;
 mod machine;
 mod member;
 mod repeat;

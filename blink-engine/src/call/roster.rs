@@ -158,10 +158,11 @@ impl Roster {
 
     /// A pure function of root and entries: people by (depth, inviter, slot), the removed left out, the first 32.
     fn compute_valid(&self) -> Vec<Did> {
-        let removed: BTreeMap<Did, u8> = self.entries.keys().filter_map(removal).fold(BTreeMap::new(), |mut all, (did, keep)| {
-            all.entry(did).and_modify(|least: &mut u8| *least = keep.min(*least)).or_insert(keep);
-            all
-        });
+        let removed: BTreeMap<Did, u8> =
+            self.entries.keys().filter_map(removal).fold(BTreeMap::new(), |mut all, (did, keep)| {
+                all.entry(did).and_modify(|least: &mut u8| *least = keep.min(*least)).or_insert(keep);
+                all
+            });
         let invitations = self.invitations();
         let mut depths: BTreeMap<Did, u8> = self.root.members.iter().map(|did| (*did, 0)).collect();
         let mut valid: Vec<Did> = self.root.members.clone();

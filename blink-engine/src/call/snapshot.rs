@@ -4,8 +4,8 @@ use blink_api::{CallId, Did, Endpoint};
 use serde::Serialize;
 
 use super::ParticipantState;
-use super::call::{Call, Phase};
 use super::invite::PersonState;
+use super::lifecycle::{Call, Phase};
 use super::link::LinkState;
 use super::member::Peer;
 use super::shared::Shared;

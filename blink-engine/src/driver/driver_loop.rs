@@ -13,8 +13,8 @@ use super::subscriptions::Subscriptions;
 use super::{Command, Parts, Report};
 use crate::call::{Event, Input, Machine, Now, Output, SessionId, Signal};
 use crate::secure::{Opener, Refusal};
-use crate::wire::Content;
 use crate::statistics::ParticipantStatistics;
+use crate::wire::Content;
 
 /// How long a shutdown says farewell, so that one lost message does not leave others waiting.
 const FAREWELL: Duration = Duration::from_millis(250);
@@ -185,7 +185,9 @@ impl Driver {
     /// Media do not know which call they belong to; the driver does.
     fn complete(&self, event: Event) -> Event {
         match (event, self.gate) {
-            (Event::MediaStarted { participant, kind, .. }, Some(call)) => Event::MediaStarted { call, participant, kind },
+            (Event::MediaStarted { participant, kind, .. }, Some(call)) => {
+                Event::MediaStarted { call, participant, kind }
+            }
             (Event::NoMicrophone { error, .. }, Some(call)) => Event::NoMicrophone { call, error },
             (event, _) => event,
         }
@@ -225,8 +227,7 @@ impl Driver {
                 Output::Part(call) => self.part(call),
                 Output::Open { session, remote, dials, .. } => {
                     let media = self.media.handle();
-                    let handle =
-                        SessionHandle::start(session, remote, dials, &self.parts, media, self.reports.clone());
+                    let handle = SessionHandle::start(session, remote, dials, &self.parts, media, self.reports.clone());
                     self.sessions.insert(session, handle);
                 }
                 Output::Negotiate { session, step } => self.with_session(session, |handle| handle.negotiate(step)),

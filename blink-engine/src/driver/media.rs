@@ -9,8 +9,8 @@ mod playout;
 use std::sync::Arc;
 
 use blink_api::{
-    AudioFormat, CallId, Codec, DecoderConfig, EncoderConfig, Endpoint, Error, MediaHost, MediaSink, MediaSource, OpenRequest,
-    Result, RtpIn, RtpTime, Session, Settings, TrackId,
+    AudioFormat, CallId, Codec, DecoderConfig, EncoderConfig, Endpoint, Error, MediaHost, MediaSink, MediaSource,
+    OpenRequest, Result, RtpIn, RtpTime, Session, Settings, TrackId,
 };
 use rand::Rng;
 use tokio::sync::{mpsc, oneshot};

@@ -24,8 +24,8 @@ use blink_api::{AudioProcessorFactory, Clock, Codec, Delivery, MediaHost, Settin
 use crate::call::{Event, SessionId, SessionInput};
 
 pub(crate) use command::Command;
-pub(crate) use driver_loop::{Driver, closed};
 use driver_loop::sleep_until;
+pub(crate) use driver_loop::{Driver, closed};
 pub use media::Pacing;
 
 /// The parts an engine is made of.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    Candidate, ChannelId, Endpoint, Error, ErrorKind, Result, RtpIn, Session, SessionConfig, SessionEvent, SessionEvents,
-    SessionStats, TrackId, TrackKind,
+    Candidate, ChannelId, Endpoint, Error, ErrorKind, Result, RtpIn, Session, SessionConfig, SessionEvent,
+    SessionEvents, SessionStats, TrackId, TrackKind,
 };
 use tokio::sync::{mpsc, oneshot};
 

@@ -205,10 +205,10 @@ fn plaintext(identity: &Identity, header_hash: &[u8; 32], content: &[u8]) -> Zer
 /// Content and signature of a plaintext whose padding is as it must be.
 fn split(plaintext: &[u8]) -> Result<(&[u8], &[u8; SIGNATURE]), Refusal> {
     let (length, rest) = plaintext.split_first_chunk().ok_or(Refusal::Malformed)?;
-    let (content, rest) =
-        rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(Refusal::Malformed)?;
+    let (content, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(Refusal::Malformed)?;
     let (signature, zeros) = rest.split_first_chunk().ok_or(Refusal::Malformed)?;
-    let padded = plaintext.len().is_multiple_of(PADDING) && zeros.len() < PADDING && zeros.iter().all(|zero| *zero == 0);
+    let padded =
+        plaintext.len().is_multiple_of(PADDING) && zeros.len() < PADDING && zeros.iter().all(|zero| *zero == 0);
     if padded { Ok((content, signature)) } else { Err(Refusal::Malformed) }
 }
 

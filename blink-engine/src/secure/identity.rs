@@ -57,7 +57,8 @@ impl Identity {
 /// [`Refusal::WeakKey`] and [`Refusal::BadSignature`].
 pub fn verify(did: &Did, context: &[u8], message: &[u8], signature: &[u8; 64]) -> Result<(), Refusal> {
     let key = verifying_key(did)?;
-    key.verify_strict(&[context, message].concat(), &Signature::from_bytes(signature)).map_err(|_| Refusal::BadSignature)
+    key.verify_strict(&[context, message].concat(), &Signature::from_bytes(signature))
+        .map_err(|_| Refusal::BadSignature)
 }
 
 /// The public X25519 key of a DID.

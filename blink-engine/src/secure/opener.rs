@@ -6,8 +6,8 @@ use std::time::Instant;
 use blink_api::{CallId, Delivery, Did, Endpoint, Topic, Verdict};
 
 use super::{
-    AgreementKey, CallKeys, Identity, Random, RateLimits, Refusal, ReplayWindows, Sealing, SecurityCounters, inbox_topic,
-    open, seal,
+    AgreementKey, CallKeys, Identity, Random, RateLimits, Refusal, ReplayWindows, Sealing, SecurityCounters,
+    inbox_topic, open, seal,
 };
 use crate::wire::{Body, Content, Kind};
 
@@ -97,7 +97,12 @@ impl Opener {
     }
 
     /// Opens a delivery. A refusal is counted; the verdict tells the network whether the sender deserves blame.
-    pub fn open(&mut self, now: Instant, topic: &Topic, delivery: &Delivery) -> (Result<(Channel, Content), Refusal>, Verdict) {
+    pub fn open(
+        &mut self,
+        now: Instant,
+        topic: &Topic,
+        delivery: &Delivery,
+    ) -> (Result<(Channel, Content), Refusal>, Verdict) {
         let result = self.check(now, topic, delivery);
         if let Err(refusal) = &result {
             self.counters.count(*refusal);
@@ -172,7 +177,9 @@ fn fits(channel: &Channel, content: &Content) -> bool {
 fn verdict<T>(result: &Result<T, Refusal>) -> Verdict {
     match result {
         Ok(_) | Err(Refusal::NotForUs) => Verdict::Accept,
-        Err(Refusal::Oversize | Refusal::Malformed | Refusal::BadTag | Refusal::BadSignature | Refusal::WeakKey) => Verdict::Reject,
+        Err(Refusal::Oversize | Refusal::Malformed | Refusal::BadTag | Refusal::BadSignature | Refusal::WeakKey) => {
+            Verdict::Reject
+        }
         Err(_) => Verdict::Ignore,
     }
 }

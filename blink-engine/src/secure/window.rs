@@ -102,10 +102,29 @@ mod tests {
             new
         };
         for (boot, seq, new) in [
-            (5, 10, true), (5, 10, false), (5, 12, true), (5, 11, true), (5, 11, false), (5, 12, false), (5, 9, true),
-            (5, 1_033, true), (5, 10, false), (5, 9, false), (5, 13, true), (5, 5_000, true), (5, 1_034, false),
-            (5, 4_000, true), (5, 3_976, false), (5, 3_977, true), (4, 6_000, false), (6, 1, true), (5, 7_000, false), (6, 1, false),
-            (6, u64::MAX, true), (6, u64::MAX, false), (6, 2, false),
+            (5, 10, true),
+            (5, 10, false),
+            (5, 12, true),
+            (5, 11, true),
+            (5, 11, false),
+            (5, 12, false),
+            (5, 9, true),
+            (5, 1_033, true),
+            (5, 10, false),
+            (5, 9, false),
+            (5, 13, true),
+            (5, 5_000, true),
+            (5, 1_034, false),
+            (5, 4_000, true),
+            (5, 3_976, false),
+            (5, 3_977, true),
+            (4, 6_000, false),
+            (6, 1, true),
+            (5, 7_000, false),
+            (6, 1, false),
+            (6, u64::MAX, true),
+            (6, u64::MAX, false),
+            (6, 2, false),
         ] {
             assert_eq!(passes(boot, seq), new, "boot {boot} seq {seq}");
         }

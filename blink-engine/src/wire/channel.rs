@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use super::Member;
-use super::body::Bytes16;
+use super::fields::Bytes16;
 
 /// One message on a data channel.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]

@@ -4,7 +4,7 @@ use blink_api::{CallId, DeviceId, Did, Endpoint};
 use minicbor::data::Type;
 use minicbor::{Decoder, Encoder, decode};
 
-use super::body::fixed;
+use super::fields::fixed;
 use super::{Body, cbor};
 
 /// The signed content of an envelope.

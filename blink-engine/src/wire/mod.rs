@@ -7,10 +7,13 @@ mod body;
 pub mod cbor;
 mod channel;
 mod content;
+mod fields;
+mod record;
+mod roster;
 
-pub use body::{Bytes16, WireEndpoint,
-    Body, Busy, CallConfiguration, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Kind, Link, LinkRole, Member, Offer,
-    Record, Reject, Ringing, Root, Seen, Signed, Status,
-};
+pub use body::{Body, Busy, CallConfiguration, Cancel, CancelReason, Kind, Link, LinkRole, Offer, Reject, Ringing};
 pub use channel::ChannelMessage;
 pub use content::{Content, NoContent};
+pub use fields::{Bytes16, WireEndpoint};
+pub use record::{JoinedClaim, Member, Record, Seen, Status};
+pub use roster::{Entry, EntryBody, Root, Signed};

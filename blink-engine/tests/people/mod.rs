@@ -60,9 +60,11 @@ impl Town {
 
     pub(crate) async fn person_with(&self, seed: u8, microphone: &str, settings: &[&str]) -> Person {
         let heard = self.directory().join(format!("heard-{seed}.wav"));
-        let mut builder = Configuration::builder(&self.registry)
-            .set("test", "microphone", microphone)
-            .set("test", "speaker", format!("wav:{}", heard.display()));
+        let mut builder = Configuration::builder(&self.registry).set("test", "microphone", microphone).set(
+            "test",
+            "speaker",
+            format!("wav:{}", heard.display()),
+        );
         for setting in settings {
             builder = builder.set_argument("test", setting);
         }

@@ -157,7 +157,7 @@ impl World {
     }
 
     pub(crate) fn leave(&mut self, node: usize) {
-        self.act(node, |machine, now| machine.leave(now)).unwrap();
+        self.act(node, Machine::leave).unwrap();
     }
 
     /// The device is gone without a word and comes back as a new start, without memory.
@@ -302,7 +302,10 @@ impl World {
     }
 
     fn send(&mut self, node: usize, channel: Channel, recipients: &[[u8; 32]], call: CallId, body: Body) {
-        self.note(node, format!("sends {body:?} on {}", if matches!(channel, Channel::Inbox(_)) { "an inbox" } else { "the call" }));
+        self.note(
+            node,
+            format!("sends {body:?} on {}", if matches!(channel, Channel::Inbox(_)) { "an inbox" } else { "the call" }),
+        );
         self.sent.push((node, body.kind()));
         let from = self.nodes[node].endpoint;
         let boot = self.nodes[node].boot;

@@ -108,7 +108,10 @@ impl Paths {
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.sessions.values().filter_map(|session| if session.connected { Some(session.traffic_at) } else { session.connect_at }).min()
+        self.sessions
+            .values()
+            .filter_map(|session| if session.connected { Some(session.traffic_at) } else { session.connect_at })
+            .min()
     }
 
     /// What sessions report up to now: connections that came about, packets that came.

@@ -125,11 +125,9 @@ impl PlayoutWorker {
                 playout.add(participant, config, decoder);
                 playout.set_volume(&participant, self.volumes.get(&participant).copied().unwrap_or(1.0));
             }
-            PlayoutCommand::Remove { id, participant } => {
-                if self.sessions.get(&participant) == Some(&id) {
-                    self.sessions.remove(&participant);
-                    playout.remove(&participant);
-                }
+            PlayoutCommand::Remove { id, participant } if self.sessions.get(&participant) == Some(&id) => {
+                self.sessions.remove(&participant);
+                playout.remove(&participant);
             }
             PlayoutCommand::Packet { from, packet } => playout.push(&from, packet),
             _ => {}

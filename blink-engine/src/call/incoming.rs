@@ -1,0 +1,273 @@
+//! Messages from others: which call they are about, and offers of calls that are new here.
+
+use std::time::Duration;
+
+use blink_api::{BusyPolicy, CallId, Did, Endpoint};
+
+use super::Signal;
+use super::event::{CancelledReason, Event, LeftReason};
+use super::lifecycle::{Call, Phase};
+use super::machine::{MAX_CONVERSATION, Machine};
+use super::roster::Roster;
+use super::shared::Shared;
+use crate::secure::{CallKeys, Channel, Refusal};
+use crate::wire::{Body, Busy, Cancel, CancelReason, Offer, Ringing, Status};
+
+/// Two offers to the same people are one call where the older is not older than this.
+const GLARE: Duration = Duration::from_secs(60);
+/// Calls that ring here at the same time, from known people and from strangers.
+const MAX_PENDING: (usize, usize) = (12, 4);
+/// Calls that go on without this device and are remembered.
+const MAX_OPEN: usize = 64;
+/// Words of others about calls unknown here, which may overtake the offer.
+const MAX_EARLY: usize = 1_024;
+
+impl Machine {
+    pub(super) fn handle_signal(&mut self, signal: Signal) {
+        self.end_calls_before(&signal);
+        let Signal { channel, from, boot, call: id, body } = signal;
+        if let (Body::Offer(offer), Channel::Inbox(_)) = (&body, &channel) {
+            return self.handle_offer(id, from, boot, offer);
+        }
+        if !self.calls.contains_key(&id) {
+            return self.handle_stray(id, from, boot, &body);
+        }
+        self.with_call(id, |call, shared| match &body {
+            Body::Offer(_) => {}
+            Body::Ringing(ringing) => call.handle_ringing(from, ringing, shared),
+            Body::Busy(_) => call.handle_busy(from, shared),
+            Body::Reject(reject) => call.handle_reject(from, reject, shared),
+            Body::Cancel(cancel) => call.handle_cancel(from, boot, cancel, shared),
+            Body::Link(link) => call.handle_link(from, link, shared),
+            Body::Member(member) if call.phase == Phase::Over => {
+                reply_ended(call.id(), from.did, member.record.status, shared);
+            }
+            Body::Member(member) => call.handle_member(from, boot, member, shared),
+        });
+    }
+
+    /// An endpoint that speaks under a new boot is no longer in the calls it was in before.
+    fn end_calls_before(&mut self, signal: &Signal) {
+        let from = signal.from;
+        let restarted = |call: &Call| {
+            let peer = call.peers.get(&from);
+            call.id() != signal.call && peer.is_some_and(|peer| peer.is_present() && peer.boot < signal.boot)
+        };
+        let calls: Vec<_> = self.calls.values().filter(|call| restarted(call)).map(Call::id).collect();
+        for id in calls {
+            self.with_call(id, |call, shared| call.handle_gone(from, LeftReason::Restarted, shared));
+        }
+    }
+
+    /// About a call that is over or was never heard of here.
+    fn handle_stray(&mut self, id: CallId, from: Endpoint, boot: u64, body: &Body) {
+        let over = self.tombstones.contains_key(&id);
+        match body {
+            Body::Member(member) if over => reply_ended(id, from.did, member.record.status, &mut self.shared),
+            Body::Cancel(cancel) if over && !cancel.acknowledged && cancel.reason != CancelReason::Ended => {
+                let acknowledgement = Cancel { acknowledged: true, joined: Vec::new(), ..cancel.clone() };
+                self.shared.send_inbox(from.did, id, Body::Cancel(acknowledgement));
+            }
+            Body::Reject(reject) if over && !reject.acknowledged => {
+                let acknowledgement = crate::wire::Reject { acknowledged: true, ..reject.clone() };
+                self.shared.send_inbox(from.did, id, Body::Reject(acknowledgement));
+            }
+            Body::Cancel(cancel) if !over && !cancel.acknowledged => {
+                self.remember_early(id, from, boot, cancel.version);
+            }
+            _ if over => {}
+            _ => self.shared.refuse(Refusal::NotAuthorized),
+        }
+    }
+
+    /// A cancel may overtake its offer, which then must not ring.
+    fn remember_early(&mut self, id: CallId, from: Endpoint, boot: u64, version: u64) {
+        if self.early.len() >= MAX_EARLY
+            && let Some(oldest) = self.early_order.pop_front()
+        {
+            self.early.remove(&oldest);
+        }
+        if self.early.insert((id, from), (boot, version)).is_none() {
+            self.early_order.push_back((id, from));
+        }
+    }
+
+    fn handle_offer(&mut self, id: CallId, from: Endpoint, boot: u64, offer: &Offer) {
+        if self.tombstones.contains_key(&id) {
+            return reply_ended(id, from.did, Status::Joined, &mut self.shared);
+        }
+        if self.calls.contains_key(&id) {
+            return self.with_call(id, |call, shared| repeated_offer(call, from, offer, shared));
+        }
+        if let Err(refusal) = self.new_offer(id, from, boot, offer) {
+            self.shared.refuse(refusal);
+        }
+    }
+
+    fn new_offer(&mut self, id: CallId, from: Endpoint, boot: u64, offer: &Offer) -> Result<(), Refusal> {
+        if !self.shared.rings_for(&from.did) || from.did == self.shared.own.did {
+            return Err(Refusal::NotAuthorized);
+        }
+        let mut roster = Roster::verified(id, &offer.root, &offer.secret)?;
+        roster.merge(&offer.entries)?;
+        if !roster.is_valid(&from.did) || !roster.is_valid(&self.shared.own.did) {
+            return Err(Refusal::NotAuthorized);
+        }
+        let nonce = self.shared.nonce(id, from.did);
+        if !offer.echo.contains(&nonce) {
+            // Nothing is stored: whoever asks must show that it asks now.
+            if self.shared.may_reply(id, from.did) {
+                self.shared.send_inbox(from.did, id, Body::Ringing(Ringing { nonce, rings: false }));
+            }
+            return Ok(());
+        }
+        self.admit_offer(roster, from, boot, offer);
+        Ok(())
+    }
+
+    /// A fresh offer of somebody who may call.
+    fn admit_offer(&mut self, roster: Roster, from: Endpoint, boot: u64, offer: &Offer) {
+        let id = roster.call();
+        let crossed = self.crossed_by(&roster);
+        if crossed.is_some_and(|own| own < id) {
+            // The smaller id survives: the other side gives its own call up when it hears of this one.
+            return;
+        }
+        let busy = self.current().is_some() && self.shared.settings.busy == BusyPolicy::Reject;
+        let keys = CallKeys::new(id, offer.secret.clone());
+        let remaining = Call::remaining(offer).min(self.shared.settings.ring_time.max(Duration::from_secs(60)));
+        let shared = &mut self.shared;
+        let mut configuration = offer.configuration.clone();
+        configuration.conversation = configuration.conversation.filter(|bytes| bytes.len() <= MAX_CONVERSATION);
+        let mut call = Call::new(roster, keys, configuration, Phase::In, from.did, remaining, shared);
+        let own_claim = offer.joined.iter().find(|claim| claim.endpoint == from && claim.boot == boot);
+        let cancelled = |endpoint: &Endpoint, boot, version| {
+            self.early.get(&(id, *endpoint)).is_some_and(|early| (boot, version) <= *early)
+        };
+        let joined: Vec<_> = offer
+            .joined
+            .iter()
+            .filter(|claim| !cancelled(&claim.endpoint, claim.boot, claim.version))
+            .copied()
+            .collect();
+        call.take_claims(&joined, shared);
+        if own_claim.is_none() || call.present().next().is_none() {
+            return self.bury(id);
+        }
+        if let Some(own) = crossed {
+            return self.replace(own, call);
+        }
+        let members = call.roster.valid().to_vec();
+        if remaining.is_zero() {
+            call.missed(shared);
+        } else if busy {
+            call.phase = Phase::Open;
+            call.busy = true;
+            shared.send_inbox(from.did, id, Body::Busy(Busy {}));
+        } else {
+            let conversation = call.conversation();
+            shared.emit(Event::IncomingCall { call: id, from: from.did, members, conversation });
+            let nonce = shared.nonce(id, from.did);
+            shared.send_inbox(from.did, id, Body::Ringing(Ringing { nonce, rings: true }));
+        }
+        self.calls.insert(id, call);
+        self.limit_pending();
+        self.limit_open();
+        self.bury_finished();
+    }
+
+    /// The call of this device, if it was offered to the very same people at about the same time.
+    fn crossed_by(&self, roster: &Roster) -> Option<CallId> {
+        let own = self.calls.get(&self.current()?)?;
+        let same = own.roster.root().members == roster.root().members && own.id() != roster.call();
+        (same && self.shared.mono() < own.began + GLARE).then(|| own.id())
+    }
+
+    /// Two people called each other: both go on in the call with the smaller id, and nobody rings.
+    fn replace(&mut self, old: CallId, mut call: Call) {
+        let new = call.id();
+        self.with_call(old, |call, shared| call.give_up_for(new, shared));
+        call.join(&mut self.shared);
+        self.shared.emit(Event::CallReplaced { old, new });
+        self.calls.insert(new, call);
+        self.alias(old, new);
+        self.with_call(new, |_, _| {});
+    }
+
+    /// Only so many calls ring at once: the oldest of its sort makes room.
+    fn limit_pending(&mut self) {
+        let (of_known, of_strangers) = MAX_PENDING;
+        for (known, limit) in [(true, of_known), (false, of_strangers)] {
+            let pending = || {
+                let is = |call: &&Call| call.phase == Phase::In && self.shared.known.contains(&call.from) == known;
+                self.calls.values().filter(is)
+            };
+            if pending().count() > limit
+                && let Some(oldest) = pending().min_by_key(|call| call.since).map(Call::id)
+            {
+                self.with_call(oldest, |call, shared| {
+                    call.phase = call.phase_when_out();
+                    shared.emit(Event::CallCancelled { call: call.id(), reason: CancelledReason::Displaced });
+                });
+            }
+        }
+    }
+
+    fn limit_open(&mut self) {
+        let open = || self.calls.values().filter(|call| call.phase == Phase::Open);
+        if open().count() > MAX_OPEN
+            && let Some(oldest) = open().min_by_key(|call| call.since).map(Call::id)
+        {
+            self.with_call(oldest, |call, _| call.phase = Phase::Over);
+        }
+    }
+}
+
+/// An offer of a call that is known here.
+fn repeated_offer(call: &mut Call, from: Endpoint, offer: &Offer, shared: &mut Shared) {
+    if !call.roster.is_valid(&from.did) || call.roster.signed_root() != &offer.root {
+        return shared.refuse(Refusal::NotAuthorized);
+    }
+    if let Err(refusal) = call.roster.merge(&offer.entries) {
+        return shared.refuse(refusal);
+    }
+    call.sync_people(shared);
+    let id = call.id();
+    match call.phase {
+        Phase::Over => reply_ended(id, from.did, Status::Joined, shared),
+        Phase::In => {
+            call.offer_heard = shared.mono();
+            call.take_claims(&offer.joined, shared);
+            if shared.may_reply(id, from.did) {
+                let nonce = shared.nonce(id, from.did);
+                shared.send_inbox(from.did, id, Body::Ringing(Ringing { nonce, rings: true }));
+            }
+        }
+        Phase::Open if call.busy => {
+            if shared.may_reply(id, from.did) {
+                shared.send_inbox(from.did, id, Body::Busy(Busy {}));
+            }
+        }
+        Phase::Open if shared.may_reply(id, from.did) => {
+            call.take_claims(&offer.joined, shared);
+            let reply = call.cancel(CancelReason::Ended, shared);
+            shared.send_inbox(from.did, id, reply);
+        }
+        // Whoever still offers has not heard that this endpoint is in the call.
+        Phase::Joining | Phase::Active => {
+            call.take_claims(&offer.joined, shared);
+            call.announce(shared, false);
+        }
+        Phase::Out | Phase::Open => {}
+    }
+}
+
+/// Tells somebody who believes otherwise that the call is over here.
+fn reply_ended(id: CallId, to: Did, status: Status, shared: &mut Shared) {
+    if status != Status::Left && shared.may_reply(id, to) {
+        let version = u64::from(u32::MAX);
+        let cancel =
+            Cancel { reason: CancelReason::Ended, version, joined: Vec::new(), acknowledged: false, replaced_by: None };
+        shared.send_inbox(to, id, Body::Cancel(cancel));
+    }
+}

@@ -1,0 +1,219 @@
+//! The links of one call: made where both sides are in it, and what their state means for the call.
+
+use std::time::Instant;
+
+use blink_api::Endpoint;
+
+use super::event::{EndReason, Event};
+use super::lifecycle::{Call, Phase};
+use super::link::{Link, LinkAction, LinkState};
+use super::member::Peer;
+use super::shared::Shared;
+use super::{Output, SessionId, SessionInput};
+use crate::secure::{Refusal, link_id};
+use crate::wire::{self, Body, ChannelMessage};
+
+impl Call {
+    /// Makes the link to another endpoint where both are in the call and the local user has accepted it.
+    pub(super) fn ensure_link(&mut self, endpoint: Endpoint, shared: &mut Shared) {
+        let own_key = *self.key.public();
+        let Some(peer) = self.peers.get_mut(&endpoint) else { return };
+        let wanted = self.phase.is_current() && peer.is_present() && peer.link.is_none();
+        let Some(key) = peer.call_key.filter(|_| wanted) else { return };
+        let dials = shared.own > endpoint;
+        let session = shared.fresh_session();
+        let link = Link::new(link_id(&own_key, &key), dials, session, shared.mono(), shared.timers());
+        peer.link = Some(link);
+        self.with_link(endpoint, shared, |link, _, actions| link.dial(actions));
+    }
+
+    pub(super) fn close_link(peer: &mut Peer, shared: &mut Shared) {
+        if let Some(link) = peer.link.take() {
+            shared.out.push_back(Output::Close { session: link.session });
+        }
+    }
+
+    pub(super) fn handle_link(&mut self, from: Endpoint, message: &wire::Link, shared: &mut Shared) {
+        if !self.phase.is_current() || !self.roster.is_valid(&from.did) {
+            return shared.refuse(Refusal::NotAuthorized);
+        }
+        let too_long = |sdp: &String| sdp.len() > super::link::MAX_SDP || super::link::fingerprint(sdp).is_none();
+        if message.sdp.as_ref().is_some_and(too_long) {
+            return shared.refuse(Refusal::Inconsistent);
+        }
+        self.ensure_link(from, shared);
+        let now = shared.mono();
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        peer.heard = Some(now);
+        if peer.link.as_ref().is_none_or(|link| message.link[..] != link.id) {
+            return;
+        }
+        let fresh = shared.fresh_session();
+        self.with_link(from, shared, |link, shared, actions| {
+            link.handle_message(message, fresh, now, &shared.settings.timers, actions);
+        });
+    }
+
+    /// The endpoint whose session this is.
+    pub(super) fn endpoint_of(&self, session: SessionId) -> Option<Endpoint> {
+        let has = |peer: &Peer| peer.link.as_ref().is_some_and(|link| link.session == session);
+        self.peers.iter().find(|(_, peer)| has(peer)).map(|(endpoint, _)| *endpoint)
+    }
+
+    pub(super) fn handle_session(&mut self, endpoint: Endpoint, event: SessionInput, shared: &mut Shared) {
+        let now = shared.mono();
+        let mut answer = None;
+        let mut record = None;
+        self.with_link(endpoint, shared, |link, shared, actions| {
+            let timers = &shared.settings.timers;
+            match event {
+                SessionInput::Described { generation, sdp } => link.handle_described(generation, sdp, now, timers),
+                SessionInput::Candidate { attribute } => link.handle_candidate(attribute, now),
+                SessionInput::Connected => link.handle_connected(now, actions),
+                SessionInput::ChannelOpen => link.handle_channel(now, actions),
+                SessionInput::Traffic => link.handle_traffic(now, actions),
+                SessionInput::Failed => link.handle_failed(now, actions),
+                SessionInput::Channel(message) => {
+                    link.handle_traffic(now, actions);
+                    match message {
+                        ChannelMessage::Hello { link: id } => link.handle_hello(&id, now, actions),
+                        ChannelMessage::Ping { id, sent_us } => answer = Some((link.session, id, sent_us)),
+                        ChannelMessage::Pong { .. } => {}
+                        ChannelMessage::Member { boot, member } if link.is_up() => record = Some((boot, member)),
+                        ChannelMessage::Member { .. } => {}
+                    }
+                }
+            }
+        });
+        if let Some((session, id, sent_us)) = answer {
+            let received_us = micros_since(shared.started, now);
+            let message = ChannelMessage::Pong { id, sent_us, received_us };
+            shared.out.push_back(Output::Channel { session, message });
+        }
+        if let Some((boot, member)) = record {
+            self.handle_member(endpoint, boot, &member, shared);
+        }
+    }
+
+    /// Lets a link work and does what it wants done.
+    fn with_link(
+        &mut self,
+        endpoint: Endpoint,
+        shared: &mut Shared,
+        work: impl FnOnce(&mut Link, &mut Shared, &mut Vec<LinkAction>),
+    ) {
+        let mut actions = Vec::new();
+        let Some(link) = self.peers.get_mut(&endpoint).and_then(|peer| peer.link.as_mut()) else { return };
+        let before = link.session;
+        work(link, shared, &mut actions);
+        for action in actions {
+            self.perform(endpoint, before, action, shared);
+        }
+    }
+
+    fn perform(&mut self, endpoint: Endpoint, before: SessionId, action: LinkAction, shared: &mut Shared) {
+        let call = self.id();
+        let Some(link) = self.peers.get(&endpoint).and_then(|peer| peer.link.as_ref()) else { return };
+        let (session, id) = (link.session, link.id);
+        let hello = |message| Output::Channel { session, message };
+        match action {
+            LinkAction::Open(session) => {
+                if before != session {
+                    shared.out.push_back(Output::Close { session: before });
+                }
+                let dials = shared.own > endpoint;
+                shared.out.push_back(Output::Open { session, call, remote: endpoint, dials });
+            }
+            LinkAction::Negotiate(step) => shared.out.push_back(Output::Negotiate { session, step }),
+            LinkAction::Hello => shared.out.push_back(hello(ChannelMessage::Hello { link: id.into() })),
+            LinkAction::Ping(id) => {
+                let sent_us = micros_since(shared.started, shared.mono());
+                shared.out.push_back(hello(ChannelMessage::Ping { id, sent_us }));
+            }
+            LinkAction::Up => self.handle_up(endpoint, session, shared),
+            LinkAction::Suspect => {
+                shared.emit(Event::ParticipantReconnecting { call, participant: endpoint });
+                self.announce(shared, true);
+            }
+            LinkAction::Failed => self.handle_link_failed(endpoint, shared),
+            LinkAction::Impostor => {
+                shared.refuse(Refusal::Inconsistent);
+                self.handle_link_failed(endpoint, shared);
+            }
+        }
+    }
+
+    fn handle_up(&mut self, endpoint: Endpoint, session: SessionId, shared: &mut Shared) {
+        let call = self.id();
+        let Some(peer) = self.peers.get_mut(&endpoint) else { return };
+        shared.out.push_back(Output::Admit { session });
+        let first = !std::mem::replace(&mut peer.announced, true);
+        peer.unreachable_announced = false;
+        shared.emit(match first {
+            true => Event::ParticipantJoined { call, participant: endpoint },
+            false => Event::ParticipantReconnected { call, participant: endpoint },
+        });
+        self.announce(shared, false);
+    }
+
+    fn handle_link_failed(&mut self, endpoint: Endpoint, shared: &mut Shared) {
+        let call = self.id();
+        if !self.roster.is_group() {
+            // The other side should hear why before this side says that it left.
+            self.send_links(shared);
+            return self.end(EndReason::Failed, shared);
+        }
+        let Some(peer) = self.peers.get_mut(&endpoint) else { return };
+        if !std::mem::replace(&mut peer.unreachable_announced, true) {
+            shared.emit(Event::ParticipantUnreachable { call, participant: endpoint });
+        }
+    }
+
+    pub(super) fn send_links(&mut self, shared: &mut Shared) {
+        let (call, now) = (self.id(), shared.mono());
+        for peer in self.peers.values_mut() {
+            let Some((link, key)) = peer.link.as_mut().zip(peer.call_key) else { continue };
+            if let Some(message) = link.poll_message(now, &mut shared.random) {
+                shared.send_call(vec![key], call, Body::Link(Box::new(message)));
+            }
+        }
+    }
+
+    /// Somebody began to listen on the call's topic.
+    pub(super) fn handle_topic_subscriber(&mut self, shared: &Shared) {
+        if self.phase.is_current() && self.present().next().is_some() {
+            self.announce(shared, true);
+            self.peers.values_mut().filter_map(|peer| peer.link.as_mut()).for_each(|link| link.hurry(shared.mono()));
+        }
+    }
+
+    pub(super) fn time_out_links(&mut self, shared: &mut Shared) {
+        let (now, group) = (shared.mono(), self.roster.is_group());
+        let endpoints: Vec<_> = self.peers.keys().copied().collect();
+        for endpoint in endpoints {
+            self.with_link(endpoint, shared, |link, shared, actions| {
+                let timers = shared.settings.timers.clone();
+                link.handle_timeout(now, &timers, &mut || shared.fresh_session(), group, actions);
+            });
+        }
+        if self.path_failed_at(shared).is_some_and(|at| now >= at) {
+            self.end(EndReason::Failed, shared);
+        }
+    }
+
+    /// When a call of two ends because its path stays lost while signaling lives.
+    pub(super) fn path_failed_at(&self, shared: &Shared) -> Option<Instant> {
+        if self.roster.is_group() || self.phase != Phase::Active {
+            return None;
+        }
+        let suspect = self.peers.values().filter_map(|peer| match peer.link.as_ref()?.state {
+            LinkState::Suspect(since) => Some(since),
+            _ => None,
+        });
+        suspect.min().map(|since| since + shared.timers().path_failed)
+    }
+}
+
+fn micros_since(start: Instant, now: Instant) -> u64 {
+    u64::try_from(now.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,83 @@
+//! Fields that several messages share.
+
+use blink_api::{CallId, DeviceId, Did, Endpoint};
+use minicbor::data::Type;
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+use zeroize::Zeroizing;
+
+/// 16 bytes as a byte string.
+pub type Bytes16 = minicbor::bytes::ByteArray<16>;
+
+/// An endpoint as 48 bytes: DID key, device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WireEndpoint(pub Endpoint);
+
+impl<C> Encode<C> for WireEndpoint {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        let bytes = [&self.0.did.public_key()[..], self.0.device.as_bytes()].concat();
+        e.bytes(&bytes)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for WireEndpoint {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        let bytes: [u8; 48] = fixed(d)?;
+        let (key, device) = bytes.split_at(32);
+        Ok(Self(Endpoint {
+            did: Did::from_public_key(key.try_into().expect("split at 32")),
+            device: DeviceId::from_bytes(device.try_into().expect("48 less 32 is 16")),
+        }))
+    }
+}
+
+pub(super) fn fixed<const N: usize>(d: &mut Decoder<'_>) -> Result<[u8; N], decode::Error> {
+    d.bytes()?.try_into().map_err(|_| decode::Error::message("wrong length"))
+}
+
+pub(super) fn did(d: &mut Decoder<'_>) -> Result<Did, decode::Error> {
+    fixed(d).map(Did::from_public_key)
+}
+
+pub(super) fn expect_array(d: &mut Decoder<'_>, length: u64) -> Result<(), decode::Error> {
+    if d.array()? == Some(length) { Ok(()) } else { Err(decode::Error::message("wrong length")) }
+}
+
+/// A secret that is wiped when it is dropped.
+pub(super) mod secret {
+    use super::*;
+
+    pub(in crate::wire) fn encode<C, W: encode::Write>(
+        value: &Zeroizing<[u8; 32]>,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(&value[..])?.ok()
+    }
+
+    pub(in crate::wire) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Zeroizing<[u8; 32]>, decode::Error> {
+        fixed(d).map(Zeroizing::new)
+    }
+}
+
+/// A call id or null.
+pub(super) mod call_id {
+    use super::*;
+
+    pub(in crate::wire) fn encode<C, W: encode::Write>(
+        value: &Option<CallId>,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        match value {
+            Some(id) => e.bytes(id.as_bytes())?.ok(),
+            None => e.null()?.ok(),
+        }
+    }
+
+    pub(in crate::wire) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<CallId>, decode::Error> {
+        if d.datatype()? == Type::Null {
+            return d.null().map(|()| None);
+        }
+        fixed(d).map(|bytes| Some(CallId::from_bytes(bytes)))
+    }
+}
