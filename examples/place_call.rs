@@ -22,10 +22,16 @@ async fn main() -> Result<()> {
     let mut events = blink.events();
     blink.connect(&address).await?;
     let call = blink.offer_call(&[did.parse()?], CallConfig::default()).await?;
-    while let Some(item) = events.next().await {
+    loop {
+        let item = tokio::select! {
+            item = events.next() => item,
+            _ = tokio::signal::ctrl_c() => break,
+        };
         println!("{item:?}");
-        if matches!(item, StreamItem::Event(Event::CallEnded { call: ended, .. }) if ended == call) {
-            break;
+        match item {
+            Some(StreamItem::Event(Event::CallEnded { call: ended, .. })) if ended == call => break,
+            Some(_) => {}
+            None => break,
         }
     }
     blink.shutdown().await;
