@@ -105,6 +105,23 @@ impl Blink {
         self.ask(|reply| Command::Leave { reply }).await?
     }
 
+    /// Invites somebody into the call this device is in; it is a group's from then on.
+    ///
+    /// # Errors
+    /// [`State`](blink_api::ErrorKind::State) without a call, or for somebody who was removed, has rejected, is in it, or finds no room (32 people, four
+    /// invitations for each of them); [`Invalid`](blink_api::ErrorKind::Invalid) for a DID without a usable key.
+    pub async fn add_participant(&self, did: Did) -> Result<()> {
+        self.ask(|reply| Command::Add { did, reply }).await?
+    }
+
+    /// Removes somebody for good from a call that this person began.
+    ///
+    /// # Errors
+    /// [`State`](blink_api::ErrorKind::State) without a call, for one that somebody else began, or for somebody who is not in it.
+    pub async fn remove_participant(&self, did: Did) -> Result<()> {
+        self.ask(|reply| Command::Remove { did, reply }).await?
+    }
+
     /// Calls that ring here.
     ///
     /// # Errors

@@ -178,6 +178,8 @@ pub enum LeftReason {
     TimedOut,
     /// It started anew or joined again.
     Restarted,
+    /// Whoever began the call removed it.
+    Removed,
 }
 
 /// Why a call is over for this device.
@@ -202,8 +204,10 @@ pub enum EndReason {
     Unreachable,
     /// No path for media could be made or found again.
     Failed,
-    /// The engine was shut down.
-    Shutdown,
+    /// Whoever began the call removed this person.
+    Removed,
+    /// Another device of this person joined.
+    OtherDevice,
 }
 
 /// What a participant announces about itself.

@@ -228,10 +228,9 @@ fn repeated_offer(call: &mut Call, from: Endpoint, offer: &Offer, shared: &mut S
     if !call.roster.is_valid(&from.did) || call.roster.signed_root() != &offer.root {
         return shared.refuse(Refusal::NotAuthorized);
     }
-    if let Err(refusal) = call.roster.merge(&offer.entries) {
+    if let Err(refusal) = call.take_entries(&offer.entries, shared) {
         return shared.refuse(refusal);
     }
-    call.sync_people(shared);
     let id = call.id();
     match call.phase {
         Phase::Over => reply_ended(id, from.did, Status::Joined, shared),
@@ -263,7 +262,7 @@ fn repeated_offer(call: &mut Call, from: Endpoint, offer: &Offer, shared: &mut S
 }
 
 /// Tells somebody who believes otherwise that the call is over here.
-fn reply_ended(id: CallId, to: Did, status: Status, shared: &mut Shared) {
+pub(super) fn reply_ended(id: CallId, to: Did, status: Status, shared: &mut Shared) {
     if status != Status::Left && shared.may_reply(id, to) {
         let version = u64::from(u32::MAX);
         let cancel =

@@ -208,6 +208,16 @@ impl Call {
         shared.emit(Event::MissedCall { call: self.id(), from: self.from });
     }
 
+    /// This person was removed from the call for good.
+    pub(super) fn expel(&mut self, shared: &mut Shared) {
+        match self.phase {
+            Phase::In => self.cancelled(shared),
+            phase if phase.is_current() => self.end(EndReason::Removed, shared),
+            _ => {}
+        }
+        self.enter(Phase::Over, shared);
+    }
+
     /// Another call of the same people goes on instead: this one ends without a word to the user.
     pub(super) fn give_up_for(&mut self, other: CallId, shared: &mut Shared) {
         self.status = Status::Left;

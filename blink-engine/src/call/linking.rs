@@ -17,8 +17,9 @@ impl Call {
     /// Makes the link to another endpoint where both are in the call and the local user has accepted it.
     pub(super) fn ensure_link(&mut self, endpoint: Endpoint, shared: &mut Shared) {
         let own_key = *self.key.public();
+        let holds_seat = self.holds_seat(&endpoint);
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
-        let wanted = self.phase.is_current() && peer.is_present() && peer.link.is_none();
+        let wanted = self.phase.is_current() && peer.is_present() && holds_seat && peer.link.is_none();
         let Some(key) = peer.call_key.filter(|_| wanted) else { return };
         let dials = shared.own > endpoint;
         let session = shared.fresh_session();

@@ -180,6 +180,35 @@ impl Machine {
         if self.leave_current(EndReason::Left) { Ok(()) } else { Err(Error::new(ErrorKind::State, "not in a call")) }
     }
 
+    /// Invites somebody into the call this device is in; it is a group's from then on.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) without a call, or where the roster does not allow it; [`Invalid`](ErrorKind::Invalid) for an unusable DID.
+    pub fn add(&mut self, now: Now, did: Did) -> Result<()> {
+        self.shared.now = now;
+        if AgreementKey::public_of(&did).is_err() {
+            return Err(Error::new(ErrorKind::Invalid, "not a usable key").with("did", did));
+        }
+        self.change_roster(|roster, identity| roster.add(did, identity))
+    }
+
+    /// Removes somebody for good from the call this device is in, which this person must have begun.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) without a call, for somebody else's, or for somebody who is not in it.
+    pub fn remove(&mut self, now: Now, did: Did) -> Result<()> {
+        self.shared.now = now;
+        self.change_roster(|roster, identity| roster.remove(did, identity))
+    }
+
+    fn change_roster(&mut self, change: impl FnOnce(&mut Roster, &Identity) -> Result<()>) -> Result<()> {
+        let id = self.current().ok_or_else(|| Error::new(ErrorKind::State, "not in a call"))?;
+        let call = self.calls.get_mut(&id).ok_or_else(|| Error::new(ErrorKind::State, "not in a call"))?;
+        change(&mut call.roster, &self.shared.identity)?;
+        self.with_call(id, Call::handle_own_roster_change);
+        Ok(())
+    }
+
     /// Tells others whether this device sends sound.
     pub fn set_muted(&mut self, now: Now, muted: bool) {
         self.shared.now = now;

@@ -6,6 +6,7 @@ use blink_api::{Did, Endpoint};
 use rand::Rng;
 
 use super::event::{EndReason, Event, LeftReason, ParticipantState};
+use super::incoming::reply_ended;
 use super::invite::PersonState;
 use super::lifecycle::{Call, Phase};
 use super::link::Link;
@@ -32,6 +33,7 @@ pub(super) struct Peer {
     /// `None` for one that is only known from somebody's `seen`.
     pub(super) status: Option<Status>,
     pub(super) call_key: Option<[u8; 32]>,
+    pub(super) seat: u64,
     pub(super) state: ParticipantState,
     /// Its roster entries.
     pub(super) digest: Option<[u8; 16]>,
@@ -56,6 +58,7 @@ impl Peer {
             own_word: false,
             status: None,
             call_key: None,
+            seat: 0,
             state: ParticipantState::default(),
             digest: None,
             entries_sent: None,
@@ -132,7 +135,7 @@ impl Call {
     }
 
     /// Sends the record to everybody in the call: on its topic to known call keys, to inboxes where none is known, and while joining.
-    fn send_record(&mut self, shared: &mut Shared) {
+    pub(super) fn send_record(&mut self, shared: &mut Shared) {
         let now = shared.mono();
         let full = self.record(shared);
         let digest: [u8; 16] = full.digest.into();
@@ -154,7 +157,7 @@ impl Call {
 
         let reduced = Record { seen: Vec::new(), links: Vec::new(), ..full };
         let member = Member { record: reduced, entries: self.roster.entries() };
-        for did in self.inboxes_for_record() {
+        for did in self.inboxes_for_record(shared) {
             shared.send_inbox(did, self.id(), Body::Member(Box::new(member.clone())));
         }
     }
@@ -169,7 +172,7 @@ impl Call {
         }
     }
 
-    fn inboxes_for_record(&self) -> Vec<Did> {
+    fn inboxes_for_record(&self, shared: &Shared) -> Vec<Did> {
         let joining = self.phase == Phase::Joining;
         let hinted = |peer: &Peer| peer.status.is_none() || peer.is_present();
         let mut people: Vec<_> = self
@@ -179,6 +182,8 @@ impl Call {
             .map(|(endpoint, _)| endpoint.did)
             .collect();
         people.dedup();
+        // Other devices of this person learn which seat is taken.
+        people.extend(joining.then_some(shared.own.did));
         people
     }
 
@@ -208,12 +213,16 @@ impl Call {
 
     /// Another endpoint's record, in its own words.
     pub(super) fn handle_member(&mut self, from: Endpoint, boot: u64, member: &Member, shared: &mut Shared) {
-        if let Err(refusal) = self.roster.merge(&member.entries) {
+        if let Err(refusal) = self.take_entries(&member.entries, shared) {
             return shared.refuse(refusal);
         }
         let record = &member.record;
-        if !self.roster.is_valid(&from.did) || from.did == shared.own.did {
-            return shared.refuse(crate::secure::Refusal::NotAuthorized);
+        if from.did == shared.own.did {
+            return self.handle_own_device(from, record, shared);
+        }
+        if !self.roster.is_valid(&from.did) {
+            shared.refuse(crate::secure::Refusal::NotAuthorized);
+            return reply_ended(self.id(), from.did, record.status, shared);
         }
         let now = shared.mono();
         let Some(peer) = self.peer_entry(from, now) else { return };
@@ -258,6 +267,7 @@ impl Call {
         peer.own_word = true;
         peer.status = Some(record.status);
         peer.call_key = Some(record.call_key);
+        peer.seat = record.seat;
         let state = ParticipantState { muted: record.muted, deafened: record.deafened, recording: record.recording };
         if record.status != Status::Left {
             if std::mem::replace(&mut peer.state, state) != state && self.phase.is_current() {
@@ -348,7 +358,7 @@ impl Call {
         match self.phase {
             Phase::In if nobody => self.cancelled(shared),
             Phase::Joining if nobody => self.end(EndReason::Gone, shared),
-            Phase::Active | Phase::Joining if !self.roster.is_group() => self.end(end, shared),
+            Phase::Active | Phase::Joining if !self.roster.is_group() && nobody => self.end(end, shared),
             Phase::Active => self.announce(shared, false),
             Phase::Open if nobody => self.phase = Phase::Over,
             _ => {}

@@ -38,6 +38,7 @@ mod link;
 mod linking;
 mod machine;
 mod member;
+mod membership;
 mod repeat;
 mod roster;
 mod shared;

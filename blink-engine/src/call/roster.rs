@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use blink_api::{CallId, Did};
+use blink_api::{CallId, Did, Error, ErrorKind};
 
 use crate::secure::{Identity, Refusal, sha256, verify};
 use crate::wire::{Entry, EntryBody, Root, Signed, cbor};
@@ -122,10 +122,60 @@ impl Roster {
         let did = identity.did();
         let mine = self.entries.keys().filter(|entry| entry.did == did);
         let n = mine.filter(|entry| matches!(entry.body, EntryBody::Reject { .. })).count();
-        let entry = Entry { call: self.call, did, body: EntryBody::Reject { n: u8::try_from(n).unwrap_or(u8::MAX) } };
+        let body = EntryBody::Reject { n: u8::try_from(n).unwrap_or(u8::MAX) };
+        self.sign(Entry { call: self.call, did, body }, identity)
+    }
+
+    /// Signs and takes in an invitation of somebody by this person.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) for somebody who takes part already, was removed or rejected, where this person has no invitation left or is too
+    /// far from the root, or the call is full.
+    pub(super) fn add(&mut self, did: Did, identity: &Identity) -> Result<(), Error> {
+        let refused = |why: &'static str| Err(Error::new(ErrorKind::State, why).with("did", did));
+        let by = identity.did();
+        if self.is_valid(&did) {
+            return refused("already invited to this call");
+        }
+        if self.rejected().contains(&did) {
+            return refused("has rejected this call");
+        }
+        if self.entries.keys().filter_map(removal).any(|(removed, _)| removed == did) {
+            return refused("was removed from this call");
+        }
+        let taken = |slot: &u8| self.entries.keys().any(|entry| entry.body == EntryBody::Add { by, slot: *slot });
+        let Some(slot) = (0..SLOTS).find(|slot| !taken(slot)) else {
+            return refused("this person has invited four people already");
+        };
+        let before = self.clone();
+        self.sign(Entry { call: self.call, did, body: EntryBody::Add { by, slot } }, identity);
+        if !self.is_valid(&did) {
+            *self = before;
+            return refused("the call is full, or this person may not invite");
+        }
+        Ok(())
+    }
+
+    /// Signs and takes in the removal of somebody, for good; only the creator's counts.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) for somebody else than the creator or who does not take part.
+    pub(super) fn remove(&mut self, did: Did, identity: &Identity) -> Result<(), Error> {
+        if identity.did() != self.root.creator.did || did == identity.did() {
+            return Err(Error::new(ErrorKind::State, "only whoever began a call removes others from it").with("did", did));
+        }
+        if !self.is_valid(&did) {
+            return Err(Error::new(ErrorKind::State, "not in this call").with("did", did));
+        }
+        self.sign(Entry { call: self.call, did, body: EntryBody::Remove { keep: SLOTS } }, identity);
+        Ok(())
+    }
+
+    fn sign(&mut self, entry: Entry, identity: &Identity) -> Signed {
         let bytes = cbor::encode(&entry);
         let signed = Signed { signature: identity.sign(ENTRY_CONTEXT, &bytes), bytes };
         self.entries.insert(entry, signed.clone());
+        self.valid = self.compute_valid();
         signed
     }
 

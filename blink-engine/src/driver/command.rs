@@ -15,6 +15,8 @@ pub(crate) enum Command {
     Answer { call: CallId, reply: oneshot::Sender<Result<CallId>> },
     Reject { call: CallId, reply: oneshot::Sender<Result<()>> },
     Leave { reply: oneshot::Sender<Result<()>> },
+    Add { did: Did, reply: oneshot::Sender<Result<()>> },
+    Remove { did: Did, reply: oneshot::Sender<Result<()>> },
     SetMuted { muted: bool, reply: oneshot::Sender<()> },
     SetDeafened { deafened: bool, reply: oneshot::Sender<()> },
     SetVolume { participant: Endpoint, volume: f32, reply: oneshot::Sender<()> },

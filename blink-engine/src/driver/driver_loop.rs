@@ -110,6 +110,8 @@ impl Driver {
                 reply.send(result).ok();
             }
             Command::Reject { call, reply } => drop(reply.send(self.machine.reject(now, call))),
+            Command::Add { did, reply } => drop(reply.send(self.machine.add(now, did))),
+            Command::Remove { did, reply } => drop(reply.send(self.machine.remove(now, did))),
             Command::Leave { reply } => {
                 let result = self.machine.leave(now);
                 self.carry_out().await;

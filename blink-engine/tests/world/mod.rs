@@ -48,7 +48,7 @@ pub(crate) struct Node {
     topics: BTreeMap<CallId, [u8; 32]>,
     old_keys: BTreeSet<[u8; 32]>,
     boot: u64,
-    seed: u8,
+    seed: (u8, u8),
 }
 
 pub(crate) struct World {
@@ -107,8 +107,14 @@ impl World {
     }
 
     pub(crate) fn with(count: u8, seed: u64, network: Network, settings: CallSettings) -> Self {
+        let devices: Vec<_> = (1..=count).map(|person| (person, person)).collect();
+        Self::of_devices(&devices, seed, network, settings)
+    }
+
+    /// Devices, each a person and a number of its own.
+    pub(crate) fn of_devices(devices: &[(u8, u8)], seed: u64, network: Network, settings: CallSettings) -> Self {
         let now = Instant::now();
-        let nodes = (0..count).map(|n| Node::new(n + 1, 1, seed, now, &settings)).collect();
+        let nodes = devices.iter().map(|device| Node::new(*device, 1, seed, now, &settings)).collect();
         let random = Random::seed_from_u64(seed);
         Self {
             now,
@@ -348,10 +354,11 @@ impl World {
 }
 
 impl Node {
-    fn new(seed: u8, boot: u64, world: u64, now: Instant, settings: &CallSettings) -> Self {
-        let identity = Identity::from_seed(&[seed; 32]);
-        let endpoint = Endpoint { did: identity.did(), device: DeviceId::from_random([seed; 16]) };
-        let mut random = [seed; 32];
+    fn new(seed: (u8, u8), boot: u64, world: u64, now: Instant, settings: &CallSettings) -> Self {
+        let (person, device) = seed;
+        let identity = Identity::from_seed(&[person; 32]);
+        let endpoint = Endpoint { did: identity.did(), device: DeviceId::from_random([device; 16]) };
+        let mut random = [device; 32];
         random[..8].copy_from_slice(&world.to_be_bytes());
         random[8..16].copy_from_slice(&boot.to_be_bytes());
         let config = MachineConfig { identity, own: endpoint, boot, settings: settings.clone(), seed: random };

@@ -1,0 +1,66 @@
+//! Changes of who may take part, and which of a person's devices does.
+
+use blink_api::{DeviceId, Endpoint};
+
+use super::event::{EndReason, LeftReason};
+use super::lifecycle::Call;
+use super::shared::Shared;
+use crate::secure::Refusal;
+use crate::wire::{Record, Signed, Status};
+
+impl Call {
+    /// Takes in roster entries of somebody else, and does what follows from them.
+    pub(super) fn take_entries(&mut self, entries: &[Signed], shared: &mut Shared) -> Result<(), Refusal> {
+        let changed = self.roster.merge(entries);
+        if !matches!(changed, Ok(false)) {
+            self.handle_roster_changed(shared);
+        }
+        changed.map(|_| ())
+    }
+
+    /// This person added or removed somebody: all are told, the removed for the last time.
+    pub(super) fn handle_own_roster_change(&mut self, shared: &mut Shared) {
+        self.send_record(shared);
+        self.handle_roster_changed(shared);
+        self.change_record(shared, false);
+    }
+
+    fn handle_roster_changed(&mut self, shared: &mut Shared) {
+        self.sync_people(shared);
+        let rejected = self.roster.rejected();
+        self.settle_rejections(&rejected, shared);
+        let removed: Vec<Endpoint> =
+            self.peers.keys().filter(|endpoint| !self.roster.is_valid(&endpoint.did)).copied().collect();
+        for endpoint in removed {
+            self.handle_gone(endpoint, LeftReason::Removed, shared);
+            self.peers.remove(&endpoint);
+        }
+        self.people.retain(|did, _| self.roster.is_valid(did));
+        if !self.roster.is_valid(&shared.own.did) {
+            self.expel(shared);
+        }
+    }
+
+    /// Another device of this person says which seat it takes: the greatest holds it.
+    pub(super) fn handle_own_device(&mut self, from: Endpoint, record: &Record, shared: &mut Shared) {
+        if record.status == Status::Left {
+            return;
+        }
+        if self.phase.is_current() {
+            if (record.seat, from.device) > (self.seat, shared.own.device) {
+                self.seat = record.seat;
+                self.end(EndReason::OtherDevice, shared);
+            }
+        } else {
+            self.seat = self.seat.max(record.seat);
+        }
+    }
+
+    /// Whether an endpoint is the device with which its person takes part.
+    pub(super) fn holds_seat(&self, endpoint: &Endpoint) -> bool {
+        let seat = |(endpoint, seat): (&Endpoint, u64)| -> (u64, DeviceId) { (seat, endpoint.device) };
+        let devices = self.present().filter(|(other, _)| other.did == endpoint.did);
+        let greatest = devices.map(|(other, peer)| seat((other, peer.seat))).max();
+        greatest.is_none_or(|(_, device)| device == endpoint.device)
+    }
+}
