@@ -59,6 +59,7 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         }
         Event::CallJoined { .. } => "is in the call".to_owned(),
         Event::CallEnded { reason, .. } => format!("the call is over: {}", ended(*reason)),
+        Event::CallReplaced { .. } => "called at the same time; both calls are one now".to_owned(),
         Event::MediaStarted { participant, kind: TrackKind::Audio, .. } => {
             format!("hears {}", name(&participant.did))
         }
@@ -94,8 +95,8 @@ pub(crate) fn ended(reason: EndReason) -> &'static str {
         EndReason::Gone => "it was over already",
         EndReason::Unreachable => "nobody in it could be reached",
         EndReason::Failed => "no path for sound could be made or found again",
-        EndReason::Replaced => "another call took its place",
-        EndReason::Shutdown => "shut down",
+        EndReason::Removed => "removed by whoever began it",
+        EndReason::OtherDevice => "another device of yours joined",
     }
 }
 
@@ -118,6 +119,7 @@ fn left(reason: LeftReason) -> &'static str {
         LeftReason::Left => "left",
         LeftReason::TimedOut => "is gone without a word",
         LeftReason::Restarted => "started anew",
+        LeftReason::Removed => "was removed",
     }
 }
 
