@@ -90,7 +90,7 @@ pub(crate) struct DemoArguments {
     /// Write what was heard to this directory
     #[arg(long, value_name = "DIR", default_value = "blink-out")]
     pub(crate) out: PathBuf,
-    /// Talk so long, 2 to 300 s, once both are connected [default: the speech and half a second]
+    /// Talk so long, 1 to 300 s, once both are connected [default: the speech and half a second]
     #[arg(long, value_name = "N")]
     pub(crate) seconds: Option<f64>,
     /// Do it all again so many times, 1 to 1000, with new engines; figures are medians

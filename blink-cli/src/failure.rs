@@ -13,12 +13,12 @@ pub(crate) struct Failure {
 impl Failure {
     /// The call did not come about, or not well: exit status 1.
     pub(crate) fn call(reason: impl Into<String>) -> Self {
-        Self { status: 1, reason: reason.into(), reported: false }
+        Self { status: 1, reason: one_line(&reason.into()), reported: false }
     }
 
     /// What the user gave cannot be used: exit status 2.
     pub(crate) fn input(reason: impl Into<String>) -> Self {
-        Self { status: 2, reason: reason.into(), reported: false }
+        Self { status: 2, reason: one_line(&reason.into()), reported: false }
     }
 
     /// The user or the system ended the program: exit status 130.
@@ -56,12 +56,17 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let reason = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        let reason = error.to_string();
         match error.kind() {
             ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Busy | ErrorKind::Unsupported => Self::input(reason),
             _ => Self::call(reason),
         }
     }
+}
+
+/// Text of another library's, such as one line for each address, as one line.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -84,6 +89,6 @@ mod tests {
             assert!(failure.reason().ends_with("two lines"), "{}", failure.reason());
         }
         assert_eq!(Failure::interrupted().status(), 130);
-        assert_eq!(Failure::call("no sound").during("run 2").reason(), "run 2: no sound");
+        assert_eq!(Failure::call("no\n sound").during("run 2").reason(), "run 2: no sound");
     }
 }

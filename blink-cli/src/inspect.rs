@@ -42,8 +42,10 @@ pub(crate) fn config(global: &Global, output: &Output) -> Result<(), Failure> {
 /// `blink id`
 pub(crate) async fn id(global: &Global, output: &Output) -> Result<(), Failure> {
     let registry = Registry::discovered()?;
-    let builder = configuration::options(configuration::base(&registry, global), global);
-    let configuration = backends::offline(builder).build()?;
+    let builder = || configuration::options(configuration::base(&registry, global), global);
+    // As it is used for calls, so that what is wrong with it is said here too; then without anything that a call needs.
+    builder().build()?;
+    let configuration = backends::offline(builder()).build()?;
     let data_dir = configuration.settings().data_dir.clone();
     let blink = Blink::start(&configuration).await?;
     let endpoint = blink.endpoint();

@@ -9,7 +9,7 @@ use blink_media_synthetic::numbered;
 use serde_json::json;
 
 use crate::args::{Global, ListenArguments};
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 use crate::interrupt::Interrupt;
 use crate::keyboard::Keyboard;
 use crate::output::Output;
@@ -48,6 +48,7 @@ pub(crate) async fn run(
         failure = listener.serve(&mut events) => Err(failure),
         () = interrupt.wait() => Err(Failure::interrupted()),
     };
+    listener.refuse().await;
     let Listener { mut heard, names, .. } = listener;
     engine::stop(blink, events, output, |event| {
         engine::show(output, &names, event);
@@ -210,10 +211,19 @@ impl Listener<'_> {
         }
     }
 
+    /// Rejects what still rings, so that nobody waits for an answer that cannot come.
+    async fn refuse(&self) {
+        for call in &self.ringing {
+            // Over in the meantime, or the engine is gone: nobody waits then.
+            self.blink.reject_call(*call).await.ok();
+        }
+    }
+
     fn report(&self, error: Option<blink_api::Error>) {
         if let Some(error) = error {
+            let error = one_line(&error.to_string());
             self.output.event(&format!("            {error}"));
-            self.output.json_event(&json!({ "event": "refused", "error": error.to_string() }));
+            self.output.json_event(&json!({ "event": "refused", "error": error }));
         }
     }
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use serde_json::json;
 
 use crate::args::Global;
 use crate::failure::Failure;
@@ -91,7 +90,12 @@ impl Output {
 
 /// The last line of stdout of a command that failed, with `--json`.
 pub(crate) fn failure_as_json(reason: &str) {
-    print(&to_line(&json!({ "ok": false, "error": reason })));
+    #[derive(Serialize)]
+    struct Failed<'a> {
+        ok: bool,
+        error: &'a str,
+    }
+    print(&to_line(&Failed { ok: false, error: reason }));
 }
 
 fn print(text: &str) {

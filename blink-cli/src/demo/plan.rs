@@ -57,8 +57,8 @@ impl Plan {
         let speech = [speech(&alice)?, speech(&bob)?];
         let talk = match arguments.seconds {
             None => speech[0].max(speech[1]) + REST,
-            Some(seconds) if (2.0..=300.0).contains(&seconds) => Duration::from_secs_f64(seconds),
-            Some(seconds) => return Err(Failure::input(format!("--seconds {seconds}: expected 2 to 300"))),
+            Some(seconds) if (1.0..=300.0).contains(&seconds) => Duration::from_secs_f64(seconds),
+            Some(seconds) => return Err(Failure::input(format!("--seconds {seconds}: expected 1 to 300"))),
         };
         let audible = talk - REST;
         let sides = [

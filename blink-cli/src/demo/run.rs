@@ -60,18 +60,18 @@ async fn talk(plan: &Plan, output: &Output, engines: &mut Vec<Blink>) -> Result<
     let [alice, bob] = &engines[..] else { return Err(Failure::call("there are two engines")) };
     let mut stage = Stage::new(plan, output, [alice, bob], began);
 
-    stage.tell(&format!("both engines run; Alice connects to Bob's node ({})", plan.sides[0].signaling));
+    stage.tell(&format!("both engines run; Alice connects to Bob's node ({})", plan.sides[0].signaling))?;
     output.waiting("connecting the nodes");
     let addresses = bob.addresses().await?;
     let address = addresses.first().ok_or_else(|| Failure::input("Bob's node has no address to connect to"))?;
     within(STEP, "connecting the nodes", alice.connect(address)).await?;
 
+    stage.tell("Alice calls Bob")?;
     let call = within(STEP, "offering the call", alice.offer_call(&[bob.did()], CallConfig::default())).await?;
-    stage.tell("Alice calls Bob");
     stage.until("ringing", STEP, |seen| seen.side(BOB).rings).await?;
+    stage.tell("Bob answers")?;
     let answered = Instant::now();
     within(STEP, "answering", bob.answer_call(call)).await?;
-    stage.tell("Bob answers");
     stage.until("connecting", STEP, |seen| seen.sides.iter().all(|side| side.joined.is_some())).await?;
     stage.until("the first sound", STEP, |seen| seen.sides.iter().all(|side| side.heard.is_some())).await?;
     stage.stay(plan.talk).await?;
@@ -138,8 +138,13 @@ impl<'a> Stage<'a> {
         Self { output, names, sides, began, events, seen: Seen::default() }
     }
 
-    fn tell(&self, text: &str) {
+    /// Shows what is done now, after what happened before it.
+    fn tell(&mut self, text: &str) -> Result<(), Failure> {
+        while let Ok(event) = self.events.try_recv() {
+            self.take(Some(event))?;
+        }
         self.output.event(&format!("{:8.3} s  {text}", self.began.elapsed().as_secs_f64()));
+        Ok(())
     }
 
     /// Shows what happens until something has.

@@ -1,0 +1,130 @@
+//! Two and three processes that call each other.
+
+use std::path::Path;
+
+use crate::program::{ALONE, Program};
+
+/// A listener, and the targets to call it at.
+pub(crate) fn listen(directory: &Path, arguments: &[&str]) -> (Program, String) {
+    let mut listener = Program::start(directory, &[&["listen", "--json"][..], &ALONE, arguments].concat());
+    let listening = listener.event("listening");
+    let address = listening["addresses"].as_array().and_then(|all| all.last()).expect("it listens");
+    let address = address.as_str().expect("an address is text").to_owned();
+    assert!(address.starts_with(&format!("{}@/ip4/127.0.0.1/", listening["did"].as_str().unwrap())), "{address}");
+    (listener, address)
+}
+
+/// A caller of these targets.
+pub(crate) fn call(directory: &Path, arguments: &[&str]) -> Program {
+    Program::start(directory, &[&["call", "--json"][..], &ALONE, arguments].concat())
+}
+
+/// The file is whole and has sound in it.
+pub(crate) fn is_heard(path: &Path) {
+    let mut reader = hound::WavReader::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
+    let loudest = samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
+    assert!(loudest > 1_000, "{}: {} samples, the loudest {loudest}", path.display(), samples.len());
+}
+
+#[test]
+fn a_call_is_answered_heard_on_both_sides_and_ended_after_its_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let speech = ["--set", "microphone=speech"];
+    let (mut listener, address) = listen(directory.path(), &[&["--answer", "--out", "l"], &speech[..]].concat());
+    for n in 1..=2 {
+        let mut caller = call(directory.path(), &[&[&address, "--seconds", "2", "--out", "c"], &speech[..]].concat());
+        caller.event("participant_joined");
+        caller.event("media_started");
+        listener.event("media_started");
+        let ended = caller.end();
+        assert_eq!((ended.status, ended.errors.as_str()), (0, ""), "{ended:#?}");
+        let last = ended.last();
+        assert_eq!((last["ok"].as_bool(), last["reason"].as_str()), (Some(true), Some("left")), "{last}");
+        assert!(last["participants"][0]["session"]["packets_received"].as_u64().unwrap() > 50, "{last}");
+        assert_eq!(listener.event("call_ended")["reason"], "remote_left");
+        let heard = listener.event("heard");
+        assert_eq!(heard["path"], format!("l/heard-{n}.wav"));
+        is_heard(&directory.path().join("c/heard.wav"));
+    }
+    listener.interrupt();
+    let ended = listener.end();
+    assert_eq!(ended.status, 130, "{ended:#?}");
+    is_heard(&directory.path().join("l/heard-1.wav"));
+    is_heard(&directory.path().join("l/heard-2.wav"));
+}
+
+#[test]
+fn somebody_at_the_keyboard_answers_hangs_up_and_rejects() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut listener, address) = listen(directory.path(), &[]);
+    let mut caller = call(directory.path(), &[&address]);
+    listener.event("incoming_call");
+    listener.type_line("y");
+    caller.event("participant_joined");
+    listener.type_line("h");
+    let ended = caller.end();
+    assert_eq!((ended.status, ended.last()["reason"].as_str()), (0, Some("remote_left")), "{ended:#?}");
+
+    let caller = call(directory.path(), &[&address]);
+    listener.event("incoming_call");
+    listener.type_line("n");
+    let ended = caller.end();
+    assert_eq!(ended.status, 1, "{ended:#?}");
+    assert!(ended.errors.contains("rejected") && ended.errors.lines().count() == 1, "{}", ended.errors);
+    assert_eq!(ended.last()["ok"], false);
+    listener.interrupt();
+    assert_eq!(listener.end().status, 130);
+}
+
+#[test]
+fn a_call_that_nobody_can_answer_rings_until_the_ring_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut listener, address) = listen(directory.path(), &[]);
+    listener.type_nothing();
+    let caller = call(directory.path(), &[&address, "--set", "call.ring_time=2s"]);
+    listener.event("incoming_call");
+    let ended = caller.end();
+    assert_eq!(ended.status, 1, "{ended:#?}");
+    assert!(ended.errors.contains("not answered"), "{}", ended.errors);
+    listener.event("missed_call");
+    listener.signal("TERM");
+    assert_eq!(listener.end().status, 130);
+}
+
+#[test]
+fn a_node_where_nobody_is_cannot_be_reached() {
+    let directory = tempfile::tempdir().unwrap();
+    let (listener, address) = listen(directory.path(), &[]);
+    drop(listener);
+    let ended = call(directory.path(), &[&address]).end();
+    assert_eq!(ended.status, 1, "{ended:#?}");
+    assert!(ended.errors.contains("unreachable") && ended.errors.lines().count() == 1, "{}", ended.errors);
+}
+
+#[test]
+fn several_targets_are_a_group_in_which_all_hear_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let speech = ["--answer", "--set", "microphone=speech", "--out"];
+    let (mut bob, bobs) = listen(directory.path(), &[&speech[..], &["bob"]].concat());
+    // Everybody's node is connected to everybody's, as on a local network.
+    let (_, address) = bobs.split_once('@').unwrap();
+    let bootstrap = format!("signalings.libp2p.bootstrap=[\"{address}\"]");
+    let (mut carol, carols) = listen(directory.path(), &[&speech[..], &["carol", "--set", &bootstrap]].concat());
+    carol.event("signaling_changed");
+    let mut alice = call(directory.path(), &[&bobs, &carols, "--seconds", "4", "--out", "alice"]);
+    for person in [&mut alice, &mut bob, &mut carol] {
+        person.event("media_started");
+        person.event("media_started");
+    }
+    let ended = alice.end();
+    assert_eq!(ended.status, 0, "{ended:#?}");
+    is_heard(&directory.path().join("alice/heard.wav"));
+    for mut person in [bob, carol] {
+        person.event("participant_left");
+        person.interrupt();
+        assert_eq!(person.end().status, 130);
+    }
+    is_heard(&directory.path().join("bob/heard-1.wav"));
+    is_heard(&directory.path().join("carol/heard-1.wav"));
+}

@@ -1,0 +1,136 @@
+//! Two people in one process.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::program::{Ended, Program, SEEN};
+
+/// A run of a few seconds, on a machine that is busy with other tests.
+const RUN: Duration = Duration::from_secs(90);
+
+fn demo(directory: &Path, arguments: &[&str]) -> Ended {
+    Program::start(directory, &[&["demo", "--json"], arguments].concat()).end_within(RUN)
+}
+
+/// Both were connected, heard the other, and say so with exactly these fields.
+fn both_heard(directory: &Path, ended: &Ended, transports: [&str; 2], signaling: &str) {
+    assert_eq!((ended.status, ended.errors.as_str()), (0, ""), "{ended:#?}");
+    let report = ended.last();
+    assert_eq!(report["ok"], true);
+    let participants = report["participants"].as_array().unwrap();
+    assert_eq!(participants.len(), 2);
+    for (n, participant) in participants.iter().enumerate() {
+        assert_eq!(participant["name"], ["Alice", "Bob"][n]);
+        assert_eq!(participant["transport"], transports[n]);
+        assert_eq!(participant["signaling"], signaling);
+        assert_eq!(participant["codec"], "opus");
+        let number = |key: &str| participant[key].as_f64().unwrap_or_else(|| panic!("{key} of {participant}"));
+        assert!(number("connected_ms") >= 0.0 && number("connected_ms") <= number("first_audio_ms"), "{participant}");
+        assert!(number("packets_received") > 100.0 && number("packets_lost") >= 0.0, "{participant}");
+        assert!(number("pesq_wb") >= 3.0, "{participant}");
+        assert!(participant["rtt_ms"].is_null() || number("rtt_ms") >= 0.0, "{participant}");
+        let heard = hound::WavReader::open(directory.join(participant["heard"].as_str().unwrap())).unwrap();
+        assert!(heard.duration() > 3 * heard.spec().sample_rate, "{} samples", heard.duration());
+        let mut keys: Vec<_> = participant.as_object().unwrap().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(
+            keys,
+            [
+                "codec",
+                "connected_ms",
+                "first_audio_ms",
+                "heard",
+                "name",
+                "packets_lost",
+                "packets_received",
+                "pesq_wb",
+                "rtt_ms",
+                "signaling",
+                "transport"
+            ]
+        );
+    }
+}
+
+fn pair_over_libp2p(alice: &str, bob: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let (a, b) = (format!("transport={alice}"), format!("transport={bob}"));
+    let ended = demo(directory.path(), &["--a", &a, "--b", &b, "--seconds", "6"]);
+    both_heard(directory.path(), &ended, [alice, bob], "libp2p");
+}
+
+#[test]
+fn webrtc_rs_and_str0m_hear_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let ended = demo(directory.path(), &[]);
+    both_heard(directory.path(), &ended, ["webrtc-rs", "str0m"], "libp2p");
+    assert!(ended.last()["participants"][0]["heard"].as_str().unwrap().starts_with("blink-out"));
+}
+
+#[test]
+fn str0m_and_webrtc_rs_hear_each_other() {
+    pair_over_libp2p("str0m", "webrtc-rs");
+}
+
+#[test]
+fn str0m_and_str0m_hear_each_other() {
+    pair_over_libp2p("str0m", "str0m");
+}
+
+#[test]
+fn webrtc_rs_and_webrtc_rs_hear_each_other() {
+    pair_over_libp2p("webrtc-rs", "webrtc-rs");
+}
+
+#[test]
+fn memory_backends_hear_each_other_and_repeating_gives_medians() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments =
+        ["--set", "transport=memory", "--signaling", "memory", "--seconds", "4", "--repeat", "2", "--out", "heard"];
+    let ended = demo(directory.path(), &arguments);
+    both_heard(directory.path(), &ended, ["memory", "memory"], "memory");
+    assert_eq!(ended.last()["repeat"], 2);
+    let answered = ended.lines.iter().filter(|line| line.contains("\"call_joined\"")).count();
+    assert_eq!(answered, 4, "{:#?}", ended.lines);
+}
+
+/// A listener that hears nothing of what it should fails the demonstration, and the report is the last line all the same.
+#[test]
+fn a_demonstration_in_which_one_says_nothing_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments =
+        ["--set", "transport=memory", "--signaling", "memory", "--seconds", "2", "--a", "microphone=silence"];
+    let ended = demo(directory.path(), &arguments);
+    assert_eq!(ended.status, 1, "{ended:#?}");
+    assert!(ended.errors.contains("Bob heard nothing") && ended.errors.lines().count() == 1, "{}", ended.errors);
+    let report = ended.last();
+    assert_eq!((&report["ok"], &report["participants"][1]["pesq_wb"]), (&Value::Bool(false), &Value::Null));
+}
+
+#[test]
+fn a_demonstration_for_people_ends_with_a_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["demo", "--set", "transport=memory", "--signaling", "memory", "--seconds", "3"];
+    let ended = Program::start(directory.path(), &arguments).end_within(RUN);
+    assert_eq!(ended.status, 0, "{ended:#?}");
+    let text = ended.lines.join("\n");
+    for part in ["Alice calls Bob", "Bob answers", "PESQ-WB", "alice-heard.wav", "Both heard each other well."] {
+        assert!(text.contains(part), "no {part} in\n{text}");
+    }
+}
+
+/// Ctrl-C while ringing, connecting or talking: status 130, and the last line says so.
+#[test]
+fn a_demonstration_can_be_interrupted_whenever() {
+    for event in ["incoming_call", "call_joined", "media_started"] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut program = Program::start(directory.path(), &["demo", "--json"]);
+        program.event(event);
+        program.interrupt();
+        let ended = program.end_within(2 * SEEN);
+        assert_eq!((ended.status, ended.errors.as_str()), (130, "blink: interrupted\n"), "at {event}: {ended:#?}");
+        assert_eq!(ended.last()["error"], "interrupted");
+    }
+}

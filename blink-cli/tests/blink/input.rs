@@ -1,0 +1,153 @@
+//! What cannot be used is refused with status 2 and one line that names it.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use crate::program::{Program, run};
+
+const DID: &str = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp";
+
+/// Runs the arguments with and without `--json`: status 2, one line of errors with all of `named`, nothing on stdout but the same as JSON.
+fn refused(directory: &Path, arguments: &[&str], named: &[&str]) {
+    let plain = run(directory, arguments);
+    assert_eq!((plain.status, plain.lines.len()), (2, 0), "{arguments:?}: {plain:?}");
+    assert_eq!(plain.errors.lines().count(), 1, "{arguments:?}: {}", plain.errors);
+    for name in named {
+        assert!(plain.errors.contains(name), "{arguments:?}: no {name} in {}", plain.errors);
+    }
+    let json = run(directory, &[arguments, &["--json"]].concat());
+    assert_eq!(json.status, 2);
+    assert_eq!(json.last()["ok"], false);
+    assert_eq!(plain.errors.trim_end(), format!("blink: {}", json.last()["error"].as_str().unwrap()));
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_is_named_with_where_it_was_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("odd.toml");
+    std::fs::write(&file, "[call]\nring_tine = \"20s\"\n").unwrap();
+    let odd = file.to_str().unwrap();
+    for command in ["config", "id", "demo", "listen"] {
+        refused(
+            directory.path(),
+            &[command, "--set", "transport=carrier-pigeon"],
+            &["carrier-pigeon", "str0m", "--set"],
+        );
+        refused(directory.path(), &[command, "--config", odd], &["ring_tine", "odd.toml"]);
+    }
+    refused(directory.path(), &["config", "--config", "nothing.toml"], &["nothing.toml"]);
+    refused(directory.path(), &["config", "--set", "transport"], &["KEY=VALUE", "transport"]);
+    refused(directory.path(), &["config", "--set", "call.ring_time=soon"], &["call.ring_time", "--set"]);
+    refused(directory.path(), &["config", "--set", "codecs.opus.complexity=eleven"], &["codecs.opus.complexity"]);
+    refused(directory.path(), &["demo", "--signaling", "telegraph"], &["telegraph", "libp2p, memory", "--signaling"]);
+    refused(directory.path(), &["demo", "--b", "call.ring_time=20"], &["call.ring_time", "--b"]);
+}
+
+#[test]
+fn a_blink_toml_in_the_working_directory_is_read_and_its_faults_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("blink.toml"), "transport = \"nope\"\n").unwrap();
+    refused(directory.path(), &["config"], &["nope", "blink.toml"]);
+    std::fs::write(directory.path().join("blink.toml"), "transport = ").unwrap();
+    refused(directory.path(), &["listen"], &["not TOML", "blink.toml"]);
+}
+
+#[test]
+fn speech_that_cannot_be_read_is_named_before_anything_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = directory.path().join("text.wav");
+    std::fs::write(&text, "this is no sound").unwrap();
+    let short = directory.path().join("short.wav");
+    write_wav(&short, 48_000, 4_800);
+    let strange = directory.path().join("strange.wav");
+    write_wav(&strange, 4_000, 40_000);
+    let [text, short, strange] = [&text, &short, &strange].map(|path| path.to_str().unwrap());
+    for flag in ["--speech-a", "--speech-b"] {
+        refused(directory.path(), &["demo", flag, "nothing.wav"], &["no such file", "nothing.wav"]);
+        refused(directory.path(), &["demo", flag, text], &["text.wav"]);
+        refused(directory.path(), &["demo", flag, strange], &["8 to 192 kHz", "strange.wav"]);
+        refused(directory.path(), &["demo", flag, short], &["short.wav", "0.1 s"]);
+    }
+    refused(directory.path(), &["listen", "--in", "nothing.wav"], &["no such file", "nothing.wav"]);
+    refused(directory.path(), &["call", DID, "--in", strange], &["8 to 192 kHz", "strange.wav"]);
+    assert!(!directory.path().join("blink-out/alice-heard.wav").exists());
+}
+
+fn write_wav(path: &Path, sample_rate: u32, samples: usize) {
+    let spec =
+        hound::WavSpec { channels: 1, sample_rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let mut writer = hound::WavWriter::create(path, spec).unwrap();
+    (0..samples).for_each(|n| writer.write_sample((n % 100) as i16).unwrap());
+    writer.finalize().unwrap();
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    for arguments in [&["demo"][..], &["listen"], &["call", DID]] {
+        refused(directory.path(), &[arguments, &["--out", "file"]].concat(), &["file"]);
+    }
+}
+
+#[test]
+fn targets_and_numbers_that_make_no_sense_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    refused(directory.path(), &["call", "bob"], &["bob", "DID@ADDRESS"]);
+    refused(directory.path(), &["call", "did:key:z6Mkbroken@/ip4/127.0.0.1/tcp/1"], &["z6Mkbroken"]);
+    refused(directory.path(), &["call", DID, "--seconds", "0"], &["--seconds 0"]);
+    refused(directory.path(), &["call", DID, "--seconds", "NaN"], &["--seconds NaN"]);
+    refused(directory.path(), &["demo", "--seconds", "0.5"], &["--seconds 0.5"]);
+    refused(directory.path(), &["demo", "--repeat", "0"], &["--repeat 0"]);
+}
+
+#[test]
+fn sides_that_can_never_meet_are_told_so_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    refused(directory.path(), &["demo", "--a", "transport=memory"], &["`memory`", "`str0m`"]);
+    refused(directory.path(), &["demo", "--b", "signaling=memory"], &["`libp2p`", "`memory`"]);
+    refused(directory.path(), &["demo", "--a", "speaker=null"], &["Alice", "`null`"]);
+    refused(directory.path(), &["demo", "--a", "speaker=wav:blink-out/bob-heard.wav"], &["bob-heard.wav"]);
+}
+
+#[test]
+fn an_address_that_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    refused(directory.path(), &["call", &format!("{DID}@somewhere")], &["somewhere"]);
+}
+
+#[test]
+fn an_occupied_port_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = occupied.local_addr().unwrap().port().to_string();
+    let set = format!(r#"signalings.libp2p.listen=["/ip4/127.0.0.1/tcp/{port}"]"#);
+    refused(directory.path(), &["listen", "--set", &set], &[&port]);
+    refused(directory.path(), &["demo", "--b", &set], &[&port, "Bob"]);
+}
+
+#[test]
+fn a_data_directory_in_use_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments =
+        ["--set", "data_dir=kept", "--set", "signalings.libp2p.listen=[]", "--set", "signalings.libp2p.mdns=false"];
+    let mut first = Program::start(directory.path(), &[&["listen", "--json"][..], &arguments].concat());
+    first.event("listening");
+    refused(directory.path(), &[&["listen"][..], &arguments].concat(), &["kept"]);
+    refused(directory.path(), &["id", "--set", "data_dir=kept"], &["kept"]);
+    first.interrupt();
+    assert_eq!(first.end().status, 130);
+}
+
+#[test]
+fn unknown_options_are_named_and_json_says_so_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let ended = run(directory.path(), &["demo", "--loud", "--json"]);
+    assert_eq!(ended.status, 2);
+    assert!(ended.errors.contains("--loud") && ended.errors.contains("--help"), "{}", ended.errors);
+    assert_eq!((ended.last()["ok"].as_bool(), ended.lines.len()), (Some(false), 1));
+    let nothing = run(directory.path(), &[]);
+    assert!(nothing.status == 2 && nothing.errors.contains("Commands:"), "{nothing:?}");
+    let help = run(directory.path(), &["--help"]);
+    assert!(help.status == 0 && help.lines.iter().any(|line| line.contains("Exit status:")), "{help:?}");
+}

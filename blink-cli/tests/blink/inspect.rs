@@ -1,0 +1,66 @@
+//! The commands that only look.
+
+use serde_json::{Value, json};
+
+use crate::program::run;
+
+#[test]
+fn backends_are_listed_with_what_they_can_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let ended = run(directory.path(), &["backends", "--json"]);
+    assert_eq!((ended.status, ended.lines.len()), (0, 1), "{ended:?}");
+    let backends = ended.last();
+    let names = |kind: &str| -> Vec<String> {
+        let of_kind = backends.as_array().unwrap().iter().filter(|backend| backend["kind"] == kind);
+        of_kind.map(|backend| backend["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("transport"), ["memory", "str0m", "webrtc-rs"]);
+    assert_eq!(names("signaling"), ["libp2p", "memory"]);
+    assert_eq!(names("codec"), ["opus"]);
+    assert_eq!(names("media_host"), ["synthetic"]);
+    for backend in backends.as_array().unwrap() {
+        assert!(!backend["summary"].as_str().unwrap().is_empty());
+        assert!(!backend["capabilities"].as_object().unwrap().is_empty());
+    }
+    let plain = run(directory.path(), &["backends"]);
+    assert!(plain.lines.iter().any(|line| line.contains("webrtc-rs")), "{plain:?}");
+}
+
+#[test]
+fn every_value_of_the_configuration_says_where_it_comes_from() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("blink.toml"), "microphone = \"speech\"\n[call]\nring_time = \"20s\"\n")
+        .unwrap();
+    let ended =
+        run(directory.path(), &["config", "--json", "--set", "transport=webrtc-rs", "--set", "call.ring_time=9s"]);
+    assert_eq!((ended.status, ended.lines.len()), (0, 1), "{ended:?}");
+    let values = ended.last();
+    let value = |key: &str| -> Value {
+        let found = values.as_array().unwrap().iter().find(|value| value["key"] == key);
+        found.unwrap_or_else(|| panic!("there is no {key}")).clone()
+    };
+    let expected = |key: &str, value: Value, source: &str| json!({ "key": key, "value": value, "source": source });
+    assert_eq!(value("transport"), expected("transport", json!("webrtc-rs"), "--set transport=webrtc-rs"));
+    assert_eq!(value("microphone"), expected("microphone", json!("speech"), "blink.toml"));
+    assert_eq!(value("call.ring_time"), expected("call.ring_time", json!("9s"), "--set call.ring_time=9s"));
+    assert_eq!(value("signaling"), expected("signaling", json!("libp2p"), "default"));
+    assert_eq!(value("data_dir"), expected("data_dir", Value::Null, "default"));
+}
+
+#[test]
+fn an_identity_is_kept_where_a_data_directory_is_set_and_new_otherwise() {
+    let directory = tempfile::tempdir().unwrap();
+    let id = |arguments: &[&str]| {
+        let ended = run(directory.path(), &[&["id", "--json"], arguments].concat());
+        assert_eq!((ended.status, ended.lines.len()), (0, 1), "{ended:?}");
+        ended.last()
+    };
+    let (first, second) = (id(&[]), id(&[]));
+    assert_eq!(first["kept"], false);
+    assert!(first["did"].as_str().unwrap().starts_with("did:key:z6Mk"));
+    assert_ne!(first["did"], second["did"]);
+    let keep = ["--set", "data_dir=kept"];
+    let (first, second) = (id(&keep), id(&keep));
+    assert_eq!(first["kept"], true);
+    assert_eq!((&first["did"], &first["device"]), (&second["did"], &second["device"]));
+}

@@ -1,0 +1,84 @@
+//! Ctrl-C at any point, on either side: the other one sees it, and files are whole.
+
+use std::time::Instant;
+
+use crate::calls::{call, is_heard, listen};
+use crate::program::{Program, SEEN};
+
+/// Interrupts a program and waits for the event that tells the other one.
+fn interrupt(program: &Program, other: &mut Program, event: &str) -> serde_json::Value {
+    let at = Instant::now();
+    program.interrupt();
+    let seen = other.event_within(event, SEEN);
+    assert!(at.elapsed() <= SEEN);
+    seen
+}
+
+#[test]
+fn a_caller_interrupted_while_it_rings_takes_its_offer_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut listener, address) = listen(directory.path(), &[]);
+    let mut caller = call(directory.path(), &[&address]);
+    listener.event("incoming_call");
+    caller.event("participant_ringing");
+    assert_eq!(interrupt(&caller, &mut listener, "call_cancelled")["reason"], "caller_left");
+    let ended = caller.end();
+    assert_eq!((ended.status, ended.errors.as_str()), (130, "blink: interrupted\n"), "{ended:#?}");
+    assert_eq!(ended.last()["error"], "interrupted");
+    listener.interrupt();
+    assert_eq!(listener.end().status, 130);
+}
+
+#[test]
+fn a_listener_interrupted_while_it_rings_rejects() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut listener, address) = listen(directory.path(), &[]);
+    let mut caller = call(directory.path(), &[&address]);
+    listener.event("incoming_call");
+    caller.event("participant_ringing");
+    assert_eq!(interrupt(&listener, &mut caller, "call_ended")["reason"], "rejected");
+    assert_eq!(listener.end().status, 130);
+    assert_eq!(caller.end().status, 1);
+}
+
+#[test]
+fn a_caller_interrupted_in_the_call_leaves_and_both_files_are_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let speech = ["--set", "microphone=speech"];
+    let (mut listener, address) = listen(directory.path(), &[&["--answer", "--out", "l"], &speech[..]].concat());
+    let mut caller = call(directory.path(), &[&[&address, "--out", "c"], &speech[..]].concat());
+    caller.event("media_started");
+    listener.event("media_started");
+    talk();
+    assert_eq!(interrupt(&caller, &mut listener, "call_ended")["reason"], "remote_left");
+    assert_eq!(caller.end().status, 130);
+    is_heard(&directory.path().join("c/heard.wav"));
+    listener.event("heard");
+    listener.interrupt();
+    assert_eq!(listener.end().status, 130);
+    is_heard(&directory.path().join("l/heard-1.wav"));
+}
+
+#[test]
+fn a_listener_interrupted_in_the_call_leaves_and_both_files_are_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let speech = ["--set", "microphone=speech"];
+    let (mut listener, address) = listen(directory.path(), &[&["--answer", "--out", "l"], &speech[..]].concat());
+    let mut caller = call(directory.path(), &[&[&address, "--out", "c"], &speech[..]].concat());
+    caller.event("media_started");
+    listener.event("media_started");
+    talk();
+    assert_eq!(interrupt(&listener, &mut caller, "call_ended")["reason"], "remote_left");
+    let ended = listener.end();
+    assert_eq!(ended.status, 130);
+    assert!(ended.lines.iter().any(|line| line.contains("l/heard-1.wav")), "{ended:#?}");
+    let ended = caller.end();
+    assert_eq!((ended.status, ended.last()["reason"].as_str()), (0, Some("remote_left")), "{ended:#?}");
+    is_heard(&directory.path().join("c/heard.wav"));
+    is_heard(&directory.path().join("l/heard-1.wav"));
+}
+
+/// The time it takes to say something.
+fn talk() {
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+}

@@ -1,0 +1,8 @@
+//! The program as its users run it.
+
+mod calls;
+mod demo;
+mod input;
+mod inspect;
+mod interrupts;
+mod program;

@@ -1,0 +1,159 @@
+//! Running the program, with deadlines.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take that should happen soon. Generous: other tests use the processor too.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// How long the other side may take to see that somebody left: 1 s on an idle machine.
+pub(crate) const SEEN: Duration = Duration::from_secs(5);
+
+/// A node that only this machine can reach and nobody finds.
+pub(crate) const ALONE: [&str; 6] = [
+    "--set",
+    r#"signalings.libp2p.listen=["/ip4/127.0.0.1/tcp/0"]"#,
+    "--set",
+    "signalings.libp2p.mdns=false",
+    "--set",
+    r#"ice.interfaces=["127.0.0.1"]"#,
+];
+
+/// A running program. It is killed when dropped.
+pub(crate) struct Program {
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+    errors: Option<JoinHandle<String>>,
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: i32,
+    pub(crate) lines: Vec<String>,
+    pub(crate) errors: String,
+}
+
+impl Program {
+    /// Starts `blink` in a directory, without the configuration of whoever runs the tests.
+    pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_blink"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("BLINK_") || name == "RUST_LOG" {
+                command.env_remove(name);
+            }
+        }
+        command.args(arguments).current_dir(directory);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program was built");
+        let output = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+        let mut errors = child.stderr.take().expect("stderr is a pipe");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let errors = std::thread::spawn(move || {
+            let mut text = String::new();
+            errors.read_to_string(&mut text).expect("errors are text");
+            text
+        });
+        let input = child.stdin.take();
+        Self { child, input, lines, seen: Vec::new(), errors: Some(errors) }
+    }
+
+    /// Types a line.
+    pub(crate) fn type_line(&mut self, line: &str) {
+        writeln!(self.input.as_mut().expect("stdin is open"), "{line}").expect("the program reads");
+    }
+
+    /// Ends the input, as `</dev/null` does.
+    pub(crate) fn type_nothing(&mut self) {
+        self.input = None;
+    }
+
+    /// Waits for an event of JSON.
+    pub(crate) fn event(&mut self, name: &str) -> Value {
+        self.event_within(name, SOON)
+    }
+
+    /// Waits for an event of JSON that should come within a time.
+    pub(crate) fn event_within(&mut self, name: &str, limit: Duration) -> Value {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    let value: Value = serde_json::from_str(&line).expect("each line is JSON");
+                    self.seen.push(line);
+                    if value["event"] == name {
+                        return value;
+                    }
+                }
+                Err(error) => panic!("no {name} within {limit:?} ({error}); seen: {:#?}", self.seen),
+            }
+        }
+    }
+
+    /// Does what Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        self.signal("INT");
+    }
+
+    /// Sends a signal. The shell's own `kill` is everywhere.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status();
+        assert!(status.expect("there is a shell").success());
+    }
+
+    /// Waits for the end.
+    pub(crate) fn end(mut self) -> Ended {
+        self.end_within(SOON)
+    }
+
+    /// Waits for the end, which should come within a time.
+    pub(crate) fn end_within(&mut self, limit: Duration) -> Ended {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("no end within {limit:?}; seen: {:#?}", self.seen),
+            }
+        }
+        // Its output has ended, so it is about to.
+        let status = self.child.wait().expect("the program can be waited for");
+        let errors = self.errors.take().expect("waited for once").join().expect("errors were read");
+        Ended { status: status.code().unwrap_or(-1), lines: std::mem::take(&mut self.seen), errors }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It has ended where the test passed.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Ended {
+    /// The last line of stdout, as JSON.
+    pub(crate) fn last(&self) -> Value {
+        let line = self.lines.last().unwrap_or_else(|| panic!("nothing was printed; errors: {}", self.errors));
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+}
+
+/// Runs `blink` to its end.
+pub(crate) fn run(directory: &Path, arguments: &[&str]) -> Ended {
+    Program::start(directory, arguments).end()
+}
