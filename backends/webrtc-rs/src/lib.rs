@@ -17,6 +17,7 @@ mod handler;
 mod negotiation;
 mod outgoing;
 mod rtcp_tap;
+mod runtime;
 mod session;
 mod shared;
 mod stack;

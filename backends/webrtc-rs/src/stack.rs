@@ -17,6 +17,7 @@ use webrtc::peer_connection::{
 
 use crate::config::WebRtcConfig;
 use crate::rtcp_tap::RtcpTap;
+use crate::runtime::SettlingRuntime;
 
 /// Dynamic payload types (RFC 3551 §3), the usual one of Opus left out.
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
@@ -41,6 +42,7 @@ pub(crate) async fn open(
         .with_interceptor_registry(interceptors)
         .with_setting_engine(settings(config))
         .with_handler(handler)
+        .with_runtime(Arc::new(SettlingRuntime::new()))
         .with_udp_addrs(addresses.iter().map(|address| SocketAddr::new(*address, 0)).collect())
         .build()
         .await

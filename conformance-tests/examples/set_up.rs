@@ -1,0 +1,124 @@
+//! Times each step of a session's set-up between every two network transports, and prints medians in milliseconds.
+//!
+//! `cargo run --release -p blink-conformance --example set_up [ROUNDS]`
+
+#![allow(clippy::print_stdout, reason = "what it is for")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use blink_api::{
+    ChannelId, CodecName, IceConfig, RtpCodec, Session, SessionConfig, SessionEvent, SessionEvents, SystemClock,
+    TrackKind, Transport,
+};
+use blink_transport_str0m::{Str0mConfig, Str0mTransport};
+use blink_transport_webrtc_rs::{WebRtcConfig, WebRtcTransport};
+use bytes::Bytes;
+
+const LABEL: &str = "blink";
+const STEPS: [&str; 7] = ["open", "offer", "answer", "applied", "connected", "channel", "message"];
+
+type Times = [Duration; STEPS.len()];
+
+#[tokio::main]
+async fn main() {
+    let rounds = std::env::args().nth(1).map_or(10, |rounds| rounds.parse().expect("a number of rounds"));
+    let str0m = Str0mTransport::new(Str0mConfig::default()).expect("the defaults are valid");
+    let webrtc_rs = WebRtcTransport::new(WebRtcConfig::default()).expect("the defaults are valid");
+    let transports: [(&str, &dyn Transport); 2] = [("str0m", &str0m), ("webrtc-rs", &webrtc_rs)];
+    println!("{:<24} {}", "offerer ~ answerer", STEPS.map(|step| format!("{step:>9}")).concat());
+    for (offerer_name, offerer) in transports {
+        for (answerer_name, answerer) in transports {
+            let mut times = Vec::new();
+            for _ in 0..rounds {
+                times.push(round(offerer, answerer).await);
+                // The next round begins with what a transport prepares in quiet.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            let medians = (0..STEPS.len()).map(|step| median(times.iter().map(|times| times[step]).collect()));
+            let line: String = medians.map(|time| format!("{:9.1}", time.as_secs_f64() * 1000.0)).collect();
+            println!("{:<24} {line}", format!("{offerer_name} ~ {answerer_name}"));
+        }
+    }
+}
+
+/// From opening both sessions to `connected` at both; then to the channel at both, and to the first message of both.
+async fn round(offerer: &dyn Transport, answerer: &dyn Transport) -> Times {
+    let began = Instant::now();
+    let mut times = [Duration::ZERO; STEPS.len()];
+    let mut offerer = Side::open(offerer).await;
+    offerer.session.open_channel(LABEL).await.expect("a channel");
+    times[0] = began.elapsed();
+    let offer = offerer.session.create_offer(false).await.expect("an offer");
+    times[1] = began.elapsed();
+    let mut answerer = Side::open(answerer).await;
+    let answer = answerer.session.accept_offer(&offer).await.expect("an answer");
+    times[2] = began.elapsed();
+    offerer.session.accept_answer(&answer).await.expect("the answer fits");
+    times[3] = began.elapsed();
+    while !(offerer.message && answerer.message) {
+        tokio::select! {
+            event = offerer.events.recv() => offerer.handle(event, &*answerer.session).await,
+            event = answerer.events.recv() => answerer.handle(event, &*offerer.session).await,
+        }
+        let reached = |is_there: bool, time: &mut Duration| {
+            if is_there && time.is_zero() {
+                *time = began.elapsed();
+            }
+        };
+        reached(offerer.connected && answerer.connected, &mut times[4]);
+        reached(offerer.channel.is_some() && answerer.channel.is_some(), &mut times[5]);
+        reached(offerer.message && answerer.message, &mut times[6]);
+    }
+    offerer.session.close().await;
+    answerer.session.close().await;
+    times
+}
+
+struct Side {
+    session: Box<dyn Session>,
+    events: SessionEvents,
+    connected: bool,
+    channel: Option<ChannelId>,
+    message: bool,
+}
+
+impl Side {
+    async fn open(transport: &dyn Transport) -> Self {
+        let opus = RtpCodec {
+            name: CodecName::new("opus"),
+            clock_rate: 48_000,
+            channels: 2,
+            fmtp: "minptime=10;useinbandfec=1".to_owned(),
+        };
+        let config = SessionConfig {
+            ice: IceConfig::default(),
+            audio: vec![opus],
+            video: Vec::new(),
+            clock: Arc::new(SystemClock),
+        };
+        let (session, events) = transport.open(config).await.expect("a session");
+        session.add_track(TrackKind::Audio).await.expect("a track");
+        Self { session, events, connected: false, channel: None, message: false }
+    }
+
+    async fn handle(&mut self, event: Option<SessionEvent>, other: &dyn Session) {
+        match event.expect("the session is open") {
+            SessionEvent::LocalCandidate(candidate) => {
+                other.add_candidate(&candidate).await.expect("a candidate of the other side");
+            }
+            SessionEvent::Connected => self.connected = true,
+            SessionEvent::ChannelOpen { channel, .. } => {
+                self.channel = Some(channel);
+                self.session.send_data(channel, Bytes::from_static(b"hello")).expect("there is room");
+            }
+            SessionEvent::Data { .. } => self.message = true,
+            _ => {}
+        }
+    }
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
