@@ -282,6 +282,29 @@ fn an_invitee_who_starts_late_is_rung_at_once() {
 }
 
 #[test]
+fn an_invitee_who_starts_after_the_end_learns_of_the_missed_call_and_nothing_rings() {
+    for leaves in [true, false] {
+        let mut world = World::new(2, 31);
+        world.nodes[B].online = false;
+        world.offer(A, &[B]);
+        world.advance(5 * SECOND);
+        if leaves {
+            world.leave(A);
+        }
+        world.advance(120 * SECOND);
+        world.go_online(B);
+        world.until(B, SECOND, "missed", |event| matches!(event, Event::MissedCall { .. }));
+        for _ in 0..3 {
+            world.advance(60 * SECOND);
+            world.go_online(B);
+        }
+        assert_eq!(world.nodes[B].events.len(), 1, "{}", world.story());
+        idle(&world, A);
+        idle(&world, B);
+    }
+}
+
+#[test]
 fn a_replay_of_everything_changes_nothing() {
     let mut world = World::new(2, 15);
     connected(&mut world, &[B]);

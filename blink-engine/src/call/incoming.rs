@@ -29,6 +29,11 @@ impl Machine {
         if let (Body::Offer(offer), Channel::Inbox(_)) = (&body, &channel) {
             return self.handle_offer(id, from, boot, offer);
         }
+        match &body {
+            Body::Ringing(ringing) if self.missed.handle_ringing(&id, &from.did, ringing, &mut self.shared) => return,
+            Body::Cancel(_) => self.missed.remove(&id, &from.did),
+            _ => {}
+        }
         if !self.calls.contains_key(&id) {
             return self.handle_stray(id, from, boot, &body);
         }
@@ -151,6 +156,12 @@ impl Machine {
             .copied()
             .collect();
         call.take_claims(&joined, shared);
+        if remaining.is_zero() {
+            call.missed(shared);
+            acknowledge_missed(id, from.did, shared);
+            self.calls.insert(id, call);
+            return self.bury_finished();
+        }
         if own_claim.is_none() || call.present().next().is_none() {
             return self.bury(id);
         }
@@ -158,9 +169,7 @@ impl Machine {
             return self.replace(own, call);
         }
         let members = call.roster.valid().to_vec();
-        if remaining.is_zero() {
-            call.missed(shared);
-        } else if busy {
+        if busy {
             call.phase = Phase::Open;
             call.busy = true;
             shared.send_inbox(from.did, id, Body::Busy(Busy {}));
@@ -259,6 +268,18 @@ fn repeated_offer(call: &mut Call, from: Endpoint, offer: &Offer, shared: &mut S
         }
         Phase::Out | Phase::Open => {}
     }
+}
+
+/// Tells whoever told of a missed call that it is known now.
+fn acknowledge_missed(id: CallId, to: Did, shared: &mut Shared) {
+    let cancel = Cancel {
+        reason: CancelReason::Unanswered,
+        version: 0,
+        joined: Vec::new(),
+        acknowledged: true,
+        replaced_by: None,
+    };
+    shared.send_inbox(to, id, Body::Cancel(cancel));
 }
 
 /// Tells somebody who believes otherwise that the call is over here.

@@ -178,6 +178,10 @@ impl Call {
             .map(|(did, _)| *did)
             .collect();
         for did in unresolved {
+            if let Some(person) = self.people.get(&did).filter(|person| person.state == PersonState::Invited) {
+                let offer = Offer { remaining_ms: 0, joined: Vec::new(), ..self.offer_for(&did, shared) };
+                self.unheard.push((did, person.inbox, offer));
+            }
             self.set_person(&did, state);
             let body = self.cancel(reason, shared);
             self.notify(did, body, shared);

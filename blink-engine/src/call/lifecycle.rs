@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use blink_api::{CallId, Did, Endpoint};
+use blink_api::{CallId, Did, Endpoint, Topic};
 
 use super::event::{CancelledReason, EndReason, Event};
 use super::invite::{Notice, Person, PersonState};
@@ -12,7 +12,7 @@ use super::roster::Roster;
 use super::shared::Shared;
 use super::{JoinedTopic, Output};
 use crate::secure::{AgreementKey, CallKeys};
-use crate::wire::{self, Body, CallConfiguration, CancelReason, Status};
+use crate::wire::{self, Body, CallConfiguration, CancelReason, Offer, Status};
 
 /// When the record with status `left` is sent after leaving.
 const FAREWELLS: [Duration; 5] = [
@@ -71,6 +71,8 @@ pub(super) struct Call {
     pub(super) schedule: RecordSchedule,
     pub(super) join_attempts: u32,
     pub(super) notices: Vec<Notice>,
+    /// People who were asked and never heard: they are told later that they missed a call.
+    pub(super) unheard: Vec<(Did, Topic, Offer)>,
     pub(super) lingering: Option<Lingering>,
     /// It never rang here, since this device was in another call.
     pub(super) busy: bool,
@@ -113,6 +115,7 @@ impl Call {
             schedule: RecordSchedule::default(),
             join_attempts: 0,
             notices: Vec::new(),
+            unheard: Vec::new(),
             lingering: None,
             busy: false,
         };

@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 
 use super::event::EndReason;
 use super::lifecycle::{Call, Phase};
+use super::missed::MissedNotices;
 use super::roster::{MAX_ROOT_MEMBERS, Roster};
 use super::shared::Shared;
 use super::{CallState, Input, Now, Output, Snapshot};
@@ -44,6 +45,7 @@ pub struct Machine {
     pub(super) calls: BTreeMap<CallId, Call>,
     pub(super) tombstones: BTreeMap<CallId, Instant>,
     tombstone_order: VecDeque<CallId>,
+    pub(super) missed: MissedNotices,
     /// Calls that another one took the place of.
     aliases: VecDeque<(CallId, CallId)>,
     pub(super) early: BTreeMap<(CallId, Endpoint), (u64, u64)>,
@@ -76,6 +78,7 @@ impl Machine {
             calls: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             tombstone_order: VecDeque::new(),
+            missed: MissedNotices::default(),
             aliases: VecDeque::new(),
             early: BTreeMap::new(),
             early_order: VecDeque::new(),
@@ -282,6 +285,7 @@ impl Machine {
         match input {
             Input::Signal(signal) => self.handle_signal(signal),
             Input::SubscriberJoined(topic) => {
+                self.missed.handle_subscriber(&topic, &mut self.shared);
                 self.for_each_call(|call, shared| {
                     call.handle_inbox_subscriber(&topic, shared);
                     if call.keys.topic == topic {
@@ -352,6 +356,11 @@ impl Machine {
     }
 
     pub(super) fn bury_finished(&mut self) {
+        for call in self.calls.values_mut() {
+            for (did, inbox, offer) in std::mem::take(&mut call.unheard) {
+                self.missed.add(call.id(), did, inbox, offer, self.shared.now.mono);
+            }
+        }
         let finished: Vec<_> = self.calls.values().filter(|call| call.is_finished()).map(Call::id).collect();
         for id in finished {
             self.calls.remove(&id);

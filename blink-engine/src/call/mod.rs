@@ -39,6 +39,7 @@ mod linking;
 mod machine;
 mod member;
 mod membership;
+mod missed;
 mod repeat;
 mod roster;
 mod shared;
