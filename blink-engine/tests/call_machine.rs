@@ -227,6 +227,21 @@ fn three_who_answer_at_the_same_instant_connect_pair_by_pair_once() {
 }
 
 #[test]
+fn two_who_only_share_the_callers_node_meet_in_the_call() {
+    let mut world = World::new(3, 32);
+    world.cut_inboxes.extend([(B, C), (C, B)]);
+    let call = world.offer(A, &[B, C]);
+    world.until(B, SECOND, "incoming", incoming);
+    world.until(C, SECOND, "incoming", incoming);
+    world.answer(B, call);
+    world.answer(C, call);
+    world.advance(3 * SECOND);
+    for node in [A, B, C] {
+        assert_eq!(world.count(node, joined), 2, "node {node}\n{}", world.story());
+    }
+}
+
+#[test]
 fn everybody_leaves_before_one_answers() {
     let mut world = World::new(3, 11);
     let call = world.offer(A, &[B, C]);

@@ -134,7 +134,7 @@ impl Call {
             .any(|(_, peer)| peer.acknowledged < self.version || peer.link.as_ref().is_some_and(|link| !link.is_up()))
     }
 
-    /// Sends the record to everybody in the call: on its topic to known call keys, to inboxes where none is known, and while joining.
+    /// Sends the record to everybody in the call: on its topic, and to inboxes while joining.
     pub(super) fn send_record(&mut self, shared: &mut Shared) {
         let now = shared.mono();
         let full = self.record(shared);
@@ -150,7 +150,8 @@ impl Call {
         }
         let entries = if send_entries { self.roster.entries() } else { Vec::new() };
 
-        let keys = self.present().filter_map(|(_, peer)| peer.call_key).collect();
+        let hinted = |peer: &&Peer| peer.status.is_none() || peer.is_present();
+        let keys = self.peers.values().filter(hinted).filter_map(|peer| peer.call_key).collect();
         let member = Member { record: full.clone(), entries };
         self.send_on_channels(shared, &member);
         shared.send_call(keys, self.id(), Body::Member(Box::new(member)));
@@ -174,13 +175,7 @@ impl Call {
 
     fn inboxes_for_record(&self, shared: &Shared) -> Vec<Did> {
         let joining = self.phase == Phase::Joining;
-        let hinted = |peer: &Peer| peer.status.is_none() || peer.is_present();
-        let mut people: Vec<_> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| hinted(peer) && (peer.call_key.is_none() || (joining && peer.is_present())))
-            .map(|(endpoint, _)| endpoint.did)
-            .collect();
+        let mut people: Vec<_> = self.present().filter(|_| joining).map(|(endpoint, _)| endpoint.did).collect();
         people.dedup();
         // Other devices of this person learn which seat is taken.
         people.extend(joining.then_some(shared.own.did));
@@ -192,7 +187,7 @@ impl Call {
         let now = shared.mono();
         let seen = self.peers.iter().filter_map(|(endpoint, peer)| {
             let recent = peer.last_sign().is_some_and(|at| now < at + SEEN_FOR);
-            let call_key = *peer.call_key.as_ref()?.first_chunk().expect("a key has 32 bytes");
+            let call_key = peer.call_key?;
             let seen = Seen { endpoint: *endpoint, boot: peer.boot, call_key, version: peer.version };
             (peer.own_word && recent).then_some(seen)
         });
@@ -282,7 +277,7 @@ impl Call {
         let now = shared.mono();
         for seen in &record.seen {
             if seen.endpoint == shared.own {
-                let ours = seen.boot == shared.boot && self.key.public().starts_with(&seen.call_key);
+                let ours = seen.boot == shared.boot && *self.key.public() == seen.call_key;
                 if let Some(peer) = self.peers.get_mut(&from).filter(|_| ours) {
                     peer.sees_us = now;
                     peer.acknowledged = seen.version;
@@ -291,8 +286,10 @@ impl Call {
             } else if self.roster.is_valid(&seen.endpoint.did)
                 && seen.endpoint.did != shared.own.did
                 && !self.peers.contains_key(&seen.endpoint)
-                && self.peer_entry(seen.endpoint, now).is_some()
+                && let Some(peer) = self.peer_entry(seen.endpoint, now)
             {
+                // Only a hint; but now it can be written to, and its answer is its own word.
+                peer.call_key = Some(seen.call_key);
                 self.announce(shared, true);
             }
         }

@@ -76,8 +76,8 @@ pub struct Seen {
     pub endpoint: Endpoint,
     /// Under which boot.
     pub boot: u64,
-    /// The first bytes of its call key.
-    pub call_key: [u8; 8],
+    /// Its call key, so that members who have not heard it themselves can write to it.
+    pub call_key: [u8; 32],
     /// Its version.
     pub version: u64,
 }

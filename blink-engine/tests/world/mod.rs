@@ -57,6 +57,8 @@ pub(crate) struct World {
     pub(crate) network: Network,
     /// Ordered pairs between which signaling does not pass.
     pub(crate) cut_signaling: BTreeSet<(usize, usize)>,
+    /// Ordered pairs between which letters to inboxes do not pass, as where only a node in the middle connects them.
+    pub(crate) cut_inboxes: BTreeSet<(usize, usize)>,
     pub(crate) paths: Paths,
     /// Every message that was sent: sender, body.
     pub(crate) sent: Vec<(usize, Kind)>,
@@ -121,6 +123,7 @@ impl World {
             nodes,
             network,
             cut_signaling: BTreeSet::new(),
+            cut_inboxes: BTreeSet::new(),
             paths: Paths::default(),
             sent: Vec::new(),
             queue: BinaryHeap::new(),
@@ -318,7 +321,7 @@ impl World {
         let signal = Signal { channel, from, boot, call, body };
         for to in (0..self.nodes.len()).filter(|to| *to != node) {
             let reads = match channel {
-                Channel::Inbox(did) => did == self.did(to),
+                Channel::Inbox(did) => did == self.did(to) && !self.cut_inboxes.contains(&(node, to)),
                 Channel::Call(id) => self.nodes[to].reads(&id, recipients),
             };
             if reads && !self.cut_signaling.contains(&(node, to)) {
