@@ -105,6 +105,7 @@ impl Listener<'_> {
             return failure;
         }
         loop {
+            self.output.waiting(self.waiting());
             tokio::select! {
                 item = events.next() => match item {
                     Some(StreamItem::Event(event)) => self.handle_event(event).await,
@@ -113,6 +114,16 @@ impl Listener<'_> {
                 },
                 line = self.keyboard.line() => self.handle_line(&line).await,
             }
+        }
+    }
+
+    /// What is being waited for.
+    fn waiting(&self) -> &'static str {
+        match (self.ringing.is_empty(), self.current) {
+            (false, _) if self.keyboard.is_open() => "somebody calls: type y to answer, n to reject",
+            (false, _) => "somebody calls",
+            (true, Some(_)) => "in the call",
+            (true, None) => "waiting for calls",
         }
     }
 
@@ -129,7 +140,6 @@ impl Listener<'_> {
         }
         let how = if self.answers { "every call is answered" } else { "y answers a call, n rejects it, h hangs up" };
         self.output.event(&format!("waiting for calls; {how}; Ctrl-C ends"));
-        self.output.waiting("waiting for calls");
         Ok(())
     }
 
@@ -146,7 +156,6 @@ impl Listener<'_> {
             Event::CallEnded { call, .. } if self.current == Some(call) => {
                 self.current = None;
                 show_heard(self.output, self.heard.take());
-                self.output.waiting("waiting for calls");
                 if self.answers {
                     self.handle_ringing().await;
                 }
@@ -205,7 +214,6 @@ impl Listener<'_> {
             Ok(call) => {
                 self.current = Some(call);
                 self.heard = file.map(|file| (call, file));
-                self.output.waiting("in the call");
             }
             Err(error) => self.report(Some(error)),
         }

@@ -9,6 +9,9 @@ use serde::Serialize;
 use crate::args::Global;
 use crate::failure::Failure;
 
+/// How long a picture of the progress stands.
+const FRAME: Duration = Duration::from_millis(120);
+
 /// Where everything that is printed goes through.
 pub(crate) struct Output {
     json: bool,
@@ -59,8 +62,12 @@ impl Output {
 
     /// Shows what is being waited for.
     pub(crate) fn waiting(&self, what: impl Into<String>) {
-        self.progress.set_message(what.into());
-        self.progress.reset_elapsed();
+        let what = what.into();
+        if self.progress.message() != what {
+            self.progress.set_message(what);
+            self.progress.reset_elapsed();
+            self.progress.enable_steady_tick(FRAME);
+        }
     }
 
     /// Shows nothing any more.
@@ -84,7 +91,8 @@ impl Output {
     }
 
     fn print(&self, text: &str) {
-        self.progress.suspend(|| print(text));
+        // Before there is a message there is nothing to redraw either.
+        if self.progress.message().is_empty() { print(text) } else { self.progress.suspend(|| print(text)) }
     }
 }
 
@@ -110,7 +118,5 @@ fn to_line(value: &impl Serialize) -> String {
 
 fn spinner() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})").expect("the template is valid");
-    let progress = ProgressBar::new_spinner().with_style(style);
-    progress.enable_steady_tick(Duration::from_millis(120));
-    progress
+    ProgressBar::new_spinner().with_style(style)
 }
