@@ -38,6 +38,9 @@ pub(crate) async fn run(
     if let Some(directory) = &arguments.out {
         files::check(&directory.join(HEARD))?;
     }
+    if let Some(hint) = files::silence(&configuration) {
+        output.event(hint);
+    }
     let blink = engine::start(&configuration, interrupt).await?;
     let mut events = blink.events();
     let mut caller = Caller { blink: blink.clone(), output, names: Names::default(), talk: Talk::default() };

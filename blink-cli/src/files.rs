@@ -31,6 +31,13 @@ pub(crate) async fn check_microphone(configuration: &Configuration) -> Result<()
     Ok(())
 }
 
+/// What to tell somebody who chose nothing to say and has no device either, where that is so.
+pub(crate) fn silence(configuration: &Configuration) -> Option<&'static str> {
+    let has_devices = configuration.chosen::<dyn MediaHost>().is_ok_and(|host| host.capabilities.own_clock);
+    let is_unset = matches!(configuration.settings().microphone.as_str(), "default" | "none");
+    (is_unset && !has_devices).then_some("you will say nothing: give a file with --in, or --set microphone=speech")
+}
+
 /// Reads what the microphone will say in so much time: 48 kHz, mono.
 ///
 /// # Errors

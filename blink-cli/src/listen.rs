@@ -31,6 +31,9 @@ pub(crate) async fn run(
     if let Some(directory) = &arguments.out {
         files::check(&numbered(&directory.join(HEARD)))?;
     }
+    if let Some(hint) = files::silence(&configuration) {
+        output.event(hint);
+    }
     let blink = engine::start(&configuration, interrupt).await?;
     let mut events = blink.events();
     let mut listener = Listener {
