@@ -38,12 +38,15 @@ pub(crate) async fn run(
     if let Some(directory) = &arguments.out {
         files::check(&directory.join(HEARD))?;
     }
-    if let Some(hint) = files::silence(&configuration) {
-        output.event(hint);
-    }
     let blink = engine::start(&configuration, interrupt).await?;
     let mut events = blink.events();
-    let mut caller = Caller { blink: blink.clone(), output, names: Names::default(), talk: Talk::default() };
+    let mut caller = Caller {
+        blink: blink.clone(),
+        output,
+        names: Names::default(),
+        talk: Talk::default(),
+        hint: files::silence(&configuration),
+    };
     let result = tokio::select! {
         result = caller.call(&people, seconds, &mut events) => result,
         () = interrupt.wait() => Err(Failure::interrupted()),
@@ -80,6 +83,8 @@ struct Caller<'a> {
     output: &'a Output,
     names: Names,
     talk: Talk,
+    /// What to tell whoever calls.
+    hint: Option<&'static str>,
 }
 
 /// What became of the call.
@@ -112,6 +117,9 @@ impl Caller<'_> {
         self.output.json_event(&json!({
             "event": "calling", "call": call, "people": dids, "at_ms": milliseconds(self.output.elapsed()),
         }));
+        if let Some(hint) = self.hint {
+            self.output.event(hint);
+        }
         self.output.waiting("calling");
         let mut leave_at = None;
         let mut tick = tokio::time::interval(Duration::from_secs(1));

@@ -31,9 +31,6 @@ pub(crate) async fn run(
     if let Some(directory) = &arguments.out {
         files::check(&numbered(&directory.join(HEARD)))?;
     }
-    if let Some(hint) = files::silence(&configuration) {
-        output.event(hint);
-    }
     let blink = engine::start(&configuration, interrupt).await?;
     let mut events = blink.events();
     let mut listener = Listener {
@@ -45,6 +42,7 @@ pub(crate) async fn run(
         out: arguments.out.clone(),
         ringing: VecDeque::new(),
         current: None,
+        hint: files::silence(&configuration),
         heard: None,
     };
     let result = tokio::select! {
@@ -97,6 +95,8 @@ struct Listener<'a> {
     ringing: VecDeque<CallId>,
     /// The call this device answered.
     current: Option<CallId>,
+    /// What to tell whoever listens beside how to answer.
+    hint: Option<&'static str>,
     /// The file of the current call.
     heard: Option<(CallId, PathBuf)>,
 }
@@ -143,6 +143,9 @@ impl Listener<'_> {
         }
         let how = if self.answers { "every call is answered" } else { "y answers a call, n rejects it, h hangs up" };
         self.output.event(&format!("waiting for calls; {how}; Ctrl-C ends"));
+        if let Some(hint) = self.hint {
+            self.output.event(hint);
+        }
         Ok(())
     }
 
