@@ -18,7 +18,7 @@ use crate::statistics::ParticipantStatistics;
 #[derive(Clone)]
 pub struct Blink {
     pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) events: broadcast::WeakSender<Event>,
     pub(crate) signaling: Arc<dyn Signaling>,
     pub(crate) endpoint: Endpoint,
 }
@@ -184,7 +184,9 @@ impl Blink {
 
     /// What happens from now on.
     pub fn events(&self) -> EventStream {
-        EventStream { receiver: self.events.subscribe(), blink: self.downgrade() }
+        // Once the engine is shut down there is nothing to listen to: the stream ends at once.
+        let receiver = self.events.upgrade().map_or_else(|| broadcast::channel(1).1, |events| events.subscribe());
+        EventStream { receiver, blink: self.downgrade() }
     }
 
     /// Figures of the participants this device has a path to.

@@ -137,7 +137,8 @@ impl BlinkBuilder {
         let (events, _) = broadcast::channel(EVENTS);
         let (commands, queue) = mpsc::channel(COMMANDS);
         let signaling = parts.signaling.clone();
-        let driver = match Driver::start(parts, machine, opener, events.clone()).await {
+        let listeners = events.downgrade();
+        let driver = match Driver::start(parts, machine, opener, events).await {
             Ok(driver) => driver,
             Err(error) => {
                 signaling.shutdown().await;
@@ -149,7 +150,7 @@ impl BlinkBuilder {
             // The data directory is free for another process from here on.
             drop(store);
         });
-        Ok(Blink { commands, events, signaling, endpoint })
+        Ok(Blink { commands, events: listeners, signaling, endpoint })
     }
 
     /// Signaling comes last: it is what others notice.

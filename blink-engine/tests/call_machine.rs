@@ -484,7 +484,12 @@ fn two_who_call_each_other_at_the_same_instant_are_in_one_call() {
         for node in [A, B] {
             assert_eq!(world.nodes[node].machine.current(), Some(survivor), "seed {seed}\n{}", world.story());
             assert_eq!(world.count(node, |event| incoming(event) || ended(event)), 0, "seed {seed}\n{}", world.story());
-            assert_eq!((world.count(node, joined), world.paths.open_at(node)), (1, 1), "seed {seed}\n{}", world.story());
+            assert_eq!(
+                (world.count(node, joined), world.paths.open_at(node)),
+                (1, 1),
+                "seed {seed}\n{}",
+                world.story()
+            );
         }
         let replaced = |event: &Event| matches!(event, Event::CallReplaced { .. });
         assert_eq!(world.count(A, replaced) + world.count(B, replaced), 1, "seed {seed}\n{}", world.story());
@@ -580,15 +585,72 @@ fn somebody_added_rings_joins_and_meets_everybody() {
         world.until(C, 20 * SECOND, "incoming", incoming);
         world.answer(C, call);
         world.advance(20 * SECOND);
-        assert_eq!((world.count(A, joined), world.count(B, joined), world.count(C, joined)), (2, 2, 2), "{}", world.story());
+        assert_eq!(
+            (world.count(A, joined), world.count(B, joined), world.count(C, joined)),
+            (2, 2, 2),
+            "{}",
+            world.story()
+        );
         world.network = Network::PERFECT;
         world.leave(A);
         world.advance(5 * SECOND);
         assert_eq!((world.count(B, ended), world.count(C, ended)), (0, 0), "it is a group's call since then");
-        let errors = [world.act(B, |machine, now| machine.add(now, carol).unwrap_err()),
-            world.act(B, |machine, now| machine.remove(now, carol).unwrap_err())];
+        let errors = [
+            world.act(B, |machine, now| machine.add(now, carol).unwrap_err()),
+            world.act(B, |machine, now| machine.remove(now, carol).unwrap_err()),
+        ];
         assert!(errors.iter().all(|error| error.kind() == blink_api::ErrorKind::State));
     }
+}
+
+#[test]
+fn somebody_added_after_the_ring_time_is_asked_all_the_same() {
+    let mut world = World::new(3, 33);
+    let call = connected(&mut world, &[B]);
+    world.advance(90 * SECOND);
+    let carol = world.did(C);
+    world.act(A, |machine, now| machine.add(now, carol)).unwrap();
+    world.until(C, SECOND, "incoming", incoming);
+    world.advance(30 * SECOND);
+    assert_eq!(world.nodes[C].machine.pending(), [call]);
+    world.until(C, 40 * SECOND, "missed", |event| matches!(event, Event::MissedCall { .. }));
+}
+
+#[test]
+fn a_groups_call_that_was_missed_can_be_joined() {
+    let mut world = World::new(4, 34);
+    let call = world.offer(A, &[B, C, 3]);
+    for node in [B, C] {
+        world.until(node, SECOND, "incoming", incoming);
+        world.answer(node, call);
+    }
+    world.until(3, 70 * SECOND, "missed", |event| matches!(event, Event::MissedCall { .. }));
+    world.advance(10 * SECOND);
+    assert_eq!(world.count(A, |event| matches!(event, Event::ParticipantUnanswered { .. })), 1);
+    world.answer(3, call);
+    world.advance(3 * SECOND);
+    assert_eq!(
+        (world.count(3, joined), world.count(A, joined), world.count(B, joined)),
+        (3, 3, 3),
+        "{}",
+        world.story()
+    );
+}
+
+#[test]
+fn one_who_rejected_before_another_was_reached_is_asked_by_nobody() {
+    let mut world = World::new(3, 35);
+    world.nodes[B].online = false;
+    let call = world.offer(A, &[B, C]);
+    world.until(C, SECOND, "incoming", incoming);
+    world.reject(C, call);
+    world.advance(2 * SECOND);
+    world.go_online(B);
+    world.until(B, SECOND, "incoming", incoming);
+    world.answer(B, call);
+    world.advance(90 * SECOND);
+    assert_eq!(world.count(C, incoming), 1, "{}", world.story());
+    assert_eq!((world.count(A, joined), world.count(B, joined)), (1, 1));
 }
 
 #[test]

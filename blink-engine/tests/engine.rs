@@ -126,7 +126,8 @@ async fn what_a_call_publishes_shows_nobody_and_nothing() {
     let mut tap = town.registry().shared().of::<blink_signaling_memory::Hub>().tap();
     let mut alice = town.person(1, "tone:440").await;
     let mut bob = town.person(2, "tone:1000").await;
-    let call = alice.blink.offer_call(&[bob.blink.did()], CallConfig { conversation: b"secret".to_vec() }).await.unwrap();
+    let call =
+        alice.blink.offer_call(&[bob.blink.did()], CallConfig { conversation: b"secret".to_vec() }).await.unwrap();
     bob.answers().await;
     for person in [&mut alice, &mut bob] {
         person.until("media", media).await;
@@ -140,7 +141,8 @@ async fn what_a_call_publishes_shows_nobody_and_nothing() {
     let published = tap.take_messages();
     assert!(published.len() > 20, "only {} messages", published.len());
     let (alice, bob) = (alice.blink.endpoint(), bob.blink.endpoint());
-    let mut needles: Vec<Vec<u8>> = ["did:key", "a=fingerprint", "candidate:", "sha-256", "secret"].map(Into::into).into();
+    let mut needles: Vec<Vec<u8>> =
+        ["did:key", "a=fingerprint", "candidate:", "sha-256", "secret"].map(Into::into).into();
     for endpoint in [alice, bob] {
         needles.push(endpoint.did.public_key().to_vec());
         needles.push(endpoint.did.to_string().into_bytes());
@@ -220,7 +222,10 @@ async fn identity_and_device_survive_a_restart_and_the_directory_has_one_owner()
     let busy = Blink::start(&configuration).await.err().unwrap();
     assert_eq!(busy.kind(), ErrorKind::Busy);
     assert!(busy.to_string().contains("data"), "{busy}");
+    let mut events = first.events();
     first.shutdown().await;
+    while events.next().await.is_some() {}
+    assert_eq!(first.events().next().await, None, "nothing more happens");
     assert_eq!(first.snapshot().await.unwrap_err().kind(), ErrorKind::Closed);
     let again = Blink::start(&configuration).await.unwrap();
     assert_eq!(again.endpoint(), endpoint);

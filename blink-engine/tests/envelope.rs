@@ -145,7 +145,9 @@ fn nobody_speaks_for_somebody_else() {
     let sealing = Sealing { topic, recipients: &[recipient], tag: None, identity: &mallory.identity };
     let mut random = Random::from_seed([0; 32]);
     let forged = seal(&sealing, &content(alice.endpoint, 1).encode(), &mut random).unwrap();
-    assert_eq!(bob.opener.open(Instant::now(), &topic, &delivery(forged)).0.unwrap_err(), Refusal::BadSignature);
+    let (refused, verdict) = bob.opener.open(Instant::now(), &topic, &delivery(forged));
+    assert_eq!(refused.unwrap_err(), Refusal::BadSignature);
+    assert_eq!(verdict, Verdict::Ignore, "whoever passed it on could not see that");
 
     let as_bob = Sealing { identity: &bob.identity, ..sealing };
     let reflected = seal(&as_bob, &content(bob.endpoint, 1).encode(), &mut random).unwrap();

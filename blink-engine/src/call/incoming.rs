@@ -133,7 +133,7 @@ impl Machine {
     /// A fresh offer of somebody who may call.
     fn admit_offer(&mut self, roster: Roster, from: Endpoint, boot: u64, offer: &Offer) {
         let id = roster.call();
-        let crossed = self.crossed_by(&roster);
+        let crossed = self.crossed_by(&roster, &from);
         if crossed.is_some_and(|own| own < id) {
             // The smaller id survives: the other side gives its own call up when it hears of this one.
             return;
@@ -162,7 +162,10 @@ impl Machine {
             self.calls.insert(id, call);
             return self.bury_finished();
         }
-        if own_claim.is_none() || call.present().next().is_none() {
+        if own_claim.is_none() {
+            return self.shared.refuse(Refusal::Inconsistent);
+        }
+        if call.present().next().is_none() {
             return self.bury(id);
         }
         if let Some(own) = crossed {
@@ -186,10 +189,12 @@ impl Machine {
     }
 
     /// The call of this device, if it was offered to the very same people at about the same time.
-    fn crossed_by(&self, roster: &Roster) -> Option<CallId> {
+    fn crossed_by(&self, roster: &Roster, from: &Endpoint) -> Option<CallId> {
         let own = self.calls.get(&self.current()?)?;
         let same = own.roster.root().members == roster.root().members && own.id() != roster.call();
-        (same && self.shared.mono() < own.began + GLARE).then(|| own.id())
+        // Somebody whose other device is in the call means what it says.
+        let elsewhere = own.present().any(|(other, _)| other.did == from.did && other != from);
+        (same && !elsewhere && self.shared.mono() < own.began + GLARE).then(|| own.id())
     }
 
     /// Two people called each other: both go on in the call with the smaller id, and nobody rings.

@@ -20,6 +20,8 @@ pub(super) struct Person {
     pub(super) state: PersonState,
     pub(super) inbox: Topic,
     pub(super) ringing_announced: bool,
+    /// Until when the invitation rings.
+    ring_until: Instant,
     offer: Repeat,
     echo: Vec<Bytes16>,
 }
@@ -69,15 +71,18 @@ impl Notice {
 }
 
 impl Call {
-    /// A person for everybody valid on the roster.
-    pub(super) fn sync_people(&mut self, shared: &Shared) {
+    /// A person for everybody valid on the roster; those who are new ring until then.
+    pub(super) fn sync_people(&mut self, ring_until: Instant, shared: &Shared) {
         let (now, timers) = (shared.mono(), shared.timers());
+        let rejected = self.roster.rejected();
         for did in self.roster.valid() {
             if *did != shared.own.did && !self.people.contains_key(did) {
+                let state = if rejected.contains(did) { PersonState::Rejected } else { PersonState::Invited };
                 let person = Person {
-                    state: PersonState::Invited,
+                    state,
                     inbox: inbox_topic(did),
                     ringing_announced: false,
+                    ring_until,
                     offer: Repeat::starting(now, timers.repeat_first, timers.repeat_longest),
                     echo: Vec::new(),
                 };
@@ -99,16 +104,16 @@ impl Call {
             return;
         }
         self.settle_busy(shared);
-        if now >= self.ring_until {
-            return self.stop_ringing(shared);
+        self.stop_ringing(shared);
+        if !matches!(self.phase, Phase::Out | Phase::Active) {
+            return;
         }
         let own_call = self.phase == Phase::Out || self.roster.root().creator == shared.own;
         let joined = self.present().count() as u32 + 1;
-        let rejected = self.roster.rejected();
         let due: Vec<Did> = self
             .people
             .iter_mut()
-            .filter(|(did, person)| person.state.is_unresolved() && !rejected.contains(*did))
+            .filter(|(_, person)| person.state.is_unresolved())
             .filter_map(|(did, person)| person.offer.fire(now, &mut shared.random).then_some((did, person)))
             .map(|(did, person)| {
                 if !own_call {
@@ -125,7 +130,8 @@ impl Call {
     }
 
     fn offer_for(&self, did: &Did, shared: &Shared) -> Offer {
-        let remaining = self.ring_until.saturating_duration_since(shared.mono());
+        let ring_until = self.people.get(did).map_or(self.ring_until, |person| person.ring_until);
+        let remaining = ring_until.saturating_duration_since(shared.mono());
         Offer {
             root: self.roster.signed_root().clone(),
             entries: self.roster.entries(),
@@ -151,33 +157,35 @@ impl Call {
         self.end_if_nobody_comes(shared);
     }
 
+    /// Those who did not decide in time are not asked any more.
     fn stop_ringing(&mut self, shared: &mut Shared) {
-        if self.phase == Phase::Out {
-            self.emit_unanswered(shared);
+        let now = shared.mono();
+        let late: Vec<Did> =
+            self.unresolved().filter(|(_, person)| now >= person.ring_until).map(|(did, _)| *did).collect();
+        if late.is_empty() {
+            return;
+        }
+        for did in &late {
+            shared.emit(Event::ParticipantUnanswered { call: self.id(), participant: *did });
+        }
+        if self.phase == Phase::Out && late.len() == self.unresolved().count() {
             return self.end(EndReason::Unanswered, shared);
         }
-        self.emit_unanswered(shared);
-        self.cancel_unresolved(CancelReason::Unanswered, PersonState::Missed, shared);
+        self.cancel_for(&late, CancelReason::Unanswered, PersonState::Missed, shared);
     }
 
-    fn emit_unanswered(&self, shared: &mut Shared) {
-        for (did, person) in &self.people {
-            if person.state.is_unresolved() {
-                shared.emit(Event::ParticipantUnanswered { call: self.id(), participant: *did });
-            }
-        }
+    fn unresolved(&self) -> impl Iterator<Item = (&Did, &Person)> {
+        self.people.iter().filter(|(_, person)| person.state.is_unresolved())
     }
 
     /// Tells everybody who has not decided that this endpoint no longer asks.
     pub(super) fn cancel_unresolved(&mut self, reason: CancelReason, state: PersonState, shared: &mut Shared) {
-        let rejected = self.roster.rejected();
-        let unresolved: Vec<Did> = self
-            .people
-            .iter()
-            .filter(|(did, person)| person.state.is_unresolved() && !rejected.contains(*did))
-            .map(|(did, _)| *did)
-            .collect();
-        for did in unresolved {
+        let unresolved: Vec<Did> = self.unresolved().map(|(did, _)| *did).collect();
+        self.cancel_for(&unresolved, reason, state, shared);
+    }
+
+    fn cancel_for(&mut self, people: &[Did], reason: CancelReason, state: PersonState, shared: &mut Shared) {
+        for did in people.iter().copied() {
             if let Some(person) = self.people.get(&did).filter(|person| person.state == PersonState::Invited) {
                 let offer = Offer { remaining_ms: 0, joined: Vec::new(), ..self.offer_for(&did, shared) };
                 self.unheard.push((did, person.inbox, offer));
@@ -200,9 +208,9 @@ impl Call {
         }
     }
 
-    /// A `Cancel` with this endpoint's own view.
+    /// A `Cancel` with this endpoint's own view; it is in the view itself where it only stops asking.
     pub(super) fn cancel(&self, reason: CancelReason, shared: &Shared) -> Body {
-        let joined = self.claims(shared).into_iter().filter(|claim| claim.endpoint != shared.own).collect();
+        let joined = self.claims(shared);
         Body::Cancel(Cancel { reason, version: self.version, joined, acknowledged: false, replaced_by: None })
     }
 
@@ -236,13 +244,13 @@ impl Call {
         if !matches!(self.phase, Phase::Out | Phase::Active) {
             return None;
         }
-        let unresolved = || self.people.values().filter(|person| person.state.is_unresolved());
+        let unresolved = || self.unresolved().map(|(_, person)| person);
         let busy = unresolved().filter_map(|person| match person.state {
             PersonState::Busy { since, .. } => Some(since + shared.timers().busy_grace),
             _ => None,
         });
         let offers = unresolved().filter_map(|person| person.offer.due());
-        let ring = unresolved().next().map(|_| self.ring_until);
+        let ring = unresolved().map(|person| person.ring_until);
         busy.chain(offers).chain(ring).min()
     }
 
@@ -335,7 +343,8 @@ impl Call {
             let acknowledgement = Cancel { acknowledged: true, joined: Vec::new(), ..cancel.clone() };
             shared.send_inbox(from.did, self.id(), Body::Cancel(acknowledgement));
         }
-        if let Some(peer) = self.peers.get_mut(&from) {
+        let stays = cancel.joined.iter().any(|claim| claim.endpoint == from);
+        if let Some(peer) = self.peers.get_mut(&from).filter(|_| !stays) {
             if (boot, cancel.version) < (peer.boot, peer.version) {
                 return;
             }
@@ -347,11 +356,11 @@ impl Call {
         self.take_claims(&cancel.joined, shared);
         match (self.phase, cancel.reason) {
             (Phase::In, CancelReason::Unanswered) => self.missed(shared),
-            (Phase::Out, _) => {
+            (Phase::Out, _) if !stays => {
                 self.set_person(&from.did, PersonState::Missed);
                 self.end_if_nobody_comes(shared);
             }
-            _ if self.peers.contains_key(&from) => self.handle_gone(from, LeftReason::Left, shared),
+            _ if !stays && self.peers.contains_key(&from) => self.handle_gone(from, LeftReason::Left, shared),
             _ => {}
         }
     }
@@ -364,6 +373,7 @@ impl Call {
             _ => return,
         };
         let acknowledgement = Cancel { acknowledged: true, joined: Vec::new(), ..cancel.clone() };
+        self.take_claims(&cancel.joined, shared);
         shared.send_inbox(shared.own.did, self.id(), Body::Cancel(acknowledgement));
         if self.phase == Phase::In {
             self.phase = self.phase_when_out();

@@ -119,7 +119,7 @@ impl Call {
             lingering: None,
             busy: false,
         };
-        call.sync_people(shared);
+        call.sync_people(call.ring_until, shared);
         call
     }
 
@@ -320,7 +320,8 @@ impl Call {
             let links = self.peers.values().filter_map(|peer| peer.link.as_ref()?.deadline(timers, group));
             let leases = self.peers.values().filter_map(|peer| self.lease_end(peer, shared));
             let others = [self.path_failed_at(shared), self.invitation_deadline(shared), self.schedule.due];
-            links.chain(leases).chain(others.into_iter().flatten()).min()
+            let hints = self.peers.values().filter_map(|peer| peer.hint_end(shared));
+            links.chain(leases).chain(hints).chain(others.into_iter().flatten()).min()
         });
         let notices = self.notices.iter().filter_map(Notice::deadline).min();
         let lingering = self.lingering.as_ref().map(|lingering| {

@@ -22,8 +22,12 @@ use crate::wire::{self, LinkRole};
 
 /// Candidates in one message.
 const MAX_CANDIDATES: usize = 40;
-/// Candidates accepted of one generation.
-const MAX_REMOTE_CANDIDATES: u32 = 200;
+/// Candidates of one generation, own or remote.
+const MAX_GENERATION_CANDIDATES: u32 = 200;
+/// The longest candidate in bytes.
+const MAX_CANDIDATE: usize = 512;
+/// Bytes of description and candidates in one message, so that it fits into an envelope.
+const MAX_MESSAGE: usize = 14 * 1024;
 /// How long candidates are collected before they are sent, so that those of one gathering travel together.
 const COLLECT: Duration = Duration::from_millis(3);
 /// The largest description that is sent or read.
@@ -145,16 +149,28 @@ impl Link {
     }
 
     /// The session made a description of a generation.
-    pub(super) fn handle_described(&mut self, generation: u32, sdp: String, now: Instant, timers: &CallTimers) {
-        if generation == self.generation && sdp.len() <= MAX_SDP {
-            self.sdp = Some(sdp);
-            self.send = Repeat::starting(now, timers.link_repeat_first, timers.link_repeat_longest);
+    pub(super) fn handle_described(
+        &mut self,
+        generation: u32,
+        sdp: String,
+        now: Instant,
+        timers: &CallTimers,
+        actions: &mut Vec<LinkAction>,
+    ) {
+        if generation != self.generation {
+            return;
         }
+        if sdp.len() > MAX_SDP {
+            return self.handle_failed(now, actions);
+        }
+        self.sdp = Some(sdp);
+        self.send = Repeat::starting(now, timers.link_repeat_first, timers.link_repeat_longest);
     }
 
     /// The session found a candidate.
     pub(super) fn handle_candidate(&mut self, candidate: String, now: Instant) {
-        if !self.candidates.contains(&candidate) {
+        let fits = self.candidates.len() < MAX_GENERATION_CANDIDATES as usize && candidate.len() <= MAX_CANDIDATE;
+        if fits && !self.candidates.contains(&candidate) {
             self.candidates.push(candidate);
             self.send.at_latest(now + COLLECT);
         }
@@ -177,6 +193,8 @@ impl Link {
     pub(super) fn handle_hello(&mut self, link: &[u8; 16], now: Instant, actions: &mut Vec<LinkAction>) {
         if *link != self.id {
             self.state = LinkState::Failed(now);
+            self.failed = true;
+            self.send.hurry(now);
             return actions.push(LinkAction::Impostor);
         }
         self.verified = true;
@@ -317,7 +335,7 @@ impl Link {
         self.send.hurry(now);
         let known = (self.remote_candidates - message.first_candidate) as usize;
         for candidate in message.candidates.iter().take(MAX_CANDIDATES).skip(known) {
-            if self.remote_candidates < MAX_REMOTE_CANDIDATES {
+            if self.remote_candidates < MAX_GENERATION_CANDIDATES {
                 self.remote_candidates += 1;
                 actions.push(LinkAction::Negotiate(Negotiation::Candidate { attribute: candidate.clone() }));
             }
@@ -386,13 +404,19 @@ impl Link {
             self.send.stop();
         }
         let first = self.acked_candidates.min(self.candidates.len() as u32);
-        let unacknowledged = self.candidates.iter().skip(first as usize).take(MAX_CANDIDATES);
+        let sdp = self.sdp.clone().filter(|_| !self.acked_description);
+        let mut room = MAX_MESSAGE - sdp.as_ref().map_or(0, String::len);
+        let unacknowledged = self.candidates.iter().skip(first as usize).take(MAX_CANDIDATES).take_while(|candidate| {
+            let fits = candidate.len() <= room;
+            room = room.saturating_sub(candidate.len());
+            fits
+        });
         Some(wire::Link {
             link: self.id.into(),
             ask: self.ask,
             generation: self.generation,
             role: if self.dials { LinkRole::Offer } else { LinkRole::Answer },
-            sdp: self.sdp.clone().filter(|_| !self.acked_description),
+            sdp,
             first_candidate: first,
             candidates: if self.sdp.is_some() { unacknowledged.cloned().collect() } else { Vec::new() },
             ack_generation: if self.remote_described { self.generation } else { 0 },

@@ -68,7 +68,9 @@ impl Call {
         self.with_link(endpoint, shared, |link, shared, actions| {
             let timers = &shared.settings.timers;
             match event {
-                SessionInput::Described { generation, sdp } => link.handle_described(generation, sdp, now, timers),
+                SessionInput::Described { generation, sdp } => {
+                    link.handle_described(generation, sdp, now, timers, actions);
+                }
                 SessionInput::Candidate { attribute } => link.handle_candidate(attribute, now),
                 SessionInput::Connected => link.handle_connected(now, actions),
                 SessionInput::ChannelOpen => link.handle_channel(now, actions),
@@ -138,6 +140,7 @@ impl Call {
             }
             LinkAction::Failed => self.handle_link_failed(endpoint, shared),
             LinkAction::Impostor => {
+                shared.out.push_back(Output::Close { session });
                 shared.refuse(Refusal::Inconsistent);
                 self.handle_link_failed(endpoint, shared);
             }

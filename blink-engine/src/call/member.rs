@@ -12,13 +12,15 @@ use super::lifecycle::{Call, Phase};
 use super::link::Link;
 use super::repeat::jittered;
 use super::shared::Shared;
-use crate::secure::AgreementKey;
+use crate::secure::{AgreementKey, MAX_RECIPIENTS};
 use crate::wire::{Body, ChannelMessage, JoinedClaim, Member, Record, Seen, Status, WireEndpoint};
 
 /// Whoever was heard within this time is listed in `seen`.
 const SEEN_FOR: Duration = Duration::from_secs(12);
 /// Roster entries are sent again to somebody whose digest differs after this time.
 const ENTRIES_PAUSE: Duration = Duration::from_secs(2);
+/// Devices of one person remembered in one call.
+const MAX_DEVICES: usize = 4;
 /// Other endpoints remembered in one call.
 const MAX_PEERS: usize = 64;
 
@@ -74,6 +76,11 @@ impl Peer {
     /// Joined or joining, by its own word or a claim.
     pub(super) fn is_present(&self) -> bool {
         matches!(self.status, Some(Status::Joined | Status::Joining))
+    }
+
+    /// When an endpoint that is only known from somebody's `seen` is forgotten.
+    pub(super) fn hint_end(&self, shared: &Shared) -> Option<Instant> {
+        self.status.is_none().then(|| self.sees_us + shared.timers().left)
     }
 
     /// The last sign of it on either way.
@@ -151,7 +158,7 @@ impl Call {
         let entries = if send_entries { self.roster.entries() } else { Vec::new() };
 
         let hinted = |peer: &&Peer| peer.status.is_none() || peer.is_present();
-        let keys = self.peers.values().filter(hinted).filter_map(|peer| peer.call_key).collect();
+        let keys = self.peers.values().filter(hinted).filter_map(|peer| peer.call_key).take(MAX_RECIPIENTS).collect();
         let member = Member { record: full.clone(), entries };
         self.send_on_channels(shared, &member);
         shared.send_call(keys, self.id(), Body::Member(Box::new(member)));
@@ -365,6 +372,7 @@ impl Call {
     /// Members that nothing has been heard of for too long, or that have not heard of us.
     pub(super) fn time_out_peers(&mut self, shared: &mut Shared) {
         let now = shared.mono();
+        self.peers.retain(|_, peer| peer.hint_end(shared).is_none_or(|end| now < end));
         let gone: Vec<_> =
             self.peers.iter().filter(|(_, peer)| self.lease_end(peer, shared).is_some_and(|end| now >= end)).collect();
         for endpoint in gone.into_iter().map(|(endpoint, _)| *endpoint).collect::<Vec<_>>() {
@@ -387,10 +395,20 @@ impl Call {
     }
 
     fn peer_entry(&mut self, endpoint: Endpoint, now: Instant) -> Option<&mut Peer> {
-        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&endpoint) {
-            return None;
+        if !self.peers.contains_key(&endpoint) {
+            self.make_room(&endpoint.did)?;
         }
         Some(self.peers.entry(endpoint).or_insert_with(|| Peer::new(now)))
+    }
+
+    /// One person may have a few devices; the next takes the place of one that is not in the call.
+    fn make_room(&mut self, did: &Did) -> Option<()> {
+        let devices = || self.peers.iter().filter(|(endpoint, _)| endpoint.did == *did);
+        if devices().count() < MAX_DEVICES && self.peers.len() < MAX_PEERS {
+            return Some(());
+        }
+        let absent = devices().find(|(_, peer)| !peer.is_present()).map(|(endpoint, _)| *endpoint)?;
+        self.peers.remove(&absent).map(drop)
     }
 
     /// A fresh key: this endpoint joins, or joins again.

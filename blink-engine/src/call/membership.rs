@@ -26,7 +26,7 @@ impl Call {
     }
 
     fn handle_roster_changed(&mut self, shared: &mut Shared) {
-        self.sync_people(shared);
+        self.sync_people(shared.mono() + shared.settings.ring_time, shared);
         let rejected = self.roster.rejected();
         self.settle_rejections(&rejected, shared);
         let removed: Vec<Endpoint> =

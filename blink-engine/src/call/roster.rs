@@ -17,8 +17,8 @@ const MAX_VALID: usize = 32;
 const MAX_DEPTH: u8 = 3;
 /// Invitations of one person.
 const SLOTS: u8 = 4;
-/// Entries kept; the 32 valid people can make no more that count: 4 adds, a removal and a rejection each.
-const MAX_ENTRIES: usize = MAX_VALID * 6;
+/// Entries kept: as many as travel in one envelope.
+const MAX_ENTRIES: usize = 64;
 
 /// A call's root and entries.
 #[derive(Clone)]
@@ -80,22 +80,22 @@ impl Roster {
         self.entries.values().cloned().collect()
     }
 
-    /// Takes in entries of somebody else; true where any was new.
+    /// Takes in entries of somebody else; true where any was new. What nobody on the roster signed, and what finds no room, is left out.
     ///
     /// # Errors
-    /// For the first entry of another call or with a wrong signature; those before it stay.
+    /// For the first entry of another call or with a wrong signature; nothing is taken in then.
     pub(super) fn merge(&mut self, entries: &[Signed]) -> Result<bool, Refusal> {
+        let mut read = Vec::new();
+        for signed in entries.iter().take(MAX_ENTRIES) {
+            let entry = Entry::read(signed).ok_or(Refusal::BadContent)?;
+            if !self.entries.contains_key(&entry) {
+                self.check(&entry, signed)?;
+                read.push((entry, signed));
+            }
+        }
+        // An entry may follow in the list that makes the signer of an earlier one known: go on until nothing new is taken.
         let mut changed = false;
-        for signed in entries {
-            let entry = Entry::read(signed).ok_or(Refusal::Malformed)?;
-            if self.entries.contains_key(&entry) {
-                continue;
-            }
-            self.check(&entry, signed)?;
-            if self.entries.len() >= MAX_ENTRIES {
-                return Err(Refusal::NotAuthorized);
-            }
-            self.entries.insert(entry, signed.clone());
+        while read.iter().fold(false, |taken, (entry, signed)| self.take(entry, signed) || taken) {
             changed = true;
         }
         if changed {
@@ -104,25 +104,52 @@ impl Roster {
         Ok(changed)
     }
 
+    /// Keeps an entry of somebody who is or was on the roster, one for each slot, removal and rejection, which bounds them; true where it was taken.
+    fn take(&mut self, entry: &Entry, signed: &Signed) -> bool {
+        if self.entries.contains_key(entry) || !self.is_known(&signer(entry, &self.root)) {
+            return false;
+        }
+        let rival = self.entries.iter().find(|(held, _)| rivals(held, entry));
+        match rival.map(|(held, held_signed)| (*held, precedence(held, held_signed))) {
+            Some((_, held)) if held <= precedence(entry, signed) => return false,
+            Some((held, _)) => drop(self.entries.remove(&held)),
+            None if self.entries.len() >= MAX_ENTRIES => return false,
+            None => {}
+        }
+        self.entries.insert(*entry, signed.clone());
+        true
+    }
+
+    /// In the root, or invited by anybody at any time.
+    fn is_known(&self, did: &Did) -> bool {
+        let added = |entry: &Entry| entry.did == *did && matches!(entry.body, EntryBody::Add { .. });
+        self.root.members.contains(did) || self.entries.keys().any(added)
+    }
+
     fn check(&self, entry: &Entry, signed: &Signed) -> Result<(), Refusal> {
-        let signer = match entry.body {
-            EntryBody::Add { by, slot } if slot < SLOTS => by,
-            EntryBody::Remove { keep } if keep <= SLOTS => self.root.creator.did,
-            EntryBody::Reject { .. } => entry.did,
-            _ => return Err(Refusal::Inconsistent),
+        let sound = match entry.body {
+            EntryBody::Add { slot, .. } => slot < SLOTS,
+            EntryBody::Remove { keep } => keep <= SLOTS,
+            EntryBody::Reject { .. } => true,
         };
+        if !sound {
+            return Err(Refusal::Inconsistent);
+        }
         if entry.call != self.call {
             return Err(Refusal::Inconsistent);
         }
-        verify(&signer, ENTRY_CONTEXT, &signed.bytes, &signed.signature)
+        verify(&signer(entry, &self.root), ENTRY_CONTEXT, &signed.bytes, &signed.signature)
     }
 
     /// Signs and takes in an own rejection.
     pub(super) fn reject(&mut self, identity: &Identity) -> Signed {
         let did = identity.did();
-        let mine = self.entries.keys().filter(|entry| entry.did == did);
-        let n = mine.filter(|entry| matches!(entry.body, EntryBody::Reject { .. })).count();
-        let body = EntryBody::Reject { n: u8::try_from(n).unwrap_or(u8::MAX) };
+        let earlier = self.entries.keys().filter(|entry| entry.did == did).filter_map(|entry| match entry.body {
+            EntryBody::Reject { n } => Some(n),
+            _ => None,
+        });
+        let body = EntryBody::Reject { n: earlier.max().map_or(0, |n| n.saturating_add(1)) };
+        self.entries.retain(|entry, _| entry.did != did || !matches!(entry.body, EntryBody::Reject { .. }));
         self.sign(Entry { call: self.call, did, body }, identity)
     }
 
@@ -143,6 +170,9 @@ impl Roster {
         if self.entries.keys().filter_map(removal).any(|(removed, _)| removed == did) {
             return refused("was removed from this call");
         }
+        if self.entries.len() >= MAX_ENTRIES {
+            return refused("the call's roster has changed too often");
+        }
         let taken = |slot: &u8| self.entries.keys().any(|entry| entry.body == EntryBody::Add { by, slot: *slot });
         let Some(slot) = (0..SLOTS).find(|slot| !taken(slot)) else {
             return refused("this person has invited four people already");
@@ -162,7 +192,9 @@ impl Roster {
     /// [`State`](ErrorKind::State) for somebody else than the creator or who does not take part.
     pub(super) fn remove(&mut self, did: Did, identity: &Identity) -> Result<(), Error> {
         if identity.did() != self.root.creator.did || did == identity.did() {
-            return Err(Error::new(ErrorKind::State, "only whoever began a call removes others from it").with("did", did));
+            return Err(
+                Error::new(ErrorKind::State, "only whoever began a call removes others from it").with("did", did)
+            );
         }
         if !self.is_valid(&did) {
             return Err(Error::new(ErrorKind::State, "not in this call").with("did", did));
@@ -208,11 +240,7 @@ impl Roster {
 
     /// A pure function of root and entries: people by (depth, inviter, slot), the removed left out, the first 32.
     fn compute_valid(&self) -> Vec<Did> {
-        let removed: BTreeMap<Did, u8> =
-            self.entries.keys().filter_map(removal).fold(BTreeMap::new(), |mut all, (did, keep)| {
-                all.entry(did).and_modify(|least: &mut u8| *least = keep.min(*least)).or_insert(keep);
-                all
-            });
+        let removed: BTreeMap<Did, u8> = self.entries.keys().filter_map(removal).collect();
         let invitations = self.invitations();
         let mut depths: BTreeMap<Did, u8> = self.root.members.iter().map(|did| (*did, 0)).collect();
         let mut valid: Vec<Did> = self.root.members.clone();
@@ -230,16 +258,45 @@ impl Roster {
         valid
     }
 
-    /// Of two invitations in the same slot the one with the smaller hash counts.
+    /// Who is invited by whom, in which slot.
     fn invitations(&self) -> BTreeMap<(Did, u8), Did> {
-        let mut best: BTreeMap<(Did, u8), ([u8; 32], Did)> = BTreeMap::new();
-        for (entry, signed) in &self.entries {
-            if let EntryBody::Add { by, slot } = entry.body {
-                let candidate = (sha256(&[&signed.bytes]), entry.did);
-                best.entry((by, slot)).and_modify(|held| *held = candidate.min(*held)).or_insert(candidate);
-            }
+        let invitation = |entry: &Entry| match entry.body {
+            EntryBody::Add { by, slot } => Some(((by, slot), entry.did)),
+            _ => None,
+        };
+        self.entries.keys().filter_map(invitation).collect()
+    }
+}
+
+/// Who must have signed an entry.
+fn signer(entry: &Entry, root: &Root) -> Did {
+    match entry.body {
+        EntryBody::Add { by, .. } => by,
+        EntryBody::Remove { .. } => root.creator.did,
+        EntryBody::Reject { .. } => entry.did,
+    }
+}
+
+/// Two entries of which only one counts.
+fn rivals(one: &Entry, other: &Entry) -> bool {
+    match (one.body, other.body) {
+        (EntryBody::Add { by, slot }, EntryBody::Add { by: other_by, slot: other_slot }) => {
+            (by, slot) == (other_by, other_slot)
         }
-        best.into_iter().map(|(slot, (_, did))| (slot, did)).collect()
+        (EntryBody::Remove { .. }, EntryBody::Remove { .. }) | (EntryBody::Reject { .. }, EntryBody::Reject { .. }) => {
+            one.did == other.did
+        }
+        _ => false,
+    }
+}
+
+/// Of two rivals the one with the smaller precedence counts, for everybody: the smaller hash, the stricter removal, the newer rejection.
+fn precedence(entry: &Entry, signed: &Signed) -> (u8, [u8; 32]) {
+    let hash = sha256(&[&signed.bytes]);
+    match entry.body {
+        EntryBody::Add { .. } => (0, hash),
+        EntryBody::Remove { keep } => (keep, hash),
+        EntryBody::Reject { n } => (u8::MAX - n, hash),
     }
 }
 

@@ -11,7 +11,7 @@ use super::publisher::Publisher;
 use super::session::SessionHandle;
 use super::subscriptions::Subscriptions;
 use super::{Command, Parts, Report};
-use crate::call::{Event, Input, Machine, Now, Output, SessionId, Signal};
+use crate::call::{Event, Input, Machine, Now, Output, SessionId, SessionInput, Signal};
 use crate::secure::{Opener, Refusal};
 use crate::statistics::ParticipantStatistics;
 use crate::wire::Content;
@@ -67,7 +67,7 @@ impl Driver {
 
     /// Until the engine is shut down or nobody can give commands any more.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        let mut network = self.parts.signaling.events();
+        let mut network = Some(self.parts.signaling.events());
         loop {
             let deadline = self.machine.deadline();
             tokio::select! {
@@ -82,7 +82,7 @@ impl Driver {
                     None => return self.shut_down().await,
                 },
                 Some(report) = self.incoming.recv() => self.handle_report(report),
-                event = network.recv() => self.handle_network(event),
+                event = network_event(&mut network) => self.handle_network(event),
                 () = sleep_until(deadline) => self.machine.handle_timeout(now(&self.parts)),
             }
             self.carry_out().await;
@@ -256,9 +256,11 @@ impl Driver {
         }
     }
 
-    fn with_session(&self, session: SessionId, work: impl FnOnce(&SessionHandle)) {
-        if let Some(handle) = self.sessions.get(&session) {
-            work(handle);
+    fn with_session(&mut self, session: SessionId, work: impl FnOnce(&SessionHandle)) {
+        let Some(handle) = self.sessions.get(&session) else { return };
+        work(handle);
+        if handle.is_stuck() {
+            self.machine.handle(now(&self.parts), Input::Session { session, event: SessionInput::Failed });
         }
     }
 
@@ -306,6 +308,19 @@ impl Driver {
         self.publisher.flush().await;
         self.parts.signaling.shutdown().await;
     }
+}
+
+/// The next event of the signaling network; none ever where it will tell nothing more.
+async fn network_event(
+    network: &mut Option<broadcast::Receiver<SignalingEvent>>,
+) -> Result<SignalingEvent, broadcast::error::RecvError> {
+    if let Some(receiver) = network {
+        match receiver.recv().await {
+            Err(broadcast::error::RecvError::Closed) => *network = None,
+            event => return event,
+        }
+    }
+    std::future::pending().await
 }
 
 /// The error of a command that no driver is there to take.

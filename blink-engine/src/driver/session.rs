@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use blink_api::{
@@ -28,6 +29,7 @@ const CHANNEL: &str = "blink/1";
 pub(super) struct SessionHandle {
     pub(super) remote: Endpoint,
     steps: mpsc::Sender<Step>,
+    stuck: AtomicBool,
 }
 
 /// What a session's task is told.
@@ -58,7 +60,7 @@ impl SessionHandle {
                 reporter.session(SessionInput::Failed).await;
             }
         });
-        Self { remote, steps }
+        Self { remote, steps, stuck: AtomicBool::new(false) }
     }
 
     pub(super) fn negotiate(&self, step: Negotiation) {
@@ -88,9 +90,15 @@ impl SessionHandle {
         stats
     }
 
+    /// Whether a step was left out because the session does not keep up: it is of no use any more.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed)
+    }
+
     fn tell(&self, step: Step) {
-        if self.steps.try_send(step).is_err() {
-            tracing::debug!("a session is closed or does not keep up; a step is dropped");
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.steps.try_send(step) {
+            tracing::warn!("a session does not keep up");
+            self.stuck.store(true, Ordering::Relaxed);
         }
     }
 }

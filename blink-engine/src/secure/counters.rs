@@ -9,8 +9,10 @@ pub enum Refusal {
     Oversize,
     /// More than the rate limits allow.
     RateLimited,
-    /// Not an envelope, or not content.
+    /// Not an envelope.
     Malformed,
+    /// An envelope that opens, and what is in it is not content.
+    BadContent,
     /// The call topic's tag does not fit: not from a holder of the call's secret.
     BadTag,
     /// No wrap is for a key of this device. On a call's topic that is normal: it was for another member.
@@ -69,8 +71,10 @@ counters! {
     oversize: Oversize,
     /// Over the rate limits.
     rate_limited: RateLimited,
-    /// No envelope or no content.
+    /// No envelope.
     malformed: Malformed,
+    /// No content in an envelope that opens.
+    bad_content: BadContent,
     /// A wrong tag on a call's topic.
     bad_tag: BadTag,
     /// For another member; normal on a call's topic.

@@ -129,7 +129,7 @@ pub fn open(
     let plaintext = decrypt(&content_key, &associated(&header_hash), &outer.ciphertext)?;
     let (content, signature) = split(&plaintext)?;
     let signed = Content::decode(content).map_err(|error| match error {
-        crate::wire::NoContent::Malformed => Refusal::Malformed,
+        crate::wire::NoContent::Malformed => Refusal::BadContent,
         crate::wire::NoContent::UnknownKind => Refusal::UnknownKind,
     })?;
     verify(&signed.from.did, &signature_context(&header_hash), content, signature)?;
@@ -204,12 +204,12 @@ fn plaintext(identity: &Identity, header_hash: &[u8; 32], content: &[u8]) -> Zer
 
 /// Content and signature of a plaintext whose padding is as it must be.
 fn split(plaintext: &[u8]) -> Result<(&[u8], &[u8; SIGNATURE]), Refusal> {
-    let (length, rest) = plaintext.split_first_chunk().ok_or(Refusal::Malformed)?;
-    let (content, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(Refusal::Malformed)?;
-    let (signature, zeros) = rest.split_first_chunk().ok_or(Refusal::Malformed)?;
+    let (length, rest) = plaintext.split_first_chunk().ok_or(Refusal::BadContent)?;
+    let (content, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(Refusal::BadContent)?;
+    let (signature, zeros) = rest.split_first_chunk().ok_or(Refusal::BadContent)?;
     let padded =
         plaintext.len().is_multiple_of(PADDING) && zeros.len() < PADDING && zeros.iter().all(|zero| *zero == 0);
-    if padded { Ok((content, signature)) } else { Err(Refusal::Malformed) }
+    if padded { Ok((content, signature)) } else { Err(Refusal::BadContent) }
 }
 
 fn associated(header_hash: &[u8; 32]) -> Vec<u8> {

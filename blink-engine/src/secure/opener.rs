@@ -172,14 +172,12 @@ fn fits(channel: &Channel, content: &Content) -> bool {
     }
 }
 
-/// What is no envelope at all, or not for this topic, is garbage that no honest node passes on. What only this device cannot read, has seen or will not
-/// hear may be good for others.
+/// What anybody on the way can see to be garbage, no honest node passes on. What only shows once it is opened is not the fault of whoever passed it
+/// on, and what only this device cannot read, has seen or will not hear may be good for others.
 fn verdict<T>(result: &Result<T, Refusal>) -> Verdict {
     match result {
         Ok(_) | Err(Refusal::NotForUs) => Verdict::Accept,
-        Err(Refusal::Oversize | Refusal::Malformed | Refusal::BadTag | Refusal::BadSignature | Refusal::WeakKey) => {
-            Verdict::Reject
-        }
+        Err(Refusal::Oversize | Refusal::Malformed | Refusal::BadTag) => Verdict::Reject,
         Err(_) => Verdict::Ignore,
     }
 }
