@@ -3,6 +3,7 @@
 //! * [`addresses`]: the local addresses to offer as host candidates.
 //! * [`candidate`]: which remote candidates are usable, which are ignored, which are no candidates.
 //! * [`sdp`]: checks of a remote description before a stack sees it.
+//! * [`entropy`]: gathered before the first session needs it.
 //! * [`events`]: the bounded queue to the session's reader.
 //! * [`traffic`]: packet and loss counts, sequence numbers.
 
@@ -10,6 +11,7 @@
 
 pub mod addresses;
 pub mod candidate;
+pub mod entropy;
 pub mod events;
 pub mod sdp;
 pub mod traffic;

@@ -6,7 +6,7 @@ use blink_api::macros::async_trait;
 use blink_api::{
     Context, Error, Plugin, Result, Session, SessionConfig, SessionEvents, Transport, TransportCapabilities,
 };
-use blink_transport_kit::{addresses, events};
+use blink_transport_kit::{addresses, entropy, events};
 
 use crate::NAME;
 use crate::config::WebRtcConfig;
@@ -37,6 +37,7 @@ impl WebRtcTransport {
     /// [`Invalid`](blink_api::ErrorKind::Invalid) for values that make no sense, naming the key.
     pub fn new(config: WebRtcConfig) -> Result<Self> {
         config.check()?;
+        entropy::gather();
         Ok(Self { config })
     }
 }
