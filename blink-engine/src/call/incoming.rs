@@ -77,7 +77,7 @@ impl Machine {
                 let acknowledgement = crate::wire::Reject { acknowledged: true, ..reject.clone() };
                 self.shared.send_inbox(from.did, id, Body::Reject(acknowledgement));
             }
-            Body::Cancel(cancel) if !over && !cancel.acknowledged => {
+            Body::Cancel(cancel) if !over && !cancel.acknowledged && !cancel.stays(&from) => {
                 self.remember_early(id, from, boot, cancel.version);
             }
             _ if over => {}

@@ -343,7 +343,7 @@ impl Call {
             let acknowledgement = Cancel { acknowledged: true, joined: Vec::new(), ..cancel.clone() };
             shared.send_inbox(from.did, self.id(), Body::Cancel(acknowledgement));
         }
-        let stays = cancel.joined.iter().any(|claim| claim.endpoint == from);
+        let stays = cancel.stays(&from);
         if let Some(peer) = self.peers.get_mut(&from).filter(|_| !stays) {
             if (boot, cancel.version) < (peer.boot, peer.version) {
                 return;

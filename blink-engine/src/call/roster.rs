@@ -310,3 +310,6 @@ fn removal(entry: &Entry) -> Option<(Did, u8)> {
 fn call_id(root: &[u8]) -> CallId {
     CallId::from_bytes(*sha256(&[b"blink/1 call\0", root]).first_chunk().expect("a SHA-256 hash has 32 bytes"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! The seven kinds of message and what they contain.
 
-use blink_api::CallId;
+use blink_api::{CallId, Endpoint};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use zeroize::Zeroizing;
@@ -176,7 +176,7 @@ pub struct Cancel {
     /// The sender's record version, which its own word has from now on.
     #[n(1)]
     pub version: u64,
-    /// Whom the sender believes joined without it.
+    /// Whom the sender believes joined; itself among them where it only asks no more.
     #[n(2)]
     pub joined: Vec<JoinedClaim>,
     /// Set in the answer of whoever has it now, so that it need not be repeated.
@@ -185,6 +185,13 @@ pub struct Cancel {
     /// The call that goes on instead, where the reason is `Replaced`.
     #[cbor(n(4), with = "call_id")]
     pub replaced_by: Option<CallId>,
+}
+
+impl Cancel {
+    /// Whether its sender is still in the call, and only asks no more.
+    pub fn stays(&self, sender: &Endpoint) -> bool {
+        self.joined.iter().any(|claim| claim.endpoint == *sender)
+    }
 }
 
 /// Why a device is not in a call.
