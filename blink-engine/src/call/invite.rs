@@ -306,13 +306,11 @@ impl Call {
         if !self.people.contains_key(&from.did) {
             return shared.refuse(Refusal::NotAuthorized);
         }
-        if let Err(refusal) = self.roster.merge(std::slice::from_ref(&reject.entry)) {
+        if let Err(refusal) = self.take_entries(std::slice::from_ref(&reject.entry), shared) {
             return shared.refuse(refusal);
         }
         let acknowledgement = Reject { acknowledged: true, ..reject.clone() };
         shared.send_inbox(from.did, self.id(), Body::Reject(acknowledgement));
-        let rejected = self.roster.rejected();
-        self.settle_rejections(&rejected, shared);
     }
 
     /// Everybody who rejected and is not in the call is asked no more.

@@ -6,7 +6,6 @@ use blink_api::{Did, Endpoint};
 use rand::Rng;
 
 use super::event::{EndReason, Event, LeftReason, ParticipantState};
-use super::incoming::reply_ended;
 use super::invite::PersonState;
 use super::lifecycle::{Call, Phase};
 use super::link::Link;
@@ -224,7 +223,7 @@ impl Call {
         }
         if !self.roster.is_valid(&from.did) {
             shared.refuse(crate::secure::Refusal::NotAuthorized);
-            return reply_ended(self.id(), from.did, record.status, shared);
+            return self.reply_removed(from.did, record.status, shared);
         }
         let now = shared.mono();
         let Some(peer) = self.peer_entry(from, now) else { return };
@@ -290,19 +289,29 @@ impl Call {
                     peer.acknowledged = seen.version;
                     self.handle_heard(shared);
                 }
-            } else if self.roster.is_valid(&seen.endpoint.did)
-                && seen.endpoint.did != shared.own.did
-                && !self.peers.contains_key(&seen.endpoint)
-                && let Some(peer) = self.peer_entry(seen.endpoint, now)
-            {
-                // Only a hint; but now it can be written to, and its answer is its own word.
-                peer.call_key = Some(seen.call_key);
-                self.announce(shared, true);
+            } else if seen.endpoint.did != shared.own.did && self.roster.is_valid(&seen.endpoint.did) {
+                self.take_hint(seen, shared);
             }
         }
         if self.phase == Phase::Out && self.peers.get(&from).is_some_and(Peer::is_present) {
             self.become_active(shared);
         }
+    }
+
+    /// Somebody has heard an endpoint that is not known here, or joined again since. Only a hint; but now it can be written to, and its answer is its own word.
+    fn take_hint(&mut self, seen: &Seen, shared: &mut Shared) {
+        let now = shared.mono();
+        let Some(peer) = self.peer_entry(seen.endpoint, now) else { return };
+        if peer.is_present()
+            || (seen.boot, seen.version) <= (peer.boot, peer.version)
+            || peer.call_key == Some(seen.call_key)
+        {
+            return;
+        }
+        peer.status = None;
+        peer.call_key = Some(seen.call_key);
+        peer.sees_us = now;
+        self.announce(shared, true);
     }
 
     /// Somebody's claim about who is in the call; its own word beats it.

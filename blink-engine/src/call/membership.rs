@@ -1,12 +1,13 @@
 //! Changes of who may take part, and which of a person's devices does.
 
-use blink_api::{DeviceId, Endpoint};
+use blink_api::{DeviceId, Did, Endpoint};
 
 use super::event::{EndReason, LeftReason};
+use super::incoming::reply_ended;
 use super::lifecycle::Call;
 use super::shared::Shared;
 use crate::secure::Refusal;
-use crate::wire::{Record, Signed, Status};
+use crate::wire::{Body, Record, Reject, Signed, Status};
 
 impl Call {
     /// Takes in roster entries of somebody else, and does what follows from them.
@@ -38,6 +39,20 @@ impl Call {
         self.people.retain(|did, _| self.roster.is_valid(did));
         if !self.roster.is_valid(&shared.own.did) {
             self.expel(shared);
+        }
+    }
+
+    /// Somebody who does not take part believes otherwise: a removal shows why, if that is it.
+    pub(super) fn reply_removed(&self, to: Did, status: Status, shared: &mut Shared) {
+        let id = self.id();
+        match self.roster.removal_of(&to) {
+            Some(entry) if status != Status::Left => {
+                if shared.may_reply(id, to) {
+                    let entry = Reject { entry: entry.clone(), acknowledged: false };
+                    shared.send_inbox(to, id, Body::Reject(entry));
+                }
+            }
+            _ => reply_ended(id, to, status, shared),
         }
     }
 

@@ -211,6 +211,12 @@ impl Roster {
         signed
     }
 
+    /// What removed somebody, if anything did.
+    pub(super) fn removal_of(&self, did: &Did) -> Option<&Signed> {
+        let is = |entry: &Entry| entry.did == *did && matches!(entry.body, EntryBody::Remove { .. });
+        self.entries.iter().find(|(entry, _)| is(entry)).map(|(_, signed)| signed)
+    }
+
     /// Whether somebody may take part.
     pub(super) fn is_valid(&self, did: &Did) -> bool {
         self.valid.contains(did)

@@ -154,11 +154,11 @@ pub struct Ringing {
 #[cbor(map)]
 pub struct Busy {}
 
-/// I will not come: the signed [`Entry::Reject`].
+/// I will not come; or, from a member to somebody who does not know it yet: you were removed.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Reject {
-    /// The entry.
+    /// The sender's Reject, or the recipient's Remove ([`Entry`](super::Entry)).
     #[n(0)]
     pub entry: Signed,
     /// Set in the answer of whoever has it now, so that it need not be repeated.
