@@ -1,6 +1,7 @@
 //! Times each step of a session's set-up between every two network transports, and prints medians in milliseconds.
 //!
-//! `cargo run --release -p blink-conformance --example set_up [ROUNDS]`
+//! `cargo run --release -p blink-conformance --example set_up [ROUNDS [SIGNALING_MS]]`: so many rounds, with an answer that takes so long to
+//! come back, as it does on a real network.
 
 #![allow(clippy::print_stdout, reason = "what it is for")]
 
@@ -22,7 +23,8 @@ type Times = [Duration; STEPS.len()];
 
 #[tokio::main]
 async fn main() {
-    let rounds = std::env::args().nth(1).map_or(10, |rounds| rounds.parse().expect("a number of rounds"));
+    let argument = |n, default| std::env::args().nth(n).map_or(default, |text| text.parse().expect("a number"));
+    let (rounds, signaling) = (argument(1, 10), Duration::from_millis(argument(2, 0)));
     let str0m = Str0mTransport::new(Str0mConfig::default()).expect("the defaults are valid");
     let webrtc_rs = WebRtcTransport::new(WebRtcConfig::default()).expect("the defaults are valid");
     let transports: [(&str, &dyn Transport); 2] = [("str0m", &str0m), ("webrtc-rs", &webrtc_rs)];
@@ -31,7 +33,7 @@ async fn main() {
         for (answerer_name, answerer) in transports {
             let mut times = Vec::new();
             for _ in 0..rounds {
-                times.push(round(offerer, answerer).await);
+                times.push(round(offerer, answerer, signaling).await);
                 // The next round begins with what a transport prepares in quiet.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -43,7 +45,7 @@ async fn main() {
 }
 
 /// From opening both sessions to `connected` at both; then to the channel at both, and to the first message of both.
-async fn round(offerer: &dyn Transport, answerer: &dyn Transport) -> Times {
+async fn round(offerer: &dyn Transport, answerer: &dyn Transport, signaling: Duration) -> Times {
     let began = Instant::now();
     let mut times = [Duration::ZERO; STEPS.len()];
     let mut offerer = Side::open(offerer).await;
@@ -54,6 +56,7 @@ async fn round(offerer: &dyn Transport, answerer: &dyn Transport) -> Times {
     let mut answerer = Side::open(answerer).await;
     let answer = answerer.session.accept_offer(&offer).await.expect("an answer");
     times[2] = began.elapsed();
+    tokio::time::sleep(signaling).await;
     offerer.session.accept_answer(&answer).await.expect("the answer fits");
     times[3] = began.elapsed();
     while !(offerer.message && answerer.message) {

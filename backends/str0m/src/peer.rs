@@ -24,6 +24,11 @@ use crate::shared::Shared;
 const STATS_INTERVAL: Duration = Duration::from_millis(500);
 /// The shortest pace of connectivity checks that RFC 8445 §14.2 allows.
 const CHECK_PACE: Duration = Duration::from_millis(5);
+/// When a first check is repeated, and from then on after twice the time each. The answering side checks before the answer has come to the
+/// offering one, so its first checks are always in vain, and the stack's own 250 ms would be heard.
+const FIRST_REPETITION: Duration = Duration::from_millis(20);
+/// Repetitions until a pair is given up: the stack's nine, and those that come earlier.
+const MOST_REPETITIONS: usize = 12;
 /// When to look again after the stack reported a fault.
 const FAULT_PAUSE: Duration = Duration::from_millis(20);
 /// When to look again at a stack that has ended.
@@ -112,7 +117,9 @@ impl Peer {
                 DtlsVersion::Auto => str0m::config::DtlsVersion::Auto,
             },
         );
+        builder.set_initial_stun_rto(FIRST_REPETITION);
         builder.set_max_stun_rto(config.check_interval);
+        builder.set_max_stun_retransmits(MOST_REPETITIONS);
         codecs.configure(builder.codec_config());
         Self {
             rtc: builder.build(session.clock.now()),
