@@ -70,6 +70,8 @@ pub(super) struct Call {
     pub(super) offer_heard: Instant,
     pub(super) schedule: RecordSchedule,
     pub(super) join_attempts: u32,
+    /// Somebody heard another device of this person in the call.
+    pub(super) other_device_seen: bool,
     pub(super) notices: Vec<Notice>,
     /// People who were asked and never heard: they are told later that they missed a call.
     pub(super) unheard: Vec<(Did, Topic, Offer)>,
@@ -114,6 +116,7 @@ impl Call {
             offer_heard: now,
             schedule: RecordSchedule::default(),
             join_attempts: 0,
+            other_device_seen: false,
             notices: Vec::new(),
             unheard: Vec::new(),
             lingering: None,

@@ -145,7 +145,7 @@ impl Call {
         let now = shared.mono();
         let full = self.record(shared);
         let digest: [u8; 16] = full.digest.into();
-        let differs = |peer: &Peer| peer.digest.is_some_and(|theirs| theirs != digest);
+        let differs = |peer: &Peer| peer.is_present() && peer.digest.is_some_and(|theirs| theirs != digest);
         let send_entries = self.phase == Phase::Joining
             || self
                 .peers
@@ -179,12 +179,12 @@ impl Call {
         }
     }
 
-    fn inboxes_for_record(&self, shared: &Shared) -> Vec<Did> {
+    fn inboxes_for_record(&mut self, shared: &Shared) -> Vec<Did> {
         let joining = self.phase == Phase::Joining;
         let mut people: Vec<_> = self.present().filter(|_| joining).map(|(endpoint, _)| endpoint.did).collect();
         people.dedup();
         // Other devices of this person learn which seat is taken.
-        people.extend(joining.then_some(shared.own.did));
+        people.extend((joining || std::mem::take(&mut self.other_device_seen)).then_some(shared.own.did));
         people
     }
 
@@ -231,7 +231,7 @@ impl Call {
             return;
         }
         let new_key = peer.call_key != Some(record.call_key);
-        let first_word = !peer.own_word;
+        let first_word = !peer.own_word || peer.status.is_none();
         let changed = first_word || (boot, record.version) > (peer.boot, peer.version);
         peer.heard = Some(now);
         peer.digest = Some(record.digest.into());
@@ -289,7 +289,11 @@ impl Call {
                     peer.acknowledged = seen.version;
                     self.handle_heard(shared);
                 }
-            } else if seen.endpoint.did != shared.own.did && self.roster.is_valid(&seen.endpoint.did) {
+            } else if seen.endpoint.did == shared.own.did {
+                // Another device of this person: each tells the other which seat it has, and one of them goes.
+                self.other_device_seen = true;
+                self.announce(shared, false);
+            } else if self.roster.is_valid(&seen.endpoint.did) {
                 self.take_hint(seen, shared);
             }
         }
@@ -350,8 +354,11 @@ impl Call {
     /// Another endpoint is not in the call any more.
     pub(super) fn handle_gone(&mut self, endpoint: Endpoint, reason: LeftReason, shared: &mut Shared) {
         let call = self.id();
+        let now = shared.mono();
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
-        peer.status = Some(Status::Left);
+        // Who was only not heard may still be in the call: if others hear it, it is asked again.
+        peer.status = (reason != LeftReason::TimedOut).then_some(Status::Left);
+        peer.sees_us = now;
         Self::close_link(peer, shared);
         let announced = std::mem::take(&mut peer.announced) | std::mem::take(&mut peer.unreachable_announced);
         if announced {
