@@ -7,7 +7,8 @@ use blink_api::{CallId, Did, Endpoint, Topic};
 
 use super::event::{CancelledReason, EndReason, Event};
 use super::invite::{Notice, Person, PersonState};
-use super::member::{Peer, RecordSchedule};
+use super::member::Peer;
+use super::record::RecordSchedule;
 use super::roster::Roster;
 use super::shared::Shared;
 use super::{JoinedTopic, Output};

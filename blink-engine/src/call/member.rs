@@ -1,6 +1,6 @@
-//! Records: what this endpoint says about itself in a call, and what it believes of the others.
+//! What this endpoint believes of the others in a call, by their records and by what others say of them.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use blink_api::{Did, Endpoint};
 use rand::Rng;
@@ -9,15 +9,10 @@ use super::event::{EndReason, Event, LeftReason, ParticipantState};
 use super::invite::PersonState;
 use super::lifecycle::{Call, Phase};
 use super::link::Link;
-use super::repeat::jittered;
 use super::shared::Shared;
-use crate::secure::{AgreementKey, MAX_RECIPIENTS};
-use crate::wire::{Body, ChannelMessage, JoinedClaim, Member, Record, Seen, Status, WireEndpoint};
+use crate::secure::AgreementKey;
+use crate::wire::{JoinedClaim, Member, Record, Seen, Status};
 
-/// Whoever was heard within this time is listed in `seen`.
-const SEEN_FOR: Duration = Duration::from_secs(12);
-/// Roster entries are sent again to somebody whose digest differs after this time.
-const ENTRIES_PAUSE: Duration = Duration::from_secs(2);
 /// Devices of one person remembered in one call.
 const MAX_DEVICES: usize = 4;
 /// Other endpoints remembered in one call.
@@ -88,130 +83,7 @@ impl Peer {
     }
 }
 
-/// When the own record is sent.
-#[derive(Default)]
-pub(super) struct RecordSchedule {
-    pub(super) due: Option<Instant>,
-    last: Option<Instant>,
-}
-
 impl Call {
-    /// The state that is told to others has changed.
-    pub(super) fn change_record(&mut self, shared: &Shared, at_once: bool) {
-        self.version += 1;
-        self.announce(shared, at_once);
-    }
-
-    /// Others should hear the record again.
-    pub(super) fn announce(&mut self, shared: &Shared, at_once: bool) {
-        let (now, timers) = (shared.mono(), shared.timers());
-        let soon = (now + timers.record_coalesce).max(self.schedule.last.map_or(now, |last| last + timers.record_gap));
-        let due = if at_once { now } else { soon };
-        self.schedule.due = Some(self.schedule.due.map_or(due, |earlier| earlier.min(due)));
-    }
-
-    pub(super) fn send_record_if_due(&mut self, shared: &mut Shared) {
-        let now = shared.mono();
-        if self.schedule.due.is_none_or(|due| now < due) {
-            return;
-        }
-        self.send_record(shared);
-        let timers = shared.timers();
-        let members = self.present().count() as u32 + 1;
-        let pause = match self.phase {
-            Phase::Joining => self.join_pause(timers.repeat_first, timers.join_repeat_longest),
-            _ if self.is_urgent() => timers.record_urgent,
-            _ => timers.record_interval * members.div_ceil(8).max(1),
-        };
-        self.schedule.last = Some(now);
-        self.schedule.due = Some(now + jittered(pause, &mut shared.random));
-    }
-
-    /// Doubles with every record sent while joining.
-    fn join_pause(&mut self, first: Duration, longest: Duration) -> Duration {
-        let pause = (first * 2_u32.saturating_pow(self.join_attempts)).min(longest);
-        self.join_attempts = (self.join_attempts + 1).min(16);
-        pause
-    }
-
-    /// A path is lost, or a change is not known to everybody.
-    fn is_urgent(&self) -> bool {
-        self.present()
-            .any(|(_, peer)| peer.acknowledged < self.version || peer.link.as_ref().is_some_and(|link| !link.is_up()))
-    }
-
-    /// Sends the record to everybody in the call: on its topic, and to inboxes while joining.
-    pub(super) fn send_record(&mut self, shared: &mut Shared) {
-        let now = shared.mono();
-        let full = self.record(shared);
-        let digest: [u8; 16] = full.digest.into();
-        let differs = |peer: &Peer| peer.is_present() && peer.digest.is_some_and(|theirs| theirs != digest);
-        let send_entries = self.phase == Phase::Joining
-            || self
-                .peers
-                .values()
-                .any(|peer| differs(peer) && peer.entries_sent.is_none_or(|sent| now >= sent + ENTRIES_PAUSE));
-        if send_entries {
-            self.peers.values_mut().filter(|peer| differs(peer)).for_each(|peer| peer.entries_sent = Some(now));
-        }
-        let entries = if send_entries { self.roster.entries() } else { Vec::new() };
-
-        let hinted = |peer: &&Peer| peer.status.is_none() || peer.is_present();
-        let keys = self.peers.values().filter(hinted).filter_map(|peer| peer.call_key).take(MAX_RECIPIENTS).collect();
-        let member = Member { record: full.clone(), entries };
-        self.send_on_channels(shared, &member);
-        shared.send_call(keys, self.id(), Body::Member(Box::new(member)));
-
-        let reduced = Record { seen: Vec::new(), links: Vec::new(), ..full };
-        let member = Member { record: reduced, entries: self.roster.entries() };
-        for did in self.inboxes_for_record(shared) {
-            shared.send_inbox(did, self.id(), Body::Member(Box::new(member.clone())));
-        }
-    }
-
-    /// The same on data channels, which are faster and need no signaling.
-    fn send_on_channels(&self, shared: &mut Shared, member: &Member) {
-        for peer in self.peers.values() {
-            if let Some(link) = peer.link.as_ref().filter(|link| link.is_up()) {
-                let message = ChannelMessage::Member { boot: shared.boot, member: Box::new(member.clone()) };
-                shared.out.push_back(super::Output::Channel { session: link.session, message });
-            }
-        }
-    }
-
-    fn inboxes_for_record(&mut self, shared: &Shared) -> Vec<Did> {
-        let joining = self.phase == Phase::Joining;
-        let mut people: Vec<_> = self.present().filter(|_| joining).map(|(endpoint, _)| endpoint.did).collect();
-        people.dedup();
-        // Other devices of this person learn which seat is taken.
-        people.extend((joining || std::mem::take(&mut self.other_device_seen)).then_some(shared.own.did));
-        people
-    }
-
-    /// The own record as it is now.
-    pub(super) fn record(&self, shared: &Shared) -> Record {
-        let now = shared.mono();
-        let seen = self.peers.iter().filter_map(|(endpoint, peer)| {
-            let recent = peer.last_sign().is_some_and(|at| now < at + SEEN_FOR);
-            let call_key = peer.call_key?;
-            let seen = Seen { endpoint: *endpoint, boot: peer.boot, call_key, version: peer.version };
-            (peer.own_word && recent).then_some(seen)
-        });
-        let up = self.peers.iter().filter(|(_, peer)| peer.link.as_ref().is_some_and(Link::is_up));
-        Record {
-            call_key: *self.key.public(),
-            version: self.version,
-            status: self.status,
-            seat: self.seat,
-            muted: shared.muted,
-            deafened: shared.deafened,
-            recording: false,
-            seen: seen.collect(),
-            links: up.map(|(endpoint, _)| WireEndpoint(*endpoint)).collect(),
-            digest: self.roster.digest().into(),
-        }
-    }
-
     /// Another endpoint's record, in its own words.
     pub(super) fn handle_member(&mut self, from: Endpoint, boot: u64, member: &Member, shared: &mut Shared) {
         if let Err(refusal) = self.take_entries(&member.entries, shared) {
@@ -334,21 +206,6 @@ impl Call {
                 peer.call_key = Some(claim.call_key);
             }
         }
-    }
-
-    /// Whom this endpoint believes joined, itself included while it is.
-    pub(super) fn claims(&self, shared: &Shared) -> Vec<JoinedClaim> {
-        let own = (self.status != Status::Left && self.phase.is_current()).then(|| JoinedClaim {
-            endpoint: shared.own,
-            boot: shared.boot,
-            version: self.version,
-            call_key: *self.key.public(),
-        });
-        let others = self.present().filter_map(|(endpoint, peer)| {
-            let call_key = peer.call_key?;
-            Some(JoinedClaim { endpoint: *endpoint, boot: peer.boot, version: peer.version, call_key })
-        });
-        own.into_iter().chain(others).take(16).collect()
     }
 
     /// Another endpoint is not in the call any more.

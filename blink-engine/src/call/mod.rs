@@ -40,6 +40,7 @@ mod machine;
 mod member;
 mod membership;
 mod missed;
+mod record;
 mod repeat;
 mod roster;
 mod shared;
