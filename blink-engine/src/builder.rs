@@ -61,7 +61,7 @@ impl BlinkBuilder {
         self
     }
 
-    /// Makes everything random repeatable. For tests only: whoever knows the seed knows every key.
+    /// Makes identity, keys, nonces and ids repeatable. For tests only: whoever knows the seed knows every key.
     pub fn seed(mut self, seed: [u8; 32]) -> Self {
         self.seed = Some(seed);
         self
@@ -146,9 +146,11 @@ impl BlinkBuilder {
             }
         };
         tokio::spawn(async move {
-            driver.run(queue).await;
+            let asked = driver.run(queue).await;
             // The data directory is free for another process from here on.
             drop(store);
+            // Whoever asked for it may have stopped waiting; nobody did where all handles were dropped.
+            asked.map(|reply| reply.send(()));
         });
         Ok(Blink { commands, events: listeners, signaling, endpoint })
     }

@@ -438,6 +438,61 @@ fn media_gone_while_signaling_lives_ends_a_call_of_two_after_a_minute() {
 }
 
 #[test]
+fn two_in_a_group_who_were_cut_apart_find_each_other_again() {
+    for seconds in [20, 40, 59, 90, 200] {
+        let mut world = World::new(3, 36);
+        connected(&mut world, &[B, C]);
+        world.leave(C);
+        world.advance(5 * SECOND);
+        world.paths.cut.insert((A, B));
+        world.cut_signaling.extend([(A, B), (B, A)]);
+        world.advance(seconds * SECOND);
+        world.paths.cut.clear();
+        world.cut_signaling.clear();
+        world.advance(20 * SECOND);
+        for node in [A, B] {
+            let snapshot = world.nodes[node].machine.snapshot();
+            let other = world.did(1 - node);
+            let status = snapshot.calls[0].participants.iter().find(|person| person.did == other).unwrap().status;
+            assert_eq!(status, ParticipantStatus::Connected, "after {seconds} s\n{}", world.story());
+        }
+    }
+}
+
+#[test]
+fn a_session_that_dies_in_a_group_is_made_anew() {
+    for broken in [A, B] {
+        let mut world = World::new(3, 37);
+        connected(&mut world, &[B, C]);
+        world.network.loss = 0.5;
+        world.break_session(broken, 1 - broken);
+        world.advance(90 * SECOND);
+        for node in [A, B] {
+            let snapshot = world.nodes[node].machine.snapshot();
+            let connected = |status| status == ParticipantStatus::Connected;
+            assert!(snapshot.calls[0].participants.iter().all(|person| connected(person.status)), "{}", world.story());
+            assert_eq!(world.paths.open_at(node), 2);
+        }
+    }
+}
+
+#[test]
+fn a_caller_who_is_gone_at_once_is_not_told_of_its_own_call() {
+    let mut world = World::new(2, 38);
+    let call = world.offer(A, &[B]);
+    world.until(B, SECOND, "incoming", incoming);
+    world.nodes[A].online = false;
+    world.cut_signaling.extend([(A, B), (B, A)]);
+    world.answer(B, call);
+    world.until(B, 20 * SECOND, "unreachable", ended_with(EndReason::Unreachable));
+    world.restart(A);
+    world.cut_signaling.clear();
+    world.go_online(A);
+    world.advance(60 * SECOND);
+    assert_eq!(world.nodes[A].events, [], "{}", world.story());
+}
+
+#[test]
 fn signaling_gone_while_media_lives_does_no_harm_and_state_still_travels() {
     let mut world = World::new(2, 23);
     connected(&mut world, &[B]);

@@ -104,6 +104,39 @@ async fn before_the_answer_no_device_is_opened_and_a_missing_microphone_is_told(
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_told_of_a_call_of_two_after_its_end() {
+    for wait in [0, 1, 5, 20, 60, 200, 1_000] {
+        let town = Town::new();
+        let alice = town.person(1, "tone:440").await;
+        let mut bob = town.person(2, "wav:/nowhere.wav").await;
+        let mut events = bob.blink.events();
+        alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
+        bob.answers().await;
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        bob.blink.leave_call().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        bob.blink.shutdown().await;
+        let mut told = Vec::new();
+        while let Some(StreamItem::Event(event)) = events.next().await {
+            told.push(event);
+        }
+        let last = told.iter().rfind(|event| !matches!(event, Event::SignalingChanged { .. }));
+        assert!(matches!(last, Some(Event::CallEnded { .. })), "after {wait} ms: {told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_shutdown_the_data_directory_is_free_at_once() {
+    let town = Town::new();
+    let setting = format!("data_dir={}", town.directory().join("data").display());
+    let configuration =
+        blink_api::Configuration::builder(town.registry()).set_argument("test", &setting).build().unwrap();
+    for _ in 0..30 {
+        Blink::start(&configuration).await.unwrap().shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_muted_microphone_sends_no_sound() {
     let town = Town::new();
     let mut alice = town.person(1, "tone:440").await;

@@ -154,6 +154,34 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// What happened, without whom it happened to; for logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::IncomingCall { .. } => "incoming_call",
+            Self::CallCancelled { .. } => "call_cancelled",
+            Self::MissedCall { .. } => "missed_call",
+            Self::ParticipantRinging { .. } => "participant_ringing",
+            Self::ParticipantBusy { .. } => "participant_busy",
+            Self::ParticipantRejected { .. } => "participant_rejected",
+            Self::ParticipantUnanswered { .. } => "participant_unanswered",
+            Self::ParticipantJoined { .. } => "participant_joined",
+            Self::ParticipantReconnecting { .. } => "participant_reconnecting",
+            Self::ParticipantReconnected { .. } => "participant_reconnected",
+            Self::ParticipantUnreachable { .. } => "participant_unreachable",
+            Self::ParticipantLeft { .. } => "participant_left",
+            Self::ParticipantStateChanged { .. } => "participant_state_changed",
+            Self::CallJoined { .. } => "call_joined",
+            Self::CallEnded { .. } => "call_ended",
+            Self::CallReplaced { .. } => "call_replaced",
+            Self::MediaStarted { .. } => "media_started",
+            Self::NoMicrophone { .. } => "no_microphone",
+            Self::DeviceLost { .. } => "device_lost",
+            Self::SignalingChanged { .. } => "signaling_changed",
+        }
+    }
+}
+
 /// Why a call rings no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -335,6 +335,11 @@ impl Call {
         [phase, current.flatten(), notices, lingering].into_iter().flatten().min()
     }
 
+    /// Whether a first farewell or a notice waits to be repeated.
+    pub(super) fn has_more_to_say(&self) -> bool {
+        self.lingering.as_ref().is_some_and(|lingering| lingering.farewells < 2) || !self.notices.is_empty()
+    }
+
     /// Nothing more to do or to say: it can be reduced to its id.
     pub(super) fn is_finished(&self) -> bool {
         self.phase == Phase::Over && self.lingering.is_none() && self.notices.is_empty()

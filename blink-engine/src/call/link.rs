@@ -252,7 +252,7 @@ impl Link {
             self.take_offer(message, fresh_session, now, timers, actions);
         }
         self.take_candidates(message, now, actions);
-        if self.all_acknowledged() && self.send.due().is_none_or(|due| due > now) {
+        if self.all_acknowledged() && !self.failed && self.send.due().is_none_or(|due| due > now) {
             self.send.stop();
         }
     }
@@ -299,6 +299,12 @@ impl Link {
             return;
         }
         let fingerprint = fingerprint(sdp).map(str::to_owned);
+        if matches!(self.state, LinkState::Failed(_)) && fingerprint == self.remote_fingerprint {
+            // The session that this would restart is gone: the dialer must begin anew, and hears so until it does.
+            self.generation = message.generation;
+            self.sdp = None;
+            return;
+        }
         if self.generation == 0 || fingerprint != self.remote_fingerprint {
             self.begin_session(fresh_session, now, actions);
         }
@@ -400,7 +406,7 @@ impl Link {
         if !self.send.fire(now, random) {
             return None;
         }
-        if self.all_acknowledged() {
+        if self.all_acknowledged() && !self.failed {
             self.send.stop();
         }
         let first = self.acked_candidates.min(self.candidates.len() as u32);

@@ -140,7 +140,6 @@ impl Call {
             }
             LinkAction::Failed => self.handle_link_failed(endpoint, shared),
             LinkAction::Impostor => {
-                shared.out.push_back(Output::Close { session });
                 shared.refuse(Refusal::Inconsistent);
                 self.handle_link_failed(endpoint, shared);
             }
@@ -168,6 +167,9 @@ impl Call {
             return self.end(EndReason::Failed, shared);
         }
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
+        if let Some(link) = &peer.link {
+            shared.out.push_back(Output::Close { session: link.session });
+        }
         if !std::mem::replace(&mut peer.unreachable_announced, true) {
             shared.emit(Event::ParticipantUnreachable { call, participant: endpoint });
         }

@@ -94,10 +94,8 @@ impl Machine {
     /// [`Invalid`](ErrorKind::Invalid) for nobody, too many, an unusable DID or too long a conversation.
     pub fn offer(&mut self, now: Now, people: &[Did], conversation: &[u8]) -> Result<CallId> {
         self.shared.now = now;
+        self.check_offer(people, conversation)?;
         let members = self.root_members(people)?;
-        if conversation.len() > MAX_CONVERSATION {
-            return Err(Error::new(ErrorKind::Invalid, "the conversation is longer than 1 KiB"));
-        }
         let same = |call: &&Call| call.phase == Phase::In && call.roster.root().members == members;
         if let Some(pending) = self.calls.values().find(same).map(Call::id) {
             return self.answer(now, pending);
@@ -150,11 +148,8 @@ impl Machine {
     /// [`NotFound`](ErrorKind::NotFound) for a call unknown here, [`State`](ErrorKind::State) for one this device is in already or that is over.
     pub fn answer(&mut self, now: Now, id: CallId) -> Result<CallId> {
         self.shared.now = now;
+        self.check_answer(id)?;
         let id = self.resolve(id);
-        let call = self.known(id)?;
-        if !matches!(call.phase, Phase::In | Phase::Open) {
-            return Err(Error::new(ErrorKind::State, "this device is in that call, or it is over").with("call", id));
-        }
         self.leave_current(EndReason::Left);
         self.with_call(id, Call::join);
         Ok(id)
@@ -250,6 +245,34 @@ impl Machine {
     /// The call this device is in, or offers.
     pub fn current(&self) -> Option<CallId> {
         self.calls.values().find(|call| call.phase.is_current()).map(Call::id)
+    }
+
+    /// Whether an offer could be made; changes nothing.
+    ///
+    /// # Errors
+    /// As [`offer`](Machine::offer).
+    pub fn check_offer(&self, people: &[Did], conversation: &[u8]) -> Result<()> {
+        if conversation.len() > MAX_CONVERSATION {
+            return Err(Error::new(ErrorKind::Invalid, "the conversation is longer than 1 KiB"));
+        }
+        self.root_members(people).map(drop)
+    }
+
+    /// Whether a call could be answered or joined; changes nothing.
+    ///
+    /// # Errors
+    /// As [`answer`](Machine::answer).
+    pub fn check_answer(&self, id: CallId) -> Result<()> {
+        let call = self.known(self.resolve(id))?;
+        if matches!(call.phase, Phase::In | Phase::Open) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::State, "this device is in that call, or it is over").with("call", id))
+    }
+
+    /// Whether somebody should hear something once more before this device goes: that it left, rejected or cancelled.
+    pub fn has_more_to_say(&self) -> bool {
+        self.calls.values().any(Call::has_more_to_say)
     }
 
     /// The topic of the own inbox, which a driver subscribes to.

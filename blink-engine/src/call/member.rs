@@ -13,6 +13,8 @@ use super::shared::Shared;
 use crate::secure::AgreementKey;
 use crate::wire::{JoinedClaim, Member, Record, Seen, Status};
 
+/// For so many leases a member that went silent is still written to: a network that was split may heal.
+const HINTED_LEASES: u32 = 10;
 /// Devices of one person remembered in one call.
 const MAX_DEVICES: usize = 4;
 /// Other endpoints remembered in one call.
@@ -74,7 +76,7 @@ impl Peer {
 
     /// When an endpoint that is only known from somebody's `seen` is forgotten.
     pub(super) fn hint_end(&self, shared: &Shared) -> Option<Instant> {
-        self.status.is_none().then(|| self.sees_us + shared.timers().left)
+        self.status.is_none().then(|| self.sees_us + shared.timers().left * HINTED_LEASES)
     }
 
     /// The last sign of it on either way.
@@ -204,6 +206,7 @@ impl Call {
                 peer.own_word = false;
                 peer.status = Some(Status::Joined);
                 peer.call_key = Some(claim.call_key);
+                self.set_person(&claim.endpoint.did, PersonState::Joined);
             }
         }
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use blink_api::{CallId, Error, ErrorKind, Result, SignalingEvent};
+use blink_api::{CallId, Error, ErrorKind, MediaSource, Result, SignalingEvent};
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::media::Media;
@@ -19,6 +20,8 @@ use crate::wire::Content;
 /// How long a shutdown says farewell, so that one lost message does not leave others waiting.
 const FAREWELL: Duration = Duration::from_millis(250);
 
+/// How long a session may take to tell its figures.
+const STATISTICS: Duration = Duration::from_millis(500);
 /// How long a shutdown waits for sessions to close.
 const CLOSING: Duration = Duration::from_secs(1);
 
@@ -33,7 +36,6 @@ pub(crate) struct Driver {
     events: broadcast::Sender<Event>,
     reports: mpsc::Sender<Report>,
     incoming: mpsc::Receiver<Report>,
-    gate: Option<CallId>,
     /// Sessions that are being closed.
     closing: Vec<oneshot::Receiver<()>>,
 }
@@ -60,13 +62,12 @@ impl Driver {
             events,
             reports,
             incoming,
-            gate: None,
             closing: Vec::new(),
         })
     }
 
-    /// Until the engine is shut down or nobody can give commands any more.
-    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    /// Until the engine is shut down, or nobody can give commands any more. Whoever asked for the shutdown is told by the caller, once everything is free.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Option<oneshot::Sender<()>> {
         let mut network = Some(self.parts.signaling.events());
         loop {
             let deadline = self.machine.deadline();
@@ -74,14 +75,15 @@ impl Driver {
                 command = commands.recv() => match command {
                     Some(Command::Shutdown { reply }) => {
                         self.shut_down().await;
-                        // Whoever asked may have stopped waiting.
-                        reply.send(()).ok();
-                        return;
+                        return Some(reply);
                     }
                     Some(command) => self.handle_command(command).await,
-                    None => return self.shut_down().await,
+                    None => {
+                        self.shut_down().await;
+                        return None;
+                    }
                 },
-                Some(report) = self.incoming.recv() => self.handle_report(report),
+                Some(report) = self.incoming.recv() => self.handle_report(report).await,
                 event = network_event(&mut network) => self.handle_network(event),
                 () = sleep_until(deadline) => self.machine.handle_timeout(now(&self.parts)),
             }
@@ -93,22 +95,14 @@ impl Driver {
         let now = now(&self.parts);
         // A reply that nobody waits for is no failure: the command was carried out all the same.
         match command {
-            Command::Offer { people, conversation, reply } => {
-                let result = match self.media.require_microphone().await {
-                    Ok(()) => self.machine.offer(now, &people, &conversation),
-                    Err(error) => Err(error),
-                };
-                self.carry_out().await;
-                reply.send(result).ok();
-            }
-            Command::Answer { call, reply } => {
-                let result = match self.media.require_microphone().await {
-                    Ok(()) => self.machine.answer(now, call),
-                    Err(error) => Err(error),
-                };
-                self.carry_out().await;
-                reply.send(result).ok();
-            }
+            Command::Offer { people, conversation, reply } => match self.machine.check_offer(&people, &conversation) {
+                Err(error) => drop(reply.send(Err(error))),
+                Ok(()) => self.take_part(Command::Offer { people, conversation, reply }).await,
+            },
+            Command::Answer { call, reply } => match self.machine.check_answer(call) {
+                Err(error) => drop(reply.send(Err(error))),
+                Ok(()) => self.take_part(Command::Answer { call, reply }).await,
+            },
             Command::Reject { call, reply } => drop(reply.send(self.machine.reject(now, call))),
             Command::Add { did, reply } => drop(reply.send(self.machine.add(now, did))),
             Command::Remove { did, reply } => drop(reply.send(self.machine.remove(now, did))),
@@ -142,6 +136,29 @@ impl Driver {
         }
     }
 
+    /// A call is to be offered or answered; with a microphone first where there must be one.
+    async fn take_part(&mut self, command: Command) {
+        if self.media.requires_microphone() {
+            self.media.prepare_microphone(command);
+        } else {
+            self.join(command, None).await;
+        }
+    }
+
+    async fn join(&mut self, command: Command, microphone: Option<Box<dyn MediaSource>>) {
+        let now = now(&self.parts);
+        self.media.keep_microphone(microphone);
+        let (result, reply) = match command {
+            Command::Offer { people, conversation, reply } => (self.machine.offer(now, &people, &conversation), reply),
+            Command::Answer { call, reply } => (self.machine.answer(now, call), reply),
+            _ => return,
+        };
+        self.carry_out().await;
+        // Where nothing came of it, the microphone closes again.
+        self.media.keep_microphone(None);
+        reply.send(result).ok();
+    }
+
     /// Asks sessions and playout, and answers when all have: the driver does not wait.
     fn collect_statistics(&self, reply: oneshot::Sender<Vec<ParticipantStatistics>>) {
         let codec = self.parts.codec.rtp().name.to_string();
@@ -150,8 +167,8 @@ impl Driver {
         tokio::spawn(async move {
             let mut all = Vec::new();
             for (participant, stats) in asked {
-                // A session that ended meanwhile has no figures.
-                if let Ok(session) = stats.await {
+                // A session that ended meanwhile has no figures, and one that is still being opened has none yet.
+                if let Ok(Ok(session)) = tokio::time::timeout(STATISTICS, stats).await {
                     let audio = media.statistics(participant).await;
                     all.push(ParticipantStatistics { participant, session, audio, codec: codec.clone() });
                 }
@@ -160,7 +177,7 @@ impl Driver {
         });
     }
 
-    fn handle_report(&mut self, report: Report) {
+    async fn handle_report(&mut self, report: Report) {
         let now = now(&self.parts);
         match report {
             Report::Delivery(topic, delivery) => {
@@ -180,18 +197,14 @@ impl Driver {
                 self.machine.handle(now, Input::Session { session, event });
             }
             Report::Malformed => self.opener.count(Refusal::Malformed),
-            Report::Event(event) => self.emit(self.complete(event)),
-        }
-    }
-
-    /// Media do not know which call they belong to; the driver does.
-    fn complete(&self, event: Event) -> Event {
-        match (event, self.gate) {
-            (Event::MediaStarted { participant, kind, .. }, Some(call)) => {
-                Event::MediaStarted { call, participant, kind }
-            }
-            (Event::NoMicrophone { error, .. }, Some(call)) => Event::NoMicrophone { call, error },
-            (event, _) => event,
+            Report::Media(epoch, event) if self.media.is_current(epoch) => self.emit(event),
+            Report::Media(..) => {}
+            Report::Microphone(Ok(source), command) => self.join(*command, Some(source)).await,
+            Report::Microphone(Err(error), command) => match *command {
+                // As with every command: a reply that nobody waits for is no failure.
+                Command::Offer { reply, .. } | Command::Answer { reply, .. } => drop(reply.send(Err(error))),
+                _ => {}
+            },
         }
     }
 
@@ -237,7 +250,7 @@ impl Driver {
                 Output::Admit { session } => self.with_session(session, SessionHandle::admit),
                 Output::Close { session } => {
                     if let Some(handle) = self.sessions.remove(&session) {
-                        self.closing.retain(|closing| !closing.is_terminated());
+                        self.closing.retain_mut(|closing| closing.try_recv() == Err(TryRecvError::Empty));
                         self.closing.push(handle.close());
                     }
                 }
@@ -265,28 +278,30 @@ impl Driver {
     }
 
     async fn set_gate(&mut self, gate: Option<CallId>) {
-        self.gate = gate;
         match gate {
-            Some(_) => self.media.open().await,
+            Some(call) => self.media.open(call).await,
             None => self.media.close().await,
         }
     }
 
     fn emit(&self, event: Event) {
-        tracing::debug!(?event);
+        tracing::debug!(event = event.name());
         // Without a listener there is nobody to tell, which is the user's choice.
         self.events.send(event).ok();
     }
 
     /// Leaves, says so, and closes everything.
     async fn shut_down(&mut self) {
-        if self.machine.leave(now(&self.parts)).is_ok() {
+        // Who is in no call has none to leave.
+        self.machine.leave(now(&self.parts)).ok();
+        self.carry_out().await;
+        if self.machine.has_more_to_say() {
             let end = tokio::time::Instant::now() + FAREWELL;
             loop {
                 self.carry_out().await;
                 tokio::select! {
                     () = sleep_until(self.machine.deadline()) => self.machine.handle_timeout(now(&self.parts)),
-                    Some(report) = self.incoming.recv() => self.handle_report(report),
+                    Some(report) = self.incoming.recv() => self.handle_report(report).await,
                     () = tokio::time::sleep_until(end) => break,
                 }
             }
@@ -304,7 +319,7 @@ impl Driver {
         if tokio::time::timeout(CLOSING, all).await.is_err() {
             tracing::warn!("a session did not close in time");
         }
-        self.media.close().await;
+        self.media.finish().await;
         self.publisher.flush().await;
         self.parts.signaling.shutdown().await;
     }

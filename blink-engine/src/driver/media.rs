@@ -7,6 +7,8 @@ mod capture;
 mod playout;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use blink_api::{
     AudioFormat, CallId, Codec, DecoderConfig, EncoderConfig, Endpoint, Error, MediaHost, MediaSink, MediaSource,
@@ -14,8 +16,9 @@ use blink_api::{
 };
 use rand::Rng;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
-use super::{Parts, Report};
+use super::{Command, Parts, Report};
 use crate::call::{Event, SessionId};
 use crate::media::{AudioStatistics, Capture, CaptureConfig, FRAME, NullSink, StreamConfig, TICK};
 use capture::{CaptureCommand, CaptureWorker};
@@ -26,6 +29,9 @@ const QUEUE: usize = 512;
 
 /// Played sound that waits to be seen by the processors; 100 ms. What finds no room they never see.
 const FAR_END: usize = 4_800;
+
+/// How long a shutdown waits for a device that is being opened.
+const OPENING: Duration = Duration::from_secs(1);
 
 /// How an engine's media workers run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +54,10 @@ pub(super) struct Media {
     prepared: Option<Box<dyn MediaSource>>,
     /// Counts openings: what was opened for one that is over is closed again.
     epoch: u64,
+    /// The same, for who opens devices.
+    shared_epoch: Arc<AtomicU64>,
+    is_open: bool,
+    opening: Option<JoinHandle<()>>,
 }
 
 /// What sessions need of the media.
@@ -73,6 +83,9 @@ impl Media {
             reports,
             prepared: None,
             epoch: 0,
+            shared_epoch: Arc::new(AtomicU64::new(0)),
+            is_open: false,
+            opening: None,
         })
     }
 
@@ -80,21 +93,41 @@ impl Media {
         self.handle.clone()
     }
 
-    /// Opens the microphone ahead of a call that is not to be answered without one.
-    pub(super) async fn require_microphone(&mut self) -> Result<()> {
-        let settings = &self.parts.settings;
-        if settings.call.require_microphone && self.prepared.is_none() {
-            self.prepared = Some(self.host.open_source(&settings.microphone, request()).await?);
-        }
-        Ok(())
+    /// Whether a call is not to be offered or answered without a microphone.
+    pub(super) fn requires_microphone(&self) -> bool {
+        self.parts.settings.call.require_microphone
+    }
+
+    /// Opens the microphone ahead of a command that needs it; the report brings both.
+    pub(super) fn prepare_microphone(&self, command: Command) {
+        let (host, name) = (self.host.clone(), self.parts.settings.microphone.clone());
+        let reports = self.reports.clone();
+        aside(async move {
+            let result = host.open_source(&name, request()).await;
+            // Without a driver nobody waits for the command.
+            reports.send(Report::Microphone(result, Box::new(command))).await.ok();
+        });
+    }
+
+    /// Keeps a microphone for the call that opens next.
+    pub(super) fn keep_microphone(&mut self, source: Option<Box<dyn MediaSource>>) {
+        self.prepared = source;
+    }
+
+    /// Whether a report is about the call that goes on.
+    pub(super) fn is_current(&self, epoch: u64) -> bool {
+        epoch == self.epoch && self.is_open
     }
 
     /// The user accepted a call: microphone and speaker open, in the background, since devices may be slow.
-    pub(super) async fn open(&mut self) {
-        self.close_devices().await;
-        self.epoch += 1;
+    pub(super) async fn open(&mut self, call: CallId) {
+        self.close().await;
+        self.is_open = true;
+        self.shared_epoch.store(self.epoch, Ordering::Release);
         let opening = Opening {
             epoch: self.epoch,
+            current: self.shared_epoch.clone(),
+            call,
             host: self.host.clone(),
             settings: self.parts.settings.clone(),
             prepared: self.prepared.take(),
@@ -103,21 +136,28 @@ impl Media {
             handle: self.handle.clone(),
             reports: self.reports.clone(),
         };
-        // A host may take its time to open a device: it must not keep other tasks from running.
-        let runtime = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || runtime.block_on(opening.run()));
+        self.opening = Some(aside(opening.run()));
+    }
+
+    /// The end: what is being opened is waited for, so that no device is open when this returns.
+    pub(super) async fn finish(&mut self) {
+        self.prepared = None;
+        self.close().await;
+        if let Some(opening) = self.opening.take()
+            && tokio::time::timeout(OPENING, opening).await.is_err()
+        {
+            tracing::warn!("a device takes long to open; it is closed when it has");
+        }
+        self.close().await;
     }
 
     /// The user is in no call: microphone and speaker close, files are complete when this returns.
     pub(super) async fn close(&mut self) {
-        self.prepared = None;
         self.epoch += 1;
-        self.close_devices().await;
-    }
-
-    async fn close_devices(&mut self) {
+        self.is_open = false;
+        self.shared_epoch.store(self.epoch, Ordering::Release);
         let (captured, played) = (oneshot::channel(), oneshot::channel());
-        let epoch = self.epoch;
+        let epoch = self.epoch - 1;
         self.handle.tell_capture(CaptureCommand::Close { epoch, done: captured.0 }).await;
         self.handle.tell_playout(PlayoutCommand::Close { epoch, done: played.0 }).await;
         // A worker that is gone has closed its device.
@@ -190,6 +230,9 @@ impl MediaHandle {
 /// The opening of the devices for one call.
 struct Opening {
     epoch: u64,
+    /// Which opening is wanted now.
+    current: Arc<AtomicU64>,
+    call: CallId,
     host: Arc<dyn MediaHost>,
     settings: Settings,
     prepared: Option<Box<dyn MediaSource>>,
@@ -201,9 +244,15 @@ struct Opening {
 
 impl Opening {
     async fn run(mut self) {
+        if self.is_over() {
+            return;
+        }
         let (played, far_end) = rtrb::RingBuffer::new(FAR_END);
         let sink = self.sink().await.unwrap_or_else(|| Box::new(NullSink));
-        self.handle.tell_playout(PlayoutCommand::Open { epoch: self.epoch, sink, played }).await;
+        self.handle.tell_playout(PlayoutCommand::Open { epoch: self.epoch, call: self.call, sink, played }).await;
+        if self.is_over() {
+            return;
+        }
         match self.capture().await {
             Ok(Some(capture)) => {
                 let capture = Box::new(capture);
@@ -211,23 +260,32 @@ impl Opening {
             }
             Ok(None) => {}
             Err(error) => {
-                // The driver fills in the call; without a driver nobody is left to tell.
-                let event = Event::NoMicrophone { call: CallId::from_bytes([0; 16]), error: error.to_string() };
-                self.reports.send(Report::Event(event)).await.ok();
+                let event = Event::NoMicrophone { call: self.call, error: error.to_string() };
+                self.report(event).await;
             }
         }
     }
 
+    /// Whether the call ended meanwhile.
+    fn is_over(&self) -> bool {
+        self.current.load(Ordering::Acquire) != self.epoch
+    }
+
+    async fn report(&mut self, event: Event) {
+        // Without a driver nobody is left to tell.
+        self.reports.send(Report::Media(self.epoch, event)).await.ok();
+    }
+
     async fn sink(&mut self) -> Option<Box<dyn MediaSink>> {
-        let name = &self.settings.speaker;
+        let name = self.settings.speaker.clone();
         if name == "none" {
             return None;
         }
-        match self.host.open_sink(name, request()).await {
+        match self.host.open_sink(&name, request()).await {
             Ok(sink) => Some(sink),
             Err(error) => {
                 tracing::error!(%error, "the speaker cannot be opened");
-                self.reports.send(Report::Event(Event::DeviceLost { name: name.clone() })).await.ok();
+                self.report(Event::DeviceLost { name: name.clone() }).await;
                 None
             }
         }
@@ -253,6 +311,12 @@ impl Opening {
         };
         Capture::new(config, source, processors?, encoder).map(Some)
     }
+}
+
+/// Runs what may take its time, such as a device's opening, where it keeps no other task from running.
+fn aside(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || runtime.block_on(work))
 }
 
 fn request() -> OpenRequest {

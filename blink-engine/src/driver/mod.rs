@@ -19,7 +19,10 @@ mod subscriptions;
 
 use std::sync::Arc;
 
-use blink_api::{AudioProcessorFactory, Clock, Codec, Delivery, MediaHost, Settings, Signaling, Topic, Transport};
+use blink_api::{
+    AudioProcessorFactory, Clock, Codec, Delivery, MediaHost, MediaSource, Result, Settings, Signaling, Topic,
+    Transport,
+};
 
 use crate::call::{Event, SessionId, SessionInput};
 
@@ -51,6 +54,8 @@ pub(crate) enum Report {
     Session(SessionId, SessionInput),
     /// A session received bytes that are no message.
     Malformed,
-    /// Something for the user that the machine need not know.
-    Event(Event),
+    /// Something of the media for the user; of no interest once the call it is about is over.
+    Media(u64, Event),
+    /// The microphone that a command asked for before it is carried out.
+    Microphone(Result<Box<dyn MediaSource>>, Box<Command>),
 }

@@ -123,6 +123,7 @@ impl Opener {
                 let content = open(topic, &delivery.message, &keys, Some(door.keys.tag()))?;
                 (Channel::Call(door.keys.id), content)
             }
+            None if *topic != inbox_topic(&self.own.did) => return Err(Refusal::WrongTopic),
             None => {
                 let content = open(topic, &delivery.message, &[&self.inbox_key], None)?;
                 (Channel::Inbox(self.own.did), content)

@@ -182,6 +182,12 @@ impl World {
         self.nodes[node] = fresh;
     }
 
+    /// The transport's session between two devices fails on one side.
+    pub(crate) fn break_session(&mut self, node: usize, other: usize) {
+        let session = self.paths.break_session(node, other);
+        self.session_input(node, session, blink_engine::call::SessionInput::Failed);
+    }
+
     /// Somebody's inbox gains a subscriber: everybody hears of it.
     pub(crate) fn go_online(&mut self, node: usize) {
         self.nodes[node].online = true;

@@ -53,6 +53,14 @@ impl Paths {
         self.sessions.retain(|(owner, _), _| *owner != node);
     }
 
+    /// The session of a device with another ends by itself.
+    pub(crate) fn break_session(&mut self, node: usize, other: usize) -> SessionId {
+        let is = |key: &&Key| key.0 == node && self.sessions[*key].remote == other;
+        let key = *self.sessions.keys().find(is).expect("the two are connected");
+        self.sessions.remove(&key);
+        key.1
+    }
+
     /// How many sessions a device has open.
     pub(crate) fn open_at(&self, node: usize) -> usize {
         self.sessions.keys().filter(|(owner, _)| *owner == node).count()

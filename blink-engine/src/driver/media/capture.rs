@@ -33,6 +33,8 @@ pub(super) struct CaptureWorker {
     listeners: Vec<(SessionId, Arc<dyn Session>, TrackId)>,
     pacer: Option<Pacer>,
     muted: bool,
+    /// Which opening the microphone is from.
+    epoch: u64,
     closed: u64,
 }
 
@@ -47,6 +49,7 @@ impl CaptureWorker {
             listeners: Vec::new(),
             pacer: None,
             muted: false,
+            epoch: 0,
             closed: 0,
         }
     }
@@ -54,6 +57,14 @@ impl CaptureWorker {
     /// Until nobody can give commands any more.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<CaptureCommand>) {
         loop {
+            // Commands first: a worker that does not keep up with its ticks must still hear that it should stop.
+            loop {
+                match commands.try_recv() {
+                    Ok(command) => self.handle(command),
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    Err(mpsc::error::TryRecvError::Disconnected) => return,
+                }
+            }
             let next = self.pacer.as_ref().map(Pacer::next);
             tokio::select! {
                 biased;
@@ -72,6 +83,7 @@ impl CaptureWorker {
                 if epoch > self.closed {
                     capture.set_muted(self.muted);
                     self.far_end = Some(far_end);
+                    self.epoch = epoch;
                     self.capture = Some(capture);
                 }
             }
@@ -115,7 +127,7 @@ impl CaptureWorker {
                     tracing::error!(%error, "the microphone is lost");
                     let event = Event::DeviceLost { name: "microphone".to_owned() };
                     // A full queue means that the driver is far behind; the log has it.
-                    self.reports.try_send(Report::Event(event)).ok();
+                    self.reports.try_send(Report::Media(self.epoch, event)).ok();
                 }
                 Err(fault) => tracing::error!(?fault, "sound cannot be sent as it should"),
             }

@@ -10,13 +10,13 @@ use super::super::Report;
 use crate::call::{Event, SessionId};
 use crate::media::{AudioStatistics, Pacer, Playout, PlayoutReport, StreamConfig};
 
-/// Packets kept while the speaker is being opened.
+/// Packets are kept while the speaker is being opened until so much waits.
 const WAITING: usize = 256;
 
 /// What the playout worker is told.
 pub(super) enum PlayoutCommand {
     /// The speaker is open.
-    Open { epoch: u64, sink: Box<dyn MediaSink>, played: rtrb::Producer<f32> },
+    Open { epoch: u64, call: CallId, sink: Box<dyn MediaSink>, played: rtrb::Producer<f32> },
     /// A participant is heard from now on.
     Add { id: SessionId, participant: Endpoint, config: StreamConfig, decoder: Box<dyn Decoder> },
     /// It is not, unless it is heard through another session by now.
@@ -46,6 +46,8 @@ pub(super) struct PlayoutWorker {
     /// What came before the speaker was open.
     waiting: Vec<PlayoutCommand>,
     deafened: bool,
+    /// Which opening the speaker is from, and for which call.
+    opened: Option<(u64, CallId)>,
     closed: u64,
 }
 
@@ -61,6 +63,7 @@ impl PlayoutWorker {
             volumes: BTreeMap::new(),
             waiting: Vec::new(),
             deafened: false,
+            opened: None,
             closed: 0,
         }
     }
@@ -68,6 +71,14 @@ impl PlayoutWorker {
     /// Until nobody can give commands any more.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<PlayoutCommand>) {
         loop {
+            // Commands first: a worker that does not keep up with its ticks must still hear that it should stop.
+            loop {
+                match commands.try_recv() {
+                    Ok(command) => self.handle(command),
+                    Err(mpsc::error::TryRecvError::Empty) => break,
+                    Err(mpsc::error::TryRecvError::Disconnected) => return self.finish(),
+                }
+            }
             let next = self.pacer.as_ref().map(Pacer::next);
             tokio::select! {
                 biased;
@@ -82,7 +93,7 @@ impl PlayoutWorker {
 
     fn handle(&mut self, command: PlayoutCommand) {
         match command {
-            PlayoutCommand::Open { epoch, sink, played } => self.open(epoch, sink, played),
+            PlayoutCommand::Open { epoch, call, sink, played } => self.open(epoch, call, sink, played),
             PlayoutCommand::Close { epoch, done } => {
                 self.closed = epoch;
                 self.finish();
@@ -114,7 +125,8 @@ impl PlayoutWorker {
     /// What concerns one participant's sound waits until the speaker is open.
     fn handle_stream(&mut self, command: PlayoutCommand) {
         let Some(playout) = &mut self.playout else {
-            if self.waiting.len() < WAITING {
+            let packet = matches!(command, PlayoutCommand::Packet { .. });
+            if !packet || self.waiting.len() < WAITING {
                 self.waiting.push(command);
             }
             return;
@@ -134,7 +146,7 @@ impl PlayoutWorker {
         }
     }
 
-    fn open(&mut self, epoch: u64, sink: Box<dyn MediaSink>, played: rtrb::Producer<f32>) {
+    fn open(&mut self, epoch: u64, call: CallId, sink: Box<dyn MediaSink>, played: rtrb::Producer<f32>) {
         if epoch <= self.closed {
             return;
         }
@@ -142,6 +154,7 @@ impl PlayoutWorker {
         playout.set_deafened(self.deafened);
         self.playout = Some(playout);
         self.played = Some(played);
+        self.opened = Some((epoch, call));
         self.pacer = Some(Pacer::new(self.clock.now()));
         std::mem::take(&mut self.waiting).into_iter().for_each(|command| self.handle_stream(command));
     }
@@ -150,7 +163,9 @@ impl PlayoutWorker {
         let (Some(pacer), Some(playout)) = (&mut self.pacer, &mut self.playout) else { return };
         let now = self.clock.now();
         for due in pacer.due(now) {
-            report(&self.reports, playout.tick(due));
+            if let Some(opened) = self.opened {
+                report(&self.reports, opened, playout.tick(due));
+            }
             if let Some(played) = &mut self.played {
                 // What finds no room, the processors never see.
                 playout.far_end().iter().take_while(|sample| played.push(**sample).is_ok()).for_each(drop);
@@ -169,17 +184,15 @@ impl PlayoutWorker {
     }
 }
 
-fn report(reports: &mpsc::Sender<Report>, report: PlayoutReport<Endpoint>) {
-    let started = report.started.into_iter().map(|participant| {
-        // The driver fills in the call.
-        Event::MediaStarted { call: CallId::from_bytes([0; 16]), participant, kind: TrackKind::Audio }
-    });
+fn report(reports: &mpsc::Sender<Report>, (epoch, call): (u64, CallId), report: PlayoutReport<Endpoint>) {
+    let started =
+        report.started.into_iter().map(|participant| Event::MediaStarted { call, participant, kind: TrackKind::Audio });
     let lost = report.sink_error.map(|error| {
         tracing::error!(%error, "the speaker is lost");
         Event::DeviceLost { name: "speaker".to_owned() }
     });
     for event in started.chain(lost) {
         // A full queue means that the driver is far behind; the log has what matters.
-        reports.try_send(Report::Event(event)).ok();
+        reports.try_send(Report::Media(epoch, event)).ok();
     }
 }
