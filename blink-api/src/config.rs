@@ -28,7 +28,7 @@ pub struct Configuration {
 pub struct EffectiveValue {
     /// The key, levels separated by dots.
     pub key: String,
-    /// The value; null for none.
+    /// The value; null for none. Passwords are hidden.
     pub value: serde_json::Value,
     /// `default`, a file's path, an environment variable or a flag.
     pub source: String,
@@ -107,7 +107,8 @@ impl Configuration {
         let mut values = Vec::new();
         if let Ok(Value::Dict(_, root)) = self.figment.find_value("") {
             collect(&root, "", &mut |key, value| {
-                let value = serde_json::to_value(value).unwrap_or_default();
+                let mut value = serde_json::to_value(value).unwrap_or_default();
+                hide_secrets(&mut value);
                 values.push(EffectiveValue { key: key.to_owned(), value, source: self.source_of(key) });
             });
         }
@@ -190,8 +191,9 @@ impl ConfigurationBuilder {
     /// Sets one key of a `KEY=VALUE` argument; the value is read like one in the environment.
     pub fn set_argument(self, source: &str, argument: &str) -> Self {
         match argument.split_once('=') {
+            // The value is not part of the source's name: it may be a password.
             Some((key, value)) if !key.trim().is_empty() => {
-                self.set(&format!("{source} {argument}"), key.trim(), parse_value(value.trim()))
+                self.set(&format!("{source} {}", key.trim()), key.trim(), parse_value(value.trim()))
             }
             _ => self.layer(Err(Error::new(ErrorKind::Invalid, "expected KEY=VALUE").with("argument", argument))),
         }
@@ -247,6 +249,22 @@ pub fn parse_value(text: &str) -> Value {
     match text.parse() {
         Ok(value) => value,
         Err(never) => match never {},
+    }
+}
+
+/// Passwords are in force, and are shown to nobody.
+fn hide_secrets(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Array(values) => values.iter_mut().for_each(hide_secrets),
+        serde_json::Value::Object(fields) => {
+            for (name, field) in fields {
+                match field.as_str() {
+                    Some(secret) if name == "credential" && !secret.is_empty() => *field = "(hidden)".into(),
+                    _ => hide_secrets(field),
+                }
+            }
+        }
+        _ => {}
     }
 }
 

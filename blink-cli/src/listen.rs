@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use blink_api::{CallId, Configuration, Registry};
+use blink_api::{CallId, Configuration, Did, Registry};
 use blink_engine::{Blink, CallState, Event, EventStream, Snapshot, StreamItem};
 use blink_media_synthetic::numbered;
 use serde_json::json;
@@ -42,6 +42,7 @@ pub(crate) async fn run(
         out: arguments.out.clone(),
         ringing: VecDeque::new(),
         current: None,
+        caller: None,
         hint: files::silence(&configuration),
         heard: None,
     };
@@ -95,6 +96,8 @@ struct Listener<'a> {
     ringing: VecDeque<CallId>,
     /// The call this device answered.
     current: Option<CallId>,
+    /// Who began it.
+    caller: Option<Did>,
     /// What to tell whoever listens beside how to answer.
     hint: Option<&'static str>,
     /// The file of the current call.
@@ -159,8 +162,15 @@ impl Listener<'_> {
             Event::CallCancelled { call, .. } | Event::MissedCall { call, .. } => {
                 self.ringing.retain(|ringing| *ringing != call);
             }
+            // Whoever answers everything is there for the caller, and does not hold a group's call with others of its kind.
+            Event::ParticipantLeft { call, participant, .. }
+                if self.answers && self.current == Some(call) && self.caller == Some(participant.did) =>
+            {
+                self.report(self.blink.leave_call().await.err());
+            }
             Event::CallEnded { call, .. } if self.current == Some(call) => {
                 self.current = None;
+                self.caller = None;
                 show_heard(self.output, self.heard.take());
                 if self.answers {
                     self.handle_ringing().await;
@@ -219,6 +229,8 @@ impl Listener<'_> {
         match self.blink.answer_call(call).await {
             Ok(call) => {
                 self.current = Some(call);
+                // Over already: then nobody leaves any more.
+                self.caller = self.blink.current_call().await.ok().flatten().map(|call| call.from);
                 self.heard = file.map(|file| (call, file));
             }
             Err(error) => self.report(Some(error)),

@@ -1,5 +1,6 @@
 //! The keys that belong to no backend.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,7 +74,7 @@ pub struct IceConfig {
 }
 
 /// A STUN or TURN server (RFC 7064, RFC 7065).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IceServer {
     /// `stun:HOST[:PORT]` or `turn:HOST[:PORT]`.
@@ -82,6 +83,12 @@ pub struct IceServer {
     pub username: String,
     /// Password, for TURN.
     pub credential: String,
+}
+
+impl fmt::Debug for IceServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IceServer").field("url", &self.url).field("username", &self.username).finish_non_exhaustive()
+    }
 }
 
 impl IceServer {
