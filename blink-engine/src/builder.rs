@@ -8,6 +8,7 @@ use blink_api::{
 };
 use rand::{Rng, SeedableRng};
 use tokio::sync::{broadcast, mpsc};
+use tracing::Instrument;
 
 use crate::blink::Blink;
 use crate::call::{Machine, MachineConfig, Now};
@@ -145,13 +146,15 @@ impl BlinkBuilder {
                 return Err(error);
             }
         };
-        tokio::spawn(async move {
+        let span = tracing::info_span!("engine", did = %endpoint.did);
+        let work = async move {
             let asked = driver.run(queue).await;
             // The data directory is free for another process from here on.
             drop(store);
             // Whoever asked for it may have stopped waiting; nobody did where all handles were dropped.
             asked.map(|reply| reply.send(()));
-        });
+        };
+        tokio::spawn(work.instrument(span));
         Ok(Blink { commands, events: listeners, signaling, endpoint })
     }
 

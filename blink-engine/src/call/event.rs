@@ -126,7 +126,7 @@ pub enum Event {
         /// The call that goes on.
         new: CallId,
     },
-    /// The first sound of a participant was decoded from a packet, loud or not. Once for each time it joins.
+    /// The first sound of a participant was decoded from a packet, loud or not. Once for each path: again where one was made anew.
     MediaStarted {
         /// The call.
         call: CallId,

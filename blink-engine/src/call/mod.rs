@@ -102,7 +102,7 @@ pub struct Signal {
 }
 
 /// What a session reports.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum SessionInput {
     /// It made the description that [`Negotiation::Offer`] or [`Negotiation::AcceptOffer`] asked for.
     Described {
@@ -126,6 +126,25 @@ pub enum SessionInput {
     Traffic,
     /// A step could not be done, or the session ended by itself.
     Failed,
+}
+
+// Descriptions and candidates hold passwords and addresses: they are shown in no log.
+
+impl std::fmt::Debug for SessionInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::fmt::Debug for Negotiation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Offer { generation, ice_restart } => write!(f, "offer {generation}, ICE restart {ice_restart}"),
+            Self::AcceptOffer { generation, .. } => write!(f, "accept offer {generation}"),
+            Self::Answer { .. } => f.write_str("accept answer"),
+            Self::Candidate { .. } => f.write_str("add candidate"),
+        }
+    }
 }
 
 impl SessionInput {
@@ -219,7 +238,7 @@ impl std::fmt::Debug for JoinedTopic {
 }
 
 /// A step of a negotiation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Negotiation {
     /// Make an offer; report it as [`SessionInput::Described`].
     Offer {

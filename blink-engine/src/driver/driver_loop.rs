@@ -240,9 +240,11 @@ impl Driver {
                     }
                 }
                 Output::Part(call) => self.part(call),
-                Output::Open { session, remote, dials, .. } => {
+                Output::Open { session, call, remote, dials } => {
                     let media = self.media.handle();
-                    let handle = SessionHandle::start(session, remote, dials, &self.parts, media, self.reports.clone());
+                    let span = tracing::info_span!("session", id = session.0, %call, peer = %remote.did);
+                    let reports = self.reports.clone();
+                    let handle = SessionHandle::start(session, remote, dials, &self.parts, media, reports, span);
                     self.sessions.insert(session, handle);
                 }
                 Output::Negotiate { session, step } => self.with_session(session, |handle| handle.negotiate(step)),

@@ -7,7 +7,8 @@
 //!   timer ────────────▶ └────────┘ ──gate─────▶ capture and playout workers
 //! ```
 //!
-//! The driver never waits for a session, a device or the network: it hands over and goes on. All queues are bounded; each says below what
+//! The driver waits for no session, no device that opens and no message to be sent: it hands over and goes on. What it does wait for is short: a worker that mutes or
+//! closes (so that what the user asked is done when the command returns), and the signaling backend's word that it subscribed. All queues are bounded; each says below what
 //! happens when it is full.
 
 mod command;

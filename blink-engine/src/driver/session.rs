@@ -10,6 +10,7 @@ use blink_api::{
     SessionEvents, SessionStats, TrackId, TrackKind,
 };
 use tokio::sync::{mpsc, oneshot};
+use tracing::{Instrument, Span};
 
 use super::media::MediaHandle;
 use super::{Parts, Report};
@@ -50,16 +51,18 @@ impl SessionHandle {
         parts: &Parts,
         media: MediaHandle,
         reports: mpsc::Sender<Report>,
+        span: Span,
     ) -> Self {
         let (steps, queue) = mpsc::channel(QUEUE);
         let parts = parts.clone();
-        tokio::spawn(async move {
+        let work = async move {
             let mut reporter = Reporter { id, reports, last_traffic: None };
             if let Err(error) = run(id, remote, dials, parts, media, queue, &mut reporter).await {
                 tracing::warn!(%error, "a session failed");
                 reporter.session(SessionInput::Failed).await;
             }
-        });
+        };
+        tokio::spawn(work.instrument(span));
         Self { remote, steps, stuck: AtomicBool::new(false) }
     }
 
