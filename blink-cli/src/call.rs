@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use blink_api::{CallId, Configuration, Did, Endpoint, ErrorKind, Registry};
+use blink_api::{CallId, Did, Endpoint, ErrorKind};
 use blink_engine::{
     Blink, CallConfig, EndReason, Event, EventStream, ParticipantStatistics, ParticipantStatus, StreamItem,
 };
@@ -18,7 +18,7 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::show::{Names, ended, milliseconds};
 use crate::target::{self, Target};
-use crate::{backends, configuration, engine, files};
+use crate::{configuration, engine, files};
 
 const HEARD: &str = "heard.wav";
 /// How long the first connection to a node may take.
@@ -33,7 +33,8 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let people = target::parse(&arguments.targets)?;
     let seconds = arguments.seconds.map(limit).transpose()?;
-    let configuration = configure(arguments, global)?;
+    let heard = arguments.out.as_ref().map(|directory| directory.join(HEARD));
+    let configuration = configuration::person(global, arguments.input.as_deref(), heard.as_deref())?;
     files::check_microphone(&configuration).await?;
     if let Some(directory) = &arguments.out {
         files::check(&directory.join(HEARD))?;
@@ -63,19 +64,6 @@ fn limit(seconds: f64) -> Result<Duration, Failure> {
         .ok()
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| Failure::input(format!("--seconds {seconds}: expected a number greater than 0")))
-}
-
-fn configure(arguments: &CallArguments, global: &Global) -> Result<Configuration, Failure> {
-    let registry = Registry::discovered()?;
-    let mut builder = configuration::options(configuration::base(&registry, global), global);
-    if let Some(input) = &arguments.input {
-        builder = builder.set("--in", "media_host", backends::FILES).set("--in", "microphone", files::device(input));
-    }
-    if let Some(directory) = &arguments.out {
-        builder = builder.set("--out", "media_host", backends::FILES);
-        builder = builder.set("--out", "speaker", files::device(&directory.join(HEARD)));
-    }
-    Ok(builder.build()?)
 }
 
 struct Caller<'a> {

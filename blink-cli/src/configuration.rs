@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use blink_api::{ConfigurationBuilder, Registry};
+use blink_api::{Configuration, ConfigurationBuilder, Registry};
 
 use crate::args::Global;
-use crate::backends;
+use crate::failure::Failure;
+use crate::{backends, files};
 
 /// Read where no other file is named.
 const FILE: &str = "blink.toml";
@@ -28,4 +29,20 @@ pub(crate) fn file_and_environment(builder: ConfigurationBuilder, global: &Globa
 /// The options `--set`.
 pub(crate) fn options(builder: ConfigurationBuilder, global: &Global) -> ConfigurationBuilder {
     global.set.iter().fold(builder, |builder, argument| builder.set_argument("--set", argument))
+}
+
+/// The configuration of one person on this machine: what is said from a file, what is heard into one, where the options name them.
+///
+/// # Errors
+/// An input failure that names what is wrong and where it was set.
+pub(crate) fn person(global: &Global, input: Option<&Path>, heard: Option<&Path>) -> Result<Configuration, Failure> {
+    let registry = Registry::discovered()?;
+    let mut builder = options(base(&registry, global), global);
+    if let Some(input) = input {
+        builder = builder.set("--in", "media_host", backends::FILES).set("--in", "microphone", files::device(input));
+    }
+    if let Some(heard) = heard {
+        builder = builder.set("--out", "media_host", backends::FILES).set("--out", "speaker", files::device(heard));
+    }
+    Ok(builder.build()?)
 }

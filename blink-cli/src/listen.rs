@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use blink_api::{CallId, Configuration, Did, Registry};
+use blink_api::{CallId, Did};
 use blink_engine::{Blink, CallState, Event, EventStream, Snapshot, StreamItem};
 use blink_media_synthetic::numbered;
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::keyboard::Keyboard;
 use crate::output::Output;
 use crate::show::Names;
-use crate::{backends, configuration, engine, files};
+use crate::{configuration, engine, files};
 
 /// One file for each call; the media host counts.
 const HEARD: &str = "heard-{n}.wav";
@@ -26,7 +26,8 @@ pub(crate) async fn run(
     output: &Output,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let configuration = configure(arguments, global)?;
+    let heard = arguments.out.as_ref().map(|directory| directory.join(HEARD));
+    let configuration = configuration::person(global, arguments.input.as_deref(), heard.as_deref())?;
     files::check_microphone(&configuration).await?;
     if let Some(directory) = &arguments.out {
         files::check(&numbered(&directory.join(HEARD)))?;
@@ -61,19 +62,6 @@ pub(crate) async fn run(
     .await;
     show_heard(output, heard);
     result
-}
-
-fn configure(arguments: &ListenArguments, global: &Global) -> Result<Configuration, Failure> {
-    let registry = Registry::discovered()?;
-    let mut builder = configuration::options(configuration::base(&registry, global), global);
-    if let Some(input) = &arguments.input {
-        builder = builder.set("--in", "media_host", backends::FILES).set("--in", "microphone", files::device(input));
-    }
-    if let Some(directory) = &arguments.out {
-        builder = builder.set("--out", "media_host", backends::FILES);
-        builder = builder.set("--out", "speaker", files::device(&directory.join(HEARD)));
-    }
-    Ok(builder.build()?)
 }
 
 /// Says where what was heard is, if anywhere.

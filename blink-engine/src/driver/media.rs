@@ -8,7 +8,7 @@ mod playout;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use blink_api::{
     AudioFormat, CallId, Codec, DecoderConfig, EncoderConfig, Endpoint, Error, MediaHost, MediaSink, MediaSource,
@@ -73,8 +73,8 @@ impl Media {
         let (playout, playout_queue) = mpsc::channel(QUEUE);
         let capturing = CaptureWorker::new(parts.clock.clone(), reports.clone());
         let playing = PlayoutWorker::new(parts.clock.clone(), reports.clone());
-        spawn(parts.pacing, "blink-capture", capturing.run(capture_queue))?;
-        spawn(parts.pacing, "blink-playout", playing.run(playout_queue))?;
+        spawn(parts.pacing, "blink-capture", run(capturing, capture_queue))?;
+        spawn(parts.pacing, "blink-playout", run(playing, playout_queue))?;
         Ok(Self {
             handle: MediaHandle { capture, playout },
             host: parts.media_host.clone(),
@@ -321,6 +321,44 @@ fn aside(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
 
 fn request() -> OpenRequest {
     OpenRequest { format: AudioFormat::CALL, period: TICK }
+}
+
+/// A pipeline with what it is told.
+trait Worker {
+    type Command;
+
+    /// When its next tick is due; `None` while it is closed.
+    fn next(&self) -> Option<Instant>;
+
+    /// Does the ticks that are due.
+    fn work(&mut self);
+
+    fn handle(&mut self, command: Self::Command);
+
+    /// Nobody can give commands any more.
+    fn finish(&mut self);
+}
+
+/// A worker's loop. Commands come first: one that does not keep up with its ticks must still hear that it should stop.
+async fn run<W: Worker>(mut worker: W, mut commands: mpsc::Receiver<W::Command>) {
+    loop {
+        match commands.try_recv() {
+            Ok(command) => {
+                worker.handle(command);
+                continue;
+            }
+            Err(mpsc::error::TryRecvError::Disconnected) => return worker.finish(),
+            Err(mpsc::error::TryRecvError::Empty) => {}
+        }
+        tokio::select! {
+            biased;
+            () = super::sleep_until(worker.next()) => worker.work(),
+            command = commands.recv() => match command {
+                Some(command) => worker.handle(command),
+                None => return worker.finish(),
+            },
+        }
+    }
 }
 
 /// Runs a worker's loop on a thread of its own or as a task.

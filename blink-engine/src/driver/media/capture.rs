@@ -1,11 +1,13 @@
 //! The capture worker: every 10 ms from the microphone to all sessions.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use blink_api::{AudioFormat, Clock, ErrorKind, RtpOut, Session, TrackId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::Report;
+use super::Worker;
 use crate::call::{Event, SessionId};
 use crate::media::{Capture, CaptureFault, Pacer, TICK};
 
@@ -53,28 +55,13 @@ impl CaptureWorker {
             closed: 0,
         }
     }
+}
 
-    /// Until nobody can give commands any more.
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<CaptureCommand>) {
-        loop {
-            // Commands first: a worker that does not keep up with its ticks must still hear that it should stop.
-            loop {
-                match commands.try_recv() {
-                    Ok(command) => self.handle(command),
-                    Err(mpsc::error::TryRecvError::Empty) => break,
-                    Err(mpsc::error::TryRecvError::Disconnected) => return,
-                }
-            }
-            let next = self.pacer.as_ref().map(Pacer::next);
-            tokio::select! {
-                biased;
-                () = super::super::sleep_until(next) => self.work(),
-                command = commands.recv() => match command {
-                    Some(command) => self.handle(command),
-                    None => return,
-                },
-            }
-        }
+impl Worker for CaptureWorker {
+    type Command = CaptureCommand;
+
+    fn next(&self) -> Option<Instant> {
+        self.pacer.as_ref().map(Pacer::next)
     }
 
     fn handle(&mut self, command: CaptureCommand) {
@@ -132,6 +119,10 @@ impl CaptureWorker {
                 Err(fault) => tracing::error!(?fault, "sound cannot be sent as it should"),
             }
         }
+    }
+
+    fn finish(&mut self) {
+        self.capture = None;
     }
 }
 

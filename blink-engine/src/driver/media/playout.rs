@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use blink_api::{CallId, Clock, Decoder, Endpoint, MediaSink, RtpIn, TrackKind};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::Report;
+use super::Worker;
 use crate::call::{Event, SessionId};
 use crate::media::{AudioStatistics, Pacer, Playout, PlayoutReport, StreamConfig};
 
@@ -68,60 +70,6 @@ impl PlayoutWorker {
         }
     }
 
-    /// Until nobody can give commands any more.
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<PlayoutCommand>) {
-        loop {
-            // Commands first: a worker that does not keep up with its ticks must still hear that it should stop.
-            loop {
-                match commands.try_recv() {
-                    Ok(command) => self.handle(command),
-                    Err(mpsc::error::TryRecvError::Empty) => break,
-                    Err(mpsc::error::TryRecvError::Disconnected) => return self.finish(),
-                }
-            }
-            let next = self.pacer.as_ref().map(Pacer::next);
-            tokio::select! {
-                biased;
-                () = super::super::sleep_until(next) => self.work(),
-                command = commands.recv() => match command {
-                    Some(command) => self.handle(command),
-                    None => return self.finish(),
-                },
-            }
-        }
-    }
-
-    fn handle(&mut self, command: PlayoutCommand) {
-        match command {
-            PlayoutCommand::Open { epoch, call, sink, played } => self.open(epoch, call, sink, played),
-            PlayoutCommand::Close { epoch, done } => {
-                self.closed = epoch;
-                self.finish();
-                // Whoever closed may have stopped waiting.
-                done.send(()).ok();
-            }
-            PlayoutCommand::Deafen(deafened) => {
-                self.deafened = deafened;
-                if let Some(playout) = &mut self.playout {
-                    playout.set_deafened(deafened);
-                }
-            }
-            PlayoutCommand::Volume { participant, volume } => {
-                self.volumes.insert(participant, volume);
-                if let Some(playout) = &mut self.playout {
-                    playout.set_volume(&participant, volume);
-                }
-            }
-            PlayoutCommand::Statistics { participant, reply } => {
-                let playout = self.playout.as_ref();
-                let statistics = playout.and_then(|playout| playout.statistics(&participant)).unwrap_or_default();
-                // As above.
-                reply.send(statistics).ok();
-            }
-            stream => self.handle_stream(stream),
-        }
-    }
-
     /// What concerns one participant's sound waits until the speaker is open.
     fn handle_stream(&mut self, command: PlayoutCommand) {
         let Some(playout) = &mut self.playout else {
@@ -157,6 +105,45 @@ impl PlayoutWorker {
         self.opened = Some((epoch, call));
         self.pacer = Some(Pacer::new(self.clock.now()));
         std::mem::take(&mut self.waiting).into_iter().for_each(|command| self.handle_stream(command));
+    }
+}
+
+impl Worker for PlayoutWorker {
+    type Command = PlayoutCommand;
+
+    fn next(&self) -> Option<Instant> {
+        self.pacer.as_ref().map(Pacer::next)
+    }
+
+    fn handle(&mut self, command: PlayoutCommand) {
+        match command {
+            PlayoutCommand::Open { epoch, call, sink, played } => self.open(epoch, call, sink, played),
+            PlayoutCommand::Close { epoch, done } => {
+                self.closed = epoch;
+                self.finish();
+                // Whoever closed may have stopped waiting.
+                done.send(()).ok();
+            }
+            PlayoutCommand::Deafen(deafened) => {
+                self.deafened = deafened;
+                if let Some(playout) = &mut self.playout {
+                    playout.set_deafened(deafened);
+                }
+            }
+            PlayoutCommand::Volume { participant, volume } => {
+                self.volumes.insert(participant, volume);
+                if let Some(playout) = &mut self.playout {
+                    playout.set_volume(&participant, volume);
+                }
+            }
+            PlayoutCommand::Statistics { participant, reply } => {
+                let playout = self.playout.as_ref();
+                let statistics = playout.and_then(|playout| playout.statistics(&participant)).unwrap_or_default();
+                // As above.
+                reply.send(statistics).ok();
+            }
+            stream => self.handle_stream(stream),
+        }
     }
 
     fn work(&mut self) {
