@@ -78,6 +78,25 @@ fn a_listener_interrupted_in_the_call_leaves_and_both_files_are_whole() {
     is_heard(&directory.path().join("l/heard-1.wav"));
 }
 
+/// Whatever phase of the call it hits: who is interrupted exits with 130, and the other one is free for the next call.
+#[test]
+fn a_caller_interrupted_at_any_time_leaves_the_listener_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut listener, address) = listen(directory.path(), &["--answer"]);
+    for milliseconds in [0, 5, 10, 20, 30, 45, 70, 100, 150, 250] {
+        let caller = call(directory.path(), &[&address]);
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+        caller.interrupt();
+        let ended = caller.end();
+        // In the first moments nobody catches the signal yet, and the program ends by it.
+        assert!([130, -1].contains(&ended.status), "after {milliseconds} ms: {ended:#?}");
+    }
+    let next = call(directory.path(), &[&address, "--seconds", "1"]).end();
+    assert_eq!(next.status, 0, "{next:#?}");
+    listener.interrupt();
+    assert_eq!(listener.end().status, 130);
+}
+
 /// The time it takes to say something.
 fn talk() {
     std::thread::sleep(std::time::Duration::from_millis(1_500));
