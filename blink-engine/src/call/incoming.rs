@@ -288,7 +288,7 @@ fn acknowledge_missed(id: CallId, to: Did, shared: &mut Shared) {
 }
 
 /// Tells somebody who believes otherwise that the call is over here.
-pub(super) fn reply_ended(id: CallId, to: Did, status: Status, shared: &mut Shared) {
+fn reply_ended(id: CallId, to: Did, status: Status, shared: &mut Shared) {
     if status != Status::Left && shared.may_reply(id, to) {
         let version = u64::from(u32::MAX);
         let cancel =

@@ -3,7 +3,6 @@
 use blink_api::{DeviceId, Did, Endpoint};
 
 use super::event::{EndReason, LeftReason};
-use super::incoming::reply_ended;
 use super::lifecycle::Call;
 use super::shared::Shared;
 use crate::secure::Refusal;
@@ -42,17 +41,12 @@ impl Call {
         }
     }
 
-    /// Somebody who does not take part believes otherwise: a removal shows why, if that is it.
+    /// Somebody was removed and does not know it yet. Of others who do not take part nothing is said: the invitation may not have come here yet.
     pub(super) fn reply_removed(&self, to: Did, status: Status, shared: &mut Shared) {
-        let id = self.id();
-        match self.roster.removal_of(&to) {
-            Some(entry) if status != Status::Left => {
-                if shared.may_reply(id, to) {
-                    let entry = Reject { entry: entry.clone(), acknowledged: false };
-                    shared.send_inbox(to, id, Body::Reject(entry));
-                }
-            }
-            _ => reply_ended(id, to, status, shared),
+        let Some(entry) = self.roster.removal_of(&to).filter(|_| status != Status::Left) else { return };
+        if shared.may_reply(self.id(), to) {
+            let notice = Reject { entry: entry.clone(), acknowledged: false };
+            shared.send_inbox(to, self.id(), Body::Reject(notice));
         }
     }
 
