@@ -82,7 +82,7 @@ fn a_listener_interrupted_in_the_call_leaves_and_both_files_are_whole() {
 #[test]
 fn a_caller_interrupted_at_any_time_leaves_the_listener_free() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut listener, address) = listen(directory.path(), &["--answer"]);
+    let (listener, address) = listen(directory.path(), &["--answer"]);
     for milliseconds in [0, 5, 10, 20, 30, 45, 70, 100, 150, 250] {
         let caller = call(directory.path(), &[&address]);
         std::thread::sleep(std::time::Duration::from_millis(milliseconds));
