@@ -1,5 +1,6 @@
 //! Ctrl-C at any point, on either side: the other one sees it, and files are whole.
 
+use std::path::Path;
 use std::time::Instant;
 
 use crate::calls::{call, is_heard, listen};
@@ -44,12 +45,7 @@ fn a_listener_interrupted_while_it_rings_rejects() {
 #[test]
 fn a_caller_interrupted_in_the_call_leaves_and_both_files_are_whole() {
     let directory = tempfile::tempdir().unwrap();
-    let speech = ["--set", "microphone=speech"];
-    let (mut listener, address) = listen(directory.path(), &[&["--answer", "--out", "l"], &speech[..]].concat());
-    let mut caller = call(directory.path(), &[&[&address, "--out", "c"], &speech[..]].concat());
-    caller.event("media_started");
-    listener.event("media_started");
-    talk();
+    let (mut listener, caller) = talking(directory.path());
     assert_eq!(interrupt(&caller, &mut listener, "call_ended")["reason"], "remote_left");
     assert_eq!(caller.end().status, 130);
     is_heard(&directory.path().join("c/heard.wav"));
@@ -62,12 +58,7 @@ fn a_caller_interrupted_in_the_call_leaves_and_both_files_are_whole() {
 #[test]
 fn a_listener_interrupted_in_the_call_leaves_and_both_files_are_whole() {
     let directory = tempfile::tempdir().unwrap();
-    let speech = ["--set", "microphone=speech"];
-    let (mut listener, address) = listen(directory.path(), &[&["--answer", "--out", "l"], &speech[..]].concat());
-    let mut caller = call(directory.path(), &[&[&address, "--out", "c"], &speech[..]].concat());
-    caller.event("media_started");
-    listener.event("media_started");
-    talk();
+    let (listener, mut caller) = talking(directory.path());
     assert_eq!(interrupt(&listener, &mut caller, "call_ended")["reason"], "remote_left");
     let ended = listener.end();
     assert_eq!(ended.status, 130);
@@ -97,7 +88,14 @@ fn a_caller_interrupted_at_any_time_leaves_the_listener_free() {
     assert_eq!(listener.end().status, 130);
 }
 
-/// The time it takes to say something.
-fn talk() {
+/// A listener and a caller who have talked for a while, each into a file.
+fn talking(directory: &Path) -> (Program, Program) {
+    let speech = ["--set", "microphone=speech"];
+    let (mut listener, address) = listen(directory, &[&["--answer", "--out", "l"], &speech[..]].concat());
+    let mut caller = call(directory, &[&[&address, "--out", "c"], &speech[..]].concat());
+    caller.event("media_started");
+    listener.event("media_started");
+    // The time it takes to say something.
     std::thread::sleep(std::time::Duration::from_millis(1_500));
+    (listener, caller)
 }

@@ -280,11 +280,6 @@ impl Machine {
         inbox_topic(&self.shared.own.did)
     }
 
-    /// When it was made.
-    pub fn started(&self) -> Instant {
-        self.shared.started
-    }
-
     /// Everything at this moment.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {

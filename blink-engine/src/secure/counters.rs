@@ -57,11 +57,6 @@ macro_rules! counters {
             pub fn total(&self) -> u64 {
                 0 $(+ self.$field)* - self.not_for_us
             }
-
-            /// The sum of two counts.
-            pub fn plus(&self, other: &Self) -> Self {
-                Self { $($field: self.$field + other.$field,)* }
-            }
         }
     };
 }
