@@ -2,7 +2,13 @@
 //!
 //! This reads the few lines of SDP (RFC 8866, RFC 8829) that a transport decides on; the stack parses the whole.
 
+mod narrow;
+#[cfg(test)]
+mod tests;
+
 use blink_api::{CodecName, Error, ErrorKind, Mid, Result, RtpCodec, TrackKind};
+
+pub use narrow::{without_reception, without_refused};
 
 /// The URI of the audio level in RTP header extensions (RFC 6464 §5).
 pub const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
@@ -46,6 +52,8 @@ struct Format {
     payload_type: u8,
     name: String,
     clock_rate: u32,
+    /// The payload type whose packets it repeats (RFC 4588 §8.1).
+    repeats: Option<u8>,
 }
 
 impl Description {
@@ -101,6 +109,15 @@ impl Description {
             None => Ok(()),
         }
     }
+
+    /// Takes the video sections that share no codec with these for refused.
+    pub fn refuse_video(&mut self, codecs: &[RtpCodec]) {
+        let foreign = |section: &&mut Section| section.kind == Some(TrackKind::Video) && !section.shares(codecs);
+        for section in self.sections.iter_mut().filter(foreign) {
+            section.is_rejected = true;
+            section.direction = Direction { sends: false, receives: false };
+        }
+    }
 }
 
 impl Section {
@@ -130,6 +147,12 @@ impl Section {
         let mapped: Vec<u8> = formats.iter().map(|format| format.payload_type).collect();
         let listed = fields.skip(1).filter_map(|field| field.parse().ok()).filter(|number| !mapped.contains(number));
         formats.extend(listed.filter_map(Format::assigned));
+        for (payload_type, repeated) in attributes.iter().filter_map(|line| repeats(line)) {
+            formats
+                .iter_mut()
+                .filter(|format| format.payload_type == payload_type && format.name.eq_ignore_ascii_case("rtx"))
+                .for_each(|format| format.repeats = Some(repeated));
+        }
         Ok(Self {
             mid: Mid::new(mid),
             kind,
@@ -152,6 +175,11 @@ impl Section {
     pub fn codec<'a>(&self, payload_type: u8, codecs: &'a [RtpCodec]) -> Option<&'a CodecName> {
         let format = self.formats.iter().find(|format| format.payload_type == payload_type)?;
         codecs.iter().map(|codec| &codec.name).find(|name| name.as_str().eq_ignore_ascii_case(&format.name))
+    }
+
+    /// The payload types of retransmissions (RFC 4588), each with the one whose packets it repeats.
+    pub fn retransmissions(&self) -> impl Iterator<Item = (u8, u8)> {
+        self.formats.iter().filter_map(|format| Some((format.payload_type, format.repeats?)))
     }
 
     fn shares(&self, codecs: &[RtpCodec]) -> bool {
@@ -194,6 +222,7 @@ impl Format {
             payload_type: payload_type.parse().ok()?,
             name: encoding.next()?.to_owned(),
             clock_rate: encoding.next()?.parse().ok()?,
+            repeats: None,
         })
     }
 
@@ -204,35 +233,8 @@ impl Format {
             9 => "G722",
             _ => return None,
         };
-        Some(Self { payload_type, name: name.to_owned(), clock_rate: 8000 })
+        Some(Self { payload_type, name: name.to_owned(), clock_rate: 8000, repeats: None })
     }
-}
-
-/// The description as if its author did not ask for media on the audio and video sections that `sends` refuses: for stacks which answer
-/// every `sendrecv` with `sendrecv`, although nothing is sent.
-pub fn without_reception(sdp: &str, description: &Description, sends: impl Fn(&Mid) -> bool) -> String {
-    let mut text = String::with_capacity(sdp.len() + 64);
-    let mut sections = description.sections.iter();
-    let mut current: Option<&Section> = None;
-    for line in sdp.lines().map(str::trim_end) {
-        if line.starts_with("m=") {
-            current = sections.next();
-        }
-        let narrowed = current
-            .filter(|section| section.kind.is_some() && !sends(&section.mid))
-            .map(|section| Direction { receives: false, ..section.direction });
-        match narrowed {
-            Some(_) if Direction::parse(line).is_some() => continue,
-            Some(direction) if line.starts_with("a=mid:") => {
-                text.push_str(direction.line());
-                text.push_str("\r\n");
-            }
-            _ => {}
-        }
-        text.push_str(line);
-        text.push_str("\r\n");
-    }
-    text
 }
 
 /// `a=extmap:1/sendrecv urn:ietf:params:rtp-hdrext:ssrc-audio-level vad=on`
@@ -242,86 +244,13 @@ fn level_extension(line: &str) -> Option<u8> {
     is_level.then(|| id.split('/').next()?.parse().ok()).flatten()
 }
 
-fn invalid(message: &'static str) -> Error {
-    Error::new(ErrorKind::Invalid, message)
+/// `a=fmtp:97 apt=96`
+fn repeats(line: &str) -> Option<(u8, u8)> {
+    let (payload_type, parameters) = line.strip_prefix("a=fmtp:")?.split_once(' ')?;
+    let repeated = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("apt="))?;
+    Some((payload_type.parse().ok()?, repeated.parse().ok()?))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
-        a=fingerprint:sha-256 00\r\na=ice-ufrag:abcd\r\na=ice-pwd:efgh\r\n\
-        m=audio 9 UDP/TLS/RTP/SAVPF 111 0\r\na=mid:0\r\na=sendrecv\r\na=rtpmap:111 opus/48000/2\r\n\
-        m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=recvonly\r\na=rtpmap:96 VP8/90000\r\n\
-        m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:2\r\na=rtpmap:96 VP8/90000\r\n\
-        m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:3\r\n";
-
-    fn codec(name: &str, clock_rate: u32) -> RtpCodec {
-        RtpCodec { name: CodecName::new(name), clock_rate, channels: 1, fmtp: String::new() }
-    }
-
-    #[test]
-    fn sections_have_kind_direction_and_whether_they_are_refused() {
-        let description = Description::parse(OFFER).expect("an offer");
-        let kinds: Vec<_> = description.sections.iter().map(|section| (section.kind, section.is_rejected)).collect();
-        assert_eq!(
-            kinds,
-            [
-                (Some(TrackKind::Audio), false),
-                (Some(TrackKind::Video), false),
-                (Some(TrackKind::Video), true),
-                (None, false)
-            ]
-        );
-        assert_eq!(description.sections[1].direction, Direction { sends: false, receives: true });
-        assert_eq!(description.sections[2].direction, Direction { sends: true, receives: true }, "the default");
-        assert!(description.has_data());
-    }
-
-    #[test]
-    fn audio_without_a_shared_codec_is_incompatible() {
-        let description = Description::parse(OFFER).expect("an offer");
-        for codec in [codec("OPUS", 48_000), codec("pcmu", 8000)] {
-            description.check_audio(&[codec]).expect("a shared codec");
-        }
-        for codecs in [vec![], vec![codec("opus", 16_000)], vec![codec("G722", 8000)]] {
-            let error = description.check_audio(&codecs).expect_err("no shared codec");
-            assert_eq!(error.kind(), ErrorKind::Incompatible);
-        }
-    }
-
-    #[test]
-    fn payload_types_and_extensions_are_read() {
-        let text = OFFER.replace("a=mid:0", &format!("a=mid:0\r\na=extmap:7/sendrecv {AUDIO_LEVEL} vad=on"));
-        let description = Description::parse(&text).expect("an offer");
-        let [audio, video, ..] = &description.sections[..] else { panic!("two sections") };
-        assert_eq!((audio.level_extension, video.level_extension), (Some(7), None));
-        assert_eq!(audio.payload_type(&CodecName::new("Opus")), Some(111));
-        assert_eq!(audio.payload_type(&CodecName::new("PCMA")), None);
-        let configured = [codec("opus", 48_000), codec("PCMU", 8000)];
-        assert_eq!(audio.codec(0, &configured), Some(&configured[1].name));
-        assert_eq!(audio.codec(1, &configured), None);
-    }
-
-    #[test]
-    fn descriptions_without_what_a_stack_needs_are_invalid() {
-        for removed in ["v=0", "a=fingerprint", "a=ice-ufrag", "a=ice-pwd", "a=mid"] {
-            let text: Vec<&str> = OFFER.lines().filter(|line| !line.starts_with(removed)).collect();
-            let error = Description::parse(&text.join("\r\n")).expect_err(removed);
-            assert_eq!(error.kind(), ErrorKind::Invalid);
-        }
-        assert!(Description::parse("").is_err());
-        assert!(Description::parse(&OFFER[..OFFER.find("m=").expect("media")]).is_err());
-    }
-
-    #[test]
-    fn reception_is_taken_out_of_sections_nobody_sends_on() {
-        let description = Description::parse(OFFER).expect("an offer");
-        let text = without_reception(OFFER, &description, |mid| mid.as_str() == "0");
-        let narrowed = Description::parse(&text).expect("still an offer");
-        let directions: Vec<_> = narrowed.sections.iter().map(|section| section.direction.line()).collect();
-        assert_eq!(directions, ["a=sendrecv", "a=inactive", "a=sendonly", "a=sendrecv"]);
-        assert_eq!(text.lines().filter(|line| line.starts_with("a=recvonly")).count(), 0);
-    }
+fn invalid(message: &'static str) -> Error {
+    Error::new(ErrorKind::Invalid, message)
 }

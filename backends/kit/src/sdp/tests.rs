@@ -1,0 +1,103 @@
+//! Descriptions, as they come and with sections taken out.
+
+use super::*;
+
+const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
+    a=fingerprint:sha-256 00\r\na=ice-ufrag:abcd\r\na=ice-pwd:efgh\r\n\
+    m=audio 9 UDP/TLS/RTP/SAVPF 111 0\r\na=mid:0\r\na=sendrecv\r\na=rtpmap:111 opus/48000/2\r\n\
+    m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=recvonly\r\na=rtpmap:96 VP8/90000\r\n\
+    m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:2\r\na=rtpmap:96 VP8/90000\r\n\
+    m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:3\r\n";
+
+fn codec(name: &str, clock_rate: u32) -> RtpCodec {
+    RtpCodec { name: CodecName::new(name), clock_rate, channels: 1, fmtp: String::new() }
+}
+
+#[test]
+fn sections_have_kind_direction_and_whether_they_are_refused() {
+    let description = Description::parse(OFFER).expect("an offer");
+    let kinds: Vec<_> = description.sections.iter().map(|section| (section.kind, section.is_rejected)).collect();
+    assert_eq!(
+        kinds,
+        [
+            (Some(TrackKind::Audio), false),
+            (Some(TrackKind::Video), false),
+            (Some(TrackKind::Video), true),
+            (None, false)
+        ]
+    );
+    assert_eq!(description.sections[1].direction, Direction { sends: false, receives: true });
+    assert_eq!(description.sections[2].direction, Direction { sends: true, receives: true }, "the default");
+    assert!(description.has_data());
+}
+
+#[test]
+fn audio_without_a_shared_codec_is_incompatible() {
+    let description = Description::parse(OFFER).expect("an offer");
+    for codec in [codec("OPUS", 48_000), codec("pcmu", 8000)] {
+        description.check_audio(&[codec]).expect("a shared codec");
+    }
+    for codecs in [vec![], vec![codec("opus", 16_000)], vec![codec("G722", 8000)]] {
+        let error = description.check_audio(&codecs).expect_err("no shared codec");
+        assert_eq!(error.kind(), ErrorKind::Incompatible);
+    }
+}
+
+#[test]
+fn payload_types_and_extensions_are_read() {
+    let text = OFFER.replace("a=mid:0", &format!("a=mid:0\r\na=extmap:7/sendrecv {AUDIO_LEVEL} vad=on"));
+    let description = Description::parse(&text).expect("an offer");
+    let [audio, video, ..] = &description.sections[..] else { panic!("two sections") };
+    assert_eq!((audio.level_extension, video.level_extension), (Some(7), None));
+    assert_eq!(audio.payload_type(&CodecName::new("Opus")), Some(111));
+    assert_eq!(audio.payload_type(&CodecName::new("PCMA")), None);
+    let configured = [codec("opus", 48_000), codec("PCMU", 8000)];
+    assert_eq!(audio.codec(0, &configured), Some(&configured[1].name));
+    assert_eq!(audio.codec(1, &configured), None);
+}
+
+#[test]
+fn retransmissions_name_what_they_repeat() {
+    let text = OFFER.replace("a=mid:1", "a=mid:1\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96;rtx-time=3000");
+    let description = Description::parse(&text).expect("an offer");
+    assert_eq!(description.sections[1].retransmissions().collect::<Vec<_>>(), [(97, 96)]);
+    assert_eq!(description.sections[0].retransmissions().count(), 0);
+}
+
+#[test]
+fn refused_video_ends_and_nothing_else_does() {
+    let mut description = Description::parse(OFFER).expect("an offer");
+    description.refuse_video(&[codec("vp8", 90_000)]);
+    assert_eq!(description.media(TrackKind::Video).count(), 1, "VP8 is shared");
+    description.refuse_video(&[codec("H264", 90_000)]);
+    assert_eq!(description.media(TrackKind::Video).count(), 0);
+    let text = without_refused(OFFER, &description);
+    assert!(text.contains("a=group:BUNDLE 0\r\n"), "{text}");
+    let ended = Description::parse(&text).expect("still an offer");
+    let refused: Vec<_> = ended.sections.iter().map(|section| section.is_rejected).collect();
+    assert_eq!(refused, [false, true, true, false]);
+    let inactive = Direction { sends: false, receives: false };
+    assert!(ended.sections[1..3].iter().all(|section| section.direction == inactive));
+    assert_eq!(ended.sections[0], Description::parse(OFFER).expect("an offer").sections[0]);
+}
+
+#[test]
+fn descriptions_without_what_a_stack_needs_are_invalid() {
+    for removed in ["v=0", "a=fingerprint", "a=ice-ufrag", "a=ice-pwd", "a=mid"] {
+        let text: Vec<&str> = OFFER.lines().filter(|line| !line.starts_with(removed)).collect();
+        let error = Description::parse(&text.join("\r\n")).expect_err(removed);
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+    assert!(Description::parse("").is_err());
+    assert!(Description::parse(&OFFER[..OFFER.find("m=").expect("media")]).is_err());
+}
+
+#[test]
+fn reception_is_taken_out_of_sections_nobody_sends_on() {
+    let description = Description::parse(OFFER).expect("an offer");
+    let text = without_reception(OFFER, &description, |mid| mid.as_str() == "0");
+    let narrowed = Description::parse(&text).expect("still an offer");
+    let directions: Vec<_> = narrowed.sections.iter().map(|section| section.direction.line()).collect();
+    assert_eq!(directions, ["a=sendrecv", "a=inactive", "a=sendonly", "a=sendrecv"]);
+    assert_eq!(text.lines().filter(|line| line.starts_with("a=recvonly")).count(), 0);
+}
