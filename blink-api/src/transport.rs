@@ -60,7 +60,7 @@ pub struct SessionConfig {
     pub ice: IceConfig,
     /// Codecs to negotiate for each kind of media, the preferred one first. An empty list means no such media.
     pub audio: Vec<RtpCodec>,
-    /// See `audio`.
+    /// See `audio`. A section carries each codec that both sides have, under a payload type of its own.
     pub video: Vec<RtpCodec>,
     /// Where arrival times come from.
     pub clock: Arc<dyn Clock>,
@@ -108,7 +108,14 @@ pub trait Session: Send + Sync {
     /// are accepted and ignored.
     async fn add_candidate(&self, candidate: &Candidate) -> Result<()>;
 
-    /// Adds a track to send. Takes part from the next negotiation on and shares the media section with the other side's track of that kind.
+    /// Adds a track to send. Takes part from the next negotiation on; nothing flows until it sends packets.
+    ///
+    /// * The n-th track of a kind that this side added shares the n-th media section of that kind, in the order of the SDP, with the n-th
+    ///   track of that kind of the other side. The sections are bundled (RFC 9143).
+    /// * A side that has fewer tracks of a kind than there are sections only receives on those that are left.
+    /// * An offer has as many sections as its side has tracks. What the answering side has more waits for an offer of its own
+    ///   ([`SessionEvent::NegotiationNeeded`]).
+    /// * A side refuses video sections that it has no codec for (port 0, RFC 3264 §6); everything else goes on without them.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) for a kind the transport does not carry or the configuration gave no codec for.
@@ -120,14 +127,26 @@ pub trait Session: Send + Sync {
     /// [`NotFound`](crate::ErrorKind::NotFound) for a track that is not there.
     async fn remove_track(&self, track: TrackId) -> Result<()>;
 
-    /// Sends one RTP packet. Never blocks. Before the path is up the packet is dropped without an error.
+    /// The media section a track is sent on. Never blocks.
+    ///
+    /// `None` before the track was negotiated, where the other side refused its section, for an unknown track, and after
+    /// [`close`](Session::close).
+    fn mid(&self, track: TrackId) -> Option<Mid>;
+
+    /// Sends one RTP packet. Never blocks. Before the path is up, and on a track whose section was refused, the packet is dropped without an
+    /// error.
+    ///
+    /// * [`RtpOut::codec`] chooses among the codecs of the section; it may change from one packet to the next.
+    /// * Sequence numbers go upwards, through their wrap; a packet whose number does not is dropped.
+    /// * On video sections a transport sends again what the other side missed (RFC 4585 §6.2.1, RFC 4588), as far as its stack does.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for an unknown track, [`Incompatible`](crate::ErrorKind::Incompatible) for a codec that
     /// was not negotiated, [`Full`](crate::ErrorKind::Full) where the session cannot keep up (the packet is dropped).
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()>;
 
-    /// Asks the other side for a key frame of its track (RFC 4585 §6.3.1, PLI).
+    /// Asks the other side for a key frame of its track (RFC 4585 §6.3.1, PLI). Never blocks. It gets
+    /// [`SessionEvent::KeyframeRequested`]. Like any packet, the request may be lost.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) where no track comes in on `mid`.
@@ -199,7 +218,7 @@ pub enum SessionEvent {
         /// Its bytes.
         message: Bytes,
     },
-    /// The other side wants a key frame of the track sent on this media section.
+    /// The other side wants a key frame of the track sent on this media section (RFC 4585 §6.3.1, PLI; RFC 5104 §4.3.1, FIR).
     KeyframeRequested {
         /// The media section.
         mid: Mid,

@@ -126,6 +126,10 @@ impl Hub {
         Ok(result)
     }
 
+    pub(crate) fn mid(&self, number: SessionNumber, track: TrackId) -> Option<Mid> {
+        self.state().peers.get(&number)?.mid(track)
+    }
+
     pub(crate) fn send_rtp(&self, number: SessionNumber, track: TrackId, packet: RtpOut) -> Result<()> {
         let sent = self.state().send_rtp(number, track, packet);
         sent.map_err(|error| error.backend(NAME).operation("send_rtp"))

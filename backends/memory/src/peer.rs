@@ -142,6 +142,13 @@ impl Peer {
         Ok(())
     }
 
+    /// The section of an own track, once negotiated and where the other side did not refuse it.
+    pub(crate) fn mid(&self, id: TrackId) -> Option<Mid> {
+        let mid = self.tracks.get(&id)?.mid.as_ref()?;
+        let section = self.sections.iter().find(|section| section.mid == *mid);
+        section.filter(|section| !section.is_rejected).map(|section| section.mid.clone())
+    }
+
     pub(crate) fn want_channel(&mut self, label: &str) {
         self.wanted.push_back(label.to_owned());
         if !self.has_data() {

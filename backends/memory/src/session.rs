@@ -46,6 +46,10 @@ impl Session for MemorySession {
         self.hub.with(self.number, "remove_track", |peer| peer.remove_track(track))
     }
 
+    fn mid(&self, track: TrackId) -> Option<Mid> {
+        self.hub.mid(self.number, track)
+    }
+
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
         self.hub.send_rtp(self.number, track, packet)
     }

@@ -162,8 +162,9 @@ impl Driver {
     }
 
     pub(crate) fn accept_offer(&mut self, sdp: &str) -> Result<String> {
-        let description = Description::parse(sdp)?;
+        let mut description = Description::parse(sdp)?;
         description.check_audio(&self.peer.codecs.audio)?;
+        description.refuse_video(&self.peer.codecs.video);
         let is_restart = self.peer.remote_user.as_ref().is_some_and(|user| *user != description.ice_user);
         self.gather(is_restart)?;
         self.peer.accept_offer(sdp, &description)

@@ -13,6 +13,7 @@ use str0m::media::{Direction, MediaKind, Mid};
 
 use crate::codecs::tag;
 use crate::peer::{LocalTrack, OpenOffer, Peer};
+use crate::shared::Place;
 
 /// How long a first connection is looked for at the fastest pace.
 const HURRY: Duration = Duration::from_secs(5);
@@ -73,7 +74,7 @@ impl Peer {
         Ok(offer.to_sdp_string())
     }
 
-    /// Answers an offer that [`Description::parse`] and [`Description::check_audio`] let pass.
+    /// Answers an offer that [`Description::parse`] and [`Description::check_audio`] let pass, without the sections that are refused in it.
     pub(crate) fn accept_offer(&mut self, sdp: &str, description: &Description) -> Result<String> {
         let mut planned: Vec<(blink_api::TrackId, Mid)> = Vec::new();
         for track in self.tracks.iter().filter(|track| track.section.is_none()) {
@@ -88,7 +89,7 @@ impl Peer {
             let mid = Mid::from(mid.as_str());
             self.is_bound(mid) || planned.iter().any(|(_, planned)| *planned == mid)
         };
-        let narrowed = sdp::without_reception(sdp, description, sends);
+        let narrowed = sdp::without_reception(&sdp::without_refused(sdp, description), description, sends);
         let offer = SdpOffer::from_sdp_string(&narrowed).map_err(|_| unreadable())?;
         for (_, mid) in &planned {
             self.renew_stream(*mid);
@@ -105,7 +106,9 @@ impl Peer {
 
     /// Applies an answer that [`Description::parse`] and [`Description::check_audio`] let pass.
     pub(crate) fn accept_answer(&mut self, sdp: &str, description: &Description) -> Result<()> {
-        let answer = SdpAnswer::from_sdp_string(sdp).map_err(|_| unreadable())?;
+        // str0m wants a direction in refused sections too, where it means nothing (RFC 8829 §5.3.1).
+        let sdp = sdp::without_refused(sdp, description);
+        let answer = SdpAnswer::from_sdp_string(&sdp).map_err(|_| unreadable())?;
         let open = self.offer.take().ok_or_else(|| Error::new(ErrorKind::State, "there is no open offer"))?;
         self.rtc.sdp_api().accept_answer(open.pending, answer).map_err(refused)?;
         self.wanted_channels.drain(..open.channels.min(self.wanted_channels.len()));
@@ -177,9 +180,9 @@ impl Peer {
     fn publish_tracks(&mut self) {
         let mut shared = self.shared.lock();
         for LocalTrack { id, section, .. } in &self.tracks {
-            if let Some(mid) = section {
-                shared.tracks.insert(*id, Some(self.codecs.negotiated(&self.rtc, *mid)));
-            }
+            let usable = section.filter(|mid| self.sections.iter().any(|(usable, _)| usable == mid));
+            let place = usable.map(|mid| Place { section: tag(mid), codecs: self.codecs.negotiated(&self.rtc, mid) });
+            shared.tracks.insert(*id, place);
         }
     }
 

@@ -108,10 +108,16 @@ impl Session for Str0mSession {
         self.call("remove_track", move |driver| driver.peer.remove_track(track)).await
     }
 
+    fn mid(&self, track: TrackId) -> Option<Mid> {
+        let state = self.shared.lock();
+        let place = state.tracks.get(&track)?.as_ref().filter(|_| !state.is_closed)?;
+        Some(place.section.clone())
+    }
+
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
         match self.check_open("send_rtp")?.tracks.get(&track) {
             None => return Err(not_found("send_rtp", "there is no such track")),
-            Some(Some(negotiated)) if !negotiated.contains(&packet.codec) => {
+            Some(Some(place)) if !place.codecs.contains(&packet.codec) => {
                 return Err(Error::new(ErrorKind::Incompatible, "this codec was not negotiated")
                     .backend(NAME)
                     .operation("send_rtp")

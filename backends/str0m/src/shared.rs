@@ -15,8 +15,8 @@ pub(crate) struct Shared(Mutex<State>);
 pub(crate) struct State {
     /// Every method fails from now on.
     pub(crate) is_closed: bool,
-    /// The tracks sent, and the codecs negotiated for each once they are.
-    pub(crate) tracks: HashMap<TrackId, Option<Vec<CodecName>>>,
+    /// The tracks sent, and where; `None` before the negotiation, and where the other side refused the section.
+    pub(crate) tracks: HashMap<TrackId, Option<Place>>,
     /// The sections something comes in on.
     pub(crate) receiving: HashSet<Mid>,
     /// The data channels that are open.
@@ -27,6 +27,13 @@ pub(crate) struct State {
     pub(crate) traffic: Traffic,
     /// The newest round trip time.
     pub(crate) round_trip: Option<Duration>,
+}
+
+/// Where a track is sent.
+pub(crate) struct Place {
+    pub(crate) section: Mid,
+    /// What it may be sent with.
+    pub(crate) codecs: Vec<CodecName>,
 }
 
 impl Shared {

@@ -4,7 +4,7 @@
 //! only hands over and returns:
 //!
 //! ```text
-//!  WebRtcSession ──offers, answers──▶ PeerConnection ──callbacks──▶ Handler ──▶ events
+//!  WebRtcSession ──offers, answers──▶ PeerConnection ──callbacks──▶ Handler, Tap ──▶ events
 //!       │                                  ▲     ▲                     │
 //!       └──packets──▶ sender task ─────────┘     └── reader tasks ◀────┘  one per incoming track and data channel
 //! ```
@@ -16,11 +16,11 @@ mod config;
 mod handler;
 mod negotiation;
 mod outgoing;
-mod rtcp_tap;
 mod runtime;
 mod session;
 mod shared;
 mod stack;
+mod tap;
 mod transport;
 
 pub use config::WebRtcConfig;

@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use blink_api::{Candidate, Error, ErrorKind, Mid, Result, SessionEvent, TrackId, TrackKind};
 use blink_transport_kit::candidate::{self, Use};
-use blink_transport_kit::sdp::{Description, Section};
+use blink_transport_kit::sdp::{self, Description, Section};
 use blink_transport_kit::traffic::SendSequence;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCOfferOptions;
-use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodingParameters, RTCRtpEncodingParameters};
+use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters};
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
+use webrtc::rtp_transceiver::RtpSender;
 
 use crate::shared::{LocalTrack, Shared};
-use crate::{NAME, channels, outgoing, stack};
+use crate::{NAME, channels, stack};
 
 /// Remote candidates kept for the next description.
 const MOST_CANDIDATES: usize = 64;
@@ -80,9 +81,10 @@ impl Negotiation {
     }
 
     pub(crate) async fn accept_offer(&mut self, sdp: &str) -> Result<String> {
-        let description = Description::parse(sdp)?;
+        let mut description = Description::parse(sdp)?;
         description.check_audio(&self.shared.audio)?;
-        let offer = RTCSessionDescription::offer(sdp.to_owned()).map_err(refused)?;
+        description.refuse_video(&self.shared.video);
+        let offer = RTCSessionDescription::offer(sdp::without_refused(sdp, &description)).map_err(refused)?;
         if let Some(OpenOffer::Applied) = self.offer.take() {
             let rollback = RTCSessionDescription::rollback(None).map_err(stack::fault)?;
             self.connection.set_local_description(rollback).await.map_err(stack::fault)?;
@@ -90,6 +92,9 @@ impl Negotiation {
         self.connection.set_remote_description(offer).await.map_err(refused)?;
         let answer = self.connection.create_answer(None).await.map_err(stack::fault)?;
         self.settle(&description, &Description::parse(&answer.sdp)?).await?;
+        if self.shared.lock().tracks.values().any(|track| track.section.is_none()) {
+            self.ask_for_negotiation();
+        }
         self.apply(answer).await
     }
 
@@ -166,13 +171,13 @@ impl Negotiation {
     }
 
     pub(crate) async fn add_track(&mut self, kind: TrackKind) -> Result<TrackId> {
-        let Some(preferred) = self.shared.codecs(kind).first() else {
-            return Err(Error::unsupported(NAME, "add_track"));
-        };
+        let codecs = stack::codecs(&self.shared.audio, &self.shared.video).into_iter();
+        let codecs: Vec<_> = codecs.filter(|(other, _)| *other == kind).map(|(_, codec)| codec).collect();
+        let preferred = codecs.first().ok_or_else(|| Error::unsupported(NAME, "add_track"))?;
         let ssrc = rand::random();
         let encoding = RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..RTCRtpCodingParameters::default() },
-            codec: stack::codec(kind, preferred),
+            codec: preferred.rtp_codec.clone(),
             ..RTCRtpEncodingParameters::default()
         };
         let (stream, name) = ("blink".to_owned(), format!("{ssrc:08x}"));
@@ -180,18 +185,29 @@ impl Negotiation {
         let local = Arc::new(TrackLocalStaticRTP::new(track));
         let sender =
             self.connection.add_track(Arc::clone(&local) as Arc<dyn TrackLocal>).await.map_err(stack::fault)?;
+        self.prefer(&*sender, codecs).await?;
         let id = {
             let mut state = self.shared.lock();
             state.next_track += 1;
             let id = TrackId(state.next_track);
-            let sequence = SendSequence::default();
-            let track = LocalTrack { kind, local: Arc::clone(&local), sender, ssrc, section: None, sequence };
+            let track = LocalTrack { kind, local, sender, ssrc, section: None, sequence: SendSequence::default() };
             state.tracks.insert(id, track);
             id
         };
-        self.shared.spawn(outgoing::read_feedback(Arc::clone(&self.shared), id, local));
         self.ask_for_negotiation();
         Ok(id)
+    }
+
+    /// Has all of these codecs negotiated for a track: the stack would take only the one the track was made with.
+    async fn prefer(&self, sender: &dyn RtpSender, codecs: Vec<RTCRtpCodecParameters>) -> Result<()> {
+        for transceiver in self.connection.get_transceivers().await {
+            if let Ok(Some(own)) = transceiver.sender().await
+                && own.id() == sender.id()
+            {
+                return transceiver.set_codec_preferences(codecs).await.map_err(stack::fault);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn remove_track(&mut self, id: TrackId) -> Result<()> {
@@ -232,6 +248,7 @@ impl Negotiation {
         let sections: Vec<&Section> = sections.collect();
         {
             let mut state = self.shared.lock();
+            state.repeats = sections.iter().flat_map(|section| section.retransmissions()).collect();
             for track in state.tracks.values_mut() {
                 let mid = bound.iter().find(|(sender, _)| *sender == track.sender.id()).map(|(_, mid)| mid);
                 let section = mid.and_then(|mid| sections.iter().find(|section| section.mid == *mid));

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use blink_api::{Error, ErrorKind, Mid, Result, RtpOut, SessionEvent, TrackId};
+use blink_api::{Error, ErrorKind, Result, RtpOut, TrackId};
 use bytes::Bytes;
-use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp;
 use tokio::sync::mpsc;
+use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
-use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 use webrtc::media_stream::track_remote::TrackRemote;
 
 use crate::shared::{Path, Shared};
@@ -74,22 +73,4 @@ pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Outgoing>
             }
         }
     }
-}
-
-/// Reads the feedback about a track that is sent.
-pub(crate) async fn read_feedback(shared: Arc<Shared>, id: TrackId, track: Arc<TrackLocalStaticRTP>) {
-    while let Some(TrackLocalEvent::OnRtcpPacket(packets)) = track.poll().await {
-        let wants_keyframe = packets.iter().any(|packet| {
-            let packet = packet.as_any();
-            packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>()
-        });
-        if let Some(mid) = section(&shared, id).filter(|_| wants_keyframe) {
-            shared.events.send(SessionEvent::KeyframeRequested { mid });
-        }
-    }
-}
-
-fn section(shared: &Shared, id: TrackId) -> Option<Mid> {
-    let state = shared.lock();
-    Some(state.tracks.get(&id)?.section.as_ref()?.mid.clone())
 }

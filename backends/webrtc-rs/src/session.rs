@@ -17,7 +17,6 @@ use tokio::sync::{Mutex, mpsc};
 use webrtc::peer_connection::{PeerConnection, StatsSelector};
 
 use crate::config::WebRtcConfig;
-use crate::handler::Handler;
 use crate::negotiation::Negotiation;
 use crate::outgoing::Outgoing;
 use crate::shared::{Shared, State};
@@ -53,7 +52,7 @@ impl WebRtcSession {
         events: EventSender,
     ) -> Result<Self> {
         let shared = Arc::new(Shared::new(events, session.clock.clone(), session.audio.clone(), session.video.clone()));
-        let connection = stack::open(config, &session, addresses, Arc::new(Handler(Arc::clone(&shared)))).await?;
+        let connection = stack::open(config, &session, addresses, &shared).await?;
         // The handler is called only after an offer or answer, and this is the one place that sets it.
         let is_first = shared.connection.set(Arc::downgrade(&connection)).is_ok();
         debug_assert!(is_first);
@@ -128,6 +127,11 @@ impl Session for WebRtcSession {
         self.negotiate("remove_track", async |negotiation| negotiation.remove_track(track).await).await
     }
 
+    fn mid(&self, track: TrackId) -> Option<Mid> {
+        let state = self.shared().lock();
+        state.tracks.get(&track).filter(|_| !state.is_closed)?.mid()
+    }
+
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
         drop(self.check_open("send_rtp")?);
         let packet = outgoing::packet(self.shared(), track, packet)
@@ -136,9 +140,14 @@ impl Session for WebRtcSession {
     }
 
     fn request_keyframe(&self, mid: &Mid) -> Result<()> {
-        let track = self.check_open("request_keyframe")?.incoming.get(mid).cloned();
-        let track = track.ok_or_else(|| not_found("request_keyframe", "no track comes in there"))?;
-        self.hand_over("request_keyframe", Outgoing::KeyframeRequest(track))
+        let state = self.check_open("request_keyframe")?;
+        if !state.receiving.contains_key(mid) {
+            return Err(not_found("request_keyframe", "no track comes in there"));
+        }
+        // Before its first packet the stack does not know the track; whoever sends it begins with a key frame.
+        let track = state.incoming.get(mid).cloned();
+        drop(state);
+        track.map_or(Ok(()), |track| self.hand_over("request_keyframe", Outgoing::KeyframeRequest(track)))
     }
 
     async fn open_channel(&self, label: &str) -> Result<()> {

@@ -8,6 +8,9 @@ use blink_transport_kit::events::EventSender;
 use blink_transport_kit::sdp::Section;
 use blink_transport_kit::traffic::{SendSequence, Traffic};
 use bytes::Bytes;
+use rtc::rtcp;
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
@@ -41,6 +44,8 @@ pub(crate) struct State {
     /// The sections of the newest answer that something comes in on.
     pub(crate) receiving: HashMap<Mid, Section>,
     pub(crate) incoming: HashMap<Mid, Arc<dyn TrackRemote>>,
+    /// Payload types of retransmissions in the newest answer, each with the one whose packets it repeats (RFC 4588).
+    pub(crate) repeats: Vec<(u8, u8)>,
     pub(crate) channels: HashMap<ChannelId, mpsc::Sender<Bytes>>,
     pub(crate) next_channel: u32,
     pub(crate) traffic: Traffic,
@@ -57,6 +62,12 @@ pub(crate) struct LocalTrack {
     /// The section of the newest answer it is sent on.
     pub(crate) section: Option<Section>,
     pub(crate) sequence: SendSequence,
+}
+
+impl LocalTrack {
+    pub(crate) fn mid(&self) -> Option<Mid> {
+        Some(self.section.as_ref()?.mid.clone())
+    }
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -90,6 +101,28 @@ impl Shared {
         match kind {
             TrackKind::Audio => &self.audio,
             TrackKind::Video => &self.video,
+        }
+    }
+
+    /// Reports the RTCP that came, and who wants a key frame of which track.
+    pub(crate) fn handle_rtcp(&self, packets: &[Box<dyn rtcp::Packet>]) {
+        for packet in packets {
+            let (any, mut wanted) = (packet.as_any(), Vec::new());
+            if let Some(request) = any.downcast_ref::<PictureLossIndication>() {
+                wanted.push(request.media_ssrc);
+            } else if let Some(request) = any.downcast_ref::<FullIntraRequest>() {
+                wanted.extend(request.fir.iter().map(|entry| entry.ssrc));
+            }
+            for ssrc in wanted {
+                let section = self.lock().tracks.values().find(|track| track.ssrc == ssrc).and_then(LocalTrack::mid);
+                if let Some(mid) = section {
+                    self.events.send(SessionEvent::KeyframeRequested { mid });
+                }
+            }
+            match packet.marshal() {
+                Ok(bytes) => self.events.send(SessionEvent::Rtcp(bytes.freeze())),
+                Err(error) => tracing::debug!(%error, "an RTCP packet cannot be shown"),
+            }
         }
     }
 

@@ -7,34 +7,46 @@ use std::time::Duration;
 use blink_api::{Error, ErrorKind, IceServer, Result, RtpCodec, SessionConfig, TrackKind};
 use blink_transport_kit::sdp::AUDIO_LEVEL;
 use rtc::ice::mdns::MulticastDnsMode;
+use rtc::interceptor::{NackGeneratorBuilder, NackResponderBuilder, Slot};
+use rtc::peer_connection::configuration::interceptor_registry::{
+    configure_rtcp_reports, configure_simulcast_extension_headers, configure_twcc_receiver_only,
+};
 use rtc::rtp_transceiver::rtp_sender::{
-    RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceServer, Registry, SettingEngine, SettingEngineBuilder, register_default_interceptors,
+    RTCIceServer, Registry, SettingEngine, SettingEngineBuilder,
 };
 
 use crate::config::WebRtcConfig;
-use crate::rtcp_tap::RtcpTap;
+use crate::handler::Handler;
 use crate::runtime::SettlingRuntime;
+use crate::shared::Shared;
+use crate::tap::Tap;
 
 /// Dynamic payload types (RFC 3551 §3), the usual one of Opus left out.
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
 const OPUS: u8 = 111;
-/// Where the tap sits in the chain: nearer to the application than everything that reads RTCP.
-const TAP_SLOT: usize = 14_000;
+/// What video may be asked to do: repeat packets, and send a key frame (RFC 4585 §6.2.1, §6.3.1; RFC 5104 §4.3.1).
+const VIDEO_FEEDBACK: [(&str, &str); 3] = [("nack", ""), ("nack", "pli"), ("ccm", "fir")];
+/// Where the tap sits in the chain: next to the wire, so that what it restores counts as received.
+const TAP_SLOT: usize = 500;
+/// How often missing packets are asked for: what is on its way again should have come before the next time.
+const NACK_INTERVAL: Duration = Duration::from_millis(50);
+/// How often one packet is asked for. What comes later than this takes is of no use to a call.
+const MOST_NACKS: u16 = 8;
 
 /// Opens a connection on these addresses. It binds its sockets and sends nothing.
 pub(crate) async fn open(
     config: &WebRtcConfig,
     session: &SessionConfig,
     addresses: &[IpAddr],
-    handler: Arc<dyn PeerConnectionEventHandler>,
+    shared: &Arc<Shared>,
 ) -> Result<Arc<dyn PeerConnection>> {
     let mut media = media_engine(session).map_err(fault)?;
-    let interceptors = register_default_interceptors(Registry::new(), &mut media).map_err(fault)?;
-    let interceptors = interceptors.with(TAP_SLOT.into(), RtcpTap::default());
+    let interceptors = interceptors(&mut media, shared).map_err(fault)?;
+    let handler: Arc<dyn PeerConnectionEventHandler> = Arc::new(Handler(Arc::clone(shared)));
     let configuration = RTCConfigurationBuilder::new().with_ice_servers(ice_servers(&session.ice.servers)).build();
     let connection = PeerConnectionBuilder::new()
         .with_configuration(configuration)
@@ -50,18 +62,49 @@ pub(crate) async fn open(
     Ok(Arc::new(connection))
 }
 
-/// The stack's codec for one of the contract's.
-pub(crate) fn codec(kind: TrackKind, codec: &RtpCodec) -> RTCRtpCodec {
-    let family = match kind {
-        TrackKind::Audio => "audio",
-        TrackKind::Video => "video",
+/// The stack's codecs for the configured ones, each with a payload type, video with retransmissions too (RFC 4588).
+pub(crate) fn codecs(audio: &[RtpCodec], video: &[RtpCodec]) -> Vec<(TrackKind, RTCRtpCodecParameters)> {
+    let mut free = DYNAMIC.filter(|number| *number != OPUS).peekable();
+    let mut codecs = Vec::new();
+    let audio = audio.iter().map(|codec| (TrackKind::Audio, codec));
+    for (kind, configured) in audio.chain(video.iter().map(|codec| (TrackKind::Video, codec))) {
+        let payload_type = match configured.name.as_str().to_ascii_lowercase().as_str() {
+            "opus" => Some(OPUS),
+            "pcmu" => Some(0),
+            "pcma" => Some(8),
+            "g722" => Some(9),
+            _ => free.next(),
+        };
+        // Who configures more codecs than there are payload types loses the least preferred ones.
+        let Some(payload_type) = payload_type else { break };
+        codecs.push((kind, RTCRtpCodecParameters { rtp_codec: codec(kind, configured), payload_type }));
+        if let Some(resend) = free.next_if(|_| kind == TrackKind::Video) {
+            let rtp_codec = RTCRtpCodec {
+                mime_type: "video/rtx".to_owned(),
+                clock_rate: configured.clock_rate,
+                sdp_fmtp_line: format!("apt={payload_type}"),
+                ..RTCRtpCodec::default()
+            };
+            codecs.push((kind, RTCRtpCodecParameters { rtp_codec, payload_type: resend }));
+        }
+    }
+    codecs
+}
+
+fn codec(kind: TrackKind, codec: &RtpCodec) -> RTCRtpCodec {
+    let (family, feedback) = match kind {
+        TrackKind::Audio => ("audio", &[][..]),
+        TrackKind::Video => ("video", &VIDEO_FEEDBACK[..]),
     };
+    let feedback = feedback
+        .iter()
+        .map(|(kind, parameter)| RTCPFeedback { typ: (*kind).to_owned(), parameter: (*parameter).to_owned() });
     RTCRtpCodec {
         mime_type: format!("{family}/{}", codec.name),
         clock_rate: codec.clock_rate,
         channels: codec.channels,
         sdp_fmtp_line: codec.fmtp.clone(),
-        rtcp_feedback: Vec::new(),
+        rtcp_feedback: feedback.collect(),
     }
 }
 
@@ -79,25 +122,23 @@ pub(crate) fn fault(error: impl std::error::Error + Send + Sync + 'static) -> Er
 
 fn media_engine(session: &SessionConfig) -> Result<MediaEngine, webrtc::error::Error> {
     let mut media = MediaEngine::default();
-    let mut free = DYNAMIC.filter(|number| *number != OPUS);
-    for (kind, codecs) in [(TrackKind::Audio, &session.audio), (TrackKind::Video, &session.video)] {
-        for configured in codecs {
-            let payload_type = match configured.name.as_str().to_ascii_lowercase().as_str() {
-                "opus" => Some(OPUS),
-                "pcmu" => Some(0),
-                "pcma" => Some(8),
-                "g722" => Some(9),
-                _ => free.next(),
-            };
-            // Who configures more codecs than there are payload types loses the least preferred ones.
-            let Some(payload_type) = payload_type else { continue };
-            let parameters = RTCRtpCodecParameters { rtp_codec: codec(kind, configured), payload_type };
-            media.register_codec(parameters, codec_kind(kind))?;
-        }
+    for (kind, parameters) in codecs(&session.audio, &session.video) {
+        media.register_codec(parameters, codec_kind(kind))?;
     }
     let level = RTCRtpHeaderExtensionCapability { uri: AUDIO_LEVEL.to_owned() };
     media.register_header_extension(level, RtpCodecKind::Audio, None)?;
     Ok(media)
+}
+
+/// The stack's usual chain with a brisker way of asking for lost packets, and the tap.
+fn interceptors(media: &mut MediaEngine, shared: &Arc<Shared>) -> Result<Registry, webrtc::error::Error> {
+    let nacks = NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(MOST_NACKS).build();
+    configure_simulcast_extension_headers(media)?;
+    let registry = configure_twcc_receiver_only(Registry::new(), media)?;
+    Ok(configure_rtcp_reports(registry)
+        .with(Slot::NackResponder, NackResponderBuilder::new().build())
+        .with(Slot::NackGenerator, nacks)
+        .with(TAP_SLOT.into(), Tap::new(Arc::clone(shared))))
 }
 
 fn settings(config: &WebRtcConfig) -> SettingEngine {
