@@ -12,9 +12,11 @@
 //! # }
 //! ```
 
+mod call;
 mod pair;
 mod refusals;
 mod sockets;
+mod video;
 
 pub use pair::SetUp;
 pub use refusals::{
@@ -24,6 +26,10 @@ pub use refusals::{
 pub use sockets::{
     a_closed_peer_is_a_lost_path_and_no_more, its_sockets_are_free_after_close_and_drop,
     stun_servers_give_reflexive_candidates, unusable_configurations_are_refused,
+};
+pub use video::{
+    audio_goes_on_while_video_flows, key_frame_requests_reach_the_sender, sections_carry_their_own_tracks,
+    sides_may_have_different_numbers_of_tracks, video_goes_in_either_codec, video_without_a_shared_codec_is_refused,
 };
 
 use std::time::Duration;
@@ -43,6 +49,12 @@ pub async fn verify(offerer: &dyn Transport, answerer: &dyn Transport) {
     a_removed_track_ends_and_the_other_goes_on(offerer, answerer).await;
     ice_restart_keeps_media(offerer, answerer).await;
     stats_count_what_was_sent(offerer, answerer).await;
+    sections_carry_their_own_tracks(offerer, answerer).await;
+    sides_may_have_different_numbers_of_tracks(offerer, answerer).await;
+    video_goes_in_either_codec(offerer, answerer).await;
+    video_without_a_shared_codec_is_refused(offerer, answerer).await;
+    key_frame_requests_reach_the_sender(offerer, answerer).await;
+    audio_goes_on_while_video_flows(offerer, answerer).await;
     no_common_codec_is_incompatible(offerer, answerer).await;
     unusable_input_is_invalid_and_harmless(offerer, answerer).await;
     everything_fails_after_close(offerer, answerer).await;

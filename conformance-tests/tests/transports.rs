@@ -28,6 +28,12 @@ macro_rules! pairs {
                 a_removed_track_ends_and_the_other_goes_on
                 ice_restart_keeps_media
                 stats_count_what_was_sent
+                sections_carry_their_own_tracks
+                sides_may_have_different_numbers_of_tracks
+                video_goes_in_either_codec
+                video_without_a_shared_codec_is_refused
+                key_frame_requests_reach_the_sender
+                audio_goes_on_while_video_flows
                 no_common_codec_is_incompatible
                 unusable_input_is_invalid_and_harmless
                 everything_fails_after_close

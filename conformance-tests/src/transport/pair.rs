@@ -59,6 +59,11 @@ impl Pair {
         let mut offerer = Side::open(offerer, vec![opus()]).await;
         let answerer = Side::open(answerer, vec![opus()]).await;
         offerer.track = offerer.session.add_track(TrackKind::Audio).await.expect("a track");
+        Self::of(offerer, answerer)
+    }
+
+    /// Two sides that are open.
+    pub(super) fn of(offerer: Side, answerer: Side) -> Self {
         Self { offerer, answerer, users: Default::default(), next: 10_000 }
     }
 
@@ -210,7 +215,11 @@ impl Side {
     }
 
     pub(super) fn send(&self, packet: RtpOut) {
-        self.session.send_rtp(self.track, packet).expect("the packet is taken");
+        self.send_on(self.track, packet);
+    }
+
+    pub(super) fn send_on(&self, track: TrackId, packet: RtpOut) {
+        self.session.send_rtp(track, packet).expect("the packet is taken");
     }
 
     pub(super) async fn add_candidates(&self, candidates: &[Candidate]) {
@@ -282,6 +291,10 @@ impl Side {
             SessionEvent::Rtp(packet) => Some(packet),
             _ => None,
         })
+    }
+
+    pub(super) fn packets_on(&self, section: &Mid) -> impl Iterator<Item = &RtpIn> {
+        self.packets().filter(move |packet| packet.mid == *section)
     }
 
     pub(super) fn messages(&self) -> Vec<Bytes> {
