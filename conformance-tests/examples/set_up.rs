@@ -1,4 +1,5 @@
-//! Times each step of a session's set-up between every two network transports, and prints medians in milliseconds.
+//! Times each step of a session's set-up between every two network transports, with the sections of a call (two of audio, two of video, one
+//! for data), and prints medians in milliseconds and the sizes of offer and answer in bytes.
 //!
 //! `cargo run --release -p blink-conformance --example set_up [ROUNDS [SIGNALING_MS]]`: so many rounds, with an answer that takes so long to
 //! come back, as it does on a real network.
@@ -20,6 +21,7 @@ const LABEL: &str = "blink";
 const STEPS: [&str; 7] = ["open", "offer", "answer", "applied", "connected", "channel", "message"];
 
 type Times = [Duration; STEPS.len()];
+type Sizes = [usize; 2];
 
 #[tokio::main]
 async fn main() {
@@ -32,20 +34,23 @@ async fn main() {
     for (offerer_name, offerer) in transports {
         for (answerer_name, answerer) in transports {
             let mut times = Vec::new();
+            let mut sizes = Sizes::default();
             for _ in 0..rounds {
-                times.push(round(offerer, answerer, signaling).await);
+                let (taken, bytes) = round(offerer, answerer, signaling).await;
+                times.push(taken);
+                sizes = bytes;
                 // The next round begins with what a transport prepares in quiet.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             let medians = (0..STEPS.len()).map(|step| median(times.iter().map(|times| times[step]).collect()));
             let line: String = medians.map(|time| format!("{:9.1}", time.as_secs_f64() * 1000.0)).collect();
-            println!("{:<24} {line}", format!("{offerer_name} ~ {answerer_name}"));
+            println!("{:<24} {line} {sizes:>6?}", format!("{offerer_name} ~ {answerer_name}"));
         }
     }
 }
 
 /// From opening both sessions to `connected` at both; then to the channel at both, and to the first message of both.
-async fn round(offerer: &dyn Transport, answerer: &dyn Transport, signaling: Duration) -> Times {
+async fn round(offerer: &dyn Transport, answerer: &dyn Transport, signaling: Duration) -> (Times, Sizes) {
     let began = Instant::now();
     let mut times = [Duration::ZERO; STEPS.len()];
     let mut offerer = Side::open(offerer).await;
@@ -75,7 +80,7 @@ async fn round(offerer: &dyn Transport, answerer: &dyn Transport, signaling: Dur
     }
     offerer.session.close().await;
     answerer.session.close().await;
-    times
+    (times, [offer.len(), answer.len()])
 }
 
 struct Side {
@@ -94,14 +99,23 @@ impl Side {
             channels: 2,
             fmtp: "minptime=10;useinbandfec=1".to_owned(),
         };
+        let video = |name, fmtp: &str| RtpCodec {
+            name: CodecName::new(name),
+            clock_rate: 90_000,
+            channels: 0,
+            fmtp: fmtp.to_owned(),
+        };
+        let h264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
         let config = SessionConfig {
             ice: IceConfig::default(),
             audio: vec![opus],
-            video: Vec::new(),
+            video: vec![video("VP8", ""), video("H264", h264)],
             clock: Arc::new(SystemClock),
         };
         let (session, events) = transport.open(config).await.expect("a session");
-        session.add_track(TrackKind::Audio).await.expect("a track");
+        for kind in [TrackKind::Audio, TrackKind::Audio, TrackKind::Video, TrackKind::Video] {
+            session.add_track(kind).await.expect("a track");
+        }
         Self { session, events, connected: false, channel: None, message: false }
     }
 

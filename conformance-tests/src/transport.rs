@@ -13,11 +13,13 @@
 //! ```
 
 mod call;
+mod lossy;
 mod pair;
 mod refusals;
 mod sockets;
 mod video;
 
+pub use lossy::lost_video_is_sent_again;
 pub use pair::SetUp;
 pub use refusals::{
     no_common_codec_is_incompatible, nothing_happens_before_negotiation, unusable_input_is_invalid_and_harmless,
@@ -28,8 +30,9 @@ pub use sockets::{
     stun_servers_give_reflexive_candidates, unusable_configurations_are_refused,
 };
 pub use video::{
-    audio_goes_on_while_video_flows, key_frame_requests_reach_the_sender, sections_carry_their_own_tracks,
-    sides_may_have_different_numbers_of_tracks, video_goes_in_either_codec, video_without_a_shared_codec_is_refused,
+    an_ice_restart_keeps_all_sections, audio_goes_on_while_video_flows, key_frame_requests_reach_the_sender,
+    sections_carry_their_own_tracks, sides_may_have_different_numbers_of_tracks, video_goes_in_either_codec,
+    video_without_a_shared_codec_is_refused,
 };
 
 use std::time::Duration;
@@ -38,7 +41,7 @@ use blink_api::{CodecName, ErrorKind, SessionEvent, SessionStats, TrackKind, Tra
 use bytes::Bytes;
 use pair::{Pair, Side, codec, packet, without_candidates};
 
-/// Runs everything in this module.
+/// Runs everything in this module but [`lost_video_is_sent_again`], which a transport need not do.
 pub async fn verify(offerer: &dyn Transport, answerer: &dyn Transport) {
     negotiates_and_carries(offerer, answerer).await;
     candidates_may_trickle_and_repeat(offerer, answerer).await;
@@ -54,6 +57,7 @@ pub async fn verify(offerer: &dyn Transport, answerer: &dyn Transport) {
     video_goes_in_either_codec(offerer, answerer).await;
     video_without_a_shared_codec_is_refused(offerer, answerer).await;
     key_frame_requests_reach_the_sender(offerer, answerer).await;
+    an_ice_restart_keeps_all_sections(offerer, answerer).await;
     audio_goes_on_while_video_flows(offerer, answerer).await;
     no_common_codec_is_incompatible(offerer, answerer).await;
     unusable_input_is_invalid_and_harmless(offerer, answerer).await;

@@ -33,7 +33,9 @@ macro_rules! pairs {
                 video_goes_in_either_codec
                 video_without_a_shared_codec_is_refused
                 key_frame_requests_reach_the_sender
+                an_ice_restart_keeps_all_sections
                 audio_goes_on_while_video_flows
+                lost_video_is_sent_again
                 no_common_codec_is_incompatible
                 unusable_input_is_invalid_and_harmless
                 everything_fails_after_close

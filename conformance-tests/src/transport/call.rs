@@ -1,6 +1,8 @@
 //! Two sides with the media sections of a call: two of audio and two of video.
 
-use blink_api::{CodecName, Mid, RtpCodec, RtpIn, RtpOut, RtpTime, SessionEvent, TrackId, TrackKind, Transport};
+use blink_api::{
+    CodecName, Mid, RtpCodec, RtpIn, RtpOut, RtpTime, SessionConfig, SessionEvent, TrackId, TrackKind, Transport,
+};
 use bytes::Bytes;
 
 use super::opus;
@@ -31,21 +33,37 @@ impl Call {
         (offerer, offerers_video, offerers): (&dyn Transport, Vec<RtpCodec>, &[TrackKind]),
         (answerer, answerers_video, answerers): (&dyn Transport, Vec<RtpCodec>, &[TrackKind]),
     ) -> Self {
-        let offerer = open_side(offerer, offerers_video).await;
-        let answerer = open_side(answerer, answerers_video).await;
-        let mut added = Vec::new();
+        let (ours, theirs) = (open_side(offerer, offerers_video).await, open_side(answerer, answerers_video).await);
+        Self::with_tracks((ours, offerers), (theirs, answerers)).await
+    }
+
+    /// A call of sessions with a configuration that is made from the usual one.
+    pub(super) async fn open_as(
+        (offerer, offerers): (&dyn Transport, &[TrackKind]),
+        (answerer, answerers): (&dyn Transport, &[TrackKind]),
+        config: impl Fn(SessionConfig) -> SessionConfig,
+    ) -> Self {
+        let config = || config(configuration(vec![opus()]));
+        let (ours, theirs) = (Side::open_with(offerer, config()).await, Side::open_with(answerer, config()).await);
+        Self::with_tracks((ours, offerers), (theirs, answerers)).await
+    }
+
+    async fn with_tracks(
+        (offerer, offerers): (Side, &[TrackKind]),
+        (answerer, answerers): (Side, &[TrackKind]),
+    ) -> Self {
+        let mut ours = Vec::new();
         for kind in offerers {
-            added.push(offerer.session.add_track(*kind).await.expect("a track"));
+            ours.push(offerer.session.add_track(*kind).await.expect("a track"));
         }
-        let offerers = added;
-        let mut added = Vec::new();
+        let mut theirs = Vec::new();
         for kind in answerers.iter().rev() {
-            added.push((*kind, answerer.session.add_track(*kind).await.expect("a track")));
+            theirs.push((*kind, answerer.session.add_track(*kind).await.expect("a track")));
         }
-        // The order within a kind is the one in which they were added; audio comes first in the list.
-        added.sort_by_key(|(kind, _)| *kind == TrackKind::Video);
-        let answerers = added.into_iter().map(|(_, track)| track).collect();
-        Self { pair: Pair::of(offerer, answerer), offerers, answerers }
+        // Tracks of a kind count in the order in which they were added; that of the kinds does not matter.
+        theirs.sort_by_key(|(kind, _)| *kind);
+        let answerers = theirs.into_iter().map(|(_, track)| track).collect();
+        Self { pair: Pair::of(offerer, answerer), offerers: ours, answerers }
     }
 
     /// Negotiates, and checks that the descriptions are small enough to be sent.
@@ -105,12 +123,9 @@ fn newest<'a>(side: &'a Side, section: &Mid, sent: &[RtpOut]) -> Vec<&'a RtpIn> 
 
 /// Fails unless these are the packets that were sent, in their order.
 pub(super) fn assert_same(received: &[&RtpIn], sent: &[RtpOut]) {
-    let numbers = |sequences: Vec<u16>| sequences;
-    assert_eq!(
-        numbers(received.iter().map(|packet| packet.sequence).collect()),
-        numbers(sent.iter().map(|packet| packet.sequence).collect()),
-        "packets keep their order on one machine"
-    );
+    let arrived: Vec<u16> = received.iter().map(|packet| packet.sequence).collect();
+    let expected: Vec<u16> = sent.iter().map(|packet| packet.sequence).collect();
+    assert_eq!(arrived, expected, "packets keep their order on one machine");
     for (packet, sent) in received.iter().zip(sent) {
         assert_eq!(packet.codec, sent.codec, "the codec of {} on {}", packet.sequence, packet.mid);
         assert_eq!(packet.timestamp, sent.timestamp);
@@ -167,5 +182,5 @@ pub(super) fn h264() -> RtpCodec {
 }
 
 async fn open_side(transport: &dyn Transport, video: Vec<RtpCodec>) -> Side {
-    Side::open_with(transport, blink_api::SessionConfig { video, ..configuration(vec![opus()]) }).await
+    Side::open_with(transport, SessionConfig { video, ..configuration(vec![opus()]) }).await
 }

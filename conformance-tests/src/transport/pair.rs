@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::opus;
 
 /// How long anything may take on one machine.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long the steps of a set-up took, from `create_offer` on.
 #[derive(Debug, Clone, Copy)]
@@ -164,7 +164,7 @@ impl Pair {
     }
 
     /// Takes the next event, if one comes soon.
-    async fn pass_for(&mut self, soon: Duration) {
+    pub(super) async fn pass_for(&mut self, soon: Duration) {
         if let Ok(event) = timeout(soon, self.next_event()).await {
             self.take(event).await;
         }

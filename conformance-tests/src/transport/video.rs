@@ -1,9 +1,11 @@
 //! Video, and several media sections in one session.
 
+use std::time::{Duration, Instant};
+
 use blink_api::{CodecName, ErrorKind, Mid, RtpOut, SessionEvent, TrackId, TrackKind, Transport};
 
 use super::call::{Call, KINDS, assert_same, both_carry_video, h264, started, video_packets, vp8};
-use super::pair::{Side, packet};
+use super::pair::{DEADLINE, Side, packet};
 
 /// Two sections of audio and two of video carry each the packets of its own two tracks, both ways at once, as they were sent; every track is
 /// announced before its first packet, and both sides know its section by the same tag.
@@ -187,6 +189,43 @@ pub async fn sides_may_have_different_numbers_of_tracks(offerer: &dyn Transport,
             call.pair.until("the other tracks are heard", |a, _| a.packets_on(&section).count() == packets.len()).await;
             assert_same(&call.pair.offerer.packets_on(&section).collect::<Vec<_>>(), &packets);
         }
+    }
+    call.close().await;
+}
+
+/// An ICE restart keeps every section with its tracks, and afterwards all of them carry again.
+pub async fn an_ice_restart_keeps_all_sections(offerer: &dyn Transport, answerer: &dyn Transport) {
+    let can_restart = offerer.capabilities().ice_restart && answerer.capabilities().ice_restart;
+    if !(both_carry_video(offerer, answerer).await && can_restart) {
+        return;
+    }
+    let mut call = Call::open(offerer, answerer).await;
+    call.connect().await;
+    let sections = call.sections();
+    let packets = |n: usize, first: u16| match KINDS[n] {
+        TrackKind::Audio => vec![packet(first)],
+        TrackKind::Video => video_packets("H264", n as u8, first, 1),
+    };
+    for (n, section) in sections.iter().enumerate() {
+        call.exchange(n, section, &packets(n, 1)).await;
+    }
+    call.pair.negotiate(true).await;
+    assert_eq!(call.sections(), sections, "the sections are the same");
+    let heard = |side: &Side| sections.iter().all(|section| side.packets_on(section).count() > 1);
+    let (began, mut next) = (Instant::now(), 2);
+    while !(heard(&call.pair.offerer) && heard(&call.pair.answerer)) {
+        assert!(began.elapsed() < DEADLINE, "all sections carry again");
+        for n in 0..KINDS.len() {
+            let packet = packets(n, next).remove(0);
+            call.pair.offerer.send_on(call.offerers[n], packet.clone());
+            call.pair.answerer.send_on(call.answerers[n], packet);
+        }
+        next += 1;
+        call.pair.pass_for(Duration::from_millis(5)).await;
+    }
+    for side in [&call.pair.offerer, &call.pair.answerer] {
+        assert_eq!(started(side).len(), KINDS.len(), "no track begins anew");
+        assert!(!side.saw(|event| matches!(event, SessionEvent::TrackEnded { .. })), "no track ends");
     }
     call.close().await;
 }
