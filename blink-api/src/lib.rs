@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | a path for media between two devices | [`Transport`], [`Session`] | [`Plugin<dyn Transport>`](Plugin) |
 //! | a way to pass small messages before there is a path | [`Signaling`] | `Plugin<dyn Signaling>` |
-//! | microphones, speakers, files | [`MediaHost`], [`MediaSource`], [`MediaSink`] | `Plugin<dyn MediaHost>` |
+//! | microphones, speakers, cameras, files | [`MediaHost`], [`MediaSource`], [`MediaSink`], [`VideoSource`] | `Plugin<dyn MediaHost>` |
 //! | a way to compress speech | [`Codec`], [`Encoder`], [`Decoder`] | `Plugin<dyn Codec>` |
 //! | echo cancelling, noise suppression, gain | [`AudioProcessor`] | `Plugin<dyn AudioProcessorFactory>` |
 //! | a file format for recordings | [`Recorder`], [`Recording`] | `Plugin<dyn Recorder>` |
@@ -45,7 +45,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId};
 pub use media::{
     AudioFormat, Captured, DeviceChange, DeviceDirection, DeviceInfo, MediaCapabilities, MediaHost, MediaSink,
-    MediaSource, OpenRequest, TrackKind, VideoFormat, VideoFrame,
+    MediaSource, OpenRequest, TrackKind, VideoFormat, VideoFrame, VideoSource,
 };
 pub use processor::{AudioProcessor, AudioProcessorFactory, ProcessorCapabilities};
 pub use recorder::{

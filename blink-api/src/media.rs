@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::{Error, Result};
+use crate::{Error, Result, RtpCodec};
 
 /// Audio or video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -31,14 +31,24 @@ pub trait MediaHost: Send + Sync {
     /// [`Io`](crate::ErrorKind::Io) where the sound system does not answer.
     async fn devices(&self) -> Result<Vec<DeviceInfo>>;
 
-    /// Opens a device to read from. `"default"` is the host's default.
+    /// Opens a device to read sound from. `"default"` is the host's default.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for a name that is not there, [`Invalid`](crate::ErrorKind::Invalid) for a file that cannot be read as
     /// media (named in the error), [`Busy`](crate::ErrorKind::Busy).
     async fn open_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn MediaSource>>;
 
-    /// Opens a device to write to. `"default"` is the host's default.
+    /// Opens a device to read video from. `"default"` is the host's default for video. Needs
+    /// [`video_sources`](MediaCapabilities::video_sources).
+    ///
+    /// # Errors
+    /// As [`open_source`](MediaHost::open_source); [`Unsupported`](crate::ErrorKind::Unsupported) where the host has no video, or where it does not
+    /// know the codec of a file.
+    async fn open_video(&self, name: &str) -> Result<Box<dyn VideoSource>> {
+        Err(Error::unsupported("media host", "open_video").with("name", name))
+    }
+
+    /// Opens a device to write sound to. `"default"` is the host's default.
     ///
     /// # Errors
     /// As [`open_source`](MediaHost::open_source).
@@ -92,7 +102,7 @@ impl AudioFormat {
     }
 }
 
-/// Something to read media from: a microphone, a file, a generator. Used by one thread, which it never blocks.
+/// Something to read sound from: a microphone, a file, a generator. Used by one thread, which it never blocks.
 pub trait MediaSource: Send {
     /// The format of the samples that `read` gives.
     fn format(&self) -> AudioFormat;
@@ -106,16 +116,31 @@ pub trait MediaSource: Send {
     /// [`Closed`](crate::ErrorKind::Closed) where the device is gone, for good.
     fn read(&mut self, out: &mut [f32]) -> Result<Captured>;
 
-    /// Reads the newest video frame that has not been read.
-    ///
-    /// # Errors
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a source of sound.
-    fn read_frame(&mut self) -> Result<Option<VideoFrame>> {
-        Err(Error::unsupported("source", "read_frame"))
-    }
-
     /// The time from the air to `read`, as far as the device knows.
     fn latency(&self) -> Duration;
+}
+
+/// Something to read encoded video from: a camera with its encoder, a screen, a file. Used by one thread, which it never blocks.
+pub trait VideoSource: Send {
+    /// Size and rate of the frames.
+    fn format(&self) -> VideoFormat;
+
+    /// What frames are encoded with, as SDP names it. It does not change.
+    fn codec(&self) -> RtpCodec;
+
+    /// Gives the next frame that is due at `now` and was not given before; `None` where none is. Ask until there is none.
+    ///
+    /// * The first frame is a key frame, and so is the first after one that was left out: what is given can be decoded in the order it is given.
+    /// * Whoever asks late gets what was missed from the newest key frame on; what is older is left out.
+    /// * [`VideoFrame::at`] grows from frame to frame, and is not after `now`.
+    /// * A source without a clock of its own (a file, a generator) runs on `now`, which does not go back; its first frame is due at the first call.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::ErrorKind::Closed) where the device is gone, for good.
+    fn read_frame(&mut self, now: Instant) -> Result<Option<VideoFrame>>;
+
+    /// Asks that the next frame be a key frame, such as for a new viewer. Asking again before it came changes nothing.
+    fn request_keyframe(&mut self);
 }
 
 /// What a read gave.
@@ -163,13 +188,14 @@ pub struct VideoFormat {
 }
 
 /// One encoded frame.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VideoFrame {
-    /// The codec's bitstream of exactly one frame.
+    /// The codec's bitstream of exactly one frame. VP8: as in RFC 6386 §9. H.264: an access unit in the byte stream format (H.264 Annex B), each
+    /// NAL unit behind the start code `00 00 00 01`.
     pub data: Bytes,
-    /// Whether it can be decoded without any other.
+    /// Whether it can be decoded without any other. H.264: it holds an IDR picture and the parameter sets for it.
     pub key: bool,
-    /// When it was captured.
+    /// When it was captured, on this device's clock; for a received frame, when its first packet came.
     pub at: Instant,
 }
 

@@ -6,23 +6,20 @@ use std::sync::Arc;
 use blink_api::macros::async_trait;
 use blink_api::{
     AudioFormat, DeviceChange, DeviceDirection, DeviceInfo, Error, ErrorKind, MediaCapabilities, MediaHost, MediaSink,
-    MediaSource, OpenRequest, Result, TrackKind,
+    MediaSource, OpenRequest, Result, TrackKind, VideoSource,
 };
 use tokio::sync::broadcast;
 
 use crate::clip::Clip;
 use crate::sink::NullSink;
 use crate::tone::{Noise, Silence, Tone};
+use crate::video::EncodedClip;
+use crate::video_source::ClipSource;
 use crate::wav_sink::WavSink;
 use crate::{CLIPS, NAME, SyntheticConfig, speech, wav};
 
-pub(crate) const CAPABILITIES: MediaCapabilities = MediaCapabilities {
-    audio_sources: true,
-    audio_sinks: true,
-    video_sources: false,
-    hotplug: false,
-    own_clock: false,
-};
+pub(crate) const CAPABILITIES: MediaCapabilities =
+    MediaCapabilities { audio_sources: true, audio_sinks: true, video_sources: true, hotplug: false, own_clock: false };
 
 const SOURCES: [(&str, &str); 6] = [
     ("silence", "silence"),
@@ -33,11 +30,17 @@ const SOURCES: [(&str, &str); 6] = [
     ("noise:SEED", "white noise, the same for the same number"),
 ];
 
+const VIDEO: [(&str, &str); 3] = [
+    ("clip:vp8", "a test pattern with a counter in VP8, round and round"),
+    ("clip:h264", "the same in H.264"),
+    ("clip:PATH", "a file of VP8 (.ivf) or H.264 (.h264, .264), round and round"),
+];
+
 const SINKS: [(&str, &str); 2] =
     [("null", "nowhere"), ("wav:PATH", "a WAV file of 16-bit PCM; {n} in PATH counts files")];
 
-/// Opens files and generators by name: `silence`, `speech`, `speech:N`, `wav:PATH`, `tone:HZ`, `noise:SEED` to read from, `null` and
-/// `wav:PATH` to write to. The first of each is `default`.
+/// Opens files and generators by name: `silence`, `speech`, `speech:N`, `wav:PATH`, `tone:HZ`, `noise:SEED` to read sound from, `clip:vp8`,
+/// `clip:h264` and `clip:PATH` to read video from, `null` and `wav:PATH` to write to. The first of each is `default`.
 #[derive(Debug, Clone, Copy)]
 pub struct SyntheticHost {
     config: SyntheticConfig,
@@ -77,6 +80,16 @@ impl SyntheticHost {
         })
     }
 
+    fn video(&self, name: &str) -> Result<Box<dyn VideoSource>> {
+        let clip = match parts(name) {
+            ("default", None) | ("clip", Some("vp8")) => EncodedClip::vp8(),
+            ("clip", Some("h264")) => EncodedClip::h264(),
+            ("clip", Some(path)) => EncodedClip::read(Path::new(path), self.config.longest_file),
+            _ => Err(unknown(name, "no such source of video; there is: clip:vp8, clip:h264, clip:PATH")),
+        };
+        Ok(Box::new(ClipSource::new(clip?)))
+    }
+
     fn file(&self, path: &str, format: AudioFormat) -> Result<Clip> {
         let pcm = wav::read_up_to(Path::new(path), self.config.longest_file)?;
         Ok(Clip::once(format, Arc::from(pcm.into_format(format))))
@@ -99,21 +112,29 @@ impl MediaHost for SyntheticHost {
     }
 
     async fn devices(&self) -> Result<Vec<DeviceInfo>> {
-        let list = |devices: &'static [(&str, &str)], direction| {
+        let list = |devices: &'static [(&str, &str)], direction, kind| {
             devices.iter().enumerate().map(move |(n, (name, summary))| DeviceInfo {
                 name: (*name).to_owned(),
                 summary: (*summary).to_owned(),
                 direction,
-                kind: TrackKind::Audio,
+                kind,
                 is_default: n == 0,
             })
         };
-        Ok(list(&SOURCES, DeviceDirection::Source).chain(list(&SINKS, DeviceDirection::Sink)).collect())
+        Ok(list(&SOURCES, DeviceDirection::Source, TrackKind::Audio)
+            .chain(list(&SINKS, DeviceDirection::Sink, TrackKind::Audio))
+            .chain(list(&VIDEO, DeviceDirection::Source, TrackKind::Video))
+            .collect())
     }
 
     /// Files are read and converted here, whole, so that reading from them never waits.
     async fn open_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn MediaSource>> {
         self.source(name, request.format).map_err(|error| error.backend(NAME).operation("open_source"))
+    }
+
+    /// Files are read here, whole, so that reading from them never waits.
+    async fn open_video(&self, name: &str) -> Result<Box<dyn VideoSource>> {
+        self.video(name).map_err(|error| error.backend(NAME).operation("open_video"))
     }
 
     async fn open_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn MediaSink>> {
@@ -160,7 +181,7 @@ fn unknown(name: &str, why: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     fn host() -> SyntheticHost {
         SyntheticHost::new(SyntheticConfig::default()).unwrap()
@@ -182,7 +203,6 @@ mod tests {
                     assert_eq!((captured.samples, captured.at), (out.len(), None), "{name}");
                     assert!(out.iter().all(|sample| sample.abs() <= 1.0), "{name}");
                 }
-                assert_eq!(source.read_frame().unwrap_err().kind(), ErrorKind::Unsupported);
                 assert_eq!(source.latency(), Duration::ZERO);
             }
         }
@@ -236,8 +256,32 @@ mod tests {
     async fn the_list_names_one_default_each_way() {
         let devices = host().devices().await.unwrap();
         let defaults: Vec<_> = devices.iter().filter(|device| device.is_default).map(|device| &*device.name).collect();
-        assert_eq!(defaults, ["silence", "null"]);
+        assert_eq!(defaults, ["silence", "null", "clip:vp8"]);
+        let video = devices.iter().filter(|device| device.kind == TrackKind::Video);
+        assert_eq!(video.map(|device| &*device.name).collect::<Vec<_>>(), ["clip:vp8", "clip:h264", "clip:PATH"]);
         assert!(host().changes().is_none());
+    }
+
+    #[tokio::test]
+    async fn video_is_opened_by_name_and_other_names_are_refused() {
+        for (name, codec) in [("default", "VP8"), ("clip:vp8", "VP8"), ("clip:h264", "H264")] {
+            let mut video = host().open_video(name).await.unwrap();
+            assert_eq!((video.codec().name.as_str(), video.codec().clock_rate), (codec, 90_000));
+            assert!(video.read_frame(Instant::now()).unwrap().unwrap().key);
+        }
+        for (name, kind) in [
+            ("silence", ErrorKind::NotFound),
+            ("clip", ErrorKind::NotFound),
+            ("clip:", ErrorKind::Invalid),
+            ("clip:a.mp4", ErrorKind::Invalid),
+            ("clip:/no/such/file.ivf", ErrorKind::NotFound),
+        ] {
+            let error = host().open_video(name).await.err().unwrap();
+            assert_eq!(error.kind(), kind, "{name}: {error}");
+            let named = name.strip_prefix("clip:").unwrap_or(name);
+            assert!(!error.to_string().contains('\n') && error.to_string().contains(named), "{error}");
+        }
+        assert_eq!(host().open_source("clip:vp8", request(48_000, 1)).await.err().unwrap().kind(), ErrorKind::NotFound);
     }
 
     /// What is written to a file comes back from it, then silence; through another sample rate and channels too.

@@ -1,18 +1,21 @@
-//! WAV files, recorded speech, tones, noise and silence as media devices of the Blink call engine.
+//! WAV files, recorded speech, tones, noise and silence, and video clips, as media devices of the Blink call engine.
 //!
 //! A program that names this crate (`use blink_media_synthetic as _;`) finds the media host `synthetic` in the registry. None of its
-//! sources and sinks has a clock: they run as fast as they are read and written.
+//! sources and sinks has a clock: sound runs as fast as it is read and written, video on the time that its reader gives.
 //!
 //! The functions for whole clips ([`read_wav`], [`resample`], [`speech_clip`]) serve programs that compare what was said with what was
 //! heard.
 
 mod clip;
 mod config;
+mod file;
 mod host;
 mod resample;
 mod sink;
 mod speech;
 mod tone;
+mod video;
+mod video_source;
 mod wav;
 mod wav_sink;
 
@@ -35,7 +38,7 @@ const NAME: &str = "synthetic";
 impl Plugin<dyn MediaHost> for SyntheticHost {
     type Config = SyntheticConfig;
     const NAME: &'static str = NAME;
-    const SUMMARY: &'static str = "WAV files, recorded speech, tones, noise and silence; no devices";
+    const SUMMARY: &'static str = "WAV files, recorded speech, tones, noise and silence, video clips; no devices";
     const CAPABILITIES: MediaCapabilities = host::CAPABILITIES;
 
     fn check(config: &SyntheticConfig) -> Result<()> {

@@ -1,13 +1,13 @@
 //! Reading WAV files.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use blink_api::{AudioFormat, Error, ErrorKind, Result};
+use blink_api::{AudioFormat, Error, Result};
 use hound::{SampleFormat, WavReader, WavSpec};
 
+use crate::file::{self, invalid};
 use crate::resample::resample_interleaved;
 
 /// Sample rates that are read and written, in Hz.
@@ -15,9 +15,6 @@ pub(crate) const RATES: RangeInclusive<u32> = 8_000..=192_000;
 
 /// Most channels in a file.
 const MOST_CHANNELS: u16 = 8;
-
-/// Largest file, in bytes.
-const LARGEST: u64 = 512 * 1024 * 1024;
 
 /// Longest file, in seconds, where nobody set another limit.
 const LONGEST: u32 = 600;
@@ -44,38 +41,17 @@ impl Pcm {
 /// Reads a WAV file: 8, 16, 24 or 32-bit integers or 32-bit floats, 8 to 192 kHz, up to 8 channels, 10 minutes and 512 MiB.
 ///
 /// # Errors
-/// [`NotFound`](ErrorKind::NotFound) where there is no such file, [`Invalid`](ErrorKind::Invalid) for everything that is no such WAV file;
-/// one line that names the path and what is wrong.
+/// [`NotFound`](blink_api::ErrorKind::NotFound) where there is no such file, [`Invalid`](blink_api::ErrorKind::Invalid) for everything that is
+/// no such WAV file; one line that names the path and what is wrong.
 pub fn read_wav(path: impl AsRef<Path>) -> Result<Pcm> {
     read_up_to(path.as_ref(), LONGEST)
 }
 
 /// As [`read_wav`], up to `longest` seconds.
 pub(crate) fn read_up_to(path: &Path, longest: u32) -> Result<Pcm> {
-    open(path).and_then(|(file, bytes)| decode(BufReader::new(file), bytes, longest)).map_err(|error| {
-        let path = if path.as_os_str().is_empty() { "(empty)".into() } else { path.display().to_string() };
-        error.with("path", path)
-    })
-}
-
-fn open(path: &Path) -> Result<(File, u64)> {
-    let unreadable = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::NotFound if path.as_os_str().is_empty() => invalid("a path belongs after wav:"),
-        std::io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, "there is no such file"),
-        _ => invalid("the file cannot be opened").source(source),
-    };
-    // Asked before opening: to open a pipe would wait for its writer.
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(invalid(if metadata.is_dir() { "this is a directory" } else { "this is no regular file" }));
-    }
-    if metadata.len() == 0 {
-        return Err(invalid("the file is empty"));
-    }
-    if metadata.len() > LARGEST {
-        return Err(invalid("the file is larger than 512 MiB").with("bytes", metadata.len()));
-    }
-    Ok((File::open(path).map_err(unreadable)?, metadata.len()))
+    file::open(path)
+        .and_then(|(file, bytes)| decode(BufReader::new(file), bytes, longest))
+        .map_err(|error| file::named(error, path))
 }
 
 /// `bytes` is how much there is to read, whatever a header says.
@@ -144,10 +120,6 @@ fn broken(source: hound::Error) -> Error {
         hound::Error::Unsupported => invalid("this WAV format is not read; PCM and IEEE float are"),
         source => invalid("this is no WAV file that can be read").source(source),
     }
-}
-
-fn invalid(why: &'static str) -> Error {
-    Error::new(ErrorKind::Invalid, why)
 }
 
 #[cfg(test)]

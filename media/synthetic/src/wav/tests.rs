@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use blink_api::ErrorKind;
 use hound::{WavSpec, WavWriter};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

@@ -1,0 +1,114 @@
+//! Encoded video in memory, and the files it is read from.
+
+mod annex_b;
+mod ivf;
+
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use blink_api::{Error, ErrorKind, Result, RtpCodec, VideoFormat};
+use bytes::Bytes;
+
+use crate::file::{self, invalid};
+
+/// Frames nearer to each other than this are a mistake in the file.
+const SHORTEST_FRAME: Duration = Duration::from_millis(1);
+
+/// Video that is part of the program: `assets/clips/README.md` says what it shows and how it was made.
+const VP8: &[u8] = include_bytes!("../../../assets/clips/counter.ivf");
+const H264: &[u8] = include_bytes!("../../../assets/clips/counter.h264");
+
+/// Encoded video of a known length.
+#[derive(Debug, Clone)]
+pub(crate) struct EncodedClip {
+    /// What it is encoded with.
+    pub(crate) codec: RtpCodec,
+    /// Size and mean rate.
+    pub(crate) format: VideoFormat,
+    /// In the order of decoding, which is that of showing. The first is a key frame.
+    pub(crate) frames: Vec<ClipFrame>,
+}
+
+/// A frame of a clip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClipFrame {
+    /// As in [`VideoFrame::data`](blink_api::VideoFrame::data).
+    pub(crate) data: Bytes,
+    /// As in [`VideoFrame::key`](blink_api::VideoFrame::key).
+    pub(crate) key: bool,
+    /// Until the next frame, or until the first one is shown again; at least 1 ms.
+    pub(crate) duration: Duration,
+}
+
+impl EncodedClip {
+    /// The VP8 clip that is part of the program.
+    ///
+    /// # Errors
+    /// None but for a faulty build.
+    pub(crate) fn vp8() -> Result<Self> {
+        ivf::parse(&Bytes::from_static(VP8))
+    }
+
+    /// The H.264 clip that is part of the program.
+    ///
+    /// # Errors
+    /// None but for a faulty build.
+    pub(crate) fn h264() -> Result<Self> {
+        annex_b::parse(&Bytes::from_static(H264))
+    }
+
+    /// Reads a file of up to `longest` seconds: `.ivf` with VP8, `.h264` or `.264` in the byte stream format.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound), [`Unsupported`](ErrorKind::Unsupported) for another codec, [`Invalid`](ErrorKind::Invalid) for everything
+    /// that is no such file; one line that names the path and what is wrong.
+    pub(crate) fn read(path: &Path, longest: u32) -> Result<Self> {
+        read(path, longest).map_err(|error| file::named(error, path))
+    }
+
+    /// From the first frame to the first one again; not zero.
+    pub(crate) fn duration(&self) -> Duration {
+        self.frames.iter().map(|frame| frame.duration).sum()
+    }
+}
+
+fn read(path: &Path, longest: u32) -> Result<EncodedClip> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    let parse = match extension.as_deref() {
+        Some("ivf") => ivf::parse,
+        Some("h264" | "264") => annex_b::parse,
+        _ => return Err(invalid("a clip is vp8, h264, or a file that ends in .ivf, .h264 or .264")),
+    };
+    let (file, bytes) = file::open(path)?;
+    let mut data = Vec::new();
+    file.take(bytes)
+        .read_to_end(&mut data)
+        .map_err(|source| Error::new(ErrorKind::Io, "the file cannot be read").source(source))?;
+    let clip = parse(&data.into())?;
+    let seconds = clip.duration().as_secs_f64().round();
+    if seconds > f64::from(longest) {
+        return Err(invalid("the file is too long").with("seconds", seconds).with("longest", longest));
+    }
+    Ok(clip)
+}
+
+/// What both formats ask of their frames.
+fn check(frames: &[ClipFrame]) -> Result<()> {
+    let Some(first) = frames.first() else { return Err(invalid("the file holds no frame")) };
+    if !first.key {
+        return Err(invalid("the file does not begin with a key frame"));
+    }
+    match frames.iter().position(|frame| frame.duration < SHORTEST_FRAME) {
+        Some(frame) => Err(invalid("frames are less than 1 ms apart").with("frame", frame)),
+        None => Ok(()),
+    }
+}
+
+fn mean_rate(frames: &[ClipFrame]) -> f32 {
+    let duration: Duration = frames.iter().map(|frame| frame.duration).sum();
+    frames.len() as f32 / duration.as_secs_f32()
+}
+
+#[cfg(test)]
+mod tests;
