@@ -29,7 +29,7 @@
 //! * [`call`]: the call machine; everything that participants must agree on, without IO or clock.
 //! * [`secure`]: identity, envelopes, replay windows, rate limits.
 //! * [`wire`]: what devices say to each other, as values and bytes.
-//! * [`media`]: capture, jitter buffer, playout; driven by ticks.
+//! * [`media`]: capture, jitter buffer, playout, driven by ticks; video frames to packets and back.
 //! * `driver`: the only place with tasks.
 //!
 //! The protocol is written down in `docs/protocol.md`.

@@ -7,7 +7,7 @@ use blink_api::RtpTime;
 use bytes::Bytes;
 
 use super::AudioStatistics;
-use super::timeline::{Placement, Timeline};
+use super::timeline::{Numbered, Placement, Timeline};
 use super::transit::{Transit, duration_of, ticks_in};
 
 /// Concealment ends after so long; whatever comes then starts afresh.
@@ -59,6 +59,20 @@ pub struct AudioPacket {
     pub arrival: Instant,
 }
 
+impl Numbered for AudioPacket {
+    const MAX_MISORDER: i64 = 100;
+    const MAX_AGE: i64 = i64::MAX;
+    const SHARED_TIMESTAMPS: bool = false;
+
+    fn sequence(&self) -> u16 {
+        self.sequence
+    }
+
+    fn timestamp(&self) -> RtpTime {
+        self.timestamp
+    }
+}
+
 /// What to play next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Due {
@@ -103,7 +117,7 @@ pub struct JitterBuffer {
     config: JitterConfig,
     /// The delay to keep, in ticks. Fixed so far; all else follows it.
     target: i64,
-    timeline: Timeline,
+    timeline: Timeline<AudioPacket>,
     transit: Transit,
     /// In order of sequence; never more than `max_packets`.
     slots: VecDeque<Slot>,

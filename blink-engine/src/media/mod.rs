@@ -1,4 +1,4 @@
-//! The path of sound: pure machines that are driven by `tick` and read no clock.
+//! The paths of sound and pictures: pure machines that are driven by `tick` and read no clock.
 //!
 //! ```text
 //!  MediaSource ──► Capture ─────────────────────────────────► emit(RtpOut), to every session
@@ -10,6 +10,8 @@
 //!  MediaSink ◄──── Playout ◄──────────────────────────────── push(Endpoint, RtpIn), from every session
 //!                  sink ← limit ← mix ← volume ← decode ← JitterBuffer, one for each participant
 //! ```
+//!
+//! Pictures take another path, with nothing to decode in it: [`video`].
 //!
 //! [`Capture`] and [`Playout`] do 10 ms of work each time they are called; [`Pacer`] says when that is due. They never block and take no
 //! locks, and in a steady state they allocate next to nothing, so a thread of their own can run them, and a test can on virtual time.
@@ -28,6 +30,7 @@ mod statistics;
 mod stream;
 mod timeline;
 mod transit;
+pub mod video;
 
 use std::time::Duration;
 

@@ -1,23 +1,33 @@
 //! From 16-bit sequence numbers and 32-bit timestamps to a line without wraps.
 
-use super::jitter::AudioPacket;
+use blink_api::RtpTime;
 
 /// Sequence numbers that may be missed before it is another sender's numbering (RFC 3550 §A.1, `MAX_DROPOUT`).
 const MAX_DROPOUT: i64 = 3_000;
 
-/// How far behind the newest a packet may be (RFC 3550 §A.1, `MAX_MISORDER`).
-const MAX_MISORDER: i64 = 100;
-
 /// After one packet out of line, so many numbers further another may be to confirm a new numbering.
 const MAX_CONFIRM: u16 = 8;
 
+/// A packet that a [`Timeline`] finds a place for.
+pub(super) trait Numbered {
+    /// How far behind the newest a packet may be (RFC 3550 §A.1, `MAX_MISORDER`).
+    const MAX_MISORDER: i64;
+    /// How many ticks its timestamp may be behind the newest's.
+    const MAX_AGE: i64;
+    /// Whether several packets have the same timestamp, as those of a video frame do.
+    const SHARED_TIMESTAMPS: bool;
+
+    fn sequence(&self) -> u16;
+    fn timestamp(&self) -> RtpTime;
+}
+
 /// Extends what the wire cuts off, finds duplicates, and tells a sender's restart from a stray packet by asking for two in a row.
-#[derive(Debug, Default)]
-pub(super) struct Timeline {
+#[derive(Debug)]
+pub(super) struct Timeline<P> {
     newest: Option<Newest>,
     /// Bit n: the packet n before the newest came.
     seen: u128,
-    stray: Option<AudioPacket>,
+    stray: Option<P>,
 }
 
 /// The packet furthest on.
@@ -25,36 +35,46 @@ pub(super) struct Timeline {
 struct Newest {
     sequence: i64,
     timestamp: i64,
-    wire: (u16, blink_api::RtpTime),
+    wire: (u16, RtpTime),
 }
 
 /// Where a packet belongs.
 #[derive(Debug)]
-pub(super) enum Placement {
+pub(super) enum Placement<P> {
     /// Here.
-    At { sequence: i64, timestamp: i64, packet: AudioPacket },
-    /// It came before.
+    At { sequence: i64, timestamp: i64, packet: P },
+    /// It came before. Told of the last 128 packets.
     Duplicate,
     /// Nowhere, so far: the packet is held until the next one out of line, and dropped when the next one is in line.
     Stray,
     /// The sender began anew; these two packets are its first. The line is empty and wants both of them again.
-    Restart(AudioPacket, AudioPacket),
+    Restart(P, P),
 }
 
-impl Timeline {
-    pub(super) fn place(&mut self, packet: AudioPacket) -> Placement {
+impl<P> Default for Timeline<P> {
+    fn default() -> Self {
+        Self { newest: None, seen: 0, stray: None }
+    }
+}
+
+impl<P: Numbered> Timeline<P> {
+    /// By how much a later packet's timestamp is later, at least.
+    const LEAST_MOVE: i64 = if P::SHARED_TIMESTAMPS { 0 } else { 1 };
+
+    pub(super) fn place(&mut self, packet: P) -> Placement<P> {
+        let wire = (packet.sequence(), packet.timestamp());
         let Some(newest) = self.newest else {
-            let (sequence, timestamp) = (i64::from(packet.sequence), i64::from(packet.timestamp.0));
-            self.newest = Some(Newest { sequence, timestamp, wire: (packet.sequence, packet.timestamp) });
+            let (sequence, timestamp) = (i64::from(wire.0), i64::from(wire.1.0));
+            self.newest = Some(Newest { sequence, timestamp, wire });
             self.seen = 1;
             return Placement::At { sequence, timestamp, packet };
         };
-        let step = i64::from(packet.sequence.wrapping_sub(newest.wire.0).cast_signed());
-        let moved = i64::from(packet.timestamp.since(newest.wire.1));
+        let step = i64::from(wire.0.wrapping_sub(newest.wire.0).cast_signed());
+        let moved = i64::from(wire.1.since(newest.wire.1));
         let in_line = match step {
-            1..MAX_DROPOUT => moved > 0,
+            1..MAX_DROPOUT => moved >= Self::LEAST_MOVE,
             0 => moved == 0,
-            _ => (-MAX_MISORDER..0).contains(&step) && moved <= 0,
+            _ => (-P::MAX_MISORDER..0).contains(&step) && (-P::MAX_AGE..=0).contains(&moved),
         };
         if !in_line {
             return self.hold(packet);
@@ -63,9 +83,8 @@ impl Timeline {
         let (sequence, timestamp) = (newest.sequence + step, newest.timestamp + moved);
         if step > 0 {
             self.seen = self.seen.checked_shl(step as u32).unwrap_or(0) | 1;
-            self.newest = Some(Newest { sequence, timestamp, wire: (packet.sequence, packet.timestamp) });
-        } else {
-            let bit = 1 << step.unsigned_abs();
+            self.newest = Some(Newest { sequence, timestamp, wire });
+        } else if let Some(bit) = 1u128.checked_shl(step.unsigned_abs() as u32) {
             if self.seen & bit != 0 {
                 return Placement::Duplicate;
             }
@@ -74,13 +93,14 @@ impl Timeline {
         Placement::At { sequence, timestamp, packet }
     }
 
-    fn hold(&mut self, packet: AudioPacket) -> Placement {
+    fn hold(&mut self, packet: P) -> Placement<P> {
         let Some(first) = self.stray.take() else {
             self.stray = Some(packet);
             return Placement::Stray;
         };
-        let step = packet.sequence.wrapping_sub(first.sequence);
-        if (1..=MAX_CONFIRM).contains(&step) && packet.timestamp.since(first.timestamp) > 0 {
+        let step = packet.sequence().wrapping_sub(first.sequence());
+        let moved = i64::from(packet.timestamp().since(first.timestamp()));
+        if (1..=MAX_CONFIRM).contains(&step) && moved >= Self::LEAST_MOVE {
             *self = Self::default();
             return Placement::Restart(first, packet);
         }

@@ -1,0 +1,65 @@
+//! What the codecs have in common.
+
+use blink_api::{CodecName, Error, ErrorKind, Result};
+use bytes::Bytes;
+
+use super::{h264, vp8};
+
+/// How frames are put into packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PayloadFormat {
+    /// RFC 7741.
+    Vp8,
+    /// RFC 6184, packetization modes 0 and 1.
+    H264,
+}
+
+/// What a packet carries of a frame.
+#[derive(Debug, Clone)]
+pub(super) struct Fragment {
+    /// VP8: a piece of the bitstream. H.264: the payload as it is. Empty for a packet that only fills the path.
+    pub(super) data: Bytes,
+    /// A frame begins here, whatever came before.
+    pub(super) begins: bool,
+    /// It is of a frame that can be a key frame.
+    pub(super) key: bool,
+}
+
+impl PayloadFormat {
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for other codecs than VP8 and H264.
+    pub(super) fn of(codec: &CodecName) -> Result<Self> {
+        if *codec == CodecName::new("VP8") {
+            Ok(Self::Vp8)
+        } else if *codec == CodecName::new("H264") {
+            Ok(Self::H264)
+        } else {
+            let why = "video frames of this codec are not put into packets; those of VP8 and H264 are";
+            Err(Error::new(ErrorKind::Unsupported, why).with("codec", codec))
+        }
+    }
+
+    /// Reads a payload; `None` for one that is none of this format.
+    pub(super) fn read(self, payload: &Bytes) -> Option<Fragment> {
+        if payload.is_empty() {
+            return Some(Fragment { data: Bytes::new(), begins: false, key: false });
+        }
+        match self {
+            Self::Vp8 => vp8::read(payload),
+            Self::H264 => h264::read(payload),
+        }
+    }
+
+    /// Puts a frame together of all its fragments, with whether it is a key frame; `None` where they do not fit together.
+    pub(super) fn join<'a>(self, fragments: impl Iterator<Item = &'a Fragment> + Clone) -> Option<(Bytes, bool)> {
+        match self {
+            Self::Vp8 => vp8::join(fragments),
+            Self::H264 => h264::join(fragments),
+        }
+    }
+
+    /// Whether every frame's first packet says that it is ([`Fragment::begins`]).
+    pub(super) fn marks_begin(self) -> bool {
+        self == Self::Vp8
+    }
+}
