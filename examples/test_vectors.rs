@@ -4,13 +4,13 @@
 //! cargo run -p blink-examples --bin test_vectors
 //! ```
 
-use blink_api::{CallId, DeviceId, Endpoint};
+use blink_api::{CallId, DeviceId, Endpoint, StreamId, TrackKind};
 use blink_engine::Identity;
 use blink_engine::secure::{AgreementKey, CallKeys, Random, Refusal, Sealing, inbox_topic, link_id, open, seal};
 use blink_engine::wire::{
     Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, Content, Entry, EntryBody,
-    JoinedClaim, Link, LinkRole, Member, Offer, Record, Reject, Ringing, Root, Seen, Signed, Status, WireEndpoint,
-    cbor,
+    JoinedClaim, Link, LinkRole, Member, Offer, Record, Reject, Ringing, Root, Seen, Signed, Status, StreamOffer,
+    StreamRequest, WireEndpoint, cbor,
 };
 use rand::SeedableRng;
 use sha2::{Digest, Sha256};
@@ -66,6 +66,7 @@ fn vectors() -> Result<String, Refusal> {
     show("link", &link);
 
     let claim = JoinedClaim { endpoint: from, boot: 7, version: 1, call_key: *alice_key.public() };
+    let stream = StreamId::from_bytes([10; 16]);
     let record = Record {
         call_key: *bob_key.public(),
         version: 2,
@@ -77,6 +78,13 @@ fn vectors() -> Result<String, Refusal> {
         seen: vec![Seen { endpoint: from, boot: 7, call_key: first(alice_key.public()), version: 1 }],
         links: vec![WireEndpoint(from)],
         digest: first(&Sha256::digest([]).into()).into(),
+        streams: vec![StreamOffer {
+            id: stream,
+            kind: TrackKind::Video,
+            codec: "VP8".to_owned(),
+            name: "screen".to_owned(),
+        }],
+        wanted: vec![StreamRequest { endpoint: from, stream }],
     };
     let member = Member { record, entries: Vec::new() };
     let nonce = Bytes16::from([8; 16]);
@@ -125,11 +133,15 @@ fn vectors() -> Result<String, Refusal> {
     ] {
         show(&format!("body {} {name}", body.kind() as u8), &cbor::encode(&body));
     }
+    let section = |stream| ChannelMessage::Section { mid: "1".to_owned(), stream, sequence: 11 };
     for (name, message) in [
         ("hello", ChannelMessage::Hello { link: link.into() }),
         ("ping", ChannelMessage::Ping { id: 1, sent_us: 2 }),
         ("pong", ChannelMessage::Pong { id: 1, sent_us: 2, received_us: 3 }),
         ("member", ChannelMessage::Member { boot: 9, member: Box::new(member.clone()) }),
+        ("section", section(Some((*stream.as_bytes()).into()))),
+        ("section without stream", section(None)),
+        ("refused", ChannelMessage::Refused { stream: (*stream.as_bytes()).into() }),
     ] {
         show(&format!("channel {name}"), &cbor::encode(&message));
     }

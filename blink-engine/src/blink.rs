@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use blink_api::{CallId, Configuration, Did, Endpoint, Result, Signaling};
+use blink_api::{CallId, Configuration, Did, Endpoint, Result, Signaling, StreamId, TrackKind};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::builder::BlinkBuilder;
 use crate::call::{CallSnapshot, CallState, Event, Snapshot};
-use crate::driver::{Command, closed};
+use crate::driver::{Command, Frames, closed};
 use crate::secure::SecurityCounters;
 use crate::statistics::ParticipantStatistics;
 
@@ -28,6 +28,26 @@ pub struct Blink {
 pub struct CallConfig {
     /// The integrator's own bytes, at most 1 KiB: shown to everybody invited, in `IncomingCall` and in snapshots.
     pub conversation: Vec<u8>,
+}
+
+/// A stream to offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamConfig {
+    /// Sound or pictures.
+    pub kind: TrackKind,
+    /// What it is read from: a source of the media host, such as `clip:vp8` or `wav:PATH`.
+    pub source: String,
+    /// For people, such as `screen`; at most 64 bytes.
+    pub name: String,
+}
+
+/// A stream that was asked for.
+#[derive(Debug)]
+pub enum RequestedStream {
+    /// Sound: it is played with the participants' voices, at its participant's volume.
+    Audio,
+    /// Pictures, encoded.
+    Video(Frames),
 }
 
 impl Blink {
@@ -163,6 +183,51 @@ impl Blink {
     /// [`Closed`](blink_api::ErrorKind::Closed).
     pub async fn set_deafened(&self, deafened: bool) -> Result<()> {
         self.ask(|reply| Command::SetDeafened { deafened, reply }).await
+    }
+
+    /// Tells others whether this device records the call, for whoever records it by means of their own. The flag ends with the call.
+    ///
+    /// # Errors
+    /// [`State`](blink_api::ErrorKind::State) without a call.
+    pub async fn set_recording(&self, recording: bool) -> Result<()> {
+        self.ask(|reply| Command::SetRecording { recording, reply }).await?
+    }
+
+    /// Announces a stream beside the microphone to everybody in the call, and whoever joins it: another sound, or pictures. Its source is opened now and read once somebody asks
+    /// for it. It ends with [`revoke_stream`](Blink::revoke_stream) or the call.
+    ///
+    /// # Errors
+    /// [`State`](blink_api::ErrorKind::State) without a call or with 8 streams already; [`Invalid`](blink_api::ErrorKind::Invalid) for a name over 64 bytes;
+    /// [`Unsupported`](blink_api::ErrorKind::Unsupported) for pictures where the transport or the media host has none, or in a codec other than VP8 and H.264;
+    /// whatever opening the source can meet.
+    pub async fn offer_stream(&self, config: StreamConfig) -> Result<StreamId> {
+        self.ask(|reply| Command::OfferStream { config, reply }).await?
+    }
+
+    /// Takes an announced stream back: it stops for everybody, and its source closes.
+    ///
+    /// # Errors
+    /// [`NotFound`](blink_api::ErrorKind::NotFound) for a stream that this device does not offer.
+    pub async fn revoke_stream(&self, stream: StreamId) -> Result<()> {
+        self.ask(|reply| Command::RevokeStream { stream, reply }).await?
+    }
+
+    /// Asks for a stream that a participant offers; it comes until it is closed or revoked, over lost and found paths too.
+    ///
+    /// # Errors
+    /// [`NotFound`](blink_api::ErrorKind::NotFound) for a stream that is not offered; [`State`](blink_api::ErrorKind::State) without a call, for one that was asked
+    /// for already, and where as many come from that participant as can: one of audio, two of video. [`Unsupported`](blink_api::ErrorKind::Unsupported) for
+    /// a codec that cannot be read.
+    pub async fn request_stream(&self, participant: Endpoint, stream: StreamId) -> Result<RequestedStream> {
+        self.ask(|reply| Command::RequestStream { participant, stream, reply }).await?
+    }
+
+    /// Asks for a stream no more; for others it goes on.
+    ///
+    /// # Errors
+    /// [`NotFound`](blink_api::ErrorKind::NotFound) for one that was not asked for, [`State`](blink_api::ErrorKind::State) without a call.
+    pub async fn close_stream(&self, participant: Endpoint, stream: StreamId) -> Result<()> {
+        self.ask(|reply| Command::CloseStream { participant, stream, reply }).await?
     }
 
     /// How loud one participant is played: 0.0 silent, 1.0 as it came, at most 4.0. Kept over leaving and joining again.

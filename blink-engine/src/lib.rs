@@ -44,13 +44,14 @@ mod statistics;
 mod store;
 pub mod wire;
 
-pub use blink::{Blink, CallConfig, EventStream, StreamItem};
+pub use blink::{Blink, CallConfig, EventStream, RequestedStream, StreamConfig, StreamItem};
 pub use builder::BlinkBuilder;
 pub use call::{
     CallSnapshot, CallState, CancelledReason, EndReason, Event, LeftReason, ParticipantSnapshot, ParticipantState,
-    ParticipantStatus, Snapshot,
+    ParticipantStatus, Snapshot, StreamEndReason, StreamInfo,
 };
-pub use driver::Pacing;
+pub use driver::{Frames, Pacing};
 pub use media::AudioStatistics;
+pub use media::video::ReceivedFrame;
 pub use secure::{Identity, SecurityCounters};
 pub use statistics::ParticipantStatistics;

@@ -206,6 +206,8 @@ fn member(key: &AgreementKey) -> Body {
             seen: Vec::new(),
             links: Vec::new(),
             digest: Bytes16::from([0; 16]),
+            streams: Vec::new(),
+            wanted: Vec::new(),
         },
         entries: Vec::new(),
     }))

@@ -1,7 +1,9 @@
 //! What the user of the engine is told.
 
-use blink_api::{CallId, Did, Endpoint, TrackKind};
+use blink_api::{CallId, Did, Endpoint, StreamId, TrackKind};
 use serde::Serialize;
+
+use super::streams::StreamInfo;
 
 /// Something happened. Events of one call come in the order in which they happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -107,6 +109,41 @@ pub enum Event {
         /// Its state.
         state: ParticipantState,
     },
+    /// A participant offers a stream, to be asked for with `request_stream`. Once for each stream; for streams that were there before, right after the
+    /// participant is known.
+    StreamOffered {
+        /// The call.
+        call: CallId,
+        /// Who.
+        participant: Endpoint,
+        /// What.
+        stream: StreamInfo,
+    },
+    /// A stream is offered no more, or could not be sent. Once, after `StreamOffered`; what was asked for of it comes no more. After `Refused` it is still offered.
+    StreamEnded {
+        /// The call.
+        call: CallId,
+        /// Whose.
+        participant: Endpoint,
+        /// Which.
+        stream: StreamId,
+        /// Why.
+        reason: StreamEndReason,
+    },
+    /// Somebody in the call, or this device, began to speak. Once per utterance.
+    SpeakingStarted {
+        /// The call.
+        call: CallId,
+        /// Who.
+        participant: Endpoint,
+    },
+    /// It is silent again, was muted or left. Once, after `SpeakingStarted`.
+    SpeakingStopped {
+        /// The call.
+        call: CallId,
+        /// Who.
+        participant: Endpoint,
+    },
     /// This device is in the call: somebody of it has heard that. Once for each time it joins.
     CallJoined {
         /// The call.
@@ -126,7 +163,8 @@ pub enum Event {
         /// The call that goes on.
         new: CallId,
     },
-    /// The first sound of a participant was decoded from a packet, loud or not. Once for each path: again where one was made anew.
+    /// The first sound of a participant was decoded from a packet, loud or not, or the first frame of a stream that was asked for is whole. Once for each path: again
+    /// where one was made anew.
     MediaStarted {
         /// The call.
         call: CallId,
@@ -134,6 +172,8 @@ pub enum Event {
         participant: Endpoint,
         /// Audio or video.
         kind: TrackKind,
+        /// Which stream; `None` for the microphone.
+        stream: Option<StreamId>,
     },
     /// There is no microphone; this device only listens. After answering or offering.
     NoMicrophone {
@@ -171,6 +211,10 @@ impl Event {
             Self::ParticipantUnreachable { .. } => "participant_unreachable",
             Self::ParticipantLeft { .. } => "participant_left",
             Self::ParticipantStateChanged { .. } => "participant_state_changed",
+            Self::StreamOffered { .. } => "stream_offered",
+            Self::StreamEnded { .. } => "stream_ended",
+            Self::SpeakingStarted { .. } => "speaking_started",
+            Self::SpeakingStopped { .. } => "speaking_stopped",
             Self::CallJoined { .. } => "call_joined",
             Self::CallEnded { .. } => "call_ended",
             Self::CallReplaced { .. } => "call_replaced",
@@ -208,6 +252,18 @@ pub enum LeftReason {
     Restarted,
     /// Whoever began the call removed it.
     Removed,
+}
+
+/// Why a stream comes no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamEndReason {
+    /// Whoever offered it revoked it.
+    Revoked,
+    /// Whoever offered it is not in the call any more.
+    ParticipantLeft,
+    /// It cannot be sent here, such as video to a transport without it.
+    Refused,
 }
 
 /// Why a call is over for this device.

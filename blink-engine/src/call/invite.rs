@@ -16,6 +16,7 @@ use crate::wire::{self, Body, Bytes16, Cancel, CancelReason, Offer, Reject, Ring
 const MAX_ECHO: usize = 4;
 
 /// One person on the roster other than the own.
+#[derive(Clone)]
 pub(super) struct Person {
     pub(super) state: PersonState,
     pub(super) inbox: Topic,
@@ -57,6 +58,7 @@ impl PersonState {
 }
 
 /// Something a person must hear, repeated until it is acknowledged or the time is over.
+#[derive(Clone)]
 pub(super) struct Notice {
     to: Did,
     body: Body,

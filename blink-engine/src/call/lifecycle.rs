@@ -1,6 +1,6 @@
 //! One call, as this endpoint takes part in it: its phases, and what belongs to more than one of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use blink_api::{CallId, Did, Endpoint, Topic};
@@ -13,7 +13,7 @@ use super::roster::Roster;
 use super::shared::Shared;
 use super::{JoinedTopic, Output};
 use crate::secure::{AgreementKey, CallKeys};
-use crate::wire::{self, Body, CallConfiguration, CancelReason, Offer, Status};
+use crate::wire::{self, Body, CallConfiguration, CancelReason, Offer, Status, StreamRequest};
 
 /// When the record with status `left` is sent after leaving.
 const FAREWELLS: [Duration; 5] = [
@@ -48,6 +48,7 @@ impl Phase {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Call {
     pub(super) roster: Roster,
     pub(super) keys: CallKeys,
@@ -63,6 +64,8 @@ pub(super) struct Call {
     pub(super) version: u64,
     pub(super) status: Status,
     pub(super) seat: u64,
+    /// Streams of others that this endpoint asked for.
+    pub(super) wanted: BTreeSet<StreamRequest>,
     pub(super) people: BTreeMap<Did, Person>,
     pub(super) peers: BTreeMap<Endpoint, Peer>,
     /// Until when invitations ring.
@@ -82,6 +85,7 @@ pub(super) struct Call {
 }
 
 /// After leaving: farewells, and the time when the topic is given up.
+#[derive(Clone)]
 pub(super) struct Lingering {
     since: Instant,
     farewells: usize,
@@ -111,6 +115,7 @@ impl Call {
             version: 0,
             status: Status::Left,
             seat: 0,
+            wanted: BTreeSet::new(),
             people: BTreeMap::new(),
             peers: BTreeMap::new(),
             ring_until: now + remaining,
@@ -236,6 +241,7 @@ impl Call {
             self.notify(did, body, shared);
         }
         self.peers.values_mut().for_each(|peer| Self::close_link(peer, shared));
+        self.forget_requests(shared);
         self.enter(Phase::Over, shared);
         self.lingering = Some(Lingering { since: shared.mono(), farewells: 0 });
     }
@@ -262,9 +268,12 @@ impl Call {
         }
         self.peers.values_mut().for_each(|peer| {
             Self::close_link(peer, shared);
-            peer.announced = false;
-            peer.unreachable_announced = false;
+            peer.forget_joining();
         });
+        self.stop_speaking(shared.own, shared);
+        self.forget_requests(shared);
+        shared.streams.clear();
+        shared.recording = false;
         self.enter(if was_out || nobody { Phase::Over } else { self.phase_when_out() }, shared);
         shared.out.push_back(Output::Gate(None));
         shared.emit(Event::CallEnded { call: self.id(), reason });

@@ -69,6 +69,7 @@ pub(super) enum LinkAction {
 }
 
 /// One link.
+#[derive(Clone)]
 pub(super) struct Link {
     pub(super) id: [u8; 16],
     pub(super) session: SessionId,
@@ -288,6 +289,11 @@ impl Link {
     /// Whether the path carries media.
     pub(super) fn is_up(&self) -> bool {
         self.state == LinkState::Up
+    }
+
+    /// Whether media may flow: the path was verified, though it may be silent now.
+    pub(super) fn is_admitted(&self) -> bool {
+        matches!(self.state, LinkState::Up | LinkState::Suspect(_))
     }
 
     /// When the last packet came.

@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use blink_api::Endpoint;
+use blink_api::{Endpoint, StreamId, TrackKind};
 
 use super::event::{EndReason, Event};
 use super::lifecycle::{Call, Phase};
 use super::link::{Link, LinkAction, LinkState};
 use super::member::Peer;
 use super::shared::Shared;
+use super::streams::Flows;
 use super::{Output, SessionId, SessionInput};
 use crate::secure::{Refusal, link_id};
 use crate::wire::{self, Body, ChannelMessage};
@@ -32,6 +33,7 @@ impl Call {
         if let Some(link) = peer.link.take() {
             shared.out.push_back(Output::Close { session: link.session });
         }
+        peer.flows = Flows::default();
     }
 
     pub(super) fn handle_link(&mut self, from: Endpoint, message: &wire::Link, shared: &mut Shared) {
@@ -65,6 +67,9 @@ impl Call {
         let now = shared.mono();
         let mut answer = None;
         let mut record = None;
+        let mut unsendable = None;
+        let mut first_frame = None;
+        let mut refused = None;
         self.with_link(endpoint, shared, |link, shared, actions| {
             let timers = &shared.settings.timers;
             match event {
@@ -76,12 +81,18 @@ impl Call {
                 SessionInput::ChannelOpen => link.handle_channel(now, actions),
                 SessionInput::Traffic => link.handle_traffic(now, actions),
                 SessionInput::Failed => link.handle_failed(now, actions),
+                SessionInput::FirstFrame(stream) => first_frame = Some(stream),
+                SessionInput::Unsendable(stream) => unsendable = Some((link.session, stream)),
                 SessionInput::Channel(message) => {
                     link.handle_traffic(now, actions);
                     match message {
                         ChannelMessage::Hello { link: id } => link.handle_hello(&id, now, actions),
                         ChannelMessage::Ping { id, sent_us } => answer = Some((link.session, id, sent_us)),
-                        ChannelMessage::Pong { .. } => {}
+                        ChannelMessage::Refused { stream } if link.is_admitted() => refused = Some(stream),
+                        // The session reads what is said of sections.
+                        ChannelMessage::Pong { .. }
+                        | ChannelMessage::Section { .. }
+                        | ChannelMessage::Refused { .. } => {}
                         ChannelMessage::Member { boot, member } if link.is_up() => record = Some((boot, member)),
                         ChannelMessage::Member { .. } => {}
                     }
@@ -92,6 +103,17 @@ impl Call {
             let received_us = micros_since(shared.started, now);
             let message = ChannelMessage::Pong { id, sent_us, received_us };
             shared.out.push_back(Output::Channel { session, message });
+        }
+        if let Some(stream) = first_frame.filter(|stream| self.wants(endpoint, *stream)) {
+            let (call, kind) = (self.id(), TrackKind::Video);
+            shared.emit(Event::MediaStarted { call, participant: endpoint, kind, stream: Some(stream) });
+        }
+        if let Some((session, stream)) = unsendable {
+            let stream = (*stream.as_bytes()).into();
+            shared.out.push_back(Output::Channel { session, message: ChannelMessage::Refused { stream } });
+        }
+        if let Some(stream) = refused {
+            self.handle_stream_refused(endpoint, StreamId::from_bytes(stream.into()), shared);
         }
         if let Some((boot, member)) = record {
             self.handle_member(endpoint, boot, &member, shared);
@@ -123,6 +145,9 @@ impl Call {
             LinkAction::Open(session) => {
                 if before != session {
                     shared.out.push_back(Output::Close { session: before });
+                }
+                if let Some(peer) = self.peers.get_mut(&endpoint) {
+                    peer.flows = Flows::default();
                 }
                 let dials = shared.own > endpoint;
                 shared.out.push_back(Output::Open { session, call, remote: endpoint, dials });
@@ -157,6 +182,7 @@ impl Call {
             false => Event::ParticipantReconnected { call, participant: endpoint },
         });
         self.announce(shared, false);
+        self.sync_flows(endpoint, shared);
     }
 
     fn handle_link_failed(&mut self, endpoint: Endpoint, shared: &mut Shared) {

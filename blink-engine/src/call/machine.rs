@@ -40,6 +40,9 @@ pub struct MachineConfig {
 }
 
 /// All calls of one endpoint. See the [module](super).
+///
+/// A clone goes on by itself, with the same keys and the same random numbers to come: it is for looking at what would follow, not for talking to others.
+#[derive(Clone)]
 pub struct Machine {
     pub(super) shared: Shared,
     pub(super) calls: BTreeMap<CallId, Call>,
@@ -70,6 +73,9 @@ impl Machine {
                 random,
                 muted: false,
                 deafened: false,
+                recording: false,
+                speaking: false,
+                streams: Vec::new(),
                 out: VecDeque::new(),
                 boot_secret,
                 sessions: 0,
@@ -211,7 +217,10 @@ impl Machine {
     pub fn set_muted(&mut self, now: Now, muted: bool) {
         self.shared.now = now;
         if std::mem::replace(&mut self.shared.muted, muted) != muted {
-            self.change_current();
+            self.change_current(false);
+        }
+        if let Some(id) = self.current().filter(|_| muted) {
+            self.with_call(id, |call, shared| call.stop_speaking(shared.own, shared));
         }
     }
 
@@ -219,8 +228,23 @@ impl Machine {
     pub fn set_deafened(&mut self, now: Now, deafened: bool) {
         self.shared.now = now;
         if std::mem::replace(&mut self.shared.deafened, deafened) != deafened {
-            self.change_current();
+            self.change_current(false);
         }
+    }
+
+    /// Tells others whether this device records the call. The flag ends with the call.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) without a call.
+    pub fn set_recording(&mut self, now: Now, recording: bool) -> Result<()> {
+        self.shared.now = now;
+        if self.current().is_none() {
+            return Err(Error::new(ErrorKind::State, "not in a call"));
+        }
+        if std::mem::replace(&mut self.shared.recording, recording) != recording {
+            self.change_current(false);
+        }
+        Ok(())
     }
 
     /// People whose offers ring under `call.from = "known"`, and of whom more may be pending.
@@ -228,9 +252,13 @@ impl Machine {
         self.shared.known = known;
     }
 
-    fn change_current(&mut self) {
+    /// What others are told about this device has changed.
+    pub(super) fn change_current(&mut self, at_once: bool) {
         if let Some(id) = self.current() {
-            self.with_call(id, |call, shared| call.change_record(shared, false));
+            self.with_call(id, |call, shared| {
+                call.change_record(shared, at_once);
+                call.sync_all_flows(shared);
+            });
         }
     }
 
@@ -241,6 +269,11 @@ impl Machine {
     }
 
     // --- questions
+
+    /// This device.
+    pub fn own(&self) -> Endpoint {
+        self.shared.own
+    }
 
     /// The call this device is in, or offers.
     pub fn current(&self) -> Option<CallId> {
@@ -286,6 +319,8 @@ impl Machine {
             calls: self.calls.values().filter_map(|call| call.snapshot(&self.shared)).collect(),
             muted: self.shared.muted,
             deafened: self.shared.deafened,
+            recording: self.shared.recording,
+            streams: self.shared.streams.iter().map(Into::into).collect(),
         }
     }
 
@@ -310,6 +345,11 @@ impl Machine {
                         call.handle_topic_subscriber(shared);
                     }
                 });
+            }
+            Input::Speaking { endpoint, speaking } => {
+                if let Some(id) = self.current() {
+                    self.with_call(id, |call, shared| call.set_speaking(endpoint, speaking, shared));
+                }
             }
             Input::Session { session, event } => {
                 let of = |call: &Call| Some((call.id(), call.endpoint_of(session)?));

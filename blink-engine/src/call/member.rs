@@ -1,8 +1,9 @@
 //! What this endpoint believes of the others in a call, by their records and by what others say of them.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use blink_api::{Did, Endpoint};
+use blink_api::{Did, Endpoint, StreamId};
 use rand::Rng;
 
 use super::event::{EndReason, Event, LeftReason, ParticipantState};
@@ -10,8 +11,9 @@ use super::invite::PersonState;
 use super::lifecycle::{Call, Phase};
 use super::link::Link;
 use super::shared::Shared;
+use super::streams::Flows;
 use crate::secure::AgreementKey;
-use crate::wire::{JoinedClaim, Member, Record, Seen, Status};
+use crate::wire::{JoinedClaim, Member, Record, Seen, Status, StreamOffer};
 
 /// For so many leases a member that went silent is still written to: a network that was split may heal.
 const HINTED_LEASES: u32 = 10;
@@ -21,6 +23,7 @@ const MAX_DEVICES: usize = 4;
 const MAX_PEERS: usize = 64;
 
 /// Another endpoint in the call, as far as is known here.
+#[derive(Clone)]
 pub(super) struct Peer {
     /// The newest start it spoke under.
     pub(super) boot: u64,
@@ -28,6 +31,8 @@ pub(super) struct Peer {
     pub(super) version: u64,
     /// Whether that is its own word, not somebody's claim.
     pub(super) own_word: bool,
+    /// Whether what its record says was known before this endpoint left: it is news once more.
+    stale: bool,
     /// `None` for one that is only known from somebody's `seen`.
     pub(super) status: Option<Status>,
     pub(super) call_key: Option<[u8; 32]>,
@@ -43,6 +48,11 @@ pub(super) struct Peer {
     /// The version of our record that it has.
     pub(super) acknowledged: u64,
     pub(super) link: Option<Link>,
+    /// What it offers, what it wants of this endpoint, and what flows on the path to it.
+    pub(super) streams: Vec<StreamOffer>,
+    pub(super) wanted: BTreeSet<StreamId>,
+    pub(super) flows: Flows,
+    pub(super) speaking: bool,
     /// Whether `ParticipantJoined` was told of this joining.
     pub(super) announced: bool,
     pub(super) unreachable_announced: bool,
@@ -54,6 +64,7 @@ impl Peer {
             boot: 0,
             version: 0,
             own_word: false,
+            stale: false,
             status: None,
             call_key: None,
             seat: 0,
@@ -64,6 +75,10 @@ impl Peer {
             sees_us: now,
             acknowledged: 0,
             link: None,
+            streams: Vec::new(),
+            wanted: BTreeSet::new(),
+            flows: Flows::default(),
+            speaking: false,
             announced: false,
             unreachable_announced: false,
         }
@@ -72,6 +87,16 @@ impl Peer {
     /// Joined or joining, by its own word or a claim.
     pub(super) fn is_present(&self) -> bool {
         matches!(self.status, Some(Status::Joined | Status::Joining))
+    }
+
+    /// This endpoint leaves: what was told of the other is told anew should it join again.
+    pub(super) fn forget_joining(&mut self) {
+        self.announced = false;
+        self.unreachable_announced = false;
+        self.speaking = false;
+        self.stale = true;
+        self.state = ParticipantState::default();
+        self.streams.clear();
     }
 
     /// When an endpoint that is only known from somebody's `seen` is forgotten.
@@ -105,7 +130,7 @@ impl Call {
             return;
         }
         let new_key = peer.call_key != Some(record.call_key);
-        let first_word = !peer.own_word || peer.status.is_none();
+        let first_word = !peer.own_word || peer.stale || peer.status.is_none();
         let changed = first_word || (boot, record.version) > (peer.boot, peer.version);
         peer.heard = Some(now);
         peer.digest = Some(record.digest.into());
@@ -140,6 +165,7 @@ impl Call {
         peer.boot = boot;
         peer.version = record.version;
         peer.own_word = true;
+        peer.stale = false;
         peer.status = Some(record.status);
         peer.call_key = Some(record.call_key);
         peer.seat = record.seat;
@@ -148,7 +174,11 @@ impl Call {
             if std::mem::replace(&mut peer.state, state) != state && self.phase.is_current() {
                 shared.emit(Event::ParticipantStateChanged { call, participant: from, state });
             }
+            if state.muted {
+                self.stop_speaking(from, shared);
+            }
             self.set_person(&from.did, PersonState::Joined);
+            self.take_streams(from, record, shared);
         }
     }
 
@@ -220,6 +250,9 @@ impl Call {
         peer.status = (reason != LeftReason::TimedOut).then_some(Status::Left);
         peer.sees_us = now;
         Self::close_link(peer, shared);
+        self.stop_speaking(endpoint, shared);
+        self.end_streams_of(endpoint, shared);
+        let Some(peer) = self.peers.get_mut(&endpoint) else { return };
         let announced = std::mem::take(&mut peer.announced) | std::mem::take(&mut peer.unreachable_announced);
         if announced {
             shared.emit(Event::ParticipantLeft { call, participant: endpoint, reason });

@@ -14,11 +14,12 @@ const MAX_NOTICES: usize = 64;
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Missed calls that their callees have not heard of.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct MissedNotices {
     notices: VecDeque<MissedNotice>,
 }
 
+#[derive(Clone)]
 struct MissedNotice {
     call: CallId,
     to: Did,

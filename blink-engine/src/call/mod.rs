@@ -5,10 +5,12 @@
 //! | from | input | means |
 //! |---|---|---|
 //! | the user | [`Machine::offer`], [`answer`](Machine::answer), [`reject`](Machine::reject), [`leave`](Machine::leave) | a command; refused with a typed error or obeyed |
-//! | the user | [`Machine::set_muted`], [`set_deafened`](Machine::set_deafened) | what others are told about this device |
+//! | the user | [`Machine::set_muted`], [`set_deafened`](Machine::set_deafened), [`set_recording`](Machine::set_recording) | what others are told about this device |
+//! | the user | [`Machine::offer_stream`], [`revoke_stream`](Machine::revoke_stream), [`request_stream`](Machine::request_stream), [`close_stream`](Machine::close_stream) | streams beside the microphone |
 //! | signaling | [`Input::Signal`] | a message that passed every check of [`crate::secure::Opener`] |
 //! | signaling | [`Input::SubscriberJoined`] | somebody listens on a topic: what was said there may be worth saying again |
 //! | a session | [`Input::Session`] | a description, a candidate, a connection, a message on the data channel, a packet, a failure |
+//! | media | [`Input::Speaking`] | a voice is heard, or no more |
 //! | time | [`Machine::handle_timeout`] | [`Machine::deadline`] has come |
 //!
 //! [`Machine::poll`] then gives [`Output`]s until there are none.
@@ -45,14 +47,18 @@ mod repeat;
 mod roster;
 mod shared;
 mod snapshot;
+mod speaking;
+mod streams;
 
 use std::time::Instant;
 
-use blink_api::{CallId, Endpoint, Topic};
+use blink_api::{CallId, Endpoint, StreamId, Topic};
 
-pub use event::{CancelledReason, EndReason, Event, LeftReason, ParticipantState};
+pub use event::{CancelledReason, EndReason, Event, LeftReason, ParticipantState, StreamEndReason};
 pub use machine::{Machine, MachineConfig};
 pub use snapshot::{CallSnapshot, CallState, ParticipantSnapshot, ParticipantStatus, Snapshot};
+pub(crate) use streams::SECTIONS;
+pub use streams::{StreamFlow, StreamInfo};
 
 use crate::secure::{AgreementKey, CallKeys, Channel, Refusal};
 use crate::wire::{Body, ChannelMessage};
@@ -77,6 +83,13 @@ pub enum Input {
     Signal(Signal),
     /// Somebody subscribed to a topic.
     SubscriberJoined(Topic),
+    /// A participant's voice, or that of this device, is heard from now on or no more.
+    Speaking {
+        /// Whose.
+        endpoint: Endpoint,
+        /// Whether it is.
+        speaking: bool,
+    },
     /// A session reports.
     Session {
         /// Which.
@@ -122,6 +135,10 @@ pub enum SessionInput {
     ChannelOpen,
     /// A message on the data channel; counts as a packet.
     Channel(ChannelMessage),
+    /// The first frame of a stream that was asked for is whole.
+    FirstFrame(StreamId),
+    /// A stream that the other end wants cannot be sent on this session.
+    Unsendable(StreamId),
     /// Packets came since the last report. At most every 100 ms, but at once after a silence.
     Traffic,
     /// A step could not be done, or the session ended by itself.
@@ -156,6 +173,8 @@ impl SessionInput {
             Self::Connected => "connected",
             Self::ChannelOpen => "channel open",
             Self::Channel(_) => "channel message",
+            Self::FirstFrame(_) => "first frame",
+            Self::Unsendable(_) => "unsendable",
             Self::Traffic => "traffic",
             Self::Failed => "failed",
         }
@@ -163,7 +182,7 @@ impl SessionInput {
 }
 
 /// What the machine wants done.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Output {
     /// Seal and publish a message.
     Send {
@@ -210,6 +229,24 @@ pub enum Output {
         /// Which session.
         session: SessionId,
     },
+    /// A stream flows on a session from now on, or no more. Where it stops for good, [`Output::EndStream`] says so.
+    Stream {
+        /// Which session; it is admitted.
+        session: SessionId,
+        /// Which stream: an own one to send, one of the other end's to receive.
+        stream: StreamId,
+        /// Which way.
+        flow: StreamFlow,
+        /// Whether it flows.
+        on: bool,
+    },
+    /// A stream that was asked for comes no more.
+    EndStream {
+        /// Whose.
+        participant: Endpoint,
+        /// Which.
+        stream: StreamId,
+    },
     /// Close a session.
     Close {
         /// Which session.
@@ -224,6 +261,7 @@ pub enum Output {
 }
 
 /// A call's topic and the key to read it with.
+#[derive(Clone)]
 pub struct JoinedTopic {
     /// The call's keys.
     pub keys: CallKeys,

@@ -18,7 +18,7 @@ const SEEN_FOR: Duration = Duration::from_secs(12);
 const ENTRIES_PAUSE: Duration = Duration::from_secs(2);
 
 /// When the own record is sent.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct RecordSchedule {
     pub(super) due: Option<Instant>,
     last: Option<Instant>,
@@ -134,10 +134,12 @@ impl Call {
             seat: self.seat,
             muted: shared.muted,
             deafened: shared.deafened,
-            recording: false,
+            recording: shared.recording,
             seen: seen.collect(),
             links: up.map(|(endpoint, _)| WireEndpoint(*endpoint)).collect(),
             digest: self.roster.digest().into(),
+            streams: shared.streams.clone(),
+            wanted: self.wanted.iter().copied().collect(),
         }
     }
 

@@ -7,13 +7,14 @@ use blink_api::{CallId, CallSettings, CallTimers, Did, Endpoint};
 
 use super::{Event, Now, Output, SessionId};
 use crate::secure::{AgreementKey, Channel, Identity, Random, Refusal, hmac};
-use crate::wire::{Body, Bytes16};
+use crate::wire::{Body, Bytes16, StreamOffer};
 
 /// Unasked answers to one person about one call.
 const REPLY_PAUSE: Duration = Duration::from_secs(1);
 /// Answers remembered; beyond, the oldest are forgotten.
 const MAX_REPLIES: usize = 1_024;
 
+#[derive(Clone)]
 pub(super) struct Shared {
     pub(super) now: Now,
     pub(super) started: Instant,
@@ -25,6 +26,10 @@ pub(super) struct Shared {
     pub(super) random: Random,
     pub(super) muted: bool,
     pub(super) deafened: bool,
+    pub(super) recording: bool,
+    pub(super) speaking: bool,
+    /// What this device offers in the call it is in.
+    pub(super) streams: Vec<StreamOffer>,
     pub(super) out: VecDeque<Output>,
     pub(super) boot_secret: [u8; 32],
     pub(super) sessions: u64,

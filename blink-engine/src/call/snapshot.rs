@@ -9,6 +9,7 @@ use super::lifecycle::{Call, Phase};
 use super::link::LinkState;
 use super::member::Peer;
 use super::shared::Shared;
+use super::streams::StreamInfo;
 
 /// Everything at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,6 +20,10 @@ pub struct Snapshot {
     pub muted: bool,
     /// This device plays no sound.
     pub deafened: bool,
+    /// This device records the call it is in.
+    pub recording: bool,
+    /// What this device offers in the call it is in.
+    pub streams: Vec<StreamInfo>,
 }
 
 /// One call at one moment.
@@ -65,6 +70,10 @@ pub struct ParticipantSnapshot {
     pub status: ParticipantStatus,
     /// What it announces about itself.
     pub state: ParticipantState,
+    /// Its voice is heard now.
+    pub speaking: bool,
+    /// What it offers beside its microphone.
+    pub streams: Vec<StreamInfo>,
 }
 
 /// How far a person got into a call.
@@ -125,8 +134,14 @@ impl Call {
             (None, Some(PersonState::Joined | PersonState::Gone)) => ParticipantStatus::Left,
             (None, Some(PersonState::Invited) | None) => ParticipantStatus::Invited,
         };
-        let state = present.map(|(_, peer)| peer.state).unwrap_or_default();
-        ParticipantSnapshot { did: *did, endpoint: present.map(|(endpoint, _)| *endpoint), status, state }
+        ParticipantSnapshot {
+            did: *did,
+            endpoint: present.map(|(endpoint, _)| *endpoint),
+            status,
+            state: present.map(|(_, peer)| peer.state).unwrap_or_default(),
+            speaking: present.is_some_and(|(_, peer)| peer.speaking),
+            streams: present.map(|(_, peer)| peer.streams.iter().map(StreamInfo::from).collect()).unwrap_or_default(),
+        }
     }
 
     /// What the caller's integrator passed along.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, Did, Endpoint, Result};
+use blink_api::{CallId, Did, Endpoint, Result, StreamId};
 use tokio::sync::oneshot;
 
+use crate::blink::{RequestedStream, StreamConfig};
 use crate::call::Snapshot;
 use crate::secure::SecurityCounters;
 use crate::statistics::ParticipantStatistics;
@@ -20,6 +21,11 @@ pub(crate) enum Command {
     SetMuted { muted: bool, reply: oneshot::Sender<()> },
     SetDeafened { deafened: bool, reply: oneshot::Sender<()> },
     SetVolume { participant: Endpoint, volume: f32, reply: oneshot::Sender<()> },
+    SetRecording { recording: bool, reply: oneshot::Sender<Result<()>> },
+    OfferStream { config: StreamConfig, reply: oneshot::Sender<Result<StreamId>> },
+    RevokeStream { stream: StreamId, reply: oneshot::Sender<Result<()>> },
+    RequestStream { participant: Endpoint, stream: StreamId, reply: oneshot::Sender<Result<RequestedStream>> },
+    CloseStream { participant: Endpoint, stream: StreamId, reply: oneshot::Sender<Result<()>> },
     SetKnown { known: BTreeSet<Did>, reply: oneshot::Sender<()> },
     Snapshot { reply: oneshot::Sender<Snapshot> },
     Statistics { reply: oneshot::Sender<Vec<ParticipantStatistics>> },

@@ -1,5 +1,7 @@
 //! The loop: one input after the other into the machine, and all that it wants done.
 
+mod streams;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use super::media::Media;
 use super::publisher::Publisher;
 use super::session::SessionHandle;
+use super::streams::Streams;
 use super::subscriptions::Subscriptions;
 use super::{Command, Parts, Report};
 use crate::call::{Event, Input, Machine, Now, Output, SessionId, SessionInput, Signal};
@@ -33,6 +36,7 @@ pub(crate) struct Driver {
     subscriptions: Subscriptions,
     publisher: Publisher,
     media: Media,
+    streams: Streams,
     events: broadcast::Sender<Event>,
     reports: mpsc::Sender<Report>,
     incoming: mpsc::Receiver<Report>,
@@ -54,6 +58,7 @@ impl Driver {
         Ok(Self {
             publisher: Publisher::start(parts.signaling.clone()),
             media: Media::start(&parts, reports.clone())?,
+            streams: Streams::new(parts.clone(), reports.clone()),
             parts,
             machine,
             opener,
@@ -124,6 +129,15 @@ impl Driver {
             Command::SetVolume { participant, volume, reply } => {
                 self.media.set_volume(participant, volume).await;
                 reply.send(()).ok();
+            }
+            Command::SetRecording { recording, reply } => drop(reply.send(self.machine.set_recording(now, recording))),
+            Command::OfferStream { config, reply } => self.open_stream(config, reply),
+            Command::RevokeStream { stream, reply } => drop(reply.send(self.revoke_stream(stream))),
+            Command::RequestStream { participant, stream, reply } => {
+                reply.send(self.request_stream(participant, stream)).ok();
+            }
+            Command::CloseStream { participant, stream, reply } => {
+                reply.send(self.machine.close_stream(now, participant, stream)).ok();
             }
             Command::SetKnown { known, reply } => {
                 self.machine.set_known(known);
@@ -199,6 +213,18 @@ impl Driver {
             Report::Malformed => self.opener.count(Refusal::Malformed),
             Report::Media(epoch, event) if self.media.is_current(epoch) => self.emit(event),
             Report::Media(..) => {}
+            Report::Speaking(epoch, participant, speaking) if self.media.is_current(epoch) => {
+                let endpoint = participant.unwrap_or(self.machine.own());
+                self.machine.handle(now, Input::Speaking { endpoint, speaking });
+            }
+            Report::Speaking(..) => {}
+            Report::SourceLost(stream) => self.handle_source_lost(stream),
+            Report::Source(result, command) => {
+                if let Command::OfferStream { config, reply } = *command {
+                    // As with every command: a reply that nobody waits for is no failure.
+                    reply.send(result.and_then(|source| self.offer_stream(source, &config))).ok();
+                }
+            }
             Report::Microphone(Ok(source), command) => self.join(*command, Some(source)).await,
             Report::Microphone(Err(error), command) => match *command {
                 // As with every command: a reply that nobody waits for is no failure.
@@ -250,6 +276,8 @@ impl Driver {
                 Output::Negotiate { session, step } => self.with_session(session, |handle| handle.negotiate(step)),
                 Output::Channel { session, message } => self.with_session(session, |handle| handle.send(message)),
                 Output::Admit { session } => self.with_session(session, SessionHandle::admit),
+                Output::Stream { session, stream, flow, on } => self.change_stream(session, stream, flow, on),
+                Output::EndStream { participant, stream } => self.streams.drop_requested(participant, stream),
                 Output::Close { session } => {
                     if let Some(handle) = self.sessions.remove(&session) {
                         self.closing.retain_mut(|closing| closing.try_recv() == Err(TryRecvError::Empty));
@@ -282,7 +310,10 @@ impl Driver {
     async fn set_gate(&mut self, gate: Option<CallId>) {
         match gate {
             Some(call) => self.media.open(call).await,
-            None => self.media.close().await,
+            None => {
+                self.streams.clear();
+                self.media.close().await;
+            }
         }
     }
 

@@ -5,6 +5,9 @@
 
 mod capture;
 mod playout;
+pub(super) mod stream;
+mod video;
+pub(super) mod voice;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,17 +15,17 @@ use std::time::{Duration, Instant};
 
 use blink_api::{
     AudioFormat, CallId, Codec, DecoderConfig, EncoderConfig, Endpoint, Error, MediaHost, MediaSink, MediaSource,
-    OpenRequest, Result, RtpIn, RtpTime, Session, Settings, TrackId,
+    OpenRequest, Result, RtpIn, Settings,
 };
-use rand::Rng;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::{Command, Parts, Report};
 use crate::call::{Event, SessionId};
-use crate::media::{AudioStatistics, Capture, CaptureConfig, FRAME, NullSink, StreamConfig, TICK};
+use crate::media::{AudioStatistics, Capture, FRAME, NullSink, ReceiveConfig, TICK};
 use capture::{CaptureCommand, CaptureWorker};
 use playout::{PlayoutCommand, PlayoutWorker};
+use voice::{SendTrack, Voice};
 
 /// Commands that wait for a worker. Those of control wait with them, packets are dropped.
 const QUEUE: usize = 512;
@@ -187,24 +190,34 @@ impl MediaHandle {
         &self,
         id: SessionId,
         remote: Endpoint,
-        session: Arc<dyn Session>,
-        track: TrackId,
+        track: Arc<SendTrack>,
         codec: &dyn Codec,
     ) -> Result<()> {
-        let decoder = codec.decoder(DecoderConfig { format: AudioFormat::CALL })?;
-        let config = StreamConfig::new(&codec.rtp());
-        self.tell_playout(PlayoutCommand::Add { id, participant: remote, config, decoder }).await;
-        self.tell_capture(CaptureCommand::Add { id, session, track }).await;
+        self.hear(id, Voice { participant: remote, stream: None }, codec).await?;
+        self.tell_capture(CaptureCommand::Add { id, track }).await;
         Ok(())
+    }
+
+    /// What comes of one voice is played.
+    pub(super) async fn hear(&self, id: SessionId, voice: Voice, codec: &dyn Codec) -> Result<()> {
+        let decoder = codec.decoder(DecoderConfig { format: AudioFormat::CALL })?;
+        let config = ReceiveConfig::new(&codec.rtp());
+        self.tell_playout(PlayoutCommand::Add { id, voice, config, decoder }).await;
+        Ok(())
+    }
+
+    /// One voice is played no more.
+    pub(super) async fn ignore(&self, id: SessionId, voice: Voice) {
+        self.tell_playout(PlayoutCommand::Remove { id, voice }).await;
     }
 
     pub(super) async fn remove(&self, id: SessionId, remote: Endpoint) {
         self.tell_capture(CaptureCommand::Remove { id }).await;
-        self.tell_playout(PlayoutCommand::Remove { id, participant: remote }).await;
+        self.ignore(id, Voice { participant: remote, stream: None }).await;
     }
 
     /// Hands a packet to playout; where that does not keep up it is dropped, as the network might have.
-    pub(super) fn push(&self, from: Endpoint, packet: RtpIn) {
+    pub(super) fn push(&self, from: Voice, packet: RtpIn) {
         if self.playout.try_send(PlayoutCommand::Packet { from, packet }).is_err() {
             tracing::debug!("playout does not keep up; a packet is dropped");
         }
@@ -301,20 +314,12 @@ impl Opening {
         let encoder = self.codec.encoder(EncoderConfig { format: AudioFormat::CALL, frame: FRAME, bitrate: None })?;
         let processors: Result<Vec<_>, Error> =
             self.parts.processors.iter().map(|factory| factory.processor(AudioFormat::CALL)).collect();
-        let mut random = rand::rng();
-        let config = CaptureConfig {
-            format: AudioFormat::CALL,
-            codec: self.codec.rtp(),
-            frame: FRAME,
-            first_sequence: random.next_u32() as u16,
-            first_timestamp: RtpTime(random.next_u32()),
-        };
-        Capture::new(config, source, processors?, encoder).map(Some)
+        Capture::new(stream::capture_config(&self.parts), source, processors?, encoder).map(Some)
     }
 }
 
 /// Runs what may take its time, such as a device's opening, where it keeps no other task from running.
-fn aside(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+pub(super) fn aside(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || runtime.block_on(work))
 }

@@ -13,16 +13,19 @@
 
 mod command;
 mod driver_loop;
+mod frames;
 mod media;
 mod publisher;
+mod sections;
 mod session;
+mod streams;
 mod subscriptions;
 
 use std::sync::Arc;
 
 use blink_api::{
-    AudioProcessorFactory, Clock, Codec, Delivery, MediaHost, MediaSource, Result, Settings, Signaling, Topic,
-    Transport,
+    AudioProcessorFactory, Clock, Codec, Delivery, Endpoint, MediaHost, MediaSource, Result, Settings, Signaling,
+    StreamId, Topic, Transport,
 };
 
 use crate::call::{Event, SessionId, SessionInput};
@@ -30,7 +33,9 @@ use crate::call::{Event, SessionId, SessionInput};
 pub(crate) use command::Command;
 use driver_loop::sleep_until;
 pub(crate) use driver_loop::{Driver, closed};
+pub use frames::Frames;
 pub use media::Pacing;
+use media::stream::OpenedSource;
 
 /// The parts an engine is made of.
 #[derive(Clone)]
@@ -57,6 +62,12 @@ pub(crate) enum Report {
     Malformed,
     /// Something of the media for the user; of no interest once the call it is about is over.
     Media(u64, Event),
+    /// A voice is heard from now on or no more: a participant's, or where there is none this device's.
+    Speaking(u64, Option<Endpoint>, bool),
+    /// The source of an offered stream failed for good.
+    SourceLost(StreamId),
+    /// The source of a stream that a command asked for.
+    Source(Result<OpenedSource>, Box<Command>),
     /// The microphone that a command asked for before it is carried out.
     Microphone(Result<Box<dyn MediaSource>>, Box<Command>),
 }

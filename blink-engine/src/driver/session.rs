@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 
 use blink_api::{
     Candidate, ChannelId, Endpoint, Error, ErrorKind, Result, RtpIn, Session, SessionConfig, SessionEvent,
-    SessionEvents, SessionStats, TrackId, TrackKind,
+    SessionEvents, SessionStats, StreamId,
 };
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument, Span};
 
 use super::media::MediaHandle;
-use super::{Parts, Report};
+use super::media::stream::OfferedStream;
+use super::sections::Sections;
+use super::streams::StreamSink;
+use super::{Parts, Report, sleep_until};
 use crate::call::{Negotiation, SessionId, SessionInput};
 use crate::wire::{ChannelMessage, cbor};
 
@@ -23,6 +26,8 @@ const QUEUE: usize = 256;
 const EARLY_PACKETS: usize = 32;
 /// Packets are reported to the machine at most so often.
 const TRAFFIC_INTERVAL: Duration = Duration::from_millis(100);
+/// Video that comes is looked after so often, beside its packets.
+const VIDEO_INTERVAL: Duration = Duration::from_millis(20);
 /// The label of the data channel between two engines.
 const CHANNEL: &str = "blink/1";
 
@@ -38,8 +43,17 @@ enum Step {
     Negotiate(Negotiation),
     Send(ChannelMessage),
     Admit,
+    Stream(StreamId, StreamChange),
     Stats(oneshot::Sender<SessionStats>),
     Close(oneshot::Sender<()>),
+}
+
+/// What becomes of a stream on a session.
+pub(super) enum StreamChange {
+    Send(OfferedStream),
+    StopSending,
+    Receive(StreamSink),
+    StopReceiving,
 }
 
 impl SessionHandle {
@@ -77,6 +91,10 @@ impl SessionHandle {
     /// Media may flow.
     pub(super) fn admit(&self) {
         self.tell(Step::Admit);
+    }
+
+    pub(super) fn change_stream(&self, stream: StreamId, change: StreamChange) {
+        self.tell(Step::Stream(stream, change));
     }
 
     /// Closes; the receiver says when it is closed.
@@ -137,30 +155,29 @@ async fn run(
     mut queue: mpsc::Receiver<Step>,
     reporter: &mut Reporter,
 ) -> Result<()> {
+    let video = parts.transport.capabilities().video;
     let config = SessionConfig {
         ice: parts.settings.ice.clone(),
         audio: vec![parts.codec.rtp()],
-        video: Vec::new(),
+        video: if video { crate::media::video::codecs() } else { Vec::new() },
         clock: parts.clock.clone(),
     };
     let (session, mut events) = parts.transport.open(config).await?;
     let session: Arc<dyn Session> = Arc::from(session);
-    let track = session.add_track(TrackKind::Audio).await?;
+    let sections = Sections::add(id, remote, session.clone(), media, video).await?;
     if dials {
         session.open_channel(CHANNEL).await?;
     }
     let mut path = Path {
-        id,
-        remote,
         session: session.clone(),
-        track,
-        media,
+        sections,
         channel: None,
         unsent: Vec::new(),
         early: Some(VecDeque::new()),
+        video_due: parts.clock.now(),
     };
     let closing = path.serve(&mut queue, &mut events, &parts, reporter).await;
-    path.media.remove(id, remote).await;
+    path.sections.close().await;
     session.close().await;
     match closing? {
         Some(done) => drop(done.send(())),
@@ -171,16 +188,15 @@ async fn run(
 
 /// A session with what is known of its other end.
 struct Path {
-    id: SessionId,
-    remote: Endpoint,
     session: Arc<dyn Session>,
-    track: TrackId,
-    media: MediaHandle,
+    sections: Sections,
     channel: Option<ChannelId>,
     /// Messages for a channel that is not open yet.
     unsent: Vec<ChannelMessage>,
     /// Packets from before the path was verified; `None` once it is.
     early: Option<VecDeque<RtpIn>>,
+    /// When video that comes is looked after next.
+    video_due: Instant,
 }
 
 impl Path {
@@ -201,7 +217,14 @@ impl Path {
                     Some(Step::Send(message)) => self.send(message),
                     Some(Step::Admit) => self.admit(parts).await?,
                     Some(Step::Negotiate(step)) => self.negotiate(step, reporter).await?,
+                    Some(Step::Stream(stream, change)) => self.change_stream(stream, change, parts, reporter).await?,
                 },
+                () = sleep_until(self.sections.has_video().then_some(self.video_due)) => {
+                    let now = parts.clock.now();
+                    self.video_due = now + VIDEO_INTERVAL;
+                    let started = self.sections.work(now);
+                    self.tell_started(started, reporter).await;
+                }
                 event = events.recv() => match event {
                     None | Some(SessionEvent::Closed) => {
                         return Err(Error::new(ErrorKind::Closed, "the session ended by itself"));
@@ -246,14 +269,23 @@ impl Path {
             }
             SessionEvent::Data { channel, message } if self.channel == Some(channel) => {
                 match cbor::decode(&message) {
+                    Ok(ChannelMessage::Section { mid, stream, sequence }) => {
+                        let stream = stream.map(|stream| StreamId::from_bytes(stream.into()));
+                        let started = self.sections.handle_section(&mid, stream, sequence, parts.clock.now());
+                        self.tell_started(started, reporter).await;
+                    }
                     Ok(message) => reporter.session(SessionInput::Channel(message)).await,
                     // As above: without a driver there is nobody to tell.
                     Err(_) => drop(reporter.reports.send(Report::Malformed).await),
                 }
             }
             SessionEvent::Rtp(packet) => {
+                let now = parts.clock.now();
                 match &mut self.early {
-                    None => self.media.push(self.remote, packet),
+                    None => {
+                        let started = self.sections.take(packet, now);
+                        self.tell_started(started, reporter).await;
+                    }
                     Some(early) => {
                         if early.len() == EARLY_PACKETS {
                             early.pop_front();
@@ -261,8 +293,9 @@ impl Path {
                         early.push_back(packet);
                     }
                 }
-                reporter.traffic(parts.clock.now()).await;
+                reporter.traffic(now).await;
             }
+            SessionEvent::KeyframeRequested { mid } => self.sections.handle_keyframe_request(&mid).await,
             SessionEvent::Rtcp(_) => reporter.traffic(parts.clock.now()).await,
             // The engine has one rule of its own for lost paths, the same over every transport: silence.
             _ => {}
@@ -279,8 +312,40 @@ impl Path {
     /// The path is verified: sound goes out on it, and what came early is played.
     async fn admit(&mut self, parts: &Parts) -> Result<()> {
         let Some(early) = self.early.take() else { return Ok(()) };
-        self.media.add(self.id, self.remote, self.session.clone(), self.track, &*parts.codec).await?;
-        early.into_iter().for_each(|packet| self.media.push(self.remote, packet));
+        self.sections.admit(&*parts.codec).await?;
+        let now = parts.clock.now();
+        for packet in early {
+            // No stream was asked for on this path yet: nothing is started by them.
+            self.sections.take(packet, now);
+        }
         Ok(())
+    }
+
+    async fn change_stream(
+        &mut self,
+        stream: StreamId,
+        change: StreamChange,
+        parts: &Parts,
+        reporter: &mut Reporter,
+    ) -> Result<()> {
+        match change {
+            StreamChange::Send(offered) => match self.sections.start_sending(stream, offered).await {
+                Some(message) => self.send(message),
+                None => reporter.session(SessionInput::Unsendable(stream)).await,
+            },
+            StreamChange::StopSending => {
+                let message = self.sections.stop_sending(stream).await;
+                message.into_iter().for_each(|message| self.send(message));
+            }
+            StreamChange::Receive(sink) => self.sections.start_receiving(stream, sink, &*parts.codec).await?,
+            StreamChange::StopReceiving => self.sections.stop_receiving(stream).await,
+        }
+        Ok(())
+    }
+
+    async fn tell_started(&self, started: impl IntoIterator<Item = StreamId>, reporter: &mut Reporter) {
+        for stream in started {
+            reporter.session(SessionInput::FirstFrame(stream)).await;
+        }
     }
 }

@@ -10,6 +10,7 @@ use blink_api::{
 use bytes::BytesMut;
 
 use super::TICK;
+use super::speaking::SpeechDetector;
 use super::transit::ticks_in;
 
 /// A frame at least so loud (−45 dBov) counts as voice.
@@ -110,6 +111,8 @@ pub struct Capture {
     encoder_failed: bool,
     /// Pieces to silence after muting ended.
     hushed: u32,
+    detector: SpeechDetector,
+    speaking: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +164,8 @@ impl Capture {
             starved: 0,
             encoder_failed: false,
             hushed: 0,
+            detector: SpeechDetector::default(),
+            speaking: None,
             config,
             source,
             processors,
@@ -196,6 +201,11 @@ impl Capture {
     /// Whether no speech leaves.
     pub fn is_muted(&self) -> bool {
         self.muted
+    }
+
+    /// What changed since it was last asked: a voice is sent from now on (`true`), or no more.
+    pub fn take_speaking(&mut self) -> Option<bool> {
+        self.speaking.take()
     }
 
     /// Adapts the encoder to the network.
@@ -314,10 +324,12 @@ impl Capture {
             return processed;
         }
         self.framed = 0;
-        processed.and(self.send_frame(emit))
+        let level = AudioLevel::of(&self.frame, false).minus_dbov();
+        self.speaking = self.detector.observe(level <= VOICE, self.config.frame).or(self.speaking);
+        processed.and(self.send_frame(level, emit))
     }
 
-    fn send_frame(&mut self, emit: &mut dyn FnMut(RtpOut)) -> Result<(), CaptureFault> {
+    fn send_frame(&mut self, level: u8, emit: &mut dyn FnMut(RtpOut)) -> Result<(), CaptureFault> {
         let timestamp = self.timestamp;
         self.timestamp = timestamp.wrapping_add(self.frame_ticks);
         if self.muted && self.tail == TAIL {
@@ -331,7 +343,6 @@ impl Capture {
             self.paused = true;
             return encoded.or_else(|error| if failed_before { Ok(()) } else { Err(CaptureFault::Encoder(error)) });
         }
-        let level = AudioLevel::of(&self.frame, false).minus_dbov();
         self.store.extend_from_slice(&self.encoded);
         emit(RtpOut {
             codec: self.config.codec.name.clone(),

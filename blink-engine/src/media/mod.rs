@@ -24,6 +24,7 @@ mod mix;
 mod nowhere;
 mod pace;
 mod playout;
+mod speaking;
 #[cfg(test)]
 mod speech_tests;
 mod statistics;
@@ -38,7 +39,7 @@ pub use capture::{Capture, CaptureConfig, CaptureFault};
 pub use jitter::{AudioPacket, Due, JitterBuffer, JitterConfig};
 pub use nowhere::NullSink;
 pub use pace::Pacer;
-pub use playout::{Playout, PlayoutReport, StreamConfig};
+pub use playout::{Playout, PlayoutReport, ReceiveConfig};
 pub use statistics::AudioStatistics;
 
 /// How much sound is worked on at a time.

@@ -16,14 +16,14 @@ const MAX_VOLUME: f32 = 4.0;
 
 /// What a participant sends.
 #[derive(Debug, Clone)]
-pub struct StreamConfig {
+pub struct ReceiveConfig {
     /// The codec; packets of another are dropped and counted as discarded.
     pub codec: CodecName,
     /// Its RTP clock, and the delay to play it with.
     pub jitter: JitterConfig,
 }
 
-impl StreamConfig {
+impl ReceiveConfig {
     /// For a codec, with the default delay.
     pub fn new(codec: &RtpCodec) -> Self {
         Self {
@@ -39,6 +39,8 @@ impl StreamConfig {
 pub struct PlayoutReport<K> {
     /// Of these participants, for the first time since they were added, a packet was decoded and is being played.
     pub started: Vec<K>,
+    /// The voices of these participants are heard from now on, or no more.
+    pub speaking: Vec<(K, bool)>,
     /// The sink failed. Told once; what should be played is thrown away until [`Playout::set_sink`].
     pub sink_error: Option<Error>,
 }
@@ -98,7 +100,7 @@ impl<K: Ord + Copy> Playout<K> {
     }
 
     /// Adds a participant at volume 1.0, in place of one of the same name.
-    pub fn add(&mut self, participant: K, config: StreamConfig, decoder: Box<dyn Decoder>) {
+    pub fn add(&mut self, participant: K, config: ReceiveConfig, decoder: Box<dyn Decoder>) {
         self.streams.insert(participant, Stream::new(config, self.format, decoder));
     }
 
@@ -128,19 +130,19 @@ impl<K: Ord + Copy> Playout<K> {
 
     /// Plays the next 10 ms. `now` is the time the tick was due ([`Pacer::due`](super::Pacer::due)).
     pub fn tick(&mut self, now: Instant) -> PlayoutReport<K> {
-        let mut started = Vec::new();
+        let (mut started, mut speaking) = (Vec::new(), Vec::new());
         self.mix.fill(0.0);
         for (participant, stream) in &mut self.streams {
-            if stream.play(now, &mut self.mix) {
-                started.push(*participant);
-            }
+            let played = stream.play(now, &mut self.mix);
+            started.extend(played.started.then_some(*participant));
+            speaking.extend(played.speaking.map(|speaking| (*participant, speaking)));
         }
         mix::limit(&mut self.mix);
         let gain = if self.deafened { 0.0 } else { 1.0 };
         self.played.fill(0.0);
         mix::add(&mut self.played, &self.mix, self.gain, gain);
         self.gain = gain;
-        PlayoutReport { started, sink_error: self.write().err() }
+        PlayoutReport { started, speaking, sink_error: self.write().err() }
     }
 
     /// What the last tick played, for the echo canceller: 10 ms in the sink's format.

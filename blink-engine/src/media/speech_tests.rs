@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::fake::{Heard, Script, capture_config, received};
-use super::{AudioStatistics, Capture, FRAME, Playout, StreamConfig, TICK};
+use super::{AudioStatistics, Capture, FRAME, Playout, ReceiveConfig, TICK};
 
 const SECONDS: u64 = 8;
 
@@ -35,7 +35,7 @@ fn call(settings: OpusConfig, path: Path) -> (Vec<f32>, Vec<f32>, AudioStatistic
     let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), Vec::new(), encoder).unwrap();
     let heard = Heard::default();
     let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
-    playout.add(0, StreamConfig::new(&codec.rtp()), codec.decoder(DecoderConfig { format }).unwrap());
+    playout.add(0, ReceiveConfig::new(&codec.rtp()), codec.decoder(DecoderConfig { format }).unwrap());
 
     let mut random = ChaCha8Rng::seed_from_u64(path.seed);
     let mut now = Instant::now();
@@ -162,7 +162,7 @@ fn hostile_packets_among_speech_never_break_playout() {
         let heard = Heard::default();
         let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
         let decoder = codec.decoder(DecoderConfig { format: AudioFormat::CALL }).unwrap();
-        playout.add(0, StreamConfig::new(&codec.rtp()), decoder);
+        playout.add(0, ReceiveConfig::new(&codec.rtp()), decoder);
         let start = Instant::now();
         for tick in 0..500u32 {
             let now = start + TICK * tick;

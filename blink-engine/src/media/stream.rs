@@ -6,8 +6,9 @@ use blink_api::{AudioFormat, Decoder, DecoderInput, RtpIn};
 
 use super::jitter::{AudioPacket, Due, JitterBuffer};
 use super::mix::power;
-use super::playout::StreamConfig;
-use super::{AudioStatistics, mix};
+use super::playout::ReceiveConfig;
+use super::speaking::SpeechDetector;
+use super::{AudioStatistics, TICK, mix};
 
 /// The longest frame there is (RFC 6716 §2.1.4).
 const LONGEST_FRAME: Duration = Duration::from_millis(120);
@@ -19,9 +20,17 @@ const FADE_TO: Duration = Duration::from_millis(120);
 /// Below this mean square (−45 dBov) nobody hears a frame more or less.
 const QUIET: f32 = 3.2e-5;
 
+/// What one tick of a stream has to tell.
+pub(super) struct Played {
+    /// The first packet of all was decoded for it.
+    pub(super) started: bool,
+    /// A voice began or ended.
+    pub(super) speaking: Option<bool>,
+}
+
 /// A participant's jitter buffer, decoder and volume, with room for one decoded frame.
 pub(super) struct Stream {
-    config: StreamConfig,
+    config: ReceiveConfig,
     format: AudioFormat,
     jitter: JitterBuffer,
     decoder: Box<dyn Decoder>,
@@ -36,13 +45,14 @@ pub(super) struct Stream {
     /// The volume at the end of the last tick; the next one goes from there to `volume`.
     gain: f32,
     heard: bool,
+    detector: SpeechDetector,
     decoded: u64,
     corrupt: u64,
     foreign: u64,
 }
 
 impl Stream {
-    pub(super) fn new(config: StreamConfig, format: AudioFormat, decoder: Box<dyn Decoder>) -> Self {
+    pub(super) fn new(config: ReceiveConfig, format: AudioFormat, decoder: Box<dyn Decoder>) -> Self {
         Self {
             jitter: JitterBuffer::new(config.jitter),
             config,
@@ -56,6 +66,7 @@ impl Stream {
             volume: 1.0,
             gain: 1.0,
             heard: false,
+            detector: SpeechDetector::default(),
             decoded: 0,
             corrupt: 0,
             foreign: 0,
@@ -85,8 +96,8 @@ impl Stream {
         });
     }
 
-    /// Adds the next samples to `mix`. Returns whether the first packet of all was decoded for it.
-    pub(super) fn play(&mut self, now: Instant, mix: &mut [f32]) -> bool {
+    /// Adds the next 10 ms to `mix`.
+    pub(super) fn play(&mut self, now: Instant, mix: &mut [f32]) -> Played {
         let heard_before = self.heard;
         let total = mix.len();
         let (from, to) = (self.gain, self.volume);
@@ -103,7 +114,7 @@ impl Stream {
             self.played += count;
             at += count;
         }
-        self.heard && !heard_before
+        Played { started: self.heard && !heard_before, speaking: self.detector.observe(!self.quiet, TICK) }
     }
 
     pub(super) fn statistics(&self) -> AudioStatistics {

@@ -48,4 +48,24 @@ pub enum ChannelMessage {
         #[n(1)]
         member: Box<Member>,
     },
+    /// What the sender sends on one media section from now on.
+    #[n(4)]
+    Section {
+        /// The section's identification tag (RFC 5888).
+        #[n(0)]
+        mid: String,
+        /// The stream; nothing for none. The first audio section is the microphone's for ever.
+        #[n(1)]
+        stream: Option<Bytes16>,
+        /// The sequence number of its first packet (RFC 3550 §5.1); what comes before is of another stream.
+        #[n(2)]
+        sequence: u16,
+    },
+    /// The sender cannot send this stream to the recipient: no section is left for it, or the recipient refused its kind.
+    #[n(5)]
+    Refused {
+        /// The stream that was wanted.
+        #[n(0)]
+        stream: Bytes16,
+    },
 }

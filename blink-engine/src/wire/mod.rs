@@ -10,6 +10,7 @@ mod content;
 mod fields;
 mod record;
 mod roster;
+mod stream;
 
 pub use body::{Body, Busy, CallConfiguration, Cancel, CancelReason, Kind, Link, LinkRole, Offer, Reject, Ringing};
 pub use channel::ChannelMessage;
@@ -17,3 +18,4 @@ pub use content::{Content, NoContent};
 pub use fields::{Bytes16, WireEndpoint};
 pub use record::{JoinedClaim, Member, Record, Seen, Status};
 pub use roster::{Entry, EntryBody, Root, Signed};
+pub use stream::{MAX_STREAM_NAME, StreamOffer, StreamRequest};

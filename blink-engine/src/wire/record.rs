@@ -5,6 +5,7 @@ use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 use super::fields::{Bytes16, WireEndpoint, expect_array, fixed};
 use super::roster::Signed;
+use super::stream::{StreamOffer, StreamRequest};
 
 /// A record, and roster entries that the recipient may not have.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -52,6 +53,12 @@ pub struct Record {
     /// Of its roster entries.
     #[n(9)]
     pub digest: Bytes16,
+    /// Streams it offers; at most 8.
+    #[n(10)]
+    pub streams: Vec<StreamOffer>,
+    /// Streams of others it wants; at most 32.
+    #[n(11)]
+    pub wanted: Vec<StreamRequest>,
 }
 
 /// Whether a device is in a call.

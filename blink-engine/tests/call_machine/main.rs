@@ -4,6 +4,7 @@ mod group;
 mod network;
 mod pair;
 mod people;
+mod streams;
 #[path = "../world/mod.rs"]
 mod world;
 

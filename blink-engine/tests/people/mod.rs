@@ -45,6 +45,7 @@ impl Town {
         Self { registry: Registry::discovered().unwrap(), directory: tempfile::tempdir().unwrap() }
     }
 
+    #[allow(dead_code, reason = "each test binary uses its part")]
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }

@@ -10,8 +10,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
-use blink_api::{CallId, CallSettings, DeviceId, Did, Endpoint};
-use blink_engine::call::{Event, Input, Machine, MachineConfig, Now, Output, SessionId, Signal};
+use blink_api::{CallId, CallSettings, DeviceId, Did, Endpoint, StreamId};
+use blink_engine::call::{Event, Input, Machine, MachineConfig, Now, Output, SessionId, Signal, StreamFlow};
 use blink_engine::secure::{Channel, Identity, Random, Refusal, inbox_topic};
 use blink_engine::wire::{Body, Kind};
 use rand::{RngExt, SeedableRng};
@@ -46,6 +46,10 @@ pub(crate) struct Node {
     /// The call whose microphone is open.
     pub(crate) gate: Option<CallId>,
     pub(crate) sessions_opened: usize,
+    /// Streams that flow on its sessions.
+    flows: BTreeSet<(SessionId, StreamId, bool)>,
+    /// Streams it asked for that came to an end.
+    pub(crate) ended_streams: Vec<StreamId>,
     pub(crate) online: bool,
     topics: BTreeMap<CallId, [u8; 32]>,
     old_keys: BTreeSet<[u8; 32]>,
@@ -229,6 +233,20 @@ impl World {
         }
     }
 
+    /// Whether a stream flows from one device to another: one sends it, the other takes it, and the path passes packets.
+    pub(crate) fn flows(&self, from: usize, to: usize, stream: StreamId) -> bool {
+        self.nodes[from].flows.iter().any(|(session, sent, sends)| {
+            let carried = || self.paths.carry(from, *session);
+            let taken = |(node, session)| node == to && self.nodes[to].flows.contains(&(session, stream, false));
+            *sent == stream && *sends && carried().is_some_and(taken)
+        })
+    }
+
+    /// How many streams a device sends to anybody.
+    pub(crate) fn sends(&self, node: usize) -> usize {
+        self.nodes[node].flows.iter().filter(|(.., sends)| *sends).count()
+    }
+
     /// Everything that was sent and told.
     pub(crate) fn story(&self) -> String {
         self.trace.join("\n")
@@ -306,7 +324,17 @@ impl World {
                     }
                 }
                 Output::Admit { .. } => {}
-                Output::Close { session } => self.paths.close(node, session),
+                Output::Stream { session, stream, flow, on } => {
+                    let flows = &mut self.nodes[node].flows;
+                    let flow = (session, stream, flow == StreamFlow::Send);
+                    let changed = if on { flows.insert(flow) } else { flows.remove(&flow) };
+                    assert!(changed, "a stream starts and stops in turn\n{}", self.story());
+                }
+                Output::EndStream { stream, .. } => self.nodes[node].ended_streams.push(stream),
+                Output::Close { session } => {
+                    self.nodes[node].flows.retain(|(on, ..)| *on != session);
+                    self.paths.close(node, session);
+                }
                 Output::Gate(gate) => self.nodes[node].gate = gate,
                 Output::Emit(event) => {
                     self.note(node, format!("is told {event:?}"));
@@ -382,6 +410,8 @@ impl Node {
             refusals: Vec::new(),
             gate: None,
             sessions_opened: 0,
+            flows: BTreeSet::new(),
+            ended_streams: Vec::new(),
             online: true,
             topics: BTreeMap::new(),
             old_keys: BTreeSet::new(),

@@ -55,10 +55,15 @@ impl Paths {
 
     /// The session of a device with another ends by itself.
     pub(crate) fn break_session(&mut self, node: usize, other: usize) -> SessionId {
+        let session = self.session_with(node, other);
+        self.sessions.remove(&(node, session));
+        session
+    }
+
+    /// The session of a device with another.
+    pub(crate) fn session_with(&self, node: usize, other: usize) -> SessionId {
         let is = |key: &&Key| key.0 == node && self.sessions[*key].remote == other;
-        let key = *self.sessions.keys().find(is).expect("the two are connected");
-        self.sessions.remove(&key);
-        key.1
+        self.sessions.keys().find(is).expect("the two are connected").1
     }
 
     /// How many sessions a device has open.

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use blink_api::{AudioFormat, Clock, ErrorKind, RtpOut, Session, TrackId};
+use blink_api::{AudioFormat, Clock, StreamId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::Report;
 use super::Worker;
+use super::voice::SendTrack;
 use crate::call::{Event, SessionId};
 use crate::media::{Capture, CaptureFault, Pacer, TICK};
 
 /// What the capture worker is told.
-pub(super) enum CaptureCommand {
+pub(in crate::driver) enum CaptureCommand {
     /// The microphone is open.
     Open { epoch: u64, capture: Box<Capture>, far_end: rtrb::Consumer<f32> },
     /// Sound goes to this session too.
-    Add { id: SessionId, session: Arc<dyn Session>, track: TrackId },
+    Add { id: SessionId, track: Arc<SendTrack> },
     /// Sound goes to this session no more.
     Remove { id: SessionId },
     /// No sound goes out, or it does again.
@@ -32,12 +33,14 @@ pub(super) struct CaptureWorker {
     /// What is played, for the processors.
     far_end: Option<rtrb::Consumer<f32>>,
     piece: Vec<f32>,
-    listeners: Vec<(SessionId, Arc<dyn Session>, TrackId)>,
+    listeners: Vec<(SessionId, Arc<SendTrack>)>,
     pacer: Option<Pacer>,
     muted: bool,
     /// Which opening the microphone is from.
     epoch: u64,
     closed: u64,
+    /// The stream it sends; `None` for the microphone.
+    stream: Option<StreamId>,
 }
 
 impl CaptureWorker {
@@ -53,7 +56,30 @@ impl CaptureWorker {
             muted: false,
             epoch: 0,
             closed: 0,
+            stream: None,
         }
+    }
+
+    /// For an audio stream, whose source is open.
+    pub(super) fn of_stream(
+        clock: Arc<dyn Clock>,
+        reports: mpsc::Sender<Report>,
+        capture: Capture,
+        stream: StreamId,
+    ) -> Self {
+        Self { capture: Some(Box::new(capture)), stream: Some(stream), ..Self::new(clock, reports) }
+    }
+
+    /// Tells of the microphone, or of the stream.
+    fn report(reports: &mpsc::Sender<Report>, stream: Option<StreamId>, of_microphone: Report) {
+        let report = match (stream, &of_microphone) {
+            (None, _) => of_microphone,
+            (Some(stream), Report::Media(..)) => Report::SourceLost(stream),
+            // A stream is nobody's voice.
+            (Some(_), _) => return,
+        };
+        // A full queue means that the driver is far behind; the log has what matters.
+        reports.try_send(report).ok();
     }
 }
 
@@ -74,8 +100,8 @@ impl Worker for CaptureWorker {
                     self.capture = Some(capture);
                 }
             }
-            CaptureCommand::Add { id, session, track } => self.listeners.push((id, session, track)),
-            CaptureCommand::Remove { id } => self.listeners.retain(|(listener, ..)| *listener != id),
+            CaptureCommand::Add { id, track } => self.listeners.push((id, track)),
+            CaptureCommand::Remove { id } => self.listeners.retain(|(listener, _)| *listener != id),
             CaptureCommand::Mute { muted, done } => {
                 self.muted = muted;
                 if let Some(capture) = &mut self.capture {
@@ -108,31 +134,22 @@ impl Worker for CaptureWorker {
                 let available = far_end.slots().min(self.piece.len());
                 self.piece[..available].fill_with(|| far_end.pop().unwrap_or_default());
             }
-            match capture.tick(&self.piece, &mut |packet| fan_out(listeners, &packet)) {
+            match capture.tick(&self.piece, &mut |packet| listeners.iter().for_each(|(_, track)| track.send(&packet))) {
                 Ok(()) => {}
                 Err(CaptureFault::Source(error)) => {
                     tracing::error!(%error, "the microphone is lost");
                     let event = Event::DeviceLost { name: "microphone".to_owned() };
-                    // A full queue means that the driver is far behind; the log has it.
-                    self.reports.try_send(Report::Media(self.epoch, event)).ok();
+                    Self::report(&self.reports, self.stream, Report::Media(self.epoch, event));
                 }
                 Err(fault) => tracing::error!(?fault, "sound cannot be sent as it should"),
+            }
+            if let Some(speaking) = capture.take_speaking() {
+                Self::report(&self.reports, self.stream, Report::Speaking(self.epoch, None, speaking));
             }
         }
     }
 
     fn finish(&mut self) {
         self.capture = None;
-    }
-}
-
-/// One encoding for everybody.
-fn fan_out(listeners: &[(SessionId, Arc<dyn Session>, TrackId)], packet: &RtpOut) {
-    for (_, session, track) in listeners {
-        match session.send_rtp(*track, packet.clone()) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::Closed => {}
-            Err(error) => tracing::debug!(%error, "a packet was not sent"),
-        }
     }
 }

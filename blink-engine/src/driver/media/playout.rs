@@ -9,8 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::Report;
 use super::Worker;
+use super::voice::Voice;
 use crate::call::{Event, SessionId};
-use crate::media::{AudioStatistics, Pacer, Playout, PlayoutReport, StreamConfig};
+use crate::media::{AudioStatistics, Pacer, Playout, PlayoutReport, ReceiveConfig};
 
 /// Packets are kept while the speaker is being opened until so much waits.
 const WAITING: usize = 256;
@@ -20,16 +21,16 @@ pub(super) enum PlayoutCommand {
     /// The speaker is open.
     Open { epoch: u64, call: CallId, sink: Box<dyn MediaSink>, played: rtrb::Producer<f32> },
     /// A participant is heard from now on.
-    Add { id: SessionId, participant: Endpoint, config: StreamConfig, decoder: Box<dyn Decoder> },
+    Add { id: SessionId, voice: Voice, config: ReceiveConfig, decoder: Box<dyn Decoder> },
     /// It is not, unless it is heard through another session by now.
-    Remove { id: SessionId, participant: Endpoint },
+    Remove { id: SessionId, voice: Voice },
     /// A packet came.
-    Packet { from: Endpoint, packet: RtpIn },
+    Packet { from: Voice, packet: RtpIn },
     /// How loud one is played.
     Volume { participant: Endpoint, volume: f32 },
     /// Nothing is played, or it is again.
     Deafen(bool),
-    /// Figures of one participant.
+    /// Figures of one participant's microphone.
     Statistics { participant: Endpoint, reply: oneshot::Sender<AudioStatistics> },
     /// The speaker closes, its file is completed; one that is still being opened for this epoch or before is not wanted.
     Close { epoch: u64, done: oneshot::Sender<()> },
@@ -38,12 +39,12 @@ pub(super) enum PlayoutCommand {
 pub(super) struct PlayoutWorker {
     clock: Arc<dyn Clock>,
     reports: mpsc::Sender<Report>,
-    playout: Option<Playout>,
+    playout: Option<Playout<Voice>>,
     /// What was played, for the processors of the capture side.
     played: Option<rtrb::Producer<f32>>,
     pacer: Option<Pacer>,
-    /// Through which session each participant is heard.
-    sessions: BTreeMap<Endpoint, SessionId>,
+    /// Through which session each is heard.
+    sessions: BTreeMap<Voice, SessionId>,
     volumes: BTreeMap<Endpoint, f32>,
     /// What came before the speaker was open.
     waiting: Vec<PlayoutCommand>,
@@ -80,14 +81,14 @@ impl PlayoutWorker {
             return;
         };
         match command {
-            PlayoutCommand::Add { id, participant, config, decoder } => {
-                self.sessions.insert(participant, id);
-                playout.add(participant, config, decoder);
-                playout.set_volume(&participant, self.volumes.get(&participant).copied().unwrap_or(1.0));
+            PlayoutCommand::Add { id, voice, config, decoder } => {
+                self.sessions.insert(voice, id);
+                playout.add(voice, config, decoder);
+                playout.set_volume(&voice, self.volumes.get(&voice.participant).copied().unwrap_or(1.0));
             }
-            PlayoutCommand::Remove { id, participant } if self.sessions.get(&participant) == Some(&id) => {
-                self.sessions.remove(&participant);
-                playout.remove(&participant);
+            PlayoutCommand::Remove { id, voice } if self.sessions.get(&voice) == Some(&id) => {
+                self.sessions.remove(&voice);
+                playout.remove(&voice);
             }
             PlayoutCommand::Packet { from, packet } => playout.push(&from, packet),
             _ => {}
@@ -133,12 +134,15 @@ impl Worker for PlayoutWorker {
             PlayoutCommand::Volume { participant, volume } => {
                 self.volumes.insert(participant, volume);
                 if let Some(playout) = &mut self.playout {
-                    playout.set_volume(&participant, volume);
+                    for voice in self.sessions.keys().filter(|voice| voice.participant == participant) {
+                        playout.set_volume(voice, volume);
+                    }
                 }
             }
             PlayoutCommand::Statistics { participant, reply } => {
                 let playout = self.playout.as_ref();
-                let statistics = playout.and_then(|playout| playout.statistics(&participant)).unwrap_or_default();
+                let microphone = Voice { participant, stream: None };
+                let statistics = playout.and_then(|playout| playout.statistics(&microphone)).unwrap_or_default();
                 // As above.
                 reply.send(statistics).ok();
             }
@@ -171,15 +175,22 @@ impl Worker for PlayoutWorker {
     }
 }
 
-fn report(reports: &mpsc::Sender<Report>, (epoch, call): (u64, CallId), report: PlayoutReport<Endpoint>) {
-    let started =
-        report.started.into_iter().map(|participant| Event::MediaStarted { call, participant, kind: TrackKind::Audio });
+fn report(reports: &mpsc::Sender<Report>, (epoch, call): (u64, CallId), report: PlayoutReport<Voice>) {
+    let started = report.started.into_iter().map(|Voice { participant, stream }| {
+        let kind = TrackKind::Audio;
+        Event::MediaStarted { call, participant, kind, stream }
+    });
+    // An audio stream is not the participant's voice.
+    for (voice, speaking) in report.speaking.into_iter().filter(|(voice, _)| voice.stream.is_none()) {
+        // A full queue means that the driver is far behind; the log has what matters.
+        reports.try_send(Report::Speaking(epoch, Some(voice.participant), speaking)).ok();
+    }
     let lost = report.sink_error.map(|error| {
         tracing::error!(%error, "the speaker is lost");
         Event::DeviceLost { name: "speaker".to_owned() }
     });
     for event in started.chain(lost) {
-        // A full queue means that the driver is far behind; the log has what matters.
+        // As above.
         reports.try_send(Report::Media(epoch, event)).ok();
     }
 }

@@ -19,7 +19,7 @@ impl Room {
         let heard = Heard::default();
         let mut playout = Playout::new(Box::new(heard.clone()));
         for participant in participants {
-            playout.add(*participant, StreamConfig::new(&rtp_codec()), Box::new(FakeCodec::default()));
+            playout.add(*participant, ReceiveConfig::new(&rtp_codec()), Box::new(FakeCodec::default()));
         }
         Self { playout, heard, start: Instant::now(), ticks: 0 }
     }
@@ -187,7 +187,7 @@ fn who_is_removed_falls_silent_and_is_new_when_added_again() {
     assert!(room.playout.remove(&1));
     assert!(!room.playout.remove(&1));
     assert_eq!(room.talk(10..20, &[(1, 0.5)]).0, [0.0; 20]);
-    room.playout.add(1, StreamConfig::new(&rtp_codec()), Box::new(FakeCodec::default()));
+    room.playout.add(1, ReceiveConfig::new(&rtp_codec()), Box::new(FakeCodec::default()));
     let (sound, started) = room.talk(20..30, &[(1, 0.5)]);
     assert_eq!(sound[4..], [0.5; 16]);
     assert_eq!(started, [1]);

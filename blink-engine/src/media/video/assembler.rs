@@ -172,6 +172,11 @@ impl FrameAssembler {
         wanted
     }
 
+    /// What came out was lost on its way to the reader: nothing more comes out before the next key frame, which is asked for.
+    pub fn restart(&mut self) {
+        self.awaits_keyframe = true;
+    }
+
     /// What happened so far.
     pub fn statistics(&self) -> VideoStatistics {
         self.statistics

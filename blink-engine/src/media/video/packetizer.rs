@@ -13,7 +13,7 @@ use super::{CLOCK_RATE, MAX_PAYLOAD};
 
 /// Puts the frames of one source into packets: VP8 as in RFC 7741 with picture ids, H.264 as in RFC 6184 in packetization mode 1.
 ///
-/// Make one for each stream, whatever the number of listeners; their sections number the packets anew ([`Renumbering`]).
+/// Make one for each stream, whatever the number of listeners; whoever sends to several numbers the packets anew for each.
 pub struct Packetizer {
     codec: CodecName,
     payloader: Box<dyn Payloader>,
@@ -84,25 +84,5 @@ impl VideoClock {
         let ticks = elapsed.as_nanos() * u128::from(CLOCK_RATE) / 1_000_000_000;
         // The upper bits go, as is meant.
         self.first.wrapping_add(ticks as u32)
-    }
-}
-
-/// The numbers that one listener's section gives to packets: it goes on with its own when a stream begins, ends, or is another.
-#[derive(Debug, Clone, Copy)]
-pub struct Renumbering {
-    next: u16,
-}
-
-impl Renumbering {
-    /// The first packet gets this number.
-    pub fn new(first: u16) -> Self {
-        Self { next: first }
-    }
-
-    /// The packet under the section's next number. Its payload is shared, not copied.
-    pub fn renumber(&mut self, packet: &RtpOut) -> RtpOut {
-        let sequence = self.next;
-        self.next = sequence.wrapping_add(1);
-        RtpOut { sequence, ..packet.clone() }
     }
 }

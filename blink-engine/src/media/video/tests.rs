@@ -165,15 +165,6 @@ fn the_clock_runs_at_90_khz_around_the_wrap() {
 }
 
 #[test]
-fn each_listener_has_numbers_of_its_own() {
-    let sent = Sent::new("VP8", 2);
-    let mut section = Renumbering::new(65_535);
-    let numbers: Vec<_> = sent.packets.concat().iter().map(|packet| section.renumber(packet)).collect();
-    assert!(numbers.iter().enumerate().all(|(at, packet)| packet.sequence == 65_535u16.wrapping_add(at as u16)));
-    assert_eq!(numbers[0].payload, sent.packets[0][0].payload);
-}
-
-#[test]
 fn other_codecs_and_empty_frames_are_refused() {
     let other = CodecName::new("AV1");
     assert_eq!(Packetizer::new(other.clone(), 0).unwrap_err().kind(), ErrorKind::Unsupported);

@@ -68,13 +68,12 @@ fn a_packet_sent_again_after_hundreds_of_others_is_used() {
 fn packets_that_only_fill_the_path_are_passed_over() {
     for codec in CODECS {
         let sent = Sent::new(codec, 40);
-        let mut section = Renumbering::new(9);
-        let mut packets = Vec::new();
+        let mut packets: Vec<RtpIn> = Vec::new();
         for (frame, of_frame) in sent.frames.iter().zip(&sent.packets) {
-            let mut out: Vec<_> = of_frame.iter().map(|packet| section.renumber(packet)).collect();
             let filler = RtpOut { payload: Bytes::new(), marker: false, ..of_frame[0].clone() };
-            out.extend([&filler, &filler].map(|filler| section.renumber(filler)));
-            packets.extend(out.iter().map(|packet| arrive(packet, frame.at)));
+            for packet in of_frame.iter().chain([&filler, &filler]) {
+                packets.push(RtpIn { sequence: packets.len() as u16, ..arrive(packet, frame.at) });
+            }
         }
         let mut assembler = sent.assembler();
         assert_eq!(sent.receive(&mut assembler, packets), (0..40).collect::<Vec<_>>(), "{codec}");
@@ -93,6 +92,20 @@ fn frames_end_with_their_timestamp_where_a_sender_sets_no_marker() {
         }
         let received = sent.receive(&mut sent.assembler(), packets);
         assert_eq!(received, (0..29).collect::<Vec<_>>(), "{codec}");
+    }
+}
+
+#[test]
+fn a_reader_that_lost_frames_goes_on_at_a_key_frame() {
+    for codec in CODECS {
+        let sent = Sent::new(codec, 40);
+        let mut assembler = sent.assembler();
+        let (before, after) = (sent.packets[..5].iter().map(Vec::len).sum(), sent.arrivals());
+        let (before, after) = (after[..before].to_vec(), after[before..].to_vec());
+        assert_eq!(sent.receive(&mut assembler, before), (0..5).collect::<Vec<_>>(), "{codec}");
+        assembler.restart();
+        assert!(assembler.wants_keyframe(sent.start + Duration::from_secs(1)), "{codec}");
+        assert_eq!(sent.receive(&mut assembler, after), (15..40).collect::<Vec<_>>(), "{codec}");
     }
 }
 

@@ -1,0 +1,124 @@
+//! The video worker: one offered stream, from its source to everybody who asked for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use blink_api::{Clock, Result, RtpTime, StreamId, VideoSource};
+use tokio::sync::mpsc;
+
+use super::super::Report;
+use super::Worker;
+use super::voice::SendTrack;
+use crate::call::SessionId;
+use crate::media::video::{Packetizer, VideoClock};
+
+/// A source is asked for what is due at least so often.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// What a video worker is told. It ends when nobody can tell it more.
+pub(in crate::driver) enum VideoCommand {
+    /// Frames go to this session too, beginning with a key frame.
+    Add { id: SessionId, track: Arc<SendTrack> },
+    /// Frames go to this session no more.
+    Remove { id: SessionId },
+    /// A receiver cannot go on without a key frame.
+    Keyframe,
+}
+
+pub(super) struct VideoWorker {
+    clock: Arc<dyn Clock>,
+    reports: mpsc::Sender<Report>,
+    stream: StreamId,
+    source: Option<Box<dyn VideoSource>>,
+    packetizer: Packetizer,
+    listeners: Vec<(SessionId, Arc<SendTrack>)>,
+    /// Begins with the first frame.
+    timestamps: Option<VideoClock>,
+    next: Instant,
+    pause: Duration,
+}
+
+impl VideoWorker {
+    /// # Errors
+    /// [`Unsupported`](blink_api::ErrorKind::Unsupported) for a codec that is not carried.
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        reports: mpsc::Sender<Report>,
+        stream: StreamId,
+        source: Box<dyn VideoSource>,
+    ) -> Result<Self> {
+        // Each listener's track numbers the packets for itself.
+        let packetizer = Packetizer::new(source.codec().name, 0)?;
+        let frame = Duration::from_secs_f32(1.0 / source.format().frame_rate.clamp(1.0, 240.0));
+        let next = clock.now();
+        Ok(Self {
+            clock,
+            reports,
+            stream,
+            source: Some(source),
+            packetizer,
+            listeners: Vec::new(),
+            timestamps: None,
+            next,
+            pause: (frame / 4).min(LONGEST_PAUSE),
+        })
+    }
+
+    fn request_keyframe(&mut self) {
+        if let Some(source) = &mut self.source {
+            source.request_keyframe();
+        }
+    }
+
+    /// Sends all frames that are due.
+    fn send(&mut self, now: Instant) -> Result<()> {
+        let Some(source) = &mut self.source else { return Ok(()) };
+        while let Some(frame) = source.read_frame(now)? {
+            let clock = self.timestamps.get_or_insert_with(|| VideoClock::new(frame.at, RtpTime(rand::random())));
+            match self.packetizer.packetize(&frame, clock.timestamp(frame.at)) {
+                Ok(packets) => {
+                    for packet in packets {
+                        self.listeners.iter().for_each(|(_, track)| track.send(&packet));
+                    }
+                }
+                // The receivers find out, and ask for a key frame.
+                Err(error) => tracing::warn!(%error, "a frame is not sent"),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Worker for VideoWorker {
+    type Command = VideoCommand;
+
+    fn next(&self) -> Option<Instant> {
+        (!self.listeners.is_empty() && self.source.is_some()).then_some(self.next)
+    }
+
+    fn handle(&mut self, command: VideoCommand) {
+        match command {
+            VideoCommand::Add { id, track } => {
+                self.listeners.push((id, track));
+                self.request_keyframe();
+            }
+            VideoCommand::Remove { id } => self.listeners.retain(|(listener, _)| *listener != id),
+            VideoCommand::Keyframe => self.request_keyframe(),
+        }
+    }
+
+    fn work(&mut self) {
+        let now = self.clock.now();
+        self.next = now + self.pause;
+        if let Err(error) = self.send(now) {
+            tracing::error!(%error, "a video source is lost");
+            self.source = None;
+            // A full queue means that the driver is far behind; the log has it.
+            self.reports.try_send(Report::SourceLost(self.stream)).ok();
+        }
+    }
+
+    fn finish(&mut self) {
+        self.source = None;
+    }
+}

@@ -1,0 +1,249 @@
+//! The media sections of one session: which of them carries the microphones, and which streams are on the others.
+//!
+//! All sections are negotiated with the session, some of each kind. Whoever sends a stream picks one that it sends nothing on, and says so on the data channel.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use blink_api::{Codec, Endpoint, Error, ErrorKind, Mid, Result, RtpIn, Session, StreamId, TrackKind};
+
+use super::frames::VideoReceiver;
+use super::media::MediaHandle;
+use super::media::stream::OfferedStream;
+use super::media::voice::{SendTrack, Voice};
+use super::streams::StreamSink;
+use crate::call::{SECTIONS, SessionId};
+use crate::wire::ChannelMessage;
+
+/// Packets kept that came before the word what they are, so that a stream's beginning is not lost.
+const EARLY: usize = 128;
+/// Sections the other side can say something of.
+const MAX_SECTIONS: usize = 8;
+/// The longest identification tag of a section, in bytes.
+const MAX_MID: usize = 16;
+
+pub(super) struct Sections {
+    id: SessionId,
+    remote: Endpoint,
+    session: Arc<dyn Session>,
+    media: MediaHandle,
+    microphone: Arc<SendTrack>,
+    /// The section of the microphones, once negotiated.
+    microphone_mid: Option<Mid>,
+    outgoing: Vec<Outgoing>,
+    incoming: BTreeMap<Mid, Incoming>,
+    receivers: BTreeMap<StreamId, Receiver>,
+    early: VecDeque<RtpIn>,
+}
+
+/// A section beside the microphone's, as this side sends on it.
+struct Outgoing {
+    kind: TrackKind,
+    track: Arc<SendTrack>,
+    sending: Option<(StreamId, OfferedStream)>,
+}
+
+/// What the other side sends on a section.
+struct Incoming {
+    stream: StreamId,
+    first_sequence: u16,
+}
+
+enum Receiver {
+    Audio,
+    Video(Box<VideoReceiver>),
+}
+
+impl Sections {
+    /// Adds a session's tracks: the microphone's and those for streams, as far as the transport carries them.
+    pub(super) async fn add(
+        id: SessionId,
+        remote: Endpoint,
+        session: Arc<dyn Session>,
+        media: MediaHandle,
+        video: bool,
+    ) -> Result<Self> {
+        let track = async |kind| {
+            let track = session.add_track(kind).await?;
+            Ok::<_, Error>(Arc::new(SendTrack::new(session.clone(), track, rand::random())))
+        };
+        let microphone = track(TrackKind::Audio).await?;
+        let kinds = [(TrackKind::Audio, SECTIONS.0), (TrackKind::Video, if video { SECTIONS.1 } else { 0 })];
+        let mut outgoing = Vec::new();
+        for kind in kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count)) {
+            match track(kind).await {
+                Ok(track) => outgoing.push(Outgoing { kind, track, sending: None }),
+                Err(error) if error.kind() == ErrorKind::Unsupported => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self {
+            id,
+            remote,
+            session,
+            media,
+            microphone,
+            microphone_mid: None,
+            outgoing,
+            incoming: BTreeMap::new(),
+            receivers: BTreeMap::new(),
+            early: VecDeque::new(),
+        })
+    }
+
+    /// The path is verified: the microphones are heard.
+    pub(super) async fn admit(&mut self, codec: &dyn Codec) -> Result<()> {
+        self.media.add(self.id, self.remote, self.microphone.clone(), codec).await
+    }
+
+    /// The session ends: nothing is sent or played any more.
+    pub(super) async fn close(&mut self) {
+        self.media.remove(self.id, self.remote).await;
+        for (_, offered) in self.outgoing.iter_mut().filter_map(|section| section.sending.take()) {
+            offered.remove(self.id).await;
+        }
+        let streams: Vec<_> = self.receivers.keys().copied().collect();
+        for stream in streams {
+            self.stop_receiving(stream).await;
+        }
+    }
+
+    /// Sends a stream. Returns what the other side must be told, or `None` where no section is left for it.
+    pub(super) async fn start_sending(&mut self, stream: StreamId, offered: OfferedStream) -> Option<ChannelMessage> {
+        let free = |section: &&mut Outgoing| section.kind == offered.kind() && section.sending.is_none();
+        let section = self.outgoing.iter_mut().filter(free).find(|section| section.track.mid().is_some())?;
+        let message = announce(&section.track, Some(stream))?;
+        offered.add(self.id, section.track.clone()).await;
+        section.sending = Some((stream, offered));
+        Some(message)
+    }
+
+    /// Sends a stream no more. Returns what the other side must be told.
+    pub(super) async fn stop_sending(&mut self, stream: StreamId) -> Option<ChannelMessage> {
+        let sends = |section: &&mut Outgoing| section.sending.as_ref().is_some_and(|(sent, _)| *sent == stream);
+        let section = self.outgoing.iter_mut().find(sends)?;
+        let (_, offered) = section.sending.take()?;
+        offered.remove(self.id).await;
+        announce(&section.track, None)
+    }
+
+    /// Hands on what comes of a stream.
+    pub(super) async fn start_receiving(
+        &mut self,
+        stream: StreamId,
+        sink: StreamSink,
+        codec: &dyn Codec,
+    ) -> Result<()> {
+        let receiver = match sink {
+            StreamSink::Audio => {
+                self.media.hear(self.id, self.voice(stream), codec).await?;
+                Receiver::Audio
+            }
+            StreamSink::Video { codec, frames } => Receiver::Video(Box::new(VideoReceiver::new(codec, frames)?)),
+        };
+        self.receivers.insert(stream, receiver);
+        Ok(())
+    }
+
+    /// Drops what comes of a stream.
+    pub(super) async fn stop_receiving(&mut self, stream: StreamId) {
+        if let Some(Receiver::Audio) = self.receivers.remove(&stream) {
+            self.media.ignore(self.id, self.voice(stream)).await;
+        }
+    }
+
+    /// The other side says what it sends on a section. Returns the streams whose first frame was whole by that.
+    pub(super) fn handle_section(
+        &mut self,
+        mid: &str,
+        stream: Option<StreamId>,
+        first_sequence: u16,
+        now: Instant,
+    ) -> Vec<StreamId> {
+        let known = self.incoming.len() < MAX_SECTIONS || self.incoming.contains_key(&Mid::new(mid));
+        if mid.len() > MAX_MID || !known || self.is_microphone(&Mid::new(mid)) {
+            return Vec::new();
+        }
+        match stream {
+            Some(stream) => drop(self.incoming.insert(Mid::new(mid), Incoming { stream, first_sequence })),
+            None => drop(self.incoming.remove(&Mid::new(mid))),
+        }
+        let early = std::mem::take(&mut self.early);
+        early.into_iter().filter_map(|packet| self.take(packet, now)).collect()
+    }
+
+    /// Takes a packet to where it belongs. Returns the stream of which it completes the first frame.
+    pub(super) fn take(&mut self, packet: RtpIn, now: Instant) -> Option<StreamId> {
+        if self.is_microphone(&packet.mid) {
+            self.media.push(Voice { participant: self.remote, stream: None }, packet);
+            return None;
+        }
+        let Some(incoming) = self.incoming.get(&packet.mid) else {
+            if self.early.len() == EARLY {
+                self.early.pop_front();
+            }
+            self.early.push_back(packet);
+            return None;
+        };
+        if !is_from(packet.sequence, incoming.first_sequence) {
+            return None;
+        }
+        let stream = incoming.stream;
+        match self.receivers.get_mut(&stream)? {
+            Receiver::Audio => {
+                self.media.push(self.voice(stream), packet);
+                None
+            }
+            Receiver::Video(receiver) => receiver.push(packet, now).then_some(stream),
+        }
+    }
+
+    /// The other side wants a key frame of what is sent on a section.
+    pub(super) async fn handle_keyframe_request(&self, mid: &Mid) {
+        let section = self.outgoing.iter().find(|section| section.track.mid().as_ref() == Some(mid));
+        if let Some((_, offered)) = section.and_then(|section| section.sending.as_ref()) {
+            offered.request_keyframe().await;
+        }
+    }
+
+    /// Whether there is video for [`work`](Self::work) to look after.
+    pub(super) fn has_video(&self) -> bool {
+        self.receivers.values().any(|receiver| matches!(receiver, Receiver::Video(_)))
+    }
+
+    /// Does what time demands of the video that comes. Returns the streams whose first frame was whole by that.
+    pub(super) fn work(&mut self, now: Instant) -> Vec<StreamId> {
+        let mut first = Vec::new();
+        for (mid, incoming) in &self.incoming {
+            if let Some(Receiver::Video(receiver)) = self.receivers.get_mut(&incoming.stream)
+                && receiver.work(now, &*self.session, mid)
+            {
+                first.push(incoming.stream);
+            }
+        }
+        first
+    }
+
+    fn is_microphone(&mut self, mid: &Mid) -> bool {
+        if self.microphone_mid.is_none() {
+            self.microphone_mid = self.microphone.mid();
+        }
+        self.microphone_mid.as_ref() == Some(mid)
+    }
+
+    fn voice(&self, stream: StreamId) -> Voice {
+        Voice { participant: self.remote, stream: Some(stream) }
+    }
+}
+
+fn announce(track: &SendTrack, stream: Option<StreamId>) -> Option<ChannelMessage> {
+    let mid = track.mid()?.as_str().to_owned();
+    let stream = stream.map(|stream| (*stream.as_bytes()).into());
+    Some(ChannelMessage::Section { mid, stream, sequence: track.next_sequence() })
+}
+
+/// Whether a sequence number is `first` or after it (RFC 3550 §A.1, modulo 2¹⁶).
+fn is_from(sequence: u16, first: u16) -> bool {
+    sequence.wrapping_sub(first) < 1 << 15
+}
