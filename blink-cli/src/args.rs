@@ -115,7 +115,10 @@ pub(crate) struct ListenArguments {
     /// Say this WAV file, then silence, in every call
     #[arg(long = "in", value_name = "WAV")]
     pub(crate) input: Option<PathBuf>,
-    /// Write what is heard to `heard-1.wav`, `heard-2.wav`, … in this directory, one for each call
+    /// Show this video in every call: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264 file
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) video: Option<String>,
+    /// Write what is heard to `heard-1.wav`, `heard-2.wav`, … in this directory, one for each call, and the video that others show to `seen-1.ivf` or `seen-1.h264`, …
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -134,7 +137,10 @@ pub(crate) struct CallArguments {
     /// Say this WAV file, then silence
     #[arg(long = "in", value_name = "WAV")]
     pub(crate) input: Option<PathBuf>,
-    /// Write what is heard to `heard.wav` in this directory
+    /// Show this video: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264 file
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) video: Option<String>,
+    /// Write what is heard to `heard.wav` in this directory, and the video that others show to `seen-1.ivf` or `seen-1.h264`, …
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Leave after so many seconds of being connected

@@ -18,6 +18,7 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::show::{Names, ended, milliseconds};
 use crate::target::{self, Target};
+use crate::video::Video;
 use crate::{configuration, engine, files};
 
 const HEARD: &str = "heard.wav";
@@ -47,13 +48,15 @@ pub(crate) async fn run(
         names: Names::default(),
         talk: Talk::default(),
         hint: files::silence(&configuration),
+        video: Video::new(&blink, arguments.video.as_deref(), arguments.out.as_deref()),
     };
     let result = tokio::select! {
         result = caller.call(&people, seconds, &mut events) => result,
         () = interrupt.wait() => Err(Failure::interrupted()),
     };
-    let Caller { names, talk, .. } = caller;
+    let Caller { names, talk, video, .. } = caller;
     engine::stop(blink, events, output, |event| engine::show(output, &names, event)).await;
+    video.finish(output).await;
     let heard = arguments.out.as_ref().map(|directory| directory.join(HEARD)).filter(|_| talk.connected.is_some());
     talk.show(output, &names, heard, result.is_ok());
     result
@@ -73,6 +76,7 @@ struct Caller<'a> {
     talk: Talk,
     /// What to tell whoever calls.
     hint: Option<&'static str>,
+    video: Video,
 }
 
 /// What became of the call.
@@ -181,6 +185,7 @@ impl Caller<'_> {
             }
         };
         engine::show(self.output, &self.names, &event);
+        self.video.handle(&event);
         match event {
             Event::ParticipantJoined { call: joined, participant } if joined == call => {
                 self.talk.connected.get_or_insert(offered.elapsed());

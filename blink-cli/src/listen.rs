@@ -14,6 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::keyboard::Keyboard;
 use crate::output::Output;
 use crate::show::Names;
+use crate::video::Video;
 use crate::{configuration, engine, files};
 
 /// One file for each call; the media host counts.
@@ -46,13 +47,14 @@ pub(crate) async fn run(
         caller: None,
         hint: files::silence(&configuration),
         heard: None,
+        video: Video::new(&blink, arguments.video.as_deref(), arguments.out.as_deref()),
     };
     let result = tokio::select! {
         failure = listener.serve(&mut events) => Err(failure),
         () = interrupt.wait() => Err(Failure::interrupted()),
     };
     listener.refuse().await;
-    let Listener { mut heard, names, .. } = listener;
+    let Listener { mut heard, names, video, .. } = listener;
     engine::stop(blink, events, output, |event| {
         engine::show(output, &names, event);
         if let Event::CallEnded { .. } = event {
@@ -61,6 +63,7 @@ pub(crate) async fn run(
     })
     .await;
     show_heard(output, heard);
+    video.finish(output).await;
     result
 }
 
@@ -90,6 +93,7 @@ struct Listener<'a> {
     hint: Option<&'static str>,
     /// The file of the current call.
     heard: Option<(CallId, PathBuf)>,
+    video: Video,
 }
 
 impl Listener<'_> {
@@ -142,6 +146,7 @@ impl Listener<'_> {
 
     async fn handle_event(&mut self, event: Event) {
         engine::show(self.output, &self.names, &event);
+        self.video.handle(&event);
         match event {
             Event::IncomingCall { call, .. } => {
                 self.ringing.push_back(call);

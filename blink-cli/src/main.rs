@@ -16,6 +16,7 @@ mod output;
 mod score;
 mod show;
 mod target;
+mod video;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -64,6 +64,10 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
             format!("hears {}", name(&participant.did))
         }
         Event::MediaStarted { participant, kind: TrackKind::Video, .. } => format!("sees {}", name(&participant.did)),
+        Event::StreamOffered { participant, stream, .. } => {
+            format!("{} offers {} `{}`", name(&participant.did), stream.codec, stream.name)
+        }
+        Event::StreamEnded { participant, .. } => format!("a stream of {} is over", name(&participant.did)),
         Event::NoMicrophone { error, .. } => format!("has no microphone and only listens: {error}"),
         Event::DeviceLost { name } => format!("the device `{name}` is gone"),
         Event::SignalingChanged { nodes: 0 } => "no node of the network is connected".to_owned(),

@@ -1,0 +1,133 @@
+//! Video in calls: what is shown to others, and files of what they show.
+
+use std::path::{Path, PathBuf};
+
+use blink_api::{Endpoint, Error, ErrorKind, StreamId, TrackKind};
+use blink_engine::{Blink, Event, Frames, RequestedStream, StreamConfig, StreamInfo};
+use serde_json::json;
+use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::task::JoinSet;
+
+use crate::failure::one_line;
+use crate::output::Output;
+
+mod ivf;
+
+/// Video of one command's calls.
+pub(crate) struct Video {
+    blink: Blink,
+    /// What is shown.
+    source: Option<String>,
+    /// Where what others show is written.
+    out: Option<PathBuf>,
+    seen: usize,
+    work: JoinSet<Result<Option<Saved>, Error>>,
+}
+
+/// A file of what somebody showed.
+struct Saved {
+    path: PathBuf,
+    frames: u64,
+}
+
+impl Video {
+    pub(crate) fn new(blink: &Blink, source: Option<&str>, out: Option<&Path>) -> Self {
+        let (source, out) = (source.map(str::to_owned), out.map(Path::to_owned));
+        Self { blink: blink.clone(), source, out, seen: 0, work: JoinSet::new() }
+    }
+
+    /// Shows, and asks for what is shown.
+    pub(crate) fn handle(&mut self, event: &Event) {
+        match event {
+            Event::CallJoined { .. } => self.offer(),
+            Event::StreamOffered { participant, stream, .. } if stream.kind == TrackKind::Video => {
+                self.save(*participant, stream);
+            }
+            _ => {}
+        }
+    }
+
+    fn offer(&mut self) {
+        let Some(source) = self.source.clone() else { return };
+        let blink = self.blink.clone();
+        self.work.spawn(async move {
+            let config = StreamConfig { kind: TrackKind::Video, source, name: "video".to_owned() };
+            match blink.offer_stream(config).await {
+                // Over in the meantime.
+                Err(error) if matches!(error.kind(), ErrorKind::State | ErrorKind::Closed) => Ok(None),
+                result => result.map(|_| None),
+            }
+        });
+    }
+
+    fn save(&mut self, participant: Endpoint, stream: &StreamInfo) {
+        let Some(directory) = &self.out else { return };
+        self.seen += 1;
+        let ending = if stream.codec.eq_ignore_ascii_case("VP8") { "ivf" } else { "h264" };
+        let path = directory.join(format!("seen-{}.{ending}", self.seen));
+        let (blink, stream) = (self.blink.clone(), stream.stream);
+        self.work.spawn(async move { save(blink, participant, stream, path).await });
+    }
+
+    /// Tells of what came to its end. With the engine, everything does.
+    pub(crate) async fn finish(mut self, output: &Output) {
+        drop(self.blink);
+        while let Some(done) = self.work.join_next().await {
+            match done {
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(Saved { path, frames }))) => {
+                    output.result(&format!("seen: {} ({frames} frames)", path.display()));
+                    output.json_result(&json!({ "event": "seen", "path": path, "frames": frames }));
+                }
+                Ok(Err(error)) => {
+                    let error = one_line(&error.to_string());
+                    output.event(&format!("            video: {error}"));
+                    output.json_event(&json!({ "event": "refused", "error": error }));
+                }
+                Err(error) => tracing::error!(%error, "video stopped"),
+            }
+        }
+    }
+}
+
+async fn save(blink: Blink, participant: Endpoint, stream: StreamId, path: PathBuf) -> Result<Option<Saved>, Error> {
+    let frames = match blink.request_stream(participant, stream).await {
+        Ok(RequestedStream::Video(frames)) => frames,
+        Ok(RequestedStream::Audio) => return Ok(None),
+        // Taken back in the meantime, or the call is over.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Closed) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // Whoever holds an engine keeps it running.
+    drop(blink);
+    let written = write(frames, &path).await;
+    let frames = written.map_err(|source| {
+        Error::new(ErrorKind::Io, "what is seen cannot be written").with("file", path.display()).source(source)
+    })?;
+    Ok((frames > 0).then_some(Saved { path, frames }))
+}
+
+/// Writes frames until there are no more; returns how many there were.
+async fn write(mut frames: Frames, path: &Path) -> std::io::Result<u64> {
+    let mut file = None;
+    let (mut count, mut first) = (0, None);
+    while let Some(frame) = frames.next().await {
+        let file = match &mut file {
+            Some(file) => file,
+            None => file.insert(BufWriter::new(tokio::fs::File::create(path).await?)),
+        };
+        if path.extension().is_some_and(|ending| ending == "ivf") {
+            if count == 0 {
+                file.write_all(&ivf::header(&frame.frame.data)).await?;
+            }
+            let first = *first.get_or_insert(frame.timestamp.0);
+            file.write_all(&ivf::frame_header(frame.frame.data.len(), frame.timestamp.0.wrapping_sub(first))).await?;
+        }
+        file.write_all(&frame.frame.data).await?;
+        count += 1;
+    }
+    if let Some(mut file) = file {
+        file.flush().await?;
+    }
+    Ok(count)
+}
