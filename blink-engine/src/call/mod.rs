@@ -32,6 +32,7 @@
 //!
 //! Nothing of media happens in `In`: no session is opened before `Joining` ([`Output::Open`], [`Output::Gate`]).
 
+mod commands;
 mod event;
 mod incoming;
 mod invite;

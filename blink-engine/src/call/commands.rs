@@ -1,0 +1,215 @@
+//! What the user can do: offer, answer, reject, leave, invite, remove, mute.
+
+use std::collections::BTreeSet;
+
+use blink_api::{CallId, Did, Error, ErrorKind, Result};
+use minicbor::bytes::ByteVec;
+use rand::Rng;
+
+use super::Now;
+use super::event::EndReason;
+use super::lifecycle::{Call, Phase};
+use super::machine::{MAX_CONVERSATION, Machine};
+use super::roster::{MAX_ROOT_MEMBERS, Roster};
+use crate::secure::{AgreementKey, CallKeys, Identity, sha256};
+use crate::wire::{CallConfiguration, Root};
+
+impl Machine {
+    /// Offers a call to other people. A call that rings here with exactly the same people is answered instead. A call this device is in
+    /// is left.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for nobody, too many, an unusable DID or too long a conversation.
+    pub fn offer(&mut self, now: Now, people: &[Did], conversation: &[u8]) -> Result<CallId> {
+        self.shared.now = now;
+        self.check_offer(people, conversation)?;
+        let members = self.root_members(people)?;
+        let same = |call: &&Call| call.phase == Phase::In && call.roster.root().members == members;
+        if let Some(pending) = self.calls.values().find(same).map(Call::id) {
+            return self.answer(now, pending);
+        }
+        self.leave_current(EndReason::Left);
+        let shared = &mut self.shared;
+        let mut secret = zeroize::Zeroizing::new([0; 32]);
+        shared.random.fill_bytes(&mut secret[..]);
+        let root = Root {
+            creator: shared.own,
+            nonce: Call::fresh_nonce(shared),
+            unix_ms: now.unix_ms,
+            secret_hash: sha256(&[&secret[..]]),
+            members,
+        };
+        let roster = Roster::create(root, &shared.identity);
+        let keys = CallKeys::new(roster.call(), secret);
+        let conversation = (!conversation.is_empty()).then(|| ByteVec::from(conversation.to_vec()));
+        let (from, ring) = (shared.own.did, shared.settings.ring_time);
+        let mut call = Call::new(roster, keys, CallConfiguration { conversation }, Phase::Out, from, ring, shared);
+        call.begin(shared);
+        let id = call.id();
+        call.handle_timeout(shared);
+        self.calls.insert(id, call);
+        Ok(id)
+    }
+
+    fn root_members(&self, people: &[Did]) -> Result<Vec<Did>> {
+        let own = self.shared.own.did;
+        let members: BTreeSet<Did> = people.iter().copied().chain([own]).collect();
+        if members.len() < 2 {
+            return Err(Error::new(ErrorKind::Invalid, "a call needs somebody else").operation("offer_call"));
+        }
+        if members.len() > MAX_ROOT_MEMBERS {
+            return Err(Error::new(ErrorKind::Invalid, "a call begins with at most 16 people").operation("offer_call"));
+        }
+        for did in &members {
+            if AgreementKey::public_of(did).is_err() {
+                return Err(Error::new(ErrorKind::Invalid, "not a usable key")
+                    .operation("offer_call")
+                    .with("did", did));
+            }
+        }
+        Ok(members.into_iter().collect())
+    }
+
+    /// Answers a call that rings here, or joins one that goes on. A call this device is in is left.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) for a call unknown here, [`State`](ErrorKind::State) for one this device is in already or that is over.
+    pub fn answer(&mut self, now: Now, id: CallId) -> Result<CallId> {
+        self.shared.now = now;
+        self.check_answer(id)?;
+        let id = self.resolve(id);
+        self.leave_current(EndReason::Left);
+        self.with_call(id, Call::join);
+        Ok(id)
+    }
+
+    /// Rejects a call that rings here.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) for a call unknown here, [`State`](ErrorKind::State) for one that does not ring.
+    pub fn reject(&mut self, now: Now, id: CallId) -> Result<()> {
+        self.shared.now = now;
+        let id = self.resolve(id);
+        if self.known(id)?.phase != Phase::In {
+            return Err(Error::new(ErrorKind::State, "that call does not ring here").with("call", id));
+        }
+        self.with_call(id, Call::reject);
+        Ok(())
+    }
+
+    /// Leaves the call this device is in, or takes back its offer.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) where there is none.
+    pub fn leave(&mut self, now: Now) -> Result<()> {
+        self.shared.now = now;
+        if self.leave_current(EndReason::Left) { Ok(()) } else { Err(Error::new(ErrorKind::State, "not in a call")) }
+    }
+
+    /// Invites somebody into the call this device is in; it is a group's from then on.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) without a call, or where the roster does not allow it; [`Invalid`](ErrorKind::Invalid) for an unusable DID.
+    pub fn add(&mut self, now: Now, did: Did) -> Result<()> {
+        self.shared.now = now;
+        if AgreementKey::public_of(&did).is_err() {
+            return Err(Error::new(ErrorKind::Invalid, "not a usable key").with("did", did));
+        }
+        self.change_roster(|roster, identity| roster.add(did, identity))
+    }
+
+    /// Removes somebody for good from the call this device is in, which this person must have begun.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) without a call, for somebody else's, or for somebody who is not in it.
+    pub fn remove(&mut self, now: Now, did: Did) -> Result<()> {
+        self.shared.now = now;
+        self.change_roster(|roster, identity| roster.remove(did, identity))
+    }
+
+    fn change_roster(&mut self, change: impl FnOnce(&mut Roster, &Identity) -> Result<()>) -> Result<()> {
+        let id = self.current().ok_or_else(|| Error::new(ErrorKind::State, "not in a call"))?;
+        let call = self.calls.get_mut(&id).ok_or_else(|| Error::new(ErrorKind::State, "not in a call"))?;
+        change(&mut call.roster, &self.shared.identity)?;
+        self.with_call(id, Call::handle_own_roster_change);
+        Ok(())
+    }
+
+    /// Tells others whether this device sends sound.
+    pub fn set_muted(&mut self, now: Now, muted: bool) {
+        self.shared.now = now;
+        if std::mem::replace(&mut self.shared.muted, muted) != muted {
+            self.change_current(false);
+        }
+        if let Some(id) = self.current().filter(|_| muted) {
+            self.with_call(id, |call, shared| call.stop_speaking(shared.own, shared));
+        }
+    }
+
+    /// Tells others whether this device plays sound.
+    pub fn set_deafened(&mut self, now: Now, deafened: bool) {
+        self.shared.now = now;
+        if std::mem::replace(&mut self.shared.deafened, deafened) != deafened {
+            self.change_current(false);
+        }
+    }
+
+    /// Tells others whether this device records the call. The flag ends with the call.
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) without a call.
+    pub fn set_recording(&mut self, now: Now, recording: bool) -> Result<()> {
+        self.shared.now = now;
+        if self.current().is_none() {
+            return Err(Error::new(ErrorKind::State, "not in a call"));
+        }
+        if std::mem::replace(&mut self.shared.recording, recording) != recording {
+            self.change_current(false);
+        }
+        Ok(())
+    }
+
+    /// People whose offers ring under `call.from = "known"`, and of whom more may be pending.
+    pub fn set_known(&mut self, known: BTreeSet<Did>) {
+        self.shared.known = known;
+    }
+
+    /// What others are told about this device has changed.
+    pub(super) fn change_current(&mut self, at_once: bool) {
+        if let Some(id) = self.current() {
+            self.with_call(id, |call, shared| {
+                call.change_record(shared, at_once);
+                call.sync_all_flows(shared);
+            });
+        }
+    }
+
+    fn leave_current(&mut self, reason: EndReason) -> bool {
+        let Some(id) = self.current() else { return false };
+        self.with_call(id, |call, shared| call.end(reason, shared));
+        true
+    }
+
+    /// Whether an offer could be made; changes nothing.
+    ///
+    /// # Errors
+    /// As [`offer`](Machine::offer).
+    pub fn check_offer(&self, people: &[Did], conversation: &[u8]) -> Result<()> {
+        if conversation.len() > MAX_CONVERSATION {
+            return Err(Error::new(ErrorKind::Invalid, "the conversation is longer than 1 KiB"));
+        }
+        self.root_members(people).map(drop)
+    }
+
+    /// Whether a call could be answered or joined; changes nothing.
+    ///
+    /// # Errors
+    /// As [`answer`](Machine::answer).
+    pub fn check_answer(&self, id: CallId) -> Result<()> {
+        let call = self.known(self.resolve(id))?;
+        if matches!(call.phase, Phase::In | Phase::Open) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::State, "this device is in that call, or it is over").with("call", id))
+    }
+}
