@@ -1,15 +1,15 @@
 //! The engine as an integrator sees it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use blink_api::{CallId, Configuration, Did, Endpoint, Result, Signaling, StreamId, TrackKind};
+use blink_api::{CallId, Configuration, Did, Endpoint, Error, Result, Signaling, StreamId, TrackKind};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::builder::BlinkBuilder;
-use crate::call::{CallSnapshot, CallState, Event, Snapshot};
+use crate::call::{CallSnapshot, CallState, Event, HistoryEntry, Presence, Snapshot};
 use crate::driver::{Command, Frames, closed};
-use crate::secure::SecurityCounters;
+use crate::secure::{SecurityCounters, inbox_topic};
 use crate::statistics::ParticipantStatistics;
 
 /// A running engine: one person on one device.
@@ -21,6 +21,8 @@ pub struct Blink {
     pub(crate) events: broadcast::WeakSender<Event>,
     pub(crate) signaling: Arc<dyn Signaling>,
     pub(crate) endpoint: Endpoint,
+    /// Why the engine stopped by itself, if it did.
+    pub(crate) stopped: Arc<OnceLock<Error>>,
 }
 
 /// What a call is offered with.
@@ -142,10 +144,11 @@ impl Blink {
         self.ask(|reply| Command::Remove { did, reply }).await?
     }
 
-    /// Calls that ring here.
+    /// Calls that ring here, those too that rang before a restart and were not told of anew.
     ///
     /// # Errors
-    /// [`Closed`](blink_api::ErrorKind::Closed), as of every question below.
+    /// [`Closed`](blink_api::ErrorKind::Closed), as of every question below; [`Busy`](blink_api::ErrorKind::Busy) once the engine has stopped because this
+    /// device runs elsewhere, too ([`Event::DeviceCloned`]), as of every command.
     pub async fn pending_calls(&self) -> Result<Vec<CallSnapshot>> {
         let calls = self.snapshot().await?.calls;
         Ok(calls.into_iter().filter(|call| call.state == CallState::Ringing).collect())
@@ -159,6 +162,45 @@ impl Blink {
         let current =
             |call: &CallSnapshot| matches!(call.state, CallState::Calling | CallState::Joining | CallState::Active);
         Ok(self.snapshot().await?.calls.into_iter().find(current))
+    }
+
+    /// Calls of groups that go on without this device, which may join them with [`answer_call`](Blink::answer_call). Those who are in them have the status
+    /// [`Joined`](crate::ParticipantStatus::Joined), as far as is known here: from offers, and from what those say who leave. Whoever crashed is listed
+    /// until somebody says otherwise; a call is forgotten after a day.
+    ///
+    /// # Errors
+    /// [`Closed`](blink_api::ErrorKind::Closed).
+    pub async fn ongoing_calls(&self) -> Result<Vec<CallSnapshot>> {
+        let calls = self.snapshot().await?.calls;
+        Ok(calls.into_iter().filter(|call| call.state == CallState::Open).collect())
+    }
+
+    /// Calls that were and the one that is, the newest first; at most `call.history`. With `data_dir` they survive a restart.
+    ///
+    /// # Errors
+    /// [`Closed`](blink_api::ErrorKind::Closed).
+    pub async fn call_history(&self) -> Result<Vec<HistoryEntry>> {
+        self.ask(|reply| Command::History { reply }).await
+    }
+
+    /// Forgets all calls of the history but what is ongoing.
+    ///
+    /// # Errors
+    /// [`Closed`](blink_api::ErrorKind::Closed).
+    pub async fn clear_history(&self) -> Result<()> {
+        self.ask(|reply| Command::ClearHistory { reply }).await
+    }
+
+    /// Whether somebody can be reached, as far as is known here. A hint that asks nobody: see [`Presence`].
+    ///
+    /// # Errors
+    /// [`Closed`](blink_api::ErrorKind::Closed).
+    pub async fn presence(&self, did: Did) -> Result<Presence> {
+        let heard = self.ask(|reply| Command::Presence { did, reply }).await?;
+        if heard == Presence::Unknown && self.signaling.subscribers(&inbox_topic(&did)).await? > 0 {
+            return Ok(Presence::Online);
+        }
+        Ok(heard)
     }
 
     /// All calls that are not over.
@@ -277,7 +319,7 @@ impl Blink {
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
-        ask(&self.commands, command).await
+        ask(&self.commands, command).await.map_err(|error| self.stopped.get().cloned().unwrap_or(error))
     }
 
     fn downgrade(&self) -> mpsc::WeakSender<Command> {

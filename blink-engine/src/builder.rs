@@ -1,6 +1,6 @@
 //! Putting an engine together.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use blink_api::{
     AudioProcessorFactory, Clock, Codec, Configuration, Context, DeviceId, Endpoint, MediaHost, Result, Signaling,
@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc};
 use tracing::Instrument;
 
 use crate::blink::Blink;
-use crate::call::{Machine, MachineConfig, Now};
+use crate::call::{Machine, MachineConfig, Memory, Now};
 use crate::driver::{Driver, Pacing, Parts};
 use crate::secure::{Identity, Opener, Random};
 use crate::store::Store;
@@ -112,50 +112,14 @@ impl BlinkBuilder {
             None => (fresh_device, unix_ms),
         };
         let endpoint = Endpoint { did: identity.did(), device };
+        let memory = remembered(store.as_ref())?;
         let parts = self.parts().await?;
-        self.launch(parts, identity, endpoint, boot, random, store).await
-    }
-
-    async fn launch(
-        self,
-        parts: Parts,
-        identity: Identity,
-        endpoint: Endpoint,
-        boot: u64,
-        mut random: Random,
-        store: Option<Store>,
-    ) -> Result<Blink> {
         let now = Now { mono: parts.clock.now(), unix_ms: parts.clock.unix_ms() };
-        let config = MachineConfig {
-            identity: identity.clone(),
-            own: endpoint,
-            boot,
-            settings: parts.settings.call.clone(),
-            seed: fresh(&mut random),
-        };
-        let machine = Machine::new(config, now);
+        let call = parts.settings.call.clone();
+        let seed = fresh(&mut random);
+        let config = MachineConfig { identity: identity.clone(), own: endpoint, boot, settings: call, seed, memory };
         let opener = Opener::new(identity, endpoint, boot, random, now.mono);
-        let (events, _) = broadcast::channel(EVENTS);
-        let (commands, queue) = mpsc::channel(COMMANDS);
-        let signaling = parts.signaling.clone();
-        let listeners = events.downgrade();
-        let driver = match Driver::start(parts, machine, opener, events).await {
-            Ok(driver) => driver,
-            Err(error) => {
-                signaling.shutdown().await;
-                return Err(error);
-            }
-        };
-        let span = tracing::info_span!("engine", did = %endpoint.did);
-        let work = async move {
-            let asked = driver.run(queue).await;
-            // The data directory is free for another process from here on.
-            drop(store);
-            // Whoever asked for it may have stopped waiting; nobody did where all handles were dropped.
-            asked.map(|reply| reply.send(()));
-        };
-        tokio::spawn(work.instrument(span));
-        Ok(Blink { commands, events: listeners, signaling, endpoint })
+        launch(parts, Machine::new(config, now), opener, endpoint, store).await
     }
 
     /// Signaling comes last: it is what others notice.
@@ -198,6 +162,44 @@ impl BlinkBuilder {
         }
         Ok(Random::from_seed(*seed))
     }
+}
+
+async fn launch(
+    parts: Parts,
+    machine: Machine,
+    opener: Opener,
+    endpoint: Endpoint,
+    store: Option<Store>,
+) -> Result<Blink> {
+    let (events, _) = broadcast::channel(EVENTS);
+    let (commands, queue) = mpsc::channel(COMMANDS);
+    let signaling = parts.signaling.clone();
+    let listeners = events.downgrade();
+    let stopped = Arc::new(OnceLock::new());
+    let driver = match Driver::start(parts, machine, opener, store, events, stopped.clone()).await {
+        Ok(driver) => driver,
+        Err(error) => {
+            signaling.shutdown().await;
+            return Err(error);
+        }
+    };
+    let span = tracing::info_span!("engine", did = %endpoint.did);
+    let work = async move {
+        // Whoever asked for it may have stopped waiting; nobody did where all handles were dropped.
+        driver.run(queue).await.map(|reply| reply.send(()))
+    };
+    tokio::spawn(work.instrument(span));
+    Ok(Blink { commands, events: listeners, signaling, endpoint, stopped })
+}
+
+/// What a store remembers; what is damaged in it costs nothing else.
+fn remembered(store: Option<&Store>) -> Result<Memory> {
+    let Some(store) = store else { return Ok(Memory::default()) };
+    let (memory, damaged) = store.memory()?;
+    if damaged > 0 {
+        tracing::warn!(damaged, "entries of the data directory could not be read and are forgotten");
+    }
+    Ok(memory)
 }
 
 fn fresh<const N: usize>(random: &mut Random) -> [u8; N] {

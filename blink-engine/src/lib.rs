@@ -47,11 +47,12 @@ pub mod wire;
 pub use blink::{Blink, CallConfig, EventStream, RequestedStream, StreamConfig, StreamItem};
 pub use builder::BlinkBuilder;
 pub use call::{
-    CallSnapshot, CallState, CancelledReason, EndReason, Event, LeftReason, ParticipantSnapshot, ParticipantState,
-    ParticipantStatus, Snapshot, StreamEndReason, StreamInfo,
+    CallDirection, CallOutcome, CallSnapshot, CallState, CancelledReason, EndReason, Event, HistoryEntry, LeftReason,
+    ParticipantSnapshot, ParticipantState, ParticipantStatus, Presence, Snapshot, StreamEndReason, StreamInfo,
 };
 pub use driver::{Frames, Pacing};
 pub use media::AudioStatistics;
 pub use media::video::ReceivedFrame;
 pub use secure::{Identity, SecurityCounters};
 pub use statistics::ParticipantStatistics;
+pub use store::DataDirectory;

@@ -1,4 +1,7 @@
-//! What survives a restart, under `data_dir`: who this is, and how often it started.
+//! What survives a restart, under `data_dir`: who this is, how often it started, and what is remembered of calls.
+
+mod directory;
+mod memory;
 
 use std::path::Path;
 
@@ -8,6 +11,12 @@ use zeroize::Zeroizing;
 
 use crate::secure::Identity;
 
+pub use directory::DataDirectory;
+
+/// The file in a data directory.
+const FILE: &str = "blink.redb";
+/// How what is in it is written. One that is written otherwise has a greater number.
+const FORMAT: u64 = 1;
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 /// The open database; no other process can open it meanwhile.
@@ -18,7 +27,7 @@ pub(crate) struct Store {
 impl Store {
     /// Opens or creates `blink.redb` in a directory, which is made if need be.
     pub(crate) fn open(directory: &Path) -> Result<Self> {
-        let file = directory.join("blink.redb");
+        let file = directory.join(FILE);
         let failed =
             |kind, why: &'static str| Error::new(kind, why).operation("open").with("data_dir", directory.display());
         std::fs::create_dir_all(directory)
@@ -30,7 +39,23 @@ impl Store {
             source => failed(ErrorKind::Io, "the data directory cannot be used").source(source),
         })?;
         restrict(&file).map_err(|source| failed(ErrorKind::Io, "the data file cannot be protected").source(source))?;
-        Ok(Self { database })
+        let store = Self { database };
+        store.check_format().map_err(|error| error.with("data_dir", directory.display()))?;
+        Ok(store)
+    }
+
+    /// Refuses what a later version wrote, before anything of it is changed.
+    fn check_format(&self) -> Result<()> {
+        match self.read_number("format")? {
+            None => self.write("format", &FORMAT.to_be_bytes()),
+            Some(format) if format > FORMAT => {
+                Err(Error::new(ErrorKind::Invalid, "the data directory was written by a later version of Blink")
+                    .operation("open")
+                    .with("format", format)
+                    .with("known", FORMAT))
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     /// The identity kept here, or this one from now on.
@@ -54,13 +79,15 @@ impl Store {
 
     /// A boot greater than every one before.
     pub(crate) fn next_boot(&self, unix_ms: u64) -> Result<u64> {
-        let stored = match self.read("boot")? {
-            Some(bytes) => u64::from_be_bytes(bytes[..].try_into().map_err(|_| damaged("boot"))?),
-            None => 0,
-        };
+        let stored = self.read_number("boot")?.unwrap_or(0);
         let boot = unix_ms.max(stored.saturating_add(1));
         self.write("boot", &boot.to_be_bytes())?;
         Ok(boot)
+    }
+
+    fn read_number(&self, key: &'static str) -> Result<Option<u64>> {
+        let bytes = self.read(key)?;
+        bytes.map(|bytes| bytes[..].try_into().map(u64::from_be_bytes).map_err(|_| damaged(key))).transpose()
     }
 
     fn read(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
@@ -105,3 +132,6 @@ fn restrict(file: &Path) -> std::io::Result<()> {
 fn restrict(_: &Path) -> std::io::Result<()> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,6 +116,8 @@ pub struct CallSettings {
     pub from: Invitations,
     /// Refuse to answer without a microphone, instead of listening only.
     pub require_microphone: bool,
+    /// Calls that are listed in the history; beyond, the oldest goes. 0: none are.
+    pub history: usize,
     /// `[call.timers]`
     pub timers: CallTimers,
 }
@@ -127,6 +129,7 @@ impl Default for CallSettings {
             busy: BusyPolicy::Ring,
             from: Invitations::Anyone,
             require_microphone: false,
+            history: 1_000,
             timers: CallTimers::default(),
         }
     }
@@ -137,6 +140,11 @@ impl CallSettings {
         let longest = Duration::from_secs(600);
         if self.ring_time < Duration::from_secs(1) || self.ring_time > longest {
             return Err(Error::new(ErrorKind::Invalid, "the ring time is 1 s to 10 min").with("key", "call.ring_time"));
+        }
+        if self.history > 100_000 {
+            return Err(
+                Error::new(ErrorKind::Invalid, "the history has at most 100,000 entries").with("key", "call.history")
+            );
         }
         self.timers.check()
     }

@@ -48,6 +48,7 @@ impl Machine {
         let id = call.id();
         call.handle_timeout(shared);
         self.calls.insert(id, call);
+        self.settle();
         Ok(id)
     }
 
@@ -172,6 +173,11 @@ impl Machine {
     /// People whose offers ring under `call.from = "known"`, and of whom more may be pending.
     pub fn set_known(&mut self, known: BTreeSet<Did>) {
         self.shared.known = known;
+    }
+
+    /// Forgets all calls that were.
+    pub fn clear_history(&mut self) {
+        self.shared.clear_history();
     }
 
     /// What others are told about this device has changed.

@@ -187,6 +187,13 @@ pub enum Event {
         /// Its name.
         name: String,
     },
+    /// This device's identity speaks from somewhere else, too: its data directory was copied. The engine stops; it is the last event.
+    DeviceCloned,
+    /// What happens cannot be written down under `data_dir`: a restart may not know of it. Once, until writing works again.
+    NotKept {
+        /// Why.
+        error: String,
+    },
     /// The signaling network was lost (no node connected) or found.
     SignalingChanged {
         /// Connected nodes.
@@ -221,6 +228,8 @@ impl Event {
             Self::MediaStarted { .. } => "media_started",
             Self::NoMicrophone { .. } => "no_microphone",
             Self::DeviceLost { .. } => "device_lost",
+            Self::DeviceCloned => "device_cloned",
+            Self::NotKept { .. } => "not_kept",
             Self::SignalingChanged { .. } => "signaling_changed",
         }
     }

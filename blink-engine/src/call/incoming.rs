@@ -6,6 +6,7 @@ use blink_api::{BusyPolicy, CallId, Did, Endpoint};
 
 use super::Signal;
 use super::event::{CancelledReason, Event, LeftReason};
+use super::history::CallOutcome;
 use super::lifecycle::{Call, Phase};
 use super::machine::{MAX_CONVERSATION, Machine};
 use super::roster::Roster;
@@ -13,8 +14,6 @@ use super::shared::Shared;
 use crate::secure::{CallKeys, Channel, Refusal};
 use crate::wire::{Body, Busy, Cancel, CancelReason, Offer, Ringing, Status};
 
-/// Two offers to the same people are one call where the older is not older than this.
-const GLARE: Duration = Duration::from_secs(60);
 /// Calls that ring here at the same time, from known people and from strangers.
 const MAX_PENDING: (usize, usize) = (12, 4);
 /// Calls that go on without this device and are remembered.
@@ -24,6 +23,7 @@ const MAX_EARLY: usize = 1_024;
 
 impl Machine {
     pub(super) fn handle_signal(&mut self, signal: Signal) {
+        self.heard.note(signal.from.did, self.shared.mono());
         self.end_calls_before(&signal);
         let Signal { channel, from, boot, call: id, body } = signal;
         if let (Body::Offer(offer), Channel::Inbox(_)) = (&body, &channel) {
@@ -31,12 +31,16 @@ impl Machine {
         }
         match &body {
             Body::Ringing(ringing) if self.missed.handle_ringing(&id, &from.did, ringing, &mut self.shared) => return,
-            Body::Cancel(_) => self.missed.remove(&id, &from.did),
+            Body::Cancel(_) => self.missed.remove(&id, &from.did, &mut self.shared),
             _ => {}
         }
         if !self.calls.contains_key(&id) {
             return self.handle_stray(id, from, boot, &body);
         }
+        let other = match &body {
+            Body::Cancel(cancel) => self.successor(&id, cancel, &from),
+            _ => None,
+        };
         self.with_call(id, |call, shared| match &body {
             Body::Offer(_) => {}
             Body::Ringing(ringing) => call.handle_ringing(from, ringing, shared),
@@ -49,6 +53,9 @@ impl Machine {
             }
             Body::Member(member) => call.handle_member(from, boot, member, shared),
         });
+        if let Some(other) = other {
+            self.follow(id, other, &from);
+        }
     }
 
     /// An endpoint that speaks under a new boot is no longer in the calls it was in before.
@@ -157,10 +164,11 @@ impl Machine {
             .collect();
         call.take_claims(&joined, shared);
         if remaining.is_zero() {
+            shared.begin_history(call.history_entry(shared));
             call.missed(shared);
             acknowledge_missed(id, from.did, shared);
             self.calls.insert(id, call);
-            return self.bury_finished();
+            return self.settle();
         }
         if own_claim.is_none() {
             return self.shared.refuse(Refusal::Inconsistent);
@@ -172,9 +180,11 @@ impl Machine {
             return self.replace(own, call);
         }
         let members = call.roster.valid().to_vec();
+        shared.begin_history(call.history_entry(shared));
         if busy {
             call.phase = Phase::Open;
             call.busy = true;
+            shared.finish_history(&id, CallOutcome::Busy);
             shared.send_inbox(from.did, id, Body::Busy(Busy {}));
         } else {
             let conversation = call.conversation();
@@ -185,27 +195,7 @@ impl Machine {
         self.calls.insert(id, call);
         self.limit_pending();
         self.limit_open();
-        self.bury_finished();
-    }
-
-    /// The call of this device, if it was offered to the very same people at about the same time.
-    fn crossed_by(&self, roster: &Roster, from: &Endpoint) -> Option<CallId> {
-        let own = self.calls.get(&self.current()?)?;
-        let same = own.roster.root().members == roster.root().members && own.id() != roster.call();
-        // Somebody whose other device is in the call means what it says.
-        let elsewhere = own.present().any(|(other, _)| other.did == from.did && other != from);
-        (same && !elsewhere && self.shared.mono() < own.began + GLARE).then(|| own.id())
-    }
-
-    /// Two people called each other: both go on in the call with the smaller id, and nobody rings.
-    fn replace(&mut self, old: CallId, mut call: Call) {
-        let new = call.id();
-        self.with_call(old, |call, shared| call.give_up_for(new, shared));
-        call.join(&mut self.shared);
-        self.shared.emit(Event::CallReplaced { old, new });
-        self.calls.insert(new, call);
-        self.alias(old, new);
-        self.with_call(new, |_, _| {});
+        self.settle();
     }
 
     /// Only so many calls ring at once: the oldest of its sort makes room.
@@ -227,7 +217,7 @@ impl Machine {
         }
     }
 
-    fn limit_open(&mut self) {
+    pub(super) fn limit_open(&mut self) {
         let open = || self.calls.values().filter(|call| call.phase == Phase::Open);
         if open().count() > MAX_OPEN
             && let Some(oldest) = open().min_by_key(|call| call.since).map(Call::id)

@@ -48,7 +48,7 @@ pub(super) enum PersonState {
 
 impl PersonState {
     /// Still to be asked.
-    fn is_unresolved(self) -> bool {
+    pub(super) fn is_unresolved(self) -> bool {
         matches!(self, Self::Invited | Self::Ringing | Self::Busy { announced: false, .. })
     }
 
@@ -188,9 +188,9 @@ impl Call {
 
     fn cancel_for(&mut self, people: &[Did], reason: CancelReason, state: PersonState, shared: &mut Shared) {
         for did in people.iter().copied() {
-            if let Some(person) = self.people.get(&did).filter(|person| person.state == PersonState::Invited) {
+            if self.people.get(&did).is_some_and(|person| person.state == PersonState::Invited) {
                 let offer = Offer { remaining_ms: 0, joined: Vec::new(), ..self.offer_for(&did, shared) };
-                self.unheard.push((did, person.inbox, offer));
+                self.unheard.push((did, offer));
             }
             self.set_person(&did, state);
             let body = self.cancel(reason, shared);
@@ -344,9 +344,13 @@ impl Call {
             shared.send_inbox(from.did, self.id(), Body::Cancel(acknowledgement));
         }
         let stays = cancel.stays(&from);
+        let mut reason = LeftReason::Left;
         if let Some(peer) = self.peers.get_mut(&from).filter(|_| !stays) {
             if (boot, cancel.version) < (peer.boot, peer.version) {
                 return;
+            }
+            if boot > peer.boot {
+                reason = LeftReason::Restarted;
             }
             peer.boot = boot;
             peer.version = cancel.version;
@@ -360,7 +364,7 @@ impl Call {
                 self.set_person(&from.did, PersonState::Missed);
                 self.end_if_nobody_comes(shared);
             }
-            _ if !stays && self.peers.contains_key(&from) => self.handle_gone(from, LeftReason::Left, shared),
+            _ if !stays && self.peers.contains_key(&from) => self.handle_gone(from, reason, shared),
             _ => {}
         }
     }

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use blink_api::{CallId, Did, Endpoint, Topic};
+use blink_api::{CallId, Did, Endpoint};
 
 use super::event::{CancelledReason, EndReason, Event};
+use super::history::CallOutcome;
 use super::invite::{Notice, Person, PersonState};
 use super::member::Peer;
 use super::record::RecordSchedule;
+use super::restoring::Kept;
 use super::roster::Roster;
 use super::shared::Shared;
 use super::{JoinedTopic, Output};
@@ -78,10 +80,12 @@ pub(super) struct Call {
     pub(super) other_device_seen: bool,
     pub(super) notices: Vec<Notice>,
     /// People who were asked and never heard: they are told later that they missed a call.
-    pub(super) unheard: Vec<(Did, Topic, Offer)>,
+    pub(super) unheard: Vec<(Did, Offer)>,
     pub(super) lingering: Option<Lingering>,
     /// It never rang here, since this device was in another call.
     pub(super) busy: bool,
+    /// What is written down of it.
+    pub(super) kept: Option<Kept>,
 }
 
 /// After leaving: farewells, and the time when the topic is given up.
@@ -89,6 +93,12 @@ pub(super) struct Call {
 pub(super) struct Lingering {
     since: Instant,
     farewells: usize,
+}
+
+impl Lingering {
+    pub(super) fn since(now: Instant) -> Self {
+        Self { since: now, farewells: 0 }
+    }
 }
 
 impl Call {
@@ -127,6 +137,7 @@ impl Call {
             unheard: Vec::new(),
             lingering: None,
             busy: false,
+            kept: None,
         };
         call.sync_people(call.ring_until, shared);
         call
@@ -136,7 +147,7 @@ impl Call {
         self.roster.call()
     }
 
-    fn enter(&mut self, phase: Phase, shared: &Shared) {
+    pub(super) fn enter(&mut self, phase: Phase, shared: &Shared) {
         self.phase = phase;
         self.since = shared.mono();
     }
@@ -146,13 +157,15 @@ impl Call {
         self.seat = 1;
         self.status = Status::Joined;
         self.version = 1;
-        self.open_topic(shared);
+        shared.begin_history(self.history_entry(shared));
+        self.listen(shared);
+        shared.out.push_back(Output::Gate(Some(self.id())));
     }
 
-    fn open_topic(&mut self, shared: &mut Shared) {
+    /// Reads the call's topic with the present key.
+    pub(super) fn listen(&self, shared: &mut Shared) {
         let topic = JoinedTopic { keys: self.keys.clone(), key: self.key.clone() };
         shared.out.push_back(Output::Join(Box::new(topic)));
-        shared.out.push_back(Output::Gate(Some(self.id())));
     }
 
     /// The user accepts a call that rings, or joins one that goes on.
@@ -167,7 +180,9 @@ impl Call {
         self.status = Status::Joining;
         self.join_attempts = 0;
         self.enter(Phase::Joining, shared);
-        self.open_topic(shared);
+        shared.begin_history(self.history_entry(shared));
+        self.listen(shared);
+        shared.out.push_back(Output::Gate(Some(self.id())));
         self.peers.values_mut().for_each(|peer| {
             peer.acknowledged = 0;
             peer.sees_us = shared.now.mono;
@@ -198,6 +213,7 @@ impl Call {
         let entry = self.roster.reject(&shared.identity);
         let present: Vec<_> = self.present().map(|(endpoint, _)| endpoint.did).collect();
         let reject = Body::Reject(wire::Reject { entry, acknowledged: false });
+        shared.finish_history(&self.id(), CallOutcome::Rejected);
         self.enter(self.phase_when_out(), shared);
         for did in present {
             self.notify(did, reject.clone(), shared);
@@ -243,7 +259,7 @@ impl Call {
         self.peers.values_mut().for_each(|peer| Self::close_link(peer, shared));
         self.forget_requests(shared);
         self.enter(Phase::Over, shared);
-        self.lingering = Some(Lingering { since: shared.mono(), farewells: 0 });
+        self.lingering = Some(Lingering::since(shared.mono()));
     }
 
     /// Where a call goes that this endpoint is not in: a group's may be joined later.
@@ -277,7 +293,7 @@ impl Call {
         self.enter(if was_out || nobody { Phase::Over } else { self.phase_when_out() }, shared);
         shared.out.push_back(Output::Gate(None));
         shared.emit(Event::CallEnded { call: self.id(), reason });
-        self.lingering = Some(Lingering { since: shared.mono(), farewells: 0 });
+        self.lingering = Some(Lingering::since(shared.mono()));
     }
 
     pub(super) fn handle_timeout(&mut self, shared: &mut Shared) {

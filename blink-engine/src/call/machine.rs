@@ -1,15 +1,18 @@
 //! The machine: all calls of one endpoint.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use blink_api::{CallId, CallSettings, Endpoint, Error, ErrorKind, Result};
 use rand::{Rng, SeedableRng};
 
+use super::history::History;
 use super::lifecycle::{Call, Phase};
+use super::memory::{Memo, Memory, REMEMBERED};
 use super::missed::MissedNotices;
+use super::presence::Heard;
 use super::shared::Shared;
-use super::{CallState, Input, Now, Output, Snapshot};
+use super::{CallState, HistoryEntry, Input, Now, Output, Snapshot};
 use crate::secure::{Identity, Random, inbox_topic};
 
 /// The most an integrator may pass along with a call.
@@ -18,8 +21,6 @@ pub(super) const MAX_CONVERSATION: usize = 1_024;
 const MAX_TOMBSTONES: usize = 4_096;
 /// Calls that another one took the place of, whose ids are still understood.
 const MAX_ALIASES: usize = 64;
-/// How long they are.
-const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a machine is made with.
 pub struct MachineConfig {
@@ -33,6 +34,8 @@ pub struct MachineConfig {
     pub settings: CallSettings,
     /// Of everything random.
     pub seed: [u8; 32],
+    /// What is remembered of the time before this start.
+    pub memory: Memory,
 }
 
 /// All calls of one endpoint. See the [module](super).
@@ -43,21 +46,23 @@ pub struct Machine {
     pub(super) shared: Shared,
     pub(super) calls: BTreeMap<CallId, Call>,
     pub(super) tombstones: BTreeMap<CallId, Instant>,
-    tombstone_order: VecDeque<CallId>,
+    pub(super) tombstone_order: VecDeque<CallId>,
     pub(super) missed: MissedNotices,
     /// Calls that another one took the place of.
     aliases: VecDeque<(CallId, CallId)>,
     pub(super) early: BTreeMap<(CallId, Endpoint), (u64, u64)>,
     pub(super) early_order: VecDeque<(CallId, Endpoint)>,
+    pub(super) heard: Heard,
 }
 
 impl Machine {
-    /// A machine without calls.
+    /// A machine with what it remembers. Calls that this device was in when its process ended are left with the first outputs; none rings again.
     pub fn new(config: MachineConfig, now: Now) -> Self {
         let mut random = Random::from_seed(config.seed);
         let mut boot_secret = [0; 32];
         random.fill_bytes(&mut boot_secret);
-        Self {
+        let history = History::new(config.settings.history);
+        let mut machine = Self {
             shared: Shared {
                 now,
                 started: now.mono,
@@ -76,6 +81,7 @@ impl Machine {
                 boot_secret,
                 sessions: 0,
                 replies: BTreeMap::new(),
+                history,
             },
             calls: BTreeMap::new(),
             tombstones: BTreeMap::new(),
@@ -84,7 +90,10 @@ impl Machine {
             aliases: VecDeque::new(),
             early: BTreeMap::new(),
             early_order: VecDeque::new(),
-        }
+            heard: Heard::default(),
+        };
+        machine.restore(config.memory);
+        machine
     }
 
     // --- questions
@@ -118,6 +127,11 @@ impl Machine {
             recording: self.shared.recording,
             streams: self.shared.streams.iter().map(Into::into).collect(),
         }
+    }
+
+    /// What is known of calls that were, the newest first.
+    pub fn history(&self) -> Vec<HistoryEntry> {
+        self.shared.history.newest_first()
     }
 
     /// Calls that ring here.
@@ -198,7 +212,7 @@ impl Machine {
             work(call, &mut self.shared);
             call.handle_timeout(&mut self.shared);
         }
-        self.bury_finished();
+        self.settle();
     }
 
     fn for_each_call(&mut self, mut work: impl FnMut(&mut Call, &mut Shared)) {
@@ -206,29 +220,38 @@ impl Machine {
             work(call, &mut self.shared);
             call.handle_timeout(&mut self.shared);
         }
-        self.bury_finished();
+        self.settle();
     }
 
-    pub(super) fn bury_finished(&mut self) {
+    /// What follows once calls have worked: notices of missed calls, what is remembered, calls that are over.
+    pub(super) fn settle(&mut self) {
         for call in self.calls.values_mut() {
-            for (did, inbox, offer) in std::mem::take(&mut call.unheard) {
-                self.missed.add(call.id(), did, inbox, offer, self.shared.now.mono);
+            for (did, offer) in std::mem::take(&mut call.unheard) {
+                self.missed.add(call.id(), did, offer, self.shared.now.mono, &mut self.shared);
             }
+            call.remember(&mut self.shared);
         }
         let finished: Vec<_> = self.calls.values().filter(|call| call.is_finished()).map(Call::id).collect();
         for id in finished {
             self.calls.remove(&id);
-            self.bury(id);
+            self.entomb(id, self.shared.mono());
         }
     }
 
+    /// A call is over of which nothing was remembered.
     pub(super) fn bury(&mut self, id: CallId) {
+        self.shared.keep(Memo::Tombstone(id, Some(self.shared.now.unix_ms)));
+        self.entomb(id, self.shared.mono());
+    }
+
+    pub(super) fn entomb(&mut self, id: CallId, since: Instant) {
         if self.tombstones.len() >= MAX_TOMBSTONES
             && let Some(oldest) = self.tombstone_order.pop_front()
         {
             self.tombstones.remove(&oldest);
+            self.shared.keep(Memo::Tombstone(oldest, None));
         }
-        if self.tombstones.insert(id, self.shared.mono()).is_none() {
+        if self.tombstones.insert(id, since).is_none() {
             self.tombstone_order.push_back(id);
         }
     }
@@ -240,11 +263,14 @@ impl Machine {
                 call.phase = Phase::Over;
             }
         }
-        while let Some(oldest) = self.tombstone_order.front()
-            && self.tombstones.get(oldest).is_none_or(|buried| now >= *buried + REMEMBERED)
+        self.settle();
+        self.missed.forget_old(&mut self.shared);
+        while let Some(oldest) = self.tombstone_order.front().copied()
+            && self.tombstones.get(&oldest).is_none_or(|buried| now >= *buried + REMEMBERED)
         {
-            self.tombstones.remove(oldest);
+            self.tombstones.remove(&oldest);
             self.tombstone_order.pop_front();
+            self.shared.keep(Memo::Tombstone(oldest, None));
         }
     }
 }

@@ -135,8 +135,9 @@ impl Call {
         peer.heard = Some(now);
         peer.digest = Some(record.digest.into());
         if changed && record.status == Status::Left {
+            let reason = if boot > peer.boot { LeftReason::Restarted } else { LeftReason::Left };
             self.accept_word(from, boot, record, shared);
-            self.handle_gone(from, LeftReason::Left, shared);
+            self.handle_gone(from, reason, shared);
             return self.announce(shared, false);
         }
         if changed {
@@ -186,7 +187,9 @@ impl Call {
     fn take_seen(&mut self, from: Endpoint, record: &Record, shared: &mut Shared) {
         let now = shared.mono();
         for seen in &record.seen {
-            if seen.endpoint == shared.own {
+            if seen.endpoint == shared.own && shared.jump_above(seen.boot) {
+                self.change_record(shared, true);
+            } else if seen.endpoint == shared.own {
                 let ours = seen.boot == shared.boot && *self.key.public() == seen.call_key;
                 if let Some(peer) = self.peers.get_mut(&from).filter(|_| ours) {
                     peer.sees_us = now;
@@ -223,8 +226,11 @@ impl Call {
     }
 
     /// Somebody's claim about who is in the call; its own word beats it.
-    pub(super) fn take_claims(&mut self, claims: &[JoinedClaim], shared: &Shared) {
+    pub(super) fn take_claims(&mut self, claims: &[JoinedClaim], shared: &mut Shared) {
         for claim in claims {
+            if claim.endpoint == shared.own && shared.jump_above(claim.boot) && self.phase.is_current() {
+                self.change_record(shared, true);
+            }
             if claim.endpoint.did == shared.own.did || !self.roster.is_valid(&claim.endpoint.did) {
                 continue;
             }

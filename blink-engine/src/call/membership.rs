@@ -36,6 +36,7 @@ impl Call {
             self.peers.remove(&endpoint);
         }
         self.people.retain(|did, _| self.roster.is_valid(did));
+        shared.set_history_members(&self.id(), self.roster.valid());
         if !self.roster.is_valid(&shared.own.did) {
             self.expel(shared);
         }

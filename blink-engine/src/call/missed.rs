@@ -1,17 +1,17 @@
 //! People who were called while they could not be reached: they are told that they missed a call as soon as they can be.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 use blink_api::{CallId, Did, Topic};
 
+use super::memory::{KeptNotice, Memo, REMEMBERED};
 use super::shared::Shared;
+use crate::secure::inbox_topic;
 use crate::wire::{Body, Bytes16, Offer, Ringing};
 
 /// Notices kept; beyond, the oldest goes.
 const MAX_NOTICES: usize = 64;
-/// How long they are kept.
-const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Missed calls that their callees have not heard of.
 #[derive(Clone, Default)]
@@ -30,23 +30,54 @@ struct MissedNotice {
 }
 
 impl MissedNotices {
-    /// Somebody was called and never heard.
-    pub(super) fn add(&mut self, call: CallId, to: Did, inbox: Topic, offer: Offer, now: Instant) {
-        if self.notices.len() == MAX_NOTICES {
-            self.notices.pop_front();
+    /// What is kept from the time before.
+    pub(super) fn restore(&mut self, kept: BTreeMap<(CallId, Did), KeptNotice>, shared: &mut Shared) {
+        let mut kept: Vec<_> = kept.into_iter().collect();
+        kept.sort_by_key(|(_, notice)| notice.since_ms);
+        for ((call, to), notice) in kept {
+            match shared.since(notice.since_ms) {
+                Some(since) => self.add(call, to, notice.offer, since, shared),
+                None => shared.keep(Memo::Notice(call, to, None)),
+            }
         }
-        self.notices.push_back(MissedNotice { call, to, inbox, offer, since: now });
+    }
+
+    /// Somebody was called and never heard.
+    pub(super) fn add(&mut self, call: CallId, to: Did, offer: Offer, since: Instant, shared: &mut Shared) {
+        if self.notices.len() == MAX_NOTICES
+            && let Some(oldest) = self.notices.pop_front()
+        {
+            shared.keep(Memo::Notice(oldest.call, oldest.to, None));
+        }
+        let kept = KeptNotice { offer: Offer { echo: Vec::new(), ..offer.clone() }, since_ms: shared.unix_ms(since) };
+        shared.keep(Memo::Notice(call, to, Some(Box::new(kept))));
+        self.notices.push_back(MissedNotice { call, to, inbox: inbox_topic(&to), offer, since });
     }
 
     /// Somebody has heard of it.
-    pub(super) fn remove(&mut self, call: &CallId, to: &Did) {
-        self.notices.retain(|notice| notice.call != *call || notice.to != *to);
+    pub(super) fn remove(&mut self, call: &CallId, to: &Did, shared: &mut Shared) {
+        self.forget(shared, |notice| notice.call == *call && notice.to == *to);
+    }
+
+    /// Forgets what is too old.
+    pub(super) fn forget_old(&mut self, shared: &mut Shared) {
+        let now = shared.mono();
+        self.forget(shared, |notice| now >= notice.since + REMEMBERED);
+    }
+
+    fn forget(&mut self, shared: &mut Shared, is: impl Fn(&MissedNotice) -> bool) {
+        self.notices.retain(|notice| {
+            let forgotten = is(notice);
+            if forgotten {
+                shared.keep(Memo::Notice(notice.call, notice.to, None));
+            }
+            !forgotten
+        });
     }
 
     /// Somebody subscribed to an inbox.
     pub(super) fn handle_subscriber(&mut self, topic: &Topic, shared: &mut Shared) {
-        let now = shared.mono();
-        self.notices.retain(|notice| now < notice.since + KEPT);
+        self.forget_old(shared);
         for notice in self.notices.iter().filter(|notice| notice.inbox == *topic) {
             notice.send(shared);
         }

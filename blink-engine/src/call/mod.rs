@@ -33,7 +33,9 @@
 //! Nothing of media happens in `In`: no session is opened before `Joining` ([`Output::Open`], [`Output::Gate`]).
 
 mod commands;
+mod crossing;
 mod event;
+mod history;
 mod incoming;
 mod invite;
 mod lifecycle;
@@ -42,9 +44,12 @@ mod linking;
 mod machine;
 mod member;
 mod membership;
+mod memory;
 mod missed;
+mod presence;
 mod record;
 mod repeat;
+mod restoring;
 mod roster;
 mod shared;
 mod snapshot;
@@ -56,7 +61,10 @@ use std::time::Instant;
 use blink_api::{CallId, Endpoint, StreamId, Topic};
 
 pub use event::{CancelledReason, EndReason, Event, LeftReason, ParticipantState, StreamEndReason};
+pub use history::{CallDirection, CallOutcome, HistoryEntry};
 pub use machine::{Machine, MachineConfig};
+pub use memory::{KeptCall, KeptNotice, Memo, Memory};
+pub use presence::Presence;
 pub use snapshot::{CallSnapshot, CallState, ParticipantSnapshot, ParticipantStatus, Snapshot};
 pub(crate) use streams::SECTIONS;
 pub use streams::{StreamFlow, StreamInfo};
@@ -255,6 +263,10 @@ pub enum Output {
     },
     /// The user accepted this call, or is in no call: microphone and speaker open and close.
     Gate(Option<CallId>),
+    /// Write down what changed of what is remembered.
+    Keep(Memo),
+    /// This device goes on under a greater boot.
+    Boot(u64),
     /// Tell the user.
     Emit(Event),
     /// Count a refused message.

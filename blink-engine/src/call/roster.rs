@@ -60,6 +60,16 @@ impl Roster {
         Ok(Self { call, root, signed_root: signed.clone(), entries: BTreeMap::new(), valid })
     }
 
+    /// A roster that was kept: the same checks as of one that came with an offer.
+    ///
+    /// # Errors
+    /// As [`verified`](Roster::verified) and [`merge`](Roster::merge).
+    pub(super) fn kept(root: &Signed, secret: &[u8; 32], entries: &[Signed]) -> Result<Self, Refusal> {
+        let mut roster = Self::verified(call_id(&root.bytes), root, secret)?;
+        roster.merge(entries)?;
+        Ok(roster)
+    }
+
     /// The call's id.
     pub(super) fn call(&self) -> CallId {
         self.call

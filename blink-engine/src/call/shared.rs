@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use blink_api::{CallId, CallSettings, CallTimers, Did, Endpoint};
 
+use super::history::History;
+use super::memory::Memo;
 use super::{Event, Now, Output, SessionId};
 use crate::secure::{AgreementKey, Channel, Identity, Random, Refusal, hmac};
 use crate::wire::{Body, Bytes16, StreamOffer};
@@ -13,6 +15,8 @@ use crate::wire::{Body, Bytes16, StreamOffer};
 const REPLY_PAUSE: Duration = Duration::from_secs(1);
 /// Answers remembered; beyond, the oldest are forgotten.
 const MAX_REPLIES: usize = 1_024;
+/// How far ahead of this device's clock a boot may be that others heard of it, in milliseconds: about 140 years.
+const FARTHEST_BOOT: u64 = 1 << 42;
 
 #[derive(Clone)]
 pub(super) struct Shared {
@@ -34,6 +38,7 @@ pub(super) struct Shared {
     pub(super) boot_secret: [u8; 32],
     pub(super) sessions: u64,
     pub(super) replies: BTreeMap<(CallId, Did), Instant>,
+    pub(super) history: History,
 }
 
 impl Shared {
@@ -45,7 +50,22 @@ impl Shared {
         &self.settings.timers
     }
 
+    /// An instant in Unix milliseconds.
+    pub(super) fn unix_ms(&self, at: Instant) -> u64 {
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        match at.checked_duration_since(self.mono()) {
+            Some(ahead) => self.now.unix_ms.saturating_add(ms(ahead)),
+            None => self.now.unix_ms.saturating_sub(ms(self.mono() - at)),
+        }
+    }
+
+    /// Something that is remembered has changed.
+    pub(super) fn keep(&mut self, memo: Memo) {
+        self.out.push_back(Output::Keep(memo));
+    }
+
     pub(super) fn emit(&mut self, event: Event) {
+        self.observe(&event);
         self.out.push_back(Output::Emit(event));
     }
 
@@ -95,6 +115,18 @@ impl Shared {
         use hmac::Mac;
         let mac = hmac(&self.boot_secret, &[from.public_key(), call.as_bytes()]).finalize().into_bytes();
         Bytes16::from(*mac.first_chunk().expect("HMAC-SHA256 gives 32 bytes"))
+    }
+
+    /// Others heard this endpoint under a greater boot than its own: what it counts them by was lost. They take nothing from it before it counts above. True
+    /// where it does now. Only a hint, of whoever says so: a number that no clock of the next century gives is not believed, or nothing would be above it.
+    pub(super) fn jump_above(&mut self, boot: u64) -> bool {
+        if boot <= self.boot || boot > self.now.unix_ms.saturating_add(FARTHEST_BOOT) {
+            return false;
+        }
+        self.boot = boot + 1;
+        self.out.push_back(Output::Boot(self.boot));
+        self.keep(Memo::Boot(self.boot));
+        true
     }
 
     /// Whether this person's offers ring here.

@@ -90,6 +90,8 @@ pub enum ParticipantStatus {
     Rejected,
     /// Did not answer in time.
     Unanswered,
+    /// Is in the call, as far as is known here; this device is not.
+    Joined,
     /// Has joined; the path is being made.
     Connecting,
     /// The path is up.
@@ -126,6 +128,7 @@ impl Call {
     fn participant(&self, did: &Did) -> ParticipantSnapshot {
         let present = self.present().find(|(endpoint, _)| endpoint.did == *did);
         let status = match (present, self.people.get(did).map(|person| person.state)) {
+            (Some(_), _) if !self.phase.is_current() => ParticipantStatus::Joined,
             (Some((_, peer)), _) => link_status(peer),
             (None, Some(PersonState::Ringing)) => ParticipantStatus::Ringing,
             (None, Some(PersonState::Busy { .. })) => ParticipantStatus::Busy,

@@ -6,7 +6,7 @@ use blink_api::{CallId, Did, Endpoint, Result, StreamId};
 use tokio::sync::oneshot;
 
 use crate::blink::{RequestedStream, StreamConfig};
-use crate::call::Snapshot;
+use crate::call::{HistoryEntry, Presence, Snapshot};
 use crate::secure::SecurityCounters;
 use crate::statistics::ParticipantStatistics;
 
@@ -28,6 +28,9 @@ pub(crate) enum Command {
     CloseStream { participant: Endpoint, stream: StreamId, reply: oneshot::Sender<Result<()>> },
     SetKnown { known: BTreeSet<Did>, reply: oneshot::Sender<()> },
     Snapshot { reply: oneshot::Sender<Snapshot> },
+    History { reply: oneshot::Sender<Vec<HistoryEntry>> },
+    ClearHistory { reply: oneshot::Sender<()> },
+    Presence { did: Did, reply: oneshot::Sender<Presence> },
     Statistics { reply: oneshot::Sender<Vec<ParticipantStatistics>> },
     SecurityCounters { reply: oneshot::Sender<SecurityCounters> },
     Shutdown { reply: oneshot::Sender<()> },

@@ -3,21 +3,24 @@
 mod streams;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use blink_api::{CallId, Error, ErrorKind, MediaSource, Result, SignalingEvent};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::keeper::Keeper;
 use super::media::Media;
 use super::publisher::Publisher;
 use super::session::SessionHandle;
 use super::streams::Streams;
 use super::subscriptions::Subscriptions;
 use super::{Command, Parts, Report};
-use crate::call::{Event, Input, Machine, Now, Output, SessionId, SessionInput, Signal};
+use crate::call::{Event, Input, Machine, Memo, Now, Output, SessionId, SessionInput, Signal};
 use crate::secure::{Opener, Refusal};
 use crate::statistics::ParticipantStatistics;
+use crate::store::Store;
 use crate::wire::Content;
 
 /// How long a shutdown says farewell, so that one lost message does not leave others waiting.
@@ -37,6 +40,9 @@ pub(crate) struct Driver {
     publisher: Publisher,
     media: Media,
     streams: Streams,
+    keeper: Keeper,
+    /// Why the engine stopped by itself, if it did.
+    stopped: Arc<OnceLock<Error>>,
     events: broadcast::Sender<Event>,
     reports: mpsc::Sender<Report>,
     incoming: mpsc::Receiver<Report>,
@@ -50,7 +56,9 @@ impl Driver {
         parts: Parts,
         machine: Machine,
         opener: Opener,
+        store: Option<Store>,
         events: broadcast::Sender<Event>,
+        stopped: Arc<OnceLock<Error>>,
     ) -> Result<Self> {
         let (reports, incoming) = mpsc::channel(1_024);
         let mut subscriptions = Subscriptions::new(parts.signaling.clone(), reports.clone());
@@ -59,6 +67,8 @@ impl Driver {
             publisher: Publisher::start(parts.signaling.clone()),
             media: Media::start(&parts, reports.clone())?,
             streams: Streams::new(parts.clone(), reports.clone()),
+            keeper: Keeper::start(store, &events),
+            stopped,
             parts,
             machine,
             opener,
@@ -74,6 +84,8 @@ impl Driver {
     /// Until the engine is shut down, or nobody can give commands any more. Whoever asked for the shutdown is told by the caller, once everything is free.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Option<oneshot::Sender<()>> {
         let mut network = Some(self.parts.signaling.events());
+        // What the machine remembers may be something to say.
+        self.carry_out().await;
         loop {
             let deadline = self.machine.deadline();
             tokio::select! {
@@ -93,7 +105,23 @@ impl Driver {
                 () = sleep_until(deadline) => self.machine.handle_timeout(now(&self.parts)),
             }
             self.carry_out().await;
+            if let Some(boot) = self.opener.cloned() {
+                self.give_way(boot).await;
+                return None;
+            }
         }
+    }
+
+    /// Somebody else speaks as this very device: one of the two must stop, and whoever started first does.
+    async fn give_way(&mut self, boot: u64) {
+        let error = Error::new(ErrorKind::Busy, "this device runs elsewhere, too: its data directory was copied");
+        tracing::error!(%error, "the engine stops");
+        // Nothing else sets it.
+        self.stopped.set(error).ok();
+        self.emit(Event::DeviceCloned);
+        // The next start is the later one, and what was said now is an old word then.
+        self.keeper.keep(Memo::Boot(boot));
+        self.shut_down().await;
     }
 
     async fn handle_command(&mut self, command: Command) {
@@ -143,6 +171,12 @@ impl Driver {
                 self.machine.set_known(known);
                 reply.send(()).ok();
             }
+            Command::History { reply } => drop(reply.send(self.machine.history())),
+            Command::ClearHistory { reply } => {
+                self.machine.clear_history();
+                reply.send(()).ok();
+            }
+            Command::Presence { did, reply } => drop(reply.send(self.machine.presence(now, &did))),
             Command::Snapshot { reply } => drop(reply.send(self.machine.snapshot())),
             Command::SecurityCounters { reply } => drop(reply.send(*self.opener.counters())),
             Command::Statistics { reply } => self.collect_statistics(reply),
@@ -285,10 +319,13 @@ impl Driver {
                     }
                 }
                 Output::Gate(gate) => self.set_gate(gate).await,
+                Output::Keep(memo) => self.keeper.keep(memo),
+                Output::Boot(boot) => self.opener.set_boot(boot),
                 Output::Emit(event) => self.emit(event),
                 Output::Refuse(refusal) => self.opener.count(refusal),
             }
         }
+        self.keeper.hand_over();
     }
 
     fn part(&mut self, call: CallId) {
@@ -355,6 +392,7 @@ impl Driver {
         self.media.finish().await;
         self.publisher.flush().await;
         self.parts.signaling.shutdown().await;
+        self.keeper.finish().await;
     }
 }
 

@@ -5,6 +5,7 @@
 //!   subscriptions ────▶ │ Driver │ ◀─────────── deliveries
 //!   sessions ─────────▶ │        │ ──steps────▶ session task (one each) ◀──▶ Session
 //!   timer ────────────▶ └────────┘ ──gate─────▶ capture and playout workers
+//!                                  ──memos────▶ keeper ──▶ data_dir
 //! ```
 //!
 //! The driver waits for no session, no device that opens and no message to be sent: it hands over and goes on. What it does wait for is short: a worker that mutes or
@@ -14,6 +15,7 @@
 mod command;
 mod driver_loop;
 mod frames;
+mod keeper;
 mod media;
 mod publisher;
 mod sections;

@@ -23,8 +23,10 @@ pub enum Refusal {
     WeakKey,
     /// The signature does not fit.
     BadSignature,
-    /// Signed as this very endpoint.
+    /// Signed as this very endpoint, and said by it before.
     OwnEndpoint,
+    /// Signed as this very endpoint, which never said it.
+    ClonedDevice,
     /// A kind this version does not know.
     UnknownKind,
     /// A kind that does not belong on that topic.
@@ -80,8 +82,10 @@ counters! {
     weak_key: WeakKey,
     /// A wrong signature.
     bad_signature: BadSignature,
-    /// Signed as this very endpoint.
+    /// Signed as this very endpoint, and said by it before.
     own_endpoint: OwnEndpoint,
+    /// Signed as this very endpoint, which never said it.
+    cloned_device: ClonedDevice,
     /// An unknown kind.
     unknown_kind: UnknownKind,
     /// A kind on the wrong topic.

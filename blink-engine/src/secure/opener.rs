@@ -33,6 +33,7 @@ pub struct Opener {
     rates: RateLimits,
     counters: SecurityCounters,
     random: Random,
+    cloned: Option<u64>,
 }
 
 struct CallDoor {
@@ -57,6 +58,7 @@ impl Opener {
             rates: RateLimits::new(now),
             counters: SecurityCounters::default(),
             random,
+            cloned: None,
         }
     }
 
@@ -130,7 +132,7 @@ impl Opener {
             }
         };
         if content.from == self.own {
-            return Err(Refusal::OwnEndpoint);
+            return Err(self.handle_own(&content));
         }
         if !fits(&channel, &content) {
             return Err(Refusal::WrongTopic);
@@ -140,6 +142,25 @@ impl Opener {
         self.windows.commit(&content.from, content.boot, content.seq);
         self.rates.accepted(now, delivery.origin);
         Ok((channel, content))
+    }
+
+    /// Signed as this very endpoint. What it said itself, whoever says it again, counts no higher than it has come; what counts higher somebody else says.
+    fn handle_own(&mut self, content: &Content) -> Refusal {
+        if (content.boot, content.seq) <= (self.boot, self.seq) {
+            return Refusal::OwnEndpoint;
+        }
+        self.cloned = self.cloned.max(Some(content.boot));
+        Refusal::ClonedDevice
+    }
+
+    /// The boot under which somebody else speaks as this very endpoint, once that was heard.
+    pub fn cloned(&self) -> Option<u64> {
+        self.cloned
+    }
+
+    /// This endpoint goes on under a greater boot.
+    pub fn set_boot(&mut self, boot: u64) {
+        self.boot = self.boot.max(boot);
     }
 
     /// Seals a message of this endpoint.

@@ -43,10 +43,10 @@ pub(super) fn expect_array(d: &mut Decoder<'_>, length: u64) -> Result<(), decod
 }
 
 /// A secret that is wiped when it is dropped.
-pub(super) mod secret {
+pub(crate) mod secret {
     use super::*;
 
-    pub(in crate::wire) fn encode<C, W: encode::Write>(
+    pub(crate) fn encode<C, W: encode::Write>(
         value: &Zeroizing<[u8; 32]>,
         e: &mut Encoder<W>,
         _: &mut C,
@@ -54,7 +54,7 @@ pub(super) mod secret {
         e.bytes(&value[..])?.ok()
     }
 
-    pub(in crate::wire) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Zeroizing<[u8; 32]>, decode::Error> {
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Zeroizing<[u8; 32]>, decode::Error> {
         fixed(d).map(Zeroizing::new)
     }
 }
@@ -79,5 +79,58 @@ pub(super) mod call_id {
             return d.null().map(|()| None);
         }
         fixed(d).map(|bytes| Some(CallId::from_bytes(bytes)))
+    }
+}
+
+/// A call id.
+pub(crate) mod call {
+    use super::*;
+
+    pub(crate) fn encode<C, W: encode::Write>(
+        value: &CallId,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(value.as_bytes())?.ok()
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<CallId, decode::Error> {
+        fixed(d).map(CallId::from_bytes)
+    }
+}
+
+/// A person.
+pub(crate) mod person {
+    use super::*;
+
+    pub(crate) fn encode<C, W: encode::Write>(
+        value: &Did,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(value.public_key())?.ok()
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Did, decode::Error> {
+        did(d)
+    }
+}
+
+/// Several people.
+pub(crate) mod people {
+    use super::*;
+
+    pub(crate) fn encode<C, W: encode::Write>(
+        value: &[Did],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        e.array(value.len() as u64)?;
+        value.iter().try_for_each(|did| e.bytes(did.public_key())?.ok())
+    }
+
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Vec<Did>, decode::Error> {
+        let count = d.array()?.ok_or_else(|| decode::Error::message("indefinite"))?;
+        (0..count).map(|_| did(d)).collect()
     }
 }

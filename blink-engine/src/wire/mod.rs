@@ -7,7 +7,7 @@ mod body;
 pub mod cbor;
 mod channel;
 mod content;
-mod fields;
+pub(crate) mod fields;
 mod record;
 mod roster;
 mod stream;

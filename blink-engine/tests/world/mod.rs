@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
 use blink_api::{CallId, CallSettings, DeviceId, Did, Endpoint, StreamId};
-use blink_engine::call::{Event, Input, Machine, MachineConfig, Now, Output, SessionId, Signal, StreamFlow};
+use blink_engine::call::{Event, Input, Machine, MachineConfig, Memory, Now, Output, SessionId, Signal, StreamFlow};
 use blink_engine::secure::{Channel, Identity, Random, Refusal, inbox_topic};
 use blink_engine::wire::{Body, Kind};
 use rand::{RngExt, SeedableRng};
@@ -53,7 +53,9 @@ pub(crate) struct Node {
     pub(crate) online: bool,
     topics: BTreeMap<CallId, [u8; 32]>,
     old_keys: BTreeSet<[u8; 32]>,
-    boot: u64,
+    /// What it wrote down.
+    pub(crate) memory: Memory,
+    pub(crate) boot: u64,
     seed: (u8, u8),
 }
 
@@ -75,8 +77,13 @@ pub(crate) struct World {
     random: Random,
     seed: u64,
     settings: CallSettings,
+    /// How wrong everybody's wall clock is.
+    pub(crate) clock_error_ms: i64,
     trace: Vec<String>,
 }
+
+/// When a world begins.
+const UNIX_MS: u64 = 1_000_000_000_000;
 
 #[derive(Clone)]
 struct Delivery {
@@ -123,7 +130,9 @@ impl World {
     /// Devices, each a person and a number of its own.
     pub(crate) fn of_devices(devices: &[(u8, u8)], seed: u64, network: Network, settings: CallSettings) -> Self {
         let now = Instant::now();
-        let nodes = devices.iter().map(|device| Node::new(*device, 1, seed, now, &settings)).collect();
+        let start = Now { mono: now, unix_ms: UNIX_MS };
+        let nodes =
+            devices.iter().map(|device| Node::new(*device, 1, seed, start, &settings, Memory::default())).collect();
         let random = Random::seed_from_u64(seed);
         Self {
             now,
@@ -140,6 +149,7 @@ impl World {
             random,
             seed,
             settings,
+            clock_error_ms: 0,
             trace: Vec::new(),
         }
     }
@@ -149,7 +159,8 @@ impl World {
     }
 
     fn time(&self) -> Now {
-        Now { mono: self.now, unix_ms: 0 }
+        let since = self.now.duration_since(self.began).as_millis() as u64;
+        Now { mono: self.now, unix_ms: (UNIX_MS + since).saturating_add_signed(self.clock_error_ms) }
     }
 
     /// Lets a user do something, and carries out what follows at once.
@@ -179,11 +190,23 @@ impl World {
 
     /// The device is gone without a word and comes back as a new start, without memory.
     pub(crate) fn restart(&mut self, node: usize) {
+        self.start_anew(node, Memory::default());
+    }
+
+    /// The device is gone without a word and comes back with what it wrote down.
+    pub(crate) fn restart_with_memory(&mut self, node: usize) {
+        let memory = self.nodes[node].memory.clone();
+        self.start_anew(node, memory);
+    }
+
+    fn start_anew(&mut self, node: usize, memory: Memory) {
+        self.note(node, "starts anew".to_owned());
         let old = &self.nodes[node];
-        let mut fresh = Node::new(old.seed, old.boot + 1, self.seed, self.now, &self.settings);
+        let mut fresh = Node::new(old.seed, old.boot + 1, self.seed, self.time(), &self.settings, memory);
         fresh.events.clone_from(&old.events);
         self.paths.forget(node);
         self.nodes[node] = fresh;
+        self.carry_out(node);
     }
 
     /// The transport's session between two devices fails on one side.
@@ -336,6 +359,8 @@ impl World {
                     self.paths.close(node, session);
                 }
                 Output::Gate(gate) => self.nodes[node].gate = gate,
+                Output::Keep(memo) => self.nodes[node].memory.apply(memo),
+                Output::Boot(boot) => self.nodes[node].boot = boot,
                 Output::Emit(event) => {
                     self.note(node, format!("is told {event:?}"));
                     self.nodes[node].events.push(event);
@@ -395,16 +420,18 @@ impl World {
 }
 
 impl Node {
-    fn new(seed: (u8, u8), boot: u64, world: u64, now: Instant, settings: &CallSettings) -> Self {
+    fn new(seed: (u8, u8), boot: u64, world: u64, now: Now, settings: &CallSettings, memory: Memory) -> Self {
         let (person, device) = seed;
         let identity = Identity::from_seed(&[person; 32]);
         let endpoint = Endpoint { did: identity.did(), device: DeviceId::from_random([device; 16]) };
         let mut random = [device; 32];
         random[..8].copy_from_slice(&world.to_be_bytes());
         random[8..16].copy_from_slice(&boot.to_be_bytes());
-        let config = MachineConfig { identity, own: endpoint, boot, settings: settings.clone(), seed: random };
+        let written = memory.clone();
+        let settings = settings.clone();
+        let config = MachineConfig { identity, own: endpoint, boot, settings, seed: random, memory };
         Self {
-            machine: Machine::new(config, Now { mono: now, unix_ms: 0 }),
+            machine: Machine::new(config, now),
             endpoint,
             events: Vec::new(),
             refusals: Vec::new(),
@@ -415,6 +442,7 @@ impl Node {
             online: true,
             topics: BTreeMap::new(),
             old_keys: BTreeSet::new(),
+            memory: written,
             boot,
             seed,
         }

@@ -1,0 +1,280 @@
+//! The history: what the user is shown of calls that were.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use blink_api::{CallId, Did};
+use minicbor::{Decode, Encode};
+use serde::Serialize;
+
+use super::event::{CancelledReason, EndReason, Event};
+use super::lifecycle::Call;
+use super::memory::Memo;
+use super::shared::Shared;
+use crate::wire::fields::{call, people, person};
+
+/// One call as this device saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
+#[cbor(map)]
+pub struct HistoryEntry {
+    /// The call.
+    #[cbor(n(0), with = "call")]
+    pub call: CallId,
+    /// Whether this person called.
+    #[n(1)]
+    pub direction: CallDirection,
+    /// Who called.
+    #[cbor(n(2), with = "person")]
+    pub from: Did,
+    /// Everybody on the roster, this person too.
+    #[cbor(n(3), with = "people")]
+    pub members: Vec<Did>,
+    /// The others to whom there was a path, in the order in which they came.
+    #[cbor(n(4), with = "people")]
+    pub participants: Vec<Did>,
+    /// What the caller's integrator passed along.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub conversation: Vec<u8>,
+    /// When it was offered or first heard of here, in Unix milliseconds.
+    #[n(6)]
+    pub started_ms: u64,
+    /// When this device was first in it with somebody, in Unix milliseconds.
+    #[n(7)]
+    pub answered_ms: Option<u64>,
+    /// When it was over for this device, in Unix milliseconds. `None` while it is not, and where the process ended without a word during it.
+    #[n(8)]
+    pub ended_ms: Option<u64>,
+    /// What became of it.
+    #[n(9)]
+    pub outcome: CallOutcome,
+}
+
+/// Which way a call went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+#[cbor(index_only)]
+pub enum CallDirection {
+    /// Somebody else called.
+    #[n(0)]
+    Incoming,
+    /// This person called.
+    #[n(1)]
+    Outgoing,
+}
+
+/// What became of a call on this device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+#[cbor(index_only)]
+#[non_exhaustive]
+pub enum CallOutcome {
+    /// Nothing yet: it rings, is being offered, or this device is in it.
+    #[n(0)]
+    Ongoing,
+    /// This device was in it.
+    #[n(1)]
+    Answered,
+    /// It was not answered here before its caller gave up or the time was over.
+    #[n(2)]
+    Missed,
+    /// Incoming: the user rejected it. Outgoing: everybody invited did.
+    #[n(3)]
+    Rejected,
+    /// The user took it back before anybody was in it.
+    #[n(4)]
+    Cancelled,
+    /// Incoming: it never rang, since this device was in another call. Outgoing: everybody invited was in another call.
+    #[n(5)]
+    Busy,
+    /// Outgoing: nobody answered in time.
+    #[n(6)]
+    Unanswered,
+    /// Another device of this person answered or rejected it.
+    #[n(7)]
+    Elsewhere,
+    /// Nobody could be reached, no path could be made, or the process ended before anybody was in it.
+    #[n(8)]
+    Failed,
+}
+
+/// The newest calls, up to a limit.
+#[derive(Default)]
+pub(super) struct History {
+    /// The oldest first.
+    entries: VecDeque<HistoryEntry>,
+    limit: usize,
+}
+
+impl History {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { entries: VecDeque::new(), limit }
+    }
+
+    /// The newest first.
+    pub(super) fn newest_first(&self) -> Vec<HistoryEntry> {
+        self.entries.iter().rev().cloned().collect()
+    }
+
+    fn get_mut(&mut self, call: &CallId) -> Option<&mut HistoryEntry> {
+        self.entries.iter_mut().rev().find(|entry| entry.call == *call)
+    }
+}
+
+impl HistoryEntry {
+    fn observe(&mut self, event: &Event, now_ms: u64) {
+        match event {
+            Event::CallJoined { .. } => {
+                self.answered_ms.get_or_insert(now_ms);
+                (self.outcome, self.ended_ms) = (CallOutcome::Ongoing, None);
+            }
+            Event::ParticipantJoined { participant, .. } if !self.participants.contains(&participant.did) => {
+                self.participants.push(participant.did);
+            }
+            Event::MissedCall { .. } => self.finish(CallOutcome::Missed, now_ms),
+            Event::CallCancelled { reason, .. } => self.finish(cancelled(*reason), now_ms),
+            Event::CallEnded { reason, .. } => self.finish(self.outcome_of(*reason), now_ms),
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, outcome: CallOutcome, now_ms: u64) {
+        self.outcome = outcome;
+        self.ended_ms = Some(now_ms);
+    }
+
+    fn outcome_of(&self, reason: EndReason) -> CallOutcome {
+        let answered = self.answered_ms.is_some();
+        match reason {
+            _ if !self.participants.is_empty() => CallOutcome::Answered,
+            EndReason::Failed | EndReason::Unreachable | EndReason::TimedOut | EndReason::Gone => CallOutcome::Failed,
+            _ if answered => CallOutcome::Answered,
+            EndReason::Rejected => CallOutcome::Rejected,
+            EndReason::Busy => CallOutcome::Busy,
+            EndReason::Unanswered | EndReason::RemoteLeft => CallOutcome::Unanswered,
+            EndReason::OtherDevice => CallOutcome::Elsewhere,
+            EndReason::Left | EndReason::Removed => CallOutcome::Cancelled,
+        }
+    }
+
+    /// The process ended while it was ongoing.
+    fn interrupted(&mut self) {
+        self.outcome = match (self.answered_ms, self.direction) {
+            (Some(_), _) => CallOutcome::Answered,
+            (None, CallDirection::Incoming) => CallOutcome::Missed,
+            (None, CallDirection::Outgoing) => CallOutcome::Failed,
+        };
+    }
+}
+
+fn cancelled(reason: CancelledReason) -> CallOutcome {
+    match reason {
+        CancelledReason::CallerLeft | CancelledReason::Displaced => CallOutcome::Missed,
+        CancelledReason::AnsweredElsewhere | CancelledReason::RejectedElsewhere => CallOutcome::Elsewhere,
+    }
+}
+
+/// The history follows what the user is told; what is not told of is noted where it happens.
+impl Shared {
+    /// What is kept from the time before.
+    pub(super) fn restore_history(&mut self, kept: BTreeMap<CallId, HistoryEntry>) {
+        let mut entries: Vec<_> = kept.into_values().collect();
+        entries.sort_by_key(|entry| (entry.started_ms, entry.call));
+        let surplus = entries.len().saturating_sub(self.history.limit);
+        entries.drain(..surplus).for_each(|entry| self.keep(Memo::History(entry.call, None)));
+        self.history.entries = entries.into();
+    }
+
+    /// What was ongoing when the process ended, and is no more, is over.
+    pub(super) fn interrupt_history(&mut self, is_ongoing: impl Fn(&CallId) -> bool) {
+        let interrupted = |entry: &&HistoryEntry| entry.outcome == CallOutcome::Ongoing && !is_ongoing(&entry.call);
+        let calls: Vec<_> = self.history.entries.iter().filter(interrupted).map(|entry| entry.call).collect();
+        calls.iter().for_each(|call| self.change_history(call, HistoryEntry::interrupted));
+    }
+
+    /// A call begins, or this device comes back to one.
+    pub(super) fn begin_history(&mut self, entry: HistoryEntry) {
+        if self.history.limit == 0 || self.history.get_mut(&entry.call).is_some() {
+            return;
+        }
+        while self.history.entries.len() >= self.history.limit
+            && let Some(oldest) = self.history.entries.pop_front()
+        {
+            self.keep(Memo::History(oldest.call, None));
+        }
+        self.keep(Memo::History(entry.call, Some(Box::new(entry.clone()))));
+        self.history.entries.push_back(entry);
+    }
+
+    /// The user is told something of a call.
+    pub(super) fn observe(&mut self, event: &Event) {
+        let now_ms = self.now.unix_ms;
+        match event {
+            Event::CallReplaced { old, new } => self.replace_history(old, new),
+            Event::CallJoined { call }
+            | Event::ParticipantJoined { call, .. }
+            | Event::MissedCall { call, .. }
+            | Event::CallCancelled { call, .. }
+            | Event::CallEnded { call, .. } => self.change_history(call, |entry| entry.observe(event, now_ms)),
+            _ => {}
+        }
+    }
+
+    /// A call has this outcome, of which the user is not told since it did it or should not be bothered.
+    pub(super) fn finish_history(&mut self, call: &CallId, outcome: CallOutcome) {
+        let now_ms = self.now.unix_ms;
+        self.change_history(call, |entry| entry.finish(outcome, now_ms));
+    }
+
+    /// Who may take part has changed.
+    pub(super) fn set_history_members(&mut self, call: &CallId, members: &[Did]) {
+        self.change_history(call, |entry| entry.members = members.to_vec());
+    }
+
+    /// Forgets all but what is ongoing.
+    pub(super) fn clear_history(&mut self) {
+        self.history.entries.retain(|entry| entry.outcome == CallOutcome::Ongoing);
+        self.keep(Memo::HistoryCleared);
+        let ongoing: Vec<_> = self.history.entries.iter().cloned().collect();
+        ongoing.into_iter().for_each(|entry| self.keep(Memo::History(entry.call, Some(Box::new(entry)))));
+    }
+
+    fn change_history(&mut self, call: &CallId, change: impl FnOnce(&mut HistoryEntry)) {
+        let Some(entry) = self.history.get_mut(call) else { return };
+        let before = entry.clone();
+        change(entry);
+        if *entry != before {
+            let memo = Memo::History(*call, Some(Box::new(entry.clone())));
+            self.keep(memo);
+        }
+    }
+
+    /// Two calls are one: it began when the first of them did, and the user called.
+    fn replace_history(&mut self, old: &CallId, new: &CallId) {
+        let Some(at) = self.history.entries.iter().position(|entry| entry.call == *old) else { return };
+        let Some(entry) = self.history.entries.remove(at) else { return };
+        self.keep(Memo::History(*old, None));
+        self.change_history(new, |kept| {
+            kept.direction = entry.direction;
+            kept.started_ms = entry.started_ms;
+            (kept.outcome, kept.ended_ms) = (CallOutcome::Ongoing, None);
+        });
+    }
+}
+
+impl Call {
+    /// How its history begins.
+    pub(super) fn history_entry(&self, shared: &Shared) -> HistoryEntry {
+        let outgoing = self.from == shared.own.did;
+        HistoryEntry {
+            call: self.id(),
+            direction: if outgoing { CallDirection::Outgoing } else { CallDirection::Incoming },
+            from: self.from,
+            members: self.roster.valid().to_vec(),
+            participants: Vec::new(),
+            conversation: self.conversation(),
+            started_ms: shared.unix_ms(self.began),
+            answered_ms: None,
+            ended_ms: None,
+            outcome: CallOutcome::Ongoing,
+        }
+    }
+}
