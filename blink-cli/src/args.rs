@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Config,
     /// Show who this is: the DID and the device, and whether they are kept
     Id,
+    /// List the calls that were, the newest first; needs `data_dir`
+    History,
 }
 
 const DEMO: &str = "\

@@ -1,7 +1,9 @@
 //! The commands that only look: `backends`, `config`, `id`.
 
-use blink_api::Registry;
-use blink_engine::Blink;
+use std::path::Path;
+
+use blink_api::{Endpoint, ErrorKind, Registry};
+use blink_engine::{Blink, DataDirectory};
 use serde_json::json;
 
 use crate::args::Global;
@@ -47,9 +49,15 @@ pub(crate) async fn id(global: &Global, output: &Output) -> Result<(), Failure> 
     builder().build()?;
     let configuration = backends::offline(builder()).build()?;
     let data_dir = configuration.settings().data_dir.clone();
-    let blink = Blink::start(&configuration).await?;
-    let endpoint = blink.endpoint();
-    blink.shutdown().await;
+    let endpoint = match data_dir.as_deref().map(kept).transpose()?.flatten() {
+        Some(endpoint) => endpoint,
+        None => {
+            let blink = Blink::start(&configuration).await?;
+            let endpoint = blink.endpoint();
+            blink.shutdown().await;
+            endpoint
+        }
+    };
     output.json_result(&json!({
         "did": endpoint.did, "device": endpoint.device, "kept": data_dir.is_some(), "data_dir": data_dir,
     }));
@@ -60,6 +68,15 @@ pub(crate) async fn id(global: &Global, output: &Output) -> Result<(), Failure> 
         None => output.event("not kept: another one at every start, unless `data_dir` is set"),
     }
     Ok(())
+}
+
+/// Who is kept in a directory. An engine that only looks would leave the calls of the one before, unheard by anybody.
+fn kept(directory: &Path) -> Result<Option<Endpoint>, Failure> {
+    match DataDirectory::open(directory).and_then(|kept| kept.endpoint()) {
+        Ok(endpoint) => Ok(Some(endpoint)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What a backend can do: flags that are set, and numbers.

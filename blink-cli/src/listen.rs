@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use blink_api::{CallId, Did};
+use blink_api::{CallId, Did, ErrorKind};
 use blink_engine::{Blink, CallState, Event, EventStream, Snapshot, StreamItem};
 use blink_media_synthetic::numbered;
 use serde_json::json;
@@ -102,16 +102,32 @@ impl Listener<'_> {
         if let Err(failure) = self.introduce().await {
             return failure;
         }
+        // What rang before the program was started anew rings still, without being told of again.
+        match self.blink.snapshot().await {
+            Ok(snapshot) => self.handle_snapshot(&snapshot).await,
+            Err(error) => return error.into(),
+        }
+        if !self.answers && !self.ringing.is_empty() {
+            self.output.event("            a call from before still rings");
+            self.handle_ringing().await;
+        }
         loop {
             self.output.waiting(self.waiting());
             tokio::select! {
                 item = events.next() => match item {
                     Some(StreamItem::Event(event)) => self.handle_event(event).await,
                     Some(StreamItem::Lagged { snapshot, .. }) => self.handle_snapshot(&snapshot).await,
-                    None => return Failure::call("the engine stopped"),
+                    None => return self.why_stopped().await,
                 },
                 line = self.keyboard.line() => self.handle_line(&line).await,
             }
+        }
+    }
+
+    async fn why_stopped(&self) -> Failure {
+        match self.blink.snapshot().await {
+            Err(error) if error.kind() != ErrorKind::Closed => error.into(),
+            _ => Failure::call("the engine stopped"),
         }
     }
 
@@ -148,7 +164,7 @@ impl Listener<'_> {
         engine::show(self.output, &self.names, &event);
         self.video.handle(&event);
         match event {
-            Event::IncomingCall { call, .. } => {
+            Event::IncomingCall { call, .. } if !self.ringing.contains(&call) => {
                 self.ringing.push_back(call);
                 self.handle_ringing().await;
             }

@@ -8,6 +8,7 @@ mod demo;
 mod engine;
 mod failure;
 mod files;
+mod history;
 mod inspect;
 mod interrupt;
 mod keyboard;
@@ -67,6 +68,7 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
         Command::Backends => inspect::backends(output),
         Command::Config => inspect::config(global, output),
         Command::Id => inspect::id(global, output).await,
+        Command::History => history::run(global, output),
     }
 }
 

@@ -149,9 +149,49 @@ fn nobody_speaks_for_somebody_else() {
     assert_eq!(refused.unwrap_err(), Refusal::BadSignature);
     assert_eq!(verdict, Verdict::Ignore, "whoever passed it on could not see that");
 
-    let as_bob = Sealing { identity: &bob.identity, ..sealing };
-    let reflected = seal(&as_bob, &content(bob.endpoint, 1).encode(), &mut random).unwrap();
-    assert_eq!(bob.opener.open(Instant::now(), &topic, &delivery(reflected)).0.unwrap_err(), Refusal::OwnEndpoint);
+    let (_, own) = bob.opener.seal(&Channel::Inbox(bob.endpoint.did), &[recipient], CALL, ringing(), 5).unwrap();
+    assert_eq!(bob.opener.open(Instant::now(), &topic, &delivery(own)).0.unwrap_err(), Refusal::OwnEndpoint);
+    assert_eq!(bob.opener.cloned(), None, "it is what Bob said");
+}
+
+/// The same device as one of [`person`], started as another boot.
+fn started_as(boot: u64) -> Person {
+    let Person { identity, endpoint, .. } = person(2);
+    let random = Random::from_seed([u8::try_from(boot).unwrap(); 32]);
+    let opener = Opener::new(identity.clone(), endpoint, boot, random, Instant::now());
+    Person { identity, endpoint, opener }
+}
+
+#[test]
+fn a_device_notices_that_it_was_copied_and_takes_no_old_word_of_its_own_for_that() {
+    let (mut first, mut second) = (started_as(5), started_as(6));
+    let to_oneself = |bob: &mut Person| {
+        let key = AgreementKey::public_of(&bob.endpoint.did).unwrap();
+        bob.opener.seal(&Channel::Inbox(bob.endpoint.did), &[key], CALL, ringing(), 5).unwrap()
+    };
+    let mut said: Vec<_> = (0..3).map(|_| to_oneself(&mut first)).collect();
+    said.extend((0..3).map(|_| to_oneself(&mut second)));
+    let hears = |bob: &mut Person, (topic, bytes): &(Topic, Vec<u8>)| {
+        bob.opener.open(Instant::now(), topic, &delivery(bytes.clone())).0.unwrap_err()
+    };
+
+    // Whatever a device ever said may be played back to it, after a restart too.
+    for own in &said {
+        assert_eq!(hears(&mut second, own), Refusal::OwnEndpoint);
+    }
+    assert_eq!((second.opener.cloned(), second.opener.counters().own_endpoint), (None, 6));
+
+    // A later start of the same device cannot be its own past.
+    assert_eq!(hears(&mut first, &said[3]), Refusal::ClonedDevice);
+    assert_eq!((first.opener.cloned(), first.opener.counters().cloned_device), (Some(6), 1));
+
+    // Nor can what it has not come to yet under its own boot, as after a snapshot of the machine it runs on.
+    let mut snapshot = started_as(6);
+    assert_eq!(hears(&mut snapshot, &said[3]), Refusal::ClonedDevice);
+
+    // Whoever begins above what was heard is the later one, for good.
+    let mut again = started_as(7);
+    said.iter().for_each(|own| assert_eq!(hears(&mut again, own), Refusal::OwnEndpoint));
 }
 
 #[test]

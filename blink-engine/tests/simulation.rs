@@ -1,7 +1,7 @@
 //! Random calls on a bad network: whatever people do and the network loses, in the end everybody believes the same.
 //!
 //! Each seed is one world of two to five people, some with two devices, in which for a minute people call, answer, reject, leave, mute, invite and remove at random
-//! while messages are lost, doubled, delayed and reordered, devices restart without a word and paths and signaling break. Then the faults stop,
+//! while messages are lost, doubled, delayed and reordered, devices restart without a word, with and without memory, and paths and signaling break. Then the faults stop,
 //! and within 40 s all must agree. `SIM_SEEDS=10000` sets how many; a failing seed prints its story.
 
 mod world;
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use blink_api::{CallId, CallSettings};
-use blink_engine::call::{CallState, Machine, ParticipantStatus};
+use blink_engine::call::{CallState, Event, Machine, ParticipantStatus};
 use blink_engine::secure::Random;
 use rand::{RngExt, SeedableRng};
 use world::{Network, World};
@@ -56,6 +56,7 @@ fn simulate(seed: u64) {
     world.paths.cut.clear();
     world.advance(40 * SECOND);
     check_agreement(&world, seed);
+    check_rung_once(&world, seed);
 
     for node in 0..world.nodes.len() {
         // Who is in no call cannot leave one.
@@ -80,6 +81,7 @@ fn misbehave(world: &mut World, random: &mut Random) {
         2..=4 => world.cut_signaling.clear(),
         5..=7 => world.paths.cut.clear(),
         8 => world.restart(one),
+        9 => world.restart_with_memory(one),
         _ => {}
     }
 }
@@ -160,6 +162,18 @@ fn check_agreement(world: &World, seed: u64) {
                 "seed {seed}: node {node} believes {participant:?}, which is node {there:?} in that call\n{}",
                 world.story()
             );
+        }
+    }
+}
+
+/// Who remembers is told once that a call comes, however often it starts anew.
+fn check_rung_once(world: &World, seed: u64) {
+    for (node, state) in world.nodes.iter().enumerate().filter(|(node, _)| !world.forgetful.contains(node)) {
+        let mut rung = BTreeSet::new();
+        for event in &state.events {
+            if let Event::IncomingCall { call, .. } = event {
+                assert!(rung.insert(*call), "seed {seed}: {call} rang twice at node {node}\n{}", world.story());
+            }
         }
     }
 }

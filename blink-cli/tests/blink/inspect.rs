@@ -64,3 +64,17 @@ fn an_identity_is_kept_where_a_data_directory_is_set_and_new_otherwise() {
     assert_eq!(first["kept"], true);
     assert_eq!((&first["did"], &first["device"]), (&second["did"], &second["device"]));
 }
+
+#[test]
+fn the_history_is_empty_at_first_and_needs_a_place_to_be_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let nowhere = run(directory.path(), &["history"]);
+    assert_eq!(nowhere.status, 2, "{nowhere:?}");
+    assert!(nowhere.errors.contains("data_dir"), "{nowhere:?}");
+    let empty = run(directory.path(), &["history", "--json", "--set", "data_dir=kept"]);
+    assert_eq!((empty.status, empty.last()), (0, json!([])), "{empty:?}");
+    assert!(!directory.path().join("kept").exists(), "looking makes nothing");
+    run(directory.path(), &["id", "--set", "data_dir=kept"]);
+    let kept = run(directory.path(), &["history", "--set", "data_dir=kept"]);
+    assert_eq!((kept.status, &kept.lines[..]), (0, &["no calls".to_owned()][..]), "{kept:?}");
+}

@@ -1,1 +1,129 @@
 //! What is written is read again, and damage costs no more than what is damaged.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use blink_api::{CallId, CallSettings, Endpoint};
+use redb::TableDefinition;
+
+use super::*;
+use crate::call::{Machine, MachineConfig, Memo, Memory, Now, Output};
+
+type Raw = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+/// What a device with calls of every kind keeps: one it offers, one that is over, somebody who missed it, two entries of history.
+fn memos() -> Vec<Memo> {
+    let identity = |seed| Identity::from_seed(&[seed; 32]);
+    let own = Endpoint { did: identity(1).did(), device: DeviceId::from_random([1; 16]) };
+    let settings = CallSettings::default();
+    let memory = Memory::default();
+    let config = MachineConfig { identity: identity(1), own, boot: 1, settings, seed: [1; 32], memory };
+    let now = Now { mono: Instant::now(), unix_ms: 1_000_000 };
+    let mut machine = Machine::new(config, now);
+    machine.offer(now, &[identity(2).did()], b"tea").unwrap();
+    machine.offer(now, &[identity(3).did()], b"").unwrap();
+    let outputs = std::iter::from_fn(|| machine.poll());
+    outputs.filter_map(|output| if let Output::Keep(memo) = output { Some(memo) } else { None }).collect()
+}
+
+fn counts(memory: &Memory) -> [usize; 4] {
+    [memory.tombstones.len(), memory.calls.len(), memory.notices.len(), memory.history.len()]
+}
+
+fn put(store: &Store, table: &'static str, key: &[u8], value: &[u8]) {
+    let transaction = store.database.begin_write().unwrap();
+    transaction.open_table(Raw::new(table)).unwrap().insert(key, value).unwrap();
+    transaction.commit().unwrap();
+}
+
+#[test]
+fn what_is_written_is_read_after_opening_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut expected = Memory::default();
+    memos().into_iter().for_each(|memo| expected.apply(memo));
+    {
+        let store = Store::open(directory.path()).unwrap();
+        assert_eq!(counts(&store.memory().unwrap().0), [0; 4]);
+        store.write_memory(&memos()).unwrap();
+    }
+    let (read, damaged) = Store::open(directory.path()).unwrap().memory().unwrap();
+    assert_eq!((counts(&read), damaged), ([1, 1, 1, 2], 0));
+    assert_eq!((&read.tombstones, &read.history), (&expected.tombstones, &expected.history));
+    let calls = |memory: &Memory| memory.calls.keys().copied().collect::<BTreeSet<_>>();
+    assert_eq!(calls(&read), calls(&expected));
+}
+
+#[test]
+fn what_is_forgotten_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    store.write_memory(&memos()).unwrap();
+    let (memory, _) = store.memory().unwrap();
+    let mut forgotten = vec![Memo::HistoryCleared];
+    forgotten.extend(memory.tombstones.keys().map(|call| Memo::Tombstone(*call, None)));
+    forgotten.extend(memory.calls.keys().map(|call| Memo::Call(*call, None)));
+    forgotten.extend(memory.notices.keys().map(|(call, to)| Memo::Notice(*call, *to, None)));
+    store.write_memory(&forgotten).unwrap();
+    assert_eq!(counts(&store.memory().unwrap().0), [0; 4]);
+}
+
+#[test]
+fn a_damaged_entry_is_left_out_and_the_rest_is_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    store.write_memory(&memos()).unwrap();
+    let other = CallId::from_bytes([9; 16]);
+    for table in ["tombstones", "calls", "notices", "history"] {
+        put(&store, table, b"short", b"");
+        put(&store, table, other.as_bytes(), b"nonsense");
+        put(&store, table, &[8; 48], &vec![0xff; 100_000]);
+    }
+    // A sound call in the place of another, and one whose signature no longer holds.
+    let calls = Raw::new("calls");
+    let sound = {
+        let entries = store.database.begin_read().unwrap().open_table(calls).unwrap();
+        let key = store.memory().unwrap().0.calls.keys().next().copied().unwrap();
+        entries.get(&key.as_bytes()[..]).unwrap().unwrap().value().to_vec()
+    };
+    put(&store, "calls", other.as_bytes(), &sound);
+    let mut flipped = sound;
+    let middle = flipped.len() / 4;
+    flipped[middle] ^= 1;
+    put(&store, "calls", &[7; 16], &flipped);
+    let (memory, damaged) = store.memory().unwrap();
+    assert_eq!(counts(&memory), [1, 1, 1, 2]);
+    assert!(damaged >= 2, "{damaged}");
+    assert_eq!(store.memory().unwrap().1, 0, "it is counted once");
+}
+
+#[test]
+fn what_a_later_version_wrote_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    {
+        let store = Store::open(directory.path()).unwrap();
+        store.write_memory(&memos()).unwrap();
+        store.write("format", &2_u64.to_be_bytes()).unwrap();
+    }
+    let refused = Store::open(directory.path()).err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    assert!(refused.to_string().contains("later version"), "{refused}");
+    assert_eq!(DataDirectory::open(directory.path()).err().unwrap().kind(), ErrorKind::Invalid);
+    let database = Database::open(directory.path().join(FILE)).unwrap();
+    let store = Store { database };
+    assert_eq!(counts(&store.memory().unwrap().0), [1, 1, 1, 2]);
+}
+
+#[test]
+fn a_boot_that_was_jumped_to_is_counted_on_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.next_boot(1_000).unwrap(), 1_000);
+    store.write_memory(&[Memo::Boot(5_000), Memo::Boot(4_000)]).unwrap();
+    assert_eq!(store.next_boot(1_001).unwrap(), 5_001);
+}
+
+#[test]
+fn nothing_secret_is_shown() {
+    let shown = format!("{:?}", memos());
+    assert!(shown.len() < 200 && shown.starts_with('['), "{shown}");
+}

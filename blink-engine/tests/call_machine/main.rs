@@ -1,9 +1,11 @@
 //! The call machine on virtual time: what everyone must see in each situation, and what nobody may.
 
 mod group;
+mod history;
 mod network;
 mod pair;
 mod people;
+mod remembering;
 mod streams;
 #[path = "../world/mod.rs"]
 mod world;

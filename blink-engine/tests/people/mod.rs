@@ -1,5 +1,7 @@
 //! Real engines on the memory backends, on tokio's paused clock: a call of seconds takes milliseconds.
 
+#![allow(dead_code, reason = "each test binary uses its part of it")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +32,7 @@ impl Clock for TokioClock {
 pub(crate) struct Town {
     registry: Registry,
     directory: tempfile::TempDir,
+    began: tokio::time::Instant,
 }
 
 /// One person's engine and what it told.
@@ -42,7 +45,8 @@ pub(crate) struct Person {
 
 impl Town {
     pub(crate) fn new() -> Self {
-        Self { registry: Registry::discovered().unwrap(), directory: tempfile::tempdir().unwrap() }
+        let (registry, directory) = (Registry::discovered().unwrap(), tempfile::tempdir().unwrap());
+        Self { registry, directory, began: tokio::time::Instant::now() }
     }
 
     #[allow(dead_code, reason = "each test binary uses its part")]
@@ -69,10 +73,13 @@ impl Town {
         for setting in settings {
             builder = builder.set_argument("test", setting);
         }
-        let clock = Arc::new(TokioClock { start: tokio::time::Instant::now() });
+        let clock = Arc::new(TokioClock { start: self.began });
+        // Each start has other keys.
+        let mut random = [seed; 32];
+        random[..8].copy_from_slice(&clock.unix_ms().to_be_bytes());
         let blink = Blink::builder(&builder.build().unwrap())
             .identity(Identity::from_seed(&[seed; 32]))
-            .seed([seed; 32])
+            .seed(random)
             .clock(clock, Pacing::Tasks)
             .start()
             .await

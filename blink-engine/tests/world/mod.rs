@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part of the world")]
 
+mod delivery;
 mod path;
 
 use std::cmp::Reverse;
@@ -16,6 +17,7 @@ use blink_engine::secure::{Channel, Identity, Random, Refusal, inbox_topic};
 use blink_engine::wire::{Body, Kind};
 use rand::{RngExt, SeedableRng};
 
+use delivery::{Delivery, What};
 use path::Paths;
 
 /// How the signaling network behaves.
@@ -77,6 +79,8 @@ pub(crate) struct World {
     random: Random,
     seed: u64,
     settings: CallSettings,
+    /// Who started anew without memory.
+    pub(crate) forgetful: BTreeSet<usize>,
     /// How wrong everybody's wall clock is.
     pub(crate) clock_error_ms: i64,
     trace: Vec<String>,
@@ -84,37 +88,6 @@ pub(crate) struct World {
 
 /// When a world begins.
 const UNIX_MS: u64 = 1_000_000_000_000;
-
-#[derive(Clone)]
-struct Delivery {
-    at: Instant,
-    order: u64,
-    to: usize,
-    what: What,
-}
-
-#[derive(Clone)]
-enum What {
-    Signal(Box<Signal>),
-    Session(SessionId, Box<blink_engine::call::SessionInput>),
-}
-
-impl PartialEq for Delivery {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-impl Eq for Delivery {}
-impl PartialOrd for Delivery {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Delivery {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
 
 impl World {
     /// `count` people with a device each, on a perfect network.
@@ -149,6 +122,7 @@ impl World {
             random,
             seed,
             settings,
+            forgetful: BTreeSet::new(),
             clock_error_ms: 0,
             trace: Vec::new(),
         }
@@ -190,6 +164,7 @@ impl World {
 
     /// The device is gone without a word and comes back as a new start, without memory.
     pub(crate) fn restart(&mut self, node: usize) {
+        self.forgetful.insert(node);
         self.start_anew(node, Memory::default());
     }
 
