@@ -70,7 +70,9 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         Event::StreamEnded { participant, .. } => format!("a stream of {} is over", name(&participant.did)),
         Event::NoMicrophone { error, .. } => format!("has no microphone and only listens: {error}"),
         Event::DeviceLost { name } => format!("the device `{name}` is gone"),
-        Event::DeviceCloned => "this device runs elsewhere, too, since its data directory was copied: this one stops".to_owned(),
+        Event::DeviceCloned => {
+            "this device runs elsewhere, too, since its data directory was copied: this one stops".to_owned()
+        }
         Event::NotKept { error } => format!("what happens cannot be written down: {error}"),
         Event::SignalingChanged { nodes: 0 } => "no node of the network is connected".to_owned(),
         Event::SignalingChanged { nodes: 1 } => "1 node of the network is connected".to_owned(),

@@ -57,21 +57,6 @@ impl PersonState {
     }
 }
 
-/// Something a person must hear, repeated until it is acknowledged or the time is over.
-#[derive(Clone)]
-pub(super) struct Notice {
-    to: Did,
-    body: Body,
-    repeat: Repeat,
-    until: Instant,
-}
-
-impl Notice {
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.repeat.due().map(|due| due.min(self.until))
-    }
-}
-
 impl Call {
     /// A person for everybody valid on the roster; those who are new ring until then.
     pub(super) fn sync_people(&mut self, ring_until: Instant, shared: &Shared) {
@@ -383,30 +368,6 @@ impl Call {
             self.phase = self.phase_when_out();
             shared.emit(Event::CallCancelled { call: self.id(), reason });
         }
-    }
-
-    // --- notices
-
-    /// Says something to a person until it is acknowledged.
-    pub(super) fn notify(&mut self, to: Did, body: Body, shared: &Shared) {
-        let (now, timers) = (shared.mono(), shared.timers());
-        let repeat = Repeat::starting(now, timers.repeat_first, timers.repeat_longest);
-        self.notices.retain(|notice| notice.to != to || notice.body.kind() != body.kind());
-        self.notices.push(Notice { to, body, repeat, until: now + timers.give_up });
-    }
-
-    pub(super) fn send_notices(&mut self, shared: &mut Shared) {
-        let (call, now) = (self.id(), shared.mono());
-        self.notices.retain(|notice| now < notice.until);
-        for notice in &mut self.notices {
-            if notice.repeat.fire(now, &mut shared.random) {
-                shared.send_inbox(notice.to, call, notice.body.clone());
-            }
-        }
-    }
-
-    fn acknowledge(&mut self, from: &Did, kind: wire::Kind) {
-        self.notices.retain(|notice| notice.to != *from || notice.body.kind() != kind);
     }
 
     /// How long an offer still rings by the word of whoever sent it.

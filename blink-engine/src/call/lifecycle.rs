@@ -7,8 +7,10 @@ use blink_api::{CallId, Did, Endpoint};
 
 use super::event::{CancelledReason, EndReason, Event};
 use super::history::CallOutcome;
-use super::invite::{Notice, Person, PersonState};
+use super::invite::{Person, PersonState};
 use super::member::Peer;
+use super::memory::REMEMBERED;
+use super::notice::Notice;
 use super::record::RecordSchedule;
 use super::restoring::Kept;
 use super::roster::Roster;
@@ -342,6 +344,7 @@ impl Call {
             Phase::In => Some(self.ring_until.min(self.offer_heard + timers.offer_lease)),
             Phase::Joining => Some(self.since + timers.join_limit),
             Phase::Open if self.busy => Some(self.ring_until),
+            Phase::Open => Some(self.since + REMEMBERED),
             _ => None,
         };
         let group = self.roster.is_group();

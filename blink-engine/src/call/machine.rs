@@ -69,6 +69,7 @@ impl Machine {
                 identity: config.identity,
                 own: config.own,
                 boot: config.boot,
+                jumped: false,
                 settings: config.settings,
                 known: BTreeSet::new(),
                 random,
@@ -230,6 +231,13 @@ impl Machine {
                 self.missed.add(call.id(), did, offer, self.shared.now.mono, &mut self.shared);
             }
             call.remember(&mut self.shared);
+        }
+        if std::mem::take(&mut self.shared.jumped)
+            && let Some(call) = self.calls.values_mut().find(|call| call.phase.is_current())
+        {
+            // Before anything is said of another call: whoever heard that first would believe that this device started anew.
+            call.change_record(&self.shared, true);
+            call.handle_timeout(&mut self.shared);
         }
         let finished: Vec<_> = self.calls.values().filter(|call| call.is_finished()).map(Call::id).collect();
         for id in finished {

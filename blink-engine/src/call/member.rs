@@ -134,17 +134,15 @@ impl Call {
         let changed = first_word || (boot, record.version) > (peer.boot, peer.version);
         peer.heard = Some(now);
         peer.digest = Some(record.digest.into());
-        if changed && record.status == Status::Left {
-            let reason = if boot > peer.boot { LeftReason::Restarted } else { LeftReason::Left };
-            self.accept_word(from, boot, record, shared);
-            self.handle_gone(from, reason, shared);
-            return self.announce(shared, false);
-        }
         if changed {
-            if new_key && peer.announced {
+            if new_key && (peer.announced || peer.unreachable_announced) {
                 self.handle_gone(from, LeftReason::Restarted, shared);
             }
             self.accept_word(from, boot, record, shared);
+        }
+        if changed && record.status == Status::Left {
+            self.handle_gone(from, LeftReason::Left, shared);
+            return self.announce(shared, false);
         }
         self.take_seen(from, record, shared);
         if changed && (new_key || first_word) {
@@ -187,9 +185,8 @@ impl Call {
     fn take_seen(&mut self, from: Endpoint, record: &Record, shared: &mut Shared) {
         let now = shared.mono();
         for seen in &record.seen {
-            if seen.endpoint == shared.own && shared.jump_above(seen.boot) {
-                self.change_record(shared, true);
-            } else if seen.endpoint == shared.own {
+            if seen.endpoint == shared.own {
+                shared.jump_above(seen.boot);
                 let ours = seen.boot == shared.boot && *self.key.public() == seen.call_key;
                 if let Some(peer) = self.peers.get_mut(&from).filter(|_| ours) {
                     peer.sees_us = now;
@@ -228,8 +225,8 @@ impl Call {
     /// Somebody's claim about who is in the call; its own word beats it.
     pub(super) fn take_claims(&mut self, claims: &[JoinedClaim], shared: &mut Shared) {
         for claim in claims {
-            if claim.endpoint == shared.own && shared.jump_above(claim.boot) && self.phase.is_current() {
-                self.change_record(shared, true);
+            if claim.endpoint == shared.own {
+                shared.jump_above(claim.boot);
             }
             if claim.endpoint.did == shared.own.did || !self.roster.is_valid(&claim.endpoint.did) {
                 continue;

@@ -46,6 +46,7 @@ mod member;
 mod membership;
 mod memory;
 mod missed;
+mod notice;
 mod presence;
 mod record;
 mod repeat;

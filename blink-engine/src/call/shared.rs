@@ -25,6 +25,8 @@ pub(super) struct Shared {
     pub(super) identity: Identity,
     pub(super) own: Endpoint,
     pub(super) boot: u64,
+    /// The boot has just grown.
+    pub(super) jumped: bool,
     pub(super) settings: CallSettings,
     pub(super) known: BTreeSet<Did>,
     pub(super) random: Random,
@@ -117,16 +119,16 @@ impl Shared {
         Bytes16::from(*mac.first_chunk().expect("HMAC-SHA256 gives 32 bytes"))
     }
 
-    /// Others heard this endpoint under a greater boot than its own: what it counts them by was lost. They take nothing from it before it counts above. True
-    /// where it does now. Only a hint, of whoever says so: a number that no clock of the next century gives is not believed, or nothing would be above it.
-    pub(super) fn jump_above(&mut self, boot: u64) -> bool {
+    /// Others heard this endpoint under a greater boot than its own: what it counts them by was lost. They take nothing from it before it counts above.
+    /// Only a hint, of whoever says so: a number that no clock of the next century gives is not believed, or nothing would be above it.
+    pub(super) fn jump_above(&mut self, boot: u64) {
         if boot <= self.boot || boot > self.now.unix_ms.saturating_add(FARTHEST_BOOT) {
-            return false;
+            return;
         }
         self.boot = boot + 1;
+        self.jumped = true;
         self.out.push_back(Output::Boot(self.boot));
         self.keep(Memo::Boot(self.boot));
-        true
     }
 
     /// Whether this person's offers ring here.

@@ -46,10 +46,10 @@ fn a_ringing_call_that_was_given_up_meanwhile_is_missed() {
     let mut world = World::new(2, 62);
     world.offer(A, &[B]);
     world.until(B, SECOND, "incoming", incoming);
-    world.nodes[B].online = false;
-    world.leave(A);
     // Nothing is said of it any more.
     world.cut_signaling.insert((A, B));
+    world.leave(A);
+    world.advance(SECOND);
     world.restart_with_memory(B);
     assert_eq!(world.nodes[B].machine.pending().len(), 1);
     world.until(B, 31 * SECOND, "missed", missed);
