@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use blink_api::{BusyPolicy, CallId, CallSettings, DeviceId, Did, Endpoint};
-use blink_engine::call::{CallState, Input, Machine, MachineConfig, Now, Output, Signal};
+use blink_engine::call::{CallState, Input, Machine, MachineConfig, Memory, Now, Output, Signal};
 use blink_engine::secure::{AgreementKey, Channel, Identity, Random, link_id};
 use blink_engine::wire::{
     Body, Busy, Bytes16, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Kind, Link, LinkRole, Member, Offer,
@@ -75,7 +75,8 @@ fn endpoint(number: u8) -> Endpoint {
 
 fn machine(number: u8, settings: CallSettings, now: Now) -> Machine {
     let identity = Identity::from_seed(&[number; 32]);
-    Machine::new(MachineConfig { identity, own: endpoint(number), boot: 1, settings, seed: [number; 32] }, now)
+    let (own, seed, memory) = (endpoint(number), [number; 32], Memory::default());
+    Machine::new(MachineConfig { identity, own, boot: 1, settings, seed, memory }, now)
 }
 
 /// A caller with a call, who sends whatever it likes.

@@ -194,8 +194,8 @@ async fn replaying_all_that_was_published_changes_nothing_and_is_counted() {
     let town = Town::new();
     let hub = town.registry().shared().of::<blink_signaling_memory::Hub>();
     let mut tap = hub.tap();
-    let alice = town.person(1, "tone:440").await;
-    let mut bob = town.person(2, "tone:1000").await;
+    let alice = town.person(1, "silence").await;
+    let mut bob = town.person(2, "silence").await;
     let call = alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;
     bob.until("media", media).await;

@@ -97,7 +97,7 @@ pub enum CallOutcome {
 }
 
 /// The newest calls, up to a limit.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct History {
     /// The oldest first.
     entries: VecDeque<HistoryEntry>,

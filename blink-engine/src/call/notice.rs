@@ -10,6 +10,7 @@ use super::shared::Shared;
 use crate::wire::{self, Body};
 
 /// Something a person must hear, repeated until it is acknowledged or the time is over.
+#[derive(Clone)]
 pub(super) struct Notice {
     pub(super) to: Did,
     body: Body,

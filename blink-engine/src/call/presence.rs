@@ -27,7 +27,7 @@ pub enum Presence {
 }
 
 /// When somebody was last heard.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Heard {
     last: BTreeMap<Did, Instant>,
     order: VecDeque<Did>,

@@ -16,7 +16,7 @@ use crate::wire::CancelReason;
 const STILL_JOINED: u64 = 3_600_000;
 
 /// What is written down of a call, in short: where it differs, the call is written down anew.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Kept {
     /// `None` for a call that is over.
     stage: Option<Stage>,

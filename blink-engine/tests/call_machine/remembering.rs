@@ -254,6 +254,8 @@ fn having_seen(world: &World, call: CallId, boot: u64, version: u64) -> Input {
         seen,
         links: Vec::new(),
         digest: [0; 16].into(),
+        streams: Vec::new(),
+        wanted: Vec::new(),
     };
     let body = Body::Member(Box::new(Member { record, entries: Vec::new() }));
     Input::Signal(Signal { channel: Channel::Call(call), from: a, boot: world.nodes[A].boot, call, body })
