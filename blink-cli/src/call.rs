@@ -37,6 +37,7 @@ pub(crate) async fn run(
     let heard = arguments.out.as_ref().map(|directory| directory.join(HEARD));
     let configuration = configuration::person(global, arguments.input.as_deref(), heard.as_deref())?;
     files::check_microphone(&configuration).await?;
+    files::check_video(&configuration, arguments.video.as_deref()).await?;
     if let Some(directory) = &arguments.out {
         files::check(&directory.join(HEARD))?;
     }
@@ -185,7 +186,7 @@ impl Caller<'_> {
             }
         };
         engine::show(self.output, &self.names, &event);
-        self.video.handle(&event);
+        self.video.handle(&event, self.output);
         match event {
             Event::ParticipantJoined { call: joined, participant } if joined == call => {
                 self.talk.connected.get_or_insert(offered.elapsed());

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{
@@ -27,6 +28,18 @@ pub(crate) async fn check_microphone(configuration: &Configuration) -> Result<()
     let has_devices = configuration.chosen::<dyn MediaHost>()?.capabilities.own_clock;
     if !has_devices && configuration.settings().microphone != "none" {
         open(configuration).await?;
+    }
+    Ok(())
+}
+
+/// Opens what is to be shown, if anything, so that a name or file that cannot be used is found now. A device is left alone, as above.
+///
+/// # Errors
+/// An input failure that names what cannot be read.
+pub(crate) async fn check_video(configuration: &Configuration, source: Option<&str>) -> Result<(), Failure> {
+    let has_devices = configuration.chosen::<dyn MediaHost>()?.capabilities.own_clock;
+    if let Some(source) = source.filter(|_| !has_devices) {
+        host(configuration).await?.open_video(source).await?;
     }
     Ok(())
 }
@@ -79,10 +92,13 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
 }
 
 async fn open(configuration: &Configuration) -> Result<Box<dyn MediaSource>, Error> {
-    let context = Context { clock: std::sync::Arc::new(SystemClock), shared: configuration.registry().shared() };
-    let host = configuration.create::<dyn MediaHost>(&context).await?;
-    host.open_source(&configuration.settings().microphone, OpenRequest { format: AudioFormat::CALL, period: PERIOD })
-        .await
+    let request = OpenRequest { format: AudioFormat::CALL, period: PERIOD };
+    host(configuration).await?.open_source(&configuration.settings().microphone, request).await
+}
+
+async fn host(configuration: &Configuration) -> Result<Arc<dyn MediaHost>, Error> {
+    let context = Context { clock: Arc::new(SystemClock), shared: configuration.registry().shared() };
+    configuration.create::<dyn MediaHost>(&context).await
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub(crate) async fn run(
     let heard = arguments.out.as_ref().map(|directory| directory.join(HEARD));
     let configuration = configuration::person(global, arguments.input.as_deref(), heard.as_deref())?;
     files::check_microphone(&configuration).await?;
+    files::check_video(&configuration, arguments.video.as_deref()).await?;
     if let Some(directory) = &arguments.out {
         files::check(&numbered(&directory.join(HEARD)))?;
     }
@@ -162,7 +163,7 @@ impl Listener<'_> {
 
     async fn handle_event(&mut self, event: Event) {
         engine::show(self.output, &self.names, &event);
-        self.video.handle(&event);
+        self.video.handle(&event, self.output);
         match event {
             Event::IncomingCall { call, .. } if !self.ringing.contains(&call) => {
                 self.ringing.push_back(call);
@@ -175,7 +176,9 @@ impl Listener<'_> {
             Event::ParticipantLeft { call, participant, .. }
                 if self.answers && self.current == Some(call) && self.caller == Some(participant.did) =>
             {
-                self.report(self.blink.leave_call().await.err());
+                // In a call of two that was its end.
+                let error = self.blink.leave_call().await.err();
+                self.report(error.filter(|error| error.kind() != ErrorKind::State));
             }
             Event::CallEnded { call, .. } if self.current == Some(call) => {
                 self.current = None;

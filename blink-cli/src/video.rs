@@ -6,7 +6,7 @@ use blink_api::{Endpoint, Error, ErrorKind, StreamId, TrackKind};
 use blink_engine::{Blink, Event, Frames, RequestedStream, StreamConfig, StreamInfo};
 use serde_json::json;
 use tokio::io::{AsyncWriteExt, BufWriter};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::failure::one_line;
 use crate::output::Output;
@@ -36,8 +36,11 @@ impl Video {
         Self { blink: blink.clone(), source, out, seen: 0, work: JoinSet::new() }
     }
 
-    /// Shows, and asks for what is shown.
-    pub(crate) fn handle(&mut self, event: &Event) {
+    /// Shows, asks for what is shown, and tells of what came to its end.
+    pub(crate) fn handle(&mut self, event: &Event, output: &Output) {
+        while let Some(done) = self.work.try_join_next() {
+            tell(done, output);
+        }
         match event {
             Event::CallJoined { .. } => self.offer(),
             Event::StreamOffered { participant, stream, .. } if stream.kind == TrackKind::Video => {
@@ -69,24 +72,31 @@ impl Video {
         self.work.spawn(async move { save(blink, participant, stream, path).await });
     }
 
-    /// Tells of what came to its end. With the engine, everything does.
+    /// Tells of what is left. With the engine, everything comes to its end.
     pub(crate) async fn finish(mut self, output: &Output) {
         drop(self.blink);
         while let Some(done) = self.work.join_next().await {
-            match done {
-                Ok(Ok(None)) => {}
-                Ok(Ok(Some(Saved { path, frames }))) => {
-                    output.result(&format!("seen: {} ({frames} frames)", path.display()));
-                    output.json_result(&json!({ "event": "seen", "path": path, "frames": frames }));
-                }
-                Ok(Err(error)) => {
-                    let error = one_line(&error.to_string());
-                    output.event(&format!("            video: {error}"));
-                    output.json_event(&json!({ "event": "refused", "error": error }));
-                }
-                Err(error) => tracing::error!(%error, "video stopped"),
-            }
+            tell(done, output);
         }
+    }
+}
+
+/// How work on video came to its end.
+type Done = Result<Result<Option<Saved>, Error>, JoinError>;
+
+fn tell(done: Done, output: &Output) {
+    match done {
+        Ok(Ok(None)) => {}
+        Ok(Ok(Some(Saved { path, frames }))) => {
+            output.result(&format!("seen: {} ({frames} frames)", path.display()));
+            output.json_result(&json!({ "event": "seen", "path": path, "frames": frames }));
+        }
+        Ok(Err(error)) => {
+            let error = one_line(&error.to_string());
+            output.event(&format!("            video: {error}"));
+            output.json_event(&json!({ "event": "refused", "error": error }));
+        }
+        Err(error) => tracing::error!(%error, "video stopped"),
     }
 }
 

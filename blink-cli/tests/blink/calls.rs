@@ -55,6 +55,34 @@ fn a_call_is_answered_heard_on_both_sides_and_ended_after_its_time() {
 }
 
 #[test]
+fn video_is_shown_both_ways_between_two_stacks_and_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let bob = ["--answer", "--out", "l", "--video", "clip:h264", "--set", "transport=str0m"];
+    let (mut listener, address) = listen(directory.path(), &bob);
+    let alice = ["--seconds", "3", "--out", "c", "--video", "clip:vp8", "--set", "transport=webrtc-rs"];
+    let mut caller = call(directory.path(), &[&[address.as_str()], &alice[..]].concat());
+    assert_eq!(caller.event("stream_offered")["stream"]["codec"], "H264");
+    let ended = caller.end();
+    assert_eq!((ended.status, ended.errors.as_str()), (0, ""), "{ended:#?}");
+    listener.event("call_ended");
+    listener.interrupt();
+    assert_eq!(listener.end().status, 130);
+    let vp8 = std::fs::read(directory.path().join("l/seen-1.ivf")).unwrap();
+    assert_eq!((&vp8[..4], &vp8[8..16]), (&b"DKIF"[..], &b"VP80\x40\x01\xb4\x00"[..]), "320 by 180 pixels");
+    let clip = format!("clip:{}", directory.path().join("l/seen-1.ivf").display());
+    let h264 = std::fs::read(directory.path().join("c/seen-1.h264")).unwrap();
+    assert_eq!(h264[..5], [0, 0, 0, 1, 0x67], "it begins with a sequence parameter set");
+    assert!(vp8.len() > 10_000 && h264.len() > 10_000, "{} {}", vp8.len(), h264.len());
+
+    // What was kept can be shown again, and what cannot be is named before anybody is called.
+    let refused = call(directory.path(), &[&address, "--video", "clip:c/none.ivf"]).end();
+    assert_eq!(refused.status, 2, "{refused:#?}");
+    assert!(refused.errors.contains("c/none.ivf"), "{}", refused.errors);
+    let unreachable = call(directory.path(), &[&address, "--video", &clip]).end();
+    assert_eq!(unreachable.status, 1, "{unreachable:#?}");
+}
+
+#[test]
 fn somebody_at_the_keyboard_answers_hangs_up_and_rejects() {
     let directory = tempfile::tempdir().unwrap();
     let (mut listener, address) = listen(directory.path(), &[]);
