@@ -3,7 +3,7 @@
 mod directory;
 mod memory;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use blink_api::{DeviceId, Error, ErrorKind, Result};
 use redb::{Database, ReadableDatabase, TableDefinition};
@@ -21,6 +21,7 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
 /// The open database; no other process can open it meanwhile.
 pub(crate) struct Store {
+    directory: PathBuf,
     database: Database,
 }
 
@@ -39,7 +40,7 @@ impl Store {
             source => failed(ErrorKind::Io, "the data directory cannot be used").source(source),
         })?;
         restrict(&file).map_err(|source| failed(ErrorKind::Io, "the data file cannot be protected").source(source))?;
-        let store = Self { database };
+        let store = Self { directory: directory.to_owned(), database };
         store.check_format().map_err(|error| error.with("data_dir", directory.display()))?;
         Ok(store)
     }
@@ -56,6 +57,11 @@ impl Store {
             }
             Some(_) => Ok(()),
         }
+    }
+
+    /// Where it is.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The identity kept here, or this one from now on.
@@ -134,4 +140,4 @@ fn restrict(_: &Path) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

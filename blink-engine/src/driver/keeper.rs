@@ -1,6 +1,6 @@
 //! Writes down what is remembered, in a task of its own, so that the driver never waits for the disk.
 
-use std::sync::Arc;
+use std::path::Path;
 
 use blink_api::{Error, ErrorKind};
 use tokio::sync::{broadcast, mpsc};
@@ -30,7 +30,7 @@ impl Keeper {
     pub(super) fn start(store: Option<Store>, events: &broadcast::Sender<Event>) -> Self {
         let writer = store.map(|store| {
             let (queue, batches) = mpsc::channel(QUEUE);
-            let task = tokio::spawn(write(Arc::new(store), batches, events.clone()));
+            let task = tokio::spawn(write(store, batches, events.clone()));
             Writer { queue, task, events: events.clone() }
         });
         Self { collected: Vec::new(), writer }
@@ -67,22 +67,47 @@ impl Keeper {
     }
 }
 
-/// Takes everything that waits, and writes it at once: the disk confirms each time.
-async fn write(store: Arc<Store>, mut batches: mpsc::Receiver<Vec<Memo>>, events: broadcast::Sender<Event>) {
+/// Takes everything that waits, and writes it at once: the disk confirms each time. What could not be written is tried again with the next change.
+async fn write(store: Store, mut batches: mpsc::Receiver<Vec<Memo>>, events: broadcast::Sender<Event>) {
+    let directory = store.directory().to_owned();
+    let mut store = Some(store);
     let mut waiting = Vec::new();
+    let mut memos = Vec::new();
     let mut failed = false;
     while batches.recv_many(&mut waiting, QUEUE).await > 0 {
-        let memos: Vec<Memo> = waiting.drain(..).flatten().collect();
-        let store = store.clone();
-        let written = match tokio::task::spawn_blocking(move || store.write_memory(&memos)).await {
-            Ok(written) => written,
-            Err(error) => Err(Error::new(ErrorKind::Unexpected, "writing was stopped").source(error)),
+        memos.extend(waiting.drain(..).flatten());
+        let (directory, opened, all) = (directory.clone(), store.take(), std::mem::take(&mut memos));
+        let error = match tokio::task::spawn_blocking(move || attempt(&directory, opened, all)).await {
+            Ok(Ok(opened)) => {
+                store = Some(opened);
+                failed = false;
+                continue;
+            }
+            Ok(Err((error, unwritten))) => {
+                memos = unwritten;
+                error
+            }
+            Err(error) => Error::new(ErrorKind::Unexpected, "writing was stopped").source(error),
         };
-        match written {
-            Ok(()) => failed = false,
-            Err(error) if !std::mem::replace(&mut failed, true) => tell(&events, &error),
-            Err(_) => {}
+        if !std::mem::replace(&mut failed, true) {
+            tell(&events, &error);
         }
+        if memos.len() > MAX_COLLECTED {
+            tracing::error!(lost = memos.len(), "a restart will not know of what happened");
+            memos.clear();
+        }
+    }
+}
+
+/// Writes changes, and hands back the store or the changes. A database on which writing failed once is of no use before it is opened again.
+fn attempt(directory: &Path, store: Option<Store>, memos: Vec<Memo>) -> Result<Store, (Error, Vec<Memo>)> {
+    let store = match store.map_or_else(|| Store::open(directory), Ok) {
+        Ok(store) => store,
+        Err(error) => return Err((error, memos)),
+    };
+    match store.write_memory(&memos) {
+        Ok(()) => Ok(store),
+        Err(error) => Err((error, memos)),
     }
 }
 
@@ -90,4 +115,42 @@ fn tell(events: &broadcast::Sender<Event>, error: &Error) {
     tracing::error!(%error, "what happens is not written down");
     // Without a listener there is nobody to tell, which is the user's choice.
     events.send(Event::NotKept { error: error.to_string() }).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use blink_api::CallId;
+
+    use super::*;
+    use crate::store::tests::on_a_full_disk;
+
+    fn tombstone(n: u8) -> Memo {
+        Memo::Tombstone(CallId::from_bytes([n; 16]), Some(1))
+    }
+
+    #[tokio::test]
+    async fn what_a_full_disk_did_not_take_is_told_and_written_once_there_is_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let (events, mut told) = broadcast::channel(8);
+        let mut keeper = Keeper::start(Some(on_a_full_disk(directory.path())), &events);
+        keeper.keep(tombstone(1));
+        keeper.keep(tombstone(2));
+        keeper.hand_over();
+        assert!(matches!(told.recv().await.unwrap(), Event::NotKept { .. }));
+        keeper.keep(tombstone(3));
+        keeper.finish().await;
+        let (memory, damaged) = Store::open(directory.path()).unwrap().memory().unwrap();
+        assert_eq!((memory.tombstones.len(), damaged), (3, 0));
+        assert!(told.try_recv().is_err(), "it is told once");
+    }
+
+    #[tokio::test]
+    async fn without_a_place_to_write_nothing_is_collected() {
+        let (events, _) = broadcast::channel(8);
+        let mut keeper = Keeper::start(None, &events);
+        keeper.keep(tombstone(1));
+        keeper.hand_over();
+        assert!(keeper.collected.is_empty());
+        keeper.finish().await;
+    }
 }
