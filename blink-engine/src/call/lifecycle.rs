@@ -329,7 +329,9 @@ impl Call {
         if due {
             lingering.farewells += 1;
             let member = wire::Member { record: self.record(shared), entries: Vec::new() };
-            let keys = self.peers.values().filter_map(|peer| peer.call_key).collect();
+            // Those who left before can read nothing of this call any more, not even a farewell.
+            let here = self.peers.values().filter(|peer| peer.status != Some(Status::Left));
+            let keys = here.filter_map(|peer| peer.call_key).collect();
             shared.send_call(keys, self.id(), Body::Member(Box::new(member)));
         }
         if now >= since + shared.timers().linger {
