@@ -1,6 +1,7 @@
 //! Conformance suite for backends of the Blink call engine.
 //!
-//! A backend's author calls one function per trait from a test of their own crate; see [`transport`] and [`signaling`].
+//! A backend's author calls one function per trait from a test of their own crate; see [`transport`] and [`signaling`]. Whole calls run in a [`lab`].
 
+pub mod lab;
 pub mod signaling;
 pub mod transport;

@@ -1,0 +1,160 @@
+//! Codecs for tests: companded samples, 8 bits at 24 kHz. They carry tones well, cost little, and need nothing but this file.
+
+use std::time::Duration;
+
+use blink_api::{
+    AudioFormat, Codec, CodecCapabilities, CodecName, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig,
+    EncoderHint, Error, ErrorKind, Result, RtpCodec,
+};
+
+/// Sound in one packet.
+const FRAME: Duration = Duration::from_millis(20);
+/// Samples of the call's format in one byte of a packet: 48 kHz to 24 kHz.
+const STEP: usize = 2;
+/// Bytes of one packet: 20 ms at 24 kHz.
+const PAYLOAD: usize = 480;
+/// The µ of the companding law (ITU-T G.711 has the same, in pieces).
+const MU: f32 = 255.0;
+
+/// A codec of the lab. Two of different names have nothing in common.
+pub(crate) struct LabCodec {
+    name: &'static str,
+}
+
+impl LabCodec {
+    /// The one that participants use.
+    pub(crate) const USUAL: Self = Self { name: "lab-pcm" };
+    /// One that the others do not know.
+    pub(crate) const STRANGE: Self = Self { name: "lab-strange" };
+}
+
+impl Codec for LabCodec {
+    fn capabilities(&self) -> CodecCapabilities {
+        CodecCapabilities { max_channels: 1, ..CodecCapabilities::default() }
+    }
+
+    fn rtp(&self) -> RtpCodec {
+        RtpCodec { name: CodecName::new(self.name), clock_rate: 48_000, channels: 1, fmtp: String::new() }
+    }
+
+    fn encoder(&self, config: EncoderConfig) -> Result<Box<dyn Encoder>> {
+        check(config.format)?;
+        if config.frame != FRAME {
+            return Err(Error::new(ErrorKind::Invalid, "frames are 20 ms long").backend(self.name));
+        }
+        Ok(Box::new(LabEncoder))
+    }
+
+    fn decoder(&self, config: DecoderConfig) -> Result<Box<dyn Decoder>> {
+        check(config.format)?;
+        Ok(Box::new(LabDecoder::new()))
+    }
+}
+
+fn check(format: AudioFormat) -> Result<()> {
+    if format == AudioFormat::CALL {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Invalid, "48 kHz, one channel, and nothing else"))
+}
+
+struct LabEncoder;
+
+impl Encoder for LabEncoder {
+    fn frame_samples(&self) -> usize {
+        PAYLOAD * STEP
+    }
+
+    fn encode(&mut self, samples: &[f32], out: &mut Vec<u8>) -> Result<()> {
+        out.clear();
+        if samples.len() != self.frame_samples() {
+            return Err(Error::new(ErrorKind::Invalid, "not one frame").with("samples", samples.len()));
+        }
+        out.extend(samples.chunks_exact(STEP).map(|two| compress((two[0] + two[1]) / 2.0)));
+        Ok(())
+    }
+
+    fn hint(&mut self, _: EncoderHint) -> Result<()> {
+        Ok(())
+    }
+
+    fn lookahead(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// Conceals nothing: what is lost is silent, so that a test hears it.
+struct LabDecoder {
+    expanded: [f32; 256],
+    last: f32,
+}
+
+impl LabDecoder {
+    fn new() -> Self {
+        Self { expanded: std::array::from_fn(|byte| expand(byte as u8)), last: 0.0 }
+    }
+}
+
+impl Decoder for LabDecoder {
+    fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize> {
+        let DecoderInput::Packet(packet) = input else {
+            self.last = 0.0;
+            out.fill(0.0);
+            return Ok(out.len());
+        };
+        self.duration(packet)?;
+        let Some(out) = out.get_mut(..PAYLOAD * STEP) else {
+            return Err(Error::new(ErrorKind::Invalid, "no room for a frame"));
+        };
+        for (two, byte) in out.chunks_exact_mut(STEP).zip(packet) {
+            let sample = self.expanded[usize::from(*byte)];
+            two[0] = (self.last + sample) / 2.0;
+            two[1] = sample;
+            self.last = sample;
+        }
+        Ok(out.len())
+    }
+
+    fn duration(&self, packet: &[u8]) -> Result<Duration> {
+        if packet.len() == PAYLOAD {
+            return Ok(FRAME);
+        }
+        Err(Error::new(ErrorKind::Invalid, "not a packet of this codec").with("bytes", packet.len()))
+    }
+}
+
+fn compress(sample: f32) -> u8 {
+    let loudness = (1.0 + MU * sample.abs().min(1.0)).ln() / (1.0 + MU).ln();
+    (loudness.copysign(sample) * 127.0).round() as i8 as u8
+}
+
+fn expand(byte: u8) -> f32 {
+    let value = f32::from(byte.cast_signed()) / 127.0;
+    (((1.0 + MU).powf(value.abs()) - 1.0) / MU).copysign(value).clamp(-1.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_comes_back_nearly_as_it_was() {
+        let codec = LabCodec::USUAL;
+        let mut encoder =
+            codec.encoder(EncoderConfig { format: AudioFormat::CALL, frame: FRAME, bitrate: None }).unwrap();
+        let mut decoder = codec.decoder(DecoderConfig { format: AudioFormat::CALL }).unwrap();
+        let sound: Vec<f32> = (0..960).map(|n| 0.2 * (n as f32 * std::f32::consts::TAU / 120.0).sin()).collect();
+        let (mut packet, mut heard) = (Vec::new(), vec![0.0; 5_760]);
+        encoder.encode(&sound, &mut packet).unwrap();
+        assert_eq!(decoder.decode(DecoderInput::Packet(&packet), &mut heard).unwrap(), 960);
+        let worst = sound.iter().zip(&heard).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+        assert!(worst < 0.02, "{worst}");
+    }
+
+    #[test]
+    fn what_is_no_packet_is_refused() {
+        let mut decoder = LabDecoder::new();
+        assert!(decoder.decode(DecoderInput::Packet(&[1, 2, 3]), &mut [0.0; 960]).is_err());
+        assert!(decoder.decode(DecoderInput::Packet(&[0; PAYLOAD]), &mut [0.0; 10]).is_err());
+    }
+}

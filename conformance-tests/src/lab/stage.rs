@@ -1,0 +1,97 @@
+//! What a lab's engines are made of, and what it takes to run a scenario.
+
+use std::time::Duration;
+
+use blink_api::Registry;
+
+/// The backends that participants use, and how time passes for them.
+///
+/// Participants take turns: the first, third, … use the first transport and the first signaling backend, the second, fourth, … the second. All are
+/// made from one registry, so that backends inside one process meet.
+#[derive(Clone)]
+pub struct Stage {
+    /// Where backends come from.
+    pub registry: Registry,
+    /// Names of the two transports.
+    pub transports: [String; 2],
+    /// Names of the two signaling backends.
+    pub signalings: [String; 2],
+    /// The registered codec to use; `None` for the lab's own, which every transport can carry that negotiates codecs by name.
+    pub codec: Option<String>,
+    /// Settings of every participant, each `KEY=VALUE` as on a command line.
+    pub settings: Vec<String>,
+    /// How time passes.
+    pub timing: Timing,
+}
+
+/// How time passes in a lab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timing {
+    /// As tokio's clock says. On a paused clock a minute takes milliseconds; for backends that need neither sockets nor threads.
+    Virtual,
+    /// As it passes for everybody.
+    Real,
+}
+
+impl Stage {
+    /// Everybody on the same transport and signaling backend.
+    pub fn new(registry: Registry, transport: &str, signaling: &str, timing: Timing) -> Self {
+        let both = |name: &str| [name.to_owned(), name.to_owned()];
+        let (transports, signalings) = (both(transport), both(signaling));
+        Self { registry, transports, signalings, codec: None, settings: Vec::new(), timing }
+    }
+
+    /// How the combination is written in the names of tests: `transport~transport::signaling~signaling`.
+    pub fn name(&self) -> String {
+        let [[a, b], [c, d]] = [&self.transports, &self.signalings];
+        format!("{a}~{b}::{c}~{d}")
+    }
+}
+
+/// What a scenario needs beside participants. What a stage cannot give must be left out by whoever runs it, and named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// A second device of one person.
+    pub second_device: bool,
+    /// Engines that stop without a word and start again from their data directory.
+    pub restart: bool,
+    /// Paths, signaling or both that are cut and healed.
+    pub blackout: bool,
+    /// A device whose address changes.
+    pub address_change: bool,
+    /// Messages that are held back, lost, repeated or made up.
+    pub letters: bool,
+    /// A codec that the other side does not know.
+    pub strange_codec: bool,
+}
+
+impl Needs {
+    /// Nothing beside participants.
+    pub const NOTHING: Self = Self {
+        second_device: false,
+        restart: false,
+        blackout: false,
+        address_change: false,
+        letters: false,
+        strange_codec: false,
+    };
+}
+
+/// What signaling is like between the participants, beside what the backends are like themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Every message takes at least so long.
+    pub delay: Duration,
+    /// And up to so much longer, at random, so that messages overtake each other.
+    pub jitter: Duration,
+    /// Of a hundred messages so many are lost.
+    pub loss_percent: u8,
+}
+
+impl Network {
+    /// Adds nothing.
+    pub const PLAIN: Self = Self { delay: Duration::ZERO, jitter: Duration::ZERO, loss_percent: 0 };
+    /// Late, out of order, and one of ten is lost.
+    pub const ROUGH: Self =
+        Self { delay: Duration::from_millis(20), jitter: Duration::from_millis(120), loss_percent: 10 };
+}

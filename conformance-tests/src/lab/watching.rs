@@ -1,0 +1,151 @@
+//! What a participant is told, and what it is not.
+
+use std::time::Duration;
+
+use blink_api::CallId;
+use blink_engine::{CallSnapshot, CallState};
+
+use super::core::seconds;
+use super::failure::{Failure, Result};
+use super::log::Sighting;
+use super::participant::Participant;
+use super::sight::{Sight, any_of};
+
+/// How long an event may take where nothing else is said.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long nothing must happen, so that nothing more happens.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// What it is told. Every event is claimed by the first [`sees`](Participant::sees) that it fits, so that two of them await two events.
+impl Participant {
+    /// Waits for an event, up to 5 s.
+    pub async fn sees(&self, what: Sight) -> Result<Sighting> {
+        self.sees_within(PATIENCE, what).await
+    }
+
+    /// Waits for an event.
+    pub async fn sees_within(&self, limit: Duration, what: Sight) -> Result<Sighting> {
+        let mut news = self.core.news.subscribe();
+        let end = tokio::time::Instant::now() + limit;
+        loop {
+            news.mark_unchanged();
+            if let Some(sighting) = self.person.log.claim(&what) {
+                return Ok(sighting);
+            }
+            if tokio::time::timeout_at(end, news.changed()).await.is_err() {
+                return Err(self.fails(format!("did not see {what} within {limit:?}")));
+            }
+        }
+    }
+
+    /// Claims an event that may have come or not.
+    pub fn may_have_seen(&self, what: Sight) {
+        // Both are right.
+        self.person.log.claim(&what);
+    }
+
+    /// Waits for events, which must come in this order.
+    pub async fn sees_in_order(&self, all: Vec<Sight>) -> Result<()> {
+        let mut last: Option<(usize, String)> = None;
+        for what in all {
+            let text = what.to_string();
+            let sighting = self.sees(what).await?;
+            match last {
+                Some((place, before)) if place > sighting.place => {
+                    return Err(self.fails(format!("saw {text} before {before}, and should have after")));
+                }
+                _ => last = Some((sighting.place, text)),
+            }
+        }
+        Ok(())
+    }
+
+    /// For 2 s nothing happens, and nothing has happened that was not awaited.
+    pub async fn sees_nothing_more(&self) -> Result<()> {
+        tokio::time::sleep(QUIET).await;
+        self.has_seen_nothing_more()
+    }
+
+    /// Nothing has happened that was not awaited.
+    pub(crate) fn has_seen_nothing_more(&self) -> Result<()> {
+        match self.person.log.unclaimed().first() {
+            None => Ok(()),
+            Some(event) => Err(self.fails(format!("saw what it should not: {event:?}"))),
+        }
+    }
+
+    /// It was never told this.
+    pub fn never_saw(&self, what: Sight) -> Result<()> {
+        self.saw_exactly(0, what)
+    }
+
+    /// It was told this so many times, awaited or not.
+    pub fn saw_exactly(&self, times: usize, what: Sight) -> Result<()> {
+        match self.person.log.count(&what) {
+            count if count == times => Ok(()),
+            count => Err(self.fails(format!("saw {what} {count} times instead of {times}"))),
+        }
+    }
+
+    /// It was told something of this name about a call exactly once.
+    pub fn saw_once(&self, name: &'static str, call: CallId) -> Result<()> {
+        self.saw_exactly(1, any_of(name, call))
+    }
+}
+
+/// How things stand with it.
+impl Participant {
+    /// The call as it stands here; `None` for one that is over or unknown.
+    pub async fn state_of_call(&self, call: CallId) -> Result<Option<CallSnapshot>> {
+        Ok(self.snapshot().await?.calls.into_iter().find(|snapshot| snapshot.call == call))
+    }
+
+    /// A call stands so here.
+    pub async fn has_call(&self, call: CallId, state: CallState) -> Result<CallSnapshot> {
+        match self.state_of_call(call).await? {
+            Some(snapshot) if snapshot.state == state => Ok(snapshot),
+            other => Err(self.fails(format!("{call} should be {state:?} and is {:?}", other.map(|call| call.state)))),
+        }
+    }
+
+    /// Nothing rings, and it is in no call. Calls of a group that go on without it may be there.
+    pub async fn is_idle(&self) -> Result<()> {
+        let busy = |call: &CallSnapshot| call.state != CallState::Open;
+        match self.snapshot().await?.calls.into_iter().find(busy) {
+            None => Ok(()),
+            Some(call) => Err(self.fails(format!("should be idle, and {} is {:?}", call.call, call.state))),
+        }
+    }
+
+    /// It knows of no call at all.
+    pub async fn has_no_call(&self) -> Result<()> {
+        match self.snapshot().await?.calls.first() {
+            None => Ok(()),
+            Some(call) => Err(self.fails(format!("should have no call, and {} is {:?}", call.call, call.state))),
+        }
+    }
+
+    /// These calls ring here, and no others.
+    pub async fn has_pending(&self, calls: &[CallId]) -> Result<()> {
+        let ringing = |call: CallSnapshot| (call.state == CallState::Ringing).then_some(call.call);
+        let mut pending: Vec<CallId> = self.snapshot().await?.calls.into_iter().filter_map(ringing).collect();
+        let mut expected = calls.to_vec();
+        pending.sort_unstable();
+        expected.sort_unstable();
+        if pending == expected {
+            return Ok(());
+        }
+        Err(self.fails(format!("should have {expected:?} ringing, and has {pending:?}")))
+    }
+
+    /// What a scenario asks of it holds.
+    pub fn must(&self, holds: bool, otherwise: impl Into<String>) -> Result<()> {
+        if holds { Ok(()) } else { Err(self.fails(otherwise)) }
+    }
+
+    /// A failure of this participant.
+    pub fn fails(&self, why: impl Into<String>) -> Failure {
+        let at = seconds(self.core.clock.elapsed());
+        self.core.fails(&format!("{self}: {} (at {})", why.into(), at.trim_start()))
+    }
+}
