@@ -1,0 +1,249 @@
+//! Calls that cross: busy people, two calls at once, people who call each other, restarts, several devices.
+
+use std::time::Duration;
+
+use blink_api::{CallId, ErrorKind};
+use blink_engine::wire::Kind;
+use blink_engine::{CallState, CancelledReason, EndReason, Event, LeftReason};
+
+use super::Scenario;
+use crate::lab::{
+    Deed, Fault, Lab, Needs, Participant, Profile, Result, Telling, any, busy, call_cancelled, call_ended, call_joined,
+    call_replaced, incoming_call, left, meet, refused, rejected, ringing,
+};
+
+pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        number: 11,
+        name: "busy",
+        verifies: "A call that comes during another rings, or with `call.busy = reject` the caller hears that the callee is busy; the call that goes on is untouched.",
+        faults: &[Fault::ForgetsSettings, Fault::Tells(|event| Telling::nothing_of(event, "participant_busy"))],
+        run: |lab| Box::pin(busy_callee(lab)),
+        ..Scenario::USUAL
+    },
+    Scenario {
+        number: 12,
+        name: "two-incoming",
+        verifies: "Two calls ring at once; answering one leaves the other ringing and answerable.",
+        faults: &[Fault::RejectsOthersOnAnswer],
+        run: |lab| Box::pin(two_incoming(lab)),
+        ..Scenario::USUAL
+    },
+    Scenario {
+        number: 13,
+        name: "answer-a-second-call",
+        verifies: "Answering a second call leaves the first, whose people are told, and media flows in the second only.",
+        faults: &[Fault::Tells(|event| Telling::nothing_of(event, "participant_left"))],
+        run: |lab| Box::pin(answer_a_second_call(lab)),
+        ..Scenario::USUAL
+    },
+    Scenario {
+        number: 14,
+        name: "glare",
+        verifies: "Two people who call each other at the same instant are in one call, and nobody rings.",
+        faults: &[
+            Fault::Tells(|event| Telling::nothing_of(event, "call_replaced")),
+            Fault::Tells(|event| match event {
+                Event::CallReplaced { old, .. } => {
+                    Telling::Also(Event::CallCancelled { call: *old, reason: CancelledReason::CallerLeft })
+                }
+                _ => Telling::Truth,
+            }),
+        ],
+        run: |lab| Box::pin(glare(lab)),
+        ..Scenario::USUAL
+    },
+    Scenario {
+        number: 15,
+        name: "glare-and-hang-up",
+        verifies: "Where two people call each other and one hangs up meanwhile, nothing is left on either side.",
+        faults: &[Fault::Neglects(Deed::Leave)],
+        run: |lab| Box::pin(glare_and_hang_up(lab)),
+        limit: Duration::from_secs(400),
+        ..Scenario::USUAL
+    },
+    Scenario {
+        number: 16,
+        name: "recall-after-restart",
+        verifies: "Somebody who is killed and calls again ends the old call at the other side, where the new one rings.",
+        needs: Needs { restart: true, ..Needs::NOTHING },
+        faults: &[Fault::Tells(|event| Telling::nothing_of(event, "call_ended"))],
+        run: |lab| Box::pin(recall_after_restart(lab)),
+        ..Scenario::USUAL
+    },
+    Scenario {
+        number: 17,
+        name: "two-devices-one-accepts",
+        verifies: "Where one device of a person answers, the other stops ringing.",
+        needs: Needs { second_device: true, ..Needs::NOTHING },
+        faults: &[Fault::Loses(Kind::Cancel)],
+        run: |lab| Box::pin(one_device_accepts(lab)),
+        ..Scenario::USUAL
+    },
+    Scenario {
+        number: 18,
+        name: "two-devices-one-rejects",
+        verifies: "Where one device of a person rejects, the other stops ringing.",
+        needs: Needs { second_device: true, ..Needs::NOTHING },
+        faults: &[Fault::Loses(Kind::Cancel)],
+        run: |lab| Box::pin(one_device_rejects(lab)),
+        ..Scenario::USUAL
+    },
+];
+
+async fn busy_callee(lab: &mut Lab) -> Result {
+    let [alice, bob] = lab.participants().await?;
+    let carol = lab.participant(Profile::new("carol").setting("call.busy=reject")).await?;
+    let theirs = bob.calls(&[&carol]).await?;
+    let talking_since = lab.now();
+
+    let second = alice.offers(&[&bob]).await?;
+    bob.sees(incoming_call(second, &alice)).await?;
+    alice.sees(ringing(second, &bob)).await?;
+    alice.leaves().await?;
+    alice.sees(call_ended(second, EndReason::Left)).await?;
+    bob.sees(call_cancelled(second, CancelledReason::CallerLeft)).await?;
+
+    let third = alice.offers(&[&carol]).await?;
+    alice.sees_in_order(vec![busy(third, &carol), call_ended(third, EndReason::Busy)]).await?;
+    lab.nobody_sees_anything_more().await?;
+    bob.has_call(theirs, CallState::Active).await?;
+    carol.has_call(theirs, CallState::Active).await?;
+    bob.heard_throughout(&carol, talking_since)?;
+    carol.heard_throughout(&bob, talking_since)
+}
+
+async fn two_incoming(lab: &mut Lab) -> Result {
+    let [alice, bob, carol] = lab.participants().await?;
+    let first = alice.offers(&[&bob]).await?;
+    bob.sees(incoming_call(first, &alice)).await?;
+    alice.sees(ringing(first, &bob)).await?;
+    let second = carol.offers(&[&bob]).await?;
+    bob.sees(incoming_call(second, &carol)).await?;
+    carol.sees(ringing(second, &bob)).await?;
+    bob.has_pending(&[first, second]).await?;
+
+    answered(first, &alice, &bob).await?;
+    bob.has_pending(&[second]).await?;
+    lab.nobody_sees_anything_more().await?;
+
+    alice.leaves().await?;
+    alice.sees(call_ended(first, EndReason::Left)).await?;
+    bob.sees_in_order(vec![left(first, &alice, LeftReason::Left), call_ended(first, EndReason::RemoteLeft)]).await?;
+    bob.has_pending(&[second]).await?;
+    answered(second, &carol, &bob).await?;
+    bob.has_pending(&[]).await?;
+    lab.nobody_sees_anything_more().await
+}
+
+async fn answer_a_second_call(lab: &mut Lab) -> Result {
+    let [alice, bob, carol] = lab.participants().await?;
+    let first = alice.calls(&[&bob]).await?;
+    let second = carol.offers(&[&bob]).await?;
+    bob.sees(incoming_call(second, &carol)).await?;
+    carol.sees(ringing(second, &bob)).await?;
+    answered(second, &carol, &bob).await?;
+    bob.sees(call_ended(first, EndReason::Left)).await?;
+    alice.sees_in_order(vec![left(first, &bob, LeftReason::Left), call_ended(first, EndReason::RemoteLeft)]).await?;
+    alice.hears_nothing_of(&bob).await?;
+    bob.hears_nothing_of(&alice).await?;
+    carol.hears(&bob).await?;
+    lab.nobody_sees_anything_more().await
+}
+
+/// Somebody answers somebody's call, and they talk.
+async fn answered(call: CallId, caller: &Participant, callee: &Participant) -> Result {
+    callee.answers(call).await?;
+    callee.sees(call_joined(call)).await?;
+    caller.sees(call_joined(call)).await?;
+    meet(call, &[caller, callee]).await
+}
+
+async fn glare(lab: &mut Lab) -> Result {
+    let [alice, bob] = lab.participants().await?;
+    let (hers, his) = call_each_other(&alice, &bob).await?;
+    let (call, given_up, winner, loser) =
+        if hers < his { (hers, his, &alice, &bob) } else { (his, hers, &bob, &alice) };
+    loser.sees(call_replaced(given_up, call)).await?;
+    winner.sees(call_joined(call)).await?;
+    loser.sees(call_joined(call)).await?;
+    meet(call, &[winner, loser]).await?;
+    refused(loser, ErrorKind::State, "to answer under the old id", loser.tries_to_answer(given_up).await?)?;
+    for person in [winner, loser] {
+        person.has_call(call, CallState::Active).await?;
+        person.never_saw(any("incoming_call"))?;
+    }
+    lab.nobody_sees_anything_more().await
+}
+
+async fn glare_and_hang_up(lab: &mut Lab) -> Result {
+    let [alice, bob] = lab.participants().await?;
+    for (round, pause) in [0, 0, 1, 2, 5, 20, 100, 400].into_iter().enumerate() {
+        call_each_other(&alice, &bob).await?;
+        lab.passes(Duration::from_millis(pause)).await;
+        let (quitter, other) = if round % 2 == 0 { (&alice, &bob) } else { (&bob, &alice) };
+        // Whether there still is a call at that instant depends on the backends.
+        quitter.tries_to_leave().await?.ok();
+        lab.passes(Duration::from_secs(20)).await;
+        for person in [quitter, other] {
+            person.has_no_call().await?;
+            person.never_saw(any("incoming_call"))?;
+            person.must(person.open_sessions()? == 0, "has a session open in no call")?;
+            person.must(person.open_devices() == 0, "has a device open in no call")?;
+        }
+    }
+    Ok(())
+}
+
+async fn call_each_other(alice: &Participant, bob: &Participant) -> Result<(CallId, CallId)> {
+    let (to_bob, to_alice) = ([bob], [alice]);
+    let (hers, his) = tokio::join!(alice.offers(&to_bob), bob.offers(&to_alice));
+    Ok((hers?, his?))
+}
+
+async fn recall_after_restart(lab: &mut Lab) -> Result {
+    let alice = lab.participant(Profile::new("alice").keeping_data()).await?;
+    let bob = lab.participant(Profile::new("bob")).await?;
+    let old = alice.calls(&[&bob]).await?;
+    alice.is_killed().await;
+    alice.comes_back().await?;
+    let new = alice.offers(&[&bob]).await?;
+    bob.sees_in_order(vec![left(old, &alice, LeftReason::Restarted), call_ended(old, EndReason::RemoteLeft)]).await?;
+    bob.sees(incoming_call(new, &alice)).await?;
+    alice.sees(ringing(new, &bob)).await?;
+    answered(new, &alice, &bob).await?;
+    lab.nobody_sees_anything_more().await
+}
+
+async fn one_device_accepts(lab: &mut Lab) -> Result {
+    let [alice, bob] = lab.participants().await?;
+    let tablet = lab.participant(Profile::device_of("tablet", &bob)).await?;
+    let call = rings_on_both(&alice, &bob, &tablet).await?;
+    answered(call, &alice, &bob).await?;
+    tablet.sees(call_cancelled(call, CancelledReason::AnsweredElsewhere)).await?;
+    tablet.is_idle().await?;
+    alice.saw_once("participant_ringing", call)?;
+    lab.nobody_sees_anything_more().await?;
+    tablet.must(tablet.sessions_opened()? == 0, "opened a session for a call that another device has")
+}
+
+async fn one_device_rejects(lab: &mut Lab) -> Result {
+    let [alice, bob] = lab.participants().await?;
+    let tablet = lab.participant(Profile::device_of("tablet", &bob)).await?;
+    let call = rings_on_both(&alice, &bob, &tablet).await?;
+    bob.rejects(call).await?;
+    tablet.sees(call_cancelled(call, CancelledReason::RejectedElsewhere)).await?;
+    alice.sees_in_order(vec![rejected(call, &bob), call_ended(call, EndReason::Rejected)]).await?;
+    for person in [&alice, &bob, &tablet] {
+        person.has_no_call().await?;
+    }
+    lab.nobody_sees_anything_more().await
+}
+
+async fn rings_on_both(alice: &Participant, bob: &Participant, tablet: &Participant) -> Result<CallId> {
+    let call = alice.offers(&[bob]).await?;
+    bob.sees(incoming_call(call, alice)).await?;
+    tablet.sees(incoming_call(call, alice)).await?;
+    alice.sees(ringing(call, bob)).await?;
+    Ok(call)
+}

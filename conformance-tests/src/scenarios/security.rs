@@ -1,0 +1,244 @@
+//! What somebody may do who wishes no good, and what must not come of it.
+
+use std::time::Duration;
+
+use blink_api::{CallId, DeviceId, Endpoint, ErrorKind, Topic};
+use blink_engine::secure::{AgreementKey, Random, Sealing, seal};
+use blink_engine::wire::{Body, Cancel, CancelReason, Content, Kind};
+use blink_engine::{CallState, EndReason, Identity, LeftReason, ParticipantState};
+use bytes::Bytes;
+use rand::SeedableRng;
+
+use super::Scenario;
+use crate::lab::{
+    Deed, Fault, Handling, Lab, Needs, Participant, Profile, Result, any, call_ended, call_joined, hear_each_other,
+    incoming_call, left, meet, refused, ringing, state_of,
+};
+
+const LETTERS: Needs = Needs { letters: true, ..Needs::NOTHING };
+
+pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        number: 31,
+        name: "uninvited-peer",
+        verifies: "Somebody who is not invited changes nothing, hears nothing, and does not even learn that the other is there.",
+        needs: LETTERS,
+        faults: &[Fault::ForgetsSettings, Fault::CountsNothing, Fault::BelievesEverything],
+        run: |lab| Box::pin(uninvited_peer(lab)),
+        ..Scenario::USUAL
+    },
+    Scenario {
+        number: 55,
+        name: "forged-messages",
+        verifies: "Messages that were tampered with, reflected, moved to another topic or signed by somebody else are dropped and counted.",
+        needs: LETTERS,
+        faults: &[Fault::BelievesEverything, Fault::CountsNothing],
+        run: |lab| Box::pin(forged_messages(lab)),
+        ..Scenario::USUAL
+    },
+    Scenario {
+        number: 56,
+        name: "left-or-removed",
+        verifies: "Whoever left or was removed can read nothing sent afterwards, and whoever was removed cannot come back.",
+        needs: Needs { second_device: true, ..Needs::NOTHING },
+        faults: &[Fault::Neglects(Deed::Remove), Fault::SaysYes, Fault::CountsNothing],
+        run: |lab| Box::pin(left_or_removed(lab)),
+        ..Scenario::USUAL
+    },
+    Scenario {
+        number: 57,
+        name: "nothing-before-accept",
+        verifies: "Before its user answers, a device opens no microphone, gathers nothing and sends no packet, whatever a caller sends.",
+        needs: LETTERS,
+        faults: &[Fault::OpensMicrophoneEarly, Fault::GathersEarly],
+        run: |lab| Box::pin(nothing_before_accept(lab)),
+        ..Scenario::USUAL
+    },
+];
+
+/// A farewell that somebody writes, in somebody's name, to somebody's inbox.
+fn farewell(call: CallId, signer: &Identity, name: Endpoint, seq: u64, to: &Participant) -> (Topic, Bytes) {
+    let cancel = Cancel {
+        reason: CancelReason::Left,
+        version: u64::from(u32::MAX),
+        joined: Vec::new(),
+        acknowledged: false,
+        replaced_by: None,
+    };
+    let content = Content { from: name, boot: u64::MAX / 2, seq, unix_ms: 0, call, body: Body::Cancel(cancel) };
+    let key = AgreementKey::public_of(&to.did()).expect("a participant's key is sound");
+    let sealing = Sealing { topic: to.inbox(), recipients: &[key], tag: None, identity: signer };
+    let mut random = Random::from_seed([seq as u8; 32]);
+    let envelope = seal(&sealing, &content.encode(), &mut random).expect("a farewell is small");
+    (to.inbox(), envelope.into())
+}
+
+async fn uninvited_peer(lab: &mut Lab) -> Result {
+    let [alice] = lab.participants().await?;
+    let bob = lab.participant(Profile::new("bob").setting("call.from=known")).await?;
+    let mallory = lab.participant(Profile::new("mallory")).await?;
+    bob.knows(&[&alice]).await?;
+    let unwanted = mallory.offers(&[&bob]).await?;
+    lab.passes(Duration::from_secs(5)).await;
+    bob.never_saw(any("incoming_call"))?;
+    mallory.never_saw(any("participant_ringing"))?;
+    mallory
+        .must(mallory.inbox_letters_since(Duration::ZERO) == 0, "got an answer from somebody who does not know it")?;
+    mallory.leaves().await?;
+    mallory.sees(call_ended(unwanted, EndReason::Left)).await?;
+
+    let call = alice.calls(&[&bob]).await?;
+    let before = (alice.snapshot().await?, bob.snapshot().await?);
+    let (talking_since, mut counted) = (lab.now(), Vec::new());
+    for (seq, victim) in [(1, &alice), (2, &bob)] {
+        counted.push(victim.counters().await?.not_authorized);
+        let own = mallory.endpoint().ok_or_else(|| mallory.fails("was never started"))?;
+        let (topic, letter) = farewell(call, mallory.identity(), own, seq, victim);
+        victim.must(lab.delivers(topic, &letter) > 0, "does not read its inbox")?;
+    }
+    lab.passes(Duration::from_secs(1)).await;
+    for (victim, before) in [&alice, &bob].into_iter().zip(counted) {
+        let after = victim.counters().await?.not_authorized;
+        victim.must(after > before, "did not count what somebody said who is not in the call")?;
+    }
+    alice.must((alice.snapshot().await?, bob.snapshot().await?) == before, "changed by a stranger's word")?;
+    mallory.must(mallory.packets_received()? == 0, "got media of a call it is not in")?;
+    alice.heard_throughout(&bob, talking_since)?;
+    bob.heard_throughout(&alice, talking_since)?;
+    lab.nobody_sees_anything_more().await
+}
+
+async fn forged_messages(lab: &mut Lab) -> Result {
+    let [alice, bob] = lab.participants().await?;
+    let call = alice.calls(&[&bob]).await?;
+    // Everybody should have said something more than once on the call's topic.
+    lab.passes(Duration::from_secs(12)).await;
+    let letters = lab.published();
+    let before = (alice.snapshot().await?, bob.snapshot().await?);
+    let counted = bob.counters().await?;
+    let on_call = letters.iter().find(|letter| !lab.is_inbox(&letter.topic)).map(|letter| letter.topic);
+    let on_call = on_call.ok_or_else(|| alice.fails("nothing was said on the call's topic"))?;
+    let talking_since = lab.now();
+    for (number, letter) in letters.iter().enumerate() {
+        let mut tampered = letter.message.to_vec();
+        let place = number * 37 % tampered.len();
+        tampered[place] ^= 1 << (number % 8);
+        lab.delivers(letter.topic, &tampered.into());
+        // As they were: replayed, and reflected to whoever sent them.
+        lab.delivers(letter.topic, &letter.message);
+        let elsewhere = if lab.is_inbox(&letter.topic) { on_call } else { bob.inbox() };
+        lab.delivers(elsewhere, &letter.message);
+        lab.passes(Duration::from_millis(60)).await;
+    }
+    let stranger = Identity::from_seed(&[99; 32]);
+    let alice_herself = alice.endpoint().ok_or_else(|| alice.fails("was never started"))?;
+    let bob_himself = bob.endpoint().ok_or_else(|| bob.fails("was never started"))?;
+    let unknown_device = Endpoint { did: alice.did(), device: DeviceId::from_bytes([9; 16]) };
+    for (seq, signer, name) in
+        [(1, &stranger, alice_herself), (2, &stranger, unknown_device), (3, bob.identity(), bob_himself)]
+    {
+        let (topic, letter) = farewell(call, signer, name, seq, &bob);
+        lab.delivers(topic, &letter);
+        lab.delivers(on_call, &letter);
+    }
+    lab.passes(Duration::from_secs(1)).await;
+
+    let after = bob.counters().await?;
+    for (what, more) in [
+        ("a wrong tag", after.bad_tag > counted.bad_tag),
+        ("a wrong signature", after.bad_signature >= counted.bad_signature + 2),
+        ("a broken seal", after.bad_seal > counted.bad_seal),
+        ("a replay", after.replayed > counted.replayed),
+        ("its own name", after.own_endpoint > counted.own_endpoint),
+        ("a message for somebody else", after.not_for_us > counted.not_for_us),
+    ] {
+        bob.must(more, format!("did not count {what}"))?;
+    }
+    let now = (alice.snapshot().await?, bob.snapshot().await?);
+    bob.must(now == before, format!("changed by forged messages, from {before:?} to {now:?}"))?;
+    alice.heard_throughout(&bob, talking_since)?;
+    bob.heard_throughout(&alice, talking_since)?;
+    lab.nobody_sees_anything_more().await
+}
+
+async fn left_or_removed(lab: &mut Lab) -> Result {
+    let [alice, bob, carol, dave] = lab.participants().await?;
+    let call = alice.calls(&[&bob, &carol, &dave]).await?;
+    carol.leaves().await?;
+    carol.sees(call_ended(call, EndReason::Left)).await?;
+    for other in [&alice, &bob, &dave] {
+        other.sees(left(call, &carol, LeftReason::Left)).await?;
+    }
+    alice.removes(&dave).await?;
+    dave.sees(call_ended(call, EndReason::Removed)).await?;
+    for other in [&alice, &bob] {
+        other.sees(left(call, &dave, LeftReason::Removed)).await?;
+    }
+    // Both still listen on the call's topic for a few seconds, and what is said there is not for them.
+    lab.passes(Duration::from_secs(2)).await;
+    let since = lab.now();
+    let mut before = Vec::new();
+    for absent in [&carol, &dave] {
+        before.push((absent.counters().await?.not_for_us, absent.packets_received()?));
+    }
+    for muted in [true, false, true, false] {
+        alice.sets_muted(muted).await?;
+        let state = ParticipantState { muted, ..ParticipantState::default() };
+        bob.sees(state_of(call, &alice, state)).await?;
+        lab.passes(Duration::from_millis(500)).await;
+    }
+    for (absent, (unreadable, packets)) in [&carol, &dave].into_iter().zip(before) {
+        let letters = absent.call_letters_since(since)?;
+        absent.must(letters > 0, "did not listen, so that nothing is shown")?;
+        let unreadable = absent.counters().await?.not_for_us - unreadable;
+        absent.must(unreadable == letters, format!("could read {} of {letters}", letters.abs_diff(unreadable)))?;
+        absent.must(absent.packets_received()? == packets, "got media of a call it is not in")?;
+        absent.must(absent.open_sessions()? == 0, "has a session open in no call")?;
+    }
+
+    refused(&dave, ErrorKind::NotFound, "to join a call one was removed from", dave.tries_to_answer(call).await?)?;
+    refused(&alice, ErrorKind::State, "to invite somebody who was removed", alice.tries_to_add(&dave).await?)?;
+    let tablet = lab.participant(Profile::device_of("dave's tablet", &dave)).await?;
+    lab.passes(Duration::from_secs(15)).await;
+    tablet.has_no_call().await?;
+    dave.has_no_call().await?;
+    carol.has_call(call, CallState::Open).await?;
+    hear_each_other(&[&alice, &bob]).await?;
+    lab.nobody_sees_anything_more().await
+}
+
+async fn nothing_before_accept(lab: &mut Lab) -> Result {
+    let [alice, bob] = lab.participants().await?;
+    lab.handles_letters(|letter| if letter.to == 1 { Handling::Repeat(3) } else { Handling::Deliver });
+    let call = alice.offers(&[&bob]).await?;
+    bob.sees(incoming_call(call, &alice)).await?;
+    alice.sees(ringing(call, &bob)).await?;
+    lab.passes(Duration::from_secs(3)).await;
+    for letter in lab.published() {
+        // What was said, in another order, and where it does not belong.
+        lab.delivers(bob.inbox(), &letter.message);
+        lab.passes(Duration::from_millis(20)).await;
+    }
+    let her_tablet = Endpoint { did: alice.did(), device: DeviceId::from_bytes([9; 16]) };
+    let other_call = CallId::from_bytes([3; 16]);
+    let (topic, letter) = farewell(other_call, alice.identity(), her_tablet, 1, &bob);
+    lab.delivers(topic, &letter);
+    lab.passes(Duration::from_secs(5)).await;
+
+    bob.must(bob.microphones_opened() == 0, "opened its microphone before its user answered")?;
+    bob.must(bob.open_devices() == 0, "has a device open before its user answered")?;
+    bob.must(bob.sessions_opened()? == 0, "opened a session before its user answered")?;
+    bob.must(bob.candidates_gathered()? == 0, "gathered a candidate before its user answered")?;
+    bob.must(bob.packets_sent()? == 0, "sent a packet before its user answered")?;
+    let said = lab.letters_of(&bob);
+    let only_rings = said.iter().all(|kind| *kind == Some(Kind::Ringing));
+    bob.must(only_rings, format!("said more than that it rings: {said:?}"))?;
+    bob.has_pending(&[call]).await?;
+
+    lab.releases_letters();
+    let call = bob.answers(call).await?;
+    alice.sees(call_joined(call)).await?;
+    bob.sees(call_joined(call)).await?;
+    meet(call, &[&alice, &bob]).await?;
+    lab.nobody_sees_anything_more().await
+}

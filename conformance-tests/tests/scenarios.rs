@@ -1,0 +1,53 @@
+//! Every call scenario over the memory backends, in virtual time; and each once more in a lab with a fault, where it must fail.
+
+use blink_api::Registry;
+use blink_conformance::lab::{Failure, FailureKind, Stage, Timing};
+use blink_conformance::scenarios;
+use blink_signaling_memory as _;
+use blink_transport_memory as _;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    for scenario in scenarios::all() {
+        let title = scenario.title();
+        let name = format!("call::{}::{title}", stage().name());
+        trials.push(Trial::test(name, move || Ok(on_paused_time(scenario.run_on(&stage()))?)));
+        for (number, fault) in scenario.faults.iter().enumerate() {
+            let name = match number {
+                0 => format!("red::{title}"),
+                _ => format!("red::{title}::{}", number + 1),
+            };
+            trials.push(Trial::test(name, move || red(on_paused_time(scenario.run_with(&stage(), *fault)))));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Both sides on the memory backends. Every run has networks of its own: they belong to the registry.
+fn stage() -> Stage {
+    let registry = Registry::discovered().expect("backends have different names");
+    Stage::new(registry, "memory", "memory", Timing::Virtual)
+}
+
+fn on_paused_time<T>(run: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime needs no more than a thread");
+    runtime.block_on(run)
+}
+
+/// A scenario in a lab with a fault must fail, and by what it asserts. With `BLINK_SHOW_RED` set one sees by what.
+#[expect(clippy::print_stderr, reason = "asked for")]
+fn red(outcome: Result<(), Failure>) -> Result<(), Failed> {
+    match outcome {
+        Err(failure) if failure.kind() == FailureKind::Assertion => {
+            if std::env::var_os("BLINK_SHOW_RED").is_some() {
+                eprintln!("{}", failure.summary());
+            }
+            Ok(())
+        }
+        Err(failure) => Err(format!("failed for another reason: {failure}").into()),
+        Ok(()) => Err("held in spite of the fault: it does not verify what it says".into()),
+    }
+}
