@@ -1,4 +1,6 @@
 //! Codecs for tests: companded samples, 8 bits at 24 kHz. They carry tones well, cost little, and need nothing but this file.
+//!
+//! In SDP they go by the names of codecs that every stack knows, since real stacks negotiate no others. Transports do not look into payloads.
 
 use std::time::Duration;
 
@@ -18,14 +20,17 @@ const MU: f32 = 255.0;
 
 /// A codec of the lab. Two of different names have nothing in common.
 pub(crate) struct LabCodec {
+    /// What SDP says: name, clock rate, channels.
     name: &'static str,
+    clock_rate: u32,
+    channels: u16,
 }
 
 impl LabCodec {
-    /// The one that participants use.
-    pub(crate) const USUAL: Self = Self { name: "lab-pcm" };
-    /// One that the others do not know.
-    pub(crate) const STRANGE: Self = Self { name: "lab-strange" };
+    /// The one that participants use; Opus by name (RFC 7587 §7).
+    pub(crate) const USUAL: Self = Self { name: "opus", clock_rate: 48_000, channels: 2 };
+    /// One that the others do not have; PCMU by name (RFC 3551 §4.5.14).
+    pub(crate) const STRANGE: Self = Self { name: "PCMU", clock_rate: 8_000, channels: 1 };
 }
 
 impl Codec for LabCodec {
@@ -34,7 +39,8 @@ impl Codec for LabCodec {
     }
 
     fn rtp(&self) -> RtpCodec {
-        RtpCodec { name: CodecName::new(self.name), clock_rate: 48_000, channels: 1, fmtp: String::new() }
+        let Self { name, clock_rate, channels } = *self;
+        RtpCodec { name: CodecName::new(name), clock_rate, channels, fmtp: String::new() }
     }
 
     fn encoder(&self, config: EncoderConfig) -> Result<Box<dyn Encoder>> {

@@ -109,7 +109,8 @@ impl Session for LineSession {
     }
 
     async fn accept_answer(&self, sdp: &str) -> Result<()> {
-        if self.path.core.candidates_first() {
+        // A description that brings its candidates along cannot be overtaken by them.
+        if self.path.core.candidates_first() && !has_candidate(sdp) {
             *self.path.late_answer() = Some(sdp.to_owned());
             return Ok(());
         }
@@ -233,7 +234,7 @@ impl Path {
         let mut negotiation = self.negotiation();
         negotiation.remote_user = user(sdp).map(str::to_owned);
         negotiation.described = true;
-        negotiation.has_candidate |= sdp.contains("a=candidate:");
+        negotiation.has_candidate |= has_candidate(sdp);
     }
 
     /// Where description and candidate of the other side are there, the path is found again.
@@ -275,6 +276,10 @@ impl Path {
     fn unsent(&self) -> MutexGuard<'_, VecDeque<(ChannelId, Bytes)>> {
         self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn has_candidate(sdp: &str) -> bool {
+    sdp.contains("a=candidate:")
 }
 
 /// The ICE user name of a description.

@@ -16,7 +16,7 @@ pub struct Stage {
     pub transports: [String; 2],
     /// Names of the two signaling backends.
     pub signalings: [String; 2],
-    /// The registered codec to use; `None` for the lab's own, which every transport can carry that negotiates codecs by name.
+    /// The registered codec to use; `None` for the lab's own, which transports take for Opus.
     pub codec: Option<String>,
     /// Settings of every participant, each `KEY=VALUE` as on a command line.
     pub settings: Vec<String>,
