@@ -43,9 +43,11 @@ mod log;
 mod media_host;
 mod participant;
 mod person;
+mod pictures;
 mod post;
 mod profile;
 mod session;
+mod showing;
 mod sight;
 mod signaling;
 mod sound;
@@ -70,10 +72,11 @@ pub use participant::{Participant, refused};
 use person::Person;
 pub use post::{Handling, Letter, Published};
 pub use profile::Profile;
+pub use showing::Screen;
 pub use sight::{
     Sight, any, any_of, busy, call_cancelled, call_ended, call_joined, call_replaced, incoming_call, joined, left,
-    media_started, missed_call, no_microphone, reconnected, reconnecting, rejected, ringing, state_of, unanswered,
-    unreachable,
+    media_started, missed_call, no_microphone, reconnected, reconnecting, rejected, ringing, speaking_started,
+    speaking_stopped, state_of, stream_ended, stream_offered, unanswered, unreachable, video_started,
 };
 pub use stage::{Needs, Network, Stage, Timing};
 

@@ -25,6 +25,7 @@ mod network;
 mod security;
 mod setting_up;
 mod state;
+mod streams;
 
 use std::time::Duration;
 
@@ -58,7 +59,16 @@ pub type Run = for<'a> fn(&'a mut Lab) -> LocalBoxFuture<'a, Result>;
 
 /// All scenarios, by number.
 pub fn all() -> Vec<Scenario> {
-    let groups = [setting_up::ALL, crossings::ALL, groups::ALL, joining::ALL, state::ALL, network::ALL, security::ALL];
+    let groups = [
+        setting_up::ALL,
+        crossings::ALL,
+        groups::ALL,
+        joining::ALL,
+        state::ALL,
+        streams::ALL,
+        network::ALL,
+        security::ALL,
+    ];
     let mut all = groups.concat();
     all.sort_by_key(|scenario| scenario.number);
     all

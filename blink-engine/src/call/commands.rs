@@ -142,8 +142,8 @@ impl Machine {
         if std::mem::replace(&mut self.shared.muted, muted) != muted {
             self.change_current(false);
         }
-        if let Some(id) = self.current().filter(|_| muted) {
-            self.with_call(id, |call, shared| call.stop_speaking(shared.own, shared));
+        if let Some(id) = self.current() {
+            self.with_call(id, |call, shared| call.tell_speaking(shared.own, shared));
         }
     }
 

@@ -137,7 +137,7 @@ pub enum Event {
         /// Who.
         participant: Endpoint,
     },
-    /// It is silent again, was muted or left. Once, after `SpeakingStarted`.
+    /// It is silent again, was muted or left. Once, after `SpeakingStarted`; not told at the end of the call.
     SpeakingStopped {
         /// The call.
         call: CallId,

@@ -15,6 +15,7 @@ use super::record::RecordSchedule;
 use super::restoring::Kept;
 use super::roster::Roster;
 use super::shared::Shared;
+use super::speaking::Voice;
 use super::{JoinedTopic, Output};
 use crate::secure::{AgreementKey, CallKeys};
 use crate::wire::{self, Body, CallConfiguration, CancelReason, Offer, Status, StreamRequest};
@@ -288,7 +289,7 @@ impl Call {
             Self::close_link(peer, shared);
             peer.forget_joining();
         });
-        self.stop_speaking(shared.own, shared);
+        shared.voice = Voice::default();
         self.forget_requests(shared);
         shared.streams.clear();
         shared.recording = false;

@@ -182,6 +182,7 @@ impl Call {
             false => Event::ParticipantReconnected { call, participant: endpoint },
         });
         self.announce(shared, false);
+        self.tell_speaking(endpoint, shared);
         self.sync_flows(endpoint, shared);
     }
 

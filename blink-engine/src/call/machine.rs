@@ -12,6 +12,7 @@ use super::memory::{Memo, Memory, REMEMBERED};
 use super::missed::MissedNotices;
 use super::presence::Heard;
 use super::shared::Shared;
+use super::speaking::Voice;
 use super::{CallState, HistoryEntry, Input, Now, Output, Snapshot};
 use crate::secure::{Identity, Random, inbox_topic};
 
@@ -76,7 +77,7 @@ impl Machine {
                 muted: false,
                 deafened: false,
                 recording: false,
-                speaking: false,
+                voice: Voice::default(),
                 streams: Vec::new(),
                 out: VecDeque::new(),
                 boot_secret,
@@ -159,7 +160,7 @@ impl Machine {
             }
             Input::Speaking { endpoint, speaking } => {
                 if let Some(id) = self.current() {
-                    self.with_call(id, |call, shared| call.set_speaking(endpoint, speaking, shared));
+                    self.with_call(id, |call, shared| call.hear_voice(endpoint, speaking, shared));
                 }
             }
             Input::Session { session, event } => {

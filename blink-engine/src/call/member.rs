@@ -11,6 +11,7 @@ use super::invite::PersonState;
 use super::lifecycle::{Call, Phase};
 use super::link::Link;
 use super::shared::Shared;
+use super::speaking::Voice;
 use super::streams::Flows;
 use crate::secure::AgreementKey;
 use crate::wire::{JoinedClaim, Member, Record, Seen, Status, StreamOffer};
@@ -52,7 +53,7 @@ pub(super) struct Peer {
     pub(super) streams: Vec<StreamOffer>,
     pub(super) wanted: BTreeSet<StreamId>,
     pub(super) flows: Flows,
-    pub(super) speaking: bool,
+    pub(super) voice: Voice,
     /// Whether `ParticipantJoined` was told of this joining.
     pub(super) announced: bool,
     pub(super) unreachable_announced: bool,
@@ -78,7 +79,7 @@ impl Peer {
             streams: Vec::new(),
             wanted: BTreeSet::new(),
             flows: Flows::default(),
-            speaking: false,
+            voice: Voice::default(),
             announced: false,
             unreachable_announced: false,
         }
@@ -93,7 +94,7 @@ impl Peer {
     pub(super) fn forget_joining(&mut self) {
         self.announced = false;
         self.unreachable_announced = false;
-        self.speaking = false;
+        self.voice = Voice::default();
         self.stale = true;
         self.state = ParticipantState::default();
         self.streams.clear();
@@ -173,9 +174,7 @@ impl Call {
             if std::mem::replace(&mut peer.state, state) != state && self.phase.is_current() {
                 shared.emit(Event::ParticipantStateChanged { call, participant: from, state });
             }
-            if state.muted {
-                self.stop_speaking(from, shared);
-            }
+            self.tell_speaking(from, shared);
             self.set_person(&from.did, PersonState::Joined);
             self.take_streams(from, record, shared);
         }
@@ -253,7 +252,7 @@ impl Call {
         peer.status = (reason != LeftReason::TimedOut).then_some(Status::Left);
         peer.sees_us = now;
         Self::close_link(peer, shared);
-        self.stop_speaking(endpoint, shared);
+        self.silence(endpoint, shared);
         self.end_streams_of(endpoint, shared);
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
         let announced = std::mem::take(&mut peer.announced) | std::mem::take(&mut peer.unreachable_announced);

@@ -7,6 +7,7 @@ use blink_api::{CallId, CallSettings, CallTimers, Did, Endpoint};
 
 use super::history::History;
 use super::memory::Memo;
+use super::speaking::Voice;
 use super::{Event, Now, Output, SessionId};
 use crate::secure::{AgreementKey, Channel, Identity, Random, Refusal, hmac};
 use crate::wire::{Body, Bytes16, StreamOffer};
@@ -33,7 +34,8 @@ pub(super) struct Shared {
     pub(super) muted: bool,
     pub(super) deafened: bool,
     pub(super) recording: bool,
-    pub(super) speaking: bool,
+    /// Of this device.
+    pub(super) voice: Voice,
     /// What this device offers in the call it is in.
     pub(super) streams: Vec<StreamOffer>,
     pub(super) out: VecDeque<Output>,

@@ -142,7 +142,7 @@ impl Call {
             endpoint: present.map(|(endpoint, _)| *endpoint),
             status,
             state: present.map(|(_, peer)| peer.state).unwrap_or_default(),
-            speaking: present.is_some_and(|(_, peer)| peer.speaking),
+            speaking: present.is_some_and(|(_, peer)| peer.voice.speaking),
             streams: present.map(|(_, peer)| peer.streams.iter().map(StreamInfo::from).collect()).unwrap_or_default(),
         }
     }

@@ -191,6 +191,8 @@ impl Capture {
             self.frame.fill(0.0);
             self.piece.fill(0.0);
             self.tail = 0;
+            // What was said before is over, and its end need not be heard.
+            self.speaking = self.detector.reset().or(self.speaking);
         }
         if self.muted && !muted && !self.processors.is_empty() {
             self.hushed = HUSHED;

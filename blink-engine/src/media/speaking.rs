@@ -16,6 +16,11 @@ pub(super) struct SpeechDetector {
 }
 
 impl SpeechDetector {
+    /// Begins anew; returns what ends by that.
+    pub(super) fn reset(&mut self) -> Option<bool> {
+        std::mem::take(self).speaking.then_some(false)
+    }
+
     /// Takes the next piece of sound in; returns what begins (`true`) or ends with it.
     pub(super) fn observe(&mut self, loud: bool, duration: Duration) -> Option<bool> {
         if loud == self.speaking {

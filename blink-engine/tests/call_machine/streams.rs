@@ -221,10 +221,18 @@ fn a_voice_is_told_once_per_utterance_and_ends_with_muting_and_leaving() {
     world.act(A, |machine, now| machine.set_muted(now, true));
     world.advance(SECOND);
     assert_eq!((world.count(A, stopped), world.count(B, stopped)), (1, 1), "{}", world.story());
+    // A voice that the media did not hear end is there again at once.
+    world.act(A, |machine, now| machine.set_muted(now, false));
+    world.advance(SECOND);
+    for (node, endpoint) in [(A, alice), (B, alice)] {
+        assert_eq!((world.count(node, started), world.count(node, stopped)), (2, 1), "{}", world.story());
+        world.input(node, Input::Speaking { endpoint, speaking: false });
+        assert_eq!(world.count(node, stopped), 2);
+    }
     world.input(A, Input::Speaking { endpoint: bob, speaking: true });
     world.leave(B);
     world.advance(Duration::from_millis(500));
-    assert_eq!((world.count(A, started), world.count(A, stopped)), (2, 2), "{}", world.story());
+    assert_eq!((world.count(A, started), world.count(A, stopped)), (3, 3), "{}", world.story());
     world.input(A, Input::Speaking { endpoint: bob, speaking: true });
-    assert_eq!(world.count(A, started), 2, "nobody is in a call");
+    assert_eq!(world.count(A, started), 3, "nobody is in a call");
 }

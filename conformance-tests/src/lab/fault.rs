@@ -48,6 +48,10 @@ pub enum Fault {
     IgnoresRestarts,
     /// Transport: messages of data channels go the way of signaling, and get lost with it.
     ChannelsOverSignaling,
+    /// Transport: no packet of video arrives.
+    NoVideo,
+    /// Transport: sound gets lost while video begins.
+    VideoInterruptsSound,
     /// Transport: a session is opened, and gathers, as soon as somebody calls.
     GathersEarly,
 
@@ -101,4 +105,8 @@ pub enum Deed {
     Remove,
     /// To play somebody louder or less loud.
     SetVolume,
+    /// To take a stream back.
+    Revoke,
+    /// To ask for a stream no more.
+    Close,
 }

@@ -127,6 +127,24 @@ impl Participant {
     }
 }
 
+impl Participant {
+    /// Calls people, who answer one after the other; everybody is muted, so that nobody is heard.
+    pub async fn calls_silently(&self, people: &[&Participant]) -> Result<CallId> {
+        let call = self.offers(people).await?;
+        let mut present = vec![self];
+        for person in people {
+            person.sees(incoming_call(call, self)).await?;
+            person.answers(call).await?;
+            for other in &present {
+                other.sees(joined(call, person)).await?;
+                person.sees(joined(call, other)).await?;
+            }
+            present.push(person);
+        }
+        Ok(call)
+    }
+}
+
 /// All of them hear each other.
 pub async fn hear_each_other(people: &[&Participant]) -> Result<()> {
     for listener in people {

@@ -103,8 +103,8 @@ impl Log {
         self.entries().iter().filter(fits).count()
     }
 
-    /// The events that nobody awaited. Two do not count: what signaling tells of its nodes depends on the backend, and that somebody rings is told to everybody in the
-    /// call who happened to ask, though only once.
+    /// The events that nobody awaited. Three do not count: what signaling tells of its nodes depends on the backend; that somebody rings is told to everybody in the
+    /// call who happened to ask, though only once; and whoever talks is told to speak, and to be silent again in turn.
     pub(crate) fn unclaimed(&self) -> Vec<Event> {
         let entries = self.entries();
         let told = entries.iter().filter_map(|entry| match &entry.what {
@@ -112,13 +112,22 @@ impl Log {
             What::Done(_) => None,
         });
         let mut rang = Vec::new();
+        let mut speaking = Vec::new();
         let mut unclaimed = Vec::new();
         for (event, claimed) in told {
             let excused = match event {
                 Event::SignalingChanged { .. } => true,
                 Event::ParticipantRinging { .. } => !rang.contains(&event),
+                Event::SpeakingStarted { call, participant } => !speaking.contains(&(*call, *participant)),
+                Event::SpeakingStopped { call, participant } => speaking.contains(&(*call, *participant)),
                 _ => false,
             };
+            match event {
+                Event::SpeakingStarted { call, participant } => speaking.push((*call, *participant)),
+                Event::SpeakingStopped { call, participant } => speaking.retain(|who| *who != (*call, *participant)),
+                Event::CallEnded { .. } => speaking.clear(),
+                _ => {}
+            }
             if matches!(event, Event::ParticipantRinging { .. }) {
                 rang.push(event);
             }

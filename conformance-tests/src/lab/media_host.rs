@@ -7,16 +7,19 @@ use std::time::Duration;
 use blink_api::macros::async_trait;
 use blink_api::{
     AudioFormat, Captured, DeviceChange, DeviceInfo, Error, ErrorKind, MediaCapabilities, MediaHost, MediaSink,
-    MediaSource, OpenRequest, Result,
+    MediaSource, OpenRequest, Result, VideoSource,
 };
 use tokio::sync::broadcast;
 
-use super::sound::{AMPLITUDE, Ear};
+use super::pictures::Camera;
+use super::sound::{AMPLITUDE, Ear, tone_of};
 use super::time::LabClock;
 
 /// A participant's microphone and loudspeaker, the same over all lives of its engine.
 pub(crate) struct Devices {
     pub(crate) ear: Ear,
+    /// Whose they are, by number.
+    owner: usize,
     hertz: f32,
     pub(crate) clock: LabClock,
     has_microphone: bool,
@@ -31,10 +34,11 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    pub(crate) fn new(hertz: f32, clock: LabClock, has_microphone: bool, pretends: bool) -> Self {
+    pub(crate) fn new(owner: usize, clock: LabClock, has_microphone: bool, pretends: bool) -> Self {
         Self {
             ear: Ear::default(),
-            hertz,
+            owner,
+            hertz: tone_of(owner),
             clock,
             has_microphone,
             pretends,
@@ -58,7 +62,12 @@ pub(crate) struct LabHost(pub(crate) Arc<Devices>);
 #[async_trait]
 impl MediaHost for LabHost {
     fn capabilities(&self) -> MediaCapabilities {
-        MediaCapabilities { audio_sources: true, audio_sinks: true, ..MediaCapabilities::default() }
+        MediaCapabilities {
+            audio_sources: true,
+            audio_sinks: true,
+            video_sources: true,
+            ..MediaCapabilities::default()
+        }
     }
 
     async fn devices(&self) -> Result<Vec<DeviceInfo>> {
@@ -73,6 +82,10 @@ impl MediaHost for LabHost {
         let step = hertz / request.format.sample_rate as f32;
         let device = self.0.opened(|devices| &devices.microphones_opened);
         Ok(Box::new(Microphone { format: request.format, step, phase: 0.0, _device: device }))
+    }
+
+    async fn open_video(&self, _: &str) -> Result<Box<dyn VideoSource>> {
+        Ok(Box::new(Camera::new(self.0.owner)))
     }
 
     async fn open_sink(&self, _: &str, request: OpenRequest) -> Result<Box<dyn MediaSink>> {

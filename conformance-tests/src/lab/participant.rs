@@ -172,7 +172,7 @@ impl Participant {
         }
     }
 
-    async fn does<T>(
+    pub(super) async fn does<T>(
         &self,
         deed: Deed,
         pretended: T,
@@ -185,7 +185,7 @@ impl Participant {
         }
     }
 
-    fn done<T>(&self, what: &str, result: Result<T, Error>) -> Result<T> {
+    pub(super) fn done<T>(&self, what: &str, result: Result<T, Error>) -> Result<T> {
         result.map_err(|error| self.fails(format!("could not {what}: {error}")))
     }
 }
@@ -346,7 +346,7 @@ impl Participant {
         self.person.line().ok_or_else(|| self.fails("was never started"))
     }
 
-    fn note(&self, what: impl Into<String>) {
+    pub(super) fn note(&self, what: impl Into<String>) {
         self.person.log.note(self.core.clock.elapsed(), what);
     }
 }

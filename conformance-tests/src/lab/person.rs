@@ -15,7 +15,7 @@ use super::log::Log;
 use super::media_host::{Devices, LabHost};
 use super::profile::Profile;
 use super::signaling::LineSignaling;
-use super::sound::{BLOCK, tone_of};
+use super::sound::BLOCK;
 use super::transport::LineTransport;
 
 pub(crate) struct Person {
@@ -50,7 +50,7 @@ impl Person {
     pub(crate) fn new(core: &Core, number: usize, profile: Profile) -> Self {
         let identity = profile.identity.clone().unwrap_or_else(|| Identity::from_seed(&[number as u8 + 1; 32]));
         let pretends = matches!(core.fault, Some(Fault::PretendsMicrophone));
-        let devices = Devices::new(tone_of(number), core.clock, profile.has_microphone, pretends);
+        let devices = Devices::new(number, core.clock, profile.has_microphone, pretends);
         Self {
             name: profile.name.clone(),
             number,

@@ -19,6 +19,8 @@ use super::line::Line;
 
 /// Events that wait for a slow reader.
 const QUEUE: usize = 1_024;
+/// Packets of sound that get lost after one of video with [`Fault::VideoInterruptsSound`].
+const INTERRUPTED: u64 = 5;
 /// How late with [`Fault::HealsLate`].
 const LATE: Duration = Duration::from_secs(10);
 
@@ -44,6 +46,8 @@ pub(crate) struct Path {
     closed: AtomicBool,
     /// How often ICE credentials were made.
     negotiations: AtomicU64,
+    /// Packets of sound that are still lost with [`Fault::VideoInterruptsSound`].
+    interrupted: AtomicU64,
 }
 
 /// How far the newest negotiation is.
@@ -77,6 +81,7 @@ impl LineSession {
             late_answer: Mutex::default(),
             closed: AtomicBool::new(false),
             negotiations: AtomicU64::new(0),
+            interrupted: AtomicU64::new(0),
         });
         let (queue, outer) = mpsc::channel(QUEUE);
         let forwarding = tokio::spawn(forward(path.clone(), events, queue));
@@ -138,8 +143,15 @@ impl Session for LineSession {
         self.path.inner.remove_track(track).await
     }
 
+    fn mid(&self, track: TrackId) -> Option<Mid> {
+        self.path.inner.mid(track)
+    }
+
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
         self.path.line.packets_sent.fetch_add(1, Ordering::Relaxed);
+        if self.path.loses(&packet) {
+            return Ok(());
+        }
         if self.path.passes() { self.path.inner.send_rtp(track, packet) } else { Ok(()) }
     }
 
@@ -189,6 +201,25 @@ impl Drop for LineSession {
 }
 
 impl Path {
+    /// Whether a fault of the transport loses a packet.
+    fn loses(&self, packet: &RtpOut) -> bool {
+        // Pictures have no audio level.
+        let video = packet.level.is_none();
+        match self.core.fault {
+            Some(Fault::NoVideo) => video,
+            Some(Fault::VideoInterruptsSound) if video => {
+                self.interrupted.store(INTERRUPTED, Ordering::Relaxed);
+                false
+            }
+            Some(Fault::VideoInterruptsSound) => {
+                let left = self.interrupted.load(Ordering::Relaxed);
+                self.interrupted.store(left.saturating_sub(1), Ordering::Relaxed);
+                left > 0
+            }
+            _ => false,
+        }
+    }
+
     /// Whether packets get through: here, and at the other end.
     fn passes(&self) -> bool {
         let remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner).upgrade();

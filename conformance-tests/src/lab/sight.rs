@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use blink_api::CallId;
-use blink_engine::{CancelledReason, EndReason, Event, LeftReason, ParticipantState};
+use blink_api::{CallId, StreamId};
+use blink_engine::{CancelledReason, EndReason, Event, LeftReason, ParticipantState, StreamEndReason};
 
 use super::participant::Participant;
 
@@ -147,9 +147,54 @@ pub fn state_of(call: CallId, who: &Participant, state: ParticipantState) -> Sig
 /// The first sound of somebody was decoded.
 pub fn media_started(call: CallId, who: &Participant) -> Sight {
     let of = who.endpoint();
+    sight(format!("MediaStarted({who}) of {call}"), move |event| {
+        let Event::MediaStarted { call: c, participant, stream: None, .. } = event else { return false };
+        *c == call && Some(*participant) == of
+    })
+}
+
+/// The first picture of a stream of somebody came.
+pub fn video_started(call: CallId, who: &Participant, stream: StreamId) -> Sight {
+    let of = who.endpoint();
+    sight(format!("MediaStarted({who}, {stream}) of {call}"), move |event| {
+        let Event::MediaStarted { call: c, participant, stream: Some(s), .. } = event else { return false };
+        *c == call && Some(*participant) == of && *s == stream
+    })
+}
+
+/// Somebody offers a stream.
+pub fn stream_offered(call: CallId, who: &Participant, stream: StreamId) -> Sight {
+    let of = who.endpoint();
+    sight(format!("StreamOffered({who}, {stream}) of {call}"), move |event| {
+        let Event::StreamOffered { call: c, participant, stream: s } = event else { return false };
+        *c == call && Some(*participant) == of && s.stream == stream
+    })
+}
+
+/// A stream comes no more.
+pub fn stream_ended(call: CallId, who: &Participant, stream: StreamId, reason: StreamEndReason) -> Sight {
+    let of = who.endpoint();
+    sight(format!("StreamEnded({who}, {stream}, {reason:?}) of {call}"), move |event| {
+        let Event::StreamEnded { call: c, participant, stream: s, reason: r } = event else { return false };
+        *c == call && Some(*participant) == of && *s == stream && *r == reason
+    })
+}
+
+/// Somebody begins to speak.
+pub fn speaking_started(call: CallId, who: &Participant) -> Sight {
+    let of = who.endpoint();
     sight(
-        format!("MediaStarted({who}) of {call}"),
-        move |event| matches!(event, Event::MediaStarted { call: c, participant, .. } if *c == call && Some(*participant) == of),
+        format!("SpeakingStarted({who}) of {call}"),
+        move |event| matches!(event, Event::SpeakingStarted { call: c, participant } if *c == call && Some(*participant) == of),
+    )
+}
+
+/// Somebody is silent again.
+pub fn speaking_stopped(call: CallId, who: &Participant) -> Sight {
+    let of = who.endpoint();
+    sight(
+        format!("SpeakingStopped({who}) of {call}"),
+        move |event| matches!(event, Event::SpeakingStopped { call: c, participant } if *c == call && Some(*participant) == of),
     )
 }
 
@@ -196,6 +241,10 @@ pub(crate) fn call_of(event: &Event) -> Option<CallId> {
         | Event::ParticipantUnreachable { call, .. }
         | Event::ParticipantLeft { call, .. }
         | Event::ParticipantStateChanged { call, .. }
+        | Event::StreamOffered { call, .. }
+        | Event::StreamEnded { call, .. }
+        | Event::SpeakingStarted { call, .. }
+        | Event::SpeakingStopped { call, .. }
         | Event::CallJoined { call }
         | Event::CallEnded { call, .. }
         | Event::CallReplaced { new: call, .. }

@@ -7,7 +7,7 @@ use blink_engine::{CallState, EndReason, LeftReason, ParticipantState};
 use super::Scenario;
 use crate::lab::{
     Deed, Fault, Lab, Network, Result, Telling, call_ended, call_joined, hear_each_other, incoming_call, joined, left,
-    media_started, meet, ringing, state_of,
+    media_started, meet, ringing, state_of, stream_offered,
 };
 
 pub(super) const ALL: &[Scenario] = &[
@@ -31,8 +31,12 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         number: 23,
         name: "late-joiner",
-        verifies: "Whoever joins late knows within a second who is muted and who is deaf, and is seen to join once.",
-        faults: &[Fault::Tells(|event| Telling::nothing_of(event, "participant_state_changed"))],
+        verifies: "Whoever joins late knows within a second who is muted, who is deaf, who records and who offers what, and is seen to join once.",
+        faults: &[
+            Fault::Tells(|event| Telling::nothing_of(event, "participant_state_changed")),
+            Fault::Tells(|event| Telling::nothing_of(event, "stream_offered")),
+            Fault::Tells(|event| Telling::twice(event, "participant_joined")),
+        ],
         run: |lab| Box::pin(late_joiner(lab)),
         ..Scenario::USUAL
     },
@@ -101,19 +105,23 @@ async fn late_joiner(lab: &mut Lab) -> Result {
     bob.sees(call_joined(call)).await?;
     alice.sees(call_joined(call)).await?;
     meet(call, &[&alice, &bob]).await?;
-    let (muted, deafened) = (
-        ParticipantState { muted: true, ..ParticipantState::default() },
-        ParticipantState { deafened: true, ..ParticipantState::default() },
-    );
+    let muted = ParticipantState { muted: true, ..ParticipantState::default() };
+    let recording = ParticipantState { recording: true, ..muted };
+    let deafened = ParticipantState { deafened: true, ..ParticipantState::default() };
     alice.sets_muted(true).await?;
     bob.sees(state_of(call, &alice, muted)).await?;
+    alice.sets_recording(true).await?;
+    bob.sees(state_of(call, &alice, recording)).await?;
     bob.sets_deafened(true).await?;
     alice.sees(state_of(call, &bob, deafened)).await?;
+    let stream = bob.shows().await?;
+    alice.sees(stream_offered(call, &bob, stream)).await?;
     lab.passes(Duration::from_secs(3)).await;
 
     carol.answers(call).await?;
     let limit = Duration::from_secs(1);
-    carol.sees_within(limit, state_of(call, &alice, muted)).await?;
+    carol.sees_within(limit, state_of(call, &alice, recording)).await?;
+    carol.sees_within(limit, stream_offered(call, &bob, stream)).await?;
     carol.sees_within(limit, state_of(call, &bob, deafened)).await?;
     carol.sees(call_joined(call)).await?;
     for other in [&alice, &bob] {
