@@ -106,7 +106,7 @@ Waits for calls until it is interrupted with Ctrl-C.
 Prints one DID@ADDRESS line for each address this node can be reached at; give one of them to `blink call`. The last ones work on this \
 machine only.
 
-When somebody calls, type `y` to answer or `n` to reject; `h` hangs up. With `--answer` every call is answered. If nobody can type \
+When somebody calls, type `y` to answer or `n` to reject; `h` hangs up, `j` joins a group's call that goes on. With `--answer` every call is answered. If nobody can type \
 (stdin is not open), a call rings until the caller gives up.";
 
 #[derive(Debug, Args)]

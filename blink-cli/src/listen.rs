@@ -153,7 +153,11 @@ impl Listener<'_> {
         if addresses.is_empty() {
             self.output.result(&did.to_string());
         }
-        let how = if self.answers { "every call is answered" } else { "y answers a call, n rejects it, h hangs up" };
+        let how = if self.answers {
+            "every call is answered"
+        } else {
+            "y answers a call, n rejects it, h hangs up, j joins one that goes on"
+        };
         self.output.event(&format!("waiting for calls; {how}; Ctrl-C ends"));
         if let Some(hint) = self.hint {
             self.output.event(hint);
@@ -229,14 +233,31 @@ impl Listener<'_> {
             }
             ("y" | "yes" | "n" | "no", true) => self.output.event("            no call rings"),
             ("h" | "hang up", _) => self.report(self.blink.leave_call().await.err()),
+            ("j" | "join", _) => self.join().await,
             ("", _) => {}
-            _ => self.output.event("            y answers, n rejects, h hangs up, Ctrl-C ends"),
+            _ => self
+                .output
+                .event("            y answers, n rejects, h hangs up, j joins a call that goes on, Ctrl-C ends"),
+        }
+    }
+
+    /// Joins the call of a group that goes on without this device.
+    async fn join(&mut self) {
+        let ongoing = self.blink.ongoing_calls().await.unwrap_or_default();
+        match ongoing.first() {
+            Some(call) => self.enter(call.call).await,
+            None => self.output.event("            no call goes on that could be joined"),
         }
     }
 
     /// Answers the oldest call that rings.
     async fn answer(&mut self) {
-        let Some(call) = self.ringing.pop_front() else { return };
+        if let Some(call) = self.ringing.pop_front() {
+            self.enter(call).await;
+        }
+    }
+
+    async fn enter(&mut self, call: CallId) {
         let file = self.out.as_ref().map(|directory| numbered(&directory.join(HEARD)));
         match self.blink.answer_call(call).await {
             Ok(call) => {

@@ -47,8 +47,9 @@ pub mod wire;
 pub use blink::{Blink, CallConfig, EventStream, RequestedStream, StreamConfig, StreamItem};
 pub use builder::BlinkBuilder;
 pub use call::{
-    CallDirection, CallOutcome, CallSnapshot, CallState, CancelledReason, EndReason, Event, HistoryEntry, LeftReason,
-    ParticipantSnapshot, ParticipantState, ParticipantStatus, Presence, Snapshot, StreamEndReason, StreamInfo,
+    CallDirection, CallOutcome, CallSnapshot, CallState, CancelledReason, ClockSync, EndReason, Event, HistoryEntry,
+    LeftReason, ParticipantSnapshot, ParticipantState, ParticipantStatus, Presence, Snapshot, StreamEndReason,
+    StreamInfo,
 };
 pub use driver::{Frames, Pacing};
 pub use media::AudioStatistics;

@@ -156,3 +156,38 @@ fn several_targets_are_a_group_in_which_all_hear_all() {
     is_heard(&directory.path().join("bob/heard-1.wav"));
     is_heard(&directory.path().join("carol/heard-1.wav"));
 }
+
+#[test]
+fn one_of_three_hangs_up_joins_again_and_is_heard_again_over_two_stacks() {
+    let directory = tempfile::tempdir().unwrap();
+    let speech = ["--set", "microphone=speech", "--set"];
+    let (mut bob, bobs) = listen(directory.path(), &[&speech[..], &["transport=str0m", "--out", "bob"]].concat());
+    let (carol, carols) = listen(directory.path(), &[&speech[..], &["transport=webrtc-rs", "--answer"]].concat());
+    let mut alice =
+        call(directory.path(), &[&[bobs.as_str(), &carols], &speech[..], &["transport=webrtc-rs"]].concat());
+    bob.event("incoming_call");
+    bob.type_line("y");
+    hears_two(&mut bob);
+    bob.type_line("h");
+    bob.event("call_ended");
+    alice.event("participant_left");
+    bob.type_line("j");
+    hears_two(&mut bob);
+    alice.interrupt();
+    assert_eq!(alice.end().status, 130);
+    for person in [bob, carol] {
+        person.interrupt();
+        assert_eq!(person.end().status, 130);
+    }
+}
+
+/// The voices of two others, whose devices are named, are heard.
+fn hears_two(person: &mut Program) {
+    let mut others = std::collections::BTreeSet::new();
+    while others.len() < 2 {
+        others.insert(person.event("participant_joined")["participant"].to_string());
+    }
+    while !others.is_empty() {
+        others.remove(&person.event("speaking_started")["participant"].to_string());
+    }
+}

@@ -11,6 +11,7 @@
 //! The greater endpoint dials: it alone makes SDP offers, each a new generation. The other asks for one by raising `ask`. What one side has to
 //! say is sent whole and repeated until the other acknowledges it, so that loss, duplication and order do not matter.
 
+mod clock;
 mod messages;
 
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ use blink_api::CallTimers;
 
 use super::repeat::Repeat;
 use super::{Negotiation, SessionId};
+pub(super) use clock::ClockFilter;
+pub use clock::ClockSync;
 pub(super) use messages::fingerprint;
 
 /// Candidates in one message.
@@ -93,6 +96,7 @@ pub(super) struct Link {
     last_packet: Instant,
     ping: Instant,
     pings: u64,
+    pub(super) clock: ClockFilter,
     restart: Option<Instant>,
     restart_pause: Duration,
 }
@@ -122,6 +126,7 @@ impl Link {
             last_packet: now,
             ping: now,
             pings: 0,
+            clock: ClockFilter::default(),
             restart: None,
             restart_pause: Duration::ZERO,
         }

@@ -89,10 +89,11 @@ impl Call {
                         ChannelMessage::Hello { link: id } => link.handle_hello(&id, now, actions),
                         ChannelMessage::Ping { id, sent_us } => answer = Some((link.session, id, sent_us)),
                         ChannelMessage::Refused { stream } if link.is_admitted() => refused = Some(stream),
+                        ChannelMessage::Pong { id, received_us, .. } => {
+                            link.clock.handle_pong(id, received_us, micros_since(shared.started, now));
+                        }
                         // The session reads what is said of sections.
-                        ChannelMessage::Pong { .. }
-                        | ChannelMessage::Section { .. }
-                        | ChannelMessage::Refused { .. } => {}
+                        ChannelMessage::Section { .. } | ChannelMessage::Refused { .. } => {}
                         ChannelMessage::Member { boot, member } if link.is_up() => record = Some((boot, member)),
                         ChannelMessage::Member { .. } => {}
                     }
@@ -156,6 +157,9 @@ impl Call {
             LinkAction::Hello => shared.out.push_back(hello(ChannelMessage::Hello { link: id.into() })),
             LinkAction::Ping(id) => {
                 let sent_us = micros_since(shared.started, shared.mono());
+                if let Some(link) = self.peers.get_mut(&endpoint).and_then(|peer| peer.link.as_mut()) {
+                    link.clock.handle_ping(id, sent_us);
+                }
                 shared.out.push_back(hello(ChannelMessage::Ping { id, sent_us }));
             }
             LinkAction::Up => self.handle_up(endpoint, session, shared),

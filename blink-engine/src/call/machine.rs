@@ -13,7 +13,7 @@ use super::missed::MissedNotices;
 use super::presence::Heard;
 use super::shared::Shared;
 use super::speaking::Voice;
-use super::{CallState, HistoryEntry, Input, Now, Output, Snapshot};
+use super::{CallState, ClockSync, HistoryEntry, Input, Now, Output, Snapshot};
 use crate::secure::{Identity, Random, inbox_topic};
 
 /// The most an integrator may pass along with a call.
@@ -103,6 +103,12 @@ impl Machine {
     /// This device.
     pub fn own(&self) -> Endpoint {
         self.shared.own
+    }
+
+    /// How a participant's clock stands against this device's; `None` without a path to it, and before the first answer.
+    pub fn clock_of(&self, endpoint: &Endpoint) -> Option<ClockSync> {
+        let call = self.calls.get(&self.current()?)?;
+        call.peers.get(endpoint)?.link.as_ref()?.clock.best()
     }
 
     /// The call this device is in, or offers.

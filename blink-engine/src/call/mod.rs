@@ -63,6 +63,7 @@ use blink_api::{CallId, Endpoint, StreamId, Topic};
 
 pub use event::{CancelledReason, EndReason, Event, LeftReason, ParticipantState, StreamEndReason};
 pub use history::{CallDirection, CallOutcome, HistoryEntry};
+pub use link::ClockSync;
 pub use machine::{Machine, MachineConfig};
 pub use memory::{KeptCall, KeptNotice, Memo, Memory};
 pub use presence::Presence;

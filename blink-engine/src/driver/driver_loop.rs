@@ -211,14 +211,15 @@ impl Driver {
     fn collect_statistics(&self, reply: oneshot::Sender<Vec<ParticipantStatistics>>) {
         let codec = self.parts.codec.rtp().name.to_string();
         let media = self.media.handle();
-        let asked: Vec<_> = self.sessions.values().map(|session| (session.remote, session.stats())).collect();
+        let ask = |session: &SessionHandle| (session.remote, self.machine.clock_of(&session.remote), session.stats());
+        let asked: Vec<_> = self.sessions.values().map(ask).collect();
         tokio::spawn(async move {
             let mut all = Vec::new();
-            for (participant, stats) in asked {
+            for (participant, clock, stats) in asked {
                 // A session that ended meanwhile has no figures, and one that is still being opened has none yet.
                 if let Ok(Ok(session)) = tokio::time::timeout(STATISTICS, stats).await {
                     let audio = media.statistics(participant).await;
-                    all.push(ParticipantStatistics { participant, session, audio, codec: codec.clone() });
+                    all.push(ParticipantStatistics { participant, session, audio, clock, codec: codec.clone() });
                 }
             }
             reply.send(all).ok();

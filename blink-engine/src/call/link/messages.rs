@@ -5,7 +5,7 @@ use std::time::Instant;
 use blink_api::CallTimers;
 
 use super::super::{Negotiation, SessionId};
-use super::{Link, LinkAction, LinkState, MAX_CANDIDATES, MAX_GENERATION_CANDIDATES, MAX_MESSAGE, idle};
+use super::{ClockFilter, Link, LinkAction, LinkState, MAX_CANDIDATES, MAX_GENERATION_CANDIDATES, MAX_MESSAGE, idle};
 use crate::secure::Random;
 use crate::wire::{self, LinkRole};
 
@@ -106,6 +106,7 @@ impl Link {
     /// A session of its own for a remote one that is new.
     pub(super) fn begin_session(&mut self, session: SessionId, now: Instant, actions: &mut Vec<LinkAction>) {
         self.session = session;
+        self.clock = ClockFilter::default();
         self.connected = false;
         self.verified = false;
         self.last_packet = now;
