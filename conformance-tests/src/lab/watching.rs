@@ -38,10 +38,9 @@ impl Participant {
         }
     }
 
-    /// Claims an event that may have come or not.
-    pub fn may_have_seen(&self, what: Sight) {
-        // Both are right.
-        self.person.log.claim(&what);
+    /// Claims an event that may have come or not, and says whether it has.
+    pub fn may_have_seen(&self, what: Sight) -> bool {
+        self.person.log.claim(&what).is_some()
     }
 
     /// Waits for events, which must come in this order.
