@@ -1,12 +1,13 @@
 //! The loop: one input after the other into the machine, and all that it wants done.
 
+mod commands;
 mod streams;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use blink_api::{CallId, Error, ErrorKind, MediaSource, Result, SignalingEvent};
+use blink_api::{CallId, Error, ErrorKind, Result, SignalingEvent};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -19,7 +20,6 @@ use super::subscriptions::Subscriptions;
 use super::{Command, Parts, Report};
 use crate::call::{Event, Input, Machine, Memo, Now, Output, SessionId, SessionInput, Signal};
 use crate::secure::{Opener, Refusal};
-use crate::statistics::ParticipantStatistics;
 use crate::store::Store;
 use crate::wire::Content;
 
@@ -122,108 +122,6 @@ impl Driver {
         // The next start is the later one, and what was said now is an old word then.
         self.keeper.keep(Memo::Boot(boot));
         self.shut_down().await;
-    }
-
-    async fn handle_command(&mut self, command: Command) {
-        let now = now(&self.parts);
-        // A reply that nobody waits for is no failure: the command was carried out all the same.
-        match command {
-            Command::Offer { people, conversation, reply } => match self.machine.check_offer(&people, &conversation) {
-                Err(error) => drop(reply.send(Err(error))),
-                Ok(()) => self.take_part(Command::Offer { people, conversation, reply }).await,
-            },
-            Command::Answer { call, reply } => match self.machine.check_answer(call) {
-                Err(error) => drop(reply.send(Err(error))),
-                Ok(()) => self.take_part(Command::Answer { call, reply }).await,
-            },
-            Command::Reject { call, reply } => drop(reply.send(self.machine.reject(now, call))),
-            Command::Add { did, reply } => drop(reply.send(self.machine.add(now, did))),
-            Command::Remove { did, reply } => drop(reply.send(self.machine.remove(now, did))),
-            Command::Leave { reply } => {
-                let result = self.machine.leave(now);
-                self.carry_out().await;
-                reply.send(result).ok();
-            }
-            Command::SetMuted { muted, reply } => {
-                self.media.set_muted(muted).await;
-                self.machine.set_muted(now, muted);
-                reply.send(()).ok();
-            }
-            Command::SetDeafened { deafened, reply } => {
-                self.media.set_deafened(deafened).await;
-                self.machine.set_deafened(now, deafened);
-                reply.send(()).ok();
-            }
-            Command::SetVolume { participant, volume, reply } => {
-                self.media.set_volume(participant, volume).await;
-                reply.send(()).ok();
-            }
-            Command::SetRecording { recording, reply } => drop(reply.send(self.machine.set_recording(now, recording))),
-            Command::OfferStream { config, reply } => self.open_stream(config, reply),
-            Command::RevokeStream { stream, reply } => drop(reply.send(self.revoke_stream(stream))),
-            Command::RequestStream { participant, stream, reply } => {
-                reply.send(self.request_stream(participant, stream)).ok();
-            }
-            Command::CloseStream { participant, stream, reply } => {
-                reply.send(self.machine.close_stream(now, participant, stream)).ok();
-            }
-            Command::SetKnown { known, reply } => {
-                self.machine.set_known(known);
-                reply.send(()).ok();
-            }
-            Command::History { reply } => drop(reply.send(self.machine.history())),
-            Command::ClearHistory { reply } => {
-                self.machine.clear_history();
-                reply.send(()).ok();
-            }
-            Command::Presence { did, reply } => drop(reply.send(self.machine.presence(now, &did))),
-            Command::Snapshot { reply } => drop(reply.send(self.machine.snapshot())),
-            Command::SecurityCounters { reply } => drop(reply.send(*self.opener.counters())),
-            Command::Statistics { reply } => self.collect_statistics(reply),
-            Command::Shutdown { .. } => unreachable!("the loop takes it"),
-        }
-    }
-
-    /// A call is to be offered or answered; with a microphone first where there must be one.
-    async fn take_part(&mut self, command: Command) {
-        if self.media.requires_microphone() {
-            self.media.prepare_microphone(command);
-        } else {
-            self.join(command, None).await;
-        }
-    }
-
-    async fn join(&mut self, command: Command, microphone: Option<Box<dyn MediaSource>>) {
-        let now = now(&self.parts);
-        self.media.keep_microphone(microphone);
-        let (result, reply) = match command {
-            Command::Offer { people, conversation, reply } => (self.machine.offer(now, &people, &conversation), reply),
-            Command::Answer { call, reply } => (self.machine.answer(now, call), reply),
-            _ => return,
-        };
-        self.carry_out().await;
-        // Where nothing came of it, the microphone closes again.
-        self.media.keep_microphone(None);
-        reply.send(result).ok();
-    }
-
-    /// Asks sessions and playout, and answers when all have: the driver does not wait.
-    fn collect_statistics(&self, reply: oneshot::Sender<Vec<ParticipantStatistics>>) {
-        let codec = self.parts.codec.rtp().name.to_string();
-        let media = self.media.handle();
-        let ask = |session: &SessionHandle| (session.remote, self.machine.clock_of(&session.remote), session.stats());
-        let asked: Vec<_> = self.sessions.values().map(ask).collect();
-        tokio::spawn(async move {
-            let mut all = Vec::new();
-            for (participant, clock, stats) in asked {
-                // A session that ended meanwhile has no figures, and one that is still being opened has none yet.
-                if let Ok(Ok(session)) = tokio::time::timeout(STATISTICS, stats).await {
-                    let audio = media.statistics(participant).await;
-                    all.push(ParticipantStatistics { participant, session, audio, clock, codec: codec.clone() });
-                }
-            }
-            reply.send(all).ok();
-        });
     }
 
     async fn handle_report(&mut self, report: Report) {
