@@ -1,0 +1,209 @@
+//! Every body and every message on the data channel.
+
+use blink_api::{Endpoint, TrackKind};
+use blink_engine::wire::{
+    Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, JoinedClaim, Link, LinkRole, Member,
+    Offer, Record, Reject, Ringing, Seen, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::hex;
+use crate::names::nonce_bytes;
+use crate::scene::{SECRET, Scene};
+
+/// Name, kind, what it says, and its bytes.
+pub(crate) fn bodies(scene: &Scene) -> Value {
+    let bodies = all(scene).into_iter().map(|(name, body, says)| {
+        json!({ "name": name, "kind": body.kind() as u8, "input": says, "output": hex(&cbor::encode(&body)) })
+    });
+    bodies.collect()
+}
+
+/// Every body with its name and what it says; one of each kind, and a second one where a field may be absent.
+pub(crate) fn all(scene: &Scene) -> Vec<(&'static str, Body, Value)> {
+    let mut bodies = Vec::new();
+    for (name, conversation) in [("offer", Some(b"hello".to_vec())), ("offer without conversation", None)] {
+        let (offer, says) = offer(scene, conversation);
+        bodies.push((name, Body::Offer(Box::new(offer)), says));
+    }
+    let nonce = Bytes16::from(nonce_bytes(scene));
+    let says = json!({ "nonce": hex(&nonce[..]), "rings": true });
+    bodies.push(("ringing", Body::Ringing(Ringing { nonce, rings: true }), says));
+    bodies.push(("busy", Body::Busy(Busy {}), json!({})));
+    let entry = scene.reject();
+    let says = json!({ "entry": signed(&entry), "acknowledged": false });
+    bodies.push(("reject", Body::Reject(Reject { entry, acknowledged: false }), says));
+    for (name, replaced_by) in [("cancel", None), ("cancel with replaced_by", Some(scene.call))] {
+        let cancel = Cancel {
+            reason: if replaced_by.is_none() { CancelReason::Unanswered } else { CancelReason::Replaced },
+            version: 3,
+            joined: vec![claim(scene)],
+            acknowledged: false,
+            replaced_by,
+        };
+        let says = json!({
+            "reason": if replaced_by.is_none() { 2 } else { 5 },
+            "version": 3,
+            "joined": [claim_says(scene)],
+            "acknowledged": false,
+            "replaced_by": replaced_by.map(|call| hex(call.as_bytes())),
+        });
+        bodies.push((name, Body::Cancel(cancel), says));
+    }
+    bodies.push(("member", Body::Member(Box::new(member(scene))), member_says(scene)));
+    for (name, sdp) in [("link", Some("v=0\r\n")), ("link without sdp", None)] {
+        let (link, says) = link(scene, sdp);
+        bodies.push((name, Body::Link(Box::new(link)), says));
+    }
+    bodies
+}
+
+pub(crate) fn channel_messages(scene: &Scene) -> Value {
+    let (link, stream) = (Bytes16::from(scene.link), Bytes16::from(*scene.stream.as_bytes()));
+    let section = |stream| ChannelMessage::Section { mid: "1".to_owned(), stream, sequence: 11 };
+    let messages = [
+        ("hello", json!({ "link": hex(&link[..]) }), ChannelMessage::Hello { link }),
+        ("ping", json!({ "id": 1, "sent_us": 2 }), ChannelMessage::Ping { id: 1, sent_us: 2 }),
+        (
+            "pong",
+            json!({ "id": 1, "sent_us": 2, "received_us": 3 }),
+            ChannelMessage::Pong { id: 1, sent_us: 2, received_us: 3 },
+        ),
+        (
+            "member",
+            json!({ "boot": 9, "member": member_says(scene) }),
+            ChannelMessage::Member { boot: 9, member: Box::new(member(scene)) },
+        ),
+        ("section", json!({ "mid": "1", "stream": hex(&stream[..]), "sequence": 11 }), section(Some(stream))),
+        ("section without stream", json!({ "mid": "1", "stream": null, "sequence": 11 }), section(None)),
+        ("refused", json!({ "stream": hex(&stream[..]) }), ChannelMessage::Refused { stream }),
+    ];
+    let messages = messages
+        .into_iter()
+        .map(|(name, says, message)| json!({ "name": name, "input": says, "output": hex(&cbor::encode(&message)) }));
+    messages.collect()
+}
+
+/// Bob's record, who sees Alice and has a path to her.
+pub(crate) fn member(scene: &Scene) -> Member {
+    let (alice, stream) = (scene.alice_endpoint(), scene.stream);
+    let record = Record {
+        call_key: *scene.bob_key.public(),
+        version: 2,
+        status: Status::Joined,
+        seat: 1,
+        muted: false,
+        deafened: false,
+        recording: true,
+        seen: vec![Seen { endpoint: alice, boot: 7, call_key: *scene.alice_key.public(), version: 1 }],
+        links: vec![WireEndpoint(alice)],
+        digest: no_entries().into(),
+        streams: vec![StreamOffer {
+            id: stream,
+            kind: TrackKind::Video,
+            codec: "VP8".to_owned(),
+            name: "screen".to_owned(),
+        }],
+        wanted: vec![StreamRequest { endpoint: alice, stream }],
+    };
+    Member { record, entries: Vec::new() }
+}
+
+fn member_says(scene: &Scene) -> Value {
+    let (alice, stream) = (endpoint(&scene.alice_endpoint()), hex(scene.stream.as_bytes()));
+    let call_key = hex(scene.alice_key.public());
+    json!({
+        "record": {
+            "call_key": hex(scene.bob_key.public()),
+            "version": 2,
+            "status": 1,
+            "seat": 1,
+            "muted": false,
+            "deafened": false,
+            "recording": true,
+            "seen": [{ "endpoint": alice, "boot": 7, "call_key": call_key, "version": 1 }],
+            "links": [alice],
+            "digest": hex(&no_entries()),
+            "streams": [{ "id": stream, "kind": 1, "codec": "VP8", "name": "screen" }],
+            "wanted": [{ "endpoint": alice, "stream": stream }],
+        },
+        "entries": [],
+    })
+}
+
+fn offer(scene: &Scene, conversation: Option<Vec<u8>>) -> (Offer, Value) {
+    let nonce = Bytes16::from(nonce_bytes(scene));
+    let says = json!({
+        "root": signed(&scene.root),
+        "entries": [],
+        "secret": hex(&SECRET),
+        "joined": [claim_says(scene)],
+        "remaining_ms": 60_000,
+        "echo": [hex(&nonce[..])],
+        "configuration": { "conversation": conversation.as_deref().map(hex) },
+    });
+    let offer = Offer {
+        root: scene.root.clone(),
+        entries: Vec::new(),
+        secret: SECRET.into(),
+        joined: vec![claim(scene)],
+        remaining_ms: 60_000,
+        echo: vec![nonce],
+        configuration: CallConfiguration { conversation: conversation.map(Into::into) },
+    };
+    (offer, says)
+}
+
+fn link(scene: &Scene, sdp: Option<&str>) -> (Link, Value) {
+    let candidates: &[&str] = if sdp.is_some() { &["candidate:1 1 udp 1 192.0.2.1 9 typ host"] } else { &[] };
+    let acknowledges = u32::from(sdp.is_none());
+    let says = json!({
+        "link": hex(&scene.link),
+        "ask": 0,
+        "generation": 1,
+        "role": 0,
+        "sdp": sdp,
+        "first_candidate": 0,
+        "candidates": candidates,
+        "ack_generation": acknowledges,
+        "ack_candidates": acknowledges,
+        "failed": false,
+    });
+    let link = Link {
+        link: scene.link.into(),
+        ask: 0,
+        generation: 1,
+        role: LinkRole::Offer,
+        sdp: sdp.map(str::to_owned),
+        first_candidate: 0,
+        candidates: candidates.iter().map(|candidate| (*candidate).to_owned()).collect(),
+        ack_generation: acknowledges,
+        ack_candidates: acknowledges,
+        failed: false,
+    };
+    (link, says)
+}
+
+/// That Alice is in the call.
+fn claim(scene: &Scene) -> JoinedClaim {
+    JoinedClaim { endpoint: scene.alice_endpoint(), boot: 7, version: 1, call_key: *scene.alice_key.public() }
+}
+
+fn claim_says(scene: &Scene) -> Value {
+    let call_key = hex(scene.alice_key.public());
+    json!({ "endpoint": endpoint(&scene.alice_endpoint()), "boot": 7, "version": 1, "call_key": call_key })
+}
+
+fn signed(signed: &blink_engine::wire::Signed) -> Value {
+    json!({ "bytes": hex(&signed.bytes), "signature": hex(&signed.signature) })
+}
+
+fn endpoint(endpoint: &Endpoint) -> String {
+    hex(endpoint.did.public_key()) + &hex(endpoint.device.as_bytes())
+}
+
+/// The digest of no entries.
+fn no_entries() -> [u8; 16] {
+    *Sha256::digest([]).first_chunk().expect("a SHA-256 hash has 32 bytes")
+}

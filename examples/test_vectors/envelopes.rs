@@ -1,0 +1,121 @@
+//! Contents, and envelopes with all that is random in them.
+
+use blink_api::{Endpoint, Topic};
+use blink_engine::Identity;
+use blink_engine::secure::{AgreementKey, Random, Refusal, Sealing, inbox_topic, open, seal};
+use blink_engine::wire::{Body, Content};
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+
+use crate::scene::{STRANGERS, Scene};
+use crate::{bodies, hex};
+
+const SENT_MS: u64 = 1_700_000_000_001;
+
+/// Every body in a content from Bob.
+pub(crate) fn contents(scene: &Scene) -> Value {
+    let contents = (1u64..).zip(bodies::all(scene)).map(|(seq, (name, body, _))| {
+        let content = Content { seq, ..from_bob(scene, body) };
+        json!({
+            "name": name,
+            "input": {
+                "did": hex(scene.bob.did().public_key()),
+                "device": hex(content.from.device.as_bytes()),
+                "boot": content.boot,
+                "seq": content.seq,
+                "unix_ms": content.unix_ms,
+                "call_id": hex(content.call.as_bytes()),
+                "kind": content.body.kind() as u8,
+                "body": hex(&blink_engine::wire::cbor::encode(&content.body)),
+            },
+            "output": hex(&content.encode()),
+        })
+    });
+    contents.collect()
+}
+
+pub(crate) fn from_bob(scene: &Scene, body: Body) -> Content {
+    from(scene.bob_endpoint(), scene, body)
+}
+
+pub(crate) fn from(endpoint: Endpoint, scene: &Scene, body: Body) -> Content {
+    Content { from: endpoint, boot: 7, seq: 1, unix_ms: SENT_MS, call: scene.call, body }
+}
+
+/// Each body in an envelope where it belongs: those for inboxes to Alice's, those for the call's topic to Alice and two others.
+pub(crate) fn envelopes(scene: &Scene) -> Result<Value, Refusal> {
+    let mut envelopes = Vec::new();
+    for (number, (name, body, _)) in (0u8..).zip(bodies::all(scene)) {
+        let content = from_bob(scene, body.clone());
+        let sealed = Sealed::new(scene, matches!(body, Body::Member(_) | Body::Link(_)), number)?;
+        envelopes.push(sealed.envelope(name, &scene.bob, &content)?);
+    }
+    Ok(envelopes.into_iter().collect())
+}
+
+/// Where an envelope goes, for whom, and what is random in it.
+pub(crate) struct Sealed<'a> {
+    pub(crate) topic: Topic,
+    pub(crate) tag: Option<&'a [u8; 32]>,
+    /// Alice's key on that topic.
+    key: AgreementKey,
+    recipients: Vec<[u8; 32]>,
+    random: Random,
+}
+
+impl<'a> Sealed<'a> {
+    pub(crate) fn new(scene: &'a Scene, on_call: bool, number: u8) -> Result<Self, Refusal> {
+        let key = if on_call { scene.alice_key.clone() } else { scene.alice.agreement() };
+        let strangers = STRANGERS.map(|scalar| *AgreementKey::from_scalar(&scalar).public());
+        let others: &[_] = if on_call { &strangers } else { &[] };
+        Ok(Self {
+            topic: if on_call { scene.keys.topic } else { inbox_topic(&scene.alice.did()) },
+            tag: on_call.then_some(scene.keys.tag()),
+            recipients: [*key.public()].iter().chain(others).copied().collect(),
+            key,
+            random: Random::from_seed([number + 100; 32]),
+        })
+    }
+
+    /// Bytes signed and sealed, whatever they are.
+    pub(crate) fn seal(&self, identity: &Identity, content: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let sealing = Sealing { topic: self.topic, recipients: &self.recipients, tag: self.tag, identity };
+        seal(&sealing, content, &mut self.random.clone())
+    }
+
+    /// What Alice says of an envelope.
+    pub(crate) fn open(&self, envelope: &[u8]) -> Result<Content, Refusal> {
+        open(&self.topic, envelope, &[&self.key], self.tag)
+    }
+
+    fn envelope(&self, name: &str, identity: &Identity, content: &Content) -> Result<Value, Refusal> {
+        let envelope = self.seal(identity, &content.encode())?;
+        assert_eq!(self.open(&envelope)?, *content);
+        // In the order in which the engine takes them.
+        let mut random = self.random.clone();
+        let mut draw = |bytes: &mut [u8]| random.fill_bytes(bytes);
+        let (mut ephemeral, mut content_key) = ([0; 32], [0; 32]);
+        draw(&mut ephemeral);
+        draw(&mut content_key);
+        let missing = self.recipients.len().next_power_of_two() - self.recipients.len();
+        let fillers = (0..missing).map(|_| {
+            let mut filler = [0; 56];
+            draw(&mut filler);
+            hex(&filler)
+        });
+        Ok(json!({
+            "name": name,
+            "input": {
+                "topic": hex(self.topic.as_bytes()),
+                "signer": hex(&identity.seed()[..]),
+                "recipients": self.recipients.iter().map(|key| hex(key)).collect::<Vec<_>>(),
+                "tag_key": self.tag.map(|key| hex(key)),
+                "ephemeral_secret": hex(&ephemeral),
+                "content_key": hex(&content_key),
+                "fillers": fillers.collect::<Vec<_>>(),
+                "content": hex(&content.encode()),
+            },
+            "output": hex(&envelope),
+        }))
+    }
+}

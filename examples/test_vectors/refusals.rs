@@ -1,0 +1,90 @@
+//! Envelopes that must be refused, and why.
+
+use blink_engine::secure::Refusal;
+use blink_engine::wire::{Body, Busy, cbor};
+use serde_json::{Value, json};
+
+use crate::envelopes::{Sealed, from, from_bob};
+use crate::scene::Scene;
+use crate::{bodies, hex};
+
+/// In an envelope with one recipient: where the version stands, the ephemeral key, the wrap's hint and the wrap itself.
+const VERSION: usize = 4;
+const EPHEMERAL: usize = 8;
+const HINT: usize = 43;
+const WRAP: usize = 51;
+
+pub(crate) fn refused(scene: &Scene) -> Result<Value, Refusal> {
+    let busy = || Body::Busy(Busy {});
+    let inbox = Sealed::new(scene, false, 50)?;
+    let whole = inbox.seal(&scene.bob, &from_bob(scene, busy()).encode())?;
+    let changed = |at: usize, length: usize, change: fn(u8) -> u8| {
+        let mut envelope = whole.clone();
+        envelope[at..at + length].iter_mut().for_each(|byte| *byte = change(*byte));
+        envelope
+    };
+    let mut unknown_kind = from_bob(scene, busy()).encode();
+    // Fields 7 and 8: the kind, and an empty map.
+    let kind = unknown_kind.len() - 3;
+    unknown_kind[kind] = 9;
+    let call = Sealed::new(scene, true, 51)?;
+    let record = call.seal(&scene.bob, &from_bob(scene, Body::Member(Box::new(bodies::member(scene)))).encode())?;
+    let mut untagged = record.clone();
+    *untagged.last_mut().expect("an envelope is not empty") ^= 1;
+
+    let mut refused = Vec::new();
+    for (name, sealed, envelope, why) in [
+        ("another version", &inbox, changed(VERSION, 1, |_| 2), Refusal::Malformed),
+        ("a byte too many", &inbox, [&whole[..], &[0]].concat(), Refusal::Malformed),
+        ("a byte too few", &inbox, whole[..whole.len() - 1].to_vec(), Refusal::Malformed),
+        ("a length that is not in its shortest form", &inbox, overlong(&whole), Refusal::Malformed),
+        ("another tag", &call, untagged, Refusal::BadTag),
+        ("no tag on the call's topic", &call, whole.clone(), Refusal::BadTag),
+        ("a tag on an inbox", &inbox, record, Refusal::BadTag),
+        ("an ephemeral key of small order", &inbox, changed(EPHEMERAL, 32, |_| 0), Refusal::WeakKey),
+        ("another hint", &inbox, changed(HINT, 1, |byte| byte ^ 1), Refusal::NotForUs),
+        ("another wrap", &inbox, changed(WRAP, 1, |byte| byte ^ 1), Refusal::BadSeal),
+        ("another ciphertext", &inbox, changed(whole.len() - 2, 1, |byte| byte ^ 1), Refusal::BadSeal),
+        ("a content that is no map", &inbox, inbox.seal(&scene.bob, &cbor::encode(&1))?, Refusal::BadContent),
+        ("a kind that is not known", &inbox, inbox.seal(&scene.bob, &unknown_kind)?, Refusal::UnknownKind),
+        (
+            "signed by somebody else",
+            &inbox,
+            inbox.seal(&scene.bob, &from(scene.alice_endpoint(), scene, busy()).encode())?,
+            Refusal::BadSignature,
+        ),
+    ] {
+        assert_eq!(sealed.open(&envelope), Err(why), "{name}");
+        refused.push(json!({
+            "name": name,
+            "input": {
+                "topic": hex(sealed.topic.as_bytes()),
+                "tag_key": sealed.tag.map(|key| hex(key)),
+                "envelope": hex(&envelope),
+            },
+            "output": word(why),
+        }));
+    }
+    Ok(refused.into_iter().collect())
+}
+
+/// The header's length in two bytes where one suffices.
+fn overlong(envelope: &[u8]) -> Vec<u8> {
+    assert_eq!(envelope[..2], [0x83, 0x58], "an array of three, a string with its length in a byte");
+    [&[0x83, 0x59, 0], &envelope[2..]].concat()
+}
+
+/// A refusal's name in `docs/protocol.md`.
+fn word(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Malformed => "malformed",
+        Refusal::BadTag => "bad_tag",
+        Refusal::WeakKey => "weak_key",
+        Refusal::NotForUs => "not_for_us",
+        Refusal::BadSeal => "bad_seal",
+        Refusal::BadContent => "bad_content",
+        Refusal::UnknownKind => "unknown_kind",
+        Refusal::BadSignature => "bad_signature",
+        other => unreachable!("{other:?} is no matter of one envelope"),
+    }
+}
