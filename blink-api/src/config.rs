@@ -162,6 +162,14 @@ impl ConfigurationBuilder {
         self.layer(layer)
     }
 
+    /// Adds text in TOML, as if it were in a file of this name.
+    ///
+    /// Text that is no TOML makes [`build`](ConfigurationBuilder::build) fail.
+    pub fn toml(self, name: &str, text: &str) -> Self {
+        let layer = Layer::toml(name, text);
+        self.layer(layer)
+    }
+
     /// Adds the environment: `BLINK_` and the key, where `__` separates levels and `_` also stands for `-`.
     pub fn environment(self) -> Self {
         let variables: Vec<_> = std::env::vars_os().collect();

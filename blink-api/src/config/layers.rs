@@ -23,14 +23,21 @@ impl Layer {
 
     /// A TOML file.
     pub(super) fn file(path: &Path) -> Result<Self> {
-        let invalid = |why: &'static str| Error::new(ErrorKind::Invalid, why).with("file", path.display());
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| invalid("the configuration file cannot be read").source(source))?;
-        let data = Toml::string(&text)
-            .data()
-            .map_err(|source| invalid("the configuration file is not TOML").source(one_line(&source.to_string())))?;
+        let text = std::fs::read_to_string(path).map_err(|source| {
+            let why = "the configuration file cannot be read";
+            Error::new(ErrorKind::Invalid, why).with("file", path.display()).source(source)
+        })?;
+        Self::toml(&path.display().to_string(), &text)
+    }
+
+    /// The text of a TOML file.
+    pub(super) fn toml(name: &str, text: &str) -> Result<Self> {
+        let data = Toml::string(text).data().map_err(|source| {
+            let why = "the configuration file is not TOML";
+            Error::new(ErrorKind::Invalid, why).with("file", name).source(one_line(&source.to_string()))
+        })?;
         let values = data.into_values().next().unwrap_or_default();
-        Ok(Self { metadata: Metadata::named(path.display().to_string()), values })
+        Ok(Self { metadata: Metadata::named(name.to_owned()), values })
     }
 
     /// One key from text.

@@ -9,6 +9,8 @@
 mod clip;
 mod config;
 mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod resample;
 mod sink;

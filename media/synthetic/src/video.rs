@@ -1,7 +1,7 @@
 //! Encoded video in memory, and the files it is read from.
 
-mod annex_b;
-mod ivf;
+pub(crate) mod annex_b;
+pub(crate) mod ivf;
 
 use std::io::Read;
 use std::path::Path;

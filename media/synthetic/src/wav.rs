@@ -47,6 +47,11 @@ pub fn read_wav(path: impl AsRef<Path>) -> Result<Pcm> {
     read_up_to(path.as_ref(), LONGEST)
 }
 
+/// As [`read_wav`], from memory.
+pub(crate) fn parse(file: &[u8]) -> Result<Pcm> {
+    decode(file, file.len() as u64, LONGEST)
+}
+
 /// As [`read_wav`], up to `longest` seconds.
 pub(crate) fn read_up_to(path: &Path, longest: u32) -> Result<Pcm> {
     file::open(path)

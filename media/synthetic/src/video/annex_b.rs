@@ -27,7 +27,7 @@ mod kind {
 }
 
 /// Reads a whole file in memory.
-pub(super) fn parse(file: &Bytes) -> Result<EncodedClip> {
+pub(crate) fn parse(file: &Bytes) -> Result<EncodedClip> {
     let mut frames = Vec::new();
     let mut unit = AccessUnit::default();
     let mut parameters = Vec::new();

@@ -22,7 +22,7 @@ struct Header {
 }
 
 /// Reads a whole file in memory.
-pub(super) fn parse(file: &Bytes) -> Result<EncodedClip> {
+pub(crate) fn parse(file: &Bytes) -> Result<EncodedClip> {
     let header = header(file)?;
     if &header.codec != b"VP80" {
         let codec = String::from_utf8_lossy(&header.codec).into_owned();

@@ -1,0 +1,62 @@
+//! RTP packets with header extensions, from the bytes of a datagram to sound.
+
+use std::time::{Duration, Instant};
+
+use blink_api::{AudioFormat, AudioLevel, Codec, CodecName, DecoderConfig, Mid, RtpIn, RtpTime};
+use blink_engine::media::{JitterConfig, NullSink, Playout, ReceiveConfig};
+use blink_media_cpal_opus::{OpusCodec, OpusConfig};
+use blink_transport_kit::traffic::Traffic;
+use bytes::Bytes;
+use rtc_rtp::packet::Packet;
+use rtc_shared::marshal::{Marshal, MarshalSize, Unmarshal};
+
+use crate::input::Input;
+
+/// Packets are read as the transport `webrtc-rs` reads them, and played.
+pub fn run(data: &[u8]) {
+    let mut input = Input::new(data);
+    let extension = input.byte();
+    let codec = OpusCodec::new(OpusConfig::default()).expect("the defaults are sound");
+    let format = AudioFormat::CALL;
+    let decoder = codec.decoder(DecoderConfig { format }).expect("calls are in a format that Opus has");
+    let name = CodecName::new("opus");
+    let mut playout: Playout<u8> = Playout::new(Box::new(NullSink));
+    playout.add(1, ReceiveConfig { codec: name.clone(), jitter: JitterConfig::default() }, decoder);
+    let mut traffic = Traffic::default();
+    let mut now = Instant::now();
+    while !input.is_empty() {
+        let ticks = input.byte();
+        for _ in 0..ticks % 8 {
+            now += Duration::from_millis(10);
+            let report = playout.tick(now);
+            assert!(report.sink_error.is_none());
+            assert!(playout.far_end().iter().all(|sample| (-1.0..=1.0).contains(sample)), "sound is in range");
+        }
+        let Ok(packet) = Packet::unmarshal(&mut Bytes::copy_from_slice(input.chunk())) else { continue };
+        let mut header = packet.header;
+        traffic.received(header.ssrc, header.sequence_number, packet.payload.len());
+        let level = header.get_extension(extension).and_then(|bytes| bytes.first().copied()).map(AudioLevel::from_byte);
+        if let Some(level) = level
+            && header.set_extension(extension, Bytes::copy_from_slice(&[level.to_byte()])).is_ok()
+        {
+            // A header that was taken apart can be put together.
+            let mut bytes = vec![0; header.marshal_size()];
+            header.marshal_to(&mut bytes).ok();
+        }
+        let arrival = now;
+        let packet = RtpIn {
+            mid: Mid::new("0"),
+            payload_type: header.payload_type,
+            codec: name.clone(),
+            sequence: header.sequence_number,
+            timestamp: RtpTime(header.timestamp),
+            marker: header.marker,
+            level,
+            payload: packet.payload,
+            arrival,
+        };
+        playout.push(&1, packet);
+    }
+    let statistics = playout.statistics(&1).expect("it was added");
+    assert!(statistics.decoded <= statistics.received);
+}

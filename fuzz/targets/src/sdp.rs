@@ -1,0 +1,36 @@
+//! Session descriptions and candidates, as transports read them before their stack does.
+
+use blink_api::{CodecName, RtpCodec, TrackKind};
+use blink_transport_kit::candidate;
+use blink_transport_kit::sdp::{Description, without_reception, without_refused};
+
+/// What is read stays readable with sections taken out, and what was taken out is gone.
+pub fn run(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    for line in text.lines() {
+        // Which of the three it is does not matter here.
+        candidate::judge(line.trim_start_matches("a=")).ok();
+    }
+    let Ok(mut description) = Description::parse(text) else { return };
+    let opus = RtpCodec { name: CodecName::new("opus"), clock_rate: 48_000, channels: 2, fmtp: String::new() };
+    let vp8 = RtpCodec { name: CodecName::new("VP8"), clock_rate: 90_000, channels: 0, fmtp: String::new() };
+    // Whether there is a codec in common does not matter here.
+    description.check_audio(std::slice::from_ref(&opus)).ok();
+    for section in &description.sections {
+        let codecs = [opus.clone(), vp8.clone()];
+        if let Some(payload_type) = section.payload_type(&codecs[0].name) {
+            section.codec(payload_type, &codecs);
+        }
+        section.retransmissions().for_each(drop);
+    }
+    let media = |description: &Description| description.media(TrackKind::Video).count();
+    let before = media(&description);
+    description.refuse_video(std::slice::from_ref(&vp8));
+    assert!(media(&description) <= before);
+    let narrowed = without_refused(text, &description);
+    let again = Description::parse(&narrowed).expect("it was readable before");
+    assert_eq!(again.sections.len(), description.sections.len(), "no section appears or goes");
+    let deaf = without_reception(text, &description, |mid| mid.as_str().len().is_multiple_of(2));
+    let again = Description::parse(&deaf).expect("it was readable before");
+    assert_eq!(again.sections.len(), description.sections.len(), "no section appears or goes");
+}

@@ -1,0 +1,31 @@
+//! The readers of files, as `fuzz/` calls them; no part of the interface.
+
+use blink_api::Result;
+use bytes::Bytes;
+
+use crate::Pcm;
+use crate::video::{annex_b, ivf};
+
+/// The frames of an IVF file.
+///
+/// # Errors
+/// As `clip:FILE`.
+pub fn read_ivf(file: &Bytes) -> Result<Vec<Bytes>> {
+    ivf::parse(file).map(|clip| clip.frames.into_iter().map(|frame| frame.data).collect())
+}
+
+/// The frames of an H.264 file in the byte stream format.
+///
+/// # Errors
+/// As `clip:FILE`.
+pub fn read_annex_b(file: &Bytes) -> Result<Vec<Bytes>> {
+    annex_b::parse(file).map(|clip| clip.frames.into_iter().map(|frame| frame.data).collect())
+}
+
+/// A WAV file.
+///
+/// # Errors
+/// As [`read_wav`](crate::read_wav).
+pub fn read_wav(file: &[u8]) -> Result<Pcm> {
+    crate::wav::parse(file)
+}
