@@ -32,6 +32,8 @@ pub trait Codec: Send + Sync {
 pub struct CodecCapabilities {
     /// A packet carries enough of the one before to restore it ([`DecoderInput::Recover`]).
     pub forward_error_correction: bool,
+    /// A packet may carry a description of up to a second before it ([`DecoderInput::Restore`]).
+    pub deep_redundancy: bool,
     /// [`DecoderInput::Lost`] continues the sound instead of giving silence.
     pub concealment: bool,
     /// Sends less in silence.
@@ -65,6 +67,8 @@ pub struct DecoderConfig {
 pub struct EncoderHint {
     /// The share of packets that are lost, 0.0 to 1.0.
     pub loss: f32,
+    /// How many packets are lost in a row, on average: 1.0 where losses are single or unknown. Values below count as 1.0.
+    pub burst: f32,
     /// Bits per second to aim at; `None` keeps the rate.
     pub bitrate: Option<u32>,
 }
@@ -98,8 +102,24 @@ pub enum DecoderInput<'a> {
     Packet(&'a [u8]),
     /// The frame's packet is lost; this is the one after it, which may carry a copy. It will be given again as `Packet`.
     Recover(&'a [u8]),
-    /// The frame's packet is lost, and the next is not there: continue the sound.
+    /// The frame's packet is lost; a later one may describe it. It will be given again as `Packet`.
+    Restore {
+        /// The later packet.
+        later: &'a [u8],
+        /// From the beginning of the missing sound to the beginning of that packet's own.
+        distance: Duration,
+    },
+    /// The frame's packet is lost, and nothing that could restore it is there: continue the sound.
     Lost,
+}
+
+/// What a packet carries of the sound before its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Redundancy {
+    /// A copy of the frame right before it, for [`DecoderInput::Recover`].
+    pub copy: bool,
+    /// [`DecoderInput::Restore`] works up to this distance.
+    pub reach: Duration,
 }
 
 /// Restores one stream of sound.
@@ -107,7 +127,8 @@ pub trait Decoder: Send {
     /// Decodes one frame of interleaved samples and returns how many were written, all channels counted.
     ///
     /// * `Packet` writes what the packet holds; `out` must have room for it (120 ms suffice for every codec here).
-    /// * `Recover` and `Lost` fill `out` exactly: its length says how much is missing.
+    /// * `Recover`, `Restore` and `Lost` fill `out` exactly: its length says how much is missing. What a packet does not carry
+    ///   ([`redundancy`](Decoder::redundancy)) is continued as for `Lost`.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no packet of this codec or for too small an `out`. The decoder can go on with the next one.
@@ -118,4 +139,7 @@ pub trait Decoder: Send {
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no packet of this codec.
     fn duration(&self, packet: &[u8]) -> Result<Duration>;
+
+    /// What a packet carries of the sound before its own, without decoding it. Nothing, for bytes that are no packet of this codec.
+    fn redundancy(&mut self, packet: &[u8]) -> Redundancy;
 }

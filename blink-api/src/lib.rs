@@ -36,7 +36,9 @@ mod signaling;
 mod transport;
 mod units;
 
-pub use codec::{Codec, CodecCapabilities, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig, EncoderHint};
+pub use codec::{
+    Codec, CodecCapabilities, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig, EncoderHint, Redundancy,
+};
 pub use config::{
     BusyPolicy, CallSettings, CallTimers, Configuration, ConfigurationBuilder, EffectiveValue, IceConfig, IceServer,
     Invitations, Settings, parse_value,

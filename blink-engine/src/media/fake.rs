@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use blink_api::{
     AudioFormat, Captured, CodecName, Decoder, DecoderInput, Encoder, EncoderHint, Error, ErrorKind, MediaSink,
-    MediaSource, Mid, Result, RtpCodec, RtpIn, RtpOut,
+    MediaSource, Mid, Redundancy, Result, RtpCodec, RtpIn, RtpOut,
 };
 
 use super::{CaptureConfig, FRAME};
@@ -82,6 +82,7 @@ impl Decoder for FakeCodec {
     fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize> {
         let (value, samples) = match input {
             DecoderInput::Packet(packet) => (values(packet)?[1], 960),
+            DecoderInput::Restore { .. } => (MADE_UP, out.len()),
             DecoderInput::Recover(next) => (values(next)?[0], out.len()),
             DecoderInput::Lost => (MADE_UP, out.len()),
         };
@@ -92,6 +93,10 @@ impl Decoder for FakeCodec {
     fn duration(&self, packet: &[u8]) -> Result<Duration> {
         // One byte is enough to be taken for a packet, so that there are some that cannot be decoded.
         if packet.is_empty() { Err(Error::new(ErrorKind::Invalid, "no packet")) } else { Ok(FRAME) }
+    }
+
+    fn redundancy(&mut self, packet: &[u8]) -> Redundancy {
+        Redundancy { copy: values(packet).is_ok(), reach: Duration::ZERO }
     }
 }
 

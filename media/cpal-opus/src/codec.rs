@@ -11,6 +11,7 @@ use crate::{NAME, OpusConfig};
 
 pub(crate) const CAPABILITIES: CodecCapabilities = CodecCapabilities {
     forward_error_correction: true,
+    deep_redundancy: true,
     concealment: true,
     discontinuous: true,
     variable_bitrate: true,
@@ -53,35 +54,21 @@ impl Codec for OpusCodec {
     }
 
     fn decoder(&self, config: DecoderConfig) -> Result<Box<dyn Decoder>> {
-        Ok(Box::new(OpusDecoder::new(config)?))
+        Ok(Box::new(OpusDecoder::new(&self.config, config)?))
     }
 }
 
-/// Checks a format and gives libopus' name for its channels.
-pub(crate) fn channels_of(format: AudioFormat) -> Result<opus::Channels> {
+/// Refuses formats that Opus does not have.
+pub(crate) fn check_format(format: AudioFormat) -> Result<()> {
     let unusable = |why: &'static str| {
         let format = format!("{} Hz, {} channels", format.sample_rate, format.channels);
         Err(Error::new(ErrorKind::Invalid, why).backend(NAME).with("format", format))
     };
-    if ![8_000, 12_000, 16_000, 24_000, 48_000].contains(&format.sample_rate) {
-        return unusable("Opus has 8, 12, 16, 24 and 48 kHz");
-    }
-    match format.channels {
-        1 => Ok(opus::Channels::Mono),
-        2 => Ok(opus::Channels::Stereo),
+    match format {
+        AudioFormat { sample_rate: 8_000 | 12_000 | 16_000 | 24_000 | 48_000, channels: 1 | 2 } => Ok(()),
+        AudioFormat { channels: 1 | 2, .. } => unusable("Opus has 8, 12, 16, 24 and 48 kHz"),
         _ => unusable("Opus has one or two channels"),
     }
-}
-
-/// The error for something libopus refused.
-pub(crate) fn refused(operation: &'static str, source: opus::Error) -> Error {
-    let kind = match source.code() {
-        opus::ErrorCode::BadArg | opus::ErrorCode::BufferTooSmall | opus::ErrorCode::InvalidPacket => {
-            ErrorKind::Invalid
-        }
-        _ => ErrorKind::Unexpected,
-    };
-    Error::new(kind, "libopus refused").backend(NAME).operation(operation).source(source)
 }
 
 #[cfg(test)]

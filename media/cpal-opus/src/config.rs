@@ -10,7 +10,10 @@ use crate::NAME;
 /// Bits per second that libopus takes.
 pub(crate) const BITRATES: RangeInclusive<u32> = 6_000..=510_000;
 
-/// `[codecs.opus]`: how speech is encoded. Decoding has no settings.
+/// Deep redundancy reaches back this far at most, in milliseconds.
+const LONGEST_REDUNDANCY: u16 = 1_000;
+
+/// `[codecs.opus]`: how speech is encoded and restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpusConfig {
@@ -22,13 +25,26 @@ pub struct OpusConfig {
     pub fec: bool,
     /// Percent of lost packets to prepare for even while none is reported, 0 to 100. It decides how much goes into the copies.
     pub expected_loss: u8,
+    /// While losses come in bursts, describe so much of the past in each packet, 0 to 1,000 ms; 0 for never (deep redundancy, DRED).
+    pub redundancy_ms: u16,
     /// Send nothing in silence (discontinuous transmission). libopus finds steady noise silent at complexity 5 and not at 9.
     pub dtx: bool,
+    /// Care taken in restoring, 0 to 10: from 5 on networks conceal losses and understand deep redundancy (about 0.3 ms for each 20 ms that are lost),
+    /// from 6 on they also improve what was coded at low rates (0.1 to 0.4 ms for every frame).
+    pub decoder_complexity: u8,
 }
 
 impl Default for OpusConfig {
     fn default() -> Self {
-        Self { bitrate: 32_000, complexity: 9, fec: true, expected_loss: 10, dtx: false }
+        Self {
+            bitrate: 32_000,
+            complexity: 9,
+            fec: true,
+            expected_loss: 10,
+            redundancy_ms: 500,
+            dtx: false,
+            decoder_complexity: 5,
+        }
     }
 }
 
@@ -46,6 +62,12 @@ impl OpusConfig {
         }
         if self.expected_loss > 100 {
             return Err(out_of_range("codecs.opus.expected_loss", "0 to 100 percent", self.expected_loss.into()));
+        }
+        if self.redundancy_ms > LONGEST_REDUNDANCY {
+            return Err(out_of_range("codecs.opus.redundancy_ms", "0 to 1000 ms", self.redundancy_ms.into()));
+        }
+        if self.decoder_complexity > 10 {
+            return Err(out_of_range("codecs.opus.decoder_complexity", "0 to 10", self.decoder_complexity.into()));
         }
         Ok(())
     }

@@ -2,34 +2,67 @@
 
 use std::time::Duration;
 
-use blink_api::{Decoder, DecoderConfig, DecoderInput, Error, ErrorKind, Result};
+use blink_api::{AudioFormat, Decoder, DecoderConfig, DecoderInput, Error, ErrorKind, Redundancy, Result};
 
-use crate::NAME;
-use crate::codec::{channels_of, refused};
+use crate::codec::check_format;
+use crate::libopus::{self, RawDecoder, check_packet};
+use crate::{NAME, OpusConfig};
 
 /// RTP's clock for Opus (RFC 7587 §4.1); every frame length is a whole number of its ticks.
 const CLOCK_RATE: u32 = 48_000;
 
-/// Longer than any packet a network brings; libopus takes lengths as 32-bit integers.
-const LONGEST_PACKET: usize = 65_535;
+/// From this complexity on, networks conceal, and deep redundancy is understood.
+const DEEP: u8 = 5;
+
+/// As far back as deep redundancy can reach, and longer than any gap that is restored.
+const LONGEST_REACH: Duration = Duration::from_secs(1);
+
+/// Room for the packet whose redundancy was read last.
+const PACKET: usize = 1_500;
 
 /// One stream of speech on its way in.
 pub(crate) struct OpusDecoder {
-    opus: opus::Decoder,
+    opus: RawDecoder,
+    format: AudioFormat,
     channels: usize,
+    deep: bool,
+    /// The packet whose redundancy is at hand, and how far back that reaches. Several frames are restored from one packet.
+    restoring: Vec<u8>,
+    reach: usize,
 }
 
 impl OpusDecoder {
-    pub(crate) fn new(config: DecoderConfig) -> Result<Self> {
-        let channels = channels_of(config.format)?;
-        let opus =
-            opus::Decoder::new(config.format.sample_rate, channels).map_err(|source| refused("decoder", source))?;
-        Ok(Self { opus, channels: config.format.channels.into() })
+    pub(crate) fn new(settings: &OpusConfig, config: DecoderConfig) -> Result<Self> {
+        check_format(config.format)?;
+        let mut opus = RawDecoder::new(config.format.sample_rate, config.format.channels)?;
+        opus.set_complexity(settings.decoder_complexity)?;
+        Ok(Self {
+            opus,
+            format: config.format,
+            channels: config.format.channels.into(),
+            deep: settings.decoder_complexity >= DEEP,
+            restoring: Vec::with_capacity(PACKET),
+            reach: 0,
+        })
     }
 
-    fn run(&mut self, packet: &[u8], out: &mut [f32], recover: bool) -> Result<usize> {
-        let frames = self.opus.decode_float(packet, out, recover).map_err(|source| refused("decode", source))?;
-        Ok(frames * self.channels)
+    /// Samples of one channel.
+    fn samples_in(&self, duration: Duration) -> usize {
+        self.format.samples_in(duration) / self.channels
+    }
+
+    fn restore(&mut self, later: &[u8], distance: Duration, out: &mut [f32]) -> Result<usize> {
+        check_packet("restore", later)?;
+        let offset = self.samples_in(distance);
+        if !self.deep || offset > self.samples_in(LONGEST_REACH) {
+            return self.opus.decode(None, out, false);
+        }
+        if self.restoring != later {
+            self.restoring.clear();
+            self.reach = self.opus.redundancy(later, self.samples_in(LONGEST_REACH), true)?;
+            self.restoring.extend_from_slice(later);
+        }
+        if self.reach == 0 { self.opus.decode(None, out, false) } else { self.opus.restore(offset, out) }
     }
 }
 
@@ -40,33 +73,40 @@ impl Decoder for OpusDecoder {
         }
         match input {
             DecoderInput::Packet(packet) => {
-                check_length("decode", packet)?;
-                self.run(packet, out, false)
+                check_packet("decode", packet)?;
+                self.opus.decode(Some(packet), out, false)
             }
             DecoderInput::Recover(next) => {
-                check_length("decode", next)?;
-                self.run(next, out, true)
+                check_packet("decode", next)?;
+                self.opus.decode(Some(next), out, true)
             }
-            // To libopus no bytes are a lost packet.
-            DecoderInput::Lost => self.run(&[], out, false),
+            DecoderInput::Restore { later, distance } => self.restore(later, distance, out),
+            DecoderInput::Lost => self.opus.decode(None, out, false),
         }
     }
 
     fn duration(&self, packet: &[u8]) -> Result<Duration> {
-        check_length("duration", packet)?;
-        let ticks = opus::packet::get_nb_samples(packet, CLOCK_RATE).map_err(|source| refused("duration", source))?;
-        if ticks == 0 {
-            return Err(invalid("duration", "a packet without frames"));
+        check_packet("duration", packet)?;
+        match libopus::ticks(packet)? {
+            0 => Err(invalid("duration", "a packet without frames")),
+            ticks => Ok(Duration::from_secs(ticks as u64) / CLOCK_RATE),
         }
-        Ok(Duration::from_secs(ticks as u64) / CLOCK_RATE)
     }
-}
 
-fn check_length(operation: &'static str, packet: &[u8]) -> Result<()> {
-    if (1..=LONGEST_PACKET).contains(&packet.len()) {
-        return Ok(());
+    fn redundancy(&mut self, packet: &[u8]) -> Redundancy {
+        if check_packet("redundancy", packet).is_err() {
+            return Redundancy::default();
+        }
+        let mut reach = Duration::ZERO;
+        if self.deep {
+            // What is read here takes the place of what was kept.
+            self.restoring.clear();
+            let most = self.samples_in(LONGEST_REACH);
+            let samples = self.opus.redundancy(packet, most, false).unwrap_or(0);
+            reach = Duration::from_secs(samples as u64) / self.format.sample_rate;
+        }
+        Redundancy { copy: libopus::has_copy(packet), reach }
     }
-    Err(invalid(operation, "not an Opus packet").with("bytes", packet.len()))
 }
 
 fn invalid(operation: &'static str, why: &'static str) -> Error {
@@ -82,7 +122,7 @@ mod tests {
     use rand_chacha::rand_core::{Rng, SeedableRng};
 
     fn decoder(format: AudioFormat) -> OpusDecoder {
-        OpusDecoder::new(DecoderConfig { format }).unwrap()
+        OpusDecoder::new(&OpusConfig::default(), DecoderConfig { format }).unwrap()
     }
 
     fn packet(frame_ms: u64) -> Vec<u8> {
@@ -126,7 +166,11 @@ mod tests {
                 random.fill_bytes(&mut bytes);
                 let decoded = decoder.decode(DecoderInput::Packet(&bytes), &mut out);
                 let recovered = decoder.decode(DecoderInput::Recover(&bytes), &mut out);
-                for written in [decoded, recovered] {
+                let distance = Duration::from_millis(u64::from(random.next_u32() % 1_200));
+                let restored = decoder.decode(DecoderInput::Restore { later: &bytes, distance }, &mut out);
+                let redundancy = decoder.redundancy(&bytes);
+                assert!(redundancy.reach <= Duration::from_secs(2), "{redundancy:?}");
+                for written in [decoded, recovered, restored] {
                     match written {
                         Ok(samples) => assert!(samples <= out.len() && samples > 0),
                         Err(error) => assert_eq!(error.kind(), ErrorKind::Invalid, "seed {seed}: {bytes:?}: {error}"),

@@ -7,6 +7,7 @@ mod codec;
 mod config;
 mod decoder;
 mod encoder;
+mod libopus;
 #[cfg(test)]
 mod speech_tests;
 
