@@ -2,6 +2,7 @@
 
 mod args;
 mod backends;
+mod bench;
 mod call;
 mod configuration;
 mod demo;
@@ -69,6 +70,7 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
         Command::Config => inspect::config(global, output),
         Command::Id => inspect::id(global, output).await,
         Command::History => history::run(global, output),
+        Command::Bench(bench) => bench::run(&bench.bench, output, interrupt).await,
     }
 }
 

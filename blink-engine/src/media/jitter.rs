@@ -240,6 +240,14 @@ impl JitterBuffer {
         self.target = self.ticks(delay);
     }
 
+    /// The timestamp of what [`next`](JitterBuffer::next) gives out next; `None` where nothing is played.
+    pub fn position(&self) -> Option<RtpTime> {
+        match self.state {
+            State::Playing(cursor) => Some(RtpTime(cursor as u32)),
+            State::Idle | State::Filling(_) => None,
+        }
+    }
+
     /// What happened so far.
     pub fn statistics(&self) -> AudioStatistics {
         let start = match self.state {

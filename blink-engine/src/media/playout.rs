@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use blink_api::{AudioFormat, CodecName, Decoder, Endpoint, Error, ErrorKind, MediaSink, Result, RtpCodec, RtpIn};
+use blink_api::{
+    AudioFormat, CodecName, Decoder, Endpoint, Error, ErrorKind, MediaSink, Result, RtpCodec, RtpIn, RtpTime,
+};
 
 use super::stream::Stream;
 use super::{AudioStatistics, JitterConfig, TICK, mix};
@@ -148,6 +150,11 @@ impl<K: Ord + Copy> Playout<K> {
     /// What the last tick played, for the echo canceller: 10 ms in the sink's format.
     pub fn far_end(&self) -> &[f32] {
         &self.played
+    }
+
+    /// The timestamp of the sample of a participant's that is played next, such as to show pictures with it; `None` while none is.
+    pub fn position(&self, participant: &K) -> Option<RtpTime> {
+        self.streams.get(participant).and_then(Stream::position)
     }
 
     /// What happened to a participant's sound; `None` where there is no such participant.

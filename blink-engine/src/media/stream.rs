@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::{AudioFormat, Decoder, DecoderInput, RtpIn};
+use blink_api::{AudioFormat, Decoder, DecoderInput, RtpIn, RtpTime};
 
 use super::jitter::{AudioPacket, Due, JitterBuffer};
 use super::mix::power;
@@ -115,6 +115,13 @@ impl Stream {
             at += count;
         }
         Played { started: self.heard && !heard_before, speaking: self.detector.observe(!self.quiet, TICK) }
+    }
+
+    /// The timestamp of the sample that is played next; `None` where nothing is played.
+    pub(super) fn position(&self) -> Option<RtpTime> {
+        let left = ((self.filled - self.played) / usize::from(self.format.channels.max(1))) as u64;
+        let ticks = left * u64::from(self.config.jitter.clock_rate) / u64::from(self.format.sample_rate.max(1));
+        self.jitter.position().map(|next| RtpTime(next.0.wrapping_sub(ticks as u32)))
     }
 
     pub(super) fn statistics(&self) -> AudioStatistics {

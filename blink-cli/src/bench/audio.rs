@@ -1,0 +1,270 @@
+//! `blink bench audio`: speech over bad networks.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use blink_api::AudioFormat;
+use blink_engine::media::JitterConfig;
+use blink_media_cpal_opus::OpusConfig;
+use blink_media_synthetic::speech_clip;
+use serde::Serialize;
+
+use super::line::{self, Ends, Outcome};
+use super::path::Impairment;
+use super::plot::{self, Panel};
+use crate::args::BenchAudioArguments;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::score::pesq_wb;
+
+/// How much is said: all the speech there is.
+const SPEECH: Duration = Duration::from_millis(24_700);
+
+/// The table's rows, in percent and ms, and the bursts of its last ones.
+const LOSSES: [f64; 5] = [0.0, 5.0, 10.0, 20.0, 30.0];
+const JITTERS: [u64; 3] = [0, 20, 60];
+const BURSTS: (f64, f64) = (17.0, 3.0);
+
+/// The baseline's delay.
+const FIXED: Duration = Duration::from_millis(60);
+
+/// One row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Case {
+    loss: f64,
+    jitter: u64,
+    burst: Option<f64>,
+}
+
+/// The last line of `--json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    results: Vec<Row>,
+}
+
+/// What came of one case.
+#[derive(Debug, Serialize)]
+struct Row {
+    /// Percent.
+    loss: f64,
+    jitter_ms: u64,
+    /// `random` or `burst`.
+    pattern: &'static str,
+    #[serde(flatten)]
+    figures: Figures,
+    /// The same with a fixed buffer of 60 ms.
+    baseline: Figures,
+}
+
+/// Means over the seeds.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+struct Figures {
+    pesq_wb: f64,
+    delay_ms_median: f64,
+    delay_ms_p95: f64,
+    buffer_ms: f64,
+    /// The share of frames that were made up, 0 to 1.
+    concealed: f64,
+    cpu_us_per_20ms: f64,
+    /// Bits per second.
+    bitrate: f64,
+}
+
+/// One simulated call: which case, which seed, with the baseline's ends or not.
+type Job = (usize, u64, bool);
+
+/// Measures the cases asked for.
+pub(super) async fn run(
+    arguments: &BenchAudioArguments,
+    output: &Output,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    check(arguments)?;
+    let cases = Arc::new(cases(arguments));
+    let frame = Duration::from_millis(arguments.frame);
+    let delay = Duration::from_millis(arguments.rtt) / 2;
+    output.waiting(format!("simulating {} calls", cases.len() * 2 * arguments.seeds as usize));
+    let (seeds, shared) = (arguments.seeds, cases.clone());
+    let working = tokio::task::spawn_blocking(move || simulate(&shared, frame, delay, seeds));
+    let done = tokio::select! {
+        done = working => done.map_err(|error| Failure::call(format!("a simulation failed: {error}")))??,
+        () = interrupt.wait() => return Err(Failure::interrupted()),
+    };
+    output.waited();
+    if let Some(file) = &arguments.plot {
+        let panels: Vec<_> = cases.iter().enumerate().map(|(n, case)| panel(*case, n, &done)).collect();
+        std::fs::write(file, plot::svg(&panels))
+            .map_err(|error| Failure::call(format!("{} cannot be written: {error}", file.display())))?;
+    }
+    let results = cases.iter().enumerate().map(|(n, case)| row(*case, n, &done, seeds)).collect();
+    let report = Report { results };
+    output.result(&table(&report));
+    output.json_result(&report);
+    Ok(())
+}
+
+fn check(arguments: &BenchAudioArguments) -> Result<(), Failure> {
+    if arguments.loss.is_some_and(|loss| !(0.0..100.0).contains(&loss)) {
+        return Err(Failure::input("--loss is 0 to less than 100 percent"));
+    }
+    if arguments.jitter.is_some_and(|jitter| jitter > 1_000) || arguments.rtt > 4_000 {
+        return Err(Failure::input("--jitter is at most 1000 ms, --rtt at most 4000 ms"));
+    }
+    if arguments.burst.is_some_and(|burst| !(1.0..=50.0).contains(&burst)) {
+        return Err(Failure::input("--burst is 1 to 50 packets"));
+    }
+    if ![10, 20, 40, 60].contains(&arguments.frame) {
+        return Err(Failure::input("--frame is 10, 20, 40 or 60 ms"));
+    }
+    if !(1..=1_000).contains(&arguments.seeds) {
+        return Err(Failure::input("--seeds is 1 to 1000"));
+    }
+    Ok(())
+}
+
+fn cases(arguments: &BenchAudioArguments) -> Vec<Case> {
+    let jitters = arguments.jitter.map_or(JITTERS.to_vec(), |jitter| vec![jitter]);
+    let over = |loss: f64, burst: Option<f64>| jitters.iter().map(move |jitter| Case { loss, jitter: *jitter, burst });
+    match (arguments.loss, arguments.burst) {
+        (Some(loss), burst) => over(loss, burst).collect(),
+        (None, Some(burst)) => over(BURSTS.0, Some(burst)).collect(),
+        (None, None) => {
+            let random = LOSSES.iter().flat_map(|loss| over(*loss, None));
+            random.chain(over(BURSTS.0, Some(BURSTS.1))).collect()
+        }
+    }
+}
+
+/// How both ends are set up.
+fn ends(frame: Duration, baseline: bool) -> Ends {
+    let usual = OpusConfig::default();
+    if baseline {
+        let codec = OpusConfig { redundancy_ms: 0, decoder_complexity: 0, ..usual };
+        return Ends { codec, jitter: JitterConfig { delay: FIXED, ..JitterConfig::default() }, frame };
+    }
+    Ends { codec: usual, jitter: JitterConfig::default(), frame }
+}
+
+/// A simulated call with its score.
+type Done = (Job, Outcome, Option<f32>);
+
+/// Runs all calls, on all processors.
+fn simulate(cases: &[Case], frame: Duration, delay: Duration, seeds: u64) -> Result<Vec<Done>, Failure> {
+    let said = speech_clip(0, SPEECH);
+    let jobs: Vec<Job> = (0..cases.len())
+        .flat_map(|case| (1..=seeds).flat_map(move |seed| [(case, seed, false), (case, seed, true)]))
+        .collect();
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || -> Result<(), Failure> {
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (case, seed, baseline) = *job;
+            let Case { loss, jitter, burst } = cases[case];
+            let impairment = Impairment { loss: loss / 100.0, burst, jitter: Duration::from_millis(jitter), delay };
+            let outcome = line::run(&ends(frame, baseline), impairment, seed, &said)?;
+            let score = pesq_wb(&said, &outcome.heard, AudioFormat::CALL.sample_rate);
+            done.lock().expect("whoever adds does not panic").push((*job, outcome, score));
+        }
+        Ok(())
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    let mut done = done.into_inner().expect("whoever added did not panic");
+    done.sort_by_key(|(job, ..)| *job);
+    Ok(done)
+}
+
+fn row(case: Case, n: usize, done: &[Done], seeds: u64) -> Row {
+    let figures = |baseline: bool| {
+        let mut sum = Figures::default();
+        for (_, outcome, score) in done.iter().filter(|((of, _, base), ..)| *of == n && *base == baseline) {
+            sum.add(&Figures::of(outcome, *score));
+        }
+        sum.over(seeds as f64)
+    };
+    Row {
+        loss: case.loss,
+        jitter_ms: case.jitter,
+        pattern: if case.burst.is_some() { "burst" } else { "random" },
+        figures: figures(false),
+        baseline: figures(true),
+    }
+}
+
+impl Figures {
+    fn of(outcome: &Outcome, score: Option<f32>) -> Self {
+        let mut delays: Vec<f64> = outcome.delays.iter().map(|(_, delay)| *delay).collect();
+        delays.sort_by(f64::total_cmp);
+        let at = |share: f64| delays.get((delays.len() as f64 * share) as usize).copied().unwrap_or(0.0);
+        let statistics = outcome.statistics;
+        let frames = statistics.decoded + statistics.recovered + statistics.concealed;
+        Self {
+            // Nothing heard is as bad as it gets.
+            pesq_wb: score.map_or(1.0, f64::from),
+            delay_ms_median: at(0.5),
+            delay_ms_p95: at(0.95),
+            buffer_ms: outcome.buffer.iter().sum::<f64>() / outcome.buffer.len().max(1) as f64,
+            concealed: statistics.concealed as f64 / frames.max(1) as f64,
+            cpu_us_per_20ms: outcome.cpu.as_secs_f64() * 2e6 / f64::from(outcome.ticks.max(1)),
+            bitrate: outcome.payload_bytes as f64 * 800.0 / f64::from(outcome.ticks.max(1)),
+        }
+    }
+
+    fn fields(&mut self) -> [&mut f64; 7] {
+        let Self { pesq_wb, delay_ms_median, delay_ms_p95, buffer_ms, concealed, cpu_us_per_20ms, bitrate } = self;
+        [pesq_wb, delay_ms_median, delay_ms_p95, buffer_ms, concealed, cpu_us_per_20ms, bitrate]
+    }
+
+    fn add(&mut self, other: &Self) {
+        let mut other = *other;
+        self.fields().into_iter().zip(other.fields()).for_each(|(sum, value)| *sum += *value);
+    }
+
+    fn over(mut self, count: f64) -> Self {
+        self.fields().into_iter().for_each(|sum| *sum = (*sum / count * 10_000.0).round() / 10_000.0);
+        self
+    }
+}
+
+fn table(report: &Report) -> String {
+    let mut lines = vec![
+        "  loss  jitter  pattern  PESQ-WB  delay p50   p95  buffer  concealed  CPU/20 ms  kbit/s   fixed 60 ms: PESQ  delay  concealed"
+            .to_owned(),
+    ];
+    for Row { loss, jitter_ms, pattern, figures, baseline } in &report.results {
+        lines.push(format!(
+            "{loss:4.0} % {jitter_ms:4} ms  {pattern:7}  {:7.2}  {:6.0} ms {:5.0} {:4.0} ms    {:5.1} %  {:6.0} µs  {:6.1}                {:4.2}  {:3.0} ms    {:5.1} %",
+            figures.pesq_wb,
+            figures.delay_ms_median,
+            figures.delay_ms_p95,
+            figures.buffer_ms,
+            figures.concealed * 100.0,
+            figures.cpu_us_per_20ms,
+            figures.bitrate / 1_000.0,
+            baseline.pesq_wb,
+            baseline.delay_ms_median,
+            baseline.concealed * 100.0,
+        ));
+    }
+    lines.join("\n")
+}
+
+/// The first seed's delays.
+fn panel(case: Case, n: usize, done: &[Done]) -> Panel {
+    let of = |baseline: bool| {
+        let job = done.iter().find(|((of, _, base), ..)| *of == n && *base == baseline);
+        job.map(|(_, outcome, _)| outcome.delays.clone()).unwrap_or_default()
+    };
+    let bursts = case.burst.map_or(String::new(), |mean| format!(" in bursts of {mean}"));
+    Panel {
+        title: format!("{} % lost{bursts}, 0–{} ms jitter", case.loss, case.jitter),
+        lines: vec![("fixed 60 ms".to_owned(), of(true)), ("as calls have it".to_owned(), of(false))],
+    }
+}

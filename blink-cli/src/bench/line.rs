@@ -1,0 +1,195 @@
+//! One direction of a call on virtual time: speech through encoder, network, jitter buffer and decoder.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use blink_api::{
+    AudioFormat, Captured, Codec, DecoderConfig, EncoderConfig, EncoderHint, MediaSink, MediaSource, Mid, Result,
+    RtpIn, RtpOut, RtpTime,
+};
+use blink_engine::AudioStatistics;
+use blink_engine::media::{Capture, CaptureConfig, JitterConfig, Playout, ReceiveConfig, TICK};
+use blink_media_cpal_opus::{OpusCodec, OpusConfig};
+
+use super::cpu::CpuTime;
+use super::path::{Impairment, Path};
+use crate::failure::Failure;
+
+/// How often the receiver tells the sender what was lost (RFC 3550 §6.2 has 5 s as the least, RFC 4585 less).
+const REPORTS: u32 = 100;
+
+/// Ticks of RTP in a millisecond.
+const TICKS_PER_MS: f64 = 48.0;
+
+/// After the speech, what is still on its way comes out: 40 ticks.
+const REST: u32 = 40;
+
+/// How one end sends and the other receives.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) codec: OpusConfig,
+    pub(super) jitter: JitterConfig,
+    pub(super) frame: Duration,
+}
+
+/// What came of it.
+pub(super) struct Outcome {
+    pub(super) heard: Vec<f32>,
+    /// From capture to playing, in ms, at every tick that played something, with the time of the tick in s.
+    pub(super) delays: Vec<(f64, f64)>,
+    /// Between arrival of the fastest packets and decoding, in ms, at every tick.
+    pub(super) buffer: Vec<f64>,
+    pub(super) statistics: AudioStatistics,
+    pub(super) payload_bytes: usize,
+    pub(super) cpu: Duration,
+    pub(super) ticks: u32,
+}
+
+/// Says `said` (48 kHz, mono) over the network.
+pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) -> Result<Outcome, Failure> {
+    let codec = OpusCodec::new(ends.codec)?;
+    let format = AudioFormat::CALL;
+    let encoder = codec.encoder(EncoderConfig { format, frame: ends.frame, bitrate: None })?;
+    let lookahead = encoder.lookahead();
+    let capture = CaptureConfig {
+        format,
+        codec: codec.rtp(),
+        frame: ends.frame,
+        first_sequence: 65_000,
+        first_timestamp: RtpTime(0),
+    };
+    let source = Script { samples: said.to_vec(), at: 0 };
+    let mut capture = Capture::new(capture, Box::new(source), Vec::new(), encoder)?;
+    let heard = Heard::default();
+    let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
+    let receive = ReceiveConfig { jitter: ends.jitter, ..ReceiveConfig::new(&codec.rtp()) };
+    playout.add(0, receive, codec.decoder(DecoderConfig { format })?);
+
+    let mut path = Path::new(impairment, seed);
+    let start = Instant::now();
+    // The ends' ticks do not fall together.
+    let phase = TICK.mul_f64((seed as f64 * 0.618).fract());
+    let mut on_the_way: Vec<(Instant, RtpIn)> = Vec::with_capacity(1_000);
+    let (mut sent, mut payload_bytes) = (Vec::with_capacity(8), 0);
+    let (mut delays, mut buffer) = (Vec::new(), Vec::new());
+    let mut reports: Vec<(Instant, EncoderHint)> = Vec::new();
+    let ticks = (said.len() / format.samples_in(TICK)) as u32;
+    let cpu = CpuTime::start();
+    for tick in 0..ticks + REST {
+        // What is captured in a tick was spoken before it.
+        let captured = start + TICK * (tick + 1);
+        reports.retain(|(at, hint)| {
+            let due = *at <= captured;
+            if due {
+                // Hints come from the same program and are in range.
+                capture.hint(*hint).ok();
+            }
+            !due
+        });
+        capture.tick(&[], &mut |packet| sent.push(packet)).map_err(|fault| Failure::call(fault.to_string()))?;
+        for packet in sent.drain(..) {
+            payload_bytes += packet.payload.len();
+            if let Some(delay) = path.send() {
+                on_the_way.push((captured + delay, received(packet, captured + delay)));
+            }
+        }
+        let now = captured + phase;
+        on_the_way.sort_by_key(|(arrival, _)| *arrival);
+        let there = on_the_way.partition_point(|(arrival, _)| *arrival <= now);
+        on_the_way.drain(..there).for_each(|(_, packet)| playout.push(&0, packet));
+        if let Some(position) = playout.position(&0) {
+            let age = (now - start).as_secs_f64() * 1_000.0 - f64::from(position.0) / TICKS_PER_MS;
+            delays.push(((now - start).as_secs_f64(), age + lookahead.as_secs_f64() * 1_000.0));
+        }
+        if let Some(error) = playout.tick(now).sink_error {
+            return Err(error.into());
+        }
+        let statistics = playout.statistics(&0).unwrap_or_default();
+        buffer.push(statistics.delay.as_secs_f64() * 1_000.0);
+        if tick % REPORTS == REPORTS - 1 {
+            reports.push((now + impairment.delay, hint(&statistics)));
+        }
+    }
+    let cpu = cpu.elapsed();
+    let statistics = playout.statistics(&0).unwrap_or_default();
+    Ok(Outcome { heard: heard.take(), delays, buffer, statistics, payload_bytes, cpu, ticks: ticks + REST })
+}
+
+/// What the receiver tells the sender: the share of frames that did not come.
+fn hint(statistics: &AudioStatistics) -> EncoderHint {
+    let missing = statistics.recovered + statistics.concealed;
+    let loss = missing as f32 / (missing + statistics.decoded).max(1) as f32;
+    EncoderHint { loss, ..EncoderHint::default() }
+}
+
+fn received(packet: RtpOut, arrival: Instant) -> RtpIn {
+    RtpIn {
+        mid: Mid::new("0"),
+        payload_type: 111,
+        codec: packet.codec,
+        sequence: packet.sequence,
+        timestamp: packet.timestamp,
+        marker: packet.marker,
+        level: packet.level,
+        payload: packet.payload,
+        arrival,
+    }
+}
+
+/// Gives samples, then silence.
+struct Script {
+    samples: Vec<f32>,
+    at: usize,
+}
+
+impl MediaSource for Script {
+    fn format(&self) -> AudioFormat {
+        AudioFormat::CALL
+    }
+
+    fn read(&mut self, out: &mut [f32]) -> Result<Captured> {
+        let left = &self.samples[self.at.min(self.samples.len())..];
+        let samples = left.len().min(out.len());
+        out[..samples].copy_from_slice(&left[..samples]);
+        out[samples..].fill(0.0);
+        self.at += out.len();
+        Ok(Captured { samples: out.len(), at: None })
+    }
+
+    fn latency(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// Keeps what is played. Clones share it.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<f32>>>);
+
+impl Heard {
+    fn take(&self) -> Vec<f32> {
+        std::mem::take(&mut self.0.lock().expect("whoever writes does not panic"))
+    }
+}
+
+impl MediaSink for Heard {
+    fn format(&self) -> AudioFormat {
+        AudioFormat::CALL
+    }
+
+    fn write(&mut self, samples: &[f32]) -> Result<usize> {
+        self.0.lock().expect("whoever reads does not panic").extend_from_slice(samples);
+        Ok(samples.len())
+    }
+
+    fn queued(&self) -> usize {
+        0
+    }
+
+    fn latency(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
