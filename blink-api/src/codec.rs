@@ -141,5 +141,7 @@ pub trait Decoder: Send {
     fn duration(&self, packet: &[u8]) -> Result<Duration>;
 
     /// What a packet carries of the sound before its own, without decoding it. Nothing, for bytes that are no packet of this codec.
-    fn redundancy(&mut self, packet: &[u8]) -> Redundancy;
+    fn redundancy(&mut self, _packet: &[u8]) -> Redundancy {
+        Redundancy::default()
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use blink_api::AudioFormat;
-use blink_engine::media::JitterConfig;
+use blink_engine::media::{DelayRange, JitterConfig};
 use blink_media_cpal_opus::OpusConfig;
 use blink_media_synthetic::speech_clip;
 use serde::Serialize;
@@ -144,7 +144,8 @@ fn ends(frame: Duration, baseline: bool) -> Ends {
         let codec = OpusConfig { redundancy_ms: 0, decoder_complexity: 0, ..usual };
         return Ends { codec, jitter: JitterConfig { delay: FIXED, ..JitterConfig::default() }, frame };
     }
-    Ends { codec: usual, jitter: JitterConfig::default(), frame }
+    let jitter = JitterConfig { adapt: Some(DelayRange::default()), ..JitterConfig::default() };
+    Ends { codec: usual, jitter, frame }
 }
 
 /// A simulated call with its score.
@@ -265,6 +266,6 @@ fn panel(case: Case, n: usize, done: &[Done]) -> Panel {
     let bursts = case.burst.map_or(String::new(), |mean| format!(" in bursts of {mean}"));
     Panel {
         title: format!("{} % lost{bursts}, 0–{} ms jitter", case.loss, case.jitter),
-        lines: vec![("fixed 60 ms".to_owned(), of(true)), ("as calls have it".to_owned(), of(false))],
+        lines: vec![("fixed 60 ms".to_owned(), of(true)), ("adapting".to_owned(), of(false))],
     }
 }

@@ -7,6 +7,7 @@ use blink_api::RtpTime;
 use bytes::Bytes;
 
 use super::AudioStatistics;
+use super::lateness::Lateness;
 use super::timeline::{Numbered, Placement, Timeline};
 use super::transit::{Transit, duration_of, ticks_in};
 
@@ -25,20 +26,43 @@ const GRAIN: Duration = Duration::from_millis(10);
 /// A gap longer than this (and the target) is not waited for.
 const LONGEST_GAP: Duration = Duration::from_millis(500);
 
+/// Where more packets than these are lost, waiting for the one after pays.
+const LOSSY: f32 = 0.01;
+/// How much of the estimate of loss each packet is: it is that of some 200 packets.
+const LOSS_WEIGHT: f32 = 0.005;
+
 /// How a [`JitterBuffer`] works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JitterConfig {
     /// RTP ticks per second; 48,000 for Opus (RFC 7587 §4.1). Not 0.
     pub clock_rate: u32,
-    /// From a packet's arrival to its decoding: packets that are slower than the fastest by less than this are in time.
+    /// From a packet's arrival to its decoding: packets that are slower than the fastest by less than this are in time. With `adapt`, the delay to begin
+    /// with.
     pub delay: Duration,
+    /// Within which range the delay follows the network; `None` for a fixed one.
+    pub adapt: Option<DelayRange>,
     /// Most packets held. Where one more comes, the oldest is dropped.
     pub max_packets: usize,
 }
 
+/// Delays that an adapting buffer may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DelayRange {
+    /// On a network without jitter.
+    pub shortest: Duration,
+    /// However bad the network is; not less than `shortest`.
+    pub longest: Duration,
+}
+
+impl Default for DelayRange {
+    fn default() -> Self {
+        Self { shortest: Duration::from_millis(20), longest: Duration::from_millis(250) }
+    }
+}
+
 impl Default for JitterConfig {
     fn default() -> Self {
-        Self { clock_rate: 48_000, delay: Duration::from_millis(40), max_packets: 150 }
+        Self { clock_rate: 48_000, delay: Duration::from_millis(40), adapt: None, max_packets: 150 }
     }
 }
 
@@ -90,6 +114,15 @@ pub enum Due {
         /// How much is missing before it, in ticks.
         ticks: u32,
     },
+    /// So many ticks are missing, and so is what comes after them; this packet is the next there is, and will come as `Packet` too. It may hold a description of them.
+    Restore {
+        /// The next packet that is here.
+        later: Bytes,
+        /// From the beginning of what is missing to the beginning of that packet's sound, in ticks.
+        distance: u32,
+        /// How much is missing now, in ticks.
+        ticks: u32,
+    },
     /// So many ticks are missing: make them up.
     Lost {
         /// How much to make up, in ticks.
@@ -104,19 +137,24 @@ pub enum Due {
     Wait,
 }
 
-/// Reorders one sender's packets on RTP time and gives them out a fixed delay after their arrival.
+/// Reorders one sender's packets on RTP time and gives them out a delay after their arrival, which is fixed or follows the network.
 ///
 /// * The first packet is due the target delay after it came. From then on time goes on by what was given out, so that the delay stays.
 /// * What is missing when it is due is lost: [`Due::Recover`] where the packet after it is here, else [`Due::Lost`]. After 120 ms with nothing
 ///   to play, it waits for the next packet and starts with it as with the first.
 /// * Where more is waiting than the target (a stall and a burst, a path that became faster, a clock that is), the oldest is dropped: at once
 ///   where it is 100 ms too much, otherwise where it is quiet ([`skip`](JitterBuffer::skip)).
+/// * With [`JitterConfig::adapt`], the target is what 99 of 100 packets of the last seconds came within, and a packet more where some were lost: what is lost can be
+///   recovered only from the packet after it. It is reached while it is quiet, too.
 /// * A gap in timestamps without one in sequence numbers is a pause of the sender.
 #[derive(Debug)]
 pub struct JitterBuffer {
     config: JitterConfig,
-    /// The delay to keep, in ticks. Fixed so far; all else follows it.
+    /// The delay to keep, in ticks; all else follows it.
     target: i64,
+    lateness: Lateness,
+    /// The share of packets that were lost lately.
+    loss: f32,
     timeline: Timeline<AudioPacket>,
     transit: Transit,
     /// In order of sequence; never more than `max_packets`.
@@ -164,6 +202,8 @@ impl JitterBuffer {
         Self {
             config,
             target: ticks_in(config.delay, config.clock_rate),
+            lateness: Lateness::new(),
+            loss: 0.0,
             timeline: Timeline::default(),
             transit: Transit::new(config.clock_rate),
             slots: VecDeque::with_capacity(config.max_packets),
@@ -214,11 +254,13 @@ impl JitterBuffer {
             let ticks = frame.min(gap - front.ticks);
             let ticks_wire = ticks_u32(ticks);
             let made_up = self.concealed.0 < self.ticks(LONGEST_CONCEALMENT);
-            (if made_up { Due::Lost { ticks: ticks_wire } } else { Due::Silence { ticks: ticks_wire } }, ticks)
+            let later = front.payload.clone();
+            let restore = Due::Restore { later, distance: ticks_u32(gap), ticks: ticks_wire };
+            (if made_up { restore } else { Due::Silence { ticks: ticks_wire } }, ticks)
         };
         match &due {
             Due::Recover { .. } => self.statistics.recovered += 1,
-            Due::Lost { .. } => self.count_concealed(ticks),
+            Due::Lost { .. } | Due::Restore { .. } => self.count_concealed(ticks),
             _ => {}
         }
         self.state = State::Playing(cursor + ticks);
@@ -289,14 +331,16 @@ impl JitterBuffer {
         };
         if too_late || self.next_sequence.is_some_and(|next| sequence < next) {
             self.statistics.late += 1;
-            self.transit.observe(packet.arrival, timestamp);
+            // It was taken for lost and is only late: that is the delay's affair.
+            self.loss = (self.loss - LOSS_WEIGHT).max(0.0);
+            self.observe(packet.arrival, timestamp);
             return;
         }
         if matches!(self.state, State::Idle) {
             self.state = State::Filling(packet.arrival);
             self.transit.reset();
         }
-        self.transit.observe(packet.arrival, timestamp);
+        self.observe(packet.arrival, timestamp);
         let at = self.slots.iter().rposition(|other| other.sequence < sequence).map_or(0, |before| before + 1);
         if self.slots.len() < self.config.max_packets {
             self.slots.insert(at, slot);
@@ -308,6 +352,20 @@ impl JitterBuffer {
             self.slots.pop_front();
             self.slots.insert(at - 1, slot);
             self.jump_to_front();
+        }
+    }
+
+    /// Learns from when a packet came.
+    fn observe(&mut self, arrival: Instant, timestamp: i64) {
+        self.transit.observe(arrival, timestamp);
+        let Some(range) = self.config.adapt else { return };
+        let ticks = self.transit.delay(arrival, timestamp).unwrap_or_default();
+        self.lateness.observe(duration_of(ticks, self.config.clock_rate));
+        if let Some(wait) = self.lateness.wait() {
+            let frame = duration_of(self.frame, self.config.clock_rate);
+            let recovery = if self.loss > LOSSY { frame } else { Duration::ZERO };
+            self.target =
+                self.ticks((wait + GRAIN + recovery).clamp(range.shortest, range.longest.max(range.shortest)));
         }
     }
 
@@ -355,6 +413,10 @@ impl JitterBuffer {
 
     fn play(&mut self) -> Due {
         let Some(slot) = self.slots.pop_front() else { return Due::Wait };
+        let missing = self.next_sequence.map_or(0, |next| (slot.sequence - next).clamp(0, 10));
+        for lost in std::iter::repeat_n(1.0, missing as usize).chain([0.0]) {
+            self.loss += (lost - self.loss) * LOSS_WEIGHT;
+        }
         if self.next_sequence == Some(slot.sequence) {
             // Nothing was missing: what was made up was a pause.
             self.statistics.concealed -= self.concealed.1;
@@ -402,5 +464,7 @@ fn ticks_u32(ticks: i64) -> u32 {
     u32::try_from(ticks).unwrap_or(0)
 }
 
+#[cfg(test)]
+mod adapting;
 #[cfg(test)]
 mod tests;

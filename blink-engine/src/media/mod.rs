@@ -20,6 +20,7 @@ mod capture;
 #[cfg(test)]
 mod fake;
 mod jitter;
+mod lateness;
 mod mix;
 mod nowhere;
 mod pace;
@@ -36,7 +37,7 @@ pub mod video;
 use std::time::Duration;
 
 pub use capture::{Capture, CaptureConfig, CaptureFault};
-pub use jitter::{AudioPacket, Due, JitterBuffer, JitterConfig};
+pub use jitter::{AudioPacket, DelayRange, Due, JitterBuffer, JitterConfig};
 pub use nowhere::NullSink;
 pub use pace::Pacer;
 pub use playout::{Playout, PlayoutReport, ReceiveConfig};

@@ -8,7 +8,7 @@ use blink_api::{
 };
 
 use super::stream::Stream;
-use super::{AudioStatistics, JitterConfig, TICK, mix};
+use super::{AudioStatistics, DelayRange, JitterConfig, TICK, mix};
 
 /// A sink that is so far behind gets no more until it has played some: its queue is delay that everybody hears.
 const LONGEST_QUEUE: Duration = Duration::from_millis(80);
@@ -26,11 +26,15 @@ pub struct ReceiveConfig {
 }
 
 impl ReceiveConfig {
-    /// For a codec, with the default delay.
+    /// For a codec, with a delay that follows the network.
     pub fn new(codec: &RtpCodec) -> Self {
         Self {
             codec: codec.name.clone(),
-            jitter: JitterConfig { clock_rate: codec.clock_rate, ..JitterConfig::default() },
+            jitter: JitterConfig {
+                clock_rate: codec.clock_rate,
+                adapt: Some(DelayRange::default()),
+                ..JitterConfig::default()
+            },
         }
     }
 }

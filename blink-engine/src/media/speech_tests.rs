@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::fake::{Heard, Script, capture_config, received};
-use super::{AudioStatistics, Capture, FRAME, Playout, ReceiveConfig, TICK};
+use super::{AudioStatistics, Capture, DelayRange, FRAME, JitterConfig, Playout, ReceiveConfig, TICK};
 
 const SECONDS: u64 = 8;
 
@@ -26,6 +26,11 @@ const CLEAN: Path = Path { loss: 0.0, jitter: Duration::ZERO, seed: 0 };
 
 /// What was said and what was heard, at 48 kHz, and what happened to it.
 fn call(settings: OpusConfig, path: Path) -> (Vec<f32>, Vec<f32>, AudioStatistics) {
+    call_through(JitterConfig { adapt: Some(DelayRange::default()), ..JitterConfig::default() }, settings, path)
+}
+
+/// As [`call`], through a jitter buffer of this kind.
+fn call_through(jitter: JitterConfig, settings: OpusConfig, path: Path) -> (Vec<f32>, Vec<f32>, AudioStatistics) {
     let codec = OpusCodec::new(settings).unwrap();
     let format = AudioFormat::CALL;
     let said = speech_clip(0, Duration::from_secs(SECONDS));
@@ -35,7 +40,8 @@ fn call(settings: OpusConfig, path: Path) -> (Vec<f32>, Vec<f32>, AudioStatistic
     let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), Vec::new(), encoder).unwrap();
     let heard = Heard::default();
     let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
-    playout.add(0, ReceiveConfig::new(&codec.rtp()), codec.decoder(DecoderConfig { format }).unwrap());
+    let receive = ReceiveConfig { jitter, ..ReceiveConfig::new(&codec.rtp()) };
+    playout.add(0, receive, codec.decoder(DecoderConfig { format }).unwrap());
 
     let mut random = ChaCha8Rng::seed_from_u64(path.seed);
     let mut now = Instant::now();
@@ -82,7 +88,7 @@ fn delay_of(said: &[f32], heard: &[f32]) -> (usize, f64) {
 
 #[test]
 fn speech_over_a_clean_path_scores_at_least_4_and_comes_with_a_constant_delay() {
-    let (said, heard, statistics) = call(OpusConfig::default(), CLEAN);
+    let (said, heard, statistics) = call_through(JitterConfig::default(), OpusConfig::default(), CLEAN);
     let score = pesq(&said, &heard);
     assert!(score >= 4.0, "PESQ {score:.2}");
     assert_eq!((statistics.concealed, statistics.recovered, statistics.discarded), (0, 0, 0));
@@ -93,13 +99,29 @@ fn speech_over_a_clean_path_scores_at_least_4_and_comes_with_a_constant_delay() 
 }
 
 #[test]
+fn the_delay_follows_the_path_in_pauses_and_speech_keeps_its_score() {
+    let (said, heard, statistics) = call(OpusConfig::default(), CLEAN);
+    let score = pesq(&said, &heard);
+    assert!(score >= 4.0, "PESQ {score:.2}");
+    assert_eq!((statistics.concealed, statistics.recovered), (0, 0));
+    assert!(statistics.delay <= Duration::from_millis(30), "{statistics:?}");
+
+    let rough = Path { jitter: Duration::from_millis(80), ..CLEAN };
+    let (said, heard, adapting) = call(OpusConfig::default(), rough);
+    let (fixed_said, fixed_heard, fixed) = call_through(JitterConfig::default(), OpusConfig::default(), rough);
+    let (score, fixed_score) = (pesq(&said, &heard), pesq(&fixed_said, &fixed_heard));
+    assert!(adapting.late * 4 < fixed.late, "{adapting:?}, fixed: {fixed:?}");
+    assert!(score > fixed_score + 0.5, "PESQ {score:.2}, fixed {fixed_score:.2}");
+}
+
+#[test]
 fn speech_with_10_percent_loss_scores_at_least_3_on_average_and_always_more_than_without_error_correction() {
     let mut sum = 0.0;
     for seed in 1..=5 {
         let path = Path { loss: 0.1, seed, ..CLEAN };
-        let (said, heard, statistics) = call(OpusConfig::default(), path);
+        let (said, heard, statistics) = call_through(JitterConfig::default(), OpusConfig::default(), path);
         let score = pesq(&said, &heard);
-        let without = call(OpusConfig { fec: false, ..OpusConfig::default() }, path);
+        let without = call_through(JitterConfig::default(), OpusConfig { fec: false, ..OpusConfig::default() }, path);
         let score_without = pesq(&without.0, &without.1);
         // Which sounds are lost decides much: single scores lie between 2.98 and 3.98.
         assert!(

@@ -8,6 +8,7 @@ use super::jitter::{AudioPacket, Due, JitterBuffer};
 use super::mix::power;
 use super::playout::ReceiveConfig;
 use super::speaking::SpeechDetector;
+use super::transit::duration_of;
 use super::{AudioStatistics, TICK, mix};
 
 /// The longest frame there is (RFC 6716 §2.1.4).
@@ -159,6 +160,17 @@ impl Stream {
             }
             Due::Silence { ticks } => self.fill_silence(ticks),
             Due::Lost { ticks } => self.make_up(DecoderInput::Lost, ticks),
+            Due::Restore { later, distance, ticks } => {
+                let distance = duration_of(distance.into(), self.config.jitter.clock_rate);
+                if self.decoder.redundancy(&later).reach >= distance {
+                    // As good as received: it does not fade.
+                    self.made_up = 0;
+                    self.make_up(DecoderInput::Restore { later: &later, distance }, ticks);
+                    self.made_up = 0;
+                } else {
+                    self.make_up(DecoderInput::Lost, ticks);
+                }
+            }
             Due::Recover { next, ticks } => {
                 self.made_up = 0;
                 self.make_up(DecoderInput::Recover(&next), ticks);

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use blink_api::RtpTime;
-use blink_engine::media::{AudioPacket, Due, JitterBuffer, JitterConfig};
+use blink_engine::media::{AudioPacket, DelayRange, Due, JitterBuffer, JitterConfig};
 use bytes::Bytes;
 
 use crate::input::Input;
@@ -18,6 +18,7 @@ pub fn run(data: &[u8]) {
     let config = JitterConfig {
         delay: Duration::from_millis(u64::from(input.byte())),
         max_packets: usize::from(input.byte()),
+        adapt: input.byte().is_multiple_of(2).then(DelayRange::default),
         clock_rate: [48_000, 8_000, 90_000, 1][usize::from(input.byte() % 4)],
     };
     let most = config.max_packets.max(2) as u64;
@@ -49,7 +50,10 @@ pub fn run(data: &[u8]) {
                         played += 1;
                         ticks
                     }
-                    Due::Recover { ticks, .. } | Due::Lost { ticks } | Due::Silence { ticks } => ticks,
+                    Due::Recover { ticks, .. }
+                    | Due::Restore { ticks, .. }
+                    | Due::Lost { ticks }
+                    | Due::Silence { ticks } => ticks,
                     Due::Wait => 1,
                 };
                 assert!(ticks > 0, "time goes on: {due:?}");

@@ -19,8 +19,8 @@ enum Played {
 use Played::{Lost, Packet, Recovered, Silence};
 
 /// A sender's numbering, and the buffer it sends to.
-struct Line {
-    jitter: JitterBuffer,
+pub(super) struct Line {
+    pub(super) jitter: JitterBuffer,
     start: Instant,
     now: u64,
     first: (u16, u32),
@@ -29,12 +29,12 @@ struct Line {
     /// Packet number, and when it arrives in ms.
     coming: VecDeque<(u64, AudioPacket)>,
     ahead: i64,
-    quiet: bool,
+    pub(super) quiet: bool,
     played: Vec<(u64, Played)>,
 }
 
 impl Line {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             jitter: JitterBuffer::new(JitterConfig::default()),
             start: Instant::now(),
@@ -60,7 +60,7 @@ impl Line {
     }
 
     /// The packet arrives at `at` ms.
-    fn send(&mut self, number: u32, at: u64) {
+    pub(super) fn send(&mut self, number: u32, at: u64) {
         let packet = self.packet(number, at);
         self.send_packet(packet, at);
     }
@@ -71,7 +71,7 @@ impl Line {
     }
 
     /// Each of these packets arrives when it was captured, and `delay` ms.
-    fn send_steadily(&mut self, numbers: std::ops::Range<u32>, delay: u64) {
+    pub(super) fn send_steadily(&mut self, numbers: std::ops::Range<u32>, delay: u64) {
         for number in numbers {
             self.send(number, u64::from(number * self.frame) / 48 + delay);
         }
@@ -84,7 +84,7 @@ impl Line {
         }
     }
 
-    fn run(&mut self, until: u64) {
+    pub(super) fn run(&mut self, until: u64) {
         while self.now < until {
             self.deliver();
             let mut asked = 0;
@@ -96,7 +96,7 @@ impl Line {
                     Due::Packet { .. } if self.quiet && self.jitter.skip(now) => continue,
                     Due::Packet { payload, ticks } => (Packet(number(&payload)), ticks),
                     Due::Recover { next, ticks } => (Recovered(number(&next)), ticks),
-                    Due::Lost { ticks } => (Lost, ticks),
+                    Due::Lost { ticks } | Due::Restore { ticks, .. } => (Lost, ticks),
                     Due::Silence { ticks } => (Silence, ticks),
                     Due::Wait => {
                         self.ahead = TICKS;

@@ -1,0 +1,78 @@
+//! How late packets come, and so how long to wait for them.
+
+use std::time::Duration;
+
+/// The width of a bin.
+const BIN: Duration = Duration::from_millis(5);
+/// Bins: lateness up to 500 ms; whatever is later counts as that.
+const BINS: usize = 100;
+/// The share of packets that should be in time.
+const IN_TIME: f32 = 0.99;
+/// How much of the past each packet leaves: some 10 s of packets of 20 ms count.
+const KEPT: f32 = 0.998;
+
+/// A histogram of lateness that forgets.
+///
+/// After RFC 3550 §A.8's estimate of jitter, which knows no shape: what matters here is the tail.
+#[derive(Debug)]
+pub(super) struct Lateness {
+    bins: [f32; BINS],
+    weight: f32,
+}
+
+impl Lateness {
+    pub(super) fn new() -> Self {
+        Self { bins: [0.0; BINS], weight: 0.0 }
+    }
+
+    /// A packet came so much later than the fastest would have.
+    pub(super) fn observe(&mut self, lateness: Duration) {
+        let bin = (lateness.as_nanos() / BIN.as_nanos()).min(BINS as u128 - 1) as usize;
+        for share in &mut self.bins {
+            *share *= KEPT;
+        }
+        self.bins[bin] += 1.0;
+        self.weight = self.weight * KEPT + 1.0;
+    }
+
+    /// How long to wait so that nearly all packets are in time; `None` before there were enough to tell.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        if self.weight < 25.0 {
+            return None;
+        }
+        let mut late = self.weight * (1.0 - IN_TIME);
+        for (bin, share) in self.bins.iter().enumerate().rev() {
+            late -= share;
+            if late < 0.0 {
+                return Some(BIN * (bin as u32 + 1));
+            }
+        }
+        Some(BIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(lateness: impl Iterator<Item = u64>) -> Option<Duration> {
+        let mut histogram = Lateness::new();
+        lateness.for_each(|ms| histogram.observe(Duration::from_millis(ms)));
+        histogram.wait()
+    }
+
+    #[test]
+    fn nearly_all_packets_are_waited_for() {
+        assert_eq!(after([3; 10].into_iter()), None, "too few to tell");
+        assert_eq!(after([3; 1_000].into_iter()), Some(Duration::from_millis(5)));
+        assert_eq!(after((0..1_000).map(|n| n % 60)), Some(Duration::from_millis(60)));
+        assert_eq!(after((0..1_000).map(|n| if n % 200 == 0 { 400 } else { 1 })), Some(Duration::from_millis(5)));
+        assert_eq!(after([60_000; 100].into_iter()), Some(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn the_past_is_forgotten() {
+        let (bad, good) = ([200; 500], [0; 3_000]);
+        assert_eq!(after(bad.into_iter().chain(good)), Some(Duration::from_millis(5)));
+    }
+}
