@@ -36,7 +36,8 @@ use crate::{
 ///     const NAME: &'static str = "silence";
 ///     const SUMMARY: &'static str = "sends nothing and hears nothing";
 ///     const CAPABILITIES: CodecCapabilities = CodecCapabilities {
-///         forward_error_correction: false, concealment: false, discontinuous: true, variable_bitrate: false, max_channels: 2,
+///         discontinuous: true, max_channels: 2,
+///         forward_error_correction: false, deep_redundancy: false, concealment: false, variable_bitrate: false,
 ///     };
 ///     async fn create(config: SilenceConfig, _: &Context) -> Result<Arc<dyn Codec>> {
 ///         # let _ = config.stereo;
