@@ -9,7 +9,7 @@ use super::history::History;
 use super::memory::Memo;
 use super::speaking::Voice;
 use super::{Event, Now, Output, SessionId};
-use crate::secure::{AgreementKey, Channel, Identity, Random, Refusal, hmac};
+use crate::secure::{AgreementKey, Channel, Identity, Random, Refusal, hmac_sha256};
 use crate::wire::{Body, Bytes16, StreamOffer};
 
 /// Unasked answers to one person about one call.
@@ -116,8 +116,7 @@ impl Shared {
     /// What somebody must echo so that its offer rings here: it proves that the offer is from after this start of the device, and nothing need be
     /// stored for it.
     pub(super) fn nonce(&self, call: CallId, from: Did) -> Bytes16 {
-        use hmac::Mac;
-        let mac = hmac(&self.boot_secret, &[from.public_key(), call.as_bytes()]).finalize().into_bytes();
+        let mac = hmac_sha256(&self.boot_secret[..], &[from.public_key(), call.as_bytes()]);
         Bytes16::from(*mac.first_chunk().expect("HMAC-SHA256 gives 32 bytes"))
     }
 

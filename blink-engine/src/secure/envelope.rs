@@ -12,17 +12,14 @@
 //!
 //! `eph` and `cek` are fresh for every envelope; that alone makes the zero nonces safe.
 
-use aes_gcm::aead::{Aead, Payload};
-use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
 use blink_api::Topic;
-use hmac::Mac;
 use minicbor::{Decode, Encode};
 use rand::Rng;
 use zeroize::Zeroizing;
 
 use super::identity::verify;
-use super::keys::{AgreementKey, expand, hmac, sha256};
-use super::{Identity, Random, Refusal};
+use super::symmetric::{aes_256_gcm_open, aes_256_gcm_seal, expand, hmac_sha256, hmac_sha256_begins, sha256};
+use super::{AgreementKey, Identity, Random, Refusal};
 use crate::wire::{Content, cbor};
 
 /// The largest envelope in bytes.
@@ -35,6 +32,9 @@ const SUITE: u8 = 1;
 const WRAP: usize = 8 + 32 + 16;
 const SIGNATURE: usize = 64;
 const PADDING: usize = 256;
+/// Of every encryption: no key is used twice.
+const NONCE: [u8; 12] = [0; 12];
+const TAG_CONTEXT: &[u8] = b"blink/1 tag\0";
 
 /// What an envelope is sealed with.
 pub struct Sealing<'a> {
@@ -86,7 +86,7 @@ pub fn seal(sealing: &Sealing<'_>, content: &[u8], random: &mut Random) -> Resul
     let mut wraps = Vec::with_capacity(sealing.recipients.len().next_power_of_two());
     for recipient in sealing.recipients {
         let (key, hint) = wrapping_key(&sealing.topic, &ephemeral, recipient, ephemeral.public(), recipient)?;
-        let wrapped = encrypt(&key, &[], &content_key[..]);
+        let wrapped = aes_256_gcm_seal(&key, &NONCE, &[], &content_key[..]);
         wraps.push([&hint[..], &wrapped].concat().try_into().expect("8 bytes of hint, 32 of key, 16 of tag"));
     }
     while !wraps.len().is_power_of_two() {
@@ -100,7 +100,7 @@ pub fn seal(sealing: &Sealing<'_>, content: &[u8], random: &mut Random) -> Resul
     let header = cbor::encode(&Header { version: VERSION, suite: SUITE, ephemeral: *ephemeral.public(), wraps });
     let header_hash = sha256(&[sealing.topic.as_bytes(), &header]);
     let plaintext = plaintext(sealing.identity, &header_hash, content);
-    let ciphertext = encrypt(&content_key, &associated(&header_hash), &plaintext);
+    let ciphertext = aes_256_gcm_seal(&content_key, &NONCE, &associated(&header_hash), &plaintext);
     let tag = sealing.tag.map(|key| tag_of(key, &header_hash, &ciphertext)).unwrap_or_default();
 
     let envelope = cbor::encode(&Outer { header, ciphertext, tag });
@@ -126,7 +126,7 @@ pub fn open(
     let header_hash = sha256(&[topic.as_bytes(), &outer.header]);
     check_tag(tag, &header_hash, &outer)?;
     let content_key = unwrap(topic, &header, keys)?;
-    let plaintext = decrypt(&content_key, &associated(&header_hash), &outer.ciphertext)?;
+    let plaintext = aes_256_gcm_open(&content_key, &NONCE, &associated(&header_hash), &outer.ciphertext)?;
     let (content, signature) = split(&plaintext)?;
     let signed = Content::decode(content).map_err(|error| match error {
         crate::wire::NoContent::Malformed => Refusal::BadContent,
@@ -154,12 +154,12 @@ fn check_tag(key: Option<&[u8; 32]>, header_hash: &[u8; 32], outer: &Outer) -> R
     if outer.tag.len() != 16 {
         return Err(Refusal::BadTag);
     }
-    let mac = hmac(key, &[b"blink/1 tag\0", header_hash, &outer.ciphertext]);
-    mac.verify_truncated_left(&outer.tag).map_err(|_| Refusal::BadTag)
+    let right = hmac_sha256_begins(key, &[TAG_CONTEXT, header_hash, &outer.ciphertext], &outer.tag);
+    if right { Ok(()) } else { Err(Refusal::BadTag) }
 }
 
 fn tag_of(key: &[u8; 32], header_hash: &[u8; 32], ciphertext: &[u8]) -> Vec<u8> {
-    hmac(key, &[b"blink/1 tag\0", header_hash, ciphertext]).finalize().into_bytes()[..16].to_vec()
+    hmac_sha256(key, &[TAG_CONTEXT, header_hash, ciphertext])[..16].to_vec()
 }
 
 /// Finds the wrap for one of the keys and takes the content key out of it.
@@ -167,7 +167,7 @@ fn unwrap(topic: &Topic, header: &Header, keys: &[&AgreementKey]) -> Result<Zero
     for own in keys {
         let (key, hint) = wrapping_key(topic, own, &header.ephemeral, &header.ephemeral, own.public())?;
         if let Some(wrap) = header.wraps.iter().find(|wrap| wrap[..8] == hint) {
-            let content_key = decrypt(&key, &[], &wrap[8..])?;
+            let content_key = aes_256_gcm_open(&key, &NONCE, &[], &wrap[8..])?;
             let content_key: [u8; 32] = content_key[..].try_into().map_err(|_| Refusal::BadSeal)?;
             return Ok(Zeroizing::new(content_key));
         }
@@ -218,17 +218,4 @@ fn associated(header_hash: &[u8; 32]) -> Vec<u8> {
 
 fn signature_context(header_hash: &[u8; 32]) -> Vec<u8> {
     [&b"blink/1 sig\0"[..], header_hash].concat()
-}
-
-fn encrypt(key: &[u8; 32], aad: &[u8], message: &[u8]) -> Vec<u8> {
-    cipher(key).encrypt(&Nonce::from([0; 12]), Payload { msg: message, aad }).expect("far below the cipher's limit")
-}
-
-fn decrypt(key: &[u8; 32], aad: &[u8], message: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    let opened = cipher(key).decrypt(&Nonce::from([0; 12]), Payload { msg: message, aad });
-    opened.map(Zeroizing::new).map_err(|_| Refusal::BadSeal)
-}
-
-fn cipher(key: &[u8; 32]) -> Aes256Gcm {
-    Aes256Gcm::new_from_slice(key).expect("a key of 32 bytes")
 }

@@ -1,14 +1,12 @@
 //! Keys and names derived from keys.
 
 use blink_api::{CallId, Did, Topic};
-use hkdf::Hkdf;
-use hmac::{Hmac, KeyInit, Mac};
 use rand::Rng;
-use sha2::{Digest, Sha256};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use super::identity::agreement_public;
+use super::symmetric::{expand, sha256};
 use super::{Random, Refusal};
 
 /// An X25519 key pair (RFC 7748): a person's, or one device's for one time in one call.
@@ -95,25 +93,4 @@ pub fn inbox_topic(did: &Did) -> Topic {
 pub fn link_id(one: &[u8; 32], other: &[u8; 32]) -> [u8; 16] {
     let hash = sha256(&[b"blink/1 link\0", one.min(other), one.max(other)]);
     *hash.first_chunk().expect("a SHA-256 hash has 32 bytes")
-}
-
-/// SHA-256 (FIPS 180-4) of the parts one after the other.
-pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    parts.iter().for_each(|part| hash.update(part));
-    hash.finalize().into()
-}
-
-/// HMAC-SHA256 (RFC 2104) of the parts one after the other.
-pub(crate) fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
-    parts.iter().for_each(|part| mac.update(part));
-    mac
-}
-
-/// HKDF-SHA256 (RFC 5869) to any short length.
-pub(super) fn expand<const N: usize>(salt: &[u8], key: &[u8], info: &[u8]) -> Zeroizing<[u8; N]> {
-    let mut output = Zeroizing::new([0; N]);
-    Hkdf::<Sha256>::new(Some(salt), key).expand(info, &mut output[..]).expect("shorter than 255 hashes");
-    output
 }

@@ -8,15 +8,16 @@ mod identity;
 mod keys;
 mod opener;
 mod rates;
+pub mod symmetric;
 mod window;
 
 pub use counters::{Refusal, SecurityCounters};
 pub use envelope::{MAX_ENVELOPE, MAX_RECIPIENTS, Sealing, open, seal};
 pub use identity::{Identity, verify};
 pub use keys::{AgreementKey, CallKeys, inbox_topic, link_id};
-pub(crate) use keys::{hmac, sha256};
 pub use opener::{Channel, Opener};
 pub use rates::RateLimits;
+pub(crate) use symmetric::{hmac_sha256, sha256};
 pub use window::ReplayWindows;
 
 /// The generator of everything random: a stream cipher, seeded by the operating system or by a test.
