@@ -360,9 +360,10 @@ fn who_is_not_on_the_roster_is_not_in_the_call_whatever_it_says() {
         let kind = body.kind();
         let outputs = callee.hears(stranger.endpoint, caller.call(), body);
         assert_eq!(refusals(&outputs), [Refusal::NotAuthorized], "{kind:?}");
-        // What is due to the caller goes on; the stranger gets nothing.
+        // What is due to the caller and to this person's own devices goes on; the stranger gets nothing.
+        let strangers = [*stranger.key.public(), *carol.agreement().public()];
         let to_others = |output: &Output| match output {
-            Output::Send { recipients, .. } => recipients[..] == [*caller.key.public()],
+            Output::Send { recipients, .. } => recipients.iter().all(|key| !strangers.contains(key)),
             output => matches!(output, Output::Refuse(_)),
         };
         assert!(outputs.iter().all(to_others), "{kind:?}: {outputs:?}");
