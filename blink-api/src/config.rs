@@ -3,7 +3,7 @@
 mod layers;
 mod settings;
 
-pub use settings::{BusyPolicy, CallSettings, CallTimers, IceConfig, IceServer, Invitations, Settings};
+pub use settings::{BusyPolicy, CallSettings, CallTimers, IceConfig, IceServer, Invitations, LogSettings, Settings};
 
 use std::path::Path;
 

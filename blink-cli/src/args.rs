@@ -37,7 +37,7 @@ pub(crate) struct Global {
     /// Print results and errors only
     #[arg(short, long, global = true, help_heading = "Options of every command")]
     pub(crate) quiet: bool,
-    /// Write logs to stderr; more with -vv and -vvv. The variable `RUST_LOG` chooses in detail
+    /// Write logs to stderr; more with -vv and -vvv. The variable `RUST_LOG` chooses in detail. `log.addresses` and `log.libraries` show more
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Options of every command")]
     pub(crate) verbose: u8,
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use blink_api::{Configuration, ConfigurationBuilder, Registry};
+use blink_api::{Configuration, ConfigurationBuilder, LogSettings, Registry};
 
 use crate::args::Global;
 use crate::failure::Failure;
@@ -24,6 +24,12 @@ pub(crate) fn file_and_environment(builder: ConfigurationBuilder, global: &Globa
         None => builder,
     };
     builder.environment()
+}
+
+/// What may stand in the log. A configuration that cannot be used is not complained about here: the command does that.
+pub(crate) fn log(global: &Global) -> LogSettings {
+    let settings = || Some(options(base(&Registry::discovered().ok()?, global), global).build().ok()?.settings().log);
+    settings().unwrap_or_default()
 }
 
 /// The options `--set`.

@@ -14,6 +14,7 @@ mod inspect;
 mod interrupt;
 mod keyboard;
 mod listen;
+mod log;
 mod output;
 mod score;
 mod show;
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let output = Output::new(&arguments.global);
-    start_logging(arguments.global.verbose);
+    log::start(arguments.global.verbose, configuration::log(&arguments.global));
     match run(&arguments, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -84,18 +85,4 @@ fn usage(error: &clap::Error) -> ExitCode {
         output::failure_as_json(first);
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-}
-
-/// Logs go to stderr: this program's warnings, with `-v` more, and whatever `RUST_LOG` asks for.
-fn start_logging(verbose: u8) {
-    use tracing_subscriber::EnvFilter;
-    let default = match verbose {
-        0 => "off,blink=warn",
-        1 => "warn,blink=info",
-        2 => "info,blink=debug",
-        _ => "debug,blink=trace",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
 }

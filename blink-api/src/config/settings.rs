@@ -34,6 +34,8 @@ pub struct Settings {
     pub ice: IceConfig,
     /// `[call]`
     pub call: CallSettings,
+    /// `[log]`
+    pub log: LogSettings,
 }
 
 impl Default for Settings {
@@ -50,6 +52,7 @@ impl Default for Settings {
             data_dir: None,
             ice: IceConfig::default(),
             call: CallSettings::default(),
+            log: LogSettings::default(),
         }
     }
 }
@@ -148,6 +151,16 @@ impl CallSettings {
         }
         self.timers.check()
     }
+}
+
+/// `[log]`: what a program that sets up a log by this configuration lets into it. What the engine and the backends say does not depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// Show addresses in lines at debug and below.
+    pub addresses: bool,
+    /// Show what libraries say below a warning. They know no rule about passwords, addresses and content.
+    pub libraries: bool,
 }
 
 /// What happens to an offer that comes during a call.

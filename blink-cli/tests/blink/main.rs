@@ -5,4 +5,5 @@ mod demo;
 mod input;
 mod inspect;
 mod interrupts;
+mod logs;
 mod program;

@@ -44,13 +44,18 @@ pub(crate) struct Ended {
 impl Program {
     /// Starts `blink` in a directory, without the configuration of whoever runs the tests.
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
+        Self::start_in(directory, arguments, &[])
+    }
+
+    /// The same, in an environment with more variables.
+    pub(crate) fn start_in(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_blink"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("BLINK_") || name == "RUST_LOG" {
                 command.env_remove(name);
             }
         }
-        command.args(arguments).current_dir(directory);
+        command.args(arguments).envs(environment.iter().copied()).current_dir(directory);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program was built");
         let output = BufReader::new(child.stdout.take().expect("stdout is a pipe"));

@@ -1,0 +1,43 @@
+//! What the program writes to its log.
+
+use std::time::Duration;
+
+use crate::program::Program;
+
+/// A run of a few seconds, on a machine that is busy with other tests.
+const RUN: Duration = Duration::from_secs(90);
+/// Nothing of a description or a candidate is logged.
+const NEVER: [&str; 5] = ["ice-pwd", "ice-ufrag", "fingerprint:", "candidate:", "ufrag"];
+/// Where both nodes of a demonstration listen.
+const ADDRESS: &str = "127.0.0.1";
+
+fn demonstration_at_trace(arguments: &[&str]) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = [&["demo", "--json", "--quiet", "--seconds", "3"], arguments].concat();
+    let mut program = Program::start_in(directory.path(), &arguments, &[("RUST_LOG", "trace")]);
+    let ended = program.end_within(RUN);
+    let lines: Vec<_> = ended.errors.lines().map(str::to_owned).collect();
+    let of_engine = lines.iter().filter(|line| line.contains(" TRACE ") && line.contains(" blink_engine::"));
+    assert!(of_engine.count() > 30, "{ended:#?}");
+    for line in &lines {
+        assert!(!NEVER.iter().any(|word| line.contains(word)), "{line}");
+    }
+    lines
+}
+
+#[test]
+fn a_demonstration_at_trace_shows_no_addresses_and_nothing_of_libraries() {
+    for line in demonstration_at_trace(&[]) {
+        assert!(!line.contains(ADDRESS), "{line}");
+        let of_blink = line.contains(" blink_") || line.contains(" blink:");
+        assert!(of_blink || line.contains(" WARN ") || line.contains("ERROR "), "{line}");
+    }
+}
+
+#[test]
+fn addresses_are_shown_where_they_are_asked_for_at_debug_and_below() {
+    let lines = demonstration_at_trace(&["--set", "log.addresses=true"]);
+    let with_address: Vec<_> = lines.iter().filter(|line| line.contains(ADDRESS)).collect();
+    assert!(!with_address.is_empty(), "{lines:#?}");
+    assert!(with_address.iter().all(|line| line.contains("DEBUG ") || line.contains("TRACE ")), "{with_address:#?}");
+}
