@@ -1,0 +1,61 @@
+//! G.711 for the Blink call engine (ITU-T G.711, RTP as in RFC 3551 §4.5.14): the codecs that every telephone and every WebRTC stack has.
+//!
+//! A program that names this crate (`use blink_media_g711 as _;`) finds the codecs `pcmu` and `pcma` in the registry. They have no settings.
+//! 64 kbit/s, the band of a telephone, no correction of losses: a common ground for when there is no better one.
+
+mod codec;
+mod config;
+mod decoder;
+mod encoder;
+mod rate;
+
+pub use codec::{G711Codec, Law};
+pub use config::G711Config;
+
+use std::sync::Arc;
+
+use blink_api::macros::{async_trait, submit};
+use blink_api::{Codec, CodecCapabilities, Context, Entry, Plugin, Result};
+
+/// PCMU: µ-law.
+#[derive(Debug, Clone, Copy)]
+struct Pcmu;
+
+/// PCMA: A-law.
+#[derive(Debug, Clone, Copy)]
+struct Pcma;
+
+#[async_trait]
+impl Plugin<dyn Codec> for Pcmu {
+    type Config = G711Config;
+    const NAME: &'static str = "pcmu";
+    const SUMMARY: &'static str = "G.711 µ-law: 64 kbit/s, telephone quality, known to every stack";
+    const CAPABILITIES: CodecCapabilities = codec::CAPABILITIES;
+
+    fn check(_: &G711Config) -> Result<()> {
+        Ok(())
+    }
+
+    async fn create(_: G711Config, _: &Context) -> Result<Arc<dyn Codec>> {
+        Ok(Arc::new(G711Codec::new(Law::Mu)))
+    }
+}
+
+#[async_trait]
+impl Plugin<dyn Codec> for Pcma {
+    type Config = G711Config;
+    const NAME: &'static str = "pcma";
+    const SUMMARY: &'static str = "G.711 A-law: 64 kbit/s, telephone quality, known to every stack";
+    const CAPABILITIES: CodecCapabilities = codec::CAPABILITIES;
+
+    fn check(_: &G711Config) -> Result<()> {
+        Ok(())
+    }
+
+    async fn create(_: G711Config, _: &Context) -> Result<Arc<dyn Codec>> {
+        Ok(Arc::new(G711Codec::new(Law::A)))
+    }
+}
+
+submit! { Entry::<dyn Codec>::of::<Pcmu>() }
+submit! { Entry::<dyn Codec>::of::<Pcma>() }
