@@ -91,6 +91,11 @@ pub trait Encoder: Send {
     /// [`Invalid`](crate::ErrorKind::Invalid) for values out of range; the encoder is as it was.
     fn hint(&mut self, hint: EncoderHint) -> Result<()>;
 
+    /// The bits per second it was made to aim at, redundancy included, whatever hints said since; `None` where it has no choice.
+    fn bitrate(&self) -> Option<u32> {
+        None
+    }
+
     /// Sound that comes out later than it went in, through encoder and decoder together.
     fn lookahead(&self) -> Duration;
 }

@@ -1,8 +1,10 @@
 //! Configuration: defaults, then a file, then the environment, then flags; every value knows where it came from.
 
+mod audio;
 mod layers;
 mod settings;
 
+pub use audio::AudioSettings;
 pub use settings::{BusyPolicy, CallSettings, CallTimers, IceConfig, IceServer, Invitations, LogSettings, Settings};
 
 use std::path::Path;
@@ -58,19 +60,41 @@ impl Configuration {
         &self.registry
     }
 
-    /// The chosen backend of a kind of which there is one: transport, signaling, media host, codec.
+    /// The chosen backend of a kind: transport, signaling, media host, or the preferred codec.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) where none is chosen and there is not exactly one.
     pub fn chosen<K: Kind + ?Sized>(&self) -> Result<&'static Entry<K>> {
-        let Some(name) = self.named::<K>() else { return self.only::<K>() };
-        self.registry.entry(&name).map_err(|error| error.with("set in", self.source_of(K::KIND)))
+        let all = self.chosen_all::<K>()?;
+        Ok(all.first().copied().expect("where none is named, there is the only one"))
     }
 
-    fn named<K: Kind + ?Sized>(&self) -> Option<String> {
+    /// The chosen backends of a kind of which there may be several at once, the preferred one first: codecs. At least one.
+    ///
+    /// # Errors
+    /// As [`chosen`](Configuration::chosen), and [`Invalid`](ErrorKind::Invalid) for one that is named twice.
+    pub fn chosen_all<K: Kind + ?Sized>(&self) -> Result<Vec<&'static Entry<K>>> {
+        let names = self.named::<K>();
+        if names.is_empty() {
+            return Ok(vec![self.only::<K>()?]);
+        }
+        for (n, name) in names.iter().enumerate() {
+            if names[..n].contains(name) {
+                return Err(Error::new(ErrorKind::Invalid, format!("the {} `{name}` is named twice", K::KIND))
+                    .with("set in", self.source_of(K::KIND)));
+            }
+        }
+        let entry =
+            |name: &String| self.registry.entry(name).map_err(|error| error.with("set in", self.source_of(K::KIND)));
+        names.iter().map(entry).collect()
+    }
+
+    /// What the configuration says: a name, or a list of names.
+    fn named<K: Kind + ?Sized>(&self) -> Vec<String> {
         match self.figment.find_value(K::KIND) {
-            Ok(Value::String(_, name)) => Some(name),
-            _ => None,
+            Ok(Value::String(_, name)) => vec![name],
+            Ok(Value::Array(_, names)) => names.into_iter().filter_map(Value::into_string).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -92,6 +116,18 @@ impl Configuration {
     /// As [`chosen`](Configuration::chosen) and [`Entry::create`].
     pub async fn create<K: Kind + ?Sized>(&self, context: &Context) -> Result<std::sync::Arc<K>> {
         self.chosen::<K>()?.create(self, context).await
+    }
+
+    /// Makes all chosen backends of a kind, the preferred one first.
+    ///
+    /// # Errors
+    /// As [`chosen_all`](Configuration::chosen_all) and [`Entry::create`].
+    pub async fn create_all<K: Kind + ?Sized>(&self, context: &Context) -> Result<Vec<std::sync::Arc<K>>> {
+        let mut all = Vec::new();
+        for entry in self.chosen_all::<K>()? {
+            all.push(entry.create(self, context).await?);
+        }
+        Ok(all)
     }
 
     /// A backend's own section.
@@ -136,10 +172,10 @@ impl Configuration {
 
     /// A kind that nobody registered cannot be chosen and need not be: an engine may be given the object itself.
     fn check_chosen<K: Kind + ?Sized>(&self) -> Result<()> {
-        if self.named::<K>().is_none() && self.registry.entries::<K>().count() != 1 {
+        if self.named::<K>().is_empty() && self.registry.entries::<K>().count() != 1 {
             return Ok(());
         }
-        self.chosen::<K>()?.check(self)
+        self.chosen_all::<K>()?.into_iter().try_for_each(|entry| entry.check(self))
     }
 }
 

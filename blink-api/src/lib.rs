@@ -40,8 +40,8 @@ pub use codec::{
     Codec, CodecCapabilities, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig, EncoderHint, Redundancy,
 };
 pub use config::{
-    BusyPolicy, CallSettings, CallTimers, Configuration, ConfigurationBuilder, EffectiveValue, IceConfig, IceServer,
-    Invitations, LogSettings, Settings, parse_value,
+    AudioSettings, BusyPolicy, CallSettings, CallTimers, Configuration, ConfigurationBuilder, EffectiveValue,
+    IceConfig, IceServer, Invitations, LogSettings, Settings, parse_value,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId};

@@ -133,6 +133,9 @@ pub trait Session: Send + Sync {
     /// [`close`](Session::close).
     fn mid(&self, track: TrackId) -> Option<Mid>;
 
+    /// The codecs that a track may be sent with, in the order of the configuration. Never blocks. Empty where [`mid`](Session::mid) is `None`.
+    fn codecs(&self, track: TrackId) -> Vec<CodecName>;
+
     /// Sends one RTP packet. Never blocks. Before the path is up, and on a track whose section was refused, the packet is dropped without an
     /// error.
     ///

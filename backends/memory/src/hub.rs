@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blink_api::{
-    ChannelId, Error, ErrorKind, Mid, Result, RtpIn, RtpOut, SessionConfig, SessionEvent, SessionEvents, TrackId,
+    ChannelId, CodecName, Error, ErrorKind, Mid, Result, RtpIn, RtpOut, SessionConfig, SessionEvent, SessionEvents,
+    TrackId,
 };
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
@@ -128,6 +129,10 @@ impl Hub {
 
     pub(crate) fn mid(&self, number: SessionNumber, track: TrackId) -> Option<Mid> {
         self.state().peers.get(&number)?.mid(track)
+    }
+
+    pub(crate) fn codecs(&self, number: SessionNumber, track: TrackId) -> Vec<CodecName> {
+        self.state().peers.get(&number).map(|peer| peer.codecs(track)).unwrap_or_default()
     }
 
     pub(crate) fn send_rtp(&self, number: SessionNumber, track: TrackId, packet: RtpOut) -> Result<()> {

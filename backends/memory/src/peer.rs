@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use blink_api::{
-    Candidate, ChannelId, Clock, Error, ErrorKind, Mid, Result, RtpCodec, SessionConfig, SessionEvent, TrackId,
-    TrackKind,
+    Candidate, ChannelId, Clock, CodecName, Error, ErrorKind, Mid, Result, RtpCodec, SessionConfig, SessionEvent,
+    TrackId, TrackKind,
 };
 use blink_transport_kit::candidate;
 use blink_transport_kit::traffic::Traffic;
@@ -147,6 +147,15 @@ impl Peer {
         let mid = self.tracks.get(&id)?.mid.as_ref()?;
         let section = self.sections.iter().find(|section| section.mid == *mid);
         section.filter(|section| !section.is_rejected).map(|section| section.mid.clone())
+    }
+
+    /// The codecs that a track may be sent with, in the order of the configuration.
+    pub(crate) fn codecs(&self, id: TrackId) -> Vec<CodecName> {
+        let Some((track, mid)) = self.tracks.get(&id).zip(self.mid(id)) else { return Vec::new() };
+        let section = self.sections.iter().find(|section| section.mid == mid);
+        let negotiated = section.map(|section| &section.formats[..]).unwrap_or_default();
+        let own = self.formats(track.kind).iter().filter(|format| find(negotiated, &format.codec).is_some());
+        own.map(|format| format.codec.name.clone()).collect()
     }
 
     pub(crate) fn want_channel(&mut self, label: &str) {

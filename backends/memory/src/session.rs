@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use blink_api::macros::async_trait;
-use blink_api::{Candidate, ChannelId, Mid, Result, RtpOut, Session, SessionStats, TrackId, TrackKind};
+use blink_api::{Candidate, ChannelId, CodecName, Mid, Result, RtpOut, Session, SessionStats, TrackId, TrackKind};
 use bytes::Bytes;
 
 use crate::hub::{Hub, SessionNumber};
@@ -48,6 +48,10 @@ impl Session for MemorySession {
 
     fn mid(&self, track: TrackId) -> Option<Mid> {
         self.hub.mid(self.number, track)
+    }
+
+    fn codecs(&self, track: TrackId) -> Vec<CodecName> {
+        self.hub.codecs(self.number, track)
     }
 
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {

@@ -74,10 +74,11 @@ impl Codecs {
         negotiated.iter().copied().find(|number| self.name(rtc, *number).as_ref() == Some(name))
     }
 
-    /// The codecs that may be sent on a section.
+    /// The codecs that may be sent on a section, in the order of the configuration.
     pub(crate) fn negotiated(&self, rtc: &Rtc, mid: str0m::media::Mid) -> Vec<CodecName> {
         let payload_types = rtc.media(mid).map(str0m::media::Media::remote_pts).unwrap_or_default();
-        payload_types.iter().filter_map(|number| self.name(rtc, *number)).collect()
+        let negotiated: Vec<_> = payload_types.iter().filter_map(|number| self.name(rtc, *number)).collect();
+        self.known.iter().map(|(_, name)| name).filter(|name| negotiated.contains(name)).cloned().collect()
     }
 }
 

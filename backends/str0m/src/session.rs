@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Candidate, ChannelId, Error, ErrorKind, Mid, Result, RtpOut, Session, SessionStats, TrackId, TrackKind,
+    Candidate, ChannelId, CodecName, Error, ErrorKind, Mid, Result, RtpOut, Session, SessionStats, TrackId, TrackKind,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
@@ -112,6 +112,12 @@ impl Session for Str0mSession {
         let state = self.shared.lock();
         let place = state.tracks.get(&track)?.as_ref().filter(|_| !state.is_closed)?;
         Some(place.section.clone())
+    }
+
+    fn codecs(&self, track: TrackId) -> Vec<CodecName> {
+        let state = self.shared.lock();
+        let place = state.tracks.get(&track).and_then(Option::as_ref).filter(|_| !state.is_closed);
+        place.map(|place| place.codecs.clone()).unwrap_or_default()
     }
 
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Candidate, ChannelId, Error, ErrorKind, Mid, Result, RtpOut, Session, SessionConfig, SessionStats, TrackId,
-    TrackKind,
+    Candidate, ChannelId, CodecName, Error, ErrorKind, Mid, Result, RtpOut, Session, SessionConfig, SessionStats,
+    TrackId, TrackKind,
 };
 use blink_transport_kit::events::EventSender;
 use bytes::Bytes;
@@ -130,6 +130,14 @@ impl Session for WebRtcSession {
     fn mid(&self, track: TrackId) -> Option<Mid> {
         let state = self.shared().lock();
         state.tracks.get(&track).filter(|_| !state.is_closed)?.mid()
+    }
+
+    fn codecs(&self, track: TrackId) -> Vec<CodecName> {
+        let state = self.shared().lock();
+        let Some(track) = state.tracks.get(&track).filter(|_| !state.is_closed) else { return Vec::new() };
+        let Some(section) = &track.section else { return Vec::new() };
+        let names = self.shared().codecs(track.kind).iter().map(|codec| &codec.name);
+        names.filter(|name| section.payload_type(name).is_some()).cloned().collect()
     }
 
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {

@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::audio::AudioSettings;
 use crate::{Error, ErrorKind, Result};
 
 /// Everything outside the backends' own sections.
@@ -16,8 +17,9 @@ pub struct Settings {
     pub transport: Option<String>,
     /// Name of the signaling backend; may be absent where there is one only.
     pub signaling: Option<String>,
-    /// Name of the audio codec; may be absent where there is one only.
-    pub codec: Option<String>,
+    /// Names of audio codecs, the preferred one first; a single name may stand for a list of it. May be empty where there is one only.
+    #[serde(deserialize_with = "one_or_several")]
+    pub codec: Vec<String>,
     /// Name of the media host; may be absent where there is one only.
     pub media_host: Option<String>,
     /// The source that is captured: a name of the media host's, `"default"` or `"none"`.
@@ -43,7 +45,7 @@ impl Default for Settings {
         Self {
             transport: None,
             signaling: None,
-            codec: None,
+            codec: Vec::new(),
             media_host: None,
             microphone: "default".to_owned(),
             speaker: "default".to_owned(),
@@ -62,6 +64,20 @@ impl Settings {
         self.ice.servers.iter().try_for_each(IceServer::check)?;
         self.call.check()
     }
+}
+
+/// A name, or a list of names.
+fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a name or a list of names")]
+    enum Names {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(match Names::deserialize(deserializer)? {
+        Names::One(name) => vec![name],
+        Names::Several(names) => names,
+    })
 }
 
 /// How a transport looks for paths (RFC 8445).
@@ -121,6 +137,8 @@ pub struct CallSettings {
     pub require_microphone: bool,
     /// Calls that are listed in the history; beyond, the oldest goes. 0: none are.
     pub history: usize,
+    /// `[call.audio]`
+    pub audio: AudioSettings,
     /// `[call.timers]`
     pub timers: CallTimers,
 }
@@ -133,6 +151,7 @@ impl Default for CallSettings {
             from: Invitations::Anyone,
             require_microphone: false,
             history: 1_000,
+            audio: AudioSettings::default(),
             timers: CallTimers::default(),
         }
     }
@@ -149,6 +168,7 @@ impl CallSettings {
                 Error::new(ErrorKind::Invalid, "the history has at most 100,000 entries").with("key", "call.history")
             );
         }
+        self.audio.check().map_err(|error| error.with("section", "call.audio"))?;
         self.timers.check()
     }
 }

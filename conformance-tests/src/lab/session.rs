@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Candidate, ChannelId, Mid, Result, RtpOut, Session, SessionEvent, SessionEvents, SessionStats, TrackId, TrackKind,
+    Candidate, ChannelId, CodecName, Mid, Result, RtpOut, Session, SessionEvent, SessionEvents, SessionStats, TrackId,
+    TrackKind,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -145,6 +146,10 @@ impl Session for LineSession {
 
     fn mid(&self, track: TrackId) -> Option<Mid> {
         self.path.inner.mid(track)
+    }
+
+    fn codecs(&self, track: TrackId) -> Vec<CodecName> {
+        self.path.inner.codecs(track)
     }
 
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
