@@ -3,7 +3,8 @@
 use blink_api::{Endpoint, TrackKind};
 use blink_engine::wire::{
     Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, JoinedClaim, Link, LinkRole, Member,
-    Offer, Record, Reject, Ringing, Seen, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
+    Offer, REPORT_VERSION, Record, Reject, Ringing, SectionReport, Seen, Status, StreamOffer, StreamRequest,
+    WireEndpoint, cbor,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -78,11 +79,41 @@ pub(crate) fn channel_messages(scene: &Scene) -> Value {
         ("section", json!({ "mid": "1", "stream": hex(&stream[..]), "sequence": 11 }), section(Some(stream))),
         ("section without stream", json!({ "mid": "1", "stream": null, "sequence": 11 }), section(None)),
         ("refused", json!({ "stream": hex(&stream[..]) }), ChannelMessage::Refused { stream }),
+        (
+            "report",
+            json!({
+                "version": 1,
+                "interval_ms": 1_000,
+                "sections": [{
+                    "mid": "0",
+                    "expected": 50,
+                    "lost": 5,
+                    "runs": 2,
+                    "jitter_us": 1_500,
+                    "delay_us": 20_000,
+                    "bytes": 3_600,
+                }],
+            }),
+            report(),
+        ),
     ];
     let messages = messages
         .into_iter()
         .map(|(name, says, message)| json!({ "name": name, "input": says, "output": hex(&cbor::encode(&message)) }));
     messages.collect()
+}
+
+fn report() -> ChannelMessage {
+    let section = SectionReport {
+        mid: "0".to_owned(),
+        expected: 50,
+        lost: 5,
+        runs: 2,
+        jitter_us: 1_500,
+        delay_us: 20_000,
+        bytes: 3_600,
+    };
+    ChannelMessage::Report { version: REPORT_VERSION, interval_ms: 1_000, sections: vec![section] }
 }
 
 /// Bob's record, who sees Alice and has a path to her.

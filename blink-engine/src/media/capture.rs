@@ -4,14 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 use blink_api::{
-    AudioFormat, AudioLevel, AudioProcessor, Encoder, EncoderHint, Error, ErrorKind, MediaSource, Result, RtpCodec,
-    RtpOut, RtpTime,
+    AudioFormat, AudioLevel, AudioProcessor, CodecName, Encoder, EncoderHint, Error, ErrorKind, MediaSource, Result,
+    RtpCodec, RtpOut, RtpTime,
 };
-use bytes::BytesMut;
 
 use super::TICK;
+use super::encoding::Encoding;
+use super::listeners::Network;
+use super::packets::PacketStore;
 use super::speaking::SpeechDetector;
-use super::transit::ticks_in;
 
 /// A frame at least so loud (−45 dBov) counts as voice.
 const VOICE: u8 = 45;
@@ -31,17 +32,17 @@ const MOST_PIECES: u32 = 5;
 /// Reads that empty a source's queue at most (10 s of sound).
 const MOST_DRAINING: u32 = 1_000;
 
-/// Room for packets that are on their way, in bytes.
-const STORE: usize = 16 * 1024;
+/// The longest packet that is made, in bytes.
+const LONGEST_PACKET: usize = 1_500;
 
 /// How a [`Capture`] sends.
 #[derive(Debug, Clone)]
 pub struct CaptureConfig {
-    /// What the source must give and the encoder takes.
+    /// What the source must give and the encoders take.
     pub format: AudioFormat,
-    /// What the encoder makes.
+    /// What the first encoder makes.
     pub codec: RtpCodec,
-    /// Sound per packet: a multiple of 10 ms, as the encoder was made for.
+    /// Sound per packet: a multiple of 10 ms, as the encoders were made for.
     pub frame: Duration,
     /// The first packet's sequence number. Random (RFC 3550 §5.1).
     pub first_sequence: u16,
@@ -78,7 +79,7 @@ impl std::error::Error for CaptureFault {
     }
 }
 
-/// Reads a source, processes it and encodes it, once for all receivers.
+/// Reads a source, processes it and encodes it, once for all receivers: with each codec that somebody listens to.
 ///
 /// Frames follow each other without gaps in the timestamps. Where a frame is not sent (muted, or the encoder found silence), its timestamp is
 /// left out and no sequence number is used, so that receivers see a pause and no loss.
@@ -88,9 +89,8 @@ impl std::error::Error for CaptureFault {
 pub struct Capture {
     source: Box<dyn MediaSource>,
     processors: Vec<Box<dyn AudioProcessor>>,
-    encoder: Box<dyn Encoder>,
+    encodings: Vec<Encoding>,
     config: CaptureConfig,
-    frame_ticks: u32,
     /// 10 ms, of which `filled` samples were read.
     piece: Vec<f32>,
     filled: usize,
@@ -98,17 +98,12 @@ pub struct Capture {
     frame: Vec<f32>,
     framed: usize,
     encoded: Vec<u8>,
-    store: BytesMut,
-    sequence: u16,
-    timestamp: RtpTime,
+    store: PacketStore,
     muted: bool,
     /// Frames sent since muting.
     tail: u32,
-    /// The last frame was not sent.
-    paused: bool,
     state: SourceState,
     starved: u32,
-    encoder_failed: bool,
     /// Pieces to silence after muting ended.
     hushed: u32,
     detector: SpeechDetector,
@@ -142,35 +137,50 @@ impl Capture {
         check_format(format, source.as_ref())?;
         let piece = format.samples_in(TICK);
         let frame = format.samples_in(config.frame);
-        if piece == 0 || frame == 0 || !frame.is_multiple_of(piece) || frame != encoder.frame_samples() {
-            return Err(Error::new(ErrorKind::Invalid, "the encoder's frame does not fit the source")
-                .with("frame", frame)
-                .with("encoder", encoder.frame_samples()));
+        if piece == 0 || frame == 0 || !frame.is_multiple_of(piece) {
+            let why = "a frame is a multiple of 10 ms";
+            return Err(Error::new(ErrorKind::Invalid, why).with("frame", format!("{:?}", config.frame)));
         }
+        let numbers = (config.first_sequence, config.first_timestamp);
         Ok(Self {
-            frame_ticks: u32::try_from(ticks_in(config.frame, config.codec.clock_rate)).unwrap_or(0),
+            encodings: vec![Encoding::new(config.codec.clone(), encoder, (config.frame, frame), numbers)?],
             piece: vec![0.0; piece],
             filled: 0,
             frame: vec![0.0; frame],
             framed: 0,
-            encoded: Vec::with_capacity(1_500),
-            store: BytesMut::with_capacity(STORE),
-            sequence: config.first_sequence,
-            timestamp: config.first_timestamp,
+            encoded: Vec::with_capacity(LONGEST_PACKET),
+            store: PacketStore::new(),
             muted: false,
             tail: 0,
-            paused: true,
             state: SourceState::Stale,
             starved: 0,
-            encoder_failed: false,
             hushed: 0,
             detector: SpeechDetector::default(),
             speaking: None,
             config,
             source,
             processors,
-            encoder,
         })
+    }
+
+    /// Encodes with one more codec, for those who do not have the first one.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) where the encoder's frame is not the configured one in the source's format.
+    pub fn add_encoder(&mut self, codec: RtpCodec, encoder: Box<dyn Encoder>) -> Result<()> {
+        let numbers = (self.config.first_sequence, self.config.first_timestamp);
+        self.encodings.push(Encoding::new(codec, encoder, (self.config.frame, self.frame.len()), numbers)?);
+        Ok(())
+    }
+
+    /// Says which codecs somebody listens to; the others are not encoded with. To begin with, it is all of them.
+    pub fn use_codecs(&mut self, mut is_used: impl FnMut(&CodecName) -> bool) {
+        self.encodings.iter_mut().for_each(|encoding| encoding.used = is_used(encoding.codec()));
+    }
+
+    /// What the source gives, and the far end must have.
+    pub fn format(&self) -> AudioFormat {
+        self.config.format
     }
 
     /// Reads from somewhere else from the next tick on.
@@ -210,12 +220,20 @@ impl Capture {
         self.speaking.take()
     }
 
-    /// Adapts the encoder to the network.
+    /// Adapts the encoders to the network.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for values out of range.
     pub fn hint(&mut self, hint: EncoderHint) -> Result<()> {
-        self.encoder.hint(hint)
+        self.encodings.iter_mut().try_for_each(|encoding| encoding.hint(hint))
+    }
+
+    /// Adapts the encoders to the worst network of those who listen: for the loss, and with what bitrate it has room for.
+    ///
+    /// # Errors
+    /// Those of an encoder; the others adapt nevertheless.
+    pub fn adapt(&mut self, network: Network) -> Result<()> {
+        self.encodings.iter_mut().map(|encoding| encoding.adapt(network)).fold(Ok(()), Result::and)
     }
 
     /// Captures the next 10 ms. `far_end` is what was played since the last tick, in the source's format, for processors to remove: whole pieces
@@ -332,30 +350,23 @@ impl Capture {
     }
 
     fn send_frame(&mut self, level: u8, emit: &mut dyn FnMut(RtpOut)) -> Result<(), CaptureFault> {
-        let timestamp = self.timestamp;
-        self.timestamp = timestamp.wrapping_add(self.frame_ticks);
+        let Self { encodings, frame, encoded, store, .. } = self;
         if self.muted && self.tail == TAIL {
-            self.paused = true;
+            encodings.iter_mut().for_each(Encoding::skip);
             return Ok(());
         }
         self.tail += u32::from(self.muted);
-        let encoded = self.encoder.encode(&self.frame, &mut self.encoded);
-        let failed_before = std::mem::replace(&mut self.encoder_failed, encoded.is_err());
-        if self.encoded.is_empty() || encoded.is_err() {
-            self.paused = true;
-            return encoded.or_else(|error| if failed_before { Ok(()) } else { Err(CaptureFault::Encoder(error)) });
+        let level = AudioLevel::new(level, level <= VOICE);
+        let mut outcome = Ok(());
+        for encoding in encodings {
+            if encoding.used {
+                let sent = encoding.send(frame, level, encoded, store, emit);
+                outcome = outcome.and(sent.map_err(CaptureFault::Encoder));
+            } else {
+                encoding.skip();
+            }
         }
-        self.store.extend_from_slice(&self.encoded);
-        emit(RtpOut {
-            codec: self.config.codec.name.clone(),
-            sequence: self.sequence,
-            timestamp,
-            marker: std::mem::replace(&mut self.paused, false),
-            level: Some(AudioLevel::new(level, level <= VOICE)),
-            payload: self.store.split().freeze(),
-        });
-        self.sequence = self.sequence.wrapping_add(1);
-        Ok(())
+        outcome
     }
 }
 

@@ -17,14 +17,19 @@
 //! locks, and in a steady state they allocate next to nothing, so a thread of their own can run them, and a test can on virtual time.
 
 mod capture;
+mod encoding;
 #[cfg(test)]
 mod fake;
 mod jitter;
 mod lateness;
+mod listeners;
 mod mix;
 mod nowhere;
 mod pace;
+mod packets;
 mod playout;
+pub mod rate;
+mod reception;
 mod speaking;
 #[cfg(test)]
 mod speech_tests;
@@ -38,9 +43,11 @@ use std::time::Duration;
 
 pub use capture::{Capture, CaptureConfig, CaptureFault};
 pub use jitter::{AudioPacket, DelayRange, Due, JitterBuffer, JitterConfig};
+pub use listeners::{Listeners, Network};
 pub use nowhere::NullSink;
 pub use pace::Pacer;
 pub use playout::{Playout, PlayoutReport, ReceiveConfig};
+pub use reception::{Reception, ReceptionReport};
 pub use statistics::AudioStatistics;
 
 /// How much sound is worked on at a time.

@@ -4,13 +4,22 @@ use std::time::Duration;
 
 use blink_api::{AudioFormat, MediaSink, Result};
 
-/// Takes sound in [`AudioFormat::CALL`] and throws it away, for a call without a speaker.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NullSink;
+/// Takes sound and throws it away, for a call without a speaker.
+#[derive(Debug, Clone, Copy)]
+pub struct NullSink {
+    format: AudioFormat,
+}
+
+impl NullSink {
+    /// One that takes this format.
+    pub fn new(format: AudioFormat) -> Self {
+        Self { format }
+    }
+}
 
 impl MediaSink for NullSink {
     fn format(&self) -> AudioFormat {
-        AudioFormat::CALL
+        self.format
     }
 
     fn write(&mut self, samples: &[f32]) -> Result<usize> {

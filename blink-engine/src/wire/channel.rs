@@ -68,4 +68,46 @@ pub enum ChannelMessage {
         #[n(0)]
         stream: Bytes16,
     },
+    /// How what the recipient sends arrives, about once a second.
+    #[n(6)]
+    Report {
+        /// [`REPORT_VERSION`]. One of another version is ignored.
+        #[n(0)]
+        version: u32,
+        /// What time it is about: since the report before.
+        #[n(1)]
+        interval_ms: u32,
+        /// Media sections on which something came.
+        #[n(2)]
+        sections: Vec<SectionReport>,
+    },
+}
+
+/// The version of [`ChannelMessage::Report`].
+pub const REPORT_VERSION: u32 = 1;
+
+/// How what is sent on one media section arrives.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SectionReport {
+    /// The section's identification tag (RFC 5888).
+    #[n(0)]
+    pub mid: String,
+    /// Packets that should have come, by their sequence numbers.
+    #[n(1)]
+    pub expected: u32,
+    /// Of these, those that did not.
+    #[n(2)]
+    pub lost: u32,
+    /// How many times one or several in a row did not.
+    #[n(3)]
+    pub runs: u32,
+    /// The interarrival jitter (RFC 3550 §6.4.1), microseconds.
+    #[n(4)]
+    pub jitter_us: u32,
+    /// How much slower than the fastest packet of late the fastest of this time was, microseconds.
+    #[n(5)]
+    pub delay_us: u32,
+    /// Bytes of payload that came.
+    #[n(6)]
+    pub bytes: u32,
 }

@@ -13,7 +13,7 @@ mod roster;
 mod stream;
 
 pub use body::{Body, Busy, CallConfiguration, Cancel, CancelReason, Kind, Link, LinkRole, Offer, Reject, Ringing};
-pub use channel::ChannelMessage;
+pub use channel::{ChannelMessage, REPORT_VERSION, SectionReport};
 pub use content::{Content, NoContent};
 pub use fields::{Bytes16, WireEndpoint};
 pub use record::{JoinedClaim, Member, Record, Seen, Status};

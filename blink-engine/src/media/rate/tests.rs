@@ -1,0 +1,192 @@
+use std::collections::VecDeque;
+
+use super::*;
+
+const DEMAND: AudioDemand = AudioDemand { bitrate: 32_000, frame: Duration::from_millis(20) };
+const STEP: Duration = Duration::from_millis(20);
+/// Pictures as they come: 15 a second and a key frame each second, 300 kbit/s.
+const FRAMES: [usize; 15] =
+    [9_500, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000];
+
+/// A link with a queue, sound and pictures that are sent over it, and a receiver that reports once a second.
+struct Link {
+    now: Instant,
+    /// Bits per second, and how long its queue may be.
+    capacity: f64,
+    longest: Duration,
+    /// Every n-th packet is lost beside that; 0 for none.
+    lossy: u32,
+    queue: VecDeque<f64>,
+    queued: f64,
+    credit: f64,
+    sent: u32,
+    dropped: u32,
+    received: f64,
+    waited: f64,
+    controller: RateController,
+    room: VideoRoom,
+    frame: usize,
+    /// What sound was sent with in each second, frames of pictures sent, the queue in seconds.
+    audio: Vec<u32>,
+    pictures: Vec<u32>,
+    delays: Vec<f64>,
+}
+
+impl Link {
+    fn new(capacity: f64) -> Self {
+        Self {
+            now: Instant::now(),
+            capacity,
+            longest: Duration::from_millis(400),
+            lossy: 0,
+            queue: VecDeque::new(),
+            queued: 0.0,
+            credit: 0.0,
+            sent: 0,
+            dropped: 0,
+            received: 0.0,
+            waited: f64::MAX,
+            controller: RateController::default(),
+            room: VideoRoom::default(),
+            frame: 0,
+            audio: Vec::new(),
+            pictures: Vec::new(),
+            delays: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, payload: f64) {
+        self.sent += 1;
+        let bits = payload + HEADERS;
+        if (self.lossy > 0 && self.sent.is_multiple_of(self.lossy))
+            || (self.queued + bits) / self.capacity > self.longest.as_secs_f64()
+        {
+            self.dropped += 1;
+            return;
+        }
+        self.waited = self.waited.min(self.queued / self.capacity);
+        self.queue.push_back(bits);
+        self.queued += bits;
+    }
+
+    fn second(&mut self) {
+        let mut pictures = 0;
+        let allocation = self.controller.allocation(self.now, DEMAND);
+        self.room.set_rate(self.now, Some(allocation.video));
+        for step in 0..50 {
+            self.now += STEP;
+            self.send(f64::from(allocation.audio) * STEP.as_secs_f64());
+            if step * 15 / 50 != (step + 1) * 15 / 50 {
+                let bytes = FRAMES[self.frame % FRAMES.len()];
+                if self.room.admit(self.now, bytes, self.frame.is_multiple_of(FRAMES.len())) {
+                    pictures += 1;
+                    (0..bytes.div_ceil(1_200)).for_each(|n| self.send(8.0 * (bytes - n * 1_200).min(1_200) as f64));
+                }
+                self.frame += 1;
+            }
+            self.credit = (self.credit + self.capacity * STEP.as_secs_f64()).min(self.queued);
+            while let Some(bits) = self.queue.front().copied().filter(|bits| *bits <= self.credit) {
+                self.queue.pop_front();
+                self.queued -= bits;
+                self.credit -= bits;
+                self.received += bits;
+            }
+        }
+        let report = PathReport {
+            loss: self.dropped as f32 / self.sent.max(1) as f32,
+            delay: Duration::from_secs_f64(if self.waited < 1e9 { self.waited } else { 0.0 }),
+            received: self.received,
+        };
+        self.controller.handle_report(report, DEMAND);
+        self.audio.push(allocation.audio);
+        self.pictures.push(pictures);
+        self.delays.push(report.delay.as_secs_f64());
+        (self.sent, self.dropped, self.received, self.waited) = (0, 0, 0.0, f64::MAX);
+    }
+
+    fn run(&mut self, seconds: usize) {
+        (self.audio, self.pictures, self.delays) = (Vec::new(), Vec::new(), Vec::new());
+        (0..seconds).for_each(|_| self.second());
+    }
+}
+
+/// Where there is room for both, both have all they want, from the beginning on.
+#[test]
+fn a_wide_path_is_used_by_both() {
+    let mut link = Link::new(5_000_000.0);
+    link.run(30);
+    assert!(link.audio.iter().all(|bitrate| *bitrate == DEMAND.bitrate), "{:?}", link.audio);
+    assert!(link.pictures.iter().all(|frames| *frames == 15), "{:?}", link.pictures);
+}
+
+/// A path that carries sound and half of the pictures: sound loses nothing, some pictures get through, and the queue empties within a few seconds and stays short.
+#[test]
+fn a_narrow_path_takes_pictures_first_and_its_queue_empties() {
+    let mut link = Link::new(200_000.0);
+    link.run(60);
+    assert!(link.audio.iter().all(|bitrate| *bitrate == DEMAND.bitrate), "{:?}", link.audio);
+    let pictures: u32 = link.pictures[10..].iter().sum();
+    assert!((150..700).contains(&pictures), "{:?}", link.pictures);
+    let long = link.delays[10..].iter().filter(|delay| **delay > 0.2).count();
+    assert!(long <= 3, "{:?}", link.delays);
+}
+
+/// A path that does not carry even the sound: it is sent with less, and no pictures are; when the path is wide again, all comes back.
+#[test]
+fn a_path_too_narrow_for_sound_lowers_its_rate_and_all_comes_back() {
+    let mut link = Link::new(45_000.0);
+    link.run(30);
+    let last = &link.audio[20..];
+    assert!(last.iter().all(|bitrate| (LEAST_AUDIO..26_000).contains(bitrate)), "{:?}", link.audio);
+    assert!(link.pictures[20..].iter().sum::<u32>() <= 5, "{:?}", link.pictures);
+    assert!(link.delays[20..].iter().all(|delay| *delay < 0.2), "{:?}", link.delays);
+    link.capacity = 5_000_000.0;
+    link.run(40);
+    assert_eq!(link.audio[39], DEMAND.bitrate, "{:?}", link.audio);
+    assert_eq!(link.pictures[35..], [15; 5], "{:?}", link.pictures);
+}
+
+/// Loss that no queue goes with takes pictures, and nothing from sound: it needs its bits to correct the loss.
+#[test]
+fn loss_without_a_queue_takes_nothing_from_sound() {
+    let mut link = Link::new(5_000_000.0);
+    link.lossy = 5;
+    link.run(60);
+    assert!(link.audio.iter().all(|bitrate| *bitrate == DEMAND.bitrate), "{:?}", link.audio);
+    assert!(link.pictures[50..].iter().all(|frames| *frames < 15), "{:?}", link.pictures);
+}
+
+#[test]
+fn the_lesser_of_both_estimates_counts_while_it_is_fresh() {
+    let (mut controller, now) = (RateController::default(), Instant::now());
+    controller.handle_estimate(now, 100_000);
+    let allocation = controller.allocation(now, DEMAND);
+    assert_eq!(allocation.audio, 32_000);
+    assert!((40_000..45_000).contains(&allocation.video), "{allocation:?}");
+    controller.handle_estimate(now, 0);
+    assert_eq!(controller.allocation(now, DEMAND), Allocation { audio: LEAST_AUDIO, video: 0 });
+    assert!(controller.allocation(now + STALE, DEMAND).video > 1_000_000, "a transport that says nothing any more");
+}
+
+/// Everything that is sent can be decoded: after a frame that is not sent comes none before a key frame.
+#[test]
+fn pictures_pause_until_a_key_frame_and_on_average_keep_to_their_rate() {
+    let (mut room, start) = (VideoRoom::default(), Instant::now());
+    assert!(room.admit(start, 1_000_000, false), "without a limit all is sent");
+    room.set_rate(start, Some(100_000));
+    let (mut whole, mut bits) = (true, 0);
+    for n in 0..600_usize {
+        let (key, bytes) = (n.is_multiple_of(15), FRAMES[n % 15]);
+        let admitted = room.admit(start + Duration::from_secs(1) * n as u32 / 15, bytes, key);
+        assert!(!admitted || whole || key, "frame {n} needs one that was not sent");
+        whole = admitted;
+        bits += if admitted { bytes * 8 } else { 0 };
+    }
+    assert!((2_500_000..4_200_000).contains(&bits), "{bits} bits in 40 s");
+    let end = start + Duration::from_secs(60);
+    room.set_rate(end, Some(0));
+    assert!(!room.admit(end, 100, true) && !room.wants_key_frame(end + Duration::from_secs(9)));
+    room.set_rate(end, None);
+    assert!(room.wants_key_frame(end) && !room.admit(end, 100, false) && room.admit(end, 100, true));
+    assert!(!room.wants_key_frame(end) && room.admit(end, 100, false));
+}
