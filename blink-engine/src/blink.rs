@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use blink_api::{CallId, Configuration, Did, Endpoint, Error, Result, Signaling, StreamId, TrackKind};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -30,6 +31,22 @@ pub struct Blink {
 pub struct CallConfig {
     /// The integrator's own bytes, at most 1 KiB: shown to everybody invited, in `IncomingCall` and in snapshots.
     pub conversation: Vec<u8>,
+    /// How this device's sound is sent in the call. The others choose for theirs.
+    pub audio: AudioConfig,
+}
+
+/// How sound is sent; what is left out is as configured (`codec` and `[call.audio]`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AudioConfig {
+    /// Codecs that may be used, by their names in SDP, the preferred one first: some of those configured. Empty: all of those. Each
+    /// participant is sent the first that it has too.
+    pub codecs: Vec<String>,
+    /// Sound in each packet: 10, 20, 40 or 60 ms.
+    pub frame: Option<Duration>,
+    /// Channels that are captured, sent and played: 1 or 2.
+    pub channels: Option<u16>,
+    /// Most bits per second to send with, before redundancy, for codecs that can choose.
+    pub bitrate: Option<u32>,
 }
 
 /// A stream to offer.
@@ -95,10 +112,11 @@ impl Blink {
     /// Calls other people. A call they offered to the very same people, ringing here, is answered instead; a call this device is in is left.
     ///
     /// # Errors
-    /// [`Invalid`](blink_api::ErrorKind::Invalid) for nobody, more than 15 or a DID without a usable key.
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for nobody, more than 15 or a DID without a usable key, and for sound that cannot be sent so;
+    /// [`NotFound`](blink_api::ErrorKind::NotFound) for a codec that is not configured.
     pub async fn offer_call(&self, people: &[Did], config: CallConfig) -> Result<CallId> {
         let people = people.to_vec();
-        self.ask(|reply| Command::Offer { people, conversation: config.conversation, reply }).await?
+        self.ask(|reply| Command::Offer { people, config, reply }).await?
     }
 
     /// Answers a call that rings, or joins one that goes on without this device. Microphone, speaker and path open now, not before; sound connects

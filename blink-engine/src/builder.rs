@@ -10,9 +10,9 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::{broadcast, mpsc};
 use tracing::Instrument;
 
-use crate::blink::Blink;
+use crate::blink::{AudioConfig, Blink};
 use crate::call::{Machine, MachineConfig, Memory, Now};
-use crate::driver::{Driver, Pacing, Parts};
+use crate::driver::{CallAudio, Driver, Pacing, Parts};
 use crate::secure::{Identity, Opener, Random};
 use crate::store::Store;
 
@@ -30,7 +30,7 @@ pub struct BlinkBuilder {
     seed: Option<[u8; 32]>,
     transport: Option<Arc<dyn Transport>>,
     signaling: Option<Arc<dyn Signaling>>,
-    codec: Option<Arc<dyn Codec>>,
+    codecs: Vec<Arc<dyn Codec>>,
     media_host: Option<Arc<dyn MediaHost>>,
 }
 
@@ -44,7 +44,7 @@ impl BlinkBuilder {
             seed: None,
             transport: None,
             signaling: None,
-            codec: None,
+            codecs: Vec::new(),
             media_host: None,
         }
     }
@@ -80,9 +80,9 @@ impl BlinkBuilder {
         self
     }
 
-    /// This codec instead of the configured one.
+    /// This codec instead of the configured ones. Given several times, the first is preferred.
     pub fn codec(mut self, codec: Arc<dyn Codec>) -> Self {
-        self.codec = Some(codec);
+        self.codecs.push(codec);
         self
     }
 
@@ -131,10 +131,11 @@ impl BlinkBuilder {
             Some(transport) => transport.clone(),
             None => configuration.create::<dyn Transport>(&context).await?,
         };
-        let codec = match &self.codec {
-            Some(codec) => codec.clone(),
-            None => configuration.create::<dyn Codec>(&context).await?,
+        let codecs = match &self.codecs[..] {
+            [] => configuration.create_all::<dyn Codec>(&context).await?,
+            given => given.to_vec(),
         };
+        let audio = CallAudio::new(&codecs, &settings.call.audio, &AudioConfig::default())?;
         let media_host = match &self.media_host {
             Some(media_host) => media_host.clone(),
             None => configuration.create::<dyn MediaHost>(&context).await?,
@@ -149,7 +150,7 @@ impl BlinkBuilder {
             None => configuration.create::<dyn Signaling>(&context).await?,
         };
         let (clock, pacing) = (self.clock.clone(), self.pacing);
-        Ok(Parts { transport, signaling, codec, media_host, processors, clock, settings, pacing })
+        Ok(Parts { transport, signaling, codecs, audio, media_host, processors, clock, settings, pacing })
     }
 
     fn random(&self) -> Result<Random> {

@@ -44,7 +44,7 @@ mod statistics;
 mod store;
 pub mod wire;
 
-pub use blink::{Blink, CallConfig, EventStream, RequestedStream, StreamConfig, StreamItem};
+pub use blink::{AudioConfig, Blink, CallConfig, EventStream, RequestedStream, StreamConfig, StreamItem};
 pub use builder::BlinkBuilder;
 pub use call::{
     CallDirection, CallOutcome, CallSnapshot, CallState, CancelledReason, ClockSync, EndReason, Event, HistoryEntry,
@@ -55,5 +55,5 @@ pub use driver::{Frames, Pacing};
 pub use media::AudioStatistics;
 pub use media::video::ReceivedFrame;
 pub use secure::{Identity, SecurityCounters};
-pub use statistics::ParticipantStatistics;
+pub use statistics::{ParticipantStatistics, SendingStatistics};
 pub use store::DataDirectory;

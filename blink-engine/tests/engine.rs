@@ -35,7 +35,7 @@ async fn two_people_hear_each_others_tone() {
     let town = Town::new();
     let mut alice = town.person(1, "tone:440").await;
     let mut bob = town.person(2, "tone:1000").await;
-    let config = CallConfig { conversation: b"hello".to_vec() };
+    let config = CallConfig { conversation: b"hello".to_vec(), ..CallConfig::default() };
     let call = alice.blink.offer_call(&[bob.blink.did()], config).await.unwrap();
     assert_eq!(bob.answers().await, call);
     for person in [&mut alice, &mut bob] {
@@ -161,8 +161,11 @@ async fn what_a_call_publishes_shows_nobody_and_nothing() {
     let mut tap = town.registry().shared().of::<blink_signaling_memory::Hub>().tap();
     let mut alice = town.person(1, "tone:440").await;
     let mut bob = town.person(2, "tone:1000").await;
-    let call =
-        alice.blink.offer_call(&[bob.blink.did()], CallConfig { conversation: b"secret".to_vec() }).await.unwrap();
+    let call = alice
+        .blink
+        .offer_call(&[bob.blink.did()], CallConfig { conversation: b"secret".to_vec(), ..CallConfig::default() })
+        .await
+        .unwrap();
     bob.answers().await;
     for person in [&mut alice, &mut bob] {
         person.until("media", media).await;

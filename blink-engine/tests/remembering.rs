@@ -44,7 +44,11 @@ async fn the_history_survives_and_can_be_read_without_an_engine() {
     let directory = town.directory().join("bob");
     let alice = town.person(1, "silence").await;
     let mut bob = keeping(&town, 2, &directory).await;
-    alice.blink.offer_call(&[bob.blink.did()], CallConfig { conversation: b"tea".to_vec() }).await.unwrap();
+    alice
+        .blink
+        .offer_call(&[bob.blink.did()], CallConfig { conversation: b"tea".to_vec(), ..CallConfig::default() })
+        .await
+        .unwrap();
     let answered = bob.answers().await;
     bob.until("joined", joined).await;
     tokio::time::sleep(Duration::from_secs(4)).await;

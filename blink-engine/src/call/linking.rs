@@ -93,7 +93,9 @@ impl Call {
                             link.clock.handle_pong(id, received_us, micros_since(shared.started, now));
                         }
                         // The session reads what is said of sections.
-                        ChannelMessage::Section { .. } | ChannelMessage::Refused { .. } => {}
+                        ChannelMessage::Section { .. }
+                        | ChannelMessage::Report { .. }
+                        | ChannelMessage::Refused { .. } => {}
                         ChannelMessage::Member { boot, member } if link.is_up() => record = Some((boot, member)),
                         ChannelMessage::Member { .. } => {}
                     }

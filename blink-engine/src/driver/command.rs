@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use blink_api::{CallId, Did, Endpoint, Result, StreamId};
 use tokio::sync::oneshot;
 
-use crate::blink::{RequestedStream, StreamConfig};
+use crate::blink::{CallConfig, RequestedStream, StreamConfig};
 use crate::call::{HistoryEntry, Presence, Snapshot};
 use crate::secure::SecurityCounters;
 use crate::statistics::ParticipantStatistics;
 
 /// A command and where its answer goes.
 pub(crate) enum Command {
-    Offer { people: Vec<Did>, conversation: Vec<u8>, reply: oneshot::Sender<Result<CallId>> },
+    Offer { people: Vec<Did>, config: CallConfig, reply: oneshot::Sender<Result<CallId>> },
     Answer { call: CallId, reply: oneshot::Sender<Result<CallId>> },
     Reject { call: CallId, reply: oneshot::Sender<Result<()>> },
     Leave { reply: oneshot::Sender<Result<()>> },

@@ -158,8 +158,8 @@ impl Driver {
                     reply.send(result.and_then(|source| self.offer_stream(source, &config))).ok();
                 }
             }
-            Report::Microphone(Ok(source), command) => self.join(*command, Some(source)).await,
-            Report::Microphone(Err(error), command) => match *command {
+            Report::Microphone(Ok(source), command, audio) => self.join(*command, audio, Some(source)).await,
+            Report::Microphone(Err(error), command, _) => match *command {
                 // As with every command: a reply that nobody waits for is no failure.
                 Command::Offer { reply, .. } | Command::Answer { reply, .. } => drop(reply.send(Err(error))),
                 _ => {}

@@ -11,18 +11,19 @@ pub(super) mod voice;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, CallId, Codec, DecoderConfig, EncoderConfig, Endpoint, Error, MediaHost, MediaSink, MediaSource,
-    OpenRequest, Result, RtpIn, Settings,
+    CallId, Clock, CodecName, Endpoint, Error, ErrorKind, MediaHost, MediaSink, MediaSource, OpenRequest, Result,
+    RtpIn, Settings,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::{Command, Parts, Report};
+use super::{CallAudio, Command, Parts, Report};
 use crate::call::{Event, SessionId};
-use crate::media::{AudioStatistics, Capture, FRAME, NullSink, ReceiveConfig, TICK};
+use crate::media::{AudioStatistics, Capture, Network, NullSink, ReceiveConfig, TICK};
 use capture::{CaptureCommand, CaptureWorker};
 use playout::{PlayoutCommand, PlayoutWorker};
 use voice::{SendTrack, Voice};
@@ -30,8 +31,8 @@ use voice::{SendTrack, Voice};
 /// Commands that wait for a worker. Those of control wait with them, packets are dropped.
 const QUEUE: usize = 512;
 
-/// Played sound that waits to be seen by the processors; 100 ms. What finds no room they never see.
-const FAR_END: usize = 4_800;
+/// Played sound that waits to be seen by the processors. What finds no room they never see.
+const FAR_END: Duration = Duration::from_millis(100);
 
 /// How long a shutdown waits for a device that is being opened.
 const OPENING: Duration = Duration::from_secs(1);
@@ -50,7 +51,6 @@ pub enum Pacing {
 pub(super) struct Media {
     handle: MediaHandle,
     host: Arc<dyn MediaHost>,
-    codec: Arc<dyn Codec>,
     parts: Parts,
     reports: mpsc::Sender<Report>,
     /// A microphone opened before the call was accepted, because a call without one is refused.
@@ -68,20 +68,24 @@ pub(super) struct Media {
 pub(super) struct MediaHandle {
     capture: mpsc::Sender<CaptureCommand>,
     playout: mpsc::Sender<PlayoutCommand>,
+    /// Read with each tick; nobody is woken for them.
+    packets: mpsc::Sender<(Voice, RtpIn)>,
+    /// Of the call that goes on, or the next one.
+    audio: CallAudio,
 }
 
 impl Media {
     pub(super) fn start(parts: &Parts, reports: mpsc::Sender<Report>) -> Result<Self> {
         let (capture, capture_queue) = mpsc::channel(QUEUE);
         let (playout, playout_queue) = mpsc::channel(QUEUE);
+        let (packets, packet_queue) = mpsc::channel(QUEUE);
         let capturing = CaptureWorker::new(parts.clock.clone(), reports.clone());
-        let playing = PlayoutWorker::new(parts.clock.clone(), reports.clone());
-        spawn(parts.pacing, "blink-capture", run(capturing, capture_queue))?;
-        spawn(parts.pacing, "blink-playout", run(playing, playout_queue))?;
+        let playing = PlayoutWorker::new(parts.clock.clone(), reports.clone(), packet_queue);
+        spawn(parts, "blink-capture", capturing, capture_queue)?;
+        spawn(parts, "blink-playout", playing, playout_queue)?;
         Ok(Self {
-            handle: MediaHandle { capture, playout },
+            handle: MediaHandle { capture, playout, packets, audio: parts.audio.clone() },
             host: parts.media_host.clone(),
-            codec: parts.codec.clone(),
             parts: parts.clone(),
             reports,
             prepared: None,
@@ -96,25 +100,39 @@ impl Media {
         self.handle.clone()
     }
 
+    /// How the call that goes on sounds.
+    pub(super) fn audio(&self) -> &CallAudio {
+        &self.handle.audio
+    }
+
     /// Whether a call is not to be offered or answered without a microphone.
     pub(super) fn requires_microphone(&self) -> bool {
         self.parts.settings.call.require_microphone
     }
 
     /// Opens the microphone ahead of a command that needs it; the report brings both.
-    pub(super) fn prepare_microphone(&self, command: Command) {
+    pub(super) fn prepare_microphone(&self, command: Command, audio: CallAudio) {
         let (host, name) = (self.host.clone(), self.parts.settings.microphone.clone());
         let reports = self.reports.clone();
         aside(async move {
-            let result = host.open_source(&name, request()).await;
+            let result = host.open_source(&name, request(&audio)).await;
             // Without a driver nobody waits for the command.
-            reports.send(Report::Microphone(result, Box::new(command))).await.ok();
+            reports.send(Report::Microphone(result, Box::new(command), audio)).await.ok();
         });
     }
 
-    /// Keeps a microphone for the call that opens next.
-    pub(super) fn keep_microphone(&mut self, source: Option<Box<dyn MediaSource>>) {
+    /// Keeps what the call that opens next is to sound like, and its microphone where that is open already. Returns what it was to sound like before.
+    pub(super) fn prepare(&mut self, audio: CallAudio, source: Option<Box<dyn MediaSource>>) -> CallAudio {
         self.prepared = source;
+        std::mem::replace(&mut self.handle.audio, audio)
+    }
+
+    /// No call opens any more with what was prepared, or none did: then everything is as it was.
+    pub(super) fn settle(&mut self, before: Option<CallAudio>) {
+        self.prepared = None;
+        if let Some(audio) = before {
+            self.handle.audio = audio;
+        }
     }
 
     /// Whether a report is about the call that goes on.
@@ -135,7 +153,6 @@ impl Media {
             settings: self.parts.settings.clone(),
             prepared: self.prepared.take(),
             parts: self.parts.clone(),
-            codec: self.codec.clone(),
             handle: self.handle.clone(),
             reports: self.reports.clone(),
         };
@@ -186,24 +203,31 @@ impl Media {
 
 impl MediaHandle {
     /// Sound goes to a session, and what comes from its other end is played.
-    pub(super) async fn add(
-        &self,
-        id: SessionId,
-        remote: Endpoint,
-        track: Arc<SendTrack>,
-        codec: &dyn Codec,
-    ) -> Result<()> {
-        self.hear(id, Voice { participant: remote, stream: None }, codec).await?;
-        self.tell_capture(CaptureCommand::Add { id, track }).await;
+    pub(super) async fn add(&self, id: SessionId, remote: Endpoint, track: Arc<SendTrack>) -> Result<CodecName> {
+        let codec = track.codec().unwrap_or_else(|| self.audio.preferred().name);
+        self.hear(id, Voice { participant: remote, stream: None }, &codec).await?;
+        self.tell_capture(CaptureCommand::Add { id, track, codec: codec.clone() }).await;
+        Ok(codec)
+    }
+
+    /// What comes of one voice with this codec is played, and with no other.
+    pub(super) async fn hear(&self, id: SessionId, voice: Voice, codec: &CodecName) -> Result<()> {
+        let Some((codec, decoder)) = self.audio.decoder(codec)? else {
+            return Err(Error::new(ErrorKind::Incompatible, "this codec was not offered").with("codec", codec));
+        };
+        let config = ReceiveConfig::new(&codec);
+        self.tell_playout(PlayoutCommand::Add { id, voice, config, decoder }).await;
         Ok(())
     }
 
-    /// What comes of one voice is played.
-    pub(super) async fn hear(&self, id: SessionId, voice: Voice, codec: &dyn Codec) -> Result<()> {
-        let decoder = codec.decoder(DecoderConfig { format: AudioFormat::CALL })?;
-        let config = ReceiveConfig::new(&codec.rtp());
-        self.tell_playout(PlayoutCommand::Add { id, voice, config, decoder }).await;
-        Ok(())
+    /// The other end of a session tells of the path to it.
+    pub(super) async fn adapt(&self, id: SessionId, network: Network) {
+        self.tell_capture(CaptureCommand::Network { id, network }).await;
+    }
+
+    /// How the call sounds.
+    pub(super) fn audio(&self) -> &CallAudio {
+        &self.audio
     }
 
     /// One voice is played no more.
@@ -218,7 +242,7 @@ impl MediaHandle {
 
     /// Hands a packet to playout; where that does not keep up it is dropped, as the network might have.
     pub(super) fn push(&self, from: Voice, packet: RtpIn) {
-        if self.playout.try_send(PlayoutCommand::Packet { from, packet }).is_err() {
+        if self.packets.try_send((from, packet)).is_err() {
             tracing::debug!("playout does not keep up; a packet is dropped");
         }
     }
@@ -250,7 +274,6 @@ struct Opening {
     settings: Settings,
     prepared: Option<Box<dyn MediaSource>>,
     parts: Parts,
-    codec: Arc<dyn Codec>,
     handle: MediaHandle,
     reports: mpsc::Sender<Report>,
 }
@@ -260,8 +283,11 @@ impl Opening {
         if self.is_over() {
             return;
         }
-        let (played, far_end) = rtrb::RingBuffer::new(FAR_END);
-        let sink = self.sink().await.unwrap_or_else(|| Box::new(NullSink));
+        let format = self.handle.audio.format();
+        // Only processors want to know what is played.
+        let ring = || rtrb::RingBuffer::new(format.samples_in(FAR_END));
+        let (played, far_end) = (!self.parts.processors.is_empty()).then(ring).unzip();
+        let sink = self.sink().await.unwrap_or_else(|| Box::new(NullSink::new(format)));
         self.handle.tell_playout(PlayoutCommand::Open { epoch: self.epoch, call: self.call, sink, played }).await;
         if self.is_over() {
             return;
@@ -294,7 +320,7 @@ impl Opening {
         if name == "none" {
             return None;
         }
-        match self.host.open_sink(&name, request()).await {
+        match self.host.open_sink(&name, request(&self.handle.audio)).await {
             Ok(sink) => Some(sink),
             Err(error) => {
                 tracing::error!(%error, "the speaker cannot be opened");
@@ -309,12 +335,12 @@ impl Opening {
         let source = match self.prepared.take() {
             Some(source) => source,
             None if name == "none" => return Ok(None),
-            None => self.host.open_source(name, request()).await?,
+            None => self.host.open_source(name, request(&self.handle.audio)).await?,
         };
-        let encoder = self.codec.encoder(EncoderConfig { format: AudioFormat::CALL, frame: FRAME, bitrate: None })?;
+        let audio = &self.handle.audio;
         let processors: Result<Vec<_>, Error> =
-            self.parts.processors.iter().map(|factory| factory.processor(AudioFormat::CALL)).collect();
-        Capture::new(stream::capture_config(&self.parts), source, processors?, encoder).map(Some)
+            self.parts.processors.iter().map(|factory| factory.processor(audio.format())).collect();
+        stream::capture(audio, source, processors?).map(Some)
     }
 }
 
@@ -324,8 +350,8 @@ pub(super) fn aside(work: impl Future<Output = ()> + Send + 'static) -> JoinHand
     tokio::task::spawn_blocking(move || runtime.block_on(work))
 }
 
-fn request() -> OpenRequest {
-    OpenRequest { format: AudioFormat::CALL, period: TICK }
+fn request(audio: &CallAudio) -> OpenRequest {
+    OpenRequest { format: audio.format(), period: TICK }
 }
 
 /// A pipeline with what it is told.
@@ -344,7 +370,7 @@ trait Worker {
     fn finish(&mut self);
 }
 
-/// A worker's loop. Commands come first: one that does not keep up with its ticks must still hear that it should stop.
+/// A worker's loop as a task. Commands come first: one that does not keep up with its ticks must still hear that it should stop.
 async fn run<W: Worker>(mut worker: W, mut commands: mpsc::Receiver<W::Command>) {
     loop {
         match commands.try_recv() {
@@ -366,13 +392,50 @@ async fn run<W: Worker>(mut worker: W, mut commands: mpsc::Receiver<W::Command>)
     }
 }
 
+/// The same on a thread of its own, which sleeps to within microseconds: timers of a runtime count milliseconds.
+fn run_alone<W: Worker>(mut worker: W, mut commands: mpsc::Receiver<W::Command>, clock: &dyn Clock) {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match commands.poll_recv(&mut context) {
+            Poll::Ready(Some(command)) => {
+                worker.handle(command);
+                continue;
+            }
+            Poll::Ready(None) => return worker.finish(),
+            Poll::Pending => {}
+        }
+        let left = worker.next().map(|due| due.saturating_duration_since(clock.now()));
+        match left {
+            Some(Duration::ZERO) => worker.work(),
+            // A command ends the sleep; so may nothing at all, which does no harm.
+            Some(left) => std::thread::park_timeout(left),
+            None => std::thread::park(),
+        }
+    }
+}
+
+/// Wakes a thread.
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
 /// Runs a worker's loop on a thread of its own or as a task.
-fn spawn(pacing: Pacing, name: &str, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-    match pacing {
-        Pacing::Tasks => drop(tokio::spawn(work)),
+fn spawn<W>(parts: &Parts, name: &str, worker: W, commands: mpsc::Receiver<W::Command>) -> Result<()>
+where
+    W: Worker + Send + 'static,
+    W::Command: Send,
+{
+    match parts.pacing {
+        Pacing::Tasks => drop(tokio::spawn(run(worker, commands))),
         Pacing::Threads => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-            std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(work))?;
+            let clock = parts.clock.clone();
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            thread.spawn(move || run_alone(worker, commands, &*clock))?;
         }
     }
     Ok(())

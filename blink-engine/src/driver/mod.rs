@@ -12,8 +12,10 @@
 //! closes (so that what the user asked is done when the command returns), and the signaling backend's word that it subscribed. All queues are bounded; each says below what
 //! happens when it is full.
 
+mod audio;
 mod command;
 mod driver_loop;
+mod feedback;
 mod frames;
 mod keeper;
 mod media;
@@ -32,6 +34,7 @@ use blink_api::{
 
 use crate::call::{Event, SessionId, SessionInput};
 
+pub(crate) use audio::CallAudio;
 pub(crate) use command::Command;
 use driver_loop::sleep_until;
 pub(crate) use driver_loop::{Driver, closed};
@@ -44,7 +47,10 @@ use media::stream::OpenedSource;
 pub(crate) struct Parts {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) signaling: Arc<dyn Signaling>,
-    pub(crate) codec: Arc<dyn Codec>,
+    /// The preferred one first.
+    pub(crate) codecs: Vec<Arc<dyn Codec>>,
+    /// How sound is sent and received unless a call says otherwise.
+    pub(crate) audio: CallAudio,
     pub(crate) media_host: Arc<dyn MediaHost>,
     pub(crate) processors: Vec<Arc<dyn AudioProcessorFactory>>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -71,5 +77,5 @@ pub(crate) enum Report {
     /// The source of a stream that a command asked for.
     Source(Result<OpenedSource>, Box<Command>),
     /// The microphone that a command asked for before it is carried out.
-    Microphone(Result<Box<dyn MediaSource>>, Box<Command>),
+    Microphone(Result<Box<dyn MediaSource>>, Box<Command>, CallAudio),
 }

@@ -4,22 +4,29 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use blink_api::{Codec, Endpoint, Error, ErrorKind, Mid, Result, RtpIn, Session, StreamId, TrackKind};
+use blink_api::{CodecName, Endpoint, Error, ErrorKind, Mid, Result, RtpIn, Session, StreamId, TrackKind};
 
+use super::feedback::Told;
 use super::frames::VideoReceiver;
 use super::media::MediaHandle;
 use super::media::stream::OfferedStream;
 use super::media::voice::{SendTrack, Voice};
 use super::streams::StreamSink;
 use crate::call::{SECTIONS, SessionId};
+use crate::media::Network;
+use crate::media::rate::{Allocation, AudioDemand};
 use crate::wire::ChannelMessage;
 
 /// Packets kept that came before the word what they are, so that a stream's beginning is not lost.
 const EARLY: usize = 128;
 /// Sections the other side can say something of.
 const MAX_SECTIONS: usize = 8;
+/// Ticks per second of every video codec here (RFC 3551 §5).
+const VIDEO_CLOCK: u32 = 90_000;
+/// A sender's codec may change so often; what comes in another one sooner is not played.
+const CODEC_CHANGE: Duration = Duration::from_secs(1);
 /// The longest identification tag of a section, in bytes.
 const MAX_MID: usize = 16;
 
@@ -34,6 +41,9 @@ pub(super) struct Sections {
     outgoing: Vec<Outgoing>,
     incoming: BTreeMap<Mid, Incoming>,
     receivers: BTreeMap<StreamId, Receiver>,
+    sent_with: Option<CodecName>,
+    /// The codec that the microphone (`None`) and each stream of sound is decoded with, and when that changed.
+    heard_with: BTreeMap<Option<StreamId>, (CodecName, Option<Instant>)>,
     early: VecDeque<RtpIn>,
 }
 
@@ -88,13 +98,23 @@ impl Sections {
             outgoing,
             incoming: BTreeMap::new(),
             receivers: BTreeMap::new(),
+            sent_with: None,
+            heard_with: BTreeMap::new(),
             early: VecDeque::new(),
         })
     }
 
     /// The path is verified: the microphones are heard.
-    pub(super) async fn admit(&mut self, codec: &dyn Codec) -> Result<()> {
-        self.media.add(self.id, self.remote, self.microphone.clone(), codec).await
+    pub(super) async fn admit(&mut self) -> Result<()> {
+        let codec = self.media.add(self.id, self.remote, self.microphone.clone()).await?;
+        self.sent_with = Some(codec.clone());
+        self.heard_with.insert(None, (codec, None));
+        Ok(())
+    }
+
+    /// The codec that the microphone is sent with; `None` before it is.
+    pub(super) fn sent_with(&self) -> Option<&CodecName> {
+        self.sent_with.as_ref()
     }
 
     /// The session ends: nothing is sent or played any more.
@@ -129,15 +149,13 @@ impl Sections {
     }
 
     /// Hands on what comes of a stream.
-    pub(super) async fn start_receiving(
-        &mut self,
-        stream: StreamId,
-        sink: StreamSink,
-        codec: &dyn Codec,
-    ) -> Result<()> {
+    pub(super) async fn start_receiving(&mut self, stream: StreamId, sink: StreamSink) -> Result<()> {
         let receiver = match sink {
             StreamSink::Audio => {
-                self.media.hear(self.id, self.voice(stream), codec).await?;
+                // Most likely the other side prefers what this side sends with; its first packet tells.
+                let codec = self.sent_with.clone().unwrap_or_else(|| self.media.audio().preferred().name);
+                self.media.hear(self.id, self.voice(Some(stream)), &codec).await?;
+                self.heard_with.insert(Some(stream), (codec, None));
                 Receiver::Audio
             }
             StreamSink::Video { codec, frames } => Receiver::Video(Box::new(VideoReceiver::new(codec, frames)?)),
@@ -149,12 +167,13 @@ impl Sections {
     /// Drops what comes of a stream.
     pub(super) async fn stop_receiving(&mut self, stream: StreamId) {
         if let Some(Receiver::Audio) = self.receivers.remove(&stream) {
-            self.media.ignore(self.id, self.voice(stream)).await;
+            self.heard_with.remove(&Some(stream));
+            self.media.ignore(self.id, self.voice(Some(stream))).await;
         }
     }
 
     /// The other side says what it sends on a section. Returns the streams whose first frame was whole by that.
-    pub(super) fn handle_section(
+    pub(super) async fn handle_section(
         &mut self,
         mid: &str,
         stream: Option<StreamId>,
@@ -170,13 +189,17 @@ impl Sections {
             None => drop(self.incoming.remove(&Mid::new(mid))),
         }
         let early = std::mem::take(&mut self.early);
-        early.into_iter().filter_map(|packet| self.take(packet, now)).collect()
+        let mut started = Vec::new();
+        for packet in early {
+            started.extend(self.take(packet, now).await);
+        }
+        started
     }
 
     /// Takes a packet to where it belongs. Returns the stream of which it completes the first frame.
-    pub(super) fn take(&mut self, packet: RtpIn, now: Instant) -> Option<StreamId> {
+    pub(super) async fn take(&mut self, packet: RtpIn, now: Instant) -> Option<StreamId> {
         if self.is_microphone(&packet.mid) {
-            self.media.push(Voice { participant: self.remote, stream: None }, packet);
+            self.hear(None, packet, now).await;
             return None;
         }
         let Some(incoming) = self.incoming.get(&packet.mid) else {
@@ -192,7 +215,7 @@ impl Sections {
         let stream = incoming.stream;
         match self.receivers.get_mut(&stream)? {
             Receiver::Audio => {
-                self.media.push(self.voice(stream), packet);
+                self.hear(Some(stream), packet, now).await;
                 None
             }
             Receiver::Video(receiver) => receiver.push(packet, now).then_some(stream),
@@ -205,6 +228,46 @@ impl Sections {
         if let Some((_, offered)) = section.and_then(|section| section.sending.as_ref()) {
             offered.request_keyframe().await;
         }
+    }
+
+    /// What all sound that is sent asks of the path.
+    pub(super) fn demand(&self) -> AudioDemand {
+        let one = self.media.audio().demand();
+        let voices = 1 + self.sending(TrackKind::Audio).count() as u32;
+        // More voices are more packets in the same time.
+        AudioDemand { bitrate: one.bitrate.saturating_mul(voices), frame: one.frame / voices }
+    }
+
+    /// The other end told of these sections, and so much may be sent on all of them. Returns what it told of the microphone's.
+    pub(super) async fn adapt(&mut self, told: &[Told], allocation: Allocation) -> Option<Network> {
+        let voices = 1 + self.sending(TrackKind::Audio).count() as u32;
+        let pictures = (self.sending(TrackKind::Video).count() as u32).max(1);
+        let of = |mid: Option<Mid>| {
+            let told = told.iter().find(|told| Some(&told.mid) == mid.as_ref())?;
+            Some(Network { bitrate: Some(allocation.audio / voices), ..told.network })
+        };
+        for section in self.outgoing.iter().filter(|section| section.sending.is_some()) {
+            if let Some((_, offered)) = &section.sending {
+                offered.adapt(self.id, of(section.track.mid()), Some(allocation.video / pictures)).await;
+            }
+        }
+        let microphone = of(self.microphone.mid())?;
+        self.media.adapt(self.id, microphone).await;
+        Some(microphone)
+    }
+
+    fn sending(&self, kind: TrackKind) -> impl Iterator<Item = &Outgoing> {
+        self.outgoing.iter().filter(move |section| section.kind == kind && section.sending.is_some())
+    }
+
+    /// Frames of pictures that were not sent because there was no room for them.
+    pub(super) fn left_out(&self) -> u64 {
+        self.outgoing.iter().map(|section| section.track.left_out()).sum()
+    }
+
+    /// Ticks per second of a packet's timestamp.
+    pub(super) fn clock_rate(&self, packet: &RtpIn) -> u32 {
+        self.media.audio().clock_rate(&packet.codec).unwrap_or(VIDEO_CLOCK)
     }
 
     /// Whether there is video for [`work`](Self::work) to look after.
@@ -232,8 +295,23 @@ impl Sections {
         self.microphone_mid.as_ref() == Some(mid)
     }
 
-    fn voice(&self, stream: StreamId) -> Voice {
-        Voice { participant: self.remote, stream: Some(stream) }
+    fn voice(&self, stream: Option<StreamId>) -> Voice {
+        Voice { participant: self.remote, stream }
+    }
+
+    /// Hands a packet of sound on; one in another codec than those before after its decoder.
+    async fn hear(&mut self, stream: Option<StreamId>, packet: RtpIn, now: Instant) {
+        if let Some((codec, changed)) = self.heard_with.get_mut(&stream)
+            && *codec != packet.codec
+            && changed.is_none_or(|changed| now >= changed + CODEC_CHANGE)
+        {
+            *codec = packet.codec.clone();
+            *changed = Some(now);
+            if let Err(error) = self.media.hear(self.id, self.voice(stream), &packet.codec).await {
+                tracing::warn!(%error, "a participant's sound cannot be decoded");
+            }
+        }
+        self.media.push(self.voice(stream), packet);
     }
 }
 

@@ -12,13 +12,15 @@ use blink_api::{
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument, Span};
 
+use super::feedback::Feedback;
 use super::media::MediaHandle;
 use super::media::stream::OfferedStream;
 use super::sections::Sections;
 use super::streams::StreamSink;
 use super::{Parts, Report, sleep_until};
 use crate::call::{Negotiation, SessionId, SessionInput};
-use crate::wire::{ChannelMessage, cbor};
+use crate::statistics::SendingStatistics;
+use crate::wire::{ChannelMessage, SectionReport, cbor};
 
 /// Steps that wait for the session; when it is full the session is taken for failed.
 const QUEUE: usize = 256;
@@ -44,8 +46,16 @@ enum Step {
     Send(ChannelMessage),
     Admit,
     Stream(StreamId, StreamChange),
-    Stats(oneshot::Sender<SessionStats>),
+    Stats(oneshot::Sender<PathFigures>),
     Close(oneshot::Sender<()>),
+}
+
+/// A session's figures.
+pub(super) struct PathFigures {
+    pub(super) session: SessionStats,
+    /// What the microphone is sent with; empty before it is.
+    pub(super) codec: String,
+    pub(super) sending: SendingStatistics,
 }
 
 /// What becomes of a stream on a session.
@@ -105,7 +115,7 @@ impl SessionHandle {
     }
 
     /// Asks for figures; the answer comes when the session has done what waits before.
-    pub(super) fn stats(&self) -> oneshot::Receiver<SessionStats> {
+    pub(super) fn stats(&self) -> oneshot::Receiver<PathFigures> {
         let (reply, stats) = oneshot::channel();
         // Where the session does not keep up there are no figures.
         self.steps.try_send(Step::Stats(reply)).ok();
@@ -158,7 +168,7 @@ async fn run(
     let video = parts.transport.capabilities().video;
     let config = SessionConfig {
         ice: parts.settings.ice.clone(),
-        audio: vec![parts.codec.rtp()],
+        audio: media.audio().rtp(),
         video: if video { crate::media::video::codecs() } else { Vec::new() },
         clock: parts.clock.clone(),
     };
@@ -175,6 +185,7 @@ async fn run(
         unsent: Vec::new(),
         early: Some(VecDeque::new()),
         video_due: parts.clock.now(),
+        feedback: Feedback::new(parts.clock.now()),
     };
     let closing = path.serve(&mut queue, &mut events, &parts, reporter).await;
     path.sections.close().await;
@@ -197,6 +208,7 @@ struct Path {
     early: Option<VecDeque<RtpIn>>,
     /// When video that comes is looked after next.
     video_due: Instant,
+    feedback: Feedback,
 }
 
 impl Path {
@@ -213,12 +225,17 @@ impl Path {
                 step = queue.recv() => match step {
                     None => return Ok(None),
                     Some(Step::Close(done)) => return Ok(Some(done)),
-                    Some(Step::Stats(reply)) => drop(reply.send(self.session.stats().await?)),
+                    Some(Step::Stats(reply)) => drop(reply.send(self.figures(parts.clock.now()).await?)),
                     Some(Step::Send(message)) => self.send(message),
                     Some(Step::Admit) => self.admit(parts).await?,
                     Some(Step::Negotiate(step)) => self.negotiate(step, reporter).await?,
-                    Some(Step::Stream(stream, change)) => self.change_stream(stream, change, parts, reporter).await?,
+                    Some(Step::Stream(stream, change)) => self.change_stream(stream, change, reporter).await?,
                 },
+                () = sleep_until(self.early.is_none().then(|| self.feedback.due())) => {
+                    if let Some(report) = self.feedback.report(parts.clock.now()) {
+                        self.send(report);
+                    }
+                }
                 () = sleep_until(self.sections.has_video().then_some(self.video_due)) => {
                     let now = parts.clock.now();
                     self.video_due = now + VIDEO_INTERVAL;
@@ -233,6 +250,19 @@ impl Path {
                 },
             }
         }
+    }
+
+    async fn figures(&self, now: Instant) -> Result<PathFigures> {
+        let codec = self.sections.sent_with().map(ToString::to_string).unwrap_or_default();
+        let (network, path_bitrate) = self.feedback.figures(now);
+        let sending = SendingStatistics {
+            loss: network.loss,
+            burst: network.burst,
+            audio_bitrate: network.bitrate,
+            path_bitrate,
+            left_out: self.sections.left_out(),
+        };
+        Ok(PathFigures { session: self.session.stats().await?, codec, sending })
     }
 
     async fn negotiate(&mut self, step: Negotiation, reporter: &mut Reporter) -> Result<()> {
@@ -271,8 +301,12 @@ impl Path {
                 match cbor::decode(&message) {
                     Ok(ChannelMessage::Section { mid, stream, sequence }) => {
                         let stream = stream.map(|stream| StreamId::from_bytes(stream.into()));
-                        let started = self.sections.handle_section(&mid, stream, sequence, parts.clock.now());
+                        let started = self.sections.handle_section(&mid, stream, sequence, parts.clock.now()).await;
                         self.tell_started(started, reporter).await;
+                    }
+                    Ok(ChannelMessage::Report { version, interval_ms, sections }) => {
+                        self.take_report(version, interval_ms, &sections, parts.clock.now()).await;
+                        reporter.traffic(parts.clock.now()).await;
                     }
                     Ok(message) => reporter.session(SessionInput::Channel(message)).await,
                     // As above: without a driver there is nobody to tell.
@@ -283,7 +317,8 @@ impl Path {
                 let now = parts.clock.now();
                 match &mut self.early {
                     None => {
-                        let started = self.sections.take(packet, now);
+                        self.feedback.note(&packet, self.sections.clock_rate(&packet));
+                        let started = self.sections.take(packet, now).await;
                         self.tell_started(started, reporter).await;
                     }
                     Some(early) => {
@@ -295,10 +330,28 @@ impl Path {
                 }
                 reporter.traffic(now).await;
             }
+            SessionEvent::BandwidthEstimate { bits_per_second } => {
+                let now = parts.clock.now();
+                self.feedback.handle_estimate(now, bits_per_second);
+                let allocation = self.feedback.allocation(now, self.sections.demand());
+                self.sections.adapt(&[], allocation).await;
+            }
             SessionEvent::KeyframeRequested { mid } => self.sections.handle_keyframe_request(&mid).await,
             SessionEvent::Rtcp(_) => reporter.traffic(parts.clock.now()).await,
             // The engine has one rule of its own for lost paths, the same over every transport: silence.
             _ => {}
+        }
+    }
+
+    /// The other end tells how what is sent arrives.
+    async fn take_report(&mut self, version: u32, interval_ms: u32, sections: &[SectionReport], now: Instant) {
+        let demand = self.sections.demand();
+        let told = self.feedback.handle_report(version, interval_ms, sections, demand);
+        if !told.is_empty() {
+            let allocation = self.feedback.allocation(now, demand);
+            if let Some(network) = self.sections.adapt(&told, allocation).await {
+                self.feedback.keep(network);
+            }
         }
     }
 
@@ -312,22 +365,16 @@ impl Path {
     /// The path is verified: sound goes out on it, and what came early is played.
     async fn admit(&mut self, parts: &Parts) -> Result<()> {
         let Some(early) = self.early.take() else { return Ok(()) };
-        self.sections.admit(&*parts.codec).await?;
+        self.sections.admit().await?;
         let now = parts.clock.now();
         for packet in early {
             // No stream was asked for on this path yet: nothing is started by them.
-            self.sections.take(packet, now);
+            self.sections.take(packet, now).await;
         }
         Ok(())
     }
 
-    async fn change_stream(
-        &mut self,
-        stream: StreamId,
-        change: StreamChange,
-        parts: &Parts,
-        reporter: &mut Reporter,
-    ) -> Result<()> {
+    async fn change_stream(&mut self, stream: StreamId, change: StreamChange, reporter: &mut Reporter) -> Result<()> {
         match change {
             StreamChange::Send(offered) => match self.sections.start_sending(stream, offered).await {
                 Some(message) => self.send(message),
@@ -337,7 +384,7 @@ impl Path {
                 let message = self.sections.stop_sending(stream).await;
                 message.into_iter().for_each(|message| self.send(message));
             }
-            StreamChange::Receive(sink) => self.sections.start_receiving(stream, sink, &*parts.codec).await?,
+            StreamChange::Receive(sink) => self.sections.start_receiving(stream, sink).await?,
             StreamChange::StopReceiving => self.sections.stop_receiving(stream).await,
         }
         Ok(())

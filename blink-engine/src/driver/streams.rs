@@ -6,7 +6,7 @@ use blink_api::{CodecName, Endpoint, Result, StreamId, TrackKind};
 use tokio::sync::mpsc;
 
 use super::media::stream::{OfferedStream, OpenedSource, StreamOpening};
-use super::{Command, Parts, Report};
+use super::{CallAudio, Command, Parts, Report};
 use crate::blink::StreamConfig;
 use crate::call::StreamInfo;
 use crate::media::video::ReceivedFrame;
@@ -39,8 +39,8 @@ impl Streams {
     }
 
     /// Opens the source of a stream, in the background; the report brings it with the command that asked for it.
-    pub(super) fn open(&self, config: &StreamConfig, command: Command) {
-        let opening = StreamOpening::new(&self.parts, config);
+    pub(super) fn open(&self, audio: &CallAudio, config: &StreamConfig, command: Command) {
+        let opening = StreamOpening::new(&self.parts, audio, config);
         let reports = self.reports.clone();
         super::media::aside(async move {
             let result = opening.run().await;
@@ -53,10 +53,15 @@ impl Streams {
     ///
     /// # Errors
     /// [`Unsupported`](blink_api::ErrorKind::Unsupported) for a codec that cannot be carried.
-    pub(super) fn prepare(&self, source: OpenedSource, config: &StreamConfig) -> Result<(StreamInfo, OfferedStream)> {
+    pub(super) fn prepare(
+        &self,
+        source: OpenedSource,
+        audio: &CallAudio,
+        config: &StreamConfig,
+    ) -> Result<(StreamInfo, OfferedStream)> {
         let stream = StreamId::from_random(rand::random());
-        let codec = source.codec(&self.parts);
-        let offered = source.start(stream, &self.parts, self.reports.clone())?;
+        let codec = source.codec(audio);
+        let offered = source.start(stream, &self.parts, audio, self.reports.clone())?;
         let codec = codec.as_str().to_owned();
         Ok((StreamInfo { stream, kind: config.kind, codec, name: config.name.clone() }, offered))
     }

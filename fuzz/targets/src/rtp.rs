@@ -20,7 +20,7 @@ pub fn run(data: &[u8]) {
     let format = AudioFormat::CALL;
     let decoder = codec.decoder(DecoderConfig { format }).expect("calls are in a format that Opus has");
     let name = CodecName::new("opus");
-    let mut playout: Playout<u8> = Playout::new(Box::new(NullSink));
+    let mut playout: Playout<u8> = Playout::new(Box::new(NullSink::new(AudioFormat::CALL)));
     playout.add(1, ReceiveConfig { codec: name.clone(), jitter: JitterConfig::default() }, decoder);
     let mut traffic = Traffic::default();
     let mut now = Instant::now();

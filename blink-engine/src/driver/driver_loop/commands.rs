@@ -1,11 +1,12 @@
 //! Commands of the user, carried out and answered.
 
-use blink_api::MediaSource;
+use blink_api::{Did, MediaSource, Result};
 use tokio::sync::oneshot;
 
-use super::super::Command;
-use super::super::session::SessionHandle;
+use super::super::session::{PathFigures, SessionHandle};
+use super::super::{CallAudio, Command};
 use super::{Driver, STATISTICS, now};
+use crate::blink::CallConfig;
 use crate::statistics::ParticipantStatistics;
 
 impl Driver {
@@ -13,13 +14,13 @@ impl Driver {
         let now = now(&self.parts);
         // A reply that nobody waits for is no failure: the command was carried out all the same.
         match command {
-            Command::Offer { people, conversation, reply } => match self.machine.check_offer(&people, &conversation) {
+            Command::Offer { people, config, reply } => match self.check_offer(&people, &config) {
                 Err(error) => drop(reply.send(Err(error))),
-                Ok(()) => self.take_part(Command::Offer { people, conversation, reply }).await,
+                Ok(audio) => self.take_part(Command::Offer { people, config, reply }, audio).await,
             },
             Command::Answer { call, reply } => match self.machine.check_answer(call) {
                 Err(error) => drop(reply.send(Err(error))),
-                Ok(()) => self.take_part(Command::Answer { call, reply }).await,
+                Ok(()) => self.take_part(Command::Answer { call, reply }, self.parts.audio.clone()).await,
             },
             Command::Reject { call, reply } => drop(reply.send(self.machine.reject(now, call))),
             Command::Add { did, reply } => drop(reply.send(self.machine.add(now, did))),
@@ -69,32 +70,36 @@ impl Driver {
         }
     }
 
+    fn check_offer(&self, people: &[Did], config: &CallConfig) -> Result<CallAudio> {
+        self.machine.check_offer(people, &config.conversation)?;
+        CallAudio::new(&self.parts.codecs, &self.parts.settings.call.audio, &config.audio)
+    }
+
     /// A call is to be offered or answered; with a microphone first where there must be one.
-    async fn take_part(&mut self, command: Command) {
+    async fn take_part(&mut self, command: Command, audio: CallAudio) {
         if self.media.requires_microphone() {
-            self.media.prepare_microphone(command);
+            self.media.prepare_microphone(command, audio);
         } else {
-            self.join(command, None).await;
+            self.join(command, audio, None).await;
         }
     }
 
-    pub(super) async fn join(&mut self, command: Command, microphone: Option<Box<dyn MediaSource>>) {
+    pub(super) async fn join(&mut self, command: Command, audio: CallAudio, microphone: Option<Box<dyn MediaSource>>) {
         let now = now(&self.parts);
-        self.media.keep_microphone(microphone);
+        let before = self.media.prepare(audio, microphone);
         let (result, reply) = match command {
-            Command::Offer { people, conversation, reply } => (self.machine.offer(now, &people, &conversation), reply),
+            Command::Offer { people, config, reply } => (self.machine.offer(now, &people, &config.conversation), reply),
             Command::Answer { call, reply } => (self.machine.answer(now, call), reply),
             _ => return,
         };
         self.carry_out().await;
-        // Where nothing came of it, the microphone closes again.
-        self.media.keep_microphone(None);
+        // Where nothing came of it, the microphone closes again, and the call that goes on sounds as before.
+        self.media.settle(result.is_err().then_some(before));
         reply.send(result).ok();
     }
 
     /// Asks sessions and playout, and answers when all have: the driver does not wait.
     fn collect_statistics(&self, reply: oneshot::Sender<Vec<ParticipantStatistics>>) {
-        let codec = self.parts.codec.rtp().name.to_string();
         let media = self.media.handle();
         let ask = |session: &SessionHandle| (session.remote, self.machine.clock_of(&session.remote), session.stats());
         let asked: Vec<_> = self.sessions.values().map(ask).collect();
@@ -102,9 +107,9 @@ impl Driver {
             let mut all = Vec::new();
             for (participant, clock, stats) in asked {
                 // A session that ended meanwhile has no figures, and one that is still being opened has none yet.
-                if let Ok(Ok(session)) = tokio::time::timeout(STATISTICS, stats).await {
+                if let Ok(Ok(PathFigures { session, codec, sending })) = tokio::time::timeout(STATISTICS, stats).await {
                     let audio = media.statistics(participant).await;
-                    all.push(ParticipantStatistics { participant, session, audio, clock, codec: codec.clone() });
+                    all.push(ParticipantStatistics { participant, session, audio, clock, codec, sending });
                 }
             }
             reply.send(all).ok();

@@ -15,7 +15,7 @@ impl Driver {
     /// A stream is to be offered: its source first, which may take its time.
     pub(super) fn open_stream(&mut self, config: StreamConfig, reply: oneshot::Sender<Result<StreamId>>) {
         match self.check_stream(&config) {
-            Ok(()) => self.streams.open(&config.clone(), Command::OfferStream { config, reply }),
+            Ok(()) => self.streams.open(self.media.audio(), &config.clone(), Command::OfferStream { config, reply }),
             // Nobody may wait for the reply any more, as with every command.
             Err(error) => drop(reply.send(Err(error))),
         }
@@ -31,7 +31,7 @@ impl Driver {
 
     /// The source is open.
     pub(super) fn offer_stream(&mut self, source: OpenedSource, config: &StreamConfig) -> Result<StreamId> {
-        let (info, offered) = self.streams.prepare(source, config)?;
+        let (info, offered) = self.streams.prepare(source, self.media.audio(), config)?;
         let stream = info.stream;
         self.streams.keep_offered(stream, config.source.clone(), offered);
         self.machine.offer_stream(now(&self.parts), info).inspect_err(|_| drop(self.streams.drop_offered(&stream)))?;

@@ -1,29 +1,41 @@
 //! The capture worker: every 10 ms from the microphone to all sessions.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use blink_api::{AudioFormat, Clock, StreamId};
+use blink_api::{Clock, CodecName, RtpOut, StreamId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::Report;
 use super::Worker;
 use super::voice::SendTrack;
 use crate::call::{Event, SessionId};
-use crate::media::{Capture, CaptureFault, Pacer, TICK};
+use crate::media::{Capture, CaptureFault, Listeners, Network, Pacer, TICK};
+
+/// How often what the encoders are prepared for is looked at.
+const ADAPTING: Duration = Duration::from_secs(1);
 
 /// What the capture worker is told.
 pub(in crate::driver) enum CaptureCommand {
     /// The microphone is open.
-    Open { epoch: u64, capture: Box<Capture>, far_end: rtrb::Consumer<f32> },
+    Open { epoch: u64, capture: Box<Capture>, far_end: Option<rtrb::Consumer<f32>> },
     /// Sound goes to this session too.
-    Add { id: SessionId, track: Arc<SendTrack> },
+    Add { id: SessionId, track: Arc<SendTrack>, codec: CodecName },
     /// Sound goes to this session no more.
     Remove { id: SessionId },
+    /// What a session's other end tells of the path to it.
+    Network { id: SessionId, network: Network },
     /// No sound goes out, or it does again.
     Mute { muted: bool, done: oneshot::Sender<()> },
     /// The microphone closes; one that is still being opened for this epoch or before is not wanted.
     Close { epoch: u64, done: oneshot::Sender<()> },
+}
+
+/// A session that sound goes to.
+struct Listener {
+    id: SessionId,
+    track: Arc<SendTrack>,
+    codec: CodecName,
 }
 
 pub(super) struct CaptureWorker {
@@ -33,7 +45,11 @@ pub(super) struct CaptureWorker {
     /// What is played, for the processors.
     far_end: Option<rtrb::Consumer<f32>>,
     piece: Vec<f32>,
-    listeners: Vec<(SessionId, Arc<SendTrack>)>,
+    listeners: Vec<Listener>,
+    networks: Listeners<SessionId>,
+    /// What the encoders are prepared for, and when that is looked at again: what was told grows old.
+    adapted: Option<Network>,
+    adapt_at: Option<Instant>,
     pacer: Option<Pacer>,
     muted: bool,
     /// Which opening the microphone is from.
@@ -50,8 +66,11 @@ impl CaptureWorker {
             reports,
             capture: None,
             far_end: None,
-            piece: vec![0.0; AudioFormat::CALL.samples_in(TICK)],
+            piece: Vec::new(),
             listeners: Vec::new(),
+            networks: Listeners::default(),
+            adapted: None,
+            adapt_at: None,
             pacer: None,
             muted: false,
             epoch: 0,
@@ -68,6 +87,19 @@ impl CaptureWorker {
         stream: StreamId,
     ) -> Self {
         Self { capture: Some(Box::new(capture)), stream: Some(stream), ..Self::new(clock, reports) }
+    }
+
+    /// Prepares the encoders for the networks of those who listen, when it is time to.
+    fn adapt(&mut self, now: Instant) {
+        let Some(capture) = self.capture.as_mut().filter(|_| self.adapt_at.is_some_and(|at| now >= at)) else { return };
+        self.adapt_at = Some(now + ADAPTING);
+        // Where nobody has told anything of late, what was told last is the best guess.
+        let Some(worst) = self.networks.worst(now) else { return };
+        if self.adapted.replace(worst) != Some(worst)
+            && let Err(error) = capture.adapt(worst)
+        {
+            tracing::debug!(%error, "an encoder does not adapt");
+        }
     }
 
     /// Tells of the microphone, or of the stream.
@@ -95,13 +127,27 @@ impl Worker for CaptureWorker {
             CaptureCommand::Open { epoch, mut capture, far_end } => {
                 if epoch > self.closed {
                     capture.set_muted(self.muted);
-                    self.far_end = Some(far_end);
+                    self.piece = vec![0.0; capture.format().samples_in(TICK)];
+                    self.far_end = far_end;
                     self.epoch = epoch;
                     self.capture = Some(capture);
+                    self.adapted = None;
                 }
             }
-            CaptureCommand::Add { id, track } => self.listeners.push((id, track)),
-            CaptureCommand::Remove { id } => self.listeners.retain(|(listener, _)| *listener != id),
+            CaptureCommand::Add { id, track, codec } => self.listeners.push(Listener { id, track, codec }),
+            CaptureCommand::Remove { id } => {
+                self.listeners.retain(|listener| listener.id != id);
+                self.networks.remove(id);
+                self.adapt_at = Some(self.clock.now());
+            }
+            CaptureCommand::Network { id, network } => {
+                // Whoever is no listener any more has nothing to say.
+                if self.listeners.iter().any(|listener| listener.id == id) {
+                    let now = self.clock.now();
+                    self.networks.tell(id, now, network);
+                    self.adapt_at = Some(now);
+                }
+            }
             CaptureCommand::Mute { muted, done } => {
                 self.muted = muted;
                 if let Some(capture) = &mut self.capture {
@@ -119,6 +165,10 @@ impl Worker for CaptureWorker {
                 done.send(()).ok();
             }
         }
+        if let Some(capture) = &mut self.capture {
+            let listeners = &self.listeners;
+            capture.use_codecs(|codec| listeners.iter().any(|listener| listener.codec == *codec));
+        }
         // Reading begins with the first listener, so that a file's beginning is heard.
         if self.pacer.is_none() && self.capture.is_some() && !self.listeners.is_empty() {
             self.pacer = Some(Pacer::new(self.clock.now()));
@@ -126,15 +176,24 @@ impl Worker for CaptureWorker {
     }
 
     fn work(&mut self) {
+        let now = self.clock.now();
+        self.adapt(now);
         let (Some(pacer), Some(capture)) = (&mut self.pacer, &mut self.capture) else { return };
-        let (now, listeners) = (self.clock.now(), &self.listeners);
+        let listeners = &self.listeners;
         for _ in pacer.due(now) {
-            self.piece.fill(0.0);
-            if let Some(far_end) = &mut self.far_end {
-                let available = far_end.slots().min(self.piece.len());
-                self.piece[..available].fill_with(|| far_end.pop().unwrap_or_default());
-            }
-            match capture.tick(&self.piece, &mut |packet| listeners.iter().for_each(|(_, track)| track.send(&packet))) {
+            let far_end = match &mut self.far_end {
+                Some(far_end) => {
+                    let read = far_end.pop_partial_slice(&mut self.piece).0.len();
+                    self.piece[read..].fill(0.0);
+                    &self.piece[..]
+                }
+                None => &[],
+            };
+            let mut send = |packet: RtpOut| {
+                let listening = listeners.iter().filter(|listener| listener.codec == packet.codec);
+                listening.for_each(|listener| listener.track.send(&packet));
+            };
+            match capture.tick(far_end, &mut send) {
                 Ok(()) => {}
                 Err(CaptureFault::Source(error)) => {
                     tracing::error!(%error, "the microphone is lost");

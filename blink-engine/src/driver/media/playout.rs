@@ -1,6 +1,6 @@
 //! The playout worker: every 10 ms from all participants to the speaker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,19 +13,14 @@ use super::voice::Voice;
 use crate::call::{Event, SessionId};
 use crate::media::{AudioStatistics, Pacer, Playout, PlayoutReport, ReceiveConfig};
 
-/// Packets are kept while the speaker is being opened until so much waits.
-const WAITING: usize = 256;
-
 /// What the playout worker is told.
 pub(super) enum PlayoutCommand {
     /// The speaker is open.
-    Open { epoch: u64, call: CallId, sink: Box<dyn MediaSink>, played: rtrb::Producer<f32> },
+    Open { epoch: u64, call: CallId, sink: Box<dyn MediaSink>, played: Option<rtrb::Producer<f32>> },
     /// A participant is heard from now on.
     Add { id: SessionId, voice: Voice, config: ReceiveConfig, decoder: Box<dyn Decoder> },
     /// It is not, unless it is heard through another session by now.
     Remove { id: SessionId, voice: Voice },
-    /// A packet came.
-    Packet { from: Voice, packet: RtpIn },
     /// How loud one is played.
     Volume { participant: Endpoint, volume: f32 },
     /// Nothing is played, or it is again.
@@ -39,12 +34,16 @@ pub(super) enum PlayoutCommand {
 pub(super) struct PlayoutWorker {
     clock: Arc<dyn Clock>,
     reports: mpsc::Sender<Report>,
+    /// What came since the last tick, or since the speaker began to be opened.
+    packets: mpsc::Receiver<(Voice, RtpIn)>,
     playout: Option<Playout<Voice>>,
     /// What was played, for the processors of the capture side.
     played: Option<rtrb::Producer<f32>>,
     pacer: Option<Pacer>,
     /// Through which session each is heard.
     sessions: BTreeMap<Voice, SessionId>,
+    /// Those that were reported to have started: a sender that changes its codec does not start again.
+    started: BTreeSet<Voice>,
     volumes: BTreeMap<Endpoint, f32>,
     /// What came before the speaker was open.
     waiting: Vec<PlayoutCommand>,
@@ -55,14 +54,20 @@ pub(super) struct PlayoutWorker {
 }
 
 impl PlayoutWorker {
-    pub(super) fn new(clock: Arc<dyn Clock>, reports: mpsc::Sender<Report>) -> Self {
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        reports: mpsc::Sender<Report>,
+        packets: mpsc::Receiver<(Voice, RtpIn)>,
+    ) -> Self {
         Self {
             clock,
             reports,
+            packets,
             playout: None,
             played: None,
             pacer: None,
             sessions: BTreeMap::new(),
+            started: BTreeSet::new(),
             volumes: BTreeMap::new(),
             waiting: Vec::new(),
             deafened: false,
@@ -74,35 +79,34 @@ impl PlayoutWorker {
     /// What concerns one participant's sound waits until the speaker is open.
     fn handle_stream(&mut self, command: PlayoutCommand) {
         let Some(playout) = &mut self.playout else {
-            let packet = matches!(command, PlayoutCommand::Packet { .. });
-            if !packet || self.waiting.len() < WAITING {
-                self.waiting.push(command);
-            }
+            self.waiting.push(command);
             return;
         };
         match command {
             PlayoutCommand::Add { id, voice, config, decoder } => {
-                self.sessions.insert(voice, id);
+                if self.sessions.insert(voice, id) != Some(id) {
+                    self.started.remove(&voice);
+                }
                 playout.add(voice, config, decoder);
                 playout.set_volume(&voice, self.volumes.get(&voice.participant).copied().unwrap_or(1.0));
             }
             PlayoutCommand::Remove { id, voice } if self.sessions.get(&voice) == Some(&id) => {
                 self.sessions.remove(&voice);
+                self.started.remove(&voice);
                 playout.remove(&voice);
             }
-            PlayoutCommand::Packet { from, packet } => playout.push(&from, packet),
             _ => {}
         }
     }
 
-    fn open(&mut self, epoch: u64, call: CallId, sink: Box<dyn MediaSink>, played: rtrb::Producer<f32>) {
+    fn open(&mut self, epoch: u64, call: CallId, sink: Box<dyn MediaSink>, played: Option<rtrb::Producer<f32>>) {
         if epoch <= self.closed {
             return;
         }
         let mut playout = Playout::new(sink);
         playout.set_deafened(self.deafened);
         self.playout = Some(playout);
-        self.played = Some(played);
+        self.played = played;
         self.opened = Some((epoch, call));
         self.pacer = Some(Pacer::new(self.clock.now()));
         std::mem::take(&mut self.waiting).into_iter().for_each(|command| self.handle_stream(command));
@@ -153,13 +157,18 @@ impl Worker for PlayoutWorker {
     fn work(&mut self) {
         let (Some(pacer), Some(playout)) = (&mut self.pacer, &mut self.playout) else { return };
         let now = self.clock.now();
+        while let Ok((from, packet)) = self.packets.try_recv() {
+            playout.push(&from, packet);
+        }
         for due in pacer.due(now) {
             if let Some(opened) = self.opened {
-                report(&self.reports, opened, playout.tick(due));
+                let mut report = playout.tick(due);
+                report.started.retain(|voice| self.started.insert(*voice));
+                tell(&self.reports, opened, report);
             }
             if let Some(played) = &mut self.played {
                 // What finds no room, the processors never see.
-                playout.far_end().iter().take_while(|sample| played.push(**sample).is_ok()).for_each(drop);
+                played.push_partial_slice(playout.far_end());
             }
         }
     }
@@ -168,14 +177,16 @@ impl Worker for PlayoutWorker {
         self.pacer = None;
         self.played = None;
         self.sessions.clear();
+        self.started.clear();
         self.waiting.clear();
+        while self.packets.try_recv().is_ok() {}
         if let Some(Err(error)) = self.playout.take().map(|mut playout| playout.finish()) {
             tracing::error!(%error, "the speaker's output could not be completed");
         }
     }
 }
 
-fn report(reports: &mpsc::Sender<Report>, (epoch, call): (u64, CallId), report: PlayoutReport<Voice>) {
+fn tell(reports: &mpsc::Sender<Report>, (epoch, call): (u64, CallId), report: PlayoutReport<Voice>) {
     let started = report.started.into_iter().map(|Voice { participant, stream }| {
         let kind = TrackKind::Audio;
         Event::MediaStarted { call, participant, kind, stream }

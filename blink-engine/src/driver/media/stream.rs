@@ -1,24 +1,25 @@
 //! What an offered stream is read from, and the worker that sends it.
 
 use blink_api::{
-    AudioFormat, CodecName, EncoderConfig, MediaSource, Result, RtpTime, StreamId, TrackKind, VideoSource,
+    AudioProcessor, CodecName, Error, ErrorKind, MediaSource, Result, RtpTime, StreamId, TrackKind, VideoSource,
 };
 use rand::Rng;
 use tokio::sync::mpsc;
 
-use super::super::{Parts, Report};
+use super::super::{CallAudio, Parts, Report};
 use super::capture::{CaptureCommand, CaptureWorker};
 use super::video::{VideoCommand, VideoWorker};
 use super::voice::SendTrack;
-use super::{QUEUE, request, run, spawn};
+use super::{QUEUE, request, spawn};
 use crate::blink::StreamConfig;
 use crate::call::SessionId;
-use crate::media::{Capture, CaptureConfig, FRAME};
+use crate::media::{Capture, CaptureConfig, Network};
 use std::sync::Arc;
 
 /// A stream's source that is to be opened.
 pub(in crate::driver) struct StreamOpening {
     parts: Parts,
+    audio: CallAudio,
     kind: TrackKind,
     name: String,
 }
@@ -37,24 +38,24 @@ pub(in crate::driver) enum OfferedStream {
 }
 
 impl StreamOpening {
-    pub(in crate::driver) fn new(parts: &Parts, config: &StreamConfig) -> Self {
-        Self { parts: parts.clone(), kind: config.kind, name: config.source.clone() }
+    pub(in crate::driver) fn new(parts: &Parts, audio: &CallAudio, config: &StreamConfig) -> Self {
+        Self { parts: parts.clone(), audio: audio.clone(), kind: config.kind, name: config.source.clone() }
     }
 
     pub(in crate::driver) async fn run(self) -> Result<OpenedSource> {
         let host = &self.parts.media_host;
         Ok(match self.kind {
-            TrackKind::Audio => OpenedSource::Audio(host.open_source(&self.name, request()).await?),
+            TrackKind::Audio => OpenedSource::Audio(host.open_source(&self.name, request(&self.audio)).await?),
             TrackKind::Video => OpenedSource::Video(host.open_video(&self.name).await?),
         })
     }
 }
 
 impl OpenedSource {
-    /// What it is sent as.
-    pub(in crate::driver) fn codec(&self, parts: &Parts) -> CodecName {
+    /// What it is sent as; sound to those who have the preferred codec.
+    pub(in crate::driver) fn codec(&self, audio: &CallAudio) -> CodecName {
         match self {
-            Self::Audio(_) => parts.codec.rtp().name,
+            Self::Audio(_) => audio.preferred().name,
             Self::Video(source) => source.codec().name,
         }
     }
@@ -64,23 +65,21 @@ impl OpenedSource {
         self,
         stream: StreamId,
         parts: &Parts,
+        audio: &CallAudio,
         reports: mpsc::Sender<Report>,
     ) -> Result<OfferedStream> {
         let clock = parts.clock.clone();
         match self {
             Self::Audio(source) => {
                 let (commands, queue) = mpsc::channel(QUEUE);
-                let capture = capture(source, parts)?;
-                spawn(
-                    parts.pacing,
-                    "blink-stream",
-                    run(CaptureWorker::of_stream(clock, reports, capture, stream), queue),
-                )?;
+                // Sound as it is, without the processors that are for voices.
+                let capture = capture(audio, source, Vec::new())?;
+                spawn(parts, "blink-stream", CaptureWorker::of_stream(clock, reports, capture, stream), queue)?;
                 Ok(OfferedStream::Audio(commands))
             }
             Self::Video(source) => {
                 let (commands, queue) = mpsc::channel(QUEUE);
-                spawn(parts.pacing, "blink-video", run(VideoWorker::new(clock, reports, stream, source)?, queue))?;
+                spawn(parts, "blink-video", VideoWorker::new(clock, reports, stream, source)?, queue)?;
                 Ok(OfferedStream::Video(commands))
             }
         }
@@ -100,7 +99,11 @@ impl OfferedStream {
     /// The stream goes to a session too.
     pub(in crate::driver) async fn add(&self, id: SessionId, track: Arc<SendTrack>) {
         match self {
-            Self::Audio(worker) => drop(worker.send(CaptureCommand::Add { id, track }).await),
+            Self::Audio(worker) => {
+                // Where nothing was negotiated there is nothing to send with.
+                let Some(codec) = track.codec() else { return };
+                worker.send(CaptureCommand::Add { id, track, codec }).await.ok();
+            }
             Self::Video(worker) => drop(worker.send(VideoCommand::Add { id, track }).await),
         }
     }
@@ -113,6 +116,17 @@ impl OfferedStream {
         }
     }
 
+    /// How the path of a session is, and how much of it this stream may take.
+    pub(in crate::driver) async fn adapt(&self, id: SessionId, network: Option<Network>, video: Option<u32>) {
+        match (self, network) {
+            (Self::Audio(worker), Some(network)) => {
+                worker.send(CaptureCommand::Network { id, network }).await.ok();
+            }
+            (Self::Audio(_), None) => {}
+            (Self::Video(worker), _) => drop(worker.send(VideoCommand::Room { id, rate: video }).await),
+        }
+    }
+
     /// A receiver needs a key frame.
     pub(in crate::driver) async fn request_keyframe(&self) {
         if let Self::Video(worker) = self {
@@ -121,20 +135,24 @@ impl OfferedStream {
     }
 }
 
-/// Sound as it is, without the processors that are for voices.
-fn capture(source: Box<dyn MediaSource>, parts: &Parts) -> Result<Capture> {
-    let encoder = parts.codec.encoder(EncoderConfig { format: AudioFormat::CALL, frame: FRAME, bitrate: None })?;
-    Capture::new(capture_config(parts), source, Vec::new(), encoder)
-}
-
-/// How sound is sent; its numbers begin anywhere.
-pub(super) fn capture_config(parts: &Parts) -> CaptureConfig {
+/// Captures a source for a call; its numbers begin anywhere.
+pub(super) fn capture(
+    audio: &CallAudio,
+    source: Box<dyn MediaSource>,
+    processors: Vec<Box<dyn AudioProcessor>>,
+) -> Result<Capture> {
+    let mut encoders = audio.encoders()?.into_iter();
+    let none = || Error::new(ErrorKind::Invalid, "a call needs a codec");
+    let (codec, encoder) = encoders.next().ok_or_else(none)?;
     let mut random = rand::rng();
-    CaptureConfig {
-        format: AudioFormat::CALL,
-        codec: parts.codec.rtp(),
-        frame: FRAME,
+    let config = CaptureConfig {
+        format: audio.format(),
+        codec,
+        frame: audio.frame(),
         first_sequence: random.next_u32() as u16,
         first_timestamp: RtpTime(random.next_u32()),
-    }
+    };
+    let mut capture = Capture::new(config, source, processors, encoder)?;
+    encoders.try_for_each(|(codec, encoder)| capture.add_encoder(codec, encoder))?;
+    Ok(capture)
 }

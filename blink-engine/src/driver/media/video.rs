@@ -10,10 +10,14 @@ use super::super::Report;
 use super::Worker;
 use super::voice::SendTrack;
 use crate::call::SessionId;
+use crate::media::rate::VideoRoom;
 use crate::media::video::{Packetizer, VideoClock};
 
 /// A source is asked for what is due at least so often.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// How often a source is asked for a key frame because there is room again.
+const ASKING: Duration = Duration::from_secs(1);
 
 /// What a video worker is told. It ends when nobody can tell it more.
 pub(in crate::driver) enum VideoCommand {
@@ -23,6 +27,15 @@ pub(in crate::driver) enum VideoCommand {
     Remove { id: SessionId },
     /// A receiver cannot go on without a key frame.
     Keyframe,
+    /// So many bits per second may go to this session; `None` for as many as there are.
+    Room { id: SessionId, rate: Option<u32> },
+}
+
+/// A session that frames go to, as far as there is room.
+struct Listener {
+    id: SessionId,
+    track: Arc<SendTrack>,
+    room: VideoRoom,
 }
 
 pub(super) struct VideoWorker {
@@ -31,7 +44,9 @@ pub(super) struct VideoWorker {
     stream: StreamId,
     source: Option<Box<dyn VideoSource>>,
     packetizer: Packetizer,
-    listeners: Vec<(SessionId, Arc<SendTrack>)>,
+    listeners: Vec<Listener>,
+    /// When the source was asked for a key frame because of somebody who has room again.
+    asked: Option<Instant>,
     /// Begins with the first frame.
     timestamps: Option<VideoClock>,
     next: Instant,
@@ -58,6 +73,7 @@ impl VideoWorker {
             source: Some(source),
             packetizer,
             listeners: Vec::new(),
+            asked: None,
             timestamps: None,
             next,
             pause: (frame / 4).min(LONGEST_PAUSE),
@@ -77,8 +93,12 @@ impl VideoWorker {
             let clock = self.timestamps.get_or_insert_with(|| VideoClock::new(frame.at, RtpTime(rand::random())));
             match self.packetizer.packetize(&frame, clock.timestamp(frame.at)) {
                 Ok(packets) => {
-                    for packet in packets {
-                        self.listeners.iter().for_each(|(_, track)| track.send(&packet));
+                    for Listener { track, room, .. } in &mut self.listeners {
+                        if room.admit(now, frame.data.len(), frame.key) {
+                            packets.iter().for_each(|packet| track.send(packet));
+                        } else {
+                            track.leave_out();
+                        }
                     }
                 }
                 // The receivers find out, and ask for a key frame.
@@ -99,10 +119,15 @@ impl Worker for VideoWorker {
     fn handle(&mut self, command: VideoCommand) {
         match command {
             VideoCommand::Add { id, track } => {
-                self.listeners.push((id, track));
+                self.listeners.push(Listener { id, track, room: VideoRoom::default() });
                 self.request_keyframe();
             }
-            VideoCommand::Remove { id } => self.listeners.retain(|(listener, _)| *listener != id),
+            VideoCommand::Remove { id } => self.listeners.retain(|listener| listener.id != id),
+            VideoCommand::Room { id, rate } => {
+                let now = self.clock.now();
+                let listening = self.listeners.iter_mut().filter(|listener| listener.id == id);
+                listening.for_each(|listener| listener.room.set_rate(now, rate));
+            }
             VideoCommand::Keyframe => self.request_keyframe(),
         }
     }
@@ -110,6 +135,11 @@ impl Worker for VideoWorker {
     fn work(&mut self) {
         let now = self.clock.now();
         self.next = now + self.pause;
+        let wanted = self.listeners.iter_mut().any(|listener| listener.room.wants_key_frame(now));
+        if wanted && self.asked.is_none_or(|asked| now >= asked + ASKING) {
+            self.asked = Some(now);
+            self.request_keyframe();
+        }
         if let Err(error) = self.send(now) {
             tracing::error!(%error, "a video source is lost");
             self.source = None;

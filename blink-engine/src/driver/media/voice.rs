@@ -1,9 +1,9 @@
 //! Tracks that are sent, and what is heard.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
-use blink_api::{Endpoint, ErrorKind, Mid, RtpOut, Session, StreamId, TrackId};
+use blink_api::{CodecName, Endpoint, ErrorKind, Mid, RtpOut, Session, StreamId, TrackId};
 
 /// What is heard of a participant: its microphone, or an audio stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,11 +20,13 @@ pub(in crate::driver) struct SendTrack {
     session: Arc<dyn Session>,
     track: TrackId,
     next: AtomicU16,
+    /// Frames that were not sent because there was no room for them.
+    left_out: AtomicU64,
 }
 
 impl SendTrack {
     pub(in crate::driver) fn new(session: Arc<dyn Session>, track: TrackId, first_sequence: u16) -> Self {
-        Self { session, track, next: AtomicU16::new(first_sequence) }
+        Self { session, track, next: AtomicU16::new(first_sequence), left_out: AtomicU64::new(0) }
     }
 
     /// The media section it is in; `None` while that is not negotiated, or where the other side refused it.
@@ -32,9 +34,24 @@ impl SendTrack {
         self.session.mid(self.track)
     }
 
+    /// The codec to send on it with: the most preferred one of those that both sides have. `None` as for [`mid`](Self::mid).
+    pub(in crate::driver) fn codec(&self) -> Option<CodecName> {
+        self.session.codecs(self.track).into_iter().next()
+    }
+
     /// The sequence number that the next packet will have.
     pub(in crate::driver) fn next_sequence(&self) -> u16 {
         self.next.load(Ordering::Relaxed)
+    }
+
+    /// Counts a frame that there is no room for.
+    pub(super) fn leave_out(&self) {
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Frames that there was no room for.
+    pub(in crate::driver) fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
     }
 
     /// Sends a packet under the track's own next sequence number. One worker at a time sends on a track.

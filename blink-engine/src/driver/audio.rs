@@ -1,0 +1,108 @@
+//! How the sound of a call is sent and received: codecs, frames, channels, bitrate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use blink_api::{
+    AudioFormat, AudioSettings, Codec, CodecName, Decoder, DecoderConfig, Encoder, EncoderConfig, Error, ErrorKind,
+    Result, RtpCodec,
+};
+
+use crate::blink::AudioConfig;
+use crate::media::rate::AudioDemand;
+
+/// The settings of one call with the codecs it may use, the preferred one first. Never without one. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct CallAudio {
+    codecs: Arc<[Arc<dyn Codec>]>,
+    /// How SDP names each.
+    rtp: Arc<[RtpCodec]>,
+    settings: AudioSettings,
+    /// What the preferred codec aims at, in bits per second.
+    bitrate: u32,
+}
+
+/// What a codec takes that does not say: G.711's.
+const BITRATE: u32 = 64_000;
+
+impl CallAudio {
+    /// What a call is offered with, over what is configured.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for values out of range, [`NotFound`](ErrorKind::NotFound) for a codec that is not configured, and those of
+    /// a codec that does not take the format, frame or bitrate.
+    pub(crate) fn new(configured: &[Arc<dyn Codec>], settings: &AudioSettings, config: &AudioConfig) -> Result<Self> {
+        let settings = AudioSettings {
+            frame: config.frame.unwrap_or(settings.frame),
+            channels: config.channels.unwrap_or(settings.channels),
+            bitrate: config.bitrate.or(settings.bitrate),
+        };
+        settings.check()?;
+        let codecs = match &config.codecs[..] {
+            [] => configured.to_vec(),
+            names => names.iter().map(|name| find(configured, name)).collect::<Result<_>>()?,
+        };
+        if codecs.is_empty() {
+            return Err(Error::new(ErrorKind::Invalid, "an engine needs a codec"));
+        }
+        let rtp = codecs.iter().map(|codec| codec.rtp()).collect();
+        let audio = Self { codecs: codecs.into(), rtp, settings, bitrate: 0 };
+        // What a codec cannot do is found now and not when somebody is to be heard.
+        let preferred = audio.encoders()?.first().and_then(|(_, encoder)| encoder.bitrate());
+        Ok(Self { bitrate: preferred.unwrap_or(BITRATE), ..audio })
+    }
+
+    /// What is captured and played.
+    pub(crate) fn format(&self) -> AudioFormat {
+        self.settings.format()
+    }
+
+    /// Sound in each packet.
+    pub(crate) fn frame(&self) -> Duration {
+        self.settings.frame
+    }
+
+    /// What one voice asks of a path.
+    pub(crate) fn demand(&self) -> AudioDemand {
+        AudioDemand { bitrate: self.bitrate, frame: self.frame() }
+    }
+
+    /// Ticks per second of a codec's timestamps; `None` for one that is not among these.
+    pub(crate) fn clock_rate(&self, name: &CodecName) -> Option<u32> {
+        self.rtp.iter().find(|rtp| rtp.name == *name).map(|rtp| rtp.clock_rate)
+    }
+
+    /// What is offered to others, in order.
+    pub(crate) fn rtp(&self) -> Vec<RtpCodec> {
+        self.rtp.to_vec()
+    }
+
+    /// The preferred codec.
+    pub(crate) fn preferred(&self) -> RtpCodec {
+        self.rtp[0].clone()
+    }
+
+    /// A fresh encoder of each codec.
+    pub(crate) fn encoders(&self) -> Result<Vec<(RtpCodec, Box<dyn Encoder>)>> {
+        let encoder = |codec: &Arc<dyn Codec>| {
+            let bitrate = self.settings.bitrate.filter(|_| codec.capabilities().variable_bitrate);
+            let config = EncoderConfig { format: self.format(), frame: self.frame(), bitrate };
+            Ok((codec.rtp(), codec.encoder(config)?))
+        };
+        self.codecs.iter().map(encoder).collect()
+    }
+
+    /// A fresh decoder of a codec; `None` for one that is not among these.
+    pub(crate) fn decoder(&self, name: &CodecName) -> Result<Option<(RtpCodec, Box<dyn Decoder>)>> {
+        let Some(codec) = self.codecs.iter().find(|codec| codec.rtp().name == *name) else { return Ok(None) };
+        Ok(Some((codec.rtp(), codec.decoder(DecoderConfig { format: self.format() })?)))
+    }
+}
+
+fn find(configured: &[Arc<dyn Codec>], name: &str) -> Result<Arc<dyn Codec>> {
+    let wanted = CodecName::new(name);
+    configured.iter().find(|codec| codec.rtp().name == wanted).cloned().ok_or_else(|| {
+        let names: Vec<_> = configured.iter().map(|codec| codec.rtp().name.to_string()).collect();
+        Error::new(ErrorKind::NotFound, format!("the codec `{name}` is not configured; there is: {}", names.join(", ")))
+    })
+}
