@@ -76,6 +76,46 @@ pub(crate) enum Bench {
     /// Send speech over bad networks and judge what is heard
     #[command(long_about = BENCH_AUDIO)]
     Audio(BenchAudioArguments),
+    /// Measure the time from mouth to ear through two engines on this machine
+    #[command(long_about = BENCH_LATENCY)]
+    Latency(BenchLatencyArguments),
+    /// Measure what one more call costs
+    #[command(long_about = BENCH_CALLS)]
+    Calls(BenchCallsArguments),
+}
+
+const BENCH_LATENCY: &str = "\
+Lets two complete engines talk over loopback, for each pair of transports, and measures the time from mouth to ear in both directions.
+
+Each side says chirps of 20 ms (400 to 3400 Hz) at uneven times, read in periods of 10 ms as from a device: what is read was said in the period before. What the \
+other side plays is kept with the time of its playing, and the chirps are looked for in it by correlation. So the figures hold framing, encoding, network, jitter buffer, \
+decoding, mixing and the ticks of both sides, and the look-ahead of the codec; no device's own delay. Measure on an idle machine.";
+
+const BENCH_CALLS: &str = "\
+Runs more and more calls in this process, each between two complete engines over loopback with recorded speech in both directions, and measures the processor \
+time of the process. The slope over the number of calls is what one more call costs, both ends together; the time within the codec's encoders and decoders is measured in \
+the same run and told apart.
+
+The transport is the configured one (`--set transport=NAME`). Measure on an idle machine; the build's profile matters.";
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchLatencyArguments {
+    /// Sound in each packet: 10, 20, 40 or 60 ms [default: 20, then 10]
+    #[arg(long, value_name = "MS")]
+    pub(crate) frame: Option<u64>,
+    /// How long each pair talks, 1 to 600 s
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) seconds: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchCallsArguments {
+    /// Most calls at once, 2 to 64
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub(crate) n: usize,
+    /// How long each number of calls is measured, 1 to 600 s
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) seconds: u64,
 }
 
 const BENCH_AUDIO: &str = "\

@@ -1,6 +1,7 @@
 //! The backends of this program, one line each, and which of them it uses unless told otherwise.
 
 use blink_media_cpal_opus as _;
+use blink_media_g711 as _;
 use blink_media_synthetic as _;
 use blink_signaling_libp2p as _;
 use blink_signaling_memory as _;
@@ -13,6 +14,9 @@ use blink_api::{Configuration, ConfigurationBuilder, Registry};
 /// The media host that reads and writes files.
 pub(crate) const FILES: &str = "synthetic";
 
+/// What sound is sent with: what every WebRTC stack has, for those who have no Opus, comes last.
+pub(crate) const CODECS: [&str; 3] = ["opus", "pcmu", "pcma"];
+
 /// The transports of the demonstration: two that have no code in common.
 pub(crate) const DEMO_TRANSPORTS: [&str; 2] = ["webrtc-rs", "str0m"];
 
@@ -21,7 +25,7 @@ pub(crate) fn configuration(registry: &Registry) -> ConfigurationBuilder {
     Configuration::builder(registry)
         .default_value("transport", "str0m")
         .default_value("signaling", "libp2p")
-        .default_value("codec", "opus")
+        .default_value("codec", CODECS.to_vec())
         .default_value("media_host", FILES)
 }
 
@@ -51,6 +55,8 @@ mod tests {
             names,
             [
                 ("codec", "opus"),
+                ("codec", "pcma"),
+                ("codec", "pcmu"),
                 ("media_host", "synthetic"),
                 ("signaling", "libp2p"),
                 ("signaling", "memory"),

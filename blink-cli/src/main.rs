@@ -71,7 +71,7 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
         Command::Config => inspect::config(global, output),
         Command::Id => inspect::id(global, output).await,
         Command::History => history::run(global, output),
-        Command::Bench(bench) => bench::run(&bench.bench, output, interrupt).await,
+        Command::Bench(bench) => bench::run(&bench.bench, global, output, interrupt).await,
     }
 }
 

@@ -16,7 +16,7 @@ fn backends_are_listed_with_what_they_can_do() {
     };
     assert_eq!(names("transport"), ["memory", "str0m", "webrtc-rs"]);
     assert_eq!(names("signaling"), ["libp2p", "memory"]);
-    assert_eq!(names("codec"), ["opus"]);
+    assert_eq!(names("codec"), ["opus", "pcma", "pcmu"]);
     assert_eq!(names("media_host"), ["synthetic"]);
     for backend in backends.as_array().unwrap() {
         assert!(!backend["summary"].as_str().unwrap().is_empty());

@@ -1,0 +1,182 @@
+//! `blink bench calls`: what one more call costs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use blink_api::{Codec, Configuration, Context, Registry, SystemClock, Transport};
+use serde::Serialize;
+
+use super::clocks;
+use super::metered::{Meter, Metered};
+use super::talk::{Side, Talk};
+use crate::args::{BenchCallsArguments, Global};
+use crate::configuration;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+
+/// Between the beginning of a call and its measurement: connecting is over, buffers have their delay.
+const WARM_UP: Duration = Duration::from_secs(3);
+/// Calls are counted in about so many steps.
+const STEPS: usize = 4;
+
+/// The last line of `--json`. Percentages are of one core, for both ends of one call.
+#[derive(Debug, Serialize)]
+struct Report {
+    transport: &'static str,
+    codec: &'static str,
+    points: Vec<Point>,
+    /// What one more call costs: the slope over the points.
+    cpu_percent_per_call: f64,
+    /// Of that, encoding and decoding.
+    codec_percent_per_call: f64,
+    /// Of that, everything else.
+    rest_percent_per_call: f64,
+}
+
+/// With so many calls.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Point {
+    calls: usize,
+    cpu_percent: f64,
+    codec_percent: f64,
+}
+
+/// Measures with more and more calls.
+pub(super) async fn run(
+    arguments: &BenchCallsArguments,
+    global: &Global,
+    output: &Output,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    if !(2..=64).contains(&arguments.n) {
+        return Err(Failure::input("--n is 2 to 64"));
+    }
+    if !(1..=600).contains(&arguments.seconds) {
+        return Err(Failure::input("--seconds is 1 to 600"));
+    }
+    if clocks::of_process().is_none() {
+        return Err(Failure::call("this system does not tell how much a process computes"));
+    }
+    let registry = Registry::discovered()?;
+    let base = configuration::base(&registry, global)
+        .set("bench", "signaling", "memory")
+        .set("bench", "microphone", "speech")
+        .set("bench", "speaker", "null");
+    let configuration = configuration::options(base, global).build()?;
+    let mut talks = Vec::new();
+    let result = tokio::select! {
+        result = measure(arguments, &configuration, output, &mut talks) => result,
+        () = interrupt.wait() => Err(Failure::interrupted()),
+    };
+    output.waiting("ending the calls");
+    for talk in talks {
+        talk.end().await;
+    }
+    output.waited();
+    let report = report(&configuration, result?)?;
+    output.result(&table(&report));
+    output.json_result(&report);
+    Ok(())
+}
+
+async fn measure(
+    arguments: &BenchCallsArguments,
+    configuration: &Configuration,
+    output: &Output,
+    talks: &mut Vec<Talk>,
+) -> Result<Vec<Point>, Failure> {
+    let meter = Meter::default();
+    let context = Context { clock: Arc::new(SystemClock), shared: configuration.registry().shared() };
+    let codecs = configuration.create_all::<dyn Codec>(&context).await?;
+    let metered = |codec: Arc<dyn Codec>| Arc::new(Metered { codec, meter: meter.clone() }) as Arc<dyn Codec>;
+    let codecs: Vec<_> = codecs.into_iter().map(metered).collect();
+    let side = Side { configuration: configuration.clone(), codecs, media_host: None };
+    let mut points = Vec::new();
+    for calls in steps(arguments.n) {
+        while talks.len() < calls {
+            output.waiting(format!("starting call {} of {}", talks.len() + 1, arguments.n));
+            talks.push(Talk::start([side.clone(), side.clone()]).await?);
+        }
+        output.waiting(format!("measuring {calls} calls"));
+        tokio::time::sleep(WARM_UP).await;
+        let (began, cpu, codec) = (Instant::now(), clocks::of_process(), meter.total());
+        tokio::time::sleep(Duration::from_secs(arguments.seconds)).await;
+        let cpu = clocks::of_process().unwrap_or_default().saturating_sub(cpu.unwrap_or_default());
+        let codec = meter.total() - codec;
+        let percent = |spent: Duration| 100.0 * spent.as_secs_f64() / began.elapsed().as_secs_f64();
+        points.push(Point { calls, cpu_percent: percent(cpu), codec_percent: percent(codec) });
+    }
+    Ok(points)
+}
+
+/// From one call to all of them.
+fn steps(n: usize) -> Vec<usize> {
+    let mut steps: Vec<_> = (0..=STEPS).map(|step| (1 + (n - 1) * step / STEPS).min(n)).collect();
+    steps.dedup();
+    steps
+}
+
+fn report(configuration: &Configuration, points: Vec<Point>) -> Result<Report, Failure> {
+    let slope = |value: &dyn Fn(&Point) -> f64| {
+        let slope = slope(points.iter().map(|point| (point.calls as f64, value(point))));
+        (slope * 10_000.0).round() / 10_000.0
+    };
+    let cpu_percent_per_call = slope(&|point| point.cpu_percent);
+    let codec_percent_per_call = slope(&|point| point.codec_percent);
+    let rest_percent_per_call = slope(&|point| point.cpu_percent - point.codec_percent);
+    Ok(Report {
+        transport: configuration.chosen::<dyn Transport>()?.name,
+        codec: configuration.chosen::<dyn Codec>()?.name,
+        cpu_percent_per_call,
+        codec_percent_per_call,
+        rest_percent_per_call,
+        points,
+    })
+}
+
+/// Of the line nearest to all points (least squares).
+fn slope(points: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
+    let count = points.clone().count().max(1) as f64;
+    let mean = |of: &dyn Fn((f64, f64)) -> f64| points.clone().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(&|point| point.0), mean(&|point| point.1));
+    let spread = mean(&|point| (point.0 - x).powi(2));
+    mean(&|point| (point.0 - x) * (point.1 - y)) / spread.max(f64::MIN_POSITIVE)
+}
+
+fn table(report: &Report) -> String {
+    let mut lines = vec!["calls  CPU       codec     everything else".to_owned()];
+    for Point { calls, cpu_percent, codec_percent } in &report.points {
+        let rest = cpu_percent - codec_percent;
+        lines.push(format!("{calls:5}  {cpu_percent:6.2} %  {codec_percent:6.2} %  {rest:6.2} %"));
+    }
+    lines.push(format!(
+        "one more call between two engines here, both ends ({}, {}): {:.2} % of a core, codec {:.2} %, everything else {:.3} %",
+        report.transport,
+        report.codec,
+        report.cpu_percent_per_call,
+        report.codec_percent_per_call,
+        report.rest_percent_per_call,
+    ));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slope_is_that_of_the_line_nearest_to_the_points() {
+        let exact = slope([(1.0, 5.0), (2.0, 7.0), (4.0, 11.0)].into_iter());
+        assert!((exact - 2.0).abs() < 1e-9);
+        let nearest = slope([(0.0, 0.0), (1.0, 3.0), (2.0, 2.0)].into_iter());
+        assert!((nearest - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_steps_go_from_one_call_to_all() {
+        assert_eq!(steps(8), [1, 2, 4, 6, 8]);
+        assert_eq!(steps(2), [1, 2]);
+        assert_eq!(steps(3), [1, 2, 3]);
+    }
+}

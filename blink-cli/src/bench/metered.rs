@@ -1,0 +1,102 @@
+//! A codec that counts the processor time it takes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use blink_api::{
+    Codec, CodecCapabilities, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig, EncoderHint, Redundancy,
+    Result, RtpCodec,
+};
+
+use super::clocks;
+
+/// Nanoseconds of processor time. Clones count together.
+#[derive(Clone, Default)]
+pub(super) struct Meter(Arc<AtomicU64>);
+
+impl Meter {
+    /// What was counted up to now.
+    pub(super) fn total(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+
+    fn count<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = clocks::of_thread();
+        let done = work();
+        if let Some(spent) = clocks::of_thread().zip(before).and_then(|(now, before)| now.checked_sub(before)) {
+            self.0.fetch_add(spent.as_nanos() as u64, Ordering::Relaxed);
+        }
+        done
+    }
+}
+
+/// Another codec, metered.
+pub(super) struct Metered {
+    pub(super) codec: Arc<dyn Codec>,
+    pub(super) meter: Meter,
+}
+
+impl Codec for Metered {
+    fn capabilities(&self) -> CodecCapabilities {
+        self.codec.capabilities()
+    }
+
+    fn rtp(&self) -> RtpCodec {
+        self.codec.rtp()
+    }
+
+    fn encoder(&self, config: EncoderConfig) -> Result<Box<dyn Encoder>> {
+        Ok(Box::new(MeteredEncoder { encoder: self.codec.encoder(config)?, meter: self.meter.clone() }))
+    }
+
+    fn decoder(&self, config: DecoderConfig) -> Result<Box<dyn Decoder>> {
+        Ok(Box::new(MeteredDecoder { decoder: self.codec.decoder(config)?, meter: self.meter.clone() }))
+    }
+}
+
+struct MeteredEncoder {
+    encoder: Box<dyn Encoder>,
+    meter: Meter,
+}
+
+impl Encoder for MeteredEncoder {
+    fn frame_samples(&self) -> usize {
+        self.encoder.frame_samples()
+    }
+
+    fn encode(&mut self, samples: &[f32], out: &mut Vec<u8>) -> Result<()> {
+        self.meter.count(|| self.encoder.encode(samples, out))
+    }
+
+    fn hint(&mut self, hint: EncoderHint) -> Result<()> {
+        self.encoder.hint(hint)
+    }
+
+    fn bitrate(&self) -> Option<u32> {
+        self.encoder.bitrate()
+    }
+
+    fn lookahead(&self) -> Duration {
+        self.encoder.lookahead()
+    }
+}
+
+struct MeteredDecoder {
+    decoder: Box<dyn Decoder>,
+    meter: Meter,
+}
+
+impl Decoder for MeteredDecoder {
+    fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize> {
+        self.meter.count(|| self.decoder.decode(input, out))
+    }
+
+    fn duration(&self, packet: &[u8]) -> Result<Duration> {
+        self.decoder.duration(packet)
+    }
+
+    fn redundancy(&mut self, packet: &[u8]) -> Redundancy {
+        self.meter.count(|| self.decoder.redundancy(packet))
+    }
+}

@@ -1,0 +1,92 @@
+//! Two complete engines in one process that talk to each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use blink_api::{Codec, Configuration, MediaHost};
+use blink_engine::{Blink, CallConfig, Event, EventStream, StreamItem};
+
+use crate::failure::Failure;
+
+/// How long each step may take.
+const STEP: Duration = Duration::from_secs(30);
+
+/// What one side is made of, beside what its configuration says.
+#[derive(Clone)]
+pub(super) struct Side {
+    pub(super) configuration: Configuration,
+    pub(super) codecs: Vec<Arc<dyn Codec>>,
+    pub(super) media_host: Option<Arc<dyn MediaHost>>,
+}
+
+/// A call between two engines in which both hear each other.
+pub(super) struct Talk {
+    engines: [Blink; 2],
+}
+
+impl Talk {
+    /// Starts both engines; the first calls the second.
+    pub(super) async fn start(sides: [Side; 2]) -> Result<Self, Failure> {
+        let [caller, callee] = sides;
+        let (alice, bob) = (caller.start().await?, callee.start().await?);
+        let (mut heard, mut answered) = (alice.events(), bob.events());
+        alice.offer_call(&[bob.did()], CallConfig::default()).await?;
+        let call = within(&mut answered, "the call rings", |event| match event {
+            Event::IncomingCall { call, .. } => Some(*call),
+            _ => None,
+        });
+        bob.answer_call(call.await?).await?;
+        for events in [&mut heard, &mut answered] {
+            let started = |event: &Event| matches!(event, Event::MediaStarted { .. }).then_some(());
+            within(events, "the first sound", started).await?;
+        }
+        Ok(Self { engines: [alice, bob] })
+    }
+
+    /// Ends both engines.
+    pub(super) async fn end(self) {
+        for engine in self.engines {
+            // The figures are there; what does not end in time ends with the program.
+            tokio::time::timeout(STEP, engine.shutdown()).await.ok();
+        }
+    }
+}
+
+impl Side {
+    async fn start(self) -> Result<Blink, Failure> {
+        let mut builder = Blink::builder(&self.configuration);
+        for codec in self.codecs {
+            builder = builder.codec(codec);
+        }
+        if let Some(host) = self.media_host {
+            builder = builder.media_host(host);
+        }
+        Ok(builder.start().await?)
+    }
+}
+
+/// Waits for an event.
+async fn within<T>(
+    events: &mut EventStream,
+    what: &str,
+    mut wanted: impl FnMut(&Event) -> Option<T>,
+) -> Result<T, Failure> {
+    let waiting = async {
+        loop {
+            match events.next().await {
+                Some(StreamItem::Event(Event::CallEnded { reason, .. })) => {
+                    return Err(Failure::call(format!("{what}: the call is over: {}", crate::show::ended(reason))));
+                }
+                Some(StreamItem::Event(event)) => {
+                    if let Some(found) = wanted(&event) {
+                        return Ok(found);
+                    }
+                }
+                Some(_) => {}
+                None => return Err(Failure::call(format!("{what}: an engine stopped"))),
+            }
+        }
+    };
+    let late = |_| Failure::call(format!("{what}: nothing within {} s", STEP.as_secs()));
+    tokio::time::timeout(STEP, waiting).await.map_err(late)?
+}
