@@ -17,6 +17,8 @@ pub struct Str0mConfig {
     pub check_interval: Duration,
     /// Which versions of DTLS to speak.
     pub dtls: DtlsVersion,
+    /// Estimate what the path carries while pictures are sent (transport-wide congestion control), which paces them.
+    pub bandwidth_estimate: bool,
 }
 
 /// Versions of DTLS.
@@ -36,7 +38,7 @@ pub enum DtlsVersion {
 
 impl Default for Str0mConfig {
     fn default() -> Self {
-        Self { check_interval: Duration::from_secs(1), dtls: DtlsVersion::default() }
+        Self { check_interval: Duration::from_secs(1), dtls: DtlsVersion::default(), bandwidth_estimate: true }
     }
 }
 

@@ -11,6 +11,7 @@ use blink_transport_kit::candidate::{self, Use};
 use blink_transport_kit::events::EventSender;
 use blink_transport_kit::traffic::SendSequence;
 use bytes::Bytes;
+use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::SdpPendingOffer;
 use str0m::media::Mid;
 use str0m::net::{Receive, Transmit};
@@ -33,6 +34,8 @@ const MOST_REPETITIONS: usize = 12;
 const FAULT_PAUSE: Duration = Duration::from_millis(20);
 /// When to look again at a stack that has ended.
 const IDLE: Duration = Duration::from_secs(60);
+/// What a path is taken to carry before anything is known of it, in bits per second: sound and a little picture.
+const FIRST_ESTIMATE: u64 = 1_000_000;
 /// Remote candidates kept for the next ICE generation.
 const MOST_CANDIDATES: usize = 64;
 /// Data channels a peer may open.
@@ -117,6 +120,9 @@ impl Peer {
                 DtlsVersion::Auto => str0m::config::DtlsVersion::Auto,
             },
         );
+        if config.bandwidth_estimate && !session.video.is_empty() {
+            builder = builder.enable_bwe(Some(Bitrate::bps(FIRST_ESTIMATE)));
+        }
         builder.set_initial_stun_rto(FIRST_REPETITION);
         builder.set_max_stun_rto(config.check_interval);
         builder.set_max_stun_retransmits(MOST_REPETITIONS);
@@ -204,6 +210,10 @@ impl Peer {
             Event::RtpPacket(packet) => self.handle_packet(packet),
             Event::KeyframeRequest(request) => {
                 self.events.send(SessionEvent::KeyframeRequested { mid: tag(request.mid) });
+            }
+            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, can_probe: true }) => {
+                let bits_per_second = estimate.as_u64();
+                self.events.send(SessionEvent::BandwidthEstimate { bits_per_second });
             }
             Event::PeerStats(stats) => {
                 let measured = stats.selected_candidate_pair.and_then(|pair| pair.current_round_trip_time);

@@ -24,7 +24,7 @@ const CAPABILITIES: TransportCapabilities = TransportCapabilities {
     ice_restart: true,
     stun: true,
     relay: false,
-    bandwidth_estimate: false,
+    bandwidth_estimate: true,
     renegotiation: true,
     network: true,
 };

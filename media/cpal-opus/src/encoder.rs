@@ -26,6 +26,7 @@ pub(crate) struct OpusEncoder {
     opus: RawEncoder,
     settings: OpusConfig,
     frame_samples: usize,
+    bitrate: u32,
     lookahead: Duration,
 }
 
@@ -46,7 +47,8 @@ impl OpusEncoder {
         opus.set(Control::BITRATE, bitrate.cast_signed())?;
         opus.set(Control::DTX, settings.dtx.into())?;
         let lookahead = Duration::from_secs(opus.lookahead()?.into()) / format.sample_rate;
-        let mut encoder = Self { opus, settings: *settings, frame_samples: format.samples_in(config.frame), lookahead };
+        let mut encoder =
+            Self { opus, settings: *settings, frame_samples: format.samples_in(config.frame), bitrate, lookahead };
         encoder.prepare(f32::from(settings.expected_loss) / 100.0, 1.0)?;
         Ok(encoder)
     }
@@ -96,6 +98,10 @@ impl Encoder for OpusEncoder {
             self.opus.set(Control::BITRATE, bitrate.cast_signed())?;
         }
         self.prepare(hint.loss, hint.burst)
+    }
+
+    fn bitrate(&self) -> Option<u32> {
+        Some(self.bitrate)
     }
 
     fn lookahead(&self) -> Duration {
