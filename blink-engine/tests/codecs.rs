@@ -48,7 +48,7 @@ async fn each_pair_uses_the_most_preferred_codec_that_both_have() {
             assert!(*decoded > 100, "{decoded} packets were decoded");
         }
         assert!(
-            !person.told.iter().filter(|event| media(event)).nth(2).is_some(),
+            person.told.iter().filter(|event| media(event)).nth(2).is_none(),
             "each starts once: {:?}",
             person.told
         );
