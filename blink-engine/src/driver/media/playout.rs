@@ -168,7 +168,7 @@ impl Worker for PlayoutWorker {
             }
             if let Some(played) = &mut self.played {
                 // What finds no room, the processors never see.
-                played.push_partial_slice(playout.far_end());
+                let _ = played.push_partial_slice(playout.far_end());
             }
         }
     }

@@ -137,7 +137,9 @@ fn a_path_too_narrow_for_sound_lowers_its_rate_and_all_comes_back() {
     let mut link = Link::new(45_000.0);
     link.run(30);
     let last = &link.audio[20..];
-    assert!(last.iter().all(|bitrate| (LEAST_AUDIO..26_000).contains(bitrate)), "{:?}", link.audio);
+    assert!(last.iter().all(|bitrate| (LEAST_AUDIO..DEMAND.bitrate).contains(bitrate)), "{:?}", link.audio);
+    let mean = f64::from(last.iter().sum::<u32>()) / last.len() as f64;
+    assert!(mean > 15_000.0 && mean + DEMAND.headers() < link.capacity, "{mean} {:?}", link.audio);
     assert!(link.pictures[20..].iter().sum::<u32>() <= 5, "{:?}", link.pictures);
     assert!(link.delays[20..].iter().all(|delay| *delay < 0.2), "{:?}", link.delays);
     link.capacity = 5_000_000.0;
