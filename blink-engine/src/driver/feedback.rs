@@ -204,8 +204,8 @@ mod tests {
             bytes: u32::MAX,
         };
         let before = feedback.allocation(now, DEMAND);
-        assert!(feedback.handle_report(2, 1_000, &[section.clone()], DEMAND).is_empty());
-        assert!(feedback.handle_report(1, 0, &[section.clone()], DEMAND).is_empty());
+        assert!(feedback.handle_report(2, 1_000, std::slice::from_ref(&section), DEMAND).is_empty());
+        assert!(feedback.handle_report(1, 0, std::slice::from_ref(&section), DEMAND).is_empty());
         assert_eq!(feedback.allocation(now, DEMAND), before);
         let told = feedback.handle_report(1, 1_000, &vec![section; 20], DEMAND);
         assert_eq!(told.len(), MAX_SECTIONS);
