@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Candidate, ChannelId, DeliveryId, Mid, Result, RtpOut, Session, SessionConfig, SessionEvents, SessionStats,
-    Signaling, SignalingCapabilities, SignalingEvent, Subscription, Topic, TrackId, TrackKind, Transport,
+    Candidate, ChannelId, CodecName, DeliveryId, Mid, Result, RtpOut, Session, SessionConfig, SessionEvents,
+    SessionStats, Signaling, SignalingCapabilities, SignalingEvent, Subscription, Topic, TrackId, TrackKind, Transport,
     TransportCapabilities, Verdict,
 };
 use bytes::Bytes;
@@ -105,6 +105,10 @@ impl Session for ListeningSession {
 
     fn mid(&self, track: TrackId) -> Option<Mid> {
         self.inner.mid(track)
+    }
+
+    fn codecs(&self, track: TrackId) -> Vec<CodecName> {
+        self.inner.codecs(track)
     }
 
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
