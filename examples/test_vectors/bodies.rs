@@ -3,7 +3,7 @@
 use blink_api::{Endpoint, TrackKind};
 use blink_engine::wire::{
     Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, JoinedClaim, Link, LinkRole, Member,
-    Offer, REPORT_VERSION, Record, Reject, Ringing, SectionReport, Seen, Status, StreamOffer, StreamRequest,
+    Offer, REPORT_VERSION, Record, Reject, Ringing, SectionReport, Seen, Signed, Status, StreamOffer, StreamRequest,
     WireEndpoint, cbor,
 };
 use serde_json::{Value, json};
@@ -24,8 +24,12 @@ pub(crate) fn bodies(scene: &Scene) -> Value {
 /// Every body with its name and what it says; one of each kind, and a second one where a field may be absent.
 pub(crate) fn all(scene: &Scene) -> Vec<(&'static str, Body, Value)> {
     let mut bodies = Vec::new();
-    for (name, conversation) in [("offer", Some(b"hello".to_vec())), ("offer without conversation", None)] {
-        let (offer, says) = offer(scene, conversation);
+    for (name, conversation, entries) in [
+        ("offer", Some(b"hello".to_vec()), Vec::new()),
+        ("offer without conversation", None, Vec::new()),
+        ("offer with entries", None, scene.signed_entries()),
+    ] {
+        let (offer, says) = offer(scene, conversation, entries);
         bodies.push((name, Body::Offer(Box::new(offer)), says));
     }
     let nonce = Bytes16::from(nonce_bytes(scene));
@@ -52,7 +56,10 @@ pub(crate) fn all(scene: &Scene) -> Vec<(&'static str, Body, Value)> {
         });
         bodies.push((name, Body::Cancel(cancel), says));
     }
-    bodies.push(("member", Body::Member(Box::new(member(scene))), member_says(scene)));
+    for (name, entries) in [("member", Vec::new()), ("member with entries", scene.signed_entries())] {
+        let says = member_says(scene, &entries);
+        bodies.push((name, Body::Member(Box::new(member(scene, entries))), says));
+    }
     for (name, sdp) in [("link", Some("v=0\r\n")), ("link without sdp", None)] {
         let (link, says) = link(scene, sdp);
         bodies.push((name, Body::Link(Box::new(link)), says));
@@ -73,8 +80,8 @@ pub(crate) fn channel_messages(scene: &Scene) -> Value {
         ),
         (
             "member",
-            json!({ "boot": 9, "member": member_says(scene) }),
-            ChannelMessage::Member { boot: 9, member: Box::new(member(scene)) },
+            json!({ "boot": 9, "member": member_says(scene, &[]) }),
+            ChannelMessage::Member { boot: 9, member: Box::new(member(scene, Vec::new())) },
         ),
         ("section", json!({ "mid": "1", "stream": hex(&stream[..]), "sequence": 11 }), section(Some(stream))),
         ("section without stream", json!({ "mid": "1", "stream": null, "sequence": 11 }), section(None)),
@@ -117,7 +124,7 @@ fn report() -> ChannelMessage {
 }
 
 /// Bob's record, who sees Alice and has a path to her.
-pub(crate) fn member(scene: &Scene) -> Member {
+pub(crate) fn member(scene: &Scene, entries: Vec<Signed>) -> Member {
     let (alice, stream) = (scene.alice_endpoint(), scene.stream);
     let record = Record {
         call_key: *scene.bob_key.public(),
@@ -129,7 +136,7 @@ pub(crate) fn member(scene: &Scene) -> Member {
         recording: true,
         seen: vec![Seen { endpoint: alice, boot: 7, call_key: *scene.alice_key.public(), version: 1 }],
         links: vec![WireEndpoint(alice)],
-        digest: no_entries().into(),
+        digest: digest(&entries).into(),
         streams: vec![StreamOffer {
             id: stream,
             kind: TrackKind::Video,
@@ -138,10 +145,10 @@ pub(crate) fn member(scene: &Scene) -> Member {
         }],
         wanted: vec![StreamRequest { endpoint: alice, stream }],
     };
-    Member { record, entries: Vec::new() }
+    Member { record, entries }
 }
 
-fn member_says(scene: &Scene) -> Value {
+fn member_says(scene: &Scene, entries: &[Signed]) -> Value {
     let (alice, stream) = (endpoint(&scene.alice_endpoint()), hex(scene.stream.as_bytes()));
     let call_key = hex(scene.alice_key.public());
     json!({
@@ -155,19 +162,19 @@ fn member_says(scene: &Scene) -> Value {
             "recording": true,
             "seen": [{ "endpoint": alice, "boot": 7, "call_key": call_key, "version": 1 }],
             "links": [alice],
-            "digest": hex(&no_entries()),
+            "digest": hex(&digest(entries)),
             "streams": [{ "id": stream, "kind": 1, "codec": "VP8", "name": "screen" }],
             "wanted": [{ "endpoint": alice, "stream": stream }],
         },
-        "entries": [],
+        "entries": entries.iter().map(signed).collect::<Vec<_>>(),
     })
 }
 
-fn offer(scene: &Scene, conversation: Option<Vec<u8>>) -> (Offer, Value) {
+fn offer(scene: &Scene, conversation: Option<Vec<u8>>, entries: Vec<Signed>) -> (Offer, Value) {
     let nonce = Bytes16::from(nonce_bytes(scene));
     let says = json!({
         "root": signed(&scene.root),
-        "entries": [],
+        "entries": entries.iter().map(signed).collect::<Vec<_>>(),
         "secret": hex(&SECRET),
         "joined": [claim_says(scene)],
         "remaining_ms": 60_000,
@@ -176,7 +183,7 @@ fn offer(scene: &Scene, conversation: Option<Vec<u8>>) -> (Offer, Value) {
     });
     let offer = Offer {
         root: scene.root.clone(),
-        entries: Vec::new(),
+        entries,
         secret: SECRET.into(),
         joined: vec![claim(scene)],
         remaining_ms: 60_000,
@@ -226,7 +233,7 @@ fn claim_says(scene: &Scene) -> Value {
     json!({ "endpoint": endpoint(&scene.alice_endpoint()), "boot": 7, "version": 1, "call_key": call_key })
 }
 
-fn signed(signed: &blink_engine::wire::Signed) -> Value {
+fn signed(signed: &Signed) -> Value {
     json!({ "bytes": hex(&signed.bytes), "signature": hex(&signed.signature) })
 }
 
@@ -234,7 +241,8 @@ fn endpoint(endpoint: &Endpoint) -> String {
     hex(endpoint.did.public_key()) + &hex(endpoint.device.as_bytes())
 }
 
-/// The digest of no entries.
-fn no_entries() -> [u8; 16] {
-    *Sha256::digest([]).first_chunk().expect("a SHA-256 hash has 32 bytes")
+/// The digest of entries that stand in its order.
+fn digest(entries: &[Signed]) -> [u8; 16] {
+    let hash = entries.iter().fold(Sha256::new(), |hash, entry| hash.chain_update(&entry.bytes)).finalize();
+    *hash.first_chunk().expect("a SHA-256 hash has 32 bytes")
 }

@@ -2,6 +2,7 @@
 
 use blink_api::{Endpoint, Topic};
 use blink_engine::Identity;
+use blink_engine::secure::symmetric::{aes_256_gcm_open, aes_256_gcm_seal, sha256};
 use blink_engine::secure::{AgreementKey, Random, Refusal, Sealing, inbox_topic, open, seal};
 use blink_engine::wire::{Body, Content};
 use rand::{Rng, SeedableRng};
@@ -81,6 +82,31 @@ impl<'a> Sealed<'a> {
     pub(crate) fn seal(&self, identity: &Identity, content: &[u8]) -> Result<Vec<u8>, Refusal> {
         let sealing = Sealing { topic: self.topic, recipients: &self.recipients, tag: self.tag, identity };
         seal(&sealing, content, &mut self.random.clone())
+    }
+
+    /// The envelope with other padding. It has one recipient.
+    pub(crate) fn repadded(&self, envelope: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let (head, rest) = envelope.split_at(3 + usize::from(envelope[2]));
+        let ciphertext = &rest[3..rest.len() - 1];
+        let mut key = [0; 32];
+        // The ephemeral key comes first.
+        let mut random = self.random.clone();
+        random.fill_bytes(&mut key);
+        random.fill_bytes(&mut key);
+        let associated = [&b"blink/1 env\0"[..], &sha256(&[self.topic.as_bytes(), &head[3..]])].concat();
+        let mut plaintext =
+            aes_256_gcm_open(&key, &[0; 12], &associated, ciphertext).expect("it was sealed with this").to_vec();
+        let said = 2 + usize::from(u16::from_be_bytes([plaintext[0], plaintext[1]])) + 64;
+        let mut padding = plaintext.split_off(said);
+        change(&mut padding);
+        plaintext.extend(padding);
+        let ciphertext = aes_256_gcm_seal(&key, &[0; 12], &associated, &plaintext);
+        // A byte string in its shortest form, and no tag.
+        let length = match u8::try_from(ciphertext.len()) {
+            Ok(length) => vec![0x58, length],
+            Err(_) => [&[0x59], &u16::try_from(ciphertext.len()).expect("it is small").to_be_bytes()[..]].concat(),
+        };
+        [head, &length, &ciphertext, &[0x40]].concat()
     }
 
     /// What Alice says of an envelope.

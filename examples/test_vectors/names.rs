@@ -1,5 +1,6 @@
 //! Keys, names and the roster.
 
+use blink_api::Endpoint;
 use blink_engine::secure::{AgreementKey, inbox_topic};
 use blink_engine::wire::EntryBody;
 use hmac::{Hmac, KeyInit, Mac};
@@ -13,23 +14,24 @@ use crate::scene::{
 };
 
 pub(crate) fn people(scene: &Scene) -> Value {
-    let person = |name: &str, seed: [u8; 32], identity: &blink_engine::Identity| {
+    let person = |name: &str, seed: [u8; 32], identity: &blink_engine::Identity, endpoint: Endpoint| {
         let did = identity.did();
         json!({
             "name": name,
-            "input": { "ed25519_seed": hex(&seed) },
+            "input": { "ed25519_seed": hex(&seed), "device": hex(endpoint.device.as_bytes()) },
             "output": {
                 "did": did.to_string(),
                 "ed25519_public": hex(did.public_key()),
                 "x25519_public": hex(identity.agreement().public()),
+                "endpoint": hex(&[&did.public_key()[..], endpoint.device.as_bytes()].concat()),
                 "inbox_topic": hex(inbox_topic(&did).as_bytes()),
             },
         })
     };
     let people = [
-        person("alice", ALICE_SEED, &scene.alice),
-        person("bob", BOB_SEED, &scene.bob),
-        person("carol", CAROL_SEED, &scene.carol),
+        person("alice", ALICE_SEED, &scene.alice, scene.alice_endpoint()),
+        person("bob", BOB_SEED, &scene.bob, scene.bob_endpoint()),
+        person("carol", CAROL_SEED, &scene.carol, scene.carol_endpoint()),
     ];
     people.into_iter().collect()
 }
@@ -122,8 +124,7 @@ pub(crate) fn entries(scene: &Scene) -> Value {
 /// Of all three entries, which stand in its order.
 pub(crate) fn digest(scene: &Scene) -> Value {
     let mut hash = Sha256::new();
-    let entries = scene.entries();
-    let bytes: Vec<_> = entries.iter().map(|(_, signer, entry)| sign_entry(signer, entry).bytes).collect();
+    let bytes: Vec<_> = scene.signed_entries().into_iter().map(|signed| signed.bytes).collect();
     bytes.iter().for_each(|bytes| hash.update(bytes));
     json!({
         "input": bytes.iter().map(|bytes| hex(bytes)).collect::<Vec<_>>(),

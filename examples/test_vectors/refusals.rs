@@ -1,5 +1,6 @@
 //! Envelopes that must be refused, and why.
 
+use blink_api::{Did, Endpoint};
 use blink_engine::secure::Refusal;
 use blink_engine::wire::{Body, Busy, cbor};
 use serde_json::{Value, json};
@@ -13,6 +14,8 @@ const VERSION: usize = 4;
 const EPHEMERAL: usize = 8;
 const HINT: usize = 43;
 const WRAP: usize = 51;
+/// In one with four: where the first wrap's head stands.
+const WRAPS: usize = 42;
 
 pub(crate) fn refused(scene: &Scene) -> Result<Value, Refusal> {
     let busy = || Body::Busy(Busy {});
@@ -28,9 +31,16 @@ pub(crate) fn refused(scene: &Scene) -> Result<Value, Refusal> {
     let kind = unknown_kind.len() - 3;
     unknown_kind[kind] = 9;
     let call = Sealed::new(scene, true, 51)?;
-    let record = call.seal(&scene.bob, &from_bob(scene, Body::Member(Box::new(bodies::member(scene)))).encode())?;
+    let record =
+        call.seal(&scene.bob, &from_bob(scene, Body::Member(Box::new(bodies::member(scene, Vec::new())))).encode())?;
     let mut untagged = record.clone();
     *untagged.last_mut().expect("an envelope is not empty") ^= 1;
+
+    let mut neutral = [0; 32];
+    neutral[0] = 1;
+    let nobody = Endpoint { did: Did::from_public_key(neutral), ..scene.bob_endpoint() };
+    let mut swapped = record.clone();
+    swapped[WRAPS..WRAPS + 2 * 58].rotate_left(58);
 
     let mut refused = Vec::new();
     for (name, sealed, envelope, why) in [
@@ -38,6 +48,7 @@ pub(crate) fn refused(scene: &Scene) -> Result<Value, Refusal> {
         ("a byte too many", &inbox, [&whole[..], &[0]].concat(), Refusal::Malformed),
         ("a byte too few", &inbox, whole[..whole.len() - 1].to_vec(), Refusal::Malformed),
         ("a length that is not in its shortest form", &inbox, overlong(&whole), Refusal::Malformed),
+        ("wraps in another order", &call, swapped, Refusal::Malformed),
         ("another tag", &call, untagged, Refusal::BadTag),
         ("no tag on the call's topic", &call, whole.clone(), Refusal::BadTag),
         ("a tag on an inbox", &inbox, record, Refusal::BadTag),
@@ -45,8 +56,22 @@ pub(crate) fn refused(scene: &Scene) -> Result<Value, Refusal> {
         ("another hint", &inbox, changed(HINT, 1, |byte| byte ^ 1), Refusal::NotForUs),
         ("another wrap", &inbox, changed(WRAP, 1, |byte| byte ^ 1), Refusal::BadSeal),
         ("another ciphertext", &inbox, changed(whole.len() - 2, 1, |byte| byte ^ 1), Refusal::BadSeal),
+        ("no padding", &inbox, inbox.repadded(&whole, Vec::clear), Refusal::BadContent),
+        (
+            "a block of padding too many",
+            &inbox,
+            inbox.repadded(&whole, |padding| padding.extend([0; 256])),
+            Refusal::BadContent,
+        ),
+        ("padding that is not zeros", &inbox, inbox.repadded(&whole, |padding| padding[0] = 1), Refusal::BadContent),
         ("a content that is no map", &inbox, inbox.seal(&scene.bob, &cbor::encode(&1))?, Refusal::BadContent),
         ("a kind that is not known", &inbox, inbox.seal(&scene.bob, &unknown_kind)?, Refusal::UnknownKind),
+        (
+            "a sender whose key is of small order",
+            &inbox,
+            inbox.seal(&scene.bob, &from(nobody, scene, busy()).encode())?,
+            Refusal::WeakKey,
+        ),
         (
             "signed by somebody else",
             &inbox,

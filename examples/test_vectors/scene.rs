@@ -70,6 +70,10 @@ impl Scene {
         endpoint(&self.bob, 0x22)
     }
 
+    pub(crate) fn carol_endpoint(&self) -> Endpoint {
+        endpoint(&self.carol, 0x33)
+    }
+
     /// One entry of each kind, in the order of a digest: its name, who signs it, and what it says. Carol is invited by Bob, then removed.
     pub(crate) fn entries(&self) -> Vec<(&'static str, &Identity, Entry)> {
         let entry = |about: &Identity, body| Entry { call: self.call, did: about.did(), body };
@@ -80,6 +84,11 @@ impl Scene {
         ];
         entries.sort_by_key(|(.., entry)| (entry.did, entry.body));
         entries
+    }
+
+    /// All of them, signed.
+    pub(crate) fn signed_entries(&self) -> Vec<Signed> {
+        self.entries().iter().map(|(_, signer, entry)| sign_entry(signer, entry)).collect()
     }
 
     /// Bob's Reject.
