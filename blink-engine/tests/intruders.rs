@@ -414,29 +414,31 @@ fn a_description_must_name_one_certificate() {
     assert!(accepted(&callee.hears(caller.endpoint, caller.call(), Body::Link(Box::new(link)))), "said twice");
 }
 
-/// Whatever comes while it rings: no device, no session, no topic of the call before its user answers.
+/// Whatever comes while it rings: no device, no session, no topic of the call before its user answers, whichever side would dial.
 #[test]
 fn a_call_that_rings_opens_nothing() {
     let (alice, bob, _) = people();
-    let caller = Caller::new(&alice, &bob);
-    let mut callee = Callee::new(&bob);
-    let nonce = nonce(&callee.hears_offer(&caller, caller.offer(None))).unwrap();
-    let mut outputs = callee.hears_offer(&caller, caller.offer(Some(nonce)));
-    assert!(rang(&outputs), "{outputs:?}");
-    // As if it had answered: under a key that it could have.
-    callee.key = Some(*AgreementKey::from_scalar(&[11; 32]).public());
-    let record = member(caller.record(&callee));
-    let link = caller.link(&callee, &format!("v=0\r\n{FINGERPRINT}"));
-    for body in [record, Body::Link(Box::new(link)), Body::Offer(Box::new(caller.offer(Some(nonce))))] {
-        outputs.extend(callee.hears(caller.endpoint, caller.call(), body));
+    for (calls, called) in [(&alice, &bob), (&bob, &alice)] {
+        let caller = Caller::new(calls, called);
+        let mut callee = Callee::new(called);
+        let nonce = nonce(&callee.hears_offer(&caller, caller.offer(None))).unwrap();
+        let mut outputs = callee.hears_offer(&caller, caller.offer(Some(nonce)));
+        assert!(rang(&outputs), "{outputs:?}");
+        // As if it had answered, under a key that it could have.
+        callee.key = Some(*AgreementKey::from_scalar(&[11; 32]).public());
+        let record = member(caller.record(&callee));
+        let link = caller.link(&callee, &format!("v=0\r\n{FINGERPRINT}"));
+        for body in [record, Body::Link(Box::new(link)), Body::Offer(Box::new(caller.offer(Some(nonce))))] {
+            outputs.extend(callee.hears(caller.endpoint, caller.call(), body));
+        }
+        let opens = |output: &&Output| {
+            matches!(output, Output::Gate(Some(_)) | Output::Open { .. } | Output::Join(_) | Output::Negotiate { .. })
+        };
+        assert_eq!(outputs.iter().filter(opens).count(), 0, "{outputs:?}");
+        callee.machine.answer(callee.now, caller.call()).unwrap();
+        let outputs = callee.outputs();
+        assert!(outputs.iter().any(|output| matches!(output, Output::Gate(Some(_)))), "{outputs:?}");
     }
-    let opens = |output: &&Output| {
-        matches!(output, Output::Gate(Some(_)) | Output::Open { .. } | Output::Join(_) | Output::Negotiate { .. })
-    };
-    assert_eq!(outputs.iter().filter(opens).count(), 0, "{outputs:?}");
-    callee.machine.answer(callee.now, caller.call()).unwrap();
-    let outputs = callee.outputs();
-    assert!(outputs.iter().any(|output| matches!(output, Output::Gate(Some(_)))), "{outputs:?}");
 }
 
 /// Media flows once both ends have named the same link on the path: nobody sits between them.
