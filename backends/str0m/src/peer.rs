@@ -15,6 +15,7 @@ use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::SdpPendingOffer;
 use str0m::media::Mid;
 use str0m::net::{Receive, Transmit};
+use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Event, IceConnectionState, Input, Output, Rtc};
 
 use crate::codecs::{Codecs, tag};
@@ -122,6 +123,16 @@ impl Peer {
         );
         if config.bandwidth_estimate && !session.video.is_empty() {
             builder = builder.enable_bwe(Some(Bitrate::bps(FIRST_ESTIMATE)));
+        } else {
+            // Without an estimate nobody needs the numbers of all packets, nor to be told which of them came.
+            let mut extensions = ExtensionMap::empty();
+            let standard = ExtensionMap::standard();
+            for (id, extension) in standard.iter() {
+                if *extension != Extension::TransportSequenceNumber {
+                    extensions.set(id, extension.clone());
+                }
+            }
+            builder = builder.set_extension_map(extensions);
         }
         builder.set_initial_stun_rto(FIRST_REPETITION);
         builder.set_max_stun_rto(config.check_interval);
