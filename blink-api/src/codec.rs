@@ -149,4 +149,12 @@ pub trait Decoder: Send {
     fn redundancy(&mut self, _packet: &[u8]) -> Redundancy {
         Redundancy::default()
     }
+
+    /// Remembers its state, for [`rewind`](Decoder::rewind); `false` where it cannot.
+    fn keep(&mut self) -> bool {
+        false
+    }
+
+    /// Goes back to the state remembered last. Nothing happens where there is none.
+    fn rewind(&mut self) {}
 }

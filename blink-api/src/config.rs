@@ -2,9 +2,11 @@
 
 mod audio;
 mod layers;
+mod quality;
 mod settings;
 
 pub use audio::AudioSettings;
+pub use quality::{Preference, QualitySettings};
 pub use settings::{BusyPolicy, CallSettings, CallTimers, IceConfig, IceServer, Invitations, LogSettings, Settings};
 
 use std::path::Path;

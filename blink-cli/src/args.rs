@@ -143,6 +143,9 @@ pub(crate) struct BenchAudioArguments {
     /// Sound in each packet: 10, 20, 40 or 60 ms
     #[arg(long, value_name = "MS", default_value_t = 20)]
     pub(crate) frame: u64,
+    /// Receive as with `quality.prefer = "speech"`
+    #[arg(long)]
+    pub(crate) speech: bool,
     /// How many networks to take the mean of, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) seeds: u64,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::audio::AudioSettings;
+use super::quality::QualitySettings;
 use crate::{Error, ErrorKind, Result};
 
 /// Everything outside the backends' own sections.
@@ -38,6 +39,8 @@ pub struct Settings {
     pub call: CallSettings,
     /// `[log]`
     pub log: LogSettings,
+    /// `[quality]`
+    pub quality: QualitySettings,
 }
 
 impl Default for Settings {
@@ -55,6 +58,7 @@ impl Default for Settings {
             ice: IceConfig::default(),
             call: CallSettings::default(),
             log: LogSettings::default(),
+            quality: QualitySettings::default(),
         }
     }
 }

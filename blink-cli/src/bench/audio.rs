@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use blink_api::AudioFormat;
-use blink_engine::media::{DelayRange, JitterConfig};
+use blink_api::{AudioFormat, Preference};
+use blink_engine::media::{DelayRange, JitterConfig, TICK};
 use blink_media_cpal_opus::OpusConfig;
 use blink_media_synthetic::speech_clip;
 use serde::Serialize;
@@ -65,8 +65,10 @@ struct Figures {
     delay_ms_median: f64,
     delay_ms_p95: f64,
     buffer_ms: f64,
-    /// The share of frames that were made up, 0 to 1.
+    /// The share of the sound that was made up, 0 to 1.
     concealed: f64,
+    /// The share of the sound that was left out or repeated to change the delay, 0 to 1.
+    stretched: f64,
     cpu_us_per_20ms: f64,
     /// Bits per second.
     bitrate: f64,
@@ -87,7 +89,8 @@ pub(super) async fn run(
     let delay = Duration::from_millis(arguments.rtt) / 2;
     output.waiting(format!("simulating {} calls", cases.len() * 2 * arguments.seeds as usize));
     let (seeds, shared) = (arguments.seeds, cases.clone());
-    let working = tokio::task::spawn_blocking(move || simulate(&shared, frame, delay, seeds));
+    let prefer = if arguments.speech { Preference::Speech } else { Preference::Delay };
+    let working = tokio::task::spawn_blocking(move || simulate(&shared, (frame, prefer), delay, seeds));
     let done = tokio::select! {
         done = working => done.map_err(|error| Failure::call(format!("a simulation failed: {error}")))??,
         () = interrupt.wait() => return Err(Failure::interrupted()),
@@ -138,21 +141,26 @@ fn cases(arguments: &BenchAudioArguments) -> Vec<Case> {
 }
 
 /// How both ends are set up.
-fn ends(frame: Duration, baseline: bool) -> Ends {
+fn ends(frame: Duration, prefer: Preference, baseline: bool) -> Ends {
     let usual = OpusConfig::default();
     if baseline {
         let codec = OpusConfig { redundancy_ms: 0, decoder_complexity: 0, ..usual };
-        return Ends { codec, jitter: JitterConfig { delay: FIXED, ..JitterConfig::default() }, frame };
+        return Ends { codec, jitter: JitterConfig { delay: FIXED, ..JitterConfig::default() }, frame, red: false };
     }
-    let jitter = JitterConfig { adapt: Some(DelayRange::default()), ..JitterConfig::default() };
-    Ends { codec: usual, jitter, frame }
+    let jitter = JitterConfig { adapt: Some(DelayRange::default()), prefer, ..JitterConfig::default() };
+    Ends { codec: usual, jitter, frame, red: true }
 }
 
 /// A simulated call with its score.
 type Done = (Job, Outcome, Option<f32>);
 
 /// Runs all calls, on all processors.
-fn simulate(cases: &[Case], frame: Duration, delay: Duration, seeds: u64) -> Result<Vec<Done>, Failure> {
+fn simulate(
+    cases: &[Case],
+    (frame, prefer): (Duration, Preference),
+    delay: Duration,
+    seeds: u64,
+) -> Result<Vec<Done>, Failure> {
     let said = speech_clip(0, SPEECH);
     let jobs: Vec<Job> = (0..cases.len())
         .flat_map(|case| (1..=seeds).flat_map(move |seed| [(case, seed, false), (case, seed, true)]))
@@ -163,7 +171,7 @@ fn simulate(cases: &[Case], frame: Duration, delay: Duration, seeds: u64) -> Res
             let (case, seed, baseline) = *job;
             let Case { loss, jitter, burst } = cases[case];
             let impairment = Impairment { loss: loss / 100.0, burst, jitter: Duration::from_millis(jitter), delay };
-            let outcome = line::run(&ends(frame, baseline), impairment, seed, &said)?;
+            let outcome = line::run(&ends(frame, prefer, baseline), impairment, seed, &said)?;
             let score = pesq_wb(&said, &outcome.heard, AudioFormat::CALL.sample_rate);
             done.lock().expect("whoever adds does not panic").push((*job, outcome, score));
         }
@@ -204,23 +212,24 @@ impl Figures {
         let mut delays: Vec<f64> = outcome.delays.iter().map(|(_, delay)| *delay).collect();
         delays.sort_by(f64::total_cmp);
         let at = |share: f64| delays.get((delays.len() as f64 * share) as usize).copied().unwrap_or(0.0);
-        let statistics = outcome.statistics;
-        let frames = statistics.decoded + statistics.recovered + statistics.concealed;
+        let (statistics, lasted) = (outcome.statistics, f64::from(outcome.ticks.max(1)) * TICK.as_secs_f64());
         Self {
             // Nothing heard is as bad as it gets.
             pesq_wb: score.map_or(1.0, f64::from),
             delay_ms_median: at(0.5),
             delay_ms_p95: at(0.95),
             buffer_ms: outcome.buffer.iter().sum::<f64>() / outcome.buffer.len().max(1) as f64,
-            concealed: statistics.concealed as f64 / frames.max(1) as f64,
+            concealed: statistics.concealed.as_secs_f64() / lasted,
+            stretched: (statistics.accelerated + statistics.decelerated).as_secs_f64() / lasted,
             cpu_us_per_20ms: outcome.cpu.as_secs_f64() * 2e6 / f64::from(outcome.ticks.max(1)),
             bitrate: outcome.payload_bytes as f64 * 800.0 / f64::from(outcome.ticks.max(1)),
         }
     }
 
-    fn fields(&mut self) -> [&mut f64; 7] {
-        let Self { pesq_wb, delay_ms_median, delay_ms_p95, buffer_ms, concealed, cpu_us_per_20ms, bitrate } = self;
-        [pesq_wb, delay_ms_median, delay_ms_p95, buffer_ms, concealed, cpu_us_per_20ms, bitrate]
+    fn fields(&mut self) -> [&mut f64; 8] {
+        let Self { pesq_wb, delay_ms_median, delay_ms_p95, buffer_ms, concealed, stretched, cpu_us_per_20ms, bitrate } =
+            self;
+        [pesq_wb, delay_ms_median, delay_ms_p95, buffer_ms, concealed, stretched, cpu_us_per_20ms, bitrate]
     }
 
     fn add(&mut self, other: &Self) {
@@ -236,17 +245,18 @@ impl Figures {
 
 fn table(report: &Report) -> String {
     let mut lines = vec![
-        "  loss  jitter  pattern  PESQ-WB  delay p50   p95  buffer  concealed  CPU/20 ms  kbit/s   fixed 60 ms: PESQ  delay  concealed"
+        "  loss  jitter  pattern  PESQ-WB  delay p50   p95  buffer  concealed  stretched  CPU/20 ms  kbit/s   fixed 60 ms: PESQ  delay  concealed"
             .to_owned(),
     ];
     for Row { loss, jitter_ms, pattern, figures, baseline } in &report.results {
         lines.push(format!(
-            "{loss:4.0} % {jitter_ms:4} ms  {pattern:7}  {:7.2}  {:6.0} ms {:5.0} {:4.0} ms    {:5.1} %  {:6.0} µs  {:6.1}                {:4.2}  {:3.0} ms    {:5.1} %",
+            "{loss:4.0} % {jitter_ms:4} ms  {pattern:7}  {:7.2}  {:6.0} ms {:5.0} {:4.0} ms    {:5.1} %    {:5.1} %  {:6.0} µs  {:6.1}                {:4.2}  {:3.0} ms    {:5.1} %",
             figures.pesq_wb,
             figures.delay_ms_median,
             figures.delay_ms_p95,
             figures.buffer_ms,
             figures.concealed * 100.0,
+            figures.stretched * 100.0,
             figures.cpu_us_per_20ms,
             figures.bitrate / 1_000.0,
             baseline.pesq_wb,

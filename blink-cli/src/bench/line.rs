@@ -4,12 +4,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, Captured, Codec, DecoderConfig, EncoderConfig, EncoderHint, MediaSink, MediaSource, Mid, Result,
-    RtpIn, RtpOut, RtpTime,
+    AudioFormat, Captured, Codec, CodecName, DecoderConfig, EncoderConfig, EncoderHint, MediaSink, MediaSource, Mid,
+    Result, RtpIn, RtpOut, RtpTime,
 };
 use blink_engine::AudioStatistics;
-use blink_engine::media::{Capture, CaptureConfig, JitterConfig, Playout, ReceiveConfig, TICK};
+use blink_engine::media::red::{self, RedSender};
+use blink_engine::media::{Capture, CaptureConfig, JitterConfig, Listeners, Network, Playout, ReceiveConfig, TICK};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
+
+use bytes::Bytes;
 
 use super::cpu::CpuTime;
 use super::path::{Impairment, Path};
@@ -30,6 +33,8 @@ pub(super) struct Ends {
     pub(super) codec: OpusConfig,
     pub(super) jitter: JitterConfig,
     pub(super) frame: Duration,
+    /// Both have redundant audio (RFC 2198).
+    pub(super) red: bool,
 }
 
 /// What came of it.
@@ -72,22 +77,25 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
     let mut on_the_way: Vec<(Instant, RtpIn)> = Vec::with_capacity(1_000);
     let (mut sent, mut payload_bytes) = (Vec::with_capacity(8), 0);
     let (mut delays, mut buffer) = (Vec::new(), Vec::new());
-    let mut reports: Vec<(Instant, EncoderHint)> = Vec::new();
+    let mut reports: Vec<(Instant, Network)> = Vec::new();
+    let (mut reported, mut listeners) = (AudioStatistics::default(), Listeners::<u8>::default());
+    let red = ends.red.then(|| RedSender::new(ends.frame));
+    let mut sender = Sender { red, bitrate: ends.codec.bitrate, payload: Vec::new() };
+    let expected = EncoderHint { loss: f32::from(ends.codec.expected_loss) / 100.0, ..EncoderHint::default() };
+    capture.hint(sender.prepare(expected))?;
     let ticks = (said.len() / format.samples_in(TICK)) as u32;
     let cpu = CpuTime::start();
     for tick in 0..ticks + REST {
         // What is captured in a tick was spoken before it.
         let captured = start + TICK * (tick + 1);
-        reports.retain(|(at, hint)| {
-            let due = *at <= captured;
-            if due {
-                // Hints come from the same program and are in range.
-                capture.hint(*hint).ok();
+        while let Some((_, network)) = reports.pop_if(|(at, _)| *at <= captured) {
+            listeners.tell(0, captured, network);
+            if let Some(Network { loss, burst, bitrate }) = listeners.worst(captured) {
+                capture.hint(sender.prepare(EncoderHint { loss, burst, bitrate }))?;
             }
-            !due
-        });
+        }
         capture.tick(&[], &mut |packet| sent.push(packet)).map_err(|fault| Failure::call(fault.to_string()))?;
-        for packet in sent.drain(..) {
+        for packet in sent.drain(..).map(|packet| sender.carry(packet)) {
             payload_bytes += packet.payload.len();
             if let Some(delay) = path.send() {
                 on_the_way.push((captured + delay, received(packet, captured + delay)));
@@ -107,7 +115,8 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
         let statistics = playout.statistics(&0).unwrap_or_default();
         buffer.push(statistics.delay.as_secs_f64() * 1_000.0);
         if tick % REPORTS == REPORTS - 1 {
-            reports.push((now + impairment.delay, hint(&statistics)));
+            reports.insert(0, (now + impairment.delay, statistics.network_since(&reported)));
+            reported = statistics;
         }
     }
     let cpu = cpu.elapsed();
@@ -115,11 +124,25 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
     Ok(Outcome { heard: heard.take(), delays, buffer, statistics, payload_bytes, cpu, ticks: ticks + REST })
 }
 
-/// What the receiver tells the sender: the share of frames that did not come.
-fn hint(statistics: &AudioStatistics) -> EncoderHint {
-    let missing = statistics.recovered + statistics.concealed;
-    let loss = missing as f32 / (missing + statistics.decoded).max(1) as f32;
-    EncoderHint { loss, ..EncoderHint::default() }
+/// What stands between an encoder and the network.
+struct Sender {
+    red: Option<RedSender>,
+    bitrate: u32,
+    payload: Vec<u8>,
+}
+
+impl Sender {
+    /// What the encoder is to prepare for.
+    fn prepare(&mut self, hint: EncoderHint) -> EncoderHint {
+        self.red.as_mut().map_or(hint, |red| red.hint(hint, self.bitrate))
+    }
+
+    /// The packet as it is sent.
+    fn carry(&mut self, packet: RtpOut) -> RtpOut {
+        let Some(red) = &mut self.red else { return packet };
+        red.pack(111, packet.timestamp, &packet.payload, &mut self.payload);
+        RtpOut { codec: CodecName::new(red::NAME), payload: Bytes::copy_from_slice(&self.payload), ..packet }
+    }
 }
 
 fn received(packet: RtpOut, arrival: Instant) -> RtpIn {

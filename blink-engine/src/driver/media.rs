@@ -15,8 +15,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    CallId, Clock, CodecName, Endpoint, Error, ErrorKind, MediaHost, MediaSink, MediaSource, OpenRequest, Result,
-    RtpIn, Settings,
+    CallId, Clock, CodecName, Endpoint, Error, ErrorKind, MediaHost, MediaSink, MediaSource, OpenRequest, Preference,
+    Result, RtpIn, Settings,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -72,6 +72,7 @@ pub(super) struct MediaHandle {
     packets: mpsc::Sender<(Voice, RtpIn)>,
     /// Of the call that goes on, or the next one.
     audio: CallAudio,
+    prefer: Preference,
 }
 
 impl Media {
@@ -84,7 +85,13 @@ impl Media {
         spawn(parts, "blink-capture", capturing, capture_queue)?;
         spawn(parts, "blink-playout", playing, playout_queue)?;
         Ok(Self {
-            handle: MediaHandle { capture, playout, packets, audio: parts.audio.clone() },
+            handle: MediaHandle {
+                capture,
+                playout,
+                packets,
+                audio: parts.audio.clone(),
+                prefer: parts.settings.quality.prefer,
+            },
             host: parts.media_host.clone(),
             parts: parts.clone(),
             reports,
@@ -215,7 +222,7 @@ impl MediaHandle {
         let Some((codec, decoder)) = self.audio.decoder(codec)? else {
             return Err(Error::new(ErrorKind::Incompatible, "this codec was not offered").with("codec", codec));
         };
-        let config = ReceiveConfig::new(&codec);
+        let config = ReceiveConfig::new(&codec).preferring(self.prefer);
         self.tell_playout(PlayoutCommand::Add { id, voice, config, decoder }).await;
         Ok(())
     }

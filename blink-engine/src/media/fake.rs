@@ -100,6 +100,31 @@ impl Decoder for FakeCodec {
     }
 }
 
+/// A frame is its 960 samples, in 16 bits each. Lost sound is silence.
+pub(super) struct PcmCodec;
+
+impl PcmCodec {
+    pub(super) fn packet(samples: &[f32]) -> bytes::Bytes {
+        samples.iter().flat_map(|sample| ((sample * 32_767.0) as i16).to_le_bytes()).collect()
+    }
+}
+
+impl Decoder for PcmCodec {
+    fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize> {
+        let DecoderInput::Packet(packet) = input else {
+            out.fill(0.0);
+            return Ok(out.len());
+        };
+        let samples = packet.chunks_exact(2).map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]])) / 32_767.0);
+        out.iter_mut().zip(samples).for_each(|(out, sample)| *out = sample);
+        Ok(packet.len() / 2)
+    }
+
+    fn duration(&self, _: &[u8]) -> Result<Duration> {
+        Ok(FRAME)
+    }
+}
+
 fn values(packet: &[u8]) -> Result<[f32; 2]> {
     let bytes: [u8; 8] = packet.try_into().map_err(|_| Error::new(ErrorKind::Invalid, "no packet"))?;
     let (before, own) = bytes.split_at(4);

@@ -1,15 +1,18 @@
 //! Putting packets back into order and time.
 
-use std::collections::VecDeque;
+mod slots;
+mod target;
+
 use std::time::{Duration, Instant};
 
-use blink_api::RtpTime;
+use blink_api::{Preference, RtpTime};
 use bytes::Bytes;
 
 use super::AudioStatistics;
-use super::lateness::Lateness;
 use super::timeline::{Numbered, Placement, Timeline};
 use super::transit::{Transit, duration_of, ticks_in};
+use slots::{Inserted, Slot, Slots};
+use target::Target;
 
 /// Concealment ends after so long; whatever comes then starts afresh.
 const LONGEST_CONCEALMENT: Duration = Duration::from_millis(120);
@@ -17,19 +20,21 @@ const LONGEST_CONCEALMENT: Duration = Duration::from_millis(120);
 /// The longest sound in one packet (RFC 6716 §2.1.4), and so the longest a packet may claim.
 const LONGEST_PACKET: Duration = Duration::from_millis(120);
 
-/// So much above the target is brought down at once; less only where nobody hears it.
-const TOLERATED: Duration = Duration::from_millis(100);
+/// Where the delay is so much shorter than the target, what is missing is waited for.
+const HOLD: Duration = Duration::from_millis(5);
 
-/// Sound is asked for every so often: differences of less mean nothing.
+/// What is that much over the target is not worth playing faster: it is dropped, down to [`KEPT`] over the target, and that is played faster.
+const TOLERATED: Duration = Duration::from_millis(200);
+const KEPT: Duration = Duration::from_millis(60);
+
+/// Sound is asked for every so often: what is missing is made up in pieces of this length at most, for it may come at any time.
 const GRAIN: Duration = Duration::from_millis(10);
 
 /// A gap longer than this (and the target) is not waited for.
 const LONGEST_GAP: Duration = Duration::from_millis(500);
 
-/// Where more packets than these are lost, waiting for the one after pays.
-const LOSSY: f32 = 0.01;
-/// How much of the estimate of loss each packet is: it is that of some 200 packets.
-const LOSS_WEIGHT: f32 = 0.005;
+/// A first packet that is so much later than the target comes over another path than those before, or after a stall: it is the fastest so far.
+const OTHER_PATH: Duration = Duration::from_millis(100);
 
 /// How a [`JitterBuffer`] works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +46,8 @@ pub struct JitterConfig {
     pub delay: Duration,
     /// Within which range the delay follows the network; `None` for a fixed one.
     pub adapt: Option<DelayRange>,
+    /// What the delay is for, where it follows the network.
+    pub prefer: Preference,
     /// Most packets held. Where one more comes, the oldest is dropped.
     pub max_packets: usize,
 }
@@ -56,13 +63,19 @@ pub struct DelayRange {
 
 impl Default for DelayRange {
     fn default() -> Self {
-        Self { shortest: Duration::from_millis(20), longest: Duration::from_millis(250) }
+        Self { shortest: Duration::from_millis(15), longest: Duration::from_millis(250) }
     }
 }
 
 impl Default for JitterConfig {
     fn default() -> Self {
-        Self { clock_rate: 48_000, delay: Duration::from_millis(40), adapt: None, max_packets: 150 }
+        Self {
+            clock_rate: 48_000,
+            delay: Duration::from_millis(40),
+            adapt: None,
+            prefer: Preference::Delay,
+            max_packets: 150,
+        }
     }
 }
 
@@ -77,10 +90,23 @@ pub struct AudioPacket {
     pub ticks: u32,
     /// The first of a talkspurt, says the sender.
     pub marker: bool,
+    /// Whether there is a voice in it, says the sender (RFC 6464).
+    pub loud: Option<bool>,
     /// What to decode.
     pub payload: Bytes,
     /// When it came.
     pub arrival: Instant,
+}
+
+/// An earlier packet's sound that came with a later packet (RFC 2198).
+#[derive(Debug, Clone)]
+pub struct AudioCopy {
+    /// How much earlier than the packet's sound it begins, in ticks.
+    pub offset: u32,
+    /// How much sound it holds, in ticks.
+    pub ticks: u32,
+    /// What to decode.
+    pub payload: Bytes,
 }
 
 impl Numbered for AudioPacket {
@@ -106,6 +132,12 @@ pub enum Due {
         payload: Bytes,
         /// The sound in it, in ticks.
         ticks: u32,
+        /// So much was made up from its beginning on, in ticks, because it was late; possibly more than it holds.
+        past: u32,
+        /// It is a copy that came with a later packet.
+        copy: bool,
+        /// Whether there is a voice in it, says the sender.
+        loud: Option<bool>,
     },
     /// So many ticks are missing, and the packet after them is this one; it will come as `Packet` too.
     Recover {
@@ -113,6 +145,8 @@ pub enum Due {
         next: Bytes,
         /// How much is missing before it, in ticks.
         ticks: u32,
+        /// So much before that was made up already, of a frame as long as the packet.
+        past: u32,
     },
     /// So many ticks are missing, and so is what comes after them; this packet is the next there is, and will come as `Packet` too. It may hold a description of them.
     Restore {
@@ -123,10 +157,12 @@ pub enum Due {
         /// How much is missing now, in ticks.
         ticks: u32,
     },
-    /// So many ticks are missing: make them up.
+    /// So many ticks are missing: make them up. They may come yet.
     Lost {
         /// How much to make up, in ticks.
         ticks: u32,
+        /// The time of what is missing does not go by meanwhile, because the delay is too short: it will be played whole.
+        held: bool,
     },
     /// The sender sent nothing for so many ticks, because there was nothing to send.
     Silence {
@@ -140,56 +176,45 @@ pub enum Due {
 /// Reorders one sender's packets on RTP time and gives them out a delay after their arrival, which is fixed or follows the network.
 ///
 /// * The first packet is due the target delay after it came. From then on time goes on by what was given out, so that the delay stays.
-/// * What is missing when it is due is lost: [`Due::Recover`] where the packet after it is here, else [`Due::Lost`]. After 120 ms with nothing
-///   to play, it waits for the next packet and starts with it as with the first.
-/// * Where more is waiting than the target (a stall and a burst, a path that became faster, a clock that is), the oldest is dropped: at once
-///   where it is 100 ms too much, otherwise where it is quiet ([`skip`](JitterBuffer::skip)).
-/// * With [`JitterConfig::adapt`], the target is what 99 of 100 packets of the last seconds came within, and a packet more where some were lost: what is lost can be
-///   recovered only from the packet after it. It is reached while it is quiet, too.
+///   [`excess`](JitterBuffer::excess) tells how far it is from the target: who plays the sound can play it a little faster or slower.
+/// * What is missing when it is due is taken from a copy in a later packet ([`push_with`](JitterBuffer::push_with)); where there is none, it is [`Due::Recover`] where
+///   the packet after it is here, else [`Due::Restore`] or [`Due::Lost`]. What comes while it is being made up is given out with the part that is
+///   over. After 120 ms with nothing to play, it waits for the next packet.
+/// * Where the delay is much shorter than the target, what is missing is waited for, and time stands still.
+/// * A stall of the network ends with all at once: what is 200 ms over the target is dropped, the oldest first, until 60 ms are left to be played faster.
+/// * With [`JitterConfig::adapt`], the target is what nearly all packets of the last seconds came within, and where some are lost, long enough for what makes up for
+///   them: the copies in later packets, or a description of the past.
 /// * A gap in timestamps without one in sequence numbers is a pause of the sender.
 #[derive(Debug)]
 pub struct JitterBuffer {
     config: JitterConfig,
     /// The delay to keep, in ticks; all else follows it.
     target: i64,
-    lateness: Lateness,
-    /// The share of packets that were lost lately.
-    loss: f32,
+    learnt: Option<Target>,
     timeline: Timeline<AudioPacket>,
     transit: Transit,
-    /// In order of sequence; never more than `max_packets`.
-    slots: VecDeque<Slot>,
+    slots: Slots,
     state: State,
     /// The sequence number after that of the last packet given out.
     next_sequence: Option<i64>,
     /// The length of the last packet given out, in ticks.
     frame: i64,
-    /// What was made up since, in ticks and in frames.
-    concealed: (i64, u64),
+    /// What was made up since: what of it is still before the next packet, and all, in ticks.
+    concealed: (i64, i64),
+    /// All that was ever made up, in ticks.
+    made_up: i64,
+    /// How long it was waited for since, in ticks.
+    held: i64,
     delay: i64,
     statistics: AudioStatistics,
-}
-
-#[derive(Debug)]
-struct Slot {
-    sequence: i64,
-    timestamp: i64,
-    ticks: i64,
-    payload: Bytes,
-}
-
-impl Slot {
-    fn end(&self) -> i64 {
-        self.timestamp + self.ticks
-    }
 }
 
 #[derive(Debug, Clone, Copy)]
 enum State {
     /// Nothing to play.
     Idle,
-    /// The first packet came then.
-    Filling(Instant),
+    /// The first packet came.
+    Filling,
     /// This timestamp is due next.
     Playing(i64),
 }
@@ -202,15 +227,16 @@ impl JitterBuffer {
         Self {
             config,
             target: ticks_in(config.delay, config.clock_rate),
-            lateness: Lateness::new(),
-            loss: 0.0,
+            learnt: config.adapt.map(|range| Target::new(range, config.prefer)),
             timeline: Timeline::default(),
             transit: Transit::new(config.clock_rate),
-            slots: VecDeque::with_capacity(config.max_packets),
+            slots: Slots::new(config.max_packets),
             state: State::Idle,
             next_sequence: None,
             frame: 0,
             concealed: (0, 0),
+            made_up: 0,
+            held: 0,
             delay: 0,
             statistics: AudioStatistics::default(),
         }
@@ -218,40 +244,48 @@ impl JitterBuffer {
 
     /// Takes a packet, in whatever order they come.
     pub fn push(&mut self, packet: AudioPacket) {
+        self.push_with(packet, std::iter::empty());
+    }
+
+    /// Takes a packet that carries copies of earlier ones.
+    pub fn push_with(&mut self, packet: AudioPacket, copies: impl Iterator<Item = AudioCopy> + Clone) {
         self.statistics.received += 1;
         if packet.ticks == 0 || i64::from(packet.ticks) > self.ticks(LONGEST_PACKET) {
             self.statistics.corrupt += 1;
             return;
         }
-        self.place(packet);
+        self.place(packet, copies);
     }
 
-    /// What to play next, and moves on by it; `Wait` moves nothing. `quiet` says that the sound before was, so that nobody hears it last longer.
-    pub fn next(&mut self, now: Instant, quiet: bool) -> Due {
+    /// A packet describes so much of the past ([`Redundancy::reach`](blink_api::Redundancy::reach)).
+    pub fn observe_reach(&mut self, reach: Duration) {
+        if let Some(learnt) = &mut self.learnt {
+            learnt.observe_reach(reach);
+        }
+    }
+
+    /// What to play from `now` on, and moves on by it; `Wait` moves nothing. What comes after the next `wanted` ticks is not needed yet.
+    pub fn next(&mut self, now: Instant, wanted: u32) -> Due {
         let Some(cursor) = self.cursor(now) else { return Due::Wait };
         let cursor = self.shorten(now, cursor);
         self.state = State::Playing(cursor);
-        let Some(front) = self.slots.front() else { return self.run_dry(cursor) };
+        self.delay = self.transit.delay(now, cursor).unwrap_or(self.target);
+        let Some(front) = self.slots.front() else { return self.run_dry(cursor, wanted.into()) };
 
-        let excess = self.transit.delay(now, cursor).unwrap_or(self.target) - self.target;
-        self.delay = excess + self.target;
-        if quiet && excess <= -self.ticks(GRAIN) {
-            self.statistics.stretched += 1;
-            return Due::Lost { ticks: ticks_u32(self.ticks(GRAIN)) };
-        }
         let gap = front.timestamp - cursor;
         if gap <= 0 || gap > self.target + self.ticks(LONGEST_GAP) {
-            return self.play();
+            return self.play(cursor);
         }
-        let nothing_missing = self.next_sequence == Some(front.sequence);
         let frame = if self.frame > 0 { self.frame } else { front.ticks };
-        let (due, ticks) = if nothing_missing {
+        let (due, ticks) = if self.next_sequence == Some(front.sequence) {
+            // Nothing is missing.
             let ticks = gap.min(frame);
             (Due::Silence { ticks: ticks_u32(ticks) }, ticks)
         } else if gap <= front.ticks {
-            (Due::Recover { next: front.payload.clone(), ticks: ticks_u32(gap) }, gap)
+            let past = ticks_u32(front.ticks - gap);
+            (Due::Recover { next: front.payload.clone(), ticks: ticks_u32(gap), past }, gap)
         } else {
-            let ticks = frame.min(gap - front.ticks);
+            let ticks = self.ticks(GRAIN).max(1).min(gap - front.ticks);
             let ticks_wire = ticks_u32(ticks);
             let made_up = self.concealed.0 < self.ticks(LONGEST_CONCEALMENT);
             let later = front.payload.clone();
@@ -260,24 +294,20 @@ impl JitterBuffer {
         };
         match &due {
             Due::Recover { .. } => self.statistics.recovered += 1,
-            Due::Lost { .. } | Due::Restore { .. } => self.count_concealed(ticks),
+            // Whether it can be restored, the decoder knows.
+            Due::Restore { .. } => self.count_concealed(ticks),
             _ => {}
         }
         self.state = State::Playing(cursor + ticks);
         due
     }
 
-    /// For a packet just given out that turned out to be quiet: whether to leave it out, which brings the delay nearer to the target. It is
-    /// counted as discarded then.
-    pub fn skip(&mut self, now: Instant) -> bool {
-        let State::Playing(cursor) = self.state else { return false };
-        // By now, this is the delay without the packet.
-        let skip = self.transit.delay(now, cursor).is_some_and(|delay| delay >= self.target);
-        self.statistics.discarded += u64::from(skip);
-        skip
+    /// How much longer the delay is than it should be, in ticks, as of the last [`next`](JitterBuffer::next); negative where it is shorter.
+    pub fn excess(&self) -> i64 {
+        self.delay - self.target
     }
 
-    /// Changes the delay to keep. It is reached bit by bit, while it is quiet.
+    /// Changes the delay to keep.
     pub fn set_delay(&mut self, delay: Duration) {
         self.target = self.ticks(delay);
     }
@@ -286,7 +316,7 @@ impl JitterBuffer {
     pub fn position(&self) -> Option<RtpTime> {
         match self.state {
             State::Playing(cursor) => Some(RtpTime(cursor as u32)),
-            State::Idle | State::Filling(_) => None,
+            State::Idle | State::Filling => None,
         }
     }
 
@@ -294,11 +324,15 @@ impl JitterBuffer {
     pub fn statistics(&self) -> AudioStatistics {
         let start = match self.state {
             State::Playing(cursor) => Some(cursor),
-            State::Idle | State::Filling(_) => self.slots.front().map(|slot| slot.timestamp),
+            State::Idle | State::Filling => self.slots.front().map(|slot| slot.timestamp),
         };
         let buffered = start.zip(self.slots.back()).map_or(0, |(start, newest)| newest.end() - start);
         let duration = |ticks| duration_of(ticks, self.config.clock_rate);
+        let losses = self.timeline.losses();
         AudioStatistics {
+            lost: losses.lost(),
+            bursts: losses.bursts(),
+            concealed: duration(self.made_up),
             buffered: duration(buffered),
             delay: duration(self.delay),
             target: duration(self.target),
@@ -306,9 +340,17 @@ impl JitterBuffer {
         }
     }
 
-    fn place(&mut self, packet: AudioPacket) {
+    fn place(&mut self, packet: AudioPacket, copies: impl Iterator<Item = AudioCopy> + Clone) {
         match self.timeline.place(packet) {
-            Placement::At { sequence, timestamp, packet } => self.insert(sequence, timestamp, packet),
+            Placement::At { sequence, timestamp, packet } => {
+                let furthest = copies.clone().map(|copy| copy.offset).max();
+                self.observe(packet.arrival, timestamp, furthest);
+                // Where nothing is played, the sound begins with the oldest.
+                for AudioCopy { offset, ticks, payload } in copies {
+                    self.insert_copy((sequence, timestamp), offset.into(), ticks.into(), payload);
+                }
+                self.insert(sequence, timestamp, packet);
+            }
             Placement::Duplicate => self.statistics.duplicated += 1,
             Placement::Stray => {}
             Placement::Restart(first, second) => {
@@ -317,55 +359,70 @@ impl JitterBuffer {
                 self.slots.clear();
                 self.state = State::Idle;
                 self.next_sequence = None;
-                self.place(first);
-                self.place(second);
+                (self.concealed, self.held) = ((0, 0), 0);
+                self.transit.reset();
+                self.place(first, std::iter::empty::<AudioCopy>());
+                self.place(second, std::iter::empty::<AudioCopy>());
             }
         }
     }
 
     fn insert(&mut self, sequence: i64, timestamp: i64, packet: AudioPacket) {
-        let slot = Slot { sequence, timestamp, ticks: packet.ticks.into(), payload: packet.payload };
-        let too_late = match self.state {
-            State::Playing(cursor) => slot.end() <= cursor,
-            State::Idle | State::Filling(_) => false,
-        };
-        if too_late || self.next_sequence.is_some_and(|next| sequence < next) {
+        let loud = packet.loud;
+        let slot = Slot { sequence, timestamp, ticks: packet.ticks.into(), loud, copy: false, payload: packet.payload };
+        if self.next_sequence.is_some_and(|next| sequence < next) {
             self.statistics.late += 1;
-            // It was taken for lost and is only late: that is the delay's affair.
-            self.loss = (self.loss - LOSS_WEIGHT).max(0.0);
-            self.observe(packet.arrival, timestamp);
             return;
         }
+        // What is over can still mend what follows what was made up for it, as nothing after it was played.
+        let over = matches!(self.state, State::Playing(cursor) if slot.end() <= cursor);
+        self.statistics.late += u64::from(over && self.concealed.0 > 0);
         if matches!(self.state, State::Idle) {
-            self.state = State::Filling(packet.arrival);
-            self.transit.reset();
+            self.state = State::Filling;
         }
-        self.observe(packet.arrival, timestamp);
-        let at = self.slots.iter().rposition(|other| other.sequence < sequence).map_or(0, |before| before + 1);
-        if self.slots.len() < self.config.max_packets {
-            self.slots.insert(at, slot);
-            return;
-        }
-        // Full: the oldest goes, be it this one.
-        self.statistics.discarded += 1;
-        if at > 0 {
-            self.slots.pop_front();
-            self.slots.insert(at - 1, slot);
-            self.jump_to_front();
+        match self.slots.insert(slot) {
+            Inserted::Added => {}
+            Inserted::Refused => self.statistics.discarded += 1,
+            Inserted::Displaced => {
+                self.statistics.discarded += 1;
+                self.jump_to_front();
+            }
         }
     }
 
+    fn insert_copy(&mut self, (carrier, at): (i64, i64), offset: i64, ticks: i64, payload: Bytes) {
+        let after_last = self.next_sequence.unwrap_or(carrier - Self::FURTHEST_COPY);
+        let played_to = match self.state {
+            State::Playing(cursor) => cursor - self.concealed.0,
+            State::Idle | State::Filling => i64::MIN,
+        };
+        let timestamp = at - offset;
+        if ticks <= 0 || offset < ticks || ticks > self.ticks(LONGEST_PACKET) || timestamp < played_to {
+            return;
+        }
+        let sequence = carrier - offset / ticks;
+        let copy = Slot { sequence, timestamp, ticks, loud: None, copy: true, payload };
+        self.slots.insert_copy(copy, after_last, carrier);
+    }
+
+    /// Packets that a copy may be before the one it came with.
+    const FURTHEST_COPY: i64 = 64;
+
     /// Learns from when a packet came.
-    fn observe(&mut self, arrival: Instant, timestamp: i64) {
+    fn observe(&mut self, arrival: Instant, timestamp: i64, furthest_copy: Option<u32>) {
+        if matches!(self.state, State::Idle) {
+            let lateness = self.transit.delay(arrival, timestamp);
+            if lateness.is_none_or(|lateness| lateness > self.target + self.ticks(OTHER_PATH)) {
+                self.transit.reset();
+            }
+        }
         self.transit.observe(arrival, timestamp);
-        let Some(range) = self.config.adapt else { return };
-        let ticks = self.transit.delay(arrival, timestamp).unwrap_or_default();
-        self.lateness.observe(duration_of(ticks, self.config.clock_rate));
-        if let Some(wait) = self.lateness.wait() {
-            let frame = duration_of(self.frame, self.config.clock_rate);
-            let recovery = if self.loss > LOSSY { frame } else { Duration::ZERO };
-            self.target =
-                self.ticks((wait + GRAIN + recovery).clamp(range.shortest, range.longest.max(range.shortest)));
+        let rate = self.config.clock_rate;
+        if let Some(learnt) = &mut self.learnt {
+            let ticks = self.transit.delay(arrival, timestamp).unwrap_or_default();
+            learnt.observe(duration_of(ticks, rate), furthest_copy.map(|ticks| duration_of(ticks.into(), rate)));
+            let (loss, frame) = (self.timeline.losses().share(), duration_of(self.frame, rate));
+            self.target = learnt.delay(loss, frame).map_or(self.target, |delay| ticks_in(delay, rate));
         }
     }
 
@@ -374,11 +431,9 @@ impl JitterBuffer {
         match self.state {
             State::Idle => None,
             State::Playing(cursor) => Some(cursor),
-            State::Filling(since) => {
-                if now.saturating_duration_since(since) < duration_of(self.target, self.config.clock_rate) {
-                    return None;
-                }
-                self.slots.front().map(|first| first.timestamp)
+            State::Filling => {
+                let first = self.slots.front()?.timestamp;
+                (self.transit.delay(now, first)? >= self.target).then_some(first)
             }
         }
     }
@@ -392,15 +447,16 @@ impl JitterBuffer {
             dropping |= excess >= self.ticks(TOLERATED) + front.ticks;
             let gap = front.timestamp - cursor;
             let pause = self.next_sequence == Some(front.sequence);
-            if front.end() <= cursor {
-                self.statistics.late += 1;
-            } else if gap > 0 && (pause && excess > grain || dropping && excess >= gap) {
+            let spare = excess - self.ticks(KEPT);
+            if front.end() <= cursor && self.concealed.0 == 0 {
+                self.statistics.late += u64::from(!front.copy);
+            } else if gap > 0 && (pause && excess > grain || dropping && spare >= gap) {
                 // Nobody misses a part of a pause; nor, where much is dropped anyway, what is lost.
                 cursor += gap.min(excess);
                 continue;
-            } else if gap <= 0 && dropping && excess >= front.ticks {
+            } else if gap <= 0 && dropping && spare >= front.ticks {
                 self.statistics.discarded += 1;
-                cursor = front.end();
+                cursor = cursor.max(front.end());
                 self.concealed = (0, 0);
             } else {
                 break;
@@ -411,39 +467,55 @@ impl JitterBuffer {
         cursor
     }
 
-    fn play(&mut self) -> Due {
+    fn play(&mut self, cursor: i64) -> Due {
         let Some(slot) = self.slots.pop_front() else { return Due::Wait };
-        let missing = self.next_sequence.map_or(0, |next| (slot.sequence - next).clamp(0, 10));
-        for lost in std::iter::repeat_n(1.0, missing as usize).chain([0.0]) {
-            self.loss += (lost - self.loss) * LOSS_WEIGHT;
-        }
-        if self.next_sequence == Some(slot.sequence) {
+        if self.next_sequence == Some(slot.sequence) && slot.timestamp >= cursor && !slot.copy {
             // Nothing was missing: what was made up was a pause.
-            self.statistics.concealed -= self.concealed.1;
+            self.made_up -= self.concealed.1;
         }
-        self.concealed = (0, 0);
+        // Where it is far ahead, the time between is left out; where it is behind, a part of it is over.
+        let past = (cursor - slot.timestamp).max(0);
+        self.statistics.red_recovered += u64::from(slot.copy);
+        // What was made up after it stays made up.
+        let left = (cursor - slot.end()).max(0);
+        self.concealed = (left, if left > 0 { self.concealed.1 } else { 0 });
+        self.held = 0;
         self.next_sequence = Some(slot.sequence + 1);
         self.frame = slot.ticks;
-        self.state = State::Playing(slot.end());
-        Due::Packet { payload: slot.payload, ticks: ticks_u32(slot.ticks) }
+        self.state = State::Playing(slot.end().max(cursor));
+        Due::Packet {
+            payload: slot.payload,
+            ticks: ticks_u32(slot.ticks),
+            past: ticks_u32(past),
+            copy: slot.copy,
+            loud: slot.loud,
+        }
     }
 
-    fn run_dry(&mut self, cursor: i64) -> Due {
-        let left = self.ticks(LONGEST_CONCEALMENT) - self.concealed.0;
-        let ticks = self.frame.min(left);
+    fn run_dry(&mut self, cursor: i64, wanted: i64) -> Due {
+        let left = self.ticks(LONGEST_CONCEALMENT) - self.concealed.0 - self.held;
+        let ticks = wanted.clamp(1, self.ticks(GRAIN).max(1)).min(left);
         if ticks <= 0 {
             self.state = State::Idle;
+            self.concealed.0 = 0;
+            self.held = 0;
             return Due::Wait;
         }
-        self.count_concealed(ticks);
-        self.state = State::Playing(cursor + ticks);
-        Due::Lost { ticks: ticks_u32(ticks) }
+        let held = self.excess() <= -self.ticks(HOLD);
+        if held {
+            self.held += ticks;
+            self.statistics.decelerated += duration_of(ticks, self.config.clock_rate);
+        } else {
+            self.count_concealed(ticks);
+            self.state = State::Playing(cursor + ticks);
+        }
+        Due::Lost { ticks: ticks_u32(ticks), held }
     }
 
     fn count_concealed(&mut self, ticks: i64) {
         self.concealed.0 += ticks;
-        self.concealed.1 += 1;
-        self.statistics.concealed += 1;
+        self.concealed.1 += ticks;
+        self.made_up += ticks;
     }
 
     fn jump_to_front(&mut self) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 const BIN: Duration = Duration::from_millis(5);
 /// Bins: lateness up to 500 ms; whatever is later counts as that.
 const BINS: usize = 100;
-/// The share of packets that should be in time.
-const IN_TIME: f32 = 0.99;
+/// From so many packets on it can be told.
+const FEWEST: f32 = 24.0;
 /// How much of the past each packet leaves: some 10 s of packets of 20 ms count.
 const KEPT: f32 = 0.998;
 
@@ -35,19 +35,21 @@ impl Lateness {
         self.weight = self.weight * KEPT + 1.0;
     }
 
-    /// How long to wait so that nearly all packets are in time; `None` before there were enough to tell.
-    pub(super) fn wait(&self) -> Option<Duration> {
-        if self.weight < 25.0 {
-            return None;
-        }
-        let mut late = self.weight * (1.0 - IN_TIME);
+    /// How long to wait so that this share of packets, 0.0 to 1.0, is in time; `None` before there were enough to tell.
+    pub(super) fn wait(&self, in_time: f32) -> Option<Duration> {
+        (self.weight >= FEWEST).then(|| self.quantile(in_time))
+    }
+
+    fn quantile(&self, in_time: f32) -> Duration {
+        let mut late = self.weight * (1.0 - in_time);
         for (bin, share) in self.bins.iter().enumerate().rev() {
-            late -= share;
-            if late < 0.0 {
-                return Some(BIN * (bin as u32 + 1));
+            if *share > late {
+                // They are taken to be spread evenly over the bin.
+                return BIN * bin as u32 + BIN.mul_f32(1.0 - late / share);
             }
+            late -= share;
         }
-        Some(BIN)
+        Duration::ZERO
     }
 }
 
@@ -55,24 +57,26 @@ impl Lateness {
 mod tests {
     use super::*;
 
-    fn after(lateness: impl Iterator<Item = u64>) -> Option<Duration> {
+    fn after(lateness: impl Iterator<Item = u64>, in_time: f32) -> Option<u128> {
         let mut histogram = Lateness::new();
         lateness.for_each(|ms| histogram.observe(Duration::from_millis(ms)));
-        histogram.wait()
+        histogram.wait(in_time).map(|wait| wait.as_millis())
     }
 
     #[test]
-    fn nearly_all_packets_are_waited_for() {
-        assert_eq!(after([3; 10].into_iter()), None, "too few to tell");
-        assert_eq!(after([3; 1_000].into_iter()), Some(Duration::from_millis(5)));
-        assert_eq!(after((0..1_000).map(|n| n % 60)), Some(Duration::from_millis(60)));
-        assert_eq!(after((0..1_000).map(|n| if n % 200 == 0 { 400 } else { 1 })), Some(Duration::from_millis(5)));
-        assert_eq!(after([60_000; 100].into_iter()), Some(Duration::from_millis(500)));
+    fn as_many_packets_as_asked_for_are_waited_for() {
+        assert_eq!(after([3; 10].into_iter(), 0.99), None, "too few to tell");
+        assert_eq!(after([3; 1_000].into_iter(), 0.99), Some(4));
+        assert_eq!(after((0..3_000).map(|n| n % 60), 0.99), Some(59));
+        assert_eq!(after((0..3_000).map(|n| n % 60), 0.95), Some(57));
+        assert_eq!(after((0..3_000).map(|n| n % 60), 0.5), Some(30));
+        assert_eq!(after((0..1_000).map(|n| if n % 200 == 0 { 400 } else { 1 }), 0.99), Some(4));
+        assert_eq!(after([60_000; 100].into_iter(), 0.99), Some(499));
     }
 
     #[test]
     fn the_past_is_forgotten() {
         let (bad, good) = ([200; 500], [0; 3_000]);
-        assert_eq!(after(bad.into_iter().chain(good)), Some(Duration::from_millis(5)));
+        assert_eq!(after(bad.into_iter().chain(good), 0.99), Some(4));
     }
 }

@@ -8,7 +8,7 @@
 //!                        │ far end (what is played, for echo cancelling)
 //!                        │
 //!  MediaSink ◄──── Playout ◄──────────────────────────────── push(Endpoint, RtpIn), from every session
-//!                  sink ← limit ← mix ← volume ← decode ← JitterBuffer, one for each participant
+//!                  sink ← limit ← mix ← volume ← stretch ← decode ← JitterBuffer, one for each participant
 //! ```
 //!
 //! Pictures take another path, with nothing to decode in it: [`video`].
@@ -17,12 +17,14 @@
 //! locks, and in a steady state they allocate next to nothing, so a thread of their own can run them, and a test can on virtual time.
 
 mod capture;
+mod comfort;
 mod encoding;
 #[cfg(test)]
 mod fake;
 mod jitter;
 mod lateness;
 mod listeners;
+mod losses;
 mod mix;
 mod nowhere;
 mod pace;
@@ -30,11 +32,14 @@ mod packets;
 mod playout;
 pub mod rate;
 mod reception;
+pub mod red;
+mod restoring;
 mod speaking;
 #[cfg(test)]
 mod speech_tests;
 mod statistics;
 mod stream;
+mod stretch;
 mod timeline;
 mod transit;
 pub mod video;
@@ -42,7 +47,7 @@ pub mod video;
 use std::time::Duration;
 
 pub use capture::{Capture, CaptureConfig, CaptureFault};
-pub use jitter::{AudioPacket, DelayRange, Due, JitterBuffer, JitterConfig};
+pub use jitter::{AudioCopy, AudioPacket, DelayRange, Due, JitterBuffer, JitterConfig};
 pub use listeners::{Listeners, Network};
 pub use nowhere::NullSink;
 pub use pace::Pacer;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, CodecName, Decoder, Endpoint, Error, ErrorKind, MediaSink, Result, RtpCodec, RtpIn, RtpTime,
+    AudioFormat, CodecName, Decoder, Endpoint, Error, ErrorKind, MediaSink, Preference, Result, RtpCodec, RtpIn,
+    RtpTime,
 };
 
 use super::stream::Stream;
@@ -19,7 +20,8 @@ const MAX_VOLUME: f32 = 4.0;
 /// What a participant sends.
 #[derive(Debug, Clone)]
 pub struct ReceiveConfig {
-    /// The codec; packets of another are dropped and counted as discarded.
+    /// The codec; packets of another are dropped and counted as discarded, but for `red` ([`red`](super::red)), whose blocks are taken to be of this codec where
+    /// they have the payload type of the packet's own.
     pub codec: CodecName,
     /// Its RTP clock, and the delay to play it with.
     pub jitter: JitterConfig,
@@ -37,13 +39,19 @@ impl ReceiveConfig {
             },
         }
     }
+
+    /// The same, with a delay for this.
+    pub fn preferring(mut self, prefer: Preference) -> Self {
+        self.jitter.prefer = prefer;
+        self
+    }
 }
 
 /// What one tick of a [`Playout`] has to tell. Empty, and nothing was allocated for it, most of the time.
 #[derive(Debug)]
 #[must_use]
 pub struct PlayoutReport<K> {
-    /// Of these participants, for the first time since they were added, a packet was decoded and is being played.
+    /// Of these participants, for the first time since they were added, a packet is being played, or would be if it were to be heard.
     pub started: Vec<K>,
     /// The voices of these participants are heard from now on, or no more.
     pub speaking: Vec<(K, bool)>,
@@ -53,7 +61,7 @@ pub struct PlayoutReport<K> {
 
 /// Decodes what participants send, mixes it and plays it, 10 ms at a time.
 ///
-/// All participants are decoded all the time, deafened or not, so that they are heard at once when they may be.
+/// Only who is heard is decoded. Of others (deafened, or at volume 0) packets are taken in and let pass in their time, so that they are heard at once when they may be.
 pub struct Playout<K = Endpoint> {
     sink: Box<dyn MediaSink>,
     format: AudioFormat,
@@ -138,13 +146,14 @@ impl<K: Ord + Copy> Playout<K> {
     pub fn tick(&mut self, now: Instant) -> PlayoutReport<K> {
         let (mut started, mut speaking) = (Vec::new(), Vec::new());
         self.mix.fill(0.0);
+        let gain = if self.deafened { 0.0 } else { 1.0 };
+        let audible = gain > 0.0 || self.gain > 0.0;
         for (participant, stream) in &mut self.streams {
-            let played = stream.play(now, &mut self.mix);
+            let played = stream.play(now, &mut self.mix, audible);
             started.extend(played.started.then_some(*participant));
             speaking.extend(played.speaking.map(|speaking| (*participant, speaking)));
         }
         mix::limit(&mut self.mix);
-        let gain = if self.deafened { 0.0 } else { 1.0 };
         self.played.fill(0.0);
         mix::add(&mut self.played, &self.mix, self.gain, gain);
         self.gain = gain;

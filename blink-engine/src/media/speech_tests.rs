@@ -2,13 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::{AudioFormat, Codec, DecoderConfig, DecoderInput, EncoderConfig, RtpOut, RtpTime};
+use blink_api::{
+    AudioFormat, Codec, CodecName, Decoder, DecoderConfig, DecoderInput, EncoderConfig, EncoderHint, Redundancy,
+    Result, RtpOut, RtpTime,
+};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_media_synthetic::{resample, speech_clip};
+use bytes::Bytes;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::fake::{Heard, Script, capture_config, received};
+use super::fake::{Heard, PcmCodec, Script, capture_config, received, rtp_codec};
+use super::red::{self, RedSender};
 use super::{AudioStatistics, Capture, DelayRange, FRAME, JitterConfig, Playout, ReceiveConfig, TICK};
 
 const SECONDS: u64 = 8;
@@ -91,7 +96,7 @@ fn speech_over_a_clean_path_scores_at_least_4_and_comes_with_a_constant_delay() 
     let (said, heard, statistics) = call_through(JitterConfig::default(), OpusConfig::default(), CLEAN);
     let score = pesq(&said, &heard);
     assert!(score >= 4.0, "PESQ {score:.2}");
-    assert_eq!((statistics.concealed, statistics.recovered, statistics.discarded), (0, 0, 0));
+    assert_eq!((statistics.concealed.as_millis(), statistics.recovered, statistics.discarded), (0, 0, 0));
     // A frame is sent when its second half is captured, waits 40 ms, and comes out with the codec's lookahead of 6.5 ms.
     let (samples, agreement) = delay_of(&said, &heard);
     let milliseconds = samples as f64 / 48.0;
@@ -103,7 +108,7 @@ fn the_delay_follows_the_path_in_pauses_and_speech_keeps_its_score() {
     let (said, heard, statistics) = call(OpusConfig::default(), CLEAN);
     let score = pesq(&said, &heard);
     assert!(score >= 4.0, "PESQ {score:.2}");
-    assert_eq!((statistics.concealed, statistics.recovered), (0, 0));
+    assert_eq!((statistics.concealed.as_millis(), statistics.recovered), (0, 0));
     assert!(statistics.delay <= Duration::from_millis(30), "{statistics:?}");
 
     let rough = Path { jitter: Duration::from_millis(80), ..CLEAN };
@@ -141,6 +146,209 @@ fn speech_with_jitter_within_the_delay_scores_as_without() {
         let (said, heard, statistics) = call(OpusConfig::default(), path);
         let score = pesq(&said, &heard);
         assert!(score >= 4.0, "seed {seed}: PESQ {score:.2}: {statistics:?}");
+    }
+}
+
+/// A decoder that cannot go back.
+struct Forgetful(Box<dyn Decoder>);
+
+impl Decoder for Forgetful {
+    fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize> {
+        self.0.decode(input, out)
+    }
+
+    fn duration(&self, packet: &[u8]) -> Result<Duration> {
+        self.0.duration(packet)
+    }
+
+    fn redundancy(&mut self, packet: &[u8]) -> Redundancy {
+        self.0.redundancy(packet)
+    }
+}
+
+/// Speech whose packets, numbered from 0, come so long after they were captured (`None`: never), through a fixed delay.
+fn late_speech(arrival: impl Fn(u32) -> Option<Duration>, forgetful: bool) -> (Vec<f32>, Vec<f32>, Playout<u8>) {
+    let codec = OpusCodec::new(OpusConfig { fec: false, ..OpusConfig::default() }).unwrap();
+    let format = AudioFormat::CALL;
+    let said = speech_clip(0, Duration::from_secs(SECONDS));
+    let mut encoder = codec.encoder(EncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
+    let heard = Heard::default();
+    let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
+    let decoder = codec.decoder(DecoderConfig { format }).unwrap();
+    let decoder = if forgetful { Box::new(Forgetful(decoder)) } else { decoder };
+    playout.add(0, ReceiveConfig { jitter: JitterConfig::default(), ..ReceiveConfig::new(&codec.rtp()) }, decoder);
+    let start = Instant::now();
+    let mut coming = Vec::new();
+    for (number, frame) in said.chunks_exact(960).enumerate() {
+        let mut payload = Vec::new();
+        encoder.encode(frame, &mut payload).unwrap();
+        let number = number as u32;
+        let Some(delay) = arrival(number) else { continue };
+        let packet = RtpOut {
+            codec: codec.rtp().name,
+            sequence: number as u16,
+            timestamp: RtpTime(number * 960),
+            marker: false,
+            level: None,
+            payload: payload.into(),
+        };
+        coming.push((start + FRAME * number + delay, packet));
+    }
+    coming.sort_by_key(|(at, _)| *at);
+    let mut coming = coming.into_iter().peekable();
+    for tick in 0..SECONDS as u32 * 100 + 20 {
+        let now = start + TICK * tick;
+        while let Some((at, packet)) = coming.next_if(|(at, _)| *at <= now) {
+            playout.push(&0, received(&packet, at));
+        }
+        assert!(playout.tick(now).sink_error.is_none());
+    }
+    (said, heard.take(), playout)
+}
+
+#[test]
+fn what_comes_while_it_is_made_up_mends_what_follows() {
+    let (mut mended, mut forgotten) = (0.0, 0.0);
+    for seed in 1..=3 {
+        let late = |number: u32| {
+            let mut random = ChaCha8Rng::seed_from_u64(seed * 10_000 + u64::from(number));
+            Some(Duration::from_millis(65).mul_f64(random.random()))
+        };
+        let (said, heard, playout) = late_speech(late, false);
+        let statistics = playout.statistics(&0).unwrap();
+        assert!(statistics.mended > 30, "seed {seed}: {statistics:?}");
+        mended += pesq(&said, &heard) / 3.0;
+        let (said, heard, _) = late_speech(late, true);
+        forgotten += pesq(&said, &heard) / 3.0;
+    }
+    assert!(mended > forgotten + 0.1, "PESQ {mended:.2} mended, {forgotten:.2} otherwise");
+}
+
+/// For 2 s nothing comes, then all of it at once.
+#[test]
+fn after_a_stall_of_2_s_the_delay_is_back_within_2_s_and_nobody_falls_silent() {
+    let stalled = 150..250u32;
+    let end = FRAME * stalled.end;
+    let arrival = |number| Some(if stalled.contains(&number) { end - FRAME * number } else { Duration::ZERO });
+    let (said, heard, playout) = late_speech(arrival, false);
+    let statistics = playout.statistics(&0).unwrap();
+    assert!(statistics.delay <= statistics.target + Duration::from_millis(40), "{statistics:?}");
+    assert!(statistics.discarded >= 85 && statistics.accelerated >= Duration::from_millis(40), "{statistics:?}");
+
+    // From the end of the stall on it is what was said 46.5 ms ago, after 2 s at the latest.
+    let from = AudioFormat::CALL.samples_in(end + Duration::from_secs(2));
+    let (delay, agreement) = {
+        let (said, heard) = (&said[from - 24_000..], &heard[from - 24_000..]);
+        delay_of(said, &heard[..heard.len().min(said.len() + 9_600)])
+    };
+    assert!(delay <= 48 * (60 + 40) && agreement > 0.7, "{delay} samples, {agreement:.3}");
+    let longest_silence = |sound: &[f32]| {
+        let quiet = |tick: &[f32]| tick.iter().all(|sample| sample.abs() < 0.002);
+        sound
+            .chunks(480)
+            .fold((0, 0), |(run, most), tick| {
+                let run = if quiet(tick) { run + 1 } else { 0 };
+                (run, most.max(run))
+            })
+            .1
+    };
+    let burst = AudioFormat::CALL.samples_in(end);
+    let (before, after) = (longest_silence(&said), longest_silence(&heard[burst..burst + 96_000]));
+    assert!(after <= before.max(10), "{after} ticks of silence, {before} in what was said");
+}
+
+/// A share of the packets lost, and copies in those after them instead of error correction of the codec's own.
+#[test]
+fn copies_make_up_for_a_fifth_of_all_packets() {
+    let mut mean = 0.0;
+    for seed in 1..=3 {
+        let codec = OpusCodec::new(OpusConfig::default()).unwrap();
+        let format = AudioFormat::CALL;
+        let said = speech_clip(0, Duration::from_secs(SECONDS));
+        let mut encoder = codec.encoder(EncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
+        let mut sender = RedSender::new(FRAME);
+        encoder.hint(sender.hint(EncoderHint { loss: 0.2, burst: 1.2, bitrate: None }, 32_000)).unwrap();
+        let heard = Heard::default();
+        let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
+        playout.add(0, ReceiveConfig::new(&codec.rtp()), codec.decoder(DecoderConfig { format }).unwrap());
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let start = Instant::now();
+        let (mut encoded, mut payload, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for (number, frame) in said.chunks_exact(960).enumerate() {
+            encoder.encode(frame, &mut encoded).unwrap();
+            let timestamp = RtpTime(number as u32 * 960);
+            sender.pack(0, timestamp, &Bytes::copy_from_slice(&encoded), &mut payload);
+            bytes += payload.len();
+            let now = start + FRAME * number as u32;
+            if !random.random_bool(0.2) {
+                let packet = RtpOut {
+                    codec: CodecName::new(red::NAME),
+                    sequence: number as u16,
+                    timestamp,
+                    marker: false,
+                    level: None,
+                    payload: Bytes::copy_from_slice(&payload),
+                };
+                playout.push(&0, received(&packet, now));
+            }
+            for tick in [now, now + TICK] {
+                assert!(playout.tick(tick).sink_error.is_none());
+            }
+        }
+        let statistics = playout.statistics(&0).unwrap();
+        assert!(statistics.red_recovered > 40, "seed {seed}: {statistics:?}");
+        assert!(bytes as u64 * 8 / SECONDS <= 35_000, "{} bit/s", bytes as u64 * 8 / SECONDS);
+        mean += pesq(&said, &heard.take()) / 3.0;
+    }
+    assert!(mean >= 2.8, "PESQ {mean:.2}");
+}
+
+/// Ten minutes of speech from a sender whose clock is wrong by 200 parts per million.
+#[test]
+fn a_clock_that_is_off_is_followed_without_a_gap() {
+    for (seed, per_million) in [(1, 200), (2, -200)] {
+        let said = speech_clip(0, Duration::from_secs(20));
+        let frames: Vec<Bytes> = said.chunks_exact(960).map(PcmCodec::packet).collect();
+        let mut playout = Playout::<u8>::new(Box::new(Heard::default()));
+        playout.add(0, ReceiveConfig::new(&rtp_codec()), Box::new(PcmCodec));
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let start = Instant::now();
+        let (mut number, mut delays) = (0u32, Vec::new());
+        for tick in 0..60_000u32 {
+            let now = start + TICK * tick;
+            loop {
+                // 20 ms of the sender's are a little more, or less, of the receiver's.
+                let sent =
+                    start + Duration::from_micros(u64::from(number) * 20 * (1_000_000 + per_million) as u64 / 1_000);
+                if sent > now {
+                    break;
+                }
+                let packet = RtpOut {
+                    codec: rtp_codec().name,
+                    sequence: number as u16,
+                    timestamp: RtpTime(number * 960),
+                    marker: false,
+                    level: None,
+                    payload: frames[number as usize % frames.len()].clone(),
+                };
+                playout.push(&0, received(&packet, sent + Duration::from_millis(2).mul_f64(random.random())));
+                number += 1;
+            }
+            assert!(playout.tick(now).sink_error.is_none());
+            if tick >= 1_000 {
+                delays.push(playout.statistics(&0).unwrap().delay.as_millis());
+            }
+        }
+        let statistics = playout.statistics(&0).unwrap();
+        let (least, most) = (delays.iter().min().unwrap(), delays.iter().max().unwrap());
+        assert!(most - least <= 25 && *most <= 45, "seed {seed}: {least} to {most} ms, {statistics:?}");
+        assert_eq!(
+            (statistics.concealed.as_millis(), statistics.late, statistics.discarded),
+            (0, 0, 0),
+            "seed {seed}: {statistics:?}"
+        );
+        let changed = if per_million > 0 { statistics.decelerated } else { statistics.accelerated };
+        assert!(changed >= Duration::from_millis(100), "seed {seed}: {statistics:?}");
     }
 }
 

@@ -2,28 +2,43 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::{AudioFormat, Decoder, DecoderInput, RtpIn, RtpTime};
+use blink_api::{AudioFormat, Decoder, RtpIn, RtpTime};
+use bytes::Bytes;
 
-use super::jitter::{AudioPacket, Due, JitterBuffer};
+use super::jitter::{AudioCopy, AudioPacket, Due, JitterBuffer};
 use super::mix::power;
 use super::playout::ReceiveConfig;
+use super::red;
+use super::restoring::Restoring;
 use super::speaking::SpeechDetector;
-use super::transit::duration_of;
+use super::stretch::{Care, Stretch};
+use super::transit::{duration_of, ticks_in};
 use super::{AudioStatistics, TICK, mix};
 
 /// The longest frame there is (RFC 6716 §2.1.4).
 const LONGEST_FRAME: Duration = Duration::from_millis(120);
 
-/// Made-up sound begins to fade after so long, and is gone at the end of [`FADE_TO`].
-const FADE_FROM: Duration = Duration::from_millis(60);
-const FADE_TO: Duration = Duration::from_millis(120);
-
-/// Below this mean square (−45 dBov) nobody hears a frame more or less.
+/// Below this mean square (−45 dBov) nobody hears a period more or less.
 const QUIET: f32 = 3.2e-5;
+
+/// So far over the target, and under it, the delay is brought nearer in speech too, where it is hardly heard; further off where it is not too bad; and as far as that at any price. Where it is
+/// quiet, it is brought to the target.
+const LONG: [Duration; 3] = [Duration::from_millis(25), Duration::from_millis(60), Duration::from_millis(100)];
+const SHORT: [Duration; 3] = [Duration::from_millis(8), Duration::from_millis(20), Duration::from_millis(40)];
+/// The delay stays where it is within a tick and so much over the target.
+const SETTLED: Duration = Duration::from_millis(4);
+/// In speech, so much is left as it is between two changes, unless the delay is far off.
+const REST: Duration = Duration::from_millis(50);
+
+/// So long a pause has a background; who is silent for longer is gone.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// One packet of so many is asked how far back its description of the past reaches.
+const ASKED: u64 = 25;
 
 /// What one tick of a stream has to tell.
 pub(super) struct Played {
-    /// The first packet of all was decoded for it.
+    /// The first packet of all was decoded for it, or would have been if anybody listened.
     pub(super) started: bool,
     /// A voice began or ended.
     pub(super) speaking: Option<bool>,
@@ -34,43 +49,58 @@ pub(super) struct Stream {
     config: ReceiveConfig,
     format: AudioFormat,
     jitter: JitterBuffer,
-    decoder: Box<dyn Decoder>,
-    /// The frame that was decoded last; `played..filled` are still to be played.
-    frame: Vec<f32>,
+    restoring: Restoring,
+    stretch: Stretch,
+    /// What was decoded last; `played..filled` is still to be played.
+    sound: Vec<f32>,
     played: usize,
     filled: usize,
-    /// Samples made up since the last packet.
-    made_up: usize,
+    /// Samples since the sound was stretched.
+    unstretched: usize,
+    /// Samples by which it became shorter and longer, in all.
+    left_out: u64,
+    repeated: u64,
+    /// Samples of background since the last sound.
+    paused: usize,
     quiet: bool,
     volume: f32,
     /// The volume at the end of the last tick; the next one goes from there to `volume`.
     gain: f32,
-    heard: bool,
+    /// The packet whose time it is, while nobody hears it.
+    unheard: Option<Bytes>,
+    started: bool,
     detector: SpeechDetector,
-    decoded: u64,
-    corrupt: u64,
+    pushed: u64,
     foreign: u64,
+    /// What the jitter buffer does not know of.
+    statistics: AudioStatistics,
 }
 
 impl Stream {
     pub(super) fn new(config: ReceiveConfig, format: AudioFormat, decoder: Box<dyn Decoder>) -> Self {
+        let stretch = Stretch::new(format);
         Self {
             jitter: JitterBuffer::new(config.jitter),
             config,
             format,
-            decoder,
-            frame: vec![0.0; format.samples_in(LONGEST_FRAME)],
+            restoring: Restoring::new(format, decoder),
+            sound: vec![0.0; format.samples_in(LONGEST_FRAME) + stretch.most()],
+            stretch,
             played: 0,
             filled: 0,
-            made_up: 0,
+            unstretched: 0,
+            left_out: 0,
+            repeated: 0,
+            paused: 0,
             quiet: false,
             volume: 1.0,
             gain: 1.0,
-            heard: false,
+            unheard: None,
+            started: false,
             detector: SpeechDetector::default(),
-            decoded: 0,
-            corrupt: 0,
+            pushed: 0,
             foreign: 0,
+            statistics: AudioStatistics::default(),
         }
     }
 
@@ -78,44 +108,80 @@ impl Stream {
         self.volume = volume;
     }
 
+    /// Takes a packet of the codec, alone or with copies of earlier ones (RFC 2198).
     pub(super) fn push(&mut self, packet: RtpIn) {
-        if packet.codec != self.config.codec {
+        if packet.codec == self.config.codec {
+            self.push_with(&packet, packet.payload.clone(), std::iter::empty());
+        } else if packet.codec.as_str().eq_ignore_ascii_case(red::NAME) {
+            let Ok(blocks) = red::unpack(&packet.payload) else {
+                // Nothing in it can be read; it is counted as such.
+                return self.push_with(&packet, Bytes::new(), std::iter::empty());
+            };
+            let Some(own) = blocks.clone().last() else { return };
+            let of_own_codec = own.payload_type;
+            let copies = blocks.filter(move |block| block.offset > 0 && block.payload_type == of_own_codec);
+            self.push_with(&packet, own.payload, copies);
+        } else {
             self.foreign += 1;
-            return;
         }
-        let ticks = self.decoder.duration(&packet.payload).map_or(0, |duration| {
-            let nanos = duration.as_nanos() * u128::from(self.config.jitter.clock_rate);
-            u32::try_from((nanos + 500_000_000) / 1_000_000_000).unwrap_or(0)
-        });
-        self.jitter.push(AudioPacket {
-            sequence: packet.sequence,
-            timestamp: packet.timestamp,
-            ticks,
-            marker: packet.marker,
-            payload: packet.payload,
-            arrival: packet.arrival,
-        });
     }
 
-    /// Adds the next 10 ms to `mix`.
-    pub(super) fn play(&mut self, now: Instant, mix: &mut [f32]) -> Played {
-        let heard_before = self.heard;
+    fn push_with(&mut self, packet: &RtpIn, payload: Bytes, copies: impl Iterator<Item = red::Block> + Clone) {
+        if self.pushed.is_multiple_of(ASKED) {
+            self.jitter.observe_reach(self.restoring.reach(&payload));
+        }
+        self.pushed += 1;
+        let (restoring, rate) = (&self.restoring, self.config.jitter.clock_rate);
+        let ticks = |payload: &[u8]| {
+            restoring.duration(payload).map_or(0, |duration| {
+                let nanos = duration.as_nanos() * u128::from(rate);
+                u32::try_from((nanos + 500_000_000) / 1_000_000_000).unwrap_or(0)
+            })
+        };
+        let copies = copies.map(|block| AudioCopy {
+            offset: block.offset,
+            ticks: ticks(&block.payload),
+            payload: block.payload,
+        });
+        let packet = AudioPacket {
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+            ticks: ticks(&payload),
+            marker: packet.marker,
+            loud: packet.level.map(|level| level.is_voice()),
+            payload,
+            arrival: packet.arrival,
+        };
+        self.jitter.push_with(packet, copies);
+    }
+
+    /// Adds the next 10 ms to `mix`. Where they would not be heard (`audible` says whether anything is), nothing is decoded, and time goes on all the same.
+    pub(super) fn play(&mut self, now: Instant, mix: &mut [f32], audible: bool) -> Played {
+        let started_before = self.started;
         let total = mix.len();
         let (from, to) = (self.gain, self.volume);
         self.gain = to;
+        let heard = audible && (from > 0.0 || to > 0.0);
+        if heard {
+            self.listen_again();
+        }
         let gain_at = |n: usize| from + (to - from) * n as f32 / total.max(1) as f32;
         let mut at = 0;
         while at < total {
-            if self.played == self.filled && !self.refill(now) {
+            if self.played == self.filled
+                && !self.refill(now + TICK * at as u32 / total.max(1) as u32, at, total - at, heard)
+            {
                 break;
             }
             let count = (self.filled - self.played).min(total - at);
-            let sound = &self.frame[self.played..self.played + count];
-            mix::add(&mut mix[at..at + count], sound, gain_at(at), gain_at(at + count));
+            if heard {
+                let sound = &self.sound[self.played..self.played + count];
+                mix::add(&mut mix[at..at + count], sound, gain_at(at), gain_at(at + count));
+            }
             self.played += count;
             at += count;
         }
-        Played { started: self.heard && !heard_before, speaking: self.detector.observe(!self.quiet, TICK) }
+        Played { started: self.started && !started_before, speaking: self.detector.observe(!self.quiet, TICK) }
     }
 
     /// The timestamp of the sample that is played next; `None` where nothing is played.
@@ -126,102 +192,200 @@ impl Stream {
     }
 
     pub(super) fn statistics(&self) -> AudioStatistics {
-        let jitter = self.jitter.statistics();
+        let (jitter, own) = (self.jitter.statistics(), self.statistics);
+        let samples_a_second = self.format.sample_rate * u32::from(self.format.channels.max(1));
+        let lasting = |samples: u64| duration_of(samples.cast_signed(), samples_a_second);
         AudioStatistics {
             received: jitter.received + self.foreign,
-            decoded: self.decoded,
-            corrupt: jitter.corrupt + self.corrupt,
+            decoded: own.decoded,
+            dred_recovered: own.dred_recovered,
+            concealed: jitter.concealed.saturating_sub(own.dred_recovered),
+            mended: own.mended,
+            corrupt: jitter.corrupt + own.corrupt,
             discarded: jitter.discarded + self.foreign,
+            unheard: own.unheard,
+            accelerated: lasting(self.left_out),
+            decelerated: jitter.decelerated + lasting(self.repeated),
             ..jitter
         }
     }
 
-    /// Fills the frame with what is due. `false` where nothing is.
-    fn refill(&mut self, now: Instant) -> bool {
+    /// Somebody listens: what was let pass last is decoded, so that it is heard from where it is.
+    fn listen_again(&mut self) {
+        let Some(packet) = self.unheard.take() else { return };
+        let left = self.filled - self.played;
+        self.filled = self.restoring.decode(&packet, 0, &mut self.sound).unwrap_or(0);
+        self.played = self.filled.saturating_sub(left);
+    }
+
+    /// Fills the sound with what is due at `now`. `false` where nothing is.
+    fn refill(&mut self, now: Instant, at: usize, wanted: usize, heard: bool) -> bool {
         loop {
-            let due = self.jitter.next(now, self.quiet);
-            let packet = matches!(due, Due::Packet { .. });
-            if !self.fill(due) {
+            let due = self.jitter.next(now, self.ticks_of(wanted));
+            let gone = !self.started || !heard || self.paused >= self.format.samples_in(LONGEST_PAUSE);
+            if matches!(due, Due::Wait) && gone {
+                self.quiet = true;
                 return false;
             }
-            if !(packet && self.quiet && self.jitter.skip(now)) {
+            (self.played, self.filled) = (0, 0);
+            if heard {
+                self.fill(due, wanted, at);
+            } else {
+                self.pass_over(due);
+            }
+            // What is over when it comes leaves nothing to play.
+            if self.filled > self.played {
                 return true;
             }
         }
     }
 
-    fn fill(&mut self, due: Due) -> bool {
-        self.played = 0;
-        self.filled = 0;
+    fn fill(&mut self, due: Due, wanted: usize, at: usize) {
+        let (background, came) = (matches!(due, Due::Wait | Due::Silence { .. }), matches!(due, Due::Packet { .. }));
+        let mut in_time = false;
         match due {
-            Due::Wait => {
-                self.quiet = true;
-                return false;
+            Due::Wait => self.rest(wanted),
+            Due::Silence { ticks } => self.rest(self.samples_of(ticks)),
+            Due::Lost { ticks, held } => {
+                self.filled = self.samples_of(ticks);
+                self.restoring.make_up(&mut self.sound[..self.filled], held);
             }
-            Due::Silence { ticks } => self.fill_silence(ticks),
-            Due::Lost { ticks } => self.make_up(DecoderInput::Lost, ticks),
             Due::Restore { later, distance, ticks } => {
+                self.filled = self.samples_of(ticks);
                 let distance = duration_of(distance.into(), self.config.jitter.clock_rate);
-                if self.decoder.redundancy(&later).reach >= distance {
-                    // As good as received: it does not fade.
-                    self.made_up = 0;
-                    self.make_up(DecoderInput::Restore { later: &later, distance }, ticks);
-                    self.made_up = 0;
-                } else {
-                    self.make_up(DecoderInput::Lost, ticks);
+                let restored = self.restoring.restore_from(&later, distance, &mut self.sound[..self.filled]);
+                if restored {
+                    self.statistics.dred_recovered += duration_of(ticks.into(), self.config.jitter.clock_rate);
                 }
             }
-            Due::Recover { next, ticks } => {
-                self.made_up = 0;
-                self.make_up(DecoderInput::Recover(&next), ticks);
-                self.made_up = 0;
+            Due::Recover { next, ticks, past } => {
+                self.filled = self.samples_of(ticks + past);
+                self.played = self.filled - self.samples_of(ticks);
+                self.restoring.recover(&next, self.played, &mut self.sound[..self.filled]);
             }
-            Due::Packet { payload, ticks } => self.decode(&payload, ticks),
+            Due::Packet { payload, ticks, past, copy, .. } => {
+                in_time = past == 0;
+                self.decode(&payload, ticks, past, copy);
+            }
         }
-        let sound = &mut self.frame[..self.filled];
+        let sound = &mut self.sound[self.played..self.filled];
+        if sound.is_empty() {
+            return;
+        }
         if sound.iter().any(|sample| !sample.is_finite()) {
             sound.fill(0.0);
         }
-        self.quiet = power(sound) < QUIET;
-        self.filled > 0
+        self.restoring.join(sound);
+        let power = power(sound);
+        self.quiet = power < QUIET || background;
+        self.paused = if background { self.paused + sound.len() } else { 0 };
+        if came {
+            self.restoring.observe(&self.sound[self.played..self.filled], power);
+        }
+        self.unstretched += self.filled - self.played;
+        if in_time {
+            self.adapt(at);
+        }
     }
 
-    fn decode(&mut self, payload: &[u8], ticks: u32) {
-        match self.decoder.decode(DecoderInput::Packet(payload), &mut self.frame) {
-            Ok(samples @ 1..) if samples <= self.frame.len() => {
+    fn decode(&mut self, payload: &[u8], ticks: u32, past: u32, copy: bool) {
+        let over = if past == 0 { 0 } else { self.samples_of(past) };
+        match self.restoring.decode(payload, over, &mut self.sound) {
+            Ok(samples @ 1..) => {
                 self.filled = samples;
-                self.made_up = 0;
-                self.decoded += 1;
-                self.heard = true;
+                self.played = over.min(samples);
+                self.started = true;
+                self.statistics.decoded += u64::from(!copy);
+                self.statistics.mended += u64::from(past > 0);
             }
             Ok(_) | Err(_) => {
-                self.corrupt += 1;
-                self.make_up(DecoderInput::Lost, ticks);
+                self.statistics.corrupt += 1;
+                let missing = ticks.saturating_sub(past);
+                if missing > 0 {
+                    self.filled = self.samples_of(missing);
+                    self.restoring.make_up(&mut self.sound[..self.filled], false);
+                }
             }
         }
     }
 
-    fn make_up(&mut self, input: DecoderInput<'_>, ticks: u32) {
-        let samples = self.samples_of(ticks);
-        let sound = &mut self.frame[..samples];
-        if samples == 0 || self.decoder.decode(input, sound).is_err() {
-            sound.fill(0.0);
-        }
-        self.filled = samples;
-        let (from, to) = (self.format.samples_in(FADE_FROM), self.format.samples_in(FADE_TO));
-        for (n, sample) in sound.iter_mut().enumerate() {
-            let age = self.made_up + n;
-            if age > from {
-                *sample *= to.saturating_sub(age) as f32 / (to - from).max(1) as f32;
+    /// As [`fill`](Self::fill), without decoding, and with the delay as it should be at once.
+    fn pass_over(&mut self, due: Due) {
+        let came = matches!(due, Due::Packet { .. });
+        let (ticks, loud) = match due {
+            Due::Wait => (0, false),
+            Due::Packet { payload, ticks, past, loud, .. } => {
+                self.unheard = Some(payload);
+                self.started = true;
+                self.statistics.unheard += 1;
+                (ticks.saturating_sub(past), loud.unwrap_or(false))
             }
+            Due::Recover { ticks, .. }
+            | Due::Restore { ticks, .. }
+            | Due::Lost { ticks, .. }
+            | Due::Silence { ticks } => (ticks, !self.quiet),
+        };
+        self.quiet = !loud;
+        if !came {
+            self.unheard = None;
         }
-        self.made_up += samples;
+        if ticks > 0 {
+            let off = self.jitter.excess().clamp(-i64::from(ticks), i64::from(ticks) - 1);
+            self.filled = self.samples_of(u32::try_from(i64::from(ticks) - off).unwrap_or(ticks));
+            self.sound[..self.filled].fill(0.0);
+        }
     }
 
-    fn fill_silence(&mut self, ticks: u32) {
-        let samples = self.samples_of(ticks);
-        self.frame[..samples].fill(0.0);
-        self.filled = samples;
+    fn rest(&mut self, samples: usize) {
+        self.filled = samples.min(self.sound.len());
+        self.restoring.rest(&mut self.sound[..self.filled]);
+    }
+
+    /// Brings the delay nearer to its target by leaving out or repeating a part of what is to be played from `at` in this tick on: where it is quiet, exactly; in speech, a period, if need be.
+    fn adapt(&mut self, at: usize) {
+        let off = self.off(at);
+        let (long, bounds) = if off > 0 { (true, LONG) } else { (false, SHORT) };
+        let distance = duration_of(off.abs(), self.config.jitter.clock_rate);
+        let resting = self.unstretched < self.format.samples_in(REST);
+        let (before, most) = (self.filled, self.format.samples_in(distance));
+        let care = match bounds.map(|bound| distance >= bound) {
+            _ if off == 0 => return,
+            _ if self.quiet => None,
+            [.., true] => Some(Care::None),
+            [_, true, _] => Some(Care::Little),
+            [true, ..] if !resting => Some(Care::Great),
+            _ => return,
+        };
+        let exactly = most.min(self.stretch.most());
+        self.filled = match (long, care) {
+            (true, None) => self.stretch.leave_out(&mut self.sound[..before], exactly),
+            (true, Some(care)) => self.stretch.shorten(&mut self.sound[..before], most, care),
+            (false, None) => self.stretch.repeat(&mut self.sound, before, exactly),
+            (false, Some(care)) => self.stretch.lengthen(&mut self.sound, before, most, care),
+        };
+        self.left_out += before.saturating_sub(self.filled) as u64;
+        self.repeated += self.filled.saturating_sub(before) as u64;
+        if self.filled != before {
+            self.unstretched = 0;
+        }
+    }
+
+    /// How much longer the delay is than it should be, in ticks. It should be the least not under the target with which packets are due when a tick begins: in the middle of one, they
+    /// must have been there at its beginning, and the rest of it would be delay for nothing.
+    fn off(&self, at: usize) -> i64 {
+        let tick = ticks_in(TICK, self.config.jitter.clock_rate);
+        let into_tick = i64::from(self.ticks_of(at));
+        let excess = self.jitter.excess();
+        // This much over the target it would be at the beginning of the tick; and of every other tick.
+        let wanted = (excess - into_tick).rem_euclid(tick.max(1));
+        let settled = into_tick == 0 && (0..tick + ticks_in(SETTLED, self.config.jitter.clock_rate)).contains(&excess);
+        if settled { 0 } else { excess - wanted }
+    }
+
+    fn ticks_of(&self, samples: usize) -> u32 {
+        let frames = (samples / usize::from(self.format.channels.max(1))) as u64;
+        u32::try_from(frames * u64::from(self.config.jitter.clock_rate) / u64::from(self.format.sample_rate.max(1)))
+            .unwrap_or(u32::MAX)
     }
 
     /// At least one frame of all channels, at most what the buffer holds.
@@ -229,6 +393,6 @@ impl Stream {
         let frames =
             u64::from(ticks) * u64::from(self.format.sample_rate) / u64::from(self.config.jitter.clock_rate.max(1));
         let channels = usize::from(self.format.channels.max(1));
-        (usize::try_from(frames.max(1)).unwrap_or(usize::MAX).saturating_mul(channels)).min(self.frame.len())
+        (usize::try_from(frames.max(1)).unwrap_or(usize::MAX).saturating_mul(channels)).min(self.sound.len())
     }
 }

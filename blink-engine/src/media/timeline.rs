@@ -2,8 +2,13 @@
 
 use blink_api::RtpTime;
 
+use super::losses::Losses;
+
 /// Sequence numbers that may be missed before it is another sender's numbering (RFC 3550 §A.1, `MAX_DROPOUT`).
 const MAX_DROPOUT: i64 = 3_000;
+
+/// A packet so many behind the newest that is not there by then is lost.
+const SETTLED: i64 = 16;
 
 /// After one packet out of line, so many numbers further another may be to confirm a new numbering.
 const MAX_CONFIRM: u16 = 8;
@@ -27,7 +32,10 @@ pub(super) struct Timeline<P> {
     newest: Option<Newest>,
     /// Bit n: the packet n before the newest came.
     seen: u128,
+    /// Packets up to the newest, from the first one on.
+    length: i64,
     stray: Option<P>,
+    losses: Losses,
 }
 
 /// The packet furthest on.
@@ -53,7 +61,7 @@ pub(super) enum Placement<P> {
 
 impl<P> Default for Timeline<P> {
     fn default() -> Self {
-        Self { newest: None, seen: 0, stray: None }
+        Self { newest: None, seen: 0, length: 0, stray: None, losses: Losses::default() }
     }
 }
 
@@ -67,6 +75,7 @@ impl<P: Numbered> Timeline<P> {
             let (sequence, timestamp) = (i64::from(wire.0), i64::from(wire.1.0));
             self.newest = Some(Newest { sequence, timestamp, wire });
             self.seen = 1;
+            self.length = 1;
             return Placement::At { sequence, timestamp, packet };
         };
         let step = i64::from(wire.0.wrapping_sub(newest.wire.0).cast_signed());
@@ -82,6 +91,7 @@ impl<P: Numbered> Timeline<P> {
         self.stray = None;
         let (sequence, timestamp) = (newest.sequence + step, newest.timestamp + moved);
         if step > 0 {
+            self.settle(step);
             self.seen = self.seen.checked_shl(step as u32).unwrap_or(0) | 1;
             self.newest = Some(Newest { sequence, timestamp, wire });
         } else if let Some(bit) = 1u128.checked_shl(step.unsigned_abs() as u32) {
@@ -93,6 +103,23 @@ impl<P: Numbered> Timeline<P> {
         Placement::At { sequence, timestamp, packet }
     }
 
+    /// What the network lost, of all lines so far.
+    pub(super) fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    /// The newest packet will be `step` further on: what is left behind by that is lost if it did not come.
+    fn settle(&mut self, step: i64) {
+        for behind in ((SETTLED - step)..SETTLED).rev() {
+            // Those in front of the newest so far are left out by the step.
+            let came = u32::try_from(behind).is_ok_and(|behind| self.seen >> behind & 1 == 1);
+            if behind < self.length {
+                self.losses.settle(came);
+            }
+        }
+        self.length += step;
+    }
+
     fn hold(&mut self, packet: P) -> Placement<P> {
         let Some(first) = self.stray.take() else {
             self.stray = Some(packet);
@@ -101,7 +128,7 @@ impl<P: Numbered> Timeline<P> {
         let step = packet.sequence().wrapping_sub(first.sequence());
         let moved = i64::from(packet.timestamp().since(first.timestamp()));
         if (1..=MAX_CONFIRM).contains(&step) && moved >= Self::LEAST_MOVE {
-            *self = Self::default();
+            *self = Self { losses: self.losses, ..Self::default() };
             return Placement::Restart(first, packet);
         }
         self.stray = Some(packet);

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use blink_api::RtpTime;
-use blink_engine::media::{AudioPacket, DelayRange, Due, JitterBuffer, JitterConfig};
+use blink_api::{Preference, RtpTime};
+use blink_engine::media::{AudioCopy, AudioPacket, DelayRange, Due, JitterBuffer, JitterConfig};
 use bytes::Bytes;
 
 use crate::input::Input;
@@ -17,6 +17,7 @@ pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let config = JitterConfig {
         delay: Duration::from_millis(u64::from(input.byte())),
+        prefer: if input.byte() & 1 == 0 { Preference::Delay } else { Preference::Speech },
         max_packets: usize::from(input.byte()),
         adapt: input.byte().is_multiple_of(2).then(DelayRange::default),
         clock_rate: [48_000, 8_000, 90_000, 1][usize::from(input.byte() % 4)],
@@ -24,7 +25,7 @@ pub fn run(data: &[u8]) {
     let most = config.max_packets.max(2) as u64;
     let mut buffer = JitterBuffer::new(config);
     let (mut now, mut sequence, mut timestamp) = (*START, 0u16, RtpTime(0));
-    let (mut pushed, mut played) = (0u64, 0u64);
+    let (mut pushed, mut copies, mut played) = (0u64, 0u64, 0u64);
     while !input.is_empty() {
         let choice = input.byte();
         match choice % 8 {
@@ -40,19 +41,25 @@ pub fn run(data: &[u8]) {
                 let late = if choice & 32 == 0 { Duration::ZERO } else { Duration::from_millis(input.u16().into()) };
                 let payload = Bytes::from_static(&[1]);
                 let (marker, arrival) = (choice & 64 != 0, now - late);
-                buffer.push(AudioPacket { sequence, timestamp, ticks, marker, payload, arrival });
+                let copy =
+                    AudioCopy { offset: input.u16().into(), ticks: input.u16().into(), payload: payload.clone() };
+                let loud = Some(marker);
+                let packet = AudioPacket { sequence, timestamp, ticks, marker, loud, payload, arrival };
+                buffer.push_with(packet, (choice & 128 != 0).then_some(copy).into_iter());
                 pushed += 1;
+                copies += u64::from(choice & 128 != 0);
             }
             3..=5 => {
-                let due = buffer.next(now, choice & 8 != 0);
+                let due = buffer.next(now, config.clock_rate / 100);
                 let ticks = match due {
+                    // One that is over mends what follows, and takes no time.
                     Due::Packet { ticks, .. } => {
                         played += 1;
                         ticks
                     }
                     Due::Recover { ticks, .. }
                     | Due::Restore { ticks, .. }
-                    | Due::Lost { ticks }
+                    | Due::Lost { ticks, .. }
                     | Due::Silence { ticks } => ticks,
                     Due::Wait => 1,
                 };
@@ -60,18 +67,18 @@ pub fn run(data: &[u8]) {
                 now += Duration::from_millis(u64::from(choice >> 4));
             }
             6 => now += Duration::from_millis(input.u16().into()),
-            _ if choice & 8 == 0 => drop(buffer.skip(now)),
+            _ if choice & 8 == 0 => buffer.observe_reach(Duration::from_millis(input.u16().into())),
             _ => buffer.set_delay(Duration::from_millis(input.u16().into())),
         }
         let statistics = buffer.statistics();
-        assert!(played <= pushed && statistics.received == pushed);
+        assert!(played <= pushed + copies && statistics.received == pushed);
         let gone = statistics.late + statistics.duplicated + statistics.corrupt;
         assert!(gone <= pushed, "{statistics:?}");
     }
     // All that is held comes out by and by, and no more than may be held.
     let mut left = 0;
     for _ in 0..100_000 {
-        match buffer.next(now, false) {
+        match buffer.next(now, config.clock_rate / 100) {
             Due::Packet { .. } => left += 1,
             Due::Wait if left > 0 || now > *START + Duration::from_secs(200_000) => break,
             Due::Wait => now += Duration::from_secs(1_000),

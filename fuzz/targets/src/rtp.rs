@@ -12,14 +12,14 @@ use rtc_shared::marshal::{Marshal, MarshalSize, Unmarshal};
 
 use crate::input::Input;
 
-/// Packets are read as the transport `webrtc-rs` reads them, and played.
+/// Packets are read as the transport `webrtc-rs` reads them, some as redundant audio (RFC 2198), and played.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let extension = input.byte();
     let codec = OpusCodec::new(OpusConfig::default()).expect("the defaults are sound");
     let format = AudioFormat::CALL;
     let decoder = codec.decoder(DecoderConfig { format }).expect("calls are in a format that Opus has");
-    let name = CodecName::new("opus");
+    let (name, red) = (CodecName::new("opus"), CodecName::new("red"));
     let mut playout: Playout<u8> = Playout::new(Box::new(NullSink::new(AudioFormat::CALL)));
     playout.add(1, ReceiveConfig { codec: name.clone(), jitter: JitterConfig::default() }, decoder);
     let mut traffic = Traffic::default();
@@ -47,7 +47,7 @@ pub fn run(data: &[u8]) {
         let packet = RtpIn {
             mid: Mid::new("0"),
             payload_type: header.payload_type,
-            codec: name.clone(),
+            codec: if ticks & 8 == 0 { name.clone() } else { red.clone() },
             sequence: header.sequence_number,
             timestamp: RtpTime(header.timestamp),
             marker: header.marker,

@@ -43,7 +43,7 @@ impl Default for OpusConfig {
             expected_loss: 10,
             redundancy_ms: 500,
             dtx: false,
-            decoder_complexity: 5,
+            decoder_complexity: 6,
         }
     }
 }

@@ -107,6 +107,15 @@ impl Decoder for OpusDecoder {
         }
         Redundancy { copy: libopus::has_copy(packet), reach }
     }
+
+    fn keep(&mut self) -> bool {
+        self.opus.keep();
+        true
+    }
+
+    fn rewind(&mut self) {
+        self.opus.rewind();
+    }
 }
 
 fn invalid(operation: &'static str, why: &'static str) -> Error {
@@ -143,6 +152,32 @@ mod tests {
         }
         assert_eq!(decoder.duration(&[0xf8, 0xff, 0xfe]).unwrap(), Duration::from_millis(20));
         assert_eq!(decoder.duration(&[0xe0]).unwrap(), Duration::from_micros(2_500));
+    }
+
+    #[test]
+    fn a_decoder_that_goes_back_decodes_as_if_nothing_had_been_between() {
+        let codec = OpusCodec::new(OpusConfig::default()).unwrap();
+        let (format, frame) = (AudioFormat { sample_rate: 48_000, channels: 2 }, Duration::from_millis(20));
+        let mut encoder = codec.encoder(EncoderConfig { format, frame, bitrate: None }).unwrap();
+        let sound =
+            |n: usize| (0..1_920).map(move |m| 0.3 * ((n * 1_920 + m) as f32 * 0.03).sin()).collect::<Vec<f32>>();
+        let mut packet = Vec::new();
+        let packets: Vec<_> =
+            (0..20).map(|n| encoder.encode(&sound(n), &mut packet).map(|()| packet.clone()).unwrap()).collect();
+        let (mut straight, mut back) = (decoder(format), decoder(format));
+        back.rewind();
+        let (mut expected, mut got) = (vec![0.0; 1_920], vec![0.0; 1_920]);
+        for (n, packet) in packets.iter().enumerate() {
+            straight.decode(DecoderInput::Packet(packet), &mut expected).unwrap();
+            if n % 3 == 2 {
+                assert!(back.keep());
+                back.decode(DecoderInput::Lost, &mut got).unwrap();
+                back.decode(DecoderInput::Packet(&packets[0]), &mut got).unwrap();
+                back.rewind();
+            }
+            back.decode(DecoderInput::Packet(packet), &mut got).unwrap();
+            assert_eq!(got, expected, "packet {n}");
+        }
     }
 
     #[test]

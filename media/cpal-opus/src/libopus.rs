@@ -29,6 +29,7 @@ impl Control {
     pub(crate) const INBAND_FEC: Self = Self(ffi::OPUS_SET_INBAND_FEC_REQUEST);
     pub(crate) const PACKET_LOSS: Self = Self(ffi::OPUS_SET_PACKET_LOSS_PERC_REQUEST);
     pub(crate) const DTX: Self = Self(ffi::OPUS_SET_DTX_REQUEST);
+    pub(crate) const MAX_BANDWIDTH: Self = Self(ffi::OPUS_SET_MAX_BANDWIDTH_REQUEST);
     pub(crate) const SIGNAL: Self = Self(ffi::OPUS_SET_SIGNAL_REQUEST);
     /// How far back deep redundancy reaches, in frames of 10 ms.
     pub(crate) const DRED_DURATION: Self = Self(ffi::OPUS_SET_DRED_DURATION_REQUEST);
@@ -36,6 +37,10 @@ impl Control {
 
 /// The value of [`Control::SIGNAL`] for speech.
 pub(crate) const VOICE: i32 = ffi::OPUS_SIGNAL_VOICE;
+
+/// Values of [`Control::MAX_BANDWIDTH`]: sound up to 8 kHz and up to 20 kHz.
+pub(crate) const WIDEBAND: i32 = ffi::OPUS_BANDWIDTH_WIDEBAND;
+pub(crate) const FULLBAND: i32 = ffi::OPUS_BANDWIDTH_FULLBAND;
 
 /// An encoder of libopus.
 pub(crate) struct RawEncoder {
@@ -103,6 +108,9 @@ pub(crate) struct RawDecoder {
     dred: NonNull<ffi::OpusDRED>,
     sample_rate: i32,
     channels: usize,
+    /// The state's bytes at some time; empty before.
+    kept: Vec<u8>,
+    size: usize,
 }
 
 // SAFETY: see above.
@@ -125,13 +133,33 @@ impl RawDecoder {
         let dred = unsafe { ffi::opus_dred_alloc(&raw mut code) };
         check("decoder", code)?;
         let dred = NonNull::new(dred).ok_or_else(missing)?;
+        // SAFETY: only computes.
+        let size = usize::try_from(unsafe { ffi::opus_decoder_get_size(channels.into()) }).map_err(|_| missing())?;
         Ok(Self {
             state: state.keep(),
             dred_decoder: dred_decoder.keep(),
             dred,
             sample_rate,
             channels: channels.into(),
+            kept: Vec::with_capacity(size),
+            size,
         })
+    }
+
+    /// Remembers the state.
+    pub(crate) fn keep(&mut self) {
+        // SAFETY: a decoder is `size` contiguous bytes, and a shallow copy of them is a copy of it (`opus.h`, "Opus Decoder").
+        let state = unsafe { std::slice::from_raw_parts(self.state.as_ptr().cast::<u8>(), self.size) };
+        self.kept.clear();
+        self.kept.extend_from_slice(state);
+    }
+
+    /// Goes back to the state remembered last, if there is one.
+    pub(crate) fn rewind(&mut self) {
+        if self.kept.len() == self.size {
+            // SAFETY: as above; the bytes are those of this very decoder.
+            unsafe { ptr::copy_nonoverlapping(self.kept.as_ptr(), self.state.as_ptr().cast::<u8>(), self.size) }
+        }
     }
 
     /// How much is computed for concealment and for the sound of low rates, 0 to 10: from 5 on networks conceal, from 6 and 7 on they improve
