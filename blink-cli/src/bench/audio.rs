@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use blink_api::{AudioFormat, Preference};
-use blink_engine::media::{DelayRange, JitterConfig, TICK};
+use blink_engine::media::TICK;
 use blink_media_cpal_opus::OpusConfig;
 use blink_media_synthetic::speech_clip;
 use serde::Serialize;
@@ -145,10 +145,9 @@ fn ends(frame: Duration, prefer: Preference, baseline: bool) -> Ends {
     let usual = OpusConfig::default();
     if baseline {
         let codec = OpusConfig { redundancy_ms: 0, decoder_complexity: 0, ..usual };
-        return Ends { codec, jitter: JitterConfig { delay: FIXED, ..JitterConfig::default() }, frame, red: false };
+        return Ends { codec, fixed: Some(FIXED), prefer, frame, red: false };
     }
-    let jitter = JitterConfig { adapt: Some(DelayRange::default()), prefer, ..JitterConfig::default() };
-    Ends { codec: usual, jitter, frame, red: true }
+    Ends { codec: usual, fixed: None, prefer, frame, red: true }
 }
 
 /// A simulated call with its score.

@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use blink_api::{
     AudioFormat, Captured, Codec, CodecName, DecoderConfig, EncoderConfig, EncoderHint, MediaSink, MediaSource, Mid,
-    Result, RtpIn, RtpOut, RtpTime,
+    Preference, Result, RtpIn, RtpOut, RtpTime,
 };
 use blink_engine::AudioStatistics;
 use blink_engine::media::red::{self, RedSender};
 use blink_engine::media::{Capture, CaptureConfig, JitterConfig, Listeners, Network, Playout, ReceiveConfig, TICK};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
-
 use bytes::Bytes;
 
 use super::cpu::CpuTime;
@@ -31,7 +30,9 @@ const REST: u32 = 40;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ends {
     pub(super) codec: OpusConfig,
-    pub(super) jitter: JitterConfig,
+    /// The jitter buffer's delay where it does not follow the network.
+    pub(super) fixed: Option<Duration>,
+    pub(super) prefer: Preference,
     pub(super) frame: Duration,
     /// Both have redundant audio (RFC 2198).
     pub(super) red: bool,
@@ -67,7 +68,12 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
     let mut capture = Capture::new(capture, Box::new(source), Vec::new(), encoder)?;
     let heard = Heard::default();
     let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
-    let receive = ReceiveConfig { jitter: ends.jitter, ..ReceiveConfig::new(&codec.rtp()) };
+    let usual = ReceiveConfig::new(&codec.rtp()).preferring(ends.prefer);
+    let jitter = match ends.fixed {
+        Some(delay) => JitterConfig { delay, adapt: None, ..usual.jitter },
+        None => usual.jitter,
+    };
+    let receive = ReceiveConfig { jitter, ..usual };
     playout.add(0, receive, codec.decoder(DecoderConfig { format })?);
 
     let mut path = Path::new(impairment, seed);

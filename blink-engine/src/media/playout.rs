@@ -17,6 +17,9 @@ const LONGEST_QUEUE: Duration = Duration::from_millis(80);
 /// The loudest volume of a participant: four times as loud as sent (12 dB).
 const MAX_VOLUME: f32 = 4.0;
 
+/// The delay to begin with: on a good network it stays, and a later change of it in speech is worse than a few late packets at the beginning.
+const FIRST_DELAY: Duration = Duration::from_millis(20);
+
 /// What a participant sends.
 #[derive(Debug, Clone)]
 pub struct ReceiveConfig {
@@ -34,6 +37,7 @@ impl ReceiveConfig {
             codec: codec.name.clone(),
             jitter: JitterConfig {
                 clock_rate: codec.clock_rate,
+                delay: FIRST_DELAY,
                 adapt: Some(DelayRange::default()),
                 ..JitterConfig::default()
             },

@@ -23,10 +23,12 @@ const QUIET: f32 = 3.2e-5;
 
 /// So far over the target, and under it, the delay is brought nearer in speech too, where it is hardly heard; further off where it is not too bad; and as far as that at any price. Where it is
 /// quiet, it is brought to the target.
-const LONG: [Duration; 3] = [Duration::from_millis(25), Duration::from_millis(60), Duration::from_millis(100)];
-const SHORT: [Duration; 3] = [Duration::from_millis(8), Duration::from_millis(20), Duration::from_millis(40)];
+const LONG: [Duration; 3] = [Duration::from_millis(45), Duration::from_millis(80), Duration::from_millis(120)];
+const SHORT: [Duration; 3] = [Duration::from_millis(12), Duration::from_millis(25), Duration::from_millis(50)];
 /// The delay stays where it is within a tick and so much over the target.
 const SETTLED: Duration = Duration::from_millis(4);
+/// So long it must have been quiet: within words it is for less.
+const PAUSE: Duration = Duration::from_millis(60);
 /// In speech, so much is left as it is between two changes, unless the delay is far off.
 const REST: Duration = Duration::from_millis(50);
 
@@ -63,6 +65,8 @@ pub(super) struct Stream {
     /// Samples of background since the last sound.
     paused: usize,
     quiet: bool,
+    /// Samples since it was loud.
+    quiet_for: usize,
     volume: f32,
     /// The volume at the end of the last tick; the next one goes from there to `volume`.
     gain: f32,
@@ -93,6 +97,7 @@ impl Stream {
             repeated: 0,
             paused: 0,
             quiet: false,
+            quiet_for: 0,
             volume: 1.0,
             gain: 1.0,
             unheard: None,
@@ -278,6 +283,7 @@ impl Stream {
         self.restoring.join(sound);
         let power = power(sound);
         self.quiet = power < QUIET || background;
+        self.quiet_for = if self.quiet { self.quiet_for + sound.len() } else { 0 };
         self.paused = if background { self.paused + sound.len() } else { 0 };
         if came {
             self.restoring.observe(&self.sound[self.played..self.filled], power);
@@ -350,7 +356,7 @@ impl Stream {
         let (before, most) = (self.filled, self.format.samples_in(distance));
         let care = match bounds.map(|bound| distance >= bound) {
             _ if off == 0 => return,
-            _ if self.quiet => None,
+            _ if self.quiet_for >= self.format.samples_in(PAUSE) => None,
             [.., true] => Some(Care::None),
             [_, true, _] => Some(Care::Little),
             [true, ..] if !resting => Some(Care::Great),

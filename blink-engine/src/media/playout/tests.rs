@@ -7,6 +7,12 @@ use crate::media::red;
 use blink_api::{AudioLevel, RtpOut, RtpTime};
 use bytes::Bytes;
 
+/// With a delay of two frames to begin with.
+fn config() -> ReceiveConfig {
+    let usual = ReceiveConfig::new(&rtp_codec());
+    ReceiveConfig { jitter: JitterConfig { delay: Duration::from_millis(40), ..usual.jitter }, ..usual }
+}
+
 /// A playout whose speaker is listened to, at 10 ms a tick.
 struct Room {
     playout: Playout<u8>,
@@ -20,7 +26,7 @@ impl Room {
         let heard = Heard::default();
         let mut playout = Playout::new(Box::new(heard.clone()));
         for participant in participants {
-            playout.add(*participant, ReceiveConfig::new(&rtp_codec()), Box::new(FakeCodec::default()));
+            playout.add(*participant, config(), Box::new(FakeCodec::default()));
         }
         Self { playout, heard, start: Instant::now(), ticks: 0 }
     }
@@ -267,7 +273,7 @@ fn who_is_removed_falls_silent_and_is_new_when_added_again() {
     assert!(room.playout.remove(&1));
     assert!(!room.playout.remove(&1));
     assert_eq!(room.talk(10..20, &[(1, 0.5)]).0, [0.0; 20]);
-    room.playout.add(1, ReceiveConfig::new(&rtp_codec()), Box::new(FakeCodec::default()));
+    room.playout.add(1, config(), Box::new(FakeCodec::default()));
     let (sound, started) = room.talk(20..30, &[(1, 0.5)]);
     assert_eq!(sound[4..], [0.5; 16]);
     assert_eq!(started, [1]);
