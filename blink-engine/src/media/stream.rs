@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::{AudioFormat, Decoder, RtpIn, RtpTime};
+use blink_api::{AudioFormat, AudioLevel, Decoder, RtpIn, RtpTime};
 use bytes::Bytes;
 
 use super::jitter::{AudioCopy, AudioPacket, Due, JitterBuffer};
@@ -153,7 +153,7 @@ impl Stream {
             timestamp: packet.timestamp,
             ticks: ticks(&payload),
             marker: packet.marker,
-            loud: packet.level.map(|level| level.is_voice()),
+            loud: packet.level.map(AudioLevel::is_voice),
             payload,
             arrival: packet.arrival,
         };
