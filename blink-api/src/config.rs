@@ -7,7 +7,9 @@ mod settings;
 
 pub use audio::AudioSettings;
 pub use quality::{Preference, QualitySettings};
-pub use settings::{BusyPolicy, CallSettings, CallTimers, IceConfig, IceServer, Invitations, LogSettings, Settings};
+pub use settings::{
+    BusyPolicy, CallSettings, CallTimers, HostCandidates, IceConfig, IceServer, Invitations, LogSettings, Settings,
+};
 
 use std::path::Path;
 

@@ -41,7 +41,7 @@ pub use codec::{
 };
 pub use config::{
     AudioSettings, BusyPolicy, CallSettings, CallTimers, Configuration, ConfigurationBuilder, EffectiveValue,
-    IceConfig, IceServer, Invitations, LogSettings, Preference, QualitySettings, Settings, parse_value,
+    HostCandidates, IceConfig, IceServer, Invitations, LogSettings, Preference, QualitySettings, Settings, parse_value,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId};

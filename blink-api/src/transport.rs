@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::{AudioLevel, Clock, IceConfig, Result, RtpTime, TrackKind};
+use crate::{AudioLevel, Clock, Error, IceConfig, Result, RtpTime, TrackKind};
 
 /// Opens sessions: one stack of WebRTC, or something that behaves like one.
 ///
@@ -26,7 +26,8 @@ pub trait Transport: Send + Sync {
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where no socket can be had, [`Invalid`](crate::ErrorKind::Invalid) for a configuration
-    /// that cannot work, such as interfaces that do not exist.
+    /// that cannot work, such as interfaces that do not exist, [`Unsupported`](crate::ErrorKind::Unsupported) for `ice.relay_only` and
+    /// `ice.host_candidates` that it cannot honour.
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)>;
 }
 
@@ -43,8 +44,10 @@ pub struct TransportCapabilities {
     pub ice_restart: bool,
     /// Finds server-reflexive candidates through configured STUN servers.
     pub stun: bool,
-    /// Finds relayed candidates through configured TURN servers, and honours `ice.relay_only`.
+    /// Finds relayed candidates through configured TURN servers (RFC 8656, over UDP), and honours `ice.relay_only`.
     pub relay: bool,
+    /// Honours values of `ice.host_candidates` other than `address`.
+    pub hidden_hosts: bool,
     /// Reports [`SessionEvent::BandwidthEstimate`].
     pub bandwidth_estimate: bool,
     /// Tracks can be added and removed after the first negotiation.
@@ -187,6 +190,15 @@ pub enum SessionEvent {
     LocalCandidate(Candidate),
     /// No more local candidates for this negotiation.
     CandidatesDone,
+    /// A configured server gave no candidate; the session goes on with what there is.
+    ServerFailed {
+        /// The server's URL, as configured.
+        url: String,
+        /// Why: [`Security`](crate::ErrorKind::Security) where it does not take the credentials, [`Full`](crate::ErrorKind::Full) where it has
+        /// no relay to spare, [`Timeout`](crate::ErrorKind::Timeout) where it does not answer, [`NotFound`](crate::ErrorKind::NotFound) where
+        /// its name has no address, [`Io`](crate::ErrorKind::Io) for anything else it says.
+        error: Error,
+    },
     /// ICE and DTLS are up, and what is sent arrives. Again after a path was lost and found.
     Connected,
     /// The stack takes the path for lost. It may come back.

@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use blink_api::{
-    AudioProcessorFactory, Clock, Codec, Configuration, Context, DeviceId, Endpoint, MediaHost, Result, Signaling,
-    SystemClock, Transport,
+    AudioProcessorFactory, Clock, Codec, Configuration, Context, DeviceId, Endpoint, Error, ErrorKind, HostCandidates,
+    IceConfig, MediaHost, Result, Signaling, SystemClock, Transport, TransportCapabilities,
 };
 use rand::{Rng, SeedableRng};
 use tokio::sync::{broadcast, mpsc};
@@ -95,7 +95,8 @@ impl BlinkBuilder {
     /// Opens the parts and starts the engine.
     ///
     /// # Errors
-    /// Whatever opening the parts can meet, naming the part.
+    /// Whatever opening the parts can meet, naming the part. [`Unsupported`](ErrorKind::Unsupported) where the transport cannot keep the
+    /// addresses secret that `ice.relay_only` or `ice.host_candidates` want kept.
     pub async fn start(self) -> Result<Blink> {
         let mut random = self.random()?;
         let settings = self.configuration.settings().clone();
@@ -131,6 +132,7 @@ impl BlinkBuilder {
             Some(transport) => transport.clone(),
             None => configuration.create::<dyn Transport>(&context).await?,
         };
+        keeps_secrets(&settings.ice, transport.capabilities())?;
         let codecs = match &self.codecs[..] {
             [] => configuration.create_all::<dyn Codec>(&context).await?,
             given => given.to_vec(),
@@ -194,6 +196,20 @@ async fn launch(
 }
 
 /// What a store remembers; what is damaged in it costs nothing else.
+/// What is to be kept secret is refused where the transport cannot, before anybody is told anything.
+fn keeps_secrets(ice: &IceConfig, transport: TransportCapabilities) -> Result<()> {
+    let refused = |key: &'static str, message: &'static str| {
+        Err(Error::new(ErrorKind::Unsupported, message).operation("start").with("key", key))
+    };
+    if ice.relay_only && !transport.relay {
+        return refused("ice.relay_only", "the transport finds no relayed candidates");
+    }
+    if ice.host_candidates != HostCandidates::Address && !transport.hidden_hosts {
+        return refused("ice.host_candidates", "the transport tells host candidates as addresses only");
+    }
+    Ok(())
+}
+
 fn remembered(store: Option<&Store>) -> Result<Memory> {
     let Some(store) = store else { return Ok(Memory::default()) };
     let (memory, damaged) = store.memory()?;

@@ -5,11 +5,13 @@ use std::net::IpAddr;
 use blink_api::{Error, ErrorKind, Result};
 
 /// What to do with a candidate that is well formed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Use {
     /// Give it to the ICE agent.
     Check,
-    /// Accept it and do nothing: another transport than UDP, another component than RTP's, or a host name.
+    /// As [`Check`](Use::Check), once it is known what address this name of multicast DNS stands for, if that can be found out.
+    Resolve(String),
+    /// Accept it and do nothing: another transport than UDP, another component than RTP's, or another host name.
     Ignore,
 }
 
@@ -33,11 +35,43 @@ pub fn judge(attribute: &str) -> Result<Use> {
     }
     let is_known = ["host", "srflx", "prflx", "relay"].contains(kind);
     let is_address = address.parse::<IpAddr>().is_ok();
-    if component == 1 && transport.eq_ignore_ascii_case("udp") && is_known && is_address {
+    if component != 1 || !transport.eq_ignore_ascii_case("udp") || !is_known {
+        Ok(Use::Ignore)
+    } else if is_address {
         Ok(Use::Check)
+    } else if is_local_name(address) {
+        Ok(Use::Resolve((*address).to_owned()))
     } else {
         Ok(Use::Ignore)
     }
+}
+
+/// A candidate with an address in the place of its name.
+pub fn with_address(attribute: &str, address: IpAddr) -> String {
+    let address = address.to_string();
+    let fields = attribute.split_whitespace().enumerate();
+    let fields: Vec<&str> = fields.map(|(place, field)| if place == 4 { address.as_str() } else { field }).collect();
+    fields.join(" ")
+}
+
+/// A description without the candidates that have names, which stacks do not read, and those.
+pub fn without_names(sdp: &str) -> (String, Vec<String>) {
+    let named = |line: &str| {
+        let attribute = line.strip_prefix("a=")?.trim_end();
+        matches!(judge(attribute), Ok(Use::Resolve(_))).then(|| attribute.to_owned())
+    };
+    let names: Vec<String> = sdp.lines().filter_map(named).collect();
+    if names.is_empty() {
+        return (sdp.to_owned(), names);
+    }
+    let rest = sdp.split_inclusive('\n').filter(|line| named(line).is_none());
+    (rest.collect(), names)
+}
+
+/// One label below `local`, of letters, digits and hyphens (draft-ietf-mmusic-mdns-ice-candidates §3.2.1).
+fn is_local_name(name: &str) -> bool {
+    let label = name.strip_suffix(".local").unwrap_or_default();
+    (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 #[cfg(test)]
@@ -55,9 +89,23 @@ mod tests {
     }
 
     #[test]
-    fn names_other_transports_and_other_components_are_ignored() {
+    fn names_of_this_network_are_resolved() {
+        const NAMED: &str = "candidate:1 1 udp 2122194687 8a1c0e1e-aaaa-bbbb-cccc-1234567890ab.local 51192 typ host";
+        let name = "8a1c0e1e-aaaa-bbbb-cccc-1234567890ab.local".to_owned();
+        assert_eq!(judge(NAMED).expect(NAMED), Use::Resolve(name));
+        let address = "192.0.2.1".parse().expect("an address");
+        assert_eq!(with_address(NAMED, address), "candidate:1 1 udp 2122194687 192.0.2.1 51192 typ host");
+        let other = "a=candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host";
+        let (sdp, names) = without_names(&format!("v=0\r\na={NAMED}\r\n{other}\r\n"));
+        assert_eq!((sdp, names), (format!("v=0\r\n{other}\r\n"), vec![NAMED.to_owned()]));
+    }
+
+    #[test]
+    fn other_names_transports_and_components_are_ignored() {
         for text in [
-            "candidate:1 1 udp 2122194687 8a1c0e1e-aaaa-bbbb-cccc-1234567890ab.local 51192 typ host",
+            "candidate:1 1 udp 2122194687 host.example 51192 typ host",
+            "candidate:1 1 udp 2122194687 a.b.local 51192 typ host",
+            "candidate:1 1 udp 2122194687 .local 51192 typ host",
             "candidate:1 1 tcp 2130706431 192.0.2.1 9 typ host tcptype active",
             "candidate:1 2 udp 2130706431 192.0.2.1 5000 typ host",
             "candidate:1 1 quic 2130706431 192.0.2.1 5000 typ tunnel",

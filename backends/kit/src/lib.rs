@@ -3,6 +3,9 @@
 //! * [`addresses`]: the local addresses to offer as host candidates.
 //! * [`candidate`]: which remote candidates are usable, which are ignored, which are no candidates.
 //! * [`sdp`]: checks of a remote description before a stack sees it.
+//! * [`disclosure`]: what peers are told of the own candidates.
+//! * `names`: host candidates behind names, with the feature of that name.
+//! * [`servers`]: STUN and TURN servers, as they are configured and by what they answer.
 //! * [`entropy`]: gathered before the first session needs it.
 //! * [`events`]: the bounded queue to the session's reader.
 //! * [`traffic`]: packet and loss counts, sequence numbers.
@@ -11,7 +14,11 @@
 
 pub mod addresses;
 pub mod candidate;
+pub mod disclosure;
 pub mod entropy;
 pub mod events;
+#[cfg(feature = "names")]
+pub mod names;
 pub mod sdp;
+pub mod servers;
 pub mod traffic;

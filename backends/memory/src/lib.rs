@@ -19,7 +19,8 @@ use std::sync::Arc;
 
 use blink_api::macros::{async_trait, submit};
 use blink_api::{
-    Context, Entry, Error, Plugin, Result, Session, SessionConfig, SessionEvents, Transport, TransportCapabilities,
+    Context, Entry, Error, HostCandidates, Plugin, Result, Session, SessionConfig, SessionEvents, Transport,
+    TransportCapabilities,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,7 @@ const CAPABILITIES: TransportCapabilities = TransportCapabilities {
     ice_restart: true,
     stun: false,
     relay: false,
+    hidden_hosts: false,
     bandwidth_estimate: false,
     renegotiation: true,
     network: false,
@@ -72,6 +74,9 @@ impl Transport for MemoryTransport {
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
         if config.ice.relay_only {
             return Err(Error::unsupported(NAME, "open").with("key", "ice.relay_only"));
+        }
+        if config.ice.host_candidates != HostCandidates::Address {
+            return Err(Error::unsupported(NAME, "open").with("key", "ice.host_candidates"));
         }
         let (number, events) = self.hub.open(self.id, config);
         Ok((Box::new(MemorySession::new(self.hub.clone(), number)), events))

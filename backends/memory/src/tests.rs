@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use blink_api::{Candidate, ChannelId, RtpOut, SessionEvent};
 use blink_api::{
-    CodecName, Configuration, ErrorKind, IceConfig, Registry, RtpCodec, RtpTime, SystemClock, TrackId, TrackKind,
+    CodecName, Configuration, ErrorKind, HostCandidates, IceConfig, Registry, RtpCodec, RtpTime, SystemClock, TrackId,
+    TrackKind,
 };
 use bytes::Bytes;
 
@@ -343,7 +344,7 @@ async fn sessions_are_gone_when_closed_or_dropped_and_what_is_sent_to_them_vanis
 }
 
 #[tokio::test]
-async fn relay_only_is_refused_and_transports_of_one_registry_share_a_hub() {
+async fn hiding_addresses_is_refused_and_transports_of_one_registry_share_a_hub() {
     let registry = Registry::discovered().unwrap();
     let configuration = Configuration::builder(&registry).build().unwrap();
     let context = Context { clock: Arc::new(SystemClock), shared: registry.shared() };
@@ -351,6 +352,10 @@ async fn relay_only_is_refused_and_transports_of_one_registry_share_a_hub() {
     let second = configuration.create::<dyn Transport>(&context).await.unwrap();
     assert_eq!(first.capabilities(), second.capabilities());
     assert_eq!(registry.shared().of::<Hub>().transports().len(), 2);
-    let relayed = SessionConfig { ice: IceConfig { relay_only: true, ..IceConfig::default() }, ..config() };
-    assert_eq!(first.open(relayed).await.err().unwrap().kind(), ErrorKind::Unsupported);
+    let relayed = IceConfig { relay_only: true, ..IceConfig::default() };
+    let named = IceConfig { host_candidates: HostCandidates::Mdns, ..IceConfig::default() };
+    for ice in [relayed, named] {
+        let refused = first.open(SessionConfig { ice, ..config() }).await.err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    }
 }

@@ -1,198 +1,176 @@
-//! Server-reflexive candidates: what a STUN server sees as our address (RFC 8445 §5.1.1.2).
+//! Candidates that servers give (RFC 8445 §5.1.1.2): which are asked, and what they gave, for the life of a session.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use blink_api::{Error, ErrorKind, IceServer, Result};
+use blink_api::{Error, IceConfig, Result};
+use blink_transport_kit::servers::{Failure, Server};
 use bytes::BytesMut;
-use rtc_shared::{TaggedBytesMut, TransportContext, TransportProtocol};
-use rtc_turn::client::{Client, ClientConfig, Event};
-use sansio::Protocol as _;
+
+use crate::inquiry::{Inquiry, Output};
 
 /// Servers that have not answered by then are not waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
-const DEFAULT_PORT: u16 = 3478;
 
-/// The servers to ask, by name.
-#[derive(Clone, Default)]
-pub(crate) struct Servers(Vec<(String, u16)>);
-
-/// Questions to STUN servers that are open.
-pub(crate) struct Gathering {
-    clients: Vec<(SocketAddr, Client)>,
-    servers: Vec<SocketAddr>,
-    open: usize,
-    until: Instant,
+/// The servers to ask.
+#[derive(Clone)]
+pub(crate) struct Servers {
+    servers: Vec<Server>,
+    relay_only: bool,
 }
 
-/// A datagram to send to a server.
-pub(crate) struct Request {
-    pub(crate) local: SocketAddr,
-    pub(crate) server: SocketAddr,
-    pub(crate) datagram: BytesMut,
+/// Asks servers, and carries what goes through their relays.
+pub(crate) struct Gatherer {
+    servers: Servers,
+    inquiries: Vec<Inquiry>,
+    /// What is still to be sent for inquiries that have ended.
+    farewells: VecDeque<Step>,
+    /// Until when answers are waited for; `None` while none are.
+    until: Option<Instant>,
+}
+
+/// What to do next.
+pub(crate) enum Step {
+    /// Send a datagram to a server.
+    Send { local: SocketAddr, server: SocketAddr, datagram: BytesMut },
+    /// A new candidate: what a server sees a local address as.
+    Reflexive { local: SocketAddr, seen: SocketAddr },
+    /// A new candidate: what a server relays for a local address.
+    Relayed { local: SocketAddr, relay: SocketAddr },
+    /// A peer's packet came through a relay.
+    Data { relay: SocketAddr, peer: SocketAddr, data: BytesMut },
+    /// Nothing more will come of what was asked; these servers gave nothing.
+    Done(Vec<(String, Error)>),
 }
 
 impl Servers {
-    /// Reads `stun:HOST[:PORT]`. A TURN server answers STUN too, so it is asked as one.
+    /// Those of the configuration that it lets be asked.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for other text.
-    pub(crate) fn new(servers: &[IceServer]) -> Result<Self> {
-        let parse = |server: &IceServer| {
-            host_and_port(&server.url).ok_or_else(|| {
-                Error::new(ErrorKind::Invalid, "a server is written stun:HOST[:PORT]").with("url", &server.url)
-            })
-        };
-        if servers.iter().any(|server| server.url.starts_with("turn:")) {
-            tracing::warn!("this transport does not relay: TURN servers are only asked for the own address");
-        }
-        servers.iter().map(parse).collect::<Result<_>>().map(Self)
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for text that names no server.
+    pub(crate) fn new(ice: &IceConfig) -> Result<Self> {
+        let mut servers = ice.servers.iter().map(Server::parse).collect::<Result<Vec<_>>>()?;
+        servers.retain(|server| server.account.is_some() || !ice.relay_only);
+        Ok(Self { servers, relay_only: ice.relay_only })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.servers.is_empty()
     }
 
-    /// Looks the names up. Names without an address are left out.
-    pub(crate) async fn resolve(self) -> Vec<SocketAddr> {
+    /// Looks the names up; each address goes with its server's place in the list.
+    pub(crate) async fn resolve(self) -> Vec<(usize, SocketAddr)> {
         let mut addresses = Vec::new();
-        for (host, port) in self.0 {
-            match tokio::net::lookup_host((host.as_str(), port)).await {
-                Ok(found) => addresses.extend(found),
-                Err(error) => tracing::warn!(%error, "a STUN server's name cannot be looked up"),
+        for (index, server) in self.servers.iter().enumerate() {
+            match tokio::net::lookup_host((server.host.as_str(), server.port)).await {
+                Ok(found) => addresses.extend(found.map(|address| (index, address))),
+                Err(error) => tracing::warn!(%error, url = server.url, "a server's name cannot be looked up"),
             }
         }
         addresses
     }
 }
 
-fn host_and_port(url: &str) -> Option<(String, u16)> {
-    let rest = url.strip_prefix("stun:").or_else(|| url.strip_prefix("turn:"))?;
-    let rest = rest.split('?').next()?;
-    let (host, port) = match rest.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']')?;
-            (host, rest.strip_prefix(':'))
-        }
-        None => match rest.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (rest, None),
-        },
-    };
-    let port = port.map_or(Ok(DEFAULT_PORT), str::parse).ok()?;
-    (!host.is_empty()).then(|| (host.to_owned(), port))
-}
+impl Gatherer {
+    pub(crate) fn new(servers: Servers) -> Self {
+        Self { servers, inquiries: Vec::new(), farewells: VecDeque::new(), until: None }
+    }
 
-impl Gathering {
-    /// Asks each server from each local address of its family.
-    pub(crate) fn begin(now: Instant, locals: impl Iterator<Item = SocketAddr>, servers: Vec<SocketAddr>) -> Self {
-        let mut gathering = Self { clients: Vec::new(), servers, open: 0, until: now + PATIENCE };
+    /// Asks each server from each local address of its family, but keeps the relays that are up.
+    pub(crate) fn begin(&mut self, now: Instant, locals: &[SocketAddr], addresses: &[(usize, SocketAddr)]) {
+        let is_over = |inquiry: &mut Inquiry| inquiry.relayed().is_none() || !locals.contains(&inquiry.local);
+        for mut over in self.inquiries.extract_if(.., is_over) {
+            // A server has one relay for each pair of addresses: what is left of an old one goes before a new one is asked for.
+            over.close(now);
+            let (local, server) = (over.local, over.server);
+            let requests = std::iter::from_fn(|| over.poll_request());
+            self.farewells.extend(requests.map(|datagram| Step::Send { local, server, datagram }));
+        }
+        self.until = Some(now + PATIENCE);
         for local in locals {
-            let reachable = gathering.servers.iter().filter(|server| server.is_ipv4() == local.is_ipv4());
-            match ask(now, local, reachable) {
-                Ok((client, open)) => {
-                    gathering.clients.push((local, client));
-                    gathering.open += open;
+            for (index, server) in addresses.iter().filter(|(_, server)| server.is_ipv4() == local.is_ipv4()) {
+                if self.inquiries.iter().any(|inquiry| (inquiry.local, inquiry.server) == (*local, *server)) {
+                    continue;
                 }
-                Err(error) => tracing::debug!(%error, "cannot ask STUN servers"),
+                let account = self.servers.servers[*index].account.as_ref();
+                match Inquiry::begin(now, (*local, *server, *index), !self.servers.relay_only, account) {
+                    Ok(inquiry) => self.inquiries.push(inquiry),
+                    Err(error) => tracing::warn!(%error, "a server cannot be asked"),
+                }
             }
         }
-        gathering
     }
 
-    /// Every server has answered or failed.
-    pub(crate) fn is_done(&self) -> bool {
-        self.open == 0
-    }
-
-    /// Takes a datagram if it came from a server.
+    /// Whether a datagram was a server's.
     pub(crate) fn handle_datagram(&mut self, now: Instant, local: SocketAddr, source: SocketAddr, data: &[u8]) -> bool {
-        if !self.servers.contains(&source) {
-            return false;
-        }
-        let Some((_, client)) = self.clients.iter_mut().find(|(address, _)| *address == local) else { return true };
-        let transport = TransportContext {
-            local_addr: local,
-            peer_addr: source,
-            transport_protocol: TransportProtocol::UDP,
-            ecn: None,
-        };
-        if let Err(error) = client.handle_read(TaggedBytesMut { now, transport, message: BytesMut::from(data) }) {
-            tracing::debug!(%error, "a STUN server's answer cannot be read");
-        }
+        let is_asked = |inquiry: &&mut Inquiry| inquiry.server == source && inquiry.local == local;
+        let Some(inquiry) = self.inquiries.iter_mut().find(is_asked) else { return false };
+        inquiry.handle_datagram(now, data);
         true
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        for (_, client) in &mut self.clients {
-            if let Err(error) = client.handle_timeout(now) {
-                tracing::debug!(%error, "STUN timer");
-            }
-        }
-        if now >= self.until {
-            self.open = 0;
+        self.inquiries.iter_mut().for_each(|inquiry| inquiry.handle_timeout(now));
+        if self.until.is_some_and(|until| now >= until) {
+            self.inquiries.iter_mut().for_each(Inquiry::give_up);
         }
     }
 
-    pub(crate) fn poll_timeout(&mut self) -> Instant {
-        let timers = self.clients.iter_mut().filter_map(|(_, client)| client.poll_timeout());
-        timers.min().map_or(self.until, |timer| timer.min(self.until))
+    pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
+        self.inquiries.iter_mut().filter_map(Inquiry::poll_timeout).chain(self.until).min()
     }
 
-    pub(crate) fn poll_request(&mut self) -> Option<Request> {
-        self.clients.iter_mut().find_map(|(local, client)| {
-            let message = client.poll_write()?;
-            Some(Request { local: *local, server: message.transport.peer_addr, datagram: message.message })
-        })
-    }
-
-    /// A local address and what a server saw it as.
-    pub(crate) fn poll_reflexive(&mut self) -> Option<(SocketAddr, SocketAddr)> {
-        for (local, client) in &mut self.clients {
-            while let Some(event) = client.poll_event() {
-                self.open = self.open.saturating_sub(1);
-                if let Event::BindingResponse(_, seen) = event {
-                    return Some((*local, seen));
-                }
+    /// Says what to do next; ask until it is `None`.
+    pub(crate) fn poll(&mut self) -> Option<Step> {
+        if let Some(farewell) = self.farewells.pop_front() {
+            return Some(farewell);
+        }
+        for inquiry in &mut self.inquiries {
+            let (local, server) = (inquiry.local, inquiry.server);
+            if let Some(datagram) = inquiry.poll_request() {
+                return Some(Step::Send { local, server, datagram });
             }
+            if let Some(output) = inquiry.poll_output() {
+                return Some(match output {
+                    Output::Reflexive(seen) => Step::Reflexive { local, seen },
+                    Output::Relayed(relay) => Step::Relayed { local, relay },
+                    Output::Data { relay, peer, data } => Step::Data { relay, peer, data },
+                });
+            }
+        }
+        if self.until.is_some() && !self.inquiries.iter().any(Inquiry::is_open) {
+            self.until = None;
+            return Some(Step::Done(self.failures()));
         }
         None
     }
-}
 
-fn ask<'a>(
-    now: Instant,
-    local: SocketAddr,
-    servers: impl Iterator<Item = &'a SocketAddr>,
-) -> Result<(Client, usize), rtc_shared::error::Error> {
-    let config = ClientConfig { local_addr: local, transport_protocol: TransportProtocol::UDP, ..Default::default() };
-    let crypto =
-        rtc_turn::crypto::default_provider().map_err(|error| rtc_shared::error::Error::Other(error.to_string()))?;
-    let mut client = Client::new(config, crypto)?;
-    let mut open = 0;
-    for server in servers {
-        client.send_binding_request_to(now, *server)?;
-        open += 1;
+    /// Sends through the relay of that address; `false` where there is none.
+    pub(crate) fn send(&mut self, now: Instant, relay: SocketAddr, peer: SocketAddr, packet: &[u8]) -> bool {
+        let Some(inquiry) = self.inquiries.iter_mut().find(|inquiry| inquiry.relayed() == Some(relay)) else {
+            return false;
+        };
+        inquiry.send(now, peer, packet);
+        true
     }
-    Ok((client, open))
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// Gives all relays back.
+    pub(crate) fn close(&mut self, now: Instant) {
+        self.until = None;
+        self.inquiries.iter_mut().for_each(|inquiry| inquiry.close(now));
+    }
 
-    #[test]
-    fn servers_are_written_with_and_without_port() {
-        for (url, expected) in [
-            ("stun:stun.example", Some(("stun.example", 3478))),
-            ("stun:192.0.2.1:19302", Some(("192.0.2.1", 19302))),
-            ("turn:[2001:db8::1]:5349?transport=udp", Some(("2001:db8::1", 5349))),
-            ("stun:[2001:db8::1]", Some(("2001:db8::1", 3478))),
-            ("stun:", None),
-            ("stun:host:port", None),
-            ("http://host", None),
-        ] {
-            assert_eq!(host_and_port(url), expected.map(|(host, port)| (host.to_owned(), port)), "{url}");
-        }
+    /// The servers that gave nothing from any local address.
+    fn failures(&self) -> Vec<(String, Error)> {
+        let failed = self.servers.servers.iter().enumerate().filter_map(|(index, server)| {
+            let mut asked = self.inquiries.iter().filter(|inquiry| inquiry.index == index).map(Inquiry::failure);
+            let first = asked.next().unwrap_or(Some(Failure::Unknown))?;
+            let rest = asked.collect::<Option<Vec<_>>>()?;
+            // What a server says is more telling than its silence on another way.
+            let failure = [first].into_iter().chain(rest).find(|failure| *failure != Failure::Silent);
+            Some((server.url.clone(), server.failed(failure.unwrap_or(Failure::Silent))))
+        });
+        failed.collect()
     }
 }

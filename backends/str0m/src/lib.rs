@@ -17,6 +17,7 @@ mod codecs;
 mod config;
 mod driver;
 mod gather;
+mod inquiry;
 mod negotiation;
 mod peer;
 mod rtp;

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use blink_api::{
     Candidate, ChannelId, Clock, Error, ErrorKind, Result, SessionConfig, SessionEvent, TrackId, TrackKind,
 };
-use blink_transport_kit::candidate::{self, Use};
 use blink_transport_kit::events::EventSender;
 use blink_transport_kit::traffic::SendSequence;
 use bytes::Bytes;
@@ -287,9 +286,6 @@ impl Peer {
 
     /// Keeps a candidate for the description that may come later, and checks it now where there is one.
     pub(crate) fn add_candidate(&mut self, candidate: &Candidate) -> Result<()> {
-        if candidate::judge(&candidate.attribute)? == Use::Ignore {
-            return Ok(());
-        }
         let parsed = str0m::Candidate::from_sdp_string(&candidate.attribute)
             .map_err(|_| Error::new(ErrorKind::Invalid, "this is no ICE candidate"))?;
         if self.remote_user.is_some() {

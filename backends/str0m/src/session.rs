@@ -97,7 +97,7 @@ impl Session for Str0mSession {
 
     async fn add_candidate(&self, candidate: &Candidate) -> Result<()> {
         let candidate = candidate.clone();
-        self.call("add_candidate", move |driver| driver.peer.add_candidate(&candidate)).await
+        self.call("add_candidate", move |driver| driver.add_remote_candidate(&candidate)).await
     }
 
     async fn add_track(&self, kind: TrackKind) -> Result<TrackId> {

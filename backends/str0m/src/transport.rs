@@ -23,7 +23,8 @@ const CAPABILITIES: TransportCapabilities = TransportCapabilities {
     data_channels: true,
     ice_restart: true,
     stun: true,
-    relay: false,
+    relay: true,
+    hidden_hosts: true,
     bandwidth_estimate: true,
     renegotiation: true,
     network: true,
@@ -70,17 +71,14 @@ impl Transport for Str0mTransport {
     }
 
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
-        if config.ice.relay_only {
-            return Err(Error::unsupported(NAME, "open").with("key", "ice.relay_only"));
-        }
         let named = |error: Error| error.backend(NAME).operation("open");
         let codecs = codecs::Codecs::new(&config).map_err(named)?;
-        let servers = Servers::new(&config.ice.servers).map_err(named)?;
+        let servers = Servers::new(&config.ice).map_err(named)?;
         let sockets = Sockets::bind(&addresses::usable(&config.ice.interfaces).map_err(named)?).map_err(named)?;
         let (events, reader) = events::channel();
         let shared = Arc::new(Shared::default());
         let peer = Peer::new(&self.config, &config, codecs, events, Arc::clone(&shared));
-        let driver = Driver::new(peer, sockets, servers, config.ice.interfaces);
+        let driver = Driver::new(peer, sockets, servers, config.ice);
         let session = Str0mSession::start(driver, shared);
         Ok((Box::new(session), reader))
     }

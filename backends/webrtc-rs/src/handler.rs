@@ -12,7 +12,7 @@ use webrtc::peer_connection::{
 };
 
 use crate::channels;
-use crate::shared::Shared;
+use crate::shared::{Gathered, Shared};
 
 /// Called from the connection's own task: everything here hands over and returns.
 pub(crate) struct Handler(pub(crate) Arc<Shared>);
@@ -25,13 +25,13 @@ impl PeerConnectionEventHandler for Handler {
         if !candidate.candidate.is_empty() {
             let mid = candidate.sdp_mid.filter(|mid| !mid.is_empty()).map(|mid| Mid::new(&mid));
             let candidate = Candidate { attribute: candidate.candidate, mid };
-            self.0.report_gathering(SessionEvent::LocalCandidate(candidate));
+            self.0.report_gathering(Gathered::Candidate(candidate));
         }
     }
 
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
-            self.0.report_gathering(SessionEvent::CandidatesDone);
+            self.0.report_gathering(Gathered::All);
         }
     }
 

@@ -13,6 +13,7 @@
 
 mod channels;
 mod config;
+mod guard;
 mod handler;
 mod negotiation;
 mod outgoing;

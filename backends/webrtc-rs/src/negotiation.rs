@@ -1,11 +1,11 @@
 //! Offers, answers, candidates, and the tracks that take part.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{Candidate, Error, ErrorKind, Mid, Result, SessionEvent, TrackId, TrackKind};
-use blink_transport_kit::candidate::{self, Use};
 use blink_transport_kit::sdp::{self, Description, Section};
 use blink_transport_kit::traffic::SendSequence;
 use rtc::media_stream::MediaStreamTrack;
@@ -16,7 +16,7 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{PeerConnection, RTCIceCandidateInit, RTCSessionDescription};
 use webrtc::rtp_transceiver::RtpSender;
 
-use crate::shared::{LocalTrack, Shared};
+use crate::shared::{Gathered, LocalTrack, Shared};
 use crate::{NAME, channels, stack};
 
 /// Remote candidates kept for the next description.
@@ -28,8 +28,8 @@ const HOSTS_TAKE: Duration = Duration::from_millis(50);
 pub(crate) struct Negotiation {
     connection: Arc<dyn PeerConnection>,
     shared: Arc<Shared>,
-    /// How many host candidates to expect.
-    addresses: usize,
+    /// The addresses to expect host candidates of.
+    hosts: Vec<IpAddr>,
     has_gathered: bool,
     has_channel: bool,
     offer: Option<OpenOffer>,
@@ -47,11 +47,11 @@ enum OpenOffer {
 }
 
 impl Negotiation {
-    pub(crate) fn new(connection: Arc<dyn PeerConnection>, shared: Arc<Shared>, addresses: usize) -> Self {
+    pub(crate) fn new(connection: Arc<dyn PeerConnection>, shared: Arc<Shared>, hosts: Vec<IpAddr>) -> Self {
         Self {
             connection,
             shared,
-            addresses,
+            hosts,
             has_gathered: false,
             has_channel: false,
             offer: None,
@@ -71,7 +71,7 @@ impl Negotiation {
         let options = RTCOfferOptions { ice_restart };
         let offer = self.connection.create_offer(Some(options)).await.map_err(stack::fault)?;
         if ice_restart {
-            let sdp = offer.sdp.clone();
+            let sdp = self.shared.lock().disclosure.description(&offer.sdp);
             self.offer = Some(OpenOffer::Held(Box::new(offer)));
             return Ok(sdp);
         }
@@ -89,11 +89,15 @@ impl Negotiation {
             let rollback = RTCSessionDescription::rollback(None).map_err(stack::fault)?;
             self.connection.set_local_description(rollback).await.map_err(stack::fault)?;
         }
+        let restarts = self.remote_user.as_ref().is_some_and(|user| *user != description.ice_user);
         self.connection.set_remote_description(offer).await.map_err(refused)?;
         let answer = self.connection.create_answer(None).await.map_err(stack::fault)?;
         self.settle(&description, &Description::parse(&answer.sdp)?).await?;
         if self.shared.lock().tracks.values().any(|track| track.section.is_none()) {
             self.ask_for_negotiation();
+        }
+        if restarts {
+            self.shared.begin_gathering();
         }
         self.apply(answer).await
     }
@@ -102,26 +106,31 @@ impl Negotiation {
     async fn apply(&mut self, description: RTCSessionDescription) -> Result<String> {
         self.shared.lock().held = Some(Vec::new());
         let bare = description.sdp.clone();
+        if !self.has_gathered {
+            self.shared.name_hosts(&self.hosts);
+            self.shared.begin_gathering();
+        }
         let applied = self.connection.set_local_description(description).await;
         if applied.is_ok() {
             // Where the addresses take longer, their candidates follow as events.
             let _ = tokio::time::timeout(HOSTS_TAKE, self.until_hosts_gathered()).await;
         }
         let sdp = self.connection.local_description().await.map_or(bare, |description| description.sdp);
-        for event in self.shared.lock().held.take().unwrap_or_default() {
-            if !matches!(&event, SessionEvent::LocalCandidate(candidate) if sdp.contains(&candidate.attribute)) {
-                self.shared.events.send(event);
+        let held = self.shared.lock().held.take().unwrap_or_default();
+        for gathered in held {
+            if !matches!(&gathered, Gathered::Candidate(candidate) if sdp.contains(&candidate.attribute)) {
+                self.shared.tell_gathered(gathered);
             }
         }
         applied.map_err(stack::fault)?;
-        Ok(sdp)
+        Ok(self.shared.lock().disclosure.description(&sdp))
     }
 
     async fn until_hosts_gathered(&mut self) {
-        let is_host = |event: &SessionEvent| matches!(event, SessionEvent::LocalCandidate(candidate) if candidate.attribute.contains(" typ host"));
-        let is_done = |held: &Vec<SessionEvent>| {
-            let hosts = held.iter().filter(|event| is_host(event)).count();
-            hosts >= self.addresses || held.iter().any(|event| matches!(event, SessionEvent::CandidatesDone))
+        let is_host = |gathered: &Gathered| matches!(gathered, Gathered::Candidate(candidate) if candidate.attribute.contains(" typ host"));
+        let is_done = |held: &Vec<Gathered>| {
+            let hosts = held.iter().filter(|gathered| is_host(gathered)).count();
+            hosts >= self.hosts.len() || held.iter().any(|gathered| matches!(gathered, Gathered::All))
         };
         while !(self.has_gathered || self.shared.lock().held.as_ref().is_none_or(is_done)) {
             self.shared.gathered.notified().await;
@@ -137,6 +146,7 @@ impl Negotiation {
         description.check_audio(&self.shared.audio)?;
         let answer = RTCSessionDescription::answer(sdp.to_owned()).map_err(refused)?;
         if let Some(OpenOffer::Held(offer)) = self.offer.replace(OpenOffer::Applied) {
+            self.shared.begin_gathering();
             self.connection.set_local_description(*offer).await.map_err(stack::fault)?;
         }
         self.connection.set_remote_description(answer).await.map_err(refused)?;
@@ -144,11 +154,8 @@ impl Negotiation {
         self.settle(&description, &description).await
     }
 
-    /// Keeps a candidate for the description that may come later, and checks it now where there is one.
+    /// Keeps a candidate with an address for the description that may come later, and checks it now where there is one.
     pub(crate) async fn add_candidate(&mut self, candidate: &Candidate) -> Result<()> {
-        if candidate::judge(&candidate.attribute)? == Use::Ignore {
-            return Ok(());
-        }
         if self.remote_user.is_some() {
             self.give(candidate).await?;
         }

@@ -13,6 +13,8 @@ use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
 };
 
+use crate::guard::{Guard, GuardedSocket};
+
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Tokio, for one connection.
@@ -28,11 +30,12 @@ pub(crate) struct SettlingRuntime {
     driver: Arc<OnceLock<task::Id>>,
     /// The driver has gone round once more since it last woke up.
     is_settled: Arc<AtomicBool>,
+    guard: Arc<Guard>,
 }
 
 impl SettlingRuntime {
-    pub(crate) fn new() -> Self {
-        Self { tokio: TokioRuntime, driver: Arc::default(), is_settled: Arc::default() }
+    pub(crate) fn new(guard: Arc<Guard>) -> Self {
+        Self { tokio: TokioRuntime, driver: Arc::default(), is_settled: Arc::default(), guard }
     }
 
     fn is_driver(&self) -> bool {
@@ -59,7 +62,7 @@ impl Runtime for SettlingRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        self.tokio.wrap_udp_socket(socket)
+        Ok(GuardedSocket::wrap(self.tokio.wrap_udp_socket(socket)?, &self.guard))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -71,7 +74,18 @@ impl Runtime for SettlingRuntime {
     }
 
     fn resolve_host<'a>(&'a self, host: &'a str) -> Boxed<'a, io::Result<Vec<SocketAddr>>> {
-        self.tokio.resolve_host(host)
+        Box::pin(async move {
+            // The stack leaves out the brackets of a TURN server's IPv6 address.
+            let host = match host.rsplit_once(':') {
+                Some((address, port)) if address.contains(':') && !address.starts_with('[') => {
+                    format!("[{address}]:{port}")
+                }
+                _ => host.to_owned(),
+            };
+            let found = self.tokio.resolve_host(&host).await?;
+            self.guard.found(&host, &found);
+            Ok(found)
+        })
     }
 
     fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {

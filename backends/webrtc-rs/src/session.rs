@@ -9,6 +9,7 @@ use blink_api::{
     Candidate, ChannelId, CodecName, Error, ErrorKind, Mid, Result, RtpOut, Session, SessionConfig, SessionStats,
     TrackId, TrackKind,
 };
+use blink_transport_kit::candidate::{self, Use};
 use blink_transport_kit::events::EventSender;
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -27,10 +28,13 @@ const PACKETS: usize = 512;
 /// The largest message, as the contract has it.
 const LARGEST_MESSAGE: usize = 16 * 1024;
 
+/// Names of a peer that are looked for at a time.
+const MOST_NAMES: usize = 16;
+
 /// A session of the webrtc-rs transport. Dropping it ends it too.
 pub(crate) struct WebRtcSession {
     ending: Ending,
-    negotiation: Mutex<Negotiation>,
+    negotiation: Arc<Mutex<Negotiation>>,
     packets: mpsc::Sender<Outgoing>,
     runtime: Handle,
 }
@@ -51,7 +55,7 @@ impl WebRtcSession {
         addresses: &[IpAddr],
         events: EventSender,
     ) -> Result<Self> {
-        let shared = Arc::new(Shared::new(events, session.clock.clone(), session.audio.clone(), session.video.clone()));
+        let shared = Arc::new(Shared::new(events, &session)?);
         let connection = stack::open(config, &session, addresses, &shared).await?;
         // The handler is called only after an offer or answer, and this is the one place that sets it.
         let is_first = shared.connection.set(Arc::downgrade(&connection)).is_ok();
@@ -60,7 +64,9 @@ impl WebRtcSession {
         shared.spawn(outgoing::run(Arc::clone(&shared), queue));
         let forwarding = shared.events.clone();
         shared.spawn(async move { forwarding.forward().await });
-        let negotiation = Mutex::new(Negotiation::new(Arc::clone(&connection), Arc::clone(&shared), addresses.len()));
+        let hosts = if session.ice.relay_only { Vec::new() } else { addresses.to_vec() };
+        let negotiation = Negotiation::new(Arc::clone(&connection), Arc::clone(&shared), hosts);
+        let negotiation = Arc::new(Mutex::new(negotiation));
         let ending = Ending { connection, shared, once: Arc::default() };
         Ok(Self { ending, negotiation, packets, runtime: Handle::current() })
     }
@@ -93,6 +99,29 @@ impl WebRtcSession {
         result.map_err(|error| error.backend(NAME).operation(operation))
     }
 
+    /// Adds a candidate with a name once that is resolved, which only those do who hide behind names themselves.
+    fn resolve(&self, candidate: Candidate) {
+        let Ok(Use::Resolve(name)) = candidate::judge(&candidate.attribute) else { return };
+        let resolved = {
+            let mut state = self.shared().lock();
+            let Some(names) = state.names.as_ref().filter(|_| state.resolving < MOST_NAMES) else { return };
+            let resolved = names.resolve(&name);
+            state.resolving += 1;
+            resolved
+        };
+        let (shared, negotiation) = (Arc::clone(self.shared()), Arc::clone(&self.negotiation));
+        self.shared().spawn(async move {
+            let address = resolved.await;
+            shared.lock().resolving -= 1;
+            let Some(address) = address else { return };
+            let attribute = candidate::with_address(&candidate.attribute, address);
+            let candidate = Candidate { attribute, ..candidate };
+            if let Err(error) = negotiation.lock().await.add_candidate(&candidate).await {
+                tracing::debug!(%error, "a name stands for nothing that can be checked");
+            }
+        });
+    }
+
     async fn round_trip(&self) -> Option<Duration> {
         let report = self.ending.connection.get_stats(self.shared().clock.now(), StatsSelector::None).await;
         let measured = report.candidate_pairs().filter(|pair| pair.current_round_trip_time > 0.0);
@@ -108,15 +137,29 @@ impl Session for WebRtcSession {
     }
 
     async fn accept_offer(&self, sdp: &str) -> Result<String> {
-        self.negotiate("accept_offer", async |negotiation| negotiation.accept_offer(sdp).await).await
+        let (sdp, named) = candidate::without_names(sdp);
+        let answer = self.negotiate("accept_offer", async |negotiation| negotiation.accept_offer(&sdp).await).await?;
+        named.into_iter().for_each(|attribute| self.resolve(Candidate { attribute, mid: None }));
+        Ok(answer)
     }
 
     async fn accept_answer(&self, sdp: &str) -> Result<()> {
-        self.negotiate("accept_answer", async |negotiation| negotiation.accept_answer(sdp).await).await
+        let (sdp, named) = candidate::without_names(sdp);
+        self.negotiate("accept_answer", async |negotiation| negotiation.accept_answer(&sdp).await).await?;
+        named.into_iter().for_each(|attribute| self.resolve(Candidate { attribute, mid: None }));
+        Ok(())
     }
 
     async fn add_candidate(&self, candidate: &Candidate) -> Result<()> {
-        self.negotiate("add_candidate", async |negotiation| negotiation.add_candidate(candidate).await).await
+        self.negotiate("add_candidate", async |negotiation| match candidate::judge(&candidate.attribute)? {
+            Use::Check => negotiation.add_candidate(candidate).await,
+            Use::Resolve(_) => {
+                self.resolve(candidate.clone());
+                Ok(())
+            }
+            Use::Ignore => Ok(()),
+        })
+        .await
     }
 
     async fn add_track(&self, kind: TrackKind) -> Result<TrackId> {

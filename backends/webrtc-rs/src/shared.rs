@@ -1,10 +1,16 @@
 //! What the handle, the handler and the tasks of a session have in common.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
-use blink_api::{ChannelId, Clock, Mid, RtpCodec, SessionEvent, TrackId, TrackKind};
+use blink_api::{
+    Candidate, ChannelId, Clock, HostCandidates, Mid, Result, RtpCodec, SessionConfig, SessionEvent, TrackId, TrackKind,
+};
+use blink_transport_kit::disclosure::Disclosure;
 use blink_transport_kit::events::EventSender;
+use blink_transport_kit::names::Names;
 use blink_transport_kit::sdp::Section;
 use blink_transport_kit::traffic::{SendSequence, Traffic};
 use bytes::Bytes;
@@ -18,6 +24,12 @@ use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::PeerConnection;
 use webrtc::rtp_transceiver::RtpSender;
 
+use crate::NAME;
+use crate::guard::Guard;
+
+/// Servers that have not answered by then are not waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// A session's common ground.
 pub(crate) struct Shared {
     pub(crate) events: EventSender,
@@ -28,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) connection: OnceLock<Weak<dyn PeerConnection>>,
     /// Told of each event of gathering.
     pub(crate) gathered: Notify,
+    pub(crate) guard: Arc<Guard>,
+    hosts: HostCandidates,
     state: Mutex<State>,
 }
 
@@ -38,7 +52,16 @@ pub(crate) struct State {
     pub(crate) is_closed: bool,
     pub(crate) path: Path,
     /// Events of gathering that wait for the description which may say the same.
-    pub(crate) held: Option<Vec<SessionEvent>>,
+    pub(crate) held: Option<Vec<Gathered>>,
+    pub(crate) disclosure: Disclosure,
+    /// With [`HostCandidates::Mdns`], from the first gathering on.
+    pub(crate) names: Option<Names>,
+    /// Names of the peer that are looked for.
+    pub(crate) resolving: usize,
+    /// Counts the times that gathering began.
+    pub(crate) gatherings: u64,
+    /// All that the newest gathering may bring was told.
+    pub(crate) is_gathered: bool,
     pub(crate) tracks: HashMap<TrackId, LocalTrack>,
     pub(crate) next_track: u32,
     /// The sections of the newest answer that something comes in on.
@@ -70,6 +93,13 @@ impl LocalTrack {
     }
 }
 
+/// What gathering brought, as the stack has it.
+pub(crate) enum Gathered {
+    Candidate(Candidate),
+    /// There is no more.
+    All,
+}
+
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Path {
     /// ICE and DTLS are on the way.
@@ -80,16 +110,21 @@ pub(crate) enum Path {
 }
 
 impl Shared {
-    pub(crate) fn new(events: EventSender, clock: Arc<dyn Clock>, audio: Vec<RtpCodec>, video: Vec<RtpCodec>) -> Self {
-        Self {
+    /// # Errors
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for servers that are none.
+    pub(crate) fn new(events: EventSender, session: &SessionConfig) -> Result<Self> {
+        let disclosure = Disclosure::new(&session.ice);
+        Ok(Self {
             events,
-            clock,
-            audio,
-            video,
+            clock: Arc::clone(&session.clock),
+            audio: session.audio.clone(),
+            video: session.video.clone(),
             connection: OnceLock::new(),
             gathered: Notify::new(),
-            state: Mutex::default(),
-        }
+            guard: Arc::new(Guard::new(&session.ice)?),
+            hosts: session.ice.host_candidates,
+            state: Mutex::new(State { disclosure, ..State::default() }),
+        })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -139,13 +174,76 @@ impl Shared {
         }
     }
 
-    /// Reports an event of gathering, or keeps it while a description is being made.
-    pub(crate) fn report_gathering(&self, event: SessionEvent) {
-        match &mut self.lock().held {
-            Some(held) => held.push(event),
-            None => self.events.send(event),
+    /// Names host candidates where they are told by names; hosts without names are not told.
+    pub(crate) fn name_hosts(&self, hosts: &[IpAddr]) {
+        if self.hosts != HostCandidates::Mdns || hosts.is_empty() {
+            return;
+        }
+        match Names::announce(hosts) {
+            Ok(names) => {
+                let mut state = self.lock();
+                state.disclosure.set_names(names.names().to_vec());
+                state.names = Some(names);
+            }
+            Err(error) => tracing::warn!(%error, "host candidates cannot be named by multicast DNS, and are not told"),
+        }
+    }
+
+    /// Gathering begins. Where it has not ended after a while, because a server does not answer, it is over for the reader all the same.
+    pub(crate) fn begin_gathering(self: &Arc<Self>) {
+        self.guard.begin();
+        let gathering = {
+            let mut state = self.lock();
+            state.gatherings += 1;
+            state.is_gathered = false;
+            state.gatherings
+        };
+        let shared = Arc::downgrade(self);
+        self.spawn(async move {
+            tokio::time::sleep(PATIENCE).await;
+            let Some(shared) = shared.upgrade() else { return };
+            let is_newest = shared.lock().gatherings == gathering;
+            if is_newest {
+                shared.report_gathering(Gathered::All);
+            }
+        });
+    }
+
+    /// Reports what gathering brought, or keeps it while a description is being made.
+    pub(crate) fn report_gathering(&self, gathered: Gathered) {
+        let now = match &mut self.lock().held {
+            Some(held) => {
+                held.push(gathered);
+                None
+            }
+            None => Some(gathered),
+        };
+        if let Some(gathered) = now {
+            self.tell_gathered(gathered);
         }
         self.gathered.notify_one();
+    }
+
+    /// Tells the reader what it may be told, and that there is no more once.
+    pub(crate) fn tell_gathered(&self, gathered: Gathered) {
+        let mut state = self.lock();
+        if state.is_gathered {
+            return;
+        }
+        match gathered {
+            Gathered::Candidate(candidate) => {
+                if let Some(attribute) = state.disclosure.candidate(&candidate.attribute) {
+                    self.events.send(SessionEvent::LocalCandidate(Candidate { attribute, ..candidate }));
+                }
+            }
+            Gathered::All => {
+                state.is_gathered = true;
+                for (url, error) in self.guard.failures() {
+                    self.events.send(SessionEvent::ServerFailed { url, error: error.backend(NAME) });
+                }
+                self.events.send(SessionEvent::CandidatesDone);
+            }
+        }
     }
 
     pub(crate) fn find_path(&self) {

@@ -4,10 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use blink_api::{Error, ErrorKind, IceServer, Result, RtpCodec, SessionConfig, TrackKind};
+use blink_api::{Error, ErrorKind, Result, RtpCodec, SessionConfig, TrackKind};
 use blink_transport_kit::sdp::AUDIO_LEVEL;
+use blink_transport_kit::servers::Server;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{NackGeneratorBuilder, NackResponderBuilder, Slot};
+use rtc::peer_connection::configuration::RTCIceTransportPolicy;
 use rtc::peer_connection::configuration::interceptor_registry::{
     configure_rtcp_reports, configure_simulcast_extension_headers, configure_twcc_receiver_only,
 };
@@ -20,6 +22,7 @@ use webrtc::peer_connection::{
 };
 
 use crate::config::WebRtcConfig;
+use crate::guard;
 use crate::handler::Handler;
 use crate::runtime::SettlingRuntime;
 use crate::shared::Shared;
@@ -37,6 +40,10 @@ const NACK_INTERVAL: Duration = Duration::from_millis(50);
 /// How often one packet is asked for. What comes later than this takes is of no use to a call.
 const MOST_NACKS: u16 = 8;
 
+/// How often a relay is refreshed at least. A refresh with a nonce that has become stale only brings a new one, so several must fit into
+/// the relay's life, which is 10 minutes (RFC 8656 §7.2).
+const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Opens a connection on these addresses. It binds its sockets and sends nothing.
 pub(crate) async fn open(
     config: &WebRtcConfig,
@@ -47,14 +54,19 @@ pub(crate) async fn open(
     let mut media = media_engine(session).map_err(fault)?;
     let interceptors = interceptors(&mut media, shared).map_err(fault)?;
     let handler: Arc<dyn PeerConnectionEventHandler> = Arc::new(Handler(Arc::clone(shared)));
-    let configuration = RTCConfigurationBuilder::new().with_ice_servers(ice_servers(&session.ice.servers)).build();
+    let relay_only = session.ice.relay_only;
+    let policy = if relay_only { RTCIceTransportPolicy::Relay } else { RTCIceTransportPolicy::All };
+    let configuration = RTCConfigurationBuilder::new()
+        .with_ice_servers(ice_servers(&shared.guard.servers, relay_only))
+        .with_ice_transport_policy(policy)
+        .build();
     let connection = PeerConnectionBuilder::new()
         .with_configuration(configuration)
         .with_media_engine(media)
         .with_interceptor_registry(interceptors)
         .with_setting_engine(settings(config))
         .with_handler(handler)
-        .with_runtime(Arc::new(SettlingRuntime::new()))
+        .with_runtime(Arc::new(SettlingRuntime::new(Arc::clone(&shared.guard))))
         .with_udp_addrs(addresses.iter().map(|address| SocketAddr::new(*address, 0)).collect())
         .build()
         .await
@@ -152,18 +164,22 @@ fn settings(config: &WebRtcConfig) -> SettingEngine {
         .with_relay_acceptance_min_wait(at_once)
         .with_ice_connection_attempts(Some(config.check_interval), Some(config.check_requests()))
         // Zero: a path is never given up for good, because that is the engine's to decide.
+        .with_turn_allocation_refresh_interval_cap(REFRESH_INTERVAL)
         .with_ice_timeouts(Some(config.disconnected_after), Some(Duration::ZERO), Some(config.keepalive))
         .build()
 }
 
-/// A TURN server answers STUN too, so it is asked as one.
-fn ice_servers(servers: &[IceServer]) -> Vec<RTCIceServer> {
-    if servers.iter().any(|server| server.url.starts_with("turn:")) {
-        tracing::warn!("this transport does not relay: TURN servers are only asked for the own address");
-    }
-    let stun = |url: &str| {
-        let host = url.strip_prefix("turn:").or_else(|| url.strip_prefix("stun:")).unwrap_or(url);
-        format!("stun:{}", host.split('?').next().unwrap_or(host))
-    };
-    servers.iter().map(|server| RTCIceServer { urls: vec![stun(&server.url)], ..RTCIceServer::default() }).collect()
+/// A TURN server answers STUN too, so it is asked for the own address as well, unless only relays count.
+fn ice_servers(servers: &[Server], relay_only: bool) -> Vec<RTCIceServer> {
+    let asked = servers.iter().map(|server| {
+        let place = guard::place(&server.host, server.port);
+        let stun = (!relay_only).then(|| format!("stun:{place}"));
+        let turn = server.account.as_ref().map(|_| format!("turn:{place}?transport=udp"));
+        let (username, credential) = match &server.account {
+            Some(account) => (account.username.clone(), account.credential.clone()),
+            None => Default::default(),
+        };
+        RTCIceServer { urls: stun.into_iter().chain(turn).collect(), username, credential }
+    });
+    asked.collect()
 }

@@ -18,7 +18,8 @@ const CAPABILITIES: TransportCapabilities = TransportCapabilities {
     data_channels: true,
     ice_restart: true,
     stun: true,
-    relay: false,
+    relay: true,
+    hidden_hosts: true,
     bandwidth_estimate: false,
     renegotiation: true,
     network: true,
@@ -65,9 +66,6 @@ impl Transport for WebRtcTransport {
     }
 
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
-        if config.ice.relay_only {
-            return Err(Error::unsupported(NAME, "open").with("key", "ice.relay_only"));
-        }
         let named = |error: Error| error.backend(NAME).operation("open");
         let addresses = addresses::usable(&config.ice.interfaces).map_err(named)?;
         let (events, reader) = events::channel();

@@ -52,6 +52,10 @@ fn wrong_types_and_nonsense_are_refused_with_file_and_key() {
         ("[call.timers]\nsuspect = '1ms'", "call.timers.suspect"),
         ("[ice]\nservers = [{ url = 'http://x' }]", "http://x"),
         ("[[ice.servers]]\nuri = 'stun:x'", "uri"),
+        ("[ice]\nservers = [{ url = 'turn:x' }]", "username"),
+        ("[ice]\nservers = [{ url = 'stun:x?transport=sctp' }]", "transport=udp"),
+        ("[ice]\nrelay_only = true", "ice.relay_only"),
+        ("[ice]\nhost_candidates = 'hidden'", "host_candidates"),
         ("microphone = ", "not TOML"),
         ("call = 3", "call"),
     ] {
@@ -59,6 +63,19 @@ fn wrong_types_and_nonsense_are_refused_with_file_and_key() {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.to_string().contains(words) && !error.to_string().contains('\n'), "{error}");
     }
+}
+
+#[test]
+fn servers_over_tcp_and_tls_are_unsupported() {
+    for url in ["turns:x.example", "stuns:x.example:5349", "turn:x.example?transport=tcp"] {
+        let error = build(&format!("[ice]\nservers = [{{ url = '{url}', username = 'u', credential = 'p' }}]"))
+            .err()
+            .expect(url);
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().contains(url), "{error}");
+    }
+    let relays = "[ice]\nrelay_only = true\nhost_candidates = 'mdns'\nservers = [{ url = 'turn:x?transport=udp', username = 'u', credential = 'p' }]";
+    assert!(build(relays).expect("a relay is configured").settings().ice.relay_only);
 }
 
 #[test]

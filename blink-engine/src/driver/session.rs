@@ -337,6 +337,9 @@ impl Path {
                 self.sections.adapt(&[], allocation).await;
             }
             SessionEvent::KeyframeRequested { mid } => self.sections.handle_keyframe_request(&mid).await,
+            SessionEvent::ServerFailed { url, error } => {
+                tracing::warn!(%url, %error, "a server gave no candidate; the call goes on with others");
+            }
             SessionEvent::Rtcp(_) => reporter.traffic(parts.clock.now()).await,
             // The engine has one rule of its own for lost paths, the same over every transport: silence.
             _ => {}
