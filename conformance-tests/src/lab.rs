@@ -29,7 +29,8 @@
 //!
 //! Between an engine and its backends is a line that the lab can cut, count and change: for messages ([`Lab::handles_letters`]), for packets
 //! ([`Participant::loses_its_path`]), for the device's address ([`Participant::changes_its_address`]). This works over every backend, on virtual time where the backends allow it and in
-//! real time otherwise. What is cut there is lost to the engine while the stacks below may still have their connection; that stacks cope with dead networks themselves is for tests with real networks to show.
+//! real time otherwise. What is cut there is lost to the engine while the stacks below may still have their connection. That stacks cope with dead networks themselves is shown with [`Stage::impaired`], where cuts
+//! are made in a network in user space ([`impaired`](crate::impaired)) instead.
 //!
 //! A lab can have one [`Fault`], with which a scenario must fail: that is how each is shown to test something.
 
@@ -59,11 +60,12 @@ mod watching;
 use std::sync::Arc;
 use std::time::Duration;
 
-use blink_api::Topic;
+use blink_api::{Topic, Transport, TransportCapabilities};
 use blink_engine::wire::Kind;
 use bytes::Bytes;
 
 use self::core::Core;
+use crate::turn::TurnServer;
 pub use failure::{Failure, FailureKind, Result};
 pub use fault::{Deed, Fault, Telling};
 pub use listening::{hear_each_other, meet};
@@ -78,7 +80,7 @@ pub use sight::{
     media_started, missed_call, no_microphone, reconnected, reconnecting, rejected, ringing, speaking_started,
     speaking_stopped, state_of, stream_ended, stream_offered, unanswered, unreachable, video_started,
 };
-pub use stage::{Needs, Network, Stage, Timing};
+pub use stage::{Impaired, Needs, Network, Stage, Timing};
 
 /// Names of participants that are not named otherwise.
 const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
@@ -116,6 +118,34 @@ impl Lab {
         let participant = self.absent(profile);
         participant.person.start(&self.core).await?;
         Ok(participant)
+    }
+
+    /// A new participant, or what its engine says instead of starting.
+    pub async fn tries_to_start(&mut self, profile: Profile) -> Result<Participant, blink_api::Error> {
+        let participant = self.absent(profile);
+        participant.person.try_to_start(&self.core).await?;
+        Ok(participant)
+    }
+
+    /// A TURN server for everybody, on loopback.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub async fn turn_server(&self) -> Result<Arc<TurnServer>> {
+        self.core.turn().await
+    }
+
+    /// What the transports of the stage can do.
+    ///
+    /// # Errors
+    /// Where one is not registered.
+    pub fn transports(&self) -> Result<[TransportCapabilities; 2]> {
+        let [one, other] = &self.core.stage.transports;
+        let capabilities = |name: &str| {
+            let entry = self.core.stage.registry.entry::<dyn Transport>(name).map_err(Failure::set_up)?;
+            Ok(entry.capabilities)
+        };
+        Ok([capabilities(one)?, capabilities(other)?])
     }
 
     /// Somebody who can be called and has not started yet; see [`Participant::comes_back`].

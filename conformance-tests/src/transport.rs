@@ -13,18 +13,25 @@
 //! ```
 
 mod call;
+mod hosts;
 mod lossy;
 mod pair;
 mod refusals;
+pub(crate) mod relays;
 mod sockets;
 mod video;
 
+pub use hosts::{hosts_may_go_untold, hosts_may_have_names};
 pub use lossy::lost_video_is_sent_again;
 pub use pair::SetUp;
 pub use refusals::{
     no_common_codec_is_incompatible, nothing_happens_before_negotiation, unusable_input_is_invalid_and_harmless,
 };
 
+pub use relays::{
+    nothing_leaves_but_through_the_relay, one_side_may_keep_to_relays, relayed_candidates_connect,
+    servers_that_give_nothing_are_told,
+};
 pub use sockets::{
     a_closed_peer_is_a_lost_path_and_no_more, its_sockets_are_free_after_close_and_drop,
     stun_servers_give_reflexive_candidates, unusable_configurations_are_refused,
@@ -64,10 +71,16 @@ pub async fn verify(offerer: &dyn Transport, answerer: &dyn Transport) {
     everything_fails_after_close(offerer, answerer).await;
     a_closed_peer_is_a_lost_path_and_no_more(offerer, answerer).await;
     its_sockets_are_free_after_close_and_drop(offerer, answerer).await;
+    relayed_candidates_connect(offerer, answerer).await;
+    one_side_may_keep_to_relays(offerer, answerer).await;
+    hosts_may_go_untold(offerer, answerer).await;
+    hosts_may_have_names(offerer, answerer).await;
     for transport in [offerer, answerer] {
         nothing_happens_before_negotiation(transport).await;
         stun_servers_give_reflexive_candidates(transport).await;
         unusable_configurations_are_refused(transport).await;
+        nothing_leaves_but_through_the_relay(transport).await;
+        servers_that_give_nothing_are_told(transport).await;
     }
 }
 

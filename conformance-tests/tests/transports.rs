@@ -41,6 +41,8 @@ macro_rules! pairs {
                 everything_fails_after_close
                 a_closed_peer_is_a_lost_path_and_no_more
                 its_sockets_are_free_after_close_and_drop
+                relayed_candidates_connect
+                one_side_may_keep_to_relays
             }
         })*
     };
@@ -64,6 +66,16 @@ macro_rules! alone {
             #[tokio::test]
             async fn stun_servers_give_reflexive_candidates() {
                 blink_conformance::transport::stun_servers_give_reflexive_candidates(&super::$transport()).await;
+            }
+
+            #[tokio::test]
+            async fn nothing_leaves_but_through_the_relay() {
+                blink_conformance::transport::nothing_leaves_but_through_the_relay(&super::$transport()).await;
+            }
+
+            #[tokio::test]
+            async fn servers_that_give_nothing_are_told() {
+                blink_conformance::transport::servers_that_give_nothing_are_told(&super::$transport()).await;
             }
 
             #[tokio::test]

@@ -20,6 +20,8 @@ use super::session::Path;
 use super::signaling::MADE_UP;
 use super::stage::{Network, Stage, Timing};
 use super::time::LabClock;
+use crate::impaired::ImpairedNetwork;
+use crate::turn::TurnServer;
 
 pub(crate) struct Core {
     pub(crate) stage: Stage,
@@ -30,6 +32,8 @@ pub(crate) struct Core {
     pub(crate) news: watch::Sender<u64>,
     path_changes: watch::Sender<u64>,
     candidates_first: AtomicBool,
+    /// With [`Stage::impaired`].
+    pub(crate) network: Option<Arc<ImpairedNetwork>>,
     state: Mutex<State>,
 }
 
@@ -41,6 +45,8 @@ struct State {
     calls: Vec<CallId>,
     /// Ends of paths, by their ICE user names.
     paths: HashMap<String, Weak<Path>>,
+    /// What relays for everybody.
+    turn: Option<Arc<TurnServer>>,
     /// Sessions of the dead.
     buried: Vec<Arc<dyn Session>>,
     directory: Option<tempfile::TempDir>,
@@ -50,6 +56,7 @@ struct State {
 impl Core {
     pub(crate) fn new(stage: Stage, network: Network, fault: Option<Fault>) -> Self {
         Self {
+            network: stage.impaired.map(|impaired| ImpairedNetwork::new(impaired.packets)),
             stage,
             clock: LabClock::start(),
             fault,
@@ -115,7 +122,9 @@ impl Core {
 
     /// Opens or closes a line for messages; its engine is told, as a real network would.
     pub(crate) fn set_signaling(&self, line: &Line, open: bool) {
-        line.set_signaling(open);
+        if line.set_signaling(open) {
+            return;
+        }
         let event = match open {
             true => SignalingEvent::Connected { nodes: 1 },
             false => SignalingEvent::Disconnected { nodes: 0 },
@@ -228,6 +237,19 @@ impl Core {
         let mut state = self.state();
         state.people.clear();
         state.lines.clear();
+    }
+
+    /// The lab's own TURN server, started when it is needed first.
+    ///
+    /// # Errors
+    /// [`Failure`] of the set-up where there is no socket for it.
+    pub(crate) async fn turn(&self) -> Result<Arc<TurnServer>> {
+        if let Some(turn) = &self.state().turn {
+            return Ok(turn.clone());
+        }
+        let turn = Arc::new(TurnServer::start().await.map_err(Failure::set_up)?);
+        self.state().turn = Some(turn.clone());
+        Ok(turn)
     }
 
     /// Something was logged.

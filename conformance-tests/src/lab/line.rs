@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use blink_api::{DeliveryQueue, SignalingEvent, Topic};
 use tokio::sync::broadcast;
+
+use crate::impaired::{Cut, ImpairedSignaling, ImpairedTransport};
 
 /// Which packets pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,9 @@ pub(crate) struct Line {
     killed: AtomicBool,
     pub(crate) network_events: broadcast::Sender<SignalingEvent>,
     mail: Mutex<Mail>,
+    told: Mutex<Vec<String>>,
+    /// Where it is cut in the network, with [`Stage::impaired`](super::stage::Stage::impaired).
+    impaired: OnceLock<(Arc<ImpairedTransport>, Arc<ImpairedSignaling>)>,
     pub(crate) packets_sent: AtomicU64,
     pub(crate) packets_received: AtomicU64,
     pub(crate) candidates_sent: AtomicU64,
@@ -51,6 +56,8 @@ impl Line {
             killed: AtomicBool::new(false),
             network_events: broadcast::Sender::new(256),
             mail: Mutex::default(),
+            told: Mutex::default(),
+            impaired: OnceLock::new(),
             packets_sent: AtomicU64::new(0),
             packets_received: AtomicU64::new(0),
             candidates_sent: AtomicU64::new(0),
@@ -60,8 +67,21 @@ impl Line {
         }
     }
 
+    /// From now on it is cut in the network and not here.
+    pub(crate) fn impair(&self, transport: Arc<ImpairedTransport>, signaling: Arc<ImpairedSignaling>) {
+        let is_first = self.impaired.set((transport, signaling)).is_ok();
+        debug_assert!(is_first, "a line belongs to one life");
+    }
+
     pub(crate) fn set_media(&self, open: bool) {
         let open = open && !self.is_killed();
+        if let Some((transport, _)) = self.impaired.get() {
+            transport.cut(if open { Cut::None } else { Cut::Both });
+            // Whoever is dead takes nothing in either.
+            if !self.is_killed() {
+                return;
+            }
+        }
         self.paths.lock().unwrap_or_else(PoisonError::into_inner).open = open;
     }
 
@@ -69,8 +89,14 @@ impl Line {
         *self.paths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn set_signaling(&self, open: bool) {
+    /// Says whether the network is told by the backend that it is cut from.
+    pub(crate) fn set_signaling(&self, open: bool) -> bool {
+        if let Some((_, signaling)) = self.impaired.get() {
+            signaling.cut(if open { Cut::None } else { Cut::Both });
+            return true;
+        }
         self.signaling.store(open, Ordering::Relaxed);
+        false
     }
 
     /// Whether messages pass.
@@ -80,6 +106,9 @@ impl Line {
 
     /// The device has another address from now on.
     pub(crate) fn change_address(&self) {
+        if let Some((transport, _)) = self.impaired.get() {
+            return transport.change_address();
+        }
         self.paths.lock().unwrap_or_else(PoisonError::into_inner).address += 1;
     }
 
@@ -91,6 +120,16 @@ impl Line {
 
     pub(crate) fn is_killed(&self) -> bool {
         self.killed.load(Ordering::Relaxed)
+    }
+
+    /// Remembers a description or candidate for the other side.
+    pub(crate) fn tell(&self, text: &str) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
+    }
+
+    /// All descriptions and candidates for others.
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn add_box(&self, topic: Topic, queue: DeliveryQueue) {

@@ -296,6 +296,11 @@ impl Participant {
         Ok(self.line()?.candidates_sent.load(Ordering::Relaxed))
     }
 
+    /// Descriptions and candidates that its transport made for others, in this life.
+    pub fn addresses_told(&self) -> Result<Vec<String>> {
+        Ok(self.line()?.told())
+    }
+
     /// Sessions that its engine opened, in this life.
     pub fn sessions_opened(&self) -> Result<usize> {
         Ok(self.line()?.sessions_opened.load(Ordering::Relaxed))

@@ -17,6 +17,7 @@ use super::profile::Profile;
 use super::signaling::LineSignaling;
 use super::sound::BLOCK;
 use super::transport::LineTransport;
+use crate::impaired::{ImpairedSignaling, ImpairedTransport, SignalingImpairment};
 
 pub(crate) struct Person {
     pub(crate) name: String,
@@ -79,6 +80,11 @@ impl Person {
 
     /// Starts the engine.
     pub(crate) async fn start(self: &Arc<Self>, core: &Arc<Core>) -> Result<()> {
+        self.try_to_start(core).await.map_err(Failure::set_up)
+    }
+
+    /// As [`start`](Self::start), with what the engine says.
+    pub(crate) async fn try_to_start(self: &Arc<Self>, core: &Arc<Core>) -> Result<(), blink_api::Error> {
         let dying = self.state().dying.take();
         if let Some(dying) = dying {
             // An engine that ended in a panic has ended too; the panic is on the screen.
@@ -91,11 +97,12 @@ impl Person {
         };
         let line = Arc::new(Line::new(self.number));
         core.add_line(line.clone());
-        let configuration = self.configuration(core).map_err(Failure::set_up)?;
+        let configuration = self.configuration(core)?;
         let clock = core.clock.of_engines(core.is_virtual());
         let context = Context { clock: clock.clone(), shared: core.stage.registry.shared() };
-        let transport = configuration.create::<dyn Transport>(&context).await.map_err(Failure::set_up)?;
-        let signaling = configuration.create::<dyn Signaling>(&context).await.map_err(Failure::set_up)?;
+        let transport = configuration.create::<dyn Transport>(&context).await?;
+        let signaling = configuration.create::<dyn Signaling>(&context).await?;
+        let (transport, signaling) = impair(transport, signaling, &line, core);
         let transport = Arc::new(LineTransport::new(transport, line.clone(), core.clone()));
         let host = Arc::new(LabHost(self.devices.clone()));
         let mut seed = [self.number as u8 + 1; 32];
@@ -112,8 +119,8 @@ impl Person {
         } else if core.stage.codec.is_none() {
             builder = builder.codec(Arc::new(LabCodec::USUAL) as Arc<dyn Codec>);
         }
-        let blink = builder.start().await.map_err(Failure::set_up)?;
-        self.connect(core, &blink).await.map_err(Failure::set_up)?;
+        let blink = builder.start().await?;
+        self.connect(core, &blink).await?;
         let hasty = Hasty { transport, host };
         let listener = tokio::spawn(listen(self.clone(), core.clone(), blink.events(), hasty));
         let mut state = self.state();
@@ -189,6 +196,21 @@ impl Person {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Backends as they are, or on the lab's network.
+fn impair(
+    transport: Arc<dyn Transport>,
+    signaling: Arc<dyn Signaling>,
+    line: &Line,
+    core: &Core,
+) -> (Arc<dyn Transport>, Arc<dyn Signaling>) {
+    let (Some(network), Some(impaired)) = (&core.network, core.stage.impaired) else { return (transport, signaling) };
+    let transport = Arc::new(ImpairedTransport::new(transport, network));
+    let seed = impaired.deliveries.seed.wrapping_add(line.number as u64);
+    let signaling = Arc::new(ImpairedSignaling::new(signaling, SignalingImpairment { seed, ..impaired.deliveries }));
+    line.impair(transport.clone(), signaling.clone());
+    (transport, signaling)
 }
 
 /// What a hasty engine would touch before its user has answered.

@@ -98,6 +98,7 @@ impl Session for LineSession {
         }
         self.path.gather();
         let sdp = self.path.inner.create_offer(ice_restart).await?;
+        self.path.line.tell(&sdp);
         self.path.introduce(&sdp);
         Ok(sdp)
     }
@@ -109,6 +110,7 @@ impl Session for LineSession {
         }
         self.path.describe(sdp);
         let answer = self.path.inner.accept_offer(sdp).await?;
+        self.path.line.tell(&answer);
         self.path.introduce(&answer);
         self.path.settle();
         Ok(answer)
@@ -369,7 +371,8 @@ enum Judgement {
 
 fn judge(path: &Path, event: &SessionEvent, passes: bool) -> Judgement {
     match event {
-        SessionEvent::LocalCandidate(_) => {
+        SessionEvent::LocalCandidate(candidate) => {
+            path.line.tell(&candidate.attribute);
             path.line.candidates_sent.fetch_add(1, Ordering::Relaxed);
             Judgement::Pass
         }

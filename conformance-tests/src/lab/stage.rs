@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use blink_api::Registry;
 
+use crate::impaired::{Impairment, SignalingImpairment};
+
 /// The backends that participants use, and how time passes for them.
 ///
 /// Participants take turns: the first, third, … use the first transport and the first signaling backend, the second, fourth, … the second. All are
@@ -22,6 +24,23 @@ pub struct Stage {
     pub settings: Vec<String>,
     /// How time passes.
     pub timing: Timing,
+    /// What the network is like, on which paths and signaling are cut then, so that backends notice and recover themselves; for real
+    /// sockets. `None`: nothing is done to the network, and cuts are made between engines and backends.
+    pub impaired: Option<Impaired>,
+}
+
+/// A network that is not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Impaired {
+    /// What happens to packets.
+    pub packets: Impairment,
+    /// What happens to deliveries of signaling.
+    pub deliveries: SignalingImpairment,
+}
+
+impl Impaired {
+    /// A network that does nothing but be cut.
+    pub const CUTS_ONLY: Self = Self { packets: Impairment::NONE, deliveries: SignalingImpairment::NONE };
 }
 
 /// How time passes in a lab.
@@ -38,7 +57,7 @@ impl Stage {
     pub fn new(registry: Registry, transport: &str, signaling: &str, timing: Timing) -> Self {
         let both = |name: &str| [name.to_owned(), name.to_owned()];
         let (transports, signalings) = (both(transport), both(signaling));
-        Self { registry, transports, signalings, codec: None, settings: Vec::new(), timing }
+        Self { registry, transports, signalings, codec: None, settings: Vec::new(), timing, impaired: None }
     }
 
     /// How the combination is written in the names of tests: `transport~transport::signaling~signaling`.

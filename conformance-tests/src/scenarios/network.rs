@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blink_api::CallId;
+use blink_api::{CallId, ErrorKind, IceServer};
 use blink_engine::{CallState, EndReason, Event, LeftReason, ParticipantState};
 
 use super::Scenario;
@@ -10,6 +10,7 @@ use crate::lab::{
     Fault, Lab, Needs, Participant, Profile, Result, Telling, any, call_ended, call_joined, hear_each_other,
     incoming_call, left, reconnected, reconnecting, ringing, state_of,
 };
+use crate::transport::relays::relays_alone;
 
 const BLACKOUT: Needs = Needs { blackout: true, ..Needs::NOTHING };
 
@@ -58,6 +59,14 @@ pub(super) const ALL: &[Scenario] = &[
         needs: Needs { address_change: true, ..Needs::NOTHING },
         faults: &[Fault::IgnoresRestarts],
         run: |lab| Box::pin(address_changes(lab)),
+        ..Scenario::USUAL
+    },
+    Scenario {
+        number: 49,
+        name: "relay-only",
+        verifies: "With relays only nobody is told another address; where a transport cannot keep to that, the engine does not start.",
+        faults: &[Fault::ForgetsSettings],
+        run: |lab| Box::pin(relay_only(lab)),
         ..Scenario::USUAL
     },
     Scenario {
@@ -153,6 +162,32 @@ async fn address_changes(lab: &mut Lab) -> Result {
         bob.has_call(call, CallState::Active).await?;
     }
     alice.must(alice.ice_restarts()? + bob.ice_restarts()? > 0, "nobody restarted ICE")
+}
+
+async fn relay_only(lab: &mut Lab) -> Result {
+    let server = lab.turn_server().await?;
+    let IceServer { url, username, credential } = server.ice_server();
+    let servers = format!("ice.servers=[{{url={url:?},username={username:?},credential={credential:?}}}]");
+    let mut people = Vec::new();
+    for (transport, name) in lab.transports()?.into_iter().zip(["alice", "bob"]) {
+        let secretive = Profile::new(name).setting(&servers).setting("ice.relay_only=true");
+        match (transport.relay, lab.tries_to_start(secretive).await) {
+            (true, Ok(person)) => people.push(person),
+            (false, Err(error)) if error.kind() == ErrorKind::Unsupported => {}
+            (_, Ok(person)) => return Err(person.fails("keeps nothing secret, and started")),
+            (_, Err(error)) => return Err(lab.fails(&format!("{name} did not start: {error}"))),
+        }
+    }
+    let [alice, bob] = people.as_slice() else { return Ok(()) };
+    let call = alice.calls(&[bob]).await?;
+    hear_each_other(&[alice, bob]).await?;
+    for person in [alice, bob] {
+        let told = relays_alone(&person.addresses_told()?, &server.figures().relayed);
+        let relays = told.map_err(|leak| person.fails(leak))?;
+        person.must(relays > 0, "told no candidate at all")?;
+        person.has_call(call, CallState::Active).await?;
+    }
+    alice.must(server.figures().to_peers > 0, "was heard, and not through the relay")
 }
 
 async fn signaling_gone(lab: &mut Lab) -> Result {

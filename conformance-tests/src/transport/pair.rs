@@ -43,6 +43,8 @@ pub(super) struct Pair {
     pub(super) answerer: Side,
     /// The ICE user names of the newest offer and answer.
     pub(super) users: (String, String),
+    /// All offers, and all answers.
+    descriptions: [Vec<String>; 2],
     next: u16,
 }
 
@@ -64,7 +66,7 @@ impl Pair {
 
     /// Two sides that are open.
     pub(super) fn of(offerer: Side, answerer: Side) -> Self {
-        Self { offerer, answerer, users: Default::default(), next: 10_000 }
+        Self { offerer, answerer, users: Default::default(), descriptions: Default::default(), next: 10_000 }
     }
 
     /// Negotiates and waits until both are connected.
@@ -106,6 +108,19 @@ impl Pair {
         let answer = self.answerer.session.accept_offer(&offer).await.expect("an answer");
         self.offerer.session.accept_answer(&answer).await.expect("the answer fits");
         self.users = (ice_user(&offer), ice_user(&answer));
+        self.descriptions[0].push(offer);
+        self.descriptions[1].push(answer);
+    }
+
+    /// All that one side has told the other: descriptions and candidates.
+    pub(super) fn told(&self, by_offerer: bool) -> Vec<String> {
+        let (side, descriptions) =
+            if by_offerer { (&self.offerer, &self.descriptions[0]) } else { (&self.answerer, &self.descriptions[1]) };
+        let candidate = |event: &SessionEvent| match event {
+            SessionEvent::LocalCandidate(candidate) => Some(candidate.attribute.clone()),
+            _ => None,
+        };
+        descriptions.iter().cloned().chain(side.log.iter().filter_map(candidate)).collect()
     }
 
     /// The side that answered first offers.

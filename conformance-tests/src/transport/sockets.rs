@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use blink_api::{Error, ErrorKind, IceServer, SessionEvent, TrackKind, Transport};
+use blink_api::{Error, ErrorKind, HostCandidates, IceServer, SessionEvent, TrackKind, Transport};
 
 use super::pair::{Pair, Side, configuration, without_candidates};
 
@@ -87,10 +87,15 @@ pub async fn unusable_configurations_are_refused(transport: &dyn Transport) {
             assert_eq!(refusal(transport, config).await.kind(), ErrorKind::Invalid, "the interface {name}");
         }
     }
-    if capabilities.network && !capabilities.relay {
+    if !capabilities.relay {
         let mut config = configuration(vec![super::opus()]);
         config.ice.relay_only = true;
         assert_eq!(refusal(transport, config).await.kind(), ErrorKind::Unsupported, "relayed candidates only");
+    }
+    for hosts in [HostCandidates::Mdns, HostCandidates::None].into_iter().filter(|_| !capabilities.hidden_hosts) {
+        let mut config = configuration(vec![super::opus()]);
+        config.ice.host_candidates = hosts;
+        assert_eq!(refusal(transport, config).await.kind(), ErrorKind::Unsupported, "host candidates as {hosts:?}");
     }
 }
 
@@ -102,7 +107,7 @@ async fn refusal(transport: &dyn Transport, config: blink_api::SessionConfig) ->
 }
 
 /// Makes an offer and reads the host candidates' addresses.
-async fn own_addresses(side: &mut Side) -> Vec<SocketAddr> {
+pub(super) async fn own_addresses(side: &mut Side) -> Vec<SocketAddr> {
     let (_, mut candidates) = without_candidates(&side.session.create_offer(false).await.expect("an offer"));
     side.gather(&mut candidates).await;
     let mut addresses: Vec<SocketAddr> = candidates

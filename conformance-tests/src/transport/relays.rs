@@ -1,0 +1,209 @@
+//! Relayed candidates (RFC 8656), and what `ice.relay_only` keeps secret.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use blink_api::{Error, ErrorKind, IceConfig, IceServer, SessionEvent, TrackKind, Transport};
+use tokio::net::UdpSocket;
+
+use super::opus;
+use super::pair::{DEADLINE, Pair, SetUp, Side, configuration, without_candidates};
+use super::sockets::own_addresses;
+use crate::turn::{TurnBehaviour, TurnServer};
+
+/// Two sides that tell relayed candidates only connect through them, restart ICE, and give their relays back; says how long it took.
+///
+/// Nothing that they send each other, neither description nor candidate, has another address of theirs in it.
+pub async fn relayed_candidates_connect(offerer: &dyn Transport, answerer: &dyn Transport) -> Option<SetUp> {
+    if !both_relay(offerer, answerer) {
+        return None;
+    }
+    let server = start().await;
+    let own = [own_ips(offerer).await, own_ips(answerer).await].concat();
+    let mut pair = open([(offerer, relays_only(&server)), (answerer, relays_only(&server))]).await;
+    let set_up = pair.set_up().await;
+    // What comes through a relay before a stack has a place for its track is lost in some: they hear each other from the second packet on.
+    pair.speak_until_heard().await;
+    pair.speak(10).await;
+    for side in [true, false] {
+        assert_only_relays(&pair.told(side), &server, &own);
+    }
+    if offerer.capabilities().ice_restart && answerer.capabilities().ice_restart {
+        let before = pair.users.clone();
+        pair.negotiate(true).await;
+        assert_ne!(before, pair.users, "the credentials are new");
+        pair.speak_until_heard().await;
+        pair.speak(10).await;
+        for side in [true, false] {
+            assert_only_relays(&pair.told(side), &server, &own);
+        }
+    }
+    let figures = server.figures();
+    assert!(figures.to_peers > 20 && figures.from_peers > 20, "packets go through the relays: {figures:?}");
+    pair.close().await;
+    let deadline = Instant::now() + DEADLINE;
+    while server.figures().open > 0 {
+        assert!(Instant::now() < deadline, "relays are given back: {:?}", server.figures());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Some(set_up)
+}
+
+/// One side keeps to its relay, whichever role it has, and the other need not know of any.
+pub async fn one_side_may_keep_to_relays(offerer: &dyn Transport, answerer: &dyn Transport) {
+    if !both_relay(offerer, answerer) {
+        return;
+    }
+    for secretive in [true, false] {
+        let server = start().await;
+        let ice = [secretive, !secretive].map(|keeps| if keeps { relays_only(&server) } else { on_loopback() });
+        let [ours, theirs] = ice;
+        let mut pair = open([(offerer, ours), (answerer, theirs)]).await;
+        pair.connect().await;
+        pair.speak_until_heard().await;
+        pair.speak(10).await;
+        assert_only_relays(&pair.told(secretive), &server, &[]);
+        assert!(server.figures().to_peers > 10, "packets go through the relay: {:?}", server.figures());
+        pair.close().await;
+    }
+}
+
+/// A session that keeps to its relay sends a peer nothing from anywhere else, whatever the peer's candidates are.
+pub async fn nothing_leaves_but_through_the_relay(transport: &dyn Transport) {
+    if !(transport.capabilities().relay && transport.capabilities().network) {
+        return;
+    }
+    let server = start().await;
+    let trap = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
+    let port = trap.local_addr().expect("a bound socket").port();
+    let mut pair = open([(transport, relays_only(&server)), (transport, on_loopback())]).await;
+    let offer = pair.offerer.session.create_offer(false).await.expect("an offer");
+    pair.offerer.gather(&mut Vec::new()).await;
+    let answer = pair.answerer.session.accept_offer(&offer).await.expect("an answer");
+    let (answer, _) = without_candidates(&answer);
+    pair.offerer.session.accept_answer(&answer).await.expect("the answer fits");
+    let host = format!("candidate:1 1 udp 2130706431 127.0.0.1 {port} typ host");
+    pair.offerer.add_candidates(&[super::pair::candidate(&host)]).await;
+    let mut datagram = [0; 2048];
+    for _ in 0..3 {
+        let came = tokio::time::timeout(DEADLINE, trap.recv_from(&mut datagram)).await;
+        let (_, from) = came.expect("the peer is checked").expect("a datagram");
+        assert!(server.figures().relayed.contains(&from), "a packet came from {from}, which is no relay");
+    }
+    pair.close().await;
+}
+
+/// A server that does not take the credentials, has no relay to spare or does not answer is told of, by its URL, before the candidates
+/// are done; the session connects without it.
+pub async fn servers_that_give_nothing_are_told(transport: &dyn Transport) {
+    if !transport.capabilities().relay {
+        return;
+    }
+    let server = start().await;
+    let full = TurnServer::start_with(TurnBehaviour { capacity: 0 }).await.expect("a server");
+    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket that nobody reads");
+    let url = format!("turn:{}?transport=udp", silent.local_addr().expect("a bound socket"));
+    let cases = [
+        (IceServer { credential: "a wrong one".to_owned(), ..server.ice_server() }, ErrorKind::Security),
+        (IceServer { username: "nobody".to_owned(), ..server.ice_server() }, ErrorKind::Security),
+        (full.ice_server(), ErrorKind::Full),
+        (IceServer { url, ..server.ice_server() }, ErrorKind::Timeout),
+    ];
+    for (asked, kind) in cases {
+        let ice = IceConfig { servers: vec![asked.clone()], ..on_loopback() };
+        let mut pair = open([(transport, ice), (transport, on_loopback())]).await;
+        pair.connect().await;
+        pair.offerer.gather(&mut Vec::new()).await;
+        let failures = failures(&pair.offerer);
+        assert_eq!(failures.len(), 1, "one server gave nothing, and that is said once: {failures:?}");
+        let (url, error) = &failures[0];
+        assert_eq!((url, error.kind()), (&asked.url, kind), "{error}");
+        assert!(!error.to_string().contains(&asked.credential), "no password is told: {error}");
+        pair.speak(1).await;
+        pair.close().await;
+    }
+}
+
+fn failures(side: &Side) -> Vec<(String, Error)> {
+    let failure = |event: &SessionEvent| match event {
+        SessionEvent::ServerFailed { url, error } => Some((url.clone(), error.clone())),
+        _ => None,
+    };
+    side.log.iter().filter_map(failure).collect()
+}
+
+fn both_relay(offerer: &dyn Transport, answerer: &dyn Transport) -> bool {
+    offerer.capabilities().relay && answerer.capabilities().relay
+}
+
+async fn start() -> TurnServer {
+    TurnServer::start().await.expect("a server")
+}
+
+fn relays_only(server: &TurnServer) -> IceConfig {
+    IceConfig { servers: vec![server.ice_server()], relay_only: true, ..IceConfig::default() }
+}
+
+pub(super) fn on_loopback() -> IceConfig {
+    IceConfig { interfaces: vec![Ipv4Addr::LOCALHOST.to_string()], ..IceConfig::default() }
+}
+
+/// Two sides with a track each.
+pub(super) async fn open(sides: [(&dyn Transport, IceConfig); 2]) -> Pair {
+    let mut open = Vec::new();
+    for (transport, ice) in sides {
+        let config = configuration(vec![opus()]);
+        let mut side = Side::open_with(transport, blink_api::SessionConfig { ice, ..config }).await;
+        side.track = side.session.add_track(TrackKind::Audio).await.expect("a track");
+        open.push(side);
+    }
+    let (Some(answerer), Some(offerer)) = (open.pop(), open.pop()) else { unreachable!("two were opened") };
+    Pair::of(offerer, answerer)
+}
+
+/// The addresses that a session has where nothing is kept secret.
+async fn own_ips(transport: &dyn Transport) -> Vec<IpAddr> {
+    let mut plain = Side::open(transport, vec![opus()]).await;
+    plain.session.add_track(TrackKind::Audio).await.expect("a track");
+    let addresses = own_addresses(&mut plain).await;
+    plain.session.close().await;
+    addresses.iter().map(SocketAddr::ip).collect()
+}
+
+/// Descriptions and candidates that show relayed addresses, and nothing else of their side.
+fn assert_only_relays(told: &[String], server: &TurnServer, own: &[IpAddr]) {
+    let relayed = server.figures().relayed;
+    let relays = match relays_alone(told, &relayed) {
+        Ok(relays) => relays,
+        Err(leak) => panic!("{leak}"),
+    };
+    assert!(relays > 0, "relayed candidates are told: {told:?}");
+    let hidden = own.iter().filter(|address| !relayed.iter().any(|relayed| relayed.ip() == **address));
+    for address in hidden {
+        let leak = told.iter().find(|text| text.contains(&address.to_string()));
+        assert!(leak.is_none(), "{address} is not told: {leak:?}");
+    }
+}
+
+/// How many candidates there are in descriptions and candidates; or one that is not relayed, or shows what is behind it.
+pub(crate) fn relays_alone(told: &[String], relayed: &[SocketAddr]) -> Result<usize, String> {
+    let mut relays = 0;
+    for candidate in
+        told.iter().flat_map(|text| text.lines()).filter_map(|line| Some(&line[line.find("candidate:")?..]))
+    {
+        let fields: Vec<&str> = candidate.split_whitespace().collect();
+        let value =
+            |name: &str| fields.iter().position(|field| *field == name).and_then(|at| fields.get(at + 1)).copied();
+        let address = fields
+            .get(4)
+            .zip(fields.get(5))
+            .and_then(|(address, port)| Some(SocketAddr::new(address.parse().ok()?, port.parse().ok()?)));
+        let is_relay = value("typ") == Some("relay") && address.is_some_and(|address| relayed.contains(&address));
+        let behind = value("raddr").map(str::parse::<IpAddr>);
+        if !is_relay || !behind.is_none_or(|behind| behind.is_ok_and(|behind| behind.is_unspecified())) {
+            return Err(format!("told a candidate that is no relayed one alone: {candidate}"));
+        }
+        relays += 1;
+    }
+    Ok(relays)
+}

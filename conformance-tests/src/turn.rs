@@ -1,0 +1,267 @@
+//! A STUN and TURN server (RFC 8489, RFC 8656) inside the test process, on loopback: [`turn_server_proto`] with sockets.
+//!
+//! ```no_run
+//! # async fn test() -> std::io::Result<()> {
+//! use blink_conformance::turn::TurnServer;
+//!
+//! let server = TurnServer::start().await?;
+//! let ice = blink_api::IceConfig { servers: vec![server.ice_server()], relay_only: true, ..Default::default() };
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use blink_api::IceServer;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use turn_server_proto::api::{SocketAllocateError, TurnServerApi, TurnServerPollRet};
+use turn_server_proto::stun::agent::Transmit;
+use turn_server_proto::types::prelude::DelayedTransmitBuild as _;
+use turn_server_proto::types::{Instant as ServerInstant, TransportType};
+
+/// Larger than any datagram of WebRTC.
+const LARGEST_DATAGRAM: usize = 2048;
+/// Datagrams on their way from relayed addresses.
+const QUEUE: usize = 1024;
+
+/// A running server. It ends when it is dropped.
+pub struct TurnServer {
+    address: SocketAddr,
+    figures: Arc<Mutex<Figures>>,
+    task: JoinHandle<()>,
+}
+
+/// What a server has done.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// Every relayed address it gave.
+    pub relayed: Vec<SocketAddr>,
+    /// Relayed addresses that were not given back.
+    pub open: usize,
+    /// Datagrams that left for peers.
+    pub to_peers: u64,
+    /// Datagrams that came from peers.
+    pub from_peers: u64,
+}
+
+/// How a server behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct TurnBehaviour {
+    /// How many relayed addresses it has; the next client is told that its capacity is reached (RFC 8656 §7.2, 508).
+    pub capacity: usize,
+}
+
+impl Default for TurnBehaviour {
+    fn default() -> Self {
+        Self { capacity: usize::MAX }
+    }
+}
+
+impl TurnServer {
+    /// Who may use it.
+    pub const USERNAME: &str = "user";
+    /// Their password.
+    pub const CREDENTIAL: &str = "a password of the test server";
+
+    /// A server on a free port of `127.0.0.1`.
+    ///
+    /// # Errors
+    /// Where no socket can be had.
+    pub async fn start() -> io::Result<Self> {
+        Self::start_with(TurnBehaviour::default()).await
+    }
+
+    /// As [`start`](Self::start), with another behaviour.
+    ///
+    /// # Errors
+    /// Where no socket can be had.
+    pub async fn start_with(behaviour: TurnBehaviour) -> io::Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = socket.local_addr()?;
+        let mut protocol =
+            turn_server_proto::server::TurnServer::new(TransportType::Udp, address, "conformance.test".to_owned());
+        protocol.add_user(Self::USERNAME.to_owned(), Self::CREDENTIAL.to_owned());
+        let figures = Arc::new(Mutex::new(Figures::default()));
+        let running = Running {
+            protocol,
+            socket: Arc::new(socket),
+            relays: HashMap::new(),
+            began: Instant::now(),
+            behaviour,
+            figures: Arc::clone(&figures),
+        };
+        Ok(Self { address, figures, task: tokio::spawn(running.run()) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its URL, as it is configured.
+    pub fn url(&self) -> String {
+        format!("turn:{}", self.address)
+    }
+
+    /// Its entry in `ice.servers`.
+    pub fn ice_server(&self) -> IceServer {
+        IceServer { url: self.url(), username: Self::USERNAME.to_owned(), credential: Self::CREDENTIAL.to_owned() }
+    }
+
+    /// What it has done up to now.
+    pub fn figures(&self) -> Figures {
+        lock(&self.figures).clone()
+    }
+}
+
+impl Drop for TurnServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The server's task.
+struct Running {
+    protocol: turn_server_proto::server::TurnServer,
+    socket: Arc<UdpSocket>,
+    relays: HashMap<SocketAddr, Relay>,
+    began: Instant,
+    behaviour: TurnBehaviour,
+    figures: Arc<Mutex<Figures>>,
+}
+
+/// The socket of a relayed address, and the task that reads it.
+struct Relay {
+    socket: Arc<UdpSocket>,
+    reading: JoinHandle<()>,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+/// A datagram that came to one of the server's addresses.
+type Datagram = (SocketAddr, SocketAddr, Vec<u8>);
+
+impl Running {
+    async fn run(mut self) {
+        let (queue, mut datagrams) = mpsc::channel(QUEUE);
+        let reading = tokio::spawn(read(Arc::clone(&self.socket), queue.clone()));
+        let _reader = Relay { socket: Arc::clone(&self.socket), reading };
+        loop {
+            let wait = self.advance(&queue).await;
+            tokio::select! {
+                datagram = datagrams.recv() => match datagram {
+                    Some(datagram) => self.handle(datagram).await,
+                    None => return,
+                },
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    fn now(&self) -> ServerInstant {
+        ServerInstant::from_std(self.began)
+    }
+
+    async fn handle(&mut self, (to, from, data): Datagram) {
+        if self.relays.contains_key(&to) {
+            lock(&self.figures).from_peers += 1;
+        }
+        let now = self.now();
+        let answer = self.protocol.recv(Transmit::new(data, TransportType::Udp, from, to), now);
+        if let Some(answer) = answer {
+            let (from, to) = (answer.from, answer.to);
+            self.send(from, to, &answer.data.build()).await;
+        }
+    }
+
+    /// Does what the protocol wants and says how long it can wait.
+    async fn advance(&mut self, queue: &mpsc::Sender<Datagram>) -> Duration {
+        loop {
+            let now = self.now();
+            while let Some(transmit) = self.protocol.poll_transmit(now) {
+                self.send(transmit.from, transmit.to, &transmit.data).await;
+            }
+            match self.protocol.poll(now) {
+                TurnServerPollRet::WaitUntil(until) => {
+                    if let Some(transmit) = self.protocol.poll_transmit(now) {
+                        self.send(transmit.from, transmit.to, &transmit.data).await;
+                        continue;
+                    }
+                    return until.saturating_duration_since(now);
+                }
+                TurnServerPollRet::AllocateSocket {
+                    transport,
+                    listen_addr,
+                    client_addr,
+                    allocation_transport,
+                    family,
+                } => {
+                    let socket = self.allocate(queue).await;
+                    let now = self.now();
+                    let place = (transport, listen_addr, client_addr, allocation_transport, family);
+                    self.protocol.allocated_socket(place.0, place.1, place.2, place.3, place.4, socket, now);
+                }
+                TurnServerPollRet::SocketClose { listen_addr, .. } => {
+                    self.relays.remove(&listen_addr);
+                    lock(&self.figures).open = self.relays.len();
+                }
+                // Relays over TCP (RFC 6062) are none of the transports' business.
+                _ => return Duration::from_millis(10),
+            }
+        }
+    }
+
+    async fn allocate(&mut self, queue: &mpsc::Sender<Datagram>) -> Result<SocketAddr, SocketAllocateError> {
+        if self.relays.len() >= self.behaviour.capacity {
+            return Err(SocketAllocateError::InsufficientCapacity);
+        }
+        let bound =
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.and_then(|socket| Ok((socket.local_addr()?, socket)));
+        let Ok((address, socket)) = bound else { return Err(SocketAllocateError::InsufficientCapacity) };
+        let socket = Arc::new(socket);
+        let reading = tokio::spawn(read(Arc::clone(&socket), queue.clone()));
+        self.relays.insert(address, Relay { socket, reading });
+        let mut figures = lock(&self.figures);
+        figures.relayed.push(address);
+        figures.open = self.relays.len();
+        Ok(address)
+    }
+
+    async fn send(&self, from: SocketAddr, to: SocketAddr, data: &[u8]) {
+        let relay = self.relays.get(&from);
+        if relay.is_some() {
+            lock(&self.figures).to_peers += 1;
+        }
+        let socket = relay.map_or(&self.socket, |relay| &relay.socket);
+        if let Err(error) = socket.send_to(data, to).await {
+            tracing::trace!(%error, "a datagram is lost");
+        }
+    }
+}
+
+/// Hands over what comes to a socket.
+async fn read(socket: Arc<UdpSocket>, queue: mpsc::Sender<Datagram>) {
+    let Ok(address) = socket.local_addr() else { return };
+    let mut buffer = [0; LARGEST_DATAGRAM];
+    loop {
+        // Some systems report here that an earlier datagram reached no one.
+        let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
+        if queue.send((address, from, buffer[..length].to_vec())).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn lock(figures: &Mutex<Figures>) -> MutexGuard<'_, Figures> {
+    figures.lock().unwrap_or_else(PoisonError::into_inner)
+}
