@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::conformance::ConformanceArguments;
+
 const EXAMPLES: &str = "\
 Try it:
   blink demo                              two people on this machine, two different WebRTC stacks, real speech
@@ -61,6 +63,9 @@ pub(crate) enum Command {
     Id,
     /// List the calls that were, the newest first; needs `data_dir`
     History,
+    /// Run call situations over every pairing of backends, and say which hold
+    #[command(long_about = crate::conformance::ABOUT)]
+    Conformance(ConformanceArguments),
     /// Measure what this program does
     Bench(BenchArguments),
 }

@@ -38,6 +38,13 @@ pub(crate) fn demonstration(builder: ConfigurationBuilder) -> ConfigurationBuild
     )
 }
 
+/// Settings of everybody in a laboratory on this machine.
+pub(crate) const LABORATORY: [&str; 3] = [
+    r#"signalings.libp2p.listen=["/ip4/127.0.0.1/tcp/0"]"#,
+    "signalings.libp2p.mdns=false",
+    r#"ice.interfaces=["127.0.0.1"]"#,
+];
+
 /// Nothing that touches the network or a device.
 pub(crate) fn offline(builder: ConfigurationBuilder) -> ConfigurationBuilder {
     builder.set("id", "transport", "memory").set("id", "signaling", "memory").set("id", "media_host", FILES)

@@ -5,6 +5,7 @@ mod backends;
 mod bench;
 mod call;
 mod configuration;
+mod conformance;
 mod demo;
 mod engine;
 mod failure;
@@ -71,6 +72,7 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
         Command::Config => inspect::config(global, output),
         Command::Id => inspect::id(global, output).await,
         Command::History => history::run(global, output),
+        Command::Conformance(asked) => conformance::run(asked, global, output, interrupt).await,
         Command::Bench(bench) => bench::run(&bench.bench, global, output, interrupt).await,
     }
 }

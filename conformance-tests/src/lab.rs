@@ -69,7 +69,7 @@ use crate::turn::TurnServer;
 pub use failure::{Failure, FailureKind, Result};
 pub use fault::{Deed, Fault, Telling};
 pub use listening::{hear_each_other, meet};
-pub use log::Sighting;
+pub use log::{Diary, Sighting};
 pub use participant::{Participant, refused};
 use person::Person;
 pub use post::{Handling, Letter, Published};
@@ -162,6 +162,11 @@ impl Lab {
         tokio::time::sleep(time).await;
     }
 
+    /// Tasks that are alive on the runtime: those of engines and backends, and the lab's own.
+    pub fn tasks(&self) -> usize {
+        tokio::runtime::Handle::current().metrics().num_alive_tasks()
+    }
+
     /// The time since the lab began.
     pub fn now(&self) -> Duration {
         self.core.clock.elapsed()
@@ -223,6 +228,16 @@ impl Lab {
     /// Ends all engines. Without it they end in the background.
     pub async fn end(&self) {
         self.core.end().await;
+    }
+
+    /// What everybody saw until now.
+    pub fn diaries(&self) -> Vec<Diary> {
+        self.core.diaries()
+    }
+
+    /// How long everybody took, each time, from answering a call to the first other one in it.
+    pub fn set_ups(&self) -> Vec<Duration> {
+        self.core.people().iter().flat_map(|person| person.log.set_ups()).collect()
     }
 
     pub(crate) fn fails(&self, why: &str) -> Failure {

@@ -19,6 +19,7 @@
 //! With [`Timing::Virtual`](crate::lab::Timing::Virtual) the runtime must be one that was made with `start_paused`, and have one thread.
 
 mod crossings;
+mod endurance;
 mod groups;
 mod joining;
 mod network;
@@ -31,7 +32,8 @@ use std::time::Duration;
 
 use futures_core::future::LocalBoxFuture;
 
-use crate::lab::{Fault, Lab, Needs, Network, Result, Stage};
+use crate::ability::Ability;
+use crate::lab::{Diary, Fault, Lab, Needs, Network, Result, Stage};
 
 /// A situation in calls, and what must and must not happen in it.
 #[derive(Clone, Copy)]
@@ -44,6 +46,10 @@ pub struct Scenario {
     pub verifies: &'static str,
     /// What it needs beside participants.
     pub needs: Needs,
+    /// What it asks of transports that not all can do.
+    pub abilities: &'static [Ability],
+    /// Whether nothing else may run meanwhile in real time: it asserts that sound is never interrupted.
+    pub quiet_machine: bool,
     /// What signaling is like in it.
     pub network: Network,
     /// How long it may take, in the lab's time.
@@ -68,6 +74,7 @@ pub fn all() -> Vec<Scenario> {
         streams::ALL,
         network::ALL,
         security::ALL,
+        endurance::ALL,
     ];
     let mut all = groups.concat();
     all.sort_by_key(|scenario| scenario.number);
@@ -81,6 +88,8 @@ impl Scenario {
         name: "",
         verifies: "",
         needs: Needs::NOTHING,
+        abilities: &[],
+        quiet_machine: false,
         network: Network::PLAIN,
         limit: Duration::from_secs(120),
         faults: &[],
@@ -97,6 +106,11 @@ impl Scenario {
     /// # Errors
     /// What did not hold.
     pub async fn run_on(&self, stage: &Stage) -> Result {
+        self.record_on(stage).await.outcome
+    }
+
+    /// Runs it in a lab of its own, and says how it went.
+    pub async fn record_on(&self, stage: &Stage) -> Record {
         self.run_in(Lab::new(stage, self.network, None)).await
     }
 
@@ -105,13 +119,27 @@ impl Scenario {
     /// # Errors
     /// What did not hold: what should come.
     pub async fn run_with(&self, stage: &Stage, fault: Fault) -> Result {
-        self.run_in(Lab::new(stage, self.network, Some(fault))).await
+        self.run_in(Lab::new(stage, self.network, Some(fault))).await.outcome
     }
 
-    async fn run_in(&self, mut lab: Lab) -> Result {
+    async fn run_in(&self, mut lab: Lab) -> Record {
         let outcome = tokio::time::timeout(self.limit, (self.run)(&mut lab)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(lab.fails(&format!("did not end within {:?}", self.limit))));
+        let record = Record { outcome, took: lab.now(), set_ups: lab.set_ups(), diaries: lab.diaries() };
         lab.end().await;
-        outcome
+        record
     }
+}
+
+/// How a scenario went.
+#[derive(Debug)]
+pub struct Record {
+    /// Whether it held, or what did not.
+    pub outcome: Result,
+    /// How long it took, in the lab's time.
+    pub took: Duration,
+    /// Each time from answering a call to the first other one in it.
+    pub set_ups: Vec<Duration>,
+    /// What everybody saw.
+    pub diaries: Vec<Diary>,
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Candidate, ChannelId, Mid, Result, RtpOut, Session, SessionConfig, SessionEvent, SessionEvents, SessionStats,
-    TrackId, TrackKind, Transport, TransportCapabilities,
+    Candidate, ChannelId, CodecName, Mid, Result, RtpOut, Session, SessionConfig, SessionEvent, SessionEvents,
+    SessionStats, TrackId, TrackKind, Transport, TransportCapabilities,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -149,6 +149,10 @@ impl Session for ImpairedSession {
 
     fn mid(&self, track: TrackId) -> Option<Mid> {
         self.inner.mid(track)
+    }
+
+    fn codecs(&self, track: TrackId) -> Vec<CodecName> {
+        self.inner.codecs(track)
     }
 
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::failure::{Failure, Result};
 use super::fault::Fault;
 use super::line::Line;
+use super::log::Diary;
 use super::person::Person;
 use super::post::Post;
 use super::session::Path;
@@ -222,6 +223,15 @@ impl Core {
             }
         }
         Failure::assertion(self.with_names(&text))
+    }
+
+    /// What everybody saw until now.
+    pub(crate) fn diaries(&self) -> Vec<Diary> {
+        let diary = |person: &Arc<Person>| Diary {
+            name: person.name.clone(),
+            lines: person.log.lines().iter().map(|line| self.with_names(line)).collect(),
+        };
+        self.people().iter().map(diary).collect()
     }
 
     /// Ends every engine.

@@ -36,6 +36,9 @@ pub enum Fault {
     /// Signaling: it is never told that somebody subscribed.
     NeverAnnouncesSubscribers,
 
+    /// Signaling: whoever does not listen on a topic any more is still subscribed to it.
+    NeverUnsubscribes,
+
     /// Transport: the participant of this number (in the order of appearance, from 0) gets no packets of media.
     NoMediaFor(usize),
     /// Transport: all paths share one queue, and where one of them is dead, nothing moves on any.
@@ -48,6 +51,8 @@ pub enum Fault {
     IgnoresRestarts,
     /// Transport: messages of data channels go the way of signaling, and get lost with it.
     ChannelsOverSignaling,
+    /// Transport: sessions that are closed stay open.
+    NeverCloses,
     /// Transport: no packet of video arrives.
     NoVideo,
     /// Transport: sound gets lost while video begins.

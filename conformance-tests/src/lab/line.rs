@@ -36,6 +36,7 @@ pub(crate) struct Line {
     pub(crate) candidates_sent: AtomicU64,
     pub(crate) sessions_opened: AtomicUsize,
     pub(crate) sessions_open: AtomicUsize,
+    pub(crate) subscriptions_open: AtomicUsize,
     pub(crate) restarts: AtomicUsize,
 }
 
@@ -63,6 +64,7 @@ impl Line {
             candidates_sent: AtomicU64::new(0),
             sessions_opened: AtomicUsize::new(0),
             sessions_open: AtomicUsize::new(0),
+            subscriptions_open: AtomicUsize::new(0),
             restarts: AtomicUsize::new(0),
         }
     }

@@ -90,6 +90,11 @@ impl Participant {
         self.must(sent == 0, format!("sent {sent} packets, and should be silent"))
     }
 
+    /// May be told that somebody's sound begins, in a call too short to be sure.
+    pub fn may_hear(&self, call: CallId, other: &Participant) {
+        self.may_have_seen(media_started(call, other));
+    }
+
     /// Sees somebody join, and hears it.
     pub async fn meets(&self, call: CallId, other: &Participant) -> Result<()> {
         self.sees(joined(call, other)).await?;

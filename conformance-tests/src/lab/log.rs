@@ -26,6 +26,15 @@ enum What {
     Done(String),
 }
 
+/// What one participant saw in a scenario, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diary {
+    /// Its name.
+    pub name: String,
+    /// What it was told and what was done to it, with the time. `?` marks what no step of the scenario awaited, `>` what was done.
+    pub lines: Vec<String>,
+}
+
 /// An event that a scenario awaited.
 #[derive(Debug, Clone)]
 pub struct Sighting {
@@ -136,6 +145,22 @@ impl Log {
             }
         }
         unclaimed
+    }
+
+    /// How long it took, each time, from answering a call to the first other one in it.
+    pub(crate) fn set_ups(&self) -> Vec<Duration> {
+        let mut answered = None;
+        let mut set_ups = Vec::new();
+        for entry in self.entries().iter() {
+            match &entry.what {
+                What::Done(what) if what.starts_with("answers ") => answered = Some(entry.at),
+                What::Told { event: Event::ParticipantJoined { .. }, .. } => {
+                    set_ups.extend(answered.take().map(|answered| entry.at.saturating_sub(answered)));
+                }
+                What::Told { .. } | What::Done(_) => {}
+            }
+        }
+        set_ups
     }
 
     /// The log for people.

@@ -311,6 +311,11 @@ impl Participant {
         Ok(self.line()?.sessions_open.load(Ordering::Relaxed))
     }
 
+    /// Topics that it is subscribed to; one that it subscribed to twice counts twice.
+    pub fn open_topics(&self) -> Result<usize> {
+        Ok(self.line()?.subscriptions_open.load(Ordering::Relaxed))
+    }
+
     /// ICE restarts that its engine offered, in this life.
     pub fn ice_restarts(&self) -> Result<usize> {
         Ok(self.line()?.restarts.load(Ordering::Relaxed))

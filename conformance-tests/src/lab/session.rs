@@ -186,6 +186,10 @@ impl Session for LineSession {
     }
 
     async fn close(&self) {
+        if matches!(self.path.core.fault, Some(Fault::NeverCloses)) {
+            self.path.core.bury(self.path.inner.clone());
+            return;
+        }
         self.path.end();
         if self.path.line.is_killed() {
             // Whoever is dead says no farewell: its sessions stay as they were until the lab ends.
@@ -199,6 +203,9 @@ impl Session for LineSession {
 
 impl Drop for LineSession {
     fn drop(&mut self) {
+        if matches!(self.path.core.fault, Some(Fault::NeverCloses)) {
+            return;
+        }
         self.path.end();
         if self.path.line.is_killed() {
             self.path.core.bury(self.path.inner.clone());

@@ -1,6 +1,7 @@
 //! A signaling backend as an engine of the lab sees it: the real one, behind its [`Line`].
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use blink_api::macros::async_trait;
 use blink_api::{
@@ -44,13 +45,23 @@ impl Signaling for LineSignaling {
         let (closing, closed) = tokio::sync::oneshot::channel::<()>();
         let (queue, outer) = subscription(QUEUE, move || drop(closing));
         self.line.add_box(*topic, queue.clone());
+        self.line.subscriptions_open.fetch_add(1, Ordering::Relaxed);
         let post = Delivering { topic: *topic, line: self.line.clone(), core: self.core.clone(), queue };
+        let (line, keeps) = (self.line.clone(), matches!(self.core.fault, Some(Fault::NeverUnsubscribes)));
         tokio::spawn(async move {
+            let is_dropped = async {
+                // An error is what tells: the sender was dropped.
+                closed.await.ok();
+                if keeps {
+                    std::future::pending::<()>().await;
+                }
+            };
             tokio::select! {
                 () = post.run(inner) => {}
                 // Dropped by its reader: so is the backend's own.
-                _ = closed => {}
+                () = is_dropped => {}
             }
+            line.subscriptions_open.fetch_sub(1, Ordering::Relaxed);
         });
         Ok(outer)
     }

@@ -38,6 +38,11 @@ impl Participant {
         }
     }
 
+    /// Claims an event that may have come or not.
+    pub fn has_seen(&self, what: &Sight) -> Option<Sighting> {
+        self.person.log.claim(what)
+    }
+
     /// Claims an event that may have come or not, and says whether it has.
     pub fn may_have_seen(&self, what: Sight) -> bool {
         self.person.log.claim(&what).is_some()

@@ -77,6 +77,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "crash",
         verifies: "Whoever crashes is seen to reconnect and then to have left; the others hear each other all the time.",
         needs: Needs { restart: true, ..Needs::NOTHING },
+        quiet_machine: true,
         faults: &[Fault::OneQueueForAll, Fault::Tells(|event| Telling::nothing_of(event, "participant_reconnecting"))],
         run: |lab| Box::pin(crash(lab)),
         ..Scenario::USUAL
@@ -86,6 +87,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "one-flapping-link",
         verifies: "A participant whose path comes and goes disturbs nobody else.",
         needs: Needs { blackout: true, ..Needs::NOTHING },
+        quiet_machine: true,
         faults: &[Fault::OneQueueForAll],
         run: |lab| Box::pin(one_flapping_link(lab)),
         ..Scenario::USUAL

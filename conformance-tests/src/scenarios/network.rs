@@ -74,6 +74,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "signaling-gone",
         verifies: "Without signaling a call goes on, and state travels on the data channel; afterwards everybody agrees.",
         needs: BLACKOUT,
+        quiet_machine: true,
         faults: &[Fault::ChannelsOverSignaling],
         run: |lab| Box::pin(signaling_gone(lab)),
         limit: Duration::from_secs(180),

@@ -23,6 +23,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "uninvited-peer",
         verifies: "Somebody who is not invited changes nothing, hears nothing, and does not even learn that the other is there.",
         needs: LETTERS,
+        quiet_machine: true,
         faults: &[Fault::ForgetsSettings, Fault::CountsNothing, Fault::BelievesEverything],
         run: |lab| Box::pin(uninvited_peer(lab)),
         ..Scenario::USUAL
@@ -32,6 +33,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "forged-messages",
         verifies: "Messages that were tampered with, reflected, moved to another topic or signed by somebody else are dropped and counted.",
         needs: LETTERS,
+        quiet_machine: true,
         faults: &[Fault::BelievesEverything, Fault::CountsNothing],
         run: |lab| Box::pin(forged_messages(lab)),
         ..Scenario::USUAL

@@ -1,6 +1,6 @@
 //! What participants show each other beside their microphones, and who speaks.
 
-use super::Scenario;
+use super::{Ability, Scenario};
 use crate::lab::{
     Deed, Fault, Lab, Result, Telling, any_of, joined, speaking_started, speaking_stopped, stream_ended,
     stream_offered, video_started,
@@ -24,6 +24,7 @@ pub(super) const ALL: &[Scenario] = &[
         number: 41,
         name: "offer-request-close",
         verifies: "A stream that is offered starts when it is asked for, stops when it is closed, and starts again.",
+        abilities: &[Ability::Video],
         faults: &[
             Fault::NoVideo,
             Fault::Neglects(Deed::Close),
@@ -36,6 +37,7 @@ pub(super) const ALL: &[Scenario] = &[
         number: 42,
         name: "revoke",
         verifies: "A stream that is revoked ends once for everybody who watched it, and nothing of it is sent any more.",
+        abilities: &[Ability::Video],
         faults: &[
             Fault::Neglects(Deed::Revoke),
             Fault::Tells(|event| Telling::twice(event, "stream_ended")),
@@ -48,6 +50,8 @@ pub(super) const ALL: &[Scenario] = &[
         number: 43,
         name: "video-in-mid-call",
         verifies: "Video that begins and ends in a call interrupts nobody's sound.",
+        quiet_machine: true,
+        abilities: &[Ability::Video],
         faults: &[Fault::VideoInterruptsSound, Fault::NoVideo],
         run: |lab| Box::pin(video_in_mid_call(lab)),
         ..Scenario::USUAL

@@ -1,0 +1,40 @@
+//! The options of `blink conformance`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+pub(crate) const ABOUT: &str = "\
+Runs call situations over every pairing of backends on this machine, and says which hold.
+
+A pairing is two transports and two signaling backends in order: whoever calls uses the first of each. Every situation is played by complete \
+engines in real time over real sockets on the loopback interface; that somebody is heard means that its tone was decoded. Several situations run at a time; those that \
+assert that sound is never interrupted come last, a quarter as many at a time.
+
+Exit status 0 means that nothing failed and that something ran over every pairing.";
+
+/// `blink conformance`
+#[derive(Debug, Args)]
+pub(crate) struct ConformanceArguments {
+    /// Transports to pair, by name [default: all that use the network]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) transports: Vec<String>,
+    /// Signaling backends to pair, by name [default: all that use the network]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) signalings: Vec<String>,
+    /// Situations by number, such as 1-20,44 [default: all]
+    #[arg(long, value_name = "NUMBERS")]
+    pub(crate) scenarios: Option<String>,
+    /// Only a selection that looks at every part of a call
+    #[arg(long, conflicts_with = "scenarios")]
+    pub(crate) quick: bool,
+    /// List what would run, and run nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Write report.html, report.json and report.xml (JUnit) to this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// How many situations run at a time, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) lanes: usize,
+}

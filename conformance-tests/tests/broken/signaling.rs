@@ -1,0 +1,124 @@
+//! Signaling backends that are broken, each in one way: the memory backend behind one that does not do as it should.
+
+use std::sync::Arc;
+
+use blink_api::macros::async_trait;
+use blink_api::{
+    Context, DeliveryId, Entry, Plugin, Result, Signaling, SignalingCapabilities, SignalingEvent, Subscription,
+    SubscriptionEvent, Topic, Verdict, subscription,
+};
+use blink_signaling_memory::{Hub, MemorySignaling};
+use bytes::Bytes;
+use tokio::sync::broadcast;
+
+use super::transport::NoConfig;
+
+pub(crate) static ENTRIES: [&Entry<dyn Signaling>; 2] =
+    [&Entry::of::<Registered<true>>(), &Entry::of::<Registered<false>>()];
+
+/// Messages that each subscription of one that stops reading still delivers.
+const READ: usize = 2;
+
+struct Registered<const STOPS_READING: bool>;
+
+#[async_trait]
+impl<const STOPS_READING: bool> Plugin<dyn Signaling> for Registered<STOPS_READING> {
+    type Config = NoConfig;
+    const NAME: &'static str = if STOPS_READING { "stops-reading" } else { "tells-no-subscribers" };
+    const SUMMARY: &'static str = "broken on purpose";
+    const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
+        max_message: 16_384,
+        origins: true,
+        verdicts: false,
+        local_discovery: true,
+        network: false,
+    };
+
+    async fn create(_: NoConfig, context: &Context) -> Result<Arc<dyn Signaling>> {
+        let inner = MemorySignaling::new(&context.shared.of::<Hub>());
+        let events = broadcast::Sender::new(256);
+        if !STOPS_READING {
+            tokio::spawn(tell_nothing_of_subscribers(inner.events(), events.clone()));
+        }
+        Ok(Arc::new(Broken { stops_reading: STOPS_READING, inner, events }))
+    }
+}
+
+struct Broken {
+    stops_reading: bool,
+    inner: MemorySignaling,
+    events: broadcast::Sender<SignalingEvent>,
+}
+
+#[async_trait]
+impl Signaling for Broken {
+    fn capabilities(&self) -> SignalingCapabilities {
+        self.inner.capabilities()
+    }
+
+    async fn subscribe(&self, topic: &Topic) -> Result<Subscription> {
+        let mut inner = self.inner.subscribe(topic).await?;
+        if !self.stops_reading {
+            return Ok(inner);
+        }
+        let (closing, mut closed) = tokio::sync::oneshot::channel::<()>();
+        let (queue, outer) = subscription(64, move || drop(closing));
+        tokio::spawn(async move {
+            for _ in 0..READ {
+                tokio::select! {
+                    event = inner.next() => match event {
+                        // A reader that is gone wants no messages.
+                        Some(SubscriptionEvent::Delivery(delivery)) => drop(queue.push(delivery)),
+                        Some(SubscriptionEvent::Lagged(_)) => {}
+                        None => return,
+                    },
+                    _ = &mut closed => return,
+                }
+            }
+            // Still subscribed, and deaf.
+            closed.await.ok();
+            drop((inner, queue));
+        });
+        Ok(outer)
+    }
+
+    async fn publish(&self, topic: &Topic, message: Bytes) -> Result<()> {
+        self.inner.publish(topic, message).await
+    }
+
+    async fn subscribers(&self, topic: &Topic) -> Result<usize> {
+        self.inner.subscribers(topic).await
+    }
+
+    fn report(&self, delivery: DeliveryId, verdict: Verdict) {
+        self.inner.report(delivery, verdict);
+    }
+
+    async fn connect(&self, address: &str) -> Result<()> {
+        self.inner.connect(address).await
+    }
+
+    async fn addresses(&self) -> Result<Vec<String>> {
+        self.inner.addresses().await
+    }
+
+    fn events(&self) -> broadcast::Receiver<SignalingEvent> {
+        if self.stops_reading { self.inner.events() } else { self.events.subscribe() }
+    }
+
+    async fn shutdown(&self) {
+        self.inner.shutdown().await;
+    }
+}
+
+async fn tell_nothing_of_subscribers(
+    mut events: broadcast::Receiver<SignalingEvent>,
+    told: broadcast::Sender<SignalingEvent>,
+) {
+    while let Ok(event) = events.recv().await {
+        if !matches!(event, SignalingEvent::SubscriberJoined(_)) {
+            // Nobody has to listen.
+            told.send(event).ok();
+        }
+    }
+}
