@@ -153,7 +153,7 @@ pub struct Delivery {
 pub struct DeliveryId(pub u64);
 
 /// A node of the network, hashed to a fixed size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin(pub [u8; 16]);
 
 /// What became of a delivery.

@@ -159,7 +159,7 @@ impl Caller {
             Word::Link => {
                 let theirs = AgreementKey::generate(&mut Random::seed_from_u64(2));
                 let link = Link {
-                    link: link_id(self.key.public(), theirs.public()).into(),
+                    link: link_id((&self.endpoint, self.key.public()), (&endpoint(2), theirs.public())).into(),
                     ask: 1,
                     generation: 1,
                     role: LinkRole::Offer,

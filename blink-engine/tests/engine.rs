@@ -208,9 +208,12 @@ async fn replaying_all_that_was_published_changes_nothing_and_is_counted() {
     let mut events = bob.blink.events();
     let before = bob.blink.snapshot().await.unwrap();
     for round in 0..2 {
-        for sent in &traffic {
+        for (n, sent) in traffic.iter().enumerate() {
             let blink_signaling_memory::Traffic::Published { topic, message, .. } = sent else { continue };
-            hub.inject(blink_api::Origin([round; 16]), *topic, message.clone());
+            // From everywhere, so that it is no limit of rates that keeps it out.
+            let mut origin = [round; 16];
+            origin[..8].copy_from_slice(&n.to_be_bytes());
+            hub.inject(blink_api::Origin(origin), *topic, message.clone());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -223,9 +226,11 @@ async fn replaying_all_that_was_published_changes_nothing_and_is_counted() {
     tokio::time::sleep(Duration::from_secs(20)).await;
     traffic.extend(tap.take());
     while tokio::time::timeout(Duration::ZERO, events.next()).await.is_ok() {}
-    for sent in &traffic {
+    for (n, sent) in traffic.iter().enumerate() {
         let blink_signaling_memory::Traffic::Published { topic, message, .. } = sent else { continue };
-        hub.inject(blink_api::Origin([9; 16]), *topic, message.clone());
+        let mut origin = [9; 16];
+        origin[..8].copy_from_slice(&n.to_be_bytes());
+        hub.inject(blink_api::Origin(origin), *topic, message.clone());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(tokio::time::timeout(Duration::from_secs(5), events.next()).await.is_err(), "a replay told something");

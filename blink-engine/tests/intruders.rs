@@ -83,10 +83,15 @@ impl Caller {
         }
     }
 
+    /// The id of the link between the two.
+    fn link_id(&self, callee: &Callee) -> [u8; 16] {
+        link_id((&self.endpoint, self.key.public()), (&callee.machine.own(), &callee.call_key()))
+    }
+
     /// The description that begins a session, under the link's id.
     fn link(&self, callee: &Callee, sdp: &str) -> Link {
         Link {
-            link: link_id(self.key.public(), &callee.call_key()).into(),
+            link: self.link_id(callee).into(),
             ask: 0,
             generation: 1,
             role: LinkRole::Offer,
@@ -379,10 +384,13 @@ fn a_description_goes_to_the_transport_under_the_links_id_only() {
     callee.is_in_the_call(&caller);
     let right = caller.link(&callee, &format!("v=0\r\n{FINGERPRINT}"));
     let other_keys = [AgreementKey::from_scalar(&[9; 32]), AgreementKey::from_scalar(&[10; 32])];
+    let own = callee.machine.own();
+    let stranger = Endpoint { did: own.did, ..caller.endpoint };
     for link in [
-        link_id(other_keys[0].public(), other_keys[1].public()),
-        link_id(caller.key.public(), other_keys[0].public()),
-        link_id(other_keys[0].public(), &callee.call_key()),
+        link_id((&caller.endpoint, other_keys[0].public()), (&own, other_keys[1].public())),
+        link_id((&caller.endpoint, caller.key.public()), (&own, other_keys[0].public())),
+        link_id((&caller.endpoint, other_keys[0].public()), (&own, &callee.call_key())),
+        link_id((&stranger, caller.key.public()), (&own, &callee.call_key())),
     ] {
         let wrong = Link { link: link.into(), ..right.clone() };
         let outputs = callee.hears(caller.endpoint, caller.call(), Body::Link(Box::new(wrong)));
@@ -446,7 +454,7 @@ fn a_call_that_rings_opens_nothing() {
 fn a_path_is_admitted_once_the_other_end_names_this_link() {
     let (alice, bob, _) = people();
     let caller = Caller::new(&alice, &bob);
-    let right = |callee: &Callee| link_id(caller.key.public(), &callee.call_key());
+    let right = |callee: &Callee| caller.link_id(callee);
     let hello = |link: [u8; 16]| SessionInput::Channel(ChannelMessage::Hello { link: link.into() });
 
     let mut callee = Callee::new(&bob);

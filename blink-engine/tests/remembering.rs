@@ -190,9 +190,11 @@ async fn old_words_of_a_device_that_are_played_back_stop_nothing() {
         tokio::time::sleep(Duration::from_secs(20)).await;
     }
     let bob = keeping(&town, 2, &directory).await;
-    for sent in tap.take() {
+    for (n, sent) in tap.take().into_iter().enumerate() {
         let Traffic::Published { topic, message, .. } = sent else { continue };
-        hub.inject(blink_api::Origin([9; 16]), topic, message);
+        let mut origin = [9; 16];
+        origin[..8].copy_from_slice(&n.to_be_bytes());
+        hub.inject(blink_api::Origin(origin), topic, message);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let counters = bob.blink.security_counters().await.unwrap();

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::hex;
 use crate::scene::{
-    ALICE_CALL_SCALAR, ALICE_SEED, BOB_CALL_SCALAR, BOB_SEED, BOOT_SECRET, CAROL_SEED, ROOT_MS, ROOT_NONCE, SECRET,
-    Scene, sign_entry,
+    ALICE_CALL_SCALAR, ALICE_SEED, BOB_CALL_SCALAR, BOB_SEED, BOOT_SECRET, CAROL_SEED, MINUTE, ROOT_MS, ROOT_NONCE,
+    SECRET, Scene, sign_entry,
 };
 
 pub(crate) fn people(scene: &Scene) -> Value {
@@ -66,6 +66,7 @@ pub(crate) fn nonce(scene: &Scene) -> Value {
     json!({
         "input": {
             "boot_secret": hex(&BOOT_SECRET),
+            "minute": MINUTE,
             "offerer": hex(scene.alice.did().public_key()),
             "call_id": hex(scene.call.as_bytes()),
         },
@@ -75,7 +76,8 @@ pub(crate) fn nonce(scene: &Scene) -> Value {
 
 pub(crate) fn nonce_bytes(scene: &Scene) -> [u8; 16] {
     let mac = Hmac::<Sha256>::new_from_slice(&BOOT_SECRET).expect("HMAC takes keys of every length");
-    let mac = mac.chain_update(scene.alice.did().public_key()).chain_update(scene.call.as_bytes()).finalize();
+    let mac = mac.chain_update(MINUTE.to_be_bytes()).chain_update(scene.alice.did().public_key());
+    let mac = mac.chain_update(scene.call.as_bytes()).finalize();
     *mac.into_bytes().first_chunk().expect("an HMAC-SHA256 has 32 bytes")
 }
 
@@ -92,8 +94,15 @@ pub(crate) fn call_keys(scene: &Scene) -> Value {
 }
 
 pub(crate) fn link(scene: &Scene) -> Value {
+    let end = |endpoint: Endpoint, key: &AgreementKey| {
+        json!({
+            "did_pk": hex(endpoint.did.public_key()),
+            "device": hex(endpoint.device.as_bytes()),
+            "call_key": hex(key.public()),
+        })
+    };
     json!({
-        "input": [hex(scene.alice_key.public()), hex(scene.bob_key.public())],
+        "input": [end(scene.alice_endpoint(), &scene.alice_key), end(scene.bob_endpoint(), &scene.bob_key)],
         "output": hex(&scene.link),
     })
 }

@@ -15,6 +15,8 @@ pub(crate) const ROOT_MS: u64 = 1_700_000_000_000;
 pub(crate) const ALICE_CALL_SCALAR: [u8; 32] = [5; 32];
 pub(crate) const BOB_CALL_SCALAR: [u8; 32] = [6; 32];
 pub(crate) const BOOT_SECRET: [u8; 32] = [13; 32];
+/// Minutes since Bob's device started.
+pub(crate) const MINUTE: u64 = 2;
 /// Of what is in the call beside them.
 pub(crate) const STRANGERS: [[u8; 32]; 2] = [[7; 32], [8; 32]];
 
@@ -49,7 +51,7 @@ impl Scene {
         let (alice_key, bob_key) =
             (AgreementKey::from_scalar(&ALICE_CALL_SCALAR), AgreementKey::from_scalar(&BOB_CALL_SCALAR));
         Self {
-            link: link_id(alice_key.public(), bob_key.public()),
+            link: link_id((&endpoint(&alice, 0x11), alice_key.public()), (&endpoint(&bob, 0x22), bob_key.public())),
             keys: CallKeys::new(call, SECRET.into()),
             stream: StreamId::from_bytes([10; 16]),
             alice,

@@ -125,10 +125,10 @@ impl Machine {
         if !roster.is_valid(&from.did) || !roster.is_valid(&self.shared.own.did) {
             return Err(Refusal::NotAuthorized);
         }
-        let nonce = self.shared.nonce(id, from.did);
-        if !offer.echo.contains(&nonce) {
+        if !self.shared.is_fresh(&offer.echo, id, from.did) {
             // Nothing is stored: whoever asks must show that it asks now.
             if self.shared.may_reply(id, from.did) {
+                let nonce = self.shared.nonce(id, from.did);
                 self.shared.send_inbox(from.did, id, Body::Ringing(Ringing { nonce, rings: false }));
             }
             return Ok(());

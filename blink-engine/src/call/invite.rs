@@ -331,7 +331,8 @@ impl Call {
         let stays = cancel.stays(&from);
         let mut reason = LeftReason::Left;
         if let Some(peer) = self.peers.get_mut(&from).filter(|_| !stays) {
-            if (boot, cancel.version) < (peer.boot, peer.version) {
+            // What others claimed of it counts for nothing against its own word.
+            if peer.own_word && (boot, cancel.version) < (peer.boot, peer.version) {
                 return;
             }
             if boot > peer.boot {

@@ -179,7 +179,7 @@ impl Call {
         }
         self.lingering = None;
         self.notices.clear();
-        self.seat += 1;
+        self.seat = self.seat.saturating_add(1);
         self.status = Status::Joining;
         self.join_attempts = 0;
         self.enter(Phase::Joining, shared);
@@ -187,6 +187,7 @@ impl Call {
         self.listen(shared);
         shared.out.push_back(Output::Gate(Some(self.id())));
         self.peers.values_mut().for_each(|peer| {
+            peer.forget_joining();
             peer.acknowledged = 0;
             peer.sees_us = shared.now.mono;
         });
@@ -259,10 +260,18 @@ impl Call {
             let body = self.replaced_by(other, shared);
             self.notify(did, body, shared);
         }
-        self.peers.values_mut().for_each(|peer| Self::close_link(peer, shared));
-        self.forget_requests(shared);
+        self.disconnect(shared);
         self.enter(Phase::Over, shared);
         self.lingering = Some(Lingering::since(shared.mono()));
+    }
+
+    /// Every path is closed, and the user hears nothing more of who was there.
+    fn disconnect(&mut self, shared: &mut Shared) {
+        self.peers.values_mut().for_each(|peer| {
+            Self::close_link(peer, shared);
+            peer.forget_joining();
+        });
+        self.forget_requests(shared);
     }
 
     /// Where a call goes that this endpoint is not in: a group's may be joined later.
@@ -285,12 +294,8 @@ impl Call {
         if self.roster.is_group() {
             self.tell_absent(shared);
         }
-        self.peers.values_mut().for_each(|peer| {
-            Self::close_link(peer, shared);
-            peer.forget_joining();
-        });
+        self.disconnect(shared);
         shared.voice = Voice::default();
-        self.forget_requests(shared);
         shared.streams.clear();
         shared.recording = false;
         self.enter(if was_out || nobody { Phase::Over } else { self.phase_when_out() }, shared);

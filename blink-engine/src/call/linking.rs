@@ -24,7 +24,13 @@ impl Call {
         let Some(key) = peer.call_key.filter(|_| wanted) else { return };
         let dials = shared.own > endpoint;
         let session = shared.fresh_session();
-        let link = Link::new(link_id(&own_key, &key), dials, session, shared.mono(), shared.timers());
+        let link = Link::new(
+            link_id((&shared.own, &own_key), (&endpoint, &key)),
+            dials,
+            session,
+            shared.mono(),
+            shared.timers(),
+        );
         peer.link = Some(link);
         self.with_link(endpoint, shared, |link, _, actions| link.dial(actions));
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use blink_api::{CallId, CallSettings, Endpoint, Error, ErrorKind, Result};
+use blink_api::{CallId, CallSettings, Did, Endpoint, Error, ErrorKind, Result};
 use rand::{Rng, SeedableRng};
 
 use super::history::History;
@@ -119,6 +119,13 @@ impl Machine {
     /// Whether somebody should hear something once more before this device goes: that it left, rejected or cancelled.
     pub fn has_more_to_say(&self) -> bool {
         self.calls.values().any(Call::has_more_to_say)
+    }
+
+    /// Whether what somebody says should come through where more is said than can be heard: the integrator named this person as known, it is the own person,
+    /// or it takes part in the call that this device is in. Whoever may only call may be anybody.
+    pub fn expects(&self, did: &Did) -> bool {
+        let in_call = |call: &Call| call.phase.is_current() && call.roster.is_valid(did);
+        *did == self.shared.own.did || self.shared.known.contains(did) || self.calls.values().any(in_call)
     }
 
     /// The topic of the own inbox, which a driver subscribes to.

@@ -90,7 +90,12 @@ impl Peer {
         matches!(self.status, Some(Status::Joined | Status::Joining))
     }
 
-    /// This endpoint leaves: what was told of the other is told anew should it join again.
+    /// Whether the user was told that it is there, and not that it left.
+    fn is_announced(&self) -> bool {
+        self.announced || self.unreachable_announced
+    }
+
+    /// This endpoint leaves, or joins: what was told of the other, or heard of it meanwhile, is told anew.
     pub(super) fn forget_joining(&mut self) {
         self.announced = false;
         self.unreachable_announced = false;
@@ -126,7 +131,10 @@ impl Call {
             return self.reply_removed(from.did, record.status, shared);
         }
         let now = shared.mono();
-        let Some(peer) = self.peer_entry(from, now) else { return };
+        if !self.is_usable(&from, &record.call_key) {
+            return shared.refuse(crate::secure::Refusal::WeakKey);
+        }
+        let Some(peer) = self.peer_entry(from, true, shared) else { return };
         if (boot, record.version) < (peer.boot, peer.version) && peer.own_word {
             return;
         }
@@ -136,7 +144,7 @@ impl Call {
         peer.heard = Some(now);
         peer.digest = Some(record.digest.into());
         if changed {
-            if new_key && (peer.announced || peer.unreachable_announced) {
+            if new_key && peer.is_announced() {
                 self.handle_gone(from, LeftReason::Restarted, shared);
             }
             self.accept_word(from, boot, record, shared);
@@ -208,7 +216,10 @@ impl Call {
     /// Somebody has heard an endpoint that is not known here, or joined again since. Only a hint; but now it can be written to, and its answer is its own word.
     fn take_hint(&mut self, seen: &Seen, shared: &mut Shared) {
         let now = shared.mono();
-        let Some(peer) = self.peer_entry(seen.endpoint, now) else { return };
+        if !self.is_usable(&seen.endpoint, &seen.call_key) {
+            return;
+        }
+        let Some(peer) = self.peer_entry(seen.endpoint, false, shared) else { return };
         if peer.is_present()
             || (seen.boot, seen.version) <= (peer.boot, peer.version)
             || peer.call_key == Some(seen.call_key)
@@ -227,10 +238,11 @@ impl Call {
             if claim.endpoint == shared.own {
                 shared.jump_above(claim.boot);
             }
-            if claim.endpoint.did == shared.own.did || !self.roster.is_valid(&claim.endpoint.did) {
+            let valid = claim.endpoint.did != shared.own.did && self.roster.is_valid(&claim.endpoint.did);
+            if !valid || !self.is_usable(&claim.endpoint, &claim.call_key) {
                 continue;
             }
-            let Some(peer) = self.peer_entry(claim.endpoint, shared.mono()) else { return };
+            let Some(peer) = self.peer_entry(claim.endpoint, false, shared) else { continue };
             let newer = (claim.boot, claim.version) > (peer.boot, peer.version);
             if newer && (!peer.own_word || !peer.is_present()) {
                 peer.boot = claim.boot;
@@ -257,6 +269,8 @@ impl Call {
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
         let announced = std::mem::take(&mut peer.announced) | std::mem::take(&mut peer.unreachable_announced);
         if announced {
+            // Should it come back, it comes as somebody new, of whom nothing was told.
+            peer.state = ParticipantState::default();
             shared.emit(Event::ParticipantLeft { call, participant: endpoint, reason });
         }
         let person_present = self.present().any(|(other, _)| other.did == endpoint.did);
@@ -305,21 +319,35 @@ impl Call {
         self.peers.iter().filter(|(_, peer)| peer.is_present())
     }
 
-    fn peer_entry(&mut self, endpoint: Endpoint, now: Instant) -> Option<&mut Peer> {
-        if !self.peers.contains_key(&endpoint) {
-            self.make_room(&endpoint.did)?;
-        }
-        Some(self.peers.entry(endpoint).or_insert_with(|| Peer::new(now)))
+    /// Whether something can be sealed for a call key. One that cannot would keep the record from everybody else, too.
+    fn is_usable(&self, endpoint: &Endpoint, key: &[u8; 32]) -> bool {
+        self.peers.get(endpoint).is_some_and(|peer| peer.call_key.as_ref() == Some(key)) || AgreementKey::is_sound(key)
     }
 
-    /// One person may have a few devices; the next takes the place of one that is not in the call.
-    fn make_room(&mut self, did: &Did) -> Option<()> {
+    fn peer_entry(&mut self, endpoint: Endpoint, own_word: bool, shared: &mut Shared) -> Option<&mut Peer> {
+        if !self.peers.contains_key(&endpoint) {
+            self.make_room(&endpoint.did, own_word, shared)?;
+        }
+        Some(self.peers.entry(endpoint).or_insert_with(|| Peer::new(shared.mono())))
+    }
+
+    /// One person may have a few devices; the next takes the place of one that is not in the call. Who speaks for itself takes that of one which others only
+    /// talk about, or whoever makes up devices could keep the real ones out.
+    fn make_room(&mut self, did: &Did, own_word: bool, shared: &mut Shared) -> Option<()> {
         let devices = || self.peers.iter().filter(|(endpoint, _)| endpoint.did == *did);
-        if devices().count() < MAX_DEVICES && self.peers.len() < MAX_PEERS {
+        let full = devices().count() >= MAX_DEVICES;
+        if !full && self.peers.len() < MAX_PEERS {
             return Some(());
         }
-        let absent = devices().find(|(_, peer)| !peer.is_present()).map(|(endpoint, _)| *endpoint)?;
-        self.peers.remove(&absent).map(drop)
+        let absent = devices().find(|(_, peer)| !peer.is_present());
+        let talked_about = || {
+            let mut others = self.peers.iter().filter(|(endpoint, _)| !full || endpoint.did == *did);
+            others.find(|(_, peer)| own_word && !peer.own_word && !peer.is_announced())
+        };
+        let goes = absent.or_else(talked_about).map(|(endpoint, _)| *endpoint)?;
+        let mut peer = self.peers.remove(&goes)?;
+        Self::close_link(&mut peer, shared);
+        Some(())
     }
 
     /// A fresh key: this endpoint joins, or joins again.

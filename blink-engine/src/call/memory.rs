@@ -15,7 +15,7 @@ use super::history::HistoryEntry;
 use super::roster::Roster;
 use crate::secure::Refusal;
 use crate::wire::fields::{person, secret};
-use crate::wire::{CallConfiguration, JoinedClaim, Offer, Signed};
+use crate::wire::{CallConfiguration, JoinedClaim, Offer, Signed, WireEndpoint};
 
 /// How long calls that are over, calls that go on without this device, and notices of missed calls are remembered.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -123,6 +123,9 @@ pub struct KeptCall {
     /// It never rang, since this device was in another call.
     #[n(11)]
     pub(super) busy: bool,
+    /// Those of `joined` who said so themselves.
+    #[n(12)]
+    pub(super) heard: Option<Vec<WireEndpoint>>,
 }
 
 impl KeptCall {

@@ -85,8 +85,7 @@ impl Call {
         }
         let entries = if send_entries { self.roster.entries() } else { Vec::new() };
 
-        let hinted = |peer: &&Peer| peer.status.is_none() || peer.is_present();
-        let keys = self.peers.values().filter(hinted).filter_map(|peer| peer.call_key).take(MAX_RECIPIENTS).collect();
+        let keys = self.record_keys();
         let member = Member { record: full.clone(), entries };
         self.send_on_channels(shared, &member);
         shared.send_call(keys, self.id(), Body::Member(Box::new(member)));
@@ -96,6 +95,14 @@ impl Call {
         for did in self.inboxes_for_record(shared) {
             shared.send_inbox(did, self.id(), Body::Member(Box::new(member.clone())));
         }
+    }
+
+    /// For whom the record is sealed: whoever spoke for itself before those whom others only talk about, who may be made up.
+    fn record_keys(&self) -> Vec<[u8; 32]> {
+        let hinted = |peer: &&Peer| peer.status.is_none() || peer.is_present();
+        let mut peers: Vec<_> = self.peers.values().filter(hinted).collect();
+        peers.sort_by_key(|peer| (!peer.own_word, peer.status.is_none()));
+        peers.into_iter().filter_map(|peer| peer.call_key).take(MAX_RECIPIENTS).collect()
     }
 
     /// The same on data channels, which are faster and need no signaling.

@@ -10,7 +10,7 @@ use super::machine::Machine;
 use super::memory::{KeptCall, Memo, Memory, REMEMBERED, REMEMBERED_AT_LEAST, Stage};
 use super::shared::Shared;
 use crate::secure::CallKeys;
-use crate::wire::CancelReason;
+use crate::wire::{CancelReason, WireEndpoint};
 
 /// While this endpoint is in a call, that is written down anew so often, in milliseconds: an hour.
 const STILL_JOINED: u64 = 3_600_000;
@@ -22,7 +22,8 @@ pub(super) struct Kept {
     stage: Option<Stage>,
     seat: u64,
     entries: [u8; 16],
-    joined: Vec<(Endpoint, Option<[u8; 32]>)>,
+    /// Who, with which call key, and whether it said so itself.
+    joined: Vec<(Endpoint, Option<[u8; 32]>, bool)>,
     /// While this endpoint is in it.
     hour: Option<u64>,
 }
@@ -75,6 +76,12 @@ impl Machine {
         call.seat = kept.seat;
         call.busy = kept.busy;
         call.take_claims(&kept.joined, shared);
+        for WireEndpoint(endpoint) in kept.heard.iter().flatten() {
+            if let Some(peer) = call.peers.get_mut(endpoint) {
+                // What it said before that, played back now, is older than this.
+                peer.own_word = true;
+            }
+        }
         call.come_back(kept.stage, since, remaining, shared);
         Some(call)
     }
@@ -145,13 +152,14 @@ impl Call {
             stage,
             seat: self.seat,
             entries: self.roster.digest(),
-            joined: self.present().map(|(endpoint, peer)| (*endpoint, peer.call_key)).collect(),
+            joined: self.present().map(|(endpoint, peer)| (*endpoint, peer.call_key, peer.own_word)).collect(),
             hour: self.phase.is_current().then_some(shared.now.unix_ms / STILL_JOINED),
         }
     }
 
     fn to_keep(&self, stage: Stage, shared: &Shared) -> KeptCall {
         let joined = self.claims(shared).into_iter().filter(|claim| claim.endpoint != shared.own);
+        let heard = self.present().filter(|(_, peer)| peer.own_word).map(|(endpoint, _)| WireEndpoint(*endpoint));
         let since_ms = if self.phase.is_current() { shared.now.unix_ms } else { shared.unix_ms(self.since) };
         KeptCall {
             stage,
@@ -166,6 +174,7 @@ impl Call {
             since_ms,
             ring_until_ms: shared.unix_ms(self.ring_until),
             busy: self.busy,
+            heard: Some(heard.collect()),
         }
     }
 }

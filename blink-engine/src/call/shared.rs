@@ -113,10 +113,26 @@ impl Shared {
         true
     }
 
-    /// What somebody must echo so that its offer rings here: it proves that the offer is from after this start of the device, and nothing need be
-    /// stored for it.
+    /// What somebody must echo so that its offer rings here: it proves that the offer was made after this start of the device and in this minute or the one
+    /// before, and nothing need be stored for it.
     pub(super) fn nonce(&self, call: CallId, from: Did) -> Bytes16 {
-        let mac = hmac_sha256(&self.boot_secret[..], &[from.public_key(), call.as_bytes()]);
+        self.nonce_of(self.minute(), call, from)
+    }
+
+    /// Whether an offer echoes a nonce that was given out just now.
+    pub(super) fn is_fresh(&self, echo: &[Bytes16], call: CallId, from: Did) -> bool {
+        let minute = self.minute();
+        let fresh = [Some(minute), minute.checked_sub(1)].into_iter().flatten();
+        fresh.map(|minute| self.nonce_of(minute, call, from)).any(|nonce| echo.contains(&nonce))
+    }
+
+    fn minute(&self) -> u64 {
+        self.mono().saturating_duration_since(self.started).as_secs() / 60
+    }
+
+    fn nonce_of(&self, minute: u64, call: CallId, from: Did) -> Bytes16 {
+        let parts: [&[u8]; 3] = [&minute.to_be_bytes(), from.public_key(), call.as_bytes()];
+        let mac = hmac_sha256(&self.boot_secret[..], &parts);
         Bytes16::from(*mac.first_chunk().expect("HMAC-SHA256 gives 32 bytes"))
     }
 

@@ -173,7 +173,13 @@ impl Call {
     pub(super) fn take_streams(&mut self, from: Endpoint, record: &Record, shared: &mut Shared) {
         let (call, current) = (self.id(), self.phase.is_current());
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let offered: Vec<_> = record.streams.iter().take(MAX_OFFERED).cloned().collect();
+        let mut offered: Vec<StreamOffer> = Vec::new();
+        for offer in record.streams.iter().take(MAX_OFFERED) {
+            // Of two with one id the first counts.
+            if offered.iter().all(|other| other.id != offer.id) {
+                offered.push(offer.clone());
+            }
+        }
         let before = std::mem::replace(&mut peer.streams, offered.clone());
         let own = shared.own;
         peer.wanted = record.wanted.iter().filter(|request| request.endpoint == own).map(|it| it.stream).collect();

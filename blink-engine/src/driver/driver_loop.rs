@@ -134,6 +134,9 @@ impl Driver {
                     Ok((channel, Content { from, boot, call, body, .. })) => {
                         tracing::trace!(kind = ?body.kind(), "a message came");
                         self.machine.handle(now, Input::Signal(Signal { channel, from, boot, call, body }));
+                        if self.machine.expects(&from.did) {
+                            self.opener.expect(now.mono, &delivery);
+                        }
                     }
                     Err(refusal) => tracing::trace!(?refusal, "a message was refused"),
                 }

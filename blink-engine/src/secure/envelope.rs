@@ -12,6 +12,8 @@
 //!
 //! `eph` and `cek` are fresh for every envelope; that alone makes the zero nonces safe.
 
+use std::collections::BTreeSet;
+
 use blink_api::Topic;
 use minicbor::{Decode, Encode};
 use rand::Rng;
@@ -84,7 +86,8 @@ pub fn seal(sealing: &Sealing<'_>, content: &[u8], random: &mut Random) -> Resul
     random.fill_bytes(&mut content_key[..]);
 
     let mut wraps = Vec::with_capacity(sealing.recipients.len().next_power_of_two());
-    for recipient in sealing.recipients {
+    // A key that is named twice would make two wraps of which one is too many.
+    for recipient in sealing.recipients.iter().collect::<BTreeSet<_>>() {
         let (key, hint) = wrapping_key(&sealing.topic, &ephemeral, recipient, ephemeral.public(), recipient)?;
         let wrapped = aes_256_gcm_seal(&key, &NONCE, &[], &content_key[..]);
         wraps.push([&hint[..], &wrapped].concat().try_into().expect("8 bytes of hint, 32 of key, 16 of tag"));

@@ -1,6 +1,6 @@
 //! Keys and names derived from keys.
 
-use blink_api::{CallId, Did, Topic};
+use blink_api::{CallId, Did, Endpoint, Topic};
 use rand::Rng;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
@@ -43,6 +43,12 @@ impl AgreementKey {
     pub fn agree(&self, public: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, Refusal> {
         let shared = self.secret.diffie_hellman(&PublicKey::from(*public));
         if shared.was_contributory() { Ok(Zeroizing::new(shared.to_bytes())) } else { Err(Refusal::WeakKey) }
+    }
+
+    /// Whether a secret can be agreed on with a public key: it is not of small order (RFC 7748 §6.1), or nothing could be sealed for it.
+    pub fn is_sound(public: &[u8; 32]) -> bool {
+        // Every scalar is a multiple of the curve's cofactor, so that any of them tells.
+        StaticSecret::from([1; 32]).diffie_hellman(&PublicKey::from(*public)).was_contributory()
     }
 
     /// The public X25519 key of a DID.
@@ -89,8 +95,12 @@ pub fn inbox_topic(did: &Did) -> Topic {
     Topic::from_bytes(sha256(&[b"blink/1 inbox\0", did.public_key()]))
 }
 
-/// The name of the link between two call keys, the same from both sides.
-pub fn link_id(one: &[u8; 32], other: &[u8; 32]) -> [u8; 16] {
-    let hash = sha256(&[b"blink/1 link\0", one.min(other), one.max(other)]);
+/// The name of the link between two endpoints with their call keys, the same from both sides. Whoever says that another's key is its own stands in another link.
+pub fn link_id(one: (&Endpoint, &[u8; 32]), other: (&Endpoint, &[u8; 32])) -> [u8; 16] {
+    let end = |(endpoint, key): (&Endpoint, &[u8; 32])| {
+        [&endpoint.did.public_key()[..], endpoint.device.as_bytes(), key].concat()
+    };
+    let (one, other) = (end(one), end(other));
+    let hash = sha256(&[b"blink/1 link\0", (&one).min(&other), (&one).max(&other)]);
     *hash.first_chunk().expect("a SHA-256 hash has 32 bytes")
 }

@@ -93,6 +93,13 @@ impl Opener {
         &self.counters
     }
 
+    /// Whoever sent this delivery is expected to write: the network's name for it has a share of the inbox from now on.
+    pub fn expect(&mut self, now: Instant, delivery: &Delivery) {
+        if let Some(origin) = delivery.origin {
+            self.rates.expect(now, origin);
+        }
+    }
+
     /// Counts a refusal that the call machine decided.
     pub fn count(&mut self, refusal: Refusal) {
         self.counters.count(refusal);
@@ -140,7 +147,6 @@ impl Opener {
         self.windows.check(&content.from, content.boot, content.seq)?;
         self.rates.admit_sender(now, content.from.did)?;
         self.windows.commit(&content.from, content.boot, content.seq);
-        self.rates.accepted(now, delivery.origin);
         Ok((channel, content))
     }
 

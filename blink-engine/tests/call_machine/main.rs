@@ -2,6 +2,7 @@
 
 mod group;
 mod history;
+mod liars;
 mod network;
 mod pair;
 mod people;

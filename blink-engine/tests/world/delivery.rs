@@ -1,8 +1,11 @@
 //! What is under way between devices of a world, the earliest first.
 
+use std::rc::Rc;
 use std::time::Instant;
 
+use blink_api::{Origin, Topic};
 use blink_engine::call::{SessionId, SessionInput, Signal};
+use bytes::Bytes;
 
 #[derive(Clone)]
 pub(super) struct Delivery {
@@ -14,8 +17,22 @@ pub(super) struct Delivery {
 
 #[derive(Clone)]
 pub(super) enum What {
-    Signal(Box<Signal>),
+    /// A message in a world without envelopes.
+    Signal(Rc<Signal>),
+    /// An envelope.
+    Letter(Rc<Letter>),
     Session(SessionId, Box<SessionInput>),
+    /// Somebody listens on a topic now.
+    Subscriber(Topic),
+}
+
+/// A sealed message as it travels.
+#[derive(Clone)]
+pub(crate) struct Letter {
+    pub(crate) topic: Topic,
+    pub(crate) bytes: Bytes,
+    /// Whose node published it.
+    pub(crate) origin: Origin,
 }
 
 impl PartialEq for Delivery {

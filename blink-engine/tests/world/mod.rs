@@ -1,24 +1,34 @@
 //! Several call machines on one virtual network and one virtual clock, from a seed.
 //!
-//! Messages are exchanged opened; sealing has tests of its own. A failing test prints its seed and who said what.
+//! Messages are exchanged opened, for speed, or sealed and opened as the driver does it. A failing test prints its seed and who said what.
 
-#![allow(dead_code, reason = "each test binary uses its part of the world")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part of the world")]
 
 mod delivery;
+mod driver;
+mod node;
 mod path;
+mod post;
+mod trace;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use blink_api::{CallId, CallSettings, DeviceId, Did, Endpoint, StreamId};
-use blink_engine::call::{Event, Input, Machine, MachineConfig, Memory, Now, Output, SessionId, Signal, StreamFlow};
-use blink_engine::secure::{Channel, Identity, Random, Refusal, inbox_topic};
-use blink_engine::wire::{Body, Kind};
-use rand::{RngExt, SeedableRng};
+use blink_api::{CallId, CallSettings, Did, Endpoint, StreamId};
+use blink_engine::call::{Event, Input, Machine, Memory, Now, SessionId, SessionInput};
+use blink_engine::secure::{Channel, Random, inbox_topic};
+use blink_engine::wire::{Body, Kind, StreamRequest};
+use rand::SeedableRng;
 
 use delivery::{Delivery, What};
+use node::Start;
 use path::Paths;
+
+pub(crate) use delivery::Letter;
+pub(crate) use node::Node;
+pub(crate) use trace::{Trace, short};
 
 /// How the signaling network behaves.
 #[derive(Debug, Clone, Copy)]
@@ -29,37 +39,39 @@ pub(crate) struct Network {
     pub(crate) duplication: f64,
     /// Shortest and longest way.
     pub(crate) delay: (Duration, Duration),
+    /// Whether devices hear of who begins to listen on a topic.
+    pub(crate) tells_subscribers: bool,
 }
 
 impl Network {
-    pub(crate) const PERFECT: Self =
-        Self { loss: 0.0, duplication: 0.0, delay: (Duration::from_millis(2), Duration::from_millis(2)) };
+    pub(crate) const PERFECT: Self = Self {
+        loss: 0.0,
+        duplication: 0.0,
+        delay: (Duration::from_millis(2), Duration::from_millis(2)),
+        tells_subscribers: false,
+    };
 
-    pub(crate) const ROUGH: Self =
-        Self { loss: 0.3, duplication: 0.3, delay: (Duration::from_millis(1), Duration::from_millis(800)) };
+    pub(crate) const ROUGH: Self = Self {
+        loss: 0.3,
+        duplication: 0.3,
+        delay: (Duration::from_millis(1), Duration::from_millis(800)),
+        tells_subscribers: false,
+    };
 }
 
-/// One device.
-pub(crate) struct Node {
-    pub(crate) machine: Machine,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) events: Vec<Event>,
-    pub(crate) refusals: Vec<Refusal>,
-    /// The call whose microphone is open.
-    pub(crate) gate: Option<CallId>,
-    pub(crate) sessions_opened: usize,
-    /// Streams that flow on its sessions.
-    flows: BTreeSet<(SessionId, StreamId, bool)>,
-    /// Streams it asked for that came to an end.
-    pub(crate) ended_streams: Vec<StreamId>,
-    pub(crate) online: bool,
-    topics: BTreeMap<CallId, [u8; 32]>,
-    old_keys: BTreeSet<[u8; 32]>,
-    /// What it wrote down.
-    pub(crate) memory: Memory,
-    pub(crate) boot: u64,
-    seed: (u8, u8),
+/// What a world is made of.
+pub(crate) struct Setup<'a> {
+    /// Devices, each a person and a number of its own.
+    pub(crate) devices: &'a [(u8, u8)],
+    pub(crate) seed: u64,
+    pub(crate) network: Network,
+    pub(crate) settings: CallSettings,
+    /// Messages travel in envelopes.
+    pub(crate) sealed: bool,
 }
+
+/// A liar's tongue: what it says instead.
+pub(crate) type Lie = Box<dyn FnMut(&mut Body)>;
 
 pub(crate) struct World {
     pub(crate) now: Instant,
@@ -73,21 +85,29 @@ pub(crate) struct World {
     pub(crate) paths: Paths,
     /// Every message that was sent: sender, body.
     pub(crate) sent: Vec<(usize, Kind)>,
+    /// Every envelope that was ever on the network.
+    pub(crate) wire: Vec<Rc<Letter>>,
+    /// Devices that say something else than their machines want said.
+    pub(crate) lies: BTreeMap<usize, Lie>,
     queue: BinaryHeap<Reverse<Delivery>>,
     captured: Vec<Delivery>,
     order: u64,
-    random: Random,
-    seed: u64,
+    pub(crate) random: Random,
+    pub(crate) seed: u64,
     settings: CallSettings,
+    sealed: bool,
     /// Who started anew without memory.
     pub(crate) forgetful: BTreeSet<usize>,
     /// How wrong everybody's wall clock is.
     pub(crate) clock_error_ms: i64,
-    trace: Vec<String>,
+    /// Whose turn it was last.
+    pub(crate) turn: usize,
+    deadlines: Vec<Option<Instant>>,
+    pub(crate) trace: Trace,
 }
 
 /// When a world begins.
-const UNIX_MS: u64 = 1_000_000_000_000;
+pub(crate) const UNIX_MS: u64 = 1_000_000_000_000;
 
 impl World {
     /// `count` people with a device each, on a perfect network.
@@ -102,29 +122,41 @@ impl World {
 
     /// Devices, each a person and a number of its own.
     pub(crate) fn of_devices(devices: &[(u8, u8)], seed: u64, network: Network, settings: CallSettings) -> Self {
+        Self::set_up(Setup { devices, seed, network, settings, sealed: false })
+    }
+
+    pub(crate) fn set_up(setup: Setup<'_>) -> Self {
+        let Setup { devices, seed, network, settings, sealed } = setup;
         let now = Instant::now();
-        let start = Now { mono: now, unix_ms: UNIX_MS };
-        let nodes =
-            devices.iter().map(|device| Node::new(*device, 1, seed, start, &settings, Memory::default())).collect();
-        let random = Random::seed_from_u64(seed);
+        let time = Now { mono: now, unix_ms: UNIX_MS };
+        let node = |device: &(u8, u8)| {
+            let (settings, memory) = (&settings, Memory::default());
+            Node::new(Start { seed: *device, boot: 1, world: seed, now: time, settings, memory, sealed })
+        };
+        let nodes: Vec<_> = devices.iter().map(node).collect();
         Self {
             now,
             began: now,
+            deadlines: vec![None; nodes.len()],
+            trace: Trace::of(&nodes),
             nodes,
             network,
             cut_signaling: BTreeSet::new(),
             cut_inboxes: BTreeSet::new(),
             paths: Paths::default(),
             sent: Vec::new(),
+            wire: Vec::new(),
+            lies: BTreeMap::new(),
             queue: BinaryHeap::new(),
             captured: Vec::new(),
             order: 0,
-            random,
+            random: Random::seed_from_u64(seed),
             seed,
             settings,
+            sealed,
             forgetful: BTreeSet::new(),
             clock_error_ms: 0,
-            trace: Vec::new(),
+            turn: 0,
         }
     }
 
@@ -132,14 +164,21 @@ impl World {
         self.nodes[node].endpoint.did
     }
 
-    fn time(&self) -> Now {
-        let since = self.now.duration_since(self.began).as_millis() as u64;
-        Now { mono: self.now, unix_ms: (UNIX_MS + since).saturating_add_signed(self.clock_error_ms) }
+    /// How long this world has been.
+    pub(crate) fn age(&self) -> Duration {
+        self.now.duration_since(self.began)
+    }
+
+    /// What a device's clocks say.
+    pub(crate) fn time(&self, node: usize) -> Now {
+        let since = self.age().as_millis() as u64;
+        let error = self.clock_error_ms + self.nodes[node].clock_error_ms;
+        Now { mono: self.now, unix_ms: (UNIX_MS + since).saturating_add_signed(error) }
     }
 
     /// Lets a user do something, and carries out what follows at once.
     pub(crate) fn act<T>(&mut self, node: usize, action: impl FnOnce(&mut Machine, Now) -> T) -> T {
-        let now = self.time();
+        let now = self.time(node);
         let result = action(&mut self.nodes[node].machine, now);
         self.carry_out(node);
         result
@@ -147,11 +186,28 @@ impl World {
 
     pub(crate) fn offer(&mut self, from: usize, to: &[usize]) -> CallId {
         let people: Vec<_> = to.iter().map(|node| self.did(*node)).collect();
-        self.act(from, |machine, now| machine.offer(now, &people, b"")).unwrap()
+        self.try_offer(from, &people).unwrap()
+    }
+
+    /// A user calls; that it did is known before anything follows from it.
+    pub(crate) fn try_offer(&mut self, from: usize, people: &[Did]) -> blink_api::Result<CallId> {
+        let now = self.time(from);
+        let offered = self.nodes[from].machine.offer(now, people, b"");
+        self.nodes[from].accepted.extend(offered.as_ref().ok());
+        self.carry_out(from);
+        offered
     }
 
     pub(crate) fn answer(&mut self, node: usize, call: CallId) {
-        self.act(node, |machine, now| machine.answer(now, call)).unwrap();
+        self.try_answer(node, call).unwrap();
+    }
+
+    pub(crate) fn try_answer(&mut self, node: usize, call: CallId) -> blink_api::Result<CallId> {
+        let now = self.time(node);
+        let answered = self.nodes[node].machine.answer(now, call);
+        self.nodes[node].accepted.extend(answered.as_ref().ok());
+        self.carry_out(node);
+        answered
     }
 
     pub(crate) fn reject(&mut self, node: usize, call: CallId) {
@@ -162,32 +218,51 @@ impl World {
         self.act(node, Machine::leave).unwrap();
     }
 
+    /// A user asks for a stream.
+    pub(crate) fn try_request(&mut self, node: usize, endpoint: Endpoint, stream: StreamId) -> blink_api::Result<()> {
+        let now = self.time(node);
+        let requested = self.nodes[node].machine.request_stream(now, endpoint, stream);
+        if requested.is_ok() {
+            self.nodes[node].requested.insert(StreamRequest { endpoint, stream });
+        }
+        self.carry_out(node);
+        requested.map(drop)
+    }
+
     /// The device is gone without a word and comes back as a new start, without memory.
     pub(crate) fn restart(&mut self, node: usize) {
-        self.forgetful.insert(node);
-        self.start_anew(node, Memory::default());
+        self.restart_as(node, self.nodes[node].boot + 1, false);
     }
 
     /// The device is gone without a word and comes back with what it wrote down.
     pub(crate) fn restart_with_memory(&mut self, node: usize) {
-        let memory = self.nodes[node].memory.clone();
-        self.start_anew(node, memory);
+        self.restart_as(node, self.nodes[node].boot + 1, true);
     }
 
-    fn start_anew(&mut self, node: usize, memory: Memory) {
-        self.note(node, "starts anew".to_owned());
-        let old = &self.nodes[node];
-        let mut fresh = Node::new(old.seed, old.boot + 1, self.seed, self.time(), &self.settings, memory);
+    /// A new start that counts as `boot`.
+    pub(crate) fn restart_as(&mut self, node: usize, boot: u64, remembers: bool) {
+        self.note(node, || format!("starts anew{}", if remembers { "" } else { " without memory" }));
+        let memory = if remembers { self.nodes[node].memory.clone() } else { Memory::default() };
+        if !remembers {
+            self.forgetful.insert(node);
+        }
+        let (old, now) = (&self.nodes[node], self.time(node));
+        let (world, settings, sealed) = (self.seed, &self.settings, self.sealed);
+        let mut fresh = Node::new(Start { seed: old.seed, boot, world, now, settings, memory, sealed });
         fresh.events.clone_from(&old.events);
+        fresh.clock_error_ms = old.clock_error_ms;
+        fresh.starts = old.starts + 1;
+        fresh.remembers = remembers;
         self.paths.forget(node);
         self.nodes[node] = fresh;
         self.carry_out(node);
+        self.tell_subscriber(node, inbox_topic(&self.did(node)));
     }
 
     /// The transport's session between two devices fails on one side.
     pub(crate) fn break_session(&mut self, node: usize, other: usize) {
         let session = self.paths.break_session(node, other);
-        self.session_input(node, session, blink_engine::call::SessionInput::Failed);
+        self.session_input(node, session, SessionInput::Failed);
     }
 
     /// Somebody's inbox gains a subscriber: everybody hears of it.
@@ -204,7 +279,7 @@ impl World {
         let captured = self.captured.clone();
         for delivery in captured {
             if let What::Signal(signal) = delivery.what {
-                self.input(delivery.to, Input::Signal(*signal));
+                self.input(delivery.to, Input::Signal((*signal).clone()));
             }
         }
     }
@@ -218,7 +293,6 @@ impl World {
     pub(crate) fn advance(&mut self, duration: Duration) {
         let end = self.now + duration;
         while self.step(end) {}
-        self.now = end;
     }
 
     /// Runs until a device was told something; panics with the trace when the limit is over.
@@ -240,14 +314,33 @@ impl World {
         })
     }
 
+    /// What a device sends, and to whom it goes, if to anybody.
+    pub(crate) fn sending(&self, node: usize) -> Vec<(Option<usize>, StreamId)> {
+        let sent = self.nodes[node].flows.iter().filter(|(.., sends)| *sends);
+        sent.map(|(session, stream, _)| (self.paths.carry(node, *session).map(|(to, _)| to), *stream)).collect()
+    }
+
     /// How many streams a device sends to anybody.
     pub(crate) fn sends(&self, node: usize) -> usize {
         self.nodes[node].flows.iter().filter(|(.., sends)| *sends).count()
     }
 
-    /// Everything that was sent and told.
+    /// Everything that was sent and told, and what everybody believes in the end.
     pub(crate) fn story(&self) -> String {
-        self.trace.join("\n")
+        let beliefs = self.nodes.iter().enumerate().map(|(number, node)| {
+            let calls: Vec<_> = node.machine.snapshot().calls.iter().map(trace::belief).collect();
+            format!(
+                "node {number} believes {}",
+                if calls.is_empty() { "in no call".to_owned() } else { calls.join("; ") }
+            )
+        });
+        let beliefs: Vec<_> = beliefs.collect();
+        format!("{}\n{}", self.trace.story(), self.trace.short(&beliefs.join("\n")))
+    }
+
+    /// The story, and what it comes to.
+    pub(crate) fn told_by(&self, end: &str) -> String {
+        format!("{}\n{}", self.story(), self.trace.short(end))
     }
 
     /// How often a device was told something.
@@ -255,13 +348,16 @@ impl World {
         self.nodes[node].events.iter().filter(|event| is(event)).count()
     }
 
-    /// Goes to the next thing that happens before `end`.
-    fn step(&mut self, end: Instant) -> bool {
+    /// Goes to the next thing that happens until `end`; false, and then it is `end`, where there is none.
+    pub(crate) fn step(&mut self, end: Instant) -> bool {
         let delivery = self.queue.peek().map(|Reverse(delivery)| delivery.at);
-        let timer = (0..self.nodes.len()).filter_map(|node| Some((self.nodes[node].machine.deadline()?, node))).min();
+        let timer = self.deadlines.iter().enumerate().filter_map(|(node, at)| Some(((*at)?, node))).min();
         let path = self.paths.next();
         let next = [delivery, timer.map(|(at, _)| at), path].into_iter().flatten().min();
-        let Some(at) = next.filter(|at| *at <= end) else { return false };
+        let Some(at) = next.filter(|at| *at <= end) else {
+            self.now = end;
+            return false;
+        };
         self.now = self.now.max(at);
         if delivery == Some(at) {
             self.deliver_next();
@@ -270,161 +366,22 @@ impl World {
             reports.into_iter().for_each(|(to, session, event)| self.session_input(to, session, event));
         } else if let Some((_, node)) = timer {
             self.act(node, Machine::handle_timeout);
-            let still = self.nodes[node].machine.deadline();
+            let still = self.deadlines[node];
             assert!(still.is_none_or(|at| at > self.now), "seed {}: node {node} spins\n{}", self.seed, self.story());
         }
         true
     }
 
-    fn deliver_next(&mut self) {
-        let Some(Reverse(delivery)) = self.queue.pop() else { return };
-        let to = delivery.to;
-        match delivery.what.clone() {
-            What::Signal(signal) => {
-                if self.nodes[to].online {
-                    self.captured.push(delivery);
-                    self.input(to, Input::Signal(*signal));
-                }
-            }
-            What::Session(session, event) => self.session_input(to, session, *event),
-        }
-    }
-
-    fn session_input(&mut self, to: usize, session: SessionId, event: blink_engine::call::SessionInput) {
+    fn session_input(&mut self, to: usize, session: SessionId, event: SessionInput) {
         self.input(to, Input::Session { session, event });
     }
 
-    fn carry_out(&mut self, node: usize) {
-        while let Some(output) = self.nodes[node].machine.poll() {
-            match output {
-                Output::Send { channel, recipients, call, body } => self.send(node, channel, &recipients, call, *body),
-                Output::Join(topic) => {
-                    let previous = self.nodes[node].topics.insert(topic.keys.id, *topic.key.public());
-                    self.nodes[node].old_keys.extend(previous);
-                }
-                Output::Part(call) => {
-                    self.nodes[node].topics.remove(&call);
-                }
-                Output::Open { session, remote, dials, .. } => {
-                    self.nodes[node].sessions_opened += 1;
-                    let remote = self.node_of(&remote);
-                    self.paths.open(node, session, remote, dials);
-                }
-                Output::Negotiate { session, step } => {
-                    for (to, session, event) in self.paths.negotiate(self.now, node, session, step) {
-                        self.later(Duration::from_micros(500), to, What::Session(session, Box::new(event)));
-                    }
-                }
-                Output::Channel { session, message } => {
-                    if let Some((to, session)) = self.paths.carry(node, session) {
-                        let event = blink_engine::call::SessionInput::Channel(message);
-                        self.later(Duration::from_millis(1), to, What::Session(session, Box::new(event)));
-                    }
-                }
-                Output::Admit { .. } => {}
-                Output::Stream { session, stream, flow, on } => {
-                    let flows = &mut self.nodes[node].flows;
-                    let flow = (session, stream, flow == StreamFlow::Send);
-                    let changed = if on { flows.insert(flow) } else { flows.remove(&flow) };
-                    assert!(changed, "a stream starts and stops in turn\n{}", self.story());
-                }
-                Output::EndStream { stream, .. } => self.nodes[node].ended_streams.push(stream),
-                Output::Close { session } => {
-                    self.nodes[node].flows.retain(|(on, ..)| *on != session);
-                    self.paths.close(node, session);
-                }
-                Output::Gate(gate) => self.nodes[node].gate = gate,
-                Output::Keep(memo) => self.nodes[node].memory.apply(memo),
-                Output::Boot(boot) => self.nodes[node].boot = boot,
-                Output::Emit(event) => {
-                    self.note(node, format!("is told {event:?}"));
-                    self.nodes[node].events.push(event);
-                }
-                Output::Refuse(refusal) => {
-                    self.note(node, format!("refuses: {refusal:?}"));
-                    self.nodes[node].refusals.push(refusal);
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, node: usize, channel: Channel, recipients: &[[u8; 32]], call: CallId, body: Body) {
-        self.note(
-            node,
-            format!("sends {body:?} on {}", if matches!(channel, Channel::Inbox(_)) { "an inbox" } else { "the call" }),
-        );
-        self.sent.push((node, body.kind()));
-        let from = self.nodes[node].endpoint;
-        let boot = self.nodes[node].boot;
-        let signal = Signal { channel, from, boot, call, body };
-        for to in (0..self.nodes.len()).filter(|to| *to != node) {
-            let reads = match channel {
-                Channel::Inbox(did) => did == self.did(to) && !self.cut_inboxes.contains(&(node, to)),
-                Channel::Call(id) => self.nodes[to].reads(&id, recipients),
-            };
-            if reads && !self.cut_signaling.contains(&(node, to)) {
-                self.transmit(to, What::Signal(Box::new(signal.clone())));
-            }
-        }
-    }
-
-    fn transmit(&mut self, to: usize, what: What) {
-        let copies = 1 + usize::from(self.random.random_bool(self.network.duplication));
-        for _ in 0..copies {
-            if !self.random.random_bool(self.network.loss) {
-                let (shortest, longest) = self.network.delay;
-                let delay = shortest + (longest - shortest).mul_f64(self.random.random_range(0.0..=1.0));
-                self.later(delay, to, what.clone());
-            }
-        }
-    }
-
-    fn later(&mut self, delay: Duration, to: usize, what: What) {
-        self.order += 1;
-        self.queue.push(Reverse(Delivery { at: self.now + delay, order: self.order, to, what }));
-    }
-
-    fn node_of(&self, endpoint: &Endpoint) -> usize {
-        self.nodes.iter().position(|node| node.endpoint == *endpoint).expect("sessions are between nodes of this world")
-    }
-
-    fn note(&mut self, node: usize, what: String) {
-        let at = self.now.duration_since(self.began).as_secs_f64();
-        self.trace.push(format!("{at:9.3} node {node} {what}"));
+    pub(crate) fn note(&mut self, node: usize, what: impl FnOnce() -> String) {
+        let at = self.age();
+        self.trace.note(at, node, what);
     }
 }
 
-impl Node {
-    fn new(seed: (u8, u8), boot: u64, world: u64, now: Now, settings: &CallSettings, memory: Memory) -> Self {
-        let (person, device) = seed;
-        let identity = Identity::from_seed(&[person; 32]);
-        let endpoint = Endpoint { did: identity.did(), device: DeviceId::from_random([device; 16]) };
-        let mut random = [device; 32];
-        random[..8].copy_from_slice(&world.to_be_bytes());
-        random[8..16].copy_from_slice(&boot.to_be_bytes());
-        let written = memory.clone();
-        let settings = settings.clone();
-        let config = MachineConfig { identity, own: endpoint, boot, settings, seed: random, memory };
-        Self {
-            machine: Machine::new(config, now),
-            endpoint,
-            events: Vec::new(),
-            refusals: Vec::new(),
-            gate: None,
-            sessions_opened: 0,
-            flows: BTreeSet::new(),
-            ended_streams: Vec::new(),
-            online: true,
-            topics: BTreeMap::new(),
-            old_keys: BTreeSet::new(),
-            memory: written,
-            boot,
-            seed,
-        }
-    }
-
-    fn reads(&self, call: &CallId, recipients: &[[u8; 32]]) -> bool {
-        self.topics.contains_key(call)
-            && recipients.iter().any(|key| self.topics.get(call) == Some(key) || self.old_keys.contains(key))
-    }
+fn is_inbox(channel: &Channel) -> bool {
+    matches!(channel, Channel::Inbox(_))
 }
