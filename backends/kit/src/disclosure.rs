@@ -142,7 +142,7 @@ mod tests {
         let mut named = disclosure(false, HostCandidates::Mdns);
         assert_eq!(told(&mut named)[0], None, "an address without a name is not told");
         named.set_names(vec![("192.0.2.7".parse().expect("an address"), "a.local".to_owned())]);
-        let host = "candidate:2 1 udp 2130706431 a.local 5000 typ host generation 0";
+        let host = "candidate:3 1 udp 2130706431 a.local 5000 typ host generation 0";
         assert_eq!(told(&mut named)[..2], [Some(host.to_owned()), Some(reflexive(1))]);
     }
 

@@ -209,7 +209,7 @@ mod tests {
         let start = Instant::now();
         let mut piece = vec![0.0; 480];
         let mut said = vec![0.0; 2_413];
-        for n in 0..200 {
+        for n in 0..400 {
             source.read(&mut piece).unwrap();
             said.extend_from_slice(&piece);
             ear.memory().played.push((n * 480, start + Duration::from_millis(10) * n as u32));
@@ -220,7 +220,7 @@ mod tests {
         let firsts: Vec<_> = firsts.map(|at| start + Duration::from_secs((at - 2_413) as u64) / RATE).collect();
         assert!(firsts.len() > 5);
         mouth.memory().said = firsts;
-        ear.memory().heard = said[..96_000].to_vec();
+        ear.memory().heard = said[..192_000].to_vec();
         let delays = mouth.delays_to(&ear, start);
         assert!(delays.len() > 3, "{delays:?}");
         for delay in delays {

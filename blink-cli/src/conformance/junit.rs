@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn every_case_is_there_and_what_failed_says_why() {
         let xml = xml(&super::super::report::tests::example()).unwrap();
-        assert!(xml.contains(r#"tests="4" failures="1""#), "{xml}");
+        assert!(xml.contains(r#"tests="4" skipped="2" failures="1" errors="0""#), "{xml}");
         assert_eq!(xml.matches("<testcase ").count(), 4);
         assert_eq!(xml.matches("<skipped").count(), 2);
         assert!(xml.contains("did not &lt;see&gt; bob &amp; carol"), "{xml}");

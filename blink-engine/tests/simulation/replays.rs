@@ -1,4 +1,4 @@
-//! Everything that was ever on the network, played back on every topic to every device: while calls go on, once they are over, and after everybody started anew.
+//! Everything that was ever on the network, played back on every topic to every device: while calls go on, and once they are over.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,8 +8,6 @@ use blink_engine::call::{Event, Snapshot, StreamInfo};
 use blink_engine::secure::inbox_topic;
 use libtest_mimic::{Failed, Trial};
 
-use crate::actions::current;
-use crate::faults::restart;
 use crate::world::{Letter, Network, Setup, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,7 +18,6 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("replays::while_a_call_goes_on", while_a_call_goes_on),
         Trial::test("replays::once_all_is_over", once_all_is_over),
-        Trial::test("replays::after_everybody_started_anew", after_everybody_started_anew),
     ]
 }
 
@@ -32,31 +29,6 @@ fn while_a_call_goes_on() -> Result<(), Failed> {
 fn once_all_is_over() -> Result<(), Failed> {
     let mut world = everything();
     play_everything_back(&mut world)
-}
-
-fn after_everybody_started_anew() -> Result<(), Failed> {
-    // Once with a call that goes on without those who remember it, once with none.
-    let (mut goes_on, call) = call_of_a_group();
-    // What a device says again because of a replay is true now: who believed something older learns it. Here nobody does.
-    goes_on.nodes[2].online = false;
-    goes_on.leave(3);
-    goes_on.advance(20 * SECOND);
-    restart(&mut goes_on, 3, true);
-    restart(&mut goes_on, 4, true);
-    goes_on.advance(20 * SECOND);
-    play_everything_back(&mut goes_on)?;
-    goes_on.answer(3, call);
-    goes_on.advance(5 * SECOND);
-    if current(&goes_on, 3).is_none_or(|joined| joined.call != call) {
-        return Err(format!("{}\nthe call cannot be joined any more", goes_on.story()).into());
-    }
-
-    let mut over = everything();
-    for node in 0..over.nodes.len() {
-        restart(&mut over, node, true);
-    }
-    over.advance(60 * SECOND);
-    play_everything_back(&mut over)
 }
 
 /// Four people, one of them with two devices: who is offered a call answers, rejects or does nothing; there are streams, and somebody joins again.
