@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use blink_api::{CallId, Delivery, DeliveryId, Origin, Session, SignalingEvent, Topic};
@@ -17,7 +17,7 @@ use super::line::Line;
 use super::log::Diary;
 use super::person::Person;
 use super::post::Post;
-use super::session::Path;
+use super::session::End;
 use super::signaling::MADE_UP;
 use super::stage::{Network, Stage, Timing};
 use super::time::LabClock;
@@ -45,7 +45,7 @@ struct State {
     /// In the order in which they were heard of: how logs name them.
     calls: Vec<CallId>,
     /// Ends of paths, by their ICE user names.
-    paths: HashMap<String, Weak<Path>>,
+    ends: HashMap<String, Arc<End>>,
     /// What relays for everybody.
     turn: Option<Arc<TurnServer>>,
     /// Sessions of the dead.
@@ -112,13 +112,13 @@ impl Core {
     }
 
     /// Remembers an end of a path by its ICE user name.
-    pub(crate) fn introduce(&self, user: &str, path: Weak<Path>) {
-        self.state().paths.insert(user.to_owned(), path);
+    pub(crate) fn introduce(&self, user: &str, end: Arc<End>) {
+        self.state().ends.insert(user.to_owned(), end);
     }
 
     /// The end of a path with that ICE user name.
-    pub(crate) fn met(&self, user: &str) -> Option<Weak<Path>> {
-        self.state().paths.get(user).cloned()
+    pub(crate) fn met(&self, user: &str) -> Option<Arc<End>> {
+        self.state().ends.get(user).cloned()
     }
 
     /// Opens or closes a line for messages; its engine is told, as a real network would.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use blink_api::macros::async_trait;
@@ -30,15 +30,21 @@ pub(crate) struct LineSession {
     forwarding: JoinHandle<()>,
 }
 
-/// One end of a path: what a session and the task that forwards its events have in common.
-pub(crate) struct Path {
+/// Where a path ends. It stays when the session is closed: what a cut holds back does not come through because one side gave up.
+pub(crate) struct End {
+    line: Arc<Line>,
+    /// The address that the path leads to.
+    address: AtomicU64,
+}
+
+/// What a session and the task that forwards its events have in common.
+struct Path {
     inner: Arc<dyn Session>,
     line: Arc<Line>,
     core: Arc<Core>,
-    /// The address that it leads to.
-    address: AtomicU64,
+    here: Arc<End>,
     /// The other end, as far as it is one of the lab's.
-    remote: Mutex<Weak<Path>>,
+    there: Mutex<Option<Arc<End>>>,
     negotiation: Mutex<Negotiation>,
     /// Messages that wait for the path.
     unsent: Mutex<VecDeque<(ChannelId, Bytes)>>,
@@ -69,14 +75,14 @@ impl LineSession {
         line: Arc<Line>,
         core: Arc<Core>,
     ) -> (Self, SessionEvents) {
-        let address = AtomicU64::new(line.paths().address);
+        let here = Arc::new(End { line: line.clone(), address: AtomicU64::new(line.paths().address) });
         line.sessions_open.fetch_add(1, Ordering::Relaxed);
         let path = Arc::new(Path {
             inner: Arc::from(inner),
             line,
             core,
-            address,
-            remote: Mutex::default(),
+            here,
+            there: Mutex::default(),
             negotiation: Mutex::default(),
             unsent: Mutex::default(),
             late_answer: Mutex::default(),
@@ -214,6 +220,13 @@ impl Drop for LineSession {
     }
 }
 
+impl End {
+    fn is_open(&self) -> bool {
+        let paths = self.line.paths();
+        paths.open && paths.address == self.address.load(Ordering::Relaxed)
+    }
+}
+
 impl Path {
     /// Whether a fault of the transport loses a packet.
     fn loses(&self, packet: &RtpOut) -> bool {
@@ -236,19 +249,14 @@ impl Path {
 
     /// Whether packets get through: here, and at the other end.
     fn passes(&self) -> bool {
-        let remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        self.passes_here() && remote.is_none_or(|remote| remote.passes_here())
-    }
-
-    fn passes_here(&self) -> bool {
-        let paths = self.line.paths();
-        paths.open && paths.address == self.address.load(Ordering::Relaxed)
+        let there = self.there.lock().unwrap_or_else(PoisonError::into_inner);
+        self.here.is_open() && there.as_ref().is_none_or(|there| there.is_open())
     }
 
     /// Others can find this end by its own description.
-    fn introduce(self: &Arc<Self>, sdp: &str) {
+    fn introduce(&self, sdp: &str) {
         if let Some(user) = user(sdp) {
-            self.core.introduce(user, Arc::downgrade(self));
+            self.core.introduce(user, self.here.clone());
         }
     }
 
@@ -273,8 +281,8 @@ impl Path {
     }
 
     fn describe(&self, sdp: &str) {
-        if let Some(remote) = user(sdp).and_then(|user| self.core.met(user)) {
-            *self.remote.lock().unwrap_or_else(PoisonError::into_inner) = remote;
+        if let Some(there) = user(sdp).and_then(|user| self.core.met(user)) {
+            *self.there.lock().unwrap_or_else(PoisonError::into_inner) = Some(there);
         }
         let mut negotiation = self.negotiation();
         negotiation.remote_user = user(sdp).map(str::to_owned);
@@ -291,7 +299,7 @@ impl Path {
         }
         if let Some(address) = negotiation.gathered_at.filter(|_| negotiation.described && negotiation.has_candidate) {
             negotiation.gathered_at = None;
-            self.address.store(address, Ordering::Relaxed);
+            self.here.address.store(address, Ordering::Relaxed);
             self.core.paths_changed();
         }
     }

@@ -140,12 +140,15 @@ async fn one_of_many_leaves(lab: &mut Lab) -> Result {
 async fn last_remote_leaves(lab: &mut Lab) -> Result {
     let [alice, bob, carol] = lab.participants().await?;
     let call = alice.calls(&[&bob, &carol]).await?;
-    for quitter in [&bob, &carol] {
-        quitter.leaves().await?;
-        quitter.sees(call_ended(call, EndReason::Left)).await?;
-        alice.sees(left(call, quitter, LeftReason::Left)).await?;
+    bob.leaves().await?;
+    bob.sees(call_ended(call, EndReason::Left)).await?;
+    for other in [&alice, &carol] {
+        other.sees(left(call, &bob, LeftReason::Left)).await?;
     }
-    carol.sees(left(call, &bob, LeftReason::Left)).await?;
+    // Not before she has heard of bob: whoever is out of a call is told no more who leaves it.
+    carol.leaves().await?;
+    carol.sees(call_ended(call, EndReason::Left)).await?;
+    alice.sees(left(call, &carol, LeftReason::Left)).await?;
     lab.passes(Duration::from_secs(20)).await;
     lab.nobody_sees_anything_more().await?;
     alice.has_call(call, CallState::Active).await?;
