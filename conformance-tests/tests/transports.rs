@@ -43,6 +43,8 @@ macro_rules! pairs {
                 its_sockets_are_free_after_close_and_drop
                 relayed_candidates_connect
                 one_side_may_keep_to_relays
+                hosts_may_go_untold
+                hosts_may_have_names
             }
         })*
     };

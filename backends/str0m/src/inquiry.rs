@@ -343,3 +343,6 @@ impl Inquiry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
