@@ -29,8 +29,8 @@ pub use refusals::{
 };
 
 pub use relays::{
-    nothing_leaves_but_through_the_relay, one_side_may_keep_to_relays, relayed_candidates_connect,
-    servers_that_give_nothing_are_told,
+    first_messages_arrive_through_relays, nothing_leaves_but_through_the_relay, one_side_may_keep_to_relays,
+    relayed_candidates_connect, servers_that_give_nothing_are_told,
 };
 pub use sockets::{
     a_closed_peer_is_a_lost_path_and_no_more, its_sockets_are_free_after_close_and_drop,
@@ -72,6 +72,7 @@ pub async fn verify(offerer: &dyn Transport, answerer: &dyn Transport) {
     a_closed_peer_is_a_lost_path_and_no_more(offerer, answerer).await;
     its_sockets_are_free_after_close_and_drop(offerer, answerer).await;
     relayed_candidates_connect(offerer, answerer).await;
+    first_messages_arrive_through_relays(offerer, answerer).await;
     one_side_may_keep_to_relays(offerer, answerer).await;
     hosts_may_go_untold(offerer, answerer).await;
     hosts_may_have_names(offerer, answerer).await;

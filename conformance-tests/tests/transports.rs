@@ -42,6 +42,7 @@ macro_rules! pairs {
                 a_closed_peer_is_a_lost_path_and_no_more
                 its_sockets_are_free_after_close_and_drop
                 relayed_candidates_connect
+                first_messages_arrive_through_relays
                 one_side_may_keep_to_relays
                 hosts_may_go_untold
                 hosts_may_have_names

@@ -51,7 +51,7 @@ pub(crate) enum Output {
     Data { relay: SocketAddr, peer: SocketAddr, data: BytesMut },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Binding {
     Unwanted,
     Open,

@@ -24,6 +24,8 @@ async fn serve(shared: Arc<Shared>, stream: Arc<dyn DataChannel>) {
     let (queue, mut messages) = mpsc::channel::<Bytes>(QUEUED_MESSAGES);
     let mut queue = Some(queue);
     let mut open = None;
+    // Through a relay the stack may hand over the first messages before it says that the channel is open.
+    let mut early = Vec::new();
     loop {
         tokio::select! {
             event = stream.poll() => match event {
@@ -31,10 +33,16 @@ async fn serve(shared: Arc<Shared>, stream: Arc<dyn DataChannel>) {
                     if let Some(queue) = queue.take() {
                         open = announce(&shared, &stream, queue).await;
                     }
+                    let Some(channel) = open else { continue };
+                    let early = std::mem::take(&mut early).into_iter();
+                    early.for_each(|message| shared.events.send(SessionEvent::Data { channel, message }));
                 }
                 Some(DataChannelEvent::OnMessage(message)) => {
-                    if let Some(channel) = open {
-                        shared.events.send(SessionEvent::Data { channel, message: message.data.freeze() });
+                    let message = message.data.freeze();
+                    match open {
+                        Some(channel) => shared.events.send(SessionEvent::Data { channel, message }),
+                        None if early.len() < QUEUED_MESSAGES => early.push(message),
+                        None => tracing::debug!("a message on a channel that does not open is dropped"),
                     }
                 }
                 Some(DataChannelEvent::OnClose) | None => break,

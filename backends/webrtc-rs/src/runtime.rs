@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,27 +15,37 @@ use webrtc::runtime::{
 
 use crate::guard::{Guard, GuardedSocket};
 
+/// How often the driver goes round again without relays: to send what events made it want to.
+const MORE_ROUNDS: u8 = 1;
+/// And with relays, where what came is read in the first round, makes events in the second, of which what is to be sent is wrapped for the
+/// relay in the third, and goes out in the fourth.
+const MORE_ROUNDS_RELAYED: u8 = 3;
+
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Tokio, for one connection.
 ///
-/// The stack's driver sends first, then handles events, then sleeps. What an event made it want to send (the first flight of DTLS, the
+/// The stack's driver sends first, then handles events, then reads, then sleeps. What an event made it want to send (the first flight of DTLS, the
 /// INIT of SCTP, the opening of a data channel) would lie there until a packet or timer comes, up to 200 ms each. The driver sleeps once
-/// in each round. So each time it wakes up, its first sleep is over at once and it goes round again; in the second round there is
-/// nothing new, and it sleeps as long as it wants.
+/// in each round. So each time it wakes up, its first sleeps are over at once and it goes round again, until there is nothing new and
+/// it sleeps as long as it wants.
 #[derive(Debug)]
 pub(crate) struct SettlingRuntime {
     tokio: TokioRuntime,
     /// The first task that is spawned. What others sleep for is left alone: they mean it as a deadline.
     driver: Arc<OnceLock<task::Id>>,
-    /// The driver has gone round once more since it last woke up.
-    is_settled: Arc<AtomicBool>,
+    /// How often it goes round again.
+    more_rounds: u8,
+    /// How often it has since it last woke up.
+    rounds: Arc<AtomicU8>,
     guard: Arc<Guard>,
 }
 
 impl SettlingRuntime {
     pub(crate) fn new(guard: Arc<Guard>) -> Self {
-        Self { tokio: TokioRuntime, driver: Arc::default(), is_settled: Arc::default(), guard }
+        let relays = guard.servers.iter().any(|server| server.account.is_some());
+        let more_rounds = if relays { MORE_ROUNDS_RELAYED } else { MORE_ROUNDS };
+        Self { tokio: TokioRuntime, driver: Arc::default(), more_rounds, rounds: Arc::default(), guard }
     }
 
     fn is_driver(&self) -> bool {
@@ -53,12 +63,15 @@ impl Runtime for SettlingRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
-        if !self.is_driver() || self.is_settled.swap(false, Ordering::Relaxed) {
+        if !self.is_driver() {
             return self.tokio.sleep(duration);
         }
-        // Set only where this sleep is what the driver goes on for; a packet that is faster begins anew.
-        let is_settled = Arc::clone(&self.is_settled);
-        Box::pin(async move { is_settled.store(true, Ordering::Relaxed) })
+        if self.rounds.load(Ordering::Relaxed) >= self.more_rounds {
+            self.rounds.store(0, Ordering::Relaxed);
+            return self.tokio.sleep(duration);
+        }
+        let rounds = Rounds { count: Arc::clone(&self.rounds), is_over: false };
+        Box::pin(async move { rounds.go_on() })
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
@@ -102,5 +115,26 @@ impl Runtime for SettlingRuntime {
 
     fn name(&self) -> &'static str {
         self.tokio.name()
+    }
+}
+
+/// A sleep that is over at once. Where the driver goes on for something else, a packet that was faster, the count begins anew.
+struct Rounds {
+    count: Arc<AtomicU8>,
+    is_over: bool,
+}
+
+impl Rounds {
+    fn go_on(mut self) {
+        self.is_over = true;
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Rounds {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.count.store(0, Ordering::Relaxed);
+        }
     }
 }

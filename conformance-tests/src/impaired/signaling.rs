@@ -225,3 +225,188 @@ async fn until(due: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use blink_signaling_memory::{Hub, MemorySignaling};
+
+    use super::*;
+
+    const TOPIC: Topic = Topic::from_bytes([7; 32]);
+    const PACE: Duration = Duration::from_millis(20);
+    /// What timers may be late: they go by milliseconds.
+    const GRAIN: Duration = Duration::from_millis(1);
+
+    /// A node that publishes, and one on a bad network that reads.
+    fn nodes(impairment: SignalingImpairment) -> (MemorySignaling, ImpairedSignaling) {
+        let hub = Hub::default();
+        let impaired = ImpairedSignaling::new(Arc::new(MemorySignaling::new(&hub)), impairment);
+        (MemorySignaling::new(&hub), impaired)
+    }
+
+    async fn publish(node: &dyn Signaling, number: u32) {
+        node.publish(&TOPIC, Bytes::copy_from_slice(&number.to_be_bytes())).await.expect("somebody reads");
+    }
+
+    /// The next number; `None` when nothing comes for a while.
+    async fn next(subscription: &mut Subscription) -> Option<u32> {
+        let event = tokio::time::timeout(Duration::from_secs(10), subscription.next()).await.ok()??;
+        let SubscriptionEvent::Delivery(delivery) = event else { panic!("a fast reader misses nothing: {event:?}") };
+        Some(u32::from_be_bytes(delivery.message[..].try_into().expect("a number")))
+    }
+
+    /// Publishes so many numbers at a pace; says which arrived, in order, and how long each took.
+    async fn through(impairment: SignalingImpairment, count: u32) -> Vec<(u32, Duration)> {
+        let (publisher, reader) = nodes(impairment);
+        let mut subscription = reader.subscribe(&TOPIC).await.expect("a subscription");
+        let began = Instant::now();
+        let reading = tokio::spawn(async move {
+            let mut arrived = Vec::new();
+            while let Some(number) = next(&mut subscription).await {
+                arrived.push((number, began.elapsed() - PACE * number));
+            }
+            arrived
+        });
+        for number in 0..count {
+            tokio::time::sleep_until(began + PACE * number).await;
+            publish(&publisher, number).await;
+        }
+        reading.await.expect("the reader")
+    }
+
+    fn numbers(arrived: &[(u32, Duration)]) -> Vec<u32> {
+        arrived.iter().map(|(number, _)| *number).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_an_impairment_everything_arrives_at_once_and_in_order() {
+        let arrived = through(SignalingImpairment::NONE, 500).await;
+        assert_eq!(numbers(&arrived), (0..500).collect::<Vec<_>>());
+        assert!(arrived.iter().all(|(_, taken)| *taken <= GRAIN), "{arrived:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn delays_lie_in_the_range_that_is_asked_for_and_deliveries_overtake_each_other() {
+        let (delay, jitter) = (Duration::from_millis(40), Duration::from_millis(100));
+        let arrived = through(SignalingImpairment { delay, jitter, seed: 3, ..SignalingImpairment::NONE }, 2_000).await;
+        let range = delay..=delay + jitter + GRAIN;
+        assert!(arrived.iter().all(|(_, taken)| range.contains(taken)), "{arrived:?}");
+        let overtaken = arrived.windows(2).filter(|pair| pair[0].0 > pair[1].0).count();
+        assert!(overtaken > 400, "{overtaken} of 2,000 were overtaken");
+        let mut sorted = numbers(&arrived);
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..2_000).collect::<Vec<_>>(), "all arrive, once each");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_are_lost_and_repeated_as_is_asked_for() {
+        let impairment = SignalingImpairment { lost: 0.2, duplicated: 0.1, seed: 5, ..SignalingImpairment::NONE };
+        let mut times = BTreeMap::new();
+        numbers(&through(impairment, 5_000).await)
+            .into_iter()
+            .for_each(|number| *times.entry(number).or_insert(0) += 1);
+        let (arrived, twice) = (times.len(), times.values().filter(|times| **times == 2).count());
+        assert!((3_880..4_120).contains(&arrived), "{arrived} of 5,000 arrived");
+        assert!((340..460).contains(&twice), "{twice} of {arrived} came twice");
+        assert!(times.values().all(|times| *times <= 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_seed_gives_the_same_network_and_another_one_another() {
+        let rough = |seed| SignalingImpairment { delay: PACE, jitter: PACE * 3, lost: 0.2, duplicated: 0.1, seed };
+        let first = through(rough(1), 300).await;
+        assert_eq!(first, through(rough(1), 300).await);
+        assert_ne!(numbers(&first), numbers(&through(rough(2), 300).await));
+    }
+
+    /// Subscriptions of one node do not share their fate.
+    #[tokio::test(start_paused = true)]
+    async fn each_subscription_has_losses_of_its_own() {
+        let (publisher, reader) = nodes(SignalingImpairment { lost: 0.5, ..SignalingImpairment::NONE });
+        let mut subscriptions = Vec::new();
+        for _ in 0..2 {
+            subscriptions.push(reader.subscribe(&TOPIC).await.expect("a subscription"));
+        }
+        for number in 0..100 {
+            publish(&publisher, number).await;
+        }
+        let mut arrived = Vec::new();
+        for subscription in &mut subscriptions {
+            let mut numbers = Vec::new();
+            while let Some(number) = next(subscription).await {
+                numbers.push(number);
+            }
+            arrived.push(numbers);
+        }
+        assert_ne!(arrived[0], arrived[1]);
+        assert!(arrived.iter().all(|numbers| !numbers.is_empty()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cuts_stop_one_direction_or_both_until_they_are_healed() {
+        for (cut, comes, goes) in [
+            (Cut::Outgoing, true, false),
+            (Cut::Incoming, false, true),
+            (Cut::Both, false, false),
+            (Cut::None, true, true),
+        ] {
+            let (other, impaired) = nodes(SignalingImpairment::NONE);
+            let mut here = impaired.subscribe(&TOPIC).await.expect("a subscription");
+            let mut there = other.subscribe(&TOPIC).await.expect("a subscription");
+            impaired.cut(cut);
+            publish(&other, 1).await;
+            publish(&impaired, 2).await;
+            assert_eq!(
+                (next(&mut here).await, next(&mut there).await),
+                (comes.then_some(1), goes.then_some(2)),
+                "{cut:?}"
+            );
+            impaired.cut(Cut::None);
+            publish(&other, 3).await;
+            publish(&impaired, 4).await;
+            assert_eq!((next(&mut here).await, next(&mut there).await), (Some(3), Some(4)), "{cut:?}, healed");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_under_way_when_it_is_cut_is_lost() {
+        let (publisher, reader) = nodes(SignalingImpairment { delay: PACE * 5, ..SignalingImpairment::NONE });
+        let mut subscription = reader.subscribe(&TOPIC).await.expect("a subscription");
+        publish(&publisher, 1).await;
+        tokio::time::sleep(PACE).await;
+        reader.cut(Cut::Incoming);
+        tokio::time::sleep(PACE).await;
+        reader.cut(Cut::None);
+        publish(&publisher, 2).await;
+        assert_eq!(next(&mut subscription).await, Some(2));
+        assert_eq!(next(&mut subscription).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_listens_is_told_of_blackouts_and_of_nothing_that_happens_in_them() {
+        let hub = Hub::default();
+        let reader = ImpairedSignaling::new(Arc::new(MemorySignaling::new(&hub)), SignalingImpairment::NONE);
+        let mut events = reader.events();
+        // The task that passes events on takes what came before.
+        tokio::time::sleep(PACE).await;
+        while events.try_recv().is_ok() {}
+        reader.cut(Cut::Both);
+        assert_eq!(events.recv().await, Ok(SignalingEvent::Disconnected { nodes: 0 }));
+        let other = MemorySignaling::new(&hub);
+        let _subscription = other.subscribe(&TOPIC).await.expect("a subscription");
+        tokio::time::sleep(PACE).await;
+        assert!(events.try_recv().is_err(), "nothing comes from a network that is cut");
+        reader.cut(Cut::None);
+        assert_eq!(events.recv().await, Ok(SignalingEvent::Connected { nodes: 1 }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dropping_a_subscription_unsubscribes() {
+        let (publisher, reader) = nodes(SignalingImpairment::NONE);
+        let subscription = reader.subscribe(&TOPIC).await.expect("a subscription");
+        assert_eq!(publisher.subscribers(&TOPIC).await.expect("the node is running"), 1);
+        drop(subscription);
+        tokio::time::sleep(PACE).await;
+        assert_eq!(publisher.subscribers(&TOPIC).await.expect("the node is running"), 0);
+    }
+}

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use blink_api::{Error, ErrorKind, IceConfig, IceServer, SessionEvent, TrackKind, Transport};
+use bytes::Bytes;
 use tokio::net::UdpSocket;
 
 use super::opus;
@@ -47,6 +48,34 @@ pub async fn relayed_candidates_connect(offerer: &dyn Transport, answerer: &dyn 
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Some(set_up)
+}
+
+/// What is sent through relays the moment a channel is open arrives, in order, though the other side may not have been told yet that it is.
+pub async fn first_messages_arrive_through_relays(offerer: &dyn Transport, answerer: &dyn Transport) {
+    if !(both_relay(offerer, answerer) && offerer.capabilities().data_channels) {
+        return;
+    }
+    let server = start().await;
+    let messages: Vec<Bytes> = (0..3).map(|number| Bytes::from(vec![number; 20])).collect();
+    let send = |side: &Side| {
+        let Some(channel) = side.channel("blink") else { return false };
+        messages.iter().for_each(|message| side.session.send_data(channel, message.clone()).expect("there is room"));
+        true
+    };
+    for _ in 0..4 {
+        let mut pair = open([(offerer, relays_only(&server)), (answerer, relays_only(&server))]).await;
+        pair.offerer.session.open_channel("blink").await.expect("a channel can be wanted");
+        pair.negotiate(false).await;
+        let mut sent = [false; 2];
+        pair.until("the first messages arrive", |a, b| {
+            for (sent, side) in sent.iter_mut().zip([a, b]) {
+                *sent = *sent || send(side);
+            }
+            a.messages() == messages && b.messages() == messages
+        })
+        .await;
+        pair.close().await;
+    }
 }
 
 /// One side keeps to its relay, whichever role it has, and the other need not know of any.
