@@ -118,22 +118,13 @@ pub enum DecoderInput<'a> {
     Lost,
 }
 
-/// What a packet carries of the sound before its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Redundancy {
-    /// A copy of the frame right before it, for [`DecoderInput::Recover`].
-    pub copy: bool,
-    /// [`DecoderInput::Restore`] works up to this distance.
-    pub reach: Duration,
-}
-
 /// Restores one stream of sound.
 pub trait Decoder: Send {
     /// Decodes one frame of interleaved samples and returns how many were written, all channels counted.
     ///
     /// * `Packet` writes what the packet holds; `out` must have room for it (120 ms suffice for every codec here).
     /// * `Recover`, `Restore` and `Lost` fill `out` exactly: its length says how much is missing. What a packet does not carry
-    ///   ([`redundancy`](Decoder::redundancy)) is continued as for `Lost`.
+    ///   ([`has_copy`](Decoder::has_copy), [`reach`](Decoder::reach)) is continued as for `Lost`.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no packet of this codec or for too small an `out`. The decoder can go on with the next one.
@@ -145,9 +136,15 @@ pub trait Decoder: Send {
     /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no packet of this codec.
     fn duration(&self, packet: &[u8]) -> Result<Duration>;
 
-    /// What a packet carries of the sound before its own, without decoding it. Nothing, for bytes that are no packet of this codec.
-    fn redundancy(&mut self, _packet: &[u8]) -> Redundancy {
-        Redundancy::default()
+    /// Whether a packet carries a copy of the frame right before its own, for [`DecoderInput::Recover`], without decoding it. `false` for bytes that are no packet of this
+    /// codec. Asked of every packet: it costs next to nothing.
+    fn has_copy(&self, _packet: &[u8]) -> bool {
+        false
+    }
+
+    /// How far back a packet describes the sound before its own: [`DecoderInput::Restore`] works up to this distance. Nothing, for bytes that are no packet of this codec.
+    fn reach(&mut self, _packet: &[u8]) -> Duration {
+        Duration::ZERO
     }
 
     /// Remembers its state, for [`rewind`](Decoder::rewind); `false` where it cannot.

@@ -36,9 +36,7 @@ mod signaling;
 mod transport;
 mod units;
 
-pub use codec::{
-    Codec, CodecCapabilities, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig, EncoderHint, Redundancy,
-};
+pub use codec::{Codec, CodecCapabilities, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig, EncoderHint};
 pub use config::{
     AudioSettings, BusyPolicy, CallSettings, CallTimers, Configuration, ConfigurationBuilder, EffectiveValue,
     HostCandidates, IceConfig, IceServer, Invitations, LogSettings, Preference, QualitySettings, Settings, parse_value,

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use blink_api::{
     AudioFormat, Codec, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig, EncoderHint, ErrorKind,
-    Redundancy,
 };
 
 use crate::tone;
@@ -123,16 +122,16 @@ pub fn copies_are_what_was_declared(codec: &dyn Codec) {
     encoder.hint(EncoderHint { loss: 0.2, burst: 1.0, bitrate: None }).expect("a fifth may be lost");
     let packets = encode(&mut *encoder, AudioFormat::CALL);
     let mut decoder = decoder(codec, AudioFormat::CALL);
-    let copies = packets.iter().filter(|packet| decoder.redundancy(packet).copy).count();
+    let copies = packets.iter().filter(|packet| decoder.has_copy(packet)).count();
     match codec.capabilities().forward_error_correction {
         true => assert!(copies > FRAMES / 4, "{copies} of {FRAMES} packets carry a copy under 20 % of loss"),
         false => assert_eq!(copies, 0, "no forward error correction was declared, and packets carry copies"),
     }
     if !codec.capabilities().deep_redundancy {
-        let reach = packets.iter().map(|packet| decoder.redundancy(packet).reach).max();
+        let reach = packets.iter().map(|packet| decoder.reach(packet)).max();
         assert_eq!(reach, Some(Duration::ZERO), "no deep redundancy was declared, and packets carry some");
     }
-    assert_eq!(decoder.redundancy(&[]), Redundancy::default(), "no packet carries nothing");
+    assert!(!decoder.has_copy(&[]) && decoder.reach(&[]).is_zero(), "no packet carries nothing");
 }
 
 /// Where a variable bitrate is declared, a hint of half as much makes packets smaller; otherwise they stay as they are.
@@ -199,7 +198,8 @@ pub fn unusable_packets_are_harmless(codec: &dyn Codec) {
         }
         // Whether it is a packet is the codec's to say.
         decoder.duration(&garbage).ok();
-        decoder.redundancy(&garbage);
+        decoder.has_copy(&garbage);
+        decoder.reach(&garbage);
     }
     let refused =
         decoder.decode(DecoderInput::Packet(&packets[0]), &mut [0.0; 1]).expect_err("there is no room for a frame");

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use blink_api::{
-    Codec, CodecCapabilities, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig, EncoderHint, Redundancy,
-    Result, RtpCodec,
+    Codec, CodecCapabilities, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig, EncoderHint, Result,
+    RtpCodec,
 };
 
 use super::clocks;
@@ -96,7 +96,11 @@ impl Decoder for MeteredDecoder {
         self.decoder.duration(packet)
     }
 
-    fn redundancy(&mut self, packet: &[u8]) -> Redundancy {
-        self.meter.count(|| self.decoder.redundancy(packet))
+    fn has_copy(&self, packet: &[u8]) -> bool {
+        self.decoder.has_copy(packet)
+    }
+
+    fn reach(&mut self, packet: &[u8]) -> Duration {
+        self.meter.count(|| self.decoder.reach(packet))
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use blink_api::{
     AudioFormat, Captured, CodecName, Decoder, DecoderInput, Encoder, EncoderHint, Error, ErrorKind, MediaSink,
-    MediaSource, Mid, Redundancy, Result, RtpCodec, RtpIn, RtpOut,
+    MediaSource, Mid, Result, RtpCodec, RtpIn, RtpOut,
 };
 
 use super::{CaptureConfig, FRAME};
@@ -95,8 +95,8 @@ impl Decoder for FakeCodec {
         if packet.is_empty() { Err(Error::new(ErrorKind::Invalid, "no packet")) } else { Ok(FRAME) }
     }
 
-    fn redundancy(&mut self, packet: &[u8]) -> Redundancy {
-        Redundancy { copy: values(packet).is_ok(), reach: Duration::ZERO }
+    fn has_copy(&self, packet: &[u8]) -> bool {
+        values(packet).is_ok()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Putting packets back into order and time.
 
+mod giving;
 mod slots;
 mod target;
 
@@ -14,24 +15,8 @@ use super::transit::{Transit, duration_of, ticks_in};
 use slots::{Inserted, Slot, Slots};
 use target::Target;
 
-/// Concealment ends after so long; whatever comes then starts afresh.
-const LONGEST_CONCEALMENT: Duration = Duration::from_millis(120);
-
 /// The longest sound in one packet (RFC 6716 §2.1.4), and so the longest a packet may claim.
 const LONGEST_PACKET: Duration = Duration::from_millis(120);
-
-/// Where the delay is so much shorter than the target, what is missing is waited for.
-const HOLD: Duration = Duration::from_millis(5);
-
-/// What is that much over the target is not worth playing faster: it is dropped, down to [`KEPT`] over the target, and that is played faster.
-const TOLERATED: Duration = Duration::from_millis(200);
-const KEPT: Duration = Duration::from_millis(60);
-
-/// Sound is asked for every so often: what is missing is made up in pieces of this length at most, for it may come at any time.
-const GRAIN: Duration = Duration::from_millis(10);
-
-/// A gap longer than this (and the target) is not waited for.
-const LONGEST_GAP: Duration = Duration::from_millis(500);
 
 /// A first packet that is so much later than the target comes over another path than those before, or after a stall: it is the fastest so far.
 const OTHER_PATH: Duration = Duration::from_millis(100);
@@ -92,6 +77,8 @@ pub struct AudioPacket {
     pub marker: bool,
     /// Whether there is a voice in it, says the sender (RFC 6464).
     pub loud: Option<bool>,
+    /// Whether the codec put a copy of the frame before into it ([`Decoder::has_copy`](blink_api::Decoder::has_copy)).
+    pub has_copy: bool,
     /// What to decode.
     pub payload: Bytes,
     /// When it came.
@@ -105,6 +92,8 @@ pub struct AudioCopy {
     pub offset: u32,
     /// How much sound it holds, in ticks.
     pub ticks: u32,
+    /// As of an [`AudioPacket`].
+    pub has_copy: bool,
     /// What to decode.
     pub payload: Bytes,
 }
@@ -139,7 +128,7 @@ pub enum Due {
         /// Whether there is a voice in it, says the sender.
         loud: Option<bool>,
     },
-    /// So many ticks are missing, and the packet after them is this one; it will come as `Packet` too.
+    /// So many ticks are missing, and the packet after them is this one, which has a copy of them; it will come as `Packet` too.
     Recover {
         /// The packet after the missing ones.
         next: Bytes,
@@ -148,7 +137,7 @@ pub enum Due {
         /// So much before that was made up already, of a frame as long as the packet.
         past: u32,
     },
-    /// So many ticks are missing, and so is what comes after them; this packet is the next there is, and will come as `Packet` too. It may hold a description of them.
+    /// So many ticks are missing; this packet is the next there is, and will come as `Packet` too. It may hold a description of them.
     Restore {
         /// The next packet that is here.
         later: Bytes,
@@ -178,7 +167,7 @@ pub enum Due {
 /// * The first packet is due the target delay after it came. From then on time goes on by what was given out, so that the delay stays.
 ///   [`excess`](JitterBuffer::excess) tells how far it is from the target: who plays the sound can play it a little faster or slower.
 /// * What is missing when it is due is taken from a copy in a later packet ([`push_with`](JitterBuffer::push_with)); where there is none, it is [`Due::Recover`] where
-///   the packet after it is here, else [`Due::Restore`] or [`Due::Lost`]. What comes while it is being made up is given out with the part that is
+///   the packet after it is here and has the codec's own copy, else [`Due::Restore`] or [`Due::Lost`]. What comes while it is being made up is given out with the part that is
 ///   over. After 120 ms with nothing to play, it waits for the next packet.
 /// * Where the delay is much shorter than the target, what is missing is waited for, and time stands still.
 /// * A stall of the network ends with all at once: what is 200 ms over the target is dropped, the oldest first, until 60 ms are left to be played faster.
@@ -257,49 +246,11 @@ impl JitterBuffer {
         self.place(packet, copies);
     }
 
-    /// A packet describes so much of the past ([`Redundancy::reach`](blink_api::Redundancy::reach)).
+    /// A packet describes so much of the past ([`Decoder::reach`](blink_api::Decoder::reach)).
     pub fn observe_reach(&mut self, reach: Duration) {
         if let Some(learnt) = &mut self.learnt {
             learnt.observe_reach(reach);
         }
-    }
-
-    /// What to play from `now` on, and moves on by it; `Wait` moves nothing. What comes after the next `wanted` ticks is not needed yet.
-    pub fn next(&mut self, now: Instant, wanted: u32) -> Due {
-        let Some(cursor) = self.cursor(now) else { return Due::Wait };
-        let cursor = self.shorten(now, cursor);
-        self.state = State::Playing(cursor);
-        self.delay = self.transit.delay(now, cursor).unwrap_or(self.target);
-        let Some(front) = self.slots.front() else { return self.run_dry(cursor, wanted.into()) };
-
-        let gap = front.timestamp - cursor;
-        if gap <= 0 || gap > self.target + self.ticks(LONGEST_GAP) {
-            return self.play(cursor);
-        }
-        let frame = if self.frame > 0 { self.frame } else { front.ticks };
-        let (due, ticks) = if self.next_sequence == Some(front.sequence) {
-            // Nothing is missing.
-            let ticks = gap.min(frame);
-            (Due::Silence { ticks: ticks_u32(ticks) }, ticks)
-        } else if gap <= front.ticks {
-            let past = ticks_u32(front.ticks - gap);
-            (Due::Recover { next: front.payload.clone(), ticks: ticks_u32(gap), past }, gap)
-        } else {
-            let ticks = self.ticks(GRAIN).max(1).min(gap - front.ticks);
-            let ticks_wire = ticks_u32(ticks);
-            let made_up = self.concealed.0 < self.ticks(LONGEST_CONCEALMENT);
-            let later = front.payload.clone();
-            let restore = Due::Restore { later, distance: ticks_u32(gap), ticks: ticks_wire };
-            (if made_up { restore } else { Due::Silence { ticks: ticks_wire } }, ticks)
-        };
-        match &due {
-            Due::Recover { .. } => self.statistics.recovered += 1,
-            // Whether it can be restored, the decoder knows.
-            Due::Restore { .. } => self.count_concealed(ticks),
-            _ => {}
-        }
-        self.state = State::Playing(cursor + ticks);
-        due
     }
 
     /// How much longer the delay is than it should be, in ticks, as of the last [`next`](JitterBuffer::next); negative where it is shorter.
@@ -346,8 +297,8 @@ impl JitterBuffer {
                 let furthest = copies.clone().map(|copy| copy.offset).max();
                 self.observe(packet.arrival, timestamp, furthest);
                 // Where nothing is played, the sound begins with the oldest.
-                for AudioCopy { offset, ticks, payload } in copies {
-                    self.insert_copy((sequence, timestamp), offset.into(), ticks.into(), payload);
+                for copy in copies {
+                    self.insert_copy((sequence, timestamp), copy);
                 }
                 self.insert(sequence, timestamp, packet);
             }
@@ -369,7 +320,8 @@ impl JitterBuffer {
 
     fn insert(&mut self, sequence: i64, timestamp: i64, packet: AudioPacket) {
         let loud = packet.loud;
-        let slot = Slot { sequence, timestamp, ticks: packet.ticks.into(), loud, copy: false, payload: packet.payload };
+        let AudioPacket { ticks, has_copy, payload, .. } = packet;
+        let slot = Slot { sequence, timestamp, ticks: ticks.into(), loud, copy: false, has_copy, payload };
         if self.next_sequence.is_some_and(|next| sequence < next) {
             self.statistics.late += 1;
             return;
@@ -390,7 +342,9 @@ impl JitterBuffer {
         }
     }
 
-    fn insert_copy(&mut self, (carrier, at): (i64, i64), offset: i64, ticks: i64, payload: Bytes) {
+    fn insert_copy(&mut self, (carrier, at): (i64, i64), copy: AudioCopy) {
+        let AudioCopy { has_copy, payload, .. } = copy;
+        let (offset, ticks) = (i64::from(copy.offset), i64::from(copy.ticks));
         let after_last = self.next_sequence.unwrap_or(carrier - Self::FURTHEST_COPY);
         let played_to = match self.state {
             State::Playing(cursor) => cursor - self.concealed.0,
@@ -401,7 +355,7 @@ impl JitterBuffer {
             return;
         }
         let sequence = carrier - offset / ticks;
-        let copy = Slot { sequence, timestamp, ticks, loud: None, copy: true, payload };
+        let copy = Slot { sequence, timestamp, ticks, loud: None, copy: true, has_copy, payload };
         self.slots.insert_copy(copy, after_last, carrier);
     }
 
@@ -422,100 +376,11 @@ impl JitterBuffer {
             let ticks = self.transit.delay(arrival, timestamp).unwrap_or_default();
             learnt.observe(duration_of(ticks, rate), furthest_copy.map(|ticks| duration_of(ticks.into(), rate)));
             let (loss, frame) = (self.timeline.losses().share(), duration_of(self.frame, rate));
-            self.target = learnt.delay(loss, frame).map_or(self.target, |delay| ticks_in(delay, rate));
-        }
-    }
-
-    /// The timestamp that is due; starts playing when it is time. `None` where there is nothing to play yet.
-    fn cursor(&mut self, now: Instant) -> Option<i64> {
-        match self.state {
-            State::Idle => None,
-            State::Playing(cursor) => Some(cursor),
-            State::Filling => {
-                let first = self.slots.front()?.timestamp;
-                (self.transit.delay(now, first)? >= self.target).then_some(first)
+            if let Some(delay) = learnt.delay(loss, frame) {
+                let least = if learnt.is_settled() { Duration::ZERO } else { self.config.delay };
+                self.target = ticks_in(delay.max(least), rate);
             }
         }
-    }
-
-    /// Drops what is far over the target delay, and what is past; returns the timestamp that is due then.
-    fn shorten(&mut self, now: Instant, mut cursor: i64) -> i64 {
-        let grain = self.ticks(GRAIN);
-        let mut dropping = false;
-        while let Some(front) = self.slots.front() {
-            let excess = self.transit.delay(now, cursor).map_or(0, |delay| delay - self.target);
-            dropping |= excess >= self.ticks(TOLERATED) + front.ticks;
-            let gap = front.timestamp - cursor;
-            let pause = self.next_sequence == Some(front.sequence);
-            let spare = excess - self.ticks(KEPT);
-            if front.end() <= cursor && self.concealed.0 == 0 {
-                self.statistics.late += u64::from(!front.copy);
-            } else if gap > 0 && (pause && excess > grain || dropping && spare >= gap) {
-                // Nobody misses a part of a pause; nor, where much is dropped anyway, what is lost.
-                cursor += gap.min(excess);
-                continue;
-            } else if gap <= 0 && dropping && spare >= front.ticks {
-                self.statistics.discarded += 1;
-                cursor = cursor.max(front.end());
-                self.concealed = (0, 0);
-            } else {
-                break;
-            }
-            self.next_sequence = Some(front.sequence + 1);
-            self.slots.pop_front();
-        }
-        cursor
-    }
-
-    fn play(&mut self, cursor: i64) -> Due {
-        let Some(slot) = self.slots.pop_front() else { return Due::Wait };
-        if self.next_sequence == Some(slot.sequence) && slot.timestamp >= cursor && !slot.copy {
-            // Nothing was missing: what was made up was a pause.
-            self.made_up -= self.concealed.1;
-        }
-        // Where it is far ahead, the time between is left out; where it is behind, a part of it is over.
-        let past = (cursor - slot.timestamp).max(0);
-        self.statistics.red_recovered += u64::from(slot.copy);
-        // What was made up after it stays made up.
-        let left = (cursor - slot.end()).max(0);
-        self.concealed = (left, if left > 0 { self.concealed.1 } else { 0 });
-        self.held = 0;
-        self.next_sequence = Some(slot.sequence + 1);
-        self.frame = slot.ticks;
-        self.state = State::Playing(slot.end().max(cursor));
-        Due::Packet {
-            payload: slot.payload,
-            ticks: ticks_u32(slot.ticks),
-            past: ticks_u32(past),
-            copy: slot.copy,
-            loud: slot.loud,
-        }
-    }
-
-    fn run_dry(&mut self, cursor: i64, wanted: i64) -> Due {
-        let left = self.ticks(LONGEST_CONCEALMENT) - self.concealed.0 - self.held;
-        let ticks = wanted.clamp(1, self.ticks(GRAIN).max(1)).min(left);
-        if ticks <= 0 {
-            self.state = State::Idle;
-            self.concealed.0 = 0;
-            self.held = 0;
-            return Due::Wait;
-        }
-        let held = self.excess() <= -self.ticks(HOLD);
-        if held {
-            self.held += ticks;
-            self.statistics.decelerated += duration_of(ticks, self.config.clock_rate);
-        } else {
-            self.count_concealed(ticks);
-            self.state = State::Playing(cursor + ticks);
-        }
-        Due::Lost { ticks: ticks_u32(ticks), held }
-    }
-
-    fn count_concealed(&mut self, ticks: i64) {
-        self.concealed.0 += ticks;
-        self.concealed.1 += ticks;
-        self.made_up += ticks;
     }
 
     fn jump_to_front(&mut self) {
@@ -529,11 +394,6 @@ impl JitterBuffer {
     fn ticks(&self, duration: Duration) -> i64 {
         ticks_in(duration, self.config.clock_rate)
     }
-}
-
-/// For ticks of a packet or of a part of one.
-fn ticks_u32(ticks: i64) -> u32 {
-    u32::try_from(ticks).unwrap_or(0)
 }
 
 #[cfg(test)]

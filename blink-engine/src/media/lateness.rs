@@ -6,8 +6,9 @@ use std::time::Duration;
 const BIN: Duration = Duration::from_millis(5);
 /// Bins: lateness up to 500 ms; whatever is later counts as that.
 const BINS: usize = 100;
-/// From so many packets on it can be told.
-const FEWEST: f32 = 24.0;
+/// From so many packets on there is a first guess, and from so many on it is more than that.
+const FEWEST: f32 = 6.0;
+const ENOUGH: f32 = 24.0;
 /// How much of the past each packet leaves: some 10 s of packets of 20 ms count.
 const KEPT: f32 = 0.998;
 
@@ -40,6 +41,11 @@ impl Lateness {
         (self.weight >= FEWEST).then(|| self.quantile(in_time))
     }
 
+    /// Whether there were enough packets for what [`wait`](Self::wait) tells to be no mere guess.
+    pub(super) fn is_settled(&self) -> bool {
+        self.weight >= ENOUGH
+    }
+
     fn quantile(&self, in_time: f32) -> Duration {
         let mut late = self.weight * (1.0 - in_time);
         for (bin, share) in self.bins.iter().enumerate().rev() {
@@ -65,7 +71,7 @@ mod tests {
 
     #[test]
     fn as_many_packets_as_asked_for_are_waited_for() {
-        assert_eq!(after([3; 10].into_iter(), 0.99), None, "too few to tell");
+        assert_eq!(after([3; 5].into_iter(), 0.99), None, "too few to tell");
         assert_eq!(after([3; 1_000].into_iter(), 0.99), Some(4));
         assert_eq!(after((0..3_000).map(|n| n % 60), 0.99), Some(59));
         assert_eq!(after((0..3_000).map(|n| n % 60), 0.95), Some(57));

@@ -61,7 +61,12 @@ impl Restoring {
 
     /// How far back a packet's description of the past reaches.
     pub(super) fn reach(&mut self, packet: &[u8]) -> Duration {
-        self.decoder.redundancy(packet).reach
+        self.decoder.reach(packet)
+    }
+
+    /// Whether a packet carries a copy of the frame before it.
+    pub(super) fn has_copy(&self, packet: &[u8]) -> bool {
+        self.decoder.has_copy(packet)
     }
 
     /// Decodes a packet into `out`; the first `past` samples' time is over, made up. Returns how many samples were decoded.

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, Codec, CodecName, Decoder, DecoderConfig, DecoderInput, EncoderConfig, EncoderHint, Redundancy,
-    Result, RtpOut, RtpTime,
+    AudioFormat, Codec, CodecName, Decoder, DecoderConfig, DecoderInput, EncoderConfig, EncoderHint, Result, RtpOut,
+    RtpTime,
 };
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_media_synthetic::{resample, speech_clip};
@@ -161,8 +161,12 @@ impl Decoder for Forgetful {
         self.0.duration(packet)
     }
 
-    fn redundancy(&mut self, packet: &[u8]) -> Redundancy {
-        self.0.redundancy(packet)
+    fn has_copy(&self, packet: &[u8]) -> bool {
+        self.0.has_copy(packet)
+    }
+
+    fn reach(&mut self, packet: &[u8]) -> Duration {
+        self.0.reach(packet)
     }
 }
 

@@ -146,6 +146,7 @@ impl Stream {
         let copies = copies.map(|block| AudioCopy {
             offset: block.offset,
             ticks: ticks(&block.payload),
+            has_copy: restoring.has_copy(&block.payload),
             payload: block.payload,
         });
         let packet = AudioPacket {
@@ -154,6 +155,7 @@ impl Stream {
             ticks: ticks(&payload),
             marker: packet.marker,
             loud: packet.level.map(AudioLevel::is_voice),
+            has_copy: restoring.has_copy(&payload),
             payload,
             arrival: packet.arrival,
         };

@@ -41,10 +41,15 @@ pub fn run(data: &[u8]) {
                 let late = if choice & 32 == 0 { Duration::ZERO } else { Duration::from_millis(input.u16().into()) };
                 let payload = Bytes::from_static(&[1]);
                 let (marker, arrival) = (choice & 64 != 0, now - late);
-                let copy =
-                    AudioCopy { offset: input.u16().into(), ticks: input.u16().into(), payload: payload.clone() };
+                let copy = AudioCopy {
+                    offset: input.u16().into(),
+                    ticks: input.u16().into(),
+                    has_copy: false,
+                    payload: payload.clone(),
+                };
                 let loud = Some(marker);
-                let packet = AudioPacket { sequence, timestamp, ticks, marker, loud, payload, arrival };
+                let packet =
+                    AudioPacket { sequence, timestamp, ticks, marker, loud, has_copy: !marker, payload, arrival };
                 buffer.push_with(packet, (choice & 128 != 0).then_some(copy).into_iter());
                 pushed += 1;
                 copies += u64::from(choice & 128 != 0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blink_api::{AudioFormat, Decoder, DecoderConfig, DecoderInput, Error, ErrorKind, Redundancy, Result};
+use blink_api::{AudioFormat, Decoder, DecoderConfig, DecoderInput, Error, ErrorKind, Result};
 
 use crate::codec::check_format;
 use crate::libopus::{self, RawDecoder, check_packet};
@@ -93,19 +93,19 @@ impl Decoder for OpusDecoder {
         }
     }
 
-    fn redundancy(&mut self, packet: &[u8]) -> Redundancy {
-        if check_packet("redundancy", packet).is_err() {
-            return Redundancy::default();
+    fn has_copy(&self, packet: &[u8]) -> bool {
+        check_packet("copy", packet).is_ok() && libopus::has_copy(packet)
+    }
+
+    fn reach(&mut self, packet: &[u8]) -> Duration {
+        if !self.deep || check_packet("reach", packet).is_err() {
+            return Duration::ZERO;
         }
-        let mut reach = Duration::ZERO;
-        if self.deep {
-            // What is read here takes the place of what was kept.
-            self.restoring.clear();
-            let most = self.samples_in(LONGEST_REACH);
-            let samples = self.opus.redundancy(packet, most, false).unwrap_or(0);
-            reach = Duration::from_secs(samples as u64) / self.format.sample_rate;
-        }
-        Redundancy { copy: libopus::has_copy(packet), reach }
+        // What is read here takes the place of what was kept.
+        self.restoring.clear();
+        let most = self.samples_in(LONGEST_REACH);
+        let samples = self.opus.redundancy(packet, most, false).unwrap_or(0);
+        Duration::from_secs(samples as u64) / self.format.sample_rate
     }
 
     fn keep(&mut self) -> bool {
@@ -203,8 +203,8 @@ mod tests {
                 let recovered = decoder.decode(DecoderInput::Recover(&bytes), &mut out);
                 let distance = Duration::from_millis(u64::from(random.next_u32() % 1_200));
                 let restored = decoder.decode(DecoderInput::Restore { later: &bytes, distance }, &mut out);
-                let redundancy = decoder.redundancy(&bytes);
-                assert!(redundancy.reach <= Duration::from_secs(2), "{redundancy:?}");
+                decoder.has_copy(&bytes);
+                assert!(decoder.reach(&bytes) <= Duration::from_secs(2), "{bytes:?}");
                 for written in [decoded, recovered, restored] {
                     match written {
                         Ok(samples) => assert!(samples <= out.len() && samples > 0),

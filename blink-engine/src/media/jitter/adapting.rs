@@ -57,7 +57,7 @@ fn where_packets_are_lost_what_makes_up_for_them_is_waited_for() {
             let packet = line.packet(number, u64::from(number) * 20 + 5);
             let copy = copy.filter(|distance| number > *distance).map(|distance| {
                 let payload = line.packet(number - distance, 0).payload;
-                AudioCopy { offset: distance * 960, ticks: 960, payload }
+                AudioCopy { offset: distance * 960, ticks: 960, has_copy: false, payload }
             });
             line.jitter.push_with(packet, copy.into_iter());
         }

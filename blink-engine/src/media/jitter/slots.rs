@@ -13,6 +13,8 @@ pub(super) struct Slot {
     pub(super) loud: Option<bool>,
     /// It came with a later packet; its own did not come yet.
     pub(super) copy: bool,
+    /// The codec put a copy of the frame before into it.
+    pub(super) has_copy: bool,
     pub(super) payload: Bytes,
 }
 

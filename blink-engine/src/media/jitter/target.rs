@@ -12,7 +12,7 @@ const LOSSY: f32 = 0.01;
 
 /// The share of packets that should be in time where nothing else makes up for them, and where copies do.
 const IN_TIME: f32 = 0.99;
-const IN_TIME_WITH_COPIES: f32 = 0.86;
+const IN_TIME_WITH_COPIES: f32 = 0.84;
 /// The share of packets with copies that should be in time. What is a little late is mended.
 const COPIES_IN_TIME: f32 = 0.5;
 /// All that, where the sound matters more than the delay.
@@ -55,6 +55,11 @@ impl Target {
     /// A packet carries a description of so much of the past; zero for none.
     pub(super) fn observe_reach(&mut self, reach: Duration) {
         self.reach = reach;
+    }
+
+    /// Whether enough packets came for a delay shorter than the first one. A few that were fast by chance say nothing, a few slow ones do.
+    pub(super) fn is_settled(&self) -> bool {
+        self.lateness.is_settled()
     }
 
     /// The delay to have, where `loss` is the share of packets that are lost and each holds a `frame` of sound; `None` before there was enough to tell.

@@ -61,6 +61,7 @@ impl Line {
             ticks: self.frame,
             marker: false,
             loud: None,
+            has_copy: true,
             payload: Bytes::copy_from_slice(&number.to_be_bytes()),
             arrival: self.start + Duration::from_millis(at),
         }
@@ -221,6 +222,22 @@ fn a_lost_packet_is_recovered_from_the_next_and_of_several_only_the_last() {
 }
 
 #[test]
+fn what_no_packet_has_a_copy_of_is_made_up_piece_by_piece_so_that_it_can_come_meanwhile() {
+    for (late, sounds) in [(45, &[Lost, Mended(10), Packet(11)][..]), (90, &[Lost, Lost, Packet(11), Packet(12)])] {
+        let mut line = Line::new();
+        for number in (0..10).chain(11..40) {
+            let at = u64::from(number) * 20;
+            let packet = line.packet(number, at);
+            line.send_packet(AudioPacket { has_copy: false, ..packet }, at);
+        }
+        line.send(10, 200 + late);
+        line.run(600);
+        assert_eq!(line.sounds()[10..10 + sounds.len()], *sounds, "{late} ms late");
+        assert_eq!(line.jitter.statistics().recovered, 0);
+    }
+}
+
+#[test]
 fn what_comes_while_it_is_made_up_is_played_from_there_on_or_mends_what_follows() {
     for (late, sounds) in [(45, &[Lost, Mended(10), Packet(11)][..]), (55, &[Lost, Lost, Mended(10), Packet(11)])] {
         let mut line = Line::new();
@@ -244,7 +261,7 @@ fn a_copy_is_played_in_the_place_of_its_packet_and_the_packet_in_the_place_of_it
             let packet = line.packet(number, u64::from(number) * 20);
             line.now = u64::from(number) * 20;
             let copy = line.packet(number.saturating_sub(1), 0).payload;
-            let copy = AudioCopy { offset: 960, ticks: 960, payload: copy };
+            let copy = AudioCopy { offset: 960, ticks: 960, has_copy: false, payload: copy };
             line.jitter.push_with(packet, carried.then_some(copy).into_iter());
         }
         // Every other one that was copied comes yet, before its time.
@@ -266,7 +283,8 @@ fn copies_of_what_was_played_or_has_no_place_are_ignored() {
     let mut line = Line::new();
     for number in 0..100u32 {
         let packet = line.packet(number, u64::from(number) * 20);
-        let nonsense = |offset, ticks| AudioCopy { offset, ticks, payload: Bytes::from_static(&[0; 4]) };
+        let nonsense =
+            |offset, ticks| AudioCopy { offset, ticks, has_copy: false, payload: Bytes::from_static(&[0; 4]) };
         let copies = [(960, 960), (4 * 960, 960), (480, 960), (960, 0), (960, 100_000), (100, 960), (16_000, 240)];
         let copies: Vec<_> = copies.into_iter().map(|(offset, ticks)| nonsense(offset, ticks)).collect();
         let copies = if number > 4 { copies } else { Vec::new() };
