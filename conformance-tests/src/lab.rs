@@ -46,6 +46,7 @@ mod participant;
 mod person;
 mod pictures;
 mod post;
+mod process;
 mod profile;
 mod session;
 mod showing;
@@ -73,6 +74,7 @@ pub use log::{Diary, Sighting};
 pub use participant::{Participant, refused};
 use person::Person;
 pub use post::{Handling, Letter, Published};
+pub use process::Possessions;
 pub use profile::Profile;
 pub use showing::Screen;
 pub use sight::{
@@ -165,6 +167,11 @@ impl Lab {
     /// Tasks that are alive on the runtime: those of engines and backends, and the lab's own.
     pub fn tasks(&self) -> usize {
         tokio::runtime::Handle::current().metrics().num_alive_tasks()
+    }
+
+    /// Sockets and memory of the process, where the stage has it alone. `None` elsewhere, and where the system does not tell.
+    pub fn possessions(&self) -> Option<Possessions> {
+        if self.core.stage.alone { Possessions::now(self.core.size()) } else { None }
     }
 
     /// The time since the lab began.

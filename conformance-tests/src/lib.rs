@@ -5,6 +5,7 @@
 
 mod ability;
 pub mod codec;
+pub mod forwarding;
 pub mod impaired;
 pub mod lab;
 pub mod matrix;

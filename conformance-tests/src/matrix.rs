@@ -124,6 +124,7 @@ impl StageMaker {
             settings: self.settings.clone(),
             timing: Timing::Real,
             impaired: None,
+            alone: false,
         })
     }
 }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Delivery, DeliveryId, DeliveryQueue, Result, Signaling, SignalingCapabilities, SignalingEvent, Subscription,
-    SubscriptionEvent, Topic, Verdict, subscription,
+    Delivery, DeliveryQueue, Result, Signaling, SignalingEvent, Subscription, SubscriptionEvent, Topic, subscription,
 };
 use bytes::Bytes;
 use rand::rngs::SmallRng;
@@ -17,6 +16,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
 use super::Cut;
+use crate::forwarding;
 
 /// Messages that wait for a slow reader.
 const QUEUE: usize = 1_024;
@@ -79,9 +79,9 @@ impl ImpairedSignaling {
 }
 
 #[async_trait]
-impl Signaling for ImpairedSignaling {
-    fn capabilities(&self) -> SignalingCapabilities {
-        self.inner.capabilities()
+impl forwarding::ForwardingSignaling for ImpairedSignaling {
+    fn behind(&self) -> &dyn Signaling {
+        &*self.inner
     }
 
     async fn subscribe(&self, topic: &Topic) -> Result<Subscription> {
@@ -111,30 +111,12 @@ impl Signaling for ImpairedSignaling {
         if self.cut.borrow().stops_outgoing() { Ok(()) } else { self.inner.publish(topic, message).await }
     }
 
-    async fn subscribers(&self, topic: &Topic) -> Result<usize> {
-        self.inner.subscribers(topic).await
-    }
-
-    fn report(&self, delivery: DeliveryId, verdict: Verdict) {
-        self.inner.report(delivery, verdict);
-    }
-
-    async fn connect(&self, address: &str) -> Result<()> {
-        self.inner.connect(address).await
-    }
-
-    async fn addresses(&self) -> Result<Vec<String>> {
-        self.inner.addresses().await
-    }
-
     fn events(&self) -> broadcast::Receiver<SignalingEvent> {
         self.events.subscribe()
     }
-
-    async fn shutdown(&self) {
-        self.inner.shutdown().await;
-    }
 }
+
+crate::forwards!(Signaling for ImpairedSignaling);
 
 /// Passes on what the network tells, except where nothing comes from it.
 async fn announce(

@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Candidate, ChannelId, CodecName, Mid, Result, RtpOut, Session, SessionConfig, SessionEvent, SessionEvents,
-    SessionStats, TrackId, TrackKind, Transport, TransportCapabilities,
+    Candidate, Result, Session, SessionConfig, SessionEvent, SessionEvents, Transport, TransportCapabilities,
 };
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::network::{Device, ImpairedNetwork};
 use super::{Cut, telling};
+use crate::forwarding::ForwardingSession;
 
 /// Events that wait for a slow reader, as many as a session's own.
 const QUEUE: usize = 1_024;
@@ -117,7 +116,11 @@ struct ImpairedSession {
 }
 
 #[async_trait]
-impl Session for ImpairedSession {
+impl ForwardingSession for ImpairedSession {
+    fn behind(&self) -> &dyn Session {
+        &*self.inner
+    }
+
     async fn create_offer(&self, ice_restart: bool) -> Result<String> {
         let sdp = self.inner.create_offer(ice_restart).await?;
         Ok(self.addresses.told(&sdp))
@@ -138,47 +141,9 @@ impl Session for ImpairedSession {
         let attribute = given.unwrap_or_else(|| candidate.attribute.clone());
         self.inner.add_candidate(&Candidate { attribute, mid: candidate.mid.clone() }).await
     }
-
-    async fn add_track(&self, kind: TrackKind) -> Result<TrackId> {
-        self.inner.add_track(kind).await
-    }
-
-    async fn remove_track(&self, track: TrackId) -> Result<()> {
-        self.inner.remove_track(track).await
-    }
-
-    fn mid(&self, track: TrackId) -> Option<Mid> {
-        self.inner.mid(track)
-    }
-
-    fn codecs(&self, track: TrackId) -> Vec<CodecName> {
-        self.inner.codecs(track)
-    }
-
-    fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
-        self.inner.send_rtp(track, packet)
-    }
-
-    fn request_keyframe(&self, mid: &Mid) -> Result<()> {
-        self.inner.request_keyframe(mid)
-    }
-
-    async fn open_channel(&self, label: &str) -> Result<()> {
-        self.inner.open_channel(label).await
-    }
-
-    fn send_data(&self, channel: ChannelId, message: Bytes) -> Result<()> {
-        self.inner.send_data(channel, message)
-    }
-
-    async fn stats(&self) -> Result<SessionStats> {
-        self.inner.stats().await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
 }
+
+crate::forwards!(Session for ImpairedSession);
 
 /// Passes events on, candidates with the addresses that stand for theirs.
 async fn forward(addresses: Arc<Addresses>, mut events: SessionEvents, queue: mpsc::Sender<SessionEvent>) {

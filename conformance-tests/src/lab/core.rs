@@ -169,6 +169,14 @@ impl Core {
         readers
     }
 
+    /// Bytes of what it wrote down about messages, addresses and sound.
+    pub(crate) fn size(&self) -> usize {
+        let state = self.state();
+        let ears: usize = state.people.iter().map(|person| person.devices.ear.size()).sum();
+        let lines: usize = state.lines.iter().map(|line| line.size()).sum();
+        ears + lines + self.post.size()
+    }
+
     /// A directory of the lab's own, gone when the lab ends.
     ///
     /// # Errors

@@ -152,6 +152,13 @@ impl Line {
         self.mail().delivered.iter().filter(|(at, topic)| *at >= since && on(topic)).count() as u64
     }
 
+    /// Bytes of what it wrote down.
+    pub(crate) fn size(&self) -> usize {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let texts: usize = told.iter().map(String::capacity).sum();
+        texts + self.mail().delivered.capacity() * size_of::<(Duration, Topic)>()
+    }
+
     fn mail(&self) -> MutexGuard<'_, Mail> {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -113,6 +113,15 @@ impl Post {
         self.state().published.clone()
     }
 
+    /// Bytes of what it wrote down.
+    pub(crate) fn size(&self) -> usize {
+        let state = self.state();
+        let messages: usize = state.published.iter().map(|published| published.message.len()).sum();
+        messages
+            + state.published.capacity() * size_of::<Published>()
+            + state.senders.capacity() * size_of::<(Bytes, usize)>()
+    }
+
     /// The kinds of what somebody published, as far as the lab can read it.
     pub(crate) fn kinds_from(&self, number: usize) -> Vec<Option<Kind>> {
         let state = self.state();

@@ -6,10 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use blink_api::macros::async_trait;
-use blink_api::{
-    Candidate, ChannelId, CodecName, Mid, Result, RtpOut, Session, SessionEvent, SessionEvents, SessionStats, TrackId,
-    TrackKind,
-};
+use blink_api::{Candidate, ChannelId, Mid, Result, RtpOut, Session, SessionEvent, SessionEvents, TrackId};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -17,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::core::Core;
 use super::fault::Fault;
 use super::line::Line;
+use crate::forwarding::ForwardingSession;
 
 /// Events that wait for a slow reader.
 const QUEUE: usize = 1_024;
@@ -97,7 +95,11 @@ impl LineSession {
 }
 
 #[async_trait]
-impl Session for LineSession {
+impl ForwardingSession for LineSession {
+    fn behind(&self) -> &dyn Session {
+        &*self.path.inner
+    }
+
     async fn create_offer(&self, ice_restart: bool) -> Result<String> {
         if ice_restart {
             self.path.line.restarts.fetch_add(1, Ordering::Relaxed);
@@ -144,22 +146,6 @@ impl Session for LineSession {
         }
     }
 
-    async fn add_track(&self, kind: TrackKind) -> Result<TrackId> {
-        self.path.inner.add_track(kind).await
-    }
-
-    async fn remove_track(&self, track: TrackId) -> Result<()> {
-        self.path.inner.remove_track(track).await
-    }
-
-    fn mid(&self, track: TrackId) -> Option<Mid> {
-        self.path.inner.mid(track)
-    }
-
-    fn codecs(&self, track: TrackId) -> Vec<CodecName> {
-        self.path.inner.codecs(track)
-    }
-
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
         self.path.line.packets_sent.fetch_add(1, Ordering::Relaxed);
         if self.path.loses(&packet) {
@@ -172,10 +158,6 @@ impl Session for LineSession {
         if self.path.passes() { self.path.inner.request_keyframe(mid) } else { Ok(()) }
     }
 
-    async fn open_channel(&self, label: &str) -> Result<()> {
-        self.path.inner.open_channel(label).await
-    }
-
     fn send_data(&self, channel: ChannelId, message: Bytes) -> Result<()> {
         if self.path.loses_messages() {
             return Ok(());
@@ -185,10 +167,6 @@ impl Session for LineSession {
         }
         self.path.unsent().push_back((channel, message));
         Ok(())
-    }
-
-    async fn stats(&self) -> Result<SessionStats> {
-        self.path.inner.stats().await
     }
 
     async fn close(&self) {
@@ -206,6 +184,8 @@ impl Session for LineSession {
         self.forwarding.abort();
     }
 }
+
+crate::forwards!(Session for LineSession);
 
 impl Drop for LineSession {
     fn drop(&mut self) {

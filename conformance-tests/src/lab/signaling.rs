@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Delivery, DeliveryId, DeliveryQueue, Result, Signaling, SignalingCapabilities, SignalingEvent, Subscription,
-    SubscriptionEvent, Topic, Verdict, subscription,
+    Delivery, DeliveryId, DeliveryQueue, Result, Signaling, SignalingEvent, Subscription, SubscriptionEvent, Topic,
+    Verdict, subscription,
 };
 use bytes::Bytes;
 use tokio::sync::broadcast;
@@ -15,6 +15,7 @@ use super::core::Core;
 use super::fault::Fault;
 use super::line::Line;
 use super::post::{Handling, Held, Published};
+use crate::forwarding::ForwardingSignaling;
 
 /// Messages that wait for a slow reader.
 const QUEUE: usize = 1_024;
@@ -35,9 +36,9 @@ impl LineSignaling {
 }
 
 #[async_trait]
-impl Signaling for LineSignaling {
-    fn capabilities(&self) -> SignalingCapabilities {
-        self.inner.capabilities()
+impl ForwardingSignaling for LineSignaling {
+    fn behind(&self) -> &dyn Signaling {
+        &*self.inner
     }
 
     async fn subscribe(&self, topic: &Topic) -> Result<Subscription> {
@@ -77,32 +78,18 @@ impl Signaling for LineSignaling {
         self.inner.publish(topic, message).await
     }
 
-    async fn subscribers(&self, topic: &Topic) -> Result<usize> {
-        self.inner.subscribers(topic).await
-    }
-
     fn report(&self, delivery: DeliveryId, verdict: Verdict) {
         if delivery.0 < MADE_UP {
             self.inner.report(delivery, verdict);
         }
     }
 
-    async fn connect(&self, address: &str) -> Result<()> {
-        self.inner.connect(address).await
-    }
-
-    async fn addresses(&self) -> Result<Vec<String>> {
-        self.inner.addresses().await
-    }
-
     fn events(&self) -> broadcast::Receiver<SignalingEvent> {
         self.line.network_events.subscribe()
     }
-
-    async fn shutdown(&self) {
-        self.inner.shutdown().await;
-    }
 }
+
+crate::forwards!(Signaling for LineSignaling);
 
 /// Passes on what the network tells.
 async fn announce(mut events: broadcast::Receiver<SignalingEvent>, line: Arc<Line>, fault: Option<Fault>) {

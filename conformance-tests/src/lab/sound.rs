@@ -84,6 +84,11 @@ impl Ear {
         within(&heard.blocks, from, to).iter().filter(audible).map(|block| block.at).collect()
     }
 
+    /// Bytes that it remembers.
+    pub(crate) fn size(&self) -> usize {
+        self.heard().blocks.capacity() * size_of::<Block>()
+    }
+
     fn heard(&self) -> MutexGuard<'_, Heard> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

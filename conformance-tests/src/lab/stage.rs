@@ -27,6 +27,8 @@ pub struct Stage {
     /// What the network is like, on which paths and signaling are cut then, so that backends notice and recover themselves; for real
     /// sockets. `None`: nothing is done to the network, and cuts are made between engines and backends.
     pub impaired: Option<Impaired>,
+    /// Nothing else runs in the process: what the process has may be counted.
+    pub alone: bool,
 }
 
 /// A network that is not as it should be.
@@ -57,7 +59,16 @@ impl Stage {
     pub fn new(registry: Registry, transport: &str, signaling: &str, timing: Timing) -> Self {
         let both = |name: &str| [name.to_owned(), name.to_owned()];
         let (transports, signalings) = (both(transport), both(signaling));
-        Self { registry, transports, signalings, codec: None, settings: Vec::new(), timing, impaired: None }
+        Self {
+            registry,
+            transports,
+            signalings,
+            codec: None,
+            settings: Vec::new(),
+            timing,
+            impaired: None,
+            alone: false,
+        }
     }
 
     /// How the combination is written in the names of tests: `transport~transport::signaling~signaling`.

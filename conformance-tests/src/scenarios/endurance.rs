@@ -12,10 +12,13 @@ const CALLS: usize = 100;
 /// After this nothing of a call is left: it lingers for 12 s.
 const LINGERING: Duration = Duration::from_millis(12_500);
 
+/// What the process may have grown by: what gossip and logs remember for a while, and gaps between what was freed.
+const MORE_MEMORY: u64 = 16 << 20;
+
 pub(super) const ALL: &[Scenario] = &[Scenario {
     number: 62,
     name: "a-hundred-calls",
-    verifies: "After a hundred calls one after the other, and the time that they linger, there are as many tasks, sessions, devices and topics as before.",
+    verifies: "After a hundred calls one after the other, and the time that they linger, there are as many tasks, sessions, devices and topics as before; where nothing else runs in the process also as many sockets, and hardly more memory.",
     limit: Duration::from_secs(300),
     faults: &[Fault::NeverUnsubscribes, Fault::NeverCloses],
     run: |lab| Box::pin(a_hundred_calls(lab)),
@@ -29,6 +32,7 @@ async fn a_hundred_calls(lab: &mut Lab) -> Result {
     lab.passes(LINGERING).await;
     let topics = [alice.open_topics()?, bob.open_topics()?];
     let tasks = lab.tasks();
+    let before = lab.possessions();
     for n in 0..CALLS {
         let (caller, callee) = if n % 2 == 0 { (&alice, &bob) } else { (&bob, &alice) };
         call_and_leave(caller, callee).await?;
@@ -43,6 +47,12 @@ async fn a_hundred_calls(lab: &mut Lab) -> Result {
     }
     let now = lab.tasks();
     alice.must(now <= tasks, format!("and bob leave {now} tasks, and had {tasks} before"))?;
+    if let Some((before, now)) = before.zip(lab.possessions()) {
+        let (sockets, more) = (before.sockets, now.memory.saturating_sub(before.memory));
+        alice
+            .must(now.sockets <= sockets, format!("and bob leave {} sockets, and had {sockets} before", now.sockets))?;
+        alice.must(more <= MORE_MEMORY, format!("and bob leave {more} more bytes of memory"))?;
+    }
     lab.nobody_sees_anything_more().await
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Context, DeliveryId, Entry, Plugin, Result, Signaling, SignalingCapabilities, SignalingEvent, Subscription,
-    SubscriptionEvent, Topic, Verdict, subscription,
+    Context, Entry, Plugin, Result, Signaling, SignalingCapabilities, SignalingEvent, Subscription, SubscriptionEvent,
+    Topic, subscription,
 };
+use blink_conformance::forwarding::ForwardingSignaling;
 use blink_signaling_memory::{Hub, MemorySignaling};
-use bytes::Bytes;
 use tokio::sync::broadcast;
 
 use super::transport::NoConfig;
@@ -51,9 +51,9 @@ struct Broken {
 }
 
 #[async_trait]
-impl Signaling for Broken {
-    fn capabilities(&self) -> SignalingCapabilities {
-        self.inner.capabilities()
+impl ForwardingSignaling for Broken {
+    fn behind(&self) -> &dyn Signaling {
+        &self.inner
     }
 
     async fn subscribe(&self, topic: &Topic) -> Result<Subscription> {
@@ -82,34 +82,12 @@ impl Signaling for Broken {
         Ok(outer)
     }
 
-    async fn publish(&self, topic: &Topic, message: Bytes) -> Result<()> {
-        self.inner.publish(topic, message).await
-    }
-
-    async fn subscribers(&self, topic: &Topic) -> Result<usize> {
-        self.inner.subscribers(topic).await
-    }
-
-    fn report(&self, delivery: DeliveryId, verdict: Verdict) {
-        self.inner.report(delivery, verdict);
-    }
-
-    async fn connect(&self, address: &str) -> Result<()> {
-        self.inner.connect(address).await
-    }
-
-    async fn addresses(&self) -> Result<Vec<String>> {
-        self.inner.addresses().await
-    }
-
     fn events(&self) -> broadcast::Receiver<SignalingEvent> {
         if self.stops_reading { self.inner.events() } else { self.events.subscribe() }
     }
-
-    async fn shutdown(&self) {
-        self.inner.shutdown().await;
-    }
 }
+
+blink_conformance::forwards!(Signaling for Broken);
 
 async fn tell_nothing_of_subscribers(
     mut events: broadcast::Receiver<SignalingEvent>,

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Candidate, ChannelId, CodecName, Context, Entry, Error, Mid, Plugin, Result, RtpOut, Session, SessionConfig,
-    SessionEvent, SessionEvents, SessionStats, TrackId, TrackKind, Transport, TransportCapabilities,
+    Context, Entry, Error, Plugin, Result, Session, SessionConfig, SessionEvent, SessionEvents, TrackId, TrackKind,
+    Transport, TransportCapabilities,
 };
+use blink_conformance::forwarding::ForwardingSession;
 use blink_transport_memory::{Hub, MemoryTransport};
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -163,21 +163,17 @@ impl BrokenSession {
 }
 
 #[async_trait]
-impl Session for BrokenSession {
+impl ForwardingSession for BrokenSession {
+    fn behind(&self) -> &dyn Session {
+        &*self.inner
+    }
+
     async fn create_offer(&self, ice_restart: bool) -> Result<String> {
         Ok(self.description(self.inner.create_offer(ice_restart).await?))
     }
 
     async fn accept_offer(&self, sdp: &str) -> Result<String> {
         Ok(self.description(self.inner.accept_offer(sdp).await?))
-    }
-
-    async fn accept_answer(&self, sdp: &str) -> Result<()> {
-        self.inner.accept_answer(sdp).await
-    }
-
-    async fn add_candidate(&self, candidate: &Candidate) -> Result<()> {
-        self.inner.add_candidate(candidate).await
     }
 
     async fn add_track(&self, kind: TrackKind) -> Result<TrackId> {
@@ -187,41 +183,11 @@ impl Session for BrokenSession {
         self.inner.add_track(kind).await
     }
 
-    async fn remove_track(&self, track: TrackId) -> Result<()> {
-        self.inner.remove_track(track).await
-    }
-
-    fn mid(&self, track: TrackId) -> Option<Mid> {
-        self.inner.mid(track)
-    }
-
-    fn codecs(&self, track: TrackId) -> Vec<CodecName> {
-        self.inner.codecs(track)
-    }
-
-    fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
-        self.inner.send_rtp(track, packet)
-    }
-
-    fn request_keyframe(&self, mid: &Mid) -> Result<()> {
-        self.inner.request_keyframe(mid)
-    }
-
-    async fn open_channel(&self, label: &str) -> Result<()> {
-        self.inner.open_channel(label).await
-    }
-
-    fn send_data(&self, channel: ChannelId, message: Bytes) -> Result<()> {
-        self.inner.send_data(channel, message)
-    }
-
-    async fn stats(&self) -> Result<SessionStats> {
-        self.inner.stats().await
-    }
-
     async fn close(&self) {
         if self.how != How::NeverCloses {
             self.inner.close().await;
         }
     }
 }
+
+blink_conformance::forwards!(Session for BrokenSession);

@@ -4,12 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Candidate, ChannelId, CodecName, DeliveryId, Mid, Result, RtpOut, Session, SessionConfig, SessionEvents,
-    SessionStats, Signaling, SignalingCapabilities, SignalingEvent, Subscription, Topic, TrackId, TrackKind, Transport,
-    TransportCapabilities, Verdict,
+    Candidate, Result, Session, SessionConfig, SessionEvents, Signaling, Topic, Transport, TransportCapabilities,
 };
+use blink_conformance::forwarding::{ForwardingSession, ForwardingSignaling};
 use bytes::Bytes;
-use tokio::sync::broadcast;
 
 /// What was overheard.
 #[derive(Clone, Default)]
@@ -71,7 +69,11 @@ struct ListeningSession {
 }
 
 #[async_trait]
-impl Session for ListeningSession {
+impl ForwardingSession for ListeningSession {
+    fn behind(&self) -> &dyn Session {
+        &*self.inner
+    }
+
     async fn create_offer(&self, ice_restart: bool) -> Result<String> {
         let offer = self.inner.create_offer(ice_restart).await?;
         self.overheard.describe(&offer);
@@ -94,47 +96,9 @@ impl Session for ListeningSession {
         self.overheard.notes(|notes| notes.candidates.push(candidate.attribute.clone()));
         self.inner.add_candidate(candidate).await
     }
-
-    async fn add_track(&self, kind: TrackKind) -> Result<TrackId> {
-        self.inner.add_track(kind).await
-    }
-
-    async fn remove_track(&self, track: TrackId) -> Result<()> {
-        self.inner.remove_track(track).await
-    }
-
-    fn mid(&self, track: TrackId) -> Option<Mid> {
-        self.inner.mid(track)
-    }
-
-    fn codecs(&self, track: TrackId) -> Vec<CodecName> {
-        self.inner.codecs(track)
-    }
-
-    fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
-        self.inner.send_rtp(track, packet)
-    }
-
-    fn request_keyframe(&self, mid: &Mid) -> Result<()> {
-        self.inner.request_keyframe(mid)
-    }
-
-    async fn open_channel(&self, label: &str) -> Result<()> {
-        self.inner.open_channel(label).await
-    }
-
-    fn send_data(&self, channel: ChannelId, message: Bytes) -> Result<()> {
-        self.inner.send_data(channel, message)
-    }
-
-    async fn stats(&self) -> Result<SessionStats> {
-        self.inner.stats().await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
 }
+
+blink_conformance::forwards!(Session for ListeningSession);
 
 /// A signaling backend behind which every message is noted.
 pub(super) struct ListeningSignaling {
@@ -143,41 +107,15 @@ pub(super) struct ListeningSignaling {
 }
 
 #[async_trait]
-impl Signaling for ListeningSignaling {
-    fn capabilities(&self) -> SignalingCapabilities {
-        self.inner.capabilities()
-    }
-
-    async fn subscribe(&self, topic: &Topic) -> Result<Subscription> {
-        self.inner.subscribe(topic).await
+impl ForwardingSignaling for ListeningSignaling {
+    fn behind(&self) -> &dyn Signaling {
+        &*self.inner
     }
 
     async fn publish(&self, topic: &Topic, message: Bytes) -> Result<()> {
         self.overheard.notes(|notes| notes.letters.push((*topic, message.clone())));
         self.inner.publish(topic, message).await
     }
-
-    async fn subscribers(&self, topic: &Topic) -> Result<usize> {
-        self.inner.subscribers(topic).await
-    }
-
-    fn report(&self, delivery: DeliveryId, verdict: Verdict) {
-        self.inner.report(delivery, verdict);
-    }
-
-    async fn connect(&self, address: &str) -> Result<()> {
-        self.inner.connect(address).await
-    }
-
-    async fn addresses(&self) -> Result<Vec<String>> {
-        self.inner.addresses().await
-    }
-
-    fn events(&self) -> broadcast::Receiver<SignalingEvent> {
-        self.inner.events()
-    }
-
-    async fn shutdown(&self) {
-        self.inner.shutdown().await;
-    }
 }
+
+blink_conformance::forwards!(Signaling for ListeningSignaling);

@@ -1,0 +1,32 @@
+//! A hundred calls over real sockets, alone in the process, so that its sockets and memory can be counted.
+
+use blink_api::Registry;
+use blink_conformance::lab::{Possessions, Stage, Timing};
+use blink_conformance::scenarios;
+use blink_signaling_libp2p as _;
+use blink_transport_str0m as _;
+use blink_transport_webrtc_rs as _;
+
+#[test]
+fn a_hundred_calls_leave_no_sockets_and_hardly_more_memory() {
+    if cfg!(target_os = "linux") {
+        assert!(Possessions::now(0).is_some(), "Linux tells what a process has");
+    }
+    let registry = Registry::discovered().expect("backends have different names");
+    let settings = [
+        r#"signalings.libp2p.listen=["/ip4/127.0.0.1/tcp/0"]"#,
+        "signalings.libp2p.mdns=false",
+        r#"ice.interfaces=["127.0.0.1"]"#,
+    ];
+    let stage = Stage {
+        transports: ["str0m", "webrtc-rs"].map(str::to_owned),
+        settings: settings.map(str::to_owned).into(),
+        alone: true,
+        ..Stage::new(registry, "str0m", "libp2p", Timing::Real)
+    };
+    let scenario = scenarios::all().into_iter().find(|scenario| scenario.name == "a-hundred-calls");
+    let scenario = scenario.expect("the scenario is there");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = runtime.expect("a runtime").block_on(scenario.run_on(&stage));
+    outcome.expect("nothing is left");
+}
