@@ -272,6 +272,16 @@ impl CodecName {
         Self(name.into())
     }
 
+    /// Redundant audio (RFC 2198).
+    pub fn red() -> Self {
+        Self::new("red")
+    }
+
+    /// Whether it is that of redundant audio: packets with copies of earlier ones, in the codec that they are negotiated with.
+    pub fn is_red(&self) -> bool {
+        self.0.eq_ignore_ascii_case("red")
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -8,6 +8,7 @@ use std::time::Duration;
 use blink_api::{Configuration, ErrorKind, Registry};
 use blink_engine::{AudioConfig, CallConfig, EndReason, Event};
 use blink_media_g711 as _;
+use blink_transport_memory::Hub;
 use people::{Person, Town};
 
 fn media(event: &Event) -> bool {
@@ -52,6 +53,34 @@ async fn each_pair_uses_the_most_preferred_codec_that_both_have() {
             "each starts once: {:?}",
             person.told
         );
+    }
+}
+
+/// Where packets are lost, those after them carry copies, and what was lost is played from these.
+#[tokio::test(start_paused = true)]
+async fn lost_sound_comes_with_the_packets_after_it() {
+    let town = Town::new();
+    let mut alice = town.person_with(1, "tone:440", &["codec=opus"]).await;
+    let mut bob = town.person_with(2, "tone:700", &["codec=opus"]).await;
+    alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
+    bob.answers().await;
+    for person in [&mut alice, &mut bob] {
+        person.until("the other is heard", media).await;
+    }
+    let recovered = async |person: &Person| {
+        let statistics = person.blink.statistics().await.unwrap();
+        (statistics[0].audio.red_recovered, statistics[0].audio.lost)
+    };
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    for person in [&alice, &bob] {
+        assert_eq!(recovered(person).await.0, 0, "nothing was lost so far");
+    }
+    town.registry().shared().of::<Hub>().lose(0.15, 7);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    for person in [&alice, &bob] {
+        let (recovered, lost) = recovered(person).await;
+        assert!(lost > 80, "a share of 0.15 of 1,000 packets is lost, and not {lost}");
+        assert!(recovered > lost / 2, "of {lost} packets, {recovered} came with later ones");
     }
 }
 

@@ -13,6 +13,7 @@
 //! ```
 
 mod call;
+mod copies;
 mod hosts;
 mod lossy;
 mod pair;
@@ -21,6 +22,7 @@ pub(crate) mod relays;
 mod sockets;
 mod video;
 
+pub use copies::redundant_audio_goes_where_both_have_it;
 pub use hosts::{hosts_may_go_untold, hosts_may_have_names};
 pub use lossy::lost_video_is_sent_again;
 pub use pair::SetUp;
@@ -67,6 +69,7 @@ pub async fn verify(offerer: &dyn Transport, answerer: &dyn Transport) {
     an_ice_restart_keeps_all_sections(offerer, answerer).await;
     audio_goes_on_while_video_flows(offerer, answerer).await;
     no_common_codec_is_incompatible(offerer, answerer).await;
+    redundant_audio_goes_where_both_have_it(offerer, answerer).await;
     unusable_input_is_invalid_and_harmless(offerer, answerer).await;
     everything_fails_after_close(offerer, answerer).await;
     a_closed_peer_is_a_lost_path_and_no_more(offerer, answerer).await;

@@ -37,6 +37,7 @@ macro_rules! pairs {
                 audio_goes_on_while_video_flows
                 lost_video_is_sent_again
                 no_common_codec_is_incompatible
+                redundant_audio_goes_where_both_have_it
                 unusable_input_is_invalid_and_harmless
                 everything_fails_after_close
                 a_closed_peer_is_a_lost_path_and_no_more

@@ -2,7 +2,7 @@
 
 use blink_api::{CodecName, Error, ErrorKind, Mid, Result, RtpCodec, SessionConfig, TrackKind};
 use str0m::Rtc;
-use str0m::format::{Codec, CodecConfig, FormatParams};
+use str0m::format::{Codec, CodecConfig, FormatParams, PayloadParams};
 use str0m::media::{Frequency, Pt};
 
 /// Dynamic payload types (RFC 3551 §3), the usual one of Opus left out.
@@ -38,6 +38,9 @@ impl Codecs {
         };
         for codec in self.audio.iter().chain(&self.video) {
             let Ok(known) = known(codec) else { continue };
+            if known == Codec::Red {
+                continue;
+            }
             let usual = match known {
                 Codec::PCMU => Some(0),
                 Codec::PCMA => Some(8),
@@ -47,11 +50,20 @@ impl Codecs {
             };
             // Who configures more codecs than there are payload types loses the least preferred ones.
             let Some(payload_type) = take(usual) else { return };
+            if known == Codec::Opus && self.has_red() {
+                // With copies, it knows Opus only as browsers have it.
+                config.enable_opus(true, true);
+                continue;
+            }
             let resend = if known.is_video() { take(None) } else { None };
             let channels = u8::try_from(codec.channels).ok().filter(|channels| *channels > 0);
             let format = FormatParams::parse_line(&codec.fmtp);
             config.add_config(payload_type, resend, known, clock_rate(known, codec), channels, format);
         }
+    }
+
+    fn has_red(&self) -> bool {
+        self.audio.iter().any(|codec| codec.name.is_red())
     }
 
     /// Codecs of a kind.
@@ -64,27 +76,42 @@ impl Codecs {
 
     /// What a payload type stands for, as negotiated.
     pub(crate) fn name(&self, rtc: &Rtc, payload_type: Pt) -> Option<CodecName> {
-        let params = rtc.codec_config().params().iter().find(|params| params.pt() == payload_type)?;
+        let of = |params: &&PayloadParams| params.pt() == payload_type || params.red() == Some(payload_type);
+        let params = rtc.codec_config().params().iter().find(of)?;
+        if params.pt() != payload_type {
+            return self.has_red().then(CodecName::red);
+        }
         self.known.iter().find(|(codec, _)| *codec == params.spec().codec).map(|(_, name)| name.clone())
     }
 
     /// The payload type to send a codec with on a section.
     pub(crate) fn payload_type(&self, rtc: &Rtc, mid: str0m::media::Mid, name: &CodecName) -> Option<Pt> {
         let negotiated = rtc.media(mid)?.remote_pts();
-        negotiated.iter().copied().find(|number| self.name(rtc, *number).as_ref() == Some(name))
+        let found = |wanted: &CodecName| {
+            negotiated.iter().copied().find(|number| self.name(rtc, *number).as_ref() == Some(wanted))
+        };
+        if !name.is_red() {
+            return found(name);
+        }
+        // str0m counts it to the codec whose copies it has.
+        self.known.iter().filter_map(|(_, name)| found(name)).find_map(|number| {
+            let params = rtc.codec_config().params().iter().find(|params| params.pt() == number)?;
+            params.red().filter(|_| self.has_red())
+        })
     }
 
     /// The codecs that may be sent on a section, in the order of the configuration.
     pub(crate) fn negotiated(&self, rtc: &Rtc, mid: str0m::media::Mid) -> Vec<CodecName> {
         let payload_types = rtc.media(mid).map(str0m::media::Media::remote_pts).unwrap_or_default();
-        let negotiated: Vec<_> = payload_types.iter().filter_map(|number| self.name(rtc, *number)).collect();
+        let mut negotiated: Vec<_> = payload_types.iter().filter_map(|number| self.name(rtc, *number)).collect();
+        negotiated.extend(self.payload_type(rtc, mid, &CodecName::red()).map(|_| CodecName::red()));
         self.known.iter().map(|(_, name)| name).filter(|name| negotiated.contains(name)).cloned().collect()
     }
 }
 
 fn known(codec: &RtpCodec) -> Result<Codec> {
     match Codec::from(codec.name.as_str()) {
-        Codec::Unknown | Codec::Rtx | Codec::Red | Codec::Null => {
+        Codec::Unknown | Codec::Rtx | Codec::Null => {
             Err(Error::new(ErrorKind::Unsupported, "str0m does not know this codec").with("codec", &codec.name))
         }
         known => Ok(known),

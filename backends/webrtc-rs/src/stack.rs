@@ -89,7 +89,12 @@ pub(crate) fn codecs(audio: &[RtpCodec], video: &[RtpCodec]) -> Vec<(TrackKind, 
         };
         // Who configures more codecs than there are payload types loses the least preferred ones.
         let Some(payload_type) = payload_type else { break };
-        codecs.push((kind, RTCRtpCodecParameters { rtp_codec: codec(kind, configured), payload_type }));
+        let mut rtp_codec = codec(kind, configured);
+        if configured.name.is_red() {
+            // Its own block and the copy are Opus (RFC 2198 §5).
+            rtp_codec.sdp_fmtp_line = format!("{OPUS}/{OPUS}");
+        }
+        codecs.push((kind, RTCRtpCodecParameters { rtp_codec, payload_type }));
         if let Some(resend) = free.next_if(|_| kind == TrackKind::Video) {
             let rtp_codec = RTCRtpCodec {
                 mime_type: "video/rtx".to_owned(),

@@ -8,7 +8,7 @@ use blink_api::{
     Preference, Result, RtpIn, RtpOut, RtpTime,
 };
 use blink_engine::AudioStatistics;
-use blink_engine::media::red::{self, RedSender};
+use blink_engine::media::red::RedSender;
 use blink_engine::media::{Capture, CaptureConfig, JitterConfig, Listeners, Network, Playout, ReceiveConfig, TICK};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use bytes::Bytes;
@@ -147,7 +147,7 @@ impl Sender {
     fn carry(&mut self, packet: RtpOut) -> RtpOut {
         let Some(red) = &mut self.red else { return packet };
         red.pack(111, packet.timestamp, &packet.payload, &mut self.payload);
-        RtpOut { codec: CodecName::new(red::NAME), payload: Bytes::copy_from_slice(&self.payload), ..packet }
+        RtpOut { codec: CodecName::red(), payload: Bytes::copy_from_slice(&self.payload), ..packet }
     }
 }
 

@@ -9,6 +9,7 @@ use blink_api::{
 };
 
 use crate::blink::AudioConfig;
+use crate::media::encoding::Encoding;
 use crate::media::rate::AudioDemand;
 
 /// The settings of one call with the codecs it may use, the preferred one first. Never without one. Cheap to clone.
@@ -69,12 +70,21 @@ impl CallAudio {
 
     /// Ticks per second of a codec's timestamps; `None` for one that is not among these.
     pub(crate) fn clock_rate(&self, name: &CodecName) -> Option<u32> {
-        self.rtp.iter().find(|rtp| rtp.name == *name).map(|rtp| rtp.clock_rate)
+        let name = self.sound_of(name);
+        self.rtp.iter().find(|rtp| rtp.name == name).map(|rtp| rtp.clock_rate)
     }
 
-    /// What is offered to others, in order.
+    /// What is offered to others, in order; copies of Opus (RFC 2198) last.
     pub(crate) fn rtp(&self) -> Vec<RtpCodec> {
-        self.rtp.to_vec()
+        let copied = self.rtp.iter().find(|codec| Encoding::is_copied(&codec.name));
+        let red = copied.map(|codec| RtpCodec { name: CodecName::red(), fmtp: String::new(), ..codec.clone() });
+        self.rtp.iter().cloned().chain(red).collect()
+    }
+
+    /// The codec of the sound in packets of this one.
+    pub(crate) fn sound_of(&self, name: &CodecName) -> CodecName {
+        let copied = || self.rtp.iter().find(|codec| Encoding::is_copied(&codec.name));
+        if name.is_red() { copied().map_or_else(|| name.clone(), |codec| codec.name.clone()) } else { name.clone() }
     }
 
     /// The preferred codec.

@@ -302,12 +302,14 @@ impl Sections {
     /// Hands a packet of sound on; one in another codec than those before after its decoder.
     async fn hear(&mut self, stream: Option<StreamId>, packet: RtpIn, now: Instant) {
         if let Some((codec, changed)) = self.heard_with.get_mut(&stream)
-            && *codec != packet.codec
+            && let codec_of_packet = self.media.audio().sound_of(&packet.codec)
+            && *codec != codec_of_packet
             && changed.is_none_or(|changed| now >= changed + CODEC_CHANGE)
         {
-            *codec = packet.codec.clone();
+            *codec = codec_of_packet;
             *changed = Some(now);
-            if let Err(error) = self.media.hear(self.id, self.voice(stream), &packet.codec).await {
+            let heard = codec.clone();
+            if let Err(error) = self.media.hear(self.id, self.voice(stream), &heard).await {
                 tracing::warn!(%error, "a participant's sound cannot be decoded");
             }
         }

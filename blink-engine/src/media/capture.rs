@@ -178,6 +178,16 @@ impl Capture {
         self.encodings.iter_mut().for_each(|encoding| encoding.used = is_used(encoding.codec()));
     }
 
+    /// Says for which codecs everybody who listens understands packets with copies of earlier ones (RFC 2198). Such packets have the codec `red`, and there are some while packets
+    /// are lost. To begin with, it is none of them.
+    ///
+    /// # Errors
+    /// Those of an encoder, which adapts to that.
+    pub fn use_copies(&mut self, mut is_understood: impl FnMut(&CodecName) -> bool) -> Result<()> {
+        let adapt = |encoding: &mut Encoding| encoding.use_copies(is_understood(encoding.codec()));
+        self.encodings.iter_mut().map(adapt).fold(Ok(()), Result::and)
+    }
+
     /// What the source gives, and the far end must have.
     pub fn format(&self) -> AudioFormat {
         self.config.format

@@ -7,10 +7,14 @@ use blink_api::{AudioLevel, CodecName, Encoder, EncoderHint, Error, ErrorKind, R
 use super::listeners::Network;
 use super::packets::PacketStore;
 use super::rate::LEAST_AUDIO;
+use super::red::{self, RedSender};
 use super::transit::ticks_in;
 
+/// Room for a payload with copies, in bytes.
+const LONGEST_PAYLOAD: usize = 1_500;
+
 /// An encoder with the RTP stream it fills.
-pub(super) struct Encoding {
+pub(crate) struct Encoding {
     codec: RtpCodec,
     encoder: Box<dyn Encoder>,
     /// What it was made for.
@@ -21,6 +25,14 @@ pub(super) struct Encoding {
     /// The last frame was not sent.
     paused: bool,
     failed: bool,
+    /// What was sent lately; where there are copies of this codec.
+    red: Option<RedSender>,
+    /// Everybody who listens understands copies.
+    copies: bool,
+    /// A payload with copies.
+    copied: Vec<u8>,
+    /// What it is prepared for.
+    network: Option<Network>,
     /// Somebody listens.
     pub(super) used: bool,
 }
@@ -41,7 +53,27 @@ impl Encoding {
         }
         let frame_ticks = u32::try_from(ticks_in(frame, codec.clock_rate)).unwrap_or(0);
         let bitrate = encoder.bitrate();
-        Ok(Self { codec, encoder, bitrate, frame_ticks, sequence, timestamp, paused: true, failed: false, used: true })
+        let red = Self::is_copied(&codec.name).then(|| RedSender::new(frame));
+        Ok(Self {
+            codec,
+            encoder,
+            bitrate,
+            frame_ticks,
+            sequence,
+            timestamp,
+            paused: true,
+            failed: false,
+            red,
+            copies: false,
+            copied: Vec::with_capacity(LONGEST_PAYLOAD),
+            network: None,
+            used: true,
+        })
+    }
+
+    /// Whether there are copies of packets of a codec (RFC 2198): of Opus, as in browsers.
+    pub(crate) fn is_copied(codec: &CodecName) -> bool {
+        codec.as_str().eq_ignore_ascii_case("opus")
     }
 
     pub(super) fn codec(&self) -> &CodecName {
@@ -55,7 +87,22 @@ impl Encoding {
     /// Prepares for a network: with its own bitrate, or less where there is no room for that.
     pub(super) fn adapt(&mut self, network: Network) -> Result<()> {
         let bitrate = self.bitrate.map(|own| network.bitrate.unwrap_or(own).clamp(LEAST_AUDIO.min(own), own));
-        self.encoder.hint(EncoderHint { loss: network.loss, burst: network.burst, bitrate })
+        self.network = Some(network);
+        let hint = EncoderHint { loss: network.loss, burst: network.burst, bitrate };
+        let hint = match (&mut self.red, bitrate) {
+            (Some(red), Some(bitrate)) if self.copies => red.hint(hint, bitrate),
+            _ => hint,
+        };
+        self.encoder.hint(hint)
+    }
+
+    /// Whether everybody who listens understands packets with copies of earlier ones.
+    ///
+    /// # Errors
+    /// The encoder's, which adapts to that.
+    pub(super) fn use_copies(&mut self, copies: bool) -> Result<()> {
+        let changed = std::mem::replace(&mut self.copies, copies) != copies;
+        self.network.filter(|_| changed && self.red.is_some()).map_or(Ok(()), |network| self.adapt(network))
     }
 
     /// A frame is not sent: receivers see a pause.
@@ -84,13 +131,22 @@ impl Encoding {
             return result.or_else(|error| if failed_before { Ok(()) } else { Err(error) });
         }
         self.timestamp = timestamp.wrapping_add(self.frame_ticks);
+        let mut payload = store.keep(encoded);
+        let mut codec = self.codec.name.clone();
+        if let Some(red) = self.red.as_mut().filter(|_| self.copies) {
+            red.pack(red::OPUS, timestamp, &payload, &mut self.copied);
+            if red.is_on() {
+                payload = store.keep(&self.copied);
+                codec = CodecName::red();
+            }
+        }
         emit(RtpOut {
-            codec: self.codec.name.clone(),
+            codec,
             sequence: self.sequence,
             timestamp,
             marker: std::mem::replace(&mut self.paused, false),
             level: Some(level),
-            payload: store.keep(encoded),
+            payload,
         });
         self.sequence = self.sequence.wrapping_add(1);
         Ok(())

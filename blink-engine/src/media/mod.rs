@@ -18,7 +18,7 @@
 
 mod capture;
 mod comfort;
-mod encoding;
+pub(crate) mod encoding;
 #[cfg(test)]
 mod fake;
 mod jitter;

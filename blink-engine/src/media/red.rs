@@ -7,8 +7,8 @@ pub use sender::RedSender;
 use blink_api::{Error, ErrorKind, Result};
 use bytes::Bytes;
 
-/// What SDP calls it.
-pub const NAME: &str = "red";
+/// The payload type of Opus in the blocks: both network transports give it this one, as browsers do. Receivers go by that of the packet's own block.
+pub(crate) const OPUS: u8 = 111;
 
 /// Most copies in a packet that is read. Nobody sends nearly as many.
 const MOST_COPIES: usize = 16;

@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::fake::{Heard, PcmCodec, Script, capture_config, received, rtp_codec};
-use super::red::{self, RedSender};
+use super::red::RedSender;
 use super::{AudioStatistics, Capture, DelayRange, FRAME, JitterConfig, Playout, ReceiveConfig, TICK};
 
 const SECONDS: u64 = 8;
@@ -286,7 +286,7 @@ fn copies_make_up_for_a_fifth_of_all_packets() {
             let now = start + FRAME * number as u32;
             if !random.random_bool(0.2) {
                 let packet = RtpOut {
-                    codec: CodecName::new(red::NAME),
+                    codec: CodecName::red(),
                     sequence: number as u16,
                     timestamp,
                     marker: false,

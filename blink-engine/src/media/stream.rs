@@ -117,7 +117,7 @@ impl Stream {
     pub(super) fn push(&mut self, packet: RtpIn) {
         if packet.codec == self.config.codec {
             self.push_with(&packet, packet.payload.clone(), std::iter::empty());
-        } else if packet.codec.as_str().eq_ignore_ascii_case(red::NAME) {
+        } else if packet.codec.is_red() {
             let Ok(blocks) = red::unpack(&packet.payload) else {
                 // Nothing in it can be read; it is counted as such.
                 return self.push_with(&packet, Bytes::new(), std::iter::empty());

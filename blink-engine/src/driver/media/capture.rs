@@ -10,6 +10,7 @@ use super::super::Report;
 use super::Worker;
 use super::voice::SendTrack;
 use crate::call::{Event, SessionId};
+use crate::media::encoding::Encoding;
 use crate::media::{Capture, CaptureFault, Listeners, Network, Pacer, TICK};
 
 /// How often what the encoders are prepared for is looked at.
@@ -36,6 +37,8 @@ struct Listener {
     id: SessionId,
     track: Arc<SendTrack>,
     codec: CodecName,
+    /// Its other end understands copies of earlier packets.
+    copies: bool,
 }
 
 pub(super) struct CaptureWorker {
@@ -134,7 +137,10 @@ impl Worker for CaptureWorker {
                     self.adapted = None;
                 }
             }
-            CaptureCommand::Add { id, track, codec } => self.listeners.push(Listener { id, track, codec }),
+            CaptureCommand::Add { id, track, codec } => {
+                let copies = track.has_copies();
+                self.listeners.push(Listener { id, track, codec, copies });
+            }
             CaptureCommand::Remove { id } => {
                 self.listeners.retain(|listener| listener.id != id);
                 self.networks.remove(id);
@@ -168,6 +174,13 @@ impl Worker for CaptureWorker {
         if let Some(capture) = &mut self.capture {
             let listeners = &self.listeners;
             capture.use_codecs(|codec| listeners.iter().any(|listener| listener.codec == *codec));
+            // There is one encoder for all, and with copies it has half the rate and no error correction of its own: who has no copies needs that.
+            let can = |codec: &CodecName| {
+                listeners.iter().filter(|listener| listener.codec == *codec).all(|listener| listener.copies)
+            };
+            if let Err(error) = capture.use_copies(can) {
+                tracing::debug!(%error, "an encoder does not adapt");
+            }
         }
         // Reading begins with the first listener, so that a file's beginning is heard.
         if self.pacer.is_none() && self.capture.is_some() && !self.listeners.is_empty() {
@@ -190,7 +203,10 @@ impl Worker for CaptureWorker {
                 None => &[],
             };
             let mut send = |packet: RtpOut| {
-                let listening = listeners.iter().filter(|listener| listener.codec == packet.codec);
+                let is_copied = packet.codec.is_red();
+                let listening = listeners.iter().filter(|listener| {
+                    listener.codec == packet.codec || is_copied && Encoding::is_copied(&listener.codec)
+                });
                 listening.for_each(|listener| listener.track.send(&packet));
             };
             match capture.tick(far_end, &mut send) {

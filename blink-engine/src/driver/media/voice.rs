@@ -39,6 +39,11 @@ impl SendTrack {
         self.session.codecs(self.track).into_iter().next()
     }
 
+    /// Whether packets on it may carry copies of earlier ones (RFC 2198): both sides can.
+    pub(super) fn has_copies(&self) -> bool {
+        self.session.codecs(self.track).iter().any(CodecName::is_red)
+    }
+
     /// The sequence number that the next packet will have.
     pub(in crate::driver) fn next_sequence(&self) -> u16 {
         self.next.load(Ordering::Relaxed)

@@ -2,6 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use blink_api::{Codec, EncoderConfig};
+use blink_media_cpal_opus::{OpusCodec, OpusConfig};
+
 use super::*;
 use crate::media::fake::{FakeCodec, Script, capture_config, rtp_codec};
 
@@ -192,4 +195,30 @@ fn parts_that_do_not_fit_together_are_refused() {
     let config = CaptureConfig { format, ..capture_config(rtp_codec()) };
     let refused = Capture::new(config, Box::new(Script::without_clock()), Vec::new(), Box::new(FakeCodec::default()));
     assert_eq!(refused.err().unwrap().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn packets_carry_copies_while_packets_are_lost_and_everybody_understands_them() {
+    let script = Script::without_clock();
+    script.put(std::iter::repeat_n(0.5, 48_000 * 10));
+    let codec = OpusCodec::new(OpusConfig::default()).unwrap();
+    let (format, frame) = (AudioFormat::CALL, crate::media::FRAME);
+    let encoder = codec.encoder(EncoderConfig { format, frame, bitrate: None }).unwrap();
+    let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), Vec::new(), encoder).unwrap();
+    let lossy = Network { loss: 0.1, burst: 1.0, bitrate: None };
+    let mut expect = |network: Network, understood: bool, copied: bool| {
+        capture.use_copies(|_| understood).unwrap();
+        capture.adapt(network).unwrap();
+        for packet in run(&mut capture, 10) {
+            assert_eq!(packet.codec.is_red(), copied, "{network:?} {understood}");
+            let pieces = if copied { super::super::red::unpack(&packet.payload).unwrap().count() } else { 1 };
+            assert_eq!(pieces, if copied { 2 } else { 1 });
+        }
+    };
+    // From here on there is something to copy.
+    expect(Network::default(), true, false);
+    expect(lossy, false, false);
+    expect(lossy, true, true);
+    expect(lossy, false, false);
+    expect(Network::default(), true, false);
 }

@@ -104,6 +104,11 @@ impl RedSender {
         }
     }
 
+    /// Whether packets have copies.
+    pub fn is_on(&self) -> bool {
+        self.distances != Distances::None
+    }
+
     /// Makes the payload of a packet with its copies in `out`. `payload_type` is that of the codec.
     pub fn pack(&mut self, payload_type: u8, timestamp: RtpTime, payload: &Bytes, out: &mut Vec<u8>) {
         let Self { distances, sent, copies, .. } = self;
