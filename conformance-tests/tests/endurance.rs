@@ -1,5 +1,7 @@
 //! A hundred calls over real sockets, alone in the process, so that its sockets and memory can be counted.
 
+use std::net::{Ipv4Addr, UdpSocket};
+
 use blink_api::Registry;
 use blink_conformance::lab::{Possessions, Stage, Timing};
 use blink_conformance::scenarios;
@@ -9,9 +11,13 @@ use blink_transport_webrtc_rs as _;
 
 #[test]
 fn a_hundred_calls_leave_no_sockets_and_hardly_more_memory() {
-    if cfg!(target_os = "linux") {
-        assert!(Possessions::now(0).is_some(), "Linux tells what a process has");
-    }
+    let sockets = || Possessions::now(0).map(|possessions| possessions.sockets);
+    let before = sockets();
+    assert!(before.is_some() || !cfg!(target_os = "linux"), "Linux tells what a process has");
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+    assert_eq!(sockets(), before.map(|before| before + 1), "a socket is counted");
+    drop(socket);
+    assert_eq!(sockets(), before, "and no more when it is closed");
     let registry = Registry::discovered().expect("backends have different names");
     let settings = [
         r#"signalings.libp2p.listen=["/ip4/127.0.0.1/tcp/0"]"#,

@@ -8,7 +8,6 @@ use super::failure::Result;
 use super::participant::Participant;
 use super::sight::{call_joined, incoming_call, joined, media_started, ringing};
 use super::sound::{AMPLITUDE, tone_of};
-use super::watching::PATIENCE;
 
 /// How long a tone must be there to be heard.
 const LISTENING: Duration = Duration::from_millis(300);
@@ -26,9 +25,9 @@ const LEAST: f32 = 0.05;
 const INTERRUPTION: Duration = Duration::from_millis(45);
 
 impl Participant {
-    /// Hears somebody's tone within 5 s.
+    /// Hears somebody's tone within 5 s; on a network that loses, within 30 s.
     pub async fn hears(&self, talker: &Participant) -> Result<()> {
-        self.hears_within(PATIENCE, talker).await
+        self.hears_within(self.core.stage.patience(), talker).await
     }
 
     /// Hears somebody's tone within a time.

@@ -10,7 +10,6 @@ use super::failure::Result;
 use super::fault::Deed;
 use super::participant::Participant;
 use super::pictures::owner_of;
-use super::watching::PATIENCE;
 
 /// Pictures that make a film: half a second of them.
 const FILM: usize = 10;
@@ -98,7 +97,8 @@ impl Participant {
 
     /// Sees half a second of somebody's pictures within 5 s, and nobody else's.
     pub async fn sees_pictures_of(&self, whose: &Participant, screen: &Screen) -> Result<()> {
-        let end = self.core.clock.elapsed() + PATIENCE;
+        let patience = self.core.stage.patience();
+        let end = self.core.clock.elapsed() + patience;
         let before = screen.count();
         loop {
             self.must(screen.is_all_of(whose.number()), format!("sees pictures that are not of {whose}"))?;
@@ -107,7 +107,7 @@ impl Participant {
             }
             if self.core.clock.elapsed() >= end {
                 let count = screen.count() - before;
-                return Err(self.fails(format!("saw {count} pictures of {whose} within {PATIENCE:?}")));
+                return Err(self.fails(format!("saw {count} pictures of {whose} within {patience:?}")));
             }
             tokio::time::sleep(AGAIN).await;
         }

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use blink_api::Registry;
 
-use crate::impaired::{Impairment, SignalingImpairment};
+use crate::impaired::{Impairment, Loss, SignalingImpairment};
+
+/// Where nothing is lost.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Where offers (every 4 s at last), descriptions, and the flights of DTLS (1 s, doubling) get lost: as long as an engine tries to connect.
+const PATIENCE_WITH_LOSS: Duration = Duration::from_secs(30);
 
 /// The backends that participants use, and how time passes for them.
 ///
@@ -69,6 +74,12 @@ impl Stage {
             impaired: None,
             alone: false,
         }
+    }
+
+    /// How long an event may take where nothing else is said.
+    pub(crate) fn patience(&self) -> Duration {
+        let loses = |network: Impaired| network.packets.loss != Loss::None || network.deliveries.lost > 0.0;
+        if self.impaired.is_some_and(loses) { PATIENCE_WITH_LOSS } else { PATIENCE }
     }
 
     /// How the combination is written in the names of tests: `transport~transport::signaling~signaling`.

@@ -11,16 +11,14 @@ use super::log::Sighting;
 use super::participant::Participant;
 use super::sight::{Sight, any_of};
 
-/// How long an event may take where nothing else is said.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long nothing must happen, so that nothing more happens.
 const QUIET: Duration = Duration::from_secs(2);
 
 /// What it is told. Every event is claimed by the first [`sees`](Participant::sees) that it fits, so that two of them await two events.
 impl Participant {
-    /// Waits for an event, up to 5 s.
+    /// Waits for an event, up to 5 s; on a network that loses, up to 30 s.
     pub async fn sees(&self, what: Sight) -> Result<Sighting> {
-        self.sees_within(PATIENCE, what).await
+        self.sees_within(self.core.stage.patience(), what).await
     }
 
     /// Waits for an event.
