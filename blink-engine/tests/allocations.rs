@@ -11,6 +11,7 @@ use blink_api::{
     AudioFormat, Captured, Codec, DecoderConfig, EncoderConfig, MediaSink, MediaSource, Mid, Result, RtpIn, RtpOut,
     RtpTime,
 };
+use blink_engine::AudioStatistics;
 use blink_engine::media::{Capture, CaptureConfig, Network, Playout, ReceiveConfig, TICK};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_media_synthetic::speech_clip;
@@ -85,7 +86,7 @@ struct Room {
 }
 
 impl Room {
-    fn new(lost: u32) -> Self {
+    fn new(lost: u32, copies: bool) -> Self {
         let codec = OpusCodec::new(OpusConfig::default()).unwrap();
         let format = AudioFormat::CALL;
         let mut playout = Playout::new(Box::new(Speaker));
@@ -103,6 +104,7 @@ impl Room {
             };
             let mut capture = Capture::new(config, Box::new(source), Vec::new(), encoder).unwrap();
             let loss = if lost == 0 { 0.0 } else { 1.0 / lost as f32 };
+            capture.use_copies(|_| copies).unwrap();
             capture.adapt(Network { loss, burst: 1.0, bitrate: Some(24_000) }).unwrap();
             capture
         });
@@ -160,14 +162,15 @@ impl Room {
     }
 }
 
-fn allocations(lost: u32) -> (u64, u64) {
-    let mut room = Room::new(lost);
+/// Allocations, and what was heard of one person.
+fn allocations(lost: u32, copies: bool) -> (u64, AudioStatistics) {
+    let mut room = Room::new(lost, copies);
     room.run(WARM_UP);
     room.allocations = 0;
     room.run(TICKS);
     let heard = room.playout.statistics(&0).unwrap();
     assert!(heard.decoded > u64::from(TICKS) / 3, "{heard:?}");
-    (room.allocations, heard.recovered)
+    (room.allocations, heard)
 }
 
 /// The counter counts: what allocates is found out.
@@ -179,13 +182,21 @@ fn allocations_are_counted() {
 /// Four people speak for a minute, one hears them: capture, encoding, packets, jitter buffers, decoding and mixing allocate nothing.
 #[test]
 fn a_minute_of_speech_allocates_nothing() {
-    assert_eq!(allocations(0).0, 0);
+    assert_eq!(allocations(0, false).0, 0);
 }
 
 /// Nor do they where packets are lost and late, and what is missing is recovered and made up.
 #[test]
 fn a_minute_with_losses_allocates_nothing() {
-    let (allocations, recovered) = allocations(12);
-    assert!(recovered > 0, "nothing was recovered: the test tests too little");
+    let (allocations, heard) = allocations(12, false);
+    assert!(heard.recovered > 0, "nothing was recovered: the test tests too little");
+    assert_eq!(allocations, 0);
+}
+
+/// Nor where packets carry copies of those before.
+#[test]
+fn a_minute_with_copies_allocates_nothing() {
+    let (allocations, heard) = allocations(12, true);
+    assert!(heard.red_recovered > 0, "nothing came from a copy: the test tests too little");
     assert_eq!(allocations, 0);
 }

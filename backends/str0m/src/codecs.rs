@@ -50,7 +50,7 @@ impl Codecs {
             };
             // Who configures more codecs than there are payload types loses the least preferred ones.
             let Some(payload_type) = take(usual) else { return };
-            if known == Codec::Opus && self.has_red() {
+            if known == Codec::Opus && self.red().is_some() {
                 // With copies, it knows Opus only as browsers have it.
                 config.enable_opus(true, true);
                 continue;
@@ -62,8 +62,9 @@ impl Codecs {
         }
     }
 
-    fn has_red(&self) -> bool {
-        self.audio.iter().any(|codec| codec.name.is_red())
+    /// Redundant audio, where it is configured.
+    fn red(&self) -> Option<&CodecName> {
+        self.known.iter().find(|(codec, _)| *codec == Codec::Red).map(|(_, name)| name)
     }
 
     /// Codecs of a kind.
@@ -79,7 +80,7 @@ impl Codecs {
         let of = |params: &&PayloadParams| params.pt() == payload_type || params.red() == Some(payload_type);
         let params = rtc.codec_config().params().iter().find(of)?;
         if params.pt() != payload_type {
-            return self.has_red().then(CodecName::red);
+            return self.red().cloned();
         }
         self.known.iter().find(|(codec, _)| *codec == params.spec().codec).map(|(_, name)| name.clone())
     }
@@ -96,7 +97,7 @@ impl Codecs {
         // str0m counts it to the codec whose copies it has.
         self.known.iter().filter_map(|(_, name)| found(name)).find_map(|number| {
             let params = rtc.codec_config().params().iter().find(|params| params.pt() == number)?;
-            params.red().filter(|_| self.has_red())
+            params.red().filter(|_| self.red().is_some())
         })
     }
 
@@ -104,7 +105,7 @@ impl Codecs {
     pub(crate) fn negotiated(&self, rtc: &Rtc, mid: str0m::media::Mid) -> Vec<CodecName> {
         let payload_types = rtc.media(mid).map(str0m::media::Media::remote_pts).unwrap_or_default();
         let mut negotiated: Vec<_> = payload_types.iter().filter_map(|number| self.name(rtc, *number)).collect();
-        negotiated.extend(self.payload_type(rtc, mid, &CodecName::red()).map(|_| CodecName::red()));
+        negotiated.extend(self.red().filter(|red| self.payload_type(rtc, mid, red).is_some()).cloned());
         self.known.iter().map(|(_, name)| name).filter(|name| negotiated.contains(name)).cloned().collect()
     }
 }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, Captured, Codec, CodecName, DecoderConfig, EncoderConfig, EncoderHint, MediaSink, MediaSource, Mid,
-    Preference, Result, RtpIn, RtpOut, RtpTime,
+    AudioFormat, Captured, Codec, DecoderConfig, EncoderConfig, EncoderHint, MediaSink, MediaSource, Mid, Preference,
+    Result, RtpIn, RtpOut, RtpTime,
 };
 use blink_engine::AudioStatistics;
 use blink_engine::media::red::RedSender;
@@ -147,7 +147,7 @@ impl Sender {
     fn carry(&mut self, packet: RtpOut) -> RtpOut {
         let Some(red) = &mut self.red else { return packet };
         red.pack(111, packet.timestamp, &packet.payload, &mut self.payload);
-        RtpOut { codec: CodecName::red(), payload: Bytes::copy_from_slice(&self.payload), ..packet }
+        RtpOut { codec: red.codec().clone(), payload: Bytes::copy_from_slice(&self.payload), ..packet }
     }
 }
 

@@ -71,20 +71,23 @@ impl CallAudio {
     /// Ticks per second of a codec's timestamps; `None` for one that is not among these.
     pub(crate) fn clock_rate(&self, name: &CodecName) -> Option<u32> {
         let name = self.sound_of(name);
-        self.rtp.iter().find(|rtp| rtp.name == name).map(|rtp| rtp.clock_rate)
+        self.rtp.iter().find(|rtp| rtp.name == *name).map(|rtp| rtp.clock_rate)
     }
 
     /// What is offered to others, in order; copies of Opus (RFC 2198) last.
     pub(crate) fn rtp(&self) -> Vec<RtpCodec> {
-        let copied = self.rtp.iter().find(|codec| Encoding::is_copied(&codec.name));
-        let red = copied.map(|codec| RtpCodec { name: CodecName::red(), fmtp: String::new(), ..codec.clone() });
+        let red = self.copied().map(|codec| RtpCodec { name: CodecName::red(), fmtp: String::new(), ..codec.clone() });
         self.rtp.iter().cloned().chain(red).collect()
     }
 
     /// The codec of the sound in packets of this one.
-    pub(crate) fn sound_of(&self, name: &CodecName) -> CodecName {
-        let copied = || self.rtp.iter().find(|codec| Encoding::is_copied(&codec.name));
-        if name.is_red() { copied().map_or_else(|| name.clone(), |codec| codec.name.clone()) } else { name.clone() }
+    pub(crate) fn sound_of<'a>(&'a self, name: &'a CodecName) -> &'a CodecName {
+        if name.is_red() { self.copied().map_or(name, |codec| &codec.name) } else { name }
+    }
+
+    /// The codec that there are copies of.
+    fn copied(&self) -> Option<&RtpCodec> {
+        self.rtp.iter().find(|codec| Encoding::is_copied(&codec.name))
     }
 
     /// The preferred codec.

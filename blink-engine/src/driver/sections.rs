@@ -302,11 +302,11 @@ impl Sections {
     /// Hands a packet of sound on; one in another codec than those before after its decoder.
     async fn hear(&mut self, stream: Option<StreamId>, packet: RtpIn, now: Instant) {
         if let Some((codec, changed)) = self.heard_with.get_mut(&stream)
-            && let codec_of_packet = self.media.audio().sound_of(&packet.codec)
-            && *codec != codec_of_packet
+            && let sound = self.media.audio().sound_of(&packet.codec)
+            && codec != sound
             && changed.is_none_or(|changed| now >= changed + CODEC_CHANGE)
         {
-            *codec = codec_of_packet;
+            *codec = sound.clone();
             *changed = Some(now);
             let heard = codec.clone();
             if let Err(error) = self.media.hear(self.id, self.voice(stream), &heard).await {

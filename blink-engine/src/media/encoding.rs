@@ -10,9 +10,6 @@ use super::rate::LEAST_AUDIO;
 use super::red::{self, RedSender};
 use super::transit::ticks_in;
 
-/// Room for a payload with copies, in bytes.
-const LONGEST_PAYLOAD: usize = 1_500;
-
 /// An encoder with the RTP stream it fills.
 pub(crate) struct Encoding {
     codec: RtpCodec,
@@ -65,7 +62,7 @@ impl Encoding {
             failed: false,
             red,
             copies: false,
-            copied: Vec::with_capacity(LONGEST_PAYLOAD),
+            copied: Vec::with_capacity(red::LONGEST_PAYLOAD),
             network: None,
             used: true,
         })
@@ -137,7 +134,7 @@ impl Encoding {
             red.pack(red::OPUS, timestamp, &payload, &mut self.copied);
             if red.is_on() {
                 payload = store.keep(&self.copied);
-                codec = CodecName::red();
+                codec = red.codec().clone();
             }
         }
         emit(RtpOut {

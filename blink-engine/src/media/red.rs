@@ -2,6 +2,7 @@
 
 mod sender;
 
+pub(crate) use sender::LONGEST_PAYLOAD;
 pub use sender::RedSender;
 
 use blink_api::{Error, ErrorKind, Result};

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use blink_api::{EncoderHint, RtpTime};
+use blink_api::{CodecName, EncoderHint, RtpTime};
 use bytes::Bytes;
 
 use super::{Block, FURTHEST_COPY, LONGEST_COPY, pack};
 
 /// What a payload may hold, in bytes.
-const LONGEST_PAYLOAD: usize = 1_200;
+pub(crate) const LONGEST_PAYLOAD: usize = 1_200;
 
 /// Below this share of lost packets there are no copies.
 const LOSSY: f32 = 0.01;
@@ -37,6 +37,7 @@ const FURTHEST: usize = 4;
 /// The rate that is aimed at is shared: each packet is encoded at an equal part of it. Measured on speech, that gains more than error correction of the codec's own.
 #[derive(Debug)]
 pub struct RedSender {
+    codec: CodecName,
     frame: Duration,
     /// How many packets before this one the copies are of, ascending.
     distances: Distances,
@@ -82,6 +83,7 @@ impl RedSender {
     /// For packets of a `frame` of sound each. Without copies, until it is told of losses.
     pub fn new(frame: Duration) -> Self {
         Self {
+            codec: CodecName::red(),
             frame,
             distances: Distances::None,
             sent: VecDeque::with_capacity(FURTHEST + 1),
@@ -102,6 +104,11 @@ impl RedSender {
                 EncoderHint { loss: 0.0, burst: 1.0, bitrate: Some(share as u32) }
             }
         }
+    }
+
+    /// The codec of packets with copies.
+    pub fn codec(&self) -> &CodecName {
+        &self.codec
     }
 
     /// Whether packets have copies.
