@@ -3,6 +3,7 @@
 use blink_media_cpal_opus as _;
 use blink_media_g711 as _;
 use blink_media_synthetic as _;
+use blink_signaling_ipfs as _;
 use blink_signaling_libp2p as _;
 use blink_signaling_memory as _;
 use blink_transport_memory as _;
@@ -20,6 +21,14 @@ pub(crate) const CODECS: [&str; 3] = ["opus", "pcmu", "pcma"];
 /// The transports of the demonstration: two that have no code in common.
 pub(crate) const DEMO_TRANSPORTS: [&str; 2] = ["webrtc-rs", "str0m"];
 
+/// Signaling backends that speak with each other: gossipsub on the same topics.
+const GOSSIP: [&str; 2] = ["ipfs", "libp2p"];
+
+/// Whether people on these two signaling backends can find each other.
+pub(crate) fn meet(one: &str, other: &str) -> bool {
+    one == other || (GOSSIP.contains(&one) && GOSSIP.contains(&other))
+}
+
 /// Begins a configuration with this program's choices.
 pub(crate) fn configuration(registry: &Registry) -> ConfigurationBuilder {
     Configuration::builder(registry)
@@ -31,17 +40,19 @@ pub(crate) fn configuration(registry: &Registry) -> ConfigurationBuilder {
 
 /// Two nodes in one process that nobody else finds.
 pub(crate) fn demonstration(builder: ConfigurationBuilder) -> ConfigurationBuilder {
-    builder.set("demo", "signalings.libp2p.listen", vec!["/ip4/127.0.0.1/tcp/0"]).set(
-        "demo",
-        "signalings.libp2p.mdns",
-        false,
-    )
+    GOSSIP.iter().fold(builder, |builder, name| {
+        builder
+            .set("demo", &format!("signalings.{name}.listen"), vec!["/ip4/127.0.0.1/tcp/0"])
+            .set("demo", &format!("signalings.{name}.mdns"), false)
+    })
 }
 
 /// Settings of everybody in a laboratory on this machine.
-pub(crate) const LABORATORY: [&str; 3] = [
+pub(crate) const LABORATORY: [&str; 5] = [
     r#"signalings.libp2p.listen=["/ip4/127.0.0.1/tcp/0"]"#,
     "signalings.libp2p.mdns=false",
+    r#"signalings.ipfs.listen=["/ip4/127.0.0.1/tcp/0"]"#,
+    "signalings.ipfs.mdns=false",
     r#"ice.interfaces=["127.0.0.1"]"#,
 ];
 
@@ -65,6 +76,7 @@ mod tests {
                 ("codec", "pcma"),
                 ("codec", "pcmu"),
                 ("media_host", "synthetic"),
+                ("signaling", "ipfs"),
                 ("signaling", "libp2p"),
                 ("signaling", "memory"),
                 ("transport", "memory"),

@@ -5,6 +5,7 @@
 
 use blink_api::{Registry, Signaling, Transport};
 use blink_conformance::matrix::{Case, Matrix, Pairing, QUICK, Row, Verdict};
+use blink_signaling_ipfs as _;
 use blink_signaling_libp2p as _;
 use blink_transport_str0m as _;
 use blink_transport_webrtc_rs as _;
@@ -19,6 +20,8 @@ fn main() {
     let matrix = Matrix::new(Registry::discovered, pairings()).settings([
         r#"signalings.libp2p.listen=["/ip4/127.0.0.1/tcp/0"]"#,
         "signalings.libp2p.mdns=false",
+        r#"signalings.ipfs.listen=["/ip4/127.0.0.1/tcp/0"]"#,
+        "signalings.ipfs.mdns=false",
         r#"ice.interfaces=["127.0.0.1"]"#,
     ]);
     let matrix = if full { matrix } else { matrix.only(|number| QUICK.contains(&number)) };
@@ -69,5 +72,5 @@ fn has_cases(matrix: &Matrix) -> Result<(), Failed> {
             return Err(format!("{pairing} has no case").into());
         }
     }
-    if matrix.pairings().len() < 4 { Err("there are fewer than four pairings".into()) } else { Ok(()) }
+    if matrix.pairings().len() < 16 { Err("there are fewer than sixteen pairings".into()) } else { Ok(()) }
 }

@@ -7,13 +7,29 @@ use blink_api::Signaling;
 use blink_api::macros::async_trait;
 use blink_conformance::signaling::Network;
 use blink_conformance::signaling_tests;
+use blink_signaling_ipfs::{IpfsConfig, IpfsSignaling};
 use blink_signaling_libp2p::{Libp2pConfig, Libp2pSignaling};
 use blink_signaling_memory::{Hub, MemorySignaling};
 
 signaling_tests!(memory, MemoryNetwork::default());
-signaling_tests!(libp2p_tcp, Libp2pNetwork::new("/ip4/127.0.0.1/tcp/", ""));
-signaling_tests!(libp2p_quic, Libp2pNetwork::new("/ip4/127.0.0.1/udp/", "/quic-v1"));
-signaling_tests!(libp2p_websocket, Libp2pNetwork::new("/ip4/127.0.0.1/tcp/", "/ws"));
+signaling_tests!(libp2p_tcp, NodeNetwork::new([Kind::Libp2p; 2], TCP));
+signaling_tests!(libp2p_quic, NodeNetwork::new([Kind::Libp2p; 2], QUIC));
+signaling_tests!(libp2p_websocket, NodeNetwork::new([Kind::Libp2p; 2], WEBSOCKET));
+signaling_tests!(ipfs_tcp, NodeNetwork::new([Kind::Ipfs; 2], TCP));
+signaling_tests!(ipfs_quic, NodeNetwork::new([Kind::Ipfs; 2], QUIC));
+signaling_tests!(ipfs_websocket, NodeNetwork::new([Kind::Ipfs; 2], WEBSOCKET));
+signaling_tests!(libp2p_with_ipfs_tcp, NodeNetwork::new([Kind::Libp2p, Kind::Ipfs], TCP));
+signaling_tests!(ipfs_with_libp2p_tcp, NodeNetwork::new([Kind::Ipfs, Kind::Libp2p], TCP));
+signaling_tests!(libp2p_with_ipfs_quic, NodeNetwork::new([Kind::Libp2p, Kind::Ipfs], QUIC));
+signaling_tests!(ipfs_with_libp2p_quic, NodeNetwork::new([Kind::Ipfs, Kind::Libp2p], QUIC));
+signaling_tests!(libp2p_with_ipfs_websocket, NodeNetwork::new([Kind::Libp2p, Kind::Ipfs], WEBSOCKET));
+signaling_tests!(ipfs_with_libp2p_websocket, NodeNetwork::new([Kind::Ipfs, Kind::Libp2p], WEBSOCKET));
+
+/// What stands before and after the port.
+type Carrier = [&'static str; 2];
+const TCP: Carrier = ["/ip4/127.0.0.1/tcp/", ""];
+const QUIC: Carrier = ["/ip4/127.0.0.1/udp/", "/quic-v1"];
+const WEBSOCKET: Carrier = ["/ip4/127.0.0.1/tcp/", "/ws"];
 
 #[derive(Default)]
 struct MemoryNetwork(Hub);
@@ -25,35 +41,48 @@ impl Network for MemoryNetwork {
     }
 }
 
-/// Nodes on the loopback interface with a key file each, so that a node can come back as itself.
-struct Libp2pNetwork {
-    before_port: &'static str,
-    after_port: &'static str,
+#[derive(Clone, Copy)]
+enum Kind {
+    Libp2p,
+    Ipfs,
+}
+
+/// Nodes on the loopback interface with a key file each, so that a node can come back as itself. Node `a` is of the first kind, the others are of the
+/// second.
+struct NodeNetwork {
+    kinds: [Kind; 2],
+    carrier: Carrier,
     keys: tempfile::TempDir,
     listening: Mutex<HashMap<String, String>>,
 }
 
-impl Libp2pNetwork {
-    fn new(before_port: &'static str, after_port: &'static str) -> Self {
+impl NodeNetwork {
+    fn new(kinds: [Kind; 2], carrier: Carrier) -> Self {
         let keys = tempfile::tempdir().expect("there is room for a key");
-        Self { before_port, after_port, keys, listening: Mutex::default() }
+        Self { kinds, carrier, keys, listening: Mutex::default() }
     }
 }
 
 #[async_trait]
-impl Network for Libp2pNetwork {
+impl Network for NodeNetwork {
     async fn start(&self, name: &str) -> Arc<dyn Signaling> {
         let known = self.listening.lock().unwrap().get(name).cloned();
-        let config = Libp2pConfig {
-            listen: vec![known.unwrap_or_else(|| format!("{}0{}", self.before_port, self.after_port))],
-            bootstrap: Vec::new(),
-            mdns: false,
-            node_key: Some(self.keys.path().join(name)),
+        let [before, after] = self.carrier;
+        let listen = vec![known.unwrap_or_else(|| format!("{before}0{after}"))];
+        let node_key = Some(self.keys.path().join(name));
+        let node: Arc<dyn Signaling> = match self.kinds[usize::from(name != "a")] {
+            Kind::Libp2p => {
+                let config = Libp2pConfig { listen, mdns: false, node_key, ..Libp2pConfig::default() };
+                Arc::new(Libp2pSignaling::start(config).await.unwrap())
+            }
+            Kind::Ipfs => {
+                let config = IpfsConfig { listen, mdns: false, node_key, ..IpfsConfig::default() };
+                Arc::new(IpfsSignaling::start(config).await.unwrap())
+            }
         };
-        let node = Libp2pSignaling::start(config).await.unwrap();
         let address = node.addresses().await.unwrap().swap_remove(0);
         let (listening, _) = address.split_once("/p2p/").expect("an address names its node");
         self.listening.lock().unwrap().insert(name.to_owned(), listening.to_owned());
-        Arc::new(node)
+        node
     }
 }

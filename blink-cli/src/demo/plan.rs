@@ -73,7 +73,7 @@ impl Plan {
     /// Two who can never meet are told so now rather than after waiting.
     fn check_pair(&self) -> Result<(), Failure> {
         let [alice, bob] = &self.sides;
-        if alice.signaling != bob.signaling {
+        if !backends::meet(alice.signaling, bob.signaling) {
             return Err(Failure::input(format!(
                 "Alice's signaling is `{}` and Bob's `{}`: they cannot find each other",
                 alice.signaling, bob.signaling

@@ -15,7 +15,7 @@ fn demo(directory: &Path, arguments: &[&str]) -> Ended {
 }
 
 /// Both were connected, heard the other, and say so with exactly these fields.
-fn both_heard(directory: &Path, ended: &Ended, transports: [&str; 2], signaling: &str) {
+fn both_heard(directory: &Path, ended: &Ended, transports: [&str; 2], signalings: [&str; 2]) {
     assert_eq!((ended.status, ended.errors.as_str()), (0, ""), "{ended:#?}");
     let report = ended.last();
     assert_eq!(report["ok"], true);
@@ -24,7 +24,7 @@ fn both_heard(directory: &Path, ended: &Ended, transports: [&str; 2], signaling:
     for (n, participant) in participants.iter().enumerate() {
         assert_eq!(participant["name"], ["Alice", "Bob"][n]);
         assert_eq!(participant["transport"], transports[n]);
-        assert_eq!(participant["signaling"], signaling);
+        assert_eq!(participant["signaling"], signalings[n]);
         assert_eq!(participant["codec"], "opus");
         let number = |key: &str| participant[key].as_f64().unwrap_or_else(|| panic!("{key} of {participant}"));
         assert!(number("connected_ms") >= 0.0 && number("connected_ms") <= number("first_audio_ms"), "{participant}");
@@ -55,17 +55,22 @@ fn both_heard(directory: &Path, ended: &Ended, transports: [&str; 2], signaling:
 }
 
 fn pair_over_libp2p(alice: &str, bob: &str) {
+    pair([alice, bob], ["libp2p"; 2]);
+}
+
+fn pair(transports: [&str; 2], signalings: [&str; 2]) {
     let directory = tempfile::tempdir().unwrap();
-    let (a, b) = (format!("transport={alice}"), format!("transport={bob}"));
-    let ended = demo(directory.path(), &["--a", &a, "--b", &b, "--seconds", "6"]);
-    both_heard(directory.path(), &ended, [alice, bob], "libp2p");
+    let of = |n: usize| [format!("transport={}", transports[n]), format!("signaling={}", signalings[n])];
+    let ([a, over_a], [b, over_b]) = (of(0), of(1));
+    let arguments = ["--a", &a, "--a", &over_a, "--b", &b, "--b", &over_b, "--seconds", "6"];
+    both_heard(directory.path(), &demo(directory.path(), &arguments), transports, signalings);
 }
 
 #[test]
 fn webrtc_rs_and_str0m_hear_each_other() {
     let directory = tempfile::tempdir().unwrap();
     let ended = demo(directory.path(), &[]);
-    both_heard(directory.path(), &ended, ["webrtc-rs", "str0m"], "libp2p");
+    both_heard(directory.path(), &ended, ["webrtc-rs", "str0m"], ["libp2p"; 2]);
     assert!(ended.last()["participants"][0]["heard"].as_str().unwrap().starts_with("blink-out"));
 }
 
@@ -85,12 +90,27 @@ fn webrtc_rs_and_webrtc_rs_hear_each_other() {
 }
 
 #[test]
+fn libp2p_and_ipfs_carry_a_call() {
+    pair(["str0m", "webrtc-rs"], ["libp2p", "ipfs"]);
+}
+
+#[test]
+fn ipfs_and_libp2p_carry_a_call() {
+    pair(["webrtc-rs", "str0m"], ["ipfs", "libp2p"]);
+}
+
+#[test]
+fn ipfs_and_ipfs_carry_a_call() {
+    pair(["str0m", "str0m"], ["ipfs", "ipfs"]);
+}
+
+#[test]
 fn memory_backends_hear_each_other_and_repeating_gives_medians() {
     let directory = tempfile::tempdir().unwrap();
     let arguments =
         ["--set", "transport=memory", "--signaling", "memory", "--seconds", "4", "--repeat", "2", "--out", "heard"];
     let ended = demo(directory.path(), &arguments);
-    both_heard(directory.path(), &ended, ["memory", "memory"], "memory");
+    both_heard(directory.path(), &ended, ["memory"; 2], ["memory"; 2]);
     assert_eq!(ended.last()["repeat"], 2);
     let answered = ended.lines.iter().filter(|line| line.contains("\"call_joined\"")).count();
     assert_eq!(answered, 4, "{:#?}", ended.lines);

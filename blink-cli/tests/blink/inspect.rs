@@ -15,7 +15,7 @@ fn backends_are_listed_with_what_they_can_do() {
         of_kind.map(|backend| backend["name"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(names("transport"), ["memory", "str0m", "webrtc-rs"]);
-    assert_eq!(names("signaling"), ["libp2p", "memory"]);
+    assert_eq!(names("signaling"), ["ipfs", "libp2p", "memory"]);
     assert_eq!(names("codec"), ["opus", "pcma", "pcmu"]);
     assert_eq!(names("media_host"), ["synthetic"]);
     for backend in backends.as_array().unwrap() {

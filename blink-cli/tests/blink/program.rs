@@ -15,11 +15,15 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) const SEEN: Duration = Duration::from_secs(5);
 
 /// A node that only this machine can reach and nobody finds.
-pub(crate) const ALONE: [&str; 6] = [
+pub(crate) const ALONE: [&str; 10] = [
     "--set",
     r#"signalings.libp2p.listen=["/ip4/127.0.0.1/tcp/0"]"#,
     "--set",
     "signalings.libp2p.mdns=false",
+    "--set",
+    r#"signalings.ipfs.listen=["/ip4/127.0.0.1/tcp/0"]"#,
+    "--set",
+    "signalings.ipfs.mdns=false",
     "--set",
     r#"ice.interfaces=["127.0.0.1"]"#,
 ];

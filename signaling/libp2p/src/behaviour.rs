@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use blink_api::{Error, ErrorKind, Result, Topic};
+use blink_signaling_kit::liveness::PING_INTERVAL;
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::gossipsub::{
     self, CallbackSubscriptionFilter, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter, MessageAuthenticity,
@@ -16,8 +17,6 @@ use libp2p::{identify, mdns, ping};
 
 use crate::NAME;
 
-/// How often each connection is pinged.
-pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(3);
 /// Gossipsub remembers a message for verdicts this long: [`HISTORY`] heartbeats.
 pub(crate) const VERDICT_WINDOW: Duration = HEARTBEAT.saturating_mul(HISTORY as u32);
 

@@ -11,13 +11,9 @@
 mod addresses;
 mod behaviour;
 mod config;
-mod deliveries;
 mod key;
 mod listen;
-mod liveness;
 mod node;
-mod subscriptions;
-mod targets;
 mod task;
 mod transport;
 

@@ -4,22 +4,23 @@
 
 use std::time::Duration;
 
-use blink_api::{Delivery, DeliveryId, ErrorKind, Origin, Result, SignalingEvent, Topic, Verdict};
+use blink_api::{Delivery, DeliveryId, ErrorKind, Result, SignalingEvent, Topic, Verdict};
+use blink_signaling_kit::deliveries::{self, Deliveries};
+use blink_signaling_kit::handle::{Command, Inputs};
+use blink_signaling_kit::liveness::Liveness;
+use blink_signaling_kit::origin;
+use blink_signaling_kit::readers::{Others, Readers};
+use blink_signaling_kit::targets::{Targets, Waiter};
 use bytes::Bytes;
 use futures::StreamExt;
-use libp2p::gossipsub::{self, MessageAcceptance, PublishError};
+use libp2p::gossipsub::{self, MessageAcceptance, MessageId, PublishError};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, mdns, ping};
-use sha2::{Digest, Sha256};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use crate::behaviour::{Behaviour, BehaviourEvent, VERDICT_WINDOW, ident};
-use crate::deliveries::{Deliveries, Pending};
 use crate::listen::Event;
-use crate::liveness::Liveness;
-use crate::node::{Command, Inputs};
-use crate::subscriptions::{Others, Readers};
-use crate::targets::Targets;
 use crate::transport::is_timeout;
 use crate::{addresses, error};
 
@@ -35,18 +36,20 @@ const CLOSE: Duration = Duration::from_millis(550);
 const FREE: Duration = Duration::from_millis(300);
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
 
+type Pending = deliveries::Pending<MessageId, PeerId>;
+
 pub(crate) struct Task {
     swarm: Swarm<Behaviour>,
-    inputs: Inputs,
+    inputs: Inputs<Multiaddr>,
     readers: Readers,
-    others: Others,
-    deliveries: Deliveries,
-    targets: Targets,
-    liveness: Liveness,
+    others: Others<PeerId>,
+    deliveries: Deliveries<MessageId, PeerId>,
+    targets: Targets<Multiaddr, PeerId, ConnectionId>,
+    liveness: Liveness<ConnectionId, PeerId>,
 }
 
 impl Task {
-    pub(crate) fn new(swarm: Swarm<Behaviour>, inputs: Inputs) -> Self {
+    pub(crate) fn new(swarm: Swarm<Behaviour>, inputs: Inputs<Multiaddr>) -> Self {
         Self {
             swarm,
             inputs,
@@ -61,7 +64,7 @@ impl Task {
     /// Runs until shutdown, or until the handle is dropped.
     pub(crate) async fn run(mut self, bootstrap: Vec<Multiaddr>, early_events: Vec<Event>) {
         for address in bootstrap {
-            self.targets.add(address, None, Instant::now());
+            self.stay_connected(address, None);
         }
         for event in early_events {
             self.handle_event(event);
@@ -76,14 +79,14 @@ impl Task {
                 },
                 Some((delivery, verdict)) = self.inputs.reports.recv() => self.handle_verdict(delivery, verdict),
                 event = self.swarm.select_next_some() => self.handle_event(event),
-                () = self.inputs.dropped.notified() => self.sweep(),
+                Some(()) = self.inputs.dropped.recv() => self.sweep(),
                 _ = tick.tick() => self.handle_tick(),
             }
         }
         self.shut_down().await;
     }
 
-    fn handle_command(&mut self, command: Command) {
+    fn handle_command(&mut self, command: Command<Multiaddr>) {
         // Whoever asked may have stopped waiting for the answer; what was asked is done all the same.
         match command {
             Command::Subscribe { topic, reader, reply } => {
@@ -100,7 +103,7 @@ impl Task {
                 let _ = reply.send(self.others.count(&topic));
             }
             Command::Connect { address, waiter } => {
-                self.targets.add(address, Some(waiter), Instant::now());
+                self.stay_connected(address, Some(waiter));
                 self.dial_due();
             }
             Command::Addresses { reply } => {
@@ -173,7 +176,7 @@ impl Task {
                 if let Some(pending) = evicted {
                     self.judge(&pending, Verdict::Ignore);
                 }
-                let delivery = Delivery { id, origin: message.source.map(origin), message: message.data.into() };
+                let delivery = Delivery { id, origin: message.source.map(|author| origin(&author.to_bytes())), message: message.data.into() };
                 let topic = Topic::from_hex(message.topic.as_str());
                 if !topic.is_some_and(|topic| self.readers.deliver(&topic, &delivery)) {
                     self.handle_verdict(id, Verdict::Ignore);
@@ -262,9 +265,14 @@ impl Task {
         self.dial_due();
     }
 
+    fn stay_connected(&mut self, address: Multiaddr, waiter: Option<Waiter>) {
+        let named = addresses::peer(&address);
+        self.targets.add(address, named, waiter, Instant::now());
+    }
+
     fn dial_due(&mut self) {
         let now = Instant::now();
-        while let Some(dial) = self.targets.next_dial(now, |peer| self.swarm.is_connected(peer)) {
+        while let Some(dial) = self.targets.next_dial(now, |peer| self.swarm.is_connected(peer), dial) {
             let connection = dial.connection_id();
             if let Err(error) = self.swarm.dial(dial) {
                 self.handle_dial_error(connection, error, now);
@@ -328,10 +336,15 @@ impl Task {
     }
 }
 
-/// The first half of the SHA-256 of the author's name.
-fn origin(author: PeerId) -> Origin {
-    let digest: [u8; 32] = Sha256::digest(author.to_bytes()).into();
-    let mut origin = [0; 16];
-    origin.copy_from_slice(&digest[..16]);
-    Origin(origin)
+/// From a port of its own: the listening port may still have a closing connection to the same place.
+fn dial(named: Option<PeerId>, addresses: &[Multiaddr]) -> (ConnectionId, DialOpts) {
+    let dial = match named {
+        Some(peer) => DialOpts::peer_id(peer)
+            .addresses(addresses.to_vec())
+            .condition(PeerCondition::Always)
+            .allocate_new_port()
+            .build(),
+        None => DialOpts::unknown_peer_id().address(addresses[0].clone()).allocate_new_port().build(),
+    };
+    (dial.connection_id(), dial)
 }

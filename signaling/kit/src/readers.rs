@@ -1,29 +1,32 @@
 //! This node's subscriptions and those of others.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use blink_api::{Delivery, DeliveryQueue, Topic};
-use libp2p::PeerId;
 
-/// The reader's ends that were dropped are told by a flag, so that no queue can be too full for it.
-pub(crate) struct Reader {
-    pub(crate) queue: DeliveryQueue,
-    pub(crate) dropped: Arc<AtomicBool>,
+/// A subscription, as the node sees it.
+pub struct Reader {
+    /// Where its messages go.
+    pub queue: DeliveryQueue,
+    /// The reader dropped its end: told by a flag, so that no queue can be too full for it.
+    pub dropped: Arc<AtomicBool>,
 }
 
 /// Who reads what at this node.
 #[derive(Default)]
-pub(crate) struct Readers(HashMap<Topic, Vec<Reader>>);
+pub struct Readers(HashMap<Topic, Vec<Reader>>);
 
 impl Readers {
-    pub(crate) fn add(&mut self, topic: Topic, reader: Reader) {
+    /// One more reader of a topic.
+    pub fn add(&mut self, topic: Topic, reader: Reader) {
         self.0.entry(topic).or_default().push(reader);
     }
 
     /// Hands a message to every reader of its topic; says whether one of them took it.
-    pub(crate) fn deliver(&self, topic: &Topic, delivery: &Delivery) -> bool {
+    pub fn deliver(&self, topic: &Topic, delivery: &Delivery) -> bool {
         let mut taken = false;
         for reader in self.0.get(topic).into_iter().flatten() {
             // The queue has counted the loss for its reader.
@@ -33,7 +36,7 @@ impl Readers {
     }
 
     /// Forgets the readers that are gone and returns the topics nobody reads any more.
-    pub(crate) fn sweep(&mut self) -> Vec<Topic> {
+    pub fn sweep(&mut self) -> Vec<Topic> {
         for readers in self.0.values_mut() {
             readers.retain(|reader| !reader.dropped.load(Ordering::Acquire));
         }
@@ -41,32 +44,40 @@ impl Readers {
     }
 
     /// Ends every subscription and returns the topics.
-    pub(crate) fn clear(&mut self) -> Vec<Topic> {
+    pub fn clear(&mut self) -> Vec<Topic> {
         self.0.drain().map(|(topic, _)| topic).collect()
     }
 }
 
-/// Who else is subscribed to what. Gossipsub bounds the topics of a node and the swarm the nodes.
-#[derive(Default)]
-pub(crate) struct Others(HashMap<PeerId, HashSet<Topic>>);
+/// Which other nodes, named by `P`, are subscribed to what. Gossipsub bounds the topics of a node and the network the nodes.
+pub struct Others<P>(HashMap<P, HashSet<Topic>>);
 
-impl Others {
+impl<P> Default for Others<P> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<P: Eq + Hash> Others<P> {
     /// Says whether this was news: a node may announce its subscriptions again and again.
-    pub(crate) fn joined(&mut self, peer: PeerId, topic: Topic) -> bool {
+    pub fn joined(&mut self, peer: P, topic: Topic) -> bool {
         self.0.entry(peer).or_default().insert(topic)
     }
 
-    pub(crate) fn left(&mut self, peer: PeerId, topic: &Topic) {
+    /// A node left a topic.
+    pub fn left(&mut self, peer: P, topic: &Topic) {
         if let Some(topics) = self.0.get_mut(&peer) {
             topics.remove(topic);
         }
     }
 
-    pub(crate) fn disconnected(&mut self, peer: PeerId) {
+    /// A node is gone.
+    pub fn disconnected(&mut self, peer: P) {
         self.0.remove(&peer);
     }
 
-    pub(crate) fn count(&self, topic: &Topic) -> usize {
+    /// How many nodes are subscribed to a topic.
+    pub fn count(&self, topic: &Topic) -> usize {
         self.0.values().filter(|topics| topics.contains(topic)).count()
     }
 }

@@ -3,13 +3,8 @@
 use std::time::Duration;
 
 use blink_api::Result;
-use libp2p::swarm::ConnectionId;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::{Multiaddr, PeerId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-
-use crate::addresses;
 
 /// The wait after the first failure; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -24,35 +19,44 @@ const MAX_DISCOVERED: usize = 64;
 const DISCOVERED_ATTEMPTS: u32 = 8;
 
 /// Answers a `connect`.
-pub(crate) type Waiter = oneshot::Sender<Result<()>>;
+pub type Waiter = oneshot::Sender<Result<()>>;
 
-/// All nodes to stay connected to.
-#[derive(Default)]
-pub(crate) struct Targets(Vec<Target>);
+/// All nodes to stay connected to: at addresses `A`, with names `P`, over connections `C`.
+pub struct Targets<A, P, C>(Vec<Target<A, P, C>>);
 
-struct Target {
-    addresses: Vec<Multiaddr>,
-    /// Who answers there, where known; a discovered node's name never changes.
-    peer: Option<PeerId>,
+struct Target<A, P, C> {
+    addresses: Vec<A>,
+    /// Who has to answer there; anybody may where it is `None`.
+    named: Option<P>,
+    /// Who answers there, where known.
+    peer: Option<P>,
     discovered: bool,
-    state: State,
+    state: State<C>,
     failures: u32,
     waiters: Vec<Waiter>,
 }
 
-enum State {
+enum State<C> {
     Due(Instant),
-    Dialling(ConnectionId),
+    Dialling(C),
     Connected(Instant),
 }
 
-impl Targets {
-    /// Stays connected to an address from now on. The waiter is told of the first success or failure.
-    pub(crate) fn add(&mut self, address: Multiaddr, waiter: Option<Waiter>, now: Instant) {
+impl<A, P, C> Default for Targets<A, P, C> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<A: PartialEq, P: Copy + Ord, C: Copy + PartialEq> Targets<A, P, C> {
+    /// Stays connected to an address from now on, where the node of that name answers or, without one, whoever does. The waiter is told of the first
+    /// success or failure.
+    pub fn add(&mut self, address: A, named: Option<P>, waiter: Option<Waiter>, now: Instant) {
         let known = self.0.iter_mut().find(|target| !target.discovered && target.addresses.contains(&address));
         let Some(target) = known else {
             self.0.push(Target {
-                peer: addresses::peer(&address),
+                named,
+                peer: named,
                 addresses: vec![address],
                 discovered: false,
                 state: State::Due(now),
@@ -71,15 +75,8 @@ impl Targets {
         }
     }
 
-    /// A node was found on the local network.
-    pub(crate) fn discovered(
-        &mut self,
-        local: PeerId,
-        peer: PeerId,
-        address: Multiaddr,
-        connected: bool,
-        now: Instant,
-    ) {
+    /// A node was found on the local network by the node `local`; it may be connected already.
+    pub fn discovered(&mut self, local: P, peer: P, address: A, connected: bool, now: Instant) {
         if let Some(target) = self.0.iter_mut().find(|target| target.discovered && target.peer == Some(peer)) {
             if !target.addresses.contains(&address) && target.addresses.len() < 16 {
                 target.addresses.push(address);
@@ -92,6 +89,7 @@ impl Targets {
         let due = if local < peer { now } else { now + COURTESY };
         self.0.push(Target {
             addresses: vec![address],
+            named: Some(peer),
             peer: Some(peer),
             discovered: true,
             state: if connected { State::Connected(now) } else { State::Due(due) },
@@ -101,15 +99,21 @@ impl Targets {
     }
 
     /// A discovered node no longer announces an address.
-    pub(crate) fn expired(&mut self, peer: PeerId, address: &Multiaddr) {
+    pub fn expired(&mut self, peer: P, address: &A) {
         for target in self.0.iter_mut().filter(|target| target.discovered && target.peer == Some(peer)) {
             target.addresses.retain(|known| known != address);
         }
         self.0.retain(|target| !target.addresses.is_empty());
     }
 
-    /// The next dial that is due, entered as begun; call until `None`. Where the node is connected already, nothing is due.
-    pub(crate) fn next_dial(&mut self, now: Instant, is_connected: impl Fn(&PeerId) -> bool) -> Option<DialOpts> {
+    /// The next dial that is due, entered as begun; call until `None`. Where the node is connected already, nothing is due. `begin` is given who has to
+    /// answer and where, at least one address, and returns the connection's name with whatever dials it.
+    pub fn next_dial<D>(
+        &mut self,
+        now: Instant,
+        is_connected: impl Fn(&P) -> bool,
+        begin: impl FnOnce(Option<P>, &[A]) -> (C, D),
+    ) -> Option<D> {
         for target in &mut self.0 {
             if !matches!(target.state, State::Due(at) if at <= now) {
                 continue;
@@ -118,15 +122,15 @@ impl Targets {
                 target.connected(now);
                 continue;
             }
-            let dial = target.dial();
-            target.state = State::Dialling(dial.connection_id());
+            let (connection, dial) = begin(target.named, &target.addresses);
+            target.state = State::Dialling(connection);
             return Some(dial);
         }
         None
     }
 
     /// A connection was made, by this node or the other.
-    pub(crate) fn connected(&mut self, connection: ConnectionId, peer: PeerId, now: Instant) {
+    pub fn connected(&mut self, connection: C, peer: P, now: Instant) {
         for target in &mut self.0 {
             let dialled = matches!(target.state, State::Dialling(id) if id == connection);
             if dialled {
@@ -138,9 +142,18 @@ impl Targets {
         }
     }
 
+    /// A dial goes on under another connection's name.
+    pub fn renamed(&mut self, old: C, new: C) {
+        for target in &mut self.0 {
+            if matches!(target.state, State::Dialling(id) if id == old) {
+                target.state = State::Dialling(new);
+            }
+        }
+    }
+
     /// A dial failed; `error` is for those who wait. Where it can never succeed the target is dropped.
-    pub(crate) fn failed(&mut self, connection: ConnectionId, error: &blink_api::Error, hopeless: bool, now: Instant) {
-        let dialled = |target: &Target| matches!(target.state, State::Dialling(id) if id == connection);
+    pub fn failed(&mut self, connection: C, error: &blink_api::Error, hopeless: bool, now: Instant) {
+        let dialled = |target: &Target<A, P, C>| matches!(target.state, State::Dialling(id) if id == connection);
         let Some(index) = self.0.iter().position(dialled) else { return };
         let target = &mut self.0[index];
         target.waiters.drain(..).for_each(|waiter| answer(Some(waiter), &Err(error.clone())));
@@ -152,7 +165,7 @@ impl Targets {
     }
 
     /// A node's last connection closed.
-    pub(crate) fn lost(&mut self, peer: PeerId, now: Instant) {
+    pub fn lost(&mut self, peer: P, now: Instant) {
         for target in self.0.iter_mut().filter(|target| target.peer == Some(peer)) {
             if let State::Connected(since) = target.state {
                 if now.duration_since(since) >= STABLE {
@@ -165,31 +178,10 @@ impl Targets {
     }
 }
 
-impl Target {
+impl<A, P, C> Target<A, P, C> {
     fn connected(&mut self, now: Instant) {
         self.state = State::Connected(now);
         self.waiters.drain(..).for_each(|waiter| answer(Some(waiter), &Ok(())));
-    }
-
-    /// Whoever answers at an address without a name is right. From a port of its own: the listening port may still have a closing
-    /// connection to the same place.
-    fn dial(&self) -> DialOpts {
-        match (self.peer, self.addresses.as_slice()) {
-            (Some(peer), addresses) if self.discovered => DialOpts::peer_id(peer)
-                .addresses(addresses.to_vec())
-                .condition(PeerCondition::Always)
-                .allocate_new_port()
-                .build(),
-            (_, [address, ..]) => match addresses::peer(address) {
-                Some(peer) => DialOpts::peer_id(peer)
-                    .addresses(vec![address.clone()])
-                    .condition(PeerCondition::Always)
-                    .allocate_new_port()
-                    .build(),
-                None => DialOpts::unknown_peer_id().address(address.clone()).allocate_new_port().build(),
-            },
-            (_, []) => unreachable!("a target has an address"),
-        }
     }
 }
 

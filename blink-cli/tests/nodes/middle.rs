@@ -1,0 +1,238 @@
+//! Two people who find each other only through a third node, which is killed, stopped and started again in the middle of their call.
+
+use std::path::Path;
+use std::time::Duration;
+
+use blink_api::Did;
+use blink_engine::{CallConfig, Event};
+use serde_json::Value;
+
+use crate::person::{Person, is_state_of};
+use crate::program::{ALONE, Program};
+
+/// So many packets of 20 ms are enough to know that sound goes on.
+const SOME: u64 = 50;
+const STOPPED: Duration = Duration::from_secs(5);
+
+/// Alice's node is the only one that Bob's and Carol's are connected to, and passes their gossip on because she is in the same call. She is a process of
+/// its own.
+struct Group {
+    alice: Program,
+    bob: Person,
+    carol: Person,
+}
+
+impl Group {
+    /// All three hear each other, and Bob has muted himself, which Carol knows.
+    async fn meet(directory: &Path, signaling: &str) -> Self {
+        let mut bob = Person::start("bob", &["transport=str0m", "signaling=libp2p"]).await;
+        let mut carol = Person::start("carol", &["transport=webrtc-rs", "signaling=ipfs"]).await;
+        let (to_bob, to_carol) = (bob.target().await, carol.target().await);
+        let settings = Self::alices(signaling);
+        let alice = [&["call", "--json", &to_bob, &to_carol], &ALONE[..], &Self::set(&settings)].concat();
+        let mut alice = Program::start(directory, &alice);
+        for person in [&mut bob, &mut carol] {
+            answer(person).await;
+        }
+        let caller = alice.event("calling")["call"].clone();
+        assert!(caller.is_string(), "{caller}");
+        alice.event("participant_joined");
+        alice.event("participant_joined");
+        bob.hears_on(carol.blink.did(), SOME).await;
+        carol.hears_on(bob.blink.did(), SOME).await;
+        bob.blink.set_muted(true).await.unwrap();
+        carol.sees_state_of(bob.blink.did(), "that Bob is muted", |state| state.muted).await;
+        bob.blink.set_muted(false).await.unwrap();
+        carol.sees_state_of(bob.blink.did(), "that Bob is not muted any more", |state| !state.muted).await;
+        Self { alice, bob, carol }
+    }
+
+    fn alices(signaling: &str) -> [String; 4] {
+        [
+            format!("signaling={signaling}"),
+            "transport=str0m".to_owned(),
+            "microphone=speech".to_owned(),
+            "data_dir=alice".to_owned(),
+        ]
+    }
+
+    fn set(settings: &[String]) -> Vec<&str> {
+        settings.iter().flat_map(|setting| ["--set", setting]).collect()
+    }
+
+    /// Both hear each other, whatever became of the node between them.
+    async fn go_on_talking(&self) {
+        self.bob.hears_on(self.carol.blink.did(), SOME).await;
+        self.carol.hears_on(self.bob.blink.did(), SOME).await;
+    }
+}
+
+/// Stopped for 5 s, she is lost and found again; what Carol said in the meantime reaches Bob then, and not before.
+async fn a_node_in_the_middle_may_stop(signaling: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut group = Group::meet(directory.path(), signaling).await;
+    let carol = group.carol.blink.did();
+    group.alice.signal("STOP");
+    group.carol.blink.set_deafened(true).await.unwrap();
+    // She stays stopped so long, and the two talk.
+    let (mut is_lost, mut is_deafened) = (false, false);
+    let watched = group.bob.sees_within(STOPPED, |event| {
+        is_lost |= matches!(event, Event::ParticipantReconnecting { .. });
+        is_deafened |= is_state_of(event, carol, |state| state.deafened);
+        None::<()>
+    });
+    watched.await;
+    assert!(!is_deafened, "there is another way from Carol's node to Bob's");
+    group.go_on_talking().await;
+    group.alice.signal("CONT");
+    if !is_lost {
+        group.bob.sees("that Alice's path is lost", |event| matches!(event, Event::ParticipantReconnecting { .. }).then_some(())).await;
+    }
+    let (mut is_found, mut is_told) = (false, false);
+    let both = group.bob.sees("Alice's path and Carol's state", |event| {
+        is_found |= matches!(event, Event::ParticipantReconnected { .. });
+        is_told |= is_state_of(event, carol, |state| state.deafened);
+        (is_found && is_told).then_some(())
+    });
+    both.await;
+    told_that(&mut group.alice, carol, "deafened");
+    group.go_on_talking().await;
+}
+
+/// Killed, she is missed by nobody's ears; started again she comes back into the call, and what was said meanwhile reaches everybody.
+async fn a_node_in_the_middle_may_be_killed_and_started_again(signaling: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let Group { alice, mut bob, mut carol } = Group::meet(directory.path(), signaling).await;
+    alice.signal("KILL");
+    drop(alice);
+    bob.blink.set_recording(true).await.unwrap();
+    carol.blink.set_deafened(true).await.unwrap();
+    bob.hears_on(carol.blink.did(), SOME).await;
+    carol.hears_on(bob.blink.did(), SOME).await;
+
+    let settings = Group::alices(signaling);
+    let bootstrap = format!(r#"signalings.{signaling}.bootstrap=["{}","{}"]"#, bob.address().await, carol.address().await);
+    let again = [&["listen", "--json"], &ALONE[..], &Group::set(&settings), &["--set", &bootstrap]].concat();
+    let mut alice = Program::start(directory.path(), &again);
+    let listening = alice.event("listening");
+    let alices: Did = listening["did"].as_str().unwrap().parse().unwrap();
+    alice.type_line("j");
+    for person in [&mut bob, &mut carol] {
+        person.is_joined_by(vec![alices]).await;
+    }
+    carol.sees_state_of(bob.blink.did(), "that Bob records", |state| state.recording).await;
+    bob.sees_state_of(carol.blink.did(), "that Carol is deafened", |state| state.deafened).await;
+    bob.hears_on(alices, SOME).await;
+    bob.hears_on(carol.blink.did(), SOME).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_libp2p_node_in_the_middle_may_stop() {
+    a_node_in_the_middle_may_stop("libp2p").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ipfs_node_in_the_middle_may_stop() {
+    a_node_in_the_middle_may_stop("ipfs").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_libp2p_node_in_the_middle_may_be_killed_and_started_again() {
+    a_node_in_the_middle_may_be_killed_and_started_again("libp2p").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ipfs_node_in_the_middle_may_be_killed_and_started_again() {
+    a_node_in_the_middle_may_be_killed_and_started_again("ipfs").await;
+}
+
+/// Bob and Carol listen nowhere: both are reached only through a relay, a process that has nothing to do with their call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_may_stop_be_killed_and_started_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (relay, at) = relay(directory.path(), "/ip4/127.0.0.1/tcp/0");
+    let relays = format!(r#"signalings.ipfs.relays=["{at}"]"#);
+    let hidden = ["transport=str0m", "signaling=ipfs", "signalings.ipfs.listen=[]", &relays];
+    let (mut bob, mut carol) = (Person::start("bob", &hidden).await, Person::start("carol", &hidden).await);
+    let (bobs, carols) = (bob.blink.did(), carol.blink.did());
+    carol.blink.connect(&through_relay(&bob).await).await.unwrap();
+    call(&carol, bobs).await;
+    answer(&mut bob).await;
+    carol.is_joined_by(vec![bobs]).await;
+    bob.hears_on(carols, SOME).await;
+    carol.hears_on(bobs, SOME).await;
+
+    relay.signal("STOP");
+    carol.blink.set_deafened(true).await.unwrap();
+    let told = bob.sees_within(STOPPED, |event| is_state_of(event, carols, |state| state.deafened).then_some(()));
+    assert_eq!(told.await, None, "there is another way from Carol's node to Bob's");
+    bob.hears_on(carols, SOME).await;
+    carol.hears_on(bobs, SOME).await;
+    relay.signal("CONT");
+    bob.sees_state_of(carols, "that Carol is deafened", |state| state.deafened).await;
+
+    relay.signal("KILL");
+    drop(relay);
+    carol.blink.set_deafened(false).await.unwrap();
+    bob.hears_on(carols, SOME).await;
+    carol.hears_on(bobs, SOME).await;
+    let (listen, _) = at.split_once("/p2p/").unwrap();
+    let (_relay, again) = self::relay(directory.path(), listen);
+    assert_eq!(again, at);
+    bob.sees_state_of(carols, "that Carol hears again", |state| !state.deafened).await;
+
+    // And the next call is set up through it.
+    carol.blink.leave_call().await.unwrap();
+    bob.sees("the end", |event| matches!(event, Event::CallEnded { .. }).then_some(())).await;
+    call(&bob, carols).await;
+    answer(&mut carol).await;
+    bob.is_joined_by(vec![carols]).await;
+}
+
+/// A node that serves as a relay and answers nobody, and its address.
+fn relay(directory: &Path, listen: &str) -> (Program, String) {
+    let listen = format!(r#"signalings.ipfs.listen=["{listen}"]"#);
+    let settings = ["signaling=ipfs", &listen, "signalings.ipfs.serve_relay=true", "signalings.ipfs.node_key=relay.key"];
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]).collect::<Vec<_>>();
+    let mut relay = Program::start(directory, &[&["listen", "--json"], &ALONE[..], &settings].concat());
+    let listening = relay.event("listening");
+    let address = listening["addresses"][0].as_str().and_then(|target| target.split_once('@')).expect("it listens").1;
+    (relay, address.to_owned())
+}
+
+/// The address through the relay, once that has agreed.
+async fn through_relay(person: &Person) -> String {
+    let agreed = async {
+        loop {
+            match person.blink.addresses().await.unwrap().pop() {
+                Some(address) => return address,
+                // Listening raises no event, so that it has to be looked for.
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    tokio::time::timeout(crate::program::SOON, agreed).await.expect("the relay agrees")
+}
+
+async fn call(caller: &Person, callee: Did) {
+    caller.blink.offer_call(&[callee], CallConfig::default()).await.unwrap();
+}
+
+async fn answer(person: &mut Person) {
+    let call = person.sees("a call", |event| match event {
+        Event::IncomingCall { call, .. } => Some(*call),
+        _ => None,
+    });
+    let call = call.await;
+    person.blink.answer_call(call).await.unwrap();
+}
+
+/// Reads events of a program until one says that somebody is in a state.
+fn told_that(program: &mut Program, did: Did, state: &str) {
+    loop {
+        let event = program.event("participant_state_changed");
+        if event["participant"]["did"] == did.to_string() && event["state"][state] == Value::Bool(true) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Which multiaddresses this backend can use, and in which order it shows its own.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+
+use blink_api::{Error, ErrorKind, Result};
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+
+use crate::NAME;
+
+const DIAL: &str = "expected a multiaddress like /ip4/192.0.2.1/tcp/4001, /ip4/192.0.2.1/udp/4001/quic-v1, \
+                    /ip4/192.0.2.1/tcp/4001/ws, or one of those with /p2p/RELAY/p2p-circuit/p2p/NODE";
+const LISTEN: &str = "expected a multiaddress like /ip4/0.0.0.0/tcp/4001, /ip4/0.0.0.0/udp/4001/quic-v1 or \
+                      /ip4/0.0.0.0/tcp/4001/ws";
+const RELAY: &str = "expected the multiaddress of a relay with its name, like /ip4/192.0.2.1/tcp/4001/p2p/NODE";
+
+/// Reads an address to dial: an IP address or name, a carrier, and perhaps `/p2p/NODE`, or a relay's and
+/// `/p2p-circuit/p2p/NODE`.
+pub(crate) fn parse_dial(text: &str) -> Result<Multiaddr> {
+    let address = parse(text, DIAL)?;
+    match Parts::of(&address) {
+        Some(Parts { relayed: true, node: None, .. }) | None => Err(invalid(text, DIAL)),
+        Some(_) => Ok(address),
+    }
+}
+
+/// Reads an address to listen on: an IP address and a carrier.
+pub(crate) fn parse_listen(text: &str) -> Result<Multiaddr> {
+    let address = parse(text, LISTEN)?;
+    match Parts::of(&address) {
+        Some(Parts { relayed: false, node: None }) if socket(&address).is_some() => Ok(address),
+        _ => Err(invalid(text, LISTEN)),
+    }
+}
+
+/// Reads a relay's address, which names its node.
+pub(crate) fn parse_relay(text: &str) -> Result<Multiaddr> {
+    let address = parse(text, RELAY)?;
+    match Parts::of(&address) {
+        Some(Parts { relayed: false, node: Some(_) }) => Ok(address),
+        _ => Err(invalid(text, RELAY)),
+    }
+}
+
+/// The node an address names.
+pub(crate) fn peer(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => Some(peer),
+        _ => None,
+    }
+}
+
+/// Finds out whether this machine lets one listen on an address, without listening.
+///
+/// # Errors
+/// What the system says against it.
+pub(crate) fn probe(address: &Multiaddr) -> io::Result<()> {
+    match (socket(address), address.iter().nth(1)) {
+        (Some(socket), Some(Protocol::Tcp(_))) => TcpListener::bind(socket).map(drop),
+        (Some(socket), Some(Protocol::Udp(_))) => UdpSocket::bind(socket).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// Whether an address is one through a relay.
+pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|protocol| protocol == Protocol::P2pCircuit)
+}
+
+/// A node's own addresses with its name added, those that reach further first, and of those the direct ones.
+pub(crate) fn own<'a>(listeners: impl Iterator<Item = &'a Multiaddr>, node: PeerId) -> Vec<String> {
+    let mut addresses: Vec<_> = listeners.collect();
+    addresses.sort_by_key(|address| (reach(address), is_relayed(address)));
+    let full = |address: &Multiaddr| address.clone().with_p2p(node).unwrap_or_else(|other| other).to_string();
+    addresses.into_iter().map(full).collect()
+}
+
+/// What an address consists of, besides its host and its carrier.
+struct Parts {
+    relayed: bool,
+    node: Option<PeerId>,
+}
+
+impl Parts {
+    /// `None` where this backend cannot use it.
+    fn of(address: &Multiaddr) -> Option<Self> {
+        let protocols: Vec<_> = address.iter().collect();
+        let (host, rest) = protocols.split_first()?;
+        if !matches!(
+            host,
+            Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)
+        ) {
+            return None;
+        }
+        let rest = match rest {
+            [Protocol::Tcp(_), Protocol::Ws(path), rest @ ..] if path == "/" => rest,
+            [Protocol::Udp(_), Protocol::QuicV1, rest @ ..] | [Protocol::Tcp(_), rest @ ..] => rest,
+            _ => return None,
+        };
+        match rest {
+            [] => Some(Self { relayed: false, node: None }),
+            [Protocol::P2p(node)] => Some(Self { relayed: false, node: Some(*node) }),
+            [Protocol::P2p(_), Protocol::P2pCircuit] => Some(Self { relayed: true, node: None }),
+            [Protocol::P2p(_), Protocol::P2pCircuit, Protocol::P2p(node)] => {
+                Some(Self { relayed: true, node: Some(*node) })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn parse(text: &str, forms: &'static str) -> Result<Multiaddr> {
+    text.parse().map_err(|error: libp2p::multiaddr::Error| invalid(text, forms).source(error))
+}
+
+fn socket(address: &Multiaddr) -> Option<SocketAddr> {
+    let mut protocols = address.iter();
+    let ip = match protocols.next()? {
+        Protocol::Ip4(ip) => IpAddr::V4(ip),
+        Protocol::Ip6(ip) => IpAddr::V6(ip),
+        _ => return None,
+    };
+    match protocols.next()? {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(SocketAddr::new(ip, port)),
+        _ => None,
+    }
+}
+
+/// 0 for addresses that reach out of the machine's own network, 2 for those that stay in the machine.
+fn reach(address: &Multiaddr) -> u8 {
+    match socket(address).map(|socket| socket.ip()) {
+        Some(ip) if ip.is_loopback() => 2,
+        Some(IpAddr::V4(ip)) if ip.is_private() || ip.is_link_local() => 1,
+        Some(IpAddr::V6(ip)) if ip.is_unique_local() || ip.is_unicast_link_local() => 1,
+        _ => 0,
+    }
+}
+
+fn invalid(text: &str, forms: &'static str) -> Error {
+    Error::new(ErrorKind::Invalid, forms).backend(NAME).with("address", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    const CARRIERS: [&str; 4] = [
+        "/ip4/192.0.2.1/tcp/4001",
+        "/ip6/2001:db8::1/udp/4001/quic-v1",
+        "/dns4/example.org/tcp/80/ws",
+        "/ip4/192.0.2.1/tcp/80/ws",
+    ];
+
+    #[test]
+    fn addresses_of_every_carrier_can_be_dialled_directly_and_through_a_relay() {
+        for address in CARRIERS {
+            parse_dial(address).unwrap();
+            parse_dial(&format!("{address}/p2p/{NODE}")).unwrap();
+            parse_relay(&format!("{address}/p2p/{NODE}")).unwrap();
+            let relayed = parse_dial(&format!("{address}/p2p/{NODE}/p2p-circuit/p2p/{NODE}")).unwrap();
+            assert!(is_relayed(&relayed) && peer(&relayed) == NODE.parse().ok());
+        }
+    }
+
+    #[test]
+    fn addresses_without_a_known_carrier_host_or_end_are_refused() {
+        for address in [
+            "",
+            "example.org:4001",
+            "/ip4/192.0.2.1",
+            "/ip4/192.0.2.1/udp/4001",
+            "/tcp/4001",
+            "/memory/7",
+            "/dns4/example.org/tcp/443/wss",
+            "/ip4/192.0.2.1/tcp/4001/p2p-circuit",
+        ] {
+            assert_eq!(parse_dial(address).unwrap_err().kind(), ErrorKind::Invalid, "{address}");
+        }
+        parse_dial(&format!("/ip4/192.0.2.1/tcp/1/p2p/{NODE}/p2p-circuit")).unwrap_err();
+        parse_relay("/ip4/192.0.2.1/tcp/1").unwrap_err();
+    }
+
+    #[test]
+    fn one_listens_on_ip_addresses_without_a_node_only() {
+        parse_listen("/ip4/0.0.0.0/tcp/0/ws").unwrap();
+        for address in ["/dns4/example.org/tcp/1", "/ip4/0.0.0.0/tcp/443/wss"] {
+            assert_eq!(parse_listen(address).unwrap_err().kind(), ErrorKind::Invalid, "{address}");
+        }
+        parse_listen(&format!("/ip4/0.0.0.0/tcp/0/p2p/{NODE}")).unwrap_err();
+        parse_listen(&format!("/ip4/192.0.2.1/tcp/1/p2p/{NODE}/p2p-circuit")).unwrap_err();
+    }
+
+    #[test]
+    fn own_addresses_begin_with_those_that_reach_furthest_and_the_direct_ones() {
+        let circuit = format!("/ip4/203.0.113.1/tcp/1/p2p/{NODE}/p2p-circuit");
+        let listeners: Vec<Multiaddr> =
+            ["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.1.5/tcp/1", &circuit, "/ip4/203.0.113.9/tcp/1"]
+                .map(|a| a.parse().unwrap())
+                .to_vec();
+        let node = NODE.parse().unwrap();
+        assert_eq!(
+            own(listeners.iter(), node),
+            ["/ip4/203.0.113.9/tcp/1", &circuit, "/ip4/192.168.1.5/tcp/1", "/ip4/127.0.0.1/tcp/1"]
+                .map(|address| format!("{address}/p2p/{NODE}"))
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! `[signalings.ipfs]`
+
+use std::path::PathBuf;
+
+use blink_api::{Error, ErrorKind, Result};
+use libp2p::Multiaddr;
+use serde::{Deserialize, Serialize};
+
+use crate::{NAME, addresses};
+
+/// `[signalings.ipfs]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IpfsConfig {
+    /// Multiaddresses to listen on, such as `/ip4/0.0.0.0/tcp/4001`, `/ip4/0.0.0.0/udp/4001/quic-v1` and `/ip4/0.0.0.0/tcp/4002/ws`; port 0 takes any
+    /// free one. Empty: only dial out.
+    pub listen: Vec<String>,
+    /// Multiaddresses of nodes to stay connected to.
+    pub bootstrap: Vec<String>,
+    /// Find nodes on the local network and be found.
+    pub mdns: bool,
+    /// Multiaddresses of relays, each with its node's name, to stay connected to and be reached through.
+    pub relays: Vec<String>,
+    /// Be a relay for others: pass on their connections.
+    pub serve_relay: bool,
+    /// Directory of the IPFS repository, made where there is none; absent: in memory.
+    pub repository: Option<PathBuf>,
+    /// File with the node's key, made at the first start; absent: a new key at every start.
+    pub node_key: Option<PathBuf>,
+}
+
+/// The addresses of a configuration, read.
+pub(crate) struct Addresses {
+    pub(crate) listen: Vec<Multiaddr>,
+    pub(crate) bootstrap: Vec<Multiaddr>,
+    pub(crate) relays: Vec<Multiaddr>,
+}
+
+impl Default for IpfsConfig {
+    fn default() -> Self {
+        let listen = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0/ws"];
+        Self {
+            listen: listen.map(str::to_owned).to_vec(),
+            bootstrap: Vec::new(),
+            mdns: true,
+            relays: Vec::new(),
+            serve_relay: false,
+            repository: None,
+            node_key: None,
+        }
+    }
+}
+
+impl IpfsConfig {
+    pub(crate) fn check(&self) -> Result<()> {
+        self.addresses()?;
+        let no_path = |key| Error::new(ErrorKind::Invalid, "the path is empty").backend(NAME).with("key", key);
+        let is_empty = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.as_os_str().is_empty());
+        if is_empty(&self.repository) {
+            return Err(no_path("signalings.ipfs.repository"));
+        }
+        if is_empty(&self.node_key) {
+            return Err(no_path("signalings.ipfs.node_key"));
+        }
+        if self.serve_relay && self.listen.is_empty() {
+            let error = Error::new(ErrorKind::Invalid, "a relay has to listen somewhere").backend(NAME);
+            return Err(error.with("key", "signalings.ipfs.serve_relay"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn addresses(&self) -> Result<Addresses> {
+        Ok(Addresses {
+            listen: all(&self.listen, "signalings.ipfs.listen", addresses::parse_listen)?,
+            bootstrap: all(&self.bootstrap, "signalings.ipfs.bootstrap", addresses::parse_dial)?,
+            relays: all(&self.relays, "signalings.ipfs.relays", addresses::parse_relay)?,
+        })
+    }
+}
+
+fn all(texts: &[String], key: &'static str, parse: fn(&str) -> Result<Multiaddr>) -> Result<Vec<Multiaddr>> {
+    texts.iter().map(|text| parse(text).map_err(|error| error.with("key", key))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+
+    fn refusal(config: &IpfsConfig) -> String {
+        let error = config.check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        error.to_string()
+    }
+
+    #[test]
+    fn the_defaults_pass_the_check() {
+        IpfsConfig::default().check().unwrap();
+        let relays = vec![format!("/dns4/example.org/tcp/4001/p2p/{NODE}")];
+        IpfsConfig { relays, serve_relay: true, ..IpfsConfig::default() }.check().unwrap();
+    }
+
+    #[test]
+    fn an_unusable_value_is_refused_with_its_key() {
+        let of = |text: &str| vec![text.to_owned()];
+        let default = IpfsConfig::default;
+        let refused = refusal(&IpfsConfig { listen: of("0.0.0.0:4001"), ..default() });
+        assert!(refused.contains("key=signalings.ipfs.listen"), "{refused}");
+        assert!(refused.contains("address=0.0.0.0:4001"), "{refused}");
+        for (config, key) in [
+            (IpfsConfig { bootstrap: of("/ip4/1.2.3.4"), ..default() }, "bootstrap"),
+            (IpfsConfig { relays: of("/ip4/1.2.3.4/tcp/1"), ..default() }, "relays"),
+            (IpfsConfig { serve_relay: true, listen: Vec::new(), ..default() }, "serve_relay"),
+            (IpfsConfig { repository: Some(PathBuf::new()), ..default() }, "repository"),
+            (IpfsConfig { node_key: Some(PathBuf::new()), ..default() }, "node_key"),
+        ] {
+            let refused = refusal(&config);
+            assert!(refused.contains(&format!("key=signalings.ipfs.{key}")), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Gossipsub's settings. What nodes have to agree on is as in `libp2p` signaling: sizes, heartbeats, and what a rejected message costs.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use blink_api::Topic;
+use libp2p::gossipsub::{
+    Behaviour, CallbackSubscriptionFilter, ConfigBuilder, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter,
+    MessageAuthenticity, PeerScoreParams, PeerScoreThresholds, TopicHash, TopicScoreParams, ValidationMode,
+};
+use libp2p::identity::Keypair;
+
+/// Gossipsub remembers a message for verdicts this long: [`HISTORY`] heartbeats.
+pub(crate) const VERDICT_WINDOW: Duration = HEARTBEAT.saturating_mul(HISTORY as u32);
+
+const HEARTBEAT: Duration = Duration::from_millis(700);
+const HISTORY: usize = 10;
+/// The same at every node: one message above a node's limit ends its gossip until it is connected anew.
+const MAX_TRANSMIT: usize = 64 * 1024;
+/// Messages that wait for one node, beyond which its messages are dropped.
+const NODE_QUEUE: usize = 1024;
+/// Topics of one node that are taken note of.
+const MAX_TOPICS: usize = 4096;
+
+pub(crate) type Gossipsub = Behaviour<IdentityTransform, TopicFilter>;
+pub(crate) type TopicFilter = MaxCountSubscriptionFilter<CallbackSubscriptionFilter<fn(&TopicHash) -> bool>>;
+
+/// # Errors
+/// What gossipsub has against its settings.
+pub(crate) fn gossipsub(key: &Keypair) -> Result<Gossipsub, String> {
+    let config = ConfigBuilder::default()
+        .validation_mode(ValidationMode::Strict)
+        .validate_messages()
+        .max_transmit_size(MAX_TRANSMIT)
+        // What this node publishes goes to every subscriber it is connected to, in the mesh or not, backed off or not: the first
+        // message on a new topic must not wait for a heartbeat.
+        .flood_publish(true)
+        .heartbeat_initial_delay(HEARTBEAT)
+        .heartbeat_interval(HEARTBEAT)
+        .history_length(HISTORY)
+        // Who wants to be in a mesh is let in, so that a node in the middle of a call passes everything on at once.
+        .mesh_outbound_min(2)
+        .mesh_n_low(5)
+        .mesh_n(6)
+        .mesh_n_high(20)
+        .unsubscribe_backoff(1)
+        .connection_handler_queue_len(NODE_QUEUE)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let filter = MaxCountSubscriptionFilter {
+        filter: CallbackSubscriptionFilter(is_topic as fn(&TopicHash) -> bool),
+        max_subscribed_topics: MAX_TOPICS,
+        max_subscriptions_per_request: MAX_TOPICS,
+    };
+    let authenticity = MessageAuthenticity::Signed(key.clone());
+    let mut behaviour = Gossipsub::new_with_subscription_filter(authenticity, config, filter)?;
+    behaviour.with_peer_score(node_score(), PeerScoreThresholds::default())?;
+    Ok(behaviour)
+}
+
+/// Subscribes with the score parameters every topic needs before its first message is judged.
+///
+/// # Errors
+/// What gossipsub has against the topic.
+pub(crate) fn subscribe(gossipsub: &mut Gossipsub, topic: &Topic) -> Result<(), String> {
+    let topic = ident(topic);
+    gossipsub.set_topic_params(topic.clone(), topic_score())?;
+    gossipsub.subscribe(&topic).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+/// The topic as gossipsub knows it: the hex string itself.
+pub(crate) fn ident(topic: &Topic) -> IdentTopic {
+    IdentTopic::new(topic.to_string())
+}
+
+fn is_topic(topic: &TopicHash) -> bool {
+    Topic::from_hex(topic.as_str()).is_some()
+}
+
+/// Only garbage and broken promises count. Nodes that share an IP address are people behind one router, and a slow node is not a bad
+/// one.
+fn node_score() -> PeerScoreParams {
+    PeerScoreParams {
+        ip_colocation_factor_weight: 0.0,
+        ip_colocation_factor_whitelist: HashSet::new(),
+        behaviour_penalty_threshold: 6.0,
+        slow_peer_weight: 0.0,
+        ..PeerScoreParams::default()
+    }
+}
+
+/// Three rejected messages in a short time end in silence: 1.0 × -20 × 3² is below the graylist threshold of -80. Two thirds of the
+/// way back take 40 s. All that earns points is off, or an abuser could live on its savings.
+fn topic_score() -> TopicScoreParams {
+    TopicScoreParams {
+        topic_weight: 1.0,
+        time_in_mesh_weight: 0.0,
+        first_message_deliveries_weight: 0.0,
+        mesh_message_deliveries_weight: 0.0,
+        mesh_failure_penalty_weight: 0.0,
+        invalid_message_deliveries_weight: -20.0,
+        invalid_message_deliveries_decay: 0.99,
+        ..TopicScoreParams::default()
+    }
+}

@@ -1,0 +1,45 @@
+//! The node's key: new at every start, or kept in a file.
+
+use std::path::Path;
+
+use blink_api::{Error, ErrorKind, Result};
+use blink_signaling_kit::key_file;
+use libp2p::identity::Keypair;
+
+use crate::NAME;
+
+/// The key in a file, which is made where there is none; without a path, a new key.
+pub(crate) fn load(path: Option<&Path>) -> Result<Keypair> {
+    let Some(path) = path else { return Ok(Keypair::generate_ed25519()) };
+    let new_key = || Keypair::generate_ed25519().to_protobuf_encoding().expect("an Ed25519 key has an encoding");
+    let at = |error: Error| error.backend(NAME).with("key", "signalings.ipfs.node_key");
+    let bytes = key_file::load(path, new_key).map_err(at)?;
+    Keypair::from_protobuf_encoding(&bytes).map_err(|source| {
+        let error = Error::new(ErrorKind::Invalid, "the file holds no node key").with("file", path.display());
+        at(error).source(source)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_keeps_its_key_in_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("node.key");
+        let first = load(Some(&path)).unwrap().public();
+        assert_eq!(load(Some(&path)).unwrap().public(), first);
+        assert_ne!(load(None).unwrap().public(), first);
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_is_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("node.key");
+        std::fs::write(&path, b"not a key").unwrap();
+        let error = load(Some(&path)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("node.key"), "{error}");
+    }
+}

@@ -1,0 +1,19 @@
+//! Finding nodes on the local network.
+
+mod nodes;
+
+use blink_api::{Signaling, Verdict};
+use blink_signaling_ipfs::{IpfsConfig, IpfsSignaling};
+use bytes::Bytes;
+use nodes::{TOPIC, next, until_subscribed};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_know_nothing_of_each_other_meet() {
+    let config = || IpfsConfig { listen: vec!["/ip4/0.0.0.0/tcp/0".to_owned()], ..IpfsConfig::default() };
+    let a = IpfsSignaling::start(config()).await.unwrap();
+    let b = IpfsSignaling::start(config()).await.unwrap();
+    let mut at_a = a.subscribe(&TOPIC).await.unwrap();
+    until_subscribed(&b, &TOPIC, 1).await;
+    b.publish(&TOPIC, Bytes::from_static(b"found you")).await.unwrap();
+    assert_eq!(next(&a, &mut at_a, Verdict::Accept).await.message, "found you");
+}

@@ -1,0 +1,113 @@
+//! Listeners, and the node's own addresses.
+
+mod nodes;
+
+use std::net::{TcpListener, UdpSocket};
+use std::sync::Arc;
+
+use blink_api::{Configuration, Context, ErrorKind, Registry, Signaling, SystemClock, Verdict};
+use blink_signaling_ipfs::{IpfsConfig, IpfsSignaling};
+use bytes::Bytes;
+use nodes::{TCP, TOPIC, address, config, next, node, until_subscribed, within};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tcp_quic_and_websocket_each_carry_a_message() {
+    for listen in [TCP, "/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0/ws"] {
+        let (a, b) = (node(listen).await, node(listen).await);
+        let mut at_a = a.subscribe(&TOPIC).await.unwrap();
+        within(listen, b.connect(&address(&a).await)).await.unwrap();
+        until_subscribed(&b, &TOPIC, 1).await;
+        b.publish(&TOPIC, Bytes::from_static(b"hello")).await.unwrap();
+        assert_eq!(next(&a, &mut at_a, Verdict::Accept).await.message, "hello", "{listen}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_belongs_to_another_program_is_named() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (tcp, udp) =
+        (tcp.local_addr().map(|a| (a.port(), tcp)).unwrap(), udp.local_addr().map(|a| (a.port(), udp)).unwrap());
+    for listen in [
+        format!("/ip4/127.0.0.1/tcp/{}", tcp.0),
+        format!("/ip4/127.0.0.1/tcp/{}/ws", tcp.0),
+        format!("/ip4/127.0.0.1/udp/{}/quic-v1", udp.0),
+    ] {
+        let error = IpfsSignaling::start(config(&listen)).await.err().expect("the port is taken");
+        assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+        assert!(error.to_string().contains(&format!("address={listen}")), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_of_another_node_is_occupied_until_that_is_shut_down() {
+    for listen in [TCP, "/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0/ws"] {
+        let first = node(listen).await;
+        let taken = address(&first).await;
+        let (taken, _) = taken.split_once("/p2p/").unwrap();
+        let error = IpfsSignaling::start(config(taken)).await.err().expect("the port is taken");
+        assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+        first.shutdown().await;
+        IpfsSignaling::start(config(taken)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_bad_listener_leaves_the_others_closed() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = |port| format!("/ip4/127.0.0.1/tcp/{port}");
+    let config = IpfsConfig {
+        listen: vec![listen(free), listen(taken.local_addr().unwrap().port())],
+        mdns: false,
+        ..IpfsConfig::default()
+    };
+    assert!(IpfsSignaling::start(config).await.is_err());
+    TcpListener::bind(("127.0.0.1", free)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn addresses_name_the_node_and_loopback_comes_last() {
+    let node = IpfsSignaling::start(IpfsConfig { mdns: false, ..IpfsConfig::default() }).await.unwrap();
+    let addresses = node.addresses().await.unwrap();
+    assert!(addresses.len() >= 3, "three listeners: {addresses:?}");
+    let names: Vec<_> = addresses.iter().map(|address| address.split_once("/p2p/").unwrap().1).collect();
+    assert!(names.iter().all(|name| *name == names[0]));
+    let is_loopback = |address: &String| address.starts_with("/ip4/127.");
+    assert!(addresses.is_sorted_by_key(is_loopback), "{addresses:?}");
+    assert!(!addresses.iter().any(|address| address.contains("/0.0.0.0/") || address.contains("/tcp/0")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_found_in_the_registry_and_made_from_its_section() {
+    let registry = Registry::discovered().unwrap();
+    let context = Context { clock: Arc::new(SystemClock), shared: registry.shared() };
+    let configuration = Configuration::builder(&registry)
+        .set("test", "signaling", "ipfs")
+        .set("test", "signalings.ipfs.listen", vec![TCP])
+        .set("test", "signalings.ipfs.mdns", false)
+        .build()
+        .unwrap();
+    let node = configuration.create::<dyn Signaling>(&context).await.unwrap();
+    assert_eq!(node.addresses().await.unwrap().len(), 1);
+
+    let refused = Configuration::builder(&registry)
+        .set("test", "signaling", "ipfs")
+        .set("test", "signalings.ipfs.bootstrap", vec!["somewhere"])
+        .build()
+        .err()
+        .expect("no address");
+    assert!(refused.to_string().contains("signalings.ipfs.bootstrap"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_on_disk_belongs_to_one_node_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let on_disk = || IpfsConfig { repository: Some(directory.path().join("a/repository")), ..config(TCP) };
+    let first = IpfsSignaling::start(on_disk()).await.unwrap();
+    assert!(directory.path().join("a/repository").is_dir());
+    let refused = IpfsSignaling::start(on_disk()).await.err().expect("it is in use");
+    assert!(refused.to_string().contains("a/repository"), "{refused}");
+    first.shutdown().await;
+    IpfsSignaling::start(on_disk()).await.unwrap();
+}

@@ -1,0 +1,58 @@
+//! Nodes and waiting for the tests beside this directory.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::time::Duration;
+
+use blink_api::{Delivery, Signaling, SignalingEvent, Subscription, SubscriptionEvent, Topic, Verdict};
+use blink_signaling_ipfs::{IpfsConfig, IpfsSignaling};
+use tokio::sync::broadcast;
+
+pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+pub(crate) const TOPIC: Topic = Topic::from_bytes([42; 32]);
+
+/// A node without discovery that listens on one address.
+pub(crate) async fn node(listen: &str) -> IpfsSignaling {
+    IpfsSignaling::start(config(listen)).await.unwrap()
+}
+
+pub(crate) fn config(listen: &str) -> IpfsConfig {
+    IpfsConfig { listen: vec![listen.to_owned()], mdns: false, ..IpfsConfig::default() }
+}
+
+pub(crate) async fn address(node: &IpfsSignaling) -> String {
+    node.addresses().await.unwrap().swap_remove(0)
+}
+
+pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    let patience = Duration::from_secs(30);
+    tokio::time::timeout(patience, future).await.unwrap_or_else(|_| panic!("{what}: not within {patience:?}"))
+}
+
+pub(crate) async fn until_event(
+    what: &str,
+    events: &mut broadcast::Receiver<SignalingEvent>,
+    matches: impl Fn(&SignalingEvent) -> bool,
+) {
+    within(what, async { while !matches(&events.recv().await.unwrap()) {} }).await;
+}
+
+pub(crate) async fn until_subscribed(node: &IpfsSignaling, topic: &Topic, count: usize) {
+    let mut events = node.events();
+    within("subscribers", async {
+        while node.subscribers(topic).await.unwrap() < count {
+            events.recv().await.unwrap();
+        }
+    })
+    .await;
+}
+
+/// The next message, judged.
+pub(crate) async fn next(node: &IpfsSignaling, subscription: &mut Subscription, verdict: Verdict) -> Delivery {
+    match within("a message", subscription.next()).await {
+        Some(SubscriptionEvent::Delivery(delivery)) => {
+            node.report(delivery.id, verdict);
+            delivery
+        }
+        other => panic!("expected a message, got {other:?}"),
+    }
+}

@@ -1,0 +1,180 @@
+//! Coming together again.
+
+mod nodes;
+
+use std::sync::Arc;
+
+use blink_api::{ErrorKind, Signaling, SignalingEvent, Verdict};
+use blink_signaling_ipfs::{IpfsConfig, IpfsSignaling};
+use bytes::Bytes;
+use nodes::{TCP, TOPIC, address, config, next, node, until_event, until_subscribed, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, tcp};
+use tokio::sync::watch;
+
+/// Passes TCP connections on to a port. When told to stall, it leaves those that exist open and moves nothing on them any more.
+struct Proxy {
+    port: u16,
+    stalls: watch::Sender<u32>,
+}
+
+impl Proxy {
+    async fn start(target: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (stalls, stalled) = watch::channel(0);
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let far = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
+                let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+                tokio::spawn(forward(near_in, far_out, stalled.clone()));
+                tokio::spawn(forward(far_in, near_out, stalled.clone()));
+            }
+        });
+        Self { port, stalls }
+    }
+
+    fn stall(&self) {
+        self.stalls.send_modify(|stalls| *stalls += 1);
+    }
+}
+
+async fn forward(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, mut stalled: watch::Receiver<u32>) {
+    stalled.mark_unchanged();
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        tokio::select! {
+            biased;
+            _ = stalled.changed() => break,
+            read = from.read(&mut buffer) => match read {
+                Ok(bytes) if bytes > 0 && to.write_all(&buffer[..bytes]).await.is_ok() => {}
+                _ => return,
+            },
+        }
+    }
+    // Stalled: both sockets stay open, and nobody reads.
+    std::future::pending::<()>().await;
+}
+
+/// The port in `/ip4/127.0.0.1/tcp/PORT/p2p/NODE`.
+fn port(address: &str) -> u16 {
+    address.split('/').nth(4).and_then(|port| port.parse().ok()).expect("the address has a port")
+}
+
+async fn survives_a_stall(unsent: usize) {
+    let (a, b) = (node(TCP).await, node(TCP).await);
+    let proxy = Proxy::start(port(&address(&a).await)).await;
+    let mut at_a = a.subscribe(&TOPIC).await.unwrap();
+    let mut at_b = b.subscribe(&TOPIC).await.unwrap();
+    let mut events = b.events();
+    within("connecting", b.connect(&format!("/ip4/127.0.0.1/tcp/{}", proxy.port))).await.unwrap();
+    until_subscribed(&b, &TOPIC, 1).await;
+    b.publish(&TOPIC, Bytes::from_static(b"before")).await.unwrap();
+    assert_eq!(next(&a, &mut at_a, Verdict::Accept).await.message, "before");
+
+    proxy.stall();
+    for _ in 0..unsent {
+        match b.publish(&TOPIC, vec![0; 16 * 1024].into()).await {
+            Ok(()) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Full),
+        }
+    }
+    until_event("the disconnection", &mut events, |event| *event == SignalingEvent::Disconnected { nodes: 0 }).await;
+    until_event("the connection", &mut events, |event| *event == SignalingEvent::Connected { nodes: 1 }).await;
+    until_subscribed(&a, &TOPIC, 1).await;
+    until_subscribed(&b, &TOPIC, 1).await;
+
+    b.publish(&TOPIC, Bytes::from_static(b"after")).await.unwrap();
+    while next(&a, &mut at_a, Verdict::Accept).await.message != "after" {}
+    // The other side may still believe in the connection that stalled; it notices by its own pings.
+    within("the other direction", async {
+        loop {
+            // Nobody subscribed means that it is noticing just now.
+            if a.publish(&TOPIC, Bytes::from_static(b"back")).await.is_err() {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let next = tokio::time::timeout(std::time::Duration::from_millis(200), at_b.next()).await;
+            if next.is_ok() {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_tcp_connection_is_dialled_anew_after_two_missed_pings() {
+    survives_a_stall(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_tcp_connection_with_much_unsent_is_dialled_anew_too() {
+    survives_a_stall(1000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bootstrap_node_that_starts_later_is_found() {
+    let keys = tempfile::tempdir().unwrap();
+    let with_key = |listen: &str| IpfsConfig { node_key: Some(keys.path().join("key")), ..config(listen) };
+    let first = IpfsSignaling::start(with_key(TCP)).await.unwrap();
+    let bootstrap = address(&first).await;
+    first.shutdown().await;
+
+    let patient = IpfsConfig { bootstrap: vec![bootstrap.clone()], ..config(TCP) };
+    let node = IpfsSignaling::start(patient).await.unwrap();
+    let mut events = node.events();
+    let (listen, _) = bootstrap.split_once("/p2p/").unwrap();
+    let _second = IpfsSignaling::start(with_key(listen)).await.unwrap();
+    until_event("the connection", &mut events, |event| *event == SignalingEvent::Connected { nodes: 1 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_found_by_a_name_too_and_again_when_it_comes_back() {
+    let keys = tempfile::tempdir().unwrap();
+    let with_key = |listen: &str| IpfsConfig { node_key: Some(keys.path().join("key")), ..config(listen) };
+    let first = IpfsSignaling::start(with_key(TCP)).await.unwrap();
+    let listening = address(&first).await;
+    let by_name = listening.replace("/ip4/127.0.0.1/", "/dns4/localhost/");
+    assert_ne!(by_name, listening);
+    let node = node(TCP).await;
+    let mut events = node.events();
+    within("connecting", node.connect(&by_name)).await.unwrap();
+    first.shutdown().await;
+    until_event("the disconnection", &mut events, |event| *event == SignalingEvent::Disconnected { nodes: 0 }).await;
+    let (listen, _) = listening.split_once("/p2p/").unwrap();
+    let _second = IpfsSignaling::start(with_key(listen)).await.unwrap();
+    until_event("the connection", &mut events, |event| *event == SignalingEvent::Connected { nodes: 1 }).await;
+
+    let unknown = within("a refusal", node.connect("/dns4/nobody.invalid/tcp/1")).await.unwrap_err();
+    assert!(matches!(unknown.kind(), ErrorKind::Io | ErrorKind::Timeout), "{unknown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_another_name_at_the_address_is_refused() {
+    let (a, b, other) = (node(TCP).await, node(TCP).await, node(TCP).await);
+    let (here, _) =
+        address(&a).await.split_once("/p2p/").map(|(here, name)| (here.to_owned(), name.to_owned())).unwrap();
+    let (_, name) =
+        address(&other).await.split_once("/p2p/").map(|(at, name)| (at.to_owned(), name.to_owned())).unwrap();
+    let error = within("a refusal", b.connect(&format!("{here}/p2p/{name}"))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    let own = address(&b).await;
+    assert_eq!(within("a refusal", b.connect(&own)).await.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_connect_to_each_other_at_once_count_as_one_node() {
+    let (a, b) = (Arc::new(node(TCP).await), Arc::new(node(TCP).await));
+    let (to_a, to_b) = (address(&a).await, address(&b).await);
+    let (first, second) = within("both connect", async { tokio::join!(a.connect(&to_b), b.connect(&to_a)) }).await;
+    first.unwrap();
+    second.unwrap();
+    let mut at_a = a.subscribe(&TOPIC).await.unwrap();
+    until_subscribed(&b, &TOPIC, 1).await;
+    assert_eq!(b.subscribers(&TOPIC).await.unwrap(), 1);
+    for round in 0..10u8 {
+        b.publish(&TOPIC, vec![round].into()).await.unwrap();
+        assert_eq!(next(&a, &mut at_a, Verdict::Accept).await.message, vec![round]);
+    }
+}

@@ -1,0 +1,69 @@
+//! Being reached through another node.
+
+mod nodes;
+
+use blink_api::{ErrorKind, Signaling, Verdict};
+use blink_signaling_ipfs::{IpfsConfig, IpfsSignaling};
+use bytes::Bytes;
+use nodes::{TCP, TOPIC, address, config, next, node, until_subscribed, within};
+use std::time::Duration;
+
+/// The address through the relay, once the relay has agreed.
+async fn relayed_address(node: &IpfsSignaling) -> String {
+    within("the relay's consent", async {
+        loop {
+            let addresses = node.addresses().await.unwrap();
+            if let Some(relayed) = addresses.into_iter().find(|address| address.contains("/p2p-circuit/")) {
+                return relayed;
+            }
+            // Listening raises no event, so that it has to be looked for.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_listens_nowhere_is_reached_through_a_relay_and_again_when_that_comes_back() {
+    let keys = tempfile::tempdir().unwrap();
+    let relay = |listen: &str| IpfsConfig {
+        serve_relay: true,
+        node_key: Some(keys.path().join("relay")),
+        ..config(listen)
+    };
+    let first = IpfsSignaling::start(relay(TCP)).await.unwrap();
+    let at = address(&first).await;
+    let hidden = IpfsConfig { listen: Vec::new(), relays: vec![at.clone()], mdns: false, ..IpfsConfig::default() };
+    let hidden = IpfsSignaling::start(hidden).await.unwrap();
+    let mut at_hidden = hidden.subscribe(&TOPIC).await.unwrap();
+    let through = relayed_address(&hidden).await;
+    assert!(through.starts_with(&at), "{through}");
+
+    // Who calls is not subscribed, and neither is the relay: only a connection can carry this.
+    let caller = node(TCP).await;
+    within("connecting", caller.connect(&through)).await.unwrap();
+    until_subscribed(&caller, &TOPIC, 1).await;
+    caller.publish(&TOPIC, Bytes::from_static(b"through")).await.unwrap();
+    assert_eq!(next(&hidden, &mut at_hidden, Verdict::Accept).await.message, "through");
+
+    first.shutdown().await;
+    within("the relay's end", async {
+        while hidden.addresses().await.unwrap().iter().any(|address| address.contains("/p2p-circuit/")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let (listen, _) = at.split_once("/p2p/").unwrap();
+    let _second = IpfsSignaling::start(relay(listen)).await.unwrap();
+    assert_eq!(relayed_address(&hidden).await, through);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_no_relay_for_others_passes_nobody_on() {
+    let (plain, other, caller) = (node(TCP).await, node(TCP).await, node(TCP).await);
+    let at = address(&plain).await;
+    within("connecting", other.connect(&at)).await.unwrap();
+    let (_, name) = address(&other).await.split_once("/p2p/").map(|(at, name)| (at.to_owned(), name.to_owned())).unwrap();
+    let refused = within("a refusal", caller.connect(&format!("{at}/p2p-circuit/p2p/{name}"))).await.unwrap_err();
+    assert!(matches!(refused.kind(), ErrorKind::Io | ErrorKind::Timeout), "{refused}");
+}

@@ -1,0 +1,81 @@
+//! What verdicts do to the network.
+
+mod nodes;
+
+use blink_api::{Signaling, SubscriptionEvent, Verdict};
+use bytes::Bytes;
+use nodes::{TCP, TOPIC, address, next, node, until_subscribed, within};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_passed_on_only_when_accepted() {
+    let (a, middle, c) = (node(TCP).await, node(TCP).await, node(TCP).await);
+    let hub = address(&middle).await;
+    let mut at_middle = middle.subscribe(&TOPIC).await.unwrap();
+    let mut at_c = c.subscribe(&TOPIC).await.unwrap();
+    within("a connects", a.connect(&hub)).await.unwrap();
+    within("c connects", c.connect(&hub)).await.unwrap();
+    until_subscribed(&a, &TOPIC, 1).await;
+    until_subscribed(&middle, &TOPIC, 1).await;
+
+    let verdicts = [("bad", Verdict::Reject), ("unclear", Verdict::Ignore), ("good", Verdict::Accept)];
+    for (text, verdict) in verdicts {
+        a.publish(&TOPIC, Bytes::from_static(text.as_bytes())).await.unwrap();
+        assert_eq!(next(&middle, &mut at_middle, verdict).await.message, text);
+    }
+    let passed_on = next(&c, &mut at_c, Verdict::Accept).await;
+    assert_eq!(passed_on.message, "good");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_author_is_the_origin_even_through_others() {
+    let (a, middle, c) = (node(TCP).await, node(TCP).await, node(TCP).await);
+    let hub = address(&middle).await;
+    let mut at_middle = middle.subscribe(&TOPIC).await.unwrap();
+    let mut at_c = c.subscribe(&TOPIC).await.unwrap();
+    within("a connects", a.connect(&hub)).await.unwrap();
+    within("c connects", c.connect(&hub)).await.unwrap();
+    until_subscribed(&a, &TOPIC, 1).await;
+    until_subscribed(&middle, &TOPIC, 1).await;
+
+    a.publish(&TOPIC, Bytes::from_static(b"a's")).await.unwrap();
+    let direct = next(&middle, &mut at_middle, Verdict::Accept).await.origin;
+    assert!(direct.is_some());
+    assert_eq!(next(&c, &mut at_c, Verdict::Accept).await.origin, direct);
+    middle.publish(&TOPIC, Bytes::from_static(b"the middle's")).await.unwrap();
+    assert_ne!(next(&c, &mut at_c, Verdict::Accept).await.origin, direct);
+}
+
+/// Each round both send; a round counts as silent where the good one's message came and the bad one's did not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_garbage_is_not_heard_any_more_and_others_are() {
+    const SILENT_ROUNDS: u32 = 20;
+    let (judge, good, bad) = (node(TCP).await, node(TCP).await, node(TCP).await);
+    let address = address(&judge).await;
+    let mut at_judge = judge.subscribe(&TOPIC).await.unwrap();
+    within("good connects", good.connect(&address)).await.unwrap();
+    within("bad connects", bad.connect(&address)).await.unwrap();
+    until_subscribed(&good, &TOPIC, 1).await;
+    until_subscribed(&bad, &TOPIC, 1).await;
+
+    let (mut heard, mut silent, mut round) = (0, 0, 0u32);
+    while silent < SILENT_ROUNDS {
+        round += 1;
+        assert!(round < 500, "{heard} of {round} pieces of garbage were delivered");
+        bad.publish(&TOPIC, Bytes::from_static(b"garbage")).await.unwrap();
+        good.publish(&TOPIC, round.to_be_bytes().to_vec().into()).await.unwrap();
+        silent += 1;
+        loop {
+            let event = within("the good message", at_judge.next()).await;
+            let Some(SubscriptionEvent::Delivery(delivery)) = event else { panic!("{event:?}") };
+            if delivery.message == round.to_be_bytes().as_slice() {
+                judge.report(delivery.id, Verdict::Accept);
+                break;
+            }
+            assert_eq!(delivery.message, "garbage");
+            judge.report(delivery.id, Verdict::Reject);
+            heard += 1;
+            silent = 0;
+        }
+    }
+    assert!((3..=20).contains(&heard), "{heard} pieces of garbage were delivered");
+}
