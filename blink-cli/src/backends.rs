@@ -41,9 +41,11 @@ pub(crate) fn configuration(registry: &Registry) -> ConfigurationBuilder {
 /// Two nodes in one process that nobody else finds.
 pub(crate) fn demonstration(builder: ConfigurationBuilder) -> ConfigurationBuilder {
     GOSSIP.iter().fold(builder, |builder, name| {
-        builder
-            .set("demo", &format!("signalings.{name}.listen"), vec!["/ip4/127.0.0.1/tcp/0"])
-            .set("demo", &format!("signalings.{name}.mdns"), false)
+        builder.set("demo", &format!("signalings.{name}.listen"), vec!["/ip4/127.0.0.1/tcp/0"]).set(
+            "demo",
+            &format!("signalings.{name}.mdns"),
+            false,
+        )
     })
 }
 

@@ -86,7 +86,12 @@ async fn a_node_in_the_middle_may_stop(signaling: &str) {
     group.go_on_talking().await;
     group.alice.signal("CONT");
     if !is_lost {
-        group.bob.sees("that Alice's path is lost", |event| matches!(event, Event::ParticipantReconnecting { .. }).then_some(())).await;
+        group
+            .bob
+            .sees("that Alice's path is lost", |event| {
+                matches!(event, Event::ParticipantReconnecting { .. }).then_some(())
+            })
+            .await;
     }
     let (mut is_found, mut is_told) = (false, false);
     let both = group.bob.sees("Alice's path and Carol's state", |event| {
@@ -111,7 +116,8 @@ async fn a_node_in_the_middle_may_be_killed_and_started_again(signaling: &str) {
     carol.hears_on(bob.blink.did(), SOME).await;
 
     let settings = Group::alices(signaling);
-    let bootstrap = format!(r#"signalings.{signaling}.bootstrap=["{}","{}"]"#, bob.address().await, carol.address().await);
+    let bootstrap =
+        format!(r#"signalings.{signaling}.bootstrap=["{}","{}"]"#, bob.address().await, carol.address().await);
     let again = [&["listen", "--json"], &ALONE[..], &Group::set(&settings), &["--set", &bootstrap]].concat();
     let mut alice = Program::start(directory.path(), &again);
     let listening = alice.event("listening");
@@ -192,7 +198,8 @@ async fn a_relay_may_stop_be_killed_and_started_again() {
 /// A node that serves as a relay and answers nobody, and its address.
 fn relay(directory: &Path, listen: &str) -> (Program, String) {
     let listen = format!(r#"signalings.ipfs.listen=["{listen}"]"#);
-    let settings = ["signaling=ipfs", &listen, "signalings.ipfs.serve_relay=true", "signalings.ipfs.node_key=relay.key"];
+    let settings =
+        ["signaling=ipfs", &listen, "signalings.ipfs.serve_relay=true", "signalings.ipfs.node_key=relay.key"];
     let settings = settings.iter().flat_map(|setting| ["--set", setting]).collect::<Vec<_>>();
     let mut relay = Program::start(directory, &[&["listen", "--json"], &ALONE[..], &settings].concat());
     let listening = relay.event("listening");

@@ -7,6 +7,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -66,7 +67,8 @@ enum Phase {
 
 /// Signaling in a swarm.
 pub(crate) struct Calls {
-    parts: Parts,
+    /// Never locked: rust-ipfs wants what it is given to be `Sync`, which mDNS is not.
+    parts: Mutex<Parts>,
     local: PeerId,
     serves_relay: bool,
     commands: mpsc::Receiver<Command<Multiaddr>>,
@@ -107,7 +109,7 @@ impl Calls {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut calls = Self {
-            parts,
+            parts: Mutex::new(parts),
             local,
             serves_relay,
             commands: inputs.commands,
@@ -132,6 +134,10 @@ impl Calls {
             calls.stay_connected(address, None);
         }
         calls
+    }
+
+    fn parts(&mut self) -> &mut Parts {
+        self.parts.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes one of what came from outside the swarm; says whether there was any.
@@ -225,7 +231,7 @@ impl NetworkBehaviour for Calls {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        self.parts.handle_pending_inbound_connection(connection, local, remote)
+        self.parts().handle_pending_inbound_connection(connection, local, remote)
     }
 
     fn handle_established_inbound_connection(
@@ -235,7 +241,7 @@ impl NetworkBehaviour for Calls {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.parts.handle_established_inbound_connection(connection, peer, local, remote)
+        self.parts().handle_established_inbound_connection(connection, peer, local, remote)
     }
 
     fn handle_pending_outbound_connection(
@@ -245,7 +251,7 @@ impl NetworkBehaviour for Calls {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        self.parts.handle_pending_outbound_connection(connection, peer, addresses, role)
+        self.parts().handle_pending_outbound_connection(connection, peer, addresses, role)
     }
 
     fn handle_established_outbound_connection(
@@ -256,22 +262,17 @@ impl NetworkBehaviour for Calls {
         role: Endpoint,
         port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.parts.handle_established_outbound_connection(connection, peer, address, role, port)
+        self.parts().handle_established_outbound_connection(connection, peer, address, role, port)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         self.listening.on_swarm_event(&event);
-        self.parts.on_swarm_event(event);
+        self.parts().on_swarm_event(event);
         self.handle_swarm(event);
     }
 
-    fn on_connection_handler_event(
-        &mut self,
-        peer: PeerId,
-        connection: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
-        self.parts.on_connection_handler_event(peer, connection, event);
+    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
+        self.parts().on_connection_handler_event(peer, connection, event);
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
@@ -282,7 +283,7 @@ impl NetworkBehaviour for Calls {
             if self.poll_inputs(cx) {
                 continue;
             }
-            match self.parts.poll(cx) {
+            match self.parts().poll(cx) {
                 Poll::Ready(ToSwarm::GenerateEvent(event)) => self.handle_event(event),
                 Poll::Ready(action) => return Poll::Ready(action.map_out(|_| unreachable!("handled above"))),
                 Poll::Pending if self.actions.is_empty() => return Poll::Pending,

@@ -49,7 +49,8 @@ pub struct Ipfs;
 impl Plugin<dyn Signaling> for Ipfs {
     type Config = IpfsConfig;
     const NAME: &'static str = NAME;
-    const SUMMARY: &'static str = "an IPFS node's gossipsub over TCP, QUIC, WebSocket and relays; finds nodes on the local network";
+    const SUMMARY: &'static str =
+        "an IPFS node's gossipsub over TCP, QUIC, WebSocket and relays; finds nodes on the local network";
     const CAPABILITIES: SignalingCapabilities = CAPABILITIES;
 
     fn check(config: &IpfsConfig) -> Result<()> {

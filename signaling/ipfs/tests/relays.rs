@@ -26,11 +26,8 @@ async fn relayed_address(node: &IpfsSignaling) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_listens_nowhere_is_reached_through_a_relay_and_again_when_that_comes_back() {
     let keys = tempfile::tempdir().unwrap();
-    let relay = |listen: &str| IpfsConfig {
-        serve_relay: true,
-        node_key: Some(keys.path().join("relay")),
-        ..config(listen)
-    };
+    let relay =
+        |listen: &str| IpfsConfig { serve_relay: true, node_key: Some(keys.path().join("relay")), ..config(listen) };
     let first = IpfsSignaling::start(relay(TCP)).await.unwrap();
     let at = address(&first).await;
     let hidden = IpfsConfig { listen: Vec::new(), relays: vec![at.clone()], mdns: false, ..IpfsConfig::default() };
@@ -63,7 +60,8 @@ async fn a_node_that_is_no_relay_for_others_passes_nobody_on() {
     let (plain, other, caller) = (node(TCP).await, node(TCP).await, node(TCP).await);
     let at = address(&plain).await;
     within("connecting", other.connect(&at)).await.unwrap();
-    let (_, name) = address(&other).await.split_once("/p2p/").map(|(at, name)| (at.to_owned(), name.to_owned())).unwrap();
+    let (_, name) =
+        address(&other).await.split_once("/p2p/").map(|(at, name)| (at.to_owned(), name.to_owned())).unwrap();
     let refused = within("a refusal", caller.connect(&format!("{at}/p2p-circuit/p2p/{name}"))).await.unwrap_err();
     assert!(matches!(refused.kind(), ErrorKind::Io | ErrorKind::Timeout), "{refused}");
 }

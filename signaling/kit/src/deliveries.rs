@@ -83,8 +83,7 @@ mod tests {
     fn a_full_table_gives_up_the_oldest() {
         let mut deliveries = Deliveries::new(TTL);
         let now = Instant::now();
-        let evicted: Vec<_> =
-            (0..CAPACITY + 2).filter_map(|n| deliveries.enter(n, 'p', now).1).collect();
+        let evicted: Vec<_> = (0..CAPACITY + 2).filter_map(|n| deliveries.enter(n, 'p', now).1).collect();
         assert_eq!(evicted.into_iter().map(|pending| pending.message).collect::<Vec<_>>(), [0, 1]);
     }
 }

@@ -176,7 +176,11 @@ impl Task {
                 if let Some(pending) = evicted {
                     self.judge(&pending, Verdict::Ignore);
                 }
-                let delivery = Delivery { id, origin: message.source.map(|author| origin(&author.to_bytes())), message: message.data.into() };
+                let delivery = Delivery {
+                    id,
+                    origin: message.source.map(|author| origin(&author.to_bytes())),
+                    message: message.data.into(),
+                };
                 let topic = Topic::from_hex(message.topic.as_str());
                 if !topic.is_some_and(|topic| self.readers.deliver(&topic, &delivery)) {
                     self.handle_verdict(id, Verdict::Ignore);

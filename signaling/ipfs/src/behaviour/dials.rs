@@ -73,9 +73,8 @@ impl Calls {
             match begun {
                 Begun::Dial(opts) => self.actions.push_back(ToSwarm::Dial { opts: *opts }),
                 Begun::Resolve { connection, named, address } => {
-                    self.resolving.spawn(async move {
-                        Resolved { connection, named, result: resolve::resolve(&address).await }
-                    });
+                    self.resolving
+                        .spawn(async move { Resolved { connection, named, result: resolve::resolve(&address).await } });
                 }
             }
         }

@@ -20,7 +20,7 @@ impl Calls {
         // Whoever asked may have stopped waiting for the answer; what was asked is done all the same.
         match command {
             Command::Subscribe { topic, reader, reply } => {
-                let result = gossip::subscribe(&mut self.parts.gossipsub, &topic).map_err(|reason| {
+                let result = gossip::subscribe(&mut self.parts().gossipsub, &topic).map_err(|reason| {
                     error(ErrorKind::Unexpected, "subscribe", "gossipsub refuses the topic").with("reason", reason)
                 });
                 if result.is_ok() {
@@ -46,7 +46,7 @@ impl Calls {
     }
 
     fn publish(&mut self, topic: &Topic, message: Bytes) -> Result<()> {
-        let published = self.parts.gossipsub.publish(gossip::ident(topic), message);
+        let published = self.parts().gossipsub.publish(gossip::ident(topic), message);
         let (kind, text) = match published {
             Ok(_) => return Ok(()),
             Err(PublishError::NoPeersSubscribedToTopic) => {
@@ -127,7 +127,7 @@ impl Calls {
             Verdict::Reject => MessageAcceptance::Reject,
             Verdict::Ignore => MessageAcceptance::Ignore,
         };
-        let gossipsub = &mut self.parts.gossipsub;
+        let gossipsub = &mut self.parts().gossipsub;
         if !gossipsub.report_message_validation_result(&pending.message, &pending.sender, acceptance) {
             tracing::debug!("a verdict came after the message was forgotten");
         }
@@ -135,13 +135,13 @@ impl Calls {
 
     pub(super) fn sweep(&mut self) {
         for topic in self.readers.sweep() {
-            self.parts.gossipsub.unsubscribe(&gossip::ident(&topic));
+            self.parts().gossipsub.unsubscribe(&gossip::ident(&topic));
         }
     }
 
     pub(super) fn leave_topics(&mut self) {
         for topic in self.readers.clear() {
-            self.parts.gossipsub.unsubscribe(&gossip::ident(&topic));
+            self.parts().gossipsub.unsubscribe(&gossip::ident(&topic));
         }
     }
 }
