@@ -53,7 +53,9 @@ async fn a_known_caller_gets_through_a_flood_and_what_is_lost_is_told() {
     assert_eq!(told.delivered + told.lagged, came.delivered + came.lagged, "{told:?} is not {came:?} of {sent} sent");
     #[expect(clippy::print_stdout, reason = "the result of the run")]
     {
-        println!("{set_up} of {calls} calls; sent {sent}, at the inbox {came:?}, at a reader that does not read {told:?}");
+        println!(
+            "{set_up} of {calls} calls; sent {sent}, at the inbox {came:?}, at a reader that does not read {told:?}"
+        );
     }
 }
 
