@@ -67,39 +67,25 @@ impl Group {
     }
 }
 
-/// Stopped for 5 s, she is lost and found again; what Carol said in the meantime reaches Bob then, and not before.
+/// Stopped for 5 s, she is lost and found again. What Carol says in the meantime reaches Bob beside her, on their data channel, and Alice afterwards.
 async fn a_node_in_the_middle_may_stop(signaling: &str) {
     let directory = tempfile::tempdir().unwrap();
     let mut group = Group::meet(directory.path(), signaling).await;
     let carol = group.carol.blink.did();
     group.alice.signal("STOP");
     group.carol.blink.set_deafened(true).await.unwrap();
-    // She stays stopped so long, and the two talk.
-    let (mut is_lost, mut is_deafened) = (false, false);
-    let watched = group.bob.sees_within(STOPPED, |event| {
+    let (mut is_lost, mut is_told) = (false, false);
+    let both = group.bob.sees("that Alice's path is lost, and Carol's state", |event| {
         is_lost |= matches!(event, Event::ParticipantReconnecting { .. });
-        is_deafened |= is_state_of(event, carol, |state| state.deafened);
-        None::<()>
+        is_told |= is_state_of(event, carol, |state| state.deafened);
+        (is_lost && is_told).then_some(())
     });
-    watched.await;
-    assert!(!is_deafened, "there is another way from Carol's node to Bob's");
+    // She stays stopped for so long at least.
+    tokio::join!(both, tokio::time::sleep(STOPPED));
     group.go_on_talking().await;
     group.alice.signal("CONT");
-    if !is_lost {
-        group
-            .bob
-            .sees("that Alice's path is lost", |event| {
-                matches!(event, Event::ParticipantReconnecting { .. }).then_some(())
-            })
-            .await;
-    }
-    let (mut is_found, mut is_told) = (false, false);
-    let both = group.bob.sees("Alice's path and Carol's state", |event| {
-        is_found |= matches!(event, Event::ParticipantReconnected { .. });
-        is_told |= is_state_of(event, carol, |state| state.deafened);
-        (is_found && is_told).then_some(())
-    });
-    both.await;
+    let is_found = |event: &Event| matches!(event, Event::ParticipantReconnected { .. }).then_some(());
+    group.bob.sees("that Alice's path is found", is_found).await;
     told_that(&mut group.alice, carol, "deafened");
     group.go_on_talking().await;
 }
@@ -170,22 +156,27 @@ async fn a_relay_may_stop_be_killed_and_started_again() {
 
     relay.signal("STOP");
     carol.blink.set_deafened(true).await.unwrap();
-    let told = bob.sees_within(STOPPED, |event| is_state_of(event, carols, |state| state.deafened).then_some(()));
-    assert_eq!(told.await, None, "there is another way from Carol's node to Bob's");
+    let told = bob.sees_state_of(carols, "that Carol is deafened", |state| state.deafened);
+    tokio::join!(told, tokio::time::sleep(STOPPED));
     bob.hears_on(carols, SOME).await;
     carol.hears_on(bobs, SOME).await;
     relay.signal("CONT");
-    bob.sees_state_of(carols, "that Carol is deafened", |state| state.deafened).await;
 
     relay.signal("KILL");
     drop(relay);
+    // There is no other way between their nodes.
+    bob.sees_nodes(0).await;
+    carol.sees_nodes(0).await;
     carol.blink.set_deafened(false).await.unwrap();
+    bob.sees_state_of(carols, "that Carol hears again", |state| !state.deafened).await;
     bob.hears_on(carols, SOME).await;
     carol.hears_on(bobs, SOME).await;
     let (listen, _) = at.split_once("/p2p/").unwrap();
     let (_relay, again) = self::relay(directory.path(), listen);
     assert_eq!(again, at);
-    bob.sees_state_of(carols, "that Carol hears again", |state| !state.deafened).await;
+    // The relay's and the other's.
+    bob.sees_nodes(2).await;
+    carol.sees_nodes(2).await;
 
     // And the next call is set up through it.
     carol.blink.leave_call().await.unwrap();

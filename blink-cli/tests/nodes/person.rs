@@ -100,6 +100,13 @@ impl Person {
         }
     }
 
+    /// Waits until so many nodes are connected.
+    pub(crate) async fn sees_nodes(&mut self, count: usize) {
+        let connected =
+            |event: &Event| matches!(event, Event::SignalingChanged { nodes } if *nodes == count).then_some(());
+        self.sees(&format!("{count} nodes"), connected).await;
+    }
+
     /// Waits until somebody is in a state, or was just told to be.
     pub(crate) async fn sees_state_of(&mut self, did: Did, what: &str, is: fn(&ParticipantState) -> bool) {
         let known = self.blink.current_call().await.unwrap().expect("it is in a call");
