@@ -95,6 +95,8 @@ pub enum SignalingEvent {
     },
     /// Another node subscribed to a topic: what was published to it before may be worth saying again.
     SubscriberJoined(Topic),
+    /// This node is reached at other addresses than before: an interface came or went, or a relay agreed or is gone.
+    AddressesChanged,
 }
 
 /// A topic: 32 bytes, written in lower-case hex.

@@ -48,6 +48,7 @@ pub(crate) async fn run(
         caller: None,
         hint: files::silence(&configuration),
         heard: None,
+        addresses: Vec::new(),
         video: Video::new(&blink, arguments.video.as_deref(), arguments.out.as_deref()),
     };
     let result = tokio::select! {
@@ -94,6 +95,8 @@ struct Listener<'a> {
     hint: Option<&'static str>,
     /// The file of the current call.
     heard: Option<(CallId, PathBuf)>,
+    /// The addresses that were shown last.
+    addresses: Vec<String>,
     video: Video,
 }
 
@@ -117,7 +120,10 @@ impl Listener<'_> {
             tokio::select! {
                 item = events.next() => match item {
                     Some(StreamItem::Event(event)) => self.handle_event(event).await,
-                    Some(StreamItem::Lagged { snapshot, .. }) => self.handle_snapshot(&snapshot).await,
+                    Some(StreamItem::Lagged { snapshot, .. }) => {
+                        self.handle_snapshot(&snapshot).await;
+                        self.update_addresses().await;
+                    }
                     None => return self.why_stopped().await,
                 },
                 line = self.keyboard.line() => self.handle_line(&line).await,
@@ -142,17 +148,9 @@ impl Listener<'_> {
         }
     }
 
-    async fn introduce(&self) -> Result<(), Failure> {
-        let did = self.blink.did();
-        let addresses: Vec<_> =
-            self.blink.addresses().await?.iter().map(|address| format!("{did}@{address}")).collect();
-        for address in &addresses {
-            self.output.result(address);
-        }
-        self.output.json_result(&json!({ "event": "listening", "did": did, "addresses": addresses }));
-        if addresses.is_empty() {
-            self.output.result(&did.to_string());
-        }
+    async fn introduce(&mut self) -> Result<(), Failure> {
+        self.addresses = self.addresses().await?;
+        self.show_addresses();
         let how = if self.answers {
             "every call is answered"
         } else {
@@ -163,6 +161,35 @@ impl Listener<'_> {
             self.output.event(hint);
         }
         Ok(())
+    }
+
+    /// Where to call, as on a command line.
+    async fn addresses(&self) -> blink_api::Result<Vec<String>> {
+        let did = self.blink.did();
+        Ok(self.blink.addresses().await?.iter().map(|address| format!("{did}@{address}")).collect())
+    }
+
+    /// Shows them again where they are others.
+    async fn update_addresses(&mut self) {
+        match self.addresses().await {
+            Ok(addresses) if addresses != self.addresses => {
+                self.addresses = addresses;
+                self.show_addresses();
+            }
+            Ok(_) => {}
+            Err(error) => self.report(Some(error)),
+        }
+    }
+
+    fn show_addresses(&self) {
+        let (did, addresses) = (self.blink.did(), &self.addresses);
+        for address in addresses {
+            self.output.result(address);
+        }
+        self.output.json_result(&json!({ "event": "listening", "did": did, "addresses": addresses }));
+        if addresses.is_empty() {
+            self.output.result(&did.to_string());
+        }
     }
 
     async fn handle_event(&mut self, event: Event) {
@@ -192,6 +219,7 @@ impl Listener<'_> {
                     self.handle_ringing().await;
                 }
             }
+            Event::AddressesChanged => self.update_addresses().await,
             _ => {}
         }
     }

@@ -147,7 +147,7 @@ async fn a_relay_may_stop_be_killed_and_started_again() {
     let hidden = ["transport=str0m", "signaling=ipfs", "signalings.ipfs.listen=[]", &relays];
     let (mut bob, mut carol) = (Person::start("bob", &hidden).await, Person::start("carol", &hidden).await);
     let (bobs, carols) = (bob.blink.did(), carol.blink.did());
-    carol.blink.connect(&through_relay(&bob).await).await.unwrap();
+    carol.blink.connect(&through_relay(&mut bob).await).await.unwrap();
     call(&carol, bobs).await;
     answer(&mut bob).await;
     carol.is_joined_by(vec![bobs]).await;
@@ -199,17 +199,13 @@ fn relay(directory: &Path, listen: &str) -> (Program, String) {
 }
 
 /// The address through the relay, once that has agreed.
-async fn through_relay(person: &Person) -> String {
-    let agreed = async {
-        loop {
-            match person.blink.addresses().await.unwrap().pop() {
-                Some(address) => return address,
-                // Listening raises no event, so that it has to be looked for.
-                None => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
+async fn through_relay(person: &mut Person) -> String {
+    loop {
+        if let Some(address) = person.blink.addresses().await.unwrap().pop() {
+            return address;
         }
-    };
-    tokio::time::timeout(crate::program::SOON, agreed).await.expect("the relay agrees")
+        person.sees("the relay's consent", |event| matches!(event, Event::AddressesChanged).then_some(())).await;
+    }
 }
 
 async fn call(caller: &Person, callee: Did) {

@@ -199,6 +199,8 @@ pub enum Event {
         /// Connected nodes.
         nodes: usize,
     },
+    /// [`Blink::addresses`](crate::Blink::addresses) are others than before.
+    AddressesChanged,
 }
 
 impl Event {
@@ -231,6 +233,7 @@ impl Event {
             Self::DeviceCloned => "device_cloned",
             Self::NotKept { .. } => "not_kept",
             Self::SignalingChanged { .. } => "signaling_changed",
+            Self::AddressesChanged => "addresses_changed",
         }
     }
 }

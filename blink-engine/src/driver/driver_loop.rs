@@ -178,6 +178,7 @@ impl Driver {
             Ok(SignalingEvent::Connected { nodes } | SignalingEvent::Disconnected { nodes }) => {
                 self.emit(Event::SignalingChanged { nodes });
             }
+            Ok(SignalingEvent::AddressesChanged) => self.emit(Event::AddressesChanged),
             // What was missed is repeated by the machine's timers anyway.
             Ok(_) | Err(_) => {}
         }

@@ -112,7 +112,7 @@ impl Log {
         self.entries().iter().filter(fits).count()
     }
 
-    /// The events that nobody awaited. Three do not count: what signaling tells of its nodes depends on the backend; that somebody rings is told to everybody in the
+    /// The events that nobody awaited. Three do not count: what signaling tells of its nodes and addresses depends on the backend; that somebody rings is told to everybody in the
     /// call who happened to ask, though only once; and whoever talks is told to speak, and to be silent again in turn.
     pub(crate) fn unclaimed(&self) -> Vec<Event> {
         let entries = self.entries();
@@ -125,7 +125,7 @@ impl Log {
         let mut unclaimed = Vec::new();
         for (event, claimed) in told {
             let excused = match event {
-                Event::SignalingChanged { .. } => true,
+                Event::SignalingChanged { .. } | Event::AddressesChanged => true,
                 Event::ParticipantRinging { .. } => !rang.contains(&event),
                 Event::SpeakingStarted { call, participant } => !speaking.contains(&(*call, *participant)),
                 Event::SpeakingStopped { call, participant } => speaking.contains(&(*call, *participant)),

@@ -2,22 +2,22 @@
 
 mod nodes;
 
-use blink_api::{ErrorKind, Signaling, Verdict};
+use blink_api::{ErrorKind, Signaling, SignalingEvent, Verdict};
 use blink_signaling_ipfs::{IpfsConfig, IpfsSignaling};
 use bytes::Bytes;
 use nodes::{TCP, TOPIC, address, config, next, node, until_subscribed, within};
-use std::time::Duration;
 
-/// The address through the relay, once the relay has agreed.
-async fn relayed_address(node: &IpfsSignaling) -> String {
-    within("the relay's consent", async {
+/// The address through the relay, once there is one, or once there is none.
+async fn relayed_address(what: &str, node: &IpfsSignaling, wanted: bool) -> Option<String> {
+    let mut events = node.events();
+    within(what, async {
         loop {
             let addresses = node.addresses().await.unwrap();
-            if let Some(relayed) = addresses.into_iter().find(|address| address.contains("/p2p-circuit/")) {
+            let relayed = addresses.into_iter().find(|address| address.contains("/p2p-circuit/"));
+            if relayed.is_some() == wanted {
                 return relayed;
             }
-            // Listening raises no event, so that it has to be looked for.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            while events.recv().await.unwrap() != SignalingEvent::AddressesChanged {}
         }
     })
     .await
@@ -33,7 +33,7 @@ async fn a_node_that_listens_nowhere_is_reached_through_a_relay_and_again_when_t
     let hidden = IpfsConfig { listen: Vec::new(), relays: vec![at.clone()], mdns: false, ..IpfsConfig::default() };
     let hidden = IpfsSignaling::start(hidden).await.unwrap();
     let mut at_hidden = hidden.subscribe(&TOPIC).await.unwrap();
-    let through = relayed_address(&hidden).await;
+    let through = relayed_address("the relay's consent", &hidden, true).await.unwrap();
     assert!(through.starts_with(&at), "{through}");
 
     // Who calls is not subscribed, and neither is the relay: only a connection can carry this.
@@ -44,15 +44,10 @@ async fn a_node_that_listens_nowhere_is_reached_through_a_relay_and_again_when_t
     assert_eq!(next(&hidden, &mut at_hidden, Verdict::Accept).await.message, "through");
 
     first.shutdown().await;
-    within("the relay's end", async {
-        while hidden.addresses().await.unwrap().iter().any(|address| address.contains("/p2p-circuit/")) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    relayed_address("the relay's end", &hidden, false).await;
     let (listen, _) = at.split_once("/p2p/").unwrap();
     let _second = IpfsSignaling::start(relay(listen)).await.unwrap();
-    assert_eq!(relayed_address(&hidden).await, through);
+    assert_eq!(relayed_address("the relay's consent", &hidden, true).await, Some(through));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

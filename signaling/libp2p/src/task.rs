@@ -160,6 +160,9 @@ impl Task {
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.handle_dial_error(connection_id, error, now);
             }
+            SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
+                self.tell(SignalingEvent::AddressesChanged);
+            }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 tracing::warn!(?reason, "a listener closed");
                 tracing::debug!(?addresses, "it listened on these addresses");

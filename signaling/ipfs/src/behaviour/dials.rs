@@ -47,10 +47,14 @@ impl Calls {
                 }
             }
             FromSwarm::DialFailure(failure) => self.handle_dial_error(failure.connection_id, failure.error, now),
-            FromSwarm::NewListenAddr(listening) if self.serves_relay && !addresses::is_relayed(listening.addr) => {
-                // A relay tells those it serves where they are reached.
-                self.actions.push_back(ToSwarm::ExternalAddrConfirmed(listening.addr.clone()));
+            FromSwarm::NewListenAddr(listening) => {
+                if self.serves_relay && !addresses::is_relayed(listening.addr) {
+                    // A relay tells those it serves where they are reached.
+                    self.actions.push_back(ToSwarm::ExternalAddrConfirmed(listening.addr.clone()));
+                }
+                self.tell(SignalingEvent::AddressesChanged);
             }
+            FromSwarm::ExpiredListenAddr(_) => self.tell(SignalingEvent::AddressesChanged),
             FromSwarm::ListenerClosed(closed) => {
                 if self.relays.closed(closed.listener_id, now) {
                     tracing::debug!(reason = ?closed.reason, "a relay does not listen for this node");
