@@ -12,7 +12,7 @@ use blink_transport_webrtc_rs as _;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Cases at a time: they mostly wait.
-const LANES: usize = 8;
+const LANES: usize = 16;
 
 fn main() {
     let mut arguments = Arguments::from_args();

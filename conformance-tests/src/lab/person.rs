@@ -120,9 +120,11 @@ impl Person {
             builder = builder.codec(Arc::new(LabCodec::USUAL) as Arc<dyn Codec>);
         }
         let blink = builder.start().await?;
+        // Before it meets anybody, or what happens at once would go unseen.
+        let events = blink.events();
         self.connect(core, &blink).await?;
         let hasty = Hasty { transport, host };
-        let listener = tokio::spawn(listen(self.clone(), core.clone(), blink.events(), hasty));
+        let listener = tokio::spawn(listen(self.clone(), core.clone(), events, hasty));
         let mut state = self.state();
         state.endpoint = Some(blink.endpoint());
         state.line = Some(line);
