@@ -51,6 +51,19 @@ pub(crate) fn peer(address: &Multiaddr) -> Option<PeerId> {
     }
 }
 
+/// The relay that an address goes through.
+pub(crate) fn relay(address: &Multiaddr) -> Option<PeerId> {
+    let mut before = None;
+    for protocol in address {
+        match protocol {
+            Protocol::P2pCircuit => return before,
+            Protocol::P2p(peer) => before = Some(peer),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Finds out whether this machine lets one listen on an address, without listening.
 ///
 /// # Errors

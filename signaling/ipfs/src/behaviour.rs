@@ -33,8 +33,11 @@ use crate::gossip::VERDICT_WINDOW;
 use crate::parts::Parts;
 use crate::relays::Relays;
 
+mod circuits;
 mod dials;
 mod messages;
+
+use circuits::Circuits;
 
 /// How often is looked for what is due: redials, silent nodes, deliveries nobody judged.
 const TICK: Duration = Duration::from_millis(250);
@@ -87,6 +90,7 @@ pub(crate) struct Calls {
     deliveries: Deliveries<MessageId, PeerId>,
     targets: Targets<Multiaddr, PeerId, ConnectionId>,
     resolving: JoinSet<Resolved>,
+    circuits: Circuits,
     liveness: Liveness<ConnectionId, PeerId>,
     relays: Relays,
 }
@@ -127,6 +131,7 @@ impl Calls {
             deliveries: Deliveries::new(VERDICT_TTL),
             targets: Targets::default(),
             resolving: JoinSet::new(),
+            circuits: Circuits::default(),
             liveness: Liveness::default(),
             relays: Relays::new(&relays, now),
         };
@@ -198,6 +203,7 @@ impl Calls {
         self.targets = Targets::default();
         self.relays = Relays::new(&[], Instant::now());
         self.resolving.abort_all();
+        self.circuits = Circuits::default();
         self.leave_topics();
         self.phase = Phase::Draining(Instant::now() + DRAIN);
         self.tick = tokio::time::interval(DRAIN / 4);

@@ -1,6 +1,7 @@
 //! The IPFS node around the behaviour. All of rust-ipfs is instantiated here and nowhere else: that takes a minute to compile.
 
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use blink_api::{Error, ErrorKind, Result};
@@ -71,6 +72,13 @@ pub(crate) fn probe(listen: &[Multiaddr]) -> Result<()> {
             Error::new(kind, message).backend(NAME).operation("listen").with("address", address).source(source)
         })
     })
+}
+
+/// Whether a node has a repository open. What the node's tasks hold of it is dropped with the last of them.
+pub(crate) fn is_in_use(repository: &Path) -> bool {
+    // As rust-ipfs locks it.
+    let lock = File::open(repository.join("repo_lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 async fn build(recipe: Recipe) -> Result<Ipfs> {

@@ -1,5 +1,6 @@
 //! The handle to the behaviour in the node's swarm.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use blink_api::macros::async_trait;
@@ -22,6 +23,8 @@ use crate::{CAPABILITIES, MAX_MESSAGE, NAME, addresses, error, key};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// At the end, the time for the system to take its ports back.
 const FREE: Duration = Duration::from_millis(300);
+/// At the end, the time for the node's last tasks to let go of the repository.
+const LET_GO: Duration = Duration::from_secs(2);
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
 
 /// An IPFS node. Dropping it shuts it down in the background.
@@ -46,23 +49,24 @@ impl IpfsSignaling {
             relays: addresses.relays,
             serves_relay: config.serve_relay,
         };
+        let repository = config.repository.clone();
         let recipe = Recipe { key, mdns: config.mdns, repository: config.repository, setting };
         let node = ipfs::start(recipe).await?;
         if let Err(error) = ipfs::listen(&node, &addresses.listen).await {
-            node.exit_daemon().await;
+            exit(node, repository).await;
             return Err(error);
         }
-        tokio::spawn(end(node, leaving));
+        tokio::spawn(end(node, repository, leaving));
         Ok(Self(handle))
     }
 }
 
 /// Ends the node once its behaviour has left the network, and lets the handle know: a behaviour cannot end the node that it is in.
-async fn end(node: Ipfs, leaving: oneshot::Receiver<watch::Sender<()>>) {
+async fn end(node: Ipfs, repository: Option<PathBuf>, leaving: oneshot::Receiver<watch::Sender<()>>) {
     let ended = leaving.await;
     // Where the swarm is gone already, so are its listeners.
     let listened = node.listening_addresses().await.unwrap_or_default();
-    node.exit_daemon().await;
+    exit(node, repository).await;
     // QUIC keeps its socket for a while after the last connection closed.
     let freed = async {
         while listened.iter().any(|address| addresses::probe(address).is_err()) {
@@ -73,6 +77,20 @@ async fn end(node: Ipfs, leaving: oneshot::Receiver<watch::Sender<()>>) {
         tracing::debug!("a listener's port is still in use");
     }
     drop(ended);
+}
+
+/// Ends the node's tasks, and waits until the last of them let go of the repository.
+async fn exit(node: Ipfs, repository: Option<PathBuf>) {
+    node.exit_daemon().await;
+    let Some(repository) = repository else { return };
+    let free = async {
+        while ipfs::is_in_use(&repository) {
+            tokio::time::sleep(PROBE_PAUSE).await;
+        }
+    };
+    if timeout(LET_GO, free).await.is_err() {
+        tracing::warn!("the repository is still in use");
+    }
 }
 
 #[async_trait]

@@ -50,6 +50,21 @@ async fn a_node_that_listens_nowhere_is_reached_through_a_relay_and_again_when_t
     assert_eq!(relayed_address("the relay's consent", &hidden, true).await, Some(through));
 }
 
+/// Whoever has the relay in its own configuration is dialling it when it is asked to dial through it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_dials_through_a_relay_that_is_just_being_dialled() {
+    let relay = IpfsSignaling::start(IpfsConfig { serve_relay: true, ..config(TCP) }).await.unwrap();
+    let relays = vec![address(&relay).await];
+    let hidden = || IpfsConfig { listen: Vec::new(), relays: relays.clone(), mdns: false, ..IpfsConfig::default() };
+    let callee = IpfsSignaling::start(hidden()).await.unwrap();
+    let through = relayed_address("the relay's consent", &callee, true).await.unwrap();
+    for _ in 0..10 {
+        let caller = IpfsSignaling::start(hidden()).await.unwrap();
+        within("connecting", caller.connect(&through)).await.unwrap();
+        caller.shutdown().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_no_relay_for_others_passes_nobody_on() {
     let (plain, other, caller) = (node(TCP).await, node(TCP).await, node(TCP).await);

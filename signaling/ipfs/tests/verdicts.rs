@@ -58,7 +58,8 @@ async fn who_sends_garbage_is_not_heard_any_more_and_others_are() {
     until_subscribed(&bad, &TOPIC, 1).await;
 
     let (mut heard, mut silent, mut round) = (0, 0, 0u32);
-    while silent < SILENT_ROUNDS {
+    // The bad one's way to the judge may open later than the good one's.
+    while heard == 0 || silent < SILENT_ROUNDS {
         round += 1;
         assert!(round < 500, "{heard} of {round} pieces of garbage were delivered");
         bad.publish(&TOPIC, Bytes::from_static(b"garbage")).await.unwrap();

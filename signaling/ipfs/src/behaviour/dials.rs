@@ -7,12 +7,14 @@ use libp2p::swarm::{CloseConnection, ConnectionId, DialError, FromSwarm, ToSwarm
 use libp2p::{Multiaddr, PeerId, mdns};
 use tokio::time::Instant;
 
+use super::circuits::Dial;
 use super::{Calls, Resolved};
+use crate::addresses::relay;
 use crate::{addresses, error, resolve};
 
 /// A dial that has begun.
 enum Begun {
-    Dial(Box<DialOpts>),
+    Dial(Box<Dial>),
     /// A name has to be resolved first.
     Resolve {
         connection: ConnectionId,
@@ -30,6 +32,8 @@ impl Calls {
                 tracing::debug!(peer = %made.peer_id, address = %made.endpoint.get_remote_address(), "connected");
                 self.liveness.heard(made.connection_id, made.peer_id, now);
                 self.targets.connected(made.connection_id, made.peer_id, now);
+                let waited = self.circuits.connected(made.peer_id);
+                self.actions.extend(waited.into_iter().map(|opts| ToSwarm::Dial { opts }));
                 if self.connected.insert(made.peer_id) {
                     self.tell(SignalingEvent::Connected { nodes: self.connected.len() });
                     self.listen_due(now);
@@ -46,7 +50,11 @@ impl Calls {
                     self.dial_due();
                 }
             }
-            FromSwarm::DialFailure(failure) => self.handle_dial_error(failure.connection_id, failure.error, now),
+            FromSwarm::DialFailure(failure) => {
+                self.handle_dial_error(failure.connection_id, failure.error, now);
+                let waited = self.circuits.failed(failure.connection_id);
+                self.actions.extend(waited.into_iter().map(|opts| ToSwarm::Dial { opts }));
+            }
             FromSwarm::NewListenAddr(listening) => {
                 if self.serves_relay && !addresses::is_relayed(listening.addr) {
                     // A relay tells those it serves where they are reached.
@@ -75,7 +83,7 @@ impl Calls {
     pub(super) fn dial_due(&mut self) {
         while let Some(begun) = self.targets.next_dial(Instant::now(), |peer| self.connected.contains(peer), begin) {
             match begun {
-                Begun::Dial(opts) => self.actions.push_back(ToSwarm::Dial { opts: *opts }),
+                Begun::Dial(dial) => self.begin_dial(*dial),
                 Begun::Resolve { connection, named, address } => {
                     self.resolving
                         .spawn(async move { Resolved { connection, named, result: resolve::resolve(&address).await } });
@@ -88,14 +96,20 @@ impl Calls {
         let Resolved { connection, named, result } = resolved;
         match result {
             Ok(addresses) => {
-                let opts = dial(named, &addresses);
-                self.targets.renamed(connection, opts.connection_id());
-                self.actions.push_back(ToSwarm::Dial { opts });
+                let dial = dial(named, &addresses);
+                self.targets.renamed(connection, dial.opts.connection_id());
+                self.begin_dial(dial);
             }
             Err(source) => {
                 let error = error(ErrorKind::Io, "connect", "the name cannot be resolved").source(source);
                 self.targets.failed(connection, &error, false, Instant::now());
             }
+        }
+    }
+
+    fn begin_dial(&mut self, dial: Dial) {
+        if let Some(opts) = self.circuits.begin(dial, |peer| self.connected.contains(peer)) {
+            self.actions.push_back(ToSwarm::Dial { opts });
         }
     }
 
@@ -143,24 +157,25 @@ impl Calls {
 }
 
 fn begin(named: Option<PeerId>, addresses: &[Multiaddr]) -> (ConnectionId, Begun) {
-    let opts = dial(named, addresses);
-    let connection = opts.connection_id();
+    let dial = dial(named, addresses);
+    let connection = dial.opts.connection_id();
     let begun = match addresses {
         [address] if resolve::is_named(address) => Begun::Resolve { connection, named, address: address.clone() },
-        _ => Begun::Dial(Box::new(opts)),
+        _ => Begun::Dial(Box::new(dial)),
     };
     (connection, begun)
 }
 
 /// From a port of its own: the listening port may still have a closing connection to the same place. Of whoever may answer only the
 /// first address is asked.
-fn dial(named: Option<PeerId>, addresses: &[Multiaddr]) -> DialOpts {
-    match named {
+fn dial(named: Option<PeerId>, addresses: &[Multiaddr]) -> Dial {
+    let opts = match named {
         Some(peer) => DialOpts::peer_id(peer)
             .addresses(addresses.to_vec())
             .condition(PeerCondition::Always)
             .allocate_new_port()
             .build(),
         None => DialOpts::unknown_peer_id().address(addresses[0].clone()).allocate_new_port().build(),
-    }
+    };
+    Dial { opts, relay: addresses.first().and_then(relay) }
 }

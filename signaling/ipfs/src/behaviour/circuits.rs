@@ -1,0 +1,109 @@
+//! Dials through relays.
+//!
+//! They wait while their relay is being dialled: the relay client dials a relay that it is not connected to by itself, and gives the circuit up where
+//! somebody else is dialling it already.
+
+use std::collections::HashMap;
+
+use libp2p::PeerId;
+use libp2p::swarm::ConnectionId;
+use libp2p::swarm::dial_opts::DialOpts;
+
+/// A dial, and the relay that it goes through.
+pub(super) struct Dial {
+    pub(super) opts: DialOpts,
+    pub(super) relay: Option<PeerId>,
+}
+
+/// What is being dialled, and what waits for that.
+#[derive(Default)]
+pub(super) struct Circuits {
+    /// The node that each of these dials leads to first.
+    dialling: HashMap<ConnectionId, PeerId>,
+    waiting: Vec<(PeerId, DialOpts)>,
+}
+
+impl Circuits {
+    /// Enters a dial. `None` where it has to wait.
+    pub(super) fn begin(&mut self, dial: Dial, is_connected: impl Fn(&PeerId) -> bool) -> Option<DialOpts> {
+        let Dial { opts, relay } = dial;
+        match relay {
+            Some(relay) if is_connected(&relay) => return Some(opts),
+            Some(relay) if self.is_dialled(relay) => {
+                self.waiting.push((relay, opts));
+                return None;
+            }
+            _ => {}
+        }
+        if let Some(first) = relay.or(opts.get_peer_id()) {
+            self.dialling.insert(opts.connection_id(), first);
+        }
+        Some(opts)
+    }
+
+    /// A node was connected: what waited for it.
+    pub(super) fn connected(&mut self, peer: PeerId) -> Vec<DialOpts> {
+        self.dialling.retain(|_, dialled| *dialled != peer);
+        self.take_waiting(peer)
+    }
+
+    /// A dial failed: what waited for it and for no other.
+    pub(super) fn failed(&mut self, connection: ConnectionId) -> Vec<DialOpts> {
+        match self.dialling.remove(&connection) {
+            Some(peer) if !self.is_dialled(peer) => self.take_waiting(peer),
+            _ => Vec::new(),
+        }
+    }
+
+    fn is_dialled(&self, peer: PeerId) -> bool {
+        self.dialling.values().any(|dialled| *dialled == peer)
+    }
+
+    fn take_waiting(&mut self, peer: PeerId) -> Vec<DialOpts> {
+        self.waiting.extract_if(.., |(relay, _)| *relay == peer).map(|(_, opts)| opts).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dial(peer: PeerId, relay: Option<PeerId>) -> (ConnectionId, Dial) {
+        let opts = DialOpts::peer_id(peer).addresses(vec!["/ip4/192.0.2.1/tcp/1".parse().unwrap()]).build();
+        (opts.connection_id(), Dial { opts, relay })
+    }
+
+    fn ids(dials: Vec<DialOpts>) -> Vec<ConnectionId> {
+        dials.iter().map(DialOpts::connection_id).collect()
+    }
+
+    #[test]
+    fn a_circuit_waits_while_its_relay_is_dialled() {
+        let (relay, other) = (PeerId::random(), PeerId::random());
+        let mut circuits = Circuits::default();
+        let nobody = |_: &PeerId| false;
+        assert!(circuits.begin(dial(relay, None).1, nobody).is_some());
+        let (waits, through) = dial(PeerId::random(), Some(relay));
+        assert!(circuits.begin(through, nobody).is_none());
+        assert!(circuits.begin(dial(PeerId::random(), Some(other)).1, nobody).is_some(), "another relay");
+
+        assert!(circuits.connected(other).is_empty());
+        assert_eq!(ids(circuits.connected(relay)), [waits]);
+        assert!(circuits.connected(relay).is_empty(), "once");
+        assert!(circuits.begin(dial(PeerId::random(), Some(relay)).1, nobody).is_some(), "it was lost since");
+    }
+
+    #[test]
+    fn a_circuit_waits_for_another_through_the_same_relay_and_no_longer_than_that_is_dialled() {
+        let relay = PeerId::random();
+        let mut circuits = Circuits::default();
+        let nobody = |_: &PeerId| false;
+        let (first, dials) = dial(PeerId::random(), Some(relay));
+        assert!(circuits.begin(dials, nobody).is_some());
+        let (second, waits) = dial(PeerId::random(), Some(relay));
+        assert!(circuits.begin(waits, nobody).is_none());
+        assert_eq!(ids(circuits.failed(first)), [second]);
+        let connected = |peer: &PeerId| *peer == relay;
+        assert!(circuits.begin(dial(PeerId::random(), Some(relay)).1, connected).is_some());
+    }
+}
