@@ -2,9 +2,9 @@
 
 use blink_api::{Endpoint, TrackKind};
 use blink_engine::wire::{
-    Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, JoinedClaim, Link, LinkRole, Member,
-    Offer, REPORT_VERSION, Record, Reject, Ringing, SectionReport, Seen, Signed, Status, StreamOffer, StreamRequest,
-    WireEndpoint, cbor,
+    Behind, Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, JoinedClaim, Link, LinkRole,
+    Member, Offer, REPORT_VERSION, Record, Reject, Ringing, SectionReport, Seen, Signed, Status, StreamOffer,
+    StreamRequest, WireEndpoint, cbor,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -56,6 +56,9 @@ pub(crate) fn all(scene: &Scene) -> Vec<(&'static str, Body, Value)> {
         });
         bodies.push((name, Body::Cancel(cancel), says));
     }
+    let alice = scene.alice_endpoint();
+    let says = json!({ "endpoint": endpoint(&alice), "boot": 8 });
+    bodies.push(("behind", Body::Behind(Behind { endpoint: WireEndpoint(alice), boot: 8 }), says));
     for (name, entries) in [("member", Vec::new()), ("member with entries", scene.signed_entries())] {
         let says = member_says(scene, &entries);
         bodies.push((name, Body::Member(Box::new(member(scene, entries))), says));

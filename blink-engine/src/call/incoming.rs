@@ -11,8 +11,8 @@ use super::lifecycle::{Call, Phase};
 use super::machine::{MAX_CONVERSATION, Machine};
 use super::roster::Roster;
 use super::shared::Shared;
-use crate::secure::{CallKeys, Channel, Refusal};
-use crate::wire::{Body, Busy, Cancel, CancelReason, Offer, Ringing, Status};
+use crate::secure::{CallKeys, Channel, Refusal, SetBack};
+use crate::wire::{Behind, Body, Busy, Cancel, CancelReason, Offer, Ringing, Status, WireEndpoint};
 
 /// Calls that ring here at the same time, from known people and from strangers.
 const MAX_PENDING: (usize, usize) = (12, 4);
@@ -25,11 +25,13 @@ impl Machine {
     pub(super) fn handle_signal(&mut self, signal: Signal) {
         self.heard.note(signal.from.did, self.shared.mono());
         self.end_calls_before(&signal);
+        self.tell_if_behind(&signal);
         let Signal { channel, from, boot, call: id, body } = signal;
         if let (Body::Offer(offer), Channel::Inbox(_)) = (&body, &channel) {
             return self.handle_offer(id, from, boot, offer);
         }
         match &body {
+            Body::Behind(behind) => return self.handle_behind(&id, from, behind),
             Body::Ringing(ringing) if self.missed.handle_ringing(&id, &from.did, ringing, &mut self.shared) => return,
             Body::Cancel(_) => self.missed.remove(&id, &from.did, &mut self.shared),
             _ => {}
@@ -42,7 +44,7 @@ impl Machine {
             _ => None,
         };
         self.with_call(id, |call, shared| match &body {
-            Body::Offer(_) => {}
+            Body::Offer(_) | Body::Behind(_) => {}
             Body::Ringing(ringing) => call.handle_ringing(from, ringing, shared),
             Body::Busy(_) => call.handle_busy(from, shared),
             Body::Reject(reject) => call.handle_reject(from, reject, shared),
@@ -55,6 +57,35 @@ impl Machine {
         });
         if let Some(other) = other {
             self.follow(id, other, &from);
+        }
+    }
+
+    /// The door knows only what was heard since this device started. What was written down says of calls how far their members had counted.
+    fn tell_if_behind(&mut self, signal: &Signal) {
+        let peer = self.calls.get(&signal.call).and_then(|call| call.peers.get(&signal.from));
+        if let Some(boot) = peer.filter(|peer| peer.own_word && signal.boot < peer.boot).map(|peer| peer.boot) {
+            self.handle_set_back(&SetBack { endpoint: signal.from, boot, call: signal.call });
+        }
+    }
+
+    /// An endpoint is not heard, because it counts below what it has said before. A device that lost its count cannot know that.
+    pub(super) fn handle_set_back(&mut self, set_back: &SetBack) {
+        let SetBack { endpoint, boot, call } = *set_back;
+        let member = self.calls.get(&call).is_some_and(|call| call.roster.is_valid(&endpoint.did));
+        let concerns = member || endpoint.did == self.shared.own.did || self.shared.rings_for(&endpoint.did);
+        if concerns && self.shared.may_reply(call, endpoint.did) {
+            let behind = Behind { endpoint: WireEndpoint(endpoint), boot };
+            self.shared.send_inbox(endpoint.did, call, Body::Behind(behind));
+        }
+    }
+
+    /// Somebody does not hear this device, or another one of this person.
+    fn handle_behind(&mut self, id: &CallId, from: Endpoint, behind: &Behind) {
+        if self.calls.get(id).is_none_or(|call| !call.roster.is_valid(&from.did)) {
+            return self.shared.refuse(Refusal::NotAuthorized);
+        }
+        if behind.endpoint.0 == self.shared.own {
+            self.shared.jump_above(behind.boot);
         }
     }
 

@@ -5,7 +5,7 @@
 //!  Connecting ── DTLS up, hello right ──▶ Up ───────────▶ Suspect ── any packet ──▶ Up
 //!      │ error or 30 s                                      │ restarts of ICE at 0, 2, 4, 8, 8 … s
 //!      ▼                                                    ▼
-//!    Failed ── every 30 s in a group ──▶ Connecting       (the membership's lease decides that it is gone)
+//!    Failed ── after 2, 4 … 30 s in a group ──▶ Connecting       (the membership's lease decides that it is gone)
 //! ```
 //!
 //! The greater endpoint dials: it alone makes SDP offers, each a new generation. The other asks for one by raising `ask`. What one side has to
@@ -34,6 +34,8 @@ const MAX_CANDIDATE: usize = 512;
 const MAX_MESSAGE: usize = 14 * 1024;
 /// How long candidates are collected before they are sent, so that those of one gathering travel together.
 const COLLECT: Duration = Duration::from_millis(3);
+/// In a group a path that failed is tried again after this; doubles up to the time that connecting may take.
+const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// The largest description that is sent or read.
 pub(super) const MAX_SDP: usize = 12 * 1024;
 
@@ -71,6 +73,15 @@ pub(super) enum LinkAction {
     Impostor,
 }
 
+/// How far the two ends of a link have counted. A link that closes while both keep their call keys may only be closed on one side: the next one counts on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct LinkCounts {
+    id: [u8; 16],
+    generation: u32,
+    ask: u32,
+    their_ask: u32,
+}
+
 /// One link.
 #[derive(Clone)]
 pub(super) struct Link {
@@ -99,6 +110,8 @@ pub(super) struct Link {
     pub(super) clock: ClockFilter,
     restart: Option<Instant>,
     restart_pause: Duration,
+    /// How long the next failure lasts before the dialer tries again.
+    retry_pause: Duration,
 }
 
 impl Link {
@@ -129,7 +142,21 @@ impl Link {
             clock: ClockFilter::default(),
             restart: None,
             restart_pause: Duration::ZERO,
+            retry_pause: RETRY_FIRST,
         }
+    }
+
+    /// Counts on from the link before, if that was between the same call keys.
+    pub(super) fn counting_on(self, before: LinkCounts) -> Self {
+        if before.id != self.id {
+            return self;
+        }
+        Self { generation: before.generation, ask: before.ask, their_ask: before.their_ask, ..self }
+    }
+
+    /// Where the next link between the same call keys counts on.
+    pub(super) fn counts(&self) -> LinkCounts {
+        LinkCounts { id: self.id, generation: self.generation, ask: self.ask, their_ask: self.their_ask }
     }
 
     /// The dialer's first step.
@@ -211,6 +238,7 @@ impl Link {
     fn settle(&mut self, actions: &mut Vec<LinkAction>) {
         if self.connected && self.verified && matches!(self.state, LinkState::Connecting(_)) {
             self.state = LinkState::Up;
+            self.retry_pause = RETRY_FIRST;
             actions.push(LinkAction::Up);
         }
     }
@@ -252,8 +280,9 @@ impl Link {
                 self.restart_pause = Duration::from_secs(2);
                 actions.push(LinkAction::Suspect);
             }
-            LinkState::Failed(at) if group && self.dials && now >= at + timers.connect_limit => {
+            LinkState::Failed(at) if group && self.dials && now >= at + self.retry_after(timers) => {
                 self.failed = false;
+                self.retry_pause = self.retry_after(timers) * 2;
                 self.begin_session(fresh_session(), now, actions);
                 self.next_generation(false, actions);
             }
@@ -267,6 +296,10 @@ impl Link {
             self.pings += 1;
             actions.push(LinkAction::Ping(self.pings));
         }
+    }
+
+    fn retry_after(&self, timers: &CallTimers) -> Duration {
+        self.retry_pause.min(timers.connect_limit)
     }
 
     fn restart_path(&mut self, now: Instant, actions: &mut Vec<LinkAction>) {
@@ -312,7 +345,7 @@ impl Link {
             LinkState::Connecting(since) => Some(since + timers.connect_limit),
             LinkState::Up => Some((self.last_packet + timers.suspect).min(self.ping)),
             LinkState::Suspect(_) => Some(self.ping),
-            LinkState::Failed(at) => (group && self.dials).then_some(at + timers.connect_limit),
+            LinkState::Failed(at) => (group && self.dials).then_some(at + self.retry_after(timers)),
         };
         [state, self.restart, self.send.due()].into_iter().flatten().min()
     }

@@ -31,12 +31,13 @@ impl Call {
             shared.mono(),
             shared.timers(),
         );
-        peer.link = Some(link);
+        peer.link = Some(link.counting_on(peer.link_counts));
         self.with_link(endpoint, shared, |link, _, actions| link.dial(actions));
     }
 
     pub(super) fn close_link(peer: &mut Peer, shared: &mut Shared) {
         if let Some(link) = peer.link.take() {
+            peer.link_counts = link.counts();
             shared.out.push_back(Output::Close { session: link.session });
         }
         peer.flows = Flows::default();

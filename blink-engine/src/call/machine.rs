@@ -162,6 +162,7 @@ impl Machine {
         self.shared.now = now;
         match input {
             Input::Signal(signal) => self.handle_signal(signal),
+            Input::SetBack(set_back) => self.handle_set_back(&set_back),
             Input::SubscriberJoined(topic) => {
                 self.missed.handle_subscriber(&topic, &mut self.shared);
                 self.for_each_call(|call, shared| {

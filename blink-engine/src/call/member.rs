@@ -9,7 +9,7 @@ use rand::Rng;
 use super::event::{EndReason, Event, LeftReason, ParticipantState};
 use super::invite::PersonState;
 use super::lifecycle::{Call, Phase};
-use super::link::Link;
+use super::link::{Link, LinkCounts};
 use super::shared::Shared;
 use super::speaking::Voice;
 use super::streams::Flows;
@@ -49,6 +49,8 @@ pub(super) struct Peer {
     /// The version of our record that it has.
     pub(super) acknowledged: u64,
     pub(super) link: Option<Link>,
+    /// Those of the link before.
+    pub(super) link_counts: LinkCounts,
     /// What it offers, what it wants of this endpoint, and what flows on the path to it.
     pub(super) streams: Vec<StreamOffer>,
     pub(super) wanted: BTreeSet<StreamId>,
@@ -76,6 +78,7 @@ impl Peer {
             sees_us: now,
             acknowledged: 0,
             link: None,
+            link_counts: LinkCounts::default(),
             streams: Vec::new(),
             wanted: BTreeSet::new(),
             flows: Flows::default(),
@@ -244,7 +247,12 @@ impl Call {
             }
             let Some(peer) = self.peer_entry(claim.endpoint, false, shared) else { continue };
             let newer = (claim.boot, claim.version) > (peer.boot, peer.version);
-            if newer && (!peer.own_word || !peer.is_present()) {
+            // Who was told of is there by more than a claim: a path with the key that it has.
+            if newer && !peer.is_announced() && (!peer.own_word || !peer.is_present()) {
+                if peer.call_key != Some(claim.call_key) {
+                    // The path is named after both keys.
+                    Self::close_link(peer, shared);
+                }
                 peer.boot = claim.boot;
                 peer.version = claim.version;
                 peer.own_word = false;
@@ -252,6 +260,21 @@ impl Call {
                 peer.call_key = Some(claim.call_key);
                 self.set_person(&claim.endpoint.did, PersonState::Joined);
             }
+        }
+    }
+
+    /// Who had left by its own word before this device started anew: what it said before that, played back now, is older.
+    pub(super) fn take_left(&mut self, claim: &JoinedClaim, shared: &mut Shared) {
+        if !self.roster.is_valid(&claim.endpoint.did) || !self.is_usable(&claim.endpoint, &claim.call_key) {
+            return;
+        }
+        let Some(peer) = self.peer_entry(claim.endpoint, true, shared) else { return };
+        if peer.status.is_none() && !peer.own_word {
+            peer.boot = claim.boot;
+            peer.version = claim.version;
+            peer.own_word = true;
+            peer.status = Some(Status::Left);
+            peer.call_key = Some(claim.call_key);
         }
     }
 

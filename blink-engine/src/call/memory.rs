@@ -126,6 +126,9 @@ pub struct KeptCall {
     /// Those of `joined` who said so themselves.
     #[n(12)]
     pub(super) heard: Option<Vec<WireEndpoint>>,
+    /// Who had left by its own word, with what it said last.
+    #[n(13)]
+    pub(super) left: Option<Vec<JoinedClaim>>,
 }
 
 impl KeptCall {

@@ -71,7 +71,7 @@ pub use snapshot::{CallSnapshot, CallState, ParticipantSnapshot, ParticipantStat
 pub(crate) use streams::SECTIONS;
 pub use streams::{StreamFlow, StreamInfo};
 
-use crate::secure::{AgreementKey, CallKeys, Channel, Refusal};
+use crate::secure::{AgreementKey, CallKeys, Channel, Refusal, SetBack};
 use crate::wire::{Body, ChannelMessage};
 
 /// The time of an input.
@@ -92,6 +92,8 @@ pub struct SessionId(pub u64);
 pub enum Input {
     /// A message.
     Signal(Signal),
+    /// A message was refused at the door, because its sender has been heard under a greater boot.
+    SetBack(SetBack),
     /// Somebody subscribed to a topic.
     SubscriberJoined(Topic),
     /// A participant's voice, or that of this device, is heard from now on or no more.

@@ -14,6 +14,8 @@ use crate::wire::{Body, ChannelMessage, JoinedClaim, Member, Record, Seen, Statu
 
 /// Whoever was heard within this time is listed in `seen`.
 const SEEN_FOR: Duration = Duration::from_secs(12);
+/// Who is alone in a group sends its record to everybody's inbox after so many pauses of a record that does not change.
+const ALONE_INTERVALS: u32 = 2;
 /// Roster entries are sent again to somebody whose digest differs after this time.
 const ENTRIES_PAUSE: Duration = Duration::from_secs(2);
 
@@ -22,6 +24,8 @@ const ENTRIES_PAUSE: Duration = Duration::from_secs(2);
 pub(super) struct RecordSchedule {
     pub(super) due: Option<Instant>,
     last: Option<Instant>,
+    /// When it last went to inboxes since this endpoint is alone.
+    alone: Option<Instant>,
 }
 
 impl Call {
@@ -119,9 +123,21 @@ impl Call {
         let joining = self.phase == Phase::Joining;
         let mut people: Vec<_> = self.present().filter(|_| joining).map(|(endpoint, _)| endpoint.did).collect();
         people.dedup();
+        if self.is_due_alone(shared) {
+            self.schedule.alone = Some(shared.mono());
+            people.extend(self.people.keys().chain([&shared.own.did]).copied());
+            return people;
+        }
         // Other devices of this person learn which seat is taken.
         people.extend((joining || std::mem::take(&mut self.other_device_seen)).then_some(shared.own.did));
         people
+    }
+
+    /// Who is alone in a group may be alone only because whoever connected it with the others is gone. They are found on their inboxes.
+    fn is_due_alone(&self, shared: &Shared) -> bool {
+        let alone = self.phase == Phase::Active && self.roster.is_group() && self.present().next().is_none();
+        let pause = shared.timers().record_interval * ALONE_INTERVALS;
+        alone && self.schedule.alone.is_none_or(|last| shared.mono() >= last + pause)
     }
 
     /// The own record as it is now.

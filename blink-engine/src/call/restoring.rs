@@ -7,10 +7,11 @@ use blink_api::{CallId, Endpoint};
 use super::invite::PersonState;
 use super::lifecycle::{Call, Lingering, Phase};
 use super::machine::Machine;
+use super::member::Peer;
 use super::memory::{KeptCall, Memo, Memory, REMEMBERED, REMEMBERED_AT_LEAST, Stage};
 use super::shared::Shared;
 use crate::secure::CallKeys;
-use crate::wire::{CancelReason, WireEndpoint};
+use crate::wire::{CancelReason, JoinedClaim, Status, WireEndpoint};
 
 /// While this endpoint is in a call, that is written down anew so often, in milliseconds: an hour.
 const STILL_JOINED: u64 = 3_600_000;
@@ -24,6 +25,7 @@ pub(super) struct Kept {
     entries: [u8; 16],
     /// Who, with which call key, and whether it said so itself.
     joined: Vec<(Endpoint, Option<[u8; 32]>, bool)>,
+    left: Vec<JoinedClaim>,
     /// While this endpoint is in it.
     hour: Option<u64>,
 }
@@ -82,6 +84,7 @@ impl Machine {
                 peer.own_word = true;
             }
         }
+        kept.left.iter().flatten().for_each(|claim| call.take_left(claim, shared));
         call.come_back(kept.stage, since, remaining, shared);
         Some(call)
     }
@@ -153,8 +156,19 @@ impl Call {
             seat: self.seat,
             entries: self.roster.digest(),
             joined: self.present().map(|(endpoint, peer)| (*endpoint, peer.call_key, peer.own_word)).collect(),
+            left: self.departed(),
             hour: self.phase.is_current().then_some(shared.now.unix_ms / STILL_JOINED),
         }
+    }
+
+    /// Who left by its own word.
+    fn departed(&self) -> Vec<JoinedClaim> {
+        let left = self.peers.iter().filter(|(_, peer)| peer.own_word && peer.status == Some(Status::Left));
+        let claim = |(endpoint, peer): (&Endpoint, &Peer)| {
+            let (endpoint, boot, version) = (*endpoint, peer.boot, peer.version);
+            Some(JoinedClaim { endpoint, boot, version, call_key: peer.call_key? })
+        };
+        left.filter_map(claim).collect()
     }
 
     fn to_keep(&self, stage: Stage, shared: &Shared) -> KeptCall {
@@ -175,6 +189,7 @@ impl Call {
             ring_until_ms: shared.unix_ms(self.ring_until),
             busy: self.busy,
             heard: Some(heard.collect()),
+            left: Some(self.departed()),
         }
     }
 }

@@ -138,7 +138,12 @@ impl Driver {
                             self.opener.expect(now.mono, &delivery);
                         }
                     }
-                    Err(refusal) => tracing::trace!(?refusal, "a message was refused"),
+                    Err(refusal) => {
+                        tracing::trace!(?refusal, "a message was refused");
+                        if let Some(set_back) = self.opener.take_set_back() {
+                            self.machine.handle(now, Input::SetBack(set_back));
+                        }
+                    }
                 }
             }
             Report::Lagged(lost) => tracing::warn!(lost, "signaling came faster than it was read"),

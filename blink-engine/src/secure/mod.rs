@@ -15,7 +15,7 @@ pub use counters::{Refusal, SecurityCounters};
 pub use envelope::{MAX_ENVELOPE, MAX_RECIPIENTS, Sealing, open, seal};
 pub use identity::{Identity, verify};
 pub use keys::{AgreementKey, CallKeys, inbox_topic, link_id};
-pub use opener::{Channel, Opener};
+pub use opener::{Channel, Opener, SetBack};
 pub use rates::RateLimits;
 pub(crate) use symmetric::{hmac_sha256, sha256};
 pub use window::ReplayWindows;

@@ -34,6 +34,18 @@ pub struct Opener {
     counters: SecurityCounters,
     random: Random,
     cloned: Option<u64>,
+    set_back: Option<SetBack>,
+}
+
+/// An endpoint that speaks under a smaller boot than it has before: whoever plays back old envelopes, or a device whose count was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetBack {
+    /// Which.
+    pub endpoint: Endpoint,
+    /// The greatest boot that was heard of it.
+    pub boot: u64,
+    /// The call that it spoke of.
+    pub call: CallId,
 }
 
 struct CallDoor {
@@ -59,6 +71,7 @@ impl Opener {
             counters: SecurityCounters::default(),
             random,
             cloned: None,
+            set_back: None,
         }
     }
 
@@ -144,7 +157,10 @@ impl Opener {
         if !fits(&channel, &content) {
             return Err(Refusal::WrongTopic);
         }
-        self.windows.check(&content.from, content.boot, content.seq)?;
+        self.windows.check(&content.from, content.boot, content.seq).inspect_err(|_| {
+            let newest = self.windows.newest(&content.from).filter(|newest| content.boot < *newest);
+            self.set_back = newest.map(|boot| SetBack { endpoint: content.from, boot, call: content.call });
+        })?;
         self.rates.admit_sender(now, content.from.did)?;
         self.windows.commit(&content.from, content.boot, content.seq);
         Ok((channel, content))
@@ -162,6 +178,11 @@ impl Opener {
     /// The boot under which somebody else speaks as this very endpoint, once that was heard.
     pub fn cloned(&self) -> Option<u64> {
         self.cloned
+    }
+
+    /// Whose last message was refused because it counts below what it has said before, once.
+    pub fn take_set_back(&mut self) -> Option<SetBack> {
+        self.set_back.take()
     }
 
     /// This endpoint goes on under a greater boot.

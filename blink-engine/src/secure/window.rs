@@ -35,6 +35,11 @@ impl ReplayWindows {
         if boot > window.boot || (boot == window.boot && window.is_new(seq)) { Ok(()) } else { Err(Refusal::Replayed) }
     }
 
+    /// The newest start of an endpoint.
+    pub fn newest(&self, from: &Endpoint) -> Option<u64> {
+        self.windows.get(from).map(|window| window.boot)
+    }
+
     /// Remembers a message that passed every check.
     pub fn commit(&mut self, from: &Endpoint, boot: u64, seq: u64) {
         if let Some(window) = self.windows.get_mut(from) {

@@ -1,11 +1,11 @@
-//! The seven kinds of message and what they contain.
+//! The eight kinds of message and what they contain.
 
 use blink_api::{CallId, Endpoint};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use zeroize::Zeroizing;
 
-use super::fields::{Bytes16, call_id, secret};
+use super::fields::{Bytes16, WireEndpoint, call_id, secret};
 use super::record::{JoinedClaim, Member};
 use super::roster::Signed;
 
@@ -27,6 +27,8 @@ pub enum Kind {
     Member = 5,
     /// What one side of a link has to say to the other.
     Link = 6,
+    /// Your device counts below what it has said before.
+    Behind = 7,
 }
 
 /// A message.
@@ -46,6 +48,8 @@ pub enum Body {
     Member(Box<Member>),
     /// See [`Kind::Link`].
     Link(Box<Link>),
+    /// See [`Kind::Behind`].
+    Behind(Behind),
 }
 
 impl Body {
@@ -59,6 +63,7 @@ impl Body {
             Self::Cancel(_) => Kind::Cancel,
             Self::Member(_) => Kind::Member,
             Self::Link(_) => Kind::Link,
+            Self::Behind(_) => Kind::Behind,
         }
     }
 
@@ -72,6 +77,7 @@ impl Body {
             4 => decoder.decode().map(Self::Cancel),
             5 => decoder.decode().map(Self::Member),
             6 => decoder.decode().map(Self::Link),
+            7 => decoder.decode().map(Self::Behind),
             _ => return None,
         })
     }
@@ -87,6 +93,7 @@ impl<C> Encode<C> for Body {
             Self::Cancel(body) => body.encode(e, ctx),
             Self::Member(body) => body.encode(e, ctx),
             Self::Link(body) => body.encode(e, ctx),
+            Self::Behind(body) => body.encode(e, ctx),
         }
     }
 }
@@ -216,6 +223,18 @@ pub enum CancelReason {
     /// Two offers crossed; another call goes on.
     #[n(5)]
     Replaced,
+}
+
+/// A device of the recipient spoke under a smaller boot than the sender has heard of it, and is not heard before it counts above.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Behind {
+    /// Which device.
+    #[n(0)]
+    pub endpoint: WireEndpoint,
+    /// The greatest boot that was heard of it.
+    #[n(1)]
+    pub boot: u64,
 }
 
 /// Everything one side of a link has to say, repeated until acknowledged.

@@ -12,7 +12,9 @@ mod record;
 mod roster;
 mod stream;
 
-pub use body::{Body, Busy, CallConfiguration, Cancel, CancelReason, Kind, Link, LinkRole, Offer, Reject, Ringing};
+pub use body::{
+    Behind, Body, Busy, CallConfiguration, Cancel, CancelReason, Kind, Link, LinkRole, Offer, Reject, Ringing,
+};
 pub use channel::{ChannelMessage, REPORT_VERSION, SectionReport};
 pub use content::{Content, NoContent};
 pub use fields::{Bytes16, WireEndpoint};

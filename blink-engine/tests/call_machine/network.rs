@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use blink_api::CallSettings;
 use blink_engine::call::{EndReason, Event, LeftReason, ParticipantStatus};
+use blink_engine::secure::{AgreementKey, Channel};
+use blink_engine::wire::{Behind, Body, WireEndpoint};
 
 use crate::world::{Network, World};
 use crate::{A, B, C, SECOND, connected, ended, ended_with, idle, incoming, joined, left};
@@ -137,7 +139,7 @@ fn media_gone_while_signaling_lives_ends_a_call_of_two_after_a_minute() {
 
 #[test]
 fn two_in_a_group_who_were_cut_apart_find_each_other_again() {
-    for seconds in [20, 40, 59, 90, 200] {
+    for seconds in [20, 40, 59, 90, 200, 400] {
         let mut world = World::new(3, 36);
         connected(&mut world, &[B, C]);
         world.leave(C);
@@ -155,6 +157,44 @@ fn two_in_a_group_who_were_cut_apart_find_each_other_again() {
             assert_eq!(status, ParticipantStatus::Connected, "after {seconds} s\n{}", world.story());
         }
     }
+}
+
+#[test]
+fn a_device_that_lost_its_count_is_told_so_and_its_calls_ring() {
+    let mut world = World::new(2, 39);
+    world.restart_as(A, 1_000, false);
+    let call = connected(&mut world, &[B]);
+    world.leave(A);
+    world.advance(20 * SECOND);
+    // Its storage is gone, and its clock wrong.
+    world.restart_as(A, 5, false);
+    let new = world.offer(A, &[B]);
+    assert_ne!(call, new);
+    world.until(B, 5 * SECOND, "incoming", |event| matches!(event, Event::IncomingCall { call, .. } if *call == new));
+    assert_eq!(world.nodes[A].boot, 1_001);
+    world.answer(B, new);
+    world.until(
+        A,
+        5 * SECOND,
+        "joined",
+        |event| matches!(event, Event::ParticipantJoined { call, .. } if *call == new),
+    );
+}
+
+#[test]
+fn who_is_not_in_its_call_tells_a_device_nothing_about_its_count() {
+    let mut world = World::new(3, 40);
+    let call = connected(&mut world, &[B]);
+    let endpoint = WireEndpoint(world.nodes[A].endpoint);
+    let recipient = AgreementKey::public_of(&world.did(A)).unwrap();
+    let behind = Body::Behind(Behind { endpoint, boot: 1_000 });
+    world.send_raw(C, Channel::Inbox(world.did(A)), &[recipient], call, behind.clone());
+    world.advance(SECOND);
+    assert_eq!(world.nodes[A].boot, 1, "a stranger says so");
+    world.send_raw(B, Channel::Inbox(world.did(A)), &[recipient], call, behind);
+    world.advance(SECOND);
+    assert_eq!(world.nodes[A].boot, 1_001, "a member says so");
+    assert_eq!((world.count(A, ended), world.count(B, ended)), (0, 0), "{}", world.story());
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Agreement<'_> {
         let calls: Vec<Option<CallSnapshot>> =
             (0..self.world.nodes.len()).map(|node| current(self.world, node)).collect();
         for node in self.honest.iter().copied() {
-            check_ringing(self.world, node)?;
+            check_ringing(self.world, self.honest, node)?;
             if let Some(call) = &calls[node] {
                 self.check_call(&calls, node, call)?;
                 check_streams(self.world, &calls, node, call)?;
@@ -167,11 +167,16 @@ fn check_roster(
     })
 }
 
-/// What rings here is a call with somebody in it.
-fn check_ringing(world: &World, node: usize) -> Check {
+/// What rings here is a call with somebody in it. What only liars are said to be in rings until its ring time or the lease of their last Offer is over.
+fn check_ringing(world: &World, honest: &[usize], node: usize) -> Check {
+    let snapshot = world.nodes[node].machine.snapshot();
+    let is_liar = |did: &Did| honest.iter().all(|other| world.did(*other) != *did);
     for call in world.nodes[node].machine.pending() {
         let in_it = world.nodes.iter().any(|other| other.machine.current() == Some(call));
-        hold(in_it, FaultKind::Ghost, || format!("{call} rings at node {node}, and nobody is in it"))?;
+        let said_in_it = snapshot.calls.iter().filter(|known| known.call == call).flat_map(|known| &known.participants);
+        let mut said_in_it = said_in_it.filter(|other| other.endpoint.is_some()).peekable();
+        let made_up = said_in_it.peek().is_some() && said_in_it.all(|other| is_liar(&other.did));
+        hold(in_it || made_up, FaultKind::Ghost, || format!("{call} rings at node {node}, and nobody is in it"))?;
     }
     Ok(())
 }

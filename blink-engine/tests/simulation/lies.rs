@@ -3,8 +3,8 @@
 use blink_api::{CallId, DeviceId, Did, Endpoint, StreamId, TrackKind};
 use blink_engine::secure::{Identity, Random, link_id};
 use blink_engine::wire::{
-    Body, Busy, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Link, LinkRole, Member, Record, Reject, Ringing,
-    Seen, Signed, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
+    Behind, Body, Busy, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Link, LinkRole, Member, Record, Reject,
+    Ringing, Seen, Signed, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
 };
 use rand::{Rng, RngExt};
 
@@ -51,6 +51,7 @@ impl Liar {
                 3 => link.ask = self.number() as u32,
                 _ => link.ack_generation = self.number() as u32,
             },
+            Body::Behind(behind) => behind.boot = self.number(),
             Body::Ringing(_) | Body::Busy(_) | Body::Reject(_) => {}
         }
     }
@@ -79,7 +80,7 @@ impl Liar {
         call: CallId,
         theirs: Option<(&Endpoint, &[u8; 32])>,
     ) -> Body {
-        match self.random.random_range(0..7) {
+        match self.random.random_range(0..8) {
             0 => Body::Ringing(Ringing { nonce: self.bytes().into(), rings: self.random.random_bool(0.5) }),
             1 => Body::Busy(Busy {}),
             2 => Body::Reject(Reject {
@@ -94,6 +95,7 @@ impl Liar {
                 Body::Member(Box::new(Member { record, entries: entries.collect() }))
             }
             5 => Body::Cancel(self.cancel()),
+            6 => Body::Behind(Behind { endpoint: WireEndpoint(self.somebody()), boot: self.number() }),
             _ => {
                 let id = theirs.map_or_else(|| self.bytes(), |theirs| link_id((&own, &key), theirs));
                 Body::Link(Box::new(self.link(id)))

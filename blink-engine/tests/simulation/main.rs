@@ -37,13 +37,21 @@ const SEEDS: u64 = 3_000;
 const BATCH: u64 = 250;
 
 /// Each of these found a fault that was mended.
-const FAILED_ONCE: [(&str, u64); 6] = [
+const FAILED_ONCE: [(&str, u64); 14] = [
     ("a_state_that_was_heard_while_the_call_was_only_open", 2),
     ("who_comes_back_as_deaf_as_before", 425),
     ("a_stream_that_was_heard_of_while_the_call_was_only_open", 395),
     ("somebody_leaves_a_call_that_another_one_took_the_place_of", 341),
     ("somebody_starts_anew_in_a_call_that_another_one_took_the_place_of", 478),
     ("two_devices_of_one_person_and_a_call_that_was_given_up", 3_897),
+    ("two_devices_of_one_person_each_alone_in_a_group", 3_075),
+    ("a_clock_set_back_and_all_memory_lost", 6_487),
+    ("a_clock_set_back_and_nobody_in_the_call_who_says_so", 8_375),
+    ("a_path_that_was_named_after_a_key_that_was_only_claimed", 4_810),
+    ("a_path_that_fails_late_is_tried_again_soon", 3_905),
+    ("one_side_begins_anew_and_the_other_goes_on", 5_961),
+    ("a_path_that_is_up_here_and_was_given_up_there", 187),
+    ("a_path_that_was_closed_on_one_side_only", 7_104),
 ];
 
 fn main() -> ExitCode {

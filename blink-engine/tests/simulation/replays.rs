@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("replays::while_a_call_goes_on", while_a_call_goes_on),
         Trial::test("replays::once_all_is_over", once_all_is_over),
+        Trial::test("replays::after_everybody_started_anew", after_everybody_started_anew),
     ]
 }
 
@@ -28,6 +29,18 @@ fn while_a_call_goes_on() -> Result<(), Failed> {
 
 fn once_all_is_over() -> Result<(), Failed> {
     let mut world = everything();
+    play_everything_back(&mut world)
+}
+
+/// Nobody's door remembers what it has seen. What is known of calls that were or still are was written down.
+fn after_everybody_started_anew() -> Result<(), Failed> {
+    let (mut world, _) = call_of_a_group();
+    world.leave(3);
+    world.advance(10 * SECOND);
+    for node in 0..world.nodes.len() {
+        world.restart_with_memory(node);
+    }
+    world.advance(90 * SECOND);
     play_everything_back(&mut world)
 }
 

@@ -131,11 +131,11 @@ impl Node {
         *topic == self.inbox || self.topics.values().any(|listening| listening.topic == *topic)
     }
 
-    /// Whether a sender's start is its newest, in a world without envelopes.
-    pub(super) fn is_new_start(&mut self, from: &Endpoint, boot: u64) -> bool {
+    /// The newest start of a sender, if this is an older one, in a world without envelopes.
+    pub(super) fn newer_start(&mut self, from: &Endpoint, boot: u64) -> Option<u64> {
         let newest = self.boots.entry(*from).or_insert(boot);
         *newest = boot.max(*newest);
-        boot == *newest
+        Some(*newest).filter(|newest| boot < *newest)
     }
 
     /// When its machine has something to do.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use blink_api::{CallId, Delivery as Brought, DeliveryId, Endpoint, Topic};
 use blink_engine::call::{Input, Signal};
-use blink_engine::secure::{Channel, Refusal};
+use blink_engine::secure::{Channel, Refusal, SetBack};
 use blink_engine::wire::{Body, Content};
 use rand::RngExt;
 
@@ -145,9 +145,14 @@ impl World {
         self.turn = to;
         match delivery.what.clone() {
             What::Signal(signal) => {
-                if self.nodes[to].online && self.nodes[to].is_new_start(&signal.from, signal.boot) {
-                    self.captured.push(delivery);
-                    self.receive(to, (*signal).clone());
+                if self.nodes[to].online {
+                    match self.nodes[to].newer_start(&signal.from, signal.boot) {
+                        Some(boot) => self.set_back(to, SetBack { endpoint: signal.from, boot, call: signal.call }),
+                        None => {
+                            self.captured.push(delivery);
+                            self.receive(to, (*signal).clone());
+                        }
+                    }
                 }
             }
             What::Letter(letter) => drop(self.bring(to, &letter)),
@@ -172,6 +177,9 @@ impl World {
         let delivery = Brought { id: DeliveryId(0), origin: Some(letter.origin), message: letter.bytes.clone() };
         let door = self.nodes[to].door.as_mut().expect("envelopes travel in sealed worlds only");
         let (result, _) = door.open(now, &letter.topic, &delivery);
+        if let Some(set_back) = door.take_set_back() {
+            self.set_back(to, set_back);
+        }
         let (channel, Content { from, boot, call, body, .. }) = result.inspect_err(|_| self.turn = to)?;
         self.receive(to, Signal { channel, from, boot, call, body });
         let node = &mut self.nodes[to];
@@ -179,6 +187,11 @@ impl World {
             node.door.as_mut().expect("it opened the envelope").expect(now, &delivery);
         }
         Ok(from)
+    }
+
+    fn set_back(&mut self, to: usize, set_back: SetBack) {
+        self.note(to, || format!("hears {}, which counts below {}", set_back.endpoint.device, set_back.boot));
+        self.input(to, Input::SetBack(set_back));
     }
 
     fn receive(&mut self, to: usize, signal: Signal) {

@@ -105,6 +105,10 @@ impl Link {
 
     /// A session of its own for a remote one that is new.
     pub(super) fn begin_session(&mut self, session: SessionId, now: Instant, actions: &mut Vec<LinkAction>) {
+        if self.is_up() {
+            // The other side gave up a path that was good in this direction.
+            actions.push(LinkAction::Suspect);
+        }
         self.session = session;
         self.clock = ClockFilter::default();
         self.connected = false;
