@@ -81,10 +81,11 @@ impl Machine {
 
     /// Somebody does not hear this device, or another one of this person.
     fn handle_behind(&mut self, id: &CallId, from: Endpoint, behind: &Behind) {
-        if self.calls.get(id).is_none_or(|call| !call.roster.is_valid(&from.did)) {
+        let Some(call) = self.calls.get(id).filter(|call| call.roster.is_valid(&from.did)) else {
             return self.shared.refuse(Refusal::NotAuthorized);
-        }
-        if behind.endpoint.0 == self.shared.own {
+        };
+        // While a call only rings, a copy of this device may be what was heard. It shows itself once it answers.
+        if behind.endpoint.0 == self.shared.own && call.phase.is_current() {
             self.shared.jump_above(behind.boot);
         }
     }
