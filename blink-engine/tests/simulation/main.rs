@@ -5,7 +5,7 @@
 //! half of the world. Then the faults stop, and within 40 s all must agree; then everybody leaves, and nothing may be left over. Most worlds exchange opened
 //! bodies, for speed; every 20th seals and opens them as the driver does, and another 20th is attacked while it lasts.
 //!
-//! `SIM_SEEDS=10000` sets how many seeds, `SIM_FIRST` the first. A seed that fails is run once more and prints its story.
+//! `SIM_SEEDS=10000` sets how many seeds, `SIM_FIRST` the first, `SIM_LOSS=30` how many of a hundred messages are lost in each. A seed that fails is run once more and prints its story.
 
 mod actions;
 mod callers;
@@ -57,7 +57,7 @@ const FAILED_ONCE: [(&str, u64); 14] = [
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let tally = Arc::new(Tally::default());
-    let (first, seeds) = (setting("SIM_FIRST", 0), setting("SIM_SEEDS", SEEDS));
+    let (first, seeds) = (setting("SIM_FIRST").unwrap_or(0), setting("SIM_SEEDS").unwrap_or(SEEDS));
     let mut trials = Vec::new();
     for begin in (first..first + seeds).step_by(BATCH as usize) {
         let range = begin..(begin + BATCH).min(first + seeds);
@@ -78,18 +78,16 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn setting(name: &str, otherwise: u64) -> u64 {
-    match std::env::var(name) {
-        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name} is a number, not {value:?}")),
-        Err(_) => otherwise,
-    }
+fn setting(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} is a number, not {value:?}")))
 }
 
 /// Runs some seeds. One that fails does not keep the others from running.
 fn simulate(seeds: Range<u64>, tally: &Tally) -> Result<(), Failed> {
     let mut failed = Vec::new();
     for seed in seeds {
-        let plan = Plan::of(seed);
+        let plan = Plan::of(seed).with_loss(setting("SIM_LOSS"));
         match plan.run(false) {
             Ok(world) => tally.count(seed, &world),
             Err(fault) => {
@@ -99,7 +97,11 @@ fn simulate(seeds: Range<u64>, tally: &Tally) -> Result<(), Failed> {
         }
     }
     let Some((seed, _)) = failed.first() else { return Ok(()) };
-    let story = Plan::of(*seed).run(true).err().map_or_else(|| "it does not fail twice".to_owned(), |again| again.text);
+    let story = Plan::of(*seed)
+        .with_loss(setting("SIM_LOSS"))
+        .run(true)
+        .err()
+        .map_or_else(|| "it does not fail twice".to_owned(), |again| again.text);
     let seeds: Vec<_> =
         failed.iter().map(|(seed, fault)| format!("seed {seed}: {:?}: {:.600}", fault.kind, fault.text)).collect();
     Err(format!("{story}\nthis was seed {seed}. {} failed:\n{}", failed.len(), seeds.join("\n")).into())

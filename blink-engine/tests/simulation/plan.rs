@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     sealed: bool,
     /// With peers who attack.
     hostile: bool,
+    /// Messages that are lost, of a hundred; `None` for up to 40, by the seed.
+    loss: Option<u64>,
 }
 
 /// One run of a plan.
@@ -47,7 +49,12 @@ struct Run {
 impl Plan {
     /// Of every twenty seeds one goes through envelopes, and another one is hostile.
     pub(crate) fn of(seed: u64) -> Self {
-        Self { seed, sealed: matches!(seed % 20, 0 | 10), hostile: seed % 20 == 10 }
+        Self { seed, sealed: matches!(seed % 20, 0 | 10), hostile: seed % 20 == 10, loss: None }
+    }
+
+    /// The same with so much loss while the faults last.
+    pub(crate) fn with_loss(self, loss: Option<u64>) -> Self {
+        Self { loss, ..self }
     }
 
     /// Runs it; with its story where one is wanted and it fails.
@@ -84,8 +91,9 @@ impl Plan {
     fn begin(&self) -> Run {
         let mut random = Random::seed_from_u64(self.seed ^ 0x5117);
         let devices = population(&mut random);
+        let loss = random.random_range(0.0..0.4);
         let network = Network {
-            loss: random.random_range(0.0..0.4),
+            loss: self.loss.map_or(loss, |percent| percent as f64 / 100.0),
             duplication: random.random_range(0.0..0.3),
             delay: (Duration::from_millis(1), Duration::from_millis(random.random_range(2..1_000))),
             tells_subscribers: random.random_bool(0.5),
