@@ -261,6 +261,8 @@ impl Call {
             self.notify(did, body, shared);
         }
         self.disconnect(shared);
+        // The microphone opens anew for the other call.
+        shared.voice = Voice::default();
         self.enter(Phase::Over, shared);
         self.lingering = Some(Lingering::since(shared.mono()));
     }
