@@ -48,6 +48,36 @@ fn every_value_of_the_configuration_says_where_it_comes_from() {
 }
 
 #[test]
+fn the_guide_explains_every_key() {
+    let guide = include_str!("../../../docs/integrators.md");
+    let directory = tempfile::tempdir().unwrap();
+    let values = run(directory.path(), &["config", "--json"]).last();
+    for value in values.as_array().unwrap() {
+        let key = value["key"].as_str().unwrap();
+        // Timers have a table of their own.
+        let named = key.strip_prefix("call.timers.").unwrap_or(key);
+        assert!(guide.contains(&format!("`{named}`")), "`{key}` is not explained");
+    }
+}
+
+#[test]
+fn the_configurations_that_signalings_show_are_understood() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, document) in [
+        ("ipfs", include_str!("../../../signaling/ipfs/README.md")),
+        ("libp2p", include_str!("../../../signaling/libp2p/README.md")),
+    ] {
+        let (_, rest) = document.split_once("```toml\n").expect("the document has such a block");
+        let (block, _) = rest.split_once("```").expect("a block ends");
+        std::fs::write(directory.path().join("blink.toml"), block).unwrap();
+        let ended = run(directory.path(), &["config", "--json"]);
+        assert_eq!(ended.status, 0, "{ended:?}");
+        let expected = json!({ "key": "signaling", "value": name, "source": "blink.toml" });
+        assert!(ended.last().as_array().unwrap().contains(&expected), "{ended:?}");
+    }
+}
+
+#[test]
 fn an_identity_is_kept_where_a_data_directory_is_set_and_new_otherwise() {
     let directory = tempfile::tempdir().unwrap();
     let id = |arguments: &[&str]| {

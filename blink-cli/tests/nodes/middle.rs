@@ -186,6 +186,24 @@ async fn a_relay_may_stop_be_killed_and_started_again() {
     bob.is_joined_by(vec![carols]).await;
 }
 
+#[test]
+fn whoever_listens_says_the_address_through_a_relay_once_there_is_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_relay, at) = relay(directory.path(), "/ip4/127.0.0.1/tcp/0");
+    let relays = format!(r#"signalings.ipfs.relays=["{at}"]"#);
+    let settings = ["--set", "signaling=ipfs", "--set", "signalings.ipfs.listen=[]", "--set", &relays];
+    // What comes last on a command line counts.
+    let mut hidden = Program::start(directory.path(), &[&["listen", "--json"], &ALONE[..], &settings].concat());
+    loop {
+        let listening = hidden.event("listening");
+        if let Some(address) = listening["addresses"][0].as_str() {
+            let did = listening["did"].as_str().unwrap();
+            assert!(address.starts_with(&format!("{did}@{at}/p2p-circuit/p2p/")), "{listening}");
+            return;
+        }
+    }
+}
+
 /// A node that serves as a relay and answers nobody, and its address.
 fn relay(directory: &Path, listen: &str) -> (Program, String) {
     let listen = format!(r#"signalings.ipfs.listen=["{listen}"]"#);
