@@ -45,7 +45,8 @@ async fn the_author_is_the_origin_even_through_others() {
     assert_ne!(next(&c, &mut at_c, Verdict::Accept).await.origin, direct);
 }
 
-/// Each round both send; a round counts as silent where the good one's message came and the bad one's did not.
+/// Three pieces of garbage are rejected one after the other. Then, each round, both send; a round counts as silent where the good one's message came and the
+/// bad one's did not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_sends_garbage_is_not_heard_any_more_and_others_are() {
     const SILENT_ROUNDS: u32 = 20;
@@ -57,11 +58,14 @@ async fn who_sends_garbage_is_not_heard_any_more_and_others_are() {
     until_subscribed(&good, &TOPIC, 1).await;
     until_subscribed(&bad, &TOPIC, 1).await;
 
-    let (mut heard, mut silent, mut round) = (0, 0, 0u32);
-    // The bad one's way to the judge may open later than the good one's.
-    while heard == 0 || silent < SILENT_ROUNDS {
+    for _ in 0..3 {
+        bad.publish(&TOPIC, Bytes::from_static(b"garbage")).await.unwrap();
+        assert_eq!(next(&judge, &mut at_judge, Verdict::Reject).await.message, "garbage");
+    }
+    let (mut heard, mut silent, mut round) = (3, 0, 0u32);
+    while silent < SILENT_ROUNDS {
         round += 1;
-        assert!(round < 500, "{heard} of {round} pieces of garbage were delivered");
+        assert!(round < 500, "{heard} pieces of garbage were delivered in {round} rounds");
         bad.publish(&TOPIC, Bytes::from_static(b"garbage")).await.unwrap();
         good.publish(&TOPIC, round.to_be_bytes().to_vec().into()).await.unwrap();
         silent += 1;
@@ -78,5 +82,5 @@ async fn who_sends_garbage_is_not_heard_any_more_and_others_are() {
             silent = 0;
         }
     }
-    assert!((3..=20).contains(&heard), "{heard} pieces of garbage were delivered");
+    assert!(heard <= 20, "{heard} pieces of garbage were delivered");
 }
