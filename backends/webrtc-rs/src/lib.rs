@@ -15,6 +15,7 @@ mod channels;
 mod config;
 mod guard;
 mod handler;
+mod handshake;
 mod negotiation;
 mod outgoing;
 mod runtime;

@@ -14,6 +14,7 @@ use webrtc::runtime::{
 };
 
 use crate::guard::{Guard, GuardedSocket};
+use crate::handshake::RepeatingSocket;
 
 /// How often the driver goes round again without relays: to send what events made it want to.
 const MORE_ROUNDS: u8 = 1;
@@ -75,7 +76,7 @@ impl Runtime for SettlingRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        Ok(GuardedSocket::wrap(self.tokio.wrap_udp_socket(socket)?, &self.guard))
+        Ok(GuardedSocket::wrap(RepeatingSocket::wrap(self.tokio.wrap_udp_socket(socket)?), &self.guard))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
