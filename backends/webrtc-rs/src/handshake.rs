@@ -168,15 +168,18 @@ mod tests {
 
     /// A wire that holds what comes in, and tells what went out.
     #[derive(Debug, Default)]
-    struct Wire(Mutex<(VecDeque<Vec<u8>>, Vec<Vec<u8>>)>);
+    struct Wire {
+        incoming: Mutex<VecDeque<Vec<u8>>>,
+        outgoing: Mutex<Vec<Vec<u8>>>,
+    }
 
     impl Wire {
         fn comes(&self, datagram: &[u8]) {
-            self.0.lock().unwrap().0.push_back(datagram.to_vec());
+            self.incoming.lock().unwrap().push_back(datagram.to_vec());
         }
 
         fn went_out(&self) -> Vec<Vec<u8>> {
-            std::mem::take(&mut self.0.lock().unwrap().1)
+            std::mem::take(&mut self.outgoing.lock().unwrap())
         }
     }
 
@@ -186,7 +189,7 @@ mod tests {
         }
 
         fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-            self.0.lock().unwrap().1.push(transmit.contents.to_vec());
+            self.outgoing.lock().unwrap().push(transmit.contents.to_vec());
             Poll::Ready(Ok(transmit.contents.len()))
         }
 
@@ -196,7 +199,7 @@ mod tests {
             buffers: &mut [IoSliceMut<'_>],
             metas: &mut [RecvMeta],
         ) -> Poll<io::Result<usize>> {
-            let Some(datagram) = self.0.lock().unwrap().0.pop_front() else { return Poll::Pending };
+            let Some(datagram) = self.incoming.lock().unwrap().pop_front() else { return Poll::Pending };
             buffers[0][..datagram.len()].copy_from_slice(&datagram);
             let mut meta = RecvMeta::default();
             (meta.addr, meta.len, meta.stride) = (there(), datagram.len(), datagram.len());
