@@ -45,8 +45,6 @@ struct Handshake {
     /// A message of the other end came since the flight began.
     answered: bool,
     rounds: u32,
-    /// How many of the flight still go out in this round.
-    left: usize,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -60,29 +58,25 @@ impl RepeatingSocket {
     }
 
     /// Sends the flight again where it is time, and sees to it that this is called when it is.
-    fn repeat(&self, context: &mut Context<'_>) {
-        let mut handshake = self.handshake();
-        while handshake.is_due(context) {
-            let at = handshake.flight.len() - handshake.left;
-            let (_, destination, contents) = &handshake.flight[at];
+    fn repeat(&self, handshake: &mut Handshake, context: &mut Context<'_>) {
+        if !handshake.is_due(context) {
+            return;
+        }
+        for (_, destination, contents) in &handshake.flight {
             let transmit =
                 Transmit { destination: *destination, ecn: None, contents, segment_size: None, src_ip: None };
             // One that cannot go out now goes out in the next round.
             let _ = self.socket.poll_send(context, &transmit);
-            handshake.left -= 1;
-            if handshake.left == 0 {
-                handshake.rounds += 1;
-                handshake.wait();
-            }
         }
+        handshake.rounds += 1;
+        handshake.wait();
+        // Whoever is asked for the first time says when to ask again.
+        handshake.is_due(context);
     }
 }
 
 impl Handshake {
     fn sent(&mut self, destination: SocketAddr, datagram: &[u8]) {
-        if !matches!(datagram.first(), Some(&(CHANGE_CIPHER_SPEC | HANDSHAKE))) {
-            return;
-        }
         let now = Instant::now();
         if std::mem::take(&mut self.answered) {
             self.flight.retain(|(at, ..)| now < *at + FLIGHT);
@@ -95,28 +89,26 @@ impl Handshake {
     }
 
     fn received(&mut self, datagram: &[u8]) {
-        match datagram.first() {
-            Some(&(CHANGE_CIPHER_SPEC | HANDSHAKE)) => self.answered = true,
-            // Only who has the whole handshake can send that.
-            Some(first) if *first == APPLICATION_DATA || SRTP.contains(first) => {
-                self.flight.clear();
-                self.timer = None;
-            }
-            _ => {}
+        self.answered |= is_handshake(datagram);
+        // Only who has the whole handshake can send that.
+        if datagram.first().is_some_and(|first| *first == APPLICATION_DATA || SRTP.contains(first)) {
+            self.flight.clear();
+            self.timer = None;
         }
     }
 
     fn wait(&mut self) {
-        self.left = self.flight.len();
         let again = self.rounds < MOST_ROUNDS;
         self.timer = again.then(|| Box::pin(sleep_until(Instant::now() + PAUSE)));
     }
 
     fn is_due(&mut self, context: &mut Context<'_>) -> bool {
-        self.left > 0
-            && !self.flight.is_empty()
-            && self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready())
+        self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready())
     }
+}
+
+fn is_handshake(datagram: &[u8]) -> bool {
+    matches!(datagram.first(), Some(&(CHANGE_CIPHER_SPEC | HANDSHAKE)))
 }
 
 impl AsyncUdpSocket for RepeatingSocket {
@@ -127,8 +119,9 @@ impl AsyncUdpSocket for RepeatingSocket {
     fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let sent = std::task::ready!(self.socket.poll_send(context, transmit));
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
-        let mut handshake = self.handshake();
-        transmit.contents.chunks(segment).for_each(|datagram| handshake.sent(transmit.destination, datagram));
+        for datagram in transmit.contents.chunks(segment).filter(|datagram| is_handshake(datagram)) {
+            self.handshake().sent(transmit.destination, datagram);
+        }
         Poll::Ready(sent)
     }
 
@@ -138,9 +131,9 @@ impl AsyncUdpSocket for RepeatingSocket {
         buffers: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        self.repeat(context);
-        let received = std::task::ready!(self.socket.poll_recv(context, buffers, metas))?;
         let mut handshake = self.handshake();
+        self.repeat(&mut handshake, context);
+        let received = std::task::ready!(self.socket.poll_recv(context, buffers, metas))?;
         if !handshake.flight.is_empty() {
             for (buffer, meta) in buffers.iter().zip(metas.iter()).take(received) {
                 let datagrams = buffer[..meta.len.min(buffer.len())].chunks(meta.stride.max(1));
