@@ -1,6 +1,8 @@
 //! Finding nodes on the local network.
 
+#[path = "../../kit/tests/network/nodes.rs"]
 mod nodes;
+mod own;
 
 use blink_api::{Signaling, Verdict};
 use blink_signaling_ipfs::{IpfsConfig, IpfsSignaling};

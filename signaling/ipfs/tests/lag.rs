@@ -1,6 +1,8 @@
 //! Readers that are slower than the network.
 
+#[path = "../../kit/tests/network/nodes.rs"]
 mod nodes;
+mod own;
 
 use blink_api::{ErrorKind, Signaling, Subscription, SubscriptionEvent, Verdict};
 use blink_signaling_ipfs::IpfsSignaling;

@@ -1,6 +1,8 @@
 //! Being reached through another node.
 
+#[path = "../../kit/tests/network/nodes.rs"]
 mod nodes;
+mod own;
 
 use blink_api::{ErrorKind, Signaling, SignalingEvent, Verdict};
 use blink_signaling_ipfs::{IpfsConfig, IpfsSignaling};

@@ -1,10 +1,8 @@
 //! What verdicts do to the network.
 
-mod nodes;
-
+use crate::nodes::{TCP, TOPIC, address, next, node, until_subscribed, within};
 use blink_api::{Signaling, SubscriptionEvent, Verdict};
 use bytes::Bytes;
-use nodes::{TCP, TOPIC, address, next, node, until_subscribed, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_is_passed_on_only_when_accepted() {

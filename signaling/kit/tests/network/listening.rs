@@ -1,14 +1,12 @@
 //! Listeners, and the node's own addresses.
 
-mod nodes;
-
 use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 
+use crate::nodes::{TCP, TOPIC, address, config, next, node, until_subscribed, within};
+use crate::own::{Config, NAME, Node};
 use blink_api::{Configuration, Context, ErrorKind, Registry, Signaling, SystemClock, Verdict};
-use blink_signaling_ipfs::{IpfsConfig, IpfsSignaling};
 use bytes::Bytes;
-use nodes::{TCP, TOPIC, address, config, next, node, until_subscribed, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tcp_quic_and_websocket_each_carry_a_message() {
@@ -33,7 +31,7 @@ async fn a_port_that_belongs_to_another_program_is_named() {
         format!("/ip4/127.0.0.1/tcp/{}/ws", tcp.0),
         format!("/ip4/127.0.0.1/udp/{}/quic-v1", udp.0),
     ] {
-        let error = IpfsSignaling::start(config(&listen)).await.err().expect("the port is taken");
+        let error = Node::start(config(&listen)).await.err().expect("the port is taken");
         assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
         assert!(error.to_string().contains(&format!("address={listen}")), "{error}");
     }
@@ -45,10 +43,10 @@ async fn a_port_of_another_node_is_occupied_until_that_is_shut_down() {
         let first = node(listen).await;
         let taken = address(&first).await;
         let (taken, _) = taken.split_once("/p2p/").unwrap();
-        let error = IpfsSignaling::start(config(taken)).await.err().expect("the port is taken");
+        let error = Node::start(config(taken)).await.err().expect("the port is taken");
         assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
         first.shutdown().await;
-        IpfsSignaling::start(config(taken)).await.unwrap();
+        Node::start(config(taken)).await.unwrap();
     }
 }
 
@@ -57,18 +55,18 @@ async fn one_bad_listener_leaves_the_others_closed() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let listen = |port| format!("/ip4/127.0.0.1/tcp/{port}");
-    let config = IpfsConfig {
+    let config = Config {
         listen: vec![listen(free), listen(taken.local_addr().unwrap().port())],
         mdns: false,
-        ..IpfsConfig::default()
+        ..Config::default()
     };
-    assert!(IpfsSignaling::start(config).await.is_err());
+    assert!(Node::start(config).await.is_err());
     TcpListener::bind(("127.0.0.1", free)).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn addresses_name_the_node_and_loopback_comes_last() {
-    let node = IpfsSignaling::start(IpfsConfig { mdns: false, ..IpfsConfig::default() }).await.unwrap();
+    let node = Node::start(Config { mdns: false, ..Config::default() }).await.unwrap();
     let addresses = node.addresses().await.unwrap();
     assert!(addresses.len() >= 3, "three listeners: {addresses:?}");
     let names: Vec<_> = addresses.iter().map(|address| address.split_once("/p2p/").unwrap().1).collect();
@@ -81,33 +79,22 @@ async fn addresses_name_the_node_and_loopback_comes_last() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_found_in_the_registry_and_made_from_its_section() {
     let registry = Registry::discovered().unwrap();
+    let key = |name: &str| format!("signalings.{NAME}.{name}");
     let context = Context { clock: Arc::new(SystemClock), shared: registry.shared() };
     let configuration = Configuration::builder(&registry)
-        .set("test", "signaling", "ipfs")
-        .set("test", "signalings.ipfs.listen", vec![TCP])
-        .set("test", "signalings.ipfs.mdns", false)
+        .set("test", "signaling", NAME)
+        .set("test", &key("listen"), vec![TCP])
+        .set("test", &key("mdns"), false)
         .build()
         .unwrap();
     let node = configuration.create::<dyn Signaling>(&context).await.unwrap();
     assert_eq!(node.addresses().await.unwrap().len(), 1);
 
     let refused = Configuration::builder(&registry)
-        .set("test", "signaling", "ipfs")
-        .set("test", "signalings.ipfs.bootstrap", vec!["somewhere"])
+        .set("test", "signaling", NAME)
+        .set("test", &key("bootstrap"), vec!["somewhere"])
         .build()
         .err()
         .expect("no address");
-    assert!(refused.to_string().contains("signalings.ipfs.bootstrap"), "{refused}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_repository_on_disk_belongs_to_one_node_at_a_time() {
-    let directory = tempfile::tempdir().unwrap();
-    let on_disk = || IpfsConfig { repository: Some(directory.path().join("a/repository")), ..config(TCP) };
-    let first = IpfsSignaling::start(on_disk()).await.unwrap();
-    assert!(directory.path().join("a/repository").is_dir());
-    let refused = IpfsSignaling::start(on_disk()).await.err().expect("it is in use");
-    assert!(refused.to_string().contains("a/repository"), "{refused}");
-    first.shutdown().await;
-    IpfsSignaling::start(on_disk()).await.unwrap();
+    assert!(refused.to_string().contains(&key("bootstrap")), "{refused}");
 }

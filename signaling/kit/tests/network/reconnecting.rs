@@ -1,13 +1,11 @@
 //! Coming together again.
 
-mod nodes;
-
 use std::sync::Arc;
 
+use crate::nodes::{TCP, TOPIC, address, config, next, node, until_event, until_subscribed, within};
+use crate::own::{Config, Node};
 use blink_api::{ErrorKind, Signaling, SignalingEvent, Verdict};
-use blink_signaling_libp2p::{Libp2pConfig, Libp2pSignaling};
 use bytes::Bytes;
-use nodes::{TCP, TOPIC, address, config, next, node, until_event, until_subscribed, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, tcp};
 use tokio::sync::watch;
@@ -116,16 +114,16 @@ async fn a_stalled_tcp_connection_with_much_unsent_is_dialled_anew_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bootstrap_node_that_starts_later_is_found() {
     let keys = tempfile::tempdir().unwrap();
-    let with_key = |listen: &str| Libp2pConfig { node_key: Some(keys.path().join("key")), ..config(listen) };
-    let first = Libp2pSignaling::start(with_key(TCP)).await.unwrap();
+    let with_key = |listen: &str| Config { node_key: Some(keys.path().join("key")), ..config(listen) };
+    let first = Node::start(with_key(TCP)).await.unwrap();
     let bootstrap = address(&first).await;
     first.shutdown().await;
 
-    let patient = Libp2pConfig { bootstrap: vec![bootstrap.clone()], ..config(TCP) };
-    let node = Libp2pSignaling::start(patient).await.unwrap();
+    let patient = Config { bootstrap: vec![bootstrap.clone()], ..config(TCP) };
+    let node = Node::start(patient).await.unwrap();
     let mut events = node.events();
     let (listen, _) = bootstrap.split_once("/p2p/").unwrap();
-    let _second = Libp2pSignaling::start(with_key(listen)).await.unwrap();
+    let _second = Node::start(with_key(listen)).await.unwrap();
     until_event("the connection", &mut events, |event| *event == SignalingEvent::Connected { nodes: 1 }).await;
 }
 

@@ -3,23 +3,23 @@
 
 use std::time::Duration;
 
+use crate::own::{Config, Node};
 use blink_api::{Delivery, Signaling, SignalingEvent, Subscription, SubscriptionEvent, Topic, Verdict};
-use blink_signaling_libp2p::{Libp2pConfig, Libp2pSignaling};
 use tokio::sync::broadcast;
 
 pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 pub(crate) const TOPIC: Topic = Topic::from_bytes([42; 32]);
 
 /// A node without discovery that listens on one address.
-pub(crate) async fn node(listen: &str) -> Libp2pSignaling {
-    Libp2pSignaling::start(config(listen)).await.unwrap()
+pub(crate) async fn node(listen: &str) -> Node {
+    Node::start(config(listen)).await.unwrap()
 }
 
-pub(crate) fn config(listen: &str) -> Libp2pConfig {
-    Libp2pConfig { listen: vec![listen.to_owned()], mdns: false, ..Libp2pConfig::default() }
+pub(crate) fn config(listen: &str) -> Config {
+    Config { listen: vec![listen.to_owned()], mdns: false, ..Config::default() }
 }
 
-pub(crate) async fn address(node: &Libp2pSignaling) -> String {
+pub(crate) async fn address(node: &Node) -> String {
     node.addresses().await.unwrap().swap_remove(0)
 }
 
@@ -36,7 +36,7 @@ pub(crate) async fn until_event(
     within(what, async { while !matches(&events.recv().await.unwrap()) {} }).await;
 }
 
-pub(crate) async fn until_subscribed(node: &Libp2pSignaling, topic: &Topic, count: usize) {
+pub(crate) async fn until_subscribed(node: &Node, topic: &Topic, count: usize) {
     let mut events = node.events();
     within("subscribers", async {
         while node.subscribers(topic).await.unwrap() < count {
@@ -47,7 +47,7 @@ pub(crate) async fn until_subscribed(node: &Libp2pSignaling, topic: &Topic, coun
 }
 
 /// The next message, judged.
-pub(crate) async fn next(node: &Libp2pSignaling, subscription: &mut Subscription, verdict: Verdict) -> Delivery {
+pub(crate) async fn next(node: &Node, subscription: &mut Subscription, verdict: Verdict) -> Delivery {
     match within("a message", subscription.next()).await {
         Some(SubscriptionEvent::Delivery(delivery)) => {
             node.report(delivery.id, verdict);
