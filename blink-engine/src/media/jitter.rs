@@ -399,4 +399,6 @@ impl JitterBuffer {
 #[cfg(test)]
 mod adapting;
 #[cfg(test)]
+mod line;
+#[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! A buffer whose delay follows the network.
 
-use super::tests::Line;
+use super::line::Line;
 use super::*;
 
 fn line(prefer: Preference) -> Line {
