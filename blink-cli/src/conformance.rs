@@ -126,7 +126,8 @@ fn pairings(registry: &Registry, arguments: &ConformanceArguments) -> Result<Vec
 }
 
 fn list(matrix: &Matrix, output: &Output) {
-    let cases = matrix.cases();
+    let mut cases = matrix.cases();
+    cases.sort_by_key(|case| case.scenario.number);
     let runs = cases.iter().map(|case| Listed { name: case.name(), verifies: case.scenario.verifies, waits_for: None });
     let waits = matrix.waiting().into_iter().map(|row| Listed {
         name: row.name(),

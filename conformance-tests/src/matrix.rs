@@ -72,16 +72,18 @@ impl Matrix {
         self.scenarios.iter().map(|scenario| scenario.number).chain(waiting)
     }
 
-    /// Every scenario over every pairing: by scenario, so that pairings take turns.
+    /// Every scenario over every pairing. Pairings take turns, and each begins at another scenario: those of many participants would set up all their
+    /// paths at the same moment otherwise.
     pub fn cases(&self) -> Vec<Case> {
-        let over = |scenario: Scenario| {
-            self.pairings.iter().map(move |pairing| Case {
+        let (scenarios, pairings) = (self.scenarios.len(), self.pairings.len());
+        let turn = |turn: usize| {
+            self.pairings.iter().enumerate().map(move |(number, pairing)| Case {
                 pairing: pairing.clone(),
-                scenario,
+                scenario: self.scenarios[(turn + number * scenarios / pairings) % scenarios],
                 stage: self.stage(pairing),
             })
         };
-        self.scenarios.iter().copied().flat_map(over).collect()
+        (0..scenarios).flat_map(turn).collect()
     }
 
     /// Rows of the scenarios that nothing can run yet.
@@ -126,5 +128,26 @@ impl StageMaker {
             impaired: None,
             alone: false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_scenario_is_run_over_every_pairing_once_and_by_few_pairings_at_a_time() {
+        let names = |names: [&str; 2]| names.map(str::to_owned);
+        let pairings = Pairing::all(&names(["one", "other"]), &names(["one", "other"]));
+        let matrix = Matrix::new(Registry::discovered, pairings);
+        let (scenarios, cases) = (matrix.scenarios.len(), matrix.cases());
+        let different: HashSet<String> = cases.iter().map(Case::name).collect();
+        assert_eq!((cases.len(), different.len()), (16 * scenarios, 16 * scenarios));
+        for turn in cases.chunks(16) {
+            let at_once: HashSet<&str> = turn.iter().map(|case| case.scenario.name).collect();
+            assert_eq!(at_once.len(), 16);
+        }
     }
 }

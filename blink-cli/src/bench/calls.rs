@@ -19,14 +19,16 @@ use crate::output::Output;
 const WARM_UP: Duration = Duration::from_secs(3);
 /// Calls are counted in about so many steps.
 const STEPS: usize = 4;
+/// Both ends of each call run here.
+const ENDS: f64 = 2.0;
 
-/// The last line of `--json`. Percentages are of one core, for both ends of one call.
+/// The last line of `--json`. Percentages are of one core.
 #[derive(Debug, Serialize)]
 struct Report {
     transport: &'static str,
     codec: &'static str,
     points: Vec<Point>,
-    /// What one more call costs: the slope over the points.
+    /// What one more call costs each of its two ends: half of the slope over the points.
     cpu_percent_per_call: f64,
     /// Of that, encoding and decoding.
     codec_percent_per_call: f64,
@@ -34,7 +36,7 @@ struct Report {
     rest_percent_per_call: f64,
 }
 
-/// With so many calls.
+/// With so many calls, both ends of each.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Point {
     calls: usize,
@@ -120,7 +122,7 @@ fn steps(n: usize) -> Vec<usize> {
 fn report(configuration: &Configuration, points: Vec<Point>) -> Result<Report, Failure> {
     let slope = |value: &dyn Fn(&Point) -> f64| {
         let slope = slope(points.iter().map(|point| (point.calls as f64, value(point))));
-        (slope * 10_000.0).round() / 10_000.0
+        (slope / ENDS * 10_000.0).round() / 10_000.0
     };
     let cpu_percent_per_call = slope(&|point| point.cpu_percent);
     let codec_percent_per_call = slope(&|point| point.codec_percent);
@@ -151,7 +153,7 @@ fn table(report: &Report) -> String {
         lines.push(format!("{calls:5}  {cpu_percent:6.2} %  {codec_percent:6.2} %  {rest:6.2} %"));
     }
     lines.push(format!(
-        "one more call between two engines here, both ends ({}, {}): {:.2} % of a core, codec {:.2} %, everything else {:.3} %",
+        "one more call costs each of its two ends ({}, {}): {:.2} % of a core, codec {:.2} %, everything else {:.3} %",
         report.transport,
         report.codec,
         report.cpu_percent_per_call,
