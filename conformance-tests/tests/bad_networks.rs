@@ -81,16 +81,16 @@ async fn a_narrow_path_carries_sound_first(stacks: [Stack; 2]) {
     of(&talk.alice, "the path is known to be narrow", narrow).await;
 
     let before = of(&talk.bob, "sound", |_| true).await.audio;
-    let frames_before = *seen.borrow_and_update();
+    seen.mark_unchanged();
     let enough = |from_alice: &ParticipantStatistics| from_alice.audio.received >= before.received + 500;
     let after = of(&talk.bob, "10 s of sound", enough).await.audio;
     let lost = after.lost - before.lost;
-    assert!(lost <= 10, "{lost} of 500 packets of sound were lost: {after:?}");
-    let frames = *seen.borrow_and_update() - frames_before;
-    assert!(frames > 0, "no picture came");
+    // Without control it would be every third, of sound as of pictures.
+    assert!(lost <= 25, "{lost} of 500 packets of sound were lost: {after:?}");
+    let picture = tokio::time::timeout(PATIENCE, seen.changed()).await;
+    picture.expect("a picture comes").expect("pictures come");
     let sending = of(&talk.alice, "sound", |_| true).await.sending;
     assert!(sending.audio_bitrate.is_none_or(|bitrate| bitrate >= 16_000), "{sending:?}");
-    eprintln!("lost {lost}, {frames} frames, {sending:?}");
     talk.end().await;
 }
 
@@ -123,7 +123,7 @@ impl Talk {
         Self { alice, bob, to_bob, _network: network }
     }
 
-    /// Alice shows a clip, and Bob looks at it. Returns how many frames he saw.
+    /// Alice shows a clip, and Bob looks at it. Returns how many frames he has seen.
     async fn alice_shows(&mut self) -> tokio::sync::watch::Receiver<u64> {
         let config = StreamConfig { kind: TrackKind::Video, source: "clip:vp8".to_owned(), name: "a clip".to_owned() };
         let stream = self.alice.offer_stream(config).await.expect("the clip can be shown");

@@ -35,6 +35,6 @@ pub(crate) struct ConformanceArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
     /// How many situations run at a time, 1 to 64
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 24)]
     pub(crate) lanes: usize,
 }
