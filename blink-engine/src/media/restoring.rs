@@ -14,7 +14,7 @@ const FADE_TO: Duration = Duration::from_millis(120);
 const PIECE: Duration = Duration::from_millis(10);
 
 /// Made-up sound goes over into what came after all within this time.
-const JOINT: Duration = Duration::from_millis(5);
+const JOINT: Duration = Duration::from_millis(2);
 
 /// Decodes packets and makes up for missing ones. What comes late mends the decoder: it goes back to before the gap and decodes what came, so that nothing that was made up is built upon.
 pub(super) struct Restoring {

@@ -26,7 +26,7 @@ const QUIET: f32 = 3.2e-5;
 const LONG: [Duration; 3] = [Duration::from_millis(45), Duration::from_millis(80), Duration::from_millis(120)];
 const SHORT: [Duration; 3] = [Duration::from_millis(12), Duration::from_millis(25), Duration::from_millis(50)];
 /// The delay stays where it is within a tick and so much over the target.
-const SETTLED: Duration = Duration::from_millis(4);
+const SETTLED: Duration = Duration::from_millis(3);
 /// So long it must have been quiet: within words it is for less.
 const PAUSE: Duration = Duration::from_millis(60);
 /// In speech, so much is left as it is between two changes, unless the delay is far off.
