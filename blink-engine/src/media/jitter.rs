@@ -48,7 +48,7 @@ pub struct DelayRange {
 
 impl Default for DelayRange {
     fn default() -> Self {
-        Self { shortest: Duration::from_millis(15), longest: Duration::from_millis(250) }
+        Self { shortest: Duration::from_millis(10), longest: Duration::from_millis(250) }
     }
 }
 

@@ -21,7 +21,7 @@ fn on_a_steady_path_the_delay_goes_down_to_the_shortest_and_no_packet_is_missed(
     line.send_steadily(0..200, 30);
     line.run(4_000);
     let statistics = line.jitter.statistics();
-    assert_eq!((target(&line), statistics.late, statistics.concealed.as_millis()), (15, 0, 0));
+    assert_eq!((target(&line), statistics.late, statistics.concealed.as_millis()), (10, 0, 0));
     assert!(statistics.delay <= Duration::from_millis(25), "{statistics:?}");
 }
 
