@@ -22,6 +22,7 @@ pub(crate) mod relays;
 mod sockets;
 mod video;
 
+pub(crate) use call::vp8;
 pub use copies::redundant_audio_goes_where_both_have_it;
 pub use hosts::{hosts_may_go_untold, hosts_may_have_names};
 pub use lossy::lost_video_is_sent_again;
@@ -331,6 +332,6 @@ pub async fn everything_fails_after_close(offerer: &dyn Transport, answerer: &dy
 }
 
 /// The codec the suite talks in.
-fn opus() -> blink_api::RtpCodec {
+pub(crate) fn opus() -> blink_api::RtpCodec {
     codec("opus", 48_000, 2, "minptime=10;useinbandfec=1")
 }

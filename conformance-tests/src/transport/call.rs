@@ -173,7 +173,7 @@ pub(super) fn started(side: &Side) -> Vec<(Mid, TrackKind)> {
     side.log.iter().filter_map(started).collect()
 }
 
-pub(super) fn vp8() -> RtpCodec {
+pub(crate) fn vp8() -> RtpCodec {
     codec("VP8", 90_000, 0, "")
 }
 

@@ -1,0 +1,242 @@
+//! What every recorder must do.
+//!
+//! Each function verifies one thing and panics with a sentence where the contract does not hold. The author of a recorder calls [`verify`] from a test of their own crate,
+//! with an empty directory:
+//!
+//! ```no_run
+//! # fn test(mine: &dyn blink_api::Recorder, directory: &std::path::Path) {
+//! blink_conformance::recorder::verify(mine, directory);
+//! # }
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use blink_api::{
+    AudioFormat, CallTime, Did, ErrorKind, RecordedTrack, Recorder, Recording, RecordingConfig, RecordingId,
+    RecordingSummary, Sample, TrackFormat, TrackId,
+};
+use bytes::Bytes;
+
+use crate::transport::{opus, vp8};
+
+/// What a piece of a track lasts, and how often a recording is told the time.
+const PIECE: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(100);
+const TRACK: TrackId = TrackId(1);
+
+/// Runs everything in this module in `directory`, which exists and is empty.
+pub fn verify(recorder: &dyn Recorder, directory: &Path) {
+    let within = |name: &str| {
+        let directory = directory.join(name);
+        std::fs::create_dir(&directory).expect("the test's directory is empty and can be written to");
+        directory
+    };
+    formats_are_taken_as_declared(recorder, &within("formats"));
+    unknown_tracks_are_not_found(recorder, &within("unknown"));
+    what_is_pushed_is_in_the_files(recorder, &within("pushed"));
+    tracks_may_come_later_and_pause(recorder, &within("later"));
+    recordings_at_the_same_time_are_apart(recorder, &within("apart"));
+    what_was_recorded_is_never_written_over(recorder, &within("again"));
+    what_was_written_stays_when_a_recording_is_dropped(recorder, &within("dropped"));
+    a_directory_that_is_not_there_is_named(recorder, &directory.join("not there"));
+}
+
+/// Tracks of the kinds that are declared are taken, and others refused as unsupported, without harm to the recording.
+pub fn formats_are_taken_as_declared(recorder: &dyn Recorder, directory: &Path) {
+    let declared = recorder.capabilities();
+    assert!(declared.samples || declared.packets, "a recorder takes samples or packets");
+    let mut recording = start(recorder, directory, 1);
+    let kinds = [
+        ("decoded sound", declared.samples, TrackFormat::Samples(AudioFormat::CALL)),
+        ("encoded sound", declared.packets, TrackFormat::Encoded(opus())),
+        ("video", declared.video, TrackFormat::Encoded(vp8())),
+    ];
+    for (number, (what, declared, format)) in (1..).zip(kinds) {
+        let added = recording.add_track(track(TrackId(number), format));
+        match added {
+            Ok(()) => assert!(declared, "{what} is taken, and was not declared"),
+            Err(error) => {
+                assert!(!declared, "{what} was declared, and is refused: {error}");
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+            }
+        }
+    }
+    finish(recording);
+}
+
+/// Pieces of a track that was not added are refused, and the recording goes on.
+pub fn unknown_tracks_are_not_found(recorder: &dyn Recorder, directory: &Path) {
+    let mut recording = start(recorder, directory, 1);
+    let format = usual(recorder);
+    recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
+    let error = push(&mut *recording, TrackId(2), &format, Duration::ZERO).expect_err("nobody added this track");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(1));
+    finish(recording);
+}
+
+/// What is recorded for longer takes more room, and the summary names the files and counts their bytes.
+pub fn what_is_pushed_is_in_the_files(recorder: &dyn Recorder, directory: &Path) {
+    let format = usual(recorder);
+    let bytes = [1, 10].map(|seconds| {
+        let mut recording = start(recorder, directory, seconds);
+        recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
+        record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(seconds.into()));
+        let summary = finish(recording);
+        assert!(summary.files.iter().all(|file| file.starts_with(directory)), "{:?} are elsewhere", summary.files);
+        summary.bytes
+    });
+    assert!(bytes[1] > bytes[0], "ten seconds take {} bytes, and one {}", bytes[1], bytes[0]);
+}
+
+/// A track may be added in the middle, and one may have nothing to record for a while.
+pub fn tracks_may_come_later_and_pause(recorder: &dyn Recorder, directory: &Path) {
+    let (mut recording, format, second) = (start(recorder, directory, 1), usual(recorder), Duration::from_secs(1));
+    recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
+    record(&mut *recording, &format, Duration::ZERO..second);
+    let late = RecordedTrack { participant: Did::from_public_key([8; 32]), ..track(TrackId(2), format.clone()) };
+    recording.add_track(late).expect("a track may come later");
+    for at in [second * 2, second * 2 + PIECE, second * 5] {
+        push(&mut *recording, TRACK, &format, at).expect("gaps are silence");
+        push(&mut *recording, TrackId(2), &format, at).expect("gaps are silence");
+        recording.tick(CallTime(at)).expect("there is room");
+    }
+    finish(recording);
+}
+
+/// Two recordings in one directory at the same time have files of their own.
+pub fn recordings_at_the_same_time_are_apart(recorder: &dyn Recorder, directory: &Path) {
+    let format = usual(recorder);
+    let mut recordings = [1, 2].map(|number| start(recorder, directory, number));
+    for recording in &mut recordings {
+        recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
+        record(&mut **recording, &format, Duration::ZERO..Duration::from_secs(1));
+    }
+    let [one, other] = recordings.map(finish);
+    assert!(one.files.iter().all(|file| !other.files.contains(file)), "{:?} are of both recordings", one.files);
+}
+
+/// A second recording of the same name is refused, or has other files: what was recorded stays as it is.
+pub fn what_was_recorded_is_never_written_over(recorder: &dyn Recorder, directory: &Path) {
+    let format = usual(recorder);
+    let mut recording = start(recorder, directory, 1);
+    recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
+    record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(1));
+    let files = finish(recording).files;
+    let content = |file: &PathBuf| std::fs::read(file).expect("a file of the summary can be read");
+    let before: Vec<Vec<u8>> = files.iter().map(content).collect();
+    let again = recorder.start(RecordingConfig { id: id(1), directory: directory.to_owned() });
+    let again = again.and_then(|mut again| again.add_track(track(TRACK, format.clone())).map(|()| again));
+    match again {
+        Err(error) => assert!(matches!(error.kind(), ErrorKind::Busy | ErrorKind::Io), "{error}"),
+        Ok(mut again) => {
+            record(&mut *again, &format, Duration::ZERO..Duration::from_secs(2));
+            finish(again);
+        }
+    }
+    let after: Vec<Vec<u8>> = files.iter().map(content).collect();
+    assert!(before == after, "an earlier recording was written over");
+}
+
+/// Of a recording that is dropped, as by a program that fails, the files have what was written: that is, all but what was pushed since the last tick.
+pub fn what_was_written_stays_when_a_recording_is_dropped(recorder: &dyn Recorder, directory: &Path) {
+    let format = usual(recorder);
+    let mut recording = start(recorder, directory, 1);
+    recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
+    record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(10));
+    drop(recording);
+    let left = size_of_all(directory);
+    let whole = directory.join("whole");
+    std::fs::create_dir(&whole).expect("the test's directory can be written to");
+    let mut recording = start(recorder, &whole, 2);
+    recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
+    record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(10));
+    let finished = finish(recording).bytes;
+    assert!(left >= finished / 2, "{left} bytes are left of {finished}");
+}
+
+/// A directory that is not there is an error that names it.
+pub fn a_directory_that_is_not_there_is_named(recorder: &dyn Recorder, directory: &Path) {
+    let started = recorder.start(RecordingConfig { id: id(1), directory: directory.to_owned() });
+    let error = started.err().expect("nothing can be recorded where there is no directory");
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    let name = directory.file_name().and_then(|name| name.to_str()).expect("the test's directory has a name");
+    assert!(error.to_string().contains(name), "\"{error}\" does not say where");
+}
+
+fn id(number: u8) -> RecordingId {
+    RecordingId::from_bytes([number; 16])
+}
+
+fn start(recorder: &dyn Recorder, directory: &Path, number: u8) -> Box<dyn Recording> {
+    let config = RecordingConfig { id: id(number), directory: directory.to_owned() };
+    recorder.start(config).expect("a recording begins where there is a directory")
+}
+
+fn track(id: TrackId, format: TrackFormat) -> RecordedTrack {
+    RecordedTrack { id, participant: Did::from_public_key([7; 32]), format }
+}
+
+/// What the recorder takes that is recorded most often.
+fn usual(recorder: &dyn Recorder) -> TrackFormat {
+    if recorder.capabilities().samples { TrackFormat::Samples(AudioFormat::CALL) } else { TrackFormat::Encoded(opus()) }
+}
+
+/// Pushes what lasts from the beginning of a range to its end, with the ticks that are due.
+fn record(recording: &mut dyn Recording, format: &TrackFormat, range: std::ops::Range<Duration>) {
+    let mut at = range.start;
+    while at < range.end {
+        push(recording, TRACK, format, at).expect("a piece of a track that was added is taken");
+        at += PIECE;
+        if at.as_millis().is_multiple_of(TICK.as_millis()) {
+            recording.tick(CallTime(at)).expect("there is room");
+        }
+    }
+}
+
+/// A piece of a tone of 440 Hz, or of what a codec calls silence.
+fn push(recording: &mut dyn Recording, track: TrackId, format: &TrackFormat, at: Duration) -> blink_api::Result<()> {
+    match format {
+        TrackFormat::Samples(format) => {
+            let (rate, channels) = (f64::from(format.sample_rate), usize::from(format.channels));
+            let first = at.as_secs_f64() * rate;
+            let sample = |n: usize| {
+                let seconds = (first + (n / channels) as f64) / rate;
+                (0.5 * (seconds * 440.0 * std::f64::consts::TAU).sin()) as f32
+            };
+            let samples: Vec<f32> = (0..format.samples_in(PIECE)).map(sample).collect();
+            recording.push(track, CallTime(at), Sample::Audio(&samples))
+        }
+        // One frame of 20 ms of SILK at 16 kHz without a voice in it (RFC 6716 §3.1).
+        TrackFormat::Encoded(_) => {
+            let data = Bytes::from_static(&[0x48, 0x0b, 0xe4, 0xc1, 0x36, 0xec, 0xc5, 0x80]);
+            recording.push(track, CallTime(at), Sample::Encoded { data, key: true })
+        }
+    }
+}
+
+/// Finishes, and looks whether the summary is true.
+fn finish(recording: Box<dyn Recording>) -> RecordingSummary {
+    let summary = recording.finish().expect("a recording can be finished");
+    let size = |file: &PathBuf| std::fs::metadata(file).expect("a file of the summary is there").len();
+    assert_eq!(
+        summary.files.iter().map(size).sum::<u64>(),
+        summary.bytes,
+        "the summary counts the bytes of {:?}",
+        summary.files
+    );
+    summary
+}
+
+/// Of everything in a directory.
+fn size_of_all(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).expect("the test's directory can be read");
+    entries
+        .map(|entry| {
+            let entry = entry.expect("the test's directory can be read");
+            let about = entry.metadata().expect("an entry can be looked at");
+            if about.is_dir() { size_of_all(&entry.path()) } else { about.len() }
+        })
+        .sum()
+}

@@ -1,0 +1,176 @@
+//! The recorders' contract, with the simplest recorder that fulfils it, and with ones that are broken on purpose: each is caught by the part of the contract that is about it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use blink_api::{
+    CallTime, Error, ErrorKind, RecordedTrack, Recorder, RecorderCapabilities, Recording, RecordingConfig,
+    RecordingSummary, Result, Sample, TrackFormat, TrackId,
+};
+use blink_conformance::recorder::{self as contract, verify};
+
+/// What is wrong with a recorder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// Takes what it did not declare.
+    TakesVideo,
+    /// Takes no track of a kind that it declared.
+    TakesNothing,
+    /// Passes over pieces of tracks that nobody added.
+    TakesUnknownTracks,
+    /// Keeps only the first second.
+    Stops,
+    /// Counts a byte too many.
+    MiscountsBytes,
+    /// All recordings have the same file.
+    SharesFiles,
+    /// Begins the files of an earlier recording anew.
+    WritesOver,
+    /// Writes only at the end.
+    WritesAtTheEnd,
+    /// Makes the directory that is not there.
+    MakesDirectories,
+    /// Says that something went wrong, and not where.
+    NamesNoPath,
+}
+
+/// Writes each track to a file of its own: samples as they are, packets with their length before them.
+struct Plain(Fault);
+
+struct PlainRecording {
+    fault: Fault,
+    config: RecordingConfig,
+    tracks: BTreeMap<TrackId, PlainTrack>,
+}
+
+struct PlainTrack {
+    path: PathBuf,
+    file: File,
+    /// What the next tick writes.
+    waiting: Vec<u8>,
+}
+
+impl Recorder for Plain {
+    fn capabilities(&self) -> RecorderCapabilities {
+        RecorderCapabilities { samples: true, packets: true, ..RecorderCapabilities::default() }
+    }
+
+    fn start(&self, config: RecordingConfig) -> Result<Box<dyn Recording>> {
+        let Self(fault) = *self;
+        if fault == Fault::MakesDirectories {
+            std::fs::create_dir_all(&config.directory)?;
+        }
+        if !config.directory.is_dir() {
+            let error = Error::new(ErrorKind::Io, "there is no such directory");
+            let named = fault != Fault::NamesNoPath;
+            return Err(if named { error.with("path", config.directory.display()) } else { error });
+        }
+        Ok(Box::new(PlainRecording { fault, config, tracks: BTreeMap::new() }))
+    }
+}
+
+impl Recording for PlainRecording {
+    fn add_track(&mut self, track: RecordedTrack) -> Result<()> {
+        let is_video = matches!(&track.format, TrackFormat::Encoded(codec) if codec.channels == 0);
+        if is_video && self.fault != Fault::TakesVideo || self.fault == Fault::TakesNothing {
+            return Err(Error::new(ErrorKind::Unsupported, "tracks of this kind are not kept"));
+        }
+        let name = match self.fault {
+            Fault::SharesFiles => format!("{}.raw", track.id.0),
+            _ => format!("{}-{}.raw", self.config.id, track.id.0),
+        };
+        let path = self.config.directory.join(name);
+        let again = matches!(self.fault, Fault::SharesFiles | Fault::WritesOver);
+        let options = File::options().write(true).create_new(!again).create(again).truncate(again).open(&path);
+        let file = options.map_err(|error| {
+            Error::new(ErrorKind::Io, "a track's file cannot be begun").with("path", path.display()).source(error)
+        })?;
+        self.tracks.insert(track.id, PlainTrack { path, file, waiting: Vec::new() });
+        Ok(())
+    }
+
+    fn push(&mut self, track: TrackId, at: CallTime, sample: Sample<'_>) -> Result<()> {
+        let Some(track) = self.tracks.get_mut(&track) else {
+            return match self.fault {
+                Fault::TakesUnknownTracks => Ok(()),
+                _ => Err(Error::new(ErrorKind::NotFound, "there is no such track")),
+            };
+        };
+        if self.fault == Fault::Stops && at.0.as_secs() >= 1 {
+            return Ok(());
+        }
+        match sample {
+            Sample::Audio(samples) => samples.iter().for_each(|sample| track.waiting.extend(sample.to_le_bytes())),
+            Sample::Encoded { data, .. } => {
+                track.waiting.extend((data.len() as u32).to_le_bytes());
+                track.waiting.extend_from_slice(&data);
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, _: CallTime) -> Result<()> {
+        if self.fault == Fault::WritesAtTheEnd { Ok(()) } else { self.write() }
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<RecordingSummary> {
+        self.write()?;
+        let files: Vec<PathBuf> = self.tracks.values().map(|track| track.path.clone()).collect();
+        let mut bytes = 0;
+        for file in &files {
+            bytes += std::fs::metadata(file)?.len();
+        }
+        Ok(RecordingSummary { files, bytes: bytes + u64::from(self.fault == Fault::MiscountsBytes) })
+    }
+}
+
+impl PlainRecording {
+    fn write(&mut self) -> Result<()> {
+        for track in self.tracks.values_mut() {
+            track.file.write_all(&track.waiting)?;
+            track.waiting.clear();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn the_simplest_recorder_fulfils_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    verify(&Plain(Fault::None), directory.path());
+}
+
+/// One part of the contract.
+type Part = fn(&dyn Recorder, &Path);
+
+#[test]
+fn recorders_that_are_broken_are_caught_by_the_part_that_is_about_it() {
+    let parts: [(Fault, Part); 10] = [
+        (Fault::TakesVideo, contract::formats_are_taken_as_declared),
+        (Fault::TakesNothing, contract::formats_are_taken_as_declared),
+        (Fault::TakesUnknownTracks, contract::unknown_tracks_are_not_found),
+        (Fault::Stops, contract::what_is_pushed_is_in_the_files),
+        (Fault::MiscountsBytes, contract::tracks_may_come_later_and_pause),
+        (Fault::SharesFiles, contract::recordings_at_the_same_time_are_apart),
+        (Fault::WritesOver, contract::what_was_recorded_is_never_written_over),
+        (Fault::WritesAtTheEnd, contract::what_was_written_stays_when_a_recording_is_dropped),
+        (Fault::MakesDirectories, missing),
+        (Fault::NamesNoPath, missing),
+    ];
+    for (fault, part) in parts {
+        let run = |fault| {
+            let directory = tempfile::tempdir().unwrap();
+            catch_unwind(AssertUnwindSafe(|| part(&Plain(fault), directory.path())))
+        };
+        assert!(run(Fault::None).is_ok(), "a sound recorder is caught where {fault:?} should be");
+        assert!(run(fault).is_err(), "{fault:?} is not noticed");
+    }
+}
+
+fn missing(recorder: &dyn Recorder, directory: &Path) {
+    contract::a_directory_that_is_not_there_is_named(recorder, &directory.join("not there"));
+}
