@@ -67,9 +67,8 @@ pub fn formats_are_taken_as_declared(recorder: &dyn Recorder, directory: &Path) 
 
 /// Pieces of a track that was not added are refused, and the recording goes on.
 pub fn unknown_tracks_are_not_found(recorder: &dyn Recorder, directory: &Path) {
-    let mut recording = start(recorder, directory, 1);
     let format = usual(recorder);
-    recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
+    let mut recording = start_with_track(recorder, directory, 1, &format);
     let error = push(&mut *recording, TrackId(2), &format, Duration::ZERO).expect_err("nobody added this track");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(1));
@@ -80,8 +79,7 @@ pub fn unknown_tracks_are_not_found(recorder: &dyn Recorder, directory: &Path) {
 pub fn what_is_pushed_is_in_the_files(recorder: &dyn Recorder, directory: &Path) {
     let format = usual(recorder);
     let bytes = [1, 10].map(|seconds| {
-        let mut recording = start(recorder, directory, seconds);
-        recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
+        let mut recording = start_with_track(recorder, directory, seconds, &format);
         record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(seconds.into()));
         let summary = finish(recording);
         assert!(summary.files.iter().all(|file| file.starts_with(directory)), "{:?} are elsewhere", summary.files);
@@ -92,8 +90,8 @@ pub fn what_is_pushed_is_in_the_files(recorder: &dyn Recorder, directory: &Path)
 
 /// A track may be added in the middle, and one may have nothing to record for a while.
 pub fn tracks_may_come_later_and_pause(recorder: &dyn Recorder, directory: &Path) {
-    let (mut recording, format, second) = (start(recorder, directory, 1), usual(recorder), Duration::from_secs(1));
-    recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
+    let (format, second) = (usual(recorder), Duration::from_secs(1));
+    let mut recording = start_with_track(recorder, directory, 1, &format);
     record(&mut *recording, &format, Duration::ZERO..second);
     let late = RecordedTrack { participant: Did::from_public_key([8; 32]), ..track(TrackId(2), format.clone()) };
     recording.add_track(late).expect("a track may come later");
@@ -108,9 +106,8 @@ pub fn tracks_may_come_later_and_pause(recorder: &dyn Recorder, directory: &Path
 /// Two recordings in one directory at the same time have files of their own.
 pub fn recordings_at_the_same_time_are_apart(recorder: &dyn Recorder, directory: &Path) {
     let format = usual(recorder);
-    let mut recordings = [1, 2].map(|number| start(recorder, directory, number));
+    let mut recordings = [1, 2].map(|number| start_with_track(recorder, directory, number, &format));
     for recording in &mut recordings {
-        recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
         record(&mut **recording, &format, Duration::ZERO..Duration::from_secs(1));
     }
     let [one, other] = recordings.map(finish);
@@ -120,8 +117,7 @@ pub fn recordings_at_the_same_time_are_apart(recorder: &dyn Recorder, directory:
 /// A second recording of the same name is refused, or has other files: what was recorded stays as it is.
 pub fn what_was_recorded_is_never_written_over(recorder: &dyn Recorder, directory: &Path) {
     let format = usual(recorder);
-    let mut recording = start(recorder, directory, 1);
-    recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
+    let mut recording = start_with_track(recorder, directory, 1, &format);
     record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(1));
     let files = finish(recording).files;
     let content = |file: &PathBuf| std::fs::read(file).expect("a file of the summary can be read");
@@ -142,15 +138,13 @@ pub fn what_was_recorded_is_never_written_over(recorder: &dyn Recorder, director
 /// Of a recording that is dropped, as by a program that fails, the files have what was written: that is, all but what was pushed since the last tick.
 pub fn what_was_written_stays_when_a_recording_is_dropped(recorder: &dyn Recorder, directory: &Path) {
     let format = usual(recorder);
-    let mut recording = start(recorder, directory, 1);
-    recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
+    let mut recording = start_with_track(recorder, directory, 1, &format);
     record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(10));
     drop(recording);
     let left = size_of_all(directory);
     let whole = directory.join("whole");
     std::fs::create_dir(&whole).expect("the test's directory can be written to");
-    let mut recording = start(recorder, &whole, 2);
-    recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
+    let mut recording = start_with_track(recorder, &whole, 2, &format);
     record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(10));
     let finished = finish(recording).bytes;
     assert!(left >= finished / 2, "{left} bytes are left of {finished}");
@@ -172,6 +166,13 @@ fn id(number: u8) -> RecordingId {
 fn start(recorder: &dyn Recorder, directory: &Path, number: u8) -> Box<dyn Recording> {
     let config = RecordingConfig { id: id(number), directory: directory.to_owned() };
     recorder.start(config).expect("a recording begins where there is a directory")
+}
+
+/// A recording of one track, [`TRACK`].
+fn start_with_track(recorder: &dyn Recorder, directory: &Path, number: u8, format: &TrackFormat) -> Box<dyn Recording> {
+    let mut recording = start(recorder, directory, number);
+    recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
+    recording
 }
 
 fn track(id: TrackId, format: TrackFormat) -> RecordedTrack {

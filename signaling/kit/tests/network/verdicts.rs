@@ -1,19 +1,37 @@
 //! What verdicts do to the network.
 
 use crate::nodes::{TCP, TOPIC, address, next, node, until_subscribed, within};
-use blink_api::{Signaling, SubscriptionEvent, Verdict};
+use crate::own::Node;
+use blink_api::{Signaling, Subscription, SubscriptionEvent, Verdict};
 use bytes::Bytes;
+
+/// Three nodes of which two reach each other only through the one in the middle.
+struct Line {
+    a: Node,
+    middle: Node,
+    c: Node,
+    at_middle: Subscription,
+    at_c: Subscription,
+}
+
+impl Line {
+    /// Everybody knows who listens.
+    async fn start() -> Self {
+        let (a, middle, c) = (node(TCP).await, node(TCP).await, node(TCP).await);
+        let hub = address(&middle).await;
+        let at_middle = middle.subscribe(&TOPIC).await.unwrap();
+        let at_c = c.subscribe(&TOPIC).await.unwrap();
+        within("a connects", a.connect(&hub)).await.unwrap();
+        within("c connects", c.connect(&hub)).await.unwrap();
+        until_subscribed(&a, &TOPIC, 1).await;
+        until_subscribed(&middle, &TOPIC, 1).await;
+        Self { a, middle, c, at_middle, at_c }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_is_passed_on_only_when_accepted() {
-    let (a, middle, c) = (node(TCP).await, node(TCP).await, node(TCP).await);
-    let hub = address(&middle).await;
-    let mut at_middle = middle.subscribe(&TOPIC).await.unwrap();
-    let mut at_c = c.subscribe(&TOPIC).await.unwrap();
-    within("a connects", a.connect(&hub)).await.unwrap();
-    within("c connects", c.connect(&hub)).await.unwrap();
-    until_subscribed(&a, &TOPIC, 1).await;
-    until_subscribed(&middle, &TOPIC, 1).await;
+    let Line { a, middle, c, mut at_middle, mut at_c } = Line::start().await;
 
     let verdicts = [("bad", Verdict::Reject), ("unclear", Verdict::Ignore), ("good", Verdict::Accept)];
     for (text, verdict) in verdicts {
@@ -26,14 +44,7 @@ async fn a_message_is_passed_on_only_when_accepted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_author_is_the_origin_even_through_others() {
-    let (a, middle, c) = (node(TCP).await, node(TCP).await, node(TCP).await);
-    let hub = address(&middle).await;
-    let mut at_middle = middle.subscribe(&TOPIC).await.unwrap();
-    let mut at_c = c.subscribe(&TOPIC).await.unwrap();
-    within("a connects", a.connect(&hub)).await.unwrap();
-    within("c connects", c.connect(&hub)).await.unwrap();
-    until_subscribed(&a, &TOPIC, 1).await;
-    until_subscribed(&middle, &TOPIC, 1).await;
+    let Line { a, middle, c, mut at_middle, mut at_c } = Line::start().await;
 
     a.publish(&TOPIC, Bytes::from_static(b"a's")).await.unwrap();
     let direct = next(&middle, &mut at_middle, Verdict::Accept).await.origin;
