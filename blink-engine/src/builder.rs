@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use crate::blink::{AudioConfig, Blink};
 use crate::call::{Machine, MachineConfig, Memory, Now};
-use crate::driver::{CallAudio, Driver, Pacing, Parts};
+use crate::driver::{CallAudio, Driver, MediaThreads, Pacing, Parts, Place};
 use crate::secure::{Identity, Opener, Random};
 use crate::store::Store;
 
@@ -27,6 +27,7 @@ pub struct BlinkBuilder {
     identity: Option<Identity>,
     clock: Arc<dyn Clock>,
     pacing: Pacing,
+    threads: Option<MediaThreads>,
     seed: Option<[u8; 32]>,
     transport: Option<Arc<dyn Transport>>,
     signaling: Option<Arc<dyn Signaling>>,
@@ -41,6 +42,7 @@ impl BlinkBuilder {
             identity: None,
             clock: Arc::new(SystemClock),
             pacing: Pacing::Threads,
+            threads: None,
             seed: None,
             transport: None,
             signaling: None,
@@ -59,6 +61,12 @@ impl BlinkBuilder {
     pub fn clock(mut self, clock: Arc<dyn Clock>, pacing: Pacing) -> Self {
         self.clock = clock;
         self.pacing = pacing;
+        self
+    }
+
+    /// Works its sound on threads that other engines of this process use too. Without: on one of its own.
+    pub fn media_threads(mut self, threads: &MediaThreads) -> Self {
+        self.threads = Some(threads.clone());
         self
     }
 
@@ -151,8 +159,8 @@ impl BlinkBuilder {
             Some(signaling) => signaling.clone(),
             None => configuration.create::<dyn Signaling>(&context).await?,
         };
-        let (clock, pacing) = (self.clock.clone(), self.pacing);
-        Ok(Parts { transport, signaling, codecs, audio, media_host, processors, clock, settings, pacing })
+        let (clock, place) = (self.clock.clone(), Place::new(self.pacing, self.threads.as_ref())?);
+        Ok(Parts { transport, signaling, codecs, audio, media_host, processors, clock, settings, place })
     }
 
     fn random(&self) -> Result<Random> {
@@ -195,7 +203,6 @@ async fn launch(
     Ok(Blink { commands, events: listeners, signaling, endpoint, stopped })
 }
 
-/// What a store remembers; what is damaged in it costs nothing else.
 /// What is to be kept secret is refused where the transport cannot, before anybody is told anything.
 fn keeps_secrets(ice: &IceConfig, transport: TransportCapabilities) -> Result<()> {
     let refused = |key: &'static str, message: &'static str| {
@@ -210,6 +217,7 @@ fn keeps_secrets(ice: &IceConfig, transport: TransportCapabilities) -> Result<()
     Ok(())
 }
 
+/// What a store remembers; what is damaged in it costs nothing else.
 fn remembered(store: Option<&Store>) -> Result<Memory> {
     let Some(store) = store else { return Ok(Memory::default()) };
     let (memory, damaged) = store.memory()?;

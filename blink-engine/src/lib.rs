@@ -51,7 +51,7 @@ pub use call::{
     LeftReason, ParticipantSnapshot, ParticipantState, ParticipantStatus, Presence, Snapshot, StreamEndReason,
     StreamInfo,
 };
-pub use driver::{Frames, Pacing};
+pub use driver::{Frames, MediaThreads, Pacing};
 pub use media::AudioStatistics;
 pub use media::video::ReceivedFrame;
 pub use secure::{Identity, SecurityCounters};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blink_api::{Codec, Configuration, Context, Registry, SystemClock, Transport};
+use blink_engine::MediaThreads;
 use serde::Serialize;
 
 use super::clocks;
@@ -93,7 +94,8 @@ async fn measure(
     let codecs = configuration.create_all::<dyn Codec>(&context).await?;
     let metered = |codec: Arc<dyn Codec>| Arc::new(Metered { codec, meter: meter.clone() }) as Arc<dyn Codec>;
     let codecs: Vec<_> = codecs.into_iter().map(metered).collect();
-    let side = Side { configuration: configuration.clone(), codecs, media_host: None };
+    let threads = MediaThreads::new(std::thread::available_parallelism().map_or(1, usize::from))?;
+    let side = Side { configuration: configuration.clone(), codecs, media_host: None, threads: Some(threads) };
     let mut points = Vec::new();
     for calls in steps(arguments.n) {
         while talks.len() < calls {

@@ -98,6 +98,7 @@ async fn measure(sides: [(Configuration, Head); 2], duration: Duration) -> Resul
         configuration,
         codecs: Vec::new(),
         media_host: Some(std::sync::Arc::new(head.clone())),
+        threads: None,
     };
     let talk = Talk::start([side(alice, &alices), side(bob, &bobs)]).await?;
     tokio::time::sleep(WARM_UP).await;

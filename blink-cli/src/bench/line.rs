@@ -9,7 +9,9 @@ use blink_api::{
 };
 use blink_engine::AudioStatistics;
 use blink_engine::media::red::RedSender;
-use blink_engine::media::{Capture, CaptureConfig, JitterConfig, Listeners, Network, Playout, ReceiveConfig, TICK};
+use blink_engine::media::{
+    Capture, CaptureConfig, JitterConfig, Listeners, Network, Pacer, Playout, ReceiveConfig, TICK,
+};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use bytes::Bytes;
 
@@ -74,12 +76,14 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
         None => usual.jitter,
     };
     let receive = ReceiveConfig { jitter, ..usual };
+    // As in an engine, whose speaker has no clock of its own here.
+    playout.set_follows(ends.fixed.is_none());
     playout.add(0, receive, codec.decoder(DecoderConfig { format })?);
 
     let mut path = Path::new(impairment, seed);
     let start = Instant::now();
     // The ends' ticks do not fall together.
-    let phase = TICK.mul_f64((seed as f64 * 0.618).fract());
+    let mut pacer = Pacer::new(start + TICK + TICK.mul_f64((seed as f64 * 0.618).fract()));
     let mut on_the_way: Vec<(Instant, RtpIn)> = Vec::with_capacity(1_000);
     let (mut sent, mut payload_bytes) = (Vec::with_capacity(8), 0);
     let (mut delays, mut buffer) = (Vec::new(), Vec::new());
@@ -107,21 +111,27 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
                 on_the_way.push((captured + delay, received(packet, captured + delay)));
             }
         }
-        let now = captured + phase;
         on_the_way.sort_by_key(|(arrival, _)| *arrival);
-        let there = on_the_way.partition_point(|(arrival, _)| *arrival <= now);
-        on_the_way.drain(..there).for_each(|(_, packet)| playout.push(&0, packet));
-        if let Some(position) = playout.position(&0) {
-            let age = (now - start).as_secs_f64() * 1_000.0 - f64::from(position.0) / TICKS_PER_MS;
-            delays.push(((now - start).as_secs_f64(), age + lookahead.as_secs_f64() * 1_000.0));
+        while pacer.next() < captured + TICK {
+            let now = pacer.next();
+            let there = on_the_way.partition_point(|(arrival, _)| *arrival <= now);
+            on_the_way.drain(..there).for_each(|(_, packet)| playout.push(&0, packet));
+            if let Some(position) = playout.position(&0) {
+                let age = (now - start).as_secs_f64() * 1_000.0 - f64::from(position.0) / TICKS_PER_MS;
+                delays.push(((now - start).as_secs_f64(), age + lookahead.as_secs_f64() * 1_000.0));
+            }
+            for due in pacer.due(now) {
+                if let Some(error) = playout.tick(due).sink_error {
+                    return Err(error.into());
+                }
+            }
+            pacer.lean(playout.late());
+            let statistics = playout.statistics(&0).unwrap_or_default();
+            buffer.push(statistics.delay.as_secs_f64() * 1_000.0);
         }
-        if let Some(error) = playout.tick(now).sink_error {
-            return Err(error.into());
-        }
-        let statistics = playout.statistics(&0).unwrap_or_default();
-        buffer.push(statistics.delay.as_secs_f64() * 1_000.0);
         if tick % REPORTS == REPORTS - 1 {
-            reports.insert(0, (now + impairment.delay, statistics.network_since(&reported)));
+            let statistics = playout.statistics(&0).unwrap_or_default();
+            reports.insert(0, (captured + TICK + impairment.delay, statistics.network_since(&reported)));
             reported = statistics;
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{Codec, Configuration, MediaHost};
-use blink_engine::{Blink, CallConfig, Event, EventStream, StreamItem};
+use blink_engine::{Blink, CallConfig, Event, EventStream, MediaThreads, StreamItem};
 
 use crate::failure::Failure;
 
@@ -17,6 +17,8 @@ pub(super) struct Side {
     pub(super) configuration: Configuration,
     pub(super) codecs: Vec<Arc<dyn Codec>>,
     pub(super) media_host: Option<Arc<dyn MediaHost>>,
+    /// That it shares with others.
+    pub(super) threads: Option<MediaThreads>,
 }
 
 /// A call between two engines in which both hear each other.
@@ -60,6 +62,9 @@ impl Side {
         }
         if let Some(host) = self.media_host {
             builder = builder.media_host(host);
+        }
+        if let Some(threads) = &self.threads {
+            builder = builder.media_threads(threads);
         }
         Ok(builder.start().await?)
     }

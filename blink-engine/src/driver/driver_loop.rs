@@ -65,7 +65,7 @@ impl Driver {
         subscriptions.subscribe(machine.inbox()).await?;
         Ok(Self {
             publisher: Publisher::start(parts.signaling.clone()),
-            media: Media::start(&parts, reports.clone())?,
+            media: Media::start(&parts, reports.clone()),
             streams: Streams::new(parts.clone(), reports.clone()),
             keeper: Keeper::start(store, &events),
             stopped,

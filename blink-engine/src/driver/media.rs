@@ -1,22 +1,22 @@
 //! Microphone and speaker: opened when the gate opens, worked by one capture and one playout worker for each engine.
 //!
-//! A worker is a loop around a pipeline that is driven by ticks of 10 ms. It runs on a thread of its own, since sound must not wait for other
+//! A worker is a loop around a pipeline that is driven by ticks of 10 ms. It runs on a thread for media, since sound must not wait for other
 //! tasks, or as a task where a test's clock decides.
 
 mod capture;
 mod playout;
 pub(super) mod stream;
+pub(super) mod threads;
 mod video;
 pub(super) mod voice;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    CallId, Clock, CodecName, Endpoint, Error, ErrorKind, MediaHost, MediaSink, MediaSource, OpenRequest, Preference,
-    Result, RtpIn, Settings,
+    CallId, CodecName, Endpoint, Error, ErrorKind, MediaHost, MediaSink, MediaSource, OpenRequest, Preference, Result,
+    RtpIn, Settings,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -26,6 +26,7 @@ use crate::call::{Event, SessionId};
 use crate::media::{AudioStatistics, Capture, Network, NullSink, ReceiveConfig, TICK};
 use capture::{CaptureCommand, CaptureWorker};
 use playout::{PlayoutCommand, PlayoutWorker};
+use threads::{MediaThread, MediaThreads};
 use voice::{SendTrack, Voice};
 
 /// Commands that wait for a worker. Those of control wait with them, packets are dropped.
@@ -40,7 +41,7 @@ const OPENING: Duration = Duration::from_secs(1);
 /// How an engine's media workers run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pacing {
-    /// Each on a thread of its own: sound does not wait for other tasks.
+    /// On threads for media ([`MediaThreads`](crate::MediaThreads)): sound does not wait for other tasks.
     #[default]
     Threads,
     /// As tasks of the runtime the engine was started on, so that its clock decides, such as a paused one in a test.
@@ -76,15 +77,13 @@ pub(super) struct MediaHandle {
 }
 
 impl Media {
-    pub(super) fn start(parts: &Parts, reports: mpsc::Sender<Report>) -> Result<Self> {
+    pub(super) fn start(parts: &Parts, reports: mpsc::Sender<Report>) -> Self {
         let (capture, capture_queue) = mpsc::channel(QUEUE);
         let (playout, playout_queue) = mpsc::channel(QUEUE);
         let (packets, packet_queue) = mpsc::channel(QUEUE);
-        let capturing = CaptureWorker::new(parts.clock.clone(), reports.clone());
-        let playing = PlayoutWorker::new(parts.clock.clone(), reports.clone(), packet_queue);
-        spawn(parts, "blink-capture", capturing, capture_queue)?;
-        spawn(parts, "blink-playout", playing, playout_queue)?;
-        Ok(Self {
+        parts.place.put(parts, CaptureWorker::new(parts, reports.clone()), capture_queue);
+        parts.place.put(parts, PlayoutWorker::new(parts, reports.clone(), packet_queue), playout_queue);
+        Self {
             handle: MediaHandle {
                 capture,
                 playout,
@@ -100,7 +99,7 @@ impl Media {
             shared_epoch: Arc::new(AtomicU64::new(0)),
             is_open: false,
             opening: None,
-        })
+        }
     }
 
     pub(super) fn handle(&self) -> MediaHandle {
@@ -399,51 +398,49 @@ async fn run<W: Worker>(mut worker: W, mut commands: mpsc::Receiver<W::Command>)
     }
 }
 
-/// The same on a thread of its own, which sleeps to within microseconds: timers of a runtime count milliseconds.
-fn run_alone<W: Worker>(mut worker: W, mut commands: mpsc::Receiver<W::Command>, clock: &dyn Clock) {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        match commands.poll_recv(&mut context) {
-            Poll::Ready(Some(command)) => {
-                worker.handle(command);
-                continue;
-            }
-            Poll::Ready(None) => return worker.finish(),
-            Poll::Pending => {}
-        }
-        let left = worker.next().map(|due| due.saturating_duration_since(clock.now()));
-        match left {
-            Some(Duration::ZERO) => worker.work(),
-            // A command ends the sleep; so may nothing at all, which does no harm.
-            Some(left) => std::thread::park_timeout(left),
-            None => std::thread::park(),
-        }
-    }
+/// Where workers run.
+#[derive(Clone)]
+pub(crate) enum Place {
+    Thread(MediaThread),
+    Tasks,
 }
 
-/// Wakes a thread.
-struct Unpark(std::thread::Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
+impl Place {
+    /// # Errors
+    /// [`Io`](ErrorKind::Io) where the system starts no thread.
+    pub(crate) fn new(pacing: Pacing, shared: Option<&MediaThreads>) -> Result<Self> {
+        Ok(match (pacing, shared) {
+            (Pacing::Tasks, _) => Self::Tasks,
+            (Pacing::Threads, Some(shared)) => Self::Thread(shared.next()),
+            (Pacing::Threads, None) => Self::Thread(MediaThread::alone("blink-media")?),
+        })
     }
-}
 
-/// Runs a worker's loop on a thread of its own or as a task.
-fn spawn<W>(parts: &Parts, name: &str, worker: W, commands: mpsc::Receiver<W::Command>) -> Result<()>
-where
-    W: Worker + Send + 'static,
-    W::Command: Send,
-{
-    match parts.pacing {
-        Pacing::Tasks => drop(tokio::spawn(run(worker, commands))),
-        Pacing::Threads => {
-            let clock = parts.clock.clone();
-            let thread = std::thread::Builder::new().name(name.to_owned());
-            thread.spawn(move || run_alone(worker, commands, &*clock))?;
+    /// The same for what sound is not to wait for.
+    fn apart(&self, name: &str) -> Result<Self> {
+        Ok(match self {
+            Self::Thread(_) => Self::Thread(MediaThread::alone(name)?),
+            Self::Tasks => Self::Tasks,
+        })
+    }
+
+    /// Runs a worker's loop.
+    fn put<W>(&self, parts: &Parts, worker: W, commands: mpsc::Receiver<W::Command>)
+    where
+        W: Worker + Send + 'static,
+        W::Command: Send,
+    {
+        match self {
+            Self::Thread(thread) => thread.put(worker, commands, parts.clock.clone()),
+            Self::Tasks => drop(tokio::spawn(run(worker, commands))),
         }
     }
-    Ok(())
+
+    /// When ticks begin that could begin at `now`.
+    fn align(&self, now: Instant) -> Instant {
+        match self {
+            Self::Thread(thread) => thread.align(now),
+            Self::Tasks => now,
+        }
+    }
 }

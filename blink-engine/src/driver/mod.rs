@@ -40,7 +40,9 @@ use driver_loop::sleep_until;
 pub(crate) use driver_loop::{Driver, closed};
 pub use frames::Frames;
 pub use media::Pacing;
+pub(crate) use media::Place;
 use media::stream::OpenedSource;
+pub use media::threads::MediaThreads;
 
 /// The parts an engine is made of.
 #[derive(Clone)]
@@ -55,7 +57,7 @@ pub(crate) struct Parts {
     pub(crate) processors: Vec<Arc<dyn AudioProcessorFactory>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: Settings,
-    pub(crate) pacing: Pacing,
+    pub(crate) place: Place,
 }
 
 /// What reaches the driver beside commands. 1,024 wait; those who report wait with them.

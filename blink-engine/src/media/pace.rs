@@ -1,11 +1,15 @@
 //! When to tick.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::TICK;
 
 /// The most ticks that are due at once: 100 ms.
 const BURST: u32 = 10;
+
+/// [`Pacer::lean`] moves a tick by at most so much, one percent of what lies between two, and ticks by no more than this in all.
+const LEANING: Duration = Duration::from_micros(100);
+const LEANT: Duration = Duration::from_millis(20);
 
 /// Says which ticks are due, one every 10 ms. Reads no clock: a thread asks it, ticks, and sleeps until [`next`](Pacer::next).
 ///
@@ -15,12 +19,14 @@ const BURST: u32 = 10;
 pub struct Pacer {
     next: Instant,
     skipped: u64,
+    /// How much later than at first the ticks are, in nanoseconds.
+    moved: i64,
 }
 
 impl Pacer {
     /// A pacer whose first tick is due at `start`.
     pub fn new(start: Instant) -> Self {
-        Self { next: start, skipped: 0 }
+        Self { next: start, skipped: 0, moved: 0 }
     }
 
     /// The times of the ticks that are due and were not given before, oldest first. Tick with these rather than with `now`: then ticks are evenly
@@ -38,6 +44,20 @@ impl Pacer {
         (0..count).map(move |tick| first + TICK * tick)
     }
 
+    /// Moves the ticks from the next one on a little towards where they should be: `late` is by how many nanoseconds they are late, negative where they are early. They move
+    /// by at most one percent of the time, and never further than two ticks from where they began.
+    pub fn lean(&mut self, late: i64) {
+        let (most, room) = (LEANING.as_nanos() as i64, LEANT.as_nanos() as i64);
+        let moved = (self.moved - late.clamp(-most, most)).clamp(-room, room);
+        let by = Duration::from_nanos(moved.abs_diff(self.moved));
+        if moved > self.moved {
+            self.next += by;
+        } else {
+            self.next = self.next.checked_sub(by).unwrap_or(self.next);
+        }
+        self.moved = moved;
+    }
+
     /// When the next tick is due.
     pub fn next(&self) -> Instant {
         self.next
@@ -52,7 +72,6 @@ impl Pacer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn ticks(pacer: &mut Pacer, start: Instant, now_ms: u64) -> Vec<u128> {
         pacer.due(start + Duration::from_millis(now_ms)).map(|at| (at - start).as_millis()).collect()
@@ -68,6 +87,21 @@ mod tests {
         assert_eq!(pacer.next(), start + Duration::from_millis(20));
         assert_eq!(ticks(&mut pacer, start, 59), [20, 30, 40, 50]);
         assert_eq!(pacer.skipped(), 0);
+    }
+
+    #[test]
+    fn ticks_lean_to_where_they_should_be_a_little_at_a_time_and_by_two_ticks_at_most() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(start + TICK * 2);
+        for (late, micros) in [(40_000, 19_960), (-40_000, 20_000), (70_000_000, 19_900), (-70_000_000, 20_000)] {
+            pacer.lean(late);
+            assert_eq!((pacer.next() - start).as_micros(), micros, "{late}");
+        }
+        for (late, end) in [(i64::MAX, 0), (i64::MIN, 40)] {
+            (0..500).for_each(|_| pacer.lean(late));
+            assert_eq!((pacer.next() - start).as_millis(), end);
+        }
+        assert_eq!(ticks(&mut pacer, start, 65), [40, 50, 60]);
     }
 
     #[test]

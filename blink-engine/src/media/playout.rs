@@ -77,6 +77,7 @@ pub struct Playout<K = Endpoint> {
     mix: Vec<f32>,
     played: Vec<f32>,
     overruns: u64,
+    follows: bool,
 }
 
 impl<K: Ord + Copy> Playout<K> {
@@ -94,7 +95,14 @@ impl<K: Ord + Copy> Playout<K> {
             mix: vec![0.0; samples],
             played: vec![0.0; samples],
             overruns: 0,
+            follows: false,
         }
+    }
+
+    /// Whoever ticks moves the ticks as [`late`](Playout::late) says, as with a sink that has no clock of its own: then the sound's delay need not be rounded up to
+    /// the next tick. For participants that are added from now on.
+    pub fn set_follows(&mut self, follows: bool) {
+        self.follows = follows;
     }
 
     /// The format that decoders must give.
@@ -119,7 +127,7 @@ impl<K: Ord + Copy> Playout<K> {
 
     /// Adds a participant at volume 1.0, in place of one of the same name.
     pub fn add(&mut self, participant: K, config: ReceiveConfig, decoder: Box<dyn Decoder>) {
-        self.streams.insert(participant, Stream::new(config, self.format, decoder));
+        self.streams.insert(participant, Stream::new(config, self.format, decoder, self.follows));
     }
 
     /// Removes a participant; `false` where there is none. What is decoded and not yet played is dropped.
@@ -172,6 +180,12 @@ impl<K: Ord + Copy> Playout<K> {
     /// The timestamp of the sample of a participant's that is played next, such as to show pictures with it; `None` while none is.
     pub fn position(&self, participant: &K) -> Option<RtpTime> {
         self.streams.get(participant).and_then(Stream::position)
+    }
+
+    /// By how many nanoseconds ticks are later than they should be for the sound to have the delay it should have; negative where they are early. Where several participants are
+    /// played, it is for the first of them. [`Pacer::lean`](super::Pacer::lean) takes it.
+    pub fn late(&self) -> i64 {
+        self.streams.values().find_map(Stream::late).filter(|_| self.follows).unwrap_or(0)
     }
 
     /// What happened to a participant's sound; `None` where there is no such participant.

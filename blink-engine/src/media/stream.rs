@@ -27,6 +27,10 @@ const LONG: [Duration; 3] = [Duration::from_millis(45), Duration::from_millis(80
 const SHORT: [Duration; 3] = [Duration::from_millis(12), Duration::from_millis(25), Duration::from_millis(50)];
 /// The delay stays where it is within a tick and so much over the target.
 const SETTLED: Duration = Duration::from_millis(3);
+/// And where ticks follow the sound, so much under it: they come later then.
+const FOLLOWED: Duration = Duration::from_millis(4);
+/// So little into a tick is its beginning.
+const ALIGNED: Duration = Duration::from_micros(200);
 /// So long it must have been quiet: within words it is for less.
 const PAUSE: Duration = Duration::from_millis(60);
 /// In speech, so much is left as it is between two changes, unless the delay is far off.
@@ -74,6 +78,9 @@ pub(super) struct Stream {
     unheard: Option<Bytes>,
     started: bool,
     detector: SpeechDetector,
+    /// Whether ticks are moved so that the sound is due when they are, and by how many RTP ticks they were late for it last.
+    follows: bool,
+    late: Option<i64>,
     pushed: u64,
     foreign: u64,
     /// What the jitter buffer does not know of.
@@ -81,7 +88,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(config: ReceiveConfig, format: AudioFormat, decoder: Box<dyn Decoder>) -> Self {
+    pub(super) fn new(config: ReceiveConfig, format: AudioFormat, decoder: Box<dyn Decoder>, follows: bool) -> Self {
         let stretch = Stretch::new(format);
         Self {
             jitter: JitterBuffer::new(config.jitter),
@@ -103,6 +110,8 @@ impl Stream {
             unheard: None,
             started: false,
             detector: SpeechDetector::default(),
+            follows,
+            late: None,
             pushed: 0,
             foreign: 0,
             statistics: AudioStatistics::default(),
@@ -198,6 +207,11 @@ impl Stream {
         self.jitter.position().map(|next| RtpTime(next.0.wrapping_sub(ticks as u32)))
     }
 
+    /// By how many nanoseconds ticks are late for this sound, as far as that can be told; negative where they are early.
+    pub(super) fn late(&self) -> Option<i64> {
+        self.late.map(|ticks| ticks * 1_000_000_000 / i64::from(self.config.jitter.clock_rate.max(1)))
+    }
+
     pub(super) fn statistics(&self) -> AudioStatistics {
         let (jitter, own) = (self.jitter.statistics(), self.statistics);
         let samples_a_second = self.format.sample_rate * u32::from(self.format.channels.max(1));
@@ -231,7 +245,7 @@ impl Stream {
             let due = self.jitter.next(now, self.ticks_of(wanted));
             let gone = !self.started || !heard || self.paused >= self.format.samples_in(LONGEST_PAUSE);
             if matches!(due, Due::Wait) && gone {
-                self.quiet = true;
+                (self.quiet, self.late) = (true, None);
                 return false;
             }
             (self.played, self.filled) = (0, 0);
@@ -355,7 +369,7 @@ impl Stream {
         let (long, bounds) = if off > 0 { (true, LONG) } else { (false, SHORT) };
         let distance = duration_of(off.abs(), self.config.jitter.clock_rate);
         let resting = self.unstretched < self.format.samples_in(REST);
-        let (before, most) = (self.filled, self.format.samples_in(distance));
+        let (before, most) = (self.filled, self.samples_of(u32::try_from(off.abs()).unwrap_or(u32::MAX)));
         let care = match bounds.map(|bound| distance >= bound) {
             _ if off == 0 => return,
             _ if self.quiet_for >= self.format.samples_in(PAUSE) => None,
@@ -379,15 +393,21 @@ impl Stream {
     }
 
     /// How much longer the delay is than it should be, in ticks. It should be the least not under the target with which packets are due when a tick begins: in the middle of one, they
-    /// must have been there at its beginning, and the rest of it would be delay for nothing.
-    fn off(&self, at: usize) -> i64 {
-        let tick = ticks_in(TICK, self.config.jitter.clock_rate);
-        let into_tick = i64::from(self.ticks_of(at));
-        let excess = self.jitter.excess();
-        // This much over the target it would be at the beginning of the tick; and of every other tick.
-        let wanted = (excess - into_tick).rem_euclid(tick.max(1));
-        let settled = into_tick == 0 && (0..tick + ticks_in(SETTLED, self.config.jitter.clock_rate)).contains(&excess);
-        if settled { 0 } else { excess - wanted }
+    /// must have been there at its beginning, and the rest of it would be delay for nothing. Where ticks follow the sound it may be a little under the target.
+    fn off(&mut self, at: usize) -> i64 {
+        let ticks = |duration| ticks_in(duration, self.config.jitter.clock_rate);
+        let (tick, into_tick) = (ticks(TICK).max(1), i64::from(self.ticks_of(at)));
+        // This much over the target it would be at the beginning of the tick.
+        let begun = self.jitter.excess() - into_tick;
+        let least = if self.follows { -ticks(FOLLOWED) } else { 0 };
+        let is_settled = (least..least + tick + ticks(SETTLED)).contains(&begun);
+        self.late = is_settled.then_some(begun);
+        if is_settled && into_tick <= ticks(ALIGNED) {
+            return 0;
+        }
+        // The same, at the beginning of the one at which it is least.
+        let wanted = (begun - least).rem_euclid(tick) + least;
+        self.jitter.excess() - wanted
     }
 
     fn ticks_of(&self, samples: usize) -> u32 {

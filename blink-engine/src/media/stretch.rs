@@ -63,12 +63,10 @@ impl Stretch {
         self.period(sound, most, care).map_or(sound.len(), |period| self.leave_out(sound, period * self.channels))
     }
 
-    /// Leaves out so many samples, whole frames, but none where fewer would be left than a joint takes. Returns how many are left.
+    /// Leaves out so many samples, whole frames, as far as no fewer are left than a joint takes. Returns how many are left.
     pub(super) fn leave_out(&self, sound: &mut [f32], period: usize) -> usize {
         let length = sound.len();
-        if length < period + self.joint * self.channels {
-            return length;
-        }
+        let period = period.min(length.saturating_sub(self.joint * self.channels));
         let joint = period.min(length - period);
         for n in 0..joint {
             let share = n as f32 / joint as f32;
@@ -85,11 +83,9 @@ impl Stretch {
         period.map_or(length, |period| self.repeat(sound, length, period * self.channels))
     }
 
-    /// Repeats so many samples, whole frames, but none where there is no room for them or fewer sound than a joint takes. Returns the length then.
+    /// Repeats so many samples, whole frames, as far as there is room for them and more sound than them by a joint. Returns the length then.
     pub(super) fn repeat(&self, sound: &mut [f32], length: usize, period: usize) -> usize {
-        if length < period + self.joint * self.channels || length + period > sound.len() {
-            return length;
-        }
+        let period = period.min(length.saturating_sub(self.joint * self.channels)).min(sound.len() - length);
         let joint = period.min(length - period);
         // What follows the first period again is the sound from its beginning.
         sound.copy_within(..length, period);
@@ -195,6 +191,19 @@ mod tests {
         assert!((660..960).contains(&length), "no more than may be: {length}");
         assert_eq!(sound[length - 200..length], original[760..], "it ends as it did");
         assert_eq!(sound[0], original[0], "it begins as it did");
+    }
+
+    #[test]
+    fn as_much_is_left_out_or_repeated_as_leaves_a_joint() {
+        let stretch = Stretch::new(AudioFormat::CALL);
+        for (frames, period, changed) in
+            [(960, 480, 480), (480, 480, 360), (480, 960, 360), (480, 1, 1), (120, 48, 0), (0, 48, 0)]
+        {
+            let mut sound = voice(frames, 300, 1);
+            sound.resize(frames + stretch.most(), 0.0);
+            assert_eq!(stretch.leave_out(&mut sound.clone()[..frames], period), frames - changed);
+            assert_eq!(stretch.repeat(&mut sound, frames, period), frames + changed);
+        }
     }
 
     #[test]

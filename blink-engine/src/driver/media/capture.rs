@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use blink_api::{Clock, CodecName, RtpOut, StreamId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::Report;
-use super::Worker;
+use super::super::{Parts, Report};
 use super::voice::SendTrack;
+use super::{Place, Worker};
 use crate::call::{Event, SessionId};
 use crate::media::encoding::Encoding;
 use crate::media::{Capture, CaptureFault, Listeners, Network, Pacer, TICK};
@@ -43,6 +43,7 @@ struct Listener {
 
 pub(super) struct CaptureWorker {
     clock: Arc<dyn Clock>,
+    place: Place,
     reports: mpsc::Sender<Report>,
     capture: Option<Box<Capture>>,
     /// What is played, for the processors.
@@ -63,9 +64,10 @@ pub(super) struct CaptureWorker {
 }
 
 impl CaptureWorker {
-    pub(super) fn new(clock: Arc<dyn Clock>, reports: mpsc::Sender<Report>) -> Self {
+    pub(super) fn new(parts: &Parts, reports: mpsc::Sender<Report>) -> Self {
         Self {
-            clock,
+            clock: parts.clock.clone(),
+            place: parts.place.clone(),
             reports,
             capture: None,
             far_end: None,
@@ -83,13 +85,8 @@ impl CaptureWorker {
     }
 
     /// For an audio stream, whose source is open.
-    pub(super) fn of_stream(
-        clock: Arc<dyn Clock>,
-        reports: mpsc::Sender<Report>,
-        capture: Capture,
-        stream: StreamId,
-    ) -> Self {
-        Self { capture: Some(Box::new(capture)), stream: Some(stream), ..Self::new(clock, reports) }
+    pub(super) fn of_stream(parts: &Parts, reports: mpsc::Sender<Report>, capture: Capture, stream: StreamId) -> Self {
+        Self { capture: Some(Box::new(capture)), stream: Some(stream), ..Self::new(parts, reports) }
     }
 
     /// Prepares the encoders for the networks of those who listen, when it is time to.
@@ -184,7 +181,7 @@ impl Worker for CaptureWorker {
         }
         // Reading begins with the first listener, so that a file's beginning is heard.
         if self.pacer.is_none() && self.capture.is_some() && !self.listeners.is_empty() {
-            self.pacer = Some(Pacer::new(self.clock.now()));
+            self.pacer = Some(Pacer::new(self.place.align(self.clock.now())));
         }
     }
 

@@ -7,9 +7,9 @@ use std::time::Instant;
 use blink_api::{CallId, Clock, Decoder, Endpoint, MediaSink, RtpIn, TrackKind};
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::Report;
-use super::Worker;
+use super::super::{Parts, Report};
 use super::voice::Voice;
+use super::{Place, Worker};
 use crate::call::{Event, SessionId};
 use crate::media::{AudioStatistics, Pacer, Playout, PlayoutReport, ReceiveConfig};
 
@@ -33,6 +33,9 @@ pub(super) enum PlayoutCommand {
 
 pub(super) struct PlayoutWorker {
     clock: Arc<dyn Clock>,
+    place: Place,
+    /// The speaker has no clock of its own: its ticks are where the sound needs them.
+    follows: bool,
     reports: mpsc::Sender<Report>,
     /// What came since the last tick, or since the speaker began to be opened.
     packets: mpsc::Receiver<(Voice, RtpIn)>,
@@ -54,13 +57,11 @@ pub(super) struct PlayoutWorker {
 }
 
 impl PlayoutWorker {
-    pub(super) fn new(
-        clock: Arc<dyn Clock>,
-        reports: mpsc::Sender<Report>,
-        packets: mpsc::Receiver<(Voice, RtpIn)>,
-    ) -> Self {
+    pub(super) fn new(parts: &Parts, reports: mpsc::Sender<Report>, packets: mpsc::Receiver<(Voice, RtpIn)>) -> Self {
         Self {
-            clock,
+            clock: parts.clock.clone(),
+            place: parts.place.clone(),
+            follows: !parts.media_host.capabilities().own_clock,
             reports,
             packets,
             playout: None,
@@ -105,10 +106,11 @@ impl PlayoutWorker {
         }
         let mut playout = Playout::new(sink);
         playout.set_deafened(self.deafened);
+        playout.set_follows(self.follows);
         self.playout = Some(playout);
         self.played = played;
         self.opened = Some((epoch, call));
-        self.pacer = Some(Pacer::new(self.clock.now()));
+        self.pacer = Some(Pacer::new(self.place.align(self.clock.now())));
         std::mem::take(&mut self.waiting).into_iter().for_each(|command| self.handle_stream(command));
     }
 }
@@ -171,6 +173,7 @@ impl Worker for PlayoutWorker {
                 let _ = played.push_partial_slice(playout.far_end());
             }
         }
+        pacer.lean(playout.late());
     }
 
     fn finish(&mut self) {

@@ -10,7 +10,7 @@ use super::super::{CallAudio, Parts, Report};
 use super::capture::{CaptureCommand, CaptureWorker};
 use super::video::{VideoCommand, VideoWorker};
 use super::voice::SendTrack;
-use super::{QUEUE, request, spawn};
+use super::{QUEUE, request};
 use crate::blink::StreamConfig;
 use crate::call::SessionId;
 use crate::media::{Capture, CaptureConfig, Network};
@@ -68,18 +68,18 @@ impl OpenedSource {
         audio: &CallAudio,
         reports: mpsc::Sender<Report>,
     ) -> Result<OfferedStream> {
-        let clock = parts.clock.clone();
         match self {
             Self::Audio(source) => {
                 let (commands, queue) = mpsc::channel(QUEUE);
                 // Sound as it is, without the processors that are for voices.
                 let capture = capture(audio, source, Vec::new())?;
-                spawn(parts, "blink-stream", CaptureWorker::of_stream(clock, reports, capture, stream), queue)?;
+                parts.place.put(parts, CaptureWorker::of_stream(parts, reports, capture, stream), queue);
                 Ok(OfferedStream::Audio(commands))
             }
             Self::Video(source) => {
                 let (commands, queue) = mpsc::channel(QUEUE);
-                spawn(parts, "blink-video", VideoWorker::new(clock, reports, stream, source)?, queue)?;
+                let worker = VideoWorker::new(parts.clock.clone(), reports, stream, source)?;
+                parts.place.apart("blink-video")?.put(parts, worker, queue);
                 Ok(OfferedStream::Video(commands))
             }
         }

@@ -14,7 +14,7 @@ const LOSSY: f32 = 0.01;
 const IN_TIME: f32 = 0.99;
 const IN_TIME_WITH_COPIES: f32 = 0.84;
 /// The share of packets with copies that should be in time. What is a little late is mended.
-const COPIES_IN_TIME: f32 = 0.52;
+const COPIES_IN_TIME: f32 = 0.63;
 /// All that, where the sound matters more than the delay.
 const PATIENT: f32 = 0.99;
 

@@ -1,9 +1,9 @@
 //! Playout with a codec of which everything is known.
 
 use super::*;
-use crate::media::FRAME;
 use crate::media::fake::{FakeCodec, Heard, MADE_UP, received, rtp_codec};
 use crate::media::red;
+use crate::media::{FRAME, Pacer};
 use blink_api::{AudioLevel, RtpOut, RtpTime};
 use bytes::Bytes;
 
@@ -329,4 +329,42 @@ fn a_sink_with_much_in_its_queue_gets_no_more() {
     }
     assert_eq!(playout.overruns(), 5);
     assert_eq!(FRAME, TICK * 2);
+}
+
+/// However the ticks fell at first, with frames of 20 ms that come every 20 ms: in the end the delay is what it should be, to a fraction of a millisecond. Whoever does not move ticks is not asked to.
+#[test]
+fn ticks_that_follow_the_sound_come_when_it_is_due() {
+    for (phase, follows) in [(0, true), (3_000, true), (5_500, true), (9_900, true), (3_000, false)] {
+        let start = Instant::now();
+        let mut playout = Playout::<u8>::new(Box::new(Heard::default()));
+        playout.set_follows(follows);
+        playout.add(1, ReceiveConfig::new(&rtp_codec()), Box::new(FakeCodec::default()));
+        let mut pacer = Pacer::new(start + Duration::from_micros(phase));
+        let mut number = 0;
+        while pacer.next() < start + Duration::from_secs(4) {
+            let now = pacer.next();
+            while start + FRAME * number <= now {
+                let packet = RtpOut {
+                    codec: rtp_codec().name,
+                    sequence: number as u16,
+                    timestamp: RtpTime(number * 960),
+                    marker: false,
+                    level: None,
+                    payload: Bytes::from([0.001f32.to_le_bytes(), 0.001f32.to_le_bytes()].concat()),
+                };
+                playout.push(&1, received(&packet, start + FRAME * number));
+                number += 1;
+            }
+            pacer.due(now).for_each(|due| assert!(playout.tick(due).sink_error.is_none()));
+            pacer.lean(playout.late());
+        }
+        let statistics = playout.statistics(&1).unwrap();
+        let over = statistics.delay.as_secs_f64() - statistics.target.as_secs_f64();
+        if follows {
+            assert!(over.abs() < 0.000_2, "{phase}: {over} s over the target");
+        } else {
+            assert_eq!((pacer.next() - start).as_micros() % 10_000, phase.into());
+        }
+        assert_eq!(statistics.concealed, Duration::ZERO);
+    }
 }
