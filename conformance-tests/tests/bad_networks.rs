@@ -53,11 +53,22 @@ between! { a_narrow_path_carries_sound_first:
     webrtc_rs_webrtc_rs: WEBRTC_RS, WEBRTC_RS;
     estimating_estimating: ESTIMATING, ESTIMATING;
 }
+between! { a_call_comes_up_while_packets_are_lost:
+    str0m_str0m: STR0M, STR0M;
+    estimating_str0m: ESTIMATING, STR0M;
+}
+
+const LOSSY: Impairment =
+    Impairment { delay: Duration::from_millis(20), loss: Loss::Random(0.1), seed: 1, ..Impairment::NONE };
+
+/// What SCTP repeats first comes 3 s later, and the next 6 s after that: it should have nothing to repeat.
+async fn a_call_comes_up_while_packets_are_lost(stacks: [Stack; 2]) {
+    Talk::start(stacks, LOSSY, LOSSY).await.end().await;
+}
 
 /// Receivers report what is lost, senders copy (RFC 2198), and the copies are played.
 async fn lost_sound_comes_back_as_copies(stacks: [Stack; 2]) {
-    let lossy = Impairment { delay: Duration::from_millis(20), loss: Loss::Random(0.1), seed: 1, ..Impairment::NONE };
-    let talk = Talk::start(stacks, lossy).await;
+    let talk = Talk::start(stacks, Impairment::NONE, LOSSY).await;
     for [from, to] in [[&talk.alice, &talk.bob], [&talk.bob, &talk.alice]] {
         let statistics = of(to, "60 packets are lost", |statistics| statistics.audio.lost >= 60).await;
         let audio = statistics.audio;
@@ -74,7 +85,7 @@ async fn lost_sound_comes_back_as_copies(stacks: [Stack; 2]) {
 /// Sound, its headers and the clip want some 160 kbit/s.
 async fn a_narrow_path_carries_sound_first(stacks: [Stack; 2]) {
     let rate = Some(Rate { bits_per_second: 110_000, queue: 8_000 });
-    let mut talk = Talk::start(stacks, Impairment { rate, ..Impairment::NONE }).await;
+    let mut talk = Talk::start(stacks, Impairment::NONE, Impairment { rate, ..Impairment::NONE }).await;
     let mut seen = talk.alice_shows().await;
     of(&talk.alice, "there is no room for pictures", |to_bob| to_bob.sending.left_out >= 15).await;
     let narrow = |to_bob: &ParticipantStatistics| to_bob.sending.path_bitrate < 130_000 && to_bob.sending.loss < 0.02;
@@ -104,10 +115,10 @@ struct Talk {
 }
 
 impl Talk {
-    /// The network becomes so bad once they hear each other.
-    async fn start(stacks: [Stack; 2], impairment: Impairment) -> Self {
+    /// The network is as `first` says, and as `then` says once they hear each other.
+    async fn start(stacks: [Stack; 2], first: Impairment, then: Impairment) -> Self {
         let registry = Registry::discovered().expect("backends have different names");
-        let network = ImpairedNetwork::new(Impairment::NONE);
+        let network = ImpairedNetwork::new(first);
         let [alice, bob] = stacks.map(|stack| engine(&registry, stack, &network));
         let (alice, bob) = (alice.await, bob.await);
         let (mut to_alice, mut to_bob) = (alice.events(), bob.events());
@@ -121,7 +132,7 @@ impl Talk {
         for events in [&mut to_alice, &mut to_bob] {
             next(events, "sound", |event| matches!(event, Event::MediaStarted { .. }).then_some(())).await;
         }
-        network.set_impairment(impairment);
+        network.set_impairment(then);
         Self { alice, bob, to_bob, _network: network }
     }
 

@@ -133,6 +133,8 @@ impl Peer {
             }
             builder = builder.set_extension_map(extensions);
         }
+        // The first messages of SCTP go with the description (draft-hancke-tsvwg-snap): where packets are lost, the first repetition of one takes 3 s (RFC 9260 §16).
+        builder = builder.set_snap_enabled(true);
         builder.set_initial_stun_rto(FIRST_REPETITION);
         builder.set_max_stun_rto(config.check_interval);
         builder.set_max_stun_retransmits(MOST_REPETITIONS);

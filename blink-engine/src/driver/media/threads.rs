@@ -227,7 +227,7 @@ mod tests {
     async fn workers_of_a_thread_go_on_when_one_of_them_panics_and_end_with_their_commands() {
         let threads = MediaThreads::new(1).unwrap();
         let (ticks, mut ticked) = mpsc::unbounded_channel();
-        let mut put = |name| {
+        let put = |name| {
             let (commands, queue) = mpsc::channel(8);
             let (over, ended) = oneshot::channel();
             let worker = Counting { next: None, ticks: ticks.clone(), name, over: Some(over) };
