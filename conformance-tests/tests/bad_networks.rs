@@ -22,7 +22,7 @@ const POLL: Duration = Duration::from_millis(100);
 macro_rules! between {
     ($test:ident: $($name:ident: $one:expr, $other:expr;)+) => {
         mod $test {
-            use super::{ESTIMATING, STR0M, WEBRTC_RS};
+            use super::*;
 
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
