@@ -125,7 +125,7 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
                     return Err(error.into());
                 }
             }
-            pacer.lean(playout.late());
+            playout.lean(&mut pacer);
             let statistics = playout.statistics(&0).unwrap_or_default();
             buffer.push(statistics.delay.as_secs_f64() * 1_000.0);
         }

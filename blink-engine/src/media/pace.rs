@@ -45,8 +45,8 @@ impl Pacer {
     }
 
     /// Moves the ticks from the next one on a little towards where they should be: `late` is by how many nanoseconds they are late, negative where they are early. They move
-    /// by at most one percent of the time, and never further than two ticks from where they began.
-    pub fn lean(&mut self, late: i64) {
+    /// by at most one percent of the time, and never further than two ticks from where they began. Returns by how many nanoseconds they are less late then.
+    pub fn lean(&mut self, late: i64) -> i64 {
         let (most, room) = (LEANING.as_nanos() as i64, LEANT.as_nanos() as i64);
         let moved = (self.moved - late.clamp(-most, most)).clamp(-room, room);
         let by = Duration::from_nanos(moved.abs_diff(self.moved));
@@ -55,7 +55,7 @@ impl Pacer {
         } else {
             self.next = self.next.checked_sub(by).unwrap_or(self.next);
         }
-        self.moved = moved;
+        std::mem::replace(&mut self.moved, moved) - moved
     }
 
     /// When the next tick is due.
@@ -94,11 +94,14 @@ mod tests {
         let start = Instant::now();
         let mut pacer = Pacer::new(start + TICK * 2);
         for (late, micros) in [(40_000, 19_960), (-40_000, 20_000), (70_000_000, 19_900), (-70_000_000, 20_000)] {
-            pacer.lean(late);
+            let (before, moved) = (pacer.next(), pacer.lean(late));
             assert_eq!((pacer.next() - start).as_micros(), micros, "{late}");
+            let (there, back) = (before - start, pacer.next() - start);
+            assert_eq!(there.as_nanos() as i64 - back.as_nanos() as i64, moved);
         }
         for (late, end) in [(i64::MAX, 0), (i64::MIN, 40)] {
-            (0..500).for_each(|_| pacer.lean(late));
+            (0..500).for_each(|_| drop(pacer.lean(late)));
+            assert_eq!(pacer.lean(late), 0, "that is as far as they go");
             assert_eq!((pacer.next() - start).as_millis(), end);
         }
         assert_eq!(ticks(&mut pacer, start, 65), [40, 50, 60]);

@@ -9,7 +9,7 @@ use blink_api::{
 };
 
 use super::stream::Stream;
-use super::{AudioStatistics, DelayRange, JitterConfig, TICK, mix};
+use super::{AudioStatistics, DelayRange, JitterConfig, Pacer, TICK, mix};
 
 /// A sink that is so far behind gets no more until it has played some: its queue is delay that everybody hears.
 const LONGEST_QUEUE: Duration = Duration::from_millis(80);
@@ -99,7 +99,7 @@ impl<K: Ord + Copy> Playout<K> {
         }
     }
 
-    /// Whoever ticks moves the ticks as [`late`](Playout::late) says, as with a sink that has no clock of its own: then the sound's delay need not be rounded up to
+    /// Whoever ticks has them moved by [`lean`](Playout::lean), as with a sink that has no clock of its own: then the sound's delay need not be rounded up to
     /// the next tick. For participants that are added from now on.
     pub fn set_follows(&mut self, follows: bool) {
         self.follows = follows;
@@ -182,10 +182,12 @@ impl<K: Ord + Copy> Playout<K> {
         self.streams.get(participant).and_then(Stream::position)
     }
 
-    /// By how many nanoseconds ticks are later than they should be for the sound to have the delay it should have; negative where they are early. Where several participants are
-    /// played, it is for the first of them. [`Pacer::lean`](super::Pacer::lean) takes it.
-    pub fn late(&self) -> i64 {
-        self.streams.values().find_map(Stream::late).filter(|_| self.follows).unwrap_or(0)
+    /// Moves ticks a little towards where the sound has the delay it should have. Where several participants are played, it is for the first of them. Does nothing unless
+    /// [`set_follows`](Playout::set_follows) was told.
+    pub fn lean(&mut self, pacer: &mut Pacer) {
+        if let Some(late) = self.streams.values_mut().filter(|_| self.follows).find_map(Stream::late) {
+            *late -= pacer.lean(*late);
+        }
     }
 
     /// What happened to a participant's sound; `None` where there is no such participant.

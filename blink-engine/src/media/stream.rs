@@ -78,7 +78,7 @@ pub(super) struct Stream {
     unheard: Option<Bytes>,
     started: bool,
     detector: SpeechDetector,
-    /// Whether ticks are moved so that the sound is due when they are, and by how many RTP ticks they were late for it last.
+    /// Whether ticks are moved so that the sound is due when they are, and by how many nanoseconds they are late for it.
     follows: bool,
     late: Option<i64>,
     pushed: u64,
@@ -207,9 +207,9 @@ impl Stream {
         self.jitter.position().map(|next| RtpTime(next.0.wrapping_sub(ticks as u32)))
     }
 
-    /// By how many nanoseconds ticks are late for this sound, as far as that can be told; negative where they are early.
-    pub(super) fn late(&self) -> Option<i64> {
-        self.late.map(|ticks| ticks * 1_000_000_000 / i64::from(self.config.jitter.clock_rate.max(1)))
+    /// By how many nanoseconds ticks are late for this sound, as far as that can be told; negative where they are early. Whoever moves them changes it.
+    pub(super) fn late(&mut self) -> Option<&mut i64> {
+        self.late.as_mut()
     }
 
     pub(super) fn statistics(&self) -> AudioStatistics {
@@ -401,7 +401,7 @@ impl Stream {
         let begun = self.jitter.excess() - into_tick;
         let least = if self.follows { -ticks(FOLLOWED) } else { 0 };
         let is_settled = (least..least + tick + ticks(SETTLED)).contains(&begun);
-        self.late = is_settled.then_some(begun);
+        self.late = is_settled.then_some(begun * 1_000_000_000 / i64::from(self.config.jitter.clock_rate.max(1)));
         if is_settled && into_tick <= ticks(ALIGNED) {
             return 0;
         }

@@ -173,7 +173,7 @@ impl Worker for PlayoutWorker {
                 let _ = played.push_partial_slice(playout.far_end());
             }
         }
-        pacer.lean(playout.late());
+        playout.lean(pacer);
     }
 
     fn finish(&mut self) {

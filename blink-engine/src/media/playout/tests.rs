@@ -1,9 +1,9 @@
 //! Playout with a codec of which everything is known.
 
 use super::*;
+use crate::media::FRAME;
 use crate::media::fake::{FakeCodec, Heard, MADE_UP, received, rtp_codec};
 use crate::media::red;
-use crate::media::{FRAME, Pacer};
 use blink_api::{AudioLevel, RtpOut, RtpTime};
 use bytes::Bytes;
 
@@ -356,7 +356,7 @@ fn ticks_that_follow_the_sound_come_when_it_is_due() {
                 number += 1;
             }
             pacer.due(now).for_each(|due| assert!(playout.tick(due).sink_error.is_none()));
-            pacer.lean(playout.late());
+            playout.lean(&mut pacer);
         }
         let statistics = playout.statistics(&1).unwrap();
         let over = statistics.delay.as_secs_f64() - statistics.target.as_secs_f64();
