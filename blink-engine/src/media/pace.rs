@@ -100,8 +100,7 @@ mod tests {
             assert_eq!(there.as_nanos() as i64 - back.as_nanos() as i64, moved);
         }
         for (late, end) in [(i64::MAX, 0), (i64::MIN, 40)] {
-            (0..500).for_each(|_| drop(pacer.lean(late)));
-            assert_eq!(pacer.lean(late), 0, "that is as far as they go");
+            while pacer.lean(late) != 0 {}
             assert_eq!((pacer.next() - start).as_millis(), end);
         }
         assert_eq!(ticks(&mut pacer, start, 65), [40, 50, 60]);
