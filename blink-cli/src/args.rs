@@ -99,7 +99,7 @@ decoding, mixing and the ticks of both sides, and the look-ahead of the codec; n
 const BENCH_CALLS: &str = "\
 Runs more and more calls in this process, each between two complete engines over loopback with recorded speech in both directions, and measures the processor \
 time of the process. The slope over the number of calls is what one more call costs; each of its two ends, which both run here, has half of that. The time within the codec's \
-encoders and decoders is measured in the same run and told apart.
+encoders and decoders is measured in the same run and told apart. The engines share threads for sound, as those of one program can.
 
 The transport is the configured one (`--set transport=NAME`). Measure on an idle machine; the build's profile matters.";
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use blink_api::{
     AudioFormat, Captured, CodecName, Decoder, DecoderInput, Encoder, EncoderHint, Error, ErrorKind, MediaSink,
-    MediaSource, Mid, Result, RtpCodec, RtpIn, RtpOut,
+    MediaSource, Mid, Result, RtpCodec, RtpIn, RtpOut, RtpTime,
 };
+use bytes::Bytes;
 
 use super::{CaptureConfig, FRAME};
 
@@ -24,6 +25,18 @@ pub(super) fn capture_config(codec: RtpCodec) -> CaptureConfig {
         frame: FRAME,
         first_sequence: 65_534,
         first_timestamp: blink_api::RtpTime(u32::MAX - 960),
+    }
+}
+
+/// The packet of this number, with one frame in it.
+pub(super) fn numbered(number: u32, payload: Bytes) -> RtpOut {
+    RtpOut {
+        codec: rtp_codec().name,
+        sequence: number as u16,
+        timestamp: RtpTime(number * 960),
+        marker: false,
+        level: None,
+        payload,
     }
 }
 
@@ -104,7 +117,7 @@ impl Decoder for FakeCodec {
 pub(super) struct PcmCodec;
 
 impl PcmCodec {
-    pub(super) fn packet(samples: &[f32]) -> bytes::Bytes {
+    pub(super) fn packet(samples: &[f32]) -> Bytes {
         samples.iter().flat_map(|sample| ((sample * 32_767.0) as i16).to_le_bytes()).collect()
     }
 }

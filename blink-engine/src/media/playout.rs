@@ -185,7 +185,7 @@ impl<K: Ord + Copy> Playout<K> {
     /// Moves ticks a little towards where the sound has the delay it should have. Where several participants are played, it is for the first of them. Does nothing unless
     /// [`set_follows`](Playout::set_follows) was told.
     pub fn lean(&mut self, pacer: &mut Pacer) {
-        if let Some(late) = self.streams.values_mut().filter(|_| self.follows).find_map(Stream::late) {
+        if let Some(late) = self.streams.values_mut().find_map(Stream::late) {
             *late -= pacer.lean(*late);
         }
     }

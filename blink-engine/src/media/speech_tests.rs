@@ -12,9 +12,9 @@ use bytes::Bytes;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::fake::{Heard, PcmCodec, Script, capture_config, received, rtp_codec};
+use super::fake::{Heard, PcmCodec, Script, capture_config, numbered, received, rtp_codec};
 use super::red::RedSender;
-use super::{AudioStatistics, Capture, DelayRange, FRAME, JitterConfig, Playout, ReceiveConfig, TICK};
+use super::{AudioStatistics, Capture, DelayRange, FRAME, JitterConfig, Pacer, Playout, ReceiveConfig, TICK};
 
 const SECONDS: u64 = 8;
 
@@ -170,8 +170,12 @@ impl Decoder for Forgetful {
     }
 }
 
-/// Speech whose packets, numbered from 0, come so long after they were captured (`None`: never), through a fixed delay.
-fn late_speech(arrival: impl Fn(u32) -> Option<Duration>, forgetful: bool) -> (Vec<f32>, Vec<f32>, Playout<u8>) {
+/// Speech whose packets, numbered from 0, come so long after they were captured (`None`: never), through a fixed delay, with a decoder that cannot go back, and with ticks that follow the sound.
+fn late_speech(
+    arrival: impl Fn(u32) -> Option<Duration>,
+    forgetful: bool,
+    follows: bool,
+) -> (Vec<f32>, Vec<f32>, Playout<u8>) {
     let codec = OpusCodec::new(OpusConfig { fec: false, ..OpusConfig::default() }).unwrap();
     let format = AudioFormat::CALL;
     let said = speech_clip(0, Duration::from_secs(SECONDS));
@@ -180,6 +184,7 @@ fn late_speech(arrival: impl Fn(u32) -> Option<Duration>, forgetful: bool) -> (V
     let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
     let decoder = codec.decoder(DecoderConfig { format }).unwrap();
     let decoder = if forgetful { Box::new(Forgetful(decoder)) } else { decoder };
+    playout.set_follows(follows);
     playout.add(0, ReceiveConfig { jitter: JitterConfig::default(), ..ReceiveConfig::new(&codec.rtp()) }, decoder);
     let start = Instant::now();
     let mut coming = Vec::new();
@@ -188,24 +193,19 @@ fn late_speech(arrival: impl Fn(u32) -> Option<Duration>, forgetful: bool) -> (V
         encoder.encode(frame, &mut payload).unwrap();
         let number = number as u32;
         let Some(delay) = arrival(number) else { continue };
-        let packet = RtpOut {
-            codec: codec.rtp().name,
-            sequence: number as u16,
-            timestamp: RtpTime(number * 960),
-            marker: false,
-            level: None,
-            payload: payload.into(),
-        };
+        let packet = RtpOut { codec: codec.rtp().name, ..numbered(number, payload.into()) };
         coming.push((start + FRAME * number + delay, packet));
     }
     coming.sort_by_key(|(at, _)| *at);
     let mut coming = coming.into_iter().peekable();
-    for tick in 0..SECONDS as u32 * 100 + 20 {
-        let now = start + TICK * tick;
+    let mut pacer = Pacer::new(start);
+    for _ in 0..SECONDS as u32 * 100 + 20 {
+        let now = pacer.next();
         while let Some((at, packet)) = coming.next_if(|(at, _)| *at <= now) {
             playout.push(&0, received(&packet, at));
         }
-        assert!(playout.tick(now).sink_error.is_none());
+        pacer.due(now).for_each(|due| assert!(playout.tick(due).sink_error.is_none()));
+        playout.lean(&mut pacer);
     }
     (said, heard.take(), playout)
 }
@@ -218,23 +218,32 @@ fn what_comes_while_it_is_made_up_mends_what_follows() {
             let mut random = ChaCha8Rng::seed_from_u64(seed * 10_000 + u64::from(number));
             Some(Duration::from_millis(65).mul_f64(random.random()))
         };
-        let (said, heard, playout) = late_speech(late, false);
+        let (said, heard, playout) = late_speech(late, false, false);
         let statistics = playout.statistics(&0).unwrap();
         assert!(statistics.mended > 30, "seed {seed}: {statistics:?}");
         mended += pesq(&said, &heard) / 3.0;
-        let (said, heard, _) = late_speech(late, true);
+        let (said, heard, _) = late_speech(late, true, false);
         forgotten += pesq(&said, &heard) / 3.0;
     }
     assert!(mended > forgotten + 0.1, "PESQ {mended:.2} mended, {forgotten:.2} otherwise");
 }
 
-/// For 2 s nothing comes, then all of it at once.
 #[test]
 fn after_a_stall_of_2_s_the_delay_is_back_within_2_s_and_nobody_falls_silent() {
+    stall(false);
+}
+
+#[test]
+fn so_it_is_after_a_stall_where_ticks_follow_the_sound() {
+    stall(true);
+}
+
+/// For 2 s nothing comes, then all of it at once.
+fn stall(follows: bool) {
     let stalled = 150..250u32;
     let end = FRAME * stalled.end;
     let arrival = |number| Some(if stalled.contains(&number) { end - FRAME * number } else { Duration::ZERO });
-    let (said, heard, playout) = late_speech(arrival, false);
+    let (said, heard, playout) = late_speech(arrival, false, follows);
     let statistics = playout.statistics(&0).unwrap();
     assert!(statistics.delay <= statistics.target + Duration::from_millis(40), "{statistics:?}");
     assert!(statistics.discarded >= 85 && statistics.accelerated >= Duration::from_millis(40), "{statistics:?}");
@@ -307,19 +316,21 @@ fn copies_make_up_for_a_fifth_of_all_packets() {
     assert!(mean >= 2.8, "PESQ {mean:.2}");
 }
 
-/// Ten minutes of speech from a sender whose clock is wrong by 200 parts per million.
+/// Ten minutes of speech from a sender whose clock is wrong by 200 parts per million, with a speaker that has a clock of its own and with one whose ticks follow the sound.
 #[test]
 fn a_clock_that_is_off_is_followed_without_a_gap() {
-    for (seed, per_million) in [(1, 200), (2, -200)] {
+    for (seed, per_million, follows) in [(1, 200, false), (2, -200, false), (3, 200, true), (4, -200, true)] {
         let said = speech_clip(0, Duration::from_secs(20));
         let frames: Vec<Bytes> = said.chunks_exact(960).map(PcmCodec::packet).collect();
         let mut playout = Playout::<u8>::new(Box::new(Heard::default()));
+        playout.set_follows(follows);
         playout.add(0, ReceiveConfig::new(&rtp_codec()), Box::new(PcmCodec));
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let start = Instant::now();
+        let mut pacer = Pacer::new(start);
         let (mut number, mut delays) = (0u32, Vec::new());
         for tick in 0..60_000u32 {
-            let now = start + TICK * tick;
+            let now = pacer.next();
             loop {
                 // 20 ms of the sender's are a little more, or less, of the receiver's.
                 let sent =
@@ -327,18 +338,12 @@ fn a_clock_that_is_off_is_followed_without_a_gap() {
                 if sent > now {
                     break;
                 }
-                let packet = RtpOut {
-                    codec: rtp_codec().name,
-                    sequence: number as u16,
-                    timestamp: RtpTime(number * 960),
-                    marker: false,
-                    level: None,
-                    payload: frames[number as usize % frames.len()].clone(),
-                };
+                let packet = numbered(number, frames[number as usize % frames.len()].clone());
                 playout.push(&0, received(&packet, sent + Duration::from_millis(2).mul_f64(random.random())));
                 number += 1;
             }
-            assert!(playout.tick(now).sink_error.is_none());
+            pacer.due(now).for_each(|due| assert!(playout.tick(due).sink_error.is_none()));
+            playout.lean(&mut pacer);
             if tick >= 1_000 {
                 delays.push(playout.statistics(&0).unwrap().delay.as_millis());
             }

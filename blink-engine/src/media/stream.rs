@@ -401,7 +401,8 @@ impl Stream {
         let begun = self.jitter.excess() - into_tick;
         let least = if self.follows { -ticks(FOLLOWED) } else { 0 };
         let is_settled = (least..least + tick + ticks(SETTLED)).contains(&begun);
-        self.late = is_settled.then_some(begun * 1_000_000_000 / i64::from(self.config.jitter.clock_rate.max(1)));
+        self.late = (is_settled && self.follows)
+            .then_some(begun * 1_000_000_000 / i64::from(self.config.jitter.clock_rate.max(1)));
         if is_settled && into_tick <= ticks(ALIGNED) {
             return 0;
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::media::FRAME;
-use crate::media::fake::{FakeCodec, Heard, MADE_UP, received, rtp_codec};
+use crate::media::fake::{FakeCodec, Heard, MADE_UP, numbered, received, rtp_codec};
 use crate::media::red;
 use blink_api::{AudioLevel, RtpOut, RtpTime};
 use bytes::Bytes;
@@ -42,15 +42,7 @@ impl Room {
     }
 
     fn push_bytes(&mut self, participant: u8, number: u16, payload: Vec<u8>) {
-        let packet = RtpOut {
-            codec: rtp_codec().name,
-            sequence: number,
-            timestamp: RtpTime(u32::from(number) * 960),
-            marker: false,
-            level: None,
-            payload: Bytes::from(payload),
-        };
-        let packet = received(&packet, self.now());
+        let packet = received(&numbered(number.into(), payload.into()), self.now());
         self.playout.push(&participant, packet);
     }
 
@@ -344,15 +336,8 @@ fn ticks_that_follow_the_sound_come_when_it_is_due() {
         while pacer.next() < start + Duration::from_secs(4) {
             let now = pacer.next();
             while start + FRAME * number <= now {
-                let packet = RtpOut {
-                    codec: rtp_codec().name,
-                    sequence: number as u16,
-                    timestamp: RtpTime(number * 960),
-                    marker: false,
-                    level: None,
-                    payload: Bytes::from([0.001f32.to_le_bytes(), 0.001f32.to_le_bytes()].concat()),
-                };
-                playout.push(&1, received(&packet, start + FRAME * number));
+                let quiet = [0.001f32.to_le_bytes(), 0.001f32.to_le_bytes()].concat();
+                playout.push(&1, received(&numbered(number, quiet.into()), start + FRAME * number));
                 number += 1;
             }
             pacer.due(now).for_each(|due| assert!(playout.tick(due).sink_error.is_none()));
