@@ -1,74 +1,74 @@
-//! The task that owns a session: it moves datagrams, time and calls into the [`Peer`] and sends what comes out.
+//! A session with its sockets and servers: it moves datagrams and time into the [`Peer`] and sends what comes out. It never waits.
 
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::time::Instant;
 
 use blink_api::{Candidate, HostCandidates, IceConfig, Result, SessionEvent};
 use blink_transport_kit::addresses;
 use blink_transport_kit::candidate::{self, Use};
 use blink_transport_kit::disclosure::Disclosure;
-use blink_transport_kit::events::EventSender;
 use blink_transport_kit::names::Names;
 use blink_transport_kit::sdp::Description;
 use str0m::net::{Protocol, Receive, Transmit};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::gather::{self, Gatherer, Servers};
 use crate::peer::{Peer, Step};
 use crate::rtp::Outgoing;
 use crate::sockets::{Datagram, Sockets};
 
-/// Larger than any datagram of WebRTC.
-const LARGEST_DATAGRAM: usize = 2048;
+/// Names of a peer, and those of servers, that are looked for at a time.
+const MOST_SEARCHES: usize = 16;
+/// Datagrams that are taken before others have their turn.
+const MOST_DATAGRAMS: usize = 32;
+/// How often what is due already is done at once. A stack that always has more must let others have their turn too.
+const MOST_ROUNDS: usize = 4;
 
-/// Names of a peer that are looked for at a time.
-const MOST_NAMES: usize = 16;
-
-/// A method of the session, run by its task.
+/// A method of the session.
 pub(crate) type Call = Box<dyn FnOnce(&mut Driver) + Send>;
 
-/// Owns a session.
+/// Owns what a session consists of.
 pub(crate) struct Driver {
     pub(crate) peer: Peer,
-    sockets: Sockets,
+    pub(crate) sockets: Sockets,
     servers: Servers,
     gatherer: Gatherer,
     ice: IceConfig,
     disclosure: Disclosure,
     /// With [`HostCandidates::Mdns`], from the first gathering on.
     names: Option<Names>,
-    /// Remote candidates whose names are looked for.
-    resolving: JoinSet<Option<Candidate>>,
+    /// For what is not known yet; what comes of it goes to [`handle_found`](Self::handle_found).
+    searches: JoinSet<()>,
+    lookup: Option<AbortHandle>,
+    found: mpsc::UnboundedSender<Found>,
+    outgoing: mpsc::Receiver<Outgoing>,
     has_gathered: bool,
-    lookup: Option<Lookup>,
-    is_closing: bool,
+    /// When there is something to do without anything having happened.
+    due: Instant,
+    pub(crate) is_closing: bool,
 }
 
-/// Servers by their places in the configuration, with their addresses.
-type Lookup = Pin<Box<dyn Future<Output = Vec<(usize, SocketAddr)>> + Send>>;
-
-/// Where a driver's work comes from.
-pub(crate) struct Inbox {
-    pub(crate) calls: mpsc::Receiver<Call>,
-    pub(crate) packets: mpsc::Receiver<Outgoing>,
-}
-
-/// One thing that happened.
-enum Input {
-    Call(Option<Call>),
-    Outgoing(Outgoing),
-    Datagram(Datagram),
-    ServersFound(Vec<(usize, SocketAddr)>),
-    Resolved(Option<Candidate>),
-    Timeout,
+/// What a search came to.
+pub(crate) enum Found {
+    /// Servers by their places in the configuration, with their addresses.
+    Servers(Vec<(usize, SocketAddr)>),
+    /// A remote candidate whose name stands for an address.
+    Candidate(Candidate),
 }
 
 impl Driver {
-    pub(crate) fn new(peer: Peer, sockets: Sockets, servers: Servers, ice: IceConfig) -> Self {
+    /// What is sent comes from `outgoing`, what searches come to goes to `found`.
+    pub(crate) fn new(
+        peer: Peer,
+        sockets: Sockets,
+        servers: Servers,
+        ice: IceConfig,
+        outgoing: mpsc::Receiver<Outgoing>,
+        found: mpsc::UnboundedSender<Found>,
+    ) -> Self {
         Self {
+            due: peer.clock.now(),
             peer,
             sockets,
             gatherer: Gatherer::new(servers.clone()),
@@ -76,64 +76,67 @@ impl Driver {
             disclosure: Disclosure::new(&ice),
             ice,
             names: None,
-            resolving: JoinSet::new(),
-            has_gathered: false,
+            searches: JoinSet::new(),
             lookup: None,
+            found,
+            outgoing,
+            has_gathered: false,
             is_closing: false,
         }
     }
 
-    /// Runs until the session is closed or dropped. The sockets are closed when it returns.
-    pub(crate) async fn run(mut self, mut inbox: Inbox) -> EventSender {
-        let mut buffer = vec![0; LARGEST_DATAGRAM];
-        let events = self.peer.events.clone();
-        let waiting = events.clone();
-        let forward = waiting.forward();
-        tokio::pin!(forward);
-        while !self.is_closing {
-            let deadline = self.drain().await;
-            let now = self.peer.clock.now();
-            let timeout = tokio::time::sleep(deadline.saturating_duration_since(now));
-            // A reader that is far behind stops what its peer can cause, but neither calls nor timers.
-            let takes_datagrams = !self.peer.events.is_behind();
-            let input = tokio::select! {
-                call = inbox.calls.recv() => Input::Call(call),
-                Some(outgoing) = inbox.packets.recv() => Input::Outgoing(outgoing),
-                datagram = self.sockets.receive(&mut buffer), if takes_datagrams => Input::Datagram(datagram),
-                servers = lookup(&mut self.lookup), if self.lookup.is_some() => Input::ServersFound(servers),
-                Some(resolved) = self.resolving.join_next() => Input::Resolved(resolved.ok().flatten()),
-                () = timeout => Input::Timeout,
-                () = &mut forward => unreachable!("forwarding ends with the task"),
-            };
-            self.handle(input, &buffer);
+    /// Sends what was handed over and does what is due. Returns when there will be more.
+    pub(crate) fn go_on(&mut self) -> Instant {
+        while let Ok(outgoing) = self.outgoing.try_recv() {
+            self.peer.handle_outgoing(outgoing);
+            // What was written the stack sends with the next timeout.
+            self.peer.handle_timeout();
+            self.drain();
         }
-        self.say_goodbye().await;
-        events
+        for _ in 0..MOST_ROUNDS {
+            let now = self.peer.clock.now();
+            if self.due > now {
+                break;
+            }
+            self.gatherer.handle_timeout(now);
+            self.peer.handle_timeout();
+            self.drain();
+        }
+        self.due
     }
 
-    fn handle(&mut self, input: Input, buffer: &[u8]) {
-        match input {
-            Input::Call(Some(call)) => call(self),
-            // The session was dropped without being closed.
-            Input::Call(None) => self.close(),
-            Input::Outgoing(outgoing) => self.peer.handle_outgoing(outgoing),
-            Input::Datagram(datagram) => self.handle_datagram(&datagram, &buffer[..datagram.length]),
-            Input::ServersFound(servers) => {
-                self.lookup = None;
+    /// Runs a method of the session.
+    pub(crate) fn handle_call(&mut self, call: Call) {
+        call(self);
+        self.drain();
+    }
+
+    /// Takes the datagrams that wait.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) {
+        for _ in 0..MOST_DATAGRAMS {
+            // A reader that is far behind stops what its peer can cause.
+            if self.peer.events.is_behind() {
+                return;
+            }
+            let Some(datagram) = self.sockets.try_receive(buffer) else { return };
+            self.handle_datagram(&datagram, &buffer[..datagram.length]);
+            self.drain();
+        }
+    }
+
+    pub(crate) fn handle_found(&mut self, found: Found) {
+        match found {
+            Found::Servers(servers) => {
                 let locals: Vec<SocketAddr> = self.sockets.locals().collect();
                 self.gatherer.begin(self.peer.clock.now(), &locals, &servers);
             }
-            Input::Resolved(Some(candidate)) => {
+            Found::Candidate(candidate) => {
                 if let Err(error) = self.add_remote_candidate(&candidate) {
                     tracing::debug!(%error, "a name stands for nothing that can be checked");
                 }
             }
-            Input::Resolved(None) => {}
-            Input::Timeout => {
-                self.gatherer.handle_timeout(self.peer.clock.now());
-                self.peer.handle_timeout();
-            }
         }
+        self.drain();
     }
 
     fn handle_datagram(&mut self, datagram: &Datagram, data: &[u8]) {
@@ -148,39 +151,40 @@ impl Driver {
         }
     }
 
-    /// Sends everything there is to send and returns when to come back at the latest.
-    async fn drain(&mut self) -> Instant {
+    /// Sends everything there is to send after something happened.
+    fn drain(&mut self) {
         loop {
             let deadline = loop {
                 match self.peer.poll() {
-                    Step::Send(datagram) => self.send(&datagram).await,
+                    Step::Send(datagram) => self.send(&datagram),
                     Step::WaitUntil(deadline) => break deadline,
                 }
             };
             // What comes through a relay may be answered.
             let Some(step) = self.gatherer.poll() else {
-                return self.gatherer.poll_timeout().map_or(deadline, |timeout| deadline.min(timeout));
+                self.due = self.gatherer.poll_timeout().map_or(deadline, |timeout| deadline.min(timeout));
+                return;
             };
-            self.handle_gathering(step).await;
+            self.handle_gathering(step);
         }
     }
 
-    async fn send(&mut self, datagram: &Transmit) {
+    fn send(&mut self, datagram: &Transmit) {
         let (from, to) = (datagram.source, datagram.destination);
         let is_relayed = self.gatherer.send(self.peer.clock.now(), from, to, &datagram.contents);
         if !(is_relayed || self.ice.relay_only) {
-            self.sockets.send(from, to, &datagram.contents).await;
+            self.sockets.send(from, to, &datagram.contents);
         }
     }
 
     /// Ends the DTLS connection, so that the other side need not wait for its timeout.
-    async fn say_goodbye(&mut self) {
+    pub(crate) fn say_goodbye(&mut self) {
         if let Err(error) = self.peer.rtc.close() {
             tracing::debug!(%error, "str0m");
         }
-        self.drain().await;
+        self.drain();
         self.gatherer.close(self.peer.clock.now());
-        self.drain().await;
+        self.drain();
     }
 
     pub(crate) fn close(&mut self) {
@@ -218,18 +222,32 @@ impl Driver {
     pub(crate) fn add_remote_candidate(&mut self, candidate: &Candidate) -> Result<()> {
         match candidate::judge(&candidate.attribute)? {
             Use::Check => self.peer.add_candidate(candidate),
-            Use::Resolve(name) if self.resolving.len() < MOST_NAMES => {
+            Use::Resolve(name) => {
                 if let Some(names) = &self.names {
                     let (resolved, candidate) = (names.resolve(&name), candidate.clone());
-                    self.resolving.spawn(async move {
+                    self.search(async move {
                         let attribute = candidate::with_address(&candidate.attribute, resolved.await?);
-                        Some(Candidate { attribute, ..candidate })
+                        Some(Found::Candidate(Candidate { attribute, ..candidate }))
                     });
                 }
                 Ok(())
             }
-            Use::Resolve(_) | Use::Ignore => Ok(()),
+            Use::Ignore => Ok(()),
         }
+    }
+
+    /// Begins a search, unless there are too many.
+    fn search(&mut self, search: impl Future<Output = Option<Found>> + Send + 'static) -> Option<AbortHandle> {
+        while self.searches.try_join_next().is_some() {}
+        let found = self.found.clone();
+        (self.searches.len() < MOST_SEARCHES).then(|| {
+            self.searches.spawn(async move {
+                if let Some(outcome) = search.await {
+                    // A session that is over needs nothing more.
+                    found.send(outcome).ok();
+                }
+            })
+        })
     }
 
     fn add_named(&mut self, candidates: Vec<String>) {
@@ -264,7 +282,11 @@ impl Driver {
         if self.servers.is_empty() {
             self.peer.events.send(SessionEvent::CandidatesDone);
         } else {
-            self.lookup = Some(Box::pin(self.servers.clone().resolve()));
+            if let Some(earlier) = self.lookup.take() {
+                earlier.abort();
+            }
+            let servers = self.servers.clone();
+            self.lookup = self.search(async { Some(Found::Servers(servers.resolve().await)) });
         }
         Ok(())
     }
@@ -284,9 +306,9 @@ impl Driver {
         }
     }
 
-    async fn handle_gathering(&mut self, step: gather::Step) {
+    fn handle_gathering(&mut self, step: gather::Step) {
         match step {
-            gather::Step::Send { local, server, datagram } => self.sockets.send(local, server, &datagram).await,
+            gather::Step::Send { local, server, datagram } => self.sockets.send(local, server, &datagram),
             gather::Step::Reflexive { local, seen } => {
                 self.add_candidate(str0m::Candidate::server_reflexive(seen, local, Protocol::Udp));
             }
@@ -316,12 +338,5 @@ impl Driver {
         if let Some(attribute) = added.and_then(|attribute| self.disclosure.candidate(&attribute)) {
             self.peer.events.send(SessionEvent::LocalCandidate(Candidate { attribute, mid: None }));
         }
-    }
-}
-
-async fn lookup(lookup: &mut Option<Lookup>) -> Vec<(usize, SocketAddr)> {
-    match lookup {
-        Some(lookup) => lookup.await,
-        None => std::future::pending().await,
     }
 }

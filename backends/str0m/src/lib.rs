@@ -1,13 +1,14 @@
 //! WebRTC transport of the Blink call engine on [str0m], registered as `str0m`.
 //!
-//! One task per session owns the stack and one UDP socket for each local address:
+//! A session is a stack and one UDP socket for each local address, behind a lock:
 //!
 //! ```text
-//!  Str0mSession ──calls, packets──▶ Driver ──datagrams, time──▶ Peer ──▶ str0m::Rtc
-//!       ▲                             │                          │
-//!       └── tracks, channels, counts ─┴── events ◀───────────────┘
+//!  Str0mSession ──packets──▶ Worker ─▶ Driver ──datagrams, time──▶ Peer ──▶ str0m::Rtc
+//!       ▲       ──calls──▶ its task ─▶   │                          │
+//!       └── tracks, channels, counts ────┴── events ◀───────────────┘
 //! ```
 //!
+//! Whoever sends a packet works on the session itself where nobody else does; otherwise, and for calls, datagrams and timeouts, the session's task does.
 //! str0m does no input or output. Each thing that happens (a call, a packet, a datagram, a timeout) is one mutation of its
 //! state, after which the driver drains what it has to say.
 
@@ -25,6 +26,7 @@ mod session;
 mod shared;
 mod sockets;
 mod transport;
+mod worker;
 
 pub use config::{DtlsVersion, Str0mConfig};
 pub use transport::Str0mTransport;

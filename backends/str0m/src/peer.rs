@@ -67,7 +67,7 @@ pub(crate) struct Peer {
     pub(crate) candidates: VecDeque<str0m::Candidate>,
     pub(crate) remote_user: Option<String>,
     /// The section each source sends on.
-    pub(crate) sources: HashMap<u32, Mid>,
+    pub(crate) sources: HashMap<u32, blink_api::Mid>,
     pub(crate) path: Path,
     /// When a first connection that is still being looked for becomes a matter of patience.
     pub(crate) hurry_until: Option<Instant>,
@@ -185,11 +185,9 @@ impl Peer {
 
     /// str0m checks one pair of addresses each time it is called and asks for a call every 50 ms. A first connection has it hurry.
     fn hurry(&self, at: Instant) -> Instant {
+        let Some(until) = self.hurry_until.filter(|_| self.path == Path::New) else { return at };
         let now = self.clock.now();
-        match self.hurry_until {
-            Some(until) if self.path == Path::New && now < until => at.min(now + CHECK_PACE),
-            _ => at,
-        }
+        if now < until { at.min(now + CHECK_PACE) } else { at }
     }
 
     pub(crate) fn handle_datagram(&mut self, datagram: Receive<'_>) {

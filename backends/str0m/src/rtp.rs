@@ -73,7 +73,7 @@ impl Peer {
             .audio_level
             .map(|level| AudioLevel::new(level.unsigned_abs(), extensions.voice_activity.unwrap_or(false)));
         self.events.send(SessionEvent::Rtp(RtpIn {
-            mid: tag(mid),
+            mid,
             payload_type: *header.payload_type,
             codec,
             sequence: header.sequence_number,
@@ -85,15 +85,15 @@ impl Peer {
         }));
     }
 
-    fn section_of(&mut self, ssrc: str0m::rtp::Ssrc) -> Option<str0m::media::Mid> {
+    fn section_of(&mut self, ssrc: str0m::rtp::Ssrc) -> Option<Mid> {
         if let Some(mid) = self.sources.get(&*ssrc) {
-            return Some(*mid);
+            return Some(mid.clone());
         }
-        let mid = self.rtc.direct_api().stream_rx(&ssrc)?.mid();
+        let mid = tag(self.rtc.direct_api().stream_rx(&ssrc)?.mid());
         if self.sources.len() == MOST_SOURCES {
             self.sources.clear();
         }
-        self.sources.insert(*ssrc, mid);
+        self.sources.insert(*ssrc, mid.clone());
         Some(mid)
     }
 

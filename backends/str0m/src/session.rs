@@ -11,9 +11,10 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::NAME;
-use crate::driver::{Call, Driver, Inbox};
+use crate::driver::{Call, Driver, Found};
 use crate::rtp::Outgoing;
 use crate::shared::{Shared, State};
+use crate::worker::{Inbox, Worker};
 
 /// Calls are made one after the other.
 const CALLS: usize = 8;
@@ -28,26 +29,33 @@ const MOST_QUEUED_BYTES: usize = 1024 * 1024;
 pub(crate) struct Str0mSession {
     calls: mpsc::Sender<Call>,
     packets: mpsc::Sender<Outgoing>,
+    worker: Arc<Worker>,
     shared: Arc<Shared>,
     /// Its sender is dropped when the sockets are closed.
     ended: watch::Receiver<()>,
 }
 
 impl Str0mSession {
-    /// Starts the session's task.
-    pub(crate) fn start(driver: Driver, shared: Arc<Shared>) -> Self {
+    /// Starts the session's task. The driver is given what is to be sent, and where what it finds goes.
+    pub(crate) fn start(
+        driver: impl FnOnce(mpsc::Receiver<Outgoing>, mpsc::UnboundedSender<Found>) -> Driver,
+        shared: Arc<Shared>,
+    ) -> Self {
         let (calls, call_receiver) = mpsc::channel(CALLS);
-        let (packets, packet_receiver) = mpsc::channel(PACKETS);
+        let (packets, outgoing) = mpsc::channel(PACKETS);
+        let (finds, found) = mpsc::unbounded_channel();
         let (end, ended) = watch::channel(());
-        let inbox = Inbox { calls: call_receiver, packets: packet_receiver };
-        let closing = Arc::clone(&shared);
+        let driver = driver(outgoing, finds);
+        let (events, clock) = (driver.peer.events.clone(), Arc::clone(&driver.peer.clock));
+        let worker = Arc::new(Worker::new(driver));
+        let (working, closing) = (Arc::clone(&worker), Arc::clone(&shared));
         tokio::spawn(async move {
-            let events = driver.run(inbox).await;
+            working.run(&events, &*clock, Inbox { calls: call_receiver, found }).await;
             closing.lock().is_closed = true;
             drop(end);
             events.finish().await;
         });
-        Self { calls, packets, shared, ended }
+        Self { calls, packets, worker, shared, ended }
     }
 
     /// Runs a method in the session's task.
@@ -75,7 +83,9 @@ impl Str0mSession {
         self.packets.try_send(outgoing).map_err(|error| match error {
             TrySendError::Full(_) => full(operation),
             TrySendError::Closed(_) => closed(operation),
-        })
+        })?;
+        self.worker.go_on();
+        Ok(())
     }
 }
 
@@ -164,10 +174,11 @@ impl Session for Str0mSession {
         if state.queued_bytes + length > MOST_QUEUED_BYTES {
             return Err(full("send_data"));
         }
-        self.hand_over("send_data", Outgoing::Message(channel, message))?;
-        // The driver subtracts only after this lock is released.
         state.queued_bytes += length;
-        Ok(())
+        // Whoever works on the session needs it.
+        drop(state);
+        self.hand_over("send_data", Outgoing::Message(channel, message))
+            .inspect_err(|_| self.shared.lock().queued_bytes -= length)
     }
 
     async fn stats(&self) -> Result<SessionStats> {
@@ -195,3 +206,6 @@ fn full(operation: &'static str) -> Error {
 fn not_found(operation: &'static str, message: &'static str) -> Error {
     Error::new(ErrorKind::NotFound, message).backend(NAME).operation(operation)
 }
+
+#[cfg(test)]
+mod tests;

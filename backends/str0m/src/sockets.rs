@@ -5,14 +5,16 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::task::Poll;
 
 use blink_api::Result;
-use tokio::io::ReadBuf;
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 
-/// A session's sockets.
-pub(crate) struct Sockets(Vec<Socket>);
+/// A session's sockets. Clones are the same ones, until one of them [follows](Self::follow) the interfaces.
+#[derive(Clone)]
+pub(crate) struct Sockets(Arc<Vec<Arc<Socket>>>);
 
 struct Socket {
     local: SocketAddr,
@@ -32,7 +34,7 @@ impl Sockets {
     /// # Errors
     /// [`Io`](blink_api::ErrorKind::Io) where no socket can be had.
     pub(crate) fn bind(addresses: &[IpAddr]) -> Result<Self> {
-        let mut sockets = Self(Vec::new());
+        let mut sockets = Self(Arc::default());
         let mut failure = None;
         for address in addresses {
             failure = sockets.add(*address).err().or(failure);
@@ -52,7 +54,7 @@ impl Sockets {
                 tracing::debug!(%address, %error, "an address cannot be used");
             }
         }
-        let gone = self.0.extract_if(.., |socket| !addresses.contains(&socket.local.ip()));
+        let gone = Arc::make_mut(&mut self.0).extract_if(.., |socket| !addresses.contains(&socket.local.ip()));
         gone.map(|socket| socket.local).collect()
     }
 
@@ -60,7 +62,7 @@ impl Sockets {
         let socket = std::net::UdpSocket::bind((address, 0))?;
         socket.set_nonblocking(true)?;
         let udp = UdpSocket::from_std(socket)?;
-        self.0.push(Socket { local: udp.local_addr()?, udp });
+        Arc::make_mut(&mut self.0).push(Arc::new(Socket { local: udp.local_addr()?, udp }));
         Ok(())
     }
 
@@ -69,33 +71,35 @@ impl Sockets {
         self.0.iter().map(|socket| socket.local)
     }
 
-    /// Receives a datagram on any socket. Dropping it loses nothing.
-    pub(crate) async fn receive(&self, buffer: &mut [u8]) -> Datagram {
+    /// Waits until a datagram may be there.
+    pub(crate) async fn readable(&self) {
         std::future::poll_fn(|context| {
-            for socket in &self.0 {
-                let mut buffer = ReadBuf::new(buffer);
-                match socket.udp.poll_recv_from(context, &mut buffer) {
-                    Poll::Ready(Ok(source)) => {
-                        let length = buffer.filled().len();
-                        return Poll::Ready(Datagram { local: socket.local, source, length });
-                    }
-                    // Some systems report here that an earlier datagram reached no one; the next call looks further.
-                    Poll::Ready(Err(error)) => {
-                        tracing::trace!(%error, "receive");
-                        context.waker().wake_by_ref();
-                    }
-                    Poll::Pending => {}
-                }
-            }
-            Poll::Pending
+            // All are asked, so that each wakes whoever waits.
+            let ready = self.0.iter().filter(|socket| socket.udp.poll_recv_ready(context).is_ready()).count();
+            if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
         })
-        .await
+        .await;
+    }
+
+    /// Receives a datagram that is there on any socket.
+    pub(crate) fn try_receive(&self, buffer: &mut [u8]) -> Option<Datagram> {
+        self.0.iter().find_map(|socket| match socket.udp.try_recv_from(buffer) {
+            Ok((length, source)) => Some(Datagram { local: socket.local, source, length }),
+            Err(error) => {
+                // Some systems report here that an earlier datagram reached no one; the next call looks further.
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    tracing::trace!(%error, "receive");
+                }
+                None
+            }
+        })
     }
 
     /// Sends a datagram. One that cannot be sent is lost, as in the network.
-    pub(crate) async fn send(&self, local: SocketAddr, destination: SocketAddr, datagram: &[u8]) {
+    pub(crate) fn send(&self, local: SocketAddr, destination: SocketAddr, datagram: &[u8]) {
         let Some(socket) = self.0.iter().find(|socket| socket.local == local) else { return };
-        if let Err(error) = socket.udp.send_to(datagram, destination).await {
+        // The runtime's own way needs it to have said that there is room, which takes a turn of it at first.
+        if let Err(error) = SockRef::from(&socket.udp).send_to(datagram, &destination.into()) {
             tracing::trace!(%error, "send");
         }
     }

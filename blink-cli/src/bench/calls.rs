@@ -96,6 +96,7 @@ async fn measure(
     let codecs: Vec<_> = codecs.into_iter().map(metered).collect();
     let threads = MediaThreads::new(std::thread::available_parallelism().map_or(1, usize::from))?;
     let side = Side { configuration: configuration.clone(), codecs, media_host: None, threads: Some(threads) };
+    let reading = clocks::reading();
     let mut points = Vec::new();
     for calls in steps(arguments.n) {
         while talks.len() < calls {
@@ -106,9 +107,12 @@ async fn measure(
         tokio::time::sleep(WARM_UP).await;
         let (began, cpu, codec) = (Instant::now(), clocks::of_process(), meter.total());
         tokio::time::sleep(Duration::from_secs(arguments.seconds)).await;
+        let lasted = began.elapsed();
         let cpu = clocks::of_process().unwrap_or_default().saturating_sub(cpu.unwrap_or_default());
-        let codec = meter.total() - codec;
-        let percent = |spent: Duration| 100.0 * spent.as_secs_f64() / began.elapsed().as_secs_f64();
+        let codec = meter.total().since(codec);
+        // Measuring is no part of a call.
+        let (cpu, codec) = (cpu.saturating_sub(2 * codec.measuring(reading)), codec.spent - codec.measuring(reading));
+        let percent = |spent: Duration| 100.0 * spent.as_secs_f64() / lasted.as_secs_f64();
         points.push(Point { calls, cpu_percent: percent(cpu), codec_percent: percent(codec) });
     }
     Ok(points)

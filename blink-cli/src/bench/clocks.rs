@@ -18,6 +18,16 @@ pub(super) fn of_thread() -> Option<Duration> {
     None
 }
 
+/// How long [`of_thread`] takes.
+pub(super) fn reading() -> Duration {
+    const READINGS: u32 = 10_000;
+    let began = std::time::Instant::now();
+    for _ in 0..READINGS {
+        std::hint::black_box(of_thread());
+    }
+    began.elapsed() / READINGS
+}
+
 #[cfg(unix)]
 fn read(clock: rustix::time::ClockId) -> Duration {
     let time = rustix::time::clock_gettime(clock);

@@ -11,21 +11,50 @@ use blink_api::{
 
 use super::clocks;
 
-/// Nanoseconds of processor time. Clones count together.
+/// Clones count together.
 #[derive(Clone, Default)]
-pub(super) struct Meter(Arc<AtomicU64>);
+pub(super) struct Meter(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    /// Nanoseconds of processor time.
+    nanos: AtomicU64,
+    /// How often that was measured.
+    measured: AtomicU64,
+}
+
+/// What a codec took, as it was measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Work {
+    pub(super) spent: Duration,
+    measured: u32,
+}
+
+impl Work {
+    /// Without what was spent before.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self { spent: self.spent - before.spent, measured: self.measured - before.measured }
+    }
+
+    /// What of it was spent for measuring, where reading the clock takes so long. For each measurement it is read twice: what is spent between the two readings is about one of them.
+    pub(super) fn measuring(self, reading: Duration) -> Duration {
+        (reading * self.measured).min(self.spent)
+    }
+}
 
 impl Meter {
     /// What was counted up to now.
-    pub(super) fn total(&self) -> Duration {
-        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    pub(super) fn total(&self) -> Work {
+        let spent = Duration::from_nanos(self.0.nanos.load(Ordering::Relaxed));
+        Work { spent, measured: u32::try_from(self.0.measured.load(Ordering::Relaxed)).unwrap_or(u32::MAX) }
     }
 
     fn count<T>(&self, work: impl FnOnce() -> T) -> T {
         let before = clocks::of_thread();
         let done = work();
         if let Some(spent) = clocks::of_thread().zip(before).and_then(|(now, before)| now.checked_sub(before)) {
-            self.0.fetch_add(spent.as_nanos() as u64, Ordering::Relaxed);
+            self.0.nanos.fetch_add(spent.as_nanos() as u64, Ordering::Relaxed);
+            self.0.measured.fetch_add(1, Ordering::Relaxed);
         }
         done
     }

@@ -370,6 +370,9 @@ trait Worker {
     /// Does the ticks that are due.
     fn work(&mut self);
 
+    /// Sends what they made.
+    fn send(&mut self) {}
+
     fn handle(&mut self, command: Self::Command);
 
     /// Nobody can give commands any more.
@@ -389,7 +392,10 @@ async fn run<W: Worker>(mut worker: W, mut commands: mpsc::Receiver<W::Command>)
         }
         tokio::select! {
             biased;
-            () = super::sleep_until(worker.next()) => worker.work(),
+            () = super::sleep_until(worker.next()) => {
+                worker.work();
+                worker.send();
+            }
             command = commands.recv() => match command {
                 Some(command) => worker.handle(command),
                 None => return worker.finish(),

@@ -26,8 +26,8 @@ use crate::wire::{ChannelMessage, SectionReport, cbor};
 const QUEUE: usize = 256;
 /// Packets kept from before the path is verified, so that the first words are not lost.
 const EARLY_PACKETS: usize = 32;
-/// Packets are reported to the machine at most so often.
-const TRAFFIC_INTERVAL: Duration = Duration::from_millis(100);
+/// Packets are reported to the machine at most so often: a tenth of how long it must be silent for the path to be suspect.
+const TRAFFIC_INTERVAL: Duration = Duration::from_millis(250);
 /// Video that comes is looked after so often, beside its packets.
 const VIDEO_INTERVAL: Duration = Duration::from_millis(20);
 /// The label of the data channel between two engines.
@@ -147,7 +147,7 @@ impl Reporter {
         self.reports.send(Report::Session(self.id, event)).await.ok();
     }
 
-    /// A packet came: worth telling at most every 100 ms.
+    /// A packet came: worth telling now and then.
     async fn traffic(&mut self, now: Instant) {
         if self.last_traffic.is_none_or(|last| now >= last + TRAFFIC_INTERVAL) {
             self.last_traffic = Some(now);

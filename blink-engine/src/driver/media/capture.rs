@@ -50,6 +50,8 @@ pub(super) struct CaptureWorker {
     far_end: Option<rtrb::Consumer<f32>>,
     piece: Vec<f32>,
     listeners: Vec<Listener>,
+    /// What is to be sent to them.
+    packets: Vec<RtpOut>,
     networks: Listeners<SessionId>,
     /// What the encoders are prepared for, and when that is looked at again: what was told grows old.
     adapted: Option<Network>,
@@ -73,6 +75,7 @@ impl CaptureWorker {
             far_end: None,
             piece: Vec::new(),
             listeners: Vec::new(),
+            packets: Vec::new(),
             networks: Listeners::default(),
             adapted: None,
             adapt_at: None,
@@ -189,7 +192,6 @@ impl Worker for CaptureWorker {
         let now = self.clock.now();
         self.adapt(now);
         let (Some(pacer), Some(capture)) = (&mut self.pacer, &mut self.capture) else { return };
-        let listeners = &self.listeners;
         for _ in pacer.due(now) {
             let far_end = match &mut self.far_end {
                 Some(far_end) => {
@@ -199,14 +201,7 @@ impl Worker for CaptureWorker {
                 }
                 None => &[],
             };
-            let mut send = |packet: RtpOut| {
-                let is_copied = packet.codec.is_red();
-                let listening = listeners.iter().filter(|listener| {
-                    listener.codec == packet.codec || is_copied && Encoding::is_copied(&listener.codec)
-                });
-                listening.for_each(|listener| listener.track.send(&packet));
-            };
-            match capture.tick(far_end, &mut send) {
+            match capture.tick(far_end, &mut |packet| self.packets.push(packet)) {
                 Ok(()) => {}
                 Err(CaptureFault::Source(error)) => {
                     tracing::error!(%error, "the microphone is lost");
@@ -218,6 +213,16 @@ impl Worker for CaptureWorker {
             if let Some(speaking) = capture.take_speaking() {
                 Self::report(&self.reports, self.stream, Report::Speaking(self.epoch, None, speaking));
             }
+        }
+    }
+
+    fn send(&mut self) {
+        for packet in self.packets.drain(..) {
+            let is_copied = packet.codec.is_red();
+            let is_for = |listener: &&Listener| {
+                listener.codec == packet.codec || is_copied && Encoding::is_copied(&listener.codec)
+            };
+            self.listeners.iter().filter(is_for).for_each(|listener| listener.track.send(&packet));
         }
     }
 

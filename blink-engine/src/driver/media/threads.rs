@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -81,8 +81,11 @@ impl MediaThread {
 
 /// What a thread runs beside others.
 trait Job: Send + std::fmt::Debug {
-    /// Does what there is to do.
-    fn go(&mut self, context: &mut Context<'_>) -> Next;
+    /// Does what there is to do; with a context, if it was told something.
+    fn go(&mut self, told: Option<&mut Context<'_>>) -> Next;
+
+    /// Sends what came of it, once all others have done their work too: whoever receives from several of them then wakes once.
+    fn send(&mut self);
 }
 
 /// When a job wants to go on.
@@ -113,59 +116,110 @@ where
     W::Command: Send,
 {
     /// Commands come first: a worker that does not keep up with its ticks must still hear that it should stop.
-    fn go(&mut self, context: &mut Context<'_>) -> Next {
-        loop {
-            match self.commands.poll_recv(context) {
-                Poll::Ready(Some(command)) => self.worker.handle(command),
-                Poll::Ready(None) => {
-                    self.worker.finish();
-                    return Next::Never;
+    fn go(&mut self, told: Option<&mut Context<'_>>) -> Next {
+        if let Some(context) = told {
+            loop {
+                match self.commands.poll_recv(context) {
+                    Poll::Ready(Some(command)) => self.worker.handle(command),
+                    Poll::Ready(None) => {
+                        self.worker.finish();
+                        return Next::Never;
+                    }
+                    Poll::Pending => break,
                 }
-                Poll::Pending => break,
             }
         }
-        let left = |worker: &W| worker.next().map(|due| due.saturating_duration_since(self.clock.now()));
-        if left(&self.worker) == Some(Duration::ZERO) {
+        let now = self.clock.now();
+        if self.worker.next().is_some_and(|due| due <= now) {
             self.worker.work();
         }
-        left(&self.worker).map_or(Next::Told, Next::In)
+        self.worker.next().map_or(Next::Told, |due| Next::In(due.saturating_duration_since(self.clock.now())))
     }
+
+    fn send(&mut self) {
+        self.worker.send();
+    }
+}
+
+/// A job that waits for its time, or to be told something.
+struct Seated {
+    job: Box<dyn Job>,
+    bell: Arc<Bell>,
+    waker: Waker,
+    due: Option<Instant>,
+    /// It may have made something that is to be sent.
+    has_worked: bool,
+}
+
+impl Seated {
+    /// It goes at once.
+    fn new(job: Box<dyn Job>) -> Self {
+        let (bell, waker) = Bell::ringing();
+        Self { job, bell, waker, due: None, has_worked: false }
+    }
+
+    /// Lets it go where there is something to do. Returns whether it stays.
+    fn go(&mut self, now: Instant) -> bool {
+        let is_told = self.bell.has_rung();
+        if !is_told && self.due.is_none_or(|due| due > now) {
+            return true;
+        }
+        let mut context = Context::from_waker(&self.waker);
+        self.has_worked = true;
+        let told = is_told.then_some(&mut context);
+        let Some(next) = guarded(&mut *self.job, |job| job.go(told)) else { return false };
+        self.due = match next {
+            Next::In(left) => Some(Instant::now() + left),
+            Next::Told | Next::Never => None,
+        };
+        !matches!(next, Next::Never)
+    }
+
+    /// Sends what it made. Returns whether it stays.
+    fn send(&mut self) -> bool {
+        !std::mem::take(&mut self.has_worked) || guarded(&mut *self.job, |job| job.send()).is_some()
+    }
+}
+
+/// Does something with a job; `None` where it panicked. A device may be anybody's code; whoever else is here goes on.
+fn guarded<T>(job: &mut dyn Job, work: impl FnOnce(&mut dyn Job) -> T) -> Option<T> {
+    let done = catch_unwind(AssertUnwindSafe(|| work(job)));
+    done.inspect_err(|_| tracing::error!(?job, "a media worker panicked and is gone")).ok()
+}
+
+/// Lets all work that have something to do, then all send.
+fn turn(seated: &mut Vec<Seated>, now: Instant) {
+    seated.retain_mut(|seated| seated.go(now));
+    seated.retain_mut(Seated::send);
 }
 
 /// Runs whatever jobs come. Sleeps by the system's clock, to within microseconds: timers of a runtime count milliseconds.
 fn run(mut queue: mpsc::UnboundedReceiver<Box<dyn Job>>, epoch: Instant, grid: Duration) {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let (bell, waker) = Bell::ringing();
     let mut context = Context::from_waker(&waker);
-    let mut jobs: Vec<Box<dyn Job>> = Vec::new();
+    let mut seated: Vec<Seated> = Vec::new();
+    let mut is_closed = false;
     loop {
-        let closed = loop {
-            match queue.poll_recv(&mut context) {
-                Poll::Ready(Some(job)) => jobs.push(job),
-                Poll::Ready(None) => break true,
-                Poll::Pending => break false,
-            }
-        };
-        let mut least: Option<Duration> = None;
-        jobs.retain_mut(|job| {
-            // A device may be anybody's code; whoever else is here goes on.
-            let next = catch_unwind(AssertUnwindSafe(|| job.go(&mut context))).unwrap_or_else(|_| {
-                tracing::error!(?job, "a media worker panicked and is gone");
-                Next::Never
-            });
-            if let Next::In(left) = next {
-                least = Some(least.map_or(left, |least| least.min(left)));
-            }
-            !matches!(next, Next::Never)
-        });
-        if closed && jobs.is_empty() {
+        if bell.has_rung() {
+            is_closed = loop {
+                match queue.poll_recv(&mut context) {
+                    Poll::Ready(Some(job)) => seated.push(Seated::new(job)),
+                    Poll::Ready(None) => break true,
+                    Poll::Pending => break false,
+                }
+            };
+        }
+        turn(&mut seated, Instant::now());
+        if is_closed && seated.is_empty() {
             return;
         }
-        match least {
-            Some(Duration::ZERO) => {}
-            // A command ends the sleep; so may nothing at all, which does no harm.
-            Some(left) => {
-                let now = Instant::now();
-                std::thread::park_timeout(up_to(epoch, now + left, grid) - now);
+        match seated.iter().filter_map(|seated| seated.due).min() {
+            // What rings ends the sleep; so may nothing at all, which does no harm.
+            Some(due) => {
+                let left = up_to(epoch, due, grid).saturating_duration_since(Instant::now());
+                if !left.is_zero() {
+                    std::thread::park_timeout(left);
+                }
             }
             None => std::thread::park(),
         }
@@ -178,12 +232,29 @@ fn up_to(epoch: Instant, at: Instant, grid: Duration) -> Instant {
     if into == 0 { at } else { at + grid - Duration::from_nanos(into as u64) }
 }
 
-/// Wakes a thread.
-struct Unpark(Thread);
+/// Wakes a thread, and says for whom.
+struct Bell {
+    has_rung: AtomicBool,
+    thread: Thread,
+}
 
-impl Wake for Unpark {
+impl Bell {
+    /// One for this thread that has rung.
+    fn ringing() -> (Arc<Self>, Waker) {
+        let bell = Arc::new(Self { has_rung: AtomicBool::new(true), thread: std::thread::current() });
+        (bell.clone(), bell.into())
+    }
+
+    /// Whether it has since it was last asked.
+    fn has_rung(&self) -> bool {
+        self.has_rung.load(Ordering::Relaxed) && self.has_rung.swap(false, Ordering::Acquire)
+    }
+}
+
+impl Wake for Bell {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        self.has_rung.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 }
 
@@ -193,7 +264,20 @@ mod tests {
     use blink_api::SystemClock;
     use tokio::sync::oneshot;
 
-    /// Says when it works; panics when told to.
+    /// A clock that stands still.
+    struct StandingClock(Instant);
+
+    impl Clock for StandingClock {
+        fn now(&self) -> Instant {
+            self.0
+        }
+
+        fn unix_ms(&self) -> u64 {
+            0
+        }
+    }
+
+    /// Says when it works and sends; panics when told to.
     struct Counting {
         next: Option<Instant>,
         ticks: mpsc::UnboundedSender<&'static str>,
@@ -211,6 +295,12 @@ mod tests {
         fn work(&mut self) {
             self.next = self.next.map(|next| next + TICK);
             self.ticks.send(self.name).ok();
+        }
+
+        fn send(&mut self) {
+            if self.next.is_some() {
+                self.ticks.send("sent").ok();
+            }
         }
 
         fn handle(&mut self, panics: bool) {
@@ -245,6 +335,29 @@ mod tests {
         while ticked.recv().await != Some("sound") {}
         drop(sound.0);
         assert_eq!(sound.1.await, Ok(()));
+    }
+
+    #[test]
+    fn all_work_before_any_sends_and_only_those_that_are_due() {
+        let (ticks, mut ticked) = mpsc::unbounded_channel();
+        let now = Instant::now();
+        let (mut commands, mut seated) = (Vec::new(), Vec::new());
+        for (name, next) in [("one", now), ("other", now), ("later", now + TICK)] {
+            let (told, queue) = mpsc::channel(8);
+            commands.push(told);
+            let worker = Counting { next: Some(next), ticks: ticks.clone(), name, over: None };
+            let job = Box::new(Seat { worker, commands: queue, clock: Arc::new(StandingClock(now)) });
+            seated.push(Seated::new(job));
+        }
+        let mut turn = |at| {
+            turn(&mut seated, at);
+            std::iter::from_fn(|| ticked.try_recv().ok()).collect::<Vec<_>>()
+        };
+        assert_eq!(turn(now), ["one", "other", "sent", "sent", "sent"], "all have just come, and look around");
+        assert!(turn(now).is_empty());
+        commands.pop();
+        assert!(turn(now).is_empty());
+        assert_eq!(seated.len(), 2, "who is told nothing more is gone");
     }
 
     #[test]

@@ -1,0 +1,143 @@
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use blink_api::{
+    Clock, IceConfig, RtpCodec, RtpTime, SessionConfig, SessionEvent, SessionEvents, SystemClock, Transport,
+};
+
+use super::*;
+use crate::{Str0mConfig, Str0mTransport};
+
+/// As many packets as a socket's buffer holds in any case.
+const PACKETS: u16 = 100;
+
+/// A session with a track.
+struct Side {
+    session: Box<dyn Session>,
+    track: TrackId,
+    events: SessionEvents,
+}
+
+impl Side {
+    async fn open(clock: Arc<dyn Clock>) -> Self {
+        let transport = Str0mTransport::new(Str0mConfig::default()).unwrap();
+        let opus = RtpCodec { name: CodecName::new("opus"), clock_rate: 48_000, channels: 2, fmtp: String::new() };
+        let ice = IceConfig { interfaces: vec!["127.0.0.1".to_owned()], ..IceConfig::default() };
+        let config = SessionConfig { ice, audio: vec![opus], video: Vec::new(), clock };
+        let (session, events) = transport.open(config).await.unwrap();
+        let track = session.add_track(TrackKind::Audio).await.unwrap();
+        Self { session, track, events }
+    }
+
+    fn send(&self, sequence: u16) {
+        let packet = RtpOut {
+            codec: CodecName::new("opus"),
+            sequence,
+            timestamp: RtpTime(0),
+            marker: false,
+            level: None,
+            payload: Bytes::from_static(&[7; 60]),
+        };
+        self.session.send_rtp(self.track, packet).unwrap();
+    }
+
+    /// What it can tell without anybody else having a turn.
+    fn sent(&self) -> u64 {
+        match pin!(self.session.stats()).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(stats) => stats.unwrap().packets_sent,
+            Poll::Pending => panic!("a session's figures are there"),
+        }
+    }
+
+    async fn until_connected(&mut self) {
+        while !matches!(self.events.recv().await, Some(SessionEvent::Connected)) {}
+    }
+
+    /// The numbers of the packets that come, until that one has.
+    async fn heard_until(&mut self, last: u16) -> Vec<u16> {
+        let mut heard = Vec::new();
+        while heard.last() != Some(&last) {
+            if let Some(SessionEvent::Rtp(packet)) = self.events.recv().await {
+                heard.push(packet.sequence);
+            }
+        }
+        heard
+    }
+}
+
+/// A clock that fails once it is to, once.
+#[derive(Debug, Default)]
+struct FailingClock {
+    fails: AtomicBool,
+}
+
+impl Clock for FailingClock {
+    fn now(&self) -> Instant {
+        assert!(!self.fails.swap(false, Ordering::Relaxed), "this clock fails");
+        SystemClock.now()
+    }
+
+    fn unix_ms(&self) -> u64 {
+        SystemClock.unix_ms()
+    }
+}
+
+async fn connected() -> (Side, Side) {
+    connected_by(Arc::new(SystemClock)).await
+}
+
+/// Two sessions, of which the first has that clock.
+async fn connected_by(clock: Arc<dyn Clock>) -> (Side, Side) {
+    let (mut one, mut other) = (Side::open(clock).await, Side::open(Arc::new(SystemClock)).await);
+    let offer = one.session.create_offer(false).await.unwrap();
+    let answer = other.session.accept_offer(&offer).await.unwrap();
+    one.session.accept_answer(&answer).await.unwrap();
+    one.until_connected().await;
+    other.until_connected().await;
+    (one, other)
+}
+
+/// Nothing else runs on this runtime while the test does not wait.
+#[tokio::test]
+async fn who_sends_a_packet_sends_it_itself() {
+    let (one, mut other) = connected().await;
+    for sequence in 1..=PACKETS {
+        one.send(sequence);
+        assert_eq!(one.sent(), u64::from(sequence));
+    }
+    assert_eq!(other.heard_until(PACKETS).await, Vec::from_iter(1..=PACKETS));
+}
+
+/// Senders and tasks meet at the same sessions; whoever finds a session taken leaves its packet to the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn packets_keep_their_order_whoever_sends_them() {
+    let (mut one, mut other) = connected().await;
+    for round in 0..20 {
+        let numbers = round * PACKETS + 1..=(round + 1) * PACKETS;
+        std::thread::scope(|scope| {
+            for side in [&one, &other] {
+                let numbers = numbers.clone();
+                scope.spawn(move || numbers.for_each(|sequence| side.send(sequence)));
+            }
+        });
+        let (last, expected) = (*numbers.end(), Vec::from_iter(numbers));
+        assert_eq!(one.heard_until(last).await, expected);
+        assert_eq!(other.heard_until(last).await, expected);
+    }
+}
+
+/// A fault while sending ends the session it happens in, and whoever sends goes on.
+#[tokio::test]
+async fn a_fault_while_sending_ends_the_session_and_no_more() {
+    let clock = Arc::new(FailingClock::default());
+    let (mut one, other) = connected_by(clock.clone()).await;
+    clock.fails.store(true, Ordering::Relaxed);
+    one.send(1);
+    assert!(!clock.fails.load(Ordering::Relaxed), "it failed");
+    while one.events.recv().await.is_some() {}
+    assert_eq!(one.session.stats().await.map_err(|error| error.kind()), Err(ErrorKind::Closed));
+    other.send(1);
+    assert_eq!(other.sent(), 1);
+}
