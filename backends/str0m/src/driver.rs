@@ -1,5 +1,6 @@
 //! A session with its sockets and servers: it moves datagrams and time into the [`Peer`] and sends what comes out. It never waits.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -11,15 +12,17 @@ use blink_transport_kit::names::Names;
 use blink_transport_kit::sdp::Description;
 use str0m::net::{Protocol, Receive, Transmit};
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::gather::{self, Gatherer, Servers};
 use crate::peer::{Peer, Step};
 use crate::rtp::Outgoing;
 use crate::sockets::{Datagram, Sockets};
 
-/// Names of a peer, and those of servers, that are looked for at a time.
-const MOST_SEARCHES: usize = 16;
+/// Names of a peer that are looked for at a time.
+const MOST_NAMES: usize = 16;
+/// Datagrams that wait for room in a socket; what comes then is lost, as in the network.
+const MOST_BLOCKED: usize = 512;
 /// Datagrams that are taken before others have their turn.
 const MOST_DATAGRAMS: usize = 32;
 /// How often what is due already is done at once. A stack that always has more must let others have their turn too.
@@ -38,33 +41,41 @@ pub(crate) struct Driver {
     disclosure: Disclosure,
     /// With [`HostCandidates::Mdns`], from the first gathering on.
     names: Option<Names>,
-    /// For what is not known yet; what comes of it goes to [`handle_found`](Self::handle_found).
+    /// For names of the peer, and of servers; what comes of it goes to [`handle_found`](Self::handle_found).
     searches: JoinSet<()>,
-    lookup: Option<AbortHandle>,
     found: mpsc::UnboundedSender<Found>,
-    outgoing: mpsc::Receiver<Outgoing>,
+    /// Counts the times that servers were looked for.
+    lookups: u32,
+    /// Datagrams that their sockets had no room for, the oldest first.
+    blocked: VecDeque<Blocked>,
     has_gathered: bool,
     /// When there is something to do without anything having happened.
     due: Instant,
     pub(crate) is_closing: bool,
 }
 
+/// A datagram that waits for room in its socket.
+struct Blocked {
+    local: SocketAddr,
+    destination: SocketAddr,
+    datagram: Vec<u8>,
+}
+
 /// What a search came to.
 pub(crate) enum Found {
-    /// Servers by their places in the configuration, with their addresses.
-    Servers(Vec<(usize, SocketAddr)>),
+    /// Servers by their places in the configuration, with their addresses, and which lookup they are of.
+    Servers(u32, Vec<(usize, SocketAddr)>),
     /// A remote candidate whose name stands for an address.
     Candidate(Candidate),
 }
 
 impl Driver {
-    /// What is sent comes from `outgoing`, what searches come to goes to `found`.
+    /// What searches come to goes to `found`, for each of them once.
     pub(crate) fn new(
         peer: Peer,
         sockets: Sockets,
         servers: Servers,
         ice: IceConfig,
-        outgoing: mpsc::Receiver<Outgoing>,
         found: mpsc::UnboundedSender<Found>,
     ) -> Self {
         Self {
@@ -77,22 +88,25 @@ impl Driver {
             ice,
             names: None,
             searches: JoinSet::new(),
-            lookup: None,
             found,
-            outgoing,
+            lookups: 0,
+            blocked: VecDeque::new(),
             has_gathered: false,
             is_closing: false,
         }
     }
 
-    /// Sends what was handed over and does what is due. Returns when there will be more.
+    /// Sends a packet or message.
+    pub(crate) fn send(&mut self, outgoing: Outgoing) {
+        self.peer.handle_outgoing(outgoing);
+        // What was written the stack sends with the next timeout.
+        self.peer.handle_timeout();
+        self.drain();
+    }
+
+    /// Does what is due. Returns when there will be more.
     pub(crate) fn go_on(&mut self) -> Instant {
-        while let Ok(outgoing) = self.outgoing.try_recv() {
-            self.peer.handle_outgoing(outgoing);
-            // What was written the stack sends with the next timeout.
-            self.peer.handle_timeout();
-            self.drain();
-        }
+        self.unblock();
         for _ in 0..MOST_ROUNDS {
             let now = self.peer.clock.now();
             if self.due > now {
@@ -126,7 +140,9 @@ impl Driver {
 
     pub(crate) fn handle_found(&mut self, found: Found) {
         match found {
-            Found::Servers(servers) => {
+            // Who looked again wants only what comes of that.
+            Found::Servers(lookup, _) if lookup != self.lookups => {}
+            Found::Servers(_, servers) => {
                 let locals: Vec<SocketAddr> = self.sockets.locals().collect();
                 self.gatherer.begin(self.peer.clock.now(), &locals, &servers);
             }
@@ -156,7 +172,7 @@ impl Driver {
         loop {
             let deadline = loop {
                 match self.peer.poll() {
-                    Step::Send(datagram) => self.send(&datagram),
+                    Step::Send(datagram) => self.transmit(&datagram),
                     Step::WaitUntil(deadline) => break deadline,
                 }
             };
@@ -169,12 +185,36 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, datagram: &Transmit) {
+    fn transmit(&mut self, datagram: &Transmit) {
         let (from, to) = (datagram.source, datagram.destination);
         let is_relayed = self.gatherer.send(self.peer.clock.now(), from, to, &datagram.contents);
         if !(is_relayed || self.ice.relay_only) {
-            self.sockets.send(from, to, &datagram.contents);
+            self.put(from, to, &datagram.contents);
         }
+    }
+
+    /// Puts a datagram into a socket. It waits where there is no room, behind those that wait already.
+    fn put(&mut self, local: SocketAddr, destination: SocketAddr, datagram: &[u8]) {
+        if (!self.blocked.is_empty() || !self.sockets.send(local, destination, datagram))
+            && self.blocked.len() < MOST_BLOCKED
+        {
+            self.blocked.push_back(Blocked { local, destination, datagram: datagram.to_vec() });
+        }
+    }
+
+    /// Goes on with what waited for room.
+    fn unblock(&mut self) {
+        while let Some(Blocked { local, destination, datagram }) = self.blocked.front() {
+            if !self.sockets.send(*local, *destination, datagram) {
+                return;
+            }
+            self.blocked.pop_front();
+        }
+    }
+
+    /// The local address whose socket must have room before more can be sent.
+    pub(crate) fn blocked(&self) -> Option<SocketAddr> {
+        self.blocked.front().map(|blocked| blocked.local)
     }
 
     /// Ends the DTLS connection, so that the other side need not wait for its timeout.
@@ -223,7 +263,8 @@ impl Driver {
         match candidate::judge(&candidate.attribute)? {
             Use::Check => self.peer.add_candidate(candidate),
             Use::Resolve(name) => {
-                if let Some(names) = &self.names {
+                while self.searches.try_join_next().is_some() {}
+                if let Some(names) = self.names.as_ref().filter(|_| self.searches.len() < MOST_NAMES) {
                     let (resolved, candidate) = (names.resolve(&name), candidate.clone());
                     self.search(async move {
                         let attribute = candidate::with_address(&candidate.attribute, resolved.await?);
@@ -236,18 +277,14 @@ impl Driver {
         }
     }
 
-    /// Begins a search, unless there are too many.
-    fn search(&mut self, search: impl Future<Output = Option<Found>> + Send + 'static) -> Option<AbortHandle> {
-        while self.searches.try_join_next().is_some() {}
+    fn search(&mut self, search: impl Future<Output = Option<Found>> + Send + 'static) {
         let found = self.found.clone();
-        (self.searches.len() < MOST_SEARCHES).then(|| {
-            self.searches.spawn(async move {
-                if let Some(outcome) = search.await {
-                    // A session that is over needs nothing more.
-                    found.send(outcome).ok();
-                }
-            })
-        })
+        self.searches.spawn(async move {
+            if let Some(outcome) = search.await {
+                // A session that is over needs nothing more.
+                found.send(outcome).ok();
+            }
+        });
     }
 
     fn add_named(&mut self, candidates: Vec<String>) {
@@ -282,11 +319,9 @@ impl Driver {
         if self.servers.is_empty() {
             self.peer.events.send(SessionEvent::CandidatesDone);
         } else {
-            if let Some(earlier) = self.lookup.take() {
-                earlier.abort();
-            }
-            let servers = self.servers.clone();
-            self.lookup = self.search(async { Some(Found::Servers(servers.resolve().await)) });
+            self.lookups += 1;
+            let (lookup, servers) = (self.lookups, self.servers.clone());
+            self.search(async move { Some(Found::Servers(lookup, servers.resolve().await)) });
         }
         Ok(())
     }
@@ -308,7 +343,7 @@ impl Driver {
 
     fn handle_gathering(&mut self, step: gather::Step) {
         match step {
-            gather::Step::Send { local, server, datagram } => self.sockets.send(local, server, &datagram),
+            gather::Step::Send { local, server, datagram } => self.put(local, server, &datagram),
             gather::Step::Reflexive { local, seen } => {
                 self.add_candidate(str0m::Candidate::server_reflexive(seen, local, Protocol::Udp));
             }

@@ -3,9 +3,9 @@
 //! A session is a stack and one UDP socket for each local address, behind a lock:
 //!
 //! ```text
-//!  Str0mSession ──packets──▶ Worker ─▶ Driver ──datagrams, time──▶ Peer ──▶ str0m::Rtc
-//!       ▲       ──calls──▶ its task ─▶   │                          │
-//!       └── tracks, channels, counts ────┴── events ◀───────────────┘
+//!  Str0mSession ──packets──▶ Workplace ─▶ Driver ──datagrams, time──▶ Peer ──▶ str0m::Rtc
+//!       ▲       ──calls──▶ its task ──▶     │                          │
+//!       └── tracks, channels, counts ───────┴── events ◀───────────────┘
 //! ```
 //!
 //! Whoever sends a packet works on the session itself where nobody else does; otherwise, and for calls, datagrams and timeouts, the session's task does.
@@ -26,7 +26,7 @@ mod session;
 mod shared;
 mod sockets;
 mod transport;
-mod worker;
+mod workplace;
 
 pub use config::{DtlsVersion, Str0mConfig};
 pub use transport::Str0mTransport;

@@ -7,19 +7,16 @@ use blink_api::{
     Candidate, ChannelId, CodecName, Error, ErrorKind, Mid, Result, RtpOut, Session, SessionStats, TrackId, TrackKind,
 };
 use bytes::Bytes;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::NAME;
 use crate::driver::{Call, Driver, Found};
 use crate::rtp::Outgoing;
 use crate::shared::{Shared, State};
-use crate::worker::{Inbox, Worker};
+use crate::workplace::{Inbox, Workplace};
 
 /// Calls are made one after the other.
 const CALLS: usize = 8;
-/// Packets and messages that wait for the task: a few hundred milliseconds of everything.
-const PACKETS: usize = 512;
 /// The largest message, as the contract has it.
 const LARGEST_MESSAGE: usize = 16 * 1024;
 /// Bytes of messages that may wait for the stack.
@@ -28,34 +25,30 @@ const MOST_QUEUED_BYTES: usize = 1024 * 1024;
 /// A session of the str0m transport. Dropping it ends it too.
 pub(crate) struct Str0mSession {
     calls: mpsc::Sender<Call>,
-    packets: mpsc::Sender<Outgoing>,
-    worker: Arc<Worker>,
+    workplace: Arc<Workplace>,
     shared: Arc<Shared>,
     /// Its sender is dropped when the sockets are closed.
     ended: watch::Receiver<()>,
 }
 
 impl Str0mSession {
-    /// Starts the session's task. The driver is given what is to be sent, and where what it finds goes.
-    pub(crate) fn start(
-        driver: impl FnOnce(mpsc::Receiver<Outgoing>, mpsc::UnboundedSender<Found>) -> Driver,
-        shared: Arc<Shared>,
-    ) -> Self {
+    /// Starts the session's task. The driver is given where what it finds goes.
+    pub(crate) fn start(driver: impl FnOnce(mpsc::UnboundedSender<Found>) -> Driver, shared: Arc<Shared>) -> Self {
         let (calls, call_receiver) = mpsc::channel(CALLS);
-        let (packets, outgoing) = mpsc::channel(PACKETS);
+        // As many as there are searches, which are bounded.
         let (finds, found) = mpsc::unbounded_channel();
         let (end, ended) = watch::channel(());
-        let driver = driver(outgoing, finds);
+        let driver = driver(finds);
         let (events, clock) = (driver.peer.events.clone(), Arc::clone(&driver.peer.clock));
-        let worker = Arc::new(Worker::new(driver));
-        let (working, closing) = (Arc::clone(&worker), Arc::clone(&shared));
+        let workplace = Arc::new(Workplace::new(driver));
+        let (working, closing) = (Arc::clone(&workplace), Arc::clone(&shared));
         tokio::spawn(async move {
             working.run(&events, &*clock, Inbox { calls: call_receiver, found }).await;
             closing.lock().is_closed = true;
             drop(end);
             events.finish().await;
         });
-        Self { calls, packets, worker, shared, ended }
+        Self { calls, workplace, shared, ended }
     }
 
     /// Runs a method in the session's task.
@@ -79,13 +72,8 @@ impl Str0mSession {
         if state.is_closed { Err(closed(operation)) } else { Ok(state) }
     }
 
-    fn hand_over(&self, operation: &'static str, outgoing: Outgoing) -> Result<()> {
-        self.packets.try_send(outgoing).map_err(|error| match error {
-            TrySendError::Full(_) => full(operation),
-            TrySendError::Closed(_) => closed(operation),
-        })?;
-        self.worker.go_on();
-        Ok(())
+    fn send(&self, operation: &'static str, outgoing: Outgoing) -> Result<()> {
+        if self.workplace.send(outgoing) { Ok(()) } else { Err(full(operation)) }
     }
 }
 
@@ -141,14 +129,14 @@ impl Session for Str0mSession {
             }
             Some(_) => {}
         }
-        self.hand_over("send_rtp", Outgoing::Packet(track, packet))
+        self.send("send_rtp", Outgoing::Packet(track, packet))
     }
 
     fn request_keyframe(&self, mid: &Mid) -> Result<()> {
         if !self.check_open("request_keyframe")?.receiving.contains(mid) {
             return Err(not_found("request_keyframe", "no track comes in there"));
         }
-        self.hand_over("request_keyframe", Outgoing::KeyframeRequest(mid.clone()))
+        self.send("request_keyframe", Outgoing::KeyframeRequest(mid.clone()))
     }
 
     async fn open_channel(&self, label: &str) -> Result<()> {
@@ -177,7 +165,7 @@ impl Session for Str0mSession {
         state.queued_bytes += length;
         // Whoever works on the session needs it.
         drop(state);
-        self.hand_over("send_data", Outgoing::Message(channel, message))
+        self.send("send_data", Outgoing::Message(channel, message))
             .inspect_err(|_| self.shared.lock().queued_bytes -= length)
     }
 

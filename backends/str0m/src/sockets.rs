@@ -95,12 +95,32 @@ impl Sockets {
         })
     }
 
-    /// Sends a datagram. One that cannot be sent is lost, as in the network.
-    pub(crate) fn send(&self, local: SocketAddr, destination: SocketAddr, datagram: &[u8]) {
-        let Some(socket) = self.0.iter().find(|socket| socket.local == local) else { return };
-        // The runtime's own way needs it to have said that there is room, which takes a turn of it at first.
-        if let Err(error) = SockRef::from(&socket.udp).send_to(datagram, &destination.into()) {
-            tracing::trace!(%error, "send");
+    /// Sends a datagram. One that cannot be sent is lost, as in the network. Returns `false` where the socket has no room for it.
+    pub(crate) fn send(&self, local: SocketAddr, destination: SocketAddr, datagram: &[u8]) -> bool {
+        let Some(socket) = self.socket(local) else { return true };
+        let is_full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        let sent = match socket.udp.try_send_to(datagram, destination) {
+            // The runtime may only not have heard yet that there is room, as at first.
+            Err(error) if is_full(&error) => SockRef::from(&socket.udp).send_to(datagram, &destination.into()),
+            sent => sent,
+        };
+        match sent {
+            Err(error) if is_full(&error) => return false,
+            Err(error) => tracing::trace!(%error, "send"),
+            Ok(_) => {}
         }
+        true
+    }
+
+    /// Waits until the socket may have room for more.
+    pub(crate) async fn writable(&self, local: Option<SocketAddr>) {
+        match local.and_then(|local| self.socket(local)) {
+            Some(socket) => drop(socket.udp.writable().await),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn socket(&self, local: SocketAddr) -> Option<&Socket> {
+        self.0.iter().map(Arc::as_ref).find(|socket| socket.local == local)
     }
 }

@@ -52,7 +52,7 @@ impl Str0mTransport {
 impl Plugin<dyn Transport> for Str0mTransport {
     type Config = Str0mConfig;
     const NAME: &'static str = NAME;
-    const SUMMARY: &'static str = "WebRTC on str0m: packets wake no task on their way to the socket";
+    const SUMMARY: &'static str = "WebRTC on str0m: who sends a packet brings it to the socket";
     const CAPABILITIES: TransportCapabilities = CAPABILITIES;
 
     fn check(config: &Str0mConfig) -> Result<()> {
@@ -78,7 +78,7 @@ impl Transport for Str0mTransport {
         let (events, reader) = events::channel();
         let shared = Arc::new(Shared::default());
         let peer = Peer::new(&self.config, &config, codecs, events, Arc::clone(&shared));
-        let driver = |outgoing, found| Driver::new(peer, sockets, servers, config.ice, outgoing, found);
+        let driver = |found| Driver::new(peer, sockets, servers, config.ice, found);
         let session = Str0mSession::start(driver, shared);
         Ok((Box::new(session), reader))
     }

@@ -1,36 +1,26 @@
-//! Packets on their way out: checked and written by the caller's thread. What the stack has no room for at once is left to the session's sender task.
+//! Packets on their way out: checked by the caller's thread, written by the session's sender task.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Waker};
 
-use blink_api::{Error, ErrorKind, RtpOut, TrackId};
+use blink_api::{Error, ErrorKind, Result, RtpOut, TrackId};
 use bytes::Bytes;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp;
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::TrackRemote;
 
 use crate::shared::{Path, Shared};
 
-/// Packets that wait for the sender task: a few hundred milliseconds of everything.
-const PACKETS: usize = 512;
-
-/// Something that is being written.
-type Writing = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// What is written.
+/// What other threads hand to the sender task.
 pub(crate) enum Outgoing {
     Packet(Arc<TrackLocalStaticRTP>, rtp::Packet),
     KeyframeRequest(Arc<dyn TrackRemote>),
 }
 
 /// Makes the packet of a track; `None` where there is no path to send it on yet.
-pub(crate) fn packet(shared: &Shared, id: TrackId, packet: RtpOut) -> blink_api::Result<Option<Outgoing>> {
+pub(crate) fn packet(shared: &Shared, id: TrackId, packet: RtpOut) -> Result<Option<Outgoing>> {
     let mut state = shared.lock();
     let has_path = state.path != Path::New;
     let Some(track) = state.tracks.get_mut(&id) else {
@@ -63,66 +53,23 @@ pub(crate) fn packet(shared: &Shared, id: TrackId, packet: RtpOut) -> blink_api:
     Ok(Some(Outgoing::Packet(Arc::clone(&track.local), rtp::Packet { header, payload: packet.payload })))
 }
 
-/// Writes what the handle gives.
-pub(crate) struct Writer {
-    shared: Arc<Shared>,
-    queue: mpsc::Sender<Writing>,
-    /// What the sender task has not written yet.
-    waiting: Arc<AtomicUsize>,
-}
-
-impl Writer {
-    /// Starts the sender task, which ends with the session.
-    pub(crate) fn start(shared: &Arc<Shared>) -> Self {
-        let (queue, writings) = mpsc::channel(PACKETS);
-        let waiting = Arc::new(AtomicUsize::new(0));
-        shared.spawn(go_on(writings, Arc::clone(&waiting)));
-        Self { shared: Arc::clone(shared), queue, waiting }
-    }
-
-    /// Writes at once where nothing waits and the stack has room; never waits itself.
-    ///
-    /// # Errors
-    /// [`Full`](TrySendError::Full) where too much waits, [`Closed`](TrySendError::Closed) after the session's end.
-    pub(crate) fn write(&self, outgoing: Outgoing) -> Result<(), TrySendError<()>> {
-        let mut writing: Writing = Box::pin(write(Arc::clone(&self.shared), outgoing));
-        let is_first = self.waiting.load(Ordering::Acquire) == 0;
-        if is_first && writing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-            return Ok(());
-        }
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        self.queue.try_send(writing).map_err(|error| {
-            self.waiting.fetch_sub(1, Ordering::AcqRel);
-            match error {
-                TrySendError::Full(_) => TrySendError::Full(()),
-                TrySendError::Closed(_) => TrySendError::Closed(()),
+/// Writes what the handle gives, until the session ends.
+pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Outgoing>) {
+    while let Some(outgoing) = queue.recv().await {
+        match outgoing {
+            Outgoing::Packet(track, packet) => {
+                let length = packet.payload.len();
+                match track.write_rtp(packet).await {
+                    Ok(()) => shared.lock().traffic.sent(length),
+                    Err(error) => tracing::debug!(%error, "a packet cannot be sent"),
+                }
             }
-        })
-    }
-}
-
-/// Goes on with what was begun.
-async fn go_on(mut writings: mpsc::Receiver<Writing>, waiting: Arc<AtomicUsize>) {
-    while let Some(writing) = writings.recv().await {
-        writing.await;
-        waiting.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-async fn write(shared: Arc<Shared>, outgoing: Outgoing) {
-    match outgoing {
-        Outgoing::Packet(track, packet) => {
-            let length = packet.payload.len();
-            match track.write_rtp(packet).await {
-                Ok(()) => shared.lock().traffic.sent(length),
-                Err(error) => tracing::debug!(%error, "a packet cannot be sent"),
-            }
-        }
-        Outgoing::KeyframeRequest(track) => {
-            let media_ssrc = track.ssrcs().await.first().copied().unwrap_or_default();
-            let request = PictureLossIndication { sender_ssrc: 0, media_ssrc };
-            if let Err(error) = track.write_rtcp(vec![Box::new(request)]).await {
-                tracing::debug!(%error, "a key frame cannot be asked for");
+            Outgoing::KeyframeRequest(track) => {
+                let media_ssrc = track.ssrcs().await.first().copied().unwrap_or_default();
+                let request = PictureLossIndication { sender_ssrc: 0, media_ssrc };
+                if let Err(error) = track.write_rtcp(vec![Box::new(request)]).await {
+                    tracing::debug!(%error, "a key frame cannot be asked for");
+                }
             }
         }
     }

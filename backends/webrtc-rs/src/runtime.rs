@@ -4,9 +4,9 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task;
 use webrtc::runtime::{
@@ -21,10 +21,6 @@ const MORE_ROUNDS: u8 = 1;
 /// And with relays, where what came is read in the first round, makes events in the second, of which what is to be sent is wrapped for the
 /// relay in the third, and goes out in the fourth.
 const MORE_ROUNDS_RELAYED: u8 = 3;
-/// So young a connection is being set up: each step waits for the one before.
-const YOUNG: Duration = Duration::from_secs(2);
-/// A driver that woke up so lately will soon do so again, as it does for each packet of a call: then it goes round anyway.
-const SOON: Duration = Duration::from_millis(25);
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -33,7 +29,7 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The stack's driver sends first, then handles events, then reads, then sleeps. What an event made it want to send (the first flight of DTLS, the
 /// INIT of SCTP, the opening of a data channel) would lie there until a packet or timer comes, up to 200 ms each. The driver sleeps once
 /// in each round. So each time it wakes up, its first sleeps are over at once and it goes round again, until there is nothing new and
-/// it sleeps as long as it wants. In a call, where packets wake it up all the time, that would double what it costs and is left out.
+/// it sleeps as long as it wants.
 #[derive(Debug)]
 pub(crate) struct SettlingRuntime {
     tokio: TokioRuntime,
@@ -43,9 +39,6 @@ pub(crate) struct SettlingRuntime {
     more_rounds: u8,
     /// How often it has since it last woke up.
     rounds: Arc<AtomicU8>,
-    began: Instant,
-    /// When it last woke up, in microseconds after that.
-    woken: AtomicU64,
     guard: Arc<Guard>,
 }
 
@@ -53,22 +46,7 @@ impl SettlingRuntime {
     pub(crate) fn new(guard: Arc<Guard>) -> Self {
         let relays = guard.servers.iter().any(|server| server.account.is_some());
         let more_rounds = if relays { MORE_ROUNDS_RELAYED } else { MORE_ROUNDS };
-        Self {
-            tokio: TokioRuntime,
-            driver: Arc::default(),
-            more_rounds,
-            rounds: Arc::default(),
-            began: Instant::now(),
-            woken: AtomicU64::new(0),
-            guard,
-        }
-    }
-
-    /// The driver woke up. Returns whether it will again soon. With relays even a packet needs its rounds.
-    fn wakes_often(&self) -> bool {
-        let now = self.began.elapsed();
-        let before = Duration::from_micros(self.woken.swap(now.as_micros() as u64, Ordering::Relaxed));
-        self.more_rounds == MORE_ROUNDS && now > YOUNG && now.saturating_sub(before) < SOON
+        Self { tokio: TokioRuntime, driver: Arc::default(), more_rounds, rounds: Arc::default(), guard }
     }
 
     fn is_driver(&self) -> bool {
@@ -89,8 +67,7 @@ impl Runtime for SettlingRuntime {
         if !self.is_driver() {
             return self.tokio.sleep(duration);
         }
-        let rounds = self.rounds.load(Ordering::Relaxed);
-        if rounds >= self.more_rounds || rounds == 0 && self.wakes_often() {
+        if self.rounds.load(Ordering::Relaxed) >= self.more_rounds {
             self.rounds.store(0, Ordering::Relaxed);
             return self.tokio.sleep(duration);
         }

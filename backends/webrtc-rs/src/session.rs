@@ -13,16 +13,18 @@ use blink_transport_kit::candidate::{self, Use};
 use blink_transport_kit::events::EventSender;
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Mutex, mpsc};
 use webrtc::peer_connection::{PeerConnection, StatsSelector};
 
 use crate::config::WebRtcConfig;
 use crate::negotiation::Negotiation;
-use crate::outgoing::{Outgoing, Writer};
+use crate::outgoing::Outgoing;
 use crate::shared::{Shared, State};
 use crate::{NAME, outgoing, stack};
 
+/// Packets that wait for the sender task: a few hundred milliseconds of everything.
+const PACKETS: usize = 512;
 /// The largest message, as the contract has it.
 const LARGEST_MESSAGE: usize = 16 * 1024;
 
@@ -33,7 +35,7 @@ const MOST_NAMES: usize = 16;
 pub(crate) struct WebRtcSession {
     ending: Ending,
     negotiation: Arc<Mutex<Negotiation>>,
-    writer: Writer,
+    packets: mpsc::Sender<Outgoing>,
     runtime: Handle,
 }
 
@@ -58,14 +60,15 @@ impl WebRtcSession {
         // The handler is called only after an offer or answer, and this is the one place that sets it.
         let is_first = shared.connection.set(Arc::downgrade(&connection)).is_ok();
         debug_assert!(is_first);
-        let writer = Writer::start(&shared);
+        let (packets, queue) = mpsc::channel(PACKETS);
+        shared.spawn(outgoing::run(Arc::clone(&shared), queue));
         let forwarding = shared.events.clone();
         shared.spawn(async move { forwarding.forward().await });
         let hosts = if session.ice.relay_only { Vec::new() } else { addresses.to_vec() };
         let negotiation = Negotiation::new(Arc::clone(&connection), Arc::clone(&shared), hosts);
         let negotiation = Arc::new(Mutex::new(negotiation));
         let ending = Ending { connection, shared, once: Arc::default() };
-        Ok(Self { ending, negotiation, writer, runtime: Handle::current() })
+        Ok(Self { ending, negotiation, packets, runtime: Handle::current() })
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -78,7 +81,7 @@ impl WebRtcSession {
     }
 
     fn hand_over(&self, operation: &'static str, outgoing: Outgoing) -> Result<()> {
-        self.writer.write(outgoing).map_err(|error| match error {
+        self.packets.try_send(outgoing).map_err(|error| match error {
             TrySendError::Full(_) => full(operation),
             TrySendError::Closed(_) => closed(operation),
         })

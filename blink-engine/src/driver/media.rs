@@ -370,7 +370,7 @@ trait Worker {
     /// Does the ticks that are due.
     fn work(&mut self);
 
-    /// Sends what they made.
+    /// Sends what they made, where that is not done at once.
     fn send(&mut self) {}
 
     fn handle(&mut self, command: Self::Command);

@@ -1,17 +1,21 @@
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use blink_api::{
     Clock, IceConfig, RtpCodec, RtpTime, SessionConfig, SessionEvent, SessionEvents, SystemClock, Transport,
 };
+
+use tokio::time::timeout;
 
 use super::*;
 use crate::{Str0mConfig, Str0mTransport};
 
 /// As many packets as a socket's buffer holds in any case.
 const PACKETS: u16 = 100;
+/// For what takes milliseconds.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A session with a track.
 struct Side {
@@ -51,15 +55,27 @@ impl Side {
         }
     }
 
+    /// What happens next, while the session goes on.
+    async fn next(&mut self) -> SessionEvent {
+        let event = timeout(DEADLINE, self.events.recv()).await.expect("something happens in time");
+        event.expect("the session goes on")
+    }
+
     async fn until_connected(&mut self) {
-        while !matches!(self.events.recv().await, Some(SessionEvent::Connected)) {}
+        while !matches!(self.next().await, SessionEvent::Connected) {}
+    }
+
+    async fn until_over(&mut self) {
+        while timeout(DEADLINE, self.events.recv()).await.expect("the session ends in time").is_some() {}
+        assert_eq!(self.session.stats().await.map_err(|error| error.kind()), Err(ErrorKind::Closed));
+        timeout(DEADLINE, self.session.close()).await.expect("there is nothing left to close");
     }
 
     /// The numbers of the packets that come, until that one has.
     async fn heard_until(&mut self, last: u16) -> Vec<u16> {
         let mut heard = Vec::new();
         while heard.last() != Some(&last) {
-            if let Some(SessionEvent::Rtp(packet)) = self.events.recv().await {
+            if let SessionEvent::Rtp(packet) = self.next().await {
                 heard.push(packet.sequence);
             }
         }
@@ -128,7 +144,7 @@ async fn packets_keep_their_order_whoever_sends_them() {
     }
 }
 
-/// A fault while sending ends the session it happens in, and whoever sends goes on.
+/// A fault of the stack ends the session it happens in, and whoever works there goes on.
 #[tokio::test]
 async fn a_fault_while_sending_ends_the_session_and_no_more() {
     let clock = Arc::new(FailingClock::default());
@@ -136,8 +152,17 @@ async fn a_fault_while_sending_ends_the_session_and_no_more() {
     clock.fails.store(true, Ordering::Relaxed);
     one.send(1);
     assert!(!clock.fails.load(Ordering::Relaxed), "it failed");
-    while one.events.recv().await.is_some() {}
-    assert_eq!(one.session.stats().await.map_err(|error| error.kind()), Err(ErrorKind::Closed));
+    one.until_over().await;
     other.send(1);
     assert_eq!(other.sent(), 1);
+}
+
+#[tokio::test]
+async fn a_fault_of_the_task_ends_the_session_too() {
+    let clock = Arc::new(FailingClock::default());
+    let (mut one, other) = connected_by(clock.clone()).await;
+    clock.fails.store(true, Ordering::Relaxed);
+    other.send(1);
+    one.until_over().await;
+    assert!(!clock.fails.load(Ordering::Relaxed), "it failed");
 }

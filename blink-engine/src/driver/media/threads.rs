@@ -84,7 +84,7 @@ trait Job: Send + std::fmt::Debug {
     /// Does what there is to do; with a context, if it was told something.
     fn go(&mut self, told: Option<&mut Context<'_>>) -> Next;
 
-    /// Sends what came of it, once all others have done their work too: whoever receives from several of them then wakes once.
+    /// Sends what came of it. On a thread that engines share, that is once all of them have done their work: whoever receives from several then wakes once.
     fn send(&mut self);
 }
 
@@ -187,10 +187,14 @@ fn guarded<T>(job: &mut dyn Job, work: impl FnOnce(&mut dyn Job) -> T) -> Option
     done.inspect_err(|_| tracing::error!(?job, "a media worker panicked and is gone")).ok()
 }
 
-/// Lets all work that have something to do, then all send.
-fn turn(seated: &mut Vec<Seated>, now: Instant) {
-    seated.retain_mut(|seated| seated.go(now));
-    seated.retain_mut(Seated::send);
+/// Lets those work that have something to do. Together, all send when all have worked; otherwise each when it has.
+fn turn(seated: &mut Vec<Seated>, now: Instant, together: bool) {
+    if together {
+        seated.retain_mut(|seated| seated.go(now));
+        seated.retain_mut(Seated::send);
+    } else {
+        seated.retain_mut(|seated| seated.go(now) && seated.send());
+    }
 }
 
 /// Runs whatever jobs come. Sleeps by the system's clock, to within microseconds: timers of a runtime count milliseconds.
@@ -209,14 +213,16 @@ fn run(mut queue: mpsc::UnboundedReceiver<Box<dyn Job>>, epoch: Instant, grid: D
                 }
             };
         }
-        turn(&mut seated, Instant::now());
+        turn(&mut seated, Instant::now(), !grid.is_zero());
         if is_closed && seated.is_empty() {
             return;
         }
         match seated.iter().filter_map(|seated| seated.due).min() {
             // What rings ends the sleep; so may nothing at all, which does no harm.
             Some(due) => {
-                let left = up_to(epoch, due, grid).saturating_duration_since(Instant::now());
+                // What is due on the grid was rounded a little when it was told.
+                let early = due.checked_sub(grid / 10).unwrap_or(due);
+                let left = up_to(epoch, early, grid).max(due).saturating_duration_since(Instant::now());
                 if !left.is_zero() {
                     std::thread::park_timeout(left);
                 }
@@ -349,14 +355,19 @@ mod tests {
             let job = Box::new(Seat { worker, commands: queue, clock: Arc::new(StandingClock(now)) });
             seated.push(Seated::new(job));
         }
-        let mut turn = |at| {
-            turn(&mut seated, at);
+        let mut turn = |at, together| {
+            turn(&mut seated, at, together);
             std::iter::from_fn(|| ticked.try_recv().ok()).collect::<Vec<_>>()
         };
-        assert_eq!(turn(now), ["one", "other", "sent", "sent", "sent"], "all have just come, and look around");
-        assert!(turn(now).is_empty());
+        assert_eq!(turn(now, true), ["one", "other", "sent", "sent", "sent"], "all have just come, and look around");
+        assert!(turn(now, true).is_empty());
+        assert_eq!(
+            turn(now + Duration::from_secs(3_600), false),
+            ["sent", "sent", "sent"],
+            "the clock of the workers stands still"
+        );
         commands.pop();
-        assert!(turn(now).is_empty());
+        assert!(turn(now, true).is_empty());
         assert_eq!(seated.len(), 2, "who is told nothing more is gone");
     }
 

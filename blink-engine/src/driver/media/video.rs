@@ -87,7 +87,7 @@ impl VideoWorker {
     }
 
     /// Sends all frames that are due.
-    fn send(&mut self, now: Instant) -> Result<()> {
+    fn send_due(&mut self, now: Instant) -> Result<()> {
         let Some(source) = &mut self.source else { return Ok(()) };
         while let Some(frame) = source.read_frame(now)? {
             let clock = self.timestamps.get_or_insert_with(|| VideoClock::new(frame.at, RtpTime(rand::random())));
@@ -140,7 +140,7 @@ impl Worker for VideoWorker {
             self.asked = Some(now);
             self.request_keyframe();
         }
-        if let Err(error) = self.send(now) {
+        if let Err(error) = self.send_due(now) {
             tracing::error!(%error, "a video source is lost");
             self.source = None;
             // A full queue means that the driver is far behind; the log has it.
