@@ -36,6 +36,10 @@ const MAX_MESSAGE: usize = 14 * 1024;
 const COLLECT: Duration = Duration::from_millis(3);
 /// In a group a path that failed is tried again after this; doubles up to the time that connecting may take.
 const RETRY_FIRST: Duration = Duration::from_secs(2);
+/// So many pings are made before there may be fewer of them, so that the clocks are known soon.
+const QUICK_PINGS: u64 = 4;
+/// So many are left out then at most.
+const SLOW_PINGS: u32 = 4;
 /// The largest description that is sent or read.
 pub(super) const MAX_SDP: usize = 12 * 1024;
 
@@ -105,6 +109,7 @@ pub(super) struct Link {
     verified: bool,
     send: Repeat,
     last_packet: Instant,
+    /// The earliest time of the next ping.
     ping: Instant,
     pings: u64,
     pub(super) clock: ClockFilter,
@@ -291,11 +296,20 @@ impl Link {
         if self.restart.is_some_and(|at| now >= at) {
             self.restart_path(now, actions);
         }
-        if self.connected && matches!(self.state, LinkState::Up | LinkState::Suspect(_)) && now >= self.ping {
+        if self.connected && self.is_admitted() && now >= self.ping_at(timers) {
             self.ping = now + timers.ping;
             self.pings += 1;
             actions.push(LinkAction::Ping(self.pings));
         }
+    }
+
+    /// When the next ping goes out. While something else comes the path needs none, and the clocks only one now and then.
+    fn ping_at(&self, timers: &CallTimers) -> Instant {
+        if self.pings < QUICK_PINGS || self.state != LinkState::Up {
+            return self.ping;
+        }
+        let quiet = self.last_packet + timers.ping;
+        quiet.max(self.ping).min(self.ping + timers.ping * SLOW_PINGS)
     }
 
     fn retry_after(&self, timers: &CallTimers) -> Duration {
@@ -343,8 +357,8 @@ impl Link {
     pub(super) fn deadline(&self, timers: &CallTimers, group: bool) -> Option<Instant> {
         let state = match self.state {
             LinkState::Connecting(since) => Some(since + timers.connect_limit),
-            LinkState::Up => Some((self.last_packet + timers.suspect).min(self.ping)),
-            LinkState::Suspect(_) => Some(self.ping),
+            LinkState::Up => Some((self.last_packet + timers.suspect).min(self.ping_at(timers))),
+            LinkState::Suspect(_) => Some(self.ping_at(timers)),
             LinkState::Failed(at) => (group && self.dials).then_some(at + self.retry_after(timers)),
         };
         [state, self.restart, self.send.due()].into_iter().flatten().min()
@@ -353,4 +367,47 @@ impl Link {
 
 fn idle(timers: &CallTimers) -> Repeat {
     Repeat::idle(timers.link_repeat_first, timers.link_repeat_longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When pings go out in the first minute of a link on which packets come so often until then, in milliseconds.
+    fn pings(packets: Duration, until: Duration) -> Vec<u128> {
+        let (began, timers) =
+            (Instant::now(), CallTimers { suspect: Duration::from_secs(100), ..CallTimers::default() });
+        let mut link = Link::new([1; 16], true, SessionId(1), began, &timers);
+        let mut actions = Vec::new();
+        link.handle_connected(began, &mut actions);
+        link.handle_channel(began, &mut actions);
+        link.handle_hello(&[1; 16], began, &mut actions);
+        let mut sent = Vec::new();
+        for ms in (0..60_000).step_by(10) {
+            let passed = Duration::from_millis(ms);
+            let now = began + passed;
+            if passed < until && ms.is_multiple_of(packets.as_millis() as u64) {
+                link.handle_traffic(now, &mut actions);
+            }
+            actions.clear();
+            let is_due = link.deadline(&timers, false).is_some_and(|at| at <= now);
+            link.handle_timeout(now, &timers, &mut || SessionId(2), false, &mut actions);
+            if actions.iter().any(|action| matches!(action, LinkAction::Ping(_))) {
+                assert!(is_due, "who asked for the deadline knew");
+                sent.push(u128::from(ms));
+            }
+        }
+        sent
+    }
+
+    #[test]
+    fn pings_are_frequent_where_nothing_else_comes_and_rare_where_it_does() {
+        let quiet: Vec<u128> = (0..60_000).step_by(500).collect();
+        assert_eq!(pings(Duration::from_millis(20), Duration::ZERO), quiet);
+        let busy: Vec<u128> = [0, 500, 1_000].into_iter().chain((1_500..60_000).step_by(2_500)).collect();
+        assert_eq!(pings(Duration::from_millis(20), Duration::from_secs(60)), busy);
+        // Packets come until 10 s less 20 ms, 980 ms after the ping at 9 s.
+        let falls_quiet = pings(Duration::from_millis(20), Duration::from_secs(10));
+        assert_eq!(falls_quiet[6..9], [9_000, 10_480, 10_980]);
+    }
 }
