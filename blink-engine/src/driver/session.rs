@@ -26,7 +26,7 @@ use crate::wire::{ChannelMessage, SectionReport, cbor};
 const QUEUE: usize = 256;
 /// Packets kept from before the path is verified, so that the first words are not lost.
 const EARLY_PACKETS: usize = 32;
-/// Packets are reported to the machine at most so often: a tenth of how long it must be silent for the path to be suspect.
+/// Packets are reported to the machine at most so often: a tenth of how long it must be silent for the path to be suspect, which it may be by so much too early.
 const TRAFFIC_INTERVAL: Duration = Duration::from_millis(250);
 /// Video that comes is looked after so often, beside its packets.
 const VIDEO_INTERVAL: Duration = Duration::from_millis(20);
