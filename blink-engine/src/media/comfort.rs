@@ -24,6 +24,8 @@ pub(super) struct ComfortNoise {
     at: usize,
     filled: usize,
     grain: usize,
+    /// How a grain begins, from 0 to 1; the one before ends the other way round. Of noises that have nothing to do with each other, the powers add up.
+    fade: Vec<f32>,
     /// The second half of the last grain, which fades while the next one begins.
     fading: Vec<f32>,
     random: u32,
@@ -33,14 +35,16 @@ impl ComfortNoise {
     pub(super) fn new(format: AudioFormat) -> Self {
         let channels = usize::from(format.channels.max(1));
         let samples = |fraction: u32| (format.sample_rate / fraction).max(2) as usize * channels;
+        let grain = samples(GRAIN);
         Self {
             channels,
             floor: LOUDEST,
             background: vec![0.0; samples(KEPT)],
             at: 0,
             filled: 0,
-            grain: samples(GRAIN),
-            fading: vec![0.0; samples(GRAIN)],
+            grain,
+            fade: (0..=grain).map(|n| (n as f32 / grain as f32).sqrt()).collect(),
+            fading: vec![0.0; grain],
             random: 1,
         }
     }
@@ -51,9 +55,12 @@ impl ComfortNoise {
         if power > self.floor * BACKGROUND || power > LOUDEST {
             return;
         }
-        for sample in sound {
-            self.background[self.at] = *sample;
-            self.at = (self.at + 1) % self.background.len();
+        let mut left = sound;
+        while !left.is_empty() {
+            let (piece, rest) = left.split_at(left.len().min(self.background.len() - self.at));
+            self.background[self.at..self.at + piece.len()].copy_from_slice(piece);
+            self.at = (self.at + piece.len()) % self.background.len();
+            left = rest;
         }
         self.filled = (self.filled + sound.len()).min(self.background.len());
     }
@@ -68,19 +75,23 @@ impl ComfortNoise {
         for piece in out.chunks_mut(self.grain) {
             // Numerical Recipes' generator: that grains differ is all that is asked for.
             self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let from = (self.random >> 8) as usize % frames.max(1) * self.channels;
-            let begin = self.at + from;
-            for (n, sample) in piece.iter_mut().enumerate() {
-                let share = n as f32 / self.grain as f32;
-                let wrapped = |at: usize| self.background[at % self.background.len()];
-                // Of noises that have nothing to do with each other, the powers add up.
-                *sample = self.fading[n] * (1.0 - share).sqrt() + wrapped(begin + n) * share.sqrt();
+            let begin = self.at + (self.random >> 8) as usize % frames.max(1) * self.channels;
+            let fades = self.fade.iter().zip(self.fade.iter().rev());
+            let sounds = self.fading.iter().zip(from(&self.background, begin));
+            for (sample, ((old, new), (rising, falling))) in piece.iter_mut().zip(sounds.zip(fades)) {
+                *sample = old * falling + new * rising;
             }
-            for (n, sample) in self.fading.iter_mut().enumerate() {
-                *sample = self.background[(begin + self.grain + n) % self.background.len()];
+            for (fading, new) in self.fading.iter_mut().zip(from(&self.background, begin + self.grain)) {
+                *fading = *new;
             }
         }
     }
+}
+
+/// Once around a ring, from a place on.
+fn from(ring: &[f32], place: usize) -> impl Iterator<Item = &f32> {
+    let (end, beginning) = ring.split_at(place % ring.len());
+    beginning.iter().chain(end)
 }
 
 #[cfg(test)]

@@ -293,11 +293,12 @@ impl Stream {
         if sound.is_empty() {
             return;
         }
-        if sound.iter().any(|sample| !sample.is_finite()) {
-            sound.fill(0.0);
-        }
         self.restoring.join(sound);
-        let power = power(sound);
+        let mut power = power(sound);
+        if !power.is_finite() {
+            sound.fill(0.0);
+            power = 0.0;
+        }
         self.quiet = power < QUIET || background;
         self.quiet_for = if self.quiet { self.quiet_for + sound.len() } else { 0 };
         self.paused = if background { self.paused + sound.len() } else { 0 };
