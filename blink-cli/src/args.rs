@@ -129,7 +129,9 @@ heard by PESQ-WB (ITU-T P.862.2: 1 bad, 4.6 perfect). Every figure is a mean ove
 60 ms with Opus' own error correction makes of the same packets lost and delayed.
 
 Delay is the time from a sample's capture to its playing: framing, encoding, network, buffer and decoding, no devices. The bitrate is that \
-of all payloads, redundancy included, without headers. Without `--loss` and `--jitter` a table over both is made.";
+of all payloads, redundancy included, without headers. Without `--loss` and `--jitter` a table over both is made.
+
+Opus and `quality.prefer` are as configured.";
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchAudioArguments {
@@ -148,7 +150,7 @@ pub(crate) struct BenchAudioArguments {
     /// Sound in each packet: 10, 20, 40 or 60 ms
     #[arg(long, value_name = "MS", default_value_t = 20)]
     pub(crate) frame: u64,
-    /// Receive as with `quality.prefer = "speech"`
+    /// Receive as with `--set quality.prefer=speech`
     #[arg(long)]
     pub(crate) speech: bool,
     /// How many networks to take the mean of, 1 to 1000

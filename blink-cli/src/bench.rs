@@ -20,7 +20,7 @@ use crate::output::Output;
 /// Measures one thing.
 pub(crate) async fn run(bench: &Bench, global: &Global, output: &Output, interrupt: &Interrupt) -> Result<(), Failure> {
     match bench {
-        Bench::Audio(arguments) => audio::run(arguments, output, interrupt).await,
+        Bench::Audio(arguments) => audio::run(arguments, global, output, interrupt).await,
         Bench::Latency(arguments) => latency::run(arguments, global, output, interrupt).await,
         Bench::Calls(arguments) => calls::run(arguments, global, output, interrupt).await,
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use blink_api::{AudioFormat, Preference};
+use blink_api::{AudioFormat, Preference, Registry};
 use blink_engine::media::TICK;
 use blink_media_cpal_opus::OpusConfig;
 use blink_media_synthetic::speech_clip;
@@ -13,7 +13,8 @@ use serde::Serialize;
 use super::line::{self, Ends, Outcome};
 use super::path::Impairment;
 use super::plot::{self, Panel};
-use crate::args::BenchAudioArguments;
+use crate::args::{BenchAudioArguments, Global};
+use crate::configuration;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -77,20 +78,28 @@ struct Figures {
 /// One simulated call: which case, which seed, with the baseline's ends or not.
 type Job = (usize, u64, bool);
 
+/// How calls are set up.
+#[derive(Debug, Clone, Copy)]
+struct Setup {
+    codec: OpusConfig,
+    prefer: Preference,
+    frame: Duration,
+}
+
 /// Measures the cases asked for.
 pub(super) async fn run(
     arguments: &BenchAudioArguments,
+    global: &Global,
     output: &Output,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     check(arguments)?;
     let cases = Arc::new(cases(arguments));
-    let frame = Duration::from_millis(arguments.frame);
+    let setup = setup(arguments, global)?;
     let delay = Duration::from_millis(arguments.rtt) / 2;
     output.waiting(format!("simulating {} calls", cases.len() * 2 * arguments.seeds as usize));
     let (seeds, shared) = (arguments.seeds, cases.clone());
-    let prefer = if arguments.speech { Preference::Speech } else { Preference::Delay };
-    let working = tokio::task::spawn_blocking(move || simulate(&shared, (frame, prefer), delay, seeds));
+    let working = tokio::task::spawn_blocking(move || simulate(&shared, setup, delay, seeds));
     let done = tokio::select! {
         done = working => done.map_err(|error| Failure::call(format!("a simulation failed: {error}")))??,
         () = interrupt.wait() => return Err(Failure::interrupted()),
@@ -140,9 +149,15 @@ fn cases(arguments: &BenchAudioArguments) -> Vec<Case> {
     }
 }
 
+/// As configured, but for what the options say.
+fn setup(arguments: &BenchAudioArguments, global: &Global) -> Result<Setup, Failure> {
+    let configuration = configuration::person(global, None, None)?;
+    let prefer = if arguments.speech { Preference::Speech } else { configuration.settings().quality.prefer };
+    Ok(Setup { codec: configuration.section("codecs", "opus")?, prefer, frame: Duration::from_millis(arguments.frame) })
+}
+
 /// How both ends are set up.
-fn ends(frame: Duration, prefer: Preference, baseline: bool) -> Ends {
-    let usual = OpusConfig::default();
+fn ends(Setup { codec: usual, prefer, frame }: Setup, baseline: bool) -> Ends {
     if baseline {
         let codec = OpusConfig { redundancy_ms: 0, decoder_complexity: 0, ..usual };
         return Ends { codec, fixed: Some(FIXED), prefer, frame, red: false };
@@ -154,12 +169,7 @@ fn ends(frame: Duration, prefer: Preference, baseline: bool) -> Ends {
 type Done = (Job, Outcome, Option<f32>);
 
 /// Runs all calls, on all processors.
-fn simulate(
-    cases: &[Case],
-    (frame, prefer): (Duration, Preference),
-    delay: Duration,
-    seeds: u64,
-) -> Result<Vec<Done>, Failure> {
+fn simulate(cases: &[Case], setup: Setup, delay: Duration, seeds: u64) -> Result<Vec<Done>, Failure> {
     let said = speech_clip(0, SPEECH);
     let jobs: Vec<Job> = (0..cases.len())
         .flat_map(|case| (1..=seeds).flat_map(move |seed| [(case, seed, false), (case, seed, true)]))
@@ -170,7 +180,7 @@ fn simulate(
             let (case, seed, baseline) = *job;
             let Case { loss, jitter, burst } = cases[case];
             let impairment = Impairment { loss: loss / 100.0, burst, jitter: Duration::from_millis(jitter), delay };
-            let outcome = line::run(&ends(frame, prefer, baseline), impairment, seed, &said)?;
+            let outcome = line::run(&ends(setup, baseline), impairment, seed, &said)?;
             let score = pesq_wb(&said, &outcome.heard, AudioFormat::CALL.sample_rate);
             done.lock().expect("whoever adds does not panic").push((*job, outcome, score));
         }
