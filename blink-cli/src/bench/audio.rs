@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use blink_api::{AudioFormat, Preference, Registry};
+use blink_api::{AudioFormat, Preference};
 use blink_engine::media::TICK;
 use blink_media_cpal_opus::OpusConfig;
 use blink_media_synthetic::speech_clip;
