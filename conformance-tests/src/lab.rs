@@ -54,6 +54,7 @@ mod sight;
 mod signaling;
 mod sound;
 mod stage;
+mod stalls;
 mod time;
 mod transport;
 mod watching;

@@ -1,6 +1,7 @@
 //! What everything in a lab shares.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,7 @@ use super::post::Post;
 use super::session::End;
 use super::signaling::MADE_UP;
 use super::stage::{Network, Stage, Timing};
+use super::stalls::Stalls;
 use super::time::LabClock;
 use crate::impaired::ImpairedNetwork;
 use crate::turn::TurnServer;
@@ -27,6 +29,8 @@ use crate::turn::TurnServer;
 pub(crate) struct Core {
     pub(crate) stage: Stage,
     pub(crate) clock: LabClock,
+    /// Where time passes as it does for everybody.
+    stalls: Option<&'static Stalls>,
     pub(crate) fault: Option<Fault>,
     pub(crate) post: Post,
     /// Counts everything that is logged, so that whoever waits looks again.
@@ -58,6 +62,7 @@ impl Core {
     pub(crate) fn new(stage: Stage, network: Network, fault: Option<Fault>) -> Self {
         Self {
             network: stage.impaired.map(|impaired| ImpairedNetwork::new(impaired.packets)),
+            stalls: (stage.timing == Timing::Real).then(Stalls::watched),
             stage,
             clock: LabClock::start(),
             fault,
@@ -71,6 +76,12 @@ impl Core {
 
     pub(crate) fn is_virtual(&self) -> bool {
         self.stage.timing == Timing::Virtual
+    }
+
+    /// For how long of a stretch of time the machine stood still.
+    pub(crate) fn stood_still(&self, stretch: &Range<Duration>) -> Duration {
+        let [start, end] = [stretch.start, stretch.end].map(|time| self.clock.instant(time));
+        self.stalls.map_or(Duration::ZERO, |stalls| stalls.within(start..end))
     }
 
     pub(crate) fn people(&self) -> Vec<Arc<Person>> {

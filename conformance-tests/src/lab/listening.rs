@@ -63,11 +63,20 @@ impl Participant {
         self.must(share <= LEAST, format!("heard {talker} for {percent:.0} % of {:?}", now.saturating_sub(since)))
     }
 
-    /// Heard somebody without a pause since a time.
+    /// Heard somebody without a pause since a time. What the machine stood still meanwhile is no pause.
     pub fn heard_throughout(&self, talker: &Participant, since: Duration) -> Result<()> {
         let now = self.core.clock.elapsed();
-        let gap = self.person.devices.ear.longest_gap(tone_of(talker.number()), since, now);
-        self.must(gap <= INTERRUPTION, format!("did not hear {talker} for {gap:?} at a stretch"))
+        let gaps = self.person.devices.ear.gaps(tone_of(talker.number()), since, now);
+        let mut lasting = gaps.iter().map(|gap| (gap.end - gap.start, self.core.stood_still(gap)));
+        match lasting.find(|(gap, still)| gap.saturating_sub(*still) > INTERRUPTION) {
+            None => Ok(()),
+            Some((gap, still)) => {
+                let why = format!(
+                    "did not hear {talker} for {gap:?} at a stretch, and the machine stood still for {still:?}"
+                );
+                Err(self.fails(why))
+            }
+        }
     }
 
     /// How loud it hears somebody, as a multiple of how loud everybody talks.

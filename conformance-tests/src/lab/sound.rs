@@ -1,8 +1,8 @@
 //! Tones that tell participants apart, and an ear that finds them again.
 
-use std::time::Duration;
-
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// How loud everybody talks.
 pub(crate) const AMPLITUDE: f32 = 0.2;
@@ -58,15 +58,11 @@ impl Ear {
         self.times(hertz, from, to).len() as f32 / expected
     }
 
-    /// The longest time within a stretch in which a tone was not audible.
-    pub(crate) fn longest_gap(&self, hertz: f32, from: Duration, to: Duration) -> Duration {
+    /// The times within a stretch in which a tone was not audible, each from one block in which it was to the next.
+    pub(crate) fn gaps(&self, hertz: f32, from: Duration, to: Duration) -> Vec<Range<Duration>> {
         let mut last = from;
-        let mut longest = Duration::ZERO;
-        for at in self.times(hertz, from, to).into_iter().chain([to]) {
-            longest = longest.max(at.saturating_sub(last));
-            last = at;
-        }
-        longest
+        let times = self.times(hertz, from, to).into_iter().chain([to]);
+        times.map(|at| std::mem::replace(&mut last, at)..at).collect()
     }
 
     /// How loud a tone was on average over a stretch of time.
@@ -135,8 +131,9 @@ mod tests {
         let share = |number| ear.share(tone_of(number), Duration::ZERO, at);
         assert!(share(0) > 0.95 && share(2) > 0.95, "{} {}", share(0), share(2));
         assert_eq!((share(1), share(3)), (0.0, 0.0));
-        assert!(ear.longest_gap(tone_of(0), Duration::ZERO, at) < Duration::from_millis(25));
-        assert_eq!(ear.longest_gap(tone_of(1), Duration::ZERO, at), at);
+        let gaps = |number| ear.gaps(tone_of(number), Duration::ZERO, at);
+        assert!(gaps(0).iter().all(|gap| gap.end - gap.start < Duration::from_millis(25)));
+        assert_eq!(gaps(1), [Duration::ZERO..at]);
         assert!((ear.loudness(tone_of(0), Duration::ZERO, at) - AMPLITUDE).abs() < 0.01);
     }
 }

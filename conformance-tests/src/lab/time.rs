@@ -23,6 +23,11 @@ impl LabClock {
         self.start.elapsed()
     }
 
+    /// A time of the lab's as the system has it.
+    pub(crate) fn instant(&self, elapsed: Duration) -> Instant {
+        self.start.into_std() + elapsed
+    }
+
     /// The clock for engines.
     pub(crate) fn of_engines(&self, is_virtual: bool) -> Arc<dyn Clock> {
         if is_virtual { Arc::new(VirtualClock(*self)) } else { Arc::new(SystemClock) }
