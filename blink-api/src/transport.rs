@@ -290,7 +290,8 @@ impl CodecName {
 
 impl PartialEq for CodecName {
     fn eq(&self, other: &Self) -> bool {
-        self.0.eq_ignore_ascii_case(&other.0)
+        // Most names are clones of one that was configured: then there is nothing to read.
+        Arc::ptr_eq(&self.0, &other.0) || self.0.eq_ignore_ascii_case(&other.0)
     }
 }
 

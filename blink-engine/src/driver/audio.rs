@@ -97,18 +97,19 @@ impl CallAudio {
 
     /// A fresh encoder of each codec.
     pub(crate) fn encoders(&self) -> Result<Vec<(RtpCodec, Box<dyn Encoder>)>> {
-        let encoder = |codec: &Arc<dyn Codec>| {
+        let encoder = |(codec, rtp): (&Arc<dyn Codec>, &RtpCodec)| {
             let bitrate = self.settings.bitrate.filter(|_| codec.capabilities().variable_bitrate);
             let config = EncoderConfig { format: self.format(), frame: self.frame(), bitrate };
-            Ok((codec.rtp(), codec.encoder(config)?))
+            Ok((rtp.clone(), codec.encoder(config)?))
         };
-        self.codecs.iter().map(encoder).collect()
+        self.codecs.iter().zip(&*self.rtp).map(encoder).collect()
     }
 
     /// A fresh decoder of a codec; `None` for one that is not among these.
     pub(crate) fn decoder(&self, name: &CodecName) -> Result<Option<(RtpCodec, Box<dyn Decoder>)>> {
-        let Some(codec) = self.codecs.iter().find(|codec| codec.rtp().name == *name) else { return Ok(None) };
-        Ok(Some((codec.rtp(), codec.decoder(DecoderConfig { format: self.format() })?)))
+        let mut codecs = self.codecs.iter().zip(&*self.rtp);
+        let Some((codec, rtp)) = codecs.find(|(_, rtp)| rtp.name == *name) else { return Ok(None) };
+        Ok(Some((rtp.clone(), codec.decoder(DecoderConfig { format: self.format() })?)))
     }
 }
 

@@ -12,6 +12,7 @@
 //! closes (so that what the user asked is done when the command returns), and the signaling backend's word that it subscribed. All queues are bounded; each says below what
 //! happens when it is full.
 
+mod alarm;
 mod audio;
 mod command;
 mod driver_loop;

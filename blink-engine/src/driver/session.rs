@@ -12,12 +12,13 @@ use blink_api::{
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument, Span};
 
+use super::alarm::Alarm;
 use super::feedback::Feedback;
 use super::media::MediaHandle;
 use super::media::stream::OfferedStream;
 use super::sections::Sections;
 use super::streams::StreamSink;
-use super::{Parts, Report, sleep_until};
+use super::{Parts, Report};
 use crate::call::{Negotiation, SessionId, SessionInput};
 use crate::statistics::SendingStatistics;
 use crate::wire::{ChannelMessage, SectionReport, cbor};
@@ -220,6 +221,7 @@ impl Path {
         parts: &Parts,
         reporter: &mut Reporter,
     ) -> Result<Option<oneshot::Sender<()>>> {
+        let (mut report_due, mut video_due) = (Alarm::new(), Alarm::new());
         loop {
             tokio::select! {
                 step = queue.recv() => match step {
@@ -231,12 +233,12 @@ impl Path {
                     Some(Step::Negotiate(step)) => self.negotiate(step, reporter).await?,
                     Some(Step::Stream(stream, change)) => self.change_stream(stream, change, reporter).await?,
                 },
-                () = sleep_until(self.early.is_none().then(|| self.feedback.due())) => {
+                () = report_due.wait(self.early.is_none().then(|| self.feedback.due())) => {
                     if let Some(report) = self.feedback.report(parts.clock.now()) {
                         self.send(report);
                     }
                 }
-                () = sleep_until(self.sections.has_video().then_some(self.video_due)) => {
+                () = video_due.wait(self.sections.has_video().then_some(self.video_due)) => {
                     let now = parts.clock.now();
                     self.video_due = now + VIDEO_INTERVAL;
                     let started = self.sections.work(now);
