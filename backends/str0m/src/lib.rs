@@ -17,6 +17,7 @@
 mod codecs;
 mod config;
 mod driver;
+mod dtls;
 mod gather;
 mod inquiry;
 mod negotiation;

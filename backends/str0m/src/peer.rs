@@ -138,6 +138,7 @@ impl Peer {
         builder.set_initial_stun_rto(FIRST_REPETITION);
         builder.set_max_stun_rto(config.check_interval);
         builder.set_max_stun_retransmits(MOST_REPETITIONS);
+        builder = builder.set_crypto_provider(crate::dtls::crypto());
         codecs.configure(builder.codec_config());
         Self {
             rtc: builder.build(session.clock.now()),
