@@ -1,4 +1,4 @@
-//! DTLS for str0m with timers for sound: the same implementation as its own, which keeps others.
+//! DTLS for str0m: the implementation that it uses itself, which it gives no way to set timers of.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,8 +8,8 @@ use str0m::crypto::dtls::{
 };
 use str0m::crypto::{CryptoError, CryptoProvider, from_feature_flags};
 
-/// When a flight of the handshake is first repeated, and from then on after twice the time each. RFC 9147 §5.8.2 has 1 s in general and asks for less where people wait
-/// for a path: every other handshake loses something where each tenth packet is lost, and with a second it takes several until a voice is heard.
+/// When a flight of the handshake is first repeated, and from then on after twice the time each. RFC 9147 §5.8.2 has 1 s in general, 400 ms for DTLS-SRTP, and leaves less to those who know why:
+/// where each tenth packet is lost, every other handshake loses something, and people wait. On a slow path it costs a few datagrams that were not needed.
 const FIRST_REPETITION: Duration = Duration::from_millis(100);
 /// Repetitions of a flight, those included that the other side asks for by repeating its own. The handshake's own limit comes before their end.
 const MOST_REPETITIONS: usize = 20;

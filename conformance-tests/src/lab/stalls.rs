@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 /// How often each processor is looked at.
 const BEAT: Duration = Duration::from_millis(10);
-/// A thread that is woken later than this was not merely behind another one.
+/// Less is how exactly threads are woken.
 const STALL: Duration = Duration::from_millis(5);
 
-/// Stretches of time in which a processor of this machine ran no thread that was due: a virtual machine's may be taken away, or too much may run on it.
+/// Stretches of time in which a processor of this machine ran nothing: a virtual machine's may be taken away. One on which too much runs does not stand still.
 #[derive(Default)]
 pub(crate) struct Stalls(Mutex<Vec<Range<Instant>>>);
 
@@ -47,11 +47,14 @@ impl Stalls {
 
     fn watch(&self) -> ! {
         loop {
-            let due = Instant::now() + BEAT;
+            let (due, queued) = (Instant::now() + BEAT, queued());
             std::thread::sleep(BEAT);
             let now = Instant::now();
-            if now >= due + STALL {
-                self.list().push(due..now);
+            // What this thread waited behind others is no stall, and came last.
+            let behind = self::queued().saturating_sub(queued);
+            let end = now.checked_sub(behind).unwrap_or(now);
+            if end >= due + STALL {
+                self.list().push(due..end);
             }
         }
     }
@@ -59,6 +62,14 @@ impl Stalls {
     fn list(&self) -> MutexGuard<'_, Vec<Range<Instant>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// For how long this thread was ready and others ran; zero where the system does not tell.
+fn queued() -> Duration {
+    // Linux: nanoseconds on a processor, nanoseconds ready to run, turns.
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = told.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 /// The processors that this process may use; numbers without a meaning where the system does not tell.
