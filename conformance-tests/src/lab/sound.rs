@@ -10,6 +10,8 @@ pub(crate) const AMPLITUDE: f32 = 0.2;
 const AUDIBLE: f32 = 0.05;
 /// The length of a block.
 pub(crate) const BLOCK: Duration = Duration::from_millis(10);
+/// What a loudspeaker has in store, so that sound goes on while nothing more comes: a sound card plays what was written late one after the other.
+pub(crate) const STORE: Duration = Duration::from_millis(60);
 /// Of the samples at 48 kHz every sixth is kept: 8 kHz, with room for all tones.
 const KEEP_EVERY: usize = 6;
 /// Samples of a block that are kept.
@@ -24,6 +26,13 @@ pub(crate) fn tone_of(number: usize) -> f32 {
 struct Block {
     at: Duration,
     samples: [f32; KEPT],
+}
+
+impl Block {
+    /// A tone is audible in it.
+    fn has(&self, hertz: f32) -> bool {
+        amplitude(&self.samples, hertz) >= AUDIBLE
+    }
 }
 
 /// Everything a participant's loudspeaker played.
@@ -59,10 +68,22 @@ impl Ear {
     }
 
     /// The times within a stretch in which a tone was not audible, each from one block in which it was to the next.
+    /// Blocks that are late by at most [`STORE`] follow those before them.
     pub(crate) fn gaps(&self, hertz: f32, from: Duration, to: Duration) -> Vec<Range<Duration>> {
-        let mut last = from;
-        let times = self.times(hertz, from, to).into_iter().chain([to]);
-        times.map(|at| std::mem::replace(&mut last, at)..at).collect()
+        let heard = self.heard();
+        let (mut last, mut end) = (from, to);
+        let mut gaps = Vec::new();
+        for (number, block) in within(&heard.blocks, from, to).iter().enumerate() {
+            let follows = if number == 0 { block.at } else { end };
+            let played = follows.clamp(block.at.saturating_sub(STORE), block.at);
+            end = played + BLOCK;
+            if block.has(hertz) {
+                gaps.push(std::mem::replace(&mut last, played)..played);
+            }
+        }
+        // What is still in store when the stretch ends was not played in it, and is no gap.
+        gaps.push(last..end.max(to.saturating_sub(STORE)));
+        gaps
     }
 
     /// How loud a tone was on average over a stretch of time.
@@ -76,8 +97,7 @@ impl Ear {
     /// When a tone was audible.
     fn times(&self, hertz: f32, from: Duration, to: Duration) -> Vec<Duration> {
         let heard = self.heard();
-        let audible = |block: &&Block| amplitude(&block.samples, hertz) >= AUDIBLE;
-        within(&heard.blocks, from, to).iter().filter(audible).map(|block| block.at).collect()
+        within(&heard.blocks, from, to).iter().filter(|block| block.has(hertz)).map(|block| block.at).collect()
     }
 
     /// Bytes that it remembers.
@@ -133,7 +153,37 @@ mod tests {
         assert_eq!((share(1), share(3)), (0.0, 0.0));
         let gaps = |number| ear.gaps(tone_of(number), Duration::ZERO, at);
         assert!(gaps(0).iter().all(|gap| gap.end - gap.start < Duration::from_millis(25)));
-        assert_eq!(gaps(1), [Duration::ZERO..at]);
+        assert!(matches!(&gaps(1)[..], [all] if all.start.is_zero() && all.end >= at - BLOCK), "{:?}", gaps(1));
         assert!((ear.loudness(tone_of(0), Duration::ZERO, at) - AMPLITUDE).abs() < 0.01);
+    }
+    /// What an ear took that was written block by block: when, and whether a tone was in it.
+    fn heard(blocks: impl Iterator<Item = (u64, bool)>) -> Ear {
+        let ear = Ear::default();
+        for (number, (at_ms, audible)) in blocks.enumerate() {
+            let amplitude = if audible { AMPLITUDE } else { 0.0 };
+            let sample = |n: usize| (std::f32::consts::TAU * tone_of(0) * n as f32 / 48_000.0).sin() * amplitude;
+            let samples: Vec<f32> = (number * 480..(number + 1) * 480).map(sample).collect();
+            ear.take(Duration::from_millis(at_ms), &samples);
+        }
+        ear
+    }
+
+    fn longest_gap(ear: &Ear, to_ms: u64) -> u128 {
+        let gaps = ear.gaps(tone_of(0), Duration::ZERO, Duration::from_millis(to_ms));
+        gaps.iter().map(|gap| (gap.end - gap.start).as_millis()).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn what_is_written_late_is_no_pause_and_what_is_left_out_or_silent_is() {
+        let late = (0..100).map(|n| (if (40..46).contains(&n) { 459 } else { n * 10 }, true));
+        assert_eq!(longest_gap(&heard(late), 1_000), 10, "six blocks at once");
+        let silent = (0..100).map(|n| (n * 10, !(40..46).contains(&n)));
+        assert_eq!(longest_gap(&heard(silent), 1_000), 70, "six silent blocks");
+        let left_out = (0..100).filter(|n| !(40..50).contains(n)).map(|n| (n * 10, true));
+        assert_eq!(longest_gap(&heard(left_out), 1_000), 50, "100 ms left out, 60 ms in store");
+        let again_and_again = (0..200).filter(|n| n % 20 > 3).map(|n| (n * 10, true));
+        assert_eq!(longest_gap(&heard(again_and_again), 2_000), 50, "40 ms left out each time");
+        let over = (0..100).map(|n| (n * 10, true));
+        assert_eq!(longest_gap(&heard(over), 1_200), 150, "nothing any more");
     }
 }

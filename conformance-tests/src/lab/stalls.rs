@@ -1,98 +1,73 @@
-//! When the machine stood still: nobody is heard then, whatever the call does.
+//! When a virtual machine's processors were taken away: nobody is heard then, whatever the call does.
 
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often each processor is looked at.
+/// How often the system is asked.
 const BEAT: Duration = Duration::from_millis(10);
-/// Less is how exactly threads are woken.
-const STALL: Duration = Duration::from_millis(5);
+/// What the system counts in: `USER_HZ`, 100 a second on every Linux.
+const TICK: Duration = Duration::from_millis(10);
 
-/// Stretches of time in which a processor of this machine ran nothing: a virtual machine's may be taken away. One on which too much runs does not stand still.
+/// Time that the host of this virtual machine ran others in, while something here was ready to run. A machine on which too much runs does not stand still.
 #[derive(Default)]
-pub(crate) struct Stalls(Mutex<Vec<Range<Instant>>>);
+pub(crate) struct Stalls(Mutex<Vec<Stall>>);
+
+/// Between two looks so much was missing, all processors together.
+struct Stall {
+    looks: Range<Instant>,
+    missing: Duration,
+}
 
 impl Stalls {
-    /// Those of this machine, from the first time this is called in a process on.
+    /// Those of this machine, from the first time this is called in a process on. None where the system does not tell.
     pub(crate) fn watched() -> &'static Self {
         static STALLS: Stalls = Stalls(Mutex::new(Vec::new()));
         static WATCH: OnceLock<()> = OnceLock::new();
         WATCH.get_or_init(|| {
-            for processor in processors() {
-                let watch = move || {
-                    stay_on(processor);
-                    STALLS.watch();
-                };
-                if let Err(error) = std::thread::Builder::new().name("blink-stalls".to_owned()).spawn(watch) {
-                    tracing::warn!(%error, "nobody sees whether the machine stands still");
-                }
+            let Some(before) = stolen() else { return };
+            let watch = move || STALLS.watch(before);
+            if let Err(error) = std::thread::Builder::new().name("blink-stalls".to_owned()).spawn(watch) {
+                tracing::warn!(%error, "nobody sees whether the machine stands still");
             }
         });
         &STALLS
     }
 
-    /// How much of a stretch of time is in stalls.
+    /// For how long the machine stood still in a stretch of time, and at most its length.
     pub(crate) fn within(&self, stretch: Range<Instant>) -> Duration {
-        let mut stalls: Vec<_> = self.list().iter().filter(|stall| stall.end > stretch.start).cloned().collect();
-        stalls.sort_by_key(|stall| stall.start);
-        let (mut counted_to, mut total) = (stretch.start, Duration::ZERO);
-        for stall in stalls {
-            let (start, end) = (stall.start.max(counted_to), stall.end.min(stretch.end));
-            total += end.saturating_duration_since(start);
-            counted_to = counted_to.max(end);
-        }
-        total
+        let meets = |stall: &&Stall| stall.looks.start < stretch.end && stall.looks.end > stretch.start;
+        let missing: Duration = self.list().iter().filter(meets).map(|stall| stall.missing).sum();
+        missing.min(stretch.end.saturating_duration_since(stretch.start))
     }
 
-    fn watch(&self) -> ! {
+    fn watch(&self, mut before: Duration) {
+        let mut looked = Instant::now();
         loop {
-            let (due, queued) = (Instant::now() + BEAT, queued());
             std::thread::sleep(BEAT);
-            let now = Instant::now();
-            // What this thread waited behind others is no stall, and came last.
-            let behind = self::queued().saturating_sub(queued);
-            let end = now.checked_sub(behind).unwrap_or(now);
-            if end >= due + STALL {
-                self.list().push(due..end);
+            let Some(now_stolen) = stolen() else { return };
+            let looks = std::mem::replace(&mut looked, Instant::now())..looked;
+            let missing = now_stolen.saturating_sub(std::mem::replace(&mut before, now_stolen));
+            if !missing.is_zero() {
+                self.list().push(Stall { looks, missing });
             }
         }
     }
 
-    fn list(&self) -> MutexGuard<'_, Vec<Range<Instant>>> {
+    fn list(&self) -> MutexGuard<'_, Vec<Stall>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// For how long this thread was ready and others ran; zero where the system does not tell.
-fn queued() -> Duration {
-    // Linux: nanoseconds on a processor, nanoseconds ready to run, turns.
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = told.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
-    Duration::from_nanos(nanos.unwrap_or(0))
+/// Steal time of all processors since the system began (proc_stat(5)); `None` where the system does not tell.
+fn stolen() -> Option<Duration> {
+    steal_in(&std::fs::read_to_string("/proc/stat").ok()?)
 }
 
-/// The processors that this process may use; numbers without a meaning where the system does not tell.
-fn processors() -> Vec<usize> {
-    #[cfg(target_os = "linux")]
-    if let Ok(usable) = rustix::thread::sched_getaffinity(None) {
-        return (0..rustix::thread::CpuSet::MAX_CPU).filter(|processor| usable.is_set(*processor)).collect();
-    }
-    (0..std::thread::available_parallelism().map_or(1, usize::from)).collect()
-}
-
-/// Keeps this thread on one processor, where the system can.
-fn stay_on(processor: usize) {
-    #[cfg(target_os = "linux")]
-    {
-        let mut only = rustix::thread::CpuSet::new();
-        only.set(processor);
-        if let Err(error) = rustix::thread::sched_setaffinity(None, &only) {
-            tracing::debug!(%error, processor, "a processor is not looked at by itself");
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = processor;
+/// The eighth number of the first line: user, nice, system, idle, iowait, irq, softirq, steal.
+fn steal_in(stat: &str) -> Option<Duration> {
+    let ticks: u32 = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().nth(7)?.parse().ok()?;
+    Some(TICK * ticks)
 }
 
 #[cfg(test)]
@@ -100,15 +75,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stalls_count_once_and_only_within_the_stretch() {
+    fn what_was_missing_counts_where_it_may_have_been_and_never_for_more_than_the_stretch() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
+        let ms = Duration::from_millis;
         let stalls = Stalls::default();
-        for (from, to) in [(90, 120), (10, 30), (20, 50), (25, 35), (200, 300)] {
-            stalls.list().push(at(from)..at(to));
+        for (from, to, missing) in [(10, 30, 20), (30, 40, 10), (200, 300, 100)] {
+            stalls.list().push(Stall { looks: at(from)..at(to), missing: ms(missing) });
         }
-        for (from, to, total) in [(0, 100, 50), (40, 60, 10), (50, 90, 0), (100, 1_000, 120), (120, 110, 0)] {
-            assert_eq!(stalls.within(at(from)..at(to)), Duration::from_millis(total), "{from} to {to}");
+        for (from, to, total) in [(0, 100, 30), (35, 60, 10), (40, 90, 0), (0, 1_000, 130), (250, 270, 20)] {
+            assert_eq!(stalls.within(at(from)..at(to)), ms(total), "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn steal_time_is_read_from_what_linux_prints() {
+        let stat =
+            "cpu  2596583 17826 180745 2206056 27660 0 5157 86718 0 0\ncpu0 1292649 8652 87133 1 2 0 3 43000 0 0\n";
+        assert_eq!(steal_in(stat), Some(Duration::from_millis(867_180)));
+        for other in ["", "cpu  1 2 3 4 5 6 7\n", "cpu  1 2 3 4 5 6 7 x 0 0\n", "intr 1 2 3 4 5 6 7 8 9\n"] {
+            assert_eq!(steal_in(other), None, "{other}");
         }
     }
 }
