@@ -101,7 +101,8 @@ Runs more and more calls in this process, each between two complete engines over
 time of the process. The slope over the number of calls is what one more call costs; each of its two ends, which both run here, has half of that. The time within the codec's \
 encoders and decoders is measured in the same run and told apart. The engines share threads for sound, as those of one program can.
 
-The transport is the configured one (`--set transport=NAME`). Measure on an idle machine; the build's profile matters.";
+The transport is the configured one (`--set transport=NAME`). Measure on an idle machine; the build's profile matters. What came too late \
+and was made up is shown: where that is much, the machine had no time for the calls.";
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchLatencyArguments {

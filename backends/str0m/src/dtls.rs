@@ -8,7 +8,7 @@ use str0m::crypto::dtls::{
 };
 use str0m::crypto::{CryptoError, CryptoProvider, from_feature_flags};
 
-/// When a flight of the handshake is first repeated, and from then on after twice the time each. RFC 9147 §5.8.2 has 1 s in general, 400 ms for DTLS-SRTP, and leaves less to those who know why:
+/// When a flight of the handshake is first repeated, and from then on after twice the time each. RFC 9147 §5.8.2 has 1 s in general, recommends 400 ms for DTLS-SRTP, and allows less:
 /// where each tenth packet is lost, every other handshake loses something, and people wait. On a slow path it costs a few datagrams that were not needed.
 const FIRST_REPETITION: Duration = Duration::from_millis(100);
 /// Repetitions of a flight, those included that the other side asks for by repeating its own. The handshake's own limit comes before their end.

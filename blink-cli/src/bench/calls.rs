@@ -43,6 +43,8 @@ struct Point {
     calls: usize,
     cpu_percent: f64,
     codec_percent: f64,
+    /// The share of all sound that came too late and was made up, 0.0 to 1.0: much of it, and the machine had no time for the calls.
+    concealed: f64,
 }
 
 /// Measures with more and more calls.
@@ -105,6 +107,7 @@ async fn measure(
         }
         output.waiting(format!("measuring {calls} calls"));
         tokio::time::sleep(WARM_UP).await;
+        let concealed = concealed_in(talks).await?;
         let (began, cpu, codec) = (Instant::now(), clocks::of_process(), meter.total());
         tokio::time::sleep(Duration::from_secs(arguments.seconds)).await;
         let lasted = began.elapsed();
@@ -112,10 +115,25 @@ async fn measure(
         let codec = meter.total().since(codec);
         // Measuring is no part of a call.
         let (cpu, codec) = (cpu.saturating_sub(2 * codec.measuring(reading)), codec.spent - codec.measuring(reading));
-        let percent = |spent: Duration| 100.0 * spent.as_secs_f64() / lasted.as_secs_f64();
-        points.push(Point { calls, cpu_percent: percent(cpu), codec_percent: percent(codec) });
+        let concealed = concealed_in(talks).await?.saturating_sub(concealed);
+        let share = |spent: Duration| spent.as_secs_f64() / lasted.as_secs_f64();
+        points.push(Point {
+            calls,
+            cpu_percent: 100.0 * share(cpu),
+            codec_percent: 100.0 * share(codec),
+            concealed: share(concealed) / (calls as f64 * ENDS),
+        });
     }
     Ok(points)
+}
+
+/// Sound that all ends of all calls made up so far.
+async fn concealed_in(talks: &[Talk]) -> Result<Duration, Failure> {
+    let mut concealed = Duration::ZERO;
+    for talk in talks {
+        concealed += talk.concealed().await?;
+    }
+    Ok(concealed)
 }
 
 /// From one call to all of them.
@@ -153,10 +171,10 @@ fn slope(points: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
 }
 
 fn table(report: &Report) -> String {
-    let mut lines = vec!["calls  CPU       codec     everything else".to_owned()];
-    for Point { calls, cpu_percent, codec_percent } in &report.points {
-        let rest = cpu_percent - codec_percent;
-        lines.push(format!("{calls:5}  {cpu_percent:6.2} %  {codec_percent:6.2} %  {rest:6.2} %"));
+    let mut lines = vec!["calls  CPU       codec     everything else  made up".to_owned()];
+    for Point { calls, cpu_percent, codec_percent, concealed } in &report.points {
+        let (rest, concealed) = (cpu_percent - codec_percent, 100.0 * concealed);
+        lines.push(format!("{calls:5}  {cpu_percent:6.2} %  {codec_percent:6.2} %  {rest:13.2} %  {concealed:5.2} %"));
     }
     lines.push(format!(
         "one more call costs each of its two ends ({}, {}): {:.2} % of a core, codec {:.2} %, everything else {:.3} %",

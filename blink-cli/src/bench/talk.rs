@@ -45,6 +45,15 @@ impl Talk {
         Ok(Self { engines: [alice, bob] })
     }
 
+    /// Sound that was missing when it was due and was made up, so far and at both ends.
+    pub(super) async fn concealed(&self) -> Result<Duration, Failure> {
+        let mut concealed = Duration::ZERO;
+        for engine in &self.engines {
+            concealed += engine.statistics().await?.iter().map(|figures| figures.audio.concealed).sum::<Duration>();
+        }
+        Ok(concealed)
+    }
+
     /// Ends both engines.
     pub(super) async fn end(self) {
         for engine in self.engines {
