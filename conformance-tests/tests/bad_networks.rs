@@ -56,6 +56,9 @@ between! { a_narrow_path_carries_sound_first:
 between! { a_call_comes_up_while_packets_are_lost:
     str0m_str0m: STR0M, STR0M;
     estimating_str0m: ESTIMATING, STR0M;
+    str0m_webrtc_rs: STR0M, WEBRTC_RS;
+    webrtc_rs_str0m: WEBRTC_RS, STR0M;
+    webrtc_rs_webrtc_rs: WEBRTC_RS, WEBRTC_RS;
 }
 
 const LOSSY: Impairment =

@@ -1,8 +1,8 @@
 //! DTLS handshakes on networks that lose packets: what the stack stops repeating is repeated here.
 //!
 //! The stack stops its timer whenever a message of the handshake comes in, and where that was not the whole flight, or one it had already, it never starts it again. Two ends that
-//! both wait so wait for ever. So each datagram of the newest own flight goes out again until the other end has shown that it has all. What is repeated are the same
-//! records: whoever has them takes them for replays (RFC 6347 §4.1.2.6) and does nothing. Handshakes through relays are wrapped, and left to the stack.
+//! both wait so wait for ever. So each datagram of the newest own flight goes out again until both ends have sent what only who has the whole handshake can send. That the other
+//! end has is not enough: its last flight, which it repeats for nobody who does not ask again, may be what was lost. What is repeated are the same records: whoever has them takes them for replays (RFC 6347 §4.1.2.6) and does nothing. Handshakes through relays are wrapped, and left to the stack.
 
 use std::future::Future;
 use std::io::{self, IoSliceMut};
@@ -44,6 +44,8 @@ struct Handshake {
     flight: Vec<(Instant, SocketAddr, Vec<u8>)>,
     /// A message of the other end came since the flight began.
     answered: bool,
+    /// This end has the whole handshake, and the other end.
+    complete: [bool; 2],
     rounds: u32,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -77,6 +79,13 @@ impl RepeatingSocket {
 
 impl Handshake {
     fn sent(&mut self, destination: SocketAddr, datagram: &[u8]) {
+        if is_under_keys(datagram) {
+            self.complete[0] = true;
+            self.end();
+        }
+        if !is_handshake(datagram) || self.is_over() {
+            return;
+        }
         let now = Instant::now();
         if std::mem::take(&mut self.answered) {
             self.flight.retain(|(at, ..)| now < *at + FLIGHT);
@@ -90,8 +99,19 @@ impl Handshake {
 
     fn received(&mut self, datagram: &[u8]) {
         self.answered |= is_handshake(datagram);
-        // Only who has the whole handshake can send that.
-        if datagram.first().is_some_and(|first| *first == APPLICATION_DATA || SRTP.contains(first)) {
+        if is_under_keys(datagram) {
+            self.complete[1] = true;
+            self.end();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.complete == [true; 2]
+    }
+
+    /// Forgets the flight if nobody needs it any more.
+    fn end(&mut self) {
+        if self.is_over() {
             self.flight.clear();
             self.timer = None;
         }
@@ -111,6 +131,11 @@ fn is_handshake(datagram: &[u8]) -> bool {
     matches!(datagram.first(), Some(&(CHANGE_CIPHER_SPEC | HANDSHAKE)))
 }
 
+/// Only who has the whole handshake can send that.
+fn is_under_keys(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|first| *first == APPLICATION_DATA || SRTP.contains(first))
+}
+
 impl AsyncUdpSocket for RepeatingSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
@@ -118,9 +143,10 @@ impl AsyncUdpSocket for RepeatingSocket {
 
     fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let sent = std::task::ready!(self.socket.poll_send(context, transmit));
-        let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
-        for datagram in transmit.contents.chunks(segment).filter(|datagram| is_handshake(datagram)) {
-            self.handshake().sent(transmit.destination, datagram);
+        let mut handshake = self.handshake();
+        if !handshake.is_over() {
+            let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+            transmit.contents.chunks(segment).for_each(|datagram| handshake.sent(transmit.destination, datagram));
         }
         Poll::Ready(sent)
     }
@@ -249,7 +275,35 @@ mod tests {
 
         wire.comes(&[APPLICATION_DATA, 7]);
         assert_eq!(pass(Duration::ZERO).await, [[0; 0]; 0]);
+        assert_eq!(
+            pass(PAUSE).await,
+            [[HANDSHAKE, 2], [CHANGE_CIPHER_SPEC, 3]],
+            "the other end has all, but its last flight may be lost"
+        );
+        send(&*socket, &[*SRTP.start(), 4]);
+        assert_eq!(pass(Duration::ZERO).await, [[*SRTP.start(), 4]]);
         assert_eq!(pass(PAUSE * 3).await, [[0; 0]; 0]);
+
+        send(&*socket, &[HANDSHAKE, 2]);
+        wire.went_out();
+        assert_eq!(pass(PAUSE * 3).await, [[0; 0]; 0], "the stack's own affair, once both are complete");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_complete_first_repeats_until_the_other_end_is() {
+        let wire = Arc::new(Wire::default());
+        let socket = RepeatingSocket::wrap(Arc::clone(&wire) as Arc<dyn AsyncUdpSocket>);
+        send(&*socket, &[HANDSHAKE, 1]);
+        send(&*socket, &[APPLICATION_DATA, 2]);
+        wire.went_out();
+        tokio::time::sleep(PAUSE).await;
+        read(&*socket);
+        assert_eq!(wire.went_out(), [[HANDSHAKE, 1]]);
+        wire.comes(&[*SRTP.end(), 7]);
+        read(&*socket);
+        tokio::time::sleep(PAUSE).await;
+        read(&*socket);
+        assert_eq!(wire.went_out(), [[0; 0]; 0]);
     }
 
     #[tokio::test(start_paused = true)]
