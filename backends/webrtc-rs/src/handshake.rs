@@ -44,8 +44,10 @@ struct Handshake {
     flight: Vec<(Instant, SocketAddr, Vec<u8>)>,
     /// A message of the other end came since the flight began.
     answered: bool,
-    /// This end has the whole handshake, and the other end.
-    complete: [bool; 2],
+    /// This end has the whole handshake.
+    is_complete: bool,
+    /// The other end has.
+    is_complete_there: bool,
     rounds: u32,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -80,7 +82,7 @@ impl RepeatingSocket {
 impl Handshake {
     fn sent(&mut self, destination: SocketAddr, datagram: &[u8]) {
         if is_under_keys(datagram) {
-            self.complete[0] = true;
+            self.is_complete = true;
             self.end();
         }
         if !is_handshake(datagram) || self.is_over() {
@@ -100,13 +102,13 @@ impl Handshake {
     fn received(&mut self, datagram: &[u8]) {
         self.answered |= is_handshake(datagram);
         if is_under_keys(datagram) {
-            self.complete[1] = true;
+            self.is_complete_there = true;
             self.end();
         }
     }
 
     fn is_over(&self) -> bool {
-        self.complete == [true; 2]
+        self.is_complete && self.is_complete_there
     }
 
     /// Forgets the flight if nobody needs it any more.
