@@ -2,12 +2,14 @@
 //!
 //! The stack stops its timer whenever a message of the handshake comes in, and where that was not the whole flight, or one it had already, it never starts it again. Two ends that
 //! both wait so wait for ever. So each datagram of the newest own flight goes out again until both ends have sent what only who has the whole handshake can send. That the other
-//! end has is not enough: its last flight, which it repeats for nobody who does not ask again, may be what was lost. What is repeated are the same records: whoever has them takes them for replays (RFC 6347 §4.1.2.6) and does nothing. Handshakes through relays are wrapped, and left to the stack.
+//! end has is not enough: its last flight, which it repeats for nobody who does not ask again, may be what was lost. What is repeated are the same records: whoever has them takes
+//! them for replays (RFC 6347 §4.1.2.6) and does nothing. Handshakes through relays are wrapped, and left to the stack.
 
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -36,6 +38,8 @@ const SRTP: std::ops::RangeInclusive<u8> = 128..=191;
 pub(crate) struct RepeatingSocket {
     socket: Arc<dyn AsyncUdpSocket>,
     handshake: Mutex<Handshake>,
+    /// As the handshake says, for every packet after it.
+    is_over: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -54,11 +58,13 @@ struct Handshake {
 
 impl RepeatingSocket {
     pub(crate) fn wrap(socket: Arc<dyn AsyncUdpSocket>) -> Arc<dyn AsyncUdpSocket> {
-        Arc::new(Self { socket, handshake: Mutex::default() })
+        Arc::new(Self { socket, handshake: Mutex::default(), is_over: AtomicBool::new(false) })
     }
 
-    fn handshake(&self) -> MutexGuard<'_, Handshake> {
-        self.handshake.lock().unwrap_or_else(PoisonError::into_inner)
+    /// `None` once it is over.
+    fn handshake(&self) -> Option<MutexGuard<'_, Handshake>> {
+        let is_over = self.is_over.load(Ordering::Relaxed);
+        (!is_over).then(|| self.handshake.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Sends the flight again where it is time, and sees to it that this is called when it is.
@@ -145,10 +151,10 @@ impl AsyncUdpSocket for RepeatingSocket {
 
     fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let sent = std::task::ready!(self.socket.poll_send(context, transmit));
-        let mut handshake = self.handshake();
-        if !handshake.is_over() {
+        if let Some(mut handshake) = self.handshake() {
             let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
             transmit.contents.chunks(segment).for_each(|datagram| handshake.sent(transmit.destination, datagram));
+            self.is_over.store(handshake.is_over(), Ordering::Relaxed);
         }
         Poll::Ready(sent)
     }
@@ -159,7 +165,9 @@ impl AsyncUdpSocket for RepeatingSocket {
         buffers: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        let mut handshake = self.handshake();
+        let Some(mut handshake) = self.handshake() else {
+            return self.socket.poll_recv(context, buffers, metas);
+        };
         self.repeat(&mut handshake, context);
         let received = std::task::ready!(self.socket.poll_recv(context, buffers, metas))?;
         if !handshake.flight.is_empty() {
@@ -167,6 +175,7 @@ impl AsyncUdpSocket for RepeatingSocket {
                 let datagrams = buffer[..meta.len.min(buffer.len())].chunks(meta.stride.max(1));
                 datagrams.for_each(|datagram| handshake.received(datagram));
             }
+            self.is_over.store(handshake.is_over(), Ordering::Relaxed);
         }
         Poll::Ready(Ok(received))
     }
