@@ -56,4 +56,4 @@ pub use media::AudioStatistics;
 pub use media::video::ReceivedFrame;
 pub use secure::{Identity, SecurityCounters};
 pub use statistics::{ParticipantStatistics, SendingStatistics};
-pub use store::DataDirectory;
+pub use store::{DataDirectory, Repair};
