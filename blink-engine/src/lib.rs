@@ -56,4 +56,6 @@ pub use media::AudioStatistics;
 pub use media::video::ReceivedFrame;
 pub use secure::{Identity, SecurityCounters};
 pub use statistics::{ParticipantStatistics, SendingStatistics};
+#[doc(hidden)]
+pub use store::fuzzing;
 pub use store::{DataDirectory, Repair};

@@ -1,6 +1,8 @@
 //! What survives a restart, under `data_dir`: who this is, how often it started, and what is remembered of calls.
 
 mod directory;
+#[doc(hidden)]
+pub mod fuzzing;
 mod memory;
 mod repair;
 
