@@ -172,13 +172,16 @@ impl Configuration {
 
     /// Checks all that can be checked without opening anything. Errors say where the value was set.
     fn check(&self) -> Result<()> {
-        self.check_all().map_err(|error| {
-            let fact = |name| error.context().iter().find(|(fact, _)| *fact == name).map(|(_, value)| value.clone());
-            match (fact("key"), fact("set in")) {
-                (Some(key), None) => error.with("set in", self.source_of(&key)),
-                _ => error,
-            }
-        })
+        self.check_all().map_err(|error| self.locate(error))
+    }
+
+    /// The error with where the key that it names was set, unless it says so already.
+    pub fn locate(&self, error: Error) -> Error {
+        let fact = |name| error.context().iter().find(|(fact, _)| *fact == name).map(|(_, value)| value.clone());
+        match (fact("key"), fact("set in")) {
+            (Some(key), None) => error.with("set in", self.source_of(&key)),
+            _ => error,
+        }
     }
 
     fn check_all(&self) -> Result<()> {

@@ -128,6 +128,9 @@ fn a_damaged_data_directory_is_told_what_to_do_with_and_keeps_its_identity_in_a_
     assert_eq!(repaired.status, 0, "{repaired:?}");
     let told: serde_json::Value = serde_json::from_str(&repaired.lines[0]).unwrap();
     assert_eq!((&told["identity"], &told["verified"]), (&did, &json!(true)), "{told}");
-    assert_eq!(std::fs::read(told["damaged"].as_str().map(|path| directory.path().join(path)).unwrap()).unwrap(), bytes);
+    assert_eq!(
+        std::fs::read(told["damaged"].as_str().map(|path| directory.path().join(path)).unwrap()).unwrap(),
+        bytes
+    );
     assert_eq!(id(&keep).last()["did"], did);
 }

@@ -21,7 +21,12 @@ pub fn used_file() -> Vec<u8> {
         store.identity(|| Identity::from_seed(&SEED)).expect("there is room");
         store.device(DeviceId::from_random([7; 16])).expect("there is room");
         store.next_boot(1_000 + u64::from(start)).expect("there is room");
-        let tombstone = |n: u8| Memo::Tombstone(blink_api::CallId::from_bytes([[start; 8], [n; 8]].concat().try_into().expect("16 bytes")), Some(1));
+        let tombstone = |n: u8| {
+            Memo::Tombstone(
+                blink_api::CallId::from_bytes([[start; 8], [n; 8]].concat().try_into().expect("16 bytes")),
+                Some(1),
+            )
+        };
         store.write_memory(&(0..100).map(tombstone).collect::<Vec<_>>()).expect("there is room");
     }
     let mut bytes = vec![0; disk.0.len().expect("it is memory") as usize];
