@@ -1,16 +1,22 @@
 //! Configuration: defaults, then a file, then the environment, then flags; every value knows where it came from.
 
 mod audio;
+mod explain;
+mod file;
+mod ice;
 mod layers;
+mod path;
 mod quality;
 mod settings;
 
 pub use audio::AudioSettings;
+pub use file::ConfigurationFile;
+pub use ice::{HostCandidates, IceConfig, IceServer, ServerScheme, ServerUri};
+pub use path::{expand_path, optional_path};
 pub use quality::{Preference, QualitySettings};
-pub use settings::{
-    BusyPolicy, CallSettings, CallTimers, HostCandidates, IceConfig, IceServer, Invitations, LogSettings, Settings,
-};
+pub use settings::{BusyPolicy, CallSettings, CallTimers, Invitations, LogSettings, Settings};
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use figment::Figment;
@@ -19,7 +25,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{Context, Entry, Error, ErrorKind, Kind, Registry, Result};
+use explain::{explain, hide_secrets, key_of};
 use layers::Layer;
+
+/// What the names of this program's environment variables begin with.
+const PREFIX: &str = "BLINK_";
 
 /// A checked configuration: types are right, no key is unknown, and every chosen backend exists.
 #[derive(Clone)]
@@ -139,7 +149,8 @@ impl Configuration {
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for a value of the wrong type, naming the key and where it was set.
     pub fn section<C: DeserializeOwned>(&self, section: &str, name: &str) -> Result<C> {
-        self.figment.extract_inner(&format!("{section}.{name}")).map_err(|error| explain(&error))
+        let levels = section.split('.').chain(name.split('.')).count();
+        self.figment.extract_inner(&format!("{section}.{name}")).map_err(|error| explain(&error, levels))
     }
 
     /// Every key with its value and where that comes from, sorted by key.
@@ -159,17 +170,32 @@ impl Configuration {
         source_of(&self.figment, key)
     }
 
-    /// Checks all that can be checked without opening anything.
+    /// Checks all that can be checked without opening anything. Errors say where the value was set.
     fn check(&self) -> Result<()> {
+        self.check_all().map_err(|error| self.locate(error))
+    }
+
+    /// The error with where the key that it names was set, unless it says so already.
+    pub fn locate(&self, error: Error) -> Error {
+        let fact = |name| error.context().iter().find(|(fact, _)| *fact == name).map(|(_, value)| value.clone());
+        match (fact("key"), fact("set in")) {
+            (Some(key), None) => error.with("set in", self.source_of(&key)),
+            _ => error,
+        }
+    }
+
+    fn check_all(&self) -> Result<()> {
         self.check_chosen::<dyn crate::Transport>()?;
         self.check_chosen::<dyn crate::Signaling>()?;
         self.check_chosen::<dyn crate::MediaHost>()?;
         self.check_chosen::<dyn crate::Codec>()?;
+        let at = |key: &'static str| move |error: Error| error.with("key", key);
         for name in &self.settings.processors {
-            self.registry.entry::<dyn crate::AudioProcessorFactory>(name)?.check(self)?;
+            let entry = self.registry.entry::<dyn crate::AudioProcessorFactory>(name).map_err(at("processors"))?;
+            entry.check(self)?;
         }
         for name in &self.settings.recorders {
-            self.registry.entry::<dyn crate::Recorder>(name)?.check(self)?;
+            self.registry.entry::<dyn crate::Recorder>(name).map_err(at("recorders"))?.check(self)?;
         }
         self.settings.check()
     }
@@ -198,8 +224,14 @@ impl ConfigurationBuilder {
     ///
     /// A file that cannot be read or parsed makes [`build`](ConfigurationBuilder::build) fail.
     pub fn file(self, path: &Path) -> Self {
-        let layer = Layer::file(path);
-        self.layer(layer)
+        self.file_read(ConfigurationFile::read(path))
+    }
+
+    /// Adds a TOML file that was read before.
+    ///
+    /// One that could not be read, or cannot be parsed, makes [`build`](ConfigurationBuilder::build) fail.
+    pub fn file_read(self, file: Result<ConfigurationFile>) -> Self {
+        self.layer(file.and_then(|file| Layer::toml(&file.name, &file.text)))
     }
 
     /// Adds text in TOML, as if it were in a file of this name.
@@ -211,22 +243,32 @@ impl ConfigurationBuilder {
     }
 
     /// Adds the environment: `BLINK_` and the key, where `__` separates levels and `_` also stands for `-`.
+    ///
+    /// A variable that is not UTF-8 makes [`build`](ConfigurationBuilder::build) fail.
     pub fn environment(self) -> Self {
-        let variables: Vec<_> = std::env::vars_os().collect();
-        self.environment_of(
-            variables.into_iter().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))),
-        )
+        self.environment_of(std::env::vars_os())
     }
 
     /// As [`environment`](ConfigurationBuilder::environment), from variables given.
-    pub fn environment_of(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut variables: Vec<_> = variables.into_iter().collect();
+    pub fn environment_of<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let ours = |(name, _): &(OsString, OsString)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
+        let mut variables: Vec<_> = variables.filter(ours).collect();
         variables.sort();
         for (name, value) in variables {
-            if let Some(key) = name.strip_prefix("BLINK_") {
-                let layer = Layer::value(format!("environment variable {name}"), &self.resolve(key), &value);
-                self = self.layer(Ok(layer));
-            }
+            self = match (name.to_str().and_then(|name| name.strip_prefix(PREFIX)), value.to_str()) {
+                (Some(key), Some(value)) => {
+                    let source = format!("environment variable {PREFIX}{key}");
+                    let key = self.resolve(key);
+                    self.layer(Ok(Layer::value(source, &key, value)))
+                }
+                _ => self.layer(Err(Error::new(ErrorKind::Invalid, "this environment variable is not UTF-8")
+                    .with("variable", name.display()))),
+            };
         }
         self
     }
@@ -243,7 +285,10 @@ impl ConfigurationBuilder {
             Some((key, value)) if !key.trim().is_empty() => {
                 self.set(&format!("{source} {}", key.trim()), key.trim(), parse_value(value.trim()))
             }
-            _ => self.layer(Err(Error::new(ErrorKind::Invalid, "expected KEY=VALUE").with("argument", argument))),
+            // What is no key may be a password too.
+            _ => self.layer(Err(Error::new(ErrorKind::Invalid, "expected KEY=VALUE")
+                .with("set in", source)
+                .with("argument", key_of(argument)))),
         }
     }
 
@@ -260,7 +305,7 @@ impl ConfigurationBuilder {
         if let Some(error) = self.error {
             return Err(error);
         }
-        let settings: Settings = self.figment.extract().map_err(|error| explain(&error))?;
+        let settings: Settings = self.figment.extract().map_err(|error| explain(&error, 0))?;
         let configuration = Configuration { figment: self.figment, registry: self.registry, settings };
         configuration.check()?;
         Ok(configuration)
@@ -297,34 +342,6 @@ pub fn parse_value(text: &str) -> Value {
     match text.parse() {
         Ok(value) => value,
         Err(never) => match never {},
-    }
-}
-
-/// Passwords are in force, and are shown to nobody.
-fn hide_secrets(value: &mut serde_json::Value) {
-    match value {
-        serde_json::Value::Array(values) => values.iter_mut().for_each(hide_secrets),
-        serde_json::Value::Object(fields) => {
-            for (name, field) in fields {
-                match field.as_str() {
-                    Some(secret) if name == "credential" && !secret.is_empty() => *field = "(hidden)".into(),
-                    _ => hide_secrets(field),
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-/// One line that names the key, what is wrong with it and where it was set.
-fn explain(error: &figment::Error) -> Error {
-    let mut explained = Error::new(ErrorKind::Invalid, error.kind.to_string());
-    if !error.path.is_empty() {
-        explained = explained.with("key", error.path.join("."));
-    }
-    match &error.metadata {
-        Some(metadata) => explained.with("set in", layers::describe(metadata)),
-        None => explained,
     }
 }
 

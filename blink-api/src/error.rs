@@ -137,6 +137,11 @@ impl Error {
         self.0.kind
     }
 
+    /// The message for people, without kind, context and source.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
     /// Whether the same call can succeed later.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable

@@ -29,6 +29,7 @@ mod config;
 mod error;
 mod ids;
 mod media;
+pub mod private;
 mod processor;
 mod recorder;
 mod registry;
@@ -38,8 +39,9 @@ mod units;
 
 pub use codec::{Codec, CodecCapabilities, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig, EncoderHint};
 pub use config::{
-    AudioSettings, BusyPolicy, CallSettings, CallTimers, Configuration, ConfigurationBuilder, EffectiveValue,
-    HostCandidates, IceConfig, IceServer, Invitations, LogSettings, Preference, QualitySettings, Settings, parse_value,
+    AudioSettings, BusyPolicy, CallSettings, CallTimers, Configuration, ConfigurationBuilder, ConfigurationFile,
+    EffectiveValue, HostCandidates, IceConfig, IceServer, Invitations, LogSettings, Preference, QualitySettings,
+    ServerScheme, ServerUri, Settings, expand_path, optional_path, parse_value,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId};

@@ -137,7 +137,7 @@ impl<K: Kind + ?Sized> Entry<K> {
     /// # Errors
     /// As [`check`](Entry::check), and whatever opening can meet.
     pub async fn create(&self, configuration: &Configuration, context: &Context) -> Result<Arc<K>> {
-        (self.create)(configuration, context).await
+        (self.create)(configuration, context).await.map_err(|error| configuration.locate(error))
     }
 }
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::configuration::File;
 use crate::conformance::ConformanceArguments;
+use crate::files::path;
 
 const EXAMPLES: &str = "\
 Try it:
@@ -27,9 +29,12 @@ pub(crate) struct Arguments {
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Read this configuration file instead of `blink.toml` in the working directory, which may be absent
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Options of every command")]
+    /// Read this configuration file instead of `blink.toml` in the working directory, which may be absent and is refused where other users can change it
+    #[arg(long, global = true, value_name = "FILE", value_parser = path(), help_heading = "Options of every command")]
     pub(crate) config: Option<PathBuf>,
+    /// What is in that file.
+    #[arg(skip)]
+    pub(crate) file: File,
     /// Set one key of the configuration, such as `transport=str0m` or `call.ring_time=20s`; may be repeated. `blink config` lists the keys
     #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Options of every command")]
     pub(crate) set: Vec<String>,
@@ -62,12 +67,19 @@ pub(crate) enum Command {
     /// Show who this is: the DID and the device, and whether they are kept
     Id,
     /// List the calls that were, the newest first; needs `data_dir`
-    History,
+    History(HistoryArguments),
     /// Run call situations over every pairing of backends, and say which hold
     #[command(long_about = crate::conformance::ABOUT)]
     Conformance(ConformanceArguments),
     /// Measure what this program does
     Bench(BenchArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArguments {
+    /// Mend a damaged data directory first: the identity and whatever else can be read are kept, and the damaged file is put aside
+    #[arg(long)]
+    pub(crate) repair: bool,
 }
 
 #[derive(Debug, Args)]
@@ -158,7 +170,7 @@ pub(crate) struct BenchAudioArguments {
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) seeds: u64,
     /// Draw the delay over time to this SVG file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub(crate) plot: Option<PathBuf>,
 }
 
@@ -183,13 +195,13 @@ pub(crate) struct DemoArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) signaling: Option<String>,
     /// Let Alice say this WAV file instead of 8 s of recorded speech
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub(crate) speech_a: Option<PathBuf>,
     /// Let Bob say this WAV file instead of 8 s of recorded speech
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path())]
     pub(crate) speech_b: Option<PathBuf>,
     /// Write what was heard to this directory
-    #[arg(long, value_name = "DIR", default_value = "blink-out")]
+    #[arg(long, value_name = "DIR", value_parser = path(), default_value = "blink-out")]
     pub(crate) out: PathBuf,
     /// Talk so long, 1 to 300 s, once both are connected [default: the speech and half a second]
     #[arg(long, value_name = "N")]
@@ -214,13 +226,13 @@ pub(crate) struct ListenArguments {
     #[arg(long)]
     pub(crate) answer: bool,
     /// Say this WAV file, then silence, in every call
-    #[arg(long = "in", value_name = "WAV")]
+    #[arg(long = "in", value_name = "WAV", value_parser = path())]
     pub(crate) input: Option<PathBuf>,
     /// Show this video in every call: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264 file
     #[arg(long, value_name = "SOURCE")]
     pub(crate) video: Option<String>,
     /// Write what is heard to `heard-1.wav`, `heard-2.wav`, … in this directory, one for each call, and the video that others show to `seen-1.ivf` or `seen-1.h264`, …
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) out: Option<PathBuf>,
 }
 
@@ -236,13 +248,13 @@ pub(crate) struct CallArguments {
     #[arg(required = true, value_name = "DID@ADDRESS")]
     pub(crate) targets: Vec<String>,
     /// Say this WAV file, then silence
-    #[arg(long = "in", value_name = "WAV")]
+    #[arg(long = "in", value_name = "WAV", value_parser = path())]
     pub(crate) input: Option<PathBuf>,
     /// Show this video: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264 file
     #[arg(long, value_name = "SOURCE")]
     pub(crate) video: Option<String>,
     /// Write what is heard to `heard.wav` in this directory, and the video that others show to `seen-1.ivf` or `seen-1.h264`, …
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) out: Option<PathBuf>,
     /// Leave after so many seconds of being connected
     #[arg(long, value_name = "N")]

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use blink_api::{Configuration, ConfigurationBuilder, LogSettings, Registry};
+use blink_api::{
+    Configuration, ConfigurationBuilder, ConfigurationFile, Error, ErrorKind, LogSettings, Registry, Result,
+};
 
 use crate::args::Global;
 use crate::failure::Failure;
@@ -11,6 +13,35 @@ use crate::{backends, files};
 /// Read where no other file is named.
 const FILE: &str = "blink.toml";
 
+/// The configuration file of a run, read once: it may be a pipe.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct File(Option<Result<ConfigurationFile>>);
+
+impl File {
+    /// Reads the file that was named, or the one in the working directory where there is one.
+    ///
+    /// What was not named is refused where another user can change it: such a file, in a directory like `/tmp`, would choose
+    /// whom this user's calls go through and where the secret key is kept. A file that was named is the user's choice.
+    pub(crate) fn read(named: Option<&Path>) -> Self {
+        Self(match named {
+            Some(path) => Some(ConfigurationFile::read(path)),
+            None => found(Path::new(FILE)),
+        })
+    }
+}
+
+fn found(path: &Path) -> Option<Result<ConfigurationFile>> {
+    let why =
+        "other users can change this configuration file; close it to them with `chmod go-w`, or name it with --config";
+    match ConfigurationFile::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Ok(file) if file.others_can_write() => {
+            Some(Err(Error::new(ErrorKind::Invalid, why).with("file", path.display())))
+        }
+        read => Some(read),
+    }
+}
+
 /// Everything below the options.
 pub(crate) fn base(registry: &Registry, global: &Global) -> ConfigurationBuilder {
     file_and_environment(backends::configuration(registry), global)
@@ -18,9 +49,8 @@ pub(crate) fn base(registry: &Registry, global: &Global) -> ConfigurationBuilder
 
 /// The file and the environment on top of a program's defaults.
 pub(crate) fn file_and_environment(builder: ConfigurationBuilder, global: &Global) -> ConfigurationBuilder {
-    let builder = match &global.config {
-        Some(file) => builder.file(file),
-        None if Path::new(FILE).exists() => builder.file(Path::new(FILE)),
+    let builder = match &global.file.0 {
+        Some(file) => builder.file_read(file.clone()),
         None => builder,
     };
     builder.environment()
@@ -45,10 +75,58 @@ pub(crate) fn person(global: &Global, input: Option<&Path>, heard: Option<&Path>
     let registry = Registry::discovered()?;
     let mut builder = options(base(&registry, global), global);
     if let Some(input) = input {
-        builder = builder.set("--in", "media_host", backends::FILES).set("--in", "microphone", files::device(input));
+        builder = builder.set("--in", "media_host", backends::FILES).set("--in", "microphone", files::device(input)?);
     }
     if let Some(heard) = heard {
-        builder = builder.set("--out", "media_host", backends::FILES).set("--out", "speaker", files::device(heard));
+        builder = builder.set("--out", "media_host", backends::FILES).set("--out", "speaker", files::device(heard)?);
     }
     Ok(builder.build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(toml: &str) -> String {
+        let builder = backends::configuration(&Registry::discovered().unwrap()).toml("blink.toml", toml);
+        builder.build().err().expect(toml).to_string()
+    }
+
+    /// Each backend's section: the key is said as it is written, and where it was set.
+    #[test]
+    fn wrong_types_in_sections_of_backends_name_the_whole_key() {
+        for (toml, key) in [
+            ("[signalings.libp2p]\nmdns = 'yes'", "signalings.libp2p.mdns"),
+            ("[transports.webrtc-rs]\nkeepalive = 3", "transports.webrtc-rs.keepalive"),
+            ("[media_hosts.synthetic]\nlevel = 'loud'", "media_hosts.synthetic.level"),
+        ] {
+            let (section, name) = key.split_once('.').map(|(section, rest)| (section, rest.split('.').next())).unwrap();
+            let choice = section.strip_suffix('s').unwrap();
+            let error = refusal(&format!("{choice} = '{}'\n{toml}", name.unwrap()));
+            assert!(error.contains(&format!("key={key}")) && error.contains("set in=blink.toml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_in_sections_of_backends_name_where_they_were_set() {
+        let error = refusal("media_host = 'synthetic'\n[media_hosts.synthetic]\nlevel = 1.0");
+        assert!(error.contains("key=media_hosts.synthetic.level") && error.contains("set in=blink.toml"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_not_named_and_that_others_can_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        assert!(found(&path).is_none());
+        std::fs::write(&path, "microphone = 'none'").unwrap();
+        for (mode, is_refused) in [(0o600, false), (0o644, false), (0o646, true), (0o602, true)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let refused = found(&path).unwrap().err().map(|error| error.to_string());
+            assert_eq!(refused.is_some(), is_refused, "{mode:o} {refused:?}");
+            assert!(refused.is_none_or(|refused| refused.contains("chmod go-w") && refused.contains(FILE)));
+            assert!(File::read(Some(&path)).0.unwrap().is_ok(), "it is the user's choice");
+        }
+    }
 }

@@ -197,7 +197,7 @@ fn write(report: &Report, directory: &Path) -> Result<(), Failure> {
     let xml = junit::xml(report).map_err(|error| Failure::call(format!("the JUnit report cannot be made: {error}")))?;
     for (name, text) in [("report.json", json), ("report.xml", xml), ("report.html", html::page(report))] {
         let file = directory.join(name);
-        std::fs::write(&file, text).map_err(|error| cannot_write(&file, &error))?;
+        blink_api::private::write(&file, text).map_err(|error| cannot_write(&file, &error))?;
     }
     Ok(())
 }

@@ -1,22 +1,40 @@
 //! Files that a command reads and writes, looked at before anything is started.
 
 use std::fs::OpenOptions;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{
     AudioFormat, Configuration, Context, Error, ErrorKind, MediaHost, MediaSource, OpenRequest, SystemClock,
+    expand_path,
 };
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::failure::Failure;
 
 /// What a media host without a clock of its own gives is the same whenever it is read.
 const PERIOD: Duration = Duration::from_millis(20);
 
+/// Reads a path of the command line: `~/` stands for the home directory also where no shell expands it, as in
+/// `--in=~/hello.wav`. What is not UTF-8 is taken as it is.
+pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|text| match text.to_str() {
+        Some(text) => expand_path(text).map_err(|error| error.message().to_owned()),
+        None => Ok(PathBuf::from(text)),
+    })
+}
+
 /// The name of a source or sink that is a file, as the media host for files wants it.
-pub(crate) fn device(path: &Path) -> String {
-    format!("wav:{}", path.display())
+///
+/// # Errors
+/// An input failure for a path that is not UTF-8: names of devices are text, and another file would be used.
+pub(crate) fn device(path: &Path) -> Result<String, Failure> {
+    match path.to_str() {
+        Some(path) => Ok(format!("wav:{path}")),
+        None => Err(Failure::input(format!("the path {} is not UTF-8, and no name of a device", path.display()))),
+    }
 }
 
 /// Opens the microphone if that is a file or a generator, so that a name or file that cannot be used is found now. A device is left alone: nobody
@@ -83,9 +101,12 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
             .map_err(|source| unusable("the directory cannot be made", directory, source))?;
     }
     let is_new = !path.exists();
-    OpenOptions::new()
-        .append(true)
-        .create(true)
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    // What is recorded is closed to other users, from the file's first moment.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
         .open(path)
         .and_then(|_| if is_new { std::fs::remove_file(path) } else { Ok(()) })
         .map_err(|source| unusable("the file cannot be written", path, source))
@@ -122,6 +143,21 @@ mod tests {
         let failure = check_microphone(&with_microphone("wav:/no/such.wav")).await.unwrap_err();
         assert!(failure.status() == 2 && failure.reason().contains("/no/such.wav"), "{}", failure.reason());
         check_microphone(&with_microphone("none")).await.unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn paths_that_are_not_utf_8_go_nowhere_else() {
+        use std::os::unix::ffi::OsStrExt;
+        let odd = Path::new(std::ffi::OsStr::from_bytes(b"/tmp/\xe9"));
+        let refused = device(odd).unwrap_err();
+        assert!(refused.status() == 2 && refused.reason().contains("UTF-8"), "{}", refused.reason());
+        assert_eq!(device(Path::new("/tmp/é")).unwrap(), "wav:/tmp/é");
+        let parse = |text| path().parse_ref(&clap::Command::new("blink"), None, text);
+        assert_eq!(parse(odd.as_os_str()).unwrap(), odd);
+        let home = std::env::home_dir().expect("tests run with a home directory");
+        assert_eq!(parse("~/a.wav".as_ref()).unwrap(), home.join("a.wav"));
+        parse("".as_ref()).unwrap_err();
     }
 
     #[test]

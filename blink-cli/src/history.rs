@@ -1,21 +1,27 @@
 //! `blink history`: the calls that were, as they are kept in the data directory.
 
+use std::path::Path;
+
 use blink_api::{ErrorKind, Registry};
 use blink_engine::{CallDirection, CallOutcome, DataDirectory, HistoryEntry};
+use serde_json::json;
 
-use crate::args::Global;
+use crate::args::{Global, HistoryArguments};
 use crate::configuration;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::show::Names;
 
 /// `blink history`
-pub(crate) fn run(global: &Global, output: &Output) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &HistoryArguments, global: &Global, output: &Output) -> Result<(), Failure> {
     let registry = Registry::discovered()?;
     let configuration = configuration::options(configuration::base(&registry, global), global).build()?;
     let Some(directory) = &configuration.settings().data_dir else {
         return Err(Failure::input("no calls are kept: `data_dir` is not set"));
     };
+    if arguments.repair {
+        repair(directory, output)?;
+    }
     let entries = match DataDirectory::open(directory) {
         Ok(kept) => kept.history()?,
         // Nobody has called from there yet.
@@ -29,6 +35,30 @@ pub(crate) fn run(global: &Global, output: &Output) -> Result<(), Failure> {
     if entries.is_empty() {
         output.event("no calls");
     }
+    Ok(())
+}
+
+/// Mends the data directory, and tells what became of it.
+fn repair(directory: &Path, output: &Output) -> Result<(), Failure> {
+    let repair = DataDirectory::repair(directory)?;
+    let Some(damaged) = &repair.damaged else {
+        output.event("the data directory is sound: nothing to repair");
+        return Ok(());
+    };
+    let damaged = damaged.display();
+    let identity = match &repair.identity {
+        Some(did) if repair.is_verified => format!("{did} is kept"),
+        Some(did) => format!("{did} was read, and may be damaged: compare it with the one that others know"),
+        None => "the key cannot be read: the next start makes a new identity".to_owned(),
+    };
+    output.result(&format!(
+        "repaired: {identity}; {} calls of the history are kept; the damaged file is {damaged}",
+        repair.history
+    ));
+    output.json_result(&json!({
+        "event": "repaired", "identity": repair.identity, "verified": repair.is_verified, "history": repair.history,
+        "damaged": damaged.to_string(),
+    }));
     Ok(())
 }
 

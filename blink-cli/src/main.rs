@@ -32,10 +32,11 @@ use interrupt::Interrupt;
 use output::Output;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let mut arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
+    arguments.global.file = configuration::File::read(arguments.global.config.as_deref());
     let output = Output::new(&arguments.global);
     log::start(arguments.global.verbose, configuration::log(&arguments.global));
     match run(&arguments, &output) {
@@ -71,7 +72,7 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
         Command::Backends => inspect::backends(output),
         Command::Config => inspect::config(global, output),
         Command::Id => inspect::id(global, output).await,
-        Command::History => history::run(global, output),
+        Command::History(history) => history::run(history, global, output),
         Command::Conformance(asked) => conformance::run(asked, global, output, interrupt).await,
         Command::Bench(bench) => bench::run(&bench.bench, global, output, interrupt).await,
     }

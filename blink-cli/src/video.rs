@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use blink_api::{Endpoint, Error, ErrorKind, StreamId, TrackKind};
+use blink_api::{Endpoint, Error, ErrorKind, StreamId, TrackKind, private};
 use blink_engine::{Blink, Event, Frames, RequestedStream, StreamConfig, StreamInfo};
 use serde_json::json;
 use tokio::io::{AsyncWriteExt, BufWriter};
@@ -124,7 +124,7 @@ async fn write(mut frames: Frames, path: &Path) -> std::io::Result<u64> {
     while let Some(frame) = frames.next().await {
         let file = match &mut file {
             Some(file) => file,
-            None => file.insert(BufWriter::new(tokio::fs::File::create(path).await?)),
+            None => file.insert(BufWriter::new(tokio::fs::File::from_std(private::create(path)?))),
         };
         if path.extension().is_some_and(|ending| ending == "ivf") {
             if count == 0 {

@@ -140,7 +140,7 @@ impl BlinkBuilder {
             Some(transport) => transport.clone(),
             None => configuration.create::<dyn Transport>(&context).await?,
         };
-        keeps_secrets(&settings.ice, transport.capabilities())?;
+        keeps_secrets(&settings.ice, transport.capabilities()).map_err(|error| configuration.locate(error))?;
         let codecs = match &self.codecs[..] {
             [] => configuration.create_all::<dyn Codec>(&context).await?,
             given => given.to_vec(),

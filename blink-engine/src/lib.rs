@@ -56,4 +56,6 @@ pub use media::AudioStatistics;
 pub use media::video::ReceivedFrame;
 pub use secure::{Identity, SecurityCounters};
 pub use statistics::{ParticipantStatistics, SendingStatistics};
-pub use store::DataDirectory;
+#[doc(hidden)]
+pub use store::fuzzing;
+pub use store::{DataDirectory, Repair};

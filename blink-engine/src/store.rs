@@ -1,17 +1,23 @@
 //! What survives a restart, under `data_dir`: who this is, how often it started, and what is remembered of calls.
 
 mod directory;
+#[doc(hidden)]
+pub mod fuzzing;
 mod memory;
+mod repair;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use blink_api::{DeviceId, Error, ErrorKind, Result};
+use blink_api::{DeviceId, Error, ErrorKind, Result, private};
+use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, TableDefinition};
 use zeroize::Zeroizing;
 
 use crate::secure::Identity;
 
 pub use directory::DataDirectory;
+pub use repair::Repair;
 
 /// The file in a data directory.
 const FILE: &str = "blink.redb";
@@ -26,20 +32,20 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens or creates `blink.redb` in a directory, which is made if need be.
+    /// Opens or creates `blink.redb` in a directory, which is made if need be. Both are closed to other users.
+    ///
+    /// All of the file is verified: what is read later was written by an engine.
     pub(crate) fn open(directory: &Path) -> Result<Self> {
-        let file = directory.join(FILE);
         let failed =
             |kind, why: &'static str| Error::new(kind, why).operation("open").with("data_dir", directory.display());
-        std::fs::create_dir_all(directory)
+        private::create_directory(directory)
             .map_err(|source| failed(ErrorKind::Io, "the data directory cannot be made").source(source))?;
-        let database = Database::create(&file).map_err(|source| match source {
-            redb::DatabaseError::DatabaseAlreadyOpen => {
-                failed(ErrorKind::Busy, "another process uses this data directory")
-            }
-            source => failed(ErrorKind::Io, "the data directory cannot be used").source(source),
-        })?;
-        restrict(&file).map_err(|source| failed(ErrorKind::Io, "the data file cannot be protected").source(source))?;
+        let file = private::open_or_create(&directory.join(FILE))
+            .map_err(|source| failed(ErrorKind::Io, "the data file cannot be opened").source(source))?;
+        let mut builder = Database::builder();
+        builder.set_check_integrity_on_open(true);
+        let opened = guarded(|| Ok(builder.create_with_backend(FileBackend::new(file)?)?));
+        let database = opened.map_err(|error| error.operation("open").with("data_dir", directory.display()))?;
         let store = Self { directory: directory.to_owned(), database };
         store.check_format().map_err(|error| error.with("data_dir", directory.display()))?;
         Ok(store)
@@ -68,10 +74,16 @@ impl Store {
     pub(crate) fn identity(&self, fresh: impl FnOnce() -> Identity) -> Result<Identity> {
         if let Some(seed) = self.read("identity")? {
             let seed: [u8; 32] = seed[..].try_into().map_err(|_| damaged("identity"))?;
-            return Ok(Identity::from_seed(&Zeroizing::new(seed)));
+            let identity = Identity::from_seed(&Zeroizing::new(seed));
+            if self.read("did")?.is_none() {
+                self.write("did", identity.did().public_key())?;
+            }
+            return Ok(identity);
         }
         let identity = fresh();
         self.write("identity", &identity.seed()[..])?;
+        // By it a repair tells the key from a damaged one.
+        self.write("did", identity.did().public_key())?;
         Ok(identity)
     }
 
@@ -97,46 +109,72 @@ impl Store {
     }
 
     fn read(&self, key: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        let read = || -> Result<_, redb::Error> {
+        guarded(|| {
             let transaction = self.database.begin_read()?;
             match transaction.open_table(META) {
                 Ok(table) => Ok(table.get(key)?.map(|value| Zeroizing::new(value.value().to_vec()))),
                 Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
                 Err(error) => Err(error.into()),
             }
-        };
-        read().map_err(unusable)
+        })
     }
 
     fn write(&self, key: &str, value: &[u8]) -> Result<()> {
-        let write = || -> Result<(), redb::Error> {
+        guarded(|| {
             let transaction = self.database.begin_write()?;
             transaction.open_table(META)?.insert(key, value)?;
             transaction.commit()?;
             Ok(())
-        };
-        write().map_err(unusable)
+        })
+    }
+}
+
+/// Runs what opens, reads or writes the file. Where the file is damaged redb says so, or panics.
+fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, redb::Error>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(unusable),
+        Err(_) => Err(damaged_file()),
     }
 }
 
 fn unusable(source: redb::Error) -> Error {
-    Error::new(ErrorKind::Io, "the data directory cannot be used").source(source)
+    match source {
+        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+            Error::new(ErrorKind::Busy, "another process uses this data directory")
+        }
+        // What no disk and no later version of redb is the reason of.
+        redb::Error::Corrupted(_)
+        | redb::Error::RepairAborted
+        | redb::Error::UpgradeRequired(_)
+        | redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TableIsMultimap(_)
+        | redb::Error::TypeDefinitionChanged { .. }
+        | redb::Error::LockPoisoned(_)
+        | redb::Error::PersistentSavepointExists => damaged_file().source(source),
+        redb::Error::Io(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput
+            ) =>
+        {
+            damaged_file().source(error)
+        }
+        source => Error::new(ErrorKind::Io, "the data directory cannot be used").source(source),
+    }
+}
+
+const DAMAGED: &str = "the data file is damaged; `blink history --repair` keeps what can be read, the identity first, and puts the damaged file aside";
+
+fn damaged_file() -> Error {
+    Error::new(ErrorKind::Invalid, DAMAGED)
+}
+
+fn is_damaged(error: &Error) -> bool {
+    error.message() == DAMAGED
 }
 
 fn damaged(what: &'static str) -> Error {
-    Error::new(ErrorKind::Invalid, "the data directory is damaged").with("entry", what)
-}
-
-/// Only its owner may read it: it holds the secret key.
-#[cfg(unix)]
-fn restrict(file: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600))
-}
-
-#[cfg(not(unix))]
-fn restrict(_: &Path) -> std::io::Result<()> {
-    Ok(())
+    damaged_file().with("entry", what)
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub use refusals::{
 
 pub use relays::{
     first_messages_arrive_through_relays, nothing_leaves_but_through_the_relay, one_side_may_keep_to_relays,
-    relayed_candidates_connect, servers_that_give_nothing_are_told,
+    relayed_candidates_connect, servers_that_give_nothing_are_told, unusable_servers_end_no_session,
 };
 pub use sockets::{
     a_closed_peer_is_a_lost_path_and_no_more, its_sockets_are_free_after_close_and_drop,
@@ -86,6 +86,7 @@ pub async fn verify(offerer: &dyn Transport, answerer: &dyn Transport) {
         unusable_configurations_are_refused(transport).await;
         nothing_leaves_but_through_the_relay(transport).await;
         servers_that_give_nothing_are_told(transport).await;
+        unusable_servers_end_no_session(transport).await;
     }
 }
 

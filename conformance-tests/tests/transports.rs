@@ -83,6 +83,11 @@ macro_rules! alone {
             }
 
             #[tokio::test]
+            async fn unusable_servers_end_no_session() {
+                blink_conformance::transport::unusable_servers_end_no_session(&super::$transport()).await;
+            }
+
+            #[tokio::test]
             async fn unusable_configurations_are_refused() {
                 blink_conformance::transport::unusable_configurations_are_refused(&super::$transport()).await;
             }

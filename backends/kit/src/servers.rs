@@ -1,9 +1,6 @@
 //! STUN and TURN servers, as they are configured and by what they answer.
 
-use blink_api::{Error, ErrorKind, IceServer, Result};
-
-/// The port where none is written (RFC 7064 §3.2, RFC 7065 §3.2).
-const DEFAULT_PORT: u16 = 3478;
+use blink_api::{Error, ErrorKind, IceServer, Result, ServerScheme};
 
 /// A server to ask over UDP.
 #[derive(Clone, PartialEq, Eq)]
@@ -28,19 +25,15 @@ pub struct Account {
 }
 
 impl Server {
-    /// Reads `stun:HOST[:PORT]` and `turn:HOST[:PORT][?transport=udp]`.
+    /// Parses a configured server by [`IceServer::uri`], the only parser of its URI.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for other text.
+    /// Those of [`ServerUri::parse`](blink_api::ServerUri::parse).
     pub fn parse(server: &IceServer) -> Result<Self> {
-        let (host, port) = host_and_port(&server.url).ok_or_else(|| {
-            Error::new(ErrorKind::Invalid, "a server is written stun:HOST[:PORT] or turn:HOST[:PORT]")
-                .with("url", &server.url)
-        })?;
-        let account = server
-            .relays()
+        let uri = server.uri()?;
+        let account = (uri.scheme == ServerScheme::Turn)
             .then(|| Account { username: server.username.clone(), credential: server.credential.clone() });
-        Ok(Self { url: server.url.clone(), host, port, account })
+        Ok(Self { url: server.url.clone(), host: uri.host, port: uri.port, account })
     }
 
     /// It gave no candidate, for this reason.
@@ -155,40 +148,22 @@ fn attribute(message: &[u8], wanted: u16) -> Option<&[u8]> {
     None
 }
 
-fn host_and_port(url: &str) -> Option<(String, u16)> {
-    let rest = url.strip_prefix("stun:").or_else(|| url.strip_prefix("turn:"))?;
-    let rest = rest.split('?').next()?;
-    let (host, port) = match rest.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']')?;
-            (host, rest.strip_prefix(':'))
-        }
-        None => match rest.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (rest, None),
-        },
-    };
-    let port = port.map_or(Ok(DEFAULT_PORT), str::parse).ok()?;
-    (!host.is_empty()).then(|| (host.to_owned(), port))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn servers_are_written_with_and_without_port() {
-        for (url, expected) in [
-            ("stun:stun.example", Some(("stun.example", 3478))),
-            ("stun:192.0.2.1:19302", Some(("192.0.2.1", 19302))),
-            ("turn:[2001:db8::1]:5349?transport=udp", Some(("2001:db8::1", 5349))),
-            ("stun:[2001:db8::1]", Some(("2001:db8::1", 3478))),
-            ("stun:", None),
-            ("stun:host:port", None),
-            ("http://host", None),
-        ] {
-            assert_eq!(host_and_port(url), expected.map(|(host, port)| (host.to_owned(), port)), "{url}");
-        }
+    fn a_server_is_what_its_uri_says_and_relays_have_an_account() {
+        let server = |url: &str| {
+            let (username, credential) = ("u".to_owned(), "p".to_owned());
+            Server::parse(&IceServer { url: url.to_owned(), username, credential })
+        };
+        let stun = server("stun:[2001:db8::1]").unwrap();
+        assert_eq!((&*stun.host, stun.port, stun.account.is_some()), ("2001:db8::1", 3478, false));
+        let turn = server("TURN:Turn.Example:1?transport=udp").unwrap();
+        assert_eq!((&*turn.host, turn.port), ("turn.example", 1));
+        assert!(turn.account.is_some_and(|account| account.username == "u" && account.credential == "p"));
+        assert_eq!(server("stun:2001:db8::1").err().unwrap().kind(), ErrorKind::Invalid);
     }
 
     /// An Allocate error response as a server sends it: NONCE (of 5 bytes, padded) before ERROR-CODE 486.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use blink_api::{Error, IceConfig, Result};
 use blink_transport_kit::servers::{Failure, Server};
 use bytes::BytesMut;
+use tokio::task::JoinSet;
 
 use crate::inquiry::{Inquiry, Output};
 
@@ -59,15 +60,23 @@ impl Servers {
         self.servers.is_empty()
     }
 
-    /// Looks the names up; each address goes with its server's place in the list.
+    /// Looks the names up, side by side; each address goes with its server's place in the list. A resolver that does
+    /// not answer in time delays no other server.
     pub(crate) async fn resolve(self) -> Vec<(usize, SocketAddr)> {
-        let mut addresses = Vec::new();
-        for (index, server) in self.servers.iter().enumerate() {
-            match tokio::net::lookup_host((server.host.as_str(), server.port)).await {
-                Ok(found) => addresses.extend(found.map(|address| (index, address))),
-                Err(error) => tracing::warn!(%error, url = server.url, "a server's name cannot be looked up"),
-            }
+        let mut lookups = JoinSet::new();
+        for (index, server) in self.servers.into_iter().enumerate() {
+            lookups.spawn(async move {
+                let lookup = tokio::net::lookup_host((server.host.as_str(), server.port));
+                match tokio::time::timeout(PATIENCE, lookup).await {
+                    Ok(Ok(found)) => return found.map(|address| (index, address)).collect(),
+                    Ok(Err(error)) => tracing::warn!(%error, url = server.url, "a server's name cannot be looked up"),
+                    Err(_) => tracing::warn!(url = server.url, "a server's name is not looked up in time"),
+                }
+                Vec::new()
+            });
         }
+        let mut addresses = lookups.join_all().await.concat();
+        addresses.sort_by_key(|(index, _)| *index);
         addresses
     }
 }

@@ -54,5 +54,5 @@ impl AudioSettings {
 }
 
 fn out_of_range(why: &'static str, key: &'static str) -> Error {
-    Error::new(ErrorKind::Invalid, why).with("key", key)
+    Error::new(ErrorKind::Invalid, why).with("key", format!("call.audio.{key}"))
 }

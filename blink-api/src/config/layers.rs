@@ -1,11 +1,10 @@
 //! One layer of configuration: where it came from and what it sets.
 
-use std::path::Path;
-
-use figment::providers::{Format, Serialized, Toml};
+use figment::providers::Serialized;
 use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 
+use super::explain::one_line;
 use crate::{Error, ErrorKind, Result};
 
 /// Values with the name of their source.
@@ -21,22 +20,19 @@ impl Layer {
         Self { metadata: Metadata::named("default"), values: values.unwrap_or_default() }
     }
 
-    /// A TOML file.
-    pub(super) fn file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|source| {
-            let why = "the configuration file cannot be read";
-            Error::new(ErrorKind::Invalid, why).with("file", path.display()).source(source)
-        })?;
-        Self::toml(&path.display().to_string(), &text)
-    }
-
     /// The text of a TOML file.
     pub(super) fn toml(name: &str, text: &str) -> Result<Self> {
-        let data = Toml::string(text).data().map_err(|source| {
-            let why = "the configuration file is not TOML";
-            Error::new(ErrorKind::Invalid, why).with("file", name).source(one_line(&source.to_string()))
+        let values = toml::from_str(text).map_err(|error| {
+            // The error's own text shows the line, with what may be a password.
+            let before = &text[..error.span().map_or(0, |span| text.floor_char_boundary(span.start))];
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            Error::new(ErrorKind::Invalid, "the configuration file is not TOML")
+                .with("file", name)
+                .with("line", line)
+                .with("column", column)
+                .source(one_line(error.message()))
         })?;
-        let values = data.into_values().next().unwrap_or_default();
         Ok(Self { metadata: Metadata::named(name.to_owned()), values })
     }
 
@@ -91,8 +87,4 @@ impl Provider for Layer {
 /// A source's name for people.
 pub(super) fn describe(metadata: &Metadata) -> String {
     metadata.name.to_string()
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,12 +1,13 @@
 //! The keys that belong to no backend.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::audio::AudioSettings;
+use super::ice::IceConfig;
+use super::path::optional_path;
 use super::quality::QualitySettings;
 use crate::{Error, ErrorKind, Result};
 
@@ -31,7 +32,8 @@ pub struct Settings {
     pub processors: Vec<String>,
     /// Names of recorders.
     pub recorders: Vec<String>,
-    /// Where identity and open calls are kept; absent: in memory.
+    /// Where identity and open calls are kept; absent: in memory. A leading `~/` is the home directory.
+    #[serde(deserialize_with = "optional_path")]
     pub data_dir: Option<PathBuf>,
     /// `[ice]`
     pub ice: IceConfig,
@@ -84,97 +86,6 @@ fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Re
     })
 }
 
-/// How a transport looks for paths (RFC 8445).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct IceConfig {
-    /// STUN and TURN servers. None by default: no server is asked unless somebody names it.
-    pub servers: Vec<IceServer>,
-    /// Use and tell relayed candidates only: no other address of this device is in what peers are sent, and no packet goes to a peer but
-    /// through a TURN server. Needs one among `servers`.
-    pub relay_only: bool,
-    /// How the device's own addresses are told.
-    pub host_candidates: HostCandidates,
-    /// IP addresses or names of the interfaces to use; empty: all that are up.
-    pub interfaces: Vec<String>,
-}
-
-/// How host candidates are told to peers, and with them the addresses of the device's interfaces.
-///
-/// It says what descriptions and candidates show. Whoever a connection is then made with sees the address its packets come from; only
-/// [`IceConfig::relay_only`] hides that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HostCandidates {
-    /// As addresses.
-    #[default]
-    Address,
-    /// As names that only this network resolves, by multicast DNS (draft-ietf-mmusic-mdns-ice-candidates).
-    Mdns,
-    /// Not at all: peers are told what STUN and TURN servers see.
-    None,
-}
-
-/// A STUN or TURN server (RFC 7064, RFC 7065).
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct IceServer {
-    /// `stun:HOST[:PORT]`, or `turn:HOST[:PORT][?transport=udp]`, which is asked as a STUN server too. Both are spoken over UDP.
-    pub url: String,
-    /// User name, for TURN.
-    pub username: String,
-    /// Password, for TURN.
-    pub credential: String,
-}
-
-impl fmt::Debug for IceServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IceServer").field("url", &self.url).field("username", &self.username).finish_non_exhaustive()
-    }
-}
-
-impl IceConfig {
-    fn check(&self) -> Result<()> {
-        self.servers.iter().try_for_each(IceServer::check)?;
-        if self.relay_only && !self.servers.iter().any(IceServer::relays) {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "relayed candidates come from a turn: server, and none is in ice.servers",
-            )
-            .with("key", "ice.relay_only"));
-        }
-        Ok(())
-    }
-}
-
-impl IceServer {
-    /// Whether it is a TURN server.
-    pub fn relays(&self) -> bool {
-        self.url.starts_with("turn:")
-    }
-
-    fn check(&self) -> Result<()> {
-        let refuse =
-            |kind, why: &'static str| Err(Error::new(kind, why).with("key", "ice.servers").with("url", &self.url));
-        let (server, query) =
-            self.url.split_once('?').map_or((self.url.as_str(), None), |(server, query)| (server, Some(query)));
-        match server.split_once(':') {
-            Some(("stuns" | "turns", _)) => refuse(ErrorKind::Unsupported, "servers are asked over UDP, not over TLS"),
-            Some(("stun" | "turn", host)) if !host.is_empty() => match query {
-                Some("transport=tcp") => refuse(ErrorKind::Unsupported, "servers are asked over UDP, not over TCP"),
-                None | Some("transport=udp")
-                    if self.relays() && (self.username.is_empty() || self.credential.is_empty()) =>
-                {
-                    refuse(ErrorKind::Invalid, "a TURN server needs a username and a credential")
-                }
-                None | Some("transport=udp") => Ok(()),
-                Some(_) => refuse(ErrorKind::Invalid, "a server's URL ends with its port or ?transport=udp"),
-            },
-            _ => refuse(ErrorKind::Invalid, "a server is written stun:HOST[:PORT] or turn:HOST[:PORT]"),
-        }
-    }
-}
-
 /// `[call]`: how calls behave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -221,7 +132,7 @@ impl CallSettings {
                 Error::new(ErrorKind::Invalid, "the history has at most 100,000 entries").with("key", "call.history")
             );
         }
-        self.audio.check().map_err(|error| error.with("section", "call.audio"))?;
+        self.audio.check()?;
         self.timers.check()
     }
 }

@@ -49,6 +49,8 @@ fn wrong_types_and_nonsense_are_refused_with_file_and_key() {
         ("microphone = 3", "key=microphone"),
         ("[call]\nring_time = 'soon'", "ring_time"),
         ("[call]\nring_time = '0s'", "call.ring_time"),
+        ("[call]\nhistory = 100001", "call.history"),
+        ("[call.audio]\nchannels = 3", "call.audio.channels"),
         ("[call.timers]\nsuspect = '1ms'", "call.timers.suspect"),
         ("[ice]\nservers = [{ url = 'http://x' }]", "http://x"),
         ("[[ice.servers]]\nuri = 'stun:x'", "uri"),
@@ -56,13 +58,73 @@ fn wrong_types_and_nonsense_are_refused_with_file_and_key() {
         ("[ice]\nservers = [{ url = 'stun:x?transport=sctp' }]", "transport=udp"),
         ("[ice]\nrelay_only = true", "ice.relay_only"),
         ("[ice]\nhost_candidates = 'hidden'", "host_candidates"),
+        ("data_dir = ''", "data_dir"),
+        ("data_dir = '~ada'", "data_dir"),
+        ("[ice]\nservers = [{ url = 'stun:2001:db8::1' }]", "stun:[2001:db8::1]"),
         ("microphone = ", "not TOML"),
         ("call = 3", "call"),
     ] {
         let error = build(toml).err().expect(toml);
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.to_string().contains(words) && !error.to_string().contains('\n'), "{error}");
+        assert!(error.to_string().contains("blink.toml"), "where it was set is told: {error}");
     }
+}
+
+#[test]
+fn values_out_of_range_name_the_variable_or_argument_they_were_set_by() {
+    let variable = [("BLINK_CALL__RING_TIME", "0s")];
+    let error = Configuration::builder(&Registry::empty()).environment_of(variable).build().err().unwrap();
+    assert!(error.to_string().contains("set in=environment variable BLINK_CALL__RING_TIME"), "{error}");
+    let error = Configuration::builder(&Registry::empty())
+        .set_argument("--set", "ice.servers=[{url=\"stun:\"}]")
+        .build()
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("set in=--set ice.servers"), "{error}");
+}
+
+/// An identity that is silently not kept is another one at the next start.
+#[cfg(unix)]
+#[test]
+fn an_environment_that_is_not_utf_8_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let text = |bytes: &'static [u8]| std::ffi::OsStr::from_bytes(bytes).to_owned();
+    let build =
+        |name, value| Configuration::builder(&Registry::empty()).environment_of([(text(name), text(value))]).build();
+    let error = build(b"BLINK_DATA_DIR", b"/home/\xe9").err().unwrap();
+    assert!(error.to_string().contains("BLINK_DATA_DIR") && error.to_string().contains("UTF-8"), "{error}");
+    let error = build(b"BLINK_\xff", b"").err().unwrap();
+    assert!(error.to_string().contains("UTF-8"), "{error}");
+    build(b"OTHER_\xff", b"\xff").expect("other programs' variables are theirs");
+}
+
+#[test]
+fn a_data_directory_is_a_path_and_may_begin_at_home() {
+    let build = |value| Configuration::builder(&Registry::empty()).environment_of([("BLINK_DATA_DIR", value)]).build();
+    let error = build("").err().expect("the working directory is no place for a secret key").to_string();
+    assert!(error.contains("empty") && error.contains("environment variable BLINK_DATA_DIR"), "{error}");
+    let home = std::env::home_dir().expect("tests run with a home directory");
+    assert_eq!(build("~/.blink").unwrap().settings().data_dir, Some(home.join(".blink")));
+    assert_eq!(build("a/~").unwrap().settings().data_dir, Some("a/~".into()));
+}
+
+#[test]
+fn a_file_without_an_end_and_one_that_is_no_text_are_refused() {
+    let build = |path: &Path| Configuration::builder(&Registry::empty()).file(path).build().err().unwrap();
+    #[cfg(target_os = "linux")]
+    assert!(build(Path::new("/dev/zero")).to_string().contains("1 MiB"));
+    let path = std::env::temp_dir().join(format!("blink-config-{}-latin-1.toml", std::process::id()));
+    std::fs::write(&path, b"microphone = '\xe9'").unwrap();
+    let error = build(&path).to_string();
+    std::fs::remove_file(&path).unwrap();
+    assert!(error.contains("UTF-8") && error.contains("latin-1.toml"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_refused_by_line_and_column() {
+    let error = build("microphone = 'x'\n[ice]\n  servers = é").err().unwrap().to_string();
+    assert!(error.contains("line=3") && error.contains("column=13"), "{error}");
 }
 
 #[test]
@@ -88,6 +150,36 @@ fn passwords_are_shown_neither_as_values_nor_in_errors() {
     assert!(shown.contains("turn:x.example") && !shown.contains("hunter2"), "{shown}");
     let error = build(&servers("password")).err().unwrap().to_string();
     assert!(error.contains("password") && !error.contains("hunter2"), "{error}");
+}
+
+/// Syntax, types, values out of range and arguments that are none: each error once showed what it could not use.
+#[test]
+fn no_error_shows_a_password() {
+    let server =
+        |rest: &str| format!("[ice]\nservers = [\n {{ url = \"turn:192.0.2.1\", username = \"u\", {rest} }},\n]\n");
+    for toml in [
+        server("credential = hunter2x"),
+        server("credential = \"hunter2x"),
+        server("credential = 'hunter2x' 'hunter2x'"),
+        server("credential = 222222"),
+        server("credential = true, url = 'hunter2x'"),
+        server("credential = ['hunter2x']"),
+        "[ice]\nservers = 'turn:u:hunter2x@192.0.2.1'".to_owned(),
+        "[ice]\nservers = ['turn:u:hunter2x@192.0.2.1']".to_owned(),
+        "ice = 'turn:u:hunter2x@192.0.2.1'".to_owned(),
+        "[[ice.servers]]\nurl = 'turn:u:hunter2x@192.0.2.1'\nusername = 'u'\ncredential = 'hunter2x'".to_owned(),
+    ] {
+        let error = build(&toml).err().expect(&toml).to_string();
+        assert!(!error.contains("hunter2x") && !error.contains("222222"), "{error}");
+    }
+    let argument = |argument: &str| Configuration::builder(&Registry::empty()).set_argument("--set", argument).build();
+    for text in ["ice.servers:[{credential: hunter2x}]", "=hunter2x", "ice.servers=hunter2x", "ice.servers=222222"] {
+        let error = argument(text).err().expect(text).to_string();
+        assert!(!error.contains("hunter2x") && !error.contains("222222"), "{error}");
+    }
+    let environment = [("BLINK_ICE__SERVERS", "[{url=\"turn:192.0.2.1\",credential=\"hunter2x\"")];
+    let error = Configuration::builder(&Registry::empty()).environment_of(environment).build().err().unwrap();
+    assert!(!error.to_string().contains("hunter2x"), "{error}");
 }
 
 #[test]

@@ -107,7 +107,7 @@ pub(super) async fn run(
     output.waited();
     if let Some(file) = &arguments.plot {
         let panels: Vec<_> = cases.iter().enumerate().map(|(n, case)| panel(*case, n, &done)).collect();
-        std::fs::write(file, plot::svg(&panels))
+        blink_api::private::write(file, plot::svg(&panels))
             .map_err(|error| Failure::call(format!("{} cannot be written: {error}", file.display())))?;
     }
     let results = cases.iter().enumerate().map(|(n, case)| row(*case, n, &done, seeds)).collect();

@@ -32,7 +32,7 @@ pub(crate) struct ConformanceArguments {
     #[arg(long)]
     pub(crate) list: bool,
     /// Write report.html, report.json and report.xml (JUnit) to this directory
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = crate::files::path())]
     pub(crate) report: Option<PathBuf>,
     /// How many situations run at a time, 1 to 64
     #[arg(long, value_name = "N", default_value_t = 24)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use blink_api::{
     AudioFormat, Codec, Configuration, ConfigurationBuilder, Registry, Signaling, Transport, TransportCapabilities,
+    expand_path,
 };
 use blink_media_synthetic::read_wav;
 use figment::value::{Empty, Value};
@@ -100,9 +101,9 @@ impl Side {
     async fn new(name: &'static str, configuration: Configuration, speech: Duration) -> Result<Self, Failure> {
         let of = |failure: Failure| failure.during(name);
         let speaker = &configuration.settings().speaker;
-        let heard = speaker.strip_prefix("wav:").map(PathBuf::from).ok_or_else(|| {
+        let heard = speaker.strip_prefix("wav:").map(expand_path).ok_or_else(|| {
             of(Failure::input(format!("speaker `{speaker}` is no file (wav:PATH), so what was heard cannot be judged")))
-        })?;
+        })??;
         files::check(&heard).map_err(of)?;
         let said = files::said(&configuration, speech).await.map_err(of)?;
         Ok(Self {
@@ -163,12 +164,12 @@ fn configure(
     let mut builder =
         alone(configuration::file_and_environment(defaults, global)).set("demo", "microphone", role.speech);
     builder = configuration::options(builder, global);
-    builder = builder.set("--out", "speaker", files::device(&arguments.out.join(role.heard)));
+    builder = builder.set("--out", "speaker", files::device(&arguments.out.join(role.heard))?);
     if let Some(name) = &arguments.signaling {
         builder = builder.set("--signaling", "signaling", name.as_str());
     }
     if let Some(file) = (role.speech_file)(arguments) {
-        builder = builder.set(role.speech_flag, "microphone", files::device(file));
+        builder = builder.set(role.speech_flag, "microphone", files::device(file)?);
     }
     builder = (role.values)(arguments).iter().fold(builder, |builder, value| builder.set_argument(role.flag, value));
     Ok(builder.build()?)
@@ -186,7 +187,7 @@ fn alone(builder: ConfigurationBuilder) -> ConfigurationBuilder {
 /// How long a side speaks: a file to its end, anything else for a while.
 fn speech(configuration: &Configuration) -> Result<Duration, Failure> {
     let Some(path) = configuration.settings().microphone.strip_prefix("wav:") else { return Ok(SPEECH) };
-    let pcm = read_wav(path)?;
+    let pcm = read_wav(expand_path(path)?)?;
     let format = AudioFormat { sample_rate: pcm.format.sample_rate, channels: pcm.format.channels };
     let frames = pcm.samples.len() / usize::from(format.channels.max(1));
     let length = Duration::from_secs_f64(frames as f64 / f64::from(format.sample_rate.max(1)));

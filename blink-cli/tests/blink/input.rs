@@ -52,6 +52,43 @@ fn a_blink_toml_in_the_working_directory_is_read_and_its_faults_are_named() {
     refused(directory.path(), &["listen"], &["not TOML", "blink.toml"]);
 }
 
+/// It is read for the log and for the command; a pipe can be read once.
+#[cfg(unix)]
+#[test]
+fn a_configuration_may_come_from_a_pipe() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = Program::start(directory.path(), &["config", "--json", "--config", "/dev/stdin"]);
+    program.type_line("transport = 'memory'");
+    program.type_nothing();
+    let ended = program.end();
+    assert_eq!(ended.status, 0, "{ended:?}");
+    let expected = serde_json::json!({ "key": "transport", "value": "memory", "source": "/dev/stdin" });
+    assert!(ended.last().as_array().unwrap().contains(&expected), "{ended:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_blink_toml_that_others_can_write_is_refused_unless_it_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("blink.toml");
+    std::fs::write(&file, "transport = 'memory'\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+    refused(directory.path(), &["config"], &["blink.toml", "chmod go-w", "--config"]);
+    assert_eq!(run(directory.path(), &["config", "--config", "blink.toml"]).status, 0);
+}
+
+#[test]
+fn an_environment_that_cannot_be_used_is_named_and_keeps_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let id = |name, value| Program::start_in(directory.path(), &["id"], &[(name, value)]).end();
+    let empty = id("BLINK_DATA_DIR", "");
+    assert!(empty.status == 2 && empty.errors.contains("BLINK_DATA_DIR"), "{empty:?}");
+    let server = id("BLINK_ICE__SERVERS", "[{url=\"turn:192.0.2.1\",username=\"u\",credential=\"hunter2\"");
+    assert!(server.status == 2 && !server.errors.contains("hunter2"), "{server:?}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "no file was made");
+}
+
 #[test]
 fn speech_that_cannot_be_read_is_named_before_anything_starts() {
     let directory = tempfile::tempdir().unwrap();

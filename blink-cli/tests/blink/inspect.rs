@@ -108,3 +108,29 @@ fn the_history_is_empty_at_first_and_needs_a_place_to_be_kept() {
     let kept = run(directory.path(), &["history", "--set", "data_dir=kept"]);
     assert_eq!((kept.status, &kept.lines[..]), (0, &["no calls".to_owned()][..]), "{kept:?}");
 }
+
+#[test]
+fn a_damaged_data_directory_is_told_what_to_do_with_and_keeps_its_identity_in_a_repair() {
+    let directory = tempfile::tempdir().unwrap();
+    let keep = ["--json", "--set", "data_dir=kept"];
+    let id = |arguments: &[&str]| run(directory.path(), &[&["id"], arguments].concat());
+    let did = id(&keep).last()["did"].clone();
+    let repair = |directory: &std::path::Path| run(directory, &[&["history", "--repair"][..], &keep].concat());
+    assert_eq!(repair(directory.path()).lines, ["[]"], "it is sound");
+    let file = directory.path().join("kept/blink.redb");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[..64].fill(0x55);
+    std::fs::write(&file, &bytes).unwrap();
+    let refused = id(&keep);
+    assert_eq!(refused.status, 2, "{refused:?}");
+    assert!(refused.errors.contains("blink history --repair") && refused.errors.contains("kept"), "{refused:?}");
+    let repaired = repair(directory.path());
+    assert_eq!(repaired.status, 0, "{repaired:?}");
+    let told: serde_json::Value = serde_json::from_str(&repaired.lines[0]).unwrap();
+    assert_eq!((&told["identity"], &told["verified"]), (&did, &json!(true)), "{told}");
+    assert_eq!(
+        std::fs::read(told["damaged"].as_str().map(|path| directory.path().join(path)).unwrap()).unwrap(),
+        bytes
+    );
+    assert_eq!(id(&keep).last()["did"], did);
+}

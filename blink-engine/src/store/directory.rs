@@ -5,7 +5,7 @@ use std::path::Path;
 use blink_api::{DeviceId, Endpoint, Error, ErrorKind, Result};
 use zeroize::Zeroizing;
 
-use super::{FILE, Store, damaged};
+use super::{FILE, Repair, Store, damaged, repair};
 use crate::call::HistoryEntry;
 use crate::secure::Identity;
 
@@ -25,6 +25,19 @@ impl DataDirectory {
             return Err(Error::new(ErrorKind::NotFound, "nothing is kept there").with("data_dir", directory.display()));
         }
         Store::open(directory).map(|store| Self { store })
+    }
+
+    /// Mends a directory whose file is damaged. What can be read, the identity first of all, goes to a new file, and the
+    /// damaged one is put aside beside it. A sound directory is left as it is.
+    ///
+    /// It reads the whole file and may take half a minute.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) where no engine has used the directory, [`Busy`](ErrorKind::Busy) where one does
+    /// now, [`Invalid`](ErrorKind::Invalid) for one of a later version, [`Io`](ErrorKind::Io) where a file cannot be read
+    /// or written. The damaged file is as it was then, under one of the two names.
+    pub fn repair(directory: &Path) -> Result<Repair> {
+        repair::repair(directory)
     }
 
     /// Who is kept here, on which device.

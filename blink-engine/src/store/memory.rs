@@ -5,11 +5,11 @@ use minicbor::{Decode, Encode};
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use zeroize::Zeroizing;
 
-use super::{META, Store, unusable};
+use super::{META, Store, guarded};
 use crate::call::{HistoryEntry, KeptCall, KeptNotice, Memo, Memory};
 use crate::wire::cbor;
 
-type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 /// Call id: Unix time in milliseconds.
 const TOMBSTONES: Table = TableDefinition::new("tombstones");
@@ -19,6 +19,9 @@ const CALLS: Table = TableDefinition::new("calls");
 const NOTICES: Table = TableDefinition::new("notices");
 /// Call id: [`HistoryEntry`].
 const HISTORY: Table = TableDefinition::new("history");
+
+/// All of them.
+pub(super) const TABLES: [Table; 4] = [TOMBSTONES, CALLS, NOTICES, HISTORY];
 
 /// An entry that is larger than any that was written.
 const MAX_ENTRY: usize = 32_768;
@@ -58,15 +61,14 @@ impl Store {
     /// # Errors
     /// [`Io`](blink_api::ErrorKind::Io), such as for a full disk.
     pub(crate) fn write_memory(&self, memos: &[Memo]) -> Result<()> {
-        let write = || -> Result<(), redb::Error> {
+        guarded(|| {
             let transaction = self.database.begin_write()?;
             for memo in memos {
                 apply(&transaction, memo)?;
             }
             transaction.commit()?;
             Ok(())
-        };
-        write().map_err(unusable)
+        })
     }
 
     /// Reads a table; `take` gives `None` for what is damaged.
@@ -76,7 +78,7 @@ impl Store {
         damaged: &mut Vec<(Table, Vec<u8>)>,
         mut take: impl FnMut(&[u8], &[u8]) -> Option<()>,
     ) -> Result<()> {
-        let mut read = || -> Result<(), redb::Error> {
+        guarded(|| {
             let transaction = self.database.begin_read()?;
             let entries = match transaction.open_table(table) {
                 Ok(entries) => entries,
@@ -90,23 +92,21 @@ impl Store {
                 }
             }
             Ok(())
-        };
-        read().map_err(unusable)
+        })
     }
 
     fn remove(&self, entries: &[(Table, Vec<u8>)]) -> Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
-        let remove = || -> Result<(), redb::Error> {
+        guarded(|| {
             let transaction = self.database.begin_write()?;
             for (table, key) in entries {
                 transaction.open_table(*table)?.remove(&key[..])?;
             }
             transaction.commit()?;
             Ok(())
-        };
-        remove().map_err(unusable)
+        })
     }
 }
 

@@ -10,6 +10,10 @@ use redb::backends::InMemoryBackend;
 use redb::{StorageBackend, TableDefinition};
 
 use super::*;
+
+mod damage;
+mod permissions;
+
 use crate::call::{Machine, MachineConfig, Memo, Memory, Now, Output};
 
 /// A store whose disk is full from now on. Opened again in its directory it works.

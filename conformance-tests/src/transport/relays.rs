@@ -1,5 +1,6 @@
 //! Relayed candidates (RFC 8656), and what `ice.relay_only` keeps secret.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -151,6 +152,26 @@ pub async fn servers_that_give_nothing_are_told(transport: &dyn Transport) {
         pair.speak(1).await;
         pair.close().await;
     }
+}
+
+/// Servers that cannot be used, all at once on both sides: a name that nothing stands for, ports where nothing listens,
+/// addresses that the system sends nothing to. The session connects, and each of them is told of.
+pub async fn unusable_servers_end_no_session(transport: &dyn Transport) {
+    if !transport.capabilities().stun {
+        return;
+    }
+    let urls = ["stun:nowhere.invalid", "stun:127.0.0.1:1", "stun:[::1]:1", "stun:255.255.255.255", "stun:0.0.0.0:9"];
+    let servers: Vec<_> = urls.map(|url| IceServer { url: url.to_owned(), ..IceServer::default() }).to_vec();
+    let ice = IceConfig { servers, ..on_loopback() };
+    let mut pair = open([(transport, ice.clone()), (transport, ice)]).await;
+    pair.connect().await;
+    for side in [&mut pair.offerer, &mut pair.answerer] {
+        side.gather(&mut Vec::new()).await;
+        let failed: BTreeSet<_> = failures(side).into_iter().map(|(url, _)| url).collect();
+        assert_eq!(failed, urls.map(str::to_owned).into(), "each is told");
+    }
+    pair.speak(1).await;
+    pair.close().await;
 }
 
 fn failures(side: &Side) -> Vec<(String, Error)> {

@@ -1,26 +1,31 @@
 //! Configuration: files, the environment, arguments.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::sync::LazyLock;
 
-use blink_api::{Configuration, Registry};
+use blink_api::{Configuration, Registry, ServerUri};
 use {
     blink_media_cpal_opus as _, blink_media_synthetic as _, blink_signaling_memory as _, blink_transport_memory as _,
 };
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::discovered().expect("no name is taken twice"));
 
-/// Text is understood or refused in one line. The first byte says where it stands: in a file, in the environment, in arguments.
+/// Bytes are understood or refused in one line. The first one says where they stand: in a file, in the environment, in
+/// arguments, in the URI of a server.
 pub fn run(data: &[u8]) {
-    let Some((how, text)) = data.split_first() else { return };
-    let Ok(text) = std::str::from_utf8(text) else { return };
+    let Some((how, bytes)) = data.split_first() else { return };
+    let text = str::from_utf8(bytes);
     let builder = Configuration::builder(&REGISTRY);
-    let built = match how % 3 {
-        0 => builder.toml("a file", text),
-        1 => {
-            let pairs = text.lines().filter_map(|line| line.split_once('='));
-            builder.environment_of(pairs.map(|(name, value)| (format!("BLINK_{name}"), value.to_owned())))
+    let built = match (how % 4, text) {
+        (0, Ok(text)) => builder.toml("a file", text),
+        (1, _) => builder.environment_of(bytes.split(|byte| *byte == b'\n').filter_map(variable)),
+        (2, Ok(text)) => text.lines().fold(builder, |builder, line| builder.set_argument("--set", line)),
+        (3, Ok(text)) => {
+            uri(text);
+            return;
         }
-        _ => text.lines().fold(builder, |builder, line| builder.set_argument("--set", line)),
+        _ => return,
     };
     match built.build() {
         Ok(configuration) => {
@@ -28,5 +33,24 @@ pub fn run(data: &[u8]) {
             assert!(!values.is_empty(), "there are keys with values");
         }
         Err(error) => assert!(!error.to_string().contains('\n'), "one line: {error}"),
+    }
+}
+
+/// A line `NAME=VALUE` as a variable of this program's, UTF-8 or not.
+fn variable(line: &[u8]) -> Option<(OsString, OsString)> {
+    let split = line.iter().position(|byte| *byte == b'=')?;
+    let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    Some((text(&[b"BLINK_", &line[..split]].concat()), text(&line[split + 1..])))
+}
+
+/// What is read is written again, and means the same; what is refused shows nothing of what stands before an `@`.
+fn uri(text: &str) {
+    match ServerUri::parse(text) {
+        Ok(uri) => assert_eq!(ServerUri::parse(&uri.to_string()).ok(), Some(uri), "the canonical form means the same"),
+        Err(error) => {
+            let error = error.to_string();
+            let secret = text.rsplit_once('@').map_or("", |(secret, _)| secret);
+            assert!(secret.len() < 20 || !error.contains(secret), "{error}");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod jitter;
 mod machine;
 mod rtp;
 mod sdp;
+mod store;
 mod video;
 
 /// A function that is fuzzed.
@@ -27,6 +28,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("machine", machine::run),
     ("rtp", rtp::run),
     ("sdp", sdp::run),
+    ("store", store::run),
     ("video", video::run),
     ("wav", files::wav),
 ];
@@ -39,4 +41,5 @@ pub use jitter::run as jitter;
 pub use machine::run as machine;
 pub use rtp::run as rtp;
 pub use sdp::run as sdp;
+pub use store::run as store;
 pub use video::run as video;

@@ -1,12 +1,12 @@
 //! The host: names to sources and sinks.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use blink_api::macros::async_trait;
 use blink_api::{
     AudioFormat, DeviceChange, DeviceDirection, DeviceInfo, Error, ErrorKind, MediaCapabilities, MediaHost, MediaSink,
-    MediaSource, OpenRequest, Result, TrackKind, VideoSource,
+    MediaSource, OpenRequest, Result, TrackKind, VideoSource, expand_path,
 };
 use tokio::sync::broadcast;
 
@@ -84,14 +84,14 @@ impl SyntheticHost {
         let clip = match parts(name) {
             ("default", None) | ("clip", Some("vp8")) => EncodedClip::vp8(),
             ("clip", Some("h264")) => EncodedClip::h264(),
-            ("clip", Some(path)) => EncodedClip::read(Path::new(path), self.config.longest_file),
+            ("clip", Some(path)) => EncodedClip::read(&place(path)?, self.config.longest_file),
             _ => Err(unknown(name, "no such source of video; there is: clip:vp8, clip:h264, clip:PATH")),
         };
         Ok(Box::new(ClipSource::new(clip?)))
     }
 
     fn file(&self, path: &str, format: AudioFormat) -> Result<Clip> {
-        let pcm = wav::read_up_to(Path::new(path), self.config.longest_file)?;
+        let pcm = wav::read_up_to(&place(path)?, self.config.longest_file)?;
         Ok(Clip::once(format, Arc::from(pcm.into_format(format))))
     }
 
@@ -99,7 +99,7 @@ impl SyntheticHost {
         check(format)?;
         match parts(name) {
             ("default" | "null", None) => Ok(Box::new(NullSink::new(format))),
-            ("wav", Some(path)) => Ok(Box::new(WavSink::create(Path::new(path), format)?)),
+            ("wav", Some(path)) => Ok(Box::new(WavSink::create(&place(path)?, format)?)),
             _ => Err(unknown(name, "no such sink; there is: null, wav:PATH")),
         }
     }
@@ -149,6 +149,11 @@ impl MediaHost for SyntheticHost {
 /// `kind` or `kind:argument`; an empty argument counts as given.
 fn parts(name: &str) -> (&str, Option<&str>) {
     name.split_once(':').map_or((name, None), |(kind, argument)| (kind, Some(argument)))
+}
+
+/// The path behind a colon, where no shell expands `~/`. An empty one is refused where it is opened.
+fn place(path: &str) -> Result<PathBuf> {
+    if path.is_empty() { Ok(PathBuf::new()) } else { expand_path(path) }
 }
 
 fn check(format: AudioFormat) -> Result<()> {
@@ -227,6 +232,7 @@ mod tests {
             ("speech:x", ErrorKind::Invalid),
             ("speech:99999999999999999999", ErrorKind::Invalid),
             ("wav:", ErrorKind::Invalid),
+            ("wav:~nobody/x.wav", ErrorKind::Invalid),
         ] {
             let error = host().open_source(name, request(48_000, 1)).await.err().unwrap();
             assert_eq!(error.kind(), kind, "{name}: {error}");

@@ -1,14 +1,17 @@
 //! Reading WAV files.
 
+mod header;
+
 use std::io::{BufReader, Read};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use blink_api::{AudioFormat, Error, Result};
-use hound::{SampleFormat, WavReader, WavSpec};
+use audio_codec_algorithms::{decode_alaw, decode_ulaw};
+use blink_api::{AudioFormat, Result};
 
 use crate::file::{self, invalid};
 use crate::resample::resample_interleaved;
+use header::Encoding;
 
 /// Sample rates that are read and written, in Hz.
 pub(crate) const RATES: RangeInclusive<u32> = 8_000..=192_000;
@@ -16,8 +19,11 @@ pub(crate) const RATES: RangeInclusive<u32> = 8_000..=192_000;
 /// Most channels in a file.
 const MOST_CHANNELS: u16 = 8;
 
-/// Longest file, in seconds, where nobody set another limit.
+/// Longest file by default, in seconds.
 const LONGEST: u32 = 600;
+
+/// Bytes that are converted at once, a multiple of every sample's.
+const BLOCK: usize = 48 * 1024;
 
 /// Sound in memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,11 +44,14 @@ impl Pcm {
     }
 }
 
-/// Reads a WAV file: 8, 16, 24 or 32-bit integers or 32-bit floats, 8 to 192 kHz, up to 8 channels, 10 minutes and 512 MiB.
+/// Reads a WAV file (RIFF, RF64 or BW64): integers of up to 32 bits in up to 4 bytes, floats of 32 or 64 bits, A-law or
+/// µ-law; 8 to 192 kHz, up to 8 channels, 10 minutes and 512 MiB.
+///
+/// Headers that writers are known to get wrong are taken: see `docs/decisions/0041-wav-headers.md`.
 ///
 /// # Errors
-/// [`NotFound`](blink_api::ErrorKind::NotFound) where there is no such file, [`Invalid`](blink_api::ErrorKind::Invalid) for everything that is
-/// no such WAV file; one line that names the path and what is wrong.
+/// [`NotFound`](blink_api::ErrorKind::NotFound) where there is no such file, [`Invalid`](blink_api::ErrorKind::Invalid)
+/// for everything that is no such WAV file; one line that names the path and what is wrong.
 pub fn read_wav(path: impl AsRef<Path>) -> Result<Pcm> {
     read_up_to(path.as_ref(), LONGEST)
 }
@@ -60,48 +69,108 @@ pub(crate) fn read_up_to(path: &Path, longest: u32) -> Result<Pcm> {
 }
 
 /// `bytes` is how much there is to read, whatever a header says.
-fn decode(reader: impl Read, bytes: u64, longest: u32) -> Result<Pcm> {
-    let reader = WavReader::new(reader.take(bytes)).map_err(broken)?;
-    let spec = reader.spec();
-    if spec.channels > MOST_CHANNELS {
-        return Err(invalid("the file has more than 8 channels").with("channels", spec.channels));
+fn decode(mut reader: impl Read, bytes: u64, longest: u32) -> Result<Pcm> {
+    let header = header::read(&mut reader, bytes)?;
+    if header.channels > MOST_CHANNELS {
+        return Err(invalid("the file has more than 8 channels").with("channels", header.channels));
     }
-    if !RATES.contains(&spec.sample_rate) {
-        return Err(invalid("the file's sample rate is not 8 to 192 kHz").with("rate", spec.sample_rate));
+    if !RATES.contains(&header.sample_rate) {
+        return Err(invalid("the file's sample rate is not 8 to 192 kHz").with("rate", header.sample_rate));
     }
-    if reader.len() == 0 {
+    // A last frame that is not whole is left out.
+    let frame = u64::from(header.encoding.bytes()) * u64::from(header.channels);
+    let frames = header.length / frame;
+    if frames == 0 {
         return Err(invalid("the file holds no sound"));
     }
-    if u64::from(reader.len()) > bytes {
-        return Err(invalid("the file is cut off"));
-    }
-    if u64::from(reader.duration()) > u64::from(longest) * u64::from(spec.sample_rate) {
-        let seconds = reader.duration() / spec.sample_rate;
+    if frames > u64::from(longest) * u64::from(header.sample_rate) {
+        let seconds = frames / u64::from(header.sample_rate);
         return Err(invalid("the file is too long").with("seconds", seconds).with("longest", longest));
     }
-    let format = AudioFormat { sample_rate: spec.sample_rate, channels: spec.channels };
-    Ok(Pcm { format, samples: samples(reader, spec)? })
+    let format = AudioFormat { sample_rate: header.sample_rate, channels: header.channels };
+    Ok(Pcm { format, samples: samples(reader.take(frames * frame), header.encoding, frames * frame)? })
 }
 
-fn samples(reader: WavReader<impl Read>, spec: WavSpec) -> Result<Vec<f32>> {
-    match (spec.sample_format, spec.bits_per_sample) {
-        (SampleFormat::Float, 32) => reader
-            .into_samples::<f32>()
-            .map(|sample| match sample {
-                Ok(sample) if sample.is_finite() => Ok(sample.clamp(-1.0, 1.0)),
-                Ok(_) => Err(invalid("the file holds numbers that are no sound")),
-                Err(source) => Err(broken(source)),
-            })
-            .collect(),
-        (SampleFormat::Int, bits @ (8 | 16 | 24 | 32)) => {
-            let full_scale = (1u64 << (bits - 1)) as f32;
-            let samples = reader.into_samples::<i32>();
-            samples.map(|sample| sample.map(|sample| sample as f32 / full_scale).map_err(broken)).collect()
+/// Reads `length` bytes of samples.
+fn samples(mut reader: impl Read, encoding: Encoding, length: u64) -> Result<Vec<f32>> {
+    let mut samples = Vec::new();
+    let mut block = vec![0; BLOCK];
+    let mut justification = Justification::default();
+    let mut left = length;
+    while left > 0 {
+        let block = &mut block[..BLOCK.min(usize::try_from(left).unwrap_or(BLOCK))];
+        reader.read_exact(block).map_err(|source| match source.kind() {
+            std::io::ErrorKind::UnexpectedEof => header::cut_off(),
+            _ => invalid("the file cannot be read").source(source),
+        })?;
+        left -= block.len() as u64;
+        append(&mut samples, block, encoding, &mut justification)?;
+    }
+    if let Encoding::Integer { bytes, bits } = encoding
+        && justification.is_right()
+    {
+        let gain = 2f32.powi(i32::from(8 * bytes) - i32::from(bits));
+        samples.iter_mut().for_each(|sample| *sample *= gain);
+    }
+    Ok(samples)
+}
+
+fn append(samples: &mut Vec<f32>, block: &[u8], encoding: Encoding, justification: &mut Justification) -> Result<()> {
+    match encoding {
+        Encoding::Integer { bytes: 1, .. } => {
+            samples.extend(block.iter().map(|byte| (f32::from(*byte) - 128.0) / 128.0));
         }
-        (_, bits) => {
-            Err(invalid("this sample format is not read; 8, 16, 24 and 32-bit integers and 32-bit floats are")
-                .with("bits", bits))
+        Encoding::Integer { bytes, bits } => {
+            samples.extend(block.chunks_exact(bytes.into()).map(|sample| {
+                // Left-justified in 32 bits, the sign is where it belongs.
+                let mut wide = [0; 4];
+                wide[4 - sample.len()..].copy_from_slice(sample);
+                let value = i32::from_le_bytes(wide);
+                justification.add(value >> (8 * (4 - sample.len())), bytes, bits);
+                value as f32 / 2_147_483_648.0
+            }));
         }
+        Encoding::Float { bytes } => {
+            for sample in block.chunks_exact(bytes.into()) {
+                let value = match *sample {
+                    [a, b, c, d] => f32::from_le_bytes([a, b, c, d]),
+                    [a, b, c, d, e, f, g, h] => f64::from_le_bytes([a, b, c, d, e, f, g, h]) as f32,
+                    _ => unreachable!("a float has 4 or 8 bytes"),
+                };
+                if !value.is_finite() {
+                    return Err(invalid("the file holds numbers that are no sound"));
+                }
+                samples.push(value.clamp(-1.0, 1.0));
+            }
+        }
+        Encoding::ALaw => samples.extend(block.iter().map(|byte| f32::from(decode_alaw(*byte)) / 32_768.0)),
+        Encoding::MuLaw => samples.extend(block.iter().map(|byte| f32::from(decode_ulaw(*byte)) / 32_768.0)),
+    }
+    Ok(())
+}
+
+/// On which side of a larger container samples stand.
+///
+/// They belong left, with zeros at their right. There are writers of 24 bits in 32 that put them right, with the sign
+/// at their left: then what should be zero is not, and every sample fits into its bits.
+#[derive(Debug, Default)]
+struct Justification {
+    uses_padding: bool,
+    exceeds_bits: bool,
+}
+
+impl Justification {
+    fn add(&mut self, value: i32, bytes: u16, bits: u16) {
+        let padding = u32::from((8 * bytes).saturating_sub(bits));
+        if padding > 0 {
+            self.uses_padding |= value.trailing_zeros() < padding;
+            let unused = 32 - u32::from(bits);
+            self.exceeds_bits |= value << unused >> unused != value;
+        }
+    }
+
+    fn is_right(&self) -> bool {
+        self.uses_padding && !self.exceeds_bits
     }
 }
 
@@ -111,20 +180,6 @@ fn remix(samples: Vec<f32>, from: usize, to: usize) -> Vec<f32> {
     }
     let mean = |frame: &[f32]| frame.iter().sum::<f32>() / from as f32;
     samples.chunks_exact(from).flat_map(|frame| std::iter::repeat_n(mean(frame), to)).collect()
-}
-
-fn broken(source: hound::Error) -> Error {
-    match source {
-        hound::Error::IoError(source) if source.kind() == std::io::ErrorKind::UnexpectedEof => {
-            invalid("the file is cut off")
-        }
-        // What hound says for the end of the file within a value.
-        hound::Error::IoError(source) if source.kind() == std::io::ErrorKind::Other => {
-            invalid("the file is cut off or unreadable").source(source)
-        }
-        hound::Error::Unsupported => invalid("this WAV format is not read; PCM and IEEE float are"),
-        source => invalid("this is no WAV file that can be read").source(source),
-    }
 }
 
 #[cfg(test)]

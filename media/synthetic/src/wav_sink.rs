@@ -5,7 +5,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use blink_api::{AudioFormat, Error, ErrorKind, MediaSink, Result};
+use blink_api::{AudioFormat, Error, ErrorKind, MediaSink, Result, private};
 use hound::{SampleFormat, WavSpec, WavWriter};
 
 use crate::NAME;
@@ -40,7 +40,7 @@ pub(crate) struct WavSink {
 }
 
 impl WavSink {
-    /// Makes the file, and the directories it is in; a file that is there is overwritten. See [`numbered`] for `{n}` in the path.
+    /// Makes the file, closed to other users, and the directories it is in; a file that is there is overwritten. See [`numbered`] for `{n}` in the path.
     pub(crate) fn create(path: &Path, format: AudioFormat) -> Result<Self> {
         let path = &numbered(path);
         let failed = |why: &'static str| {
@@ -60,7 +60,8 @@ impl WavSink {
             bits_per_sample: 16,
             sample_format: SampleFormat::Int,
         };
-        let mut writer = WavWriter::create(path, spec).map_err(failed("the file cannot be made"))?;
+        let file = private::create(path).map_err(|source| failed("the file cannot be made")(source.into()))?;
+        let mut writer = WavWriter::new(BufWriter::new(file), spec).map_err(failed("the file cannot be made"))?;
         writer.flush().map_err(failed("the file cannot be written"))?;
         Ok(Self { format, path: path.to_owned(), writer: Some(writer), written: 0, most: MOST_SAMPLES, unflushed: 0 })
     }
@@ -143,6 +144,20 @@ mod tests {
         assert_eq!(pcm.format, stereo);
         let expected = [0.0, 0.5, -1.0, 1.0, 0.0, -1.0];
         assert!(pcm.samples.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4), "{:?}", pcm.samples);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_recorded_is_closed_to_other_users() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let (new, old) = (directory.path().join("new.wav"), directory.path().join("old.wav"));
+        std::fs::write(&old, "older").unwrap();
+        std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o644)).unwrap();
+        for path in [&new, &old] {
+            let _sink = sink(path);
+            assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "from the first moment");
+        }
     }
 
     #[test]

@@ -24,8 +24,10 @@ pub struct IpfsConfig {
     /// Be a relay for others: pass on their connections.
     pub serve_relay: bool,
     /// Directory of the IPFS repository, made where there is none; absent: in memory.
+    #[serde(deserialize_with = "blink_api::optional_path")]
     pub repository: Option<PathBuf>,
     /// File with the node's key, made at the first start; absent: a new key at every start.
+    #[serde(deserialize_with = "blink_api::optional_path")]
     pub node_key: Option<PathBuf>,
 }
 

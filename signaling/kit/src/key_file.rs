@@ -1,29 +1,35 @@
 //! The file with a node's key, made at the first start and readable by its owner only.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
-use blink_api::{Error, Result};
+use blink_api::{Error, Result, private};
+
+/// Larger than any key, in bytes.
+const LARGEST: u64 = 4096;
 
 /// The bytes of a key file. Where there is none it is made with the bytes of a new key.
+///
+/// It is closed to other users ([`private`]), also where an existing one was not.
 ///
 /// # Errors
 /// What the file system says, with the file.
 pub fn load(path: &Path, new_key: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>> {
-    let loaded = match fs::read(path) {
+    let loaded = match private::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(path, new_key()),
-        read => read,
+        opened => opened.and_then(read),
     };
     loaded.map_err(|error| Error::from(error).with("file", path.display()))
 }
 
+fn read(file: std::fs::File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn create(path: &Path, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = private::create_new(path)?;
     file.write_all(&bytes)?;
     file.sync_all()?;
     Ok(bytes)
@@ -43,9 +49,25 @@ mod tests {
         assert_eq!(load(&path, || unreachable!("it exists")).unwrap(), [1, 2]);
         #[cfg(unix)]
         {
-            let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
-            assert_eq!(mode & 0o077, 0, "nobody else reads it");
+            use std::os::unix::fs::PermissionsExt;
+            let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode(), 0o600, "only its owner reads it");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+            load(&path, || unreachable!("it exists")).unwrap();
+            assert_eq!(mode(), 0o600, "a file that others could read is closed to them");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (link, target) = (directory.path().join("node.key"), directory.path().join("elsewhere"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let error = load(&link, || vec![1]).unwrap_err();
+        assert!(error.to_string().contains("node.key") && !target.exists(), "{error}");
+        std::fs::write(&target, "key").unwrap();
+        assert!(load(&link, || vec![1]).unwrap_err().to_string().contains("symbolic link"));
     }
 
     #[test]

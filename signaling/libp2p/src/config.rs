@@ -20,6 +20,7 @@ pub struct Libp2pConfig {
     /// Find nodes on the local network and be found.
     pub mdns: bool,
     /// File with the node's key, made at the first start; absent: a new key at every start.
+    #[serde(deserialize_with = "blink_api::optional_path")]
     pub node_key: Option<PathBuf>,
 }
 

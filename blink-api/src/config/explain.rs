@@ -1,0 +1,90 @@
+//! Errors of configuration in one line that shows no credential.
+
+use figment::error::{Actual, Kind};
+
+use super::layers;
+use crate::{Error, ErrorKind};
+
+/// Keys whose values are passwords.
+const SECRETS: [&str; 1] = ["credential"];
+/// Sections in which a value may be a password, or text with a password in it that was written in the wrong place.
+const WITH_SECRETS: [&str; 2] = ["ice", "ice.servers"];
+
+/// Explains an error of figment: what is wrong, with which key, and where that was set.
+///
+/// The last `prefix` levels of its path come first: figment appends the path of what was extracted behind the path within it.
+pub(super) fn explain(error: &figment::Error, prefix: usize) -> Error {
+    let mut path = error.path.clone();
+    path.rotate_right(prefix.min(error.path.len()));
+    let key = path.join(".");
+    let what = if may_hold_secrets(&key) { without_value(&error.kind) } else { error.kind.to_string() };
+    let mut explained = Error::new(ErrorKind::Invalid, one_line(&what));
+    if !key.is_empty() {
+        explained = explained.with("key", key);
+    }
+    match &error.metadata {
+        Some(metadata) => explained.with("set in", layers::describe(metadata)),
+        None => explained,
+    }
+}
+
+/// Hides the values of passwords that are in force.
+pub(super) fn hide_secrets(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Array(values) => values.iter_mut().for_each(hide_secrets),
+        serde_json::Value::Object(fields) => {
+            for (name, field) in fields {
+                match field.as_str() {
+                    Some(secret) if SECRETS.contains(&name.as_str()) && !secret.is_empty() => {
+                        *field = "(hidden)".into();
+                    }
+                    _ => hide_secrets(field),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The beginning of an argument that looks like a key: what follows may be a password.
+pub(super) fn key_of(argument: &str) -> &str {
+    let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    argument.split(|c| !is_key(c)).next().unwrap_or_default()
+}
+
+/// Text as one line.
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn may_hold_secrets(key: &str) -> bool {
+    key.is_empty() || WITH_SECRETS.contains(&key) || key.starts_with("ice.servers.")
+}
+
+fn without_value(kind: &Kind) -> String {
+    match kind {
+        Kind::InvalidType(found, expected) => format!("invalid type: found {}, expected {expected}", type_of(found)),
+        Kind::InvalidValue(_, expected) => format!("invalid value, expected {expected}"),
+        Kind::UnknownVariant(_, known) => format!("unknown value; known here: {}", known.join(", ")),
+        // Names of keys, and types without their values.
+        kind @ (Kind::UnknownField(..)
+        | Kind::MissingField(_)
+        | Kind::DuplicateField(_)
+        | Kind::InvalidLength(..)
+        | Kind::UnsupportedKey(..)) => kind.to_string(),
+        Kind::Message(_) | Kind::Unsupported(_) | Kind::ISizeOutOfRange(_) | Kind::USizeOutOfRange(_) => {
+            "the value cannot be used".to_owned()
+        }
+    }
+}
+
+fn type_of(found: &Actual) -> &'static str {
+    match found {
+        Actual::Bool(_) => "a boolean",
+        Actual::Unsigned(_) | Actual::Signed(_) | Actual::Float(_) => "a number",
+        Actual::Char(_) | Actual::Str(_) | Actual::Bytes(_) => "text",
+        Actual::Seq => "a list",
+        Actual::Map => "a table",
+        _ => "another type",
+    }
+}

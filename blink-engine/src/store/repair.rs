@@ -1,0 +1,276 @@
+//! Mending a damaged data directory: what can be read goes to a new file, the identity first of all.
+//!
+//! redb verifies a file by the checksums of its pages when it is opened, and refuses one in which any is wrong, even
+//! if that page holds nothing but an old call. A repair reads a copy in memory without that check, entry by entry, on
+//! a thread of its own: redb may panic there, or not come to an end. Where nothing can be read that way, the entries
+//! of this device (identity, device, boots) are looked for in the bytes: a page is never overwritten in place, so that
+//! most of them are there several times.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::mem::ManuallyDrop;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use blink_api::{Did, Error, ErrorKind, Result, private};
+use redb::backends::{FileBackend, InMemoryBackend};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend};
+use zeroize::Zeroizing;
+
+use super::memory::TABLES;
+use super::{FILE, META, Store, guarded, is_damaged};
+use crate::secure::Identity;
+
+/// Larger than any file that is repaired: it is read into memory.
+const LARGEST: u64 = 1 << 30;
+/// How long reading a damaged file may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A new file until it is whole.
+const NEW: &str = "blink.redb.new";
+/// Entries of this device by their keys in sorted order, as they follow one another in a page, and their lengths.
+const ENTRIES: [(&str, usize); 5] = [("boot", 8), ("device", 16), ("did", 32), ("format", 8), ("identity", 32)];
+
+/// Boots are Unix times in milliseconds, or a little greater: a damaged one that is far greater is none.
+const MOST_BOOT: u64 = 1 << 53;
+
+type Bytes = Zeroizing<Vec<u8>>;
+
+/// Outcome of [`DataDirectory::repair`](super::DataDirectory::repair).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Repair {
+    /// Where the damaged file is now; `None` where the file was sound and is as it was.
+    pub damaged: Option<PathBuf>,
+    /// The identity that was kept; `None` where its key could not be read: the next start makes a new one.
+    pub identity: Option<Did>,
+    /// Whether the identity's key was read together with its DID, which fits. Without that a damaged key would go unnoticed.
+    pub is_verified: bool,
+    /// Calls in the history that were kept.
+    pub history: usize,
+}
+
+/// As [`DataDirectory::repair`](super::DataDirectory::repair).
+pub(super) fn repair(directory: &Path) -> Result<Repair> {
+    let failed = |why: &'static str| {
+        move |source: std::io::Error| {
+            Error::new(ErrorKind::Io, why).operation("repair").with("data_dir", directory.display()).source(source)
+        }
+    };
+    let file = directory.join(FILE);
+    if !file.exists() {
+        return Err(Error::new(ErrorKind::NotFound, "nothing is kept there").with("data_dir", directory.display()));
+    }
+    match Store::open(directory).and_then(|store| summary(&store, None)) {
+        Err(error) if is_damaged(&error) => {}
+        sound_or_other => return sound_or_other,
+    }
+    let mut bytes = Bytes::default();
+    let opened = private::open(&file).map_err(failed("the damaged file cannot be read"))?;
+    opened.take(LARGEST).read_to_end(&mut bytes).map_err(failed("the damaged file cannot be read"))?;
+    let new = directory.join(NEW);
+    // What a repair left that did not come to its end.
+    fs::remove_file(&new).or_else(ignore_missing).map_err(failed("an older repair cannot be removed"))?;
+    let kept = Contents::salvage(bytes);
+    kept.write(&new)?;
+    let aside = free_name(directory);
+    // Never without a file of that name: the next start would make a new identity.
+    fs::hard_link(&file, &aside)
+        .or_else(|_| fs::copy(&file, &aside).map(drop))
+        .map_err(failed("the damaged file cannot be put aside"))?;
+    fs::rename(&new, &file).map_err(failed("the new file cannot be put in place"))?;
+    let mut repaired = Store::open(directory).and_then(|store| summary(&store, Some(aside)))?;
+    repaired.is_verified = kept.is_verified;
+    Ok(repaired)
+}
+
+fn summary(store: &Store, damaged: Option<PathBuf>) -> Result<Repair> {
+    let (memory, _) = store.memory()?;
+    let seed = store.read("identity")?;
+    let seed = seed.and_then(|seed| Some(Zeroizing::new(<[u8; 32]>::try_from(&seed[..]).ok()?)));
+    let identity = seed.map(|seed| Identity::from_seed(&seed).did());
+    Ok(Repair { damaged, identity, is_verified: identity.is_some(), history: memory.history.len() })
+}
+
+/// What was read of a damaged file.
+#[derive(Default)]
+struct Contents {
+    meta: BTreeMap<String, Bytes>,
+    is_verified: bool,
+    entries: Vec<(usize, Bytes, Bytes)>,
+}
+
+/// An entry on its way from the thread that reads.
+enum Entry {
+    Meta(String, Bytes),
+    /// By the table's place in [`TABLES`].
+    Call(usize, Bytes, Bytes),
+}
+
+impl Contents {
+    fn salvage(bytes: Bytes) -> Self {
+        let found = find_entries(&bytes);
+        let mut contents = Self::default();
+        // No more entries than bytes: damage may make a table that goes round and round.
+        let (entries, read) = mpsc::sync_channel(1_024);
+        let most = bytes.len() / 8;
+        let reading = std::thread::Builder::new().name("blink-repair".to_owned());
+        if let Err(error) = reading.spawn(move || read_copy(&bytes, &entries)) {
+            tracing::warn!(%error, "the damaged file is searched for the identity only");
+        }
+        let deadline = Instant::now() + PATIENCE;
+        for _ in 0..most {
+            match read.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Entry::Meta(key, value)) => drop(contents.meta.insert(key, value)),
+                Ok(Entry::Call(table, key, value)) => contents.entries.push((table, key, value)),
+                Err(_) => break,
+            }
+        }
+        contents.choose_identity(&found);
+        contents
+    }
+
+    /// Takes the identity that is there together with its DID; else the one that was read, or else the most frequent one.
+    fn choose_identity(&mut self, found: &[BTreeMap<&'static str, Bytes>]) {
+        let verified = |meta: &dyn Fn(&str) -> Option<Bytes>| {
+            let seed = Zeroizing::new(<[u8; 32]>::try_from(&meta("identity")?[..]).ok()?);
+            (Identity::from_seed(&seed).did().public_key()[..] == meta("did")?[..]).then_some(())
+        };
+        if verified(&|key| self.meta.get(key).cloned()).is_some() {
+            self.is_verified = true;
+        } else {
+            let whole = found.iter().find(|meta| verified(&|key| meta.get(key).cloned()).is_some());
+            self.is_verified = whole.is_some();
+            let chosen = whole.or_else(|| {
+                let count = |meta: &BTreeMap<_, Bytes>| {
+                    found.iter().filter(|other| other.get("identity") == meta.get("identity")).count()
+                };
+                found.iter().max_by_key(|meta| count(meta)).filter(|_| !self.meta.contains_key("identity"))
+            });
+            if let Some(chosen) = chosen {
+                for key in ["identity", "device"] {
+                    chosen.get(key).map(|value| self.meta.insert(key.to_owned(), value.clone()));
+                }
+            }
+            // One that does not fit would have the store refused.
+            self.meta.remove("did");
+        }
+        let boots = found.iter().filter_map(|meta| meta.get("boot")).chain(self.meta.get("boot"));
+        let greatest = boots
+            .filter_map(|boot| Some(u64::from_be_bytes(boot[..].try_into().ok()?)))
+            .filter(|boot| *boot < MOST_BOOT)
+            .max();
+        match greatest {
+            Some(boot) => drop(self.meta.insert("boot".to_owned(), Bytes::new(boot.to_be_bytes().to_vec()))),
+            None => drop(self.meta.remove("boot")),
+        }
+        let has_length = |key: &str, value: &Bytes| ENTRIES.contains(&(key, value.len()));
+        self.meta.retain(|key, value| has_length(key, value) && key != "format");
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let file = private::create_new(path).map_err(|source| {
+            Error::new(ErrorKind::Io, "the new file cannot be made").with("file", path.display()).source(source)
+        })?;
+        guarded(|| {
+            let database = Database::builder().create_with_backend(FileBackend::new(file)?)?;
+            let transaction = database.begin_write()?;
+            {
+                let mut meta = transaction.open_table(META)?;
+                for (key, value) in &self.meta {
+                    meta.insert(key.as_str(), &value[..])?;
+                }
+            }
+            for (table, key, value) in &self.entries {
+                transaction.open_table(TABLES[*table])?.insert(&key[..], &value[..])?;
+            }
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+}
+
+/// Reads a copy of a file as far as that goes, and hands over each entry at once.
+fn read_copy(bytes: &[u8], entries: &mpsc::SyncSender<Entry>) {
+    // Of what fails here the hook for panics has told; what was read before it is handed over.
+    guarded(|| {
+        let copy = InMemoryBackend::new();
+        copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, bytes)).map_err(redb::Error::Io)?;
+        // Never dropped: in a panic that would lead to another one, which ends the process.
+        let database = ManuallyDrop::new(Database::builder().create_with_backend(copy)?);
+        let transaction = ManuallyDrop::new(database.begin_read()?);
+        let meta = |key: &str| -> std::result::Result<(), redb::Error> {
+            if let Some(value) = transaction.open_table(META)?.get(key)? {
+                // Without a receiver it has waited long enough.
+                entries.send(Entry::Meta(key.to_owned(), Bytes::new(value.value().to_vec()))).ok();
+            }
+            Ok(())
+        };
+        for (key, _) in ENTRIES {
+            guarded(|| meta(key)).ok();
+        }
+        for table in 0..TABLES.len() {
+            // From both ends, so that damage in the middle costs no more than that.
+            guarded(|| read_table(&transaction, table, false, entries)).ok();
+            guarded(|| read_table(&transaction, table, true, entries)).ok();
+        }
+        Ok(())
+    })
+    .ok();
+}
+
+fn read_table(
+    transaction: &ReadTransaction,
+    table: usize,
+    backwards: bool,
+    entries: &mpsc::SyncSender<Entry>,
+) -> std::result::Result<(), redb::Error> {
+    let opened = ManuallyDrop::new(transaction.open_table(TABLES[table])?);
+    let mut items = ManuallyDrop::new(opened.iter()?);
+    while let Some(item) = if backwards { items.next_back() } else { items.next() } {
+        let (key, value) = item?;
+        let copy = |bytes: &[u8]| Bytes::new(bytes.to_vec());
+        if entries.send(Entry::Call(table, copy(key.value()), copy(value.value()))).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Looks for the entries of this device in the bytes of a file: their keys follow one another, then their values.
+fn find_entries(bytes: &[u8]) -> Vec<BTreeMap<&'static str, Bytes>> {
+    const LAST: &[u8] = b"formatidentity";
+    let mut found = Vec::new();
+    for place in bytes.windows(LAST.len()).enumerate().filter(|(_, window)| *window == LAST).map(|(place, _)| place) {
+        let mut before = &bytes[..place];
+        let mut keys = vec![ENTRIES[3], ENTRIES[4]];
+        for entry in ENTRIES[..3].iter().rev() {
+            if let Some(rest) = before.strip_suffix(entry.0.as_bytes()) {
+                before = rest;
+                keys.insert(0, *entry);
+            }
+        }
+        let mut values = &bytes[place + LAST.len()..];
+        let mut entries = BTreeMap::new();
+        for (key, length) in keys {
+            let Some((value, rest)) = values.split_at_checked(length) else { break };
+            entries.insert(key, Bytes::new(value.to_vec()));
+            values = rest;
+        }
+        if entries.contains_key("identity") {
+            found.push(entries);
+        }
+    }
+    found
+}
+
+/// A name in the directory for the damaged file.
+fn free_name(directory: &Path) -> PathBuf {
+    let mut names = (1u64..).map(|n| directory.join(format!("blink.redb.damaged-{n}")));
+    names.find(|path| !path.exists()).expect("there are more numbers than files")
+}
+
+fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
