@@ -59,7 +59,8 @@ pub(crate) async fn id(global: &Global, output: &Output) -> Result<(), Failure> 
         }
     };
     output.json_result(&json!({
-        "did": endpoint.did, "device": endpoint.device, "kept": data_dir.is_some(), "data_dir": data_dir,
+        "did": endpoint.did, "device": endpoint.device, "kept": data_dir.is_some(),
+        "data_dir": data_dir.as_ref().map(|path| path.to_string_lossy()),
     }));
     output.result(&format!("did     {}", endpoint.did));
     output.result(&format!("device  {}", endpoint.device));
