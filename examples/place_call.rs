@@ -5,7 +5,7 @@
 //! ```
 
 use blink_api::{Configuration, Error, ErrorKind, Registry, Result};
-use blink_engine::{Blink, CallConfig, Event, StreamItem};
+use blink_engine::{Blink, CallConfig};
 use {blink_media_cpal_opus as _, blink_media_synthetic as _, blink_signaling_libp2p as _, blink_transport_str0m as _};
 
 #[tokio::main]
@@ -19,19 +19,18 @@ async fn main() -> Result<()> {
         .environment()
         .build()?;
     let blink = Blink::start(&configuration).await?;
-    let mut events = blink.events();
+    let events = blink.events();
     blink.connect(&address).await?;
     let call = blink.offer_call(&[did.parse()?], CallConfig::default()).await?;
+    // What happens in this call, up to its end.
+    let mut events = events.of(&call);
     loop {
-        let item = tokio::select! {
-            item = events.next() => item,
+        tokio::select! {
+            item = events.next() => match item {
+                Some(item) => println!("{item:?}"),
+                None => break,
+            },
             _ = tokio::signal::ctrl_c() => break,
-        };
-        println!("{item:?}");
-        match item {
-            Some(StreamItem::Event(Event::CallEnded { call: ended, .. })) if ended == call => break,
-            Some(_) => {}
-            None => break,
         }
     }
     blink.shutdown().await;

@@ -217,7 +217,8 @@ Waits for calls until it is interrupted with Ctrl-C.
 Prints one DID@ADDRESS line for each address this node can be reached at; give one of them to `blink call`. The last ones work on this \
 machine only.
 
-When somebody calls, type `y` to answer or `n` to reject; `h` hangs up, `j` joins a group's call that goes on. With `--answer` every call is answered. If nobody can type \
+When somebody calls, type `y` to answer or `n` to reject the call that was named; `h` hangs up, `j` joins a group's call again that was left, or lists those that go on, and \
+`j 1` joins the first of the list. With `--answer` every call is answered. If nobody can type \
 (stdin is not open), a call rings until the caller gives up.";
 
 #[derive(Debug, Args)]
@@ -256,7 +257,7 @@ pub(crate) struct CallArguments {
     /// Write what is heard to `heard.wav` in this directory, and the video that others show to `seen-1.ivf` or `seen-1.h264`, …
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) out: Option<PathBuf>,
-    /// Leave after so many seconds of being connected
+    /// Leave after so many seconds of being connected, at most 2592000 (30 days)
     #[arg(long, value_name = "N")]
     pub(crate) seconds: Option<f64>,
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use blink_api::{CallId, Did, Endpoint, ErrorKind};
+use blink_api::{Did, Endpoint, ErrorKind};
 use blink_engine::{
-    Blink, CallConfig, EndReason, Event, EventStream, ParticipantStatistics, ParticipantStatus, StreamItem,
+    Blink, Call, CallConfig, CallSnapshot, CallState, EndReason, Event, EventStream, ParticipantStatistics,
+    ParticipantStatus, StreamItem,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -22,6 +23,8 @@ use crate::video::Video;
 use crate::{configuration, engine, files};
 
 const HEARD: &str = "heard.wav";
+/// Longest call that `--seconds` can ask for: 30 days.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long the first connection to a node may take.
 const CONNECT: Duration = Duration::from_secs(30);
 
@@ -64,10 +67,12 @@ pub(crate) async fn run(
 }
 
 fn limit(seconds: f64) -> Result<Duration, Failure> {
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| Failure::input(format!("--seconds {seconds}: expected a number greater than 0")))
+    Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero() && *duration <= LONGEST).ok_or_else(
+        || {
+            let longest = LONGEST.as_secs();
+            Failure::input(format!("--seconds {seconds}: expected a number greater than 0 and at most {longest}"))
+        },
+    )
 }
 
 struct Caller<'a> {
@@ -83,7 +88,7 @@ struct Caller<'a> {
 /// What became of the call.
 #[derive(Default)]
 struct Talk {
-    call: Option<CallId>,
+    call: Option<Call>,
     /// How long it took until somebody was there.
     connected: Option<Duration>,
     ended: Option<EndReason>,
@@ -104,11 +109,11 @@ impl Caller<'_> {
         let dids: Vec<Did> = people.iter().map(|person| person.did).collect();
         let call = self.blink.offer_call(&dids, CallConfig::default()).await?;
         let offered = Instant::now();
-        self.talk.call = Some(call);
+        self.talk.call = Some(call.clone());
         let names: Vec<_> = dids.iter().map(|did| self.names.of(did)).collect();
         self.output.event(&format!("{:8.3} s  calling {}", self.output.elapsed().as_secs_f64(), names.join(", ")));
         self.output.json_event(&json!({
-            "event": "calling", "call": call, "people": dids, "at_ms": milliseconds(self.output.elapsed()),
+            "event": "calling", "call": call.id(), "people": dids, "at_ms": milliseconds(self.output.elapsed()),
         }));
         if let Some(hint) = self.hint {
             self.output.event(hint);
@@ -122,7 +127,7 @@ impl Caller<'_> {
                 item = events.next() => {
                     let Some(item) = item else { return Err(Failure::call("the engine stopped")) };
                     let first = self.talk.connected.is_none();
-                    self.handle_item(call, item, offered);
+                    self.handle_item(&call, item, offered);
                     if first && self.talk.connected.is_some() {
                         leave_at = seconds.map(|seconds| Instant::now() + seconds);
                         self.output.waiting("in the call");
@@ -174,12 +179,13 @@ impl Caller<'_> {
         }
     }
 
-    fn handle_item(&mut self, call: CallId, item: StreamItem, offered: Instant) {
+    fn handle_item(&mut self, call: &Call, item: StreamItem, offered: Instant) {
         let event = match item {
             StreamItem::Event(event) => event,
             StreamItem::Lagged { snapshot, .. } => {
                 // Its end may be among what was missed.
-                if snapshot.calls.iter().all(|known| known.call != call) {
+                let goes_on = |known: &CallSnapshot| call.is(known.call) && known.state != CallState::Open;
+                if !snapshot.calls.iter().any(goes_on) {
                     self.talk.ended = Some(EndReason::Gone);
                 }
                 return;
@@ -187,15 +193,21 @@ impl Caller<'_> {
         };
         engine::show(self.output, &self.names, &event);
         self.video.handle(&event, self.output);
+        // Another call may ring, be missed or be cancelled meanwhile.
+        if !call.concerns(&event) {
+            return;
+        }
         match event {
-            Event::ParticipantJoined { call: joined, participant } if joined == call => {
+            Event::ParticipantJoined { participant, .. } => {
                 self.talk.connected.get_or_insert(offered.elapsed());
                 self.talk.present.insert(participant);
             }
             Event::ParticipantLeft { participant, .. } => {
                 self.talk.present.remove(&participant);
             }
-            Event::CallEnded { call: ended, reason } if ended == call => self.talk.ended = Some(reason),
+            // Paths of the call that was given up are closed without a word.
+            Event::CallReplaced { .. } => self.talk.present.clear(),
+            Event::CallEnded { reason, .. } => self.talk.ended = Some(reason),
             _ => {}
         }
     }
@@ -264,8 +276,8 @@ impl Talk {
         }
         if succeeded {
             output.json_result(&json!({
-                "ok": true, "call": self.call, "reason": self.ended, "connected_ms": self.connected.map(milliseconds),
-                "participants": self.statistics, "heard": heard,
+                "ok": true, "call": self.call.as_ref().map(Call::id), "reason": self.ended, "connected_ms": self.connected.map(milliseconds),
+                "participants": self.statistics, "heard": heard.as_ref().map(|path| path.to_string_lossy()),
             }));
         }
     }

@@ -64,7 +64,7 @@ pub(crate) async fn run(
     let rows = work(&matrix, arguments.lanes, output, interrupt).await?;
     let unix_ms = started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let report = Report::new(matrix.pairings(), &rows, unix_ms, began.elapsed(), arguments.lanes);
-    output.result(&report.table());
+    output.table(&report.table());
     if let Some(directory) = &arguments.report {
         write(&report, directory)?;
         output.result(&format!("report: {}", directory.join("report.html").display()));

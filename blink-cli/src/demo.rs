@@ -36,7 +36,7 @@ pub(crate) async fn run(
     }
     output.waited();
     let report = Report::new(&plan, &rounds);
-    output.result(&table::table(&report));
+    output.table(&table::table(&report));
     output.json_result(&report);
     report.verdict()
 }

@@ -1,8 +1,11 @@
 //! Lines that somebody types, read so that nothing waits for them.
 
-use std::io::BufRead;
+use std::io::{self, BufRead, Read};
 
 use tokio::sync::mpsc;
+
+/// Bytes of a line that are looked at; no word is longer, and the rest is skipped.
+const LONGEST: u64 = 1_024;
 
 /// Standard input, line by line.
 pub(crate) struct Keyboard {
@@ -18,8 +21,8 @@ impl Keyboard {
         let (sender, lines) = mpsc::channel(16);
         if open {
             std::thread::spawn(move || {
-                let lines = std::io::stdin().lock().lines().map_while(Result::ok);
-                for line in lines {
+                let mut input = std::io::stdin().lock();
+                while let Some(line) = next_line(&mut input) {
                     if sender.blocking_send(line).is_err() {
                         break;
                     }
@@ -43,5 +46,51 @@ impl Keyboard {
     /// Whether somebody may still type.
     pub(crate) fn is_open(&self) -> bool {
         self.open
+    }
+}
+
+/// The next line, whatever bytes are in it; `None` at the end, and where reading fails for good.
+fn next_line(input: &mut impl BufRead) -> Option<String> {
+    let mut line = Vec::new();
+    // `read_until` goes on by itself after a signal.
+    if input.by_ref().take(LONGEST).read_until(b'\n', &mut line).ok()? == 0 {
+        return None;
+    }
+    if line.last() != Some(&b'\n') {
+        skip_line(input).ok()?;
+    }
+    Some(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Skips the rest of a line, which is not kept.
+fn skip_line(input: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let available = match input.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            available => available?,
+        };
+        let end = available.iter().position(|byte| *byte == b'\n');
+        let (used, is_end) = end.map_or((available.len(), available.is_empty()), |at| (at + 1, true));
+        input.consume(used);
+        if is_end {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_are_no_text_or_too_long_are_lines_and_the_next_one_is_read() {
+        let mut bytes = b"y\r\n\xff\xfe\n\n".to_vec();
+        bytes.extend(vec![b'x'; 100_000]);
+        bytes.extend(b"\nn\nj");
+        let mut input = io::BufReader::with_capacity(7, &bytes[..]);
+        let lines: Vec<_> = std::iter::from_fn(|| next_line(&mut input)).collect();
+        assert_eq!(lines[..3], ["y", "\u{fffd}\u{fffd}", ""]);
+        assert_eq!(lines[3].len() as u64, LONGEST);
+        assert_eq!(lines[4..], ["n", "j"]);
     }
 }

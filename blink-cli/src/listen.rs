@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use blink_api::{CallId, Did, ErrorKind};
-use blink_engine::{Blink, CallState, Event, EventStream, Snapshot, StreamItem};
+use blink_engine::{Blink, Call, CallSnapshot, CallState, Event, EventStream, ParticipantStatus, Snapshot, StreamItem};
 use blink_media_synthetic::numbered;
 use serde_json::json;
 
@@ -44,8 +44,11 @@ pub(crate) async fn run(
         keyboard: Keyboard::new(!arguments.answer),
         out: arguments.out.clone(),
         ringing: VecDeque::new(),
+        named: None,
         current: None,
         caller: None,
+        last: None,
+        listed: Vec::new(),
         hint: files::silence(&configuration),
         heard: None,
         addresses: Vec::new(),
@@ -73,7 +76,7 @@ pub(crate) async fn run(
 fn show_heard(output: &Output, heard: Option<(CallId, PathBuf)>) {
     if let Some((call, path)) = heard {
         output.result(&format!("heard: {}", path.display()));
-        output.json_result(&json!({ "event": "heard", "call": call, "path": path }));
+        output.json_result(&json!({ "event": "heard", "call": call, "path": path.to_string_lossy() }));
     }
 }
 
@@ -86,11 +89,17 @@ struct Listener<'a> {
     keyboard: Keyboard,
     out: Option<PathBuf>,
     /// Calls that ring, the oldest first.
-    ringing: VecDeque<CallId>,
+    ringing: VecDeque<Ringing>,
+    /// The call that the last prompt named: the only one that is answered or rejected by a word.
+    named: Option<CallId>,
     /// The call this device answered.
-    current: Option<CallId>,
+    current: Option<Call>,
     /// Who began it.
     caller: Option<Did>,
+    /// The call this device was in last.
+    last: Option<Call>,
+    /// Ongoing calls as they were listed last, to be joined by their number.
+    listed: Vec<CallId>,
     /// What to tell whoever listens beside how to answer.
     hint: Option<&'static str>,
     /// The file of the current call.
@@ -98,6 +107,12 @@ struct Listener<'a> {
     /// The addresses that were shown last.
     addresses: Vec<String>,
     video: Video,
+}
+
+/// A call that rings.
+struct Ringing {
+    call: CallId,
+    from: Did,
 }
 
 impl Listener<'_> {
@@ -116,7 +131,8 @@ impl Listener<'_> {
             self.handle_ringing().await;
         }
         loop {
-            self.output.waiting(self.waiting());
+            let waiting = self.waiting();
+            self.output.waiting(waiting);
             tokio::select! {
                 item = events.next() => match item {
                     Some(StreamItem::Event(event)) => self.handle_event(event).await,
@@ -138,13 +154,15 @@ impl Listener<'_> {
         }
     }
 
-    /// What is being waited for.
-    fn waiting(&self) -> &'static str {
-        match (self.ringing.is_empty(), self.current) {
-            (false, _) if self.keyboard.is_open() => "somebody calls: type y to answer, n to reject",
-            (false, _) => "somebody calls",
-            (true, Some(_)) => "in the call",
-            (true, None) => "waiting for calls",
+    /// Text of the progress line.
+    fn waiting(&self) -> String {
+        match self.ringing.front() {
+            Some(first) if self.keyboard.is_open() && self.named == Some(first.call) => {
+                format!("{} calls: type y to answer, n to reject", self.names.of(&first.from))
+            }
+            Some(first) => format!("{} calls", self.names.of(&first.from)),
+            None if self.current.is_some() => "in the call".to_owned(),
+            None => "waiting for calls".to_owned(),
         }
     }
 
@@ -154,7 +172,7 @@ impl Listener<'_> {
         let how = if self.answers {
             "every call is answered"
         } else {
-            "y answers a call, n rejects it, h hangs up, j joins one that goes on"
+            "y answers a call, n rejects it, h hangs up, j lists those that go on"
         };
         self.output.event(&format!("waiting for calls; {how}; Ctrl-C ends"));
         if let Some(hint) = self.hint {
@@ -196,23 +214,23 @@ impl Listener<'_> {
         engine::show(self.output, &self.names, &event);
         self.video.handle(&event, self.output);
         match event {
-            Event::IncomingCall { call, .. } if !self.ringing.contains(&call) => {
-                self.ringing.push_back(call);
+            Event::IncomingCall { call, from, .. } if self.ringing.iter().all(|ringing| ringing.call != call) => {
+                self.ringing.push_back(Ringing { call, from });
                 self.handle_ringing().await;
             }
             Event::CallCancelled { call, .. } | Event::MissedCall { call, .. } => {
-                self.ringing.retain(|ringing| *ringing != call);
+                self.ringing.retain(|ringing| ringing.call != call);
             }
             // Whoever answers everything is there for the caller, and does not hold a group's call with others of its kind.
             Event::ParticipantLeft { call, participant, .. }
-                if self.answers && self.current == Some(call) && self.caller == Some(participant.did) =>
+                if self.answers && self.is_current(call) && self.caller == Some(participant.did) =>
             {
                 // In a call of two that was its end.
                 let error = self.blink.leave_call().await.err();
                 self.report(error.filter(|error| error.kind() != ErrorKind::State));
             }
-            Event::CallEnded { call, .. } if self.current == Some(call) => {
-                self.current = None;
+            Event::CallEnded { call, .. } if self.is_current(call) => {
+                self.last = self.current.take();
                 self.caller = None;
                 show_heard(self.output, self.heard.take());
                 if self.answers {
@@ -224,13 +242,21 @@ impl Listener<'_> {
         }
     }
 
+    fn is_current(&self, call: CallId) -> bool {
+        self.current.as_ref().is_some_and(|current| current.is(call))
+    }
+
     /// Some events were missed; how things stand is known.
     async fn handle_snapshot(&mut self, snapshot: &Snapshot) {
-        let in_state = |state: fn(CallState) -> bool| {
-            snapshot.calls.iter().filter(move |call| state(call.state)).map(|call| call.call)
-        };
-        self.ringing = in_state(|state| state == CallState::Ringing).collect();
-        self.current = in_state(|state| matches!(state, CallState::Joining | CallState::Active)).next();
+        let in_state = |state: fn(CallState) -> bool| snapshot.calls.iter().filter(move |call| state(call.state));
+        let ringing = |call: &CallSnapshot| Ringing { call: call.call, from: call.from };
+        self.ringing = in_state(|state| state == CallState::Ringing).map(ringing).collect();
+        match in_state(|state| matches!(state, CallState::Joining | CallState::Active)).next() {
+            Some(call) if self.is_current(call.call) => {}
+            // Over in the meantime: then none is current.
+            Some(call) => self.current = self.blink.call(call.call).await.ok(),
+            None => self.current = None,
+        }
         if self.answers {
             self.handle_ringing().await;
         }
@@ -239,60 +265,119 @@ impl Listener<'_> {
     /// Answers, or says how to. A call that rings while another goes on waits for that to end, if nobody is there to decide.
     async fn handle_ringing(&mut self) {
         if self.answers {
-            while self.current.is_none() && !self.ringing.is_empty() {
-                self.answer().await;
+            while self.current.is_none()
+                && let Some(first) = self.ringing.pop_front()
+            {
+                self.enter(first.call).await;
             }
-        } else if self.ringing.is_empty() {
-            // Nothing to say.
         } else if self.keyboard.is_open() {
-            self.output.event("            type y to answer, n to reject");
-        } else {
+            self.prompt();
+        } else if !self.ringing.is_empty() {
             self.output.event("            nobody can type here: it rings until the caller gives up; --answer answers");
         }
     }
 
+    /// Names the oldest call that rings; from now on a word answers or rejects it.
+    fn prompt(&mut self) {
+        if let Some(first) = self.ringing.front() {
+            self.named = Some(first.call);
+            let name = self.names.of(&first.from);
+            self.output.event(&format!("            {name} calls: type y to answer, n to reject"));
+        }
+    }
+
     async fn handle_line(&mut self, line: &str) {
-        match (line.trim().to_lowercase().as_str(), self.ringing.is_empty()) {
-            ("y" | "yes", false) => self.answer().await,
-            ("n" | "no", false) => {
-                if let Some(call) = self.ringing.pop_front() {
+        let line = line.trim().to_lowercase();
+        match line.split_once(' ').map_or((line.as_str(), ""), |(word, rest)| (word, rest.trim())) {
+            ("y" | "yes", "") => {
+                if let Some(call) = self.take_named() {
+                    self.enter(call).await;
+                }
+            }
+            ("n" | "no", "") => {
+                if let Some(call) = self.take_named() {
                     self.report(self.blink.reject_call(call).await.err());
                 }
             }
-            ("y" | "yes" | "n" | "no", true) => self.output.event("            no call rings"),
-            ("h" | "hang up", _) => self.report(self.blink.leave_call().await.err()),
-            ("j" | "join", _) => self.join().await,
+            ("h", "") | ("hang", "up") => self.hang_up().await,
+            ("j" | "join", "") => self.join_last().await,
+            ("j" | "join", number) => self.join(number).await,
             ("", _) => {}
-            _ => self
-                .output
-                .event("            y answers, n rejects, h hangs up, j joins a call that goes on, Ctrl-C ends"),
+            _ => {
+                self.output.event("            y answers, n rejects, h hangs up, j lists calls that go on, Ctrl-C ends")
+            }
         }
     }
 
-    /// Joins the call of a group that goes on without this device.
-    async fn join(&mut self) {
+    /// The call that the user was asked about. Another one is named first: it may have begun to ring
+    /// since, or is the next one where the first gave up.
+    fn take_named(&mut self) -> Option<CallId> {
+        let first = self.ringing.front().map(|ringing| ringing.call);
+        if first.is_some() && first == self.named {
+            self.named = None;
+            return self.ringing.pop_front().map(|ringing| ringing.call);
+        }
+        self.refuse_line(if first.is_some() { "that call rings no more" } else { "no call rings" });
+        self.prompt();
+        None
+    }
+
+    async fn hang_up(&mut self) {
+        let current = self.current.clone();
+        self.report(self.blink.leave_call().await.err());
         let ongoing = self.blink.ongoing_calls().await.unwrap_or_default();
-        match ongoing.first() {
-            Some(call) => self.enter(call.call).await,
-            None => self.output.event("            no call goes on that could be joined"),
+        let left = |call: &&CallSnapshot| current.as_ref().is_some_and(|current| current.is(call.call));
+        if let Some(call) = ongoing.iter().find(left) {
+            self.output.event(&format!("            {} goes on: j joins it again", self.describe(call)));
         }
     }
 
-    /// Answers the oldest call that rings.
-    async fn answer(&mut self) {
-        if let Some(call) = self.ringing.pop_front() {
-            self.enter(call).await;
+    /// Joins again the call that was left, if it goes on. All others are listed, so that none is
+    /// joined that was not named.
+    async fn join_last(&mut self) {
+        let ongoing = self.blink.ongoing_calls().await.unwrap_or_default();
+        let last = |call: &&CallSnapshot| self.last.as_ref().is_some_and(|last| last.is(call.call));
+        if let Some(call) = ongoing.iter().find(last) {
+            self.output.event(&format!("            joining {} again", self.describe(call)));
+            return self.enter(call.call).await;
         }
+        if ongoing.is_empty() {
+            self.refuse_line("no call goes on that could be joined");
+        }
+        for (n, call) in (1..).zip(&ongoing) {
+            self.output.event(&format!("            type j {n} to join {}", self.describe(call)));
+        }
+        let calls: Vec<_> = ongoing.iter().map(|call| json!({ "call": call.call, "from": call.from })).collect();
+        self.output.json_event(&json!({ "event": "ongoing", "calls": calls }));
+        self.listed = ongoing.iter().map(|call| call.call).collect();
+    }
+
+    /// Joins a call by its number in the list that was shown last.
+    async fn join(&mut self, number: &str) {
+        let listed = number.parse::<usize>().ok().and_then(|n| self.listed.get(n.checked_sub(1)?).copied());
+        match listed {
+            Some(call) => self.enter(call).await,
+            None => self.refuse_line("no call was listed under that number: j lists them"),
+        }
+    }
+
+    /// Who began a call of a group, and who is in it.
+    fn describe(&self, call: &CallSnapshot) -> String {
+        let is_in = |status| matches!(status, ParticipantStatus::Joined);
+        let present = call.participants.iter().filter(|participant| is_in(participant.status));
+        let present: Vec<_> = present.map(|participant| self.names.of(&participant.did)).collect();
+        let with = if present.is_empty() { String::new() } else { format!(" ({} in it)", present.join(", ")) };
+        format!("the call of {}{with}", self.names.of(&call.from))
     }
 
     async fn enter(&mut self, call: CallId) {
         let file = self.out.as_ref().map(|directory| numbered(&directory.join(HEARD)));
         match self.blink.answer_call(call).await {
             Ok(call) => {
-                self.current = Some(call);
                 // Over already: then nobody leaves any more.
                 self.caller = self.blink.current_call().await.ok().flatten().map(|call| call.from);
-                self.heard = file.map(|file| (call, file));
+                self.heard = file.map(|file| (call.id(), file));
+                self.current = Some(call);
             }
             Err(error) => self.report(Some(error)),
         }
@@ -300,10 +385,16 @@ impl Listener<'_> {
 
     /// Rejects what still rings, so that nobody waits for an answer that cannot come.
     async fn refuse(&self) {
-        for call in &self.ringing {
+        for ringing in &self.ringing {
             // Over in the meantime, or the engine is gone: nobody waits then.
-            self.blink.reject_call(*call).await.ok();
+            self.blink.reject_call(ringing.call).await.ok();
         }
+    }
+
+    /// Says why a line that was typed does nothing.
+    fn refuse_line(&self, why: &str) {
+        self.output.event(&format!("            {why}"));
+        self.output.json_event(&json!({ "event": "refused", "error": why }));
     }
 
     fn report(&self, error: Option<blink_api::Error>) {

@@ -13,12 +13,15 @@ use std::io::IsTerminal;
 use blink_api::LogSettings;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{FormatFields, Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use crate::shown::shown;
 use discreet::Discreet;
 
 /// Logs go to stderr: this program's warnings, with `-v` more, and whatever `RUST_LOG` asks for.
@@ -45,8 +48,22 @@ where
     let allowed = filter_fn(move |metadata| is_own(metadata.target()) || *metadata.level() <= libraries);
     tracing_subscriber::fmt::layer()
         .with_ansi(colours)
+        .fmt_fields(fields())
         .with_writer(Discreet::new(writer, settings.addresses))
         .with_filter(filter.and(allowed))
+}
+
+/// Fields of events and spans, the message among them, as they may be shown. Everything that comes from
+/// others is in fields; colours are added around them only.
+fn fields() -> impl for<'a> FormatFields<'a> + Send + Sync + 'static {
+    debug_fn(|writer: &mut Writer<'_>, field, value| {
+        let value = shown(&format!("{value:?}"));
+        match field.name() {
+            "message" => write!(writer, "{value}"),
+            name => write!(writer, "{}={value}", name.trim_start_matches("r#")),
+        }
+    })
+    .delimited(" ")
 }
 
 /// Blink's crates have names that begin with `blink`.

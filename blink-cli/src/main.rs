@@ -19,6 +19,7 @@ mod log;
 mod output;
 mod score;
 mod show;
+mod shown;
 mod target;
 mod video;
 
@@ -34,7 +35,7 @@ use output::Output;
 fn main() -> ExitCode {
     let mut arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&without_escapes(error)),
     };
     arguments.global.file = configuration::File::read(arguments.global.config.as_deref());
     let output = Output::new(&arguments.global);
@@ -75,6 +76,16 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
         Command::History(history) => history::run(history, global, output),
         Command::Conformance(asked) => conformance::run(asked, global, output, interrupt).await,
         Command::Bench(bench) => bench::run(&bench.bench, global, output, interrupt).await,
+    }
+}
+
+/// The same refusal of arguments that are safe to show: it repeats them, and they may be copied from
+/// anywhere.
+fn without_escapes(error: clap::Error) -> clap::Error {
+    let shown = std::env::args_os().map(|argument| shown::shown(&argument.to_string_lossy()));
+    match Arguments::try_parse_from(shown) {
+        Err(shown) if shown.kind() == error.kind() => shown,
+        _ => clap::Error::new(error.kind()),
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::args::Global;
 use crate::failure::Failure;
+use crate::shown::Line;
 
 /// How long a picture of the progress stands.
 const FRAME: Duration = Duration::from_millis(120);
@@ -35,36 +36,42 @@ impl Output {
     /// Prints a line of the result, for people.
     pub(crate) fn result(&self, text: &str) {
         if !self.json {
-            self.print(text);
+            self.print(&Line::new(text));
         }
+    }
+
+    /// Prints a table of the result, for people. Its lines are its own: what is not, such as a path,
+    /// is in it as [`shown`](crate::shown::shown).
+    pub(crate) fn table(&self, text: &str) {
+        text.lines().for_each(|line| self.result(line));
     }
 
     /// Prints what happens, for people who want to know.
     pub(crate) fn event(&self, text: &str) {
         if !self.json && !self.quiet {
-            self.print(text);
+            self.print(&Line::new(text));
         }
     }
 
     /// Prints a line of the result, for programs.
     pub(crate) fn json_result(&self, value: &impl Serialize) {
         if self.json {
-            self.print(&to_line(value));
+            self.print(&Line::json(value));
         }
     }
 
     /// Prints what happens, for programs that want to know.
     pub(crate) fn json_event(&self, value: &impl Serialize) {
         if self.json && !self.quiet {
-            self.print(&to_line(value));
+            self.print(&Line::json(value));
         }
     }
 
     /// Shows what is being waited for.
     pub(crate) fn waiting(&self, what: impl Into<String>) {
-        let what = what.into();
-        if self.progress.message() != what {
-            self.progress.set_message(what);
+        let what = Line::new(&what.into());
+        if self.progress.message() != what.as_str() {
+            self.progress.set_message(what.as_str().to_owned());
             self.progress.reset_elapsed();
             self.progress.enable_steady_tick(FRAME);
         }
@@ -79,7 +86,7 @@ impl Output {
     pub(crate) fn failure(&self, failure: &Failure) {
         self.waited();
         // Where stderr is closed, the exit status says it.
-        writeln!(std::io::stderr(), "blink: {}", failure.reason()).ok();
+        writeln!(std::io::stderr(), "blink: {}", Line::new(failure.reason()).as_str()).ok();
         if self.json && failure.is_unreported() {
             failure_as_json(failure.reason());
         }
@@ -90,9 +97,9 @@ impl Output {
         self.started.elapsed()
     }
 
-    fn print(&self, text: &str) {
+    fn print(&self, line: &Line) {
         // Before there is a message there is nothing to redraw either.
-        if self.progress.message().is_empty() { print(text) } else { self.progress.suspend(|| print(text)) }
+        if self.progress.message().is_empty() { print(line) } else { self.progress.suspend(|| print(line)) }
     }
 }
 
@@ -103,17 +110,13 @@ pub(crate) fn failure_as_json(reason: &str) {
         ok: bool,
         error: &'a str,
     }
-    print(&to_line(&Failed { ok: false, error: reason }));
+    print(&Line::json(&Failed { ok: false, error: reason }));
 }
 
-fn print(text: &str) {
+fn print(line: &Line) {
     let mut stdout = std::io::stdout().lock();
     // A reader that went away, such as `head`, needs no more; a call goes on without it.
-    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).ok();
-}
-
-fn to_line(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("what is printed has text keys only")
+    writeln!(stdout, "{}", line.as_str()).and_then(|()| stdout.flush()).ok();
 }
 
 fn spinner() -> ProgressBar {

@@ -133,9 +133,35 @@ fn left(reason: LeftReason) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use blink_api::CallId;
+    use blink_api::{CallId, DeviceId, Endpoint, StreamId};
+    use blink_engine::StreamInfo;
 
     use super::*;
+    use crate::shown::tests::HOSTILE;
+    use crate::shown::{Line, is_plain};
+
+    /// Every event that has text of others in it.
+    #[test]
+    fn what_others_chose_is_shown_and_harmless() {
+        let did: Did = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp".parse().unwrap();
+        let call = CallId::from_bytes([1; 16]);
+        let text = || HOSTILE.to_owned();
+        let stream =
+            StreamInfo { stream: StreamId::from_random([1; 16]), kind: TrackKind::Video, codec: text(), name: text() };
+        let participant = Endpoint { did, device: DeviceId::from_random([1; 16]) };
+        let events = [
+            Event::StreamOffered { call, participant, stream },
+            Event::NoMicrophone { call, error: text() },
+            Event::DeviceLost { name: text() },
+            Event::NotKept { error: text() },
+        ];
+        for event in &events {
+            let line = Line::new(&words(event, &Names::default()).unwrap());
+            assert!(line.as_str().contains(r"\u{1b}]52;c;Zm9v") && line.as_str().chars().all(is_plain), "{line:?}");
+            let json = Line::json(&json(event, Duration::ZERO, None));
+            assert!(json.as_str().contains("Zm9v") && json.as_str().chars().all(is_plain), "{json:?}");
+        }
+    }
 
     #[test]
     fn people_without_a_name_are_shown_by_the_ends_of_their_did() {

@@ -89,7 +89,7 @@ fn tell(done: Done, output: &Output) {
         Ok(Ok(None)) => {}
         Ok(Ok(Some(Saved { path, frames }))) => {
             output.result(&format!("seen: {} ({frames} frames)", path.display()));
-            output.json_result(&json!({ "event": "seen", "path": path, "frames": frames }));
+            output.json_result(&json!({ "event": "seen", "path": path.to_string_lossy(), "frames": frames }));
         }
         Ok(Err(error)) => {
             let error = one_line(&error.to_string());

@@ -5,11 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use blink_api::{CallId, Configuration, Did, Endpoint, Error, Result, Signaling, StreamId, TrackKind};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::builder::BlinkBuilder;
-use crate::call::{CallSnapshot, CallState, Event, HistoryEntry, Presence, Snapshot};
+use crate::call::{CallSnapshot, CallState, HistoryEntry, Presence, Snapshot};
 use crate::driver::{Command, Frames, closed};
+use crate::events::{EventStream, WeakEvents};
+use crate::handle::Call;
 use crate::secure::{SecurityCounters, inbox_topic};
 use crate::statistics::ParticipantStatistics;
 
@@ -19,7 +21,7 @@ use crate::statistics::ParticipantStatistics;
 #[derive(Clone)]
 pub struct Blink {
     pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) events: broadcast::WeakSender<Event>,
+    pub(crate) events: WeakEvents,
     pub(crate) signaling: Arc<dyn Signaling>,
     pub(crate) endpoint: Endpoint,
     /// Why the engine stopped by itself, if it did.
@@ -109,12 +111,16 @@ impl Blink {
         self.signaling.connect(address).await
     }
 
-    /// Calls other people. A call they offered to the very same people, ringing here, is answered instead; a call this device is in is left.
+    /// Calls other people. A call they offered to the very same people, ringing here, is answered
+    /// instead; a call this device is in is left.
+    ///
+    /// The handle follows the call where it goes on under another id
+    /// ([`CallReplaced`](crate::Event::CallReplaced)).
     ///
     /// # Errors
     /// [`Invalid`](blink_api::ErrorKind::Invalid) for nobody, more than 15 or a DID without a usable key, and for sound that cannot be sent so;
     /// [`NotFound`](blink_api::ErrorKind::NotFound) for a codec that is not configured.
-    pub async fn offer_call(&self, people: &[Did], config: CallConfig) -> Result<CallId> {
+    pub async fn offer_call(&self, people: &[Did], config: CallConfig) -> Result<Call> {
         let people = people.to_vec();
         self.ask(|reply| Command::Offer { people, config, reply }).await?
     }
@@ -122,10 +128,13 @@ impl Blink {
     /// Answers a call that rings, or joins one that goes on without this device. Microphone, speaker and path open now, not before; sound connects
     /// by itself. A call this device is in is left.
     ///
+    /// The handle follows the call as that of [`offer_call`](Blink::offer_call).
+    ///
     /// # Errors
     /// [`NotFound`](blink_api::ErrorKind::NotFound) for an unknown call, [`State`](blink_api::ErrorKind::State) for one this device is in
     /// or that is over; with `call.require_microphone` that of the microphone, and the call still rings.
-    pub async fn answer_call(&self, call: CallId) -> Result<CallId> {
+    pub async fn answer_call(&self, call: impl Into<CallId>) -> Result<Call> {
+        let call = call.into();
         self.ask(|reply| Command::Answer { call, reply }).await?
     }
 
@@ -133,7 +142,8 @@ impl Blink {
     ///
     /// # Errors
     /// [`NotFound`](blink_api::ErrorKind::NotFound), [`State`](blink_api::ErrorKind::State) for one that does not ring.
-    pub async fn reject_call(&self, call: CallId) -> Result<()> {
+    pub async fn reject_call(&self, call: impl Into<CallId>) -> Result<()> {
+        let call = call.into();
         self.ask(|reply| Command::Reject { call, reply }).await?
     }
 
@@ -143,6 +153,15 @@ impl Blink {
     /// [`State`](blink_api::ErrorKind::State) where there is none.
     pub async fn leave_call(&self) -> Result<()> {
         self.ask(|reply| Command::Leave { reply }).await?
+    }
+
+    /// Handle of a call that is not over, by any id that it has had: of one that rings, or of one
+    /// that a [`Snapshot`] lists.
+    ///
+    /// # Errors
+    /// [`NotFound`](blink_api::ErrorKind::NotFound) for an unknown call.
+    pub async fn call(&self, call: CallId) -> Result<Call> {
+        self.ask(|reply| Command::Handle { call, reply }).await?
     }
 
     /// Invites somebody into the call this device is in; it is a group's from then on.
@@ -307,11 +326,9 @@ impl Blink {
         self.ask(|reply| Command::SetKnown { known, reply }).await
     }
 
-    /// What happens from now on.
+    /// Everything that happens from now on. Subscribe before the command whose events are wanted.
     pub fn events(&self) -> EventStream {
-        // Once the engine is shut down there is nothing to listen to: the stream ends at once.
-        let receiver = self.events.upgrade().map_or_else(|| broadcast::channel(1).1, |events| events.subscribe());
-        EventStream { receiver, blink: self.downgrade() }
+        self.events.subscribe(self.commands.downgrade())
     }
 
     /// Figures of the participants this device has a path to.
@@ -339,49 +356,13 @@ impl Blink {
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
         ask(&self.commands, command).await.map_err(|error| self.stopped.get().cloned().unwrap_or(error))
     }
-
-    fn downgrade(&self) -> mpsc::WeakSender<Command> {
-        self.commands.downgrade()
-    }
 }
 
-async fn ask<T>(commands: &mpsc::Sender<Command>, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
+pub(crate) async fn ask<T>(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T> {
     let (reply, answer) = oneshot::channel();
     commands.send(command(reply)).await.map_err(|_| closed())?;
     answer.await.map_err(|_| closed())
-}
-
-/// The engine's events, in order, for one listener. 1,024 wait for a slow one; then the oldest are dropped, and it is told.
-pub struct EventStream {
-    receiver: broadcast::Receiver<Event>,
-    blink: mpsc::WeakSender<Command>,
-}
-
-/// What an event stream yields.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StreamItem {
-    /// Something happened.
-    Event(Event),
-    /// This listener was too slow.
-    Lagged {
-        /// Events it will never see.
-        missed: u64,
-        /// How things stand now; the events that follow may be older than it.
-        snapshot: Snapshot,
-    },
-}
-
-impl EventStream {
-    /// Waits for the next item; `None` once the engine is shut down.
-    pub async fn next(&mut self) -> Option<StreamItem> {
-        match self.receiver.recv().await {
-            Ok(event) => Some(StreamItem::Event(event)),
-            Err(broadcast::error::RecvError::Closed) => None,
-            Err(broadcast::error::RecvError::Lagged(missed)) => {
-                let commands = self.blink.upgrade()?;
-                let snapshot = ask(&commands, |reply| Command::Snapshot { reply }).await.ok()?;
-                Some(StreamItem::Lagged { missed, snapshot })
-            }
-        }
-    }
 }

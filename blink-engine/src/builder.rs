@@ -7,12 +7,13 @@ use blink_api::{
     IceConfig, MediaHost, Result, Signaling, SystemClock, Transport, TransportCapabilities,
 };
 use rand::{Rng, SeedableRng};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::blink::{AudioConfig, Blink};
 use crate::call::{Machine, MachineConfig, Memory, Now};
 use crate::driver::{CallAudio, Driver, MediaThreads, Pacing, Parts, Place};
+use crate::events::EventSender;
 use crate::secure::{Identity, Opener, Random};
 use crate::store::Store;
 
@@ -182,7 +183,7 @@ async fn launch(
     endpoint: Endpoint,
     store: Option<Store>,
 ) -> Result<Blink> {
-    let (events, _) = broadcast::channel(EVENTS);
+    let events = EventSender::new(EVENTS);
     let (commands, queue) = mpsc::channel(COMMANDS);
     let signaling = parts.signaling.clone();
     let listeners = events.downgrade();

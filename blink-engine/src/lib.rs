@@ -11,12 +11,14 @@
 //! let registry = Registry::discovered()?;
 //! let configuration = Configuration::builder(&registry).file("blink.toml".as_ref()).environment().build()?;
 //! let blink = Blink::start(&configuration).await?;
-//! let mut events = blink.events();
+//! let events = blink.events();
 //! let call = blink.offer_call(&["did:key:z6Mk…".parse()?], CallConfig::default()).await?;
-//! while let Some(StreamItem::Event(event)) = events.next().await {
-//!     match event {
-//!         Event::ParticipantJoined { participant, .. } => println!("talking to {participant}"),
-//!         Event::CallEnded { call: ended, reason } if ended == call => println!("over: {reason:?}"),
+//! // Events of this call, under every id that it has, up to the one that says it is over.
+//! let mut events = events.of(&call);
+//! while let Some(item) = events.next().await {
+//!     match item {
+//!         StreamItem::Event(Event::ParticipantJoined { participant, .. }) => println!("talking to {participant}"),
+//!         StreamItem::Event(Event::CallEnded { reason, .. }) => println!("over: {reason:?}"),
 //!         _ => {}
 //!     }
 //! }
@@ -38,13 +40,15 @@ mod blink;
 mod builder;
 pub mod call;
 mod driver;
+mod events;
+mod handle;
 pub mod media;
 pub mod secure;
 mod statistics;
 mod store;
 pub mod wire;
 
-pub use blink::{AudioConfig, Blink, CallConfig, EventStream, RequestedStream, StreamConfig, StreamItem};
+pub use blink::{AudioConfig, Blink, CallConfig, RequestedStream, StreamConfig};
 pub use builder::BlinkBuilder;
 pub use call::{
     CallDirection, CallOutcome, CallSnapshot, CallState, CancelledReason, ClockSync, EndReason, Event, HistoryEntry,
@@ -52,6 +56,8 @@ pub use call::{
     StreamInfo,
 };
 pub use driver::{Frames, MediaThreads, Pacing};
+pub use events::{CallEvents, EventStream, StreamItem};
+pub use handle::Call;
 pub use media::AudioStatistics;
 pub use media::video::ReceivedFrame;
 pub use secure::{Identity, SecurityCounters};

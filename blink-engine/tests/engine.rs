@@ -5,7 +5,7 @@ mod people;
 use std::time::Duration;
 
 use blink_api::ErrorKind;
-use blink_engine::{Blink, CallConfig, EndReason, Event, StreamItem};
+use blink_engine::{Blink, Call, CallConfig, EndReason, Event, StreamItem};
 use people::Town;
 
 fn joined(event: &Event) -> bool {
@@ -37,7 +37,7 @@ async fn two_people_hear_each_others_tone() {
     let mut bob = town.person(2, "tone:1000").await;
     let config = CallConfig { conversation: b"hello".to_vec(), ..CallConfig::default() };
     let call = alice.blink.offer_call(&[bob.blink.did()], config).await.unwrap();
-    assert_eq!(bob.answers().await, call);
+    assert_eq!(bob.answers().await, call.id());
     for person in [&mut alice, &mut bob] {
         person.until("joined", joined).await;
         person.until("media", media).await;
@@ -186,7 +186,7 @@ async fn what_a_call_publishes_shows_nobody_and_nothing() {
         needles.push(endpoint.did.to_string().into_bytes());
         needles.push(endpoint.device.as_bytes().to_vec());
     }
-    needles.push(call.as_bytes().to_vec());
+    needles.push(call.id().as_bytes().to_vec());
     needles.push(call.to_string().into_bytes());
     for needle in &needles {
         let shows = |message: &&bytes::Bytes| message.windows(needle.len()).any(|window| window == &needle[..]);
@@ -251,7 +251,7 @@ async fn a_slow_listener_is_told_what_it_missed_and_how_things_stand() {
     let call = alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     let Some(StreamItem::Lagged { missed, snapshot }) = slow.next().await else { panic!("not told") };
     assert!(missed > 0);
-    assert_eq!(snapshot.calls.iter().map(|call| call.call).collect::<Vec<_>>(), [call]);
+    assert_eq!(snapshot.calls.iter().map(|call| call.call).collect::<Vec<_>>(), [call.id()]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -273,4 +273,129 @@ async fn identity_and_device_survive_a_restart_and_the_directory_has_one_owner()
     let again = Blink::start(&configuration).await.unwrap();
     assert_eq!(again.endpoint(), endpoint);
     again.shutdown().await;
+}
+
+/// Two people call each other; the loop of either knows its call by the handle only.
+async fn talks_and_leaves(blink: Blink, events: blink_engine::EventStream, call: Call) -> (usize, EndReason) {
+    let mut events = events.of(&call);
+    let mut joined = 0;
+    let mut last = None;
+    while let Some(item) = events.next().await {
+        let StreamItem::Event(event) = item else { panic!("{item:?}") };
+        assert!(call.concerns(&event));
+        match event {
+            Event::ParticipantJoined { .. } => {
+                joined += 1;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                // The other one may have been faster.
+                blink.leave_call().await.ok();
+            }
+            Event::CallReplaced { old, new } => assert!(call.is(old) && call.id() == new),
+            Event::CallEnded { call: ended, reason } => {
+                assert!(ended == call.id() && call.is(ended));
+                last = Some(reason);
+            }
+            _ => {}
+        }
+    }
+    (joined, last.expect("the events of a call end with its end"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_follows_its_call_where_two_people_call_each_other() {
+    let mut replaced = 0;
+    for seed in 0..8 {
+        let town = Town::new();
+        let (alice, bob) = (town.person(seed * 2 + 1, "none").await, town.person(seed * 2 + 2, "none").await);
+        let everything = [alice.blink.events(), bob.blink.events()];
+        let events = [alice.blink.events(), bob.blink.events()];
+        let (to_bob, to_alice) = ([bob.blink.did()], [alice.blink.did()]);
+        let (hers, his) = tokio::join!(
+            alice.blink.offer_call(&to_bob, CallConfig::default()),
+            bob.blink.offer_call(&to_alice, CallConfig::default())
+        );
+        let (hers, his) = (hers.unwrap(), his.unwrap());
+        let offered = [hers.id(), his.id()];
+        let [to_her, to_him] = events;
+        let both = async {
+            tokio::join!(
+                talks_and_leaves(alice.blink.clone(), to_her, hers.clone()),
+                talks_and_leaves(bob.blink.clone(), to_him, his.clone())
+            )
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(20), both).await.expect("both loops end");
+        assert_eq!((ended.0.0, ended.1.0), (1, 1), "seed {seed}");
+        assert_eq!(hers.id(), his.id(), "seed {seed}: both are in one call");
+        assert!(hers.is(offered[0]) && his.is(offered[1]));
+        // Whoever reads late sees all of it, too.
+        for (events, call) in everything.into_iter().zip([&hers, &his]) {
+            let mut events = events.of(call);
+            let mut last = None;
+            while let Some(StreamItem::Event(event)) = events.next().await {
+                replaced += usize::from(matches!(event, Event::CallReplaced { .. }));
+                last = Some(event);
+            }
+            assert!(matches!(last, Some(Event::CallEnded { .. })), "seed {seed}: {last:?}");
+        }
+    }
+    assert!(replaced > 0, "calls did cross");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_events_of_a_call_that_was_joined_again_are_those_of_this_joining() {
+    let town = Town::new();
+    let alice = town.person(1, "none").await;
+    let mut bob = town.person(2, "none").await;
+    let mut carol = town.person(3, "none").await;
+    let people = [bob.blink.did(), carol.blink.did()];
+    alice.blink.offer_call(&people, CallConfig::default()).await.unwrap();
+    carol.answers().await;
+    carol.until("joined", joined).await;
+    let events = bob.blink.events();
+    let call = bob.answers().await;
+    bob.until("joined", joined).await;
+    bob.until("joined by the other one", joined).await;
+    bob.blink.leave_call().await.unwrap();
+    bob.until("ended", |event| matches!(event, Event::CallEnded { .. })).await;
+    let again = bob.blink.answer_call(call).await.unwrap();
+    bob.until("joined again", joined).await;
+    // Its first end is still in the stream, and is not the end of this.
+    let mut events = events.of(&again);
+    let first = events.next().await;
+    assert!(
+        !matches!(first, Some(StreamItem::Event(Event::CallEnded { .. } | Event::IncomingCall { .. }))),
+        "{first:?}"
+    );
+    bob.blink.leave_call().await.unwrap();
+    let mut seen = Vec::new();
+    while let Some(StreamItem::Event(event)) = events.next().await {
+        seen.push(event);
+    }
+    assert!(seen.iter().any(joined) && matches!(seen.last(), Some(Event::CallEnded { .. })), "{seen:?}");
+    let unknown = bob.blink.call(blink_api::CallId::from_bytes([9; 16])).await.unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::NotFound);
+    assert!(bob.blink.call(call).await.unwrap().is(again.id()), "it goes on without him");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_comes_about_whatever_the_clock_says() {
+    // Before 1970 (which the system's clock gives as 0), its first hour, 2100, and as far as it can be written.
+    for unix_ms in [0, 1_800_000, 4_102_444_800_000, u64::MAX] {
+        let town = Town::at(unix_ms);
+        let alice = town.person(1, "none").await;
+        let mut bob = town.person(2, "none").await;
+        for _ in 0..2 {
+            let call = alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
+            bob.answers().await;
+            bob.until("joined", joined).await;
+            alice.blink.leave_call().await.unwrap();
+            bob.until("ended", |event| matches!(event, Event::CallEnded { reason: EndReason::RemoteLeft, .. })).await;
+            let history = bob.blink.call_history().await.unwrap();
+            assert_eq!((history[0].call, history[0].started_ms >= unix_ms), (call.id(), true), "at {unix_ms}");
+        }
+        let counters = bob.blink.security_counters().await.unwrap();
+        assert_eq!(format!("{counters:?}"), format!("{:?}", blink_engine::SecurityCounters::default()), "at {unix_ms}");
+        alice.blink.shutdown().await;
+        bob.blink.shutdown().await;
+    }
 }

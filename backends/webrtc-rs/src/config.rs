@@ -54,6 +54,13 @@ impl WebRtcConfig {
         if self.disconnected_after <= self.keepalive {
             return invalid("transports.webrtc-rs.disconnected_after", "must be longer than keepalive");
         }
+        // A time without an upper bound overflows where it is added to another.
+        if self.check_for > Duration::from_secs(600) {
+            return invalid("transports.webrtc-rs.check_for", "must be 10min or less");
+        }
+        if self.disconnected_after > Duration::from_secs(3_600) {
+            return invalid("transports.webrtc-rs.disconnected_after", "must be 1h or less");
+        }
         Ok(())
     }
 

@@ -261,10 +261,17 @@ impl Default for CallTimers {
 }
 
 impl CallTimers {
+    /// Longest time that any timer may be set to.
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
     fn check(&self) -> Result<()> {
         let invalid = |key: &'static str, why: &'static str| {
             Err(Error::new(ErrorKind::Invalid, why).with("key", format!("call.timers.{key}")))
         };
+        // First of all: what follows computes with them.
+        if let Some((key, _)) = self.all().into_iter().find(|(_, value)| *value > Self::LONGEST) {
+            return invalid(key, "must be at most a day");
+        }
         if self.ping.is_zero() || self.suspect < self.ping * 2 {
             return invalid("suspect", "must be at least twice `ping`, which must be more than 0");
         }
@@ -282,5 +289,52 @@ impl CallTimers {
             }
         }
         Ok(())
+    }
+
+    /// Every timer with its key.
+    fn all(&self) -> [(&'static str, Duration); 19] {
+        // Without `..`, so that none is left out.
+        let Self {
+            repeat_first,
+            repeat_longest,
+            join_repeat_longest,
+            join_limit,
+            offer_lease,
+            give_up,
+            record_interval,
+            record_coalesce,
+            record_gap,
+            record_urgent,
+            link_repeat_first,
+            link_repeat_longest,
+            connect_limit,
+            ping,
+            suspect,
+            left,
+            path_failed,
+            linger,
+            busy_grace,
+        } = *self;
+        [
+            ("repeat_first", repeat_first),
+            ("repeat_longest", repeat_longest),
+            ("join_repeat_longest", join_repeat_longest),
+            ("join_limit", join_limit),
+            ("offer_lease", offer_lease),
+            ("give_up", give_up),
+            ("record_interval", record_interval),
+            ("record_coalesce", record_coalesce),
+            ("record_gap", record_gap),
+            ("record_urgent", record_urgent),
+            ("link_repeat_first", link_repeat_first),
+            ("link_repeat_longest", link_repeat_longest),
+            ("connect_limit", connect_limit),
+            ("ping", ping),
+            ("suspect", suspect),
+            ("left", left),
+            ("path_failed", path_failed),
+            ("linger", linger),
+            ("busy_grace", busy_grace),
+        ]
     }
 }

@@ -128,6 +128,21 @@ fn a_file_that_is_no_toml_is_refused_by_line_and_column() {
 }
 
 #[test]
+fn every_timer_has_an_upper_bound() {
+    let timers = serde_json::to_value(crate::CallTimers::default()).unwrap();
+    let keys: Vec<_> = timers.as_object().unwrap().keys().collect();
+    assert_eq!(keys.len(), 19);
+    for key in keys {
+        for value in ["1day 1s", "18446744073709551615s"] {
+            let error = build(&format!("[call.timers]\n{key} = '{value}'")).err().expect(key).to_string();
+            assert!(error.contains(&format!("call.timers.{key}")) && error.contains("at most a day"), "{error}");
+        }
+    }
+    let error = build("[call]\nring_time = '18446744073709551615s'").err().unwrap().to_string();
+    assert!(error.contains("call.ring_time"), "{error}");
+}
+
+#[test]
 fn servers_over_tcp_and_tls_are_unsupported() {
     for url in ["turns:x.example", "stuns:x.example:5349", "turn:x.example?transport=tcp"] {
         let error = build(&format!("[ice]\nservers = [{{ url = '{url}', username = 'u', credential = 'p' }}]"))

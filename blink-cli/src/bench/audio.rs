@@ -112,7 +112,7 @@ pub(super) async fn run(
     }
     let results = cases.iter().enumerate().map(|(n, case)| row(*case, n, &done, seeds)).collect();
     let report = Report { results };
-    output.result(&table(&report));
+    output.table(&table(&report));
     output.json_result(&report);
     Ok(())
 }

@@ -80,7 +80,7 @@ pub(super) async fn run(
     }
     output.waited();
     let report = report(&configuration, result?)?;
-    output.result(&table(&report));
+    output.table(&table(&report));
     output.json_result(&report);
     Ok(())
 }

@@ -72,7 +72,7 @@ pub(super) async fn run(
     }
     output.waited();
     let report = Report { results };
-    output.result(&table(&report));
+    output.table(&table(&report));
     output.json_result(&report);
     Ok(())
 }

@@ -32,9 +32,9 @@ impl Talk {
         let [caller, callee] = sides;
         let (alice, bob) = (caller.start().await?, callee.start().await?);
         let (mut heard, mut answered) = (alice.events(), bob.events());
-        alice.offer_call(&[bob.did()], CallConfig::default()).await?;
+        let offered = alice.offer_call(&[bob.did()], CallConfig::default()).await?;
         let call = within(&mut answered, "the call rings", |event| match event {
-            Event::IncomingCall { call, .. } => Some(*call),
+            Event::IncomingCall { call, .. } if offered.is(*call) => Some(*call),
             _ => None,
         });
         bob.answer_call(call.await?).await?;

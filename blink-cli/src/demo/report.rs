@@ -1,10 +1,10 @@
 //! What came out, over all runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use blink_media_synthetic::read_wav;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::plan::{Plan, Side};
 use super::run::Talk;
@@ -52,6 +52,11 @@ pub(super) struct Report {
     fault: Option<String>,
 }
 
+/// A path need not be text.
+fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
 /// One side over all runs: medians.
 #[derive(Debug, Serialize)]
 pub(super) struct Participant {
@@ -68,6 +73,7 @@ pub(super) struct Participant {
     /// `None` where nothing was heard that could be compared.
     pub(super) pesq_wb: Option<f64>,
     /// What was heard in the last run.
+    #[serde(serialize_with = "as_text")]
     pub(super) heard: PathBuf,
     #[serde(skip)]
     pub(super) bytes_received: u64,

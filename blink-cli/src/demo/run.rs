@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_engine::{Blink, CallConfig, EndReason, Event, EventStream, ParticipantStatistics, StreamItem};
+use blink_engine::{Blink, Call, CallConfig, EndReason, Event, EventStream, ParticipantStatistics, StreamItem};
 use tokio::sync::mpsc;
 
 use super::plan::Plan;
@@ -68,10 +68,11 @@ async fn talk(plan: &Plan, output: &Output, engines: &mut Vec<Blink>) -> Result<
 
     stage.tell("Alice calls Bob")?;
     let call = within(STEP, "offering the call", alice.offer_call(&[bob.did()], CallConfig::default())).await?;
+    stage.call = Some(call.clone());
     stage.until("ringing", STEP, |seen| seen.side(BOB).rings).await?;
     stage.tell("Bob answers")?;
     let answered = Instant::now();
-    within(STEP, "answering", bob.answer_call(call)).await?;
+    within(STEP, "answering", bob.answer_call(&call)).await?;
     stage.until("connecting", STEP, |seen| seen.sides.iter().all(|side| side.joined.is_some())).await?;
     stage.until("the first sound", STEP, |seen| seen.sides.iter().all(|side| side.heard.is_some())).await?;
     stage.stay(plan.talk).await?;
@@ -109,6 +110,8 @@ struct Stage<'a> {
     began: Instant,
     events: mpsc::Receiver<(Instant, usize, StreamItem)>,
     seen: Seen,
+    /// The call that is looked at, once it is offered; anybody may call meanwhile.
+    call: Option<Call>,
 }
 
 /// What both sides have seen.
@@ -135,7 +138,7 @@ impl<'a> Stage<'a> {
             tokio::spawn(forward(n, engine.events(), sender.clone()));
         }
         let sides = [plan.sides[0].name, plan.sides[1].name];
-        Self { output, names, sides, began, events, seen: Seen::default() }
+        Self { output, names, sides, began, events, seen: Seen::default(), call: None }
     }
 
     /// Shows what is done now, after what happened before it.
@@ -188,7 +191,9 @@ impl<'a> Stage<'a> {
         let StreamItem::Event(event) = item else {
             return Err(Failure::call("this program was too slow for its engines"));
         };
-        self.seen.sides[side].note(at, &event);
+        if self.call.as_ref().is_some_and(|call| call.concerns(&event)) {
+            self.seen.sides[side].note(at, &event);
+        }
         let at = at.duration_since(self.began);
         if let Some(words) = words(&event, &self.names) {
             self.output.event(&format!("{:8.3} s  {:5}  {words}", at.as_secs_f64(), self.sides[side]));

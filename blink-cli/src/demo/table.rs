@@ -1,6 +1,7 @@
 //! What came out, for people.
 
 use super::report::{Participant, Report};
+use crate::shown::shown;
 
 /// A row: what it is, and how it is written for one side.
 type Row = (&'static str, fn(&Participant) -> String);
@@ -10,7 +11,7 @@ pub(super) fn table(report: &Report) -> String {
     let rows: [Row; 11] = [
         ("transport", |side| side.transport.to_owned()),
         ("signaling", |side| side.signaling.to_owned()),
-        ("codec", |side| side.codec.clone()),
+        ("codec", |side| shown(&side.codec)),
         ("connected after", |side| format!("{:.1} ms", side.connected_ms)),
         ("first sound after", |side| format!("{:.1} ms", side.first_audio_ms)),
         ("packets received", |side| side.packets_received.to_string()),
@@ -18,7 +19,7 @@ pub(super) fn table(report: &Report) -> String {
         ("bytes received", |side| side.bytes_received.to_string()),
         ("round trip", |side| side.rtt_ms.map_or_else(|| "not measured".to_owned(), |rtt| format!("{rtt:.2} ms"))),
         ("PESQ-WB of it", score),
-        ("what was heard", |side| side.heard.display().to_string()),
+        ("what was heard", |side| shown(&side.heard.display().to_string())),
     ];
     let [alice, bob] = &report.participants;
     let cells = |side: &Participant| rows.map(|(_, cell)| cell(side));

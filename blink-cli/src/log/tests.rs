@@ -1,5 +1,6 @@
 //! A whole call between two stacks over a real network with everything logged that can be, and nothing in it that should not be read.
 
+mod foreign;
 mod overheard;
 mod secrets;
 

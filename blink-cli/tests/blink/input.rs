@@ -134,6 +134,10 @@ fn targets_and_numbers_that_make_no_sense_are_named() {
     refused(directory.path(), &["call", "did:key:z6Mkbroken@/ip4/127.0.0.1/tcp/1"], &["z6Mkbroken"]);
     refused(directory.path(), &["call", DID, "--seconds", "0"], &["--seconds 0"]);
     refused(directory.path(), &["call", DID, "--seconds", "NaN"], &["--seconds NaN"]);
+    refused(directory.path(), &["call", DID, "--seconds", "1e18"], &["--seconds", "2592000"]);
+    refused(directory.path(), &["call", DID, "--seconds", "1e300"], &["--seconds", "2592000"]);
+    let longest = "call.timers.ping=18446744073709551615s";
+    refused(directory.path(), &["listen", "--set", longest], &["call.timers.ping", "at most a day"]);
     refused(directory.path(), &["demo", "--seconds", "0.5"], &["--seconds 0.5"]);
     refused(directory.path(), &["demo", "--repeat", "0"], &["--repeat 0"]);
 }

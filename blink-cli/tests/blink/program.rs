@@ -53,7 +53,17 @@ impl Program {
 
     /// The same, in an environment with more variables.
     pub(crate) fn start_in(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_blink"));
+        Self::start_command(Command::new(env!("CARGO_BIN_EXE_blink")), directory, arguments, environment)
+    }
+
+    /// Starts `blink` with these signals ignored, as `nohup` does.
+    pub(crate) fn start_ignoring(directory: &Path, signals: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("trap '' {signals}; exec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_blink"));
+        Self::start_command(command, directory, arguments, &[])
+    }
+
+    fn start_command(mut command: Command, directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("BLINK_") || name == "RUST_LOG" {
                 command.env_remove(name);
@@ -86,9 +96,30 @@ impl Program {
         writeln!(self.input.as_mut().expect("stdin is open"), "{line}").expect("the program reads");
     }
 
+    /// Types bytes that need not be text.
+    pub(crate) fn type_bytes(&mut self, bytes: &[u8]) {
+        self.input.as_mut().expect("stdin is open").write_all(bytes).expect("the program reads");
+    }
+
     /// Ends the input, as `</dev/null` does.
     pub(crate) fn type_nothing(&mut self) {
         self.input = None;
+    }
+
+    /// Waits for a line of whatever form.
+    pub(crate) fn line(&mut self, what: &str, is: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + SOON;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if is(&line) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("no {what} within {SOON:?} ({error}); seen: {:#?}", self.seen),
+            }
+        }
     }
 
     /// Waits for an event of JSON.

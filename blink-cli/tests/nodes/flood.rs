@@ -64,7 +64,7 @@ async fn one_call(alice: &mut Person, bob: &mut Person) -> bool {
     let offered = alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     let limit = Duration::from_secs(20);
     let rings = bob.sees_within(limit, |event| match event {
-        Event::IncomingCall { call, .. } if *call == offered => Some(*call),
+        Event::IncomingCall { call, .. } if offered.is(*call) => Some(*call),
         _ => None,
     });
     let mut connected = false;

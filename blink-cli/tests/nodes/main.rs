@@ -8,6 +8,7 @@ use blink_transport_str0m as _;
 use blink_transport_webrtc_rs as _;
 
 mod flood;
+mod hostile;
 mod middle;
 mod person;
 #[path = "../blink/program.rs"]

@@ -156,7 +156,8 @@ pub enum Event {
         /// Why.
         reason: EndReason,
     },
-    /// Two people called each other at the same time; both are in `new` now, and nobody rings. The old id is still understood.
+    /// Two people called each other at the same time; both are in `new` now, and nobody rings. The
+    /// old id is still understood, and a [`Call`](crate::Call) is the same call under both.
     CallReplaced {
         /// The call that was given up.
         old: CallId,
@@ -204,6 +205,39 @@ pub enum Event {
 }
 
 impl Event {
+    /// The call that it is about; the one that goes on, of [`CallReplaced`](Event::CallReplaced).
+    pub fn call(&self) -> Option<CallId> {
+        match self {
+            Self::IncomingCall { call, .. }
+            | Self::CallCancelled { call, .. }
+            | Self::MissedCall { call, .. }
+            | Self::ParticipantRinging { call, .. }
+            | Self::ParticipantBusy { call, .. }
+            | Self::ParticipantRejected { call, .. }
+            | Self::ParticipantUnanswered { call, .. }
+            | Self::ParticipantJoined { call, .. }
+            | Self::ParticipantReconnecting { call, .. }
+            | Self::ParticipantReconnected { call, .. }
+            | Self::ParticipantUnreachable { call, .. }
+            | Self::ParticipantLeft { call, .. }
+            | Self::ParticipantStateChanged { call, .. }
+            | Self::StreamOffered { call, .. }
+            | Self::StreamEnded { call, .. }
+            | Self::SpeakingStarted { call, .. }
+            | Self::SpeakingStopped { call, .. }
+            | Self::CallJoined { call }
+            | Self::CallEnded { call, .. }
+            | Self::CallReplaced { new: call, .. }
+            | Self::MediaStarted { call, .. }
+            | Self::NoMicrophone { call, .. } => Some(*call),
+            Self::DeviceLost { .. }
+            | Self::DeviceCloned
+            | Self::NotKept { .. }
+            | Self::SignalingChanged { .. }
+            | Self::AddressesChanged => None,
+        }
+    }
+
     /// What happened, without whom it happened to; for logs.
     pub fn name(&self) -> &'static str {
         match self {

@@ -46,6 +46,11 @@ pub struct HistoryEntry {
     /// What became of it.
     #[n(9)]
     pub outcome: CallOutcome,
+    /// Place in the order in which calls were recorded on this device, which no clock decides. `None`
+    /// in entries from before there was such an order: they are older than all that have one.
+    #[n(10)]
+    #[serde(skip)]
+    pub(crate) sequence: Option<u64>,
 }
 
 /// Which way a call went.
@@ -102,11 +107,13 @@ pub(super) struct History {
     /// The oldest first.
     entries: VecDeque<HistoryEntry>,
     limit: usize,
+    /// Place of the next entry.
+    next: u64,
 }
 
 impl History {
     pub(super) fn new(limit: usize) -> Self {
-        Self { entries: VecDeque::new(), limit }
+        Self { entries: VecDeque::new(), limit, next: 0 }
     }
 
     /// The newest first.
@@ -120,6 +127,12 @@ impl History {
 }
 
 impl HistoryEntry {
+    /// Sorts entries in the order in which they were recorded. Only those without a place in it are
+    /// sorted by what a clock said, which may have been wrong.
+    pub(crate) fn order(&self) -> impl Ord + use<> {
+        (self.sequence, self.started_ms, self.call)
+    }
+
     fn observe(&mut self, event: &Event, now_ms: u64) {
         match event {
             Event::CallJoined { .. } => {
@@ -177,7 +190,9 @@ impl Shared {
     /// What is kept from the time before.
     pub(super) fn restore_history(&mut self, kept: BTreeMap<CallId, HistoryEntry>) {
         let mut entries: Vec<_> = kept.into_values().collect();
-        entries.sort_by_key(|entry| (entry.started_ms, entry.call));
+        entries.sort_by_key(HistoryEntry::order);
+        let newest = entries.iter().filter_map(|entry| entry.sequence).max();
+        self.history.next = newest.map_or(0, |newest| newest.saturating_add(1));
         let surplus = entries.len().saturating_sub(self.history.limit);
         entries.drain(..surplus).for_each(|entry| self.keep(Memo::History(entry.call, None)));
         self.history.entries = entries.into();
@@ -191,7 +206,7 @@ impl Shared {
     }
 
     /// A call begins, or this device comes back to one.
-    pub(super) fn begin_history(&mut self, entry: HistoryEntry) {
+    pub(super) fn begin_history(&mut self, mut entry: HistoryEntry) {
         if self.history.limit == 0 || self.history.get_mut(&entry.call).is_some() {
             return;
         }
@@ -200,6 +215,8 @@ impl Shared {
         {
             self.keep(Memo::History(oldest.call, None));
         }
+        entry.sequence = Some(self.history.next);
+        self.history.next = self.history.next.saturating_add(1);
         self.keep(Memo::History(entry.call, Some(Box::new(entry.clone()))));
         self.history.entries.push_back(entry);
     }
@@ -275,6 +292,58 @@ impl Call {
             answered_ms: None,
             ended_ms: None,
             outcome: CallOutcome::Ongoing,
+            sequence: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the versions before [`HistoryEntry::sequence`] wrote it.
+    #[derive(Encode)]
+    #[cbor(map)]
+    struct Before {
+        #[cbor(n(0), with = "call")]
+        call: CallId,
+        #[n(1)]
+        direction: CallDirection,
+        #[cbor(n(2), with = "person")]
+        from: Did,
+        #[cbor(n(3), with = "people")]
+        members: Vec<Did>,
+        #[cbor(n(4), with = "people")]
+        participants: Vec<Did>,
+        #[cbor(n(5), with = "minicbor::bytes")]
+        conversation: Vec<u8>,
+        #[n(6)]
+        started_ms: u64,
+        #[n(9)]
+        outcome: CallOutcome,
+    }
+
+    #[test]
+    fn entries_of_earlier_versions_are_read_and_are_older_than_all_that_have_a_place() {
+        let did = Did::from_public_key([7; 32]);
+        let before = Before {
+            call: CallId::from_bytes([3; 16]),
+            direction: CallDirection::Incoming,
+            from: did,
+            members: vec![did],
+            participants: Vec::new(),
+            conversation: b"tea".to_vec(),
+            started_ms: 4_102_444_800_000,
+            outcome: CallOutcome::Missed,
+        };
+        let old: HistoryEntry = crate::wire::cbor::decode(&minicbor::to_vec(&before).unwrap()).unwrap();
+        assert_eq!((old.call, old.started_ms, old.sequence), (before.call, before.started_ms, None));
+        let placed = |sequence, started_ms| HistoryEntry { sequence: Some(sequence), started_ms, ..old.clone() };
+        let older = HistoryEntry { started_ms: 5, ..old.clone() };
+        let mut entries = [placed(1, 0), old.clone(), placed(0, 9_000), older.clone()];
+        entries.sort_by_key(HistoryEntry::order);
+        assert_eq!(entries, [older, old.clone(), placed(0, 9_000), placed(1, 0)]);
+        let again: HistoryEntry = crate::wire::cbor::decode(&minicbor::to_vec(&entries[3]).unwrap()).unwrap();
+        assert_eq!(again, entries[3]);
     }
 }

@@ -203,6 +203,21 @@ impl Machine {
         self.shared.out.pop_front()
     }
 
+    /// Every id by which a call is known here, the current one last.
+    pub fn ids_of(&self, id: CallId) -> Vec<CallId> {
+        let current = self.resolve(id);
+        let replaced = self.aliases.iter().filter(|(_, new)| *new == current).map(|(old, _)| *old);
+        replaced.chain([current]).collect()
+    }
+
+    /// Whether a call is known here and not over.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound).
+    pub fn check_known(&self, id: CallId) -> Result<()> {
+        self.known(self.resolve(id)).map(drop)
+    }
+
     /// The call that took the place of another is known by the other's id too.
     pub(super) fn resolve(&self, id: CallId) -> CallId {
         self.aliases.iter().find(|(old, _)| *old == id).map_or(id, |(_, new)| *new)

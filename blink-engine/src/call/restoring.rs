@@ -16,6 +16,9 @@ use crate::wire::{CancelReason, JoinedClaim, Status, WireEndpoint};
 /// While this endpoint is in a call, that is written down anew so often, in milliseconds: an hour.
 const STILL_JOINED: u64 = 3_600_000;
 
+/// The year 2000, in Unix milliseconds. A clock that says less has not been set since it lost its power: it counts from 1970 or 1980.
+const CLOCK_IS_SET: u64 = 946_684_800_000;
+
 /// What is written down of a call, in short: where it differs, the call is written down anew.
 #[derive(Clone, PartialEq)]
 pub(super) struct Kept {
@@ -37,7 +40,7 @@ impl Machine {
         let mut tombstones: Vec<_> = tombstones.into_iter().collect();
         tombstones.sort_by_key(|(_, since_ms)| *since_ms);
         for (id, since_ms) in tombstones {
-            if since_ms > self.shared.now.unix_ms {
+            if since_ms > self.shared.now.unix_ms || self.shared.is_age_unknown(since_ms) {
                 self.shared.keep(Memo::Tombstone(id, Some(self.shared.now.unix_ms)));
             }
             let age = self.shared.age(since_ms).min(REMEMBERED - REMEMBERED_AT_LEAST);
@@ -71,7 +74,11 @@ impl Machine {
             Stage::Joined | Stage::Open => Phase::Open,
         };
         let longest = shared.settings.ring_time.max(Duration::from_secs(60));
-        let remaining = Duration::from_millis(kept.ring_until_ms.saturating_sub(shared.now.unix_ms)).min(longest);
+        let remaining = if shared.is_age_unknown(kept.ring_until_ms) {
+            longest
+        } else {
+            Duration::from_millis(kept.ring_until_ms.saturating_sub(shared.now.unix_ms)).min(longest)
+        };
         let keys = CallKeys::new(*id, kept.secret.clone());
         let mut call = Call::new(roster, keys, kept.configuration.clone(), phase, kept.from, remaining, shared);
         call.version = kept.version.saturating_add(1);
@@ -195,9 +202,18 @@ impl Call {
 }
 
 impl Shared {
-    /// How long ago something was; nothing was in the future, whatever a clock said then.
+    /// How long ago something was; nothing was in the future, whatever a clock said then. What was
+    /// written down before the clock was set is taken for new.
     fn age(&self, unix_ms: u64) -> Duration {
+        if self.is_age_unknown(unix_ms) {
+            return Duration::ZERO;
+        }
         Duration::from_millis(self.now.unix_ms.saturating_sub(unix_ms))
+    }
+
+    /// Whether the clock has been set since something was written down.
+    pub(super) fn is_age_unknown(&self, unix_ms: u64) -> bool {
+        unix_ms < CLOCK_IS_SET && CLOCK_IS_SET <= self.now.unix_ms
     }
 
     /// Since when something is remembered; `None` where that is too long.

@@ -7,13 +7,15 @@ use tokio::sync::oneshot;
 
 use crate::blink::{CallConfig, RequestedStream, StreamConfig};
 use crate::call::{HistoryEntry, Presence, Snapshot};
+use crate::handle::Call;
 use crate::secure::SecurityCounters;
 use crate::statistics::ParticipantStatistics;
 
 /// A command and where its answer goes.
 pub(crate) enum Command {
-    Offer { people: Vec<Did>, config: CallConfig, reply: oneshot::Sender<Result<CallId>> },
-    Answer { call: CallId, reply: oneshot::Sender<Result<CallId>> },
+    Offer { people: Vec<Did>, config: CallConfig, reply: oneshot::Sender<Result<Call>> },
+    Answer { call: CallId, reply: oneshot::Sender<Result<Call>> },
+    Handle { call: CallId, reply: oneshot::Sender<Result<Call>> },
     Reject { call: CallId, reply: oneshot::Sender<Result<()>> },
     Leave { reply: oneshot::Sender<Result<()>> },
     Add { did: Did, reply: oneshot::Sender<Result<()>> },

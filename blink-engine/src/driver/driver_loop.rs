@@ -19,6 +19,8 @@ use super::streams::Streams;
 use super::subscriptions::Subscriptions;
 use super::{Command, Parts, Report};
 use crate::call::{Event, Input, Machine, Memo, Now, Output, SessionId, SessionInput, Signal};
+use crate::events::EventSender;
+use crate::handle::Handles;
 use crate::secure::{Opener, Refusal};
 use crate::store::Store;
 use crate::wire::Content;
@@ -43,7 +45,8 @@ pub(crate) struct Driver {
     keeper: Keeper,
     /// Why the engine stopped by itself, if it did.
     stopped: Arc<OnceLock<Error>>,
-    events: broadcast::Sender<Event>,
+    events: EventSender,
+    handles: Handles,
     reports: mpsc::Sender<Report>,
     incoming: mpsc::Receiver<Report>,
     /// Sessions that are being closed.
@@ -57,7 +60,7 @@ impl Driver {
         machine: Machine,
         opener: Opener,
         store: Option<Store>,
-        events: broadcast::Sender<Event>,
+        events: EventSender,
         stopped: Arc<OnceLock<Error>>,
     ) -> Result<Self> {
         let (reports, incoming) = mpsc::channel(1_024);
@@ -75,6 +78,7 @@ impl Driver {
             sessions: BTreeMap::new(),
             subscriptions,
             events,
+            handles: Handles::default(),
             reports,
             incoming,
             closing: Vec::new(),
@@ -262,10 +266,12 @@ impl Driver {
         }
     }
 
-    fn emit(&self, event: Event) {
+    fn emit(&mut self, event: Event) {
         tracing::debug!(event = event.name());
-        // Without a listener there is nobody to tell, which is the user's choice.
-        self.events.send(event).ok();
+        if let Event::CallReplaced { old, new } = event {
+            self.handles.replace(old, new);
+        }
+        self.events.send(event);
     }
 
     /// Leaves, says so, and closes everything.

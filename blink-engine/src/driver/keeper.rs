@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use blink_api::{Error, ErrorKind};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::call::{Event, Memo};
+use crate::events::EventSender;
 use crate::store::Store;
 
 /// Batches that wait for the disk. When as many do, changes are collected here.
@@ -23,11 +24,11 @@ pub(super) struct Keeper {
 struct Writer {
     queue: mpsc::Sender<Vec<Memo>>,
     task: JoinHandle<()>,
-    events: broadcast::Sender<Event>,
+    events: EventSender,
 }
 
 impl Keeper {
-    pub(super) fn start(store: Option<Store>, events: &broadcast::Sender<Event>) -> Self {
+    pub(super) fn start(store: Option<Store>, events: &EventSender) -> Self {
         let writer = store.map(|store| {
             let (queue, batches) = mpsc::channel(QUEUE);
             let task = tokio::spawn(write(store, batches, events.clone()));
@@ -68,7 +69,7 @@ impl Keeper {
 }
 
 /// Takes everything that waits, and writes it at once: the disk confirms each time. What could not be written is tried again with the next change.
-async fn write(store: Store, mut batches: mpsc::Receiver<Vec<Memo>>, events: broadcast::Sender<Event>) {
+async fn write(store: Store, mut batches: mpsc::Receiver<Vec<Memo>>, events: EventSender) {
     let directory = store.directory().to_owned();
     let mut store = Some(store);
     let mut waiting = Vec::new();
@@ -111,10 +112,9 @@ fn attempt(directory: &Path, store: Option<Store>, memos: Vec<Memo>) -> Result<S
     }
 }
 
-fn tell(events: &broadcast::Sender<Event>, error: &Error) {
+fn tell(events: &EventSender, error: &Error) {
     tracing::error!(%error, "what happens is not written down");
-    // Without a listener there is nobody to tell, which is the user's choice.
-    events.send(Event::NotKept { error: error.to_string() }).ok();
+    events.send(Event::NotKept { error: error.to_string() });
 }
 
 #[cfg(test)]
@@ -131,12 +131,13 @@ mod tests {
     #[tokio::test]
     async fn what_a_full_disk_did_not_take_is_told_and_written_once_there_is_room() {
         let directory = tempfile::tempdir().unwrap();
-        let (events, mut told) = broadcast::channel(8);
+        let events = EventSender::new(8);
+        let mut told = events.subscribe();
         let mut keeper = Keeper::start(Some(on_a_full_disk(directory.path())), &events);
         keeper.keep(tombstone(1));
         keeper.keep(tombstone(2));
         keeper.hand_over();
-        assert!(matches!(told.recv().await.unwrap(), Event::NotKept { .. }));
+        assert!(matches!(told.recv().await.unwrap().event, Event::NotKept { .. }));
         keeper.keep(tombstone(3));
         keeper.finish().await;
         let (memory, damaged) = Store::open(directory.path()).unwrap().memory().unwrap();
@@ -146,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_place_to_write_nothing_is_collected() {
-        let (events, _) = broadcast::channel(8);
+        let events = EventSender::new(8);
         let mut keeper = Keeper::start(None, &events);
         keeper.keep(tombstone(1));
         keeper.hand_over();

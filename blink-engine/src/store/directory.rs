@@ -53,14 +53,14 @@ impl DataDirectory {
         Ok(Endpoint { did: Identity::from_seed(&seed).did(), device })
     }
 
-    /// Calls that were, the newest first. What is ongoing there was ongoing when the engine ended without a word.
+    /// Calls that were, the one recorded last first. What is ongoing there was ongoing when the engine ended without a word.
     ///
     /// # Errors
     /// [`Io`](ErrorKind::Io) where it cannot be read.
     pub fn history(&self) -> Result<Vec<HistoryEntry>> {
         let (memory, _) = self.store.memory()?;
         let mut entries: Vec<_> = memory.history.into_values().collect();
-        entries.sort_by_key(|entry| std::cmp::Reverse((entry.started_ms, entry.call)));
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.order()));
         Ok(entries)
     }
 }

@@ -111,6 +111,29 @@ fn the_oldest_goes_where_the_limit_is_reached_and_clearing_leaves_what_is_ongoin
 }
 
 #[test]
+fn calls_are_listed_as_they_were_recorded_whatever_the_clock_said() {
+    let mut world = World::new(2, 56);
+    let mut calls = Vec::new();
+    let year: i64 = 365 * 24 * 3_600_000;
+    // Before 1970, far ahead, and right again, each over a restart or not.
+    for (error, restart) in [(0, false), (-100 * year, true), (100 * year, true), (0, false), (-year, true), (0, true)]
+    {
+        world.nodes[A].clock_error_ms = error;
+        if restart {
+            world.restart_with_memory(A);
+        }
+        calls.insert(0, world.offer(A, &[B]));
+        world.advance(SECOND);
+        world.leave(A);
+        world.advance(SECOND);
+    }
+    let listed = |world: &World| history(world, A).iter().map(|entry| entry.call).collect::<Vec<_>>();
+    assert_eq!(listed(&world), calls);
+    world.restart_with_memory(A);
+    assert_eq!(listed(&world), calls);
+}
+
+#[test]
 fn presence_follows_what_is_heard_and_who_is_in_the_call() {
     let mut world = World::new(3, 55);
     let presence = |world: &mut World, of: usize| {

@@ -9,7 +9,7 @@ use blink_engine::call::{
 use blink_engine::secure::Channel;
 use blink_engine::wire::{Body, Member, Record, Seen, Status};
 
-use crate::world::{Network, World};
+use crate::world::{Network, UNIX_MS, World};
 use crate::{A, B, C, SECOND, cancelled_with, connected, ended, ended_with, idle, incoming, joined};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -169,6 +169,40 @@ fn a_crash_while_calling_takes_the_offer_back_and_tells_who_missed_it() {
     world.go_online(C);
     world.advance(10 * SECOND);
     assert_eq!(world.count(C, missed), 1, "once it is known it is told no more");
+}
+
+/// As of a device without a battery for its clock: what it did before the clock was set is remembered after a restart as anything else.
+#[test]
+fn a_clock_that_is_set_between_two_starts_costs_nothing_but_time_stamps() {
+    let mut world = World::new(4, 70);
+    // The first hour of 1970.
+    for node in [B, C] {
+        world.nodes[node].clock_error_ms = 1_800_000 - UNIX_MS as i64;
+        world.restart_with_memory(node);
+    }
+    let group = connected(&mut world, &[B, C]);
+    world.leave(C);
+    let absent = 3;
+    world.nodes[absent].online = false;
+    world.offer(C, &[absent]);
+    world.advance(5 * SECOND);
+    world.leave(C);
+    let ringing = world.offer(A, &[B]);
+    let rings = |event: &Event| matches!(event, Event::IncomingCall { call, .. } if *call == ringing);
+    world.until(B, SECOND, "incoming", rings);
+    for node in [B, C] {
+        world.nodes[node].clock_error_ms = 0;
+        world.restart_with_memory(node);
+    }
+    world.advance(5 * SECOND);
+    assert_eq!(world.count(B, rings), 1, "{}", world.story());
+    assert_eq!(world.nodes[B].machine.pending(), [ringing], "it rings on");
+    let open: Vec<_> = world.nodes[B].machine.snapshot().calls.iter().map(|call| call.call).collect();
+    assert!(open.contains(&group), "the group's call goes on: {open:?}");
+    assert_eq!(world.nodes[C].machine.history().len(), 2);
+    world.go_online(absent);
+    world.advance(10 * SECOND);
+    assert_eq!(world.count(absent, missed), 1, "whoever was called hears of it");
 }
 
 #[test]

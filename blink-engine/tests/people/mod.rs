@@ -16,6 +16,7 @@ use blink_transport_memory as _;
 /// Tokio's clock, which a test may pause.
 struct TokioClock {
     start: tokio::time::Instant,
+    unix_ms: u64,
 }
 
 impl Clock for TokioClock {
@@ -24,7 +25,7 @@ impl Clock for TokioClock {
     }
 
     fn unix_ms(&self) -> u64 {
-        1_000_000 + self.start.elapsed().as_millis() as u64
+        self.unix_ms.saturating_add(self.start.elapsed().as_millis() as u64)
     }
 }
 
@@ -33,6 +34,8 @@ pub(crate) struct Town {
     registry: Registry,
     directory: tempfile::TempDir,
     began: tokio::time::Instant,
+    /// What the wall clocks said then.
+    unix_ms: u64,
 }
 
 /// One person's engine and what it told.
@@ -45,8 +48,13 @@ pub(crate) struct Person {
 
 impl Town {
     pub(crate) fn new() -> Self {
+        Self::at(1_000_000)
+    }
+
+    /// A town whose clocks begin here.
+    pub(crate) fn at(unix_ms: u64) -> Self {
         let (registry, directory) = (Registry::discovered().unwrap(), tempfile::tempdir().unwrap());
-        Self { registry, directory, began: tokio::time::Instant::now() }
+        Self { registry, directory, began: tokio::time::Instant::now(), unix_ms }
     }
 
     #[allow(dead_code, reason = "each test binary uses its part")]
@@ -73,7 +81,7 @@ impl Town {
         for setting in settings {
             builder = builder.set_argument("test", setting);
         }
-        let clock = Arc::new(TokioClock { start: self.began });
+        let clock = Arc::new(TokioClock { start: self.began, unix_ms: self.unix_ms });
         // Each start has other keys.
         let mut random = [seed; 32];
         random[..8].copy_from_slice(&clock.unix_ms().to_be_bytes());
@@ -116,6 +124,6 @@ impl Person {
     pub(crate) async fn answers(&mut self) -> blink_api::CallId {
         let event = self.until("incoming", |event| matches!(event, Event::IncomingCall { .. })).await;
         let Event::IncomingCall { call, .. } = event else { unreachable!("just matched") };
-        self.blink.answer_call(call).await.unwrap()
+        self.blink.answer_call(call).await.unwrap().id()
     }
 }

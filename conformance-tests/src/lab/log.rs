@@ -8,7 +8,7 @@ use blink_engine::Event;
 
 use super::core::{Core, seconds};
 use super::fault::{Fault, Telling};
-use super::sight::{Sight, call_of};
+use super::sight::Sight;
 
 /// A participant's log, over all lives of its engine.
 #[derive(Default)]
@@ -70,7 +70,7 @@ impl Log {
     /// Tells something about the first call there was, which did not happen.
     pub(crate) fn invent(&self, core: &Core, event: impl FnOnce(CallId) -> Event) {
         let call = self.entries().iter().find_map(|entry| match &entry.what {
-            What::Told { event, .. } => call_of(event),
+            What::Told { event, .. } => event.call(),
             What::Done(_) => None,
         });
         if let Some(call) = call {
@@ -79,7 +79,7 @@ impl Log {
     }
 
     fn tell(&self, core: &Core, event: Event) {
-        call_of(&event).into_iter().for_each(|call| core.meet_call(call));
+        event.call().into_iter().for_each(|call| core.meet_call(call));
         let at = core.clock.elapsed();
         self.entries().push(Entry { at, what: What::Told { event, claimed: false } });
         core.tell_news();

@@ -27,7 +27,7 @@ impl Participant {
         let names: Vec<_> = people.iter().map(ToString::to_string).collect();
         self.note(format!("calls {}", names.join(" and ")));
         let dids: Vec<Did> = people.iter().map(|person| person.did()).collect();
-        let call = self.done("offer a call", self.blink()?.offer_call(&dids, CallConfig::default()).await)?;
+        let call = self.done("offer a call", self.blink()?.offer_call(&dids, CallConfig::default()).await)?.id();
         self.core.meet_call(call);
         Ok(call)
     }
@@ -54,7 +54,7 @@ impl Participant {
         {
             return Ok(Err(Error::new(ErrorKind::State, "it was rejected")));
         }
-        let answered = self.does(Deed::Answer, call, blink.answer_call(call)).await;
+        let answered = self.does(Deed::Answer, call, async { Ok(blink.answer_call(call).await?.id()) }).await;
         if matches!(self.core.fault, Some(Fault::UnmutesOnAnswer)) {
             self.done("unmute", blink.set_muted(false).await)?;
         }

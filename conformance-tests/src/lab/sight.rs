@@ -35,7 +35,7 @@ pub fn any(name: &'static str) -> Sight {
 
 /// Any event of this name about a call.
 pub fn any_of(name: &'static str, call: CallId) -> Sight {
-    sight(format!("any {name} of {call}"), move |event| event.name() == name && call_of(event) == Some(call))
+    sight(format!("any {name} of {call}"), move |event| event.name() == name && event.call() == Some(call))
 }
 
 /// A call comes in.
@@ -223,33 +223,4 @@ pub fn no_microphone(call: CallId) -> Sight {
 
 fn sight(text: String, check: impl Fn(&Event) -> bool + Send + Sync + 'static) -> Sight {
     Sight { text, check: Box::new(check) }
-}
-
-/// The call that an event is about.
-pub(crate) fn call_of(event: &Event) -> Option<CallId> {
-    match event {
-        Event::IncomingCall { call, .. }
-        | Event::CallCancelled { call, .. }
-        | Event::MissedCall { call, .. }
-        | Event::ParticipantRinging { call, .. }
-        | Event::ParticipantBusy { call, .. }
-        | Event::ParticipantRejected { call, .. }
-        | Event::ParticipantUnanswered { call, .. }
-        | Event::ParticipantJoined { call, .. }
-        | Event::ParticipantReconnecting { call, .. }
-        | Event::ParticipantReconnected { call, .. }
-        | Event::ParticipantUnreachable { call, .. }
-        | Event::ParticipantLeft { call, .. }
-        | Event::ParticipantStateChanged { call, .. }
-        | Event::StreamOffered { call, .. }
-        | Event::StreamEnded { call, .. }
-        | Event::SpeakingStarted { call, .. }
-        | Event::SpeakingStopped { call, .. }
-        | Event::CallJoined { call }
-        | Event::CallEnded { call, .. }
-        | Event::CallReplaced { new: call, .. }
-        | Event::MediaStarted { call, .. }
-        | Event::NoMicrophone { call, .. } => Some(*call),
-        _ => None,
-    }
 }

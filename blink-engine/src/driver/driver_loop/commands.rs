@@ -1,12 +1,13 @@
 //! Commands of the user, carried out and answered.
 
-use blink_api::{Did, MediaSource, Result};
+use blink_api::{CallId, Did, MediaSource, Result};
 use tokio::sync::oneshot;
 
 use super::super::session::{PathFigures, SessionHandle};
 use super::super::{CallAudio, Command};
 use super::{Driver, STATISTICS, now};
 use crate::blink::CallConfig;
+use crate::handle::Call;
 use crate::statistics::ParticipantStatistics;
 
 impl Driver {
@@ -22,6 +23,10 @@ impl Driver {
                 Err(error) => drop(reply.send(Err(error))),
                 Ok(()) => self.take_part(Command::Answer { call, reply }, self.parts.audio.clone()).await,
             },
+            Command::Handle { call, reply } => {
+                let known = self.machine.check_known(call);
+                reply.send(known.map(|()| self.handle_of(call))).ok();
+            }
             Command::Reject { call, reply } => drop(reply.send(self.machine.reject(now, call))),
             Command::Add { did, reply } => drop(reply.send(self.machine.add(now, did))),
             Command::Remove { did, reply } => drop(reply.send(self.machine.remove(now, did))),
@@ -92,10 +97,17 @@ impl Driver {
             Command::Answer { call, reply } => (self.machine.answer(now, call), reply),
             _ => return,
         };
+        // Before anything of it is told: a call may be replaced by what it is told first.
+        let result = result.map(|id| self.handle_of(id));
         self.carry_out().await;
         // Where nothing came of it, the microphone closes again, and the call that goes on sounds as before.
         self.media.settle(result.is_err().then_some(before));
         reply.send(result).ok();
+    }
+
+    /// A handle that knows every id of the call, and begins with the next event.
+    fn handle_of(&mut self, call: CallId) -> Call {
+        self.handles.add(self.machine.ids_of(call), self.events.next_number())
     }
 
     /// Asks sessions and playout, and answers when all have: the driver does not wait.

@@ -1,0 +1,187 @@
+//! What is typed, what a terminal does when it is closed, and what it is shown.
+
+use std::path::{Path, PathBuf};
+
+use crate::calls::{call, listen};
+use crate::program::{ALONE, Program, run};
+
+/// Clipboard, title, colour, a forged line, an 8-bit CSI, a right-to-left override, something invisible, a separator of lines.
+const HOSTILE: &str =
+    "\u{1b}]52;c;Zm9v\u{7}\u{1b}]0;t\u{7}\u{1b}[31m\n   0.000 s  connected\u{9b}2J\u{202e}\u{200b}\u{2028}";
+
+/// Nothing in a line acts on the terminal or hides.
+fn is_harmless(line: &str) -> bool {
+    line.chars()
+        .all(|c| !c.is_control() && !matches!(u32::from(c), 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f))
+}
+
+#[test]
+fn a_line_that_is_no_text_does_not_end_the_keyboard() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut listener, address) = listen(directory.path(), &[]);
+    let mut caller = call(directory.path(), &[&address]);
+    listener.event("incoming_call");
+    listener.type_bytes(b"\xff\xfe\x00\n");
+    listener.type_bytes(&[b'y'; 100_000]);
+    listener.type_line("");
+    listener.type_line("y");
+    caller.event("participant_joined");
+    listener.type_line("h");
+    assert_eq!(caller.end().status, 0);
+    listener.interrupt();
+    assert_eq!(listener.end().status, 130);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    let directory = tempfile::tempdir().unwrap();
+    // As `nohup` does, and a shell without job control for what runs in the background.
+    let arguments = [&["listen", "--json", "--answer"], &ALONE[..]].concat();
+    let mut listener = Program::start_ignoring(directory.path(), "HUP INT", &arguments);
+    let listening = listener.event("listening");
+    let address = listening["addresses"][0].as_str().expect("it listens").to_owned();
+    listener.signal("HUP");
+    listener.signal("INT");
+    let ended = call(directory.path(), &[&address, "--seconds", "1"]).end();
+    assert_eq!(ended.status, 0, "{ended:#?}");
+    listener.event("call_ended");
+    listener.signal("TERM");
+    assert_eq!(listener.end().status, 130);
+}
+
+#[test]
+fn a_call_that_was_not_named_is_not_joined() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut bob, bobs) = listen(directory.path(), &[]);
+    let (carol, carols) = listen(directory.path(), &["--answer"]);
+    let mut alice = call(directory.path(), &[&bobs, &carols]);
+    bob.type_line("j");
+    assert!(bob.event("refused")["error"].as_str().unwrap().contains("no call"));
+    bob.event("incoming_call");
+    bob.type_line("n");
+    alice.event("participant_joined");
+    alice.event("participant_rejected");
+    // A group's call that this person was not in: it is named, and joined by its number only.
+    bob.type_line("j");
+    assert_eq!(bob.event("ongoing")["calls"].as_array().unwrap().len(), 1);
+    for unknown in ["j 0", "j 2", "j x"] {
+        bob.type_line(unknown);
+        assert!(bob.event("refused")["error"].as_str().unwrap().contains("number"), "{unknown}");
+    }
+    bob.type_line("j 1");
+    bob.event("call_joined");
+    for person in [alice, bob, carol] {
+        person.interrupt();
+        assert_eq!(person.end().status, 130);
+    }
+}
+
+#[test]
+fn a_word_answers_the_call_that_was_named_and_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut listener, address) = listen(directory.path(), &[]);
+    let first = call(directory.path(), &[&address]);
+    listener.event("incoming_call");
+    let mut second = call(directory.path(), &[&address]);
+    listener.event("incoming_call");
+    first.interrupt();
+    assert_eq!(first.end().status, 130);
+    listener.event("call_cancelled");
+    // This `y` was meant for the one that gave up.
+    listener.type_line("y");
+    listener.event("refused");
+    listener.type_line("y");
+    second.event("participant_joined");
+    listener.type_line("h");
+    assert_eq!(second.end().status, 0);
+    listener.interrupt();
+    assert_eq!(listener.end().status, 130);
+}
+
+#[test]
+fn nothing_that_is_given_on_the_command_line_or_in_files_acts_on_the_terminal() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    std::fs::write(path.join(format!("{HOSTILE}.wav")), "this is no sound").unwrap();
+    // An IVF file (`DKIF`, version 0, 32 bytes of header) whose codec is an escape sequence.
+    let header = [&b"DKIF\0\0\x20\0\x1b[2J"[..], &[0; 20]].concat();
+    std::fs::write(path.join(format!("{HOSTILE}.ivf")), header).unwrap();
+    let toml = serde_json::json!(HOSTILE);
+    std::fs::write(path.join("hostile.toml"), format!("microphone = {toml}\n")).unwrap();
+    std::fs::write(path.join("unknown.toml"), format!("{toml} = 1\n")).unwrap();
+    let wav = format!("{HOSTILE}.wav");
+    let clip = format!("clip:{HOSTILE}.ivf");
+    let out = format!("{HOSTILE}.wav/below");
+    let set = format!("transport={HOSTILE}");
+    let odd_key = format!("{HOSTILE}=1");
+    let option = format!("--{HOSTILE}");
+    let target = format!("did:key:{HOSTILE}");
+    let did = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp";
+    let address = format!("{did}@{HOSTILE}");
+    let cases: [&[&str]; 14] = [
+        &["config", "--config", "hostile.toml"],
+        &["config", "--config", "unknown.toml"],
+        &["config", "--config", HOSTILE],
+        &["config", "--set", &set],
+        &["config", "--set", &odd_key],
+        &["config", &option],
+        &["call", &target],
+        &["call", &address],
+        &["call", did, "--seconds", HOSTILE],
+        &["listen", "--in", &wav],
+        &["listen", "--video", &clip],
+        &["listen", "--out", &out],
+        &["demo", "--speech-a", &wav],
+        &["conformance", "--transports", HOSTILE],
+    ];
+    for arguments in cases {
+        for verbose in [&["--quiet"][..], &["--json"], &["-vvv"]] {
+            let ended = run(path, &[arguments, verbose].concat());
+            assert!(ended.lines.len() + ended.errors.len() > 0, "{arguments:?} {verbose:?}: nothing is shown");
+            for line in ended.lines.iter().map(String::as_str).chain(ended.errors.lines()) {
+                assert!(is_harmless(line), "{arguments:?} {verbose:?}: {line:?}");
+            }
+        }
+    }
+}
+
+/// What the test above shows of some ways holds of all: nothing else in the program writes to the terminal.
+#[test]
+fn the_program_prints_in_one_place_only() {
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    sources(&source, &mut |path, text| {
+        for word in
+            ["print!", "println!", "eprint!", "eprintln!", "dbg!", "stdout()", "stderr()", "io::stderr", ".print()"]
+        {
+            found.extend(text.match_indices(word).map(|_| (path.strip_prefix(&source).unwrap().to_owned(), word)));
+        }
+    });
+    found.sort();
+    found.dedup();
+    let expected = [
+        // Lines of the log, whose fields are escaped, and whether there is a terminal.
+        ("log.rs", "io::stderr"),
+        ("log.rs", "stderr()"),
+        // clap's own words about arguments that were escaped.
+        ("main.rs", ".print()"),
+        ("main.rs", "stderr()"),
+        ("output.rs", "io::stderr"),
+        ("output.rs", "stderr()"),
+        ("output.rs", "stdout()"),
+    ];
+    let found: Vec<_> = found.iter().map(|(path, word)| (path.to_str().unwrap(), *word)).collect();
+    assert_eq!(found, expected);
+}
+
+fn sources(directory: &Path, look: &mut impl FnMut(&Path, &str)) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, look);
+        } else {
+            look(&path, &std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}

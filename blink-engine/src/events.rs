@@ -1,0 +1,159 @@
+//! The engine's events on their way to those who listen.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
+
+use crate::blink::ask;
+use crate::call::{CallState, Event, Snapshot};
+use crate::driver::Command;
+use crate::handle::Call;
+
+/// The engine's events, in order, for one listener. 1,024 wait for a slow one; then the oldest are dropped, and it is told.
+pub struct EventStream {
+    receiver: broadcast::Receiver<Numbered>,
+    commands: mpsc::WeakSender<Command>,
+    /// Events that were dropped, of which the listener has not been told.
+    missed: u64,
+}
+
+/// What an event stream yields.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StreamItem {
+    /// Something happened.
+    Event(Event),
+    /// This listener was too slow.
+    Lagged {
+        /// Events it will never see.
+        missed: u64,
+        /// How things stand now; the events that follow may be older than it.
+        snapshot: Snapshot,
+    },
+}
+
+impl EventStream {
+    /// Waits for the next item; `None` once the engine is shut down. Nothing is lost where the
+    /// future is dropped before it is done.
+    pub async fn next(&mut self) -> Option<StreamItem> {
+        self.next_numbered().await.map(|(_, item)| item)
+    }
+
+    /// Only the events of one call, up to its end.
+    pub fn of(self, call: &Call) -> CallEvents {
+        CallEvents { events: self, call: call.clone(), is_over: false }
+    }
+
+    async fn next_numbered(&mut self) -> Option<(u64, StreamItem)> {
+        if self.missed == 0 {
+            match self.receiver.recv().await {
+                Ok(Numbered { number, event }) => return Some((number, StreamItem::Event(event))),
+                Err(RecvError::Closed) => return None,
+                Err(RecvError::Lagged(missed)) => self.missed = missed,
+            }
+        }
+        let commands = self.commands.upgrade()?;
+        let snapshot = ask(&commands, |reply| Command::Snapshot { reply }).await.ok()?;
+        let missed = std::mem::take(&mut self.missed);
+        Some((0, StreamItem::Lagged { missed, snapshot }))
+    }
+}
+
+/// Events of one call, under every id that it has had, up to the one that says it is over.
+///
+/// The last one is [`CallEnded`](Event::CallEnded), or [`CallCancelled`](Event::CallCancelled) or
+/// [`MissedCall`](Event::MissedCall) where the call was not answered. Events of the same call from
+/// before it was offered or joined, and those about no call, are left out.
+pub struct CallEvents {
+    events: EventStream,
+    call: Call,
+    is_over: bool,
+}
+
+impl CallEvents {
+    /// Waits for the next item; `None` after the call is over, and once the engine is shut down.
+    /// Nothing is lost where the future is dropped before it is done.
+    ///
+    /// [`StreamItem::Lagged`] is the last item where its snapshot no longer has the call.
+    pub async fn next(&mut self) -> Option<StreamItem> {
+        while !self.is_over {
+            let (number, item) = self.events.next_numbered().await?;
+            match &item {
+                StreamItem::Event(event) if !self.call.concerns_now(number, event) => continue,
+                StreamItem::Event(event) => self.is_over = is_last(event),
+                StreamItem::Lagged { snapshot, .. } => self.is_over = !self.is_in(snapshot),
+            }
+            return Some(item);
+        }
+        None
+    }
+
+    /// The stream of all events, from where this one is.
+    pub fn into_inner(self) -> EventStream {
+        self.events
+    }
+
+    fn is_in(&self, snapshot: &Snapshot) -> bool {
+        snapshot.calls.iter().any(|call| self.call.is(call.call) && call.state != CallState::Open)
+    }
+}
+
+fn is_last(event: &Event) -> bool {
+    matches!(event, Event::CallEnded { .. } | Event::CallCancelled { .. } | Event::MissedCall { .. })
+}
+
+/// An event and its place among the engine's.
+#[derive(Debug, Clone)]
+pub(crate) struct Numbered {
+    pub(crate) number: u64,
+    pub(crate) event: Event,
+}
+
+/// Sends events to everybody who listens.
+#[derive(Clone)]
+pub(crate) struct EventSender {
+    listeners: broadcast::Sender<Numbered>,
+    next: Arc<AtomicU64>,
+}
+
+impl EventSender {
+    /// A sender without listeners, for each of which so many events wait.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { listeners: broadcast::channel(capacity).0, next: Arc::new(AtomicU64::new(1)) }
+    }
+
+    /// Tells all listeners.
+    pub(crate) fn send(&self, event: Event) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        // Without a listener there is nobody to tell, which is the user's choice.
+        self.listeners.send(Numbered { number, event }).ok();
+    }
+
+    /// Number that the next event will have at least.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Numbered> {
+        self.listeners.subscribe()
+    }
+
+    /// For handles that do not keep the stream open.
+    pub(crate) fn downgrade(&self) -> WeakEvents {
+        WeakEvents(self.listeners.downgrade())
+    }
+}
+
+/// The engine's events, for as long as the engine runs.
+#[derive(Clone)]
+pub(crate) struct WeakEvents(broadcast::WeakSender<Numbered>);
+
+impl WeakEvents {
+    pub(crate) fn subscribe(&self, commands: mpsc::WeakSender<Command>) -> EventStream {
+        // Once the engine is shut down there is nothing to listen to: the stream ends at once.
+        let receiver = self.0.upgrade().map_or_else(|| broadcast::channel(1).1, |listeners| listeners.subscribe());
+        EventStream { receiver, commands, missed: 0 }
+    }
+}
