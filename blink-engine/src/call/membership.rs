@@ -35,7 +35,12 @@ impl Call {
             self.handle_gone(endpoint, LeftReason::Removed, shared);
             self.peers.remove(&endpoint);
         }
+        // A notice may hold the call's secret, and says who is in the call.
+        let uninvited: Vec<Did> = self.people.keys().filter(|did| !self.roster.is_valid(did)).copied().collect();
+        self.notices.retain(|notice| !uninvited.contains(&notice.to));
+        self.unheard.retain(|(did, _)| !uninvited.contains(did));
         self.people.retain(|did, _| self.roster.is_valid(did));
+        self.uninvited.extend(uninvited);
         shared.set_history_members(&self.id(), self.roster.valid());
         if !self.roster.is_valid(&shared.own.did) {
             self.expel(shared);

@@ -2,6 +2,7 @@
 
 use blink_api::CallSettings;
 use blink_engine::call::{CancelledReason, EndReason, Event, LeftReason};
+use blink_engine::wire::Kind;
 
 use crate::world::{Network, World};
 use crate::{A, B, C, SECOND, cancelled_with, connected, ended, ended_with, idle, incoming, joined, left, two_devices};
@@ -130,4 +131,25 @@ fn somebody_removed_is_out_for_good_and_hears_nothing_more() {
     assert_eq!((world.paths.open_at(A), world.paths.open_at(B)), (1, 1));
     world.advance(30 * SECOND);
     assert_eq!((world.count(A, ended), world.count(B, ended)), (0, 0));
+}
+
+#[test]
+fn a_person_that_is_removed_while_away_is_sent_no_notice_with_the_calls_secret() {
+    for removed in [true, false] {
+        let mut world = World::new(3, 36);
+        world.nodes[C].online = false;
+        let call = world.offer(A, &[B, C]);
+        world.until(B, SECOND, "incoming", incoming);
+        world.answer(B, call);
+        world.until(A, 70 * SECOND, "unanswered", |event| matches!(event, Event::ParticipantUnanswered { .. }));
+        if removed {
+            let carol = world.did(C);
+            world.act(A, |machine, now| machine.remove(now, carol)).unwrap();
+        }
+        let offers = |world: &World| world.sent.iter().filter(|sent| **sent == (A, Kind::Offer)).count();
+        let before = offers(&world);
+        world.go_online(C);
+        world.advance(5 * SECOND);
+        assert_eq!(offers(&world) == before, removed, "{}", world.story());
+    }
 }
