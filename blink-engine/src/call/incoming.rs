@@ -173,8 +173,8 @@ impl Machine {
     fn admit_offer(&mut self, roster: Roster, from: Endpoint, boot: u64, offer: &Offer) {
         let id = roster.call();
         let crossed = self.crossed_by(&roster, &from);
-        if crossed.is_some_and(|own| own < id) {
-            // The smaller id survives: the other side gives its own call up when it hears of this one.
+        if crossed.is_some_and(|own| self.goes_on_before(&own, &roster)) {
+            // The other side gives its own call up when it hears of this one.
             return;
         }
         let busy = self.current().is_some() && self.shared.settings.busy == BusyPolicy::Reject;
