@@ -11,10 +11,10 @@ use blink_engine::call::{
     SessionInput, Signal,
 };
 use blink_engine::secure::symmetric::sha256;
-use blink_engine::secure::{AgreementKey, Channel, Refusal, link_id};
+use blink_engine::secure::{AgreementKey, Channel, Refusal, link_id, sign_call_key};
 use blink_engine::wire::{
     Body, Bytes16, CallConfiguration, ChannelMessage, Entry, EntryBody, JoinedClaim, Link, LinkRole, Member, Offer,
-    Record, Root, Seen, Signed, Status, cbor,
+    Record, Root, Seen, Signed, SignedKey, Status, cbor,
 };
 
 const SECRET: [u8; 32] = [4; 32];
@@ -51,8 +51,12 @@ impl Caller {
         call_of(&cbor::encode(&self.root))
     }
 
+    fn signed_key(&self) -> SignedKey {
+        sign_call_key(&self.identity, &self.endpoint.device, &self.call(), self.key.public())
+    }
+
     fn offer(&self, echo: Option<Bytes16>) -> Offer {
-        let claim = JoinedClaim { endpoint: self.endpoint, boot: 1, version: 1, call_key: *self.key.public() };
+        let claim = JoinedClaim { endpoint: self.endpoint, boot: 1, version: 1, call_key: self.signed_key() };
         Offer {
             root: signed(&self.identity, b"blink/1 root\0", cbor::encode(&self.root)),
             entries: Vec::new(),
@@ -66,9 +70,11 @@ impl Caller {
 
     /// Its record, once it has that of the one it called.
     fn record(&self, callee: &Callee) -> Record {
-        let seen = Seen { endpoint: callee.machine.own(), boot: 1, call_key: callee.call_key(), version: 1 };
+        // Each knows its own key: the signature is for others.
+        let call_key = SignedKey { key: callee.call_key(), signature: [0; 64] };
+        let seen = Seen { endpoint: callee.machine.own(), boot: 1, call_key, version: 1 };
         Record {
-            call_key: *self.key.public(),
+            call_key: self.signed_key(),
             version: 2,
             status: Status::Joined,
             seat: 1,
@@ -265,6 +271,31 @@ fn an_offer_rings_only_with_the_nonce_of_this_start_for_this_caller_and_this_cal
     }
     assert!(callee.machine.snapshot().calls.is_empty(), "nothing is stored before");
     assert!(rang(&callee.hears_offer(&caller, caller.offer(Some(own)))));
+}
+
+/// A caller's root with which its call has a smaller, or a greater, id than another one.
+fn ground(caller: Caller, than: CallId, smaller: bool) -> Caller {
+    let roots = (1..).map(|unix_ms| Root { unix_ms, ..caller.root.clone() });
+    let mut fitting = roots.filter(|root| (call_of(&cbor::encode(root)) < than) == smaller);
+    let root = fitting.next().expect("every other root will do");
+    Caller { root, ..caller }
+}
+
+#[test]
+fn of_two_calls_that_cross_no_call_id_that_was_sought_for_it_decides_which_goes_on() {
+    let (alice, bob, _) = people();
+    // Bob's endpoint is the smaller one: his call goes on, whatever Alice's is called.
+    for (caller, callee, replaced) in [(&alice, &bob, false), (&bob, &alice, true)] {
+        let mut machine = Callee::new(callee);
+        let own = machine.machine.offer(machine.now, &[caller.did()], b"").unwrap();
+        machine.outputs();
+        let crossing = ground(Caller::new(caller, callee), own, !replaced);
+        let nonce = nonce(&machine.hears_offer(&crossing, crossing.offer(None))).unwrap();
+        let outputs = machine.hears_offer(&crossing, crossing.offer(Some(nonce)));
+        let given_up = events(&outputs).any(|event| matches!(event, Event::CallReplaced { .. }));
+        assert_eq!(given_up, replaced, "{outputs:?}");
+        assert_eq!(machine.machine.current(), Some(if replaced { crossing.call() } else { own }));
+    }
 }
 
 #[test]

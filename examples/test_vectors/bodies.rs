@@ -3,8 +3,8 @@
 use blink_api::{Endpoint, TrackKind};
 use blink_engine::wire::{
     Behind, Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, JoinedClaim, Link, LinkRole,
-    Member, Offer, REPORT_VERSION, Record, Reject, Ringing, SectionReport, Seen, Signed, Status, StreamOffer,
-    StreamRequest, WireEndpoint, cbor,
+    Member, Offer, REPORT_VERSION, Record, Reject, Ringing, SectionReport, Seen, Signed, SignedKey, Status,
+    StreamOffer, StreamRequest, WireEndpoint, cbor,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -130,14 +130,14 @@ fn report() -> ChannelMessage {
 pub(crate) fn member(scene: &Scene, entries: Vec<Signed>) -> Member {
     let (alice, stream) = (scene.alice_endpoint(), scene.stream);
     let record = Record {
-        call_key: *scene.bob_key.public(),
+        call_key: scene.bob_signed_key(),
         version: 2,
         status: Status::Joined,
         seat: 1,
         muted: false,
         deafened: false,
         recording: true,
-        seen: vec![Seen { endpoint: alice, boot: 7, call_key: *scene.alice_key.public(), version: 1 }],
+        seen: vec![Seen { endpoint: alice, boot: 7, call_key: scene.alice_signed_key(), version: 1 }],
         links: vec![WireEndpoint(alice)],
         digest: digest(&entries).into(),
         streams: vec![StreamOffer {
@@ -153,10 +153,10 @@ pub(crate) fn member(scene: &Scene, entries: Vec<Signed>) -> Member {
 
 fn member_says(scene: &Scene, entries: &[Signed]) -> Value {
     let (alice, stream) = (endpoint(&scene.alice_endpoint()), hex(scene.stream.as_bytes()));
-    let call_key = hex(scene.alice_key.public());
+    let call_key = signed_key(&scene.alice_signed_key());
     json!({
         "record": {
-            "call_key": hex(scene.bob_key.public()),
+            "call_key": signed_key(&scene.bob_signed_key()),
             "version": 2,
             "status": 1,
             "seat": 1,
@@ -228,16 +228,20 @@ fn link(scene: &Scene, sdp: Option<&str>) -> (Link, Value) {
 
 /// That Alice is in the call.
 fn claim(scene: &Scene) -> JoinedClaim {
-    JoinedClaim { endpoint: scene.alice_endpoint(), boot: 7, version: 1, call_key: *scene.alice_key.public() }
+    JoinedClaim { endpoint: scene.alice_endpoint(), boot: 7, version: 1, call_key: scene.alice_signed_key() }
 }
 
 fn claim_says(scene: &Scene) -> Value {
-    let call_key = hex(scene.alice_key.public());
+    let call_key = signed_key(&scene.alice_signed_key());
     json!({ "endpoint": endpoint(&scene.alice_endpoint()), "boot": 7, "version": 1, "call_key": call_key })
 }
 
 fn signed(signed: &Signed) -> Value {
     json!({ "bytes": hex(&signed.bytes), "signature": hex(&signed.signature) })
+}
+
+fn signed_key(key: &SignedKey) -> String {
+    hex(&key.key) + &hex(&key.signature)
 }
 
 fn endpoint(endpoint: &Endpoint) -> String {

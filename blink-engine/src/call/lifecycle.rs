@@ -8,7 +8,7 @@ use blink_api::{CallId, Did, Endpoint};
 use super::event::{CancelledReason, EndReason, Event};
 use super::history::CallOutcome;
 use super::invite::{Person, PersonState};
-use super::member::Peer;
+use super::member::{OwnKey, Peer};
 use super::memory::REMEMBERED;
 use super::notice::Notice;
 use super::record::RecordSchedule;
@@ -17,7 +17,7 @@ use super::roster::Roster;
 use super::shared::Shared;
 use super::speaking::Voice;
 use super::{JoinedTopic, Output};
-use crate::secure::{AgreementKey, CallKeys};
+use crate::secure::{CallKeys, MAX_RECIPIENTS};
 use crate::wire::{self, Body, CallConfiguration, CancelReason, Offer, Status, StreamRequest};
 
 /// When the record with status `left` is sent after leaving.
@@ -65,7 +65,7 @@ pub(super) struct Call {
     pub(super) since: Instant,
     /// Who signed the offer; this endpoint's DID where it made the call.
     pub(super) from: Did,
-    pub(super) key: AgreementKey,
+    pub(super) key: OwnKey,
     pub(super) version: u64,
     pub(super) status: Status,
     pub(super) seat: u64,
@@ -84,6 +84,8 @@ pub(super) struct Call {
     pub(super) notices: Vec<Notice>,
     /// People who were asked and never heard: they are told later that they missed a call.
     pub(super) unheard: Vec<(Did, Offer)>,
+    /// People who are not valid any more: nothing is kept for them.
+    pub(super) uninvited: Vec<Did>,
     pub(super) lingering: Option<Lingering>,
     /// It never rang here, since this device was in another call.
     pub(super) busy: bool,
@@ -116,6 +118,7 @@ impl Call {
         shared: &mut Shared,
     ) -> Self {
         let now = shared.mono();
+        let key = Self::fresh_key(roster.call(), shared);
         let mut call = Self {
             roster,
             keys,
@@ -124,7 +127,7 @@ impl Call {
             began: now,
             since: now,
             from,
-            key: Self::fresh_key(shared),
+            key,
             version: 0,
             status: Status::Left,
             seat: 0,
@@ -138,6 +141,7 @@ impl Call {
             other_device_seen: false,
             notices: Vec::new(),
             unheard: Vec::new(),
+            uninvited: Vec::new(),
             lingering: None,
             busy: false,
             kept: None,
@@ -167,7 +171,7 @@ impl Call {
 
     /// Reads the call's topic with the present key.
     pub(super) fn listen(&self, shared: &mut Shared) {
-        let topic = JoinedTopic { keys: self.keys.clone(), key: self.key.clone() };
+        let topic = JoinedTopic { keys: self.keys.clone(), key: self.key.pair.clone() };
         shared.out.push_back(Output::Join(Box::new(topic)));
     }
 
@@ -175,7 +179,7 @@ impl Call {
     pub(super) fn join(&mut self, shared: &mut Shared) {
         let again = self.version > 0;
         if again {
-            self.key = Self::fresh_key(shared);
+            self.key = Self::fresh_key(self.id(), shared);
         }
         self.lingering = None;
         self.notices.clear();
@@ -339,7 +343,7 @@ impl Call {
             let member = wire::Member { record: self.record(shared), entries: Vec::new() };
             // Those who left before can read nothing of this call any more, not even a farewell.
             let here = self.peers.values().filter(|peer| peer.status != Some(Status::Left));
-            let keys = here.filter_map(|peer| peer.call_key).collect();
+            let keys = here.filter_map(|peer| Some(peer.call_key?.key)).take(MAX_RECIPIENTS).collect();
             shared.send_call(keys, self.id(), Body::Member(Box::new(member)));
         }
         if now >= since + shared.timers().linger {

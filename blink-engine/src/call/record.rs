@@ -106,7 +106,7 @@ impl Call {
         let hinted = |peer: &&Peer| peer.status.is_none() || peer.is_present();
         let mut peers: Vec<_> = self.peers.values().filter(hinted).collect();
         peers.sort_by_key(|peer| (!peer.own_word, peer.status.is_none()));
-        peers.into_iter().filter_map(|peer| peer.call_key).take(MAX_RECIPIENTS).collect()
+        peers.into_iter().filter_map(|peer| Some(peer.call_key?.key)).take(MAX_RECIPIENTS).collect()
     }
 
     /// The same on data channels, which are faster and need no signaling.
@@ -151,7 +151,7 @@ impl Call {
         });
         let up = self.peers.iter().filter(|(_, peer)| peer.link.as_ref().is_some_and(Link::is_up));
         Record {
-            call_key: *self.key.public(),
+            call_key: self.key.signed,
             version: self.version,
             status: self.status,
             seat: self.seat,
@@ -172,7 +172,7 @@ impl Call {
             endpoint: shared.own,
             boot: shared.boot,
             version: self.version,
-            call_key: *self.key.public(),
+            call_key: self.key.signed,
         });
         let others = self.present().filter_map(|(endpoint, peer)| {
             let call_key = peer.call_key?;

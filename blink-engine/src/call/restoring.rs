@@ -11,7 +11,7 @@ use super::member::Peer;
 use super::memory::{KeptCall, Memo, Memory, REMEMBERED, REMEMBERED_AT_LEAST, Stage};
 use super::shared::Shared;
 use crate::secure::CallKeys;
-use crate::wire::{CancelReason, JoinedClaim, Status, WireEndpoint};
+use crate::wire::{CancelReason, JoinedClaim, SignedKey, Status, WireEndpoint};
 
 /// While this endpoint is in a call, that is written down anew so often, in milliseconds: an hour.
 const STILL_JOINED: u64 = 3_600_000;
@@ -24,7 +24,7 @@ pub(super) struct Kept {
     seat: u64,
     entries: [u8; 16],
     /// Who, with which call key, and whether it said so itself.
-    joined: Vec<(Endpoint, Option<[u8; 32]>, bool)>,
+    joined: Vec<(Endpoint, Option<SignedKey>, bool)>,
     left: Vec<JoinedClaim>,
     /// While this endpoint is in it.
     hour: Option<u64>,

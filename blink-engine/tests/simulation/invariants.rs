@@ -48,6 +48,9 @@ pub(crate) fn check_moment(world: &World, node: usize, told: &mut Told) -> Check
     hold(state.gate == current, other, || {
         format!("node {node}'s microphone is open for {:?}, and its call is {current:?}", state.gate)
     })?;
+    hold(!world.sealed_for_nobody.iter().any(|(sealer, _)| *sealer == node), other, || {
+        format!("node {node} seals for a key that is no device's: {:?}", world.sealed_for_nobody)
+    })?;
     hold(current.is_none_or(|call| state.accepted.contains(&call)), other, || {
         format!("node {node} is in {current:?}, which its user did not accept")
     })?;
@@ -110,9 +113,23 @@ impl Agreement<'_> {
                 check_roster(world, honest, node, call, there, calls[there].as_ref().expect("it is in that call"))?;
             }
         }
+        self.check_removals(calls, node, call)?;
         let alone = others == 0 && !call.group && call.state == CallState::Active;
         let with_strangers = call.participants.iter().any(|other| !honest_people.contains(&other.did));
         hold(!alone || with_strangers, FaultKind::Ghost, || format!("node {node} is alone in a call of two: {call:?}"))
+    }
+
+    /// Whoever was removed from a call is in it for nobody, as long as the remover is still there to say so.
+    fn check_removals(&self, calls: &[Option<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
+        for (removed_from, did, remover, starts) in &self.world.removals {
+            let there = calls[*remover].as_ref().is_some_and(|there| there.call == call.call);
+            let counts = *removed_from == call.call && there && self.world.nodes[*remover].starts == *starts;
+            let member = call.participants.iter().any(|other| other.did == *did);
+            hold(!(counts && self.honest.contains(remover) && member), FaultKind::Ghost, || {
+                format!("node {node} has {did} in {call:?}, whom node {remover} removed")
+            })?;
+        }
+        Ok(())
     }
 
     fn check_participant(

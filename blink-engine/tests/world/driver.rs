@@ -23,6 +23,7 @@ impl World {
             Output::Send { channel, recipients, call, body } => self.send(node, channel, &recipients, call, *body),
             Output::Join(joined) => {
                 let (id, topic, key) = (joined.keys.id, joined.keys.topic, *joined.key.public());
+                self.call_keys.insert(key);
                 let state = &mut self.nodes[node];
                 let previous = state.topics.get(&id).map(|before| before.key);
                 state.topics.insert(id, Listening { topic, key, previous });
