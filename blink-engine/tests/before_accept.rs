@@ -159,7 +159,7 @@ impl Caller {
                 inbox(Body::Cancel(Cancel { reason, version: 9, joined: Vec::new(), acknowledged: false, replaced_by }))
             }
             Word::Member(status) => {
-                inbox(Body::Member(Box::new(Member { record: self.record(status), entries: Vec::new() })))
+                inbox(Body::Member(Box::new(Member { record: self.record(status), entries: Vec::new(), secret: None })))
             }
             Word::Link => {
                 let theirs = AgreementKey::generate(&mut Random::seed_from_u64(2));

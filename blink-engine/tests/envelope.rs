@@ -252,5 +252,6 @@ fn member(key: &AgreementKey) -> Body {
             wanted: Vec::new(),
         },
         entries: Vec::new(),
+        secret: None,
     }))
 }

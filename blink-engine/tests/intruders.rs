@@ -121,7 +121,7 @@ fn signed(identity: &Identity, context: &[u8], bytes: Vec<u8>) -> Signed {
 }
 
 fn member(record: Record) -> Body {
-    Body::Member(Box::new(Member { record, entries: Vec::new() }))
+    Body::Member(Box::new(Member { record, entries: Vec::new(), secret: None }))
 }
 
 /// Who is called: a real machine, and all that it did.
@@ -369,7 +369,7 @@ fn entries_that_do_not_hold_are_refused_and_add_nobody() {
         (4, entry(CallId::from_bytes([9; 16]), &alice), Refusal::Inconsistent),
     ] {
         let record = Record { version, ..caller.record(&callee) };
-        let body = Body::Member(Box::new(Member { record, entries: vec![bad] }));
+        let body = Body::Member(Box::new(Member { record, entries: vec![bad], secret: None }));
         assert_eq!(refusals(&callee.hears(caller.endpoint, caller.call(), body)), [refusal]);
     }
     let people = |callee: &Callee| -> Vec<_> {
@@ -378,7 +378,7 @@ fn entries_that_do_not_hold_are_refused_and_add_nobody() {
     assert!(!people(&callee).contains(&carol.did()), "{:?}", people(&callee));
     let record = Record { version: 5, ..caller.record(&callee) };
     let entries = vec![entry(caller.call(), &alice)];
-    callee.hears(caller.endpoint, caller.call(), Body::Member(Box::new(Member { record, entries })));
+    callee.hears(caller.endpoint, caller.call(), Body::Member(Box::new(Member { record, entries, secret: None })));
     assert!(people(&callee).contains(&carol.did()), "who signs for itself may add somebody: {:?}", people(&callee));
 }
 
@@ -495,7 +495,10 @@ fn a_path_is_admitted_once_the_other_end_names_this_link() {
     outputs.extend(callee.session(session, SessionInput::Traffic));
     assert!(!admitted(&outputs), "before anything was said: {outputs:?}");
     let early = Record { version: 9, muted: true, ..caller.record(&callee) };
-    let member = ChannelMessage::Member { boot: 1, member: Box::new(Member { record: early, entries: Vec::new() }) };
+    let member = ChannelMessage::Member {
+        boot: 1,
+        member: Box::new(Member { record: early, entries: Vec::new(), secret: None }),
+    };
     let outputs = callee.session(session, SessionInput::Channel(member));
     assert_eq!(events(&outputs).count(), 0, "nothing is believed on a path that is not verified: {outputs:?}");
     let outputs = callee.session(session, hello(right(&callee)));

@@ -3,7 +3,7 @@
 use blink_api::{Endpoint, TrackKind};
 use blink_engine::wire::{
     Behind, Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, JoinedClaim, Link, LinkRole,
-    Member, Offer, REPORT_VERSION, Record, Reject, Ringing, SectionReport, Seen, Signed, SignedKey, Status,
+    Member, Offer, REPORT_VERSION, Record, Reject, Ringing, Secret, SectionReport, Seen, Signed, SignedKey, Status,
     StreamOffer, StreamRequest, WireEndpoint, cbor,
 };
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::hex;
 use crate::names::nonce_bytes;
-use crate::scene::{SECRET, Scene};
+use crate::scene::{NEW_SECRET, SECRET, Scene};
 
 /// Name, kind, what it says, and its bytes.
 pub(crate) fn bodies(scene: &Scene) -> Value {
@@ -148,7 +148,8 @@ pub(crate) fn member(scene: &Scene, entries: Vec<Signed>) -> Member {
         }],
         wanted: vec![StreamRequest { endpoint: alice, stream }],
     };
-    Member { record, entries }
+    let secret = (!entries.is_empty()).then(|| Secret(NEW_SECRET.into()));
+    Member { record, entries, secret }
 }
 
 fn member_says(scene: &Scene, entries: &[Signed]) -> Value {
@@ -170,15 +171,17 @@ fn member_says(scene: &Scene, entries: &[Signed]) -> Value {
             "wanted": [{ "endpoint": alice, "stream": stream }],
         },
         "entries": entries.iter().map(signed).collect::<Vec<_>>(),
+        "secret": (!entries.is_empty()).then(|| hex(&NEW_SECRET)),
     })
 }
 
 fn offer(scene: &Scene, conversation: Option<Vec<u8>>, entries: Vec<Signed>) -> (Offer, Value) {
     let nonce = Bytes16::from(nonce_bytes(scene));
+    let secret = if entries.is_empty() { SECRET } else { NEW_SECRET };
     let says = json!({
         "root": signed(&scene.root),
         "entries": entries.iter().map(signed).collect::<Vec<_>>(),
-        "secret": hex(&SECRET),
+        "secret": hex(&secret),
         "joined": [claim_says(scene)],
         "remaining_ms": 60_000,
         "echo": [hex(&nonce[..])],
@@ -187,7 +190,7 @@ fn offer(scene: &Scene, conversation: Option<Vec<u8>>, entries: Vec<Signed>) -> 
     let offer = Offer {
         root: scene.root.clone(),
         entries,
-        secret: SECRET.into(),
+        secret: secret.into(),
         joined: vec![claim(scene)],
         remaining_ms: 60_000,
         echo: vec![nonce],

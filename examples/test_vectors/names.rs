@@ -125,6 +125,7 @@ pub(crate) fn entries(scene: &Scene) -> Value {
                 json!({ "keep": keep.iter().map(|did| hex(did.public_key())).collect::<Vec<_>>() })
             }
             EntryBody::Reject { n } => json!({ "n": n }),
+            EntryBody::Rotate { n, secret_hash } => json!({ "n": n, "secret_hash": hex(secret_hash) }),
         };
         json!({
             "name": name,

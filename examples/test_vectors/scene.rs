@@ -11,6 +11,8 @@ pub(crate) const BOB_SEED: [u8; 32] = [2; 32];
 pub(crate) const CAROL_SEED: [u8; 32] = [12; 32];
 pub(crate) const DAVE_SEED: [u8; 32] = [14; 32];
 pub(crate) const SECRET: [u8; 32] = [3; 32];
+/// That of the call once Carol was removed.
+pub(crate) const NEW_SECRET: [u8; 32] = [15; 32];
 pub(crate) const ROOT_NONCE: [u8; 16] = [4; 16];
 pub(crate) const ROOT_MS: u64 = 1_700_000_000_000;
 pub(crate) const ALICE_CALL_SCALAR: [u8; 32] = [5; 32];
@@ -97,6 +99,11 @@ impl Scene {
                 "remove",
                 &self.alice,
                 entry(&self.carol, EntryBody::Remove { keep: vec![Identity::from_seed(&DAVE_SEED).did()] }),
+            ),
+            (
+                "rotate",
+                &self.alice,
+                entry(&self.alice, EntryBody::Rotate { n: 1, secret_hash: Sha256::digest(NEW_SECRET).into() }),
             ),
             ("reject", &self.bob, entry(&self.bob, EntryBody::Reject { n: 0 })),
         ];

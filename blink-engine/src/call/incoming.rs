@@ -152,8 +152,7 @@ impl Machine {
         if !self.shared.rings_for(&from.did) || from.did == self.shared.own.did {
             return Err(Refusal::NotAuthorized);
         }
-        let mut roster = Roster::verified(id, &offer.root, &offer.secret)?;
-        roster.merge(&offer.entries)?;
+        let roster = Roster::verified(id, &offer.root, &offer.secret, &offer.entries)?;
         if !roster.is_valid(&from.did) || !roster.is_valid(&self.shared.own.did) {
             return Err(Refusal::NotAuthorized);
         }
@@ -264,7 +263,7 @@ fn repeated_offer(call: &mut Call, from: Endpoint, offer: &Offer, shared: &mut S
     if !call.roster.is_valid(&from.did) || call.roster.signed_root() != &offer.root {
         return shared.refuse(Refusal::NotAuthorized);
     }
-    if let Err(refusal) = call.take_entries(&offer.entries, shared) {
+    if let Err(refusal) = call.take_entries(&offer.entries, Some(&offer.secret), shared) {
         return shared.refuse(refusal);
     }
     let id = call.id();

@@ -14,6 +14,7 @@ use super::notice::Notice;
 use super::record::RecordSchedule;
 use super::restoring::Kept;
 use super::roster::Roster;
+use super::rotation::RetiredTopic;
 use super::shared::Shared;
 use super::speaking::Voice;
 use super::{JoinedTopic, Output};
@@ -87,6 +88,8 @@ pub(super) struct Call {
     /// People who are not valid any more: nothing is kept for them.
     pub(super) uninvited: Vec<Did>,
     pub(super) lingering: Option<Lingering>,
+    /// Topics of earlier secrets that are still listened to.
+    pub(super) retired: Vec<RetiredTopic>,
     /// It never rang here, since this device was in another call.
     pub(super) busy: bool,
     /// What is written down of it.
@@ -143,6 +146,7 @@ impl Call {
             unheard: Vec::new(),
             uninvited: Vec::new(),
             lingering: None,
+            retired: Vec::new(),
             busy: false,
             kept: None,
         };
@@ -330,6 +334,7 @@ impl Call {
             self.send_record_if_due(shared);
         }
         self.send_notices(shared);
+        self.retire_topics(shared);
         self.linger(shared);
     }
 
@@ -340,7 +345,7 @@ impl Call {
         let due = FAREWELLS.get(lingering.farewells).is_some_and(|after| now >= since + *after);
         if due {
             lingering.farewells += 1;
-            let member = wire::Member { record: self.record(shared), entries: Vec::new() };
+            let member = wire::Member { record: self.record(shared), entries: Vec::new(), secret: None };
             // Those who left before can read nothing of this call any more, not even a farewell.
             let here = self.peers.values().filter(|peer| peer.status != Some(Status::Left));
             let keys = here.filter_map(|peer| Some(peer.call_key?.key)).take(MAX_RECIPIENTS).collect();
@@ -348,7 +353,7 @@ impl Call {
         }
         if now >= since + shared.timers().linger {
             self.lingering = None;
-            shared.out.push_back(Output::Part(self.id()));
+            self.stop_listening(shared);
         }
     }
 
@@ -374,7 +379,7 @@ impl Call {
             let farewell = FAREWELLS.get(lingering.farewells).copied().unwrap_or(timers.linger);
             lingering.since + farewell.min(timers.linger)
         });
-        [phase, current.flatten(), notices, lingering].into_iter().flatten().min()
+        [phase, current.flatten(), notices, lingering, self.retired_deadline()].into_iter().flatten().min()
     }
 
     /// Whether a first farewell or a notice waits to be repeated.

@@ -131,7 +131,8 @@ impl Peer {
 impl Call {
     /// Another endpoint's record, in its own words.
     pub(super) fn handle_member(&mut self, from: Endpoint, boot: u64, member: &Member, shared: &mut Shared) {
-        if let Err(refusal) = self.take_entries(&member.entries, shared) {
+        let secret = member.secret.as_ref().map(|secret| &secret.0);
+        if let Err(refusal) = self.take_entries(&member.entries, secret, shared) {
             return shared.refuse(refusal);
         }
         let record = &member.record;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::{CallId, Endpoint};
+use blink_api::{CallId, Endpoint, Topic};
 
 use super::invite::PersonState;
 use super::lifecycle::{Call, Lingering, Phase};
@@ -23,6 +23,7 @@ pub(super) struct Kept {
     stage: Option<Stage>,
     seat: u64,
     entries: [u8; 16],
+    topic: Topic,
     /// Who, with which call key, and whether it said so itself.
     joined: Vec<(Endpoint, Option<SignedKey>, bool)>,
     left: Vec<JoinedClaim>,
@@ -155,6 +156,7 @@ impl Call {
             stage,
             seat: self.seat,
             entries: self.roster.digest(),
+            topic: self.keys.topic,
             joined: self.present().map(|(endpoint, peer)| (*endpoint, peer.call_key, peer.own_word)).collect(),
             left: self.departed(),
             hour: self.phase.is_current().then_some(shared.now.unix_ms / STILL_JOINED),

@@ -17,7 +17,7 @@ pub(super) const MAX_ROOT_MEMBERS: usize = 16;
 /// Invitations of one person.
 const SLOTS: u8 = 4;
 /// Bytes of all entries that travel in one envelope beside a record.
-const MAX_ENTRY_BYTES: usize = 10_500;
+const MAX_ENTRY_BYTES: usize = 10_000;
 /// CBOR heads of a [`Signed`]: array, bytes, signature.
 const SIGNED_HEADS: usize = 6;
 
@@ -41,15 +41,23 @@ impl Roster {
         Self { call, root, signed_root: Signed { bytes, signature }, entries: Candidates::new(), valid }
     }
 
-    /// Checks a root that came with an offer: id, secret and signature belong together, the members are in order.
+    /// Checks a root that came with an offer, and takes in the entries: id, secret and signatures belong together, the members are in order.
     ///
     /// # Errors
-    /// [`Refusal::Inconsistent`] or that of the signature.
-    pub(super) fn verified(call: CallId, signed: &Signed, secret: &[u8; 32]) -> Result<Self, Refusal> {
+    /// [`Refusal::Inconsistent`], and as [`merge`](Roster::merge).
+    pub(super) fn verified(
+        call: CallId,
+        signed: &Signed,
+        secret: &[u8; 32],
+        entries: &[Signed],
+    ) -> Result<Self, Refusal> {
         let root: Root = cbor::decode(&signed.bytes).map_err(|_| Refusal::Malformed)?;
         let members = &root.members;
+        let secret_hash = sha256(&[secret]);
+        // Cheap before dear: the secret is that of the root, or one that an entry names. Without that entry nothing of the secret is taken.
+        let named = |signed: &Signed| matches!(Entry::read(signed), Some(entry) if entry.body.names(&secret_hash));
         let sound = call_id(&signed.bytes) == call
-            && sha256(&[secret]) == root.secret_hash
+            && (secret_hash == root.secret_hash || entries.iter().take(MAX_ENTRIES).any(named))
             && (2..=MAX_ROOT_MEMBERS).contains(&members.len())
             && members.is_sorted_by(|one, other| one < other)
             && members.contains(&root.creator.did);
@@ -58,17 +66,17 @@ impl Roster {
         }
         verify(&root.creator.did, ROOT_CONTEXT, &signed.bytes, &signed.signature)?;
         let valid = root.members.clone();
-        Ok(Self { call, root, signed_root: signed.clone(), entries: Candidates::new(), valid })
+        let mut roster = Self { call, root, signed_root: signed.clone(), entries: Candidates::new(), valid };
+        roster.merge(entries, Some(secret))?;
+        Ok(roster)
     }
 
     /// A roster that was kept: the same checks as of one that came with an offer.
     ///
     /// # Errors
-    /// As [`verified`](Roster::verified) and [`merge`](Roster::merge).
+    /// As [`verified`](Roster::verified).
     pub(super) fn kept(root: &Signed, secret: &[u8; 32], entries: &[Signed]) -> Result<Self, Refusal> {
-        let mut roster = Self::verified(call_id(&root.bytes), root, secret)?;
-        roster.merge(entries)?;
-        Ok(roster)
+        Self::verified(call_id(&root.bytes), root, secret, entries)
     }
 
     /// The call's id.
@@ -91,16 +99,20 @@ impl Roster {
         self.entries.values().cloned().collect()
     }
 
-    /// Takes in entries of another device; true where any was new. Which of them are held follows from all that are known ([`admit`]).
+    /// Takes in entries of another device; true where any was new. Which of them are held follows from all that are known ([`admit`]). One that names a new secret
+    /// is taken only together with it, so that nobody holds the one without the other.
     ///
     /// # Errors
     /// For the first entry of another call, out of range, or that would be held and has a wrong signature; nothing is taken in then.
-    pub(super) fn merge(&mut self, entries: &[Signed]) -> Result<bool, Refusal> {
+    pub(super) fn merge(&mut self, entries: &[Signed], secret: Option<&[u8; 32]>) -> Result<bool, Refusal> {
+        let secret_hash = secret.map(|secret| sha256(&[secret]));
         let mut candidates = Candidates::new();
         for signed in entries.iter().take(MAX_ENTRIES) {
             let entry = Entry::read(signed).ok_or(Refusal::BadContent)?;
             self.check_range(&entry)?;
-            if !self.entries.contains_key(&entry) {
+            let unknown_secret = matches!(entry.body, EntryBody::Rotate { .. })
+                && secret_hash.is_none_or(|secret_hash| !entry.body.names(&secret_hash));
+            if !unknown_secret && !self.entries.contains_key(&entry) {
                 candidates.entry(entry).or_insert_with(|| signed.clone());
             }
         }
@@ -130,6 +142,7 @@ impl Roster {
             EntryBody::Add { slot, .. } => *slot < SLOTS,
             EntryBody::Remove { keep } => keep.len() <= MAX_BRANCH && keep.is_sorted_by(|one, other| one < other),
             EntryBody::Reject { .. } => true,
+            EntryBody::Rotate { .. } => entry.did == self.root.creator.did,
         };
         if sound && entry.call == self.call { Ok(()) } else { Err(Refusal::Inconsistent) }
     }
@@ -206,6 +219,32 @@ impl Roster {
         Ok(())
     }
 
+    /// Signs and takes in a new secret; only the creator's counts.
+    pub(super) fn rotate(&mut self, secret: &[u8; 32], identity: &Identity) {
+        let n = self.rotation().map_or(0, |(n, _)| n).saturating_add(1);
+        let body = EntryBody::Rotate { n, secret_hash: sha256(&[secret]) };
+        self.sign(Entry { call: self.call, did: identity.did(), body }, identity);
+    }
+
+    /// How often the secret was changed, and the hash of the newest; `None` while it is that of the root.
+    pub(super) fn rotation(&self) -> Option<(u32, [u8; 32])> {
+        self.entries.keys().find_map(|entry| match entry.body {
+            EntryBody::Rotate { n, secret_hash } => Some((n, secret_hash)),
+            _ => None,
+        })
+    }
+
+    /// Whether this is the newest secret.
+    pub(super) fn fits(&self, secret: &[u8; 32]) -> bool {
+        sha256(&[secret]) == self.rotation().map_or(self.root.secret_hash, |(_, secret_hash)| secret_hash)
+    }
+
+    /// Entries for a person that was removed: nothing of the secret.
+    pub(super) fn entries_for_removed(&self) -> Vec<Signed> {
+        let told = |entry: &Entry| !matches!(entry.body, EntryBody::Rotate { .. });
+        self.entries.iter().filter(|(entry, _)| told(entry)).map(|(_, signed)| signed.clone()).collect()
+    }
+
     fn sign(&mut self, entry: Entry, identity: &Identity) -> Signed {
         let bytes = cbor::encode(&entry);
         let signed = Signed { signature: identity.sign(ENTRY_CONTEXT, &bytes), bytes };
@@ -260,7 +299,7 @@ impl Roster {
 fn signer(entry: &Entry, root: &Root) -> Did {
     match entry.body {
         EntryBody::Add { by, .. } => by,
-        EntryBody::Remove { .. } => root.creator.did,
+        EntryBody::Remove { .. } | EntryBody::Rotate { .. } => root.creator.did,
         EntryBody::Reject { .. } => entry.did,
     }
 }

@@ -68,6 +68,28 @@ pub(super) fn expect_array(d: &mut Decoder<'_>, length: u64) -> Result<(), decod
     if d.array()? == Some(length) { Ok(()) } else { Err(decode::Error::message("wrong length")) }
 }
 
+/// A call's secret, wiped when it is dropped and shown nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Zeroizing<[u8; 32]>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl<C> Encode<C> for Secret {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(&self.0[..])?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Secret {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        fixed(d).map(|bytes| Self(Zeroizing::new(bytes)))
+    }
+}
+
 /// A secret that is wiped when it is dropped.
 pub(crate) mod secret {
     use super::*;

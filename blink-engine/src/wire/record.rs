@@ -3,7 +3,7 @@
 use blink_api::Endpoint;
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
-use super::fields::{Bytes16, SignedKey, WireEndpoint, expect_array};
+use super::fields::{Bytes16, Secret, SignedKey, WireEndpoint, expect_array};
 use super::roster::Signed;
 use super::stream::{StreamOffer, StreamRequest};
 
@@ -17,6 +17,9 @@ pub struct Member {
     /// Roster entries.
     #[n(1)]
     pub entries: Vec<Signed>,
+    /// The call's secret, where a Rotate entry goes along that names it.
+    #[n(2)]
+    pub secret: Option<Secret>,
 }
 
 /// What a device says about itself in a call, always whole: the newest (boot, version) counts.

@@ -87,6 +87,20 @@ pub enum EntryBody {
         /// How often this person has changed its mind.
         n: u8,
     },
+    /// The creator gives the call a new secret; about the creator itself. The one with the greatest `n` counts.
+    Rotate {
+        /// How many secrets there were before.
+        n: u32,
+        /// SHA-256 of the secret.
+        secret_hash: [u8; 32],
+    },
+}
+
+impl EntryBody {
+    /// Whether it gives the call a secret with this SHA-256.
+    pub fn names(&self, hash: &[u8; 32]) -> bool {
+        matches!(self, Self::Rotate { secret_hash, .. } if secret_hash == hash)
+    }
 }
 
 impl<C> Encode<C> for Entry {
@@ -95,6 +109,7 @@ impl<C> Encode<C> for Entry {
             EntryBody::Add { .. } => (0, 5),
             EntryBody::Remove { .. } => (1, 4),
             EntryBody::Reject { .. } => (2, 4),
+            EntryBody::Rotate { .. } => (3, 5),
         };
         e.array(length)?.u8(kind)?.bytes(self.call.as_bytes())?.bytes(self.did.public_key())?;
         match &self.body {
@@ -104,6 +119,7 @@ impl<C> Encode<C> for Entry {
                 keep.iter().try_for_each(|did| e.bytes(did.public_key())?.ok())
             }
             EntryBody::Reject { n } => e.u8(*n)?.ok(),
+            EntryBody::Rotate { n, secret_hash } => e.u32(*n)?.bytes(secret_hash)?.ok(),
         }
     }
 }
@@ -117,6 +133,7 @@ impl<'b, C> Decode<'b, C> for Entry {
             (0, Some(5)) => EntryBody::Add { by: did(d)?, slot: d.u8()? },
             (1, Some(4)) => EntryBody::Remove { keep: dids(d)? },
             (2, Some(4)) => EntryBody::Reject { n: d.u8()? },
+            (3, Some(5)) => EntryBody::Rotate { n: d.u32()?, secret_hash: fixed(d)? },
             _ => return Err(decode::Error::message("no such entry")),
         };
         Ok(Self { call, did: about, body })

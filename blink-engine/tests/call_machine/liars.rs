@@ -61,7 +61,7 @@ fn says(world: &mut World, node: usize, call: CallId, record: Record) {
 
 fn says_of_the_roster(world: &mut World, node: usize, call: CallId, record: Record, entries: Vec<Signed>) {
     let recipients = keys(world, node);
-    let body = Body::Member(Box::new(Member { record, entries }));
+    let body = Body::Member(Box::new(Member { record, entries, secret: None }));
     world.send_raw(node, Channel::Call(call), &recipients, call, body);
 }
 

@@ -259,7 +259,7 @@ fn having_seen(world: &World, call: CallId, boot: u64, version: u64) -> Input {
         streams: Vec::new(),
         wanted: Vec::new(),
     };
-    let body = Body::Member(Box::new(Member { record, entries: Vec::new() }));
+    let body = Body::Member(Box::new(Member { record, entries: Vec::new(), secret: None }));
     Input::Signal(Signal { channel: Channel::Call(call), from: a, boot: world.nodes[A].boot, call, body })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, Did};
+use blink_api::{CallId, Did, Topic};
 use blink_engine::call::{
     CallOutcome, CallSnapshot, CallState, Event, ParticipantSnapshot, ParticipantState, ParticipantStatus,
 };
@@ -110,6 +110,10 @@ impl Agreement<'_> {
                 hold(known == (true, participant.state), FaultKind::Other, || {
                     format!("node {node}'s user was told {known:?} of {participant:?}")
                 })?;
+                let topics = [node, there].map(|node| world.nodes[node].topic_of(&call.call));
+                hold(topics[0] == topics[1], FaultKind::Stuck, || {
+                    format!("nodes {node} and {there} speak on {topics:?} in {call:?}")
+                })?;
                 check_roster(world, honest, node, call, there, calls[there].as_ref().expect("it is in that call"))?;
             }
         }
@@ -125,8 +129,18 @@ impl Agreement<'_> {
             let there = calls[*remover].as_ref().is_some_and(|there| there.call == call.call);
             let counts = *removed_from == call.call && there && self.world.nodes[*remover].starts == *starts;
             let member = call.participants.iter().any(|other| other.did == *did);
-            hold(!(counts && self.honest.contains(remover) && member), FaultKind::Ghost, || {
+            if !counts || !self.honest.contains(remover) {
+                continue;
+            }
+            hold(!member, FaultKind::Ghost, || {
                 format!("node {node} has {did} in {call:?}, whom node {remover} removed")
+            })?;
+            let topic = self.world.nodes[node].topic_of(&call.call);
+            let known = |(of, id, known): &(usize, CallId, Topic)| {
+                self.world.did(*of) == *did && *id == call.call && Some(*known) == topic
+            };
+            hold(!self.world.known_topics.iter().any(known), FaultKind::Ghost, || {
+                format!("node {node} speaks on a topic of {call:?} that {did} knows, whom node {remover} removed")
             })?;
         }
         Ok(())

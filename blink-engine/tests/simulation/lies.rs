@@ -95,7 +95,7 @@ impl Liar {
                     0 => made_up_people(identity, call),
                     _ => (0..self.random.random_range(0..3)).map(|_| self.entry(identity, own.did, call)).collect(),
                 };
-                Body::Member(Box::new(Member { record, entries }))
+                Body::Member(Box::new(Member { record, entries, secret: None }))
             }
             5 => Body::Cancel(self.cancel()),
             6 => Body::Behind(Behind { endpoint: WireEndpoint(self.somebody()), boot: self.number() }),

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use blink_api::{CallId, CallSettings, Did, Endpoint, StreamId};
+use blink_api::{CallId, CallSettings, Did, Endpoint, StreamId, Topic};
 use blink_engine::call::{Event, Input, Machine, Memory, Now, SessionId, SessionInput};
 use blink_engine::secure::{Channel, Random, inbox_topic};
 use blink_engine::wire::{Body, Kind, StreamRequest};
@@ -87,6 +87,8 @@ pub(crate) struct World {
     pub(crate) sent: Vec<(usize, Kind)>,
     /// Call keys with which a device has ever read a call's topic.
     pub(crate) call_keys: BTreeSet<[u8; 32]>,
+    /// Topics that devices ever joined in a call.
+    pub(crate) known_topics: BTreeSet<(usize, CallId, Topic)>,
     /// Keys for which a machine wanted something sealed on a call's topic, and which are no device's.
     pub(crate) sealed_for_nobody: BTreeSet<(usize, [u8; 32])>,
     /// Removals that succeeded: which call, who, by which start of which node.
@@ -152,6 +154,7 @@ impl World {
             paths: Paths::default(),
             sent: Vec::new(),
             call_keys: BTreeSet::new(),
+            known_topics: BTreeSet::new(),
             sealed_for_nobody: BTreeSet::new(),
             removals: Vec::new(),
             wire: Vec::new(),

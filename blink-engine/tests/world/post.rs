@@ -65,7 +65,7 @@ impl World {
         for to in (0..self.nodes.len()).filter(|to| *to != node) {
             let reads = match signal.channel {
                 Channel::Inbox(did) => did == self.did(to) && !self.cut_inboxes.contains(&(node, to)),
-                Channel::Call(id) => self.nodes[to].reads(&id, recipients),
+                Channel::Call(id) => self.nodes[to].reads(&id, self.nodes[node].topic_of(&id), recipients),
             };
             if reads && !self.cut_signaling.contains(&(node, to)) {
                 self.transmit(to, What::Signal(signal.clone()));

@@ -20,8 +20,8 @@ pub(super) const MAX_BRANCH: usize = 12;
 const MAX_ADDS: usize = 28;
 /// Removals and rejections held. Each person of the root or invited needs at most one of them.
 const MAX_SETTLED: usize = super::MAX_ROOT_MEMBERS + MAX_ADDS;
-/// Entries held, and read from one message.
-pub(super) const MAX_ENTRIES: usize = MAX_ADDS + MAX_SETTLED;
+/// Entries held, and read from one message; one of them names the newest secret.
+pub(super) const MAX_ENTRIES: usize = MAX_ADDS + MAX_SETTLED + 1;
 
 /// Entries by what they say.
 pub(super) type Candidates = BTreeMap<Entry, Signed>;
@@ -75,13 +75,14 @@ pub(super) fn admit(root: &Root, candidates: &Candidates) -> Admission {
     valid.retain(|did| !removals.contains_key(did));
     valid.truncate(MAX_VALID);
 
-    let (needed, spare): (Vec<_>, Vec<_>) = removals.values().partition(|entry| tree.contains_key(&entry.did));
+    let (needed, mut spare): (Vec<&Entry>, Vec<&Entry>) =
+        removals.values().partition(|entry| tree.contains_key(&entry.did));
     let rejections = rejections(candidates, &valid);
     let room = MAX_SETTLED.saturating_sub(needed.len() + rejections.len());
-    let mut spare: Vec<_> = spare.into_iter().map(|entry| (hash(&candidates[*entry]), *entry)).collect();
-    spare.sort();
-    let spare = spare.into_iter().map(|(_, entry)| entry).take(room);
-    let held = adds.into_iter().chain(needed.into_iter().copied()).chain(rejections).chain(spare).cloned().collect();
+    spare.sort_by_cached_key(|entry| hash(&candidates[*entry]));
+    spare.truncate(room);
+    let settled = needed.into_iter().chain(rejections).chain(spare);
+    let held = adds.into_iter().chain(settled).chain(rotation(candidates)).cloned().collect();
     Admission { held, valid, places: tree }
 }
 
@@ -138,6 +139,15 @@ fn rejections<'c>(candidates: &'c Candidates, valid: &[Did]) -> impl ExactSizeIt
         _ => None,
     };
     strictest(candidates, age).into_values()
+}
+
+/// The newest secret: that with the greatest number, then the one with the smaller hash.
+fn rotation(candidates: &Candidates) -> Option<&Entry> {
+    let age = |entry: &Entry| match entry.body {
+        EntryBody::Rotate { n, .. } => Some((u32::MAX - n, hash(&candidates[entry]))),
+        _ => None,
+    };
+    strictest(candidates, age).into_values().next()
 }
 
 /// Of the entries about each person that have a rank the one with the smallest.
