@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use blink_api::{BusyPolicy, CallId, CallSettings, DeviceId, Did, Endpoint};
 use blink_engine::call::{CallState, Input, Machine, MachineConfig, Memory, Now, Output, Signal};
-use blink_engine::secure::{AgreementKey, Channel, Identity, Random, link_id};
+use blink_engine::secure::{AgreementKey, Channel, Identity, Random, link_id, sign_call_key};
 use blink_engine::wire::{
     Body, Busy, Bytes16, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Kind, Link, LinkRole, Member, Offer,
-    Record, Reject, Ringing, Signed, Status, cbor,
+    Record, Reject, Ringing, Signed, SignedKey, Status, cbor,
 };
 use rand::SeedableRng;
 
@@ -117,7 +117,7 @@ impl Caller {
 
     fn record(&self, status: Status) -> Record {
         Record {
-            call_key: *self.key.public(),
+            call_key: self.signed_key(),
             version: 9,
             status,
             seat: 1,
@@ -132,8 +132,13 @@ impl Caller {
         }
     }
 
+    fn signed_key(&self) -> SignedKey {
+        let owner = Identity::from_seed(&[1; 32]);
+        sign_call_key(&owner, &self.endpoint.device, &self.call, self.key.public())
+    }
+
     fn claim(&self) -> JoinedClaim {
-        JoinedClaim { endpoint: self.endpoint, boot: 1, version: 1, call_key: *self.key.public() }
+        JoinedClaim { endpoint: self.endpoint, boot: 1, version: 1, call_key: self.signed_key() }
     }
 
     /// The message of a word, with the nonce that the callee gave out.
@@ -154,7 +159,7 @@ impl Caller {
                 inbox(Body::Cancel(Cancel { reason, version: 9, joined: Vec::new(), acknowledged: false, replaced_by }))
             }
             Word::Member(status) => {
-                inbox(Body::Member(Box::new(Member { record: self.record(status), entries: Vec::new() })))
+                inbox(Body::Member(Box::new(Member { record: self.record(status), entries: Vec::new(), secret: None })))
             }
             Word::Link => {
                 let theirs = AgreementKey::generate(&mut Random::seed_from_u64(2));

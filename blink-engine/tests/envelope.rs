@@ -6,7 +6,9 @@ use blink_api::{CallId, Delivery, DeliveryId, DeviceId, Endpoint, Origin, Topic,
 use blink_engine::secure::{
     AgreementKey, CallKeys, Channel, Identity, MAX_ENVELOPE, Opener, Random, Refusal, Sealing, inbox_topic, open, seal,
 };
-use blink_engine::wire::{Body, Bytes16, Cancel, CancelReason, Content, Member, Record, Ringing, Status, cbor};
+use blink_engine::wire::{
+    Body, Bytes16, Cancel, CancelReason, Content, Member, Record, Ringing, SignedKey, Status, cbor,
+};
 use rand::SeedableRng;
 
 const CALL: CallId = CallId::from_bytes([7; 16]);
@@ -236,7 +238,7 @@ fn every_body_has_exactly_one_encoding() {
 fn member(key: &AgreementKey) -> Body {
     Body::Member(Box::new(Member {
         record: Record {
-            call_key: *key.public(),
+            call_key: SignedKey { key: *key.public(), signature: [7; 64] },
             version: 1,
             status: Status::Joined,
             seat: 1,
@@ -250,5 +252,6 @@ fn member(key: &AgreementKey) -> Body {
             wanted: Vec::new(),
         },
         entries: Vec::new(),
+        secret: None,
     }))
 }

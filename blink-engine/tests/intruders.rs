@@ -11,10 +11,10 @@ use blink_engine::call::{
     SessionInput, Signal,
 };
 use blink_engine::secure::symmetric::sha256;
-use blink_engine::secure::{AgreementKey, Channel, Refusal, link_id};
+use blink_engine::secure::{AgreementKey, Channel, Refusal, link_id, sign_call_key};
 use blink_engine::wire::{
     Body, Bytes16, CallConfiguration, ChannelMessage, Entry, EntryBody, JoinedClaim, Link, LinkRole, Member, Offer,
-    Record, Root, Seen, Signed, Status, cbor,
+    Record, Root, Seen, Signed, SignedKey, Status, cbor,
 };
 
 const SECRET: [u8; 32] = [4; 32];
@@ -51,8 +51,12 @@ impl Caller {
         call_of(&cbor::encode(&self.root))
     }
 
+    fn signed_key(&self) -> SignedKey {
+        sign_call_key(&self.identity, &self.endpoint.device, &self.call(), self.key.public())
+    }
+
     fn offer(&self, echo: Option<Bytes16>) -> Offer {
-        let claim = JoinedClaim { endpoint: self.endpoint, boot: 1, version: 1, call_key: *self.key.public() };
+        let claim = JoinedClaim { endpoint: self.endpoint, boot: 1, version: 1, call_key: self.signed_key() };
         Offer {
             root: signed(&self.identity, b"blink/1 root\0", cbor::encode(&self.root)),
             entries: Vec::new(),
@@ -66,9 +70,11 @@ impl Caller {
 
     /// Its record, once it has that of the one it called.
     fn record(&self, callee: &Callee) -> Record {
-        let seen = Seen { endpoint: callee.machine.own(), boot: 1, call_key: callee.call_key(), version: 1 };
+        // Each knows its own key: the signature is for others.
+        let call_key = SignedKey { key: callee.call_key(), signature: [0; 64] };
+        let seen = Seen { endpoint: callee.machine.own(), boot: 1, call_key, version: 1 };
         Record {
-            call_key: *self.key.public(),
+            call_key: self.signed_key(),
             version: 2,
             status: Status::Joined,
             seat: 1,
@@ -115,7 +121,7 @@ fn signed(identity: &Identity, context: &[u8], bytes: Vec<u8>) -> Signed {
 }
 
 fn member(record: Record) -> Body {
-    Body::Member(Box::new(Member { record, entries: Vec::new() }))
+    Body::Member(Box::new(Member { record, entries: Vec::new(), secret: None }))
 }
 
 /// Who is called: a real machine, and all that it did.
@@ -267,6 +273,31 @@ fn an_offer_rings_only_with_the_nonce_of_this_start_for_this_caller_and_this_cal
     assert!(rang(&callee.hears_offer(&caller, caller.offer(Some(own)))));
 }
 
+/// A caller's root with which its call has a smaller, or a greater, id than another one.
+fn ground(caller: Caller, than: CallId, smaller: bool) -> Caller {
+    let roots = (1..).map(|unix_ms| Root { unix_ms, ..caller.root.clone() });
+    let mut fitting = roots.filter(|root| (call_of(&cbor::encode(root)) < than) == smaller);
+    let root = fitting.next().expect("every other root will do");
+    Caller { root, ..caller }
+}
+
+#[test]
+fn of_two_calls_that_cross_no_call_id_that_was_sought_for_it_decides_which_goes_on() {
+    let (alice, bob, _) = people();
+    // Bob's endpoint is the smaller one: his call goes on, whatever Alice's is called.
+    for (caller, callee, replaced) in [(&alice, &bob, false), (&bob, &alice, true)] {
+        let mut machine = Callee::new(callee);
+        let own = machine.machine.offer(machine.now, &[caller.did()], b"").unwrap();
+        machine.outputs();
+        let crossing = ground(Caller::new(caller, callee), own, !replaced);
+        let nonce = nonce(&machine.hears_offer(&crossing, crossing.offer(None))).unwrap();
+        let outputs = machine.hears_offer(&crossing, crossing.offer(Some(nonce)));
+        let given_up = events(&outputs).any(|event| matches!(event, Event::CallReplaced { .. }));
+        assert_eq!(given_up, replaced, "{outputs:?}");
+        assert_eq!(machine.machine.current(), Some(if replaced { crossing.call() } else { own }));
+    }
+}
+
 #[test]
 fn an_offer_whose_root_does_not_hold_is_not_even_answered() {
     let (alice, bob, carol) = people();
@@ -338,7 +369,7 @@ fn entries_that_do_not_hold_are_refused_and_add_nobody() {
         (4, entry(CallId::from_bytes([9; 16]), &alice), Refusal::Inconsistent),
     ] {
         let record = Record { version, ..caller.record(&callee) };
-        let body = Body::Member(Box::new(Member { record, entries: vec![bad] }));
+        let body = Body::Member(Box::new(Member { record, entries: vec![bad], secret: None }));
         assert_eq!(refusals(&callee.hears(caller.endpoint, caller.call(), body)), [refusal]);
     }
     let people = |callee: &Callee| -> Vec<_> {
@@ -347,7 +378,7 @@ fn entries_that_do_not_hold_are_refused_and_add_nobody() {
     assert!(!people(&callee).contains(&carol.did()), "{:?}", people(&callee));
     let record = Record { version: 5, ..caller.record(&callee) };
     let entries = vec![entry(caller.call(), &alice)];
-    callee.hears(caller.endpoint, caller.call(), Body::Member(Box::new(Member { record, entries })));
+    callee.hears(caller.endpoint, caller.call(), Body::Member(Box::new(Member { record, entries, secret: None })));
     assert!(people(&callee).contains(&carol.did()), "who signs for itself may add somebody: {:?}", people(&callee));
 }
 
@@ -464,7 +495,10 @@ fn a_path_is_admitted_once_the_other_end_names_this_link() {
     outputs.extend(callee.session(session, SessionInput::Traffic));
     assert!(!admitted(&outputs), "before anything was said: {outputs:?}");
     let early = Record { version: 9, muted: true, ..caller.record(&callee) };
-    let member = ChannelMessage::Member { boot: 1, member: Box::new(Member { record: early, entries: Vec::new() }) };
+    let member = ChannelMessage::Member {
+        boot: 1,
+        member: Box::new(Member { record: early, entries: Vec::new(), secret: None }),
+    };
     let outputs = callee.session(session, SessionInput::Channel(member));
     assert_eq!(events(&outputs).count(), 0, "nothing is believed on a path that is not verified: {outputs:?}");
     let outputs = callee.session(session, hello(right(&callee)));

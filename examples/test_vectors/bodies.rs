@@ -3,15 +3,15 @@
 use blink_api::{Endpoint, TrackKind};
 use blink_engine::wire::{
     Behind, Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, JoinedClaim, Link, LinkRole,
-    Member, Offer, REPORT_VERSION, Record, Reject, Ringing, SectionReport, Seen, Signed, Status, StreamOffer,
-    StreamRequest, WireEndpoint, cbor,
+    Member, Offer, REPORT_VERSION, Record, Reject, Ringing, Secret, SectionReport, Seen, Signed, SignedKey, Status,
+    StreamOffer, StreamRequest, WireEndpoint, cbor,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::hex;
 use crate::names::nonce_bytes;
-use crate::scene::{SECRET, Scene};
+use crate::scene::{NEW_SECRET, SECRET, Scene};
 
 /// Name, kind, what it says, and its bytes.
 pub(crate) fn bodies(scene: &Scene) -> Value {
@@ -130,14 +130,14 @@ fn report() -> ChannelMessage {
 pub(crate) fn member(scene: &Scene, entries: Vec<Signed>) -> Member {
     let (alice, stream) = (scene.alice_endpoint(), scene.stream);
     let record = Record {
-        call_key: *scene.bob_key.public(),
+        call_key: scene.bob_signed_key(),
         version: 2,
         status: Status::Joined,
         seat: 1,
         muted: false,
         deafened: false,
         recording: true,
-        seen: vec![Seen { endpoint: alice, boot: 7, call_key: *scene.alice_key.public(), version: 1 }],
+        seen: vec![Seen { endpoint: alice, boot: 7, call_key: scene.alice_signed_key(), version: 1 }],
         links: vec![WireEndpoint(alice)],
         digest: digest(&entries).into(),
         streams: vec![StreamOffer {
@@ -148,15 +148,16 @@ pub(crate) fn member(scene: &Scene, entries: Vec<Signed>) -> Member {
         }],
         wanted: vec![StreamRequest { endpoint: alice, stream }],
     };
-    Member { record, entries }
+    let secret = (!entries.is_empty()).then(|| Secret(NEW_SECRET.into()));
+    Member { record, entries, secret }
 }
 
 fn member_says(scene: &Scene, entries: &[Signed]) -> Value {
     let (alice, stream) = (endpoint(&scene.alice_endpoint()), hex(scene.stream.as_bytes()));
-    let call_key = hex(scene.alice_key.public());
+    let call_key = signed_key(&scene.alice_signed_key());
     json!({
         "record": {
-            "call_key": hex(scene.bob_key.public()),
+            "call_key": signed_key(&scene.bob_signed_key()),
             "version": 2,
             "status": 1,
             "seat": 1,
@@ -170,15 +171,17 @@ fn member_says(scene: &Scene, entries: &[Signed]) -> Value {
             "wanted": [{ "endpoint": alice, "stream": stream }],
         },
         "entries": entries.iter().map(signed).collect::<Vec<_>>(),
+        "secret": (!entries.is_empty()).then(|| hex(&NEW_SECRET)),
     })
 }
 
 fn offer(scene: &Scene, conversation: Option<Vec<u8>>, entries: Vec<Signed>) -> (Offer, Value) {
     let nonce = Bytes16::from(nonce_bytes(scene));
+    let secret = if entries.is_empty() { SECRET } else { NEW_SECRET };
     let says = json!({
         "root": signed(&scene.root),
         "entries": entries.iter().map(signed).collect::<Vec<_>>(),
-        "secret": hex(&SECRET),
+        "secret": hex(&secret),
         "joined": [claim_says(scene)],
         "remaining_ms": 60_000,
         "echo": [hex(&nonce[..])],
@@ -187,7 +190,7 @@ fn offer(scene: &Scene, conversation: Option<Vec<u8>>, entries: Vec<Signed>) -> 
     let offer = Offer {
         root: scene.root.clone(),
         entries,
-        secret: SECRET.into(),
+        secret: secret.into(),
         joined: vec![claim(scene)],
         remaining_ms: 60_000,
         echo: vec![nonce],
@@ -228,16 +231,20 @@ fn link(scene: &Scene, sdp: Option<&str>) -> (Link, Value) {
 
 /// That Alice is in the call.
 fn claim(scene: &Scene) -> JoinedClaim {
-    JoinedClaim { endpoint: scene.alice_endpoint(), boot: 7, version: 1, call_key: *scene.alice_key.public() }
+    JoinedClaim { endpoint: scene.alice_endpoint(), boot: 7, version: 1, call_key: scene.alice_signed_key() }
 }
 
 fn claim_says(scene: &Scene) -> Value {
-    let call_key = hex(scene.alice_key.public());
+    let call_key = signed_key(&scene.alice_signed_key());
     json!({ "endpoint": endpoint(&scene.alice_endpoint()), "boot": 7, "version": 1, "call_key": call_key })
 }
 
 fn signed(signed: &Signed) -> Value {
     json!({ "bytes": hex(&signed.bytes), "signature": hex(&signed.signature) })
+}
+
+fn signed_key(key: &SignedKey) -> String {
+    hex(&key.key) + &hex(&key.signature)
 }
 
 fn endpoint(endpoint: &Endpoint) -> String {

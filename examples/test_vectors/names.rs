@@ -2,7 +2,7 @@
 
 use blink_api::Endpoint;
 use blink_engine::secure::{AgreementKey, inbox_topic};
-use blink_engine::wire::EntryBody;
+use blink_engine::wire::{EntryBody, SignedKey};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -82,14 +82,22 @@ pub(crate) fn nonce_bytes(scene: &Scene) -> [u8; 16] {
 }
 
 pub(crate) fn call_keys(scene: &Scene) -> Value {
-    let pair = |name: &str, scalar: [u8; 32], key: &AgreementKey| {
+    let pair = |name: &str, scalar: [u8; 32], endpoint: Endpoint, key: &SignedKey| {
         json!({
             "name": name,
-            "input": { "x25519_secret": hex(&scalar) },
-            "output": { "x25519_public": hex(key.public()) },
+            "input": {
+                "x25519_secret": hex(&scalar),
+                "signer": endpoint.did.to_string(),
+                "device": hex(endpoint.device.as_bytes()),
+                "call_id": hex(scene.call.as_bytes()),
+            },
+            "output": { "x25519_public": hex(&key.key), "signature": hex(&key.signature) },
         })
     };
-    let pairs = [pair("alice", ALICE_CALL_SCALAR, &scene.alice_key), pair("bob", BOB_CALL_SCALAR, &scene.bob_key)];
+    let pairs = [
+        pair("alice", ALICE_CALL_SCALAR, scene.alice_endpoint(), &scene.alice_signed_key()),
+        pair("bob", BOB_CALL_SCALAR, scene.bob_endpoint(), &scene.bob_signed_key()),
+    ];
     pairs.into_iter().collect()
 }
 
@@ -111,10 +119,13 @@ pub(crate) fn entries(scene: &Scene) -> Value {
     let entries = scene.entries();
     let entries = entries.iter().map(|(name, signer, entry)| {
         let signed = sign_entry(signer, entry);
-        let says = match entry.body {
+        let says = match &entry.body {
             EntryBody::Add { by, slot } => json!({ "by": hex(by.public_key()), "slot": slot }),
-            EntryBody::Remove { keep } => json!({ "keep": keep }),
+            EntryBody::Remove { keep } => {
+                json!({ "keep": keep.iter().map(|did| hex(did.public_key())).collect::<Vec<_>>() })
+            }
             EntryBody::Reject { n } => json!({ "n": n }),
+            EntryBody::Rotate { n, secret_hash } => json!({ "n": n, "secret_hash": hex(secret_hash) }),
         };
         json!({
             "name": name,

@@ -2,14 +2,17 @@
 
 use blink_api::{CallId, DeviceId, Endpoint, StreamId};
 use blink_engine::Identity;
-use blink_engine::secure::{AgreementKey, CallKeys, link_id};
-use blink_engine::wire::{Entry, EntryBody, Root, Signed, cbor};
+use blink_engine::secure::{AgreementKey, CallKeys, link_id, sign_call_key};
+use blink_engine::wire::{Entry, EntryBody, Root, Signed, SignedKey, cbor};
 use sha2::{Digest, Sha256};
 
 pub(crate) const ALICE_SEED: [u8; 32] = [1; 32];
 pub(crate) const BOB_SEED: [u8; 32] = [2; 32];
 pub(crate) const CAROL_SEED: [u8; 32] = [12; 32];
+pub(crate) const DAVE_SEED: [u8; 32] = [14; 32];
 pub(crate) const SECRET: [u8; 32] = [3; 32];
+/// That of the call once Carol was removed.
+pub(crate) const NEW_SECRET: [u8; 32] = [15; 32];
 pub(crate) const ROOT_NONCE: [u8; 16] = [4; 16];
 pub(crate) const ROOT_MS: u64 = 1_700_000_000_000;
 pub(crate) const ALICE_CALL_SCALAR: [u8; 32] = [5; 32];
@@ -76,15 +79,35 @@ impl Scene {
         endpoint(&self.carol, 0x33)
     }
 
-    /// One entry of each kind, in the order of a digest: its name, who signs it, and what it says. Carol is invited by Bob, then removed.
+    /// Alice's call key with her signature.
+    pub(crate) fn alice_signed_key(&self) -> SignedKey {
+        sign_call_key(&self.alice, &self.alice_endpoint().device, &self.call, self.alice_key.public())
+    }
+
+    /// Bob's call key with his signature.
+    pub(crate) fn bob_signed_key(&self) -> SignedKey {
+        sign_call_key(&self.bob, &self.bob_endpoint().device, &self.call, self.bob_key.public())
+    }
+
+    /// One entry of each kind, in the order of a digest: its name, the signer, and the content. Carol is invited by Bob, then removed; people she invited
+    /// would be gone with her, but for Dave.
     pub(crate) fn entries(&self) -> Vec<(&'static str, &Identity, Entry)> {
         let entry = |about: &Identity, body| Entry { call: self.call, did: about.did(), body };
         let mut entries = vec![
             ("add", &self.bob, entry(&self.carol, EntryBody::Add { by: self.bob.did(), slot: 0 })),
-            ("remove", &self.alice, entry(&self.carol, EntryBody::Remove { keep: 4 })),
+            (
+                "remove",
+                &self.alice,
+                entry(&self.carol, EntryBody::Remove { keep: vec![Identity::from_seed(&DAVE_SEED).did()] }),
+            ),
+            (
+                "rotate",
+                &self.alice,
+                entry(&self.alice, EntryBody::Rotate { n: 1, secret_hash: Sha256::digest(NEW_SECRET).into() }),
+            ),
             ("reject", &self.bob, entry(&self.bob, EntryBody::Reject { n: 0 })),
         ];
-        entries.sort_by_key(|(.., entry)| (entry.did, entry.body));
+        entries.sort_by(|(.., one), (.., other)| one.cmp(other));
         entries
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use blink_api::{CallId, Did, Error, ErrorKind, Result};
 use minicbor::bytes::ByteVec;
 use rand::Rng;
+use zeroize::Zeroizing;
 
 use super::Now;
 use super::event::EndReason;
@@ -29,9 +30,8 @@ impl Machine {
             return self.answer(now, pending);
         }
         self.leave_current(EndReason::Left);
+        let secret = self.fresh_secret();
         let shared = &mut self.shared;
-        let mut secret = zeroize::Zeroizing::new([0; 32]);
-        shared.random.fill_bytes(&mut secret[..]);
         let root = Root {
             creator: shared.own,
             nonce: Call::fresh_nonce(shared),
@@ -116,7 +116,9 @@ impl Machine {
         if AgreementKey::public_of(&did).is_err() {
             return Err(Error::new(ErrorKind::Invalid, "not a usable key").with("did", did));
         }
-        self.change_roster(|roster, identity| roster.add(did, identity))
+        let id = self.change_roster(|roster, identity| roster.add(did, identity))?;
+        self.with_call(id, Call::handle_own_invitation);
+        Ok(())
     }
 
     /// Removes somebody for good from the call this device is in, which this person must have begun.
@@ -125,15 +127,27 @@ impl Machine {
     /// [`State`](ErrorKind::State) without a call, for somebody else's, or for somebody who is not in it.
     pub fn remove(&mut self, now: Now, did: Did) -> Result<()> {
         self.shared.now = now;
-        self.change_roster(|roster, identity| roster.remove(did, identity))
+        let secret = self.fresh_secret();
+        let id = self.change_roster(|roster, identity| {
+            roster.remove(did, identity)?;
+            roster.rotate(&secret, identity);
+            Ok(())
+        })?;
+        self.with_call(id, |call, shared| call.handle_own_removal(secret, shared));
+        Ok(())
     }
 
-    fn change_roster(&mut self, change: impl FnOnce(&mut Roster, &Identity) -> Result<()>) -> Result<()> {
+    fn change_roster(&mut self, change: impl FnOnce(&mut Roster, &Identity) -> Result<()>) -> Result<CallId> {
         let id = self.current().ok_or_else(|| Error::new(ErrorKind::State, "not in a call"))?;
         let call = self.calls.get_mut(&id).ok_or_else(|| Error::new(ErrorKind::State, "not in a call"))?;
         change(&mut call.roster, &self.shared.identity)?;
-        self.with_call(id, Call::handle_own_roster_change);
-        Ok(())
+        Ok(id)
+    }
+
+    fn fresh_secret(&mut self) -> Zeroizing<[u8; 32]> {
+        let mut secret = Zeroizing::new([0; 32]);
+        self.shared.random.fill_bytes(&mut secret[..]);
+        secret
     }
 
     /// Tells others whether this device sends sound.

@@ -1,4 +1,7 @@
-//! Calls that people offered each other at the same time: both go on in one of them.
+//! Glare: calls that people offered each other at the same time. Both go on in one of them.
+//!
+//! The endpoints of the two creators decide which. Call ids must not: a callee could try roots until it has an id smaller than that of the offer it was sent,
+//! and would be the creator of the call that goes on.
 
 use std::time::Duration;
 
@@ -24,7 +27,12 @@ impl Machine {
         (same && !elsewhere && self.shared.mono() < own.began + GLARE).then(|| own.id())
     }
 
-    /// Two people called each other: both go on in the call with the smaller id, and nobody rings.
+    /// Whether a call of this device goes on rather than one that was offered at the same time.
+    pub(super) fn goes_on_before(&self, own: &CallId, other: &Roster) -> bool {
+        self.calls.get(own).is_some_and(|call| rank(&call.roster) < rank(other))
+    }
+
+    /// Two people called each other: both go on in one of the calls, and nobody rings.
     pub(super) fn replace(&mut self, old: CallId, mut call: Call) {
         let new = call.id();
         self.with_call(old, |call, shared| call.give_up_for(new, shared));
@@ -37,9 +45,10 @@ impl Machine {
 
     /// The call in which somebody says to go on instead of this one, where it is known here and has the same people.
     pub(super) fn successor(&self, old: &CallId, cancel: &Cancel, from: &Endpoint) -> Option<CallId> {
-        let new = cancel.replaced_by.filter(|new| !cancel.acknowledged && new < old)?;
+        let new = cancel.replaced_by.filter(|_| !cancel.acknowledged)?;
         let (given_up, goes_on) = self.calls.get(old).zip(self.calls.get(&new))?;
-        let same = given_up.roster.root().members == goes_on.roster.root().members;
+        let same = given_up.roster.root().members == goes_on.roster.root().members
+            && rank(&goes_on.roster) < rank(&given_up.roster);
         // Nobody comes to be heard by somebody the user did not accept.
         let no_stranger = goes_on.roster.valid().iter().all(|did| given_up.roster.is_valid(did));
         (same && no_stranger && goes_on.roster.is_valid(&from.did)).then_some(new)
@@ -65,4 +74,9 @@ impl Machine {
             _ => {}
         }
     }
+}
+
+/// Of two calls that crossed the one that ranks first goes on. Only calls of one device are told apart by their ids.
+fn rank(roster: &Roster) -> (Endpoint, CallId) {
+    (roster.root().creator, roster.call())
 }

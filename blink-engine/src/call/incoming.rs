@@ -152,8 +152,7 @@ impl Machine {
         if !self.shared.rings_for(&from.did) || from.did == self.shared.own.did {
             return Err(Refusal::NotAuthorized);
         }
-        let mut roster = Roster::verified(id, &offer.root, &offer.secret)?;
-        roster.merge(&offer.entries)?;
+        let roster = Roster::verified(id, &offer.root, &offer.secret, &offer.entries)?;
         if !roster.is_valid(&from.did) || !roster.is_valid(&self.shared.own.did) {
             return Err(Refusal::NotAuthorized);
         }
@@ -173,8 +172,8 @@ impl Machine {
     fn admit_offer(&mut self, roster: Roster, from: Endpoint, boot: u64, offer: &Offer) {
         let id = roster.call();
         let crossed = self.crossed_by(&roster, &from);
-        if crossed.is_some_and(|own| own < id) {
-            // The smaller id survives: the other side gives its own call up when it hears of this one.
+        if crossed.is_some_and(|own| self.goes_on_before(&own, &roster)) {
+            // The other side gives its own call up when it hears of this one.
             return;
         }
         let busy = self.current().is_some() && self.shared.settings.busy == BusyPolicy::Reject;
@@ -264,7 +263,7 @@ fn repeated_offer(call: &mut Call, from: Endpoint, offer: &Offer, shared: &mut S
     if !call.roster.is_valid(&from.did) || call.roster.signed_root() != &offer.root {
         return shared.refuse(Refusal::NotAuthorized);
     }
-    if let Err(refusal) = call.take_entries(&offer.entries, shared) {
+    if let Err(refusal) = call.take_entries(&offer.entries, Some(&offer.secret), shared) {
         return shared.refuse(refusal);
     }
     let id = call.id();

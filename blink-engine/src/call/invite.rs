@@ -7,6 +7,7 @@ use blink_api::{CallId, Did, Endpoint, Topic};
 
 use super::event::{CancelledReason, EndReason, Event, LeftReason};
 use super::lifecycle::{Call, Phase};
+use super::member::Peer;
 use super::repeat::Repeat;
 use super::shared::Shared;
 use crate::secure::{Refusal, inbox_topic};
@@ -185,7 +186,11 @@ impl Call {
 
     /// Those who are not in a group's call but could join it learn that this endpoint left: once all have, it is over for them.
     pub(super) fn tell_absent(&mut self, shared: &Shared) {
-        let present: BTreeSet<Did> = self.present().map(|(endpoint, _)| endpoint.did).collect();
+        // A member that has not got the newest secret does not hear a farewell on the newest topic.
+        let digest = self.roster.digest();
+        let hears = |peer: &Peer| self.roster.rotation().is_none() || peer.digest == Some(digest);
+        let present = self.present().filter(|(_, peer)| hears(peer));
+        let present: BTreeSet<Did> = present.map(|(endpoint, _)| endpoint.did).collect();
         let told: BTreeSet<Did> = self.notices.iter().map(|notice| notice.to).collect();
         let absent = |did: &&Did| !present.contains(did) && !told.contains(did);
         let absent: Vec<Did> = self.people.keys().filter(absent).copied().collect();
@@ -293,7 +298,7 @@ impl Call {
         if !self.people.contains_key(&from.did) {
             return shared.refuse(Refusal::NotAuthorized);
         }
-        if let Err(refusal) = self.take_entries(std::slice::from_ref(&reject.entry), shared) {
+        if let Err(refusal) = self.take_entries(std::slice::from_ref(&reject.entry), None, shared) {
             return shared.refuse(refusal);
         }
         let acknowledgement = Reject { acknowledged: true, ..reject.clone() };

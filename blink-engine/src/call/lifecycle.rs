@@ -8,16 +8,17 @@ use blink_api::{CallId, Did, Endpoint};
 use super::event::{CancelledReason, EndReason, Event};
 use super::history::CallOutcome;
 use super::invite::{Person, PersonState};
-use super::member::Peer;
+use super::member::{OwnKey, Peer};
 use super::memory::REMEMBERED;
 use super::notice::Notice;
 use super::record::RecordSchedule;
 use super::restoring::Kept;
 use super::roster::Roster;
+use super::rotation::RetiredTopic;
 use super::shared::Shared;
 use super::speaking::Voice;
 use super::{JoinedTopic, Output};
-use crate::secure::{AgreementKey, CallKeys};
+use crate::secure::{CallKeys, MAX_RECIPIENTS};
 use crate::wire::{self, Body, CallConfiguration, CancelReason, Offer, Status, StreamRequest};
 
 /// When the record with status `left` is sent after leaving.
@@ -65,7 +66,7 @@ pub(super) struct Call {
     pub(super) since: Instant,
     /// Who signed the offer; this endpoint's DID where it made the call.
     pub(super) from: Did,
-    pub(super) key: AgreementKey,
+    pub(super) key: OwnKey,
     pub(super) version: u64,
     pub(super) status: Status,
     pub(super) seat: u64,
@@ -84,7 +85,11 @@ pub(super) struct Call {
     pub(super) notices: Vec<Notice>,
     /// People who were asked and never heard: they are told later that they missed a call.
     pub(super) unheard: Vec<(Did, Offer)>,
+    /// People who are not valid any more: nothing is kept for them.
+    pub(super) uninvited: Vec<Did>,
     pub(super) lingering: Option<Lingering>,
+    /// Topics of earlier secrets that are still listened to.
+    pub(super) retired: Vec<RetiredTopic>,
     /// It never rang here, since this device was in another call.
     pub(super) busy: bool,
     /// What is written down of it.
@@ -116,6 +121,7 @@ impl Call {
         shared: &mut Shared,
     ) -> Self {
         let now = shared.mono();
+        let key = Self::fresh_key(roster.call(), shared);
         let mut call = Self {
             roster,
             keys,
@@ -124,7 +130,7 @@ impl Call {
             began: now,
             since: now,
             from,
-            key: Self::fresh_key(shared),
+            key,
             version: 0,
             status: Status::Left,
             seat: 0,
@@ -138,7 +144,9 @@ impl Call {
             other_device_seen: false,
             notices: Vec::new(),
             unheard: Vec::new(),
+            uninvited: Vec::new(),
             lingering: None,
+            retired: Vec::new(),
             busy: false,
             kept: None,
         };
@@ -167,7 +175,7 @@ impl Call {
 
     /// Reads the call's topic with the present key.
     pub(super) fn listen(&self, shared: &mut Shared) {
-        let topic = JoinedTopic { keys: self.keys.clone(), key: self.key.clone() };
+        let topic = JoinedTopic { keys: self.keys.clone(), key: self.key.pair.clone() };
         shared.out.push_back(Output::Join(Box::new(topic)));
     }
 
@@ -175,7 +183,7 @@ impl Call {
     pub(super) fn join(&mut self, shared: &mut Shared) {
         let again = self.version > 0;
         if again {
-            self.key = Self::fresh_key(shared);
+            self.key = Self::fresh_key(self.id(), shared);
         }
         self.lingering = None;
         self.notices.clear();
@@ -326,6 +334,7 @@ impl Call {
             self.send_record_if_due(shared);
         }
         self.send_notices(shared);
+        self.retire_topics(shared);
         self.linger(shared);
     }
 
@@ -336,15 +345,15 @@ impl Call {
         let due = FAREWELLS.get(lingering.farewells).is_some_and(|after| now >= since + *after);
         if due {
             lingering.farewells += 1;
-            let member = wire::Member { record: self.record(shared), entries: Vec::new() };
+            let member = wire::Member { record: self.record(shared), entries: Vec::new(), secret: None };
             // Those who left before can read nothing of this call any more, not even a farewell.
             let here = self.peers.values().filter(|peer| peer.status != Some(Status::Left));
-            let keys = here.filter_map(|peer| peer.call_key).collect();
+            let keys = here.filter_map(|peer| Some(peer.call_key?.key)).take(MAX_RECIPIENTS).collect();
             shared.send_call(keys, self.id(), Body::Member(Box::new(member)));
         }
         if now >= since + shared.timers().linger {
             self.lingering = None;
-            shared.out.push_back(Output::Part(self.id()));
+            self.stop_listening(shared);
         }
     }
 
@@ -370,7 +379,7 @@ impl Call {
             let farewell = FAREWELLS.get(lingering.farewells).copied().unwrap_or(timers.linger);
             lingering.since + farewell.min(timers.linger)
         });
-        [phase, current.flatten(), notices, lingering].into_iter().flatten().min()
+        [phase, current.flatten(), notices, lingering, self.retired_deadline()].into_iter().flatten().min()
     }
 
     /// Whether a first farewell or a notice waits to be repeated.

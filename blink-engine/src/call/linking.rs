@@ -17,7 +17,7 @@ use crate::wire::{self, Body, ChannelMessage};
 impl Call {
     /// Makes the link to another endpoint where both are in the call and the local user has accepted it.
     pub(super) fn ensure_link(&mut self, endpoint: Endpoint, shared: &mut Shared) {
-        let own_key = *self.key.public();
+        let own_key = self.key.signed.key;
         let holds_seat = self.holds_seat(&endpoint);
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
         let wanted = self.phase.is_current() && peer.is_present() && holds_seat && peer.link.is_none();
@@ -25,7 +25,7 @@ impl Call {
         let dials = shared.own > endpoint;
         let session = shared.fresh_session();
         let link = Link::new(
-            link_id((&shared.own, &own_key), (&endpoint, &key)),
+            link_id((&shared.own, &own_key), (&endpoint, &key.key)),
             dials,
             session,
             shared.mono(),
@@ -220,7 +220,7 @@ impl Call {
         for peer in self.peers.values_mut() {
             let Some((link, key)) = peer.link.as_mut().zip(peer.call_key) else { continue };
             if let Some(message) = link.poll_message(now, &mut shared.random) {
-                shared.send_call(vec![key], call, Body::Link(Box::new(message)));
+                shared.send_call(vec![key.key], call, Body::Link(Box::new(message)));
             }
         }
     }

@@ -260,6 +260,9 @@ impl Machine {
             for (did, offer) in std::mem::take(&mut call.unheard) {
                 self.missed.add(call.id(), did, offer, self.shared.now.mono, &mut self.shared);
             }
+            for did in std::mem::take(&mut call.uninvited) {
+                self.missed.remove(&call.id(), &did, &mut self.shared);
+            }
             call.remember(&mut self.shared);
         }
         if std::mem::take(&mut self.shared.jumped)

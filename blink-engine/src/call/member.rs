@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use blink_api::{Did, Endpoint, StreamId};
+use blink_api::{CallId, Did, Endpoint, StreamId};
 use rand::Rng;
 
 use super::event::{EndReason, Event, LeftReason, ParticipantState};
@@ -13,8 +13,8 @@ use super::link::{Link, LinkCounts};
 use super::shared::Shared;
 use super::speaking::Voice;
 use super::streams::Flows;
-use crate::secure::AgreementKey;
-use crate::wire::{JoinedClaim, Member, Record, Seen, Status, StreamOffer};
+use crate::secure::{AgreementKey, Refusal, sign_call_key, verify_call_key};
+use crate::wire::{JoinedClaim, Member, Record, Seen, SignedKey, Status, StreamOffer};
 
 /// For so many leases a member that went silent is still written to: a network that was split may heal.
 const HINTED_LEASES: u32 = 10;
@@ -36,7 +36,8 @@ pub(super) struct Peer {
     stale: bool,
     /// `None` for one that is only known from somebody's `seen`.
     pub(super) status: Option<Status>,
-    pub(super) call_key: Option<[u8; 32]>,
+    /// Signed by its owner, whoever it was heard from.
+    pub(super) call_key: Option<SignedKey>,
     pub(super) seat: u64,
     pub(super) state: ParticipantState,
     /// Its roster entries.
@@ -59,6 +60,14 @@ pub(super) struct Peer {
     /// Whether `ParticipantJoined` was told of this joining.
     pub(super) announced: bool,
     pub(super) unreachable_announced: bool,
+}
+
+/// This endpoint's key in a call.
+#[derive(Clone)]
+pub(super) struct OwnKey {
+    pub(super) pair: AgreementKey,
+    /// As others are told it.
+    pub(super) signed: SignedKey,
 }
 
 impl Peer {
@@ -122,7 +131,8 @@ impl Peer {
 impl Call {
     /// Another endpoint's record, in its own words.
     pub(super) fn handle_member(&mut self, from: Endpoint, boot: u64, member: &Member, shared: &mut Shared) {
-        if let Err(refusal) = self.take_entries(&member.entries, shared) {
+        let secret = member.secret.as_ref().map(|secret| &secret.0);
+        if let Err(refusal) = self.take_entries(&member.entries, secret, shared) {
             return shared.refuse(refusal);
         }
         let record = &member.record;
@@ -130,12 +140,12 @@ impl Call {
             return self.handle_own_device(from, record, shared);
         }
         if !self.roster.is_valid(&from.did) {
-            shared.refuse(crate::secure::Refusal::NotAuthorized);
+            shared.refuse(Refusal::NotAuthorized);
             return self.reply_removed(from.did, record.status, shared);
         }
         let now = shared.mono();
-        if !self.is_usable(&from, &record.call_key) {
-            return shared.refuse(crate::secure::Refusal::WeakKey);
+        if let Err(refusal) = self.check_key(&from, &record.call_key) {
+            return shared.refuse(refusal);
         }
         let Some(peer) = self.peer_entry(from, true, shared) else { return };
         if (boot, record.version) < (peer.boot, peer.version) && peer.own_word {
@@ -194,10 +204,11 @@ impl Call {
     /// What somebody has heard: of this endpoint (so it is joined), and of others that this endpoint has not.
     fn take_seen(&mut self, from: Endpoint, record: &Record, shared: &mut Shared) {
         let now = shared.mono();
+        let mut believed = true;
         for seen in &record.seen {
             if seen.endpoint == shared.own {
                 shared.jump_above(seen.boot);
-                let ours = seen.boot == shared.boot && *self.key.public() == seen.call_key;
+                let ours = seen.boot == shared.boot && self.key.signed.key == seen.call_key.key;
                 if let Some(peer) = self.peers.get_mut(&from).filter(|_| ours) {
                     peer.sees_us = now;
                     peer.acknowledged = seen.version;
@@ -207,8 +218,9 @@ impl Call {
                 // Another device of this person: each tells the other which seat it has, and one of them goes.
                 self.other_device_seen = true;
                 self.announce(shared, false);
-            } else if self.roster.is_valid(&seen.endpoint.did) {
-                self.take_hint(seen, shared);
+            } else if believed && self.roster.is_valid(&seen.endpoint.did) {
+                // Whoever passes on one false key is not believed about others either.
+                believed = self.take_hint(seen, shared).inspect_err(|refusal| shared.refuse(*refusal)).is_ok();
             }
         }
         if self.phase == Phase::Out && self.peers.get(&from).is_some_and(Peer::is_present) {
@@ -216,23 +228,26 @@ impl Call {
         }
     }
 
-    /// Somebody has heard an endpoint that is not known here, or joined again since. Only a hint; but now it can be written to, and its answer is its own word.
-    fn take_hint(&mut self, seen: &Seen, shared: &mut Shared) {
+    /// Another member has heard an endpoint that is not known here, or joined again since. Only a hint, but its owner signed the key: now it can be written
+    /// to, and its answer is its own word.
+    fn take_hint(&mut self, seen: &Seen, shared: &mut Shared) -> Result<(), Refusal> {
+        let known = self.peers.get(&seen.endpoint);
+        let is_news = known.is_none_or(|peer| {
+            !peer.is_present()
+                && (seen.boot, seen.version) > (peer.boot, peer.version)
+                && peer.call_key != Some(seen.call_key)
+        });
+        if !is_news {
+            return Ok(());
+        }
+        self.check_key(&seen.endpoint, &seen.call_key)?;
         let now = shared.mono();
-        if !self.is_usable(&seen.endpoint, &seen.call_key) {
-            return;
-        }
-        let Some(peer) = self.peer_entry(seen.endpoint, false, shared) else { return };
-        if peer.is_present()
-            || (seen.boot, seen.version) <= (peer.boot, peer.version)
-            || peer.call_key == Some(seen.call_key)
-        {
-            return;
-        }
+        let Some(peer) = self.peer_entry(seen.endpoint, false, shared) else { return Ok(()) };
         peer.status = None;
         peer.call_key = Some(seen.call_key);
         peer.sees_us = now;
         self.announce(shared, true);
+        Ok(())
     }
 
     /// Somebody's claim about who is in the call; its own word beats it.
@@ -242,30 +257,42 @@ impl Call {
                 shared.jump_above(claim.boot);
             }
             let valid = claim.endpoint.did != shared.own.did && self.roster.is_valid(&claim.endpoint.did);
-            if !valid || !self.is_usable(&claim.endpoint, &claim.call_key) {
-                continue;
-            }
-            let Some(peer) = self.peer_entry(claim.endpoint, false, shared) else { continue };
-            let newer = (claim.boot, claim.version) > (peer.boot, peer.version);
-            // Who was told of is there by more than a claim: a path with the key that it has.
-            if newer && !peer.is_announced() && (!peer.own_word || !peer.is_present()) {
-                if peer.call_key != Some(claim.call_key) {
-                    // The path is named after both keys.
-                    Self::close_link(peer, shared);
-                }
-                peer.boot = claim.boot;
-                peer.version = claim.version;
-                peer.own_word = false;
-                peer.status = Some(Status::Joined);
-                peer.call_key = Some(claim.call_key);
-                self.set_person(&claim.endpoint.did, PersonState::Joined);
+            if valid && let Err(refusal) = self.take_claim(claim, shared) {
+                // Whoever passes on one false key is not believed about others either.
+                return shared.refuse(refusal);
             }
         }
     }
 
+    fn take_claim(&mut self, claim: &JoinedClaim, shared: &mut Shared) -> Result<(), Refusal> {
+        // An announced endpoint is there by more than a claim: a path with the key that it has.
+        let known = self.peers.get(&claim.endpoint);
+        let is_news = known.is_none_or(|peer| {
+            (claim.boot, claim.version) > (peer.boot, peer.version)
+                && !peer.is_announced()
+                && (!peer.own_word || !peer.is_present())
+        });
+        if !is_news {
+            return Ok(());
+        }
+        self.check_key(&claim.endpoint, &claim.call_key)?;
+        let Some(peer) = self.peer_entry(claim.endpoint, false, shared) else { return Ok(()) };
+        if peer.call_key != Some(claim.call_key) {
+            // The path is named after both keys.
+            Self::close_link(peer, shared);
+        }
+        peer.boot = claim.boot;
+        peer.version = claim.version;
+        peer.own_word = false;
+        peer.status = Some(Status::Joined);
+        peer.call_key = Some(claim.call_key);
+        self.set_person(&claim.endpoint.did, PersonState::Joined);
+        Ok(())
+    }
+
     /// Who had left by its own word before this device started anew: what it said before that, played back now, is older.
     pub(super) fn take_left(&mut self, claim: &JoinedClaim, shared: &mut Shared) {
-        if !self.roster.is_valid(&claim.endpoint.did) || !self.is_usable(&claim.endpoint, &claim.call_key) {
+        if !self.roster.is_valid(&claim.endpoint.did) || self.check_key(&claim.endpoint, &claim.call_key).is_err() {
             return;
         }
         let Some(peer) = self.peer_entry(claim.endpoint, true, shared) else { return };
@@ -342,9 +369,10 @@ impl Call {
         self.peers.iter().filter(|(_, peer)| peer.is_present())
     }
 
-    /// Whether something can be sealed for a call key. One that cannot would keep the record from everybody else, too.
-    fn is_usable(&self, endpoint: &Endpoint, key: &[u8; 32]) -> bool {
-        self.peers.get(endpoint).is_some_and(|peer| peer.call_key.as_ref() == Some(key)) || AgreementKey::is_sound(key)
+    /// Whether a key may be sealed for: it is sound, and its owner signed for it. Nothing else makes a key a recipient, whoever names it.
+    fn check_key(&self, endpoint: &Endpoint, key: &SignedKey) -> Result<(), Refusal> {
+        let known = self.peers.get(endpoint).is_some_and(|peer| peer.call_key.as_ref() == Some(key));
+        if known { Ok(()) } else { verify_call_key(endpoint, &self.id(), key) }
     }
 
     fn peer_entry(&mut self, endpoint: Endpoint, own_word: bool, shared: &mut Shared) -> Option<&mut Peer> {
@@ -374,8 +402,10 @@ impl Call {
     }
 
     /// A fresh key: this endpoint joins, or joins again.
-    pub(super) fn fresh_key(shared: &mut Shared) -> AgreementKey {
-        AgreementKey::generate(&mut shared.random)
+    pub(super) fn fresh_key(call: CallId, shared: &mut Shared) -> OwnKey {
+        let pair = AgreementKey::generate(&mut shared.random);
+        let signed = sign_call_key(&shared.identity, &shared.own.device, &call, pair.public());
+        OwnKey { pair, signed }
     }
 
     /// 16 random bytes.

@@ -1,6 +1,7 @@
 //! Changes of who may take part, and which of a person's devices does.
 
 use blink_api::{DeviceId, Did, Endpoint};
+use zeroize::Zeroizing;
 
 use super::event::{EndReason, LeftReason};
 use super::lifecycle::Call;
@@ -9,23 +10,28 @@ use crate::secure::Refusal;
 use crate::wire::{Body, Record, Reject, Signed, Status};
 
 impl Call {
-    /// Takes in roster entries of somebody else, and does what follows from them.
-    pub(super) fn take_entries(&mut self, entries: &[Signed], shared: &mut Shared) -> Result<(), Refusal> {
-        let changed = self.roster.merge(entries);
-        if !matches!(changed, Ok(false)) {
+    /// Takes in roster entries of another device, with the secret that came along, and does what follows from them.
+    pub(super) fn take_entries(
+        &mut self,
+        entries: &[Signed],
+        secret: Option<&Zeroizing<[u8; 32]>>,
+        shared: &mut Shared,
+    ) -> Result<(), Refusal> {
+        if self.roster.merge(entries, secret.map(|secret| &**secret))? {
             self.handle_roster_changed(shared);
+            self.follow_rotation(secret, shared);
         }
-        changed.map(|_| ())
+        Ok(())
     }
 
-    /// This person added or removed somebody: all are told, the removed for the last time.
-    pub(super) fn handle_own_roster_change(&mut self, shared: &mut Shared) {
-        self.send_record(shared);
+    /// This person invited another one: all are told.
+    pub(super) fn handle_own_invitation(&mut self, shared: &mut Shared) {
+        self.send_record_with_entries(shared);
         self.handle_roster_changed(shared);
         self.change_record(shared, false);
     }
 
-    fn handle_roster_changed(&mut self, shared: &mut Shared) {
+    pub(super) fn handle_roster_changed(&mut self, shared: &mut Shared) {
         self.sync_people(shared.mono() + shared.settings.ring_time, shared);
         let rejected = self.roster.rejected();
         self.settle_rejections(&rejected, shared);
@@ -35,7 +41,12 @@ impl Call {
             self.handle_gone(endpoint, LeftReason::Removed, shared);
             self.peers.remove(&endpoint);
         }
+        // A notice may hold the call's secret, and says who is in the call.
+        let uninvited: Vec<Did> = self.people.keys().filter(|did| !self.roster.is_valid(did)).copied().collect();
+        self.notices.retain(|notice| !uninvited.contains(&notice.to));
+        self.unheard.retain(|(did, _)| !uninvited.contains(did));
         self.people.retain(|did, _| self.roster.is_valid(did));
+        self.uninvited.extend(uninvited);
         shared.set_history_members(&self.id(), self.roster.valid());
         if !self.roster.is_valid(&shared.own.did) {
             self.expel(shared);

@@ -52,6 +52,7 @@ mod record;
 mod repeat;
 mod restoring;
 mod roster;
+mod rotation;
 mod shared;
 mod snapshot;
 mod speaking;
@@ -208,8 +209,11 @@ pub enum Output {
         /// What.
         body: Box<Body>,
     },
-    /// Subscribe to a call's topic and read it with this key; again with a new key after rejoining.
+    /// Subscribe to a call's topic and read it with this key; again with a new key after rejoining, and with another topic after a removal: the one before is still
+    /// read, and nothing more is said there.
     Join(Box<JoinedTopic>),
+    /// Unsubscribe from a topic that a call had before it went to another one.
+    Retire(Topic),
     /// Unsubscribe from a call's topic and forget its keys.
     Part(CallId),
     /// Open a session towards a device.

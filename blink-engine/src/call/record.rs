@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::Did;
+use blink_api::{Did, Endpoint};
 
 use super::lifecycle::{Call, Phase};
 use super::link::Link;
@@ -10,7 +10,7 @@ use super::member::Peer;
 use super::repeat::jittered;
 use super::shared::Shared;
 use crate::secure::MAX_RECIPIENTS;
-use crate::wire::{Body, ChannelMessage, JoinedClaim, Member, Record, Seen, Status, WireEndpoint};
+use crate::wire::{Body, ChannelMessage, JoinedClaim, Member, Record, Seen, Status, WireEndpoint, cbor};
 
 /// Whoever was heard within this time is listed in `seen`.
 const SEEN_FOR: Duration = Duration::from_secs(12);
@@ -18,6 +18,9 @@ const SEEN_FOR: Duration = Duration::from_secs(12);
 const ALONE_INTERVALS: u32 = 2;
 /// Roster entries are sent again to somebody whose digest differs after this time.
 const ENTRIES_PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest record with entries that finds room in an envelope with all recipients.
+const MAX_MEMBER: usize = 13_500;
 
 /// When the own record is sent.
 #[derive(Clone, Default)]
@@ -75,30 +78,75 @@ impl Call {
 
     /// Sends the record to everybody in the call: on its topic, and to inboxes while joining.
     pub(super) fn send_record(&mut self, shared: &mut Shared) {
+        self.send_record_as(false, shared);
+    }
+
+    /// The same with all entries, whenever they were sent last: the roster has just been changed here.
+    pub(super) fn send_record_with_entries(&mut self, shared: &mut Shared) {
+        self.peers.values_mut().for_each(|peer| peer.entries_sent = None);
+        self.send_record_as(true, shared);
+    }
+
+    fn send_record_as(&mut self, forced: bool, shared: &mut Shared) {
         let now = shared.mono();
         let full = self.record(shared);
-        let digest: [u8; 16] = full.digest.into();
-        let differs = |peer: &Peer| peer.is_present() && peer.digest.is_some_and(|theirs| theirs != digest);
-        let send_entries = self.phase == Phase::Joining
-            || self
-                .peers
-                .values()
-                .any(|peer| differs(peer) && peer.entries_sent.is_none_or(|sent| now >= sent + ENTRIES_PAUSE));
+        let mut inboxes = self.inboxes_for_record(shared);
+        let behind = self.entries_due(&full.digest, now);
+        let send_entries = forced || self.phase == Phase::Joining || behind.is_some();
+        inboxes.extend(behind.unwrap_or_default());
+        let reduced = Record { seen: Vec::new(), links: Vec::new(), ..full.clone() };
+        let with_entries = Member { record: reduced, entries: self.roster.entries(), secret: self.rotated_secret() };
+
+        let alone = Member { record: full, entries: Vec::new(), secret: None };
         if send_entries {
-            self.peers.values_mut().filter(|peer| differs(peer)).for_each(|peer| peer.entries_sent = Some(now));
+            let whole = Member { record: alone.record.clone(), ..with_entries.clone() };
+            if cbor::encode(&whole).len() <= MAX_MEMBER {
+                self.send_member(whole, shared);
+            } else {
+                self.send_member(alone, shared);
+                self.send_member(with_entries.clone(), shared);
+            }
+        } else {
+            self.send_member(alone, shared);
         }
-        let entries = if send_entries { self.roster.entries() } else { Vec::new() };
+        for did in inboxes {
+            shared.send_inbox(did, self.id(), Body::Member(Box::new(with_entries.clone())));
+        }
+    }
 
-        let keys = self.record_keys();
-        let member = Member { record: full.clone(), entries };
+    /// Whether entries should go out now; and where the secret has changed, whose inboxes they should go to, since what is said on the topic may not be heard there.
+    fn entries_due(&mut self, digest: &[u8; 16], now: Instant) -> Option<Vec<Did>> {
+        let rotated = self.roster.rotation().is_some();
+        let mut due = None;
+        for (endpoint, peer) in &mut self.peers {
+            let differs = peer.digest.is_some_and(|theirs| theirs != *digest);
+            let concerns = peer.is_present() || (rotated && peer.own_word && peer.status.is_none());
+            if !(differs && concerns && peer.entries_sent.is_none_or(|sent| now >= sent + ENTRIES_PAUSE)) {
+                continue;
+            }
+            let told_before = peer.entries_sent.replace(now).is_some();
+            due.get_or_insert_with(Vec::new).extend((rotated && told_before).then_some(endpoint.did));
+        }
+        due
+    }
+
+    /// Sends to everybody in the call, on its topic and on data channels.
+    fn send_member(&self, member: Member, shared: &mut Shared) {
         self.send_on_channels(shared, &member);
-        shared.send_call(keys, self.id(), Body::Member(Box::new(member)));
+        shared.send_call(self.record_keys(), self.id(), Body::Member(Box::new(member)));
+    }
 
-        let reduced = Record { seen: Vec::new(), links: Vec::new(), ..full };
-        let member = Member { record: reduced, entries: self.roster.entries() };
-        for did in self.inboxes_for_record(shared) {
-            shared.send_inbox(did, self.id(), Body::Member(Box::new(member.clone())));
+    /// Tells endpoints that were removed so, for the last time.
+    pub(super) fn tell_removed(&mut self, removed: &[Endpoint], shared: &mut Shared) {
+        let record = Record { seen: Vec::new(), links: Vec::new(), ..self.record(shared) };
+        let member = Member { record, entries: self.roster.entries_for_removed(), secret: None };
+        let peers = || removed.iter().filter_map(|endpoint| self.peers.get(endpoint));
+        for link in peers().filter_map(|peer| peer.link.as_ref()).filter(|link| link.is_up()) {
+            let message = ChannelMessage::Member { boot: shared.boot, member: Box::new(member.clone()) };
+            shared.out.push_back(super::Output::Channel { session: link.session, message });
         }
+        let keys = peers().filter_map(|peer| Some(peer.call_key?.key)).take(MAX_RECIPIENTS).collect();
+        shared.send_call(keys, self.id(), Body::Member(Box::new(member)));
     }
 
     /// For whom the record is sealed: whoever spoke for itself before those whom others only talk about, who may be made up.
@@ -106,7 +154,7 @@ impl Call {
         let hinted = |peer: &&Peer| peer.status.is_none() || peer.is_present();
         let mut peers: Vec<_> = self.peers.values().filter(hinted).collect();
         peers.sort_by_key(|peer| (!peer.own_word, peer.status.is_none()));
-        peers.into_iter().filter_map(|peer| peer.call_key).take(MAX_RECIPIENTS).collect()
+        peers.into_iter().filter_map(|peer| Some(peer.call_key?.key)).take(MAX_RECIPIENTS).collect()
     }
 
     /// The same on data channels, which are faster and need no signaling.
@@ -151,7 +199,7 @@ impl Call {
         });
         let up = self.peers.iter().filter(|(_, peer)| peer.link.as_ref().is_some_and(Link::is_up));
         Record {
-            call_key: *self.key.public(),
+            call_key: self.key.signed,
             version: self.version,
             status: self.status,
             seat: self.seat,
@@ -172,7 +220,7 @@ impl Call {
             endpoint: shared.own,
             boot: shared.boot,
             version: self.version,
-            call_key: *self.key.public(),
+            call_key: self.key.signed,
         });
         let others = self.present().filter_map(|(endpoint, peer)| {
             let call_key = peer.call_key?;

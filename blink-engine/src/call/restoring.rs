@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::{CallId, Endpoint};
+use blink_api::{CallId, Endpoint, Topic};
 
 use super::invite::PersonState;
 use super::lifecycle::{Call, Lingering, Phase};
@@ -11,7 +11,7 @@ use super::member::Peer;
 use super::memory::{KeptCall, Memo, Memory, REMEMBERED, REMEMBERED_AT_LEAST, Stage};
 use super::shared::Shared;
 use crate::secure::CallKeys;
-use crate::wire::{CancelReason, JoinedClaim, Status, WireEndpoint};
+use crate::wire::{CancelReason, JoinedClaim, SignedKey, Status, WireEndpoint};
 
 /// While this endpoint is in a call, that is written down anew so often, in milliseconds: an hour.
 const STILL_JOINED: u64 = 3_600_000;
@@ -26,8 +26,9 @@ pub(super) struct Kept {
     stage: Option<Stage>,
     seat: u64,
     entries: [u8; 16],
+    topic: Topic,
     /// Who, with which call key, and whether it said so itself.
-    joined: Vec<(Endpoint, Option<[u8; 32]>, bool)>,
+    joined: Vec<(Endpoint, Option<SignedKey>, bool)>,
     left: Vec<JoinedClaim>,
     /// While this endpoint is in it.
     hour: Option<u64>,
@@ -162,6 +163,7 @@ impl Call {
             stage,
             seat: self.seat,
             entries: self.roster.digest(),
+            topic: self.keys.topic,
             joined: self.present().map(|(endpoint, peer)| (*endpoint, peer.call_key, peer.own_word)).collect(),
             left: self.departed(),
             hour: self.phase.is_current().then_some(shared.now.unix_ms / STILL_JOINED),

@@ -1,24 +1,25 @@
 //! Who may take part: a signed root and signed entries, of which everybody computes the same answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod admission;
+
+use std::collections::BTreeSet;
 
 use blink_api::{CallId, Did, Error, ErrorKind};
 
 use crate::secure::{Identity, Refusal, sha256, verify};
 use crate::wire::{Entry, EntryBody, Root, Signed, cbor};
+use admission::{Admission, Candidates, MAX_BRANCH, MAX_ENTRIES, admit};
 
 const ROOT_CONTEXT: &[u8] = b"blink/1 root\0";
 const ENTRY_CONTEXT: &[u8] = b"blink/1 entry\0";
 /// Most people in a root.
 pub(super) const MAX_ROOT_MEMBERS: usize = 16;
-/// Most valid people in a call.
-const MAX_VALID: usize = 32;
-/// How far an invitation may be from the root.
-const MAX_DEPTH: u8 = 3;
 /// Invitations of one person.
 const SLOTS: u8 = 4;
-/// Entries kept: as many as travel in one envelope.
-const MAX_ENTRIES: usize = 64;
+/// Bytes of all entries that travel in one envelope beside a record.
+const MAX_ENTRY_BYTES: usize = 10_000;
+/// CBOR heads of a [`Signed`]: array, bytes, signature.
+const SIGNED_HEADS: usize = 6;
 
 /// A call's root and entries.
 #[derive(Clone)]
@@ -26,7 +27,7 @@ pub(super) struct Roster {
     call: CallId,
     root: Root,
     signed_root: Signed,
-    entries: BTreeMap<Entry, Signed>,
+    entries: Candidates,
     valid: Vec<Did>,
 }
 
@@ -37,18 +38,26 @@ impl Roster {
         let signature = creator.sign(ROOT_CONTEXT, &bytes);
         let call = call_id(&bytes);
         let valid = root.members.clone();
-        Self { call, root, signed_root: Signed { bytes, signature }, entries: BTreeMap::new(), valid }
+        Self { call, root, signed_root: Signed { bytes, signature }, entries: Candidates::new(), valid }
     }
 
-    /// Checks a root that came with an offer: id, secret and signature belong together, the members are in order.
+    /// Checks a root that came with an offer, and takes in the entries: id, secret and signatures belong together, the members are in order.
     ///
     /// # Errors
-    /// [`Refusal::Inconsistent`] or that of the signature.
-    pub(super) fn verified(call: CallId, signed: &Signed, secret: &[u8; 32]) -> Result<Self, Refusal> {
+    /// [`Refusal::Inconsistent`], and as [`merge`](Roster::merge).
+    pub(super) fn verified(
+        call: CallId,
+        signed: &Signed,
+        secret: &[u8; 32],
+        entries: &[Signed],
+    ) -> Result<Self, Refusal> {
         let root: Root = cbor::decode(&signed.bytes).map_err(|_| Refusal::Malformed)?;
         let members = &root.members;
+        let secret_hash = sha256(&[secret]);
+        // Cheap before dear: the secret is that of the root, or one that an entry names. Without that entry nothing of the secret is taken.
+        let named = |signed: &Signed| matches!(Entry::read(signed), Some(entry) if entry.body.names(&secret_hash));
         let sound = call_id(&signed.bytes) == call
-            && sha256(&[secret]) == root.secret_hash
+            && (secret_hash == root.secret_hash || entries.iter().take(MAX_ENTRIES).any(named))
             && (2..=MAX_ROOT_MEMBERS).contains(&members.len())
             && members.is_sorted_by(|one, other| one < other)
             && members.contains(&root.creator.did);
@@ -57,17 +66,17 @@ impl Roster {
         }
         verify(&root.creator.did, ROOT_CONTEXT, &signed.bytes, &signed.signature)?;
         let valid = root.members.clone();
-        Ok(Self { call, root, signed_root: signed.clone(), entries: BTreeMap::new(), valid })
+        let mut roster = Self { call, root, signed_root: signed.clone(), entries: Candidates::new(), valid };
+        roster.merge(entries, Some(secret))?;
+        Ok(roster)
     }
 
     /// A roster that was kept: the same checks as of one that came with an offer.
     ///
     /// # Errors
-    /// As [`verified`](Roster::verified) and [`merge`](Roster::merge).
+    /// As [`verified`](Roster::verified).
     pub(super) fn kept(root: &Signed, secret: &[u8; 32], entries: &[Signed]) -> Result<Self, Refusal> {
-        let mut roster = Self::verified(call_id(&root.bytes), root, secret)?;
-        roster.merge(entries)?;
-        Ok(roster)
+        Self::verified(call_id(&root.bytes), root, secret, entries)
     }
 
     /// The call's id.
@@ -90,64 +99,55 @@ impl Roster {
         self.entries.values().cloned().collect()
     }
 
-    /// Takes in entries of somebody else; true where any was new. What nobody on the roster signed, and what finds no room, is left out.
+    /// Takes in entries of another device; true where any was new. Which of them are held follows from all that are known ([`admit`]). One that names a new secret
+    /// is taken only together with it, so that nobody holds the one without the other.
     ///
     /// # Errors
-    /// For the first entry of another call or with a wrong signature; nothing is taken in then.
-    pub(super) fn merge(&mut self, entries: &[Signed]) -> Result<bool, Refusal> {
-        let mut read = Vec::new();
+    /// For the first entry of another call, out of range, or that would be held and has a wrong signature; nothing is taken in then.
+    pub(super) fn merge(&mut self, entries: &[Signed], secret: Option<&[u8; 32]>) -> Result<bool, Refusal> {
+        let secret_hash = secret.map(|secret| sha256(&[secret]));
+        let mut candidates = Candidates::new();
         for signed in entries.iter().take(MAX_ENTRIES) {
             let entry = Entry::read(signed).ok_or(Refusal::BadContent)?;
-            if !self.entries.contains_key(&entry) {
-                self.check(&entry, signed)?;
-                read.push((entry, signed));
+            self.check_range(&entry)?;
+            let unknown_secret = matches!(entry.body, EntryBody::Rotate { .. })
+                && secret_hash.is_none_or(|secret_hash| !entry.body.names(&secret_hash));
+            if !unknown_secret && !self.entries.contains_key(&entry) {
+                candidates.entry(entry).or_insert_with(|| signed.clone());
             }
         }
-        // An entry may follow in the list that makes the signer of an earlier one known: go on until nothing new is taken.
-        let mut changed = false;
-        while read.iter().fold(false, |taken, (entry, signed)| self.take(entry, signed) || taken) {
-            changed = true;
+        if candidates.is_empty() {
+            return Ok(false);
         }
-        if changed {
-            self.valid = self.compute_valid();
+        candidates.extend(self.entries.clone());
+        let admission = admit(&self.root, &candidates);
+        // Only the signatures of entries that would be held matter, and they are dear.
+        for entry in admission.held.iter().filter(|entry| !self.entries.contains_key(entry)) {
+            self.check_signature(entry, &candidates[entry])?;
         }
-        Ok(changed)
+        Ok(self.replace(candidates, admission))
     }
 
-    /// Keeps an entry of somebody who is or was on the roster, one for each slot, removal and rejection, which bounds them; true where it was taken.
-    fn take(&mut self, entry: &Entry, signed: &Signed) -> bool {
-        if self.entries.contains_key(entry) || !self.is_known(&signer(entry, &self.root)) {
-            return false;
-        }
-        let rival = self.entries.iter().find(|(held, _)| rivals(held, entry));
-        match rival.map(|(held, held_signed)| (*held, precedence(held, held_signed))) {
-            Some((_, held)) if held <= precedence(entry, signed) => return false,
-            Some((held, _)) => drop(self.entries.remove(&held)),
-            None if self.entries.len() >= MAX_ENTRIES => return false,
-            None => {}
-        }
-        self.entries.insert(*entry, signed.clone());
-        true
+    /// Holds what was admitted; true where that is something else than before.
+    fn replace(&mut self, mut candidates: Candidates, admission: Admission) -> bool {
+        candidates.retain(|entry, _| admission.held.contains(entry));
+        let changed = !candidates.keys().eq(self.entries.keys());
+        self.entries = candidates;
+        self.valid = admission.valid;
+        changed
     }
 
-    /// In the root, or invited by anybody at any time.
-    fn is_known(&self, did: &Did) -> bool {
-        let added = |entry: &Entry| entry.did == *did && matches!(entry.body, EntryBody::Add { .. });
-        self.root.members.contains(did) || self.entries.keys().any(added)
-    }
-
-    fn check(&self, entry: &Entry, signed: &Signed) -> Result<(), Refusal> {
-        let sound = match entry.body {
-            EntryBody::Add { slot, .. } => slot < SLOTS,
-            EntryBody::Remove { keep } => keep <= SLOTS,
+    fn check_range(&self, entry: &Entry) -> Result<(), Refusal> {
+        let sound = match &entry.body {
+            EntryBody::Add { slot, .. } => *slot < SLOTS,
+            EntryBody::Remove { keep } => keep.len() <= MAX_BRANCH && keep.is_sorted_by(|one, other| one < other),
             EntryBody::Reject { .. } => true,
+            EntryBody::Rotate { .. } => entry.did == self.root.creator.did,
         };
-        if !sound {
-            return Err(Refusal::Inconsistent);
-        }
-        if entry.call != self.call {
-            return Err(Refusal::Inconsistent);
-        }
+        if sound && entry.call == self.call { Ok(()) } else { Err(Refusal::Inconsistent) }
+    }
+
+    fn check_signature(&self, entry: &Entry, signed: &Signed) -> Result<(), Refusal> {
         verify(&signer(entry, &self.root), ENTRY_CONTEXT, &signed.bytes, &signed.signature)
     }
 
@@ -159,14 +159,13 @@ impl Roster {
             _ => None,
         });
         let body = EntryBody::Reject { n: earlier.max().map_or(0, |n| n.saturating_add(1)) };
-        self.entries.retain(|entry, _| entry.did != did || !matches!(entry.body, EntryBody::Reject { .. }));
         self.sign(Entry { call: self.call, did, body }, identity)
     }
 
-    /// Signs and takes in an invitation of somebody by this person.
+    /// Signs and takes in an invitation by this person.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) for somebody who takes part already, was removed or rejected, where this person has no invitation left or is too
+    /// [`State`](ErrorKind::State) for a person who takes part already, was removed or rejected, where this person has no invitation left or is too
     /// far from the root, or the call is full.
     pub(super) fn add(&mut self, did: Did, identity: &Identity) -> Result<(), Error> {
         let refused = |why: &'static str| Err(Error::new(ErrorKind::State, why).with("did", did));
@@ -177,11 +176,8 @@ impl Roster {
         if self.rejected().contains(&did) {
             return refused("has rejected this call");
         }
-        if self.entries.keys().filter_map(removal).any(|(removed, _)| removed == did) {
+        if self.removal_of(&did).is_some() {
             return refused("was removed from this call");
-        }
-        if self.entries.len() >= MAX_ENTRIES {
-            return refused("the call's roster has changed too often");
         }
         let taken = |slot: &u8| self.entries.keys().any(|entry| entry.body == EntryBody::Add { by, slot: *slot });
         let Some(slot) = (0..SLOTS).find(|slot| !taken(slot)) else {
@@ -196,29 +192,73 @@ impl Roster {
         Ok(())
     }
 
-    /// Signs and takes in the removal of somebody, for good; only the creator's counts.
+    /// Signs and takes in the removal of a person, for good; only the creator's counts. People invited by that person stay.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) for somebody else than the creator or who does not take part.
+    /// [`State`](ErrorKind::State) for a caller other than the creator, or for a person who does not take part.
     pub(super) fn remove(&mut self, did: Did, identity: &Identity) -> Result<(), Error> {
+        let refused = |why: &'static str| Err(Error::new(ErrorKind::State, why).with("did", did));
         if identity.did() != self.root.creator.did || did == identity.did() {
-            return Err(
-                Error::new(ErrorKind::State, "only whoever began a call removes others from it").with("did", did)
-            );
+            return refused("only whoever began a call removes others from it");
         }
         if !self.is_valid(&did) {
-            return Err(Error::new(ErrorKind::State, "not in this call").with("did", did));
+            return refused("not in this call");
         }
-        self.sign(Entry { call: self.call, did, body: EntryBody::Remove { keep: SLOTS } }, identity);
+        let before = self.clone();
+        let keep = admit(&self.root, &self.entries).invited_through(&did);
+        self.sign(Entry { call: self.call, did, body: EntryBody::Remove { keep } }, identity);
+        if self.is_too_large() {
+            // Removal goes before what was invited through the removed person.
+            *self = before.clone();
+            self.sign(Entry { call: self.call, did, body: EntryBody::Remove { keep: Vec::new() } }, identity);
+        }
+        if self.is_valid(&did) || self.removal_of(&did).is_none() {
+            *self = before;
+            return refused("could not be removed");
+        }
         Ok(())
+    }
+
+    /// Signs and takes in a new secret; only the creator's counts.
+    pub(super) fn rotate(&mut self, secret: &[u8; 32], identity: &Identity) {
+        let n = self.rotation().map_or(0, |(n, _)| n).saturating_add(1);
+        let body = EntryBody::Rotate { n, secret_hash: sha256(&[secret]) };
+        self.sign(Entry { call: self.call, did: identity.did(), body }, identity);
+    }
+
+    /// How often the secret was changed, and the hash of the newest; `None` while it is that of the root.
+    pub(super) fn rotation(&self) -> Option<(u32, [u8; 32])> {
+        self.entries.keys().find_map(|entry| match entry.body {
+            EntryBody::Rotate { n, secret_hash } => Some((n, secret_hash)),
+            _ => None,
+        })
+    }
+
+    /// Whether this is the newest secret.
+    pub(super) fn fits(&self, secret: &[u8; 32]) -> bool {
+        sha256(&[secret]) == self.rotation().map_or(self.root.secret_hash, |(_, secret_hash)| secret_hash)
+    }
+
+    /// Entries for a person that was removed: nothing of the secret.
+    pub(super) fn entries_for_removed(&self) -> Vec<Signed> {
+        let told = |entry: &Entry| !matches!(entry.body, EntryBody::Rotate { .. });
+        self.entries.iter().filter(|(entry, _)| told(entry)).map(|(_, signed)| signed.clone()).collect()
     }
 
     fn sign(&mut self, entry: Entry, identity: &Identity) -> Signed {
         let bytes = cbor::encode(&entry);
         let signed = Signed { signature: identity.sign(ENTRY_CONTEXT, &bytes), bytes };
-        self.entries.insert(entry, signed.clone());
-        self.valid = self.compute_valid();
+        let mut candidates = self.entries.clone();
+        candidates.insert(entry, signed.clone());
+        let admission = admit(&self.root, &candidates);
+        self.replace(candidates, admission);
         signed
+    }
+
+    /// Whether the entries find no room in an envelope beside a record.
+    fn is_too_large(&self) -> bool {
+        let bytes = |signed: &Signed| signed.bytes.len() + signed.signature.len() + SIGNED_HEADS;
+        self.entries.values().map(bytes).sum::<usize>() > MAX_ENTRY_BYTES
     }
 
     /// What removed somebody, if anything did.
@@ -253,73 +293,14 @@ impl Roster {
         let parts: Vec<&[u8]> = self.entries.values().map(|signed| &signed.bytes[..]).collect();
         *sha256(&parts).first_chunk().expect("a SHA-256 hash has 32 bytes")
     }
-
-    /// A pure function of root and entries: people by (depth, inviter, slot), the removed left out, the first 32.
-    fn compute_valid(&self) -> Vec<Did> {
-        let removed: BTreeMap<Did, u8> = self.entries.keys().filter_map(removal).collect();
-        let invitations = self.invitations();
-        let mut depths: BTreeMap<Did, u8> = self.root.members.iter().map(|did| (*did, 0)).collect();
-        let mut valid: Vec<Did> = self.root.members.clone();
-        for depth in 1..=MAX_DEPTH {
-            for (&(by, slot), &did) in &invitations {
-                let counts = depths.get(&by) == Some(&(depth - 1)) && removed.get(&by).is_none_or(|keep| slot < *keep);
-                if counts && !depths.contains_key(&did) {
-                    depths.insert(did, depth);
-                    valid.push(did);
-                }
-            }
-        }
-        valid.retain(|did| !removed.contains_key(did));
-        valid.truncate(MAX_VALID);
-        valid
-    }
-
-    /// Who is invited by whom, in which slot.
-    fn invitations(&self) -> BTreeMap<(Did, u8), Did> {
-        let invitation = |entry: &Entry| match entry.body {
-            EntryBody::Add { by, slot } => Some(((by, slot), entry.did)),
-            _ => None,
-        };
-        self.entries.keys().filter_map(invitation).collect()
-    }
 }
 
-/// Who must have signed an entry.
+/// The person whose signature an entry needs.
 fn signer(entry: &Entry, root: &Root) -> Did {
     match entry.body {
         EntryBody::Add { by, .. } => by,
-        EntryBody::Remove { .. } => root.creator.did,
+        EntryBody::Remove { .. } | EntryBody::Rotate { .. } => root.creator.did,
         EntryBody::Reject { .. } => entry.did,
-    }
-}
-
-/// Two entries of which only one counts.
-fn rivals(one: &Entry, other: &Entry) -> bool {
-    match (one.body, other.body) {
-        (EntryBody::Add { by, slot }, EntryBody::Add { by: other_by, slot: other_slot }) => {
-            (by, slot) == (other_by, other_slot)
-        }
-        (EntryBody::Remove { .. }, EntryBody::Remove { .. }) | (EntryBody::Reject { .. }, EntryBody::Reject { .. }) => {
-            one.did == other.did
-        }
-        _ => false,
-    }
-}
-
-/// Of two rivals the one with the smaller precedence counts, for everybody: the smaller hash, the stricter removal, the newer rejection.
-fn precedence(entry: &Entry, signed: &Signed) -> (u8, [u8; 32]) {
-    let hash = sha256(&[&signed.bytes]);
-    match entry.body {
-        EntryBody::Add { .. } => (0, hash),
-        EntryBody::Remove { keep } => (keep, hash),
-        EntryBody::Reject { n } => (u8::MAX - n, hash),
-    }
-}
-
-fn removal(entry: &Entry) -> Option<(Did, u8)> {
-    match entry.body {
-        EntryBody::Remove { keep } => Some((entry.did, keep)),
-        _ => None,
     }
 }
 

@@ -211,6 +211,10 @@ impl Driver {
                         tracing::error!(%error, "a call's topic cannot be read");
                     }
                 }
+                Output::Retire(topic) => {
+                    self.opener.retire(&topic);
+                    self.subscriptions.unsubscribe(&topic);
+                }
                 Output::Part(call) => self.part(call),
                 Output::Open { session, call, remote, dials } => {
                     let media = self.media.handle();

@@ -1,13 +1,14 @@
 //! Keys and names derived from keys.
 
-use blink_api::{CallId, Did, Endpoint, Topic};
+use blink_api::{CallId, DeviceId, Did, Endpoint, Topic};
 use rand::Rng;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use super::identity::agreement_public;
+use super::identity::{Identity, agreement_public, verify};
 use super::symmetric::{expand, sha256};
 use super::{Random, Refusal};
+use crate::wire::SignedKey;
 
 /// An X25519 key pair (RFC 7748): a person's, or one device's for one time in one call.
 #[derive(Clone)]
@@ -58,6 +59,29 @@ impl AgreementKey {
     pub fn public_of(did: &Did) -> Result<[u8; 32], Refusal> {
         agreement_public(did)
     }
+}
+
+const CALL_KEY_CONTEXT: &[u8] = b"blink/1 key\0";
+
+/// An endpoint's key in a call, signed by its owner, so that others may pass it on.
+pub fn sign_call_key(owner: &Identity, device: &DeviceId, call: &CallId, key: &[u8; 32]) -> SignedKey {
+    SignedKey { key: *key, signature: owner.sign(CALL_KEY_CONTEXT, &call_key_statement(device, call, key)) }
+}
+
+/// Checks that a key can be sealed for, and that an endpoint said that it is its own in a call.
+///
+/// # Errors
+/// [`Refusal::WeakKey`] for a key of small order or an unusable DID, [`Refusal::BadSignature`].
+pub fn verify_call_key(endpoint: &Endpoint, call: &CallId, key: &SignedKey) -> Result<(), Refusal> {
+    if !AgreementKey::is_sound(&key.key) {
+        return Err(Refusal::WeakKey);
+    }
+    let statement = call_key_statement(&endpoint.device, call, &key.key);
+    verify(&endpoint.did, CALL_KEY_CONTEXT, &statement, &key.signature)
+}
+
+fn call_key_statement(device: &DeviceId, call: &CallId, key: &[u8; 32]) -> Vec<u8> {
+    [&call.as_bytes()[..], device.as_bytes(), key].concat()
 }
 
 /// What follows from a call's id and secret.

@@ -14,7 +14,7 @@ mod window;
 pub use counters::{Refusal, SecurityCounters};
 pub use envelope::{MAX_ENVELOPE, MAX_RECIPIENTS, Sealing, open, seal};
 pub use identity::{Identity, verify};
-pub use keys::{AgreementKey, CallKeys, inbox_topic, link_id};
+pub use keys::{AgreementKey, CallKeys, inbox_topic, link_id, sign_call_key, verify_call_key};
 pub use opener::{Channel, Opener, SetBack};
 pub use rates::RateLimits;
 pub(crate) use symmetric::{hmac_sha256, sha256};

@@ -93,6 +93,13 @@ impl Opener {
         }
     }
 
+    /// This endpoint reads no more what is said on a topic that a call had before.
+    pub fn retire(&mut self, topic: &Topic) {
+        if self.topics.values().all(|newest| newest != topic) {
+            self.calls.remove(topic);
+        }
+    }
+
     /// The topic of a channel; `None` for a call that was not joined.
     pub fn topic(&self, channel: &Channel) -> Option<Topic> {
         match channel {

@@ -30,6 +30,32 @@ impl<'b, C> Decode<'b, C> for WireEndpoint {
     }
 }
 
+/// An endpoint's key in one call, with the signature of its DID: 96 bytes. Without that signature nothing is sealed for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedKey {
+    /// The X25519 key.
+    pub key: [u8; 32],
+    /// Ed25519, by the endpoint's DID.
+    pub signature: [u8; 64],
+}
+
+impl<C> Encode<C> for SignedKey {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(&[&self.key[..], &self.signature[..]].concat())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for SignedKey {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        let bytes: [u8; 96] = fixed(d)?;
+        let (key, signature) = bytes.split_at(32);
+        Ok(Self {
+            key: key.try_into().expect("split at 32"),
+            signature: signature.try_into().expect("96 less 32 is 64"),
+        })
+    }
+}
+
 pub(super) fn fixed<const N: usize>(d: &mut Decoder<'_>) -> Result<[u8; N], decode::Error> {
     d.bytes()?.try_into().map_err(|_| decode::Error::message("wrong length"))
 }
@@ -40,6 +66,28 @@ pub(super) fn did(d: &mut Decoder<'_>) -> Result<Did, decode::Error> {
 
 pub(super) fn expect_array(d: &mut Decoder<'_>, length: u64) -> Result<(), decode::Error> {
     if d.array()? == Some(length) { Ok(()) } else { Err(decode::Error::message("wrong length")) }
+}
+
+/// A call's secret, wiped when it is dropped and shown nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Zeroizing<[u8; 32]>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl<C> Encode<C> for Secret {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(&self.0[..])?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Secret {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        fixed(d).map(|bytes| Self(Zeroizing::new(bytes)))
+    }
 }
 
 /// A secret that is wiped when it is dropped.

@@ -17,7 +17,7 @@ pub use body::{
 };
 pub use channel::{ChannelMessage, REPORT_VERSION, SectionReport};
 pub use content::{Content, NoContent};
-pub use fields::{Bytes16, WireEndpoint};
+pub use fields::{Bytes16, Secret, SignedKey, WireEndpoint};
 pub use record::{JoinedClaim, Member, Record, Seen, Status};
 pub use roster::{Entry, EntryBody, Root, Signed};
 pub use stream::{MAX_STREAM_NAME, StreamOffer, StreamRequest};

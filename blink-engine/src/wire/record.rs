@@ -3,7 +3,7 @@
 use blink_api::Endpoint;
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
-use super::fields::{Bytes16, WireEndpoint, expect_array, fixed};
+use super::fields::{Bytes16, Secret, SignedKey, WireEndpoint, expect_array};
 use super::roster::Signed;
 use super::stream::{StreamOffer, StreamRequest};
 
@@ -17,6 +17,9 @@ pub struct Member {
     /// Roster entries.
     #[n(1)]
     pub entries: Vec<Signed>,
+    /// The call's secret, where a Rotate entry goes along that names it.
+    #[n(2)]
+    pub secret: Option<Secret>,
 }
 
 /// What a device says about itself in a call, always whole: the newest (boot, version) counts.
@@ -24,8 +27,8 @@ pub struct Member {
 #[cbor(map)]
 pub struct Record {
     /// The key it can be written to on the call's topic; a new one for each time it joins.
-    #[cbor(n(0), with = "minicbor::bytes")]
-    pub call_key: [u8; 32],
+    #[n(0)]
+    pub call_key: SignedKey,
     /// Grows with every change.
     #[n(1)]
     pub version: u64,
@@ -84,7 +87,7 @@ pub struct Seen {
     /// Under which boot.
     pub boot: u64,
     /// Its call key, so that members who have not heard it themselves can write to it.
-    pub call_key: [u8; 32],
+    pub call_key: SignedKey,
     /// Its version.
     pub version: u64,
 }
@@ -93,7 +96,8 @@ impl<C> Encode<C> for Seen {
     fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, ctx: &mut C) -> Result<(), encode::Error<W::Error>> {
         e.array(4)?;
         WireEndpoint(self.endpoint).encode(e, ctx)?;
-        e.u64(self.boot)?.bytes(&self.call_key)?.u64(self.version)?.ok()
+        self.call_key.encode(e.u64(self.boot)?, ctx)?;
+        e.u64(self.version)?.ok()
     }
 }
 
@@ -101,7 +105,7 @@ impl<'b, C> Decode<'b, C> for Seen {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
         expect_array(d, 4)?;
         let WireEndpoint(endpoint) = WireEndpoint::decode(d, ctx)?;
-        Ok(Self { endpoint, boot: d.u64()?, call_key: fixed(d)?, version: d.u64()? })
+        Ok(Self { endpoint, boot: d.u64()?, call_key: SignedKey::decode(d, ctx)?, version: d.u64()? })
     }
 }
 
@@ -115,14 +119,14 @@ pub struct JoinedClaim {
     /// The version of its record then.
     pub version: u64,
     /// The key it can be written to on the call's topic.
-    pub call_key: [u8; 32],
+    pub call_key: SignedKey,
 }
 
 impl<C> Encode<C> for JoinedClaim {
     fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, ctx: &mut C) -> Result<(), encode::Error<W::Error>> {
         e.array(4)?;
         WireEndpoint(self.endpoint).encode(e, ctx)?;
-        e.u64(self.boot)?.u64(self.version)?.bytes(&self.call_key)?.ok()
+        self.call_key.encode(e.u64(self.boot)?.u64(self.version)?, ctx)
     }
 }
 
@@ -130,6 +134,6 @@ impl<'b, C> Decode<'b, C> for JoinedClaim {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, decode::Error> {
         expect_array(d, 4)?;
         let WireEndpoint(endpoint) = WireEndpoint::decode(d, ctx)?;
-        Ok(Self { endpoint, boot: d.u64()?, version: d.u64()?, call_key: fixed(d)? })
+        Ok(Self { endpoint, boot: d.u64()?, version: d.u64()?, call_key: SignedKey::decode(d, ctx)? })
     }
 }

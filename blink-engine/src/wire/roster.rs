@@ -46,14 +46,18 @@ impl<'b, C> Decode<'b, C> for Root {
         expect_array(d, 6)?;
         let creator = Endpoint { did: did(d)?, device: DeviceId::from_bytes(fixed(d)?) };
         let (nonce, unix_ms, secret_hash) = (fixed(d)?, d.u64()?, fixed(d)?);
-        let count = d.array()?.ok_or_else(|| decode::Error::message("indefinite"))?;
-        let members = (0..count).map(|_| did(d)).collect::<Result<Vec<_>, _>>()?;
+        let members = dids(d)?;
         Ok(Self { creator, nonce, unix_ms, secret_hash, members })
     }
 }
 
+fn dids(d: &mut Decoder<'_>) -> Result<Vec<Did>, decode::Error> {
+    let count = d.array()?.ok_or_else(|| decode::Error::message("indefinite"))?;
+    (0..count).map(|_| did(d)).collect()
+}
+
 /// A change of the roster: `[kind, call, did, …]`. Entries are only ever added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Entry {
     /// In which call.
     pub call: CallId,
@@ -63,8 +67,8 @@ pub struct Entry {
     pub body: EntryBody,
 }
 
-/// What a roster entry says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The change that a roster entry makes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryBody {
     /// A member invites somebody; signed by `by`. Each member has slots 0 to 3.
     Add {
@@ -73,16 +77,30 @@ pub enum EntryBody {
         /// Which of its invitations.
         slot: u8,
     },
-    /// The creator removes somebody for good, of whose own invitations the slots below `keep` stay.
+    /// The creator removes a person for good. Of all who were invited by that person, or by those it invited, the ones in `keep` stay.
     Remove {
-        /// Slots that stay.
-        keep: u8,
+        /// People who stay, strictly ascending.
+        keep: Vec<Did>,
     },
     /// Somebody will not come; signed by that person.
     Reject {
         /// How often this person has changed its mind.
         n: u8,
     },
+    /// The creator gives the call a new secret; about the creator itself. The one with the greatest `n` counts.
+    Rotate {
+        /// How many secrets there were before.
+        n: u32,
+        /// SHA-256 of the secret.
+        secret_hash: [u8; 32],
+    },
+}
+
+impl EntryBody {
+    /// Whether it gives the call a secret with this SHA-256.
+    pub fn names(&self, hash: &[u8; 32]) -> bool {
+        matches!(self, Self::Rotate { secret_hash, .. } if secret_hash == hash)
+    }
 }
 
 impl<C> Encode<C> for Entry {
@@ -91,12 +109,17 @@ impl<C> Encode<C> for Entry {
             EntryBody::Add { .. } => (0, 5),
             EntryBody::Remove { .. } => (1, 4),
             EntryBody::Reject { .. } => (2, 4),
+            EntryBody::Rotate { .. } => (3, 5),
         };
         e.array(length)?.u8(kind)?.bytes(self.call.as_bytes())?.bytes(self.did.public_key())?;
-        match self.body {
-            EntryBody::Add { by, slot } => e.bytes(by.public_key())?.u8(slot)?.ok(),
-            EntryBody::Remove { keep } => e.u8(keep)?.ok(),
-            EntryBody::Reject { n } => e.u8(n)?.ok(),
+        match &self.body {
+            EntryBody::Add { by, slot } => e.bytes(by.public_key())?.u8(*slot)?.ok(),
+            EntryBody::Remove { keep } => {
+                e.array(keep.len() as u64)?;
+                keep.iter().try_for_each(|did| e.bytes(did.public_key())?.ok())
+            }
+            EntryBody::Reject { n } => e.u8(*n)?.ok(),
+            EntryBody::Rotate { n, secret_hash } => e.u32(*n)?.bytes(secret_hash)?.ok(),
         }
     }
 }
@@ -108,8 +131,9 @@ impl<'b, C> Decode<'b, C> for Entry {
         let (call, about) = (CallId::from_bytes(fixed(d)?), did(d)?);
         let body = match (kind, length) {
             (0, Some(5)) => EntryBody::Add { by: did(d)?, slot: d.u8()? },
-            (1, Some(4)) => EntryBody::Remove { keep: d.u8()? },
+            (1, Some(4)) => EntryBody::Remove { keep: dids(d)? },
             (2, Some(4)) => EntryBody::Reject { n: d.u8()? },
+            (3, Some(5)) => EntryBody::Rotate { n: d.u32()?, secret_hash: fixed(d)? },
             _ => return Err(decode::Error::message("no such entry")),
         };
         Ok(Self { call, did: about, body })

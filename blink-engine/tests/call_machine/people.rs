@@ -1,9 +1,10 @@
 //! Who takes part changes: devices, invitations, removals.
 
-use blink_api::CallSettings;
+use blink_api::{CallId, CallSettings, Topic};
 use blink_engine::call::{CancelledReason, EndReason, Event, LeftReason};
+use blink_engine::wire::Kind;
 
-use crate::world::{Network, World};
+use crate::world::{Network, Setup, World};
 use crate::{A, B, C, SECOND, cancelled_with, connected, ended, ended_with, idle, incoming, joined, left, two_devices};
 
 #[test]
@@ -130,4 +131,142 @@ fn somebody_removed_is_out_for_good_and_hears_nothing_more() {
     assert_eq!((world.paths.open_at(A), world.paths.open_at(B)), (1, 1));
     world.advance(30 * SECOND);
     assert_eq!((world.count(A, ended), world.count(B, ended)), (0, 0));
+}
+
+#[test]
+fn a_person_that_is_removed_while_away_is_sent_no_notice_with_the_calls_secret() {
+    for removed in [true, false] {
+        let mut world = World::new(3, 36);
+        world.nodes[C].online = false;
+        let call = world.offer(A, &[B, C]);
+        world.until(B, SECOND, "incoming", incoming);
+        world.answer(B, call);
+        world.until(A, 70 * SECOND, "unanswered", |event| matches!(event, Event::ParticipantUnanswered { .. }));
+        if removed {
+            let carol = world.did(C);
+            world.act(A, |machine, now| machine.remove(now, carol)).unwrap();
+        }
+        let offers = |world: &World| world.sent.iter().filter(|sent| **sent == (A, Kind::Offer)).count();
+        let before = offers(&world);
+        world.go_online(C);
+        world.advance(5 * SECOND);
+        assert_eq!(offers(&world) == before, removed, "{}", world.story());
+    }
+}
+
+/// Four people whose messages travel in envelopes; the fourth was not called.
+fn sealed(seed: u64) -> World {
+    let devices = [(1, 1), (2, 2), (3, 3), (4, 4)];
+    let (network, settings) = (Network::PERFECT, CallSettings::default());
+    World::set_up(Setup { devices: &devices, seed, network, settings, sealed: true })
+}
+
+fn topic(world: &World, node: usize, call: CallId) -> Option<Topic> {
+    world.nodes[node].topic_of(&call)
+}
+
+/// Three people are connected, and A removes C.
+fn removed(world: &mut World) -> CallId {
+    let call = connected(world, &[B, C]);
+    let carol = world.did(C);
+    world.act(A, |machine, now| machine.remove(now, carol)).unwrap();
+    call
+}
+
+#[test]
+fn after_a_removal_nothing_is_said_on_a_topic_that_the_removed_one_knows() {
+    let mut world = sealed(37);
+    let call = removed(&mut world);
+    let old = topic(&world, C, call).unwrap();
+    world.until(C, SECOND, "removed", ended_with(EndReason::Removed));
+    world.advance(SECOND);
+    assert!(topic(&world, A, call) == topic(&world, B, call) && topic(&world, A, call) != Some(old));
+    let (before, late) = (world.wire.len(), world.now + 29 * SECOND);
+    world.act(A, |machine, now| machine.set_muted(now, true));
+    world.advance(20 * SECOND);
+    let theirs =
+        |letter: &&std::rc::Rc<crate::world::Letter>| letter.topic == old && letter.origin != world.nodes[C].origin();
+    assert_eq!(world.wire[before..].iter().filter(theirs).count(), 0, "{}", world.story());
+    assert!(world.nodes[A].reads_topic(&old), "for those who are behind");
+    world.advance(late - world.now + SECOND);
+    assert!(!world.nodes[A].reads_topic(&old) && !world.nodes[B].reads_topic(&old));
+    assert_eq!(world.count(A, |event| left(event)), 1, "{}", world.story());
+}
+
+#[test]
+fn whoever_did_not_hear_of_a_new_secret_is_given_it_once_it_can_be_reached() {
+    // Nothing lost, less than a lease, and longer.
+    for seconds in [0, 5, 20, 50] {
+        let mut world = World::new(4, 38);
+        let call = connected(&mut world, &[B, C, 3]);
+        world.cut_signaling.extend([(A, B), (B, A), (3, B), (B, 3)]);
+        world.paths.cut.extend([(A, B), (B, 3)]);
+        let carol = world.did(C);
+        world.act(A, |machine, now| machine.remove(now, carol)).unwrap();
+        world.advance(seconds * SECOND);
+        assert_ne!(topic(&world, A, call), topic(&world, B, call));
+        world.cut_signaling.clear();
+        world.paths.cut.clear();
+        world.advance(40 * SECOND);
+        let topics = [A, B, 3].map(|node| topic(&world, node, call));
+        assert!(topics.iter().all(|topic| *topic == topics[0]), "after {seconds} s\n{}", world.story());
+        for node in [A, B, 3] {
+            assert_eq!(world.paths.open_at(node), 2, "after {seconds} s\n{}", world.story());
+        }
+    }
+}
+
+#[test]
+fn two_removals_at_once_on_a_bad_network_end_on_one_topic() {
+    for seed in 0..10 {
+        let mut world = World::new(4, seed);
+        let call = connected(&mut world, &[B, C, 3]);
+        world.network = Network::ROUGH;
+        for removed in [C, 3] {
+            let did = world.did(removed);
+            world.act(A, |machine, now| machine.remove(now, did)).unwrap();
+        }
+        world.advance(30 * SECOND);
+        assert_eq!(topic(&world, A, call), topic(&world, B, call), "seed {seed}\n{}", world.story());
+        assert_eq!((world.paths.open_at(A), world.paths.open_at(B)), (1, 1), "seed {seed}\n{}", world.story());
+    }
+}
+
+#[test]
+fn who_is_invited_or_comes_back_after_a_removal_joins_on_the_new_topic() {
+    for network in [Network::PERFECT, Network::ROUGH] {
+        let mut world = World::new(4, 39);
+        let call = connected(&mut world, &[B, C]);
+        let (carol, dave) = (world.did(C), world.did(3));
+        // One rings, the other left, when the secret changes.
+        world.act(A, |machine, now| machine.add(now, dave)).unwrap();
+        world.until(3, 5 * SECOND, "incoming", incoming);
+        world.leave(B);
+        world.advance(SECOND);
+        world.network = network;
+        world.act(A, |machine, now| machine.remove(now, carol)).unwrap();
+        world.answer(B, call);
+        world.answer(3, call);
+        world.advance(20 * SECOND);
+        let topics = [A, B, 3].map(|node| topic(&world, node, call));
+        assert!(topics.iter().all(|topic| topic.is_some() && *topic == topics[0]), "{}", world.story());
+        for node in [A, B, 3] {
+            assert_eq!(world.paths.open_at(node), 2, "{}", world.story());
+        }
+    }
+}
+
+#[test]
+fn a_restart_comes_back_on_the_topic_of_the_newest_secret() {
+    let mut world = World::new(4, 40);
+    let call = connected(&mut world, &[B, C, 3]);
+    let carol = world.did(C);
+    world.act(A, |machine, now| machine.remove(now, carol)).unwrap();
+    world.advance(2 * SECOND);
+    world.restart_with_memory(B);
+    world.advance(SECOND);
+    world.answer(B, call);
+    world.advance(5 * SECOND);
+    assert_eq!(topic(&world, A, call), topic(&world, B, call));
+    assert_eq!(world.paths.open_at(B), 2, "{}", world.story());
 }

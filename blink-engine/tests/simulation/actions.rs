@@ -30,7 +30,8 @@ pub(crate) fn act(world: &mut World, nodes: usize, random: &mut Random) {
         20 => {
             let somebody = world.did(random.random_range(0..world.nodes.len()));
             world.note(node, || format!("removes {somebody}"));
-            world.act(node, |machine, now| machine.remove(now, somebody).ok());
+            // Only the creator may.
+            world.try_remove(node, somebody).ok();
         }
         21 | 22 => offer_stream(world, node, random),
         23 => revoke_stream(world, node),

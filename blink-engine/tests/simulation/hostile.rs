@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use blink_api::{CallId, DeviceId, Endpoint, Origin, Topic};
-use blink_engine::secure::{AgreementKey, Channel, Identity, Random, Sealing, inbox_topic, seal};
+use blink_engine::secure::{AgreementKey, Channel, Identity, Random, Sealing, inbox_topic, seal, sign_call_key};
 use blink_engine::wire::{Body, CallConfiguration, Content, JoinedClaim, Offer, Root, Signed, cbor};
 use bytes::Bytes;
 use rand::{Rng, RngExt, SeedableRng};
@@ -113,7 +113,8 @@ impl Hostile {
         let root = cbor::encode(&Root { creator, nonce: [1; 16], unix_ms, secret_hash, members });
         let signed = Signed { signature: self.outsider.sign(b"blink/1 root\0", &root), bytes: root };
         let call = call_of(&signed.bytes);
-        let claim = JoinedClaim { endpoint: creator, boot: 1, version: 1, call_key: [9; 32] };
+        let call_key = sign_call_key(&self.outsider, &creator.device, &call, &[9; 32]);
+        let claim = JoinedClaim { endpoint: creator, boot: 1, version: 1, call_key };
         let remaining_ms = if self.random.random_bool(0.5) { 0 } else { u32::MAX };
         let offer = Offer {
             root: signed,
@@ -150,7 +151,7 @@ impl Hostile {
         let own = Identity::from_seed(&[world.nodes[node].seed.0; 32]);
         let endpoint = world.nodes[node].endpoint;
         let theirs = (keys.len() > 1).then(|| keys[self.random.random_range(1..keys.len())]);
-        liar.know(keys.iter().map(|(_, key)| *key).collect());
+        liar.know(keys.iter().map(|(endpoint, key)| world.signed_key(endpoint, &call, key)).collect());
         let body =
             liar.make_up(&own, endpoint, keys[0].1, call, theirs.as_ref().map(|(endpoint, key)| (endpoint, key)));
         let keys = keys.into_iter().map(|(_, key)| key).collect();

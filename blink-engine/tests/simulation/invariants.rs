@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, Did};
+use blink_api::{CallId, Did, Topic};
 use blink_engine::call::{
     CallOutcome, CallSnapshot, CallState, Event, ParticipantSnapshot, ParticipantState, ParticipantStatus,
 };
@@ -47,6 +47,9 @@ pub(crate) fn check_moment(world: &World, node: usize, told: &mut Told) -> Check
     let other = FaultKind::Other;
     hold(state.gate == current, other, || {
         format!("node {node}'s microphone is open for {:?}, and its call is {current:?}", state.gate)
+    })?;
+    hold(!world.sealed_for_nobody.iter().any(|(sealer, _)| *sealer == node), other, || {
+        format!("node {node} seals for a key that is no device's: {:?}", world.sealed_for_nobody)
     })?;
     hold(current.is_none_or(|call| state.accepted.contains(&call)), other, || {
         format!("node {node} is in {current:?}, which its user did not accept")
@@ -107,12 +110,40 @@ impl Agreement<'_> {
                 hold(known == (true, participant.state), FaultKind::Other, || {
                     format!("node {node}'s user was told {known:?} of {participant:?}")
                 })?;
+                let topics = [node, there].map(|node| world.nodes[node].topic_of(&call.call));
+                hold(topics[0] == topics[1], FaultKind::Stuck, || {
+                    format!("nodes {node} and {there} speak on {topics:?} in {call:?}")
+                })?;
                 check_roster(world, honest, node, call, there, calls[there].as_ref().expect("it is in that call"))?;
             }
         }
+        self.check_removals(calls, node, call)?;
         let alone = others == 0 && !call.group && call.state == CallState::Active;
         let with_strangers = call.participants.iter().any(|other| !honest_people.contains(&other.did));
         hold(!alone || with_strangers, FaultKind::Ghost, || format!("node {node} is alone in a call of two: {call:?}"))
+    }
+
+    /// Whoever was removed from a call is in it for nobody, as long as the remover is still there to say so.
+    fn check_removals(&self, calls: &[Option<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
+        for (removed_from, did, remover, starts) in &self.world.removals {
+            let there = calls[*remover].as_ref().is_some_and(|there| there.call == call.call);
+            let counts = *removed_from == call.call && there && self.world.nodes[*remover].starts == *starts;
+            let member = call.participants.iter().any(|other| other.did == *did);
+            if !counts || !self.honest.contains(remover) {
+                continue;
+            }
+            hold(!member, FaultKind::Ghost, || {
+                format!("node {node} has {did} in {call:?}, whom node {remover} removed")
+            })?;
+            let topic = self.world.nodes[node].topic_of(&call.call);
+            let known = |(of, id, known): &(usize, CallId, Topic)| {
+                self.world.did(*of) == *did && *id == call.call && Some(*known) == topic
+            };
+            hold(!self.world.known_topics.iter().any(known), FaultKind::Ghost, || {
+                format!("node {node} speaks on a topic of {call:?} that {did} knows, whom node {remover} removed")
+            })?;
+        }
+        Ok(())
     }
 
     fn check_participant(

@@ -1,18 +1,18 @@
 //! What members say who lie: about themselves, about others, about anything.
 
 use blink_api::{CallId, DeviceId, Did, Endpoint, StreamId, TrackKind};
-use blink_engine::secure::{Identity, Random, link_id};
+use blink_engine::secure::{Identity, Random, link_id, sign_call_key};
 use blink_engine::wire::{
     Behind, Body, Busy, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Link, LinkRole, Member, Record, Reject,
-    Ringing, Seen, Signed, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
+    Ringing, Seen, Signed, SignedKey, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
 };
 use rand::{Rng, RngExt};
 
 /// A tongue that tells few truths.
 pub(crate) struct Liar {
     endpoints: Vec<Endpoint>,
-    /// Call keys of others.
-    keys: Vec<[u8; 32]>,
+    /// Call keys of others, as they signed them.
+    keys: Vec<SignedKey>,
     random: Random,
 }
 
@@ -23,7 +23,7 @@ impl Liar {
     }
 
     /// It has heard these call keys, and says that they are somebody else's.
-    pub(crate) fn know(&mut self, keys: Vec<[u8; 32]>) {
+    pub(crate) fn know(&mut self, keys: Vec<SignedKey>) {
         self.keys = keys;
     }
 
@@ -88,11 +88,14 @@ impl Liar {
                 acknowledged: self.random.random_bool(0.3),
             }),
             3 | 4 => {
-                let mut record = self.record(key);
+                let mut record = self.record(sign_call_key(identity, &own.device, &call, &key));
                 self.twist_record(&mut record);
                 self.twist_record(&mut record);
-                let entries = (0..self.random.random_range(0..3)).map(|_| self.entry(identity, own.did, call));
-                Body::Member(Box::new(Member { record, entries: entries.collect() }))
+                let entries = match self.random.random_range(0..12) {
+                    0 => made_up_people(identity, call),
+                    _ => (0..self.random.random_range(0..3)).map(|_| self.entry(identity, own.did, call)).collect(),
+                };
+                Body::Member(Box::new(Member { record, entries, secret: None }))
             }
             5 => Body::Cancel(self.cancel()),
             6 => Body::Behind(Behind { endpoint: WireEndpoint(self.somebody()), boot: self.number() }),
@@ -103,7 +106,7 @@ impl Liar {
         }
     }
 
-    fn record(&mut self, call_key: [u8; 32]) -> Record {
+    fn record(&mut self, call_key: SignedKey) -> Record {
         Record {
             call_key,
             version: self.random.random_range(0..50),
@@ -161,7 +164,7 @@ impl Liar {
             _ => self.somebody().did,
         };
         let body = match self.random.random_range(0..4) {
-            0 => EntryBody::Remove { keep: self.random.random_range(0..6) },
+            0 => EntryBody::Remove { keep: (0..self.random.random_range(0..2)).map(|_| self.somebody().did).collect() },
             1 => EntryBody::Reject { n: self.random.random_range(0..=255) },
             _ => EntryBody::Add { by: own, slot: self.random.random_range(0..6) },
         };
@@ -208,10 +211,10 @@ impl Liar {
         [0, 1, 2, 3, 7, 100, u64::from(u32::MAX), u64::MAX - 1, u64::MAX][self.random.random_range(0..9)]
     }
 
-    fn key(&mut self) -> [u8; 32] {
+    fn key(&mut self) -> SignedKey {
         match self.keys.len() {
             known @ 1.. if self.random.random_bool(0.5) => self.keys[self.random.random_range(0..known)],
-            _ => [self.random.random_range(0..4); 32],
+            _ => SignedKey { key: [self.random.random_range(0..4); 32], signature: [0; 64] },
         }
     }
 
@@ -220,4 +223,16 @@ impl Liar {
         self.random.fill_bytes(&mut bytes);
         bytes
     }
+}
+
+/// The roster filled by one person: people that do not exist, invited by it and by each other.
+fn made_up_people(identity: &Identity, call: CallId) -> Vec<Signed> {
+    let person = |n: u8| Identity::from_seed(&[n; 32]);
+    let invite = |n: u8| {
+        let by = if n < 4 { identity.clone() } else { person(150 + n / 4) };
+        let body = EntryBody::Add { by: by.did(), slot: n % 4 };
+        let bytes = cbor::encode(&Entry { call, did: person(151 + n).did(), body });
+        Signed { signature: by.sign(b"blink/1 entry\0", &bytes), bytes }
+    };
+    (0..60).map(invite).collect()
 }

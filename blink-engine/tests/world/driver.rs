@@ -23,19 +23,36 @@ impl World {
             Output::Send { channel, recipients, call, body } => self.send(node, channel, &recipients, call, *body),
             Output::Join(joined) => {
                 let (id, topic, key) = (joined.keys.id, joined.keys.topic, *joined.key.public());
+                self.call_keys.insert(key);
                 let state = &mut self.nodes[node];
-                let previous = state.topics.get(&id).map(|before| before.key);
-                state.topics.insert(id, Listening { topic, key, previous });
+                let before = state.topics.remove(&id);
+                let previous = before.as_ref().map(|before| before.key);
+                let is_new = before.as_ref().is_none_or(|before| before.topic != topic);
+                let mut old: Vec<_> =
+                    before.into_iter().flat_map(|before| [vec![before.topic], before.old].concat()).collect();
+                old.retain(|old| *old != topic);
+                state.topics.insert(id, Listening { topic, old, key, previous });
                 if let Some(door) = &mut state.door {
                     door.join(joined.keys, joined.key);
                 }
-                if previous.is_none() {
+                self.known_topics.insert((node, id, topic));
+                if is_new {
                     self.tell_subscriber(node, topic);
+                }
+            }
+            Output::Retire(topic) => {
+                let state = &mut self.nodes[node];
+                state.topics.values_mut().for_each(|listening| listening.old.retain(|old| *old != topic));
+                if let Some(door) = &mut state.door {
+                    door.retire(&topic);
                 }
             }
             Output::Part(call) => {
                 let state = &mut self.nodes[node];
-                state.topics.remove(&call);
+                let listening = state.topics.remove(&call);
+                let old = listening.map(|listening| listening.old).unwrap_or_default();
+                assert!(old.is_empty(), "earlier topics are retired first\n{}", self.story());
+                let state = &mut self.nodes[node];
                 if let Some(door) = &mut state.door {
                     door.part(&call);
                 }

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use blink_api::{CallId, CallSettings, Did, Endpoint, StreamId};
+use blink_api::{CallId, CallSettings, Did, Endpoint, StreamId, Topic};
 use blink_engine::call::{Event, Input, Machine, Memory, Now, SessionId, SessionInput};
 use blink_engine::secure::{Channel, Random, inbox_topic};
 use blink_engine::wire::{Body, Kind, StreamRequest};
@@ -85,6 +85,14 @@ pub(crate) struct World {
     pub(crate) paths: Paths,
     /// Every message that was sent: sender, body.
     pub(crate) sent: Vec<(usize, Kind)>,
+    /// Call keys with which a device has ever read a call's topic.
+    pub(crate) call_keys: BTreeSet<[u8; 32]>,
+    /// Topics that devices ever joined in a call.
+    pub(crate) known_topics: BTreeSet<(usize, CallId, Topic)>,
+    /// Keys for which a machine wanted something sealed on a call's topic, and which are no device's.
+    pub(crate) sealed_for_nobody: BTreeSet<(usize, [u8; 32])>,
+    /// Removals that succeeded: which call, who, by which start of which node.
+    pub(crate) removals: Vec<(CallId, Did, usize, u64)>,
     /// Every envelope that was ever on the network.
     pub(crate) wire: Vec<Rc<Letter>>,
     /// Devices that say something else than their machines want said.
@@ -145,6 +153,10 @@ impl World {
             cut_inboxes: BTreeSet::new(),
             paths: Paths::default(),
             sent: Vec::new(),
+            call_keys: BTreeSet::new(),
+            known_topics: BTreeSet::new(),
+            sealed_for_nobody: BTreeSet::new(),
+            removals: Vec::new(),
             wire: Vec::new(),
             lies: BTreeMap::new(),
             queue: BinaryHeap::new(),
@@ -227,6 +239,15 @@ impl World {
         }
         self.carry_out(node);
         requested.map(drop)
+    }
+
+    /// A user removes a person.
+    pub(crate) fn try_remove(&mut self, node: usize, did: Did) -> blink_api::Result<()> {
+        let removed = self.act(node, |machine, now| machine.remove(now, did));
+        if let (Ok(()), Some(call)) = (&removed, self.nodes[node].machine.current()) {
+            self.removals.push((call, did, node, self.nodes[node].starts));
+        }
+        removed
     }
 
     /// The device is gone without a word and comes back as a new start, without memory.

@@ -51,6 +51,8 @@ pub(crate) struct Node {
 /// A call's topic that a device reads.
 pub(super) struct Listening {
     pub(super) topic: Topic,
+    /// Topics that the call had before.
+    pub(super) old: Vec<Topic>,
     pub(super) key: [u8; 32],
     pub(super) previous: Option<[u8; 32]>,
 }
@@ -121,14 +123,26 @@ impl Node {
     }
 
     /// Whether a letter to these keys is one for this device, in a world without envelopes.
-    pub(super) fn reads(&self, call: &CallId, recipients: &[[u8; 32]]) -> bool {
+    pub(super) fn reads(&self, call: &CallId, topic: Option<Topic>, recipients: &[[u8; 32]]) -> bool {
         self.topics.get(call).is_some_and(|listening| {
-            recipients.iter().any(|key| listening.key == *key || listening.previous == Some(*key))
+            let listens = topic.is_some_and(|topic| listening.topic == topic || listening.old.contains(&topic));
+            listens && recipients.iter().any(|key| listening.key == *key || listening.previous == Some(*key))
         })
     }
 
+    /// Whether it listens on a topic.
+    pub(crate) fn reads_topic(&self, topic: &Topic) -> bool {
+        self.subscribes(topic)
+    }
+
+    /// The topic on which it speaks in a call.
+    pub(crate) fn topic_of(&self, call: &CallId) -> Option<Topic> {
+        self.topics.get(call).map(|listening| listening.topic)
+    }
+
     pub(super) fn subscribes(&self, topic: &Topic) -> bool {
-        *topic == self.inbox || self.topics.values().any(|listening| listening.topic == *topic)
+        *topic == self.inbox
+            || self.topics.values().any(|listening| listening.topic == *topic || listening.old.contains(topic))
     }
 
     /// The newest start of a sender, if this is an older one, in a world without envelopes.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use blink_api::{CallId, Delivery as Brought, DeliveryId, Endpoint, Topic};
 use blink_engine::call::{Input, Signal};
-use blink_engine::secure::{Channel, Refusal, SetBack};
-use blink_engine::wire::{Body, Content};
+use blink_engine::secure::{Channel, Identity, Refusal, SetBack, sign_call_key};
+use blink_engine::wire::{Body, Content, SignedKey};
 use rand::RngExt;
 
 use super::delivery::{Delivery, What};
@@ -19,6 +19,10 @@ pub(crate) type CallKeysOf = Vec<(Endpoint, [u8; 32])>;
 impl World {
     /// What a machine wants said goes out, or what its device says instead.
     pub(super) fn send(&mut self, node: usize, channel: Channel, recipients: &[[u8; 32]], call: CallId, body: Body) {
+        if matches!(channel, Channel::Call(_)) {
+            let unknown = recipients.iter().filter(|key| !self.call_keys.contains(*key));
+            self.sealed_for_nobody.extend(unknown.map(|key| (node, *key)));
+        }
         let mut body = body;
         if let Some(lie) = self.lies.get_mut(&node) {
             lie(&mut body);
@@ -61,7 +65,7 @@ impl World {
         for to in (0..self.nodes.len()).filter(|to| *to != node) {
             let reads = match signal.channel {
                 Channel::Inbox(did) => did == self.did(to) && !self.cut_inboxes.contains(&(node, to)),
-                Channel::Call(id) => self.nodes[to].reads(&id, recipients),
+                Channel::Call(id) => self.nodes[to].reads(&id, self.nodes[node].topic_of(&id), recipients),
             };
             if reads && !self.cut_signaling.contains(&(node, to)) {
                 self.transmit(to, What::Signal(signal.clone()));
@@ -97,6 +101,12 @@ impl World {
         let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != node);
         let keys = others.filter_map(|(_, other)| key_of(other));
         Some((*call, key_of(&self.nodes[node]).into_iter().chain(keys).collect()))
+    }
+
+    /// A device's call key, as it signed it.
+    pub(crate) fn signed_key(&self, endpoint: &Endpoint, call: &CallId, key: &[u8; 32]) -> SignedKey {
+        let owner = self.nodes.iter().find(|node| node.endpoint.did == endpoint.did).expect("a device of this world");
+        sign_call_key(&Identity::from_seed(&[owner.seed.0; 32]), &endpoint.device, call, key)
     }
 
     fn spread(&mut self, from: Option<usize>, inbox: bool, letter: Rc<Letter>) {

@@ -75,14 +75,14 @@ pub(super) fn record(member: &Member) -> String {
     let seen: Vec<_> = record
         .seen
         .iter()
-        .map(|seen| format!("{} v{} key {:02x}", name(&seen.endpoint), seen.version, seen.call_key[0]))
+        .map(|seen| format!("{} v{} key {:02x}", name(&seen.endpoint), seen.version, seen.call_key.key[0]))
         .collect();
     let mut text = format!(
         "{:?} v{} seat {} key {:02x} seen [{}] links {} entries {}",
         record.status,
         record.version,
         record.seat,
-        record.call_key[0],
+        record.call_key.key[0],
         seen.join(", "),
         record.links.len(),
         member.entries.len(),

@@ -164,7 +164,7 @@ async fn glare(lab: &mut Lab) -> Result {
     let [alice, bob] = lab.participants().await?;
     let (hers, his) = call_each_other(&alice, &bob).await?;
     let (call, given_up, winner, loser) =
-        if hers < his { (hers, his, &alice, &bob) } else { (his, hers, &bob, &alice) };
+        if alice.endpoint() < bob.endpoint() { (hers, his, &alice, &bob) } else { (his, hers, &bob, &alice) };
     loser.sees(call_replaced(given_up, call)).await?;
     winner.sees(call_joined(call)).await?;
     loser.sees(call_joined(call)).await?;

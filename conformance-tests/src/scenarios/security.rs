@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use blink_api::{CallId, DeviceId, Endpoint, ErrorKind, Topic};
-use blink_engine::secure::{AgreementKey, Random, Sealing, seal};
-use blink_engine::wire::{Body, Cancel, CancelReason, Content, Kind};
+use blink_engine::secure::{AgreementKey, Random, Sealing, seal, sign_call_key};
+use blink_engine::wire::{
+    Body, Bytes16, Cancel, CancelReason, Content, Entry, EntryBody, Kind, Member, Record, Signed, Status, cbor,
+};
 use blink_engine::{CallState, EndReason, Identity, LeftReason, ParticipantState};
 use bytes::Bytes;
 use rand::SeedableRng;
@@ -41,8 +43,8 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         number: 56,
         name: "left-or-removed",
-        verifies: "Whoever left or was removed can read nothing sent afterwards, and whoever was removed cannot come back.",
-        needs: Needs { second_device: true, ..Needs::NOTHING },
+        verifies: "Whoever left or was removed can read nothing sent afterwards; whoever was removed hears nothing more and cannot come back, whatever it wrote into the roster before.",
+        needs: Needs { second_device: true, letters: true, ..Needs::NOTHING },
         faults: &[Fault::Neglects(Deed::Remove), Fault::SaysYes, Fault::CountsNothing],
         run: |lab| Box::pin(left_or_removed(lab)),
         ..Scenario::USUAL
@@ -168,31 +170,34 @@ async fn left_or_removed(lab: &mut Lab) -> Result {
     for other in [&alice, &bob, &dave] {
         other.sees(left(call, &carol, LeftReason::Left)).await?;
     }
+    // Carol still listens on the call's topic for a few seconds, and what is said there is not for her.
+    lab.passes(Duration::from_secs(2)).await;
+    let (first, packets) = (call_letters(lab, &carol).await?, carol.packets_received()?);
+    mute_twice(lab, call, &alice, &bob).await?;
+    let last = call_letters(lab, &carol).await?;
+    let (letters, unreadable) = (last.came - first.came, last.unreadable - first.unreadable);
+    carol.must(letters > 0, "did not listen, so that nothing is shown")?;
+    carol.must(unreadable == letters, format!("could read {} of {letters}", letters.abs_diff(unreadable)))?;
+    hears_no_media(&carol, packets)?;
+
+    // Dave fills the roster with people that do not exist, so that his removal would find no room.
+    for (seq, other) in [(1, &alice), (2, &bob), (3, &carol)] {
+        let (topic, letter) = crowd(call, &dave, seq, other);
+        other.must(lab.delivers(topic, &letter) > 0, "does not read its inbox")?;
+    }
+    lab.passes(Duration::from_secs(1)).await;
     alice.removes(&dave).await?;
     dave.sees(call_ended(call, EndReason::Removed)).await?;
     for other in [&alice, &bob] {
         other.sees(left(call, &dave, LeftReason::Removed)).await?;
     }
-    // Both still listen on the call's topic for a few seconds, and what is said there is not for them.
+    // Dave listens, too, and nothing more is said where he does.
     lab.passes(Duration::from_secs(2)).await;
-    let mut before = Vec::new();
-    for absent in [&carol, &dave] {
-        before.push((call_letters(lab, absent).await?, absent.packets_received()?));
-    }
-    for muted in [true, false, true, false] {
-        alice.sets_muted(muted).await?;
-        let state = ParticipantState { muted, ..ParticipantState::default() };
-        bob.sees(state_of(call, &alice, state)).await?;
-        lab.passes(Duration::from_millis(500)).await;
-    }
-    for (absent, (first, packets)) in [&carol, &dave].into_iter().zip(before) {
-        let last = call_letters(lab, absent).await?;
-        let (letters, unreadable) = (last.came - first.came, last.unreadable - first.unreadable);
-        absent.must(letters > 0, "did not listen, so that nothing is shown")?;
-        absent.must(unreadable == letters, format!("could read {} of {letters}", letters.abs_diff(unreadable)))?;
-        absent.must(absent.packets_received()? == packets, "got media of a call it is not in")?;
-        absent.must(absent.open_sessions()? == 0, "has a session open in no call")?;
-    }
+    let (first, packets) = (call_letters(lab, &dave).await?, dave.packets_received()?);
+    mute_twice(lab, call, &alice, &bob).await?;
+    let last = call_letters(lab, &dave).await?;
+    dave.must(last.came == first.came, format!("heard {} messages", last.came - first.came))?;
+    hears_no_media(&dave, packets)?;
 
     refused(&dave, ErrorKind::NotFound, "to join a call one was removed from", dave.tries_to_answer(call).await?)?;
     refused(&alice, ErrorKind::State, "to invite somebody who was removed", alice.tries_to_add(&dave).await?)?;
@@ -203,6 +208,60 @@ async fn left_or_removed(lab: &mut Lab) -> Result {
     carol.has_call(call, CallState::Open).await?;
     hear_each_other(&[&alice, &bob]).await?;
     lab.nobody_sees_anything_more().await
+}
+
+/// One says something that the other hears of, a few times.
+async fn mute_twice(lab: &mut Lab, call: CallId, one: &Participant, other: &Participant) -> Result {
+    for muted in [true, false, true, false] {
+        one.sets_muted(muted).await?;
+        let state = ParticipantState { muted, ..ParticipantState::default() };
+        other.sees(state_of(call, one, state)).await?;
+        lab.passes(Duration::from_millis(500)).await;
+    }
+    Ok(())
+}
+
+fn hears_no_media(absent: &Participant, packets_before: u64) -> Result {
+    absent.must(absent.packets_received()? == packets_before, "got media of a call it is not in")?;
+    absent.must(absent.open_sessions()? == 0, "has a session open in no call")
+}
+
+/// A letter of another device of somebody's, with as many roster entries as find room: people that do not exist, invited by it and by each other, who all
+/// have rejected, so that nobody rings.
+fn crowd(call: CallId, maker: &Participant, seq: u64, to: &Participant) -> (Topic, Bytes) {
+    let person = |n: u8| Identity::from_seed(&[150 + n; 32]);
+    let mut entries = Vec::new();
+    for n in 0..32 {
+        let by = if n < 4 { maker.identity().clone() } else { person(n / 4 - 1) };
+        let add = EntryBody::Add { by: by.did(), slot: n % 4 };
+        for (signer, body) in [(&by, add), (&person(n), EntryBody::Reject { n: 0 })] {
+            let bytes = cbor::encode(&Entry { call, did: person(n).did(), body });
+            entries.push(Signed { signature: signer.sign(b"blink/1 entry\0", &bytes), bytes });
+        }
+    }
+    let from = Endpoint { did: maker.did(), device: DeviceId::from_bytes([9; 16]) };
+    let key = AgreementKey::from_scalar(&[9; 32]);
+    let record = Record {
+        call_key: sign_call_key(maker.identity(), &from.device, &call, key.public()),
+        version: 1,
+        status: Status::Left,
+        seat: 0,
+        muted: false,
+        deafened: false,
+        recording: false,
+        seen: Vec::new(),
+        links: Vec::new(),
+        digest: Bytes16::from([0; 16]),
+        streams: Vec::new(),
+        wanted: Vec::new(),
+    };
+    let body = Body::Member(Box::new(Member { record, entries, secret: None }));
+    let content = Content { from, boot: 1, seq, unix_ms: 0, call, body };
+    let key = AgreementKey::public_of(&to.did()).expect("a participant's key is sound");
+    let sealing = Sealing { topic: to.inbox(), recipients: &[key], tag: None, identity: maker.identity() };
+    let mut random = Random::from_seed([seq as u8; 32]);
+    let envelope = seal(&sealing, &content.encode(), &mut random).expect("64 entries find room");
+    (to.inbox(), envelope.into())
 }
 
 /// Messages on calls' topics that reached somebody, and messages that its engine could not read.
