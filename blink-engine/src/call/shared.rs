@@ -9,7 +9,8 @@ use super::history::History;
 use super::memory::Memo;
 use super::speaking::Voice;
 use super::{Event, Now, Output, SessionId};
-use crate::secure::{AgreementKey, Channel, Identity, Random, Refusal, hmac_sha256};
+use crate::secure::{AgreementKey, Channel, Identity, Random, Refusal, SignatureChecks, hmac_sha256};
+use crate::shares::Share;
 use crate::wire::{Body, Bytes16, StreamOffer};
 
 /// Unasked answers to one person about one call.
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) boot_secret: [u8; 32],
     pub(super) sessions: u64,
     pub(super) replies: BTreeMap<(CallId, Did), Instant>,
+    pub(super) signatures: SignatureChecks,
     pub(super) history: History,
 }
 
@@ -146,6 +148,16 @@ impl Shared {
         self.jumped = true;
         self.out.push_back(Output::Boot(self.boot));
         self.keep(Memo::Boot(self.boot));
+    }
+
+    /// Whether this is the own person or one that the integrator named as known.
+    pub(super) fn is_familiar(&self, did: &Did) -> bool {
+        *did == self.own.did || self.known.contains(did)
+    }
+
+    /// The share of this device's memory that a person's messages take.
+    pub(super) fn share_of(&self, did: &Did) -> Share {
+        Share::familiar(self.is_familiar(did))
     }
 
     /// Whether this person's offers ring here.
