@@ -140,7 +140,6 @@ impl HistoryEntry {
     fn observe(&mut self, event: &Event, now_ms: u64) {
         match event {
             Event::CallJoined { .. } => {
-                self.stranger = false;
                 self.answered_ms.get_or_insert(now_ms);
                 (self.outcome, self.ended_ms) = (CallOutcome::Ongoing, None);
             }
@@ -229,7 +228,11 @@ impl Shared {
 
     /// A call begins, or this device comes back to one.
     pub(super) fn begin_history(&mut self, entry: HistoryEntry) {
-        if self.history.limit == 0 || self.history.get_mut(&entry.call).is_some() {
+        if self.history.get_mut(&entry.call).is_some() {
+            // Whoever joins a stranger's call makes it an own one.
+            return self.change_history(&entry.call, |known| known.stranger &= entry.stranger);
+        }
+        if self.history.limit == 0 {
             return;
         }
         self.make_history_room(entry.stranger);

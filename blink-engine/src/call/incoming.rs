@@ -257,10 +257,10 @@ impl Machine {
     pub(super) fn limit_open(&mut self) {
         let (of_known, of_strangers) = MAX_OPEN;
         for (known, limit) in [(true, of_known), (false, of_strangers)] {
-            let open = || self.calls.values().filter(|call| call.phase == Phase::Open && call.familiar == known);
-            while open().count() > limit
-                && let Some(oldest) = open().min_by_key(|call| call.since).map(Call::id)
-            {
+            let is_open = |call: &&Call| call.phase == Phase::Open && call.familiar == known;
+            let mut open: Vec<_> = self.calls.values().filter(is_open).map(|call| (call.since, call.id())).collect();
+            open.sort_unstable();
+            for (_, oldest) in open.drain(..open.len().saturating_sub(limit)) {
                 self.with_call(oldest, |call, _| call.phase = Phase::Over);
             }
         }

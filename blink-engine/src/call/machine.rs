@@ -26,7 +26,7 @@ const MAX_ALIASES: (usize, usize) = (48, 16);
 /// Words of others about calls unknown here, which may overtake the offer.
 const MAX_EARLY: (usize, usize) = (768, 256);
 /// On each topic so many new subscribers are answered at once in a row, and so many a second after that.
-const SUBSCRIBERS: (f64, f64) = (4.0, 1.0);
+const SUBSCRIBERS: (f64, f64) = (4.0, 0.2);
 
 /// What a machine is made with.
 pub struct MachineConfig {

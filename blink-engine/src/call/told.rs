@@ -1,8 +1,8 @@
 //! What the user is told of a participant's state: the newest, and so often only.
 //!
 //! A participant may change what it says about itself as often as it likes; the user's application may not be kept busy by
-//! that. What begins (a state, a stream, speech) waits while a participant's share of events is used up, and is then told as it
-//! is by that time. What was told of and ends is told at once, and counts.
+//! that. What changes waits while a participant's share of events is used up, and is then told as it is by that time. That it
+//! stops speaking, and what ends since it leaves, is told at once: what was told before bounds it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -97,12 +97,14 @@ impl Call {
             }
         }
         let offered = &peer.streams;
-        let stays = |stream: &ToldStream| !stream.ended && offered.contains(&stream.offer);
-        let (kept, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut told.streams).into_iter().partition(stays);
-        told.streams = kept;
-        for ToldStream { offer, .. } in ended {
+        let ended = |stream: &ToldStream| stream.ended || !offered.contains(&stream.offer);
+        while let Some(at) = told.streams.iter().position(ended) {
+            told.waits = told.waits_until(now);
+            if told.waits.is_some() {
+                return;
+            }
             told.note(now);
-            let (stream, reason) = (offer.id, StreamEndReason::Revoked);
+            let (stream, reason) = (told.streams.remove(at).offer.id, StreamEndReason::Revoked);
             shared.emit(Event::StreamEnded { call, participant, stream, reason });
         }
         for offer in offered {
@@ -111,7 +113,7 @@ impl Call {
             }
             told.waits = told.waits_until(now);
             if told.waits.is_some() {
-                break;
+                return;
             }
             told.note(now);
             told.streams.push(ToldStream { offer: offer.clone(), ended: false });

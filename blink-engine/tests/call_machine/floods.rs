@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use blink_api::{CallId, Endpoint, StreamId, TrackKind};
 use blink_engine::call::{Event, Input, ParticipantState, SessionId, SessionInput, StreamEndReason};
-use blink_engine::secure::{Identity, Refusal, inbox_topic};
+use blink_engine::secure::{Channel, Identity, Refusal, inbox_topic};
 use blink_engine::wire::{
     Bytes16, ChannelMessage, Entry, EntryBody, Kind, Member, Record, Signed, Status, StreamOffer, cbor,
 };
@@ -95,7 +95,8 @@ fn what_a_participant_says_of_itself_reaches_the_application_ten_times_a_second_
                 &mut world,
                 |record| {
                     record.muted = offered.1;
-                    record.streams = if offered.1 { (0..8).map(|it| stream(offered.0 + it)).collect() } else { Vec::new() };
+                    record.streams =
+                        if offered.1 { (0..8).map(|it| stream(offered.0 + it)).collect() } else { Vec::new() };
                 },
                 Vec::new(),
             );
@@ -121,7 +122,8 @@ fn what_a_participant_says_of_itself_reaches_the_application_ten_times_a_second_
     assert_eq!((state.muted, state.deafened, state.recording), (true, true, false));
     assert_eq!(streams, [stream(100).id, stream(101).id]);
     for (node, other) in [(B, C), (C, B)] {
-        let lost = Event::ParticipantReconnecting { call: current(&world, node), participant: world.nodes[other].endpoint };
+        let lost =
+            Event::ParticipantReconnecting { call: current(&world, node), participant: world.nodes[other].endpoint };
         assert!(!world.nodes[node].events.contains(&lost), "honest members hear each other");
     }
 }
@@ -198,6 +200,18 @@ fn records_full_of_entries_let_a_member_check_few_signatures() {
     world.advance(SECOND);
     let (_, state, _) = told(&world.nodes[B].events, writer.from);
     assert!(state.recording, "{state:?}");
+}
+
+/// What nobody in the call said is not passed on, whatever keys it was made with.
+#[test]
+fn only_who_takes_part_in_a_call_speaks_on_its_topic() {
+    let mut world = World::new(3, 8);
+    let call = connected(&mut world, &[B]);
+    let may_speak = |channel, node: usize| world.nodes[A].machine.may_speak(&channel, &world.did(node));
+    assert!(may_speak(Channel::Call(call), B) && may_speak(Channel::Call(call), A));
+    assert!(!may_speak(Channel::Call(call), C));
+    assert!(may_speak(Channel::Inbox(world.did(A)), C), "everybody may call");
+    assert!(may_speak(Channel::Call(CallId::from_bytes([9; 16])), C), "nothing is known of that call");
 }
 
 /// How many messages of a kind a device sent.

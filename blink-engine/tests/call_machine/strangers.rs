@@ -5,14 +5,12 @@
 use std::time::{Duration, Instant};
 
 use blink_api::{CallId, CallSettings, DeviceId, Did, Endpoint, ErrorKind};
-use blink_engine::call::{
-    CallState, Event, Input, Machine, MachineConfig, Memory, Now, Output, Presence, Signal,
-};
+use blink_engine::call::{CallState, Event, Input, Machine, MachineConfig, Memory, Now, Output, Presence, Signal};
 use blink_engine::secure::symmetric::sha256;
 use blink_engine::secure::{AgreementKey, Channel, Identity, Refusal, inbox_topic};
 use blink_engine::wire::{
-    Body, Bytes16, CallConfiguration, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Offer, Ringing, Root, Signed,
-    cbor,
+    Body, Bytes16, CallConfiguration, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Offer, Ringing, Root,
+    Signed, cbor,
 };
 
 const SECRET: [u8; 32] = [4; 32];
