@@ -47,7 +47,7 @@ fn inputs(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// An offer of a stranger, full of entries: before anything is known of whoever sent it, and once it echoes the nonce. The
+/// An offer of a stranger, full of entries: before anything is known of its sender, and once it echoes the nonce. The
 /// second has all its signatures checked, as the first had before they were left for last.
 fn offers(criterion: &mut Criterion) {
     let now = Now { mono: Instant::now(), unix_ms: 0 };

@@ -46,7 +46,7 @@ pub struct HistoryEntry {
     /// What became of it.
     #[n(9)]
     pub outcome: CallOutcome,
-    /// Somebody called whom the integrator did not name as known, and this device was not in it. Such calls leave room for others.
+    /// Whether the caller is not known to the integrator and this device was not in it. Such calls leave room for others.
     #[cbor(n(10), default)]
     pub stranger: bool,
 }
@@ -229,7 +229,7 @@ impl Shared {
     /// A call begins, or this device comes back to one.
     pub(super) fn begin_history(&mut self, entry: HistoryEntry) {
         if self.history.get_mut(&entry.call).is_some() {
-            // Whoever joins a stranger's call makes it an own one.
+            // A stranger's call that the user joins is familiar from then on.
             return self.change_history(&entry.call, |known| known.stranger &= entry.stranger);
         }
         if self.history.limit == 0 {

@@ -105,7 +105,11 @@ impl Machine {
 
     /// About a call that is over or was never heard of here.
     fn handle_stray(&mut self, id: CallId, from: Endpoint, boot: u64, body: &Body) {
-        let over = self.tombstones.contains_key(&id);
+        let tombstone = self.tombstones.get(&id);
+        if tombstone.is_some_and(|tombstone| tombstone.silent) {
+            return;
+        }
+        let over = tombstone.is_some();
         match body {
             Body::Member(member) if over => reply_ended(id, from.did, member.record.status, &mut self.shared),
             Body::Cancel(cancel) if over && !cancel.acknowledged && cancel.reason != CancelReason::Ended => {
@@ -130,8 +134,11 @@ impl Machine {
     }
 
     fn handle_offer(&mut self, id: CallId, from: Endpoint, boot: u64, offer: &Offer) {
-        if self.tombstones.contains_key(&id) {
-            return reply_ended(id, from.did, Status::Joined, &mut self.shared);
+        if let Some(tombstone) = self.tombstones.get(&id) {
+            if !tombstone.silent {
+                reply_ended(id, from.did, Status::Joined, &mut self.shared);
+            }
+            return;
         }
         if self.calls.contains_key(&id) {
             return self.with_call(id, |call, shared| repeated_offer(call, from, offer, shared));
@@ -145,7 +152,7 @@ impl Machine {
         if !self.shared.rings_for(&from.did) || from.did == self.shared.own.did {
             return Err(Refusal::NotAuthorized);
         }
-        // The cheap checks first: hashes, then one signature, and those of the entries only for whoever shows that it asks now.
+        // The cheap checks first: hashes, then one signature, and those of the entries only once the sender shows that it asks now.
         let mut roster = Roster::unverified(id, &offer.root, &offer.secret)?;
         let own = self.shared.own.did;
         if !roster.could_name(&from.did, &offer.entries) || !roster.could_name(&own, &offer.entries) {

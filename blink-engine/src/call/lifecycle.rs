@@ -88,8 +88,7 @@ pub(super) struct Call {
     pub(super) lingering: Option<Lingering>,
     /// It never rang here, since this device was in another call.
     pub(super) busy: bool,
-    /// Somebody whom the integrator named as known called, or the user takes or took part: it makes no room for calls of
-    /// strangers.
+    /// The caller is known to the integrator, or the user takes or took part: it makes no room for calls of strangers.
     pub(super) familiar: bool,
     /// What is written down of it.
     pub(super) kept: Option<Kept>,

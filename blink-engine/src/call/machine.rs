@@ -44,6 +44,14 @@ pub struct MachineConfig {
     pub memory: Memory,
 }
 
+/// What is left of a call that is over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tombstone {
+    since: Instant,
+    /// It was over before anything could be told of it: messages about it are not answered.
+    pub(super) silent: bool,
+}
+
 /// All calls of one endpoint. See the [module](super).
 ///
 /// A clone goes on by itself, with the same keys and the same random numbers to come: it is for looking at what would follow, not for talking to others.
@@ -51,13 +59,13 @@ pub struct MachineConfig {
 pub struct Machine {
     pub(super) shared: Shared,
     pub(super) calls: BTreeMap<CallId, Call>,
-    pub(super) tombstones: SharedMap<CallId, Instant>,
+    pub(super) tombstones: SharedMap<CallId, Tombstone>,
     pub(super) missed: MissedNotices,
     /// Calls that another one took the place of.
     aliases: SharedMap<CallId, CallId>,
     pub(super) early: SharedMap<(CallId, Endpoint), (u64, u64)>,
     pub(super) heard: Heard,
-    /// Who subscribes and unsubscribes in turn makes this device say no more than it would by itself.
+    /// Limits what this device says because of new subscribers: subscribing and unsubscribing in turn must not amplify.
     subscribers: Buckets<Topic>,
 }
 
@@ -197,7 +205,7 @@ impl Machine {
         }
     }
 
-    /// Somebody subscribed to a topic: what was said there before may be worth saying again.
+    /// A new subscriber of a topic: what was said there before may be worth saying again.
     fn handle_subscriber(&mut self, topic: &Topic) {
         let concerns = |call: &Call| call.keys.topic == *topic || call.people.values().any(|it| it.inbox == *topic);
         if !self.missed.concern(topic) && !self.calls.values().any(concerns) {
@@ -289,14 +297,18 @@ impl Machine {
         }
     }
 
-    /// A call is over of which nothing was remembered.
+    /// A call was over before it could ring. Neither the user nor the caller is told: an answer would tell a stranger more
+    /// than that to an unasked offer does. After a start it is unknown again.
     pub(super) fn bury(&mut self, id: CallId, share: Share) {
-        self.shared.keep(Memo::Tombstone(id, Some(self.shared.now.unix_ms)));
-        self.entomb(id, share, self.shared.mono());
+        self.insert_tombstone(id, share, Tombstone { since: self.shared.mono(), silent: true });
     }
 
     pub(super) fn entomb(&mut self, id: CallId, share: Share, since: Instant) {
-        if let Some(oldest) = self.tombstones.insert(share, id, since) {
+        self.insert_tombstone(id, share, Tombstone { since, silent: false });
+    }
+
+    fn insert_tombstone(&mut self, id: CallId, share: Share, tombstone: Tombstone) {
+        if let Some(oldest) = self.tombstones.insert(share, id, tombstone) {
             self.shared.keep(Memo::Tombstone(oldest, None));
         }
     }
@@ -310,7 +322,7 @@ impl Machine {
         }
         self.settle();
         self.missed.forget_old(&mut self.shared);
-        while let Some(oldest) = self.tombstones.pop_oldest_if(|buried| now >= *buried + REMEMBERED) {
+        while let Some(oldest) = self.tombstones.pop_oldest_if(|tombstone| now >= tombstone.since + REMEMBERED) {
             self.shared.keep(Memo::Tombstone(oldest, None));
         }
     }

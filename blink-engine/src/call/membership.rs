@@ -9,8 +9,8 @@ use crate::secure::Refusal;
 use crate::wire::{Body, Record, Reject, Signed, Status};
 
 impl Call {
-    /// Takes in roster entries that somebody sent, and does what follows from them. Where that person has made this device check
-    /// too many signatures of late, they are left for later: whoever needs them sends them again.
+    /// Takes in roster entries of a message, and does what follows from them. Where its sender has made this device check too
+    /// many signatures lately, they are ignored: they come again while the digests differ.
     pub(super) fn take_entries(&mut self, from: &Did, entries: &[Signed], shared: &mut Shared) -> Result<(), Refusal> {
         let (now, sender) = (shared.mono(), (*from, self.share()));
         let signatures = &mut shared.signatures;

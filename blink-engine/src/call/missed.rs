@@ -11,7 +11,7 @@ use super::shared::Shared;
 use crate::secure::inbox_topic;
 use crate::wire::{Body, Bytes16, Offer, Ringing, Root, cbor};
 
-/// Notices kept; beyond, the oldest of a call that somebody else began goes, or else the oldest.
+/// Notices kept; beyond, the oldest of a call that another person began goes, or else the oldest.
 const MAX_NOTICES: usize = 64;
 
 /// Missed calls that their callees have not heard of.
@@ -28,7 +28,7 @@ struct MissedNotice {
     /// With nothing remaining.
     offer: Offer,
     since: Instant,
-    /// When it was last sent because somebody subscribed to the inbox, and when it is again.
+    /// When it was last sent for a new subscriber of the inbox, and when it is sent next.
     sent: Option<Instant>,
     due: Option<Instant>,
 }
@@ -86,7 +86,7 @@ impl MissedNotices {
         self.notices.iter().any(|notice| notice.inbox == *topic)
     }
 
-    /// Somebody subscribed to an inbox: a notice goes out at once, or a pause after it did last.
+    /// A new subscriber of an inbox: a notice goes out at once, or a pause after it did last.
     pub(super) fn handle_subscriber(&mut self, topic: &Topic, at_once: bool, shared: &mut Shared) {
         self.forget_old(shared);
         let now = shared.mono();

@@ -50,7 +50,7 @@ impl Repeat {
         self.due = Some(now);
     }
 
-    /// Somebody subscribed where it is said: due at once, or a pause after it was said last.
+    /// A new subscriber of the topic: due at once, or a pause after it was said last.
     pub(super) fn hurry_for_subscriber(&mut self, now: Instant, at_once: bool) {
         let again = self.fired.map_or(now, |fired| now.max(fired + SUBSCRIBER_PAUSE));
         self.at_latest(if at_once { now } else { again });

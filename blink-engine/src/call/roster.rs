@@ -80,7 +80,7 @@ impl Roster {
         Statement { did: &self.root.creator.did, context: ROOT_CONTEXT, bytes, signature }
     }
 
-    /// Whether somebody is in the root, or could be on the roster by entries of which no signature was checked.
+    /// Whether a person is in the root, or could be on the roster by entries whose signatures are not checked.
     pub(super) fn could_name(&self, did: &Did, entries: &[Signed]) -> bool {
         let adds = |entry: Entry| entry.did == *did && matches!(entry.body, EntryBody::Add { .. });
         let named = |signed: &Signed| Entry::read(signed).is_some_and(adds);
@@ -125,7 +125,7 @@ impl Roster {
         self.merge_checked(entries, &mut |it| verify(it.did, it.context, it.bytes, it.signature))
     }
 
-    /// As [`merge`](Roster::merge), with somebody else's way of checking signatures.
+    /// As [`merge`](Roster::merge), with a given way of checking signatures.
     ///
     /// # Errors
     /// As [`merge`](Roster::merge), and those of `check`.

@@ -15,8 +15,9 @@ use crate::wire::{Body, Bytes16, StreamOffer};
 
 /// Unasked answers to one person about one call.
 const REPLY_PAUSE: Duration = Duration::from_secs(1);
-/// Answers remembered; beyond, the oldest are forgotten.
+/// Answers remembered, so many of them only while strangers are answered; beyond, none is given.
 const MAX_REPLIES: usize = 1_024;
+const MAX_REPLIES_TO_STRANGERS: usize = MAX_REPLIES / 2;
 /// How far ahead of this device's clock a boot may be that others heard of it, in milliseconds: about 140 years.
 const FARTHEST_BOOT: u64 = 1 << 42;
 
@@ -105,10 +106,11 @@ impl Shared {
         if self.replies.get(&(call, to)).is_some_and(|last| now < *last + REPLY_PAUSE) {
             return false;
         }
-        if self.replies.len() >= MAX_REPLIES {
+        let most = if self.is_familiar(&to) { MAX_REPLIES } else { MAX_REPLIES_TO_STRANGERS };
+        if self.replies.len() >= most {
             self.replies.retain(|_, last| now < *last + REPLY_PAUSE);
         }
-        if self.replies.len() >= MAX_REPLIES {
+        if self.replies.len() >= most {
             return false;
         }
         self.replies.insert((call, to), now);

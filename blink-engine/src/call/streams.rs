@@ -217,7 +217,7 @@ impl Call {
         }
     }
 
-    /// A stream is not offered any more: what was asked for of it comes no more.
+    /// A stream is not offered any more: a request for it is dropped.
     fn drop_stream(&mut self, participant: Endpoint, stream: StreamId, shared: &mut Shared) {
         let request = StreamRequest { endpoint: participant, stream };
         if self.wanted.contains(&request) {

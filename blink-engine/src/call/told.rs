@@ -59,7 +59,7 @@ impl Told {
         [self.waits, self.speech_waits].into_iter().flatten().min()
     }
 
-    /// The participant is somebody new from now on, of whom nothing was told.
+    /// Nothing of the participant counts as told from now on.
     pub(super) fn forget(&mut self) {
         *self = Self { recent: std::mem::take(&mut self.recent), ..Self::default() };
     }

@@ -160,7 +160,7 @@ impl Reporter {
         if self.last_refused.is_none_or(|last| now >= last + REFUSED_INTERVAL) {
             self.last_refused = Some(now);
             let refused = std::mem::take(&mut self.refused);
-            // As above: without a driver there is nobody to tell.
+            // As above: the driver is gone only when the engine is.
             self.reports.send(Report::Flooded(refused)).await.ok();
         }
         self.traffic(now).await;

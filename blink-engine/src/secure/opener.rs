@@ -244,8 +244,8 @@ impl Opener {
         seal(&sealing, &content, &mut self.random).map(|envelope| (topic, envelope))
     }
 
-    /// A nonce is for whoever asks, a stranger too, without the user being told. It comes from a device that exists for this
-    /// one message: it tells nothing of this one but that it is there.
+    /// A nonce is given to every caller, strangers included, without the user being told. It comes from a device that exists for
+    /// this one message, so that it tells nothing of this one but that it is online.
     fn content(&mut self, call: CallId, body: Body, unix_ms: u64) -> Content {
         if let Body::Ringing(Ringing { rings: false, .. }) = body {
             let mut device = [0; 16];
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_to_an_offer_that_nobody_asked_for_names_no_device_start_clock_or_count() {
+    fn the_answer_to_an_unasked_offer_names_no_device_start_clock_or_count() {
         let now = Instant::now();
         let (mut asked, mut stranger) = (opener(1, now), opener(2, now));
         let mut hears = |body| {

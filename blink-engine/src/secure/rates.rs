@@ -111,7 +111,7 @@ impl RateLimits {
         self.expected.bind(now, origin, person);
     }
 
-    /// Something came from this origin that nobody who is expected to write has said.
+    /// Something came from this origin that no expected person said.
     pub fn distrust(&mut self, origin: &Origin) {
         self.expected.forget(origin);
     }

@@ -53,7 +53,7 @@ impl ReplayWindows {
         self.windows.insert(Share::Strangers, *from, window);
     }
 
-    /// An endpoint of somebody who is expected to write: those of others do not take the place of its window.
+    /// Keeps the window of an expected person's endpoint: those of others do not take its place.
     pub fn keep(&mut self, endpoint: &Endpoint) {
         self.windows.make_familiar(endpoint);
     }

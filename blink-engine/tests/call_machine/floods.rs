@@ -1,4 +1,4 @@
-//! Members who say more than anybody can be told, and networks that announce subscribers without end.
+//! Members who say more than an application can take, and networks that announce subscribers without end.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{A, B, C, SECOND, connected};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// Somebody at the other end of a path, who writes on the data channel whatever it likes.
+/// The other end of a path, which writes anything at all on the data channel.
 struct Writer {
     to: usize,
     session: SessionId,
@@ -202,7 +202,7 @@ fn records_full_of_entries_let_a_member_check_few_signatures() {
     assert!(state.recording, "{state:?}");
 }
 
-/// What nobody in the call said is not passed on, whatever keys it was made with.
+/// Messages of outsiders on a call's topic are not passed on, whatever keys they were made with.
 #[test]
 fn only_who_takes_part_in_a_call_speaks_on_its_topic() {
     let mut world = World::new(3, 8);
@@ -219,7 +219,7 @@ fn sent(world: &World, node: usize, kind: Kind) -> usize {
     world.sent.iter().filter(|(from, of)| *from == node && *of == kind).count()
 }
 
-/// A network on which somebody subscribes to a topic every ten milliseconds for eight seconds.
+/// A network with a new subscriber of a topic every ten milliseconds for eight seconds.
 fn toggles(world: &mut World, node: usize, topic: blink_api::Topic) {
     for _ in 0..800 {
         world.input(node, Input::SubscriberJoined(topic));
@@ -236,7 +236,7 @@ fn subscribing_to_an_inbox_again_and_again_makes_a_caller_offer_little_more_ofte
     toggles(&mut world, A, topic);
     let offers = sent(&world, A, Kind::Offer);
     assert!((8..=20).contains(&offers), "{offers} offers in 8 s");
-    // Whoever really begins to listen hears of the call within a pause.
+    // A device that really begins to listen hears of the call within a pause.
     world.nodes[B].online = true;
     world.input(A, Input::SubscriberJoined(topic));
     world.until(B, SECOND + 10 * MILLISECOND, "incoming", crate::incoming);

@@ -15,7 +15,7 @@ use blink_engine::wire::{
 
 const SECRET: [u8; 32] = [4; 32];
 
-/// Somebody with a call.
+/// A person with a call.
 struct Caller {
     identity: Identity,
     endpoint: Endpoint,
@@ -105,7 +105,7 @@ impl Callee {
         callee
     }
 
-    /// A new start with what was written down. Nobody is known yet.
+    /// A new start with what was written down. No person is known yet.
     fn starts_anew(&mut self) {
         self.boot += 1;
         self.machine = machine(self.boot, self.memory.clone(), self.now);
@@ -149,7 +149,7 @@ impl Callee {
         nonce(&outputs).unwrap_or_else(|| panic!("no answer: {outputs:?}"))
     }
 
-    /// Somebody calls with a fresh echo, ten milliseconds after whatever was before.
+    /// A call with a fresh echo, ten milliseconds after what was before.
     fn is_called(&mut self, caller: &Caller) -> Vec<Output> {
         self.wait(Duration::from_millis(10));
         let nonce = self.nonce(caller);
@@ -253,15 +253,30 @@ fn a_call_that_is_over_does_not_ring_again_after_thousands_of_strangers_calls() 
     // What must be said of it is said.
     callee.wait(Duration::from_secs(31));
     for number in 100..4_300 {
-        // Nobody is in it: only its id is remembered.
         let caller = Caller::new(number, &[own]);
-        let nonce = callee.nonce(&caller);
-        callee.hears_offer(&caller, Offer { joined: Vec::new(), ..caller.offer(Some(nonce)) });
-        callee.wait(Duration::from_millis(1));
+        assert!(rang(&callee.is_called(&caller)));
+        callee.hears(caller.endpoint, caller.call(), caller.cancel(None));
     }
     let outputs = callee.hears_offer(&friend, friend.offer(None));
     let ended = |output: &Output| matches!(output, Output::Send { body, .. } if matches!(**body, Body::Cancel(_)));
     assert!(outputs.iter().any(ended), "it is over here: {outputs:?}");
+}
+
+/// A call that was cancelled before it could ring is as unknown as one that was never offered: its caller learns nothing.
+#[test]
+fn messages_about_a_call_that_the_user_was_not_told_of_are_not_answered() {
+    let mut callee = Callee::new();
+    let stranger = Caller::new(100, &[callee.own()]);
+    callee.hears(stranger.endpoint, stranger.call(), stranger.cancel(None));
+    let nonce = callee.nonce(&stranger);
+    callee.wait(Duration::from_secs(2));
+    let mut outputs = callee.hears_offer(&stranger, stranger.offer(Some(nonce)));
+    callee.wait(Duration::from_secs(2));
+    outputs.extend(callee.hears_offer(&stranger, stranger.offer(Some(nonce))));
+    callee.wait(Duration::from_secs(2));
+    outputs.extend(callee.hears(stranger.endpoint, stranger.call(), stranger.cancel(None)));
+    let shows = |output: &&Output| matches!(output, Output::Send { .. } | Output::Emit(_));
+    assert_eq!(outputs.iter().filter(shows).count(), 0, "{outputs:?}");
 }
 
 #[test]
@@ -336,7 +351,17 @@ fn notices_of_missed_calls_of_others_make_room_for_own_ones() {
 }
 
 #[test]
-fn an_offer_that_nobody_asked_for_costs_one_signature_whatever_it_holds() {
+fn a_known_person_is_answered_however_many_strangers_were_at_that_moment() {
+    let mut callee = Callee::new();
+    let own = callee.own();
+    let ask = |callee: &mut Callee, caller: &Caller| nonce(&callee.hears_offer(caller, caller.offer(None))).is_some();
+    let answered = (100..2_100).filter(|number| ask(&mut callee, &Caller::new(*number, &[own]))).count();
+    assert_eq!(answered, 512);
+    assert!(ask(&mut callee, &Caller::new(FRIEND, &[own])));
+}
+
+#[test]
+fn an_unasked_offer_costs_one_signature_whatever_it_holds() {
     let mut callee = Callee::new();
     let stranger = Caller::new(100, &[callee.own()]);
     let unasked = Offer { entries: stranger.entries(64), ..stranger.offer(None) };
@@ -349,7 +374,7 @@ fn an_offer_that_nobody_asked_for_costs_one_signature_whatever_it_holds() {
     assert_eq!(answers, 10, "one a second");
     assert_eq!(callee.machine.signatures_checked() - before, 1, "that of the root, once");
 
-    // Whoever echoes the nonce has its entries looked at.
+    // Once the nonce is echoed the entries are looked at.
     let nonce = callee.nonce(&stranger);
     let asked = Offer { entries: unasked.entries.clone(), ..stranger.offer(Some(nonce)) };
     assert!(rang(&callee.hears_offer(&stranger, asked.clone())));

@@ -37,7 +37,7 @@ enum Flood {
     Letters,
     /// Something that the callee has had, again and again.
     Replays,
-    /// Envelopes with a call's right tag, for nobody in it, by who once was given its secret.
+    /// Envelopes with a call's right tag and for none of its members, by a former holder of its secret.
     Former,
 }
 
@@ -189,7 +189,7 @@ impl Siege {
     }
 }
 
-/// An envelope that everybody with the secret takes for one of the call, and nobody can read.
+/// An envelope that every holder of the secret takes for one of the call, and that none can read.
 fn former(random: &mut Random, keys: &CallKeys) -> Bytes {
     let former = Identity::generate(random);
     let from = Endpoint { did: former.did(), device: DeviceId::from_random([9; 16]) };
