@@ -44,6 +44,7 @@ mod events;
 mod handle;
 pub mod media;
 pub mod secure;
+mod shares;
 mod statistics;
 mod store;
 pub mod wire;

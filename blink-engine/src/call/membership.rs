@@ -6,18 +6,31 @@ use zeroize::Zeroizing;
 use super::event::{EndReason, LeftReason};
 use super::lifecycle::Call;
 use super::shared::Shared;
-use crate::secure::Refusal;
+use crate::secure::{Refusal, Statement};
 use crate::wire::{Body, Record, Reject, Signed, Status};
 
 impl Call {
-    /// Takes in roster entries of another device, with the secret that came along, and does what follows from them.
+    /// Takes in roster entries of a message, with the secret that came along, and does what follows from them. Where its
+    /// sender has made this device check too many signatures lately, they are ignored: they come again while the digests
+    /// differ.
     pub(super) fn take_entries(
         &mut self,
+        from: &Did,
         entries: &[Signed],
         secret: Option<&Zeroizing<[u8; 32]>>,
         shared: &mut Shared,
     ) -> Result<(), Refusal> {
-        if self.roster.merge(entries, secret.map(|secret| &**secret))? {
+        let (now, sender) = (shared.mono(), (*from, self.share()));
+        let signatures = &mut shared.signatures;
+        let check = &mut |it: &Statement<'_>| signatures.verify_for(now, sender, it);
+        let changed = match self.roster.merge_checked(entries, secret.map(|secret| &**secret), check) {
+            Err(Refusal::RateLimited) => {
+                shared.refuse(Refusal::RateLimited);
+                return Ok(());
+            }
+            changed => changed?,
+        };
+        if changed {
             self.handle_roster_changed(shared);
             self.follow_rotation(secret, shared);
         }

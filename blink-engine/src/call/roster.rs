@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use blink_api::{CallId, Did, Error, ErrorKind};
 
-use crate::secure::{Identity, Refusal, sha256, verify};
+use crate::secure::{Identity, Refusal, Statement, sha256, verify};
 use crate::wire::{Entry, EntryBody, Root, Signed, cbor};
 use admission::{Admission, Candidates, MAX_BRANCH, MAX_ENTRIES, admit};
 
@@ -20,6 +20,9 @@ const SLOTS: u8 = 4;
 const MAX_ENTRY_BYTES: usize = 10_000;
 /// CBOR heads of a [`Signed`]: array, bytes, signature.
 const SIGNED_HEADS: usize = 6;
+
+/// How signatures of entries are checked.
+pub(super) type Check<'a> = &'a mut dyn FnMut(&Statement<'_>) -> Result<(), Refusal>;
 
 /// A call's root and entries.
 #[derive(Clone)]
@@ -44,8 +47,26 @@ impl Roster {
     /// Checks a root that came with an offer, and takes in the entries: id, secret and signatures belong together, the members are in order.
     ///
     /// # Errors
-    /// [`Refusal::Inconsistent`], and as [`merge`](Roster::merge).
+    /// [`Refusal::Inconsistent`], that of the signature, and as [`merge`](Roster::merge).
     pub(super) fn verified(
+        call: CallId,
+        signed: &Signed,
+        secret: &[u8; 32],
+        entries: &[Signed],
+    ) -> Result<Self, Refusal> {
+        let mut roster = Self::unverified(call, signed, secret, entries)?;
+        let root = roster.root_statement();
+        verify(root.did, root.context, root.bytes, root.signature)?;
+        roster.merge(entries, Some(secret))?;
+        Ok(roster)
+    }
+
+    /// As [`verified`](Roster::verified), but for the signatures, which are dear, and without the entries. Nothing of it may be
+    /// believed before [`root_statement`](Roster::root_statement) was checked.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] and [`Refusal::Inconsistent`].
+    pub(super) fn unverified(
         call: CallId,
         signed: &Signed,
         secret: &[u8; 32],
@@ -64,11 +85,21 @@ impl Roster {
         if !sound {
             return Err(Refusal::Inconsistent);
         }
-        verify(&root.creator.did, ROOT_CONTEXT, &signed.bytes, &signed.signature)?;
         let valid = root.members.clone();
-        let mut roster = Self { call, root, signed_root: signed.clone(), entries: Candidates::new(), valid };
-        roster.merge(entries, Some(secret))?;
-        Ok(roster)
+        Ok(Self { call, root, signed_root: signed.clone(), entries: Candidates::new(), valid })
+    }
+
+    /// What the root's creator must have signed.
+    pub(super) fn root_statement(&self) -> Statement<'_> {
+        let Signed { bytes, signature } = &self.signed_root;
+        Statement { did: &self.root.creator.did, context: ROOT_CONTEXT, bytes, signature }
+    }
+
+    /// Whether a person is in the root, or could be on the roster by entries whose signatures are not checked.
+    pub(super) fn could_name(&self, did: &Did, entries: &[Signed]) -> bool {
+        let adds = |entry: Entry| entry.did == *did && matches!(entry.body, EntryBody::Add { .. });
+        let named = |signed: &Signed| Entry::read(signed).is_some_and(adds);
+        self.root.members.contains(did) || entries.iter().take(MAX_ENTRIES).any(named)
     }
 
     /// A roster that was kept: the same checks as of one that came with an offer.
@@ -105,6 +136,19 @@ impl Roster {
     /// # Errors
     /// For the first entry of another call, out of range, or that would be held and has a wrong signature; nothing is taken in then.
     pub(super) fn merge(&mut self, entries: &[Signed], secret: Option<&[u8; 32]>) -> Result<bool, Refusal> {
+        self.merge_checked(entries, secret, &mut |it| verify(it.did, it.context, it.bytes, it.signature))
+    }
+
+    /// As [`merge`](Roster::merge), with a given way of checking signatures.
+    ///
+    /// # Errors
+    /// As [`merge`](Roster::merge), and those of `check`.
+    pub(super) fn merge_checked(
+        &mut self,
+        entries: &[Signed],
+        secret: Option<&[u8; 32]>,
+        check: Check<'_>,
+    ) -> Result<bool, Refusal> {
         let secret_hash = secret.map(|secret| sha256(&[secret]));
         let mut candidates = Candidates::new();
         for signed in entries.iter().take(MAX_ENTRIES) {
@@ -123,7 +167,7 @@ impl Roster {
         let admission = admit(&self.root, &candidates);
         // Only the signatures of entries that would be held matter, and they are dear.
         for entry in admission.held.iter().filter(|entry| !self.entries.contains_key(entry)) {
-            self.check_signature(entry, &candidates[entry])?;
+            check(&entry_statement(&signer(entry, &self.root), &candidates[entry]))?;
         }
         Ok(self.replace(candidates, admission))
     }
@@ -145,10 +189,6 @@ impl Roster {
             EntryBody::Rotate { .. } => entry.did == self.root.creator.did,
         };
         if sound && entry.call == self.call { Ok(()) } else { Err(Refusal::Inconsistent) }
-    }
-
-    fn check_signature(&self, entry: &Entry, signed: &Signed) -> Result<(), Refusal> {
-        verify(&signer(entry, &self.root), ENTRY_CONTEXT, &signed.bytes, &signed.signature)
     }
 
     /// Signs and takes in an own rejection.
@@ -293,6 +333,11 @@ impl Roster {
         let parts: Vec<&[u8]> = self.entries.values().map(|signed| &signed.bytes[..]).collect();
         *sha256(&parts).first_chunk().expect("a SHA-256 hash has 32 bytes")
     }
+}
+
+/// What an entry's signer must have signed.
+fn entry_statement<'a>(did: &'a Did, Signed { bytes, signature }: &'a Signed) -> Statement<'a> {
+    Statement { did, context: ENTRY_CONTEXT, bytes, signature }
 }
 
 /// The person whose signature an entry needs.

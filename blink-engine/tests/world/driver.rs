@@ -31,7 +31,8 @@ impl World {
                 let mut old: Vec<_> =
                     before.into_iter().flat_map(|before| [vec![before.topic], before.old].concat()).collect();
                 old.retain(|old| *old != topic);
-                state.topics.insert(id, Listening { topic, old, key, previous });
+                let keys = joined.keys.clone();
+                state.topics.insert(id, Listening { topic, old, keys, key, previous });
                 if let Some(door) = &mut state.door {
                     door.join(joined.keys, joined.key);
                 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use blink_api::{CallId, CallSettings, DeviceId, Endpoint, Origin, StreamId, Topic};
 use blink_engine::call::{Event, Machine, MachineConfig, Memory, Now, SessionId};
-use blink_engine::secure::{Identity, Opener, Random, Refusal, inbox_topic};
+use blink_engine::secure::{CallKeys, Identity, Opener, Random, Refusal, inbox_topic};
 use blink_engine::wire::StreamRequest;
 use rand::SeedableRng;
 
@@ -53,6 +53,7 @@ pub(super) struct Listening {
     pub(super) topic: Topic,
     /// Topics that the call had before.
     pub(super) old: Vec<Topic>,
+    pub(super) keys: CallKeys,
     pub(super) key: [u8; 32],
     pub(super) previous: Option<[u8; 32]>,
 }
