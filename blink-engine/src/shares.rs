@@ -86,6 +86,11 @@ impl<K: Ord + Copy, V> SharedMap<K, V> {
         self.entries.contains_key(key)
     }
 
+    /// All entries, ordered by key.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|(key, entry)| (key, &entry.value))
+    }
+
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         self.entries.values_mut().map(|entry| &mut entry.value)
     }

@@ -243,7 +243,7 @@ impl Machine {
     /// Every id by which a call is known here, the current one last.
     pub fn ids_of(&self, id: CallId) -> Vec<CallId> {
         let current = self.resolve(id);
-        let replaced = self.aliases.iter().filter(|(_, new)| *new == current).map(|(old, _)| *old);
+        let replaced = self.aliases.iter().filter(|(_, new)| **new == current).map(|(old, _)| *old);
         replaced.chain([current]).collect()
     }
 

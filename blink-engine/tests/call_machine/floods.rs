@@ -28,9 +28,9 @@ impl Writer {
         let from = world.nodes[A].endpoint;
         let open = world.nodes[B].sessions.iter().find(|(_, (_, remote))| *remote == from);
         let (session, _) = open.expect("a path between the two");
-        let (_, keys) = world.keys_of_a_call(A).expect("it is in a call");
+        let (call, keys) = world.keys_of_a_call(A).expect("it is in a call");
         let record = Record {
-            call_key: keys[0].1,
+            call_key: world.signed_key(&from, &call, &keys[0].1),
             version: 1_000,
             status: Status::Joined,
             seat: 1,
@@ -55,7 +55,7 @@ impl Writer {
     fn says(&mut self, world: &mut World, change: impl FnOnce(&mut Record), entries: Vec<Signed>) {
         self.record.version += 1;
         change(&mut self.record);
-        let member = Box::new(Member { record: self.record.clone(), entries });
+        let member = Box::new(Member { record: self.record.clone(), entries, secret: None });
         let boot = world.nodes[A].boot;
         self.write(world, ChannelMessage::Member { boot, member });
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use blink_api::{CallId, CallSettings, DeviceId, Did, Endpoint, ErrorKind};
 use blink_engine::call::{CallState, Event, Input, Machine, MachineConfig, Memory, Now, Output, Presence, Signal};
 use blink_engine::secure::symmetric::sha256;
-use blink_engine::secure::{AgreementKey, Channel, Identity, Refusal, inbox_topic};
+use blink_engine::secure::{AgreementKey, Channel, Identity, Refusal, inbox_topic, sign_call_key};
 use blink_engine::wire::{
     Body, Bytes16, CallConfiguration, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Offer, Ringing, Root,
     Signed, cbor,
@@ -48,7 +48,8 @@ impl Caller {
 
     fn claim(&self) -> JoinedClaim {
         let key = AgreementKey::from_scalar(&[6; 32]);
-        JoinedClaim { endpoint: self.endpoint, boot: 1, version: 1, call_key: *key.public() }
+        let call_key = sign_call_key(&self.identity, &self.endpoint.device, &self.call(), key.public());
+        JoinedClaim { endpoint: self.endpoint, boot: 1, version: 1, call_key }
     }
 
     fn offer(&self, echo: Option<Bytes16>) -> Offer {
