@@ -40,7 +40,12 @@ pub(crate) fn run(arguments: &HistoryArguments, global: &Global, output: &Output
 
 /// Mends the data directory, and tells what became of it.
 fn repair(directory: &Path, output: &Output) -> Result<(), Failure> {
-    let repair = DataDirectory::repair(directory)?;
+    // The database panics over damage, which is what is expected here.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|panic| tracing::debug!(%panic, "reading the damaged file")));
+    let repaired = DataDirectory::repair(directory);
+    std::panic::set_hook(hook);
+    let repair = repaired?;
     let Some(damaged) = &repair.damaged else {
         output.event("the data directory is sound: nothing to repair");
         return Ok(());

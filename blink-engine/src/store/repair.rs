@@ -193,31 +193,40 @@ impl Contents {
 
 /// Reads a copy of a file as far as that goes, and hands over each entry at once.
 fn read_copy(bytes: &[u8], entries: &mpsc::SyncSender<Entry>) {
-    // Of what fails here the hook for panics has told; what was read before it is handed over.
-    guarded(|| {
+    let copy = || -> std::result::Result<_, redb::Error> {
         let copy = InMemoryBackend::new();
         copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, bytes)).map_err(redb::Error::Io)?;
-        // Never dropped: in a panic that would lead to another one, which ends the process.
-        let database = ManuallyDrop::new(Database::builder().create_with_backend(copy)?);
-        let transaction = ManuallyDrop::new(database.begin_read()?);
-        let meta = |key: &str| -> std::result::Result<(), redb::Error> {
-            if let Some(value) = transaction.open_table(META)?.get(key)? {
-                // Without a receiver it has waited long enough.
-                entries.send(Entry::Meta(key.to_owned(), Bytes::new(value.value().to_vec()))).ok();
-            }
-            Ok(())
-        };
-        for (key, _) in ENTRIES {
-            guarded(|| meta(key)).ok();
-        }
-        for table in 0..TABLES.len() {
-            // From both ends, so that damage in the middle costs no more than that.
-            guarded(|| read_table(&transaction, table, false, entries)).ok();
-            guarded(|| read_table(&transaction, table, true, entries)).ok();
+        Ok(copy)
+    };
+    // Databases and transactions are never dropped: in a panic that would lead to another one, which ends the process.
+    // Without writing less is read when opening; after a crash only opening for writing is possible.
+    let opened = guarded(|| {
+        let database = ManuallyDrop::new(Database::builder().open_read_only_with_backend(copy()?)?);
+        Ok(ManuallyDrop::new(database.begin_read()?))
+    });
+    let opened = opened.or_else(|_| {
+        guarded(|| {
+            let database = ManuallyDrop::new(Database::builder().create_with_backend(copy()?)?);
+            Ok(ManuallyDrop::new(database.begin_read()?))
+        })
+    });
+    let Ok(transaction) = opened else { return };
+    let meta = |key: &str| -> std::result::Result<(), redb::Error> {
+        if let Some(value) = transaction.open_table(META)?.get(key)? {
+            // Without a receiver it has waited long enough.
+            entries.send(Entry::Meta(key.to_owned(), Bytes::new(value.value().to_vec()))).ok();
         }
         Ok(())
-    })
-    .ok();
+    };
+    // Of what fails the hook for panics has told; what was read before it is handed over.
+    for (key, _) in ENTRIES {
+        guarded(|| meta(key)).ok();
+    }
+    for table in 0..TABLES.len() {
+        // From both ends, so that damage in the middle costs no more than that.
+        guarded(|| read_table(&transaction, table, false, entries)).ok();
+        guarded(|| read_table(&transaction, table, true, entries)).ok();
+    }
 }
 
 fn read_table(

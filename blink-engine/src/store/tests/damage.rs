@@ -108,7 +108,8 @@ fn damage(bytes: &[u8], seed: u64) -> (Vec<u8>, String) {
 #[test]
 fn a_file_damaged_anywhere_is_refused_with_what_to_do_and_repaired() {
     let (bytes, did) = used();
-    let (mut sound, mut kept, mut lost, mut calls) = (0, 0, 0, 0);
+    let (mut sound, mut kept, mut calls) = (0, 0, 0);
+    let mut lost = Vec::new();
     for seed in 0..200 {
         let (damaged, what) = damage(&bytes, seed);
         match outcome(&damaged, did, &what) {
@@ -117,11 +118,13 @@ fn a_file_damaged_anywhere_is_refused_with_what_to_do_and_repaired() {
                 kept += 1;
                 calls += history;
             }
-            Outcome::Lost => lost += 1,
+            Outcome::Lost => lost.push(what),
         }
     }
-    println!("of 200: {sound} start, {kept} keep their identity in a repair, {lost} lose it; {calls} calls kept");
-    assert!(kept >= 20 * lost && kept > 50, "{sound} {kept} {lost}");
+    println!("{sound} start, {kept} keep identity and {calls} calls of {} in a repair", kept * 1_002);
+    // Only where all of the pages with the key are gone.
+    lost.retain(|what| !what.contains("cut off"));
+    assert!(kept > 80 && lost.len() * 20 < kept && calls * 2 > kept * 1_002, "{kept} {calls} {lost:#?}");
 }
 
 #[test]
