@@ -328,6 +328,8 @@ impl Listener<'_> {
         let ongoing = self.blink.ongoing_calls().await.unwrap_or_default();
         let left = |call: &&CallSnapshot| current.as_ref().is_some_and(|current| current.is(call.call));
         if let Some(call) = ongoing.iter().find(left) {
+            // The event that says so may not have been read yet.
+            self.last.clone_from(&current);
             self.output.event(&format!("            {} goes on: j joins it again", self.describe(call)));
         }
     }
