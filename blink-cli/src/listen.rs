@@ -134,6 +134,9 @@ impl Listener<'_> {
             let waiting = self.waiting();
             self.output.waiting(waiting);
             tokio::select! {
+                // What a line did is told before the next line: the end of a call that was left must not
+                // be taken for that of the same call joined again.
+                biased;
                 item = events.next() => match item {
                     Some(StreamItem::Event(event)) => self.handle_event(event).await,
                     Some(StreamItem::Lagged { snapshot, .. }) => {
