@@ -134,6 +134,9 @@ impl Listener<'_> {
             let waiting = self.waiting();
             self.output.waiting(waiting);
             tokio::select! {
+                // What a line did is told before the next line: the end of a call that was left must not
+                // be taken for that of the same call joined again.
+                biased;
                 item = events.next() => match item {
                     Some(StreamItem::Event(event)) => self.handle_event(event).await,
                     Some(StreamItem::Lagged { snapshot, .. }) => {
@@ -328,6 +331,8 @@ impl Listener<'_> {
         let ongoing = self.blink.ongoing_calls().await.unwrap_or_default();
         let left = |call: &&CallSnapshot| current.as_ref().is_some_and(|current| current.is(call.call));
         if let Some(call) = ongoing.iter().find(left) {
+            // The event that says so may not have been read yet.
+            self.last.clone_from(&current);
             self.output.event(&format!("            {} goes on: j joins it again", self.describe(call)));
         }
     }
