@@ -283,9 +283,14 @@ impl Roster {
         rejections.map(|entry| entry.did).collect()
     }
 
-    /// More than two people by the root, or by an invitation that ever counted.
+    /// More than two people by the root, or by an invitation that ever counted; of one that is held no more a removal tells.
     pub(super) fn is_group(&self) -> bool {
-        self.root.members.len() > 2 || self.entries.keys().any(|entry| matches!(entry.body, EntryBody::Add { .. }))
+        let invited = |entry: &Entry| match entry.body {
+            EntryBody::Add { .. } => true,
+            EntryBody::Remove { .. } => !self.root.members.contains(&entry.did),
+            EntryBody::Reject { .. } | EntryBody::Rotate { .. } => false,
+        };
+        self.root.members.len() > 2 || self.entries.keys().any(invited)
     }
 
     /// SHA-256 of the sorted entries, shortened.

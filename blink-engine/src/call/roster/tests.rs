@@ -291,6 +291,17 @@ fn one_person_cannot_fill_the_roster_with_entries() {
 }
 
 #[test]
+fn a_call_that_was_a_groups_stays_one_when_everybody_else_is_removed() {
+    let mut roster = roster(&[1, 2]);
+    roster.add(person(3).did(), &person(2)).unwrap();
+    for n in [3, 2] {
+        roster.remove(person(n).did(), &person(1)).unwrap();
+        assert!(roster.is_group());
+    }
+    assert_eq!(roster.valid(), [person(1).did()]);
+}
+
+#[test]
 fn invitations_reach_three_steps_from_the_root_and_no_further() {
     let mut roster = roster(&[1, 2]);
     for (by, did) in [(2, 3), (3, 4), (4, 5)] {
