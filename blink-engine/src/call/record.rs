@@ -216,7 +216,7 @@ impl Call {
 
     /// Whom this endpoint believes joined, itself included while it is.
     pub(super) fn claims(&self, shared: &Shared) -> Vec<JoinedClaim> {
-        let own = (self.status != Status::Left && self.phase.is_current()).then(|| JoinedClaim {
+        let own = (self.status != Status::Left && self.phase.is_current()).then_some(JoinedClaim {
             endpoint: shared.own,
             boot: shared.boot,
             version: self.version,
