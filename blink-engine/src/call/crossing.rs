@@ -1,4 +1,4 @@
-//! Glare: calls that people offered each other at the same time. Both go on in one of them.
+//! Glare: calls that people offered each other at the same time. Both sides go on in one of them.
 //!
 //! The endpoints of the two creators decide which. Call ids must not: a callee could try roots until it has an id smaller than that of the offer it was sent,
 //! and would be the creator of the call that goes on.
@@ -76,7 +76,7 @@ impl Machine {
     }
 }
 
-/// Of two calls that crossed the one that ranks first goes on. Only calls of one device are told apart by their ids.
+/// Rank of a call among those that crossed: the first goes on. Only calls of one device are told apart by their ids.
 fn rank(roster: &Roster) -> (Endpoint, CallId) {
     (roster.root().creator, roster.call())
 }

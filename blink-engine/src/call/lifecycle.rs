@@ -86,7 +86,7 @@ pub(super) struct Call {
     pub(super) notices: Vec<Notice>,
     /// People who were asked and never heard: they are told later that they missed a call.
     pub(super) unheard: Vec<(Did, Offer)>,
-    /// People who are not valid any more: nothing is kept for them.
+    /// People that are not valid any more: nothing is kept for them.
     pub(super) uninvited: Vec<Did>,
     pub(super) lingering: Option<Lingering>,
     /// Topics of earlier secrets that are still listened to.

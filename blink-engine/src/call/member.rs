@@ -39,7 +39,7 @@ pub(super) struct Peer {
     stale: bool,
     /// `None` for one that is only known from somebody's `seen`.
     pub(super) status: Option<Status>,
-    /// Signed by its owner, whoever it was heard from.
+    /// Signed by its owner, even where another endpoint named it.
     pub(super) call_key: Option<SignedKey>,
     pub(super) seat: u64,
     pub(super) state: ParticipantState,
@@ -227,7 +227,7 @@ impl Call {
                 self.other_device_seen = true;
                 self.announce(shared, false);
             } else if believed && self.roster.is_valid(&seen.endpoint.did) {
-                // Whoever passes on one false key is not believed about others either.
+                // A message with one false key is not believed about other endpoints either.
                 believed = self.take_hint(seen, shared).inspect_err(|refusal| shared.refuse(*refusal)).is_ok();
             }
         }
@@ -266,7 +266,7 @@ impl Call {
             }
             let valid = claim.endpoint.did != shared.own.did && self.roster.is_valid(&claim.endpoint.did);
             if valid && let Err(refusal) = self.take_claim(claim, shared) {
-                // Whoever passes on one false key is not believed about others either.
+                // A message with one false key is not believed about other endpoints either.
                 return shared.refuse(refusal);
             }
         }
@@ -378,7 +378,7 @@ impl Call {
         self.peers.iter().filter(|(_, peer)| peer.is_present())
     }
 
-    /// Whether a key may be sealed for: it is sound, and its owner signed for it. Nothing else makes a key a recipient, whoever names it.
+    /// Checks that a key may be sealed for: it is sound, and its owner signed for it. Nothing else makes a key a recipient.
     fn check_key(&self, endpoint: &Endpoint, key: &SignedKey) -> Result<(), Refusal> {
         let known = self.peers.get(endpoint).is_some_and(|peer| peer.call_key.as_ref() == Some(key));
         if known { Ok(()) } else { verify_call_key(endpoint, &self.id(), key) }

@@ -37,7 +37,7 @@ impl Call {
         Ok(())
     }
 
-    /// This person invited another one: all are told.
+    /// Tells all members of an invitation by this person.
     pub(super) fn handle_own_invitation(&mut self, shared: &mut Shared) {
         self.send_record_with_entries(shared);
         self.handle_roster_changed(shared);

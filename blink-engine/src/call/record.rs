@@ -81,7 +81,7 @@ impl Call {
         self.send_record_as(false, shared);
     }
 
-    /// The same with all entries, whenever they were sent last: the roster has just been changed here.
+    /// The same with all entries, whenever they were sent last: this device has just changed the roster.
     pub(super) fn send_record_with_entries(&mut self, shared: &mut Shared) {
         self.peers.values_mut().for_each(|peer| peer.entries_sent = None);
         self.send_record_as(true, shared);
@@ -114,7 +114,7 @@ impl Call {
         }
     }
 
-    /// Whether entries should go out now; and where the secret has changed, whose inboxes they should go to, since what is said on the topic may not be heard there.
+    /// `Some` where entries are due now, with the inboxes that should get them too: once the secret has changed, a member that is behind may not hear the topic.
     fn entries_due(&mut self, digest: &[u8; 16], now: Instant) -> Option<Vec<Did>> {
         let rotated = self.roster.rotation().is_some();
         let mut due = None;
@@ -136,7 +136,7 @@ impl Call {
         shared.send_call(self.record_keys(), self.id(), Body::Member(Box::new(member)));
     }
 
-    /// Tells endpoints that were removed so, for the last time.
+    /// Tells endpoints of their removal; nothing is sent to them after that.
     pub(super) fn tell_removed(&mut self, removed: &[Endpoint], shared: &mut Shared) {
         let record = Record { seen: Vec::new(), links: Vec::new(), ..self.record(shared) };
         let member = Member { record, entries: self.roster.entries_for_removed(), secret: None };
@@ -216,7 +216,7 @@ impl Call {
 
     /// Whom this endpoint believes joined, itself included while it is.
     pub(super) fn claims(&self, shared: &Shared) -> Vec<JoinedClaim> {
-        let own = (self.status != Status::Left && self.phase.is_current()).then(|| JoinedClaim {
+        let own = (self.status != Status::Left && self.phase.is_current()).then_some(JoinedClaim {
             endpoint: shared.own,
             boot: shared.boot,
             version: self.version,

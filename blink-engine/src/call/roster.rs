@@ -131,7 +131,7 @@ impl Roster {
     }
 
     /// Takes in entries of another device; true where any was new. Which of them are held follows from all that are known ([`admit`]). One that names a new secret
-    /// is taken only together with it, so that nobody holds the one without the other.
+    /// is taken only together with it, so that no device holds the one without the other.
     ///
     /// # Errors
     /// For the first entry of another call, out of range, or that would be held and has a wrong signature; nothing is taken in then.
@@ -279,7 +279,7 @@ impl Roster {
         sha256(&[secret]) == self.rotation().map_or(self.root.secret_hash, |(_, secret_hash)| secret_hash)
     }
 
-    /// Entries for a person that was removed: nothing of the secret.
+    /// Entries for a person that was removed: all but the hash of the secret.
     pub(super) fn entries_for_removed(&self) -> Vec<Signed> {
         let told = |entry: &Entry| !matches!(entry.body, EntryBody::Rotate { .. });
         self.entries.iter().filter(|(entry, _)| told(entry)).map(|(_, signed)| signed.clone()).collect()
@@ -323,9 +323,14 @@ impl Roster {
         rejections.map(|entry| entry.did).collect()
     }
 
-    /// More than two people by the root, or by an invitation that ever counted.
+    /// More than two people by the root, or by an invitation that ever counted; of one that is held no more a removal tells.
     pub(super) fn is_group(&self) -> bool {
-        self.root.members.len() > 2 || self.entries.keys().any(|entry| matches!(entry.body, EntryBody::Add { .. }))
+        let invited = |entry: &Entry| match entry.body {
+            EntryBody::Add { .. } => true,
+            EntryBody::Remove { .. } => !self.root.members.contains(&entry.did),
+            EntryBody::Reject { .. } | EntryBody::Rotate { .. } => false,
+        };
+        self.root.members.len() > 2 || self.entries.keys().any(invited)
     }
 
     /// SHA-256 of the sorted entries, shortened.

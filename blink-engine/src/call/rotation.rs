@@ -1,6 +1,6 @@
 //! A call's secret and topic change when a person is removed: it knows the old ones.
 //!
-//! The remover gives the new secret to everybody who stays, once on the old topic and on data channels, and goes to the new topic at once. From then on nothing is said on
+//! The remover gives the new secret to all members that stay, once on the old topic and on data channels, and goes to the new topic at once. From then on nothing is said on
 //! the old one, which is listened to for a while. A member whose digest still differs is given entries and secret again, on its data channel and in its inbox.
 
 use std::time::{Duration, Instant};
@@ -27,14 +27,14 @@ pub(super) struct RetiredTopic {
 }
 
 impl Call {
-    /// This person removed another one, and gave the call this secret.
+    /// Tells of a removal by this person, and spreads the secret that it gave the call.
     pub(super) fn handle_own_removal(&mut self, secret: Zeroizing<[u8; 32]>, shared: &mut Shared) {
         let uninvited = |endpoint: &&Endpoint| !self.roster.is_valid(&endpoint.did);
         let removed: Vec<Endpoint> = self.peers.keys().filter(uninvited).copied().collect();
         self.tell_removed(&removed, shared);
         self.handle_roster_changed(shared);
         self.replace_keys(secret, shared);
-        // The topic that is joined is still the old one: it is said there for the last time, to those who stay.
+        // The topic that is joined is still the old one: the last message there is sealed for the members that stay.
         self.send_record_with_entries(shared);
         self.listen(shared);
         self.change_record(shared, false);
@@ -71,7 +71,7 @@ impl Call {
         self.roster.rotation().map(|_| Secret(self.keys.secret().clone()))
     }
 
-    /// Listens no more to topics whose time is over.
+    /// Ends the subscriptions to topics whose time is over.
     pub(super) fn retire_topics(&mut self, shared: &mut Shared) {
         let now = shared.mono();
         self.retired.retain(|retired| {
@@ -83,7 +83,7 @@ impl Call {
         });
     }
 
-    /// Listens to nothing of this call any more.
+    /// Ends all subscriptions of this call.
     pub(super) fn stop_listening(&mut self, shared: &mut Shared) {
         shared.out.extend(self.retired.drain(..).map(|retired| Output::Retire(retired.topic)));
         shared.out.push_back(Output::Part(self.id()));

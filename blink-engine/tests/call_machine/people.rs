@@ -190,7 +190,7 @@ fn after_a_removal_nothing_is_said_on_a_topic_that_the_removed_one_knows() {
     assert!(world.nodes[A].reads_topic(&old), "for those who are behind");
     world.advance(late - world.now + SECOND);
     assert!(!world.nodes[A].reads_topic(&old) && !world.nodes[B].reads_topic(&old));
-    assert_eq!(world.count(A, |event| left(event)), 1, "{}", world.story());
+    assert_eq!(world.count(A, left), 1, "{}", world.story());
 }
 
 #[test]

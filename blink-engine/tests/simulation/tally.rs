@@ -26,6 +26,7 @@ struct Counts {
     rung: usize,
     joined: usize,
     devices: usize,
+    removals: usize,
 }
 
 impl Tally {
@@ -36,6 +37,7 @@ impl Tally {
         counts.seconds += world.age().as_secs_f64();
         counts.messages += world.sent.len();
         counts.devices += world.nodes.len();
+        counts.removals += world.removals.len();
         let all = |is: fn(&Event) -> bool| (0..world.nodes.len()).map(|node| world.count(node, is)).sum::<usize>();
         counts.rung += all(|event| matches!(event, Event::IncomingCall { .. }));
         counts.joined += all(|event| matches!(event, Event::ParticipantJoined { .. }));
@@ -59,12 +61,13 @@ impl Tally {
         let counts = self.counts.lock().expect("counting does not panic");
         let Some((first, last)) = counts.seeds else { return };
         println!(
-            "{} devices, {:.0} virtual hours, {} messages, {} times it rang, {} times somebody joined; other faults {}",
+            "{} devices, {:.0} virtual hours, {} messages, {} times it rang, {} times somebody joined, {} removals; other faults {}",
             counts.devices,
             counts.seconds / 3_600.0,
             counts.messages,
             counts.rung,
             counts.joined,
+            counts.removals,
             counts.other,
         );
         println!(

@@ -29,7 +29,7 @@ pub(super) type Candidates = BTreeMap<Entry, Signed>;
 /// The outcome of [`admit`].
 pub(super) struct Admission {
     pub(super) held: BTreeSet<Entry>,
-    /// Everybody who may take part, in an order all agree on.
+    /// Valid people, in an order all devices agree on.
     pub(super) valid: Vec<Did>,
     places: BTreeMap<Did, Place>,
 }
@@ -86,7 +86,7 @@ pub(super) fn admit(root: &Root, candidates: &Candidates) -> Admission {
     Admission { held, valid, places: tree }
 }
 
-/// Everybody's place, and the invitations that are held, in turns: the first of each branch, then the second of each.
+/// Each person's place, and the invitations that are held, in turns: the first of each branch, then the second of each.
 fn grow<'c>(
     root: &Root,
     removals: &BTreeMap<Did, &Entry>,

@@ -56,7 +56,7 @@ fn merge_all(roster: &mut Roster, entries: &[Signed]) {
 }
 
 #[test]
-fn whoever_fills_the_roster_is_removed_and_keeps_nobody_out() {
+fn a_member_that_fills_the_roster_is_removed_and_keeps_no_other_out() {
     let mut creator = roster(&[1, 2, 3]);
     let made_up = made_up(&creator, 2);
     merge_all(&mut creator, &made_up);
@@ -81,7 +81,7 @@ fn whoever_fills_the_roster_is_removed_and_keeps_nobody_out() {
 }
 
 #[test]
-fn whoever_was_removed_invites_nobody_more() {
+fn a_removed_member_invites_no_more() {
     let mut roster = roster(&[1, 2, 3]);
     roster.add(person(4).did(), &person(2)).unwrap();
     roster.remove(person(2).did(), &person(1)).unwrap();
@@ -288,6 +288,17 @@ fn one_person_cannot_fill_the_roster_with_entries() {
         roster.merge(&[add(&roster, 2, n.max(3), 0)], None).unwrap();
     }
     assert_eq!(roster.entries().len(), 2);
+}
+
+#[test]
+fn a_call_that_was_a_groups_stays_one_when_everybody_else_is_removed() {
+    let mut roster = roster(&[1, 2]);
+    roster.add(person(3).did(), &person(2)).unwrap();
+    for n in [3, 2] {
+        roster.remove(person(n).did(), &person(1)).unwrap();
+        assert!(roster.is_group());
+    }
+    assert_eq!(roster.valid(), [person(1).did()]);
 }
 
 #[test]
