@@ -40,6 +40,7 @@ pub mod call;
 mod driver;
 pub mod media;
 pub mod secure;
+mod shares;
 mod statistics;
 mod store;
 pub mod wire;

@@ -173,6 +173,10 @@ impl Machine {
     /// People whose offers ring under `call.from = "known"`, and of whom more may be pending.
     pub fn set_known(&mut self, known: BTreeSet<Did>) {
         self.shared.known = known;
+        let known = &self.shared.known;
+        self.calls.values_mut().for_each(|call| call.familiar |= known.contains(&call.from));
+        self.shared.recognize_history();
+        self.settle();
     }
 
     /// Forgets all calls that were.

@@ -46,6 +46,9 @@ pub struct HistoryEntry {
     /// What became of it.
     #[n(9)]
     pub outcome: CallOutcome,
+    /// Whether the caller is not known to the integrator and this device was not in it. Such calls leave room for others.
+    #[cbor(n(10), default)]
+    pub stranger: bool,
 }
 
 /// Which way a call went.
@@ -96,6 +99,9 @@ pub enum CallOutcome {
     Failed,
 }
 
+/// Strangers' calls keep a quarter of a history that is full, and no more than that.
+const STRANGERS: usize = 4;
+
 /// The newest calls, up to a limit.
 #[derive(Clone, Default)]
 pub(super) struct History {
@@ -116,6 +122,17 @@ impl History {
 
     fn get_mut(&mut self, call: &CallId) -> Option<&mut HistoryEntry> {
         self.entries.iter_mut().rev().find(|entry| entry.call == *call)
+    }
+
+    /// Which entry goes so that one more finds room: the oldest of strangers where these have more than their share by then, or
+    /// else the oldest of others.
+    fn surplus(&self, stranger: bool) -> Option<usize> {
+        if self.entries.len() < self.limit {
+            return None;
+        }
+        let of_strangers = self.entries.iter().filter(|entry| entry.stranger).count() + usize::from(stranger);
+        let too_many = of_strangers > (self.limit / STRANGERS).max(1);
+        Some(self.entries.iter().position(|entry| entry.stranger == too_many).unwrap_or(0))
     }
 }
 
@@ -178,9 +195,28 @@ impl Shared {
     pub(super) fn restore_history(&mut self, kept: BTreeMap<CallId, HistoryEntry>) {
         let mut entries: Vec<_> = kept.into_values().collect();
         entries.sort_by_key(|entry| (entry.started_ms, entry.call));
-        let surplus = entries.len().saturating_sub(self.history.limit);
-        entries.drain(..surplus).for_each(|entry| self.keep(Memo::History(entry.call, None)));
-        self.history.entries = entries.into();
+        let mut entries = entries.into_iter();
+        // As if each came now, so that strangers have their share of a smaller limit, too.
+        while self.history.limit > 0
+            && let Some(entry) = entries.next()
+        {
+            self.make_history_room(entry.stranger);
+            self.history.entries.push_back(entry);
+        }
+        entries.for_each(|entry| self.keep(Memo::History(entry.call, None)));
+    }
+
+    fn make_history_room(&mut self, stranger: bool) {
+        if let Some(goes) = self.history.surplus(stranger).and_then(|at| self.history.entries.remove(at)) {
+            self.keep(Memo::History(goes.call, None));
+        }
+    }
+
+    /// The integrator named people as known: calls of theirs are not those of strangers.
+    pub(super) fn recognize_history(&mut self) {
+        let known = |entry: &&HistoryEntry| entry.stranger && self.known.contains(&entry.from);
+        let calls: Vec<_> = self.history.entries.iter().filter(known).map(|entry| entry.call).collect();
+        calls.iter().for_each(|call| self.change_history(call, |entry| entry.stranger = false));
     }
 
     /// What was ongoing when the process ended, and is no more, is over.
@@ -192,14 +228,14 @@ impl Shared {
 
     /// A call begins, or this device comes back to one.
     pub(super) fn begin_history(&mut self, entry: HistoryEntry) {
-        if self.history.limit == 0 || self.history.get_mut(&entry.call).is_some() {
+        if self.history.get_mut(&entry.call).is_some() {
+            // A stranger's call that the user joins is familiar from then on.
+            return self.change_history(&entry.call, |known| known.stranger &= entry.stranger);
+        }
+        if self.history.limit == 0 {
             return;
         }
-        while self.history.entries.len() >= self.history.limit
-            && let Some(oldest) = self.history.entries.pop_front()
-        {
-            self.keep(Memo::History(oldest.call, None));
-        }
+        self.make_history_room(entry.stranger);
         self.keep(Memo::History(entry.call, Some(Box::new(entry.clone()))));
         self.history.entries.push_back(entry);
     }
@@ -275,6 +311,7 @@ impl Call {
             answered_ms: None,
             ended_ms: None,
             outcome: CallOutcome::Ongoing,
+            stranger: !self.familiar,
         }
     }
 }

@@ -9,21 +9,21 @@ use super::event::{CancelledReason, Event, LeftReason};
 use super::history::CallOutcome;
 use super::lifecycle::{Call, Phase};
 use super::machine::{MAX_CONVERSATION, Machine};
+use super::member::MAX_CLAIMS;
 use super::roster::Roster;
 use super::shared::Shared;
 use crate::secure::{CallKeys, Channel, Refusal, SetBack};
 use crate::wire::{Behind, Body, Busy, Cancel, CancelReason, Offer, Ringing, Status, WireEndpoint};
 
-/// Calls that ring here at the same time, from known people and from strangers.
+/// Calls that ring here at the same time, familiar ones and those of strangers.
 const MAX_PENDING: (usize, usize) = (12, 4);
-/// Calls that go on without this device and are remembered.
-const MAX_OPEN: usize = 64;
-/// Words of others about calls unknown here, which may overtake the offer.
-const MAX_EARLY: usize = 1_024;
+/// Calls that go on without this device and are remembered, familiar ones and those of strangers.
+const MAX_OPEN: (usize, usize) = (64, 16);
 
 impl Machine {
     pub(super) fn handle_signal(&mut self, signal: Signal) {
-        self.heard.note(signal.from.did, self.shared.mono());
+        let share = self.shared.share_of(&signal.from.did);
+        self.heard.note(share, signal.from.did, self.shared.mono());
         self.end_calls_before(&signal);
         self.tell_if_behind(&signal);
         let Signal { channel, from, boot, call: id, body } = signal;
@@ -105,7 +105,11 @@ impl Machine {
 
     /// About a call that is over or was never heard of here.
     fn handle_stray(&mut self, id: CallId, from: Endpoint, boot: u64, body: &Body) {
-        let over = self.tombstones.contains_key(&id);
+        let tombstone = self.tombstones.get(&id);
+        if tombstone.is_some_and(|tombstone| tombstone.silent) {
+            return;
+        }
+        let over = tombstone.is_some();
         match body {
             Body::Member(member) if over => reply_ended(id, from.did, member.record.status, &mut self.shared),
             Body::Cancel(cancel) if over && !cancel.acknowledged && cancel.reason != CancelReason::Ended => {
@@ -126,19 +130,15 @@ impl Machine {
 
     /// A cancel may overtake its offer, which then must not ring.
     fn remember_early(&mut self, id: CallId, from: Endpoint, boot: u64, version: u64) {
-        if self.early.len() >= MAX_EARLY
-            && let Some(oldest) = self.early_order.pop_front()
-        {
-            self.early.remove(&oldest);
-        }
-        if self.early.insert((id, from), (boot, version)).is_none() {
-            self.early_order.push_back((id, from));
-        }
+        self.early.insert(self.shared.share_of(&from.did), (id, from), (boot, version));
     }
 
     fn handle_offer(&mut self, id: CallId, from: Endpoint, boot: u64, offer: &Offer) {
-        if self.tombstones.contains_key(&id) {
-            return reply_ended(id, from.did, Status::Joined, &mut self.shared);
+        if let Some(tombstone) = self.tombstones.get(&id) {
+            if !tombstone.silent {
+                reply_ended(id, from.did, Status::Joined, &mut self.shared);
+            }
+            return;
         }
         if self.calls.contains_key(&id) {
             return self.with_call(id, |call, shared| repeated_offer(call, from, offer, shared));
@@ -152,18 +152,27 @@ impl Machine {
         if !self.shared.rings_for(&from.did) || from.did == self.shared.own.did {
             return Err(Refusal::NotAuthorized);
         }
-        let mut roster = Roster::verified(id, &offer.root, &offer.secret)?;
-        roster.merge(&offer.entries)?;
-        if !roster.is_valid(&from.did) || !roster.is_valid(&self.shared.own.did) {
+        // The cheap checks first: hashes, then one signature, and those of the entries only once the sender shows that it asks now.
+        let mut roster = Roster::unverified(id, &offer.root, &offer.secret)?;
+        let own = self.shared.own.did;
+        if !roster.could_name(&from.did, &offer.entries) || !roster.could_name(&own, &offer.entries) {
             return Err(Refusal::NotAuthorized);
         }
         if !self.shared.is_fresh(&offer.echo, id, from.did) {
             // Nothing is stored: whoever asks must show that it asks now.
             if self.shared.may_reply(id, from.did) {
+                self.shared.signatures.verify(&roster.root_statement())?;
                 let nonce = self.shared.nonce(id, from.did);
                 self.shared.send_inbox(from.did, id, Body::Ringing(Ringing { nonce, rings: false }));
             }
             return Ok(());
+        }
+        let sender = (from.did, self.shared.share_of(&from.did));
+        let (now, signatures) = (self.shared.mono(), &mut self.shared.signatures);
+        signatures.verify(&roster.root_statement())?;
+        roster.merge_checked(&offer.entries, &mut |it| signatures.verify_for(now, sender, it))?;
+        if !roster.is_valid(&from.did) || !roster.is_valid(&own) {
+            return Err(Refusal::NotAuthorized);
         }
         self.admit_offer(roster, from, boot, offer);
         Ok(())
@@ -191,6 +200,7 @@ impl Machine {
         let joined: Vec<_> = offer
             .joined
             .iter()
+            .take(MAX_CLAIMS)
             .filter(|claim| !cancelled(&claim.endpoint, claim.boot, claim.version))
             .copied()
             .collect();
@@ -200,13 +210,14 @@ impl Machine {
             call.missed(shared);
             acknowledge_missed(id, from.did, shared);
             self.calls.insert(id, call);
+            self.limit_open();
             return self.settle();
         }
         if own_claim.is_none() {
             return self.shared.refuse(Refusal::Inconsistent);
         }
         if call.present().next().is_none() {
-            return self.bury(id);
+            return self.bury(id, call.share());
         }
         if let Some(own) = crossed {
             return self.replace(own, call);
@@ -235,7 +246,7 @@ impl Machine {
         let (of_known, of_strangers) = MAX_PENDING;
         for (known, limit) in [(true, of_known), (false, of_strangers)] {
             let pending = || {
-                let is = |call: &&Call| call.phase == Phase::In && self.shared.known.contains(&call.from) == known;
+                let is = |call: &&Call| call.phase == Phase::In && call.familiar == known;
                 self.calls.values().filter(is)
             };
             if pending().count() > limit
@@ -249,12 +260,16 @@ impl Machine {
         }
     }
 
+    /// Only so many calls that go on without this device are remembered: the oldest of its sort makes room.
     pub(super) fn limit_open(&mut self) {
-        let open = || self.calls.values().filter(|call| call.phase == Phase::Open);
-        if open().count() > MAX_OPEN
-            && let Some(oldest) = open().min_by_key(|call| call.since).map(Call::id)
-        {
-            self.with_call(oldest, |call, _| call.phase = Phase::Over);
+        let (of_known, of_strangers) = MAX_OPEN;
+        for (known, limit) in [(true, of_known), (false, of_strangers)] {
+            let is_open = |call: &&Call| call.phase == Phase::Open && call.familiar == known;
+            let mut open: Vec<_> = self.calls.values().filter(is_open).map(|call| (call.since, call.id())).collect();
+            open.sort_unstable();
+            for (_, oldest) in open.drain(..open.len().saturating_sub(limit)) {
+                self.with_call(oldest, |call, _| call.phase = Phase::Over);
+            }
         }
     }
 }
@@ -264,7 +279,7 @@ fn repeated_offer(call: &mut Call, from: Endpoint, offer: &Offer, shared: &mut S
     if !call.roster.is_valid(&from.did) || call.roster.signed_root() != &offer.root {
         return shared.refuse(Refusal::NotAuthorized);
     }
-    if let Err(refusal) = call.take_entries(&offer.entries, shared) {
+    if let Err(refusal) = call.take_entries(&from.did, &offer.entries, shared) {
         return shared.refuse(refusal);
     }
     let id = call.id();

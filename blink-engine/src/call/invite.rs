@@ -242,10 +242,10 @@ impl Call {
     }
 
     /// Somebody subscribed to a person's inbox: that may be the person.
-    pub(super) fn handle_inbox_subscriber(&mut self, topic: &Topic, shared: &Shared) {
+    pub(super) fn handle_inbox_subscriber(&mut self, topic: &Topic, at_once: bool, shared: &Shared) {
         for person in self.people.values_mut() {
             if person.inbox == *topic && person.state.is_unresolved() {
-                person.offer.hurry(shared.mono());
+                person.offer.hurry_for_subscriber(shared.mono(), at_once);
             }
         }
     }
@@ -293,7 +293,7 @@ impl Call {
         if !self.people.contains_key(&from.did) {
             return shared.refuse(Refusal::NotAuthorized);
         }
-        if let Err(refusal) = self.take_entries(std::slice::from_ref(&reject.entry), shared) {
+        if let Err(refusal) = self.take_entries(&from.did, std::slice::from_ref(&reject.entry), shared) {
             return shared.refuse(refusal);
         }
         let acknowledgement = Reject { acknowledged: true, ..reject.clone() };

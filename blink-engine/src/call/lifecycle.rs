@@ -18,6 +18,7 @@ use super::shared::Shared;
 use super::speaking::Voice;
 use super::{JoinedTopic, Output};
 use crate::secure::{AgreementKey, CallKeys};
+use crate::shares::Share;
 use crate::wire::{self, Body, CallConfiguration, CancelReason, Offer, Status, StreamRequest};
 
 /// When the record with status `left` is sent after leaving.
@@ -87,6 +88,8 @@ pub(super) struct Call {
     pub(super) lingering: Option<Lingering>,
     /// It never rang here, since this device was in another call.
     pub(super) busy: bool,
+    /// The caller is known to the integrator, or the user takes or took part: it makes no room for calls of strangers.
+    pub(super) familiar: bool,
     /// What is written down of it.
     pub(super) kept: Option<Kept>,
 }
@@ -140,6 +143,7 @@ impl Call {
             unheard: Vec::new(),
             lingering: None,
             busy: false,
+            familiar: shared.is_familiar(&from),
             kept: None,
         };
         call.sync_people(call.ring_until, shared);
@@ -148,6 +152,11 @@ impl Call {
 
     pub(super) fn id(&self) -> CallId {
         self.roster.call()
+    }
+
+    /// The share of this device's memory that it takes.
+    pub(super) fn share(&self) -> Share {
+        Share::familiar(self.familiar)
     }
 
     pub(super) fn enter(&mut self, phase: Phase, shared: &Shared) {
@@ -178,6 +187,7 @@ impl Call {
             self.key = Self::fresh_key(shared);
         }
         self.lingering = None;
+        self.familiar = true;
         self.notices.clear();
         self.seat = self.seat.saturating_add(1);
         self.status = Status::Joining;
@@ -321,6 +331,7 @@ impl Call {
         if self.phase.is_current() {
             self.time_out_links(shared);
             self.time_out_peers(shared);
+            self.tell_what_waits(shared);
             self.invite(shared);
             self.send_links(shared);
             self.send_record_if_due(shared);
@@ -363,7 +374,8 @@ impl Call {
             let leases = self.peers.values().filter_map(|peer| self.lease_end(peer, shared));
             let others = [self.path_failed_at(shared), self.invitation_deadline(shared), self.schedule.due];
             let hints = self.peers.values().filter_map(|peer| peer.hint_end(shared));
-            links.chain(leases).chain(hints).chain(others.into_iter().flatten()).min()
+            let told = self.peers.values().filter_map(|peer| peer.told.due());
+            links.chain(leases).chain(hints).chain(told).chain(others.into_iter().flatten()).min()
         });
         let notices = self.notices.iter().filter_map(Notice::deadline).min();
         let lingering = self.lingering.as_ref().map(|lingering| {

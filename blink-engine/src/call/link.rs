@@ -332,9 +332,9 @@ impl Link {
     }
 
     /// What is not acknowledged should be said again now: somebody may have begun to listen.
-    pub(super) fn hurry(&mut self, now: Instant) {
+    pub(super) fn hurry_for_subscriber(&mut self, now: Instant, at_once: bool) {
         if !self.all_acknowledged() {
-            self.send.hurry(now);
+            self.send.hurry_for_subscriber(now, at_once);
         }
     }
 

@@ -8,6 +8,7 @@ use super::event::{EndReason, Event};
 use super::lifecycle::{Call, Phase};
 use super::link::{Link, LinkAction, LinkState};
 use super::member::Peer;
+use super::repeat::SUBSCRIBER_PAUSE;
 use super::shared::Shared;
 use super::streams::Flows;
 use super::{Output, SessionId, SessionInput};
@@ -77,6 +78,19 @@ impl Call {
         let mut unsendable = None;
         let mut first_frame = None;
         let mut refused = None;
+        let kind = match &event {
+            SessionInput::Channel(message) => Some(message.kind()),
+            _ => None,
+        };
+        let admitted = match self.peers.get_mut(&endpoint).zip(kind) {
+            Some((peer, kind)) => peer.channel.admit(now, kind),
+            None => Ok(()),
+        };
+        // A packet all the same: the path carries.
+        let event = if admitted.is_ok() { event } else { SessionInput::Traffic };
+        if let Err(refusal) = admitted {
+            shared.refuse(refusal);
+        }
         self.with_link(endpoint, shared, |link, shared, actions| {
             let timers = &shared.settings.timers;
             match event {
@@ -226,10 +240,15 @@ impl Call {
     }
 
     /// Somebody began to listen on the call's topic.
-    pub(super) fn handle_topic_subscriber(&mut self, shared: &Shared) {
+    pub(super) fn handle_topic_subscriber(&mut self, at_once: bool, shared: &Shared) {
         if self.phase.is_current() && self.present().next().is_some() {
-            self.announce(shared, true);
-            self.peers.values_mut().filter_map(|peer| peer.link.as_mut()).for_each(|link| link.hurry(shared.mono()));
+            let now = shared.mono();
+            match self.schedule.last.map(|last| last + SUBSCRIBER_PAUSE).filter(|due| !at_once && *due > now) {
+                Some(due) => self.schedule.due = Some(self.schedule.due.map_or(due, |earlier| earlier.min(due))),
+                None => self.announce(shared, true),
+            }
+            let links = self.peers.values_mut().filter_map(|peer| peer.link.as_mut());
+            links.for_each(|link| link.hurry_for_subscriber(now, at_once));
         }
     }
 

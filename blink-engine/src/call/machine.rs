@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use blink_api::{CallId, CallSettings, Did, Endpoint, Error, ErrorKind, Result};
+use blink_api::{CallId, CallSettings, Did, Endpoint, Error, ErrorKind, Result, Topic};
 use rand::{Rng, SeedableRng};
 
 use super::history::History;
@@ -14,14 +14,19 @@ use super::presence::Heard;
 use super::shared::Shared;
 use super::speaking::Voice;
 use super::{CallState, ClockSync, HistoryEntry, Input, Now, Output, Snapshot};
-use crate::secure::{Identity, Random, inbox_topic};
+use crate::secure::{Buckets, Channel, Identity, Random, SignatureChecks, inbox_topic};
+use crate::shares::{Share, SharedMap};
 
 /// The most an integrator may pass along with a call.
 pub(super) const MAX_CONVERSATION: usize = 1_024;
-/// Calls that are over and are remembered, so that they do not ring again.
-const MAX_TOMBSTONES: usize = 4_096;
+/// Calls that are over and are remembered, so that they do not ring again: familiar ones, and those of strangers.
+pub(super) const MAX_TOMBSTONES: (usize, usize) = (3_072, 1_024);
 /// Calls that another one took the place of, whose ids are still understood.
-const MAX_ALIASES: usize = 64;
+const MAX_ALIASES: (usize, usize) = (48, 16);
+/// Words of others about calls unknown here, which may overtake the offer.
+const MAX_EARLY: (usize, usize) = (768, 256);
+/// On each topic so many new subscribers are answered at once in a row, and so many a second after that.
+const SUBSCRIBERS: (f64, f64) = (4.0, 0.2);
 
 /// What a machine is made with.
 pub struct MachineConfig {
@@ -39,6 +44,14 @@ pub struct MachineConfig {
     pub memory: Memory,
 }
 
+/// What is left of a call that is over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tombstone {
+    since: Instant,
+    /// It was over before anything could be told of it: messages about it are not answered.
+    pub(super) silent: bool,
+}
+
 /// All calls of one endpoint. See the [module](super).
 ///
 /// A clone goes on by itself, with the same keys and the same random numbers to come: it is for looking at what would follow, not for talking to others.
@@ -46,14 +59,14 @@ pub struct MachineConfig {
 pub struct Machine {
     pub(super) shared: Shared,
     pub(super) calls: BTreeMap<CallId, Call>,
-    pub(super) tombstones: BTreeMap<CallId, Instant>,
-    pub(super) tombstone_order: VecDeque<CallId>,
+    pub(super) tombstones: SharedMap<CallId, Tombstone>,
     pub(super) missed: MissedNotices,
     /// Calls that another one took the place of.
-    aliases: VecDeque<(CallId, CallId)>,
-    pub(super) early: BTreeMap<(CallId, Endpoint), (u64, u64)>,
-    pub(super) early_order: VecDeque<(CallId, Endpoint)>,
+    aliases: SharedMap<CallId, CallId>,
+    pub(super) early: SharedMap<(CallId, Endpoint), (u64, u64)>,
     pub(super) heard: Heard,
+    /// Limits what this device says because of new subscribers: subscribing and unsubscribing in turn must not amplify.
+    subscribers: Buckets<Topic>,
 }
 
 impl Machine {
@@ -83,16 +96,16 @@ impl Machine {
                 boot_secret,
                 sessions: 0,
                 replies: BTreeMap::new(),
+                signatures: SignatureChecks::new(now.mono),
                 history,
             },
             calls: BTreeMap::new(),
-            tombstones: BTreeMap::new(),
-            tombstone_order: VecDeque::new(),
+            tombstones: SharedMap::new(MAX_TOMBSTONES.0, MAX_TOMBSTONES.1),
             missed: MissedNotices::default(),
-            aliases: VecDeque::new(),
-            early: BTreeMap::new(),
-            early_order: VecDeque::new(),
+            aliases: SharedMap::new(MAX_ALIASES.0, MAX_ALIASES.1),
+            early: SharedMap::new(MAX_EARLY.0, MAX_EARLY.1),
             heard: Heard::default(),
+            subscribers: Buckets::new(SUBSCRIBERS.1, SUBSCRIBERS.0, now.mono),
         };
         machine.restore(config.memory);
         machine
@@ -126,6 +139,20 @@ impl Machine {
     pub fn expects(&self, did: &Did) -> bool {
         let in_call = |call: &Call| call.phase.is_current() && call.roster.is_valid(did);
         *did == self.shared.own.did || self.shared.known.contains(did) || self.calls.values().any(in_call)
+    }
+
+    /// Whether a person may say anything where a message came in: on a call's topic only who takes part in the call. Who once had
+    /// the call's secret still makes messages there that the network cannot tell from those of members.
+    pub fn may_speak(&self, channel: &Channel, did: &Did) -> bool {
+        match channel {
+            Channel::Inbox(_) => true,
+            Channel::Call(call) => self.calls.get(call).is_none_or(|call| call.roster.is_valid(did)),
+        }
+    }
+
+    /// How many signatures inside messages were checked; those that were remembered as right are left out.
+    pub fn signatures_checked(&self) -> u64 {
+        self.shared.signatures.checked()
     }
 
     /// The topic of the own inbox, which a driver subscribes to.
@@ -163,15 +190,7 @@ impl Machine {
         match input {
             Input::Signal(signal) => self.handle_signal(signal),
             Input::SetBack(set_back) => self.handle_set_back(&set_back),
-            Input::SubscriberJoined(topic) => {
-                self.missed.handle_subscriber(&topic, &mut self.shared);
-                self.for_each_call(|call, shared| {
-                    call.handle_inbox_subscriber(&topic, shared);
-                    if call.keys.topic == topic {
-                        call.handle_topic_subscriber(shared);
-                    }
-                });
-            }
+            Input::SubscriberJoined(topic) => self.handle_subscriber(&topic),
             Input::Speaking { endpoint, speaking } => {
                 if let Some(id) = self.current() {
                     self.with_call(id, |call, shared| call.hear_voice(endpoint, speaking, shared));
@@ -186,16 +205,34 @@ impl Machine {
         }
     }
 
+    /// A new subscriber of a topic: what was said there before may be worth saying again.
+    fn handle_subscriber(&mut self, topic: &Topic) {
+        let concerns = |call: &Call| call.keys.topic == *topic || call.people.values().any(|it| it.inbox == *topic);
+        if !self.missed.concern(topic) && !self.calls.values().any(concerns) {
+            return;
+        }
+        let at_once = self.subscribers.take(self.shared.mono(), *topic).is_ok();
+        self.missed.handle_subscriber(topic, at_once, &mut self.shared);
+        self.for_each_call(|call, shared| {
+            call.handle_inbox_subscriber(topic, at_once, shared);
+            if call.keys.topic == *topic {
+                call.handle_topic_subscriber(at_once, shared);
+            }
+        });
+    }
+
     /// Does what time demands.
     pub fn handle_timeout(&mut self, now: Now) {
         self.shared.now = now;
         self.for_each_call(Call::handle_timeout);
         self.forget_old();
+        self.missed.handle_timeout(&mut self.shared);
     }
 
     /// When `handle_timeout` is due.
     pub fn deadline(&self) -> Option<Instant> {
-        self.calls.values().filter_map(|call| call.deadline(&self.shared)).min()
+        let calls = self.calls.values().filter_map(|call| call.deadline(&self.shared));
+        calls.chain(self.missed.deadline()).min()
     }
 
     /// What is to be done, in order; `None` until the next input.
@@ -205,16 +242,14 @@ impl Machine {
 
     /// The call that took the place of another is known by the other's id too.
     pub(super) fn resolve(&self, id: CallId) -> CallId {
-        self.aliases.iter().find(|(old, _)| *old == id).map_or(id, |(_, new)| *new)
+        self.aliases.get(&id).copied().unwrap_or(id)
     }
 
     /// One call takes the place of another.
     pub(super) fn alias(&mut self, old: CallId, new: CallId) {
-        if self.aliases.len() == MAX_ALIASES {
-            self.aliases.pop_front();
-        }
-        self.aliases.iter_mut().filter(|(_, to)| *to == old).for_each(|(_, to)| *to = new);
-        self.aliases.push_back((old, new));
+        let share = Share::familiar(self.calls.get(&new).is_some_and(|call| call.familiar));
+        self.aliases.values_mut().filter(|to| **to == old).for_each(|to| *to = new);
+        self.aliases.insert(share, old, new);
     }
 
     pub(super) fn known(&self, id: CallId) -> Result<&Call> {
@@ -254,28 +289,27 @@ impl Machine {
             call.change_record(&self.shared, true);
             call.handle_timeout(&mut self.shared);
         }
-        let finished: Vec<_> = self.calls.values().filter(|call| call.is_finished()).map(Call::id).collect();
-        for id in finished {
+        let finished = self.calls.values().filter(|call| call.is_finished());
+        let finished: Vec<_> = finished.map(|call| (call.id(), call.share())).collect();
+        for (id, share) in finished {
             self.calls.remove(&id);
-            self.entomb(id, self.shared.mono());
+            self.entomb(id, share, self.shared.mono());
         }
     }
 
-    /// A call is over of which nothing was remembered.
-    pub(super) fn bury(&mut self, id: CallId) {
-        self.shared.keep(Memo::Tombstone(id, Some(self.shared.now.unix_ms)));
-        self.entomb(id, self.shared.mono());
+    /// A call was over before it could ring. Neither the user nor the caller is told: an answer would tell a stranger more
+    /// than that to an unasked offer does. After a start it is unknown again.
+    pub(super) fn bury(&mut self, id: CallId, share: Share) {
+        self.insert_tombstone(id, share, Tombstone { since: self.shared.mono(), silent: true });
     }
 
-    pub(super) fn entomb(&mut self, id: CallId, since: Instant) {
-        if self.tombstones.len() >= MAX_TOMBSTONES
-            && let Some(oldest) = self.tombstone_order.pop_front()
-        {
-            self.tombstones.remove(&oldest);
+    pub(super) fn entomb(&mut self, id: CallId, share: Share, since: Instant) {
+        self.insert_tombstone(id, share, Tombstone { since, silent: false });
+    }
+
+    fn insert_tombstone(&mut self, id: CallId, share: Share, tombstone: Tombstone) {
+        if let Some(oldest) = self.tombstones.insert(share, id, tombstone) {
             self.shared.keep(Memo::Tombstone(oldest, None));
-        }
-        if self.tombstones.insert(id, since).is_none() {
-            self.tombstone_order.push_back(id);
         }
     }
 
@@ -288,11 +322,7 @@ impl Machine {
         }
         self.settle();
         self.missed.forget_old(&mut self.shared);
-        while let Some(oldest) = self.tombstone_order.front().copied()
-            && self.tombstones.get(&oldest).is_none_or(|buried| now >= *buried + REMEMBERED)
-        {
-            self.tombstones.remove(&oldest);
-            self.tombstone_order.pop_front();
+        while let Some(oldest) = self.tombstones.pop_oldest_if(|tombstone| now >= tombstone.since + REMEMBERED) {
             self.shared.keep(Memo::Tombstone(oldest, None));
         }
     }

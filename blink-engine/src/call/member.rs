@@ -13,14 +13,17 @@ use super::link::{Link, LinkCounts};
 use super::shared::Shared;
 use super::speaking::Voice;
 use super::streams::Flows;
-use crate::secure::AgreementKey;
+use super::told::Told;
+use crate::secure::{AgreementKey, ChannelRates};
 use crate::wire::{JoinedClaim, Member, Record, Seen, Status, StreamOffer};
 
 /// For so many leases a member that went silent is still written to: a network that was split may heal.
 const HINTED_LEASES: u32 = 10;
 /// Devices of one person remembered in one call.
 const MAX_DEVICES: usize = 4;
-/// Other endpoints remembered in one call.
+/// Claims of one message; what stands after them is ignored, since each costs a key agreement.
+pub(super) const MAX_CLAIMS: usize = 16;
+/// Other endpoints remembered in one call, and read in one `seen`.
 const MAX_PEERS: usize = 64;
 
 /// Another endpoint in the call, as far as is known here.
@@ -56,6 +59,9 @@ pub(super) struct Peer {
     pub(super) wanted: BTreeSet<StreamId>,
     pub(super) flows: Flows,
     pub(super) voice: Voice,
+    pub(super) told: Told,
+    /// What it may still say on data channels.
+    pub(super) channel: ChannelRates,
     /// Whether `ParticipantJoined` was told of this joining.
     pub(super) announced: bool,
     pub(super) unreachable_announced: bool,
@@ -83,6 +89,8 @@ impl Peer {
             wanted: BTreeSet::new(),
             flows: Flows::default(),
             voice: Voice::default(),
+            told: Told::default(),
+            channel: ChannelRates::new(now),
             announced: false,
             unreachable_announced: false,
         }
@@ -106,6 +114,7 @@ impl Peer {
         self.stale = true;
         self.state = ParticipantState::default();
         self.streams.clear();
+        self.told.forget();
     }
 
     /// When an endpoint that is only known from somebody's `seen` is forgotten.
@@ -122,7 +131,7 @@ impl Peer {
 impl Call {
     /// Another endpoint's record, in its own words.
     pub(super) fn handle_member(&mut self, from: Endpoint, boot: u64, member: &Member, shared: &mut Shared) {
-        if let Err(refusal) = self.take_entries(&member.entries, shared) {
+        if let Err(refusal) = self.take_entries(&from.did, &member.entries, shared) {
             return shared.refuse(refusal);
         }
         let record = &member.record;
@@ -164,7 +173,7 @@ impl Call {
     }
 
     fn accept_word(&mut self, from: Endpoint, boot: u64, record: &Record, shared: &mut Shared) {
-        let (now, call) = (shared.mono(), self.id());
+        let now = shared.mono();
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if peer.call_key != Some(record.call_key) {
             Self::close_link(peer, shared);
@@ -182,9 +191,8 @@ impl Call {
         peer.seat = record.seat;
         let state = ParticipantState { muted: record.muted, deafened: record.deafened, recording: record.recording };
         if record.status != Status::Left {
-            if std::mem::replace(&mut peer.state, state) != state && self.phase.is_current() {
-                shared.emit(Event::ParticipantStateChanged { call, participant: from, state });
-            }
+            peer.state = state;
+            self.tell_state(from, shared);
             self.tell_speaking(from, shared);
             self.set_person(&from.did, PersonState::Joined);
             self.take_streams(from, record, shared);
@@ -194,7 +202,7 @@ impl Call {
     /// What somebody has heard: of this endpoint (so it is joined), and of others that this endpoint has not.
     fn take_seen(&mut self, from: Endpoint, record: &Record, shared: &mut Shared) {
         let now = shared.mono();
-        for seen in &record.seen {
+        for seen in record.seen.iter().take(MAX_PEERS) {
             if seen.endpoint == shared.own {
                 shared.jump_above(seen.boot);
                 let ours = seen.boot == shared.boot && *self.key.public() == seen.call_key;
@@ -237,7 +245,7 @@ impl Call {
 
     /// Somebody's claim about who is in the call; its own word beats it.
     pub(super) fn take_claims(&mut self, claims: &[JoinedClaim], shared: &mut Shared) {
-        for claim in claims {
+        for claim in claims.iter().take(MAX_CLAIMS) {
             if claim.endpoint == shared.own {
                 shared.jump_above(claim.boot);
             }
@@ -294,6 +302,7 @@ impl Call {
         if announced {
             // Should it come back, it comes as somebody new, of whom nothing was told.
             peer.state = ParticipantState::default();
+            peer.told.forget_state();
             shared.emit(Event::ParticipantLeft { call, participant: endpoint, reason });
         }
         let person_present = self.present().any(|(other, _)| other.did == endpoint.did);

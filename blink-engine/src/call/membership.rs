@@ -9,9 +9,16 @@ use crate::secure::Refusal;
 use crate::wire::{Body, Record, Reject, Signed, Status};
 
 impl Call {
-    /// Takes in roster entries of somebody else, and does what follows from them.
-    pub(super) fn take_entries(&mut self, entries: &[Signed], shared: &mut Shared) -> Result<(), Refusal> {
-        let changed = self.roster.merge(entries);
+    /// Takes in roster entries of a message, and does what follows from them. Where its sender has made this device check too
+    /// many signatures lately, they are ignored: they come again while the digests differ.
+    pub(super) fn take_entries(&mut self, from: &Did, entries: &[Signed], shared: &mut Shared) -> Result<(), Refusal> {
+        let (now, sender) = (shared.mono(), (*from, self.share()));
+        let signatures = &mut shared.signatures;
+        let changed = self.roster.merge_checked(entries, &mut |it| signatures.verify_for(now, sender, it));
+        if changed == Err(Refusal::RateLimited) {
+            shared.refuse(Refusal::RateLimited);
+            return Ok(());
+        }
         if !matches!(changed, Ok(false)) {
             self.handle_roster_changed(shared);
         }

@@ -129,6 +129,9 @@ pub struct KeptCall {
     /// Who had left by its own word, with what it said last.
     #[n(13)]
     pub(super) left: Option<Vec<JoinedClaim>>,
+    /// Whether it makes no room for calls of strangers. `None` where an earlier version wrote it.
+    #[n(14)]
+    pub(super) familiar: Option<bool>,
 }
 
 impl KeptCall {

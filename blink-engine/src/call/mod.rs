@@ -56,6 +56,7 @@ mod shared;
 mod snapshot;
 mod speaking;
 mod streams;
+mod told;
 
 use std::time::Instant;
 

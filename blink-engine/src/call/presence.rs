@@ -1,6 +1,5 @@
 //! Who can be reached, as far as is known here.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use blink_api::Did;
@@ -8,11 +7,12 @@ use serde::Serialize;
 
 use super::Now;
 use super::machine::Machine;
+use crate::shares::{Share, SharedMap};
 
 /// Whoever was heard within this time is online.
 const RECENT: Duration = Duration::from_secs(60);
-/// People remembered; beyond, the one first heard goes.
-const MAX_HEARD: usize = 4_096;
+/// Known people and strangers remembered; beyond, the one of its sort that was first heard goes.
+const MAX_HEARD: (usize, usize) = (3_072, 1_024);
 
 /// Whether somebody can be reached. A hint: nobody is asked for it, and whoever watches an inbox looks like its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -27,23 +27,20 @@ pub enum Presence {
 }
 
 /// When somebody was last heard.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Heard {
-    last: BTreeMap<Did, Instant>,
-    order: VecDeque<Did>,
+    last: SharedMap<Did, Instant>,
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self { last: SharedMap::new(MAX_HEARD.0, MAX_HEARD.1) }
+    }
 }
 
 impl Heard {
-    pub(super) fn note(&mut self, did: Did, now: Instant) {
-        if self.last.insert(did, now).is_some() {
-            return;
-        }
-        self.order.push_back(did);
-        if self.order.len() > MAX_HEARD
-            && let Some(first) = self.order.pop_front()
-        {
-            self.last.remove(&first);
-        }
+    pub(super) fn note(&mut self, share: Share, did: Did, now: Instant) {
+        self.last.insert(share, did, now);
     }
 }
 

@@ -6,7 +6,7 @@ use blink_api::Did;
 
 use super::lifecycle::{Call, Phase};
 use super::link::Link;
-use super::member::Peer;
+use super::member::{MAX_CLAIMS, Peer};
 use super::repeat::jittered;
 use super::shared::Shared;
 use crate::secure::MAX_RECIPIENTS;
@@ -23,7 +23,7 @@ const ENTRIES_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Clone, Default)]
 pub(super) struct RecordSchedule {
     pub(super) due: Option<Instant>,
-    last: Option<Instant>,
+    pub(super) last: Option<Instant>,
     /// When it last went to inboxes since this endpoint is alone.
     alone: Option<Instant>,
 }
@@ -178,6 +178,6 @@ impl Call {
             let call_key = peer.call_key?;
             Some(JoinedClaim { endpoint: *endpoint, boot: peer.boot, version: peer.version, call_key })
         });
-        own.into_iter().chain(others).take(16).collect()
+        own.into_iter().chain(others).take(MAX_CLAIMS).collect()
     }
 }

@@ -6,23 +6,27 @@ use rand::RngExt;
 
 use crate::secure::Random;
 
+/// Where many subscribe to a topic in a row, what was said there is said again after this at the earliest.
+pub(super) const SUBSCRIBER_PAUSE: Duration = Duration::from_secs(1);
+
 /// A repetition that slows down: due at once, then after pauses that double up to a longest one, each ± 10 %.
 #[derive(Debug, Clone)]
 pub(super) struct Repeat {
     due: Option<Instant>,
     pause: Duration,
     longest: Duration,
+    fired: Option<Instant>,
 }
 
 impl Repeat {
     /// Due now.
     pub(super) fn starting(now: Instant, first: Duration, longest: Duration) -> Self {
-        Self { due: Some(now), pause: first, longest }
+        Self { due: Some(now), pause: first, longest, fired: None }
     }
 
     /// Not due before it is hurried.
     pub(super) fn idle(first: Duration, longest: Duration) -> Self {
-        Self { due: None, pause: first, longest }
+        Self { due: None, pause: first, longest, fired: None }
     }
 
     /// When it is due next.
@@ -37,12 +41,19 @@ impl Repeat {
         }
         self.due = Some(now + jittered(self.pause, random));
         self.pause = (self.pause * 2).min(self.longest);
+        self.fired = Some(now);
         true
     }
 
     /// Due at once, whatever the pause.
     pub(super) fn hurry(&mut self, now: Instant) {
         self.due = Some(now);
+    }
+
+    /// A new subscriber of the topic: due at once, or a pause after it was said last.
+    pub(super) fn hurry_for_subscriber(&mut self, now: Instant, at_once: bool) {
+        let again = self.fired.map_or(now, |fired| now.max(fired + SUBSCRIBER_PAUSE));
+        self.at_latest(if at_once { now } else { again });
     }
 
     /// Due at this time or before.

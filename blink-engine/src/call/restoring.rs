@@ -6,11 +6,12 @@ use blink_api::{CallId, Endpoint};
 
 use super::invite::PersonState;
 use super::lifecycle::{Call, Lingering, Phase};
-use super::machine::Machine;
+use super::machine::{MAX_TOMBSTONES, Machine};
 use super::member::Peer;
 use super::memory::{KeptCall, Memo, Memory, REMEMBERED, REMEMBERED_AT_LEAST, Stage};
 use super::shared::Shared;
 use crate::secure::CallKeys;
+use crate::shares::Share;
 use crate::wire::{CancelReason, JoinedClaim, Status, WireEndpoint};
 
 /// While this endpoint is in a call, that is written down anew so often, in milliseconds: an hour.
@@ -26,6 +27,7 @@ pub(super) struct Kept {
     /// Who, with which call key, and whether it said so itself.
     joined: Vec<(Endpoint, Option<[u8; 32]>, bool)>,
     left: Vec<JoinedClaim>,
+    familiar: bool,
     /// While this endpoint is in it.
     hour: Option<u64>,
 }
@@ -36,12 +38,14 @@ impl Machine {
         let Memory { tombstones, calls, notices, history } = memory;
         let mut tombstones: Vec<_> = tombstones.into_iter().collect();
         tombstones.sort_by_key(|(_, since_ms)| *since_ms);
-        for (id, since_ms) in tombstones {
+        // Whose they were is not written down: the newest are in the familiar share, where strangers take the place of none.
+        let surplus = tombstones.len().saturating_sub(MAX_TOMBSTONES.0);
+        for (number, (id, since_ms)) in tombstones.into_iter().enumerate() {
             if since_ms > self.shared.now.unix_ms {
                 self.shared.keep(Memo::Tombstone(id, Some(self.shared.now.unix_ms)));
             }
             let age = self.shared.age(since_ms).min(REMEMBERED - REMEMBERED_AT_LEAST);
-            self.entomb(id, before(self.shared.mono(), age));
+            self.entomb(id, Share::familiar(number >= surplus), before(self.shared.mono(), age));
         }
         self.missed.restore(notices, &mut self.shared);
         self.shared.restore_history(history);
@@ -75,6 +79,7 @@ impl Machine {
         let keys = CallKeys::new(*id, kept.secret.clone());
         let mut call = Call::new(roster, keys, kept.configuration.clone(), phase, kept.from, remaining, shared);
         call.version = kept.version.saturating_add(1);
+        call.familiar |= kept.familiar.unwrap_or(true);
         call.seat = kept.seat;
         call.busy = kept.busy;
         call.take_claims(&kept.joined, shared);
@@ -157,6 +162,7 @@ impl Call {
             entries: self.roster.digest(),
             joined: self.present().map(|(endpoint, peer)| (*endpoint, peer.call_key, peer.own_word)).collect(),
             left: self.departed(),
+            familiar: self.familiar,
             hour: self.phase.is_current().then_some(shared.now.unix_ms / STILL_JOINED),
         }
     }
@@ -190,6 +196,7 @@ impl Call {
             busy: self.busy,
             heard: Some(heard.collect()),
             left: Some(self.departed()),
+            familiar: Some(self.familiar),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use blink_api::{CallId, Did, Error, ErrorKind};
 
-use crate::secure::{Identity, Refusal, sha256, verify};
+use crate::secure::{Identity, Refusal, Statement, sha256, verify};
 use crate::wire::{Entry, EntryBody, Root, Signed, cbor};
 
 const ROOT_CONTEXT: &[u8] = b"blink/1 root\0";
@@ -19,6 +19,9 @@ const MAX_DEPTH: u8 = 3;
 const SLOTS: u8 = 4;
 /// Entries kept: as many as travel in one envelope.
 const MAX_ENTRIES: usize = 64;
+
+/// How signatures of entries are checked.
+pub(super) type Check<'a> = &'a mut dyn FnMut(&Statement<'_>) -> Result<(), Refusal>;
 
 /// A call's root and entries.
 #[derive(Clone)]
@@ -45,6 +48,18 @@ impl Roster {
     /// # Errors
     /// [`Refusal::Inconsistent`] or that of the signature.
     pub(super) fn verified(call: CallId, signed: &Signed, secret: &[u8; 32]) -> Result<Self, Refusal> {
+        let roster = Self::unverified(call, signed, secret)?;
+        let root = roster.root_statement();
+        verify(root.did, root.context, root.bytes, root.signature)?;
+        Ok(roster)
+    }
+
+    /// As [`verified`](Roster::verified), but for the signature, which is dear. Nothing of it may be believed before
+    /// [`root_statement`](Roster::root_statement) was checked.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] and [`Refusal::Inconsistent`].
+    pub(super) fn unverified(call: CallId, signed: &Signed, secret: &[u8; 32]) -> Result<Self, Refusal> {
         let root: Root = cbor::decode(&signed.bytes).map_err(|_| Refusal::Malformed)?;
         let members = &root.members;
         let sound = call_id(&signed.bytes) == call
@@ -55,9 +70,21 @@ impl Roster {
         if !sound {
             return Err(Refusal::Inconsistent);
         }
-        verify(&root.creator.did, ROOT_CONTEXT, &signed.bytes, &signed.signature)?;
         let valid = root.members.clone();
         Ok(Self { call, root, signed_root: signed.clone(), entries: BTreeMap::new(), valid })
+    }
+
+    /// What the root's creator must have signed.
+    pub(super) fn root_statement(&self) -> Statement<'_> {
+        let Signed { bytes, signature } = &self.signed_root;
+        Statement { did: &self.root.creator.did, context: ROOT_CONTEXT, bytes, signature }
+    }
+
+    /// Whether a person is in the root, or could be on the roster by entries whose signatures are not checked.
+    pub(super) fn could_name(&self, did: &Did, entries: &[Signed]) -> bool {
+        let adds = |entry: Entry| entry.did == *did && matches!(entry.body, EntryBody::Add { .. });
+        let named = |signed: &Signed| Entry::read(signed).is_some_and(adds);
+        self.root.members.contains(did) || entries.iter().take(MAX_ENTRIES).any(named)
     }
 
     /// A roster that was kept: the same checks as of one that came with an offer.
@@ -95,11 +122,19 @@ impl Roster {
     /// # Errors
     /// For the first entry of another call or with a wrong signature; nothing is taken in then.
     pub(super) fn merge(&mut self, entries: &[Signed]) -> Result<bool, Refusal> {
+        self.merge_checked(entries, &mut |it| verify(it.did, it.context, it.bytes, it.signature))
+    }
+
+    /// As [`merge`](Roster::merge), with a given way of checking signatures.
+    ///
+    /// # Errors
+    /// As [`merge`](Roster::merge), and those of `check`.
+    pub(super) fn merge_checked(&mut self, entries: &[Signed], check: Check<'_>) -> Result<bool, Refusal> {
         let mut read = Vec::new();
         for signed in entries.iter().take(MAX_ENTRIES) {
             let entry = Entry::read(signed).ok_or(Refusal::BadContent)?;
             if !self.entries.contains_key(&entry) {
-                self.check(&entry, signed)?;
+                self.check(&entry, signed, check)?;
                 read.push((entry, signed));
             }
         }
@@ -136,7 +171,7 @@ impl Roster {
         self.root.members.contains(did) || self.entries.keys().any(added)
     }
 
-    fn check(&self, entry: &Entry, signed: &Signed) -> Result<(), Refusal> {
+    fn check(&self, entry: &Entry, signed: &Signed, check: Check<'_>) -> Result<(), Refusal> {
         let sound = match entry.body {
             EntryBody::Add { slot, .. } => slot < SLOTS,
             EntryBody::Remove { keep } => keep <= SLOTS,
@@ -148,7 +183,8 @@ impl Roster {
         if entry.call != self.call {
             return Err(Refusal::Inconsistent);
         }
-        verify(&signer(entry, &self.root), ENTRY_CONTEXT, &signed.bytes, &signed.signature)
+        let Signed { bytes, signature } = signed;
+        check(&Statement { did: &signer(entry, &self.root), context: ENTRY_CONTEXT, bytes, signature })
     }
 
     /// Signs and takes in an own rejection.

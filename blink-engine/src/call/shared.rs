@@ -9,13 +9,15 @@ use super::history::History;
 use super::memory::Memo;
 use super::speaking::Voice;
 use super::{Event, Now, Output, SessionId};
-use crate::secure::{AgreementKey, Channel, Identity, Random, Refusal, hmac_sha256};
+use crate::secure::{AgreementKey, Channel, Identity, Random, Refusal, SignatureChecks, hmac_sha256};
+use crate::shares::Share;
 use crate::wire::{Body, Bytes16, StreamOffer};
 
 /// Unasked answers to one person about one call.
 const REPLY_PAUSE: Duration = Duration::from_secs(1);
-/// Answers remembered; beyond, the oldest are forgotten.
+/// Answers remembered, so many of them only while strangers are answered; beyond, none is given.
 const MAX_REPLIES: usize = 1_024;
+const MAX_REPLIES_TO_STRANGERS: usize = MAX_REPLIES / 2;
 /// How far ahead of this device's clock a boot may be that others heard of it, in milliseconds: about 140 years.
 const FARTHEST_BOOT: u64 = 1 << 42;
 
@@ -42,6 +44,7 @@ pub(super) struct Shared {
     pub(super) boot_secret: [u8; 32],
     pub(super) sessions: u64,
     pub(super) replies: BTreeMap<(CallId, Did), Instant>,
+    pub(super) signatures: SignatureChecks,
     pub(super) history: History,
 }
 
@@ -103,10 +106,11 @@ impl Shared {
         if self.replies.get(&(call, to)).is_some_and(|last| now < *last + REPLY_PAUSE) {
             return false;
         }
-        if self.replies.len() >= MAX_REPLIES {
+        let most = if self.is_familiar(&to) { MAX_REPLIES } else { MAX_REPLIES_TO_STRANGERS };
+        if self.replies.len() >= most {
             self.replies.retain(|_, last| now < *last + REPLY_PAUSE);
         }
-        if self.replies.len() >= MAX_REPLIES {
+        if self.replies.len() >= most {
             return false;
         }
         self.replies.insert((call, to), now);
@@ -146,6 +150,16 @@ impl Shared {
         self.jumped = true;
         self.out.push_back(Output::Boot(self.boot));
         self.keep(Memo::Boot(self.boot));
+    }
+
+    /// Whether this is the own person or one that the integrator named as known.
+    pub(super) fn is_familiar(&self, did: &Did) -> bool {
+        *did == self.own.did || self.known.contains(did)
+    }
+
+    /// The share of this device's memory that a person's messages take.
+    pub(super) fn share_of(&self, did: &Did) -> Share {
+        Share::familiar(self.is_familiar(did))
     }
 
     /// Whether this person's offers ring here.

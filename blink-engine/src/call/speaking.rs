@@ -28,12 +28,26 @@ impl Call {
 
     /// Whoever is heard, in the call and not muted speaks.
     pub(super) fn tell_speaking(&mut self, endpoint: Endpoint, shared: &mut Shared) {
-        let (voice, may_speak) = match self.peers.get_mut(&endpoint) {
-            _ if endpoint == shared.own => (&mut shared.voice, self.phase.is_current() && !shared.muted),
-            Some(peer) => (&mut peer.voice, self.phase.is_current() && peer.announced && !peer.state.muted),
+        let now = shared.mono();
+        let (voice, may_speak, told) = match self.peers.get_mut(&endpoint) {
+            _ if endpoint == shared.own => (&mut shared.voice, self.phase.is_current() && !shared.muted, None),
+            Some(peer) => {
+                let may_speak = self.phase.is_current() && peer.announced && !peer.state.muted;
+                (&mut peer.voice, may_speak, Some(&mut peer.told))
+            }
             None => return,
         };
         let speaks = voice.heard && may_speak;
+        if let Some(told) = told {
+            let changes = voice.speaking != speaks;
+            told.speech_waits = if changes && speaks { told.waits_until(now) } else { None };
+            if told.speech_waits.is_some() {
+                return;
+            }
+            if changes {
+                told.note(now);
+            }
+        }
         if std::mem::replace(&mut voice.speaking, speaks) == speaks {
             return;
         }

@@ -171,7 +171,6 @@ impl Call {
 
     /// What another endpoint offers and wants now, by its record.
     pub(super) fn take_streams(&mut self, from: Endpoint, record: &Record, shared: &mut Shared) {
-        let (call, current) = (self.id(), self.phase.is_current());
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let mut offered: Vec<StreamOffer> = Vec::new();
         for offer in record.streams.iter().take(MAX_OFFERED) {
@@ -184,13 +183,9 @@ impl Call {
         let own = shared.own;
         peer.wanted = record.wanted.iter().filter(|request| request.endpoint == own).map(|it| it.stream).collect();
         for gone in before.iter().filter(|offer| !offered.contains(offer)) {
-            self.end_stream(from, gone.id, StreamEndReason::Revoked, shared);
+            self.drop_stream(from, gone.id, shared);
         }
-        if current {
-            for new in offered.iter().filter(|offer| !before.contains(offer)) {
-                shared.emit(Event::StreamOffered { call, participant: from, stream: new.into() });
-            }
-        }
+        self.tell_state(from, shared);
         self.sync_flows(from, shared);
     }
 
@@ -198,8 +193,15 @@ impl Call {
     pub(super) fn end_streams_of(&mut self, participant: Endpoint, shared: &mut Shared) {
         let Some(peer) = self.peers.get_mut(&participant) else { return };
         peer.wanted.clear();
+        let told = peer.told.take_streams();
         for stream in std::mem::take(&mut peer.streams) {
-            self.end_stream(participant, stream.id, StreamEndReason::ParticipantLeft, shared);
+            self.drop_stream(participant, stream.id, shared);
+        }
+        let (call, reason) = (self.id(), StreamEndReason::ParticipantLeft);
+        if self.phase.is_current() {
+            told.into_iter().for_each(|stream| {
+                shared.emit(Event::StreamEnded { call, participant, stream, reason });
+            });
         }
     }
 
@@ -215,14 +217,15 @@ impl Call {
         }
     }
 
-    fn end_stream(&mut self, participant: Endpoint, stream: StreamId, reason: StreamEndReason, shared: &mut Shared) {
+    /// A stream is not offered any more: a request for it is dropped.
+    fn drop_stream(&mut self, participant: Endpoint, stream: StreamId, shared: &mut Shared) {
         let request = StreamRequest { endpoint: participant, stream };
         if self.wanted.contains(&request) {
+            if let Some(peer) = self.peers.get_mut(&participant) {
+                peer.told.end_stream(stream);
+            }
             self.forget_request(&request, shared);
             self.change_record(shared, false);
-        }
-        if self.phase.is_current() {
-            shared.emit(Event::StreamEnded { call: self.id(), participant, stream, reason });
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use blink_api::{CallId, Error, ErrorKind, Result, SignalingEvent};
+use blink_api::{CallId, Error, ErrorKind, Result, SignalingEvent, Verdict};
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -128,15 +128,18 @@ impl Driver {
         let now = now(&self.parts);
         match report {
             Report::Delivery(topic, delivery) => {
-                let (result, verdict) = self.opener.open(now.mono, &topic, &delivery);
+                let expects = |did: &_| self.machine.expects(did);
+                let (result, verdict) = self.opener.open_expecting(now.mono, &topic, &delivery, &expects);
+                let verdict = result.as_ref().map_or(verdict, |(channel, content)| {
+                    if self.machine.may_speak(channel, &content.from.did) { verdict } else { Verdict::Ignore }
+                });
                 self.parts.signaling.report(delivery.id, verdict);
                 match result {
                     Ok((channel, Content { from, boot, call, body, .. })) => {
                         tracing::trace!(kind = ?body.kind(), "a message came");
                         self.machine.handle(now, Input::Signal(Signal { channel, from, boot, call, body }));
-                        if self.machine.expects(&from.did) {
-                            self.opener.expect(now.mono, &delivery);
-                        }
+                        let expected = self.machine.expects(&from.did);
+                        self.opener.set_expected(now.mono, &delivery, &from, expected);
                     }
                     Err(refusal) => {
                         tracing::trace!(?refusal, "a message was refused");
@@ -152,6 +155,10 @@ impl Driver {
                 self.machine.handle(now, Input::Session { session, event });
             }
             Report::Malformed => self.opener.count(Refusal::Malformed),
+            Report::Flooded(messages) => {
+                tracing::debug!(messages, "a participant says more on its data channel than is read");
+                (0..messages).for_each(|_| self.opener.count(Refusal::RateLimited));
+            }
             Report::Media(epoch, event) if self.media.is_current(epoch) => self.emit(event),
             Report::Media(..) => {}
             Report::Speaking(epoch, participant, speaking) if self.media.is_current(epoch) => {

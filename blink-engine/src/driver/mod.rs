@@ -71,6 +71,8 @@ pub(crate) enum Report {
     Session(SessionId, SessionInput),
     /// A session received bytes that are no message.
     Malformed,
+    /// A session received so many messages more than its other end may send.
+    Flooded(u32),
     /// Something of the media for the user; of no interest once the call it is about is over.
     Media(u64, Event),
     /// A voice is heard from now on or no more: a participant's, or where there is none this device's.

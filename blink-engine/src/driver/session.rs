@@ -20,8 +20,9 @@ use super::sections::Sections;
 use super::streams::StreamSink;
 use super::{Parts, Report};
 use crate::call::{Negotiation, SessionId, SessionInput};
+use crate::secure::ChannelRates;
 use crate::statistics::SendingStatistics;
-use crate::wire::{ChannelMessage, SectionReport, cbor};
+use crate::wire::{ChannelKind, ChannelMessage, SectionReport, cbor};
 
 /// Steps that wait for the session; when it is full the session is taken for failed.
 const QUEUE: usize = 256;
@@ -29,6 +30,8 @@ const QUEUE: usize = 256;
 const EARLY_PACKETS: usize = 32;
 /// Packets are reported to the machine at most so often: a tenth of how long it must be silent for the path to be suspect, which it may be by so much too early.
 const TRAFFIC_INTERVAL: Duration = Duration::from_millis(250);
+/// Messages that are refused are reported to the driver at most so often.
+const REFUSED_INTERVAL: Duration = Duration::from_secs(1);
 /// Video that comes is looked after so often, beside its packets.
 const VIDEO_INTERVAL: Duration = Duration::from_millis(20);
 /// The label of the data channel between two engines.
@@ -81,7 +84,7 @@ impl SessionHandle {
         let (steps, queue) = mpsc::channel(QUEUE);
         let parts = parts.clone();
         let work = async move {
-            let mut reporter = Reporter { id, reports, last_traffic: None };
+            let mut reporter = Reporter { id, reports, last_traffic: None, refused: 0, last_refused: None };
             if let Err(error) = run(id, remote, dials, parts, media, queue, &mut reporter).await {
                 tracing::warn!(%error, "a session failed");
                 reporter.session(SessionInput::Failed).await;
@@ -140,12 +143,27 @@ struct Reporter {
     id: SessionId,
     reports: mpsc::Sender<Report>,
     last_traffic: Option<Instant>,
+    /// Messages that were refused and are not reported yet, and when any were.
+    refused: u32,
+    last_refused: Option<Instant>,
 }
 
 impl Reporter {
     async fn session(&mut self, event: SessionInput) {
         // The driver is gone only when the engine is, and nobody is left to tell.
         self.reports.send(Report::Session(self.id, event)).await.ok();
+    }
+
+    /// More came on the data channel than may: worth telling now and then.
+    async fn refused(&mut self, now: Instant) {
+        self.refused = self.refused.saturating_add(1);
+        if self.last_refused.is_none_or(|last| now >= last + REFUSED_INTERVAL) {
+            self.last_refused = Some(now);
+            let refused = std::mem::take(&mut self.refused);
+            // As above: the driver is gone only when the engine is.
+            self.reports.send(Report::Flooded(refused)).await.ok();
+        }
+        self.traffic(now).await;
     }
 
     /// A packet came: worth telling now and then.
@@ -187,6 +205,7 @@ async fn run(
         early: Some(VecDeque::new()),
         video_due: parts.clock.now(),
         feedback: Feedback::new(parts.clock.now()),
+        rates: ChannelRates::new(parts.clock.now()),
     };
     let closing = path.serve(&mut queue, &mut events, &parts, reporter).await;
     path.sections.close().await;
@@ -210,6 +229,8 @@ struct Path {
     /// When video that comes is looked after next.
     video_due: Instant,
     feedback: Feedback,
+    /// What the other end may still say on the data channel. The machine counts the same over all sessions of a participant.
+    rates: ChannelRates,
 }
 
 impl Path {
@@ -300,6 +321,10 @@ impl Path {
                 std::mem::take(&mut self.unsent).into_iter().for_each(|message| self.send(message));
             }
             SessionEvent::Data { channel, message } if self.channel == Some(channel) => {
+                let now = parts.clock.now();
+                if self.rates.admit(now, ChannelKind::of(&message)).is_err() {
+                    return reporter.refused(now).await;
+                }
                 match cbor::decode(&message) {
                     Ok(ChannelMessage::Section { mid, stream, sequence }) => {
                         let stream = stream.map(|stream| StreamId::from_bytes(stream.into()));

@@ -2,21 +2,28 @@
 //!
 //! The construction is in `docs/protocol.md`, section "Envelope". Keys live in types that wipe themselves and have no `Debug`.
 
+mod buckets;
+mod channel_rates;
 mod counters;
 mod envelope;
+mod expected;
 mod identity;
 mod keys;
 mod opener;
 mod rates;
+mod signatures;
 pub mod symmetric;
 mod window;
 
+pub(crate) use buckets::Buckets;
+pub use channel_rates::ChannelRates;
 pub use counters::{Refusal, SecurityCounters};
 pub use envelope::{MAX_ENVELOPE, MAX_RECIPIENTS, Sealing, open, seal};
 pub use identity::{Identity, verify};
 pub use keys::{AgreementKey, CallKeys, inbox_topic, link_id};
 pub use opener::{Channel, Opener, SetBack};
-pub use rates::RateLimits;
+pub use rates::{Place, RateLimits};
+pub(crate) use signatures::{SignatureChecks, Statement};
 pub(crate) use symmetric::{hmac_sha256, sha256};
 pub use window::ReplayWindows;
 

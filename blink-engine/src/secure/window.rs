@@ -1,22 +1,25 @@
 //! Which messages of a sender have been seen: a sliding window of 1,024 sequence numbers under its newest boot.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use blink_api::Endpoint;
 
 use super::Refusal;
+use crate::shares::{Share, SharedMap};
 
 const WINDOW: u64 = 1_024;
 const WORDS: usize = WINDOW as usize / 64;
-/// Endpoints remembered; beyond, the one that was first heard longest ago goes. What it said before is still harmless: bodies are
-/// idempotent, and an offer rings only with a fresh echo.
-const MAX_ENDPOINTS: usize = 4_096;
+/// Endpoints remembered of people who are expected to write, and of others; beyond, the one of its sort that was first heard
+/// longest ago goes. What it said before is still harmless: bodies are idempotent, and an offer rings only with a fresh echo.
+const MAX_ENDPOINTS: (usize, usize) = (2_048, 2_048);
 
 /// The windows of everybody heard so far.
-#[derive(Default)]
 pub struct ReplayWindows {
-    windows: BTreeMap<Endpoint, Window>,
-    order: VecDeque<Endpoint>,
+    windows: SharedMap<Endpoint, Window>,
+}
+
+impl Default for ReplayWindows {
+    fn default() -> Self {
+        Self { windows: SharedMap::new(MAX_ENDPOINTS.0, MAX_ENDPOINTS.1) }
+    }
 }
 
 struct Window {
@@ -45,15 +48,14 @@ impl ReplayWindows {
         if let Some(window) = self.windows.get_mut(from) {
             return window.commit(boot, seq);
         }
-        if self.order.len() == MAX_ENDPOINTS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.windows.remove(&oldest);
-        }
         let mut window = Window { boot, highest: seq, seen: [0; WORDS] };
         window.commit(boot, seq);
-        self.windows.insert(*from, window);
-        self.order.push_back(*from);
+        self.windows.insert(Share::Strangers, *from, window);
+    }
+
+    /// Keeps the window of an expected person's endpoint: those of others do not take its place.
+    pub fn keep(&mut self, endpoint: &Endpoint) {
+        self.windows.make_familiar(endpoint);
     }
 }
 
@@ -136,6 +138,21 @@ mod tests {
     }
 
     #[test]
+    fn strangers_by_the_thousand_do_not_let_an_expected_endpoint_be_played_back() {
+        let mut windows = ReplayWindows::default();
+        let friend = endpoint(1);
+        windows.commit(&friend, 1, 1);
+        windows.keep(&friend);
+        for n in 0..10_000_u32 {
+            let mut key = [0; 32];
+            key[..4].copy_from_slice(&n.to_be_bytes());
+            let from = Endpoint { did: Did::from_public_key(key), device: DeviceId::from_bytes([0; 16]) };
+            windows.commit(&from, 1, 1);
+        }
+        assert_eq!(windows.check(&friend, 1, 1), Err(Refusal::Replayed));
+    }
+
+    #[test]
     fn strangers_by_the_thousand_do_not_grow_it_beyond_its_size() {
         let mut windows = ReplayWindows::default();
         for n in 0..10_000_u32 {
@@ -143,7 +160,10 @@ mod tests {
             key[..4].copy_from_slice(&n.to_be_bytes());
             let from = Endpoint { did: Did::from_public_key(key), device: DeviceId::from_bytes([0; 16]) };
             windows.commit(&from, 1, 1);
+            if n < 3_000 {
+                windows.keep(&from);
+            }
         }
-        assert_eq!((windows.windows.len(), windows.order.len()), (MAX_ENDPOINTS, MAX_ENDPOINTS));
+        assert_eq!(windows.windows.len(), MAX_ENDPOINTS.0 + MAX_ENDPOINTS.1);
     }
 }

@@ -83,6 +83,61 @@ pub enum ChannelMessage {
     },
 }
 
+/// The kind of a message on a data channel, as on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelKind {
+    /// [`ChannelMessage::Hello`].
+    Hello,
+    /// [`ChannelMessage::Ping`].
+    Ping,
+    /// [`ChannelMessage::Pong`].
+    Pong,
+    /// [`ChannelMessage::Member`].
+    Member,
+    /// [`ChannelMessage::Section`].
+    Section,
+    /// [`ChannelMessage::Refused`].
+    Refused,
+    /// [`ChannelMessage::Report`].
+    Report,
+    /// Bytes that are no message of this version.
+    Unknown,
+}
+
+impl ChannelKind {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 8;
+
+    /// The kind of a message that is not decoded yet: an array of two elements, of which the first is the kind.
+    pub fn of(bytes: &[u8]) -> Self {
+        match bytes {
+            [0x82, 0, ..] => Self::Hello,
+            [0x82, 1, ..] => Self::Ping,
+            [0x82, 2, ..] => Self::Pong,
+            [0x82, 3, ..] => Self::Member,
+            [0x82, 4, ..] => Self::Section,
+            [0x82, 5, ..] => Self::Refused,
+            [0x82, 6, ..] => Self::Report,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl ChannelMessage {
+    /// Its kind.
+    pub fn kind(&self) -> ChannelKind {
+        match self {
+            Self::Hello { .. } => ChannelKind::Hello,
+            Self::Ping { .. } => ChannelKind::Ping,
+            Self::Pong { .. } => ChannelKind::Pong,
+            Self::Member { .. } => ChannelKind::Member,
+            Self::Section { .. } => ChannelKind::Section,
+            Self::Refused { .. } => ChannelKind::Refused,
+            Self::Report { .. } => ChannelKind::Report,
+        }
+    }
+}
+
 /// The version of [`ChannelMessage::Report`].
 pub const REPORT_VERSION: u32 = 1;
 
@@ -110,4 +165,29 @@ pub struct SectionReport {
     /// Bytes of payload that came.
     #[n(6)]
     pub bytes: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::cbor;
+
+    #[test]
+    fn the_kind_is_read_without_decoding() {
+        let stream = Bytes16::from([1; 16]);
+        for message in [
+            ChannelMessage::Hello { link: stream },
+            ChannelMessage::Ping { id: 1, sent_us: 2 },
+            ChannelMessage::Pong { id: 1, sent_us: 2, received_us: 3 },
+            ChannelMessage::Section { mid: "1".to_owned(), stream: None, sequence: 1 },
+            ChannelMessage::Refused { stream },
+            ChannelMessage::Report { version: 1, interval_ms: 1_000, sections: Vec::new() },
+        ] {
+            assert_eq!(ChannelKind::of(&cbor::encode(&message)), message.kind());
+        }
+        assert_eq!(ChannelKind::of(&[0x82, 3, 0x82]), ChannelKind::Member);
+        for bytes in [&[][..], &[0x82], &[0x83, 0, 0, 0], &[0x82, 7, 0x80], &[0x82, 0x18, 3]] {
+            assert_eq!(ChannelKind::of(bytes), ChannelKind::Unknown);
+        }
+    }
 }

@@ -15,7 +15,7 @@ mod stream;
 pub use body::{
     Behind, Body, Busy, CallConfiguration, Cancel, CancelReason, Kind, Link, LinkRole, Offer, Reject, Ringing,
 };
-pub use channel::{ChannelMessage, REPORT_VERSION, SectionReport};
+pub use channel::{ChannelKind, ChannelMessage, REPORT_VERSION, SectionReport};
 pub use content::{Content, NoContent};
 pub use fields::{Bytes16, WireEndpoint};
 pub use record::{JoinedClaim, Member, Record, Seen, Status};

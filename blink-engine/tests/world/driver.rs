@@ -25,7 +25,8 @@ impl World {
                 let (id, topic, key) = (joined.keys.id, joined.keys.topic, *joined.key.public());
                 let state = &mut self.nodes[node];
                 let previous = state.topics.get(&id).map(|before| before.key);
-                state.topics.insert(id, Listening { topic, key, previous });
+                let keys = joined.keys.clone();
+                state.topics.insert(id, Listening { topic, keys, key, previous });
                 if let Some(door) = &mut state.door {
                     door.join(joined.keys, joined.key);
                 }

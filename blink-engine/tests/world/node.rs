@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use blink_api::{CallId, CallSettings, DeviceId, Endpoint, Origin, StreamId, Topic};
 use blink_engine::call::{Event, Machine, MachineConfig, Memory, Now, SessionId};
-use blink_engine::secure::{Identity, Opener, Random, Refusal, inbox_topic};
+use blink_engine::secure::{CallKeys, Identity, Opener, Random, Refusal, inbox_topic};
 use blink_engine::wire::StreamRequest;
 use rand::SeedableRng;
 
@@ -51,6 +51,7 @@ pub(crate) struct Node {
 /// A call's topic that a device reads.
 pub(super) struct Listening {
     pub(super) topic: Topic,
+    pub(super) keys: CallKeys,
     pub(super) key: [u8; 32],
     pub(super) previous: Option<[u8; 32]>,
 }

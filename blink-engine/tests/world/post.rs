@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use blink_api::{CallId, Delivery as Brought, DeliveryId, Endpoint, Topic};
 use blink_engine::call::{Input, Signal};
-use blink_engine::secure::{Channel, Refusal, SetBack};
+use blink_engine::secure::{CallKeys, Channel, Refusal, SetBack};
 use blink_engine::wire::{Body, Content};
 use rand::RngExt;
 
 use super::delivery::{Delivery, What};
-use super::{Letter, World, is_inbox, trace};
+use super::{Letter, Node, World, is_inbox, trace};
 
 /// Whose call keys are which.
 pub(crate) type CallKeysOf = Vec<(Endpoint, [u8; 32])>;
@@ -88,6 +88,11 @@ impl World {
     /// The topic of a call that a device reads.
     pub(crate) fn topic_of_a_call(&self, node: usize) -> Topic {
         self.nodes[node].topics.values().next().expect("it is in a call").topic
+    }
+
+    /// What everybody has who was ever given the secret of a call that a device reads.
+    pub(crate) fn secrets_of_a_call(&self, node: usize) -> CallKeys {
+        self.nodes[node].topics.values().next().expect("it is in a call").keys.clone()
     }
 
     /// Whoever is in a call knows its keys: those of everybody who reads its topic, the own first.
@@ -175,17 +180,17 @@ impl World {
         }
         let now: Instant = self.now;
         let delivery = Brought { id: DeliveryId(0), origin: Some(letter.origin), message: letter.bytes.clone() };
-        let door = self.nodes[to].door.as_mut().expect("envelopes travel in sealed worlds only");
-        let (result, _) = door.open(now, &letter.topic, &delivery);
+        let Node { door, machine, .. } = &mut self.nodes[to];
+        let door = door.as_mut().expect("envelopes travel in sealed worlds only");
+        let (result, _) = door.open_expecting(now, &letter.topic, &delivery, &|did| machine.expects(did));
         if let Some(set_back) = door.take_set_back() {
             self.set_back(to, set_back);
         }
         let (channel, Content { from, boot, call, body, .. }) = result.inspect_err(|_| self.turn = to)?;
         self.receive(to, Signal { channel, from, boot, call, body });
         let node = &mut self.nodes[to];
-        if node.machine.expects(&from.did) {
-            node.door.as_mut().expect("it opened the envelope").expect(now, &delivery);
-        }
+        let expected = node.machine.expects(&from.did);
+        node.door.as_mut().expect("it opened the envelope").set_expected(now, &delivery, &from, expected);
         Ok(from)
     }
 
