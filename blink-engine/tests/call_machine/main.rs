@@ -1,5 +1,6 @@
 //! The call machine on virtual time: what everyone must see in each situation, and what nobody may.
 
+mod floods;
 mod group;
 mod history;
 mod liars;
@@ -7,6 +8,7 @@ mod network;
 mod pair;
 mod people;
 mod remembering;
+mod strangers;
 mod streams;
 #[path = "../world/mod.rs"]
 mod world;
