@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use blink_api::{CallSettings, DeviceId, Did, Endpoint, Origin, Topic};
 use blink_engine::call::{CallState, Event};
-use blink_engine::secure::{AgreementKey, Identity, MAX_ENVELOPE, Random, Sealing, inbox_topic, seal};
+use blink_engine::secure::{AgreementKey, CallKeys, Identity, MAX_ENVELOPE, Random, Sealing, inbox_topic, seal};
 use blink_engine::wire::{Body, Content, Ringing};
 use bytes::Bytes;
 use libtest_mimic::{Failed, Trial};
@@ -23,6 +23,8 @@ const CALLS: u64 = 100;
 const ENOUGH: u64 = 99;
 /// Between two messages.
 const PAUSE: Duration = Duration::from_millis(1);
+/// Each message from another origin.
+const FRESH: u8 = 0;
 /// How long the flood lasts before somebody calls.
 const BEFORE: Duration = Duration::from_secs(3);
 
@@ -35,6 +37,8 @@ enum Flood {
     Letters,
     /// Something that the callee has had, again and again.
     Replays,
+    /// Envelopes with a call's right tag and for none of its members, by a former holder of its secret.
+    Former,
 }
 
 /// Where it comes in.
@@ -54,7 +58,30 @@ pub(crate) fn trials() -> Vec<Trial> {
             }
         }
     }
+    for origins in [1, 50, FRESH] {
+        let name = format!("floods::call_former_from_{origins}_origins");
+        trials.push(Trial::test(name, move || somebody_gets_through(Place::Call, Flood::Former, origins)));
+    }
+    trials.push(Trial::test("floods::who_once_had_the_secret_uses_up_its_share", former_members_have_a_share));
     trials
+}
+
+/// Of a thousand messages a second under fresh names few are looked at, and of members' all.
+fn former_members_have_a_share() -> Result<(), Failed> {
+    let mut siege = Siege::new(1, Place::Call, Flood::Former, FRESH);
+    if !siege.call_comes_about() {
+        return Err(siege.world.story().into());
+    }
+    let counters = |siege: &Siege| *siege.world.nodes[1].door.as_ref().expect("letters are sealed").counters();
+    let before = counters(&siege);
+    let topic = siege.world.topic_of_a_call(0);
+    siege.run(5 * SECOND, topic);
+    let after = counters(&siege);
+    let looked_at = after.not_for_us - before.not_for_us;
+    if looked_at > 100 + 5 * 50 + 5 {
+        return Err(format!("{looked_at} of 5,000 were looked at").into());
+    }
+    Ok(())
 }
 
 fn somebody_gets_through(place: Place, flood: Flood, origins: u8) -> Result<(), Failed> {
@@ -95,7 +122,7 @@ impl Siege {
         let mut random = Random::seed_from_u64(seed ^ 0xf100d);
         let made = |n: usize| match flood {
             Flood::Garbage => garbage(&mut random, 1 + n * 251),
-            Flood::Letters | Flood::Replays => letter(&mut random, &world.did(1)),
+            Flood::Letters | Flood::Replays | Flood::Former => letter(&mut random, &world.did(1)),
         };
         let made = (0..64).map(made).collect();
         Self { world, place, flood, origins, sent: 0, made }
@@ -140,8 +167,17 @@ impl Siege {
 
     fn next(&mut self, topic: Topic) -> Letter {
         self.sent += 1;
-        let origin = Origin([200 + (self.sent % u64::from(self.origins)) as u8; 16]);
+        let origin = match self.origins {
+            FRESH => Origin((u128::from(self.sent) << 64).to_be_bytes()),
+            origins => Origin([200 + (self.sent % u64::from(origins)) as u8; 16]),
+        };
+        if matches!(self.flood, Flood::Former) && self.sent == 1 {
+            let keys = self.world.secrets_of_a_call(0);
+            let mut random = Random::seed_from_u64(self.world.seed ^ 0x5ec2e7);
+            self.made = (0..64).map(|_| former(&mut random, &keys)).collect();
+        }
         let bytes = match self.flood {
+            Flood::Former => self.made[self.sent as usize % self.made.len()].clone(),
             Flood::Garbage | Flood::Letters => self.made[self.sent as usize % self.made.len()].clone(),
             Flood::Replays => {
                 let of_topic = |letter: &&Rc<Letter>| letter.topic == topic;
@@ -151,6 +187,17 @@ impl Siege {
         };
         Letter { topic, bytes, origin }
     }
+}
+
+/// An envelope that every holder of the secret takes for one of the call, and that none can read.
+fn former(random: &mut Random, keys: &CallKeys) -> Bytes {
+    let former = Identity::generate(random);
+    let from = Endpoint { did: former.did(), device: DeviceId::from_random([9; 16]) };
+    let body = Body::Ringing(Ringing { nonce: [0; 16].into(), rings: true });
+    let content = Content { from, boot: 1, seq: 1, unix_ms: 0, call: keys.id, body }.encode();
+    let recipients = [*AgreementKey::generate(random).public()];
+    let sealing = Sealing { topic: keys.topic, recipients: &recipients, tag: Some(keys.tag()), identity: &former };
+    seal(&sealing, &content, random).expect("a short message to one recipient").into()
 }
 
 fn garbage(random: &mut Random, size: usize) -> Bytes {

@@ -1,11 +1,12 @@
 //! Peers that attack: an outsider who hears everything on the network, and members who lie.
 //!
 //! The outsider plays back, reflects, damages and moves what it heard, calls people who did not ask for it, and says in its own name whatever comes to its mind
-//! about calls whose ids it is given. Members hold the secrets of their calls, and what they say about themselves and others is made up.
+//! about calls whose ids it is given, and subscribes to their topics again and again. Members hold the secrets of their calls, and what they say about themselves and others is made up.
 
 use std::rc::Rc;
 
 use blink_api::{CallId, DeviceId, Endpoint, Origin, Topic};
+use blink_engine::call::Input;
 use blink_engine::secure::{AgreementKey, Channel, Identity, Random, Sealing, inbox_topic, seal};
 use blink_engine::wire::{Body, CallConfiguration, Content, JoinedClaim, Offer, Root, Signed, cbor};
 use bytes::Bytes;
@@ -20,6 +21,8 @@ const ATTACKS: usize = 4;
 /// Everybody who attacks a world.
 pub(crate) struct Hostile {
     random: Random,
+    /// Of its own, so that worlds are attacked as they were before there were subscribers.
+    subscribing: Random,
     outsider: Identity,
     seq: u64,
     /// Devices whose owners lie.
@@ -44,7 +47,8 @@ impl Hostile {
             let mut tongue = Liar::new(endpoints.clone(), Random::seed_from_u64(random.next_u64()));
             world.lies.insert(*liar, Box::new(move |body| tongue.twist(body)));
         }
-        Self { random, outsider: Identity::from_seed(&[200; 32]), seq: 0, liars }
+        let subscribing = Random::seed_from_u64(seed ^ 0x5b5c);
+        Self { random, subscribing, outsider: Identity::from_seed(&[200; 32]), seq: 0, liars }
     }
 
     pub(crate) fn honest(&self, world: &World) -> Vec<usize> {
@@ -61,6 +65,21 @@ impl Hostile {
                 5 => self.call(world),
                 6 => self.speak(world),
                 _ => self.lie(world),
+            }
+        }
+        self.subscribe(world);
+    }
+
+    /// Subscribes again and again to an inbox or a topic, of which everybody hears.
+    fn subscribe(&mut self, world: &mut World) {
+        let heard = world.wire.len();
+        if heard == 0 {
+            return;
+        }
+        let topic = world.wire[self.subscribing.random_range(0..heard)].topic;
+        for _ in 0..self.subscribing.random_range(0..8) {
+            for node in (0..world.nodes.len()).filter(|node| world.nodes[*node].online).collect::<Vec<_>>() {
+                world.input(node, Input::SubscriberJoined(topic));
             }
         }
     }
