@@ -1,4 +1,4 @@
-//! How many inputs a call machine takes a second, and how many whole calls are simulated in one.
+//! How many inputs a call machine takes a second, how many whole calls are simulated in one, and what offers cost.
 //!
 //! The inputs are those of the one who is called in a minute of a call of two, all that reaches a machine in it: messages, what its session reports, time.
 
@@ -13,6 +13,8 @@ use blink_engine::Identity;
 use blink_engine::call::{
     Input, Machine, MachineConfig, Memory, Negotiation, Now, Output, SessionId, SessionInput, Signal,
 };
+use blink_engine::secure::Channel;
+use blink_engine::wire::{Body, Entry, EntryBody, Offer, Signed, cbor};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use world::{Network, World};
 
@@ -23,6 +25,7 @@ const TRAFFIC: Duration = Duration::from_millis(100);
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     inputs(&mut criterion);
+    offers(&mut criterion);
     calls(&mut criterion);
     criterion.final_summary();
 }
@@ -42,6 +45,57 @@ fn inputs(criterion: &mut Criterion) {
         bencher.iter_batched(|| fresh.clone(), play, BatchSize::SmallInput);
     });
     group.finish();
+}
+
+/// An offer of a stranger, full of entries: before anything is known of its sender, and once it echoes the nonce. The
+/// second has all its signatures checked, as the first had before they were left for last.
+fn offers(criterion: &mut Criterion) {
+    let now = Now { mono: Instant::now(), unix_ms: 0 };
+    let callee = Machine::new(config(2), now);
+    let (from, call, unasked) = offer_full_of_entries(&callee, now);
+    let hear = |machine: &mut Machine, offer: &Offer| {
+        let (channel, body) = (Channel::Inbox(machine.own().did), Body::Offer(Box::new(offer.clone())));
+        machine.handle(now, Input::Signal(Signal { channel, from, boot: 1, call, body }));
+        std::iter::from_fn(|| machine.poll()).collect::<Vec<_>>()
+    };
+    let answer = hear(&mut callee.clone(), &unasked);
+    let nonce = answer.iter().find_map(|output| match output {
+        Output::Send { body, .. } => match &**body {
+            Body::Ringing(ringing) => Some(ringing.nonce),
+            _ => None,
+        },
+        _ => None,
+    });
+    let asked = Offer { echo: vec![nonce.expect("who asks is answered")], ..unasked.clone() };
+    let mut group = criterion.benchmark_group("offer with 64 entries");
+    group.throughput(Throughput::Elements(1));
+    for (name, offer) in [("unasked", &unasked), ("asked", &asked)] {
+        group.bench_function(name, |bencher| {
+            let run = |mut machine: Machine| (hear(&mut machine, offer), machine);
+            bencher.iter_batched(|| callee.clone(), run, BatchSize::SmallInput);
+        });
+    }
+    group.finish();
+}
+
+fn offer_full_of_entries(callee: &Machine, now: Now) -> (Endpoint, CallId, Offer) {
+    let identity = Identity::from_seed(&[9; 32]);
+    let mut caller = Machine::new(config(9), now);
+    let call = caller.offer(now, &[callee.own().did], b"").expect("there is somebody to call");
+    let offer = std::iter::from_fn(|| caller.poll()).find_map(|output| match output {
+        Output::Send { body, .. } => match *body {
+            Body::Offer(offer) => Some(*offer),
+            _ => None,
+        },
+        _ => None,
+    });
+    let entry = |n: u8| {
+        let (did, body) = (Identity::from_seed(&[n; 32]).did(), EntryBody::Add { by: identity.did(), slot: n % 4 });
+        let bytes = cbor::encode(&Entry { call, did, body });
+        Signed { signature: identity.sign(b"blink/1 entry\0", &bytes), bytes }
+    };
+    let entries = (100..164).map(entry).collect();
+    (caller.own(), call, Offer { entries, ..offer.expect("an offer goes out at once") })
 }
 
 /// A minute of a call each, on a network that loses, doubles and reorders, with the hanging up.
