@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use blink_api::{CallId, Did, Error, ErrorKind};
 
 use crate::secure::{Identity, Refusal, sha256, verify};
-use crate::wire::{Entry, EntryBody, Root, Signed, cbor};
+use crate::wire::{Entry, EntryBody, MAX_ENTRIES, Root, Signed, cbor};
 
 const ROOT_CONTEXT: &[u8] = b"blink/1 root\0";
 const ENTRY_CONTEXT: &[u8] = b"blink/1 entry\0";
@@ -17,8 +17,6 @@ const MAX_VALID: usize = 32;
 const MAX_DEPTH: u8 = 3;
 /// Invitations of one person.
 const SLOTS: u8 = 4;
-/// Entries kept: as many as travel in one envelope.
-const MAX_ENTRIES: usize = 64;
 
 /// A call's root and entries.
 #[derive(Clone)]
@@ -327,5 +325,7 @@ fn call_id(root: &[u8]) -> CallId {
     CallId::from_bytes(*sha256(&[b"blink/1 call\0", root]).first_chunk().expect("a SHA-256 hash has 32 bytes"))
 }
 
+#[cfg(test)]
+mod reading;
 #[cfg(test)]
 mod tests;
