@@ -215,7 +215,7 @@ pub enum SessionEvent {
         /// The media section.
         mid: Mid,
     },
-    /// One RTP packet came.
+    /// One RTP packet came, with or without payload ([`RtpIn::payload`]).
     Rtp(RtpIn),
     /// One RTCP packet came, decrypted, as on the wire (RFC 3550 §6). Not every transport shows them.
     Rtcp(Bytes),
@@ -376,7 +376,8 @@ pub struct RtpIn {
     pub marker: bool,
     /// The audio level the sender gave (RFC 6464).
     pub level: Option<AudioLevel>,
-    /// The payload.
+    /// The payload, without padding (RFC 3550 §5.1). Empty for a packet of padding alone, such as of a bandwidth probe: a transport hands it on all the same, because
+    /// its sequence number is one of those that came. Codec and timestamp of such a packet mean nothing.
     pub payload: Bytes,
     /// When it came, on the session's clock.
     pub arrival: Instant,

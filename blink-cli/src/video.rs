@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use blink_api::{Endpoint, Error, ErrorKind, StreamId, TrackKind, private};
+use blink_engine::media::TimestampUnwrapper;
+use blink_engine::media::video::CLOCK_RATE;
 use blink_engine::{Blink, Event, Frames, RequestedStream, StreamConfig, StreamInfo};
 use serde_json::json;
 use tokio::io::{AsyncWriteExt, BufWriter};
@@ -120,7 +122,7 @@ async fn save(blink: Blink, participant: Endpoint, stream: StreamId, path: PathB
 /// Writes frames until there are no more; returns how many there were.
 async fn write(mut frames: Frames, path: &Path) -> std::io::Result<u64> {
     let mut file = None;
-    let (mut count, mut first) = (0, None);
+    let (mut count, mut clock) = (0, None);
     while let Some(frame) = frames.next().await {
         let file = match &mut file {
             Some(file) => file,
@@ -130,8 +132,10 @@ async fn write(mut frames: Frames, path: &Path) -> std::io::Result<u64> {
             if count == 0 {
                 file.write_all(&ivf::header(&frame.frame.data)).await?;
             }
-            let first = *first.get_or_insert(frame.timestamp.0);
-            file.write_all(&ivf::frame_header(frame.frame.data.len(), frame.timestamp.0.wrapping_sub(first))).await?;
+            let begun = || TimestampUnwrapper::new(CLOCK_RATE, frame.timestamp, frame.frame.at);
+            let (clock, first) = clock.get_or_insert_with(|| (begun(), begun().newest()));
+            let time = u64::try_from(clock.advance(frame.timestamp, frame.frame.at) - *first).unwrap_or(0);
+            file.write_all(&ivf::frame_header(frame.frame.data.len(), time)).await?;
         }
         file.write_all(&frame.frame.data).await?;
         count += 1;

@@ -16,6 +16,7 @@ mod call;
 mod copies;
 mod hosts;
 mod lossy;
+mod padding;
 mod pair;
 mod refusals;
 pub(crate) mod relays;
@@ -26,6 +27,7 @@ pub(crate) use call::vp8;
 pub use copies::redundant_audio_goes_where_both_have_it;
 pub use hosts::{hosts_may_go_untold, hosts_may_have_names};
 pub use lossy::lost_video_is_sent_again;
+pub use padding::packets_without_payload_arrive;
 pub use pair::SetUp;
 pub use refusals::{
     no_common_codec_is_incompatible, nothing_happens_before_negotiation, unusable_input_is_invalid_and_harmless,
@@ -57,6 +59,7 @@ pub async fn verify(offerer: &dyn Transport, answerer: &dyn Transport) {
     candidates_may_trickle_and_repeat(offerer, answerer).await;
     candidates_may_come_before_the_description(offerer, answerer).await;
     packets_arrive_as_they_were_sent(offerer, answerer).await;
+    packets_without_payload_arrive(offerer, answerer).await;
     messages_arrive_both_ways(offerer, answerer).await;
     a_listener_hears_and_may_speak_later(offerer, answerer).await;
     a_removed_track_ends_and_the_other_goes_on(offerer, answerer).await;

@@ -23,6 +23,7 @@ macro_rules! pairs {
                 candidates_may_trickle_and_repeat
                 candidates_may_come_before_the_description
                 packets_arrive_as_they_were_sent
+                packets_without_payload_arrive
                 messages_arrive_both_ways
                 a_listener_hears_and_may_speak_later
                 a_removed_track_ends_and_the_other_goes_on

@@ -5,6 +5,7 @@
 //! ```
 
 mod bodies;
+mod edges;
 mod envelopes;
 mod names;
 mod refusals;
@@ -36,6 +37,15 @@ fn vectors() -> Result<Value, Refusal> {
         "contents": envelopes::contents(&scene),
         "envelopes": envelopes::envelopes(&scene)?,
         "refused": refusals::refused(&scene)?,
+        "encodings": edges::encodings(),
+        "content_forms": edges::content_forms(&scene),
+        "keys": edges::keys(&scene),
+        "signatures": edges::signatures(&scene),
+        "arrays": edges::arrays(&scene),
+        "longer_arrays": edges::longer_arrays(),
+        "entries_of_a_message": edges::entries_of_a_message(&scene),
+        "descriptions": edges::descriptions(&scene),
+        "sctp_init": edges::sctp_init(),
     }))
 }
 

@@ -14,11 +14,23 @@ pub(super) fn header(key_frame: &[u8]) -> [u8; 32] {
     header
 }
 
-/// What stands before a frame: its length in bytes and its time.
-pub(super) fn frame_header(length: usize, timestamp: u32) -> [u8; 12] {
+/// What stands before a frame: its length in bytes and its time, which does not wrap.
+pub(super) fn frame_header(length: usize, timestamp: u64) -> [u8; 12] {
     let mut header = [0; 12];
     let length = u32::try_from(length).unwrap_or(u32::MAX);
     header[..4].copy_from_slice(&length.to_le_bytes());
-    header[4..8].copy_from_slice(&timestamp.to_le_bytes());
+    header[4..].copy_from_slice(&timestamp.to_le_bytes());
     header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2³² ticks are 13 hours of video.
+    #[test]
+    fn times_do_not_wrap() {
+        let header = frame_header(7, (1 << 32) + 1);
+        assert_eq!(header, [7, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]);
+    }
 }

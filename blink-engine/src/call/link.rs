@@ -101,6 +101,8 @@ pub(super) struct Link {
     acked_candidates: u32,
     remote_described: bool,
     remote_candidates: u32,
+    /// Candidates of this generation that were handed to the session, those of its description among them.
+    used_candidates: u32,
     remote_fingerprint: Option<String>,
     ask: u32,
     their_ask: u32,
@@ -134,6 +136,7 @@ impl Link {
             acked_candidates: 0,
             remote_described: false,
             remote_candidates: 0,
+            used_candidates: 0,
             remote_fingerprint: None,
             ask: 0,
             their_ask: 0,
@@ -185,6 +188,7 @@ impl Link {
         self.acked_candidates = 0;
         self.remote_described = false;
         self.remote_candidates = 0;
+        self.used_candidates = 0;
     }
 
     /// The session made a description of a generation.
@@ -369,6 +373,8 @@ fn idle(timers: &CallTimers) -> Repeat {
     Repeat::idle(timers.link_repeat_first, timers.link_repeat_longest)
 }
 
+#[cfg(test)]
+mod candidate_tests;
 #[cfg(test)]
 mod tests {
     use super::*;

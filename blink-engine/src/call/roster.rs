@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use blink_api::{CallId, Did, Error, ErrorKind};
 
 use crate::secure::{Identity, Refusal, Statement, sha256, verify};
-use crate::wire::{Entry, EntryBody, Root, Signed, cbor};
-use admission::{Admission, Candidates, MAX_BRANCH, MAX_ENTRIES, admit};
+use crate::wire::{Entry, EntryBody, MAX_ENTRIES, Root, Signed, cbor};
+use admission::{Admission, Candidates, MAX_BRANCH, admit};
 
 const ROOT_CONTEXT: &[u8] = b"blink/1 root\0";
 const ENTRY_CONTEXT: &[u8] = b"blink/1 entry\0";
@@ -358,5 +358,7 @@ fn call_id(root: &[u8]) -> CallId {
     CallId::from_bytes(*sha256(&[b"blink/1 call\0", root]).first_chunk().expect("a SHA-256 hash has 32 bytes"))
 }
 
+#[cfg(test)]
+mod reading;
 #[cfg(test)]
 mod tests;

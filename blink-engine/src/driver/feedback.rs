@@ -50,7 +50,8 @@ impl Feedback {
     pub(super) fn note(&mut self, packet: &RtpIn, clock_rate: u32) {
         let (sequence, timestamp, bytes) = (packet.sequence, packet.timestamp, packet.payload.len());
         if let Some(incoming) = self.incoming.get_mut(&packet.mid) {
-            if incoming.clock_rate != clock_rate {
+            // Padding says nothing of what is sent.
+            if incoming.clock_rate != clock_rate && bytes > 0 {
                 *incoming = Incoming { clock_rate, reception: Reception::new(clock_rate) };
             }
             incoming.reception.push(sequence, timestamp, packet.arrival, bytes);
@@ -187,6 +188,21 @@ mod tests {
         assert_eq!(told[0].mid, Mid::new("0"));
         assert!((told[0].network.loss - 4.0 / 99.0).abs() < 1e-6);
         assert_eq!(told[0].network.burst, 2.0);
+    }
+
+    /// Whatever payload type padding comes under, it is one of the packets that were expected.
+    #[test]
+    fn padding_is_counted_under_any_payload_type() {
+        let start = Instant::now();
+        let mut feedback = Feedback::new(start);
+        for n in 0..100 {
+            let arrival = start + Duration::from_millis(20) * n.into();
+            feedback.note(&packet("0", n * 2, arrival), 48_000);
+            feedback.note(&RtpIn { payload: Bytes::new(), ..packet("0", n * 2 + 1, arrival) }, 90_000);
+        }
+        let message = feedback.report(start + INTERVAL);
+        let Some(ChannelMessage::Report { sections, .. }) = message else { panic!("{message:?}") };
+        assert_eq!((sections[0].expected, sections[0].lost, sections[0].bytes), (191, 0, 8_000));
     }
 
     /// Reports of other versions are ignored, and nonsense is brought into range.

@@ -16,6 +16,8 @@ mod alarm;
 mod audio;
 mod command;
 mod driver_loop;
+#[cfg(test)]
+mod endurance;
 mod feedback;
 mod frames;
 mod keeper;

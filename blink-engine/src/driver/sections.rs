@@ -15,8 +15,8 @@ use super::media::stream::OfferedStream;
 use super::media::voice::{SendTrack, Voice};
 use super::streams::StreamSink;
 use crate::call::{SECTIONS, SessionId};
-use crate::media::Network;
 use crate::media::rate::{Allocation, AudioDemand};
+use crate::media::{Network, SequenceUnwrapper};
 use crate::wire::ChannelMessage;
 
 /// Packets kept that came before the word what they are, so that a stream's beginning is not lost.
@@ -57,7 +57,20 @@ struct Outgoing {
 /// What the other side sends on a section.
 struct Incoming {
     stream: StreamId,
-    first_sequence: u16,
+    first: i64,
+    numbers: SequenceUnwrapper,
+}
+
+impl Incoming {
+    fn new(stream: StreamId, first_sequence: u16) -> Self {
+        let numbers = SequenceUnwrapper::new(first_sequence);
+        Self { stream, first: numbers.highest(), numbers }
+    }
+
+    /// Whether a packet is of this stream, and not of the one before it on the section.
+    fn has(&mut self, sequence: u16) -> bool {
+        self.numbers.advance(sequence) >= self.first
+    }
 }
 
 enum Receiver {
@@ -185,7 +198,7 @@ impl Sections {
             return Vec::new();
         }
         match stream {
-            Some(stream) => drop(self.incoming.insert(Mid::new(mid), Incoming { stream, first_sequence })),
+            Some(stream) => drop(self.incoming.insert(Mid::new(mid), Incoming::new(stream, first_sequence))),
             None => drop(self.incoming.remove(&Mid::new(mid))),
         }
         let early = std::mem::take(&mut self.early);
@@ -202,14 +215,14 @@ impl Sections {
             self.hear(None, packet, now).await;
             return None;
         }
-        let Some(incoming) = self.incoming.get(&packet.mid) else {
+        let Some(incoming) = self.incoming.get_mut(&packet.mid) else {
             if self.early.len() == EARLY {
                 self.early.pop_front();
             }
             self.early.push_back(packet);
             return None;
         };
-        if !is_from(packet.sequence, incoming.first_sequence) {
+        if !incoming.has(packet.sequence) {
             return None;
         }
         let stream = incoming.stream;
@@ -301,7 +314,9 @@ impl Sections {
 
     /// Hands a packet of sound on; one in another codec than those before after its decoder.
     async fn hear(&mut self, stream: Option<StreamId>, packet: RtpIn, now: Instant) {
-        if let Some((codec, changed)) = self.heard_with.get_mut(&stream)
+        // One without payload is in no codec, whatever its payload type.
+        if !packet.payload.is_empty()
+            && let Some((codec, changed)) = self.heard_with.get_mut(&stream)
             && let sound = self.media.audio().sound_of(&packet.codec)
             && codec != sound
             && changed.is_none_or(|changed| now >= changed + CODEC_CHANGE)
@@ -323,7 +338,21 @@ fn announce(track: &SendTrack, stream: Option<StreamId>) -> Option<ChannelMessag
     Some(ChannelMessage::Section { mid, stream, sequence: track.next_sequence() })
 }
 
-/// Whether a sequence number is `first` or after it (RFC 3550 §A.1, modulo 2¹⁶).
-fn is_from(sequence: u16, first: u16) -> bool {
-    sequence.wrapping_sub(first) < 1 << 15
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream of audio has 2¹⁵ packets in 11 minutes: those after them are its packets too, and those before its first never are.
+    #[test]
+    fn a_stream_is_received_for_any_number_of_packets() {
+        for first in [0, 1, 30_000, 32_768, 65_535] {
+            let mut incoming = Incoming::new(StreamId::from_bytes([1; 16]), first);
+            for before in 1..1_000 {
+                assert!(!incoming.has(first.wrapping_sub(before)), "{before} before {first}");
+            }
+            for n in 0..300_000_u32 {
+                assert!(incoming.has(first.wrapping_add(n as u16)), "{n} after {first}");
+            }
+        }
+    }
 }

@@ -294,7 +294,7 @@ impl Capture {
         let wanted = self.piece.len() - self.filled;
         match self.source.read(&mut self.piece[self.filled..]) {
             Ok(captured) if captured.samples == 0 => {
-                self.starved += 1;
+                self.starved = self.starved.saturating_add(1);
                 if self.starved > STARVED {
                     self.state = SourceState::Stale;
                     self.fill_silence();

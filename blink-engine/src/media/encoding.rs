@@ -106,6 +106,9 @@ impl Encoding {
     pub(super) fn skip(&mut self) {
         self.timestamp = self.timestamp.wrapping_add(self.frame_ticks);
         self.paused = true;
+        if let Some(red) = &mut self.red {
+            red.skip(self.frame_ticks);
+        }
     }
 
     /// Encodes a frame into `encoded`, and emits its packet unless there is nothing to send.

@@ -12,13 +12,13 @@ use bytes::Bytes;
 use super::{CaptureConfig, FRAME};
 
 /// What is made up for lost sound.
-pub(super) const MADE_UP: f32 = 0.25;
+pub(crate) const MADE_UP: f32 = 0.25;
 
-pub(super) fn rtp_codec() -> RtpCodec {
+pub(crate) fn rtp_codec() -> RtpCodec {
     RtpCodec { name: CodecName::new("fake"), clock_rate: 48_000, channels: 1, fmtp: String::new() }
 }
 
-pub(super) fn capture_config(codec: RtpCodec) -> CaptureConfig {
+pub(crate) fn capture_config(codec: RtpCodec) -> CaptureConfig {
     CaptureConfig {
         format: AudioFormat::CALL,
         codec,
@@ -29,7 +29,7 @@ pub(super) fn capture_config(codec: RtpCodec) -> CaptureConfig {
 }
 
 /// The packet of this number, with one frame in it.
-pub(super) fn numbered(number: u32, payload: Bytes) -> RtpOut {
+pub(crate) fn numbered(number: u32, payload: Bytes) -> RtpOut {
     RtpOut {
         codec: rtp_codec().name,
         sequence: number as u16,
@@ -41,7 +41,7 @@ pub(super) fn numbered(number: u32, payload: Bytes) -> RtpOut {
 }
 
 /// A packet as it comes in, of one that went out.
-pub(super) fn received(packet: &RtpOut, arrival: Instant) -> RtpIn {
+pub(crate) fn received(packet: &RtpOut, arrival: Instant) -> RtpIn {
     RtpIn {
         mid: Mid::new("0"),
         payload_type: 111,
@@ -57,10 +57,10 @@ pub(super) fn received(packet: &RtpOut, arrival: Instant) -> RtpIn {
 
 /// A frame is its first sample and that of the frame before, as f32: enough where sound is constant. Silence is not sent with `dtx`.
 #[derive(Debug, Default)]
-pub(super) struct FakeCodec {
-    pub(super) dtx: bool,
-    pub(super) fails: bool,
-    pub(super) before: f32,
+pub(crate) struct FakeCodec {
+    pub(crate) dtx: bool,
+    pub(crate) fails: bool,
+    pub(crate) before: f32,
 }
 
 impl Encoder for FakeCodec {
@@ -114,10 +114,10 @@ impl Decoder for FakeCodec {
 }
 
 /// A frame is its 960 samples, in 16 bits each. Lost sound is silence.
-pub(super) struct PcmCodec;
+pub(crate) struct PcmCodec;
 
 impl PcmCodec {
-    pub(super) fn packet(samples: &[f32]) -> Bytes {
+    pub(crate) fn packet(samples: &[f32]) -> Bytes {
         samples.iter().flat_map(|sample| ((sample * 32_767.0) as i16).to_le_bytes()).collect()
     }
 }
@@ -146,10 +146,10 @@ fn values(packet: &[u8]) -> Result<[f32; 2]> {
 
 /// Keeps what is played. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Heard(Arc<Mutex<Vec<f32>>>);
+pub(crate) struct Heard(Arc<Mutex<Vec<f32>>>);
 
 impl Heard {
-    pub(super) fn take(&self) -> Vec<f32> {
+    pub(crate) fn take(&self) -> Vec<f32> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
@@ -179,7 +179,7 @@ impl MediaSink for Heard {
 
 /// Gives what a test puts in. With a clock it gives what is there, otherwise what is asked for, silence at the end.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Script(Arc<Mutex<ScriptState>>);
+pub(crate) struct Script(Arc<Mutex<ScriptState>>);
 
 #[derive(Debug, Default)]
 struct ScriptState {
@@ -189,22 +189,22 @@ struct ScriptState {
 }
 
 impl Script {
-    pub(super) fn without_clock() -> Self {
+    pub(crate) fn without_clock() -> Self {
         Self::default()
     }
 
-    pub(super) fn with_clock() -> Self {
+    pub(crate) fn with_clock() -> Self {
         let script = Self::default();
         script.0.lock().unwrap().clock = Some(Instant::now());
         script
     }
 
-    pub(super) fn put(&self, sound: impl IntoIterator<Item = f32>) {
+    pub(crate) fn put(&self, sound: impl IntoIterator<Item = f32>) {
         self.0.lock().unwrap().sound.extend(sound);
     }
 
     /// Reading fails from now on, or no longer.
-    pub(super) fn fail(&self, error: Option<ErrorKind>) {
+    pub(crate) fn fail(&self, error: Option<ErrorKind>) {
         self.0.lock().unwrap().error = error;
     }
 }

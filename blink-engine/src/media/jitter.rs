@@ -1,6 +1,7 @@
 //! Putting packets back into order and time.
 
 mod giving;
+mod padding;
 mod slots;
 mod target;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use super::AudioStatistics;
 use super::timeline::{Numbered, Placement, Timeline};
 use super::transit::{Transit, duration_of, ticks_in};
+use padding::Padding;
 use slots::{Inserted, Slot, Slots};
 use target::Target;
 
@@ -110,6 +112,10 @@ impl Numbered for AudioPacket {
     fn timestamp(&self) -> RtpTime {
         self.timestamp
     }
+
+    fn arrival(&self) -> Instant {
+        self.arrival
+    }
 }
 
 /// What to play next.
@@ -183,6 +189,7 @@ pub struct JitterBuffer {
     timeline: Timeline<AudioPacket>,
     transit: Transit,
     slots: Slots,
+    padding: Padding,
     state: State,
     /// The sequence number after that of the last packet given out.
     next_sequence: Option<i64>,
@@ -217,9 +224,10 @@ impl JitterBuffer {
             config,
             target: ticks_in(config.delay, config.clock_rate),
             learnt: config.adapt.map(|range| Target::new(range, config.prefer)),
-            timeline: Timeline::default(),
+            timeline: Timeline::new(config.clock_rate),
             transit: Transit::new(config.clock_rate),
             slots: Slots::new(config.max_packets),
+            padding: Padding::default(),
             state: State::Idle,
             next_sequence: None,
             frame: 0,
@@ -241,9 +249,21 @@ impl JitterBuffer {
         self.statistics.received += 1;
         if packet.ticks == 0 || i64::from(packet.ticks) > self.ticks(LONGEST_PACKET) {
             self.statistics.corrupt += 1;
+            // The network did not lose it.
+            self.timeline.place_padding(packet.sequence);
             return;
         }
         self.place(packet, copies);
+    }
+
+    /// Takes a packet that holds nothing to play: padding, such as of a bandwidth probe (RFC 3550 §5.1). It is not lost, what it stands between is not missing, and when
+    /// it came says nothing of the others.
+    pub fn push_padding(&mut self, sequence: u16) {
+        self.statistics.received += 1;
+        if let Some(sequence) = self.timeline.place_padding(sequence) {
+            self.padding.insert(sequence);
+            self.next_sequence = self.next_sequence.map(|next| self.padding.pass(next));
+        }
     }
 
     /// A packet describes so much of the past ([`Decoder::reach`](blink_api::Decoder::reach)).
@@ -308,6 +328,7 @@ impl JitterBuffer {
                 self.statistics.restarts += 1;
                 self.statistics.discarded += self.slots.len() as u64;
                 self.slots.clear();
+                self.padding.clear();
                 self.state = State::Idle;
                 self.next_sequence = None;
                 (self.concealed, self.held) = ((0, 0), 0);
@@ -364,6 +385,7 @@ impl JitterBuffer {
 
     /// Learns from when a packet came.
     fn observe(&mut self, arrival: Instant, timestamp: i64, furthest_copy: Option<u32>) {
+        self.transit.forget_before(arrival);
         if matches!(self.state, State::Idle) {
             let lateness = self.transit.delay(arrival, timestamp);
             if lateness.is_none_or(|lateness| lateness > self.target + self.ticks(OTHER_PATH)) {
@@ -387,8 +409,13 @@ impl JitterBuffer {
         let Some(front) = self.slots.front() else { return };
         if let State::Playing(cursor) = self.state {
             self.state = State::Playing(cursor.max(front.timestamp));
-            self.next_sequence = Some(front.sequence);
+            self.next_sequence = Some(self.padding.pass(front.sequence));
         }
+    }
+
+    /// Whether the packet of this number is the next one: none with payload is missing before it.
+    fn is_next(&self, sequence: i64) -> bool {
+        self.next_sequence.is_some_and(|next| self.padding.reaches(next, sequence))
     }
 
     fn ticks(&self, duration: Duration) -> i64 {

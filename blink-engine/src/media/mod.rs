@@ -20,7 +20,7 @@ mod capture;
 mod comfort;
 pub(crate) mod encoding;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 mod jitter;
 mod lateness;
 mod listeners;
@@ -42,6 +42,7 @@ mod stream;
 mod stretch;
 mod timeline;
 mod transit;
+mod unwrap;
 pub mod video;
 
 use std::time::Duration;
@@ -54,6 +55,7 @@ pub use pace::Pacer;
 pub use playout::{Playout, PlayoutReport, ReceiveConfig};
 pub use reception::{Reception, ReceptionReport};
 pub use statistics::AudioStatistics;
+pub use unwrap::{SequenceUnwrapper, TimestampUnwrapper};
 
 /// How much sound is worked on at a time.
 pub const TICK: Duration = Duration::from_millis(10);

@@ -122,21 +122,27 @@ impl Stream {
         self.volume = volume;
     }
 
-    /// Takes a packet of the codec, alone or with copies of earlier ones (RFC 2198).
+    /// Takes a packet of the codec, alone or with copies of earlier ones (RFC 2198), or one without payload.
     pub(super) fn push(&mut self, packet: RtpIn) {
-        if packet.codec == self.config.codec {
+        if packet.payload.is_empty() {
+            self.jitter.push_padding(packet.sequence);
+        } else if packet.codec == self.config.codec {
             self.push_with(&packet, packet.payload.clone(), std::iter::empty());
         } else if packet.codec.is_red() {
             let Ok(blocks) = red::unpack(&packet.payload) else {
                 // Nothing in it can be read; it is counted as such.
                 return self.push_with(&packet, Bytes::new(), std::iter::empty());
             };
-            let Some(own) = blocks.clone().last() else { return };
+            let Some(own) = blocks.clone().last().filter(|own| !own.payload.is_empty()) else {
+                return self.jitter.push_padding(packet.sequence);
+            };
             let of_own_codec = own.payload_type;
             let copies = blocks.filter(move |block| block.offset > 0 && block.payload_type == of_own_codec);
             self.push_with(&packet, own.payload, copies);
         } else {
+            // It came, and what it holds is nothing for this decoder.
             self.foreign += 1;
+            self.jitter.push_padding(packet.sequence);
         }
     }
 
@@ -217,7 +223,7 @@ impl Stream {
         let samples_a_second = self.format.sample_rate * u32::from(self.format.channels.max(1));
         let lasting = |samples: u64| duration_of(samples.cast_signed(), samples_a_second);
         AudioStatistics {
-            received: jitter.received + self.foreign,
+            received: jitter.received,
             decoded: own.decoded,
             dred_recovered: own.dred_recovered,
             concealed: jitter.concealed.saturating_sub(own.dred_recovered),
@@ -300,12 +306,12 @@ impl Stream {
             power = 0.0;
         }
         self.quiet = power < QUIET || background;
-        self.quiet_for = if self.quiet { self.quiet_for + sound.len() } else { 0 };
-        self.paused = if background { self.paused + sound.len() } else { 0 };
+        self.quiet_for = if self.quiet { self.quiet_for.saturating_add(sound.len()) } else { 0 };
+        self.paused = if background { self.paused.saturating_add(sound.len()) } else { 0 };
         if came {
             self.restoring.observe(&self.sound[self.played..self.filled], power);
         }
-        self.unstretched += self.filled - self.played;
+        self.unstretched = self.unstretched.saturating_add(self.filled - self.played);
         if in_time {
             self.adapt(at);
         }

@@ -1,8 +1,11 @@
-//! From 16-bit sequence numbers and 32-bit timestamps to a line without wraps.
+//! Where packets belong: from 16-bit sequence numbers and 32-bit timestamps to a line without wraps.
+
+use std::time::Instant;
 
 use blink_api::RtpTime;
 
 use super::losses::Losses;
+use super::unwrap::{SequenceUnwrapper, TimestampUnwrapper};
 
 /// Sequence numbers that may be missed before it is another sender's numbering (RFC 3550 §A.1, `MAX_DROPOUT`).
 const MAX_DROPOUT: i64 = 3_000;
@@ -24,11 +27,13 @@ pub(super) trait Numbered {
 
     fn sequence(&self) -> u16;
     fn timestamp(&self) -> RtpTime;
+    fn arrival(&self) -> Instant;
 }
 
 /// Extends what the wire cuts off, finds duplicates, and tells a sender's restart from a stray packet by asking for two in a row.
 #[derive(Debug)]
 pub(super) struct Timeline<P> {
+    clock_rate: u32,
     newest: Option<Newest>,
     /// Bit n: the packet n before the newest came.
     seen: u128,
@@ -38,12 +43,13 @@ pub(super) struct Timeline<P> {
     losses: Losses,
 }
 
-/// The packet furthest on.
+/// How far the line goes.
 #[derive(Debug, Clone, Copy)]
 struct Newest {
-    sequence: i64,
-    timestamp: i64,
-    wire: (u16, RtpTime),
+    /// The highest number, with or without payload.
+    sequences: SequenceUnwrapper,
+    /// The number and time of the furthest packet with payload.
+    payload: Option<(i64, TimestampUnwrapper)>,
 }
 
 /// Where a packet belongs.
@@ -59,53 +65,104 @@ pub(super) enum Placement<P> {
     Restart(P, P),
 }
 
-impl<P> Default for Timeline<P> {
-    fn default() -> Self {
-        Self { newest: None, seen: 0, length: 0, stray: None, losses: Losses::default() }
-    }
-}
-
 impl<P: Numbered> Timeline<P> {
     /// By how much a later packet's timestamp is later, at least.
     const LEAST_MOVE: i64 = if P::SHARED_TIMESTAMPS { 0 } else { 1 };
 
+    /// An empty line of timestamps with so many ticks per second.
+    pub(super) fn new(clock_rate: u32) -> Self {
+        Self { clock_rate, newest: None, seen: 0, length: 0, stray: None, losses: Losses::default() }
+    }
+
     pub(super) fn place(&mut self, packet: P) -> Placement<P> {
-        let wire = (packet.sequence(), packet.timestamp());
-        let Some(newest) = self.newest else {
-            let (sequence, timestamp) = (i64::from(wire.0), i64::from(wire.1.0));
-            self.newest = Some(Newest { sequence, timestamp, wire });
-            self.seen = 1;
-            self.length = 1;
-            return Placement::At { sequence, timestamp, packet };
+        let (begun, number) = (self.begin(&packet), packet.sequence());
+        // After padding alone, the first packet with payload may be anywhere.
+        let Some(mut newest) = self.newest.filter(|newest| newest.payload.is_some() || Self::is_near(newest, number))
+        else {
+            let newest = self.newest.insert(Newest { sequences: SequenceUnwrapper::new(number), payload: None });
+            let sequence = newest.sequences.highest();
+            newest.payload = Some((sequence, begun));
+            (self.seen, self.length) = (1, 1);
+            return Placement::At { sequence, timestamp: begun.newest(), packet };
         };
-        let step = i64::from(wire.0.wrapping_sub(newest.wire.0).cast_signed());
-        let moved = i64::from(wire.1.since(newest.wire.1));
-        let in_line = match step {
-            1..MAX_DROPOUT => moved >= Self::LEAST_MOVE,
-            0 => moved == 0,
-            _ => (-P::MAX_MISORDER..0).contains(&step) && (-P::MAX_AGE..=0).contains(&moved),
+        let sequence = newest.sequences.extend(number);
+        let (in_line, timestamp) = match newest.payload {
+            None => (true, begun.newest()),
+            Some((furthest, timestamps)) => {
+                let timestamp = timestamps.extend(packet.timestamp(), packet.arrival());
+                let moved = timestamp - timestamps.newest();
+                let follows = match sequence - furthest {
+                    0 => moved == 0,
+                    1.. => moved >= Self::LEAST_MOVE,
+                    _ => (-P::MAX_AGE..=0).contains(&moved),
+                };
+                (follows && Self::is_near(&newest, number), timestamp)
+            }
         };
         if !in_line {
             return self.hold(packet);
         }
         self.stray = None;
-        let (sequence, timestamp) = (newest.sequence + step, newest.timestamp + moved);
-        if step > 0 {
-            self.settle(step);
-            self.seen = self.seen.checked_shl(step as u32).unwrap_or(0) | 1;
-            self.newest = Some(Newest { sequence, timestamp, wire });
-        } else if let Some(bit) = 1u128.checked_shl(step.unsigned_abs() as u32) {
-            if self.seen & bit != 0 {
-                return Placement::Duplicate;
-            }
-            self.seen |= bit;
+        if !self.mark(sequence - newest.sequences.highest()) {
+            return Placement::Duplicate;
         }
+        newest.sequences.advance(number);
+        match &mut newest.payload {
+            Some((furthest, _)) if sequence <= *furthest => {}
+            Some((furthest, timestamps)) => {
+                *furthest = sequence;
+                timestamps.advance(packet.timestamp(), packet.arrival());
+            }
+            none => *none = Some((sequence, begun)),
+        }
+        self.newest = Some(newest);
         Placement::At { sequence, timestamp, packet }
+    }
+
+    /// Takes note of a packet without payload, whose timestamp says nothing; such packets fill the path (RFC 3550 §5.1). Returns its number; `None` where it came before, or is
+    /// of another line.
+    pub(super) fn place_padding(&mut self, number: u16) -> Option<i64> {
+        let Some(mut newest) = self.newest else {
+            let sequences = SequenceUnwrapper::new(number);
+            self.newest = Some(Newest { sequences, payload: None });
+            (self.seen, self.length) = (1, 1);
+            return Some(sequences.highest());
+        };
+        let sequence = newest.sequences.extend(number);
+        if !Self::is_near(&newest, number) || !self.mark(sequence - newest.sequences.highest()) {
+            return None;
+        }
+        newest.sequences.advance(number);
+        self.newest = Some(newest);
+        Some(sequence)
     }
 
     /// What the network lost, of all lines so far.
     pub(super) fn losses(&self) -> &Losses {
         &self.losses
+    }
+
+    fn begin(&self, packet: &P) -> TimestampUnwrapper {
+        TimestampUnwrapper::new(self.clock_rate, packet.timestamp(), packet.arrival())
+    }
+
+    /// Whether a number may be of the line, as far as numbers tell.
+    fn is_near(newest: &Newest, number: u16) -> bool {
+        let step = newest.sequences.extend(number) - newest.sequences.highest();
+        (-P::MAX_MISORDER..MAX_DROPOUT).contains(&step)
+    }
+
+    /// Takes note of the packet so many numbers after the newest. `false` where it came before, as far as that is known.
+    fn mark(&mut self, step: i64) -> bool {
+        if step > 0 {
+            self.settle(step);
+            self.seen = self.seen.checked_shl(step as u32).unwrap_or(0) | 1;
+            return true;
+        }
+        let Some(bit) = 1u128.checked_shl(step.unsigned_abs() as u32) else { return true };
+        let is_new = self.seen & bit == 0;
+        self.seen |= bit;
+        is_new
     }
 
     /// The newest packet will be `step` further on: what is left behind by that is lost if it did not come.
@@ -125,10 +182,11 @@ impl<P: Numbered> Timeline<P> {
             self.stray = Some(packet);
             return Placement::Stray;
         };
+        let begun = self.begin(&first);
         let step = packet.sequence().wrapping_sub(first.sequence());
-        let moved = i64::from(packet.timestamp().since(first.timestamp()));
+        let moved = begun.extend(packet.timestamp(), packet.arrival()) - begun.newest();
         if (1..=MAX_CONFIRM).contains(&step) && moved >= Self::LEAST_MOVE {
-            *self = Self { losses: self.losses, ..Self::default() };
+            *self = Self { losses: self.losses, ..Self::new(self.clock_rate) };
             return Placement::Restart(first, packet);
         }
         self.stray = Some(packet);

@@ -28,13 +28,22 @@ impl Transit {
         self.previous = i64::MAX;
     }
 
-    pub(super) fn observe(&mut self, arrival: Instant, timestamp: i64) {
-        let epoch = *self.epoch.get_or_insert(arrival);
-        let turned = *self.turned.get_or_insert(arrival);
-        if arrival.saturating_duration_since(turned) >= WINDOW {
-            self.turned = Some(arrival);
+    /// Forgets what was observed too long before `now`, so that a packet after a pause is not compared with those before it: meanwhile the two
+    /// clocks went apart.
+    pub(super) fn forget_before(&mut self, now: Instant) {
+        let Some(since) = self.turned.map(|turned| now.saturating_duration_since(turned)) else { return };
+        if since >= WINDOW * 2 {
+            self.reset();
+        } else if since >= WINDOW {
+            self.turned = Some(now);
             self.previous = std::mem::replace(&mut self.current, i64::MAX);
         }
+    }
+
+    pub(super) fn observe(&mut self, arrival: Instant, timestamp: i64) {
+        self.forget_before(arrival);
+        let epoch = *self.epoch.get_or_insert(arrival);
+        self.turned.get_or_insert(arrival);
         self.current = self.current.min(ticks_between(epoch, arrival, self.clock_rate) - timestamp);
     }
 
@@ -48,7 +57,7 @@ impl Transit {
 }
 
 /// From `earlier` to `later` in ticks; negative where it is the other way round.
-fn ticks_between(earlier: Instant, later: Instant, clock_rate: u32) -> i64 {
+pub(super) fn ticks_between(earlier: Instant, later: Instant, clock_rate: u32) -> i64 {
     match later.checked_duration_since(earlier) {
         Some(ahead) => ticks_in(ahead, clock_rate),
         None => -ticks_in(earlier.saturating_duration_since(later), clock_rate),

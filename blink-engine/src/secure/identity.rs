@@ -69,7 +69,40 @@ pub(super) fn agreement_public(did: &Did) -> Result<[u8; 32], Refusal> {
     Ok(verifying_key(did)?.to_montgomery().to_bytes())
 }
 
+/// The key of a DID. The y coordinate of its point must be below the field's prime: a second form of a key would be a second person with the same signatures.
 fn verifying_key(did: &Did) -> Result<VerifyingKey, Refusal> {
+    if !is_canonical(did.public_key()) {
+        return Err(Refusal::WeakKey);
+    }
     let key = VerifyingKey::from_bytes(did.public_key()).map_err(|_| Refusal::WeakKey)?;
     if key.is_weak() { Err(Refusal::WeakKey) } else { Ok(key) }
+}
+
+/// Whether y, in little endian without the sign of x in the highest bit (RFC 8032 §5.1.2), is below 2²⁵⁵ − 19.
+fn is_canonical(key: &[u8; 32]) -> bool {
+    let [least, middle @ .., highest] = key;
+    *least < 0xed || middle.iter().any(|byte| *byte != 0xff) || highest & 0x7f != 0x7f
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the 19 forms with y ≥ p, some are points of large order.
+    #[test]
+    fn a_key_has_one_form() {
+        let mut points = 0;
+        for least in 0xed..=0xff {
+            for highest in [0x7f, 0xff] {
+                let mut key = [0xff; 32];
+                (key[0], key[31]) = (least, highest);
+                let is_point = VerifyingKey::from_bytes(&key).is_ok_and(|key| !key.is_weak());
+                points += u32::from(is_point);
+                let did = Did::from_public_key(key);
+                assert_eq!(verify(&did, b"", b"", &[0; 64]), Err(Refusal::WeakKey), "{key:?}");
+                assert_eq!(agreement_public(&did), Err(Refusal::WeakKey), "{key:?}");
+            }
+        }
+        assert!(points > 10, "{points} would be keys");
+    }
 }

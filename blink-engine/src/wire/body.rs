@@ -68,7 +68,7 @@ impl Body {
     }
 
     /// Reads the body of a kind; `None` for an unknown kind.
-    pub(super) fn decode(kind: u8, decoder: &mut Decoder<'_>) -> Option<Result<Self, decode::Error>> {
+    pub(super) fn decode(kind: u64, decoder: &mut Decoder<'_>) -> Option<Result<Self, decode::Error>> {
         Some(match kind {
             0 => decoder.decode().map(Self::Offer),
             1 => decoder.decode().map(Self::Ringing),

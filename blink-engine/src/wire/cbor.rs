@@ -1,15 +1,17 @@
-//! Deterministic CBOR: the one encoding of a value that RFC 8949 §4.2.1 allows.
+//! Deterministic CBOR: the one encoding of a value that RFC 8949 §4.2.1 allows. Of what that can encode, the wire has no floats, no tags, and no map keys but small integers.
 
 use minicbor::{Decode, Encode};
 
-/// Nothing on the wire nests deeper.
+/// Levels of nesting. The outermost item is the first; what is in an array or a map, keys included, is a level below it.
 const MAX_DEPTH: u8 = 12;
+/// The greatest key of a map.
+const MAX_KEY: u64 = u16::MAX as u64;
 
 /// Why bytes are no value of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
     /// Not the deterministic encoding of anything: indefinite or overlong lengths, unsorted or repeated keys, trailing or missing
-    /// bytes, floats, tags, or too deep.
+    /// bytes, floats, tags, map keys that are no integers from 0 to 65,535, or too deep.
     NotDeterministic,
     /// A value of another type, or out of range.
     WrongType,
@@ -58,13 +60,13 @@ fn item(bytes: &[u8], depth: u8) -> Option<&[u8]> {
     }
 }
 
-/// Walks over a map's entries, whose encoded keys must ascend.
+/// Walks over a map's entries, whose keys must be small integers and ascend.
 fn map(mut rest: &[u8], entries: u64, depth: u8) -> Option<&[u8]> {
-    let mut previous: Option<&[u8]> = None;
+    let mut previous: Option<u64> = None;
     for _ in 0..entries {
-        let after_key = item(rest, depth)?;
-        let key = &rest[..rest.len() - after_key.len()];
-        if previous.is_some_and(|previous| previous >= key) {
+        // In their shortest form integers ascend as their encoding does.
+        let (major, key, after_key) = head(rest)?;
+        if major != 0 || key > MAX_KEY || previous.is_some_and(|previous| previous >= key) {
             return None;
         }
         previous = Some(key);
@@ -114,7 +116,8 @@ mod tests {
             "83010203",
             "a0",
             "a201020304",
-            "a26161016162820203",
+            "a3000117021903e803",
+            "a119ffff00",
             "1bffffffffffffffff",
         ] {
             assert_eq!(check(&bytes(hex)), Ok(()), "{hex}");
@@ -137,15 +140,32 @@ mod tests {
             ("a203040102", "unsorted keys"),
             ("a201020102", "repeated keys"),
             ("a101", "a key without a value"),
+            ("a1616101", "a key that is text"),
+            ("a1410101", "a key that is bytes"),
+            ("a12001", "a negative key"),
+            ("a1f401", "a key that is no number"),
+            ("a1800001", "a key that is an array"),
+            ("a11a0001000001", "a key that is too great"),
             ("f93c00", "a float"),
             ("c000", "a tag"),
             ("f7", "undefined"),
             ("f814", "an overlong simple value"),
             ("61ff", "text that is not UTF-8"),
             ("9bffffffffffffffff", "an array that cannot be"),
-            ("8181818181818181818181818181", "too deep"),
+            ("81818181818181818181818100", "too deep"),
+            ("a100a100a100a100a100a100a100a100a100a100a100a10000", "too deep"),
         ] {
             assert_eq!(check(&bytes(hex)), Err(Malformed::NotDeterministic), "{hex}: {why}");
+        }
+    }
+
+    /// Twelve levels: whatever an item is, it is one.
+    #[test]
+    fn what_is_not_too_deep_passes() {
+        for hex in
+            ["818181818181818181818180", "818181818181818181818100", "a100a100a100a100a100a100a100a100a100a100a10000"]
+        {
+            assert_eq!(check(&bytes(hex)), Ok(()), "{hex}");
         }
     }
 

@@ -29,7 +29,7 @@ pub struct Content {
 pub enum NoContent {
     /// Not deterministic CBOR of the right shape.
     Malformed,
-    /// A kind that this version does not know.
+    /// A whole content of a kind that this version does not know.
     UnknownKind,
 }
 
@@ -59,32 +59,77 @@ impl Content {
         let (mut did, mut device, mut boot, mut seq, mut unix_ms, mut call, mut kind) = Default::default();
         let mut body = None;
         for _ in 0..fields {
-            if !matches!(d.datatype()?, Type::U8) {
-                d.skip()?;
-                d.skip()?;
-                continue;
-            }
-            match d.u8()? {
+            match d.u64()? {
                 1 => did = Some(Did::from_public_key(fixed(d)?)),
                 2 => device = Some(DeviceId::from_bytes(fixed(d)?)),
                 3 => boot = Some(d.u64()?),
                 4 => seq = Some(d.u64()?),
                 5 => unix_ms = Some(d.u64()?),
                 6 => call = Some(CallId::from_bytes(fixed(d)?)),
-                7 => kind = Some(d.u8()?),
+                7 => kind = Some(d.u64()?),
                 8 => {
                     // Deterministic order puts the kind before the body.
                     let Some(kind) = kind else { return Ok(Err(NoContent::Malformed)) };
-                    let Some(read) = Body::decode(kind, d) else { return Ok(Err(NoContent::UnknownKind)) };
-                    body = Some(read?);
+                    body = match Body::decode(kind, d) {
+                        Some(read) => Some(Some(read?)),
+                        // Of a kind that is not known all that is certain is that its body is a map.
+                        None if d.datatype()? == Type::Map => {
+                            d.skip()?;
+                            Some(None)
+                        }
+                        None => return Ok(Err(NoContent::Malformed)),
+                    };
                 }
                 _ => d.skip()?,
             }
         }
+        // A field is missing where it is, whatever the kind.
         let content = (|| {
             let from = Endpoint { did: did?, device: device? };
-            Some(Self { from, boot: boot?, seq: seq?, unix_ms: unix_ms?, call: call?, body: body? })
+            let (boot, seq, unix_ms, call, body) = (boot?, seq?, unix_ms?, call?, body?);
+            let read = body.map(|body| Self { from, boot, seq, unix_ms, call, body });
+            Some(read.ok_or(NoContent::UnknownKind))
         })();
-        Ok(content.ok_or(NoContent::Malformed))
+        Ok(content.unwrap_or(Err(NoContent::Malformed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Busy;
+
+    /// The bytes before kind and body, of so many fields in all; then the rest.
+    fn with(fields: u8, rest: &[u8]) -> Vec<u8> {
+        let from = Endpoint { did: Did::from_public_key([1; 32]), device: DeviceId::from_random([2; 16]) };
+        let body = Body::Busy(Busy {});
+        let whole = Content { from, boot: 3, seq: 4, unix_ms: 5, call: CallId::from_bytes([6; 16]), body }.encode();
+        assert_eq!(whole[whole.len() - 3..], [2, 8, 0xa0]);
+        [&[0xa0 | fields], &whole[1..whole.len() - 3], rest].concat()
+    }
+
+    #[test]
+    fn a_content_is_whole_whatever_its_kind() {
+        let of_kind = |kind: &[u8]| with(8, &[kind, &[8, 0xa0]].concat());
+        for kind in
+            [&[8][..], &[9], &[23], &[0x18, 0xff], &[0x19, 1, 0], &[0x1b, 255, 255, 255, 255, 255, 255, 255, 255]]
+        {
+            assert_eq!(Content::decode(&of_kind(kind)), Err(NoContent::UnknownKind), "{kind:?}");
+        }
+        assert_eq!(Content::decode(&with(9, &[9, 8, 0xa1, 0, 1, 9, 0x80])), Err(NoContent::UnknownKind));
+        assert!(Content::decode(&of_kind(&[2])).is_ok() && Content::decode(&with(9, &[2, 8, 0xa0, 9, 1])).is_ok());
+        let whole = of_kind(&[9]);
+        let without_call = [&[0xa7], &whole[1..whole.len() - 22], &whole[whole.len() - 4..]].concat();
+        for (bytes, why) in [
+            (without_call, "a field is missing"),
+            (with(7, &[9]), "no body"),
+            (with(7, &[8, 0xa0]), "no kind"),
+            (with(8, &[9, 8, 0x80]), "a body that is no map"),
+            (with(8, &[9, 8, 0]), "a body that is no map"),
+            (of_kind(&[0x20]), "a negative kind"),
+            (of_kind(&[0x61, 0x32]), "a kind that is text"),
+        ] {
+            assert_eq!(Content::decode(&bytes), Err(NoContent::Malformed), "{why}");
+        }
     }
 }

@@ -7,6 +7,7 @@ mod body;
 pub mod cbor;
 mod channel;
 mod content;
+mod description;
 pub(crate) mod fields;
 mod record;
 mod roster;
@@ -17,7 +18,8 @@ pub use body::{
 };
 pub use channel::{ChannelKind, ChannelMessage, REPORT_VERSION, SectionReport};
 pub use content::{Content, NoContent};
+pub use description::candidates_of;
 pub use fields::{Bytes16, Secret, SignedKey, WireEndpoint};
 pub use record::{JoinedClaim, Member, Record, Seen, Status};
-pub use roster::{Entry, EntryBody, Root, Signed};
+pub use roster::{Entry, EntryBody, MAX_ENTRIES, Root, Signed};
 pub use stream::{MAX_STREAM_NAME, StreamOffer, StreamRequest};

@@ -6,6 +6,9 @@ use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use super::cbor;
 use super::fields::{did, expect_array, fixed};
 
+/// Entries that are read of one message; those after them are ignored, whatever they are.
+pub const MAX_ENTRIES: usize = 73;
+
 /// Bytes and the signature over them, both as they came.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Signed {

@@ -1,4 +1,4 @@
-//! The jitter buffer: packets with any numbers and any times.
+//! The jitter buffer: packets with and without payload, with any numbers and any times, and pauses of days.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -15,17 +15,21 @@ static START: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::fr
 /// Nothing comes out that did not go in, nothing lasts longer than a packet can, and what is held has a bound.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
+    let (delay, prefer, packets, adapt, begin) = (input.byte(), input.byte(), input.byte(), input.byte(), input.byte());
     let config = JitterConfig {
-        delay: Duration::from_millis(u64::from(input.byte())),
-        prefer: if input.byte() & 1 == 0 { Preference::Delay } else { Preference::Speech },
-        max_packets: usize::from(input.byte()),
-        adapt: input.byte().is_multiple_of(2).then(DelayRange::default),
-        clock_rate: [48_000, 8_000, 90_000, 1][usize::from(input.byte() % 4)],
+        delay: Duration::from_millis(u64::from(delay)),
+        prefer: if prefer & 1 == 0 { Preference::Delay } else { Preference::Speech },
+        max_packets: usize::from(packets),
+        adapt: adapt.is_multiple_of(2).then(DelayRange::default),
+        clock_rate: [48_000, 8_000, 90_000, 1][usize::from(begin % 4)],
     };
     let most = config.max_packets.max(2) as u64;
     let mut buffer = JitterBuffer::new(config);
-    let (mut now, mut sequence, mut timestamp) = (*START, 0u16, RtpTime(0));
-    let (mut pushed, mut copies, mut played) = (0u64, 0u64, 0u64);
+    // Numbers that wrap soon, and such that are half a wrap from the first one soon.
+    let (mut sequence, first) =
+        [(0u16, 0), (65_530, u32::MAX - 3_000), (32_760, (1 << 31) - 3_000), (0, u32::MAX)][usize::from(begin / 4 % 4)];
+    let (mut now, mut timestamp) = (*START, RtpTime(first));
+    let (mut pushed, mut padding, mut copies, mut played) = (0u64, 0u64, 0u64, 0u64);
     while !input.is_empty() {
         let choice = input.byte();
         match choice % 8 {
@@ -72,20 +76,32 @@ pub fn run(data: &[u8]) {
                 now += Duration::from_millis(u64::from(choice >> 4));
             }
             6 => now += Duration::from_millis(input.u16().into()),
+            _ if choice & 16 != 0 && choice & 8 == 0 => {
+                // Padding: the next number, or any.
+                sequence = sequence.wrapping_add(if choice & 32 == 0 { 1 } else { input.u16() });
+                buffer.push_padding(sequence);
+                padding += 1;
+            }
+            _ if choice & 16 != 0 => {
+                // A pause of up to a week, in which the sender's clock goes on.
+                let seconds = u32::from(input.u16()) * 10;
+                now += Duration::from_secs(seconds.into());
+                timestamp = timestamp.wrapping_add(seconds.wrapping_mul(config.clock_rate));
+            }
             _ if choice & 8 == 0 => buffer.observe_reach(Duration::from_millis(input.u16().into())),
             _ => buffer.set_delay(Duration::from_millis(input.u16().into())),
         }
         let statistics = buffer.statistics();
-        assert!(played <= pushed + copies && statistics.received == pushed);
+        assert!(played <= pushed + copies && statistics.received == pushed + padding);
         let gone = statistics.late + statistics.duplicated + statistics.corrupt;
         assert!(gone <= pushed, "{statistics:?}");
     }
     // All that is held comes out by and by, and no more than may be held.
-    let mut left = 0;
+    let (mut left, end) = (0, now + Duration::from_secs(100_000));
     for _ in 0..100_000 {
         match buffer.next(now, config.clock_rate / 100) {
             Due::Packet { .. } => left += 1,
-            Due::Wait if left > 0 || now > *START + Duration::from_secs(200_000) => break,
+            Due::Wait if left > 0 || now > end => break,
             Due::Wait => now += Duration::from_secs(1_000),
             _ => {}
         }

@@ -1,9 +1,9 @@
-//! RTP packets with header extensions, from the bytes of a datagram to sound.
+//! RTP packets with header extensions and padding, from the bytes of a datagram to sound and to what is reported of them.
 
 use std::time::{Duration, Instant};
 
 use blink_api::{AudioFormat, AudioLevel, Codec, CodecName, DecoderConfig, Mid, RtpIn, RtpTime};
-use blink_engine::media::{JitterConfig, NullSink, Playout, ReceiveConfig};
+use blink_engine::media::{JitterConfig, NullSink, Playout, ReceiveConfig, Reception};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_transport_kit::traffic::Traffic;
 use bytes::Bytes;
@@ -22,7 +22,7 @@ pub fn run(data: &[u8]) {
     let (name, red) = (CodecName::new("opus"), CodecName::new("red"));
     let mut playout: Playout<u8> = Playout::new(Box::new(NullSink::new(AudioFormat::CALL)));
     playout.add(1, ReceiveConfig { codec: name.clone(), jitter: JitterConfig::default() }, decoder);
-    let mut traffic = Traffic::default();
+    let (mut traffic, mut reception) = (Traffic::default(), Reception::new(48_000));
     let mut now = Instant::now();
     while !input.is_empty() {
         let ticks = input.byte();
@@ -31,6 +31,15 @@ pub fn run(data: &[u8]) {
             let report = playout.tick(now);
             assert!(report.sink_error.is_none());
             assert!(playout.far_end().iter().all(|sample| (-1.0..=1.0).contains(sample)), "sound is in range");
+        }
+        if ticks & 16 != 0 {
+            // A pause of up to two days.
+            now += Duration::from_secs(u64::from(input.u16()) * 3);
+        }
+        if ticks & 32 != 0
+            && let Some(report) = reception.report()
+        {
+            assert!(report.lost <= report.expected && report.runs <= report.lost, "{report:?}");
         }
         let Ok(packet) = Packet::unmarshal(&mut Bytes::copy_from_slice(input.chunk())) else { continue };
         let mut header = packet.header;
@@ -44,6 +53,7 @@ pub fn run(data: &[u8]) {
             header.marshal_to(&mut bytes).ok();
         }
         let arrival = now;
+        reception.push(header.sequence_number, RtpTime(header.timestamp), arrival, packet.payload.len());
         let packet = RtpIn {
             mid: Mid::new("0"),
             payload_type: header.payload_type,

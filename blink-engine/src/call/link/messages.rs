@@ -7,7 +7,7 @@ use blink_api::CallTimers;
 use super::super::{Negotiation, SessionId};
 use super::{ClockFilter, Link, LinkAction, LinkState, MAX_CANDIDATES, MAX_GENERATION_CANDIDATES, MAX_MESSAGE, idle};
 use crate::secure::Random;
-use crate::wire::{self, LinkRole};
+use crate::wire::{self, LinkRole, candidates_of};
 
 impl Link {
     /// What the other side has to say.
@@ -60,6 +60,7 @@ impl Link {
         self.send.hurry(now);
         if !self.remote_described {
             self.remote_described = true;
+            self.count_described(sdp);
             actions.push(LinkAction::Negotiate(Negotiation::Answer { sdp: sdp.clone() }));
         }
     }
@@ -96,6 +97,7 @@ impl Link {
         self.candidates.clear();
         self.forget_acknowledgements();
         self.remote_described = true;
+        self.count_described(sdp);
         self.failed = false;
         self.send = idle(timers);
         self.send.hurry(now);
@@ -118,6 +120,11 @@ impl Link {
         actions.push(LinkAction::Open(session));
     }
 
+    /// Candidates in the description are the first ones of its generation.
+    fn count_described(&mut self, sdp: &str) {
+        self.used_candidates = u32::try_from(candidates_of(sdp).count()).unwrap_or(u32::MAX);
+    }
+
     fn take_candidates(&mut self, message: &wire::Link, now: Instant, actions: &mut Vec<LinkAction>) {
         let applies = self.remote_described
             && message.generation == self.generation
@@ -128,8 +135,9 @@ impl Link {
         self.send.hurry(now);
         let known = (self.remote_candidates - message.first_candidate) as usize;
         for candidate in message.candidates.iter().take(MAX_CANDIDATES).skip(known) {
-            if self.remote_candidates < MAX_GENERATION_CANDIDATES {
-                self.remote_candidates += 1;
+            self.remote_candidates = self.remote_candidates.saturating_add(1);
+            if self.used_candidates < MAX_GENERATION_CANDIDATES {
+                self.used_candidates += 1;
                 actions.push(LinkAction::Negotiate(Negotiation::Candidate { attribute: candidate.clone() }));
             }
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use blink_api::Did;
 
 use crate::secure::sha256;
-use crate::wire::{Entry, EntryBody, Root, Signed};
+use crate::wire::{Entry, EntryBody, MAX_ENTRIES, Root, Signed};
 
 /// Most valid people in a call.
 const MAX_VALID: usize = 32;
@@ -20,8 +20,8 @@ pub(super) const MAX_BRANCH: usize = 12;
 const MAX_ADDS: usize = 28;
 /// Removals and rejections held. Each person of the root or invited needs at most one of them.
 const MAX_SETTLED: usize = super::MAX_ROOT_MEMBERS + MAX_ADDS;
-/// Entries held, and read from one message; one of them names the newest secret.
-pub(super) const MAX_ENTRIES: usize = MAX_ADDS + MAX_SETTLED + 1;
+// All that are held travel in one message; one of them names the newest secret.
+const _: () = assert!(MAX_ADDS + MAX_SETTLED < MAX_ENTRIES);
 
 /// Entries by what they say.
 pub(super) type Candidates = BTreeMap<Entry, Signed>;

@@ -8,7 +8,7 @@ fn person(n: u8) -> Identity {
     Identity::from_seed(&[n; 32])
 }
 
-fn roster(members: &[u8]) -> Roster {
+pub(super) fn roster(members: &[u8]) -> Roster {
     let mut dids: Vec<_> = members.iter().map(|n| person(*n).did()).collect();
     dids.sort();
     let creator = Endpoint { did: person(members[0]).did(), device: DeviceId::from_random([0; 16]) };
@@ -21,7 +21,7 @@ fn signed(roster: &Roster, did: Did, body: EntryBody, signer: &Identity) -> Sign
     Signed { signature: signer.sign(ENTRY_CONTEXT, &bytes), bytes }
 }
 
-fn add(roster: &Roster, by: u8, did: u8, slot: u8) -> Signed {
+pub(super) fn add(roster: &Roster, by: u8, did: u8, slot: u8) -> Signed {
     let body = EntryBody::Add { by: person(by).did(), slot };
     signed(roster, person(did).did(), body, &person(by))
 }

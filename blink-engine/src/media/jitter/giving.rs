@@ -34,7 +34,7 @@ impl JitterBuffer {
             return self.play(cursor);
         }
         let frame = if self.frame > 0 { self.frame } else { front.ticks };
-        let (due, ticks) = if self.next_sequence == Some(front.sequence) {
+        let (due, ticks) = if self.is_next(front.sequence) {
             // Nothing is missing.
             let ticks = gap.min(frame);
             (Due::Silence { ticks: ticks_u32(ticks) }, ticks)
@@ -80,7 +80,7 @@ impl JitterBuffer {
             let excess = self.transit.delay(now, cursor).map_or(0, |delay| delay - self.target);
             dropping |= excess >= self.ticks(TOLERATED) + front.ticks;
             let gap = front.timestamp - cursor;
-            let pause = self.next_sequence == Some(front.sequence);
+            let pause = self.is_next(front.sequence);
             let spare = excess - self.ticks(KEPT);
             if front.end() <= cursor && self.concealed.0 == 0 {
                 self.statistics.late += u64::from(!front.copy);
@@ -95,7 +95,7 @@ impl JitterBuffer {
             } else {
                 break;
             }
-            self.next_sequence = Some(front.sequence + 1);
+            self.next_sequence = Some(self.padding.pass(front.sequence + 1));
             self.slots.pop_front();
         }
         cursor
@@ -103,7 +103,7 @@ impl JitterBuffer {
 
     fn play(&mut self, cursor: i64) -> Due {
         let Some(slot) = self.slots.pop_front() else { return Due::Wait };
-        if self.next_sequence == Some(slot.sequence) && slot.timestamp >= cursor && !slot.copy {
+        if self.is_next(slot.sequence) && slot.timestamp >= cursor && !slot.copy {
             // Nothing was missing: what was made up was a pause.
             self.made_up -= self.concealed.1;
         }
@@ -114,7 +114,7 @@ impl JitterBuffer {
         let left = (cursor - slot.end()).max(0);
         self.concealed = (left, if left > 0 { self.concealed.1 } else { 0 });
         self.held = 0;
-        self.next_sequence = Some(slot.sequence + 1);
+        self.next_sequence = Some(self.padding.pass(slot.sequence + 1));
         self.frame = slot.ticks;
         self.state = State::Playing(slot.end().max(cursor));
         Due::Packet {

@@ -362,3 +362,48 @@ fn nonsense_ends_and_breaks_nothing() {
         assert!(line.jitter.slots.front().is_none(), "seed {seed}: {statistics:?}");
     }
 }
+
+/// Padding (RFC 3550 §5.1) in the numbers of a sender: before its first packet, in a row, twice, overtaken and overtaking.
+#[test]
+fn packets_without_payload_are_neither_lost_nor_missing() {
+    for pause in [0, 60, 400] {
+        let mut line = Line::new();
+        line.jitter.push_padding(998);
+        line.jitter.push_padding(999);
+        line.send_steadily(0..50, 0);
+        line.run(900);
+        // Numbers 1,050 to 1,055 are padding; packet 50 overtakes the last two, and 1,053 came twice.
+        line.run(1_000);
+        [1_050, 1_052, 1_051, 1_053, 1_053].into_iter().for_each(|number| line.jitter.push_padding(number));
+        line.first.0 += 6;
+        line.first.1 += (pause * 48) as u32;
+        for number in 50..100 {
+            line.send(number, u64::from(number) * 20 + pause);
+        }
+        line.run(1_000 + pause + 10);
+        [1_055, 1_054].into_iter().for_each(|number| line.jitter.push_padding(number));
+        line.run(1_900 + pause);
+        let statistics = line.jitter.statistics();
+        let missed = (statistics.lost, statistics.concealed.as_millis(), statistics.recovered, statistics.late);
+        assert_eq!(missed, (0, 0, 0, 0), "pause of {pause} ms: {statistics:?}");
+        // Five packets are still to come.
+        assert_eq!((statistics.received, statistics.corrupt, statistics.restarts), (104, 0, 0), "{statistics:?}");
+        assert_eq!(line.delay_of(80), 40 + pause, "pause of {pause} ms");
+    }
+}
+
+/// What cannot be read is made up for, and the network did not lose it.
+#[test]
+fn packets_that_cannot_be_read_are_not_lost() {
+    let mut line = Line::new();
+    for number in 0..200 {
+        let at = u64::from(number) * 20;
+        let ticks = if number % 10 == 5 { 0 } else { 960 };
+        let packet = AudioPacket { ticks, has_copy: false, ..line.packet(number, at) };
+        line.send_packet(packet, at);
+    }
+    line.run(4_100);
+    let statistics = line.jitter.statistics();
+    assert_eq!((statistics.lost, statistics.corrupt), (0, 20), "{statistics:?}");
+    assert!(statistics.concealed >= Duration::from_millis(20 * 19), "{statistics:?}");
+}

@@ -231,7 +231,8 @@ fn garbage_is_counted_and_concealed_and_the_next_packet_is_heard() {
         room.push_bytes(1, number, vec![1, 2, 3]);
         room.run(2);
     }
-    room.push_bytes(1, 13, Vec::new());
+    let cut_off = RtpOut { codec: CodecName::red(), ..numbered(13, vec![0x80].into()) };
+    room.playout.push(&1, received(&cut_off, room.now()));
     let (sound, _) = room.talk(14..30, &[(1, 0.5)]);
     let statistics = room.playout.statistics(&1).unwrap();
     assert_eq!(statistics.corrupt, 4);
@@ -352,4 +353,38 @@ fn ticks_that_follow_the_sound_come_when_it_is_due() {
         }
         assert_eq!(statistics.concealed, Duration::ZERO);
     }
+}
+
+/// A sender that probes for bandwidth sends packets of padding between those of its audio, with the timestamp of the one before and any payload type (RFC 3550 §5.1).
+#[test]
+fn padding_between_packets_is_not_heard() {
+    let (foreign, red) = (CodecName::new("other"), CodecName::red());
+    let mut room = Room::new(&[1]);
+    let (mut sequence, mut sounds) = (65_500_u16, Vec::new());
+    for number in 0..200_u32 {
+        let sound = numbered(number, [0.5_f32.to_le_bytes(); 2].concat().into());
+        let count = if number % 10 < 3 { 1 + number % 3 } else { 0 };
+        let padding = (0..count).map(|n| {
+            let codec = if n == 0 {
+                sound.codec.clone()
+            } else if n == 1 {
+                foreign.clone()
+            } else {
+                red.clone()
+            };
+            RtpOut { codec, payload: Bytes::new(), ..sound.clone() }
+        });
+        for packet in std::iter::once(sound.clone()).chain(padding) {
+            sequence = sequence.wrapping_add(1);
+            let packet = received(&RtpOut { sequence, ..packet }, room.now());
+            room.playout.push(&1, packet);
+        }
+        sounds.extend(room.run(2).0);
+    }
+    assert!(sounds[10..].iter().all(|sound| *sound == 0.5));
+    let statistics = room.playout.statistics(&1).unwrap();
+    let missed = (statistics.lost, statistics.corrupt, statistics.concealed.as_millis(), statistics.discarded);
+    assert_eq!(missed, (0, 0, 0, 0), "{statistics:?}");
+    assert_eq!(statistics.received, 200 + 20 * (1 + 2 + 3), "{statistics:?}");
+    assert!(statistics.target <= Duration::from_millis(40), "{statistics:?}");
 }

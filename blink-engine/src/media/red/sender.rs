@@ -44,6 +44,8 @@ pub struct RedSender {
     /// The newest last; at most [`FURTHEST`].
     sent: VecDeque<(RtpTime, Bytes)>,
     copies: Vec<Block>,
+    /// Ticks since the last of them that no packet was sent for.
+    paused: u32,
 }
 
 /// At most two.
@@ -88,6 +90,7 @@ impl RedSender {
             distances: Distances::None,
             sent: VecDeque::with_capacity(FURTHEST + 1),
             copies: Vec::with_capacity(2),
+            paused: 0,
         }
     }
 
@@ -116,10 +119,19 @@ impl RedSender {
         self.distances != Distances::None
     }
 
+    /// No packet is sent for so many ticks. What is too long ago for a copy is forgotten: after a pause of 2³² ticks its timestamp would look new.
+    pub fn skip(&mut self, ticks: u32) {
+        self.paused = self.paused.saturating_add(ticks);
+        if self.paused > FURTHEST_COPY {
+            self.sent.clear();
+        }
+    }
+
     /// Makes the payload of a packet with its copies in `out`. `payload_type` is that of the codec.
     pub fn pack(&mut self, payload_type: u8, timestamp: RtpTime, payload: &Bytes, out: &mut Vec<u8>) {
-        let Self { distances, sent, copies, .. } = self;
+        let Self { distances, sent, copies, paused, .. } = self;
         copies.clear();
+        *paused = 0;
         let mut room = LONGEST_PAYLOAD.saturating_sub(payload.len() + 1);
         for distance in distances.iter() {
             let Some((earlier, copy)) = sent.len().checked_sub(distance).and_then(|at| sent.get(at)) else { continue };
@@ -178,6 +190,20 @@ mod tests {
             let copies = expected.len() as u32;
             assert!((28_000..33_000).contains(&(hint.bitrate.unwrap() * copies)), "{hint:?}");
             assert_eq!(hint.loss, 0.0);
+        }
+    }
+
+    /// After 24.9 hours of silence, timestamps are those of before.
+    #[test]
+    fn nothing_from_before_a_long_pause_is_copied() {
+        for pause in [FURTHEST_COPY + 1, 100_000, u32::MAX] {
+            let mut sender = RedSender::new(crate::media::FRAME);
+            sender.hint(EncoderHint { loss: 0.05, burst: 1.0, bitrate: None }, 32_000);
+            carried(&mut sender);
+            (0..10).for_each(|_| sender.skip(pause / 10 + 1));
+            let mut out = Vec::new();
+            sender.pack(0, RtpTime(9 * 960 + 10), &Bytes::from_static(&[1]), &mut out);
+            assert_eq!(unpack(&Bytes::from(out)).unwrap().count(), 1, "a pause of {pause}");
         }
     }
 

@@ -70,11 +70,21 @@ pub struct FrameAssembler {
 #[derive(Debug)]
 struct Slot {
     sequence: i64,
+    /// [`FILLER`] for one without payload.
     timestamp: i64,
     wire: RtpTime,
     marker: bool,
     arrival: Instant,
     fragment: Fragment,
+}
+
+/// A packet without payload is of no frame; its timestamp says nothing.
+const FILLER: i64 = i64::MIN;
+
+impl Slot {
+    fn is_filler(&self) -> bool {
+        self.timestamp == FILLER
+    }
 }
 
 impl Numbered for RtpIn {
@@ -91,6 +101,10 @@ impl Numbered for RtpIn {
     fn timestamp(&self) -> RtpTime {
         self.timestamp
     }
+
+    fn arrival(&self) -> Instant {
+        self.arrival
+    }
 }
 
 impl FrameAssembler {
@@ -103,7 +117,7 @@ impl FrameAssembler {
             config,
             format: PayloadFormat::of(&codec)?,
             codec,
-            timeline: Timeline::default(),
+            timeline: Timeline::new(CLOCK_RATE),
             slots: VecDeque::new(),
             bytes: 0,
             next: None,
@@ -114,10 +128,12 @@ impl FrameAssembler {
         })
     }
 
-    /// Takes a packet, in whatever order they come. Ask [`poll`](FrameAssembler::poll) afterwards.
+    /// Takes a packet, in whatever order they come, one without payload too: it fills the path and is of no frame. Ask [`poll`](FrameAssembler::poll) afterwards.
     pub fn push(&mut self, packet: RtpIn) {
         self.statistics.received += 1;
-        if packet.codec == self.codec && self.format.read(&packet.payload).is_some() {
+        if packet.payload.is_empty() {
+            self.place_padding(packet);
+        } else if packet.codec == self.codec && self.format.read(&packet.payload).is_some() {
             self.place(packet);
         } else {
             self.statistics.malformed += 1;
@@ -128,7 +144,7 @@ impl FrameAssembler {
     pub fn poll(&mut self, now: Instant) -> Option<ReceivedFrame> {
         while let Some(front) = self.slots.front() {
             let in_turn = self.next == Some(front.sequence);
-            if in_turn && (front.timestamp <= self.done || front.fragment.data.is_empty()) {
+            if in_turn && front.timestamp <= self.done {
                 self.pop();
             } else if in_turn && let Some(length) = self.whole_frame(0) {
                 if let Some(frame) = self.take(length) {
@@ -207,10 +223,17 @@ impl FrameAssembler {
         }
     }
 
+    /// Its number is not missing any more, whatever else it says.
+    fn place_padding(&mut self, packet: RtpIn) {
+        if let Some(sequence) = self.timeline.place_padding(packet.sequence) {
+            self.insert(sequence, FILLER, RtpIn { marker: false, ..packet });
+        }
+    }
+
     fn insert(&mut self, sequence: i64, timestamp: i64, packet: RtpIn) {
         let Some(fragment) = self.format.read(&packet.payload) else { return };
         let before = self.next.is_some_and(|next| sequence < next);
-        if before || timestamp <= self.done && !fragment.data.is_empty() {
+        if timestamp != FILLER && (before || timestamp <= self.done) {
             self.statistics.late += 1;
         }
         if before {
@@ -239,6 +262,9 @@ impl FrameAssembler {
             if slot.sequence != first.sequence + number as i64 {
                 return None;
             }
+            if slot.is_filler() {
+                continue;
+            }
             if slot.timestamp != first.timestamp {
                 return Some(number);
             }
@@ -251,15 +277,21 @@ impl FrameAssembler {
 
     fn begins(&self, at: usize) -> bool {
         let slot = &self.slots[at];
-        if slot.fragment.begins || self.format.marks_begin() {
+        if slot.fragment.begins || self.format.marks_begin() || slot.is_filler() {
             return slot.fragment.begins;
         }
-        match at.checked_sub(1).map(|before| &self.slots[before]) {
-            Some(before) => {
-                before.sequence + 1 == slot.sequence && (before.marker || before.timestamp != slot.timestamp)
+        // Fillers may stand between it and the frame before.
+        let mut sequence = slot.sequence;
+        for before in self.slots.range(..at).rev() {
+            if before.sequence + 1 != sequence {
+                return false;
             }
-            None => self.next == Some(slot.sequence),
+            if !before.is_filler() {
+                return before.marker || before.timestamp != slot.timestamp;
+            }
+            sequence = before.sequence;
         }
+        self.next == Some(sequence)
     }
 
     /// Where a whole key frame begins, if one is waited for.
@@ -273,7 +305,7 @@ impl FrameAssembler {
 
     /// Takes a frame off the front; `None` where it is not to be shown.
     fn take(&mut self, length: usize) -> Option<ReceivedFrame> {
-        let slots = self.slots.range(..length);
+        let slots = self.slots.range(..length).filter(|slot| !slot.is_filler());
         let joined = self.format.join(slots.clone().map(|slot| &slot.fragment));
         let at = slots.map(|slot| slot.arrival).min()?;
         let timestamp = self.slots.front()?.wire;

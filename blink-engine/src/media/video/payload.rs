@@ -17,7 +17,7 @@ pub(super) enum PayloadFormat {
 /// What a packet carries of a frame.
 #[derive(Debug, Clone)]
 pub(super) struct Fragment {
-    /// VP8: a piece of the bitstream. H.264: the payload as it is. Empty for a packet that only fills the path.
+    /// VP8: a piece of the bitstream. H.264: the payload as it is. Empty for a packet without payload.
     pub(super) data: Bytes,
     /// A frame begins here, whatever came before.
     pub(super) begins: bool,

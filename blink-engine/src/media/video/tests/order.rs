@@ -137,3 +137,42 @@ fn a_sender_that_begins_anew_is_seen_from_its_first_key_frame_on() {
         }
     }
 }
+
+/// Padding that a sender puts between frames and, as it should not, into them: under any payload type, with any timestamp, in any order.
+#[test]
+fn packets_without_payload_are_no_part_of_a_frame_and_none_is_missing() {
+    for codec in CODECS {
+        for seed in 0..30 {
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            let sent = Sent::new(codec, 120);
+            let (mut packets, mut added) = (Vec::new(), 0_u16);
+            for packet in sent.arrivals() {
+                let sequence = packet.sequence.wrapping_add(added);
+                let count = if random.random_ratio(1, 5) { random.random_range(1..4) } else { 0 };
+                packets.push(RtpIn { sequence, ..packet.clone() });
+                for n in 1..=count {
+                    let timestamp = match seed % 3 {
+                        0 => packet.timestamp,
+                        1 => packet.timestamp.wrapping_add(3_000),
+                        _ => RtpTime(random.random()),
+                    };
+                    let codec = CodecName::new(if random.random() { codec } else { "other" });
+                    let sequence = sequence.wrapping_add(n);
+                    packets.push(RtpIn { sequence, timestamp, codec, payload: Bytes::new(), ..packet.clone() });
+                }
+                added = added.wrapping_add(count);
+            }
+            if seed >= 3 {
+                for packet in &mut packets {
+                    packet.arrival += Duration::from_millis(random.random_range(0..90));
+                }
+            }
+            let mut assembler = sent.assembler();
+            let received = sent.receive(&mut assembler, packets);
+            assert_eq!(received, (0..120).collect::<Vec<_>>(), "{codec}, seed {seed}");
+            let statistics = assembler.statistics();
+            let missed = (statistics.lost, statistics.late, statistics.malformed, statistics.dropped_frames);
+            assert_eq!(missed, (0, 0, 0, 0), "{codec}, seed {seed}: {statistics:?}");
+        }
+    }
+}
