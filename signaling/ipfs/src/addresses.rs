@@ -1,9 +1,10 @@
 //! Which multiaddresses this backend can use, and in which order it shows its own.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 
 use blink_api::{Error, ErrorKind, Result};
+use blink_signaling_kit::listening;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
@@ -70,8 +71,8 @@ pub(crate) fn relay(address: &Multiaddr) -> Option<PeerId> {
 /// What the system says against it.
 pub(crate) fn probe(address: &Multiaddr) -> io::Result<()> {
     match (socket(address), address.iter().nth(1)) {
-        (Some(socket), Some(Protocol::Tcp(_))) => TcpListener::bind(socket).map(drop),
-        (Some(socket), Some(Protocol::Udp(_))) => UdpSocket::bind(socket).map(drop),
+        (Some(socket), Some(Protocol::Tcp(_))) => listening::probe(listening::Carrier::Tcp, socket),
+        (Some(socket), Some(Protocol::Udp(_))) => listening::probe(listening::Carrier::Udp, socket),
         _ => Ok(()),
     }
 }

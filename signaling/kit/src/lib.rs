@@ -17,6 +17,7 @@ pub mod readers;
 pub mod targets;
 
 use blink_api::Origin;
+pub mod listening;
 use sha2::{Digest, Sha256};
 
 /// A node as an origin: the first half of the SHA-256 of its name.
