@@ -9,6 +9,7 @@
 
 #![deny(missing_docs)]
 
+pub mod clock;
 pub mod deliveries;
 pub mod handle;
 pub mod key_file;

@@ -1,7 +1,10 @@
 //! The handle to the task that owns the swarm.
 
+use std::time::SystemTime;
+
 use blink_api::macros::async_trait;
 use blink_api::{DeliveryId, Result, Signaling, SignalingCapabilities, SignalingEvent, Subscription, Topic, Verdict};
+use blink_signaling_kit::clock;
 use blink_signaling_kit::handle::Handle;
 use bytes::Bytes;
 use libp2p::Multiaddr;
@@ -22,6 +25,8 @@ impl Libp2pSignaling {
     /// [`Io`](blink_api::ErrorKind::Io).
     pub async fn start(config: Libp2pConfig) -> Result<Self> {
         let bootstrap = config.bootstrap_addresses()?;
+        config.check()?;
+        clock::check(NAME, SystemTime::now())?;
         let key = key::load(config.node_key.as_deref())?;
         let (swarm, early_events) = listen::open(&key, &config.listen_addresses()?, config.mdns).await?;
         let (handle, inputs) = Handle::new(NAME, MAX_MESSAGE);
@@ -54,7 +59,9 @@ impl Signaling for Libp2pSignaling {
 
     /// Goes on dialling after a failure, except where the address can never work. The waits grow from half a second to eight.
     async fn connect(&self, address: &str) -> Result<()> {
-        self.0.connect(addresses::parse_dial(address).map_err(|error| error.operation("connect"))?).await
+        let address = addresses::parse_dial(address).map_err(|error| error.operation("connect"))?;
+        let is_quic = addresses::is_quic(&address);
+        self.0.connect(address).await.map_err(|error| clock::explain(error, is_quic, SystemTime::now()))
     }
 
     async fn addresses(&self) -> Result<Vec<String>> {

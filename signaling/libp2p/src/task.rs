@@ -2,9 +2,10 @@
 //!
 //! Its inputs: commands and verdicts of the handle, dropped subscriptions, events of the swarm, and a tick for what is due.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use blink_api::{Delivery, DeliveryId, ErrorKind, Result, SignalingEvent, Topic, Verdict};
+use blink_signaling_kit::clock;
 use blink_signaling_kit::deliveries::{self, Deliveries};
 use blink_signaling_kit::handle::{Command, Inputs};
 use blink_signaling_kit::liveness::Liveness;
@@ -107,7 +108,8 @@ impl Task {
                 self.dial_due();
             }
             Command::Addresses { reply } => {
-                let _ = reply.send(addresses::own(self.swarm.listeners(), *self.swarm.local_peer_id()));
+                let allows_quic = clock::allows_quic(SystemTime::now());
+                let _ = reply.send(addresses::own(self.swarm.listeners(), *self.swarm.local_peer_id(), allows_quic));
             }
             Command::Shutdown => unreachable!("ends the loop"),
         }
