@@ -20,6 +20,7 @@ mod key;
 mod node;
 mod parts;
 mod relays;
+mod prunes;
 mod resolve;
 
 use std::sync::Arc;

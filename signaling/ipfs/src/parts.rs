@@ -7,12 +7,13 @@ use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{identify, mdns, ping};
 
-use crate::gossip::{Gossipsub, gossipsub};
+use crate::gossip::gossipsub;
+use crate::prunes::PruneFilter;
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Parts {
     limits: connection_limits::Behaviour,
-    pub(crate) gossipsub: Gossipsub,
+    pub(crate) gossipsub: PruneFilter,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
@@ -24,7 +25,7 @@ impl Parts {
     pub(crate) fn new(key: &Keypair, mdns: bool) -> Result<Self, String> {
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits()),
-            gossipsub: gossipsub(key)?,
+            gossipsub: PruneFilter::new(gossipsub(key)?),
             // Nobody needs to hear from this node where else it listens: mDNS and addresses given by people do that.
             identify: identify::Behaviour::new(
                 identify::Config::new("/blink/1".to_owned(), key.public())
