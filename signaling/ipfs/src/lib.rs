@@ -12,6 +12,7 @@
 extern crate libp2p_of_ipfs as libp2p;
 
 mod addresses;
+mod admission;
 mod behaviour;
 mod config;
 mod gossip;
@@ -19,8 +20,8 @@ mod ipfs;
 mod key;
 mod node;
 mod parts;
-mod relays;
 mod prunes;
+mod relays;
 mod resolve;
 
 use std::sync::Arc;

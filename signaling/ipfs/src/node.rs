@@ -52,7 +52,13 @@ impl IpfsSignaling {
             serves_relay: config.serve_relay,
         };
         let repository = config.repository.clone();
-        let recipe = Recipe { key, mdns: config.mdns, repository: config.repository, setting };
+        let recipe = Recipe {
+            key,
+            mdns: config.mdns,
+            max_connections: config.max_connections,
+            repository: config.repository,
+            setting,
+        };
         let node = ipfs::start(recipe).await?;
         if let Err(error) = ipfs::listen(&node, &addresses.listen).await {
             exit(node, repository).await;
@@ -120,6 +126,7 @@ impl Signaling for IpfsSignaling {
     /// Goes on dialling after a failure, except where the address can never work. The waits grow from half a second to eight.
     async fn connect(&self, address: &str) -> Result<()> {
         let address = addresses::parse_dial(address).map_err(|error| error.operation("connect"))?;
+        let is_quic = addresses::is_quic(&address);
         let connected = timeout(CONNECT_TIMEOUT, self.0.connect(address)).await;
         let connected = connected.unwrap_or_else(|_| Err(error(ErrorKind::Timeout, "connect", "nobody answers")));
         connected.map_err(|error| clock::explain(error, is_quic, SystemTime::now()))
@@ -127,7 +134,6 @@ impl Signaling for IpfsSignaling {
 
     async fn addresses(&self) -> Result<Vec<String>> {
         self.0.addresses().await
-        let is_quic = addresses::is_quic(&address);
     }
 
     fn events(&self) -> broadcast::Receiver<SignalingEvent> {

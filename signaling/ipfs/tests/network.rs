@@ -3,6 +3,9 @@
 #[cfg(target_os = "linux")]
 #[path = "../../kit/tests/network/clock.rs"]
 mod clock;
+#[cfg(target_os = "linux")]
+#[path = "../../kit/tests/network/crowding.rs"]
+mod crowding;
 #[path = "../../kit/tests/network/listening.rs"]
 mod listening;
 #[path = "../../kit/tests/network/nodes.rs"]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use libp2p::Multiaddr;
 use tokio::sync::broadcast;
 
+use crate::behaviour::Behaviour;
 use crate::config::Libp2pConfig;
 use crate::task::Task;
 use crate::{CAPABILITIES, MAX_MESSAGE, NAME, addresses, key, listen};
@@ -24,11 +25,12 @@ impl Libp2pSignaling {
     /// [`Invalid`](blink_api::ErrorKind::Invalid) for an unusable value, [`Busy`](blink_api::ErrorKind::Busy) for an occupied port,
     /// [`Io`](blink_api::ErrorKind::Io).
     pub async fn start(config: Libp2pConfig) -> Result<Self> {
-        let bootstrap = config.bootstrap_addresses()?;
         config.check()?;
         clock::check(NAME, SystemTime::now())?;
+        let bootstrap = config.bootstrap_addresses()?;
         let key = key::load(config.node_key.as_deref())?;
-        let (swarm, early_events) = listen::open(&key, &config.listen_addresses()?, config.mdns).await?;
+        let behaviour = Behaviour::new(&key, config.mdns, config.max_connections)?;
+        let (swarm, early_events) = listen::open(&key, &config.listen_addresses()?, behaviour).await?;
         let (handle, inputs) = Handle::new(NAME, MAX_MESSAGE);
         tokio::spawn(Task::new(swarm, inputs).run(bootstrap, early_events));
         Ok(Self(handle))

@@ -135,6 +135,9 @@ impl Calls {
         if !gossipsub.report_message_validation_result(&pending.message, &pending.sender, acceptance) {
             tracing::debug!("a verdict came after the message was forgotten");
         }
+        if verdict == Verdict::Reject && gossip::is_graylisted(&self.parts().gossipsub, &pending.sender) {
+            self.keep_out(pending.sender);
+        }
     }
 
     pub(super) fn sweep(&mut self) {
