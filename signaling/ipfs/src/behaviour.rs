@@ -181,6 +181,7 @@ impl Calls {
             Phase::Running => {
                 self.give_up_unjudged(now);
                 self.close_silent(now);
+                self.close_graylisted();
                 self.dial_due();
                 self.listen_due(now);
             }

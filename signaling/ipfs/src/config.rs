@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use blink_api::{Error, ErrorKind, Result};
+use blink_signaling_kit::admission::{DEFAULT_CONNECTIONS, check_connections};
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,8 @@ pub struct IpfsConfig {
     /// Directory of the IPFS repository, made where there is none; absent: in memory.
     #[serde(deserialize_with = "blink_api::optional_path")]
     pub repository: Option<PathBuf>,
+    /// Connections in both directions, 16 to 65,536; three quarters of them may be inbound.
+    pub max_connections: usize,
     /// File with the node's key, made at the first start; absent: a new key at every start.
     #[serde(deserialize_with = "blink_api::optional_path")]
     pub node_key: Option<PathBuf>,
@@ -48,6 +51,7 @@ impl Default for IpfsConfig {
             relays: Vec::new(),
             serve_relay: false,
             repository: None,
+            max_connections: DEFAULT_CONNECTIONS,
             node_key: None,
         }
     }
@@ -68,7 +72,8 @@ impl IpfsConfig {
             let error = Error::new(ErrorKind::Invalid, "a relay has to listen somewhere").backend(NAME);
             return Err(error.with("key", "signalings.ipfs.serve_relay"));
         }
-        Ok(())
+        check_connections(self.max_connections)
+            .map_err(|error| error.backend(NAME).with("key", "signalings.ipfs.max_connections"))
     }
 
     pub(crate) fn addresses(&self) -> Result<Addresses> {
@@ -115,6 +120,7 @@ mod tests {
             (IpfsConfig { relays: of("/ip4/1.2.3.4/tcp/1"), ..default() }, "relays"),
             (IpfsConfig { serve_relay: true, listen: Vec::new(), ..default() }, "serve_relay"),
             (IpfsConfig { repository: Some(PathBuf::new()), ..default() }, "repository"),
+            (IpfsConfig { max_connections: 15, ..default() }, "max_connections"),
             (IpfsConfig { node_key: Some(PathBuf::new()), ..default() }, "node_key"),
         ] {
             let refused = refusal(&config);

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use blink_api::Topic;
+use blink_signaling_kit::admission::KEPT_OUT;
+use libp2p::PeerId;
 use libp2p::gossipsub::{
     Behaviour, CallbackSubscriptionFilter, ConfigBuilder, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter,
     MessageAuthenticity, PeerScoreParams, PeerScoreThresholds, TopicHash, TopicScoreParams, ValidationMode,
@@ -21,6 +23,14 @@ const MAX_TRANSMIT: usize = 64 * 1024;
 const NODE_QUEUE: usize = 1024;
 /// Topics of one node that are taken note of.
 const MAX_TOPICS: usize = 4096;
+/// Those of gossipsub by default.
+const THRESHOLDS: PeerScoreThresholds = PeerScoreThresholds {
+    gossip_threshold: -10.0,
+    publish_threshold: -50.0,
+    graylist_threshold: -80.0,
+    accept_px_threshold: 10.0,
+    opportunistic_graft_threshold: 20.0,
+};
 
 pub(crate) type Gossipsub = Behaviour<IdentityTransform, TopicFilter>;
 pub(crate) type TopicFilter = MaxCountSubscriptionFilter<CallbackSubscriptionFilter<fn(&TopicHash) -> bool>>;
@@ -54,7 +64,7 @@ pub(crate) fn gossipsub(key: &Keypair) -> Result<Gossipsub, String> {
     };
     let authenticity = MessageAuthenticity::Signed(key.clone());
     let mut behaviour = Gossipsub::new_with_subscription_filter(authenticity, config, filter)?;
-    behaviour.with_peer_score(node_score(), PeerScoreThresholds::default())?;
+    behaviour.with_peer_score(node_score(), THRESHOLDS)?;
     Ok(behaviour)
 }
 
@@ -67,6 +77,11 @@ pub(crate) fn subscribe(gossipsub: &mut Gossipsub, topic: &Topic) -> Result<(), 
     gossipsub.set_topic_params(topic.clone(), topic_score())?;
     gossipsub.subscribe(&topic).map_err(|error| error.to_string())?;
     Ok(())
+}
+
+/// Whether nothing of a node is processed any more, so that its connections only cost.
+pub(crate) fn is_graylisted(gossipsub: &Gossipsub, peer: &PeerId) -> bool {
+    gossipsub.peer_score(peer).is_some_and(|score| score < THRESHOLDS.graylist_threshold)
 }
 
 /// The topic as gossipsub knows it: the hex string itself.
@@ -86,6 +101,8 @@ fn node_score() -> PeerScoreParams {
         ip_colocation_factor_whitelist: HashSet::new(),
         behaviour_penalty_threshold: 6.0,
         slow_peer_weight: 0.0,
+        // A score does not decay while its node is disconnected: a node that was kept out starts anew.
+        retain_score: KEPT_OUT.saturating_sub(Duration::from_secs(5)),
         ..PeerScoreParams::default()
     }
 }

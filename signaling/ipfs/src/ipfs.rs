@@ -24,6 +24,7 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Recipe {
     pub(crate) key: Keypair,
     pub(crate) mdns: bool,
+    pub(crate) max_connections: usize,
     pub(crate) repository: Option<PathBuf>,
     pub(crate) setting: Setting,
 }
@@ -82,8 +83,8 @@ pub(crate) fn is_in_use(repository: &Path) -> bool {
 }
 
 async fn build(recipe: Recipe) -> Result<Ipfs> {
-    let Recipe { key, mdns, repository, setting } = recipe;
-    let parts = Parts::new(&key, mdns).map_err(|reason| {
+    let Recipe { key, mdns, max_connections, repository, setting } = recipe;
+    let parts = Parts::new(&key, mdns, max_connections).map_err(|reason| {
         Error::new(ErrorKind::Unexpected, "gossipsub refuses its settings").backend(NAME).with("reason", reason)
     })?;
     let serves_relay = setting.serves_relay;

@@ -12,6 +12,7 @@
 extern crate libp2p_of_ipfs as libp2p;
 
 mod addresses;
+mod admission;
 mod behaviour;
 mod config;
 mod gossip;
@@ -19,6 +20,7 @@ mod ipfs;
 mod key;
 mod node;
 mod parts;
+mod prunes;
 mod relays;
 mod resolve;
 

@@ -1,12 +1,13 @@
 //! The handle to the behaviour in the node's swarm.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use blink_api::macros::async_trait;
 use blink_api::{
     DeliveryId, ErrorKind, Result, Signaling, SignalingCapabilities, SignalingEvent, Subscription, Topic, Verdict,
 };
+use blink_signaling_kit::clock;
 use blink_signaling_kit::handle::Handle;
 use bytes::Bytes;
 use libp2p::Multiaddr;
@@ -37,6 +38,7 @@ impl IpfsSignaling {
     /// [`Invalid`](ErrorKind::Invalid) for an unusable value, [`Busy`](ErrorKind::Busy) for an occupied port, [`Io`](ErrorKind::Io).
     pub async fn start(config: IpfsConfig) -> Result<Self> {
         config.check()?;
+        clock::check(NAME, SystemTime::now())?;
         let addresses = config.addresses()?;
         ipfs::probe(&addresses.listen)?;
         let key = key::load(config.node_key.as_deref())?;
@@ -50,7 +52,13 @@ impl IpfsSignaling {
             serves_relay: config.serve_relay,
         };
         let repository = config.repository.clone();
-        let recipe = Recipe { key, mdns: config.mdns, repository: config.repository, setting };
+        let recipe = Recipe {
+            key,
+            mdns: config.mdns,
+            max_connections: config.max_connections,
+            repository: config.repository,
+            setting,
+        };
         let node = ipfs::start(recipe).await?;
         if let Err(error) = ipfs::listen(&node, &addresses.listen).await {
             exit(node, repository).await;
@@ -118,8 +126,10 @@ impl Signaling for IpfsSignaling {
     /// Goes on dialling after a failure, except where the address can never work. The waits grow from half a second to eight.
     async fn connect(&self, address: &str) -> Result<()> {
         let address = addresses::parse_dial(address).map_err(|error| error.operation("connect"))?;
+        let is_quic = addresses::is_quic(&address);
         let connected = timeout(CONNECT_TIMEOUT, self.0.connect(address)).await;
-        connected.unwrap_or_else(|_| Err(error(ErrorKind::Timeout, "connect", "nobody answers")))
+        let connected = connected.unwrap_or_else(|_| Err(error(ErrorKind::Timeout, "connect", "nobody answers")));
+        connected.map_err(|error| clock::explain(error, is_quic, SystemTime::now()))
     }
 
     async fn addresses(&self) -> Result<Vec<String>> {

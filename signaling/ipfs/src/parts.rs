@@ -1,18 +1,19 @@
-//! The protocols that signaling brings into the node: gossipsub, pings, limits, identify, and mDNS where wanted.
+//! The protocols that signaling brings into the node: gossipsub, pings, admission, identify, and mDNS where wanted.
 
 use blink_signaling_kit::liveness::PING_INTERVAL;
-use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{identify, mdns, ping};
 
-use crate::gossip::{Gossipsub, gossipsub};
+use crate::admission::Admission;
+use crate::gossip::gossipsub;
+use crate::prunes::PruneFilter;
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Parts {
-    limits: connection_limits::Behaviour,
-    pub(crate) gossipsub: Gossipsub,
+    pub(crate) admission: Admission,
+    pub(crate) gossipsub: PruneFilter,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
@@ -21,10 +22,10 @@ pub(crate) struct Parts {
 impl Parts {
     /// # Errors
     /// What gossipsub has against its settings.
-    pub(crate) fn new(key: &Keypair, mdns: bool) -> Result<Self, String> {
+    pub(crate) fn new(key: &Keypair, mdns: bool, max_connections: usize) -> Result<Self, String> {
         Ok(Self {
-            limits: connection_limits::Behaviour::new(limits()),
-            gossipsub: gossipsub(key)?,
+            admission: Admission::new(max_connections),
+            gossipsub: PruneFilter::new(gossipsub(key)?),
             // Nobody needs to hear from this node where else it listens: mDNS and addresses given by people do that.
             identify: identify::Behaviour::new(
                 identify::Config::new("/blink/1".to_owned(), key.public())
@@ -35,15 +36,6 @@ impl Parts {
             mdns: mdns.then(|| discovery(key)).flatten().into(),
         })
     }
-}
-
-fn limits() -> ConnectionLimits {
-    ConnectionLimits::default()
-        .with_max_pending_incoming(Some(64))
-        .with_max_pending_outgoing(Some(64))
-        .with_max_established_incoming(Some(384))
-        .with_max_established(Some(512))
-        .with_max_established_per_peer(Some(4))
 }
 
 /// A machine without multicast can still be reached by address.

@@ -1,5 +1,8 @@
 //! What signalings over a network of nodes share, whichever library they are built on.
 //!
+//! * [`admission`]: which connections are admitted, and which are evicted.
+//! * [`clock`]: what signaling cannot do while the system's clock is wrong.
+//! * [`listening`]: whether a port is free.
 //! * [`handle`]: the methods of `Signaling` as commands to whoever owns the node.
 //! * [`readers`]: who reads what at this node, and what others are subscribed to.
 //! * [`deliveries`]: messages that wait for a verdict.
@@ -9,9 +12,12 @@
 
 #![deny(missing_docs)]
 
+pub mod admission;
+pub mod clock;
 pub mod deliveries;
 pub mod handle;
 pub mod key_file;
+pub mod listening;
 pub mod liveness;
 pub mod readers;
 pub mod targets;

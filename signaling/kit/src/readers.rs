@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use blink_api::{Delivery, DeliveryQueue, Topic};
 
+use crate::admission::Standing;
+
 /// A subscription, as the node sees it.
 pub struct Reader {
     /// Where its messages go.
@@ -43,6 +45,11 @@ impl Readers {
         self.0.extract_if(|_, readers| readers.is_empty()).map(|(topic, _)| topic).collect()
     }
 
+    /// Topics that are read.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.0.keys()
+    }
+
     /// Ends every subscription and returns the topics.
     pub fn clear(&mut self) -> Vec<Topic> {
         self.0.drain().map(|(topic, _)| topic).collect()
@@ -76,8 +83,42 @@ impl<P: Eq + Hash> Others<P> {
         self.0.remove(&peer);
     }
 
+    /// What a node's subscriptions make it worth to a node that reads these topics.
+    pub fn standing(&self, peer: &P, readers: &Readers) -> Standing {
+        match self.0.get(peer) {
+            None => Standing::Silent,
+            Some(topics) if topics.is_empty() => Standing::Silent,
+            Some(topics) if readers.topics().any(|topic| topics.contains(topic)) => Standing::Shared,
+            Some(_) => Standing::Subscribed,
+        }
+    }
+
     /// How many nodes are subscribed to a topic.
     pub fn count(&self, topic: &Topic) -> usize {
         self.0.values().filter(|topics| topics.contains(topic)).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use blink_api::subscription;
+
+    use super::*;
+
+    #[test]
+    fn standing_follows_the_subscriptions_of_both() {
+        let (ours, other) = (Topic::from_bytes([1; 32]), Topic::from_bytes([2; 32]));
+        let (queue, _subscription) = subscription(1, || {});
+        let mut readers = Readers::default();
+        readers.add(ours, Reader { queue, dropped: Arc::default() });
+        let mut others = Others::default();
+        assert_eq!(others.standing(&'p', &readers), Standing::Silent);
+        others.joined('p', other);
+        assert_eq!(others.standing(&'p', &readers), Standing::Subscribed);
+        others.joined('p', ours);
+        assert_eq!(others.standing(&'p', &readers), Standing::Shared);
+        others.left('p', &ours);
+        others.left('p', &other);
+        assert_eq!(others.standing(&'p', &readers), Standing::Silent);
     }
 }

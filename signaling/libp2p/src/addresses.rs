@@ -1,9 +1,10 @@
 //! Which multiaddresses this backend can use, and in which order it shows its own.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 
 use blink_api::{Error, ErrorKind, Result};
+use blink_signaling_kit::listening;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
@@ -45,15 +46,21 @@ pub(crate) fn peer(address: &Multiaddr) -> Option<PeerId> {
 /// What the system says against it.
 pub(crate) fn probe(address: &Multiaddr) -> io::Result<()> {
     match (socket(address), address.iter().nth(1)) {
-        (Some(socket), Some(Protocol::Tcp(_))) => TcpListener::bind(socket).map(drop),
-        (Some(socket), Some(Protocol::Udp(_))) => UdpSocket::bind(socket).map(drop),
+        (Some(socket), Some(Protocol::Tcp(_))) => listening::probe(listening::Carrier::Tcp, socket),
+        (Some(socket), Some(Protocol::Udp(_))) => listening::probe(listening::Carrier::Udp, socket),
         _ => Ok(()),
     }
 }
 
-/// A node's own addresses with its name added, those that reach further first.
-pub(crate) fn own<'a>(listeners: impl Iterator<Item = &'a Multiaddr>, node: PeerId) -> Vec<String> {
-    let mut addresses: Vec<_> = listeners.collect();
+/// Whether an address is one of QUIC.
+pub(crate) fn is_quic(address: &Multiaddr) -> bool {
+    address.iter().any(|protocol| protocol == Protocol::QuicV1)
+}
+
+/// A node's own addresses with its name added, those that reach further first. Those of QUIC only where
+/// they can be reached: not while the clock is too wrong for it.
+pub(crate) fn own<'a>(listeners: impl Iterator<Item = &'a Multiaddr>, node: PeerId, allows_quic: bool) -> Vec<String> {
+    let mut addresses: Vec<_> = listeners.filter(|address| allows_quic || !is_quic(address)).collect();
     addresses.sort_by_key(|address| reach(address));
     let full = |address: &Multiaddr| address.clone().with_p2p(node).unwrap_or_else(|other| other).to_string();
     addresses.into_iter().map(full).collect()
@@ -161,7 +168,7 @@ mod tests {
             .to_vec();
         let node = NODE.parse().unwrap();
         assert_eq!(
-            own(listeners.iter(), node),
+            own(listeners.iter(), node, true),
             ["/ip4/203.0.113.9/tcp/1", "/ip4/192.168.1.5/tcp/1", "/ip4/127.0.0.1/tcp/1"]
                 .map(|address| format!("{address}/p2p/{NODE}"))
         );

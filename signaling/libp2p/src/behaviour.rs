@@ -1,11 +1,11 @@
-//! What the swarm does: gossipsub with scores, pings, limits, and mDNS where wanted.
+//! What the swarm does: gossipsub with scores, pings, admission, and mDNS where wanted.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use blink_api::{Error, ErrorKind, Result, Topic};
+use blink_signaling_kit::admission::KEPT_OUT;
 use blink_signaling_kit::liveness::PING_INTERVAL;
-use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::gossipsub::{
     self, CallbackSubscriptionFilter, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter, MessageAuthenticity,
     PeerScoreParams, PeerScoreThresholds, TopicHash, TopicScoreParams, ValidationMode,
@@ -13,9 +13,10 @@ use libp2p::gossipsub::{
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{identify, mdns, ping};
+use libp2p::{PeerId, identify, mdns, ping};
 
 use crate::NAME;
+use crate::admission::Admission;
 
 /// Gossipsub remembers a message for verdicts this long: [`HISTORY`] heartbeats.
 pub(crate) const VERDICT_WINDOW: Duration = HEARTBEAT.saturating_mul(HISTORY as u32);
@@ -28,10 +29,18 @@ const MAX_TRANSMIT: usize = 64 * 1024;
 const NODE_QUEUE: usize = 1024;
 /// Topics of one node that are taken note of.
 const MAX_TOPICS: usize = 4096;
+/// Those of gossipsub by default.
+const THRESHOLDS: PeerScoreThresholds = PeerScoreThresholds {
+    gossip_threshold: -10.0,
+    publish_threshold: -50.0,
+    graylist_threshold: -80.0,
+    accept_px_threshold: 10.0,
+    opportunistic_graft_threshold: 20.0,
+};
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
-    limits: connection_limits::Behaviour,
+    pub(crate) admission: Admission,
     pub(crate) gossipsub: Gossipsub,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -42,9 +51,9 @@ pub(crate) type Gossipsub = gossipsub::Behaviour<IdentityTransform, TopicFilter>
 pub(crate) type TopicFilter = MaxCountSubscriptionFilter<CallbackSubscriptionFilter<fn(&TopicHash) -> bool>>;
 
 impl Behaviour {
-    pub(crate) fn new(key: &Keypair, mdns: bool) -> Result<Self> {
+    pub(crate) fn new(key: &Keypair, mdns: bool, max_connections: usize) -> Result<Self> {
         Ok(Self {
-            limits: connection_limits::Behaviour::new(limits()),
+            admission: Admission::new(max_connections),
             gossipsub: gossipsub(key).map_err(|message| {
                 Error::new(ErrorKind::Unexpected, "gossipsub refuses its settings")
                     .backend(NAME)
@@ -71,20 +80,16 @@ impl Behaviour {
         self.gossipsub.subscribe(&topic).map_err(|error| refused(error.to_string()))?;
         Ok(())
     }
+
+    /// Whether nothing of a node is processed any more, so that its connections only cost.
+    pub(crate) fn is_graylisted(&self, peer: &PeerId) -> bool {
+        self.gossipsub.peer_score(peer).is_some_and(|score| score < THRESHOLDS.graylist_threshold)
+    }
 }
 
 /// The topic as gossipsub knows it: the hex string itself.
 pub(crate) fn ident(topic: &Topic) -> IdentTopic {
     IdentTopic::new(topic.to_string())
-}
-
-fn limits() -> ConnectionLimits {
-    ConnectionLimits::default()
-        .with_max_pending_incoming(Some(64))
-        .with_max_pending_outgoing(Some(64))
-        .with_max_established_incoming(Some(384))
-        .with_max_established(Some(512))
-        .with_max_established_per_peer(Some(4))
 }
 
 fn gossipsub(key: &Keypair) -> std::result::Result<Gossipsub, String> {
@@ -114,7 +119,7 @@ fn gossipsub(key: &Keypair) -> std::result::Result<Gossipsub, String> {
     };
     let authenticity = MessageAuthenticity::Signed(key.clone());
     let mut behaviour = Gossipsub::new_with_subscription_filter(authenticity, config, filter)?;
-    behaviour.with_peer_score(node_score(), PeerScoreThresholds::default())?;
+    behaviour.with_peer_score(node_score(), THRESHOLDS)?;
     Ok(behaviour)
 }
 
@@ -130,6 +135,8 @@ fn node_score() -> PeerScoreParams {
         ip_colocation_factor_whitelist: HashSet::new(),
         behaviour_penalty_threshold: 6.0,
         slow_peer_weight: 0.0,
+        // A score does not decay while its node is disconnected: a node that was kept out starts anew.
+        retain_score: KEPT_OUT.saturating_sub(Duration::from_secs(5)),
         ..PeerScoreParams::default()
     }
 }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use blink_api::Result;
+use blink_signaling_kit::admission::{DEFAULT_CONNECTIONS, check_connections};
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 
-use crate::addresses;
+use crate::{NAME, addresses};
 
 /// `[signalings.libp2p]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,8 @@ pub struct Libp2pConfig {
     pub bootstrap: Vec<String>,
     /// Find nodes on the local network and be found.
     pub mdns: bool,
+    /// Connections in both directions, 16 to 65,536; three quarters of them may be inbound.
+    pub max_connections: usize,
     /// File with the node's key, made at the first start; absent: a new key at every start.
     #[serde(deserialize_with = "blink_api::optional_path")]
     pub node_key: Option<PathBuf>,
@@ -27,7 +30,13 @@ pub struct Libp2pConfig {
 impl Default for Libp2pConfig {
     fn default() -> Self {
         let listen = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0/ws"];
-        Self { listen: listen.map(str::to_owned).to_vec(), bootstrap: Vec::new(), mdns: true, node_key: None }
+        Self {
+            listen: listen.map(str::to_owned).to_vec(),
+            bootstrap: Vec::new(),
+            mdns: true,
+            max_connections: DEFAULT_CONNECTIONS,
+            node_key: None,
+        }
     }
 }
 
@@ -35,7 +44,8 @@ impl Libp2pConfig {
     pub(crate) fn check(&self) -> Result<()> {
         self.listen_addresses()?;
         self.bootstrap_addresses()?;
-        Ok(())
+        check_connections(self.max_connections)
+            .map_err(|error| error.backend(NAME).with("key", "signalings.libp2p.max_connections"))
     }
 
     pub(crate) fn listen_addresses(&self) -> Result<Vec<Multiaddr>> {
@@ -62,6 +72,15 @@ mod tests {
     #[test]
     fn the_defaults_pass_the_check() {
         Libp2pConfig::default().check().unwrap();
+    }
+
+    #[test]
+    fn a_number_of_connections_out_of_range_is_refused_with_the_key() {
+        for max_connections in [0, 15, 65_537] {
+            let refused = Libp2pConfig { max_connections, ..Libp2pConfig::default() }.check().unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Invalid);
+            assert!(refused.to_string().contains("key=signalings.libp2p.max_connections"), "{refused}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 #![deny(missing_docs)]
 
 mod addresses;
+mod admission;
 mod behaviour;
 mod config;
 mod key;

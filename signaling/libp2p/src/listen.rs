@@ -26,11 +26,14 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// # Errors
 /// [`Busy`](ErrorKind::Busy) for an occupied port, [`Invalid`](ErrorKind::Invalid) for an address the machine does not have,
 /// [`Io`](ErrorKind::Io); each with the address.
-pub(crate) async fn open(key: &Keypair, listen: &[Multiaddr], mdns: bool) -> Result<(Swarm<Behaviour>, Vec<Event>)> {
+pub(crate) async fn open(
+    key: &Keypair,
+    listen: &[Multiaddr],
+    behaviour: Behaviour,
+) -> Result<(Swarm<Behaviour>, Vec<Event>)> {
     let transport = transport(key).map_err(|source| {
         Error::new(ErrorKind::Io, "the network cannot be opened").backend(NAME).operation("create").source(source)
     })?;
-    let behaviour = Behaviour::new(key, mdns)?;
     let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
     let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
     let mut silent = HashMap::new();

@@ -1,12 +1,16 @@
 //! The handle to the task that owns the swarm.
 
+use std::time::SystemTime;
+
 use blink_api::macros::async_trait;
 use blink_api::{DeliveryId, Result, Signaling, SignalingCapabilities, SignalingEvent, Subscription, Topic, Verdict};
+use blink_signaling_kit::clock;
 use blink_signaling_kit::handle::Handle;
 use bytes::Bytes;
 use libp2p::Multiaddr;
 use tokio::sync::broadcast;
 
+use crate::behaviour::Behaviour;
 use crate::config::Libp2pConfig;
 use crate::task::Task;
 use crate::{CAPABILITIES, MAX_MESSAGE, NAME, addresses, key, listen};
@@ -21,9 +25,12 @@ impl Libp2pSignaling {
     /// [`Invalid`](blink_api::ErrorKind::Invalid) for an unusable value, [`Busy`](blink_api::ErrorKind::Busy) for an occupied port,
     /// [`Io`](blink_api::ErrorKind::Io).
     pub async fn start(config: Libp2pConfig) -> Result<Self> {
+        config.check()?;
+        clock::check(NAME, SystemTime::now())?;
         let bootstrap = config.bootstrap_addresses()?;
         let key = key::load(config.node_key.as_deref())?;
-        let (swarm, early_events) = listen::open(&key, &config.listen_addresses()?, config.mdns).await?;
+        let behaviour = Behaviour::new(&key, config.mdns, config.max_connections)?;
+        let (swarm, early_events) = listen::open(&key, &config.listen_addresses()?, behaviour).await?;
         let (handle, inputs) = Handle::new(NAME, MAX_MESSAGE);
         tokio::spawn(Task::new(swarm, inputs).run(bootstrap, early_events));
         Ok(Self(handle))
@@ -54,7 +61,9 @@ impl Signaling for Libp2pSignaling {
 
     /// Goes on dialling after a failure, except where the address can never work. The waits grow from half a second to eight.
     async fn connect(&self, address: &str) -> Result<()> {
-        self.0.connect(addresses::parse_dial(address).map_err(|error| error.operation("connect"))?).await
+        let address = addresses::parse_dial(address).map_err(|error| error.operation("connect"))?;
+        let is_quic = addresses::is_quic(&address);
+        self.0.connect(address).await.map_err(|error| clock::explain(error, is_quic, SystemTime::now()))
     }
 
     async fn addresses(&self) -> Result<Vec<String>> {

@@ -2,9 +2,10 @@
 //!
 //! Its inputs: commands and verdicts of the handle, dropped subscriptions, events of the swarm, and a tick for what is due.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use blink_api::{Delivery, DeliveryId, ErrorKind, Result, SignalingEvent, Topic, Verdict};
+use blink_signaling_kit::clock;
 use blink_signaling_kit::deliveries::{self, Deliveries};
 use blink_signaling_kit::handle::{Command, Inputs};
 use blink_signaling_kit::liveness::Liveness;
@@ -107,7 +108,8 @@ impl Task {
                 self.dial_due();
             }
             Command::Addresses { reply } => {
-                let _ = reply.send(addresses::own(self.swarm.listeners(), *self.swarm.local_peer_id()));
+                let allows_quic = clock::allows_quic(SystemTime::now());
+                let _ = reply.send(addresses::own(self.swarm.listeners(), *self.swarm.local_peer_id(), allows_quic));
             }
             Command::Shutdown => unreachable!("ends the loop"),
         }
@@ -146,6 +148,7 @@ impl Task {
                 if num_established.get() == 1 {
                     self.tell(SignalingEvent::Connected { nodes: self.nodes() });
                 }
+                self.make_room(now);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
                 tracing::debug!(peer = %peer_id, ?cause, left = num_established, "connection closed");
@@ -255,6 +258,34 @@ impl Task {
         if !gossipsub.report_message_validation_result(&pending.message, &pending.sender, acceptance) {
             tracing::debug!("a verdict came after the message was forgotten");
         }
+        if verdict == Verdict::Reject && self.swarm.behaviour().is_graylisted(&pending.sender) {
+            self.keep_out(pending.sender);
+        }
+    }
+
+    /// Ends a node's connections: whatever it sends would be checked and then dropped.
+    fn keep_out(&mut self, peer: PeerId) {
+        tracing::debug!(%peer, "a node that misbehaved is kept out for a while");
+        self.swarm.behaviour_mut().admission.keep_out(peer, Instant::now());
+        self.disconnect(peer);
+    }
+
+    /// Evicts connections where an address, a prefix or the node as a whole has too many.
+    fn make_room(&mut self, now: Instant) {
+        let standing = |peer: &PeerId| self.others.standing(peer, &self.readers);
+        while let Some((connection, _)) = self.swarm.behaviour_mut().admission.take_surplus(now, standing) {
+            tracing::debug!(%connection, "a connection makes room for others");
+            if !self.swarm.close_connection(connection) {
+                tracing::debug!(%connection, "the connection was gone already");
+            }
+        }
+    }
+
+    /// All of a node's connections: each side tells its subscriptions only on the first of them.
+    fn disconnect(&mut self, peer: PeerId) {
+        if self.swarm.disconnect_peer_id(peer).is_err() {
+            tracing::debug!(%peer, "the connection was gone already");
+        }
     }
 
     fn handle_tick(&mut self) {
@@ -264,10 +295,12 @@ impl Task {
         }
         for peer in self.liveness.take_silent(now) {
             tracing::debug!(%peer, "two pings were missed");
-            // All its connections: each side tells its subscriptions only on the first of a node's connections.
-            if self.swarm.disconnect_peer_id(peer).is_err() {
-                tracing::debug!(%peer, "the connection was gone already");
-            }
+            self.disconnect(peer);
+        }
+        let behaviour = self.swarm.behaviour();
+        let graylisted = |peer: &&PeerId| behaviour.is_graylisted(peer);
+        for peer in self.swarm.connected_peers().filter(graylisted).copied().collect::<Vec<_>>() {
+            self.keep_out(peer);
         }
         self.dial_due();
     }
@@ -304,9 +337,7 @@ impl Task {
         // Time to send out what was published; what comes in meanwhile has no reader.
         self.drive_until(DRAIN, |_| false).await;
         for peer in self.swarm.connected_peers().copied().collect::<Vec<_>>() {
-            if self.swarm.disconnect_peer_id(peer).is_err() {
-                tracing::debug!(%peer, "the connection was gone already");
-            }
+            self.disconnect(peer);
         }
         self.drive_until(CLOSE, |swarm| swarm.network_info().num_peers() == 0).await;
         let listened: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();

@@ -16,6 +16,8 @@ use tokio::time::Sleep;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time that an inbound handshake may take. It occupies one of the address's few places meanwhile.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the other side may take to read what is still to be written when a connection is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -40,7 +42,8 @@ pub(crate) fn transport(key: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerB
         quic::tokio::Transport::new(quic::Config::new(key)).map(|(peer, connection), _| (peer, prompt(connection)));
 
     let named = dns::tokio::Transport::system(quic.or_transport(tcp).map(either))?;
-    Ok(TransportTimeout::new(websocket.or_transport(named).map(either).boxed(), CONNECT_TIMEOUT).boxed())
+    let timely = TransportTimeout::with_ingoing_timeout(websocket.or_transport(named).map(either), HANDSHAKE_TIMEOUT);
+    Ok(TransportTimeout::with_outgoing_timeout(timely.boxed(), CONNECT_TIMEOUT).boxed())
 }
 
 /// Whether a dial failed because nobody answered.

@@ -11,8 +11,8 @@ fn entries_beyond_the_limit_are_ignored_whatever_they_are() {
     let mut message = vec![entry; MAX_ENTRIES];
     message.extend([garbage.clone(), other]);
     let mut reader = roster.clone();
-    assert_eq!(reader.merge(&message), Ok(true));
+    assert_eq!(reader.merge(&message, None), Ok(true));
     assert_eq!(reader.entries().len(), 1, "what is after the limit is not taken in");
     message[MAX_ENTRIES - 1] = garbage;
-    assert_eq!(roster.clone().merge(&message), Err(Refusal::BadContent));
+    assert_eq!(roster.clone().merge(&message, None), Err(Refusal::BadContent));
 }

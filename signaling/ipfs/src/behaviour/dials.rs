@@ -1,5 +1,7 @@
 //! Connections: made, kept, found and lost.
 
+use std::sync::PoisonError;
+
 use blink_api::{ErrorKind, SignalingEvent};
 use blink_signaling_kit::targets::Waiter;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
@@ -10,7 +12,7 @@ use tokio::time::Instant;
 use super::circuits::Dial;
 use super::{Calls, Resolved};
 use crate::addresses::relay;
-use crate::{addresses, error, resolve};
+use crate::{addresses, error, gossip, resolve};
 
 /// A dial that has begun.
 enum Begun {
@@ -38,6 +40,7 @@ impl Calls {
                     self.tell(SignalingEvent::Connected { nodes: self.connected.len() });
                     self.listen_due(now);
                 }
+                self.make_room(now);
             }
             FromSwarm::ConnectionClosed(closed) => {
                 let (peer, left) = (closed.peer_id, closed.remaining_established);
@@ -119,13 +122,44 @@ impl Calls {
         }
     }
 
-    /// Closes all connections to nodes that miss their pings: each side tells its subscriptions only on the first of a node's
-    /// connections.
+    /// Closes all connections to nodes that miss their pings.
     pub(super) fn close_silent(&mut self, now: Instant) {
         for peer in self.liveness.take_silent(now) {
             tracing::debug!(%peer, "two pings were missed");
-            self.actions.push_back(ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::All });
+            self.disconnect(peer);
         }
+    }
+
+    /// Keeps out the connected nodes of which nothing is processed any more.
+    pub(super) fn close_graylisted(&mut self) {
+        let gossipsub = &self.parts.get_mut().unwrap_or_else(PoisonError::into_inner).gossipsub;
+        let is_graylisted = |peer: &&PeerId| gossip::is_graylisted(gossipsub, peer);
+        for peer in self.connected.iter().filter(is_graylisted).copied().collect::<Vec<_>>() {
+            self.keep_out(peer);
+        }
+    }
+
+    /// Ends a node's connections: whatever it sends would be checked and then dropped.
+    pub(super) fn keep_out(&mut self, peer: PeerId) {
+        tracing::debug!(%peer, "a node that misbehaved is kept out for a while");
+        self.parts().admission.keep_out(peer, Instant::now());
+        self.disconnect(peer);
+    }
+
+    /// Evicts connections where an address, a prefix or the node as a whole has too many.
+    fn make_room(&mut self, now: Instant) {
+        let standing = |peer: &PeerId| self.others.standing(peer, &self.readers);
+        let admission = &mut self.parts.get_mut().unwrap_or_else(PoisonError::into_inner).admission;
+        while let Some((connection, peer)) = admission.take_surplus(now, standing) {
+            tracing::debug!(%connection, "a connection makes room for others");
+            let connection = CloseConnection::One(connection);
+            self.actions.push_back(ToSwarm::CloseConnection { peer_id: peer, connection });
+        }
+    }
+
+    /// All of a node's connections: each side tells its subscriptions only on the first of them.
+    fn disconnect(&mut self, peer: PeerId) {
+        self.actions.push_back(ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::All });
     }
 
     pub(super) fn handle_discovery(&mut self, event: mdns::Event) {

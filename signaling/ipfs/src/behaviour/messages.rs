@@ -1,6 +1,9 @@
 //! Commands, messages, and what becomes of them.
 
+use std::time::SystemTime;
+
 use blink_api::{Delivery, DeliveryId, ErrorKind, Result, SignalingEvent, Topic, Verdict};
+use blink_signaling_kit::clock;
 use blink_signaling_kit::deliveries;
 use blink_signaling_kit::handle::Command;
 use blink_signaling_kit::origin;
@@ -39,7 +42,8 @@ impl Calls {
                 self.dial_due();
             }
             Command::Addresses { reply } => {
-                let _ = reply.send(addresses::own(self.listening.iter(), self.local));
+                let allows_quic = clock::allows_quic(SystemTime::now());
+                let _ = reply.send(addresses::own(self.listening.iter(), self.local, allows_quic));
             }
             Command::Shutdown => unreachable!("begins to leave"),
         }
@@ -130,6 +134,9 @@ impl Calls {
         let gossipsub = &mut self.parts().gossipsub;
         if !gossipsub.report_message_validation_result(&pending.message, &pending.sender, acceptance) {
             tracing::debug!("a verdict came after the message was forgotten");
+        }
+        if verdict == Verdict::Reject && gossip::is_graylisted(&self.parts().gossipsub, &pending.sender) {
+            self.keep_out(pending.sender);
         }
     }
 

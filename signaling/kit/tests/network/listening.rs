@@ -51,6 +51,28 @@ async fn a_port_of_another_node_is_occupied_until_that_is_shut_down() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_address_families_share_a_port_in_either_order() {
+    for carrier in ["tcp", "udp"] {
+        for families in [["4", "6"], ["6", "4"]] {
+            let tcp = TcpListener::bind("0.0.0.0:0").unwrap();
+            let port = tcp.local_addr().unwrap().port();
+            drop(tcp);
+            let suffix = if carrier == "udp" { "/quic-v1" } else { "" };
+            let at = |family: &str, v4, v6| {
+                format!("/ip{family}/{}/{carrier}/{port}{suffix}", if family == "4" { v4 } else { v6 })
+            };
+            let listen = families.map(|family| at(family, "0.0.0.0", "::")).to_vec();
+            let node = Node::start(Config { listen, mdns: false, ..Config::default() }).await.unwrap();
+            for family in families {
+                let caller = self::node(TCP).await;
+                within("connecting", caller.connect(&at(family, "127.0.0.1", "::1"))).await.unwrap();
+            }
+            node.shutdown().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_bad_listener_leaves_the_others_closed() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -23,6 +23,11 @@ pub(crate) async fn address(node: &Node) -> String {
     node.addresses().await.unwrap().swap_remove(0)
 }
 
+/// The port in `/ip4/127.0.0.1/tcp/PORT/p2p/NODE`.
+pub(crate) fn port(address: &str) -> u16 {
+    address.split('/').nth(4).and_then(|port| port.parse().ok()).expect("the address has a port")
+}
+
 pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
     let patience = Duration::from_secs(30);
     tokio::time::timeout(patience, future).await.unwrap_or_else(|_| panic!("{what}: not within {patience:?}"))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::nodes::{TCP, TOPIC, address, config, next, node, until_event, until_subscribed, within};
+use crate::nodes::{TCP, TOPIC, address, config, next, node, port, until_event, until_subscribed, within};
 use crate::own::{Config, Node};
 use blink_api::{ErrorKind, Signaling, SignalingEvent, Verdict};
 use bytes::Bytes;
@@ -52,11 +52,6 @@ async fn forward(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, mut 
     }
     // Stalled: both sockets stay open, and nobody reads.
     std::future::pending::<()>().await;
-}
-
-/// The port in `/ip4/127.0.0.1/tcp/PORT/p2p/NODE`.
-fn port(address: &str) -> u16 {
-    address.split('/').nth(4).and_then(|port| port.parse().ok()).expect("the address has a port")
 }
 
 async fn survives_a_stall(unsent: usize) {

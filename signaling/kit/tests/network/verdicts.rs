@@ -1,8 +1,8 @@
 //! What verdicts do to the network.
 
-use crate::nodes::{TCP, TOPIC, address, next, node, until_subscribed, within};
+use crate::nodes::{TCP, TOPIC, address, next, node, until_event, until_subscribed, within};
 use crate::own::Node;
-use blink_api::{Signaling, Subscription, SubscriptionEvent, Verdict};
+use blink_api::{Signaling, SignalingEvent, Subscription, SubscriptionEvent, Verdict};
 use bytes::Bytes;
 
 /// Three nodes of which two reach each other only through the one in the middle.
@@ -75,7 +75,8 @@ async fn who_sends_garbage_is_not_heard_any_more_and_others_are() {
     while silent < SILENT_ROUNDS {
         round += 1;
         assert!(round < 500, "{heard} pieces of garbage were delivered in {round} rounds");
-        bad.publish(&TOPIC, Bytes::from_static(b"garbage")).await.unwrap();
+        // Once it is disconnected there is nobody to publish to.
+        bad.publish(&TOPIC, Bytes::from_static(b"garbage")).await.ok();
         good.publish(&TOPIC, round.to_be_bytes().to_vec().into()).await.unwrap();
         silent += 1;
         loop {
@@ -92,4 +93,34 @@ async fn who_sends_garbage_is_not_heard_any_more_and_others_are() {
         }
     }
     assert!(heard <= 20, "{heard} pieces of garbage were delivered");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_sends_garbage_is_disconnected_and_kept_out() {
+    let (judge, good, bad) = (node(TCP).await, node(TCP).await, node(TCP).await);
+    let address = address(&judge).await;
+    let mut at_judge = judge.subscribe(&TOPIC).await.unwrap();
+    within("good connects", good.connect(&address)).await.unwrap();
+    within("bad connects", bad.connect(&address)).await.unwrap();
+    until_subscribed(&good, &TOPIC, 1).await;
+    until_subscribed(&bad, &TOPIC, 1).await;
+
+    let (mut at_bad, mut judge_events) = (bad.events(), judge.events());
+    for _ in 0..3 {
+        bad.publish(&TOPIC, Bytes::from_static(b"garbage")).await.unwrap();
+        assert_eq!(next(&judge, &mut at_judge, Verdict::Reject).await.message, "garbage");
+    }
+    let is_loss = |event: &SignalingEvent| *event == SignalingEvent::Disconnected { nodes: 0 };
+    until_event("the disconnection", &mut at_bad, is_loss).await;
+    // It dials again and again, and is known by its key each time.
+    for _ in 0..2 {
+        until_event("an attempt is refused", &mut at_bad, is_loss).await;
+    }
+    until_event("the disconnection", &mut judge_events, |event| matches!(event, SignalingEvent::Disconnected { .. }))
+        .await;
+    while let Ok(event) = judge_events.try_recv() {
+        assert!(!matches!(event, SignalingEvent::Connected { .. }), "the node is back");
+    }
+    good.publish(&TOPIC, Bytes::from_static(b"good")).await.unwrap();
+    assert_eq!(next(&judge, &mut at_judge, Verdict::Accept).await.message, "good");
 }

@@ -1,0 +1,192 @@
+use std::net::IpAddr;
+
+use super::*;
+
+const MAX: usize = DEFAULT_CONNECTIONS;
+
+fn at(address: &str) -> Source {
+    address.parse::<IpAddr>().unwrap().into()
+}
+
+fn silent(_: &u32) -> Standing {
+    Standing::Silent
+}
+
+/// Admits, enters and evicts as a node does; returns the evicted connections. The node is named as
+/// its connection.
+fn connect(
+    admission: &mut Admission<u32, u32>,
+    connection: u32,
+    source: Source,
+    now: Instant,
+    standing: impl Fn(&u32) -> Standing,
+) -> Vec<u32> {
+    admission.begin_inbound(connection, source).unwrap();
+    admission.authenticate(connection, connection, Some(source), now).unwrap();
+    admission.establish(connection, connection, Some(source), now);
+    let mut evicted = Vec::new();
+    while let Some((surplus, _)) = admission.take_surplus(now, &standing) {
+        admission.close(surplus);
+        evicted.push(surplus);
+    }
+    evicted
+}
+
+fn pending_until_denied(
+    admission: &mut Admission<u32, u32>,
+    from: u32,
+    source: impl Fn(u32) -> Source,
+) -> (u32, Denial) {
+    for connection in from.. {
+        if let Err(denial) = admission.begin_inbound(connection, source(connection)) {
+            return (connection - from, denial);
+        }
+    }
+    unreachable!("each source has a limit")
+}
+
+#[test]
+fn one_address_holds_few_of_the_pending_places() {
+    let mut admission = Admission::<u32, u32>::new(MAX);
+    assert_eq!(pending_until_denied(&mut admission, 0, |_| at("192.0.2.1")), (16, Denial::Host));
+    admission.begin_inbound(100, at("192.0.2.2")).unwrap();
+    admission.fail(3);
+    admission.begin_inbound(101, at("192.0.2.1")).unwrap();
+}
+
+#[test]
+fn one_prefix_holds_a_quarter_of_the_pending_places() {
+    for prefix in ["192.0.2.", "2001:db8:1:"] {
+        let mut admission = Admission::<u32, u32>::new(MAX);
+        let inside =
+            |n: u32| if prefix.ends_with('.') { at(&format!("{prefix}{n}")) } else { at(&format!("{prefix}{n:x}::7")) };
+        assert_eq!(pending_until_denied(&mut admission, 0, inside), (32, Denial::Network), "{prefix}");
+        admission.begin_inbound(1000, at("192.0.3.1")).unwrap();
+        admission.begin_inbound(1001, at("2001:db8:2::1")).unwrap();
+    }
+}
+
+#[test]
+fn an_ipv6_host_is_a_64_and_a_mapped_address_is_ipv4() {
+    let mut admission = Admission::<u32, u32>::new(MAX);
+    let inside = |n: u32| at(&format!("2001:db8:1:1::{n:x}"));
+    assert_eq!(pending_until_denied(&mut admission, 0, inside), (16, Denial::Host));
+    assert_eq!(pending_until_denied(&mut admission, 100, |_| at("192.0.2.1")), (16, Denial::Host));
+    assert_eq!(admission.begin_inbound(200, at("::ffff:192.0.2.1")), Err(Denial::Host));
+}
+
+#[test]
+fn the_own_network_holds_more_and_never_all() {
+    for local in ["127.0.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd00::1"] {
+        let mut admission = Admission::<u32, u32>::new(MAX);
+        assert_eq!(pending_until_denied(&mut admission, 0, |_| at(local)), (64, Denial::Host), "{local}");
+        admission.begin_inbound(1000, at("203.0.113.1")).unwrap();
+    }
+    let mut admission = Admission::<u32, u32>::new(MAX);
+    assert_eq!(pending_until_denied(&mut admission, 0, |_| Source::Relayed), (64, Denial::Host));
+}
+
+#[test]
+fn a_flood_from_one_address_evicts_its_own_oldest_and_no_one_else() {
+    let mut admission = Admission::new(MAX);
+    let now = Instant::now();
+    for caller in 0..10 {
+        assert!(connect(&mut admission, caller, at(&format!("203.0.{caller}.1")), now, silent).is_empty());
+    }
+    let later = now + GRACE * 2;
+    let mut evicted = Vec::new();
+    for connection in 1000..2000 {
+        evicted.extend(connect(&mut admission, connection, at("192.0.2.1"), later, silent));
+    }
+    assert_eq!(evicted, (1000..2000 - 64).collect::<Vec<_>>());
+    assert!(connect(&mut admission, 10, at("203.0.10.1"), later, silent).is_empty());
+}
+
+#[test]
+fn a_flood_from_one_prefix_evicts_within_the_prefix() {
+    let mut admission = Admission::new(MAX);
+    let now = Instant::now();
+    connect(&mut admission, 1, at("203.0.113.1"), now, silent);
+    let mut evicted = Vec::new();
+    for connection in 1000..1500 {
+        let source = at(&format!("192.0.2.{}", connection % 200));
+        evicted.extend(connect(&mut admission, connection, source, now + GRACE, silent));
+    }
+    assert_eq!(evicted.len(), 500 - 128);
+    assert!(evicted.iter().all(|connection| *connection >= 1000));
+}
+
+#[test]
+fn a_full_node_makes_room_by_what_never_subscribed_to_anything() {
+    let mut admission = Admission::new(MAX);
+    let now = Instant::now();
+    let useless = 17;
+    let standing = |peer: &u32| if *peer == useless { Standing::Silent } else { Standing::Subscribed };
+    for connection in 0..384 {
+        let source = at(&format!("198.51.{}.{}", connection / 100, connection % 100 / 25));
+        assert!(connect(&mut admission, connection, source, now, standing).is_empty());
+    }
+    let caller = at("203.0.113.1");
+    assert_eq!(connect(&mut admission, 1000, caller, now + GRACE, standing), [useless]);
+    // Now the most crowded prefixes pay, the oldest connection first.
+    assert_eq!(connect(&mut admission, 1001, caller, now + GRACE, standing), [100]);
+}
+
+#[test]
+fn nodes_that_share_a_topic_stay_and_their_newest_goes_where_all_do() {
+    let mut admission = Admission::new(MAX);
+    let now = Instant::now();
+    let shared = |peer: &u32| if *peer == 5 { Standing::Subscribed } else { Standing::Shared };
+    for connection in 0..64 {
+        assert!(connect(&mut admission, connection, at("192.0.2.1"), now, shared).is_empty());
+    }
+    assert_eq!(connect(&mut admission, 64, at("192.0.2.1"), now, shared), [5]);
+    assert_eq!(connect(&mut admission, 65, at("192.0.2.1"), now, shared), [65]);
+}
+
+#[test]
+fn connections_that_are_closing_give_no_more_room_than_an_eighth() {
+    let mut admission = Admission::<u32, u32>::new(MAX);
+    let (now, source) = (Instant::now(), at("192.0.2.1"));
+    let denied = (0..1000u32).find(|connection| {
+        admission.begin_inbound(*connection, source).unwrap();
+        if admission.authenticate(*connection, *connection, Some(source), now).is_err() {
+            return true;
+        }
+        admission.establish(*connection, *connection, Some(source), now);
+        while admission.take_surplus(now, silent).is_some() {}
+        false
+    });
+    assert_eq!(denied, Some(64 + 8 + 1));
+    admission.authenticate(2000, 2000, Some(at("203.0.113.1")), now).unwrap();
+}
+
+#[test]
+fn a_node_has_four_connections_and_leaves_nothing_behind() {
+    let mut admission = Admission::<u32, u32>::new(MAX);
+    let now = Instant::now();
+    for connection in 0..4 {
+        admission.authenticate(connection, 7, None, now).unwrap();
+        admission.establish(connection, 7, None, now);
+    }
+    assert_eq!(admission.authenticate(4, 7, None, now), Err(Denial::Node));
+    admission.close(0);
+    admission.authenticate(4, 7, None, now).unwrap();
+    (1..4).for_each(|connection| admission.close(connection));
+    assert!(admission.established.is_empty() && admission.pending_inbound.is_empty());
+}
+
+#[test]
+fn a_misbehaving_node_is_kept_out_for_a_while_and_only_so_many_are() {
+    let mut admission = Admission::<u32, u32>::new(MAX);
+    let now = Instant::now();
+    admission.keep_out(7, now);
+    assert_eq!(admission.authenticate(1, 7, None, now), Err(Denial::KeptOut));
+    admission.authenticate(1, 8, None, now).unwrap();
+    admission.authenticate(1, 7, None, now + KEPT_OUT).unwrap();
+
+    (0..2 * MAX_KEPT_OUT as u32).for_each(|peer| admission.keep_out(peer, now));
+    assert_eq!(admission.kept_out.len(), MAX_KEPT_OUT);
+    admission.authenticate(1, 0, None, now).unwrap();
+    assert_eq!(admission.authenticate(1, 2 * MAX_KEPT_OUT as u32 - 1, None, now), Err(Denial::KeptOut));
+}
