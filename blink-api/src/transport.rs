@@ -72,7 +72,7 @@ pub struct SessionConfig {
     pub participant: Option<Did>,
 }
 
-/// The receiving end of a session's events: bounded, 1,024 entries.
+/// The receiving end of a session's events: bounded, 1,024 entries and 1 MiB of messages.
 ///
 /// A transport whose reader has fallen behind drops [`SessionEvent::Rtp`] and [`SessionEvent::Data`] (the network may lose them too) and
 /// waits with every other event.

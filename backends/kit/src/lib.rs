@@ -10,6 +10,7 @@
 //! * [`servers`]: STUN and TURN servers, as they are configured and by what they answer.
 //! * [`entropy`]: gathered before the first session needs it.
 //! * [`events`]: the bounded queue to the session's reader.
+//! * [`unread`]: the bytes of messages that wait for that reader.
 //! * [`traffic`]: packet and loss counts, sequence numbers.
 
 #![deny(missing_docs)]
@@ -26,3 +27,4 @@ pub mod remote_candidates;
 pub mod sdp;
 pub mod servers;
 pub mod traffic;
+pub mod unread;
