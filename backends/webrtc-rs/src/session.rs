@@ -214,7 +214,10 @@ impl Session for WebRtcSession {
                 .backend(NAME)
                 .operation("send_data"));
         }
-        queue.try_send(message).map_err(|error| match error {
+        let share = u32::try_from(message.len().max(1)).unwrap_or(u32::MAX);
+        let share = Arc::clone(&self.shared().send_room).try_acquire_many_owned(share);
+        let share = share.map_err(|_| full("send_data"))?;
+        queue.try_send((message, share)).map_err(|error| match error {
             TrySendError::Full(_) => full("send_data"),
             TrySendError::Closed(_) => not_found("send_data", "the channel was closed"),
         })
