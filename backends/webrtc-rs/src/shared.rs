@@ -8,6 +8,7 @@ use std::time::Duration;
 use blink_api::{
     Candidate, ChannelId, Clock, HostCandidates, Mid, Result, RtpCodec, SessionConfig, SessionEvent, TrackId, TrackKind,
 };
+use blink_transport_kit::check_budget::CheckBudget;
 use blink_transport_kit::disclosure::Disclosure;
 use blink_transport_kit::events::EventSender;
 use blink_transport_kit::names::Names;
@@ -25,8 +26,8 @@ use webrtc::rtp_transceiver::RtpSender;
 
 use crate::channels::Queued;
 use crate::guard::Guard;
-
 use crate::{NAME, channels};
+
 /// Servers that have not answered by then are not waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -41,9 +42,9 @@ pub(crate) struct Shared {
     /// Told of each event of gathering.
     pub(crate) gathered: Notify,
     pub(crate) guard: Arc<Guard>,
-    hosts: HostCandidates,
     /// Bytes of messages that may still be queued.
     pub(crate) send_room: Arc<Semaphore>,
+    hosts: HostCandidates,
     state: Mutex<State>,
 }
 
@@ -117,17 +118,17 @@ pub(crate) enum Path {
 impl Shared {
     /// # Errors
     /// [`Invalid`](blink_api::ErrorKind::Invalid) for servers that are none.
-    pub(crate) fn new(events: EventSender, session: &SessionConfig) -> Result<Self> {
+    pub(crate) fn new(events: EventSender, session: &SessionConfig, budget: CheckBudget) -> Result<Self> {
         let disclosure = Disclosure::new(&session.ice);
         Ok(Self {
             events,
             clock: Arc::clone(&session.clock),
-            send_room: Arc::new(Semaphore::new(channels::QUEUED_BYTES)),
             audio: session.audio.clone(),
             video: session.video.clone(),
             connection: OnceLock::new(),
             gathered: Notify::new(),
-            guard: Arc::new(Guard::new(&session.ice)?),
+            guard: Arc::new(Guard::new(&session.ice, budget)?),
+            send_room: Arc::new(Semaphore::new(channels::QUEUED_BYTES)),
             hosts: session.ice.host_candidates,
             state: Mutex::new(State { disclosure, ..State::default() }),
         })
@@ -176,9 +177,9 @@ impl Shared {
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut state = self.lock();
         if !state.is_closed {
-            state.tasks.spawn(task);
             // Tasks that have ended are kept until they are asked for.
             while state.tasks.try_join_next().is_some() {}
+            state.tasks.spawn(task);
         }
     }
 
