@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::{AudioLevel, Clock, Error, IceConfig, Result, RtpTime, TrackKind};
+use crate::{AudioLevel, Clock, Did, Error, IceConfig, Result, RtpTime, TrackKind};
 
 /// Opens sessions: one stack of WebRTC, or something that behaves like one.
 ///
@@ -67,9 +67,12 @@ pub struct SessionConfig {
     pub video: Vec<RtpCodec>,
     /// Where arrival times come from.
     pub clock: Arc<dyn Clock>,
+    /// Whose device is at the other end, as far as that is known. A transport bounds over all sessions with a
+    /// participant what that can make it send to addresses that do not answer.
+    pub participant: Option<Did>,
 }
 
-/// The receiving end of a session's events: bounded, 1,024 entries.
+/// The receiving end of a session's events: bounded, 1,024 entries and 1 MiB of messages.
 ///
 /// A transport whose reader has fallen behind drops [`SessionEvent::Rtp`] and [`SessionEvent::Data`] (the network may lose them too) and
 /// waits with every other event.

@@ -111,6 +111,7 @@ impl Side {
             audio: vec![opus],
             video: vec![video("VP8", ""), video("H264", h264)],
             clock: Arc::new(SystemClock),
+            participant: None,
         };
         let (session, events) = transport.open(config).await.expect("a session");
         for kind in [TrackKind::Audio, TrackKind::Audio, TrackKind::Video, TrackKind::Video] {

@@ -69,6 +69,7 @@ impl Ability {
             audio: codec("opus", 48_000, 2),
             video: codec("VP8", 90_000, 0),
             clock,
+            participant: None,
         };
         let (session, _events) = transport.open(config).await?;
         let added = match self {

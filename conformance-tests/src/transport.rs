@@ -21,6 +21,8 @@ mod pair;
 mod refusals;
 pub(crate) mod relays;
 mod sockets;
+mod sparing;
+mod unusual;
 mod video;
 
 pub(crate) use call::vp8;
@@ -41,6 +43,8 @@ pub use sockets::{
     a_closed_peer_is_a_lost_path_and_no_more, its_sockets_are_free_after_close_and_drop,
     stun_servers_give_reflexive_candidates, unusable_configurations_are_refused,
 };
+pub use sparing::other_hosts_are_sent_few_checks;
+pub use unusual::{rejected_sections_need_no_mid, unusual_lines_are_taken, unusual_sections_are_rejected};
 pub use video::{
     an_ice_restart_keeps_all_sections, audio_goes_on_while_video_flows, key_frame_requests_reach_the_sender,
     sections_carry_their_own_tracks, sides_may_have_different_numbers_of_tracks, video_goes_in_either_codec,
@@ -75,6 +79,10 @@ pub async fn verify(offerer: &dyn Transport, answerer: &dyn Transport) {
     no_common_codec_is_incompatible(offerer, answerer).await;
     redundant_audio_goes_where_both_have_it(offerer, answerer).await;
     unusable_input_is_invalid_and_harmless(offerer, answerer).await;
+    unusual_lines_are_taken(offerer, answerer).await;
+    unusual_sections_are_rejected(offerer, answerer).await;
+    rejected_sections_need_no_mid(offerer, answerer).await;
+    other_hosts_are_sent_few_checks(offerer, answerer).await;
     everything_fails_after_close(offerer, answerer).await;
     a_closed_peer_is_a_lost_path_and_no_more(offerer, answerer).await;
     its_sockets_are_free_after_close_and_drop(offerer, answerer).await;

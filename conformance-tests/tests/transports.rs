@@ -40,6 +40,10 @@ macro_rules! pairs {
                 no_common_codec_is_incompatible
                 redundant_audio_goes_where_both_have_it
                 unusable_input_is_invalid_and_harmless
+                unusual_lines_are_taken
+                unusual_sections_are_rejected
+                rejected_sections_need_no_mid
+                other_hosts_are_sent_few_checks
                 everything_fails_after_close
                 a_closed_peer_is_a_lost_path_and_no_more
                 its_sockets_are_free_after_close_and_drop

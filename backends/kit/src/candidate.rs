@@ -1,6 +1,6 @@
 //! Which remote candidates are usable, which are ignored, which are no candidates.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use blink_api::{Error, ErrorKind, Result};
 
@@ -46,6 +46,20 @@ pub fn judge(attribute: &str) -> Result<Use> {
     }
 }
 
+/// The transport address of a candidate (RFC 8839 §5.1) that is no name.
+pub fn address(attribute: &str) -> Option<SocketAddr> {
+    let mut fields = attribute.split_whitespace().skip(4);
+    Some(SocketAddr::new(fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+/// A candidate without its extensions. Those that are not known must be ignored (RFC 8839 §5.1), but
+/// stacks find fault with some, and with the order of others.
+pub fn bare(attribute: &str) -> String {
+    let fields = attribute.split_whitespace().take(8).enumerate();
+    let fields = fields.map(|(place, field)| if place == 2 { field.to_ascii_lowercase() } else { field.to_owned() });
+    fields.collect::<Vec<String>>().join(" ")
+}
+
 /// A candidate with an address in the place of its name.
 pub fn with_address(attribute: &str, address: IpAddr) -> String {
     let address = address.to_string();
@@ -86,6 +100,14 @@ mod tests {
         ] {
             assert_eq!(judge(text).expect(text), Use::Check);
         }
+    }
+
+    #[test]
+    fn bare_candidates_have_what_a_check_needs() {
+        let text = "candidate:a 1 UDP 1 2001:db8::1 50000  typ srflx raddr 192.0.2.1 rport 9 new value ufrag abcd";
+        assert_eq!(bare(text), "candidate:a 1 udp 1 2001:db8::1 50000 typ srflx");
+        assert_eq!(address(&bare(text)), Some("[2001:db8::1]:50000".parse().expect("an address")));
+        assert_eq!(judge(&bare(text)).expect(text), Use::Check);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use blink_api::{SessionEvent, SessionEvents};
 use tokio::sync::{Notify, mpsc};
 
+use crate::unread::Unread;
+
 /// Entries of the queue, as [`SessionEvents`] documents.
 const CAPACITY: usize = 1024;
 /// Events that wait for a slow reader before a transport should take no more from its peer.
@@ -15,6 +17,7 @@ const BEHIND: usize = 256;
 ///
 /// While the reader is behind, [`Rtp`](SessionEvent::Rtp), [`Rtcp`](SessionEvent::Rtcp) and [`Data`](SessionEvent::Data) are dropped, repeated
 /// keyframe requests and estimates become one, and every other event waits here until [`forward`](EventSender::forward) has put it in the queue.
+/// A reader is behind with messages as soon as 1 MiB of them wait.
 #[derive(Clone)]
 pub struct EventSender(Arc<Inner>);
 
@@ -27,25 +30,31 @@ struct State {
     /// `None` once the events have ended.
     queue: Option<mpsc::Sender<SessionEvent>>,
     waiting: VecDeque<SessionEvent>,
+    unread: Unread,
 }
 
 /// A session's event queue.
 pub fn channel() -> (EventSender, SessionEvents) {
     let (queue, events) = mpsc::channel(CAPACITY);
-    let state = State { queue: Some(queue), waiting: VecDeque::new() };
+    let state = State { queue: Some(queue), waiting: VecDeque::new(), unread: Unread::default() };
     (EventSender(Arc::new(Inner { state: Mutex::new(state), more: Notify::new() })), events)
 }
 
 impl EventSender {
     /// Reports an event.
     pub fn send(&self, event: SessionEvent) {
-        let mut state = self.state();
+        let state = &mut *self.state();
         let Some(queue) = &state.queue else { return };
+        let message = message_length(&event);
+        if message.is_some_and(|length| !state.unread.has_room(CAPACITY - queue.capacity(), length)) {
+            return;
+        }
         let event = if state.waiting.is_empty() {
             match queue.try_send(event) {
                 Err(mpsc::error::TrySendError::Full(event)) => event,
+                Ok(()) => return state.unread.add(message),
                 // A reader that has left wants no events; the session goes on.
-                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
             }
         } else {
             event
@@ -74,6 +83,7 @@ impl EventSender {
             let mut state = self.state();
             if let Some(event) = state.waiting.pop_front() {
                 place.send(event);
+                state.unread.add(None);
             }
         }
     }
@@ -94,6 +104,13 @@ impl EventSender {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn message_length(event: &SessionEvent) -> Option<usize> {
+    match event {
+        SessionEvent::Data { message, .. } => Some(message.len()),
+        _ => None,
     }
 }
 
@@ -141,6 +158,20 @@ mod tests {
             seen[CAPACITY..],
             [SessionEvent::Connected, SessionEvent::Disconnected, SessionEvent::Closed]
         ));
+    }
+
+    #[tokio::test]
+    async fn messages_of_one_mebibyte_wait_for_a_slow_reader_and_no_more() {
+        let (sender, mut events) = channel();
+        let message = || SessionEvent::Data { channel: ChannelId(1), message: vec![0; 16 * 1024].into() };
+        (0..300).for_each(|_| sender.send(message()));
+        sender.send(SessionEvent::Connected);
+        for _ in 0..64 {
+            assert!(matches!(events.recv().await, Some(SessionEvent::Data { .. })));
+        }
+        sender.send(message());
+        assert!(matches!(events.recv().await, Some(SessionEvent::Connected)), "1 MiB waited, the rest was dropped");
+        assert!(matches!(events.recv().await, Some(SessionEvent::Data { .. })), "there is room again");
     }
 
     #[tokio::test]

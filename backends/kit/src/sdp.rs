@@ -3,12 +3,17 @@
 //! This reads the few lines of SDP (RFC 8866, RFC 8829) that a transport decides on; the stack parses the whole.
 
 mod narrow;
+mod places;
 #[cfg(test)]
 mod tests;
 
 use blink_api::{CodecName, Error, ErrorKind, Mid, Result, RtpCodec, TrackKind};
 
 pub use narrow::{without_reception, without_refused};
+pub use places::Places;
+
+/// Media sections that a description may have: more than any call has.
+const MAX_SECTIONS: usize = 64;
 
 /// The URI of the audio level in RTP header extensions (RFC 6464 §5).
 pub const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";

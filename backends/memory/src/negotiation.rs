@@ -20,7 +20,15 @@ impl Peer {
         let (sections, planned) = self.plan_offer();
         self.offer = Some(OpenOffer { generation, planned, sections: sections.clone() });
         self.gather(generation);
-        Ok(self.describe(Role::Offer, generation, sections).to_sdp())
+        let offer = self.describe(Role::Offer, generation, sections).to_sdp();
+        Ok(self.restore(&offer))
+    }
+
+    /// An own description with the sections that were hidden when they came.
+    fn restore(&mut self, sdp: &str) -> String {
+        let (sdp, places) = self.places.restore(sdp);
+        self.places = places;
+        sdp
     }
 
     /// The sections there are and those that new tracks and channels need, and which tracks go where.
@@ -48,7 +56,8 @@ impl Peer {
     }
 
     pub(crate) fn accept_offer(&mut self, sdp: &str) -> Result<String> {
-        let offer = Description::parse(sdp, Role::Offer)?;
+        let (sdp, places) = self.places.show(sdp)?;
+        let offer = Description::parse(&sdp, Role::Offer)?;
         check_order(&self.sections, &offer.sections)?;
         let formats = offer.sections.iter().map(|section| self.answer_formats(section)).collect::<Result<Vec<_>>>()?;
 
@@ -85,14 +94,17 @@ impl Peer {
             None => self.next_generation,
         };
         self.offer = None;
+        self.places = places;
         self.settle(sections.clone(), &planned, generation, remote);
         self.gather(generation);
-        Ok(self.describe(Role::Answer, generation, sections).to_sdp())
+        let answer = self.describe(Role::Answer, generation, sections).to_sdp();
+        Ok(self.restore(&answer))
     }
 
     pub(crate) fn accept_answer(&mut self, sdp: &str) -> Result<()> {
         let Some(open) = &self.offer else { return Err(Error::new(ErrorKind::State, "there is no open offer")) };
-        let answer = Description::parse(sdp, Role::Answer)?;
+        let (sdp, places) = self.places.show(sdp)?;
+        let answer = Description::parse(&sdp, Role::Answer)?;
         check_order(&open.sections, &answer.sections)?;
         if answer.sections.len() != open.sections.len() {
             return Err(Error::new(ErrorKind::Invalid, "the answer has other sections than the offer"));
@@ -100,6 +112,7 @@ impl Peer {
         let both = open.sections.iter().zip(&answer.sections);
         let sections = both.map(|(offered, answered)| settled(offered, answered)).collect::<Result<Vec<_>>>()?;
         let Some(open) = self.offer.take() else { unreachable!("it was there above") };
+        self.places = places;
         let remote = Remote { user: answer.user, fingerprint: answer.fingerprint };
         self.settle(sections, &open.planned, open.generation, remote);
         Ok(())

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use blink_api::{SessionEvent, SessionEvents};
+use blink_transport_kit::unread::Unread;
 use tokio::sync::mpsc;
 
 /// Entries a reader may be behind before media and messages are dropped, as [`SessionEvents`] documents.
@@ -16,13 +17,14 @@ pub(crate) struct Outbox {
     /// A place kept for the last event.
     last: mpsc::OwnedPermit<SessionEvent>,
     waiting: VecDeque<SessionEvent>,
+    unread: Unread,
 }
 
 impl Outbox {
     pub(crate) fn new() -> (Self, SessionEvents) {
         let (queue, events) = mpsc::channel(CAPACITY + RESERVE + 1);
         let last = queue.clone().try_reserve_owned().expect("a new queue has room");
-        (Self { queue, last, waiting: VecDeque::new() }, events)
+        (Self { queue, last, waiting: VecDeque::new(), unread: Unread::default() }, events)
     }
 
     /// Reports an event. While the reader is behind, media, messages and keyframe requests are dropped and everything else waits.
@@ -31,7 +33,10 @@ impl Outbox {
         let is_behind = !self.waiting.is_empty() || self.queue.capacity() <= RESERVE;
         let may_drop =
             matches!(event, SessionEvent::Rtp(_) | SessionEvent::Data { .. } | SessionEvent::KeyframeRequested { .. });
-        if may_drop && is_behind {
+        // One place of the queue is kept for the last event.
+        let entries = CAPACITY + RESERVE - self.queue.capacity();
+        let is_too_much = message_length(&event).is_some_and(|length| !self.unread.has_room(entries, length));
+        if is_too_much || (may_drop && is_behind) {
             return;
         }
         self.waiting.push_back(event);
@@ -43,6 +48,7 @@ impl Outbox {
             match self.queue.try_reserve() {
                 Ok(place) => {
                     if let Some(event) = self.waiting.pop_front() {
+                        self.unread.add(message_length(&event));
                         place.send(event);
                     }
                 }
@@ -57,6 +63,13 @@ impl Outbox {
     pub(crate) fn finish(mut self) {
         self.flush();
         self.last.send(SessionEvent::Closed);
+    }
+}
+
+fn message_length(event: &SessionEvent) -> Option<usize> {
+    match event {
+        SessionEvent::Data { message, .. } => Some(message.len()),
+        _ => None,
     }
 }
 
@@ -89,6 +102,20 @@ mod tests {
         outbox.finish();
         assert!(matches!(events.recv().await, Some(SessionEvent::Closed)));
         assert!(events.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn messages_of_one_mebibyte_wait_for_a_slow_reader_and_no_more() {
+        let (mut outbox, mut events) = Outbox::new();
+        let message = || SessionEvent::Data { channel: ChannelId(1), message: vec![0; 16 * 1024].into() };
+        (0..300).for_each(|_| outbox.send(message()));
+        outbox.send(SessionEvent::Connected);
+        for _ in 0..64 {
+            assert!(matches!(events.recv().await, Some(SessionEvent::Data { .. })));
+        }
+        outbox.send(message());
+        assert!(matches!(events.recv().await, Some(SessionEvent::Connected)), "1 MiB waited, the rest was dropped");
+        assert!(matches!(events.recv().await, Some(SessionEvent::Data { .. })), "there is room again");
     }
 
     #[tokio::test]

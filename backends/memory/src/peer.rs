@@ -8,6 +8,7 @@ use blink_api::{
     TrackId, TrackKind,
 };
 use blink_transport_kit::candidate;
+use blink_transport_kit::sdp::Places;
 use blink_transport_kit::traffic::Traffic;
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
@@ -39,6 +40,8 @@ pub(crate) struct Peer {
     pub(crate) sections: Vec<Section>,
     pub(crate) offer: Option<OpenOffer>,
     pub(crate) versions: u64,
+    /// Media sections by their place, with those that were hidden.
+    pub(crate) places: Places,
 
     /// Which credentials are in force; `None` before the first negotiation.
     pub(crate) generation: Option<u32>,
@@ -103,6 +106,7 @@ impl Peer {
             sections: Vec::new(),
             offer: None,
             versions: 0,
+            places: Places::default(),
             generation: None,
             next_generation: 0,
             remote: None,

@@ -24,7 +24,8 @@ fn codec(name: &str, clock_rate: u32) -> RtpCodec {
 
 fn config() -> SessionConfig {
     let audio = vec![codec("opus", 48_000), codec("PCMU", 8_000)];
-    SessionConfig { ice: IceConfig::default(), audio, video: Vec::new(), clock: Arc::new(SystemClock) }
+    let clock = Arc::new(SystemClock);
+    SessionConfig { ice: IceConfig::default(), audio, video: Vec::new(), clock, participant: None }
 }
 
 async fn side(hub: &Hub, config: SessionConfig) -> Side {

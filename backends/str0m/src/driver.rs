@@ -9,7 +9,7 @@ use blink_transport_kit::addresses;
 use blink_transport_kit::candidate::{self, Use};
 use blink_transport_kit::disclosure::Disclosure;
 use blink_transport_kit::names::Names;
-use blink_transport_kit::sdp::Description;
+use blink_transport_kit::sdp::{Description, Places};
 use str0m::net::{Protocol, Receive, Transmit};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -39,6 +39,8 @@ pub(crate) struct Driver {
     gatherer: Gatherer,
     ice: IceConfig,
     disclosure: Disclosure,
+    /// Media sections by their place, with those that the stack does not see.
+    places: Places,
     /// With [`HostCandidates::Mdns`], from the first gathering on.
     names: Option<Names>,
     /// For names of the peer, and of servers; what comes of it goes to [`handle_found`](Self::handle_found).
@@ -85,6 +87,7 @@ impl Driver {
             gatherer: Gatherer::new(servers.clone()),
             servers,
             disclosure: Disclosure::new(&ice),
+            places: Places::default(),
             ice,
             names: None,
             searches: JoinSet::new(),
@@ -234,26 +237,32 @@ impl Driver {
     pub(crate) fn create_offer(&mut self, ice_restart: bool) -> Result<String> {
         self.peer.check_offer(ice_restart)?;
         self.gather(ice_restart)?;
-        Ok(self.disclosure.description(&self.peer.create_offer(ice_restart)?))
+        let (offer, places) = self.places.restore(&self.peer.create_offer(ice_restart)?);
+        self.places = places;
+        Ok(self.disclosure.description(&offer))
     }
 
     pub(crate) fn accept_offer(&mut self, sdp: &str) -> Result<String> {
-        let (sdp, named) = candidate::without_names(sdp);
+        let (sdp, places) = self.places.show(sdp)?;
+        let (sdp, named) = candidate::without_names(&sdp);
         let mut description = Description::parse(&sdp)?;
         description.check_audio(&self.peer.codecs.audio)?;
         description.refuse_video(&self.peer.codecs.video);
         let is_restart = self.peer.remote_user.as_ref().is_some_and(|user| *user != description.ice_user);
         self.gather(is_restart)?;
-        let answer = self.peer.accept_offer(&sdp, &description)?;
+        let (answer, places) = places.restore(&self.peer.accept_offer(&sdp, &description)?);
+        self.places = places;
         self.add_named(named);
         Ok(self.disclosure.description(&answer))
     }
 
     pub(crate) fn accept_answer(&mut self, sdp: &str) -> Result<()> {
-        let (sdp, named) = candidate::without_names(sdp);
+        let (sdp, places) = self.places.show(sdp)?;
+        let (sdp, named) = candidate::without_names(&sdp);
         let description = Description::parse(&sdp)?;
         description.check_audio(&self.peer.codecs.audio)?;
         self.peer.accept_answer(&sdp, &description)?;
+        self.places = places;
         self.add_named(named);
         Ok(())
     }

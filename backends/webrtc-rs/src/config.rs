@@ -11,8 +11,8 @@ use crate::NAME;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebRtcConfig {
-    /// How often candidate pairs are tried while there is no path. A set-up waits for one of these intervals, because the stack nominates
-    /// a pair in the next after its answer, and its own 200 ms would be heard.
+    /// How often candidate pairs may be tried while there is no path: unanswered ones are repeated ever more rarely. A set-up waits for one
+    /// of these intervals, because the stack nominates a pair in the next after its answer, and its own 200 ms would be heard.
     #[serde(with = "humantime_serde")]
     pub check_interval: Duration,
     /// How long a pair without an answer is tried.

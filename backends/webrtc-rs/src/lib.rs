@@ -12,12 +12,15 @@
 #![deny(missing_docs)]
 
 mod channels;
+mod checks;
 mod config;
 mod guard;
+mod guarded;
 mod handler;
 mod handshake;
 mod negotiation;
 mod outgoing;
+mod relayed;
 mod runtime;
 mod session;
 mod shared;

@@ -1,12 +1,13 @@
 //! Offers, answers, candidates, and the tracks that take part.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{Candidate, Error, ErrorKind, Mid, Result, SessionEvent, TrackId, TrackKind};
-use blink_transport_kit::sdp::{self, Description, Section};
+use blink_transport_kit::candidate::{self, Use};
+use blink_transport_kit::remote_candidates::RemoteCandidates;
+use blink_transport_kit::sdp::{self, Description, Places, Section};
 use blink_transport_kit::traffic::SendSequence;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCOfferOptions;
@@ -19,8 +20,6 @@ use webrtc::rtp_transceiver::RtpSender;
 use crate::shared::{Gathered, LocalTrack, Shared};
 use crate::{NAME, channels, stack};
 
-/// Remote candidates kept for the next description.
-const MOST_CANDIDATES: usize = 64;
 /// How long a description waits for the candidates of the own addresses.
 const HOSTS_TAKE: Duration = Duration::from_millis(50);
 
@@ -34,8 +33,10 @@ pub(crate) struct Negotiation {
     has_channel: bool,
     offer: Option<OpenOffer>,
     is_negotiated: bool,
-    /// The newest remote candidates, and the ICE user name they were given to the stack for.
-    candidates: VecDeque<Candidate>,
+    /// Media sections by their place, with those that the stack does not see.
+    places: Places,
+    remote: RemoteCandidates,
+    /// The peer's ICE user name.
     remote_user: Option<String>,
 }
 
@@ -47,7 +48,12 @@ enum OpenOffer {
 }
 
 impl Negotiation {
-    pub(crate) fn new(connection: Arc<dyn PeerConnection>, shared: Arc<Shared>, hosts: Vec<IpAddr>) -> Self {
+    pub(crate) fn new(
+        connection: Arc<dyn PeerConnection>,
+        shared: Arc<Shared>,
+        hosts: Vec<IpAddr>,
+        remote: RemoteCandidates,
+    ) -> Self {
         Self {
             connection,
             shared,
@@ -56,7 +62,8 @@ impl Negotiation {
             has_channel: false,
             offer: None,
             is_negotiated: false,
-            candidates: VecDeque::new(),
+            places: Places::default(),
+            remote,
             remote_user: None,
         }
     }
@@ -73,24 +80,38 @@ impl Negotiation {
         if ice_restart {
             let sdp = self.shared.lock().disclosure.description(&offer.sdp);
             self.offer = Some(OpenOffer::Held(Box::new(offer)));
-            return Ok(sdp);
+            return Ok(self.restore(&sdp));
         }
         let sdp = self.apply(offer).await?;
         self.offer = Some(OpenOffer::Applied);
-        Ok(sdp)
+        Ok(self.restore(&sdp))
     }
 
-    pub(crate) async fn accept_offer(&mut self, sdp: &str) -> Result<String> {
-        let mut description = Description::parse(sdp)?;
+    /// An own description with the sections that the stack does not see.
+    fn restore(&mut self, sdp: &str) -> String {
+        let (sdp, places) = self.places.restore(sdp);
+        self.places = places;
+        sdp
+    }
+
+    /// Answers an offer. Candidates with names come back, to be resolved.
+    pub(crate) async fn accept_offer(&mut self, sdp: &str) -> Result<(String, Vec<Candidate>)> {
+        let mut remote = self.remote.clone();
+        let admitted = remote.description(sdp);
+        let (sdp, places) = self.places.show(&admitted.sdp)?;
+        let mut description = Description::parse(&sdp)?;
         description.check_audio(&self.shared.audio)?;
         description.refuse_video(&self.shared.video);
-        let offer = RTCSessionDescription::offer(sdp::without_refused(sdp, &description)).map_err(refused)?;
+        let offer = RTCSessionDescription::offer(sdp::without_refused(&sdp, &description)).map_err(refused)?;
         if let Some(OpenOffer::Applied) = self.offer.take() {
             let rollback = RTCSessionDescription::rollback(None).map_err(stack::fault)?;
             self.connection.set_local_description(rollback).await.map_err(stack::fault)?;
         }
         let restarts = self.remote_user.as_ref().is_some_and(|user| *user != description.ice_user);
         self.connection.set_remote_description(offer).await.map_err(refused)?;
+        self.remote = remote;
+        self.places = places;
+        let named = self.add_admitted(admitted.candidates).await;
         let answer = self.connection.create_answer(None).await.map_err(stack::fault)?;
         self.settle(&description, &Description::parse(&answer.sdp)?).await?;
         if self.shared.lock().tracks.values().any(|track| track.section.is_none()) {
@@ -99,7 +120,8 @@ impl Negotiation {
         if restarts {
             self.shared.begin_gathering();
         }
-        self.apply(answer).await
+        let answer = self.apply(answer).await?;
+        Ok((self.restore(&answer), named))
     }
 
     /// Applies an own description and gives it the candidates of the own addresses, which are there at once: fewer messages to send.
@@ -138,37 +160,67 @@ impl Negotiation {
         self.has_gathered = true;
     }
 
-    pub(crate) async fn accept_answer(&mut self, sdp: &str) -> Result<()> {
-        let description = Description::parse(sdp)?;
+    /// Applies an answer. Candidates with names come back, to be resolved.
+    pub(crate) async fn accept_answer(&mut self, sdp: &str) -> Result<Vec<Candidate>> {
+        let mut remote = self.remote.clone();
+        let admitted = remote.description(sdp);
+        let (sdp, places) = self.places.show(&admitted.sdp)?;
+        let description = Description::parse(&sdp)?;
         if self.offer.is_none() {
             return Err(Error::new(ErrorKind::State, "there is no open offer"));
         }
         description.check_audio(&self.shared.audio)?;
-        let answer = RTCSessionDescription::answer(sdp.to_owned()).map_err(refused)?;
+        let answer = RTCSessionDescription::answer(sdp).map_err(refused)?;
         if let Some(OpenOffer::Held(offer)) = self.offer.replace(OpenOffer::Applied) {
             self.shared.begin_gathering();
             self.connection.set_local_description(*offer).await.map_err(stack::fault)?;
         }
         self.connection.set_remote_description(answer).await.map_err(refused)?;
+        self.remote = remote;
+        self.places = places;
         self.offer = None;
-        self.settle(&description, &description).await
+        self.settle(&description, &description).await?;
+        Ok(self.add_admitted(admitted.candidates).await)
     }
 
-    /// Keeps a candidate with an address for the description that may come later, and checks it now where there is one.
-    pub(crate) async fn add_candidate(&mut self, candidate: &Candidate) -> Result<()> {
-        if self.remote_user.is_some() {
-            self.give(candidate).await?;
+    /// Adds those of a description that came beside it. Those with names come back.
+    async fn add_admitted(&self, candidates: Vec<(Candidate, Use)>) -> Vec<Candidate> {
+        let mut named = Vec::new();
+        for (candidate, usable) in candidates {
+            match usable {
+                Use::Check => {
+                    // One that is of no use must not end the call.
+                    if let Err(error) = self.give(&candidate).await {
+                        tracing::debug!(%error, "a candidate cannot be checked");
+                    }
+                }
+                Use::Resolve(_) => named.push(candidate),
+                Use::Ignore => {}
+            }
         }
-        if self.candidates.len() == MOST_CANDIDATES {
-            self.candidates.pop_front();
+        named
+    }
+
+    /// Adds a candidate, and keeps it for the description that may come later. Says whether it has a name to be resolved.
+    pub(crate) async fn add_candidate(&mut self, candidate: &Candidate) -> Result<bool> {
+        match self.remote.trickle(candidate)? {
+            Use::Check => self.give(candidate).await.map(|()| false),
+            Use::Resolve(_) => Ok(true),
+            Use::Ignore => Ok(false),
         }
-        self.candidates.push_back(candidate.clone());
-        Ok(())
+    }
+
+    /// Adds a candidate whose name became an address.
+    pub(crate) async fn add_resolved(&mut self, candidate: &Candidate) -> Result<()> {
+        match self.remote.admit(&candidate.attribute)? {
+            Use::Check => self.give(candidate).await,
+            Use::Resolve(_) | Use::Ignore => Ok(()),
+        }
     }
 
     async fn give(&self, candidate: &Candidate) -> Result<()> {
         let init = RTCIceCandidateInit {
-            candidate: candidate.attribute.clone(),
+            candidate: candidate::bare(&candidate.attribute),
             sdp_mid: candidate.mid.as_ref().map(|mid| mid.as_str().to_owned()),
             sdp_mline_index: Some(0),
             ..RTCIceCandidateInit::default()
@@ -263,12 +315,7 @@ impl Negotiation {
             }
         }
         self.report_remote_tracks(remote, &sections);
-        if self.remote_user.as_ref() != Some(&remote.ice_user) {
-            self.remote_user = Some(remote.ice_user.clone());
-            for candidate in &self.candidates {
-                self.give(candidate).await?;
-            }
-        }
+        self.remote_user = Some(remote.ice_user.clone());
         Ok(())
     }
 

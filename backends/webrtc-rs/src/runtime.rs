@@ -13,7 +13,8 @@ use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
 };
 
-use crate::guard::{Guard, GuardedSocket};
+use crate::guard::Guard;
+use crate::guarded::GuardedSocket;
 use crate::handshake::RepeatingSocket;
 
 /// How often the driver goes round again without relays: to send what events made it want to.
@@ -76,7 +77,8 @@ impl Runtime for SettlingRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        Ok(GuardedSocket::wrap(RepeatingSocket::wrap(self.tokio.wrap_udp_socket(socket)?), &self.guard))
+        // Handshakes are watched behind the guard: what a stranger sends is no answer to a flight.
+        Ok(RepeatingSocket::wrap(GuardedSocket::wrap(self.tokio.wrap_udp_socket(socket)?, &self.guard)?))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {

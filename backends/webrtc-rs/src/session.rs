@@ -10,7 +10,9 @@ use blink_api::{
     TrackId, TrackKind,
 };
 use blink_transport_kit::candidate::{self, Use};
+use blink_transport_kit::check_budget::CheckBudget;
 use blink_transport_kit::events::EventSender;
+use blink_transport_kit::remote_candidates::RemoteCandidates;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
@@ -53,9 +55,10 @@ impl WebRtcSession {
         config: &WebRtcConfig,
         session: SessionConfig,
         addresses: &[IpAddr],
+        budget: CheckBudget,
         events: EventSender,
     ) -> Result<Self> {
-        let shared = Arc::new(Shared::new(events, &session)?);
+        let shared = Arc::new(Shared::new(events, &session, budget)?);
         let connection = stack::open(config, &session, addresses, &shared).await?;
         // The handler is called only after an offer or answer, and this is the one place that sets it.
         let is_first = shared.connection.set(Arc::downgrade(&connection)).is_ok();
@@ -65,7 +68,11 @@ impl WebRtcSession {
         let forwarding = shared.events.clone();
         shared.spawn(async move { forwarding.forward().await });
         let hosts = if session.ice.relay_only { Vec::new() } else { addresses.to_vec() };
-        let negotiation = Negotiation::new(Arc::clone(&connection), Arc::clone(&shared), hosts);
+        // Whose relay is on a host of its own scope may be relayed to that scope.
+        let servers = shared.guard.servers.iter().filter_map(|server| server.host.parse().ok());
+        let own: Vec<IpAddr> = addresses.iter().copied().chain(servers).collect();
+        let remote = RemoteCandidates::new(&own);
+        let negotiation = Negotiation::new(Arc::clone(&connection), Arc::clone(&shared), hosts, remote);
         let negotiation = Arc::new(Mutex::new(negotiation));
         let ending = Ending { connection, shared, once: Arc::default() };
         Ok(Self { ending, negotiation, packets, runtime: Handle::current() })
@@ -116,7 +123,7 @@ impl WebRtcSession {
             let Some(address) = address else { return };
             let attribute = candidate::with_address(&candidate.attribute, address);
             let candidate = Candidate { attribute, ..candidate };
-            if let Err(error) = negotiation.lock().await.add_candidate(&candidate).await {
+            if let Err(error) = negotiation.lock().await.add_resolved(&candidate).await {
                 tracing::debug!(%error, "a name stands for nothing that can be checked");
             }
         });
@@ -137,29 +144,25 @@ impl Session for WebRtcSession {
     }
 
     async fn accept_offer(&self, sdp: &str) -> Result<String> {
-        let (sdp, named) = candidate::without_names(sdp);
-        let answer = self.negotiate("accept_offer", async |negotiation| negotiation.accept_offer(&sdp).await).await?;
-        named.into_iter().for_each(|attribute| self.resolve(Candidate { attribute, mid: None }));
+        let (answer, named) =
+            self.negotiate("accept_offer", async |negotiation| negotiation.accept_offer(sdp).await).await?;
+        named.into_iter().for_each(|candidate| self.resolve(candidate));
         Ok(answer)
     }
 
     async fn accept_answer(&self, sdp: &str) -> Result<()> {
-        let (sdp, named) = candidate::without_names(sdp);
-        self.negotiate("accept_answer", async |negotiation| negotiation.accept_answer(&sdp).await).await?;
-        named.into_iter().for_each(|attribute| self.resolve(Candidate { attribute, mid: None }));
+        let named = self.negotiate("accept_answer", async |negotiation| negotiation.accept_answer(sdp).await).await?;
+        named.into_iter().for_each(|candidate| self.resolve(candidate));
         Ok(())
     }
 
     async fn add_candidate(&self, candidate: &Candidate) -> Result<()> {
-        self.negotiate("add_candidate", async |negotiation| match candidate::judge(&candidate.attribute)? {
-            Use::Check => negotiation.add_candidate(candidate).await,
-            Use::Resolve(_) => {
-                self.resolve(candidate.clone());
-                Ok(())
-            }
-            Use::Ignore => Ok(()),
-        })
-        .await
+        let added = async |negotiation: &mut Negotiation| negotiation.add_candidate(candidate).await;
+        let is_named = self.negotiate("add_candidate", added).await?;
+        if is_named {
+            self.resolve(candidate.clone());
+        }
+        Ok(())
     }
 
     async fn add_track(&self, kind: TrackKind) -> Result<TrackId> {
@@ -214,7 +217,10 @@ impl Session for WebRtcSession {
                 .backend(NAME)
                 .operation("send_data"));
         }
-        queue.try_send(message).map_err(|error| match error {
+        let share = u32::try_from(message.len().max(1)).unwrap_or(u32::MAX);
+        let share = Arc::clone(&self.shared().send_room).try_acquire_many_owned(share);
+        let share = share.map_err(|_| full("send_data"))?;
+        queue.try_send((message, share)).map_err(|error| match error {
             TrySendError::Full(_) => full("send_data"),
             TrySendError::Closed(_) => not_found("send_data", "the channel was closed"),
         })

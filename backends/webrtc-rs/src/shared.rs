@@ -8,24 +8,25 @@ use std::time::Duration;
 use blink_api::{
     Candidate, ChannelId, Clock, HostCandidates, Mid, Result, RtpCodec, SessionConfig, SessionEvent, TrackId, TrackKind,
 };
+use blink_transport_kit::check_budget::CheckBudget;
 use blink_transport_kit::disclosure::Disclosure;
 use blink_transport_kit::events::EventSender;
 use blink_transport_kit::names::Names;
 use blink_transport_kit::sdp::Section;
 use blink_transport_kit::traffic::{SendSequence, Traffic};
-use bytes::Bytes;
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::PeerConnection;
 use webrtc::rtp_transceiver::RtpSender;
 
-use crate::NAME;
+use crate::channels::Queued;
 use crate::guard::Guard;
+use crate::{NAME, channels};
 
 /// Servers that have not answered by then are not waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     /// Told of each event of gathering.
     pub(crate) gathered: Notify,
     pub(crate) guard: Arc<Guard>,
+    /// Bytes of messages that may still be queued.
+    pub(crate) send_room: Arc<Semaphore>,
     hosts: HostCandidates,
     state: Mutex<State>,
 }
@@ -69,7 +72,10 @@ pub(crate) struct State {
     pub(crate) incoming: HashMap<Mid, Arc<dyn TrackRemote>>,
     /// Payload types of retransmissions in the newest answer, each with the one whose packets it repeats (RFC 4588).
     pub(crate) repeats: Vec<(u8, u8)>,
-    pub(crate) channels: HashMap<ChannelId, mpsc::Sender<Bytes>>,
+    /// Data channels that have a task: open ones, and those on the way to it.
+    pub(crate) served_channels: usize,
+    /// The open ones.
+    pub(crate) channels: HashMap<ChannelId, mpsc::Sender<Queued>>,
     pub(crate) next_channel: u32,
     pub(crate) traffic: Traffic,
     /// Readers and the sender: they end with the session.
@@ -112,7 +118,7 @@ pub(crate) enum Path {
 impl Shared {
     /// # Errors
     /// [`Invalid`](blink_api::ErrorKind::Invalid) for servers that are none.
-    pub(crate) fn new(events: EventSender, session: &SessionConfig) -> Result<Self> {
+    pub(crate) fn new(events: EventSender, session: &SessionConfig, budget: CheckBudget) -> Result<Self> {
         let disclosure = Disclosure::new(&session.ice);
         Ok(Self {
             events,
@@ -121,7 +127,8 @@ impl Shared {
             video: session.video.clone(),
             connection: OnceLock::new(),
             gathered: Notify::new(),
-            guard: Arc::new(Guard::new(&session.ice)?),
+            guard: Arc::new(Guard::new(&session.ice, budget)?),
+            send_room: Arc::new(Semaphore::new(channels::QUEUED_BYTES)),
             hosts: session.ice.host_candidates,
             state: Mutex::new(State { disclosure, ..State::default() }),
         })
@@ -170,6 +177,8 @@ impl Shared {
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut state = self.lock();
         if !state.is_closed {
+            // Tasks that have ended are kept until they are asked for.
+            while state.tasks.try_join_next().is_some() {}
             state.tasks.spawn(task);
         }
     }

@@ -22,11 +22,11 @@ use webrtc::peer_connection::{
 };
 
 use crate::config::WebRtcConfig;
-use crate::guard;
 use crate::handler::Handler;
 use crate::runtime::SettlingRuntime;
 use crate::shared::Shared;
 use crate::tap::Tap;
+use crate::{channels, guard};
 
 /// Dynamic payload types (RFC 3551 §3), the usual one of Opus left out.
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
@@ -67,6 +67,7 @@ pub(crate) async fn open(
         .with_setting_engine(settings(config))
         .with_handler(handler)
         .with_runtime(Arc::new(SettlingRuntime::new(Arc::clone(&shared.guard))))
+        .with_data_channel_send_buffer_limit(channels::SEND_BUFFER)
         .with_udp_addrs(addresses.iter().map(|address| SocketAddr::new(*address, 0)).collect())
         .build()
         .await

@@ -6,6 +6,7 @@ use blink_api::macros::async_trait;
 use blink_api::{
     Context, Error, Plugin, Result, Session, SessionConfig, SessionEvents, Transport, TransportCapabilities,
 };
+use blink_transport_kit::check_budget::CheckBudgets;
 use blink_transport_kit::{addresses, entropy, events};
 
 use crate::NAME;
@@ -29,6 +30,7 @@ const CAPABILITIES: TransportCapabilities = TransportCapabilities {
 #[derive(Debug, Clone, Default)]
 pub struct WebRtcTransport {
     config: WebRtcConfig,
+    budgets: CheckBudgets,
 }
 
 impl WebRtcTransport {
@@ -39,7 +41,7 @@ impl WebRtcTransport {
     pub fn new(config: WebRtcConfig) -> Result<Self> {
         config.check()?;
         entropy::gather();
-        Ok(Self { config })
+        Ok(Self { config, budgets: CheckBudgets::default() })
     }
 }
 
@@ -69,7 +71,9 @@ impl Transport for WebRtcTransport {
         let named = |error: Error| error.backend(NAME).operation("open");
         let addresses = addresses::usable(&config.ice.interfaces).map_err(named)?;
         let (events, reader) = events::channel();
-        let session = WebRtcSession::open(&self.config, config, &addresses, events).await.map_err(named)?;
+        let participant = config.participant.map(|did| did.to_string());
+        let budget = self.budgets.session(participant.as_deref());
+        let session = WebRtcSession::open(&self.config, config, &addresses, budget, events).await.map_err(named)?;
         Ok((Box::new(session), reader))
     }
 }

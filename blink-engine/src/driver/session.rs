@@ -190,6 +190,7 @@ async fn run(
         audio: media.audio().rtp(),
         video: if video { crate::media::video::codecs() } else { Vec::new() },
         clock: parts.clock.clone(),
+        participant: Some(remote.did),
     };
     let (session, mut events) = parts.transport.open(config).await?;
     let session: Arc<dyn Session> = Arc::from(session);

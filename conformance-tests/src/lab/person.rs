@@ -237,6 +237,7 @@ impl Hasty {
                     audio: vec![LabCodec::USUAL.rtp()],
                     video: Vec::new(),
                     clock: core.clock.of_engines(core.is_virtual()),
+                    participant: None,
                 };
                 let Ok((session, events)) = self.transport.open(config).await else { return };
                 let offered = session.add_track(TrackKind::Audio).await.is_ok();

@@ -334,7 +334,8 @@ impl Side {
 
 /// A session's configuration as a call has it.
 pub(super) fn configuration(audio: Vec<RtpCodec>) -> SessionConfig {
-    SessionConfig { ice: IceConfig::default(), audio, video: Vec::new(), clock: Arc::new(SystemClock) }
+    let clock = Arc::new(SystemClock);
+    SessionConfig { ice: IceConfig::default(), audio, video: Vec::new(), clock, participant: None }
 }
 
 pub(super) fn codec(name: &str, clock_rate: u32, channels: u16, fmtp: &str) -> RtpCodec {

@@ -2,15 +2,35 @@
 
 use blink_api::{CodecName, RtpCodec, TrackKind};
 use blink_transport_kit::candidate;
-use blink_transport_kit::sdp::{Description, without_reception, without_refused};
+use blink_transport_kit::sdp::{Description, Places, without_reception, without_refused};
 
-/// What is read stays readable with sections taken out, and what was taken out is gone.
+/// Descriptions stay readable with sections taken out, and what was taken out is gone. What is hidden from a stack is in its
+/// place again afterwards.
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for line in text.lines() {
         // Which of the three it is does not matter here.
         candidate::judge(line.trim_start_matches("a=")).ok();
     }
+    if let Ok((shown, places)) = Places::default().show(text) {
+        let (again, _) = Places::default().show(&shown).expect("it was readable before");
+        assert_eq!(again, shown, "nothing is left to change");
+        let (restored, after) = places.restore(&shown);
+        assert_eq!(after, places, "every section is in its place");
+        assert_eq!(sections(&restored), sections(text), "no section appears or goes");
+        // A later description of this session finds the same places.
+        let (_, after) = places.show(&restored).expect("it was readable before");
+        assert_eq!(after, places, "places stay");
+        narrow(&shown);
+    }
+    narrow(text);
+}
+
+fn sections(text: &str) -> usize {
+    text.lines().filter(|line| line.starts_with("m=")).count()
+}
+
+fn narrow(text: &str) {
     let Ok(mut description) = Description::parse(text) else { return };
     let opus = RtpCodec { name: CodecName::new("opus"), clock_rate: 48_000, channels: 2, fmtp: String::new() };
     let vp8 = RtpCodec { name: CodecName::new("VP8"), clock_rate: 90_000, channels: 0, fmtp: String::new() };

@@ -101,3 +101,77 @@ fn reception_is_taken_out_of_sections_nobody_sends_on() {
     assert_eq!(directions, ["a=sendrecv", "a=inactive", "a=sendonly", "a=sendrecv"]);
     assert_eq!(text.lines().filter(|line| line.starts_with("a=recvonly")).count(), 0);
 }
+
+fn show(sdp: &str) -> (String, Places) {
+    Places::default().show(sdp).expect("few sections")
+}
+
+#[test]
+fn foreign_sections_are_hidden_and_rejected_in_their_places() {
+    let text = "m=text 9 UDP/TLS/RTP/SAVPF 98\r\na=mid:t\r\na=rtpmap:98 t140/1000\r\n";
+    let ended = "m=audio 0 UDP/TLS/RTP/SAVPF 0\r\n";
+    let offer = OFFER.replace("BUNDLE 0 1", "BUNDLE t 0 1").replacen("m=video", &format!("{text}m=video"), 1) + ended;
+    let (shown, places) = show(&offer);
+    assert_eq!(shown, show(OFFER).0, "as if they were not there");
+    let answer = "v=0\r\nm=audio 9 a\r\na=mid:0\r\nm=video 0 b\r\na=mid:1\r\nm=video 0 c\r\na=mid:2\r\nm=application 9 d\r\na=mid:3\r\n";
+    let (answer, places) = places.restore(answer);
+    let lines: Vec<&str> = answer.lines().filter(|line| line.starts_with("m=") || line.starts_with("a=mid")).collect();
+    assert_eq!(
+        lines,
+        [
+            "m=audio 9 a",
+            "a=mid:0",
+            "m=text 0 UDP/TLS/RTP/SAVPF 98",
+            "a=mid:t",
+            "m=video 0 b",
+            "a=mid:1",
+            "m=video 0 c",
+            "a=mid:2",
+            "m=application 9 d",
+            "a=mid:3",
+            "m=audio 0 UDP/TLS/RTP/SAVPF 0",
+        ]
+    );
+    let own = "v=0\r\nm=audio 9 a\r\na=mid:t\r\n";
+    let (own, _) = places.restore(own);
+    assert_eq!(own.matches("a=mid:t\r\n").count(), 1, "the stack has given that tag to a section of its own: {own}");
+    assert_eq!(own.matches("m=text 0 ").count(), 1);
+    let reused = offer.replace("m=text 9 UDP/TLS/RTP/SAVPF 98", "m=video 9 UDP/TLS/RTP/SAVPF 98");
+    assert_eq!(places.show(&reused).expect("an offer").0, shown, "what was hidden once stays so");
+}
+
+#[test]
+fn rejected_sections_get_the_mid_of_their_place() {
+    let (_, places) = Places::default().restore(OFFER);
+    let rejected = "m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:2\r\na=rtpmap:96 VP8/90000\r\n";
+    let answer = OFFER.replace(rejected, "m=video 0 UDP/TLS/RTP/SAVPF 96\r\n");
+    assert!(Description::parse(&answer).is_err());
+    let (shown, after) = places.show(&answer).expect("an answer");
+    assert_eq!(after, places);
+    let description = Description::parse(&shown).expect("readable");
+    assert_eq!((description.sections[2].mid.as_str(), description.sections[2].is_rejected), ("2", true));
+    assert_eq!(show(&answer).0.matches("m=").count(), 3, "where the place is new, it is hidden");
+}
+
+#[test]
+fn one_fingerprint_is_left_and_no_line_that_decides_nothing() {
+    let digits = ["ab"; 32].join(":");
+    let sdp = OFFER
+        .replace("a=fingerprint:sha-256 00", &format!("a=fingerprint:sha-512 00\r\na=fingerprint:SHA-256 {digits}"))
+        .replace("s=-\r\nt=0 0", "s= \r\ni=a title\r\nb=AS:1\r\nb=CT:1\r\nt=1 2")
+        .replace(
+            "a=mid:0",
+            "a=mid:0\r\na=fingerprint:sha-1 00\r\nb=AS:1\r\na=candidate:1 1 udp 1 host.example 5 typ host",
+        );
+    let fingerprint = format!("a=fingerprint:sha-256 {}", digits.to_uppercase());
+    let (shown, _) = show(&sdp);
+    let (usual, _) = show(&OFFER.replace("a=fingerprint:sha-256 00", &fingerprint));
+    assert_eq!(shown, usual);
+    assert_eq!(show(&usual).0, usual, "nothing is left to change");
+}
+
+#[test]
+fn more_sections_than_any_call_has_are_invalid() {
+    let sdp = OFFER.to_owned() + &"m=audio 0 RTP/SAVPF 0\r\n".repeat(61);
+    assert_eq!(Places::default().show(&sdp).expect_err("65 sections").kind(), ErrorKind::Invalid);
+}
