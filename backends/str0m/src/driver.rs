@@ -1,10 +1,14 @@
 //! A session with its sockets and servers: it moves datagrams and time into the [`Peer`] and sends what comes out. It never waits.
 
+mod gathering;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
-use blink_api::{Candidate, HostCandidates, IceConfig, Result, SessionEvent};
+use blink_api::{Candidate, IceConfig, Result, SessionEvent};
 use blink_transport_kit::addresses::AddressSelector;
 use blink_transport_kit::candidate::{self, Use};
 use blink_transport_kit::check_budget::CheckBudget;
@@ -249,7 +253,7 @@ impl Driver {
 
     pub(crate) fn create_offer(&mut self, ice_restart: bool) -> Result<String> {
         self.peer.check_offer(ice_restart)?;
-        self.gather(ice_restart)?;
+        self.gather(ice_restart);
         Ok(self.disclosure.description(&self.peer.create_offer(ice_restart)?))
     }
 
@@ -258,7 +262,7 @@ impl Driver {
         description.check_audio(&self.peer.codecs.audio)?;
         description.refuse_video(&self.peer.codecs.video);
         let is_restart = self.peer.remote_user.as_ref().is_some_and(|user| *user != description.ice_user);
-        self.gather(is_restart)?;
+        self.gather(is_restart);
         // Work on a copy: only an accepted description may begin a generation.
         let mut remote = self.remote.clone();
         let admitted = remote.description(sdp);
@@ -323,64 +327,6 @@ impl Driver {
         });
     }
 
-    /// Gathers once, and again for each ICE restart. Host candidates are in the description that is made next; others follow as events.
-    fn gather(&mut self, is_restart: bool) -> Result<()> {
-        if self.has_gathered && !is_restart {
-            return Ok(());
-        }
-        if self.has_gathered {
-            self.follow_interfaces();
-        }
-        self.has_gathered = true;
-        self.remote.set_own(&self.own_addresses());
-        self.name_hosts();
-        for local in self.sockets.locals().filter(|_| !self.ice.relay_only) {
-            match str0m::Candidate::host(local, Protocol::Udp) {
-                Ok(candidate) => drop(self.peer.rtc.add_local_candidate(candidate)),
-                Err(error) => tracing::debug!(%error, "an address cannot be a candidate"),
-            }
-        }
-        if self.servers.is_empty() {
-            self.peer.events.send(SessionEvent::CandidatesDone);
-        } else {
-            self.lookups += 1;
-            let (lookup, servers) = (self.lookups, self.servers.clone());
-            self.search(async move { Some(Found::Servers(lookup, servers.resolve().await)) });
-        }
-        Ok(())
-    }
-
-    fn follow_interfaces(&mut self) {
-        let addresses = match self.addresses.usable(&self.ice.interfaces) {
-            Ok(addresses) => addresses,
-            // All of them may be gone for a moment. The sockets stay for when they come back.
-            Err(error) => return tracing::warn!(%error, "an ICE restart goes on with the addresses before"),
-        };
-        for gone in self.sockets.follow(&addresses) {
-            if let Ok(candidate) = str0m::Candidate::host(gone, Protocol::Udp) {
-                self.peer.rtc.direct_api().invalidate_candidate(&candidate);
-            }
-        }
-    }
-
-    fn own_addresses(&self) -> Vec<IpAddr> {
-        self.sockets.locals().map(|local| local.ip()).collect()
-    }
-
-    /// Hosts without names are not told.
-    fn name_hosts(&mut self) {
-        if self.ice.host_candidates != HostCandidates::Mdns || self.ice.relay_only {
-            return;
-        }
-        match Names::announce(&self.own_addresses()) {
-            Ok(names) => {
-                self.disclosure.set_names(names.names().to_vec());
-                self.names = Some(names);
-            }
-            Err(error) => tracing::warn!(%error, "host candidates cannot be named by multicast DNS, and are not told"),
-        }
-    }
-
     fn handle_gathering(&mut self, step: gather::Step) {
         match step {
             gather::Step::Send { local, server, datagram } => self.put(local, server, &datagram),
@@ -414,6 +360,3 @@ impl Driver {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
