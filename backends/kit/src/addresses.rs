@@ -76,7 +76,7 @@ impl AddressSelector {
     ///   connect.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) where none of the wanted interfaces is there now,
+    /// [`Invalid`](ErrorKind::Invalid) where none of the wanted interfaces is there now,
     /// [`Io`](ErrorKind::Io) where the system does not tell.
     pub fn usable(&self, wanted: &[String]) -> Result<Vec<IpAddr>> {
         let local: Vec<LocalAddress> = if_addrs::get_if_addrs()?.into_iter().map(LocalAddress::new).collect();
@@ -84,7 +84,7 @@ impl AddressSelector {
         let selection = select(&local, wanted, &outside);
         self.tell(&selection);
         if selection.addresses.is_empty() {
-            return Err(Error::new(ErrorKind::NotFound, "none of the wanted interfaces is there now")
+            return Err(Error::new(ErrorKind::Invalid, "none of the wanted interfaces is there now")
                 .with("key", "ice.interfaces")
                 .with("value", wanted.join(", ")));
         }
@@ -288,7 +288,7 @@ mod tests {
     fn without_any_of_the_wanted_interfaces_no_other_is_used() {
         let absent = "no such interface".to_owned();
         let error = AddressSelector::default().usable(&[absent]).expect_err("it is not there");
-        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().contains("ice.interfaces"), "{error}");
     }
 
