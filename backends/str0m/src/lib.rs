@@ -14,8 +14,10 @@
 
 #![deny(missing_docs)]
 
+mod channels;
 mod codecs;
 mod config;
+mod dialect;
 mod driver;
 mod dtls;
 mod gather;
@@ -26,6 +28,7 @@ mod rtp;
 mod session;
 mod shared;
 mod sockets;
+mod stack_time;
 mod transport;
 mod workplace;
 

@@ -1,25 +1,26 @@
 //! A session's state around str0m, without input, output or clock: the driver feeds it and sends what it says.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blink_api::{
-    Candidate, ChannelId, Clock, Error, ErrorKind, Result, SessionConfig, SessionEvent, TrackId, TrackKind,
-};
+use blink_api::{Candidate, Clock, Error, ErrorKind, Result, SessionConfig, SessionEvent, TrackId, TrackKind};
+use blink_transport_kit::candidate;
 use blink_transport_kit::events::EventSender;
 use blink_transport_kit::traffic::SendSequence;
-use bytes::Bytes;
 use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::SdpPendingOffer;
 use str0m::media::Mid;
-use str0m::net::{Receive, Transmit};
+use str0m::net::{Protocol, Receive, Transmit};
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Event, IceConnectionState, Input, Output, Rtc};
 
+use crate::channels::Channels;
 use crate::codecs::{Codecs, tag};
 use crate::config::{DtlsVersion, Str0mConfig};
 use crate::shared::Shared;
+use crate::stack_time::StackTime;
 
 /// How often str0m hands out its measurements.
 const STATS_INTERVAL: Duration = Duration::from_millis(500);
@@ -36,15 +37,16 @@ const FAULT_PAUSE: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(60);
 /// What a path is taken to carry before anything is known of it, in bits per second: sound and a little picture.
 const FIRST_ESTIMATE: u64 = 1_000_000;
-/// Remote candidates kept for the next ICE generation.
-const MOST_CANDIDATES: usize = 64;
-/// Data channels a peer may open.
-const MOST_CHANNELS: usize = 64;
+/// Handshake packets kept from addresses that ICE has not checked yet, in all and of one address: a
+/// flight of DTLS. What comes then is dropped, and repeated by its sender.
+const MAX_EARLY: usize = 16;
+const MAX_EARLY_PER_SOURCE: usize = 4;
 
 /// One side of a connection.
 pub(crate) struct Peer {
     pub(crate) rtc: Rtc,
     pub(crate) clock: Arc<dyn Clock>,
+    stack_time: StackTime,
     pub(crate) codecs: Codecs,
     pub(crate) events: EventSender,
     pub(crate) shared: Arc<Shared>,
@@ -57,15 +59,13 @@ pub(crate) struct Peer {
     /// Labels of channels that wait for a negotiation.
     pub(crate) wanted_channels: Vec<String>,
     pub(crate) has_data: bool,
-    pub(crate) channels: Vec<(str0m::channel::ChannelId, ChannelId)>,
-    next_channel: u32,
-    /// Messages that the stack had no room for.
-    pub(crate) backlog: VecDeque<(ChannelId, Bytes)>,
+    pub(crate) channels: Channels,
     pub(crate) offer: Option<OpenOffer>,
     pub(crate) is_negotiated: bool,
-    /// The newest remote candidates, and the ICE user name they were given to the stack for.
-    pub(crate) candidates: VecDeque<str0m::Candidate>,
+    /// ICE user name fragment of the newest remote description.
     pub(crate) remote_user: Option<String>,
+    /// Handshake packets from addresses that ICE has not checked yet.
+    early: VecDeque<EarlyPacket>,
     /// The section each source sends on.
     pub(crate) sources: HashMap<u32, blink_api::Mid>,
     pub(crate) path: Path,
@@ -99,6 +99,13 @@ pub(crate) enum Path {
     Lost,
 }
 
+/// A packet of the handshake that waits for its address to be checked.
+struct EarlyPacket {
+    source: SocketAddr,
+    local: SocketAddr,
+    data: Vec<u8>,
+}
+
 /// What the driver must do before the next input.
 pub(crate) enum Step {
     Send(Transmit),
@@ -112,6 +119,7 @@ impl Peer {
         codecs: Codecs,
         events: EventSender,
         shared: Arc<Shared>,
+        stack_time: StackTime,
     ) -> Self {
         let mut builder = Rtc::builder().set_rtp_mode(true).set_stats_interval(Some(STATS_INTERVAL)).set_dtls_version(
             match config.dtls {
@@ -120,19 +128,20 @@ impl Peer {
                 DtlsVersion::Auto => str0m::config::DtlsVersion::Auto,
             },
         );
+        // Nothing here uses the time of sending, and str0m panics when it reads one while the system's clock is in
+        // the first hour of 1970, as on devices without a clock battery.
+        let mut left_out = vec![Extension::AbsoluteSendTime];
         if config.bandwidth_estimate && !session.video.is_empty() {
             builder = builder.enable_bwe(Some(Bitrate::bps(FIRST_ESTIMATE)));
         } else {
             // Without an estimate nobody needs the numbers of all packets, nor to be told which of them came.
-            let mut extensions = ExtensionMap::empty();
-            let standard = ExtensionMap::standard();
-            for (id, extension) in standard.iter() {
-                if *extension != Extension::TransportSequenceNumber {
-                    extensions.set(id, extension.clone());
-                }
-            }
-            builder = builder.set_extension_map(extensions);
+            left_out.push(Extension::TransportSequenceNumber);
         }
+        let (mut extensions, standard) = (ExtensionMap::empty(), ExtensionMap::standard());
+        for (id, extension) in standard.iter().filter(|(_, extension)| !left_out.contains(extension)) {
+            extensions.set(id, extension.clone());
+        }
+        builder = builder.set_extension_map(extensions);
         // The first messages of SCTP go with the description (draft-hancke-tsvwg-snap): where packets are lost, the first repetition of one takes 3 s (RFC 9260 §16).
         builder = builder.set_snap_enabled(true);
         builder.set_initial_stun_rto(FIRST_REPETITION);
@@ -141,8 +150,9 @@ impl Peer {
         builder = builder.set_crypto_provider(crate::dtls::crypto());
         codecs.configure(builder.codec_config());
         Self {
-            rtc: builder.build(session.clock.now()),
+            rtc: builder.build(stack_time.of(session.clock.now())),
             clock: Arc::clone(&session.clock),
+            stack_time,
             codecs,
             events,
             shared,
@@ -152,13 +162,11 @@ impl Peer {
             spent: HashSet::new(),
             wanted_channels: Vec::new(),
             has_data: false,
-            channels: Vec::new(),
-            next_channel: 1,
-            backlog: VecDeque::new(),
+            channels: Channels::default(),
             offer: None,
             is_negotiated: false,
-            candidates: VecDeque::new(),
             remote_user: None,
+            early: VecDeque::new(),
             sources: HashMap::new(),
             path: Path::New,
             hurry_until: None,
@@ -173,7 +181,7 @@ impl Peer {
                 return Step::WaitUntil(self.clock.now() + IDLE);
             }
             match self.rtc.poll_output() {
-                Ok(Output::Timeout(at)) => return Step::WaitUntil(self.hurry(at)),
+                Ok(Output::Timeout(at)) => return Step::WaitUntil(self.hurry(self.stack_time.back(at))),
                 Ok(Output::Transmit(datagram)) => return Step::Send(datagram),
                 Ok(Output::Event(event)) => self.handle_event(event),
                 Err(error) => {
@@ -191,12 +199,58 @@ impl Peer {
         if now < until { at.min(now + CHECK_PACE) } else { at }
     }
 
-    pub(crate) fn handle_datagram(&mut self, datagram: Receive<'_>) {
-        self.handle_input(Input::Receive(self.clock.now(), datagram));
+    /// Takes a datagram that came from `source` to `local`.
+    ///
+    /// STUN authenticates itself. Everything else counts only from addresses that ICE has checked:
+    /// DTLS would answer a ClientHello of anybody, and then not the peer's.
+    pub(crate) fn handle_datagram(&mut self, source: SocketAddr, local: SocketAddr, data: &[u8]) {
+        let is_stun = is_stun(data);
+        let now = self.stack_now();
+        let Ok(datagram) = Receive::new(Protocol::Udp, source, local, data) else { return };
+        let input = Input::Receive(now, datagram);
+        if !is_stun && !self.rtc.accepts(&input) {
+            return self.keep_early(source, local, data);
+        }
+        self.handle_input(input);
+        if is_stun && !self.early.is_empty() {
+            self.release_early();
+        }
+    }
+
+    /// Keeps the first flight of a peer whose own check was answered earlier than ours.
+    fn keep_early(&mut self, source: SocketAddr, local: SocketAddr, data: &[u8]) {
+        let of_source = self.early.iter().filter(|packet| packet.source == source).count();
+        if is_dtls(data) && self.early.len() < MAX_EARLY && of_source < MAX_EARLY_PER_SOURCE {
+            self.early.push_back(EarlyPacket { source, local, data: data.to_vec() });
+        }
+    }
+
+    /// Hands over what came from addresses that have been checked by now.
+    fn release_early(&mut self) {
+        for packet in std::mem::take(&mut self.early) {
+            let EarlyPacket { source, local, data } = &packet;
+            let Ok(datagram) = Receive::new(Protocol::Udp, *source, *local, data) else { continue };
+            let input = Input::Receive(self.stack_now(), datagram);
+            if self.rtc.accepts(&input) {
+                self.handle_input(input);
+            } else {
+                self.early.push_back(packet);
+            }
+        }
     }
 
     pub(crate) fn handle_timeout(&mut self) {
-        self.handle_input(Input::Timeout(self.clock.now()));
+        self.handle_input(Input::Timeout(self.stack_now()));
+    }
+
+    /// Now, as the stack has it.
+    pub(crate) fn stack_now(&self) -> Instant {
+        self.stack_time.of(self.clock.now())
+    }
+
+    /// When a packet came, in the session's time.
+    pub(crate) fn arrival(&self, stack_time: Instant) -> Instant {
+        self.stack_time.back(stack_time)
     }
 
     /// A datagram that the stack finds fault with is one that anybody may have sent: it changes nothing.
@@ -214,9 +268,9 @@ impl Peer {
                 self.find_path();
             }
             Event::Closed => self.lose_path(),
-            Event::ChannelOpen(id, label) => self.open_incoming(id, label),
+            Event::ChannelOpen(id, label) => self.handle_channel_open(id, label),
             Event::ChannelData(data) => self.handle_message(data),
-            Event::ChannelClose(id) => self.close_channel(id),
+            Event::ChannelClose(id) => self.handle_channel_close(id),
             Event::ChannelBufferedAmountLow(_) => self.flush_backlog(),
             Event::RtpPacket(packet) => self.handle_packet(packet),
             Event::KeyframeRequest(request) => {
@@ -285,34 +339,24 @@ impl Peer {
         }
     }
 
-    /// Keeps a candidate for the description that may come later, and checks it now where there is one.
+    /// Has a remote candidate checked.
     pub(crate) fn add_candidate(&mut self, candidate: &Candidate) -> Result<()> {
-        let parsed = str0m::Candidate::from_sdp_string(&candidate.attribute)
+        let parsed = str0m::Candidate::from_sdp_string(&candidate::bare(&candidate.attribute))
             .map_err(|_| Error::new(ErrorKind::Invalid, "this is no ICE candidate"))?;
-        if self.remote_user.is_some() {
-            self.rtc.add_remote_candidate(parsed.clone());
-        }
-        if self.candidates.len() == MOST_CANDIDATES {
-            self.candidates.pop_front();
-        }
-        self.candidates.push_back(parsed);
+        self.rtc.add_remote_candidate(parsed);
         Ok(())
     }
-
-    fn open_incoming(&mut self, id: str0m::channel::ChannelId, label: String) {
-        if self.channels.len() == MOST_CHANNELS {
-            return;
-        }
-        let channel = ChannelId(self.next_channel);
-        self.next_channel += 1;
-        self.channels.push((id, channel));
-        self.shared.lock().channels.insert(channel);
-        self.events.send(SessionEvent::ChannelOpen { channel, label });
-    }
-
-    fn close_channel(&mut self, id: str0m::channel::ChannelId) {
-        let closed = self.channels.extract_if(.., |(known, _)| *known == id);
-        let closed: Vec<ChannelId> = closed.map(|(_, channel)| channel).collect();
-        self.shared.lock().channels.retain(|channel| !closed.contains(channel));
-    }
 }
+
+/// STUN by its first byte (RFC 7983 §7).
+fn is_stun(data: &[u8]) -> bool {
+    data.first().is_some_and(|first| *first < 4)
+}
+
+/// DTLS by its first byte (RFC 7983 §7).
+fn is_dtls(data: &[u8]) -> bool {
+    data.first().is_some_and(|first| (20..64).contains(first))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

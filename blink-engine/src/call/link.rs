@@ -12,6 +12,7 @@
 //! say is sent whole and repeated until the other acknowledges it, so that loss, duplication and order do not matter.
 
 mod clock;
+mod hello;
 mod messages;
 
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use super::repeat::Repeat;
 use super::{Negotiation, SessionId};
 pub(super) use clock::ClockFilter;
 pub use clock::ClockSync;
+use hello::HelloRepeat;
 pub(super) use messages::fingerprint;
 
 /// Candidates in one message.
@@ -63,7 +65,7 @@ pub(super) enum LinkAction {
     Open(SessionId),
     /// A step of the negotiation.
     Negotiate(Negotiation),
-    /// Say hello on the data channel.
+    /// Say hello on the data channel, for the first time or again.
     Hello,
     /// Ping.
     Ping(u64),
@@ -109,6 +111,7 @@ pub(super) struct Link {
     failed: bool,
     connected: bool,
     verified: bool,
+    hello: HelloRepeat,
     send: Repeat,
     last_packet: Instant,
     /// The earliest time of the next ping.
@@ -143,6 +146,7 @@ impl Link {
             failed: false,
             connected: false,
             verified: false,
+            hello: HelloRepeat::default(),
             send: idle(timers),
             last_packet: now,
             ping: now,
@@ -227,12 +231,18 @@ impl Link {
     }
 
     /// The data channel is open: hello is its first message.
-    pub(super) fn handle_channel(&mut self, now: Instant, actions: &mut Vec<LinkAction>) {
+    pub(super) fn handle_channel(&mut self, now: Instant, timers: &CallTimers, actions: &mut Vec<LinkAction>) {
         actions.push(LinkAction::Hello);
+        self.hello.begin(now, timers);
         self.ping = now;
     }
 
-    /// The other side's first message on the data channel.
+    /// The other side said something that it says only once it has heard our hello.
+    pub(super) fn handle_admitted_message(&mut self) {
+        self.hello.stop();
+    }
+
+    /// The other side's first message on the data channel. It may come again, which changes nothing.
     pub(super) fn handle_hello(&mut self, link: &[u8; 16], now: Instant, actions: &mut Vec<LinkAction>) {
         if *link != self.id {
             self.state = LinkState::Failed(now);
@@ -300,6 +310,9 @@ impl Link {
         if self.restart.is_some_and(|at| now >= at) {
             self.restart_path(now, actions);
         }
+        if !matches!(self.state, LinkState::Failed(_)) && self.hello.fire(now, timers) {
+            actions.push(LinkAction::Hello);
+        }
         if self.connected && self.is_admitted() && now >= self.ping_at(timers) {
             self.ping = now + timers.ping;
             self.pings += 1;
@@ -365,7 +378,8 @@ impl Link {
             LinkState::Suspect(_) => Some(self.ping_at(timers)),
             LinkState::Failed(at) => (group && self.dials).then_some(at + self.retry_after(timers)),
         };
-        [state, self.restart, self.send.due()].into_iter().flatten().min()
+        let hello = self.hello.due.filter(|_| !matches!(self.state, LinkState::Failed(_)));
+        [state, hello, self.restart, self.send.due()].into_iter().flatten().min()
     }
 }
 
@@ -376,44 +390,4 @@ fn idle(timers: &CallTimers) -> Repeat {
 #[cfg(test)]
 mod candidate_tests;
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// When pings go out in the first minute of a link on which packets come so often until then, in milliseconds.
-    fn pings(packets: Duration, until: Duration) -> Vec<u128> {
-        let (began, timers) =
-            (Instant::now(), CallTimers { suspect: Duration::from_secs(100), ..CallTimers::default() });
-        let mut link = Link::new([1; 16], true, SessionId(1), began, &timers);
-        let mut actions = Vec::new();
-        link.handle_connected(began, &mut actions);
-        link.handle_channel(began, &mut actions);
-        link.handle_hello(&[1; 16], began, &mut actions);
-        let mut sent = Vec::new();
-        for ms in (0..60_000).step_by(10) {
-            let passed = Duration::from_millis(ms);
-            let now = began + passed;
-            if passed < until && ms.is_multiple_of(packets.as_millis() as u64) {
-                link.handle_traffic(now, &mut actions);
-            }
-            actions.clear();
-            let is_due = link.deadline(&timers, false).is_some_and(|at| at <= now);
-            link.handle_timeout(now, &timers, &mut || SessionId(2), false, &mut actions);
-            if actions.iter().any(|action| matches!(action, LinkAction::Ping(_))) {
-                assert!(is_due, "who asked for the deadline knew");
-                sent.push(u128::from(ms));
-            }
-        }
-        sent
-    }
-
-    #[test]
-    fn pings_are_frequent_where_nothing_else_comes_and_rare_where_it_does() {
-        let quiet: Vec<u128> = (0..60_000).step_by(500).collect();
-        assert_eq!(pings(Duration::from_millis(20), Duration::ZERO), quiet);
-        let busy: Vec<u128> = [0, 500, 1_000].into_iter().chain((1_500..60_000).step_by(2_500)).collect();
-        assert_eq!(pings(Duration::from_millis(20), Duration::from_secs(60)), busy);
-        // Packets come until 10 s less 20 ms, 980 ms after the ping at 9 s.
-        let falls_quiet = pings(Duration::from_millis(20), Duration::from_secs(10));
-        assert_eq!(falls_quiet[6..9], [9_000, 10_480, 10_980]);
-    }
-}
+mod tests;

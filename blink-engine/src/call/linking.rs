@@ -99,13 +99,17 @@ impl Call {
                 }
                 SessionInput::Candidate { attribute } => link.handle_candidate(attribute, now),
                 SessionInput::Connected => link.handle_connected(now, actions),
-                SessionInput::ChannelOpen => link.handle_channel(now, actions),
+                SessionInput::ChannelOpen => link.handle_channel(now, timers, actions),
                 SessionInput::Traffic => link.handle_traffic(now, actions),
                 SessionInput::Failed => link.handle_failed(now, actions),
                 SessionInput::FirstFrame(stream) => first_frame = Some(stream),
                 SessionInput::Unsendable(stream) => unsendable = Some((link.session, stream)),
                 SessionInput::Channel(message) => {
                     link.handle_traffic(now, actions);
+                    // A Pong answers whoever pings, before its sender is admitted.
+                    if !matches!(message, ChannelMessage::Hello { .. } | ChannelMessage::Pong { .. }) {
+                        link.handle_admitted_message();
+                    }
                     match message {
                         ChannelMessage::Hello { link: id } => link.handle_hello(&id, now, actions),
                         ChannelMessage::Ping { id, sent_us } => answer = Some((link.session, id, sent_us)),

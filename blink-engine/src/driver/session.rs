@@ -34,6 +34,8 @@ const TRAFFIC_INTERVAL: Duration = Duration::from_millis(250);
 const REFUSED_INTERVAL: Duration = Duration::from_secs(1);
 /// Video that comes is looked after so often, beside its packets.
 const VIDEO_INTERVAL: Duration = Duration::from_millis(20);
+/// Messages kept for a data channel that is not open yet; the oldest are dropped.
+const MAX_UNSENT: usize = 64;
 /// The label of the data channel between two engines.
 const CHANNEL: &str = "blink/1";
 
@@ -202,7 +204,7 @@ async fn run(
         session: session.clone(),
         sections,
         channel: None,
-        unsent: Vec::new(),
+        unsent: VecDeque::new(),
         early: Some(VecDeque::new()),
         video_due: parts.clock.now(),
         feedback: Feedback::new(parts.clock.now()),
@@ -224,7 +226,7 @@ struct Path {
     sections: Sections,
     channel: Option<ChannelId>,
     /// Messages for a channel that is not open yet.
-    unsent: Vec<ChannelMessage>,
+    unsent: VecDeque<ChannelMessage>,
     /// Packets from before the path was verified; `None` once it is.
     early: Option<VecDeque<RtpIn>>,
     /// When video that comes is looked after next.
@@ -387,7 +389,12 @@ impl Path {
     }
 
     fn send(&mut self, message: ChannelMessage) {
-        let Some(channel) = self.channel else { return self.unsent.push(message) };
+        let Some(channel) = self.channel else {
+            if self.unsent.len() == MAX_UNSENT {
+                self.unsent.pop_front();
+            }
+            return self.unsent.push_back(message);
+        };
         if let Err(error) = self.session.send_data(channel, cbor::encode(&message).into()) {
             tracing::debug!(%error, "a message on the data channel is dropped");
         }

@@ -115,6 +115,7 @@ impl Link {
         self.clock = ClockFilter::default();
         self.connected = false;
         self.verified = false;
+        self.hello.stop();
         self.last_packet = now;
         self.state = LinkState::Connecting(now);
         actions.push(LinkAction::Open(session));

@@ -1,0 +1,90 @@
+use super::*;
+
+/// When pings go out in the first minute of a link on which packets come so often until then, in milliseconds.
+fn pings(packets: Duration, until: Duration) -> Vec<u128> {
+    let (began, timers) = (Instant::now(), CallTimers { suspect: Duration::from_secs(100), ..CallTimers::default() });
+    let mut link = Link::new([1; 16], true, SessionId(1), began, &timers);
+    let mut actions = Vec::new();
+    link.handle_connected(began, &mut actions);
+    link.handle_channel(began, &timers, &mut actions);
+    link.handle_hello(&[1; 16], began, &mut actions);
+    let mut sent = Vec::new();
+    for ms in (0..60_000).step_by(10) {
+        let passed = Duration::from_millis(ms);
+        let now = began + passed;
+        if passed < until && ms.is_multiple_of(packets.as_millis() as u64) {
+            link.handle_traffic(now, &mut actions);
+        }
+        actions.clear();
+        let is_due = link.deadline(&timers, false).is_some_and(|at| at <= now);
+        link.handle_timeout(now, &timers, &mut || SessionId(2), false, &mut actions);
+        if actions.iter().any(|action| matches!(action, LinkAction::Ping(_))) {
+            assert!(is_due, "who asked for the deadline knew");
+            sent.push(u128::from(ms));
+        }
+    }
+    sent
+}
+
+#[test]
+fn pings_are_frequent_where_nothing_else_comes_and_rare_where_it_does() {
+    let quiet: Vec<u128> = (0..60_000).step_by(500).collect();
+    assert_eq!(pings(Duration::from_millis(20), Duration::ZERO), quiet);
+    let busy: Vec<u128> = [0, 500, 1_000].into_iter().chain((1_500..60_000).step_by(2_500)).collect();
+    assert_eq!(pings(Duration::from_millis(20), Duration::from_secs(60)), busy);
+    // Packets come until 10 s less 20 ms, 980 ms after the ping at 9 s.
+    let falls_quiet = pings(Duration::from_millis(20), Duration::from_secs(10));
+    assert_eq!(falls_quiet[6..9], [9_000, 10_480, 10_980]);
+}
+
+/// When a link that is connected says hello, in milliseconds, until that time; the other side says
+/// hello and is admitted when it is told so.
+fn hellos(heard_at: Option<u64>, answered_at: Option<u64>) -> Vec<u64> {
+    let (began, timers) = (Instant::now(), CallTimers::default());
+    let mut link = Link::new([1; 16], true, SessionId(1), began, &timers);
+    let mut said = Vec::new();
+    for ms in (0..20_000).step_by(10) {
+        let (now, mut actions) = (began + Duration::from_millis(ms), Vec::new());
+        if ms == 0 {
+            link.handle_connected(now, &mut actions);
+            link.handle_channel(now, &timers, &mut actions);
+        }
+        if heard_at == Some(ms) {
+            link.handle_hello(&[1; 16], now, &mut actions);
+        }
+        if answered_at == Some(ms) {
+            link.handle_admitted_message();
+        }
+        link.handle_traffic(now, &mut actions);
+        let is_due = link.deadline(&timers, false).is_some_and(|at| at <= now);
+        let first = actions.len();
+        link.handle_timeout(now, &timers, &mut || SessionId(2), false, &mut actions);
+        assert!(is_due || actions.len() == first, "who asked for the deadline knew");
+        let hellos = actions.iter().filter(|action| **action == LinkAction::Hello).count();
+        said.extend(std::iter::repeat_n(ms, hellos));
+    }
+    said
+}
+
+#[test]
+fn hello_is_said_again_until_the_other_side_is_known_to_have_it() {
+    let unanswered = [0, 250, 750, 1_750, 3_750, 5_750, 7_750, 9_750, 11_750, 13_750, 15_750, 17_750, 19_750];
+    assert_eq!(hellos(None, None), unanswered);
+    // Hearing the other side's hello does not tell whether it has ours.
+    assert_eq!(hellos(Some(100), None), unanswered);
+    assert_eq!(hellos(Some(100), Some(800)), unanswered[..3]);
+    assert_eq!(hellos(Some(0), Some(10)), [0]);
+}
+
+#[test]
+fn a_hello_that_comes_again_changes_nothing() {
+    let (now, timers) = (Instant::now(), CallTimers::default());
+    let mut link = Link::new([1; 16], true, SessionId(1), now, &timers);
+    let mut actions = Vec::new();
+    link.handle_connected(now, &mut actions);
+    (0..3).for_each(|_| link.handle_hello(&[1; 16], now, &mut actions));
+    assert_eq!(actions, [LinkAction::Up]);
+    link.handle_failed(now, &mut actions);
+    link.handle_hello(&[1; 16], now, &mut actions);
+    assert_eq!(actions, [LinkAction::Up, LinkAction::Failed]);
+}
