@@ -26,7 +26,7 @@ pub trait Transport: Send + Sync {
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) where no socket can be had, [`Invalid`](crate::ErrorKind::Invalid) for a configuration
-    /// that cannot work, such as interfaces that do not exist, [`Unsupported`](crate::ErrorKind::Unsupported) for `ice.relay_only` and
+    /// that cannot work, such as `ice.interfaces` of which none is there now, [`Unsupported`](crate::ErrorKind::Unsupported) for `ice.relay_only` and
     /// `ice.host_candidates` that it cannot honour.
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)>;
 }

@@ -95,7 +95,7 @@ pub struct IceConfig {
     pub relay_only: bool,
     /// How the device's own addresses are told.
     pub host_candidates: HostCandidates,
-    /// IP addresses or names of the interfaces to use; empty: all that are up.
+    /// IP addresses or names of the interfaces to use, as far as they are there; empty: all that are up.
     pub interfaces: Vec<String>,
 }
 

@@ -29,7 +29,7 @@ impl Side {
         let transport = Str0mTransport::new(Str0mConfig::default()).unwrap();
         let opus = RtpCodec { name: CodecName::new("opus"), clock_rate: 48_000, channels: 2, fmtp: String::new() };
         let ice = IceConfig { interfaces: vec!["127.0.0.1".to_owned()], ..IceConfig::default() };
-        let config = SessionConfig { ice, audio: vec![opus], video: Vec::new(), clock };
+        let config = SessionConfig { ice, audio: vec![opus], video: Vec::new(), clock, participant: None };
         let (session, events) = transport.open(config).await.unwrap();
         let track = session.add_track(TrackKind::Audio).await.unwrap();
         Self { session, track, events }
