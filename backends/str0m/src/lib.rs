@@ -14,6 +14,7 @@
 
 #![deny(missing_docs)]
 
+mod channels;
 mod codecs;
 mod config;
 mod driver;

@@ -4,12 +4,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blink_api::{
-    Candidate, ChannelId, Clock, Error, ErrorKind, Result, SessionConfig, SessionEvent, TrackId, TrackKind,
-};
+use blink_api::{Candidate, Clock, Error, ErrorKind, Result, SessionConfig, SessionEvent, TrackId, TrackKind};
 use blink_transport_kit::events::EventSender;
 use blink_transport_kit::traffic::SendSequence;
-use bytes::Bytes;
 use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::SdpPendingOffer;
 use str0m::media::Mid;
@@ -17,6 +14,7 @@ use str0m::net::{Receive, Transmit};
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Event, IceConnectionState, Input, Output, Rtc};
 
+use crate::channels::Channels;
 use crate::codecs::{Codecs, tag};
 use crate::config::{DtlsVersion, Str0mConfig};
 use crate::shared::Shared;
@@ -38,8 +36,6 @@ const IDLE: Duration = Duration::from_secs(60);
 const FIRST_ESTIMATE: u64 = 1_000_000;
 /// Remote candidates kept for the next ICE generation.
 const MOST_CANDIDATES: usize = 64;
-/// Data channels a peer may open.
-const MOST_CHANNELS: usize = 64;
 
 /// One side of a connection.
 pub(crate) struct Peer {
@@ -57,10 +53,7 @@ pub(crate) struct Peer {
     /// Labels of channels that wait for a negotiation.
     pub(crate) wanted_channels: Vec<String>,
     pub(crate) has_data: bool,
-    pub(crate) channels: Vec<(str0m::channel::ChannelId, ChannelId)>,
-    next_channel: u32,
-    /// Messages that the stack had no room for.
-    pub(crate) backlog: VecDeque<(ChannelId, Bytes)>,
+    pub(crate) channels: Channels,
     pub(crate) offer: Option<OpenOffer>,
     pub(crate) is_negotiated: bool,
     /// The newest remote candidates, and the ICE user name they were given to the stack for.
@@ -152,9 +145,7 @@ impl Peer {
             spent: HashSet::new(),
             wanted_channels: Vec::new(),
             has_data: false,
-            channels: Vec::new(),
-            next_channel: 1,
-            backlog: VecDeque::new(),
+            channels: Channels::default(),
             offer: None,
             is_negotiated: false,
             candidates: VecDeque::new(),
@@ -214,9 +205,9 @@ impl Peer {
                 self.find_path();
             }
             Event::Closed => self.lose_path(),
-            Event::ChannelOpen(id, label) => self.open_incoming(id, label),
+            Event::ChannelOpen(id, label) => self.handle_channel_open(id, label),
             Event::ChannelData(data) => self.handle_message(data),
-            Event::ChannelClose(id) => self.close_channel(id),
+            Event::ChannelClose(id) => self.handle_channel_close(id),
             Event::ChannelBufferedAmountLow(_) => self.flush_backlog(),
             Event::RtpPacket(packet) => self.handle_packet(packet),
             Event::KeyframeRequest(request) => {
@@ -298,21 +289,7 @@ impl Peer {
         self.candidates.push_back(parsed);
         Ok(())
     }
-
-    fn open_incoming(&mut self, id: str0m::channel::ChannelId, label: String) {
-        if self.channels.len() == MOST_CHANNELS {
-            return;
-        }
-        let channel = ChannelId(self.next_channel);
-        self.next_channel += 1;
-        self.channels.push((id, channel));
-        self.shared.lock().channels.insert(channel);
-        self.events.send(SessionEvent::ChannelOpen { channel, label });
-    }
-
-    fn close_channel(&mut self, id: str0m::channel::ChannelId) {
-        let closed = self.channels.extract_if(.., |(known, _)| *known == id);
-        let closed: Vec<ChannelId> = closed.map(|(_, channel)| channel).collect();
-        self.shared.lock().channels.retain(|channel| !closed.contains(channel));
-    }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

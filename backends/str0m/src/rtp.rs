@@ -2,7 +2,6 @@
 
 use blink_api::{AudioLevel, ChannelId, Mid, RtpIn, RtpOut, RtpTime, SessionEvent, TrackId, TrackKind};
 use bytes::Bytes;
-use str0m::channel::ChannelData;
 use str0m::media::KeyframeRequestKind;
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 
@@ -23,10 +22,7 @@ impl Peer {
     pub(crate) fn handle_outgoing(&mut self, outgoing: Outgoing) {
         match outgoing {
             Outgoing::Packet(track, packet) => self.send_packet(track, &packet),
-            Outgoing::Message(channel, message) => {
-                self.backlog.push_back((channel, message));
-                self.flush_backlog();
-            }
+            Outgoing::Message(channel, message) => self.send_message(channel, message),
             Outgoing::KeyframeRequest(mid) => {
                 let mut direct = self.rtc.direct_api();
                 if let Some(stream) = direct.stream_rx_by_mid(mid.as_str().into(), None) {
@@ -95,28 +91,5 @@ impl Peer {
         }
         self.sources.insert(*ssrc, mid.clone());
         Some(mid)
-    }
-
-    pub(crate) fn handle_message(&mut self, data: ChannelData) {
-        if let Some((_, channel)) = self.channels.iter().find(|(id, _)| *id == data.id) {
-            self.events.send(SessionEvent::Data { channel: *channel, message: data.data.into() });
-        }
-    }
-
-    /// Hands waiting messages to the stack as far as it has room.
-    pub(crate) fn flush_backlog(&mut self) {
-        while let Some((channel, message)) = self.backlog.front() {
-            let id = self.channels.iter().find(|(_, known)| known == channel).map(|(id, _)| *id);
-            // A message to a channel that was closed meanwhile has nowhere to go.
-            if let Some(mut stream) = id.and_then(|id| self.rtc.channel(id))
-                && stream.write(true, message).is_ok_and(|taken| !taken)
-            {
-                let buffered = stream.buffered_amount();
-                stream.set_buffered_amount_low_threshold(buffered / 2);
-                return;
-            }
-            self.shared.lock().queued_bytes -= message.len();
-            self.backlog.pop_front();
-        }
     }
 }
