@@ -17,6 +17,7 @@
 mod channels;
 mod codecs;
 mod config;
+mod dialect;
 mod driver;
 mod dtls;
 mod gather;

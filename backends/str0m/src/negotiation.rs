@@ -12,6 +12,7 @@ use str0m::change::{SdpAnswer, SdpOffer};
 use str0m::media::{Direction, MediaKind, Mid};
 
 use crate::codecs::tag;
+use crate::dialect::readable;
 use crate::peer::{LocalTrack, OpenOffer, Peer};
 use crate::shared::Place;
 
@@ -90,7 +91,7 @@ impl Peer {
             self.is_bound(mid) || planned.iter().any(|(_, planned)| *planned == mid)
         };
         let narrowed = sdp::without_reception(&sdp::without_refused(sdp, description), description, sends);
-        let offer = SdpOffer::from_sdp_string(&narrowed).map_err(|_| unreadable())?;
+        let offer = SdpOffer::from_sdp_string(&readable(&narrowed)).map_err(|_| unreadable())?;
         for (_, mid) in &planned {
             self.renew_stream(*mid);
         }
@@ -108,7 +109,7 @@ impl Peer {
     pub(crate) fn accept_answer(&mut self, sdp: &str, description: &Description) -> Result<()> {
         // str0m wants a direction in refused sections too, where it means nothing (RFC 8829 §5.3.1).
         let sdp = sdp::without_refused(sdp, description);
-        let answer = SdpAnswer::from_sdp_string(&sdp).map_err(|_| unreadable())?;
+        let answer = SdpAnswer::from_sdp_string(&readable(&sdp)).map_err(|_| unreadable())?;
         let open = self.offer.take().ok_or_else(|| Error::new(ErrorKind::State, "there is no open offer"))?;
         self.rtc.sdp_api().accept_answer(open.pending, answer).map_err(refused)?;
         self.wanted_channels.drain(..open.channels.min(self.wanted_channels.len()));
