@@ -1,16 +1,22 @@
 //! A session with its sockets and servers: it moves datagrams and time into the [`Peer`] and sends what comes out. It never waits.
 
+mod gathering;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
-use blink_api::{Candidate, HostCandidates, IceConfig, Result, SessionEvent};
-use blink_transport_kit::addresses;
+use blink_api::{Candidate, IceConfig, Result, SessionEvent};
+use blink_transport_kit::addresses::AddressSelector;
 use blink_transport_kit::candidate::{self, Use};
+use blink_transport_kit::check_budget::CheckBudget;
 use blink_transport_kit::disclosure::Disclosure;
 use blink_transport_kit::names::Names;
+use blink_transport_kit::remote_candidates::RemoteCandidates;
 use blink_transport_kit::sdp::Description;
-use str0m::net::{Protocol, Receive, Transmit};
+use str0m::net::{Protocol, Transmit};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -35,10 +41,13 @@ pub(crate) type Call = Box<dyn FnOnce(&mut Driver) + Send>;
 pub(crate) struct Driver {
     pub(crate) peer: Peer,
     pub(crate) sockets: Sockets,
+    addresses: AddressSelector,
     servers: Servers,
     gatherer: Gatherer,
     ice: IceConfig,
     disclosure: Disclosure,
+    remote: RemoteCandidates,
+    checks: CheckBudget,
     /// With [`HostCandidates::Mdns`], from the first gathering on.
     names: Option<Names>,
     /// For names of the peer, and of servers; what comes of it goes to [`handle_found`](Self::handle_found).
@@ -52,6 +61,14 @@ pub(crate) struct Driver {
     /// When there is something to do without anything having happened.
     due: Instant,
     pub(crate) is_closing: bool,
+}
+
+/// What a session has of the network.
+pub(crate) struct Network {
+    pub(crate) sockets: Sockets,
+    pub(crate) servers: Servers,
+    pub(crate) addresses: AddressSelector,
+    pub(crate) checks: CheckBudget,
 }
 
 /// A datagram that waits for room in its socket.
@@ -71,20 +88,18 @@ pub(crate) enum Found {
 
 impl Driver {
     /// What searches come to goes to `found`, for each of them once.
-    pub(crate) fn new(
-        peer: Peer,
-        sockets: Sockets,
-        servers: Servers,
-        ice: IceConfig,
-        found: mpsc::UnboundedSender<Found>,
-    ) -> Self {
+    pub(crate) fn new(peer: Peer, network: Network, ice: IceConfig, found: mpsc::UnboundedSender<Found>) -> Self {
+        let Network { sockets, servers, addresses, checks } = network;
         Self {
             due: peer.clock.now(),
             peer,
             sockets,
+            addresses,
             gatherer: Gatherer::new(servers.clone()),
             servers,
             disclosure: Disclosure::new(&ice),
+            remote: RemoteCandidates::new(&[]),
+            checks,
             ice,
             names: None,
             searches: JoinSet::new(),
@@ -147,7 +162,9 @@ impl Driver {
                 self.gatherer.begin(self.peer.clock.now(), &locals, &servers);
             }
             Found::Candidate(candidate) => {
-                if let Err(error) = self.add_remote_candidate(&candidate) {
+                // Its address is judged as that of any other candidate.
+                let used = self.remote.admit(&candidate.attribute);
+                if let Err(error) = used.and_then(|usable| self.use_candidate(&candidate, usable)) {
                     tracing::debug!(%error, "a name stands for nothing that can be checked");
                 }
             }
@@ -162,9 +179,8 @@ impl Driver {
         if is_servers || self.ice.relay_only {
             return;
         }
-        if let Ok(datagram) = Receive::new(Protocol::Udp, source, local, data) {
-            self.peer.handle_datagram(datagram);
-        }
+        self.checks.received(source, data);
+        self.peer.handle_datagram(source, local, data);
     }
 
     /// Sends everything there is to send after something happened.
@@ -187,7 +203,11 @@ impl Driver {
 
     fn transmit(&mut self, datagram: &Transmit) {
         let (from, to) = (datagram.source, datagram.destination);
-        let is_relayed = self.gatherer.send(self.peer.clock.now(), from, to, &datagram.contents);
+        let now = self.peer.clock.now();
+        if !self.checks.allows(now, to, &datagram.contents) {
+            return;
+        }
+        let is_relayed = self.gatherer.send(now, from, to, &datagram.contents);
         if !(is_relayed || self.ice.relay_only) {
             self.put(from, to, &datagram.contents);
         }
@@ -233,34 +253,54 @@ impl Driver {
 
     pub(crate) fn create_offer(&mut self, ice_restart: bool) -> Result<String> {
         self.peer.check_offer(ice_restart)?;
-        self.gather(ice_restart)?;
+        self.gather(ice_restart);
         Ok(self.disclosure.description(&self.peer.create_offer(ice_restart)?))
     }
 
     pub(crate) fn accept_offer(&mut self, sdp: &str) -> Result<String> {
-        let (sdp, named) = candidate::without_names(sdp);
-        let mut description = Description::parse(&sdp)?;
+        let mut description = Description::parse(sdp)?;
         description.check_audio(&self.peer.codecs.audio)?;
         description.refuse_video(&self.peer.codecs.video);
         let is_restart = self.peer.remote_user.as_ref().is_some_and(|user| *user != description.ice_user);
-        self.gather(is_restart)?;
-        let answer = self.peer.accept_offer(&sdp, &description)?;
-        self.add_named(named);
+        self.gather(is_restart);
+        // Work on a copy: only an accepted description may begin a generation.
+        let mut remote = self.remote.clone();
+        let admitted = remote.description(sdp);
+        let answer = self.peer.accept_offer(&admitted.sdp, &description)?;
+        self.remote = remote;
+        self.add_admitted(admitted.candidates);
         Ok(self.disclosure.description(&answer))
     }
 
     pub(crate) fn accept_answer(&mut self, sdp: &str) -> Result<()> {
-        let (sdp, named) = candidate::without_names(sdp);
-        let description = Description::parse(&sdp)?;
+        let description = Description::parse(sdp)?;
         description.check_audio(&self.peer.codecs.audio)?;
-        self.peer.accept_answer(&sdp, &description)?;
-        self.add_named(named);
+        let mut remote = self.remote.clone();
+        let admitted = remote.description(sdp);
+        self.peer.accept_answer(&admitted.sdp, &description)?;
+        self.remote = remote;
+        self.add_admitted(admitted.candidates);
         Ok(())
     }
 
-    /// Takes a remote candidate; one with a name once that is resolved, which only those do who hide behind names themselves.
+    /// Takes a trickled remote candidate.
     pub(crate) fn add_remote_candidate(&mut self, candidate: &Candidate) -> Result<()> {
-        match candidate::judge(&candidate.attribute)? {
+        let usable = self.remote.trickle(candidate)?;
+        self.use_candidate(candidate, usable)
+    }
+
+    fn add_admitted(&mut self, candidates: Vec<(Candidate, Use)>) {
+        for (candidate, usable) in candidates {
+            // They were found to be candidates before.
+            if let Err(error) = self.use_candidate(&candidate, usable) {
+                tracing::debug!(%error, "a remote candidate is of no use");
+            }
+        }
+    }
+
+    /// Has a candidate checked; one with a name once that is resolved, which only those do who hide behind names themselves.
+    fn use_candidate(&mut self, candidate: &Candidate, usable: Use) -> Result<()> {
+        match usable {
             Use::Check => self.peer.add_candidate(candidate),
             Use::Resolve(name) => {
                 while self.searches.try_join_next().is_some() {}
@@ -287,60 +327,6 @@ impl Driver {
         });
     }
 
-    fn add_named(&mut self, candidates: Vec<String>) {
-        for attribute in candidates {
-            // They were found to be candidates before.
-            if let Err(error) = self.add_remote_candidate(&Candidate { attribute, mid: None }) {
-                tracing::debug!(%error, "a remote candidate is of no use");
-            }
-        }
-    }
-
-    /// Gathers once, and again for each ICE restart. Host candidates are in the description that is made next; others follow as events.
-    fn gather(&mut self, is_restart: bool) -> Result<()> {
-        if self.has_gathered && !is_restart {
-            return Ok(());
-        }
-        if self.has_gathered {
-            for gone in self.sockets.follow(&addresses::usable(&self.ice.interfaces)?) {
-                if let Ok(candidate) = str0m::Candidate::host(gone, Protocol::Udp) {
-                    self.peer.rtc.direct_api().invalidate_candidate(&candidate);
-                }
-            }
-        }
-        self.has_gathered = true;
-        self.name_hosts();
-        for local in self.sockets.locals().filter(|_| !self.ice.relay_only) {
-            match str0m::Candidate::host(local, Protocol::Udp) {
-                Ok(candidate) => drop(self.peer.rtc.add_local_candidate(candidate)),
-                Err(error) => tracing::debug!(%error, "an address cannot be a candidate"),
-            }
-        }
-        if self.servers.is_empty() {
-            self.peer.events.send(SessionEvent::CandidatesDone);
-        } else {
-            self.lookups += 1;
-            let (lookup, servers) = (self.lookups, self.servers.clone());
-            self.search(async move { Some(Found::Servers(lookup, servers.resolve().await)) });
-        }
-        Ok(())
-    }
-
-    /// Hosts without names are not told.
-    fn name_hosts(&mut self) {
-        if self.ice.host_candidates != HostCandidates::Mdns || self.ice.relay_only {
-            return;
-        }
-        let addresses: Vec<IpAddr> = self.sockets.locals().map(|local| local.ip()).collect();
-        match Names::announce(&addresses) {
-            Ok(names) => {
-                self.disclosure.set_names(names.names().to_vec());
-                self.names = Some(names);
-            }
-            Err(error) => tracing::warn!(%error, "host candidates cannot be named by multicast DNS, and are not told"),
-        }
-    }
-
     fn handle_gathering(&mut self, step: gather::Step) {
         match step {
             gather::Step::Send { local, server, datagram } => self.put(local, server, &datagram),
@@ -351,9 +337,8 @@ impl Driver {
                 self.add_candidate(str0m::Candidate::relayed(relay, local, Protocol::Udp));
             }
             gather::Step::Data { relay, peer, data } => {
-                if let Ok(datagram) = Receive::new(Protocol::Udp, peer, relay, &data) {
-                    self.peer.handle_datagram(datagram);
-                }
+                self.checks.received(peer, &data);
+                self.peer.handle_datagram(peer, relay, &data);
             }
             gather::Step::Done(failed) => {
                 for (url, error) in failed {

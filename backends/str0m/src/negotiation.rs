@@ -170,12 +170,7 @@ impl Peer {
         if self.has_data {
             self.open_wanted_channels();
         }
-        if self.remote_user.as_ref() != Some(&description.ice_user) {
-            self.remote_user = Some(description.ice_user.clone());
-            for candidate in &self.candidates {
-                self.rtc.add_remote_candidate(candidate.clone());
-            }
-        }
+        self.remote_user = Some(description.ice_user.clone());
     }
 
     fn publish_tracks(&mut self) {

@@ -1,16 +1,18 @@
 //! A session's state around str0m, without input, output or clock: the driver feeds it and sends what it says.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blink_api::{Candidate, Clock, Error, ErrorKind, Result, SessionConfig, SessionEvent, TrackId, TrackKind};
+use blink_transport_kit::candidate;
 use blink_transport_kit::events::EventSender;
 use blink_transport_kit::traffic::SendSequence;
 use str0m::bwe::{Bitrate, BweKind};
 use str0m::change::SdpPendingOffer;
 use str0m::media::Mid;
-use str0m::net::{Receive, Transmit};
+use str0m::net::{Protocol, Receive, Transmit};
 use str0m::rtp::{Extension, ExtensionMap};
 use str0m::{Event, IceConnectionState, Input, Output, Rtc};
 
@@ -34,8 +36,10 @@ const FAULT_PAUSE: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(60);
 /// What a path is taken to carry before anything is known of it, in bits per second: sound and a little picture.
 const FIRST_ESTIMATE: u64 = 1_000_000;
-/// Remote candidates kept for the next ICE generation.
-const MOST_CANDIDATES: usize = 64;
+/// Handshake packets kept from addresses that ICE has not checked yet, in all and of one address: a
+/// flight of DTLS. What comes then is dropped, and repeated by its sender.
+const MAX_EARLY: usize = 16;
+const MAX_EARLY_PER_SOURCE: usize = 4;
 
 /// One side of a connection.
 pub(crate) struct Peer {
@@ -56,9 +60,10 @@ pub(crate) struct Peer {
     pub(crate) channels: Channels,
     pub(crate) offer: Option<OpenOffer>,
     pub(crate) is_negotiated: bool,
-    /// The newest remote candidates, and the ICE user name they were given to the stack for.
-    pub(crate) candidates: VecDeque<str0m::Candidate>,
+    /// ICE user name fragment of the newest remote description.
     pub(crate) remote_user: Option<String>,
+    /// Handshake packets from addresses that ICE has not checked yet.
+    early: VecDeque<EarlyPacket>,
     /// The section each source sends on.
     pub(crate) sources: HashMap<u32, blink_api::Mid>,
     pub(crate) path: Path,
@@ -92,6 +97,13 @@ pub(crate) enum Path {
     Lost,
 }
 
+/// A packet of the handshake that waits for its address to be checked.
+struct EarlyPacket {
+    source: SocketAddr,
+    local: SocketAddr,
+    data: Vec<u8>,
+}
+
 /// What the driver must do before the next input.
 pub(crate) enum Step {
     Send(Transmit),
@@ -113,19 +125,18 @@ impl Peer {
                 DtlsVersion::Auto => str0m::config::DtlsVersion::Auto,
             },
         );
+        let mut left_out = Vec::new();
         if config.bandwidth_estimate && !session.video.is_empty() {
             builder = builder.enable_bwe(Some(Bitrate::bps(FIRST_ESTIMATE)));
         } else {
             // Without an estimate nobody needs the numbers of all packets, nor to be told which of them came.
-            let mut extensions = ExtensionMap::empty();
-            let standard = ExtensionMap::standard();
-            for (id, extension) in standard.iter() {
-                if *extension != Extension::TransportSequenceNumber {
-                    extensions.set(id, extension.clone());
-                }
-            }
-            builder = builder.set_extension_map(extensions);
+            left_out.push(Extension::TransportSequenceNumber);
         }
+        let (mut extensions, standard) = (ExtensionMap::empty(), ExtensionMap::standard());
+        for (id, extension) in standard.iter().filter(|(_, extension)| !left_out.contains(extension)) {
+            extensions.set(id, extension.clone());
+        }
+        builder = builder.set_extension_map(extensions);
         // The first messages of SCTP go with the description (draft-hancke-tsvwg-snap): where packets are lost, the first repetition of one takes 3 s (RFC 9260 §16).
         builder = builder.set_snap_enabled(true);
         builder.set_initial_stun_rto(FIRST_REPETITION);
@@ -148,8 +159,8 @@ impl Peer {
             channels: Channels::default(),
             offer: None,
             is_negotiated: false,
-            candidates: VecDeque::new(),
             remote_user: None,
+            early: VecDeque::new(),
             sources: HashMap::new(),
             path: Path::New,
             hurry_until: None,
@@ -182,8 +193,44 @@ impl Peer {
         if now < until { at.min(now + CHECK_PACE) } else { at }
     }
 
-    pub(crate) fn handle_datagram(&mut self, datagram: Receive<'_>) {
-        self.handle_input(Input::Receive(self.clock.now(), datagram));
+    /// Takes a datagram that came from `source` to `local`.
+    ///
+    /// STUN authenticates itself. Everything else counts only from addresses that ICE has checked:
+    /// DTLS would answer a ClientHello of anybody, and then not the peer's.
+    pub(crate) fn handle_datagram(&mut self, source: SocketAddr, local: SocketAddr, data: &[u8]) {
+        let is_stun = is_stun(data);
+        let now = self.clock.now();
+        let Ok(datagram) = Receive::new(Protocol::Udp, source, local, data) else { return };
+        let input = Input::Receive(now, datagram);
+        if !is_stun && !self.rtc.accepts(&input) {
+            return self.keep_early(source, local, data);
+        }
+        self.handle_input(input);
+        if is_stun && !self.early.is_empty() {
+            self.release_early();
+        }
+    }
+
+    /// Keeps the first flight of a peer whose own check was answered earlier than ours.
+    fn keep_early(&mut self, source: SocketAddr, local: SocketAddr, data: &[u8]) {
+        let of_source = self.early.iter().filter(|packet| packet.source == source).count();
+        if is_dtls(data) && self.early.len() < MAX_EARLY && of_source < MAX_EARLY_PER_SOURCE {
+            self.early.push_back(EarlyPacket { source, local, data: data.to_vec() });
+        }
+    }
+
+    /// Hands over what came from addresses that have been checked by now.
+    fn release_early(&mut self) {
+        for packet in std::mem::take(&mut self.early) {
+            let EarlyPacket { source, local, data } = &packet;
+            let Ok(datagram) = Receive::new(Protocol::Udp, *source, *local, data) else { continue };
+            let input = Input::Receive(self.clock.now(), datagram);
+            if self.rtc.accepts(&input) {
+                self.handle_input(input);
+            } else {
+                self.early.push_back(packet);
+            }
+        }
     }
 
     pub(crate) fn handle_timeout(&mut self) {
@@ -276,19 +323,23 @@ impl Peer {
         }
     }
 
-    /// Keeps a candidate for the description that may come later, and checks it now where there is one.
+    /// Has a remote candidate checked.
     pub(crate) fn add_candidate(&mut self, candidate: &Candidate) -> Result<()> {
-        let parsed = str0m::Candidate::from_sdp_string(&candidate.attribute)
+        let parsed = str0m::Candidate::from_sdp_string(&candidate::bare(&candidate.attribute))
             .map_err(|_| Error::new(ErrorKind::Invalid, "this is no ICE candidate"))?;
-        if self.remote_user.is_some() {
-            self.rtc.add_remote_candidate(parsed.clone());
-        }
-        if self.candidates.len() == MOST_CANDIDATES {
-            self.candidates.pop_front();
-        }
-        self.candidates.push_back(parsed);
+        self.rtc.add_remote_candidate(parsed);
         Ok(())
     }
+}
+
+/// STUN by its first byte (RFC 7983 §7).
+fn is_stun(data: &[u8]) -> bool {
+    data.first().is_some_and(|first| *first < 4)
+}
+
+/// DTLS by its first byte (RFC 7983 §7).
+fn is_dtls(data: &[u8]) -> bool {
+    data.first().is_some_and(|first| (20..64).contains(first))
 }
 
 #[cfg(test)]

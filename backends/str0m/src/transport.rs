@@ -1,15 +1,18 @@
 //! Opens sessions.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Context, Error, Plugin, Result, Session, SessionConfig, SessionEvents, Transport, TransportCapabilities,
+    Context, Error, ErrorKind, Plugin, Result, Session, SessionConfig, SessionEvents, Transport, TransportCapabilities,
 };
-use blink_transport_kit::{addresses, entropy, events};
+use blink_transport_kit::addresses::AddressSelector;
+use blink_transport_kit::check_budget::CheckBudgets;
+use blink_transport_kit::{entropy, events};
 
 use crate::config::Str0mConfig;
-use crate::driver::Driver;
+use crate::driver::{Driver, Network};
 use crate::gather::Servers;
 use crate::peer::Peer;
 use crate::session::Str0mSession;
@@ -34,6 +37,8 @@ const CAPABILITIES: TransportCapabilities = TransportCapabilities {
 #[derive(Debug, Clone, Default)]
 pub struct Str0mTransport {
     config: Str0mConfig,
+    checks: CheckBudgets,
+    addresses: AddressSelector,
 }
 
 impl Str0mTransport {
@@ -44,7 +49,7 @@ impl Str0mTransport {
     pub fn new(config: Str0mConfig) -> Result<Self> {
         config.check()?;
         entropy::gather();
-        Ok(Self { config })
+        Ok(Self { config, ..Self::default() })
     }
 }
 
@@ -74,11 +79,17 @@ impl Transport for Str0mTransport {
         let named = |error: Error| error.backend(NAME).operation("open");
         let codecs = codecs::Codecs::new(&config).map_err(named)?;
         let servers = Servers::new(&config.ice).map_err(named)?;
-        let sockets = Sockets::bind(&addresses::usable(&config.ice.interfaces).map_err(named)?).map_err(named)?;
+        let addresses = self.addresses.usable(&config.ice.interfaces).map_err(named)?;
+        let sockets = Sockets::bind(&addresses).map_err(named)?;
         let (events, reader) = events::channel();
         let shared = Arc::new(Shared::default());
-        let peer = Peer::new(&self.config, &config, codecs, events, Arc::clone(&shared));
-        let driver = |found| Driver::new(peer, sockets, servers, config.ice, found);
+        let make = || Peer::new(&self.config, &config, codecs, events, Arc::clone(&shared));
+        // A fault of the stack is the end of this session, and not that of whoever opens it.
+        let peer = catch_unwind(AssertUnwindSafe(make))
+            .map_err(|_| named(Error::new(ErrorKind::Unexpected, "str0m panicked")))?;
+        let checks = self.checks.session(config.participant.map(|did| did.to_string()).as_deref());
+        let network = Network { sockets, servers, addresses: self.addresses.clone(), checks };
+        let driver = |found| Driver::new(peer, network, config.ice, found);
         let session = Str0mSession::start(driver, shared);
         Ok((Box::new(session), reader))
     }

@@ -17,3 +17,24 @@ pub(crate) fn peer() -> (Peer, SessionEvents) {
     (Peer::new(&Str0mConfig::default(), &session, codecs, events, Arc::default()), reader)
 }
 
+#[test]
+fn handshake_packets_of_addresses_that_are_not_checked_are_kept_in_bounds() {
+    let (mut peer, _events) = peer();
+    let local = SocketAddr::from(([127, 0, 0, 1], 50_000));
+    let handshake = [22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+    let media = [128, 111, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 7];
+    for round in 0..10 {
+        for source in 0..100 {
+            let source = SocketAddr::from(([127, 0, 0, 1], 51_000 + source));
+            peer.handle_datagram(source, local, &media);
+            peer.handle_datagram(source, local, &handshake);
+            if round == 0 {
+                peer.handle_datagram(source, local, &handshake);
+            }
+        }
+    }
+    assert_eq!(peer.early.len(), MAX_EARLY);
+    let of = |source: SocketAddr| peer.early.iter().filter(|packet| packet.source == source).count();
+    assert!(peer.early.iter().all(|packet| of(packet.source) <= MAX_EARLY_PER_SOURCE));
+    assert!(peer.early.iter().all(|packet| packet.data == handshake));
+}

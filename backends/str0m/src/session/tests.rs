@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use blink_api::{
     Clock, IceConfig, RtpCodec, RtpTime, SessionConfig, SessionEvent, SessionEvents, SystemClock, Transport,
 };
+use str0m::crypto::dtls::{DtlsOutput, DtlsVersion};
 use tokio::time::timeout;
 
 use super::*;
@@ -26,9 +27,14 @@ struct Side {
 
 impl Side {
     async fn open(clock: Arc<dyn Clock>) -> Self {
+        Self::open_on(&["127.0.0.1"], clock).await
+    }
+
+    async fn open_on(interfaces: &[&str], clock: Arc<dyn Clock>) -> Self {
         let transport = Str0mTransport::new(Str0mConfig::default()).unwrap();
         let opus = RtpCodec { name: CodecName::new("opus"), clock_rate: 48_000, channels: 2, fmtp: String::new() };
-        let ice = IceConfig { interfaces: vec!["127.0.0.1".to_owned()], ..IceConfig::default() };
+        let ice =
+            IceConfig { interfaces: interfaces.iter().map(ToString::to_string).collect(), ..IceConfig::default() };
         let config = SessionConfig { ice, audio: vec![opus], video: Vec::new(), clock, participant: None };
         let (session, events) = transport.open(config).await.unwrap();
         let track = session.add_track(TrackKind::Audio).await.unwrap();
@@ -97,6 +103,59 @@ impl Clock for FailingClock {
 
     fn unix_ms(&self) -> u64 {
         SystemClock.unix_ms()
+    }
+}
+
+/// A stranger who sends one ClientHello after the other to these addresses, until it is dropped.
+struct Stranger {
+    is_done: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Stranger {
+    /// In all, at most 10,000 rounds of them.
+    fn start(addresses: Vec<SocketAddr>) -> Self {
+        let is_done = Arc::new(AtomicBool::new(false));
+        let ends = Arc::clone(&is_done);
+        let thread = std::thread::spawn(move || {
+            let (socket, hello) = (UdpSocket::bind("127.0.0.1:0").unwrap(), client_hello());
+            for _ in 0..10_000 {
+                if ends.load(Ordering::Relaxed) {
+                    return;
+                }
+                for address in &addresses {
+                    // Whether it is there yet, or still, is not the stranger's concern.
+                    socket.send_to(&hello, address).ok();
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Self { is_done, thread: Some(thread) }
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.is_done.store(true, Ordering::Relaxed);
+        self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+/// The first packet of a handshake, which anybody can make.
+fn client_hello() -> Vec<u8> {
+    let (crypto, now) = (crate::dtls::crypto(), Instant::now());
+    let provider = crypto.dtls_provider;
+    let certificate = provider.generate_certificate().unwrap();
+    let mut end = provider.new_dtls(&certificate, now, DtlsVersion::Dtls12, None).unwrap();
+    end.set_active(true);
+    end.handle_timeout(now).unwrap();
+    let mut buffer = vec![0; 2048];
+    loop {
+        match end.poll_output(&mut buffer) {
+            DtlsOutput::Packet(packet) => return packet.to_vec(),
+            DtlsOutput::Timeout(_) => panic!("there is a packet"),
+            _ => {}
+        }
     }
 }
 
@@ -176,4 +235,69 @@ async fn a_fault_while_sending_ends_the_session_and_no_more() {
 #[tokio::test]
 async fn a_fault_while_receiving_ends_the_session_and_no_more() {
     fails_alone(|_, other| other.send(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_with_client_hellos_keeps_nobody_from_connecting() {
+    for _ in 0..5 {
+        let (mut one, mut other) = (Side::open(Arc::new(SystemClock)).await, Side::open(Arc::new(SystemClock)).await);
+        let offer = one.session.create_offer(false).await.unwrap();
+        let _at_the_offerer = Stranger::start(vec![host(&offer)]);
+        let answer = other.session.accept_offer(&offer).await.unwrap();
+        let _at_both = Stranger::start(vec![host(&offer), host(&answer)]);
+        one.session.accept_answer(&answer).await.unwrap();
+        one.until_connected().await;
+        other.until_connected().await;
+        one.send(1);
+        other.send(1);
+        assert_eq!(one.heard_until(1).await, [1]);
+        assert_eq!(other.heard_until(1).await, [1]);
+    }
+}
+
+/// Where the system has no IPv6 there is no such address, which is said.
+#[tokio::test]
+async fn the_loopback_address_of_ipv6_works_alone() {
+    let has_it = UdpSocket::bind("[::1]:0").is_ok();
+    let transport = Str0mTransport::new(Str0mConfig::default()).unwrap();
+    let ice = IceConfig { interfaces: vec!["::1".to_owned()], ..IceConfig::default() };
+    let clock = Arc::new(SystemClock);
+    let config = SessionConfig { ice, audio: Vec::new(), video: Vec::new(), clock, participant: None };
+    assert_eq!(transport.open(config).await.map(drop).map_err(|error| error.kind()).is_ok(), has_it);
+    if has_it {
+        connect_on(&["::1"]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_interface_that_is_absent_at_the_moment_costs_nothing() {
+    connect_on(&["no-such-interface", "127.0.0.1", "203.0.113.77"]).await;
+}
+
+async fn connect_on(interfaces: &[&str]) {
+    let mut one = Side::open_on(interfaces, Arc::new(SystemClock)).await;
+    let mut other = Side::open_on(interfaces, Arc::new(SystemClock)).await;
+    let offer = one.session.create_offer(false).await.unwrap();
+    let answer = other.session.accept_offer(&offer).await.unwrap();
+    one.session.accept_answer(&answer).await.unwrap();
+    one.until_connected().await;
+    other.until_connected().await;
+}
+
+/// As other programs write them: no session name, bandwidths, and the directions left to the default.
+#[tokio::test]
+async fn right_but_unusual_descriptions_connect() {
+    let (mut one, mut other) = (Side::open(Arc::new(SystemClock)).await, Side::open(Arc::new(SystemClock)).await);
+    let unusual = |sdp: &str| {
+        let name = sdp.lines().find(|line| line.starts_with("s=")).unwrap();
+        sdp.replacen(name, "s= \r\nb=CT:1000\r\nb=AS:1000", 1)
+            .replace("a=sendrecv\r\n", "")
+            .replace("a=fingerprint:sha-256", "a=fingerprint:SHA-256")
+            .replace("a=rtcp-mux\r\n", "b=AS:40\r\nb=TIAS:40000\r\na=rtcp-mux\r\n")
+    };
+    let offer = one.session.create_offer(false).await.unwrap();
+    let answer = other.session.accept_offer(&unusual(&offer)).await.unwrap();
+    one.session.accept_answer(&unusual(&answer)).await.unwrap();
+    one.until_connected().await;
+    other.until_connected().await;
 }
