@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rcgen::{CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256, date_time_ymd};
 use str0m::crypto::dtls::{
     DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, ProtocolVersion,
 };
@@ -24,7 +25,7 @@ struct Provider;
 
 impl DtlsProvider for Provider {
     fn generate_certificate(&self) -> Option<DtlsCert> {
-        from_feature_flags().dtls_provider.generate_certificate()
+        self_signed().inspect_err(|error| tracing::error!(%error, "no certificate can be made")).ok()
     }
 
     fn new_dtls(
@@ -52,6 +53,21 @@ impl DtlsProvider for Provider {
         };
         Ok(Box::new(Dtls(dtls)))
     }
+}
+
+/// A fresh certificate. It proves nothing but that its key is the one of the description, so its validity
+/// is fixed: peers do not look at it (RFC 8827 §6.5), it must not depend on a clock that may be wrong, and dates before
+/// 1970 cannot be read.
+fn self_signed() -> Result<DtlsCert, rcgen::Error> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = DistinguishedName::new();
+    parameters.distinguished_name.push(DnType::CommonName, "WebRTC");
+    parameters.is_ca = IsCa::NoCa;
+    (parameters.not_before, parameters.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2049, 12, 31));
+    // The serial number is made from the key: Firefox wants it to be unique.
+    let certificate = parameters.self_signed(&key)?;
+    Ok(DtlsCert { certificate: certificate.der().to_vec(), private_key: key.serialize_der() })
 }
 
 /// One end of a connection.

@@ -28,6 +28,7 @@ mod rtp;
 mod session;
 mod shared;
 mod sockets;
+mod stack_time;
 mod transport;
 mod workplace;
 

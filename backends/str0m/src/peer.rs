@@ -20,6 +20,7 @@ use crate::channels::Channels;
 use crate::codecs::{Codecs, tag};
 use crate::config::{DtlsVersion, Str0mConfig};
 use crate::shared::Shared;
+use crate::stack_time::StackTime;
 
 /// How often str0m hands out its measurements.
 const STATS_INTERVAL: Duration = Duration::from_millis(500);
@@ -45,6 +46,7 @@ const MAX_EARLY_PER_SOURCE: usize = 4;
 pub(crate) struct Peer {
     pub(crate) rtc: Rtc,
     pub(crate) clock: Arc<dyn Clock>,
+    stack_time: StackTime,
     pub(crate) codecs: Codecs,
     pub(crate) events: EventSender,
     pub(crate) shared: Arc<Shared>,
@@ -117,6 +119,7 @@ impl Peer {
         codecs: Codecs,
         events: EventSender,
         shared: Arc<Shared>,
+        stack_time: StackTime,
     ) -> Self {
         let mut builder = Rtc::builder().set_rtp_mode(true).set_stats_interval(Some(STATS_INTERVAL)).set_dtls_version(
             match config.dtls {
@@ -125,7 +128,9 @@ impl Peer {
                 DtlsVersion::Auto => str0m::config::DtlsVersion::Auto,
             },
         );
-        let mut left_out = Vec::new();
+        // Nothing here uses the time of sending, and str0m panics when it reads one while the system's clock is in
+        // the first hour of 1970, as on devices without a clock battery.
+        let mut left_out = vec![Extension::AbsoluteSendTime];
         if config.bandwidth_estimate && !session.video.is_empty() {
             builder = builder.enable_bwe(Some(Bitrate::bps(FIRST_ESTIMATE)));
         } else {
@@ -145,8 +150,9 @@ impl Peer {
         builder = builder.set_crypto_provider(crate::dtls::crypto());
         codecs.configure(builder.codec_config());
         Self {
-            rtc: builder.build(session.clock.now()),
+            rtc: builder.build(stack_time.of(session.clock.now())),
             clock: Arc::clone(&session.clock),
+            stack_time,
             codecs,
             events,
             shared,
@@ -175,7 +181,7 @@ impl Peer {
                 return Step::WaitUntil(self.clock.now() + IDLE);
             }
             match self.rtc.poll_output() {
-                Ok(Output::Timeout(at)) => return Step::WaitUntil(self.hurry(at)),
+                Ok(Output::Timeout(at)) => return Step::WaitUntil(self.hurry(self.stack_time.back(at))),
                 Ok(Output::Transmit(datagram)) => return Step::Send(datagram),
                 Ok(Output::Event(event)) => self.handle_event(event),
                 Err(error) => {
@@ -199,7 +205,7 @@ impl Peer {
     /// DTLS would answer a ClientHello of anybody, and then not the peer's.
     pub(crate) fn handle_datagram(&mut self, source: SocketAddr, local: SocketAddr, data: &[u8]) {
         let is_stun = is_stun(data);
-        let now = self.clock.now();
+        let now = self.stack_now();
         let Ok(datagram) = Receive::new(Protocol::Udp, source, local, data) else { return };
         let input = Input::Receive(now, datagram);
         if !is_stun && !self.rtc.accepts(&input) {
@@ -224,7 +230,7 @@ impl Peer {
         for packet in std::mem::take(&mut self.early) {
             let EarlyPacket { source, local, data } = &packet;
             let Ok(datagram) = Receive::new(Protocol::Udp, *source, *local, data) else { continue };
-            let input = Input::Receive(self.clock.now(), datagram);
+            let input = Input::Receive(self.stack_now(), datagram);
             if self.rtc.accepts(&input) {
                 self.handle_input(input);
             } else {
@@ -234,7 +240,17 @@ impl Peer {
     }
 
     pub(crate) fn handle_timeout(&mut self) {
-        self.handle_input(Input::Timeout(self.clock.now()));
+        self.handle_input(Input::Timeout(self.stack_now()));
+    }
+
+    /// Now, as the stack has it.
+    pub(crate) fn stack_now(&self) -> Instant {
+        self.stack_time.of(self.clock.now())
+    }
+
+    /// When a packet came, in the session's time.
+    pub(crate) fn arrival(&self, stack_time: Instant) -> Instant {
+        self.stack_time.back(stack_time)
     }
 
     /// A datagram that the stack finds fault with is one that anybody may have sent: it changes nothing.

@@ -41,7 +41,7 @@ impl Peer {
         let Some(payload_type) = self.codecs.payload_type(&self.rtc, mid, &packet.codec) else { return };
         let Some(sequence) = track.sequence.advance(packet.sequence) else { return };
         let is_video = track.kind == TrackKind::Video;
-        let now = self.clock.now();
+        let now = self.stack_now();
         let mut direct = self.rtc.direct_api();
         let Some(stream) = direct.stream_tx_by_mid(mid, None) else { return };
         // str0m takes the level as it is, negative; the extension counts it positive.
@@ -77,7 +77,7 @@ impl Peer {
             marker: header.marker,
             level,
             payload: Bytes::copy_from_slice(&packet.payload),
-            arrival: packet.timestamp,
+            arrival: self.arrival(packet.timestamp),
         }));
     }
 

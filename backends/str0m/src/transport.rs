@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use blink_api::macros::async_trait;
 use blink_api::{
@@ -18,6 +19,7 @@ use crate::peer::Peer;
 use crate::session::Str0mSession;
 use crate::shared::Shared;
 use crate::sockets::Sockets;
+use crate::stack_time::StackTime;
 use crate::{NAME, codecs};
 
 const CAPABILITIES: TransportCapabilities = TransportCapabilities {
@@ -39,6 +41,7 @@ pub struct Str0mTransport {
     config: Str0mConfig,
     checks: CheckBudgets,
     addresses: AddressSelector,
+    stack_time: StackTime,
 }
 
 impl Str0mTransport {
@@ -49,7 +52,7 @@ impl Str0mTransport {
     pub fn new(config: Str0mConfig) -> Result<Self> {
         config.check()?;
         entropy::gather();
-        Ok(Self { config, ..Self::default() })
+        Ok(Self { config, stack_time: StackTime::at(SystemTime::now()), ..Self::default() })
     }
 }
 
@@ -83,7 +86,7 @@ impl Transport for Str0mTransport {
         let sockets = Sockets::bind(&addresses).map_err(named)?;
         let (events, reader) = events::channel();
         let shared = Arc::new(Shared::default());
-        let make = || Peer::new(&self.config, &config, codecs, events, Arc::clone(&shared));
+        let make = || Peer::new(&self.config, &config, codecs, events, Arc::clone(&shared), self.stack_time);
         // A fault of the stack is the end of this session, and not that of whoever opens it.
         let peer = catch_unwind(AssertUnwindSafe(make))
             .map_err(|_| named(Error::new(ErrorKind::Unexpected, "str0m panicked")))?;

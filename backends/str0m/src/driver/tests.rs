@@ -8,6 +8,7 @@ use blink_transport_kit::check_budget::CheckBudgets;
 use super::*;
 use crate::Str0mConfig;
 use crate::codecs::Codecs;
+use crate::stack_time::StackTime;
 
 /// A clock that stands still until it is moved.
 struct ManualClock(Mutex<Instant>);
@@ -36,7 +37,7 @@ fn driver(clock: &Arc<ManualClock>) -> (Driver, SessionEvents) {
     let config = SessionConfig { ice: ice.clone(), audio: vec![opus], video: Vec::new(), clock, participant: None };
     let (events, reader) = blink_transport_kit::events::channel();
     let codecs = Codecs::new(&config).unwrap();
-    let peer = Peer::new(&Str0mConfig::default(), &config, codecs, events, Arc::default());
+    let peer = Peer::new(&Str0mConfig::default(), &config, codecs, events, Arc::default(), StackTime::default());
     let network = Network {
         sockets: Sockets::bind(&[Ipv4Addr::LOCALHOST.into()]).unwrap(),
         servers: Servers::new(&ice).unwrap(),

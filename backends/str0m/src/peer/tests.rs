@@ -14,7 +14,7 @@ pub(crate) fn peer() -> (Peer, SessionEvents) {
     };
     let codecs = Codecs::new(&session).expect("known codecs");
     let (events, reader) = blink_transport_kit::events::channel();
-    (Peer::new(&Str0mConfig::default(), &session, codecs, events, Arc::default()), reader)
+    (Peer::new(&Str0mConfig::default(), &session, codecs, events, Arc::default(), StackTime::default()), reader)
 }
 
 #[test]
