@@ -306,9 +306,7 @@ impl Listener<'_> {
             ("j" | "join", "") => self.join_last().await,
             ("j" | "join", number) => self.join(number).await,
             ("", _) => {}
-            _ => {
-                self.output.event("            y answers, n rejects, h hangs up, j lists calls that go on, Ctrl-C ends")
-            }
+            _ => self.output.event("            y answers, n rejects, h hangs up, j lists ongoing calls, Ctrl-C ends"),
         }
     }
 

@@ -22,7 +22,8 @@ fn a_line_that_is_no_text_does_not_end_the_keyboard() {
     let mut caller = call(directory.path(), &[&address]);
     listener.event("incoming_call");
     listener.type_bytes(b"\xff\xfe\x00\n");
-    listener.type_bytes(&[b'y'; 100_000]);
+    // Less than a pipe holds (64 KiB): were nobody reading, this would wait for ever.
+    listener.type_bytes(&[b'y'; 50_000]);
     listener.type_line("");
     listener.type_line("y");
     caller.event("participant_joined");
@@ -61,7 +62,6 @@ fn a_call_that_was_not_named_is_not_joined() {
     bob.event("incoming_call");
     bob.type_line("n");
     alice.event("participant_joined");
-    alice.event("participant_rejected");
     // A group's call that this person was not in: it is named, and joined by its number only.
     bob.type_line("j");
     assert_eq!(bob.event("ongoing")["calls"].as_array().unwrap().len(), 1);
