@@ -95,7 +95,7 @@ async fn write(stream: &dyn DataChannel, mut messages: mpsc::Receiver<Queued>) {
             tracing::debug!(%error, "a message cannot be sent");
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn announce(shared: &Shared, stream: &dyn DataChannel, queue: mpsc::Sender<Queued>) -> ChannelId {

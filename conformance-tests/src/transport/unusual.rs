@@ -26,8 +26,10 @@ const FLOOR: &str = "m=application 9 TCP/DTLS/BFCP *\r\nc=IN IP4 0.0.0.0\r\na=mi
 /// One that was ended, of which nothing but its line is left (RFC 9429 §5.3.1).
 const ENDED: &str = "m=video 0 UDP/TLS/RTP/SAVPF 120\r\n";
 
+type Change = fn(&str) -> String;
+
 /// Lines that stand in a description otherwise than usual.
-const LINES: [(&str, fn(&str) -> String); 6] = [
+const LINES: [(&str, Change); 6] = [
     ("candidates that cannot be used", |sdp| after_each(sdp, "a=mid:", |_| CANDIDATES.to_owned())),
     ("a fingerprint with its hash in capitals and its digits in small letters", |sdp| {
         each(sdp, |line| match line.strip_prefix("a=fingerprint:sha-256 ") {
