@@ -33,6 +33,7 @@ use interrupt::Interrupt;
 use output::Output;
 
 fn main() -> ExitCode {
+    output::report_panics();
     let mut arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&without_escapes(error)),

@@ -103,6 +103,18 @@ impl Output {
     }
 }
 
+/// Reports bugs of the program on one escaped line of stderr: the text of a panic may hold anything.
+pub(crate) fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = std::backtrace::Backtrace::capture().to_string();
+        // Where stderr is closed, the exit status says it.
+        writeln!(std::io::stderr(), "blink: bug: {}", Line::new(&panic.to_string()).as_str()).ok();
+        for line in backtrace.lines().filter(|line| line.starts_with(' ')) {
+            writeln!(std::io::stderr(), "{}", Line::new(line).as_str()).ok();
+        }
+    }));
+}
+
 /// The last line of stdout of a command that failed, with `--json`.
 pub(crate) fn failure_as_json(reason: &str) {
     #[derive(Serialize)]
