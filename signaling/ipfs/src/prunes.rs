@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
-use libp2p::gossipsub::Event;
+use libp2p::gossipsub::{Event, TopicHash};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
     THandlerOutEvent, ToSwarm,
@@ -102,7 +102,7 @@ impl NetworkBehaviour for PruneFilter {
         mut event: THandlerOutEvent<Self>,
     ) {
         if let HandlerEvent::Message { rpc, .. } = &mut event {
-            let dropped = drop_foreign_prunes(rpc, &self.0.topics().map(|topic| topic.as_str()).collect());
+            let dropped = drop_foreign_prunes(rpc, &self.0.topics().map(TopicHash::as_str).collect());
             if dropped > 0 {
                 tracing::debug!(%peer, dropped, "PRUNEs for topics that are not subscribed to are ignored");
             }
