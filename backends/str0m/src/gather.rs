@@ -1,7 +1,7 @@
 //! Candidates that servers give (RFC 8445 §5.1.1.2): which are asked, and what they gave, for the life of a session.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use blink_api::{Error, IceConfig, Result};
@@ -58,6 +58,11 @@ impl Servers {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.servers.is_empty()
+    }
+
+    /// Addresses of the servers that are configured by address.
+    pub(crate) fn literal_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.servers.iter().filter_map(|server| server.host.parse().ok())
     }
 
     /// Looks the names up, side by side; each address goes with its server's place in the list. A resolver that does

@@ -18,7 +18,9 @@ impl Driver {
             self.follow_interfaces();
         }
         self.has_gathered = true;
-        self.remote.set_own(&self.own_addresses());
+        // A server on the loopback address relays for others there.
+        let own: Vec<IpAddr> = self.own_addresses().into_iter().chain(self.servers.literal_addresses()).collect();
+        self.remote.set_own(&own);
         self.name_hosts();
         for local in self.sockets.locals().filter(|_| !self.ice.relay_only) {
             match str0m::Candidate::host(local, Protocol::Udp) {
