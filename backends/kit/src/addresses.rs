@@ -116,14 +116,6 @@ impl AddressSelector {
     }
 }
 
-/// As [`AddressSelector::usable`], for one use: what is left out is said each time.
-///
-/// # Errors
-/// As there.
-pub fn usable(wanted: &[String]) -> Result<Vec<IpAddr>> {
-    AddressSelector::default().usable(wanted)
-}
-
 impl LocalAddress {
     fn new(interface: Interface) -> Self {
         let ip = interface.ip();

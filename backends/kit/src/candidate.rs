@@ -68,20 +68,6 @@ pub fn with_address(attribute: &str, address: IpAddr) -> String {
     fields.join(" ")
 }
 
-/// A description without the candidates that have names, which stacks do not read, and those.
-pub fn without_names(sdp: &str) -> (String, Vec<String>) {
-    let named = |line: &str| {
-        let attribute = line.strip_prefix("a=")?.trim_end();
-        matches!(judge(attribute), Ok(Use::Resolve(_))).then(|| attribute.to_owned())
-    };
-    let names: Vec<String> = sdp.lines().filter_map(named).collect();
-    if names.is_empty() {
-        return (sdp.to_owned(), names);
-    }
-    let rest = sdp.split_inclusive('\n').filter(|line| named(line).is_none());
-    (rest.collect(), names)
-}
-
 /// One label below `local`, of letters, digits and hyphens (draft-ietf-mmusic-mdns-ice-candidates §3.2.1).
 fn is_local_name(name: &str) -> bool {
     let label = name.strip_suffix(".local").unwrap_or_default();
@@ -117,9 +103,6 @@ mod tests {
         assert_eq!(judge(NAMED).expect(NAMED), Use::Resolve(name));
         let address = "192.0.2.1".parse().expect("an address");
         assert_eq!(with_address(NAMED, address), "candidate:1 1 udp 2122194687 192.0.2.1 51192 typ host");
-        let other = "a=candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host";
-        let (sdp, names) = without_names(&format!("v=0\r\na={NAMED}\r\n{other}\r\n"));
-        assert_eq!((sdp, names), (format!("v=0\r\n{other}\r\n"), vec![NAMED.to_owned()]));
     }
 
     #[test]

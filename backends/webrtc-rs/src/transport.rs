@@ -6,8 +6,9 @@ use blink_api::macros::async_trait;
 use blink_api::{
     Context, Error, Plugin, Result, Session, SessionConfig, SessionEvents, Transport, TransportCapabilities,
 };
+use blink_transport_kit::addresses::AddressSelector;
 use blink_transport_kit::check_budget::CheckBudgets;
-use blink_transport_kit::{addresses, entropy, events};
+use blink_transport_kit::{entropy, events};
 
 use crate::NAME;
 use crate::config::WebRtcConfig;
@@ -31,6 +32,7 @@ const CAPABILITIES: TransportCapabilities = TransportCapabilities {
 pub struct WebRtcTransport {
     config: WebRtcConfig,
     budgets: CheckBudgets,
+    addresses: AddressSelector,
 }
 
 impl WebRtcTransport {
@@ -41,7 +43,7 @@ impl WebRtcTransport {
     pub fn new(config: WebRtcConfig) -> Result<Self> {
         config.check()?;
         entropy::gather();
-        Ok(Self { config, budgets: CheckBudgets::default() })
+        Ok(Self { config, ..Self::default() })
     }
 }
 
@@ -69,7 +71,7 @@ impl Transport for WebRtcTransport {
 
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
         let named = |error: Error| error.backend(NAME).operation("open");
-        let addresses = addresses::usable(&config.ice.interfaces).map_err(named)?;
+        let addresses = self.addresses.usable(&config.ice.interfaces).map_err(named)?;
         let (events, reader) = events::channel();
         let participant = config.participant.map(|did| did.to_string());
         let budget = self.budgets.session(participant.as_deref());

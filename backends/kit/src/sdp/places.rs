@@ -25,7 +25,7 @@ impl Places {
     ///
     /// * Sections of unknown media or protocols, and rejected ones without mid that this session does not know, are hidden.
     /// * A rejected section without mid (RFC 9429 §5.3.1) gets the mid its place has.
-    /// * Candidates that cannot be used are dropped. Names that can be resolved stay, see [`candidate::without_names`].
+    /// * Candidates that cannot be used are dropped. Names that can be resolved stay: [`RemoteCandidates`](crate::remote_candidates::RemoteCandidates) takes them out.
     /// * One fingerprint is left, with the name of its hash in lower case: the first of SHA-256, or of all (RFC 8122 §5).
     /// * Lines that decide nothing here are dropped: bandwidths, titles, contacts, times.
     ///
