@@ -121,10 +121,12 @@ fn a_file_damaged_anywhere_is_refused_with_what_to_do_and_repaired() {
             Outcome::Lost => lost.push(what),
         }
     }
-    println!("{sound} start, {kept} keep identity and {calls} calls of {} in a repair", kept * 1_002);
     // Only where all of the pages with the key are gone.
     lost.retain(|what| !what.contains("cut off"));
-    assert!(kept > 80 && lost.len() * 20 < kept && calls * 2 > kept * 1_002, "{kept} {calls} {lost:#?}");
+    assert!(
+        kept > 80 && lost.len() * 20 < kept && calls * 2 > kept * 1_002,
+        "{sound} start, {kept} keep the identity, {calls} calls: {lost:#?}"
+    );
 }
 
 #[test]
