@@ -108,7 +108,9 @@ async fn a_node_in_the_middle_may_be_killed_and_started_again(signaling: &str) {
     let mut alice = Program::start(directory.path(), &again);
     let listening = alice.event("listening");
     let alices: Did = listening["did"].as_str().unwrap().parse().unwrap();
+    // Names the calls that go on, then joins the first.
     alice.type_line("j");
+    alice.type_line("j 1");
     for person in [&mut bob, &mut carol] {
         person.is_joined_by(vec![alices]).await;
     }
