@@ -173,7 +173,7 @@ async fn left_or_removed(lab: &mut Lab) -> Result {
     // Carol still listens on the call's topic for a few seconds, and what is said there is not for her.
     lab.passes(Duration::from_secs(2)).await;
     let (first, packets) = (call_letters(lab, &carol).await?, carol.packets_received()?);
-    mute_twice(lab, call, &alice, &bob).await?;
+    mute_twice(lab, call, &alice, &[&bob, &dave]).await?;
     let last = call_letters(lab, &carol).await?;
     let (letters, unreadable) = (last.came - first.came, last.unreadable - first.unreadable);
     carol.must(letters > 0, "did not listen, so that nothing is shown")?;
@@ -194,7 +194,7 @@ async fn left_or_removed(lab: &mut Lab) -> Result {
     // Dave listens, too, and nothing more is said where he does.
     lab.passes(Duration::from_secs(2)).await;
     let (first, packets) = (call_letters(lab, &dave).await?, dave.packets_received()?);
-    mute_twice(lab, call, &alice, &bob).await?;
+    mute_twice(lab, call, &alice, &[&bob]).await?;
     let last = call_letters(lab, &dave).await?;
     dave.must(last.came == first.came, format!("heard {} messages", last.came - first.came))?;
     hears_no_media(&dave, packets)?;
@@ -210,12 +210,14 @@ async fn left_or_removed(lab: &mut Lab) -> Result {
     lab.nobody_sees_anything_more().await
 }
 
-/// One says something that the other hears of, a few times.
-async fn mute_twice(lab: &mut Lab, call: CallId, one: &Participant, other: &Participant) -> Result {
+/// Changes the state of one participant a few times, which the others see.
+async fn mute_twice(lab: &mut Lab, call: CallId, one: &Participant, others: &[&Participant]) -> Result {
     for muted in [true, false, true, false] {
         one.sets_muted(muted).await?;
         let state = ParticipantState { muted, ..ParticipantState::default() };
-        other.sees(state_of(call, one, state)).await?;
+        for other in others {
+            other.sees(state_of(call, one, state)).await?;
+        }
         lab.passes(Duration::from_millis(500)).await;
     }
     Ok(())
