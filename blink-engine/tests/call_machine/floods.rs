@@ -193,7 +193,8 @@ fn records_full_of_entries_let_a_member_check_few_signatures() {
         world.advance(MILLISECOND);
     }
     let checked = world.nodes[B].machine.signatures_checked() - before;
-    assert!((256..=256 + 2 * 32 + 64).contains(&checked), "{checked} of 128,000");
+    // Only those that would be held: by now and then one with a smaller hash for one of her four slots.
+    assert!((4..=64).contains(&checked), "{checked} of 128,000");
     // The records were heard all the same.
     world.advance(SECOND);
     writer.says(&mut world, |record| (record.muted, record.recording) = (false, true), entries[..64].to_vec());
