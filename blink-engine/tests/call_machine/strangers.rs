@@ -399,7 +399,11 @@ fn strangers_have_one_budget_for_signatures_and_a_known_person_has_its_own() {
         let offer = Offer { entries: stranger.entries(64), ..stranger.offer(Some(nonce)) };
         limited += refusals(&callee.hears_offer(&stranger, offer), Refusal::RateLimited);
     }
-    assert_eq!((callee.machine.signatures_checked() - before, limited), (100 + 256, 36), "100 roots, 64 offers' entries");
+    assert_eq!(
+        (callee.machine.signatures_checked() - before, limited),
+        (100 + 256, 36),
+        "100 roots, 64 offers' entries"
+    );
     let friend = Caller::new(FRIEND, &[own]);
     let nonce = callee.nonce(&friend);
     let offer = Offer { entries: friend.entries(64), ..friend.offer(Some(nonce)) };
