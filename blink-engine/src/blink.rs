@@ -185,7 +185,7 @@ impl Blink {
     ///
     /// # Errors
     /// [`Closed`](blink_api::ErrorKind::Closed), as of every question below; [`Busy`](blink_api::ErrorKind::Busy) once the engine has stopped because this
-    /// device runs elsewhere, too ([`Event::DeviceCloned`]), as of every command.
+    /// device runs elsewhere, too ([`DeviceCloned`](crate::Event::DeviceCloned)), as of every command.
     pub async fn pending_calls(&self) -> Result<Vec<CallSnapshot>> {
         let calls = self.snapshot().await?.calls;
         Ok(calls.into_iter().filter(|call| call.state == CallState::Ringing).collect())
