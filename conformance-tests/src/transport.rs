@@ -20,6 +20,7 @@ mod padding;
 mod pair;
 mod refusals;
 pub(crate) mod relays;
+mod slow_peers;
 mod sockets;
 mod sparing;
 mod unusual;
@@ -39,6 +40,7 @@ pub use relays::{
     first_messages_arrive_through_relays, nothing_leaves_but_through_the_relay, one_side_may_keep_to_relays,
     relayed_candidates_connect, servers_that_give_nothing_are_told, unusable_servers_end_no_session,
 };
+pub use slow_peers::{messages_for_a_peer_that_is_gone_are_bounded, messages_for_a_slow_reader_are_bounded};
 pub use sockets::{
     a_closed_peer_is_a_lost_path_and_no_more, its_sockets_are_free_after_close_and_drop,
     stun_servers_give_reflexive_candidates, unusable_configurations_are_refused,
@@ -65,6 +67,8 @@ pub async fn verify(offerer: &dyn Transport, answerer: &dyn Transport) {
     packets_arrive_as_they_were_sent(offerer, answerer).await;
     packets_without_payload_arrive(offerer, answerer).await;
     messages_arrive_both_ways(offerer, answerer).await;
+    messages_for_a_slow_reader_are_bounded(offerer, answerer).await;
+    messages_for_a_peer_that_is_gone_are_bounded(offerer, answerer).await;
     a_listener_hears_and_may_speak_later(offerer, answerer).await;
     a_removed_track_ends_and_the_other_goes_on(offerer, answerer).await;
     ice_restart_keeps_media(offerer, answerer).await;

@@ -25,6 +25,8 @@ macro_rules! pairs {
                 packets_arrive_as_they_were_sent
                 packets_without_payload_arrive
                 messages_arrive_both_ways
+                messages_for_a_slow_reader_are_bounded
+                messages_for_a_peer_that_is_gone_are_bounded
                 a_listener_hears_and_may_speak_later
                 a_removed_track_ends_and_the_other_goes_on
                 ice_restart_keeps_media

@@ -271,6 +271,20 @@ impl Side {
         }
     }
 
+    /// Takes the next event, if one comes soon.
+    pub(super) async fn pass_for(&mut self, soon: Duration) {
+        if let Ok(event) = timeout(soon, self.events.recv()).await {
+            self.log.push(event.expect("the session is open"));
+        }
+    }
+
+    /// Takes events until none comes for a moment.
+    pub(super) async fn drain(&mut self) {
+        while let Ok(event) = timeout(Duration::from_millis(300), self.events.recv()).await {
+            self.log.push(event.expect("the session is open"));
+        }
+    }
+
     /// Fails if an event comes within a moment.
     pub(super) async fn expect_silence(&mut self) {
         if let Ok(event) = timeout(Duration::from_millis(200), self.events.recv()).await {
