@@ -50,7 +50,8 @@ fn uri(text: &str) {
         Err(error) => {
             let error = error.to_string();
             let secret = text.rsplit_once('@').map_or("", |(secret, _)| secret);
-            assert!(secret.len() < 20 || !error.contains(secret), "{error}");
+            // The same text may stand behind the `@`, too, where it is a host.
+            assert!(secret.len() < 20 || !error.contains(&format!("{secret}@")), "{error}");
         }
     }
 }
