@@ -28,7 +28,7 @@ use crate::{Context, Entry, Error, ErrorKind, Kind, Registry, Result};
 use explain::{explain, hide_secrets, key_of};
 use layers::Layer;
 
-/// What the names of this program's environment variables begin with.
+/// Prefix of this program's environment variables.
 const PREFIX: &str = "BLINK_";
 
 /// A checked configuration: types are right, no key is unknown, and every chosen backend exists.

@@ -32,7 +32,7 @@ pub(crate) struct Global {
     /// Read this configuration file instead of `blink.toml` in the working directory, which may be absent and is refused where other users can change it
     #[arg(long, global = true, value_name = "FILE", value_parser = path(), help_heading = "Options of every command")]
     pub(crate) config: Option<PathBuf>,
-    /// What is in that file.
+    /// Content of that file.
     #[arg(skip)]
     pub(crate) file: File,
     /// Set one key of the configuration, such as `transport=str0m` or `call.ring_time=20s`; may be repeated. `blink config` lists the keys

@@ -364,7 +364,7 @@ impl Listener<'_> {
         }
     }
 
-    /// Who began a call of a group, and who is in it.
+    /// Creator and members of a group's call.
     fn describe(&self, call: &CallSnapshot) -> String {
         let is_in = |status| matches!(status, ParticipantStatus::Joined);
         let present = call.participants.iter().filter(|participant| is_in(participant.status));

@@ -87,7 +87,7 @@ pub(crate) fn is_plain(c: char) -> bool {
 pub(crate) mod tests {
     use super::*;
 
-    /// What has been seen in names: clipboard (OSC 52), title, colours, cursor, a forged line, an 8-bit CSI, a
+    /// Attacks seen in names: clipboard (OSC 52), title, colours, cursor, a forged line, an 8-bit CSI, a
     /// right-to-left override, isolates, invisible characters, separators of lines and paragraphs, tags.
     pub(crate) const HOSTILE: &str = "a\u{1b}]52;c;Zm9v\u{7}b\u{1b}]0;t\u{7}\u{1b}[31m\u{1b}[2A\n   0.000 s  connected\r\u{9b}2J\u{7f}\u{0}\u{8}\
         \u{202e}gnp\u{202c}\u{2066}\u{2069}\u{200b}\u{200d}\u{feff}\u{ad}\u{2028}\u{2029}\u{85}\u{e0041}z";

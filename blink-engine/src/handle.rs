@@ -71,7 +71,7 @@ impl fmt::Debug for Call {
     }
 }
 
-/// All handles that somebody still holds.
+/// All handles that are still held.
 #[derive(Default)]
 pub(crate) struct Handles(Vec<Weak<Ids>>);
 

@@ -16,7 +16,7 @@ use std::time::Instant;
 const LINK: Limit = Limit { burst: 384.0, per_second: 8.0 };
 /// Of one participant over all sessions with it, which may follow each other quickly.
 const PARTICIPANT: Limit = Limit { burst: 768.0, per_second: 8.0 };
-/// Towards one address, whoever named it.
+/// Towards one address, over all participants that named it.
 const DESTINATION: Limit = Limit { burst: 768.0, per_second: 16.0 };
 /// Participants and addresses remembered; where there are more, the one with most tokens is forgotten.
 const MAX_KEYS: usize = 1024;
@@ -32,7 +32,7 @@ const BINDING_REQUEST: [u8; 2] = [0x00, 0x01];
 const BINDING_SUCCESS: [u8; 2] = [0x01, 0x01];
 const MESSAGE_INTEGRITY: [u8; 2] = [0x00, 0x08];
 
-/// What all sessions of a transport have in common. Cheap to clone; clones are the same budgets.
+/// Budgets that all sessions of a transport share. Cheap to clone; clones are the same budgets.
 #[derive(Debug, Clone, Default)]
 pub struct CheckBudgets(Arc<Mutex<HashMap<Key, Bucket>>>);
 

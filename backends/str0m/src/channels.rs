@@ -134,7 +134,7 @@ mod tests {
         peer.rtc.direct_api().create_data_channel(ChannelConfig::default())
     }
 
-    /// What was told of channels, in order.
+    /// Events of channels, in order.
     fn told(events: &mut SessionEvents) -> Vec<String> {
         let events = std::iter::from_fn(|| events.try_recv().ok());
         let told = events.map(|event| match event {

@@ -101,7 +101,7 @@ mod tests {
         changes.apply().expect("something to offer").0.to_sdp_string()
     }
 
-    /// What str0m answers to an offer.
+    /// Answer of str0m to an offer.
     fn answer(offer: &str) -> String {
         let offer = SdpOffer::from_sdp_string(&readable(offer)).unwrap_or_else(|error| panic!("{error}\n{offer}"));
         rtc().sdp_api().accept_offer(offer).expect("an offer that fits").to_sdp_string()

@@ -65,7 +65,7 @@ pub(crate) struct Driver {
     pub(crate) is_closing: bool,
 }
 
-/// What a session has of the network.
+/// Network resources of a session.
 pub(crate) struct Network {
     pub(crate) sockets: Sockets,
     pub(crate) servers: Servers,

@@ -15,7 +15,7 @@ pub(crate) struct StackTime {
 }
 
 impl StackTime {
-    /// What the stack needs while the system's clock says this.
+    /// Settings of the stack for this system time.
     pub(crate) fn at(system: SystemTime) -> Self {
         let missing = system.duration_since(UNIX_EPOCH).err().map(|error| error.duration());
         Self { offset: missing.map_or(Duration::ZERO, |missing| missing + MARGIN) }

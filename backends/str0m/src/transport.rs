@@ -87,7 +87,7 @@ impl Transport for Str0mTransport {
         let (events, reader) = events::channel();
         let shared = Arc::new(Shared::default());
         let make = || Peer::new(&self.config, &config, codecs, events, Arc::clone(&shared), self.stack_time);
-        // A fault of the stack is the end of this session, and not that of whoever opens it.
+        // A fault of the stack ends this session, and not the task that opens it.
         let peer = catch_unwind(AssertUnwindSafe(make))
             .map_err(|_| named(Error::new(ErrorKind::Unexpected, "str0m panicked")))?;
         let checks = self.checks.session(config.participant.map(|did| did.to_string()).as_deref());

@@ -14,7 +14,7 @@ pub(super) fn header(key_frame: &[u8]) -> [u8; 32] {
     header
 }
 
-/// What stands before a frame: its length in bytes and its time, which does not wrap.
+/// Header of a frame: its length in bytes and its time, which does not wrap.
 pub(super) fn frame_header(length: usize, timestamp: u64) -> [u8; 12] {
     let mut header = [0; 12];
     let length = u32::try_from(length).unwrap_or(u32::MAX);

@@ -46,7 +46,7 @@ fn start(directory: &Path, one: usize, other: &str, ports: [u16; 2]) -> Program 
     Program::start(directory, &arguments)
 }
 
-/// Two ports that nobody listened on just now.
+/// Two ports that were free just now.
 fn free_ports() -> [u16; 2] {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())

@@ -1,4 +1,4 @@
-//! What is typed, what a terminal does when it is closed, and what it is shown.
+//! Keyboard input, signals of a closing terminal, and output to it.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ fn a_line_that_is_no_text_does_not_end_the_keyboard() {
     let mut caller = call(directory.path(), &[&address]);
     listener.event("incoming_call");
     listener.type_bytes(b"\xff\xfe\x00\n");
-    // Less than a pipe holds (64 KiB): were nobody reading, this would wait for ever.
+    // Less than a pipe holds (64 KiB): without a reader this would block.
     listener.type_bytes(&[b'y'; 50_000]);
     listener.type_line("");
     listener.type_line("y");
@@ -146,7 +146,7 @@ fn nothing_that_is_given_on_the_command_line_or_in_files_acts_on_the_terminal() 
     }
 }
 
-/// What the test above shows of some ways holds of all: nothing else in the program writes to the terminal.
+/// Nothing but the modules listed here writes to the terminal, so that the test above covers all output.
 #[test]
 fn the_program_prints_in_one_place_only() {
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -106,7 +106,7 @@ impl Call {
                 SessionInput::Unsendable(stream) => unsendable = Some((link.session, stream)),
                 SessionInput::Channel(message) => {
                     link.handle_traffic(now, actions);
-                    // A Pong answers whoever pings, before its sender is admitted.
+                    // A Pong answers any Ping, before its sender is admitted.
                     if !matches!(message, ChannelMessage::Hello { .. } | ChannelMessage::Pong { .. }) {
                         link.handle_admitted_message();
                     }

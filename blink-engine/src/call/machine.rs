@@ -44,7 +44,7 @@ pub struct MachineConfig {
     pub memory: Memory,
 }
 
-/// What is left of a call that is over.
+/// Remains of a call that is over.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tombstone {
     since: Instant,

@@ -61,7 +61,7 @@ pub(super) struct Peer {
     pub(super) flows: Flows,
     pub(super) voice: Voice,
     pub(super) told: Told,
-    /// What it may still say on data channels.
+    /// Budgets of its messages on data channels.
     pub(super) channel: ChannelRates,
     /// Whether `ParticipantJoined` was told of this joining.
     pub(super) announced: bool,

@@ -89,7 +89,7 @@ impl Roster {
         Ok(Self { call, root, signed_root: signed.clone(), entries: Candidates::new(), valid })
     }
 
-    /// What the root's creator must have signed.
+    /// Statement that the root's creator must have signed.
     pub(super) fn root_statement(&self) -> Statement<'_> {
         let Signed { bytes, signature } = &self.signed_root;
         Statement { did: &self.root.creator.did, context: ROOT_CONTEXT, bytes, signature }
@@ -340,7 +340,7 @@ impl Roster {
     }
 }
 
-/// What an entry's signer must have signed.
+/// Statement that an entry's signer must have signed.
 fn entry_statement<'a>(did: &'a Did, Signed { bytes, signature }: &'a Signed) -> Statement<'a> {
     Statement { did, context: ENTRY_CONTEXT, bytes, signature }
 }

@@ -1,4 +1,4 @@
-//! What the user is told of a participant's state: the newest, and so often only.
+//! Events of a participant's state: the newest state, at a limited rate.
 //!
 //! A participant may change what it says about itself as often as it likes; the user's application may not be kept busy by
 //! that. What changes waits while a participant's share of events is used up, and is then told as it is by that time. That it
@@ -19,7 +19,7 @@ const MAX_EVENTS: usize = 10;
 /// See [`MAX_EVENTS`].
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// What the user was told of one participant.
+/// Events told of one participant.
 #[derive(Clone, Default)]
 pub(super) struct Told {
     state: ParticipantState,

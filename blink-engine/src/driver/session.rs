@@ -232,7 +232,7 @@ struct Path {
     /// When video that comes is looked after next.
     video_due: Instant,
     feedback: Feedback,
-    /// What the other end may still say on the data channel. The machine counts the same over all sessions of a participant.
+    /// Budgets of the other end's messages on the data channel. The machine counts the same over all sessions of a participant.
     rates: ChannelRates,
 }
 

@@ -148,7 +148,7 @@ impl Reception {
         self.fastest = Some(self.fastest.map_or(transit, |fastest| fastest.min(transit)));
     }
 
-    /// What came since the report before; `None` where nothing with payload did.
+    /// Report about the time since the one before; `None` without any packet with payload.
     pub fn report(&mut self) -> Option<ReceptionReport> {
         let (fastest, arrival) = (self.fastest.take()?, self.timing.as_ref()?.arrival);
         let (highest, before) = (self.numbers?.highest(), &mut self.before);

@@ -319,7 +319,7 @@ mod tests {
         Opener::new(identity, own, UNIX_MS - 5_000, Random::from_seed([person; 32]), now)
     }
 
-    /// What one person says to another, as it arrives from an origin.
+    /// Message of one person to another, as it arrives from an origin.
     fn delivery(from: &mut Opener, to: &Opener, body: Body, origin: u8) -> (Topic, Delivery) {
         let key = AgreementKey::public_of(&to.own.did).expect("a sound key");
         let sealed = from.seal(&Channel::Inbox(to.own.did), &[key], CALL, body, UNIX_MS).expect("it fits");

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What the stack does: all pairs in each interval.
+/// Behaviour of the stack: all pairs in each interval.
 const INTERVAL: Duration = Duration::from_millis(10);
 
 fn route(local: u8, host: u8, port: u16) -> Route {

@@ -1,4 +1,4 @@
-//! What one side takes of what the other says.
+//! Limits of what one side takes from the other.
 
 use super::*;
 use crate::wire::{self, LinkRole};

@@ -155,7 +155,7 @@ fn an_offer_brings_the_newest_secret_that_its_entries_name() {
     creator.rotate(&[11; 32], &person(1));
     assert_eq!(offered(&creator, &[11; 32]), Ok(creator.digest()));
     assert_eq!(offered(&creator, &[12; 32]), Err(Refusal::Inconsistent));
-    // The root's secret is still one, for whoever has not heard of the newest; its entries then do not name it.
+    // The root's secret still counts for members that have not heard of the newest; its entries then do not name it.
     assert_ne!(offered(&creator, &[1; 32]), Ok(creator.digest()));
     // Of two that are named the newest is needed.
     let older = creator.entries();

@@ -392,7 +392,7 @@ fn packets_without_payload_are_neither_lost_nor_missing() {
     }
 }
 
-/// What cannot be read is made up for, and the network did not lose it.
+/// Packets that cannot be read are concealed, and do not count as lost by the network.
 #[test]
 fn packets_that_cannot_be_read_are_not_lost() {
     let mut line = Line::new();
