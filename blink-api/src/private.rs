@@ -44,12 +44,16 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// What the system says; [`PermissionDenied`](io::ErrorKind::PermissionDenied) for a file of another user.
 pub fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    // Emptied only once it is known to be this user's.
+    options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path)?;
     #[cfg(unix)]
     unix::narrow_recording(&file)?;
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
     Ok(file)
 }
 
@@ -151,7 +155,7 @@ mod unix {
 
     pub(super) fn check_directory(metadata: &Metadata) -> io::Result<()> {
         if metadata.mode() & ALL_WRITE != 0 && metadata.mode() & STICKY == 0 {
-            let why = "every user of this system may replace files in this directory; `chmod o-w` mends that";
+            let why = "every user of this system may replace files in this directory; `chmod o-w` mends that, or name a directory in it";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
         Ok(())

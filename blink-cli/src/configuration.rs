@@ -31,8 +31,12 @@ impl File {
 }
 
 fn found(path: &Path) -> Option<Result<ConfigurationFile>> {
-    let why =
-        "other users can change this configuration file; close it to them with `chmod go-w`, or name it with --config";
+    let why = "another user owns or can change this configuration file; `chown` and `chmod go-w` close it, or name it with --config";
+    // Opening a pipe of another user would wait for ever.
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        let why = "this is no regular file; where it is meant, name it with --config";
+        return Some(Err(Error::new(ErrorKind::Invalid, why).with("file", path.display())));
+    }
     match ConfigurationFile::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Ok(file) if file.others_can_write() => {

@@ -300,6 +300,7 @@ impl Listener<'_> {
             ("n" | "no", "") => {
                 if let Some(call) = self.take_named() {
                     self.report(self.blink.reject_call(call).await.err());
+                    self.prompt();
                 }
             }
             ("h", "") | ("hang", "up") => self.hang_up().await,
@@ -318,7 +319,11 @@ impl Listener<'_> {
             self.named = None;
             return self.ringing.pop_front().map(|ringing| ringing.call);
         }
-        self.refuse_line(if first.is_some() { "that call rings no more" } else { "no call rings" });
+        self.refuse_line(match (first, self.named) {
+            (None, _) => "no call rings",
+            (Some(_), Some(_)) => "that call rings no more",
+            (Some(_), None) => "another call rings",
+        });
         self.prompt();
         None
     }

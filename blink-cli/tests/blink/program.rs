@@ -144,9 +144,13 @@ impl Program {
         }
     }
 
-    /// Does what Ctrl-C does.
+    /// Ends the program as Ctrl-C does. By another signal where SIGINT is ignored, as by what a shell
+    /// starts in the background: the program inherits that.
     pub(crate) fn interrupt(&self) {
-        self.signal("INT");
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored =
+            status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+        self.signal(if ignored.is_some_and(|ignored| ignored & 0b10 != 0) { "TERM" } else { "INT" });
     }
 
     /// Sends a signal. The shell's own `kill` is everywhere.

@@ -133,28 +133,35 @@ impl Contents {
 
     /// Takes the identity that is there together with its DID; else the one that was read, or else the most frequent one.
     fn choose_identity(&mut self, found: &[BTreeMap<&'static str, Bytes>]) {
-        let verified = |meta: &dyn Fn(&str) -> Option<Bytes>| {
-            let seed = Zeroizing::new(<[u8; 32]>::try_from(&meta("identity")?[..]).ok()?);
-            (Identity::from_seed(&seed).did().public_key()[..] == meta("did")?[..]).then_some(())
+        // A DID that was written before the damage proves a key wherever either is found.
+        let dids: Vec<Bytes> =
+            found.iter().filter_map(|meta| meta.get("did")).chain(self.meta.get("did")).cloned().collect();
+        let proven = |identity: Option<&Bytes>| {
+            let seed = Zeroizing::new(<[u8; 32]>::try_from(&identity?[..]).ok()?);
+            let key = Identity::from_seed(&seed).did().public_key().to_vec();
+            dids.iter().find(|did| did[..] == key[..]).cloned()
         };
-        if verified(&|key| self.meta.get(key).cloned()).is_some() {
-            self.is_verified = true;
-        } else {
-            let whole = found.iter().find(|meta| verified(&|key| meta.get(key).cloned()).is_some());
-            self.is_verified = whole.is_some();
+        let mut did = proven(self.meta.get("identity"));
+        if did.is_none() {
+            let whole = found.iter().find(|meta| proven(meta.get("identity")).is_some());
             let chosen = whole.or_else(|| {
                 let count = |meta: &BTreeMap<_, Bytes>| {
                     found.iter().filter(|other| other.get("identity") == meta.get("identity")).count()
                 };
                 found.iter().max_by_key(|meta| count(meta)).filter(|_| !self.meta.contains_key("identity"))
             });
+            did = whole.and_then(|meta| proven(meta.get("identity")));
             if let Some(chosen) = chosen {
                 for key in ["identity", "device"] {
                     chosen.get(key).map(|value| self.meta.insert(key.to_owned(), value.clone()));
                 }
             }
-            // One that does not fit would have the store refused.
-            self.meta.remove("did");
+        }
+        self.is_verified = did.is_some();
+        // One that does not fit would have the store refused.
+        match did {
+            Some(did) => drop(self.meta.insert("did".to_owned(), did)),
+            None => drop(self.meta.remove("did")),
         }
         let boots = found.iter().filter_map(|meta| meta.get("boot")).chain(self.meta.get("boot"));
         let greatest = boots

@@ -226,8 +226,10 @@ impl<C: Copy + Eq + Hash, P: Copy + Eq> Admission<C, P> {
         Some((victim, connection.peer))
     }
 
-    /// First nodes that never subscribed to anything, then those of the most crowded part; of
-    /// several the oldest, but where they share a topic the newest.
+    /// First nodes that never subscribed to anything, then those of the most crowded part: subscribers
+    /// of other topics, newcomers that had no time to subscribe, nodes that share a topic. Of several
+    /// the silent one that is oldest, so that newcomers get their turn, and otherwise the newest, so
+    /// that those who redial do not take turns with all others.
     fn least_useful(&self, level: Level, source: Source, now: Instant, standing: impl Fn(&P) -> Standing) -> Option<C> {
         let part = level.part();
         let mut crowds = HashMap::new();
@@ -235,12 +237,15 @@ impl<C: Copy + Eq + Hash, P: Copy + Eq> Admission<C, P> {
             *crowds.entry(part.prefix(member)).or_insert(0_usize) += 1;
         }
         let key = |(_, member, connection): &(C, Source, &Connection<P>)| {
-            let standing = standing(&connection.peer);
-            let is_useless = standing == Standing::Silent && now.duration_since(connection.since) >= GRACE;
+            let is_new = now.duration_since(connection.since) < GRACE;
+            let (rank, order) = match standing(&connection.peer) {
+                Standing::Silent if !is_new => (0, connection.sequence),
+                Standing::Subscribed => (1, u64::MAX - connection.sequence),
+                Standing::Silent => (2, connection.sequence),
+                Standing::Shared => (3, u64::MAX - connection.sequence),
+            };
             let crowd = crowds.get(&part.prefix(*member)).copied().unwrap_or_default();
-            let is_shared = standing == Standing::Shared;
-            let order = if is_shared { u64::MAX - connection.sequence } else { connection.sequence };
-            (!is_useless, Reverse(crowd), standing, order)
+            (rank > 0, Reverse(crowd), rank, order)
         };
         self.members(level, source).min_by_key(key).map(|(connection, ..)| connection)
     }

@@ -56,8 +56,11 @@ mod tests {
         let udp = UdpSocket::bind("0.0.0.0:0").unwrap();
         let on_ipv6 = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let (tcp, udp) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
-        probe(Carrier::Tcp, on_ipv6(tcp.port())).unwrap();
-        probe(Carrier::Udp, on_ipv6(udp.port())).unwrap();
+        // Containers may have no IPv6.
+        if TcpListener::bind("[::1]:0").is_ok() {
+            probe(Carrier::Tcp, on_ipv6(tcp.port())).unwrap();
+            probe(Carrier::Udp, on_ipv6(udp.port())).unwrap();
+        }
         assert_eq!(probe(Carrier::Tcp, tcp).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert_eq!(probe(Carrier::Udp, udp).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }

@@ -128,8 +128,28 @@ fn a_full_node_makes_room_by_what_never_subscribed_to_anything() {
     }
     let caller = at("203.0.113.1");
     assert_eq!(connect(&mut admission, 1000, caller, now + GRACE, standing), [useless]);
-    // Now the most crowded prefixes pay, the oldest connection first.
-    assert_eq!(connect(&mut admission, 1001, caller, now + GRACE, standing), [100]);
+    // Now the most crowded prefixes pay, the newest connection first.
+    assert_eq!(connect(&mut admission, 1001, caller, now + GRACE, standing), [299]);
+}
+
+/// Nothing of a newcomer can have been heard when it is admitted: it displaces a subscriber of other topics, and no node
+/// that shares one.
+#[test]
+fn a_newcomer_has_time_to_subscribe_where_others_share_nothing() {
+    let (mut subscribed, mut shared) = (Admission::new(MAX), Admission::new(MAX));
+    let (now, source) = (Instant::now(), at("192.0.2.1"));
+    let is_newcomer = |peer: &u32| *peer >= 1000;
+    let others = |standing| move |peer: &u32| if is_newcomer(peer) { Standing::Silent } else { standing };
+    for connection in 0..64 {
+        connect(&mut subscribed, connection, source, now, others(Standing::Subscribed));
+        connect(&mut shared, connection, source, now, others(Standing::Shared));
+    }
+    let later = now + GRACE * 2;
+    assert_eq!(connect(&mut subscribed, 1000, source, later, others(Standing::Subscribed)), [63]);
+    assert_eq!(connect(&mut shared, 1000, source, later, others(Standing::Shared)), [1000]);
+    // Once it shares a topic it stays.
+    let settled = |peer: &u32| if *peer == 1000 { Standing::Shared } else { others(Standing::Subscribed)(peer) };
+    assert_eq!(connect(&mut subscribed, 1001, source, later, settled), [62]);
 }
 
 #[test]
