@@ -26,7 +26,7 @@ pub async fn messages_for_a_slow_reader_are_bounded(offerer: &dyn Transport, ans
     let numbers: Vec<u32> = pair.answerer.messages().iter().map(number).collect();
     assert!(!numbers.is_empty(), "messages arrive");
     assert!(numbers.is_sorted_by(|one, other| one < other), "messages keep their order");
-    assert!(numbers.len() * MESSAGE <= MOST, "{} MiB are kept for a reader", numbers.len() * MESSAGE >> 20);
+    assert!(numbers.len() * MESSAGE <= MOST, "{} MiB are kept for a reader", (numbers.len() * MESSAGE) >> 20);
     pair.speak(10).await;
     pair.close().await;
 }
@@ -40,7 +40,7 @@ pub async fn messages_for_a_peer_that_is_gone_are_bounded(offerer: &dyn Transpor
     let Some(mut pair) = open(offerer, answerer).await else { return };
     pair.answerer.session.close().await;
     let accepted = send_all(&mut pair).await;
-    assert!(accepted * MESSAGE <= MOST, "{} MiB are kept for a peer", accepted * MESSAGE >> 20);
+    assert!(accepted * MESSAGE <= MOST, "{} MiB are kept for a peer", (accepted * MESSAGE) >> 20);
     pair.close().await;
 }
 
