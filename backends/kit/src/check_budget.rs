@@ -221,7 +221,7 @@ fn transaction(datagram: &[u8], kind: [u8; 2]) -> Option<Transaction> {
 
 /// Whether a STUN message says that its sender knows the password. The stack verifies it; here it tells
 /// an ICE agent from a STUN server, which answers anybody.
-fn has_integrity(datagram: &[u8]) -> bool {
+pub fn has_integrity(datagram: &[u8]) -> bool {
     let mut attributes = datagram.get(20..).unwrap_or_default();
     while let [k0, k1, l0, l1, rest @ ..] = attributes {
         if [*k0, *k1] == MESSAGE_INTEGRITY {

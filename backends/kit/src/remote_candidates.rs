@@ -14,6 +14,8 @@ use crate::candidate::{self, Use};
 const MAX_PER_FAMILY: usize = 16;
 /// Names looked up per ICE generation.
 const MAX_NAMES: usize = 16;
+/// Candidates trickled before the description of an ICE restart that are checked.
+const MAX_EARLY: usize = MAX_PER_FAMILY / 2;
 /// Trickled candidates kept for the next ICE generation; the oldest are dropped.
 const MAX_KEPT: usize = 64;
 
@@ -83,6 +85,8 @@ impl RemoteCandidates {
     pub fn description(&mut self, sdp: &str) -> AdmittedDescription {
         let user = sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap_or_default().trim();
         let is_new = self.generation.as_deref() != Some(user);
+        // After a restart most of them belong to the generation before, and must leave room for those to come.
+        let most_early = if self.generation.is_some() { MAX_EARLY } else { MAX_KEPT };
         if is_new {
             self.generation = Some(user.to_owned());
             self.admitted.clear();
@@ -106,13 +110,18 @@ impl RemoteCandidates {
             }
         }
         if is_new {
+            let mut early = Vec::new();
             // The newest first: they are the most likely ones to have overtaken this description.
             for candidate in std::mem::take(&mut self.kept).into_iter().rev() {
                 match self.admit(&candidate.attribute) {
                     Ok(Use::Ignore) | Err(_) => {}
-                    Ok(usable) => candidates.push((candidate, usable)),
+                    Ok(usable) => early.push((candidate, usable)),
+                }
+                if early.len() == most_early {
+                    break;
                 }
             }
+            candidates.extend(early);
         }
         AdmittedDescription { sdp: admitted, candidates }
     }

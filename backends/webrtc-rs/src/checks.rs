@@ -32,8 +32,9 @@ const LONGEST_REPETITION: Duration = Duration::from_millis(500);
 /// Unanswered checks to one host that never answered: so many at once, and then one in this time.
 const HOST_BURST: u32 = 64;
 const HOST_PACE: Duration = Duration::from_millis(200);
-/// Pairs of a link. RFC 8445 §6.1.2.5 recommends 100; 16 candidates of a peer for each of 8 own addresses are 128.
-const MAX_PAIRS: usize = 160;
+/// Pairs of a link. RFC 8445 §6.1.2.5 recommends 100, but the stack prunes none: 32 candidates of a peer for each of 8
+/// own addresses and of their relays are 512. The budgets bound what is sent.
+const MAX_PAIRS: usize = 512;
 /// A pair that is not checked for so long makes room for another.
 const STALE: Duration = Duration::from_secs(1);
 /// Hosts and addresses that are remembered, the least recently used of which go first.

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use blink_api::{Error, IceConfig, Result};
-use blink_transport_kit::check_budget::CheckBudget;
+use blink_transport_kit::check_budget::{CheckBudget, has_integrity};
 use blink_transport_kit::servers::{Failure, Method, Refusal, Server};
 use rtc::stun::attributes::ATTR_USERNAME;
 use rtc::stun::message::Message;
@@ -219,7 +219,10 @@ impl Paths {
         match datagram.first_chunk() {
             Some(&(BINDING | BINDING_REFUSED)) => true,
             Some(&SEEN) => {
-                if let Some(answer) = relayed::decode(datagram) {
+                // One without integrity is a server's, which answers anybody: the stack ignores it.
+                if has_integrity(datagram)
+                    && let Some(answer) = relayed::decode(datagram)
+                {
                     self.checks.handle_response(now, route, answer.transaction_id);
                 }
                 true

@@ -119,7 +119,7 @@ mod tests {
 
     use blink_api::IceConfig;
     use blink_transport_kit::check_budget::CheckBudgets;
-    use rtc::stun::attributes::ATTR_USERNAME;
+    use rtc::stun::attributes::{ATTR_MESSAGE_INTEGRITY, ATTR_USERNAME};
     use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, MessageType, Setter, TransactionId};
     use rtc::stun::textattrs::Username;
 
@@ -207,6 +207,8 @@ mod tests {
             Box::new(Username::new(ATTR_USERNAME, "peer:own".to_owned())),
         ];
         message.build(&setters).expect("a message");
+        // Both ends know the password; a server does not.
+        message.add(ATTR_MESSAGE_INTEGRITY, &[0; 20]);
         message.raw
     }
 
@@ -220,6 +222,8 @@ mod tests {
         assert!(!hello(PEER), "a check alone says nothing");
         assert!(side.receive(STRANGER, &stun(BINDING_SUCCESS, 1)) && !hello(STRANGER), "it was not asked");
         assert!(side.receive(PEER, &stun(BINDING_SUCCESS, 2)) && !hello(PEER), "it answers nothing");
+        let without_integrity = &stun(BINDING_SUCCESS, 1)[..20];
+        assert!(side.receive(PEER, without_integrity) && !hello(PEER), "a server answers so, and anybody");
         assert!(side.receive(PEER, &stun(BINDING_SUCCESS, 1)) && hello(PEER));
         assert!(!hello(STRANGER));
         assert!(side.receive(STRANGER, &stun(BINDING_REQUEST, 3)) && !hello(STRANGER), "the stack has not answered it");

@@ -97,12 +97,13 @@ impl Negotiation {
     /// Answers an offer. Candidates with names come back, to be resolved.
     pub(crate) async fn accept_offer(&mut self, sdp: &str) -> Result<(String, Vec<Candidate>)> {
         let mut remote = self.remote.clone();
-        let admitted = remote.description(sdp);
-        let (sdp, places) = self.places.show(&admitted.sdp)?;
-        let mut description = Description::parse(&sdp)?;
+        let (shown, places) = self.places.show(sdp)?;
+        let admitted = remote.description(&shown);
+        let sdp = &admitted.sdp;
+        let mut description = Description::parse(sdp)?;
         description.check_audio(&self.shared.audio)?;
         description.refuse_video(&self.shared.video);
-        let offer = RTCSessionDescription::offer(sdp::without_refused(&sdp, &description)).map_err(refused)?;
+        let offer = RTCSessionDescription::offer(sdp::without_refused(sdp, &description)).map_err(refused)?;
         if let Some(OpenOffer::Applied) = self.offer.take() {
             let rollback = RTCSessionDescription::rollback(None).map_err(stack::fault)?;
             self.connection.set_local_description(rollback).await.map_err(stack::fault)?;
@@ -163,14 +164,15 @@ impl Negotiation {
     /// Applies an answer. Candidates with names come back, to be resolved.
     pub(crate) async fn accept_answer(&mut self, sdp: &str) -> Result<Vec<Candidate>> {
         let mut remote = self.remote.clone();
-        let admitted = remote.description(sdp);
-        let (sdp, places) = self.places.show(&admitted.sdp)?;
-        let description = Description::parse(&sdp)?;
+        let (shown, places) = self.places.show(sdp)?;
+        let admitted = remote.description(&shown);
+        let sdp = &admitted.sdp;
+        let description = Description::parse(sdp)?;
         if self.offer.is_none() {
             return Err(Error::new(ErrorKind::State, "there is no open offer"));
         }
         description.check_audio(&self.shared.audio)?;
-        let answer = RTCSessionDescription::answer(sdp).map_err(refused)?;
+        let answer = RTCSessionDescription::answer(sdp.clone()).map_err(refused)?;
         if let Some(OpenOffer::Held(offer)) = self.offer.replace(OpenOffer::Applied) {
             self.shared.begin_gathering();
             self.connection.set_local_description(*offer).await.map_err(stack::fault)?;

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::task;
+use tokio::time::timeout;
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
 };
@@ -17,6 +18,8 @@ use crate::guard::Guard;
 use crate::guarded::GuardedSocket;
 use crate::handshake::RepeatingSocket;
 
+/// Longest time a server's name is looked up.
+const LOOKUP: Duration = Duration::from_secs(1);
 /// How often the driver goes round again without relays: to send what events made it want to.
 const MORE_ROUNDS: u8 = 1;
 /// And with relays, where what came is read in the first round, makes events in the second, of which what is to be sent is wrapped for the
@@ -98,7 +101,8 @@ impl Runtime for SettlingRuntime {
                 }
                 _ => host.to_owned(),
             };
-            let found = self.tokio.resolve_host(&host).await?;
+            // The stack does nothing else meanwhile.
+            let found = timeout(LOOKUP, self.tokio.resolve_host(&host)).await??;
             self.guard.found(&host, &found);
             Ok(found)
         })

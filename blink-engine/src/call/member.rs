@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::speaking::Voice;
 use super::streams::Flows;
 use super::told::Told;
-use crate::secure::{AgreementKey, ChannelRates, Refusal, sign_call_key, verify_call_key};
+use crate::secure::{AgreementKey, ChannelRates, Refusal, check_call_key, sign_call_key};
 use crate::wire::{JoinedClaim, Member, Record, Seen, SignedKey, Status, StreamOffer};
 
 /// For so many leases a member that went silent is still written to: a network that was split may heal.
@@ -126,6 +126,11 @@ impl Peer {
         self.told.forget();
     }
 
+    /// Whether this is its call key, however often it signed it.
+    fn has_key(&self, key: &SignedKey) -> bool {
+        self.call_key.is_some_and(|own| own.key == key.key)
+    }
+
     /// When an endpoint that is only known from somebody's `seen` is forgotten.
     pub(super) fn hint_end(&self, shared: &Shared) -> Option<Instant> {
         self.status.is_none().then(|| self.sees_us + shared.timers().left * HINTED_LEASES)
@@ -153,14 +158,14 @@ impl Call {
             return self.reply_removed(from.did, record.status, shared);
         }
         let now = shared.mono();
-        if let Err(refusal) = self.check_key(&from, &record.call_key) {
+        if let Err(refusal) = self.check_key(&from, &record.call_key, Some(&from.did), shared) {
             return shared.refuse(refusal);
         }
         let Some(peer) = self.peer_entry(from, true, shared) else { return };
         if (boot, record.version) < (peer.boot, peer.version) && peer.own_word {
             return;
         }
-        let new_key = peer.call_key != Some(record.call_key);
+        let new_key = !peer.has_key(&record.call_key);
         let first_word = !peer.own_word || peer.stale || peer.status.is_none();
         let changed = first_word || (boot, record.version) > (peer.boot, peer.version);
         peer.heard = Some(now);
@@ -185,7 +190,7 @@ impl Call {
     fn accept_word(&mut self, from: Endpoint, boot: u64, record: &Record, shared: &mut Shared) {
         let now = shared.mono();
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        if peer.call_key != Some(record.call_key) {
+        if !peer.has_key(&record.call_key) {
             Self::close_link(peer, shared);
             peer.announced = false;
             peer.unreachable_announced = false;
@@ -228,7 +233,8 @@ impl Call {
                 self.announce(shared, false);
             } else if believed && self.roster.is_valid(&seen.endpoint.did) {
                 // A message with one false key is not believed about other endpoints either.
-                believed = self.take_hint(seen, shared).inspect_err(|refusal| shared.refuse(*refusal)).is_ok();
+                believed =
+                    self.take_hint(seen, &from.did, shared).inspect_err(|refusal| shared.refuse(*refusal)).is_ok();
             }
         }
         if self.phase == Phase::Out && self.peers.get(&from).is_some_and(Peer::is_present) {
@@ -238,17 +244,15 @@ impl Call {
 
     /// Another member has heard an endpoint that is not known here, or joined again since. Only a hint, but its owner signed the key: now it can be written
     /// to, and its answer is its own word.
-    fn take_hint(&mut self, seen: &Seen, shared: &mut Shared) -> Result<(), Refusal> {
+    fn take_hint(&mut self, seen: &Seen, from: &Did, shared: &mut Shared) -> Result<(), Refusal> {
         let known = self.peers.get(&seen.endpoint);
         let is_news = known.is_none_or(|peer| {
-            !peer.is_present()
-                && (seen.boot, seen.version) > (peer.boot, peer.version)
-                && peer.call_key != Some(seen.call_key)
+            !peer.is_present() && (seen.boot, seen.version) > (peer.boot, peer.version) && !peer.has_key(&seen.call_key)
         });
         if !is_news {
             return Ok(());
         }
-        self.check_key(&seen.endpoint, &seen.call_key)?;
+        self.check_key(&seen.endpoint, &seen.call_key, Some(from), shared)?;
         let now = shared.mono();
         let Some(peer) = self.peer_entry(seen.endpoint, false, shared) else { return Ok(()) };
         peer.status = None;
@@ -259,20 +263,20 @@ impl Call {
     }
 
     /// Somebody's claim about who is in the call; its own word beats it.
-    pub(super) fn take_claims(&mut self, claims: &[JoinedClaim], shared: &mut Shared) {
+    pub(super) fn take_claims(&mut self, claims: &[JoinedClaim], from: Option<&Did>, shared: &mut Shared) {
         for claim in claims.iter().take(MAX_CLAIMS) {
             if claim.endpoint == shared.own {
                 shared.jump_above(claim.boot);
             }
             let valid = claim.endpoint.did != shared.own.did && self.roster.is_valid(&claim.endpoint.did);
-            if valid && let Err(refusal) = self.take_claim(claim, shared) {
+            if valid && let Err(refusal) = self.take_claim(claim, from, shared) {
                 // A message with one false key is not believed about other endpoints either.
                 return shared.refuse(refusal);
             }
         }
     }
 
-    fn take_claim(&mut self, claim: &JoinedClaim, shared: &mut Shared) -> Result<(), Refusal> {
+    fn take_claim(&mut self, claim: &JoinedClaim, from: Option<&Did>, shared: &mut Shared) -> Result<(), Refusal> {
         // An announced endpoint is there by more than a claim: a path with the key that it has.
         let known = self.peers.get(&claim.endpoint);
         let is_news = known.is_none_or(|peer| {
@@ -283,9 +287,9 @@ impl Call {
         if !is_news {
             return Ok(());
         }
-        self.check_key(&claim.endpoint, &claim.call_key)?;
+        self.check_key(&claim.endpoint, &claim.call_key, from, shared)?;
         let Some(peer) = self.peer_entry(claim.endpoint, false, shared) else { return Ok(()) };
-        if peer.call_key != Some(claim.call_key) {
+        if !peer.has_key(&claim.call_key) {
             // The path is named after both keys.
             Self::close_link(peer, shared);
         }
@@ -300,7 +304,8 @@ impl Call {
 
     /// Who had left by its own word before this device started anew: what it said before that, played back now, is older.
     pub(super) fn take_left(&mut self, claim: &JoinedClaim, shared: &mut Shared) {
-        if !self.roster.is_valid(&claim.endpoint.did) || self.check_key(&claim.endpoint, &claim.call_key).is_err() {
+        let is_valid = self.roster.is_valid(&claim.endpoint.did);
+        if !is_valid || self.check_key(&claim.endpoint, &claim.call_key, None, shared).is_err() {
             return;
         }
         let Some(peer) = self.peer_entry(claim.endpoint, true, shared) else { return };
@@ -378,10 +383,23 @@ impl Call {
         self.peers.iter().filter(|(_, peer)| peer.is_present())
     }
 
-    /// Checks that a key may be sealed for: it is sound, and its owner signed for it. Nothing else makes a key a recipient.
-    fn check_key(&self, endpoint: &Endpoint, key: &SignedKey) -> Result<(), Refusal> {
-        let known = self.peers.get(endpoint).is_some_and(|peer| peer.call_key.as_ref() == Some(key));
-        if known { Ok(()) } else { verify_call_key(endpoint, &self.id(), key) }
+    /// Whether a key may be sealed for: it is sound, and its owner signed for it. Nothing else makes a key a recipient, whatever
+    /// message names it. New ones are checked out of the budget of the person that names them.
+    fn check_key(
+        &self,
+        endpoint: &Endpoint,
+        key: &SignedKey,
+        from: Option<&Did>,
+        shared: &mut Shared,
+    ) -> Result<(), Refusal> {
+        if self.peers.get(endpoint).is_some_and(|peer| peer.call_key.as_ref() == Some(key)) {
+            return Ok(());
+        }
+        let (now, share) = (shared.mono(), self.share());
+        check_call_key(endpoint, &self.id(), key, |statement| match from {
+            Some(from) => shared.signatures.verify_for(now, (*from, share), statement),
+            None => shared.signatures.verify(statement),
+        })
     }
 
     fn peer_entry(&mut self, endpoint: Endpoint, own_word: bool, shared: &mut Shared) -> Option<&mut Peer> {

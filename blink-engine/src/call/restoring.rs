@@ -90,7 +90,7 @@ impl Machine {
         call.familiar |= kept.familiar.unwrap_or(true);
         call.seat = kept.seat;
         call.busy = kept.busy;
-        call.take_claims(&kept.joined, shared);
+        call.take_claims(&kept.joined, None, shared);
         for WireEndpoint(endpoint) in kept.heard.iter().flatten() {
             if let Some(peer) = call.peers.get_mut(endpoint) {
                 // What it said before that, played back now, is older than this.

@@ -59,6 +59,8 @@ impl Call {
                 shared.out.push_back(Output::Retire(self.retired.remove(0).topic));
             }
             self.retired.push(RetiredTopic { topic: old.topic, until: shared.mono() + LISTEN });
+            // A secret may come again: its topic is the newest then.
+            self.retired.retain(|retired| retired.topic != self.keys.topic);
         }
     }
 

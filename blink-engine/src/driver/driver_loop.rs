@@ -134,18 +134,19 @@ impl Driver {
             Report::Delivery(topic, delivery) => {
                 let expects = |did: &_| self.machine.expects(did);
                 let (result, verdict) = self.opener.open_expecting(now.mono, &topic, &delivery, &expects);
-                let verdict = result.as_ref().map_or(verdict, |(channel, content)| {
-                    if self.machine.may_speak(channel, &content.from.did) { verdict } else { Verdict::Ignore }
-                });
-                self.parts.signaling.report(delivery.id, verdict);
                 match result {
                     Ok((channel, Content { from, boot, call, body, .. })) => {
                         tracing::trace!(kind = ?body.kind(), "a message came");
+                        let lasts = !body.is_from_throwaway();
                         self.machine.handle(now, Input::Signal(Signal { channel, from, boot, call, body }));
+                        // Judged afterwards: a message may bring the entry by which its sender is a member.
+                        let may_speak = self.machine.may_speak(&channel, &from.did);
+                        self.parts.signaling.report(delivery.id, if may_speak { verdict } else { Verdict::Ignore });
                         let expected = self.machine.expects(&from.did);
-                        self.opener.set_expected(now.mono, &delivery, &from, expected);
+                        self.opener.set_expected(now.mono, &delivery, &from, expected, lasts);
                     }
                     Err(refusal) => {
+                        self.parts.signaling.report(delivery.id, verdict);
                         tracing::trace!(?refusal, "a message was refused");
                         if let Some(set_back) = self.opener.take_set_back() {
                             self.machine.handle(now, Input::SetBack(set_back));

@@ -26,7 +26,8 @@ impl ExpectedOrigins {
 
     /// A message that this person signed came from this origin.
     pub(super) fn bind(&mut self, now: Instant, origin: Origin, person: Did) {
-        if !self.origins.contains_key(&origin) {
+        if self.person(&origin) != Some(&person) {
+            self.origins.remove(&origin);
             let of_person = |origins: &BTreeMap<Origin, (Did, Instant)>| {
                 origins.values().filter(|(other, _)| *other == person).count()
             };

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::identity::{Identity, agreement_public, verify};
 use super::symmetric::{expand, sha256};
-use super::{Random, Refusal};
+use super::{Random, Refusal, Statement};
 use crate::wire::SignedKey;
 
 /// An X25519 key pair (RFC 7748): a person's, or one device's for one time in one call.
@@ -73,11 +73,24 @@ pub fn sign_call_key(owner: &Identity, device: &DeviceId, call: &CallId, key: &[
 /// # Errors
 /// [`Refusal::WeakKey`] for a key of small order or an unusable DID, [`Refusal::BadSignature`].
 pub fn verify_call_key(endpoint: &Endpoint, call: &CallId, key: &SignedKey) -> Result<(), Refusal> {
+    check_call_key(endpoint, call, key, |it| verify(it.did, it.context, it.bytes, it.signature))
+}
+
+/// As [`verify_call_key`], with a given way of checking the signature.
+///
+/// # Errors
+/// As there, and those of `check`.
+pub(crate) fn check_call_key(
+    endpoint: &Endpoint,
+    call: &CallId,
+    key: &SignedKey,
+    check: impl FnOnce(&Statement<'_>) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
     if !AgreementKey::is_sound(&key.key) {
         return Err(Refusal::WeakKey);
     }
-    let statement = call_key_statement(&endpoint.device, call, &key.key);
-    verify(&endpoint.did, CALL_KEY_CONTEXT, &statement, &key.signature)
+    let bytes = call_key_statement(&endpoint.device, call, &key.key);
+    check(&Statement { did: &endpoint.did, context: CALL_KEY_CONTEXT, bytes: &bytes, signature: &key.signature })
 }
 
 fn call_key_statement(device: &DeviceId, call: &CallId, key: &[u8; 32]) -> Vec<u8> {

@@ -20,6 +20,7 @@ pub use channel_rates::ChannelRates;
 pub use counters::{Refusal, SecurityCounters};
 pub use envelope::{MAX_ENVELOPE, MAX_RECIPIENTS, Sealing, open, seal};
 pub use identity::{Identity, verify};
+pub(crate) use keys::check_call_key;
 pub use keys::{AgreementKey, CallKeys, inbox_topic, link_id, sign_call_key, verify_call_key};
 pub use opener::{Channel, Opener, SetBack};
 pub use rates::{Place, RateLimits};

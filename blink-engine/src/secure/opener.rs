@@ -10,7 +10,7 @@ use super::{
     AgreementKey, CallKeys, Identity, Place, Random, RateLimits, Refusal, ReplayWindows, Sealing, SecurityCounters,
     inbox_topic, open, seal,
 };
-use crate::wire::{Body, Content, Kind, Ringing};
+use crate::wire::{Body, Content, Kind};
 
 /// Times that others are told are rounded down to whole minutes, in milliseconds: they are for people, and a precise clock is
 /// as good as a name.
@@ -103,6 +103,7 @@ impl Opener {
     pub fn retire(&mut self, topic: &Topic) {
         if self.topics.values().all(|newest| newest != topic) {
             self.calls.remove(topic);
+            self.rates.forget_call(topic);
         }
     }
 
@@ -121,8 +122,10 @@ impl Opener {
 
     /// Says whether the sender of a delivery that was opened is expected to write. If so, the network's name for where it came
     /// from has a share of what is kept for such people, and loses it otherwise.
-    pub fn set_expected(&mut self, now: Instant, delivery: &Delivery, from: &Endpoint, expected: bool) {
-        if expected {
+    ///
+    /// A device that exists for one message (`lasts` is false) takes no place of those that are kept.
+    pub fn set_expected(&mut self, now: Instant, delivery: &Delivery, from: &Endpoint, expected: bool, lasts: bool) {
+        if expected && lasts {
             self.windows.keep(from);
         }
         match delivery.origin {
@@ -251,10 +254,10 @@ impl Opener {
         seal(&sealing, &content, &mut self.random).map(|envelope| (topic, envelope))
     }
 
-    /// A nonce is given to every caller, strangers included, without the user being told. It comes from a device that exists for
-    /// this one message, so that it tells nothing of this one but that it is online.
+    /// A nonce is given to every caller, strangers included, without the user being told, and so is a boot that is behind. They
+    /// come from a device that exists for this one message, so that they tell nothing of this one but that it is online.
     fn content(&mut self, call: CallId, body: Body, unix_ms: u64) -> Content {
-        if let Body::Ringing(Ringing { rings: false, .. }) = body {
+        if body.is_from_throwaway() {
             let mut device = [0; 16];
             self.random.fill_bytes(&mut device);
             let from = Endpoint { device: DeviceId::from_random(device), ..self.own };
@@ -307,7 +310,7 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
-    use crate::wire::Busy;
+    use crate::wire::{Busy, Ringing};
 
     const CALL: CallId = CallId::from_bytes([7; 16]);
     /// Late in a minute.
@@ -369,15 +372,15 @@ mod tests {
         };
         let (topic, first) = delivery(&mut friend, &bob, Body::Busy(Busy {}), 1);
         let from = bob.open(now, &topic, &first).0.expect("it is well made").1.from;
-        bob.set_expected(now, &first, &from, from.did == friend_did);
+        bob.set_expected(now, &first, &from, from.did == friend_did, true);
         assert_eq!(passes(&mut bob, now, 1), 10, "what is left of a stranger's burst, and what costs it its share");
 
         let (topic, again) = delivery(&mut friend, &bob, Body::Busy(Busy {}), 2);
         let from = bob.open(later, &topic, &again).0.expect("it is well made").1.from;
-        bob.set_expected(later, &again, &from, true);
+        bob.set_expected(later, &again, &from, true, true);
         let (topic, strange) = delivery(&mut stranger, &bob, Body::Busy(Busy {}), 2);
         let from = bob.open(later, &topic, &strange).0.expect("it is well made").1.from;
-        bob.set_expected(later, &strange, &from, false);
+        bob.set_expected(later, &strange, &from, false, true);
         assert!(passes(&mut bob, later, 2) <= 10, "it brought what a stranger said");
     }
 }

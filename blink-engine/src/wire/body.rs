@@ -67,6 +67,11 @@ impl Body {
         }
     }
 
+    /// Whether it comes from a device that exists for this one message: it may answer a stranger without the user being told.
+    pub fn is_from_throwaway(&self) -> bool {
+        matches!(self, Self::Ringing(Ringing { rings: false, .. }) | Self::Behind(_))
+    }
+
     /// Reads the body of a kind; `None` for an unknown kind.
     pub(super) fn decode(kind: u64, decoder: &mut Decoder<'_>) -> Option<Result<Self, decode::Error>> {
         Some(match kind {

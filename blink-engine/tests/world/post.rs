@@ -197,10 +197,11 @@ impl World {
             self.set_back(to, set_back);
         }
         let (channel, Content { from, boot, call, body, .. }) = result.inspect_err(|_| self.turn = to)?;
+        let lasts = !body.is_from_throwaway();
         self.receive(to, Signal { channel, from, boot, call, body });
         let node = &mut self.nodes[to];
         let expected = node.machine.expects(&from.did);
-        node.door.as_mut().expect("it opened the envelope").set_expected(now, &delivery, &from, expected);
+        node.door.as_mut().expect("it opened the envelope").set_expected(now, &delivery, &from, expected, lasts);
         Ok(from)
     }
 

@@ -185,7 +185,8 @@ fn is_known_media(line: &str) -> bool {
     let mut fields = line["m=".len()..].split_whitespace();
     let (media, _port, protocol) = (fields.next(), fields.next(), fields.next().unwrap_or_default());
     match media {
-        Some("audio" | "video") => protocol.contains("RTP/SAVP"),
+        // RTP/AVP and RTP/AVPF are accepted, too, and mean the same (RFC 9429 §5.1.2).
+        Some("audio" | "video") => protocol.contains("RTP/SAVP") || matches!(protocol, "RTP/AVP" | "RTP/AVPF"),
         Some("application") => protocol.contains("SCTP"),
         _ => false,
     }
