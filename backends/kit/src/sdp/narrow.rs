@@ -21,9 +21,11 @@ pub fn without_refused(sdp: &str, description: &Description) -> String {
                 let mids = mids.split_whitespace().filter(|mid| !refused(mid));
                 text.extend([group].into_iter().chain(mids.flat_map(|mid| [" ", mid])));
             }
-            Some((media, rest)) if is_refused && media.starts_with("m=") => {
-                let (_, rest) = rest.split_once(' ').unwrap_or_default();
-                text.extend([media, " 0 ", rest]);
+            _ if is_refused && line.starts_with("m=") => {
+                // Read as the parser reads it, whatever separates the fields.
+                let mut fields = line["m=".len()..].split_whitespace();
+                text.extend(["m=", fields.next().unwrap_or_default(), " 0"]);
+                fields.skip(1).for_each(|field| text.extend([" ", field]));
             }
             _ if is_refused && line.starts_with("a=mid:") => text.extend([line, "\r\na=inactive"]),
             _ => text.push_str(line),

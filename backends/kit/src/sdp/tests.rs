@@ -82,6 +82,16 @@ fn refused_video_ends_and_nothing_else_does() {
 }
 
 #[test]
+fn refused_sections_stay_readable_whatever_separates_their_fields() {
+    let offer = OFFER.replace("m=video ", "m= video\t");
+    let mut description = Description::parse(&offer).expect("the parser takes any white space");
+    description.refuse_video(&[codec("H264", 90_000)]);
+    let ended = Description::parse(&without_refused(&offer, &description)).expect("still an offer");
+    assert_eq!(ended.media(TrackKind::Video).count(), 0);
+    assert_eq!(ended.sections.len(), description.sections.len());
+}
+
+#[test]
 fn descriptions_without_what_a_stack_needs_are_invalid() {
     for removed in ["v=0", "a=fingerprint", "a=ice-ufrag", "a=ice-pwd", "a=mid"] {
         let text: Vec<&str> = OFFER.lines().filter(|line| !line.starts_with(removed)).collect();
