@@ -23,6 +23,8 @@ use crate::person::Person;
 const CALLS: u32 = 12;
 /// Messages of both attackers together in a second.
 const RATE: u64 = 1_000;
+/// Messages after which a reader that does not read has lost some.
+const ENOUGH: u64 = 1_000;
 
 /// Half of the flood is garbage, half is a stranger's sound letter again and again, from two nodes each. Of a hundred calls 99 have to be set up; of these few all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,6 +45,7 @@ async fn a_known_caller_gets_through_a_flood_and_what_is_lost_is_told() {
     for _ in 0..calls {
         set_up += u32::from(one_call(&mut alice, &mut bob).await);
     }
+    flood.until(ENOUGH).await;
     let sent = flood.end().await;
     assert!(set_up * 100 >= calls * 99, "{set_up} of {calls} calls, {sent} messages");
 
@@ -139,6 +142,17 @@ impl Flood {
             }));
         }
         Self { attackers, ends, sent }
+    }
+
+    /// Waits until so many messages were handed to the network: calls may be quicker, and nodes that send garbage are shut out.
+    async fn until(&self, enough: u64) {
+        let sending = async {
+            let mut beat = interval(Duration::from_millis(10));
+            while self.sent.load(Ordering::Relaxed) < enough {
+                beat.tick().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), sending).await.expect("the flood goes on");
     }
 
     /// How many messages were handed to the network.
