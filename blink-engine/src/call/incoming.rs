@@ -204,7 +204,7 @@ impl Machine {
             .filter(|claim| !cancelled(&claim.endpoint, claim.boot, claim.version))
             .copied()
             .collect();
-        call.take_claims(&joined, Some(&from.did), shared);
+        call.take_claims(&joined, Some(&from), shared);
         if remaining.is_zero() {
             shared.begin_history(call.history_entry(shared));
             call.missed(shared);
@@ -291,7 +291,7 @@ fn repeated_offer(call: &mut Call, from: Endpoint, offer: &Offer, shared: &mut S
         Phase::Over => reply_ended(id, from.did, Status::Joined, shared),
         Phase::In => {
             call.offer_heard = shared.mono();
-            call.take_claims(&offer.joined, Some(&from.did), shared);
+            call.take_claims(&offer.joined, Some(&from), shared);
             if shared.may_reply(id, from.did) {
                 let nonce = shared.nonce(id, from.did);
                 shared.send_inbox(from.did, id, Body::Ringing(Ringing { nonce, rings: true }));
@@ -303,13 +303,13 @@ fn repeated_offer(call: &mut Call, from: Endpoint, offer: &Offer, shared: &mut S
             }
         }
         Phase::Open if shared.may_reply(id, from.did) => {
-            call.take_claims(&offer.joined, Some(&from.did), shared);
+            call.take_claims(&offer.joined, Some(&from), shared);
             let reply = call.cancel(CancelReason::Ended, shared);
             shared.send_inbox(from.did, id, reply);
         }
         // Whoever still offers has not heard that this endpoint is in the call.
         Phase::Joining | Phase::Active => {
-            call.take_claims(&offer.joined, Some(&from.did), shared);
+            call.take_claims(&offer.joined, Some(&from), shared);
             call.announce(shared, false);
         }
         Phase::Out | Phase::Open => {}

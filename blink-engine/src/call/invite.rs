@@ -348,7 +348,7 @@ impl Call {
             peer.own_word = true;
             peer.status = Some(Status::Left);
         }
-        self.take_claims(&cancel.joined, Some(&from.did), shared);
+        self.take_claims(&cancel.joined, Some(&from), shared);
         match (self.phase, cancel.reason) {
             (Phase::In, CancelReason::Unanswered) => self.missed(shared),
             (Phase::Out, _) if !stays => {
@@ -367,7 +367,7 @@ impl Call {
             CancelReason::RejectedElsewhere => CancelledReason::RejectedElsewhere,
             _ => return,
         };
-        let own = shared.own.did;
+        let own = shared.own;
         let acknowledgement = Cancel { acknowledged: true, joined: Vec::new(), ..cancel.clone() };
         self.take_claims(&cancel.joined, Some(&own), shared);
         shared.send_inbox(shared.own.did, self.id(), Body::Cancel(acknowledgement));

@@ -158,7 +158,7 @@ impl Call {
             return self.reply_removed(from.did, record.status, shared);
         }
         let now = shared.mono();
-        if let Err(refusal) = self.check_key(&from, &record.call_key, Some(&from.did), shared) {
+        if let Err(refusal) = self.check_key(&from, &record.call_key, Some(&from), shared) {
             return shared.refuse(refusal);
         }
         let Some(peer) = self.peer_entry(from, true, shared) else { return };
@@ -233,8 +233,7 @@ impl Call {
                 self.announce(shared, false);
             } else if believed && self.roster.is_valid(&seen.endpoint.did) {
                 // A message with one false key is not believed about other endpoints either.
-                believed =
-                    self.take_hint(seen, &from.did, shared).inspect_err(|refusal| shared.refuse(*refusal)).is_ok();
+                believed = self.take_hint(seen, &from, shared).inspect_err(|refusal| shared.refuse(*refusal)).is_ok();
             }
         }
         if self.phase == Phase::Out && self.peers.get(&from).is_some_and(Peer::is_present) {
@@ -244,7 +243,7 @@ impl Call {
 
     /// Another member has heard an endpoint that is not known here, or joined again since. Only a hint, but its owner signed the key: now it can be written
     /// to, and its answer is its own word.
-    fn take_hint(&mut self, seen: &Seen, from: &Did, shared: &mut Shared) -> Result<(), Refusal> {
+    fn take_hint(&mut self, seen: &Seen, from: &Endpoint, shared: &mut Shared) -> Result<(), Refusal> {
         let known = self.peers.get(&seen.endpoint);
         let is_news = known.is_none_or(|peer| {
             !peer.is_present() && (seen.boot, seen.version) > (peer.boot, peer.version) && !peer.has_key(&seen.call_key)
@@ -263,7 +262,7 @@ impl Call {
     }
 
     /// Somebody's claim about who is in the call; its own word beats it.
-    pub(super) fn take_claims(&mut self, claims: &[JoinedClaim], from: Option<&Did>, shared: &mut Shared) {
+    pub(super) fn take_claims(&mut self, claims: &[JoinedClaim], from: Option<&Endpoint>, shared: &mut Shared) {
         for claim in claims.iter().take(MAX_CLAIMS) {
             if claim.endpoint == shared.own {
                 shared.jump_above(claim.boot);
@@ -276,7 +275,7 @@ impl Call {
         }
     }
 
-    fn take_claim(&mut self, claim: &JoinedClaim, from: Option<&Did>, shared: &mut Shared) -> Result<(), Refusal> {
+    fn take_claim(&mut self, claim: &JoinedClaim, from: Option<&Endpoint>, shared: &mut Shared) -> Result<(), Refusal> {
         // An announced endpoint is there by more than a claim: a path with the key that it has.
         let known = self.peers.get(&claim.endpoint);
         let is_news = known.is_none_or(|peer| {
@@ -384,12 +383,12 @@ impl Call {
     }
 
     /// Whether a key may be sealed for: it is sound, and its owner signed for it. Nothing else makes a key a recipient, whatever
-    /// message names it. New ones are checked out of the budget of the person that names them.
+    /// message names it. New ones of other devices are checked out of the budget of the person that names them.
     fn check_key(
         &self,
         endpoint: &Endpoint,
         key: &SignedKey,
-        from: Option<&Did>,
+        from: Option<&Endpoint>,
         shared: &mut Shared,
     ) -> Result<(), Refusal> {
         if self.peers.get(endpoint).is_some_and(|peer| peer.call_key.as_ref() == Some(key)) {
@@ -397,8 +396,8 @@ impl Call {
         }
         let (now, share) = (shared.mono(), self.share());
         check_call_key(endpoint, &self.id(), key, |statement| match from {
-            Some(from) => shared.signatures.verify_for(now, (*from, share), statement),
-            None => shared.signatures.verify(statement),
+            Some(from) if from != endpoint => shared.signatures.verify_for(now, (from.did, share), statement),
+            _ => shared.signatures.verify(statement),
         })
     }
 

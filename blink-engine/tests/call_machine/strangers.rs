@@ -379,12 +379,12 @@ fn an_unasked_offer_costs_one_signature_whatever_it_holds() {
     let nonce = callee.nonce(&stranger);
     let asked = Offer { entries: unasked.entries.clone(), ..stranger.offer(Some(nonce)) };
     assert!(rang(&callee.hears_offer(&stranger, asked.clone())));
-    assert_eq!(callee.machine.signatures_checked() - before, 1 + 4);
+    assert_eq!(callee.machine.signatures_checked() - before, 1 + 4 + 1, "and its call key");
     // The same again, of which the roster kept four.
     for _ in 0..20 {
         callee.hears_offer(&stranger, asked.clone());
     }
-    assert_eq!(callee.machine.signatures_checked() - before, 1 + 4);
+    assert_eq!(callee.machine.signatures_checked() - before, 1 + 4 + 1, "and its call key");
 }
 
 #[test]
@@ -401,8 +401,8 @@ fn strangers_have_one_budget_for_signatures_and_a_known_person_has_its_own() {
     }
     assert_eq!(
         (callee.machine.signatures_checked() - before, limited),
-        (100 + 256, 36),
-        "100 roots, 64 offers' entries"
+        (100 + 256 + 64, 36),
+        "100 roots, 64 offers' entries and call keys"
     );
     let friend = Caller::new(FRIEND, &[own]);
     let nonce = callee.nonce(&friend);
