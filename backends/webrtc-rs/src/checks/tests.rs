@@ -81,13 +81,13 @@ fn one_host_is_sent_little_however_many_candidates_and_generations_name_it() {
 fn few_pairs_and_hosts_are_remembered() {
     let now = Instant::now();
     let mut checks = Checks::new(now);
-    let routes: Vec<Route> = (0..200).map(|host| route(1, host, 6000)).collect();
-    let sent = run(&mut checks, now, 1000, &routes, 0);
+    let routes: Vec<Route> = (1..4).flat_map(|local| (0..200).map(move |host| route(local, host, 6000))).collect();
+    let sent = run(&mut checks, now, 3000, &routes, 0);
     assert_eq!(sent.iter().filter(|sent| **sent > 0).count(), MAX_PAIRS);
     assert_eq!(checks.pairs.len(), MAX_PAIRS);
     assert!(checks.hosts.len() <= MAX_HOSTS);
-    let others: Vec<Route> = (0..100).map(|host| route(2, host, 6000)).collect();
-    let sent = run(&mut checks, now + 1000 * INTERVAL + STALE, 100, &others, 0);
+    let others: Vec<Route> = (0..100).map(|host| route(9, host, 6000)).collect();
+    let sent = run(&mut checks, now + 3000 * INTERVAL + STALE, 100, &others, 0);
     assert!(sent.iter().all(|sent| *sent > 0), "pairs that the stack has given up make room");
 }
 
