@@ -14,7 +14,7 @@ use std::path::Path;
 /// that secrets are written to.
 ///
 /// # Errors
-/// What the system says; [`InvalidInput`](io::ErrorKind::InvalidInput) for a symbolic link and for what is no regular
+/// The system's error; [`InvalidInput`](io::ErrorKind::InvalidInput) for a symbolic link and for what is no regular
 /// file.
 pub fn open_or_create(path: &Path) -> io::Result<File> {
     open_secret(OpenOptions::new().read(true).write(true).create(true).truncate(false), path)
@@ -41,7 +41,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// A symbolic link is followed and a device is written to: it is a place that the user named.
 ///
 /// # Errors
-/// What the system says; [`PermissionDenied`](io::ErrorKind::PermissionDenied) for a file of another user.
+/// The system's error; [`PermissionDenied`](io::ErrorKind::PermissionDenied) for a file of another user.
 pub fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     // Emptied only once it is known to be this user's.
@@ -71,7 +71,7 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
 /// others all the same.
 ///
 /// # Errors
-/// What the system says; [`PermissionDenied`](io::ErrorKind::PermissionDenied) for a directory in which every user may
+/// The system's error; [`PermissionDenied`](io::ErrorKind::PermissionDenied) for a directory in which every user may
 /// replace files.
 pub fn create_directory(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();

@@ -20,7 +20,7 @@ pub(crate) struct File(Option<Result<ConfigurationFile>>);
 impl File {
     /// Reads the file that was named, or the one in the working directory where there is one.
     ///
-    /// What was not named is refused where another user can change it: such a file, in a directory like `/tmp`, would choose
+    /// An unnamed file is refused where another user can change it: such a file, in a directory like `/tmp`, would choose
     /// whom this user's calls go through and where the secret key is kept. A file that was named is the user's choice.
     pub(crate) fn read(named: Option<&Path>) -> Self {
         Self(match named {

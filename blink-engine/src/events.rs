@@ -19,7 +19,7 @@ pub struct EventStream {
     missed: u64,
 }
 
-/// What an event stream yields.
+/// Item of an event stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StreamItem {
     /// Something happened.
@@ -126,7 +126,7 @@ impl EventSender {
     /// Tells all listeners.
     pub(crate) fn send(&self, event: Event) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        // Without a listener there is nobody to tell, which is the user's choice.
+        // Without a listener the event is dropped, which is the user's choice.
         self.listeners.send(Numbered { number, event }).ok();
     }
 

@@ -31,7 +31,7 @@ pub struct IceConfig {
 
 /// How host candidates are told to peers, and with them the addresses of the device's interfaces.
 ///
-/// It says what descriptions and candidates show. Whoever a connection is then made with sees the address its packets
+/// It decides about descriptions and candidates only. The peer of a connection that is made sees the address its packets
 /// come from; only [`IceConfig::relay_only`] hides that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

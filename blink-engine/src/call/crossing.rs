@@ -32,7 +32,7 @@ impl Machine {
         self.calls.get(own).is_some_and(|call| rank(&call.roster) < rank(other))
     }
 
-    /// Two people called each other: both go on in one of the calls, and nobody rings.
+    /// Resolves glare: both go on in one of the calls, and neither rings.
     pub(super) fn replace(&mut self, old: CallId, mut call: Call) {
         let new = call.id();
         self.with_call(old, |call, shared| call.give_up_for(new, shared));

@@ -156,7 +156,7 @@ pub enum Event {
         /// Why.
         reason: EndReason,
     },
-    /// Two people called each other at the same time; both are in `new` now, and nobody rings. The
+    /// Glare: two people called each other at the same time; both are in `new` now, and neither rings. The
     /// old id is still understood, and a [`Call`](crate::Call) is the same call under both.
     CallReplaced {
         /// The call that was given up.

@@ -19,7 +19,7 @@ pub(crate) struct Statement<'a> {
     pub(crate) did: &'a Did,
     /// The kind of statement, part of what is signed.
     pub(crate) context: &'a [u8],
-    /// What is signed.
+    /// Bytes that are signed.
     pub(crate) bytes: &'a [u8],
     pub(crate) signature: &'a [u8; 64],
 }
