@@ -301,6 +301,10 @@ impl Call {
         if let Err(refusal) = self.take_entries(&from.did, std::slice::from_ref(&reject.entry), None, shared) {
             return shared.refuse(refusal);
         }
+        if !self.roster.rejected().contains(&from.did) {
+            // Its sender's budget of checks is spent: it comes again until it is acknowledged.
+            return;
+        }
         let acknowledgement = Reject { acknowledged: true, ..reject.clone() };
         shared.send_inbox(from.did, self.id(), Body::Reject(acknowledgement));
     }
