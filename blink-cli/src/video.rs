@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use blink_api::{Endpoint, Error, ErrorKind, StreamId, TrackKind, private};
-use blink_engine::media::TimestampUnwrapper;
-use blink_engine::media::video::CLOCK_RATE;
 use blink_engine::{Blink, Event, Frames, RequestedStream, StreamConfig, StreamInfo};
+use blink_media::TimestampUnwrapper;
+use blink_media::video::CLOCK_RATE;
 use serde_json::json;
 use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::task::{JoinError, JoinSet};

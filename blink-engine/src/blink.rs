@@ -8,12 +8,12 @@ use blink_api::{CallId, Configuration, Did, Endpoint, Error, Result, Signaling, 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::builder::BlinkBuilder;
-use crate::call::{CallSnapshot, CallState, HistoryEntry, Presence, Snapshot};
 use crate::driver::{Command, Frames, closed};
 use crate::events::{EventStream, WeakEvents};
 use crate::handle::Call;
-use crate::secure::{SecurityCounters, inbox_topic};
 use crate::statistics::ParticipantStatistics;
+use blink_proto::call::{CallSnapshot, CallState, HistoryEntry, Presence, Snapshot};
+use blink_proto::secure::{SecurityCounters, inbox_topic};
 
 /// A running engine: one person on one device.
 ///

@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::blink::{AudioConfig, Blink};
-use crate::call::{Machine, MachineConfig, Memory, Now};
 use crate::driver::{CallAudio, Driver, MediaThreads, Pacing, Parts, Place};
 use crate::events::EventSender;
-use crate::secure::{Identity, Opener, Random};
 use crate::store::Store;
+use blink_proto::call::{Machine, MachineConfig, Memory, Now};
+use blink_proto::secure::{Identity, Opener, Random};
 
 /// Events that wait for a slow listener.
 const EVENTS: usize = 1_024;

@@ -7,9 +7,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::blink::ask;
-use crate::call::{CallState, Event, Snapshot};
 use crate::driver::Command;
 use crate::handle::Call;
+use blink_proto::call::{CallState, Event, Snapshot};
 
 /// The engine's events, in order, for one listener. 1,024 wait for a slow one; then the oldest are dropped, and it is told.
 pub struct EventStream {

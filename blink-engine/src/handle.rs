@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use blink_api::CallId;
 
-use crate::call::Event;
+use blink_proto::call::Event;
 
 /// Ids that a handle keeps; beyond, the oldest is dropped.
 const MAX_IDS: usize = 64;
@@ -112,7 +112,7 @@ impl Ids {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::EndReason;
+    use blink_proto::call::EndReason;
 
     fn id(n: u8) -> CallId {
         CallId::from_bytes([n; 16])

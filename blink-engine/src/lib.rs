@@ -28,40 +28,33 @@
 //!
 //! # Where things are
 //!
-//! * [`call`]: the call machine; everything that participants must agree on, without IO or clock.
-//! * [`secure`]: identity, envelopes, replay windows, rate limits.
-//! * [`wire`]: what devices say to each other, as values and bytes.
-//! * [`media`]: capture, jitter buffer, playout, driven by ticks; video frames to packets and back.
+//! * `blink-proto`: the call machine, envelopes and wire format, without IO or clock.
+//! * `blink-media`: capture, jitter buffer, playout, rate control and video packets, driven by ticks.
 //! * `driver`: the only place with tasks.
 //!
 //! The protocol is written down in `docs/protocol.md`.
 
 mod blink;
 mod builder;
-pub mod call;
 mod driver;
 mod events;
 mod handle;
-pub mod media;
-pub mod secure;
-mod shares;
 mod statistics;
 mod store;
-pub mod wire;
 
 pub use blink::{AudioConfig, Blink, CallConfig, RequestedStream, StreamConfig};
-pub use builder::BlinkBuilder;
-pub use call::{
+pub use blink_media::AudioStatistics;
+pub use blink_media::video::ReceivedFrame;
+pub use blink_proto::call::{
     CallDirection, CallOutcome, CallSnapshot, CallState, CancelledReason, ClockSync, EndReason, Event, HistoryEntry,
     LeftReason, ParticipantSnapshot, ParticipantState, ParticipantStatus, Presence, Snapshot, StreamEndReason,
     StreamInfo,
 };
+pub use blink_proto::secure::{Identity, SecurityCounters};
+pub use builder::BlinkBuilder;
 pub use driver::{Frames, MediaThreads, Pacing};
 pub use events::{CallEvents, EventStream, StreamItem};
 pub use handle::Call;
-pub use media::AudioStatistics;
-pub use media::video::ReceivedFrame;
-pub use secure::{Identity, SecurityCounters};
 pub use statistics::{ParticipantStatistics, SendingStatistics};
 #[doc(hidden)]
 pub use store::fuzzing;

@@ -3,8 +3,8 @@
 use blink_api::{Endpoint, SessionStats};
 use serde::Serialize;
 
-use crate::call::ClockSync;
-use crate::media::AudioStatistics;
+use blink_media::AudioStatistics;
+use blink_proto::call::ClockSync;
 
 /// One participant's figures since its path was opened.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -14,7 +14,7 @@ use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, TableDefinition};
 use zeroize::Zeroizing;
 
-use crate::secure::Identity;
+use blink_proto::secure::Identity;
 
 pub use directory::DataDirectory;
 pub use repair::Repair;

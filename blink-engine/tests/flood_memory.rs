@@ -8,9 +8,9 @@ use std::alloc::System;
 use std::time::Duration;
 
 use blink_api::{DeviceId, Did, Endpoint, Origin, Topic};
-use blink_engine::secure::{AgreementKey, Identity, MAX_ENVELOPE, Random, Sealing, inbox_topic, seal};
-use blink_engine::wire::{Body, Content, Ringing};
 use blink_engine::{CallConfig, Event};
+use blink_proto::secure::{AgreementKey, Identity, MAX_ENVELOPE, Random, Sealing, inbox_topic, seal};
+use blink_proto::wire::{Body, Content, Ringing};
 use blink_signaling_memory::{Hub, Traffic};
 use people::Town;
 use rand::{Rng, SeedableRng};

@@ -63,7 +63,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{Topic, Transport, TransportCapabilities};
-use blink_engine::wire::Kind;
+use blink_proto::wire::Kind;
 use bytes::Bytes;
 
 use self::core::Core;

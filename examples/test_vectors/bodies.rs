@@ -1,7 +1,7 @@
 //! Every body and every message on the data channel.
 
 use blink_api::{Endpoint, TrackKind};
-use blink_engine::wire::{
+use blink_proto::wire::{
     Behind, Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, JoinedClaim, Link, LinkRole,
     Member, Offer, REPORT_VERSION, Record, Reject, Ringing, Secret, SectionReport, Seen, Signed, SignedKey, Status,
     StreamOffer, StreamRequest, WireEndpoint, cbor,

@@ -1,8 +1,8 @@
 //! Cases on which two implementations of the same text could differ: what is refused, what is ignored, what counts.
 
 use blink_api::Did;
-use blink_engine::secure::{AgreementKey, Refusal, verify};
-use blink_engine::wire::{
+use blink_proto::secure::{AgreementKey, Refusal, verify};
+use blink_proto::wire::{
     Body, Busy, ChannelMessage, Content, JoinedClaim, Link, LinkRole, MAX_ENTRIES, NoContent, Offer, Seen, Signed,
     candidates_of, cbor,
 };

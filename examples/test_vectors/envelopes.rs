@@ -2,9 +2,9 @@
 
 use blink_api::{Endpoint, Topic};
 use blink_engine::Identity;
-use blink_engine::secure::symmetric::{aes_256_gcm_open, aes_256_gcm_seal, sha256};
-use blink_engine::secure::{AgreementKey, Random, Refusal, Sealing, inbox_topic, open, seal};
-use blink_engine::wire::{Body, Content};
+use blink_proto::secure::symmetric::{aes_256_gcm_open, aes_256_gcm_seal, sha256};
+use blink_proto::secure::{AgreementKey, Random, Refusal, Sealing, inbox_topic, open, seal};
+use blink_proto::wire::{Body, Content};
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ pub(crate) fn contents(scene: &Scene) -> Value {
                 "unix_ms": content.unix_ms,
                 "call_id": hex(content.call.as_bytes()),
                 "kind": content.body.kind() as u8,
-                "body": hex(&blink_engine::wire::cbor::encode(&content.body)),
+                "body": hex(&blink_proto::wire::cbor::encode(&content.body)),
             },
             "output": hex(&content.encode()),
         })

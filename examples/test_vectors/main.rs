@@ -11,7 +11,7 @@ mod names;
 mod refusals;
 mod scene;
 
-use blink_engine::secure::Refusal;
+use blink_proto::secure::Refusal;
 use scene::Scene;
 use serde_json::{Value, json};
 

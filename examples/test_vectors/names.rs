@@ -1,8 +1,8 @@
 //! Keys, names and the roster.
 
 use blink_api::Endpoint;
-use blink_engine::secure::{AgreementKey, inbox_topic};
-use blink_engine::wire::{EntryBody, SignedKey};
+use blink_proto::secure::{AgreementKey, inbox_topic};
+use blink_proto::wire::{EntryBody, SignedKey};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

@@ -1,8 +1,8 @@
 //! Envelopes that must be refused, and why.
 
 use blink_api::{Did, Endpoint};
-use blink_engine::secure::Refusal;
-use blink_engine::wire::{Body, Busy, cbor};
+use blink_proto::secure::Refusal;
+use blink_proto::wire::{Body, Busy, cbor};
 use serde_json::{Value, json};
 
 use crate::envelopes::{Sealed, from, from_bob};

@@ -2,8 +2,8 @@
 
 use blink_api::{CallId, DeviceId, Endpoint, StreamId};
 use blink_engine::Identity;
-use blink_engine::secure::{AgreementKey, CallKeys, link_id, sign_call_key};
-use blink_engine::wire::{Entry, EntryBody, Root, Signed, SignedKey, cbor};
+use blink_proto::secure::{AgreementKey, CallKeys, link_id, sign_call_key};
+use blink_proto::wire::{Entry, EntryBody, Root, Signed, SignedKey, cbor};
 use sha2::{Digest, Sha256};
 
 pub(crate) const ALICE_SEED: [u8; 32] = [1; 32];

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use blink_api::{AudioFormat, Preference};
-use blink_engine::media::TICK;
+use blink_media::TICK;
 use blink_media_cpal_opus::OpusConfig;
 use blink_media_synthetic::speech_clip;
 use serde::Serialize;

@@ -8,10 +8,8 @@ use blink_api::{
     Result, RtpIn, RtpOut, RtpTime,
 };
 use blink_engine::AudioStatistics;
-use blink_engine::media::red::RedSender;
-use blink_engine::media::{
-    Capture, CaptureConfig, JitterConfig, Listeners, Network, Pacer, Playout, ReceiveConfig, TICK,
-};
+use blink_media::red::RedSender;
+use blink_media::{Capture, CaptureConfig, JitterConfig, Listeners, Network, Pacer, Playout, ReceiveConfig, TICK};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use bytes::Bytes;
 

@@ -9,8 +9,8 @@ use blink_api::{
     DeliveryId, Did, ErrorKind, Result, Signaling, SignalingCapabilities, SignalingEvent, Subscription,
     SubscriptionEvent, Topic, Verdict, subscription,
 };
-use blink_engine::secure::inbox_topic;
 use blink_engine::{CallConfig, Event};
+use blink_proto::secure::inbox_topic;
 use blink_signaling_ipfs::{IpfsConfig, IpfsSignaling};
 use blink_signaling_libp2p::{Libp2pConfig, Libp2pSignaling};
 use bytes::Bytes;

@@ -9,8 +9,8 @@ use blink_api::{
 };
 
 use crate::blink::AudioConfig;
-use crate::media::encoding::Encoding;
-use crate::media::rate::AudioDemand;
+use blink_media::rate::AudioDemand;
+use blink_media::red;
 
 /// The settings of one call with the codecs it may use, the preferred one first. Never without one. Cheap to clone.
 #[derive(Clone)]
@@ -87,7 +87,7 @@ impl CallAudio {
 
     /// The codec that there are copies of.
     fn copied(&self) -> Option<&RtpCodec> {
-        self.rtp.iter().find(|codec| Encoding::is_copied(&codec.name))
+        self.rtp.iter().find(|codec| red::is_copied(&codec.name))
     }
 
     /// The preferred codec.

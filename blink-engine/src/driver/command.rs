@@ -6,10 +6,10 @@ use blink_api::{CallId, Did, Endpoint, Result, StreamId};
 use tokio::sync::oneshot;
 
 use crate::blink::{CallConfig, RequestedStream, StreamConfig};
-use crate::call::{HistoryEntry, Presence, Snapshot};
 use crate::handle::Call;
-use crate::secure::SecurityCounters;
 use crate::statistics::ParticipantStatistics;
+use blink_proto::call::{HistoryEntry, Presence, Snapshot};
+use blink_proto::secure::SecurityCounters;
 
 /// A command and where its answer goes.
 pub(crate) enum Command {

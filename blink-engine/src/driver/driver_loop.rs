@@ -18,12 +18,12 @@ use super::session::SessionHandle;
 use super::streams::Streams;
 use super::subscriptions::Subscriptions;
 use super::{Command, Parts, Report};
-use crate::call::{Event, Input, Machine, Memo, Now, Output, SessionId, SessionInput, Signal};
 use crate::events::EventSender;
 use crate::handle::Handles;
-use crate::secure::{Opener, Refusal};
 use crate::store::Store;
-use crate::wire::Content;
+use blink_proto::call::{Event, Input, Machine, Memo, Now, Output, SessionId, SessionInput, Signal};
+use blink_proto::secure::{Opener, Refusal};
+use blink_proto::wire::Content;
 
 /// How long a shutdown says farewell, so that one lost message does not leave others waiting.
 const FAREWELL: Duration = Duration::from_millis(250);
@@ -253,7 +253,7 @@ impl Driver {
     }
 
     fn part(&mut self, call: CallId) {
-        let topic = self.opener.topic(&crate::secure::Channel::Call(call));
+        let topic = self.opener.topic(&blink_proto::secure::Channel::Call(call));
         self.opener.part(&call);
         if let Some(topic) = topic {
             self.subscriptions.unsubscribe(&topic);

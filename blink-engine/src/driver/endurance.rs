@@ -8,13 +8,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::feedback::Feedback;
-use crate::media::fake::{FakeCodec, Heard, Script, capture_config, received, rtp_codec};
-use crate::media::rate::AudioDemand;
-use crate::media::video::{AssemblerConfig, CLOCK_RATE, FrameAssembler, VideoClock};
-use crate::media::{
+use blink_media::fake::{FakeCodec, Heard, Script, capture_config, received, rtp_codec};
+use blink_media::rate::AudioDemand;
+use blink_media::video::{AssemblerConfig, CLOCK_RATE, FrameAssembler, VideoClock};
+use blink_media::{
     AudioPacket, Capture, CaptureConfig, DelayRange, Due, JitterBuffer, JitterConfig, Playout, ReceiveConfig, TICK,
 };
-use crate::wire::ChannelMessage;
+use blink_proto::wire::ChannelMessage;
 
 const CALL: Duration = Duration::from_secs(50 * 3_600);
 const DEMAND: AudioDemand = AudioDemand { bitrate: 32_000, frame: Duration::from_millis(20) };
@@ -201,7 +201,7 @@ impl AudioCall {
         for _ in 0..padding {
             self.last.0 = self.last.0.wrapping_add(1);
             self.moved.0 = self.moved.0.wrapping_add(1);
-            let mut packet = received(&crate::media::fake::numbered(0, Bytes::new()), self.now);
+            let mut packet = received(&blink_media::fake::numbered(0, Bytes::new()), self.now);
             (packet.sequence, packet.timestamp) = self.last;
             self.arrive(packet);
         }

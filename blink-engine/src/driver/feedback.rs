@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use blink_api::{Mid, RtpIn};
 
-use crate::media::rate::{Allocation, AudioDemand, HEADERS, PathReport, RateController};
-use crate::media::{Network, Reception};
-use crate::wire::{ChannelMessage, REPORT_VERSION, SectionReport};
+use blink_media::rate::{Allocation, AudioDemand, HEADERS, PathReport, RateController};
+use blink_media::{Network, Reception};
+use blink_proto::wire::{ChannelMessage, REPORT_VERSION, SectionReport};
 
 /// How often the other end is told.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use blink_api::{CodecName, Mid, Result, RtpIn, Session};
 use tokio::sync::mpsc;
 
-use crate::media::video::{AssemblerConfig, FrameAssembler, ReceivedFrame};
+use blink_media::video::{AssemblerConfig, FrameAssembler, ReceivedFrame};
 
 /// Frames that wait for a slow reader; beyond, all are dropped up to the next key frame.
 pub(super) const WAITING: usize = 64;

@@ -6,9 +6,9 @@ use blink_api::{Error, ErrorKind};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::call::{Event, Memo};
 use crate::events::EventSender;
 use crate::store::Store;
+use blink_proto::call::{Event, Memo};
 
 /// Batches that wait for the disk. When as many do, changes are collected here.
 const QUEUE: usize = 64;

@@ -22,8 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::{CallAudio, Command, Parts, Report};
-use crate::call::{Event, SessionId};
-use crate::media::{AudioStatistics, Capture, Network, NullSink, ReceiveConfig, TICK};
+use blink_media::{AudioStatistics, Capture, Network, NullSink, ReceiveConfig, TICK};
+use blink_proto::call::{Event, SessionId};
 use capture::{CaptureCommand, CaptureWorker};
 use playout::{PlayoutCommand, PlayoutWorker};
 use threads::{MediaThread, MediaThreads};

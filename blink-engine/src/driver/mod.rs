@@ -35,7 +35,7 @@ use blink_api::{
     StreamId, Topic, Transport,
 };
 
-use crate::call::{Event, SessionId, SessionInput};
+use blink_proto::call::{Event, SessionId, SessionInput};
 
 pub(crate) use audio::CallAudio;
 pub(crate) use command::Command;

@@ -14,10 +14,10 @@ use super::media::MediaHandle;
 use super::media::stream::OfferedStream;
 use super::media::voice::{SendTrack, Voice};
 use super::streams::StreamSink;
-use crate::call::{SECTIONS, SessionId};
-use crate::media::rate::{Allocation, AudioDemand};
-use crate::media::{Network, SequenceUnwrapper};
-use crate::wire::ChannelMessage;
+use blink_media::rate::{Allocation, AudioDemand};
+use blink_media::{Network, SequenceUnwrapper};
+use blink_proto::call::{SECTIONS, SessionId};
+use blink_proto::wire::ChannelMessage;
 
 /// Packets kept that came before the word what they are, so that a stream's beginning is not lost.
 const EARLY: usize = 128;

@@ -19,10 +19,10 @@ use super::media::stream::OfferedStream;
 use super::sections::Sections;
 use super::streams::StreamSink;
 use super::{Parts, Report};
-use crate::call::{Negotiation, SessionId, SessionInput};
-use crate::secure::ChannelRates;
 use crate::statistics::SendingStatistics;
-use crate::wire::{ChannelKind, ChannelMessage, SectionReport, cbor};
+use blink_proto::call::{Negotiation, SessionId, SessionInput};
+use blink_proto::secure::ChannelRates;
+use blink_proto::wire::{ChannelKind, ChannelMessage, SectionReport, cbor};
 
 /// Steps that wait for the session; when it is full the session is taken for failed.
 const QUEUE: usize = 256;
@@ -190,7 +190,7 @@ async fn run(
     let config = SessionConfig {
         ice: parts.settings.ice.clone(),
         audio: media.audio().rtp(),
-        video: if video { crate::media::video::codecs() } else { Vec::new() },
+        video: if video { blink_media::video::codecs() } else { Vec::new() },
         clock: parts.clock.clone(),
         participant: Some(remote.did),
     };

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 use super::media::stream::{OfferedStream, OpenedSource, StreamOpening};
 use super::{CallAudio, Command, Parts, Report};
 use crate::blink::StreamConfig;
-use crate::call::StreamInfo;
-use crate::media::video::ReceivedFrame;
+use blink_media::video::ReceivedFrame;
+use blink_proto::call::StreamInfo;
 
 /// All streams of the call this device is in.
 pub(super) struct Streams {

@@ -6,8 +6,8 @@ use blink_api::{DeviceId, Endpoint, Error, ErrorKind, Result};
 use zeroize::Zeroizing;
 
 use super::{FILE, Repair, Store, damaged, repair};
-use crate::call::HistoryEntry;
-use crate::secure::Identity;
+use blink_proto::call::HistoryEntry;
+use blink_proto::secure::Identity;
 
 /// What an engine keeps under `data_dir`. While this is open no engine can use the directory.
 pub struct DataDirectory {

@@ -8,8 +8,8 @@ use redb::backends::InMemoryBackend;
 use redb::{Database, StorageBackend};
 
 use super::{Store, guarded};
-use crate::call::Memo;
-use crate::secure::Identity;
+use blink_proto::call::Memo;
+use blink_proto::secure::Identity;
 
 const SEED: [u8; 32] = [7; 32];
 

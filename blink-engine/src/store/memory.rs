@@ -6,8 +6,8 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use zeroize::Zeroizing;
 
 use super::{META, Store, guarded};
-use crate::call::{HistoryEntry, KeptCall, KeptNotice, Memo, Memory};
-use crate::wire::cbor;
+use blink_proto::call::{HistoryEntry, KeptCall, KeptNotice, Memo, Memory};
+use blink_proto::wire::cbor;
 
 pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use super::memory::TABLES;
 use super::{FILE, META, Store, guarded, is_damaged};
-use crate::secure::Identity;
+use blink_proto::secure::Identity;
 
 /// Larger than any file that is repaired: it is read into memory.
 const LARGEST: u64 = 1 << 30;

@@ -14,7 +14,7 @@ use super::*;
 mod damage;
 mod permissions;
 
-use crate::call::{Machine, MachineConfig, Memo, Memory, Now, Output};
+use blink_proto::call::{Machine, MachineConfig, Memo, Memory, Now, Output};
 
 /// A store whose disk is full from now on. Opened again in its directory it works.
 pub(crate) fn on_a_full_disk(directory: &Path) -> Store {

@@ -1,7 +1,7 @@
 //! Faults that a lab can have, so that every scenario can be seen to fail.
 
 use blink_engine::Event;
-use blink_engine::wire::Kind;
+use blink_proto::wire::Kind;
 
 /// One thing that is broken in a lab: an engine that lies, or a backend that does what a broken one would do.
 #[derive(Debug, Clone, Copy)]

@@ -265,7 +265,7 @@ impl Participant {
 
     /// The topic it is called on.
     pub fn inbox(&self) -> Topic {
-        blink_engine::secure::inbox_topic(&self.did())
+        blink_proto::secure::inbox_topic(&self.did())
     }
 
     /// All its calls that are not over.

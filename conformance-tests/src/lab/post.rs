@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use blink_api::{Delivery, DeliveryQueue, Did, Topic};
 use blink_engine::Identity;
-use blink_engine::secure::{AgreementKey, inbox_topic, open};
-use blink_engine::wire::{Body, Kind};
+use blink_proto::secure::{AgreementKey, inbox_topic, open};
+use blink_proto::wire::{Body, Kind};
 use bytes::Bytes;
 
 use super::fault::Fault;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use blink_api::{CallId, ErrorKind};
-use blink_engine::wire::Kind;
 use blink_engine::{CallState, CancelledReason, EndReason, Event, LeftReason};
+use blink_proto::wire::Kind;
 
 use super::Scenario;
 use crate::lab::{

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use blink_api::CallId;
-use blink_engine::wire::{Body, Kind};
 use blink_engine::{CallState, CancelledReason, EndReason, Event, LeftReason};
+use blink_proto::wire::{Body, Kind};
 
 use super::Scenario;
 use crate::lab::{

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use blink_api::{CallId, DeviceId, Endpoint, ErrorKind, Topic};
-use blink_engine::secure::{AgreementKey, Random, Sealing, seal, sign_call_key};
-use blink_engine::wire::{
+use blink_engine::{CallState, EndReason, Identity, LeftReason, ParticipantState};
+use blink_proto::secure::{AgreementKey, Random, Sealing, seal, sign_call_key};
+use blink_proto::wire::{
     Body, Bytes16, Cancel, CancelReason, Content, Entry, EntryBody, Kind, Member, Record, Signed, Status, cbor,
 };
-use blink_engine::{CallState, EndReason, Identity, LeftReason, ParticipantState};
 use bytes::Bytes;
 use rand::SeedableRng;
 

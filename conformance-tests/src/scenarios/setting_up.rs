@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use blink_api::{CallId, ErrorKind};
-use blink_engine::wire::{Body, Kind};
 use blink_engine::{CallState, CancelledReason, EndReason, LeftReason};
+use blink_proto::wire::{Body, Kind};
 
 use super::Scenario;
 use crate::lab::{

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use blink_engine::wire::{
+use blink_proto::wire::{
     Busy, Cancel, ChannelMessage, Content, Entry, Link, Member, Offer, Record, Reject, Ringing, Root, Signed, cbor,
 };
 use minicbor::{Decode, Encode};

@@ -4,10 +4,10 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use blink_api::{CallId, Delivery, DeliveryId, DeviceId, Did, Endpoint, Origin, Topic};
-use blink_engine::secure::{
+use blink_proto::secure::{
     AgreementKey, CallKeys, Channel, Identity, Opener, Random, Sealing, inbox_topic, open, seal,
 };
-use blink_engine::wire::{Body, Bytes16, Content, Ringing};
+use blink_proto::wire::{Body, Bytes16, Content, Ringing};
 use rand::SeedableRng;
 
 use crate::input::Input;
@@ -82,7 +82,7 @@ fn through_the_door(on_call: bool, message: &[u8]) {
     assert_eq!(counted, u64::from(refused), "each refusal is counted once");
 }
 
-fn open_on(on_call: bool, envelope: &[u8]) -> Result<Content, blink_engine::secure::Refusal> {
+fn open_on(on_call: bool, envelope: &[u8]) -> Result<Content, blink_proto::secure::Refusal> {
     let scene = &*SCENE;
     let (topic, _, tag) = channel(on_call);
     let inbox = scene.bob.agreement();

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use blink_api::{Preference, RtpTime};
-use blink_engine::media::{AudioCopy, AudioPacket, DelayRange, Due, JitterBuffer, JitterConfig};
+use blink_media::{AudioCopy, AudioPacket, DelayRange, Due, JitterBuffer, JitterConfig};
 use bytes::Bytes;
 
 use crate::input::Input;

@@ -4,8 +4,8 @@ mod town;
 
 use std::time::Duration;
 
-use blink_engine::call::{Machine, SessionInput};
-use blink_engine::wire::{ChannelMessage, Content, cbor};
+use blink_proto::call::{Machine, SessionInput};
+use blink_proto::wire::{ChannelMessage, Content, cbor};
 
 use crate::input::Input;
 use town::{News, Town};

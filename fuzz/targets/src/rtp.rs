@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use blink_api::{AudioFormat, AudioLevel, Codec, CodecName, DecoderConfig, Mid, RtpIn, RtpTime};
-use blink_engine::media::{JitterConfig, NullSink, Playout, ReceiveConfig, Reception};
+use blink_media::{JitterConfig, NullSink, Playout, ReceiveConfig, Reception};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_transport_kit::traffic::Traffic;
 use bytes::Bytes;

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use blink_api::{CodecName, Mid, RtpIn, RtpTime};
-use blink_engine::media::video::{AssemblerConfig, FrameAssembler, Packetizer};
+use blink_media::video::{AssemblerConfig, FrameAssembler, Packetizer};
 use bytes::Bytes;
 
 use crate::input::Input;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use blink_engine::Identity;
-use blink_engine::secure::{CallKeys, inbox_topic, open};
-use blink_engine::wire::Body;
+use blink_proto::secure::{CallKeys, inbox_topic, open};
+use blink_proto::wire::Body;
 
 use super::overheard::Overheard;
 

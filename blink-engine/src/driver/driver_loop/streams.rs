@@ -9,7 +9,7 @@ use super::super::media::stream::OpenedSource;
 use super::super::session::StreamChange;
 use super::{Driver, now};
 use crate::blink::{RequestedStream, StreamConfig};
-use crate::call::{Event, SessionId, StreamFlow};
+use blink_proto::call::{Event, SessionId, StreamFlow};
 
 impl Driver {
     /// A stream is to be offered: its source first, which may take its time.

@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::{Parts, Report};
 use super::voice::SendTrack;
 use super::{Place, Worker};
-use crate::call::{Event, SessionId};
-use crate::media::encoding::Encoding;
-use crate::media::{Capture, CaptureFault, Listeners, Network, Pacer, TICK};
+use blink_media::red;
+use blink_media::{Capture, CaptureFault, Listeners, Network, Pacer, TICK};
+use blink_proto::call::{Event, SessionId};
 
 /// How often what the encoders are prepared for is looked at.
 const ADAPTING: Duration = Duration::from_secs(1);
@@ -219,9 +219,8 @@ impl Worker for CaptureWorker {
     fn send(&mut self) {
         for packet in self.packets.drain(..) {
             let is_copied = packet.codec.is_red();
-            let is_for = |listener: &&Listener| {
-                listener.codec == packet.codec || is_copied && Encoding::is_copied(&listener.codec)
-            };
+            let is_for =
+                |listener: &&Listener| listener.codec == packet.codec || is_copied && red::is_copied(&listener.codec);
             self.listeners.iter().filter(is_for).for_each(|listener| listener.track.send(&packet));
         }
     }

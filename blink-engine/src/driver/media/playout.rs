@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::{Parts, Report};
 use super::voice::Voice;
 use super::{Place, Worker};
-use crate::call::{Event, SessionId};
-use crate::media::{AudioStatistics, Pacer, Playout, PlayoutReport, ReceiveConfig};
+use blink_media::{AudioStatistics, Pacer, Playout, PlayoutReport, ReceiveConfig};
+use blink_proto::call::{Event, SessionId};
 
 /// What the playout worker is told.
 pub(super) enum PlayoutCommand {

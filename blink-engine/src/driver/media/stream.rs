@@ -12,8 +12,8 @@ use super::video::{VideoCommand, VideoWorker};
 use super::voice::SendTrack;
 use super::{QUEUE, request};
 use crate::blink::StreamConfig;
-use crate::call::SessionId;
-use crate::media::{Capture, CaptureConfig, Network};
+use blink_media::{Capture, CaptureConfig, Network};
+use blink_proto::call::SessionId;
 use std::sync::Arc;
 
 /// A stream's source that is to be opened.

@@ -11,7 +11,7 @@ use blink_api::{Clock, Result};
 use tokio::sync::mpsc;
 
 use super::Worker;
-use crate::media::TICK;
+use blink_media::TICK;
 
 /// Engines that share a thread are woken together: for a tick that is due between two times of a grid of this width, at the later of them.
 const GRID: Duration = Duration::from_millis(1);

@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use super::super::Report;
 use super::Worker;
 use super::voice::SendTrack;
-use crate::call::SessionId;
-use crate::media::rate::VideoRoom;
-use crate::media::video::{Packetizer, VideoClock};
+use blink_media::rate::VideoRoom;
+use blink_media::video::{Packetizer, VideoClock};
+use blink_proto::call::SessionId;
 
 /// A source is asked for what is due at least so often.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);

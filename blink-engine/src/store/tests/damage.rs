@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
-use crate::call::HistoryEntry;
+use blink_proto::call::HistoryEntry;
 
 /// A file as several starts and calls leave it, and whose it is.
 fn used() -> (Vec<u8>, Did) {

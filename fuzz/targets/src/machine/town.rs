@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use blink_api::{CallId, CallSettings, CodecName, DeviceId, Endpoint, StreamId, TrackKind};
-use blink_engine::call::{
+use blink_proto::call::{
     Input as MachineInput, Machine, MachineConfig, Memory, Negotiation, Now, Output, SessionId, SessionInput, Signal,
     StreamInfo,
 };
-use blink_engine::secure::{Channel, Identity, inbox_topic};
-use blink_engine::wire::Content;
+use blink_proto::secure::{Channel, Identity, inbox_topic};
+use blink_proto::wire::Content;
 
 use crate::input::Input;
 

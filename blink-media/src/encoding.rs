@@ -1,0 +1,149 @@
+//! One codec's way out: frames in, packets with its own numbers and clock.
+
+use web_time::Duration;
+
+use blink_api::{AudioLevel, CodecName, Encoder, EncoderHint, Error, ErrorKind, Result, RtpCodec, RtpOut, RtpTime};
+
+use super::listeners::Network;
+use super::packets::PacketStore;
+use super::rate::LEAST_AUDIO;
+use super::red::{self, RedSender};
+use super::transit::ticks_in;
+
+/// An encoder with the RTP stream it fills.
+pub(crate) struct Encoding {
+    codec: RtpCodec,
+    encoder: Box<dyn Encoder>,
+    /// What it was made for.
+    bitrate: Option<u32>,
+    frame_ticks: u32,
+    sequence: u16,
+    timestamp: RtpTime,
+    /// The last frame was not sent.
+    paused: bool,
+    failed: bool,
+    /// What was sent lately; where there are copies of this codec.
+    red: Option<RedSender>,
+    /// Everybody who listens understands copies.
+    copies: bool,
+    /// A payload with copies.
+    copied: Vec<u8>,
+    /// What it is prepared for.
+    network: Option<Network>,
+    /// Somebody listens.
+    pub(super) used: bool,
+}
+
+impl Encoding {
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) where the encoder takes another number of samples than `frame_samples`.
+    pub(super) fn new(
+        codec: RtpCodec,
+        encoder: Box<dyn Encoder>,
+        (frame, frame_samples): (Duration, usize),
+        (sequence, timestamp): (u16, RtpTime),
+    ) -> Result<Self> {
+        if encoder.frame_samples() != frame_samples {
+            return Err(Error::new(ErrorKind::Invalid, "the encoder's frame does not fit the source")
+                .with("frame", frame_samples)
+                .with("encoder", encoder.frame_samples()));
+        }
+        let frame_ticks = u32::try_from(ticks_in(frame, codec.clock_rate)).unwrap_or(0);
+        let bitrate = encoder.bitrate();
+        let red = red::is_copied(&codec.name).then(|| RedSender::new(frame));
+        Ok(Self {
+            codec,
+            encoder,
+            bitrate,
+            frame_ticks,
+            sequence,
+            timestamp,
+            paused: true,
+            failed: false,
+            red,
+            copies: false,
+            copied: Vec::with_capacity(red::LONGEST_PAYLOAD),
+            network: None,
+            used: true,
+        })
+    }
+
+    pub(super) fn codec(&self) -> &CodecName {
+        &self.codec.name
+    }
+
+    pub(super) fn hint(&mut self, hint: EncoderHint) -> Result<()> {
+        self.encoder.hint(hint)
+    }
+
+    /// Prepares for a network: with its own bitrate, or less where there is no room for that.
+    pub(super) fn adapt(&mut self, network: Network) -> Result<()> {
+        let bitrate = self.bitrate.map(|own| network.bitrate.unwrap_or(own).clamp(LEAST_AUDIO.min(own), own));
+        self.network = Some(network);
+        let hint = EncoderHint { loss: network.loss, burst: network.burst, bitrate };
+        let hint = match (&mut self.red, bitrate) {
+            (Some(red), Some(bitrate)) if self.copies => red.hint(hint, bitrate),
+            _ => hint,
+        };
+        self.encoder.hint(hint)
+    }
+
+    /// Whether everybody who listens understands packets with copies of earlier ones.
+    ///
+    /// # Errors
+    /// The encoder's, which adapts to that.
+    pub(super) fn use_copies(&mut self, copies: bool) -> Result<()> {
+        let changed = std::mem::replace(&mut self.copies, copies) != copies;
+        self.network.filter(|_| changed && self.red.is_some()).map_or(Ok(()), |network| self.adapt(network))
+    }
+
+    /// A frame is not sent: receivers see a pause.
+    pub(super) fn skip(&mut self) {
+        self.timestamp = self.timestamp.wrapping_add(self.frame_ticks);
+        self.paused = true;
+        if let Some(red) = &mut self.red {
+            red.skip(self.frame_ticks);
+        }
+    }
+
+    /// Encodes a frame into `encoded`, and emits its packet unless there is nothing to send.
+    ///
+    /// # Errors
+    /// The encoder's, where it did not fail with the frame before.
+    pub(super) fn send(
+        &mut self,
+        frame: &[f32],
+        level: AudioLevel,
+        encoded: &mut Vec<u8>,
+        store: &mut PacketStore,
+        emit: &mut dyn FnMut(RtpOut),
+    ) -> Result<()> {
+        let timestamp = self.timestamp;
+        let result = self.encoder.encode(frame, encoded);
+        let failed_before = std::mem::replace(&mut self.failed, result.is_err());
+        if encoded.is_empty() || result.is_err() {
+            self.skip();
+            return result.or_else(|error| if failed_before { Ok(()) } else { Err(error) });
+        }
+        self.timestamp = timestamp.wrapping_add(self.frame_ticks);
+        let mut payload = store.keep(encoded);
+        let mut codec = self.codec.name.clone();
+        if let Some(red) = self.red.as_mut().filter(|_| self.copies) {
+            red.pack(red::OPUS, timestamp, &payload, &mut self.copied);
+            if red.is_on() {
+                payload = store.keep(&self.copied);
+                codec = red.codec().clone();
+            }
+        }
+        emit(RtpOut {
+            codec,
+            sequence: self.sequence,
+            timestamp,
+            marker: std::mem::replace(&mut self.paused, false),
+            level: Some(level),
+            payload,
+        });
+        self.sequence = self.sequence.wrapping_add(1);
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! The paths of sound and pictures: pure machines that are driven by `tick` and read no clock.
+//!
+//! ```text
+//!  MediaSource ──► Capture ─────────────────────────────────► emit(RtpOut), to every session
+//!                  10 ms pieces → processors → mute
+//!                  → whole frame → encode once
+//!                        ▲
+//!                        │ far end (what is played, for echo cancelling)
+//!                        │
+//!  MediaSink ◄──── Playout ◄──────────────────────────────── push(Endpoint, RtpIn), from every session
+//!                  sink ← limit ← mix ← volume ← stretch ← decode ← JitterBuffer, one for each participant
+//! ```
+//!
+//! Pictures take another path, with nothing to decode in it: [`video`].
+//!
+//! [`Capture`] and [`Playout`] do 10 ms of work each time they are called; [`Pacer`] says when that is due. They never block and take no
+//! locks, and in a steady state they allocate next to nothing, so a thread of their own can run them, and a test can on virtual time.
+
+mod capture;
+mod comfort;
+mod encoding;
+/// Fakes for tests, of other crates too.
+#[cfg(any(test, feature = "fake"))]
+#[doc(hidden)]
+#[allow(missing_docs)]
+pub mod fake;
+mod jitter;
+mod lateness;
+mod listeners;
+mod losses;
+mod mix;
+mod nowhere;
+mod pace;
+mod packets;
+mod playout;
+pub mod rate;
+mod reception;
+pub mod red;
+mod restoring;
+mod speaking;
+#[cfg(test)]
+mod speech_tests;
+mod statistics;
+mod stream;
+mod stretch;
+mod timeline;
+mod transit;
+mod unwrap;
+pub mod video;
+
+use web_time::Duration;
+
+pub use capture::{Capture, CaptureConfig, CaptureFault};
+pub use jitter::{AudioCopy, AudioPacket, DelayRange, Due, JitterBuffer, JitterConfig};
+pub use listeners::{Listeners, Network};
+pub use nowhere::NullSink;
+pub use pace::Pacer;
+pub use playout::{Playout, PlayoutReport, ReceiveConfig};
+pub use reception::{Reception, ReceptionReport};
+pub use statistics::AudioStatistics;
+pub use unwrap::{SequenceUnwrapper, TimestampUnwrapper};
+
+/// How much sound is worked on at a time.
+pub const TICK: Duration = Duration::from_millis(10);
+
+/// How much sound a packet holds that is sent.
+pub const FRAME: Duration = Duration::from_millis(20);

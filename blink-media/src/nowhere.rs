@@ -1,0 +1,40 @@
+//! A speaker that is not there.
+
+use web_time::Duration;
+
+use blink_api::{AudioFormat, MediaSink, Result};
+
+/// Takes sound and throws it away, for a call without a speaker.
+#[derive(Debug, Clone, Copy)]
+pub struct NullSink {
+    format: AudioFormat,
+}
+
+impl NullSink {
+    /// One that takes this format.
+    pub fn new(format: AudioFormat) -> Self {
+        Self { format }
+    }
+}
+
+impl MediaSink for NullSink {
+    fn format(&self) -> AudioFormat {
+        self.format
+    }
+
+    fn write(&mut self, samples: &[f32]) -> Result<usize> {
+        Ok(samples.len())
+    }
+
+    fn queued(&self) -> usize {
+        0
+    }
+
+    fn latency(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,434 @@
+//! One participant's sound, from packets to samples.
+
+use web_time::{Duration, Instant};
+
+use blink_api::{AudioFormat, AudioLevel, Decoder, RtpIn, RtpTime};
+use bytes::Bytes;
+
+use super::jitter::{AudioCopy, AudioPacket, Due, JitterBuffer};
+use super::mix::power;
+use super::playout::ReceiveConfig;
+use super::red;
+use super::restoring::Restoring;
+use super::speaking::SpeechDetector;
+use super::stretch::{Care, Stretch};
+use super::transit::{duration_of, ticks_in};
+use super::{AudioStatistics, TICK, mix};
+
+/// The longest frame there is (RFC 6716 §2.1.4).
+const LONGEST_FRAME: Duration = Duration::from_millis(120);
+
+/// Below this mean square (−45 dBov) nobody hears a period more or less.
+const QUIET: f32 = 3.2e-5;
+
+/// So far over the target, and under it, the delay is brought nearer in speech too, where it is hardly heard; further off where it is not too bad; and as far as that at any price. Where it is
+/// quiet, it is brought to the target.
+const LONG: [Duration; 3] = [Duration::from_millis(45), Duration::from_millis(80), Duration::from_millis(120)];
+const SHORT: [Duration; 3] = [Duration::from_millis(12), Duration::from_millis(25), Duration::from_millis(50)];
+/// The delay stays where it is within a tick and so much over the target.
+const SETTLED: Duration = Duration::from_millis(3);
+/// And where ticks follow the sound, so much under it: they come later then.
+const FOLLOWED: Duration = Duration::from_millis(4);
+/// So little into a tick is its beginning.
+const ALIGNED: Duration = Duration::from_micros(200);
+/// So long it must have been quiet: within words it is for less.
+const PAUSE: Duration = Duration::from_millis(60);
+/// In speech, so much is left as it is between two changes, unless the delay is far off.
+const REST: Duration = Duration::from_millis(50);
+
+/// So long a pause has a background; who is silent for longer is gone.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// One packet of so many is asked how far back its description of the past reaches.
+const ASKED: u64 = 25;
+
+/// What one tick of a stream has to tell.
+pub(super) struct Played {
+    /// The first packet of all was decoded for it, or would have been if anybody listened.
+    pub(super) started: bool,
+    /// A voice began or ended.
+    pub(super) speaking: Option<bool>,
+}
+
+/// A participant's jitter buffer, decoder and volume, with room for one decoded frame.
+pub(super) struct Stream {
+    config: ReceiveConfig,
+    format: AudioFormat,
+    jitter: JitterBuffer,
+    restoring: Restoring,
+    stretch: Stretch,
+    /// What was decoded last; `played..filled` is still to be played.
+    sound: Vec<f32>,
+    played: usize,
+    filled: usize,
+    /// Samples since the sound was stretched.
+    unstretched: usize,
+    /// Samples by which it became shorter and longer, in all.
+    left_out: u64,
+    repeated: u64,
+    /// Samples of background since the last sound.
+    paused: usize,
+    quiet: bool,
+    /// Samples since it was loud.
+    quiet_for: usize,
+    volume: f32,
+    /// The volume at the end of the last tick; the next one goes from there to `volume`.
+    gain: f32,
+    /// The packet whose time it is, while nobody hears it.
+    unheard: Option<Bytes>,
+    started: bool,
+    detector: SpeechDetector,
+    /// Whether ticks are moved so that the sound is due when they are, and by how many nanoseconds they are late for it.
+    follows: bool,
+    late: Option<i64>,
+    pushed: u64,
+    foreign: u64,
+    /// What the jitter buffer does not know of.
+    statistics: AudioStatistics,
+}
+
+impl Stream {
+    pub(super) fn new(config: ReceiveConfig, format: AudioFormat, decoder: Box<dyn Decoder>, follows: bool) -> Self {
+        let stretch = Stretch::new(format);
+        Self {
+            jitter: JitterBuffer::new(config.jitter),
+            config,
+            format,
+            restoring: Restoring::new(format, decoder),
+            sound: vec![0.0; format.samples_in(LONGEST_FRAME) + stretch.most()],
+            stretch,
+            played: 0,
+            filled: 0,
+            unstretched: 0,
+            left_out: 0,
+            repeated: 0,
+            paused: 0,
+            quiet: false,
+            quiet_for: 0,
+            volume: 1.0,
+            gain: 1.0,
+            unheard: None,
+            started: false,
+            detector: SpeechDetector::default(),
+            follows,
+            late: None,
+            pushed: 0,
+            foreign: 0,
+            statistics: AudioStatistics::default(),
+        }
+    }
+
+    pub(super) fn set_volume(&mut self, volume: f32) {
+        self.volume = volume;
+    }
+
+    /// Takes a packet of the codec, alone or with copies of earlier ones (RFC 2198), or one without payload.
+    pub(super) fn push(&mut self, packet: RtpIn) {
+        if packet.payload.is_empty() {
+            self.jitter.push_padding(packet.sequence);
+        } else if packet.codec == self.config.codec {
+            self.push_with(&packet, packet.payload.clone(), std::iter::empty());
+        } else if packet.codec.is_red() {
+            let Ok(blocks) = red::unpack(&packet.payload) else {
+                // Nothing in it can be read; it is counted as such.
+                return self.push_with(&packet, Bytes::new(), std::iter::empty());
+            };
+            let Some(own) = blocks.clone().last().filter(|own| !own.payload.is_empty()) else {
+                return self.jitter.push_padding(packet.sequence);
+            };
+            let of_own_codec = own.payload_type;
+            let copies = blocks.filter(move |block| block.offset > 0 && block.payload_type == of_own_codec);
+            self.push_with(&packet, own.payload, copies);
+        } else {
+            // It came, and what it holds is nothing for this decoder.
+            self.foreign += 1;
+            self.jitter.push_padding(packet.sequence);
+        }
+    }
+
+    fn push_with(&mut self, packet: &RtpIn, payload: Bytes, copies: impl Iterator<Item = red::Block> + Clone) {
+        if self.pushed.is_multiple_of(ASKED) {
+            self.jitter.observe_reach(self.restoring.reach(&payload));
+        }
+        self.pushed += 1;
+        let (restoring, rate) = (&self.restoring, self.config.jitter.clock_rate);
+        let ticks = |payload: &[u8]| {
+            restoring.duration(payload).map_or(0, |duration| {
+                let nanos = duration.as_nanos() * u128::from(rate);
+                u32::try_from((nanos + 500_000_000) / 1_000_000_000).unwrap_or(0)
+            })
+        };
+        let copies = copies.map(|block| AudioCopy {
+            offset: block.offset,
+            ticks: ticks(&block.payload),
+            has_copy: restoring.has_copy(&block.payload),
+            payload: block.payload,
+        });
+        let packet = AudioPacket {
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+            ticks: ticks(&payload),
+            marker: packet.marker,
+            loud: packet.level.map(AudioLevel::is_voice),
+            has_copy: restoring.has_copy(&payload),
+            payload,
+            arrival: packet.arrival,
+        };
+        self.jitter.push_with(packet, copies);
+    }
+
+    /// Adds the next 10 ms to `mix`. Where they would not be heard (`audible` says whether anything is), nothing is decoded, and time goes on all the same.
+    pub(super) fn play(&mut self, now: Instant, mix: &mut [f32], audible: bool) -> Played {
+        let started_before = self.started;
+        let total = mix.len();
+        let (from, to) = (self.gain, self.volume);
+        self.gain = to;
+        let heard = audible && (from > 0.0 || to > 0.0);
+        if heard {
+            self.listen_again();
+        }
+        let gain_at = |n: usize| from + (to - from) * n as f32 / total.max(1) as f32;
+        let mut at = 0;
+        while at < total {
+            if self.played == self.filled
+                && !self.refill(now + TICK * at as u32 / total.max(1) as u32, at, total - at, heard)
+            {
+                break;
+            }
+            let count = (self.filled - self.played).min(total - at);
+            if heard {
+                let sound = &self.sound[self.played..self.played + count];
+                mix::add(&mut mix[at..at + count], sound, gain_at(at), gain_at(at + count));
+            }
+            self.played += count;
+            at += count;
+        }
+        Played { started: self.started && !started_before, speaking: self.detector.observe(!self.quiet, TICK) }
+    }
+
+    /// The timestamp of the sample that is played next; `None` where nothing is played.
+    pub(super) fn position(&self) -> Option<RtpTime> {
+        let left = ((self.filled - self.played) / usize::from(self.format.channels.max(1))) as u64;
+        let ticks = left * u64::from(self.config.jitter.clock_rate) / u64::from(self.format.sample_rate.max(1));
+        self.jitter.position().map(|next| RtpTime(next.0.wrapping_sub(ticks as u32)))
+    }
+
+    /// By how many nanoseconds ticks are late for this sound, as far as that can be told; negative where they are early. Whoever moves them changes it.
+    pub(super) fn late(&mut self) -> Option<&mut i64> {
+        self.late.as_mut()
+    }
+
+    pub(super) fn statistics(&self) -> AudioStatistics {
+        let (jitter, own) = (self.jitter.statistics(), self.statistics);
+        let samples_a_second = self.format.sample_rate * u32::from(self.format.channels.max(1));
+        let lasting = |samples: u64| duration_of(samples.cast_signed(), samples_a_second);
+        AudioStatistics {
+            received: jitter.received,
+            decoded: own.decoded,
+            dred_recovered: own.dred_recovered,
+            concealed: jitter.concealed.saturating_sub(own.dred_recovered),
+            mended: own.mended,
+            corrupt: jitter.corrupt + own.corrupt,
+            discarded: jitter.discarded + self.foreign,
+            unheard: own.unheard,
+            accelerated: lasting(self.left_out),
+            decelerated: jitter.decelerated + lasting(self.repeated),
+            ..jitter
+        }
+    }
+
+    /// Somebody listens: what was let pass last is decoded, so that it is heard from where it is.
+    fn listen_again(&mut self) {
+        let Some(packet) = self.unheard.take() else { return };
+        let left = self.filled - self.played;
+        self.filled = self.restoring.decode(&packet, 0, &mut self.sound).unwrap_or(0);
+        self.played = self.filled.saturating_sub(left);
+    }
+
+    /// Fills the sound with what is due at `now`. `false` where nothing is.
+    fn refill(&mut self, now: Instant, at: usize, wanted: usize, heard: bool) -> bool {
+        loop {
+            let due = self.jitter.next(now, self.ticks_of(wanted));
+            let gone = !self.started || !heard || self.paused >= self.format.samples_in(LONGEST_PAUSE);
+            if matches!(due, Due::Wait) && gone {
+                (self.quiet, self.late) = (true, None);
+                return false;
+            }
+            (self.played, self.filled) = (0, 0);
+            if heard {
+                self.fill(due, wanted, at);
+            } else {
+                self.pass_over(due);
+            }
+            // What is over when it comes leaves nothing to play.
+            if self.filled > self.played {
+                return true;
+            }
+        }
+    }
+
+    fn fill(&mut self, due: Due, wanted: usize, at: usize) {
+        let (background, came) = (matches!(due, Due::Wait | Due::Silence { .. }), matches!(due, Due::Packet { .. }));
+        let mut in_time = false;
+        match due {
+            Due::Wait => self.rest(wanted),
+            Due::Silence { ticks } => self.rest(self.samples_of(ticks)),
+            Due::Lost { ticks, held } => {
+                self.filled = self.samples_of(ticks);
+                self.restoring.make_up(&mut self.sound[..self.filled], held);
+            }
+            Due::Restore { later, distance, ticks } => {
+                self.filled = self.samples_of(ticks);
+                let distance = duration_of(distance.into(), self.config.jitter.clock_rate);
+                let restored = self.restoring.restore_from(&later, distance, &mut self.sound[..self.filled]);
+                if restored {
+                    self.statistics.dred_recovered += duration_of(ticks.into(), self.config.jitter.clock_rate);
+                }
+            }
+            Due::Recover { next, ticks, past } => {
+                self.filled = self.samples_of(ticks + past);
+                self.played = self.filled - self.samples_of(ticks);
+                self.restoring.recover(&next, self.played, &mut self.sound[..self.filled]);
+            }
+            Due::Packet { payload, ticks, past, copy, .. } => {
+                in_time = past == 0;
+                self.decode(&payload, ticks, past, copy);
+            }
+        }
+        let sound = &mut self.sound[self.played..self.filled];
+        if sound.is_empty() {
+            return;
+        }
+        self.restoring.join(sound);
+        let mut power = power(sound);
+        if !power.is_finite() {
+            sound.fill(0.0);
+            power = 0.0;
+        }
+        self.quiet = power < QUIET || background;
+        self.quiet_for = if self.quiet { self.quiet_for.saturating_add(sound.len()) } else { 0 };
+        self.paused = if background { self.paused.saturating_add(sound.len()) } else { 0 };
+        if came {
+            self.restoring.observe(&self.sound[self.played..self.filled], power);
+        }
+        self.unstretched = self.unstretched.saturating_add(self.filled - self.played);
+        if in_time {
+            self.adapt(at);
+        }
+    }
+
+    fn decode(&mut self, payload: &[u8], ticks: u32, past: u32, copy: bool) {
+        let over = if past == 0 { 0 } else { self.samples_of(past) };
+        match self.restoring.decode(payload, over, &mut self.sound) {
+            Ok(samples @ 1..) => {
+                self.filled = samples;
+                self.played = over.min(samples);
+                self.started = true;
+                self.statistics.decoded += u64::from(!copy);
+                self.statistics.mended += u64::from(past > 0);
+            }
+            Ok(_) | Err(_) => {
+                self.statistics.corrupt += 1;
+                let missing = ticks.saturating_sub(past);
+                if missing > 0 {
+                    self.filled = self.samples_of(missing);
+                    self.restoring.make_up(&mut self.sound[..self.filled], false);
+                }
+            }
+        }
+    }
+
+    /// As [`fill`](Self::fill), without decoding, and with the delay as it should be at once.
+    fn pass_over(&mut self, due: Due) {
+        let came = matches!(due, Due::Packet { .. });
+        let (ticks, loud) = match due {
+            Due::Wait => (0, false),
+            Due::Packet { payload, ticks, past, loud, .. } => {
+                self.unheard = Some(payload);
+                self.started = true;
+                self.statistics.unheard += 1;
+                (ticks.saturating_sub(past), loud.unwrap_or(false))
+            }
+            Due::Recover { ticks, .. }
+            | Due::Restore { ticks, .. }
+            | Due::Lost { ticks, .. }
+            | Due::Silence { ticks } => (ticks, !self.quiet),
+        };
+        self.quiet = !loud;
+        if !came {
+            self.unheard = None;
+        }
+        if ticks > 0 {
+            let off = self.jitter.excess().clamp(-i64::from(ticks), i64::from(ticks) - 1);
+            self.filled = self.samples_of(u32::try_from(i64::from(ticks) - off).unwrap_or(ticks));
+            self.sound[..self.filled].fill(0.0);
+        }
+    }
+
+    fn rest(&mut self, samples: usize) {
+        self.filled = samples.min(self.sound.len());
+        self.restoring.rest(&mut self.sound[..self.filled]);
+    }
+
+    /// Brings the delay nearer to its target by leaving out or repeating a part of what is to be played from `at` in this tick on: where it is quiet, exactly; in speech, a period, if need be.
+    fn adapt(&mut self, at: usize) {
+        let off = self.off(at);
+        let (long, bounds) = if off > 0 { (true, LONG) } else { (false, SHORT) };
+        let distance = duration_of(off.abs(), self.config.jitter.clock_rate);
+        let resting = self.unstretched < self.format.samples_in(REST);
+        let (before, most) = (self.filled, self.samples_of(u32::try_from(off.abs()).unwrap_or(u32::MAX)));
+        let care = match bounds.map(|bound| distance >= bound) {
+            _ if off == 0 => return,
+            _ if self.quiet_for >= self.format.samples_in(PAUSE) => None,
+            [.., true] => Some(Care::None),
+            [_, true, _] => Some(Care::Little),
+            [true, ..] if !resting => Some(Care::Great),
+            _ => return,
+        };
+        let exactly = most.min(self.stretch.most());
+        self.filled = match (long, care) {
+            (true, None) => self.stretch.leave_out(&mut self.sound[..before], exactly),
+            (true, Some(care)) => self.stretch.shorten(&mut self.sound[..before], most, care),
+            (false, None) => self.stretch.repeat(&mut self.sound, before, exactly),
+            (false, Some(care)) => self.stretch.lengthen(&mut self.sound, before, most, care),
+        };
+        self.left_out += before.saturating_sub(self.filled) as u64;
+        self.repeated += self.filled.saturating_sub(before) as u64;
+        if self.filled != before {
+            self.unstretched = 0;
+        }
+    }
+
+    /// How much longer the delay is than it should be, in ticks. It should be the least not under the target with which packets are due when a tick begins: in the middle of one, they
+    /// must have been there at its beginning, and the rest of it would be delay for nothing. Where ticks follow the sound it may be a little under the target.
+    fn off(&mut self, at: usize) -> i64 {
+        let ticks = |duration| ticks_in(duration, self.config.jitter.clock_rate);
+        let (tick, into_tick) = (ticks(TICK).max(1), i64::from(self.ticks_of(at)));
+        // This much over the target it would be at the beginning of the tick.
+        let begun = self.jitter.excess() - into_tick;
+        let least = if self.follows { -ticks(FOLLOWED) } else { 0 };
+        let is_settled = (least..least + tick + ticks(SETTLED)).contains(&begun);
+        self.late = (is_settled && self.follows)
+            .then_some(begun * 1_000_000_000 / i64::from(self.config.jitter.clock_rate.max(1)));
+        if is_settled && into_tick <= ticks(ALIGNED) {
+            return 0;
+        }
+        // The same, at the beginning of the one at which it is least.
+        let wanted = (begun - least).rem_euclid(tick) + least;
+        self.jitter.excess() - wanted
+    }
+
+    fn ticks_of(&self, samples: usize) -> u32 {
+        let frames = (samples / usize::from(self.format.channels.max(1))) as u64;
+        u32::try_from(frames * u64::from(self.config.jitter.clock_rate) / u64::from(self.format.sample_rate.max(1)))
+            .unwrap_or(u32::MAX)
+    }
+
+    /// At least one frame of all channels, at most what the buffer holds.
+    fn samples_of(&self, ticks: u32) -> usize {
+        let frames =
+            u64::from(ticks) * u64::from(self.format.sample_rate) / u64::from(self.config.jitter.clock_rate.max(1));
+        let channels = usize::from(self.format.channels.max(1));
+        (usize::try_from(frames.max(1)).unwrap_or(usize::MAX).saturating_mul(channels)).min(self.sound.len())
+    }
+}

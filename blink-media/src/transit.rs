@@ -1,0 +1,75 @@
+//! How long packets take, as far as a receiver can know.
+
+use web_time::{Duration, Instant};
+
+/// For so long at least, and twice as long at most, the fastest packet counts.
+const WINDOW: Duration = Duration::from_secs(2);
+
+/// The smallest difference between arrival and timestamp of late, in RTP ticks. The zero of both clocks is arbitrary, so only differences
+/// to it mean something: a packet's own difference less this is how much slower it was than the fastest.
+#[derive(Debug)]
+pub(super) struct Transit {
+    clock_rate: u32,
+    epoch: Option<Instant>,
+    turned: Option<Instant>,
+    current: i64,
+    previous: i64,
+}
+
+impl Transit {
+    pub(super) fn new(clock_rate: u32) -> Self {
+        Self { clock_rate, epoch: None, turned: None, current: i64::MAX, previous: i64::MAX }
+    }
+
+    /// Forgets the packets, not the zero.
+    pub(super) fn reset(&mut self) {
+        self.turned = None;
+        self.current = i64::MAX;
+        self.previous = i64::MAX;
+    }
+
+    /// Forgets what was observed too long before `now`, so that a packet after a pause is not compared with those before it: meanwhile the two
+    /// clocks went apart.
+    pub(super) fn forget_before(&mut self, now: Instant) {
+        let Some(since) = self.turned.map(|turned| now.saturating_duration_since(turned)) else { return };
+        if since >= WINDOW * 2 {
+            self.reset();
+        } else if since >= WINDOW {
+            self.turned = Some(now);
+            self.previous = std::mem::replace(&mut self.current, i64::MAX);
+        }
+    }
+
+    pub(super) fn observe(&mut self, arrival: Instant, timestamp: i64) {
+        self.forget_before(arrival);
+        let epoch = *self.epoch.get_or_insert(arrival);
+        self.turned.get_or_insert(arrival);
+        self.current = self.current.min(ticks_between(epoch, arrival, self.clock_rate) - timestamp);
+    }
+
+    /// How much later than the fastest packet would have arrived it is, in ticks, when `timestamp` is played at `now`; `None` before the first
+    /// packet.
+    pub(super) fn delay(&self, now: Instant, timestamp: i64) -> Option<i64> {
+        let fastest = self.current.min(self.previous);
+        let epoch = self.epoch.filter(|_| fastest != i64::MAX)?;
+        Some(ticks_between(epoch, now, self.clock_rate) - timestamp - fastest)
+    }
+}
+
+/// From `earlier` to `later` in ticks; negative where it is the other way round.
+pub(super) fn ticks_between(earlier: Instant, later: Instant, clock_rate: u32) -> i64 {
+    match later.checked_duration_since(earlier) {
+        Some(ahead) => ticks_in(ahead, clock_rate),
+        None => -ticks_in(earlier.saturating_duration_since(later), clock_rate),
+    }
+}
+
+/// A duration in ticks, rounded down.
+pub(super) fn ticks_in(duration: Duration, clock_rate: u32) -> i64 {
+    i64::try_from(duration.as_nanos() * u128::from(clock_rate) / 1_000_000_000).unwrap_or(i64::MAX / 4)
+}
+
+/// Ticks as a duration; nothing for negative ones.
+pub(super) fn duration_of(ticks: i64, clock_rate: u32) -> Duration {
+    Duration::from_nanos(u64::try_from(i128::from(ticks) * 1_000_000_000 / i128::from(clock_rate.max(1))).unwrap_or(0))
+}

@@ -1,0 +1,375 @@
+//! From packets to whole frames.
+
+use std::collections::VecDeque;
+use web_time::{Duration, Instant};
+
+use blink_api::{CodecName, Result, RtpIn, RtpTime, VideoFrame};
+
+use super::payload::{Fragment, PayloadFormat};
+use super::{CLOCK_RATE, VideoStatistics};
+use crate::timeline::{Numbered, Placement, Timeline};
+
+/// How a [`FrameAssembler`] works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AssemblerConfig {
+    /// How long a missing packet is waited for, from the arrival of the first one after it.
+    pub wait: Duration,
+    /// Key frames are asked for no more often than this.
+    pub keyframe_interval: Duration,
+    /// Most packets held. Where more come, the oldest frame is dropped.
+    pub max_packets: usize,
+    /// Most bytes of payload held, likewise. Larger frames never come out.
+    pub max_bytes: usize,
+}
+
+impl Default for AssemblerConfig {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_millis(100),
+            keyframe_interval: Duration::from_millis(500),
+            max_packets: 2_048,
+            max_bytes: 2 * 1024 * 1024,
+        }
+    }
+}
+
+/// A frame that is whole and can be decoded after those that came out before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedFrame {
+    /// The frame; its time is when the first of its packets came.
+    pub frame: VideoFrame,
+    /// When it was captured, in the sender's clock of 90,000 ticks a second.
+    pub timestamp: RtpTime,
+}
+
+/// Puts the frames of one stream together again, whatever the network did to its packets.
+///
+/// * Frames come out in the order they were sent in, each as soon as it and all before it are whole.
+/// * A missing packet is waited for a bounded time. Then its frame is dropped, and so is everything until the next key frame, which is taken as soon
+///   as it is whole, and asked for ([`wants_keyframe`](FrameAssembler::wants_keyframe)). It begins by waiting for one.
+/// * Key frames are found by their bytes: VP8 by the frame tag (RFC 7741 §4.3), H.264 by an IDR picture with its parameter sets.
+/// * What cannot be read is counted and dropped, as if it had been lost.
+#[derive(Debug)]
+pub struct FrameAssembler {
+    config: AssemblerConfig,
+    codec: CodecName,
+    format: PayloadFormat,
+    timeline: Timeline<RtpIn>,
+    /// In order of sequence.
+    slots: VecDeque<Slot>,
+    bytes: usize,
+    /// The sequence number after all that was given out or given up; `None` before the first.
+    next: Option<i64>,
+    /// The newest timestamp that was given out or given up: nothing more is wanted of it.
+    done: i64,
+    awaits_keyframe: bool,
+    asked: Option<Instant>,
+    statistics: VideoStatistics,
+}
+
+#[derive(Debug)]
+struct Slot {
+    sequence: i64,
+    /// [`FILLER`] for one without payload.
+    timestamp: i64,
+    wire: RtpTime,
+    marker: bool,
+    arrival: Instant,
+    fragment: Fragment,
+}
+
+/// A packet without payload is of no frame; its timestamp says nothing.
+const FILLER: i64 = i64::MIN;
+
+impl Slot {
+    fn is_filler(&self) -> bool {
+        self.timestamp == FILLER
+    }
+}
+
+impl Numbered for RtpIn {
+    // A packet sent again comes behind all that a large key frame sent meanwhile.
+    const MAX_MISORDER: i64 = 1_000;
+    // Ten seconds. A sender that begins anew a little behind where it was is told by its timestamps.
+    const MAX_AGE: i64 = 10 * CLOCK_RATE as i64;
+    const SHARED_TIMESTAMPS: bool = true;
+
+    fn sequence(&self) -> u16 {
+        self.sequence
+    }
+
+    fn timestamp(&self) -> RtpTime {
+        self.timestamp
+    }
+
+    fn arrival(&self) -> Instant {
+        self.arrival
+    }
+}
+
+impl FrameAssembler {
+    /// An assembler that waits for a key frame.
+    ///
+    /// # Errors
+    /// [`Unsupported`](blink_api::ErrorKind::Unsupported) for other codecs than VP8 and H264.
+    pub fn new(codec: CodecName, config: AssemblerConfig) -> Result<Self> {
+        Ok(Self {
+            config,
+            format: PayloadFormat::of(&codec)?,
+            codec,
+            timeline: Timeline::new(CLOCK_RATE),
+            slots: VecDeque::new(),
+            bytes: 0,
+            next: None,
+            done: i64::MIN,
+            awaits_keyframe: true,
+            asked: None,
+            statistics: VideoStatistics::default(),
+        })
+    }
+
+    /// Takes a packet, in whatever order they come, one without payload too: it fills the path and is of no frame. Ask [`poll`](FrameAssembler::poll) afterwards.
+    pub fn push(&mut self, packet: RtpIn) {
+        self.statistics.received += 1;
+        if packet.payload.is_empty() {
+            self.place_padding(packet);
+        } else if packet.codec == self.codec && self.format.read(&packet.payload).is_some() {
+            self.place(packet);
+        } else {
+            self.statistics.malformed += 1;
+        }
+    }
+
+    /// The next frame, where there is one. Ask until there is none, after packets came and at the [`deadline`](FrameAssembler::deadline).
+    pub fn poll(&mut self, now: Instant) -> Option<ReceivedFrame> {
+        while let Some(front) = self.slots.front() {
+            let in_turn = self.next == Some(front.sequence);
+            if in_turn && front.timestamp <= self.done {
+                self.pop();
+            } else if in_turn && let Some(length) = self.whole_frame(0) {
+                if let Some(frame) = self.take(length) {
+                    return Some(frame);
+                }
+            } else if in_turn && self.format.marks_begin() && !front.fragment.begins {
+                self.statistics.malformed += 1;
+                self.drop_frame();
+            } else if let Some(at) = self.awaited_keyframe() {
+                self.skip_to(at);
+            } else if self.deadline().is_some_and(|deadline| deadline <= now) {
+                self.give_up();
+            } else {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// When what is missing will be given up; `None` where nothing is.
+    pub fn deadline(&self) -> Option<Instant> {
+        let front = self.slots.front()?;
+        let after_gap = if self.next == Some(front.sequence) {
+            let mut pairs = self.slots.iter().zip(self.slots.iter().skip(1));
+            pairs.position(|(one, other)| other.sequence != one.sequence + 1)? + 1
+        } else {
+            0
+        };
+        let revealed = self.slots.range(after_gap..).map(|slot| slot.arrival).min()?;
+        Some(revealed + self.config.wait)
+    }
+
+    /// Whether to ask the sender for a key frame now. Says so once, and again after the interval of the configuration while none came, since both the
+    /// request and the key frame can be lost.
+    pub fn wants_keyframe(&mut self, now: Instant) -> bool {
+        let again = |asked| now.saturating_duration_since(asked) >= self.config.keyframe_interval;
+        let wanted = self.awaits_keyframe && self.asked.is_none_or(again);
+        if wanted {
+            self.asked = Some(now);
+        }
+        wanted
+    }
+
+    /// What came out was lost on its way to the reader: nothing more comes out before the next key frame, which is asked for.
+    pub fn restart(&mut self) {
+        self.awaits_keyframe = true;
+    }
+
+    /// What happened so far.
+    pub fn statistics(&self) -> VideoStatistics {
+        self.statistics
+    }
+
+    /// Packets and bytes that are held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.slots.len(), self.bytes)
+    }
+
+    fn place(&mut self, packet: RtpIn) {
+        match self.timeline.place(packet) {
+            Placement::At { sequence, timestamp, packet } => self.insert(sequence, timestamp, packet),
+            Placement::Duplicate => self.statistics.duplicated += 1,
+            Placement::Stray => {}
+            Placement::Restart(first, second) => {
+                self.statistics.restarts += 1;
+                while !self.slots.is_empty() {
+                    self.drop_frame();
+                }
+                self.next = None;
+                self.done = i64::MIN;
+                self.awaits_keyframe = true;
+                self.place(first);
+                self.place(second);
+            }
+        }
+    }
+
+    /// Its number is not missing any more, whatever else it says.
+    fn place_padding(&mut self, packet: RtpIn) {
+        if let Some(sequence) = self.timeline.place_padding(packet.sequence) {
+            self.insert(sequence, FILLER, RtpIn { marker: false, ..packet });
+        }
+    }
+
+    fn insert(&mut self, sequence: i64, timestamp: i64, packet: RtpIn) {
+        let Some(fragment) = self.format.read(&packet.payload) else { return };
+        let before = self.next.is_some_and(|next| sequence < next);
+        if timestamp != FILLER && (before || timestamp <= self.done) {
+            self.statistics.late += 1;
+        }
+        if before {
+            return;
+        }
+        let at = self.slots.partition_point(|slot| slot.sequence < sequence);
+        if self.slots.get(at).is_some_and(|slot| slot.sequence == sequence) {
+            self.statistics.duplicated += 1;
+            return;
+        }
+        self.bytes += fragment.data.len();
+        let (wire, marker, arrival) = (packet.timestamp, packet.marker, packet.arrival);
+        self.slots.insert(at, Slot { sequence, timestamp, wire, marker, arrival, fragment });
+        while self.slots.len() > self.config.max_packets || self.bytes > self.config.max_bytes {
+            self.drop_frame();
+        }
+    }
+
+    /// How many packets, from the one at `at` on, are a whole frame; `None` where it does not begin there or something of it is missing.
+    fn whole_frame(&self, at: usize) -> Option<usize> {
+        if !self.begins(at) {
+            return None;
+        }
+        let first = &self.slots[at];
+        for (number, slot) in self.slots.range(at..).enumerate() {
+            if slot.sequence != first.sequence + number as i64 {
+                return None;
+            }
+            if slot.is_filler() {
+                continue;
+            }
+            if slot.timestamp != first.timestamp {
+                return Some(number);
+            }
+            if slot.marker {
+                return Some(number + 1);
+            }
+        }
+        None
+    }
+
+    fn begins(&self, at: usize) -> bool {
+        let slot = &self.slots[at];
+        if slot.fragment.begins || self.format.marks_begin() || slot.is_filler() {
+            return slot.fragment.begins;
+        }
+        // Fillers may stand between it and the frame before.
+        let mut sequence = slot.sequence;
+        for before in self.slots.range(..at).rev() {
+            if before.sequence + 1 != sequence {
+                return false;
+            }
+            if !before.is_filler() {
+                return before.marker || before.timestamp != slot.timestamp;
+            }
+            sequence = before.sequence;
+        }
+        self.next == Some(sequence)
+    }
+
+    /// Where a whole key frame begins, if one is waited for.
+    fn awaited_keyframe(&self) -> Option<usize> {
+        let starts = 0..if self.awaits_keyframe { self.slots.len() } else { 0 };
+        starts.into_iter().find(|&at| {
+            let is_key = |length| self.slots.range(at..at + length).any(|slot| slot.fragment.key);
+            self.slots[at].timestamp > self.done && self.whole_frame(at).is_some_and(is_key)
+        })
+    }
+
+    /// Takes a frame off the front; `None` where it is not to be shown.
+    fn take(&mut self, length: usize) -> Option<ReceivedFrame> {
+        let slots = self.slots.range(..length).filter(|slot| !slot.is_filler());
+        let joined = self.format.join(slots.clone().map(|slot| &slot.fragment));
+        let at = slots.map(|slot| slot.arrival).min()?;
+        let timestamp = self.slots.front()?.wire;
+        self.done = self.done.max(self.slots.front()?.timestamp);
+        for _ in 0..length {
+            self.pop();
+        }
+        match joined {
+            Some((data, key)) if key || !self.awaits_keyframe => {
+                self.awaits_keyframe = false;
+                self.statistics.frames += 1;
+                self.statistics.key_frames += u64::from(key);
+                return Some(ReceivedFrame { frame: VideoFrame { data, key, at }, timestamp });
+            }
+            Some(_) => self.statistics.dropped_frames += 1,
+            None => {
+                self.statistics.malformed += 1;
+                self.statistics.dropped_frames += 1;
+                self.awaits_keyframe = true;
+            }
+        }
+        None
+    }
+
+    /// Goes on after what is missing.
+    fn give_up(&mut self) {
+        match self.slots.front() {
+            Some(front) if front.fragment.begins && self.next != Some(front.sequence) => self.skip_to(0),
+            _ => self.drop_frame(),
+        }
+    }
+
+    /// Drops what is before the packet at `at`, which begins a frame.
+    fn skip_to(&mut self, at: usize) {
+        let Some(target) = self.slots.get(at).map(|slot| slot.sequence) else { return };
+        while self.slots.front().is_some_and(|front| front.sequence < target) {
+            self.drop_frame();
+        }
+        self.awaits_keyframe = true;
+        match self.next {
+            Some(next) if next >= target => {}
+            next => {
+                self.statistics.lost += next.map_or(0, |next| target - next).unsigned_abs();
+                self.next = Some(target);
+            }
+        }
+    }
+
+    /// Drops the frame at the front, as far as it is here.
+    fn drop_frame(&mut self) {
+        let Some(timestamp) = self.slots.front().map(|front| front.timestamp) else { return };
+        self.statistics.dropped_frames += u64::from(timestamp > self.done);
+        self.done = self.done.max(timestamp);
+        self.awaits_keyframe = true;
+        while self.slots.front().is_some_and(|front| front.timestamp == timestamp) {
+            self.pop();
+        }
+    }
+
+    /// Takes a packet off the front, and counts those that are missing before it.
+    fn pop(&mut self) {
+        let Some(slot) = self.slots.pop_front() else { return };
+        self.bytes -= slot.fragment.data.len();
+        self.statistics.lost += self.next.map_or(0, |next| slot.sequence - next).unsigned_abs();
+        self.next = Some(slot.sequence + 1);
+    }
+}

@@ -1,0 +1,188 @@
+//! What the two sides of a link say to each other: descriptions, candidates, acknowledgements, each message whole.
+
+use web_time::Instant;
+
+use blink_api::CallTimers;
+
+use super::super::{Negotiation, SessionId};
+use super::{ClockFilter, Link, LinkAction, LinkState, MAX_CANDIDATES, MAX_GENERATION_CANDIDATES, MAX_MESSAGE, idle};
+use crate::secure::Random;
+use crate::wire::{self, LinkRole, candidates_of};
+
+impl Link {
+    /// What the other side has to say.
+    pub(in crate::call) fn handle_message(
+        &mut self,
+        message: &wire::Link,
+        fresh_session: SessionId,
+        now: Instant,
+        timers: &CallTimers,
+        actions: &mut Vec<LinkAction>,
+    ) {
+        if message.failed && message.generation == self.generation {
+            self.failed = true;
+            if !matches!(self.state, LinkState::Failed(_)) {
+                self.state = LinkState::Failed(now);
+                actions.push(LinkAction::Failed);
+            }
+            return;
+        }
+        self.take_acknowledgements(message);
+        if self.dials {
+            self.take_answer(message, now, actions);
+        } else {
+            self.take_offer(message, fresh_session, now, timers, actions);
+        }
+        self.take_candidates(message, now, actions);
+        if self.all_acknowledged() && !self.failed && self.send.due().is_none_or(|due| due > now) {
+            self.send.stop();
+        }
+    }
+
+    fn take_acknowledgements(&mut self, message: &wire::Link) {
+        if message.ack_generation == self.generation && self.sdp.is_some() {
+            self.acked_description = true;
+            let known = self.candidates.len() as u32;
+            self.acked_candidates = self.acked_candidates.max(message.ack_candidates.min(known));
+        }
+    }
+
+    fn take_answer(&mut self, message: &wire::Link, now: Instant, actions: &mut Vec<LinkAction>) {
+        if message.ask > self.their_ask {
+            self.their_ask = message.ask;
+            self.restart = Some(now);
+            self.send.hurry(now);
+        }
+        if message.role != LinkRole::Answer || message.generation != self.generation {
+            return;
+        }
+        let Some(sdp) = &message.sdp else { return };
+        self.send.hurry(now);
+        if !self.remote_described {
+            self.remote_described = true;
+            self.count_described(sdp);
+            actions.push(LinkAction::Negotiate(Negotiation::Answer { sdp: sdp.clone() }));
+        }
+    }
+
+    fn take_offer(
+        &mut self,
+        message: &wire::Link,
+        fresh_session: SessionId,
+        now: Instant,
+        timers: &CallTimers,
+        actions: &mut Vec<LinkAction>,
+    ) {
+        let Some(sdp) = &message.sdp else { return };
+        if message.role != LinkRole::Offer || message.generation < self.generation {
+            return;
+        }
+        self.send.hurry(now);
+        if message.generation == self.generation {
+            return;
+        }
+        let fingerprint = fingerprint(sdp).map(str::to_owned);
+        if matches!(self.state, LinkState::Failed(_)) && fingerprint == self.remote_fingerprint {
+            // The session that this would restart is gone: the dialer must begin anew, and hears so until it does.
+            self.generation = message.generation;
+            self.sdp = None;
+            return;
+        }
+        if self.generation == 0 || fingerprint != self.remote_fingerprint {
+            self.begin_session(fresh_session, now, actions);
+        }
+        self.remote_fingerprint = fingerprint;
+        self.generation = message.generation;
+        self.sdp = None;
+        self.candidates.clear();
+        self.forget_acknowledgements();
+        self.remote_described = true;
+        self.count_described(sdp);
+        self.failed = false;
+        self.send = idle(timers);
+        self.send.hurry(now);
+        let step = Negotiation::AcceptOffer { generation: self.generation, sdp: sdp.clone() };
+        actions.push(LinkAction::Negotiate(step));
+    }
+
+    /// A session of its own for a remote one that is new.
+    pub(super) fn begin_session(&mut self, session: SessionId, now: Instant, actions: &mut Vec<LinkAction>) {
+        if self.is_up() {
+            // The other side gave up a path that was good in this direction.
+            actions.push(LinkAction::Suspect);
+        }
+        self.session = session;
+        self.clock = ClockFilter::default();
+        self.connected = false;
+        self.verified = false;
+        self.hello.stop();
+        self.last_packet = now;
+        self.state = LinkState::Connecting(now);
+        actions.push(LinkAction::Open(session));
+    }
+
+    /// Candidates in the description are the first ones of its generation.
+    fn count_described(&mut self, sdp: &str) {
+        self.used_candidates = u32::try_from(candidates_of(sdp).count()).unwrap_or(u32::MAX);
+    }
+
+    fn take_candidates(&mut self, message: &wire::Link, now: Instant, actions: &mut Vec<LinkAction>) {
+        let applies = self.remote_described
+            && message.generation == self.generation
+            && message.first_candidate <= self.remote_candidates;
+        if message.candidates.is_empty() || !applies {
+            return;
+        }
+        self.send.hurry(now);
+        let known = (self.remote_candidates - message.first_candidate) as usize;
+        for candidate in message.candidates.iter().take(MAX_CANDIDATES).skip(known) {
+            self.remote_candidates = self.remote_candidates.saturating_add(1);
+            if self.used_candidates < MAX_GENERATION_CANDIDATES {
+                self.used_candidates += 1;
+                actions.push(LinkAction::Negotiate(Negotiation::Candidate { attribute: candidate.clone() }));
+            }
+        }
+    }
+
+    pub(super) fn all_acknowledged(&self) -> bool {
+        self.sdp.is_none() || (self.acked_description && self.acked_candidates as usize >= self.candidates.len())
+    }
+
+    /// The message to send now, if one is due.
+    pub(in crate::call) fn poll_message(&mut self, now: Instant, random: &mut Random) -> Option<wire::Link> {
+        if !self.send.fire(now, random) {
+            return None;
+        }
+        if self.all_acknowledged() && !self.failed {
+            self.send.stop();
+        }
+        let first = self.acked_candidates.min(self.candidates.len() as u32);
+        let sdp = self.sdp.clone().filter(|_| !self.acked_description);
+        let mut room = MAX_MESSAGE - sdp.as_ref().map_or(0, String::len);
+        let unacknowledged = self.candidates.iter().skip(first as usize).take(MAX_CANDIDATES).take_while(|candidate| {
+            let fits = candidate.len() <= room;
+            room = room.saturating_sub(candidate.len());
+            fits
+        });
+        Some(wire::Link {
+            link: self.id.into(),
+            ask: self.ask,
+            generation: self.generation,
+            role: if self.dials { LinkRole::Offer } else { LinkRole::Answer },
+            sdp,
+            first_candidate: first,
+            candidates: if self.sdp.is_some() { unacknowledged.cloned().collect() } else { Vec::new() },
+            ack_generation: if self.remote_described { self.generation } else { 0 },
+            ack_candidates: if self.remote_described { self.remote_candidates } else { 0 },
+            failed: self.failed,
+        })
+    }
+}
+
+/// The one SHA-256 fingerprint of a description (RFC 8122 §5); `None` where there is none, another hash, or two that differ.
+pub(in crate::call) fn fingerprint(sdp: &str) -> Option<&str> {
+    let mut found = sdp.lines().filter_map(|line| line.trim_end().strip_prefix("a=fingerprint:"));
+    let first = found.next()?;
+    let sha256 = first.get(..8)?.eq_ignore_ascii_case("sha-256 ");
+    (sha256 && found.all(|other| other.eq_ignore_ascii_case(first))).then(|| &first[8..])
+}

@@ -1,0 +1,209 @@
+//! Rate limits, before anything expensive is done: token buckets on virtual time.
+
+use std::collections::BTreeMap;
+use web_time::Instant;
+
+use blink_api::{Did, Origin, Topic};
+
+use super::Refusal;
+use super::buckets::{Bucket, Buckets};
+use super::expected::ExpectedOrigins;
+
+/// Where a delivery came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The own inbox.
+    Inbox,
+    /// A call's topic.
+    Call(Topic),
+}
+
+/// The limits of `docs/protocol.md`, section "Limits". Half of an inbox and most of a call's topic is kept for origins of people
+/// who are expected to write there. Every other origin has a small share, so that few of them cannot use up the rest.
+pub struct RateLimits {
+    origins: Buckets<Origin>,
+    people: Buckets<Did>,
+    inbox: Bucket,
+    strangers: Bucket,
+    stranger_origins: Buckets<Origin>,
+    calls: BTreeMap<Topic, CallBuckets>,
+    call_origins: Buckets<Origin>,
+    expected: ExpectedOrigins,
+}
+
+/// A call topic's buckets.
+struct CallBuckets {
+    all: Bucket,
+    /// Of origins from which no present member was heard: a holder of the secret makes up as many of them as it likes.
+    others: Bucket,
+}
+
+impl CallBuckets {
+    fn new(now: Instant) -> Self {
+        Self { all: Bucket::new(300.0, 600.0, now), others: Bucket::new(50.0, 100.0, now) }
+    }
+}
+
+impl RateLimits {
+    /// Full buckets.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            origins: Buckets::new(50.0, 200.0, now),
+            people: Buckets::new(20.0, 80.0, now),
+            inbox: Bucket::new(300.0, 300.0, now),
+            strangers: Bucket::new(150.0, 150.0, now),
+            stranger_origins: Buckets::new(2.0, 10.0, now),
+            calls: BTreeMap::new(),
+            call_origins: Buckets::new(5.0, 20.0, now),
+            expected: ExpectedOrigins::default(),
+        }
+    }
+
+    /// Takes a token for a delivery before it is opened. `expects` tells whether a person is still expected to write: an origin
+    /// is, for as long as the person is whose messages come from it.
+    ///
+    /// # Errors
+    /// [`Refusal::RateLimited`].
+    pub fn admit(
+        &mut self,
+        now: Instant,
+        origin: Option<Origin>,
+        place: Place,
+        expects: &dyn Fn(&Did) -> bool,
+    ) -> Result<(), Refusal> {
+        if let Some(origin) = origin {
+            self.origins.take(now, origin)?;
+        }
+        let person = origin.and_then(|origin| self.expected.person(&origin));
+        let stranger = !person.is_some_and(expects);
+        match place {
+            Place::Inbox => {
+                if stranger {
+                    if let Some(origin) = origin {
+                        self.stranger_origins.take(now, origin)?;
+                    }
+                    self.strangers.take(now)?;
+                }
+                self.inbox.take(now)
+            }
+            Place::Call(topic) => {
+                let call = self.calls.entry(topic).or_insert_with(|| CallBuckets::new(now));
+                // Where the network names no origins, a member cannot be told from others before its message is opened.
+                if let Some(origin) = origin.filter(|_| stranger) {
+                    self.call_origins.take(now, origin)?;
+                    call.others.take(now)?;
+                }
+                call.all.take(now)
+            }
+        }
+    }
+
+    /// Takes a token for a sender whose signature holds.
+    ///
+    /// # Errors
+    /// [`Refusal::RateLimited`].
+    pub fn admit_sender(&mut self, now: Instant, sender: Did) -> Result<(), Refusal> {
+        self.people.take(now, sender)
+    }
+
+    /// A message came from this origin, signed by a person who is expected to write.
+    pub fn expect(&mut self, now: Instant, origin: Origin, person: Did) {
+        self.expected.bind(now, origin, person);
+    }
+
+    /// Something came from this origin that no expected person said.
+    pub fn distrust(&mut self, origin: &Origin) {
+        self.expected.forget(origin);
+    }
+
+    /// Forgets a call's topic that is not read any more.
+    pub fn forget_call(&mut self, topic: &Topic) {
+        self.calls.remove(topic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use web_time::Duration;
+
+    use super::*;
+
+    fn person(n: u8) -> Did {
+        Did::from_public_key([n; 32])
+    }
+
+    fn anybody(_: &Did) -> bool {
+        true
+    }
+
+    const CALL: Place = Place::Call(Topic::from_bytes([7; 32]));
+
+    #[test]
+    fn an_origin_gets_its_burst_and_then_its_rate() {
+        let start = Instant::now();
+        let mut limits = RateLimits::new(start);
+        limits.expect(start, Origin([1; 16]), person(1));
+        let mut admitted = |at| {
+            let passes = |_: &i32| limits.admit(at, Some(Origin([1; 16])), CALL, &anybody).is_ok();
+            (0..1_000).filter(passes).count()
+        };
+        assert_eq!(admitted(start), 200);
+        assert_eq!(admitted(start + Duration::from_secs(2)), 100);
+    }
+
+    #[test]
+    fn half_of_an_inbox_is_kept_for_origins_of_people_who_are_expected() {
+        let start = Instant::now();
+        let mut limits = RateLimits::new(start);
+        limits.expect(start, Origin([255; 16]), person(1));
+        let flood = (0..50).flat_map(|n| (0..20).map(move |_| Origin([n; 16])));
+        let passed = flood.filter(|origin| limits.admit(start, Some(*origin), Place::Inbox, &anybody).is_ok()).count();
+        assert_eq!(passed, 150);
+        assert!(limits.admit(start, Some(Origin([255; 16])), Place::Inbox, &anybody).is_ok());
+    }
+
+    #[test]
+    fn fifty_strangers_leave_room_for_one_more() {
+        let start = Instant::now();
+        let mut limits = RateLimits::new(start);
+        let mut passed = 0;
+        for tenth in 0..100 {
+            let now = start + Duration::from_millis(100 * tenth);
+            for n in (0..50).flat_map(|n| [n, n]) {
+                // What is refused is what this is about.
+                limits.admit(now, Some(Origin([n; 16])), Place::Inbox, &anybody).ok();
+            }
+            // Once the bursts are over.
+            if tenth >= 50 && tenth % 10 == 0 {
+                passed += usize::from(limits.admit(now, Some(Origin([200; 16])), Place::Inbox, &anybody).is_ok());
+            }
+        }
+        assert_eq!(passed, 5);
+    }
+
+    #[test]
+    fn fresh_origins_use_up_no_more_of_a_call_than_their_share() {
+        let start = Instant::now();
+        let mut limits = RateLimits::new(start);
+        limits.expect(start, Origin([255; 16]), person(1));
+        let mut passed = 0;
+        for n in 0..1_500_u64 {
+            let now = start + Duration::from_micros(3_333 * n);
+            let fresh = Origin(u128::from(n).to_be_bytes());
+            passed += usize::from(limits.admit(now, Some(fresh), CALL, &anybody).is_ok());
+            if n % 30 == 0 {
+                assert!(limits.admit(now, Some(Origin([255; 16])), CALL, &anybody).is_ok(), "a member at {n}");
+            }
+        }
+        assert_eq!(passed, 349, "a burst of 100 and 50 a second, of 1,500 in 5 s");
+    }
+
+    #[test]
+    fn an_origin_is_expected_for_as_long_as_its_person_is() {
+        let start = Instant::now();
+        let mut limits = RateLimits::new(start);
+        limits.expect(start, Origin([1; 16]), person(1));
+        let passed = (0..100).filter(|_| limits.admit(start, Some(Origin([1; 16])), CALL, &|_| false).is_ok());
+        assert_eq!(passed.count(), 20);
+    }
+}

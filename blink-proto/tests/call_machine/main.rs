@@ -1,0 +1,80 @@
+//! The call machine on virtual time: what everyone must see in each situation, and what nobody may.
+
+mod floods;
+mod group;
+mod history;
+mod liars;
+mod network;
+mod pair;
+mod people;
+mod remembering;
+mod strangers;
+mod streams;
+#[path = "../world/mod.rs"]
+mod world;
+
+use std::time::Duration;
+
+use blink_api::{CallId, CallSettings};
+use blink_proto::call::{CancelledReason, EndReason, Event};
+use world::{Network, World};
+
+pub(crate) const A: usize = 0;
+pub(crate) const B: usize = 1;
+pub(crate) const C: usize = 2;
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) fn incoming(event: &Event) -> bool {
+    matches!(event, Event::IncomingCall { .. })
+}
+
+pub(crate) fn joined(event: &Event) -> bool {
+    matches!(event, Event::ParticipantJoined { .. })
+}
+
+pub(crate) fn left(event: &Event) -> bool {
+    matches!(event, Event::ParticipantLeft { .. })
+}
+
+pub(crate) fn ended(event: &Event) -> bool {
+    matches!(event, Event::CallEnded { .. })
+}
+
+pub(crate) fn ended_with(reason: EndReason) -> impl Fn(&Event) -> bool {
+    move |event| matches!(event, Event::CallEnded { reason: why, .. } if *why == reason)
+}
+
+/// A calls the others and all of them answer.
+pub(crate) fn connected(world: &mut World, callees: &[usize]) -> CallId {
+    let call = world.offer(A, callees);
+    for callee in callees {
+        world.until(*callee, 20 * SECOND, "incoming", incoming);
+        world.answer(*callee, call);
+    }
+    for node in 0..=callees.len() {
+        for _ in 0..400 {
+            if world.count(node, joined) >= callees.len() {
+                break;
+            }
+            world.advance(Duration::from_millis(50));
+        }
+        assert_eq!(world.count(node, joined), callees.len(), "node {node}\n{}", world.story());
+    }
+    call
+}
+
+/// No calls, no sessions, no open microphone.
+pub(crate) fn idle(world: &World, node: usize) {
+    let snapshot = world.nodes[node].machine.snapshot();
+    assert!(snapshot.calls.is_empty(), "node {node}: {:?}\n{}", snapshot.calls, world.story());
+    assert_eq!((world.paths.open_at(node), world.nodes[node].gate), (0, None), "node {node}\n{}", world.story());
+}
+
+/// A with one device, B with two.
+pub(crate) fn two_devices(seed: u64) -> World {
+    World::of_devices(&[(1, 1), (2, 2), (2, 3)], seed, Network::PERFECT, CallSettings::default())
+}
+
+pub(crate) fn cancelled_with(reason: CancelledReason) -> impl Fn(&Event) -> bool {
+    move |event| matches!(event, Event::CallCancelled { reason: why, .. } if *why == reason)
+}

@@ -1,0 +1,275 @@
+//! Envelopes written out by hand, by somebody who has every key and keeps to the protocol but for one thing.
+
+use std::time::{Duration, Instant};
+
+use blink_api::{CallId, Delivery, DeliveryId, DeviceId, Did, Endpoint, Origin, Topic, Verdict};
+use blink_proto::secure::Identity;
+use blink_proto::secure::symmetric::{aes_256_gcm_seal, hkdf_sha256, hmac_sha256, sha256};
+use blink_proto::secure::{AgreementKey, CallKeys, Channel, Opener, Random, Refusal, inbox_topic, open};
+use blink_proto::wire::{Body, Bytes16, Content, Ringing};
+use minicbor::Encoder;
+use rand::SeedableRng;
+
+const CALL: CallId = CallId::from_bytes([7; 16]);
+
+/// How an envelope is made. [`Forgery::honest`] is as `docs/protocol.md` says.
+#[derive(Clone)]
+struct Forgery {
+    /// What is hashed and signed.
+    topic: Topic,
+    /// Topic and recipient of each wrap.
+    wraps: Vec<(Topic, [u8; 32])>,
+    content: Vec<u8>,
+    /// After the signature; as it must be where `None`.
+    padding: Option<Vec<u8>>,
+    tag: Vec<u8>,
+    /// What is done to the wraps before they are written.
+    order: fn(&mut Vec<[u8; 56]>),
+}
+
+impl Forgery {
+    fn honest(topic: Topic, recipient: [u8; 32]) -> Self {
+        let content = content(1, 1).encode();
+        let order = |wraps: &mut Vec<[u8; 56]>| wraps.sort_unstable();
+        Self { topic, wraps: vec![(topic, recipient)], content, padding: None, tag: Vec::new(), order }
+    }
+
+    fn seal(&self) -> Vec<u8> {
+        self.seal_with(None)
+    }
+
+    /// With a tag of that key.
+    fn seal_with(&self, tag: Option<&[u8; 32]>) -> Vec<u8> {
+        let ephemeral = AgreementKey::from_scalar(&[21; 32]);
+        let content_key = [22; 32];
+        let mut wraps: Vec<[u8; 56]> = self.wraps.iter().map(|wrap| wrapped(&ephemeral, &content_key, wrap)).collect();
+        (self.order)(&mut wraps);
+        let mut header = Encoder::new(Vec::new());
+        header.array(4).unwrap().u8(1).unwrap().u8(1).unwrap().bytes(ephemeral.public()).unwrap();
+        header.array(wraps.len() as u64).unwrap();
+        for wrap in &wraps {
+            header.bytes(wrap).unwrap();
+        }
+        let header = header.into_writer();
+        let hash = sha256(&[self.topic.as_bytes(), &header]);
+
+        let mut plaintext = u16::try_from(self.content.len()).unwrap().to_be_bytes().to_vec();
+        plaintext.extend(&self.content);
+        plaintext.extend(alice().sign(&[&b"blink/1 sig\0"[..], &hash].concat(), &self.content));
+        match &self.padding {
+            Some(padding) => plaintext.extend(padding),
+            None => plaintext.resize(plaintext.len().next_multiple_of(256), 0),
+        }
+        let sealed = aes_256_gcm_seal(&content_key, &[0; 12], &[&b"blink/1 env\0"[..], &hash].concat(), &plaintext);
+        let tag = match tag {
+            Some(key) => hmac_sha256(key, &[b"blink/1 tag\0", &hash, &sealed])[..16].to_vec(),
+            None => self.tag.clone(),
+        };
+        let mut envelope = Encoder::new(Vec::new());
+        envelope.array(3).unwrap().bytes(&header).unwrap().bytes(&sealed).unwrap().bytes(&tag).unwrap();
+        envelope.into_writer()
+    }
+
+    /// So many bytes short of a whole block the plaintext is without padding.
+    fn missing(&self) -> usize {
+        let length = 2 + self.content.len() + 64;
+        length.next_multiple_of(256) - length
+    }
+}
+
+fn wrapped(ephemeral: &AgreementKey, content_key: &[u8; 32], (topic, recipient): &(Topic, [u8; 32])) -> [u8; 56] {
+    let shared = ephemeral.agree(recipient).unwrap();
+    let info = [&b"blink/1 wrap\0\x01"[..], ephemeral.public(), recipient].concat();
+    let mut output = [0; 40];
+    hkdf_sha256(topic.as_bytes(), &shared[..], &info, &mut output).unwrap();
+    let sealed = aes_256_gcm_seal(output[..32].try_into().unwrap(), &[0; 12], &[], content_key);
+    [&output[32..], &sealed].concat().try_into().unwrap()
+}
+
+fn alice() -> Identity {
+    Identity::from_seed(&[1; 32])
+}
+
+fn bob() -> Identity {
+    Identity::from_seed(&[2; 32])
+}
+
+fn endpoint(identity: &Identity) -> Endpoint {
+    Endpoint { did: identity.did(), device: DeviceId::from_random([1; 16]) }
+}
+
+fn content(boot: u64, seq: u64) -> Content {
+    let body = Body::Ringing(Ringing { nonce: Bytes16::from([9; 16]), rings: true });
+    Content { from: endpoint(&alice()), boot, seq, unix_ms: 0, call: CALL, body }
+}
+
+fn letter() -> Forgery {
+    Forgery::honest(inbox_topic(&bob().did()), *bob().agreement().public())
+}
+
+/// What Bob says of a letter.
+fn opened(envelope: &[u8]) -> Result<Content, Refusal> {
+    open(&inbox_topic(&bob().did()), envelope, &[&bob().agreement()], None)
+}
+
+#[test]
+fn what_is_made_as_it_should_be_opens() {
+    assert_eq!(opened(&letter().seal()), Ok(content(1, 1)));
+    let zeros = Forgery { padding: Some(vec![0; letter().missing()]), ..letter() };
+    assert_eq!(zeros.seal(), letter().seal());
+}
+
+/// With a wrap for each of two topics, all that keeps an envelope on one of them is that the topic is hashed.
+#[test]
+fn an_envelope_is_good_on_one_topic_whatever_its_wraps_are_for() {
+    let keys = CallKeys::new(CALL, [3; 32].into());
+    let (inbox, key) = (letter().topic, bob().agreement());
+    for (signed_for, elsewhere) in [(inbox, keys.topic), (keys.topic, inbox)] {
+        let wraps = [inbox, keys.topic].map(|topic| (topic, *key.public())).to_vec();
+        let envelope = Forgery { topic: signed_for, wraps, ..letter() }.seal();
+        assert_eq!(open(&signed_for, &envelope, &[&key], None), Ok(content(1, 1)));
+        assert_eq!(open(&elsewhere, &envelope, &[&key], None), Err(Refusal::BadSeal));
+    }
+}
+
+#[test]
+fn padding_is_zeros_up_to_the_next_block_and_nothing_else() {
+    let missing = letter().missing();
+    let mut odd = vec![0; missing];
+    odd[missing - 1] = 1;
+    for padding in [odd, vec![0; missing + 256], vec![0; missing - 1], Vec::new()] {
+        let forged = Forgery { padding: Some(padding.clone()), ..letter() };
+        assert_eq!(opened(&forged.seal()), Err(Refusal::BadContent), "{} bytes", padding.len());
+    }
+}
+
+#[test]
+fn wraps_ascend_and_their_number_is_a_power_of_two() {
+    let orders: [fn(&mut Vec<[u8; 56]>); 3] = [
+        |wraps| {
+            wraps.push([0xff; 56]);
+            wraps.reverse();
+        },
+        |wraps| wraps.push(wraps[0]),
+        |wraps| wraps.extend([[0xfe; 56], [0xff; 56]]),
+    ];
+    for order in orders {
+        assert_eq!(opened(&Forgery { order, ..letter() }.seal()), Err(Refusal::Malformed));
+    }
+    let two = Forgery { order: |wraps| wraps.push([0xff; 56]), ..letter() };
+    assert_eq!(opened(&two.seal()), Ok(content(1, 1)));
+}
+
+#[test]
+fn there_is_one_encoding_of_an_envelope() {
+    let envelope = letter().seal();
+    assert_eq!(envelope[..2], [0x83, 0x58], "the header's length stands in one byte");
+    let overlong = [&[0x83, 0x59, 0], &envelope[2..]].concat();
+    let longer = [&envelope[..], &[0]].concat();
+    for other in [overlong, longer, envelope[..envelope.len() - 1].to_vec()] {
+        assert_eq!(opened(&other), Err(Refusal::Malformed));
+    }
+}
+
+#[test]
+fn a_call_topic_takes_no_envelope_without_the_calls_tag_and_an_inbox_none_with_one() {
+    let keys = CallKeys::new(CALL, [3; 32].into());
+    let key = bob().agreement();
+    let record = Forgery::honest(keys.topic, *key.public());
+    let on_call = |envelope: &[u8]| open(&keys.topic, envelope, &[&key], Some(keys.tag()));
+    assert_eq!(on_call(&record.seal_with(Some(keys.tag()))), Ok(content(1, 1)));
+    for forged in [record.seal(), record.seal_with(Some(&[0; 32])), Forgery { tag: vec![0; 16], ..record }.seal()] {
+        assert_eq!(on_call(&forged), Err(Refusal::BadTag));
+    }
+    assert_eq!(opened(&letter().seal_with(Some(keys.tag()))), Err(Refusal::BadTag));
+}
+
+#[test]
+fn a_sender_whose_key_is_of_small_order_is_nobody() {
+    let mut neutral = [0; 32];
+    neutral[0] = 1;
+    let from = Endpoint { did: Did::from_public_key(neutral), ..endpoint(&alice()) };
+    let forged = Forgery { content: Content { from, ..content(1, 1) }.encode(), ..letter() };
+    assert_eq!(opened(&forged.seal()), Err(Refusal::WeakKey));
+}
+
+fn door(now: Instant) -> Opener {
+    Opener::new(bob(), endpoint(&bob()), 1, Random::from_seed([2; 32]), now)
+}
+
+fn delivery(message: &[u8], origin: u32) -> Delivery {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&origin.to_be_bytes());
+    Delivery { id: DeliveryId(1), origin: Some(Origin(bytes)), message: message.to_vec().into() }
+}
+
+fn of(boot: u64, seq: u64) -> Vec<u8> {
+    Forgery { content: content(boot, seq).encode(), ..letter() }.seal()
+}
+
+#[test]
+fn nothing_is_taken_from_before_a_senders_newest_start() {
+    let now = Instant::now();
+    let (mut door, topic) = (door(now), letter().topic);
+    let mut hears = |boot, seq| door.open(now, &topic, &delivery(&of(boot, seq), 1)).0.map(|_| ());
+    assert_eq!(hears(5, 1), Ok(()));
+    assert_eq!(hears(4, 2), Err(Refusal::Replayed), "an older start");
+    assert_eq!(hears(6, 1), Ok(()), "a newer start counts from the beginning");
+    assert_eq!(hears(5, 2), Err(Refusal::Replayed), "which is over by now");
+}
+
+#[test]
+fn a_flood_is_stopped_before_it_is_opened_and_blamed_on_nobody() {
+    let now = Instant::now();
+    let topic = letter().topic;
+    let garbage = vec![0; 1_000];
+    // From one origin of people who are not expected, and from many of them.
+    for (origins, most) in [(1, 10), (1_000, 150)] {
+        let mut door = door(now);
+        let verdicts: Vec<_> = (0..1_000).map(|n| door.open(now, &topic, &delivery(&garbage, n % origins)).1).collect();
+        let counters = *door.counters();
+        assert_eq!((counters.malformed, counters.rate_limited), (most, 1_000 - most), "{origins} origins");
+        assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::Ignore).count() as u64, 1_000 - most);
+    }
+    // On a call's topic an origin has a bucket of its own, too.
+    let mut door = door(now);
+    let keys = CallKeys::new(CALL, [3; 32].into());
+    door.join(keys.clone(), AgreementKey::from_scalar(&[5; 32]));
+    (0..1_000).for_each(|_| drop(door.open(now, &keys.topic, &delivery(&garbage, 1))));
+    assert_eq!((door.counters().malformed, door.counters().rate_limited), (20, 980));
+}
+
+#[test]
+fn one_person_has_one_share_from_wherever_it_speaks() {
+    let now = Instant::now();
+    let (mut door, topic) = (door(now), letter().topic);
+    let letters: Vec<_> = (1..=120).map(|seq| of(1, seq)).collect();
+    let hear = |door: &mut Opener, at, range: std::ops::Range<usize>| {
+        range.filter(|n| door.open(at, &topic, &delivery(&letters[*n], *n as u32)).0.is_ok()).count()
+    };
+    assert_eq!(hear(&mut door, now, 0..100), 80);
+    assert_eq!(door.counters().rate_limited, 20);
+    // What was refused for that was not remembered as heard.
+    assert_eq!(hear(&mut door, now + Duration::from_secs(1), 80..120), 20);
+}
+
+#[test]
+fn what_is_said_on_a_calls_topic_is_about_that_call() {
+    let now = Instant::now();
+    let keys = CallKeys::new(CALL, [3; 32].into());
+    let key = AgreementKey::from_scalar(&[5; 32]);
+    let mut door = door(now);
+    door.join(keys.clone(), key.clone());
+    let other = CallId::from_bytes([8; 16]);
+    let reject = |call, seq| {
+        let signed = blink_proto::wire::Signed { bytes: Vec::new(), signature: [0; 64] };
+        let body = Body::Reject(blink_proto::wire::Reject { entry: signed, acknowledged: false });
+        let content = Content { call, body, ..content(1, seq) }.encode();
+        Forgery { content, ..Forgery::honest(keys.topic, *key.public()) }.seal_with(Some(keys.tag()))
+    };
+    let mut hears = |envelope: &[u8]| door.open(now, &keys.topic, &delivery(envelope, 1)).0.map(|(channel, _)| channel);
+    assert_eq!(hears(&reject(other, 1)), Err(Refusal::WrongTopic));
+    assert_eq!(hears(&reject(CALL, 2)), Ok(Channel::Call(CALL)));
+    let ringing = Forgery::honest(keys.topic, *key.public()).seal_with(Some(keys.tag()));
+    assert_eq!(hears(&ringing), Err(Refusal::WrongTopic), "a kind for inboxes");
+}

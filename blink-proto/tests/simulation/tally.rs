@@ -1,0 +1,90 @@
+//! What was run, and what was found.
+
+use std::sync::Mutex;
+
+use blink_proto::call::Event;
+
+use crate::invariants::FaultKind;
+use crate::world::World;
+
+/// Counts over all seeds.
+#[derive(Default)]
+pub(crate) struct Tally {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    worlds: u64,
+    seeds: Option<(u64, u64)>,
+    stuck: u64,
+    ghost: u64,
+    double: u64,
+    other: u64,
+    seconds: f64,
+    messages: usize,
+    rung: usize,
+    joined: usize,
+    devices: usize,
+    removals: usize,
+}
+
+impl Tally {
+    /// A seed whose world held.
+    pub(crate) fn count(&self, seed: u64, world: &World) {
+        let mut counts = self.counts.lock().expect("counting does not panic");
+        counts.begin(seed);
+        counts.seconds += world.age().as_secs_f64();
+        counts.messages += world.sent.len();
+        counts.devices += world.nodes.len();
+        counts.removals += world.removals.len();
+        let all = |is: fn(&Event) -> bool| (0..world.nodes.len()).map(|node| world.count(node, is)).sum::<usize>();
+        counts.rung += all(|event| matches!(event, Event::IncomingCall { .. }));
+        counts.joined += all(|event| matches!(event, Event::ParticipantJoined { .. }));
+    }
+
+    /// A seed that found something.
+    pub(crate) fn count_fault(&self, seed: u64, kind: FaultKind) {
+        let mut counts = self.counts.lock().expect("counting does not panic");
+        counts.begin(seed);
+        *match kind {
+            FaultKind::Stuck => &mut counts.stuck,
+            FaultKind::Ghost => &mut counts.ghost,
+            FaultKind::Double => &mut counts.double,
+            FaultKind::Other => &mut counts.other,
+        } += 1;
+    }
+
+    /// Says it, where anything was run.
+    #[expect(clippy::print_stdout, reason = "the result of the run")]
+    pub(crate) fn print(&self) {
+        let counts = self.counts.lock().expect("counting does not panic");
+        let Some((first, last)) = counts.seeds else { return };
+        println!(
+            "{} devices, {:.0} virtual hours, {} messages, {} times it rang, {} times somebody joined, {} removals; other faults {}",
+            counts.devices,
+            counts.seconds / 3_600.0,
+            counts.messages,
+            counts.rung,
+            counts.joined,
+            counts.removals,
+            counts.other,
+        );
+        println!(
+            "simulation: {} calls, seeds {first}..{}, stuck {}, ghost {}, double {}",
+            counts.worlds,
+            last + 1,
+            counts.stuck,
+            counts.ghost,
+            counts.double,
+        );
+    }
+}
+
+impl Counts {
+    fn begin(&mut self, seed: u64) {
+        self.worlds += 1;
+        let (first, last) = self.seeds.unwrap_or((seed, seed));
+        self.seeds = Some((first.min(seed), last.max(seed)));
+    }
+}

@@ -1,0 +1,134 @@
+//! What one user may be told and in which order, as [`Event`] says it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use blink_api::{CallId, Did, Endpoint, StreamId};
+use blink_proto::call::{Event, ParticipantState, StreamEndReason};
+
+/// What a user knows from what it was told.
+#[derive(Default)]
+pub(crate) struct Told {
+    read: usize,
+    rang: BTreeMap<CallId, bool>,
+    calls: BTreeMap<CallId, InCall>,
+}
+
+#[derive(Default)]
+struct InCall {
+    joined: bool,
+    ended: bool,
+    others: BTreeMap<Endpoint, Other>,
+    ringing: BTreeSet<Did>,
+    speaking: BTreeSet<Endpoint>,
+}
+
+#[derive(Default)]
+struct Other {
+    joined: bool,
+    reconnecting: bool,
+    unreachable: bool,
+    /// `None` until something was told of it: nothing set.
+    state: Option<ParticipantState>,
+    streams: BTreeSet<StreamId>,
+}
+
+impl Told {
+    /// The device starts anew: it is in no call, and remembers what rang or does not.
+    pub(crate) fn start_anew(&mut self, remembers: bool) {
+        self.calls.clear();
+        if !remembers {
+            self.rang.clear();
+        }
+    }
+
+    /// Reads what is new.
+    ///
+    /// # Errors
+    /// What was told that may not be told.
+    pub(crate) fn read(&mut self, events: &[Event]) -> Result<(), String> {
+        let new = &events[self.read.min(events.len())..];
+        self.read = events.len();
+        new.iter().try_for_each(|event| self.hear(event))
+    }
+
+    /// What the user believes of a participant: whether it is there, and its state.
+    pub(crate) fn of(&self, call: &CallId, participant: &Endpoint) -> (bool, ParticipantState) {
+        let other = self.calls.get(call).and_then(|known| known.others.get(participant));
+        other.map(|other| (other.joined, other.state.unwrap_or_default())).unwrap_or_default()
+    }
+
+    fn hear(&mut self, event: &Event) -> Result<(), String> {
+        let fits = match event {
+            Event::IncomingCall { call, .. } => self.rang.insert(*call, true).is_none(),
+            Event::CallCancelled { call, .. } => self.rang.insert(*call, false) == Some(true),
+            Event::MissedCall { call, .. } => self.rang.insert(*call, false) != Some(false),
+            Event::CallReplaced { old, new } => {
+                self.calls.remove(old);
+                self.rang.insert(*new, false);
+                true
+            }
+            Event::CallJoined { call } => {
+                self.rang.entry(*call).and_modify(|rings| *rings = false);
+                let known = self.call(call);
+                let again = std::mem::take(&mut known.ended);
+                !std::mem::replace(&mut known.joined, true) || again
+            }
+            Event::CallEnded { call, .. } => {
+                self.rang.entry(*call).and_modify(|rings| *rings = false);
+                let fresh = InCall { ended: true, ..InCall::default() };
+                // A call may be offered or answered again before anything else of it is told.
+                drop(self.calls.insert(*call, fresh));
+                true
+            }
+            Event::ParticipantRinging { call, participant } => self.call(call).ringing.insert(*participant),
+            Event::ParticipantJoined { call, participant } => self.other(call, participant, |other| {
+                other.unreachable = false;
+                !std::mem::replace(&mut other.joined, true)
+            }),
+            Event::ParticipantReconnecting { call, participant } => {
+                self.other(call, participant, |other| other.joined && !std::mem::replace(&mut other.reconnecting, true))
+            }
+            Event::ParticipantReconnected { call, participant } => self.other(call, participant, |other| {
+                let lost = std::mem::take(&mut other.reconnecting) | std::mem::take(&mut other.unreachable);
+                other.joined && lost
+            }),
+            Event::ParticipantUnreachable { call, participant } => self.other(call, participant, |other| {
+                other.reconnecting = false;
+                !std::mem::replace(&mut other.unreachable, true)
+            }),
+            Event::ParticipantLeft { call, participant, .. } => {
+                let known = self.call(call);
+                known.speaking.remove(participant);
+                let other = known.others.remove(participant).unwrap_or_default();
+                if !other.streams.is_empty() {
+                    return Err(format!("{event:?}, and its streams did not end"));
+                }
+                other.joined || other.unreachable
+            }
+            Event::ParticipantStateChanged { call, participant, state } => {
+                self.other(call, participant, |other| other.state.replace(*state) != Some(*state))
+            }
+            Event::StreamOffered { call, participant, stream } => {
+                self.other(call, participant, |other| other.streams.insert(stream.stream))
+            }
+            Event::StreamEnded { call, participant, stream, reason } => {
+                self.other(call, participant, |other| match reason {
+                    StreamEndReason::Refused => other.streams.contains(stream),
+                    _ => other.streams.remove(stream),
+                })
+            }
+            Event::SpeakingStarted { call, participant } => self.call(call).speaking.insert(*participant),
+            Event::SpeakingStopped { call, participant } => self.call(call).speaking.remove(participant),
+            _ => true,
+        };
+        if fits { Ok(()) } else { Err(format!("was told {event:?} out of turn")) }
+    }
+
+    fn call(&mut self, call: &CallId) -> &mut InCall {
+        self.calls.entry(*call).or_default()
+    }
+
+    fn other(&mut self, call: &CallId, endpoint: &Endpoint, change: impl FnOnce(&mut Other) -> bool) -> bool {
+        change(self.call(call).others.entry(*endpoint).or_default())
+    }
+}
