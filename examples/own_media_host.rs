@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use blink_api::macros::{async_trait, submit};
 use blink_api::{
-    AudioFormat, Captured, Configuration, Context, DeviceChange, DeviceInfo, Entry, Error, ErrorKind,
-    MediaCapabilities, MediaHost, MediaSink, MediaSource, OpenRequest, Plugin, Registry, Result,
+    AudioFormat, ReadResult, Configuration, Context, DeviceChange, DeviceInfo, Entry, Error, ErrorKind,
+    MediaCapabilities, MediaHost, AudioSink, AudioSource, OpenRequest, Plugin, Registry, Result,
 };
 use blink_engine::{Blink, CallConfig, Event, StreamItem};
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ const CAPABILITIES: MediaCapabilities = MediaCapabilities {
     audio_sinks: true,
     video_sources: false,
     hotplug: false,
-    own_clock: false,
+    hardware_clock: false,
 };
 
 /// `[media_hosts.metronome]`
@@ -85,13 +85,13 @@ impl MediaHost for Metronome {
         Ok(Vec::new())
     }
 
-    async fn open_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn MediaSource>> {
+    async fn open_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
         known(name)?;
         let pause = request.format.sample_rate * 60 / self.config.beats_per_minute;
         Ok(Box::new(Beats { format: request.format, pause, frame: 0 }))
     }
 
-    async fn open_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn MediaSink>> {
+    async fn open_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>> {
         known(name)?;
         Ok(Box::new(Meter { format: request.format, loudness: self.loudness.clone() }))
     }
@@ -116,20 +116,20 @@ struct Beats {
     frame: u32,
 }
 
-impl MediaSource for Beats {
+impl AudioSource for Beats {
     fn format(&self) -> AudioFormat {
         self.format
     }
 
     /// Without a clock of its own it gives all that is asked.
-    fn read(&mut self, out: &mut [f32]) -> Result<Captured> {
+    fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
         let rate = self.format.sample_rate;
         for frame in out.chunks_mut(usize::from(self.format.channels)) {
             let phase = self.frame as f32 * 1_000.0 / rate as f32 * std::f32::consts::TAU;
             frame.fill(if self.frame < rate / 20 { phase.sin() * 0.5 } else { 0.0 });
             self.frame = (self.frame + 1) % self.pause;
         }
-        Ok(Captured { samples: out.len(), at: None })
+        Ok(ReadResult { samples: out.len(), at: None })
     }
 
     fn latency(&self) -> Duration {
@@ -143,7 +143,7 @@ struct Meter {
     loudness: Arc<Loudness>,
 }
 
-impl MediaSink for Meter {
+impl AudioSink for Meter {
     fn format(&self) -> AudioFormat {
         self.format
     }

@@ -7,9 +7,9 @@ use serde::Serialize;
 use crate::{AudioFormat, Result, RtpCodec};
 
 /// An audio codec: makes encoders and decoders and says how SDP names it.
-pub trait Codec: Send + Sync {
+pub trait AudioCodec: Send + Sync {
     /// What this codec can do. The same value its registry entry has.
-    fn capabilities(&self) -> CodecCapabilities;
+    fn capabilities(&self) -> AudioCodecCapabilities;
 
     /// How SDP names it.
     fn rtp(&self) -> RtpCodec;
@@ -18,23 +18,23 @@ pub trait Codec: Send + Sync {
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for a format, frame length or bitrate it does not have.
-    fn encoder(&self, config: EncoderConfig) -> Result<Box<dyn Encoder>>;
+    fn encoder(&self, config: AudioEncoderConfig) -> Result<Box<dyn AudioEncoder>>;
 
     /// A fresh decoder.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for a format it does not have.
-    fn decoder(&self, config: DecoderConfig) -> Result<Box<dyn Decoder>>;
+    fn decoder(&self, config: AudioDecoderConfig) -> Result<Box<dyn AudioDecoder>>;
 }
 
 /// What a codec can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct CodecCapabilities {
-    /// A packet carries enough of the one before to restore it ([`DecoderInput::Recover`]).
+pub struct AudioCodecCapabilities {
+    /// A packet carries enough of the one before to restore it ([`DecoderInput::Fec`]).
     pub forward_error_correction: bool,
-    /// A packet may carry a description of up to a second before it ([`DecoderInput::Restore`]).
+    /// A packet may carry a description of up to a second before it ([`DecoderInput::Dred`]).
     pub deep_redundancy: bool,
-    /// [`DecoderInput::Lost`] continues the sound instead of giving silence.
+    /// [`DecoderInput::Conceal`] continues the sound instead of giving silence.
     pub concealment: bool,
     /// Sends less in silence.
     pub discontinuous: bool,
@@ -46,7 +46,7 @@ pub struct CodecCapabilities {
 
 /// What an encoder is made for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EncoderConfig {
+pub struct AudioEncoderConfig {
     /// The samples it is given.
     pub format: AudioFormat,
     /// Sound per packet: 10, 20, 40 or 60 ms.
@@ -57,7 +57,7 @@ pub struct EncoderConfig {
 
 /// What a decoder is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DecoderConfig {
+pub struct AudioDecoderConfig {
     /// The samples it gives.
     pub format: AudioFormat,
 }
@@ -74,7 +74,7 @@ pub struct EncoderHint {
 }
 
 /// Compresses one stream of sound.
-pub trait Encoder: Send {
+pub trait AudioEncoder: Send {
     /// Samples per frame, all channels counted.
     fn frame_samples(&self) -> usize;
 
@@ -106,25 +106,25 @@ pub enum DecoderInput<'a> {
     /// The frame's own packet.
     Packet(&'a [u8]),
     /// The frame's packet is lost; this is the one after it, which may carry a copy. It will be given again as `Packet`.
-    Recover(&'a [u8]),
+    Fec(&'a [u8]),
     /// The frame's packet is lost; a later one may describe it. It will be given again as `Packet`.
-    Restore {
+    Dred {
         /// The later packet.
         later: &'a [u8],
         /// From the beginning of the missing sound to the beginning of that packet's own.
         distance: Duration,
     },
     /// The frame's packet is lost, and nothing that could restore it is there: continue the sound.
-    Lost,
+    Conceal,
 }
 
 /// Restores one stream of sound.
-pub trait Decoder: Send {
+pub trait AudioDecoder: Send {
     /// Decodes one frame of interleaved samples and returns how many were written, all channels counted.
     ///
     /// * `Packet` writes what the packet holds; `out` must have room for it (120 ms suffice for every codec here).
-    /// * `Recover`, `Restore` and `Lost` fill `out` exactly: its length says how much is missing. What a packet does not carry
-    ///   ([`has_copy`](Decoder::has_copy), [`reach`](Decoder::reach)) is continued as for `Lost`.
+    /// * `Fec`, `Dred` and `Conceal` fill `out` exactly: its length says how much is missing. What a packet does not carry
+    ///   ([`has_fec`](AudioDecoder::has_fec), [`redundancy_span`](AudioDecoder::redundancy_span)) is continued as for `Conceal`.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no packet of this codec or for too small an `out`. The decoder can go on with the next one.
@@ -136,22 +136,22 @@ pub trait Decoder: Send {
     /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no packet of this codec.
     fn duration(&self, packet: &[u8]) -> Result<Duration>;
 
-    /// Whether a packet carries a copy of the frame right before its own, for [`DecoderInput::Recover`], without decoding it. `false` for bytes that are no packet of this
+    /// Whether a packet carries a copy of the frame right before its own, for [`DecoderInput::Fec`], without decoding it. `false` for bytes that are no packet of this
     /// codec. Asked of every packet: it costs next to nothing.
-    fn has_copy(&self, _packet: &[u8]) -> bool {
+    fn has_fec(&self, _packet: &[u8]) -> bool {
         false
     }
 
-    /// How far back a packet describes the sound before its own: [`DecoderInput::Restore`] works up to this distance. Nothing, for bytes that are no packet of this codec.
-    fn reach(&mut self, _packet: &[u8]) -> Duration {
+    /// How far back a packet describes the sound before its own: [`DecoderInput::Dred`] works up to this distance. Nothing, for bytes that are no packet of this codec.
+    fn redundancy_span(&mut self, _packet: &[u8]) -> Duration {
         Duration::ZERO
     }
 
-    /// Remembers its state, for [`rewind`](Decoder::rewind); `false` where it cannot.
-    fn keep(&mut self) -> bool {
+    /// Remembers its state, for [`restore_state`](AudioDecoder::restore_state); `false` where it cannot.
+    fn save_state(&mut self) -> bool {
         false
     }
 
     /// Goes back to the state remembered last. Nothing happens where there is none.
-    fn rewind(&mut self) {}
+    fn restore_state(&mut self) {}
 }

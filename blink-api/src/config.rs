@@ -188,7 +188,7 @@ impl Configuration {
         self.check_chosen::<dyn crate::Transport>()?;
         self.check_chosen::<dyn crate::Signaling>()?;
         self.check_chosen::<dyn crate::MediaHost>()?;
-        self.check_chosen::<dyn crate::Codec>()?;
+        self.check_chosen::<dyn crate::AudioCodec>()?;
         let at = |key: &'static str| move |error: Error| error.with("key", key);
         for name in &self.settings.processors {
             let entry = self.registry.entry::<dyn crate::AudioProcessorFactory>(name).map_err(at("processors"))?;

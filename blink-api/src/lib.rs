@@ -6,8 +6,8 @@
 //! |---|---|---|
 //! | a path for media between two devices | [`Transport`], [`Session`] | [`Plugin<dyn Transport>`](Plugin) |
 //! | a way to pass small messages before there is a path | [`Signaling`] | `Plugin<dyn Signaling>` |
-//! | microphones, speakers, cameras, files | [`MediaHost`], [`MediaSource`], [`MediaSink`], [`VideoSource`] | `Plugin<dyn MediaHost>` |
-//! | a way to compress speech | [`Codec`], [`Encoder`], [`Decoder`] | `Plugin<dyn Codec>` |
+//! | microphones, speakers, cameras, files | [`MediaHost`], [`AudioSource`], [`AudioSink`], [`VideoSource`] | `Plugin<dyn MediaHost>` |
+//! | a way to compress speech | [`AudioCodec`], [`AudioEncoder`], [`AudioDecoder`] | `Plugin<dyn AudioCodec>` |
 //! | echo cancelling, noise suppression, gain | [`AudioProcessor`] | `Plugin<dyn AudioProcessorFactory>` |
 //! | a file format for recordings | [`Recorder`], [`Recording`] | `Plugin<dyn Recorder>` |
 //!
@@ -37,7 +37,7 @@ mod signaling;
 mod transport;
 mod units;
 
-pub use codec::{Codec, CodecCapabilities, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig, EncoderHint};
+pub use codec::{AudioCodec, AudioCodecCapabilities, AudioDecoder, AudioDecoderConfig, DecoderInput, AudioEncoder, AudioEncoderConfig, EncoderHint};
 pub use config::{
     AudioSettings, BusyPolicy, CallSettings, CallTimers, Configuration, ConfigurationBuilder, ConfigurationFile,
     EffectiveValue, HostCandidates, IceConfig, IceServer, Invitations, LogSettings, Preference, QualitySettings,
@@ -46,8 +46,8 @@ pub use config::{
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId};
 pub use media::{
-    AudioFormat, Captured, DeviceChange, DeviceDirection, DeviceInfo, MediaCapabilities, MediaHost, MediaSink,
-    MediaSource, OpenRequest, TrackKind, VideoFormat, VideoFrame, VideoSource,
+    AudioFormat, ReadResult, DeviceChange, DeviceDirection, DeviceInfo, MediaCapabilities, MediaHost, AudioSink,
+    AudioSource, OpenRequest, TrackKind, VideoFormat, EncodedVideoFrame, VideoSource,
 };
 pub use processor::{AudioProcessor, AudioProcessorFactory, ProcessorCapabilities};
 pub use recorder::{

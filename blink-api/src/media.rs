@@ -36,7 +36,7 @@ pub trait MediaHost: Send + Sync {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for a name that is not there, [`Invalid`](crate::ErrorKind::Invalid) for a file that cannot be read as
     /// media (named in the error), [`Busy`](crate::ErrorKind::Busy).
-    async fn open_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn MediaSource>>;
+    async fn open_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>>;
 
     /// Opens a device to read video from. `"default"` is the host's default for video. Needs
     /// [`video_sources`](MediaCapabilities::video_sources).
@@ -52,7 +52,7 @@ pub trait MediaHost: Send + Sync {
     ///
     /// # Errors
     /// As [`open_source`](MediaHost::open_source).
-    async fn open_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn MediaSink>>;
+    async fn open_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>>;
 
     /// Devices that come and go from now on; `None` where the host's devices never change.
     fn changes(&self) -> Option<broadcast::Receiver<DeviceChange>>;
@@ -70,7 +70,7 @@ pub struct MediaCapabilities {
     /// Reports devices that come and go.
     pub hotplug: bool,
     /// Runs on a device's own clock; otherwise sources and sinks run on that of their caller.
-    pub own_clock: bool,
+    pub hardware_clock: bool,
 }
 
 /// How a device should be opened. A host converts where the device itself is different.
@@ -103,7 +103,7 @@ impl AudioFormat {
 }
 
 /// Something to read sound from: a microphone, a file, a generator. Used by one thread, which it never blocks.
-pub trait MediaSource: Send {
+pub trait AudioSource: Send {
     /// The format of the samples that `read` gives.
     fn format(&self) -> AudioFormat;
 
@@ -114,7 +114,7 @@ pub trait MediaSource: Send {
     ///
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed) where the device is gone, for good.
-    fn read(&mut self, out: &mut [f32]) -> Result<Captured>;
+    fn read(&mut self, out: &mut [f32]) -> Result<ReadResult>;
 
     /// The time from the air to `read`, as far as the device knows.
     fn latency(&self) -> Duration;
@@ -132,12 +132,12 @@ pub trait VideoSource: Send {
     ///
     /// * The first frame is a key frame, and so is the first after one that was left out: what is given can be decoded in the order it is given.
     /// * Whoever asks late gets what was missed from the newest key frame on; what is older is left out.
-    /// * [`VideoFrame::at`] grows from frame to frame, and is not after `now`.
+    /// * [`EncodedVideoFrame::at`] grows from frame to frame, and is not after `now`.
     /// * A source without a clock of its own (a file, a generator) runs on `now`, which does not go back; its first frame is due at the first call.
     ///
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed) where the device is gone, for good.
-    fn read_frame(&mut self, now: Instant) -> Result<Option<VideoFrame>>;
+    fn read_frame(&mut self, now: Instant) -> Result<Option<EncodedVideoFrame>>;
 
     /// Asks that the next frame be a key frame, such as for a new viewer. Asking again before it came changes nothing.
     fn request_keyframe(&mut self);
@@ -145,7 +145,7 @@ pub trait VideoSource: Send {
 
 /// What a read gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Captured {
+pub struct ReadResult {
     /// Samples written to the caller's buffer, all channels counted.
     pub samples: usize,
     /// When the first of them was captured; `None` where the source has no clock of its own.
@@ -153,7 +153,7 @@ pub struct Captured {
 }
 
 /// Something to write sound to: a speaker, a file. Used by one thread, which it never blocks.
-pub trait MediaSink: Send {
+pub trait AudioSink: Send {
     /// The format of the samples that `write` takes.
     fn format(&self) -> AudioFormat;
 
@@ -189,7 +189,7 @@ pub struct VideoFormat {
 
 /// One encoded frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VideoFrame {
+pub struct EncodedVideoFrame {
     /// The codec's bitstream of exactly one frame. VP8: as in RFC 6386 §9. H.264: an access unit in the byte stream format (H.264 Annex B), each
     /// NAL unit behind the start code `00 00 00 01`.
     pub data: Bytes,

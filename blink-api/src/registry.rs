@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    AudioProcessorFactory, Clock, Codec, CodecCapabilities, Configuration, Error, ErrorKind, MediaCapabilities,
+    AudioProcessorFactory, Clock, AudioCodec, AudioCodecCapabilities, Configuration, Error, ErrorKind, MediaCapabilities,
     MediaHost, ProcessorCapabilities, Recorder, RecorderCapabilities, Result, Signaling, SignalingCapabilities,
     Transport, TransportCapabilities,
 };
@@ -31,22 +31,22 @@ use crate::{
 /// struct Silence;
 ///
 /// #[async_trait]
-/// impl Plugin<dyn Codec> for Silence {
+/// impl Plugin<dyn AudioCodec> for Silence {
 ///     type Config = SilenceConfig;
 ///     const NAME: &'static str = "silence";
 ///     const SUMMARY: &'static str = "sends nothing and hears nothing";
-///     const CAPABILITIES: CodecCapabilities = CodecCapabilities {
+///     const CAPABILITIES: AudioCodecCapabilities = AudioCodecCapabilities {
 ///         discontinuous: true, max_channels: 2,
 ///         forward_error_correction: false, deep_redundancy: false, concealment: false, variable_bitrate: false,
 ///     };
-///     async fn create(config: SilenceConfig, _: &Context) -> Result<Arc<dyn Codec>> {
+///     async fn create(config: SilenceConfig, _: &Context) -> Result<Arc<dyn AudioCodec>> {
 ///         # let _ = config.stereo;
 ///         Err(Error::unsupported("silence", "create")) // here: Ok(Arc::new(SilenceCodec::new(config)))
 ///     }
 /// }
 ///
-/// submit! { Entry::<dyn Codec>::of::<Silence>() }
-/// assert!(Registry::discovered().unwrap().entry::<dyn Codec>("silence").is_ok());
+/// submit! { Entry::<dyn AudioCodec>::of::<Silence>() }
+/// assert!(Registry::discovered().unwrap().entry::<dyn AudioCodec>("silence").is_ok());
 /// ```
 #[async_trait]
 pub trait Plugin<K: Kind + ?Sized>: Send + 'static {
@@ -169,7 +169,7 @@ pub struct Registry {
     transports: Table<dyn Transport>,
     signalings: Table<dyn Signaling>,
     media_hosts: Table<dyn MediaHost>,
-    codecs: Table<dyn Codec>,
+    codecs: Table<dyn AudioCodec>,
     processors: Table<dyn AudioProcessorFactory>,
     recorders: Table<dyn Recorder>,
     shared: Shared,
@@ -203,7 +203,7 @@ impl Registry {
         registry.collect::<dyn Transport>(inventory::iter::<Entry<dyn Transport>>.into_iter())?;
         registry.collect::<dyn Signaling>(inventory::iter::<Entry<dyn Signaling>>.into_iter())?;
         registry.collect::<dyn MediaHost>(inventory::iter::<Entry<dyn MediaHost>>.into_iter())?;
-        registry.collect::<dyn Codec>(inventory::iter::<Entry<dyn Codec>>.into_iter())?;
+        registry.collect::<dyn AudioCodec>(inventory::iter::<Entry<dyn AudioCodec>>.into_iter())?;
         registry
             .collect::<dyn AudioProcessorFactory>(inventory::iter::<Entry<dyn AudioProcessorFactory>>.into_iter())?;
         registry.collect::<dyn Recorder>(inventory::iter::<Entry<dyn Recorder>>.into_iter())?;
@@ -257,7 +257,7 @@ impl Registry {
         self.summarize::<dyn Transport>(&mut all);
         self.summarize::<dyn Signaling>(&mut all);
         self.summarize::<dyn MediaHost>(&mut all);
-        self.summarize::<dyn Codec>(&mut all);
+        self.summarize::<dyn AudioCodec>(&mut all);
         self.summarize::<dyn AudioProcessorFactory>(&mut all);
         self.summarize::<dyn Recorder>(&mut all);
         all.sort_by_key(|backend| (backend.kind, backend.name));
@@ -279,7 +279,7 @@ impl Registry {
         self.add_section::<dyn Transport>(&mut sections);
         self.add_section::<dyn Signaling>(&mut sections);
         self.add_section::<dyn MediaHost>(&mut sections);
-        self.add_section::<dyn Codec>(&mut sections);
+        self.add_section::<dyn AudioCodec>(&mut sections);
         self.add_section::<dyn AudioProcessorFactory>(&mut sections);
         self.add_section::<dyn Recorder>(&mut sections);
         sections
@@ -324,6 +324,6 @@ macro_rules! kind {
 kind!(Transport, TransportCapabilities, "transport", "transports", transports);
 kind!(Signaling, SignalingCapabilities, "signaling", "signalings", signalings);
 kind!(MediaHost, MediaCapabilities, "media_host", "media_hosts", media_hosts);
-kind!(Codec, CodecCapabilities, "codec", "codecs", codecs);
+kind!(AudioCodec, AudioCodecCapabilities, "codec", "codecs", codecs);
 kind!(AudioProcessorFactory, ProcessorCapabilities, "processor", "processing", processors);
 kind!(Recorder, RecorderCapabilities, "recorder", "recording", recorders);

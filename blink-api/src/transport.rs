@@ -380,7 +380,7 @@ pub struct RtpIn {
     /// The audio level the sender gave (RFC 6464).
     pub level: Option<AudioLevel>,
     /// The payload, without padding (RFC 3550 §5.1). Empty for a packet of padding alone, such as of a bandwidth probe: a transport hands it on all the same, because
-    /// its sequence number is one of those that came. Codec and timestamp of such a packet mean nothing.
+    /// its sequence number is one of those that came. AudioCodec and timestamp of such a packet mean nothing.
     pub payload: Bytes,
     /// When it came, on the session's clock.
     pub arrival: Instant,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{
-    AudioFormat, Configuration, Context, Error, ErrorKind, MediaHost, MediaSource, OpenRequest, SystemClock,
+    AudioFormat, Configuration, Context, Error, ErrorKind, MediaHost, AudioSource, OpenRequest, SystemClock,
     expand_path,
 };
 
@@ -43,7 +43,7 @@ pub(crate) fn device(path: &Path) -> Result<String, Failure> {
 /// # Errors
 /// An input failure that names what cannot be read.
 pub(crate) async fn check_microphone(configuration: &Configuration) -> Result<(), Failure> {
-    let has_devices = configuration.chosen::<dyn MediaHost>()?.capabilities.own_clock;
+    let has_devices = configuration.chosen::<dyn MediaHost>()?.capabilities.hardware_clock;
     if !has_devices && configuration.settings().microphone != "none" {
         open(configuration).await?;
     }
@@ -55,7 +55,7 @@ pub(crate) async fn check_microphone(configuration: &Configuration) -> Result<()
 /// # Errors
 /// An input failure that names what cannot be read.
 pub(crate) async fn check_video(configuration: &Configuration, source: Option<&str>) -> Result<(), Failure> {
-    let has_devices = configuration.chosen::<dyn MediaHost>()?.capabilities.own_clock;
+    let has_devices = configuration.chosen::<dyn MediaHost>()?.capabilities.hardware_clock;
     if let Some(source) = source.filter(|_| !has_devices) {
         host(configuration).await?.open_video(source).await?;
     }
@@ -64,7 +64,7 @@ pub(crate) async fn check_video(configuration: &Configuration, source: Option<&s
 
 /// What to tell somebody who chose nothing to say and has no device either, where that is so.
 pub(crate) fn silence(configuration: &Configuration) -> Option<&'static str> {
-    let has_devices = configuration.chosen::<dyn MediaHost>().is_ok_and(|host| host.capabilities.own_clock);
+    let has_devices = configuration.chosen::<dyn MediaHost>().is_ok_and(|host| host.capabilities.hardware_clock);
     let is_unset = matches!(configuration.settings().microphone.as_str(), "default" | "none");
     (is_unset && !has_devices).then_some("you will say nothing: give a file with --in, or --set microphone=speech")
 }
@@ -75,7 +75,7 @@ pub(crate) fn silence(configuration: &Configuration) -> Option<&'static str> {
 /// An input failure where it cannot be read, or is a device that says something else every time.
 pub(crate) async fn said(configuration: &Configuration, duration: Duration) -> Result<Vec<f32>, Failure> {
     let host = configuration.chosen::<dyn MediaHost>()?;
-    if host.capabilities.own_clock {
+    if host.capabilities.hardware_clock {
         let reason =
             format!("the media host `{}` gives live sound; what was heard can be compared with a file only", host.name);
         return Err(Failure::input(reason));
@@ -112,7 +112,7 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
         .map_err(|source| unusable("the file cannot be written", path, source))
 }
 
-async fn open(configuration: &Configuration) -> Result<Box<dyn MediaSource>, Error> {
+async fn open(configuration: &Configuration) -> Result<Box<dyn AudioSource>, Error> {
     let request = OpenRequest { format: AudioFormat::CALL, period: PERIOD };
     host(configuration).await?.open_source(&configuration.settings().microphone, request).await
 }

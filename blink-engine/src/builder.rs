@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use blink_api::{
-    AudioProcessorFactory, Clock, Codec, Configuration, Context, DeviceId, Endpoint, Error, ErrorKind, HostCandidates,
+    AudioProcessorFactory, Clock, AudioCodec, Configuration, Context, DeviceId, Endpoint, Error, ErrorKind, HostCandidates,
     IceConfig, MediaHost, Result, Signaling, SystemClock, Transport, TransportCapabilities,
 };
 use rand::{Rng, SeedableRng};
@@ -15,7 +15,7 @@ use crate::driver::{CallAudio, Driver, MediaThreads, Pacing, Parts, Place};
 use crate::events::EventSender;
 use crate::store::Store;
 use blink_proto::call::{Machine, MachineConfig, Memory, Now};
-use blink_proto::secure::{Identity, Opener, Random};
+use blink_proto::secure::{Identity, EnvelopeCodec, Random};
 
 /// Events that wait for a slow listener.
 const EVENTS: usize = 1_024;
@@ -32,7 +32,7 @@ pub struct BlinkBuilder {
     seed: Option<[u8; 32]>,
     transport: Option<Arc<dyn Transport>>,
     signaling: Option<Arc<dyn Signaling>>,
-    codecs: Vec<Arc<dyn Codec>>,
+    codecs: Vec<Arc<dyn AudioCodec>>,
     media_host: Option<Arc<dyn MediaHost>>,
 }
 
@@ -90,7 +90,7 @@ impl BlinkBuilder {
     }
 
     /// This codec instead of the configured ones. Given several times, the first is preferred.
-    pub fn codec(mut self, codec: Arc<dyn Codec>) -> Self {
+    pub fn codec(mut self, codec: Arc<dyn AudioCodec>) -> Self {
         self.codecs.push(codec);
         self
     }
@@ -128,7 +128,7 @@ impl BlinkBuilder {
         let call = parts.settings.call.clone();
         let seed = fresh(&mut random);
         let config = MachineConfig { identity: identity.clone(), own: endpoint, boot, settings: call, seed, memory };
-        let opener = Opener::new(identity, endpoint, boot, random, now.mono);
+        let opener = EnvelopeCodec::new(identity, endpoint, boot, random, now.mono);
         launch(parts, Machine::new(config, now), opener, endpoint, store).await
     }
 
@@ -143,7 +143,7 @@ impl BlinkBuilder {
         };
         keeps_secrets(&settings.ice, transport.capabilities()).map_err(|error| configuration.locate(error))?;
         let codecs = match &self.codecs[..] {
-            [] => configuration.create_all::<dyn Codec>(&context).await?,
+            [] => configuration.create_all::<dyn AudioCodec>(&context).await?,
             given => given.to_vec(),
         };
         let audio = CallAudio::new(&codecs, &settings.call.audio, &AudioConfig::default())?;
@@ -179,7 +179,7 @@ impl BlinkBuilder {
 async fn launch(
     parts: Parts,
     machine: Machine,
-    opener: Opener,
+    opener: EnvelopeCodec,
     endpoint: Endpoint,
     store: Option<Store>,
 ) -> Result<Blink> {

@@ -167,9 +167,9 @@ fn the_configuration_names_one_codec_or_several() {
     };
     assert_eq!(build(&["codec=pcmu"]).unwrap().settings().codec, ["pcmu"]);
     let several = build(&["codec=[opus, pcma]"]).unwrap();
-    let chosen: Vec<_> = several.chosen_all::<dyn blink_api::Codec>().unwrap().iter().map(|entry| entry.name).collect();
+    let chosen: Vec<_> = several.chosen_all::<dyn blink_api::AudioCodec>().unwrap().iter().map(|entry| entry.name).collect();
     assert_eq!(chosen, ["opus", "pcma"]);
-    assert_eq!(several.chosen::<dyn blink_api::Codec>().unwrap().name, "opus");
+    assert_eq!(several.chosen::<dyn blink_api::AudioCodec>().unwrap().name, "opus");
     for (settings, named) in [
         (&["codec=[opus,speex]"][..], "speex"),
         (&["codec=[opus,opus]"], "twice"),

@@ -4,7 +4,7 @@ use std::fmt;
 use web_time::Duration;
 
 use blink_api::{
-    AudioFormat, AudioLevel, AudioProcessor, CodecName, Encoder, EncoderHint, Error, ErrorKind, MediaSource, Result,
+    AudioFormat, AudioLevel, AudioProcessor, CodecName, AudioEncoder, EncoderHint, Error, ErrorKind, AudioSource, Result,
     RtpCodec, RtpOut, RtpTime,
 };
 
@@ -18,10 +18,10 @@ use super::speaking::SpeechDetector;
 const VOICE: u8 = 45;
 
 /// Frames of silence that are sent after muting, so that decoders do not go on with the last syllable.
-const TAIL: u32 = 2;
+const TRAILING_SILENCE: u32 = 2;
 
 /// Pieces of 10 ms that stay silent after muting, so that what processors still hold from before does not leave.
-const HUSHED: u32 = 2;
+const MUTE_GUARD: u32 = 2;
 
 /// A source that gives nothing for so many ticks is taken to give silence, until it gives something again.
 const STARVED: u32 = 10;
@@ -87,7 +87,7 @@ impl std::error::Error for CaptureFault {
 /// While muted, nothing that the source gave since reaches the encoder: it is fed zeros, which also cleans its memory for the first packet after.
 /// Two frames of that silence are sent, so that receivers do not make up the end of a syllable; then nothing.
 pub struct Capture {
-    source: Box<dyn MediaSource>,
+    source: Box<dyn AudioSource>,
     processors: Vec<Box<dyn AudioProcessor>>,
     encodings: Vec<Encoding>,
     config: CaptureConfig,
@@ -105,7 +105,7 @@ pub struct Capture {
     state: SourceState,
     starved: u32,
     /// Pieces to silence after muting ended.
-    hushed: u32,
+    mute_guard: u32,
     detector: SpeechDetector,
     speaking: Option<bool>,
 }
@@ -129,9 +129,9 @@ impl Capture {
     /// [`Invalid`](ErrorKind::Invalid) where the source has another format, or the encoder's frame is not the configured one in the source's format, or no multiple of 10 ms.
     pub fn new(
         config: CaptureConfig,
-        source: Box<dyn MediaSource>,
+        source: Box<dyn AudioSource>,
         processors: Vec<Box<dyn AudioProcessor>>,
-        encoder: Box<dyn Encoder>,
+        encoder: Box<dyn AudioEncoder>,
     ) -> Result<Self> {
         let format = config.format;
         check_format(format, source.as_ref())?;
@@ -154,7 +154,7 @@ impl Capture {
             tail: 0,
             state: SourceState::Stale,
             starved: 0,
-            hushed: 0,
+            mute_guard: 0,
             detector: SpeechDetector::default(),
             speaking: None,
             config,
@@ -167,7 +167,7 @@ impl Capture {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) where the encoder's frame is not the configured one in the source's format.
-    pub fn add_encoder(&mut self, codec: RtpCodec, encoder: Box<dyn Encoder>) -> Result<()> {
+    pub fn add_encoder(&mut self, codec: RtpCodec, encoder: Box<dyn AudioEncoder>) -> Result<()> {
         let numbers = (self.config.first_sequence, self.config.first_timestamp);
         self.encodings.push(Encoding::new(codec, encoder, (self.config.frame, self.frame.len()), numbers)?);
         Ok(())
@@ -197,7 +197,7 @@ impl Capture {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for a source of another format; the old one goes on.
-    pub fn set_source(&mut self, source: Box<dyn MediaSource>) -> Result<()> {
+    pub fn set_source(&mut self, source: Box<dyn AudioSource>) -> Result<()> {
         check_format(self.config.format, source.as_ref())?;
         self.source = source;
         self.state = SourceState::Stale;
@@ -215,7 +215,7 @@ impl Capture {
             self.speaking = self.detector.reset().or(self.speaking);
         }
         if self.muted && !muted && !self.processors.is_empty() {
-            self.hushed = HUSHED;
+            self.mute_guard = MUTE_GUARD;
         }
         self.muted = muted;
     }
@@ -303,14 +303,14 @@ impl Capture {
             }
             Ok(captured) => {
                 self.starved = 0;
-                let own_clock = captured.at.is_some();
+                let hardware_clock = captured.at.is_some();
                 let stale = std::mem::replace(&mut self.state, SourceState::Running) == SourceState::Stale;
-                if stale && own_clock {
+                if stale && hardware_clock {
                     self.drain(captured.samples >= wanted)?;
                     return Ok(false);
                 }
                 self.filled += captured.samples.min(wanted);
-                Ok(own_clock && captured.samples >= wanted)
+                Ok(hardware_clock && captured.samples >= wanted)
             }
             Err(error) => {
                 let known = self.state == SourceState::Failing;
@@ -344,9 +344,9 @@ impl Capture {
         self.filled = 0;
         let piece = &mut self.piece;
         let processed = each(&mut self.processors, |processor| processor.capture(piece));
-        if self.muted || self.hushed > 0 {
+        if self.muted || self.mute_guard > 0 {
             self.piece.fill(0.0);
-            self.hushed = self.hushed.saturating_sub(1);
+            self.mute_guard = self.mute_guard.saturating_sub(1);
         }
         self.frame[self.framed..self.framed + self.piece.len()].copy_from_slice(&self.piece);
         self.framed += self.piece.len();
@@ -361,7 +361,7 @@ impl Capture {
 
     fn send_frame(&mut self, level: u8, emit: &mut dyn FnMut(RtpOut)) -> Result<(), CaptureFault> {
         let Self { encodings, frame, encoded, store, .. } = self;
-        if self.muted && self.tail == TAIL {
+        if self.muted && self.tail == TRAILING_SILENCE {
             encodings.iter_mut().for_each(Encoding::skip);
             return Ok(());
         }
@@ -380,7 +380,7 @@ impl Capture {
     }
 }
 
-fn check_format(format: AudioFormat, source: &dyn MediaSource) -> Result<()> {
+fn check_format(format: AudioFormat, source: &dyn AudioSource) -> Result<()> {
     if source.format() == format {
         return Ok(());
     }

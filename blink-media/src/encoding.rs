@@ -2,18 +2,18 @@
 
 use web_time::Duration;
 
-use blink_api::{AudioLevel, CodecName, Encoder, EncoderHint, Error, ErrorKind, Result, RtpCodec, RtpOut, RtpTime};
+use blink_api::{AudioLevel, CodecName, AudioEncoder, EncoderHint, Error, ErrorKind, Result, RtpCodec, RtpOut, RtpTime};
 
 use super::listeners::Network;
 use super::packets::PacketStore;
 use super::rate::LEAST_AUDIO;
 use super::red::{self, RedSender};
-use super::transit::ticks_in;
+use super::relative_delay::ticks_in;
 
 /// An encoder with the RTP stream it fills.
 pub(crate) struct Encoding {
     codec: RtpCodec,
-    encoder: Box<dyn Encoder>,
+    encoder: Box<dyn AudioEncoder>,
     /// What it was made for.
     bitrate: Option<u32>,
     frame_ticks: u32,
@@ -39,7 +39,7 @@ impl Encoding {
     /// [`Invalid`](ErrorKind::Invalid) where the encoder takes another number of samples than `frame_samples`.
     pub(super) fn new(
         codec: RtpCodec,
-        encoder: Box<dyn Encoder>,
+        encoder: Box<dyn AudioEncoder>,
         (frame, frame_samples): (Duration, usize),
         (sequence, timestamp): (u16, RtpTime),
     ) -> Result<Self> {

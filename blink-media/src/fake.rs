@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use web_time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, Captured, CodecName, Decoder, DecoderInput, Encoder, EncoderHint, Error, ErrorKind, MediaSink,
-    MediaSource, Mid, Result, RtpCodec, RtpIn, RtpOut, RtpTime,
+    AudioFormat, ReadResult, CodecName, AudioDecoder, DecoderInput, AudioEncoder, EncoderHint, Error, ErrorKind, AudioSink,
+    AudioSource, Mid, Result, RtpCodec, RtpIn, RtpOut, RtpTime,
 };
 use bytes::Bytes;
 
@@ -63,7 +63,7 @@ pub struct FakeCodec {
     pub before: f32,
 }
 
-impl Encoder for FakeCodec {
+impl AudioEncoder for FakeCodec {
     fn frame_samples(&self) -> usize {
         960
     }
@@ -91,13 +91,13 @@ impl Encoder for FakeCodec {
     }
 }
 
-impl Decoder for FakeCodec {
+impl AudioDecoder for FakeCodec {
     fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize> {
         let (value, samples) = match input {
             DecoderInput::Packet(packet) => (values(packet)?[1], 960),
-            DecoderInput::Restore { .. } => (MADE_UP, out.len()),
-            DecoderInput::Recover(next) => (values(next)?[0], out.len()),
-            DecoderInput::Lost => (MADE_UP, out.len()),
+            DecoderInput::Dred { .. } => (MADE_UP, out.len()),
+            DecoderInput::Fec(next) => (values(next)?[0], out.len()),
+            DecoderInput::Conceal => (MADE_UP, out.len()),
         };
         out[..samples].fill(value);
         Ok(samples)
@@ -108,7 +108,7 @@ impl Decoder for FakeCodec {
         if packet.is_empty() { Err(Error::new(ErrorKind::Invalid, "no packet")) } else { Ok(FRAME) }
     }
 
-    fn has_copy(&self, packet: &[u8]) -> bool {
+    fn has_fec(&self, packet: &[u8]) -> bool {
         values(packet).is_ok()
     }
 }
@@ -122,7 +122,7 @@ impl PcmCodec {
     }
 }
 
-impl Decoder for PcmCodec {
+impl AudioDecoder for PcmCodec {
     fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize> {
         let DecoderInput::Packet(packet) = input else {
             out.fill(0.0);
@@ -154,7 +154,7 @@ impl Heard {
     }
 }
 
-impl MediaSink for Heard {
+impl AudioSink for Heard {
     fn format(&self) -> AudioFormat {
         AudioFormat::CALL
     }
@@ -209,12 +209,12 @@ impl Script {
     }
 }
 
-impl MediaSource for Script {
+impl AudioSource for Script {
     fn format(&self) -> AudioFormat {
         AudioFormat::CALL
     }
 
-    fn read(&mut self, out: &mut [f32]) -> Result<Captured> {
+    fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
         let mut state = self.0.lock().unwrap();
         if let Some(kind) = state.error {
             return Err(Error::new(kind, "as the test says"));
@@ -223,7 +223,7 @@ impl MediaSource for Script {
         for sample in &mut out[..samples] {
             *sample = state.sound.pop_front().unwrap_or(0.0);
         }
-        Ok(Captured { samples, at: state.clock })
+        Ok(ReadResult { samples, at: state.clock })
     }
 
     fn latency(&self) -> Duration {

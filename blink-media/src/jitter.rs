@@ -1,9 +1,9 @@
 //! Putting packets back into order and time.
 
-mod giving;
+mod next_frame;
 mod padding;
 mod slots;
-mod target;
+mod delay_manager;
 
 use web_time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use bytes::Bytes;
 
 use super::AudioStatistics;
 use super::timeline::{Numbered, Placement, Timeline};
-use super::transit::{Transit, duration_of, ticks_in};
+use super::relative_delay::{RelativeDelay, duration_of, ticks_in};
 use padding::Padding;
 use slots::{Inserted, Slot, Slots};
-use target::Target;
+use delay_manager::DelayManager;
 
 /// The longest sound in one packet (RFC 6716 §2.1.4), and so the longest a packet may claim.
 const LONGEST_PACKET: Duration = Duration::from_millis(120);
@@ -73,14 +73,14 @@ pub struct AudioPacket {
     pub sequence: u16,
     /// When its first sample was captured, in the sender's clock.
     pub timestamp: RtpTime,
-    /// How much sound it holds, in ticks of the clock rate ([`Decoder::duration`](blink_api::Decoder::duration)).
+    /// How much sound it holds, in ticks of the clock rate ([`AudioDecoder::duration`](blink_api::AudioDecoder::duration)).
     pub ticks: u32,
     /// The first of a talkspurt, says the sender.
     pub marker: bool,
     /// Whether there is a voice in it, says the sender (RFC 6464).
     pub loud: Option<bool>,
-    /// Whether the codec put a copy of the frame before into it ([`Decoder::has_copy`](blink_api::Decoder::has_copy)).
-    pub has_copy: bool,
+    /// Whether the codec put a copy of the frame before into it ([`AudioDecoder::has_fec`](blink_api::AudioDecoder::has_fec)).
+    pub has_fec: bool,
     /// What to decode.
     pub payload: Bytes,
     /// When it came.
@@ -95,7 +95,7 @@ pub struct AudioCopy {
     /// How much sound it holds, in ticks.
     pub ticks: u32,
     /// As of an [`AudioPacket`].
-    pub has_copy: bool,
+    pub has_fec: bool,
     /// What to decode.
     pub payload: Bytes,
 }
@@ -120,7 +120,7 @@ impl Numbered for AudioPacket {
 
 /// What to play next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Due {
+pub enum PlayoutDecision {
     /// Decode this packet.
     Packet {
         /// What to decode.
@@ -135,7 +135,7 @@ pub enum Due {
         loud: Option<bool>,
     },
     /// So many ticks are missing, and the packet after them is this one, which has a copy of them; it will come as `Packet` too.
-    Recover {
+    Fec {
         /// The packet after the missing ones.
         next: Bytes,
         /// How much is missing before it, in ticks.
@@ -144,7 +144,7 @@ pub enum Due {
         past: u32,
     },
     /// So many ticks are missing; this packet is the next there is, and will come as `Packet` too. It may hold a description of them.
-    Restore {
+    Dred {
         /// The next packet that is here.
         later: Bytes,
         /// From the beginning of what is missing to the beginning of that packet's sound, in ticks.
@@ -153,7 +153,7 @@ pub enum Due {
         ticks: u32,
     },
     /// So many ticks are missing: make them up. They may come yet.
-    Lost {
+    Conceal {
         /// How much to make up, in ticks.
         ticks: u32,
         /// The time of what is missing does not go by meanwhile, because the delay is too short: it will be played whole.
@@ -172,8 +172,8 @@ pub enum Due {
 ///
 /// * The first packet is due the target delay after it came. From then on time goes on by what was given out, so that the delay stays.
 ///   [`excess`](JitterBuffer::excess) tells how far it is from the target: who plays the sound can play it a little faster or slower.
-/// * What is missing when it is due is taken from a copy in a later packet ([`push_with`](JitterBuffer::push_with)); where there is none, it is [`Due::Recover`] where
-///   the packet after it is here and has the codec's own copy, else [`Due::Restore`] or [`Due::Lost`]. What comes while it is being made up is given out with the part that is
+/// * What is missing when it is due is taken from a copy in a later packet ([`push_with`](JitterBuffer::push_with)); where there is none, it is [`PlayoutDecision::Fec`] where
+///   the packet after it is here and has the codec's own copy, else [`PlayoutDecision::Dred`] or [`PlayoutDecision::Conceal`]. What comes while it is being made up is given out with the part that is
 ///   over. After 120 ms with nothing to play, it waits for the next packet.
 /// * Where the delay is much shorter than the target, what is missing is waited for, and time stands still.
 /// * A stall of the network ends with all at once: what is 200 ms over the target is dropped, the oldest first, until 60 ms are left to be played faster.
@@ -185,9 +185,9 @@ pub struct JitterBuffer {
     config: JitterConfig,
     /// The delay to keep, in ticks; all else follows it.
     target: i64,
-    learnt: Option<Target>,
+    learnt: Option<DelayManager>,
     timeline: Timeline<AudioPacket>,
-    transit: Transit,
+    transit: RelativeDelay,
     slots: Slots,
     padding: Padding,
     state: State,
@@ -223,9 +223,9 @@ impl JitterBuffer {
         Self {
             config,
             target: ticks_in(config.delay, config.clock_rate),
-            learnt: config.adapt.map(|range| Target::new(range, config.prefer)),
+            learnt: config.adapt.map(|range| DelayManager::new(range, config.prefer)),
             timeline: Timeline::new(config.clock_rate),
-            transit: Transit::new(config.clock_rate),
+            transit: RelativeDelay::new(config.clock_rate),
             slots: Slots::new(config.max_packets),
             padding: Padding::default(),
             state: State::Idle,
@@ -266,10 +266,10 @@ impl JitterBuffer {
         }
     }
 
-    /// A packet describes so much of the past ([`Decoder::reach`](blink_api::Decoder::reach)).
-    pub fn observe_reach(&mut self, reach: Duration) {
+    /// A packet describes so much of the past ([`AudioDecoder::redundancy_span`](blink_api::AudioDecoder::redundancy_span)).
+    pub fn observe_redundancy_span(&mut self, reach: Duration) {
         if let Some(learnt) = &mut self.learnt {
-            learnt.observe_reach(reach);
+            learnt.observe_redundancy_span(reach);
         }
     }
 
@@ -341,8 +341,8 @@ impl JitterBuffer {
 
     fn insert(&mut self, sequence: i64, timestamp: i64, packet: AudioPacket) {
         let loud = packet.loud;
-        let AudioPacket { ticks, has_copy, payload, .. } = packet;
-        let slot = Slot { sequence, timestamp, ticks: ticks.into(), loud, copy: false, has_copy, payload };
+        let AudioPacket { ticks, has_fec, payload, .. } = packet;
+        let slot = Slot { sequence, timestamp, ticks: ticks.into(), loud, copy: false, has_fec, payload };
         if self.next_sequence.is_some_and(|next| sequence < next) {
             self.statistics.late += 1;
             return;
@@ -364,7 +364,7 @@ impl JitterBuffer {
     }
 
     fn insert_copy(&mut self, (carrier, at): (i64, i64), copy: AudioCopy) {
-        let AudioCopy { has_copy, payload, .. } = copy;
+        let AudioCopy { has_fec, payload, .. } = copy;
         let (offset, ticks) = (i64::from(copy.offset), i64::from(copy.ticks));
         let after_last = self.next_sequence.unwrap_or(carrier - Self::FURTHEST_COPY);
         let played_to = match self.state {
@@ -376,7 +376,7 @@ impl JitterBuffer {
             return;
         }
         let sequence = carrier - offset / ticks;
-        let copy = Slot { sequence, timestamp, ticks, loud: None, copy: true, has_copy, payload };
+        let copy = Slot { sequence, timestamp, ticks, loud: None, copy: true, has_fec, payload };
         self.slots.insert_copy(copy, after_last, carrier);
     }
 

@@ -1,19 +1,19 @@
 //! The paths of sound and pictures: pure machines that are driven by `tick` and read no clock.
 //!
 //! ```text
-//!  MediaSource ──► Capture ─────────────────────────────────► emit(RtpOut), to every session
+//!  AudioSource ──► Capture ─────────────────────────────────► emit(RtpOut), to every session
 //!                  10 ms pieces → processors → mute
 //!                  → whole frame → encode once
 //!                        ▲
 //!                        │ far end (what is played, for echo cancelling)
 //!                        │
-//!  MediaSink ◄──── Playout ◄──────────────────────────────── push(Endpoint, RtpIn), from every session
+//!  AudioSink ◄──── Playout ◄──────────────────────────────── push(Endpoint, RtpIn), from every session
 //!                  sink ← limit ← mix ← volume ← stretch ← decode ← JitterBuffer, one for each participant
 //! ```
 //!
 //! Pictures take another path, with nothing to decode in it: [`video`].
 //!
-//! [`Capture`] and [`Playout`] do 10 ms of work each time they are called; [`Pacer`] says when that is due. They never block and take no
+//! [`Capture`] and [`Playout`] do 10 ms of work each time they are called; [`TickScheduler`] says when that is due. They never block and take no
 //! locks, and in a steady state they allocate next to nothing, so a thread of their own can run them, and a test can on virtual time.
 
 mod capture;
@@ -25,38 +25,38 @@ mod encoding;
 #[allow(missing_docs)]
 pub mod fake;
 mod jitter;
-mod lateness;
+mod delay_histogram;
 mod listeners;
-mod losses;
+mod loss_estimator;
 mod mix;
-mod nowhere;
-mod pace;
+mod null_sink;
+mod tick_scheduler;
 mod packets;
 mod playout;
 pub mod rate;
-mod reception;
+mod receive_statistics;
 pub mod red;
-mod restoring;
+mod concealer;
 mod speaking;
 #[cfg(test)]
 mod speech_tests;
 mod statistics;
 mod stream;
-mod stretch;
+mod time_stretcher;
 mod timeline;
-mod transit;
+mod relative_delay;
 mod unwrap;
 pub mod video;
 
 use web_time::Duration;
 
 pub use capture::{Capture, CaptureConfig, CaptureFault};
-pub use jitter::{AudioCopy, AudioPacket, DelayRange, Due, JitterBuffer, JitterConfig};
+pub use jitter::{AudioCopy, AudioPacket, DelayRange, PlayoutDecision, JitterBuffer, JitterConfig};
 pub use listeners::{Listeners, Network};
-pub use nowhere::NullSink;
-pub use pace::Pacer;
+pub use null_sink::NullSink;
+pub use tick_scheduler::TickScheduler;
 pub use playout::{Playout, PlayoutReport, ReceiveConfig};
-pub use reception::{Reception, ReceptionReport};
+pub use receive_statistics::{ReceiveStatistics, ReceiveReport};
 pub use statistics::AudioStatistics;
 pub use unwrap::{SequenceUnwrapper, TimestampUnwrapper};
 

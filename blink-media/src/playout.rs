@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use web_time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, CodecName, Decoder, Endpoint, Error, ErrorKind, MediaSink, Preference, Result, RtpCodec, RtpIn,
+    AudioFormat, CodecName, AudioDecoder, Endpoint, Error, ErrorKind, AudioSink, Preference, Result, RtpCodec, RtpIn,
     RtpTime,
 };
 
 use super::stream::Stream;
-use super::{AudioStatistics, DelayRange, JitterConfig, Pacer, TICK, mix};
+use super::{AudioStatistics, DelayRange, JitterConfig, TickScheduler, TICK, mix};
 
 /// A sink that is so far behind gets no more until it has played some: its queue is delay that everybody hears.
 const LONGEST_QUEUE: Duration = Duration::from_millis(80);
@@ -67,7 +67,7 @@ pub struct PlayoutReport<K> {
 ///
 /// Only who is heard is decoded. Of others (deafened, or at volume 0) packets are taken in and let pass in their time, so that they are heard at once when they may be.
 pub struct Playout<K = Endpoint> {
-    sink: Box<dyn MediaSink>,
+    sink: Box<dyn AudioSink>,
     format: AudioFormat,
     failed: bool,
     streams: BTreeMap<K, Stream>,
@@ -82,7 +82,7 @@ pub struct Playout<K = Endpoint> {
 
 impl<K: Ord + Copy> Playout<K> {
     /// A playout without participants that plays silence. It works in the sink's format: decoders must give that.
-    pub fn new(sink: Box<dyn MediaSink>) -> Self {
+    pub fn new(sink: Box<dyn AudioSink>) -> Self {
         let format = sink.format();
         let samples = format.samples_in(TICK);
         Self {
@@ -101,7 +101,7 @@ impl<K: Ord + Copy> Playout<K> {
 
     /// Whoever ticks has them moved by [`lean`](Playout::lean), as with a sink that has no clock of its own: then the sound's delay need not be rounded up to
     /// the next tick. For participants that are added from now on.
-    pub fn set_follows(&mut self, follows: bool) {
+    pub fn follow_media_clock(&mut self, follows: bool) {
         self.follows = follows;
     }
 
@@ -114,7 +114,7 @@ impl<K: Ord + Copy> Playout<K> {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for a sink of another format; the old one goes on.
-    pub fn set_sink(&mut self, sink: Box<dyn MediaSink>) -> Result<()> {
+    pub fn set_sink(&mut self, sink: Box<dyn AudioSink>) -> Result<()> {
         if sink.format() != self.format {
             return Err(
                 Error::new(ErrorKind::Invalid, "the sink has another format than the call").operation("set_sink")
@@ -126,7 +126,7 @@ impl<K: Ord + Copy> Playout<K> {
     }
 
     /// Adds a participant at volume 1.0, in place of one of the same name.
-    pub fn add(&mut self, participant: K, config: ReceiveConfig, decoder: Box<dyn Decoder>) {
+    pub fn add(&mut self, participant: K, config: ReceiveConfig, decoder: Box<dyn AudioDecoder>) {
         self.streams.insert(participant, Stream::new(config, self.format, decoder, self.follows));
     }
 
@@ -154,7 +154,7 @@ impl<K: Ord + Copy> Playout<K> {
         self.deafened = deafened;
     }
 
-    /// Plays the next 10 ms. `now` is the time the tick was due ([`Pacer::due`](super::Pacer::due)).
+    /// Plays the next 10 ms. `now` is the time the tick was due ([`TickScheduler::due`](super::TickScheduler::due)).
     pub fn tick(&mut self, now: Instant) -> PlayoutReport<K> {
         let (mut started, mut speaking) = (Vec::new(), Vec::new());
         self.mix.fill(0.0);
@@ -183,8 +183,8 @@ impl<K: Ord + Copy> Playout<K> {
     }
 
     /// Moves ticks a little towards where the sound has the delay it should have. Where several participants are played, it is for the first of them. Does nothing unless
-    /// [`set_follows`](Playout::set_follows) was told.
-    pub fn lean(&mut self, pacer: &mut Pacer) {
+    /// [`follow_media_clock`](Playout::follow_media_clock) was told.
+    pub fn lean(&mut self, pacer: &mut TickScheduler) {
         if let Some(late) = self.streams.values_mut().find_map(Stream::late) {
             *late -= pacer.lean(*late);
         }

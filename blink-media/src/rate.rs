@@ -138,7 +138,7 @@ impl AudioDemand {
 
 /// Decides which frames of an encoded video are sent where there is not room for all: whole groups from a key frame on, so that everything that is sent can be decoded.
 #[derive(Debug, Clone)]
-pub struct VideoRoom {
+pub struct VideoRateGate {
     /// Bits per second; `None` for no limit.
     rate: Option<u32>,
     /// Bits that may still be sent; a frame is sent whole while there is any, and what it takes too much is waited for.
@@ -148,7 +148,7 @@ pub struct VideoRoom {
     waiting: bool,
 }
 
-impl Default for VideoRoom {
+impl Default for VideoRateGate {
     fn default() -> Self {
         Self { rate: None, left: 0.0, at: None, waiting: false }
     }
@@ -157,7 +157,7 @@ impl Default for VideoRoom {
 /// What is not sent may be sent later for so long.
 const SAVED: f64 = 0.5;
 
-impl VideoRoom {
+impl VideoRateGate {
     /// How much there is from now on, in bits per second; `None` for no limit.
     pub fn set_rate(&mut self, now: Instant, rate: Option<u32>) {
         self.refill(now);

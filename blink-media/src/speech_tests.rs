@@ -3,7 +3,7 @@
 use web_time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, Codec, CodecName, Decoder, DecoderConfig, DecoderInput, EncoderConfig, EncoderHint, Result, RtpOut,
+    AudioFormat, AudioCodec, CodecName, AudioDecoder, AudioDecoderConfig, DecoderInput, AudioEncoderConfig, EncoderHint, Result, RtpOut,
     RtpTime,
 };
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::fake::{Heard, PcmCodec, Script, capture_config, numbered, received, rtp_codec};
 use super::red::RedSender;
-use super::{AudioStatistics, Capture, DelayRange, FRAME, JitterConfig, Pacer, Playout, ReceiveConfig, TICK};
+use super::{AudioStatistics, Capture, DelayRange, FRAME, JitterConfig, TickScheduler, Playout, ReceiveConfig, TICK};
 
 const SECONDS: u64 = 8;
 
@@ -41,12 +41,12 @@ fn call_through(jitter: JitterConfig, settings: OpusConfig, path: Path) -> (Vec<
     let said = speech_clip(0, Duration::from_secs(SECONDS));
     let script = Script::without_clock();
     script.put(said.iter().copied());
-    let encoder = codec.encoder(EncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
+    let encoder = codec.encoder(AudioEncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
     let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), Vec::new(), encoder).unwrap();
     let heard = Heard::default();
     let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
     let receive = ReceiveConfig { jitter, ..ReceiveConfig::new(&codec.rtp()) };
-    playout.add(0, receive, codec.decoder(DecoderConfig { format }).unwrap());
+    playout.add(0, receive, codec.decoder(AudioDecoderConfig { format }).unwrap());
 
     let mut random = ChaCha8Rng::seed_from_u64(path.seed);
     let mut now = Instant::now();
@@ -150,9 +150,9 @@ fn speech_with_jitter_within_the_delay_scores_as_without() {
 }
 
 /// A decoder that cannot go back.
-struct Forgetful(Box<dyn Decoder>);
+struct Forgetful(Box<dyn AudioDecoder>);
 
-impl Decoder for Forgetful {
+impl AudioDecoder for Forgetful {
     fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize> {
         self.0.decode(input, out)
     }
@@ -161,12 +161,12 @@ impl Decoder for Forgetful {
         self.0.duration(packet)
     }
 
-    fn has_copy(&self, packet: &[u8]) -> bool {
-        self.0.has_copy(packet)
+    fn has_fec(&self, packet: &[u8]) -> bool {
+        self.0.has_fec(packet)
     }
 
-    fn reach(&mut self, packet: &[u8]) -> Duration {
-        self.0.reach(packet)
+    fn redundancy_span(&mut self, packet: &[u8]) -> Duration {
+        self.0.redundancy_span(packet)
     }
 }
 
@@ -179,12 +179,12 @@ fn late_speech(
     let codec = OpusCodec::new(OpusConfig { fec: false, ..OpusConfig::default() }).unwrap();
     let format = AudioFormat::CALL;
     let said = speech_clip(0, Duration::from_secs(SECONDS));
-    let mut encoder = codec.encoder(EncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
+    let mut encoder = codec.encoder(AudioEncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
     let heard = Heard::default();
     let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
-    let decoder = codec.decoder(DecoderConfig { format }).unwrap();
+    let decoder = codec.decoder(AudioDecoderConfig { format }).unwrap();
     let decoder = if forgetful { Box::new(Forgetful(decoder)) } else { decoder };
-    playout.set_follows(follows);
+    playout.follow_media_clock(follows);
     playout.add(0, ReceiveConfig { jitter: JitterConfig::default(), ..ReceiveConfig::new(&codec.rtp()) }, decoder);
     let start = Instant::now();
     let mut coming = Vec::new();
@@ -198,7 +198,7 @@ fn late_speech(
     }
     coming.sort_by_key(|(at, _)| *at);
     let mut coming = coming.into_iter().peekable();
-    let mut pacer = Pacer::new(start);
+    let mut pacer = TickScheduler::new(start);
     for _ in 0..SECONDS as u32 * 100 + 20 {
         let now = pacer.next();
         while let Some((at, packet)) = coming.next_if(|(at, _)| *at <= now) {
@@ -278,12 +278,12 @@ fn copies_make_up_for_a_fifth_of_all_packets() {
         let codec = OpusCodec::new(OpusConfig::default()).unwrap();
         let format = AudioFormat::CALL;
         let said = speech_clip(0, Duration::from_secs(SECONDS));
-        let mut encoder = codec.encoder(EncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
+        let mut encoder = codec.encoder(AudioEncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
         let mut sender = RedSender::new(FRAME);
         encoder.hint(sender.hint(EncoderHint { loss: 0.2, burst: 1.2, bitrate: None }, 32_000)).unwrap();
         let heard = Heard::default();
         let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
-        playout.add(0, ReceiveConfig::new(&codec.rtp()), codec.decoder(DecoderConfig { format }).unwrap());
+        playout.add(0, ReceiveConfig::new(&codec.rtp()), codec.decoder(AudioDecoderConfig { format }).unwrap());
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let start = Instant::now();
         let (mut encoded, mut payload, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -323,11 +323,11 @@ fn a_clock_that_is_off_is_followed_without_a_gap() {
         let said = speech_clip(0, Duration::from_secs(20));
         let frames: Vec<Bytes> = said.chunks_exact(960).map(PcmCodec::packet).collect();
         let mut playout = Playout::<u8>::new(Box::new(Heard::default()));
-        playout.set_follows(follows);
+        playout.follow_media_clock(follows);
         playout.add(0, ReceiveConfig::new(&rtp_codec()), Box::new(PcmCodec));
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let start = Instant::now();
-        let mut pacer = Pacer::new(start);
+        let mut pacer = TickScheduler::new(start);
         let (mut number, mut delays) = (0u32, Vec::new());
         for tick in 0..60_000u32 {
             let now = pacer.next();
@@ -367,9 +367,9 @@ fn what_leaves_after_muting_is_silence_to_whoever_decodes_it() {
     let format = AudioFormat::CALL;
     let script = Script::without_clock();
     script.put(speech_clip(0, Duration::from_secs(4)));
-    let encoder = codec.encoder(EncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
+    let encoder = codec.encoder(AudioEncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
     let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), Vec::new(), encoder).unwrap();
-    let mut decoder = codec.decoder(DecoderConfig { format }).unwrap();
+    let mut decoder = codec.decoder(AudioDecoderConfig { format }).unwrap();
     let mut sent = Vec::new();
     for _ in 0..101 {
         capture.tick(&[], &mut |packet| sent.push(packet)).unwrap();
@@ -400,7 +400,7 @@ fn hostile_packets_among_speech_never_break_playout() {
         let codec = OpusCodec::new(OpusConfig::default()).unwrap();
         let heard = Heard::default();
         let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
-        let decoder = codec.decoder(DecoderConfig { format: AudioFormat::CALL }).unwrap();
+        let decoder = codec.decoder(AudioDecoderConfig { format: AudioFormat::CALL }).unwrap();
         playout.add(0, ReceiveConfig::new(&codec.rtp()), decoder);
         let start = Instant::now();
         for tick in 0..500u32 {

@@ -17,13 +17,13 @@ pub struct AudioStatistics {
     pub lost: u64,
     /// How many times it lost one or more in a row.
     pub bursts: u64,
-    /// Missing frames that the next packet's copy restored ([`DecoderInput::Recover`](blink_api::DecoderInput::Recover)).
+    /// Missing frames that the next packet's copy restored ([`DecoderInput::Fec`](blink_api::DecoderInput::Fec)).
     pub recovered: u64,
     /// Missing frames of which a later packet held a copy (RFC 2198).
     pub red_recovered: u64,
-    /// Missing sound that a later packet's description restored ([`DecoderInput::Restore`](blink_api::DecoderInput::Restore)), in all.
+    /// Missing sound that a later packet's description restored ([`DecoderInput::Dred`](blink_api::DecoderInput::Dred)), in all.
     pub dred_recovered: Duration,
-    /// Sound that was missing when it was due and that the decoder made up ([`DecoderInput::Lost`](blink_api::DecoderInput::Lost)), in all. Pauses of the sender are
+    /// Sound that was missing when it was due and that the decoder made up ([`DecoderInput::Conceal`](blink_api::DecoderInput::Conceal)), in all. Pauses of the sender are
     /// not in it.
     pub concealed: Duration,
     /// Packets that came while they were being made up, and mended the rest.

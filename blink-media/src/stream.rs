@@ -2,17 +2,17 @@
 
 use web_time::{Duration, Instant};
 
-use blink_api::{AudioFormat, AudioLevel, Decoder, RtpIn, RtpTime};
+use blink_api::{AudioFormat, AudioLevel, AudioDecoder, RtpIn, RtpTime};
 use bytes::Bytes;
 
-use super::jitter::{AudioCopy, AudioPacket, Due, JitterBuffer};
+use super::jitter::{AudioCopy, AudioPacket, PlayoutDecision, JitterBuffer};
 use super::mix::power;
 use super::playout::ReceiveConfig;
 use super::red;
-use super::restoring::Restoring;
+use super::concealer::PacketLossConcealer;
 use super::speaking::SpeechDetector;
-use super::stretch::{Care, Stretch};
-use super::transit::{duration_of, ticks_in};
+use super::time_stretcher::{Care, TimeStretcher};
+use super::relative_delay::{duration_of, ticks_in};
 use super::{AudioStatistics, TICK, mix};
 
 /// The longest frame there is (RFC 6716 §2.1.4).
@@ -55,8 +55,8 @@ pub(super) struct Stream {
     config: ReceiveConfig,
     format: AudioFormat,
     jitter: JitterBuffer,
-    restoring: Restoring,
-    stretch: Stretch,
+    restoring: PacketLossConcealer,
+    stretch: TimeStretcher,
     /// What was decoded last; `played..filled` is still to be played.
     sound: Vec<f32>,
     played: usize,
@@ -88,13 +88,13 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(config: ReceiveConfig, format: AudioFormat, decoder: Box<dyn Decoder>, follows: bool) -> Self {
-        let stretch = Stretch::new(format);
+    pub(super) fn new(config: ReceiveConfig, format: AudioFormat, decoder: Box<dyn AudioDecoder>, follows: bool) -> Self {
+        let stretch = TimeStretcher::new(format);
         Self {
             jitter: JitterBuffer::new(config.jitter),
             config,
             format,
-            restoring: Restoring::new(format, decoder),
+            restoring: PacketLossConcealer::new(format, decoder),
             sound: vec![0.0; format.samples_in(LONGEST_FRAME) + stretch.most()],
             stretch,
             played: 0,
@@ -148,7 +148,7 @@ impl Stream {
 
     fn push_with(&mut self, packet: &RtpIn, payload: Bytes, copies: impl Iterator<Item = red::Block> + Clone) {
         if self.pushed.is_multiple_of(ASKED) {
-            self.jitter.observe_reach(self.restoring.reach(&payload));
+            self.jitter.observe_redundancy_span(self.restoring.redundancy_span(&payload));
         }
         self.pushed += 1;
         let (restoring, rate) = (&self.restoring, self.config.jitter.clock_rate);
@@ -161,7 +161,7 @@ impl Stream {
         let copies = copies.map(|block| AudioCopy {
             offset: block.offset,
             ticks: ticks(&block.payload),
-            has_copy: restoring.has_copy(&block.payload),
+            has_fec: restoring.has_fec(&block.payload),
             payload: block.payload,
         });
         let packet = AudioPacket {
@@ -170,7 +170,7 @@ impl Stream {
             ticks: ticks(&payload),
             marker: packet.marker,
             loud: packet.level.map(AudioLevel::is_voice),
-            has_copy: restoring.has_copy(&payload),
+            has_fec: restoring.has_fec(&payload),
             payload,
             arrival: packet.arrival,
         };
@@ -250,7 +250,7 @@ impl Stream {
         loop {
             let due = self.jitter.next(now, self.ticks_of(wanted));
             let gone = !self.started || !heard || self.paused >= self.format.samples_in(LONGEST_PAUSE);
-            if matches!(due, Due::Wait) && gone {
+            if matches!(due, PlayoutDecision::Wait) && gone {
                 (self.quiet, self.late) = (true, None);
                 return false;
             }
@@ -267,17 +267,17 @@ impl Stream {
         }
     }
 
-    fn fill(&mut self, due: Due, wanted: usize, at: usize) {
-        let (background, came) = (matches!(due, Due::Wait | Due::Silence { .. }), matches!(due, Due::Packet { .. }));
+    fn fill(&mut self, due: PlayoutDecision, wanted: usize, at: usize) {
+        let (background, came) = (matches!(due, PlayoutDecision::Wait | PlayoutDecision::Silence { .. }), matches!(due, PlayoutDecision::Packet { .. }));
         let mut in_time = false;
         match due {
-            Due::Wait => self.rest(wanted),
-            Due::Silence { ticks } => self.rest(self.samples_of(ticks)),
-            Due::Lost { ticks, held } => {
+            PlayoutDecision::Wait => self.rest(wanted),
+            PlayoutDecision::Silence { ticks } => self.rest(self.samples_of(ticks)),
+            PlayoutDecision::Conceal { ticks, held } => {
                 self.filled = self.samples_of(ticks);
                 self.restoring.make_up(&mut self.sound[..self.filled], held);
             }
-            Due::Restore { later, distance, ticks } => {
+            PlayoutDecision::Dred { later, distance, ticks } => {
                 self.filled = self.samples_of(ticks);
                 let distance = duration_of(distance.into(), self.config.jitter.clock_rate);
                 let restored = self.restoring.restore_from(&later, distance, &mut self.sound[..self.filled]);
@@ -285,12 +285,12 @@ impl Stream {
                     self.statistics.dred_recovered += duration_of(ticks.into(), self.config.jitter.clock_rate);
                 }
             }
-            Due::Recover { next, ticks, past } => {
+            PlayoutDecision::Fec { next, ticks, past } => {
                 self.filled = self.samples_of(ticks + past);
                 self.played = self.filled - self.samples_of(ticks);
                 self.restoring.recover(&next, self.played, &mut self.sound[..self.filled]);
             }
-            Due::Packet { payload, ticks, past, copy, .. } => {
+            PlayoutDecision::Packet { payload, ticks, past, copy, .. } => {
                 in_time = past == 0;
                 self.decode(&payload, ticks, past, copy);
             }
@@ -339,20 +339,20 @@ impl Stream {
     }
 
     /// As [`fill`](Self::fill), without decoding, and with the delay as it should be at once.
-    fn pass_over(&mut self, due: Due) {
-        let came = matches!(due, Due::Packet { .. });
+    fn pass_over(&mut self, due: PlayoutDecision) {
+        let came = matches!(due, PlayoutDecision::Packet { .. });
         let (ticks, loud) = match due {
-            Due::Wait => (0, false),
-            Due::Packet { payload, ticks, past, loud, .. } => {
+            PlayoutDecision::Wait => (0, false),
+            PlayoutDecision::Packet { payload, ticks, past, loud, .. } => {
                 self.unheard = Some(payload);
                 self.started = true;
                 self.statistics.unheard += 1;
                 (ticks.saturating_sub(past), loud.unwrap_or(false))
             }
-            Due::Recover { ticks, .. }
-            | Due::Restore { ticks, .. }
-            | Due::Lost { ticks, .. }
-            | Due::Silence { ticks } => (ticks, !self.quiet),
+            PlayoutDecision::Fec { ticks, .. }
+            | PlayoutDecision::Dred { ticks, .. }
+            | PlayoutDecision::Conceal { ticks, .. }
+            | PlayoutDecision::Silence { ticks } => (ticks, !self.quiet),
         };
         self.quiet = !loud;
         if !came {

@@ -4,7 +4,7 @@ use web_time::Instant;
 
 use blink_api::RtpTime;
 
-use super::losses::Losses;
+use super::loss_estimator::LossEstimator;
 use super::unwrap::{SequenceUnwrapper, TimestampUnwrapper};
 
 /// Sequence numbers that may be missed before it is another sender's numbering (RFC 3550 §A.1, `MAX_DROPOUT`).
@@ -40,7 +40,7 @@ pub(super) struct Timeline<P> {
     /// Packets up to the newest, from the first one on.
     length: i64,
     stray: Option<P>,
-    losses: Losses,
+    losses: LossEstimator,
 }
 
 /// How far the line goes.
@@ -71,7 +71,7 @@ impl<P: Numbered> Timeline<P> {
 
     /// An empty line of timestamps with so many ticks per second.
     pub(super) fn new(clock_rate: u32) -> Self {
-        Self { clock_rate, newest: None, seen: 0, length: 0, stray: None, losses: Losses::default() }
+        Self { clock_rate, newest: None, seen: 0, length: 0, stray: None, losses: LossEstimator::default() }
     }
 
     pub(super) fn place(&mut self, packet: P) -> Placement<P> {
@@ -138,7 +138,7 @@ impl<P: Numbered> Timeline<P> {
     }
 
     /// What the network lost, of all lines so far.
-    pub(super) fn losses(&self) -> &Losses {
+    pub(super) fn losses(&self) -> &LossEstimator {
         &self.losses
     }
 

@@ -7,7 +7,7 @@ use web_time::Instant;
 
 use blink_api::RtpTime;
 
-use super::transit::ticks_between;
+use super::relative_delay::ticks_between;
 
 /// Extends sequence numbers to the count that lies nearest to the highest one so far (RFC 3550 §A.1).
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use blink_api::{
-    AudioFormat, Captured, Codec, DecoderConfig, EncoderConfig, MediaSink, MediaSource, Mid, Result, RtpIn, RtpOut,
+    AudioFormat, ReadResult, AudioCodec, AudioDecoderConfig, AudioEncoderConfig, AudioSink, AudioSource, Mid, Result, RtpIn, RtpOut,
     RtpTime,
 };
 use blink_media::AudioStatistics;
@@ -27,17 +27,17 @@ struct Speech {
     at: usize,
 }
 
-impl MediaSource for Speech {
+impl AudioSource for Speech {
     fn format(&self) -> AudioFormat {
         AudioFormat::CALL
     }
 
-    fn read(&mut self, out: &mut [f32]) -> Result<Captured> {
+    fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
         for sample in out.iter_mut() {
             *sample = self.samples[self.at];
             self.at = (self.at + 1) % self.samples.len();
         }
-        Ok(Captured { samples: out.len(), at: None })
+        Ok(ReadResult { samples: out.len(), at: None })
     }
 
     fn latency(&self) -> Duration {
@@ -48,7 +48,7 @@ impl MediaSource for Speech {
 /// Hears, and keeps nothing.
 struct Speaker;
 
-impl MediaSink for Speaker {
+impl AudioSink for Speaker {
     fn format(&self) -> AudioFormat {
         AudioFormat::CALL
     }
@@ -92,8 +92,8 @@ impl Room {
         let mut playout = Playout::new(Box::new(Speaker));
         let speaking = (0..PEOPLE).map(|person| {
             let frame = Duration::from_millis(20);
-            let encoder = codec.encoder(EncoderConfig { format, frame, bitrate: None }).unwrap();
-            playout.add(person, ReceiveConfig::new(&codec.rtp()), codec.decoder(DecoderConfig { format }).unwrap());
+            let encoder = codec.encoder(AudioEncoderConfig { format, frame, bitrate: None }).unwrap();
+            playout.add(person, ReceiveConfig::new(&codec.rtp()), codec.decoder(AudioDecoderConfig { format }).unwrap());
             let source = Speech { samples: speech_clip(person, Duration::from_secs(10)), at: 0 };
             let config = CaptureConfig {
                 format,

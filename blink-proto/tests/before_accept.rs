@@ -217,8 +217,8 @@ impl Callee {
     fn look(&mut self, call: CallId) {
         while let Some(output) = self.machine.poll() {
             let wrong = match &output {
-                Output::Gate(gate) => *gate == Some(call),
-                Output::Join(topic) => topic.keys.id == call,
+                Output::SetActiveCall(gate) => *gate == Some(call),
+                Output::Subscribe(topic) => topic.keys.id == call,
                 Output::Open { call: of, .. } => *of == call,
                 Output::Negotiate { .. } | Output::Channel { .. } | Output::Admit { .. } | Output::Stream { .. } => {
                     true

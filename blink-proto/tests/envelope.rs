@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use blink_api::{CallId, Delivery, DeliveryId, DeviceId, Endpoint, Origin, Topic, Verdict};
 use blink_proto::secure::{
-    AgreementKey, CallKeys, Channel, Identity, MAX_ENVELOPE, Opener, Random, Refusal, Sealing, inbox_topic, open, seal,
+    AgreementKey, CallKeys, Channel, Identity, MAX_ENVELOPE, EnvelopeCodec, Random, Refusal, Sealing, inbox_topic, open, seal,
 };
 use blink_proto::wire::{
     Body, Bytes16, Cancel, CancelReason, Content, Member, Record, Ringing, SignedKey, Status, cbor,
@@ -16,13 +16,13 @@ const CALL: CallId = CallId::from_bytes([7; 16]);
 struct Person {
     identity: Identity,
     endpoint: Endpoint,
-    opener: Opener,
+    opener: EnvelopeCodec,
 }
 
 fn person(seed: u8) -> Person {
     let identity = Identity::from_seed(&[seed; 32]);
     let endpoint = Endpoint { did: identity.did(), device: DeviceId::from_random([seed; 16]) };
-    let opener = Opener::new(identity.clone(), endpoint, 1, Random::from_seed([seed; 32]), Instant::now());
+    let opener = EnvelopeCodec::new(identity.clone(), endpoint, 1, Random::from_seed([seed; 32]), Instant::now());
     Person { identity, endpoint, opener }
 }
 
@@ -160,7 +160,7 @@ fn nobody_speaks_for_somebody_else() {
 fn started_as(boot: u64) -> Person {
     let Person { identity, endpoint, .. } = person(2);
     let random = Random::from_seed([u8::try_from(boot).unwrap(); 32]);
-    let opener = Opener::new(identity.clone(), endpoint, boot, random, Instant::now());
+    let opener = EnvelopeCodec::new(identity.clone(), endpoint, boot, random, Instant::now());
     Person { identity, endpoint, opener }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use blink_api::{CallId, Delivery, DeliveryId, DeviceId, Did, Endpoint, Origin, Topic, Verdict};
 use blink_proto::secure::Identity;
 use blink_proto::secure::symmetric::{aes_256_gcm_seal, hkdf_sha256, hmac_sha256, sha256};
-use blink_proto::secure::{AgreementKey, CallKeys, Channel, Opener, Random, Refusal, inbox_topic, open};
+use blink_proto::secure::{AgreementKey, CallKeys, Channel, EnvelopeCodec, Random, Refusal, inbox_topic, open};
 use blink_proto::wire::{Body, Bytes16, Content, Ringing};
 use minicbor::Encoder;
 use rand::SeedableRng;
@@ -193,8 +193,8 @@ fn a_sender_whose_key_is_of_small_order_is_nobody() {
     assert_eq!(opened(&forged.seal()), Err(Refusal::WeakKey));
 }
 
-fn door(now: Instant) -> Opener {
-    Opener::new(bob(), endpoint(&bob()), 1, Random::from_seed([2; 32]), now)
+fn door(now: Instant) -> EnvelopeCodec {
+    EnvelopeCodec::new(bob(), endpoint(&bob()), 1, Random::from_seed([2; 32]), now)
 }
 
 fn delivery(message: &[u8], origin: u32) -> Delivery {
@@ -244,7 +244,7 @@ fn one_person_has_one_share_from_wherever_it_speaks() {
     let now = Instant::now();
     let (mut door, topic) = (door(now), letter().topic);
     let letters: Vec<_> = (1..=120).map(|seq| of(1, seq)).collect();
-    let hear = |door: &mut Opener, at, range: std::ops::Range<usize>| {
+    let hear = |door: &mut EnvelopeCodec, at, range: std::ops::Range<usize>| {
         range.filter(|n| door.open(at, &topic, &delivery(&letters[*n], *n as u32)).0.is_ok()).count()
     };
     assert_eq!(hear(&mut door, now, 0..100), 80);

@@ -171,7 +171,7 @@ impl Callee {
     fn outputs(&mut self) -> Vec<Output> {
         let outputs: Vec<_> = std::iter::from_fn(|| self.machine.poll()).collect();
         for output in &outputs {
-            if let Output::Join(topic) = output {
+            if let Output::Subscribe(topic) = output {
                 self.key = Some(*topic.key.public());
             }
         }
@@ -471,12 +471,12 @@ fn a_call_that_rings_opens_nothing() {
             outputs.extend(callee.hears(caller.endpoint, caller.call(), body));
         }
         let opens = |output: &&Output| {
-            matches!(output, Output::Gate(Some(_)) | Output::Open { .. } | Output::Join(_) | Output::Negotiate { .. })
+            matches!(output, Output::SetActiveCall(Some(_)) | Output::Open { .. } | Output::Subscribe(_) | Output::Negotiate { .. })
         };
         assert_eq!(outputs.iter().filter(opens).count(), 0, "{outputs:?}");
         callee.machine.answer(callee.now, caller.call()).unwrap();
         let outputs = callee.outputs();
-        assert!(outputs.iter().any(|output| matches!(output, Output::Gate(Some(_)))), "{outputs:?}");
+        assert!(outputs.iter().any(|output| matches!(output, Output::SetActiveCall(Some(_)))), "{outputs:?}");
     }
 }
 

@@ -4,18 +4,18 @@
 //! all, from a test of their own crate:
 //!
 //! ```no_run
-//! # fn test(mine: &dyn blink_api::Codec) {
+//! # fn test(mine: &dyn blink_api::AudioCodec) {
 //! blink_conformance::codec::verify(mine);
 //! # }
 //! ```
 //!
-//! What a codec declares that it cannot do is left to it, within what the traits say of everybody: [`Lost`](blink_api::DecoderInput::Lost) gives silence without
-//! concealment, and [`Recover`](blink_api::DecoderInput::Recover) what [`Lost`](blink_api::DecoderInput::Lost) gives without a copy.
+//! What a codec declares that it cannot do is left to it, within what the traits say of everybody: [`Lost`](blink_api::DecoderInput::Conceal) gives silence without
+//! concealment, and [`Recover`](blink_api::DecoderInput::Fec) what [`Lost`](blink_api::DecoderInput::Conceal) gives without a copy.
 
 use std::time::Duration;
 
 use blink_api::{
-    AudioFormat, Codec, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig, EncoderHint, ErrorKind,
+    AudioFormat, AudioCodec, AudioDecoder, AudioDecoderConfig, DecoderInput, AudioEncoder, AudioEncoderConfig, EncoderHint, ErrorKind,
 };
 
 use crate::tone;
@@ -34,7 +34,7 @@ const PITCH: f32 = 500.0;
 const AMPLITUDE: f32 = 0.3;
 
 /// Runs everything in this module.
-pub fn verify(codec: &dyn Codec) {
+pub fn verify(codec: &dyn AudioCodec) {
     a_tone_comes_back_in_every_format(codec);
     packets_say_how_long_they_last(codec);
     what_is_missing_is_filled_exactly(codec);
@@ -46,7 +46,7 @@ pub fn verify(codec: &dyn Codec) {
 }
 
 /// In every number of channels that it declares, a tone comes back: the loudest pitch is its own, and it is about as loud.
-pub fn a_tone_comes_back_in_every_format(codec: &dyn Codec) {
+pub fn a_tone_comes_back_in_every_format(codec: &dyn AudioCodec) {
     let channels = codec.capabilities().max_channels;
     assert!(channels > 0, "a codec has at least one channel");
     for channels in 1..=channels.min(2) {
@@ -69,7 +69,7 @@ pub fn a_tone_comes_back_in_every_format(codec: &dyn Codec) {
 }
 
 /// The length of a packet is known without decoding it, and fits into RTP.
-pub fn packets_say_how_long_they_last(codec: &dyn Codec) {
+pub fn packets_say_how_long_they_last(codec: &dyn AudioCodec) {
     let decoder = decoder(codec, AudioFormat::CALL);
     for packet in encode(&mut *encoder(codec, AudioFormat::CALL), AudioFormat::CALL) {
         assert_eq!(decoder.duration(&packet).expect("its own packet has a length"), FRAME);
@@ -78,7 +78,7 @@ pub fn packets_say_how_long_they_last(codec: &dyn Codec) {
 }
 
 /// What is lost, and what is recovered or restored from another packet, fills exactly what is missing, whatever its length.
-pub fn what_is_missing_is_filled_exactly(codec: &dyn Codec) {
+pub fn what_is_missing_is_filled_exactly(codec: &dyn AudioCodec) {
     let packets = encode(&mut *encoder(codec, AudioFormat::CALL), AudioFormat::CALL);
     let later = &packets[FRAMES - 1];
     for milliseconds in [10, 20, 40, 60] {
@@ -88,8 +88,8 @@ pub fn what_is_missing_is_filled_exactly(codec: &dyn Codec) {
         decoder
             .decode(DecoderInput::Packet(&packets[0]), &mut vec![0.0; AudioFormat::CALL.samples_in(ROOM)])
             .expect("a packet");
-        let restore = DecoderInput::Restore { later, distance: Duration::from_millis(100) };
-        for input in [DecoderInput::Lost, DecoderInput::Recover(later), restore] {
+        let restore = DecoderInput::Dred { later, distance: Duration::from_millis(100) };
+        for input in [DecoderInput::Conceal, DecoderInput::Fec(later), restore] {
             let filled = decoder.decode(input, &mut out).expect("whatever is missing can be filled");
             assert_eq!(filled, out.len(), "{input:?} must fill {missing:?}");
             assert!(out.iter().all(|sample| sample.is_finite()), "{input:?} gives numbers");
@@ -98,7 +98,7 @@ pub fn what_is_missing_is_filled_exactly(codec: &dyn Codec) {
 }
 
 /// After a tone, what is lost goes on sounding where concealment is declared, and is silent where it is not.
-pub fn concealment_is_what_was_declared(codec: &dyn Codec) {
+pub fn concealment_is_what_was_declared(codec: &dyn AudioCodec) {
     let mut decoder = decoder(codec, AudioFormat::CALL);
     let mut room = vec![0.0; AudioFormat::CALL.samples_in(ROOM)];
     for packet in encode(&mut *encoder(codec, AudioFormat::CALL), AudioFormat::CALL) {
@@ -107,7 +107,7 @@ pub fn concealment_is_what_was_declared(codec: &dyn Codec) {
     let mut out = vec![0.0; AudioFormat::CALL.samples_in(FRAME)];
     // The first may hold what a filter still has of the packet before.
     for _ in 0..2 {
-        decoder.decode(DecoderInput::Lost, &mut out).expect("whatever is missing can be filled");
+        decoder.decode(DecoderInput::Conceal, &mut out).expect("whatever is missing can be filled");
     }
     let loudest = out.iter().fold(0.0, |loudest: f32, sample| loudest.max(sample.abs()));
     match codec.capabilities().concealment {
@@ -117,25 +117,25 @@ pub fn concealment_is_what_was_declared(codec: &dyn Codec) {
 }
 
 /// Packets carry a copy of the frame before under reported loss if forward error correction is declared, and never otherwise.
-pub fn copies_are_what_was_declared(codec: &dyn Codec) {
+pub fn copies_are_what_was_declared(codec: &dyn AudioCodec) {
     let mut encoder = encoder(codec, AudioFormat::CALL);
     encoder.hint(EncoderHint { loss: 0.2, burst: 1.0, bitrate: None }).expect("a fifth may be lost");
     let packets = encode(&mut *encoder, AudioFormat::CALL);
     let mut decoder = decoder(codec, AudioFormat::CALL);
-    let copies = packets.iter().filter(|packet| decoder.has_copy(packet)).count();
+    let copies = packets.iter().filter(|packet| decoder.has_fec(packet)).count();
     match codec.capabilities().forward_error_correction {
         true => assert!(copies > FRAMES / 4, "{copies} of {FRAMES} packets carry a copy under 20 % of loss"),
         false => assert_eq!(copies, 0, "no forward error correction was declared, and packets carry copies"),
     }
     if !codec.capabilities().deep_redundancy {
-        let reach = packets.iter().map(|packet| decoder.reach(packet)).max();
+        let reach = packets.iter().map(|packet| decoder.redundancy_span(packet)).max();
         assert_eq!(reach, Some(Duration::ZERO), "no deep redundancy was declared, and packets carry some");
     }
-    assert!(!decoder.has_copy(&[]) && decoder.reach(&[]).is_zero(), "no packet carries nothing");
+    assert!(!decoder.has_fec(&[]) && decoder.redundancy_span(&[]).is_zero(), "no packet carries nothing");
 }
 
 /// Where a variable bitrate is declared, a hint of half as much makes packets smaller; otherwise they stay as they are.
-pub fn the_bitrate_follows_hints_where_declared(codec: &dyn Codec) {
+pub fn the_bitrate_follows_hints_where_declared(codec: &dyn AudioCodec) {
     let bytes = |bitrate| {
         let mut encoder = encoder(codec, AudioFormat::CALL);
         encoder.hint(EncoderHint { bitrate: Some(bitrate), ..EncoderHint::default() }).expect("a usual bitrate");
@@ -149,21 +149,21 @@ pub fn the_bitrate_follows_hints_where_declared(codec: &dyn Codec) {
 }
 
 /// Formats, frames and hints that make no sense are invalid, and an encoder is afterwards as it was.
-pub fn unusable_settings_are_refused(codec: &dyn Codec) {
+pub fn unusable_settings_are_refused(codec: &dyn AudioCodec) {
     let invalid = |what: &str, error: Option<blink_api::Error>| match error {
         Some(error) => assert_eq!(error.kind(), ErrorKind::Invalid, "{what}: {error}"),
         None => panic!("{what} was taken"),
     };
-    let usual = EncoderConfig { format: AudioFormat::CALL, frame: FRAME, bitrate: None };
+    let usual = AudioEncoderConfig { format: AudioFormat::CALL, frame: FRAME, bitrate: None };
     let many = AudioFormat { channels: codec.capabilities().max_channels + 1, ..AudioFormat::CALL };
     let none = AudioFormat { channels: 0, ..AudioFormat::CALL };
     let slow = AudioFormat { sample_rate: 1, ..AudioFormat::CALL };
     for (what, format) in [("too many channels", many), ("no channel", none), ("one sample a second", slow)] {
-        invalid(what, codec.encoder(EncoderConfig { format, ..usual }).err());
-        invalid(what, codec.decoder(DecoderConfig { format }).err());
+        invalid(what, codec.encoder(AudioEncoderConfig { format, ..usual }).err());
+        invalid(what, codec.decoder(AudioDecoderConfig { format }).err());
     }
     for frame in [Duration::ZERO, Duration::from_millis(7), Duration::from_secs(1)] {
-        invalid("a frame of that length", codec.encoder(EncoderConfig { frame, ..usual }).err());
+        invalid("a frame of that length", codec.encoder(AudioEncoderConfig { frame, ..usual }).err());
     }
     let mut encoder = encoder(codec, AudioFormat::CALL);
     for loss in [-0.1, 1.1, f32::NAN] {
@@ -176,7 +176,7 @@ pub fn unusable_settings_are_refused(codec: &dyn Codec) {
 }
 
 /// Bytes that are no packet are an error or sound, never more; and the decoder goes on with the next packet.
-pub fn unusable_packets_are_harmless(codec: &dyn Codec) {
+pub fn unusable_packets_are_harmless(codec: &dyn AudioCodec) {
     let packets = encode(&mut *encoder(codec, AudioFormat::CALL), AudioFormat::CALL);
     let mut decoder = decoder(codec, AudioFormat::CALL);
     let mut room = vec![0.0; AudioFormat::CALL.samples_in(ROOM)];
@@ -190,7 +190,7 @@ pub fn unusable_packets_are_harmless(codec: &dyn Codec) {
             bits as u8
         });
         let garbage: Vec<u8> = garbage.take(length).collect();
-        for input in [DecoderInput::Packet(&garbage), DecoderInput::Recover(&garbage)] {
+        for input in [DecoderInput::Packet(&garbage), DecoderInput::Fec(&garbage)] {
             match decoder.decode(input, &mut room) {
                 Ok(samples) => assert!(samples <= room.len(), "no more is written than there is room for"),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Invalid, "{error}"),
@@ -198,8 +198,8 @@ pub fn unusable_packets_are_harmless(codec: &dyn Codec) {
         }
         // Whether it is a packet is the codec's to say.
         decoder.duration(&garbage).ok();
-        decoder.has_copy(&garbage);
-        decoder.reach(&garbage);
+        decoder.has_fec(&garbage);
+        decoder.redundancy_span(&garbage);
     }
     let refused =
         decoder.decode(DecoderInput::Packet(&packets[0]), &mut [0.0; 1]).expect_err("there is no room for a frame");
@@ -208,19 +208,19 @@ pub fn unusable_packets_are_harmless(codec: &dyn Codec) {
     assert_eq!(samples, AudioFormat::CALL.samples_in(FRAME));
 }
 
-fn encoder(codec: &dyn Codec, format: AudioFormat) -> Box<dyn Encoder> {
+fn encoder(codec: &dyn AudioCodec, format: AudioFormat) -> Box<dyn AudioEncoder> {
     let encoder =
-        codec.encoder(EncoderConfig { format, frame: FRAME, bitrate: None }).expect("frames of 20 ms at 48 kHz");
+        codec.encoder(AudioEncoderConfig { format, frame: FRAME, bitrate: None }).expect("frames of 20 ms at 48 kHz");
     assert_eq!(encoder.frame_samples(), format.samples_in(FRAME), "a frame is as long as was asked for");
     encoder
 }
 
-fn decoder(codec: &dyn Codec, format: AudioFormat) -> Box<dyn Decoder> {
-    codec.decoder(DecoderConfig { format }).expect("48 kHz")
+fn decoder(codec: &dyn AudioCodec, format: AudioFormat) -> Box<dyn AudioDecoder> {
+    codec.decoder(AudioDecoderConfig { format }).expect("48 kHz")
 }
 
 /// A second of a tone.
-fn encode(encoder: &mut dyn Encoder, format: AudioFormat) -> Vec<Vec<u8>> {
+fn encode(encoder: &mut dyn AudioEncoder, format: AudioFormat) -> Vec<Vec<u8>> {
     let channels = usize::from(format.channels);
     let frame = encoder.frame_samples();
     let sound = tone::wave(PITCH, AMPLITUDE, format.sample_rate, frame / channels * FRAMES);

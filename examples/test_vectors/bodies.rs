@@ -2,7 +2,7 @@
 
 use blink_api::{Endpoint, TrackKind};
 use blink_proto::wire::{
-    Behind, Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, JoinedClaim, Link, LinkRole,
+    StaleBoot, Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, JoinedClaim, Link, LinkRole,
     Member, Offer, REPORT_VERSION, Record, Reject, Ringing, Secret, SectionReport, Seen, Signed, SignedKey, Status,
     StreamOffer, StreamRequest, WireEndpoint, cbor,
 };
@@ -58,7 +58,7 @@ pub(crate) fn all(scene: &Scene) -> Vec<(&'static str, Body, Value)> {
     }
     let alice = scene.alice_endpoint();
     let says = json!({ "endpoint": endpoint(&alice), "boot": 8 });
-    bodies.push(("behind", Body::Behind(Behind { endpoint: WireEndpoint(alice), boot: 8 }), says));
+    bodies.push(("behind", Body::StaleBoot(StaleBoot { endpoint: WireEndpoint(alice), boot: 8 }), says));
     for (name, entries) in [("member", Vec::new()), ("member with entries", scene.signed_entries())] {
         let says = member_says(scene, &entries);
         bodies.push((name, Body::Member(Box::new(member(scene, entries))), says));

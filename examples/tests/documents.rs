@@ -1,6 +1,6 @@
 //! What the documents show is what compiles and what is understood.
 
-use blink_api::{Codec, Configuration, Entry, Registry, Result};
+use blink_api::{AudioCodec, Configuration, Entry, Registry, Result};
 use blink_engine::Blink;
 use blink_media_cpal_opus::OpusCodec;
 use {blink_media_synthetic as _, blink_signaling_libp2p as _, blink_transport_str0m as _};
@@ -46,8 +46,8 @@ fn the_configuration_of_the_readme_is_understood() {
 
 #[test]
 fn an_entry_can_be_registered_by_hand() {
-    static ENTRY: Entry<dyn Codec> = Entry::<dyn Codec>::of::<OpusCodec>();
-    assert!(Registry::empty().with(&ENTRY).unwrap().entry::<dyn Codec>("opus").is_ok());
+    static ENTRY: Entry<dyn AudioCodec> = Entry::<dyn AudioCodec>::of::<OpusCodec>();
+    assert!(Registry::empty().with(&ENTRY).unwrap().entry::<dyn AudioCodec>("opus").is_ok());
 }
 
 /// As `docs/integrators.md` begins.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blink_api::{Codec, Configuration, Context, Registry, SystemClock, Transport};
+use blink_api::{AudioCodec, Configuration, Context, Registry, SystemClock, Transport};
 use blink_engine::MediaThreads;
 use serde::Serialize;
 
@@ -93,8 +93,8 @@ async fn measure(
 ) -> Result<Vec<Point>, Failure> {
     let meter = Meter::default();
     let context = Context { clock: Arc::new(SystemClock), shared: configuration.registry().shared() };
-    let codecs = configuration.create_all::<dyn Codec>(&context).await?;
-    let metered = |codec: Arc<dyn Codec>| Arc::new(Metered { codec, meter: meter.clone() }) as Arc<dyn Codec>;
+    let codecs = configuration.create_all::<dyn AudioCodec>(&context).await?;
+    let metered = |codec: Arc<dyn AudioCodec>| Arc::new(Metered { codec, meter: meter.clone() }) as Arc<dyn AudioCodec>;
     let codecs: Vec<_> = codecs.into_iter().map(metered).collect();
     let threads = MediaThreads::new(std::thread::available_parallelism().map_or(1, usize::from))?;
     let side = Side { configuration: configuration.clone(), codecs, media_host: None, threads: Some(threads) };
@@ -153,7 +153,7 @@ fn report(configuration: &Configuration, points: Vec<Point>) -> Result<Report, F
     let rest_percent_per_call = slope(&|point| point.cpu_percent - point.codec_percent);
     Ok(Report {
         transport: configuration.chosen::<dyn Transport>()?.name,
-        codec: configuration.chosen::<dyn Codec>()?.name,
+        codec: configuration.chosen::<dyn AudioCodec>()?.name,
         cpu_percent_per_call,
         codec_percent_per_call,
         rest_percent_per_call,

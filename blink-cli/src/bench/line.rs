@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, Captured, Codec, DecoderConfig, EncoderConfig, EncoderHint, MediaSink, MediaSource, Mid, Preference,
+    AudioFormat, ReadResult, AudioCodec, AudioDecoderConfig, AudioEncoderConfig, EncoderHint, AudioSink, AudioSource, Mid, Preference,
     Result, RtpIn, RtpOut, RtpTime,
 };
 use blink_engine::AudioStatistics;
 use blink_media::red::RedSender;
-use blink_media::{Capture, CaptureConfig, JitterConfig, Listeners, Network, Pacer, Playout, ReceiveConfig, TICK};
+use blink_media::{Capture, CaptureConfig, JitterConfig, Listeners, Network, TickScheduler, Playout, ReceiveConfig, TICK};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use bytes::Bytes;
 
@@ -55,7 +55,7 @@ pub(super) struct Outcome {
 pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) -> Result<Outcome, Failure> {
     let codec = OpusCodec::new(ends.codec)?;
     let format = AudioFormat::CALL;
-    let encoder = codec.encoder(EncoderConfig { format, frame: ends.frame, bitrate: None })?;
+    let encoder = codec.encoder(AudioEncoderConfig { format, frame: ends.frame, bitrate: None })?;
     let lookahead = encoder.lookahead();
     let capture = CaptureConfig {
         format,
@@ -75,13 +75,13 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
     };
     let receive = ReceiveConfig { jitter, ..usual };
     // As in an engine, whose speaker has no clock of its own here.
-    playout.set_follows(ends.fixed.is_none());
-    playout.add(0, receive, codec.decoder(DecoderConfig { format })?);
+    playout.follow_media_clock(ends.fixed.is_none());
+    playout.add(0, receive, codec.decoder(AudioDecoderConfig { format })?);
 
     let mut path = Path::new(impairment, seed);
     let start = Instant::now();
     // The ends' ticks do not fall together.
-    let mut pacer = Pacer::new(start + TICK + TICK.mul_f64((seed as f64 * 0.618).fract()));
+    let mut pacer = TickScheduler::new(start + TICK + TICK.mul_f64((seed as f64 * 0.618).fract()));
     let mut on_the_way: Vec<(Instant, RtpIn)> = Vec::with_capacity(1_000);
     let (mut sent, mut payload_bytes) = (Vec::with_capacity(8), 0);
     let (mut delays, mut buffer) = (Vec::new(), Vec::new());
@@ -179,18 +179,18 @@ struct Script {
     at: usize,
 }
 
-impl MediaSource for Script {
+impl AudioSource for Script {
     fn format(&self) -> AudioFormat {
         AudioFormat::CALL
     }
 
-    fn read(&mut self, out: &mut [f32]) -> Result<Captured> {
+    fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
         let left = &self.samples[self.at.min(self.samples.len())..];
         let samples = left.len().min(out.len());
         out[..samples].copy_from_slice(&left[..samples]);
         out[samples..].fill(0.0);
         self.at += out.len();
-        Ok(Captured { samples: out.len(), at: None })
+        Ok(ReadResult { samples: out.len(), at: None })
     }
 
     fn latency(&self) -> Duration {
@@ -208,7 +208,7 @@ impl Heard {
     }
 }
 
-impl MediaSink for Heard {
+impl AudioSink for Heard {
     fn format(&self) -> AudioFormat {
         AudioFormat::CALL
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    AudioFormat, Captured, DeviceChange, DeviceInfo, MediaCapabilities, MediaHost, MediaSink, MediaSource, OpenRequest,
+    AudioFormat, ReadResult, DeviceChange, DeviceInfo, MediaCapabilities, MediaHost, AudioSink, AudioSource, OpenRequest,
     Result,
 };
 use rand::{Rng, SeedableRng};
@@ -94,12 +94,12 @@ impl MediaHost for Head {
         Ok(Vec::new())
     }
 
-    async fn open_source(&self, _: &str, _: OpenRequest) -> Result<Box<dyn MediaSource>> {
+    async fn open_source(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSource>> {
         let random = ChaCha8Rng::seed_from_u64(1);
         Ok(Box::new(Mouth { head: self.clone(), chirp: chirp(), at: CHIRP, pause: RATE as usize / 5, random }))
     }
 
-    async fn open_sink(&self, _: &str, _: OpenRequest) -> Result<Box<dyn MediaSink>> {
+    async fn open_sink(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSink>> {
         Ok(Box::new(Ear(self.clone())))
     }
 
@@ -119,12 +119,12 @@ struct Mouth {
     random: ChaCha8Rng,
 }
 
-impl MediaSource for Mouth {
+impl AudioSource for Mouth {
     fn format(&self) -> AudioFormat {
         AudioFormat::CALL
     }
 
-    fn read(&mut self, out: &mut [f32]) -> Result<Captured> {
+    fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
         let now = Instant::now();
         for n in 0..out.len() {
             if self.at == CHIRP && self.pause == 0 {
@@ -146,7 +146,7 @@ impl MediaSource for Mouth {
                 }
             };
         }
-        Ok(Captured { samples: out.len(), at: None })
+        Ok(ReadResult { samples: out.len(), at: None })
     }
 
     fn latency(&self) -> Duration {
@@ -157,7 +157,7 @@ impl MediaSource for Mouth {
 /// Keeps what is played: its first sample is heard when it is written.
 struct Ear(Head);
 
-impl MediaSink for Ear {
+impl AudioSink for Ear {
     fn format(&self) -> AudioFormat {
         AudioFormat::CALL
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use blink_api::{
-    Codec, CodecCapabilities, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig, EncoderHint, Result,
+    AudioCodec, AudioCodecCapabilities, AudioDecoder, AudioDecoderConfig, DecoderInput, AudioEncoder, AudioEncoderConfig, EncoderHint, Result,
     RtpCodec,
 };
 
@@ -62,12 +62,12 @@ impl Meter {
 
 /// Another codec, metered.
 pub(super) struct Metered {
-    pub(super) codec: Arc<dyn Codec>,
+    pub(super) codec: Arc<dyn AudioCodec>,
     pub(super) meter: Meter,
 }
 
-impl Codec for Metered {
-    fn capabilities(&self) -> CodecCapabilities {
+impl AudioCodec for Metered {
+    fn capabilities(&self) -> AudioCodecCapabilities {
         self.codec.capabilities()
     }
 
@@ -75,21 +75,21 @@ impl Codec for Metered {
         self.codec.rtp()
     }
 
-    fn encoder(&self, config: EncoderConfig) -> Result<Box<dyn Encoder>> {
+    fn encoder(&self, config: AudioEncoderConfig) -> Result<Box<dyn AudioEncoder>> {
         Ok(Box::new(MeteredEncoder { encoder: self.codec.encoder(config)?, meter: self.meter.clone() }))
     }
 
-    fn decoder(&self, config: DecoderConfig) -> Result<Box<dyn Decoder>> {
+    fn decoder(&self, config: AudioDecoderConfig) -> Result<Box<dyn AudioDecoder>> {
         Ok(Box::new(MeteredDecoder { decoder: self.codec.decoder(config)?, meter: self.meter.clone() }))
     }
 }
 
 struct MeteredEncoder {
-    encoder: Box<dyn Encoder>,
+    encoder: Box<dyn AudioEncoder>,
     meter: Meter,
 }
 
-impl Encoder for MeteredEncoder {
+impl AudioEncoder for MeteredEncoder {
     fn frame_samples(&self) -> usize {
         self.encoder.frame_samples()
     }
@@ -112,11 +112,11 @@ impl Encoder for MeteredEncoder {
 }
 
 struct MeteredDecoder {
-    decoder: Box<dyn Decoder>,
+    decoder: Box<dyn AudioDecoder>,
     meter: Meter,
 }
 
-impl Decoder for MeteredDecoder {
+impl AudioDecoder for MeteredDecoder {
     fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize> {
         self.meter.count(|| self.decoder.decode(input, out))
     }
@@ -125,11 +125,11 @@ impl Decoder for MeteredDecoder {
         self.decoder.duration(packet)
     }
 
-    fn has_copy(&self, packet: &[u8]) -> bool {
-        self.decoder.has_copy(packet)
+    fn has_fec(&self, packet: &[u8]) -> bool {
+        self.decoder.has_fec(packet)
     }
 
-    fn reach(&mut self, packet: &[u8]) -> Duration {
-        self.meter.count(|| self.decoder.reach(packet))
+    fn redundancy_span(&mut self, packet: &[u8]) -> Duration {
+        self.meter.count(|| self.decoder.redundancy_span(packet))
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Impairment {
 /// Bursts are Gilbert's: in the bad state everything is lost, in the good state nothing.
 pub(super) struct Path {
     impairment: Impairment,
-    /// Losses and delays are drawn apart, so that packets are lost alike whatever the jitter is.
+    /// LossEstimator and delays are drawn apart, so that packets are lost alike whatever the jitter is.
     losses: ChaCha8Rng,
     delays: ChaCha8Rng,
     bad: bool,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use blink_api::{Codec, Configuration, MediaHost};
+use blink_api::{AudioCodec, Configuration, MediaHost};
 use blink_engine::{Blink, CallConfig, Event, EventStream, MediaThreads, StreamItem};
 
 use crate::failure::Failure;
@@ -15,7 +15,7 @@ const STEP: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(super) struct Side {
     pub(super) configuration: Configuration,
-    pub(super) codecs: Vec<Arc<dyn Codec>>,
+    pub(super) codecs: Vec<Arc<dyn AudioCodec>>,
     pub(super) media_host: Option<Arc<dyn MediaHost>>,
     /// That it shares with others.
     pub(super) threads: Option<MediaThreads>,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use blink_api::{
-    AudioFormat, Codec, Configuration, ConfigurationBuilder, Registry, Signaling, Transport, TransportCapabilities,
+    AudioFormat, AudioCodec, Configuration, ConfigurationBuilder, Registry, Signaling, Transport, TransportCapabilities,
     expand_path,
 };
 use blink_media_synthetic::read_wav;
@@ -110,7 +110,7 @@ impl Side {
             name,
             transport: configuration.chosen::<dyn Transport>()?.name,
             signaling: configuration.chosen::<dyn Signaling>()?.name,
-            codec: configuration.chosen::<dyn Codec>()?.name,
+            codec: configuration.chosen::<dyn AudioCodec>()?.name,
             said,
             heard,
             configuration,

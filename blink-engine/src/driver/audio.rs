@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{
-    AudioFormat, AudioSettings, Codec, CodecName, Decoder, DecoderConfig, Encoder, EncoderConfig, Error, ErrorKind,
+    AudioFormat, AudioSettings, AudioCodec, CodecName, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig, Error, ErrorKind,
     Result, RtpCodec,
 };
 
@@ -15,7 +15,7 @@ use blink_media::red;
 /// The settings of one call with the codecs it may use, the preferred one first. Never without one. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct CallAudio {
-    codecs: Arc<[Arc<dyn Codec>]>,
+    codecs: Arc<[Arc<dyn AudioCodec>]>,
     /// How SDP names each.
     rtp: Arc<[RtpCodec]>,
     settings: AudioSettings,
@@ -32,7 +32,7 @@ impl CallAudio {
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for values out of range, [`NotFound`](ErrorKind::NotFound) for a codec that is not configured, and those of
     /// a codec that does not take the format, frame or bitrate.
-    pub(crate) fn new(configured: &[Arc<dyn Codec>], settings: &AudioSettings, config: &AudioConfig) -> Result<Self> {
+    pub(crate) fn new(configured: &[Arc<dyn AudioCodec>], settings: &AudioSettings, config: &AudioConfig) -> Result<Self> {
         let settings = AudioSettings {
             frame: config.frame.unwrap_or(settings.frame),
             channels: config.channels.unwrap_or(settings.channels),
@@ -96,24 +96,24 @@ impl CallAudio {
     }
 
     /// A fresh encoder of each codec.
-    pub(crate) fn encoders(&self) -> Result<Vec<(RtpCodec, Box<dyn Encoder>)>> {
-        let encoder = |(codec, rtp): (&Arc<dyn Codec>, &RtpCodec)| {
+    pub(crate) fn encoders(&self) -> Result<Vec<(RtpCodec, Box<dyn AudioEncoder>)>> {
+        let encoder = |(codec, rtp): (&Arc<dyn AudioCodec>, &RtpCodec)| {
             let bitrate = self.settings.bitrate.filter(|_| codec.capabilities().variable_bitrate);
-            let config = EncoderConfig { format: self.format(), frame: self.frame(), bitrate };
+            let config = AudioEncoderConfig { format: self.format(), frame: self.frame(), bitrate };
             Ok((rtp.clone(), codec.encoder(config)?))
         };
         self.codecs.iter().zip(&*self.rtp).map(encoder).collect()
     }
 
     /// A fresh decoder of a codec; `None` for one that is not among these.
-    pub(crate) fn decoder(&self, name: &CodecName) -> Result<Option<(RtpCodec, Box<dyn Decoder>)>> {
+    pub(crate) fn decoder(&self, name: &CodecName) -> Result<Option<(RtpCodec, Box<dyn AudioDecoder>)>> {
         let mut codecs = self.codecs.iter().zip(&*self.rtp);
         let Some((codec, rtp)) = codecs.find(|(_, rtp)| rtp.name == *name) else { return Ok(None) };
-        Ok(Some((rtp.clone(), codec.decoder(DecoderConfig { format: self.format() })?)))
+        Ok(Some((rtp.clone(), codec.decoder(AudioDecoderConfig { format: self.format() })?)))
     }
 }
 
-fn find(configured: &[Arc<dyn Codec>], name: &str) -> Result<Arc<dyn Codec>> {
+fn find(configured: &[Arc<dyn AudioCodec>], name: &str) -> Result<Arc<dyn AudioCodec>> {
     let wanted = CodecName::new(name);
     configured.iter().find(|codec| codec.rtp().name == wanted).cloned().ok_or_else(|| {
         let names: Vec<_> = configured.iter().map(|codec| codec.rtp().name.to_string()).collect();

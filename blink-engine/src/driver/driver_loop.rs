@@ -21,8 +21,8 @@ use super::{Command, Parts, Report};
 use crate::events::EventSender;
 use crate::handle::Handles;
 use crate::store::Store;
-use blink_proto::call::{Event, Input, Machine, Memo, Now, Output, SessionId, SessionInput, Signal};
-use blink_proto::secure::{Opener, Refusal};
+use blink_proto::call::{Event, Input, Machine, Change, Now, Output, SessionId, SessionInput, Signal};
+use blink_proto::secure::{EnvelopeCodec, Refusal};
 use blink_proto::wire::Content;
 
 /// How long a shutdown says farewell, so that one lost message does not leave others waiting.
@@ -36,7 +36,7 @@ const CLOSING: Duration = Duration::from_secs(1);
 pub(crate) struct Driver {
     parts: Parts,
     machine: Machine,
-    opener: Opener,
+    opener: EnvelopeCodec,
     sessions: BTreeMap<SessionId, SessionHandle>,
     subscriptions: Subscriptions,
     publisher: Publisher,
@@ -58,7 +58,7 @@ impl Driver {
     pub(crate) async fn start(
         parts: Parts,
         machine: Machine,
-        opener: Opener,
+        opener: EnvelopeCodec,
         store: Option<Store>,
         events: EventSender,
         stopped: Arc<OnceLock<Error>>,
@@ -124,7 +124,7 @@ impl Driver {
         self.stopped.set(error).ok();
         self.emit(Event::DeviceCloned);
         // The next start is the later one, and what was said now is an old word then.
-        self.keeper.keep(Memo::Boot(boot));
+        self.keeper.keep(Change::Boot(boot));
         self.shut_down().await;
     }
 
@@ -148,8 +148,8 @@ impl Driver {
                     Err(refusal) => {
                         self.parts.signaling.report(delivery.id, verdict);
                         tracing::trace!(?refusal, "a message was refused");
-                        if let Some(set_back) = self.opener.take_set_back() {
-                            self.machine.handle(now, Input::SetBack(set_back));
+                        if let Some(boot_rollback) = self.opener.take_boot_rollback() {
+                            self.machine.handle(now, Input::BootRollback(boot_rollback));
                         }
                     }
                 }
@@ -213,17 +213,17 @@ impl Driver {
                         Err(refusal) => tracing::warn!(?refusal, "a message cannot be sealed"),
                     }
                 }
-                Output::Join(topic) => {
+                Output::Subscribe(topic) => {
                     self.opener.join(topic.keys.clone(), topic.key);
                     if let Err(error) = self.subscriptions.subscribe(topic.keys.topic).await {
                         tracing::error!(%error, "a call's topic cannot be read");
                     }
                 }
-                Output::Retire(topic) => {
+                Output::RetireTopic(topic) => {
                     self.opener.retire(&topic);
                     self.subscriptions.unsubscribe(&topic);
                 }
-                Output::Part(call) => self.part(call),
+                Output::Unsubscribe(call) => self.part(call),
                 Output::Open { session, call, remote, dials } => {
                     let media = self.media.handle();
                     let span = tracing::info_span!("session", id = session.0, %call, peer = %remote.did);
@@ -242,8 +242,8 @@ impl Driver {
                         self.closing.push(handle.close());
                     }
                 }
-                Output::Gate(gate) => self.set_gate(gate).await,
-                Output::Keep(memo) => self.keeper.keep(memo),
+                Output::SetActiveCall(gate) => self.set_gate(gate).await,
+                Output::Persist(memo) => self.keeper.keep(memo),
                 Output::Boot(boot) => self.opener.set_boot(boot),
                 Output::Emit(event) => self.emit(event),
                 Output::Refuse(refusal) => self.opener.count(refusal),

@@ -12,7 +12,7 @@ use blink_media::fake::{FakeCodec, Heard, Script, capture_config, received, rtp_
 use blink_media::rate::AudioDemand;
 use blink_media::video::{AssemblerConfig, CLOCK_RATE, FrameAssembler, VideoClock};
 use blink_media::{
-    AudioPacket, Capture, CaptureConfig, DelayRange, Due, JitterBuffer, JitterConfig, Playout, ReceiveConfig, TICK,
+    AudioPacket, Capture, CaptureConfig, DelayRange, PlayoutDecision, JitterBuffer, JitterConfig, Playout, ReceiveConfig, TICK,
 };
 use blink_proto::wire::ChannelMessage;
 
@@ -95,18 +95,18 @@ fn audio_without_a_pause((sequence, timestamp): (u16, RtpTime), length: Duration
             ticks: TICKS,
             marker: false,
             loud: None,
-            has_copy: false,
+            has_fec: false,
             payload: packet.payload,
             arrival: packet.arrival,
         });
         for tick in 0..12 {
             if ahead == 0 {
                 match jitter.next(sent + TICK * (tick + 1), 480) {
-                    Due::Packet { ticks, past: 0, .. } => {
+                    PlayoutDecision::Packet { ticks, past: 0, .. } => {
                         assert_eq!(ticks, TICKS);
                         (played, ahead) = (played + 1, ticks / 480);
                     }
-                    Due::Wait if played == 0 => continue,
+                    PlayoutDecision::Wait if played == 0 => continue,
                     due => panic!("{about}, packet {n}: {due:?}"),
                 }
             }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use blink_api::{Mid, RtpIn};
 
 use blink_media::rate::{Allocation, AudioDemand, HEADERS, PathReport, RateController};
-use blink_media::{Network, Reception};
+use blink_media::{Network, ReceiveStatistics};
 use blink_proto::wire::{ChannelMessage, REPORT_VERSION, SectionReport};
 
 /// How often the other end is told.
@@ -27,7 +27,7 @@ pub(super) struct Feedback {
 
 struct Incoming {
     clock_rate: u32,
-    reception: Reception,
+    reception: ReceiveStatistics,
 }
 
 /// What the other end says of one section.
@@ -52,11 +52,11 @@ impl Feedback {
         if let Some(incoming) = self.incoming.get_mut(&packet.mid) {
             // Padding says nothing of what is sent.
             if incoming.clock_rate != clock_rate && bytes > 0 {
-                *incoming = Incoming { clock_rate, reception: Reception::new(clock_rate) };
+                *incoming = Incoming { clock_rate, reception: ReceiveStatistics::new(clock_rate) };
             }
             incoming.reception.push(sequence, timestamp, packet.arrival, bytes);
         } else if self.incoming.len() < MAX_SECTIONS {
-            let mut reception = Reception::new(clock_rate);
+            let mut reception = ReceiveStatistics::new(clock_rate);
             reception.push(sequence, timestamp, packet.arrival, bytes);
             self.incoming.insert(packet.mid.clone(), Incoming { clock_rate, reception });
         }

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::events::EventSender;
 use crate::store::Store;
-use blink_proto::call::{Event, Memo};
+use blink_proto::call::{Event, Change};
 
 /// Batches that wait for the disk. When as many do, changes are collected here.
 const QUEUE: usize = 64;
@@ -17,12 +17,12 @@ const MAX_COLLECTED: usize = 16_384;
 
 /// What is remembered goes through here. Without a store it stays in memory, where the machine has it.
 pub(super) struct Keeper {
-    collected: Vec<Memo>,
+    collected: Vec<Change>,
     writer: Option<Writer>,
 }
 
 struct Writer {
-    queue: mpsc::Sender<Vec<Memo>>,
+    queue: mpsc::Sender<Vec<Change>>,
     task: JoinHandle<()>,
     events: EventSender,
 }
@@ -37,7 +37,7 @@ impl Keeper {
         Self { collected: Vec::new(), writer }
     }
 
-    pub(super) fn keep(&mut self, memo: Memo) {
+    pub(super) fn keep(&mut self, memo: Change) {
         if self.writer.is_some() {
             self.collected.push(memo);
         }
@@ -69,7 +69,7 @@ impl Keeper {
 }
 
 /// Takes everything that waits, and writes it at once: the disk confirms each time. What could not be written is tried again with the next change.
-async fn write(store: Store, mut batches: mpsc::Receiver<Vec<Memo>>, events: EventSender) {
+async fn write(store: Store, mut batches: mpsc::Receiver<Vec<Change>>, events: EventSender) {
     let directory = store.directory().to_owned();
     let mut store = Some(store);
     let mut waiting = Vec::new();
@@ -101,7 +101,7 @@ async fn write(store: Store, mut batches: mpsc::Receiver<Vec<Memo>>, events: Eve
 }
 
 /// Writes changes, and hands back the store or the changes. A database on which writing failed once is of no use before it is opened again.
-fn attempt(directory: &Path, store: Option<Store>, memos: Vec<Memo>) -> Result<Store, (Error, Vec<Memo>)> {
+fn attempt(directory: &Path, store: Option<Store>, memos: Vec<Change>) -> Result<Store, (Error, Vec<Change>)> {
     let store = match store.map_or_else(|| Store::open(directory), Ok) {
         Ok(store) => store,
         Err(error) => return Err((error, memos)),
@@ -124,8 +124,8 @@ mod tests {
     use super::*;
     use crate::store::tests::on_a_full_disk;
 
-    fn tombstone(n: u8) -> Memo {
-        Memo::Tombstone(CallId::from_bytes([n; 16]), Some(1))
+    fn tombstone(n: u8) -> Change {
+        Change::Tombstone(CallId::from_bytes([n; 16]), Some(1))
     }
 
     #[tokio::test]

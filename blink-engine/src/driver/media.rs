@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    CallId, CodecName, Endpoint, Error, ErrorKind, MediaHost, MediaSink, MediaSource, OpenRequest, Preference, Result,
+    CallId, CodecName, Endpoint, Error, ErrorKind, MediaHost, AudioSink, AudioSource, OpenRequest, Preference, Result,
     RtpIn, Settings,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -55,7 +55,7 @@ pub(super) struct Media {
     parts: Parts,
     reports: mpsc::Sender<Report>,
     /// A microphone opened before the call was accepted, because a call without one is refused.
-    prepared: Option<Box<dyn MediaSource>>,
+    prepared: Option<Box<dyn AudioSource>>,
     /// Counts openings: what was opened for one that is over is closed again.
     epoch: u64,
     /// The same, for who opens devices.
@@ -128,7 +128,7 @@ impl Media {
     }
 
     /// Keeps what the call that opens next is to sound like, and its microphone where that is open already. Returns what it was to sound like before.
-    pub(super) fn prepare(&mut self, audio: CallAudio, source: Option<Box<dyn MediaSource>>) -> CallAudio {
+    pub(super) fn prepare(&mut self, audio: CallAudio, source: Option<Box<dyn AudioSource>>) -> CallAudio {
         self.prepared = source;
         std::mem::replace(&mut self.handle.audio, audio)
     }
@@ -278,7 +278,7 @@ struct Opening {
     call: CallId,
     host: Arc<dyn MediaHost>,
     settings: Settings,
-    prepared: Option<Box<dyn MediaSource>>,
+    prepared: Option<Box<dyn AudioSource>>,
     parts: Parts,
     handle: MediaHandle,
     reports: mpsc::Sender<Report>,
@@ -321,7 +321,7 @@ impl Opening {
         self.reports.send(Report::Media(self.epoch, event)).await.ok();
     }
 
-    async fn sink(&mut self) -> Option<Box<dyn MediaSink>> {
+    async fn sink(&mut self) -> Option<Box<dyn AudioSink>> {
         let name = self.settings.speaker.clone();
         if name == "none" {
             return None;

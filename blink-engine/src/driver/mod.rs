@@ -31,7 +31,7 @@ mod subscriptions;
 use std::sync::Arc;
 
 use blink_api::{
-    AudioProcessorFactory, Clock, Codec, Delivery, Endpoint, MediaHost, MediaSource, Result, Settings, Signaling,
+    AudioProcessorFactory, Clock, AudioCodec, Delivery, Endpoint, MediaHost, AudioSource, Result, Settings, Signaling,
     StreamId, Topic, Transport,
 };
 
@@ -53,7 +53,7 @@ pub(crate) struct Parts {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) signaling: Arc<dyn Signaling>,
     /// The preferred one first.
-    pub(crate) codecs: Vec<Arc<dyn Codec>>,
+    pub(crate) codecs: Vec<Arc<dyn AudioCodec>>,
     /// How sound is sent and received unless a call says otherwise.
     pub(crate) audio: CallAudio,
     pub(crate) media_host: Arc<dyn MediaHost>,
@@ -84,5 +84,5 @@ pub(crate) enum Report {
     /// The source of a stream that a command asked for.
     Source(Result<OpenedSource>, Box<Command>),
     /// The microphone that a command asked for before it is carried out.
-    Microphone(Result<Box<dyn MediaSource>>, Box<Command>, CallAudio),
+    Microphone(Result<Box<dyn AudioSource>>, Box<Command>, CallAudio),
 }

@@ -8,7 +8,7 @@ use redb::backends::InMemoryBackend;
 use redb::{Database, StorageBackend};
 
 use super::{Store, guarded};
-use blink_proto::call::Memo;
+use blink_proto::call::Change;
 use blink_proto::secure::Identity;
 
 const SEED: [u8; 32] = [7; 32];
@@ -22,7 +22,7 @@ pub fn used_file() -> Vec<u8> {
         store.device(DeviceId::from_random([7; 16])).expect("there is room");
         store.next_boot(1_000 + u64::from(start)).expect("there is room");
         let tombstone = |n: u8| {
-            Memo::Tombstone(
+            Change::Tombstone(
                 blink_api::CallId::from_bytes([[start; 8], [n; 8]].concat().try_into().expect("16 bytes")),
                 Some(1),
             )

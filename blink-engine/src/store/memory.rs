@@ -6,7 +6,7 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use zeroize::Zeroizing;
 
 use super::{META, Store, guarded};
-use blink_proto::call::{HistoryEntry, KeptCall, KeptNotice, Memo, Memory};
+use blink_proto::call::{HistoryEntry, KeptCall, KeptNotice, Change, Memory};
 use blink_proto::wire::cbor;
 
 pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -60,7 +60,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Io`](blink_api::ErrorKind::Io), such as for a full disk.
-    pub(crate) fn write_memory(&self, memos: &[Memo]) -> Result<()> {
+    pub(crate) fn write_memory(&self, memos: &[Change]) -> Result<()> {
         guarded(|| {
             let transaction = self.database.begin_write()?;
             for memo in memos {
@@ -110,7 +110,7 @@ impl Store {
     }
 }
 
-fn apply(transaction: &redb::WriteTransaction, memo: &Memo) -> Result<(), redb::Error> {
+fn apply(transaction: &redb::WriteTransaction, memo: &Change) -> Result<(), redb::Error> {
     let put = |table: Table, key: &[u8], value: Option<Zeroizing<Vec<u8>>>| -> Result<(), redb::Error> {
         let mut table = transaction.open_table(table)?;
         match value {
@@ -120,17 +120,17 @@ fn apply(transaction: &redb::WriteTransaction, memo: &Memo) -> Result<(), redb::
         Ok(())
     };
     match memo {
-        Memo::Tombstone(call, since) => put(TOMBSTONES, call.as_bytes(), since.as_ref().map(bytes)),
-        Memo::Call(call, kept) => put(CALLS, call.as_bytes(), kept.as_deref().map(bytes)),
-        Memo::Notice(call, to, kept) => {
+        Change::Tombstone(call, since) => put(TOMBSTONES, call.as_bytes(), since.as_ref().map(bytes)),
+        Change::Call(call, kept) => put(CALLS, call.as_bytes(), kept.as_deref().map(bytes)),
+        Change::Notice(call, to, kept) => {
             put(NOTICES, &[&call.as_bytes()[..], to.public_key()].concat(), kept.as_deref().map(bytes))
         }
-        Memo::History(call, kept) => put(HISTORY, call.as_bytes(), kept.as_deref().map(bytes)),
-        Memo::HistoryCleared => {
+        Change::History(call, kept) => put(HISTORY, call.as_bytes(), kept.as_deref().map(bytes)),
+        Change::HistoryCleared => {
             transaction.delete_table(HISTORY)?;
             Ok(())
         }
-        Memo::Boot(boot) => {
+        Change::Boot(boot) => {
             let mut meta = transaction.open_table(META)?;
             let stored = meta.get("boot")?.and_then(|bytes| bytes.value().try_into().ok().map(u64::from_be_bytes));
             let boot = stored.map_or(*boot, |stored| stored.max(*boot));

@@ -14,7 +14,7 @@ use super::*;
 mod damage;
 mod permissions;
 
-use blink_proto::call::{Machine, MachineConfig, Memo, Memory, Now, Output};
+use blink_proto::call::{Machine, MachineConfig, Change, Memory, Now, Output};
 
 /// A store whose disk is full from now on. Opened again in its directory it works.
 pub(crate) fn on_a_full_disk(directory: &Path) -> Store {
@@ -62,7 +62,7 @@ impl StorageBackend for FullDisk {
 type Raw = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 /// What a device with calls of every kind keeps: one it offers, one that is over, somebody who missed it, two entries of history.
-fn memos() -> Vec<Memo> {
+fn memos() -> Vec<Change> {
     let identity = |seed| Identity::from_seed(&[seed; 32]);
     let own = Endpoint { did: identity(1).did(), device: DeviceId::from_random([1; 16]) };
     let settings = CallSettings::default();
@@ -73,7 +73,7 @@ fn memos() -> Vec<Memo> {
     machine.offer(now, &[identity(2).did()], b"tea").unwrap();
     machine.offer(now, &[identity(3).did()], b"").unwrap();
     let outputs = std::iter::from_fn(|| machine.poll());
-    outputs.filter_map(|output| if let Output::Keep(memo) = output { Some(memo) } else { None }).collect()
+    outputs.filter_map(|output| if let Output::Persist(memo) = output { Some(memo) } else { None }).collect()
 }
 
 fn counts(memory: &Memory) -> [usize; 4] {
@@ -109,10 +109,10 @@ fn what_is_forgotten_is_gone() {
     let store = Store::open(directory.path()).unwrap();
     store.write_memory(&memos()).unwrap();
     let (memory, _) = store.memory().unwrap();
-    let mut forgotten = vec![Memo::HistoryCleared];
-    forgotten.extend(memory.tombstones.keys().map(|call| Memo::Tombstone(*call, None)));
-    forgotten.extend(memory.calls.keys().map(|call| Memo::Call(*call, None)));
-    forgotten.extend(memory.notices.keys().map(|(call, to)| Memo::Notice(*call, *to, None)));
+    let mut forgotten = vec![Change::HistoryCleared];
+    forgotten.extend(memory.tombstones.keys().map(|call| Change::Tombstone(*call, None)));
+    forgotten.extend(memory.calls.keys().map(|call| Change::Call(*call, None)));
+    forgotten.extend(memory.notices.keys().map(|(call, to)| Change::Notice(*call, *to, None)));
     store.write_memory(&forgotten).unwrap();
     assert_eq!(counts(&store.memory().unwrap().0), [0; 4]);
 }
@@ -168,7 +168,7 @@ fn a_boot_that_was_jumped_to_is_counted_on_from() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
     assert_eq!(store.next_boot(1_000).unwrap(), 1_000);
-    store.write_memory(&[Memo::Boot(5_000), Memo::Boot(4_000)]).unwrap();
+    store.write_memory(&[Change::Boot(5_000), Change::Boot(4_000)]).unwrap();
     assert_eq!(store.next_boot(1_001).unwrap(), 5_001);
 }
 

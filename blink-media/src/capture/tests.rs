@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use blink_api::{Codec, EncoderConfig};
+use blink_api::{AudioCodec, AudioEncoderConfig};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 
 use super::*;
@@ -203,7 +203,7 @@ fn packets_carry_copies_while_packets_are_lost_and_everybody_understands_them() 
     script.put(std::iter::repeat_n(0.5, 48_000 * 10));
     let codec = OpusCodec::new(OpusConfig::default()).unwrap();
     let (format, frame) = (AudioFormat::CALL, crate::FRAME);
-    let encoder = codec.encoder(EncoderConfig { format, frame, bitrate: None }).unwrap();
+    let encoder = codec.encoder(AudioEncoderConfig { format, frame, bitrate: None }).unwrap();
     let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), Vec::new(), encoder).unwrap();
     let lossy = Network { loss: 0.1, burst: 1.0, bitrate: None };
     let mut expect = |network: Network, understood: bool, copied: bool| {

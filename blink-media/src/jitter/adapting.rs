@@ -51,13 +51,13 @@ fn where_packets_are_lost_what_makes_up_for_them_is_waited_for() {
         (None, frame * 2, Preference::Speech, 40),
     ] {
         let mut line = line(prefer);
-        line.jitter.observe_reach(reach);
+        line.jitter.observe_redundancy_span(reach);
         for number in (0..500u32).filter(|number| number % 10 != 0) {
             line.run(u64::from(number) * 20 + 5);
             let packet = line.packet(number, u64::from(number) * 20 + 5);
             let copy = copy.filter(|distance| number > *distance).map(|distance| {
                 let payload = line.packet(number - distance, 0).payload;
-                AudioCopy { offset: distance * 960, ticks: 960, has_copy: false, payload }
+                AudioCopy { offset: distance * 960, ticks: 960, has_fec: false, payload }
             });
             line.jitter.push_with(packet, copy.into_iter());
         }

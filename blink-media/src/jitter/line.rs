@@ -60,7 +60,7 @@ impl Line {
             ticks: self.frame,
             marker: false,
             loud: None,
-            has_copy: true,
+            has_fec: true,
             payload: Bytes::copy_from_slice(&number.to_be_bytes()),
             arrival: self.start + Duration::from_millis(at),
         }
@@ -100,17 +100,17 @@ impl Line {
                 assert!(asked < 1_000, "no progress at {} ms", self.now);
                 let now = self.start + Duration::from_millis(self.now);
                 let (played, ticks) = match self.jitter.next(now, (TICKS - self.ahead) as u32) {
-                    Due::Packet { payload, ticks, past, .. } => {
+                    PlayoutDecision::Packet { payload, ticks, past, .. } => {
                         let left = i64::from(ticks) - i64::from(past).min(ticks.into());
                         (
                             if past == 0 { Packet(number(&payload)) } else { Mended(number(&payload)) },
                             self.stretch(left),
                         )
                     }
-                    Due::Recover { next, ticks, .. } => (Recovered(number(&next)), ticks.into()),
-                    Due::Lost { ticks, .. } | Due::Restore { ticks, .. } => (Lost, ticks.into()),
-                    Due::Silence { ticks } => (Silence, ticks.into()),
-                    Due::Wait => {
+                    PlayoutDecision::Fec { next, ticks, .. } => (Recovered(number(&next)), ticks.into()),
+                    PlayoutDecision::Conceal { ticks, .. } | PlayoutDecision::Dred { ticks, .. } => (Lost, ticks.into()),
+                    PlayoutDecision::Silence { ticks } => (Silence, ticks.into()),
+                    PlayoutDecision::Wait => {
                         self.ahead = TICKS;
                         break;
                     }

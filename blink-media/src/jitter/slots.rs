@@ -14,7 +14,7 @@ pub(super) struct Slot {
     /// It came with a later packet; its own did not come yet.
     pub(super) copy: bool,
     /// The codec put a copy of the frame before into it.
-    pub(super) has_copy: bool,
+    pub(super) has_fec: bool,
     pub(super) payload: Bytes,
 }
 

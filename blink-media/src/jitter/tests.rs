@@ -76,7 +76,7 @@ fn what_no_packet_has_a_copy_of_is_made_up_piece_by_piece_so_that_it_can_come_me
         for number in (0..10).chain(11..40) {
             let at = u64::from(number) * 20;
             let packet = line.packet(number, at);
-            line.send_packet(AudioPacket { has_copy: false, ..packet }, at);
+            line.send_packet(AudioPacket { has_fec: false, ..packet }, at);
         }
         line.send(10, 200 + late);
         line.run(600);
@@ -109,7 +109,7 @@ fn a_copy_is_played_in_the_place_of_its_packet_and_the_packet_in_the_place_of_it
             let packet = line.packet(number, u64::from(number) * 20);
             line.now = u64::from(number) * 20;
             let copy = line.packet(number.saturating_sub(1), 0).payload;
-            let copy = AudioCopy { offset: 960, ticks: 960, has_copy: false, payload: copy };
+            let copy = AudioCopy { offset: 960, ticks: 960, has_fec: false, payload: copy };
             line.jitter.push_with(packet, carried.then_some(copy).into_iter());
         }
         // Every other one that was copied comes yet, before its time.
@@ -132,7 +132,7 @@ fn copies_of_what_was_played_or_has_no_place_are_ignored() {
     for number in 0..100u32 {
         let packet = line.packet(number, u64::from(number) * 20);
         let nonsense =
-            |offset, ticks| AudioCopy { offset, ticks, has_copy: false, payload: Bytes::from_static(&[0; 4]) };
+            |offset, ticks| AudioCopy { offset, ticks, has_fec: false, payload: Bytes::from_static(&[0; 4]) };
         let copies = [(960, 960), (4 * 960, 960), (480, 960), (960, 0), (960, 100_000), (100, 960), (16_000, 240)];
         let copies: Vec<_> = copies.into_iter().map(|(offset, ticks)| nonsense(offset, ticks)).collect();
         let copies = if number > 4 { copies } else { Vec::new() };
@@ -399,7 +399,7 @@ fn packets_that_cannot_be_read_are_not_lost() {
     for number in 0..200 {
         let at = u64::from(number) * 20;
         let ticks = if number % 10 == 5 { 0 } else { 960 };
-        let packet = AudioPacket { ticks, has_copy: false, ..line.packet(number, at) };
+        let packet = AudioPacket { ticks, has_fec: false, ..line.packet(number, at) };
         line.send_packet(packet, at);
     }
     line.run(4_100);

@@ -117,7 +117,7 @@ fn a_volume_is_that_of_one_participant() {
 #[test]
 fn who_is_not_heard_is_not_decoded_and_is_heard_at_once_when_wanted() {
     let hush: [fn(&mut Playout<u8>, bool); 2] =
-        [Playout::set_deafened, |playout, hushed| assert!(playout.set_volume(&1, if hushed { 0.0 } else { 1.0 }))];
+        [Playout::set_deafened, |playout, mute_guard| assert!(playout.set_volume(&1, if mute_guard { 0.0 } else { 1.0 }))];
     for hush in hush {
         let mut room = Room::new(&[1]);
         room.talk(0..10, &[(1, 0.5)]);
@@ -278,7 +278,7 @@ struct Broken {
     queued: usize,
 }
 
-impl MediaSink for Broken {
+impl AudioSink for Broken {
     fn format(&self) -> AudioFormat {
         AudioFormat::CALL
     }
@@ -330,9 +330,9 @@ fn ticks_that_follow_the_sound_come_when_it_is_due() {
     for (phase, follows) in [(0, true), (3_000, true), (5_500, true), (9_900, true), (3_000, false)] {
         let start = Instant::now();
         let mut playout = Playout::<u8>::new(Box::new(Heard::default()));
-        playout.set_follows(follows);
+        playout.follow_media_clock(follows);
         playout.add(1, ReceiveConfig::new(&rtp_codec()), Box::new(FakeCodec::default()));
-        let mut pacer = Pacer::new(start + Duration::from_micros(phase));
+        let mut pacer = TickScheduler::new(start + Duration::from_micros(phase));
         let mut number = 0;
         while pacer.next() < start + Duration::from_secs(4) {
             let now = pacer.next();

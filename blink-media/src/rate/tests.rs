@@ -24,7 +24,7 @@ struct Link {
     received: f64,
     waited: f64,
     controller: RateController,
-    room: VideoRoom,
+    room: VideoRateGate,
     frame: usize,
     /// What sound was sent with in each second, frames of pictures sent, the queue in seconds.
     audio: Vec<u32>,
@@ -47,7 +47,7 @@ impl Link {
             received: 0.0,
             waited: f64::MAX,
             controller: RateController::default(),
-            room: VideoRoom::default(),
+            room: VideoRateGate::default(),
             frame: 0,
             audio: Vec::new(),
             pictures: Vec::new(),
@@ -173,7 +173,7 @@ fn the_lesser_of_both_estimates_counts_while_it_is_fresh() {
 /// Everything that is sent can be decoded: after a frame that is not sent comes none before a key frame.
 #[test]
 fn pictures_pause_until_a_key_frame_and_on_average_keep_to_their_rate() {
-    let (mut room, start) = (VideoRoom::default(), Instant::now());
+    let (mut room, start) = (VideoRateGate::default(), Instant::now());
     assert!(room.admit(start, 1_000_000, false), "without a limit all is sent");
     room.set_rate(start, Some(100_000));
     let (mut whole, mut bits) = (true, 0);

@@ -15,7 +15,7 @@ pub(crate) const LONGEST_PAYLOAD: usize = 1_200;
 const LOSSY: f32 = 0.01;
 /// From this share on, one copy is too few.
 const VERY_LOSSY: f32 = 0.25;
-/// Losses come in bursts where so many packets are lost in a row, on average. Where each is lost for itself, it is 1.1 at 10 % and 1.4 at 30 %.
+/// LossEstimator come in bursts where so many packets are lost in a row, on average. Where each is lost for itself, it is 1.1 at 10 % and 1.4 at 30 %.
 const BURSTS: f32 = 2.0;
 
 /// Copies and their headers may take so much more than the rate that is aimed at; without copies, a variable rate does so too.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use web_time::{Duration, Instant};
 
-use blink_api::{CodecName, Result, RtpIn, RtpTime, VideoFrame};
+use blink_api::{CodecName, Result, RtpIn, RtpTime, EncodedVideoFrame};
 
 use super::payload::{Fragment, PayloadFormat};
 use super::{CLOCK_RATE, VideoStatistics};
@@ -37,7 +37,7 @@ impl Default for AssemblerConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedFrame {
     /// The frame; its time is when the first of its packets came.
-    pub frame: VideoFrame,
+    pub frame: EncodedVideoFrame,
     /// When it was captured, in the sender's clock of 90,000 ticks a second.
     pub timestamp: RtpTime,
 }
@@ -318,7 +318,7 @@ impl FrameAssembler {
                 self.awaits_keyframe = false;
                 self.statistics.frames += 1;
                 self.statistics.key_frames += u64::from(key);
-                return Some(ReceivedFrame { frame: VideoFrame { data, key, at }, timestamp });
+                return Some(ReceivedFrame { frame: EncodedVideoFrame { data, key, at }, timestamp });
             }
             Some(_) => self.statistics.dropped_frames += 1,
             None => {

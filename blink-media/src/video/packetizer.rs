@@ -3,7 +3,7 @@
 use std::fmt;
 use web_time::Instant;
 
-use blink_api::{CodecName, Error, ErrorKind, Result, RtpOut, RtpTime, VideoFrame};
+use blink_api::{CodecName, Error, ErrorKind, Result, RtpOut, RtpTime, EncodedVideoFrame};
 use rtc_rtp::codec::h264::H264Payloader;
 use rtc_rtp::codec::vp8::Vp8Payloader;
 use rtc_rtp::packetizer::Payloader;
@@ -40,12 +40,12 @@ impl Packetizer {
     /// The packets of the next frame, in order, each with a payload of at most [`MAX_PAYLOAD`] bytes and all with the timestamp given, 90,000
     /// ticks a second ([`VideoClock`]). The last one has the marker.
     ///
-    /// H.264 comes as [`VideoFrame::data`] says. Access unit delimiters and filler data are left out, and parameter sets go into one packet before
+    /// H.264 comes as [`EncodedVideoFrame::data`] says. Access unit delimiters and filler data are left out, and parameter sets go into one packet before
     /// the picture; more than one of each kind in a frame are not carried.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for a frame that holds nothing to send.
-    pub fn packetize(&mut self, frame: &VideoFrame, timestamp: RtpTime) -> Result<Vec<RtpOut>> {
+    pub fn packetize(&mut self, frame: &EncodedVideoFrame, timestamp: RtpTime) -> Result<Vec<RtpOut>> {
         let invalid =
             || Error::new(ErrorKind::Invalid, "a video frame holds nothing to send").with("codec", &self.codec);
         let payloads = self.payloader.payload(MAX_PAYLOAD, &frame.data).map_err(|source| invalid().source(source))?;

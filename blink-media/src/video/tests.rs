@@ -5,7 +5,7 @@ mod order;
 
 use web_time::{Duration, Instant};
 
-use blink_api::{CodecName, ErrorKind, MediaHost, Mid, RtpIn, RtpOut, RtpTime, VideoFrame};
+use blink_api::{CodecName, ErrorKind, MediaHost, Mid, RtpIn, RtpOut, RtpTime, EncodedVideoFrame};
 use blink_media_synthetic::{SyntheticConfig, SyntheticHost};
 use bytes::Bytes;
 use rand::seq::IndexedRandom;
@@ -23,7 +23,7 @@ const CODECS: [&str; 2] = ["VP8", "H264"];
 struct Sent {
     codec: CodecName,
     start: Instant,
-    frames: Vec<VideoFrame>,
+    frames: Vec<EncodedVideoFrame>,
     /// Of each frame.
     packets: Vec<Vec<RtpOut>>,
     clock: VideoClock,
@@ -97,7 +97,7 @@ impl Sent {
 }
 
 /// Frames of a clip of the synthetic media host, from `start` on.
-fn clip(codec: &CodecName, start: Instant, count: usize) -> Vec<VideoFrame> {
+fn clip(codec: &CodecName, start: Instant, count: usize) -> Vec<EncodedVideoFrame> {
     let host = SyntheticHost::new(SyntheticConfig::default()).unwrap();
     let name = format!("clip:{}", codec.as_str().to_ascii_lowercase());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -172,7 +172,7 @@ fn other_codecs_and_empty_frames_are_refused() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     for codec in CODECS {
         let mut packetizer = Packetizer::new(CodecName::new(codec), 0).unwrap();
-        let empty = VideoFrame { data: Bytes::new(), key: false, at: Instant::now() };
+        let empty = EncodedVideoFrame { data: Bytes::new(), key: false, at: Instant::now() };
         assert_eq!(packetizer.packetize(&empty, RtpTime(0)).unwrap_err().kind(), ErrorKind::Invalid);
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::event::{CancelledReason, EndReason, Event};
 use super::lifecycle::Call;
-use super::memory::Memo;
+use super::memory::Change;
 use super::shared::Shared;
 use crate::wire::fields::{call, people, person};
 
@@ -218,12 +218,12 @@ impl Shared {
             self.make_history_room(entry.stranger);
             self.history.entries.push_back(entry);
         }
-        entries.for_each(|entry| self.keep(Memo::History(entry.call, None)));
+        entries.for_each(|entry| self.keep(Change::History(entry.call, None)));
     }
 
     fn make_history_room(&mut self, stranger: bool) {
         if let Some(goes) = self.history.surplus(stranger).and_then(|at| self.history.entries.remove(at)) {
-            self.keep(Memo::History(goes.call, None));
+            self.keep(Change::History(goes.call, None));
         }
     }
 
@@ -253,7 +253,7 @@ impl Shared {
         self.make_history_room(entry.stranger);
         entry.sequence = Some(self.history.next);
         self.history.next = self.history.next.saturating_add(1);
-        self.keep(Memo::History(entry.call, Some(Box::new(entry.clone()))));
+        self.keep(Change::History(entry.call, Some(Box::new(entry.clone()))));
         self.history.entries.push_back(entry);
     }
 
@@ -285,9 +285,9 @@ impl Shared {
     /// Forgets all but what is ongoing.
     pub(super) fn clear_history(&mut self) {
         self.history.entries.retain(|entry| entry.outcome == CallOutcome::Ongoing);
-        self.keep(Memo::HistoryCleared);
+        self.keep(Change::HistoryCleared);
         let ongoing: Vec<_> = self.history.entries.iter().cloned().collect();
-        ongoing.into_iter().for_each(|entry| self.keep(Memo::History(entry.call, Some(Box::new(entry)))));
+        ongoing.into_iter().for_each(|entry| self.keep(Change::History(entry.call, Some(Box::new(entry)))));
     }
 
     fn change_history(&mut self, call: &CallId, change: impl FnOnce(&mut HistoryEntry)) {
@@ -295,7 +295,7 @@ impl Shared {
         let before = entry.clone();
         change(entry);
         if *entry != before {
-            let memo = Memo::History(*call, Some(Box::new(entry.clone())));
+            let memo = Change::History(*call, Some(Box::new(entry.clone())));
             self.keep(memo);
         }
     }
@@ -304,7 +304,7 @@ impl Shared {
     fn replace_history(&mut self, old: &CallId, new: &CallId) {
         let Some(at) = self.history.entries.iter().position(|entry| entry.call == *old) else { return };
         let Some(entry) = self.history.entries.remove(at) else { return };
-        self.keep(Memo::History(*old, None));
+        self.keep(Change::History(*old, None));
         self.change_history(new, |kept| {
             kept.direction = entry.direction;
             kept.started_ms = entry.started_ms;

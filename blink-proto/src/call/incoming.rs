@@ -12,8 +12,8 @@ use super::machine::{MAX_CONVERSATION, Machine};
 use super::member::MAX_CLAIMS;
 use super::roster::Roster;
 use super::shared::Shared;
-use crate::secure::{CallKeys, Channel, Refusal, SetBack};
-use crate::wire::{Behind, Body, Busy, Cancel, CancelReason, Offer, Ringing, Status, WireEndpoint};
+use crate::secure::{CallKeys, Channel, Refusal, BootRollback};
+use crate::wire::{StaleBoot, Body, Busy, Cancel, CancelReason, Offer, Ringing, Status, WireEndpoint};
 
 /// Calls that ring here at the same time, familiar ones and those of strangers.
 const MAX_PENDING: (usize, usize) = (12, 4);
@@ -31,7 +31,7 @@ impl Machine {
             return self.handle_offer(id, from, boot, offer);
         }
         match &body {
-            Body::Behind(behind) => return self.handle_behind(&id, from, behind),
+            Body::StaleBoot(behind) => return self.handle_behind(&id, from, behind),
             Body::Ringing(ringing) if self.missed.handle_ringing(&id, &from.did, ringing, &mut self.shared) => return,
             Body::Cancel(_) => self.missed.remove(&id, &from.did, &mut self.shared),
             _ => {}
@@ -44,7 +44,7 @@ impl Machine {
             _ => None,
         };
         self.with_call(id, |call, shared| match &body {
-            Body::Offer(_) | Body::Behind(_) => {}
+            Body::Offer(_) | Body::StaleBoot(_) => {}
             Body::Ringing(ringing) => call.handle_ringing(from, ringing, shared),
             Body::Busy(_) => call.handle_busy(from, shared),
             Body::Reject(reject) => call.handle_reject(from, reject, shared),
@@ -64,23 +64,23 @@ impl Machine {
     fn tell_if_behind(&mut self, signal: &Signal) {
         let peer = self.calls.get(&signal.call).and_then(|call| call.peers.get(&signal.from));
         if let Some(boot) = peer.filter(|peer| peer.own_word && signal.boot < peer.boot).map(|peer| peer.boot) {
-            self.handle_set_back(&SetBack { endpoint: signal.from, boot, call: signal.call });
+            self.handle_set_back(&BootRollback { endpoint: signal.from, boot, call: signal.call });
         }
     }
 
     /// An endpoint is not heard, because it counts below what it has said before. A device that lost its count cannot know that.
-    pub(super) fn handle_set_back(&mut self, set_back: &SetBack) {
-        let SetBack { endpoint, boot, call } = *set_back;
+    pub(super) fn handle_set_back(&mut self, boot_rollback: &BootRollback) {
+        let BootRollback { endpoint, boot, call } = *boot_rollback;
         let member = self.calls.get(&call).is_some_and(|call| call.roster.is_valid(&endpoint.did));
         let concerns = member || endpoint.did == self.shared.own.did || self.shared.rings_for(&endpoint.did);
         if concerns && self.shared.may_reply(call, endpoint.did) {
-            let behind = Behind { endpoint: WireEndpoint(endpoint), boot };
-            self.shared.send_inbox(endpoint.did, call, Body::Behind(behind));
+            let behind = StaleBoot { endpoint: WireEndpoint(endpoint), boot };
+            self.shared.send_inbox(endpoint.did, call, Body::StaleBoot(behind));
         }
     }
 
     /// Somebody does not hear this device, or another one of this person.
-    fn handle_behind(&mut self, id: &CallId, from: Endpoint, behind: &Behind) {
+    fn handle_behind(&mut self, id: &CallId, from: Endpoint, behind: &StaleBoot) {
         let Some(call) = self.calls.get(id).filter(|call| call.roster.is_valid(&from.did)) else {
             return self.shared.refuse(Refusal::NotAuthorized);
         };

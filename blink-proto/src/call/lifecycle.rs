@@ -179,13 +179,13 @@ impl Call {
         self.version = 1;
         shared.begin_history(self.history_entry(shared));
         self.listen(shared);
-        shared.out.push_back(Output::Gate(Some(self.id())));
+        shared.out.push_back(Output::SetActiveCall(Some(self.id())));
     }
 
     /// Reads the call's topic with the present key.
     pub(super) fn listen(&self, shared: &mut Shared) {
         let topic = JoinedTopic { keys: self.keys.clone(), key: self.key.pair.clone() };
-        shared.out.push_back(Output::Join(Box::new(topic)));
+        shared.out.push_back(Output::Subscribe(Box::new(topic)));
     }
 
     /// The user accepts a call that rings, or joins one that goes on.
@@ -203,7 +203,7 @@ impl Call {
         self.enter(Phase::Joining, shared);
         shared.begin_history(self.history_entry(shared));
         self.listen(shared);
-        shared.out.push_back(Output::Gate(Some(self.id())));
+        shared.out.push_back(Output::SetActiveCall(Some(self.id())));
         self.peers.values_mut().for_each(|peer| {
             peer.forget_joining();
             peer.acknowledged = 0;
@@ -319,7 +319,7 @@ impl Call {
         shared.streams.clear();
         shared.recording = false;
         self.enter(if was_out || nobody { Phase::Over } else { self.phase_when_out() }, shared);
-        shared.out.push_back(Output::Gate(None));
+        shared.out.push_back(Output::SetActiveCall(None));
         shared.emit(Event::CallEnded { call: self.id(), reason });
         self.lingering = Some(Lingering::since(shared.mono()));
     }

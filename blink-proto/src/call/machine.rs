@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 
 use super::history::History;
 use super::lifecycle::{Call, Phase};
-use super::memory::{Memo, Memory, REMEMBERED};
+use super::memory::{Change, Memory, REMEMBERED};
 use super::missed::MissedNotices;
 use super::presence::Heard;
 use super::shared::Shared;
@@ -189,7 +189,7 @@ impl Machine {
         self.shared.now = now;
         match input {
             Input::Signal(signal) => self.handle_signal(signal),
-            Input::SetBack(set_back) => self.handle_set_back(&set_back),
+            Input::BootRollback(boot_rollback) => self.handle_set_back(&boot_rollback),
             Input::SubscriberJoined(topic) => self.handle_subscriber(&topic),
             Input::Speaking { endpoint, speaking } => {
                 if let Some(id) = self.current() {
@@ -311,7 +311,7 @@ impl Machine {
         let finished: Vec<_> = finished.map(|call| (call.id(), call.share())).collect();
         for (id, share) in finished {
             self.calls.remove(&id);
-            self.entomb(id, share, self.shared.mono());
+            self.mark_ended(id, share, self.shared.mono());
         }
     }
 
@@ -321,13 +321,13 @@ impl Machine {
         self.insert_tombstone(id, share, Tombstone { since: self.shared.mono(), silent: true });
     }
 
-    pub(super) fn entomb(&mut self, id: CallId, share: Share, since: Instant) {
+    pub(super) fn mark_ended(&mut self, id: CallId, share: Share, since: Instant) {
         self.insert_tombstone(id, share, Tombstone { since, silent: false });
     }
 
     fn insert_tombstone(&mut self, id: CallId, share: Share, tombstone: Tombstone) {
         if let Some(oldest) = self.tombstones.insert(share, id, tombstone) {
-            self.shared.keep(Memo::Tombstone(oldest, None));
+            self.shared.keep(Change::Tombstone(oldest, None));
         }
     }
 
@@ -341,7 +341,7 @@ impl Machine {
         self.settle();
         self.missed.forget_old(&mut self.shared);
         while let Some(oldest) = self.tombstones.pop_oldest_if(|tombstone| now >= tombstone.since + REMEMBERED) {
-            self.shared.keep(Memo::Tombstone(oldest, None));
+            self.shared.keep(Change::Tombstone(oldest, None));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is remembered of calls beyond the end of the process.
 //!
-//! The machine is handed a [`Memory`] when it is made and says with [`Memo`]s how it changes. Whoever drives it writes them down or, without a place for
+//! The machine is handed a [`Memory`] when it is made and says with [`Change`]s how it changes. Whoever drives it writes them down or, without a place for
 //! that, drops them: until its end the machine remembers by itself. Times are Unix times in milliseconds, since no other clock survives a restart.
 
 use std::collections::BTreeMap;
@@ -37,15 +37,15 @@ pub struct Memory {
 
 impl Memory {
     /// Writes a change down.
-    pub fn apply(&mut self, memo: Memo) {
+    pub fn apply(&mut self, memo: Change) {
         match memo {
-            Memo::Tombstone(call, since) => put(&mut self.tombstones, call, since),
-            Memo::Call(call, kept) => put(&mut self.calls, call, kept.map(|kept| *kept)),
-            Memo::Notice(call, to, kept) => put(&mut self.notices, (call, to), kept.map(|kept| *kept)),
-            Memo::History(call, entry) => put(&mut self.history, call, entry.map(|entry| *entry)),
-            Memo::HistoryCleared => self.history.clear(),
+            Change::Tombstone(call, since) => put(&mut self.tombstones, call, since),
+            Change::Call(call, kept) => put(&mut self.calls, call, kept.map(|kept| *kept)),
+            Change::Notice(call, to, kept) => put(&mut self.notices, (call, to), kept.map(|kept| *kept)),
+            Change::History(call, entry) => put(&mut self.history, call, entry.map(|entry| *entry)),
+            Change::HistoryCleared => self.history.clear(),
             // A device's start is counted by whoever starts it.
-            Memo::Boot(_) => {}
+            Change::Boot(_) => {}
         }
     }
 }
@@ -59,7 +59,7 @@ fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
 
 /// One change of what is remembered. `None` means that something is forgotten.
 #[derive(Clone)]
-pub enum Memo {
+pub enum Change {
     /// A call is over since this time, in Unix milliseconds.
     Tombstone(CallId, Option<u64>),
     /// A call that is not over.
@@ -76,7 +76,7 @@ pub enum Memo {
 
 // Calls and notices hold secrets, and everything says who talked to whom.
 
-impl fmt::Debug for Memo {
+impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tombstone(..) => "tombstone",

@@ -5,7 +5,7 @@ use web_time::Instant;
 
 use blink_api::{CallId, Did, Topic};
 
-use super::memory::{KeptNotice, Memo, REMEMBERED};
+use super::memory::{KeptNotice, Change, REMEMBERED};
 use super::repeat::SUBSCRIBER_PAUSE;
 use super::shared::Shared;
 use crate::secure::inbox_topic;
@@ -41,7 +41,7 @@ impl MissedNotices {
         for ((call, to), notice) in kept {
             match shared.since(notice.since_ms) {
                 Some(since) => self.add(call, to, notice.offer, since, shared),
-                None => shared.keep(Memo::Notice(call, to, None)),
+                None => shared.keep(Change::Notice(call, to, None)),
             }
         }
     }
@@ -53,10 +53,10 @@ impl MissedNotices {
         if self.notices.len() == MAX_NOTICES
             && let Some(oldest) = self.notices.remove(goes)
         {
-            shared.keep(Memo::Notice(oldest.call, oldest.to, None));
+            shared.keep(Change::Notice(oldest.call, oldest.to, None));
         }
         let kept = KeptNotice { offer: Offer { echo: Vec::new(), ..offer.clone() }, since_ms: shared.unix_ms(since) };
-        shared.keep(Memo::Notice(call, to, Some(Box::new(kept))));
+        shared.keep(Change::Notice(call, to, Some(Box::new(kept))));
         self.notices.push_back(MissedNotice { call, to, inbox: inbox_topic(&to), offer, since, sent: None, due: None });
     }
 
@@ -75,7 +75,7 @@ impl MissedNotices {
         self.notices.retain(|notice| {
             let forgotten = is(notice);
             if forgotten {
-                shared.keep(Memo::Notice(notice.call, notice.to, None));
+                shared.keep(Change::Notice(notice.call, notice.to, None));
             }
             !forgotten
         });

@@ -7,7 +7,7 @@
 //! | the user | [`Machine::offer`], [`answer`](Machine::answer), [`reject`](Machine::reject), [`leave`](Machine::leave) | a command; refused with a typed error or obeyed |
 //! | the user | [`Machine::set_muted`], [`set_deafened`](Machine::set_deafened), [`set_recording`](Machine::set_recording) | what others are told about this device |
 //! | the user | [`Machine::offer_stream`], [`revoke_stream`](Machine::revoke_stream), [`request_stream`](Machine::request_stream), [`close_stream`](Machine::close_stream) | streams beside the microphone |
-//! | signaling | [`Input::Signal`] | a message that passed every check of [`crate::secure::Opener`] |
+//! | signaling | [`Input::Signal`] | a message that passed every check of [`crate::secure::EnvelopeCodec`] |
 //! | signaling | [`Input::SubscriberJoined`] | somebody listens on a topic: what was said there may be worth saying again |
 //! | a session | [`Input::Session`] | a description, a candidate, a connection, a message on the data channel, a packet, a failure |
 //! | media | [`Input::Speaking`] | a voice is heard, or no more |
@@ -30,10 +30,10 @@
 //!                    └──── everybody cancelled; reject, ring time, lease (two people) ──▶ Over
 //! ```
 //!
-//! Nothing of media happens in `In`: no session is opened before `Joining` ([`Output::Open`], [`Output::Gate`]).
+//! Nothing of media happens in `In`: no session is opened before `Joining` ([`Output::Open`], [`Output::SetActiveCall`]).
 
 mod commands;
-mod crossing;
+mod glare;
 mod event;
 mod history;
 mod incoming;
@@ -67,13 +67,13 @@ pub use event::{CancelledReason, EndReason, Event, LeftReason, ParticipantState,
 pub use history::{CallDirection, CallOutcome, HistoryEntry};
 pub use link::ClockSync;
 pub use machine::{Machine, MachineConfig};
-pub use memory::{KeptCall, KeptNotice, Memo, Memory};
+pub use memory::{KeptCall, KeptNotice, Change, Memory};
 pub use presence::Presence;
 pub use snapshot::{CallSnapshot, CallState, ParticipantSnapshot, ParticipantStatus, Snapshot};
 pub use streams::SECTIONS;
 pub use streams::{StreamFlow, StreamInfo};
 
-use crate::secure::{AgreementKey, CallKeys, Channel, Refusal, SetBack};
+use crate::secure::{AgreementKey, CallKeys, Channel, Refusal, BootRollback};
 use crate::wire::{Body, ChannelMessage};
 
 /// The time of an input.
@@ -95,7 +95,7 @@ pub enum Input {
     /// A message.
     Signal(Signal),
     /// A message was refused at the door, because its sender has been heard under a greater boot.
-    SetBack(SetBack),
+    BootRollback(BootRollback),
     /// Somebody subscribed to a topic.
     SubscriberJoined(Topic),
     /// A participant's voice, or that of this device, is heard from now on or no more.
@@ -212,11 +212,11 @@ pub enum Output {
     },
     /// Subscribe to a call's topic and read it with this key; again with a new key after rejoining, and with another topic after a removal: the one before is still
     /// read, and nothing more is said there.
-    Join(Box<JoinedTopic>),
+    Subscribe(Box<JoinedTopic>),
     /// Unsubscribe from a topic that a call had before it went to another one.
-    Retire(Topic),
+    RetireTopic(Topic),
     /// Unsubscribe from a call's topic and forget its keys.
-    Part(CallId),
+    Unsubscribe(CallId),
     /// Open a session towards a device.
     Open {
         /// Its name.
@@ -271,9 +271,9 @@ pub enum Output {
         session: SessionId,
     },
     /// The user accepted this call, or is in no call: microphone and speaker open and close.
-    Gate(Option<CallId>),
+    SetActiveCall(Option<CallId>),
     /// Write down what changed of what is remembered.
-    Keep(Memo),
+    Persist(Change),
     /// This device goes on under a greater boot.
     Boot(u64),
     /// Tell the user.

@@ -8,7 +8,7 @@ use super::invite::PersonState;
 use super::lifecycle::{Call, Lingering, Phase};
 use super::machine::{MAX_TOMBSTONES, Machine};
 use super::member::Peer;
-use super::memory::{KeptCall, Memo, Memory, REMEMBERED, REMEMBERED_AT_LEAST, Stage};
+use super::memory::{KeptCall, Change, Memory, REMEMBERED, REMEMBERED_AT_LEAST, Stage};
 use super::shared::Shared;
 use crate::secure::CallKeys;
 use crate::shares::Share;
@@ -46,17 +46,17 @@ impl Machine {
         let surplus = tombstones.len().saturating_sub(MAX_TOMBSTONES.0);
         for (number, (id, since_ms)) in tombstones.into_iter().enumerate() {
             if since_ms > self.shared.now.unix_ms || self.shared.is_age_unknown(since_ms) {
-                self.shared.keep(Memo::Tombstone(id, Some(self.shared.now.unix_ms)));
+                self.shared.keep(Change::Tombstone(id, Some(self.shared.now.unix_ms)));
             }
             let age = self.shared.age(since_ms).min(REMEMBERED - REMEMBERED_AT_LEAST);
-            self.entomb(id, Share::familiar(number >= surplus), before(self.shared.mono(), age));
+            self.mark_ended(id, Share::familiar(number >= surplus), before(self.shared.mono(), age));
         }
         self.missed.restore(notices, &mut self.shared);
         self.shared.restore_history(history);
         for (id, kept) in calls {
             match self.restored(&id, &kept) {
                 Some(call) => drop(self.calls.insert(id, call)),
-                None => self.shared.keep(Memo::Call(id, None)),
+                None => self.shared.keep(Change::Call(id, None)),
             }
         }
         let ringing = |id: &CallId| self.calls.get(id).is_some_and(|call| call.phase == Phase::In);
@@ -147,10 +147,10 @@ impl Call {
         }
         let id = self.id();
         match kept.stage {
-            Some(stage) => shared.keep(Memo::Call(id, Some(Box::new(self.to_keep(stage, shared))))),
+            Some(stage) => shared.keep(Change::Call(id, Some(Box::new(self.to_keep(stage, shared))))),
             None => {
-                shared.keep(Memo::Call(id, None));
-                shared.keep(Memo::Tombstone(id, Some(shared.now.unix_ms)));
+                shared.keep(Change::Call(id, None));
+                shared.keep(Change::Tombstone(id, Some(shared.now.unix_ms)));
             }
         }
         self.kept = Some(kept);

@@ -56,7 +56,7 @@ impl Call {
         let old = std::mem::replace(&mut self.keys, keys);
         if self.is_listening() {
             if self.retired.len() == MAX_RETIRED {
-                shared.out.push_back(Output::Retire(self.retired.remove(0).topic));
+                shared.out.push_back(Output::RetireTopic(self.retired.remove(0).topic));
             }
             self.retired.push(RetiredTopic { topic: old.topic, until: shared.mono() + LISTEN });
             // A secret may come again: its topic is the newest then.
@@ -79,7 +79,7 @@ impl Call {
         self.retired.retain(|retired| {
             let over = now >= retired.until;
             if over {
-                shared.out.push_back(Output::Retire(retired.topic));
+                shared.out.push_back(Output::RetireTopic(retired.topic));
             }
             !over
         });
@@ -87,8 +87,8 @@ impl Call {
 
     /// Ends all subscriptions of this call.
     pub(super) fn stop_listening(&mut self, shared: &mut Shared) {
-        shared.out.extend(self.retired.drain(..).map(|retired| Output::Retire(retired.topic)));
-        shared.out.push_back(Output::Part(self.id()));
+        shared.out.extend(self.retired.drain(..).map(|retired| Output::RetireTopic(retired.topic)));
+        shared.out.push_back(Output::Unsubscribe(self.id()));
     }
 
     pub(super) fn retired_deadline(&self) -> Option<Instant> {

@@ -6,7 +6,7 @@ use web_time::{Duration, Instant};
 use blink_api::{CallId, CallSettings, CallTimers, Did, Endpoint};
 
 use super::history::History;
-use super::memory::Memo;
+use super::memory::Change;
 use super::speaking::Voice;
 use super::{Event, Now, Output, SessionId};
 use crate::secure::{AgreementKey, Channel, Identity, Random, Refusal, SignatureChecks, hmac_sha256};
@@ -67,8 +67,8 @@ impl Shared {
     }
 
     /// Something that is remembered has changed.
-    pub(super) fn keep(&mut self, memo: Memo) {
-        self.out.push_back(Output::Keep(memo));
+    pub(super) fn keep(&mut self, memo: Change) {
+        self.out.push_back(Output::Persist(memo));
     }
 
     pub(super) fn emit(&mut self, event: Event) {
@@ -149,7 +149,7 @@ impl Shared {
         self.boot = boot + 1;
         self.jumped = true;
         self.out.push_back(Output::Boot(self.boot));
-        self.keep(Memo::Boot(self.boot));
+        self.keep(Change::Boot(self.boot));
     }
 
     /// Whether this is the own person or one that the integrator named as known.

@@ -28,7 +28,7 @@ pub enum Kind {
     /// What one side of a link has to say to the other.
     Link = 6,
     /// Your device counts below what it has said before.
-    Behind = 7,
+    StaleBoot = 7,
 }
 
 /// A message.
@@ -48,8 +48,8 @@ pub enum Body {
     Member(Box<Member>),
     /// See [`Kind::Link`].
     Link(Box<Link>),
-    /// See [`Kind::Behind`].
-    Behind(Behind),
+    /// See [`Kind::StaleBoot`].
+    StaleBoot(StaleBoot),
 }
 
 impl Body {
@@ -63,13 +63,13 @@ impl Body {
             Self::Cancel(_) => Kind::Cancel,
             Self::Member(_) => Kind::Member,
             Self::Link(_) => Kind::Link,
-            Self::Behind(_) => Kind::Behind,
+            Self::StaleBoot(_) => Kind::StaleBoot,
         }
     }
 
     /// Whether it comes from a device that exists for this one message: it may answer a stranger without the user being told.
     pub fn is_from_throwaway(&self) -> bool {
-        matches!(self, Self::Ringing(Ringing { rings: false, .. }) | Self::Behind(_))
+        matches!(self, Self::Ringing(Ringing { rings: false, .. }) | Self::StaleBoot(_))
     }
 
     /// Reads the body of a kind; `None` for an unknown kind.
@@ -82,7 +82,7 @@ impl Body {
             4 => decoder.decode().map(Self::Cancel),
             5 => decoder.decode().map(Self::Member),
             6 => decoder.decode().map(Self::Link),
-            7 => decoder.decode().map(Self::Behind),
+            7 => decoder.decode().map(Self::StaleBoot),
             _ => return None,
         })
     }
@@ -98,7 +98,7 @@ impl<C> Encode<C> for Body {
             Self::Cancel(body) => body.encode(e, ctx),
             Self::Member(body) => body.encode(e, ctx),
             Self::Link(body) => body.encode(e, ctx),
-            Self::Behind(body) => body.encode(e, ctx),
+            Self::StaleBoot(body) => body.encode(e, ctx),
         }
     }
 }
@@ -233,7 +233,7 @@ pub enum CancelReason {
 /// A device of the recipient spoke under a smaller boot than the sender has heard of it, and is not heard before it counts above.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Behind {
+pub struct StaleBoot {
     /// Which device.
     #[n(0)]
     pub endpoint: WireEndpoint,

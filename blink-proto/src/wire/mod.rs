@@ -14,7 +14,7 @@ mod roster;
 mod stream;
 
 pub use body::{
-    Behind, Body, Busy, CallConfiguration, Cancel, CancelReason, Kind, Link, LinkRole, Offer, Reject, Ringing,
+    StaleBoot, Body, Busy, CallConfiguration, Cancel, CancelReason, Kind, Link, LinkRole, Offer, Reject, Ringing,
 };
 pub use channel::{ChannelKind, ChannelMessage, REPORT_VERSION, SectionReport};
 pub use content::{Content, NoContent};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use blink_api::CallSettings;
 use blink_proto::call::{EndReason, Event, LeftReason, ParticipantStatus};
 use blink_proto::secure::{AgreementKey, Channel};
-use blink_proto::wire::{Behind, Body, WireEndpoint};
+use blink_proto::wire::{StaleBoot, Body, WireEndpoint};
 
 use crate::world::{Network, World};
 use crate::{A, B, C, SECOND, connected, ended, ended_with, idle, incoming, joined, left};
@@ -187,7 +187,7 @@ fn who_is_not_in_its_call_tells_a_device_nothing_about_its_count() {
     let call = connected(&mut world, &[B]);
     let endpoint = WireEndpoint(world.nodes[A].endpoint);
     let recipient = AgreementKey::public_of(&world.did(A)).unwrap();
-    let behind = Body::Behind(Behind { endpoint, boot: 1_000 });
+    let behind = Body::StaleBoot(StaleBoot { endpoint, boot: 1_000 });
     world.send_raw(C, Channel::Inbox(world.did(A)), &[recipient], call, behind.clone());
     world.advance(SECOND);
     assert_eq!(world.nodes[A].boot, 1, "a stranger says so");

@@ -133,7 +133,7 @@ impl Callee {
     fn outputs(&mut self) -> Vec<Output> {
         let outputs: Vec<_> = std::iter::from_fn(|| self.machine.poll()).collect();
         for output in &outputs {
-            if let Output::Keep(memo) = output {
+            if let Output::Persist(memo) = output {
                 self.memory.apply(memo.clone());
             }
         }

@@ -3,7 +3,7 @@
 use blink_api::{CallId, DeviceId, Did, Endpoint, StreamId, TrackKind};
 use blink_proto::secure::{Identity, Random, link_id, sign_call_key};
 use blink_proto::wire::{
-    Behind, Body, Busy, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Link, LinkRole, Member, Record, Reject,
+    StaleBoot, Body, Busy, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Link, LinkRole, Member, Record, Reject,
     Ringing, Seen, Signed, SignedKey, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
 };
 use rand::{Rng, RngExt};
@@ -51,7 +51,7 @@ impl Liar {
                 3 => link.ask = self.number() as u32,
                 _ => link.ack_generation = self.number() as u32,
             },
-            Body::Behind(behind) => behind.boot = self.number(),
+            Body::StaleBoot(behind) => behind.boot = self.number(),
             Body::Ringing(_) | Body::Busy(_) | Body::Reject(_) => {}
         }
     }
@@ -98,7 +98,7 @@ impl Liar {
                 Body::Member(Box::new(Member { record, entries, secret: None }))
             }
             5 => Body::Cancel(self.cancel()),
-            6 => Body::Behind(Behind { endpoint: WireEndpoint(self.somebody()), boot: self.number() }),
+            6 => Body::StaleBoot(StaleBoot { endpoint: WireEndpoint(self.somebody()), boot: self.number() }),
             _ => {
                 let id = theirs.map_or_else(|| self.bytes(), |theirs| link_id((&own, &key), theirs));
                 Body::Link(Box::new(self.link(id)))

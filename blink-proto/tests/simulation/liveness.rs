@@ -118,7 +118,7 @@ fn never_acknowledge(world: &mut World, last: usize, _: &mut Random) {
         Body::Link(link) => (link.ack_generation, link.ack_candidates) = (0, 0),
         Body::Cancel(cancel) => cancel.acknowledged = false,
         Body::Reject(reject) => reject.acknowledged = false,
-        Body::Offer(_) | Body::Ringing(_) | Body::Busy(_) | Body::Behind(_) => {}
+        Body::Offer(_) | Body::Ringing(_) | Body::Busy(_) | Body::StaleBoot(_) => {}
     };
     world.lies.insert(last, Box::new(deaf));
 }

@@ -21,7 +21,7 @@ impl World {
     fn obey(&mut self, node: usize, output: Output) {
         match output {
             Output::Send { channel, recipients, call, body } => self.send(node, channel, &recipients, call, *body),
-            Output::Join(joined) => {
+            Output::Subscribe(joined) => {
                 let (id, topic, key) = (joined.keys.id, joined.keys.topic, *joined.key.public());
                 self.call_keys.insert(key);
                 let state = &mut self.nodes[node];
@@ -41,14 +41,14 @@ impl World {
                     self.tell_subscriber(node, topic);
                 }
             }
-            Output::Retire(topic) => {
+            Output::RetireTopic(topic) => {
                 let state = &mut self.nodes[node];
                 state.topics.values_mut().for_each(|listening| listening.old.retain(|old| *old != topic));
                 if let Some(door) = &mut state.door {
                     door.retire(&topic);
                 }
             }
-            Output::Part(call) => {
+            Output::Unsubscribe(call) => {
                 let state = &mut self.nodes[node];
                 let listening = state.topics.remove(&call);
                 let old = listening.map(|listening| listening.old).unwrap_or_default();
@@ -101,8 +101,8 @@ impl World {
                 state.admitted.remove(&session);
                 self.paths.close(node, session);
             }
-            Output::Gate(gate) => self.nodes[node].gate = gate,
-            Output::Keep(memo) => self.nodes[node].memory.apply(memo),
+            Output::SetActiveCall(gate) => self.nodes[node].gate = gate,
+            Output::Persist(memo) => self.nodes[node].memory.apply(memo),
             Output::Boot(boot) => {
                 self.note(node, || format!("goes on as start {boot}"));
                 let state = &mut self.nodes[node];

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use blink_api::{CallId, CallSettings, DeviceId, Endpoint, Origin, StreamId, Topic};
 use blink_proto::call::{Event, Machine, MachineConfig, Memory, Now, SessionId};
-use blink_proto::secure::{CallKeys, Identity, Opener, Random, Refusal, inbox_topic};
+use blink_proto::secure::{CallKeys, Identity, EnvelopeCodec, Random, Refusal, inbox_topic};
 use blink_proto::wire::StreamRequest;
 use rand::SeedableRng;
 
@@ -40,7 +40,7 @@ pub(crate) struct Node {
     pub(crate) starts: u64,
     pub(crate) remembers: bool,
     /// In a world with envelopes.
-    pub(crate) door: Option<Box<Opener>>,
+    pub(crate) door: Option<Box<EnvelopeCodec>>,
     /// In a world without: the newest start of everybody heard.
     pub(super) boots: BTreeMap<Endpoint, u64>,
     /// Person and device.
@@ -81,7 +81,7 @@ impl Node {
             random[16] ^= 1;
             let sealing = Random::from_seed(random);
             random[16] ^= 1;
-            Box::new(Opener::new(identity.clone(), endpoint, start.boot, sealing, start.now.mono))
+            Box::new(EnvelopeCodec::new(identity.clone(), endpoint, start.boot, sealing, start.now.mono))
         });
         let memory = start.memory.clone();
         let (boot, settings) = (start.boot, start.settings.clone());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use blink_api::{CallId, Delivery as Brought, DeliveryId, Endpoint, Topic};
 use blink_proto::call::{Input, Signal};
-use blink_proto::secure::{CallKeys, Channel, Identity, Refusal, SetBack, sign_call_key};
+use blink_proto::secure::{CallKeys, Channel, Identity, Refusal, BootRollback, sign_call_key};
 use blink_proto::wire::{Body, Content, SignedKey};
 use rand::RngExt;
 
@@ -162,7 +162,7 @@ impl World {
             What::Signal(signal) => {
                 if self.nodes[to].online {
                     match self.nodes[to].newer_start(&signal.from, signal.boot) {
-                        Some(boot) => self.set_back(to, SetBack { endpoint: signal.from, boot, call: signal.call }),
+                        Some(boot) => self.boot_rollback(to, BootRollback { endpoint: signal.from, boot, call: signal.call }),
                         None => {
                             self.captured.push(delivery);
                             self.receive(to, (*signal).clone());
@@ -193,8 +193,8 @@ impl World {
         let Node { door, machine, .. } = &mut self.nodes[to];
         let door = door.as_mut().expect("envelopes travel in sealed worlds only");
         let (result, _) = door.open_expecting(now, &letter.topic, &delivery, &|did| machine.expects(did));
-        if let Some(set_back) = door.take_set_back() {
-            self.set_back(to, set_back);
+        if let Some(boot_rollback) = door.take_boot_rollback() {
+            self.boot_rollback(to, boot_rollback);
         }
         let (channel, Content { from, boot, call, body, .. }) = result.inspect_err(|_| self.turn = to)?;
         let lasts = !body.is_from_throwaway();
@@ -205,9 +205,9 @@ impl World {
         Ok(from)
     }
 
-    fn set_back(&mut self, to: usize, set_back: SetBack) {
-        self.note(to, || format!("hears {}, which counts below {}", set_back.endpoint.device, set_back.boot));
-        self.input(to, Input::SetBack(set_back));
+    fn boot_rollback(&mut self, to: usize, boot_rollback: BootRollback) {
+        self.note(to, || format!("hears {}, which counts below {}", boot_rollback.endpoint.device, boot_rollback.boot));
+        self.input(to, Input::BootRollback(boot_rollback));
     }
 
     fn receive(&mut self, to: usize, signal: Signal) {

@@ -64,7 +64,7 @@ pub(super) fn said(body: &Body) -> String {
         Body::Reject(reject) => format!("Reject{}", if reject.acknowledged { " acknowledged" } else { "" }),
         Body::Ringing(ringing) => format!("Ringing rings {}", ringing.rings),
         Body::Busy(_) => "Busy".to_owned(),
-        Body::Behind(behind) => format!("Behind {} boot {}", name(&behind.endpoint.0), behind.boot),
+        Body::StaleBoot(behind) => format!("StaleBoot {} boot {}", name(&behind.endpoint.0), behind.boot),
         Body::Link(link) => format!("{link:?}"),
     }
 }

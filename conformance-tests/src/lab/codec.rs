@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use blink_api::{
-    AudioFormat, Codec, CodecCapabilities, CodecName, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig,
+    AudioFormat, AudioCodec, AudioCodecCapabilities, CodecName, AudioDecoder, AudioDecoderConfig, DecoderInput, AudioEncoder, AudioEncoderConfig,
     EncoderHint, Error, ErrorKind, Result, RtpCodec,
 };
 
@@ -33,9 +33,9 @@ impl LabCodec {
     pub(crate) const STRANGE: Self = Self { name: "PCMU", clock_rate: 8_000, channels: 1 };
 }
 
-impl Codec for LabCodec {
-    fn capabilities(&self) -> CodecCapabilities {
-        CodecCapabilities { max_channels: 1, ..CodecCapabilities::default() }
+impl AudioCodec for LabCodec {
+    fn capabilities(&self) -> AudioCodecCapabilities {
+        AudioCodecCapabilities { max_channels: 1, ..AudioCodecCapabilities::default() }
     }
 
     fn rtp(&self) -> RtpCodec {
@@ -43,7 +43,7 @@ impl Codec for LabCodec {
         RtpCodec { name: CodecName::new(name), clock_rate, channels, fmtp: String::new() }
     }
 
-    fn encoder(&self, config: EncoderConfig) -> Result<Box<dyn Encoder>> {
+    fn encoder(&self, config: AudioEncoderConfig) -> Result<Box<dyn AudioEncoder>> {
         check(config.format)?;
         if config.frame != FRAME {
             return Err(Error::new(ErrorKind::Invalid, "frames are 20 ms long").backend(self.name));
@@ -51,7 +51,7 @@ impl Codec for LabCodec {
         Ok(Box::new(LabEncoder))
     }
 
-    fn decoder(&self, config: DecoderConfig) -> Result<Box<dyn Decoder>> {
+    fn decoder(&self, config: AudioDecoderConfig) -> Result<Box<dyn AudioDecoder>> {
         check(config.format)?;
         Ok(Box::new(LabDecoder::new()))
     }
@@ -66,7 +66,7 @@ fn check(format: AudioFormat) -> Result<()> {
 
 struct LabEncoder;
 
-impl Encoder for LabEncoder {
+impl AudioEncoder for LabEncoder {
     fn frame_samples(&self) -> usize {
         PAYLOAD * STEP
     }
@@ -101,7 +101,7 @@ impl LabDecoder {
     }
 }
 
-impl Decoder for LabDecoder {
+impl AudioDecoder for LabDecoder {
     fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize> {
         let DecoderInput::Packet(packet) = input else {
             self.last = 0.0;
@@ -147,8 +147,8 @@ mod tests {
     fn a_frame_comes_back_nearly_as_it_was() {
         let codec = LabCodec::USUAL;
         let mut encoder =
-            codec.encoder(EncoderConfig { format: AudioFormat::CALL, frame: FRAME, bitrate: None }).unwrap();
-        let mut decoder = codec.decoder(DecoderConfig { format: AudioFormat::CALL }).unwrap();
+            codec.encoder(AudioEncoderConfig { format: AudioFormat::CALL, frame: FRAME, bitrate: None }).unwrap();
+        let mut decoder = codec.decoder(AudioDecoderConfig { format: AudioFormat::CALL }).unwrap();
         let sound: Vec<f32> = (0..960).map(|n| 0.2 * (n as f32 * std::f32::consts::TAU / 120.0).sin()).collect();
         let (mut packet, mut heard) = (Vec::new(), vec![0.0; 5_760]);
         encoder.encode(&sound, &mut packet).unwrap();

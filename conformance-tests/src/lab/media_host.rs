@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    AudioFormat, Captured, DeviceChange, DeviceInfo, Error, ErrorKind, MediaCapabilities, MediaHost, MediaSink,
-    MediaSource, OpenRequest, Result, VideoSource,
+    AudioFormat, ReadResult, DeviceChange, DeviceInfo, Error, ErrorKind, MediaCapabilities, MediaHost, AudioSink,
+    AudioSource, OpenRequest, Result, VideoSource,
 };
 use tokio::sync::broadcast;
 
@@ -74,7 +74,7 @@ impl MediaHost for LabHost {
         Ok(Vec::new())
     }
 
-    async fn open_source(&self, _: &str, request: OpenRequest) -> Result<Box<dyn MediaSource>> {
+    async fn open_source(&self, _: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
         if !self.0.has_microphone && !self.0.pretends {
             return Err(Error::new(ErrorKind::NotFound, "this participant has no microphone"));
         }
@@ -88,7 +88,7 @@ impl MediaHost for LabHost {
         Ok(Box::new(Camera::new(self.0.owner)))
     }
 
-    async fn open_sink(&self, _: &str, request: OpenRequest) -> Result<Box<dyn MediaSink>> {
+    async fn open_sink(&self, _: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>> {
         Ok(Box::new(Loudspeaker { format: request.format, device: self.0.opened(|devices| &devices.speakers_opened) }))
     }
 
@@ -113,17 +113,17 @@ struct Microphone {
     _device: OpenDevice,
 }
 
-impl MediaSource for Microphone {
+impl AudioSource for Microphone {
     fn format(&self) -> AudioFormat {
         self.format
     }
 
-    fn read(&mut self, out: &mut [f32]) -> Result<Captured> {
+    fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
         for frame in out.chunks_mut(usize::from(self.format.channels.max(1))) {
             frame.fill(AMPLITUDE * (self.phase * std::f32::consts::TAU).sin());
             self.phase = (self.phase + self.step).fract();
         }
-        Ok(Captured { samples: out.len(), at: None })
+        Ok(ReadResult { samples: out.len(), at: None })
     }
 
     fn latency(&self) -> Duration {
@@ -136,7 +136,7 @@ struct Loudspeaker {
     device: OpenDevice,
 }
 
-impl MediaSink for Loudspeaker {
+impl AudioSink for Loudspeaker {
     fn format(&self) -> AudioFormat {
         self.format
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use blink_api::{Codec, Configuration, Context, Endpoint, MediaHost, OpenRequest, Signaling, TrackKind, Transport};
+use blink_api::{AudioCodec, Configuration, Context, Endpoint, MediaHost, OpenRequest, Signaling, TrackKind, Transport};
 use blink_engine::{Blink, Event, EventStream, Identity, Pacing, StreamItem};
 use tokio::task::JoinHandle;
 
@@ -115,9 +115,9 @@ impl Person {
             .transport(transport.clone())
             .signaling(Arc::new(LineSignaling::new(signaling, line.clone(), core.clone())));
         if self.profile.strange_codec {
-            builder = builder.codec(Arc::new(LabCodec::STRANGE) as Arc<dyn Codec>);
+            builder = builder.codec(Arc::new(LabCodec::STRANGE) as Arc<dyn AudioCodec>);
         } else if core.stage.codec.is_none() {
-            builder = builder.codec(Arc::new(LabCodec::USUAL) as Arc<dyn Codec>);
+            builder = builder.codec(Arc::new(LabCodec::USUAL) as Arc<dyn AudioCodec>);
         }
         let blink = builder.start().await?;
         // Before it meets anybody, or what happens at once would go unseen.

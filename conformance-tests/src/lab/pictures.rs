@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::{CodecName, Result, RtpCodec, VideoFormat, VideoFrame, VideoSource};
+use blink_api::{CodecName, Result, RtpCodec, VideoFormat, EncodedVideoFrame, VideoSource};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Between frames.
@@ -37,7 +37,7 @@ impl VideoSource for Camera {
         RtpCodec { name: CodecName::new("VP8"), clock_rate: 90_000, channels: 0, fmtp: String::new() }
     }
 
-    fn read_frame(&mut self, now: Instant) -> Result<Option<VideoFrame>> {
+    fn read_frame(&mut self, now: Instant) -> Result<Option<EncodedVideoFrame>> {
         let due = *self.next.get_or_insert(now);
         if now < due {
             return Ok(None);
@@ -49,7 +49,7 @@ impl VideoSource for Camera {
         let key = self.frames.is_multiple_of(KEY_FRAMES) || std::mem::take(&mut self.wants_key) || missed > 0;
         let data = picture(self.owner, self.frames, key);
         self.frames += 1;
-        Ok(Some(VideoFrame { data, key, at }))
+        Ok(Some(EncodedVideoFrame { data, key, at }))
     }
 
     fn request_keyframe(&mut self) {
@@ -73,7 +73,7 @@ fn picture(owner: u8, number: u32, key: bool) -> Bytes {
 }
 
 /// Whose picture it is, by the participant's number.
-pub(crate) fn owner_of(frame: &VideoFrame) -> Option<usize> {
+pub(crate) fn owner_of(frame: &EncodedVideoFrame) -> Option<usize> {
     let start = if frame.key { 3 + KEY_HEADER.len() } else { 3 };
     frame.data.get(start).map(|owner| usize::from(*owner))
 }

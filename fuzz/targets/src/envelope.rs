@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use blink_api::{CallId, Delivery, DeliveryId, DeviceId, Did, Endpoint, Origin, Topic};
 use blink_proto::secure::{
-    AgreementKey, CallKeys, Channel, Identity, Opener, Random, Sealing, inbox_topic, open, seal,
+    AgreementKey, CallKeys, Channel, Identity, EnvelopeCodec, Random, Sealing, inbox_topic, open, seal,
 };
 use blink_proto::wire::{Body, Bytes16, Content, Ringing};
 use rand::SeedableRng;
@@ -70,7 +70,7 @@ fn through_the_door(on_call: bool, message: &[u8]) {
     let scene = &*SCENE;
     let now = Instant::now();
     let random = Random::from_seed([6; 32]);
-    let mut door = Opener::new(scene.bob.clone(), endpoint(&scene.bob), 1, random, now);
+    let mut door = EnvelopeCodec::new(scene.bob.clone(), endpoint(&scene.bob), 1, random, now);
     door.join(scene.keys.clone(), scene.call_key.clone());
     let channel = if on_call { Channel::Call(CALL) } else { Channel::Inbox(scene.bob.did()) };
     let topic = door.topic(&channel).expect("the call was joined");

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use blink_api::{Preference, RtpTime};
-use blink_media::{AudioCopy, AudioPacket, DelayRange, Due, JitterBuffer, JitterConfig};
+use blink_media::{AudioCopy, AudioPacket, DelayRange, PlayoutDecision, JitterBuffer, JitterConfig};
 use bytes::Bytes;
 
 use crate::input::Input;
@@ -48,12 +48,12 @@ pub fn run(data: &[u8]) {
                 let copy = AudioCopy {
                     offset: input.u16().into(),
                     ticks: input.u16().into(),
-                    has_copy: false,
+                    has_fec: false,
                     payload: payload.clone(),
                 };
                 let loud = Some(marker);
                 let packet =
-                    AudioPacket { sequence, timestamp, ticks, marker, loud, has_copy: !marker, payload, arrival };
+                    AudioPacket { sequence, timestamp, ticks, marker, loud, has_fec: !marker, payload, arrival };
                 buffer.push_with(packet, (choice & 128 != 0).then_some(copy).into_iter());
                 pushed += 1;
                 copies += u64::from(choice & 128 != 0);
@@ -62,15 +62,15 @@ pub fn run(data: &[u8]) {
                 let due = buffer.next(now, config.clock_rate / 100);
                 let ticks = match due {
                     // One that is over mends what follows, and takes no time.
-                    Due::Packet { ticks, .. } => {
+                    PlayoutDecision::Packet { ticks, .. } => {
                         played += 1;
                         ticks
                     }
-                    Due::Recover { ticks, .. }
-                    | Due::Restore { ticks, .. }
-                    | Due::Lost { ticks, .. }
-                    | Due::Silence { ticks } => ticks,
-                    Due::Wait => 1,
+                    PlayoutDecision::Fec { ticks, .. }
+                    | PlayoutDecision::Dred { ticks, .. }
+                    | PlayoutDecision::Conceal { ticks, .. }
+                    | PlayoutDecision::Silence { ticks } => ticks,
+                    PlayoutDecision::Wait => 1,
                 };
                 assert!(ticks > 0, "time goes on: {due:?}");
                 now += Duration::from_millis(u64::from(choice >> 4));
@@ -88,7 +88,7 @@ pub fn run(data: &[u8]) {
                 now += Duration::from_secs(seconds.into());
                 timestamp = timestamp.wrapping_add(seconds.wrapping_mul(config.clock_rate));
             }
-            _ if choice & 8 == 0 => buffer.observe_reach(Duration::from_millis(input.u16().into())),
+            _ if choice & 8 == 0 => buffer.observe_redundancy_span(Duration::from_millis(input.u16().into())),
             _ => buffer.set_delay(Duration::from_millis(input.u16().into())),
         }
         let statistics = buffer.statistics();
@@ -100,9 +100,9 @@ pub fn run(data: &[u8]) {
     let (mut left, end) = (0, now + Duration::from_secs(100_000));
     for _ in 0..100_000 {
         match buffer.next(now, config.clock_rate / 100) {
-            Due::Packet { .. } => left += 1,
-            Due::Wait if left > 0 || now > end => break,
-            Due::Wait => now += Duration::from_secs(1_000),
+            PlayoutDecision::Packet { .. } => left += 1,
+            PlayoutDecision::Wait if left > 0 || now > end => break,
+            PlayoutDecision::Wait => now += Duration::from_secs(1_000),
             _ => {}
         }
         now += Duration::from_millis(10);

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::{AudioFormat, AudioLevel, Codec, CodecName, DecoderConfig, Mid, RtpIn, RtpTime};
-use blink_media::{JitterConfig, NullSink, Playout, ReceiveConfig, Reception};
+use blink_api::{AudioFormat, AudioLevel, AudioCodec, CodecName, AudioDecoderConfig, Mid, RtpIn, RtpTime};
+use blink_media::{JitterConfig, NullSink, Playout, ReceiveConfig, ReceiveStatistics};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_transport_kit::traffic::Traffic;
 use bytes::Bytes;
@@ -18,11 +18,11 @@ pub fn run(data: &[u8]) {
     let extension = input.byte();
     let codec = OpusCodec::new(OpusConfig::default()).expect("the defaults are sound");
     let format = AudioFormat::CALL;
-    let decoder = codec.decoder(DecoderConfig { format }).expect("calls are in a format that Opus has");
+    let decoder = codec.decoder(AudioDecoderConfig { format }).expect("calls are in a format that Opus has");
     let (name, red) = (CodecName::new("opus"), CodecName::new("red"));
     let mut playout: Playout<u8> = Playout::new(Box::new(NullSink::new(AudioFormat::CALL)));
     playout.add(1, ReceiveConfig { codec: name.clone(), jitter: JitterConfig::default() }, decoder);
-    let (mut traffic, mut reception) = (Traffic::default(), Reception::new(48_000));
+    let (mut traffic, mut reception) = (Traffic::default(), ReceiveStatistics::new(48_000));
     let mut now = Instant::now();
     while !input.is_empty() {
         let ticks = input.byte();

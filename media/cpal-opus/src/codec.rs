@@ -1,7 +1,7 @@
 //! What Opus is called in SDP, and which formats and frames it has.
 
 use blink_api::{
-    AudioFormat, Codec, CodecCapabilities, CodecName, Decoder, DecoderConfig, Encoder, EncoderConfig, Error, ErrorKind,
+    AudioFormat, AudioCodec, AudioCodecCapabilities, CodecName, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig, Error, ErrorKind,
     Result, RtpCodec,
 };
 
@@ -9,7 +9,7 @@ use crate::decoder::OpusDecoder;
 use crate::encoder::OpusEncoder;
 use crate::{NAME, OpusConfig};
 
-pub(crate) const CAPABILITIES: CodecCapabilities = CodecCapabilities {
+pub(crate) const CAPABILITIES: AudioCodecCapabilities = AudioCodecCapabilities {
     forward_error_correction: true,
     deep_redundancy: true,
     concealment: true,
@@ -35,8 +35,8 @@ impl OpusCodec {
     }
 }
 
-impl Codec for OpusCodec {
-    fn capabilities(&self) -> CodecCapabilities {
+impl AudioCodec for OpusCodec {
+    fn capabilities(&self) -> AudioCodecCapabilities {
         CAPABILITIES
     }
 
@@ -49,11 +49,11 @@ impl Codec for OpusCodec {
         }
     }
 
-    fn encoder(&self, config: EncoderConfig) -> Result<Box<dyn Encoder>> {
+    fn encoder(&self, config: AudioEncoderConfig) -> Result<Box<dyn AudioEncoder>> {
         Ok(Box::new(OpusEncoder::new(&self.config, config)?))
     }
 
-    fn decoder(&self, config: DecoderConfig) -> Result<Box<dyn Decoder>> {
+    fn decoder(&self, config: AudioDecoderConfig) -> Result<Box<dyn AudioDecoder>> {
         Ok(Box::new(OpusDecoder::new(&self.config, config)?))
     }
 }
@@ -83,16 +83,16 @@ mod tests {
         for sample_rate in [8_000, 12_000, 16_000, 24_000, 48_000] {
             for channels in [1, 2] {
                 let format = AudioFormat { sample_rate, channels };
-                let encoder = codec.encoder(EncoderConfig { format, frame, bitrate: None }).unwrap();
+                let encoder = codec.encoder(AudioEncoderConfig { format, frame, bitrate: None }).unwrap();
                 assert_eq!(encoder.frame_samples(), format.samples_in(frame));
-                codec.decoder(DecoderConfig { format }).unwrap();
+                codec.decoder(AudioDecoderConfig { format }).unwrap();
             }
         }
         for (sample_rate, channels) in [(44_100, 1), (0, 1), (96_000, 2), (48_000, 0), (48_000, 3)] {
             let format = AudioFormat { sample_rate, channels };
-            let encoder = codec.encoder(EncoderConfig { format, frame, bitrate: None }).err().unwrap();
+            let encoder = codec.encoder(AudioEncoderConfig { format, frame, bitrate: None }).err().unwrap();
             assert_eq!(encoder.kind(), ErrorKind::Invalid);
-            assert_eq!(codec.decoder(DecoderConfig { format }).err().unwrap().kind(), ErrorKind::Invalid);
+            assert_eq!(codec.decoder(AudioDecoderConfig { format }).err().unwrap().kind(), ErrorKind::Invalid);
         }
     }
 }

@@ -80,7 +80,7 @@ fn out_of_range(key: &'static str, range: &'static str, value: u32) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use blink_api::{Codec, Configuration, Context, Registry, Shared, SystemClock};
+    use blink_api::{AudioCodec, Configuration, Context, Registry, Shared, SystemClock};
     use std::sync::Arc;
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
         let configuration =
             Configuration::builder(&registry).set("test", "codecs.opus.bitrate", 24_000).build().unwrap();
         let context = Context { clock: Arc::new(SystemClock), shared: Shared::default() };
-        let mut making = std::pin::pin!(configuration.create::<dyn Codec>(&context));
+        let mut making = std::pin::pin!(configuration.create::<dyn AudioCodec>(&context));
         let mut waker = std::task::Context::from_waker(std::task::Waker::noop());
         let std::task::Poll::Ready(made) = making.as_mut().poll(&mut waker) else {
             panic!("making a codec waits for nothing")

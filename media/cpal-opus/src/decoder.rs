@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blink_api::{AudioFormat, Decoder, DecoderConfig, DecoderInput, Error, ErrorKind, Result};
+use blink_api::{AudioFormat, AudioDecoder, AudioDecoderConfig, DecoderInput, Error, ErrorKind, Result};
 
 use crate::codec::check_format;
 use crate::libopus::{self, RawDecoder, check_packet};
@@ -32,7 +32,7 @@ pub(crate) struct OpusDecoder {
 }
 
 impl OpusDecoder {
-    pub(crate) fn new(settings: &OpusConfig, config: DecoderConfig) -> Result<Self> {
+    pub(crate) fn new(settings: &OpusConfig, config: AudioDecoderConfig) -> Result<Self> {
         check_format(config.format)?;
         let mut opus = RawDecoder::new(config.format.sample_rate, config.format.channels)?;
         opus.set_complexity(settings.decoder_complexity)?;
@@ -66,7 +66,7 @@ impl OpusDecoder {
     }
 }
 
-impl Decoder for OpusDecoder {
+impl AudioDecoder for OpusDecoder {
     fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize> {
         if out.is_empty() || !out.len().is_multiple_of(self.channels) {
             return Err(invalid("decode", "the buffer holds no whole frames").with("samples", out.len()));
@@ -76,12 +76,12 @@ impl Decoder for OpusDecoder {
                 check_packet("decode", packet)?;
                 self.opus.decode(Some(packet), out, false)
             }
-            DecoderInput::Recover(next) => {
+            DecoderInput::Fec(next) => {
                 check_packet("decode", next)?;
                 self.opus.decode(Some(next), out, true)
             }
-            DecoderInput::Restore { later, distance } => self.restore(later, distance, out),
-            DecoderInput::Lost => self.opus.decode(None, out, false),
+            DecoderInput::Dred { later, distance } => self.restore(later, distance, out),
+            DecoderInput::Conceal => self.opus.decode(None, out, false),
         }
     }
 
@@ -93,11 +93,11 @@ impl Decoder for OpusDecoder {
         }
     }
 
-    fn has_copy(&self, packet: &[u8]) -> bool {
-        check_packet("copy", packet).is_ok() && libopus::has_copy(packet)
+    fn has_fec(&self, packet: &[u8]) -> bool {
+        check_packet("copy", packet).is_ok() && libopus::has_fec(packet)
     }
 
-    fn reach(&mut self, packet: &[u8]) -> Duration {
+    fn redundancy_span(&mut self, packet: &[u8]) -> Duration {
         if !self.deep || check_packet("reach", packet).is_err() {
             return Duration::ZERO;
         }
@@ -108,13 +108,13 @@ impl Decoder for OpusDecoder {
         Duration::from_secs(samples as u64) / self.format.sample_rate
     }
 
-    fn keep(&mut self) -> bool {
-        self.opus.keep();
+    fn save_state(&mut self) -> bool {
+        self.opus.save_state();
         true
     }
 
-    fn rewind(&mut self) {
-        self.opus.rewind();
+    fn restore_state(&mut self) {
+        self.opus.restore_state();
     }
 }
 
@@ -126,18 +126,18 @@ fn invalid(operation: &'static str, why: &'static str) -> Error {
 mod tests {
     use super::*;
     use crate::{OpusCodec, OpusConfig};
-    use blink_api::{AudioFormat, Codec, EncoderConfig};
+    use blink_api::{AudioFormat, AudioCodec, AudioEncoderConfig};
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::{Rng, SeedableRng};
 
     fn decoder(format: AudioFormat) -> OpusDecoder {
-        OpusDecoder::new(&OpusConfig::default(), DecoderConfig { format }).unwrap()
+        OpusDecoder::new(&OpusConfig::default(), AudioDecoderConfig { format }).unwrap()
     }
 
     fn packet(frame_ms: u64) -> Vec<u8> {
         let codec = OpusCodec::new(OpusConfig::default()).unwrap();
         let frame = Duration::from_millis(frame_ms);
-        let mut encoder = codec.encoder(EncoderConfig { format: AudioFormat::CALL, frame, bitrate: None }).unwrap();
+        let mut encoder = codec.encoder(AudioEncoderConfig { format: AudioFormat::CALL, frame, bitrate: None }).unwrap();
         let sound: Vec<f32> = (0..encoder.frame_samples()).map(|n| 0.3 * (n as f32 * 0.05).sin()).collect();
         let mut out = Vec::new();
         encoder.encode(&sound, &mut out).unwrap();
@@ -158,22 +158,22 @@ mod tests {
     fn a_decoder_that_goes_back_decodes_as_if_nothing_had_been_between() {
         let codec = OpusCodec::new(OpusConfig::default()).unwrap();
         let (format, frame) = (AudioFormat { sample_rate: 48_000, channels: 2 }, Duration::from_millis(20));
-        let mut encoder = codec.encoder(EncoderConfig { format, frame, bitrate: None }).unwrap();
+        let mut encoder = codec.encoder(AudioEncoderConfig { format, frame, bitrate: None }).unwrap();
         let sound =
             |n: usize| (0..1_920).map(move |m| 0.3 * ((n * 1_920 + m) as f32 * 0.03).sin()).collect::<Vec<f32>>();
         let mut packet = Vec::new();
         let packets: Vec<_> =
             (0..20).map(|n| encoder.encode(&sound(n), &mut packet).map(|()| packet.clone()).unwrap()).collect();
         let (mut straight, mut back) = (decoder(format), decoder(format));
-        back.rewind();
+        back.restore_state();
         let (mut expected, mut got) = (vec![0.0; 1_920], vec![0.0; 1_920]);
         for (n, packet) in packets.iter().enumerate() {
             straight.decode(DecoderInput::Packet(packet), &mut expected).unwrap();
             if n % 3 == 2 {
-                assert!(back.keep());
-                back.decode(DecoderInput::Lost, &mut got).unwrap();
+                assert!(back.save_state());
+                back.decode(DecoderInput::Conceal, &mut got).unwrap();
                 back.decode(DecoderInput::Packet(&packets[0]), &mut got).unwrap();
-                back.rewind();
+                back.restore_state();
             }
             back.decode(DecoderInput::Packet(packet), &mut got).unwrap();
             assert_eq!(got, expected, "packet {n}");
@@ -200,11 +200,11 @@ mod tests {
                 let mut bytes = vec![0; random.next_u32() as usize % 200];
                 random.fill_bytes(&mut bytes);
                 let decoded = decoder.decode(DecoderInput::Packet(&bytes), &mut out);
-                let recovered = decoder.decode(DecoderInput::Recover(&bytes), &mut out);
+                let recovered = decoder.decode(DecoderInput::Fec(&bytes), &mut out);
                 let distance = Duration::from_millis(u64::from(random.next_u32() % 1_200));
-                let restored = decoder.decode(DecoderInput::Restore { later: &bytes, distance }, &mut out);
-                decoder.has_copy(&bytes);
-                assert!(decoder.reach(&bytes) <= Duration::from_secs(2), "{bytes:?}");
+                let restored = decoder.decode(DecoderInput::Dred { later: &bytes, distance }, &mut out);
+                decoder.has_fec(&bytes);
+                assert!(decoder.redundancy_span(&bytes) <= Duration::from_secs(2), "{bytes:?}");
                 for written in [decoded, recovered, restored] {
                     match written {
                         Ok(samples) => assert!(samples <= out.len() && samples > 0),
@@ -232,8 +232,8 @@ mod tests {
             let next = packet(20);
             for missing_ms in [10, 20, 40, 60] {
                 let mut out = vec![0.0; format.samples_in(Duration::from_millis(missing_ms))];
-                assert_eq!(decoder.decode(DecoderInput::Lost, &mut out).unwrap(), out.len());
-                assert_eq!(decoder.decode(DecoderInput::Recover(&next), &mut out).unwrap(), out.len());
+                assert_eq!(decoder.decode(DecoderInput::Conceal, &mut out).unwrap(), out.len());
+                assert_eq!(decoder.decode(DecoderInput::Fec(&next), &mut out).unwrap(), out.len());
             }
         }
     }
@@ -242,9 +242,9 @@ mod tests {
     fn a_buffer_that_does_not_fit_is_refused() {
         let mut mono = decoder(AudioFormat::CALL);
         assert!(mono.decode(DecoderInput::Packet(&packet(20)), &mut [0.0; 959]).is_err());
-        assert!(mono.decode(DecoderInput::Lost, &mut []).is_err());
-        assert!(mono.decode(DecoderInput::Lost, &mut [0.0; 7]).is_err());
+        assert!(mono.decode(DecoderInput::Conceal, &mut []).is_err());
+        assert!(mono.decode(DecoderInput::Conceal, &mut [0.0; 7]).is_err());
         let mut stereo = decoder(AudioFormat { sample_rate: 48_000, channels: 2 });
-        assert!(stereo.decode(DecoderInput::Lost, &mut [0.0; 961]).is_err());
+        assert!(stereo.decode(DecoderInput::Conceal, &mut [0.0; 961]).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blink_api::{Encoder, EncoderConfig, EncoderHint, Error, ErrorKind, Result};
+use blink_api::{AudioEncoder, AudioEncoderConfig, EncoderHint, Error, ErrorKind, Result};
 
 use crate::codec::check_format;
 use crate::config::BITRATES;
@@ -18,7 +18,7 @@ const NARROW: u32 = 20_000;
 /// Packets of up to this many bytes say only that there is silence, and need not be sent (`opus_encode`, "DTX").
 const SILENCE_PACKET: usize = 2;
 
-/// Losses come in bursts where so many packets are lost in a row, on average. Where each is lost for itself, it is 1.1 at 10 % and 1.4 at 30 %.
+/// LossEstimator come in bursts where so many packets are lost in a row, on average. Where each is lost for itself, it is 1.1 at 10 % and 1.4 at 30 %.
 const BURSTS: f32 = 1.6;
 
 /// Below this share of lost packets nothing is added for them.
@@ -35,7 +35,7 @@ pub(crate) struct OpusEncoder {
 }
 
 impl OpusEncoder {
-    pub(crate) fn new(settings: &OpusConfig, config: EncoderConfig) -> Result<Self> {
+    pub(crate) fn new(settings: &OpusConfig, config: AudioEncoderConfig) -> Result<Self> {
         let format = config.format;
         check_format(format)?;
         if ![10, 20, 40, 60].map(Duration::from_millis).contains(&config.frame) {
@@ -75,7 +75,7 @@ impl OpusEncoder {
     }
 }
 
-impl Encoder for OpusEncoder {
+impl AudioEncoder for OpusEncoder {
     fn frame_samples(&self) -> usize {
         self.frame_samples
     }
@@ -138,7 +138,7 @@ mod tests {
 
     fn encoder(settings: OpusConfig, frame_ms: u64) -> OpusEncoder {
         let frame = Duration::from_millis(frame_ms);
-        OpusEncoder::new(&settings, EncoderConfig { format: AudioFormat::CALL, frame, bitrate: None }).unwrap()
+        OpusEncoder::new(&settings, AudioEncoderConfig { format: AudioFormat::CALL, frame, bitrate: None }).unwrap()
     }
 
     fn tone(samples: usize) -> Vec<f32> {
@@ -162,7 +162,7 @@ mod tests {
         encoder.hint(EncoderHint { loss: 1.0, burst: 3.0, bitrate: Some(16_000) }).unwrap();
 
         for (frame, bitrate) in [(Duration::from_millis(30), None), (Duration::from_millis(20), Some(0))] {
-            let config = EncoderConfig { format: AudioFormat::CALL, frame, bitrate };
+            let config = AudioEncoderConfig { format: AudioFormat::CALL, frame, bitrate };
             assert!(OpusEncoder::new(&OpusConfig::default(), config).is_err());
         }
     }

@@ -17,25 +17,25 @@ pub use config::OpusConfig;
 use std::sync::Arc;
 
 use blink_api::macros::{async_trait, submit};
-use blink_api::{Codec, CodecCapabilities, Context, Entry, Plugin, Result};
+use blink_api::{AudioCodec, AudioCodecCapabilities, Context, Entry, Plugin, Result};
 
 /// The name this codec is chosen by and named with in errors.
 const NAME: &str = "opus";
 
 #[async_trait]
-impl Plugin<dyn Codec> for OpusCodec {
+impl Plugin<dyn AudioCodec> for OpusCodec {
     type Config = OpusConfig;
     const NAME: &'static str = NAME;
     const SUMMARY: &'static str = "Opus by libopus: forward error correction, concealment, 6 to 510 kbit/s";
-    const CAPABILITIES: CodecCapabilities = codec::CAPABILITIES;
+    const CAPABILITIES: AudioCodecCapabilities = codec::CAPABILITIES;
 
     fn check(config: &OpusConfig) -> Result<()> {
         config.check()
     }
 
-    async fn create(config: OpusConfig, _: &Context) -> Result<Arc<dyn Codec>> {
+    async fn create(config: OpusConfig, _: &Context) -> Result<Arc<dyn AudioCodec>> {
         Ok(Arc::new(OpusCodec::new(config)?))
     }
 }
 
-submit! { Entry::<dyn Codec>::of::<OpusCodec>() }
+submit! { Entry::<dyn AudioCodec>::of::<OpusCodec>() }

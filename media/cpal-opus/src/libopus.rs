@@ -147,15 +147,15 @@ impl RawDecoder {
     }
 
     /// Remembers the state.
-    pub(crate) fn keep(&mut self) {
-        // SAFETY: a decoder is `size` contiguous bytes, and a shallow copy of them is a copy of it (`opus.h`, "Opus Decoder").
+    pub(crate) fn save_state(&mut self) {
+        // SAFETY: a decoder is `size` contiguous bytes, and a shallow copy of them is a copy of it (`opus.h`, "Opus AudioDecoder").
         let state = unsafe { std::slice::from_raw_parts(self.state.as_ptr().cast::<u8>(), self.size) };
         self.kept.clear();
         self.kept.extend_from_slice(state);
     }
 
     /// Goes back to the state remembered last, if there is one.
-    pub(crate) fn rewind(&mut self) {
+    pub(crate) fn restore_state(&mut self) {
         if self.kept.len() == self.size {
             // SAFETY: as above; the bytes are those of this very decoder.
             unsafe { ptr::copy_nonoverlapping(self.kept.as_ptr(), self.state.as_ptr().cast::<u8>(), self.size) }
@@ -254,7 +254,7 @@ pub(crate) fn ticks(packet: &[u8]) -> Result<usize> {
 }
 
 /// Whether a packet carries a copy of the frame before it.
-pub(crate) fn has_copy(packet: &[u8]) -> bool {
+pub(crate) fn has_fec(packet: &[u8]) -> bool {
     // SAFETY: as above.
     unsafe { ffi::opus_packet_has_lbrr(packet.as_ptr(), length(packet.len())) > 0 }
 }

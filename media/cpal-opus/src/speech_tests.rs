@@ -1,21 +1,21 @@
-//! Encoder and decoder together: what comes out is what went in, and what is lost is restored.
+//! AudioEncoder and decoder together: what comes out is what went in, and what is lost is restored.
 
 use std::time::Duration;
 
-use blink_api::{AudioFormat, Codec, Decoder, DecoderConfig, DecoderInput, Encoder, EncoderConfig};
+use blink_api::{AudioFormat, AudioCodec, AudioDecoder, AudioDecoderConfig, DecoderInput, AudioEncoder, AudioEncoderConfig};
 
 use crate::{OpusCodec, OpusConfig};
 
 const FORMAT: AudioFormat = AudioFormat { sample_rate: 16_000, channels: 1 };
 const FRAME: Duration = Duration::from_millis(20);
 
-fn pair(format: AudioFormat, bitrate: u32) -> (Box<dyn Encoder>, Box<dyn Decoder>) {
+fn pair(format: AudioFormat, bitrate: u32) -> (Box<dyn AudioEncoder>, Box<dyn AudioDecoder>) {
     let codec = OpusCodec::new(OpusConfig::default()).unwrap();
-    let encoder = codec.encoder(EncoderConfig { format, frame: FRAME, bitrate: Some(bitrate) }).unwrap();
-    (encoder, codec.decoder(DecoderConfig { format }).unwrap())
+    let encoder = codec.encoder(AudioEncoderConfig { format, frame: FRAME, bitrate: Some(bitrate) }).unwrap();
+    (encoder, codec.decoder(AudioDecoderConfig { format }).unwrap())
 }
 
-fn encode_all(encoder: &mut dyn Encoder, sound: &[f32]) -> Vec<Vec<u8>> {
+fn encode_all(encoder: &mut dyn AudioEncoder, sound: &[f32]) -> Vec<Vec<u8>> {
     let mut packet = Vec::new();
     let frames = sound.chunks_exact(encoder.frame_samples());
     frames.map(|frame| encoder.encode(frame, &mut packet).map(|()| packet.clone()).unwrap()).collect()
@@ -76,9 +76,9 @@ fn recovered_speech_is_nearer_to_the_original_than_concealed_speech() {
         let lost = n % 8 == 7;
         whole.decode(DecoderInput::Packet(own), reference).unwrap();
         recovering
-            .decode(if lost { DecoderInput::Recover(next) } else { DecoderInput::Packet(own) }, recovered)
+            .decode(if lost { DecoderInput::Fec(next) } else { DecoderInput::Packet(own) }, recovered)
             .unwrap();
-        concealing.decode(if lost { DecoderInput::Lost } else { DecoderInput::Packet(own) }, concealed).unwrap();
+        concealing.decode(if lost { DecoderInput::Conceal } else { DecoderInput::Packet(own) }, concealed).unwrap();
         if lost {
             recovery_error += error(reference, recovered);
             concealment_error += error(reference, concealed);

@@ -1,14 +1,14 @@
 //! What the two laws are called in SDP, and which formats they take.
 
 use blink_api::{
-    AudioFormat, Codec, CodecCapabilities, CodecName, Decoder, DecoderConfig, Encoder, EncoderConfig, Error, ErrorKind,
+    AudioFormat, AudioCodec, AudioCodecCapabilities, CodecName, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig, Error, ErrorKind,
     Result, RtpCodec,
 };
 
 use crate::decoder::G711Decoder;
 use crate::encoder::G711Encoder;
 
-pub(crate) const CAPABILITIES: CodecCapabilities = CodecCapabilities {
+pub(crate) const CAPABILITIES: AudioCodecCapabilities = AudioCodecCapabilities {
     forward_error_correction: false,
     deep_redundancy: false,
     concealment: false,
@@ -68,8 +68,8 @@ impl G711Codec {
     }
 }
 
-impl Codec for G711Codec {
-    fn capabilities(&self) -> CodecCapabilities {
+impl AudioCodec for G711Codec {
+    fn capabilities(&self) -> AudioCodecCapabilities {
         CAPABILITIES
     }
 
@@ -77,11 +77,11 @@ impl Codec for G711Codec {
         RtpCodec { name: CodecName::new(self.law.name()), clock_rate: RATE, channels: 1, fmtp: String::new() }
     }
 
-    fn encoder(&self, config: EncoderConfig) -> Result<Box<dyn Encoder>> {
+    fn encoder(&self, config: AudioEncoderConfig) -> Result<Box<dyn AudioEncoder>> {
         Ok(Box::new(G711Encoder::new(self.law, config)?))
     }
 
-    fn decoder(&self, config: DecoderConfig) -> Result<Box<dyn Decoder>> {
+    fn decoder(&self, config: AudioDecoderConfig) -> Result<Box<dyn AudioDecoder>> {
         Ok(Box::new(G711Decoder::new(self.law, config)?))
     }
 }

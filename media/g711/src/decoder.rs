@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blink_api::{AudioFormat, Decoder, DecoderConfig, DecoderInput, Result};
+use blink_api::{AudioFormat, AudioDecoder, AudioDecoderConfig, DecoderInput, Result};
 
 use crate::Law;
 use crate::codec::{RATE, UNIT, check_format, invalid};
@@ -22,7 +22,7 @@ pub(crate) struct G711Decoder {
 }
 
 impl G711Decoder {
-    pub(crate) fn new(law: Law, config: DecoderConfig) -> Result<Self> {
+    pub(crate) fn new(law: Law, config: AudioDecoderConfig) -> Result<Self> {
         check_format(law, config.format)?;
         Ok(Self {
             law,
@@ -34,7 +34,7 @@ impl G711Decoder {
     }
 }
 
-impl Decoder for G711Decoder {
+impl AudioDecoder for G711Decoder {
     fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize> {
         let DecoderInput::Packet(packet) = input else {
             // A packet says nothing of another one.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blink_api::{Encoder, EncoderConfig, EncoderHint, Result};
+use blink_api::{AudioEncoder, AudioEncoderConfig, EncoderHint, Result};
 
 use crate::Law;
 use crate::codec::{RATE, UNIT, check_format, invalid};
@@ -21,7 +21,7 @@ pub(crate) struct G711Encoder {
 }
 
 impl G711Encoder {
-    pub(crate) fn new(law: Law, config: EncoderConfig) -> Result<Self> {
+    pub(crate) fn new(law: Law, config: AudioEncoderConfig) -> Result<Self> {
         let format = config.format;
         check_format(law, format)?;
         if ![10, 20, 40, 60].map(Duration::from_millis).contains(&config.frame) {
@@ -42,7 +42,7 @@ impl G711Encoder {
     }
 }
 
-impl Encoder for G711Encoder {
+impl AudioEncoder for G711Encoder {
     fn frame_samples(&self) -> usize {
         self.frame_samples
     }

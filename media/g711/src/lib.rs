@@ -15,7 +15,7 @@ pub use config::G711Config;
 use std::sync::Arc;
 
 use blink_api::macros::{async_trait, submit};
-use blink_api::{Codec, CodecCapabilities, Context, Entry, Plugin, Result};
+use blink_api::{AudioCodec, AudioCodecCapabilities, Context, Entry, Plugin, Result};
 
 /// PCMU: µ-law.
 #[derive(Debug, Clone, Copy)]
@@ -26,36 +26,36 @@ struct Pcmu;
 struct Pcma;
 
 #[async_trait]
-impl Plugin<dyn Codec> for Pcmu {
+impl Plugin<dyn AudioCodec> for Pcmu {
     type Config = G711Config;
     const NAME: &'static str = "pcmu";
     const SUMMARY: &'static str = "G.711 µ-law: 64 kbit/s, telephone quality, known to every stack";
-    const CAPABILITIES: CodecCapabilities = codec::CAPABILITIES;
+    const CAPABILITIES: AudioCodecCapabilities = codec::CAPABILITIES;
 
     fn check(_: &G711Config) -> Result<()> {
         Ok(())
     }
 
-    async fn create(_: G711Config, _: &Context) -> Result<Arc<dyn Codec>> {
+    async fn create(_: G711Config, _: &Context) -> Result<Arc<dyn AudioCodec>> {
         Ok(Arc::new(G711Codec::new(Law::Mu)))
     }
 }
 
 #[async_trait]
-impl Plugin<dyn Codec> for Pcma {
+impl Plugin<dyn AudioCodec> for Pcma {
     type Config = G711Config;
     const NAME: &'static str = "pcma";
     const SUMMARY: &'static str = "G.711 A-law: 64 kbit/s, telephone quality, known to every stack";
-    const CAPABILITIES: CodecCapabilities = codec::CAPABILITIES;
+    const CAPABILITIES: AudioCodecCapabilities = codec::CAPABILITIES;
 
     fn check(_: &G711Config) -> Result<()> {
         Ok(())
     }
 
-    async fn create(_: G711Config, _: &Context) -> Result<Arc<dyn Codec>> {
+    async fn create(_: G711Config, _: &Context) -> Result<Arc<dyn AudioCodec>> {
         Ok(Arc::new(G711Codec::new(Law::A)))
     }
 }
 
-submit! { Entry::<dyn Codec>::of::<Pcmu>() }
-submit! { Entry::<dyn Codec>::of::<Pcma>() }
+submit! { Entry::<dyn AudioCodec>::of::<Pcmu>() }
+submit! { Entry::<dyn AudioCodec>::of::<Pcma>() }

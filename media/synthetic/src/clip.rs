@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use blink_api::{AudioFormat, Captured, MediaSource, Result};
+use blink_api::{AudioFormat, ReadResult, AudioSource, Result};
 
 /// Sound of a known length, once or round and round.
 pub(crate) struct Clip {
@@ -25,12 +25,12 @@ impl Clip {
     }
 }
 
-impl MediaSource for Clip {
+impl AudioSource for Clip {
     fn format(&self) -> AudioFormat {
         self.format
     }
 
-    fn read(&mut self, out: &mut [f32]) -> Result<Captured> {
+    fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
         let samples = out.len() - out.len() % usize::from(self.format.channels);
         let mut rest = &mut out[..samples];
         while !rest.is_empty() {
@@ -48,7 +48,7 @@ impl MediaSource for Clip {
             self.position += count;
             rest = later;
         }
-        Ok(Captured { samples, at: None })
+        Ok(ReadResult { samples, at: None })
     }
 
     fn latency(&self) -> Duration {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    AudioFormat, DeviceChange, DeviceDirection, DeviceInfo, Error, ErrorKind, MediaCapabilities, MediaHost, MediaSink,
-    MediaSource, OpenRequest, Result, TrackKind, VideoSource, expand_path,
+    AudioFormat, DeviceChange, DeviceDirection, DeviceInfo, Error, ErrorKind, MediaCapabilities, MediaHost, AudioSink,
+    AudioSource, OpenRequest, Result, TrackKind, VideoSource, expand_path,
 };
 use tokio::sync::broadcast;
 
@@ -19,7 +19,7 @@ use crate::wav_sink::WavSink;
 use crate::{CLIPS, NAME, SyntheticConfig, speech, wav};
 
 pub(crate) const CAPABILITIES: MediaCapabilities =
-    MediaCapabilities { audio_sources: true, audio_sinks: true, video_sources: true, hotplug: false, own_clock: false };
+    MediaCapabilities { audio_sources: true, audio_sinks: true, video_sources: true, hotplug: false, hardware_clock: false };
 
 const SOURCES: [(&str, &str); 6] = [
     ("silence", "silence"),
@@ -56,7 +56,7 @@ impl SyntheticHost {
         Ok(Self { config })
     }
 
-    fn source(&self, name: &str, format: AudioFormat) -> Result<Box<dyn MediaSource>> {
+    fn source(&self, name: &str, format: AudioFormat) -> Result<Box<dyn AudioSource>> {
         check(format)?;
         let amplitude = self.config.amplitude();
         let (kind, argument) = parts(name);
@@ -95,7 +95,7 @@ impl SyntheticHost {
         Ok(Clip::once(format, Arc::from(pcm.into_format(format))))
     }
 
-    fn sink(&self, name: &str, format: AudioFormat) -> Result<Box<dyn MediaSink>> {
+    fn sink(&self, name: &str, format: AudioFormat) -> Result<Box<dyn AudioSink>> {
         check(format)?;
         match parts(name) {
             ("default" | "null", None) => Ok(Box::new(NullSink::new(format))),
@@ -128,7 +128,7 @@ impl MediaHost for SyntheticHost {
     }
 
     /// Files are read and converted here, whole, so that reading from them never waits.
-    async fn open_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn MediaSource>> {
+    async fn open_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
         self.source(name, request.format).map_err(|error| error.backend(NAME).operation("open_source"))
     }
 
@@ -137,7 +137,7 @@ impl MediaHost for SyntheticHost {
         self.video(name).map_err(|error| error.backend(NAME).operation("open_video"))
     }
 
-    async fn open_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn MediaSink>> {
+    async fn open_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>> {
         self.sink(name, request.format).map_err(|error| error.backend(NAME).operation("open_sink"))
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blink_api::{AudioFormat, Error, ErrorKind, MediaSink, Result};
+use blink_api::{AudioFormat, Error, ErrorKind, AudioSink, Result};
 
 use crate::NAME;
 
@@ -18,7 +18,7 @@ impl NullSink {
     }
 }
 
-impl MediaSink for NullSink {
+impl AudioSink for NullSink {
     fn format(&self) -> AudioFormat {
         self.format
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blink_api::{AudioFormat, Captured, MediaSource, Result};
+use blink_api::{AudioFormat, ReadResult, AudioSource, Result};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -17,12 +17,12 @@ impl Silence {
     }
 }
 
-impl MediaSource for Silence {
+impl AudioSource for Silence {
     fn format(&self) -> AudioFormat {
         self.format
     }
 
-    fn read(&mut self, out: &mut [f32]) -> Result<Captured> {
+    fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
         Ok(fill(self.format, out, || 0.0))
     }
 
@@ -47,12 +47,12 @@ impl Tone {
     }
 }
 
-impl MediaSource for Tone {
+impl AudioSource for Tone {
     fn format(&self) -> AudioFormat {
         self.format
     }
 
-    fn read(&mut self, out: &mut [f32]) -> Result<Captured> {
+    fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
         Ok(fill(self.format, out, || {
             let sample = self.amplitude * (self.phase * std::f64::consts::TAU).sin() as f32;
             self.phase = (self.phase + self.step).fract();
@@ -80,12 +80,12 @@ impl Noise {
     }
 }
 
-impl MediaSource for Noise {
+impl AudioSource for Noise {
     fn format(&self) -> AudioFormat {
         self.format
     }
 
-    fn read(&mut self, out: &mut [f32]) -> Result<Captured> {
+    fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
         Ok(fill(self.format, out, || {
             let even = self.random.next_u32().cast_signed() as f32 / 2_147_483_648.0;
             self.amplitude * even
@@ -98,13 +98,13 @@ impl MediaSource for Noise {
 }
 
 /// Fills whole frames, each with one sample on all channels.
-fn fill(format: AudioFormat, out: &mut [f32], mut sample: impl FnMut() -> f32) -> Captured {
+fn fill(format: AudioFormat, out: &mut [f32], mut sample: impl FnMut() -> f32) -> ReadResult {
     let frames = out.chunks_exact_mut(format.channels.into());
     let samples = frames.len() * usize::from(format.channels);
     for frame in frames {
         frame.fill(sample());
     }
-    Captured { samples, at: None }
+    ReadResult { samples, at: None }
 }
 
 #[cfg(test)]

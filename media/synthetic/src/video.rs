@@ -33,9 +33,9 @@ pub(crate) struct EncodedClip {
 /// A frame of a clip.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClipFrame {
-    /// As in [`VideoFrame::data`](blink_api::VideoFrame::data).
+    /// As in [`EncodedVideoFrame::data`](blink_api::EncodedVideoFrame::data).
     pub(crate) data: Bytes,
-    /// As in [`VideoFrame::key`](blink_api::VideoFrame::key).
+    /// As in [`EncodedVideoFrame::key`](blink_api::EncodedVideoFrame::key).
     pub(crate) key: bool,
     /// Until the next frame, or until the first one is shown again; at least 1 ms.
     pub(crate) duration: Duration,

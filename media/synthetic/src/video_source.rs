@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::{Result, RtpCodec, VideoFormat, VideoFrame, VideoSource};
+use blink_api::{Result, RtpCodec, VideoFormat, EncodedVideoFrame, VideoSource};
 
 use crate::video::{ClipFrame, EncodedClip};
 
@@ -64,7 +64,7 @@ impl VideoSource for ClipSource {
         self.clip.codec.clone()
     }
 
-    fn read_frame(&mut self, now: Instant) -> Result<Option<VideoFrame>> {
+    fn read_frame(&mut self, now: Instant) -> Result<Option<EncodedVideoFrame>> {
         let due = *self.due.get_or_insert(now);
         if now < due {
             return Ok(None);
@@ -76,7 +76,7 @@ impl VideoSource for ClipSource {
         let ClipFrame { data, key, duration } = self.frame(self.next).clone();
         self.next = self.after(self.next);
         self.due = Some(at + duration);
-        Ok(Some(VideoFrame { data, key, at }))
+        Ok(Some(EncodedVideoFrame { data, key, at }))
     }
 
     fn request_keyframe(&mut self) {

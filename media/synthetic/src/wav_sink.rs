@@ -5,7 +5,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use blink_api::{AudioFormat, Error, ErrorKind, MediaSink, Result, private};
+use blink_api::{AudioFormat, Error, ErrorKind, AudioSink, Result, private};
 use hound::{SampleFormat, WavSpec, WavWriter};
 
 use crate::NAME;
@@ -85,7 +85,7 @@ impl WavSink {
     }
 }
 
-impl MediaSink for WavSink {
+impl AudioSink for WavSink {
     fn format(&self) -> AudioFormat {
         self.format
     }

@@ -91,7 +91,7 @@ pub(crate) fn is_quic(address: &Multiaddr) -> bool {
 /// ones. Those of QUIC only where they can be reached: not while the clock is too wrong for it.
 pub(crate) fn own<'a>(listeners: impl Iterator<Item = &'a Multiaddr>, node: PeerId, allows_quic: bool) -> Vec<String> {
     let mut addresses: Vec<_> = listeners.filter(|address| allows_quic || !is_quic(address)).collect();
-    addresses.sort_by_key(|address| (reach(address), is_relayed(address)));
+    addresses.sort_by_key(|address| (redundancy_span(address), is_relayed(address)));
     let full = |address: &Multiaddr| address.clone().with_p2p(node).unwrap_or_else(|other| other).to_string();
     addresses.into_iter().map(full).collect()
 }
@@ -148,7 +148,7 @@ fn socket(address: &Multiaddr) -> Option<SocketAddr> {
 }
 
 /// 0 for addresses that reach out of the machine's own network, 2 for those that stay in the machine.
-fn reach(address: &Multiaddr) -> u8 {
+fn redundancy_span(address: &Multiaddr) -> u8 {
     match socket(address).map(|socket| socket.ip()) {
         Some(ip) if ip.is_loopback() => 2,
         Some(IpAddr::V4(ip)) if ip.is_private() || ip.is_link_local() => 1,

@@ -1,6 +1,6 @@
 //! Commands of the user, carried out and answered.
 
-use blink_api::{CallId, Did, MediaSource, Result};
+use blink_api::{CallId, Did, AudioSource, Result};
 use tokio::sync::oneshot;
 
 use super::super::session::{PathFigures, SessionHandle};
@@ -89,7 +89,7 @@ impl Driver {
         }
     }
 
-    pub(super) async fn join(&mut self, command: Command, audio: CallAudio, microphone: Option<Box<dyn MediaSource>>) {
+    pub(super) async fn join(&mut self, command: Command, audio: CallAudio, microphone: Option<Box<dyn AudioSource>>) {
         let now = now(&self.parts);
         let before = self.media.prepare(audio, microphone);
         let (result, reply) = match command {

@@ -10,7 +10,7 @@ use super::super::{Parts, Report};
 use super::voice::SendTrack;
 use super::{Place, Worker};
 use blink_media::red;
-use blink_media::{Capture, CaptureFault, Listeners, Network, Pacer, TICK};
+use blink_media::{Capture, CaptureFault, Listeners, Network, TickScheduler, TICK};
 use blink_proto::call::{Event, SessionId};
 
 /// How often what the encoders are prepared for is looked at.
@@ -56,7 +56,7 @@ pub(super) struct CaptureWorker {
     /// What the encoders are prepared for, and when that is looked at again: what was told grows old.
     adapted: Option<Network>,
     adapt_at: Option<Instant>,
-    pacer: Option<Pacer>,
+    pacer: Option<TickScheduler>,
     muted: bool,
     /// Which opening the microphone is from.
     epoch: u64,
@@ -122,7 +122,7 @@ impl Worker for CaptureWorker {
     type Command = CaptureCommand;
 
     fn next(&self) -> Option<Instant> {
-        self.pacer.as_ref().map(Pacer::next)
+        self.pacer.as_ref().map(TickScheduler::next)
     }
 
     fn handle(&mut self, command: CaptureCommand) {
@@ -184,7 +184,7 @@ impl Worker for CaptureWorker {
         }
         // Reading begins with the first listener, so that a file's beginning is heard.
         if self.pacer.is_none() && self.capture.is_some() && !self.listeners.is_empty() {
-            self.pacer = Some(Pacer::new(self.place.align(self.clock.now())));
+            self.pacer = Some(TickScheduler::new(self.place.align(self.clock.now())));
         }
     }
 

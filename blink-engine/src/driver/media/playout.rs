@@ -4,21 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use blink_api::{CallId, Clock, Decoder, Endpoint, MediaSink, RtpIn, TrackKind};
+use blink_api::{CallId, Clock, AudioDecoder, Endpoint, AudioSink, RtpIn, TrackKind};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::{Parts, Report};
 use super::voice::Voice;
 use super::{Place, Worker};
-use blink_media::{AudioStatistics, Pacer, Playout, PlayoutReport, ReceiveConfig};
+use blink_media::{AudioStatistics, TickScheduler, Playout, PlayoutReport, ReceiveConfig};
 use blink_proto::call::{Event, SessionId};
 
 /// What the playout worker is told.
 pub(super) enum PlayoutCommand {
     /// The speaker is open.
-    Open { epoch: u64, call: CallId, sink: Box<dyn MediaSink>, played: Option<rtrb::Producer<f32>> },
+    Open { epoch: u64, call: CallId, sink: Box<dyn AudioSink>, played: Option<rtrb::Producer<f32>> },
     /// A participant is heard from now on.
-    Add { id: SessionId, voice: Voice, config: ReceiveConfig, decoder: Box<dyn Decoder> },
+    Add { id: SessionId, voice: Voice, config: ReceiveConfig, decoder: Box<dyn AudioDecoder> },
     /// It is not, unless it is heard through another session by now.
     Remove { id: SessionId, voice: Voice },
     /// How loud one is played.
@@ -42,7 +42,7 @@ pub(super) struct PlayoutWorker {
     playout: Option<Playout<Voice>>,
     /// What was played, for the processors of the capture side.
     played: Option<rtrb::Producer<f32>>,
-    pacer: Option<Pacer>,
+    pacer: Option<TickScheduler>,
     /// Through which session each is heard.
     sessions: BTreeMap<Voice, SessionId>,
     /// Those that were reported to have started: a sender that changes its codec does not start again.
@@ -61,7 +61,7 @@ impl PlayoutWorker {
         Self {
             clock: parts.clock.clone(),
             place: parts.place.clone(),
-            follows: !parts.media_host.capabilities().own_clock,
+            follows: !parts.media_host.capabilities().hardware_clock,
             reports,
             packets,
             playout: None,
@@ -100,17 +100,17 @@ impl PlayoutWorker {
         }
     }
 
-    fn open(&mut self, epoch: u64, call: CallId, sink: Box<dyn MediaSink>, played: Option<rtrb::Producer<f32>>) {
+    fn open(&mut self, epoch: u64, call: CallId, sink: Box<dyn AudioSink>, played: Option<rtrb::Producer<f32>>) {
         if epoch <= self.closed {
             return;
         }
         let mut playout = Playout::new(sink);
         playout.set_deafened(self.deafened);
-        playout.set_follows(self.follows);
+        playout.follow_media_clock(self.follows);
         self.playout = Some(playout);
         self.played = played;
         self.opened = Some((epoch, call));
-        self.pacer = Some(Pacer::new(self.place.align(self.clock.now())));
+        self.pacer = Some(TickScheduler::new(self.place.align(self.clock.now())));
         std::mem::take(&mut self.waiting).into_iter().for_each(|command| self.handle_stream(command));
     }
 }
@@ -119,7 +119,7 @@ impl Worker for PlayoutWorker {
     type Command = PlayoutCommand;
 
     fn next(&self) -> Option<Instant> {
-        self.pacer.as_ref().map(Pacer::next)
+        self.pacer.as_ref().map(TickScheduler::next)
     }
 
     fn handle(&mut self, command: PlayoutCommand) {

@@ -1,7 +1,7 @@
 //! What an offered stream is read from, and the worker that sends it.
 
 use blink_api::{
-    AudioProcessor, CodecName, Error, ErrorKind, MediaSource, Result, RtpTime, StreamId, TrackKind, VideoSource,
+    AudioProcessor, CodecName, Error, ErrorKind, AudioSource, Result, RtpTime, StreamId, TrackKind, VideoSource,
 };
 use rand::Rng;
 use tokio::sync::mpsc;
@@ -26,7 +26,7 @@ pub(in crate::driver) struct StreamOpening {
 
 /// A stream's source.
 pub(crate) enum OpenedSource {
-    Audio(Box<dyn MediaSource>),
+    Audio(Box<dyn AudioSource>),
     Video(Box<dyn VideoSource>),
 }
 
@@ -138,7 +138,7 @@ impl OfferedStream {
 /// Captures a source for a call; its numbers begin anywhere.
 pub(super) fn capture(
     audio: &CallAudio,
-    source: Box<dyn MediaSource>,
+    source: Box<dyn AudioSource>,
     processors: Vec<Box<dyn AudioProcessor>>,
 ) -> Result<Capture> {
     let mut encoders = audio.encoders()?.into_iter();

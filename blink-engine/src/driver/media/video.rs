@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::super::Report;
 use super::Worker;
 use super::voice::SendTrack;
-use blink_media::rate::VideoRoom;
+use blink_media::rate::VideoRateGate;
 use blink_media::video::{Packetizer, VideoClock};
 use blink_proto::call::SessionId;
 
@@ -35,7 +35,7 @@ pub(in crate::driver) enum VideoCommand {
 struct Listener {
     id: SessionId,
     track: Arc<SendTrack>,
-    room: VideoRoom,
+    room: VideoRateGate,
 }
 
 pub(super) struct VideoWorker {
@@ -119,7 +119,7 @@ impl Worker for VideoWorker {
     fn handle(&mut self, command: VideoCommand) {
         match command {
             VideoCommand::Add { id, track } => {
-                self.listeners.push(Listener { id, track, room: VideoRoom::default() });
+                self.listeners.push(Listener { id, track, room: VideoRateGate::default() });
                 self.request_keyframe();
             }
             VideoCommand::Remove { id } => self.listeners.retain(|listener| listener.id != id),

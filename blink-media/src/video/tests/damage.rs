@@ -158,7 +158,7 @@ fn garbage_is_counted_and_breaks_nothing() {
                 let now = packet.arrival;
                 assembler.push(packet);
                 while let Some(frame) = assembler.poll(now) {
-                    let same = |other: &VideoFrame| {
+                    let same = |other: &EncodedVideoFrame| {
                         other.data == frame.frame.data && sent.clock.timestamp(other.at) == frame.timestamp
                     };
                     numbers.extend(sent.frames.iter().position(same));

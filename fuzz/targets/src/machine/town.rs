@@ -192,8 +192,8 @@ impl Town {
                 Output::Close { session } => drop(self.nodes[node].sessions.remove(&session)),
                 Output::Negotiate { session, step } => self.negotiate(node, session, step),
                 Output::Channel { session, message } => self.pass_on(node, session, SessionInput::Channel(message)),
-                Output::Gate(gate) => self.nodes[node].gate = gate,
-                Output::Keep(memo) => self.nodes[node].memory.apply(memo),
+                Output::SetActiveCall(gate) => self.nodes[node].gate = gate,
+                Output::Persist(memo) => self.nodes[node].memory.apply(memo),
                 Output::Boot(boot) => self.nodes[node].boot = boot,
                 _ => {}
             }

@@ -1,7 +1,7 @@
 use std::f32::consts::TAU;
 use std::time::Duration;
 
-use blink_api::{AudioFormat, Codec, DecoderConfig, DecoderInput, EncoderConfig, EncoderHint, ErrorKind, Registry};
+use blink_api::{AudioFormat, AudioCodec, AudioDecoderConfig, DecoderInput, AudioEncoderConfig, EncoderHint, ErrorKind, Registry};
 
 use super::*;
 
@@ -28,8 +28,8 @@ fn a_tone_comes_back_and_what_is_above_the_band_does_not() {
                 let frame = Duration::from_millis(frame_ms);
                 let codec = G711Codec::new(law);
                 let through = |sound: &[f32]| {
-                    let mut encoder = codec.encoder(EncoderConfig { format, frame, bitrate: None }).unwrap();
-                    let mut decoder = codec.decoder(DecoderConfig { format }).unwrap();
+                    let mut encoder = codec.encoder(AudioEncoderConfig { format, frame, bitrate: None }).unwrap();
+                    let mut decoder = codec.decoder(AudioDecoderConfig { format }).unwrap();
                     let (mut packet, mut frame_out, mut heard) = (Vec::new(), vec![0.0; 11_520], Vec::new());
                     for frame in sound.chunks_exact(encoder.frame_samples()) {
                         encoder.encode(frame, &mut packet).unwrap();
@@ -63,8 +63,8 @@ fn what_does_not_fit_is_refused_and_does_no_harm() {
     let codec = G711Codec::new(Law::Mu);
     let frame = Duration::from_millis(20);
     let format = AudioFormat::CALL;
-    let mut encoder = codec.encoder(EncoderConfig { format, frame, bitrate: None }).unwrap();
-    let mut decoder = codec.decoder(DecoderConfig { format }).unwrap();
+    let mut encoder = codec.encoder(AudioEncoderConfig { format, frame, bitrate: None }).unwrap();
+    let mut decoder = codec.decoder(AudioDecoderConfig { format }).unwrap();
     let mut packet = vec![1];
     for length in [0, 959, 961, 1_920] {
         assert_eq!(encoder.encode(&vec![0.0; length], &mut packet).unwrap_err().kind(), ErrorKind::Invalid);
@@ -84,19 +84,19 @@ fn what_does_not_fit_is_refused_and_does_no_harm() {
     assert!(decoder.decode(DecoderInput::Packet(&packet), &mut [0.0; 959]).is_err());
     assert_eq!(decoder.decode(DecoderInput::Packet(&packet), &mut out).unwrap(), 960);
     assert!(out[..960].iter().all(|sample| sample.abs() <= 1.0));
-    for input in [DecoderInput::Lost, DecoderInput::Recover(&packet)] {
+    for input in [DecoderInput::Conceal, DecoderInput::Fec(&packet)] {
         let mut out = [9.0; 480];
         assert_eq!(decoder.decode(input, &mut out).unwrap(), 480);
         assert_eq!(out, [0.0; 480], "there is nothing to restore it from");
     }
     for (sample_rate, channels) in [(44_100, 1), (0, 1), (12_000, 1), (48_000, 0), (48_000, 3)] {
         let format = AudioFormat { sample_rate, channels };
-        assert!(codec.encoder(EncoderConfig { format, frame, bitrate: None }).is_err());
-        assert!(codec.decoder(DecoderConfig { format }).is_err());
+        assert!(codec.encoder(AudioEncoderConfig { format, frame, bitrate: None }).is_err());
+        assert!(codec.decoder(AudioDecoderConfig { format }).is_err());
     }
     for frame_ms in [0, 5, 30, 120] {
         let frame = Duration::from_millis(frame_ms);
-        assert!(codec.encoder(EncoderConfig { format, frame, bitrate: None }).is_err());
+        assert!(codec.encoder(AudioEncoderConfig { format, frame, bitrate: None }).is_err());
     }
 }
 
@@ -104,7 +104,7 @@ fn what_does_not_fit_is_refused_and_does_no_harm() {
 #[test]
 fn both_are_registered() {
     let registry = Registry::discovered().unwrap();
-    let names: Vec<_> = registry.entries::<dyn Codec>().map(|entry| entry.name).collect();
+    let names: Vec<_> = registry.entries::<dyn AudioCodec>().map(|entry| entry.name).collect();
     assert_eq!(names, ["pcma", "pcmu"]);
     for (law, name) in [(Law::Mu, "PCMU"), (Law::A, "PCMA")] {
         let rtp = G711Codec::new(law).rtp();

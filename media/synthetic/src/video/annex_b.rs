@@ -142,7 +142,7 @@ fn check_nal(nal: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Codec, width, height and frame rate.
+/// AudioCodec, width, height and frame rate.
 fn read_sps(nal: &[u8]) -> Result<(RtpCodec, u32, u32, f64)> {
     let broken = || invalid("the sequence parameter set is damaged");
     let bits = decode_nal(nal).map_err(|source| broken().source(source))?;

@@ -11,7 +11,7 @@ fn ms(ms: u64) -> Duration {
 }
 
 /// Everything that is due, asking every 10 ms.
-fn play(source: &mut ClipSource, start: Instant, times: std::ops::Range<u64>) -> Vec<VideoFrame> {
+fn play(source: &mut ClipSource, start: Instant, times: std::ops::Range<u64>) -> Vec<EncodedVideoFrame> {
     let mut frames = Vec::new();
     for time in times.step_by(10) {
         let now = start + ms(time);
@@ -23,7 +23,7 @@ fn play(source: &mut ClipSource, start: Instant, times: std::ops::Range<u64>) ->
     frames
 }
 
-fn number(source: &ClipSource, frame: &VideoFrame) -> usize {
+fn number(source: &ClipSource, frame: &EncodedVideoFrame) -> usize {
     source.clip.frames.iter().position(|other| other.data == frame.data).unwrap()
 }
 

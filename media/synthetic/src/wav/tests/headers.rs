@@ -23,7 +23,7 @@ struct Parts {
     chunks: Vec<u8>,
     data_length: Option<u32>,
     data: Vec<u8>,
-    /// Behind `data`.
+    /// StaleBoot `data`.
     tail: Vec<u8>,
 }
 

@@ -26,7 +26,7 @@ pub enum Channel {
 }
 
 /// Seals and opens everything of one endpoint.
-pub struct Opener {
+pub struct EnvelopeCodec {
     identity: Identity,
     inbox_key: AgreementKey,
     own: Endpoint,
@@ -39,12 +39,12 @@ pub struct Opener {
     counters: SecurityCounters,
     random: Random,
     cloned: Option<u64>,
-    set_back: Option<SetBack>,
+    boot_rollback: Option<BootRollback>,
 }
 
 /// An endpoint that speaks under a smaller boot than it has before: whoever plays back old envelopes, or a device whose count was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SetBack {
+pub struct BootRollback {
     /// Which.
     pub endpoint: Endpoint,
     /// The greatest boot that was heard of it.
@@ -60,7 +60,7 @@ struct CallDoor {
     previous: Option<AgreementKey>,
 }
 
-impl Opener {
+impl EnvelopeCodec {
     /// The door of an endpoint that started as `boot`.
     pub fn new(identity: Identity, own: Endpoint, boot: u64, random: Random, now: Instant) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Opener {
             counters: SecurityCounters::default(),
             random,
             cloned: None,
-            set_back: None,
+            boot_rollback: None,
         }
     }
 
@@ -151,7 +151,7 @@ impl Opener {
         self.open_expecting(now, topic, delivery, &|_| true)
     }
 
-    /// As [`open`](Opener::open), where `expects` tells whether a person is still expected to write, as
+    /// As [`open`](EnvelopeCodec::open), where `expects` tells whether a person is still expected to write, as
     /// [`Machine::expects`](crate::call::Machine::expects) does.
     pub fn open_expecting(
         &mut self,
@@ -204,7 +204,7 @@ impl Opener {
         }
         self.windows.check(&content.from, content.boot, content.seq).inspect_err(|_| {
             let newest = self.windows.newest(&content.from).filter(|newest| content.boot < *newest);
-            self.set_back = newest.map(|boot| SetBack { endpoint: content.from, boot, call: content.call });
+            self.boot_rollback = newest.map(|boot| BootRollback { endpoint: content.from, boot, call: content.call });
         })?;
         self.rates.admit_sender(now, content.from.did)?;
         self.windows.commit(&content.from, content.boot, content.seq);
@@ -226,8 +226,8 @@ impl Opener {
     }
 
     /// Whose last message was refused because it counts below what it has said before, once.
-    pub fn take_set_back(&mut self) -> Option<SetBack> {
-        self.set_back.take()
+    pub fn take_boot_rollback(&mut self) -> Option<BootRollback> {
+        self.boot_rollback.take()
     }
 
     /// This endpoint goes on under a greater boot.
@@ -316,14 +316,14 @@ mod tests {
     /// Late in a minute.
     const UNIX_MS: u64 = 1_700_000_039_999;
 
-    fn opener(person: u8, now: Instant) -> Opener {
+    fn opener(person: u8, now: Instant) -> EnvelopeCodec {
         let identity = Identity::from_seed(&[person; 32]);
         let own = Endpoint { did: identity.did(), device: DeviceId::from_random([person; 16]) };
-        Opener::new(identity, own, UNIX_MS - 5_000, Random::from_seed([person; 32]), now)
+        EnvelopeCodec::new(identity, own, UNIX_MS - 5_000, Random::from_seed([person; 32]), now)
     }
 
     /// Message of one person to another, as it arrives from an origin.
-    fn delivery(from: &mut Opener, to: &Opener, body: Body, origin: u8) -> (Topic, Delivery) {
+    fn delivery(from: &mut EnvelopeCodec, to: &EnvelopeCodec, body: Body, origin: u8) -> (Topic, Delivery) {
         let key = AgreementKey::public_of(&to.own.did).expect("a sound key");
         let sealed = from.seal(&Channel::Inbox(to.own.did), &[key], CALL, body, UNIX_MS).expect("it fits");
         let (id, origin) = (DeliveryId(1), Some(Origin([origin; 16])));
@@ -361,7 +361,7 @@ mod tests {
         let friend_did = friend.own.did;
         let mut stranger = opener(3, now);
         // How many messages pass the rate limits at once: a stranger's origin has a burst of ten.
-        let passes = |bob: &mut Opener, at, origin| {
+        let passes = |bob: &mut EnvelopeCodec, at, origin| {
             let topic = inbox_topic(&bob.own.did);
             let before = bob.counters().rate_limited;
             for _ in 0..100 {

@@ -2,7 +2,7 @@
 
 use web_time::Duration;
 
-use blink_api::{AudioFormat, MediaSink, Result};
+use blink_api::{AudioFormat, AudioSink, Result};
 
 /// Takes sound and throws it away, for a call without a speaker.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,7 @@ impl NullSink {
     }
 }
 
-impl MediaSink for NullSink {
+impl AudioSink for NullSink {
     fn format(&self) -> AudioFormat {
         self.format
     }

@@ -7,7 +7,7 @@ const FIRST: f32 = 20.0;
 
 /// Counts packets that never came. A packet is settled once it is too late to be merely out of order.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Losses {
+pub(super) struct LossEstimator {
     /// Of late, 0.0 to 1.0.
     share: f32,
     settled: u32,
@@ -16,7 +16,7 @@ pub(super) struct Losses {
     in_burst: bool,
 }
 
-impl Losses {
+impl LossEstimator {
     /// The next packet in the order of sending came, or never will.
     pub(super) fn settle(&mut self, came: bool) {
         self.settled = self.settled.saturating_add(1);

@@ -10,7 +10,7 @@ const JOINT: u32 = 400;
 /// Likeness is looked for in every fourth sample first (at 48 kHz, every 12,000th of a second).
 const COARSE: u32 = 12_000;
 
-/// How alike two pieces must be to be joined. In what nobody hears, anything may be: [`Stretch::leave_out`], [`Stretch::repeat`].
+/// How alike two pieces must be to be joined. In what nobody hears, anything may be: [`TimeStretcher::leave_out`], [`TimeStretcher::repeat`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Care {
     /// Where it is hardly heard.
@@ -33,7 +33,7 @@ impl Care {
 
 /// Leaves out or repeats a period of the sound, by overlap-add of the most similar pieces (WSOLA; Verhelst and Roelands, 1993).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stretch {
+pub(super) struct TimeStretcher {
     channels: usize,
     shortest: usize,
     longest: usize,
@@ -41,7 +41,7 @@ pub(super) struct Stretch {
     stride: usize,
 }
 
-impl Stretch {
+impl TimeStretcher {
     pub(super) fn new(format: AudioFormat) -> Self {
         let samples = |fraction: u32| (format.sample_rate / fraction).max(1) as usize;
         Self {
@@ -157,7 +157,7 @@ mod tests {
     fn a_voice_loses_and_gains_whole_periods_and_is_the_same_otherwise() {
         for (rate, channels) in [(48_000, 1), (48_000, 2), (16_000, 1), (8_000, 1)] {
             let format = AudioFormat { sample_rate: rate, channels };
-            let (stretch, channels) = (Stretch::new(format), usize::from(channels));
+            let (stretch, channels) = (TimeStretcher::new(format), usize::from(channels));
             let (frames, period) = (rate as usize / 50, rate as usize / 160);
             let original = voice(frames * 2, period, channels);
             let mut shorter = original[..frames * channels].to_vec();
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_unlike_itself_is_left_as_it_is_unless_it_must_change() {
-        let stretch = Stretch::new(AudioFormat::CALL);
+        let stretch = TimeStretcher::new(AudioFormat::CALL);
         let mut state = 1u32;
         let mut noise = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn as_much_is_left_out_or_repeated_as_leaves_a_joint() {
-        let stretch = Stretch::new(AudioFormat::CALL);
+        let stretch = TimeStretcher::new(AudioFormat::CALL);
         for (frames, period, changed) in
             [(960, 480, 480), (480, 480, 360), (480, 960, 360), (480, 1, 1), (120, 48, 0), (0, 48, 0)]
         {
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_is_too_short_for_a_period_stays() {
-        let stretch = Stretch::new(AudioFormat::CALL);
+        let stretch = TimeStretcher::new(AudioFormat::CALL);
         for frames in [0, 1, 100, 239] {
             let mut sound = vec![0.1; frames + stretch.most()];
             assert_eq!(stretch.shorten(&mut sound[..frames], usize::MAX, Care::None), frames);

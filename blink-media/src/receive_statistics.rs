@@ -5,7 +5,7 @@ use web_time::{Duration, Instant};
 
 use blink_api::RtpTime;
 
-use super::transit::{duration_of, ticks_between, ticks_in};
+use super::relative_delay::{duration_of, ticks_between, ticks_in};
 use super::unwrap::{SequenceUnwrapper, TimestampUnwrapper};
 
 /// Sequence numbers that are remembered, a power of two: more than a second of the fastest video.
@@ -23,7 +23,7 @@ const CLOCK_JUMP: Duration = Duration::from_secs(10);
 
 /// Counts one source's packets.
 #[derive(Debug)]
-pub struct Reception {
+pub struct ReceiveStatistics {
     clock_rate: u32,
     /// `None` before the first packet.
     numbers: Option<SequenceUnwrapper>,
@@ -54,7 +54,7 @@ struct Timing {
 
 /// What came of a source since the report before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ReceptionReport {
+pub struct ReceiveReport {
     /// Packets that should have come.
     pub expected: u32,
     /// Of these, those that did not.
@@ -69,7 +69,7 @@ pub struct ReceptionReport {
     pub bytes: u32,
 }
 
-impl Reception {
+impl ReceiveStatistics {
     /// For a source with so many ticks per second.
     pub fn new(clock_rate: u32) -> Self {
         Self {
@@ -149,7 +149,7 @@ impl Reception {
     }
 
     /// Report about the time since the one before; `None` without any packet with payload.
-    pub fn report(&mut self) -> Option<ReceptionReport> {
+    pub fn report(&mut self) -> Option<ReceiveReport> {
         let (fastest, arrival) = (self.fastest.take()?, self.timing.as_ref()?.arrival);
         let (highest, before) = (self.numbers?.highest(), &mut self.before);
         before.retain(|(ended, _)| arrival.saturating_duration_since(*ended) <= FASTEST_FOR);
@@ -159,11 +159,11 @@ impl Reception {
         before.push_back((arrival, fastest));
         let least = before.iter().map(|(_, fastest)| *fastest).min().unwrap_or(fastest);
         let ticks = |ticks: i64| duration_of(ticks, self.clock_rate);
-        let mut report = ReceptionReport {
+        let mut report = ReceiveReport {
             jitter: ticks(self.jitter as i64),
             delay: ticks(fastest - least),
             bytes: u32::try_from(std::mem::take(&mut self.bytes)).unwrap_or(u32::MAX),
-            ..ReceptionReport::default()
+            ..ReceiveReport::default()
         };
         let end = (highest - REORDERED).max(self.reported);
         let mut before = true;
@@ -201,7 +201,7 @@ mod tests {
     const FRAME: Duration = Duration::from_millis(20);
 
     /// Packets of 20 ms with these numbers, each so many ms late.
-    fn receive(reception: &mut Reception, start: Instant, packets: impl IntoIterator<Item = (u32, u64)>) {
+    fn receive(reception: &mut ReceiveStatistics, start: Instant, packets: impl IntoIterator<Item = (u32, u64)>) {
         for (n, late) in packets {
             let arrival = start + FRAME * n + Duration::from_millis(late);
             reception.push(
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn losses_are_counted_with_their_runs_around_the_wrap() {
-        let (mut reception, start) = (Reception::new(48_000), Instant::now());
+        let (mut reception, start) = (ReceiveStatistics::new(48_000), Instant::now());
         assert_eq!(reception.report(), None, "nothing came");
         receive(&mut reception, start, (0..108).filter(|n| ![10, 20, 21, 22, 90].contains(n)).map(|n| (n, 0)));
         let report = reception.report().unwrap();
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn what_is_overtaken_or_comes_twice_is_not_lost() {
-        let (mut reception, start) = (Reception::new(48_000), Instant::now());
+        let (mut reception, start) = (ReceiveStatistics::new(48_000), Instant::now());
         let order = (0..200).flat_map(|n| [(n * 4 + 3, 0), (n * 4 + 1, 5), (n * 4 + 1, 5), (n * 4 + 2, 3), (n * 4, 9)]);
         receive(&mut reception, start, order);
         let report = reception.report().unwrap();
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_queue_that_every_packet_waits_in_is_delay_and_uneven_arrival_is_jitter() {
-        let (mut reception, start) = (Reception::new(48_000), Instant::now());
+        let (mut reception, start) = (ReceiveStatistics::new(48_000), Instant::now());
         receive(&mut reception, start, (0..50).map(|n| (n, 0)));
         reception.report();
         receive(&mut reception, start, (50..100).map(|n| (n, 120)));
@@ -253,7 +253,7 @@ mod tests {
     /// Padding has its own sequence numbers, and any timestamp: it is received, and neither late nor jitter.
     #[test]
     fn packets_without_payload_are_received_and_say_nothing_of_the_time() {
-        let (mut reception, start) = (Reception::new(48_000), Instant::now());
+        let (mut reception, start) = (ReceiveStatistics::new(48_000), Instant::now());
         let mut sequence = 65_530_u16;
         for n in 0..200_u32 {
             let arrival = start + FRAME * n;
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn reports_are_the_same_after_any_time() {
         for (rate, first) in [(48_000, 0_u32), (48_000, u32::MAX), (90_000, 1 << 31), (90_000, 77)] {
-            let (mut reception, start) = (Reception::new(rate), Instant::now());
+            let (mut reception, start) = (ReceiveStatistics::new(rate), Instant::now());
             let mut sequence = 0_u16;
             for hours in (0..50).chain([100, 110, 125, 1_000]) {
                 for n in 0..50 {
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn a_clock_that_goes_apart_in_a_pause_is_no_queue() {
         for ahead in [1, 200, 3_000, 100_000] {
-            let (mut reception, start) = (Reception::new(48_000), Instant::now());
+            let (mut reception, start) = (ReceiveStatistics::new(48_000), Instant::now());
             receive(&mut reception, start, (0..50).map(|n| (n, 0)));
             assert_eq!(reception.report().unwrap().delay, Duration::ZERO);
             for n in 50..100 {
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_source_that_begins_anew_loses_nothing() {
-        let (mut reception, start) = (Reception::new(48_000), Instant::now());
+        let (mut reception, start) = (ReceiveStatistics::new(48_000), Instant::now());
         receive(&mut reception, start, (0..50).map(|n| (n, 0)));
         receive(&mut reception, start, (20_000..20_050).map(|n| (n, 0)));
         let report = reception.report().unwrap();

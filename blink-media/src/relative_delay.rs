@@ -8,7 +8,7 @@ const WINDOW: Duration = Duration::from_secs(2);
 /// The smallest difference between arrival and timestamp of late, in RTP ticks. The zero of both clocks is arbitrary, so only differences
 /// to it mean something: a packet's own difference less this is how much slower it was than the fastest.
 #[derive(Debug)]
-pub(super) struct Transit {
+pub(super) struct RelativeDelay {
     clock_rate: u32,
     epoch: Option<Instant>,
     turned: Option<Instant>,
@@ -16,7 +16,7 @@ pub(super) struct Transit {
     previous: i64,
 }
 
-impl Transit {
+impl RelativeDelay {
     pub(super) fn new(clock_rate: u32) -> Self {
         Self { clock_rate, epoch: None, turned: None, current: i64::MAX, previous: i64::MAX }
     }

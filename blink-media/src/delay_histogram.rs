@@ -16,12 +16,12 @@ const KEPT: f32 = 0.998;
 ///
 /// After RFC 3550 §A.8's estimate of jitter, which knows no shape: what matters here is the tail.
 #[derive(Debug)]
-pub(super) struct Lateness {
+pub(super) struct DelayHistogram {
     bins: [f32; BINS],
     weight: f32,
 }
 
-impl Lateness {
+impl DelayHistogram {
     pub(super) fn new() -> Self {
         Self { bins: [0.0; BINS], weight: 0.0 }
     }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn after(lateness: impl Iterator<Item = u64>, in_time: f32) -> Option<u128> {
-        let mut histogram = Lateness::new();
+        let mut histogram = DelayHistogram::new();
         lateness.for_each(|ms| histogram.observe(Duration::from_millis(ms)));
         histogram.wait(in_time).map(|wait| wait.as_millis())
     }

@@ -2,7 +2,7 @@
 
 use web_time::{Duration, Instant};
 
-use super::{Due, JitterBuffer, State, duration_of};
+use super::{PlayoutDecision, JitterBuffer, State, duration_of};
 
 /// Concealment ends after so long; whatever comes then starts afresh.
 const LONGEST_CONCEALMENT: Duration = Duration::from_millis(120);
@@ -22,8 +22,8 @@ const LONGEST_GAP: Duration = Duration::from_millis(500);
 
 impl JitterBuffer {
     /// What to play from `now` on, and moves on by it; `Wait` moves nothing. What comes after the next `wanted` ticks is not needed yet.
-    pub fn next(&mut self, now: Instant, wanted: u32) -> Due {
-        let Some(cursor) = self.cursor(now) else { return Due::Wait };
+    pub fn next(&mut self, now: Instant, wanted: u32) -> PlayoutDecision {
+        let Some(cursor) = self.cursor(now) else { return PlayoutDecision::Wait };
         let cursor = self.shorten(now, cursor);
         self.state = State::Playing(cursor);
         self.delay = self.transit.delay(now, cursor).unwrap_or(self.target);
@@ -37,23 +37,23 @@ impl JitterBuffer {
         let (due, ticks) = if self.is_next(front.sequence) {
             // Nothing is missing.
             let ticks = gap.min(frame);
-            (Due::Silence { ticks: ticks_u32(ticks) }, ticks)
-        } else if gap <= front.ticks && front.has_copy {
+            (PlayoutDecision::Silence { ticks: ticks_u32(ticks) }, ticks)
+        } else if gap <= front.ticks && front.has_fec {
             let past = ticks_u32(front.ticks - gap);
-            (Due::Recover { next: front.payload.clone(), ticks: ticks_u32(gap), past }, gap)
+            (PlayoutDecision::Fec { next: front.payload.clone(), ticks: ticks_u32(gap), past }, gap)
         } else {
-            let recoverable = if front.has_copy { front.ticks } else { 0 };
+            let recoverable = if front.has_fec { front.ticks } else { 0 };
             let ticks = self.ticks(GRAIN).max(1).min(gap - recoverable);
             let ticks_wire = ticks_u32(ticks);
             let made_up = self.concealed.0 < self.ticks(LONGEST_CONCEALMENT);
             let later = front.payload.clone();
-            let restore = Due::Restore { later, distance: ticks_u32(gap), ticks: ticks_wire };
-            (if made_up { restore } else { Due::Silence { ticks: ticks_wire } }, ticks)
+            let restore = PlayoutDecision::Dred { later, distance: ticks_u32(gap), ticks: ticks_wire };
+            (if made_up { restore } else { PlayoutDecision::Silence { ticks: ticks_wire } }, ticks)
         };
         match &due {
-            Due::Recover { .. } => self.statistics.recovered += 1,
+            PlayoutDecision::Fec { .. } => self.statistics.recovered += 1,
             // Whether it can be restored, the decoder knows.
-            Due::Restore { .. } => self.count_concealed(ticks),
+            PlayoutDecision::Dred { .. } => self.count_concealed(ticks),
             _ => {}
         }
         self.state = State::Playing(cursor + ticks);
@@ -101,8 +101,8 @@ impl JitterBuffer {
         cursor
     }
 
-    fn play(&mut self, cursor: i64) -> Due {
-        let Some(slot) = self.slots.pop_front() else { return Due::Wait };
+    fn play(&mut self, cursor: i64) -> PlayoutDecision {
+        let Some(slot) = self.slots.pop_front() else { return PlayoutDecision::Wait };
         if self.is_next(slot.sequence) && slot.timestamp >= cursor && !slot.copy {
             // Nothing was missing: what was made up was a pause.
             self.made_up -= self.concealed.1;
@@ -117,7 +117,7 @@ impl JitterBuffer {
         self.next_sequence = Some(self.padding.pass(slot.sequence + 1));
         self.frame = slot.ticks;
         self.state = State::Playing(slot.end().max(cursor));
-        Due::Packet {
+        PlayoutDecision::Packet {
             payload: slot.payload,
             ticks: ticks_u32(slot.ticks),
             past: ticks_u32(past),
@@ -126,14 +126,14 @@ impl JitterBuffer {
         }
     }
 
-    fn run_dry(&mut self, cursor: i64, wanted: i64) -> Due {
+    fn run_dry(&mut self, cursor: i64, wanted: i64) -> PlayoutDecision {
         let left = self.ticks(LONGEST_CONCEALMENT) - self.concealed.0 - self.held;
         let ticks = wanted.clamp(1, self.ticks(GRAIN).max(1)).min(left);
         if ticks <= 0 {
             self.state = State::Idle;
             self.concealed.0 = 0;
             self.held = 0;
-            return Due::Wait;
+            return PlayoutDecision::Wait;
         }
         let held = self.excess() <= -self.ticks(HOLD);
         if held {
@@ -143,7 +143,7 @@ impl JitterBuffer {
             self.count_concealed(ticks);
             self.state = State::Playing(cursor + ticks);
         }
-        Due::Lost { ticks: ticks_u32(ticks), held }
+        PlayoutDecision::Conceal { ticks: ticks_u32(ticks), held }
     }
 
     fn count_concealed(&mut self, ticks: i64) {

@@ -2,7 +2,7 @@
 
 use web_time::Duration;
 
-use blink_api::{AudioFormat, Decoder, DecoderInput, Result};
+use blink_api::{AudioFormat, AudioDecoder, DecoderInput, Result};
 
 use super::comfort::ComfortNoise;
 
@@ -17,8 +17,8 @@ const PIECE: Duration = Duration::from_millis(10);
 const JOINT: Duration = Duration::from_millis(2);
 
 /// Decodes packets and makes up for missing ones. What comes late mends the decoder: it goes back to before the gap and decodes what came, so that nothing that was made up is built upon.
-pub(super) struct Restoring {
-    decoder: Box<dyn Decoder>,
+pub(super) struct PacketLossConcealer {
+    decoder: Box<dyn AudioDecoder>,
     format: AudioFormat,
     comfort: ComfortNoise,
     /// Samples made up since the last sound of the sender's.
@@ -36,8 +36,8 @@ pub(super) struct Restoring {
     scratch: Vec<f32>,
 }
 
-impl Restoring {
-    pub(super) fn new(format: AudioFormat, decoder: Box<dyn Decoder>) -> Self {
+impl PacketLossConcealer {
+    pub(super) fn new(format: AudioFormat, decoder: Box<dyn AudioDecoder>) -> Self {
         let piece = format.samples_in(PIECE);
         Self {
             decoder,
@@ -60,13 +60,13 @@ impl Restoring {
     }
 
     /// How far back a packet's description of the past reaches.
-    pub(super) fn reach(&mut self, packet: &[u8]) -> Duration {
-        self.decoder.reach(packet)
+    pub(super) fn redundancy_span(&mut self, packet: &[u8]) -> Duration {
+        self.decoder.redundancy_span(packet)
     }
 
     /// Whether a packet carries a copy of the frame before it.
-    pub(super) fn has_copy(&self, packet: &[u8]) -> bool {
-        self.decoder.has_copy(packet)
+    pub(super) fn has_fec(&self, packet: &[u8]) -> bool {
+        self.decoder.has_fec(packet)
     }
 
     /// Decodes a packet into `out`; the first `past` samples' time is over, made up. Returns how many samples were decoded.
@@ -95,14 +95,14 @@ impl Restoring {
         if let Some(made_up) = self.kept.filter(|_| past > 0) {
             self.go_back(made_up.saturating_sub(past));
         }
-        self.restore(DecoderInput::Recover(next), out);
+        self.restore(DecoderInput::Fec(next), out);
     }
 
     /// Restores what is missing from a later packet; `false` where that says nothing of it, and it was made up.
     pub(super) fn restore_from(&mut self, later: &[u8], distance: Duration, out: &mut [f32]) -> bool {
-        let described = self.reach(later) >= distance;
+        let described = self.redundancy_span(later) >= distance;
         if described {
-            self.restore(DecoderInput::Restore { later, distance }, out);
+            self.restore(DecoderInput::Dred { later, distance }, out);
         } else {
             self.make_up(out, false);
         }
@@ -164,7 +164,7 @@ impl Restoring {
     }
 
     fn keep(&mut self) {
-        self.kept = self.decoder.keep().then_some(0);
+        self.kept = self.decoder.save_state().then_some(0);
     }
 
     /// Has the decoder go on with the sound, piece by piece.
@@ -172,7 +172,7 @@ impl Restoring {
         while !out.is_empty() {
             if self.spare == self.piece.len() {
                 self.spare = 0;
-                if self.decoder.decode(DecoderInput::Lost, &mut self.piece).is_err() {
+                if self.decoder.decode(DecoderInput::Conceal, &mut self.piece).is_err() {
                     self.piece.fill(0.0);
                 }
             }
@@ -190,7 +190,7 @@ impl Restoring {
         let mut tail = std::mem::take(&mut self.tail);
         self.conceal(&mut tail[..self.joint]);
         self.tail = tail;
-        self.decoder.rewind();
+        self.decoder.restore_state();
         self.spare = self.piece.len();
         self.pass_over(missing);
     }

@@ -5,7 +5,7 @@ use web_time::Duration;
 use blink_api::Preference;
 
 use super::DelayRange;
-use crate::lateness::Lateness;
+use crate::delay_histogram::DelayHistogram;
 
 /// Where more packets than these are lost, waiting for what makes up for them pays.
 const LOSSY: f32 = 0.01;
@@ -27,19 +27,19 @@ const WITHOUT_COPY: u32 = 50;
 
 /// Learns from arrivals, losses and redundancy.
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct DelayManager {
     range: DelayRange,
     prefer: Preference,
-    lateness: Lateness,
+    lateness: DelayHistogram,
     /// How far back the packets' copies were taken lately, and since how many packets.
     copies: Option<(Duration, u32)>,
     /// How far back the descriptions in packets reach.
     reach: Duration,
 }
 
-impl Target {
+impl DelayManager {
     pub(super) fn new(range: DelayRange, prefer: Preference) -> Self {
-        Self { range, prefer, lateness: Lateness::new(), copies: None, reach: Duration::ZERO }
+        Self { range, prefer, lateness: DelayHistogram::new(), copies: None, reach: Duration::ZERO }
     }
 
     /// A packet came so much later than the fastest would have, with a copy of what was that long ago.
@@ -53,7 +53,7 @@ impl Target {
     }
 
     /// A packet carries a description of so much of the past; zero for none.
-    pub(super) fn observe_reach(&mut self, reach: Duration) {
+    pub(super) fn observe_redundancy_span(&mut self, reach: Duration) {
         self.reach = reach;
     }
 

@@ -7,23 +7,23 @@ use super::TICK;
 /// The most ticks that are due at once: 100 ms.
 const BURST: u32 = 10;
 
-/// [`Pacer::lean`] moves a tick by at most so much, one percent of what lies between two, and ticks by no more than this in all.
+/// [`TickScheduler::lean`] moves a tick by at most so much, one percent of what lies between two, and ticks by no more than this in all.
 const LEANING: Duration = Duration::from_micros(100);
 const LEANT: Duration = Duration::from_millis(20);
 
-/// Says which ticks are due, one every 10 ms. Reads no clock: a thread asks it, ticks, and sleeps until [`next`](Pacer::next).
+/// Says which ticks are due, one every 10 ms. Reads no clock: a thread asks it, ticks, and sleeps until [`next`](TickScheduler::next).
 ///
 /// Ticks keep their distance on average: one that comes late does not move those after it. After a stall the missed ticks are made up
 /// for at once, but no more than the last 100 ms of them; the rest is skipped and counted.
 #[derive(Debug, Clone)]
-pub struct Pacer {
+pub struct TickScheduler {
     next: Instant,
     skipped: u64,
     /// How much later than at first the ticks are, in nanoseconds.
     moved: i64,
 }
 
-impl Pacer {
+impl TickScheduler {
     /// A pacer whose first tick is due at `start`.
     pub fn new(start: Instant) -> Self {
         Self { next: start, skipped: 0, moved: 0 }
@@ -73,14 +73,14 @@ impl Pacer {
 mod tests {
     use super::*;
 
-    fn ticks(pacer: &mut Pacer, start: Instant, now_ms: u64) -> Vec<u128> {
+    fn ticks(pacer: &mut TickScheduler, start: Instant, now_ms: u64) -> Vec<u128> {
         pacer.due(start + Duration::from_millis(now_ms)).map(|at| (at - start).as_millis()).collect()
     }
 
     #[test]
     fn a_tick_is_due_every_10_ms_however_late_the_thread_wakes() {
         let start = Instant::now();
-        let mut pacer = Pacer::new(start);
+        let mut pacer = TickScheduler::new(start);
         assert_eq!(ticks(&mut pacer, start, 0), [0]);
         assert!(ticks(&mut pacer, start, 9).is_empty());
         assert_eq!(ticks(&mut pacer, start, 17), [10]);
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn ticks_lean_to_where_they_should_be_a_little_at_a_time_and_by_two_ticks_at_most() {
         let start = Instant::now();
-        let mut pacer = Pacer::new(start + TICK * 2);
+        let mut pacer = TickScheduler::new(start + TICK * 2);
         for (late, micros) in [(40_000, 19_960), (-40_000, 20_000), (70_000_000, 19_900), (-70_000_000, 20_000)] {
             let (before, moved) = (pacer.next(), pacer.lean(late));
             assert_eq!((pacer.next() - start).as_micros(), micros, "{late}");
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_stall_is_made_up_for_up_to_100_ms_and_the_rest_is_skipped() {
         let start = Instant::now();
-        let mut pacer = Pacer::new(start);
+        let mut pacer = TickScheduler::new(start);
         assert_eq!(ticks(&mut pacer, start, 0), [0]);
         let made_up = ticks(&mut pacer, start, 2_000);
         assert_eq!((made_up.len(), made_up[0], made_up[9]), (10, 1_910, 2_000));
