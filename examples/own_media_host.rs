@@ -1,6 +1,8 @@
-//! A backend of one's own: a media host whose microphone is a metronome and whose speaker remembers how loud it was.
+//! A backend of one's own: a media host whose microphone is a metronome and whose speaker remembers
+//! how loud it was.
 //!
-//! Two engines of this program call each other over the memory transport and signaling, and the metronome is heard on the other side:
+//! Two engines of this program call each other over the memory transport and signaling, and the
+//! metronome is heard on the other side:
 //!
 //! ```sh
 //! cargo run -p blink-examples --bin own_media_host
@@ -12,14 +14,15 @@ use std::time::Duration;
 
 use blink_api::macros::{async_trait, submit};
 use blink_api::{
-    AudioFormat, ReadResult, Configuration, Context, DeviceChange, DeviceInfo, Entry, Error, ErrorKind,
-    MediaCapabilities, MediaHost, AudioSink, AudioSource, OpenRequest, Plugin, Registry, Result,
+    AudioFormat, AudioSink, AudioSource, Configuration, Context, DeviceChange, DeviceInfo, Entry, Error, ErrorKind,
+    MediaCapabilities, MediaHost, OpenRequest, Plugin, ReadResult, Registry, Result,
 };
 use blink_engine::{Blink, CallConfig, Event, StreamItem};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-// The other parts. A crate that nobody names is left out of the program, and so are its entries in the registry.
+// The other parts. A crate that nobody names is left out of the program, and so are its entries in
+// the registry.
 use {blink_media_cpal_opus as _, blink_signaling_memory as _, blink_transport_memory as _};
 
 submit! { Entry::<dyn MediaHost>::of::<Metronome>() }
@@ -167,7 +170,8 @@ impl AudioSink for Meter {
     }
 }
 
-/// The loudest sample that any speaker of this program played, in thousandths. One for each registry: there are no globals.
+/// The loudest sample that any speaker of this program played, in thousandths. One for each
+/// registry: there are no globals.
 #[derive(Default)]
 struct Loudness(AtomicU32);
 

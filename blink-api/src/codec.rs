@@ -1,4 +1,5 @@
-//! Compressing sound and restoring it. The calls are synchronous; a steady stream allocates nothing.
+//! Compressing sound and restoring it. The calls are synchronous; a steady stream allocates
+//! nothing.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ pub trait AudioCodec: Send + Sync {
     /// A fresh encoder.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for a format, frame length or bitrate it does not have.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a format, frame length or bitrate it does not
+    /// have.
     fn encoder(&self, config: AudioEncoderConfig) -> Result<Box<dyn AudioEncoder>>;
 
     /// A fresh decoder.
@@ -67,7 +69,8 @@ pub struct AudioDecoderConfig {
 pub struct EncoderHint {
     /// The share of packets that are lost, 0.0 to 1.0.
     pub loss: f32,
-    /// How many packets are lost in a row, on average: 1.0 where losses are single or unknown. Values below count as 1.0.
+    /// How many packets are lost in a row, on average: 1.0 where losses are single or unknown.
+    /// Values below count as 1.0.
     pub burst: f32,
     /// Bits per second to aim at; `None` keeps the rate.
     pub bitrate: Option<u32>,
@@ -78,8 +81,8 @@ pub trait AudioEncoder: Send {
     /// Samples per frame, all channels counted.
     fn frame_samples(&self) -> usize;
 
-    /// Encodes exactly one frame of interleaved samples. `out` is cleared first; it stays empty where nothing needs to be sent (discontinuous
-    /// transmission).
+    /// Encodes exactly one frame of interleaved samples. `out` is cleared first; it stays empty
+    /// where nothing needs to be sent (discontinuous transmission).
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for another number of samples.
@@ -91,7 +94,8 @@ pub trait AudioEncoder: Send {
     /// [`Invalid`](crate::ErrorKind::Invalid) for values out of range; the encoder is as it was.
     fn hint(&mut self, hint: EncoderHint) -> Result<()>;
 
-    /// The bits per second it was made to aim at, redundancy included, whatever hints said since; `None` where it has no choice.
+    /// The bits per second it was made to aim at, redundancy included, whatever hints said since;
+    /// `None` where it has no choice.
     fn bitrate(&self) -> Option<u32> {
         None
     }
@@ -105,7 +109,8 @@ pub trait AudioEncoder: Send {
 pub enum DecoderInput<'a> {
     /// The frame's own packet.
     Packet(&'a [u8]),
-    /// The frame's packet is lost; this is the one after it, which may carry a copy. It will be given again as `Packet`.
+    /// The frame's packet is lost; this is the one after it, which may carry a copy. It will be
+    /// given again as `Packet`.
     Fec(&'a [u8]),
     /// The frame's packet is lost; a later one may describe it. It will be given again as `Packet`.
     Dred {
@@ -120,14 +125,18 @@ pub enum DecoderInput<'a> {
 
 /// Restores one stream of sound.
 pub trait AudioDecoder: Send {
-    /// Decodes one frame of interleaved samples and returns how many were written, all channels counted.
+    /// Decodes one frame of interleaved samples and returns how many were written, all channels
+    /// counted.
     ///
-    /// * `Packet` writes what the packet holds; `out` must have room for it (120 ms suffice for every codec here).
-    /// * `Fec`, `Dred` and `Conceal` fill `out` exactly: its length says how much is missing. What a packet does not carry
-    ///   ([`has_fec`](AudioDecoder::has_fec), [`redundancy_span`](AudioDecoder::redundancy_span)) is continued as for `Conceal`.
+    /// * `Packet` writes what the packet holds; `out` must have room for it (120 ms suffice for
+    ///   every codec here).
+    /// * `Fec`, `Dred` and `Conceal` fill `out` exactly: its length says how much is missing. What
+    ///   a packet does not carry ([`has_fec`](AudioDecoder::has_fec),
+    ///   [`redundancy_span`](AudioDecoder::redundancy_span)) is continued as for `Conceal`.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no packet of this codec or for too small an `out`. The decoder can go on with the next one.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no packet of this codec or for too
+    /// small an `out`. The decoder can go on with the next one.
     fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize>;
 
     /// How long the sound in a packet lasts, without decoding it.
@@ -136,18 +145,21 @@ pub trait AudioDecoder: Send {
     /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no packet of this codec.
     fn duration(&self, packet: &[u8]) -> Result<Duration>;
 
-    /// Whether a packet carries a copy of the frame right before its own, for [`DecoderInput::Fec`], without decoding it. `false` for bytes that are no packet of this
+    /// Whether a packet carries a copy of the frame right before its own, for
+    /// [`DecoderInput::Fec`], without decoding it. `false` for bytes that are no packet of this
     /// codec. Asked of every packet: it costs next to nothing.
     fn has_fec(&self, _packet: &[u8]) -> bool {
         false
     }
 
-    /// How far back a packet describes the sound before its own: [`DecoderInput::Dred`] works up to this distance. Nothing, for bytes that are no packet of this codec.
+    /// How far back a packet describes the sound before its own: [`DecoderInput::Dred`] works up to
+    /// this distance. Nothing, for bytes that are no packet of this codec.
     fn redundancy_span(&mut self, _packet: &[u8]) -> Duration {
         Duration::ZERO
     }
 
-    /// Remembers its state, for [`restore_state`](AudioDecoder::restore_state); `false` where it cannot.
+    /// Remembers its state, for [`restore_state`](AudioDecoder::restore_state); `false` where it
+    /// cannot.
     fn save_state(&mut self) -> bool {
         false
     }

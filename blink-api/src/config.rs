@@ -1,4 +1,5 @@
-//! Configuration: defaults, then a file, then the environment, then flags; every value knows where it came from.
+//! Configuration: defaults, then a file, then the environment, then flags; every value knows where
+//! it came from.
 
 mod audio;
 mod explain;
@@ -83,10 +84,12 @@ impl Configuration {
         Ok(all.first().copied().expect("where none is named, there is the only one"))
     }
 
-    /// The chosen backends of a kind of which there may be several at once, the preferred one first: codecs. At least one.
+    /// The chosen backends of a kind of which there may be several at once, the preferred one
+    /// first: codecs. At least one.
     ///
     /// # Errors
-    /// As [`chosen`](Configuration::chosen), and [`Invalid`](ErrorKind::Invalid) for one that is named twice.
+    /// As [`chosen`](Configuration::chosen), and [`Invalid`](ErrorKind::Invalid) for one that is
+    /// named twice.
     pub fn chosen_all<K: Kind + ?Sized>(&self) -> Result<Vec<&'static Entry<K>>> {
         let names = self.named::<K>();
         if names.is_empty() {
@@ -147,7 +150,8 @@ impl Configuration {
     /// A backend's own section.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for a value of the wrong type, naming the key and where it was set.
+    /// [`Invalid`](ErrorKind::Invalid) for a value of the wrong type, naming the key and where it
+    /// was set.
     pub fn section<C: DeserializeOwned>(&self, section: &str, name: &str) -> Result<C> {
         let levels = section.split('.').chain(name.split('.')).count();
         self.figment.extract_inner(&format!("{section}.{name}")).map_err(|error| explain(&error, levels))
@@ -200,7 +204,8 @@ impl Configuration {
         self.settings.check()
     }
 
-    /// A kind that nobody registered cannot be chosen and need not be: an engine may be given the object itself.
+    /// A kind that nobody registered cannot be chosen and need not be: an engine may be given the
+    /// object itself.
     fn check_chosen<K: Kind + ?Sized>(&self) -> Result<()> {
         if self.named::<K>().is_empty() && self.registry.entries::<K>().count() != 1 {
             return Ok(());
@@ -229,7 +234,8 @@ impl ConfigurationBuilder {
 
     /// Adds a TOML file that was read before.
     ///
-    /// One that could not be read, or cannot be parsed, makes [`build`](ConfigurationBuilder::build) fail.
+    /// One that could not be read, or cannot be parsed, makes
+    /// [`build`](ConfigurationBuilder::build) fail.
     pub fn file_read(self, file: Result<ConfigurationFile>) -> Self {
         self.layer(file.and_then(|file| Layer::toml(&file.name, &file.text)))
     }
@@ -242,7 +248,8 @@ impl ConfigurationBuilder {
         self.layer(layer)
     }
 
-    /// Adds the environment: `BLINK_` and the key, where `__` separates levels and `_` also stands for `-`.
+    /// Adds the environment: `BLINK_` and the key, where `__` separates levels and `_` also stands
+    /// for `-`.
     ///
     /// A variable that is not UTF-8 makes [`build`](ConfigurationBuilder::build) fail.
     pub fn environment(self) -> Self {
@@ -292,7 +299,8 @@ impl ConfigurationBuilder {
         }
     }
 
-    /// Chooses defaults for this program, such as a transport, below file, environment and flags that are added later.
+    /// Chooses defaults for this program, such as a transport, below file, environment and flags
+    /// that are added later.
     pub fn default_value(self, key: &str, value: impl Into<Value>) -> Self {
         self.layer(Ok(Layer::nested("default".to_owned(), key, value.into())))
     }
@@ -300,7 +308,8 @@ impl ConfigurationBuilder {
     /// Checks everything.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) or [`NotFound`](ErrorKind::NotFound): one line naming what is wrong and where it was set. The first one, in the order of the layers.
+    /// [`Invalid`](ErrorKind::Invalid) or [`NotFound`](ErrorKind::NotFound): one line naming what
+    /// is wrong and where it was set. The first one, in the order of the layers.
     pub fn build(self) -> Result<Configuration> {
         if let Some(error) = self.error {
             return Err(error);
@@ -322,7 +331,8 @@ impl ConfigurationBuilder {
         self
     }
 
-    /// The key that an environment variable means: levels split at `__`, each matched to a known key with `-` read as `_`.
+    /// The key that an environment variable means: levels split at `__`, each matched to a known
+    /// key with `-` read as `_`.
     fn resolve(&self, variable: &str) -> String {
         let mut at = Some(&self.known);
         let mut key = Vec::new();
@@ -336,8 +346,8 @@ impl ConfigurationBuilder {
     }
 }
 
-/// Reads a value as the environment and `KEY=VALUE` arguments give it: a boolean, number, `[list]` or `{table}` where it looks like one, else
-/// text.
+/// Reads a value as the environment and `KEY=VALUE` arguments give it: a boolean, number, `[list]`
+/// or `{table}` where it looks like one, else text.
 pub fn parse_value(text: &str) -> Value {
     match text.parse() {
         Ok(value) => value,

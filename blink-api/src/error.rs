@@ -82,8 +82,9 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of a kind with a message for people. It is not retryable unless its kind is [`Full`](ErrorKind::Full),
-    /// [`Timeout`](ErrorKind::Timeout) or [`NoSubscribers`](ErrorKind::NoSubscribers).
+    /// An error of a kind with a message for people. It is not retryable unless its kind is
+    /// [`Full`](ErrorKind::Full), [`Timeout`](ErrorKind::Timeout) or
+    /// [`NoSubscribers`](ErrorKind::NoSubscribers).
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         let retryable = matches!(kind, ErrorKind::Full | ErrorKind::Timeout | ErrorKind::NoSubscribers);
         Self(Box::new(Inner {

@@ -11,7 +11,8 @@ use crate::{Error, ErrorKind};
 /// Multicodec prefix of an Ed25519 public key (`ed25519-pub`, 0xed, as an unsigned varint).
 const ED25519_PUB: [u8; 2] = [0xed, 0x01];
 
-/// A decentralized identifier of method `key` with an Ed25519 key, written `did:key:z…` (W3C did:key §3.1.2).
+/// A decentralized identifier of method `key` with an Ed25519 key, written `did:key:z…` (W3C
+/// did:key §3.1.2).
 ///
 /// Parsing checks the form only; whether the key is a usable point is checked where it is used.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,7 +85,8 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A call's name: the first 16 bytes of the hash of its signed root (`docs/protocol.md`), written in hex.
+/// A call's name: the first 16 bytes of the hash of its signed root (`docs/protocol.md`), written
+/// in hex.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId([u8; 16]);
 

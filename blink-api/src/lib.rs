@@ -11,16 +11,21 @@
 //! | echo cancelling, noise suppression, gain | [`AudioProcessor`] | `Plugin<dyn AudioProcessorFactory>` |
 //! | a file format for recordings | [`Recorder`], [`Recording`] | `Plugin<dyn Recorder>` |
 //!
-//! A backend's crate submits one [`Entry`] per implementation; a program that names the crate (`use blink_transport_x as _;`)
-//! finds it in [`Registry::discovered`], and a user chooses it by name in a [`Configuration`].
+//! A backend's crate submits one [`Entry`] per implementation; a program that names the crate
+//! (`use blink_transport_x as _;`) finds it in [`Registry::discovered`], and a user chooses it by
+//! name in a [`Configuration`].
 //!
 //! # Rules that hold for every trait
 //!
-//! * Control is asynchronous and may be called from any task; media is synchronous and never blocks.
-//! * Nothing here spawns a task or reads a clock. A backend that needs time takes it from [`Context::clock`].
-//! * What a peer, a file, a device or a user sends never panics: it is an [`Error`], which says whether trying again can help.
+//! * Control is asynchronous and may be called from any task; media is synchronous and never
+//!   blocks.
+//! * Nothing here spawns a task or reads a clock. A backend that needs time takes it from
+//!   [`Context::clock`].
+//! * What a peer, a file, a device or a user sends never panics: it is an [`Error`], which says
+//!   whether trying again can help.
 //! * Queues are bounded. Each says in its documentation what happens when it is full.
-//! * What a backend cannot do is declared in its capabilities and fails with [`ErrorKind::Unsupported`].
+//! * What a backend cannot do is declared in its capabilities and fails with
+//!   [`ErrorKind::Unsupported`].
 
 #![deny(missing_docs)]
 
@@ -37,7 +42,10 @@ mod signaling;
 mod transport;
 mod units;
 
-pub use codec::{AudioCodec, AudioCodecCapabilities, AudioDecoder, AudioDecoderConfig, DecoderInput, AudioEncoder, AudioEncoderConfig, EncoderHint};
+pub use codec::{
+    AudioCodec, AudioCodecCapabilities, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig,
+    DecoderInput, EncoderHint,
+};
 pub use config::{
     AudioSettings, BusyPolicy, CallSettings, CallTimers, Configuration, ConfigurationBuilder, ConfigurationFile,
     EffectiveValue, HostCandidates, IceConfig, IceServer, Invitations, LogSettings, Preference, QualitySettings,
@@ -46,8 +54,8 @@ pub use config::{
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId};
 pub use media::{
-    AudioFormat, ReadResult, DeviceChange, DeviceDirection, DeviceInfo, MediaCapabilities, MediaHost, AudioSink,
-    AudioSource, OpenRequest, TrackKind, VideoFormat, EncodedVideoFrame, VideoSource,
+    AudioFormat, AudioSink, AudioSource, DeviceChange, DeviceDirection, DeviceInfo, EncodedVideoFrame,
+    MediaCapabilities, MediaHost, OpenRequest, ReadResult, TrackKind, VideoFormat, VideoSource,
 };
 pub use processor::{AudioProcessor, AudioProcessorFactory, ProcessorCapabilities};
 pub use recorder::{
@@ -64,7 +72,8 @@ pub use transport::{
 };
 pub use units::{AudioLevel, CallTime, Clock, RtpTime, SystemClock};
 
-/// What a backend's crate needs beside the traits: the macro for trait implementations and the one that registers an entry.
+/// What a backend's crate needs beside the traits: the macro for trait implementations and the one
+/// that registers an entry.
 pub mod macros {
     pub use async_trait::async_trait;
     pub use inventory::submit;

@@ -34,16 +34,17 @@ pub trait MediaHost: Send + Sync {
     /// Opens a device to read sound from. `"default"` is the host's default.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) for a name that is not there, [`Invalid`](crate::ErrorKind::Invalid) for a file that cannot be read as
-    /// media (named in the error), [`Busy`](crate::ErrorKind::Busy).
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a name that is not there,
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a file that cannot be read as media (named in the
+    /// error), [`Busy`](crate::ErrorKind::Busy).
     async fn open_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>>;
 
     /// Opens a device to read video from. `"default"` is the host's default for video. Needs
     /// [`video_sources`](MediaCapabilities::video_sources).
     ///
     /// # Errors
-    /// As [`open_source`](MediaHost::open_source); [`Unsupported`](crate::ErrorKind::Unsupported) where the host has no video, or where it does not
-    /// know the codec of a file.
+    /// As [`open_source`](MediaHost::open_source); [`Unsupported`](crate::ErrorKind::Unsupported)
+    /// where the host has no video, or where it does not know the codec of a file.
     async fn open_video(&self, name: &str) -> Result<Box<dyn VideoSource>> {
         Err(Error::unsupported("media host", "open_video").with("name", name))
     }
@@ -102,7 +103,8 @@ impl AudioFormat {
     }
 }
 
-/// Something to read sound from: a microphone, a file, a generator. Used by one thread, which it never blocks.
+/// Something to read sound from: a microphone, a file, a generator. Used by one thread, which it
+/// never blocks.
 pub trait AudioSource: Send {
     /// The format of the samples that `read` gives.
     fn format(&self) -> AudioFormat;
@@ -110,7 +112,8 @@ pub trait AudioSource: Send {
     /// Reads interleaved samples that were captured, at most `out.len()`.
     ///
     /// * A source with a clock of its own gives what it has, possibly nothing.
-    /// * One without (a file, a generator) gives all that is asked; after a file's end it gives silence.
+    /// * One without (a file, a generator) gives all that is asked; after a file's end it gives
+    ///   silence.
     ///
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed) where the device is gone, for good.
@@ -120,7 +123,8 @@ pub trait AudioSource: Send {
     fn latency(&self) -> Duration;
 }
 
-/// Something to read encoded video from: a camera with its encoder, a screen, a file. Used by one thread, which it never blocks.
+/// Something to read encoded video from: a camera with its encoder, a screen, a file. Used by one
+/// thread, which it never blocks.
 pub trait VideoSource: Send {
     /// Size and rate of the frames.
     fn format(&self) -> VideoFormat;
@@ -128,18 +132,23 @@ pub trait VideoSource: Send {
     /// What frames are encoded with, as SDP names it. It does not change.
     fn codec(&self) -> RtpCodec;
 
-    /// Gives the next frame that is due at `now` and was not given before; `None` where none is. Ask until there is none.
+    /// Gives the next frame that is due at `now` and was not given before; `None` where none is.
+    /// Ask until there is none.
     ///
-    /// * The first frame is a key frame, and so is the first after one that was left out: what is given can be decoded in the order it is given.
-    /// * Whoever asks late gets what was missed from the newest key frame on; what is older is left out.
+    /// * The first frame is a key frame, and so is the first after one that was left out: what is
+    ///   given can be decoded in the order it is given.
+    /// * Whoever asks late gets what was missed from the newest key frame on; what is older is left
+    ///   out.
     /// * [`EncodedVideoFrame::at`] grows from frame to frame, and is not after `now`.
-    /// * A source without a clock of its own (a file, a generator) runs on `now`, which does not go back; its first frame is due at the first call.
+    /// * A source without a clock of its own (a file, a generator) runs on `now`, which does not go
+    ///   back; its first frame is due at the first call.
     ///
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed) where the device is gone, for good.
     fn read_frame(&mut self, now: Instant) -> Result<Option<EncodedVideoFrame>>;
 
-    /// Asks that the next frame be a key frame, such as for a new viewer. Asking again before it came changes nothing.
+    /// Asks that the next frame be a key frame, such as for a new viewer. Asking again before it
+    /// came changes nothing.
     fn request_keyframe(&mut self);
 }
 
@@ -157,10 +166,12 @@ pub trait AudioSink: Send {
     /// The format of the samples that `write` takes.
     fn format(&self) -> AudioFormat;
 
-    /// Writes interleaved samples and returns how many were taken; the rest found no room and should be dropped.
+    /// Writes interleaved samples and returns how many were taken; the rest found no room and
+    /// should be dropped.
     ///
     /// # Errors
-    /// [`Closed`](crate::ErrorKind::Closed) where the device is gone for good, [`Io`](crate::ErrorKind::Io) where a file cannot grow.
+    /// [`Closed`](crate::ErrorKind::Closed) where the device is gone for good,
+    /// [`Io`](crate::ErrorKind::Io) where a file cannot grow.
     fn write(&mut self, samples: &[f32]) -> Result<usize>;
 
     /// Samples written and not yet played.
@@ -169,7 +180,8 @@ pub trait AudioSink: Send {
     /// The time from `write` to the air beyond what is queued.
     fn latency(&self) -> Duration;
 
-    /// Ends the output so that what was written is kept, such as a file's header. Idempotent; also done by dropping, where errors are lost.
+    /// Ends the output so that what was written is kept, such as a file's header. Idempotent; also
+    /// done by dropping, where errors are lost.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io).
@@ -190,12 +202,14 @@ pub struct VideoFormat {
 /// One encoded frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedVideoFrame {
-    /// The codec's bitstream of exactly one frame. VP8: as in RFC 6386 §9. H.264: an access unit in the byte stream format (H.264 Annex B), each
-    /// NAL unit behind the start code `00 00 00 01`.
+    /// The codec's bitstream of exactly one frame. VP8: as in RFC 6386 §9. H.264: an access unit in
+    /// the byte stream format (H.264 Annex B), each NAL unit behind the start code `00 00 00 01`.
     pub data: Bytes,
-    /// Whether it can be decoded without any other. H.264: it holds an IDR picture and the parameter sets for it.
+    /// Whether it can be decoded without any other. H.264: it holds an IDR picture and the
+    /// parameter sets for it.
     pub key: bool,
-    /// When it was captured, on this device's clock; for a received frame, when its first packet came.
+    /// When it was captured, on this device's clock; for a received frame, when its first packet
+    /// came.
     pub at: Instant,
 }
 

@@ -1,21 +1,23 @@
 //! Files and directories that only their owner reads: keys, data directories, recordings.
 //!
-//! On Unix a file has its permissions from its first moment: one that is created by the process's umask and narrowed
-//! later can be opened in between, and that descriptor reads the file for as long as it is kept. Other systems keep
-//! what is a user's own in directories that others cannot read.
+//! On Unix a file has its permissions from its first moment: one that is created by the process's
+//! umask and narrowed later can be opened in between, and that descriptor reads the file for as
+//! long as it is kept. Other systems keep what is a user's own in directories that others cannot
+//! read.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Opens a file with secrets for reading and writing; creates it with the permissions 0600 where there is none.
+/// Opens a file with secrets for reading and writing; creates it with the permissions 0600 where
+/// there is none.
 ///
-/// One with wider permissions is narrowed to 0600. A symbolic link is not followed: it could make another file the one
-/// that secrets are written to.
+/// One with wider permissions is narrowed to 0600. A symbolic link is not followed: it could make
+/// another file the one that secrets are written to.
 ///
 /// # Errors
-/// The system's error; [`InvalidInput`](io::ErrorKind::InvalidInput) for a symbolic link and for what is no regular
-/// file.
+/// The system's error; [`InvalidInput`](io::ErrorKind::InvalidInput) for a symbolic link and for
+/// what is no regular file.
 pub fn open_or_create(path: &Path) -> io::Result<File> {
     open_secret(OpenOptions::new().read(true).write(true).create(true).truncate(false), path)
 }
@@ -36,12 +38,14 @@ pub fn open(path: &Path) -> io::Result<File> {
     open_secret(OpenOptions::new().read(true), path)
 }
 
-/// Creates a file for a recording, a report or a log, with the permissions 0600; one that exists is emptied and narrowed.
+/// Creates a file for a recording, a report or a log, with the permissions 0600; one that exists is
+/// emptied and narrowed.
 ///
 /// A symbolic link is followed and a device is written to: it is a place that the user named.
 ///
 /// # Errors
-/// The system's error; [`PermissionDenied`](io::ErrorKind::PermissionDenied) for a file of another user.
+/// The system's error; [`PermissionDenied`](io::ErrorKind::PermissionDenied) for a file of another
+/// user.
 pub fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     // Emptied only once it is known to be this user's.
@@ -67,12 +71,12 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
 
 /// Creates a directory and those above it, where they do not exist, with the permissions 0700.
 ///
-/// One that exists keeps its permissions: it may be the home directory. What is made in it by this module is closed to
-/// others all the same.
+/// One that exists keeps its permissions: it may be the home directory. What is made in it by this
+/// module is closed to others all the same.
 ///
 /// # Errors
-/// The system's error; [`PermissionDenied`](io::ErrorKind::PermissionDenied) for a directory in which every user may
-/// replace files.
+/// The system's error; [`PermissionDenied`](io::ErrorKind::PermissionDenied) for a directory in
+/// which every user may replace files.
 pub fn create_directory(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -84,7 +88,8 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a user other than this one and root may change a file. `false` on systems without Unix permissions.
+/// Whether a user other than this one and root may change a file. `false` on systems without Unix
+/// permissions.
 ///
 /// A group may where it is this user's own primary one, which on most systems has no other members.
 pub fn others_can_write(metadata: &Metadata) -> bool {
@@ -147,7 +152,8 @@ mod unix {
             return Ok(());
         }
         match file.set_permissions(Permissions::from_mode(0o600)) {
-            // There are file systems without permissions; the file of another user stays readable for that user.
+            // There are file systems without permissions; the file of another user stays readable
+            // for that user.
             Err(error) if metadata.uid() != geteuid().as_raw() => Err(error),
             _ => Ok(()),
         }

@@ -1,4 +1,5 @@
-//! Keeping a call on disk. Recorders take what comes over the wire as well as decoded sound, on the call's one clock.
+//! Keeping a call on disk. Recorders take what comes over the wire as well as decoded sound, on the
+//! call's one clock.
 
 use std::path::PathBuf;
 
@@ -80,10 +81,12 @@ pub trait Recording: Send {
     /// Adds a track from now on.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a format it cannot keep, [`Io`](crate::ErrorKind::Io).
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a format it cannot keep,
+    /// [`Io`](crate::ErrorKind::Io).
     fn add_track(&mut self, track: RecordedTrack) -> Result<()>;
 
-    /// Adds a piece of a track that begins at `at`. Pieces of one track come in order; gaps are silence.
+    /// Adds a piece of a track that begins at `at`. Pieces of one track come in order; gaps are
+    /// silence.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for an unknown track, [`Io`](crate::ErrorKind::Io).
@@ -92,7 +95,8 @@ pub trait Recording: Send {
     /// Called about every 100 ms, to write out what is due.
     ///
     /// # Errors
-    /// [`Io`](crate::ErrorKind::Io), after which the recording is over and what was written before is good.
+    /// [`Io`](crate::ErrorKind::Io), after which the recording is over and what was written before
+    /// is good.
     fn tick(&mut self, now: CallTime) -> Result<()>;
 
     /// Completes the files.

@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    AudioProcessorFactory, Clock, AudioCodec, AudioCodecCapabilities, Configuration, Error, ErrorKind, MediaCapabilities,
-    MediaHost, ProcessorCapabilities, Recorder, RecorderCapabilities, Result, Signaling, SignalingCapabilities,
-    Transport, TransportCapabilities,
+    AudioCodec, AudioCodecCapabilities, AudioProcessorFactory, Clock, Configuration, Error, ErrorKind,
+    MediaCapabilities, MediaHost, ProcessorCapabilities, Recorder, RecorderCapabilities, Result, Signaling,
+    SignalingCapabilities, Transport, TransportCapabilities,
 };
 
 /// One implementation of a trait `K`, to be registered:
@@ -194,7 +194,8 @@ impl Registry {
         Self::default()
     }
 
-    /// Every backend in a crate that the program names (`use blink_transport_x as _;`: the compiler leaves out crates nobody names).
+    /// Every backend in a crate that the program names (`use blink_transport_x as _;`: the compiler
+    /// leaves out crates nobody names).
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) where two of a kind have the same name.

@@ -13,25 +13,27 @@ use crate::{Error, ErrorKind, Result};
 
 /// A publish-subscribe network.
 ///
-/// Delivery is at most once, in any order: the engine repeats what must arrive. A signaling backend knows nothing of calls, and what it carries is
-/// sealed.
+/// Delivery is at most once, in any order: the engine repeats what must arrive. A signaling backend
+/// knows nothing of calls, and what it carries is sealed.
 #[async_trait]
 pub trait Signaling: Send + Sync {
     /// What this backend can do. The same value its registry entry has.
     fn capabilities(&self) -> SignalingCapabilities;
 
-    /// Subscribes to a topic; dropping the [`Subscription`] unsubscribes. Several subscriptions of one topic each get every message. One's own messages do not
-    /// come back.
+    /// Subscribes to a topic; dropping the [`Subscription`] unsubscribes. Several subscriptions of
+    /// one topic each get every message. One's own messages do not come back.
     ///
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed) after `shutdown`.
     async fn subscribe(&self, topic: &Topic) -> Result<Subscription>;
 
-    /// Publishes to a topic, which need not be subscribed to. `Ok` means handed to the network, never delivered.
+    /// Publishes to a topic, which need not be subscribed to. `Ok` means handed to the network,
+    /// never delivered.
     ///
     /// # Errors
-    /// [`NoSubscribers`](crate::ErrorKind::NoSubscribers) where nobody known is subscribed (nothing is queued),
-    /// [`TooLarge`](crate::ErrorKind::TooLarge), [`Full`](crate::ErrorKind::Full), [`Closed`](crate::ErrorKind::Closed).
+    /// [`NoSubscribers`](crate::ErrorKind::NoSubscribers) where nobody known is subscribed (nothing
+    /// is queued), [`TooLarge`](crate::ErrorKind::TooLarge), [`Full`](crate::ErrorKind::Full),
+    /// [`Closed`](crate::ErrorKind::Closed).
     async fn publish(&self, topic: &Topic, message: Bytes) -> Result<()>;
 
     /// How many other nodes that this one knows are subscribed to the topic.
@@ -40,27 +42,32 @@ pub trait Signaling: Send + Sync {
     /// [`Closed`](crate::ErrorKind::Closed).
     async fn subscribers(&self, topic: &Topic) -> Result<usize>;
 
-    /// Tells the network what became of a delivery, so that it can refuse those who send garbage and pass on what is good. Every delivery is reported
-    /// once; a second report and one that comes too late are ignored.
+    /// Tells the network what became of a delivery, so that it can refuse those who send garbage
+    /// and pass on what is good. Every delivery is reported once; a second report and one that
+    /// comes too late are ignored.
     fn report(&self, delivery: DeliveryId, verdict: Verdict);
 
-    /// Connects to a node, and again whenever the connection is lost, until `shutdown`. Returns when connected or failed the first time.
+    /// Connects to a node, and again whenever the connection is lost, until `shutdown`. Returns
+    /// when connected or failed the first time.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for an address this backend cannot read, [`Io`](crate::ErrorKind::Io) or
-    /// [`Timeout`](crate::ErrorKind::Timeout) where nobody answers.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for an address this backend cannot read,
+    /// [`Io`](crate::ErrorKind::Io) or [`Timeout`](crate::ErrorKind::Timeout) where nobody answers.
     async fn connect(&self, address: &str) -> Result<()>;
 
-    /// The addresses others can give to `connect`, in this backend's own form; those that reach further first.
+    /// The addresses others can give to `connect`, in this backend's own form; those that reach
+    /// further first.
     ///
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed).
     async fn addresses(&self) -> Result<Vec<String>>;
 
-    /// What happens from now on. A slow reader sees `Lagged` from the channel and goes on with the newest 256.
+    /// What happens from now on. A slow reader sees `Lagged` from the channel and goes on with the
+    /// newest 256.
     fn events(&self) -> broadcast::Receiver<SignalingEvent>;
 
-    /// Leaves the network: what was published before is sent out (within 1 s), connections are closed, listeners freed. Idempotent.
+    /// Leaves the network: what was published before is sent out (within 1 s), connections are
+    /// closed, listeners freed. Idempotent.
     async fn shutdown(&self);
 }
 
@@ -93,9 +100,11 @@ pub enum SignalingEvent {
         /// Connected nodes.
         nodes: usize,
     },
-    /// Another node subscribed to a topic: what was published to it before may be worth saying again.
+    /// Another node subscribed to a topic: what was published to it before may be worth saying
+    /// again.
     SubscriberJoined(Topic),
-    /// This node is reached at other addresses than before: an interface came or went, or a relay agreed or is gone.
+    /// This node is reached at other addresses than before: an interface came or went, or a relay
+    /// agreed or is gone.
     AddressesChanged,
 }
 
@@ -144,7 +153,8 @@ impl fmt::Debug for Topic {
 pub struct Delivery {
     /// For [`Signaling::report`].
     pub id: DeliveryId,
-    /// What the network can say about who sent it; `None` where it cannot. For rate limits only: it proves nothing.
+    /// What the network can say about who sent it; `None` where it cannot. For rate limits only: it
+    /// proves nothing.
     pub origin: Option<Origin>,
     /// The bytes as published.
     pub message: Bytes,
@@ -181,7 +191,8 @@ pub struct Subscription {
 pub enum SubscriptionEvent {
     /// A message came.
     Delivery(Delivery),
-    /// This many messages were lost because this reader was slow; reported before the next delivery.
+    /// This many messages were lost because this reader was slow; reported before the next
+    /// delivery.
     Lagged(u64),
 }
 
@@ -204,10 +215,12 @@ pub struct DeliveryQueue {
 }
 
 impl DeliveryQueue {
-    /// Hands a message to the reader. Where its queue is full the message is dropped and counted, and the reader is told.
+    /// Hands a message to the reader. Where its queue is full the message is dropped and counted,
+    /// and the reader is told.
     ///
     /// # Errors
-    /// [`Full`](ErrorKind::Full) where it was dropped, [`Closed`](ErrorKind::Closed) where the reader is gone.
+    /// [`Full`](ErrorKind::Full) where it was dropped, [`Closed`](ErrorKind::Closed) where the
+    /// reader is gone.
     pub fn push(&self, delivery: Delivery) -> Result<()> {
         self.sender.try_send(delivery).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
@@ -219,7 +232,8 @@ impl DeliveryQueue {
     }
 }
 
-/// Makes the two ends of a subscription for a backend: a queue of `capacity` messages, and what to do when the reader drops its end.
+/// Makes the two ends of a subscription for a backend: a queue of `capacity` messages, and what to
+/// do when the reader drops its end.
 pub fn subscription(capacity: usize, on_drop: impl FnOnce() + Send + 'static) -> (DeliveryQueue, Subscription) {
     let (sender, receiver) = mpsc::channel(capacity);
     let lagged = Arc::new(AtomicU64::new(0));

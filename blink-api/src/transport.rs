@@ -13,7 +13,8 @@ use crate::{AudioLevel, Clock, Did, Error, IceConfig, Result, RtpTime, TrackKind
 
 /// Opens sessions: one stack of WebRTC, or something that behaves like one.
 ///
-/// SDP and candidates are in WebRTC's text forms (RFC 8829, RFC 8839), so that sessions of different transports connect.
+/// SDP and candidates are in WebRTC's text forms (RFC 8829, RFC 8839), so that sessions of
+/// different transports connect.
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// What this transport can do. The same value its registry entry has.
@@ -21,17 +22,20 @@ pub trait Transport: Send + Sync {
 
     /// Opens a session towards one remote device.
     ///
-    /// * Sends nothing and gathers nothing: that begins with [`Session::create_offer`] or [`Session::accept_offer`].
+    /// * Sends nothing and gathers nothing: that begins with [`Session::create_offer`] or
+    ///   [`Session::accept_offer`].
     /// * The events end (`None`) after [`SessionEvent::Closed`].
     ///
     /// # Errors
-    /// [`Io`](crate::ErrorKind::Io) where no socket can be had, [`Invalid`](crate::ErrorKind::Invalid) for a configuration
-    /// that cannot work, such as `ice.interfaces` of which none is there now, [`Unsupported`](crate::ErrorKind::Unsupported) for `ice.relay_only` and
-    /// `ice.host_candidates` that it cannot honour.
+    /// [`Io`](crate::ErrorKind::Io) where no socket can be had,
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a configuration that cannot work, such as
+    /// `ice.interfaces` of which none is there now, [`Unsupported`](crate::ErrorKind::Unsupported)
+    /// for `ice.relay_only` and `ice.host_candidates` that it cannot honour.
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)>;
 }
 
-/// What a transport can do. Every field that is false fails with [`Unsupported`](crate::ErrorKind::Unsupported).
+/// What a transport can do. Every field that is false fails with
+/// [`Unsupported`](crate::ErrorKind::Unsupported).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct TransportCapabilities {
     /// Carries audio.
@@ -44,7 +48,8 @@ pub struct TransportCapabilities {
     pub ice_restart: bool,
     /// Finds server-reflexive candidates through configured STUN servers.
     pub stun: bool,
-    /// Finds relayed candidates through configured TURN servers (RFC 8656, over UDP), and honours `ice.relay_only`.
+    /// Finds relayed candidates through configured TURN servers (RFC 8656, over UDP), and honours
+    /// `ice.relay_only`.
     pub relay: bool,
     /// Honours values of `ice.host_candidates` other than `address`.
     pub hidden_hosts: bool,
@@ -61,32 +66,37 @@ pub struct TransportCapabilities {
 pub struct SessionConfig {
     /// Servers, interfaces and the relay-only rule.
     pub ice: IceConfig,
-    /// Codecs to negotiate for each kind of media, the preferred one first. An empty list means no such media.
+    /// Codecs to negotiate for each kind of media, the preferred one first. An empty list means no
+    /// such media.
     pub audio: Vec<RtpCodec>,
-    /// See `audio`. A section carries each codec that both sides have, under a payload type of its own.
+    /// See `audio`. A section carries each codec that both sides have, under a payload type of its
+    /// own.
     pub video: Vec<RtpCodec>,
     /// Where arrival times come from.
     pub clock: Arc<dyn Clock>,
-    /// Whose device is at the other end, as far as that is known. A transport bounds over all sessions with a
-    /// participant what that can make it send to addresses that do not answer.
+    /// Whose device is at the other end, as far as that is known. A transport bounds over all
+    /// sessions with a participant what that can make it send to addresses that do not answer.
     pub participant: Option<Did>,
 }
 
 /// The receiving end of a session's events: bounded, 1,024 entries and 1 MiB of messages.
 ///
-/// A transport whose reader has fallen behind drops [`SessionEvent::Rtp`] and [`SessionEvent::Data`] (the network may lose them too) and
-/// waits with every other event.
+/// A transport whose reader has fallen behind drops [`SessionEvent::Rtp`] and
+/// [`SessionEvent::Data`] (the network may lose them too) and waits with every other event.
 pub type SessionEvents = mpsc::Receiver<SessionEvent>;
 
 /// A connection to one remote device, from before its negotiation until after its end.
 ///
-/// The engine calls the asynchronous methods one after the other; `send_rtp` and `send_data` come from other threads at any time.
-/// After [`close`](Session::close) every method fails with [`Closed`](crate::ErrorKind::Closed).
+/// The engine calls the asynchronous methods one after the other; `send_rtp` and `send_data` come
+/// from other threads at any time. After [`close`](Session::close) every method fails with
+/// [`Closed`](crate::ErrorKind::Closed).
 #[async_trait]
 pub trait Session: Send + Sync {
-    /// Makes an SDP offer for all tracks and channels added so far, applies it locally and starts gathering.
+    /// Makes an SDP offer for all tracks and channels added so far, applies it locally and starts
+    /// gathering.
     ///
-    /// * With `ice_restart` the offer carries new ICE credentials (RFC 8445 §9); media goes on over the old path meanwhile.
+    /// * With `ice_restart` the offer carries new ICE credentials (RFC 8445 §9); media goes on over
+    ///   the old path meanwhile.
     /// * Candidates follow as [`SessionEvent::LocalCandidate`]; those already in the SDP need not.
     /// * Called again before the answer, the newest offer counts.
     ///
@@ -97,34 +107,42 @@ pub trait Session: Send + Sync {
     /// Applies a remote SDP offer and answers it; the tracks and channels added locally take part.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for text that is no SDP offer; [`Incompatible`](crate::ErrorKind::Incompatible) where
-    /// an audio section shares no codec. The session is as it was.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for text that is no SDP offer;
+    /// [`Incompatible`](crate::ErrorKind::Incompatible) where an audio section shares no codec. The
+    /// session is as it was.
     async fn accept_offer(&self, sdp: &str) -> Result<String>;
 
     /// Applies the remote SDP answer to the newest own offer.
     ///
     /// # Errors
-    /// As [`accept_offer`](Session::accept_offer), and [`State`](crate::ErrorKind::State) without an open offer.
+    /// As [`accept_offer`](Session::accept_offer), and [`State`](crate::ErrorKind::State) without
+    /// an open offer.
     async fn accept_answer(&self, sdp: &str) -> Result<()>;
 
-    /// Adds a remote candidate. It may come before the remote description, is then kept, and may come twice.
+    /// Adds a remote candidate. It may come before the remote description, is then kept, and may
+    /// come twice.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for text that is no candidate. Candidates of unknown transports or with names that cannot be resolved
-    /// are accepted and ignored.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for text that is no candidate. Candidates of unknown
+    /// transports or with names that cannot be resolved are accepted and ignored.
     async fn add_candidate(&self, candidate: &Candidate) -> Result<()>;
 
-    /// Adds a track to send. Takes part from the next negotiation on; nothing flows until it sends packets.
+    /// Adds a track to send. Takes part from the next negotiation on; nothing flows until it sends
+    /// packets.
     ///
-    /// * The n-th track of a kind that this side added shares the n-th media section of that kind, in the order of the SDP, with the n-th
-    ///   track of that kind of the other side. The sections are bundled (RFC 9143).
-    /// * A side that has fewer tracks of a kind than there are sections only receives on those that are left.
-    /// * An offer has as many sections as its side has tracks. What the answering side has more waits for an offer of its own
-    ///   ([`SessionEvent::NegotiationNeeded`]).
-    /// * A side refuses video sections that it has no codec for (port 0, RFC 3264 §6); everything else goes on without them.
+    /// * The n-th track of a kind that this side added shares the n-th media section of that kind,
+    ///   in the order of the SDP, with the n-th track of that kind of the other side. The sections
+    ///   are bundled (RFC 9143).
+    /// * A side that has fewer tracks of a kind than there are sections only receives on those that
+    ///   are left.
+    /// * An offer has as many sections as its side has tracks. What the answering side has more
+    ///   waits for an offer of its own ([`SessionEvent::NegotiationNeeded`]).
+    /// * A side refuses video sections that it has no codec for (port 0, RFC 3264 §6); everything
+    ///   else goes on without them.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a kind the transport does not carry or the configuration gave no codec for.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a kind the transport does not carry or
+    /// the configuration gave no codec for.
     async fn add_track(&self, kind: TrackKind) -> Result<TrackId>;
 
     /// Stops sending a track. The other side's half of the media section goes on.
@@ -135,34 +153,40 @@ pub trait Session: Send + Sync {
 
     /// The media section a track is sent on. Never blocks.
     ///
-    /// `None` before the track was negotiated, where the other side refused its section, for an unknown track, and after
-    /// [`close`](Session::close).
+    /// `None` before the track was negotiated, where the other side refused its section, for an
+    /// unknown track, and after [`close`](Session::close).
     fn mid(&self, track: TrackId) -> Option<Mid>;
 
-    /// The codecs that a track may be sent with, in the order of the configuration. Never blocks. Empty where [`mid`](Session::mid) is `None`.
+    /// The codecs that a track may be sent with, in the order of the configuration. Never blocks.
+    /// Empty where [`mid`](Session::mid) is `None`.
     fn codecs(&self, track: TrackId) -> Vec<CodecName>;
 
-    /// Sends one RTP packet. Never blocks. Before the path is up, and on a track whose section was refused, the packet is dropped without an
-    /// error.
+    /// Sends one RTP packet. Never blocks. Before the path is up, and on a track whose section was
+    /// refused, the packet is dropped without an error.
     ///
-    /// * [`RtpOut::codec`] chooses among the codecs of the section; it may change from one packet to the next.
-    /// * Sequence numbers go upwards, through their wrap; a packet whose number does not is dropped.
-    /// * On video sections a transport sends again what the other side missed (RFC 4585 §6.2.1, RFC 4588), as far as its stack does.
+    /// * [`RtpOut::codec`] chooses among the codecs of the section; it may change from one packet
+    ///   to the next.
+    /// * Sequence numbers go upwards, through their wrap; a packet whose number does not is
+    ///   dropped.
+    /// * On video sections a transport sends again what the other side missed (RFC 4585 §6.2.1, RFC
+    ///   4588), as far as its stack does.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) for an unknown track, [`Incompatible`](crate::ErrorKind::Incompatible) for a codec that
-    /// was not negotiated, [`Full`](crate::ErrorKind::Full) where the session cannot keep up (the packet is dropped).
+    /// [`NotFound`](crate::ErrorKind::NotFound) for an unknown track,
+    /// [`Incompatible`](crate::ErrorKind::Incompatible) for a codec that was not negotiated,
+    /// [`Full`](crate::ErrorKind::Full) where the session cannot keep up (the packet is dropped).
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()>;
 
-    /// Asks the other side for a key frame of its track (RFC 4585 §6.3.1, PLI). Never blocks. It gets
-    /// [`SessionEvent::KeyframeRequested`]. Like any packet, the request may be lost.
+    /// Asks the other side for a key frame of its track (RFC 4585 §6.3.1, PLI). Never blocks. It
+    /// gets [`SessionEvent::KeyframeRequested`]. Like any packet, the request may be lost.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) where no track comes in on `mid`.
     fn request_keyframe(&self, mid: &Mid) -> Result<()>;
 
-    /// Opens a reliable, ordered data channel (RFC 8831). Only the side that makes the first offer opens; the other sees it in
-    /// [`SessionEvent::ChannelOpen`]. Takes part from the next negotiation on.
+    /// Opens a reliable, ordered data channel (RFC 8831). Only the side that makes the first offer
+    /// opens; the other sees it in [`SessionEvent::ChannelOpen`]. Takes part from the next
+    /// negotiation on.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without data channels.
@@ -171,8 +195,8 @@ pub trait Session: Send + Sync {
     /// Sends one binary message of at most 16 KiB. Never blocks.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) for a channel that is not open, [`Full`](crate::ErrorKind::Full) where the session cannot
-    /// keep up (the message is dropped).
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a channel that is not open,
+    /// [`Full`](crate::ErrorKind::Full) where the session cannot keep up (the message is dropped).
     fn send_data(&self, channel: ChannelId, message: Bytes) -> Result<()>;
 
     /// Figures of the session up to now.
@@ -197,9 +221,11 @@ pub enum SessionEvent {
     ServerFailed {
         /// The server's URL, as configured.
         url: String,
-        /// Why: [`Security`](crate::ErrorKind::Security) where it does not take the credentials, [`Full`](crate::ErrorKind::Full) where it has
-        /// no relay to spare, [`Timeout`](crate::ErrorKind::Timeout) where it does not answer, [`NotFound`](crate::ErrorKind::NotFound) where
-        /// its name has no address, [`Io`](crate::ErrorKind::Io) for anything else it says.
+        /// Why: [`Security`](crate::ErrorKind::Security) where it does not take the credentials,
+        /// [`Full`](crate::ErrorKind::Full) where it has no relay to spare,
+        /// [`Timeout`](crate::ErrorKind::Timeout) where it does not answer,
+        /// [`NotFound`](crate::ErrorKind::NotFound) where its name has no address,
+        /// [`Io`](crate::ErrorKind::Io) for anything else it says.
         error: Error,
     },
     /// ICE and DTLS are up, and what is sent arrives. Again after a path was lost and found.
@@ -220,7 +246,8 @@ pub enum SessionEvent {
     },
     /// One RTP packet came, with or without payload ([`RtpIn::payload`]).
     Rtp(RtpIn),
-    /// One RTCP packet came, decrypted, as on the wire (RFC 3550 §6). Not every transport shows them.
+    /// One RTCP packet came, decrypted, as on the wire (RFC 3550 §6). Not every transport shows
+    /// them.
     Rtcp(Bytes),
     /// A data channel is open in both directions.
     ChannelOpen {
@@ -236,7 +263,8 @@ pub enum SessionEvent {
         /// Its bytes.
         message: Bytes,
     },
-    /// The other side wants a key frame of the track sent on this media section (RFC 4585 §6.3.1, PLI; RFC 5104 §4.3.1, FIR).
+    /// The other side wants a key frame of the track sent on this media section (RFC 4585 §6.3.1,
+    /// PLI; RFC 5104 §4.3.1, FIR).
     KeyframeRequested {
         /// The media section.
         mid: Mid,
@@ -280,7 +308,8 @@ impl CodecName {
         Self::new("red")
     }
 
-    /// Whether it is that of redundant audio: packets with copies of earlier ones, in the codec that they are negotiated with.
+    /// Whether it is that of redundant audio: packets with copies of earlier ones, in the codec
+    /// that they are negotiated with.
     pub fn is_red(&self) -> bool {
         self.0.eq_ignore_ascii_case("red")
     }
@@ -379,8 +408,9 @@ pub struct RtpIn {
     pub marker: bool,
     /// The audio level the sender gave (RFC 6464).
     pub level: Option<AudioLevel>,
-    /// The payload, without padding (RFC 3550 §5.1). Empty for a packet of padding alone, such as of a bandwidth probe: a transport hands it on all the same, because
-    /// its sequence number is one of those that came. AudioCodec and timestamp of such a packet mean nothing.
+    /// The payload, without padding (RFC 3550 §5.1). Empty for a packet of padding alone, such as
+    /// of a bandwidth probe: a transport hands it on all the same, because its sequence number is
+    /// one of those that came. AudioCodec and timestamp of such a packet mean nothing.
     pub payload: Bytes,
     /// When it came, on the session's clock.
     pub arrival: Instant,

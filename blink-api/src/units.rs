@@ -15,17 +15,20 @@ impl RtpTime {
         Self(self.0.wrapping_add(ticks))
     }
 
-    /// The signed distance from `earlier` to this time in ticks; right while the two are less than 2³¹ apart.
+    /// The signed distance from `earlier` to this time in ticks; right while the two are less than
+    /// 2³¹ apart.
     pub fn since(self, earlier: Self) -> i32 {
         self.0.wrapping_sub(earlier.0).cast_signed()
     }
 }
 
-/// A point on the call's common clock: the time since the call's first media, in microseconds' resolution.
+/// A point on the call's common clock: the time since the call's first media, in microseconds'
+/// resolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct CallTime(pub Duration);
 
-/// An audio level as RFC 6464 §3 defines it: 0 (loudest) to 127 (silence) in −dBov, and whether it is voice.
+/// An audio level as RFC 6464 §3 defines it: 0 (loudest) to 127 (silence) in −dBov, and whether it
+/// is voice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AudioLevel {
     level: u8,
@@ -91,7 +94,8 @@ pub trait Clock: Send + Sync {
     /// Monotonic time.
     fn now(&self) -> Instant;
 
-    /// Milliseconds since the Unix epoch. It may jump; nothing but the `boot` of the protocol depends on it.
+    /// Milliseconds since the Unix epoch. It may jump; nothing but the `boot` of the protocol
+    /// depends on it.
     fn unix_ms(&self) -> u64;
 }
 
@@ -105,7 +109,8 @@ impl Clock for SystemClock {
     }
 
     fn unix_ms(&self) -> u64 {
-        // A system clock before 1970 counts as 1970: nothing compares this with anybody else's clock.
+        // A system clock before 1970 counts as 1970: nothing compares this with anybody else's
+        // clock.
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as u64)
     }
 }

@@ -29,13 +29,15 @@ pub(crate) struct Arguments {
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Read this configuration file instead of `blink.toml` in the working directory, which may be absent and is refused where other users can change it
+    /// Read this configuration file instead of `blink.toml` in the working directory, which may be
+    /// absent and is refused where other users can change it
     #[arg(long, global = true, value_name = "FILE", value_parser = path(), help_heading = "Options of every command")]
     pub(crate) config: Option<PathBuf>,
     /// Content of that file.
     #[arg(skip)]
     pub(crate) file: File,
-    /// Set one key of the configuration, such as `transport=str0m` or `call.ring_time=20s`; may be repeated. `blink config` lists the keys
+    /// Set one key of the configuration, such as `transport=str0m` or `call.ring_time=20s`; may be
+    /// repeated. `blink config` lists the keys
     #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Options of every command")]
     pub(crate) set: Vec<String>,
     /// Print JSON, one object a line, for programs to read
@@ -44,7 +46,8 @@ pub(crate) struct Global {
     /// Print results and errors only
     #[arg(short, long, global = true, help_heading = "Options of every command")]
     pub(crate) quiet: bool,
-    /// Write logs to stderr; more with -vv and -vvv. The variable `RUST_LOG` chooses in detail. `log.addresses` and `log.libraries` show more
+    /// Write logs to stderr; more with -vv and -vvv. The variable `RUST_LOG` chooses in detail.
+    /// `log.addresses` and `log.libraries` show more
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Options of every command")]
     pub(crate) verbose: u8,
 }
@@ -77,7 +80,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArguments {
-    /// Mend a damaged data directory first: the identity and whatever else can be read are kept, and the damaged file is put aside
+    /// Mend a damaged data directory first: the identity and whatever else can be read are kept,
+    /// and the damaged file is put aside
     #[arg(long)]
     pub(crate) repair: bool,
 }
@@ -229,10 +233,12 @@ pub(crate) struct ListenArguments {
     /// Say this WAV file, then silence, in every call
     #[arg(long = "in", value_name = "WAV", value_parser = path())]
     pub(crate) input: Option<PathBuf>,
-    /// Show this video in every call: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264 file
+    /// Show this video in every call: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264
+    /// file
     #[arg(long, value_name = "SOURCE")]
     pub(crate) video: Option<String>,
-    /// Write what is heard to `heard-1.wav`, `heard-2.wav`, … in this directory, one for each call, and the video that others show to `seen-1.ivf` or `seen-1.h264`, …
+    /// Write what is heard to `heard-1.wav`, `heard-2.wav`, … in this directory, one for each call,
+    /// and the video that others show to `seen-1.ivf` or `seen-1.h264`, …
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) out: Option<PathBuf>,
 }
@@ -254,7 +260,8 @@ pub(crate) struct CallArguments {
     /// Show this video: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264 file
     #[arg(long, value_name = "SOURCE")]
     pub(crate) video: Option<String>,
-    /// Write what is heard to `heard.wav` in this directory, and the video that others show to `seen-1.ivf` or `seen-1.h264`, …
+    /// Write what is heard to `heard.wav` in this directory, and the video that others show to
+    /// `seen-1.ivf` or `seen-1.h264`, …
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) out: Option<PathBuf>,
     /// Leave after so many seconds of being connected, at most 2592000 (30 days)

@@ -1,4 +1,5 @@
-//! The configuration of a command: this program's choices, then the file, the environment and the options.
+//! The configuration of a command: this program's choices, then the file, the environment and the
+//! options.
 
 use std::path::Path;
 
@@ -20,8 +21,9 @@ pub(crate) struct File(Option<Result<ConfigurationFile>>);
 impl File {
     /// Reads the file that was named, or the one in the working directory where there is one.
     ///
-    /// An unnamed file is refused where another user can change it: such a file, in a directory like `/tmp`, would choose
-    /// whom this user's calls go through and where the secret key is kept. A file that was named is the user's choice.
+    /// An unnamed file is refused where another user can change it: such a file, in a directory
+    /// like `/tmp`, would choose whom this user's calls go through and where the secret key is
+    /// kept. A file that was named is the user's choice.
     pub(crate) fn read(named: Option<&Path>) -> Self {
         Self(match named {
             Some(path) => Some(ConfigurationFile::read(path)),
@@ -60,7 +62,8 @@ pub(crate) fn file_and_environment(builder: ConfigurationBuilder, global: &Globa
     builder.environment()
 }
 
-/// What may stand in the log. A configuration that cannot be used is not complained about here: the command does that.
+/// What may stand in the log. A configuration that cannot be used is not complained about here: the
+/// command does that.
 pub(crate) fn log(global: &Global) -> LogSettings {
     let settings = || Some(options(base(&Registry::discovered().ok()?, global), global).build().ok()?.settings().log);
     settings().unwrap_or_default()
@@ -71,7 +74,8 @@ pub(crate) fn options(builder: ConfigurationBuilder, global: &Global) -> Configu
     global.set.iter().fold(builder, |builder, argument| builder.set_argument("--set", argument))
 }
 
-/// The configuration of one person on this machine: what is said from a file, what is heard into one, where the options name them.
+/// The configuration of one person on this machine: what is said from a file, what is heard into
+/// one, where the options name them.
 ///
 /// # Errors
 /// An input failure that names what is wrong and where it was set.

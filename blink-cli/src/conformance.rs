@@ -98,7 +98,8 @@ fn matrix(arguments: &ConformanceArguments, global: &Global) -> Result<Matrix, F
     Ok(matrix.only(|number| wanted.contains(&number)))
 }
 
-/// Every ordered pair of what was named, or of all that use the network. Backends inside one process meet only their own kind.
+/// Every ordered pair of what was named, or of all that use the network. Backends inside one
+/// process meet only their own kind.
 fn pairings(registry: &Registry, arguments: &ConformanceArguments) -> Result<Vec<Pairing>, Failure> {
     let mut transports = arguments.transports.clone();
     for name in &transports {

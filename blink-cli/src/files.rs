@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{
-    AudioFormat, Configuration, Context, Error, ErrorKind, MediaHost, AudioSource, OpenRequest, SystemClock,
+    AudioFormat, AudioSource, Configuration, Context, Error, ErrorKind, MediaHost, OpenRequest, SystemClock,
     expand_path,
 };
 
@@ -17,8 +17,8 @@ use crate::failure::Failure;
 /// What a media host without a clock of its own gives is the same whenever it is read.
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// Reads a path of the command line: `~/` stands for the home directory also where no shell expands it, as in
-/// `--in=~/hello.wav`. What is not UTF-8 is taken as it is.
+/// Reads a path of the command line: `~/` stands for the home directory also where no shell expands
+/// it, as in `--in=~/hello.wav`. What is not UTF-8 is taken as it is.
 pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(|text| match text.to_str() {
         Some(text) => expand_path(text).map_err(|error| error.message().to_owned()),
@@ -29,7 +29,8 @@ pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
 /// The name of a source or sink that is a file, as the media host for files wants it.
 ///
 /// # Errors
-/// An input failure for a path that is not UTF-8: names of devices are text, and another file would be used.
+/// An input failure for a path that is not UTF-8: names of devices are text, and another file would
+/// be used.
 pub(crate) fn device(path: &Path) -> Result<String, Failure> {
     match path.to_str() {
         Some(path) => Ok(format!("wav:{path}")),
@@ -37,8 +38,8 @@ pub(crate) fn device(path: &Path) -> Result<String, Failure> {
     }
 }
 
-/// Opens the microphone if that is a file or a generator, so that a name or file that cannot be used is found now. A device is left alone: nobody
-/// has accepted a call.
+/// Opens the microphone if that is a file or a generator, so that a name or file that cannot be
+/// used is found now. A device is left alone: nobody has accepted a call.
 ///
 /// # Errors
 /// An input failure that names what cannot be read.
@@ -50,7 +51,8 @@ pub(crate) async fn check_microphone(configuration: &Configuration) -> Result<()
     Ok(())
 }
 
-/// Opens what is to be shown, if anything, so that a name or file that cannot be used is found now. A device is left alone, as above.
+/// Opens what is to be shown, if anything, so that a name or file that cannot be used is found now.
+/// A device is left alone, as above.
 ///
 /// # Errors
 /// An input failure that names what cannot be read.
@@ -88,7 +90,8 @@ pub(crate) async fn said(configuration: &Configuration, duration: Duration) -> R
     Ok(samples)
 }
 
-/// Sees whether a file can be written, and makes its directory. A file that is there stays as it is.
+/// Sees whether a file can be written, and makes its directory. A file that is there stays as it
+/// is.
 ///
 /// # Errors
 /// An input failure that names the directory or file.

@@ -102,11 +102,13 @@ fn duration(ms: u64) -> String {
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
-/// Unix milliseconds as date and time in UTC (RFC 3339 §5.6, with a space), by the calendar of days of 400 years.
+/// Unix milliseconds as date and time in UTC (RFC 3339 §5.6, with a space), by the calendar of days
+/// of 400 years.
 fn date(unix_ms: u64) -> String {
     let seconds = unix_ms / 1_000;
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    // Days since the 1st of March of the year 0: leap days come last in a year, and 400 years have 146,097 days.
+    // Days since the 1st of March of the year 0: leap days come last in a year, and 400 years have
+    // 146,097 days.
     let days = seconds / 86_400 + 719_468;
     let (cycle, of_cycle) = (days / 146_097, days % 146_097);
     let year_of_cycle = (of_cycle - of_cycle / 1_460 + of_cycle / 36_524 - of_cycle / 146_096) / 365;

@@ -45,7 +45,8 @@ pub(crate) fn config(global: &Global, output: &Output) -> Result<(), Failure> {
 pub(crate) async fn id(global: &Global, output: &Output) -> Result<(), Failure> {
     let registry = Registry::discovered()?;
     let builder = || configuration::options(configuration::base(&registry, global), global);
-    // As it is used for calls, so that what is wrong with it is said here too; then without anything that a call needs.
+    // As it is used for calls, so that what is wrong with it is said here too; then without
+    // anything that a call needs.
     builder().build()?;
     let configuration = backends::offline(builder()).build()?;
     let data_dir = configuration.settings().data_dir.clone();
@@ -72,7 +73,8 @@ pub(crate) async fn id(global: &Global, output: &Output) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Who is kept in a directory. An engine that only looks would leave the calls of the one before, unheard by anybody.
+/// Who is kept in a directory. An engine that only looks would leave the calls of the one before,
+/// unheard by anybody.
 fn kept(directory: &Path) -> Result<Option<Endpoint>, Failure> {
     match DataDirectory::open(directory).and_then(|kept| kept.endpoint()) {
         Ok(endpoint) => Ok(Some(endpoint)),

@@ -4,7 +4,8 @@ use std::io;
 
 use tokio::sync::watch;
 
-/// Tells that the program should end. Whoever waits for it then leaves calls and completes files; a second signal ends the program at once.
+/// Tells that the program should end. Whoever waits for it then leaves calls and completes files; a
+/// second signal ends the program at once.
 #[derive(Clone)]
 pub(crate) struct Interrupt(watch::Receiver<bool>);
 
@@ -35,9 +36,9 @@ impl Interrupt {
     }
 }
 
-/// Signals that end the program. One that was ignored when the program started stays ignored: `nohup`
-/// ignores that the terminal is closed, a shell without job control ignores Ctrl-C for what runs in
-/// the background.
+/// Signals that end the program. One that was ignored when the program started stays ignored:
+/// `nohup` ignores that the terminal is closed, a shell without job control ignores Ctrl-C for what
+/// runs in the background.
 #[cfg(unix)]
 struct Signals([Option<tokio::signal::unix::Signal>; 3]);
 
@@ -76,8 +77,9 @@ async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
     }
 }
 
-/// Signals that are ignored, as bits from the lowest on: what the process inherited, until it listens.
-/// Where the system does not say so in a file (Linux: `proc_pid_status(5)`), none is taken for ignored.
+/// Signals that are ignored, as bits from the lowest on: what the process inherited, until it
+/// listens. Where the system does not say so in a file (Linux: `proc_pid_status(5)`), none is taken
+/// for ignored.
 #[cfg(unix)]
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

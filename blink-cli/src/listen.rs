@@ -134,8 +134,8 @@ impl Listener<'_> {
             let waiting = self.waiting();
             self.output.waiting(waiting);
             tokio::select! {
-                // What a line did is told before the next line: the end of a call that was left must not
-                // be taken for that of the same call joined again.
+                // What a line did is told before the next line: the end of a call that was left
+                // must not be taken for that of the same call joined again.
                 biased;
                 item = events.next() => match item {
                     Some(StreamItem::Event(event)) => self.handle_event(event).await,
@@ -224,7 +224,8 @@ impl Listener<'_> {
             Event::CallCancelled { call, .. } | Event::MissedCall { call, .. } => {
                 self.ringing.retain(|ringing| ringing.call != call);
             }
-            // Whoever answers everything is there for the caller, and does not hold a group's call with others of its kind.
+            // Whoever answers everything is there for the caller, and does not hold a group's call
+            // with others of its kind.
             Event::ParticipantLeft { call, participant, .. }
                 if self.answers && self.is_current(call) && self.caller == Some(participant.did) =>
             {
@@ -265,7 +266,8 @@ impl Listener<'_> {
         }
     }
 
-    /// Answers, or says how to. A call that rings while another goes on waits for that to end, if nobody is there to decide.
+    /// Answers, or says how to. A call that rings while another goes on waits for that to end, if
+    /// nobody is there to decide.
     async fn handle_ringing(&mut self) {
         if self.answers {
             while self.current.is_none()
@@ -311,8 +313,8 @@ impl Listener<'_> {
         }
     }
 
-    /// The call that the user was asked about. Another one is named first: it may have begun to ring
-    /// since, or is the next one where the first gave up.
+    /// The call that the user was asked about. Another one is named first: it may have begun to
+    /// ring since, or is the next one where the first gave up.
     fn take_named(&mut self) -> Option<CallId> {
         let first = self.ringing.front().map(|ringing| ringing.call);
         if first.is_some() && first == self.named {

@@ -1,10 +1,13 @@
 //! The log: lines on stderr for whoever looks for a fault, without what nobody should read there.
 //!
-//! Blink's own crates log no keys, no SDP and no message content at any level, and addresses at debug and below only. Two things are left to whoever sets up the log:
+//! Blink's own crates log no keys, no SDP and no message content at any level, and addresses at
+//! debug and below only. Two things are left to whoever sets up the log:
 //!
-//! * The libraries under the transports and signaling follow no such rule. Below a warning they show STUN attributes, whole packets, addresses. What they say there is left
-//!   out, whatever `RUST_LOG` asks for, unless `log.libraries` is set.
-//! * Addresses also stand in the texts of errors. They are taken out of every line, unless `log.addresses` is set, and above debug even then.
+//! * The libraries under the transports and signaling follow no such rule. Below a warning they
+//!   show STUN attributes, whole packets, addresses. What they say there is left out, whatever
+//!   `RUST_LOG` asks for, unless `log.libraries` is set.
+//! * Addresses also stand in the texts of errors. They are taken out of every line, unless
+//!   `log.addresses` is set, and above debug even then.
 
 mod discreet;
 
@@ -53,8 +56,8 @@ where
         .with_filter(filter.and(allowed))
 }
 
-/// Fields of events and spans, the message among them, as they may be shown. Everything that comes from
-/// others is in fields; colours are added around them only.
+/// Fields of events and spans, the message among them, as they may be shown. Everything that comes
+/// from others is in fields; colours are added around them only.
 fn fields() -> impl for<'a> FormatFields<'a> + Send + Sync + 'static {
     debug_fn(|writer: &mut Writer<'_>, field, value| {
         let value = shown(&format!("{value:?}"));

@@ -80,8 +80,8 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
     }
 }
 
-/// The same refusal of arguments that are safe to show: it repeats them, and they may be copied from
-/// anywhere.
+/// The same refusal of arguments that are safe to show: it repeats them, and they may be copied
+/// from anywhere.
 fn without_escapes(error: clap::Error) -> clap::Error {
     let shown = std::env::args_os().map(|argument| shown::shown(&argument.to_string_lossy()));
     match Arguments::try_parse_from(shown) {

@@ -1,4 +1,5 @@
-//! What the program prints: results and events on stdout, for people or as JSON; progress and errors on stderr.
+//! What the program prints: results and events on stdout, for people or as JSON; progress and
+//! errors on stderr.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -22,7 +23,8 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// As the options say. Progress is shown to a person who watches, and not between the lines of a log.
+    /// As the options say. Progress is shown to a person who watches, and not between the lines of
+    /// a log.
     pub(crate) fn new(global: &Global) -> Self {
         let watched = !global.json && !global.quiet && global.verbose == 0 && std::io::stderr().is_terminal();
         Self {
@@ -40,8 +42,8 @@ impl Output {
         }
     }
 
-    /// Prints a table of the result, for people. Its lines are its own: what is not, such as a path,
-    /// is in it as [`shown`](crate::shown::shown).
+    /// Prints a table of the result, for people. Its lines are its own: what is not, such as a
+    /// path, is in it as [`shown`](crate::shown::shown).
     pub(crate) fn table(&self, text: &str) {
         text.lines().for_each(|line| self.result(line));
     }
@@ -103,7 +105,8 @@ impl Output {
     }
 }
 
-/// Reports bugs of the program on one escaped line of stderr: the text of a panic may hold anything.
+/// Reports bugs of the program on one escaped line of stderr: the text of a panic may hold
+/// anything.
 pub(crate) fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = std::backtrace::Backtrace::capture().to_string();

@@ -13,8 +13,9 @@ const LATEST: usize = 60 * EARLIEST;
 /// Samples that PESQ needs at least: 250 ms.
 const SHORTEST: usize = RATE as usize / 4;
 
-/// Compares what was heard with what was said; mono, both at `rate` Hz. What was heard may begin with up to a minute of something else, and
-/// what follows after the length of what was said does not count. `None` where there is nothing to compare: silence, or less than 250 ms.
+/// Compares what was heard with what was said; mono, both at `rate` Hz. What was heard may begin
+/// with up to a minute of something else, and what follows after the length of what was said does
+/// not count. `None` where there is nothing to compare: silence, or less than 250 ms.
 pub(crate) fn pesq_wb(said: &[f32], heard: &[f32], rate: u32) -> Option<f32> {
     let said = resample(said, rate, RATE);
     let heard = resample(heard, rate, RATE);
@@ -28,7 +29,8 @@ pub(crate) fn pesq_wb(said: &[f32], heard: &[f32], rate: u32) -> Option<f32> {
     pesq::pesq_wb(&to_i16(&said), &to_i16(&heard)).ok().filter(|score| score.is_finite())
 }
 
-/// By how many samples `heard` is later than `said`, to within an envelope's point; PESQ finds the rest.
+/// By how many samples `heard` is later than `said`, to within an envelope's point; PESQ finds the
+/// rest.
 fn delay(said: &[f32], heard: &[f32]) -> isize {
     let said = envelope(said);
     let heard = envelope(heard);

@@ -1,9 +1,10 @@
-//! Text as it may be shown: nothing in it acts on the terminal, hides, or looks like a line of its own.
+//! Text as it may be shown: nothing in it acts on the terminal, hides, or looks like a line of its
+//! own.
 //!
 //! Names of streams, codecs, files and devices, texts of errors and what is typed on a command line
-//! come from others. A terminal obeys control characters in them (ECMA-48: clipboard, title, cursor),
-//! and reads them in another order or not at all where they have bidirectional or invisible
-//! characters (Unicode UAX #9, category Cf). [`Line`] is the only thing that is printed.
+//! come from others. A terminal obeys control characters in them (ECMA-48: clipboard, title,
+//! cursor), and reads them in another order or not at all where they have bidirectional or
+//! invisible characters (Unicode UAX #9, category Cf). [`Line`] is the only thing that is printed.
 
 use std::fmt::{self, Write};
 
@@ -26,7 +27,8 @@ impl Line {
             tracing::error!(%error, "what is printed is no JSON");
             "null".to_owned()
         });
-        // Outside of strings there is ASCII only, and serde_json leaves no control character in them.
+        // Outside of strings there is ASCII only, and serde_json leaves no control character in
+        // them.
         let escape = |c: char, out: &mut String| {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
@@ -71,10 +73,12 @@ pub(crate) fn is_plain(c: char) -> bool {
     !c.is_control()
         && !matches!(
             u32::from(c),
-            // Soft hyphen, combining grapheme joiner, Arabic signs, Hangul fillers, Mongolian separators.
+            // Soft hyphen, combining grapheme joiner, Arabic signs, Hangul fillers, Mongolian
+            // separators.
             0x00AD | 0x034F | 0x0600..=0x0605 | 0x061C | 0x06DD | 0x070F | 0x0890..=0x0891 | 0x08E2
             | 0x115F..=0x1160 | 0x17B4..=0x17B5 | 0x180B..=0x180F | 0x3164 | 0xFFA0
-            // Zero width, directional marks, embeddings, overrides and isolates, line and paragraph separators.
+            // Zero width, directional marks, embeddings, overrides and isolates, line and paragraph
+            // separators.
             | 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x206F
             // Variation selectors, byte order mark, interlinear annotation, tags.
             | 0xFE00..=0xFE0F | 0xFEFF | 0xFFF0..=0xFFFB | 0xE0000..=0xE0FFF
@@ -87,8 +91,9 @@ pub(crate) fn is_plain(c: char) -> bool {
 pub(crate) mod tests {
     use super::*;
 
-    /// Attacks seen in names: clipboard (OSC 52), title, colours, cursor, a forged line, an 8-bit CSI, a
-    /// right-to-left override, isolates, invisible characters, separators of lines and paragraphs, tags.
+    /// Attacks seen in names: clipboard (OSC 52), title, colours, cursor, a forged line, an 8-bit
+    /// CSI, a right-to-left override, isolates, invisible characters, separators of lines and
+    /// paragraphs, tags.
     pub(crate) const HOSTILE: &str = "a\u{1b}]52;c;Zm9v\u{7}b\u{1b}]0;t\u{7}\u{1b}[31m\u{1b}[2A\n   0.000 s  connected\r\u{9b}2J\u{7f}\u{0}\u{8}\
         \u{202e}gnp\u{202c}\u{2066}\u{2069}\u{200b}\u{200d}\u{feff}\u{ad}\u{2028}\u{2029}\u{85}\u{e0041}z";
 

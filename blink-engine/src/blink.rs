@@ -17,7 +17,8 @@ use blink_proto::secure::{SecurityCounters, inbox_topic};
 
 /// A running engine: one person on one device.
 ///
-/// Cheap to clone; all clones are the same engine. It ends with [`shutdown`](Blink::shutdown), or when the last clone is dropped, in the background.
+/// Cheap to clone; all clones are the same engine. It ends with [`shutdown`](Blink::shutdown), or
+/// when the last clone is dropped, in the background.
 #[derive(Clone)]
 pub struct Blink {
     pub(crate) commands: mpsc::Sender<Command>,
@@ -31,7 +32,8 @@ pub struct Blink {
 /// What a call is offered with.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CallConfig {
-    /// The integrator's own bytes, at most 1 KiB: shown to everybody invited, in `IncomingCall` and in snapshots.
+    /// The integrator's own bytes, at most 1 KiB: shown to everybody invited, in `IncomingCall` and
+    /// in snapshots.
     pub conversation: Vec<u8>,
     /// How this device's sound is sent in the call. The others choose for theirs.
     pub audio: AudioConfig,
@@ -40,8 +42,8 @@ pub struct CallConfig {
 /// How sound is sent; what is left out is as configured (`codec` and `[call.audio]`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AudioConfig {
-    /// Codecs that may be used, by their names in SDP, the preferred one first: some of those configured. Empty: all of those. Each
-    /// participant is sent the first that it has too.
+    /// Codecs that may be used, by their names in SDP, the preferred one first: some of those
+    /// configured. Empty: all of those. Each participant is sent the first that it has too.
     pub codecs: Vec<String>,
     /// Sound in each packet: 10, 20, 40 or 60 ms.
     pub frame: Option<Duration>,
@@ -72,7 +74,8 @@ pub enum RequestedStream {
 }
 
 impl Blink {
-    /// Starts an engine with the parts a configuration names. Opens the signaling backend; devices are opened when there is a call.
+    /// Starts an engine with the parts a configuration names. Opens the signaling backend; devices
+    /// are opened when there is a call.
     ///
     /// # Errors
     /// Whatever opening the parts can meet: an occupied port, a data directory in use.
@@ -95,7 +98,8 @@ impl Blink {
         self.endpoint
     }
 
-    /// Addresses of the signaling backend that others can [`connect`](Blink::connect) to; those that reach further first.
+    /// Addresses of the signaling backend that others can [`connect`](Blink::connect) to; those
+    /// that reach further first.
     ///
     /// # Errors
     /// [`Closed`](blink_api::ErrorKind::Closed).
@@ -118,21 +122,24 @@ impl Blink {
     /// ([`CallReplaced`](crate::Event::CallReplaced)).
     ///
     /// # Errors
-    /// [`Invalid`](blink_api::ErrorKind::Invalid) for nobody, more than 15 or a DID without a usable key, and for sound that cannot be sent so;
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for nobody, more than 15 or a DID without a
+    /// usable key, and for sound that cannot be sent so;
     /// [`NotFound`](blink_api::ErrorKind::NotFound) for a codec that is not configured.
     pub async fn offer_call(&self, people: &[Did], config: CallConfig) -> Result<Call> {
         let people = people.to_vec();
         self.ask(|reply| Command::Offer { people, config, reply }).await?
     }
 
-    /// Answers a call that rings, or joins one that goes on without this device. Microphone, speaker and path open now, not before; sound connects
-    /// by itself. A call this device is in is left.
+    /// Answers a call that rings, or joins one that goes on without this device. Microphone,
+    /// speaker and path open now, not before; sound connects by itself. A call this device is in is
+    /// left.
     ///
     /// The handle follows the call as that of [`offer_call`](Blink::offer_call).
     ///
     /// # Errors
-    /// [`NotFound`](blink_api::ErrorKind::NotFound) for an unknown call, [`State`](blink_api::ErrorKind::State) for one this device is in
-    /// or that is over; with `call.require_microphone` that of the microphone, and the call still rings.
+    /// [`NotFound`](blink_api::ErrorKind::NotFound) for an unknown call,
+    /// [`State`](blink_api::ErrorKind::State) for one this device is in or that is over; with
+    /// `call.require_microphone` that of the microphone, and the call still rings.
     pub async fn answer_call(&self, call: impl Into<CallId>) -> Result<Call> {
         let call = call.into();
         self.ask(|reply| Command::Answer { call, reply }).await?
@@ -141,7 +148,8 @@ impl Blink {
     /// Rejects a call that rings. One of a group may be joined later all the same.
     ///
     /// # Errors
-    /// [`NotFound`](blink_api::ErrorKind::NotFound), [`State`](blink_api::ErrorKind::State) for one that does not ring.
+    /// [`NotFound`](blink_api::ErrorKind::NotFound), [`State`](blink_api::ErrorKind::State) for one
+    /// that does not ring.
     pub async fn reject_call(&self, call: impl Into<CallId>) -> Result<()> {
         let call = call.into();
         self.ask(|reply| Command::Reject { call, reply }).await?
@@ -167,8 +175,9 @@ impl Blink {
     /// Invites somebody into the call this device is in; it is a group's from then on.
     ///
     /// # Errors
-    /// [`State`](blink_api::ErrorKind::State) without a call, or for somebody who was removed, has rejected, is in it, or finds no room (32 people, four
-    /// invitations for each of them); [`Invalid`](blink_api::ErrorKind::Invalid) for a DID without a usable key.
+    /// [`State`](blink_api::ErrorKind::State) without a call, or for somebody who was removed, has
+    /// rejected, is in it, or finds no room (32 people, four invitations for each of them);
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for a DID without a usable key.
     pub async fn add_participant(&self, did: Did) -> Result<()> {
         self.ask(|reply| Command::Add { did, reply }).await?
     }
@@ -176,7 +185,8 @@ impl Blink {
     /// Removes somebody for good from a call that this person began.
     ///
     /// # Errors
-    /// [`State`](blink_api::ErrorKind::State) without a call, for one that somebody else began, or for somebody who is not in it.
+    /// [`State`](blink_api::ErrorKind::State) without a call, for one that somebody else began, or
+    /// for somebody who is not in it.
     pub async fn remove_participant(&self, did: Did) -> Result<()> {
         self.ask(|reply| Command::Remove { did, reply }).await?
     }
@@ -184,8 +194,9 @@ impl Blink {
     /// Calls that ring here, those too that rang before a restart and were not told of anew.
     ///
     /// # Errors
-    /// [`Closed`](blink_api::ErrorKind::Closed), as of every question below; [`Busy`](blink_api::ErrorKind::Busy) once the engine has stopped because this
-    /// device runs elsewhere, too ([`DeviceCloned`](crate::Event::DeviceCloned)), as of every command.
+    /// [`Closed`](blink_api::ErrorKind::Closed), as of every question below;
+    /// [`Busy`](blink_api::ErrorKind::Busy) once the engine has stopped because this device runs
+    /// elsewhere, too ([`DeviceCloned`](crate::Event::DeviceCloned)), as of every command.
     pub async fn pending_calls(&self) -> Result<Vec<CallSnapshot>> {
         let calls = self.snapshot().await?.calls;
         Ok(calls.into_iter().filter(|call| call.state == CallState::Ringing).collect())
@@ -201,9 +212,11 @@ impl Blink {
         Ok(self.snapshot().await?.calls.into_iter().find(current))
     }
 
-    /// Calls of groups that go on without this device, which may join them with [`answer_call`](Blink::answer_call). Those who are in them have the status
-    /// [`Joined`](crate::ParticipantStatus::Joined), as far as is known here: from offers, and from what those say who leave. Whoever crashed is listed
-    /// until somebody says otherwise; a call is forgotten after a day.
+    /// Calls of groups that go on without this device, which may join them with
+    /// [`answer_call`](Blink::answer_call). Those who are in them have the status
+    /// [`Joined`](crate::ParticipantStatus::Joined), as far as is known here: from offers, and from
+    /// what those say who leave. Whoever crashed is listed until somebody says otherwise; a call is
+    /// forgotten after a day.
     ///
     /// # Errors
     /// [`Closed`](blink_api::ErrorKind::Closed).
@@ -212,7 +225,8 @@ impl Blink {
         Ok(calls.into_iter().filter(|call| call.state == CallState::Open).collect())
     }
 
-    /// Calls that were and the one that is, the newest first; at most `call.history`. With `data_dir` they survive a restart.
+    /// Calls that were and the one that is, the newest first; at most `call.history`. With
+    /// `data_dir` they survive a restart.
     ///
     /// # Errors
     /// [`Closed`](blink_api::ErrorKind::Closed).
@@ -228,7 +242,8 @@ impl Blink {
         self.ask(|reply| Command::ClearHistory { reply }).await
     }
 
-    /// Whether somebody can be reached, as far as is known here. A hint that asks nobody: see [`Presence`].
+    /// Whether somebody can be reached, as far as is known here. A hint that asks nobody: see
+    /// [`Presence`].
     ///
     /// # Errors
     /// [`Closed`](blink_api::ErrorKind::Closed).
@@ -264,7 +279,8 @@ impl Blink {
         self.ask(|reply| Command::SetDeafened { deafened, reply }).await
     }
 
-    /// Tells others whether this device records the call, for whoever records it by means of their own. The flag ends with the call.
+    /// Tells others whether this device records the call, for whoever records it by means of their
+    /// own. The flag ends with the call.
     ///
     /// # Errors
     /// [`State`](blink_api::ErrorKind::State) without a call.
@@ -272,13 +288,16 @@ impl Blink {
         self.ask(|reply| Command::SetRecording { recording, reply }).await?
     }
 
-    /// Announces a stream beside the microphone to everybody in the call, and whoever joins it: another sound, or pictures. Its source is opened now and read once somebody asks
-    /// for it. It ends with [`revoke_stream`](Blink::revoke_stream) or the call.
+    /// Announces a stream beside the microphone to everybody in the call, and whoever joins it:
+    /// another sound, or pictures. Its source is opened now and read once somebody asks for it. It
+    /// ends with [`revoke_stream`](Blink::revoke_stream) or the call.
     ///
     /// # Errors
-    /// [`State`](blink_api::ErrorKind::State) without a call or with 8 streams already; [`Invalid`](blink_api::ErrorKind::Invalid) for a name over 64 bytes;
-    /// [`Unsupported`](blink_api::ErrorKind::Unsupported) for pictures where the transport or the media host has none, or in a codec other than VP8 and H.264;
-    /// whatever opening the source can meet.
+    /// [`State`](blink_api::ErrorKind::State) without a call or with 8 streams already;
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for a name over 64 bytes;
+    /// [`Unsupported`](blink_api::ErrorKind::Unsupported) for pictures where the transport or the
+    /// media host has none, or in a codec other than VP8 and H.264; whatever opening the source can
+    /// meet.
     pub async fn offer_stream(&self, config: StreamConfig) -> Result<StreamId> {
         self.ask(|reply| Command::OfferStream { config, reply }).await?
     }
@@ -291,12 +310,14 @@ impl Blink {
         self.ask(|reply| Command::RevokeStream { stream, reply }).await?
     }
 
-    /// Asks for a stream that a participant offers; it comes until it is closed or revoked, over lost and found paths too.
+    /// Asks for a stream that a participant offers; it comes until it is closed or revoked, over
+    /// lost and found paths too.
     ///
     /// # Errors
-    /// [`NotFound`](blink_api::ErrorKind::NotFound) for a stream that is not offered; [`State`](blink_api::ErrorKind::State) without a call, for one that was asked
-    /// for already, and where as many come from that participant as can: one of audio, two of video. [`Unsupported`](blink_api::ErrorKind::Unsupported) for
-    /// a codec that cannot be read.
+    /// [`NotFound`](blink_api::ErrorKind::NotFound) for a stream that is not offered;
+    /// [`State`](blink_api::ErrorKind::State) without a call, for one that was asked for already,
+    /// and where as many come from that participant as can: one of audio, two of video.
+    /// [`Unsupported`](blink_api::ErrorKind::Unsupported) for a codec that cannot be read.
     pub async fn request_stream(&self, participant: Endpoint, stream: StreamId) -> Result<RequestedStream> {
         self.ask(|reply| Command::RequestStream { participant, stream, reply }).await?
     }
@@ -304,12 +325,14 @@ impl Blink {
     /// Asks for a stream no more; for others it goes on.
     ///
     /// # Errors
-    /// [`NotFound`](blink_api::ErrorKind::NotFound) for one that was not asked for, [`State`](blink_api::ErrorKind::State) without a call.
+    /// [`NotFound`](blink_api::ErrorKind::NotFound) for one that was not asked for,
+    /// [`State`](blink_api::ErrorKind::State) without a call.
     pub async fn close_stream(&self, participant: Endpoint, stream: StreamId) -> Result<()> {
         self.ask(|reply| Command::CloseStream { participant, stream, reply }).await?
     }
 
-    /// How loud one participant is played: 0.0 silent, 1.0 as it came, at most 4.0. Kept over leaving and joining again.
+    /// How loud one participant is played: 0.0 silent, 1.0 as it came, at most 4.0. Kept over
+    /// leaving and joining again.
     ///
     /// # Errors
     /// [`Closed`](blink_api::ErrorKind::Closed).
@@ -347,7 +370,8 @@ impl Blink {
         self.ask(|reply| Command::SecurityCounters { reply }).await
     }
 
-    /// Leaves the call, tells the others, completes files and closes everything. Returns when that is done; at once where it was done before.
+    /// Leaves the call, tells the others, completes files and closes everything. Returns when that
+    /// is done; at once where it was done before.
     pub async fn shutdown(&self) {
         // Closed already: nothing to do.
         self.ask(|reply| Command::Shutdown { reply }).await.ok();

@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use blink_api::{
-    AudioProcessorFactory, Clock, AudioCodec, Configuration, Context, DeviceId, Endpoint, Error, ErrorKind, HostCandidates,
-    IceConfig, MediaHost, Result, Signaling, SystemClock, Transport, TransportCapabilities,
+    AudioCodec, AudioProcessorFactory, Clock, Configuration, Context, DeviceId, Endpoint, Error, ErrorKind,
+    HostCandidates, IceConfig, MediaHost, Result, Signaling, SystemClock, Transport, TransportCapabilities,
 };
 use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc;
@@ -15,7 +15,7 @@ use crate::driver::{CallAudio, Driver, MediaThreads, Pacing, Parts, Place};
 use crate::events::EventSender;
 use crate::store::Store;
 use blink_proto::call::{Machine, MachineConfig, Memory, Now};
-use blink_proto::secure::{Identity, EnvelopeCodec, Random};
+use blink_proto::secure::{EnvelopeCodec, Identity, Random};
 
 /// Events that wait for a slow listener.
 const EVENTS: usize = 1_024;
@@ -65,13 +65,15 @@ impl BlinkBuilder {
         self
     }
 
-    /// Works its sound on threads that other engines of this process use too. Without: on one of its own.
+    /// Works its sound on threads that other engines of this process use too. Without: on one of
+    /// its own.
     pub fn media_threads(mut self, threads: &MediaThreads) -> Self {
         self.threads = Some(threads.clone());
         self
     }
 
-    /// Makes identity, keys, nonces and ids repeatable. For tests only: whoever knows the seed knows every key.
+    /// Makes identity, keys, nonces and ids repeatable. For tests only: whoever knows the seed
+    /// knows every key.
     pub fn seed(mut self, seed: [u8; 32]) -> Self {
         self.seed = Some(seed);
         self
@@ -104,8 +106,9 @@ impl BlinkBuilder {
     /// Opens the parts and starts the engine.
     ///
     /// # Errors
-    /// Whatever opening the parts can meet, naming the part. [`Unsupported`](ErrorKind::Unsupported) where the transport cannot keep the
-    /// addresses secret that `ice.relay_only` or `ice.host_candidates` want kept.
+    /// Whatever opening the parts can meet, naming the part.
+    /// [`Unsupported`](ErrorKind::Unsupported) where the transport cannot keep the addresses secret
+    /// that `ice.relay_only` or `ice.host_candidates` want kept.
     pub async fn start(self) -> Result<Blink> {
         let mut random = self.random()?;
         let settings = self.configuration.settings().clone();
@@ -204,7 +207,8 @@ async fn launch(
     Ok(Blink { commands, events: listeners, signaling, endpoint, stopped })
 }
 
-/// What is to be kept secret is refused where the transport cannot, before anybody is told anything.
+/// What is to be kept secret is refused where the transport cannot, before anybody is told
+/// anything.
 fn keeps_secrets(ice: &IceConfig, transport: TransportCapabilities) -> Result<()> {
     let refused = |key: &'static str, message: &'static str| {
         Err(Error::new(ErrorKind::Unsupported, message).operation("start").with("key", key))

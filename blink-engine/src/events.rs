@@ -11,7 +11,8 @@ use crate::driver::Command;
 use crate::handle::Call;
 use blink_proto::call::{CallState, Event, Snapshot};
 
-/// The engine's events, in order, for one listener. 1,024 wait for a slow one; then the oldest are dropped, and it is told.
+/// The engine's events, in order, for one listener. 1,024 wait for a slow one; then the oldest are
+/// dropped, and it is told.
 pub struct EventStream {
     receiver: broadcast::Receiver<Numbered>,
     commands: mpsc::WeakSender<Command>,

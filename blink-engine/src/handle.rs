@@ -15,7 +15,8 @@ const MAX_IDS: usize = 64;
 /// Two people who call each other at the same time end up in one call, and for one of them its id
 /// changes ([`Event::CallReplaced`]). A handle has the new id before that event is delivered, and
 /// recognises events that name an older one, however late they are read. So ask the handle
-/// ([`is`](Call::is), [`concerns`](Call::concerns)) instead of comparing with an id kept from before.
+/// ([`is`](Call::is), [`concerns`](Call::concerns)) instead of comparing with an id kept from
+/// before.
 ///
 /// Cheap to clone; all clones are the same handle. It does not keep the engine running.
 #[derive(Clone)]

@@ -1,7 +1,9 @@
-//! The Blink call engine: encrypted group calls over any transport and any signaling, without a server.
+//! The Blink call engine: encrypted group calls over any transport and any signaling, without a
+//! server.
 //!
-//! [`Blink`] is what an integrator uses. It is made from a [`Configuration`](blink_api::Configuration), which names the parts, and
-//! tells what happens through one stream of [`Event`]s:
+//! [`Blink`] is what an integrator uses. It is made from a
+//! [`Configuration`](blink_api::Configuration), which names the parts, and tells what happens
+//! through one stream of [`Event`]s:
 //!
 //! ```no_run
 //! use blink_api::{Configuration, Registry};
@@ -29,7 +31,8 @@
 //! # Where things are
 //!
 //! * `blink-proto`: the call machine, envelopes and wire format, without IO or clock.
-//! * `blink-media`: capture, jitter buffer, playout, rate control and video packets, driven by ticks.
+//! * `blink-media`: capture, jitter buffer, playout, rate control and video packets, driven by
+//!   ticks.
 //! * `driver`: the only place with tasks.
 //!
 //! The protocol is written down in `docs/protocol.md`.

@@ -26,7 +26,8 @@ pub struct ParticipantStatistics {
 /// How what is sent to a participant fares.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct SendingStatistics {
-    /// The share of the microphone's packets that were lost on the way, in the newest report; 0.0 to 1.0.
+    /// The share of the microphone's packets that were lost on the way, in the newest report; 0.0
+    /// to 1.0.
     pub loss: f32,
     /// How many were lost in a row, on average; 1.0 where none were.
     pub burst: f32,

@@ -1,4 +1,5 @@
-//! What survives a restart, under `data_dir`: who this is, how often it started, and what is remembered of calls.
+//! What survives a restart, under `data_dir`: who this is, how often it started, and what is
+//! remembered of calls.
 
 mod directory;
 #[doc(hidden)]
@@ -32,7 +33,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens or creates `blink.redb` in a directory, which is made if need be. Both are closed to other users.
+    /// Opens or creates `blink.redb` in a directory, which is made if need be. Both are closed to
+    /// other users.
     ///
     /// All of the file is verified: what is read later was written by an engine.
     pub(crate) fn open(directory: &Path) -> Result<Self> {

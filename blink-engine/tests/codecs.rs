@@ -1,4 +1,5 @@
-//! Which codec sound is sent with, in what frames and how many channels: whole engines on the memory backends.
+//! Which codec sound is sent with, in what frames and how many channels: whole engines on the
+//! memory backends.
 
 mod people;
 
@@ -21,7 +22,8 @@ async fn sent_and_heard(person: &Person) -> BTreeMap<String, (String, u64)> {
     statistics.into_iter().map(|one| (one.participant.did.to_string(), (one.codec, one.audio.decoded))).collect()
 }
 
-/// Of three people, two have Opus and all have PCMU: those two use Opus, and send PCMU to the third.
+/// Of three people, two have Opus and all have PCMU: those two use Opus, and send PCMU to the
+/// third.
 #[tokio::test(start_paused = true)]
 async fn each_pair_uses_the_most_preferred_codec_that_both_have() {
     let town = Town::new();
@@ -84,7 +86,8 @@ async fn lost_sound_comes_with_the_packets_after_it() {
     }
 }
 
-/// Two people without a codec in common have no path: the call ends on both sides, and says that it failed.
+/// Two people without a codec in common have no path: the call ends on both sides, and says that it
+/// failed.
 #[tokio::test(start_paused = true)]
 async fn without_a_common_codec_the_call_fails_on_both_sides() {
     let town = Town::new();
@@ -155,7 +158,8 @@ async fn sound_that_cannot_be_sent_is_refused() {
     assert!(alice.blink.current_call().await.unwrap().is_none());
 }
 
-/// The configuration takes one codec or a list of them, and refuses what is not there, what is there twice, and sound out of range.
+/// The configuration takes one codec or a list of them, and refuses what is not there, what is
+/// there twice, and sound out of range.
 #[test]
 fn the_configuration_names_one_codec_or_several() {
     let registry = Registry::discovered().unwrap();
@@ -167,7 +171,8 @@ fn the_configuration_names_one_codec_or_several() {
     };
     assert_eq!(build(&["codec=pcmu"]).unwrap().settings().codec, ["pcmu"]);
     let several = build(&["codec=[opus, pcma]"]).unwrap();
-    let chosen: Vec<_> = several.chosen_all::<dyn blink_api::AudioCodec>().unwrap().iter().map(|entry| entry.name).collect();
+    let chosen: Vec<_> =
+        several.chosen_all::<dyn blink_api::AudioCodec>().unwrap().iter().map(|entry| entry.name).collect();
     assert_eq!(chosen, ["opus", "pcma"]);
     assert_eq!(several.chosen::<dyn blink_api::AudioCodec>().unwrap().name, "opus");
     for (settings, named) in [

@@ -16,7 +16,8 @@ fn media(event: &Event) -> bool {
     matches!(event, Event::MediaStarted { .. })
 }
 
-/// How strong a tone is in what was heard, against everything that was (0 to 1), from the middle of the file.
+/// How strong a tone is in what was heard, against everything that was (0 to 1), from the middle of
+/// the file.
 fn share_of_tone(path: &std::path::Path, hertz: f32) -> f32 {
     let pcm = blink_media_synthetic::read_wav(path).unwrap();
     let middle = &pcm.samples[pcm.samples.len() / 3..pcm.samples.len() * 2 / 3];
@@ -379,7 +380,8 @@ async fn the_events_of_a_call_that_was_joined_again_are_those_of_this_joining() 
 
 #[tokio::test(start_paused = true)]
 async fn a_call_comes_about_whatever_the_clock_says() {
-    // Before 1970 (which the system's clock gives as 0), its first hour, 2100, and as far as it can be written.
+    // Before 1970 (which the system's clock gives as 0), its first hour, 2100, and as far as it can
+    // be written.
     for unix_ms in [0, 1_800_000, 4_102_444_800_000, u64::MAX] {
         let town = Town::at(unix_ms);
         let alice = town.person(1, "none").await;

@@ -1,4 +1,5 @@
-//! A flood of a thousand messages a second against a whole engine costs little memory, and gives it back.
+//! A flood of a thousand messages a second against a whole engine costs little memory, and gives it
+//! back.
 //!
 //! One test in a binary of its own: what is allocated is counted for the whole process.
 

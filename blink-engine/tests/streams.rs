@@ -1,4 +1,5 @@
-//! Streams through whole engines on the memory backends: what is shown arrives, frame by frame, and what is played beside the voice is heard.
+//! Streams through whole engines on the memory backends: what is shown arrives, frame by frame, and
+//! what is played beside the voice is heard.
 
 mod people;
 

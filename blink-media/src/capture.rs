@@ -4,8 +4,8 @@ use std::fmt;
 use web_time::Duration;
 
 use blink_api::{
-    AudioFormat, AudioLevel, AudioProcessor, CodecName, AudioEncoder, EncoderHint, Error, ErrorKind, AudioSource, Result,
-    RtpCodec, RtpOut, RtpTime,
+    AudioEncoder, AudioFormat, AudioLevel, AudioProcessor, AudioSource, CodecName, EncoderHint, Error, ErrorKind,
+    Result, RtpCodec, RtpOut, RtpTime,
 };
 
 use super::TICK;
@@ -17,13 +17,16 @@ use super::speaking::SpeechDetector;
 /// A frame at least so loud (−45 dBov) counts as voice.
 const VOICE: u8 = 45;
 
-/// Frames of silence that are sent after muting, so that decoders do not go on with the last syllable.
+/// Frames of silence that are sent after muting, so that decoders do not go on with the last
+/// syllable.
 const TRAILING_SILENCE: u32 = 2;
 
-/// Pieces of 10 ms that stay silent after muting, so that what processors still hold from before does not leave.
+/// Pieces of 10 ms that stay silent after muting, so that what processors still hold from before
+/// does not leave.
 const MUTE_GUARD: u32 = 2;
 
-/// A source that gives nothing for so many ticks is taken to give silence, until it gives something again.
+/// A source that gives nothing for so many ticks is taken to give silence, until it gives something
+/// again.
 const STARVED: u32 = 10;
 
 /// The most 10 ms pieces that are taken from a source with a clock of its own in one tick.
@@ -53,7 +56,8 @@ pub struct CaptureConfig {
 /// Something that failed while capturing. Each is told once, and capturing goes on.
 #[derive(Debug)]
 pub enum CaptureFault {
-    /// The source failed: there is silence instead, until it gives something again or [`Capture::set_source`].
+    /// The source failed: there is silence instead, until it gives something again or
+    /// [`Capture::set_source`].
     Source(Error),
     /// A processor failed and is left out from now on.
     Processor(Error),
@@ -79,13 +83,16 @@ impl std::error::Error for CaptureFault {
     }
 }
 
-/// Reads a source, processes it and encodes it, once for all receivers: with each codec that somebody listens to.
+/// Reads a source, processes it and encodes it, once for all receivers: with each codec that
+/// somebody listens to.
 ///
-/// Frames follow each other without gaps in the timestamps. Where a frame is not sent (muted, or the encoder found silence), its timestamp is
-/// left out and no sequence number is used, so that receivers see a pause and no loss.
+/// Frames follow each other without gaps in the timestamps. Where a frame is not sent (muted, or
+/// the encoder found silence), its timestamp is left out and no sequence number is used, so that
+/// receivers see a pause and no loss.
 ///
-/// While muted, nothing that the source gave since reaches the encoder: it is fed zeros, which also cleans its memory for the first packet after.
-/// Two frames of that silence are sent, so that receivers do not make up the end of a syllable; then nothing.
+/// While muted, nothing that the source gave since reaches the encoder: it is fed zeros, which also
+/// cleans its memory for the first packet after. Two frames of that silence are sent, so that
+/// receivers do not make up the end of a syllable; then nothing.
 pub struct Capture {
     source: Box<dyn AudioSource>,
     processors: Vec<Box<dyn AudioProcessor>>,
@@ -126,7 +133,8 @@ impl Capture {
     /// A capture that starts with the next tick, not muted.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) where the source has another format, or the encoder's frame is not the configured one in the source's format, or no multiple of 10 ms.
+    /// [`Invalid`](ErrorKind::Invalid) where the source has another format, or the encoder's frame
+    /// is not the configured one in the source's format, or no multiple of 10 ms.
     pub fn new(
         config: CaptureConfig,
         source: Box<dyn AudioSource>,
@@ -166,20 +174,23 @@ impl Capture {
     /// Encodes with one more codec, for those who do not have the first one.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) where the encoder's frame is not the configured one in the source's format.
+    /// [`Invalid`](ErrorKind::Invalid) where the encoder's frame is not the configured one in the
+    /// source's format.
     pub fn add_encoder(&mut self, codec: RtpCodec, encoder: Box<dyn AudioEncoder>) -> Result<()> {
         let numbers = (self.config.first_sequence, self.config.first_timestamp);
         self.encodings.push(Encoding::new(codec, encoder, (self.config.frame, self.frame.len()), numbers)?);
         Ok(())
     }
 
-    /// Says which codecs somebody listens to; the others are not encoded with. To begin with, it is all of them.
+    /// Says which codecs somebody listens to; the others are not encoded with. To begin with, it is
+    /// all of them.
     pub fn use_codecs(&mut self, mut is_used: impl FnMut(&CodecName) -> bool) {
         self.encodings.iter_mut().for_each(|encoding| encoding.used = is_used(encoding.codec()));
     }
 
-    /// Says for which codecs everybody who listens understands packets with copies of earlier ones (RFC 2198). Such packets have the codec `red`, and there are some while packets
-    /// are lost. To begin with, it is none of them.
+    /// Says for which codecs everybody who listens understands packets with copies of earlier ones
+    /// (RFC 2198). Such packets have the codec `red`, and there are some while packets are lost. To
+    /// begin with, it is none of them.
     ///
     /// # Errors
     /// Those of an encoder, which adapts to that.
@@ -205,7 +216,8 @@ impl Capture {
         Ok(())
     }
 
-    /// Whether speech leaves. Muting holds from this call on, for what was captured and not yet sent too.
+    /// Whether speech leaves. Muting holds from this call on, for what was captured and not yet
+    /// sent too.
     pub fn set_muted(&mut self, muted: bool) {
         if muted && !self.muted {
             self.frame.fill(0.0);
@@ -238,7 +250,8 @@ impl Capture {
         self.encodings.iter_mut().try_for_each(|encoding| encoding.hint(hint))
     }
 
-    /// Adapts the encoders to the worst network of those who listen: for the loss, and with what bitrate it has room for.
+    /// Adapts the encoders to the worst network of those who listen: for the loss, and with what
+    /// bitrate it has room for.
     ///
     /// # Errors
     /// Those of an encoder; the others adapt nevertheless.
@@ -246,8 +259,9 @@ impl Capture {
         self.encodings.iter_mut().map(|encoding| encoding.adapt(network)).fold(Ok(()), Result::and)
     }
 
-    /// Captures the next 10 ms. `far_end` is what was played since the last tick, in the source's format, for processors to remove: whole pieces
-    /// of 10 ms, possibly none. `emit` gets the packets: none, or one, or more after a source's stall.
+    /// Captures the next 10 ms. `far_end` is what was played since the last tick, in the source's
+    /// format, for processors to remove: whole pieces of 10 ms, possibly none. `emit` gets the
+    /// packets: none, or one, or more after a source's stall.
     ///
     /// # Errors
     /// What failed for the first time; the tick did its work nevertheless.
@@ -285,7 +299,8 @@ impl Capture {
         outcome
     }
 
-    /// Fills the piece as far as the source can; with silence where it cannot. Returns whether there may be more at once.
+    /// Fills the piece as far as the source can; with silence where it cannot. Returns whether
+    /// there may be more at once.
     fn read(&mut self) -> Result<bool> {
         if self.state == SourceState::Gone {
             self.fill_silence();
@@ -322,7 +337,8 @@ impl Capture {
         }
     }
 
-    /// Throws away what a source with a clock of its own has queued: it was captured before anybody wanted it, and would be delay for good.
+    /// Throws away what a source with a clock of its own has queued: it was captured before anybody
+    /// wanted it, and would be delay for good.
     fn drain(&mut self, mut more: bool) -> Result<()> {
         self.filled = 0;
         for _ in 0..MOST_DRAINING {

@@ -8,13 +8,16 @@ const BACKGROUND: f32 = 4.0;
 const LOUDEST: f32 = 3.2e-4;
 /// How fast the quietest is forgotten, with each frame: 3 dB in some 3 s.
 const FORGET: f32 = 1.005;
-/// How much of the background is kept, and how much of it is played in one go, in fractions of a second: 100 and 10 ms.
+/// How much of the background is kept, and how much of it is played in one go, in fractions of a
+/// second: 100 and 10 ms.
 const KEPT: u32 = 10;
 const GRAIN: u32 = 100;
 
-/// Remembers what a place sounds like when nobody speaks, and goes on with it during pauses of the sender (comfort noise, as RFC 3389 calls it).
+/// Remembers what a place sounds like when nobody speaks, and goes on with it during pauses of the
+/// sender (comfort noise, as RFC 3389 calls it).
 ///
-/// Grains of what was heard are laid over each other in random order: whatever colour the noise has, it keeps.
+/// Grains of what was heard are laid over each other in random order: whatever colour the noise
+/// has, it keeps.
 #[derive(Debug)]
 pub(super) struct ComfortNoise {
     channels: usize,
@@ -24,7 +27,8 @@ pub(super) struct ComfortNoise {
     at: usize,
     filled: usize,
     grain: usize,
-    /// How a grain begins, from 0 to 1; the one before ends the other way round. Of noises that have nothing to do with each other, the powers add up.
+    /// How a grain begins, from 0 to 1; the one before ends the other way round. Of noises that
+    /// have nothing to do with each other, the powers add up.
     fade: Vec<f32>,
     /// The second half of the last grain, which fades while the next one begins.
     fading: Vec<f32>,

@@ -2,11 +2,12 @@
 
 use web_time::Duration;
 
-use blink_api::{AudioFormat, AudioDecoder, DecoderInput, Result};
+use blink_api::{AudioDecoder, AudioFormat, DecoderInput, Result};
 
 use super::comfort::ComfortNoise;
 
-/// Made-up sound begins to fade after so long, and only the background is left at the end of [`FADE_TO`].
+/// Made-up sound begins to fade after so long, and only the background is left at the end of
+/// [`FADE_TO`].
 const FADE_FROM: Duration = Duration::from_millis(60);
 const FADE_TO: Duration = Duration::from_millis(120);
 
@@ -16,7 +17,8 @@ const PIECE: Duration = Duration::from_millis(10);
 /// Made-up sound goes over into what came after all within this time.
 const JOINT: Duration = Duration::from_millis(2);
 
-/// Decodes packets and makes up for missing ones. What comes late mends the decoder: it goes back to before the gap and decodes what came, so that nothing that was made up is built upon.
+/// Decodes packets and makes up for missing ones. What comes late mends the decoder: it goes back
+/// to before the gap and decodes what came, so that nothing that was made up is built upon.
 pub(super) struct PacketLossConcealer {
     decoder: Box<dyn AudioDecoder>,
     format: AudioFormat,
@@ -27,7 +29,8 @@ pub(super) struct PacketLossConcealer {
     kept: Option<usize>,
     /// Others were made up since, while what is missing was waited for.
     held: bool,
-    /// How made-up sound would have gone on: it fades out where what came begins. `joint` is how much of it is left.
+    /// How made-up sound would have gone on: it fades out where what came begins. `joint` is how
+    /// much of it is left.
     tail: Vec<f32>,
     joint: usize,
     /// A piece that was made up, of which what comes from `spare` on was not played yet.
@@ -69,7 +72,8 @@ impl PacketLossConcealer {
         self.decoder.has_fec(packet)
     }
 
-    /// Decodes a packet into `out`; the first `past` samples' time is over, made up. Returns how many samples were decoded.
+    /// Decodes a packet into `out`; the first `past` samples' time is over, made up. Returns how
+    /// many samples were decoded.
     ///
     /// # Errors
     /// The decoder's: nothing was written then.
@@ -90,7 +94,8 @@ impl PacketLossConcealer {
         Ok(samples)
     }
 
-    /// Restores the frame before a packet into `out`; the first `past` samples' time is over, made up.
+    /// Restores the frame before a packet into `out`; the first `past` samples' time is over, made
+    /// up.
     pub(super) fn recover(&mut self, next: &[u8], past: usize, out: &mut [f32]) {
         if let Some(made_up) = self.kept.filter(|_| past > 0) {
             self.go_back(made_up.saturating_sub(past));
@@ -98,7 +103,8 @@ impl PacketLossConcealer {
         self.restore(DecoderInput::Fec(next), out);
     }
 
-    /// Restores what is missing from a later packet; `false` where that says nothing of it, and it was made up.
+    /// Restores what is missing from a later packet; `false` where that says nothing of it, and it
+    /// was made up.
     pub(super) fn restore_from(&mut self, later: &[u8], distance: Duration, out: &mut [f32]) -> bool {
         let described = self.redundancy_span(later) >= distance;
         if described {
@@ -145,7 +151,8 @@ impl PacketLossConcealer {
         }
     }
 
-    /// Where made-up sound goes over into what came after all, joins them. `sound` is what is played next.
+    /// Where made-up sound goes over into what came after all, joins them. `sound` is what is
+    /// played next.
     pub(super) fn join(&mut self, sound: &mut [f32]) {
         let length = std::mem::take(&mut self.joint).min(sound.len());
         for (n, (sample, tail)) in sound[..length].iter_mut().zip(&self.tail).enumerate() {

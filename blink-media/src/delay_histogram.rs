@@ -36,7 +36,8 @@ impl DelayHistogram {
         self.weight = self.weight * KEPT + 1.0;
     }
 
-    /// How long to wait so that this share of packets, 0.0 to 1.0, is in time; `None` before there were enough to tell.
+    /// How long to wait so that this share of packets, 0.0 to 1.0, is in time; `None` before there
+    /// were enough to tell.
     pub(super) fn wait(&self, in_time: f32) -> Option<Duration> {
         (self.weight >= FEWEST).then(|| self.quantile(in_time))
     }

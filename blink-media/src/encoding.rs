@@ -2,7 +2,9 @@
 
 use web_time::Duration;
 
-use blink_api::{AudioLevel, CodecName, AudioEncoder, EncoderHint, Error, ErrorKind, Result, RtpCodec, RtpOut, RtpTime};
+use blink_api::{
+    AudioEncoder, AudioLevel, CodecName, EncoderHint, Error, ErrorKind, Result, RtpCodec, RtpOut, RtpTime,
+};
 
 use super::listeners::Network;
 use super::packets::PacketStore;
@@ -36,7 +38,8 @@ pub(crate) struct Encoding {
 
 impl Encoding {
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) where the encoder takes another number of samples than `frame_samples`.
+    /// [`Invalid`](ErrorKind::Invalid) where the encoder takes another number of samples than
+    /// `frame_samples`.
     pub(super) fn new(
         codec: RtpCodec,
         encoder: Box<dyn AudioEncoder>,

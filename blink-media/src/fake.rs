@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use web_time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, ReadResult, CodecName, AudioDecoder, DecoderInput, AudioEncoder, EncoderHint, Error, ErrorKind, AudioSink,
-    AudioSource, Mid, Result, RtpCodec, RtpIn, RtpOut, RtpTime,
+    AudioDecoder, AudioEncoder, AudioFormat, AudioSink, AudioSource, CodecName, DecoderInput, EncoderHint, Error,
+    ErrorKind, Mid, ReadResult, Result, RtpCodec, RtpIn, RtpOut, RtpTime,
 };
 use bytes::Bytes;
 
@@ -55,7 +55,8 @@ pub fn received(packet: &RtpOut, arrival: Instant) -> RtpIn {
     }
 }
 
-/// A frame is its first sample and that of the frame before, as f32: enough where sound is constant. Silence is not sent with `dtx`.
+/// A frame is its first sample and that of the frame before, as f32: enough where sound is
+/// constant. Silence is not sent with `dtx`.
 #[derive(Debug, Default)]
 pub struct FakeCodec {
     pub dtx: bool,
@@ -104,7 +105,8 @@ impl AudioDecoder for FakeCodec {
     }
 
     fn duration(&self, packet: &[u8]) -> Result<Duration> {
-        // One byte is enough to be taken for a packet, so that there are some that cannot be decoded.
+        // One byte is enough to be taken for a packet, so that there are some that cannot be
+        // decoded.
         if packet.is_empty() { Err(Error::new(ErrorKind::Invalid, "no packet")) } else { Ok(FRAME) }
     }
 
@@ -177,7 +179,8 @@ impl AudioSink for Heard {
     }
 }
 
-/// Gives what a test puts in. With a clock it gives what is there, otherwise what is asked for, silence at the end.
+/// Gives what a test puts in. With a clock it gives what is there, otherwise what is asked for,
+/// silence at the end.
 #[derive(Debug, Clone, Default)]
 pub struct Script(Arc<Mutex<ScriptState>>);
 

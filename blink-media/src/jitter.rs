@@ -1,9 +1,9 @@
 //! Putting packets back into order and time.
 
+mod delay_manager;
 mod next_frame;
 mod padding;
 mod slots;
-mod delay_manager;
 
 use web_time::{Duration, Instant};
 
@@ -11,16 +11,17 @@ use blink_api::{Preference, RtpTime};
 use bytes::Bytes;
 
 use super::AudioStatistics;
-use super::timeline::{Numbered, Placement, Timeline};
 use super::relative_delay::{RelativeDelay, duration_of, ticks_in};
+use super::timeline::{Numbered, Placement, Timeline};
+use delay_manager::DelayManager;
 use padding::Padding;
 use slots::{Inserted, Slot, Slots};
-use delay_manager::DelayManager;
 
 /// The longest sound in one packet (RFC 6716 §2.1.4), and so the longest a packet may claim.
 const LONGEST_PACKET: Duration = Duration::from_millis(120);
 
-/// A first packet that is so much later than the target comes over another path than those before, or after a stall: it is the fastest so far.
+/// A first packet that is so much later than the target comes over another path than those before,
+/// or after a stall: it is the fastest so far.
 const OTHER_PATH: Duration = Duration::from_millis(100);
 
 /// How a [`JitterBuffer`] works.
@@ -28,8 +29,8 @@ const OTHER_PATH: Duration = Duration::from_millis(100);
 pub struct JitterConfig {
     /// RTP ticks per second; 48,000 for Opus (RFC 7587 §4.1). Not 0.
     pub clock_rate: u32,
-    /// From a packet's arrival to its decoding: packets that are slower than the fastest by less than this are in time. With `adapt`, the delay to begin
-    /// with.
+    /// From a packet's arrival to its decoding: packets that are slower than the fastest by less
+    /// than this are in time. With `adapt`, the delay to begin with.
     pub delay: Duration,
     /// Within which range the delay follows the network; `None` for a fixed one.
     pub adapt: Option<DelayRange>,
@@ -73,13 +74,15 @@ pub struct AudioPacket {
     pub sequence: u16,
     /// When its first sample was captured, in the sender's clock.
     pub timestamp: RtpTime,
-    /// How much sound it holds, in ticks of the clock rate ([`AudioDecoder::duration`](blink_api::AudioDecoder::duration)).
+    /// How much sound it holds, in ticks of the clock rate
+    /// ([`AudioDecoder::duration`](blink_api::AudioDecoder::duration)).
     pub ticks: u32,
     /// The first of a talkspurt, says the sender.
     pub marker: bool,
     /// Whether there is a voice in it, says the sender (RFC 6464).
     pub loud: Option<bool>,
-    /// Whether the codec put a copy of the frame before into it ([`AudioDecoder::has_fec`](blink_api::AudioDecoder::has_fec)).
+    /// Whether the codec put a copy of the frame before into it
+    /// ([`AudioDecoder::has_fec`](blink_api::AudioDecoder::has_fec)).
     pub has_fec: bool,
     /// What to decode.
     pub payload: Bytes,
@@ -127,14 +130,16 @@ pub enum PlayoutDecision {
         payload: Bytes,
         /// The sound in it, in ticks.
         ticks: u32,
-        /// So much was made up from its beginning on, in ticks, because it was late; possibly more than it holds.
+        /// So much was made up from its beginning on, in ticks, because it was late; possibly more
+        /// than it holds.
         past: u32,
         /// It is a copy that came with a later packet.
         copy: bool,
         /// Whether there is a voice in it, says the sender.
         loud: Option<bool>,
     },
-    /// So many ticks are missing, and the packet after them is this one, which has a copy of them; it will come as `Packet` too.
+    /// So many ticks are missing, and the packet after them is this one, which has a copy of them;
+    /// it will come as `Packet` too.
     Fec {
         /// The packet after the missing ones.
         next: Bytes,
@@ -143,7 +148,8 @@ pub enum PlayoutDecision {
         /// So much before that was made up already, of a frame as long as the packet.
         past: u32,
     },
-    /// So many ticks are missing; this packet is the next there is, and will come as `Packet` too. It may hold a description of them.
+    /// So many ticks are missing; this packet is the next there is, and will come as `Packet` too.
+    /// It may hold a description of them.
     Dred {
         /// The next packet that is here.
         later: Bytes,
@@ -156,7 +162,8 @@ pub enum PlayoutDecision {
     Conceal {
         /// How much to make up, in ticks.
         ticks: u32,
-        /// The time of what is missing does not go by meanwhile, because the delay is too short: it will be played whole.
+        /// The time of what is missing does not go by meanwhile, because the delay is too short: it
+        /// will be played whole.
         held: bool,
     },
     /// The sender sent nothing for so many ticks, because there was nothing to send.
@@ -168,17 +175,24 @@ pub enum PlayoutDecision {
     Wait,
 }
 
-/// Reorders one sender's packets on RTP time and gives them out a delay after their arrival, which is fixed or follows the network.
+/// Reorders one sender's packets on RTP time and gives them out a delay after their arrival, which
+/// is fixed or follows the network.
 ///
-/// * The first packet is due the target delay after it came. From then on time goes on by what was given out, so that the delay stays.
-///   [`excess`](JitterBuffer::excess) tells how far it is from the target: who plays the sound can play it a little faster or slower.
-/// * What is missing when it is due is taken from a copy in a later packet ([`push_with`](JitterBuffer::push_with)); where there is none, it is [`PlayoutDecision::Fec`] where
-///   the packet after it is here and has the codec's own copy, else [`PlayoutDecision::Dred`] or [`PlayoutDecision::Conceal`]. What comes while it is being made up is given out with the part that is
-///   over. After 120 ms with nothing to play, it waits for the next packet.
-/// * Where the delay is much shorter than the target, what is missing is waited for, and time stands still.
-/// * A stall of the network ends with all at once: what is 200 ms over the target is dropped, the oldest first, until 60 ms are left to be played faster.
-/// * With [`JitterConfig::adapt`], the target is what nearly all packets of the last seconds came within, and where some are lost, long enough for what makes up for
-///   them: the copies in later packets, or a description of the past.
+/// * The first packet is due the target delay after it came. From then on time goes on by what was
+///   given out, so that the delay stays. [`excess`](JitterBuffer::excess) tells how far it is from
+///   the target: who plays the sound can play it a little faster or slower.
+/// * What is missing when it is due is taken from a copy in a later packet
+///   ([`push_with`](JitterBuffer::push_with)); where there is none, it is [`PlayoutDecision::Fec`]
+///   where the packet after it is here and has the codec's own copy, else [`PlayoutDecision::Dred`]
+///   or [`PlayoutDecision::Conceal`]. What comes while it is being made up is given out with the
+///   part that is over. After 120 ms with nothing to play, it waits for the next packet.
+/// * Where the delay is much shorter than the target, what is missing is waited for, and time
+///   stands still.
+/// * A stall of the network ends with all at once: what is 200 ms over the target is dropped, the
+///   oldest first, until 60 ms are left to be played faster.
+/// * With [`JitterConfig::adapt`], the target is what nearly all packets of the last seconds came
+///   within, and where some are lost, long enough for what makes up for them: the copies in later
+///   packets, or a description of the past.
 /// * A gap in timestamps without one in sequence numbers is a pause of the sender.
 #[derive(Debug)]
 pub struct JitterBuffer {
@@ -256,8 +270,9 @@ impl JitterBuffer {
         self.place(packet, copies);
     }
 
-    /// Takes a packet that holds nothing to play: padding, such as of a bandwidth probe (RFC 3550 §5.1). It is not lost, what it stands between is not missing, and when
-    /// it came says nothing of the others.
+    /// Takes a packet that holds nothing to play: padding, such as of a bandwidth probe (RFC 3550
+    /// §5.1). It is not lost, what it stands between is not missing, and when it came says nothing
+    /// of the others.
     pub fn push_padding(&mut self, sequence: u16) {
         self.statistics.received += 1;
         if let Some(sequence) = self.timeline.place_padding(sequence) {
@@ -266,14 +281,16 @@ impl JitterBuffer {
         }
     }
 
-    /// A packet describes so much of the past ([`AudioDecoder::redundancy_span`](blink_api::AudioDecoder::redundancy_span)).
+    /// A packet describes so much of the past
+    /// ([`AudioDecoder::redundancy_span`](blink_api::AudioDecoder::redundancy_span)).
     pub fn observe_redundancy_span(&mut self, reach: Duration) {
         if let Some(learnt) = &mut self.learnt {
             learnt.observe_redundancy_span(reach);
         }
     }
 
-    /// How much longer the delay is than it should be, in ticks, as of the last [`next`](JitterBuffer::next); negative where it is shorter.
+    /// How much longer the delay is than it should be, in ticks, as of the last
+    /// [`next`](JitterBuffer::next); negative where it is shorter.
     pub fn excess(&self) -> i64 {
         self.delay - self.target
     }
@@ -283,7 +300,8 @@ impl JitterBuffer {
         self.target = self.ticks(delay);
     }
 
-    /// The timestamp of what [`next`](JitterBuffer::next) gives out next; `None` where nothing is played.
+    /// The timestamp of what [`next`](JitterBuffer::next) gives out next; `None` where nothing is
+    /// played.
     pub fn position(&self) -> Option<RtpTime> {
         match self.state {
             State::Playing(cursor) => Some(RtpTime(cursor as u32)),
@@ -347,7 +365,8 @@ impl JitterBuffer {
             self.statistics.late += 1;
             return;
         }
-        // What is over can still mend what follows what was made up for it, as nothing after it was played.
+        // What is over can still mend what follows what was made up for it, as nothing after it was
+        // played.
         let over = matches!(self.state, State::Playing(cursor) if slot.end() <= cursor);
         self.statistics.late += u64::from(over && self.concealed.0 > 0);
         if matches!(self.state, State::Idle) {

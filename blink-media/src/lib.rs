@@ -13,11 +13,14 @@
 //!
 //! Pictures take another path, with nothing to decode in it: [`video`].
 //!
-//! [`Capture`] and [`Playout`] do 10 ms of work each time they are called; [`TickScheduler`] says when that is due. They never block and take no
-//! locks, and in a steady state they allocate next to nothing, so a thread of their own can run them, and a test can on virtual time.
+//! [`Capture`] and [`Playout`] do 10 ms of work each time they are called; [`TickScheduler`] says
+//! when that is due. They never block and take no locks, and in a steady state they allocate next
+//! to nothing, so a thread of their own can run them, and a test can on virtual time.
 
 mod capture;
 mod comfort;
+mod concealer;
+mod delay_histogram;
 mod encoding;
 /// Fakes for tests, of other crates too.
 #[cfg(any(test, feature = "fake"))]
@@ -25,39 +28,37 @@ mod encoding;
 #[allow(missing_docs)]
 pub mod fake;
 mod jitter;
-mod delay_histogram;
 mod listeners;
 mod loss_estimator;
 mod mix;
 mod null_sink;
-mod tick_scheduler;
 mod packets;
 mod playout;
 pub mod rate;
 mod receive_statistics;
 pub mod red;
-mod concealer;
+mod relative_delay;
 mod speaking;
 #[cfg(test)]
 mod speech_tests;
 mod statistics;
 mod stream;
+mod tick_scheduler;
 mod time_stretcher;
 mod timeline;
-mod relative_delay;
 mod unwrap;
 pub mod video;
 
 use web_time::Duration;
 
 pub use capture::{Capture, CaptureConfig, CaptureFault};
-pub use jitter::{AudioCopy, AudioPacket, DelayRange, PlayoutDecision, JitterBuffer, JitterConfig};
+pub use jitter::{AudioCopy, AudioPacket, DelayRange, JitterBuffer, JitterConfig, PlayoutDecision};
 pub use listeners::{Listeners, Network};
 pub use null_sink::NullSink;
-pub use tick_scheduler::TickScheduler;
 pub use playout::{Playout, PlayoutReport, ReceiveConfig};
-pub use receive_statistics::{ReceiveStatistics, ReceiveReport};
+pub use receive_statistics::{ReceiveReport, ReceiveStatistics};
 pub use statistics::AudioStatistics;
+pub use tick_scheduler::TickScheduler;
 pub use unwrap::{SequenceUnwrapper, TimestampUnwrapper};
 
 /// How much sound is worked on at a time.

@@ -32,7 +32,8 @@ impl<K> Default for Listeners<K> {
 }
 
 impl<K: Copy + PartialEq> Listeners<K> {
-    /// Somebody tells of a network. Single reports move the estimate of loss only so far: a second has few packets.
+    /// Somebody tells of a network. Single reports move the estimate of loss only so far: a second
+    /// has few packets.
     pub fn tell(&mut self, listener: K, now: Instant, told: Network) {
         let told = Network { loss: told.loss.clamp(0.0, 1.0), burst: told.burst.clamp(1.0, 100.0), ..told };
         match self.networks.iter_mut().find(|(known, ..)| *known == listener) {
@@ -56,7 +57,8 @@ impl<K: Copy + PartialEq> Listeners<K> {
         self.networks.retain(|(known, ..)| *known != listener);
     }
 
-    /// What the encoder is to prepare for: of everything the worst that anybody told of late. `None` where nobody did.
+    /// What the encoder is to prepare for: of everything the worst that anybody told of late.
+    /// `None` where nobody did.
     pub fn worst(&self, now: Instant) -> Option<Network> {
         let fresh = self.networks.iter().filter(|(_, at, _)| now < *at + STALE).map(|(_, _, network)| *network);
         fresh.reduce(|worst, network| Network {

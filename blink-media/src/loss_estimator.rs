@@ -5,7 +5,8 @@ const WEIGHT: f32 = 0.005;
 /// The first packets weigh as if so many had come before them.
 const FIRST: f32 = 20.0;
 
-/// Counts packets that never came. A packet is settled once it is too late to be merely out of order.
+/// Counts packets that never came. A packet is settled once it is too late to be merely out of
+/// order.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LossEstimator {
     /// Of late, 0.0 to 1.0.

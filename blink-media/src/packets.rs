@@ -8,7 +8,8 @@ const BLOCK: usize = 16 * 1024;
 /// Blocks that are kept. Packets that are on their way hold on to one or two.
 const BLOCKS: usize = 4;
 
-/// Gives packets their bytes from a few blocks that are used again and again: while packets are let go of before their block's turn comes again, nothing is allocated.
+/// Gives packets their bytes from a few blocks that are used again and again: while packets are let
+/// go of before their block's turn comes again, nothing is allocated.
 #[derive(Debug)]
 pub(super) struct PacketStore {
     blocks: [BytesMut; BLOCKS],
@@ -51,7 +52,8 @@ mod tests {
 
     use super::*;
 
-    /// Packets keep their bytes however long they live, and blocks come back when they are let go of.
+    /// Packets keep their bytes however long they live, and blocks come back when they are let go
+    /// of.
     #[test]
     fn packets_keep_their_bytes() {
         let mut store = PacketStore::new();

@@ -4,27 +4,30 @@ use std::collections::BTreeMap;
 use web_time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, CodecName, AudioDecoder, Endpoint, Error, ErrorKind, AudioSink, Preference, Result, RtpCodec, RtpIn,
+    AudioDecoder, AudioFormat, AudioSink, CodecName, Endpoint, Error, ErrorKind, Preference, Result, RtpCodec, RtpIn,
     RtpTime,
 };
 
 use super::stream::Stream;
-use super::{AudioStatistics, DelayRange, JitterConfig, TickScheduler, TICK, mix};
+use super::{AudioStatistics, DelayRange, JitterConfig, TICK, TickScheduler, mix};
 
-/// A sink that is so far behind gets no more until it has played some: its queue is delay that everybody hears.
+/// A sink that is so far behind gets no more until it has played some: its queue is delay that
+/// everybody hears.
 const LONGEST_QUEUE: Duration = Duration::from_millis(80);
 
 /// The loudest volume of a participant: four times as loud as sent (12 dB).
 const MAX_VOLUME: f32 = 4.0;
 
-/// The delay to begin with: on a good network it stays, and a later change of it in speech is worse than a few late packets at the beginning.
+/// The delay to begin with: on a good network it stays, and a later change of it in speech is worse
+/// than a few late packets at the beginning.
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 
 /// What a participant sends.
 #[derive(Debug, Clone)]
 pub struct ReceiveConfig {
-    /// The codec; packets of another are dropped and counted as discarded, but for `red` ([`red`](super::red)), whose blocks are taken to be of this codec where
-    /// they have the payload type of the packet's own.
+    /// The codec; packets of another are dropped and counted as discarded, but for `red`
+    /// ([`red`](super::red)), whose blocks are taken to be of this codec where they have the
+    /// payload type of the packet's own.
     pub codec: CodecName,
     /// Its RTP clock, and the delay to play it with.
     pub jitter: JitterConfig,
@@ -51,21 +54,25 @@ impl ReceiveConfig {
     }
 }
 
-/// What one tick of a [`Playout`] has to tell. Empty, and nothing was allocated for it, most of the time.
+/// What one tick of a [`Playout`] has to tell. Empty, and nothing was allocated for it, most of the
+/// time.
 #[derive(Debug)]
 #[must_use]
 pub struct PlayoutReport<K> {
-    /// Of these participants, for the first time since they were added, a packet is being played, or would be if it were to be heard.
+    /// Of these participants, for the first time since they were added, a packet is being played,
+    /// or would be if it were to be heard.
     pub started: Vec<K>,
     /// The voices of these participants are heard from now on, or no more.
     pub speaking: Vec<(K, bool)>,
-    /// The sink failed. Told once; what should be played is thrown away until [`Playout::set_sink`].
+    /// The sink failed. Told once; what should be played is thrown away until
+    /// [`Playout::set_sink`].
     pub sink_error: Option<Error>,
 }
 
 /// Decodes what participants send, mixes it and plays it, 10 ms at a time.
 ///
-/// Only who is heard is decoded. Of others (deafened, or at volume 0) packets are taken in and let pass in their time, so that they are heard at once when they may be.
+/// Only who is heard is decoded. Of others (deafened, or at volume 0) packets are taken in and let
+/// pass in their time, so that they are heard at once when they may be.
 pub struct Playout<K = Endpoint> {
     sink: Box<dyn AudioSink>,
     format: AudioFormat,
@@ -81,7 +88,8 @@ pub struct Playout<K = Endpoint> {
 }
 
 impl<K: Ord + Copy> Playout<K> {
-    /// A playout without participants that plays silence. It works in the sink's format: decoders must give that.
+    /// A playout without participants that plays silence. It works in the sink's format: decoders
+    /// must give that.
     pub fn new(sink: Box<dyn AudioSink>) -> Self {
         let format = sink.format();
         let samples = format.samples_in(TICK);
@@ -99,8 +107,9 @@ impl<K: Ord + Copy> Playout<K> {
         }
     }
 
-    /// Whoever ticks has them moved by [`lean`](Playout::lean), as with a sink that has no clock of its own: then the sound's delay need not be rounded up to
-    /// the next tick. For participants that are added from now on.
+    /// Whoever ticks has them moved by [`lean`](Playout::lean), as with a sink that has no clock of
+    /// its own: then the sound's delay need not be rounded up to the next tick. For participants
+    /// that are added from now on.
     pub fn follow_media_clock(&mut self, follows: bool) {
         self.follows = follows;
     }
@@ -130,7 +139,8 @@ impl<K: Ord + Copy> Playout<K> {
         self.streams.insert(participant, Stream::new(config, self.format, decoder, self.follows));
     }
 
-    /// Removes a participant; `false` where there is none. What is decoded and not yet played is dropped.
+    /// Removes a participant; `false` where there is none. What is decoded and not yet played is
+    /// dropped.
     pub fn remove(&mut self, participant: &K) -> bool {
         self.streams.remove(participant).is_some()
     }
@@ -142,8 +152,8 @@ impl<K: Ord + Copy> Playout<K> {
         }
     }
 
-    /// Sets a participant's volume, 0.0 (nothing) to 4.0 with 1.0 for as sent; values outside are brought inside. `false` where there is no such
-    /// participant or the volume is not a number.
+    /// Sets a participant's volume, 0.0 (nothing) to 4.0 with 1.0 for as sent; values outside are
+    /// brought inside. `false` where there is no such participant or the volume is not a number.
     pub fn set_volume(&mut self, participant: &K, volume: f32) -> bool {
         let stream = self.streams.get_mut(participant).filter(|_| !volume.is_nan());
         stream.map(|stream| stream.set_volume(volume.clamp(0.0, MAX_VOLUME))).is_some()
@@ -154,7 +164,8 @@ impl<K: Ord + Copy> Playout<K> {
         self.deafened = deafened;
     }
 
-    /// Plays the next 10 ms. `now` is the time the tick was due ([`TickScheduler::due`](super::TickScheduler::due)).
+    /// Plays the next 10 ms. `now` is the time the tick was due
+    /// ([`TickScheduler::due`](super::TickScheduler::due)).
     pub fn tick(&mut self, now: Instant) -> PlayoutReport<K> {
         let (mut started, mut speaking) = (Vec::new(), Vec::new());
         self.mix.fill(0.0);
@@ -177,12 +188,14 @@ impl<K: Ord + Copy> Playout<K> {
         &self.played
     }
 
-    /// The timestamp of the sample of a participant's that is played next, such as to show pictures with it; `None` while none is.
+    /// The timestamp of the sample of a participant's that is played next, such as to show pictures
+    /// with it; `None` while none is.
     pub fn position(&self, participant: &K) -> Option<RtpTime> {
         self.streams.get(participant).and_then(Stream::position)
     }
 
-    /// Moves ticks a little towards where the sound has the delay it should have. Where several participants are played, it is for the first of them. Does nothing unless
+    /// Moves ticks a little towards where the sound has the delay it should have. Where several
+    /// participants are played, it is for the first of them. Does nothing unless
     /// [`follow_media_clock`](Playout::follow_media_clock) was told.
     pub fn lean(&mut self, pacer: &mut TickScheduler) {
         if let Some(late) = self.streams.values_mut().find_map(Stream::late) {

@@ -1,19 +1,24 @@
 //! How much may be sent on a path, and who gets it: sound first, then pictures.
 //!
-//! From the receiver's reports, over every transport: a queue that builds up or much that is lost is a path that is full; then the rate goes below what came through, so that the
-//! queue empties (as in draft-ietf-rmcat-gcc §5.5 and §6, in terms of RFC 8836). Otherwise it grows: quickly, but with care near where it was full
-//! before. Where the transport has an estimate of its own, the lesser of the two counts.
+//! From the receiver's reports, over every transport: a queue that builds up or much that is lost
+//! is a path that is full; then the rate goes below what came through, so that the queue empties
+//! (as in draft-ietf-rmcat-gcc §5.5 and §6, in terms of RFC 8836). Otherwise it grows: quickly, but
+//! with care near where it was full before. Where the transport has an estimate of its own, the
+//! lesser of the two counts.
 //!
-//! Loss without a queue may be a bad radio link rather than a full one: sending less helps no one there, so that alone takes nothing from sound.
+//! Loss without a queue may be a bad radio link rather than a full one: sending less helps no one
+//! there, so that alone takes nothing from sound.
 
 use web_time::{Duration, Instant};
 
-/// The least and the most that a path is taken to carry, in bits per second, and what is assumed before anything is known.
+/// The least and the most that a path is taken to carry, in bits per second, and what is assumed
+/// before anything is known.
 const LEAST: f64 = 16_000.0;
 const MOST: f64 = 20_000_000.0;
 const START: f64 = 2_000_000.0;
 
-/// A queue that every packet waits in for longer is a full path; one that is shorter than the second is none.
+/// A queue that every packet waits in for longer is a full path; one that is shorter than the
+/// second is none.
 const FULL: Duration = Duration::from_millis(100);
 const EMPTY: Duration = Duration::from_millis(50);
 /// Shares of loss: more is a full path, less is none.
@@ -136,12 +141,14 @@ impl AudioDemand {
     }
 }
 
-/// Decides which frames of an encoded video are sent where there is not room for all: whole groups from a key frame on, so that everything that is sent can be decoded.
+/// Decides which frames of an encoded video are sent where there is not room for all: whole groups
+/// from a key frame on, so that everything that is sent can be decoded.
 #[derive(Debug, Clone)]
 pub struct VideoRateGate {
     /// Bits per second; `None` for no limit.
     rate: Option<u32>,
-    /// Bits that may still be sent; a frame is sent whole while there is any, and what it takes too much is waited for.
+    /// Bits that may still be sent; a frame is sent whole while there is any, and what it takes too
+    /// much is waited for.
     left: f64,
     at: Option<Instant>,
     /// Nothing is sent until a key frame.

@@ -1,4 +1,5 @@
-//! What a receiver can tell a sender about the path: how much was lost and how, how evenly packets came, and whether they queue up.
+//! What a receiver can tell a sender about the path: how much was lost and how, how evenly packets
+//! came, and whether they queue up.
 
 use std::collections::VecDeque;
 use web_time::{Duration, Instant};
@@ -16,9 +17,11 @@ const REORDERED: i64 = 8;
 const MAX_DROPOUT: u64 = 3_000;
 /// How many reports the fastest packet counts for: what is slower than it waits in queues.
 const FASTEST: usize = 20;
-/// And for how long at most: in a pause, such as while muted, the two clocks go apart by more than a queue is long.
+/// And for how long at most: in a pause, such as while muted, the two clocks go apart by more than
+/// a queue is long.
 const FASTEST_FOR: Duration = Duration::from_secs(30);
-/// No queue is so long: where arrival and timestamp go apart by more from one packet to the next, the sender's clock jumped.
+/// No queue is so long: where arrival and timestamp go apart by more from one packet to the next,
+/// the sender's clock jumped.
 const CLOCK_JUMP: Duration = Duration::from_secs(10);
 
 /// Counts one source's packets.
@@ -34,7 +37,8 @@ pub struct ReceiveStatistics {
     /// RFC 3550 §6.4.1, in ticks.
     jitter: f64,
     timing: Option<Timing>,
-    /// The least difference of arrival and timestamp since the last report, and with each of those before and when they ended.
+    /// The least difference of arrival and timestamp since the last report, and with each of those
+    /// before and when they ended.
     fastest: Option<i64>,
     before: VecDeque<(Instant, i64)>,
     bytes: u64,
@@ -47,7 +51,8 @@ struct Timing {
     epoch: Instant,
     first: i64,
     timestamps: TimestampUnwrapper,
-    /// The newest packet with payload: when it came, and how much later than the first one it came than was to be expected, in ticks.
+    /// The newest packet with payload: when it came, and how much later than the first one it came
+    /// than was to be expected, in ticks.
     arrival: Instant,
     transit: i64,
 }
@@ -63,7 +68,8 @@ pub struct ReceiveReport {
     pub runs: u32,
     /// How unevenly packets came (RFC 3550 §6.4.1).
     pub jitter: Duration,
-    /// How much slower than the fastest packet of late the fastest since the last report was: the time that every packet waits in a queue.
+    /// How much slower than the fastest packet of late the fastest since the last report was: the
+    /// time that every packet waits in a queue.
     pub delay: Duration,
     /// Bytes of payload that came.
     pub bytes: u32,
@@ -85,7 +91,8 @@ impl ReceiveStatistics {
         }
     }
 
-    /// A packet came with so many bytes of payload. One without any is counted, and says nothing of the time: what fills the path may have any timestamp.
+    /// A packet came with so many bytes of payload. One without any is counted, and says nothing of
+    /// the time: what fills the path may have any timestamp.
     pub fn push(&mut self, sequence: u16, timestamp: RtpTime, arrival: Instant, bytes: usize) {
         self.count(sequence);
         if bytes > 0 {
@@ -250,7 +257,8 @@ mod tests {
         assert!(uneven.jitter > Duration::from_millis(20) && uneven.jitter < Duration::from_millis(35), "{uneven:?}");
     }
 
-    /// Padding has its own sequence numbers, and any timestamp: it is received, and neither late nor jitter.
+    /// Padding has its own sequence numbers, and any timestamp: it is received, and neither late
+    /// nor jitter.
     #[test]
     fn packets_without_payload_are_received_and_say_nothing_of_the_time() {
         let (mut reception, start) = (ReceiveStatistics::new(48_000), Instant::now());
@@ -289,7 +297,8 @@ mod tests {
         }
     }
 
-    /// Clocks go apart, by some 100 ms in a quarter of an hour: after a pause that is no queue. Nor is it one where a sender's timestamps jump.
+    /// Clocks go apart, by some 100 ms in a quarter of an hour: after a pause that is no queue. Nor
+    /// is it one where a sender's timestamps jump.
     #[test]
     fn a_clock_that_goes_apart_in_a_pause_is_no_queue() {
         for ahead in [1, 200, 3_000, 100_000] {

@@ -8,7 +8,8 @@ pub use sender::RedSender;
 use blink_api::{CodecName, Error, ErrorKind, Result};
 use bytes::Bytes;
 
-/// The payload type of Opus in the blocks: both network transports give it this one, as browsers do. Receivers go by that of the packet's own block.
+/// The payload type of Opus in the blocks: both network transports give it this one, as browsers
+/// do. Receivers go by that of the packet's own block.
 pub(crate) const OPUS: u8 = 111;
 
 /// Most copies in a packet that is read. Nobody sends nearly as many.
@@ -34,7 +35,8 @@ pub struct Block {
     pub payload: Bytes,
 }
 
-/// The pieces of sound in a packet: copies of earlier ones in the order of the packet, then the packet's own.
+/// The pieces of sound in a packet: copies of earlier ones in the order of the packet, then the
+/// packet's own.
 #[derive(Debug, Clone)]
 pub struct Blocks {
     headers: Bytes,
@@ -44,7 +46,8 @@ pub struct Blocks {
 /// Takes a payload apart. Nothing is copied.
 ///
 /// # Errors
-/// [`Invalid`](ErrorKind::Invalid) for bytes that are no such payload, or one of more than 17 blocks.
+/// [`Invalid`](ErrorKind::Invalid) for bytes that are no such payload, or one of more than 17
+/// blocks.
 pub fn unpack(payload: &Bytes) -> Result<Blocks> {
     let (mut at, mut bodies) = (0, 0);
     for _ in 0..=MOST_COPIES {
@@ -93,7 +96,8 @@ impl Iterator for Blocks {
 /// Puts a payload together in `out`, which is cleared first.
 ///
 /// # Errors
-/// [`Invalid`](ErrorKind::Invalid) for a payload type over 127, a copy of more than 1,023 bytes or more than 16,383 ticks ago, or more than 16 copies.
+/// [`Invalid`](ErrorKind::Invalid) for a payload type over 127, a copy of more than 1,023 bytes or
+/// more than 16,383 ticks ago, or more than 16 copies.
 pub fn pack<'a>(
     copies: impl Iterator<Item = &'a Block> + Clone,
     (payload_type, payload): (u8, &[u8]),

@@ -5,8 +5,9 @@ use web_time::{Duration, Instant};
 /// For so long at least, and twice as long at most, the fastest packet counts.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// The smallest difference between arrival and timestamp of late, in RTP ticks. The zero of both clocks is arbitrary, so only differences
-/// to it mean something: a packet's own difference less this is how much slower it was than the fastest.
+/// The smallest difference between arrival and timestamp of late, in RTP ticks. The zero of both
+/// clocks is arbitrary, so only differences to it mean something: a packet's own difference less
+/// this is how much slower it was than the fastest.
 #[derive(Debug)]
 pub(super) struct RelativeDelay {
     clock_rate: u32,
@@ -28,8 +29,8 @@ impl RelativeDelay {
         self.previous = i64::MAX;
     }
 
-    /// Forgets what was observed too long before `now`, so that a packet after a pause is not compared with those before it: meanwhile the two
-    /// clocks went apart.
+    /// Forgets what was observed too long before `now`, so that a packet after a pause is not
+    /// compared with those before it: meanwhile the two clocks went apart.
     pub(super) fn forget_before(&mut self, now: Instant) {
         let Some(since) = self.turned.map(|turned| now.saturating_duration_since(turned)) else { return };
         if since >= WINDOW * 2 {
@@ -47,8 +48,8 @@ impl RelativeDelay {
         self.current = self.current.min(ticks_between(epoch, arrival, self.clock_rate) - timestamp);
     }
 
-    /// How much later than the fastest packet would have arrived it is, in ticks, when `timestamp` is played at `now`; `None` before the first
-    /// packet.
+    /// How much later than the fastest packet would have arrived it is, in ticks, when `timestamp`
+    /// is played at `now`; `None` before the first packet.
     pub(super) fn delay(&self, now: Instant, timestamp: i64) -> Option<i64> {
         let fastest = self.current.min(self.previous);
         let epoch = self.epoch.filter(|_| fastest != i64::MAX)?;

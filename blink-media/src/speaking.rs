@@ -1,4 +1,5 @@
-//! Whether somebody speaks: loud for long enough to be no click, quiet for long enough to be no pause.
+//! Whether somebody speaks: loud for long enough to be no click, quiet for long enough to be no
+//! pause.
 
 use web_time::Duration;
 
@@ -24,7 +25,8 @@ impl SpeechDetector {
     /// Takes the next piece of sound in; returns what begins (`true`) or ends with it.
     pub(super) fn observe(&mut self, loud: bool, duration: Duration) -> Option<bool> {
         if loud == self.speaking {
-            // Quiet pieces within a voice that begins are its own pauses; only as much quiet as there was voice undoes it.
+            // Quiet pieces within a voice that begins are its own pauses; only as much quiet as
+            // there was voice undoes it.
             self.otherwise = if self.speaking { Duration::ZERO } else { self.otherwise.saturating_sub(duration) };
             return None;
         }

@@ -3,8 +3,8 @@
 use web_time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, AudioCodec, CodecName, AudioDecoder, AudioDecoderConfig, DecoderInput, AudioEncoderConfig, EncoderHint, Result, RtpOut,
-    RtpTime,
+    AudioCodec, AudioDecoder, AudioDecoderConfig, AudioEncoderConfig, AudioFormat, CodecName, DecoderInput,
+    EncoderHint, Result, RtpOut, RtpTime,
 };
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_media_synthetic::{resample, speech_clip};
@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::fake::{Heard, PcmCodec, Script, capture_config, numbered, received, rtp_codec};
 use super::red::RedSender;
-use super::{AudioStatistics, Capture, DelayRange, FRAME, JitterConfig, TickScheduler, Playout, ReceiveConfig, TICK};
+use super::{AudioStatistics, Capture, DelayRange, FRAME, JitterConfig, Playout, ReceiveConfig, TICK, TickScheduler};
 
 const SECONDS: u64 = 8;
 
@@ -78,7 +78,8 @@ fn pesq(said: &[f32], heard: &[f32]) -> f32 {
     pesq::pesq_wb(&pcm(said), &pcm(heard)).unwrap()
 }
 
-/// How much later the heard sound is the said one, in samples, and how well they agree (1 is the same).
+/// How much later the heard sound is the said one, in samples, and how well they agree (1 is the
+/// same).
 fn delay_of(said: &[f32], heard: &[f32]) -> (usize, f64) {
     let part = 24_000..72_000;
     let energy = |samples: &[f32]| samples.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>().sqrt();
@@ -97,7 +98,8 @@ fn speech_over_a_clean_path_scores_at_least_4_and_comes_with_a_constant_delay() 
     let score = pesq(&said, &heard);
     assert!(score >= 4.0, "PESQ {score:.2}");
     assert_eq!((statistics.concealed.as_millis(), statistics.recovered, statistics.discarded), (0, 0, 0));
-    // A frame is sent when its second half is captured, waits 40 ms, and comes out with the codec's lookahead of 6.5 ms.
+    // A frame is sent when its second half is captured, waits 40 ms, and comes out with the codec's
+    // lookahead of 6.5 ms.
     let (samples, agreement) = delay_of(&said, &heard);
     let milliseconds = samples as f64 / 48.0;
     assert!((55.0..58.0).contains(&milliseconds) && agreement > 0.8, "{milliseconds:.1} ms, {agreement:.3}");
@@ -170,7 +172,8 @@ impl AudioDecoder for Forgetful {
     }
 }
 
-/// Speech whose packets, numbered from 0, come so long after they were captured (`None`: never), through a fixed delay, with a decoder that cannot go back, and with ticks that follow the sound.
+/// Speech whose packets, numbered from 0, come so long after they were captured (`None`: never),
+/// through a fixed delay, with a decoder that cannot go back, and with ticks that follow the sound.
 fn late_speech(
     arrival: impl Fn(u32) -> Option<Duration>,
     forgetful: bool,
@@ -270,7 +273,8 @@ fn stall(follows: bool) {
     assert!(after <= before.max(10), "{after} ticks of silence, {before} in what was said");
 }
 
-/// A share of the packets lost, and copies in those after them instead of error correction of the codec's own.
+/// A share of the packets lost, and copies in those after them instead of error correction of the
+/// codec's own.
 #[test]
 fn copies_make_up_for_a_fifth_of_all_packets() {
     let mut mean = 0.0;
@@ -316,7 +320,8 @@ fn copies_make_up_for_a_fifth_of_all_packets() {
     assert!(mean >= 2.8, "PESQ {mean:.2}");
 }
 
-/// Ten minutes of speech from a sender whose clock is wrong by 200 parts per million, with a speaker that has a clock of its own and with one whose ticks follow the sound.
+/// Ten minutes of speech from a sender whose clock is wrong by 200 parts per million, with a
+/// speaker that has a clock of its own and with one whose ticks follow the sound.
 #[test]
 fn a_clock_that_is_off_is_followed_without_a_gap() {
     for (seed, per_million, follows) in [(1, 200, false), (2, -200, false), (3, 200, true), (4, -200, true)] {

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::Network;
 
-/// What happened to one participant's sound since its stream was added. Packets and frames are counted; times are as of now.
+/// What happened to one participant's sound since its stream was added. Packets and frames are
+/// counted; times are as of now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct AudioStatistics {
     /// Packets that came, whatever became of them.
@@ -17,14 +18,17 @@ pub struct AudioStatistics {
     pub lost: u64,
     /// How many times it lost one or more in a row.
     pub bursts: u64,
-    /// Missing frames that the next packet's copy restored ([`DecoderInput::Fec`](blink_api::DecoderInput::Fec)).
+    /// Missing frames that the next packet's copy restored
+    /// ([`DecoderInput::Fec`](blink_api::DecoderInput::Fec)).
     pub recovered: u64,
     /// Missing frames of which a later packet held a copy (RFC 2198).
     pub red_recovered: u64,
-    /// Missing sound that a later packet's description restored ([`DecoderInput::Dred`](blink_api::DecoderInput::Dred)), in all.
+    /// Missing sound that a later packet's description restored
+    /// ([`DecoderInput::Dred`](blink_api::DecoderInput::Dred)), in all.
     pub dred_recovered: Duration,
-    /// Sound that was missing when it was due and that the decoder made up ([`DecoderInput::Conceal`](blink_api::DecoderInput::Conceal)), in all. Pauses of the sender are
-    /// not in it.
+    /// Sound that was missing when it was due and that the decoder made up
+    /// ([`DecoderInput::Conceal`](blink_api::DecoderInput::Conceal)), in all. Pauses of the sender
+    /// are not in it.
     pub concealed: Duration,
     /// Packets that came while they were being made up, and mended the rest.
     pub mended: u64,
@@ -46,14 +50,16 @@ pub struct AudioStatistics {
     pub restarts: u64,
     /// Sound that is waiting, from the next frame due to the end of the newest packet.
     pub buffered: Duration,
-    /// The time from the arrival of the fastest packets of late to their decoding; zero before the first.
+    /// The time from the arrival of the fastest packets of late to their decoding; zero before the
+    /// first.
     pub delay: Duration,
     /// What that delay should be.
     pub target: Duration,
 }
 
 impl AudioStatistics {
-    /// What the network did since these statistics were those of `earlier`, to be told to the sender.
+    /// What the network did since these statistics were those of `earlier`, to be told to the
+    /// sender.
     pub fn network_since(&self, earlier: &Self) -> Network {
         let since = |count: fn(&Self) -> u64| count(self).saturating_sub(count(earlier)) as f32;
         let (lost, received) = (since(|all| all.lost), since(|all| all.received));

@@ -2,17 +2,17 @@
 
 use web_time::{Duration, Instant};
 
-use blink_api::{AudioFormat, AudioLevel, AudioDecoder, RtpIn, RtpTime};
+use blink_api::{AudioDecoder, AudioFormat, AudioLevel, RtpIn, RtpTime};
 use bytes::Bytes;
 
-use super::jitter::{AudioCopy, AudioPacket, PlayoutDecision, JitterBuffer};
+use super::concealer::PacketLossConcealer;
+use super::jitter::{AudioCopy, AudioPacket, JitterBuffer, PlayoutDecision};
 use super::mix::power;
 use super::playout::ReceiveConfig;
 use super::red;
-use super::concealer::PacketLossConcealer;
+use super::relative_delay::{duration_of, ticks_in};
 use super::speaking::SpeechDetector;
 use super::time_stretcher::{Care, TimeStretcher};
-use super::relative_delay::{duration_of, ticks_in};
 use super::{AudioStatistics, TICK, mix};
 
 /// The longest frame there is (RFC 6716 §2.1.4).
@@ -21,7 +21,8 @@ const LONGEST_FRAME: Duration = Duration::from_millis(120);
 /// Below this mean square (−45 dBov) nobody hears a period more or less.
 const QUIET: f32 = 3.2e-5;
 
-/// So far over the target, and under it, the delay is brought nearer in speech too, where it is hardly heard; further off where it is not too bad; and as far as that at any price. Where it is
+/// So far over the target, and under it, the delay is brought nearer in speech too, where it is
+/// hardly heard; further off where it is not too bad; and as far as that at any price. Where it is
 /// quiet, it is brought to the target.
 const LONG: [Duration; 3] = [Duration::from_millis(45), Duration::from_millis(80), Duration::from_millis(120)];
 const SHORT: [Duration; 3] = [Duration::from_millis(12), Duration::from_millis(25), Duration::from_millis(50)];
@@ -78,7 +79,8 @@ pub(super) struct Stream {
     unheard: Option<Bytes>,
     started: bool,
     detector: SpeechDetector,
-    /// Whether ticks are moved so that the sound is due when they are, and by how many nanoseconds they are late for it.
+    /// Whether ticks are moved so that the sound is due when they are, and by how many nanoseconds
+    /// they are late for it.
     follows: bool,
     late: Option<i64>,
     pushed: u64,
@@ -88,7 +90,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(config: ReceiveConfig, format: AudioFormat, decoder: Box<dyn AudioDecoder>, follows: bool) -> Self {
+    pub(super) fn new(
+        config: ReceiveConfig,
+        format: AudioFormat,
+        decoder: Box<dyn AudioDecoder>,
+        follows: bool,
+    ) -> Self {
         let stretch = TimeStretcher::new(format);
         Self {
             jitter: JitterBuffer::new(config.jitter),
@@ -122,7 +129,8 @@ impl Stream {
         self.volume = volume;
     }
 
-    /// Takes a packet of the codec, alone or with copies of earlier ones (RFC 2198), or one without payload.
+    /// Takes a packet of the codec, alone or with copies of earlier ones (RFC 2198), or one without
+    /// payload.
     pub(super) fn push(&mut self, packet: RtpIn) {
         if packet.payload.is_empty() {
             self.jitter.push_padding(packet.sequence);
@@ -177,7 +185,8 @@ impl Stream {
         self.jitter.push_with(packet, copies);
     }
 
-    /// Adds the next 10 ms to `mix`. Where they would not be heard (`audible` says whether anything is), nothing is decoded, and time goes on all the same.
+    /// Adds the next 10 ms to `mix`. Where they would not be heard (`audible` says whether anything
+    /// is), nothing is decoded, and time goes on all the same.
     pub(super) fn play(&mut self, now: Instant, mix: &mut [f32], audible: bool) -> Played {
         let started_before = self.started;
         let total = mix.len();
@@ -213,7 +222,8 @@ impl Stream {
         self.jitter.position().map(|next| RtpTime(next.0.wrapping_sub(ticks as u32)))
     }
 
-    /// By how many nanoseconds ticks are late for this sound, as far as that can be told; negative where they are early. Whoever moves them changes it.
+    /// By how many nanoseconds ticks are late for this sound, as far as that can be told; negative
+    /// where they are early. Whoever moves them changes it.
     pub(super) fn late(&mut self) -> Option<&mut i64> {
         self.late.as_mut()
     }
@@ -268,7 +278,10 @@ impl Stream {
     }
 
     fn fill(&mut self, due: PlayoutDecision, wanted: usize, at: usize) {
-        let (background, came) = (matches!(due, PlayoutDecision::Wait | PlayoutDecision::Silence { .. }), matches!(due, PlayoutDecision::Packet { .. }));
+        let (background, came) = (
+            matches!(due, PlayoutDecision::Wait | PlayoutDecision::Silence { .. }),
+            matches!(due, PlayoutDecision::Packet { .. }),
+        );
         let mut in_time = false;
         match due {
             PlayoutDecision::Wait => self.rest(wanted),
@@ -370,7 +383,9 @@ impl Stream {
         self.restoring.rest(&mut self.sound[..self.filled]);
     }
 
-    /// Brings the delay nearer to its target by leaving out or repeating a part of what is to be played from `at` in this tick on: where it is quiet, exactly; in speech, a period, if need be.
+    /// Brings the delay nearer to its target by leaving out or repeating a part of what is to be
+    /// played from `at` in this tick on: where it is quiet, exactly; in speech, a period, if need
+    /// be.
     fn adapt(&mut self, at: usize) {
         let off = self.off(at);
         let (long, bounds) = if off > 0 { (true, LONG) } else { (false, SHORT) };
@@ -399,8 +414,10 @@ impl Stream {
         }
     }
 
-    /// How much longer the delay is than it should be, in ticks. It should be the least not under the target with which packets are due when a tick begins: in the middle of one, they
-    /// must have been there at its beginning, and the rest of it would be delay for nothing. Where ticks follow the sound it may be a little under the target.
+    /// How much longer the delay is than it should be, in ticks. It should be the least not under
+    /// the target with which packets are due when a tick begins: in the middle of one, they must
+    /// have been there at its beginning, and the rest of it would be delay for nothing. Where ticks
+    /// follow the sound it may be a little under the target.
     fn off(&mut self, at: usize) -> i64 {
         let ticks = |duration| ticks_in(duration, self.config.jitter.clock_rate);
         let (tick, into_tick) = (ticks(TICK).max(1), i64::from(self.ticks_of(at)));

@@ -7,14 +7,17 @@ use super::TICK;
 /// The most ticks that are due at once: 100 ms.
 const BURST: u32 = 10;
 
-/// [`TickScheduler::lean`] moves a tick by at most so much, one percent of what lies between two, and ticks by no more than this in all.
+/// [`TickScheduler::lean`] moves a tick by at most so much, one percent of what lies between two,
+/// and ticks by no more than this in all.
 const LEANING: Duration = Duration::from_micros(100);
 const LEANT: Duration = Duration::from_millis(20);
 
-/// Says which ticks are due, one every 10 ms. Reads no clock: a thread asks it, ticks, and sleeps until [`next`](TickScheduler::next).
+/// Says which ticks are due, one every 10 ms. Reads no clock: a thread asks it, ticks, and sleeps
+/// until [`next`](TickScheduler::next).
 ///
-/// Ticks keep their distance on average: one that comes late does not move those after it. After a stall the missed ticks are made up
-/// for at once, but no more than the last 100 ms of them; the rest is skipped and counted.
+/// Ticks keep their distance on average: one that comes late does not move those after it. After a
+/// stall the missed ticks are made up for at once, but no more than the last 100 ms of them; the
+/// rest is skipped and counted.
 #[derive(Debug, Clone)]
 pub struct TickScheduler {
     next: Instant,
@@ -29,8 +32,8 @@ impl TickScheduler {
         Self { next: start, skipped: 0, moved: 0 }
     }
 
-    /// The times of the ticks that are due and were not given before, oldest first. Tick with these rather than with `now`: then ticks are evenly
-    /// spaced even where the thread is not.
+    /// The times of the ticks that are due and were not given before, oldest first. Tick with these
+    /// rather than with `now`: then ticks are evenly spaced even where the thread is not.
     pub fn due(&mut self, now: Instant) -> impl Iterator<Item = Instant> + use<> {
         let mut count = 0;
         if let Some(behind) = now.checked_duration_since(self.next) {
@@ -44,8 +47,10 @@ impl TickScheduler {
         (0..count).map(move |tick| first + TICK * tick)
     }
 
-    /// Moves the ticks from the next one on a little towards where they should be: `late` is by how many nanoseconds they are late, negative where they are early. They move
-    /// by at most one percent of the time, and never further than two ticks from where they began. Returns by how many nanoseconds they are less late then.
+    /// Moves the ticks from the next one on a little towards where they should be: `late` is by how
+    /// many nanoseconds they are late, negative where they are early. They move by at most one
+    /// percent of the time, and never further than two ticks from where they began. Returns by how
+    /// many nanoseconds they are less late then.
     pub fn lean(&mut self, late: i64) -> i64 {
         let (most, room) = (LEANING.as_nanos() as i64, LEANT.as_nanos() as i64);
         let moved = (self.moved - late.clamp(-most, most)).clamp(-room, room);

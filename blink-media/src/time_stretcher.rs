@@ -2,7 +2,8 @@
 
 use blink_api::AudioFormat;
 
-/// The shortest and the longest piece that is left out or repeated, in fractions of a second: periods of voices from 400 down to 67 Hz.
+/// The shortest and the longest piece that is left out or repeated, in fractions of a second:
+/// periods of voices from 400 down to 67 Hz.
 const SHORTEST: u32 = 400;
 const LONGEST: u32 = 67;
 /// Pieces are joined over at least so long: 2.5 ms.
@@ -10,7 +11,8 @@ const JOINT: u32 = 400;
 /// Likeness is looked for in every fourth sample first (at 48 kHz, every 12,000th of a second).
 const COARSE: u32 = 12_000;
 
-/// How alike two pieces must be to be joined. In what nobody hears, anything may be: [`TimeStretcher::leave_out`], [`TimeStretcher::repeat`].
+/// How alike two pieces must be to be joined. In what nobody hears, anything may be:
+/// [`TimeStretcher::leave_out`], [`TimeStretcher::repeat`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Care {
     /// Where it is hardly heard.
@@ -31,7 +33,8 @@ impl Care {
     }
 }
 
-/// Leaves out or repeats a period of the sound, by overlap-add of the most similar pieces (WSOLA; Verhelst and Roelands, 1993).
+/// Leaves out or repeats a period of the sound, by overlap-add of the most similar pieces (WSOLA;
+/// Verhelst and Roelands, 1993).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TimeStretcher {
     channels: usize,
@@ -58,12 +61,14 @@ impl TimeStretcher {
         self.longest * self.channels
     }
 
-    /// Leaves out a period of at most `most` samples from whole frames of interleaved sound. Returns how many samples are left, from the beginning on.
+    /// Leaves out a period of at most `most` samples from whole frames of interleaved sound.
+    /// Returns how many samples are left, from the beginning on.
     pub(super) fn shorten(&self, sound: &mut [f32], most: usize, care: Care) -> usize {
         self.period(sound, most, care).map_or(sound.len(), |period| self.leave_out(sound, period * self.channels))
     }
 
-    /// Leaves out so many samples, whole frames, as far as no fewer are left than a joint takes. Returns how many are left.
+    /// Leaves out so many samples, whole frames, as far as no fewer are left than a joint takes.
+    /// Returns how many are left.
     pub(super) fn leave_out(&self, sound: &mut [f32], period: usize) -> usize {
         let length = sound.len();
         let period = period.min(length.saturating_sub(self.joint * self.channels));
@@ -76,20 +81,23 @@ impl TimeStretcher {
         length - period
     }
 
-    /// Repeats a period of at most `most` samples of the first `length` samples of `sound`, which has room for [`most`](Self::most) more. Returns the length then.
+    /// Repeats a period of at most `most` samples of the first `length` samples of `sound`, which
+    /// has room for [`most`](Self::most) more. Returns the length then.
     pub(super) fn lengthen(&self, sound: &mut [f32], length: usize, most: usize, care: Care) -> usize {
         let most = most.min(sound.len() - length);
         let period = self.period(&sound[..length], most, care);
         period.map_or(length, |period| self.repeat(sound, length, period * self.channels))
     }
 
-    /// Repeats so many samples, whole frames, as far as there is room for them and more sound than them by a joint. Returns the length then.
+    /// Repeats so many samples, whole frames, as far as there is room for them and more sound than
+    /// them by a joint. Returns the length then.
     pub(super) fn repeat(&self, sound: &mut [f32], length: usize, period: usize) -> usize {
         let period = period.min(length.saturating_sub(self.joint * self.channels)).min(sound.len() - length);
         let joint = period.min(length - period);
         // What follows the first period again is the sound from its beginning.
         sound.copy_within(..length, period);
-        // `sound[period..]` is the whole sound now, and what came after the first period stands a period further on.
+        // `sound[period..]` is the whole sound now, and what came after the first period stands a
+        // period further on.
         for n in 0..joint {
             let (again, on) = (sound[period + n], sound[2 * period + n]);
             let share = n as f32 / joint as f32;
@@ -98,7 +106,8 @@ impl TimeStretcher {
         length + period
     }
 
-    /// The length of the piece after which the sound is most like itself, in samples of one channel.
+    /// The length of the piece after which the sound is most like itself, in samples of one
+    /// channel.
     fn period(&self, sound: &[f32], most: usize, care: Care) -> Option<usize> {
         let frames = sound.len() / self.channels;
         let longest = self.longest.min(most / self.channels).min(frames.saturating_sub(self.joint));
@@ -124,7 +133,8 @@ impl TimeStretcher {
         scored.max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
-    /// The normalized correlation of the sound with itself `lag` later: 1 for the same, 0 for silence.
+    /// The normalized correlation of the sound with itself `lag` later: 1 for the same, 0 for
+    /// silence.
     fn likeness(&self, sound: &[f32], lag: usize, window: usize, stride: usize) -> f32 {
         let (mut product, mut first, mut second) = (0.0f32, 1e-9f32, 1e-9f32);
         for n in (0..window).step_by(stride) {

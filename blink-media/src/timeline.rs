@@ -1,4 +1,5 @@
-//! Where packets belong: from 16-bit sequence numbers and 32-bit timestamps to a line without wraps.
+//! Where packets belong: from 16-bit sequence numbers and 32-bit timestamps to a line without
+//! wraps.
 
 use web_time::Instant;
 
@@ -7,7 +8,8 @@ use blink_api::RtpTime;
 use super::loss_estimator::LossEstimator;
 use super::unwrap::{SequenceUnwrapper, TimestampUnwrapper};
 
-/// Sequence numbers that may be missed before it is another sender's numbering (RFC 3550 §A.1, `MAX_DROPOUT`).
+/// Sequence numbers that may be missed before it is another sender's numbering (RFC 3550 §A.1,
+/// `MAX_DROPOUT`).
 const MAX_DROPOUT: i64 = 3_000;
 
 /// A packet so many behind the newest that is not there by then is lost.
@@ -30,7 +32,8 @@ pub(super) trait Numbered {
     fn arrival(&self) -> Instant;
 }
 
-/// Extends what the wire cuts off, finds duplicates, and tells a sender's restart from a stray packet by asking for two in a row.
+/// Extends what the wire cuts off, finds duplicates, and tells a sender's restart from a stray
+/// packet by asking for two in a row.
 #[derive(Debug)]
 pub(super) struct Timeline<P> {
     clock_rate: u32,
@@ -59,9 +62,11 @@ pub(super) enum Placement<P> {
     At { sequence: i64, timestamp: i64, packet: P },
     /// It came before. Told of the last 128 packets.
     Duplicate,
-    /// Nowhere, so far: the packet is held until the next one out of line, and dropped when the next one is in line.
+    /// Nowhere, so far: the packet is held until the next one out of line, and dropped when the
+    /// next one is in line.
     Stray,
-    /// The sender began anew; these two packets are its first. The line is empty and wants both of them again.
+    /// The sender began anew; these two packets are its first. The line is empty and wants both of
+    /// them again.
     Restart(P, P),
 }
 
@@ -119,8 +124,9 @@ impl<P: Numbered> Timeline<P> {
         Placement::At { sequence, timestamp, packet }
     }
 
-    /// Takes note of a packet without payload, whose timestamp says nothing; such packets fill the path (RFC 3550 §5.1). Returns its number; `None` where it came before, or is
-    /// of another line.
+    /// Takes note of a packet without payload, whose timestamp says nothing; such packets fill the
+    /// path (RFC 3550 §5.1). Returns its number; `None` where it came before, or is of another
+    /// line.
     pub(super) fn place_padding(&mut self, number: u16) -> Option<i64> {
         let Some(mut newest) = self.newest else {
             let sequences = SequenceUnwrapper::new(number);
@@ -152,7 +158,8 @@ impl<P: Numbered> Timeline<P> {
         (-P::MAX_MISORDER..MAX_DROPOUT).contains(&step)
     }
 
-    /// Takes note of the packet so many numbers after the newest. `false` where it came before, as far as that is known.
+    /// Takes note of the packet so many numbers after the newest. `false` where it came before, as
+    /// far as that is known.
     fn mark(&mut self, step: i64) -> bool {
         if step > 0 {
             self.settle(step);
@@ -165,7 +172,8 @@ impl<P: Numbered> Timeline<P> {
         is_new
     }
 
-    /// The newest packet will be `step` further on: what is left behind by that is lost if it did not come.
+    /// The newest packet will be `step` further on: what is left behind by that is lost if it did
+    /// not come.
     fn settle(&mut self, step: i64) {
         for behind in ((SETTLED - step)..SETTLED).rev() {
             // Those in front of the newest so far are left out by the step.

@@ -1,7 +1,8 @@
 //! 16-bit sequence numbers and 32-bit timestamps as counts without wraps.
 //!
-//! A difference to a number of long ago is wrong from half a wrap on: 2¹⁵ packets are 11 minutes of audio, 2³¹ ticks 12.4 hours of it and 6.6 hours of video.
-//! Everything that compares such numbers over time therefore extends them first, here.
+//! A difference to a number of long ago is wrong from half a wrap on: 2¹⁵ packets are 11 minutes of
+//! audio, 2³¹ ticks 12.4 hours of it and 6.6 hours of video. Everything that compares such numbers
+//! over time therefore extends them first, here.
 
 use web_time::Instant;
 
@@ -9,7 +10,8 @@ use blink_api::RtpTime;
 
 use super::relative_delay::ticks_between;
 
-/// Extends sequence numbers to the count that lies nearest to the highest one so far (RFC 3550 §A.1).
+/// Extends sequence numbers to the count that lies nearest to the highest one so far (RFC 3550
+/// §A.1).
 #[derive(Debug, Clone, Copy)]
 pub struct SequenceUnwrapper {
     highest: i64,
@@ -41,8 +43,9 @@ impl SequenceUnwrapper {
 
 /// Extends one sender's RTP timestamps to a count of ticks.
 ///
-/// Of all counts with the same lower 32 bits it is the one nearest to where the sender's clock must be by the time that has gone by, so that
-/// a pause may last longer than 2³¹ ticks, or several wraps.
+/// Of all counts with the same lower 32 bits it is the one nearest to where the sender's clock must
+/// be by the time that has gone by, so that a pause may last longer than 2³¹ ticks, or several
+/// wraps.
 #[derive(Debug, Clone, Copy)]
 pub struct TimestampUnwrapper {
     clock_rate: u32,
@@ -51,7 +54,8 @@ pub struct TimestampUnwrapper {
 }
 
 impl TimestampUnwrapper {
-    /// An unwrapper for a clock of so many ticks per second, whose counts begin with this packet's timestamp.
+    /// An unwrapper for a clock of so many ticks per second, whose counts begin with this packet's
+    /// timestamp.
     pub fn new(clock_rate: u32, first: RtpTime, arrival: Instant) -> Self {
         Self { clock_rate, ticks: i64::from(first.0), arrival }
     }

@@ -1,15 +1,18 @@
-//! The path of sound allocates nothing once it runs: what may allocate may wait, and sound must not.
+//! The path of sound allocates nothing once it runs: what may allocate may wait, and sound must
+//! not.
 //!
-//! From the microphone's samples to those for the speaker everything is here but the transport between [`Capture`] and [`Playout`]. Its packets share the bytes that the capture
-//! encoded them into, as they do in an engine; what a WebRTC stack does for its own is not measured. One thing is left out: that somebody begins or ceases to speak is told in a list,
-//! which that tick allocates, once.
+//! From the microphone's samples to those for the speaker everything is here but the transport
+//! between [`Capture`] and [`Playout`]. Its packets share the bytes that the capture encoded them
+//! into, as they do in an engine; what a WebRTC stack does for its own is not measured. One thing
+//! is left out: that somebody begins or ceases to speak is told in a list, which that tick
+//! allocates, once.
 
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use blink_api::{
-    AudioFormat, ReadResult, AudioCodec, AudioDecoderConfig, AudioEncoderConfig, AudioSink, AudioSource, Mid, Result, RtpIn, RtpOut,
-    RtpTime,
+    AudioCodec, AudioDecoderConfig, AudioEncoderConfig, AudioFormat, AudioSink, AudioSource, Mid, ReadResult, Result,
+    RtpIn, RtpOut, RtpTime,
 };
 use blink_media::AudioStatistics;
 use blink_media::{Capture, CaptureConfig, Network, Playout, ReceiveConfig, TICK};
@@ -93,7 +96,11 @@ impl Room {
         let speaking = (0..PEOPLE).map(|person| {
             let frame = Duration::from_millis(20);
             let encoder = codec.encoder(AudioEncoderConfig { format, frame, bitrate: None }).unwrap();
-            playout.add(person, ReceiveConfig::new(&codec.rtp()), codec.decoder(AudioDecoderConfig { format }).unwrap());
+            playout.add(
+                person,
+                ReceiveConfig::new(&codec.rtp()),
+                codec.decoder(AudioDecoderConfig { format }).unwrap(),
+            );
             let source = Speech { samples: speech_clip(person, Duration::from_secs(10)), at: 0 };
             let config = CaptureConfig {
                 format,
@@ -179,7 +186,8 @@ fn allocations_are_counted() {
     assert_eq!(measure(|| drop(std::hint::black_box(vec![0_u8; 10]))).count_total, 1);
 }
 
-/// Four people speak for a minute, one hears them: capture, encoding, packets, jitter buffers, decoding and mixing allocate nothing.
+/// Four people speak for a minute, one hears them: capture, encoding, packets, jitter buffers,
+/// decoding and mixing allocate nothing.
 #[test]
 fn a_minute_of_speech_allocates_nothing() {
     assert_eq!(allocations(0, false).0, 0);

@@ -1,4 +1,5 @@
-//! How long it takes to seal an envelope for 1, 8 and 16 recipients, and to open it as the one of them whose wrap comes where chance put it.
+//! How long it takes to seal an envelope for 1, 8 and 16 recipients, and to open it as the one of
+//! them whose wrap comes where chance put it.
 
 use blink_api::{CallId, DeviceId, Endpoint};
 use blink_proto::secure::Identity;

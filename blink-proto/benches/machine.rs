@@ -1,6 +1,8 @@
-//! How many inputs a call machine takes a second, how many whole calls are simulated in one, and what offers cost.
+//! How many inputs a call machine takes a second, how many whole calls are simulated in one, and
+//! what offers cost.
 //!
-//! The inputs are those of the one who is called in a minute of a call of two, all that reaches a machine in it: messages, what its session reports, time.
+//! The inputs are those of the one who is called in a minute of a call of two, all that reaches a
+//! machine in it: messages, what its session reports, time.
 
 #[path = "../tests/world/mod.rs"]
 mod world;
@@ -47,8 +49,9 @@ fn inputs(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// An offer of a stranger, full of entries: before anything is known of its sender, and once it echoes the nonce. The
-/// second has all its signatures checked, as the first had before they were left for last.
+/// An offer of a stranger, full of entries: before anything is known of its sender, and once it
+/// echoes the nonce. The second has all its signatures checked, as the first had before they were
+/// left for last.
 fn offers(criterion: &mut Criterion) {
     let now = Now { mono: Instant::now(), unix_ms: 0 };
     let callee = Machine::new(config(2), now);

@@ -1,5 +1,5 @@
-//! The Blink protocol, without IO: no task, no thread, no socket, no clock and no source of randomness but
-//! what is passed in. It compiles for `wasm32-unknown-unknown`.
+//! The Blink protocol, without IO: no task, no thread, no socket, no clock and no source of
+//! randomness but what is passed in. It compiles for `wasm32-unknown-unknown`.
 //!
 //! * [`call`]: the call machine, which decides everything that two participants must agree on.
 //! * [`secure`]: identities, keys, and the envelopes that messages travel in.

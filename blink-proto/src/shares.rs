@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 /// Whose part of a bounded memory an entry takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Share {
-    /// Of the own person, of people the integrator named as known, and of calls the user took part in.
+    /// Of the own person, of people the integrator named as known, and of calls the user took part
+    /// in.
     Familiar,
     /// Of everybody else.
     Strangers,
@@ -17,8 +18,8 @@ impl Share {
     }
 }
 
-/// A map with room for so many familiar entries and so many of strangers. In a share that is full, the entry that was
-/// inserted first makes room.
+/// A map with room for so many familiar entries and so many of strangers. In a share that is full,
+/// the entry that was inserted first makes room.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedMap<K, V> {
     entries: BTreeMap<K, Entry<V>>,
@@ -42,8 +43,8 @@ impl<K: Ord + Copy, V> SharedMap<K, V> {
         Self { entries: BTreeMap::new(), order, room: [familiar, strangers], inserted: 0 }
     }
 
-    /// Inserts or replaces; returns the key that made room. A key that is there keeps its place in the order, and an
-    /// entry that is familiar stays so.
+    /// Inserts or replaces; returns the key that made room. A key that is there keeps its place in
+    /// the order, and an entry that is familiar stays so.
     pub(crate) fn insert(&mut self, share: Share, key: K, value: V) -> Option<K> {
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.value = value;

@@ -1,5 +1,6 @@
-//! Before the local user accepts a call, nothing a caller sends opens a microphone, a session or a topic: every sequence of up to five messages of all kinds, and of up to
-//! four in all their forms, from every state that a call can be in before it is accepted.
+//! Before the local user accepts a call, nothing a caller sends opens a microphone, a session or a
+//! topic: every sequence of up to five messages of all kinds, and of up to four in all their forms,
+//! from every state that a call can be in before it is accepted.
 
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use blink_api::{CallId, Delivery, DeliveryId, DeviceId, Endpoint, Origin, Topic, Verdict};
 use blink_proto::secure::{
-    AgreementKey, CallKeys, Channel, Identity, MAX_ENVELOPE, EnvelopeCodec, Random, Refusal, Sealing, inbox_topic, open, seal,
+    AgreementKey, CallKeys, Channel, EnvelopeCodec, Identity, MAX_ENVELOPE, Random, Refusal, Sealing, inbox_topic,
+    open, seal,
 };
 use blink_proto::wire::{
     Body, Bytes16, Cancel, CancelReason, Content, Member, Record, Ringing, SignedKey, Status, cbor,
@@ -187,7 +188,8 @@ fn a_device_notices_that_it_was_copied_and_takes_no_old_word_of_its_own_for_that
     assert_eq!(hears(&mut first, &said[3]), Refusal::ClonedDevice);
     assert_eq!((first.opener.cloned(), first.opener.counters().cloned_device), (Some(6), 1));
 
-    // Nor can what it has not come to yet under its own boot, as after a snapshot of the machine it runs on.
+    // Nor can what it has not come to yet under its own boot, as after a snapshot of the machine it
+    // runs on.
     let mut snapshot = started_as(6);
     assert_eq!(hears(&mut snapshot, &said[3]), Refusal::ClonedDevice);
 

@@ -1,4 +1,5 @@
-//! Envelopes written out by hand, by somebody who has every key and keeps to the protocol but for one thing.
+//! Envelopes written out by hand, by somebody who has every key and keeps to the protocol but for
+//! one thing.
 
 use std::time::{Duration, Instant};
 
@@ -119,7 +120,8 @@ fn what_is_made_as_it_should_be_opens() {
     assert_eq!(zeros.seal(), letter().seal());
 }
 
-/// With a wrap for each of two topics, all that keeps an envelope on one of them is that the topic is hashed.
+/// With a wrap for each of two topics, all that keeps an envelope on one of them is that the topic
+/// is hashed.
 #[test]
 fn an_envelope_is_good_on_one_topic_whatever_its_wraps_are_for() {
     let keys = CallKeys::new(CALL, [3; 32].into());

@@ -1,4 +1,5 @@
-//! What may be said by whom in a call: each check of a machine met once by a caller who does as it should, and once by what it is there for.
+//! What may be said by whom in a call: each check of a machine met once by a caller who does as it
+//! should, and once by what it is there for.
 //!
 //! The machine is real, the caller is written out, so that it can say anything.
 
@@ -396,7 +397,8 @@ fn who_is_not_on_the_roster_is_not_in_the_call_whatever_it_says() {
         let kind = body.kind();
         let outputs = callee.hears(stranger.endpoint, caller.call(), body);
         assert_eq!(refusals(&outputs), [Refusal::NotAuthorized], "{kind:?}");
-        // What is due to the caller and to this person's own devices goes on; the stranger gets nothing.
+        // What is due to the caller and to this person's own devices goes on; the stranger gets
+        // nothing.
         let strangers = [*stranger.key.public(), *carol.agreement().public()];
         let to_others = |output: &Output| match output {
             Output::Send { recipients, .. } => recipients.iter().all(|key| !strangers.contains(key)),
@@ -453,7 +455,8 @@ fn a_description_must_name_one_certificate() {
     assert!(accepted(&callee.hears(caller.endpoint, caller.call(), Body::Link(Box::new(link)))), "said twice");
 }
 
-/// Whatever comes while it rings: no device, no session, no topic of the call before its user answers, whichever side would dial.
+/// Whatever comes while it rings: no device, no session, no topic of the call before its user
+/// answers, whichever side would dial.
 #[test]
 fn a_call_that_rings_opens_nothing() {
     let (alice, bob, _) = people();
@@ -471,7 +474,10 @@ fn a_call_that_rings_opens_nothing() {
             outputs.extend(callee.hears(caller.endpoint, caller.call(), body));
         }
         let opens = |output: &&Output| {
-            matches!(output, Output::SetActiveCall(Some(_)) | Output::Open { .. } | Output::Subscribe(_) | Output::Negotiate { .. })
+            matches!(
+                output,
+                Output::SetActiveCall(Some(_)) | Output::Open { .. } | Output::Subscribe(_) | Output::Negotiate { .. }
+            )
         };
         assert_eq!(outputs.iter().filter(opens).count(), 0, "{outputs:?}");
         callee.machine.answer(callee.now, caller.call()).unwrap();

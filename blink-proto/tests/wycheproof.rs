@@ -1,4 +1,5 @@
-//! Wycheproof's vectors through the functions that the envelopes are made with: what is right comes out right, and what is wrong, weak or of another length is refused.
+//! Wycheproof's vectors through the functions that the envelopes are made with: what is right comes
+//! out right, and what is wrong, weak or of another length is refused.
 
 use std::fmt::Debug;
 
@@ -18,7 +19,8 @@ struct Ran {
 }
 
 impl Ran {
-    /// Counts a vector. `right` is whether it came out right; what is neither right nor refused fails by itself.
+    /// Counts a vector. `right` is whether it came out right; what is neither right nor refused
+    /// fails by itself.
     fn count(&mut self, right: bool) {
         *(if right { &mut self.right } else { &mut self.refused }) += 1;
     }
@@ -39,7 +41,8 @@ fn vectors<T, E: Debug>(loaded: Result<T, E>) -> T {
     loaded.expect("the vectors are a part of the crate")
 }
 
-/// Vectors that RFC 7748 leaves to the protocol must agree, but for the secret of nothing but zeros.
+/// Vectors that RFC 7748 leaves to the protocol must agree, but for the secret of nothing but
+/// zeros.
 #[test]
 fn x25519_agrees_with_every_vector_and_refuses_a_secret_of_zeros() {
     use wycheproof::xdh::{TestName, TestSet};
@@ -92,7 +95,8 @@ fn ed25519_takes_valid_signatures_only() {
     ran.end("Ed25519");
 }
 
-/// The points of small order in every encoding that stands for one, and some bytes that are no point.
+/// The points of small order in every encoding that stands for one, and some bytes that are no
+/// point.
 #[test]
 fn weak_and_impossible_ed25519_keys_are_refused_whatever_is_signed() {
     let high = |last: u8| {
@@ -138,7 +142,8 @@ fn weak_and_impossible_ed25519_keys_are_refused_whatever_is_signed() {
     assert!(verify(&sound.did(), b"a", b"b", &sound.sign(b"a", b"b")).is_ok(), "others are taken");
 }
 
-/// The sum of a signature's equation holds for a point of small order too: whoever signs could then deny what was signed (RFC 8032 §8.9 leaves that to the protocol).
+/// The sum of a signature's equation holds for a point of small order too: whoever signs could then
+/// deny what was signed (RFC 8032 §8.9 leaves that to the protocol).
 #[test]
 fn a_signature_with_a_point_of_small_order_is_refused() {
     let sound = Identity::from_seed(&[1; 32]);

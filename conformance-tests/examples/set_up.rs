@@ -1,8 +1,9 @@
-//! Times each step of a session's set-up between every two network transports, with the sections of a call (two of audio, two of video, one
-//! for data), and prints medians in milliseconds and the sizes of offer and answer in bytes.
+//! Times each step of a session's set-up between every two network transports, with the sections of
+//! a call (two of audio, two of video, one for data), and prints medians in milliseconds and the
+//! sizes of offer and answer in bytes.
 //!
-//! `cargo run --release -p blink-conformance --example set_up [ROUNDS [SIGNALING_MS]]`: so many rounds, with an answer that takes so long to
-//! come back, as it does on a real network.
+//! `cargo run --release -p blink-conformance --example set_up [ROUNDS [SIGNALING_MS]]`: so many
+//! rounds, with an answer that takes so long to come back, as it does on a real network.
 
 #![allow(clippy::print_stdout, reason = "what it is for")]
 
@@ -49,7 +50,8 @@ async fn main() {
     }
 }
 
-/// From opening both sessions to `connected` at both; then to the channel at both, and to the first message of both.
+/// From opening both sessions to `connected` at both; then to the channel at both, and to the first
+/// message of both.
 async fn round(offerer: &dyn Transport, answerer: &dyn Transport, signaling: Duration) -> (Times, Sizes) {
     let began = Instant::now();
     let mut times = [Duration::ZERO; STEPS.len()];

@@ -1,7 +1,7 @@
 //! What every codec must do.
 //!
-//! Each function verifies one thing and panics with a sentence where the contract does not hold. The author of a codec calls [`verify`], which calls them
-//! all, from a test of their own crate:
+//! Each function verifies one thing and panics with a sentence where the contract does not hold.
+//! The author of a codec calls [`verify`], which calls them all, from a test of their own crate:
 //!
 //! ```no_run
 //! # fn test(mine: &dyn blink_api::AudioCodec) {
@@ -9,13 +9,16 @@
 //! # }
 //! ```
 //!
-//! What a codec declares that it cannot do is left to it, within what the traits say of everybody: [`Lost`](blink_api::DecoderInput::Conceal) gives silence without
-//! concealment, and [`Recover`](blink_api::DecoderInput::Fec) what [`Lost`](blink_api::DecoderInput::Conceal) gives without a copy.
+//! What a codec declares that it cannot do is left to it, within what the traits say of everybody:
+//! [`Lost`](blink_api::DecoderInput::Conceal) gives silence without concealment, and
+//! [`Recover`](blink_api::DecoderInput::Fec) what [`Lost`](blink_api::DecoderInput::Conceal) gives
+//! without a copy.
 
 use std::time::Duration;
 
 use blink_api::{
-    AudioFormat, AudioCodec, AudioDecoder, AudioDecoderConfig, DecoderInput, AudioEncoder, AudioEncoderConfig, EncoderHint, ErrorKind,
+    AudioCodec, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig, AudioFormat, DecoderInput,
+    EncoderHint, ErrorKind,
 };
 
 use crate::tone;
@@ -45,7 +48,8 @@ pub fn verify(codec: &dyn AudioCodec) {
     unusable_packets_are_harmless(codec);
 }
 
-/// In every number of channels that it declares, a tone comes back: the loudest pitch is its own, and it is about as loud.
+/// In every number of channels that it declares, a tone comes back: the loudest pitch is its own,
+/// and it is about as loud.
 pub fn a_tone_comes_back_in_every_format(codec: &dyn AudioCodec) {
     let channels = codec.capabilities().max_channels;
     assert!(channels > 0, "a codec has at least one channel");
@@ -77,7 +81,8 @@ pub fn packets_say_how_long_they_last(codec: &dyn AudioCodec) {
     }
 }
 
-/// What is lost, and what is recovered or restored from another packet, fills exactly what is missing, whatever its length.
+/// What is lost, and what is recovered or restored from another packet, fills exactly what is
+/// missing, whatever its length.
 pub fn what_is_missing_is_filled_exactly(codec: &dyn AudioCodec) {
     let packets = encode(&mut *encoder(codec, AudioFormat::CALL), AudioFormat::CALL);
     let later = &packets[FRAMES - 1];
@@ -97,7 +102,8 @@ pub fn what_is_missing_is_filled_exactly(codec: &dyn AudioCodec) {
     }
 }
 
-/// After a tone, what is lost goes on sounding where concealment is declared, and is silent where it is not.
+/// After a tone, what is lost goes on sounding where concealment is declared, and is silent where
+/// it is not.
 pub fn concealment_is_what_was_declared(codec: &dyn AudioCodec) {
     let mut decoder = decoder(codec, AudioFormat::CALL);
     let mut room = vec![0.0; AudioFormat::CALL.samples_in(ROOM)];
@@ -116,7 +122,8 @@ pub fn concealment_is_what_was_declared(codec: &dyn AudioCodec) {
     }
 }
 
-/// Packets carry a copy of the frame before under reported loss if forward error correction is declared, and never otherwise.
+/// Packets carry a copy of the frame before under reported loss if forward error correction is
+/// declared, and never otherwise.
 pub fn copies_are_what_was_declared(codec: &dyn AudioCodec) {
     let mut encoder = encoder(codec, AudioFormat::CALL);
     encoder.hint(EncoderHint { loss: 0.2, burst: 1.0, bitrate: None }).expect("a fifth may be lost");
@@ -134,7 +141,8 @@ pub fn copies_are_what_was_declared(codec: &dyn AudioCodec) {
     assert!(!decoder.has_fec(&[]) && decoder.redundancy_span(&[]).is_zero(), "no packet carries nothing");
 }
 
-/// Where a variable bitrate is declared, a hint of half as much makes packets smaller; otherwise they stay as they are.
+/// Where a variable bitrate is declared, a hint of half as much makes packets smaller; otherwise
+/// they stay as they are.
 pub fn the_bitrate_follows_hints_where_declared(codec: &dyn AudioCodec) {
     let bytes = |bitrate| {
         let mut encoder = encoder(codec, AudioFormat::CALL);
@@ -148,7 +156,8 @@ pub fn the_bitrate_follows_hints_where_declared(codec: &dyn AudioCodec) {
     }
 }
 
-/// Formats, frames and hints that make no sense are invalid, and an encoder is afterwards as it was.
+/// Formats, frames and hints that make no sense are invalid, and an encoder is afterwards as it
+/// was.
 pub fn unusable_settings_are_refused(codec: &dyn AudioCodec) {
     let invalid = |what: &str, error: Option<blink_api::Error>| match error {
         Some(error) => assert_eq!(error.kind(), ErrorKind::Invalid, "{what}: {error}"),
@@ -175,7 +184,8 @@ pub fn unusable_settings_are_refused(codec: &dyn AudioCodec) {
     encoder.encode(&sound, &mut packet).expect("afterwards it encodes");
 }
 
-/// Bytes that are no packet are an error or sound, never more; and the decoder goes on with the next packet.
+/// Bytes that are no packet are an error or sound, never more; and the decoder goes on with the
+/// next packet.
 pub fn unusable_packets_are_harmless(codec: &dyn AudioCodec) {
     let packets = encode(&mut *encoder(codec, AudioFormat::CALL), AudioFormat::CALL);
     let mut decoder = decoder(codec, AudioFormat::CALL);

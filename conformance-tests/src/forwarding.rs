@@ -1,4 +1,5 @@
-//! Backends in front of other backends: everything that one does not say otherwise is as the one behind it does it.
+//! Backends in front of other backends: everything that one does not say otherwise is as the one
+//! behind it does it.
 //!
 //! ```
 //! use blink_api::macros::async_trait;
@@ -31,7 +32,8 @@ use blink_api::{
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-/// A session in front of another one. The methods are those of [`Session`], which [`forwards!`](crate::forwards) makes of them.
+/// A session in front of another one. The methods are those of [`Session`], which
+/// [`forwards!`](crate::forwards) makes of them.
 #[async_trait]
 #[allow(missing_docs, reason = "each is the method of `Session` of its name")]
 pub trait ForwardingSession: Send + Sync {
@@ -95,7 +97,8 @@ pub trait ForwardingSession: Send + Sync {
     }
 }
 
-/// A signaling backend in front of another one. The methods are those of [`Signaling`], which [`forwards!`](crate::forwards) makes of them.
+/// A signaling backend in front of another one. The methods are those of [`Signaling`], which
+/// [`forwards!`](crate::forwards) makes of them.
 #[async_trait]
 #[allow(missing_docs, reason = "each is the method of `Signaling` of its name")]
 pub trait ForwardingSignaling: Send + Sync {
@@ -139,8 +142,10 @@ pub trait ForwardingSignaling: Send + Sync {
     }
 }
 
-/// Makes a [`Session`](blink_api::Session) of a [`ForwardingSession`](crate::forwarding::ForwardingSession), or a
-/// [`Signaling`](blink_api::Signaling) of a [`ForwardingSignaling`](crate::forwarding::ForwardingSignaling).
+/// Makes a [`Session`](blink_api::Session) of a
+/// [`ForwardingSession`](crate::forwarding::ForwardingSession), or a
+/// [`Signaling`](blink_api::Signaling) of a
+/// [`ForwardingSignaling`](crate::forwarding::ForwardingSignaling).
 #[macro_export]
 macro_rules! forwards {
     (Session for $type:ty) => {

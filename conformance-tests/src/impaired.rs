@@ -1,9 +1,11 @@
-//! Bad networks without privileges: decorators that delay, lose, repeat, reorder, slow down and cut what goes through real backends.
+//! Bad networks without privileges: decorators that delay, lose, repeat, reorder, slow down and cut
+//! what goes through real backends.
 //!
-//! [`ImpairedTransport`] puts a relay in user space between two devices: what one tells the other of its addresses, in descriptions and
-//! candidates, is replaced by addresses of an [`ImpairedNetwork`] before it is sent, so that all packets of the two pass there. The stacks
-//! below notice and mend what happens themselves, as on a bad network. [`ImpairedSignaling`] does the same to the deliveries of a signaling
-//! backend. Everything random comes from seeds.
+//! [`ImpairedTransport`] puts a relay in user space between two devices: what one tells the other
+//! of its addresses, in descriptions and candidates, is replaced by addresses of an
+//! [`ImpairedNetwork`] before it is sent, so that all packets of the two pass there. The stacks
+//! below notice and mend what happens themselves, as on a bad network. [`ImpairedSignaling`] does
+//! the same to the deliveries of a signaling backend. Everything random comes from seeds.
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -41,7 +43,8 @@ pub use transport::ImpairedTransport;
 pub struct Impairment {
     /// How long every packet takes.
     pub delay: Duration,
-    /// Up to so much longer or shorter, at random. A packet does not overtake the one before it, as in a queue.
+    /// Up to so much longer or shorter, at random. A packet does not overtake the one before it, as
+    /// in a queue.
     pub jitter: Duration,
     /// Which packets never arrive.
     pub loss: Loss,
@@ -150,7 +153,8 @@ mod tests {
 
     const PACE: Duration = Duration::from_millis(20);
 
-    /// Sends so many packets of a size at a pace and says when each that arrived did, in order, counted from the first one's departure.
+    /// Sends so many packets of a size at a pace and says when each that arrived did, in order,
+    /// counted from the first one's departure.
     fn through(impairment: Impairment, count: u32, size: usize, pace: Duration) -> Vec<(u32, Duration)> {
         let mut netem = Netem::new(impairment.netem(0));
         let (began, mut arrived) = (Instant::now(), Vec::new());

@@ -1,4 +1,5 @@
-//! A laboratory for calls: participants are real engines, over any backends, and a scenario says in prose what must happen and what must not.
+//! A laboratory for calls: participants are real engines, over any backends, and a scenario says in
+//! prose what must happen and what must not.
 //!
 //! ```no_run
 //! use blink_api::Registry;
@@ -24,15 +25,21 @@
 //! # }
 //! ```
 //!
-//! Every participant has a microphone that gives a tone of its own, and a loudspeaker that remembers what it played: *hears* means that the listener's engine decoded the
-//! talker's tone, not merely that packets came. Events are claimed by the step that awaits them; [`Participant::sees_nothing_more`] fails where one is left over.
+//! Every participant has a microphone that gives a tone of its own, and a loudspeaker that
+//! remembers what it played: *hears* means that the listener's engine decoded the talker's tone,
+//! not merely that packets came. Events are claimed by the step that awaits them;
+//! [`Participant::sees_nothing_more`] fails where one is left over.
 //!
-//! Between an engine and its backends is a line that the lab can cut, count and change: for messages ([`Lab::handles_letters`]), for packets
-//! ([`Participant::loses_its_path`]), for the device's address ([`Participant::changes_its_address`]). This works over every backend, on virtual time where the backends allow it and in
-//! real time otherwise. What is cut there is lost to the engine while the stacks below may still have their connection. That stacks cope with dead networks themselves is shown with [`Stage::impaired`], where cuts
-//! are made in a network in user space ([`impaired`](crate::impaired)) instead.
+//! Between an engine and its backends is a line that the lab can cut, count and change: for
+//! messages ([`Lab::handles_letters`]), for packets ([`Participant::loses_its_path`]), for the
+//! device's address ([`Participant::changes_its_address`]). This works over every backend, on
+//! virtual time where the backends allow it and in real time otherwise. What is cut there is lost
+//! to the engine while the stacks below may still have their connection. That stacks cope with dead
+//! networks themselves is shown with [`Stage::impaired`], where cuts are made in a network in user
+//! space ([`impaired`](crate::impaired)) instead.
 //!
-//! A lab can have one [`Fault`], with which a scenario must fail: that is how each is shown to test something.
+//! A lab can have one [`Fault`], with which a scenario must fail: that is how each is shown to test
+//! something.
 
 mod codec;
 mod core;
@@ -170,7 +177,8 @@ impl Lab {
         tokio::runtime::Handle::current().metrics().num_alive_tasks()
     }
 
-    /// Sockets and memory of the process, where the stage has it alone. `None` elsewhere, and where the system does not tell.
+    /// Sockets and memory of the process, where the stage has it alone. `None` elsewhere, and where
+    /// the system does not tell.
     pub fn possessions(&self) -> Option<Possessions> {
         if self.core.stage.alone { Possessions::now(self.core.size()) } else { None }
     }
@@ -199,7 +207,8 @@ impl Lab {
         self.core.post.set_rule(Some(Box::new(rule)));
     }
 
-    /// Ends what [`handles_letters`](Lab::handles_letters) did, and delivers all that is held, oldest first.
+    /// Ends what [`handles_letters`](Lab::handles_letters) did, and delivers all that is held,
+    /// oldest first.
     pub fn releases_letters(&self) {
         self.core.post.set_rule(None);
         for held in self.core.post.release() {
@@ -218,12 +227,14 @@ impl Lab {
         self.core.post.published()
     }
 
-    /// The kinds of all that somebody published; `None` for what is not in somebody's inbox, and for its owner.
+    /// The kinds of all that somebody published; `None` for what is not in somebody's inbox, and
+    /// for its owner.
     pub fn letters_of(&self, participant: &Participant) -> Vec<Option<Kind>> {
         self.core.post.kinds_from(participant.number())
     }
 
-    /// Hands a message to everybody who reads a topic, as if somebody unknown had published it; says how many got it.
+    /// Hands a message to everybody who reads a topic, as if somebody unknown had published it;
+    /// says how many got it.
     pub fn delivers(&self, topic: Topic, message: &Bytes) -> usize {
         self.core.inject(topic, message)
     }

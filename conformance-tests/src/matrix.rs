@@ -1,7 +1,8 @@
 //! Every scenario over every pairing of backends, several at a time.
 //!
-//! A *pairing* is two transports and two signaling backends, in order: whoever calls first uses the first of each. A *case* is one scenario over one
-//! pairing. Each runs in a lab of its own, with backends from a registry of its own.
+//! A *pairing* is two transports and two signaling backends, in order: whoever calls first uses the
+//! first of each. A *case* is one scenario over one pairing. Each runs in a lab of its own, with
+//! backends from a registry of its own.
 //!
 //! ```no_run
 //! use blink_api::Registry;
@@ -29,7 +30,8 @@ pub use lanes::Control;
 pub use pairing::Pairing;
 pub use waiting::{WAITING, Waiting};
 
-/// Scenarios for a quick look at a pairing: setting up and ending a call in every way, a group, streams, a path that is lost and found.
+/// Scenarios for a quick look at a pairing: setting up and ending a call in every way, a group,
+/// streams, a path that is lost and found.
 pub const QUICK: &[u8] = &[1, 2, 3, 9, 14, 17, 21, 27, 28, 33, 35, 41, 48, 54];
 
 /// Which scenarios over which pairings.
@@ -72,8 +74,8 @@ impl Matrix {
         self.scenarios.iter().map(|scenario| scenario.number).chain(waiting)
     }
 
-    /// Every scenario over every pairing. Pairings take turns, and each begins at another scenario: those of many participants would set up all their
-    /// paths at the same moment otherwise.
+    /// Every scenario over every pairing. Pairings take turns, and each begins at another scenario:
+    /// those of many participants would set up all their paths at the same moment otherwise.
     pub fn cases(&self) -> Vec<Case> {
         let (scenarios, pairings) = (self.scenarios.len(), self.pairings.len());
         let turn = |turn: usize| {
@@ -93,8 +95,8 @@ impl Matrix {
         self.waiting.iter().flat_map(over).collect()
     }
 
-    /// Runs all cases and gives their rows, in order of pairings and scenarios, those that wait among them. `told` hears of each as it ends, from any
-    /// thread.
+    /// Runs all cases and gives their rows, in order of pairings and scenarios, those that wait
+    /// among them. `told` hears of each as it ends, from any thread.
     pub fn run(&self, control: &Control, told: &(dyn Fn(&Row) + Sync)) -> Vec<Row> {
         let mut rows = lanes::run(self.cases(), control, told);
         rows.extend(self.waiting());

@@ -1,7 +1,8 @@
 //! What every media host must do.
 //!
-//! Each function verifies one thing and panics with a sentence where the contract does not hold. The author of a media host calls [`verify`] from a test of their own
-//! crate, with names of a source, a sink and a source of video that can be opened wherever the test runs:
+//! Each function verifies one thing and panics with a sentence where the contract does not hold.
+//! The author of a media host calls [`verify`] from a test of their own crate, with names of a
+//! source, a sink and a source of video that can be opened wherever the test runs:
 //!
 //! ```no_run
 //! # async fn test(mine: &dyn blink_api::MediaHost) {
@@ -66,7 +67,8 @@ pub async fn capabilities_are_what_there_is(host: &dyn MediaHost, names: Names<'
     assert_eq!(declared.hotplug, host.changes().is_some(), "changes are reported if and only if that is declared");
 }
 
-/// Devices have names, each once in its direction and kind, of kinds that are declared, and at most one default of each.
+/// Devices have names, each once in its direction and kind, of kinds that are declared, and at most
+/// one default of each.
 pub async fn devices_are_listed(host: &dyn MediaHost) {
     let devices = host.devices().await.expect("devices can be listed");
     let declared = host.capabilities();
@@ -101,7 +103,8 @@ pub async fn unknown_names_are_not_found(host: &dyn MediaHost) {
     }
 }
 
-/// A source gives samples in the format asked for, at most as many as there is room for, and all of them where it has no clock of its own.
+/// A source gives samples in the format asked for, at most as many as there is room for, and all of
+/// them where it has no clock of its own.
 pub async fn sources_give_samples_in_the_format_asked_for(host: &dyn MediaHost, name: &str) {
     for format in [AudioFormat::CALL, AudioFormat { sample_rate: 16_000, channels: 2 }] {
         let request = OpenRequest { format, ..CALL };
@@ -139,7 +142,8 @@ pub async fn sinks_take_samples_and_say_how_many(host: &dyn MediaHost, name: &st
     sink.finish().expect("finishing again does nothing");
 }
 
-/// Video begins with a key frame, its times go forward and are not in the future, and a key frame that is asked for comes.
+/// Video begins with a key frame, its times go forward and are not in the future, and a key frame
+/// that is asked for comes.
 pub async fn video_begins_with_a_key_frame_and_goes_forward(host: &dyn MediaHost, name: &str) {
     /// How far the clock of the test goes on at a time, and how long it runs.
     const STEP: Duration = Duration::from_millis(10);

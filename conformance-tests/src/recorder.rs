@@ -1,7 +1,8 @@
 //! What every recorder must do.
 //!
-//! Each function verifies one thing and panics with a sentence where the contract does not hold. The author of a recorder calls [`verify`] from a test of their own crate,
-//! with an empty directory:
+//! Each function verifies one thing and panics with a sentence where the contract does not hold.
+//! The author of a recorder calls [`verify`] from a test of their own crate, with an empty
+//! directory:
 //!
 //! ```no_run
 //! # fn test(mine: &dyn blink_api::Recorder, directory: &std::path::Path) {
@@ -42,7 +43,8 @@ pub fn verify(recorder: &dyn Recorder, directory: &Path) {
     a_directory_that_is_not_there_is_named(recorder, &directory.join("not there"));
 }
 
-/// Tracks of the kinds that are declared are taken, and others refused as unsupported, without harm to the recording.
+/// Tracks of the kinds that are declared are taken, and others refused as unsupported, without harm
+/// to the recording.
 pub fn formats_are_taken_as_declared(recorder: &dyn Recorder, directory: &Path) {
     let declared = recorder.capabilities();
     assert!(declared.samples || declared.packets, "a recorder takes samples or packets");
@@ -75,7 +77,8 @@ pub fn unknown_tracks_are_not_found(recorder: &dyn Recorder, directory: &Path) {
     finish(recording);
 }
 
-/// What is recorded for longer takes more room, and the summary names the files and counts their bytes.
+/// What is recorded for longer takes more room, and the summary names the files and counts their
+/// bytes.
 pub fn what_is_pushed_is_in_the_files(recorder: &dyn Recorder, directory: &Path) {
     let format = usual(recorder);
     let bytes = [1, 10].map(|seconds| {
@@ -114,7 +117,8 @@ pub fn recordings_at_the_same_time_are_apart(recorder: &dyn Recorder, directory:
     assert!(one.files.iter().all(|file| !other.files.contains(file)), "{:?} are of both recordings", one.files);
 }
 
-/// A second recording of the same name is refused, or has other files: what was recorded stays as it is.
+/// A second recording of the same name is refused, or has other files: what was recorded stays as
+/// it is.
 pub fn what_was_recorded_is_never_written_over(recorder: &dyn Recorder, directory: &Path) {
     let format = usual(recorder);
     let mut recording = start_with_track(recorder, directory, 1, &format);
@@ -135,7 +139,8 @@ pub fn what_was_recorded_is_never_written_over(recorder: &dyn Recorder, director
     assert!(before == after, "an earlier recording was written over");
 }
 
-/// Of a recording that is dropped, as by a program that fails, the files have what was written: that is, all but what was pushed since the last tick.
+/// Of a recording that is dropped, as by a program that fails, the files have what was written:
+/// that is, all but what was pushed since the last tick.
 pub fn what_was_written_stays_when_a_recording_is_dropped(recorder: &dyn Recorder, directory: &Path) {
     let format = usual(recorder);
     let mut recording = start_with_track(recorder, directory, 1, &format);

@@ -1,6 +1,8 @@
-//! What every combination of backends must do in calls: situations as values, each with what it verifies and a fault it must not survive.
+//! What every combination of backends must do in calls: situations as values, each with what it
+//! verifies and a fault it must not survive.
 //!
-//! A backend's author runs all of them over their own backend and a reference, and once more with each fault:
+//! A backend's author runs all of them over their own backend and a reference, and once more with
+//! each fault:
 //!
 //! ```no_run
 //! use blink_api::Registry;
@@ -16,7 +18,8 @@
 //! # }
 //! ```
 //!
-//! With [`Timing::Virtual`](crate::lab::Timing::Virtual) the runtime must be one that was made with `start_paused`, and have one thread.
+//! With [`Timing::Virtual`](crate::lab::Timing::Virtual) the runtime must be one that was made with
+//! `start_paused`, and have one thread.
 
 mod crossings;
 mod endurance;
@@ -48,7 +51,8 @@ pub struct Scenario {
     pub needs: Needs,
     /// What it asks of transports that not all can do.
     pub abilities: &'static [Ability],
-    /// Whether nothing else may run meanwhile in real time: it asserts that sound is never interrupted.
+    /// Whether nothing else may run meanwhile in real time: it asserts that sound is never
+    /// interrupted.
     pub quiet_machine: bool,
     /// What signaling is like in it.
     pub network: Network,

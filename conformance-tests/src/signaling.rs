@@ -1,6 +1,7 @@
 //! What every signaling backend must do.
 //!
-//! An author implements [`Network`] and writes one line in a test file, which makes one test of each case:
+//! An author implements [`Network`] and writes one line in a test file, which makes one test of
+//! each case:
 //!
 //! ```ignore
 //! blink_conformance::signaling_tests!(my_backend, MyNetwork::default());
@@ -36,12 +37,13 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Makes nodes of one network that nothing else uses.
 #[async_trait]
 pub trait Network: Send + Sync {
-    /// Starts a node that can be reached at its first address. A name that was used before, by a node that has been shut down, gives a
-    /// node at the same address.
+    /// Starts a node that can be reached at its first address. A name that was used before, by a
+    /// node that has been shut down, gives a node at the same address.
     async fn start(&self, name: &str) -> Arc<dyn Signaling>;
 }
 
-/// One test per case, in a module of the name given. The expression makes a [`Network`](crate::signaling::Network).
+/// One test per case, in a module of the name given. The expression makes a
+/// [`Network`](crate::signaling::Network).
 #[macro_export]
 macro_rules! signaling_tests {
     ($backend:ident, $network:expr) => {

@@ -8,7 +8,8 @@ pub(crate) fn wave(hertz: f32, amplitude: f32, sample_rate: u32, samples: usize)
     (0..samples).map(|n| amplitude * ((n as f64 * step).fract() as f32 * TAU).sin()).collect()
 }
 
-/// How loud a pitch is in what was heard: its amplitude (Goertzel's algorithm, as one correlation with a turning pointer).
+/// How loud a pitch is in what was heard: its amplitude (Goertzel's algorithm, as one correlation
+/// with a turning pointer).
 pub(crate) fn amplitude(heard: &[f32], hertz: f32, sample_rate: u32) -> f32 {
     let step = f64::from(hertz) / f64::from(sample_rate);
     let (mut real, mut imaginary) = (0.0, 0.0);

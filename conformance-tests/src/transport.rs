@@ -1,8 +1,9 @@
 //! What every transport must do, against any other.
 //!
-//! Each function verifies one thing between an offering and an answering transport, which may be the same. It panics with a sentence where
-//! the contract does not hold, and waits for events, five seconds at most, never for time to pass. The author of a transport calls them
-//! from tests of their own crate; [`verify`] calls them all:
+//! Each function verifies one thing between an offering and an answering transport, which may be
+//! the same. It panics with a sentence where the contract does not hold, and waits for events, five
+//! seconds at most, never for time to pass. The author of a transport calls them from tests of
+//! their own crate; [`verify`] calls them all:
 //!
 //! ```no_run
 //! # async fn test(mine: &dyn blink_api::Transport, theirs: &dyn blink_api::Transport) {
@@ -105,7 +106,8 @@ pub async fn verify(offerer: &dyn Transport, answerer: &dyn Transport) {
     }
 }
 
-/// Sets up a call's connection, one audio section for both directions and a data channel, and says how long it took.
+/// Sets up a call's connection, one audio section for both directions and a data channel, and says
+/// how long it took.
 pub async fn negotiates_and_carries(offerer: &dyn Transport, answerer: &dyn Transport) -> SetUp {
     let mut pair = Pair::open(offerer, answerer).await;
     pair.offerer.session.open_channel("blink").await.expect("a channel can be wanted");
@@ -153,7 +155,8 @@ pub async fn candidates_may_come_before_the_description(offerer: &dyn Transport,
     pair.close().await;
 }
 
-/// Sequence number, timestamp, marker, level, codec and payload arrive as they were sent, around the wrap of the sequence number too.
+/// Sequence number, timestamp, marker, level, codec and payload arrive as they were sent, around
+/// the wrap of the sequence number too.
 pub async fn packets_arrive_as_they_were_sent(offerer: &dyn Transport, answerer: &dyn Transport) {
     const COUNT: u16 = 30;
     let mut pair = Pair::open(offerer, answerer).await;
@@ -217,7 +220,8 @@ pub async fn messages_arrive_both_ways(offerer: &dyn Transport, answerer: &dyn T
     pair.close().await;
 }
 
-/// A side that sends nothing has no track at the other; when it adds one later, that uses the same section.
+/// A side that sends nothing has no track at the other; when it adds one later, that uses the same
+/// section.
 pub async fn a_listener_hears_and_may_speak_later(offerer: &dyn Transport, answerer: &dyn Transport) {
     let mut pair = Pair::open_with_listener(offerer, answerer).await;
     pair.connect().await;
@@ -239,7 +243,8 @@ pub async fn a_listener_hears_and_may_speak_later(offerer: &dyn Transport, answe
     pair.close().await;
 }
 
-/// A removed track ends at the other side after a negotiation, whose own track in the same section goes on.
+/// A removed track ends at the other side after a negotiation, whose own track in the same section
+/// goes on.
 pub async fn a_removed_track_ends_and_the_other_goes_on(offerer: &dyn Transport, answerer: &dyn Transport) {
     let mut pair = Pair::open(offerer, answerer).await;
     pair.connect().await;
@@ -263,8 +268,9 @@ pub async fn a_removed_track_ends_and_the_other_goes_on(offerer: &dyn Transport,
     pair.close().await;
 }
 
-/// An ICE restart uses new credentials. Packets sent before its answer arrive; afterwards the new path may lose some while it is checked.
-/// Says how long it took until both sides heard each other again.
+/// An ICE restart uses new credentials. Packets sent before its answer arrive; afterwards the new
+/// path may lose some while it is checked. Says how long it took until both sides heard each other
+/// again.
 pub async fn ice_restart_keeps_media(offerer: &dyn Transport, answerer: &dyn Transport) -> Duration {
     let mut pair = Pair::open(offerer, answerer).await;
     pair.connect().await;
@@ -287,7 +293,8 @@ pub async fn ice_restart_keeps_media(offerer: &dyn Transport, answerer: &dyn Tra
     gap
 }
 
-/// Both sides count packets and payload bytes; loss is what is missing in the sequence numbers; real networks have a round trip time.
+/// Both sides count packets and payload bytes; loss is what is missing in the sequence numbers;
+/// real networks have a round trip time.
 pub async fn stats_count_what_was_sent(offerer: &dyn Transport, answerer: &dyn Transport) {
     let mut pair = Pair::open(offerer, answerer).await;
     let fresh = pair.offerer.session.stats().await.expect("figures");
@@ -315,7 +322,8 @@ pub async fn stats_count_what_was_sent(offerer: &dyn Transport, answerer: &dyn T
     pair.close().await;
 }
 
-/// After `close` every method fails with `Closed`, the events end after `Closed`, and closing again does nothing.
+/// After `close` every method fails with `Closed`, the events end after `Closed`, and closing again
+/// does nothing.
 pub async fn everything_fails_after_close(offerer: &dyn Transport, answerer: &dyn Transport) {
     let mut pair = Pair::open(offerer, answerer).await;
     pair.connect().await;

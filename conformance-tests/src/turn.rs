@@ -1,4 +1,5 @@
-//! A STUN and TURN server (RFC 8489, RFC 8656) inside the test process, on loopback: [`turn_server_proto`] with sockets.
+//! A STUN and TURN server (RFC 8489, RFC 8656) inside the test process, on loopback:
+//! [`turn_server_proto`] with sockets.
 //!
 //! ```no_run
 //! # async fn test() -> std::io::Result<()> {
@@ -53,7 +54,8 @@ pub struct Figures {
 /// How a server behaves.
 #[derive(Debug, Clone, Copy)]
 pub struct TurnBehaviour {
-    /// How many relayed addresses it has; the next client is told that its capacity is reached (RFC 8656 §7.2, 508).
+    /// How many relayed addresses it has; the next client is told that its capacity is reached (RFC
+    /// 8656 §7.2, 508).
     pub capacity: usize,
 }
 

@@ -1,5 +1,5 @@
-//! What engines make of a bad network together: real stacks, real codecs and recorded speech on packets that get lost, and on a path that is too narrow for
-//! everything.
+//! What engines make of a bad network together: real stacks, real codecs and recorded speech on
+//! packets that get lost, and on a path that is too narrow for everything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,8 @@ between! { a_call_comes_up_while_packets_are_lost:
 const LOSSY: Impairment =
     Impairment { delay: Duration::from_millis(20), loss: Loss::Random(0.1), seed: 1, ..Impairment::NONE };
 
-/// What SCTP repeats first comes 3 s later, and the next 6 s after that: it should have nothing to repeat.
+/// What SCTP repeats first comes 3 s later, and the next 6 s after that: it should have nothing to
+/// repeat.
 async fn a_call_comes_up_while_packets_are_lost(stacks: [Stack; 2]) {
     Talk::start(stacks, LOSSY, LOSSY).await.end().await;
 }
@@ -99,7 +100,8 @@ async fn a_narrow_path_carries_sound_first(stacks: [Stack; 2]) {
     let enough = |from_alice: &ParticipantStatistics| from_alice.audio.received >= before.received + 500;
     let after = of(&talk.bob, "10 s of sound", enough).await.audio;
     let lost = after.lost - before.lost;
-    // Without control it would be every third, of sound as of pictures; looking for more room costs some now and then.
+    // Without control it would be every third, of sound as of pictures; looking for more room costs
+    // some now and then.
     assert!(lost <= 50, "{lost} of 500 packets of sound were lost: {after:?}");
     let picture = tokio::time::timeout(PATIENCE, seen.changed()).await;
     picture.expect("a picture comes").expect("pictures come");

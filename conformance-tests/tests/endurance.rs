@@ -1,4 +1,5 @@
-//! A hundred calls over real sockets, alone in the process, so that its sockets and memory can be counted.
+//! A hundred calls over real sockets, alone in the process, so that its sockets and memory can be
+//! counted.
 
 use std::net::{Ipv4Addr, UdpSocket};
 

@@ -1,5 +1,6 @@
-//! Networks that fail under real stacks on real sockets, in real time: cut, and lossy, between every two network transports. What recovers here are the stacks
-//! themselves, where the other scenarios cut between engine and backend.
+//! Networks that fail under real stacks on real sockets, in real time: cut, and lossy, between
+//! every two network transports. What recovers here are the stacks themselves, where the other
+//! scenarios cut between engine and backend.
 
 use std::time::Duration;
 

@@ -1,7 +1,9 @@
-//! The matrix: call scenarios on real sockets, for every ordered pair of network transports and of network signaling backends, in real time.
+//! The matrix: call scenarios on real sockets, for every ordered pair of network transports and of
+//! network signaling backends, in real time.
 //!
-//! Without more said it is the quick set, a selection for every pairing; `BLINK_MATRIX=full` makes it all of them. What waits for a part of the engine is listed as
-//! ignored. A pairing without a case is a failure.
+//! Without more said it is the quick set, a selection for every pairing; `BLINK_MATRIX=full` makes
+//! it all of them. What waits for a part of the engine is listed as ignored. A pairing without a
+//! case is a failure.
 
 use blink_api::{Registry, Signaling, Transport};
 use blink_conformance::matrix::{Case, Matrix, Pairing, QUICK, Row, Verdict};
@@ -33,7 +35,8 @@ fn main() {
     trials.push(Trial::test("every_pairing_has_cases", move || has_cases(&counted)));
     let waits = |row: Row| Trial::test(row.name(), || Ok(())).with_ignored_flag(true);
     trials.extend(matrix.waiting().into_iter().map(waits));
-    // With a process for each test, as nextest has it, `.config/nextest.toml` says what runs beside what.
+    // With a process for each test, as nextest has it, `.config/nextest.toml` says what runs beside
+    // what.
     if std::env::var_os("NEXTEST").is_some() || arguments.list {
         trials.extend(quiet);
         libtest_mimic::run(&arguments, trials).exit();

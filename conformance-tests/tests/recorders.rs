@@ -1,4 +1,5 @@
-//! The recorders' contract, with the simplest recorder that fulfils it, and with ones that are broken on purpose: each is caught by the part of the contract that is about it.
+//! The recorders' contract, with the simplest recorder that fulfils it, and with ones that are
+//! broken on purpose: each is caught by the part of the contract that is about it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -38,7 +39,8 @@ enum Fault {
     NamesNoPath,
 }
 
-/// Writes each track to a file of its own: samples as they are, packets with their length before them.
+/// Writes each track to a file of its own: samples as they are, packets with their length before
+/// them.
 struct Plain(Fault);
 
 struct PlainRecording {

@@ -1,4 +1,5 @@
-//! Every call scenario over the memory backends, in virtual time; and each once more in a lab with a fault, where it must fail.
+//! Every call scenario over the memory backends, in virtual time; and each once more in a lab with
+//! a fault, where it must fail.
 
 use blink_api::Registry;
 use blink_conformance::lab::{Failure, FailureKind, Stage, Timing};
@@ -25,7 +26,8 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// Both sides on the memory backends. Every run has networks of its own: they belong to the registry.
+/// Both sides on the memory backends. Every run has networks of its own: they belong to the
+/// registry.
 fn stage() -> Stage {
     let registry = Registry::discovered().expect("backends have different names");
     Stage::new(registry, "memory", "memory", Timing::Virtual)
@@ -37,7 +39,8 @@ fn on_paused_time<T>(run: impl Future<Output = T>) -> T {
     runtime.block_on(run)
 }
 
-/// A scenario in a lab with a fault must fail, and by what it asserts. With `BLINK_SHOW_RED` set one sees by what.
+/// A scenario in a lab with a fault must fail, and by what it asserts. With `BLINK_SHOW_RED` set
+/// one sees by what.
 #[expect(clippy::print_stderr, reason = "asked for")]
 fn red(outcome: Result<(), Failure>) -> Result<(), Failed> {
     match outcome {

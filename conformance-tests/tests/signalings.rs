@@ -47,8 +47,8 @@ enum Kind {
     Ipfs,
 }
 
-/// Nodes on the loopback interface with a key file each, so that a node can come back as itself. Node `a` is of the first kind, the others are of the
-/// second.
+/// Nodes on the loopback interface with a key file each, so that a node can come back as itself.
+/// Node `a` is of the first kind, the others are of the second.
 struct NodeNetwork {
     kinds: [Kind; 2],
     carrier: Carrier,

@@ -2,8 +2,8 @@
 
 use blink_api::{Endpoint, TrackKind};
 use blink_proto::wire::{
-    StaleBoot, Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, JoinedClaim, Link, LinkRole,
-    Member, Offer, REPORT_VERSION, Record, Reject, Ringing, Secret, SectionReport, Seen, Signed, SignedKey, Status,
+    Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, JoinedClaim, Link, LinkRole, Member,
+    Offer, REPORT_VERSION, Record, Reject, Ringing, Secret, SectionReport, Seen, Signed, SignedKey, StaleBoot, Status,
     StreamOffer, StreamRequest, WireEndpoint, cbor,
 };
 use serde_json::{Value, json};
@@ -21,7 +21,8 @@ pub(crate) fn bodies(scene: &Scene) -> Value {
     bodies.collect()
 }
 
-/// Every body with its name and what it says; one of each kind, and a second one where a field may be absent.
+/// Every body with its name and what it says; one of each kind, and a second one where a field may
+/// be absent.
 pub(crate) fn all(scene: &Scene) -> Vec<(&'static str, Body, Value)> {
     let mut bodies = Vec::new();
     for (name, conversation, entries) in [

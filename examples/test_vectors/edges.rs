@@ -1,4 +1,5 @@
-//! Cases on which two implementations of the same text could differ: what is refused, what is ignored, what counts.
+//! Cases on which two implementations of the same text could differ: what is refused, what is
+//! ignored, what counts.
 
 use blink_api::Did;
 use blink_proto::secure::{AgreementKey, Refusal, verify};
@@ -43,7 +44,8 @@ pub(crate) fn encodings() -> Value {
 /// Bytes of a content, and what it is taken for.
 pub(crate) fn content_forms(scene: &Scene) -> Value {
     let whole = from_bob(scene, Body::Busy(Busy {})).encode();
-    // The last three bytes are the kind, the key of the body, and an empty map; the two before the kind are the call id's end and the kind's key.
+    // The last three bytes are the kind, the key of the body, and an empty map; the two before the
+    // kind are the call id's end and the kind's key.
     let head = &whole[1..whole.len() - 3];
     let with = |fields: u8, rest: &[u8]| [&[0xa0 | fields], head, rest].concat();
     let without_did = [&[0xa7], &head[35..], &[9, 8, 0xa0]].concat();
@@ -112,12 +114,14 @@ pub(crate) fn signatures(scene: &Scene) -> Value {
         let hash = Sha512::new().chain_update(r).chain_update(did.public_key()).chain_update(MESSAGE).finalize();
         Scalar::from_bytes_mod_order_wide(&hash.into())
     };
-    // The neutral element is 0·B: whoever has the key can take it for R. It has a second form too, y = p + 1.
+    // The neutral element is 0·B: whoever has the key can take it for R. It has a second form too,
+    // y = p + 1.
     let neutral = EdwardsPoint::default().compress().to_bytes();
     let mut second_form = [0xff; 32];
     (second_form[0], second_form[31]) = (0xee, 0x7f);
     let of_neutral = |r: [u8; 32]| signature(r, challenge(&r) * secret);
-    // R of order 8 and S as for the neutral element: holds where both sides are multiplied by the cofactor.
+    // R of order 8 and S as for the neutral element: holds where both sides are multiplied by the
+    // cofactor.
     let torsion = constants::EIGHT_TORSION[1].compress().to_bytes();
     let mut great = sound;
     add_order(&mut great);
@@ -164,7 +168,8 @@ fn add_order(signature: &mut [u8; 64]) {
     }
 }
 
-/// Seen and Claim: the last two elements stand in different order, and one is not understood as the other.
+/// Seen and Claim: the last two elements stand in different order, and one is not understood as the
+/// other.
 pub(crate) fn arrays(scene: &Scene) -> Value {
     let seen = bodies::member(scene, Vec::new()).record.seen.remove(0);
     let claim = offer(scene).joined.remove(0);
@@ -176,7 +181,8 @@ pub(crate) fn arrays(scene: &Scene) -> Value {
     ])
 }
 
-/// A message with more entries than are read. What is after those is no entry at all, and spoils nothing.
+/// A message with more entries than are read. What is after those is no entry at all, and spoils
+/// nothing.
 pub(crate) fn entries_of_a_message(scene: &Scene) -> Value {
     let mut offer = offer(scene);
     let entry = scene.signed_entries().remove(0);
@@ -194,7 +200,8 @@ fn offer(scene: &Scene) -> Offer {
     offers.next().expect("it is one of them")
 }
 
-/// Candidates of a generation: those of its description first, then those of the messages in the order of their indexes, which count the latter only.
+/// Candidates of a generation: those of its description first, then those of the messages in the
+/// order of their indexes, which count the latter only.
 pub(crate) fn descriptions(scene: &Scene) -> Value {
     let [host, reflexive, trickled] = [
         "candidate:1 1 udp 2130706431 192.0.2.1 50000 typ host",
@@ -249,7 +256,8 @@ pub(crate) fn longer_arrays() -> Value {
 
 /// Where the SCTP handshake happens, by whether offer and answer have a valid `a=sctp-init`.
 pub(crate) fn sctp_init() -> Value {
-    // RFC 9260 §3.3.2: type, flags, length, initiate tag, advertised window, streams out and in, first TSN.
+    // RFC 9260 §3.3.2: type, flags, length, initiate tag, advertised window, streams out and in,
+    // first TSN.
     let chunk = [&[1, 0, 0, 20][..], &[0x12, 0x34, 0x56, 0x78], &[0, 16, 0, 0], &[4, 0, 4, 0], &[0, 0, 0, 1]].concat();
     let handshakes = [(true, true, "in the descriptions"), (true, false, "on the path"), (false, false, "on the path")];
     let handshakes = handshakes.map(|(offer, answer, output)| {

@@ -43,7 +43,8 @@ pub(crate) fn from(endpoint: Endpoint, scene: &Scene, body: Body) -> Content {
     Content { from: endpoint, boot: 7, seq: 1, unix_ms: SENT_MS, call: scene.call, body }
 }
 
-/// Each body in an envelope where it belongs: those for inboxes to Alice's, those for the call's topic to Alice and two others.
+/// Each body in an envelope where it belongs: those for inboxes to Alice's, those for the call's
+/// topic to Alice and two others.
 pub(crate) fn envelopes(scene: &Scene) -> Result<Value, Refusal> {
     let mut envelopes = Vec::new();
     for (number, (name, body, _)) in (0u8..).zip(bodies::all(scene)) {

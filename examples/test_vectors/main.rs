@@ -1,4 +1,5 @@
-//! Prints the test vectors of `docs/protocol.md` as JSON: fixed keys and numbers in, the bytes of every message out.
+//! Prints the test vectors of `docs/protocol.md` as JSON: fixed keys and numbers in, the bytes of
+//! every message out.
 //!
 //! ```sh
 //! cargo run -p blink-examples --bin test_vectors > docs/vectors.json

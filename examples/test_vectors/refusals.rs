@@ -9,7 +9,8 @@ use crate::envelopes::{Sealed, from, from_bob};
 use crate::scene::Scene;
 use crate::{bodies, hex};
 
-/// In an envelope with one recipient: where the version stands, the ephemeral key, the wrap's hint and the wrap itself.
+/// In an envelope with one recipient: where the version stands, the ephemeral key, the wrap's hint
+/// and the wrap itself.
 const VERSION: usize = 4;
 const EPHEMERAL: usize = 8;
 const HINT: usize = 43;

@@ -89,8 +89,9 @@ impl Scene {
         sign_call_key(&self.bob, &self.bob_endpoint().device, &self.call, self.bob_key.public())
     }
 
-    /// One entry of each kind, in the order of a digest: its name, the signer, and the content. Carol is invited by Bob, then removed; people she invited
-    /// would be gone with her, but for Dave.
+    /// One entry of each kind, in the order of a digest: its name, the signer, and the content.
+    /// Carol is invited by Bob, then removed; people she invited would be gone with her, but for
+    /// Dave.
     pub(crate) fn entries(&self) -> Vec<(&'static str, &Identity, Entry)> {
         let entry = |about: &Identity, body| Entry { call: self.call, did: about.did(), body };
         let mut entries = vec![

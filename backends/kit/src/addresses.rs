@@ -17,8 +17,8 @@ const OUTSIDE: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9),
     SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9),
 ];
-/// How the interfaces of containers and virtual machines are usually named, where the system does not
-/// say what they are.
+/// How the interfaces of containers and virtual machines are usually named, where the system does
+/// not say what they are.
 const VIRTUAL_NAMES: &[&str] = &[
     "br-",
     "bridge",
@@ -67,13 +67,13 @@ struct LocalAddress {
 impl AddressSelector {
     /// The addresses a session should use now, at most eight.
     ///
-    /// * `wanted` names interfaces or their addresses (`ice.interfaces`). Only these are used, loopback
-    ///   ones too, in that order. Those that are not there now are left out; a later session or ICE
-    ///   restart uses them.
+    /// * `wanted` names interfaces or their addresses (`ice.interfaces`). Only these are used,
+    ///   loopback ones too, in that order. Those that are not there now are left out; a later
+    ///   session or ICE restart uses them.
     /// * Without a wish: every interface that is up, but neither loopback nor link-local addresses.
-    ///   Those with a route to the outside come first, those of containers and virtual machines last.
-    ///   Where that leaves none (no network), a loopback address, so that two sessions on one machine
-    ///   connect.
+    ///   Those with a route to the outside come first, those of containers and virtual machines
+    ///   last. Where that leaves none (no network), a loopback address, so that two sessions on one
+    ///   machine connect.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) where none of the wanted interfaces is there now,
@@ -161,8 +161,8 @@ fn select(local: &[LocalAddress], wanted: &[String], outside: &[IpAddr]) -> Sele
     selection
 }
 
-/// Addresses without loopback and link-local ones, by how likely a peer can reach them. Of each class,
-/// the first address of each interface and family comes before the second of any.
+/// Addresses without loopback and link-local ones, by how likely a peer can reach them. Of each
+/// class, the first address of each interface and family comes before the second of any.
 fn by_usefulness<'a>(local: &'a [LocalAddress], outside: &[IpAddr]) -> Vec<&'a LocalAddress> {
     let usable = local.iter().filter(|local| local.is_up && !local.ip.is_loopback() && !is_link_local(local.ip));
     let mut counts: HashMap<(&str, bool), usize> = HashMap::new();
@@ -198,7 +198,8 @@ fn outside_addresses() -> Vec<IpAddr> {
 
 /// Bridges and the interfaces of containers and virtual machines. Tunnels are not meant.
 fn is_virtual(name: &str) -> bool {
-    // Linux says which interfaces are bridges. A name with a slash is none of its interfaces' names.
+    // Linux says which interfaces are bridges. A name with a slash is none of its interfaces'
+    // names.
     let is_bridge = !name.contains('/') && Path::new("/sys/class/net").join(name).join("bridge").exists();
     is_bridge || VIRTUAL_NAMES.iter().any(|prefix| name.starts_with(prefix))
 }

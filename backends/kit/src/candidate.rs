@@ -9,9 +9,11 @@ use blink_api::{Error, ErrorKind, Result};
 pub enum Use {
     /// Give it to the ICE agent.
     Check,
-    /// As [`Check`](Use::Check), once it is known what address this name of multicast DNS stands for, if that can be found out.
+    /// As [`Check`](Use::Check), once it is known what address this name of multicast DNS stands
+    /// for, if that can be found out.
     Resolve(String),
-    /// Accept it and do nothing: another transport than UDP, another component than RTP's, or another host name.
+    /// Accept it and do nothing: another transport than UDP, another component than RTP's, or
+    /// another host name.
     Ignore,
 }
 
@@ -52,8 +54,8 @@ pub fn address(attribute: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
-/// A candidate without its extensions. Those that are not known must be ignored (RFC 8839 §5.1), but
-/// stacks find fault with some, and with the order of others.
+/// A candidate without its extensions. Those that are not known must be ignored (RFC 8839 §5.1),
+/// but stacks find fault with some, and with the order of others.
 pub fn bare(attribute: &str) -> String {
     let fields = attribute.split_whitespace().take(8).enumerate();
     let fields = fields.map(|(place, field)| if place == 2 { field.to_ascii_lowercase() } else { field.to_owned() });
@@ -68,7 +70,8 @@ pub fn with_address(attribute: &str, address: IpAddr) -> String {
     fields.join(" ")
 }
 
-/// One label below `local`, of letters, digits and hyphens (draft-ietf-mmusic-mdns-ice-candidates §3.2.1).
+/// One label below `local`, of letters, digits and hyphens (draft-ietf-mmusic-mdns-ice-candidates
+/// §3.2.1).
 fn is_local_name(name: &str) -> bool {
     let label = name.strip_suffix(".local").unwrap_or_default();
     (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')

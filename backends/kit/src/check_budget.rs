@@ -1,10 +1,11 @@
-//! Budget of unanswered connectivity checks: third parties must not be flooded because a peer named them.
+//! Budget of unanswered connectivity checks: third parties must not be flooded because a peer named
+//! them.
 //!
 //! A stack repeats its checks of each pair of addresses, for seconds. Where a peer named the
 //! addresses of third parties, that is traffic which they did not ask for. Each Binding request
 //! (RFC 8489 §3) costs a token of the session, of the participant and of the destination's address;
-//! an answer gives it back, and a check that comes from an address pays for one that goes there. What
-//! finds no token is dropped, as if the network had lost it.
+//! an answer gives it back, and a check that comes from an address pays for one that goes there.
+//! What finds no token is dropped, as if the network had lost it.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +19,8 @@ const LINK: Limit = Limit { burst: 384.0, per_second: 8.0 };
 const PARTICIPANT: Limit = Limit { burst: 768.0, per_second: 8.0 };
 /// Towards one address, over all participants that named it.
 const DESTINATION: Limit = Limit { burst: 768.0, per_second: 16.0 };
-/// Participants and addresses remembered; where there are more, the one with most tokens is forgotten.
+/// Participants and addresses remembered; where there are more, the one with most tokens is
+/// forgotten.
 const MAX_KEYS: usize = 1024;
 /// Checks remembered until their answer.
 const MAX_OPEN: usize = 512;
@@ -38,8 +40,8 @@ pub struct CheckBudgets(Arc<Mutex<HashMap<Key, Bucket>>>);
 
 /// Budget of one session.
 ///
-/// The transport asks [`allows`](Self::allows) before each datagram to a peer, and tells each one that
-/// comes to [`received`](Self::received). What goes to configured STUN and TURN servers is the
+/// The transport asks [`allows`](Self::allows) before each datagram to a peer, and tells each one
+/// that comes to [`received`](Self::received). What goes to configured STUN and TURN servers is the
 /// transport's own affair and is not asked for.
 #[derive(Debug)]
 pub struct CheckBudget {
@@ -90,7 +92,8 @@ impl CheckBudgets {
 }
 
 impl CheckBudget {
-    /// Whether a datagram may be sent; it is counted then. Only connectivity checks are ever refused.
+    /// Whether a datagram may be sent; it is counted then. Only connectivity checks are ever
+    /// refused.
     pub fn allows(&mut self, now: Instant, destination: SocketAddr, datagram: &[u8]) -> bool {
         let Some(transaction) = transaction(datagram, BINDING_REQUEST) else { return true };
         if let Some(credit) = self.credits.get_mut(&destination) {
@@ -219,8 +222,8 @@ fn transaction(datagram: &[u8], kind: [u8; 2]) -> Option<Transaction> {
     datagram.get(TRANSACTION).filter(|_| is_it)?.try_into().ok()
 }
 
-/// Whether a STUN message says that its sender knows the password. The stack verifies it; here it tells
-/// an ICE agent from a STUN server, which answers anybody.
+/// Whether a STUN message says that its sender knows the password. The stack verifies it; here it
+/// tells an ICE agent from a STUN server, which answers anybody.
 pub fn has_integrity(datagram: &[u8]) -> bool {
     let mut attributes = datagram.get(20..).unwrap_or_default();
     while let [k0, k1, l0, l1, rest @ ..] = attributes {

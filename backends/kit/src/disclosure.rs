@@ -1,4 +1,5 @@
-//! What peers are told of the own candidates: which, and with which addresses (`ice.relay_only`, `ice.host_candidates`).
+//! What peers are told of the own candidates: which, and with which addresses (`ice.relay_only`,
+//! `ice.host_candidates`).
 
 use std::net::IpAddr;
 
@@ -6,15 +7,17 @@ use blink_api::{HostCandidates, IceConfig};
 
 /// Decides what of a stack's descriptions and candidates leaves the device.
 ///
-/// Unless everything may be told, it also removes what gives the addresses behind candidates away: related addresses (RFC 8839 §5.1),
-/// foundations that a stack derives from addresses, and the addresses and ports in `c=`, `o=`, `m=` and `a=rtcp` lines.
+/// Unless everything may be told, it also removes what gives the addresses behind candidates away:
+/// related addresses (RFC 8839 §5.1), foundations that a stack derives from addresses, and the
+/// addresses and ports in `c=`, `o=`, `m=` and `a=rtcp` lines.
 #[derive(Debug, Default)]
 pub struct Disclosure {
     relay_only: bool,
     hosts: HostCandidates,
     /// Local addresses and the names they are told as.
     names: Vec<(IpAddr, String)>,
-    /// Foundations in the order in which they were first met: their place is what is told (RFC 8445 §5.1.1.3 wants equality only).
+    /// Foundations in the order in which they were first met: their place is what is told (RFC 8445
+    /// §5.1.1.3 wants equality only).
     foundations: Vec<String>,
 }
 
@@ -24,7 +27,8 @@ impl Disclosure {
         Self { relay_only: ice.relay_only, hosts: ice.host_candidates, ..Self::default() }
     }
 
-    /// The names that stand for local addresses with [`HostCandidates::Mdns`]; those without one are not told.
+    /// The names that stand for local addresses with [`HostCandidates::Mdns`]; those without one
+    /// are not told.
     pub fn set_names(&mut self, names: Vec<(IpAddr, String)>) {
         self.names = names;
     }
@@ -86,7 +90,8 @@ impl Disclosure {
     }
 }
 
-/// A line of a description without the address in it: the values of descriptions whose candidates are yet to come (RFC 8829 §5.2.1).
+/// A line of a description without the address in it: the values of descriptions whose candidates
+/// are yet to come (RFC 8829 §5.2.1).
 fn without_address(line: &str) -> String {
     let fields: Vec<&str> = line.split(' ').collect();
     match fields.as_slice() {

@@ -15,9 +15,10 @@ const BEHIND: usize = 256;
 
 /// The sending end of a session's events. Cheap to clone; sending never blocks.
 ///
-/// While the reader is behind, [`Rtp`](SessionEvent::Rtp), [`Rtcp`](SessionEvent::Rtcp) and [`Data`](SessionEvent::Data) are dropped, repeated
-/// keyframe requests and estimates become one, and every other event waits here until [`forward`](EventSender::forward) has put it in the queue.
-/// A reader is behind with messages as soon as 1 MiB of them wait.
+/// While the reader is behind, [`Rtp`](SessionEvent::Rtp), [`Rtcp`](SessionEvent::Rtcp) and
+/// [`Data`](SessionEvent::Data) are dropped, repeated keyframe requests and estimates become one,
+/// and every other event waits here until [`forward`](EventSender::forward) has put it in the
+/// queue. A reader is behind with messages as soon as 1 MiB of them wait.
 #[derive(Clone)]
 pub struct EventSender(Arc<Inner>);
 
@@ -70,7 +71,8 @@ impl EventSender {
         self.state().waiting.len() >= BEHIND
     }
 
-    /// Moves waiting events into the queue as the reader makes room. Never returns; dropping it loses no event.
+    /// Moves waiting events into the queue as the reader makes room. Never returns; dropping it
+    /// loses no event.
     pub async fn forward(&self) {
         let Some(queue) = self.state().queue.clone() else { return std::future::pending().await };
         loop {
@@ -88,7 +90,8 @@ impl EventSender {
         }
     }
 
-    /// Hands over what still waits, then [`SessionEvent::Closed`], after which the events end. What is sent from now on is ignored.
+    /// Hands over what still waits, then [`SessionEvent::Closed`], after which the events end. What
+    /// is sent from now on is ignored.
     pub async fn finish(self) {
         let (queue, waiting) = {
             let mut state = self.state();

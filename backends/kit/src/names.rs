@@ -1,5 +1,5 @@
-//! Names that stand for addresses in host candidates, and are resolved by multicast DNS (RFC 6762) in the same network only
-//! (draft-ietf-mmusic-mdns-ice-candidates).
+//! Names that stand for addresses in host candidates, and are resolved by multicast DNS (RFC 6762)
+//! in the same network only (draft-ietf-mmusic-mdns-ice-candidates).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket};
@@ -23,7 +23,8 @@ const QUEUE: usize = 64;
 /// Larger than any packet of multicast DNS (RFC 6762 §17).
 const LARGEST_PACKET: usize = 9000;
 
-/// Random names for local IPv4 addresses, for as long as it is kept; it answers whoever asks for them, and asks for those of others.
+/// Random names for local IPv4 addresses, for as long as it is kept; it answers whoever asks for
+/// them, and asks for those of others.
 ///
 /// IPv6 addresses get no names.
 pub struct Names {

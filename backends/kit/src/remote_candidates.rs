@@ -1,4 +1,5 @@
-//! Remote candidates that may be checked: a peer chooses where this device sends datagrams to, so its choice has bounds.
+//! Remote candidates that may be checked: a peer chooses where this device sends datagrams to, so
+//! its choice has bounds.
 //!
 //! Both kinds count alike, those in a description and those that are trickled. What is not admitted
 //! is ignored without an error: an unusable candidate must not end a call.
@@ -20,8 +21,8 @@ const MAX_EARLY: usize = MAX_PER_FAMILY / 2;
 const MAX_KEPT: usize = 64;
 
 /// Ports that browsers do not connect to, because services that could be talked into something
-/// listen there: the "bad ports" of the Fetch standard (<https://fetch.spec.whatwg.org/#port-blocking>),
-/// as of November 2026. Sorted.
+/// listen there: the "bad ports" of the Fetch standard
+/// (<https://fetch.spec.whatwg.org/#port-blocking>), as of November 2026. Sorted.
 const BAD_PORTS: &[u16] = &[
     0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
     110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531,
@@ -57,9 +58,9 @@ struct OwnScope {
 pub struct AdmittedDescription {
     /// Its candidates are addresses that may be checked, and nothing else.
     pub sdp: String,
-    /// To be added once the stack has accepted the description: candidates with names, and those that
-    /// were trickled before the description they belong to. None of them is [`Use::Ignore`]. They have
-    /// their extensions; [`candidate::bare`] is for stacks.
+    /// To be added once the stack has accepted the description: candidates with names, and those
+    /// that were trickled before the description they belong to. None of them is [`Use::Ignore`].
+    /// They have their extensions; [`candidate::bare`] is for stacks.
     pub candidates: Vec<(Candidate, Use)>,
 }
 
@@ -85,7 +86,8 @@ impl RemoteCandidates {
     pub fn description(&mut self, sdp: &str) -> AdmittedDescription {
         let user = sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap_or_default().trim();
         let is_new = self.generation.as_deref() != Some(user);
-        // After a restart most of them belong to the generation before, and must leave room for those to come.
+        // After a restart most of them belong to the generation before, and must leave room for
+        // those to come.
         let most_early = if self.generation.is_some() { MAX_EARLY } else { MAX_KEPT };
         if is_new {
             self.generation = Some(user.to_owned());
@@ -179,13 +181,14 @@ impl OwnScope {
         Self { loopback: own.iter().any(IpAddr::is_loopback), link_local: own.iter().any(is_link_local) }
     }
 
-    /// Directed broadcast addresses of the own networks are not known here; the system refuses to send
-    /// there from sockets that did not ask for it (`SO_BROADCAST`).
+    /// Directed broadcast addresses of the own networks are not known here; the system refuses to
+    /// send there from sockets that did not ask for it (`SO_BROADCAST`).
     fn may_check(self, address: SocketAddr) -> bool {
         // What is written as an IPv6 address may be sent to an IPv4 one (RFC 4291 §2.5.5.2).
         let ip = address.ip().to_canonical();
         let is_unusable = match ip {
-            // "This network" (RFC 1122 §3.2.1.3), reserved addresses and the limited broadcast (RFC 1112 §4).
+            // "This network" (RFC 1122 §3.2.1.3), reserved addresses and the limited broadcast (RFC
+            // 1112 §4).
             IpAddr::V4(ip) => ip.octets()[0] == 0 || ip.octets()[0] >= 240 || ip == Ipv4Addr::BROADCAST,
             IpAddr::V6(ip) => ip.is_unspecified(),
         };

@@ -1,6 +1,8 @@
-//! Checks of a remote description before a stack sees it, because stacks change state before they find fault.
+//! Checks of a remote description before a stack sees it, because stacks change state before they
+//! find fault.
 //!
-//! This reads the few lines of SDP (RFC 8866, RFC 8829) that a transport decides on; the stack parses the whole.
+//! This reads the few lines of SDP (RFC 8866, RFC 8829) that a transport decides on; the stack
+//! parses the whole.
 
 mod narrow;
 mod places;
@@ -65,7 +67,8 @@ impl Description {
     /// Reads a description that a peer sent.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for text that is no description a WebRTC stack could work with.
+    /// [`Invalid`](ErrorKind::Invalid) for text that is no description a WebRTC stack could work
+    /// with.
     pub fn parse(sdp: &str) -> Result<Self> {
         let mut lines = sdp.lines().map(str::trim_end);
         if lines.next() != Some("v=0") {

@@ -93,7 +93,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Reads a datagram from a server; `None` for anything that is no error response of one of these methods.
+    /// Reads a datagram from a server; `None` for anything that is no error response of one of
+    /// these methods.
     pub fn parse(datagram: &[u8]) -> Option<Self> {
         let method = Method::of(message_type(datagram)?, 0x0110)?;
         // ERROR-CODE: two bytes of zeros, the hundreds, the rest (RFC 8489 §14.8).
@@ -102,7 +103,8 @@ impl Refusal {
     }
 }
 
-/// The channel number that a ChannelBind request asks for (RFC 8656 §12.1); `None` for anything else.
+/// The channel number that a ChannelBind request asks for (RFC 8656 §12.1); `None` for anything
+/// else.
 pub fn bound_channel(datagram: &[u8]) -> Option<u16> {
     if Method::of_request(datagram)? != Method::ChannelBind {
         return None;
@@ -112,7 +114,8 @@ pub fn bound_channel(datagram: &[u8]) -> Option<u16> {
 }
 
 impl Method {
-    /// What a datagram asks a server for; `None` for anything that is no request of one of these methods.
+    /// What a datagram asks a server for; `None` for anything that is no request of one of these
+    /// methods.
     pub fn of_request(datagram: &[u8]) -> Option<Self> {
         Self::of(message_type(datagram)?, 0)
     }
@@ -166,7 +169,8 @@ mod tests {
         assert_eq!(server("stun:2001:db8::1").err().unwrap().kind(), ErrorKind::Invalid);
     }
 
-    /// An Allocate error response as a server sends it: NONCE (of 5 bytes, padded) before ERROR-CODE 486.
+    /// An Allocate error response as a server sends it: NONCE (of 5 bytes, padded) before
+    /// ERROR-CODE 486.
     const REFUSED: [u8; 40] = [
         0x01, 0x13, 0, 20, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, // header
         0, 0x15, 0, 5, b'n', b'o', b'n', b'c', b'e', 0, 0, 0, // NONCE

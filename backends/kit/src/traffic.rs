@@ -89,8 +89,9 @@ impl Source {
 pub struct SendSequence(Option<u64>);
 
 impl SendSequence {
-    /// The number counted through, or `None` for one that does not lie after the last one. Such a packet must not be sent:
-    /// SRTP would encrypt two packets with one key stream (RFC 3711 §3.3.1).
+    /// The number counted through, or `None` for one that does not lie after the last one. Such a
+    /// packet must not be sent: SRTP would encrypt two packets with one key stream (RFC 3711
+    /// §3.3.1).
     pub fn advance(&mut self, sequence: u16) -> Option<u64> {
         let next = match self.0 {
             None => u64::from(sequence),

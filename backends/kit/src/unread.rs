@@ -7,8 +7,8 @@ pub const MAX_UNREAD_BYTES: usize = 1024 * 1024;
 
 /// Counts the bytes of messages in a queue whose reader cannot be asked how far it is.
 ///
-/// The queue keeps its order. So what was taken are the oldest entries: as many as were ever put in, less those that are in
-/// it now.
+/// The queue keeps its order. So what was taken are the oldest entries: as many as were ever put
+/// in, less those that are in it now.
 #[derive(Debug, Default)]
 pub struct Unread {
     entries: u64,

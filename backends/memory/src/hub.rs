@@ -57,7 +57,8 @@ struct Loss {
 
 /// Hooks for tests.
 impl Hub {
-    /// All transports that ever joined, in the order of their making: for those that a registry made.
+    /// All transports that ever joined, in the order of their making: for those that a registry
+    /// made.
     pub fn transports(&self) -> Vec<TransportId> {
         (0..self.state().transports).map(TransportId).collect()
     }
@@ -79,7 +80,8 @@ impl Hub {
         state.progress_all();
     }
 
-    /// Cuts the paths between the sessions of two transports: packets vanish, messages wait, nobody is told.
+    /// Cuts the paths between the sessions of two transports: packets vanish, messages wait, nobody
+    /// is told.
     pub fn cut_between(&self, a: TransportId, b: TransportId) {
         self.state().cut_pairs.insert((a.min(b), a.max(b)));
     }
@@ -91,7 +93,8 @@ impl Hub {
         state.progress_all();
     }
 
-    /// Loses a share of all RTP packets from now on, 0.0 to 1.0, the same ones for the same seed and the same packets.
+    /// Loses a share of all RTP packets from now on, 0.0 to 1.0, the same ones for the same seed
+    /// and the same packets.
     pub fn lose(&self, share: f64, seed: u64) {
         self.state().loss = (share > 0.0).then(|| Loss { share, random: ChaCha8Rng::seed_from_u64(seed) });
     }
@@ -150,7 +153,8 @@ impl Hub {
         asked.map_err(|error| error.backend(NAME).operation("request_keyframe"))
     }
 
-    /// Idempotent. The other end learns of it, as by a closed DTLS connection, where the path is not cut.
+    /// Idempotent. The other end learns of it, as by a closed DTLS connection, where the path is
+    /// not cut.
     pub(crate) fn close(&self, number: SessionNumber) {
         let mut state = self.state();
         state.report_end(number);
@@ -180,7 +184,8 @@ impl State {
         numbers.into_iter().for_each(|number| self.progress(number));
     }
 
-    /// Finds a session's path where everything for it is there, opens its channels, sends what waited.
+    /// Finds a session's path where everything for it is there, opens its channels, sends what
+    /// waited.
     fn progress(&mut self, number: SessionNumber) {
         self.find_path(number);
         let Some(to) = self.peers.get(&number).and_then(|peer| peer.path.as_ref()).map(|path| path.to) else { return };
@@ -268,7 +273,8 @@ impl State {
         Ok(())
     }
 
-    /// Takes the next number whether or not it matters, so that what is lost depends on the packets alone.
+    /// Takes the next number whether or not it matters, so that what is lost depends on the packets
+    /// alone.
     fn is_lost(&mut self) -> bool {
         let Some(loss) = &mut self.loss else { return false };
         f64::from(loss.random.next_u32()) < loss.share * f64::from(u32::MAX)

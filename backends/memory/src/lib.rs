@@ -1,8 +1,10 @@
-//! Transport of the Blink call engine inside one process: all transports made from one registry meet in one [`Hub`].
+//! Transport of the Blink call engine inside one process: all transports made from one registry
+//! meet in one [`Hub`].
 //!
-//! Sessions behave like those of a WebRTC stack: they negotiate codecs, tracks and channels through SDP and connect only when descriptions
-//! and candidates have gone both ways. What is sent arrives at once and in order, without timers and tasks, so that it works under a
-//! paused clock. For tests there are hooks on the [`Hub`] to cut paths silently and to lose packets.
+//! Sessions behave like those of a WebRTC stack: they negotiate codecs, tracks and channels through
+//! SDP and connect only when descriptions and candidates have gone both ways. What is sent arrives
+//! at once and in order, without timers and tasks, so that it works under a paused clock. For tests
+//! there are hooks on the [`Hub`] to cut paths silently and to lose packets.
 
 #![deny(missing_docs)]
 
@@ -69,8 +71,8 @@ impl Transport for MemoryTransport {
         CAPABILITIES
     }
 
-    /// Servers and interfaces mean nothing here and are ignored; candidates of other kinds than relayed ones cannot be kept secret, so that
-    /// `ice.relay_only` is refused.
+    /// Servers and interfaces mean nothing here and are ignored; candidates of other kinds than
+    /// relayed ones cannot be kept secret, so that `ice.relay_only` is refused.
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
         if config.ice.relay_only {
             return Err(Error::unsupported(NAME, "open").with("key", "ice.relay_only"));

@@ -31,7 +31,8 @@ impl Peer {
         sdp
     }
 
-    /// The sections there are and those that new tracks and channels need, and which tracks go where.
+    /// The sections there are and those that new tracks and channels need, and which tracks go
+    /// where.
     fn plan_offer(&self) -> (Vec<Section>, Vec<(TrackId, Mid)>) {
         let mut sections = self.sections.clone();
         let mut planned: Vec<(TrackId, Mid)> = Vec::new();
@@ -118,7 +119,8 @@ impl Peer {
         Ok(())
     }
 
-    /// The offered formats this side has too, under its own names for them and with the offer's payload types.
+    /// The offered formats this side has too, under its own names for them and with the offer's
+    /// payload types.
     fn answer_formats(&self, offered: &Section) -> Result<Vec<Format>> {
         let Some(kind) = offered.kind.filter(|_| !offered.is_rejected) else { return Ok(Vec::new()) };
         let own = self.formats(kind);

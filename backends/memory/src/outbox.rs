@@ -6,9 +6,11 @@ use blink_api::{SessionEvent, SessionEvents};
 use blink_transport_kit::unread::Unread;
 use tokio::sync::mpsc;
 
-/// Entries a reader may be behind before media and messages are dropped, as [`SessionEvents`] documents.
+/// Entries a reader may be behind before media and messages are dropped, as [`SessionEvents`]
+/// documents.
 const CAPACITY: usize = 1_024;
-/// Further entries for everything else. What finds no room there either waits for the next event to be sent.
+/// Further entries for everything else. What finds no room there either waits for the next event to
+/// be sent.
 const RESERVE: usize = 1_024;
 
 /// The sending end of a session's events.
@@ -27,7 +29,8 @@ impl Outbox {
         (Self { queue, last, waiting: VecDeque::new(), unread: Unread::default() }, events)
     }
 
-    /// Reports an event. While the reader is behind, media, messages and keyframe requests are dropped and everything else waits.
+    /// Reports an event. While the reader is behind, media, messages and keyframe requests are
+    /// dropped and everything else waits.
     pub(crate) fn send(&mut self, event: SessionEvent) {
         self.flush();
         let is_behind = !self.waiting.is_empty() || self.queue.capacity() <= RESERVE;

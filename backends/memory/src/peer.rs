@@ -99,7 +99,8 @@ impl Peer {
             outbox,
             traffic: Traffic::default(),
             audio: Format::assign(&config.audio, 96),
-            // Above what audio may have taken: the sections are bundled, and a payload type means one thing in all of them.
+            // Above what audio may have taken: the sections are bundled, and a payload type means
+            // one thing in all of them.
             video: Format::assign(&config.video, 96 + config.audio.len().min(31) as u8),
             tracks: BTreeMap::new(),
             next_track: 0,
@@ -193,7 +194,8 @@ impl Peer {
 
     /// Remembers the user name a candidate is for. Candidates that lead elsewhere are ignored.
     pub(crate) fn add_candidate(&mut self, candidate: &Candidate) -> Result<()> {
-        // This transport's own candidates have a host name: to others they are well formed and of no use.
+        // This transport's own candidates have a host name: to others they are well formed and of
+        // no use.
         candidate::judge(&candidate.attribute)?;
         let fields: Vec<&str> = candidate.attribute.split_whitespace().collect();
         let user = fields.windows(2).find(|two| two[0] == "ufrag").map(|two| two[1]);
@@ -247,7 +249,8 @@ impl Peer {
             && self.remote.as_ref().is_some_and(|remote| remote.user == path.remote_user)
     }
 
-    /// Whether this side can reach the other with what it was told: the description of it as it is, and a candidate.
+    /// Whether this side can reach the other with what it was told: the description of it as it is,
+    /// and a candidate.
     pub(crate) fn knows(&self, other: &Self) -> bool {
         let Some(remote) = &self.remote else { return false };
         other.local_user().as_ref() == Some(&remote.user)

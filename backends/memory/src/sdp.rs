@@ -1,4 +1,5 @@
-//! Session descriptions: the lines of SDP (RFC 8866, RFC 8829) that two sessions of this transport decide on.
+//! Session descriptions: the lines of SDP (RFC 8866, RFC 8829) that two sessions of this transport
+//! decide on.
 
 use std::fmt::Write as _;
 
@@ -8,7 +9,8 @@ use blink_api::{CodecName, Error, ErrorKind, Mid, Result, RtpCodec, TrackKind};
 const LONGEST: usize = 64 * 1024;
 const MOST_SECTIONS: usize = 64;
 
-/// Which of the two a description is: an offer leaves the DTLS role open (RFC 8842 §5.2), an answer does not.
+/// Which of the two a description is: an offer leaves the DTLS role open (RFC 8842 §5.2), an answer
+/// does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Offer,
@@ -47,8 +49,8 @@ pub(crate) struct Format {
 }
 
 impl Format {
-    /// Payload types for codecs: the usual ones where there are some, else dynamic ones (RFC 3551 §3). Who has more codecs than there are
-    /// payload types loses the last ones.
+    /// Payload types for codecs: the usual ones where there are some, else dynamic ones (RFC 3551
+    /// §3). Who has more codecs than there are payload types loses the last ones.
     pub(crate) fn assign(codecs: &[RtpCodec], first: u8) -> Vec<Self> {
         let mut dynamic = (first..=127).filter(|payload_type| *payload_type != 111);
         let assign = |codec: &RtpCodec| {

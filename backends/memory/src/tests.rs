@@ -135,7 +135,8 @@ async fn a_description_with_another_fingerprint_never_connects() {
     assert!(a.drain().is_empty() && b.drain().is_empty());
 }
 
-/// The engine compares fingerprints: there is exactly one, 32 bytes of it, the same in offers and answers of a session.
+/// The engine compares fingerprints: there is exactly one, 32 bytes of it, the same in offers and
+/// answers of a session.
 #[tokio::test]
 async fn descriptions_carry_one_sha_256_fingerprint() {
     let hub = Hub::default();

@@ -28,8 +28,8 @@ pub(crate) struct Channels {
 
 /// Messages on a channel that is not open yet.
 ///
-/// A channel of the own side is open for the stack once the peer has acknowledged it (RFC 8832 §6), but
-/// the peer may send before its acknowledgement, and Firefox does.
+/// A channel of the own side is open for the stack once the peer has acknowledged it (RFC 8832 §6),
+/// but the peer may send before its acknowledgement, and Firefox does.
 #[derive(Default)]
 struct EarlyMessages {
     messages: Vec<Bytes>,

@@ -25,7 +25,8 @@ impl Codecs {
         Ok(Self { known: known.collect::<Result<_>>()?, audio: config.audio.clone(), video: config.video.clone() })
     }
 
-    /// The codecs in their order, each with a payload type, video with retransmissions too (RFC 4588).
+    /// The codecs in their order, each with a payload type, video with retransmissions too (RFC
+    /// 4588).
     pub(crate) fn configure(&self, config: &mut CodecConfig) {
         config.clear();
         let mut free: Vec<u8> = [0, 8, 9].into_iter().chain(DYNAMIC).rev().collect();
@@ -48,7 +49,8 @@ impl Codecs {
                 Codec::Opus => Some(OPUS),
                 _ => None,
             };
-            // Who configures more codecs than there are payload types loses the least preferred ones.
+            // Who configures more codecs than there are payload types loses the least preferred
+            // ones.
             let Some(payload_type) = take(usual) else { return };
             if known == Codec::Opus && self.red().is_some() {
                 // With copies, it knows Opus only as browsers have it.

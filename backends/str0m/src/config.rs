@@ -11,14 +11,15 @@ use crate::NAME;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Str0mConfig {
-    /// How often a working path is checked (RFC 7675), which is also how fresh the round trip time is. A path counts as lost after about
-    /// eight checks without an answer.
+    /// How often a working path is checked (RFC 7675), which is also how fresh the round trip time
+    /// is. A path counts as lost after about eight checks without an answer.
     #[serde(with = "humantime_serde")]
     pub check_interval: Duration,
     /// Which versions of DTLS to speak.
     pub dtls: DtlsVersion,
-    /// Estimate what the path carries from what the other side tells of every packet (transport-wide congestion control), and pace pictures by it.
-    /// Otherwise the receivers' reports of the engine have to do, which cost next to nothing.
+    /// Estimate what the path carries from what the other side tells of every packet
+    /// (transport-wide congestion control), and pace pictures by it. Otherwise the receivers'
+    /// reports of the engine have to do, which cost next to nothing.
     pub bandwidth_estimate: bool,
 }
 
@@ -45,7 +46,8 @@ impl Default for Str0mConfig {
 
 impl Str0mConfig {
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for an interval that would flood the path or let its NAT bindings expire.
+    /// [`Invalid`](ErrorKind::Invalid) for an interval that would flood the path or let its NAT
+    /// bindings expire.
     pub(crate) fn check(&self) -> Result<()> {
         if (Duration::from_millis(250)..=Duration::from_secs(15)).contains(&self.check_interval) {
             return Ok(());

@@ -16,12 +16,14 @@ const DIRECTIONS: &[&str] = &["a=sendrecv", "a=sendonly", "a=recvonly", "a=inact
 
 /// A description with the same meaning in str0m's dialect of SDP.
 ///
-/// * Of the lines of a session and of sections only `m=` and attributes matter here (RFC 8829 §5.8). The stack
-///   reads the others in a certain order and number, and no empty name: they become the usual ones.
+/// * Of the lines of a session and of sections only `m=` and attributes matter here (RFC 8829
+///   §5.8). The stack reads the others in a certain order and number, and no empty name: they
+///   become the usual ones.
 /// * A section without a direction has that of the session, or `sendrecv` (RFC 8866 §6.7).
 /// * Names of hash functions are lower case, and where there are several fingerprints only those of
 ///   SHA-256 stay (RFC 8122 §5).
-/// * Attributes of sources without a value are left out (RFC 5576 §4.1): the stack would read on in the next line.
+/// * Attributes of sources without a value are left out (RFC 5576 §4.1): the stack would read on in
+///   the next line.
 pub(crate) fn readable(sdp: &str) -> String {
     let mut text = String::with_capacity(sdp.len());
     text.push_str("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n");

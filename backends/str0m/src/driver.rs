@@ -1,4 +1,5 @@
-//! A session with its sockets and servers: it moves datagrams and time into the [`Peer`] and sends what comes out. It never waits.
+//! A session with its sockets and servers: it moves datagrams and time into the [`Peer`] and sends
+//! what comes out. It never waits.
 
 mod gathering;
 #[cfg(test)]
@@ -31,7 +32,8 @@ const MOST_NAMES: usize = 16;
 const MOST_BLOCKED: usize = 512;
 /// Datagrams that are taken before others have their turn.
 const MOST_DATAGRAMS: usize = 32;
-/// How often what is due already is done at once. A stack that always has more must let others have their turn too.
+/// How often what is due already is done at once. A stack that always has more must let others have
+/// their turn too.
 const MOST_ROUNDS: usize = 4;
 
 /// A method of the session.
@@ -52,7 +54,8 @@ pub(crate) struct Driver {
     checks: CheckBudget,
     /// With [`HostCandidates::Mdns`], from the first gathering on.
     names: Option<Names>,
-    /// For names of the peer, and of servers; what comes of it goes to [`handle_found`](Self::handle_found).
+    /// For names of the peer, and of servers; what comes of it goes to
+    /// [`handle_found`](Self::handle_found).
     searches: JoinSet<()>,
     found: mpsc::UnboundedSender<Found>,
     /// Counts the times that servers were looked for.
@@ -82,7 +85,8 @@ struct Blocked {
 
 /// What a search came to.
 pub(crate) enum Found {
-    /// Servers by their places in the configuration, with their addresses, and which lookup they are of.
+    /// Servers by their places in the configuration, with their addresses, and which lookup they
+    /// are of.
     Servers(u32, Vec<(usize, SocketAddr)>),
     /// A remote candidate whose name stands for an address.
     Candidate(Candidate),
@@ -216,7 +220,8 @@ impl Driver {
         }
     }
 
-    /// Puts a datagram into a socket. It waits where there is no room, behind those that wait already.
+    /// Puts a datagram into a socket. It waits where there is no room, behind those that wait
+    /// already.
     fn put(&mut self, local: SocketAddr, destination: SocketAddr, datagram: &[u8]) {
         if (!self.blocked.is_empty() || !self.sockets.send(local, destination, datagram))
             && self.blocked.len() < MOST_BLOCKED
@@ -307,7 +312,8 @@ impl Driver {
         }
     }
 
-    /// Has a candidate checked; one with a name once that is resolved, which only those do who hide behind names themselves.
+    /// Has a candidate checked; one with a name once that is resolved, which only those do who hide
+    /// behind names themselves.
     fn use_candidate(&mut self, candidate: &Candidate, usable: Use) -> Result<()> {
         match usable {
             Use::Check => self.peer.add_candidate(candidate),

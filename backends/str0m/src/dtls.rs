@@ -9,10 +9,13 @@ use str0m::crypto::dtls::{
 };
 use str0m::crypto::{CryptoError, CryptoProvider, from_feature_flags};
 
-/// When a flight of the handshake is first repeated, and from then on after twice the time each. RFC 9147 §5.8.2 has 1 s in general, recommends 400 ms for DTLS-SRTP, and allows less:
-/// where each tenth packet is lost, every other handshake loses something, and people wait. On a slow path it costs a few datagrams that were not needed.
+/// When a flight of the handshake is first repeated, and from then on after twice the time each.
+/// RFC 9147 §5.8.2 has 1 s in general, recommends 400 ms for DTLS-SRTP, and allows less: where each
+/// tenth packet is lost, every other handshake loses something, and people wait. On a slow path it
+/// costs a few datagrams that were not needed.
 const FIRST_REPETITION: Duration = Duration::from_millis(100);
-/// Repetitions of a flight, those included that the other side asks for by repeating its own. The handshake's own limit comes before their end.
+/// Repetitions of a flight, those included that the other side asks for by repeating its own. The
+/// handshake's own limit comes before their end.
 const MOST_REPETITIONS: usize = 20;
 
 /// What str0m encrypts and signs with.
@@ -55,9 +58,9 @@ impl DtlsProvider for Provider {
     }
 }
 
-/// A fresh certificate. It proves nothing but that its key is the one of the description, so its validity
-/// is fixed: peers do not look at it (RFC 8827 §6.5), it must not depend on a clock that may be wrong, and dates before
-/// 1970 cannot be read.
+/// A fresh certificate. It proves nothing but that its key is the one of the description, so its
+/// validity is fixed: peers do not look at it (RFC 8827 §6.5), it must not depend on a clock that
+/// may be wrong, and dates before 1970 cannot be read.
 fn self_signed() -> Result<DtlsCert, rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut parameters = CertificateParams::default();

@@ -1,4 +1,5 @@
-//! Candidates that servers give (RFC 8445 §5.1.1.2): which are asked, and what they gave, for the life of a session.
+//! Candidates that servers give (RFC 8445 §5.1.1.2): which are asked, and what they gave, for the
+//! life of a session.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -65,8 +66,8 @@ impl Servers {
         self.servers.iter().filter_map(|server| server.host.parse().ok())
     }
 
-    /// Looks the names up, side by side; each address goes with its server's place in the list. A resolver that does
-    /// not answer in time delays no other server.
+    /// Looks the names up, side by side; each address goes with its server's place in the list. A
+    /// resolver that does not answer in time delays no other server.
     pub(crate) async fn resolve(self) -> Vec<(usize, SocketAddr)> {
         let mut lookups = JoinSet::new();
         for (index, server) in self.servers.into_iter().enumerate() {
@@ -95,7 +96,8 @@ impl Gatherer {
     pub(crate) fn begin(&mut self, now: Instant, locals: &[SocketAddr], addresses: &[(usize, SocketAddr)]) {
         let is_over = |inquiry: &mut Inquiry| inquiry.relayed().is_none() || !locals.contains(&inquiry.local);
         for mut over in self.inquiries.extract_if(.., is_over) {
-            // A server has one relay for each pair of addresses: what is left of an old one goes before a new one is asked for.
+            // A server has one relay for each pair of addresses: what is left of an old one goes
+            // before a new one is asked for.
             over.close(now);
             let (local, server) = (over.local, over.server);
             let requests = std::iter::from_fn(|| over.poll_request());

@@ -1,4 +1,5 @@
-//! One server asked from one local address: for what it sees (RFC 8489) and for a relay (RFC 8656), and what then goes through the relay.
+//! One server asked from one local address: for what it sees (RFC 8489) and for a relay (RFC 8656),
+//! and what then goes through the relay.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -11,8 +12,9 @@ use rtc_shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use rtc_turn::client::{Client, ClientConfig, Event};
 use sansio::Protocol as _;
 
-/// How often a relay is refreshed at least. A refresh with a nonce that has become stale only brings a new one, so several must fit into
-/// the relay's life, which is 10 minutes (RFC 8656 §7.2).
+/// How often a relay is refreshed at least. A refresh with a nonce that has become stale only
+/// brings a new one, so several must fit into the relay's life, which is 10 minutes (RFC 8656
+/// §7.2).
 const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 /// Packets that wait for the permission to reach a peer: its first checks.
 const MOST_WAITING: usize = 32;
@@ -31,12 +33,13 @@ pub(crate) struct Inquiry {
     binding: Binding,
     relay: Relay,
     peers: HashMap<SocketAddr, Permission>,
-    /// Whose packets come with which channel number. The client forgets a number when it may not renew it, while the server goes on using it.
+    /// Whose packets come with which channel number. The client forgets a number when it may not
+    /// renew it, while the server goes on using it.
     channels: HashMap<u16, SocketAddr>,
     /// The highest channel number that was asked for.
     highest_channel: u16,
-    /// The server has refused a channel, because the nonce was stale. It would refuse another number for the same peer for as long as the
-    /// first one lives, so no new ones are asked for.
+    /// The server has refused a channel, because the nonce was stale. It would refuse another
+    /// number for the same peer for as long as the first one lives, so no new ones are asked for.
     avoids_channels: bool,
     outputs: VecDeque<Output>,
 }
@@ -134,7 +137,8 @@ impl Inquiry {
         }
     }
 
-    /// Why there is nothing of what the server is there for: a relay, or where none is wanted the address that it sees.
+    /// Why there is nothing of what the server is there for: a relay, or where none is wanted the
+    /// address that it sees.
     pub(crate) fn failure(&self) -> Option<Failure> {
         match (self.relay, self.binding) {
             (Relay::Failed(failure), _) | (Relay::Unwanted, Binding::Failed(failure)) => Some(failure),

@@ -8,9 +8,10 @@
 //!       └── tracks, channels, counts ───────┴── events ◀───────────────┘
 //! ```
 //!
-//! Whoever sends a packet works on the session itself where nobody else does; otherwise, and for calls, datagrams and timeouts, the session's task does.
-//! str0m does no input or output. Each thing that happens (a call, a packet, a datagram, a timeout) is one mutation of its
-//! state, after which the driver drains what it has to say.
+//! Whoever sends a packet works on the session itself where nobody else does; otherwise, and for
+//! calls, datagrams and timeouts, the session's task does. str0m does no input or output. Each
+//! thing that happens (a call, a packet, a datagram, a timeout) is one mutation of its state, after
+//! which the driver drains what it has to say.
 
 #![deny(missing_docs)]
 

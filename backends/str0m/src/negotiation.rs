@@ -1,7 +1,7 @@
 //! Offers and answers.
 //!
-//! str0m drops an own open offer, with everything in it, when it accepts another. So what is wanted (tracks, channels) lives in
-//! [`Peer`] and every offer is made from it afresh.
+//! str0m drops an own open offer, with everything in it, when it accepts another. So what is wanted
+//! (tracks, channels) lives in [`Peer`] and every offer is made from it afresh.
 
 use std::time::Duration;
 
@@ -75,7 +75,8 @@ impl Peer {
         Ok(offer.to_sdp_string())
     }
 
-    /// Answers an offer that [`Description::parse`] and [`Description::check_audio`] let pass, without the sections that are refused in it.
+    /// Answers an offer that [`Description::parse`] and [`Description::check_audio`] let pass,
+    /// without the sections that are refused in it.
     pub(crate) fn accept_offer(&mut self, sdp: &str, description: &Description) -> Result<String> {
         let mut planned: Vec<(blink_api::TrackId, Mid)> = Vec::new();
         for track in self.tracks.iter().filter(|track| track.section.is_none()) {
@@ -107,7 +108,8 @@ impl Peer {
 
     /// Applies an answer that [`Description::parse`] and [`Description::check_audio`] let pass.
     pub(crate) fn accept_answer(&mut self, sdp: &str, description: &Description) -> Result<()> {
-        // str0m wants a direction in refused sections too, where it means nothing (RFC 8829 §5.3.1).
+        // str0m wants a direction in refused sections too, where it means nothing (RFC 8829
+        // §5.3.1).
         let sdp = sdp::without_refused(sdp, description);
         let answer = SdpAnswer::from_sdp_string(&readable(&sdp)).map_err(|_| unreadable())?;
         let open = self.offer.take().ok_or_else(|| Error::new(ErrorKind::State, "there is no open offer"))?;
@@ -142,7 +144,8 @@ impl Peer {
         }
     }
 
-    /// A new track begins with a sequence number of its own, and so needs a source of its own: SRTP must not use a number twice.
+    /// A new track begins with a sequence number of its own, and so needs a source of its own: SRTP
+    /// must not use a number twice.
     fn renew_stream(&mut self, mid: Mid) {
         if !self.spent.remove(&mid) {
             return;

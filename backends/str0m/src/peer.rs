@@ -1,4 +1,5 @@
-//! A session's state around str0m, without input, output or clock: the driver feeds it and sends what it says.
+//! A session's state around str0m, without input, output or clock: the driver feeds it and sends
+//! what it says.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -26,8 +27,9 @@ use crate::stack_time::StackTime;
 const STATS_INTERVAL: Duration = Duration::from_millis(500);
 /// The shortest pace of connectivity checks that RFC 8445 §14.2 allows.
 const CHECK_PACE: Duration = Duration::from_millis(5);
-/// When a first check is repeated, and from then on after twice the time each. The answering side checks before the answer has come to the
-/// offering one, so its first checks are always in vain, and the stack's own 250 ms would be heard.
+/// When a first check is repeated, and from then on after twice the time each. The answering side
+/// checks before the answer has come to the offering one, so its first checks are always in vain,
+/// and the stack's own 250 ms would be heard.
 const FIRST_REPETITION: Duration = Duration::from_millis(20);
 /// Repetitions until a pair is given up: the stack's nine, and those that come earlier.
 const MOST_REPETITIONS: usize = 12;
@@ -35,7 +37,8 @@ const MOST_REPETITIONS: usize = 12;
 const FAULT_PAUSE: Duration = Duration::from_millis(20);
 /// When to look again at a stack that has ended.
 const IDLE: Duration = Duration::from_secs(60);
-/// What a path is taken to carry before anything is known of it, in bits per second: sound and a little picture.
+/// What a path is taken to carry before anything is known of it, in bits per second: sound and a
+/// little picture.
 const FIRST_ESTIMATE: u64 = 1_000_000;
 /// Handshake packets kept from addresses that ICE has not checked yet, in all and of one address: a
 /// flight of DTLS. What comes then is dropped, and repeated by its sender.
@@ -128,13 +131,14 @@ impl Peer {
                 DtlsVersion::Auto => str0m::config::DtlsVersion::Auto,
             },
         );
-        // Nothing here uses the time of sending, and str0m panics when it reads one while the system's clock is in
-        // the first hour of 1970, as on devices without a clock battery.
+        // Nothing here uses the time of sending, and str0m panics when it reads one while the
+        // system's clock is in the first hour of 1970, as on devices without a clock battery.
         let mut left_out = vec![Extension::AbsoluteSendTime];
         if config.bandwidth_estimate && !session.video.is_empty() {
             builder = builder.enable_bwe(Some(Bitrate::bps(FIRST_ESTIMATE)));
         } else {
-            // Without an estimate nobody needs the numbers of all packets, nor to be told which of them came.
+            // Without an estimate nobody needs the numbers of all packets, nor to be told which of
+            // them came.
             left_out.push(Extension::TransportSequenceNumber);
         }
         let (mut extensions, standard) = (ExtensionMap::empty(), ExtensionMap::standard());
@@ -142,7 +146,8 @@ impl Peer {
             extensions.set(id, extension.clone());
         }
         builder = builder.set_extension_map(extensions);
-        // The first messages of SCTP go with the description (draft-hancke-tsvwg-snap): where packets are lost, the first repetition of one takes 3 s (RFC 9260 §16).
+        // The first messages of SCTP go with the description (draft-hancke-tsvwg-snap): where
+        // packets are lost, the first repetition of one takes 3 s (RFC 9260 §16).
         builder = builder.set_snap_enabled(true);
         builder.set_initial_stun_rto(FIRST_REPETITION);
         builder.set_max_stun_rto(config.check_interval);
@@ -192,7 +197,8 @@ impl Peer {
         }
     }
 
-    /// str0m checks one pair of addresses each time it is called and asks for a call every 50 ms. A first connection has it hurry.
+    /// str0m checks one pair of addresses each time it is called and asks for a call every 50 ms. A
+    /// first connection has it hurry.
     fn hurry(&self, at: Instant) -> Instant {
         let Some(until) = self.hurry_until.filter(|_| self.path == Path::New) else { return at };
         let now = self.clock.now();
@@ -253,7 +259,8 @@ impl Peer {
         self.stack_time.back(stack_time)
     }
 
-    /// A datagram that the stack finds fault with is one that anybody may have sent: it changes nothing.
+    /// A datagram that the stack finds fault with is one that anybody may have sent: it changes
+    /// nothing.
     fn handle_input(&mut self, input: Input<'_>) {
         if let Err(error) = self.rtc.handle_input(input) {
             tracing::debug!(%error, "str0m");

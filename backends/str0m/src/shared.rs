@@ -15,7 +15,8 @@ pub(crate) struct Shared(Mutex<State>);
 pub(crate) struct State {
     /// Every method fails from now on.
     pub(crate) is_closed: bool,
-    /// The tracks sent, and where; `None` before the negotiation, and where the other side refused the section.
+    /// The tracks sent, and where; `None` before the negotiation, and where the other side refused
+    /// the section.
     pub(crate) tracks: HashMap<TrackId, Option<Place>>,
     /// The sections something comes in on.
     pub(crate) receiving: HashSet<Mid>,

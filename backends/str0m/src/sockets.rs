@@ -1,7 +1,8 @@
 //! One UDP socket per local address.
 //!
-//! A socket bound to the wildcard address would not tell which local address a datagram was sent to, and ICE checks pairs of
-//! addresses. So each address has a socket of its own, and the kernel's answer to `local_addr` is the candidate.
+//! A socket bound to the wildcard address would not tell which local address a datagram was sent
+//! to, and ICE checks pairs of addresses. So each address has a socket of its own, and the kernel's
+//! answer to `local_addr` is the candidate.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +13,8 @@ use blink_api::Result;
 use socket2::SockRef;
 use tokio::net::UdpSocket;
 
-/// A session's sockets. Clones are the same ones, until one of them [follows](Self::follow) the interfaces.
+/// A session's sockets. Clones are the same ones, until one of them [follows](Self::follow) the
+/// interfaces.
 #[derive(Clone)]
 pub(crate) struct Sockets(Arc<Vec<Arc<Socket>>>);
 
@@ -45,7 +47,8 @@ impl Sockets {
         }
     }
 
-    /// Follows the interfaces: binds new addresses, closes the sockets of those that are gone. Returns the local addresses closed.
+    /// Follows the interfaces: binds new addresses, closes the sockets of those that are gone.
+    /// Returns the local addresses closed.
     pub(crate) fn follow(&mut self, addresses: &[IpAddr]) -> Vec<SocketAddr> {
         for address in addresses {
             if !self.0.iter().any(|socket| socket.local.ip() == *address)
@@ -86,7 +89,8 @@ impl Sockets {
         self.0.iter().find_map(|socket| match socket.udp.try_recv_from(buffer) {
             Ok((length, source)) => Some(Datagram { local: socket.local, source, length }),
             Err(error) => {
-                // Some systems report here that an earlier datagram reached no one; the next call looks further.
+                // Some systems report here that an earlier datagram reached no one; the next call
+                // looks further.
                 if error.kind() != io::ErrorKind::WouldBlock {
                     tracing::trace!(%error, "receive");
                 }
@@ -95,7 +99,8 @@ impl Sockets {
         })
     }
 
-    /// Sends a datagram. One that cannot be sent is lost, as in the network. Returns `false` where the socket has no room for it.
+    /// Sends a datagram. One that cannot be sent is lost, as in the network. Returns `false` where
+    /// the socket has no room for it.
     pub(crate) fn send(&self, local: SocketAddr, destination: SocketAddr, datagram: &[u8]) -> bool {
         let Some(socket) = self.socket(local) else { return true };
         let is_full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;

@@ -7,8 +7,9 @@ const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Offset of the stack's time from the session's.
 ///
-/// The stack, and its DTLS, count from the system's clock as it is when the first session of the process begins, and panic at times before 1970. A
-/// clock that is wrong must cost no call, so then the stack is told a later time. It needs differences only.
+/// The stack, and its DTLS, count from the system's clock as it is when the first session of the
+/// process begins, and panic at times before 1970. A clock that is wrong must cost no call, so then
+/// the stack is told a later time. It needs differences only.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct StackTime {
     offset: Duration,

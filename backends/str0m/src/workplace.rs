@@ -1,7 +1,8 @@
 //! Who works on a session: its task, and whoever has something to send while the task does not.
 //!
-//! A packet that had to wait for the task would cost waking it, which is most of what a packet costs. So the session lies behind a lock; where
-//! that is free, the thread that sends does everything itself, up to the socket. Where it is not, the task is woken: who sends never waits,
+//! A packet that had to wait for the task would cost waking it, which is most of what a packet
+//! costs. So the session lies behind a lock; where that is free, the thread that sends does
+//! everything itself, up to the socket. Where it is not, the task is woken: who sends never waits,
 //! and the task waits for no more than what one sender does.
 
 use std::collections::VecDeque;
@@ -21,7 +22,8 @@ use crate::sockets::Sockets;
 
 /// Larger than any datagram of WebRTC.
 const LARGEST_DATAGRAM: usize = 2048;
-/// Packets and messages that wait while somebody is at work: a few hundred milliseconds of everything.
+/// Packets and messages that wait while somebody is at work: a few hundred milliseconds of
+/// everything.
 const MOST_OUTGOING: usize = 512;
 
 /// A session that one at a time works on.
@@ -75,7 +77,8 @@ impl Workplace {
         Self { outgoing: Mutex::default(), attended: Mutex::new(Some(attended)), woken: Notify::new() }
     }
 
-    /// Sends something: here and now where nobody else is at work, and by whoever is or by the task otherwise. Never waits. Returns `false` where too much waits already.
+    /// Sends something: here and now where nobody else is at work, and by whoever is or by the task
+    /// otherwise. Never waits. Returns `false` where too much waits already.
     pub(crate) fn send(&self, outgoing: Outgoing) -> bool {
         {
             let mut waiting = lock(&self.outgoing);
@@ -98,7 +101,8 @@ impl Workplace {
         true
     }
 
-    /// Runs until the session is closed or dropped. The sockets are closed when it has, however it ends.
+    /// Runs until the session is closed or dropped. The sockets are closed when it has, however it
+    /// ends.
     pub(crate) async fn run(&self, events: &EventSender, clock: &dyn Clock, mut inbox: Inbox) {
         let _leaving = Leaving(self);
         let mut buffer = vec![0; LARGEST_DATAGRAM];
@@ -113,7 +117,8 @@ impl Workplace {
                 () = &mut forward => unreachable!("forwarding ends with the task"),
                 call = inbox.calls.recv() => Input::Call(call),
                 Some(found) = inbox.found.recv() => Input::Found(found),
-                // A reader that is far behind stops what its peer can cause, but neither calls nor timers.
+                // A reader that is far behind stops what its peer can cause, but neither calls nor
+                // timers.
                 () = sockets.readable(), if !events.is_behind() => Input::Datagrams,
                 () = sockets.writable(blocked) => Input::Work,
                 () = self.woken.notified() => Input::Work,
@@ -148,7 +153,8 @@ impl Workplace {
 }
 
 impl Attended {
-    /// Sends what waited and does what is due. Returns when there will be more. What is handed over meanwhile is for the next time, so that nobody works for others without end.
+    /// Sends what waited and does what is due. Returns when there will be more. What is handed over
+    /// meanwhile is for the next time, so that nobody works for others without end.
     fn go_on(&mut self, outgoing: &Mutex<VecDeque<Outgoing>>) -> Instant {
         std::mem::swap(&mut self.batch, &mut lock(outgoing));
         self.batch.drain(..).for_each(|outgoing| self.driver.send(outgoing));
@@ -165,7 +171,8 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// Works on a session; `None` where it is over. A fault of the stack is its end, and not that of whoever works.
+/// Works on a session; `None` where it is over. A fault of the stack is its end, and not that of
+/// whoever works.
 fn guarded<T>(attended: &mut Option<Attended>, work: impl FnOnce(&mut Attended) -> T) -> Option<T> {
     let inner = attended.as_mut()?;
     let worked = catch_unwind(AssertUnwindSafe(|| work(inner)));

@@ -43,7 +43,8 @@ pub(crate) fn run(shared: &Arc<Shared>, channel: Arc<dyn DataChannel>) {
     });
 }
 
-/// Closes a channel, and drops what comes until it is closed: the stack keeps messages that are not taken.
+/// Closes a channel, and drops what comes until it is closed: the stack keeps messages that are not
+/// taken.
 async fn refuse(stream: &dyn DataChannel) {
     tracing::debug!("the peer opened too many data channels, one is closed");
     if let Err(error) = stream.close().await {
@@ -58,7 +59,8 @@ async fn refuse(stream: &dyn DataChannel) {
 
 async fn serve(shared: &Shared, stream: &dyn DataChannel) {
     let (queue, messages) = mpsc::channel(QUEUED_MESSAGES);
-    // Writing waits for the peer. Reading must go on meanwhile, or two full sides wait for each other.
+    // Writing waits for the peer. Reading must go on meanwhile, or two full sides wait for each
+    // other.
     tokio::select! {
         () = read(shared, stream, queue) => {}
         () = write(stream, messages) => {}
@@ -108,8 +110,8 @@ async fn announce(shared: &Shared, stream: &dyn DataChannel, queue: mpsc::Sender
     channel
 }
 
-/// Messages of a channel on their way in. Through a relay the stack may hand over the first ones before it says that the
-/// channel is open; they wait until it does.
+/// Messages of a channel on their way in. Through a relay the stack may hand over the first ones
+/// before it says that the channel is open; they wait until it does.
 #[derive(Default)]
 struct Incoming {
     channel: Option<ChannelId>,

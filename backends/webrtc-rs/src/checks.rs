@@ -1,8 +1,10 @@
-//! The pace of a link's ICE connectivity checks, how many of them one host gets, and which addresses were checked.
+//! The pace of a link's ICE connectivity checks, how many of them one host gets, and which
+//! addresses were checked.
 //!
-//! The stack sends a check on every pair in each interval, however many pairs there are, so that a path is found soon. A
-//! peer chooses where they go. So each check asks here first, and is dropped where it comes too early; the stack makes
-//! another one in its next interval. What all links may send together, [`CheckBudget`] bounds.
+//! The stack sends a check on every pair in each interval, however many pairs there are, so that a
+//! path is found soon. A peer chooses where they go. So each check asks here first, and is dropped
+//! where it comes too early; the stack makes another one in its next interval. What all links may
+//! send together, [`CheckBudget`] bounds.
 //!
 //! ## Inputs
 //! | input | source |
@@ -24,16 +26,16 @@ use rtc::stun::message::TransactionId;
 const PACE: Duration = Duration::from_millis(5);
 /// Checks that may go out at once, which is all of them where the two sides have few addresses.
 const BURST: u32 = 16;
-/// When an unanswered check is repeated; the time doubles with each repetition. A little less than the stack's interval,
-/// or the second check would wait for the third interval.
+/// When an unanswered check is repeated; the time doubles with each repetition. A little less than
+/// the stack's interval, or the second check would wait for the third interval.
 const FIRST_REPETITION: Duration = Duration::from_millis(8);
 /// The longest time between two checks of a pair: the initial RTO of RFC 8445 §14.3.
 const LONGEST_REPETITION: Duration = Duration::from_millis(500);
 /// Unanswered checks to one host that never answered: so many at once, and then one in this time.
 const HOST_BURST: u32 = 64;
 const HOST_PACE: Duration = Duration::from_millis(200);
-/// Pairs of a link. RFC 8445 §6.1.2.5 recommends 100, but the stack prunes none: 32 candidates of a peer for each of 8
-/// own addresses and of their relays are 512. The budgets bound what is sent.
+/// Pairs of a link. RFC 8445 §6.1.2.5 recommends 100, but the stack prunes none: 32 candidates of a
+/// peer for each of 8 own addresses and of their relays are 512. The budgets bound what is sent.
 const MAX_PAIRS: usize = 512;
 /// A pair that is not checked for so long makes room for another.
 const STALE: Duration = Duration::from_secs(1);
@@ -171,7 +173,8 @@ impl Checks {
         self.add_checked(route.remote);
     }
 
-    /// Whether something other than STUN is taken from an address (RFC 8445 §12.2: on valid pairs only).
+    /// Whether something other than STUN is taken from an address (RFC 8445 §12.2: on valid pairs
+    /// only).
     pub(crate) fn is_checked(&self, remote: SocketAddr) -> bool {
         self.checked.iter().rev().any(|checked| *checked == remote)
     }
@@ -187,7 +190,8 @@ impl Checks {
         self.checked.push(remote);
     }
 
-    /// The place of a pair, which begins anew with other user names. `None` where there are too many.
+    /// The place of a pair, which begins anew with other user names. `None` where there are too
+    /// many.
     fn pair(&mut self, now: Instant, route: Route, user: &[u8]) -> Option<usize> {
         if let Some(index) = self.pairs.iter().position(|pair| pair.route == route) {
             let pair = &mut self.pairs[index];
@@ -242,8 +246,8 @@ impl Pair {
         }
     }
 
-    /// When the next check is due. Pairs without an answer take turns (RFC 8445 §14.3), each at least this long after its
-    /// last check.
+    /// When the next check is due. Pairs without an answer take turns (RFC 8445 §14.3), each at
+    /// least this long after its last check.
     fn next(&self, floor: Duration) -> Instant {
         let Some(sent) = self.sent else { return self.wanted };
         let Some(repetitions) = self.unanswered.checked_sub(1) else { return sent };

@@ -11,14 +11,16 @@ use crate::NAME;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebRtcConfig {
-    /// How often candidate pairs may be tried while there is no path: unanswered ones are repeated ever more rarely. A set-up waits for one
-    /// of these intervals, because the stack nominates a pair in the next after its answer, and its own 200 ms would be heard.
+    /// How often candidate pairs may be tried while there is no path: unanswered ones are repeated
+    /// ever more rarely. A set-up waits for one of these intervals, because the stack nominates a
+    /// pair in the next after its answer, and its own 200 ms would be heard.
     #[serde(with = "humantime_serde")]
     pub check_interval: Duration,
     /// How long a pair without an answer is tried.
     #[serde(with = "humantime_serde")]
     pub check_for: Duration,
-    /// How often a working path is checked (RFC 7675), which is also how fresh the round trip time is.
+    /// How often a working path is checked (RFC 7675), which is also how fresh the round trip time
+    /// is.
     #[serde(with = "humantime_serde")]
     pub keepalive: Duration,
     /// How long nothing may come before the path counts as lost.

@@ -1,10 +1,12 @@
-//! Rules for what passes between a connection's sockets and the network, which the stack does not have.
+//! Rules for what passes between a connection's sockets and the network, which the stack does not
+//! have.
 //!
-//! * Servers are watched: the stack neither tells why one gave no relay nor that one does not answer.
+//! * Servers are watched: the stack neither tells why one gave no relay nor that one does not
+//!   answer.
 //! * With `ice.relay_only` nothing goes elsewhere than to servers, or comes from elsewhere.
 //! * ICE checks are paced and bounded ([`Checks`]).
-//! * What is not STUN comes from addresses that ICE has checked. The stack takes it from everywhere once it has a path, and a
-//!   single ClientHello of a stranger disturbs its handshake.
+//! * What is not STUN comes from addresses that ICE has checked. The stack takes it from everywhere
+//!   once it has a path, and a single ClientHello of a stranger disturbs its handshake.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,7 +22,8 @@ use rtc::stun::message::Message;
 use crate::checks::{Check, Checks, Route, Verdict};
 use crate::relayed::{self, CHANNEL_DATA, Relayed};
 
-/// Binding requests, and success responses to them (RFC 8489 §6.3.3) and to Allocate requests (RFC 8656 §7.3).
+/// Binding requests, and success responses to them (RFC 8489 §6.3.3) and to Allocate requests (RFC
+/// 8656 §7.3).
 pub(crate) const BINDING: [u8; 2] = [0x00, 0x01];
 const SEEN: [u8; 2] = [0x01, 0x01];
 const ALLOCATED: [u8; 2] = [0x01, 0x03];
@@ -167,7 +170,8 @@ impl Guard {
         let answer = answers.newest.entry(from).or_default();
         answer.has_seen |= kind == SEEN;
         answer.has_allocated |= kind == ALLOCATED;
-        // The first request is refused to tell what the second must have (401); what counts is the newest.
+        // The first request is refused to tell what the second must have (401); what counts is the
+        // newest.
         answer.refused = refusal.map(|refusal| refusal.code).or(answer.refused);
     }
 

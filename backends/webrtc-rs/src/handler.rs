@@ -73,7 +73,8 @@ async fn read(shared: Arc<Shared>, track: Arc<dyn TrackRemote>) {
     }
 }
 
-/// The section of a track, found through its transceiver: the track's ids are the sender's to choose.
+/// The section of a track, found through its transceiver: the track's ids are the sender's to
+/// choose.
 async fn section_of(shared: &Shared, track: &Arc<dyn TrackRemote>) -> Option<Mid> {
     for transceiver in shared.connection()?.get_transceivers().await {
         if let Ok(Some(receiver)) = transceiver.receiver().await

@@ -1,9 +1,12 @@
 //! DTLS handshakes on networks that lose packets: what the stack stops repeating is repeated here.
 //!
-//! The stack stops its timer whenever a message of the handshake comes in, and where that was not the whole flight, or one it had already, it never starts it again. Two ends that
-//! both wait so wait for ever. So each datagram of the newest own flight goes out again until both ends have sent what only who has the whole handshake can send. That the other
-//! end has is not enough: its last flight, which it repeats for nobody who does not ask again, may be what was lost. What is repeated are the same records: whoever has them takes
-//! them for replays (RFC 6347 §4.1.2.6) and does nothing. Handshakes through relays are wrapped, and left to the stack.
+//! The stack stops its timer whenever a message of the handshake comes in, and where that was not
+//! the whole flight, or one it had already, it never starts it again. Two ends that both wait so
+//! wait for ever. So each datagram of the newest own flight goes out again until both ends have
+//! sent what only who has the whole handshake can send. That the other end has is not enough: its
+//! last flight, which it repeats for nobody who does not ask again, may be what was lost. What is
+//! repeated are the same records: whoever has them takes them for replays (RFC 6347 §4.1.2.6) and
+//! does nothing. Handshakes through relays are wrapped, and left to the stack.
 
 use std::future::Future;
 use std::io::{self, IoSliceMut};
@@ -17,7 +20,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
-/// How long after a flight it goes out again: what is recommended for DTLS-SRTP (RFC 9147 §5.8.2). The stack itself would wait a second.
+/// How long after a flight it goes out again: what is recommended for DTLS-SRTP (RFC 9147 §5.8.2).
+/// The stack itself would wait a second.
 const PAUSE: Duration = Duration::from_millis(400);
 /// Datagrams that are sent within this belong to one flight, whatever came in between.
 const FLIGHT: Duration = Duration::from_millis(50);

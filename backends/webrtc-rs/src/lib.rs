@@ -1,7 +1,7 @@
 //! WebRTC transport of the Blink call engine on [webrtc-rs](webrtc), registered as `webrtc-rs`.
 //!
-//! The stack runs a task of its own per connection, from which it calls a handler. That task also drives ICE and DTLS, so the handler
-//! only hands over and returns:
+//! The stack runs a task of its own per connection, from which it calls a handler. That task also
+//! drives ICE and DTLS, so the handler only hands over and returns:
 //!
 //! ```text
 //!  WebRtcSession ──offers, answers──▶ PeerConnection ──callbacks──▶ Handler, Tap ──▶ events

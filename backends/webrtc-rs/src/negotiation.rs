@@ -43,7 +43,8 @@ pub(crate) struct Negotiation {
 /// An own offer without an answer yet.
 enum OpenOffer {
     Applied,
-    /// The stack gives up its path when an ICE restart is applied. So it is applied together with its answer, and media goes on until then.
+    /// The stack gives up its path when an ICE restart is applied. So it is applied together with
+    /// its answer, and media goes on until then.
     Held(Box<RTCSessionDescription>),
 }
 
@@ -125,7 +126,8 @@ impl Negotiation {
         Ok((self.restore(&answer), named))
     }
 
-    /// Applies an own description and gives it the candidates of the own addresses, which are there at once: fewer messages to send.
+    /// Applies an own description and gives it the candidates of the own addresses, which are there
+    /// at once: fewer messages to send.
     async fn apply(&mut self, description: RTCSessionDescription) -> Result<String> {
         self.shared.lock().held = Some(Vec::new());
         let bare = description.sdp.clone();
@@ -203,7 +205,8 @@ impl Negotiation {
         named
     }
 
-    /// Adds a candidate, and keeps it for the description that may come later. Says whether it has a name to be resolved.
+    /// Adds a candidate, and keeps it for the description that may come later. Says whether it has
+    /// a name to be resolved.
     pub(crate) async fn add_candidate(&mut self, candidate: &Candidate) -> Result<bool> {
         match self.remote.trickle(candidate)? {
             Use::Check => self.give(candidate).await.map(|()| false),
@@ -259,7 +262,8 @@ impl Negotiation {
         Ok(id)
     }
 
-    /// Has all of these codecs negotiated for a track: the stack would take only the one the track was made with.
+    /// Has all of these codecs negotiated for a track: the stack would take only the one the track
+    /// was made with.
     async fn prefer(&self, sender: &dyn RtpSender, codecs: Vec<RTCRtpCodecParameters>) -> Result<()> {
         for transceiver in self.connection.get_transceivers().await {
             if let Ok(Some(own)) = transceiver.sender().await

@@ -45,7 +45,8 @@ pub(crate) fn packet(shared: &Shared, id: TrackId, packet: RtpOut) -> Result<Opt
     };
     if let (Some(id), Some(level)) = (section.level_extension, packet.level) {
         let byte = Bytes::copy_from_slice(&[level.to_byte()]);
-        // An id that does not fit a header is the other side's fault; the packet goes without its level.
+        // An id that does not fit a header is the other side's fault; the packet goes without its
+        // level.
         if let Err(error) = header.set_extension(id, byte) {
             tracing::debug!(%error, "the level cannot be sent");
         }

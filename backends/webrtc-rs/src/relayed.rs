@@ -9,7 +9,8 @@ use rtc::stun::message::{
 };
 use rtc::stun::xoraddr::XorMappedAddress;
 
-/// Channels that are remembered, the oldest of which go first: one for each pair of an own relay and a peer's address.
+/// Channels that are remembered, the oldest of which go first: one for each pair of an own relay
+/// and a peer's address.
 const MAX_CHANNELS: usize = 256;
 /// The first bytes of ChannelData (RFC 8656 §12.4).
 pub(crate) const CHANNEL_DATA: std::ops::RangeInclusive<u8> = 64..=79;
@@ -27,8 +28,8 @@ struct Channel {
 }
 
 impl Relayed {
-    /// The peer that a datagram to or from a server is relayed for, and what is relayed. `None` for what is the server's own
-    /// affair, and for channels that are not known.
+    /// The peer that a datagram to or from a server is relayed for, and what is relayed. `None` for
+    /// what is the server's own affair, and for channels that are not known.
     pub(crate) fn unwrap<'a>(
         &self,
         local: SocketAddr,

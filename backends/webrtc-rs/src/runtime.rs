@@ -22,22 +22,24 @@ use crate::handshake::RepeatingSocket;
 const LOOKUP: Duration = Duration::from_secs(1);
 /// How often the driver goes round again without relays: to send what events made it want to.
 const MORE_ROUNDS: u8 = 1;
-/// And with relays, where what came is read in the first round, makes events in the second, of which what is to be sent is wrapped for the
-/// relay in the third, and goes out in the fourth.
+/// And with relays, where what came is read in the first round, makes events in the second, of
+/// which what is to be sent is wrapped for the relay in the third, and goes out in the fourth.
 const MORE_ROUNDS_RELAYED: u8 = 3;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Tokio, for one connection.
 ///
-/// The stack's driver sends first, then handles events, then reads, then sleeps. What an event made it want to send (the first flight of DTLS, the
-/// INIT of SCTP, the opening of a data channel) would lie there until a packet or timer comes, up to 200 ms each. The driver sleeps once
-/// in each round. So each time it wakes up, its first sleeps are over at once and it goes round again, until there is nothing new and
-/// it sleeps as long as it wants.
+/// The stack's driver sends first, then handles events, then reads, then sleeps. What an event made
+/// it want to send (the first flight of DTLS, the INIT of SCTP, the opening of a data channel)
+/// would lie there until a packet or timer comes, up to 200 ms each. The driver sleeps once in each
+/// round. So each time it wakes up, its first sleeps are over at once and it goes round again,
+/// until there is nothing new and it sleeps as long as it wants.
 #[derive(Debug)]
 pub(crate) struct SettlingRuntime {
     tokio: TokioRuntime,
-    /// The first task that is spawned. What others sleep for is left alone: they mean it as a deadline.
+    /// The first task that is spawned. What others sleep for is left alone: they mean it as a
+    /// deadline.
     driver: Arc<OnceLock<task::Id>>,
     /// How often it goes round again.
     more_rounds: u8,
@@ -125,7 +127,8 @@ impl Runtime for SettlingRuntime {
     }
 }
 
-/// A sleep that is over at once. Where the driver goes on for something else, a packet that was faster, the count begins anew.
+/// A sleep that is over at once. Where the driver goes on for something else, a packet that was
+/// faster, the count begins anew.
 struct Rounds {
     count: Arc<AtomicU8>,
     is_over: bool,

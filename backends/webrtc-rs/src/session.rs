@@ -60,7 +60,8 @@ impl WebRtcSession {
     ) -> Result<Self> {
         let shared = Arc::new(Shared::new(events, &session, budget)?);
         let connection = stack::open(config, &session, addresses, &shared).await?;
-        // The handler is called only after an offer or answer, and this is the one place that sets it.
+        // The handler is called only after an offer or answer, and this is the one place that sets
+        // it.
         let is_first = shared.connection.set(Arc::downgrade(&connection)).is_ok();
         debug_assert!(is_first);
         let (packets, queue) = mpsc::channel(PACKETS);
@@ -94,7 +95,8 @@ impl WebRtcSession {
         })
     }
 
-    /// Runs a step of the negotiation. What fails because the session was closed meanwhile fails as such.
+    /// Runs a step of the negotiation. What fails because the session was closed meanwhile fails as
+    /// such.
     async fn negotiate<T>(
         &self,
         operation: &'static str,
@@ -106,7 +108,8 @@ impl WebRtcSession {
         result.map_err(|error| error.backend(NAME).operation(operation))
     }
 
-    /// Adds a candidate with a name once that is resolved, which only those do who hide behind names themselves.
+    /// Adds a candidate with a name once that is resolved, which only those do who hide behind
+    /// names themselves.
     fn resolve(&self, candidate: Candidate) {
         let Ok(Use::Resolve(name)) = candidate::judge(&candidate.attribute) else { return };
         let resolved = {
@@ -198,7 +201,8 @@ impl Session for WebRtcSession {
         if !state.receiving.contains_key(mid) {
             return Err(not_found("request_keyframe", "no track comes in there"));
         }
-        // Before its first packet the stack does not know the track; whoever sends it begins with a key frame.
+        // Before its first packet the stack does not know the track; whoever sends it begins with a
+        // key frame.
         let track = state.incoming.get(mid).cloned();
         drop(state);
         track.map_or(Ok(()), |track| self.hand_over("request_keyframe", Outgoing::KeyframeRequest(track)))

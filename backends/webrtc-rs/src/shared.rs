@@ -70,7 +70,8 @@ pub(crate) struct State {
     /// The sections of the newest answer that something comes in on.
     pub(crate) receiving: HashMap<Mid, Section>,
     pub(crate) incoming: HashMap<Mid, Arc<dyn TrackRemote>>,
-    /// Payload types of retransmissions in the newest answer, each with the one whose packets it repeats (RFC 4588).
+    /// Payload types of retransmissions in the newest answer, each with the one whose packets it
+    /// repeats (RFC 4588).
     pub(crate) repeats: Vec<(u8, u8)>,
     /// Data channels that have a task: open ones, and those on the way to it.
     pub(crate) served_channels: usize,
@@ -198,7 +199,8 @@ impl Shared {
         }
     }
 
-    /// Gathering begins. Where it has not ended after a while, because a server does not answer, it is over for the reader all the same.
+    /// Gathering begins. Where it has not ended after a while, because a server does not answer, it
+    /// is over for the reader all the same.
     pub(crate) fn begin_gathering(self: &Arc<Self>) {
         self.guard.begin();
         let gathering = {

@@ -1,4 +1,5 @@
-//! The stack, set up for calls: exactly the configured codecs, and no waiting that a call can do without.
+//! The stack, set up for calls: exactly the configured codecs, and no waiting that a call can do
+//! without.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,17 +32,20 @@ use crate::{channels, guard};
 /// Dynamic payload types (RFC 3551 §3), the usual one of Opus left out.
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
 const OPUS: u8 = 111;
-/// What video may be asked to do: repeat packets, and send a key frame (RFC 4585 §6.2.1, §6.3.1; RFC 5104 §4.3.1).
+/// What video may be asked to do: repeat packets, and send a key frame (RFC 4585 §6.2.1, §6.3.1;
+/// RFC 5104 §4.3.1).
 const VIDEO_FEEDBACK: [(&str, &str); 3] = [("nack", ""), ("nack", "pli"), ("ccm", "fir")];
 /// Where the tap sits in the chain: next to the wire, so that what it restores counts as received.
 const TAP_SLOT: usize = 500;
-/// How often missing packets are asked for: what is on its way again should have come before the next time.
+/// How often missing packets are asked for: what is on its way again should have come before the
+/// next time.
 const NACK_INTERVAL: Duration = Duration::from_millis(50);
 /// How often one packet is asked for. What comes later than this takes is of no use to a call.
 const MOST_NACKS: u16 = 8;
 
-/// How often a relay is refreshed at least. A refresh with a nonce that has become stale only brings a new one, so several must fit into
-/// the relay's life, which is 10 minutes (RFC 8656 §7.2).
+/// How often a relay is refreshed at least. A refresh with a nonce that has become stale only
+/// brings a new one, so several must fit into the relay's life, which is 10 minutes (RFC 8656
+/// §7.2).
 const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Opens a connection on these addresses. It binds its sockets and sends nothing.
@@ -75,7 +79,8 @@ pub(crate) async fn open(
     Ok(Arc::new(connection))
 }
 
-/// The stack's codecs for the configured ones, each with a payload type, video with retransmissions too (RFC 4588).
+/// The stack's codecs for the configured ones, each with a payload type, video with retransmissions
+/// too (RFC 4588).
 pub(crate) fn codecs(audio: &[RtpCodec], video: &[RtpCodec]) -> Vec<(TrackKind, RTCRtpCodecParameters)> {
     let mut free = DYNAMIC.filter(|number| *number != OPUS).peekable();
     let mut codecs = Vec::new();
@@ -175,7 +180,8 @@ fn settings(config: &WebRtcConfig) -> SettingEngine {
         .build()
 }
 
-/// A TURN server answers STUN too, so it is asked for the own address as well, unless only relays count.
+/// A TURN server answers STUN too, so it is asked for the own address as well, unless only relays
+/// count.
 fn ice_servers(servers: &[Server], relay_only: bool) -> Vec<RTCIceServer> {
     let asked = servers.iter().map(|server| {
         let place = guard::place(&server.host, server.port);

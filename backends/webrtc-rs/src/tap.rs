@@ -1,7 +1,9 @@
-//! What happens next to the wire: RTCP is shown to the application, and lost packets come in under their own names.
+//! What happens next to the wire: RTCP is shown to the application, and lost packets come in under
+//! their own names.
 //!
-//! The stack takes a retransmission (RFC 4588) apart only after its NACK generator has passed it by, which so asks for the packet again and
-//! again; and it sends them with the payload type that belongs to a track's first codec, whichever one the packet is of. So both is done here.
+//! The stack takes a retransmission (RFC 4588) apart only after its NACK generator has passed it
+//! by, which so asks for the packet again and again; and it sends them with the payload type that
+//! belongs to a track's first codec, whichever one the packet is of. So both is done here.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,7 +42,8 @@ impl Tap {
         Self { shared, incoming: VecDeque::new(), outgoing: VecDeque::new(), remote: Vec::new(), local: Vec::new() }
     }
 
-    /// Turns a retransmission into the packet it repeats: its payload is that packet's number and payload (RFC 4588 §4).
+    /// Turns a retransmission into the packet it repeats: its payload is that packet's number and
+    /// payload (RFC 4588 §4).
     fn restore(&self, packet: &mut rtp::Packet) {
         let Some((_, ssrc)) = self.remote.iter().find(|(resends, _)| *resends == packet.header.ssrc) else { return };
         let state = self.shared.lock();

@@ -52,7 +52,8 @@ async fn use_channel(channel: Arc<dyn DataChannel>, closed: mpsc::UnboundedSende
     }
 }
 
-/// Of a hundred channels 64 are served, and the others are closed instead of waiting for ever with what was sent on them.
+/// Of a hundred channels 64 are served, and the others are closed instead of waiting for ever with
+/// what was sent on them.
 #[tokio::test]
 async fn channels_beyond_the_limit_are_closed() {
     let (gathered, mut is_gathered) = mpsc::unbounded_channel();

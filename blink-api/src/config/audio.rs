@@ -10,12 +10,14 @@ use crate::{AudioFormat, Error, ErrorKind, Result};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AudioSettings {
-    /// Sound in each packet: 10, 20, 40 or 60 ms. Short frames arrive earlier, long ones cost less of the network.
+    /// Sound in each packet: 10, 20, 40 or 60 ms. Short frames arrive earlier, long ones cost less
+    /// of the network.
     #[serde(with = "humantime_serde")]
     pub frame: Duration,
     /// Channels that are captured, sent and played: 1 or 2.
     pub channels: u16,
-    /// Most bits per second to send with, before redundancy, for codecs that can choose; absent: the codec's own setting.
+    /// Most bits per second to send with, before redundancy, for codecs that can choose; absent:
+    /// the codec's own setting.
     pub bitrate: Option<u32>,
 }
 

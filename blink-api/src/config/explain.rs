@@ -7,12 +7,14 @@ use crate::{Error, ErrorKind};
 
 /// Keys whose values are passwords.
 const SECRETS: [&str; 1] = ["credential"];
-/// Sections in which a value may be a password, or text with a password in it that was written in the wrong place.
+/// Sections in which a value may be a password, or text with a password in it that was written in
+/// the wrong place.
 const WITH_SECRETS: [&str; 2] = ["ice", "ice.servers"];
 
 /// Explains an error of figment: what is wrong, with which key, and where that was set.
 ///
-/// The last `prefix` levels of its path come first: figment appends the path of what was extracted behind the path within it.
+/// The last `prefix` levels of its path come first: figment appends the path of what was extracted
+/// behind the path within it.
 pub(super) fn explain(error: &figment::Error, prefix: usize) -> Error {
     let mut path = error.path.clone();
     path.rotate_right(prefix.min(error.path.len()));

@@ -21,8 +21,9 @@ impl ConfigurationFile {
     /// Reads a file or a pipe to its end.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) where there is none, [`Invalid`](ErrorKind::Invalid) for what cannot be read,
-    /// is not UTF-8 or is larger than 1 MiB, naming the file. Whether it is TOML is judged where it is added.
+    /// [`NotFound`](ErrorKind::NotFound) where there is none, [`Invalid`](ErrorKind::Invalid) for
+    /// what cannot be read, is not UTF-8 or is larger than 1 MiB, naming the file. Whether it is
+    /// TOML is judged where it is added.
     pub fn read(path: &Path) -> Result<Self> {
         let failed = |kind, why: &'static str| Error::new(kind, why).with("file", path.display());
         let unreadable = |source: std::io::Error| {
@@ -43,7 +44,8 @@ impl ConfigurationFile {
         Ok(Self { name: path.display().to_string(), text, others_can_write })
     }
 
-    /// Whether another user of this system, other than root, may change it. `false` where there are no Unix permissions.
+    /// Whether another user of this system, other than root, may change it. `false` where there are
+    /// no Unix permissions.
     pub fn others_can_write(&self) -> bool {
         self.others_can_write
     }

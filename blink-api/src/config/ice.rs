@@ -20,26 +20,28 @@ const LONGEST_LABEL: usize = 63;
 pub struct IceConfig {
     /// STUN and TURN servers. Empty by default: no server is asked unless it is configured.
     pub servers: Vec<IceServer>,
-    /// Use and tell relayed candidates only: no other address of this device is in what peers are sent, and no packet
-    /// goes to a peer but through a TURN server. Needs one among `servers`.
+    /// Use and tell relayed candidates only: no other address of this device is in what peers are
+    /// sent, and no packet goes to a peer but through a TURN server. Needs one among `servers`.
     pub relay_only: bool,
     /// How the device's own addresses are told.
     pub host_candidates: HostCandidates,
-    /// IP addresses or names of the interfaces to use, as far as they are there; empty: all that are up.
+    /// IP addresses or names of the interfaces to use, as far as they are there; empty: all that
+    /// are up.
     pub interfaces: Vec<String>,
 }
 
 /// How host candidates are told to peers, and with them the addresses of the device's interfaces.
 ///
-/// It decides about descriptions and candidates only. The peer of a connection that is made sees the address its packets
-/// come from; only [`IceConfig::relay_only`] hides that.
+/// It decides about descriptions and candidates only. The peer of a connection that is made sees
+/// the address its packets come from; only [`IceConfig::relay_only`] hides that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HostCandidates {
     /// As addresses.
     #[default]
     Address,
-    /// As names that only this network resolves, by multicast DNS (draft-ietf-mmusic-mdns-ice-candidates).
+    /// As names that only this network resolves, by multicast DNS
+    /// (draft-ietf-mmusic-mdns-ice-candidates).
     Mdns,
     /// Not at all: peers are told what STUN and TURN servers see.
     None,
@@ -49,8 +51,9 @@ pub enum HostCandidates {
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IceServer {
-    /// `stun:HOST[:PORT]`, or `turn:HOST[:PORT][?transport=udp]`, which is asked as a STUN server too. Both are spoken
-    /// over UDP. An IPv6 address stands in brackets. [`ServerUri::parse`] reads it.
+    /// `stun:HOST[:PORT]`, or `turn:HOST[:PORT][?transport=udp]`, which is asked as a STUN server
+    /// too. Both are spoken over UDP. An IPv6 address stands in brackets. [`ServerUri::parse`]
+    /// reads it.
     pub url: String,
     /// User name, for TURN.
     pub username: String,
@@ -125,11 +128,13 @@ impl fmt::Debug for IceServer {
 }
 
 impl ServerUri {
-    /// Parses `stun:HOST[:PORT]` and `turn:HOST[:PORT][?transport=udp]`; the scheme in capitals or not.
+    /// Parses `stun:HOST[:PORT]` and `turn:HOST[:PORT][?transport=udp]`; the scheme in capitals or
+    /// not.
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) for servers over TCP or TLS, [`Invalid`](ErrorKind::Invalid) for other
-    /// text, with the right way to write it. Neither shows what stands before an `@`, which is a password at times.
+    /// [`Unsupported`](ErrorKind::Unsupported) for servers over TCP or TLS,
+    /// [`Invalid`](ErrorKind::Invalid) for other text, with the right way to write it. Neither
+    /// shows what stands before an `@`, which is a password at times.
     pub fn parse(text: &str) -> Result<Self> {
         let refuse = |kind, why: String| Error::new(kind, why).with("url", without_secrets(text));
         let invalid = |why: String| refuse(ErrorKind::Invalid, why);
@@ -222,7 +227,8 @@ fn parse_port(text: &str) -> Result<u16, Problem<'_>> {
     text.parse().ok().filter(|port| digits && *port != 0).ok_or(Problem::Port)
 }
 
-/// A name as DNS has it (RFC 1123 §2.1, with the underscores that are met), or a dotted IPv4 address.
+/// A name as DNS has it (RFC 1123 §2.1, with the underscores that are met), or a dotted IPv4
+/// address.
 fn is_name_or_ipv4(host: &str) -> bool {
     if host.parse::<Ipv4Addr>().is_ok() {
         return true;
@@ -238,7 +244,8 @@ fn is_name_or_ipv4(host: &str) -> bool {
     name.len() <= LONGEST_NAME && name.split('.').all(is_label) && !is_number
 }
 
-/// The text of a URI without the parts in which people write passwords: what stands before the last `@`, and parameters.
+/// The text of a URI without the parts in which people write passwords: what stands before the last
+/// `@`, and parameters.
 fn without_secrets(url: &str) -> String {
     let (url, query) = url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
     let url = url.rsplit_once('@').map_or(url.to_owned(), |(_, host)| format!("(hidden)@{host}"));

@@ -8,10 +8,12 @@ use crate::{Error, ErrorKind, Result};
 
 /// Reads a path as text: a leading `~/` stands for the home directory, as in a shell.
 ///
-/// Shells expand it at the beginning of a word only: neither in a file, nor after `--in=` or `wav:`.
+/// Shells expand it at the beginning of a word only: neither in a file, nor after `--in=` or
+/// `wav:`.
 ///
 /// # Errors
-/// [`Invalid`](ErrorKind::Invalid) for empty text, for `~NAME`, and for `~` without a home directory.
+/// [`Invalid`](ErrorKind::Invalid) for empty text, for `~NAME`, and for `~` without a home
+/// directory.
 pub fn expand_path(text: &str) -> Result<PathBuf> {
     expand(text, std::env::home_dir())
 }

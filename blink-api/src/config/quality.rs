@@ -14,7 +14,8 @@ pub struct QualitySettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preference {
-    /// A short delay, for conversations: wait for nearly all packets, and for what makes up for most losses.
+    /// A short delay, for conversations: wait for nearly all packets, and for what makes up for
+    /// most losses.
     #[default]
     Delay,
     /// Whole speech, for listening: wait for all but the latest packets.

@@ -19,7 +19,8 @@ pub struct Settings {
     pub transport: Option<String>,
     /// Name of the signaling backend; may be absent where there is one only.
     pub signaling: Option<String>,
-    /// Names of audio codecs, the preferred one first; a single name may stand for a list of it. May be empty where there is one only.
+    /// Names of audio codecs, the preferred one first; a single name may stand for a list of it.
+    /// May be empty where there is one only.
     #[serde(deserialize_with = "one_or_several")]
     pub codec: Vec<String>,
     /// Name of the media host; may be absent where there is one only.
@@ -32,7 +33,8 @@ pub struct Settings {
     pub processors: Vec<String>,
     /// Names of recorders.
     pub recorders: Vec<String>,
-    /// Where identity and open calls are kept; absent: in memory. A leading `~/` is the home directory.
+    /// Where identity and open calls are kept; absent: in memory. A leading `~/` is the home
+    /// directory.
     #[serde(deserialize_with = "optional_path")]
     pub data_dir: Option<PathBuf>,
     /// `[ice]`
@@ -137,13 +139,15 @@ impl CallSettings {
     }
 }
 
-/// `[log]`: what a program that sets up a log by this configuration lets into it. What the engine and the backends say does not depend on it.
+/// `[log]`: what a program that sets up a log by this configuration lets into it. What the engine
+/// and the backends say does not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
     /// Show addresses in lines at debug and below.
     pub addresses: bool,
-    /// Show what libraries say below a warning. They know no rule about passwords, addresses and content.
+    /// Show what libraries say below a warning. They know no rule about passwords, addresses and
+    /// content.
     pub libraries: bool,
 }
 
@@ -169,7 +173,8 @@ pub enum Invitations {
     Known,
 }
 
-/// `[call.timers]`: the timers of the protocol (`docs/protocol.md`, section "Timers"). All devices of a call should have the same.
+/// `[call.timers]`: the timers of the protocol (`docs/protocol.md`, section "Timers"). All devices
+/// of a call should have the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallTimers {

@@ -167,7 +167,8 @@ fn passwords_are_shown_neither_as_values_nor_in_errors() {
     assert!(error.contains("password") && !error.contains("hunter2"), "{error}");
 }
 
-/// Syntax, types, values out of range and arguments that are none: each error once showed what it could not use.
+/// Syntax, types, values out of range and arguments that are none: each error once showed what it
+/// could not use.
 #[test]
 fn no_error_shows_a_password() {
     let server =

@@ -16,7 +16,8 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
-/// Between the beginning of a call and its measurement: connecting is over, buffers have their delay.
+/// Between the beginning of a call and its measurement: connecting is over, buffers have their
+/// delay.
 const WARM_UP: Duration = Duration::from_secs(3);
 /// Calls are counted in about so many steps.
 const STEPS: usize = 4;
@@ -43,7 +44,8 @@ struct Point {
     calls: usize,
     cpu_percent: f64,
     codec_percent: f64,
-    /// The share of all sound that came too late and was made up, 0.0 to 1.0: much of it, and the machine had no time for the calls.
+    /// The share of all sound that came too late and was made up, 0.0 to 1.0: much of it, and the
+    /// machine had no time for the calls.
     concealed: f64,
 }
 

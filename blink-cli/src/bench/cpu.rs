@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The processor time of this thread since a point in time; where the system does not tell, simply the time.
+/// The processor time of this thread since a point in time; where the system does not tell, simply
+/// the time.
 pub(super) struct CpuTime {
     began: Instant,
     used: Option<Duration>,
@@ -21,7 +22,8 @@ impl CpuTime {
     }
 }
 
-/// What Linux counts in nanoseconds (`Documentation/scheduler/sched-stats.rst`, `/proc/<pid>/schedstat`, first field).
+/// What Linux counts in nanoseconds (`Documentation/scheduler/sched-stats.rst`,
+/// `/proc/<pid>/schedstat`, first field).
 fn of_this_thread() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)

@@ -1,15 +1,18 @@
-//! One direction of a call on virtual time: speech through encoder, network, jitter buffer and decoder.
+//! One direction of a call on virtual time: speech through encoder, network, jitter buffer and
+//! decoder.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, ReadResult, AudioCodec, AudioDecoderConfig, AudioEncoderConfig, EncoderHint, AudioSink, AudioSource, Mid, Preference,
-    Result, RtpIn, RtpOut, RtpTime,
+    AudioCodec, AudioDecoderConfig, AudioEncoderConfig, AudioFormat, AudioSink, AudioSource, EncoderHint, Mid,
+    Preference, ReadResult, Result, RtpIn, RtpOut, RtpTime,
 };
 use blink_engine::AudioStatistics;
 use blink_media::red::RedSender;
-use blink_media::{Capture, CaptureConfig, JitterConfig, Listeners, Network, TickScheduler, Playout, ReceiveConfig, TICK};
+use blink_media::{
+    Capture, CaptureConfig, JitterConfig, Listeners, Network, Playout, ReceiveConfig, TICK, TickScheduler,
+};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use bytes::Bytes;
 
@@ -17,7 +20,8 @@ use super::cpu::CpuTime;
 use super::path::{Impairment, Path};
 use crate::failure::Failure;
 
-/// How often the receiver tells the sender what was lost (RFC 3550 §6.2 has 5 s as the least, RFC 4585 less).
+/// How often the receiver tells the sender what was lost (RFC 3550 §6.2 has 5 s as the least, RFC
+/// 4585 less).
 const REPORTS: u32 = 100;
 
 /// Ticks of RTP in a millisecond.
@@ -41,7 +45,8 @@ pub(super) struct Ends {
 /// What came of it.
 pub(super) struct Outcome {
     pub(super) heard: Vec<f32>,
-    /// From capture to playing, in ms, at every tick that played something, with the time of the tick in s.
+    /// From capture to playing, in ms, at every tick that played something, with the time of the
+    /// tick in s.
     pub(super) delays: Vec<(f64, f64)>,
     /// Between arrival of the fastest packets and decoding, in ms, at every tick.
     pub(super) buffer: Vec<f64>,

@@ -1,4 +1,5 @@
-//! A mouth that says chirps at known times, an ear that keeps what it hears with times, and how to find the ones in the other.
+//! A mouth that says chirps at known times, an ear that keeps what it hears with times, and how to
+//! find the ones in the other.
 
 use std::f32::consts::TAU;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    AudioFormat, ReadResult, DeviceChange, DeviceInfo, MediaCapabilities, MediaHost, AudioSink, AudioSource, OpenRequest,
-    Result,
+    AudioFormat, AudioSink, AudioSource, DeviceChange, DeviceInfo, MediaCapabilities, MediaHost, OpenRequest,
+    ReadResult, Result,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -18,7 +19,8 @@ const RATE: u32 = AudioFormat::CALL.sample_rate;
 const CHIRP: usize = 960;
 /// Its lowest and highest frequency: where voices are.
 const SWEEP: (f32, f32) = (400.0, 3_400.0);
-/// From one chirp to the next, in ms: unevenly, so that they fall everywhere within frames and ticks.
+/// From one chirp to the next, in ms: unevenly, so that they fall everywhere within frames and
+/// ticks.
 const PAUSES: std::ops::Range<u32> = 420..520;
 /// So late a chirp is still looked for: before the next one.
 const LATEST: Duration = Duration::from_millis(400);
@@ -43,7 +45,8 @@ impl Head {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From this mouth to another head's ear: the delay of each chirp said from `since` on, in ms; `None` where it was not heard.
+    /// From this mouth to another head's ear: the delay of each chirp said from `since` on, in ms;
+    /// `None` where it was not heard.
     pub(super) fn delays_to(&self, ear: &Head, since: Instant) -> Vec<Option<f64>> {
         let heard = ear.memory();
         let end = heard.played.last().map_or(since, |(_, at)| *at);
@@ -132,7 +135,8 @@ impl AudioSource for Mouth {
                 let pause = PAUSES.start + self.random.next_u32() % (PAUSES.end - PAUSES.start);
                 // Any sample of a frame may be the first.
                 self.pause = (pause * RATE / 1_000 + self.random.next_u32() % 480) as usize;
-                // As a device would: what is read now was said in the period before, its last sample just now.
+                // As a device would: what is read now was said in the period before, its last
+                // sample just now.
                 self.head.memory().said.push(now - Duration::from_secs((out.len() - n) as u64) / RATE);
             }
             out[n] = match self.chirp.get(self.at) {
@@ -200,7 +204,8 @@ fn chirp() -> Vec<f32> {
 mod tests {
     use super::*;
 
-    /// What is heard some time after it was said is found there to within a sample, wherever in a piece it was said and heard.
+    /// What is heard some time after it was said is found there to within a sample, wherever in a
+    /// piece it was said and heard.
     #[tokio::test]
     async fn a_chirp_is_found_where_it_is_heard() {
         let request = OpenRequest { format: AudioFormat::CALL, period: Duration::from_millis(10) };

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use blink_api::{
-    AudioCodec, AudioCodecCapabilities, AudioDecoder, AudioDecoderConfig, DecoderInput, AudioEncoder, AudioEncoderConfig, EncoderHint, Result,
-    RtpCodec,
+    AudioCodec, AudioCodecCapabilities, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig,
+    DecoderInput, EncoderHint, Result, RtpCodec,
 };
 
 use super::clocks;
@@ -36,7 +36,8 @@ impl Work {
         Self { spent: self.spent - before.spent, measured: self.measured - before.measured }
     }
 
-    /// What of it was spent for measuring, where reading the clock takes so long. For each measurement it is read twice: what is spent between the two readings is about one of them.
+    /// What of it was spent for measuring, where reading the clock takes so long. For each
+    /// measurement it is read twice: what is spent between the two readings is about one of them.
     pub(super) fn measuring(self, reading: Duration) -> Duration {
         (reading * self.measured).min(self.spent)
     }

@@ -23,7 +23,8 @@ pub(super) struct Impairment {
 /// Bursts are Gilbert's: in the bad state everything is lost, in the good state nothing.
 pub(super) struct Path {
     impairment: Impairment,
-    /// LossEstimator and delays are drawn apart, so that packets are lost alike whatever the jitter is.
+    /// LossEstimator and delays are drawn apart, so that packets are lost alike whatever the jitter
+    /// is.
     losses: ChaCha8Rng,
     delays: ChaCha8Rng,
     bad: bool,
@@ -48,7 +49,8 @@ impl Path {
         match self.impairment.burst {
             None => self.bad = chance < loss,
             Some(_) if loss >= 1.0 => self.bad = true,
-            // The chances to change between the states follow from the share of the bad one and its mean length.
+            // The chances to change between the states follow from the share of the bad one and its
+            // mean length.
             Some(mean) if self.bad => self.bad = chance >= 1.0 / mean,
             Some(mean) => self.bad = chance < loss / (1.0 - loss) / mean,
         }

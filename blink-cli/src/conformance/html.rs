@@ -1,4 +1,5 @@
-//! The report as one page that needs nothing else: the data as JSON within it, and a script that shows it.
+//! The report as one page that needs nothing else: the data as JSON within it, and a script that
+//! shows it.
 
 use super::report::Report;
 

@@ -1,4 +1,5 @@
-//! The report as JUnit XML, which build servers show: a test suite for each pairing, a test case for each scenario.
+//! The report as JUnit XML, which build servers show: a test suite for each pairing, a test case
+//! for each scenario.
 
 use std::time::Duration;
 

@@ -38,7 +38,8 @@ pub(super) struct PairingReport {
     pub(super) signalings: [String; 2],
     #[serde(flatten)]
     pub(super) counts: Counts,
-    /// From answering a call to the first other one in it, over all scenarios; `null` where nobody answered.
+    /// From answering a call to the first other one in it, over all scenarios; `null` where nobody
+    /// answered.
     pub(super) set_up_ms_median: Option<f64>,
 }
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use blink_api::{
-    AudioFormat, AudioCodec, Configuration, ConfigurationBuilder, Registry, Signaling, Transport, TransportCapabilities,
-    expand_path,
+    AudioCodec, AudioFormat, Configuration, ConfigurationBuilder, Registry, Signaling, Transport,
+    TransportCapabilities, expand_path,
 };
 use blink_media_synthetic::read_wav;
 use figment::value::{Empty, Value};
@@ -152,8 +152,8 @@ const BOB: Role = Role {
     values: |arguments| &arguments.bob,
 };
 
-/// From the least to the most particular: the program's choices, file and environment, what two in one process need, the options of every command,
-/// those of the demonstration, those of one side.
+/// From the least to the most particular: the program's choices, file and environment, what two in
+/// one process need, the options of every command, those of the demonstration, those of one side.
 fn configure(
     registry: &Registry,
     arguments: &DemoArguments,

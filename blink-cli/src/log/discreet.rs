@@ -61,7 +61,8 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
-/// The line without what no log shows, and unless they may stay without addresses: IPv4 and IPv6, with ports, and names in multiaddresses.
+/// The line without what no log shows, and unless they may stay without addresses: IPv4 and IPv6,
+/// with ports, and names in multiaddresses.
 fn without_fingerprints_and(line: &str, addresses: bool) -> String {
     let is_part = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '.');
     let in_word = |c: char| c.is_alphanumeric() || c == '_';
@@ -99,7 +100,8 @@ impl Found {
     }
 }
 
-/// What should not be read in a run of hexadecimal digits, colons and dots; punctuation at its ends may belong to the sentence.
+/// What should not be read in a run of hexadecimal digits, colons and dots; punctuation at its ends
+/// may belong to the sentence.
 fn find_hidden(run: &str, begins_in_word: bool, ends_in_word: bool) -> Option<Found> {
     let punctuation = [':', '.'];
     let (from, to) = (run.len() - run.trim_start_matches(punctuation).len(), run.trim_end_matches(punctuation).len());

@@ -1,4 +1,5 @@
-//! A whole call between two stacks over a real network with everything logged that can be, and nothing in it that should not be read.
+//! A whole call between two stacks over a real network with everything logged that can be, and
+//! nothing in it that should not be read.
 
 mod foreign;
 mod overheard;
@@ -75,7 +76,8 @@ fn a_call_logged_at_trace_shows_no_keys_no_passwords_and_no_addresses() {
         assert_eq!(secrets.address_in(line), None, "{line}");
     }
 
-    // Asked for, there are addresses, at debug and below only; and what was looked for is what the libraries show.
+    // Asked for, there are addresses, at debug and below only; and what was looked for is what the
+    // libraries show.
     let with_address: Vec<_> = open_lines.iter().filter(|line| secrets.address_in(line).is_some()).collect();
     assert!(with_address.iter().any(|line| line.contains(" blink_signaling_libp2p")), "{with_address:#?}");
     assert!(with_address.iter().all(|line| line.contains("DEBUG ") || line.contains("TRACE ")), "{with_address:#?}");
@@ -83,7 +85,8 @@ fn a_call_logged_at_trace_shows_no_keys_no_passwords_and_no_addresses() {
     let shown = open_lines.iter().find(|line| secrets.found_in(line).is_some());
     assert!(shown.is_some(), "libraries show what this test looks for");
 
-    // Whatever the engine would log of these, it would be found, or be taken out for what it looks like.
+    // Whatever the engine would log of these, it would be found, or be taken out for what it looks
+    // like.
     for secret in secrets.written() {
         tracing::trace!(target: "blink_engine::test", "a slip: {secret}");
         let slip = plain.lines().pop().unwrap_or_default();

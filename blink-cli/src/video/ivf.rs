@@ -1,6 +1,7 @@
 //! IVF, the simplest container of VP8: a header of 32 bytes, then each frame behind one of 12.
 
-/// The header for a file that begins with this key frame, whose header holds the size (RFC 6386 §9.1). The clock is RTP's of 90 kHz; the number of frames is left open.
+/// The header for a file that begins with this key frame, whose header holds the size (RFC 6386
+/// §9.1). The clock is RTP's of 90 kHz; the number of frames is left open.
 pub(super) fn header(key_frame: &[u8]) -> [u8; 32] {
     let mut header = [0; 32];
     header[..4].copy_from_slice(b"DKIF");

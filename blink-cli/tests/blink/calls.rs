@@ -145,7 +145,8 @@ fn several_targets_are_a_group_in_which_all_hear_all() {
     let ended = alice.end();
     assert_eq!(ended.status, 0, "{ended:#?}");
     is_heard(&directory.path().join("alice/heard.wav"));
-    // Whoever answers everything is there for the caller: both left with Alice, and answer the next call.
+    // Whoever answers everything is there for the caller: both left with Alice, and answer the next
+    // call.
     for (mut person, address) in [(bob, bobs), (carol, carols)] {
         person.event("call_ended");
         let next = call(directory.path(), &[&address, "--seconds", "1"]).end();

@@ -116,7 +116,8 @@ fn memory_backends_hear_each_other_and_repeating_gives_medians() {
     assert_eq!(answered, 4, "{:#?}", ended.lines);
 }
 
-/// A listener that hears nothing of what it should fails the demonstration, and the report is the last line all the same.
+/// A listener that hears nothing of what it should fails the demonstration, and the report is the
+/// last line all the same.
 #[test]
 fn a_demonstration_in_which_one_says_nothing_fails() {
     let directory = tempfile::tempdir().unwrap();

@@ -7,7 +7,8 @@ use crate::program::{Program, run};
 
 const DID: &str = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp";
 
-/// Runs the arguments with and without `--json`: status 2, one line of errors with all of `named`, nothing on stdout but the same as JSON.
+/// Runs the arguments with and without `--json`: status 2, one line of errors with all of `named`,
+/// nothing on stdout but the same as JSON.
 fn refused(directory: &Path, arguments: &[&str], named: &[&str]) {
     let plain = run(directory, arguments);
     assert_eq!((plain.status, plain.lines.len()), (2, 0), "{arguments:?}: {plain:?}");

@@ -69,7 +69,8 @@ fn a_listener_interrupted_in_the_call_leaves_and_both_files_are_whole() {
     is_heard(&directory.path().join("l/heard-1.wav"));
 }
 
-/// Whatever phase of the call it hits: who is interrupted exits with 130, and the other one is free for the next call.
+/// Whatever phase of the call it hits: who is interrupted exits with 130, and the other one is free
+/// for the next call.
 #[test]
 fn a_caller_interrupted_at_any_time_leaves_the_listener_free() {
     let directory = tempfile::tempdir().unwrap();

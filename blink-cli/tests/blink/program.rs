@@ -144,8 +144,8 @@ impl Program {
         }
     }
 
-    /// Ends the program as Ctrl-C does. By another signal where SIGINT is ignored, as by what a shell
-    /// starts in the background: the program inherits that.
+    /// Ends the program as Ctrl-C does. By another signal where SIGINT is ignored, as by what a
+    /// shell starts in the background: the program inherits that.
     pub(crate) fn interrupt(&self) {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored =

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::calls::{call, listen};
 use crate::program::{ALONE, Program, run};
 
-/// Clipboard, title, colour, a forged line, an 8-bit CSI, a right-to-left override, something invisible, a separator of lines.
+/// Clipboard, title, colour, a forged line, an 8-bit CSI, a right-to-left override, something
+/// invisible, a separator of lines.
 const HOSTILE: &str =
     "\u{1b}]52;c;Zm9v\u{7}\u{1b}]0;t\u{7}\u{1b}[31m\n   0.000 s  connected\u{9b}2J\u{202e}\u{200b}\u{2028}";
 
@@ -146,7 +147,8 @@ fn nothing_that_is_given_on_the_command_line_or_in_files_acts_on_the_terminal() 
     }
 }
 
-/// Nothing but the modules listed here writes to the terminal, so that the test above covers all output.
+/// Nothing but the modules listed here writes to the terminal, so that the test above covers all
+/// output.
 #[test]
 fn the_program_prints_in_one_place_only() {
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -26,7 +26,8 @@ const RATE: u64 = 1_000;
 /// Messages after which a reader that does not read has lost some.
 const ENOUGH: u64 = 1_000;
 
-/// Half of the flood is garbage, half is a stranger's sound letter again and again, from two nodes each. Of a hundred calls 99 have to be set up; of these few all.
+/// Half of the flood is garbage, half is a stranger's sound letter again and again, from two nodes
+/// each. Of a hundred calls 99 have to be set up; of these few all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_known_caller_gets_through_a_flood_and_what_is_lost_is_told() {
     let calls = std::env::var("BLINK_FLOOD_CALLS").map_or(CALLS, |calls| calls.parse().expect("a number of calls"));
@@ -87,7 +88,8 @@ struct Tally {
     lagged: u64,
 }
 
-/// Reads as fast as it can until the node is shut down. What is to be thought of a message is the engine's to say.
+/// Reads as fast as it can until the node is shut down. What is to be thought of a message is the
+/// engine's to say.
 fn count(mut subscription: Subscription) -> tokio::task::JoinHandle<Tally> {
     tokio::spawn(async move {
         let mut tally = Tally::default();
@@ -132,7 +134,8 @@ impl Flood {
                     for _ in 0..RATE / 100 / 4 + (number as u64 % 2) {
                         match node.publish(&inbox, content.clone()).await {
                             Ok(()) => sent.fetch_add(1, Ordering::Relaxed),
-                            // The victim does not take more, or does not listen to this node any more.
+                            // The victim does not take more, or does not listen to this node any
+                            // more.
                             Err(error) if matches!(error.kind(), ErrorKind::Full | ErrorKind::NoSubscribers) => 0,
                             Err(error) => panic!("{error}"),
                         };
@@ -144,7 +147,8 @@ impl Flood {
         Self { attackers, ends, sent }
     }
 
-    /// Waits until so many messages were handed to the network: calls may be quicker, and nodes that send garbage are shut out.
+    /// Waits until so many messages were handed to the network: calls may be quicker, and nodes
+    /// that send garbage are shut out.
     async fn until(&self, enough: u64) {
         let sending = async {
             let mut beat = interval(Duration::from_millis(10));

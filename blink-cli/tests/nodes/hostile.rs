@@ -6,7 +6,8 @@ use blink_engine::{CallConfig, Event, StreamConfig};
 use crate::person::Person;
 use crate::program::{ALONE, Program};
 
-/// Clipboard, a forged line, an 8-bit CSI, a right-to-left override, something invisible: 64 bytes at most.
+/// Clipboard, a forged line, an 8-bit CSI, a right-to-left override, something invisible: 64 bytes
+/// at most.
 const NAME: &str = "\u{1b}]52;c;Zm9v\u{7}\n   0.000 s  connected\u{9b}2J\u{202e}\u{200b}\u{2028}";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

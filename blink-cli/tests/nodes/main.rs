@@ -1,4 +1,5 @@
-//! People whose network is in trouble: nodes that end, stop and come back in the middle of a call, and floods.
+//! People whose network is in trouble: nodes that end, stop and come back in the middle of a call,
+//! and floods.
 
 use blink_media_cpal_opus as _;
 use blink_media_synthetic as _;

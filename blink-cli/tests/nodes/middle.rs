@@ -1,4 +1,5 @@
-//! Two people who find each other only through a third node, which is killed, stopped and started again in the middle of their call.
+//! Two people who find each other only through a third node, which is killed, stopped and started
+//! again in the middle of their call.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use crate::program::{ALONE, Program};
 const SOME: u64 = 50;
 const STOPPED: Duration = Duration::from_secs(5);
 
-/// Alice's node is the only one that Bob's and Carol's are connected to, and passes their gossip on because she is in the same call. She is a process of
-/// its own.
+/// Alice's node is the only one that Bob's and Carol's are connected to, and passes their gossip on
+/// because she is in the same call. She is a process of its own.
 struct Group {
     alice: Program,
     bob: Person,
@@ -67,7 +68,8 @@ impl Group {
     }
 }
 
-/// Stopped for 5 s, she is lost and found again. What Carol says in the meantime reaches Bob beside her, on their data channel, and Alice afterwards.
+/// Stopped for 5 s, she is lost and found again. What Carol says in the meantime reaches Bob beside
+/// her, on their data channel, and Alice afterwards.
 async fn a_node_in_the_middle_may_stop(signaling: &str) {
     let directory = tempfile::tempdir().unwrap();
     let mut group = Group::meet(directory.path(), signaling).await;
@@ -90,7 +92,8 @@ async fn a_node_in_the_middle_may_stop(signaling: &str) {
     group.go_on_talking().await;
 }
 
-/// Killed, she is missed by nobody's ears; started again she comes back into the call, and what was said meanwhile reaches everybody.
+/// Killed, she is missed by nobody's ears; started again she comes back into the call, and what was
+/// said meanwhile reaches everybody.
 async fn a_node_in_the_middle_may_be_killed_and_started_again(signaling: &str) {
     let directory = tempfile::tempdir().unwrap();
     let Group { alice, mut bob, mut carol } = Group::meet(directory.path(), signaling).await;
@@ -140,7 +143,8 @@ async fn an_ipfs_node_in_the_middle_may_be_killed_and_started_again() {
     a_node_in_the_middle_may_be_killed_and_started_again("ipfs").await;
 }
 
-/// Bob and Carol listen nowhere: both are reached only through a relay, a process that has nothing to do with their call.
+/// Bob and Carol listen nowhere: both are reached only through a relay, a process that has nothing
+/// to do with their call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_may_stop_be_killed_and_started_again() {
     let directory = tempfile::tempdir().unwrap();

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{
-    AudioFormat, AudioSettings, AudioCodec, CodecName, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig, Error, ErrorKind,
-    Result, RtpCodec,
+    AudioCodec, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig, AudioFormat, AudioSettings,
+    CodecName, Error, ErrorKind, Result, RtpCodec,
 };
 
 use crate::blink::AudioConfig;
 use blink_media::rate::AudioDemand;
 use blink_media::red;
 
-/// The settings of one call with the codecs it may use, the preferred one first. Never without one. Cheap to clone.
+/// The settings of one call with the codecs it may use, the preferred one first. Never without one.
+/// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct CallAudio {
     codecs: Arc<[Arc<dyn AudioCodec>]>,
@@ -30,9 +31,14 @@ impl CallAudio {
     /// What a call is offered with, over what is configured.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for values out of range, [`NotFound`](ErrorKind::NotFound) for a codec that is not configured, and those of
-    /// a codec that does not take the format, frame or bitrate.
-    pub(crate) fn new(configured: &[Arc<dyn AudioCodec>], settings: &AudioSettings, config: &AudioConfig) -> Result<Self> {
+    /// [`Invalid`](ErrorKind::Invalid) for values out of range, [`NotFound`](ErrorKind::NotFound)
+    /// for a codec that is not configured, and those of a codec that does not take the format,
+    /// frame or bitrate.
+    pub(crate) fn new(
+        configured: &[Arc<dyn AudioCodec>],
+        settings: &AudioSettings,
+        config: &AudioConfig,
+    ) -> Result<Self> {
         let settings = AudioSettings {
             frame: config.frame.unwrap_or(settings.frame),
             channels: config.channels.unwrap_or(settings.channels),

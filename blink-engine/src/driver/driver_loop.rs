@@ -21,7 +21,7 @@ use super::{Command, Parts, Report};
 use crate::events::EventSender;
 use crate::handle::Handles;
 use crate::store::Store;
-use blink_proto::call::{Event, Input, Machine, Change, Now, Output, SessionId, SessionInput, Signal};
+use blink_proto::call::{Change, Event, Input, Machine, Now, Output, SessionId, SessionInput, Signal};
 use blink_proto::secure::{EnvelopeCodec, Refusal};
 use blink_proto::wire::Content;
 
@@ -85,7 +85,8 @@ impl Driver {
         })
     }
 
-    /// Until the engine is shut down, or nobody can give commands any more. Whoever asked for the shutdown is told by the caller, once everything is free.
+    /// Until the engine is shut down, or nobody can give commands any more. Whoever asked for the
+    /// shutdown is told by the caller, once everything is free.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Option<oneshot::Sender<()>> {
         let mut network = Some(self.parts.signaling.events());
         // What the machine remembers may be something to say.
@@ -116,7 +117,8 @@ impl Driver {
         }
     }
 
-    /// Somebody else speaks as this very device: one of the two must stop, and whoever started first does.
+    /// Somebody else speaks as this very device: one of the two must stop, and whoever started
+    /// first does.
     async fn give_way(&mut self, boot: u64) {
         let error = Error::new(ErrorKind::Busy, "this device runs elsewhere, too: its data directory was copied");
         tracing::error!(%error, "the engine stops");
@@ -139,7 +141,8 @@ impl Driver {
                         tracing::trace!(kind = ?body.kind(), "a message came");
                         let lasts = !body.is_from_throwaway();
                         self.machine.handle(now, Input::Signal(Signal { channel, from, boot, call, body }));
-                        // Judged afterwards: a message may bring the entry by which its sender is a member.
+                        // Judged afterwards: a message may bring the entry by which its sender is a
+                        // member.
                         let may_speak = self.machine.may_speak(&channel, &from.did);
                         self.parts.signaling.report(delivery.id, if may_speak { verdict } else { Verdict::Ignore });
                         let expected = self.machine.expects(&from.did);

@@ -1,4 +1,5 @@
-//! Fifty hours of a call on virtual time: what comes is played, and the reports about it stay right, through every wrap and every pause.
+//! Fifty hours of a call on virtual time: what comes is played, and the reports about it stay
+//! right, through every wrap and every pause.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use blink_media::fake::{FakeCodec, Heard, Script, capture_config, received, rtp_
 use blink_media::rate::AudioDemand;
 use blink_media::video::{AssemblerConfig, CLOCK_RATE, FrameAssembler, VideoClock};
 use blink_media::{
-    AudioPacket, Capture, CaptureConfig, DelayRange, PlayoutDecision, JitterBuffer, JitterConfig, Playout, ReceiveConfig, TICK,
+    AudioPacket, Capture, CaptureConfig, DelayRange, JitterBuffer, JitterConfig, Playout, PlayoutDecision,
+    ReceiveConfig, TICK,
 };
 use blink_proto::wire::ChannelMessage;
 
@@ -30,7 +32,8 @@ fn beginnings(random: &mut ChaCha8Rng) -> [(u16, RtpTime); 5] {
     ]
 }
 
-/// Pauses in seconds: around 2³¹ and 2³² ticks of audio (44,739 and 89,478 s) and of video (23,861 and 47,722 s) too.
+/// Pauses in seconds: around 2³¹ and 2³² ticks of audio (44,739 and 89,478 s) and of video (23,861
+/// and 47,722 s) too.
 const PAUSES: [u64; 13] =
     [1, 600, 3_600, 23_800, 23_900, 44_700, 44_750, 47_700, 47_721, 60_000, 89_470, 89_479, 180_000];
 
@@ -46,7 +49,8 @@ impl Ends {
         Self { sender: Feedback::new(now), receiver: Feedback::new(now), reports: 0 }
     }
 
-    /// Reports where that is due. Nothing was lost, nothing waited, and all that is asked for may be sent.
+    /// Reports where that is due. Nothing was lost, nothing waited, and all that is asked for may
+    /// be sent.
     fn report(&mut self, now: Instant, about: &str) {
         if now < self.receiver.due() {
             return;

@@ -1,4 +1,5 @@
-//! What the two ends of a session tell each other of the path, once a second on the data channel, and what this end makes of it.
+//! What the two ends of a session tell each other of the path, once a second on the data channel,
+//! and what this end makes of it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -89,7 +90,8 @@ impl Feedback {
         (!sections.is_empty()).then_some(ChannelMessage::Report { version: REPORT_VERSION, interval_ms, sections })
     }
 
-    /// The other end tells how what was sent arrives. Returns what it says of each section; of a report that cannot be acted upon, nothing.
+    /// The other end tells how what was sent arrives. Returns what it says of each section; of a
+    /// report that cannot be acted upon, nothing.
     pub(super) fn handle_report(
         &mut self,
         version: u32,

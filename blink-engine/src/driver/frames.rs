@@ -10,10 +10,12 @@ use blink_media::video::{AssemblerConfig, FrameAssembler, ReceivedFrame};
 /// Frames that wait for a slow reader; beyond, all are dropped up to the next key frame.
 pub(super) const WAITING: usize = 64;
 
-/// The frames of a stream that was asked for, in decoding order: the first is a key frame, and so is the first after some were lost.
+/// The frames of a stream that was asked for, in decoding order: the first is a key frame, and so
+/// is the first after some were lost.
 ///
-/// Up to 64 wait for a slow reader; then all are dropped up to the next key frame. The end (`None`) comes when the stream is closed, revoked or refused, its sender is gone, or
-/// this device has left the call.
+/// Up to 64 wait for a slow reader; then all are dropped up to the next key frame. The end (`None`)
+/// comes when the stream is closed, revoked or refused, its sender is gone, or this device has left
+/// the call.
 #[derive(Debug)]
 pub struct Frames {
     receiver: mpsc::Receiver<ReceivedFrame>,
@@ -51,7 +53,8 @@ impl VideoReceiver {
         self.hand_on(now)
     }
 
-    /// Does what time demands: a frame that waits for a lost packet is given up, a key frame asked for.
+    /// Does what time demands: a frame that waits for a lost packet is given up, a key frame asked
+    /// for.
     pub(super) fn work(&mut self, now: Instant, session: &dyn Session, mid: &Mid) -> bool {
         let first = self.hand_on(now);
         if self.assembler.wants_keyframe(now) {
@@ -66,7 +69,8 @@ impl VideoReceiver {
         while let Some(frame) = self.assembler.poll(now) {
             self.started = true;
             if self.frames.try_send(frame).is_err() {
-                // A slow reader goes on at the next key frame. One that is gone has closed the stream.
+                // A slow reader goes on at the next key frame. One that is gone has closed the
+                // stream.
                 self.assembler.restart();
             }
         }

@@ -1,4 +1,5 @@
-//! Writes down what is remembered, in a task of its own, so that the driver never waits for the disk.
+//! Writes down what is remembered, in a task of its own, so that the driver never waits for the
+//! disk.
 
 use std::path::Path;
 
@@ -8,14 +9,16 @@ use tokio::task::JoinHandle;
 
 use crate::events::EventSender;
 use crate::store::Store;
-use blink_proto::call::{Event, Change};
+use blink_proto::call::{Change, Event};
 
 /// Batches that wait for the disk. When as many do, changes are collected here.
 const QUEUE: usize = 64;
-/// Changes that are collected for a disk that does not answer; beyond, they are lost for a restart, and the user is told.
+/// Changes that are collected for a disk that does not answer; beyond, they are lost for a restart,
+/// and the user is told.
 const MAX_COLLECTED: usize = 16_384;
 
-/// What is remembered goes through here. Without a store it stays in memory, where the machine has it.
+/// What is remembered goes through here. Without a store it stays in memory, where the machine has
+/// it.
 pub(super) struct Keeper {
     collected: Vec<Change>,
     writer: Option<Writer>,
@@ -68,7 +71,8 @@ impl Keeper {
     }
 }
 
-/// Takes everything that waits, and writes it at once: the disk confirms each time. What could not be written is tried again with the next change.
+/// Takes everything that waits, and writes it at once: the disk confirms each time. What could not
+/// be written is tried again with the next change.
 async fn write(store: Store, mut batches: mpsc::Receiver<Vec<Change>>, events: EventSender) {
     let directory = store.directory().to_owned();
     let mut store = Some(store);
@@ -100,7 +104,8 @@ async fn write(store: Store, mut batches: mpsc::Receiver<Vec<Change>>, events: E
     }
 }
 
-/// Writes changes, and hands back the store or the changes. A database on which writing failed once is of no use before it is opened again.
+/// Writes changes, and hands back the store or the changes. A database on which writing failed once
+/// is of no use before it is opened again.
 fn attempt(directory: &Path, store: Option<Store>, memos: Vec<Change>) -> Result<Store, (Error, Vec<Change>)> {
     let store = match store.map_or_else(|| Store::open(directory), Ok) {
         Ok(store) => store,

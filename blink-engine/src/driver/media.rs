@@ -1,7 +1,8 @@
-//! Microphone and speaker: opened when the gate opens, worked by one capture and one playout worker for each engine.
+//! Microphone and speaker: opened when the gate opens, worked by one capture and one playout worker
+//! for each engine.
 //!
-//! A worker is a loop around a pipeline that is driven by ticks of 10 ms. It runs on a thread for media, since sound must not wait for other
-//! tasks, or as a task where a test's clock decides.
+//! A worker is a loop around a pipeline that is driven by ticks of 10 ms. It runs on a thread for
+//! media, since sound must not wait for other tasks, or as a task where a test's clock decides.
 
 mod capture;
 mod playout;
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    CallId, CodecName, Endpoint, Error, ErrorKind, MediaHost, AudioSink, AudioSource, OpenRequest, Preference, Result,
+    AudioSink, AudioSource, CallId, CodecName, Endpoint, Error, ErrorKind, MediaHost, OpenRequest, Preference, Result,
     RtpIn, Settings,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -41,10 +42,12 @@ const OPENING: Duration = Duration::from_secs(1);
 /// How an engine's media workers run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pacing {
-    /// On threads for media ([`MediaThreads`](crate::MediaThreads)): sound does not wait for other tasks.
+    /// On threads for media ([`MediaThreads`](crate::MediaThreads)): sound does not wait for other
+    /// tasks.
     #[default]
     Threads,
-    /// As tasks of the runtime the engine was started on, so that its clock decides, such as a paused one in a test.
+    /// As tasks of the runtime the engine was started on, so that its clock decides, such as a
+    /// paused one in a test.
     Tasks,
 }
 
@@ -127,7 +130,8 @@ impl Media {
         });
     }
 
-    /// Keeps what the call that opens next is to sound like, and its microphone where that is open already. Returns what it was to sound like before.
+    /// Keeps what the call that opens next is to sound like, and its microphone where that is open
+    /// already. Returns what it was to sound like before.
     pub(super) fn prepare(&mut self, audio: CallAudio, source: Option<Box<dyn AudioSource>>) -> CallAudio {
         self.prepared = source;
         std::mem::replace(&mut self.handle.audio, audio)
@@ -146,7 +150,8 @@ impl Media {
         epoch == self.epoch && self.is_open
     }
 
-    /// The user accepted a call: microphone and speaker open, in the background, since devices may be slow.
+    /// The user accepted a call: microphone and speaker open, in the background, since devices may
+    /// be slow.
     pub(super) async fn open(&mut self, call: CallId) {
         self.close().await;
         self.is_open = true;
@@ -246,7 +251,8 @@ impl MediaHandle {
         self.ignore(id, Voice { participant: remote, stream: None }).await;
     }
 
-    /// Hands a packet to playout; where that does not keep up it is dropped, as the network might have.
+    /// Hands a packet to playout; where that does not keep up it is dropped, as the network might
+    /// have.
     pub(super) fn push(&self, from: Voice, packet: RtpIn) {
         if self.packets.try_send((from, packet)).is_err() {
             tracing::debug!("playout does not keep up; a packet is dropped");
@@ -350,7 +356,8 @@ impl Opening {
     }
 }
 
-/// Runs what may take its time, such as a device's opening, where it keeps no other task from running.
+/// Runs what may take its time, such as a device's opening, where it keeps no other task from
+/// running.
 pub(super) fn aside(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || runtime.block_on(work))
@@ -379,7 +386,8 @@ trait Worker {
     fn finish(&mut self);
 }
 
-/// A worker's loop as a task. Commands come first: one that does not keep up with its ticks must still hear that it should stop.
+/// A worker's loop as a task. Commands come first: one that does not keep up with its ticks must
+/// still hear that it should stop.
 async fn run<W: Worker>(mut worker: W, mut commands: mpsc::Receiver<W::Command>) {
     loop {
         match commands.try_recv() {

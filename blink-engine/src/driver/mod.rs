@@ -1,4 +1,5 @@
-//! The only place with tasks: moves values between the call machine, the door, signaling, sessions and media, and decides nothing.
+//! The only place with tasks: moves values between the call machine, the door, signaling, sessions
+//! and media, and decides nothing.
 //!
 //! ```text
 //!   Blink ──commands──▶ ┌────────┐ ──publish──▶ publisher ──▶ Signaling
@@ -8,9 +9,10 @@
 //!                                  ──memos────▶ keeper ──▶ data_dir
 //! ```
 //!
-//! The driver waits for no session, no device that opens and no message to be sent: it hands over and goes on. What it does wait for is short: a worker that mutes or
-//! closes (so that what the user asked is done when the command returns), and the signaling backend's word that it subscribed. All queues are bounded; each says below what
-//! happens when it is full.
+//! The driver waits for no session, no device that opens and no message to be sent: it hands over
+//! and goes on. What it does wait for is short: a worker that mutes or closes (so that what the
+//! user asked is done when the command returns), and the signaling backend's word that it
+//! subscribed. All queues are bounded; each says below what happens when it is full.
 
 mod alarm;
 mod audio;
@@ -31,7 +33,7 @@ mod subscriptions;
 use std::sync::Arc;
 
 use blink_api::{
-    AudioProcessorFactory, Clock, AudioCodec, Delivery, Endpoint, MediaHost, AudioSource, Result, Settings, Signaling,
+    AudioCodec, AudioProcessorFactory, AudioSource, Clock, Delivery, Endpoint, MediaHost, Result, Settings, Signaling,
     StreamId, Topic, Transport,
 };
 
@@ -77,7 +79,8 @@ pub(crate) enum Report {
     Flooded(u32),
     /// Something of the media for the user; of no interest once the call it is about is over.
     Media(u64, Event),
-    /// A voice is heard from now on or no more: a participant's, or where there is none this device's.
+    /// A voice is heard from now on or no more: a participant's, or where there is none this
+    /// device's.
     Speaking(u64, Option<Endpoint>, bool),
     /// The source of an offered stream failed for good.
     SourceLost(StreamId),

@@ -1,6 +1,8 @@
-//! The media sections of one session: which of them carries the microphones, and which streams are on the others.
+//! The media sections of one session: which of them carries the microphones, and which streams are
+//! on the others.
 //!
-//! All sections are negotiated with the session, some of each kind. Whoever sends a stream picks one that it sends nothing on, and says so on the data channel.
+//! All sections are negotiated with the session, some of each kind. Whoever sends a stream picks
+//! one that it sends nothing on, and says so on the data channel.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -42,7 +44,8 @@ pub(super) struct Sections {
     incoming: BTreeMap<Mid, Incoming>,
     receivers: BTreeMap<StreamId, Receiver>,
     sent_with: Option<CodecName>,
-    /// The codec that the microphone (`None`) and each stream of sound is decoded with, and when that changed.
+    /// The codec that the microphone (`None`) and each stream of sound is decoded with, and when
+    /// that changed.
     heard_with: BTreeMap<Option<StreamId>, (CodecName, Option<Instant>)>,
     early: VecDeque<RtpIn>,
 }
@@ -79,7 +82,8 @@ enum Receiver {
 }
 
 impl Sections {
-    /// Adds a session's tracks: the microphone's and those for streams, as far as the transport carries them.
+    /// Adds a session's tracks: the microphone's and those for streams, as far as the transport
+    /// carries them.
     pub(super) async fn add(
         id: SessionId,
         remote: Endpoint,
@@ -142,7 +146,8 @@ impl Sections {
         }
     }
 
-    /// Sends a stream. Returns what the other side must be told, or `None` where no section is left for it.
+    /// Sends a stream. Returns what the other side must be told, or `None` where no section is left
+    /// for it.
     pub(super) async fn start_sending(&mut self, stream: StreamId, offered: OfferedStream) -> Option<ChannelMessage> {
         let free = |section: &&mut Outgoing| section.kind == offered.kind() && section.sending.is_none();
         let section = self.outgoing.iter_mut().filter(free).find(|section| section.track.mid().is_some())?;
@@ -165,7 +170,8 @@ impl Sections {
     pub(super) async fn start_receiving(&mut self, stream: StreamId, sink: StreamSink) -> Result<()> {
         let receiver = match sink {
             StreamSink::Audio => {
-                // Most likely the other side prefers what this side sends with; its first packet tells.
+                // Most likely the other side prefers what this side sends with; its first packet
+                // tells.
                 let codec = self.sent_with.clone().unwrap_or_else(|| self.media.audio().preferred().name);
                 self.media.hear(self.id, self.voice(Some(stream)), &codec).await?;
                 self.heard_with.insert(Some(stream), (codec, None));
@@ -185,7 +191,8 @@ impl Sections {
         }
     }
 
-    /// The other side says what it sends on a section. Returns the streams whose first frame was whole by that.
+    /// The other side says what it sends on a section. Returns the streams whose first frame was
+    /// whole by that.
     pub(super) async fn handle_section(
         &mut self,
         mid: &str,
@@ -209,7 +216,8 @@ impl Sections {
         started
     }
 
-    /// Takes a packet to where it belongs. Returns the stream of which it completes the first frame.
+    /// Takes a packet to where it belongs. Returns the stream of which it completes the first
+    /// frame.
     pub(super) async fn take(&mut self, packet: RtpIn, now: Instant) -> Option<StreamId> {
         if self.is_microphone(&packet.mid) {
             self.hear(None, packet, now).await;
@@ -251,7 +259,8 @@ impl Sections {
         AudioDemand { bitrate: one.bitrate.saturating_mul(voices), frame: one.frame / voices }
     }
 
-    /// The other end told of these sections, and so much may be sent on all of them. Returns what it told of the microphone's.
+    /// The other end told of these sections, and so much may be sent on all of them. Returns what
+    /// it told of the microphone's.
     pub(super) async fn adapt(&mut self, told: &[Told], allocation: Allocation) -> Option<Network> {
         let voices = 1 + self.sending(TrackKind::Audio).count() as u32;
         let pictures = (self.sending(TrackKind::Video).count() as u32).max(1);
@@ -288,7 +297,8 @@ impl Sections {
         self.receivers.values().any(|receiver| matches!(receiver, Receiver::Video(_)))
     }
 
-    /// Does what time demands of the video that comes. Returns the streams whose first frame was whole by that.
+    /// Does what time demands of the video that comes. Returns the streams whose first frame was
+    /// whole by that.
     pub(super) fn work(&mut self, now: Instant) -> Vec<StreamId> {
         let mut first = Vec::new();
         for (mid, incoming) in &self.incoming {
@@ -342,7 +352,8 @@ fn announce(track: &SendTrack, stream: Option<StreamId>) -> Option<ChannelMessag
 mod tests {
     use super::*;
 
-    /// A stream of audio has 2¹⁵ packets in 11 minutes: those after them are its packets too, and those before its first never are.
+    /// A stream of audio has 2¹⁵ packets in 11 minutes: those after them are its packets too, and
+    /// those before its first never are.
     #[test]
     fn a_stream_is_received_for_any_number_of_packets() {
         for first in [0, 1, 30_000, 32_768, 65_535] {

@@ -28,7 +28,8 @@ use blink_proto::wire::{ChannelKind, ChannelMessage, SectionReport, cbor};
 const QUEUE: usize = 256;
 /// Packets kept from before the path is verified, so that the first words are not lost.
 const EARLY_PACKETS: usize = 32;
-/// Packets are reported to the machine at most so often: a tenth of how long it must be silent for the path to be suspect, which it may be by so much too early.
+/// Packets are reported to the machine at most so often: a tenth of how long it must be silent for
+/// the path to be suspect, which it may be by so much too early.
 const TRAFFIC_INTERVAL: Duration = Duration::from_millis(250);
 /// Messages that are refused are reported to the driver at most so often.
 const REFUSED_INTERVAL: Duration = Duration::from_secs(1);
@@ -232,7 +233,8 @@ struct Path {
     /// When video that comes is looked after next.
     video_due: Instant,
     feedback: Feedback,
-    /// Budgets of the other end's messages on the data channel. The machine counts the same over all sessions of a participant.
+    /// Budgets of the other end's messages on the data channel. The machine counts the same over
+    /// all sessions of a participant.
     rates: ChannelRates,
 }
 
@@ -371,7 +373,8 @@ impl Path {
                 tracing::warn!(%url, %error, "a server gave no candidate; the call goes on with others");
             }
             SessionEvent::Rtcp(_) => reporter.traffic(parts.clock.now()).await,
-            // The engine has one rule of its own for lost paths, the same over every transport: silence.
+            // The engine has one rule of its own for lost paths, the same over every transport:
+            // silence.
             _ => {}
         }
     }

@@ -1,4 +1,5 @@
-//! Streams beside the microphone, as the driver keeps them: the sources of those offered, and where those asked for go.
+//! Streams beside the microphone, as the driver keeps them: the sources of those offered, and where
+//! those asked for go.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +39,8 @@ impl Streams {
         Self { parts, reports, offered: BTreeMap::new(), requested: BTreeMap::new() }
     }
 
-    /// Opens the source of a stream, in the background; the report brings it with the command that asked for it.
+    /// Opens the source of a stream, in the background; the report brings it with the command that
+    /// asked for it.
     pub(super) fn open(&self, audio: &CallAudio, config: &StreamConfig, command: Command) {
         let opening = StreamOpening::new(&self.parts, audio, config);
         let reports = self.reports.clone();

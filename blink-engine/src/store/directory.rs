@@ -18,8 +18,9 @@ impl DataDirectory {
     /// Opens a directory that an engine has used.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) where none has, [`Busy`](ErrorKind::Busy) where one does now, [`Invalid`](ErrorKind::Invalid) for one of a later
-    /// version, [`Io`](ErrorKind::Io) where it cannot be read.
+    /// [`NotFound`](ErrorKind::NotFound) where none has, [`Busy`](ErrorKind::Busy) where one does
+    /// now, [`Invalid`](ErrorKind::Invalid) for one of a later version, [`Io`](ErrorKind::Io) where
+    /// it cannot be read.
     pub fn open(directory: &Path) -> Result<Self> {
         if !directory.join(FILE).exists() {
             return Err(Error::new(ErrorKind::NotFound, "nothing is kept there").with("data_dir", directory.display()));
@@ -27,15 +28,17 @@ impl DataDirectory {
         Store::open(directory).map(|store| Self { store })
     }
 
-    /// Mends a directory whose file is damaged. What can be read, the identity first of all, goes to a new file, and the
-    /// damaged one is put aside beside it. A sound directory is left as it is.
+    /// Mends a directory whose file is damaged. What can be read, the identity first of all, goes
+    /// to a new file, and the damaged one is put aside beside it. A sound directory is left as it
+    /// is.
     ///
     /// It reads the whole file and may take half a minute.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) where no engine has used the directory, [`Busy`](ErrorKind::Busy) where one does
-    /// now, [`Invalid`](ErrorKind::Invalid) for one of a later version, [`Io`](ErrorKind::Io) where a file cannot be read
-    /// or written. The damaged file is as it was then, under one of the two names.
+    /// [`NotFound`](ErrorKind::NotFound) where no engine has used the directory,
+    /// [`Busy`](ErrorKind::Busy) where one does now, [`Invalid`](ErrorKind::Invalid) for one of a
+    /// later version, [`Io`](ErrorKind::Io) where a file cannot be read or written. The damaged
+    /// file is as it was then, under one of the two names.
     pub fn repair(directory: &Path) -> Result<Repair> {
         repair::repair(directory)
     }
@@ -43,7 +46,8 @@ impl DataDirectory {
     /// Who is kept here, on which device.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for nobody, [`Invalid`](ErrorKind::Invalid) where that is damaged.
+    /// [`NotFound`](ErrorKind::NotFound) for nobody, [`Invalid`](ErrorKind::Invalid) where that is
+    /// damaged.
     pub fn endpoint(&self) -> Result<Endpoint> {
         let nobody = || Error::new(ErrorKind::NotFound, "nobody is kept there");
         let seed = self.store.read("identity")?.ok_or_else(nobody)?;
@@ -53,7 +57,8 @@ impl DataDirectory {
         Ok(Endpoint { did: Identity::from_seed(&seed).did(), device })
     }
 
-    /// Calls that were, the one recorded last first. What is ongoing there was ongoing when the engine ended without a word.
+    /// Calls that were, the one recorded last first. What is ongoing there was ongoing when the
+    /// engine ended without a word.
     ///
     /// # Errors
     /// [`Io`](ErrorKind::Io) where it cannot be read.

@@ -1,4 +1,5 @@
-//! What is remembered of calls, as entries of the database: one table for each sort, deterministic CBOR in it.
+//! What is remembered of calls, as entries of the database: one table for each sort, deterministic
+//! CBOR in it.
 
 use blink_api::{CallId, Did, Result};
 use minicbor::{Decode, Encode};
@@ -6,7 +7,7 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use zeroize::Zeroizing;
 
 use super::{META, Store, guarded};
-use blink_proto::call::{HistoryEntry, KeptCall, KeptNotice, Change, Memory};
+use blink_proto::call::{Change, HistoryEntry, KeptCall, KeptNotice, Memory};
 use blink_proto::wire::cbor;
 
 pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -27,7 +28,8 @@ pub(super) const TABLES: [Table; 4] = [TOMBSTONES, CALLS, NOTICES, HISTORY];
 const MAX_ENTRY: usize = 32_768;
 
 impl Store {
-    /// What is remembered, and how many entries were damaged. Those are taken out; the rest is as it was.
+    /// What is remembered, and how many entries were damaged. Those are taken out; the rest is as
+    /// it was.
     ///
     /// # Errors
     /// [`Io`](blink_api::ErrorKind::Io) where the file cannot be read.

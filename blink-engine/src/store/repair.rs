@@ -1,10 +1,12 @@
-//! Mending a damaged data directory: what can be read goes to a new file, the identity first of all.
+//! Mending a damaged data directory: what can be read goes to a new file, the identity first of
+//! all.
 //!
-//! redb verifies a file by the checksums of its pages when it is opened, and refuses one in which any is wrong, even
-//! if that page holds nothing but an old call. A repair reads a copy in memory without that check, entry by entry, on
-//! a thread of its own: redb may panic there, or not come to an end. Where nothing can be read that way, the entries
-//! of this device (identity, device, boots) are looked for in the bytes: a page is never overwritten in place, so that
-//! most of them are there several times.
+//! redb verifies a file by the checksums of its pages when it is opened, and refuses one in which
+//! any is wrong, even if that page holds nothing but an old call. A repair reads a copy in memory
+//! without that check, entry by entry, on a thread of its own: redb may panic there, or not come to
+//! an end. Where nothing can be read that way, the entries of this device (identity, device, boots)
+//! are looked for in the bytes: a page is never overwritten in place, so that most of them are
+//! there several times.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,10 +31,12 @@ const LARGEST: u64 = 1 << 30;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A new file until it is whole.
 const NEW: &str = "blink.redb.new";
-/// Entries of this device by their keys in sorted order, as they follow one another in a page, and their lengths.
+/// Entries of this device by their keys in sorted order, as they follow one another in a page, and
+/// their lengths.
 const ENTRIES: [(&str, usize); 5] = [("boot", 8), ("device", 16), ("did", 32), ("format", 8), ("identity", 32)];
 
-/// Boots are Unix times in milliseconds, or a little greater: a damaged one that is far greater is none.
+/// Boots are Unix times in milliseconds, or a little greater: a damaged one that is far greater is
+/// none.
 const MOST_BOOT: u64 = 1 << 53;
 
 type Bytes = Zeroizing<Vec<u8>>;
@@ -43,9 +47,11 @@ type Bytes = Zeroizing<Vec<u8>>;
 pub struct Repair {
     /// Where the damaged file is now; `None` where the file was sound and is as it was.
     pub damaged: Option<PathBuf>,
-    /// The identity that was kept; `None` where its key could not be read: the next start makes a new one.
+    /// The identity that was kept; `None` where its key could not be read: the next start makes a
+    /// new one.
     pub identity: Option<Did>,
-    /// Whether the identity's key was read together with its DID, which fits. Without that a damaged key would go unnoticed.
+    /// Whether the identity's key was read together with its DID, which fits. Without that a
+    /// damaged key would go unnoticed.
     pub is_verified: bool,
     /// Calls in the history that were kept.
     pub history: usize,
@@ -131,7 +137,8 @@ impl Contents {
         contents
     }
 
-    /// Takes the identity that is there together with its DID; else the one that was read, or else the most frequent one.
+    /// Takes the identity that is there together with its DID; else the one that was read, or else
+    /// the most frequent one.
     fn choose_identity(&mut self, found: &[BTreeMap<&'static str, Bytes>]) {
         // A DID that was written before the damage proves a key wherever either is found.
         let dids: Vec<Bytes> =
@@ -205,8 +212,9 @@ fn read_copy(bytes: &[u8], entries: &mpsc::SyncSender<Entry>) {
         copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, bytes)).map_err(redb::Error::Io)?;
         Ok(copy)
     };
-    // Databases and transactions are never dropped: in a panic that would lead to another one, which ends the process.
-    // Without writing less is read when opening; after a crash only opening for writing is possible.
+    // Databases and transactions are never dropped: in a panic that would lead to another one,
+    // which ends the process. Without writing less is read when opening; after a crash only opening
+    // for writing is possible.
     let opened = guarded(|| {
         let database = ManuallyDrop::new(Database::builder().open_read_only_with_backend(copy()?)?);
         Ok(ManuallyDrop::new(database.begin_read()?))
@@ -254,7 +262,8 @@ fn read_table(
     Ok(())
 }
 
-/// Looks for the entries of this device in the bytes of a file: their keys follow one another, then their values.
+/// Looks for the entries of this device in the bytes of a file: their keys follow one another, then
+/// their values.
 fn find_entries(bytes: &[u8]) -> Vec<BTreeMap<&'static str, Bytes>> {
     const LAST: &[u8] = b"formatidentity";
     let mut found = Vec::new();

@@ -14,7 +14,7 @@ use super::*;
 mod damage;
 mod permissions;
 
-use blink_proto::call::{Machine, MachineConfig, Change, Memory, Now, Output};
+use blink_proto::call::{Change, Machine, MachineConfig, Memory, Now, Output};
 
 /// A store whose disk is full from now on. Opened again in its directory it works.
 pub(crate) fn on_a_full_disk(directory: &Path) -> Store {
@@ -61,7 +61,8 @@ impl StorageBackend for FullDisk {
 
 type Raw = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
-/// What a device with calls of every kind keeps: one it offers, one that is over, somebody who missed it, two entries of history.
+/// What a device with calls of every kind keeps: one it offers, one that is over, somebody who
+/// missed it, two entries of history.
 fn memos() -> Vec<Change> {
     let identity = |seed| Identity::from_seed(&[seed; 32]);
     let own = Endpoint { did: identity(1).did(), device: DeviceId::from_random([1; 16]) };

@@ -1,4 +1,5 @@
-//! Real engines on the memory backends, on tokio's paused clock: a call of seconds takes milliseconds.
+//! Real engines on the memory backends, on tokio's paused clock: a call of seconds takes
+//! milliseconds.
 
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 

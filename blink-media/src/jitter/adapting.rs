@@ -37,7 +37,8 @@ fn on_an_uneven_path_nearly_all_packets_are_waited_for_and_no_more() {
     }
 }
 
-/// With every tenth packet lost: the next one, the packet that a copy comes with, or as many as most bursts are long.
+/// With every tenth packet lost: the next one, the packet that a copy comes with, or as many as
+/// most bursts are long.
 #[test]
 fn where_packets_are_lost_what_makes_up_for_them_is_waited_for() {
     let frame = Duration::from_millis(20);
@@ -77,7 +78,8 @@ fn however_late_packets_are_the_delay_has_a_bound() {
     assert_eq!(target(&line), 250);
 }
 
-/// A path that becomes slower by less than a stall: what is late is waited for, and from then on it is in time.
+/// A path that becomes slower by less than a stall: what is late is waited for, and from then on it
+/// is in time.
 #[test]
 fn when_all_packets_are_late_at_once_they_are_waited_for() {
     let mut line = line(Preference::Delay);

@@ -10,7 +10,8 @@ use crate::delay_histogram::DelayHistogram;
 /// Where more packets than these are lost, waiting for what makes up for them pays.
 const LOSSY: f32 = 0.01;
 
-/// The share of packets that should be in time where nothing else makes up for them, and where copies do.
+/// The share of packets that should be in time where nothing else makes up for them, and where
+/// copies do.
 const IN_TIME: f32 = 0.99;
 const IN_TIME_WITH_COPIES: f32 = 0.84;
 /// The share of packets with copies that should be in time. What is a little late is mended.
@@ -18,7 +19,8 @@ const COPIES_IN_TIME: f32 = 0.63;
 /// All that, where the sound matters more than the delay.
 const PATIENT: f32 = 0.99;
 
-/// Packets that a description of the past (deep redundancy) is waited for: after these, most bursts are over.
+/// Packets that a description of the past (deep redundancy) is waited for: after these, most bursts
+/// are over.
 const LOOKAHEAD: u32 = 4;
 const PATIENT_LOOKAHEAD: u32 = 8;
 
@@ -42,7 +44,8 @@ impl DelayManager {
         Self { range, prefer, lateness: DelayHistogram::new(), copies: None, reach: Duration::ZERO }
     }
 
-    /// A packet came so much later than the fastest would have, with a copy of what was that long ago.
+    /// A packet came so much later than the fastest would have, with a copy of what was that long
+    /// ago.
     pub(super) fn observe(&mut self, lateness: Duration, copy: Option<Duration>) {
         self.lateness.observe(lateness);
         self.copies = match (copy, self.copies) {
@@ -57,12 +60,14 @@ impl DelayManager {
         self.reach = reach;
     }
 
-    /// Whether enough packets came for a delay shorter than the first one. A few that were fast by chance say nothing, a few slow ones do.
+    /// Whether enough packets came for a delay shorter than the first one. A few that were fast by
+    /// chance say nothing, a few slow ones do.
     pub(super) fn is_settled(&self) -> bool {
         self.lateness.is_settled()
     }
 
-    /// The delay to have, where `loss` is the share of packets that are lost and each holds a `frame` of sound; `None` before there was enough to tell.
+    /// The delay to have, where `loss` is the share of packets that are lost and each holds a
+    /// `frame` of sound; `None` before there was enough to tell.
     pub(super) fn delay(&self, loss: f32, frame: Duration) -> Option<Duration> {
         let patient = self.prefer == Preference::Speech;
         let lossy = loss > LOSSY;

@@ -1,4 +1,5 @@
-//! A sender and the buffer it sends to, on virtual time: packets arrive when a test says, and 10 ms of sound are played every 10 ms.
+//! A sender and the buffer it sends to, on virtual time: packets arrive when a test says, and 10 ms
+//! of sound are played every 10 ms.
 
 use std::collections::VecDeque;
 
@@ -108,7 +109,9 @@ impl Line {
                         )
                     }
                     PlayoutDecision::Fec { next, ticks, .. } => (Recovered(number(&next)), ticks.into()),
-                    PlayoutDecision::Conceal { ticks, .. } | PlayoutDecision::Dred { ticks, .. } => (Lost, ticks.into()),
+                    PlayoutDecision::Conceal { ticks, .. } | PlayoutDecision::Dred { ticks, .. } => {
+                        (Lost, ticks.into())
+                    }
                     PlayoutDecision::Silence { ticks } => (Silence, ticks.into()),
                     PlayoutDecision::Wait => {
                         self.ahead = TICKS;

@@ -2,7 +2,7 @@
 
 use web_time::{Duration, Instant};
 
-use super::{PlayoutDecision, JitterBuffer, State, duration_of};
+use super::{JitterBuffer, PlayoutDecision, State, duration_of};
 
 /// Concealment ends after so long; whatever comes then starts afresh.
 const LONGEST_CONCEALMENT: Duration = Duration::from_millis(120);
@@ -10,18 +10,21 @@ const LONGEST_CONCEALMENT: Duration = Duration::from_millis(120);
 /// Where the delay is so much shorter than the target, what is missing is waited for.
 const HOLD: Duration = Duration::from_millis(5);
 
-/// What is that much over the target is not worth playing faster: it is dropped, down to [`KEPT`] over the target, and that is played faster.
+/// What is that much over the target is not worth playing faster: it is dropped, down to [`KEPT`]
+/// over the target, and that is played faster.
 const TOLERATED: Duration = Duration::from_millis(200);
 const KEPT: Duration = Duration::from_millis(60);
 
-/// Sound is asked for every so often: what is missing is made up in pieces of this length at most, for it may come at any time.
+/// Sound is asked for every so often: what is missing is made up in pieces of this length at most,
+/// for it may come at any time.
 const GRAIN: Duration = Duration::from_millis(10);
 
 /// A gap longer than this (and the target) is not waited for.
 const LONGEST_GAP: Duration = Duration::from_millis(500);
 
 impl JitterBuffer {
-    /// What to play from `now` on, and moves on by it; `Wait` moves nothing. What comes after the next `wanted` ticks is not needed yet.
+    /// What to play from `now` on, and moves on by it; `Wait` moves nothing. What comes after the
+    /// next `wanted` ticks is not needed yet.
     pub fn next(&mut self, now: Instant, wanted: u32) -> PlayoutDecision {
         let Some(cursor) = self.cursor(now) else { return PlayoutDecision::Wait };
         let cursor = self.shorten(now, cursor);
@@ -60,7 +63,8 @@ impl JitterBuffer {
         due
     }
 
-    /// The timestamp that is due; starts playing when it is time. `None` where there is nothing to play yet.
+    /// The timestamp that is due; starts playing when it is time. `None` where there is nothing to
+    /// play yet.
     fn cursor(&mut self, now: Instant) -> Option<i64> {
         match self.state {
             State::Idle => None,
@@ -72,7 +76,8 @@ impl JitterBuffer {
         }
     }
 
-    /// Drops what is far over the target delay, and what is past; returns the timestamp that is due then.
+    /// Drops what is far over the target delay, and what is past; returns the timestamp that is due
+    /// then.
     fn shorten(&mut self, now: Instant, mut cursor: i64) -> i64 {
         let grain = self.ticks(GRAIN);
         let mut dropping = false;
@@ -107,7 +112,8 @@ impl JitterBuffer {
             // Nothing was missing: what was made up was a pause.
             self.made_up -= self.concealed.1;
         }
-        // Where it is far ahead, the time between is left out; where it is behind, a part of it is over.
+        // Where it is far ahead, the time between is left out; where it is behind, a part of it is
+        // over.
         let past = (cursor - slot.timestamp).max(0);
         self.statistics.red_recovered += u64::from(slot.copy);
         // What was made up after it stays made up.

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 /// Numbers that are remembered; where there are more, the oldest are forgotten.
 const MOST: usize = 128;
 
-/// The sequence numbers, in order, of packets without payload (RFC 3550 §5.1) beyond what was given out: nothing is missing there.
+/// The sequence numbers, in order, of packets without payload (RFC 3550 §5.1) beyond what was given
+/// out: nothing is missing there.
 #[derive(Debug, Default)]
 pub(super) struct Padding(VecDeque<i64>);
 

@@ -85,8 +85,9 @@ impl Slots {
         }
     }
 
-    /// Adds a copy unless its packet or another copy is there. `sequence` is estimated; it lies between those before and after it, of which `after_last` is at least and
-    /// `carrier` at most. `false` where it has no place.
+    /// Adds a copy unless its packet or another copy is there. `sequence` is estimated; it lies
+    /// between those before and after it, of which `after_last` is at least and `carrier` at most.
+    /// `false` where it has no place.
     pub(super) fn insert_copy(&mut self, copy: Slot, after_last: i64, carrier: i64) -> bool {
         let at = self.slots.partition_point(|other| other.timestamp < copy.timestamp);
         let before = at.checked_sub(1).and_then(|before| self.slots.get(before));

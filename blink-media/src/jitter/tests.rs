@@ -363,7 +363,8 @@ fn nonsense_ends_and_breaks_nothing() {
     }
 }
 
-/// Padding (RFC 3550 §5.1) in the numbers of a sender: before its first packet, in a row, twice, overtaken and overtaking.
+/// Padding (RFC 3550 §5.1) in the numbers of a sender: before its first packet, in a row, twice,
+/// overtaken and overtaking.
 #[test]
 fn packets_without_payload_are_neither_lost_nor_missing() {
     for pause in [0, 60, 400] {
@@ -372,7 +373,8 @@ fn packets_without_payload_are_neither_lost_nor_missing() {
         line.jitter.push_padding(999);
         line.send_steadily(0..50, 0);
         line.run(900);
-        // Numbers 1,050 to 1,055 are padding; packet 50 overtakes the last two, and 1,053 came twice.
+        // Numbers 1,050 to 1,055 are padding; packet 50 overtakes the last two, and 1,053 came
+        // twice.
         line.run(1_000);
         [1_050, 1_052, 1_051, 1_053, 1_053].into_iter().for_each(|number| line.jitter.push_padding(number));
         line.first.0 += 6;

@@ -46,7 +46,8 @@ impl Room {
         self.playout.push(&participant, packet);
     }
 
-    /// Plays so many ticks, and returns the sound at the end of each and who was heard for the first time.
+    /// Plays so many ticks, and returns the sound at the end of each and who was heard for the
+    /// first time.
     fn run(&mut self, ticks: u32) -> (Vec<f32>, Vec<u8>) {
         let mut started = Vec::new();
         for _ in 0..ticks {
@@ -116,8 +117,9 @@ fn a_volume_is_that_of_one_participant() {
 
 #[test]
 fn who_is_not_heard_is_not_decoded_and_is_heard_at_once_when_wanted() {
-    let hush: [fn(&mut Playout<u8>, bool); 2] =
-        [Playout::set_deafened, |playout, mute_guard| assert!(playout.set_volume(&1, if mute_guard { 0.0 } else { 1.0 }))];
+    let hush: [fn(&mut Playout<u8>, bool); 2] = [Playout::set_deafened, |playout, mute_guard| {
+        assert!(playout.set_volume(&1, if mute_guard { 0.0 } else { 1.0 }))
+    }];
     for hush in hush {
         let mut room = Room::new(&[1]);
         room.talk(0..10, &[(1, 0.5)]);
@@ -324,7 +326,9 @@ fn a_sink_with_much_in_its_queue_gets_no_more() {
     assert_eq!(FRAME, TICK * 2);
 }
 
-/// However the ticks fell at first, with frames of 20 ms that come every 20 ms: in the end the delay is what it should be, to a fraction of a millisecond. Whoever does not move ticks is not asked to.
+/// However the ticks fell at first, with frames of 20 ms that come every 20 ms: in the end the
+/// delay is what it should be, to a fraction of a millisecond. Whoever does not move ticks is not
+/// asked to.
 #[test]
 fn ticks_that_follow_the_sound_come_when_it_is_due() {
     for (phase, follows) in [(0, true), (3_000, true), (5_500, true), (9_900, true), (3_000, false)] {
@@ -355,7 +359,8 @@ fn ticks_that_follow_the_sound_come_when_it_is_due() {
     }
 }
 
-/// A sender that probes for bandwidth sends packets of padding between those of its audio, with the timestamp of the one before and any payload type (RFC 3550 §5.1).
+/// A sender that probes for bandwidth sends packets of padding between those of its audio, with the
+/// timestamp of the one before and any payload type (RFC 3550 §5.1).
 #[test]
 fn padding_between_packets_is_not_heard() {
     let (foreign, red) = (CodecName::new("other"), CodecName::red());

@@ -8,7 +8,8 @@ const STEP: Duration = Duration::from_millis(20);
 const FRAMES: [usize; 15] =
     [9_500, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000];
 
-/// A link with a queue, sound and pictures that are sent over it, and a receiver that reports once a second.
+/// A link with a queue, sound and pictures that are sent over it, and a receiver that reports once
+/// a second.
 struct Link {
     now: Instant,
     /// Bits per second, and how long its queue may be.
@@ -119,7 +120,8 @@ fn a_wide_path_is_used_by_both() {
     assert!(link.pictures.iter().all(|frames| *frames == 15), "{:?}", link.pictures);
 }
 
-/// A path that carries sound and half of the pictures: sound loses nothing, some pictures get through, and the queue empties within a few seconds and stays short.
+/// A path that carries sound and half of the pictures: sound loses nothing, some pictures get
+/// through, and the queue empties within a few seconds and stays short.
 #[test]
 fn a_narrow_path_takes_pictures_first_and_its_queue_empties() {
     let mut link = Link::new(200_000.0);
@@ -131,7 +133,8 @@ fn a_narrow_path_takes_pictures_first_and_its_queue_empties() {
     assert!(long <= 3, "{:?}", link.delays);
 }
 
-/// A path that does not carry even the sound: it is sent with less, and no pictures are; when the path is wide again, all comes back.
+/// A path that does not carry even the sound: it is sent with less, and no pictures are; when the
+/// path is wide again, all comes back.
 #[test]
 fn a_path_too_narrow_for_sound_lowers_its_rate_and_all_comes_back() {
     let mut link = Link::new(45_000.0);
@@ -148,7 +151,8 @@ fn a_path_too_narrow_for_sound_lowers_its_rate_and_all_comes_back() {
     assert_eq!(link.pictures[35..], [15; 5], "{:?}", link.pictures);
 }
 
-/// Loss that no queue goes with takes pictures, and nothing from sound: it needs its bits to correct the loss.
+/// Loss that no queue goes with takes pictures, and nothing from sound: it needs its bits to
+/// correct the loss.
 #[test]
 fn loss_without_a_queue_takes_nothing_from_sound() {
     let mut link = Link::new(5_000_000.0);
@@ -170,7 +174,8 @@ fn the_lesser_of_both_estimates_counts_while_it_is_fresh() {
     assert!(controller.allocation(now + STALE, DEMAND).video > 1_000_000, "a transport that says nothing any more");
 }
 
-/// Everything that is sent can be decoded: after a frame that is not sent comes none before a key frame.
+/// Everything that is sent can be decoded: after a frame that is not sent comes none before a key
+/// frame.
 #[test]
 fn pictures_pause_until_a_key_frame_and_on_average_keep_to_their_rate() {
     let (mut room, start) = (VideoRateGate::default(), Instant::now());

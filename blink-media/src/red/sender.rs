@@ -15,15 +15,18 @@ pub(crate) const LONGEST_PAYLOAD: usize = 1_200;
 const LOSSY: f32 = 0.01;
 /// From this share on, one copy is too few.
 const VERY_LOSSY: f32 = 0.25;
-/// LossEstimator come in bursts where so many packets are lost in a row, on average. Where each is lost for itself, it is 1.1 at 10 % and 1.4 at 30 %.
+/// LossEstimator come in bursts where so many packets are lost in a row, on average. Where each is
+/// lost for itself, it is 1.1 at 10 % and 1.4 at 30 %.
 const BURSTS: f32 = 2.0;
 
-/// Copies and their headers may take so much more than the rate that is aimed at; without copies, a variable rate does so too.
+/// Copies and their headers may take so much more than the rate that is aimed at; without copies, a
+/// variable rate does so too.
 const MORE: f32 = 1.06;
 /// No encoding is made for less, in bits per second.
 const LEAST: f32 = 8_000.0;
 
-/// As many packets back as a copy may be: what comes after most bursts. The delay that it takes is the longest that a conversation bears.
+/// As many packets back as a copy may be: what comes after most bursts. The delay that it takes is
+/// the longest that a conversation bears.
 const FURTHEST: usize = 4;
 
 /// Carries copies of earlier packets along: as many, and of as long ago, as the losses ask for.
@@ -34,7 +37,8 @@ const FURTHEST: usize = 4;
 /// | single ones | the packet before; of the two before from 25 % on |
 /// | bursts | the fourth packet before: most bursts are over by then, and none of its delay changes with the estimate |
 ///
-/// The rate that is aimed at is shared: each packet is encoded at an equal part of it. Measured on speech, that gains more than error correction of the codec's own.
+/// The rate that is aimed at is shared: each packet is encoded at an equal part of it. Measured on
+/// speech, that gains more than error correction of the codec's own.
 #[derive(Debug)]
 pub struct RedSender {
     codec: CodecName,
@@ -94,8 +98,8 @@ impl RedSender {
         }
     }
 
-    /// Prepares for what the network does, and returns what the encoder is to prepare for: its share of `bitrate`, in bits per second, and no losses where copies make up
-    /// for them.
+    /// Prepares for what the network does, and returns what the encoder is to prepare for: its
+    /// share of `bitrate`, in bits per second, and no losses where copies make up for them.
     pub fn hint(&mut self, hint: EncoderHint, bitrate: u32) -> EncoderHint {
         self.distances = Distances::of(hint.loss, hint.burst);
         let bitrate = hint.bitrate.unwrap_or(bitrate);
@@ -119,7 +123,8 @@ impl RedSender {
         self.distances != Distances::None
     }
 
-    /// No packet is sent for so many ticks. What is too long ago for a copy is forgotten: after a pause of 2³² ticks its timestamp would look new.
+    /// No packet is sent for so many ticks. What is too long ago for a copy is forgotten: after a
+    /// pause of 2³² ticks its timestamp would look new.
     pub fn skip(&mut self, ticks: u32) {
         self.paused = self.paused.saturating_add(ticks);
         if self.paused > FURTHEST_COPY {
@@ -137,7 +142,8 @@ impl RedSender {
             let Some((earlier, copy)) = sent.len().checked_sub(distance).and_then(|at| sent.get(at)) else { continue };
             let offset = timestamp.0.wrapping_sub(earlier.0);
             let size = copy.len() + 4;
-            // A pause lies between them, or they are large enough to be cut by nobody: then it is worth nothing.
+            // A pause lies between them, or they are large enough to be cut by nobody: then it is
+            // worth nothing.
             if offset <= FURTHEST_COPY && copy.len() <= LONGEST_COPY && size <= room {
                 room -= size;
                 copies.push(Block { payload_type, offset, payload: copy.clone() });

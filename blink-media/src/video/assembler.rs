@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use web_time::{Duration, Instant};
 
-use blink_api::{CodecName, Result, RtpIn, RtpTime, EncodedVideoFrame};
+use blink_api::{CodecName, EncodedVideoFrame, Result, RtpIn, RtpTime};
 
 use super::payload::{Fragment, PayloadFormat};
 use super::{CLOCK_RATE, VideoStatistics};
@@ -44,10 +44,13 @@ pub struct ReceivedFrame {
 
 /// Puts the frames of one stream together again, whatever the network did to its packets.
 ///
-/// * Frames come out in the order they were sent in, each as soon as it and all before it are whole.
-/// * A missing packet is waited for a bounded time. Then its frame is dropped, and so is everything until the next key frame, which is taken as soon
-///   as it is whole, and asked for ([`wants_keyframe`](FrameAssembler::wants_keyframe)). It begins by waiting for one.
-/// * Key frames are found by their bytes: VP8 by the frame tag (RFC 7741 §4.3), H.264 by an IDR picture with its parameter sets.
+/// * Frames come out in the order they were sent in, each as soon as it and all before it are
+///   whole.
+/// * A missing packet is waited for a bounded time. Then its frame is dropped, and so is everything
+///   until the next key frame, which is taken as soon as it is whole, and asked for
+///   ([`wants_keyframe`](FrameAssembler::wants_keyframe)). It begins by waiting for one.
+/// * Key frames are found by their bytes: VP8 by the frame tag (RFC 7741 §4.3), H.264 by an IDR
+///   picture with its parameter sets.
 /// * What cannot be read is counted and dropped, as if it had been lost.
 #[derive(Debug)]
 pub struct FrameAssembler {
@@ -90,7 +93,8 @@ impl Slot {
 impl Numbered for RtpIn {
     // A packet sent again comes behind all that a large key frame sent meanwhile.
     const MAX_MISORDER: i64 = 1_000;
-    // Ten seconds. A sender that begins anew a little behind where it was is told by its timestamps.
+    // Ten seconds. A sender that begins anew a little behind where it was is told by its
+    // timestamps.
     const MAX_AGE: i64 = 10 * CLOCK_RATE as i64;
     const SHARED_TIMESTAMPS: bool = true;
 
@@ -128,7 +132,8 @@ impl FrameAssembler {
         })
     }
 
-    /// Takes a packet, in whatever order they come, one without payload too: it fills the path and is of no frame. Ask [`poll`](FrameAssembler::poll) afterwards.
+    /// Takes a packet, in whatever order they come, one without payload too: it fills the path and
+    /// is of no frame. Ask [`poll`](FrameAssembler::poll) afterwards.
     pub fn push(&mut self, packet: RtpIn) {
         self.statistics.received += 1;
         if packet.payload.is_empty() {
@@ -140,7 +145,8 @@ impl FrameAssembler {
         }
     }
 
-    /// The next frame, where there is one. Ask until there is none, after packets came and at the [`deadline`](FrameAssembler::deadline).
+    /// The next frame, where there is one. Ask until there is none, after packets came and at the
+    /// [`deadline`](FrameAssembler::deadline).
     pub fn poll(&mut self, now: Instant) -> Option<ReceivedFrame> {
         while let Some(front) = self.slots.front() {
             let in_turn = self.next == Some(front.sequence);
@@ -177,8 +183,8 @@ impl FrameAssembler {
         Some(revealed + self.config.wait)
     }
 
-    /// Whether to ask the sender for a key frame now. Says so once, and again after the interval of the configuration while none came, since both the
-    /// request and the key frame can be lost.
+    /// Whether to ask the sender for a key frame now. Says so once, and again after the interval of
+    /// the configuration while none came, since both the request and the key frame can be lost.
     pub fn wants_keyframe(&mut self, now: Instant) -> bool {
         let again = |asked| now.saturating_duration_since(asked) >= self.config.keyframe_interval;
         let wanted = self.awaits_keyframe && self.asked.is_none_or(again);
@@ -188,7 +194,8 @@ impl FrameAssembler {
         wanted
     }
 
-    /// What came out was lost on its way to the reader: nothing more comes out before the next key frame, which is asked for.
+    /// What came out was lost on its way to the reader: nothing more comes out before the next key
+    /// frame, which is asked for.
     pub fn restart(&mut self) {
         self.awaits_keyframe = true;
     }
@@ -252,7 +259,8 @@ impl FrameAssembler {
         }
     }
 
-    /// How many packets, from the one at `at` on, are a whole frame; `None` where it does not begin there or something of it is missing.
+    /// How many packets, from the one at `at` on, are a whole frame; `None` where it does not begin
+    /// there or something of it is missing.
     fn whole_frame(&self, at: usize) -> Option<usize> {
         if !self.begins(at) {
             return None;

@@ -1,6 +1,8 @@
-//! H.264 in packets (RFC 6184): single NAL units, STAP-A and FU-A, the three of packetization modes 0 and 1.
+//! H.264 in packets (RFC 6184): single NAL units, STAP-A and FU-A, the three of packetization modes
+//! 0 and 1.
 //!
-//! Read here and not by `rtc-rtp`, which panics on a STAP-A with one byte too many and does not notice fragments that do not fit together.
+//! Read here and not by `rtc-rtp`, which panics on a STAP-A with one byte too many and does not
+//! notice fragments that do not fit together.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -43,7 +45,8 @@ pub(super) fn read(payload: &Bytes) -> Option<Fragment> {
     }
 }
 
-/// Puts an access unit together in the byte stream format. A key frame has an IDR picture and its parameter sets.
+/// Puts an access unit together in the byte stream format. A key frame has an IDR picture and its
+/// parameter sets.
 pub(super) fn join<'a>(fragments: impl Iterator<Item = &'a Fragment> + Clone) -> Option<(Bytes, bool)> {
     let most = fragments.clone().map(|fragment| fragment.data.len() + 2 * START_CODE.len()).sum();
     let mut unit = AccessUnit { data: BytesMut::with_capacity(most), kinds: 0 };
@@ -99,7 +102,8 @@ impl AccessUnit {
     }
 }
 
-/// The NAL units of a STAP-A behind its first byte (RFC 6184 §5.7.1), each behind its length in two bytes; `None` for one that is cut off.
+/// The NAL units of a STAP-A behind its first byte (RFC 6184 §5.7.1), each behind its length in two
+/// bytes; `None` for one that is cut off.
 struct Aggregated<'a>(&'a [u8]);
 
 impl<'a> Iterator for Aggregated<'a> {

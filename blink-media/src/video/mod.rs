@@ -8,7 +8,8 @@
 //!                        └──► wants_keyframe
 //! ```
 //!
-//! Frames stay as their encoder made them: VP8 (RFC 7741) and H.264 (RFC 6184, packetization mode 1).
+//! Frames stay as their encoder made them: VP8 (RFC 7741) and H.264 (RFC 6184, packetization mode
+//! 1).
 
 mod assembler;
 mod h264;
@@ -25,7 +26,8 @@ pub use assembler::{AssemblerConfig, FrameAssembler, ReceivedFrame};
 pub use packetizer::{Packetizer, VideoClock};
 pub use statistics::VideoStatistics;
 
-/// The codecs that are carried, as sessions negotiate them: VP8 first, since nobody has a claim to it.
+/// The codecs that are carried, as sessions negotiate them: VP8 first, since nobody has a claim to
+/// it.
 pub fn codecs() -> Vec<RtpCodec> {
     let codec = |name, fmtp: &str| RtpCodec {
         name: CodecName::new(name),

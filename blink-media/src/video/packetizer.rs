@@ -3,7 +3,7 @@
 use std::fmt;
 use web_time::Instant;
 
-use blink_api::{CodecName, Error, ErrorKind, Result, RtpOut, RtpTime, EncodedVideoFrame};
+use blink_api::{CodecName, EncodedVideoFrame, Error, ErrorKind, Result, RtpOut, RtpTime};
 use rtc_rtp::codec::h264::H264Payloader;
 use rtc_rtp::codec::vp8::Vp8Payloader;
 use rtc_rtp::packetizer::Payloader;
@@ -11,9 +11,11 @@ use rtc_rtp::packetizer::Payloader;
 use super::payload::PayloadFormat;
 use super::{CLOCK_RATE, MAX_PAYLOAD};
 
-/// Puts the frames of one source into packets: VP8 as in RFC 7741 with picture ids, H.264 as in RFC 6184 in packetization mode 1.
+/// Puts the frames of one source into packets: VP8 as in RFC 7741 with picture ids, H.264 as in RFC
+/// 6184 in packetization mode 1.
 ///
-/// Make one for each stream, whatever the number of listeners; whoever sends to several numbers the packets anew for each.
+/// Make one for each stream, whatever the number of listeners; whoever sends to several numbers the
+/// packets anew for each.
 pub struct Packetizer {
     codec: CodecName,
     payloader: Box<dyn Payloader>,
@@ -37,11 +39,13 @@ impl Packetizer {
         Ok(Self { codec, payloader, next_sequence: first_sequence })
     }
 
-    /// The packets of the next frame, in order, each with a payload of at most [`MAX_PAYLOAD`] bytes and all with the timestamp given, 90,000
-    /// ticks a second ([`VideoClock`]). The last one has the marker.
+    /// The packets of the next frame, in order, each with a payload of at most [`MAX_PAYLOAD`]
+    /// bytes and all with the timestamp given, 90,000 ticks a second ([`VideoClock`]). The last one
+    /// has the marker.
     ///
-    /// H.264 comes as [`EncodedVideoFrame::data`] says. Access unit delimiters and filler data are left out, and parameter sets go into one packet before
-    /// the picture; more than one of each kind in a frame are not carried.
+    /// H.264 comes as [`EncodedVideoFrame::data`] says. Access unit delimiters and filler data are
+    /// left out, and parameter sets go into one packet before the picture; more than one of each
+    /// kind in a frame are not carried.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for a frame that holds nothing to send.
@@ -78,7 +82,8 @@ impl VideoClock {
         Self { origin, first }
     }
 
-    /// The timestamp of what was captured `at`, around the wrap; that of the origin for what is before it.
+    /// The timestamp of what was captured `at`, around the wrap; that of the origin for what is
+    /// before it.
     pub fn timestamp(&self, at: Instant) -> RtpTime {
         let elapsed = at.saturating_duration_since(self.origin);
         let ticks = elapsed.as_nanos() * u128::from(CLOCK_RATE) / 1_000_000_000;

@@ -17,7 +17,8 @@ pub(super) enum PayloadFormat {
 /// What a packet carries of a frame.
 #[derive(Debug, Clone)]
 pub(super) struct Fragment {
-    /// VP8: a piece of the bitstream. H.264: the payload as it is. Empty for a packet without payload.
+    /// VP8: a piece of the bitstream. H.264: the payload as it is. Empty for a packet without
+    /// payload.
     pub(super) data: Bytes,
     /// A frame begins here, whatever came before.
     pub(super) begins: bool,
@@ -50,7 +51,8 @@ impl PayloadFormat {
         }
     }
 
-    /// Puts a frame together of all its fragments, with whether it is a key frame; `None` where they do not fit together.
+    /// Puts a frame together of all its fragments, with whether it is a key frame; `None` where
+    /// they do not fit together.
     pub(super) fn join<'a>(self, fragments: impl Iterator<Item = &'a Fragment> + Clone) -> Option<(Bytes, bool)> {
         match self {
             Self::Vp8 => vp8::join(fragments),

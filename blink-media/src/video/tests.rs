@@ -5,7 +5,7 @@ mod order;
 
 use web_time::{Duration, Instant};
 
-use blink_api::{CodecName, ErrorKind, MediaHost, Mid, RtpIn, RtpOut, RtpTime, EncodedVideoFrame};
+use blink_api::{CodecName, EncodedVideoFrame, ErrorKind, MediaHost, Mid, RtpIn, RtpOut, RtpTime};
 use blink_media_synthetic::{SyntheticConfig, SyntheticHost};
 use bytes::Bytes;
 use rand::seq::IndexedRandom;

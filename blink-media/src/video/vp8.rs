@@ -1,6 +1,7 @@
 //! VP8 in packets (RFC 7741).
 //!
-//! Read here and not by `rtc-rtp`, which refuses the short last packets of senders without picture ids.
+//! Read here and not by `rtc-rtp`, which refuses the short last packets of senders without picture
+//! ids.
 
 use bytes::{Bytes, BytesMut};
 

@@ -16,11 +16,12 @@ use crate::secure::{AgreementKey, CallKeys, Identity, sha256};
 use crate::wire::{CallConfiguration, Root};
 
 impl Machine {
-    /// Offers a call to other people. A call that rings here with exactly the same people is answered instead. A call this device is in
-    /// is left.
+    /// Offers a call to other people. A call that rings here with exactly the same people is
+    /// answered instead. A call this device is in is left.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for nobody, too many, an unusable DID or too long a conversation.
+    /// [`Invalid`](ErrorKind::Invalid) for nobody, too many, an unusable DID or too long a
+    /// conversation.
     pub fn offer(&mut self, now: Now, people: &[Did], conversation: &[u8]) -> Result<CallId> {
         self.shared.now = now;
         self.check_offer(people, conversation)?;
@@ -74,7 +75,8 @@ impl Machine {
     /// Answers a call that rings here, or joins one that goes on. A call this device is in is left.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for a call unknown here, [`State`](ErrorKind::State) for one this device is in already or that is over.
+    /// [`NotFound`](ErrorKind::NotFound) for a call unknown here, [`State`](ErrorKind::State) for
+    /// one this device is in already or that is over.
     pub fn answer(&mut self, now: Now, id: CallId) -> Result<CallId> {
         self.shared.now = now;
         self.check_answer(id)?;
@@ -87,7 +89,8 @@ impl Machine {
     /// Rejects a call that rings here.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for a call unknown here, [`State`](ErrorKind::State) for one that does not ring.
+    /// [`NotFound`](ErrorKind::NotFound) for a call unknown here, [`State`](ErrorKind::State) for
+    /// one that does not ring.
     pub fn reject(&mut self, now: Now, id: CallId) -> Result<()> {
         self.shared.now = now;
         let id = self.resolve(id);
@@ -110,7 +113,8 @@ impl Machine {
     /// Invites somebody into the call this device is in; it is a group's from then on.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) without a call, or where the roster does not allow it; [`Invalid`](ErrorKind::Invalid) for an unusable DID.
+    /// [`State`](ErrorKind::State) without a call, or where the roster does not allow it;
+    /// [`Invalid`](ErrorKind::Invalid) for an unusable DID.
     pub fn add(&mut self, now: Now, did: Did) -> Result<()> {
         self.shared.now = now;
         if AgreementKey::public_of(&did).is_err() {
@@ -121,10 +125,12 @@ impl Machine {
         Ok(())
     }
 
-    /// Removes somebody for good from the call this device is in, which this person must have begun.
+    /// Removes somebody for good from the call this device is in, which this person must have
+    /// begun.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) without a call, for somebody else's, or for somebody who is not in it.
+    /// [`State`](ErrorKind::State) without a call, for somebody else's, or for somebody who is not
+    /// in it.
     pub fn remove(&mut self, now: Now, did: Did) -> Result<()> {
         self.shared.now = now;
         let secret = self.fresh_secret();

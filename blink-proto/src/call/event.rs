@@ -10,7 +10,8 @@ use super::streams::StreamInfo;
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// Somebody calls. Once per call. Until `answer_call` nothing of this device is touched or shown.
+    /// Somebody calls. Once per call. Until `answer_call` nothing of this device is touched or
+    /// shown.
     IncomingCall {
         /// The call.
         call: CallId,
@@ -70,7 +71,8 @@ pub enum Event {
         /// Who, on which device.
         participant: Endpoint,
     },
-    /// The path to a participant is silent; it is being looked for. Before `ParticipantReconnected` or `ParticipantLeft`.
+    /// The path to a participant is silent; it is being looked for. Before `ParticipantReconnected`
+    /// or `ParticipantLeft`.
     ParticipantReconnecting {
         /// The call.
         call: CallId,
@@ -84,7 +86,8 @@ pub enum Event {
         /// Who.
         participant: Endpoint,
     },
-    /// No path to a member of a group could be made; it is tried again. Once for each time it joins.
+    /// No path to a member of a group could be made; it is tried again. Once for each time it
+    /// joins.
     ParticipantUnreachable {
         /// The call.
         call: CallId,
@@ -109,8 +112,8 @@ pub enum Event {
         /// Its state.
         state: ParticipantState,
     },
-    /// A participant offers a stream, to be asked for with `request_stream`. Once for each stream; for streams that were there before, right after the
-    /// participant is known.
+    /// A participant offers a stream, to be asked for with `request_stream`. Once for each stream;
+    /// for streams that were there before, right after the participant is known.
     StreamOffered {
         /// The call.
         call: CallId,
@@ -119,7 +122,8 @@ pub enum Event {
         /// What.
         stream: StreamInfo,
     },
-    /// A stream is offered no more, or could not be sent. Once, after `StreamOffered`; what was asked for of it comes no more. After `Refused` it is still offered.
+    /// A stream is offered no more, or could not be sent. Once, after `StreamOffered`; what was
+    /// asked for of it comes no more. After `Refused` it is still offered.
     StreamEnded {
         /// The call.
         call: CallId,
@@ -137,7 +141,8 @@ pub enum Event {
         /// Who.
         participant: Endpoint,
     },
-    /// It is silent again, was muted or left. Once, after `SpeakingStarted`; not told at the end of the call.
+    /// It is silent again, was muted or left. Once, after `SpeakingStarted`; not told at the end of
+    /// the call.
     SpeakingStopped {
         /// The call.
         call: CallId,
@@ -156,16 +161,17 @@ pub enum Event {
         /// Why.
         reason: EndReason,
     },
-    /// Glare: two people called each other at the same time; both are in `new` now, and neither rings. The
-    /// old id is still understood, and a `Call` of the engine is the same call under both.
+    /// Glare: two people called each other at the same time; both are in `new` now, and neither
+    /// rings. The old id is still understood, and a `Call` of the engine is the same call under
+    /// both.
     CallReplaced {
         /// The call that was given up.
         old: CallId,
         /// The call that goes on.
         new: CallId,
     },
-    /// The first sound of a participant was decoded from a packet, loud or not, or the first frame of a stream that was asked for is whole. Once for each path: again
-    /// where one was made anew.
+    /// The first sound of a participant was decoded from a packet, loud or not, or the first frame
+    /// of a stream that was asked for is whole. Once for each path: again where one was made anew.
     MediaStarted {
         /// The call.
         call: CallId,
@@ -188,9 +194,11 @@ pub enum Event {
         /// Its name.
         name: String,
     },
-    /// This device's identity speaks from somewhere else, too: its data directory was copied. The engine stops; it is the last event.
+    /// This device's identity speaks from somewhere else, too: its data directory was copied. The
+    /// engine stops; it is the last event.
     DeviceCloned,
-    /// What happens cannot be written down under `data_dir`: a restart may not know of it. Once, until writing works again.
+    /// What happens cannot be written down under `data_dir`: a restart may not know of it. Once,
+    /// until writing works again.
     NotKept {
         /// Why.
         error: String,

@@ -1,7 +1,8 @@
 //! Glare: calls that people offered each other at the same time. Both sides go on in one of them.
 //!
-//! The endpoints of the two creators decide which. Call ids must not: a callee could try roots until it has an id smaller than that of the offer it was sent,
-//! and would be the creator of the call that goes on.
+//! The endpoints of the two creators decide which. Call ids must not: a callee could try roots
+//! until it has an id smaller than that of the offer it was sent, and would be the creator of the
+//! call that goes on.
 
 use web_time::Duration;
 
@@ -43,7 +44,8 @@ impl Machine {
         self.with_call(new, |_, _| {});
     }
 
-    /// The call in which somebody says to go on instead of this one, where it is known here and has the same people.
+    /// The call in which somebody says to go on instead of this one, where it is known here and has
+    /// the same people.
     pub(super) fn successor(&self, old: &CallId, cancel: &Cancel, from: &Endpoint) -> Option<CallId> {
         let new = cancel.replaced_by.filter(|_| !cancel.acknowledged)?;
         let (given_up, goes_on) = self.calls.get(old).zip(self.calls.get(&new))?;
@@ -54,8 +56,8 @@ impl Machine {
         (same && no_stranger && goes_on.roster.is_valid(&from.did)).then_some(new)
     }
 
-    /// Somebody gave a call up for another one. Whoever is in the first comes along if the other one rings or is open here; otherwise, once the first is
-    /// over, its id names the other one.
+    /// Somebody gave a call up for another one. Whoever is in the first comes along if the other
+    /// one rings or is open here; otherwise, once the first is over, its id names the other one.
     pub(super) fn follow(&mut self, old: CallId, new: CallId, from: &Endpoint) {
         let Some(given_up) = self.calls.get(&old) else { return self.alias(old, new) };
         let stays = given_up.peers.get(from).is_some_and(Peer::is_present);
@@ -76,7 +78,8 @@ impl Machine {
     }
 }
 
-/// Rank of a call among those that crossed: the first goes on. Only calls of one device are told apart by their ids.
+/// Rank of a call among those that crossed: the first goes on. Only calls of one device are told
+/// apart by their ids.
 fn rank(roster: &Roster) -> (Endpoint, CallId) {
     (roster.root().creator, roster.call())
 }

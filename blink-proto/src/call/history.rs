@@ -40,18 +40,21 @@ pub struct HistoryEntry {
     /// When this device was first in it with somebody, in Unix milliseconds.
     #[n(7)]
     pub answered_ms: Option<u64>,
-    /// When it was over for this device, in Unix milliseconds. `None` while it is not, and where the process ended without a word during it.
+    /// When it was over for this device, in Unix milliseconds. `None` while it is not, and where
+    /// the process ended without a word during it.
     #[n(8)]
     pub ended_ms: Option<u64>,
     /// What became of it.
     #[n(9)]
     pub outcome: CallOutcome,
-    /// Place in the order in which calls were recorded on this device, which no clock decides. `None`
-    /// in entries from before there was such an order: they are older than all that have one.
+    /// Place in the order in which calls were recorded on this device, which no clock decides.
+    /// `None` in entries from before there was such an order: they are older than all that have
+    /// one.
     #[n(10)]
     #[serde(skip)]
     pub sequence: Option<u64>,
-    /// Whether the caller is not known to the integrator and this device was not in it. Such calls leave room for others.
+    /// Whether the caller is not known to the integrator and this device was not in it. Such calls
+    /// leave room for others.
     #[cbor(n(11), default)]
     pub stranger: bool,
 }
@@ -90,7 +93,8 @@ pub enum CallOutcome {
     /// The user took it back before anybody was in it.
     #[n(4)]
     Cancelled,
-    /// Incoming: it never rang, since this device was in another call. Outgoing: everybody invited was in another call.
+    /// Incoming: it never rang, since this device was in another call. Outgoing: everybody invited
+    /// was in another call.
     #[n(5)]
     Busy,
     /// Outgoing: nobody answered in time.
@@ -99,7 +103,8 @@ pub enum CallOutcome {
     /// Another device of this person answered or rejected it.
     #[n(7)]
     Elsewhere,
-    /// Nobody could be reached, no path could be made, or the process ended before anybody was in it.
+    /// Nobody could be reached, no path could be made, or the process ended before anybody was in
+    /// it.
     #[n(8)]
     Failed,
 }
@@ -131,8 +136,8 @@ impl History {
         self.entries.iter_mut().rev().find(|entry| entry.call == *call)
     }
 
-    /// Which entry goes so that one more finds room: the oldest of strangers where these have more than their share by then, or
-    /// else the oldest of others.
+    /// Which entry goes so that one more finds room: the oldest of strangers where these have more
+    /// than their share by then, or else the oldest of others.
     fn surplus(&self, stranger: bool) -> Option<usize> {
         if self.entries.len() < self.limit {
             return None;
@@ -271,7 +276,8 @@ impl Shared {
         }
     }
 
-    /// A call has this outcome, of which the user is not told since it did it or should not be bothered.
+    /// A call has this outcome, of which the user is not told since it did it or should not be
+    /// bothered.
     pub(super) fn finish_history(&mut self, call: &CallId, outcome: CallOutcome) {
         let now_ms = self.now.unix_ms;
         self.change_history(call, |entry| entry.finish(outcome, now_ms));

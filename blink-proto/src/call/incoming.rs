@@ -12,8 +12,8 @@ use super::machine::{MAX_CONVERSATION, Machine};
 use super::member::MAX_CLAIMS;
 use super::roster::Roster;
 use super::shared::Shared;
-use crate::secure::{CallKeys, Channel, Refusal, BootRollback};
-use crate::wire::{StaleBoot, Body, Busy, Cancel, CancelReason, Offer, Ringing, Status, WireEndpoint};
+use crate::secure::{BootRollback, CallKeys, Channel, Refusal};
+use crate::wire::{Body, Busy, Cancel, CancelReason, Offer, Ringing, StaleBoot, Status, WireEndpoint};
 
 /// Calls that ring here at the same time, familiar ones and those of strangers.
 const MAX_PENDING: (usize, usize) = (12, 4);
@@ -60,7 +60,8 @@ impl Machine {
         }
     }
 
-    /// The door knows only what was heard since this device started. What was written down says of calls how far their members had counted.
+    /// The door knows only what was heard since this device started. What was written down says of
+    /// calls how far their members had counted.
     fn tell_if_behind(&mut self, signal: &Signal) {
         let peer = self.calls.get(&signal.call).and_then(|call| call.peers.get(&signal.from));
         if let Some(boot) = peer.filter(|peer| peer.own_word && signal.boot < peer.boot).map(|peer| peer.boot) {
@@ -68,7 +69,8 @@ impl Machine {
         }
     }
 
-    /// An endpoint is not heard, because it counts below what it has said before. A device that lost its count cannot know that.
+    /// An endpoint is not heard, because it counts below what it has said before. A device that
+    /// lost its count cannot know that.
     pub(super) fn handle_set_back(&mut self, boot_rollback: &BootRollback) {
         let BootRollback { endpoint, boot, call } = *boot_rollback;
         let member = self.calls.get(&call).is_some_and(|call| call.roster.is_valid(&endpoint.did));
@@ -84,7 +86,8 @@ impl Machine {
         let Some(call) = self.calls.get(id).filter(|call| call.roster.is_valid(&from.did)) else {
             return self.shared.refuse(Refusal::NotAuthorized);
         };
-        // While a call only rings, a copy of this device may be what was heard. It shows itself once it answers.
+        // While a call only rings, a copy of this device may be what was heard. It shows itself
+        // once it answers.
         if behind.endpoint.0 == self.shared.own && call.phase.is_current() {
             self.shared.jump_above(behind.boot);
         }
@@ -152,7 +155,8 @@ impl Machine {
         if !self.shared.rings_for(&from.did) || from.did == self.shared.own.did {
             return Err(Refusal::NotAuthorized);
         }
-        // The cheap checks first: hashes, then one signature, and those of the entries only once the sender shows that it asks now.
+        // The cheap checks first: hashes, then one signature, and those of the entries only once
+        // the sender shows that it asks now.
         let mut roster = Roster::unverified(id, &offer.root, &offer.secret, &offer.entries)?;
         let own = self.shared.own.did;
         if !roster.could_name(&from.did, &offer.entries) || !roster.could_name(&own, &offer.entries) {
@@ -264,7 +268,8 @@ impl Machine {
         }
     }
 
-    /// Only so many calls that go on without this device are remembered: the oldest of its sort makes room.
+    /// Only so many calls that go on without this device are remembered: the oldest of its sort
+    /// makes room.
     pub(super) fn limit_open(&mut self) {
         let (of_known, of_strangers) = MAX_OPEN;
         for (known, limit) in [(true, of_known), (false, of_strangers)] {

@@ -1,4 +1,5 @@
-//! Invitations: offering a call until each person has decided, and telling those it concerns that it is over.
+//! Invitations: offering a call until each person has decided, and telling those it concerns that
+//! it is over.
 
 use std::collections::BTreeSet;
 use web_time::{Duration, Instant};
@@ -184,7 +185,8 @@ impl Call {
         }
     }
 
-    /// Those who are not in a group's call but could join it learn that this endpoint left: once all have, it is over for them.
+    /// Those who are not in a group's call but could join it learn that this endpoint left: once
+    /// all have, it is over for them.
     pub(super) fn tell_absent(&mut self, shared: &Shared) {
         // A member that has not got the newest secret does not hear a farewell on the newest topic.
         let digest = self.roster.digest();
@@ -200,7 +202,8 @@ impl Call {
         }
     }
 
-    /// A `Cancel` with this endpoint's own view; it is in the view itself where it only stops asking.
+    /// A `Cancel` with this endpoint's own view; it is in the view itself where it only stops
+    /// asking.
     pub(super) fn cancel(&self, reason: CancelReason, shared: &Shared) -> Body {
         let joined = self.claims(shared);
         Body::Cancel(Cancel { reason, version: self.version, joined, acknowledged: false, replaced_by: None })

@@ -1,4 +1,5 @@
-//! One call, as this endpoint takes part in it: its phases, and what belongs to more than one of them.
+//! One call, as this endpoint takes part in it: its phases, and what belongs to more than one of
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use web_time::{Duration, Instant};
@@ -93,7 +94,8 @@ pub(super) struct Call {
     pub(super) retired: Vec<RetiredTopic>,
     /// It never rang here, since this device was in another call.
     pub(super) busy: bool,
-    /// The caller is known to the integrator, or the user takes or took part: it makes no room for calls of strangers.
+    /// The caller is known to the integrator, or the user takes or took part: it makes no room for
+    /// calls of strangers.
     pub(super) familiar: bool,
     /// What is written down of it.
     pub(super) kept: Option<Kept>,

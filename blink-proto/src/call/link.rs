@@ -8,8 +8,9 @@
 //!    Failed ── after 2, 4 … 30 s in a group ──▶ Connecting       (the membership's lease decides that it is gone)
 //! ```
 //!
-//! The greater endpoint dials: it alone makes SDP offers, each a new generation. The other asks for one by raising `ask`. What one side has to
-//! say is sent whole and repeated until the other acknowledges it, so that loss, duplication and order do not matter.
+//! The greater endpoint dials: it alone makes SDP offers, each a new generation. The other asks for
+//! one by raising `ask`. What one side has to say is sent whole and repeated until the other
+//! acknowledges it, so that loss, duplication and order do not matter.
 
 mod clock;
 mod hello;
@@ -34,9 +35,11 @@ const MAX_GENERATION_CANDIDATES: u32 = 200;
 const MAX_CANDIDATE: usize = 512;
 /// Bytes of description and candidates in one message, so that it fits into an envelope.
 const MAX_MESSAGE: usize = 14 * 1024;
-/// How long candidates are collected before they are sent, so that those of one gathering travel together.
+/// How long candidates are collected before they are sent, so that those of one gathering travel
+/// together.
 const COLLECT: Duration = Duration::from_millis(3);
-/// In a group a path that failed is tried again after this; doubles up to the time that connecting may take.
+/// In a group a path that failed is tried again after this; doubles up to the time that connecting
+/// may take.
 const RETRY_FIRST: Duration = Duration::from_secs(2);
 /// So many pings are made before there may be fewer of them, so that the clocks are known soon.
 const QUICK_PINGS: u64 = 4;
@@ -79,7 +82,8 @@ pub(super) enum LinkAction {
     Impostor,
 }
 
-/// How far the two ends of a link have counted. A link that closes while both keep their call keys may only be closed on one side: the next one counts on.
+/// How far the two ends of a link have counted. A link that closes while both keep their call keys
+/// may only be closed on one side: the next one counts on.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LinkCounts {
     id: [u8; 16],
@@ -103,7 +107,8 @@ pub(super) struct Link {
     acked_candidates: u32,
     remote_described: bool,
     remote_candidates: u32,
-    /// Candidates of this generation that were handed to the session, those of its description among them.
+    /// Candidates of this generation that were handed to the session, those of its description
+    /// among them.
     used_candidates: u32,
     remote_fingerprint: Option<String>,
     ask: u32,
@@ -125,7 +130,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// A link that begins now. The dialer opens its session at once, the other side when an offer comes.
+    /// A link that begins now. The dialer opens its session at once, the other side when an offer
+    /// comes.
     pub(super) fn new(id: [u8; 16], dials: bool, session: SessionId, now: Instant, timers: &CallTimers) -> Self {
         Self {
             id,
@@ -242,7 +248,8 @@ impl Link {
         self.hello.stop();
     }
 
-    /// The other side's first message on the data channel. It may come again, which changes nothing.
+    /// The other side's first message on the data channel. It may come again, which changes
+    /// nothing.
     pub(super) fn handle_hello(&mut self, link: &[u8; 16], now: Instant, actions: &mut Vec<LinkAction>) {
         if *link != self.id {
             self.state = LinkState::Failed(now);
@@ -320,7 +327,8 @@ impl Link {
         }
     }
 
-    /// When the next ping goes out. While something else comes the path needs none, and the clocks only one now and then.
+    /// When the next ping goes out. While something else comes the path needs none, and the clocks
+    /// only one now and then.
     fn ping_at(&self, timers: &CallTimers) -> Instant {
         if self.pings < QUICK_PINGS || self.state != LinkState::Up {
             return self.ping;

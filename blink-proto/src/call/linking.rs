@@ -16,7 +16,8 @@ use crate::secure::{Refusal, link_id};
 use crate::wire::{self, Body, ChannelMessage};
 
 impl Call {
-    /// Makes the link to another endpoint where both are in the call and the local user has accepted it.
+    /// Makes the link to another endpoint where both are in the call and the local user has
+    /// accepted it.
     pub(super) fn ensure_link(&mut self, endpoint: Endpoint, shared: &mut Shared) {
         let own_key = self.key.signed.key;
         let holds_seat = self.holds_seat(&endpoint);

@@ -19,13 +19,15 @@ use crate::shares::{Share, SharedMap};
 
 /// The most an integrator may pass along with a call.
 pub(super) const MAX_CONVERSATION: usize = 1_024;
-/// Calls that are over and are remembered, so that they do not ring again: familiar ones, and those of strangers.
+/// Calls that are over and are remembered, so that they do not ring again: familiar ones, and those
+/// of strangers.
 pub(super) const MAX_TOMBSTONES: (usize, usize) = (3_072, 1_024);
 /// Calls that another one took the place of, whose ids are still understood.
 const MAX_ALIASES: (usize, usize) = (48, 16);
 /// Words of others about calls unknown here, which may overtake the offer.
 const MAX_EARLY: (usize, usize) = (768, 256);
-/// On each topic so many new subscribers are answered at once in a row, and so many a second after that.
+/// On each topic so many new subscribers are answered at once in a row, and so many a second after
+/// that.
 const SUBSCRIBERS: (f64, f64) = (4.0, 0.2);
 
 /// What a machine is made with.
@@ -54,7 +56,8 @@ pub(super) struct Tombstone {
 
 /// All calls of one endpoint. See the [module](super).
 ///
-/// A clone goes on by itself, with the same keys and the same random numbers to come: it is for looking at what would follow, not for talking to others.
+/// A clone goes on by itself, with the same keys and the same random numbers to come: it is for
+/// looking at what would follow, not for talking to others.
 #[derive(Clone)]
 pub struct Machine {
     pub(super) shared: Shared,
@@ -65,12 +68,14 @@ pub struct Machine {
     aliases: SharedMap<CallId, CallId>,
     pub(super) early: SharedMap<(CallId, Endpoint), (u64, u64)>,
     pub(super) heard: Heard,
-    /// Limits what this device says because of new subscribers: subscribing and unsubscribing in turn must not amplify.
+    /// Limits what this device says because of new subscribers: subscribing and unsubscribing in
+    /// turn must not amplify.
     subscribers: Buckets<Topic>,
 }
 
 impl Machine {
-    /// A machine with what it remembers. Calls that this device was in when its process ended are left with the first outputs; none rings again.
+    /// A machine with what it remembers. Calls that this device was in when its process ended are
+    /// left with the first outputs; none rings again.
     pub fn new(config: MachineConfig, now: Now) -> Self {
         let mut random = Random::from_seed(config.seed);
         let mut boot_secret = [0; 32];
@@ -118,7 +123,8 @@ impl Machine {
         self.shared.own
     }
 
-    /// How a participant's clock stands against this device's; `None` without a path to it, and before the first answer.
+    /// How a participant's clock stands against this device's; `None` without a path to it, and
+    /// before the first answer.
     pub fn clock_of(&self, endpoint: &Endpoint) -> Option<ClockSync> {
         let call = self.calls.get(&self.current()?)?;
         call.peers.get(endpoint)?.link.as_ref()?.clock.best()
@@ -129,20 +135,23 @@ impl Machine {
         self.calls.values().find(|call| call.phase.is_current()).map(Call::id)
     }
 
-    /// Whether somebody should hear something once more before this device goes: that it left, rejected or cancelled.
+    /// Whether somebody should hear something once more before this device goes: that it left,
+    /// rejected or cancelled.
     pub fn has_more_to_say(&self) -> bool {
         self.calls.values().any(Call::has_more_to_say)
     }
 
-    /// Whether what somebody says should come through where more is said than can be heard: the integrator named this person as known, it is the own person,
-    /// or it takes part in the call that this device is in. Whoever may only call may be anybody.
+    /// Whether what somebody says should come through where more is said than can be heard: the
+    /// integrator named this person as known, it is the own person, or it takes part in the call
+    /// that this device is in. Whoever may only call may be anybody.
     pub fn expects(&self, did: &Did) -> bool {
         let in_call = |call: &Call| call.phase.is_current() && call.roster.is_valid(did);
         *did == self.shared.own.did || self.shared.known.contains(did) || self.calls.values().any(in_call)
     }
 
-    /// Whether a person may say anything where a message came in: on a call's topic only who takes part in the call. Who once had
-    /// the call's secret still makes messages there that the network cannot tell from those of members.
+    /// Whether a person may say anything where a message came in: on a call's topic only who takes
+    /// part in the call. Who once had the call's secret still makes messages there that the network
+    /// cannot tell from those of members.
     pub fn may_speak(&self, channel: &Channel, did: &Did) -> bool {
         match channel {
             Channel::Inbox(_) => true,
@@ -150,7 +159,8 @@ impl Machine {
         }
     }
 
-    /// How many signatures inside messages were checked; those that were remembered as right are left out.
+    /// How many signatures inside messages were checked; those that were remembered as right are
+    /// left out.
     pub fn signatures_checked(&self) -> u64 {
         self.shared.signatures.checked()
     }
@@ -289,7 +299,8 @@ impl Machine {
         self.settle();
     }
 
-    /// What follows once calls have worked: notices of missed calls, what is remembered, calls that are over.
+    /// What follows once calls have worked: notices of missed calls, what is remembered, calls that
+    /// are over.
     pub(super) fn settle(&mut self) {
         for call in self.calls.values_mut() {
             for (did, offer) in std::mem::take(&mut call.unheard) {
@@ -303,7 +314,8 @@ impl Machine {
         if std::mem::take(&mut self.shared.jumped)
             && let Some(call) = self.calls.values_mut().find(|call| call.phase.is_current())
         {
-            // Before anything is said of another call: whoever heard that first would believe that this device started anew.
+            // Before anything is said of another call: whoever heard that first would believe that
+            // this device started anew.
             call.change_record(&self.shared, true);
             call.handle_timeout(&mut self.shared);
         }
@@ -315,8 +327,9 @@ impl Machine {
         }
     }
 
-    /// A call was over before it could ring. Neither the user nor the caller is told: an answer would tell a stranger more
-    /// than that to an unasked offer does. After a start it is unknown again.
+    /// A call was over before it could ring. Neither the user nor the caller is told: an answer
+    /// would tell a stranger more than that to an unasked offer does. After a start it is unknown
+    /// again.
     pub(super) fn bury(&mut self, id: CallId, share: Share) {
         self.insert_tombstone(id, share, Tombstone { since: self.shared.mono(), silent: true });
     }

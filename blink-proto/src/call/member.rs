@@ -1,4 +1,5 @@
-//! What this endpoint believes of the others in a call, by their records and by what others say of them.
+//! What this endpoint believes of the others in a call, by their records and by what others say of
+//! them.
 
 use std::collections::BTreeSet;
 use web_time::Instant;
@@ -17,7 +18,8 @@ use super::told::Told;
 use crate::secure::{AgreementKey, ChannelRates, Refusal, check_call_key, sign_call_key};
 use crate::wire::{JoinedClaim, Member, Record, Seen, SignedKey, Status, StreamOffer};
 
-/// For so many leases a member that went silent is still written to: a network that was split may heal.
+/// For so many leases a member that went silent is still written to: a network that was split may
+/// heal.
 const HINTED_LEASES: u32 = 10;
 /// Devices of one person remembered in one call.
 const MAX_DEVICES: usize = 4;
@@ -115,7 +117,8 @@ impl Peer {
         self.announced || self.unreachable_announced
     }
 
-    /// This endpoint leaves, or joins: what was told of the other, or heard of it meanwhile, is told anew.
+    /// This endpoint leaves, or joins: what was told of the other, or heard of it meanwhile, is
+    /// told anew.
     pub(super) fn forget_joining(&mut self) {
         self.announced = false;
         self.unreachable_announced = false;
@@ -214,7 +217,8 @@ impl Call {
         }
     }
 
-    /// What somebody has heard: of this endpoint (so it is joined), and of others that this endpoint has not.
+    /// What somebody has heard: of this endpoint (so it is joined), and of others that this
+    /// endpoint has not.
     fn take_seen(&mut self, from: Endpoint, record: &Record, shared: &mut Shared) {
         let now = shared.mono();
         let mut believed = true;
@@ -228,7 +232,8 @@ impl Call {
                     self.handle_heard(shared);
                 }
             } else if seen.endpoint.did == shared.own.did {
-                // Another device of this person: each tells the other which seat it has, and one of them goes.
+                // Another device of this person: each tells the other which seat it has, and one of
+                // them goes.
                 self.other_device_seen = true;
                 self.announce(shared, false);
             } else if believed && self.roster.is_valid(&seen.endpoint.did) {
@@ -241,8 +246,9 @@ impl Call {
         }
     }
 
-    /// Another member has heard an endpoint that is not known here, or joined again since. Only a hint, but its owner signed the key: now it can be written
-    /// to, and its answer is its own word.
+    /// Another member has heard an endpoint that is not known here, or joined again since. Only a
+    /// hint, but its owner signed the key: now it can be written to, and its answer is its own
+    /// word.
     fn take_hint(&mut self, seen: &Seen, from: &Endpoint, shared: &mut Shared) -> Result<(), Refusal> {
         let known = self.peers.get(&seen.endpoint);
         let is_news = known.is_none_or(|peer| {
@@ -301,7 +307,8 @@ impl Call {
         Ok(())
     }
 
-    /// Who had left by its own word before this device started anew: what it said before that, played back now, is older.
+    /// Who had left by its own word before this device started anew: what it said before that,
+    /// played back now, is older.
     pub(super) fn take_left(&mut self, claim: &JoinedClaim, shared: &mut Shared) {
         let is_valid = self.roster.is_valid(&claim.endpoint.did);
         if !is_valid || self.check_key(&claim.endpoint, &claim.call_key, None, shared).is_err() {
@@ -382,8 +389,9 @@ impl Call {
         self.peers.iter().filter(|(_, peer)| peer.is_present())
     }
 
-    /// Whether a key may be sealed for: it is sound, and its owner signed for it. Nothing else makes a key a recipient, whatever
-    /// message names it. New ones of other devices are checked out of the budget of the person that names them.
+    /// Whether a key may be sealed for: it is sound, and its owner signed for it. Nothing else
+    /// makes a key a recipient, whatever message names it. New ones of other devices are checked
+    /// out of the budget of the person that names them.
     fn check_key(
         &self,
         endpoint: &Endpoint,
@@ -408,8 +416,9 @@ impl Call {
         Some(self.peers.entry(endpoint).or_insert_with(|| Peer::new(shared.mono())))
     }
 
-    /// One person may have a few devices; the next takes the place of one that is not in the call. Who speaks for itself takes that of one which others only
-    /// talk about, or whoever makes up devices could keep the real ones out.
+    /// One person may have a few devices; the next takes the place of one that is not in the call.
+    /// Who speaks for itself takes that of one which others only talk about, or whoever makes up
+    /// devices could keep the real ones out.
     fn make_room(&mut self, did: &Did, own_word: bool, shared: &mut Shared) -> Option<()> {
         let devices = || self.peers.iter().filter(|(endpoint, _)| endpoint.did == *did);
         let full = devices().count() >= MAX_DEVICES;

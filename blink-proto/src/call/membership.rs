@@ -10,9 +10,9 @@ use crate::secure::{Refusal, Statement};
 use crate::wire::{Body, Record, Reject, Signed, Status};
 
 impl Call {
-    /// Takes in roster entries of a message, with the secret that came along, and does what follows from them. Where its
-    /// sender has made this device check too many signatures lately, they are ignored: they come again while the digests
-    /// differ.
+    /// Takes in roster entries of a message, with the secret that came along, and does what follows
+    /// from them. Where its sender has made this device check too many signatures lately, they are
+    /// ignored: they come again while the digests differ.
     pub(super) fn take_entries(
         &mut self,
         from: &Did,
@@ -66,7 +66,8 @@ impl Call {
         }
     }
 
-    /// Somebody was removed and does not know it yet. Of others who do not take part nothing is said: the invitation may not have come here yet.
+    /// Somebody was removed and does not know it yet. Of others who do not take part nothing is
+    /// said: the invitation may not have come here yet.
     pub(super) fn reply_removed(&self, to: Did, status: Status, shared: &mut Shared) {
         let Some(entry) = self.roster.removal_of(&to).filter(|_| status != Status::Left) else { return };
         if shared.may_reply(self.id(), to) {

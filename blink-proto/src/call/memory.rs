@@ -1,7 +1,9 @@
 //! What is remembered of calls beyond the end of the process.
 //!
-//! The machine is handed a [`Memory`] when it is made and says with [`Change`]s how it changes. Whoever drives it writes them down or, without a place for
-//! that, drops them: until its end the machine remembers by itself. Times are Unix times in milliseconds, since no other clock survives a restart.
+//! The machine is handed a [`Memory`] when it is made and says with [`Change`]s how it changes.
+//! Whoever drives it writes them down or, without a place for that, drops them: until its end the
+//! machine remembers by itself. Times are Unix times in milliseconds, since no other clock survives
+//! a restart.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,9 +19,11 @@ use crate::secure::Refusal;
 use crate::wire::fields::{person, secret};
 use crate::wire::{CallConfiguration, JoinedClaim, Offer, Signed, WireEndpoint};
 
-/// How long calls that are over, calls that go on without this device, and notices of missed calls are remembered.
+/// How long calls that are over, calls that go on without this device, and notices of missed calls
+/// are remembered.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long after a start calls that are over are remembered at least, whatever the clock says: no offer rings longer.
+/// How long after a start calls that are over are remembered at least, whatever the clock says: no
+/// offer rings longer.
 pub(super) const REMEMBERED_AT_LEAST: Duration = Duration::from_secs(600);
 
 /// What is remembered.

@@ -1,11 +1,12 @@
-//! People who were called while they could not be reached: they are told that they missed a call as soon as they can be.
+//! People who were called while they could not be reached: they are told that they missed a call as
+//! soon as they can be.
 
 use std::collections::{BTreeMap, VecDeque};
 use web_time::Instant;
 
 use blink_api::{CallId, Did, Topic};
 
-use super::memory::{KeptNotice, Change, REMEMBERED};
+use super::memory::{Change, KeptNotice, REMEMBERED};
 use super::repeat::SUBSCRIBER_PAUSE;
 use super::shared::Shared;
 use crate::secure::inbox_topic;
@@ -112,7 +113,8 @@ impl MissedNotices {
         self.notices.iter().filter_map(|notice| notice.due).min()
     }
 
-    /// Somebody gave out the nonce without which nothing is believed; true where it was for a notice.
+    /// Somebody gave out the nonce without which nothing is believed; true where it was for a
+    /// notice.
     pub(super) fn handle_ringing(&mut self, call: &CallId, from: &Did, ringing: &Ringing, shared: &mut Shared) -> bool {
         let asked = |notice: &&mut MissedNotice| notice.call == *call && notice.to == *from;
         let Some(notice) = self.notices.iter_mut().find(asked) else { return false };

@@ -1,4 +1,5 @@
-//! The call machine: everything that participants must agree on, decided without IO, clocks, locks or tasks.
+//! The call machine: everything that participants must agree on, decided without IO, clocks, locks
+//! or tasks.
 //!
 //! # Inputs
 //!
@@ -30,11 +31,12 @@
 //!                    └──── everybody cancelled; reject, ring time, lease (two people) ──▶ Over
 //! ```
 //!
-//! Nothing of media happens in `In`: no session is opened before `Joining` ([`Output::Open`], [`Output::SetActiveCall`]).
+//! Nothing of media happens in `In`: no session is opened before `Joining` ([`Output::Open`],
+//! [`Output::SetActiveCall`]).
 
 mod commands;
-mod glare;
 mod event;
+mod glare;
 mod history;
 mod incoming;
 mod invite;
@@ -67,13 +69,13 @@ pub use event::{CancelledReason, EndReason, Event, LeftReason, ParticipantState,
 pub use history::{CallDirection, CallOutcome, HistoryEntry};
 pub use link::ClockSync;
 pub use machine::{Machine, MachineConfig};
-pub use memory::{KeptCall, KeptNotice, Change, Memory};
+pub use memory::{Change, KeptCall, KeptNotice, Memory};
 pub use presence::Presence;
 pub use snapshot::{CallSnapshot, CallState, ParticipantSnapshot, ParticipantStatus, Snapshot};
 pub use streams::SECTIONS;
 pub use streams::{StreamFlow, StreamInfo};
 
-use crate::secure::{AgreementKey, CallKeys, Channel, Refusal, BootRollback};
+use crate::secure::{AgreementKey, BootRollback, CallKeys, Channel, Refusal};
 use crate::wire::{Body, ChannelMessage};
 
 /// The time of an input.
@@ -132,7 +134,8 @@ pub struct Signal {
 /// What a session reports.
 #[derive(Clone)]
 pub enum SessionInput {
-    /// It made the description that [`Negotiation::Offer`] or [`Negotiation::AcceptOffer`] asked for.
+    /// It made the description that [`Negotiation::Offer`] or [`Negotiation::AcceptOffer`] asked
+    /// for.
     Described {
         /// Of which generation.
         generation: u32,
@@ -210,8 +213,9 @@ pub enum Output {
         /// What.
         body: Box<Body>,
     },
-    /// Subscribe to a call's topic and read it with this key; again with a new key after rejoining, and with another topic after a removal: the one before is still
-    /// read, and nothing more is said there.
+    /// Subscribe to a call's topic and read it with this key; again with a new key after rejoining,
+    /// and with another topic after a removal: the one before is still read, and nothing more is
+    /// said there.
     Subscribe(Box<JoinedTopic>),
     /// Unsubscribe from a topic that a call had before it went to another one.
     RetireTopic(Topic),
@@ -247,7 +251,8 @@ pub enum Output {
         /// Which session.
         session: SessionId,
     },
-    /// A stream flows on a session from now on, or no more. Where it stops for good, [`Output::EndStream`] says so.
+    /// A stream flows on a session from now on, or no more. Where it stops for good,
+    /// [`Output::EndStream`] says so.
     Stream {
         /// Which session; it is admitted.
         session: SessionId,

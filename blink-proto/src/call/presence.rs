@@ -14,7 +14,8 @@ const RECENT: Duration = Duration::from_secs(60);
 /// Known people and strangers remembered; beyond, the one of its sort that was first heard goes.
 const MAX_HEARD: (usize, usize) = (3_072, 1_024);
 
-/// Whether somebody can be reached. A hint: nobody is asked for it, and whoever watches an inbox looks like its owner.
+/// Whether somebody can be reached. A hint: nobody is asked for it, and whoever watches an inbox
+/// looks like its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {

@@ -14,7 +14,8 @@ use crate::wire::{Body, ChannelMessage, JoinedClaim, Member, Record, Seen, Statu
 
 /// Whoever was heard within this time is listed in `seen`.
 const SEEN_FOR: Duration = Duration::from_secs(12);
-/// Who is alone in a group sends its record to everybody's inbox after so many pauses of a record that does not change.
+/// Who is alone in a group sends its record to everybody's inbox after so many pauses of a record
+/// that does not change.
 const ALONE_INTERVALS: u32 = 2;
 /// Roster entries are sent again to somebody whose digest differs after this time.
 const ENTRIES_PAUSE: Duration = Duration::from_secs(2);
@@ -81,7 +82,8 @@ impl Call {
         self.send_record_as(false, shared);
     }
 
-    /// The same with all entries, whenever they were sent last: this device has just changed the roster.
+    /// The same with all entries, whenever they were sent last: this device has just changed the
+    /// roster.
     pub(super) fn send_record_with_entries(&mut self, shared: &mut Shared) {
         self.peers.values_mut().for_each(|peer| peer.entries_sent = None);
         self.send_record_as(true, shared);
@@ -114,7 +116,8 @@ impl Call {
         }
     }
 
-    /// `Some` where entries are due now, with the inboxes that should get them too: once the secret has changed, a member that is behind may not hear the topic.
+    /// `Some` where entries are due now, with the inboxes that should get them too: once the secret
+    /// has changed, a member that is behind may not hear the topic.
     fn entries_due(&mut self, digest: &[u8; 16], now: Instant) -> Option<Vec<Did>> {
         let rotated = self.roster.rotation().is_some();
         let mut due = None;
@@ -149,7 +152,8 @@ impl Call {
         shared.send_call(keys, self.id(), Body::Member(Box::new(member)));
     }
 
-    /// For whom the record is sealed: whoever spoke for itself before those whom others only talk about, who may be made up.
+    /// For whom the record is sealed: whoever spoke for itself before those whom others only talk
+    /// about, who may be made up.
     fn record_keys(&self) -> Vec<[u8; 32]> {
         let hinted = |peer: &&Peer| peer.status.is_none() || peer.is_present();
         let mut peers: Vec<_> = self.peers.values().filter(hinted).collect();
@@ -181,7 +185,8 @@ impl Call {
         people
     }
 
-    /// Who is alone in a group may be alone only because whoever connected it with the others is gone. They are found on their inboxes.
+    /// Who is alone in a group may be alone only because whoever connected it with the others is
+    /// gone. They are found on their inboxes.
     fn is_due_alone(&self, shared: &Shared) -> bool {
         let alone = self.phase == Phase::Active && self.roster.is_group() && self.present().next().is_none();
         let pause = shared.timers().record_interval * ALONE_INTERVALS;

@@ -6,10 +6,12 @@ use rand::RngExt;
 
 use crate::secure::Random;
 
-/// Where many subscribe to a topic in a row, what was said there is said again after this at the earliest.
+/// Where many subscribe to a topic in a row, what was said there is said again after this at the
+/// earliest.
 pub(super) const SUBSCRIBER_PAUSE: Duration = Duration::from_secs(1);
 
-/// A repetition that slows down: due at once, then after pauses that double up to a longest one, each ± 10 %.
+/// A repetition that slows down: due at once, then after pauses that double up to a longest one,
+/// each ± 10 %.
 #[derive(Debug, Clone)]
 pub(super) struct Repeat {
     due: Option<Instant>,

@@ -8,7 +8,7 @@ use super::invite::PersonState;
 use super::lifecycle::{Call, Lingering, Phase};
 use super::machine::{MAX_TOMBSTONES, Machine};
 use super::member::Peer;
-use super::memory::{KeptCall, Change, Memory, REMEMBERED, REMEMBERED_AT_LEAST, Stage};
+use super::memory::{Change, KeptCall, Memory, REMEMBERED, REMEMBERED_AT_LEAST, Stage};
 use super::shared::Shared;
 use crate::secure::CallKeys;
 use crate::shares::Share;
@@ -17,7 +17,8 @@ use crate::wire::{CancelReason, JoinedClaim, SignedKey, Status, WireEndpoint};
 /// While this endpoint is in a call, that is written down anew so often, in milliseconds: an hour.
 const STILL_JOINED: u64 = 3_600_000;
 
-/// The year 2000, in Unix milliseconds. A clock that says less has not been set since it lost its power: it counts from 1970 or 1980.
+/// The year 2000, in Unix milliseconds. A clock that says less has not been set since it lost its
+/// power: it counts from 1970 or 1980.
 const CLOCK_IS_SET: u64 = 946_684_800_000;
 
 /// What is written down of a call, in short: where it differs, the call is written down anew.
@@ -42,7 +43,8 @@ impl Machine {
         let Memory { tombstones, calls, notices, history } = memory;
         let mut tombstones: Vec<_> = tombstones.into_iter().collect();
         tombstones.sort_by_key(|(_, since_ms)| *since_ms);
-        // Whose they were is not written down: the newest are in the familiar share, where strangers take the place of none.
+        // Whose they were is not written down: the newest are in the familiar share, where
+        // strangers take the place of none.
         let surplus = tombstones.len().saturating_sub(MAX_TOMBSTONES.0);
         for (number, (id, since_ms)) in tombstones.into_iter().enumerate() {
             if since_ms > self.shared.now.unix_ms || self.shared.is_age_unknown(since_ms) {
@@ -104,7 +106,8 @@ impl Machine {
 }
 
 impl Call {
-    /// Goes on after a restart from where the call stood. Nothing rings again, and this endpoint is in no call before its user says so.
+    /// Goes on after a restart from where the call stood. Nothing rings again, and this endpoint is
+    /// in no call before its user says so.
     fn come_back(&mut self, stage: Stage, since: Instant, remaining: Duration, shared: &mut Shared) {
         let nobody = self.present().next().is_none();
         if remaining.is_zero() && stage != Stage::Calling {
@@ -232,7 +235,8 @@ impl Shared {
     }
 }
 
-/// An instant in the past. A monotonic clock that cannot go back so far says now: what began then is remembered longer, by a day at most.
+/// An instant in the past. A monotonic clock that cannot go back so far says now: what began then
+/// is remembered longer, by a day at most.
 fn before(now: Instant, age: Duration) -> Instant {
     now.checked_sub(age).unwrap_or(now)
 }

@@ -1,4 +1,5 @@
-//! Who may take part: a signed root and signed entries, of which everybody computes the same answer.
+//! Who may take part: a signed root and signed entries, of which everybody computes the same
+//! answer.
 
 mod admission;
 
@@ -44,7 +45,8 @@ impl Roster {
         Self { call, root, signed_root: Signed { bytes, signature }, entries: Candidates::new(), valid }
     }
 
-    /// Checks a root that came with an offer, and takes in the entries: id, secret and signatures belong together, the members are in order.
+    /// Checks a root that came with an offer, and takes in the entries: id, secret and signatures
+    /// belong together, the members are in order.
     ///
     /// # Errors
     /// [`Refusal::Inconsistent`], that of the signature, and as [`merge`](Roster::merge).
@@ -61,8 +63,9 @@ impl Roster {
         Ok(roster)
     }
 
-    /// As [`verified`](Roster::verified), but for the signatures, which are dear, and without the entries. Nothing of it may be
-    /// believed before [`root_statement`](Roster::root_statement) was checked.
+    /// As [`verified`](Roster::verified), but for the signatures, which are dear, and without the
+    /// entries. Nothing of it may be believed before [`root_statement`](Roster::root_statement) was
+    /// checked.
     ///
     /// # Errors
     /// [`Refusal::Malformed`] and [`Refusal::Inconsistent`].
@@ -75,7 +78,8 @@ impl Roster {
         let root: Root = cbor::decode(&signed.bytes).map_err(|_| Refusal::Malformed)?;
         let members = &root.members;
         let secret_hash = sha256(&[secret]);
-        // Cheap before dear: the secret is that of the root, or one that an entry names. Without that entry nothing of the secret is taken.
+        // Cheap before dear: the secret is that of the root, or one that an entry names. Without
+        // that entry nothing of the secret is taken.
         let named = |signed: &Signed| matches!(Entry::read(signed), Some(entry) if entry.body.names(&secret_hash));
         let sound = call_id(&signed.bytes) == call
             && (secret_hash == root.secret_hash || entries.iter().take(MAX_ENTRIES).any(named))
@@ -95,7 +99,8 @@ impl Roster {
         Statement { did: &self.root.creator.did, context: ROOT_CONTEXT, bytes, signature }
     }
 
-    /// Whether a person is in the root, or could be on the roster by entries whose signatures are not checked.
+    /// Whether a person is in the root, or could be on the roster by entries whose signatures are
+    /// not checked.
     pub(super) fn could_name(&self, did: &Did, entries: &[Signed]) -> bool {
         let adds = |entry: Entry| entry.did == *did && matches!(entry.body, EntryBody::Add { .. });
         let named = |signed: &Signed| Entry::read(signed).is_some_and(adds);
@@ -130,11 +135,13 @@ impl Roster {
         self.entries.values().cloned().collect()
     }
 
-    /// Takes in entries of another device; true where any was new. Which of them are held follows from all that are known ([`admit`]). One that names a new secret
-    /// is taken only together with it, so that no device holds the one without the other.
+    /// Takes in entries of another device; true where any was new. Which of them are held follows
+    /// from all that are known ([`admit`]). One that names a new secret is taken only together with
+    /// it, so that no device holds the one without the other.
     ///
     /// # Errors
-    /// For the first entry of another call, out of range, or that would be held and has a wrong signature; nothing is taken in then.
+    /// For the first entry of another call, out of range, or that would be held and has a wrong
+    /// signature; nothing is taken in then.
     pub(super) fn merge(&mut self, entries: &[Signed], secret: Option<&[u8; 32]>) -> Result<bool, Refusal> {
         self.merge_checked(entries, secret, &mut |it| verify(it.did, it.context, it.bytes, it.signature))
     }
@@ -205,8 +212,8 @@ impl Roster {
     /// Signs and takes in an invitation by this person.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) for a person who takes part already, was removed or rejected, where this person has no invitation left or is too
-    /// far from the root, or the call is full.
+    /// [`State`](ErrorKind::State) for a person who takes part already, was removed or rejected,
+    /// where this person has no invitation left or is too far from the root, or the call is full.
     pub(super) fn add(&mut self, did: Did, identity: &Identity) -> Result<(), Error> {
         let refused = |why: &'static str| Err(Error::new(ErrorKind::State, why).with("did", did));
         let by = identity.did();
@@ -232,10 +239,12 @@ impl Roster {
         Ok(())
     }
 
-    /// Signs and takes in the removal of a person, for good; only the creator's counts. People invited by that person stay.
+    /// Signs and takes in the removal of a person, for good; only the creator's counts. People
+    /// invited by that person stay.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) for a caller other than the creator, or for a person who does not take part.
+    /// [`State`](ErrorKind::State) for a caller other than the creator, or for a person who does
+    /// not take part.
     pub(super) fn remove(&mut self, did: Did, identity: &Identity) -> Result<(), Error> {
         let refused = |why: &'static str| Err(Error::new(ErrorKind::State, why).with("did", did));
         if identity.did() != self.root.creator.did || did == identity.did() {
@@ -266,7 +275,8 @@ impl Roster {
         self.sign(Entry { call: self.call, did: identity.did(), body }, identity);
     }
 
-    /// How often the secret was changed, and the hash of the newest; `None` while it is that of the root.
+    /// How often the secret was changed, and the hash of the newest; `None` while it is that of the
+    /// root.
     pub(super) fn rotation(&self) -> Option<(u32, [u8; 32])> {
         self.entries.keys().find_map(|entry| match entry.body {
             EntryBody::Rotate { n, secret_hash } => Some((n, secret_hash)),
@@ -323,7 +333,8 @@ impl Roster {
         rejections.map(|entry| entry.did).collect()
     }
 
-    /// More than two people by the root, or by an invitation that ever counted; of one that is held no more a removal tells.
+    /// More than two people by the root, or by an invitation that ever counted; of one that is held
+    /// no more a removal tells.
     pub(super) fn is_group(&self) -> bool {
         let invited = |entry: &Entry| match entry.body {
             EntryBody::Add { .. } => true,

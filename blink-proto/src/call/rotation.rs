@@ -1,7 +1,9 @@
 //! A call's secret and topic change when a person is removed: it knows the old ones.
 //!
-//! The remover gives the new secret to all members that stay, once on the old topic and on data channels, and goes to the new topic at once. From then on nothing is said on
-//! the old one, which is listened to for a while. A member whose digest still differs is given entries and secret again, on its data channel and in its inbox.
+//! The remover gives the new secret to all members that stay, once on the old topic and on data
+//! channels, and goes to the new topic at once. From then on nothing is said on the old one, which
+//! is listened to for a while. A member whose digest still differs is given entries and secret
+//! again, on its data channel and in its inbox.
 
 use web_time::{Duration, Instant};
 
@@ -34,7 +36,8 @@ impl Call {
         self.tell_removed(&removed, shared);
         self.handle_roster_changed(shared);
         self.replace_keys(secret, shared);
-        // The topic that is joined is still the old one: the last message there is sealed for the members that stay.
+        // The topic that is joined is still the old one: the last message there is sealed for the
+        // members that stay.
         self.send_record_with_entries(shared);
         self.listen(shared);
         self.change_record(shared, false);

@@ -18,7 +18,8 @@ const REPLY_PAUSE: Duration = Duration::from_secs(1);
 /// Answers remembered, so many of them only while strangers are answered; beyond, none is given.
 const MAX_REPLIES: usize = 1_024;
 const MAX_REPLIES_TO_STRANGERS: usize = MAX_REPLIES / 2;
-/// How far ahead of this device's clock a boot may be that others heard of it, in milliseconds: about 140 years.
+/// How far ahead of this device's clock a boot may be that others heard of it, in milliseconds:
+/// about 140 years.
 const FARTHEST_BOOT: u64 = 1 << 42;
 
 #[derive(Clone)]
@@ -87,7 +88,8 @@ impl Shared {
 
     /// Sends to a person's inbox, where every device of that person reads it.
     pub(super) fn send_inbox(&mut self, to: Did, call: CallId, body: Body) {
-        // Everybody on a roster had a sound key when the root was checked or made; a weak one gets nothing.
+        // Everybody on a roster had a sound key when the root was checked or made; a weak one gets
+        // nothing.
         let Ok(key) = AgreementKey::public_of(&to) else { return };
         let channel = Channel::Inbox(to);
         self.out.push_back(Output::Send { channel, recipients: vec![key], call, body: Box::new(body) });
@@ -117,8 +119,9 @@ impl Shared {
         true
     }
 
-    /// What somebody must echo so that its offer rings here: it proves that the offer was made after this start of the device and in this minute or the one
-    /// before, and nothing need be stored for it.
+    /// What somebody must echo so that its offer rings here: it proves that the offer was made
+    /// after this start of the device and in this minute or the one before, and nothing need be
+    /// stored for it.
     pub(super) fn nonce(&self, call: CallId, from: Did) -> Bytes16 {
         self.nonce_of(self.minute(), call, from)
     }
@@ -140,8 +143,10 @@ impl Shared {
         Bytes16::from(*mac.first_chunk().expect("HMAC-SHA256 gives 32 bytes"))
     }
 
-    /// Others heard this endpoint under a greater boot than its own: what it counts them by was lost. They take nothing from it before it counts above.
-    /// Only a hint, of whoever says so: a number that no clock of the next century gives is not believed, or nothing would be above it.
+    /// Others heard this endpoint under a greater boot than its own: what it counts them by was
+    /// lost. They take nothing from it before it counts above. Only a hint, of whoever says so: a
+    /// number that no clock of the next century gives is not believed, or nothing would be above
+    /// it.
     pub(super) fn jump_above(&mut self, boot: u64) {
         if boot <= self.boot || boot > self.now.unix_ms.saturating_add(FARTHEST_BOOT) {
             return;

@@ -1,7 +1,9 @@
-//! Streams beside the microphone: an *offer* announces, a *request* starts, *close* stops it for one receiver, *revoke* for all.
+//! Streams beside the microphone: an *offer* announces, a *request* starts, *close* stops it for
+//! one receiver, *revoke* for all.
 //!
-//! Offers and requests are part of the record, so that loss and order do not matter and a late joiner needs no history. What flows on a path follows from
-//! both sides' records; it is worked out again whenever one of them or the path changes.
+//! Offers and requests are part of the record, so that loss and order do not matter and a late
+//! joiner needs no history. What flows on a path follows from both sides' records; it is worked out
+//! again whenever one of them or the path changes.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +21,8 @@ use crate::wire::{MAX_STREAM_NAME, Record, StreamOffer, StreamRequest};
 pub(super) const MAX_OFFERED: usize = 8;
 /// Streams one device wants at a time.
 const MAX_WANTED: usize = 32;
-/// Streams of each kind that one device receives from another at a time: there are so many media sections for them.
+/// Streams of each kind that one device receives from another at a time: there are so many media
+/// sections for them.
 pub const SECTIONS: (usize, usize) = (1, 2);
 
 /// A stream that a participant offers.
@@ -61,7 +64,8 @@ impl Machine {
     /// Announces a stream in the call this device is in. It ends with the call.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) without a call or with 8 streams already, [`Invalid`](ErrorKind::Invalid) for a name over 64 bytes.
+    /// [`State`](ErrorKind::State) without a call or with 8 streams already,
+    /// [`Invalid`](ErrorKind::Invalid) for a name over 64 bytes.
     pub fn offer_stream(&mut self, now: Now, info: StreamInfo) -> Result<()> {
         self.shared.now = now;
         self.check_stream(&info.name)?;
@@ -104,8 +108,9 @@ impl Machine {
     /// Asks a participant for a stream that it offers; the stream is told.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for a stream that is not offered, [`State`](ErrorKind::State) without a call, for one that was asked for already, and
-    /// where as many streams come from that participant as can: one of audio, two of video.
+    /// [`NotFound`](ErrorKind::NotFound) for a stream that is not offered,
+    /// [`State`](ErrorKind::State) without a call, for one that was asked for already, and where as
+    /// many streams come from that participant as can: one of audio, two of video.
     pub fn request_stream(&mut self, now: Now, participant: Endpoint, stream: StreamId) -> Result<StreamInfo> {
         self.shared.now = now;
         let id = self.current_or_refuse()?;

@@ -1,8 +1,9 @@
 //! Events of a participant's state: the newest state, at a limited rate.
 //!
-//! A participant may change what it says about itself as often as it likes; the user's application may not be kept busy by
-//! that. What changes waits while a participant's share of events is used up, and is then told as it is by that time. That it
-//! stops speaking, and what ends since it leaves, is told at once: what was told before bounds it.
+//! A participant may change what it says about itself as often as it likes; the user's application
+//! may not be kept busy by that. What changes waits while a participant's share of events is used
+//! up, and is then told as it is by that time. That it stops speaking, and what ends since it
+//! leaves, is told at once: what was told before bounds it.
 
 use std::collections::VecDeque;
 use web_time::{Duration, Instant};

@@ -6,8 +6,8 @@ use super::Refusal;
 use super::buckets::Bucket;
 use crate::wire::ChannelKind;
 
-/// Messages a second and burst, by kind. After an outage everything that was said during it arrives at once: bursts are what
-/// an honest participant says in a minute.
+/// Messages a second and burst, by kind. After an outage everything that was said during it arrives
+/// at once: bursts are what an honest participant says in a minute.
 const LIMITS: [(ChannelKind, f64, f64); ChannelKind::COUNT] = [
     (ChannelKind::Hello, 4.0, 16.0),
     (ChannelKind::Ping, 8.0, 128.0),

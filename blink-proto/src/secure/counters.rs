@@ -15,7 +15,8 @@ pub enum Refusal {
     BadContent,
     /// The call topic's tag does not fit: not from a holder of the call's secret.
     BadTag,
-    /// No wrap is for a key of this device. On a call's topic that is normal: it was for another member.
+    /// No wrap is for a key of this device. On a call's topic that is normal: it was for another
+    /// member.
     NotForUs,
     /// A wrap is for this device and does not open, or the content does not.
     BadSeal,

@@ -75,8 +75,8 @@ struct Header {
 /// Seals content for its recipients.
 ///
 /// # Errors
-/// [`Refusal::Oversize`] where it would be larger than [`MAX_ENVELOPE`] or has too many recipients, [`Refusal::WeakKey`] for a recipient's key of
-/// small order.
+/// [`Refusal::Oversize`] where it would be larger than [`MAX_ENVELOPE`] or has too many recipients,
+/// [`Refusal::WeakKey`] for a recipient's key of small order.
 pub fn seal(sealing: &Sealing<'_>, content: &[u8], random: &mut Random) -> Result<Vec<u8>, Refusal> {
     if sealing.recipients.is_empty() || sealing.recipients.len() > MAX_RECIPIENTS || content.len() > MAX_ENVELOPE {
         return Err(Refusal::Oversize);
@@ -110,7 +110,8 @@ pub fn seal(sealing: &Sealing<'_>, content: &[u8], random: &mut Random) -> Resul
     if envelope.len() > MAX_ENVELOPE { Err(Refusal::Oversize) } else { Ok(envelope) }
 }
 
-/// Opens an envelope with the keys this device has for the topic, and checks all that can be checked without memory of others.
+/// Opens an envelope with the keys this device has for the topic, and checks all that can be
+/// checked without memory of others.
 ///
 /// # Errors
 /// Why it is refused, the cheapest check first.

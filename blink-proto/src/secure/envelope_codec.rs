@@ -1,4 +1,5 @@
-//! The door: every message from the network passes here, the cheapest check first, and nothing is remembered before all have passed.
+//! The door: every message from the network passes here, the cheapest check first, and nothing is
+//! remembered before all have passed.
 
 use std::collections::BTreeMap;
 use web_time::Instant;
@@ -12,8 +13,8 @@ use super::{
 };
 use crate::wire::{Body, Content, Kind};
 
-/// Times that others are told are rounded down to whole minutes, in milliseconds: they are for people, and a precise clock is
-/// as good as a name.
+/// Times that others are told are rounded down to whole minutes, in milliseconds: they are for
+/// people, and a precise clock is as good as a name.
 const COARSE: u64 = 60_000;
 
 /// Where a message came in or goes out.
@@ -42,7 +43,8 @@ pub struct EnvelopeCodec {
     boot_rollback: Option<BootRollback>,
 }
 
-/// An endpoint that speaks under a smaller boot than it has before: whoever plays back old envelopes, or a device whose count was lost.
+/// An endpoint that speaks under a smaller boot than it has before: whoever plays back old
+/// envelopes, or a device whose count was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BootRollback {
     /// Which.
@@ -120,10 +122,12 @@ impl EnvelopeCodec {
         &self.counters
     }
 
-    /// Says whether the sender of a delivery that was opened is expected to write. If so, the network's name for where it came
-    /// from has a share of what is kept for such people, and loses it otherwise.
+    /// Says whether the sender of a delivery that was opened is expected to write. If so, the
+    /// network's name for where it came from has a share of what is kept for such people, and loses
+    /// it otherwise.
     ///
-    /// A device that exists for one message (`lasts` is false) takes no place of those that are kept.
+    /// A device that exists for one message (`lasts` is false) takes no place of those that are
+    /// kept.
     pub fn set_expected(&mut self, now: Instant, delivery: &Delivery, from: &Endpoint, expected: bool, lasts: bool) {
         if expected && lasts {
             self.windows.keep(from);
@@ -140,8 +144,8 @@ impl EnvelopeCodec {
         self.counters.count(refusal);
     }
 
-    /// Opens a delivery. A refusal is counted; the verdict tells the network whether the sender deserves blame. Who was
-    /// expected to write once is for ever.
+    /// Opens a delivery. A refusal is counted; the verdict tells the network whether the sender
+    /// deserves blame. Who was expected to write once is for ever.
     pub fn open(
         &mut self,
         now: Instant,
@@ -151,8 +155,8 @@ impl EnvelopeCodec {
         self.open_expecting(now, topic, delivery, &|_| true)
     }
 
-    /// As [`open`](EnvelopeCodec::open), where `expects` tells whether a person is still expected to write, as
-    /// [`Machine::expects`](crate::call::Machine::expects) does.
+    /// As [`open`](EnvelopeCodec::open), where `expects` tells whether a person is still expected
+    /// to write, as [`Machine::expects`](crate::call::Machine::expects) does.
     pub fn open_expecting(
         &mut self,
         now: Instant,
@@ -211,7 +215,8 @@ impl EnvelopeCodec {
         Ok((channel, content))
     }
 
-    /// Signed as this very endpoint. What it said itself, whoever says it again, counts no higher than it has come; what counts higher somebody else says.
+    /// Signed as this very endpoint. What it said itself, whoever says it again, counts no higher
+    /// than it has come; what counts higher somebody else says.
     fn handle_own(&mut self, content: &Content) -> Refusal {
         if (content.boot, content.seq) <= (self.boot, self.seq) {
             return Refusal::OwnEndpoint;
@@ -254,8 +259,9 @@ impl EnvelopeCodec {
         seal(&sealing, &content, &mut self.random).map(|envelope| (topic, envelope))
     }
 
-    /// A nonce is given to every caller, strangers included, without the user being told, and so is a boot that is behind. They
-    /// come from a device that exists for this one message, so that they tell nothing of this one but that it is online.
+    /// A nonce is given to every caller, strangers included, without the user being told, and so is
+    /// a boot that is behind. They come from a device that exists for this one message, so that
+    /// they tell nothing of this one but that it is online.
     fn content(&mut self, call: CallId, body: Body, unix_ms: u64) -> Content {
         if body.is_from_throwaway() {
             let mut device = [0; 16];
@@ -292,8 +298,9 @@ fn is_made_up(refusal: Refusal) -> bool {
     )
 }
 
-/// What anybody on the way can see to be garbage, no honest node passes on. What only shows once it is opened is not the fault of whoever passed it
-/// on, and what only this device cannot read, has seen or will not hear may be good for others.
+/// What anybody on the way can see to be garbage, no honest node passes on. What only shows once it
+/// is opened is not the fault of whoever passed it on, and what only this device cannot read, has
+/// seen or will not hear may be good for others.
 fn verdict<T>(result: &Result<T, Refusal>) -> Verdict {
     match result {
         Ok(_) | Err(Refusal::NotForUs) => Verdict::Accept,

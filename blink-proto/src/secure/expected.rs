@@ -10,9 +10,9 @@ const MAX_ORIGINS: usize = 4_096;
 /// Origins of one person.
 const MAX_ORIGINS_OF_ONE: usize = 4;
 
-/// Whose messages come from which origin. An envelope does not name its origin, so that a node which republishes one before
-/// its author does stands here in the author's place. It gains little: a person has few origins, and one from which something
-/// else comes loses its place.
+/// Whose messages come from which origin. An envelope does not name its origin, so that a node
+/// which republishes one before its author does stands here in the author's place. It gains little:
+/// a person has few origins, and one from which something else comes loses its place.
 #[derive(Default)]
 pub(super) struct ExpectedOrigins {
     origins: BTreeMap<Origin, (Did, Instant)>,

@@ -45,13 +45,15 @@ impl Identity {
         self.signing.sign(&[context, message].concat()).to_bytes()
     }
 
-    /// The X25519 key of the same secret (the birational map of RFC 7748 §4.1), for what is sent to the DID.
+    /// The X25519 key of the same secret (the birational map of RFC 7748 §4.1), for what is sent to
+    /// the DID.
     pub fn agreement(&self) -> AgreementKey {
         AgreementKey::from_scalar(&self.signing.to_scalar_bytes())
     }
 }
 
-/// Checks a signature over `context ‖ message` strictly: no weak keys, no second form of the same signature (RFC 8032 §5.1.7, cofactorless).
+/// Checks a signature over `context ‖ message` strictly: no weak keys, no second form of the same
+/// signature (RFC 8032 §5.1.7, cofactorless).
 ///
 /// # Errors
 /// [`Refusal::WeakKey`] and [`Refusal::BadSignature`].
@@ -69,7 +71,8 @@ pub(super) fn agreement_public(did: &Did) -> Result<[u8; 32], Refusal> {
     Ok(verifying_key(did)?.to_montgomery().to_bytes())
 }
 
-/// The key of a DID. The y coordinate of its point must be below the field's prime: a second form of a key would be a second person with the same signatures.
+/// The key of a DID. The y coordinate of its point must be below the field's prime: a second form
+/// of a key would be a second person with the same signatures.
 fn verifying_key(did: &Did) -> Result<VerifyingKey, Refusal> {
     if !is_canonical(did.public_key()) {
         return Err(Refusal::WeakKey);
@@ -78,7 +81,8 @@ fn verifying_key(did: &Did) -> Result<VerifyingKey, Refusal> {
     if key.is_weak() { Err(Refusal::WeakKey) } else { Ok(key) }
 }
 
-/// Whether y, in little endian without the sign of x in the highest bit (RFC 8032 §5.1.2), is below 2²⁵⁵ − 19.
+/// Whether y, in little endian without the sign of x in the highest bit (RFC 8032 §5.1.2), is below
+/// 2²⁵⁵ − 19.
 fn is_canonical(key: &[u8; 32]) -> bool {
     let [least, middle @ .., highest] = key;
     *least < 0xed || middle.iter().any(|byte| *byte != 0xff) || highest & 0x7f != 0x7f

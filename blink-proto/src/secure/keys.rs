@@ -46,7 +46,8 @@ impl AgreementKey {
         if shared.was_contributory() { Ok(Zeroizing::new(shared.to_bytes())) } else { Err(Refusal::WeakKey) }
     }
 
-    /// Whether a secret can be agreed on with a public key: it is not of small order (RFC 7748 §6.1), or nothing could be sealed for it.
+    /// Whether a secret can be agreed on with a public key: it is not of small order (RFC 7748
+    /// §6.1), or nothing could be sealed for it.
     pub fn is_sound(public: &[u8; 32]) -> bool {
         // Every scalar is a multiple of the curve's cofactor, so that any of them tells.
         StaticSecret::from([1; 32]).diffie_hellman(&PublicKey::from(*public)).was_contributory()
@@ -132,7 +133,8 @@ pub fn inbox_topic(did: &Did) -> Topic {
     Topic::from_bytes(sha256(&[b"blink/1 inbox\0", did.public_key()]))
 }
 
-/// The name of the link between two endpoints with their call keys, the same from both sides. Whoever says that another's key is its own stands in another link.
+/// The name of the link between two endpoints with their call keys, the same from both sides.
+/// Whoever says that another's key is its own stands in another link.
 pub fn link_id(one: (&Endpoint, &[u8; 32]), other: (&Endpoint, &[u8; 32])) -> [u8; 16] {
     let end = |(endpoint, key): (&Endpoint, &[u8; 32])| {
         [&endpoint.did.public_key()[..], endpoint.device.as_bytes(), key].concat()

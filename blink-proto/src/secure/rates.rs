@@ -18,8 +18,9 @@ pub enum Place {
     Call(Topic),
 }
 
-/// The limits of `docs/protocol.md`, section "Limits". Half of an inbox and most of a call's topic is kept for origins of people
-/// who are expected to write there. Every other origin has a small share, so that few of them cannot use up the rest.
+/// The limits of `docs/protocol.md`, section "Limits". Half of an inbox and most of a call's topic
+/// is kept for origins of people who are expected to write there. Every other origin has a small
+/// share, so that few of them cannot use up the rest.
 pub struct RateLimits {
     origins: Buckets<Origin>,
     people: Buckets<Did>,
@@ -34,7 +35,8 @@ pub struct RateLimits {
 /// A call topic's buckets.
 struct CallBuckets {
     all: Bucket,
-    /// Of origins from which no present member was heard: a holder of the secret makes up as many of them as it likes.
+    /// Of origins from which no present member was heard: a holder of the secret makes up as many
+    /// of them as it likes.
     others: Bucket,
 }
 
@@ -59,8 +61,8 @@ impl RateLimits {
         }
     }
 
-    /// Takes a token for a delivery before it is opened. `expects` tells whether a person is still expected to write: an origin
-    /// is, for as long as the person is whose messages come from it.
+    /// Takes a token for a delivery before it is opened. `expects` tells whether a person is still
+    /// expected to write: an origin is, for as long as the person is whose messages come from it.
     ///
     /// # Errors
     /// [`Refusal::RateLimited`].
@@ -88,7 +90,8 @@ impl RateLimits {
             }
             Place::Call(topic) => {
                 let call = self.calls.entry(topic).or_insert_with(|| CallBuckets::new(now));
-                // Where the network names no origins, a member cannot be told from others before its message is opened.
+                // Where the network names no origins, a member cannot be told from others before
+                // its message is opened.
                 if let Some(origin) = origin.filter(|_| stranger) {
                     self.call_origins.take(now, origin)?;
                     call.others.take(now)?;

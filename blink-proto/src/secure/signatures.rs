@@ -1,4 +1,5 @@
-//! Signatures inside messages: each is checked once and remembered, and what one sender lets this device check is bounded.
+//! Signatures inside messages: each is checked once and remembered, and what one sender lets this
+//! device check is bounded.
 
 use std::collections::{BTreeSet, VecDeque};
 use web_time::Instant;
@@ -35,7 +36,8 @@ pub(crate) struct SignatureChecks {
 }
 
 impl SignatureChecks {
-    /// With full budgets: 32 a second with a burst of 256 for each sender, and 64 with the same burst for all strangers.
+    /// With full budgets: 32 a second with a burst of 256 for each sender, and 64 with the same
+    /// burst for all strangers.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             right: BTreeSet::new(),

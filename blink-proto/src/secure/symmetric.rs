@@ -1,7 +1,8 @@
 //! SHA-256, HMAC, HKDF and AES-GCM as `docs/protocol.md` uses them, each in one place.
 //!
-//! Nobody needs these to make calls. They are public so that tests can hold them against published vectors; keys that are agreed on and signatures
-//! are at [`AgreementKey`](super::AgreementKey), [`Identity`](super::Identity) and [`verify`](super::verify).
+//! Nobody needs these to make calls. They are public so that tests can hold them against published
+//! vectors; keys that are agreed on and signatures are at [`AgreementKey`](super::AgreementKey),
+//! [`Identity`](super::Identity) and [`verify`](super::verify).
 
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
@@ -24,7 +25,8 @@ pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     mac(key, parts).finalize().into_bytes().into()
 }
 
-/// Whether a tag is the first bytes of the HMAC-SHA256 of the parts: 1 to 32 of them, compared in constant time.
+/// Whether a tag is the first bytes of the HMAC-SHA256 of the parts: 1 to 32 of them, compared in
+/// constant time.
 pub fn hmac_sha256_begins(key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
     mac(key, parts).verify_truncated_left(tag).is_ok()
 }

@@ -1,4 +1,5 @@
-//! Which messages of a sender have been seen: a sliding window of 1,024 sequence numbers under its newest boot.
+//! Which messages of a sender have been seen: a sliding window of 1,024 sequence numbers under its
+//! newest boot.
 
 use blink_api::Endpoint;
 
@@ -7,8 +8,9 @@ use crate::shares::{Share, SharedMap};
 
 const WINDOW: u64 = 1_024;
 const WORDS: usize = WINDOW as usize / 64;
-/// Endpoints remembered of people who are expected to write, and of others; beyond, the one of its sort that was first heard
-/// longest ago goes. What it said before is still harmless: bodies are idempotent, and an offer rings only with a fresh echo.
+/// Endpoints remembered of people who are expected to write, and of others; beyond, the one of its
+/// sort that was first heard longest ago goes. What it said before is still harmless: bodies are
+/// idempotent, and an offer rings only with a fresh echo.
 const MAX_ENDPOINTS: (usize, usize) = (2_048, 2_048);
 
 /// The windows of everybody heard so far.
@@ -32,7 +34,8 @@ impl ReplayWindows {
     /// Whether a message is new. Changes nothing.
     ///
     /// # Errors
-    /// [`Refusal::Replayed`] for one seen before, too old to tell, or from before the sender's newest start.
+    /// [`Refusal::Replayed`] for one seen before, too old to tell, or from before the sender's
+    /// newest start.
     pub fn check(&self, from: &Endpoint, boot: u64, seq: u64) -> Result<(), Refusal> {
         let Some(window) = self.windows.get(from) else { return Ok(()) };
         if boot > window.boot || (boot == window.boot && window.is_new(seq)) { Ok(()) } else { Err(Refusal::Replayed) }

@@ -67,7 +67,8 @@ impl Body {
         }
     }
 
-    /// Whether it comes from a device that exists for this one message: it may answer a stranger without the user being told.
+    /// Whether it comes from a device that exists for this one message: it may answer a stranger
+    /// without the user being told.
     pub fn is_from_throwaway(&self) -> bool {
         matches!(self, Self::Ringing(Ringing { rings: false, .. }) | Self::StaleBoot(_))
     }
@@ -230,7 +231,8 @@ pub enum CancelReason {
     Replaced,
 }
 
-/// A device of the recipient spoke under a smaller boot than the sender has heard of it, and is not heard before it counts above.
+/// A device of the recipient spoke under a smaller boot than the sender has heard of it, and is not
+/// heard before it counts above.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct StaleBoot {

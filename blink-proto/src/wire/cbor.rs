@@ -1,8 +1,10 @@
-//! Deterministic CBOR: the one encoding of a value that RFC 8949 §4.2.1 allows. Of what that can encode, the wire has no floats, no tags, and no map keys but small integers.
+//! Deterministic CBOR: the one encoding of a value that RFC 8949 §4.2.1 allows. Of what that can
+//! encode, the wire has no floats, no tags, and no map keys but small integers.
 
 use minicbor::{Decode, Encode};
 
-/// Levels of nesting. The outermost item is the first; what is in an array or a map, keys included, is a level below it.
+/// Levels of nesting. The outermost item is the first; what is in an array or a map, keys included,
+/// is a level below it.
 const MAX_DEPTH: u8 = 12;
 /// The greatest key of a map.
 const MAX_KEY: u64 = u16::MAX as u64;
@@ -10,14 +12,16 @@ const MAX_KEY: u64 = u16::MAX as u64;
 /// Why bytes are no value of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
-    /// Not the deterministic encoding of anything: indefinite or overlong lengths, unsorted or repeated keys, trailing or missing
-    /// bytes, floats, tags, map keys that are no integers from 0 to 65,535, or too deep.
+    /// Not the deterministic encoding of anything: indefinite or overlong lengths, unsorted or
+    /// repeated keys, trailing or missing bytes, floats, tags, map keys that are no integers from 0
+    /// to 65,535, or too deep.
     NotDeterministic,
     /// A value of another type, or out of range.
     WrongType,
 }
 
-/// The bytes of a value. Types derive their encoding with ascending map keys, which makes it deterministic.
+/// The bytes of a value. Types derive their encoding with ascending map keys, which makes it
+/// deterministic.
 pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
     minicbor::to_vec(value).expect("writing to a Vec does not fail")
 }

@@ -8,7 +8,8 @@ use super::fields::Bytes16;
 /// One message on a data channel.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum ChannelMessage {
-    /// The first message of each side: both ends must name the same link, or somebody sits between them.
+    /// The first message of each side: both ends must name the same link, or somebody sits between
+    /// them.
     #[n(0)]
     Hello {
         /// The link's id.
@@ -57,11 +58,13 @@ pub enum ChannelMessage {
         /// The stream; nothing for none. The first audio section is the microphone's for ever.
         #[n(1)]
         stream: Option<Bytes16>,
-        /// The sequence number of its first packet (RFC 3550 §5.1); what comes before is of another stream.
+        /// The sequence number of its first packet (RFC 3550 §5.1); what comes before is of another
+        /// stream.
         #[n(2)]
         sequence: u16,
     },
-    /// The sender cannot send this stream to the recipient: no section is left for it, or the recipient refused its kind.
+    /// The sender cannot send this stream to the recipient: no section is left for it, or the
+    /// recipient refused its kind.
     #[n(5)]
     Refused {
         /// The stream that was wanted.
@@ -108,7 +111,8 @@ impl ChannelKind {
     /// How many there are.
     pub(crate) const COUNT: usize = 8;
 
-    /// The kind of a message that is not decoded yet: an array of two elements, of which the first is the kind.
+    /// The kind of a message that is not decoded yet: an array of two elements, of which the first
+    /// is the kind.
     pub fn of(bytes: &[u8]) -> Self {
         match bytes {
             [0x82, 0, ..] => Self::Hello,

@@ -72,7 +72,8 @@ impl Content {
                     let Some(kind) = kind else { return Ok(Err(NoContent::Malformed)) };
                     body = match Body::decode(kind, d) {
                         Some(read) => Some(Some(read?)),
-                        // Of a kind that is not known all that is certain is that its body is a map.
+                        // Of a kind that is not known all that is certain is that its body is a
+                        // map.
                         None if d.datatype()? == Type::Map => {
                             d.skip()?;
                             Some(None)

@@ -30,7 +30,8 @@ impl<'b, C> Decode<'b, C> for WireEndpoint {
     }
 }
 
-/// An endpoint's key in one call, with the signature of its DID: 96 bytes. Without that signature nothing is sealed for a key.
+/// An endpoint's key in one call, with the signature of its DID: 96 bytes. Without that signature
+/// nothing is sealed for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignedKey {
     /// The X25519 key.

@@ -1,7 +1,8 @@
 //! What devices say to each other, as values and as bytes.
 //!
-//! Everything is deterministic CBOR (RFC 8949 §4.2.1). [`cbor::decode`] refuses any other encoding of the same value before the
-//! fields are read, so that a value has exactly one form. `docs/protocol.md` lists every field.
+//! Everything is deterministic CBOR (RFC 8949 §4.2.1). [`cbor::decode`] refuses any other encoding
+//! of the same value before the fields are read, so that a value has exactly one form.
+//! `docs/protocol.md` lists every field.
 
 mod body;
 pub mod cbor;
@@ -14,7 +15,7 @@ mod roster;
 mod stream;
 
 pub use body::{
-    StaleBoot, Body, Busy, CallConfiguration, Cancel, CancelReason, Kind, Link, LinkRole, Offer, Reject, Ringing,
+    Body, Busy, CallConfiguration, Cancel, CancelReason, Kind, Link, LinkRole, Offer, Reject, Ringing, StaleBoot,
 };
 pub use channel::{ChannelKind, ChannelMessage, REPORT_VERSION, SectionReport};
 pub use content::{Content, NoContent};

@@ -80,7 +80,8 @@ pub enum EntryBody {
         /// Which of its invitations.
         slot: u8,
     },
-    /// The creator removes a person for good. Of all who were invited by that person, or by those it invited, the ones in `keep` stay.
+    /// The creator removes a person for good. Of all who were invited by that person, or by those
+    /// it invited, the ones in `keep` stay.
     Remove {
         /// People who stay, strictly ascending.
         keep: Vec<Did>,
@@ -90,7 +91,8 @@ pub enum EntryBody {
         /// How often this person has changed its mind.
         n: u8,
     },
-    /// The creator gives the call a new secret; about the creator itself. The one with the greatest `n` counts.
+    /// The creator gives the call a new secret; about the creator itself. The one with the greatest
+    /// `n` counts.
     Rotate {
         /// How many secrets there were before.
         n: u32,

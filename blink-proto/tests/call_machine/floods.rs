@@ -1,4 +1,5 @@
-//! Members who say more than an application can take, and networks that announce subscribers without end.
+//! Members who say more than an application can take, and networks that announce subscribers
+//! without end.
 
 use std::time::Duration;
 
@@ -132,7 +133,8 @@ fn current(world: &World, node: usize) -> CallId {
     world.nodes[node].machine.current().expect("it is in a call")
 }
 
-/// Ten changes in a moment, and the user knows the newest a moment later: nothing is dropped for good.
+/// Ten changes in a moment, and the user knows the newest a moment later: nothing is dropped for
+/// good.
 #[test]
 fn changes_that_had_to_wait_are_told_as_they_are_by_then() {
     let mut world = World::new(2, 2);
@@ -149,7 +151,8 @@ fn changes_that_had_to_wait_are_told_as_they_are_by_then() {
     assert_eq!((count, state.muted), (11, true), "{}", world.story());
 }
 
-/// A stream that the user asked for and that was taken back is gone, even if it is offered again before that could be told.
+/// A stream that the user asked for and that was taken back is gone, even if it is offered again
+/// before that could be told.
 #[test]
 fn the_end_of_a_stream_that_was_asked_for_is_told_however_soon_it_is_offered_again() {
     let mut world = World::new(2, 3);
@@ -193,7 +196,8 @@ fn records_full_of_entries_let_a_member_check_few_signatures() {
         world.advance(MILLISECOND);
     }
     let checked = world.nodes[B].machine.signatures_checked() - before;
-    // Only those that would be held: by now and then one with a smaller hash for one of her four slots.
+    // Only those that would be held: by now and then one with a smaller hash for one of her four
+    // slots.
     assert!((4..=64).contains(&checked), "{checked} of 128,000");
     // The records were heard all the same.
     world.advance(SECOND);

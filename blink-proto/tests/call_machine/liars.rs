@@ -191,7 +191,8 @@ fn nothing_is_sealed_for_a_key_that_its_owner_has_not_signed_for() {
     let mut world = sealed(9);
     let call = connected(&mut world, &[B, C]);
     let own = own_key(&world, C, call);
-    // The liar's keys as those of other people's devices, signed by itself: in a record, and in letters.
+    // The liar's keys as those of other people's devices, signed by itself: in a record, and in
+    // letters.
     let eyes: Vec<AgreementKey> = (90..94).map(|number| AgreementKey::from_scalar(&[number; 32])).collect();
     let liar = Identity::from_seed(&[3; 32]);
     let fake = |world: &World, node: usize, number: u8| {

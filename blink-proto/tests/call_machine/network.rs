@@ -5,7 +5,7 @@ use std::time::Duration;
 use blink_api::CallSettings;
 use blink_proto::call::{EndReason, Event, LeftReason, ParticipantStatus};
 use blink_proto::secure::{AgreementKey, Channel};
-use blink_proto::wire::{StaleBoot, Body, WireEndpoint};
+use blink_proto::wire::{Body, StaleBoot, WireEndpoint};
 
 use crate::world::{Network, World};
 use crate::{A, B, C, SECOND, connected, ended, ended_with, idle, incoming, joined, left};
@@ -249,7 +249,8 @@ fn a_session_that_cannot_connect_ends_a_call_of_two_on_both_sides() {
         let call = world.offer(A, &[B]);
         world.until(B, SECOND, "incoming", incoming);
         world.answer(B, call);
-        // Only the side that answers descriptions can fail to; where the other one dials nothing is broken.
+        // Only the side that answers descriptions can fail to; where the other one dials nothing is
+        // broken.
         world.advance(40 * SECOND);
         let dials = if world.nodes[A].endpoint > world.nodes[B].endpoint { A } else { B };
         if broken == dials {

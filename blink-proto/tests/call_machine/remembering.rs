@@ -1,4 +1,5 @@
-//! Devices that start anew: what they remember, what the others see, and what no restart brings back.
+//! Devices that start anew: what they remember, what the others see, and what no restart brings
+//! back.
 
 use std::time::Duration;
 
@@ -171,7 +172,8 @@ fn a_crash_while_calling_takes_the_offer_back_and_tells_who_missed_it() {
     assert_eq!(world.count(C, missed), 1, "once it is known it is told no more");
 }
 
-/// As of a device without a battery for its clock: what it did before the clock was set is remembered after a restart as anything else.
+/// As of a device without a battery for its clock: what it did before the clock was set is
+/// remembered after a restart as anything else.
 #[test]
 fn a_clock_that_is_set_between_two_starts_costs_nothing_but_time_stamps() {
     let mut world = World::new(5, 70);

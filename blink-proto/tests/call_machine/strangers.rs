@@ -1,4 +1,5 @@
-//! Strangers who say as much as they can: it is their own share of a device's memory that they fill.
+//! Strangers who say as much as they can: it is their own share of a device's memory that they
+//! fill.
 //!
 //! The callee's machine is real. Callers are written out, so that thousands of them cost little.
 
@@ -263,7 +264,8 @@ fn a_call_that_is_over_does_not_ring_again_after_thousands_of_strangers_calls() 
     assert!(outputs.iter().any(ended), "it is over here: {outputs:?}");
 }
 
-/// A call that was cancelled before it could ring is as unknown as one that was never offered: its caller learns nothing.
+/// A call that was cancelled before it could ring is as unknown as one that was never offered: its
+/// caller learns nothing.
 #[test]
 fn messages_about_a_call_that_the_user_was_not_told_of_are_not_answered() {
     let mut callee = Callee::new();
@@ -375,7 +377,8 @@ fn an_unasked_offer_costs_one_signature_whatever_it_holds() {
     assert_eq!(answers, 10, "one a second");
     assert_eq!(callee.machine.signatures_checked() - before, 1, "that of the root, once");
 
-    // Once the nonce is echoed the entries are looked at: those that would be held, one for each slot of their maker.
+    // Once the nonce is echoed the entries are looked at: those that would be held, one for each
+    // slot of their maker.
     let nonce = callee.nonce(&stranger);
     let asked = Offer { entries: unasked.entries.clone(), ..stranger.offer(Some(nonce)) };
     assert!(rang(&callee.hears_offer(&stranger, asked.clone())));

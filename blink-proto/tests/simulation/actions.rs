@@ -9,7 +9,8 @@ use rand::{Rng, RngExt};
 
 use crate::world::World;
 
-/// Something that one of these devices' users does. What is refused is refused with an error; that is fine here.
+/// Something that one of these devices' users does. What is refused is refused with an error; that
+/// is fine here.
 pub(crate) fn act(world: &mut World, nodes: usize, random: &mut Random) {
     let node = random.random_range(0..nodes);
     let current = world.nodes[node].machine.current();

@@ -24,7 +24,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![test(1), test(8)]
 }
 
-/// Bob knows Alice. Strangers call him again and again, each with all that a caller does, while she calls.
+/// Bob knows Alice. Strangers call him again and again, each with all that a caller does, while she
+/// calls.
 fn a_friend_rings(strangers: u8) -> Result<(), Failed> {
     for seed in 0..SEEDS {
         let devices: Vec<(u8, u8)> = (1..=strangers + 2).map(|person| (person, person)).collect();

@@ -1,4 +1,5 @@
-//! What goes wrong at random times: paths and signaling that break one way or both, crashes, restarts, clocks that jump.
+//! What goes wrong at random times: paths and signaling that break one way or both, crashes,
+//! restarts, clocks that jump.
 
 use blink_proto::secure::Random;
 use rand::RngExt;
@@ -62,7 +63,8 @@ fn split(world: &mut World, random: &mut Random) {
     }
 }
 
-/// A start counts above the one before where that is written down; otherwise the wall clock says how high.
+/// A start counts above the one before where that is written down; otherwise the wall clock says
+/// how high.
 pub(crate) fn restart(world: &mut World, node: usize, remembers: bool) {
     let clock = world.time(node).unix_ms;
     let written = world.nodes[node].boot + 1;

@@ -1,6 +1,7 @@
 //! Floods: a thousand messages a second, and a person whom one knows gets through all the same.
 //!
-//! Every call goes through envelopes and doors as the driver opens them, on virtual time: what is measured is what is let in, not how fast a machine is.
+//! Every call goes through envelopes and doors as the driver opens them, on virtual time: what is
+//! measured is what is let in, not how fast a machine is.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -37,7 +38,8 @@ enum Flood {
     Letters,
     /// Something that the callee has had, again and again.
     Replays,
-    /// Envelopes with a call's right tag and for none of its members, by a former holder of its secret.
+    /// Envelopes with a call's right tag and for none of its members, by a former holder of its
+    /// secret.
     Former,
 }
 
@@ -128,7 +130,8 @@ impl Siege {
         Self { world, place, flood, origins, sent: 0, made }
     }
 
-    /// Alice calls Bob, whose inbox or whose call is flooded. True once both hear each other and one more word of theirs came through.
+    /// Alice calls Bob, whose inbox or whose call is flooded. True once both hear each other and
+    /// one more word of theirs came through.
     fn call_comes_about(&mut self) -> bool {
         let topic = inbox_topic(&self.world.did(1));
         if self.place == Place::Inbox {

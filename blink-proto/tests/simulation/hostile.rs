@@ -1,7 +1,9 @@
 //! Peers that attack: an outsider who hears everything on the network, and members who lie.
 //!
-//! The outsider plays back, reflects, damages and moves what it heard, calls people who did not ask for it, and says in its own name whatever comes to its mind
-//! about calls whose ids it is given, and subscribes to their topics again and again. Members hold the secrets of their calls, and what they say about themselves and others is made up.
+//! The outsider plays back, reflects, damages and moves what it heard, calls people who did not ask
+//! for it, and says in its own name whatever comes to its mind about calls whose ids it is given,
+//! and subscribes to their topics again and again. Members hold the secrets of their calls, and
+//! what they say about themselves and others is made up.
 
 use std::rc::Rc;
 

@@ -69,7 +69,8 @@ pub(crate) struct Agreement<'a> {
     pub(crate) world: &'a World,
     pub(crate) honest: &'a [usize],
     pub(crate) told: &'a [Told],
-    /// Somebody attacks still: what others claim of who is not there is believed until its own word or the lease says otherwise.
+    /// Somebody attacks still: what others claim of who is not there is believed until its own word
+    /// or the lease says otherwise.
     pub(crate) attacked: bool,
 }
 
@@ -123,7 +124,8 @@ impl Agreement<'_> {
         hold(!alone || with_strangers, FaultKind::Ghost, || format!("node {node} is alone in a call of two: {call:?}"))
     }
 
-    /// Whoever was removed from a call is in it for nobody, as long as the remover is still there to say so.
+    /// Whoever was removed from a call is in it for nobody, as long as the remover is still there
+    /// to say so.
     fn check_removals(&self, calls: &[Option<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
         for (removed_from, did, remover, starts) in &self.world.removals {
             let there = calls[*remover].as_ref().is_some_and(|there| there.call == call.call);
@@ -198,7 +200,8 @@ fn check_roster(
     })
 }
 
-/// What rings here is a call with somebody in it. What only liars are said to be in rings until its ring time or the lease of their last Offer is over.
+/// What rings here is a call with somebody in it. What only liars are said to be in rings until its
+/// ring time or the lease of their last Offer is over.
 fn check_ringing(world: &World, honest: &[usize], node: usize) -> Check {
     let snapshot = world.nodes[node].machine.snapshot();
     let is_liar = |did: &Did| honest.iter().all(|other| world.did(*other) != *did);
@@ -243,7 +246,8 @@ fn check_rung_once(world: &World, honest: &[usize]) -> Check {
     Ok(())
 }
 
-/// Two minutes after everybody left: nothing goes on, nothing is listened to, nothing is left to say.
+/// Two minutes after everybody left: nothing goes on, nothing is listened to, nothing is left to
+/// say.
 pub(crate) fn check_idle(world: &World, node: usize) -> Check {
     let state = &world.nodes[node];
     let snapshot = state.machine.snapshot();

@@ -3,8 +3,8 @@
 use blink_api::{CallId, DeviceId, Did, Endpoint, StreamId, TrackKind};
 use blink_proto::secure::{Identity, Random, link_id, sign_call_key};
 use blink_proto::wire::{
-    StaleBoot, Body, Busy, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Link, LinkRole, Member, Record, Reject,
-    Ringing, Seen, Signed, SignedKey, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
+    Body, Busy, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Link, LinkRole, Member, Record, Reject, Ringing,
+    Seen, Signed, SignedKey, StaleBoot, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
 };
 use rand::{Rng, RngExt};
 
@@ -71,7 +71,8 @@ impl Liar {
         }
     }
 
-    /// Something made up, in the name of `own`. `key` is its call key, `theirs` somebody in the call with its.
+    /// Something made up, in the name of `own`. `key` is its call key, `theirs` somebody in the
+    /// call with its.
     pub(crate) fn make_up(
         &mut self,
         identity: &Identity,

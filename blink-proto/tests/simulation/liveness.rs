@@ -1,4 +1,5 @@
-//! One member is cut off, gone or deaf for good: all the others still find each other, and none of them waits for it for ever.
+//! One member is cut off, gone or deaf for good: all the others still find each other, and none of
+//! them waits for it for ever.
 
 use std::time::Duration;
 
@@ -69,7 +70,8 @@ fn converge(harm: Harm) -> Result<(), Failed> {
     Ok(())
 }
 
-/// All but the last are connected to each other; to the last one they are connected or not, but wait for nothing.
+/// All but the last are connected to each other; to the last one they are connected or not, but
+/// wait for nothing.
 fn agreed(world: &World, call: CallId, last: usize) -> Result<(), String> {
     for node in 0..last {
         let Some(snapshot) = current(world, node).filter(|snapshot| snapshot.call == call) else {

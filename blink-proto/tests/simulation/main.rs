@@ -1,11 +1,16 @@
-//! Random calls on a bad network: whatever people do and the network loses, in the end everybody believes the same.
+//! Random calls on a bad network: whatever people do and the network loses, in the end everybody
+//! believes the same.
 //!
-//! Each seed is one world of two to eight devices, some of one person, in which for a minute and more people do at random whatever the API lets them do, while messages
-//! are lost, doubled, delayed and reordered, devices crash and start anew, with and without memory, clocks jump, and paths and signaling break one way, both ways or for
-//! half of the world. Then the faults stop, and within 40 s all must agree; then everybody leaves, and nothing may be left over. Most worlds exchange opened
-//! bodies, for speed; every 20th seals and opens them as the driver does, and another 20th is attacked while it lasts.
+//! Each seed is one world of two to eight devices, some of one person, in which for a minute and
+//! more people do at random whatever the API lets them do, while messages are lost, doubled,
+//! delayed and reordered, devices crash and start anew, with and without memory, clocks jump, and
+//! paths and signaling break one way, both ways or for half of the world. Then the faults stop, and
+//! within 40 s all must agree; then everybody leaves, and nothing may be left over. Most worlds
+//! exchange opened bodies, for speed; every 20th seals and opens them as the driver does, and
+//! another 20th is attacked while it lasts.
 //!
-//! `SIM_SEEDS=10000` sets how many seeds, `SIM_FIRST` the first, `SIM_LOSS=30` how many of a hundred messages are lost in each. A seed that fails is run once more and prints its story.
+//! `SIM_SEEDS=10000` sets how many seeds, `SIM_FIRST` the first, `SIM_LOSS=30` how many of a
+//! hundred messages are lost in each. A seed that fails is run once more and prints its story.
 
 mod actions;
 mod callers;

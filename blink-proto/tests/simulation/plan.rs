@@ -181,7 +181,8 @@ impl Run {
         Ok(())
     }
 
-    /// A device that hears itself where it did not speak stops, and is started anew. Only who plays back what it said under a later clock makes it believe that.
+    /// A device that hears itself where it did not speak stops, and is started anew. Only who plays
+    /// back what it said under a later clock makes it believe that.
     fn stop_cloned(&mut self, node: usize) -> Result<(), Fault> {
         let Some(boot) = self.world.nodes[node].door.as_ref().and_then(|door| door.cloned()) else { return Ok(()) };
         if self.hostile.is_none() {

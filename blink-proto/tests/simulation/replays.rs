@@ -1,4 +1,5 @@
-//! Everything that was ever on the network, played back on every topic to every device: while calls go on, and once they are over.
+//! Everything that was ever on the network, played back on every topic to every device: while calls
+//! go on, and once they are over.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,7 +33,8 @@ fn once_all_is_over() -> Result<(), Failed> {
     play_everything_back(&mut world)
 }
 
-/// Nobody's door remembers what it has seen. What is known of calls that were or still are was written down.
+/// Nobody's door remembers what it has seen. What is known of calls that were or still are was
+/// written down.
 fn after_everybody_started_anew() -> Result<(), Failed> {
     let (mut world, _) = call_of_a_group();
     world.leave(3);
@@ -44,7 +46,8 @@ fn after_everybody_started_anew() -> Result<(), Failed> {
     play_everything_back(&mut world)
 }
 
-/// Four people, one of them with two devices: who is offered a call answers, rejects or does nothing; there are streams, and somebody joins again.
+/// Four people, one of them with two devices: who is offered a call answers, rejects or does
+/// nothing; there are streams, and somebody joins again.
 fn call_of_a_group() -> (World, CallId) {
     let devices = [(1, 1), (2, 2), (2, 20), (3, 3), (4, 4), (5, 5)];
     let (network, settings) = (Network::PERFECT, CallSettings::default());

@@ -1,6 +1,7 @@
 //! Several call machines on one virtual network and one virtual clock, from a seed.
 //!
-//! Messages are exchanged opened, for speed, or sealed and opened as the driver does it. A failing test prints its seed and who said what.
+//! Messages are exchanged opened, for speed, or sealed and opened as the driver does it. A failing
+//! test prints its seed and who said what.
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses its part of the world")]
 
@@ -80,7 +81,8 @@ pub(crate) struct World {
     pub(crate) network: Network,
     /// Ordered pairs between which signaling does not pass.
     pub(crate) cut_signaling: BTreeSet<(usize, usize)>,
-    /// Ordered pairs between which letters to inboxes do not pass, as where only a node in the middle connects them.
+    /// Ordered pairs between which letters to inboxes do not pass, as where only a node in the
+    /// middle connects them.
     pub(crate) cut_inboxes: BTreeSet<(usize, usize)>,
     pub(crate) paths: Paths,
     /// Every message that was sent: sender, body.
@@ -89,7 +91,8 @@ pub(crate) struct World {
     pub(crate) call_keys: BTreeSet<[u8; 32]>,
     /// Topics that devices ever joined in a call.
     pub(crate) known_topics: BTreeSet<(usize, CallId, Topic)>,
-    /// Keys for which a machine wanted something sealed on a call's topic, and which are no device's.
+    /// Keys for which a machine wanted something sealed on a call's topic, and which are no
+    /// device's.
     pub(crate) sealed_for_nobody: BTreeSet<(usize, [u8; 32])>,
     /// Removals that succeeded: which call, who, by which start of which node.
     pub(crate) removals: Vec<(CallId, Did, usize, u64)>,
@@ -326,7 +329,8 @@ impl World {
         }
     }
 
-    /// Whether a stream flows from one device to another: one sends it, the other takes it, and the path passes packets.
+    /// Whether a stream flows from one device to another: one sends it, the other takes it, and the
+    /// path passes packets.
     pub(crate) fn flows(&self, from: usize, to: usize, stream: StreamId) -> bool {
         self.nodes[from].flows.iter().any(|(session, sent, sends)| {
             let carried = || self.paths.carry(from, *session);
@@ -369,7 +373,8 @@ impl World {
         self.nodes[node].events.iter().filter(|event| is(event)).count()
     }
 
-    /// Goes to the next thing that happens until `end`; false, and then it is `end`, where there is none.
+    /// Goes to the next thing that happens until `end`; false, and then it is `end`, where there is
+    /// none.
     pub(crate) fn step(&mut self, end: Instant) -> bool {
         let delivery = self.queue.peek().map(|Reverse(delivery)| delivery.at);
         let timer = self.deadlines.iter().enumerate().filter_map(|(node, at)| Some(((*at)?, node))).min();

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use blink_api::{CallId, CallSettings, DeviceId, Endpoint, Origin, StreamId, Topic};
 use blink_proto::call::{Event, Machine, MachineConfig, Memory, Now, SessionId};
-use blink_proto::secure::{CallKeys, Identity, EnvelopeCodec, Random, Refusal, inbox_topic};
+use blink_proto::secure::{CallKeys, EnvelopeCodec, Identity, Random, Refusal, inbox_topic};
 use blink_proto::wire::StreamRequest;
 use rand::SeedableRng;
 

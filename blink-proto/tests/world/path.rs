@@ -1,6 +1,7 @@
 //! Virtual media paths between devices: what a transport's sessions would do, on the virtual clock.
 //!
-//! Data channels are reliable and in order (RFC 8831): what is sent while no packet passes arrives once packets do.
+//! Data channels are reliable and in order (RFC 8831): what is sent while no packet passes arrives
+//! once packets do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

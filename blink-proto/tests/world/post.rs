@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use blink_api::{CallId, Delivery as Brought, DeliveryId, Endpoint, Topic};
 use blink_proto::call::{Input, Signal};
-use blink_proto::secure::{CallKeys, Channel, Identity, Refusal, BootRollback, sign_call_key};
+use blink_proto::secure::{BootRollback, CallKeys, Channel, Identity, Refusal, sign_call_key};
 use blink_proto::wire::{Body, Content, SignedKey};
 use rand::RngExt;
 
@@ -73,7 +73,8 @@ impl World {
         }
     }
 
-    /// An envelope on the network, for everybody who listens there. Nothing cuts off who is no device of this world.
+    /// An envelope on the network, for everybody who listens there. Nothing cuts off who is no
+    /// device of this world.
     pub(crate) fn publish(&mut self, from: Option<usize>, inbox: bool, letter: Rc<Letter>) {
         self.wire.push(letter.clone());
         self.spread(from, inbox, letter);
@@ -162,7 +163,9 @@ impl World {
             What::Signal(signal) => {
                 if self.nodes[to].online {
                     match self.nodes[to].newer_start(&signal.from, signal.boot) {
-                        Some(boot) => self.boot_rollback(to, BootRollback { endpoint: signal.from, boot, call: signal.call }),
+                        Some(boot) => {
+                            self.boot_rollback(to, BootRollback { endpoint: signal.from, boot, call: signal.call })
+                        }
                         None => {
                             self.captured.push(delivery);
                             self.receive(to, (*signal).clone());
@@ -180,7 +183,8 @@ impl World {
         }
     }
 
-    /// An envelope reaches a device, which opens it as its driver does. What it says, unless it is refused at the door.
+    /// An envelope reaches a device, which opens it as its driver does. What it says, unless it is
+    /// refused at the door.
     ///
     /// # Errors
     /// Why it is refused.

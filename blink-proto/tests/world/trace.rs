@@ -1,4 +1,5 @@
-//! Who did, said and believed what, for people to read. Written down only where it is asked for: a seed that fails is run once more for its story.
+//! Who did, said and believed what, for people to read. Written down only where it is asked for: a
+//! seed that fails is run once more for its story.
 
 use std::fmt::Write;
 use std::time::Duration;

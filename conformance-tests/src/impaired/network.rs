@@ -19,11 +19,13 @@ const LARGEST_DATAGRAM: usize = 2048;
 /// When to look again at a network in which nothing is under way.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// A network in user space, between the devices of [`ImpairedTransport`](super::ImpairedTransport)s. It ends when it is dropped, together
-/// with the transports on it.
+/// A network in user space, between the devices of
+/// [`ImpairedTransport`](super::ImpairedTransport)s. It ends when it is dropped, together with the
+/// transports on it.
 ///
-/// Every address that a device tells has another one here, its *alias*, which is told in its place. What comes to an alias is passed on to
-/// the address behind it, and comes there from the alias of whoever sent it.
+/// Every address that a device tells has another one here, its *alias*, which is told in its place.
+/// What comes to an alias is passed on to the address behind it, and comes there from the alias of
+/// whoever sent it.
 pub struct ImpairedNetwork {
     shared: Arc<Shared>,
     clock: JoinHandle<()>,
@@ -146,7 +148,8 @@ impl ImpairedNetwork {
         alias_of(&self.shared, address, Some(device))
     }
 
-    /// What a device is given for an address that somebody told it: what it is on this network, or stands for it there.
+    /// What a device is given for an address that somebody told it: what it is on this network, or
+    /// stands for it there.
     ///
     /// # Errors
     /// Where no socket can be had.
@@ -184,7 +187,8 @@ impl Shared {
 
     /// A datagram came to an alias.
     fn handle_datagram(self: &Arc<Self>, alias: SocketAddr, source: SocketAddr, datagram: &[u8]) {
-        // Whoever is on the network sends from an address that was told; others get an alias when they are heard of first.
+        // Whoever is on the network sends from an address that was told; others get an alias when
+        // they are heard of first.
         let has_left = self.lock().left.contains(&source);
         if !has_left && alias_of(self, source, None).is_err() {
             return;
@@ -263,7 +267,8 @@ fn alias_of(shared: &Arc<Shared>, behind: SocketAddr, device: Option<Device>) ->
     Ok(told)
 }
 
-/// On the interface of the address where it is this machine's, so that stacks that compare interfaces find what they expect.
+/// On the interface of the address where it is this machine's, so that stacks that compare
+/// interfaces find what they expect.
 fn bind(like: IpAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = if like.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
     let socket = std::net::UdpSocket::bind((like, 0)).or_else(|_| std::net::UdpSocket::bind((any, 0)))?;

@@ -36,7 +36,8 @@ pub struct SignalingImpairment {
     pub lost: f64,
     /// The fraction that arrives twice, from 0 to 1, the second time after a delay of its own.
     pub duplicated: f64,
-    /// Where chance comes from: the same seed and the same deliveries give the same losses and delays.
+    /// Where chance comes from: the same seed and the same deliveries give the same losses and
+    /// delays.
     pub seed: u64,
 }
 
@@ -63,8 +64,8 @@ impl ImpairedSignaling {
         Self { inner, impairment, cut, events, subscriptions: AtomicU64::new(0), nodes }
     }
 
-    /// Cuts the node off; [`Cut::None`] heals it. What is under way is lost. Whoever listens to events is told where nothing passes any
-    /// more, and when something does again.
+    /// Cuts the node off; [`Cut::None`] heals it. What is under way is lost. Whoever listens to
+    /// events is told where nothing passes any more, and when something does again.
     pub fn cut(&self, cut: Cut) {
         let before = self.cut.send_replace(cut);
         let nodes = *self.nodes.lock().unwrap_or_else(PoisonError::into_inner);

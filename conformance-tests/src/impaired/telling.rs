@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-/// A candidate with another address; `None` for one that `replace` leaves out, or that has a name instead of an address.
+/// A candidate with another address; `None` for one that `replace` leaves out, or that has a name
+/// instead of an address.
 pub(super) fn candidate(attribute: &str, replace: &mut dyn FnMut(SocketAddr) -> Option<SocketAddr>) -> Option<String> {
     let mut fields: Vec<String> = attribute.split_whitespace().map(str::to_owned).collect();
     let [_, _, _, _, address, port, ..] = fields.as_mut_slice() else { return None };

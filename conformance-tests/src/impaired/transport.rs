@@ -18,8 +18,9 @@ const QUEUE: usize = 1_024;
 
 /// Any transport, as one device on an [`ImpairedNetwork`].
 ///
-/// Addresses are replaced both in what a session tells and in what it is told, so that it suffices where one side of a connection is on
-/// the network. Candidates with names instead of addresses would lead past the network and are left out.
+/// Addresses are replaced both in what a session tells and in what it is told, so that it suffices
+/// where one side of a connection is on the network. Candidates with names instead of addresses
+/// would lead past the network and are left out.
 pub struct ImpairedTransport {
     inner: Arc<dyn Transport>,
     place: Place,
@@ -44,7 +45,8 @@ impl ImpairedTransport {
         self.place.network.cut(self.place.device, cut);
     }
 
-    /// The device has another address: nothing passes to or from those that it told up to now. Those that it tells from now on work.
+    /// The device has another address: nothing passes to or from those that it told up to now.
+    /// Those that it tells from now on work.
     pub fn change_address(&self) {
         self.place.network.move_on(self.place.device);
     }

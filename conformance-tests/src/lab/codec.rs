@@ -1,12 +1,14 @@
-//! Codecs for tests: companded samples, 8 bits at 24 kHz. They carry tones well, cost little, and need nothing but this file.
+//! Codecs for tests: companded samples, 8 bits at 24 kHz. They carry tones well, cost little, and
+//! need nothing but this file.
 //!
-//! In SDP they go by the names of codecs that every stack knows, since real stacks negotiate no others. Transports do not look into payloads.
+//! In SDP they go by the names of codecs that every stack knows, since real stacks negotiate no
+//! others. Transports do not look into payloads.
 
 use std::time::Duration;
 
 use blink_api::{
-    AudioFormat, AudioCodec, AudioCodecCapabilities, CodecName, AudioDecoder, AudioDecoderConfig, DecoderInput, AudioEncoder, AudioEncoderConfig,
-    EncoderHint, Error, ErrorKind, Result, RtpCodec,
+    AudioCodec, AudioCodecCapabilities, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig,
+    AudioFormat, CodecName, DecoderInput, EncoderHint, Error, ErrorKind, Result, RtpCodec,
 };
 
 /// Sound in one packet.

@@ -154,7 +154,8 @@ impl Core {
         self.state().buried.push(session);
     }
 
-    /// Hands a message to everybody who reads a topic, as if somebody unknown had published it. Says how many got it.
+    /// Hands a message to everybody who reads a topic, as if somebody unknown had published it.
+    /// Says how many got it.
     pub(crate) fn inject(&self, topic: Topic, message: &Bytes) -> usize {
         let (lines, people, number) = {
             let mut state = self.state();

@@ -3,7 +3,8 @@
 use blink_engine::Event;
 use blink_proto::wire::Kind;
 
-/// One thing that is broken in a lab: an engine that lies, or a backend that does what a broken one would do.
+/// One thing that is broken in a lab: an engine that lies, or a backend that does what a broken one
+/// would do.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
     /// Engines tell something else than what happened.
@@ -26,7 +27,8 @@ pub enum Fault {
     TurnsEverybody,
     /// Settings that are not the default have no effect.
     ForgetsSettings,
-    /// A message that came before, or that somebody forged, ends the call: as without a replay window, tags and signatures.
+    /// A message that came before, or that somebody forged, ends the call: as without a replay
+    /// window, tags and signatures.
     BelievesEverything,
     /// Refused messages are not counted.
     CountsNothing,
@@ -39,7 +41,8 @@ pub enum Fault {
     /// Signaling: whoever does not listen on a topic any more is still subscribed to it.
     NeverUnsubscribes,
 
-    /// Transport: the participant of this number (in the order of appearance, from 0) gets no packets of media.
+    /// Transport: the participant of this number (in the order of appearance, from 0) gets no
+    /// packets of media.
     NoMediaFor(usize),
     /// Transport: all paths share one queue, and where one of them is dead, nothing moves on any.
     OneQueueForAll,

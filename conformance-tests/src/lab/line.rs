@@ -1,4 +1,5 @@
-//! What connects one life of a participant's engine with its backends: everything passes here, and can be cut, counted and held back.
+//! What connects one life of a participant's engine with its backends: everything passes here, and
+//! can be cut, counted and held back.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

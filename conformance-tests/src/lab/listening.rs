@@ -20,9 +20,11 @@ const AGAIN: Duration = Duration::from_millis(20);
 const PLAYED_OUT: Duration = Duration::from_millis(400);
 /// How long silence is listened to.
 const SILENCE: Duration = Duration::from_secs(1);
-/// The share of that time in which something may seem to be there: beginnings and ends of other tones.
+/// The share of that time in which something may seem to be there: beginnings and ends of other
+/// tones.
 const LEAST: f32 = 0.05;
-/// The longest pause of a tone that counts as uninterrupted: one lost packet, and a block at each end.
+/// The longest pause of a tone that counts as uninterrupted: one lost packet, and a block at each
+/// end.
 const INTERRUPTION: Duration = Duration::from_millis(45);
 
 impl Participant {
@@ -64,7 +66,8 @@ impl Participant {
         self.must(share <= LEAST, format!("heard {talker} for {percent:.0} % of {:?}", now.saturating_sub(since)))
     }
 
-    /// Heard somebody without a pause since a time. What the machine stood still meanwhile is no pause.
+    /// Heard somebody without a pause since a time. What the machine stood still meanwhile is no
+    /// pause.
     pub fn heard_throughout(&self, talker: &Participant, since: Duration) -> Result<()> {
         let now = self.core.clock.elapsed();
         let gaps = self.person.devices.ear.gaps(tone_of(talker.number()), since, now);

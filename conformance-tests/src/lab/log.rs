@@ -31,7 +31,8 @@ enum What {
 pub struct Diary {
     /// Its name.
     pub name: String,
-    /// What it was told and what was done to it, with the time. `?` marks what no step of the scenario awaited, `>` what was done.
+    /// What it was told and what was done to it, with the time. `?` marks what no step of the
+    /// scenario awaited, `>` what was done.
     pub lines: Vec<String>,
 }
 
@@ -112,8 +113,10 @@ impl Log {
         self.entries().iter().filter(fits).count()
     }
 
-    /// The events that nobody awaited. Three do not count: what signaling tells of its nodes and addresses depends on the backend; that somebody rings is told to everybody in the
-    /// call who happened to ask, though only once; and whoever talks is told to speak, and to be silent again in turn.
+    /// The events that nobody awaited. Three do not count: what signaling tells of its nodes and
+    /// addresses depends on the backend; that somebody rings is told to everybody in the call who
+    /// happened to ask, though only once; and whoever talks is told to speak, and to be silent
+    /// again in turn.
     pub(crate) fn unclaimed(&self) -> Vec<Event> {
         let entries = self.entries();
         let told = entries.iter().filter_map(|entry| match &entry.what {

@@ -1,4 +1,5 @@
-//! A media host of the lab: a microphone that gives a participant's own tone, a loudspeaker that remembers what it played.
+//! A media host of the lab: a microphone that gives a participant's own tone, a loudspeaker that
+//! remembers what it played.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,8 +7,8 @@ use std::time::Duration;
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    AudioFormat, ReadResult, DeviceChange, DeviceInfo, Error, ErrorKind, MediaCapabilities, MediaHost, AudioSink,
-    AudioSource, OpenRequest, Result, VideoSource,
+    AudioFormat, AudioSink, AudioSource, DeviceChange, DeviceInfo, Error, ErrorKind, MediaCapabilities, MediaHost,
+    OpenRequest, ReadResult, Result, VideoSource,
 };
 use tokio::sync::broadcast;
 

@@ -13,7 +13,8 @@ use super::fault::{Deed, Fault};
 use super::line::Line;
 use super::person::Person;
 
-/// One person on one device, with a real engine. Cheap to clone; all clones are the same participant.
+/// One person on one device, with a real engine. Cheap to clone; all clones are the same
+/// participant.
 #[derive(Clone)]
 pub struct Participant {
     pub(crate) person: Arc<Person>,
@@ -32,7 +33,8 @@ impl Participant {
         Ok(call)
     }
 
-    /// Answers a call that rings, or joins one that goes on; gives the id of the call it is in then.
+    /// Answers a call that rings, or joins one that goes on; gives the id of the call it is in
+    /// then.
     pub async fn answers(&self, call: CallId) -> Result<CallId> {
         let answered = self.tries_to_answer(call).await?;
         self.done("answer", answered)
@@ -232,7 +234,8 @@ impl Participant {
         self.finds_its_path()
     }
 
-    /// Its device has another address: paths made before are dead, those that an ICE restart makes are not.
+    /// Its device has another address: paths made before are dead, those that an ICE restart makes
+    /// are not.
     pub fn changes_its_address(&self) -> Result<()> {
         self.note("has another address");
         self.line()?.change_address();

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use blink_api::{AudioCodec, Configuration, Context, Endpoint, MediaHost, OpenRequest, Signaling, TrackKind, Transport};
+use blink_api::{
+    AudioCodec, Configuration, Context, Endpoint, MediaHost, OpenRequest, Signaling, TrackKind, Transport,
+};
 use blink_engine::{Blink, Event, EventStream, Identity, Pacing, StreamItem};
 use tokio::task::JoinHandle;
 
@@ -132,7 +134,8 @@ impl Person {
         Ok(())
     }
 
-    /// Connects signaling with everybody who is there. Backends in which all nodes find each other have nothing to do.
+    /// Connects signaling with everybody who is there. Backends in which all nodes find each other
+    /// have nothing to do.
     async fn connect(&self, core: &Core, blink: &Blink) -> Result<(), blink_api::Error> {
         for other in core.people().iter().filter_map(|person| person.blink()) {
             if let Some(address) = other.addresses().await?.first() {

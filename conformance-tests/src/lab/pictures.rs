@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::{CodecName, Result, RtpCodec, VideoFormat, EncodedVideoFrame, VideoSource};
+use blink_api::{CodecName, EncodedVideoFrame, Result, RtpCodec, VideoFormat, VideoSource};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Between frames.
@@ -59,7 +59,8 @@ impl VideoSource for Camera {
 
 fn picture(owner: u8, number: u32, key: bool) -> Bytes {
     let mut data = BytesMut::with_capacity(KEY_SIZE);
-    // The lowest bit of the frame tag is clear in key frames; the next but three says that the frame is shown.
+    // The lowest bit of the frame tag is clear in key frames; the next but three says that the
+    // frame is shown.
     data.put_slice(&[0x10 | u8::from(!key), 0, 0]);
     if key {
         data.put_slice(&KEY_HEADER);

@@ -12,7 +12,8 @@ pub struct Possessions {
 }
 
 impl Possessions {
-    /// What there is now, of which so many bytes are the lab's notes; `None` where the system has no `/proc` as Linux has it.
+    /// What there is now, of which so many bytes are the lab's notes; `None` where the system has
+    /// no `/proc` as Linux has it.
     pub fn now(notes: usize) -> Option<Self> {
         let is_socket = |entry: &fs::DirEntry| {
             fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))

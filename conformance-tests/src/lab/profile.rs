@@ -4,7 +4,8 @@ use blink_engine::Identity;
 
 use super::participant::Participant;
 
-/// A participant in the making: somebody with a microphone, a loudspeaker and default settings, unless said otherwise.
+/// A participant in the making: somebody with a microphone, a loudspeaker and default settings,
+/// unless said otherwise.
 #[derive(Clone)]
 pub struct Profile {
     pub(crate) name: String,
@@ -45,7 +46,8 @@ impl Profile {
         self
     }
 
-    /// Keeps identity, device and boot in a directory, so that it can be killed and come back as the same device.
+    /// Keeps identity, device and boot in a directory, so that it can be killed and come back as
+    /// the same device.
     pub fn keeping_data(mut self) -> Self {
         self.keeps_data = true;
         self

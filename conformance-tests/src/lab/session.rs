@@ -1,4 +1,5 @@
-//! A session behind its [`Line`]: packets are counted, and pass where the line is open and the session's path leads to where the device is now.
+//! A session behind its [`Line`]: packets are counted, and pass where the line is open and the
+//! session's path leads to where the device is now.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,7 +29,8 @@ pub(crate) struct LineSession {
     forwarding: JoinHandle<()>,
 }
 
-/// Where a path ends. It stays when the session is closed: what a cut holds back does not come through because one side gave up.
+/// Where a path ends. It stays when the session is closed: what a cut holds back does not come
+/// through because one side gave up.
 pub(crate) struct End {
     line: Arc<Line>,
     /// The address that the path leads to.

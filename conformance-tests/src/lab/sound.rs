@@ -10,14 +10,16 @@ pub(crate) const AMPLITUDE: f32 = 0.2;
 const AUDIBLE: f32 = 0.05;
 /// The length of a block.
 pub(crate) const BLOCK: Duration = Duration::from_millis(10);
-/// What a loudspeaker has in store, so that sound goes on while nothing more comes: a sound card plays what was written late one after the other.
+/// What a loudspeaker has in store, so that sound goes on while nothing more comes: a sound card
+/// plays what was written late one after the other.
 pub(crate) const STORE: Duration = Duration::from_millis(60);
 /// Of the samples at 48 kHz every sixth is kept: 8 kHz, with room for all tones.
 const KEEP_EVERY: usize = 6;
 /// Samples of a block that are kept.
 const KEPT: usize = 80;
 
-/// The tone of the participant with this number: multiples of 100 Hz, so that in a block of 10 ms each is blind to all others.
+/// The tone of the participant with this number: multiples of 100 Hz, so that in a block of 10 ms
+/// each is blind to all others.
 pub(crate) fn tone_of(number: usize) -> f32 {
     400.0 + 200.0 * number as f32
 }
@@ -61,14 +63,15 @@ impl Ear {
         }
     }
 
-    /// The share of a stretch of time in which a tone was audible, 0 to 1. Time in which nothing was played counts as silent.
+    /// The share of a stretch of time in which a tone was audible, 0 to 1. Time in which nothing
+    /// was played counts as silent.
     pub(crate) fn share(&self, hertz: f32, from: Duration, to: Duration) -> f32 {
         let expected = (to.saturating_sub(from).as_secs_f32() / BLOCK.as_secs_f32()).max(1.0);
         self.times(hertz, from, to).len() as f32 / expected
     }
 
-    /// The times within a stretch in which a tone was not audible, each from one block in which it was to the next.
-    /// Blocks that are late by at most [`STORE`] follow those before them.
+    /// The times within a stretch in which a tone was not audible, each from one block in which it
+    /// was to the next. Blocks that are late by at most [`STORE`] follow those before them.
     pub(crate) fn gaps(&self, hertz: f32, from: Duration, to: Duration) -> Vec<Range<Duration>> {
         let heard = self.heard();
         // The first block is played when it comes.

@@ -8,13 +8,15 @@ use crate::impaired::{Impairment, Loss, SignalingImpairment};
 
 /// Where nothing is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Where offers (every 4 s at last), descriptions, and the flights of DTLS (1 s, doubling) get lost: as long as an engine tries to connect.
+/// Where offers (every 4 s at last), descriptions, and the flights of DTLS (1 s, doubling) get
+/// lost: as long as an engine tries to connect.
 const PATIENCE_WITH_LOSS: Duration = Duration::from_secs(30);
 
 /// The backends that participants use, and how time passes for them.
 ///
-/// Participants take turns: the first, third, … use the first transport and the first signaling backend, the second, fourth, … the second. All are
-/// made from one registry, so that backends inside one process meet.
+/// Participants take turns: the first, third, … use the first transport and the first signaling
+/// backend, the second, fourth, … the second. All are made from one registry, so that backends
+/// inside one process meet.
 #[derive(Clone)]
 pub struct Stage {
     /// Where backends come from.
@@ -29,8 +31,9 @@ pub struct Stage {
     pub settings: Vec<String>,
     /// How time passes.
     pub timing: Timing,
-    /// What the network is like, on which paths and signaling are cut then, so that backends notice and recover themselves; for real
-    /// sockets. `None`: nothing is done to the network, and cuts are made between engines and backends.
+    /// What the network is like, on which paths and signaling are cut then, so that backends notice
+    /// and recover themselves; for real sockets. `None`: nothing is done to the network, and cuts
+    /// are made between engines and backends.
     pub impaired: Option<Impaired>,
     /// Nothing else runs in the process: what the process has may be counted.
     pub alone: bool,
@@ -53,7 +56,8 @@ impl Impaired {
 /// How time passes in a lab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timing {
-    /// As tokio's clock says. On a paused clock a minute takes milliseconds; for backends that need neither sockets nor threads.
+    /// As tokio's clock says. On a paused clock a minute takes milliseconds; for backends that need
+    /// neither sockets nor threads.
     Virtual,
     /// As it passes for everybody.
     Real,
@@ -82,14 +86,16 @@ impl Stage {
         if self.impaired.is_some_and(loses) { PATIENCE_WITH_LOSS } else { PATIENCE }
     }
 
-    /// How the combination is written in the names of tests: `transport~transport::signaling~signaling`.
+    /// How the combination is written in the names of tests:
+    /// `transport~transport::signaling~signaling`.
     pub fn name(&self) -> String {
         let [[a, b], [c, d]] = [&self.transports, &self.signalings];
         format!("{a}~{b}::{c}~{d}")
     }
 }
 
-/// What a scenario needs beside participants. What a stage cannot give must be left out by whoever runs it, and named.
+/// What a scenario needs beside participants. What a stage cannot give must be left out by whoever
+/// runs it, and named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
     /// A second device of one person.

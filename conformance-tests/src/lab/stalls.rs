@@ -1,4 +1,5 @@
-//! When a virtual machine's processors were taken away: nobody is heard then, whatever the call does.
+//! When a virtual machine's processors were taken away: nobody is heard then, whatever the call
+//! does.
 
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -9,7 +10,8 @@ const BEAT: Duration = Duration::from_millis(10);
 /// What the system counts in: `USER_HZ`, 100 a second on every Linux.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Time that the host of this virtual machine ran others in, while something here was ready to run. A machine on which too much runs does not stand still.
+/// Time that the host of this virtual machine ran others in, while something here was ready to run.
+/// A machine on which too much runs does not stand still.
 #[derive(Default)]
 pub(crate) struct Stalls(Mutex<Vec<Stall>>);
 
@@ -20,7 +22,8 @@ struct Stall {
 }
 
 impl Stalls {
-    /// Those of this machine, from the first time this is called in a process on. None where the system does not tell.
+    /// Those of this machine, from the first time this is called in a process on. None where the
+    /// system does not tell.
     pub(crate) fn watched() -> &'static Self {
         static STALLS: Stalls = Stalls(Mutex::new(Vec::new()));
         static WATCH: OnceLock<()> = OnceLock::new();
@@ -59,7 +62,8 @@ impl Stalls {
     }
 }
 
-/// Steal time of all processors since the system began (proc_stat(5)); `None` where the system does not tell.
+/// Steal time of all processors since the system began (proc_stat(5)); `None` where the system does
+/// not tell.
 fn stolen() -> Option<Duration> {
     steal_in(&std::fs::read_to_string("/proc/stat").ok()?)
 }

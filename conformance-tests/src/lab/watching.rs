@@ -14,7 +14,8 @@ use super::sight::{Sight, any_of};
 /// How long nothing must happen, so that nothing more happens.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// What it is told. Every event is claimed by the first [`sees`](Participant::sees) that it fits, so that two of them await two events.
+/// What it is told. Every event is claimed by the first [`sees`](Participant::sees) that it fits,
+/// so that two of them await two events.
 impl Participant {
     /// Waits for an event, up to 5 s; on a network that loses, up to 30 s.
     pub async fn sees(&self, what: Sight) -> Result<Sighting> {

@@ -14,7 +14,8 @@ pub struct Control {
 }
 
 impl Control {
-    /// So many cases at a time, at least one. What asserts that sound is never interrupted runs after all others, a quarter as many at a time.
+    /// So many cases at a time, at least one. What asserts that sound is never interrupted runs
+    /// after all others, a quarter as many at a time.
     pub fn new(lanes: usize) -> Self {
         Self { lanes: lanes.max(1), stopped: AtomicBool::new(false) }
     }

@@ -12,7 +12,8 @@ pub struct Pairing {
 }
 
 impl Pairing {
-    /// Every ordered pair of the transports with every ordered pair of the signaling backends. What is named twice counts once.
+    /// Every ordered pair of the transports with every ordered pair of the signaling backends. What
+    /// is named twice counts once.
     pub fn all(transports: &[String], signalings: &[String]) -> Vec<Self> {
         let signalings = ordered_pairs(signalings);
         let with = |transports: [String; 2]| {

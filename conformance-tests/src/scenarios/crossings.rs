@@ -1,4 +1,5 @@
-//! Calls that cross: busy people, two calls at once, people who call each other, restarts, several devices.
+//! Calls that cross: busy people, two calls at once, people who call each other, restarts, several
+//! devices.
 
 use std::time::Duration;
 
@@ -192,8 +193,8 @@ async fn glare_and_hang_up(lab: &mut Lab) -> Result {
         // Whether there still is a call at that instant depends on the backends.
         quitter.tries_to_leave().await?.ok();
         lab.passes(Duration::from_secs(20)).await;
-        // Who hung up before it heard of the other's call is called by it, as by anybody else, unless the other has given it up for the call
-        // that is over.
+        // Who hung up before it heard of the other's call is called by it, as by anybody else,
+        // unless the other has given it up for the call that is over.
         if let Some(rung) = rung(quitter) {
             quitter.must(rung.at >= quit_at, "rang while it called")?;
             let calling = other.snapshot().await?.calls.first().map(|call| call.call);

@@ -12,7 +12,8 @@ const CALLS: usize = 100;
 /// After this nothing of a call is left: it lingers for 12 s.
 const LINGERING: Duration = Duration::from_millis(12_500);
 
-/// What the process may have grown by: what gossip and logs remember for a while, and gaps between what was freed.
+/// What the process may have grown by: what gossip and logs remember for a while, and gaps between
+/// what was freed.
 const MORE_MEMORY: u64 = 16 << 20;
 
 pub(super) const ALL: &[Scenario] = &[Scenario {

@@ -229,7 +229,8 @@ async fn media_gone(lab: &mut Lab) -> Result {
     let mut told = 0;
     for (one, other) in [(&alice, &bob), (&bob, &alice)] {
         lab.passes(Duration::from_secs(3)).await;
-        // The one whose minute is over first says that it leaves, and the other may hear that before its own is.
+        // The one whose minute is over first says that it leaves, and the other may hear that
+        // before its own is.
         let failed = one.sees_within(Duration::from_secs(3), call_ended(call, EndReason::Failed)).await;
         told += usize::from(failed.is_ok());
         if failed.is_err() {

@@ -170,7 +170,8 @@ async fn left_or_removed(lab: &mut Lab) -> Result {
     for other in [&alice, &bob, &dave] {
         other.sees(left(call, &carol, LeftReason::Left)).await?;
     }
-    // Carol still listens on the call's topic for a few seconds, and what is said there is not for her.
+    // Carol still listens on the call's topic for a few seconds, and what is said there is not for
+    // her.
     lab.passes(Duration::from_secs(2)).await;
     let (first, packets) = (call_letters(lab, &carol).await?, carol.packets_received()?);
     mute_twice(lab, call, &alice, &[&bob, &dave]).await?;
@@ -228,8 +229,8 @@ fn hears_no_media(absent: &Participant, packets_before: u64) -> Result {
     absent.must(absent.open_sessions()? == 0, "has a session open in no call")
 }
 
-/// A letter of another device of somebody's, with as many roster entries as find room: people that do not exist, invited by it and by each other, who all
-/// have rejected, so that nobody rings.
+/// A letter of another device of somebody's, with as many roster entries as find room: people that
+/// do not exist, invited by it and by each other, who all have rejected, so that nobody rings.
 fn crowd(call: CallId, maker: &Participant, seq: u64, to: &Participant) -> (Topic, Bytes) {
     let person = |n: u8| Identity::from_seed(&[150 + n; 32]);
     let mut entries = Vec::new();

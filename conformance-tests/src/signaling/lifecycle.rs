@@ -46,7 +46,8 @@ pub async fn shutdown_sends_what_was_published(network: &dyn Network) {
     assert_eq!(next_message(&*b, &mut at_b).await, "goodbye");
 }
 
-/// After shutdown subscriptions end, the others see one node less, everything fails as closed, and a second shutdown does nothing.
+/// After shutdown subscriptions end, the others see one node less, everything fails as closed, and
+/// a second shutdown does nothing.
 pub async fn shutdown_ends_everything(network: &dyn Network) {
     let (a, b) = pair(network).await;
     let topic = topic(4);
@@ -71,7 +72,8 @@ pub async fn shutdown_ends_everything(network: &dyn Network) {
     within("a second shutdown", a.shutdown()).await;
 }
 
-/// A node that was connected to is connected to again when it comes back at its address, and messages go both ways as before.
+/// A node that was connected to is connected to again when it comes back at its address, and
+/// messages go both ways as before.
 pub async fn reconnects_after_the_other_node_restarts(network: &dyn Network) {
     let (a, b) = pair(network).await;
     let topic = topic(5);

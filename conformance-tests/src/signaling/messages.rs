@@ -133,7 +133,8 @@ pub async fn publishing_without_subscribing_works(network: &dyn Network) {
     assert_eq!(next_message(&*b, &mut at_b).await, "from outside");
 }
 
-/// Every size from none to what the capabilities promise is carried unchanged; one byte more is refused.
+/// Every size from none to what the capabilities promise is carried unchanged; one byte more is
+/// refused.
 pub async fn carries_all_sizes(network: &dyn Network) {
     let (a, b) = pair(network).await;
     let topic = topic(9);
@@ -153,8 +154,9 @@ pub async fn carries_all_sizes(network: &dyn Network) {
     assert!(!error.is_retryable());
 }
 
-/// A reader too slow for a burst is told how many messages it missed: inside one process delivered and missed ones add up to those
-/// sent, and on a network, where more can be lost, they are no more than those. No message comes twice.
+/// A reader too slow for a burst is told how many messages it missed: inside one process delivered
+/// and missed ones add up to those sent, and on a network, where more can be lost, they are no more
+/// than those. No message comes twice.
 pub async fn a_slow_reader_is_told_what_it_missed(network: &dyn Network) {
     const BURST: u32 = 1000;
     const LAST: u32 = u32::MAX;

@@ -60,7 +60,8 @@ impl Call {
         for kind in answerers.iter().rev() {
             theirs.push((*kind, answerer.session.add_track(*kind).await.expect("a track")));
         }
-        // Tracks of a kind count in the order in which they were added; that of the kinds does not matter.
+        // Tracks of a kind count in the order in which they were added; that of the kinds does not
+        // matter.
         theirs.sort_by_key(|(kind, _)| *kind);
         let answerers = theirs.into_iter().map(|(_, track)| track).collect();
         Self { pair: Pair::of(offerer, answerer), offerers: ours, answerers }
@@ -95,7 +96,8 @@ impl Call {
         sections
     }
 
-    /// Both sides send these packets on the n-th track of each, and hear all of them in order on this section.
+    /// Both sides send these packets on the n-th track of each, and hear all of them in order on
+    /// this section.
     pub(super) async fn exchange(&mut self, n: usize, section: &Mid, packets: &[RtpOut]) {
         for packet in packets {
             self.pair.offerer.send_on(self.offerers[n], packet.clone());
@@ -134,7 +136,8 @@ pub(super) fn assert_same(received: &[&RtpIn], sent: &[RtpOut]) {
     }
 }
 
-/// Packets of a video track in frames of four, of which the last one has the marker; every payload says which track it is of.
+/// Packets of a video track in frames of four, of which the last one has the marker; every payload
+/// says which track it is of.
 pub(super) fn video_packets(codec: &str, track: u8, first: u16, count: u16) -> Vec<RtpOut> {
     let packet = |n: u16| {
         let sequence = first.wrapping_add(n);

@@ -7,7 +7,8 @@ use blink_api::{CodecName, ErrorKind, RtpCodec, RtpOut, TrackKind, Transport};
 use super::opus;
 use super::pair::{Pair, Side, codec, packet};
 
-/// Redundant audio is negotiated where both sides have it, beside the codec whose copies it carries, and its packets arrive as such; where one side does not have it, the codec alone is.
+/// Redundant audio is negotiated where both sides have it, beside the codec whose copies it
+/// carries, and its packets arrive as such; where one side does not have it, the codec alone is.
 pub async fn redundant_audio_goes_where_both_have_it(offerer: &dyn Transport, answerer: &dyn Transport) {
     let with_copies = || vec![opus(), codec("red", 48_000, 2, "")];
     for (ours, theirs) in [(with_copies(), with_copies()), (with_copies(), vec![opus()]), (vec![opus()], with_copies())]

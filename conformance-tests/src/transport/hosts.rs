@@ -4,7 +4,8 @@ use blink_api::{HostCandidates, IceConfig, Transport};
 
 use super::relays::{on_loopback, open};
 
-/// A side that tells no host candidate is found by its checks, whichever role it has, and no address of its is told.
+/// A side that tells no host candidate is found by its checks, whichever role it has, and no
+/// address of its is told.
 pub async fn hosts_may_go_untold(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !hide(offerer, answerer) {
         return;
@@ -27,7 +28,8 @@ pub async fn hosts_may_go_untold(offerer: &dyn Transport, answerer: &dyn Transpo
     }
 }
 
-/// Two sides on one network that tell names find each other by them (multicast DNS on loopback must be possible), and tell no address.
+/// Two sides on one network that tell names find each other by them (multicast DNS on loopback must
+/// be possible), and tell no address.
 pub async fn hosts_may_have_names(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !hide(offerer, answerer) {
         return;

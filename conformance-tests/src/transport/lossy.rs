@@ -12,12 +12,14 @@ use super::pair::{DEADLINE, Side, candidate, without_candidates};
 
 /// So many packets must arrive; more are sent until they have.
 const COUNT: u16 = 200;
-/// Packets with every so-manieth sequence number are lost at first, and come when they are sent again.
+/// Packets with every so-manieth sequence number are lost at first, and come when they are sent
+/// again.
 const LOSS: u16 = 7;
 /// A packet each, which is some 5 Mbit/s.
 const PACE: Duration = Duration::from_millis(2);
 
-/// On a path that loses packets all video arrives, each packet with the codec it was sent with, and hardly any twice.
+/// On a path that loses packets all video arrives, each packet with the codec it was sent with, and
+/// hardly any twice.
 ///
 /// [`verify`](super::verify) leaves it out: a transport need not send again what was lost.
 pub async fn lost_video_is_sent_again(offerer: &dyn Transport, answerer: &dyn Transport) {
@@ -135,7 +137,8 @@ async fn pass(datagram: &[u8], passes: bool, by: &UdpSocket, to: SocketAddr) -> 
     Ok(())
 }
 
-/// Whether a datagram gets lost: a media packet with one of the chosen numbers, the first time. Its header is not encrypted (RFC 3711 §3.1).
+/// Whether a datagram gets lost: a media packet with one of the chosen numbers, the first time. Its
+/// header is not encrypted (RFC 3711 §3.1).
 fn is_lost(datagram: &[u8], resends: &[u8], lost: &mut HashSet<(u32, u16)>) -> bool {
     // RFC 7983 §7, RFC 5761 §4: RTP and RTCP begin alike and differ in the second byte.
     let [128..=191, kind, high, low, _, _, _, _, source @ ..] = datagram else { return false };

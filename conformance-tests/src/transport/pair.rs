@@ -24,7 +24,8 @@ pub struct SetUp {
     pub offerer: Duration,
     /// Until the answerer was connected.
     pub answerer: Duration,
-    /// Until a packet had come that the offerer sent as soon as it was connected, and every two milliseconds from then on.
+    /// Until a packet had come that the offerer sent as soon as it was connected, and every two
+    /// milliseconds from then on.
     pub first_packet: Duration,
 }
 
@@ -146,7 +147,8 @@ impl Pair {
         .await;
     }
 
-    /// Both sides send every few milliseconds until each has heard the other; says how long that took.
+    /// Both sides send every few milliseconds until each has heard the other; says how long that
+    /// took.
     pub(super) async fn speak_until_heard(&mut self) -> Duration {
         let (began, first) = (Instant::now(), self.next);
         let heard = |side: &Side| side.packets().any(|packet| packet.sequence >= first);
@@ -356,7 +358,8 @@ pub(super) fn codec(name: &str, clock_rate: u32, channels: u16, fmtp: &str) -> R
     RtpCodec { name: CodecName::new(name), clock_rate, channels, fmtp: fmtp.to_owned() }
 }
 
-/// A packet whose every field follows from its sequence number; every fourth has no level, every fifth a marker.
+/// A packet whose every field follows from its sequence number; every fourth has no level, every
+/// fifth a marker.
 pub(super) fn packet(sequence: u16) -> RtpOut {
     let level =
         (!sequence.is_multiple_of(4)).then(|| AudioLevel::new((sequence % 128) as u8, sequence.is_multiple_of(2)));

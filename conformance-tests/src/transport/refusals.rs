@@ -20,7 +20,8 @@ pub async fn nothing_happens_before_negotiation(transport: &dyn Transport) {
     side.session.close().await;
 }
 
-/// An offer without a shared audio codec is incompatible, after which the session can answer another.
+/// An offer without a shared audio codec is incompatible, after which the session can answer
+/// another.
 pub async fn no_common_codec_is_incompatible(offerer: &dyn Transport, answerer: &dyn Transport) {
     let pcmu = || codec("PCMU", 8000, 1, "");
     let mut pair = Pair::open(offerer, answerer).await;
@@ -35,7 +36,8 @@ pub async fn no_common_codec_is_incompatible(offerer: &dyn Transport, answerer: 
     pair.close().await;
 }
 
-/// Text that is no description or candidate is invalid, and the session connects afterwards as if it had never come.
+/// Text that is no description or candidate is invalid, and the session connects afterwards as if
+/// it had never come.
 pub async fn unusable_input_is_invalid_and_harmless(offerer: &dyn Transport, answerer: &dyn Transport) {
     let mut pair = Pair::open(offerer, answerer).await;
     let offer = pair.offerer.session.create_offer(false).await.expect("an offer");

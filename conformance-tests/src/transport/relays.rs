@@ -13,9 +13,11 @@ use super::pair::{DEADLINE, Pair, SetUp, Side, configuration, without_candidates
 use super::sockets::own_addresses;
 use crate::turn::{TurnBehaviour, TurnServer};
 
-/// Two sides that tell relayed candidates only connect through them, restart ICE, and give their relays back; says how long it took.
+/// Two sides that tell relayed candidates only connect through them, restart ICE, and give their
+/// relays back; says how long it took.
 ///
-/// Nothing that they send each other, neither description nor candidate, has another address of theirs in it.
+/// Nothing that they send each other, neither description nor candidate, has another address of
+/// theirs in it.
 pub async fn relayed_candidates_connect(offerer: &dyn Transport, answerer: &dyn Transport) -> Option<SetUp> {
     if !both_relay(offerer, answerer) {
         return None;
@@ -24,7 +26,8 @@ pub async fn relayed_candidates_connect(offerer: &dyn Transport, answerer: &dyn 
     let own = [own_ips(offerer).await, own_ips(answerer).await].concat();
     let mut pair = open([(offerer, relays_only(&server)), (answerer, relays_only(&server))]).await;
     let set_up = pair.set_up().await;
-    // What comes through a relay before a stack has a place for its track is lost in some: they hear each other from the second packet on.
+    // What comes through a relay before a stack has a place for its track is lost in some: they
+    // hear each other from the second packet on.
     pair.speak_until_heard().await;
     pair.speak(10).await;
     for side in [true, false] {
@@ -51,7 +54,8 @@ pub async fn relayed_candidates_connect(offerer: &dyn Transport, answerer: &dyn 
     Some(set_up)
 }
 
-/// What is sent through relays the moment a channel is open arrives, in order, though the other side may not have been told yet that it is.
+/// What is sent through relays the moment a channel is open arrives, in order, though the other
+/// side may not have been told yet that it is.
 pub async fn first_messages_arrive_through_relays(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !(both_relay(offerer, answerer) && offerer.capabilities().data_channels) {
         return;
@@ -98,7 +102,8 @@ pub async fn one_side_may_keep_to_relays(offerer: &dyn Transport, answerer: &dyn
     }
 }
 
-/// A session that keeps to its relay sends a peer nothing from anywhere else, whatever the peer's candidates are.
+/// A session that keeps to its relay sends a peer nothing from anywhere else, whatever the peer's
+/// candidates are.
 pub async fn nothing_leaves_but_through_the_relay(transport: &dyn Transport) {
     if !(transport.capabilities().relay && transport.capabilities().network) {
         return;
@@ -123,8 +128,8 @@ pub async fn nothing_leaves_but_through_the_relay(transport: &dyn Transport) {
     pair.close().await;
 }
 
-/// A server that does not take the credentials, has no relay to spare or does not answer is told of, by its URL, before the candidates
-/// are done; the session connects without it.
+/// A server that does not take the credentials, has no relay to spare or does not answer is told
+/// of, by its URL, before the candidates are done; the session connects without it.
 pub async fn servers_that_give_nothing_are_told(transport: &dyn Transport) {
     if !transport.capabilities().relay {
         return;
@@ -154,8 +159,9 @@ pub async fn servers_that_give_nothing_are_told(transport: &dyn Transport) {
     }
 }
 
-/// Servers that cannot be used, all at once on both sides: a name that nothing stands for, ports where nothing listens,
-/// addresses that the system sends nothing to. The session connects, and each of them is told of.
+/// Servers that cannot be used, all at once on both sides: a name that nothing stands for, ports
+/// where nothing listens, addresses that the system sends nothing to. The session connects, and
+/// each of them is told of.
 pub async fn unusable_servers_end_no_session(transport: &dyn Transport) {
     if !transport.capabilities().stun {
         return;
@@ -235,7 +241,8 @@ fn assert_only_relays(told: &[String], server: &TurnServer, own: &[IpAddr]) {
     }
 }
 
-/// How many candidates there are in descriptions and candidates; or one that is not relayed, or shows what is behind it.
+/// How many candidates there are in descriptions and candidates; or one that is not relayed, or
+/// shows what is behind it.
 pub(crate) fn relays_alone(told: &[String], relayed: &[SocketAddr]) -> Result<usize, String> {
     let mut relays = 0;
     for candidate in

@@ -57,7 +57,8 @@ async fn open(offerer: &dyn Transport, answerer: &dyn Transport) -> Option<Pair>
     Some(pair)
 }
 
-/// The offerer sends as many messages as find room, and says how many were accepted. The answerer reads nothing.
+/// The offerer sends as many messages as find room, and says how many were accepted. The answerer
+/// reads nothing.
 async fn send_all(pair: &mut Pair) -> usize {
     let channel = pair.offerer.channel("blink").expect("it is open");
     let (mut accepted, mut waited) = (0, Duration::ZERO);

@@ -1,4 +1,5 @@
-//! What a session does with the machine's network: addresses, servers, and that it leaves nothing behind.
+//! What a session does with the machine's network: addresses, servers, and that it leaves nothing
+//! behind.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -10,7 +11,8 @@ use super::pair::{Pair, Side, configuration, without_candidates};
 /// The address a test's STUN server claims to see (RFC 5737).
 const REFLEXIVE: &str = "203.0.113.9";
 
-/// The ports of a session can be bound by others as soon as `close` has returned, and soon after it was dropped instead.
+/// The ports of a session can be bound by others as soon as `close` has returned, and soon after it
+/// was dropped instead.
 pub async fn its_sockets_are_free_after_close_and_drop(offerer: &dyn Transport, answerer: &dyn Transport) {
     for is_closed in [true, false] {
         let mut pair = Pair::open(offerer, answerer).await;
@@ -36,7 +38,8 @@ pub async fn its_sockets_are_free_after_close_and_drop(offerer: &dyn Transport, 
     }
 }
 
-/// When one side closes, the other misses it (on a network, where paths get lost) and goes on until it is closed itself.
+/// When one side closes, the other misses it (on a network, where paths get lost) and goes on until
+/// it is closed itself.
 pub async fn a_closed_peer_is_a_lost_path_and_no_more(offerer: &dyn Transport, answerer: &dyn Transport) {
     let mut pair = Pair::open(offerer, answerer).await;
     pair.connect().await;
@@ -53,7 +56,8 @@ pub async fn a_closed_peer_is_a_lost_path_and_no_more(offerer: &dyn Transport, a
     pair.offerer.session.close().await;
 }
 
-/// A configured STUN server is asked, and what it sees becomes a candidate; without one, nobody is asked.
+/// A configured STUN server is asked, and what it sees becomes a candidate; without one, nobody is
+/// asked.
 pub async fn stun_servers_give_reflexive_candidates(transport: &dyn Transport) {
     let mut plain = Side::open(transport, vec![super::opus()]).await;
     plain.session.add_track(TrackKind::Audio).await.expect("a track");

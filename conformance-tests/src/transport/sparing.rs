@@ -19,9 +19,9 @@ const TIME: Duration = Duration::from_secs(1);
 /// Datagrams to that host: 16 candidates a generation, at most eight checks of each in a second.
 const MAX_DATAGRAMS: usize = 16 * 8 * GENERATIONS as usize;
 
-/// A peer names another host in candidates and restarts ICE again and again. That host is sent few datagrams: the candidates
-/// of a generation and the unanswered checks are bounded, and what is not answered is repeated ever more rarely (RFC 8445
-/// §14, §19.5.1).
+/// A peer names another host in candidates and restarts ICE again and again. That host is sent few
+/// datagrams: the candidates of a generation and the unanswered checks are bounded, and what is not
+/// answered is repeated ever more rarely (RFC 8445 §14, §19.5.1).
 ///
 /// Returns the datagrams that were counted.
 pub async fn other_hosts_are_sent_few_checks(offerer: &dyn Transport, answerer: &dyn Transport) -> usize {

@@ -1,4 +1,5 @@
-//! Descriptions that are right and unusual: what RFC 8866, RFC 8839 and RFC 9429 allow and few stacks write.
+//! Descriptions that are right and unusual: what RFC 8866, RFC 8839 and RFC 9429 allow and few
+//! stacks write.
 
 use blink_api::{TrackKind, Transport};
 
@@ -6,7 +7,8 @@ use super::call::vp8;
 use super::pair::{Pair, Side, configuration};
 use super::{codec, opus};
 
-/// Candidates of which nothing can be checked: each is ignored, and those beside them count (RFC 8839 §5.1).
+/// Candidates of which nothing can be checked: each is ignored, and those beside them count (RFC
+/// 8839 §5.1).
 const CANDIDATES: &str = "a=candidate:1 1 udp 1 fe80::1%eth0 5000 typ host\r\n\
     a=candidate:2 1 udp 1 [2001:db8::1] 5000 typ host\r\n\
     a=candidate:3 1 udp 1 host.example 5000 typ host\r\n\
@@ -79,8 +81,8 @@ pub async fn unusual_lines_are_taken(offerer: &dyn Transport, answerer: &dyn Tra
     }
 }
 
-/// Sections that a side cannot take are rejected in their places, in the first answer and in later ones, and the call goes on
-/// without them (RFC 9429 §5.3.1).
+/// Sections that a side cannot take are rejected in their places, in the first answer and in later
+/// ones, and the call goes on without them (RFC 9429 §5.3.1).
 pub async fn unusual_sections_are_rejected(offerer: &dyn Transport, answerer: &dyn Transport) {
     let renegotiation = offerer.capabilities().renegotiation && answerer.capabilities().renegotiation;
     for (name, section, comes_first) in SECTIONS {

@@ -7,8 +7,9 @@ use blink_api::{CodecName, ErrorKind, Mid, RtpOut, SessionEvent, TrackId, TrackK
 use super::call::{Call, KINDS, assert_same, both_carry_video, h264, started, video_packets, vp8};
 use super::pair::{DEADLINE, Side, packet};
 
-/// Two sections of audio and two of video carry each the packets of its own two tracks, both ways at once, as they were sent; every track is
-/// announced before its first packet, and both sides know its section by the same tag.
+/// Two sections of audio and two of video carry each the packets of its own two tracks, both ways
+/// at once, as they were sent; every track is announced before its first packet, and both sides
+/// know its section by the same tag.
 pub async fn sections_carry_their_own_tracks(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !both_carry_video(offerer, answerer).await {
         return;
@@ -48,7 +49,8 @@ pub async fn sections_carry_their_own_tracks(offerer: &dyn Transport, answerer: 
     call.close().await;
 }
 
-/// A video section carries every codec that both sides have, whichever of them each prefers, and says which one a packet is of.
+/// A video section carries every codec that both sides have, whichever of them each prefers, and
+/// says which one a packet is of.
 pub async fn video_goes_in_either_codec(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !both_carry_video(offerer, answerer).await {
         return;
@@ -83,7 +85,8 @@ pub async fn video_goes_in_either_codec(offerer: &dyn Transport, answerer: &dyn 
     call.close().await;
 }
 
-/// Who asks for a key frame of a track is heard by the side that sends it, which learns the track's section.
+/// Who asks for a key frame of a track is heard by the side that sends it, which learns the track's
+/// section.
 pub async fn key_frame_requests_reach_the_sender(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !both_carry_video(offerer, answerer).await {
         return;
@@ -108,7 +111,8 @@ pub async fn key_frame_requests_reach_the_sender(offerer: &dyn Transport, answer
     call.close().await;
 }
 
-/// Video that one side has no codec for is refused, on whichever side that is, and audio works without it.
+/// Video that one side has no codec for is refused, on whichever side that is, and audio works
+/// without it.
 pub async fn video_without_a_shared_codec_is_refused(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !both_carry_video(offerer, answerer).await {
         return;
@@ -145,7 +149,8 @@ pub async fn video_without_a_shared_codec_is_refused(offerer: &dyn Transport, an
     }
 }
 
-/// A side with fewer tracks than there are sections receives on all of them; what the answering side has more is negotiated with its own offer.
+/// A side with fewer tracks than there are sections receives on all of them; what the answering
+/// side has more is negotiated with its own offer.
 pub async fn sides_may_have_different_numbers_of_tracks(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !both_carry_video(offerer, answerer).await {
         return;

@@ -1,4 +1,5 @@
-//! The suite tests itself: backends that are broken on purpose, each of which a named scenario or a named part of a contract must catch.
+//! The suite tests itself: backends that are broken on purpose, each of which a named scenario or a
+//! named part of a contract must catch.
 
 mod signaling;
 mod transport;
@@ -15,7 +16,8 @@ use blink_transport_memory as _;
 
 use transport::How;
 
-/// A number of a scenario holds over sound backends, and fails by an assertion where the first participant, or the second, has a broken one.
+/// A number of a scenario holds over sound backends, and fails by an assertion where the first
+/// participant, or the second, has a broken one.
 fn is_caught_by(transports: [&str; 2], signalings: [&str; 2], number: u8) {
     let stage = |transports: [&str; 2], signalings: [&str; 2]| {
         let stage = Stage::new(registry().unwrap(), "memory", "memory", Timing::Virtual);
@@ -57,7 +59,8 @@ fn gathering_and_sending_before_negotiation_is_caught_by_the_contract() {
     is_caught_by_contract(How::GathersEarly, |broken| Box::pin(contract::nothing_happens_before_negotiation(broken)));
 }
 
-/// What it declares and cannot do fails in the scenario that needs it; what it can do and does not declare is noticed too.
+/// What it declares and cannot do fails in the scenario that needs it; what it can do and does not
+/// declare is noticed too.
 #[test]
 fn lies_about_capabilities_are_caught_by_41_offer_request_close() {
     is_caught_by(["claims-video", "memory"], ["memory"; 2], 41);

@@ -1,4 +1,5 @@
-//! Signaling backends that are broken, each in one way: the memory backend behind one that does not do as it should.
+//! Signaling backends that are broken, each in one way: the memory backend behind one that does not
+//! do as it should.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Transports that are broken, each in one way: the memory transport behind a session that does not do as it should.
+//! Transports that are broken, each in one way: the memory transport behind a session that does not
+//! do as it should.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What devices say to each other: contents of every kind, each kind's body, roster entries, messages on the data channel.
+//! What devices say to each other: contents of every kind, each kind's body, roster entries,
+//! messages on the data channel.
 
 use std::fmt::Debug;
 
@@ -7,7 +8,8 @@ use blink_proto::wire::{
 };
 use minicbor::{Decode, Encode};
 
-/// Whatever can be read, says the same when it is written again; what has no room for unknown fields, in the same bytes.
+/// Whatever can be read, says the same when it is written again; what has no room for unknown
+/// fields, in the same bytes.
 pub fn run(data: &[u8]) {
     if let Ok(content) = Content::decode(data) {
         let again = content.encode();

@@ -11,8 +11,8 @@ use {
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::discovered().expect("no name is taken twice"));
 
-/// Bytes are understood or refused in one line. The first one says where they stand: in a file, in the environment, in
-/// arguments, in the URI of a server.
+/// Bytes are understood or refused in one line. The first one says where they stand: in a file, in
+/// the environment, in arguments, in the URI of a server.
 pub fn run(data: &[u8]) {
     let Some((how, bytes)) = data.split_first() else { return };
     let text = str::from_utf8(bytes);
@@ -43,7 +43,8 @@ fn variable(line: &[u8]) -> Option<(OsString, OsString)> {
     Some((text(&[b"BLINK_", &line[..split]].concat()), text(&line[split + 1..])))
 }
 
-/// What is read is written again, and means the same; what is refused shows nothing of what stands before an `@`.
+/// What is read is written again, and means the same; what is refused shows nothing of what stands
+/// before an `@`.
 fn uri(text: &str) {
     match ServerUri::parse(text) {
         Ok(uri) => assert_eq!(ServerUri::parse(&uri.to_string()).ok(), Some(uri), "the canonical form means the same"),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use blink_api::{CallId, Delivery, DeliveryId, DeviceId, Did, Endpoint, Origin, Topic};
 use blink_proto::secure::{
-    AgreementKey, CallKeys, Channel, Identity, EnvelopeCodec, Random, Sealing, inbox_topic, open, seal,
+    AgreementKey, CallKeys, Channel, EnvelopeCodec, Identity, Random, Sealing, inbox_topic, open, seal,
 };
 use blink_proto::wire::{Body, Bytes16, Content, Ringing};
 use rand::SeedableRng;
@@ -36,8 +36,9 @@ static SCENE: LazyLock<Scene> = LazyLock::new(|| {
     Scene { alice, bob, call_key, keys, letter, record }
 });
 
-/// Opens what the bytes make. The first says how: as they are, on an inbox or a call's topic; as changes of an envelope that is whole, which then must be refused; as the
-/// content of one, which opens to just that or not at all.
+/// Opens what the bytes make. The first says how: as they are, on an inbox or a call's topic; as
+/// changes of an envelope that is whole, which then must be refused; as the content of one, which
+/// opens to just that or not at all.
 pub fn run(data: &[u8]) {
     let scene = &*SCENE;
     let mut input = Input::new(data);

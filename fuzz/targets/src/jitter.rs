@@ -1,10 +1,11 @@
-//! The jitter buffer: packets with and without payload, with any numbers and any times, and pauses of days.
+//! The jitter buffer: packets with and without payload, with any numbers and any times, and pauses
+//! of days.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use blink_api::{Preference, RtpTime};
-use blink_media::{AudioCopy, AudioPacket, DelayRange, PlayoutDecision, JitterBuffer, JitterConfig};
+use blink_media::{AudioCopy, AudioPacket, DelayRange, JitterBuffer, JitterConfig, PlayoutDecision};
 use bytes::Bytes;
 
 use crate::input::Input;
@@ -12,7 +13,8 @@ use crate::input::Input;
 /// Far from the beginning of time, so that packets may come from before it.
 static START: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from_secs(100_000));
 
-/// Nothing comes out that did not go in, nothing lasts longer than a packet can, and what is held has a bound.
+/// Nothing comes out that did not go in, nothing lasts longer than a packet can, and what is held
+/// has a bound.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let (delay, prefer, packets, adapt, begin) = (input.byte(), input.byte(), input.byte(), input.byte(), input.byte());

@@ -1,7 +1,8 @@
 //! What is fuzzed: one plain function for each place that reads bytes from outside.
 //!
-//! Each takes any bytes and panics where something is wrong: the code under test must not panic itself, and what each module says of it must hold.
-//! `fuzz/` runs them with libFuzzer, the tests of this crate over the corpus that is committed there.
+//! Each takes any bytes and panics where something is wrong: the code under test must not panic
+//! itself, and what each module says of it must hold. `fuzz/` runs them with libFuzzer, the tests
+//! of this crate over the corpus that is committed there.
 
 mod body;
 mod configuration;

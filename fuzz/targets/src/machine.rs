@@ -1,4 +1,5 @@
-//! Call machines of two people with three devices: what anybody among them, or a stranger, may say, in any order, changed or made up.
+//! Call machines of two people with three devices: what anybody among them, or a stranger, may say,
+//! in any order, changed or made up.
 
 mod town;
 

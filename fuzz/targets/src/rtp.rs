@@ -1,8 +1,9 @@
-//! RTP packets with header extensions and padding, from the bytes of a datagram to sound and to what is reported of them.
+//! RTP packets with header extensions and padding, from the bytes of a datagram to sound and to
+//! what is reported of them.
 
 use std::time::{Duration, Instant};
 
-use blink_api::{AudioFormat, AudioLevel, AudioCodec, CodecName, AudioDecoderConfig, Mid, RtpIn, RtpTime};
+use blink_api::{AudioCodec, AudioDecoderConfig, AudioFormat, AudioLevel, CodecName, Mid, RtpIn, RtpTime};
 use blink_media::{JitterConfig, NullSink, Playout, ReceiveConfig, ReceiveStatistics};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_transport_kit::traffic::Traffic;
@@ -12,7 +13,8 @@ use rtc_shared::marshal::{Marshal, MarshalSize, Unmarshal};
 
 use crate::input::Input;
 
-/// Packets are read as the transport `webrtc-rs` reads them, some as redundant audio (RFC 2198), and played.
+/// Packets are read as the transport `webrtc-rs` reads them, some as redundant audio (RFC 2198),
+/// and played.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let extension = input.byte();

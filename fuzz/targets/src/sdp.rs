@@ -4,8 +4,8 @@ use blink_api::{CodecName, RtpCodec, TrackKind};
 use blink_transport_kit::candidate;
 use blink_transport_kit::sdp::{Description, Places, without_reception, without_refused};
 
-/// Descriptions stay readable with sections taken out, and what was taken out is gone. What is hidden from a stack is in its
-/// place again afterwards.
+/// Descriptions stay readable with sections taken out, and what was taken out is gone. What is
+/// hidden from a stack is in its place again afterwards.
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for line in text.lines() {

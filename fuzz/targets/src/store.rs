@@ -14,10 +14,11 @@ static FILE: LazyLock<Vec<u8>> = LazyLock::new(fuzzing::used_file);
 /// A fuzzer ends at every panic, but the store catches those of the database.
 static HOOK: Once = Once::new();
 
-/// A file that was damaged: its identity is read or it is refused. Where the database panics, that is an error.
+/// A file that was damaged: its identity is read or it is refused. Where the database panics, that
+/// is an error.
 ///
-/// Checksums make bytes from nowhere pointless: the input is what is changed, as places and bytes. An empty chunk cuts
-/// the file off there.
+/// Checksums make bytes from nowhere pointless: the input is what is changed, as places and bytes.
+/// An empty chunk cuts the file off there.
 pub fn run(data: &[u8]) {
     HOOK.call_once(|| std::panic::set_hook(Box::new(report)));
     let mut file = FILE.clone();

@@ -11,7 +11,8 @@ use crate::input::Input;
 
 static START: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from_secs(1_000));
 
-/// The first frame is a key frame, and so is the first after a loss; a deadline that has passed is dealt with; every frame that comes out can be put into packets again.
+/// The first frame is a key frame, and so is the first after a loss; a deadline that has passed is
+/// dealt with; every frame that comes out can be put into packets again.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let choice = input.byte();

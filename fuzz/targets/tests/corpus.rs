@@ -1,4 +1,5 @@
-//! Every input that is kept in `fuzz/corpus` goes through its target, so that what was found once stays mended without a fuzzer.
+//! Every input that is kept in `fuzz/corpus` goes through its target, so that what was found once
+//! stays mended without a fuzzer.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! What Opus is called in SDP, and which formats and frames it has.
 
 use blink_api::{
-    AudioFormat, AudioCodec, AudioCodecCapabilities, CodecName, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig, Error, ErrorKind,
-    Result, RtpCodec,
+    AudioCodec, AudioCodecCapabilities, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig,
+    AudioFormat, CodecName, Error, ErrorKind, Result, RtpCodec,
 };
 
 use crate::decoder::OpusDecoder;

@@ -19,18 +19,23 @@ const LONGEST_REDUNDANCY: u16 = 1_000;
 pub struct OpusConfig {
     /// Bits per second where the engine asks for no other rate: 6,000 to 510,000.
     pub bitrate: u32,
-    /// Care taken in encoding, 0 to 10. A 20 ms frame takes about 82, 229 and 250 µs of a core at 0, 5 and 10.
+    /// Care taken in encoding, 0 to 10. A 20 ms frame takes about 82, 229 and 250 µs of a core at
+    /// 0, 5 and 10.
     pub complexity: u8,
     /// Carry a coarse copy of each frame in the next packet (in-band forward error correction).
     pub fec: bool,
-    /// Percent of lost packets to prepare for even while none is reported, 0 to 100. It decides how much goes into the copies.
+    /// Percent of lost packets to prepare for even while none is reported, 0 to 100. It decides how
+    /// much goes into the copies.
     pub expected_loss: u8,
-    /// While losses come in bursts, describe so much of the past in each packet, 0 to 1,000 ms; 0 for never (deep redundancy, DRED).
+    /// While losses come in bursts, describe so much of the past in each packet, 0 to 1,000 ms; 0
+    /// for never (deep redundancy, DRED).
     pub redundancy_ms: u16,
-    /// Send nothing in silence (discontinuous transmission). libopus finds steady noise silent at complexity 5 and not at 9.
+    /// Send nothing in silence (discontinuous transmission). libopus finds steady noise silent at
+    /// complexity 5 and not at 9.
     pub dtx: bool,
-    /// Care taken in restoring, 0 to 10: from 5 on networks conceal losses and understand deep redundancy (about 0.3 ms for each 20 ms that are lost),
-    /// from 6 on they also improve what was coded at low rates (0.1 to 0.4 ms for every frame).
+    /// Care taken in restoring, 0 to 10: from 5 on networks conceal losses and understand deep
+    /// redundancy (about 0.3 ms for each 20 ms that are lost), from 6 on they also improve what was
+    /// coded at low rates (0.1 to 0.4 ms for every frame).
     pub decoder_complexity: u8,
 }
 
@@ -97,7 +102,8 @@ mod tests {
         refused(OpusConfig { expected_loss: 101, ..OpusConfig::default() }, "codecs.opus.expected_loss");
     }
 
-    /// The codec is found by its name, reads its section and refuses a wrong one before anything is opened.
+    /// The codec is found by its name, reads its section and refuses a wrong one before anything is
+    /// opened.
     #[test]
     fn the_registry_makes_it_from_its_section() {
         let registry = Registry::discovered().unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blink_api::{AudioFormat, AudioDecoder, AudioDecoderConfig, DecoderInput, Error, ErrorKind, Result};
+use blink_api::{AudioDecoder, AudioDecoderConfig, AudioFormat, DecoderInput, Error, ErrorKind, Result};
 
 use crate::codec::check_format;
 use crate::libopus::{self, RawDecoder, check_packet};
@@ -26,7 +26,8 @@ pub(crate) struct OpusDecoder {
     format: AudioFormat,
     channels: usize,
     deep: bool,
-    /// The packet whose redundancy is at hand, and how far back that reaches. Several frames are restored from one packet.
+    /// The packet whose redundancy is at hand, and how far back that reaches. Several frames are
+    /// restored from one packet.
     restoring: Vec<u8>,
     reach: usize,
 }
@@ -126,7 +127,7 @@ fn invalid(operation: &'static str, why: &'static str) -> Error {
 mod tests {
     use super::*;
     use crate::{OpusCodec, OpusConfig};
-    use blink_api::{AudioFormat, AudioCodec, AudioEncoderConfig};
+    use blink_api::{AudioCodec, AudioEncoderConfig, AudioFormat};
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -137,7 +138,8 @@ mod tests {
     fn packet(frame_ms: u64) -> Vec<u8> {
         let codec = OpusCodec::new(OpusConfig::default()).unwrap();
         let frame = Duration::from_millis(frame_ms);
-        let mut encoder = codec.encoder(AudioEncoderConfig { format: AudioFormat::CALL, frame, bitrate: None }).unwrap();
+        let mut encoder =
+            codec.encoder(AudioEncoderConfig { format: AudioFormat::CALL, frame, bitrate: None }).unwrap();
         let sound: Vec<f32> = (0..encoder.frame_samples()).map(|n| 0.3 * (n as f32 * 0.05).sin()).collect();
         let mut out = Vec::new();
         encoder.encode(&sound, &mut out).unwrap();

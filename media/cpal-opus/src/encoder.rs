@@ -9,16 +9,20 @@ use crate::config::BITRATES;
 use crate::libopus::{Control, FULLBAND, RawEncoder, VOICE, WIDEBAND};
 use crate::{NAME, OpusConfig};
 
-/// The longest packet it makes: what an RTP packet may carry, less the byte that redundant audio puts before it (RFC 2198 §3).
+/// The longest packet it makes: what an RTP packet may carry, less the byte that redundant audio
+/// puts before it (RFC 2198 §3).
 const LONGEST_PACKET: usize = 1_199;
 
-/// Below so many bits per second and channel, all of them are spent on sound up to 8 kHz: PESQ-WB 4.3 instead of 4.1 at 16 kbit/s.
+/// Below so many bits per second and channel, all of them are spent on sound up to 8 kHz: PESQ-WB
+/// 4.3 instead of 4.1 at 16 kbit/s.
 const NARROW: u32 = 20_000;
 
-/// Packets of up to this many bytes say only that there is silence, and need not be sent (`opus_encode`, "DTX").
+/// Packets of up to this many bytes say only that there is silence, and need not be sent
+/// (`opus_encode`, "DTX").
 const SILENCE_PACKET: usize = 2;
 
-/// LossEstimator come in bursts where so many packets are lost in a row, on average. Where each is lost for itself, it is 1.1 at 10 % and 1.4 at 30 %.
+/// LossEstimator come in bursts where so many packets are lost in a row, on average. Where each is
+/// lost for itself, it is 1.1 at 10 % and 1.4 at 30 %.
 const BURSTS: f32 = 1.6;
 
 /// Below this share of lost packets nothing is added for them.
@@ -87,7 +91,8 @@ impl AudioEncoder for OpusEncoder {
                 .with("samples", samples.len())
                 .with("frame", self.frame_samples));
         }
-        // Filling with zeros before each frame costs nothing beside encoding, and keeps the buffer where it is.
+        // Filling with zeros before each frame costs nothing beside encoding, and keeps the buffer
+        // where it is.
         out.resize(LONGEST_PACKET, 0);
         match self.opus.encode(samples, out) {
             Ok(length) if self.settings.dtx && length <= SILENCE_PACKET => out.clear(),
@@ -167,7 +172,8 @@ mod tests {
         }
     }
 
-    /// The steady state allocates nothing on this side: the caller's buffer stays where it is and as large as it is.
+    /// The steady state allocates nothing on this side: the caller's buffer stays where it is and
+    /// as large as it is.
     #[test]
     fn the_callers_buffer_is_reused() {
         let mut encoder = encoder(OpusConfig::default(), 20);

@@ -1,7 +1,7 @@
 //! The Opus codec of the Blink call engine (RFC 6716, RTP as in RFC 7587), by libopus.
 //!
-//! A program that names this crate (`use blink_media_cpal_opus as _;`) finds the codec `opus` in the registry; its section of the
-//! configuration is [`OpusConfig`].
+//! A program that names this crate (`use blink_media_cpal_opus as _;`) finds the codec `opus` in
+//! the registry; its section of the configuration is [`OpusConfig`].
 
 mod codec;
 mod config;

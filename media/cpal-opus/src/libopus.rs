@@ -1,8 +1,10 @@
-//! The few functions of libopus 1.6 that are used, each behind a safe one. The only file of this crate with `unsafe` in it.
+//! The few functions of libopus 1.6 that are used, each behind a safe one. The only file of this
+//! crate with `unsafe` in it.
 //!
-//! What makes it sound, everywhere below: pointers come from libopus' own `create` functions, are checked there and freed once, in `drop`;
-//! lengths are those of slices; controls take one 32-bit integer, as `opus_defines.h` says of each that is used. libopus has no state outside
-//! of what it is given, so an encoder or decoder may move to another thread.
+//! What makes it sound, everywhere below: pointers come from libopus' own `create` functions, are
+//! checked there and freed once, in `drop`; lengths are those of slices; controls take one 32-bit
+//! integer, as `opus_defines.h` says of each that is used. libopus has no state outside of what it
+//! is given, so an encoder or decoder may move to another thread.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -13,7 +15,8 @@ use opusic_sys as ffi;
 
 use crate::NAME;
 
-/// Ticks per second of what is told about packets: every frame length is a whole number of them (RFC 6716 §2).
+/// Ticks per second of what is told about packets: every frame length is a whole number of them
+/// (RFC 6716 §2).
 const RATE: i32 = 48_000;
 
 /// Longer than any packet a network brings; libopus takes lengths as 32-bit integers.
@@ -148,7 +151,8 @@ impl RawDecoder {
 
     /// Remembers the state.
     pub(crate) fn save_state(&mut self) {
-        // SAFETY: a decoder is `size` contiguous bytes, and a shallow copy of them is a copy of it (`opus.h`, "Opus AudioDecoder").
+        // SAFETY: a decoder is `size` contiguous bytes, and a shallow copy of them is a copy of it
+        // (`opus.h`, "Opus AudioDecoder").
         let state = unsafe { std::slice::from_raw_parts(self.state.as_ptr().cast::<u8>(), self.size) };
         self.kept.clear();
         self.kept.extend_from_slice(state);
@@ -162,8 +166,8 @@ impl RawDecoder {
         }
     }
 
-    /// How much is computed for concealment and for the sound of low rates, 0 to 10: from 5 on networks conceal, from 6 and 7 on they improve
-    /// coded speech too.
+    /// How much is computed for concealment and for the sound of low rates, 0 to 10: from 5 on
+    /// networks conceal, from 6 and 7 on they improve coded speech too.
     pub(crate) fn set_complexity(&mut self, complexity: u8) -> Result<()> {
         let complexity = i32::from(complexity);
         // SAFETY: see above.
@@ -171,7 +175,8 @@ impl RawDecoder {
         check("decoder", code).map(drop)
     }
 
-    /// Decodes a packet, or with `copy` the copy of the frame before it; no packet is a lost one. Returns samples of all channels.
+    /// Decodes a packet, or with `copy` the copy of the frame before it; no packet is a lost one.
+    /// Returns samples of all channels.
     pub(crate) fn decode(&mut self, packet: Option<&[u8]>, out: &mut [f32], copy: bool) -> Result<usize> {
         let (data, bytes) = packet.map_or((ptr::null(), 0), |packet| (packet.as_ptr(), length(packet.len())));
         let frames = length(out.len() / self.channels);
@@ -182,8 +187,9 @@ impl RawDecoder {
         Ok(decoded * self.channels)
     }
 
-    /// Reads the deep redundancy of a packet: up to `most` samples of one channel back from its beginning. Returns how far back it reaches, in such
-    /// samples; 0 where it has none. It is kept for [`restore`](RawDecoder::restore) where `keep` is set, which costs more.
+    /// Reads the deep redundancy of a packet: up to `most` samples of one channel back from its
+    /// beginning. Returns how far back it reaches, in such samples; 0 where it has none. It is kept
+    /// for [`restore`](RawDecoder::restore) where `keep` is set, which costs more.
     pub(crate) fn redundancy(&mut self, packet: &[u8], most: usize, keep: bool) -> Result<usize> {
         let mut end = 0;
         // SAFETY: reads the packet's bytes and writes the state and `end`.
@@ -201,10 +207,12 @@ impl RawDecoder {
         })
     }
 
-    /// Decodes what the redundancy read last says of the sound `offset` samples of one channel before its packet's beginning.
+    /// Decodes what the redundancy read last says of the sound `offset` samples of one channel
+    /// before its packet's beginning.
     pub(crate) fn restore(&mut self, offset: usize, out: &mut [f32]) -> Result<usize> {
         let frames = length(out.len() / self.channels);
-        // SAFETY: writes up to `frames` times `channels` samples; libopus checks the offset against what the redundancy holds.
+        // SAFETY: writes up to `frames` times `channels` samples; libopus checks the offset against
+        // what the redundancy holds.
         let decoded = check("restore", unsafe {
             ffi::opus_decoder_dred_decode_float(
                 self.state.as_ptr(),
@@ -242,7 +250,8 @@ impl<T> Owned<T> {
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
-        // SAFETY: the function is the one that frees what this points to, and nobody else has the pointer.
+        // SAFETY: the function is the one that frees what this points to, and nobody else has the
+        // pointer.
         unsafe { (self.1)(self.0.as_ptr()) }
     }
 }

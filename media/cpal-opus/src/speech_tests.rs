@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use blink_api::{AudioFormat, AudioCodec, AudioDecoder, AudioDecoderConfig, DecoderInput, AudioEncoder, AudioEncoderConfig};
+use blink_api::{
+    AudioCodec, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig, AudioFormat, DecoderInput,
+};
 
 use crate::{OpusCodec, OpusConfig};
 
@@ -59,7 +61,8 @@ fn a_tone_and_noise_keep_their_level_in_every_format() {
     }
 }
 
-/// Every eighth packet of real speech is lost: the copies in the packets after them come nearer to the sound than concealment does.
+/// Every eighth packet of real speech is lost: the copies in the packets after them come nearer to
+/// the sound than concealment does.
 #[test]
 fn recovered_speech_is_nearer_to_the_original_than_concealed_speech() {
     let sound = speech();
@@ -75,9 +78,7 @@ fn recovered_speech_is_nearer_to_the_original_than_concealed_speech() {
         let (own, next) = (&two[0], &two[1]);
         let lost = n % 8 == 7;
         whole.decode(DecoderInput::Packet(own), reference).unwrap();
-        recovering
-            .decode(if lost { DecoderInput::Fec(next) } else { DecoderInput::Packet(own) }, recovered)
-            .unwrap();
+        recovering.decode(if lost { DecoderInput::Fec(next) } else { DecoderInput::Packet(own) }, recovered).unwrap();
         concealing.decode(if lost { DecoderInput::Conceal } else { DecoderInput::Packet(own) }, concealed).unwrap();
         if lost {
             recovery_error += error(reference, recovered);

@@ -1,8 +1,8 @@
 //! What the two laws are called in SDP, and which formats they take.
 
 use blink_api::{
-    AudioFormat, AudioCodec, AudioCodecCapabilities, CodecName, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig, Error, ErrorKind,
-    Result, RtpCodec,
+    AudioCodec, AudioCodecCapabilities, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig,
+    AudioFormat, CodecName, Error, ErrorKind, Result, RtpCodec,
 };
 
 use crate::decoder::G711Decoder;
@@ -55,7 +55,8 @@ impl Law {
     }
 }
 
-/// One of the two codecs. Sound of 8, 16, 24, 32 or 48 kHz and one or two channels is converted to 8 kHz and one channel, and back.
+/// One of the two codecs. Sound of 8, 16, 24, 32 or 48 kHz and one or two channels is converted to
+/// 8 kHz and one channel, and back.
 #[derive(Debug, Clone, Copy)]
 pub struct G711Codec {
     law: Law,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blink_api::{AudioFormat, AudioDecoder, AudioDecoderConfig, DecoderInput, Result};
+use blink_api::{AudioDecoder, AudioDecoderConfig, AudioFormat, DecoderInput, Result};
 
 use crate::Law;
 use crate::codec::{RATE, UNIT, check_format, invalid};

@@ -1,7 +1,9 @@
-//! G.711 for the Blink call engine (ITU-T G.711, RTP as in RFC 3551 §4.5.14): the codecs that every telephone and every WebRTC stack has.
+//! G.711 for the Blink call engine (ITU-T G.711, RTP as in RFC 3551 §4.5.14): the codecs that every
+//! telephone and every WebRTC stack has.
 //!
-//! A program that names this crate (`use blink_media_g711 as _;`) finds the codecs `pcmu` and `pcma` in the registry. They have no settings.
-//! 64 kbit/s, the band of a telephone, no correction of losses: a common ground for when there is no better one.
+//! A program that names this crate (`use blink_media_g711 as _;`) finds the codecs `pcmu` and
+//! `pcma` in the registry. They have no settings. 64 kbit/s, the band of a telephone, no correction
+//! of losses: a common ground for when there is no better one.
 
 mod codec;
 mod config;

@@ -1,4 +1,5 @@
-//! Between the sample rate of the call and that of the wire, 10 ms at a time. Nothing is allocated after the beginning.
+//! Between the sample rate of the call and that of the wire, 10 ms at a time. Nothing is allocated
+//! after the beginning.
 
 use blink_api::{Error, ErrorKind, Result};
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
@@ -11,7 +12,8 @@ pub(crate) struct Converter {
 
 impl Converter {
     /// # Errors
-    /// [`Unexpected`](ErrorKind::Unexpected) for rates that cannot be converted; those that the codecs take can.
+    /// [`Unexpected`](ErrorKind::Unexpected) for rates that cannot be converted; those that the
+    /// codecs take can.
     pub(crate) fn new(from: u32, to: u32) -> Result<Self> {
         if from == to {
             return Ok(Self { fft: None });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use blink_api::{AudioFormat, ReadResult, AudioSource, Result};
+use blink_api::{AudioFormat, AudioSource, ReadResult, Result};
 
 /// Sound of a known length, once or round and round.
 pub(crate) struct Clip {

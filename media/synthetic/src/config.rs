@@ -11,7 +11,8 @@ use crate::NAME;
 pub struct SyntheticConfig {
     /// How loud tones and noise are, in dB relative to a full-scale sine: −90 to 0.
     pub level: f32,
-    /// The longest file that is read, in seconds: 1 to 7,200. A file is held in memory; sound takes 11.5 MB a minute at 48 kHz mono.
+    /// The longest file that is read, in seconds: 1 to 7,200. A file is held in memory; sound takes
+    /// 11.5 MB a minute at 48 kHz mono.
     pub longest_file: u32,
 }
 

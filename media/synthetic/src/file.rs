@@ -11,8 +11,9 @@ const LARGEST: u64 = 512 * 1024 * 1024;
 /// Opens a file to read it whole; with its size in bytes, which is not 0.
 ///
 /// # Errors
-/// [`NotFound`](ErrorKind::NotFound) where there is none, [`Invalid`](ErrorKind::Invalid) for what is no regular file, is empty, or is larger than
-/// 512 MiB. The path is not in it: [`named`] adds it.
+/// [`NotFound`](ErrorKind::NotFound) where there is none, [`Invalid`](ErrorKind::Invalid) for what
+/// is no regular file, is empty, or is larger than 512 MiB. The path is not in it: [`named`] adds
+/// it.
 pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     let unreadable = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound if path.as_os_str().is_empty() => invalid("a path belongs after the colon"),

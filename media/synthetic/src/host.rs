@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    AudioFormat, DeviceChange, DeviceDirection, DeviceInfo, Error, ErrorKind, MediaCapabilities, MediaHost, AudioSink,
-    AudioSource, OpenRequest, Result, TrackKind, VideoSource, expand_path,
+    AudioFormat, AudioSink, AudioSource, DeviceChange, DeviceDirection, DeviceInfo, Error, ErrorKind,
+    MediaCapabilities, MediaHost, OpenRequest, Result, TrackKind, VideoSource, expand_path,
 };
 use tokio::sync::broadcast;
 
@@ -18,8 +18,13 @@ use crate::video_source::ClipSource;
 use crate::wav_sink::WavSink;
 use crate::{CLIPS, NAME, SyntheticConfig, speech, wav};
 
-pub(crate) const CAPABILITIES: MediaCapabilities =
-    MediaCapabilities { audio_sources: true, audio_sinks: true, video_sources: true, hotplug: false, hardware_clock: false };
+pub(crate) const CAPABILITIES: MediaCapabilities = MediaCapabilities {
+    audio_sources: true,
+    audio_sinks: true,
+    video_sources: true,
+    hotplug: false,
+    hardware_clock: false,
+};
 
 const SOURCES: [(&str, &str); 6] = [
     ("silence", "silence"),
@@ -39,8 +44,9 @@ const VIDEO: [(&str, &str); 3] = [
 const SINKS: [(&str, &str); 2] =
     [("null", "nowhere"), ("wav:PATH", "a WAV file of 16-bit PCM; {n} in PATH counts files")];
 
-/// Opens files and generators by name: `silence`, `speech`, `speech:N`, `wav:PATH`, `tone:HZ`, `noise:SEED` to read sound from, `clip:vp8`,
-/// `clip:h264` and `clip:PATH` to read video from, `null` and `wav:PATH` to write to. The first of each is `default`.
+/// Opens files and generators by name: `silence`, `speech`, `speech:N`, `wav:PATH`, `tone:HZ`,
+/// `noise:SEED` to read sound from, `clip:vp8`, `clip:h264` and `clip:PATH` to read video from,
+/// `null` and `wav:PATH` to write to. The first of each is `default`.
 #[derive(Debug, Clone, Copy)]
 pub struct SyntheticHost {
     config: SyntheticConfig,
@@ -151,7 +157,8 @@ fn parts(name: &str) -> (&str, Option<&str>) {
     name.split_once(':').map_or((name, None), |(kind, argument)| (kind, Some(argument)))
 }
 
-/// The path behind a colon, where no shell expands `~/`. An empty one is refused where it is opened.
+/// The path behind a colon, where no shell expands `~/`. An empty one is refused where it is
+/// opened.
 fn place(path: &str) -> Result<PathBuf> {
     if path.is_empty() { Ok(PathBuf::new()) } else { expand_path(path) }
 }
@@ -290,7 +297,8 @@ mod tests {
         assert_eq!(host().open_source("clip:vp8", request(48_000, 1)).await.err().unwrap().kind(), ErrorKind::NotFound);
     }
 
-    /// What is written to a file comes back from it, then silence; through another sample rate and channels too.
+    /// What is written to a file comes back from it, then silence; through another sample rate and
+    /// channels too.
     #[tokio::test]
     async fn a_written_file_is_read_again_and_ends_in_silence() {
         let directory = tempfile::tempdir().unwrap();

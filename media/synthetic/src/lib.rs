@@ -1,10 +1,12 @@
-//! WAV files, recorded speech, tones, noise and silence, and video clips, as media devices of the Blink call engine.
+//! WAV files, recorded speech, tones, noise and silence, and video clips, as media devices of the
+//! Blink call engine.
 //!
-//! A program that names this crate (`use blink_media_synthetic as _;`) finds the media host `synthetic` in the registry. None of its
-//! sources and sinks has a clock: sound runs as fast as it is read and written, video on the time that its reader gives.
+//! A program that names this crate (`use blink_media_synthetic as _;`) finds the media host
+//! `synthetic` in the registry. None of its sources and sinks has a clock: sound runs as fast as it
+//! is read and written, video on the time that its reader gives.
 //!
-//! The functions for whole clips ([`read_wav`], [`resample`], [`speech_clip`]) serve programs that compare what was said with what was
-//! heard.
+//! The functions for whole clips ([`read_wav`], [`resample`], [`speech_clip`]) serve programs that
+//! compare what was said with what was heard.
 
 mod clip;
 mod config;

@@ -3,7 +3,8 @@
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler, WindowFunction};
 
-/// Frames per block of the transform, at the least; longer blocks keep more of the highest frequencies.
+/// Frames per block of the transform, at the least; longer blocks keep more of the highest
+/// frequencies.
 const BLOCK: usize = 2_048;
 
 /// Mono sound at another rate; as long as before to within a sample, and not delayed.
@@ -22,8 +23,8 @@ pub(crate) fn resample_interleaved(samples: &[f32], channels: usize, from: u32, 
     }
     let frames = samples.len() / channels;
     let (from, to) = (from as usize, to as usize);
-    // An even number of the smallest blocks there are for these rates: the filter's delay, half a block, is then a whole number of
-    // samples on both sides, and can be cut off exactly.
+    // An even number of the smallest blocks there are for these rates: the filter's delay, half a
+    // block, is then a whole number of samples on both sides, and can be cut off exactly.
     let smallest = from / greatest_common_divisor(from, to);
     let block = 2 * smallest * BLOCK.div_ceil(2 * smallest);
     let window = WindowFunction::BlackmanHarris2;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blink_api::{AudioFormat, Error, ErrorKind, AudioSink, Result};
+use blink_api::{AudioFormat, AudioSink, Error, ErrorKind, Result};
 
 use crate::NAME;
 

@@ -13,7 +13,8 @@ pub const CLIPS: usize = 5;
 /// Of every clip, in Hz.
 const RATE: u32 = 16_000;
 
-/// The clips as WAV files: 16 kHz, 16 bits, mono, 24.7 s together. Each begins with up to 260 ms of silence.
+/// The clips as WAV files: 16 kHz, 16 bits, mono, 24.7 s together. Each begins with up to 260 ms of
+/// silence.
 pub fn speech() -> &'static [&'static [u8]; CLIPS] {
     &[
         include_bytes!("../../../assets/speech/sense_and_sensibility_01_austen_64kb-0870.wav"),
@@ -24,8 +25,8 @@ pub fn speech() -> &'static [&'static [u8]; CLIPS] {
     ]
 }
 
-/// So much speech from clip `first` (modulo their number) on, joined and, where it takes more than all clips, from the beginning again:
-/// 48 kHz, mono.
+/// So much speech from clip `first` (modulo their number) on, joined and, where it takes more than
+/// all clips, from the beginning again: 48 kHz, mono.
 pub fn speech_clip(first: usize, duration: Duration) -> Vec<f32> {
     let samples = joined(first, AudioFormat::CALL);
     samples.into_iter().cycle().take(AudioFormat::CALL.samples_in(duration)).collect()

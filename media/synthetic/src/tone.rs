@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blink_api::{AudioFormat, ReadResult, AudioSource, Result};
+use blink_api::{AudioFormat, AudioSource, ReadResult, Result};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -65,7 +65,8 @@ impl AudioSource for Tone {
     }
 }
 
-/// White noise, evenly distributed, as loud as a sine of the amplitude; the same on all channels and for the same seed.
+/// White noise, evenly distributed, as loud as a sine of the amplitude; the same on all channels
+/// and for the same seed.
 pub(crate) struct Noise {
     format: AudioFormat,
     amplitude: f32,

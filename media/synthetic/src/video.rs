@@ -15,7 +15,8 @@ use crate::file::{self, invalid};
 /// Frames nearer to each other than this are a mistake in the file.
 const SHORTEST_FRAME: Duration = Duration::from_millis(1);
 
-/// Video that is part of the program: `assets/clips/README.md` says what it shows and how it was made.
+/// Video that is part of the program: `assets/clips/README.md` says what it shows and how it was
+/// made.
 const VP8: &[u8] = include_bytes!("../../../assets/clips/counter.ivf");
 const H264: &[u8] = include_bytes!("../../../assets/clips/counter.h264");
 
@@ -58,11 +59,13 @@ impl EncodedClip {
         annex_b::parse(&Bytes::from_static(H264))
     }
 
-    /// Reads a file of up to `longest` seconds: `.ivf` with VP8, `.h264` or `.264` in the byte stream format.
+    /// Reads a file of up to `longest` seconds: `.ivf` with VP8, `.h264` or `.264` in the byte
+    /// stream format.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound), [`Unsupported`](ErrorKind::Unsupported) for another codec, [`Invalid`](ErrorKind::Invalid) for everything
-    /// that is no such file; one line that names the path and what is wrong.
+    /// [`NotFound`](ErrorKind::NotFound), [`Unsupported`](ErrorKind::Unsupported) for another
+    /// codec, [`Invalid`](ErrorKind::Invalid) for everything that is no such file; one line that
+    /// names the path and what is wrong.
     pub(crate) fn read(path: &Path, longest: u32) -> Result<Self> {
         read(path, longest).map_err(|error| file::named(error, path))
     }

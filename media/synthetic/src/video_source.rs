@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::{Result, RtpCodec, VideoFormat, EncodedVideoFrame, VideoSource};
+use blink_api::{EncodedVideoFrame, Result, RtpCodec, VideoFormat, VideoSource};
 
 use crate::video::{ClipFrame, EncodedClip};
 
@@ -37,7 +37,8 @@ impl ClipSource {
         }
     }
 
-    /// Leaves out what came due before the newest key frame that did. Returns when the next frame is due.
+    /// Leaves out what came due before the newest key frame that did. Returns when the next frame
+    /// is due.
     fn catch_up(&mut self, mut due: Instant, now: Instant) -> Instant {
         let behind = now.saturating_duration_since(due).as_nanos();
         // Of whole rounds the last one is gone through, so that it goes on with a key frame.

@@ -35,7 +35,8 @@ pub struct Pcm {
 }
 
 impl Pcm {
-    /// The same sound in another format. Fewer channels get the mean of all, and so does each of more channels.
+    /// The same sound in another format. Fewer channels get the mean of all, and so does each of
+    /// more channels.
     pub(crate) fn into_format(self, format: AudioFormat) -> Vec<f32> {
         let samples = remix(self.samples, self.format.channels.into(), format.channels.into());
         let resampled =
@@ -44,14 +45,15 @@ impl Pcm {
     }
 }
 
-/// Reads a WAV file (RIFF, RF64 or BW64): integers of up to 32 bits in up to 4 bytes, floats of 32 or 64 bits, A-law or
-/// µ-law; 8 to 192 kHz, up to 8 channels, 10 minutes and 512 MiB.
+/// Reads a WAV file (RIFF, RF64 or BW64): integers of up to 32 bits in up to 4 bytes, floats of 32
+/// or 64 bits, A-law or µ-law; 8 to 192 kHz, up to 8 channels, 10 minutes and 512 MiB.
 ///
 /// Headers that writers are known to get wrong are taken: see `docs/decisions/0041-wav-headers.md`.
 ///
 /// # Errors
-/// [`NotFound`](blink_api::ErrorKind::NotFound) where there is no such file, [`Invalid`](blink_api::ErrorKind::Invalid)
-/// for everything that is no such WAV file; one line that names the path and what is wrong.
+/// [`NotFound`](blink_api::ErrorKind::NotFound) where there is no such file,
+/// [`Invalid`](blink_api::ErrorKind::Invalid) for everything that is no such WAV file; one line
+/// that names the path and what is wrong.
 pub fn read_wav(path: impl AsRef<Path>) -> Result<Pcm> {
     read_up_to(path.as_ref(), LONGEST)
 }
@@ -151,8 +153,9 @@ fn append(samples: &mut Vec<f32>, block: &[u8], encoding: Encoding, justificatio
 
 /// On which side of a larger container samples stand.
 ///
-/// They belong left, with zeros at their right. There are writers of 24 bits in 32 that put them right, with the sign
-/// at their left: then what should be zero is not, and every sample fits into its bits.
+/// They belong left, with zeros at their right. There are writers of 24 bits in 32 that put them
+/// right, with the sign at their left: then what should be zero is not, and every sample fits into
+/// its bits.
 #[derive(Debug, Default)]
 struct Justification {
     uses_padding: bool,

@@ -5,7 +5,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use blink_api::{AudioFormat, Error, ErrorKind, AudioSink, Result, private};
+use blink_api::{AudioFormat, AudioSink, Error, ErrorKind, Result, private};
 use hound::{SampleFormat, WavSpec, WavWriter};
 
 use crate::NAME;
@@ -13,8 +13,8 @@ use crate::NAME;
 /// Most samples in a file: its length fields have 32 bits.
 const MOST_SAMPLES: u64 = (u32::MAX as u64 - 44) / 2;
 
-/// The path that a sink named `wav:PATH` opens now: `{n}` in it stands for the first number, from 1 on, of which there is no file yet. So each of
-/// several calls gets a file of its own.
+/// The path that a sink named `wav:PATH` opens now: `{n}` in it stands for the first number, from 1
+/// on, of which there is no file yet. So each of several calls gets a file of its own.
 pub fn numbered(path: &Path) -> PathBuf {
     const NUMBER: &str = "{n}";
     match path.to_str() {
@@ -26,8 +26,8 @@ pub fn numbered(path: &Path) -> PathBuf {
     }
 }
 
-/// A WAV file of 16-bit PCM. Its header is brought up to date after every second of sound, so that the file of a killed process can be read
-/// up to there.
+/// A WAV file of 16-bit PCM. Its header is brought up to date after every second of sound, so that
+/// the file of a killed process can be read up to there.
 pub(crate) struct WavSink {
     format: AudioFormat,
     path: PathBuf,
@@ -40,7 +40,8 @@ pub(crate) struct WavSink {
 }
 
 impl WavSink {
-    /// Makes the file, closed to other users, and the directories it is in; a file that is there is overwritten. See [`numbered`] for `{n}` in the path.
+    /// Makes the file, closed to other users, and the directories it is in; a file that is there is
+    /// overwritten. See [`numbered`] for `{n}` in the path.
     pub(crate) fn create(path: &Path, format: AudioFormat) -> Result<Self> {
         let path = &numbered(path);
         let failed = |why: &'static str| {
@@ -175,7 +176,8 @@ mod tests {
         assert_eq!(numbered(Path::new("a.wav")), Path::new("a.wav"));
     }
 
-    /// A process that is killed leaves what was flushed: here the file is read while the sink still has it open.
+    /// A process that is killed leaves what was flushed: here the file is read while the sink still
+    /// has it open.
     #[test]
     fn a_killed_process_leaves_all_but_the_last_second() {
         let directory = tempfile::tempdir().unwrap();

@@ -16,8 +16,8 @@ const LISTEN: &str = "expected a multiaddress like /ip4/0.0.0.0/tcp/4001, /ip4/0
                       /ip4/0.0.0.0/tcp/4001/ws";
 const RELAY: &str = "expected the multiaddress of a relay with its name, like /ip4/192.0.2.1/tcp/4001/p2p/NODE";
 
-/// Reads an address to dial: an IP address or name, a carrier, and perhaps `/p2p/NODE`, or a relay's and
-/// `/p2p-circuit/p2p/NODE`.
+/// Reads an address to dial: an IP address or name, a carrier, and perhaps `/p2p/NODE`, or a
+/// relay's and `/p2p-circuit/p2p/NODE`.
 pub(crate) fn parse_dial(text: &str) -> Result<Multiaddr> {
     let address = parse(text, DIAL)?;
     match Parts::of(&address) {
@@ -87,8 +87,9 @@ pub(crate) fn is_quic(address: &Multiaddr) -> bool {
     address.iter().any(|protocol| protocol == Protocol::QuicV1)
 }
 
-/// A node's own addresses with its name added, those that reach further first, and of those the direct
-/// ones. Those of QUIC only where they can be reached: not while the clock is too wrong for it.
+/// A node's own addresses with its name added, those that reach further first, and of those the
+/// direct ones. Those of QUIC only where they can be reached: not while the clock is too wrong for
+/// it.
 pub(crate) fn own<'a>(listeners: impl Iterator<Item = &'a Multiaddr>, node: PeerId, allows_quic: bool) -> Vec<String> {
     let mut addresses: Vec<_> = listeners.filter(|address| allows_quic || !is_quic(address)).collect();
     addresses.sort_by_key(|address| (redundancy_span(address), is_relayed(address)));
@@ -147,7 +148,8 @@ fn socket(address: &Multiaddr) -> Option<SocketAddr> {
     }
 }
 
-/// 0 for addresses that reach out of the machine's own network, 2 for those that stay in the machine.
+/// 0 for addresses that reach out of the machine's own network, 2 for those that stay in the
+/// machine.
 fn redundancy_span(address: &Multiaddr) -> u8 {
     match socket(address).map(|socket| socket.ip()) {
         Some(ip) if ip.is_loopback() => 2,

@@ -1,8 +1,9 @@
 //! Signaling as one behaviour in the node's swarm.
 //!
-//! Its inputs: commands and verdicts of the handle, dropped subscriptions, events of gossipsub, pings and mDNS, what the swarm tells every behaviour, resolved
-//! names, and a tick for what is due. What it wants of the swarm goes into `actions`. It never waits: a message goes straight from gossipsub into its
-//! readers' queues, which count what they cannot take.
+//! Its inputs: commands and verdicts of the handle, dropped subscriptions, events of gossipsub,
+//! pings and mDNS, what the swarm tells every behaviour, resolved names, and a tick for what is
+//! due. What it wants of the swarm goes into `actions`. It never waits: a message goes straight
+//! from gossipsub into its readers' queues, which count what they cannot take.
 
 use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;

@@ -1,4 +1,5 @@
-//! Gossipsub's settings. What nodes have to agree on is as in `libp2p` signaling: sizes, heartbeats, and what a rejected message costs.
+//! Gossipsub's settings. What nodes have to agree on is as in `libp2p` signaling: sizes,
+//! heartbeats, and what a rejected message costs.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -17,7 +18,8 @@ pub(crate) const VERDICT_WINDOW: Duration = HEARTBEAT.saturating_mul(HISTORY as 
 
 const HEARTBEAT: Duration = Duration::from_millis(700);
 const HISTORY: usize = 10;
-/// The same at every node: one message above a node's limit ends its gossip until it is connected anew.
+/// The same at every node: one message above a node's limit ends its gossip until it is connected
+/// anew.
 const MAX_TRANSMIT: usize = 64 * 1024;
 /// Messages that wait for one node, beyond which its messages are dropped.
 const NODE_QUEUE: usize = 1024;
@@ -42,13 +44,14 @@ pub(crate) fn gossipsub(key: &Keypair) -> Result<Gossipsub, String> {
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
         .max_transmit_size(MAX_TRANSMIT)
-        // What this node publishes goes to every subscriber it is connected to, in the mesh or not, backed off or not: the first
-        // message on a new topic must not wait for a heartbeat.
+        // What this node publishes goes to every subscriber it is connected to, in the mesh or not,
+        // backed off or not: the first message on a new topic must not wait for a heartbeat.
         .flood_publish(true)
         .heartbeat_initial_delay(HEARTBEAT)
         .heartbeat_interval(HEARTBEAT)
         .history_length(HISTORY)
-        // Who wants to be in a mesh is let in, so that a node in the middle of a call passes everything on at once.
+        // Who wants to be in a mesh is let in, so that a node in the middle of a call passes
+        // everything on at once.
         .mesh_outbound_min(2)
         .mesh_n_low(5)
         .mesh_n(6)
@@ -93,22 +96,24 @@ fn is_topic(topic: &TopicHash) -> bool {
     Topic::from_hex(topic.as_str()).is_some()
 }
 
-/// Only garbage and broken promises count. Nodes that share an IP address are people behind one router, and a slow node is not a bad
-/// one.
+/// Only garbage and broken promises count. Nodes that share an IP address are people behind one
+/// router, and a slow node is not a bad one.
 fn node_score() -> PeerScoreParams {
     PeerScoreParams {
         ip_colocation_factor_weight: 0.0,
         ip_colocation_factor_whitelist: HashSet::new(),
         behaviour_penalty_threshold: 6.0,
         slow_peer_weight: 0.0,
-        // A score does not decay while its node is disconnected: a node that was kept out starts anew.
+        // A score does not decay while its node is disconnected: a node that was kept out starts
+        // anew.
         retain_score: KEPT_OUT.saturating_sub(Duration::from_secs(5)),
         ..PeerScoreParams::default()
     }
 }
 
-/// Three rejected messages in a short time end in silence: 1.0 × -20 × 3² is below the graylist threshold of -80. Two thirds of the
-/// way back take 40 s. All that earns points is off, or an abuser could live on its savings.
+/// Three rejected messages in a short time end in silence: 1.0 × -20 × 3² is below the graylist
+/// threshold of -80. Two thirds of the way back take 40 s. All that earns points is off, or an
+/// abuser could live on its savings.
 fn topic_score() -> TopicScoreParams {
     TopicScoreParams {
         topic_weight: 1.0,

@@ -1,4 +1,5 @@
-//! The IPFS node around the behaviour. All of rust-ipfs is instantiated here and nowhere else: that takes a minute to compile.
+//! The IPFS node around the behaviour. All of rust-ipfs is instantiated here and nowhere else: that
+//! takes a minute to compile.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -43,8 +44,9 @@ pub(crate) async fn start(recipe: Recipe) -> Result<Ipfs> {
 /// Listens, after a look at whether this can be.
 ///
 /// # Errors
-/// [`Busy`](ErrorKind::Busy) for an occupied port, [`Invalid`](ErrorKind::Invalid) for an address the machine does not have,
-/// [`Timeout`](ErrorKind::Timeout), [`Io`](ErrorKind::Io); each with the address.
+/// [`Busy`](ErrorKind::Busy) for an occupied port, [`Invalid`](ErrorKind::Invalid) for an address
+/// the machine does not have, [`Timeout`](ErrorKind::Timeout), [`Io`](ErrorKind::Io); each with the
+/// address.
 pub(crate) async fn listen(ipfs: &Ipfs, addresses: &[Multiaddr]) -> Result<()> {
     for address in addresses {
         let cannot = |error: Error| error.backend(NAME).operation("listen").with("address", address);
@@ -57,11 +59,13 @@ pub(crate) async fn listen(ipfs: &Ipfs, addresses: &[Multiaddr]) -> Result<()> {
     Ok(())
 }
 
-/// Finds out whether this machine lets one listen on all these addresses: libp2p lets several processes share a TCP port, each getting
-/// some of the connections, and hides the system's errors in its own.
+/// Finds out whether this machine lets one listen on all these addresses: libp2p lets several
+/// processes share a TCP port, each getting some of the connections, and hides the system's errors
+/// in its own.
 ///
 /// # Errors
-/// [`Busy`](ErrorKind::Busy), [`Invalid`](ErrorKind::Invalid) or [`Io`](ErrorKind::Io), with the address.
+/// [`Busy`](ErrorKind::Busy), [`Invalid`](ErrorKind::Invalid) or [`Io`](ErrorKind::Io), with the
+/// address.
 pub(crate) fn probe(listen: &[Multiaddr]) -> Result<()> {
     listen.iter().try_for_each(|address| {
         addresses::probe(address).map_err(|source| {
@@ -75,7 +79,8 @@ pub(crate) fn probe(listen: &[Multiaddr]) -> Result<()> {
     })
 }
 
-/// Whether a node has a repository open. What the node's tasks hold of it is dropped with the last of them.
+/// Whether a node has a repository open. What the node's tasks hold of it is dropped with the last
+/// of them.
 pub(crate) fn is_in_use(repository: &Path) -> bool {
     // As rust-ipfs locks it.
     let lock = File::open(repository.join("repo_lock"));

@@ -1,10 +1,13 @@
-//! Signaling of the Blink call engine over an IPFS node: TCP, QUIC and WebSocket, found by address, through a relay or by mDNS.
+//! Signaling of the Blink call engine over an IPFS node: TCP, QUIC and WebSocket, found by address,
+//! through a relay or by mDNS.
 //!
-//! The node is rust-ipfs's: its swarm, transports, repository and relay client. What signaling does is one behaviour in that swarm, `behaviour::Calls`,
-//! which owns gossipsub, pings and redialling, and to which [`IpfsSignaling`] sends commands. It speaks with nodes of `libp2p` signaling on the same topics.
+//! The node is rust-ipfs's: its swarm, transports, repository and relay client. What signaling does
+//! is one behaviour in that swarm, `behaviour::Calls`, which owns gossipsub, pings and redialling,
+//! and to which [`IpfsSignaling`] sends commands. It speaks with nodes of `libp2p` signaling on the
+//! same topics.
 //!
-//! Gossipsub is not the one that rust-ipfs makes itself: that one passes messages on before anybody judged them, and its listeners are queues of
-//! 50 from which messages vanish without a trace.
+//! Gossipsub is not the one that rust-ipfs makes itself: that one passes messages on before anybody
+//! judged them, and its listeners are queues of 50 from which messages vanish without a trace.
 
 #![deny(missing_docs)]
 

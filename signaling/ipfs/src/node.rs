@@ -20,7 +20,8 @@ use crate::config::IpfsConfig;
 use crate::ipfs::{self, Recipe};
 use crate::{CAPABILITIES, MAX_MESSAGE, NAME, addresses, error, key};
 
-/// How long an attempt to connect may take until its failure is told; rust-ipfs's own limit is twice that.
+/// How long an attempt to connect may take until its failure is told; rust-ipfs's own limit is
+/// twice that.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// At the end, the time for the system to take its ports back.
 const FREE: Duration = Duration::from_millis(300);
@@ -32,10 +33,12 @@ const PROBE_PAUSE: Duration = Duration::from_millis(10);
 pub struct IpfsSignaling(Handle<Multiaddr>);
 
 impl IpfsSignaling {
-    /// Opens the repository and the listeners and begins to connect to the bootstrap nodes and relays. Needs a tokio runtime with time and network.
+    /// Opens the repository and the listeners and begins to connect to the bootstrap nodes and
+    /// relays. Needs a tokio runtime with time and network.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for an unusable value, [`Busy`](ErrorKind::Busy) for an occupied port, [`Io`](ErrorKind::Io).
+    /// [`Invalid`](ErrorKind::Invalid) for an unusable value, [`Busy`](ErrorKind::Busy) for an
+    /// occupied port, [`Io`](ErrorKind::Io).
     pub async fn start(config: IpfsConfig) -> Result<Self> {
         config.check()?;
         clock::check(NAME, SystemTime::now())?;
@@ -69,7 +72,8 @@ impl IpfsSignaling {
     }
 }
 
-/// Ends the node once its behaviour has left the network, and lets the handle know: a behaviour cannot end the node that it is in.
+/// Ends the node once its behaviour has left the network, and lets the handle know: a behaviour
+/// cannot end the node that it is in.
 async fn end(node: Ipfs, repository: Option<PathBuf>, leaving: oneshot::Receiver<watch::Sender<()>>) {
     let ended = leaving.await;
     // Where the swarm is gone already, so are its listeners.
@@ -123,7 +127,8 @@ impl Signaling for IpfsSignaling {
         self.0.report(delivery, verdict);
     }
 
-    /// Goes on dialling after a failure, except where the address can never work. The waits grow from half a second to eight.
+    /// Goes on dialling after a failure, except where the address can never work. The waits grow
+    /// from half a second to eight.
     async fn connect(&self, address: &str) -> Result<()> {
         let address = addresses::parse_dial(address).map_err(|error| error.operation("connect"))?;
         let is_quic = addresses::is_quic(&address);

@@ -1,4 +1,5 @@
-//! The protocols that signaling brings into the node: gossipsub, pings, admission, identify, and mDNS where wanted.
+//! The protocols that signaling brings into the node: gossipsub, pings, admission, identify, and
+//! mDNS where wanted.
 
 use blink_signaling_kit::liveness::PING_INTERVAL;
 use libp2p::identity::Keypair;
@@ -26,7 +27,8 @@ impl Parts {
         Ok(Self {
             admission: Admission::new(max_connections),
             gossipsub: PruneFilter::new(gossipsub(key)?),
-            // Nobody needs to hear from this node where else it listens: mDNS and addresses given by people do that.
+            // Nobody needs to hear from this node where else it listens: mDNS and addresses given
+            // by people do that.
             identify: identify::Behaviour::new(
                 identify::Config::new("/blink/1".to_owned(), key.public())
                     .with_agent_version(concat!("blink/", env!("CARGO_PKG_VERSION")).to_owned())

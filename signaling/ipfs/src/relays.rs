@@ -39,7 +39,8 @@ impl Relays {
         Self(relays.iter().filter_map(relay).collect())
     }
 
-    /// The next listener to open, entered as opened; call until `None`. Only a relay that is connected is asked.
+    /// The next listener to open, entered as opened; call until `None`. Only a relay that is
+    /// connected is asked.
     pub(crate) fn next_listener(&mut self, now: Instant, is_connected: impl Fn(&PeerId) -> bool) -> Option<ListenOpts> {
         for relay in &mut self.0 {
             if matches!(relay.state, State::Due(at) if at <= now) && is_connected(&relay.node) {
@@ -51,7 +52,8 @@ impl Relays {
         None
     }
 
-    /// A listener closed: the relay refused, or the connection to it is gone. Says whether it was one of these.
+    /// A listener closed: the relay refused, or the connection to it is gone. Says whether it was
+    /// one of these.
     pub(crate) fn closed(&mut self, listener: ListenerId, now: Instant) -> bool {
         let lost = self.0.iter_mut().find(|relay| matches!(relay.state, State::Open(id) if id == listener));
         lost.map(|relay| relay.state = State::Due(now + WAIT)).is_some()

@@ -11,7 +11,8 @@ use nodes::{TCP, TOPIC, address, node, until_subscribed, within};
 
 const BURST: u64 = 1_000;
 
-/// How many messages a reader was given and how many it was told that it missed, until its node was shut down.
+/// How many messages a reader was given and how many it was told that it missed, until its node was
+/// shut down.
 async fn read_to_the_end(mut subscription: Subscription) -> (u64, u64) {
     let (mut given, mut missed) = (0, 0);
     while let Some(event) = within("the subscription's end", subscription.next()).await {
@@ -23,7 +24,8 @@ async fn read_to_the_end(mut subscription: Subscription) -> (u64, u64) {
     (given, missed)
 }
 
-/// Two readers of one topic, of whom one does not read at all: it is given or told of exactly as many messages as the other.
+/// Two readers of one topic, of whom one does not read at all: it is given or told of exactly as
+/// many messages as the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_message_that_came_vanishes_between_the_network_and_a_reader() {
     let (a, b) = (node(TCP).await, std::sync::Arc::new(node(TCP).await));

@@ -52,7 +52,8 @@ async fn a_node_that_listens_nowhere_is_reached_through_a_relay_and_again_when_t
     assert_eq!(relayed_address("the relay's consent", &hidden, true).await, Some(through));
 }
 
-/// Whoever has the relay in its own configuration is dialling it when it is asked to dial through it.
+/// Whoever has the relay in its own configuration is dialling it when it is asked to dial through
+/// it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_dials_through_a_relay_that_is_just_being_dialled() {
     let relay = IpfsSignaling::start(IpfsConfig { serve_relay: true, ..config(TCP) }).await.unwrap();

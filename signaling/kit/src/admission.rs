@@ -226,10 +226,10 @@ impl<C: Copy + Eq + Hash, P: Copy + Eq> Admission<C, P> {
         Some((victim, connection.peer))
     }
 
-    /// First nodes that never subscribed to anything, then those of the most crowded part: subscribers
-    /// of other topics, newcomers that had no time to subscribe, nodes that share a topic. Of several
-    /// the silent one that is oldest, so that newcomers get their turn, and otherwise the newest, so
-    /// that those who redial do not take turns with all others.
+    /// First nodes that never subscribed to anything, then those of the most crowded part:
+    /// subscribers of other topics, newcomers that had no time to subscribe, nodes that share a
+    /// topic. Of several the silent one that is oldest, so that newcomers get their turn, and
+    /// otherwise the newest, so that those who redial do not take turns with all others.
     fn least_useful(&self, level: Level, source: Source, now: Instant, standing: impl Fn(&P) -> Standing) -> Option<C> {
         let part = level.part();
         let mut crowds = HashMap::new();

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 /// Deliveries that wait for a verdict; beyond, the oldest is given up.
 const CAPACITY: usize = 4096;
 
-/// What the network has to be told about a delivery: the message's and the passing node's names, `M` and `P`.
+/// What the network has to be told about a delivery: the message's and the passing node's names,
+/// `M` and `P`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending<M, P> {
     /// The message.
@@ -41,7 +42,8 @@ impl<M, P> Deliveries<M, P> {
         (DeliveryId(id), evicted.map(|(_, pending)| pending))
     }
 
-    /// Takes a delivery out; `None` for one that was never made, is judged already or has been given up.
+    /// Takes a delivery out; `None` for one that was never made, is judged already or has been
+    /// given up.
     pub fn take(&mut self, id: DeliveryId) -> Option<Pending<M, P>> {
         self.pending.remove(&id.0)
     }

@@ -12,14 +12,17 @@ use crate::targets::Waiter;
 
 /// Commands that wait for the owner; callers wait for room.
 const COMMAND_CAPACITY: usize = 256;
-/// Verdicts that wait for the owner; further ones are dropped, and those deliveries count as ignored.
+/// Verdicts that wait for the owner; further ones are dropped, and those deliveries count as
+/// ignored.
 const REPORT_CAPACITY: usize = 4096;
-/// Messages a subscription holds for a slow reader; what comes when it is full is dropped and counted.
+/// Messages a subscription holds for a slow reader; what comes when it is full is dropped and
+/// counted.
 const SUBSCRIPTION_CAPACITY: usize = 256;
 /// Events a slow reader can be behind.
 const EVENT_CAPACITY: usize = 256;
 
-/// The handle, for a network whose addresses are `A`. Dropping it closes the commands: the owner shuts down.
+/// The handle, for a network whose addresses are `A`. Dropping it closes the commands: the owner
+/// shuts down.
 pub struct Handle<A> {
     backend: &'static str,
     max_message: usize,
@@ -88,7 +91,8 @@ pub struct Inputs<A> {
 }
 
 impl<A: Send> Handle<A> {
-    /// A handle for a backend of this name that carries messages up to a size in bytes, and the owner's ends of it.
+    /// A handle for a backend of this name that carries messages up to a size in bytes, and the
+    /// owner's ends of it.
     pub fn new(backend: &'static str, max_message: usize) -> (Self, Inputs<A>) {
         let (commands, command_receiver) = mpsc::channel(COMMAND_CAPACITY);
         let (reports, report_receiver) = mpsc::channel(REPORT_CAPACITY);
@@ -116,7 +120,8 @@ impl<A: Send> Handle<A> {
             let (is_dropped, dropped) = (is_dropped.clone(), self.dropped.clone());
             subscription(SUBSCRIPTION_CAPACITY, move || {
                 is_dropped.store(true, Ordering::Release);
-                // Where one waits already, it stands for this one too; where the owner is gone, so are its readers.
+                // Where one waits already, it stands for this one too; where the owner is gone, so
+                // are its readers.
                 dropped.try_send(()).ok();
             })
         };

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 /// How often each connection is to be pinged, and how long an answer may take.
 pub const PING_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Two pings went unanswered: the first was due one interval after the last answer, and the second had an interval to be answered.
+/// Two pings went unanswered: the first was due one interval after the last answer, and the second
+/// had an interval to be answered.
 const SILENCE: Duration = PING_INTERVAL.saturating_mul(3);
 
 /// The last sign of life of every connection `C` to a node `P`.

@@ -56,7 +56,8 @@ impl Readers {
     }
 }
 
-/// Which other nodes, named by `P`, are subscribed to what. Gossipsub bounds the topics of a node and the network the nodes.
+/// Which other nodes, named by `P`, are subscribed to what. Gossipsub bounds the topics of a node
+/// and the network the nodes.
 pub struct Others<P>(HashMap<P, HashSet<Topic>>);
 
 impl<P> Default for Others<P> {

@@ -49,8 +49,8 @@ impl<A, P, C> Default for Targets<A, P, C> {
 }
 
 impl<A: PartialEq, P: Copy + Ord, C: Copy + PartialEq> Targets<A, P, C> {
-    /// Stays connected to an address from now on, where the node of that name answers or, without one, whoever does. The waiter is told of the first
-    /// success or failure.
+    /// Stays connected to an address from now on, where the node of that name answers or, without
+    /// one, whoever does. The waiter is told of the first success or failure.
     pub fn add(&mut self, address: A, named: Option<P>, waiter: Option<Waiter>, now: Instant) {
         let known = self.0.iter_mut().find(|target| !target.discovered && target.addresses.contains(&address));
         let Some(target) = known else {
@@ -106,8 +106,9 @@ impl<A: PartialEq, P: Copy + Ord, C: Copy + PartialEq> Targets<A, P, C> {
         self.0.retain(|target| !target.addresses.is_empty());
     }
 
-    /// The next dial that is due, entered as begun; call until `None`. Where the node is connected already, nothing is due. `begin` is given who has to
-    /// answer and where, at least one address, and returns the connection's name with whatever dials it.
+    /// The next dial that is due, entered as begun; call until `None`. Where the node is connected
+    /// already, nothing is due. `begin` is given who has to answer and where, at least one address,
+    /// and returns the connection's name with whatever dials it.
     pub fn next_dial<D>(
         &mut self,
         now: Instant,
@@ -151,7 +152,8 @@ impl<A: PartialEq, P: Copy + Ord, C: Copy + PartialEq> Targets<A, P, C> {
         }
     }
 
-    /// A dial failed; `error` is for those who wait. Where it can never succeed the target is dropped.
+    /// A dial failed; `error` is for those who wait. Where it can never succeed the target is
+    /// dropped.
     pub fn failed(&mut self, connection: C, error: &blink_api::Error, hopeless: bool, now: Instant) {
         let dialled = |target: &Target<A, P, C>| matches!(target.state, State::Dialling(id) if id == connection);
         let Some(index) = self.0.iter().position(dialled) else { return };

@@ -57,8 +57,8 @@ pub(crate) fn is_quic(address: &Multiaddr) -> bool {
     address.iter().any(|protocol| protocol == Protocol::QuicV1)
 }
 
-/// A node's own addresses with its name added, those that reach further first. Those of QUIC only where
-/// they can be reached: not while the clock is too wrong for it.
+/// A node's own addresses with its name added, those that reach further first. Those of QUIC only
+/// where they can be reached: not while the clock is too wrong for it.
 pub(crate) fn own<'a>(listeners: impl Iterator<Item = &'a Multiaddr>, node: PeerId, allows_quic: bool) -> Vec<String> {
     let mut addresses: Vec<_> = listeners.filter(|address| allows_quic || !is_quic(address)).collect();
     addresses.sort_by_key(|address| redundancy_span(address));
@@ -111,7 +111,8 @@ fn socket(address: &Multiaddr) -> Option<SocketAddr> {
     }
 }
 
-/// 0 for addresses that reach out of the machine's own network, 2 for those that stay in the machine.
+/// 0 for addresses that reach out of the machine's own network, 2 for those that stay in the
+/// machine.
 fn redundancy_span(address: &Multiaddr) -> u8 {
     match socket(address).map(|socket| socket.ip()) {
         Some(ip) if ip.is_loopback() => 2,

@@ -23,7 +23,8 @@ pub(crate) const VERDICT_WINDOW: Duration = HEARTBEAT.saturating_mul(HISTORY as 
 
 const HEARTBEAT: Duration = Duration::from_millis(700);
 const HISTORY: usize = 10;
-/// The same at every node: one message above a node's limit ends its gossip until it is connected anew.
+/// The same at every node: one message above a node's limit ends its gossip until it is connected
+/// anew.
 const MAX_TRANSMIT: usize = 64 * 1024;
 /// Messages that wait for one node, beyond which its messages are dropped.
 const NODE_QUEUE: usize = 1024;
@@ -59,7 +60,8 @@ impl Behaviour {
                     .backend(NAME)
                     .with("reason", message)
             })?,
-            // Nobody needs to hear from this node where else it listens: mDNS and addresses given by people do that.
+            // Nobody needs to hear from this node where else it listens: mDNS and addresses given
+            // by people do that.
             identify: identify::Behaviour::new(
                 identify::Config::new("/blink/1".to_owned(), key.public())
                     .with_agent_version(concat!("blink/", env!("CARGO_PKG_VERSION")).to_owned())
@@ -97,13 +99,14 @@ fn gossipsub(key: &Keypair) -> std::result::Result<Gossipsub, String> {
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
         .max_transmit_size(MAX_TRANSMIT)
-        // What this node publishes goes to every subscriber it is connected to, in the mesh or not, backed off or not: the first
-        // message on a new topic must not wait for a heartbeat.
+        // What this node publishes goes to every subscriber it is connected to, in the mesh or not,
+        // backed off or not: the first message on a new topic must not wait for a heartbeat.
         .flood_publish(true)
         .heartbeat_initial_delay(HEARTBEAT)
         .heartbeat_interval(HEARTBEAT)
         .history_length(HISTORY)
-        // Who wants to be in a mesh is let in, so that a node in the middle of a call passes everything on at once.
+        // Who wants to be in a mesh is let in, so that a node in the middle of a call passes
+        // everything on at once.
         .mesh_outbound_min(2)
         .mesh_n_low(5)
         .mesh_n(6)
@@ -127,22 +130,24 @@ fn is_topic(topic: &TopicHash) -> bool {
     Topic::from_hex(topic.as_str()).is_some()
 }
 
-/// Only garbage and broken promises count. Nodes that share an IP address are people behind one router, and a slow node is not a bad
-/// one.
+/// Only garbage and broken promises count. Nodes that share an IP address are people behind one
+/// router, and a slow node is not a bad one.
 fn node_score() -> PeerScoreParams {
     PeerScoreParams {
         ip_colocation_factor_weight: 0.0,
         ip_colocation_factor_whitelist: HashSet::new(),
         behaviour_penalty_threshold: 6.0,
         slow_peer_weight: 0.0,
-        // A score does not decay while its node is disconnected: a node that was kept out starts anew.
+        // A score does not decay while its node is disconnected: a node that was kept out starts
+        // anew.
         retain_score: KEPT_OUT.saturating_sub(Duration::from_secs(5)),
         ..PeerScoreParams::default()
     }
 }
 
-/// Three rejected messages in a short time end in silence: 1.0 × -20 × 3² is below the graylist threshold of -80. Two thirds of the
-/// way back take 40 s. All that earns points is off, or an abuser could live on its savings.
+/// Three rejected messages in a short time end in silence: 1.0 × -20 × 3² is below the graylist
+/// threshold of -80. Two thirds of the way back take 40 s. All that earns points is off, or an
+/// abuser could live on its savings.
 fn topic_score() -> TopicScoreParams {
     TopicScoreParams {
         topic_weight: 1.0,

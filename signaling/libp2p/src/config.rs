@@ -13,8 +13,9 @@ use crate::{NAME, addresses};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Libp2pConfig {
-    /// Multiaddresses to listen on, such as `/ip4/0.0.0.0/tcp/4001`, `/ip4/0.0.0.0/udp/4001/quic-v1` and `/ip4/0.0.0.0/tcp/4002/ws`; port 0 takes any
-    /// free one. Empty: only dial out.
+    /// Multiaddresses to listen on, such as `/ip4/0.0.0.0/tcp/4001`,
+    /// `/ip4/0.0.0.0/udp/4001/quic-v1` and `/ip4/0.0.0.0/tcp/4002/ws`; port 0 takes any free one.
+    /// Empty: only dial out.
     pub listen: Vec<String>,
     /// Multiaddresses of nodes to stay connected to.
     pub bootstrap: Vec<String>,

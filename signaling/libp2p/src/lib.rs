@@ -1,8 +1,10 @@
-//! Signaling of the Blink call engine over libp2p gossipsub: TCP, QUIC and WebSocket, found by address or by mDNS.
+//! Signaling of the Blink call engine over libp2p gossipsub: TCP, QUIC and WebSocket, found by
+//! address or by mDNS.
 //!
-//! One task owns the swarm; [`Libp2pSignaling`] is the handle that sends it commands. Every message is signed by its node and judged before it is passed
-//! on: what the engine reports with [`Signaling::report`] decides whether this node forwards a message and what it thinks of the node
-//! that sent it. The node's key has nothing to do with anybody's identity in calls.
+//! One task owns the swarm; [`Libp2pSignaling`] is the handle that sends it commands. Every message
+//! is signed by its node and judged before it is passed on: what the engine reports with
+//! [`Signaling::report`] decides whether this node forwards a message and what it thinks of the
+//! node that sent it. The node's key has nothing to do with anybody's identity in calls.
 //!
 //! libp2p keeps time with tokio's timers, and so does everything here.
 

@@ -24,8 +24,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 /// A swarm that listens on all addresses, and what has happened on it so far.
 ///
 /// # Errors
-/// [`Busy`](ErrorKind::Busy) for an occupied port, [`Invalid`](ErrorKind::Invalid) for an address the machine does not have,
-/// [`Io`](ErrorKind::Io); each with the address.
+/// [`Busy`](ErrorKind::Busy) for an occupied port, [`Invalid`](ErrorKind::Invalid) for an address
+/// the machine does not have, [`Io`](ErrorKind::Io); each with the address.
 pub(crate) async fn open(
     key: &Keypair,
     listen: &[Multiaddr],
@@ -48,7 +48,8 @@ pub(crate) async fn open(
 }
 
 fn begin(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> Result<ListenerId> {
-    // libp2p lets several processes share a TCP port, each getting some of the connections, and hides the system's errors in its own.
+    // libp2p lets several processes share a TCP port, each getting some of the connections, and
+    // hides the system's errors in its own.
     addresses::probe(address).map_err(|error| failure(address, error))?;
     swarm.listen_on(address.clone()).map_err(|error| match error {
         TransportError::MultiaddrNotSupported(_) => {
@@ -61,8 +62,8 @@ fn begin(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> Result<ListenerId
     })
 }
 
-/// Until each listener has told an address, and then all that is known at once: one that listens everywhere tells an
-/// address for each interface.
+/// Until each listener has told an address, and then all that is known at once: one that listens
+/// everywhere tells an address for each interface.
 async fn wait_for_all(swarm: &mut Swarm<Behaviour>, mut silent: HashMap<ListenerId, &Multiaddr>) -> Result<Vec<Event>> {
     let mut events = Vec::new();
     loop {

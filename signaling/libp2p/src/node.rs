@@ -19,11 +19,12 @@ use crate::{CAPABILITIES, MAX_MESSAGE, NAME, addresses, key, listen};
 pub struct Libp2pSignaling(Handle<Multiaddr>);
 
 impl Libp2pSignaling {
-    /// Opens the listeners and begins to connect to the bootstrap nodes. Needs a tokio runtime with time and network.
+    /// Opens the listeners and begins to connect to the bootstrap nodes. Needs a tokio runtime with
+    /// time and network.
     ///
     /// # Errors
-    /// [`Invalid`](blink_api::ErrorKind::Invalid) for an unusable value, [`Busy`](blink_api::ErrorKind::Busy) for an occupied port,
-    /// [`Io`](blink_api::ErrorKind::Io).
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for an unusable value,
+    /// [`Busy`](blink_api::ErrorKind::Busy) for an occupied port, [`Io`](blink_api::ErrorKind::Io).
     pub async fn start(config: Libp2pConfig) -> Result<Self> {
         config.check()?;
         clock::check(NAME, SystemTime::now())?;
@@ -59,7 +60,8 @@ impl Signaling for Libp2pSignaling {
         self.0.report(delivery, verdict);
     }
 
-    /// Goes on dialling after a failure, except where the address can never work. The waits grow from half a second to eight.
+    /// Goes on dialling after a failure, except where the address can never work. The waits grow
+    /// from half a second to eight.
     async fn connect(&self, address: &str) -> Result<()> {
         let address = addresses::parse_dial(address).map_err(|error| error.operation("connect"))?;
         let is_quic = addresses::is_quic(&address);

@@ -1,6 +1,7 @@
 //! The task that owns the swarm.
 //!
-//! Its inputs: commands and verdicts of the handle, dropped subscriptions, events of the swarm, and a tick for what is due.
+//! Its inputs: commands and verdicts of the handle, dropped subscriptions, events of the swarm, and
+//! a tick for what is due.
 
 use std::time::{Duration, SystemTime};
 
@@ -88,7 +89,8 @@ impl Task {
     }
 
     fn handle_command(&mut self, command: Command<Multiaddr>) {
-        // Whoever asked may have stopped waiting for the answer; what was asked is done all the same.
+        // Whoever asked may have stopped waiting for the answer; what was asked is done all the
+        // same.
         match command {
             Command::Subscribe { topic, reader, reply } => {
                 let result = self.swarm.behaviour_mut().subscribe(&topic);
@@ -374,7 +376,8 @@ impl Task {
     }
 }
 
-/// From a port of its own: the listening port may still have a closing connection to the same place.
+/// From a port of its own: the listening port may still have a closing connection to the same
+/// place.
 fn dial(named: Option<PeerId>, addresses: &[Multiaddr]) -> (ConnectionId, DialOpts) {
     let dial = match named {
         Some(peer) => DialOpts::peer_id(peer)

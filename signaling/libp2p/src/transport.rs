@@ -18,7 +18,8 @@ use tokio::time::Sleep;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time that an inbound handshake may take. It occupies one of the address's few places meanwhile.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the other side may take to read what is still to be written when a connection is closed.
+/// How long the other side may take to read what is still to be written when a connection is
+/// closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// # Errors
@@ -66,8 +67,9 @@ where
     StreamMuxerBox::new(PromptClose { inner: Box::pin(muxer), deadline: None })
 }
 
-/// A muxer that is closed after [`CLOSE_TIMEOUT`] whether or not the other side reads: else a stalled connection with a full send
-/// buffer would count as open until the kernel gives it up, a quarter of an hour later.
+/// A muxer that is closed after [`CLOSE_TIMEOUT`] whether or not the other side reads: else a
+/// stalled connection with a full send buffer would count as open until the kernel gives it up, a
+/// quarter of an hour later.
 struct PromptClose<M> {
     inner: Pin<Box<M>>,
     deadline: Option<Pin<Box<Sleep>>>,

@@ -9,7 +9,8 @@ use blink_api::{
 use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc};
 
-/// Messages a subscription holds for a slow reader; what comes when it is full is dropped and counted.
+/// Messages a subscription holds for a slow reader; what comes when it is full is dropped and
+/// counted.
 const SUBSCRIPTION_CAPACITY: usize = 256;
 /// Events a slow reader can be behind.
 const EVENT_CAPACITY: usize = 256;
@@ -41,8 +42,8 @@ pub enum Traffic {
     },
 }
 
-/// A recording of everything that passes through a [`Hub`] from [`Hub::tap`] on. Made for tests: it keeps all that is not
-/// read yet.
+/// A recording of everything that passes through a [`Hub`] from [`Hub::tap`] on. Made for tests: it
+/// keeps all that is not read yet.
 pub struct Tap(mpsc::UnboundedReceiver<Traffic>);
 
 impl Tap {
@@ -75,8 +76,9 @@ impl Hub {
         Tap(receiver)
     }
 
-    /// Delivers a message to every subscriber of a topic as if a node of this origin had published it, and says how many nodes got it. Taps do not show it and the
-    /// filter is not asked; nodes that are cut off do not get it, nor does a node of this very origin.
+    /// Delivers a message to every subscriber of a topic as if a node of this origin had published
+    /// it, and says how many nodes got it. Taps do not show it and the filter is not asked; nodes
+    /// that are cut off do not get it, nor does a node of this very origin.
     pub fn inject(&self, origin: Origin, topic: Topic, message: Bytes) -> usize {
         let mut state = self.state();
         let receivers: Vec<_> =
@@ -85,17 +87,20 @@ impl Hub {
         receivers.len()
     }
 
-    /// Cuts a node off from all others: both sides see the disconnection, and publish to nobody. Unknown nodes are ignored.
+    /// Cuts a node off from all others: both sides see the disconnection, and publish to nobody.
+    /// Unknown nodes are ignored.
     pub fn cut(&self, node: Origin) {
         self.state().set_cut(node, true);
     }
 
-    /// Ends what [`cut`](Hub::cut) did: both sides see the connection and each other's subscriptions.
+    /// Ends what [`cut`](Hub::cut) did: both sides see the connection and each other's
+    /// subscriptions.
     pub fn heal(&self, node: Origin) {
         self.state().set_cut(node, false);
     }
 
-    /// From now on asks for each message and each receiving node whether it arrives; the publisher does not notice. The filter must not use the hub.
+    /// From now on asks for each message and each receiving node whether it arrives; the publisher
+    /// does not notice. The filter must not use the hub.
     pub fn filter(&self, arrives: impl FnMut(&Traffic, Origin) -> bool + Send + 'static) {
         self.state().filter = Some(Box::new(arrives));
     }
@@ -226,7 +231,8 @@ impl State {
                 self.delivered += 1;
                 let delivery =
                     Delivery { id: DeliveryId(self.delivered), origin: Some(origin), message: message.clone() };
-                // A full queue has counted the loss for its reader; a closed one unsubscribes as soon as it gets the hub.
+                // A full queue has counted the loss for its reader; a closed one unsubscribes as
+                // soon as it gets the hub.
                 if queue.push(delivery).is_err_and(|error| error.kind() == ErrorKind::Full) {
                     tracing::debug!(%topic, "a slow subscription lost a message");
                 }
@@ -264,7 +270,8 @@ impl State {
         }
     }
 
-    /// Tells a node and each that it can reach of one connection more or one less, and after a connection, of each other's topics.
+    /// Tells a node and each that it can reach of one connection more or one less, and after a
+    /// connection, of each other's topics.
     fn announce(&self, origin: Origin, connected: bool) {
         let Some(node) = self.nodes.get(&origin.0) else { return };
         let reached: Vec<_> = self.others(origin).filter(|(_, other)| !other.cut).map(|(_, other)| other).collect();

@@ -1,7 +1,9 @@
-//! Signaling of the Blink call engine inside one process: every node made from one registry meets in one [`Hub`].
+//! Signaling of the Blink call engine inside one process: every node made from one registry meets
+//! in one [`Hub`].
 //!
-//! Delivery is immediate and in order, and needs neither timers nor tasks, so that it works under a paused clock. For tests there are hooks on the
-//! [`Hub`] to cut nodes off, to lose messages, and to record and replay what is published.
+//! Delivery is immediate and in order, and needs neither timers nor tasks, so that it works under a
+//! paused clock. For tests there are hooks on the [`Hub`] to cut nodes off, to lose messages, and
+//! to record and replay what is published.
 
 #![deny(missing_docs)]
 
@@ -46,7 +48,8 @@ impl MemorySignaling {
         Self { hub: hub.clone(), origin, events }
     }
 
-    /// What others see as the origin of this node's messages, and what [`Hub::cut`] and [`Hub::heal`] know it by.
+    /// What others see as the origin of this node's messages, and what [`Hub::cut`] and
+    /// [`Hub::heal`] know it by.
     pub fn origin(&self) -> Origin {
         self.origin
     }
@@ -86,7 +89,8 @@ impl Signaling for MemorySignaling {
         self.hub.report(self.origin, delivery, verdict);
     }
 
-    /// Accepts every address that begins with `memory:`: all nodes of a hub are connected from the start.
+    /// Accepts every address that begins with `memory:`: all nodes of a hub are connected from the
+    /// start.
     async fn connect(&self, address: &str) -> Result<()> {
         if !self.hub.has(self.origin) {
             return Err(closed("connect"));

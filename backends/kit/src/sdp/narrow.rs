@@ -1,10 +1,12 @@
-//! Descriptions that offer less than they were sent with, for stacks that would take more than is wanted.
+//! Descriptions that offer less than they were sent with, for stacks that would take more than is
+//! wanted.
 
 use blink_api::Mid;
 
 use super::{Description, Direction, Section};
 
-/// The description as if its author had ended the sections which are refused here: for stacks that would accept them, or find fault.
+/// The description as if its author had ended the sections which are refused here: for stacks that
+/// would accept them, or find fault.
 pub fn without_refused(sdp: &str, description: &Description) -> String {
     let refused = |mid: &str| description.sections.iter().any(|other| other.is_rejected && other.mid.as_str() == mid);
     let mut text = String::with_capacity(sdp.len());
@@ -35,8 +37,9 @@ pub fn without_refused(sdp: &str, description: &Description) -> String {
     text
 }
 
-/// The description as if its author did not ask for media on the audio and video sections that `sends` refuses: for stacks which answer
-/// every `sendrecv` with `sendrecv`, although nothing is sent.
+/// The description as if its author did not ask for media on the audio and video sections that
+/// `sends` refuses: for stacks which answer every `sendrecv` with `sendrecv`, although nothing is
+/// sent.
 pub fn without_reception(sdp: &str, description: &Description, sends: impl Fn(&Mid) -> bool) -> String {
     let mut text = String::with_capacity(sdp.len() + 64);
     let mut sections = description.sections.iter();

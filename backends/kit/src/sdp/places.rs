@@ -1,14 +1,16 @@
 //! Descriptions that are right and unusual, made such that every stack takes them.
 //!
-//! Stacks read less than RFC 8866 and RFC 9429 allow, and refuse a whole description for one line that they cannot use.
-//! [`Places`] rewrites what comes before a stack sees it, and restores in what goes out the sections the stack never saw.
+//! Stacks read less than RFC 8866 and RFC 9429 allow, and refuse a whole description for one line
+//! that they cannot use. [`Places`] rewrites what comes before a stack sees it, and restores in
+//! what goes out the sections the stack never saw.
 
 use blink_api::{Error, ErrorKind, Result};
 
 use super::MAX_SECTIONS;
 use crate::candidate::{self, Use};
 
-/// The media sections of a session by their place, which stays theirs through all offers and answers (RFC 9429 §5.2.2).
+/// The media sections of a session by their place, which stays theirs through all offers and
+/// answers (RFC 9429 §5.2.2).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places(Vec<Place>);
 
@@ -16,17 +18,21 @@ pub struct Places(Vec<Place>);
 enum Place {
     /// A section that the stack has, with its identification tag.
     Shown(String),
-    /// A section that no stack here takes: rejected in every description, and never shown to the stack.
+    /// A section that no stack here takes: rejected in every description, and never shown to the
+    /// stack.
     Hidden { media: String, mid: Option<String> },
 }
 
 impl Places {
     /// A description of the peer as a stack takes it, and the places after it was applied.
     ///
-    /// * Sections of unknown media or protocols, and rejected ones without mid that this session does not know, are hidden.
+    /// * Sections of unknown media or protocols, and rejected ones without mid that this session
+    ///   does not know, are hidden.
     /// * A rejected section without mid (RFC 9429 §5.3.1) gets the mid its place has.
-    /// * Candidates that cannot be used are dropped. Names that can be resolved stay: [`RemoteCandidates`](crate::remote_candidates::RemoteCandidates) takes them out.
-    /// * One fingerprint is left, with the name of its hash in lower case: the first of SHA-256, or of all (RFC 8122 §5).
+    /// * Candidates that cannot be used are dropped. Names that can be resolved stay:
+    ///   [`RemoteCandidates`](crate::remote_candidates::RemoteCandidates) takes them out.
+    /// * One fingerprint is left, with the name of its hash in lower case: the first of SHA-256, or
+    ///   of all (RFC 8122 §5).
     /// * Lines that decide nothing here are dropped: bandwidths, titles, contacts, times.
     ///
     /// # Errors
@@ -62,7 +68,8 @@ impl Places {
         Ok((text, Self(places)))
     }
 
-    /// A description of the stack as it goes to the peer, with hidden sections rejected in their places, and the places after it.
+    /// A description of the stack as it goes to the peer, with hidden sections rejected in their
+    /// places, and the places after it.
     pub fn restore(&self, sdp: &str) -> (String, Self) {
         let first = sdp.find("\nm=").map_or(sdp.len(), |at| at + 1);
         let (session, mut rest) = sdp.split_at(first);
@@ -73,7 +80,8 @@ impl Places {
             blocks.push(block);
             rest = others;
         }
-        // The stack does not know the hidden tags, and may give one of them to a section of its own.
+        // The stack does not know the hidden tags, and may give one of them to a section of its
+        // own.
         let taken: Vec<&str> = blocks.iter().filter_map(|block| mid(block.lines())).collect();
         let mut text = session.to_owned();
         let mut places = Vec::new();
@@ -130,7 +138,8 @@ fn write_session(text: &mut String, session: &[&str], fingerprint: Option<&str>,
         text.push_str(line);
         text.push_str("\r\n");
     };
-    // The order of RFC 8866 §5. A session name may be one space (§5.3), and its times mean nothing (RFC 9429 §5.2.1).
+    // The order of RFC 8866 §5. A session name may be one space (§5.3), and its times mean nothing
+    // (RFC 9429 §5.2.1).
     for name in ["v=", "o="] {
         session.iter().filter(|line| line.starts_with(name)).take(1).for_each(|found| line(found));
     }
@@ -180,7 +189,8 @@ fn mid<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     lines.find_map(|line| line.strip_prefix("a=mid:")).map(str::trim).filter(|mid| !mid.is_empty())
 }
 
-/// Whether a stack here takes such a section: media over DTLS-SRTP (RFC 5764 §8), or data channels over DTLS (RFC 8841 §4).
+/// Whether a stack here takes such a section: media over DTLS-SRTP (RFC 5764 §8), or data channels
+/// over DTLS (RFC 8841 §4).
 fn is_known_media(line: &str) -> bool {
     let mut fields = line["m=".len()..].split_whitespace();
     let (media, _port, protocol) = (fields.next(), fields.next(), fields.next().unwrap_or_default());

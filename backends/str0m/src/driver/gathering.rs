@@ -9,7 +9,8 @@ use str0m::net::Protocol;
 use super::{Driver, Found};
 
 impl Driver {
-    /// Gathers once, and again for each ICE restart. Host candidates are in the description that is made next; others follow as events.
+    /// Gathers once, and again for each ICE restart. Host candidates are in the description that is
+    /// made next; others follow as events.
     pub(super) fn gather(&mut self, is_restart: bool) {
         if self.has_gathered && !is_restart {
             return;

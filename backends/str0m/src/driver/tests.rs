@@ -68,8 +68,8 @@ fn candidate(socket: &UdpSocket) -> String {
     format!("candidate:1 1 udp 2130706431 127.0.0.1 {} typ host", socket.local_addr().unwrap().port())
 }
 
-/// A peer names third parties as its candidates, many in its description and many more later, and begins
-/// ICE generations one after the other.
+/// A peer names third parties as its candidates, many in its description and many more later, and
+/// begins ICE generations one after the other.
 #[tokio::test]
 async fn a_peer_cannot_have_many_datagrams_sent_to_addresses_that_it_names() {
     let clock = Arc::new(ManualClock(Mutex::new(Instant::now())));

@@ -121,7 +121,8 @@ impl Scene {
     }
 }
 
-/// For 25 minutes, in which nonces become stale around the times at which relays, permissions and channels are renewed, every packet arrives.
+/// For 25 minutes, in which nonces become stale around the times at which relays, permissions and
+/// channels are renewed, every packet arrives.
 #[test]
 fn nothing_is_lost_when_nonces_become_stale() {
     let mut has_met_a_stale_channel = false;

@@ -182,7 +182,8 @@ fn host(description: &str) -> SocketAddr {
     format!("{}:{}", fields[4], fields[5]).parse().expect("an address with its port")
 }
 
-/// A fault of the stack, seen by whoever is made to work on the first session of two, ends that session: its socket is free, and the other one goes on.
+/// A fault of the stack, seen by whoever is made to work on the first session of two, ends that
+/// session: its socket is free, and the other one goes on.
 async fn fails_alone(work: impl FnOnce(&Side, &Side)) {
     let clock = Arc::new(FailingClock::default());
     let (mut one, other, address) = connected_by(clock.clone()).await;
@@ -208,7 +209,8 @@ async fn who_sends_a_packet_sends_it_itself() {
     assert_eq!(other.heard_until(PACKETS).await, Vec::from_iter(1..=PACKETS));
 }
 
-/// Senders and tasks meet at the same sessions; whoever finds a session taken leaves its packet to the other.
+/// Senders and tasks meet at the same sessions; whoever finds a session taken leaves its packet to
+/// the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn packets_keep_their_order_whoever_sends_them() {
     let (mut one, mut other) = connected().await;
@@ -284,7 +286,8 @@ async fn connect_on(interfaces: &[&str]) {
     other.until_connected().await;
 }
 
-/// As other programs write them: no session name, bandwidths, and the directions left to the default.
+/// As other programs write them: no session name, bandwidths, and the directions left to the
+/// default.
 #[tokio::test]
 async fn right_but_unusual_descriptions_connect() {
     let (mut one, mut other) = (Side::open(Arc::new(SystemClock)).await, Side::open(Arc::new(SystemClock)).await);

@@ -1,6 +1,6 @@
 //! Commands of the user, carried out and answered.
 
-use blink_api::{CallId, Did, AudioSource, Result};
+use blink_api::{AudioSource, CallId, Did, Result};
 use tokio::sync::oneshot;
 
 use super::super::session::{PathFigures, SessionHandle};
@@ -100,7 +100,8 @@ impl Driver {
         // Before anything of it is told: a call may be replaced by what it is told first.
         let result = result.map(|id| self.handle_of(id));
         self.carry_out().await;
-        // Where nothing came of it, the microphone closes again, and the call that goes on sounds as before.
+        // Where nothing came of it, the microphone closes again, and the call that goes on sounds
+        // as before.
         self.media.settle(result.is_err().then_some(before));
         reply.send(result).ok();
     }
@@ -118,7 +119,8 @@ impl Driver {
         tokio::spawn(async move {
             let mut all = Vec::new();
             for (participant, clock, stats) in asked {
-                // A session that ended meanwhile has no figures, and one that is still being opened has none yet.
+                // A session that ended meanwhile has no figures, and one that is still being opened
+                // has none yet.
                 if let Ok(Ok(PathFigures { session, codec, sending })) = tokio::time::timeout(STATISTICS, stats).await {
                     let audio = media.statistics(participant).await;
                     all.push(ParticipantStatistics { participant, session, audio, clock, codec, sending });

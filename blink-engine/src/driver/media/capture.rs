@@ -10,7 +10,7 @@ use super::super::{Parts, Report};
 use super::voice::SendTrack;
 use super::{Place, Worker};
 use blink_media::red;
-use blink_media::{Capture, CaptureFault, Listeners, Network, TickScheduler, TICK};
+use blink_media::{Capture, CaptureFault, Listeners, Network, TICK, TickScheduler};
 use blink_proto::call::{Event, SessionId};
 
 /// How often what the encoders are prepared for is looked at.
@@ -28,7 +28,8 @@ pub(in crate::driver) enum CaptureCommand {
     Network { id: SessionId, network: Network },
     /// No sound goes out, or it does again.
     Mute { muted: bool, done: oneshot::Sender<()> },
-    /// The microphone closes; one that is still being opened for this epoch or before is not wanted.
+    /// The microphone closes; one that is still being opened for this epoch or before is not
+    /// wanted.
     Close { epoch: u64, done: oneshot::Sender<()> },
 }
 
@@ -53,7 +54,8 @@ pub(super) struct CaptureWorker {
     /// What is to be sent to them.
     packets: Vec<RtpOut>,
     networks: Listeners<SessionId>,
-    /// What the encoders are prepared for, and when that is looked at again: what was told grows old.
+    /// What the encoders are prepared for, and when that is looked at again: what was told grows
+    /// old.
     adapted: Option<Network>,
     adapt_at: Option<Instant>,
     pacer: Option<TickScheduler>,
@@ -174,7 +176,8 @@ impl Worker for CaptureWorker {
         if let Some(capture) = &mut self.capture {
             let listeners = &self.listeners;
             capture.use_codecs(|codec| listeners.iter().any(|listener| listener.codec == *codec));
-            // There is one encoder for all, and with copies it has half the rate and no error correction of its own: who has no copies needs that.
+            // There is one encoder for all, and with copies it has half the rate and no error
+            // correction of its own: who has no copies needs that.
             let can = |codec: &CodecName| {
                 listeners.iter().filter(|listener| listener.codec == *codec).all(|listener| listener.copies)
             };

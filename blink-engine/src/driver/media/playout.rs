@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use blink_api::{CallId, Clock, AudioDecoder, Endpoint, AudioSink, RtpIn, TrackKind};
+use blink_api::{AudioDecoder, AudioSink, CallId, Clock, Endpoint, RtpIn, TrackKind};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::{Parts, Report};
 use super::voice::Voice;
 use super::{Place, Worker};
-use blink_media::{AudioStatistics, TickScheduler, Playout, PlayoutReport, ReceiveConfig};
+use blink_media::{AudioStatistics, Playout, PlayoutReport, ReceiveConfig, TickScheduler};
 use blink_proto::call::{Event, SessionId};
 
 /// What the playout worker is told.
@@ -27,7 +27,8 @@ pub(super) enum PlayoutCommand {
     Deafen(bool),
     /// Figures of one participant's microphone.
     Statistics { participant: Endpoint, reply: oneshot::Sender<AudioStatistics> },
-    /// The speaker closes, its file is completed; one that is still being opened for this epoch or before is not wanted.
+    /// The speaker closes, its file is completed; one that is still being opened for this epoch or
+    /// before is not wanted.
     Close { epoch: u64, done: oneshot::Sender<()> },
 }
 
@@ -45,7 +46,8 @@ pub(super) struct PlayoutWorker {
     pacer: Option<TickScheduler>,
     /// Through which session each is heard.
     sessions: BTreeMap<Voice, SessionId>,
-    /// Those that were reported to have started: a sender that changes its codec does not start again.
+    /// Those that were reported to have started: a sender that changes its codec does not start
+    /// again.
     started: BTreeSet<Voice>,
     volumes: BTreeMap<Endpoint, f32>,
     /// What came before the speaker was open.

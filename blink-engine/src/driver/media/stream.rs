@@ -1,7 +1,7 @@
 //! What an offered stream is read from, and the worker that sends it.
 
 use blink_api::{
-    AudioProcessor, CodecName, Error, ErrorKind, AudioSource, Result, RtpTime, StreamId, TrackKind, VideoSource,
+    AudioProcessor, AudioSource, CodecName, Error, ErrorKind, Result, RtpTime, StreamId, TrackKind, VideoSource,
 };
 use rand::Rng;
 use tokio::sync::mpsc;

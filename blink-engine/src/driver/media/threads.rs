@@ -13,13 +13,16 @@ use tokio::sync::mpsc;
 use super::Worker;
 use blink_media::TICK;
 
-/// Engines that share a thread are woken together: for a tick that is due between two times of a grid of this width, at the later of them.
+/// Engines that share a thread are woken together: for a tick that is due between two times of a
+/// grid of this width, at the later of them.
 const GRID: Duration = Duration::from_millis(1);
 
-/// Threads that several engines of one process work their sound on, where each would otherwise have one of its own. A thread that wakes for one engine's tick does those
-/// of all others that are due, which is most of what a call costs beside its codec.
+/// Threads that several engines of one process work their sound on, where each would otherwise have
+/// one of its own. A thread that wakes for one engine's tick does those of all others that are due,
+/// which is most of what a call costs beside its codec.
 ///
-/// Engines that share a thread wait for each other's work: use about as many threads as there are processors. A thread ends when the last handle is dropped and no engine uses it any more.
+/// Engines that share a thread wait for each other's work: use about as many threads as there are
+/// processors. A thread ends when the last handle is dropped and no engine uses it any more.
 #[derive(Debug, Clone)]
 pub struct MediaThreads {
     threads: Arc<[MediaThread]>,
@@ -84,7 +87,8 @@ trait Job: Send + std::fmt::Debug {
     /// Does what there is to do; with a context, if it was told something.
     fn go(&mut self, told: Option<&mut Context<'_>>) -> Next;
 
-    /// Sends what came of it. On a thread that engines share, that is once all of them have done their work: whoever receives from several then wakes once.
+    /// Sends what came of it. On a thread that engines share, that is once all of them have done
+    /// their work: whoever receives from several then wakes once.
     fn send(&mut self);
 }
 
@@ -115,7 +119,8 @@ where
     W: Worker + Send,
     W::Command: Send,
 {
-    /// Commands come first: a worker that does not keep up with its ticks must still hear that it should stop.
+    /// Commands come first: a worker that does not keep up with its ticks must still hear that it
+    /// should stop.
     fn go(&mut self, told: Option<&mut Context<'_>>) -> Next {
         if let Some(context) = told {
             loop {
@@ -181,13 +186,15 @@ impl Seated {
     }
 }
 
-/// Does something with a job; `None` where it panicked. A device may be anybody's code; whoever else is here goes on.
+/// Does something with a job; `None` where it panicked. A device may be anybody's code; whoever
+/// else is here goes on.
 fn guarded<T>(job: &mut dyn Job, work: impl FnOnce(&mut dyn Job) -> T) -> Option<T> {
     let done = catch_unwind(AssertUnwindSafe(|| work(job)));
     done.inspect_err(|_| tracing::error!(?job, "a media worker panicked and is gone")).ok()
 }
 
-/// Lets those work that have something to do. Together, all send when all have worked; otherwise each when it has.
+/// Lets those work that have something to do. Together, all send when all have worked; otherwise
+/// each when it has.
 fn turn(seated: &mut Vec<Seated>, now: Instant, together: bool) {
     if together {
         seated.retain_mut(|seated| seated.go(now));
@@ -197,7 +204,8 @@ fn turn(seated: &mut Vec<Seated>, now: Instant, together: bool) {
     }
 }
 
-/// Runs whatever jobs come. Sleeps by the system's clock, to within microseconds: timers of a runtime count milliseconds.
+/// Runs whatever jobs come. Sleeps by the system's clock, to within microseconds: timers of a
+/// runtime count milliseconds.
 fn run(mut queue: mpsc::UnboundedReceiver<Box<dyn Job>>, epoch: Instant, grid: Duration) {
     let (bell, waker) = Bell::ringing();
     let mut context = Context::from_waker(&waker);

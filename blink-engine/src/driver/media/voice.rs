@@ -15,7 +15,8 @@ pub(in crate::driver) struct Voice {
 
 /// A track of one session, whatever is sent on it.
 ///
-/// Its sequence numbers go on from one stream to the next: the keystream of SRTP (RFC 3711 §4.1) depends on them, and must not repeat.
+/// Its sequence numbers go on from one stream to the next: the keystream of SRTP (RFC 3711 §4.1)
+/// depends on them, and must not repeat.
 pub(in crate::driver) struct SendTrack {
     session: Arc<dyn Session>,
     track: TrackId,
@@ -29,12 +30,14 @@ impl SendTrack {
         Self { session, track, next: AtomicU16::new(first_sequence), left_out: AtomicU64::new(0) }
     }
 
-    /// The media section it is in; `None` while that is not negotiated, or where the other side refused it.
+    /// The media section it is in; `None` while that is not negotiated, or where the other side
+    /// refused it.
     pub(in crate::driver) fn mid(&self) -> Option<Mid> {
         self.session.mid(self.track)
     }
 
-    /// The codec to send on it with: the most preferred one of those that both sides have. `None` as for [`mid`](Self::mid).
+    /// The codec to send on it with: the most preferred one of those that both sides have. `None`
+    /// as for [`mid`](Self::mid).
     pub(in crate::driver) fn codec(&self) -> Option<CodecName> {
         self.session.codecs(self.track).into_iter().next()
     }
@@ -59,7 +62,8 @@ impl SendTrack {
         self.left_out.load(Ordering::Relaxed)
     }
 
-    /// Sends a packet under the track's own next sequence number. One worker at a time sends on a track.
+    /// Sends a packet under the track's own next sequence number. One worker at a time sends on a
+    /// track.
     pub(super) fn send(&self, packet: &RtpOut) {
         let sequence = self.next.fetch_add(1, Ordering::Relaxed);
         match self.session.send_rtp(self.track, RtpOut { sequence, ..packet.clone() }) {

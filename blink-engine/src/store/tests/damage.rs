@@ -1,4 +1,5 @@
-//! Whatever is in the file, a start is refused with what to do, and a repair keeps what can be read.
+//! Whatever is in the file, a start is refused with what to do, and a repair keeps what can be
+//! read.
 
 use blink_api::Did;
 use rand::{RngExt, SeedableRng};
@@ -71,7 +72,8 @@ fn outcome(bytes: &[u8], did: Did, what: &str) -> Outcome {
 fn damage(bytes: &[u8], seed: u64) -> (Vec<u8>, String) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut damaged = bytes.to_vec();
-    // What was never written is all zeros, and costs nothing: a place is drawn where there is something.
+    // What was never written is all zeros, and costs nothing: a place is drawn where there is
+    // something.
     let written: Vec<usize> =
         (0..bytes.len()).step_by(512).filter(|n| bytes[*n..].iter().take(512).any(|b| *b != 0)).collect();
     let block = written[random.random_range(0..written.len())];

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Exactly what can be decoded comes out: after a loss nothing until the next key frame, and that at once.
+/// Exactly what can be decoded comes out: after a loss nothing until the next key frame, and that
+/// at once.
 #[test]
 fn under_loss_only_frames_that_can_be_decoded_in_sequence_come_out() {
     for codec in CODECS {
@@ -77,7 +78,8 @@ fn a_key_frame_is_asked_for_at_the_start_and_after_a_loss_every_500_ms_until_it_
                 asked.push(number);
             }
         }
-        // Frame 21 tells of the loss; it is given up 100 ms later, at frame 23. The key frame is frame 30.
+        // Frame 21 tells of the loss; it is given up 100 ms later, at frame 23. The key frame is
+        // frame 30.
         assert_eq!(asked, [23], "{codec}");
     }
 }
@@ -117,7 +119,8 @@ fn it_holds_no_more_than_it_may() {
     }
 }
 
-/// Whatever comes in between is counted and does not get out, and frames come again from the next key frame on.
+/// Whatever comes in between is counted and does not get out, and frames come again from the next
+/// key frame on.
 #[test]
 fn garbage_is_counted_and_breaks_nothing() {
     for codec in CODECS {

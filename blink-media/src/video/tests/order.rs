@@ -138,7 +138,8 @@ fn a_sender_that_begins_anew_is_seen_from_its_first_key_frame_on() {
     }
 }
 
-/// Padding that a sender puts between frames and, as it should not, into them: under any payload type, with any timestamp, in any order.
+/// Padding that a sender puts between frames and, as it should not, into them: under any payload
+/// type, with any timestamp, in any order.
 #[test]
 fn packets_without_payload_are_no_part_of_a_frame_and_none_is_missing() {
     for codec in CODECS {

@@ -19,7 +19,8 @@ fn message(sdp: Option<String>, first_candidate: u32, count: u32) -> wire::Link 
     }
 }
 
-/// Candidates in the description are the first of the 200 of a generation, and are no part of what is acknowledged by number.
+/// Candidates in the description are the first of the 200 of a generation, and are no part of what
+/// is acknowledged by number.
 #[test]
 fn candidates_of_a_description_count() {
     for described in [0, 1, 150, 200, 240] {

@@ -1,4 +1,5 @@
-//! How the clock of a link's other end stands against the own one: from pings and their answers, the quickest of the newest (RFC 5905 §10).
+//! How the clock of a link's other end stands against the own one: from pings and their answers,
+//! the quickest of the newest (RFC 5905 §10).
 
 use std::collections::VecDeque;
 
@@ -9,7 +10,8 @@ const NEWEST: usize = 20;
 /// Pings whose answers are believed.
 const OUTSTANDING: usize = 8;
 
-/// How another device's media clock stands against this one's. Each counts from some moment of its own.
+/// How another device's media clock stands against this one's. Each counts from some moment of its
+/// own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ClockSync {
     /// The other clock minus this one, in microseconds; off by half the round trip at most.
@@ -40,7 +42,8 @@ impl ClockFilter {
         let Some((_, sent_us)) = self.outstanding.remove(at) else { return };
         let round_trip_us = now_us.saturating_sub(sent_us);
         let halfway = sent_us + round_trip_us / 2;
-        // Whatever the other side says fits: the difference of two u64 is an i128, and what is no i64 is no clock.
+        // Whatever the other side says fits: the difference of two u64 is an i128, and what is no
+        // i64 is no clock.
         let Ok(offset_us) = i64::try_from(i128::from(received_us) - i128::from(halfway)) else { return };
         if self.measured.len() == NEWEST {
             self.measured.pop_front();

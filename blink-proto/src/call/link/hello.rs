@@ -6,8 +6,8 @@ use blink_api::CallTimers;
 
 /// Repetition of the hello until the other side is known to have it.
 ///
-/// The channel is reliable, but what it delivers may be dropped before the engine reads it: by a stack
-/// that does not take the channel for open yet, and where events wait for a slow reader.
+/// The channel is reliable, but what it delivers may be dropped before the engine reads it: by a
+/// stack that does not take the channel for open yet, and where events wait for a slow reader.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HelloRepeat {
     pub(super) due: Option<Instant>,

@@ -1,4 +1,5 @@
-//! What the two sides of a link say to each other: descriptions, candidates, acknowledgements, each message whole.
+//! What the two sides of a link say to each other: descriptions, candidates, acknowledgements, each
+//! message whole.
 
 use web_time::Instant;
 
@@ -83,7 +84,8 @@ impl Link {
         }
         let fingerprint = fingerprint(sdp).map(str::to_owned);
         if matches!(self.state, LinkState::Failed(_)) && fingerprint == self.remote_fingerprint {
-            // The session that this would restart is gone: the dialer must begin anew, and hears so until it does.
+            // The session that this would restart is gone: the dialer must begin anew, and hears so
+            // until it does.
             self.generation = message.generation;
             self.sdp = None;
             return;
@@ -179,7 +181,8 @@ impl Link {
     }
 }
 
-/// The one SHA-256 fingerprint of a description (RFC 8122 §5); `None` where there is none, another hash, or two that differ.
+/// The one SHA-256 fingerprint of a description (RFC 8122 §5); `None` where there is none, another
+/// hash, or two that differ.
 pub(in crate::call) fn fingerprint(sdp: &str) -> Option<&str> {
     let mut found = sdp.lines().filter_map(|line| line.trim_end().strip_prefix("a=fingerprint:"));
     let first = found.next()?;

@@ -1,6 +1,7 @@
 use super::*;
 
-/// When pings go out in the first minute of a link on which packets come so often until then, in milliseconds.
+/// When pings go out in the first minute of a link on which packets come so often until then, in
+/// milliseconds.
 fn pings(packets: Duration, until: Duration) -> Vec<u128> {
     let (began, timers) = (Instant::now(), CallTimers { suspect: Duration::from_secs(100), ..CallTimers::default() });
     let mut link = Link::new([1; 16], true, SessionId(1), began, &timers);

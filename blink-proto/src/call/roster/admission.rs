@@ -1,7 +1,8 @@
-//! Which entries of a call are held, and who is valid by them: a pure function of the root and all entries that are known.
+//! Which entries of a call are held, and who is valid by them: a pure function of the root and all
+//! entries that are known.
 //!
-//! Limits are per maker and counted after validity: an entry that means nothing takes no room, all that descends from one root member shares a room of its
-//! own, and a removal always has room.
+//! Limits are per maker and counted after validity: an entry that means nothing takes no room, all
+//! that descends from one root member shares a room of its own, and a removal always has room.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,7 +87,8 @@ pub(super) fn admit(root: &Root, candidates: &Candidates) -> Admission {
     Admission { held, valid, places: tree }
 }
 
-/// Each person's place, and the invitations that are held, in turns: the first of each branch, then the second of each.
+/// Each person's place, and the invitations that are held, in turns: the first of each branch, then
+/// the second of each.
 fn grow<'c>(
     root: &Root,
     removals: &BTreeMap<Did, &Entry>,
@@ -99,7 +101,8 @@ fn grow<'c>(
     for depth in 1..=MAX_DEPTH {
         for ((by, _), rivals) in invitations {
             let Some(place) = places.get(by).copied().filter(|place| place.depth == depth - 1) else { continue };
-            // A removal leaves of everything below the removed person what it names, and nothing that is said later.
+            // A removal leaves of everything below the removed person what it names, and nothing
+            // that is said later.
             let stays = |did: &Did| lineage(&places, by).all(|above| kept(removals.get(&above), did));
             let Some(entry) = rivals.iter().find(|entry| stays(&entry.did)) else { continue };
             let held = branches.entry(place.branch).or_default();

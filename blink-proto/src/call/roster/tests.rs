@@ -32,7 +32,8 @@ fn remove(roster: &Roster, did: u8, keep: &[u8]) -> Signed {
     signed(roster, person(did).did(), EntryBody::Remove { keep }, &person(1))
 }
 
-/// Everything that a member can make with people that do not exist: invitations as deep as they go, and rejections.
+/// Everything that a member can make with people that do not exist: invitations as deep as they go,
+/// and rejections.
 fn made_up(roster: &Roster, by: u8) -> Vec<Signed> {
     let (mut entries, mut level, mut next) = (Vec::new(), vec![by], 20);
     for _ in 0..3 {
@@ -70,7 +71,8 @@ fn a_member_that_fills_the_roster_is_removed_and_keeps_no_other_out() {
     let is = |n: u8| other.is_valid(&person(n).did());
     assert_eq!([1, 2, 3, 4, 5].map(is), [true, false, true, true, true]);
     assert_eq!(creator.digest(), other.digest());
-    // Everybody whom it invited before stays until removed, too, and of those there are only so many.
+    // Everybody whom it invited before stays until removed, too, and of those there are only so
+    // many.
     while let Some(did) = creator.valid().iter().copied().find(|did| (20..110).any(|n| person(n).did() == *did)) {
         creator.remove(did, &person(1)).unwrap();
     }
@@ -155,7 +157,8 @@ fn an_offer_brings_the_newest_secret_that_its_entries_name() {
     creator.rotate(&[11; 32], &person(1));
     assert_eq!(offered(&creator, &[11; 32]), Ok(creator.digest()));
     assert_eq!(offered(&creator, &[12; 32]), Err(Refusal::Inconsistent));
-    // The root's secret still counts for members that have not heard of the newest; its entries then do not name it.
+    // The root's secret still counts for members that have not heard of the newest; its entries
+    // then do not name it.
     assert_ne!(offered(&creator, &[1; 32]), Ok(creator.digest()));
     // Of two that are named the newest is needed.
     let older = creator.entries();

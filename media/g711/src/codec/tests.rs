@@ -1,7 +1,9 @@
 use std::f32::consts::TAU;
 use std::time::Duration;
 
-use blink_api::{AudioFormat, AudioCodec, AudioDecoderConfig, DecoderInput, AudioEncoderConfig, EncoderHint, ErrorKind, Registry};
+use blink_api::{
+    AudioCodec, AudioDecoderConfig, AudioEncoderConfig, AudioFormat, DecoderInput, EncoderHint, ErrorKind, Registry,
+};
 
 use super::*;
 
@@ -17,8 +19,8 @@ fn power(samples: &[f32]) -> f32 {
     samples.iter().map(|sample| sample * sample).sum::<f32>() / samples.len() as f32
 }
 
-/// A tone in the band of a telephone comes back later and otherwise nearly as it was, through both laws, every format and every frame
-/// length; one above the band does not come back.
+/// A tone in the band of a telephone comes back later and otherwise nearly as it was, through both
+/// laws, every format and every frame length; one above the band does not come back.
 #[test]
 fn a_tone_comes_back_and_what_is_above_the_band_does_not() {
     for law in [Law::Mu, Law::A] {

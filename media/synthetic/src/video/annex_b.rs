@@ -1,4 +1,5 @@
-//! H.264 files in the byte stream format (H.264 Annex B): NAL units behind start codes, and nothing of time.
+//! H.264 files in the byte stream format (H.264 Annex B): NAL units behind start codes, and nothing
+//! of time.
 
 use std::time::Duration;
 
@@ -76,8 +77,8 @@ impl AccessUnit {
         self.has(kind::SLICE) || self.has(kind::IDR)
     }
 
-    /// Whether `nal` belongs to the next frame (H.264 §7.4.1.2.3; slices of a frame come in order, so that a new frame begins with its first
-    /// macroblock).
+    /// Whether `nal` belongs to the next frame (H.264 §7.4.1.2.3; slices of a frame come in order,
+    /// so that a new frame begins with its first macroblock).
     fn ends_before(&self, nal: &[u8]) -> bool {
         let begins = match nal[0] & 0x1f {
             kind::SLICE | kind::IDR => nal[1] & 0x80 != 0,
@@ -87,8 +88,8 @@ impl AccessUnit {
         begins && self.has_picture()
     }
 
-    /// One frame's bytes and whether it is a key frame. Key frames without parameter sets get those that came last, so that a viewer can begin
-    /// with any of them.
+    /// One frame's bytes and whether it is a key frame. Key frames without parameter sets get those
+    /// that came last, so that a viewer can begin with any of them.
     fn finish(self, parameters: &mut Vec<Bytes>) -> (Bytes, bool) {
         let is_parameter = |nal: &&Bytes| matches!(nal[0] & 0x1f, kind::SPS | kind::PPS);
         let whole = self.has(kind::SPS) && self.has(kind::PPS);
@@ -134,7 +135,8 @@ fn check_nal(nal: &[u8]) -> Result<()> {
     if matches!(kind, 2..=4) {
         return unsupported("H.264 with data partitioning is not read");
     }
-    // `first_mb_in_slice` is 0 (one bit: 1), then `slice_type` (Exp-Golomb) is 1 (010) or 6 (00111): H.264 §7.3.3, table 7-6.
+    // `first_mb_in_slice` is 0 (one bit: 1), then `slice_type` (Exp-Golomb) is 1 (010) or 6
+    // (00111): H.264 §7.3.3, table 7-6.
     let bidirectional = slice && (nal[1] & 0xf0 == 0xa0 || nal[1] & 0xfc == 0x9c);
     if bidirectional {
         return unsupported("H.264 with B frames is not read: calls carry frames in the order they are shown in");

@@ -1,4 +1,5 @@
-//! IVF files: a header of 32 bytes that names the codec, then each frame behind its length and its time.
+//! IVF files: a header of 32 bytes that names the codec, then each frame behind its length and its
+//! time.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use bytes::Bytes;
 use super::{ClipFrame, EncodedClip, check, mean_rate};
 use crate::file::invalid;
 
-/// Bytes before a frame: its length (32 bits) and its time in units of the header's time base (64 bits), little endian.
+/// Bytes before a frame: its length (32 bits) and its time in units of the header's time base (64
+/// bits), little endian.
 const FRAME_HEADER: usize = 12;
 
 /// The header.

@@ -121,7 +121,8 @@ fn a_file_is_read_by_its_ending_and_errors_name_it() {
     assert!(long.to_string().contains("too long"), "{long}");
 }
 
-/// Key frames of a file that names its parameter sets once get them again, so that a viewer can begin anywhere.
+/// Key frames of a file that names its parameter sets once get them again, so that a viewer can
+/// begin anywhere.
 #[test]
 fn parameter_sets_are_repeated_before_each_key_frame() {
     let clip = EncodedClip::h264().unwrap();

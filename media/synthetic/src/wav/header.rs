@@ -1,8 +1,9 @@
-//! The header of a WAV file (Multimedia Programming Interface and Data Specifications 1.0, RF64 as in EBU Tech 3306).
+//! The header of a WAV file (Multimedia Programming Interface and Data Specifications 1.0, RF64 as
+//! in EBU Tech 3306).
 //!
-//! Writers differ in what they put there, and readers are known to take it. So only what the samples' meaning depends
-//! on counts: the format, and where the samples are. The length of the file and of `fact`, the byte rate and every
-//! unknown chunk are ignored.
+//! Writers differ in what they put there, and readers are known to take it. So only what the
+//! samples' meaning depends on counts: the format, and where the samples are. The length of the
+//! file and of `fact`, the byte rate and every unknown chunk are ignored.
 
 use std::io::{self, Read};
 
@@ -10,10 +11,11 @@ use blink_api::Result;
 
 use crate::file::invalid;
 
-/// Lengths from here on are those of a writer that could not go back to fill them in: 0x7FFFF000 (SoX), 0x80000000
-/// (arecord), 0xFFFFFFFF (ffmpeg). No file that is read is that large.
+/// Lengths from here on are those of a writer that could not go back to fill them in: 0x7FFFF000
+/// (SoX), 0x80000000 (arecord), 0xFFFFFFFF (ffmpeg). No file that is read is that large.
 const STREAMED: u64 = 0x7FFF_F000;
-/// Tail of the GUIDs that stand for a format tag (`KSDATAFORMAT_SUBTYPE_…`), and of those for Ambisonic B-format.
+/// Tail of the GUIDs that stand for a format tag (`KSDATAFORMAT_SUBTYPE_…`), and of those for
+/// Ambisonic B-format.
 const GUID_TAILS: [[u8; 14]; 2] = [
     [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71],
     [0, 0, 0x21, 0x07, 0xd3, 0x11, 0x86, 0x44, 0xc8, 0xc1, 0xca, 0, 0, 0],
@@ -34,7 +36,8 @@ pub(super) struct Header {
 /// How a sample is written, in little endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// An integer of 1 to 4 bytes; of one byte unsigned. Fewer bits than that stand left-justified, unless the writer was wrong.
+    /// An integer of 1 to 4 bytes; of one byte unsigned. Fewer bits than that stand left-justified,
+    /// unless the writer was wrong.
     Integer { bytes: u16, bits: u16 },
     /// IEEE 754, of 4 or 8 bytes.
     Float { bytes: u16 },
@@ -189,7 +192,8 @@ impl<R: Read> Chunks<'_, R> {
         if channels == 0 {
             return Err(invalid("the file has no channels"));
         }
-        // The alignment is wrong at times, and is needed only where the bits do not say how many bytes they take.
+        // The alignment is wrong at times, and is needed only where the bits do not say how many
+        // bytes they take.
         let aligned = if alignment % channels == 0 { alignment / channels } else { 0 };
         let is_padded = (17..32).contains(&bits) && aligned == 4;
         let bytes_of_sample = if bits == 0 || is_padded { aligned } else { bits.div_ceil(8) };

@@ -1,7 +1,7 @@
 //! Dials through relays.
 //!
-//! They wait while their relay is being dialled: the relay client dials a relay that it is not connected to by itself, and gives the circuit up where
-//! somebody else is dialling it already.
+//! They wait while their relay is being dialled: the relay client dials a relay that it is not
+//! connected to by itself, and gives the circuit up where somebody else is dialling it already.
 
 use std::collections::HashMap;
 

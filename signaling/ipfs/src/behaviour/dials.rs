@@ -200,8 +200,8 @@ fn begin(named: Option<PeerId>, addresses: &[Multiaddr]) -> (ConnectionId, Begun
     (connection, begun)
 }
 
-/// From a port of its own: the listening port may still have a closing connection to the same place. Of whoever may answer only the
-/// first address is asked.
+/// From a port of its own: the listening port may still have a closing connection to the same
+/// place. Of whoever may answer only the first address is asked.
 fn dial(named: Option<PeerId>, addresses: &[Multiaddr]) -> Dial {
     let opts = match named {
         Some(peer) => DialOpts::peer_id(peer)

@@ -20,7 +20,8 @@ type Pending = deliveries::Pending<MessageId, PeerId>;
 
 impl Calls {
     pub(super) fn handle_command(&mut self, command: Command<Multiaddr>) {
-        // Whoever asked may have stopped waiting for the answer; what was asked is done all the same.
+        // Whoever asked may have stopped waiting for the answer; what was asked is done all the
+        // same.
         match command {
             Command::Subscribe { topic, reader, reply } => {
                 let result = gossip::subscribe(&mut self.parts().gossipsub, &topic).map_err(|reason| {

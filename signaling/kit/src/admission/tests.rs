@@ -132,8 +132,8 @@ fn a_full_node_makes_room_by_what_never_subscribed_to_anything() {
     assert_eq!(connect(&mut admission, 1001, caller, now + GRACE, standing), [299]);
 }
 
-/// Nothing of a newcomer can have been heard when it is admitted: it displaces a subscriber of other topics, and no node
-/// that shares one.
+/// Nothing of a newcomer can have been heard when it is admitted: it displaces a subscriber of
+/// other topics, and no node that shares one.
 #[test]
 fn a_newcomer_has_time_to_subscribe_where_others_share_nothing() {
     let (mut subscribed, mut shared) = (Admission::new(MAX), Admission::new(MAX));

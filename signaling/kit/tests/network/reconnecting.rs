@@ -10,7 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, tcp};
 use tokio::sync::watch;
 
-/// Passes TCP connections on to a port. When told to stall, it leaves those that exist open and moves nothing on them any more.
+/// Passes TCP connections on to a port. When told to stall, it leaves those that exist open and
+/// moves nothing on them any more.
 struct Proxy {
     port: u16,
     stalls: watch::Sender<u32>,

@@ -54,8 +54,8 @@ async fn the_author_is_the_origin_even_through_others() {
     assert_ne!(next(&c, &mut at_c, Verdict::Accept).await.origin, direct);
 }
 
-/// Three pieces of garbage are rejected one after the other. Then, each round, both send; a round counts as silent where the good one's message came and the
-/// bad one's did not.
+/// Three pieces of garbage are rejected one after the other. Then, each round, both send; a round
+/// counts as silent where the good one's message came and the bad one's did not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_sends_garbage_is_not_heard_any_more_and_others_are() {
     const SILENT_ROUNDS: u32 = 20;

@@ -1,4 +1,5 @@
-//! Headers as programs write them that people have: each stands for a kind that a strict reader refuses or gets wrong.
+//! Headers as programs write them that people have: each stands for a kind that a strict reader
+//! refuses or gets wrong.
 
 use super::*;
 
