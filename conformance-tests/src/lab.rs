@@ -1,5 +1,5 @@
-//! A laboratory for calls: participants are real engines, over any backends, and a scenario says in
-//! prose what must happen and what must not.
+//! A test lab for calls. Participants are real engines over any backends; a scenario states which
+//! events must occur and which must not.
 //!
 //! ```no_run
 //! use blink_api::Registry;
@@ -25,21 +25,21 @@
 //! # }
 //! ```
 //!
-//! Every participant has a microphone that gives a tone of its own, and a loudspeaker that
-//! remembers what it played: *hears* means that the listener's engine decoded the talker's tone,
-//! not merely that packets came. Events are claimed by the step that awaits them;
-//! [`Participant::sees_nothing_more`] fails where one is left over.
+//! Every participant has a microphone that produces a tone of its own, and a loudspeaker that
+//! records what it plays: *hears* means that the listener's engine decoded the talker's tone, not
+//! merely that packets arrived. The step that waits for an event claims it;
+//! [`Participant::sees_nothing_more`] fails if an unclaimed event remains.
 //!
-//! Between an engine and its backends is a line that the lab can cut, count and change: for
-//! messages ([`Lab::handles_letters`]), for packets ([`Participant::loses_its_path`]), for the
-//! device's address ([`Participant::changes_its_address`]). This works over every backend, on
-//! virtual time where the backends allow it and in real time otherwise. What is cut there is lost
-//! to the engine while the stacks below may still have their connection. That stacks cope with dead
-//! networks themselves is shown with [`Stage::impaired`], where cuts are made in a network in user
-//! space ([`impaired`](crate::impaired)) instead.
+//! Each engine is connected to its backends by a link that the lab can cut, count on and change:
+//! for signaling messages ([`Lab::handles_letters`]), for packets ([`Participant::loses_its_path`])
+//! and for the device's address ([`Participant::changes_its_address`]). This works over every
+//! backend, in virtual time where the backends allow it and in real time otherwise. A cut at this
+//! link hides the traffic from the engine, while the stacks below may stay connected.
+//! [`Stage::impaired`] cuts in a network in user space instead ([`impaired`](crate::impaired)),
+//! which tests that the stacks themselves recover.
 //!
-//! A lab can have one [`Fault`], with which a scenario must fail: that is how each is shown to test
-//! something.
+//! A lab can be given one [`Fault`], with which a scenario must fail. This shows that each scenario
+//! detects the fault it is about.
 
 mod codec;
 mod core;
@@ -92,24 +92,24 @@ pub use sight::{
 };
 pub use stage::{Impaired, Needs, Network, Stage, Timing};
 
-/// Names of participants that are not named otherwise.
+/// Names of participants without a name of their own, in order of creation.
 const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
 
-/// One run of one scenario: its participants, and everything between them.
+/// State of one run of a scenario: its participants and the network between them.
 pub struct Lab {
     core: Arc<Core>,
 }
 
 impl Lab {
-    /// An empty lab, in order or with a fault. Its time begins now.
+    /// Creates a lab without participants, with an optional fault. The lab's clock starts at zero.
     pub fn new(stage: &Stage, network: Network, fault: Option<Fault>) -> Self {
         Self { core: Arc::new(Core::new(stage.clone(), network, fault)) }
     }
 
-    /// New participants, with names in the order of the alphabet.
+    /// Starts `N` participants, named in alphabetical order.
     ///
     /// # Errors
-    /// Where an engine does not start.
+    /// An engine fails to start.
     pub async fn participants<const N: usize>(&mut self) -> Result<[Participant; N]> {
         let mut all = Vec::new();
         for _ in 0..N {
@@ -120,35 +120,35 @@ impl Lab {
         Ok(all.try_into().unwrap_or_else(|_| unreachable!("N were made")))
     }
 
-    /// A new participant.
+    /// Starts one participant.
     ///
     /// # Errors
-    /// Where its engine does not start.
+    /// Its engine fails to start.
     pub async fn participant(&mut self, profile: Profile) -> Result<Participant> {
         let participant = self.absent(profile);
         participant.person.start(&self.core).await?;
         Ok(participant)
     }
 
-    /// A new participant, or what its engine says instead of starting.
+    /// Starts one participant, and returns the engine's error if it fails to start.
     pub async fn tries_to_start(&mut self, profile: Profile) -> Result<Participant, blink_api::Error> {
         let participant = self.absent(profile);
         participant.person.try_to_start(&self.core).await?;
         Ok(participant)
     }
 
-    /// A TURN server for everybody, on loopback.
+    /// Returns the lab's TURN server on loopback, started at the first call.
     ///
     /// # Errors
-    /// Where it does not start.
+    /// The server fails to start.
     pub async fn turn_server(&self) -> Result<Arc<TurnServer>> {
         self.core.turn().await
     }
 
-    /// What the transports of the stage can do.
+    /// Capabilities of the two configured transports.
     ///
     /// # Errors
-    /// Where one is not registered.
+    /// One of them is not registered.
     pub fn transports(&self) -> Result<[TransportCapabilities; 2]> {
         let [one, other] = &self.core.stage.transports;
         let capabilities = |name: &str| {
@@ -158,40 +158,41 @@ impl Lab {
         Ok([capabilities(one)?, capabilities(other)?])
     }
 
-    /// Somebody who can be called and has not started yet; see [`Participant::comes_back`].
+    /// Creates a participant whose engine is not started yet, but that others can call; see
+    /// [`Participant::comes_back`].
     pub fn absent(&mut self, profile: Profile) -> Participant {
-        // Everybody knows where an inbox is, whether or not anybody reads it.
+        // An inbox topic can be published to whether or not its owner is subscribed.
         let person = Arc::new(Person::new(&self.core, self.core.people().len(), profile));
         self.core.post.add_inbox(&person.identity);
         self.core.add_person(person.clone());
         Participant { person, core: self.core.clone() }
     }
 
-    /// Time passes.
+    /// Waits.
     pub async fn passes(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
 
-    /// Tasks that are alive on the runtime: those of engines and backends, and the lab's own.
+    /// Number of live tasks on the runtime: those of engines, backends and the lab.
     pub fn tasks(&self) -> usize {
         tokio::runtime::Handle::current().metrics().num_alive_tasks()
     }
 
-    /// Sockets and memory of the process, where the stage has it alone. `None` elsewhere, and where
-    /// the system does not tell.
+    /// Sockets and memory of the process; `None` unless [`Stage::alone`] is set, and on systems
+    /// without Linux's `/proc`.
     pub fn possessions(&self) -> Option<Possessions> {
         if self.core.stage.alone { Possessions::now(self.core.size()) } else { None }
     }
 
-    /// The time since the lab began.
+    /// Time since the lab was created.
     pub fn now(&self) -> Duration {
         self.core.clock.elapsed()
     }
 
-    /// For 2 s nothing happens to anybody, and nothing has happened that was not awaited.
+    /// Waits for 2 s and verifies that no participant has an unclaimed event.
     ///
     /// # Errors
-    /// Where something did.
+    /// A participant has an unclaimed event.
     pub async fn nobody_sees_anything_more(&self) -> Result {
         let everybody = self.core.people().into_iter();
         let everybody = everybody.map(|person| Participant { person, core: self.core.clone() });
@@ -202,59 +203,60 @@ impl Lab {
         everybody.iter().try_for_each(Participant::has_seen_nothing_more)
     }
 
-    /// From now on says what happens to each message at each participant it is about to reach.
+    /// Installs a rule that decides what happens to each message at each participant that is about
+    /// to receive it.
     pub fn handles_letters(&self, rule: impl FnMut(&Letter) -> Handling + Send + 'static) {
         self.core.post.set_rule(Some(Box::new(rule)));
     }
 
-    /// Ends what [`handles_letters`](Lab::handles_letters) did, and delivers all that is held,
-    /// oldest first.
+    /// Removes the rule of [`handles_letters`](Lab::handles_letters), and delivers all held
+    /// messages, oldest first.
     pub fn releases_letters(&self) {
         self.core.post.set_rule(None);
         for held in self.core.post.release() {
-            // A reader that is gone wants no messages.
+            // The subscription may have been dropped meanwhile.
             held.queue.push(held.delivery).ok();
         }
     }
 
-    /// From now on transports are given an answer only after a candidate of it.
+    /// Delays every answer from now on until one of its candidates was delivered.
     pub fn lets_candidates_overtake_answers(&self) {
         self.core.set_candidates_first();
     }
 
-    /// All that was published until now.
+    /// All messages published so far.
     pub fn published(&self) -> Vec<Published> {
         self.core.post.published()
     }
 
-    /// The kinds of all that somebody published; `None` for what is not in somebody's inbox, and
-    /// for its owner.
+    /// Kinds of all messages that a participant published; `None` for messages outside inboxes,
+    /// which the lab cannot decrypt.
     pub fn letters_of(&self, participant: &Participant) -> Vec<Option<Kind>> {
         self.core.post.kinds_from(participant.number())
     }
 
-    /// Hands a message to everybody who reads a topic, as if somebody unknown had published it;
-    /// says how many got it.
+    /// Delivers a message to every subscriber of a topic, as if an unknown node had published it.
+    /// Returns the number of subscriptions that received it.
     pub fn delivers(&self, topic: Topic, message: &Bytes) -> usize {
         self.core.inject(topic, message)
     }
 
-    /// Whether a topic is somebody's inbox, and not a call's.
+    /// Whether a topic is a participant's inbox rather than a call's topic.
     pub fn is_inbox(&self, topic: &Topic) -> bool {
         self.core.post.is_inbox(topic)
     }
 
-    /// Ends all engines. Without it they end in the background.
+    /// Shuts down all engines. Dropping the lab shuts them down in the background.
     pub async fn end(&self) {
         self.core.end().await;
     }
 
-    /// What everybody saw until now.
+    /// Event logs of all participants so far.
     pub fn diaries(&self) -> Vec<Diary> {
         self.core.diaries()
     }
 
-    /// How long everybody took, each time, from answering a call to the first other one in it.
+    /// Times from answering a call to the first `ParticipantJoined`, of all participants.
     pub fn set_ups(&self) -> Vec<Duration> {
         self.core.people().iter().flat_map(|person| person.log.set_ups()).collect()
     }

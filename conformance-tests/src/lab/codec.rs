@@ -1,8 +1,8 @@
-//! Codecs for tests: companded samples, 8 bits at 24 kHz. They carry tones well, cost little, and
-//! need nothing but this file.
+//! µ-law codecs for tests, 8 bits at 24 kHz: cheap, without dependencies, and good enough to carry
+//! tones.
 //!
-//! In SDP they go by the names of codecs that every stack knows, since real stacks negotiate no
-//! others. Transports do not look into payloads.
+//! They use the names of well-known codecs in SDP, because real stacks negotiate no others.
+//! Transports do not inspect payloads.
 
 use std::time::Duration;
 
@@ -11,27 +11,27 @@ use blink_api::{
     AudioFormat, CodecName, DecoderInput, EncoderHint, Error, ErrorKind, Result, RtpCodec,
 };
 
-/// Sound in one packet.
+/// Duration of the audio in one packet.
 const FRAME: Duration = Duration::from_millis(20);
-/// Samples of the call's format in one byte of a packet: 48 kHz to 24 kHz.
+/// Decimation from 48 kHz, the call's format, to 24 kHz.
 const STEP: usize = 2;
-/// Bytes of one packet: 20 ms at 24 kHz.
+/// Bytes per packet: 20 ms at 24 kHz.
 const PAYLOAD: usize = 480;
-/// The µ of the companding law (ITU-T G.711 has the same, in pieces).
+/// µ of the companding law (ITU-T G.711 approximates it by segments).
 const MU: f32 = 255.0;
 
-/// A codec of the lab. Two of different names have nothing in common.
+/// A codec of the lab. Two with different names are incompatible.
 pub(crate) struct LabCodec {
-    /// What SDP says: name, clock rate, channels.
+    /// Encoding name in SDP, with clock rate and channels.
     name: &'static str,
     clock_rate: u32,
     channels: u16,
 }
 
 impl LabCodec {
-    /// The one that participants use; Opus by name (RFC 7587 §7).
+    /// The codec of most participants, named Opus (RFC 7587 §7).
     pub(crate) const USUAL: Self = Self { name: "opus", clock_rate: 48_000, channels: 2 };
-    /// One that the others do not have; PCMU by name (RFC 3551 §4.5.14).
+    /// A codec that only some participants have, named PCMU (RFC 3551 §4.5.14).
     pub(crate) const STRANGE: Self = Self { name: "PCMU", clock_rate: 8_000, channels: 1 };
 }
 
@@ -48,7 +48,7 @@ impl AudioCodec for LabCodec {
     fn encoder(&self, config: AudioEncoderConfig) -> Result<Box<dyn AudioEncoder>> {
         check(config.format)?;
         if config.frame != FRAME {
-            return Err(Error::new(ErrorKind::Invalid, "frames are 20 ms long").backend(self.name));
+            return Err(Error::new(ErrorKind::Invalid, "frames must be 20 ms long").backend(self.name));
         }
         Ok(Box::new(LabEncoder))
     }
@@ -63,7 +63,7 @@ fn check(format: AudioFormat) -> Result<()> {
     if format == AudioFormat::CALL {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Invalid, "48 kHz, one channel, and nothing else"))
+    Err(Error::new(ErrorKind::Invalid, "the format must be 48 kHz, one channel"))
 }
 
 struct LabEncoder;
@@ -76,7 +76,7 @@ impl AudioEncoder for LabEncoder {
     fn encode(&mut self, samples: &[f32], out: &mut Vec<u8>) -> Result<()> {
         out.clear();
         if samples.len() != self.frame_samples() {
-            return Err(Error::new(ErrorKind::Invalid, "not one frame").with("samples", samples.len()));
+            return Err(Error::new(ErrorKind::Invalid, "the input is not one frame").with("samples", samples.len()));
         }
         out.extend(samples.chunks_exact(STEP).map(|two| compress((two[0] + two[1]) / 2.0)));
         Ok(())
@@ -91,7 +91,7 @@ impl AudioEncoder for LabEncoder {
     }
 }
 
-/// Conceals nothing: what is lost is silent, so that a test hears it.
+/// Plays silence for lost packets instead of concealing them, so that tests detect every loss.
 struct LabDecoder {
     expanded: [f32; 256],
     last: f32,
@@ -112,7 +112,7 @@ impl AudioDecoder for LabDecoder {
         };
         self.duration(packet)?;
         let Some(out) = out.get_mut(..PAYLOAD * STEP) else {
-            return Err(Error::new(ErrorKind::Invalid, "no room for a frame"));
+            return Err(Error::new(ErrorKind::Invalid, "the output buffer is shorter than a frame"));
         };
         for (two, byte) in out.chunks_exact_mut(STEP).zip(packet) {
             let sample = self.expanded[usize::from(*byte)];
@@ -127,7 +127,7 @@ impl AudioDecoder for LabDecoder {
         if packet.len() == PAYLOAD {
             return Ok(FRAME);
         }
-        Err(Error::new(ErrorKind::Invalid, "not a packet of this codec").with("bytes", packet.len()))
+        Err(Error::new(ErrorKind::Invalid, "the packet has the wrong length").with("bytes", packet.len()))
     }
 }
 
@@ -146,21 +146,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_comes_back_nearly_as_it_was() {
+    fn decoded_frame_approximates_the_input() {
         let codec = LabCodec::USUAL;
         let mut encoder =
             codec.encoder(AudioEncoderConfig { format: AudioFormat::CALL, frame: FRAME, bitrate: None }).unwrap();
         let mut decoder = codec.decoder(AudioDecoderConfig { format: AudioFormat::CALL }).unwrap();
-        let sound: Vec<f32> = (0..960).map(|n| 0.2 * (n as f32 * std::f32::consts::TAU / 120.0).sin()).collect();
-        let (mut packet, mut heard) = (Vec::new(), vec![0.0; 5_760]);
-        encoder.encode(&sound, &mut packet).unwrap();
-        assert_eq!(decoder.decode(DecoderInput::Packet(&packet), &mut heard).unwrap(), 960);
-        let worst = sound.iter().zip(&heard).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+        let audio: Vec<f32> = (0..960).map(|n| 0.2 * (n as f32 * std::f32::consts::TAU / 120.0).sin()).collect();
+        let (mut packet, mut decoded) = (Vec::new(), vec![0.0; 5_760]);
+        encoder.encode(&audio, &mut packet).unwrap();
+        assert_eq!(decoder.decode(DecoderInput::Packet(&packet), &mut decoded).unwrap(), 960);
+        let worst = audio.iter().zip(&decoded).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
         assert!(worst < 0.02, "{worst}");
     }
 
     #[test]
-    fn what_is_no_packet_is_refused() {
+    fn packets_of_wrong_length_are_rejected() {
         let mut decoder = LabDecoder::new();
         assert!(decoder.decode(DecoderInput::Packet(&[1, 2, 3]), &mut [0.0; 960]).is_err());
         assert!(decoder.decode(DecoderInput::Packet(&[0; PAYLOAD]), &mut [0.0; 10]).is_err());

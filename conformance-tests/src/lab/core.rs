@@ -1,4 +1,4 @@
-//! What everything in a lab shares.
+//! State shared by all parts of a lab.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -29,15 +29,15 @@ use crate::turn::TurnServer;
 pub(crate) struct Core {
     pub(crate) stage: Stage,
     pub(crate) clock: LabClock,
-    /// Where time passes as it does for everybody.
+    /// CPU stalls of the machine, in real time only.
     stalls: Option<&'static Stalls>,
     pub(crate) fault: Option<Fault>,
     pub(crate) post: Post,
-    /// Counts everything that is logged, so that whoever waits looks again.
+    /// Number of logged events, so that waiting steps check the logs again.
     pub(crate) news: watch::Sender<u64>,
     path_changes: watch::Sender<u64>,
     candidates_first: AtomicBool,
-    /// With [`Stage::impaired`].
+    /// The emulated network, with [`Stage::impaired`].
     pub(crate) network: Option<Arc<ImpairedNetwork>>,
     state: Mutex<State>,
 }
@@ -46,13 +46,13 @@ pub(crate) struct Core {
 struct State {
     people: Vec<Arc<Person>>,
     lines: Vec<Arc<Line>>,
-    /// In the order in which they were heard of: how logs name them.
+    /// In the order in which they were first seen, which numbers them in logs.
     calls: Vec<CallId>,
-    /// Ends of paths, by their ICE user names.
+    /// Local ends of media paths, by ICE username fragment.
     ends: HashMap<String, Arc<End>>,
-    /// What relays for everybody.
+    /// The lab's TURN server, once started.
     turn: Option<Arc<TurnServer>>,
-    /// Sessions of the dead.
+    /// Sessions kept open after their engine was killed or failed to close them.
     buried: Vec<Arc<dyn Session>>,
     directory: Option<tempfile::TempDir>,
     made_up: u64,
@@ -78,7 +78,7 @@ impl Core {
         self.stage.timing == Timing::Virtual
     }
 
-    /// For how long of a stretch of time the machine stood still.
+    /// Time within a range during which the machine was stalled.
     pub(crate) fn stood_still(&self, stretch: &Range<Duration>) -> Duration {
         let [start, end] = [stretch.start, stretch.end].map(|time| self.clock.instant(time));
         self.stalls.map_or(Duration::ZERO, |stalls| stalls.within(start..end))
@@ -104,7 +104,7 @@ impl Core {
         self.candidates_first.load(Ordering::Relaxed)
     }
 
-    /// Opens or closes a line for packets; with one queue for all, everybody's.
+    /// Opens or closes a link for packets, or all links with [`Fault::OneQueueForAll`].
     pub(crate) fn set_media(&self, line: &Line, open: bool) {
         if matches!(self.fault, Some(Fault::OneQueueForAll)) {
             self.state().lines.iter().for_each(|line| line.set_media(open));
@@ -113,7 +113,7 @@ impl Core {
         self.paths_changed();
     }
 
-    /// Sessions look again whether packets pass.
+    /// Makes every session check again whether packets pass.
     pub(crate) fn paths_changed(&self) {
         self.path_changes.send_modify(|count| *count += 1);
     }
@@ -122,17 +122,18 @@ impl Core {
         self.path_changes.subscribe()
     }
 
-    /// Remembers an end of a path by its ICE user name.
+    /// Registers the local end of a media path under its ICE username fragment.
     pub(crate) fn introduce(&self, user: &str, end: Arc<End>) {
         self.state().ends.insert(user.to_owned(), end);
     }
 
-    /// The end of a path with that ICE user name.
+    /// The end of the media path with this ICE username fragment.
     pub(crate) fn met(&self, user: &str) -> Option<Arc<End>> {
         self.state().ends.get(user).cloned()
     }
 
-    /// Opens or closes a line for messages; its engine is told, as a real network would.
+    /// Opens or closes a link for signaling messages, and reports the change to its engine as a
+    /// real backend would.
     pub(crate) fn set_signaling(&self, line: &Line, open: bool) {
         if line.set_signaling(open) {
             return;
@@ -141,7 +142,7 @@ impl Core {
             true => SignalingEvent::Connected { nodes: 1 },
             false => SignalingEvent::Disconnected { nodes: 0 },
         };
-        // Nobody has to listen.
+        // The engine may have stopped, and have no receiver.
         line.network_events.send(event).ok();
     }
 
@@ -149,13 +150,13 @@ impl Core {
         self.state().lines.iter().any(|line| !line.has_signaling())
     }
 
-    /// Keeps a session as it is until the lab ends.
+    /// Keeps a session open until the lab ends.
     pub(crate) fn bury(&self, session: Arc<dyn Session>) {
         self.state().buried.push(session);
     }
 
-    /// Hands a message to everybody who reads a topic, as if somebody unknown had published it.
-    /// Says how many got it.
+    /// Delivers a message to every subscriber of a topic, as if an unknown node had published it.
+    /// Returns the number of subscriptions that received it.
     pub(crate) fn inject(&self, topic: Topic, message: &Bytes) -> usize {
         let (lines, people, number) = {
             let mut state = self.state();
@@ -181,7 +182,7 @@ impl Core {
         readers
     }
 
-    /// Bytes of what it wrote down about messages, addresses and sound.
+    /// Approximate memory of the lab's records of messages, addresses and audio, in bytes.
     pub(crate) fn size(&self) -> usize {
         let state = self.state();
         let ears: usize = state.people.iter().map(|person| person.devices.ear.size()).sum();
@@ -189,10 +190,10 @@ impl Core {
         ears + lines + self.post.size()
     }
 
-    /// A directory of the lab's own, gone when the lab ends.
+    /// A temporary directory, removed when the lab is dropped.
     ///
     /// # Errors
-    /// [`Failure`] of the set-up where none can be made.
+    /// A [`Failure`] of the set-up if it cannot be created.
     pub(crate) fn directory(&self) -> Result<PathBuf> {
         let mut state = self.state();
         if state.directory.is_none() {
@@ -201,7 +202,7 @@ impl Core {
         Ok(state.directory.as_ref().map(|directory| directory.path().to_owned()).unwrap_or_default())
     }
 
-    /// Remembers a call, so that logs can name it.
+    /// Assigns a short name for logs to a call.
     pub(crate) fn meet_call(&self, call: CallId) {
         let mut state = self.state();
         if !state.calls.contains(&call) {
@@ -209,7 +210,7 @@ impl Core {
         }
     }
 
-    /// A text in which people and calls have short names.
+    /// Replaces the ids of participants and calls in a text by their short names.
     pub(crate) fn with_names(&self, text: &str) -> String {
         let state = self.state();
         let mut text = text.to_owned();
@@ -229,7 +230,7 @@ impl Core {
         text
     }
 
-    /// A scenario does not hold: says why, and what everybody saw until now.
+    /// Builds an assertion failure: the reason, followed by all event logs.
     pub(crate) fn fails(&self, why: &str) -> Failure {
         let mut text = why.to_owned();
         for person in self.people() {
@@ -245,7 +246,7 @@ impl Core {
         Failure::assertion(self.with_names(&text))
     }
 
-    /// What everybody saw until now.
+    /// Event logs of all participants so far.
     pub(crate) fn diaries(&self) -> Vec<Diary> {
         let diary = |person: &Arc<Person>| Diary {
             name: person.name.clone(),
@@ -254,7 +255,7 @@ impl Core {
         self.people().iter().map(diary).collect()
     }
 
-    /// Ends every engine.
+    /// Shuts down every engine.
     pub(crate) async fn end(&self) {
         let people = self.people();
         for person in &people {
@@ -269,10 +270,10 @@ impl Core {
         state.lines.clear();
     }
 
-    /// The lab's own TURN server, started when it is needed first.
+    /// Returns the lab's TURN server, and starts it at the first call.
     ///
     /// # Errors
-    /// [`Failure`] of the set-up where there is no socket for it.
+    /// A [`Failure`] of the set-up if it has no socket.
     pub(crate) async fn turn(&self) -> Result<Arc<TurnServer>> {
         if let Some(turn) = &self.state().turn {
             return Ok(turn.clone());
@@ -282,7 +283,7 @@ impl Core {
         Ok(turn)
     }
 
-    /// Something was logged.
+    /// Wakes the steps that wait for an event.
     pub(crate) fn tell_news(&self) {
         self.news.send_modify(|count| *count += 1);
     }
@@ -292,7 +293,7 @@ impl Core {
     }
 }
 
-/// As it is written in logs: `12.345 s`.
+/// Formats a time for logs: `12.345 s`.
 pub(crate) fn seconds(time: Duration) -> String {
     format!("{:7.3} s", time.as_secs_f64())
 }

@@ -1,120 +1,118 @@
-//! Faults that a lab can have, so that every scenario can be seen to fail.
+//! Faults that are injected into a lab, to show that every scenario can fail.
 
 use blink_engine::Event;
 use blink_proto::wire::Kind;
 
-/// One thing that is broken in a lab: an engine that lies, or a backend that does what a broken one
-/// would do.
+/// One injected fault: an engine that reports wrong events, or a backend that misbehaves.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
-    /// Engines tell something else than what happened.
+    /// Engines drop, repeat or add events.
     Tells(fn(&Event) -> Telling),
-    /// Engines say that they did this, and did not.
+    /// Engines report success for this command without executing it.
     Neglects(Deed),
-    /// No command fails: engines say yes to everything.
+    /// Engines report success for every command.
     SaysYes,
-    /// Answering a call unmutes, since the microphone is opened anew.
+    /// Answering a call unmutes, because the microphone is opened again.
     UnmutesOnAnswer,
-    /// Answering a call rejects all others that ring.
+    /// Answering a call rejects all other ringing calls.
     RejectsOthersOnAnswer,
-    /// Muting and deafening are announced to others, and nothing else.
+    /// Muting and deafening are announced to others, but have no effect.
     MutesForShow,
-    /// Whoever rejected a call cannot join it any more.
+    /// A participant that rejected a call can never join it.
     RejectsForGood,
-    /// Where one of many leaves, the call rings no more.
+    /// A group call stops ringing as soon as one participant leaves.
     OneLeaverIsAll,
-    /// The volume of one participant is set for all.
+    /// Setting the volume of one participant sets that of all.
     TurnsEverybody,
-    /// Settings that are not the default have no effect.
+    /// Settings other than the defaults are ignored.
     ForgetsSettings,
-    /// A message that came before, or that somebody forged, ends the call: as without a replay
-    /// window, tags and signatures.
+    /// A replayed or forged message ends the call, as without replay windows, tags and signatures.
     BelievesEverything,
-    /// Refused messages are not counted.
+    /// Rejected messages are not counted.
     CountsNothing,
 
-    /// Signaling: messages of this kind to an inbox never arrive.
+    /// Signaling: messages of this kind to an inbox are dropped.
     Loses(Kind),
-    /// Signaling: it is never told that somebody subscribed.
+    /// Signaling: `SubscriberJoined` is never reported.
     NeverAnnouncesSubscribers,
 
-    /// Signaling: whoever does not listen on a topic any more is still subscribed to it.
+    /// Signaling: dropping a subscription does not unsubscribe.
     NeverUnsubscribes,
 
-    /// Transport: the participant of this number (in the order of appearance, from 0) gets no
-    /// packets of media.
+    /// Transport: the participant with this number (in order of creation, from 0) receives no media
+    /// packets.
     NoMediaFor(usize),
-    /// Transport: all paths share one queue, and where one of them is dead, nothing moves on any.
+    /// Transport: all paths share one queue, so that one dead path blocks all.
     OneQueueForAll,
-    /// Transport: candidates that come before their description are forgotten.
+    /// Transport: candidates that arrive before their description are dropped.
     ForgetsEarlyCandidates,
-    /// Transport: a path that can be used again is not noticed for 10 s.
+    /// Transport: a restored path is detected 10 s late.
     HealsLate,
-    /// Transport: an ICE restart changes nothing.
+    /// Transport: an ICE restart has no effect.
     IgnoresRestarts,
-    /// Transport: messages of data channels go the way of signaling, and get lost with it.
+    /// Transport: data channel messages take the signaling path, and are lost with it.
     ChannelsOverSignaling,
-    /// Transport: sessions that are closed stay open.
+    /// Transport: closed sessions stay open.
     NeverCloses,
-    /// Transport: no packet of video arrives.
+    /// Transport: video packets are dropped.
     NoVideo,
-    /// Transport: sound gets lost while video begins.
+    /// Transport: audio packets are lost when video starts.
     VideoInterruptsSound,
-    /// Transport: a session is opened, and gathers, as soon as somebody calls.
+    /// Transport: a session is opened, and gathers candidates, before the call is answered.
     GathersEarly,
 
-    /// Media host: the microphone is open as soon as somebody calls.
+    /// Media host: the microphone is opened before the call is answered.
     OpensMicrophoneEarly,
-    /// Media host: where there is no microphone it gives silence.
+    /// Media host: a missing microphone is replaced by silence.
     PretendsMicrophone,
 }
 
-/// What an engine that lies makes of an event.
+/// Change that a fault makes to an event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Telling {
-    /// Tells it.
+    /// Reports the event unchanged.
     Truth,
-    /// Keeps it to itself.
+    /// Drops the event.
     Nothing,
-    /// Tells it twice.
+    /// Reports the event twice.
     Twice,
-    /// Tells it, and this.
+    /// Reports the event, followed by another one.
     Also(Event),
 }
 
 impl Telling {
-    /// The truth, but nothing of events of this name ([`Event::name`]).
+    /// Drops events with this name ([`Event::name`]), and keeps all others.
     pub fn nothing_of(event: &Event, name: &str) -> Self {
         if event.name() == name { Self::Nothing } else { Self::Truth }
     }
 
-    /// The truth, but events of this name twice.
+    /// Repeats events with this name, and keeps all others.
     pub fn twice(event: &Event, name: &str) -> Self {
         if event.name() == name { Self::Twice } else { Self::Truth }
     }
 }
 
-/// What a user can ask of an engine.
+/// Command of a user to an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
-    /// To answer or join a call.
+    /// Answer or join a call.
     Answer,
-    /// To reject a call.
+    /// Reject a call.
     Reject,
-    /// To leave the call.
+    /// Leave the call.
     Leave,
-    /// To send no sound, or to send it again.
+    /// Mute or unmute the microphone.
     Mute,
-    /// To play no sound, or to play it again.
+    /// Deafen or undeafen.
     Deafen,
-    /// To invite somebody.
+    /// Invite a participant.
     Add,
-    /// To remove somebody.
+    /// Remove a participant.
     Remove,
-    /// To play somebody louder or less loud.
+    /// Set the playback volume of a participant.
     SetVolume,
-    /// To take a stream back.
+    /// Revoke an offered stream.
     Revoke,
-    /// To ask for a stream no more.
+    /// Close a requested stream.
     Close,
 }

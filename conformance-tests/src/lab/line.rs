@@ -1,4 +1,4 @@
-//! What connects one life of a participant's engine with its backends: everything passes here, and
+//! Link between one run of a participant's engine and its backends. All traffic passes here, and
 //! can be cut, counted and held back.
 
 use std::collections::BTreeMap;
@@ -11,18 +11,18 @@ use tokio::sync::broadcast;
 
 use crate::impaired::{Cut, ImpairedSignaling, ImpairedTransport};
 
-/// Which packets pass.
+/// State of the packet path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Paths {
     /// Whether packets pass.
     pub(crate) open: bool,
-    /// Counts changes of the device's address: paths made before the newest are dead.
+    /// Generation of the device's address; paths of older generations are dead.
     pub(crate) address: u64,
 }
 
-/// One engine's connections.
+/// Connections of one engine run.
 pub(crate) struct Line {
-    /// The number of its participant.
+    /// Number of the participant.
     pub(crate) number: usize,
     paths: Mutex<Paths>,
     signaling: AtomicBool,
@@ -30,7 +30,8 @@ pub(crate) struct Line {
     pub(crate) network_events: broadcast::Sender<SignalingEvent>,
     mail: Mutex<Mail>,
     told: Mutex<Vec<String>>,
-    /// Where it is cut in the network, with [`Stage::impaired`](super::stage::Stage::impaired).
+    /// Impaired backends that make the cuts, with
+    /// [`Stage::impaired`](super::stage::Stage::impaired).
     impaired: OnceLock<(Arc<ImpairedTransport>, Arc<ImpairedSignaling>)>,
     pub(crate) packets_sent: AtomicU64,
     pub(crate) packets_received: AtomicU64,
@@ -43,9 +44,9 @@ pub(crate) struct Line {
 
 #[derive(Default)]
 struct Mail {
-    /// Open subscriptions, by topic.
+    /// Delivery queues of open subscriptions, by topic.
     boxes: BTreeMap<Topic, Vec<DeliveryQueue>>,
-    /// What was delivered: when, and on which topic.
+    /// Time and topic of each delivery.
     delivered: Vec<(Duration, Topic)>,
 }
 
@@ -70,17 +71,18 @@ impl Line {
         }
     }
 
-    /// From now on it is cut in the network and not here.
+    /// Makes later cuts in the emulated network instead of at this link.
     pub(crate) fn impair(&self, transport: Arc<ImpairedTransport>, signaling: Arc<ImpairedSignaling>) {
         let is_first = self.impaired.set((transport, signaling)).is_ok();
-        debug_assert!(is_first, "a line belongs to one life");
+        debug_assert!(is_first, "a link belongs to one engine run");
     }
 
     pub(crate) fn set_media(&self, open: bool) {
         let open = open && !self.is_killed();
         if let Some((transport, _)) = self.impaired.get() {
             transport.cut(if open { Cut::None } else { Cut::Both });
-            // Whoever is dead takes nothing in either.
+            // A killed engine must also receive nothing, which the emulated network cannot ensure:
+            // its sessions stay open.
             if !self.is_killed() {
                 return;
             }
@@ -92,7 +94,7 @@ impl Line {
         *self.paths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says whether the network is told by the backend that it is cut from.
+    /// Returns whether the backend itself reports the cut.
     pub(crate) fn set_signaling(&self, open: bool) -> bool {
         if let Some((_, signaling)) = self.impaired.get() {
             signaling.cut(if open { Cut::None } else { Cut::Both });
@@ -102,12 +104,12 @@ impl Line {
         false
     }
 
-    /// Whether messages pass.
+    /// Whether signaling messages pass.
     pub(crate) fn has_signaling(&self) -> bool {
         self.signaling.load(Ordering::Relaxed) && !self.is_killed()
     }
 
-    /// The device has another address from now on.
+    /// Changes the device's address.
     pub(crate) fn change_address(&self) {
         if let Some((transport, _)) = self.impaired.get() {
             return transport.change_address();
@@ -115,7 +117,7 @@ impl Line {
         self.paths.lock().unwrap_or_else(PoisonError::into_inner).address += 1;
     }
 
-    /// Nothing passes any more, for good, and nobody is told.
+    /// Blocks all traffic for good, without reporting it.
     pub(crate) fn kill(&self) {
         self.killed.store(true, Ordering::Relaxed);
         self.set_media(false);
@@ -125,12 +127,12 @@ impl Line {
         self.killed.load(Ordering::Relaxed)
     }
 
-    /// Remembers a description or candidate for the other side.
+    /// Records a description or candidate for the remote side.
     pub(crate) fn tell(&self, text: &str) {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
     }
 
-    /// All descriptions and candidates for others.
+    /// All descriptions and candidates for remote sides.
     pub(crate) fn told(&self) -> Vec<String> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -139,7 +141,7 @@ impl Line {
         self.mail().boxes.entry(topic).or_default().push(queue);
     }
 
-    /// Every open subscription of a topic.
+    /// Delivery queues of all open subscriptions of a topic.
     pub(crate) fn boxes(&self, topic: &Topic) -> Vec<DeliveryQueue> {
         self.mail().boxes.get(topic).cloned().unwrap_or_default()
     }
@@ -148,12 +150,12 @@ impl Line {
         self.mail().delivered.push((at, topic));
     }
 
-    /// How many messages came since a time on topics that fulfil a condition.
+    /// Number of messages delivered since a time, on topics that match.
     pub(crate) fn delivered_since(&self, since: Duration, on: impl Fn(&Topic) -> bool) -> u64 {
         self.mail().delivered.iter().filter(|(at, topic)| *at >= since && on(topic)).count() as u64
     }
 
-    /// Bytes of what it wrote down.
+    /// Approximate memory of its records, in bytes.
     pub(crate) fn size(&self) -> usize {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let texts: usize = told.iter().map(String::capacity).sum();

@@ -1,4 +1,4 @@
-//! What a participant hears: whose tone its loudspeaker plays.
+//! Audio checks: whose tone a participant's loudspeaker plays.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -10,30 +10,29 @@ use super::participant::Participant;
 use super::sight::{call_joined, incoming_call, joined, media_started, ringing};
 use super::sound::{AMPLITUDE, STORE, tone_of};
 
-/// How long a tone must be there to be heard.
+/// Window in which a tone must be audible to count as heard.
 const LISTENING: Duration = Duration::from_millis(300);
-/// The share of that time.
+/// Share of [`LISTENING`] in which it must be audible.
 const MOST: f32 = 0.8;
-/// How often somebody who waits for a tone listens.
+/// Polling interval of the checks.
 const AGAIN: Duration = Duration::from_millis(20);
-/// What was sent before a change is played within this time.
+/// Time in which audio sent before a change is played out.
 const PLAYED_OUT: Duration = Duration::from_millis(400);
-/// How long silence is listened to.
+/// Window of a check for silence.
 const SILENCE: Duration = Duration::from_secs(1);
-/// The share of that time in which something may seem to be there: beginnings and ends of other
-/// tones.
+/// Share of [`SILENCE`] in which a tone may seem audible: onsets and ends of other tones overlap it
+/// in the frequency domain.
 const LEAST: f32 = 0.05;
-/// The longest pause of a tone that counts as uninterrupted: one lost packet, and a block at each
-/// end.
+/// Longest gap that counts as uninterrupted: one lost packet, and a partial block at each end.
 const INTERRUPTION: Duration = Duration::from_millis(45);
 
 impl Participant {
-    /// Hears somebody's tone within 5 s; on a network that loses, within 30 s.
+    /// Waits up to 5 s, or 30 s on a lossy network, until it hears a participant's tone.
     pub async fn hears(&self, talker: &Participant) -> Result<()> {
         self.hears_within(self.core.stage.patience(), talker).await
     }
 
-    /// Hears somebody's tone within a time.
+    /// Waits up to a limit until it hears a participant's tone.
     pub async fn hears_within(&self, limit: Duration, talker: &Participant) -> Result<()> {
         let end = self.core.clock.elapsed() + limit;
         let hertz = tone_of(talker.number());
@@ -50,7 +49,7 @@ impl Participant {
         }
     }
 
-    /// Hears nothing of somebody for a second.
+    /// Verifies that a participant is not heard for a second.
     pub async fn hears_nothing_of(&self, talker: &Participant) -> Result<()> {
         tokio::time::sleep(PLAYED_OUT).await;
         let from = self.core.clock.elapsed();
@@ -58,7 +57,7 @@ impl Participant {
         self.heard_nothing_since(talker, from)
     }
 
-    /// Heard nothing of somebody since a time.
+    /// Verifies that a participant was not heard since a time.
     pub fn heard_nothing_since(&self, talker: &Participant, since: Duration) -> Result<()> {
         let now = self.core.clock.elapsed();
         let share = self.person.devices.ear.share(tone_of(talker.number()), since, now);
@@ -66,26 +65,27 @@ impl Participant {
         self.must(share <= LEAST, format!("heard {talker} for {percent:.0} % of {:?}", now.saturating_sub(since)))
     }
 
-    /// Heard somebody without a pause since a time. What the machine stood still meanwhile is no
-    /// pause.
+    /// Verifies that a participant was heard without interruption since a time. Stalls of the
+    /// machine are not counted.
     pub fn heard_throughout(&self, talker: &Participant, since: Duration) -> Result<()> {
         let now = self.core.clock.elapsed();
         let gaps = self.person.devices.ear.gaps(tone_of(talker.number()), since, now);
-        // Sound that comes late was late before its time, and is heard from the store after it.
+        // A late block was delayed before its time and is played from the buffer after it, so that
+        // stalls on both sides of the gap may explain it.
         let around = |gap: &Range<Duration>| gap.start.saturating_sub(STORE)..gap.end + STORE;
         let mut lasting = gaps.iter().map(|gap| (gap.end - gap.start, self.core.stood_still(&around(gap))));
         match lasting.find(|(gap, still)| gap.saturating_sub(*still) > INTERRUPTION) {
             None => Ok(()),
             Some((gap, still)) => {
                 let why = format!(
-                    "did not hear {talker} for {gap:?} at a stretch, of which the machine stood still for {still:?}"
+                    "did not hear {talker} for {gap:?}, during {still:?} of which the machine was stalled"
                 );
                 Err(self.fails(why))
             }
         }
     }
 
-    /// How loud it hears somebody, as a multiple of how loud everybody talks.
+    /// Level at which it hears a participant, as a multiple of the level sent.
     pub async fn loudness_of(&self, talker: &Participant) -> f32 {
         tokio::time::sleep(PLAYED_OUT).await;
         let from = self.core.clock.elapsed();
@@ -94,29 +94,30 @@ impl Participant {
         self.person.devices.ear.loudness(tone_of(talker.number()), from, now) / AMPLITUDE
     }
 
-    /// Sends no packet of media for a second.
+    /// Verifies that it sends no media packet for a second.
     pub async fn sends_no_media(&self) -> Result<()> {
-        // The last frames and the silence after them are on their way.
+        // The last frames and the trailing silence are still being sent.
         tokio::time::sleep(PLAYED_OUT).await;
         let before = self.packets_sent()?;
         tokio::time::sleep(SILENCE).await;
         let sent = self.packets_sent()? - before;
-        self.must(sent == 0, format!("sent {sent} packets, and should be silent"))
+        self.must(sent == 0, format!("sent {sent} packets, expected none"))
     }
 
-    /// May be told that somebody's sound begins, in a call too short to be sure.
+    /// Claims the event that a participant's audio started, if it occurred: the call may be too
+    /// short for it.
     pub fn may_hear(&self, call: CallId, other: &Participant) {
         self.may_have_seen(media_started(call, other));
     }
 
-    /// Sees somebody join, and hears it.
+    /// Waits until a participant has joined and is heard.
     pub async fn meets(&self, call: CallId, other: &Participant) -> Result<()> {
         self.sees(joined(call, other)).await?;
         self.sees(media_started(call, other)).await?;
         self.hears(other).await
     }
 
-    /// Calls people, who answer one after the other: all are in the call, and hear each other.
+    /// Calls participants, who answer one after the other, and waits until all hear each other.
     pub async fn calls(&self, people: &[&Participant]) -> Result<CallId> {
         let call = self.offers(people).await?;
         for person in people {
@@ -147,7 +148,7 @@ impl Participant {
 }
 
 impl Participant {
-    /// Calls people, who answer one after the other; everybody is muted, so that nobody is heard.
+    /// Calls muted participants, who answer one after the other, and waits until all have joined.
     pub async fn calls_silently(&self, people: &[&Participant]) -> Result<CallId> {
         let call = self.offers(people).await?;
         let mut present = vec![self];
@@ -164,7 +165,7 @@ impl Participant {
     }
 }
 
-/// All of them hear each other.
+/// Waits until all participants hear each other.
 pub async fn hear_each_other(people: &[&Participant]) -> Result<()> {
     for listener in people {
         for talker in people.iter().filter(|talker| talker.number() != listener.number()) {
@@ -174,7 +175,7 @@ pub async fn hear_each_other(people: &[&Participant]) -> Result<()> {
     Ok(())
 }
 
-/// Each meets each: sees it join, and hears it.
+/// Waits until all participants have seen each other join, and hear each other.
 pub async fn meet(call: CallId, people: &[&Participant]) -> Result<()> {
     for one in people {
         for other in people.iter().filter(|other| other.number() != one.number()) {

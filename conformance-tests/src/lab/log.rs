@@ -1,4 +1,4 @@
-//! What one participant was told, and what was done to it.
+//! Event log of one participant.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::core::{Core, seconds};
 use super::fault::{Fault, Telling};
 use super::sight::Sight;
 
-/// A participant's log, over all lives of its engine.
+/// Log of one participant, over all runs of its engine.
 #[derive(Default)]
 pub(crate) struct Log(Mutex<Vec<Entry>>);
 
@@ -20,35 +20,35 @@ struct Entry {
 }
 
 enum What {
-    /// The engine told something. A scenario that awaited it has claimed it.
+    /// An event of the engine; claimed once a step of the scenario has waited for it.
     Told { event: Event, claimed: bool },
-    /// The scenario did something.
+    /// An action of the scenario.
     Done(String),
 }
 
-/// What one participant saw in a scenario, for people.
+/// Readable event log of one participant in a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diary {
-    /// Its name.
+    /// Name of the participant.
     pub name: String,
-    /// What it was told and what was done to it, with the time. `?` marks what no step of the
-    /// scenario awaited, `>` what was done.
+    /// Events and actions, with their times. `?` marks an event that no step waited for, `>` an
+    /// action.
     pub lines: Vec<String>,
 }
 
-/// An event that a scenario awaited.
+/// An event that a scenario waited for.
 #[derive(Debug, Clone)]
 pub struct Sighting {
-    /// When it was told, counted from the lab's beginning.
+    /// Time since the lab was created.
     pub at: Duration,
-    /// Its place among all that the participant was told.
+    /// Position among all entries of the participant's log.
     pub place: usize,
     /// The event.
     pub event: Event,
 }
 
 impl Log {
-    /// Takes in an event as an engine with that fault would tell it.
+    /// Records an event, changed as the lab's fault demands.
     pub(crate) fn hear(&self, core: &Core, event: Event) {
         let telling = match core.fault {
             Some(Fault::Tells(telling)) => telling(&event),
@@ -68,7 +68,7 @@ impl Log {
         }
     }
 
-    /// Tells something about the first call there was, which did not happen.
+    /// Records an event about the first known call that the engine did not report.
     pub(crate) fn invent(&self, core: &Core, event: impl FnOnce(CallId) -> Event) {
         let call = self.entries().iter().find_map(|entry| match &entry.what {
             What::Told { event, .. } => event.call(),
@@ -86,17 +86,17 @@ impl Log {
         core.tell_news();
     }
 
-    /// Something was done to the participant, for readers of the log.
+    /// Records an action of the scenario.
     pub(crate) fn note(&self, at: Duration, what: impl Into<String>) {
         self.entries().push(Entry { at, what: What::Done(what.into()) });
     }
 
-    /// Whether this was done to the participant.
+    /// Whether this action was recorded.
     pub(crate) fn has_note(&self, note: &str) -> bool {
         self.entries().iter().any(|entry| matches!(&entry.what, What::Done(what) if what == note))
     }
 
-    /// The first event that fits and was not claimed before; it is claimed from now on.
+    /// Claims the first unclaimed event that matches.
     pub(crate) fn claim(&self, sight: &Sight) -> Option<Sighting> {
         self.entries().iter_mut().enumerate().find_map(|(place, entry)| match &mut entry.what {
             What::Told { event, claimed } if !*claimed && sight.is(event) => {
@@ -107,16 +107,15 @@ impl Log {
         })
     }
 
-    /// How many events fit, claimed or not.
+    /// Number of events that match, claimed or not.
     pub(crate) fn count(&self, sight: &Sight) -> usize {
         let fits = |entry: &&Entry| matches!(&entry.what, What::Told { event, .. } if sight.is(event));
         self.entries().iter().filter(fits).count()
     }
 
-    /// The events that nobody awaited. Three do not count: what signaling tells of its nodes and
-    /// addresses depends on the backend; that somebody rings is told to everybody in the call who
-    /// happened to ask, though only once; and whoever talks is told to speak, and to be silent
-    /// again in turn.
+    /// Unclaimed events. Three kinds are exempt: changes of signaling nodes and addresses depend on
+    /// the backend; ringing is reported to every participant that happened to ask, though only
+    /// once; and speaking starts and stops in alternation whenever a participant talks.
     pub(crate) fn unclaimed(&self) -> Vec<Event> {
         let entries = self.entries();
         let told = entries.iter().filter_map(|entry| match &entry.what {
@@ -150,7 +149,7 @@ impl Log {
         unclaimed
     }
 
-    /// How long it took, each time, from answering a call to the first other one in it.
+    /// Times from answering a call to the first `ParticipantJoined`.
     pub(crate) fn set_ups(&self) -> Vec<Duration> {
         let mut answered = None;
         let mut set_ups = Vec::new();
@@ -166,7 +165,7 @@ impl Log {
         set_ups
     }
 
-    /// The log for people.
+    /// Readable lines of the log.
     pub(crate) fn lines(&self) -> Vec<String> {
         let line = |entry: &Entry| match &entry.what {
             What::Told { event, claimed } => {

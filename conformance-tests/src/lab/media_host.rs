@@ -1,5 +1,5 @@
-//! A media host of the lab: a microphone that gives a participant's own tone, a loudspeaker that
-//! remembers what it played.
+//! Media host of the lab: a microphone with a tone of its own per participant, and a loudspeaker
+//! that records what it plays.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,21 +16,21 @@ use super::pictures::Camera;
 use super::sound::{AMPLITUDE, Ear, tone_of};
 use super::time::LabClock;
 
-/// A participant's microphone and loudspeaker, the same over all lives of its engine.
+/// A participant's microphone and loudspeaker, kept over all runs of its engine.
 pub(crate) struct Devices {
     pub(crate) ear: Ear,
-    /// Whose they are, by number.
+    /// Number of the participant.
     owner: usize,
     hertz: f32,
     pub(crate) clock: LabClock,
     has_microphone: bool,
-    /// Gives silence where there is no microphone.
+    /// Produces silence if there is no microphone.
     pretends: bool,
-    /// How often the microphone was opened.
+    /// Number of times that the microphone was opened.
     pub(crate) microphones_opened: AtomicUsize,
-    /// How often the loudspeaker was opened.
+    /// Number of times that the loudspeaker was opened.
     pub(crate) speakers_opened: AtomicUsize,
-    /// Devices that are open.
+    /// Number of open devices.
     pub(crate) open: AtomicUsize,
 }
 
@@ -49,7 +49,7 @@ impl Devices {
         }
     }
 
-    /// Counts a device as open until this is dropped.
+    /// Counts a device as open until the returned guard is dropped.
     fn opened(self: &Arc<Self>, counter: impl Fn(&Self) -> &AtomicUsize) -> OpenDevice {
         counter(self).fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +57,7 @@ impl Devices {
     }
 }
 
-/// A host for one engine.
+/// Media host of one engine.
 pub(crate) struct LabHost(pub(crate) Arc<Devices>);
 
 #[async_trait]
@@ -108,7 +108,7 @@ impl Drop for OpenDevice {
 
 struct Microphone {
     format: AudioFormat,
-    /// Turns for each sample, and those done.
+    /// Turns per sample, and the current phase in turns.
     step: f32,
     phase: f32,
     _device: OpenDevice,

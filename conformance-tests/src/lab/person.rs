@@ -1,4 +1,4 @@
-//! One person on one device: what stays while its engine is started, killed and started again.
+//! State of a participant that outlives a run of its engine.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,7 +23,7 @@ use crate::impaired::{ImpairedSignaling, ImpairedTransport, SignalingImpairment}
 
 pub(crate) struct Person {
     pub(crate) name: String,
-    /// In the order of appearance.
+    /// Number in order of creation.
     pub(crate) number: usize,
     pub(crate) identity: Identity,
     pub(crate) log: Log,
@@ -34,13 +34,13 @@ pub(crate) struct Person {
 
 #[derive(Default)]
 struct State {
-    /// The engine, while it runs.
+    /// The running engine, if any.
     life: Option<Life>,
-    /// How often it was started.
+    /// Number of starts.
     lives: u8,
     endpoint: Option<Endpoint>,
     line: Option<Arc<Line>>,
-    /// The end of the life before, which takes a moment.
+    /// Shutdown of the previous run, which takes a moment.
     dying: Option<JoinHandle<()>>,
 }
 
@@ -65,17 +65,17 @@ impl Person {
         }
     }
 
-    /// The running engine.
+    /// Handle of the running engine.
     pub(crate) fn blink(&self) -> Option<Blink> {
         self.state().life.as_ref().map(|life| life.blink.clone())
     }
 
-    /// The connections of the newest life.
+    /// Link of the latest run.
     pub(crate) fn line(&self) -> Option<Arc<Line>> {
         self.state().line.clone()
     }
 
-    /// Of the newest life.
+    /// Endpoint of the latest run.
     pub(crate) fn endpoint(&self) -> Option<Endpoint> {
         self.state().endpoint
     }
@@ -85,11 +85,11 @@ impl Person {
         self.try_to_start(core).await.map_err(Failure::set_up)
     }
 
-    /// As [`start`](Self::start), with what the engine says.
+    /// As [`start`](Self::start), but returns the engine's error.
     pub(crate) async fn try_to_start(self: &Arc<Self>, core: &Arc<Core>) -> Result<(), blink_api::Error> {
         let dying = self.state().dying.take();
         if let Some(dying) = dying {
-            // An engine that ended in a panic has ended too; the panic is on the screen.
+            // A panic of the task was already printed, and the engine has ended too.
             dying.await.ok();
         }
         let lives = {
@@ -122,7 +122,7 @@ impl Person {
             builder = builder.codec(Arc::new(LabCodec::USUAL) as Arc<dyn AudioCodec>);
         }
         let blink = builder.start().await?;
-        // Before it meets anybody, or what happens at once would go unseen.
+        // Subscribe before connecting, so that no event is missed.
         let events = blink.events();
         self.connect(core, &blink).await?;
         let hasty = Hasty { transport, host };
@@ -134,8 +134,8 @@ impl Person {
         Ok(())
     }
 
-    /// Connects signaling with everybody who is there. Backends in which all nodes find each other
-    /// have nothing to do.
+    /// Connects its signaling with that of all running participants. Has no effect with backends
+    /// whose nodes discover each other.
     async fn connect(&self, core: &Core, blink: &Blink) -> Result<(), blink_api::Error> {
         for other in core.people().iter().filter_map(|person| person.blink()) {
             if let Some(address) = other.addresses().await?.first() {
@@ -170,7 +170,7 @@ impl Person {
         builder.build()
     }
 
-    /// The engine ends without a word to anybody.
+    /// Kills the engine without any message to others.
     pub(crate) fn kill(&self, core: &Core) {
         let mut state = self.state();
         let Some(life) = state.life.take() else { return };
@@ -182,7 +182,7 @@ impl Person {
         state.dying = Some(tokio::spawn(async move { life.blink.shutdown().await }));
     }
 
-    /// The engine ends as its user wants.
+    /// Shuts the engine down, if it is running.
     pub(crate) async fn end(&self) {
         let (life, dying) = {
             let mut state = self.state();
@@ -193,7 +193,7 @@ impl Person {
             life.listener.abort();
         }
         if let Some(dying) = dying {
-            // As above.
+            // A panic of the task was already printed.
             dying.await.ok();
         }
     }
@@ -203,7 +203,7 @@ impl Person {
     }
 }
 
-/// Backends as they are, or on the lab's network.
+/// Wraps the backends for the emulated network, if there is one.
 fn impair(
     transport: Arc<dyn Transport>,
     signaling: Arc<dyn Signaling>,
@@ -218,14 +218,15 @@ fn impair(
     (transport, signaling)
 }
 
-/// What a hasty engine would touch before its user has answered.
+/// Opens resources before the call is answered, for [`Fault::OpensMicrophoneEarly`] and
+/// [`Fault::GathersEarly`].
 struct Hasty {
     transport: Arc<LineTransport>,
     host: Arc<LabHost>,
 }
 
 impl Hasty {
-    /// Does it, with a fault of that name; the lab keeps what was opened until the listener ends.
+    /// Opens what the fault demands. The resources stay open until the event task ends.
     async fn touch(&self, core: &Core, kept: &mut Vec<Box<dyn std::any::Any + Send>>) {
         match core.fault {
             Some(Fault::OpensMicrophoneEarly) => {
@@ -253,7 +254,7 @@ impl Hasty {
     }
 }
 
-/// Writes down what an engine tells.
+/// Records the events of an engine.
 async fn listen(person: Arc<Person>, core: Arc<Core>, mut events: EventStream, hasty: Hasty) {
     let mut kept = Vec::new();
     while let Some(item) = events.next().await {

@@ -1,17 +1,18 @@
-//! Pictures of the lab: frames that look like VP8 to whoever carries them, and say whose they are.
+//! Video source of the lab: frames that parse as VP8 and carry the number of their participant.
 
 use std::time::{Duration, Instant};
 
 use blink_api::{CodecName, EncodedVideoFrame, Result, RtpCodec, VideoFormat, VideoSource};
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Between frames.
+/// Frame interval.
 const FRAME: Duration = Duration::from_millis(50);
-/// A key frame a second.
+/// Frames per key frame: one key frame a second.
 const KEY_FRAMES: u32 = 20;
-/// A key frame fills several packets.
+/// Size of a key frame, in bytes: several packets.
 const KEY_SIZE: usize = 4_000;
-/// What follows the frame tag of a key frame: the start code, 16 by 16 pixels (RFC 6386 §9.1).
+/// Header after the frame tag of a key frame: start code and a size of 16 by 16 pixels (RFC 6386
+/// §9.1).
 const KEY_HEADER: [u8; 7] = [0x9d, 0x01, 0x2a, 16, 0, 16, 0];
 
 /// A participant's camera.
@@ -42,7 +43,7 @@ impl VideoSource for Camera {
         if now < due {
             return Ok(None);
         }
-        // Whoever asks late gets the newest.
+        // Frames missed by a late caller are skipped.
         let missed = (now - due).as_nanos() / FRAME.as_nanos();
         let at = due + FRAME * missed as u32;
         self.next = Some(at + FRAME);
@@ -59,8 +60,8 @@ impl VideoSource for Camera {
 
 fn picture(owner: u8, number: u32, key: bool) -> Bytes {
     let mut data = BytesMut::with_capacity(KEY_SIZE);
-    // The lowest bit of the frame tag is clear in key frames; the next but three says that the
-    // frame is shown.
+    // Bit 0 of the frame tag is clear in key frames; bit 4 marks the frame as shown (RFC 6386
+    // §9.1).
     data.put_slice(&[0x10 | u8::from(!key), 0, 0]);
     if key {
         data.put_slice(&KEY_HEADER);
@@ -73,7 +74,7 @@ fn picture(owner: u8, number: u32, key: bool) -> Bytes {
     data.freeze()
 }
 
-/// Whose picture it is, by the participant's number.
+/// Number of the participant that sent a frame.
 pub(crate) fn owner_of(frame: &EncodedVideoFrame) -> Option<usize> {
     let start = if frame.key { 3 + KEY_HEADER.len() } else { 3 };
     frame.data.get(start).map(|owner| usize::from(*owner))

@@ -1,4 +1,5 @@
-//! Messages of signaling on their way: who sends what to whom, and what a scenario does to it.
+//! Signaling network of the lab: records published messages, and drops, holds, delays or duplicates
+//! deliveries as a scenario demands.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,63 +15,64 @@ use super::fault::Fault;
 use super::line::Line;
 use super::stage::Network;
 
-/// A message that somebody published.
+/// A published message.
 #[derive(Debug, Clone)]
 pub struct Published {
-    /// When, counted from the lab's beginning.
+    /// Time since the lab was created.
     pub at: Duration,
-    /// The number of the participant that published it.
+    /// Number of the publishing participant.
     pub from: usize,
-    /// The topic.
+    /// Topic of the message.
     pub topic: Topic,
-    /// The bytes.
+    /// Encoded message.
     pub message: Bytes,
 }
 
-/// A message that is about to arrive at a participant.
+/// A message that is about to be delivered to a participant.
 #[derive(Debug, Clone)]
 pub struct Letter {
-    /// The number of the participant that published it; `None` for one that somebody made up.
+    /// Number of the publishing participant; `None` for an injected message.
     pub from: Option<usize>,
-    /// The number of the participant it is about to arrive at.
+    /// Number of the receiving participant.
     pub to: usize,
-    /// Whose inbox it is in; `None` on a call's topic.
+    /// Owner of the inbox; `None` on a call's topic.
     pub inbox_of: Option<Did>,
-    /// What it says, where it is in an inbox and for its owner: the lab has everybody's keys.
+    /// Decrypted body of a message to its inbox's owner: the lab has the keys of all participants.
     pub body: Option<Body>,
 }
 
 impl Letter {
-    /// Whether it is an offer that would ring: one that echoes what the callee gave out.
+    /// Whether it is an offer that would ring: one that echoes the callee's nonce and has not
+    /// expired.
     pub fn rings(&self) -> bool {
         matches!(&self.body, Some(Body::Offer(offer)) if !offer.echo.is_empty() && offer.remaining_ms > 0)
     }
 }
 
-/// What happens to a letter.
+/// Action on a message that is about to be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handling {
-    /// It arrives.
+    /// Deliver it.
     Deliver,
-    /// It never arrives.
+    /// Drop it.
     Lose,
-    /// It arrives when the lab releases what it holds.
+    /// Hold it until the lab releases held messages.
     Hold,
-    /// It arrives later.
+    /// Deliver it after a delay.
     Delay(Duration),
-    /// It arrives so many times.
+    /// Deliver it this many times.
     Repeat(u32),
 }
 
 type Rule = Box<dyn FnMut(&Letter) -> Handling + Send>;
 
-/// A message that waits for [`Post::release`].
+/// A message held until [`Post::release`].
 pub(crate) struct Held {
     pub(crate) queue: DeliveryQueue,
     pub(crate) delivery: Delivery,
 }
 
-/// Everything that is under way or was.
+/// Published and held messages, and the rule that decides about deliveries.
 pub(crate) struct Post {
     network: Network,
     fault: Option<Fault>,
@@ -84,7 +86,7 @@ struct State {
     inboxes: HashMap<Topic, (Did, AgreementKey)>,
     rule: Option<Rule>,
     held: VecDeque<Held>,
-    /// For the network's chances; the same in every run.
+    /// State of the random generator, with a fixed seed.
     chance: u64,
 }
 
@@ -93,7 +95,7 @@ impl Post {
         Self { network, fault, state: Mutex::default() }
     }
 
-    /// Learns whose inbox is where.
+    /// Registers a participant's inbox.
     pub(crate) fn add_inbox(&self, identity: &Identity) {
         let did = identity.did();
         self.state().inboxes.insert(inbox_topic(&did), (did, identity.agreement()));
@@ -113,7 +115,7 @@ impl Post {
         self.state().published.clone()
     }
 
-    /// Bytes of what it wrote down.
+    /// Approximate memory of its records, in bytes.
     pub(crate) fn size(&self) -> usize {
         let state = self.state();
         let messages: usize = state.published.iter().map(|published| published.message.len()).sum();
@@ -122,7 +124,7 @@ impl Post {
             + state.senders.capacity() * size_of::<(Bytes, usize)>()
     }
 
-    /// The kinds of what somebody published, as far as the lab can read it.
+    /// Kinds of the messages that a participant published, as far as the lab can decrypt them.
     pub(crate) fn kinds_from(&self, number: usize) -> Vec<Option<Kind>> {
         let state = self.state();
         let own = state.published.iter().filter(|published| published.from == number);
@@ -137,12 +139,12 @@ impl Post {
         self.state().held.push_back(held);
     }
 
-    /// All that is held, oldest first.
+    /// Takes all held messages, oldest first.
     pub(crate) fn release(&self) -> Vec<Held> {
         self.state().held.drain(..).collect()
     }
 
-    /// What happens to a message that is about to arrive.
+    /// Decides what happens to a message that is about to be delivered.
     pub(crate) fn judge(&self, line: &Line, topic: &Topic, message: &Bytes) -> Handling {
         let mut state = self.state();
         let lost = matches!(self.fault, Some(Fault::Loses(_)));
@@ -185,13 +187,13 @@ impl State {
         }
     }
 
-    /// What a message in an inbox says.
+    /// Decrypted body of a message in an inbox.
     fn read(&self, topic: &Topic, message: &Bytes) -> Option<Body> {
         let (_, key) = self.inboxes.get(topic)?;
         open(topic, message, &[key], None).ok().map(|content| content.body)
     }
 
-    /// The next chance, from 0 up to and without a limit; 0 where the limit is 0 (splitmix64).
+    /// Next random number below a limit, or 0 if the limit is 0 (splitmix64).
     fn below(&mut self, limit: u64) -> u64 {
         self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.chance;

@@ -1,19 +1,19 @@
-//! What the process has, as the system tells it.
+//! Resource usage of the process, as reported by the system.
 
 use std::fs;
 
-/// Sockets and memory of the whole process: of use only where nothing else runs in it.
+/// Sockets and memory of the whole process: meaningful only if nothing else runs in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Possessions {
-    /// Open sockets.
+    /// Number of open sockets.
     pub sockets: usize,
-    /// Bytes of memory that are resident, without what the lab wrote down.
+    /// Resident memory in bytes, without the lab's own records.
     pub memory: u64,
 }
 
 impl Possessions {
-    /// What there is now, of which so many bytes are the lab's notes; `None` where the system has
-    /// no `/proc` as Linux has it.
+    /// Current usage, without `notes` bytes of the lab's own records; `None` on systems without
+    /// Linux's `/proc`.
     pub fn now(notes: usize) -> Option<Self> {
         let is_socket = |entry: &fs::DirEntry| {
             fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))

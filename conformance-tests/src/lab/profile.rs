@@ -1,11 +1,10 @@
-//! Who takes part in a lab.
+//! Properties of a lab's participants.
 
 use blink_engine::Identity;
 
 use super::participant::Participant;
 
-/// A participant in the making: somebody with a microphone, a loudspeaker and default settings,
-/// unless said otherwise.
+/// Properties of a participant. Default: a microphone, a loudspeaker and default settings.
 #[derive(Clone)]
 pub struct Profile {
     pub(crate) name: String,
@@ -17,7 +16,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Somebody of this name.
+    /// A participant with this name.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -29,31 +28,31 @@ impl Profile {
         }
     }
 
-    /// Another device of somebody.
+    /// Another device of a participant's user.
     pub fn device_of(name: &str, person: &Participant) -> Self {
         Self { identity: Some(person.person.identity.clone()), ..Self::new(name) }
     }
 
-    /// With a setting, `KEY=VALUE` as on a command line.
+    /// Adds a setting, `KEY=VALUE` as on a command line.
     pub fn setting(mut self, setting: &str) -> Self {
         self.settings.push(setting.to_owned());
         self
     }
 
-    /// Without a microphone.
+    /// Removes the microphone.
     pub fn without_microphone(mut self) -> Self {
         self.has_microphone = false;
         self
     }
 
-    /// Keeps identity, device and boot in a directory, so that it can be killed and come back as
-    /// the same device.
+    /// Stores identity, device and boot counter in a directory, so that a killed engine can restart
+    /// as the same device.
     pub fn keeping_data(mut self) -> Self {
         self.keeps_data = true;
         self
     }
 
-    /// With a codec that the others do not have.
+    /// Replaces the codec by one that the other participants do not have.
     pub fn with_strange_codec(mut self) -> Self {
         self.strange_codec = true;
         self

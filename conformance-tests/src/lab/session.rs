@@ -1,5 +1,5 @@
-//! A session behind its [`Line`]: packets are counted, and pass where the line is open and the
-//! session's path leads to where the device is now.
+//! Session behind its [`Line`]: packets are counted, and pass while the link is open and the
+//! session's path leads to the device's current address.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,11 +17,11 @@ use super::fault::Fault;
 use super::line::Line;
 use crate::forwarding::ForwardingSession;
 
-/// Events that wait for a slow reader.
+/// Capacity of the event queue.
 const QUEUE: usize = 1_024;
-/// Packets of sound that get lost after one of video with [`Fault::VideoInterruptsSound`].
+/// Audio packets lost after each video packet with [`Fault::VideoInterruptsSound`].
 const INTERRUPTED: u64 = 5;
-/// How late with [`Fault::HealsLate`].
+/// Delay of detection with [`Fault::HealsLate`].
 const LATE: Duration = Duration::from_secs(10);
 
 pub(crate) struct LineSession {
@@ -29,40 +29,41 @@ pub(crate) struct LineSession {
     forwarding: JoinHandle<()>,
 }
 
-/// Where a path ends. It stays when the session is closed: what a cut holds back does not come
-/// through because one side gave up.
+/// Local end of a media path. It outlives the session: a cut also applies to packets of the remote
+/// side after one side has closed.
 pub(crate) struct End {
     line: Arc<Line>,
-    /// The address that the path leads to.
+    /// Address generation that the path leads to.
     address: AtomicU64,
 }
 
-/// What a session and the task that forwards its events have in common.
+/// State shared by a session and the task that forwards its events.
 struct Path {
     inner: Arc<dyn Session>,
     line: Arc<Line>,
     core: Arc<Core>,
     here: Arc<End>,
-    /// The other end, as far as it is one of the lab's.
+    /// The remote end, if it belongs to the lab.
     there: Mutex<Option<Arc<End>>>,
     negotiation: Mutex<Negotiation>,
-    /// Messages that wait for the path.
+    /// Data channel messages that wait for the path.
     unsent: Mutex<VecDeque<(ChannelId, Bytes)>>,
-    /// An answer that waits for a candidate to overtake it.
+    /// An answer held back until a candidate has overtaken it.
     late_answer: Mutex<Option<String>>,
     closed: AtomicBool,
-    /// How often ICE credentials were made.
+    /// Number of ICE credential generations.
     negotiations: AtomicU64,
-    /// Packets of sound that are still lost with [`Fault::VideoInterruptsSound`].
+    /// Audio packets still to be lost with [`Fault::VideoInterruptsSound`].
     interrupted: AtomicU64,
 }
 
-/// How far the newest negotiation is.
+/// Progress of the latest negotiation.
 #[derive(Default)]
 struct Negotiation {
-    /// The remote ICE user name in force.
+    /// Current remote ICE username fragment.
     remote_user: Option<String>,
-    /// The address that the newest ICE credentials are about, until its path is there.
+    /// Address generation at which the latest ICE credentials were created, until their path is
+    /// found.
     gathered_at: Option<u64>,
     described: bool,
     has_candidate: bool,
@@ -127,7 +128,7 @@ impl ForwardingSession for LineSession {
     }
 
     async fn accept_answer(&self, sdp: &str) -> Result<()> {
-        // A description that brings its candidates along cannot be overtaken by them.
+        // A description that contains candidates cannot be overtaken by them.
         if self.path.core.candidates_first() && !has_candidate(sdp) {
             *self.path.late_answer() = Some(sdp.to_owned());
             return Ok(());
@@ -178,7 +179,7 @@ impl ForwardingSession for LineSession {
         }
         self.path.end();
         if self.path.line.is_killed() {
-            // Whoever is dead says no farewell: its sessions stay as they were until the lab ends.
+            // A killed engine sends no close: its session stays as it is until the lab ends.
             self.path.core.bury(self.path.inner.clone());
         } else {
             self.path.inner.close().await;
@@ -210,9 +211,9 @@ impl End {
 }
 
 impl Path {
-    /// Whether a fault of the transport loses a packet.
+    /// Whether a fault of the transport drops a packet.
     fn loses(&self, packet: &RtpOut) -> bool {
-        // Pictures have no audio level.
+        // Video packets have no audio level.
         let video = packet.level.is_none();
         match self.core.fault {
             Some(Fault::NoVideo) => video,
@@ -229,13 +230,13 @@ impl Path {
         }
     }
 
-    /// Whether packets get through: here, and at the other end.
+    /// Whether packets pass at both ends.
     fn passes(&self) -> bool {
         let there = self.there.lock().unwrap_or_else(PoisonError::into_inner);
         self.here.is_open() && there.as_ref().is_none_or(|there| there.is_open())
     }
 
-    /// Others can find this end by its own description.
+    /// Registers this end under the ICE username fragment of its description.
     fn introduce(&self, sdp: &str) {
         if let Some(user) = user(sdp) {
             self.core.introduce(user, self.here.clone());
@@ -246,7 +247,7 @@ impl Path {
         matches!(self.core.fault, Some(Fault::ChannelsOverSignaling)) && self.core.is_signaling_cut()
     }
 
-    /// New ICE credentials are made: the candidates to come lead to where the device is now.
+    /// Starts a new ICE generation, whose candidates lead to the device's current address.
     fn gather(&self) {
         self.negotiations.fetch_add(1, Ordering::Relaxed);
         let mut negotiation = self.negotiation();
@@ -272,7 +273,8 @@ impl Path {
         negotiation.has_candidate |= has_candidate(sdp);
     }
 
-    /// Where description and candidate of the other side are there, the path is found again.
+    /// Moves the path to the new address once a description and a candidate of the remote side are
+    /// there.
     fn settle(&self) {
         let mut negotiation = self.negotiation();
         let first = self.negotiations.load(Ordering::Relaxed) <= 1;
@@ -289,7 +291,7 @@ impl Path {
     fn send_waiting(&self) {
         for (channel, message) in self.unsent().drain(..) {
             if let Err(error) = self.inner.send_data(channel, message) {
-                tracing::debug!(%error, "a message that waited for a path is dropped");
+                tracing::debug!(%error, "dropped a message that waited for a path");
             }
         }
     }
@@ -317,12 +319,12 @@ fn has_candidate(sdp: &str) -> bool {
     sdp.contains("a=candidate:")
 }
 
-/// The ICE user name of a description.
+/// ICE username fragment of a description.
 fn user(sdp: &str) -> Option<&str> {
     sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).map(str::trim_end)
 }
 
-/// Passes a session's events on: what came over a path only where that is open.
+/// Forwards a session's events; those that arrive over a path only while it is open.
 async fn forward(path: Arc<Path>, mut events: SessionEvents, queue: mpsc::Sender<SessionEvent>) {
     let mut changes = path.core.path_changes();
     let mut open = path.passes();

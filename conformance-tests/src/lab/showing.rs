@@ -1,4 +1,4 @@
-//! Streams beside the microphone: what participants show each other, and what they watch.
+//! Video streams: offering, requesting and checking them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,49 +11,49 @@ use super::fault::Deed;
 use super::participant::Participant;
 use super::pictures::owner_of;
 
-/// Pictures that make a film: half a second of them.
+/// Frames that count as received video: half a second.
 const FILM: usize = 10;
-/// How often somebody who waits for pictures looks.
+/// Polling interval of the checks.
 const AGAIN: Duration = Duration::from_millis(20);
-/// What is on its way is there within this time.
+/// Time in which frames in flight arrive.
 const ON_ITS_WAY: Duration = Duration::from_millis(300);
-/// How long darkness is looked at.
+/// Window of a check for the absence of video.
 const DARKNESS: Duration = Duration::from_secs(1);
 
-/// What somebody watches: the pictures of one stream that came.
+/// Receiver of one video stream.
 pub struct Screen {
     shown: Arc<Mutex<Shown>>,
 }
 
 #[derive(Default)]
 struct Shown {
-    /// Whose each picture was, and when it came.
+    /// Sending participant and arrival time of each frame.
     pictures: Vec<(Option<usize>, Duration)>,
     over: bool,
 }
 
 impl Participant {
-    /// Shows its pictures to whoever asks.
+    /// Offers its camera as a stream.
     pub async fn shows(&self) -> Result<StreamId> {
-        self.note("shows its pictures");
+        self.note("offers its video");
         let config = StreamConfig { kind: TrackKind::Video, source: "camera".to_owned(), name: "camera".to_owned() };
         let offered = self.blink()?.offer_stream(config).await;
-        self.done("show pictures", offered)
+        self.done("offer a stream", offered)
     }
 
-    /// Shows them no more, to anybody.
+    /// Revokes an offered stream.
     pub async fn revokes(&self, stream: StreamId) -> Result<()> {
-        self.note("shows its pictures no more");
+        self.note("revokes its video");
         let revoked = self.does(Deed::Revoke, (), self.blink()?.revoke_stream(stream)).await;
         self.done("revoke a stream", revoked)
     }
 
-    /// Asks for somebody's pictures.
+    /// Requests a participant's stream.
     pub async fn watches(&self, whose: &Participant, stream: StreamId) -> Result<Screen> {
         let requested = self.tries_to_watch(whose, stream).await?;
         let requested = self.done("request a stream", requested)?;
         let RequestedStream::Video(mut frames) = requested else {
-            return Err(self.fails("asked for pictures and got sound"));
+            return Err(self.fails("requested video and received audio"));
         };
         let screen = Screen { shown: Arc::default() };
         let (shown, clock) = (screen.shown.clone(), self.core.clock);
@@ -69,62 +69,63 @@ impl Participant {
         Ok(screen)
     }
 
-    /// As [`watches`](Self::watches), with what the engine says.
+    /// As [`watches`](Self::watches), but returns the engine's error.
     pub async fn tries_to_watch(
         &self,
         whose: &Participant,
         stream: StreamId,
     ) -> Result<Result<RequestedStream, Error>> {
-        self.note(format!("asks for the pictures of {whose}"));
-        let Some(endpoint) = whose.endpoint() else { return Err(self.fails(format!("{whose} never started"))) };
+        self.note(format!("requests the video of {whose}"));
+        let Some(endpoint) = whose.endpoint() else { return Err(self.fails(format!("{whose} was never started"))) };
         Ok(self.blink()?.request_stream(endpoint, stream).await)
     }
 
-    /// Asks for somebody's pictures no more.
+    /// Closes a requested stream.
     pub async fn closes(&self, whose: &Participant, stream: StreamId) -> Result<()> {
-        self.note(format!("asks for the pictures of {whose} no more"));
-        let Some(endpoint) = whose.endpoint() else { return Err(self.fails(format!("{whose} never started"))) };
+        self.note(format!("closes the video of {whose}"));
+        let Some(endpoint) = whose.endpoint() else { return Err(self.fails(format!("{whose} was never started"))) };
         let closed = self.does(Deed::Close, (), self.blink()?.close_stream(endpoint, stream)).await;
         self.done("close a stream", closed)
     }
 
-    /// Tells others that it records, or does no more.
+    /// Announces that it records, or has stopped.
     pub async fn sets_recording(&self, recording: bool) -> Result<()> {
-        self.note(if recording { "records" } else { "records no more" });
+        self.note(if recording { "records" } else { "stops recording" });
         let set = self.blink()?.set_recording(recording).await;
         self.done("say that it records", set)
     }
 
-    /// Sees half a second of somebody's pictures within 5 s, and nobody else's.
+    /// Waits up to 5 s, or 30 s on a lossy network, for half a second of a participant's video, and
+    /// fails on frames of another participant.
     pub async fn sees_pictures_of(&self, whose: &Participant, screen: &Screen) -> Result<()> {
         let patience = self.core.stage.patience();
         let end = self.core.clock.elapsed() + patience;
         let before = screen.count();
         loop {
-            self.must(screen.is_all_of(whose.number()), format!("sees pictures that are not of {whose}"))?;
+            self.must(screen.is_all_of(whose.number()), format!("received frames that are not from {whose}"))?;
             if screen.count() >= before + FILM {
                 return Ok(());
             }
             if self.core.clock.elapsed() >= end {
                 let count = screen.count() - before;
-                return Err(self.fails(format!("saw {count} pictures of {whose} within {patience:?}")));
+                return Err(self.fails(format!("received {count} frames from {whose} within {patience:?}")));
             }
             tokio::time::sleep(AGAIN).await;
         }
     }
 
-    /// Sees no more pictures there.
+    /// Verifies that no frame arrives for a second.
     pub async fn sees_darkness(&self, screen: &Screen) -> Result<()> {
         tokio::time::sleep(ON_ITS_WAY).await;
         let before = screen.count();
         tokio::time::sleep(DARKNESS).await;
-        self.must(screen.count() == before, "still sees pictures")
+        self.must(screen.count() == before, "still receives frames")
     }
 
-    /// What it watched has come to its end.
+    /// Verifies that a stream has ended.
     pub async fn has_stopped_watching(&self, screen: &Screen) -> Result<()> {
         self.sees_darkness(screen).await?;
-        self.must(screen.is_over(), "waits for pictures that will not come")
+        self.must(screen.is_over(), "the stream has not ended")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Events as a scenario awaits them: `bob.sees(incoming_call(call, &alice))`.
+//! Expected events: `bob.sees(incoming_call(call, &alice))`.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use super::participant::Participant;
 
 type Check = Box<dyn Fn(&Event) -> bool + Send + Sync>;
 
-/// An event that is awaited, or must not come.
+/// An event that a scenario waits for, or that must not occur.
 pub struct Sight {
     text: String,
     check: Check,
 }
 
 impl Sight {
-    /// Whether this is it.
+    /// Whether an event matches.
     pub(crate) fn is(&self, event: &Event) -> bool {
         (self.check)(event)
     }
@@ -28,17 +28,17 @@ impl fmt::Display for Sight {
     }
 }
 
-/// Any event of this name ([`Event::name`]).
+/// Any event with this name ([`Event::name`]).
 pub fn any(name: &'static str) -> Sight {
     sight(format!("any {name}"), move |event| event.name() == name)
 }
 
-/// Any event of this name about a call.
+/// Any event with this name about a call.
 pub fn any_of(name: &'static str, call: CallId) -> Sight {
     sight(format!("any {name} of {call}"), move |event| event.name() == name && event.call() == Some(call))
 }
 
-/// A call comes in.
+/// An incoming call rings.
 pub fn incoming_call(call: CallId, from: &Participant) -> Sight {
     let who = from.did();
     sight(
@@ -47,7 +47,7 @@ pub fn incoming_call(call: CallId, from: &Participant) -> Sight {
     )
 }
 
-/// A call rings no more.
+/// A call stops ringing.
 pub fn call_cancelled(call: CallId, reason: CancelledReason) -> Sight {
     sight(format!("CallCancelled({reason:?}) of {call}"), move |event| *event == Event::CallCancelled { call, reason })
 }
@@ -58,7 +58,7 @@ pub fn missed_call(call: CallId, from: &Participant) -> Sight {
     sight(format!("MissedCall {call} from {from}"), move |event| *event == Event::MissedCall { call, from: who })
 }
 
-/// A device of somebody invited rings.
+/// A device of an invited participant rings.
 pub fn ringing(call: CallId, who: &Participant) -> Sight {
     let participant = who.did();
     sight(format!("ParticipantRinging({who}) of {call}"), move |event| {
@@ -66,7 +66,7 @@ pub fn ringing(call: CallId, who: &Participant) -> Sight {
     })
 }
 
-/// Somebody invited is in another call.
+/// An invited participant is in another call.
 pub fn busy(call: CallId, who: &Participant) -> Sight {
     let participant = who.did();
     sight(format!("ParticipantBusy({who}) of {call}"), move |event| {
@@ -74,7 +74,7 @@ pub fn busy(call: CallId, who: &Participant) -> Sight {
     })
 }
 
-/// Somebody invited will not come.
+/// An invited participant rejected the call.
 pub fn rejected(call: CallId, who: &Participant) -> Sight {
     let participant = who.did();
     sight(format!("ParticipantRejected({who}) of {call}"), move |event| {
@@ -82,7 +82,7 @@ pub fn rejected(call: CallId, who: &Participant) -> Sight {
     })
 }
 
-/// Somebody invited did not answer in time.
+/// An invited participant did not answer in time.
 pub fn unanswered(call: CallId, who: &Participant) -> Sight {
     let participant = who.did();
     sight(format!("ParticipantUnanswered({who}) of {call}"), move |event| {
@@ -90,7 +90,7 @@ pub fn unanswered(call: CallId, who: &Participant) -> Sight {
     })
 }
 
-/// The path to somebody is up.
+/// The path to a participant is up.
 pub fn joined(call: CallId, who: &Participant) -> Sight {
     let of = who.endpoint();
     sight(
@@ -99,7 +99,7 @@ pub fn joined(call: CallId, who: &Participant) -> Sight {
     )
 }
 
-/// The path to somebody is silent.
+/// The path to a participant is interrupted.
 pub fn reconnecting(call: CallId, who: &Participant) -> Sight {
     let of = who.endpoint();
     sight(
@@ -108,7 +108,7 @@ pub fn reconnecting(call: CallId, who: &Participant) -> Sight {
     )
 }
 
-/// The path to somebody was found again.
+/// The path to a participant is restored.
 pub fn reconnected(call: CallId, who: &Participant) -> Sight {
     let of = who.endpoint();
     sight(
@@ -117,7 +117,7 @@ pub fn reconnected(call: CallId, who: &Participant) -> Sight {
     )
 }
 
-/// No path to somebody could be made.
+/// No path to a participant was found.
 pub fn unreachable(call: CallId, who: &Participant) -> Sight {
     let of = who.endpoint();
     sight(
@@ -126,7 +126,7 @@ pub fn unreachable(call: CallId, who: &Participant) -> Sight {
     )
 }
 
-/// Somebody is gone.
+/// A participant left.
 pub fn left(call: CallId, who: &Participant, reason: LeftReason) -> Sight {
     let of = who.endpoint();
     sight(format!("ParticipantLeft({who}, {reason:?}) of {call}"), move |event| {
@@ -135,7 +135,7 @@ pub fn left(call: CallId, who: &Participant, reason: LeftReason) -> Sight {
     })
 }
 
-/// Somebody announced this about itself.
+/// A participant announced this state.
 pub fn state_of(call: CallId, who: &Participant, state: ParticipantState) -> Sight {
     let of = who.endpoint();
     sight(format!("ParticipantStateChanged({who}, {state:?}) of {call}"), move |event| {
@@ -144,7 +144,7 @@ pub fn state_of(call: CallId, who: &Participant, state: ParticipantState) -> Sig
     })
 }
 
-/// The first sound of somebody was decoded.
+/// The first audio of a participant was decoded.
 pub fn media_started(call: CallId, who: &Participant) -> Sight {
     let of = who.endpoint();
     sight(format!("MediaStarted({who}) of {call}"), move |event| {
@@ -153,7 +153,7 @@ pub fn media_started(call: CallId, who: &Participant) -> Sight {
     })
 }
 
-/// The first picture of a stream of somebody came.
+/// The first frame of a participant's stream arrived.
 pub fn video_started(call: CallId, who: &Participant, stream: StreamId) -> Sight {
     let of = who.endpoint();
     sight(format!("MediaStarted({who}, {stream}) of {call}"), move |event| {
@@ -162,7 +162,7 @@ pub fn video_started(call: CallId, who: &Participant, stream: StreamId) -> Sight
     })
 }
 
-/// Somebody offers a stream.
+/// A participant offers a stream.
 pub fn stream_offered(call: CallId, who: &Participant, stream: StreamId) -> Sight {
     let of = who.endpoint();
     sight(format!("StreamOffered({who}, {stream}) of {call}"), move |event| {
@@ -171,7 +171,7 @@ pub fn stream_offered(call: CallId, who: &Participant, stream: StreamId) -> Sigh
     })
 }
 
-/// A stream comes no more.
+/// A stream ended.
 pub fn stream_ended(call: CallId, who: &Participant, stream: StreamId, reason: StreamEndReason) -> Sight {
     let of = who.endpoint();
     sight(format!("StreamEnded({who}, {stream}, {reason:?}) of {call}"), move |event| {
@@ -180,7 +180,7 @@ pub fn stream_ended(call: CallId, who: &Participant, stream: StreamId, reason: S
     })
 }
 
-/// Somebody begins to speak.
+/// A participant started to speak.
 pub fn speaking_started(call: CallId, who: &Participant) -> Sight {
     let of = who.endpoint();
     sight(
@@ -189,7 +189,7 @@ pub fn speaking_started(call: CallId, who: &Participant) -> Sight {
     )
 }
 
-/// Somebody is silent again.
+/// A participant stopped speaking.
 pub fn speaking_stopped(call: CallId, who: &Participant) -> Sight {
     let of = who.endpoint();
     sight(
@@ -198,7 +198,7 @@ pub fn speaking_stopped(call: CallId, who: &Participant) -> Sight {
     )
 }
 
-/// This device is in the call.
+/// This device joined the call.
 pub fn call_joined(call: CallId) -> Sight {
     sight(format!("CallJoined {call}"), move |event| *event == Event::CallJoined { call })
 }
@@ -208,12 +208,12 @@ pub fn call_ended(call: CallId, reason: EndReason) -> Sight {
     sight(format!("CallEnded({reason:?}) of {call}"), move |event| *event == Event::CallEnded { call, reason })
 }
 
-/// One call took the place of another.
+/// One call replaced another.
 pub fn call_replaced(old: CallId, new: CallId) -> Sight {
     sight(format!("CallReplaced({old} by {new})"), move |event| *event == Event::CallReplaced { old, new })
 }
 
-/// There is no microphone.
+/// No microphone could be opened.
 pub fn no_microphone(call: CallId) -> Sight {
     sight(
         format!("NoMicrophone in {call}"),

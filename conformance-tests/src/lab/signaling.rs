@@ -1,4 +1,4 @@
-//! A signaling backend as an engine of the lab sees it: the real one, behind its [`Line`].
+//! Signaling backend behind the [`Line`] of a participant.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,9 +17,9 @@ use super::line::Line;
 use super::post::{Handling, Held, Published};
 use crate::forwarding::ForwardingSignaling;
 
-/// Messages that wait for a slow reader.
+/// Capacity of a subscription's queue.
 const QUEUE: usize = 1_024;
-/// Ids of deliveries that the lab made up begin here; the backend does not know them.
+/// First id of injected deliveries, which the backend does not know.
 pub(crate) const MADE_UP: u64 = 1 << 62;
 
 pub(crate) struct LineSignaling {
@@ -51,7 +51,7 @@ impl ForwardingSignaling for LineSignaling {
         let (line, keeps) = (self.line.clone(), matches!(self.core.fault, Some(Fault::NeverUnsubscribes)));
         tokio::spawn(async move {
             let is_dropped = async {
-                // An error is what tells: the sender was dropped.
+                // The sender is dropped with the subscription, which ends this with an error.
                 closed.await.ok();
                 if keeps {
                     std::future::pending::<()>().await;
@@ -59,7 +59,7 @@ impl ForwardingSignaling for LineSignaling {
             };
             tokio::select! {
                 () = post.run(inner) => {}
-                // Dropped by its reader: so is the backend's own.
+                // The engine dropped its subscription: drop the backend's too.
                 () = is_dropped => {}
             }
             line.subscriptions_open.fetch_sub(1, Ordering::Relaxed);
@@ -91,13 +91,13 @@ impl ForwardingSignaling for LineSignaling {
 
 crate::forwards!(Signaling for LineSignaling);
 
-/// Passes on what the network tells.
+/// Forwards network events of the backend.
 async fn announce(mut events: broadcast::Receiver<SignalingEvent>, line: Arc<Line>, fault: Option<Fault>) {
     loop {
         match events.recv().await {
             Ok(SignalingEvent::SubscriberJoined(_)) if matches!(fault, Some(Fault::NeverAnnouncesSubscribers)) => {}
             Ok(event) if line.has_signaling() => {
-                // Nobody has to listen.
+                // The engine may have stopped, and have no receiver.
                 line.network_events.send(event).ok();
             }
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
@@ -106,7 +106,7 @@ async fn announce(mut events: broadcast::Receiver<SignalingEvent>, line: Arc<Lin
     }
 }
 
-/// One subscription's messages on the last stretch of their way.
+/// Delivers the messages of one subscription.
 struct Delivering {
     topic: Topic,
     line: Arc<Line>,
@@ -120,7 +120,7 @@ impl Delivering {
             match event {
                 SubscriptionEvent::Delivery(delivery) if self.line.has_signaling() => self.deliver(delivery),
                 SubscriptionEvent::Delivery(_) => {}
-                SubscriptionEvent::Lagged(lost) => tracing::warn!(lost, "the lab reads slowly"),
+                SubscriptionEvent::Lagged(lost) => tracing::warn!(lost, "the lab missed signaling messages"),
             }
         }
     }
@@ -139,7 +139,7 @@ impl Delivering {
                     tokio::time::sleep(delay).await;
                     if line.has_signaling() {
                         line.record_delivery(core.clock.elapsed(), topic);
-                        // A reader that is gone wants no messages.
+                        // The subscription may have been dropped meanwhile.
                         queue.push(delivery).ok();
                     }
                 });
@@ -149,7 +149,7 @@ impl Delivering {
 
     fn push(&self, delivery: Delivery) {
         self.line.record_delivery(self.core.clock.elapsed(), self.topic);
-        // As above.
+        // The subscription may have been dropped meanwhile.
         self.queue.push(delivery).ok();
     }
 }

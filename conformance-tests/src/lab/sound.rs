@@ -1,43 +1,43 @@
-//! Tones that tell participants apart, and an ear that finds them again.
+//! Tones that identify participants, and their detection in played audio.
 
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How loud everybody talks.
+/// Amplitude of every participant's tone.
 pub(crate) const AMPLITUDE: f32 = 0.2;
-/// A tone is there where it is at least so loud; less comes from the beginning or end of another.
+/// Amplitude above which a tone is audible; less is leakage from the onset or end of another tone.
 const AUDIBLE: f32 = 0.05;
-/// The length of a block.
+/// Duration of a block.
 pub(crate) const BLOCK: Duration = Duration::from_millis(10);
-/// What a loudspeaker has in store, so that sound goes on while nothing more comes: a sound card
-/// plays what was written late one after the other.
+/// Buffer of an emulated loudspeaker: late blocks are played back to back, as by a sound card, as
+/// long as it does not run empty.
 pub(crate) const STORE: Duration = Duration::from_millis(60);
-/// Of the samples at 48 kHz every sixth is kept: 8 kHz, with room for all tones.
+/// Decimation of the samples at 48 kHz: to 8 kHz, enough for all tones.
 const KEEP_EVERY: usize = 6;
-/// Samples of a block that are kept.
+/// Samples per block after decimation.
 const KEPT: usize = 80;
 
-/// The tone of the participant with this number: multiples of 100 Hz, so that in a block of 10 ms
-/// each is blind to all others.
+/// Frequency of a participant's tone in Hz. Multiples of 100 Hz are orthogonal within a block of 10
+/// ms.
 pub(crate) fn tone_of(number: usize) -> f32 {
     400.0 + 200.0 * number as f32
 }
 
-/// 10 ms of what a loudspeaker played.
+/// 10 ms of played audio.
 struct Block {
     at: Duration,
     samples: [f32; KEPT],
 }
 
 impl Block {
-    /// A tone is audible in it.
+    /// Whether a tone is audible in it.
     fn has(&self, hertz: f32) -> bool {
         amplitude(&self.samples, hertz) >= AUDIBLE
     }
 }
 
-/// Everything a participant's loudspeaker played.
+/// Recording of a participant's loudspeaker.
 #[derive(Default)]
 pub(crate) struct Ear(Mutex<Heard>);
 
@@ -49,7 +49,7 @@ struct Heard {
 }
 
 impl Ear {
-    /// Takes samples at 48 kHz that are played now.
+    /// Records samples at 48 kHz that are played now.
     pub(crate) fn take(&self, at: Duration, samples: &[f32]) {
         let mut heard = self.heard();
         let kept: Vec<f32> = samples.iter().skip(heard.skip).step_by(KEEP_EVERY).copied().collect();
@@ -63,18 +63,18 @@ impl Ear {
         }
     }
 
-    /// The share of a stretch of time in which a tone was audible, 0 to 1. Time in which nothing
-    /// was played counts as silent.
+    /// Share of a time range in which a tone was audible, from 0 to 1. Time without playback counts
+    /// as silence.
     pub(crate) fn share(&self, hertz: f32, from: Duration, to: Duration) -> f32 {
         let expected = (to.saturating_sub(from).as_secs_f32() / BLOCK.as_secs_f32()).max(1.0);
         self.times(hertz, from, to).len() as f32 / expected
     }
 
-    /// The times within a stretch in which a tone was not audible, each from one block in which it
-    /// was to the next. Blocks that are late by at most [`STORE`] follow those before them.
+    /// Gaps of a tone within a time range, each from one audible block to the next. Blocks that are
+    /// late by at most [`STORE`] are played directly after the previous ones.
     pub(crate) fn gaps(&self, hertz: f32, from: Duration, to: Duration) -> Vec<Range<Duration>> {
         let heard = self.heard();
-        // The first block is played when it comes.
+        // The first block is played on arrival.
         let (mut last, mut end) = (from, to);
         let mut gaps = Vec::new();
         for block in within(&heard.blocks, from, to) {
@@ -84,12 +84,12 @@ impl Ear {
                 gaps.push(std::mem::replace(&mut last, played)..played);
             }
         }
-        // What is still in store when the stretch ends was not played in it, and is no gap.
+        // Audio still buffered at the end of the range was not played in it, and leaves no gap.
         gaps.push(last..end.max(to.saturating_sub(STORE)));
         gaps
     }
 
-    /// How loud a tone was on average over a stretch of time.
+    /// Average amplitude of a tone over a time range.
     pub(crate) fn loudness(&self, hertz: f32, from: Duration, to: Duration) -> f32 {
         let heard = self.heard();
         let loudness: Vec<f32> =
@@ -97,13 +97,13 @@ impl Ear {
         loudness.iter().sum::<f32>() / loudness.len().max(1) as f32
     }
 
-    /// When a tone was audible.
+    /// Times of the blocks in which a tone was audible.
     fn times(&self, hertz: f32, from: Duration, to: Duration) -> Vec<Duration> {
         let heard = self.heard();
         within(&heard.blocks, from, to).iter().filter(|block| block.has(hertz)).map(|block| block.at).collect()
     }
 
-    /// Bytes that it remembers.
+    /// Approximate memory of the recording, in bytes.
     pub(crate) fn size(&self) -> usize {
         self.heard().blocks.capacity() * size_of::<Block>()
     }
@@ -119,7 +119,7 @@ fn within(blocks: &[Block], from: Duration, to: Duration) -> &[Block] {
     &blocks[first..last.max(first)]
 }
 
-/// The amplitude of one frequency in a block (Goertzel's algorithm).
+/// Amplitude of one frequency in a block (Goertzel algorithm).
 fn amplitude(samples: &[f32; KEPT], hertz: f32) -> f32 {
     let turn = std::f32::consts::TAU * hertz / (48_000 / KEEP_EVERY) as f32;
     let factor = 2.0 * turn.cos();
@@ -138,16 +138,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ear_hears_each_tone_of_a_mixture_and_no_other() {
+    fn each_tone_of_a_mixture_is_detected_and_no_other() {
         let ear = Ear::default();
-        let sound: Vec<f32> = (0..48_000)
+        let audio: Vec<f32> = (0..48_000)
             .map(|n| {
                 let at = |hertz: f32| (std::f32::consts::TAU * hertz * n as f32 / 48_000.0).sin() * AMPLITUDE;
                 at(tone_of(0)) + at(tone_of(2))
             })
             .collect();
         let mut at = Duration::ZERO;
-        for chunk in sound.chunks(470) {
+        for chunk in audio.chunks(470) {
             ear.take(at, chunk);
             at += Duration::from_micros(470_000 / 48);
         }
@@ -161,7 +161,7 @@ mod tests {
         assert!((ear.loudness(tone_of(0), Duration::ZERO, at) - AMPLITUDE).abs() < 0.01);
     }
 
-    /// What an ear took that was written block by block: when, and whether a tone was in it.
+    /// Records blocks, given as arrival time in ms and whether the tone is audible.
     fn heard(blocks: impl Iterator<Item = (u64, bool)>) -> Ear {
         let ear = Ear::default();
         for (number, (at_ms, audible)) in blocks.enumerate() {
@@ -179,16 +179,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_late_is_no_pause_and_what_is_left_out_or_silent_is() {
+    fn late_blocks_leave_no_gap_and_missing_or_silent_blocks_do() {
         let late = (0..100).map(|n| (if (40..46).contains(&n) { 459 } else { n * 10 }, true));
         assert_eq!(longest_gap(&heard(late), 1_000), 10, "six blocks at once");
         let silent = (0..100).map(|n| (n * 10, !(40..46).contains(&n)));
         assert_eq!(longest_gap(&heard(silent), 1_000), 70, "six silent blocks");
-        let left_out = (0..100).filter(|n| !(40..50).contains(n)).map(|n| (n * 10, true));
-        assert_eq!(longest_gap(&heard(left_out), 1_000), 50, "100 ms left out, 60 ms in store");
-        let again_and_again = (0..200).filter(|n| n % 20 > 3).map(|n| (n * 10, true));
-        assert_eq!(longest_gap(&heard(again_and_again), 2_000), 50, "40 ms left out each time");
-        let over = (0..100).map(|n| (n * 10, true));
-        assert_eq!(longest_gap(&heard(over), 1_200), 150, "nothing any more");
+        let missing = (0..100).filter(|n| !(40..50).contains(n)).map(|n| (n * 10, true));
+        assert_eq!(longest_gap(&heard(missing), 1_000), 50, "100 ms missing, 60 ms buffered");
+        let repeatedly_missing = (0..200).filter(|n| n % 20 > 3).map(|n| (n * 10, true));
+        assert_eq!(longest_gap(&heard(repeatedly_missing), 2_000), 50, "40 ms missing each time");
+        let stopped = (0..100).map(|n| (n * 10, true));
+        assert_eq!(longest_gap(&heard(stopped), 1_200), 150, "playback has stopped");
     }
 }

@@ -1,4 +1,4 @@
-//! What a lab's engines are made of, and what it takes to run a scenario.
+//! Configuration of a lab, and requirements of scenarios.
 
 use std::time::Duration;
 
@@ -6,65 +6,65 @@ use blink_api::Registry;
 
 use crate::impaired::{Impairment, Loss, SignalingImpairment};
 
-/// Where nothing is lost.
+/// Timeout of an expected event on a network without loss.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Where offers (every 4 s at last), descriptions, and the flights of DTLS (1 s, doubling) get
-/// lost: as long as an engine tries to connect.
+/// Timeout on a lossy network, equal to the engine's connection timeout: offers are repeated every
+/// 4 s at most, and DTLS flights after 1 s, doubling.
 const PATIENCE_WITH_LOSS: Duration = Duration::from_secs(30);
 
-/// The backends that participants use, and how time passes for them.
+/// Backends of the participants, and their clock.
 ///
-/// Participants take turns: the first, third, … use the first transport and the first signaling
-/// backend, the second, fourth, … the second. All are made from one registry, so that backends
-/// inside one process meet.
+/// Participants alternate: those with even numbers use the first transport and signaling backend,
+/// those with odd numbers the second. All are created from one registry, so that backends within
+/// the process reach each other.
 #[derive(Clone)]
 pub struct Stage {
-    /// Where backends come from.
+    /// Registry of the backends.
     pub registry: Registry,
     /// Names of the two transports.
     pub transports: [String; 2],
     /// Names of the two signaling backends.
     pub signalings: [String; 2],
-    /// The registered codec to use; `None` for the lab's own, which transports take for Opus.
+    /// Name of a registered codec; `None` for the lab's own codec, which uses the name of Opus.
     pub codec: Option<String>,
     /// Settings of every participant, each `KEY=VALUE` as on a command line.
     pub settings: Vec<String>,
-    /// How time passes.
+    /// Clock of the lab.
     pub timing: Timing,
-    /// What the network is like, on which paths and signaling are cut then, so that backends notice
-    /// and recover themselves; for real sockets. `None`: nothing is done to the network, and cuts
-    /// are made between engines and backends.
+    /// Impairments of an emulated network, on which paths and signaling are then cut, so that
+    /// backends detect the cuts and recover themselves; for backends with real sockets. `None` cuts
+    /// between engines and backends instead.
     pub impaired: Option<Impaired>,
-    /// Nothing else runs in the process: what the process has may be counted.
+    /// Whether nothing else runs in the process, so that its resources can be measured.
     pub alone: bool,
 }
 
-/// A network that is not as it should be.
+/// Impairments of an emulated network.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Impaired {
-    /// What happens to packets.
+    /// Impairment of packets.
     pub packets: Impairment,
-    /// What happens to deliveries of signaling.
+    /// Impairment of signaling deliveries.
     pub deliveries: SignalingImpairment,
 }
 
 impl Impaired {
-    /// A network that does nothing but be cut.
+    /// A network without impairments, which can be cut.
     pub const CUTS_ONLY: Self = Self { packets: Impairment::NONE, deliveries: SignalingImpairment::NONE };
 }
 
-/// How time passes in a lab.
+/// Clock of a lab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timing {
-    /// As tokio's clock says. On a paused clock a minute takes milliseconds; for backends that need
-    /// neither sockets nor threads.
+    /// Tokio's clock. On a paused clock a minute takes milliseconds; for backends without sockets
+    /// and threads.
     Virtual,
-    /// As it passes for everybody.
+    /// The system's clock.
     Real,
 }
 
 impl Stage {
-    /// Everybody on the same transport and signaling backend.
+    /// The same transport and signaling backend for all participants, and defaults otherwise.
     pub fn new(registry: Registry, transport: &str, signaling: &str, timing: Timing) -> Self {
         let both = |name: &str| [name.to_owned(), name.to_owned()];
         let (transports, signalings) = (both(transport), both(signaling));
@@ -80,40 +80,39 @@ impl Stage {
         }
     }
 
-    /// How long an event may take where nothing else is said.
+    /// Default timeout of an expected event.
     pub(crate) fn patience(&self) -> Duration {
         let loses = |network: Impaired| network.packets.loss != Loss::None || network.deliveries.lost > 0.0;
         if self.impaired.is_some_and(loses) { PATIENCE_WITH_LOSS } else { PATIENCE }
     }
 
-    /// How the combination is written in the names of tests:
-    /// `transport~transport::signaling~signaling`.
+    /// Name of the combination in test names: `transport~transport::signaling~signaling`.
     pub fn name(&self) -> String {
         let [[a, b], [c, d]] = [&self.transports, &self.signalings];
         format!("{a}~{b}::{c}~{d}")
     }
 }
 
-/// What a scenario needs beside participants. What a stage cannot give must be left out by whoever
-/// runs it, and named.
+/// Requirements of a scenario beside participants. A runner that cannot meet one must skip the
+/// scenario and report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
-    /// A second device of one person.
+    /// A second device of one user.
     pub second_device: bool,
-    /// Engines that stop without a word and start again from their data directory.
+    /// Engines that are killed and restart from their data directory.
     pub restart: bool,
-    /// Paths, signaling or both that are cut and healed.
+    /// Paths or signaling that are cut and restored.
     pub blackout: bool,
-    /// A device whose address changes.
+    /// A device that changes its address.
     pub address_change: bool,
-    /// Messages that are held back, lost, repeated or made up.
+    /// Messages that are held, dropped, repeated or injected.
     pub letters: bool,
-    /// A codec that the other side does not know.
+    /// A codec that the remote side does not support.
     pub strange_codec: bool,
 }
 
 impl Needs {
-    /// Nothing beside participants.
+    /// No requirements beside participants.
     pub const NOTHING: Self = Self {
         second_device: false,
         restart: false,
@@ -124,21 +123,21 @@ impl Needs {
     };
 }
 
-/// What signaling is like between the participants, beside what the backends are like themselves.
+/// Conditions of signaling between the participants, in addition to those of the backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
-    /// Every message takes at least so long.
+    /// Minimum delay of every message.
     pub delay: Duration,
-    /// And up to so much longer, at random, so that messages overtake each other.
+    /// Maximum additional random delay, which reorders messages.
     pub jitter: Duration,
-    /// Of a hundred messages so many are lost.
+    /// Loss of messages in percent.
     pub loss_percent: u8,
 }
 
 impl Network {
-    /// Adds nothing.
+    /// No additional delay or loss.
     pub const PLAIN: Self = Self { delay: Duration::ZERO, jitter: Duration::ZERO, loss_percent: 0 };
-    /// Late, out of order, and one of ten is lost.
+    /// Delayed, reordered, and 10 % lost.
     pub const ROUGH: Self =
         Self { delay: Duration::from_millis(20), jitter: Duration::from_millis(120), loss_percent: 10 };
 }

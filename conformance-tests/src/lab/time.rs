@@ -1,14 +1,14 @@
-//! The lab's clock: tokio's, which a test may pause, or the system's.
+//! Clock of a lab: tokio's, which a test may pause, or the system's.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blink_api::{Clock, SystemClock};
 
-/// What the display clocks of engines show when a lab on virtual time begins: some day in 2023.
+/// Unix time at which virtual time begins: a day in 2023.
 const BEGINNING_UNIX_MS: u64 = 1_700_000_000_000;
 
-/// The time since a lab began.
+/// Time since a lab was created.
 #[derive(Clone, Copy)]
 pub(crate) struct LabClock {
     start: tokio::time::Instant,
@@ -23,12 +23,12 @@ impl LabClock {
         self.start.elapsed()
     }
 
-    /// A time of the lab's as the system has it.
+    /// Converts a time of the lab to an `Instant`.
     pub(crate) fn instant(&self, elapsed: Duration) -> Instant {
         self.start.into_std() + elapsed
     }
 
-    /// The clock for engines.
+    /// Creates the clock for engines.
     pub(crate) fn of_engines(&self, is_virtual: bool) -> Arc<dyn Clock> {
         if is_virtual { Arc::new(VirtualClock(*self)) } else { Arc::new(SystemClock) }
     }

@@ -1,4 +1,4 @@
-//! A transport as an engine of the lab sees it: the real one, behind its [`Line`].
+//! Transport behind the [`Line`] of a participant.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

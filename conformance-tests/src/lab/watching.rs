@@ -1,4 +1,4 @@
-//! What a participant is told, and what it is not.
+//! Event checks: the events that a participant must and must not receive.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use super::log::Sighting;
 use super::participant::Participant;
 use super::sight::{Sight, any_of};
 
-/// How long nothing must happen, so that nothing more happens.
+/// Window of a check for the absence of events.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// What it is told. Every event is claimed by the first [`sees`](Participant::sees) that it fits,
-/// so that two of them await two events.
+/// Expected events. Each is claimed by the first [`sees`](Participant::sees) that it matches, so
+/// that two calls wait for two events.
 impl Participant {
-    /// Waits for an event, up to 5 s; on a network that loses, up to 30 s.
+    /// Waits for an event, up to 5 s, or 30 s on a lossy network.
     pub async fn sees(&self, what: Sight) -> Result<Sighting> {
         self.sees_within(self.core.stage.patience(), what).await
     }
 
-    /// Waits for an event.
+    /// Waits for an event up to a limit.
     pub async fn sees_within(&self, limit: Duration, what: Sight) -> Result<Sighting> {
         let mut news = self.core.news.subscribe();
         let end = tokio::time::Instant::now() + limit;
@@ -37,17 +37,17 @@ impl Participant {
         }
     }
 
-    /// Claims an event that may have come or not.
+    /// Claims an event if it has occurred.
     pub fn has_seen(&self, what: &Sight) -> Option<Sighting> {
         self.person.log.claim(what)
     }
 
-    /// Claims an event that may have come or not, and says whether it has.
+    /// Claims an event if it has occurred, and returns whether it has.
     pub fn may_have_seen(&self, what: Sight) -> bool {
         self.person.log.claim(&what).is_some()
     }
 
-    /// Waits for events, which must come in this order.
+    /// Waits for events that must occur in this order.
     pub async fn sees_in_order(&self, all: Vec<Sight>) -> Result<()> {
         let mut last: Option<(usize, String)> = None;
         for what in all {
@@ -55,7 +55,7 @@ impl Participant {
             let sighting = self.sees(what).await?;
             match last {
                 Some((place, before)) if place > sighting.place => {
-                    return Err(self.fails(format!("saw {text} before {before}, and should have after")));
+                    return Err(self.fails(format!("saw {text} before {before}, expected the reverse")));
                 }
                 _ => last = Some((sighting.place, text)),
             }
@@ -63,26 +63,26 @@ impl Participant {
         Ok(())
     }
 
-    /// For 2 s nothing happens, and nothing has happened that was not awaited.
+    /// Waits for 2 s and verifies that there is no unclaimed event.
     pub async fn sees_nothing_more(&self) -> Result<()> {
         tokio::time::sleep(QUIET).await;
         self.has_seen_nothing_more()
     }
 
-    /// Nothing has happened that was not awaited.
+    /// Verifies that there is no unclaimed event.
     pub(crate) fn has_seen_nothing_more(&self) -> Result<()> {
         match self.person.log.unclaimed().first() {
             None => Ok(()),
-            Some(event) => Err(self.fails(format!("saw what it should not: {event:?}"))),
+            Some(event) => Err(self.fails(format!("saw an unexpected event: {event:?}"))),
         }
     }
 
-    /// It was never told this.
+    /// Verifies that an event never occurred.
     pub fn never_saw(&self, what: Sight) -> Result<()> {
         self.saw_exactly(0, what)
     }
 
-    /// It was told this so many times, awaited or not.
+    /// Verifies how often an event occurred, claimed or not.
     pub fn saw_exactly(&self, times: usize, what: Sight) -> Result<()> {
         match self.person.log.count(&what) {
             count if count == times => Ok(()),
@@ -90,20 +90,20 @@ impl Participant {
         }
     }
 
-    /// It was told something of this name about a call exactly once.
+    /// Verifies that an event with this name about a call occurred exactly once.
     pub fn saw_once(&self, name: &'static str, call: CallId) -> Result<()> {
         self.saw_exactly(1, any_of(name, call))
     }
 }
 
-/// How things stand with it.
+/// State of its calls.
 impl Participant {
-    /// The call as it stands here; `None` for one that is over or unknown.
+    /// Snapshot of a call; `None` if the call has ended or is unknown.
     pub async fn state_of_call(&self, call: CallId) -> Result<Option<CallSnapshot>> {
         Ok(self.snapshot().await?.calls.into_iter().find(|snapshot| snapshot.call == call))
     }
 
-    /// A call stands so here.
+    /// Verifies the state of a call.
     pub async fn has_call(&self, call: CallId, state: CallState) -> Result<CallSnapshot> {
         match self.state_of_call(call).await? {
             Some(snapshot) if snapshot.state == state => Ok(snapshot),
@@ -111,7 +111,8 @@ impl Participant {
         }
     }
 
-    /// Nothing rings, and it is in no call. Calls of a group that go on without it may be there.
+    /// Verifies that no call rings and that it is in no call. Ongoing group calls that it is not in
+    /// are allowed.
     pub async fn is_idle(&self) -> Result<()> {
         let busy = |call: &CallSnapshot| call.state != CallState::Open;
         match self.snapshot().await?.calls.into_iter().find(busy) {
@@ -120,7 +121,7 @@ impl Participant {
         }
     }
 
-    /// It knows of no call at all.
+    /// Verifies that it knows no call.
     pub async fn has_no_call(&self) -> Result<()> {
         match self.snapshot().await?.calls.first() {
             None => Ok(()),
@@ -128,7 +129,7 @@ impl Participant {
         }
     }
 
-    /// These calls ring here, and no others.
+    /// Verifies that exactly these calls ring.
     pub async fn has_pending(&self, calls: &[CallId]) -> Result<()> {
         let ringing = |call: CallSnapshot| (call.state == CallState::Ringing).then_some(call.call);
         let mut pending: Vec<CallId> = self.snapshot().await?.calls.into_iter().filter_map(ringing).collect();
@@ -141,12 +142,12 @@ impl Participant {
         Err(self.fails(format!("should have {expected:?} ringing, and has {pending:?}")))
     }
 
-    /// What a scenario asks of it holds.
+    /// Fails with a message unless a condition holds.
     pub fn must(&self, holds: bool, otherwise: impl Into<String>) -> Result<()> {
         if holds { Ok(()) } else { Err(self.fails(otherwise)) }
     }
 
-    /// A failure of this participant.
+    /// Builds a failure of this participant.
     pub fn fails(&self, why: impl Into<String>) -> Failure {
         let at = seconds(self.core.clock.elapsed());
         self.core.fails(&format!("{self}: {} (at {})", why.into(), at.trim_start()))
