@@ -15,7 +15,7 @@ use {
 };
 
 /// How long something that is waited for may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
 /// A test of each pair of stages.
@@ -80,7 +80,7 @@ async fn lost_sound_comes_back_as_copies(stacks: [Stack; 2]) {
         assert!(audio.red_recovered >= audio.lost / 3, "{audio:?}");
         let whole = Duration::from_millis(20) * u32::try_from(audio.lost).expect("few packets");
         assert!(audio.concealed < whole, "{audio:?}");
-        let sending = of(from, "the loss is told", |statistics| statistics.sending.loss > 0.02).await.sending;
+        let sending = of(from, "the loss is signaled", |statistics| statistics.sending.loss > 0.02).await.sending;
         assert!(sending.loss < 0.4, "{sending:?}");
     }
     talk.end().await;
@@ -91,26 +91,26 @@ async fn a_narrow_path_carries_sound_first(stacks: [Stack; 2]) {
     let rate = Some(Rate { bits_per_second: 110_000, queue: 8_000 });
     let mut talk = Talk::start(stacks, Impairment::NONE, Impairment { rate, ..Impairment::NONE }).await;
     let mut seen = talk.alice_shows().await;
-    of(&talk.alice, "there is no room for pictures", |to_bob| to_bob.sending.left_out >= 15).await;
+    of(&talk.alice, "there is no room for camera", |to_bob| to_bob.sending.left_out >= 15).await;
     let narrow = |to_bob: &ParticipantStatistics| to_bob.sending.path_bitrate < 130_000 && to_bob.sending.loss < 0.02;
     of(&talk.alice, "the path is known to be narrow, and its queue has room again", narrow).await;
 
-    let before = of(&talk.bob, "sound", |_| true).await.audio;
+    let before = of(&talk.bob, "playback", |_| true).await.audio;
     seen.mark_unchanged();
     let enough = |from_alice: &ParticipantStatistics| from_alice.audio.received >= before.received + 500;
-    let after = of(&talk.bob, "10 s of sound", enough).await.audio;
+    let after = of(&talk.bob, "10 s of playback", enough).await.audio;
     let lost = after.lost - before.lost;
-    // Without control it would be every third, of sound as of pictures; looking for more room costs
+    // Without control it would be every third, of playback as of camera; looking for more room costs
     // some now and then.
-    assert!(lost <= 50, "{lost} of 500 packets of sound were lost: {after:?}");
-    let picture = tokio::time::timeout(PATIENCE, seen.changed()).await;
-    picture.expect("a picture comes").expect("pictures come");
-    let sending = of(&talk.alice, "sound", |_| true).await.sending;
+    assert!(lost <= 50, "{lost} of 500 packets of playback were lost: {after:?}");
+    let encode_frame = tokio::time::timeout(EVENT_TIMEOUT, seen.changed()).await;
+    encode_frame.expect("a picture comes").expect("camera come");
+    let sending = of(&talk.alice, "playback", |_| true).await.sending;
     assert!(sending.audio_bitrate.is_none_or(|bitrate| bitrate >= 16_000), "{sending:?}");
     talk.end().await;
 }
 
-/// Two people who hear each other on a network.
+/// Two participants who hear each other on a network.
 struct Talk {
     alice: Blink,
     bob: Blink,
@@ -135,7 +135,7 @@ impl Talk {
         let call = next(&mut to_bob, "the call rings", rings).await;
         bob.answer_call(call).await.expect("Bob answers");
         for events in [&mut to_alice, &mut to_bob] {
-            next(events, "sound", |event| matches!(event, Event::MediaStarted { .. }).then_some(())).await;
+            next(events, "playback", |event| matches!(event, Event::MediaStarted { .. }).then_some(())).await;
         }
         network.set_impairment(then);
         Self { alice, bob, to_bob, _network: network }
@@ -199,7 +199,7 @@ async fn next<T>(events: &mut EventStream, what: &str, wanted: impl Fn(&Event) -
             }
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+    tokio::time::timeout(EVENT_TIMEOUT, waiting).await.unwrap_or_else(|_| panic!("{what}: not within {EVENT_TIMEOUT:?}"))
 }
 
 /// Waits until the statistics of the other participant are such.
@@ -215,6 +215,6 @@ async fn of(engine: &Blink, what: &str, wanted: impl Fn(&ParticipantStatistics) 
             tokio::time::sleep(POLL).await;
         }
     };
-    let found = tokio::time::timeout(PATIENCE, waiting).await;
-    found.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}, at last {last:?}"))
+    let found = tokio::time::timeout(EVENT_TIMEOUT, waiting).await;
+    found.unwrap_or_else(|_| panic!("{what}: not within {EVENT_TIMEOUT:?}, at last {last:?}"))
 }

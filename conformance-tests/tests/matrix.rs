@@ -28,14 +28,14 @@ fn main() {
     ]);
     let matrix = if full { matrix } else { matrix.only(|number| QUICK.contains(&number)) };
     let (quiet, together): (Vec<_>, Vec<_>) = matrix.cases().into_iter().partition(|case| case.scenario.quiet_machine);
-    let trial = |case: Case| Trial::test(case.name(), move || judge(&case.run()));
+    let trial = |case: Case| Trial::test(case.name(), move || decide(&case.run()));
     let mut trials: Vec<Trial> = together.into_iter().map(trial).collect();
     let quiet = quiet.into_iter().map(trial);
     let counted = matrix.clone();
     trials.push(Trial::test("every_pairing_has_cases", move || has_cases(&counted)));
     let waits = |row: Row| Trial::test(row.name(), || Ok(())).with_ignored_flag(true);
     trials.extend(matrix.waiting().into_iter().map(waits));
-    // With a process for each test, as nextest has it, `.config/nextest.toml` says what runs beside
+    // With a resource_usage for each test, as nextest has it, `.config/nextest.toml` says what runs beside
     // what.
     if std::env::var_os("NEXTEST").is_some() || arguments.list {
         trials.extend(quiet);
@@ -59,7 +59,7 @@ fn pairings() -> Vec<Pairing> {
 }
 
 /// Backends that are here can do everything: an `Unsupported` would be news.
-fn judge(row: &Row) -> Result<(), Failed> {
+fn decide(row: &Row) -> Result<(), Failed> {
     match &row.verdict {
         Verdict::Passed => Ok(()),
         Verdict::Failed(why) => Err(why.into()),

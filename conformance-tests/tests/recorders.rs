@@ -168,7 +168,7 @@ fn recorders_that_are_broken_are_caught_by_the_part_that_is_about_it() {
             let directory = tempfile::tempdir().unwrap();
             catch_unwind(AssertUnwindSafe(|| part(&Plain(fault), directory.path())))
         };
-        assert!(run(Fault::None).is_ok(), "a sound recorder is caught where {fault:?} should be");
+        assert!(run(Fault::None).is_ok(), "a playback recorder is caught where {fault:?} should be");
         assert!(run(fault).is_err(), "{fault:?} is not noticed");
     }
 }

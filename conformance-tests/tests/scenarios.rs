@@ -2,7 +2,7 @@
 //! a fault, where it must fail.
 
 use blink_api::Registry;
-use blink_conformance::lab::{Failure, FailureKind, Stage, Timing};
+use blink_conformance::lab::{Failure, FailureKind, LabConfig, Timing};
 use blink_conformance::scenarios;
 use blink_signaling_memory as _;
 use blink_transport_memory as _;
@@ -13,14 +13,14 @@ fn main() {
     let mut trials = Vec::new();
     for scenario in scenarios::all() {
         let title = scenario.title();
-        let name = format!("call::{}::{title}", stage().name());
-        trials.push(Trial::test(name, move || Ok(on_paused_time(scenario.run_on(&stage()))?)));
+        let name = format!("call::{}::{title}", config().name());
+        trials.push(Trial::test(name, move || Ok(on_paused_time(scenario.run_on(&config()))?)));
         for (number, fault) in scenario.faults.iter().enumerate() {
             let name = match number {
                 0 => format!("red::{title}"),
                 _ => format!("red::{title}::{}", number + 1),
             };
-            trials.push(Trial::test(name, move || red(on_paused_time(scenario.run_with(&stage(), *fault)))));
+            trials.push(Trial::test(name, move || red(on_paused_time(scenario.run_with(&config(), *fault)))));
         }
     }
     libtest_mimic::run(&arguments, trials).exit();
@@ -28,9 +28,9 @@ fn main() {
 
 /// Both sides on the memory backends. Every run has networks of its own: they belong to the
 /// registry.
-fn stage() -> Stage {
+fn config() -> LabConfig {
     let registry = Registry::discovered().expect("backends have different names");
-    Stage::new(registry, "memory", "memory", Timing::Virtual)
+    LabConfig::new(registry, "memory", "memory", Timing::Virtual)
 }
 
 fn on_paused_time<T>(run: impl Future<Output = T>) -> T {

@@ -53,20 +53,20 @@ struct NodeNetwork {
     kinds: [Kind; 2],
     carrier: Carrier,
     keys: tempfile::TempDir,
-    listening: Mutex<HashMap<String, String>>,
+    audio_checks: Mutex<HashMap<String, String>>,
 }
 
 impl NodeNetwork {
     fn new(kinds: [Kind; 2], carrier: Carrier) -> Self {
         let keys = tempfile::tempdir().expect("there is room for a key");
-        Self { kinds, carrier, keys, listening: Mutex::default() }
+        Self { kinds, carrier, keys, audio_checks: Mutex::default() }
     }
 }
 
 #[async_trait]
 impl Network for NodeNetwork {
     async fn start(&self, name: &str) -> Arc<dyn Signaling> {
-        let known = self.listening.lock().unwrap().get(name).cloned();
+        let known = self.audio_checks.lock().unwrap().get(name).cloned();
         let [before, after] = self.carrier;
         let listen = vec![known.unwrap_or_else(|| format!("{before}0{after}"))];
         let node_key = Some(self.keys.path().join(name));
@@ -81,8 +81,8 @@ impl Network for NodeNetwork {
             }
         };
         let address = node.addresses().await.unwrap().swap_remove(0);
-        let (listening, _) = address.split_once("/p2p/").expect("an address names its node");
-        self.listening.lock().unwrap().insert(name.to_owned(), listening.to_owned());
+        let (audio_checks, _) = address.split_once("/p2p/").expect("an address names its node");
+        self.audio_checks.lock().unwrap().insert(name.to_owned(), audio_checks.to_owned());
         node
     }
 }

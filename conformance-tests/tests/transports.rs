@@ -66,7 +66,7 @@ macro_rules! pairs {
     };
 }
 
-macro_rules! alone {
+macro_rules! exclusive_process {
     ($($transport:ident)*) => {
         $(mod $transport {
             #[tokio::test]
@@ -102,7 +102,7 @@ macro_rules! alone {
     };
 }
 
-alone! { str0m webrtc_rs }
+exclusive_process! { str0m webrtc_rs }
 
 pairs! {
     str0m_str0m: str0m, str0m;

@@ -35,7 +35,7 @@ impl Failure {
         self.kind
     }
 
-    /// First line of the failure, without the event logs.
+    /// First link of the failure, without the event logs.
     pub fn summary(&self) -> &str {
         self.text.lines().next().unwrap_or_default()
     }

@@ -7,32 +7,32 @@ use blink_proto::wire::Kind;
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
     /// Engines drop, repeat or add events.
-    Tells(fn(&Event) -> Telling),
+    MutatesEvents(fn(&Event) -> EventMutation),
     /// Engines report success for this command without executing it.
-    Neglects(Deed),
+    IgnoresCommand(Command),
     /// Engines report success for every command.
-    SaysYes,
+    NeverReportsErrors,
     /// Answering a call unmutes, because the microphone is opened again.
     UnmutesOnAnswer,
     /// Answering a call rejects all other ringing calls.
     RejectsOthersOnAnswer,
     /// Muting and deafening are announced to others, but have no effect.
-    MutesForShow,
+    OnlyAnnouncesMute,
     /// A participant that rejected a call can never join it.
-    RejectsForGood,
+    RejectIsPermanent,
     /// A group call stops ringing as soon as one participant leaves.
-    OneLeaverIsAll,
+    LeaveEndsGroupCall,
     /// Setting the volume of one participant sets that of all.
-    TurnsEverybody,
+    SetsVolumeOfAll,
     /// Settings other than the defaults are ignored.
-    ForgetsSettings,
+    IgnoresSettings,
     /// A replayed or forged message ends the call, as without replay windows, tags and signatures.
-    BelievesEverything,
+    AcceptsForgedMessages,
     /// Rejected messages are not counted.
-    CountsNothing,
+    NeverCountsRejections,
 
     /// Signaling: messages of this kind to an inbox are dropped.
-    Loses(Kind),
+    DropsInboxMessages(Kind),
     /// Signaling: `SubscriberJoined` is never reported.
     NeverAnnouncesSubscribers,
 
@@ -43,58 +43,58 @@ pub enum Fault {
     /// packets.
     NoMediaFor(usize),
     /// Transport: all paths share one queue, so that one dead path blocks all.
-    OneQueueForAll,
+    SharesPacketQueue,
     /// Transport: candidates that arrive before their description are dropped.
-    ForgetsEarlyCandidates,
+    DropsEarlyCandidates,
     /// Transport: a restored path is detected 10 s late.
-    HealsLate,
+    ReconnectsLate,
     /// Transport: an ICE restart has no effect.
-    IgnoresRestarts,
+    IgnoresIceRestarts,
     /// Transport: data channel messages take the signaling path, and are lost with it.
-    ChannelsOverSignaling,
+    SendsDataOverSignaling,
     /// Transport: closed sessions stay open.
     NeverCloses,
     /// Transport: video packets are dropped.
-    NoVideo,
+    DropsVideo,
     /// Transport: audio packets are lost when video starts.
-    VideoInterruptsSound,
+    VideoInterruptsAudio,
     /// Transport: a session is opened, and gathers candidates, before the call is answered.
     GathersEarly,
 
     /// Media host: the microphone is opened before the call is answered.
     OpensMicrophoneEarly,
     /// Media host: a missing microphone is replaced by silence.
-    PretendsMicrophone,
+    FakesMicrophone,
 }
 
 /// Change that a fault makes to an event.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Telling {
+pub enum EventMutation {
     /// Reports the event unchanged.
-    Truth,
+    Unchanged,
     /// Drops the event.
-    Nothing,
-    /// Reports the event twice.
-    Twice,
+    Drop,
+    /// Reports the event duplicate.
+    Duplicate,
     /// Reports the event, followed by another one.
-    Also(Event),
+    Append(Event),
 }
 
-impl Telling {
+impl EventMutation {
     /// Drops events with this name ([`Event::name`]), and keeps all others.
-    pub fn nothing_of(event: &Event, name: &str) -> Self {
-        if event.name() == name { Self::Nothing } else { Self::Truth }
+    pub fn suppress(event: &Event, name: &str) -> Self {
+        if event.name() == name { Self::Drop } else { Self::Unchanged }
     }
 
     /// Repeats events with this name, and keeps all others.
-    pub fn twice(event: &Event, name: &str) -> Self {
-        if event.name() == name { Self::Twice } else { Self::Truth }
+    pub fn duplicate(event: &Event, name: &str) -> Self {
+        if event.name() == name { Self::Duplicate } else { Self::Unchanged }
     }
 }
 
 /// Command of a user to an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
+pub enum Command {
     /// Answer or join a call.
     Answer,
     /// Reject a call.

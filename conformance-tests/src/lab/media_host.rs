@@ -12,20 +12,20 @@ use blink_api::{
 };
 use tokio::sync::broadcast;
 
-use super::pictures::Camera;
-use super::sound::{AMPLITUDE, Ear, tone_of};
-use super::time::LabClock;
+use super::camera::Camera;
+use super::playback::{AMPLITUDE, PlaybackRecording, tone_of};
+use super::clock::LabClock;
 
 /// A participant's microphone and loudspeaker, kept over all runs of its engine.
 pub(crate) struct Devices {
-    pub(crate) ear: Ear,
+    pub(crate) recording: PlaybackRecording,
     /// Number of the participant.
     owner: usize,
     hertz: f32,
     pub(crate) clock: LabClock,
     has_microphone: bool,
     /// Produces silence if there is no microphone.
-    pretends: bool,
+    fakes_microphone: bool,
     /// Number of times that the microphone was opened.
     pub(crate) microphones_opened: AtomicUsize,
     /// Number of times that the loudspeaker was opened.
@@ -35,14 +35,14 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    pub(crate) fn new(owner: usize, clock: LabClock, has_microphone: bool, pretends: bool) -> Self {
+    pub(crate) fn new(owner: usize, clock: LabClock, has_microphone: bool, fakes_microphone: bool) -> Self {
         Self {
-            ear: Ear::default(),
+            recording: PlaybackRecording::default(),
             owner,
             hertz: tone_of(owner),
             clock,
             has_microphone,
-            pretends,
+            fakes_microphone,
             microphones_opened: AtomicUsize::new(0),
             speakers_opened: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
@@ -76,7 +76,7 @@ impl MediaHost for LabHost {
     }
 
     async fn open_source(&self, _: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
-        if !self.0.has_microphone && !self.0.pretends {
+        if !self.0.has_microphone && !self.0.fakes_microphone {
             return Err(Error::new(ErrorKind::NotFound, "this participant has no microphone"));
         }
         let hertz = if self.0.has_microphone { self.0.hertz } else { 0.0 };
@@ -143,7 +143,7 @@ impl AudioSink for Loudspeaker {
     }
 
     fn write(&mut self, samples: &[f32]) -> Result<usize> {
-        self.device.0.ear.take(self.device.0.clock.elapsed(), samples);
+        self.device.0.recording.take(self.device.0.clock.elapsed(), samples);
         Ok(samples.len())
     }
 

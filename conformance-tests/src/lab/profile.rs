@@ -11,8 +11,8 @@ pub struct Profile {
     pub(crate) identity: Option<Identity>,
     pub(crate) settings: Vec<String>,
     pub(crate) has_microphone: bool,
-    pub(crate) keeps_data: bool,
-    pub(crate) strange_codec: bool,
+    pub(crate) has_data_directory: bool,
+    pub(crate) unshared_codec: bool,
 }
 
 impl Profile {
@@ -23,17 +23,17 @@ impl Profile {
             identity: None,
             settings: Vec::new(),
             has_microphone: true,
-            keeps_data: false,
-            strange_codec: false,
+            has_data_directory: false,
+            unshared_codec: false,
         }
     }
 
     /// Another device of a participant's user.
-    pub fn device_of(name: &str, person: &Participant) -> Self {
-        Self { identity: Some(person.person.identity.clone()), ..Self::new(name) }
+    pub fn device_of(name: &str, participant: &Participant) -> Self {
+        Self { identity: Some(participant.inner.identity.clone()), ..Self::new(name) }
     }
 
-    /// Adds a setting, `KEY=VALUE` as on a command line.
+    /// Adds a setting, `KEY=VALUE` as on a command link.
     pub fn setting(mut self, setting: &str) -> Self {
         self.settings.push(setting.to_owned());
         self
@@ -47,14 +47,14 @@ impl Profile {
 
     /// Stores identity, device and boot counter in a directory, so that a killed engine can restart
     /// as the same device.
-    pub fn keeping_data(mut self) -> Self {
-        self.keeps_data = true;
+    pub fn with_data_directory(mut self) -> Self {
+        self.has_data_directory = true;
         self
     }
 
     /// Replaces the codec by one that the other participants do not have.
-    pub fn with_strange_codec(mut self) -> Self {
-        self.strange_codec = true;
+    pub fn with_unshared_codec(mut self) -> Self {
+        self.unshared_codec = true;
         self
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Sampling interval.
-const BEAT: Duration = Duration::from_millis(10);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
 /// Unit of the system's counters: `USER_HZ`, 100 per second on Linux.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -21,7 +21,7 @@ struct Stall {
 }
 
 impl Stalls {
-    /// Stalls of this machine, sampled from the first call in the process on. Empty on systems
+    /// Stalls of this machine, sampled from the first call in the resource_usage on. Empty on systems
     /// without steal time.
     pub(crate) fn watched() -> &'static Self {
         static STALLS: Stalls = Stalls(Mutex::new(Vec::new()));
@@ -46,7 +46,7 @@ impl Stalls {
     fn watch(&self, mut before: Duration) {
         let mut looked = Instant::now();
         loop {
-            std::thread::sleep(BEAT);
+            std::thread::sleep(SAMPLE_INTERVAL);
             let Some(now_stolen) = stolen() else { return };
             let looks = std::mem::replace(&mut looked, Instant::now())..looked;
             let missing = now_stolen.saturating_sub(std::mem::replace(&mut before, now_stolen));
@@ -66,7 +66,7 @@ fn stolen() -> Option<Duration> {
     steal_in(&std::fs::read_to_string("/proc/stat").ok()?)
 }
 
-/// Eighth number of the first line: user, nice, system, idle, iowait, irq, softirq, steal.
+/// Eighth number of the first link: user, nice, system, idle, iowait, irq, softirq, steal.
 fn steal_in(stat: &str) -> Option<Duration> {
     let ticks: u32 = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().nth(7)?.parse().ok()?;
     Some(TICK * ticks)

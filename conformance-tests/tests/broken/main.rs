@@ -1,14 +1,14 @@
 //! The suite tests itself: backends that are broken on purpose, each of which a named scenario or a
 //! named part of a contract must catch.
 
-mod signaling;
-mod transport;
+mod broken_signaling;
+mod broken_transport;
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use blink_api::{Registry, Signaling, Transport};
-use blink_conformance::lab::{FailureKind, Stage, Timing};
+use blink_conformance::lab::{FailureKind, LabConfig, Timing};
 use blink_conformance::matrix::{Control, Matrix, Pairing, Verdict};
 use blink_conformance::{scenarios, transport as contract};
 use blink_signaling_memory as _;
@@ -16,18 +16,18 @@ use blink_transport_memory as _;
 
 use transport::How;
 
-/// A number of a scenario holds over sound backends, and fails by an assertion where the first
+/// A number of a scenario holds over playback backends, and fails by an assertion where the first
 /// participant, or the second, has a broken one.
 fn is_caught_by(transports: [&str; 2], signalings: [&str; 2], number: u8) {
-    let stage = |transports: [&str; 2], signalings: [&str; 2]| {
-        let stage = Stage::new(registry().unwrap(), "memory", "memory", Timing::Virtual);
-        Stage { transports: transports.map(str::to_owned), signalings: signalings.map(str::to_owned), ..stage }
+    let config = |transports: [&str; 2], signalings: [&str; 2]| {
+        let config = LabConfig::new(registry().unwrap(), "memory", "memory", Timing::Virtual);
+        LabConfig { transports: transports.map(str::to_owned), signalings: signalings.map(str::to_owned), ..config }
     };
     let scenario =
         scenarios::all().into_iter().find(|scenario| scenario.number == number).expect("it is a number of one");
-    on_paused_time(scenario.run_on(&stage(["memory"; 2], ["memory"; 2])))
-        .expect("the scenario holds over sound backends");
-    let failure = on_paused_time(scenario.run_on(&stage(transports, signalings)));
+    on_paused_time(scenario.run_on(&config(["memory"; 2], ["memory"; 2])))
+        .expect("the scenario holds over playback backends");
+    let failure = on_paused_time(scenario.run_on(&config(transports, signalings)));
     let failure = failure.expect_err("the scenario does not notice");
     assert_eq!(failure.kind(), FailureKind::Assertion, "{failure}");
 }
@@ -72,7 +72,7 @@ fn lies_about_capabilities_are_caught_by_41_offer_request_close() {
     };
     let Verdict::Failed(why) = verdict("hides-video") else { panic!("it was not noticed") };
     assert!(why.contains("does not refuse it"), "{why}");
-    assert!(matches!(verdict("no-video"), Verdict::Unsupported(_)), "what is declared and refused is no failure");
+    assert!(matches!(verdict("no-video"), Verdict::Unsupported(_)), "what is declared and expect_error is no failure");
 }
 
 #[test]
@@ -85,13 +85,13 @@ fn signaling_that_tells_nobody_of_subscribers_is_caught_by_06_starts_after_expir
     is_caught_by(["memory"; 2], ["tells-no-subscribers", "memory"], 6);
 }
 
-/// All backends, sound and broken.
+/// All backends, playback and broken.
 fn registry() -> blink_api::Result<Registry> {
     let mut registry = Registry::discovered()?;
-    for entry in transport::ENTRIES {
+    for entry in broken_transport::ENTRIES {
         registry = registry.with::<dyn Transport>(entry)?;
     }
-    for entry in signaling::ENTRIES {
+    for entry in broken_signaling::ENTRIES {
         registry = registry.with::<dyn Signaling>(entry)?;
     }
     Ok(registry)
@@ -99,15 +99,15 @@ fn registry() -> blink_api::Result<Registry> {
 
 type Verification = for<'a> fn(&'a dyn Transport) -> std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// A part of the contract holds for the sound transport, and panics for the broken one.
+/// A part of the contract holds for the playback transport, and panics for the broken one.
 fn is_caught_by_contract(how: How, verify: Verification) {
     let verify = |transport: &dyn Transport| {
         on_paused_time(async {
             tokio::time::timeout(Duration::from_secs(60), verify(transport)).await.expect("it ends");
         });
     };
-    verify(&transport::sound());
-    let broken = transport::broken(how);
+    verify(&transport::playback());
+    let broken = broken_transport::broken(how);
     let caught = std::panic::catch_unwind(AssertUnwindSafe(|| verify(&broken)));
     assert!(caught.is_err(), "the contract does not notice");
 }

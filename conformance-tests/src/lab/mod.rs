@@ -3,7 +3,7 @@
 //!
 //! ```no_run
 //! use blink_api::Registry;
-//! use blink_conformance::lab::{Lab, Network, Result, Stage, Timing, incoming_call, joined};
+//! use blink_conformance::lab::{Lab, NetworkConditions, Result, LabConfig, Timing, incoming_call, joined};
 //! use blink_engine::EndReason;
 //!
 //! async fn they_talk(lab: &mut Lab) -> Result {
@@ -18,7 +18,7 @@
 //!
 //! # async fn run() -> Result {
 //! let registry = Registry::discovered().expect("backends have different names");
-//! let mut lab = Lab::new(&Stage::new(registry, "memory", "memory", Timing::Virtual), Network::PLAIN, None);
+//! let mut lab = Lab::new(&LabConfig::new(registry, "memory", "memory", Timing::Virtual), NetworkConditions::IDEAL, None);
 //! let outcome = they_talk(&mut lab).await;
 //! lab.end().await;
 //! outcome
@@ -28,43 +28,43 @@
 //! Every participant has a microphone that produces a tone of its own, and a loudspeaker that
 //! records what it plays: *hears* means that the listener's engine decoded the talker's tone, not
 //! merely that packets arrived. The step that waits for an event claims it;
-//! [`Participant::sees_nothing_more`] fails if an unclaimed event remains.
+//! [`Participant::sees_no_unexpected_events`] fails if an unclaimed event remains.
 //!
 //! Each engine is connected to its backends by a link that the lab can cut, count on and change:
-//! for signaling messages ([`Lab::handles_letters`]), for packets ([`Participant::loses_its_path`])
-//! and for the device's address ([`Participant::changes_its_address`]). This works over every
+//! for signaling messages ([`Lab::set_message_rule`]), for packets ([`Participant::loses_media_path`])
+//! and for the device's address ([`Participant::changes_address`]). This works over every
 //! backend, in virtual time where the backends allow it and in real time otherwise. A cut at this
 //! link hides the traffic from the engine, while the stacks below may stay connected.
-//! [`Stage::impaired`] cuts in a network in user space instead ([`impaired`](crate::impaired)),
+//! [`LabConfig::impaired`] cuts in a network in user space instead ([`impaired`](crate::impaired)),
 //! which tests that the stacks themselves recover.
 //!
 //! A lab can be given one [`Fault`], with which a scenario must fail. This shows that each scenario
 //! detects the fault it is about.
 
-mod codec;
+mod lab_codec;
 mod core;
 mod failure;
 mod fault;
-mod line;
-mod listening;
-mod log;
+mod link;
+mod audio_checks;
+mod event_log;
 mod media_host;
 mod participant;
-mod person;
-mod pictures;
-mod post;
-mod process;
+mod participant_inner;
+mod camera;
+mod message_network;
+mod resource_usage;
 mod profile;
-mod session;
-mod showing;
-mod sight;
-mod signaling;
-mod sound;
-mod stage;
+mod link_session;
+mod video_streams;
+mod expected_event;
+mod link_signaling;
+mod playback;
+mod config;
 mod stalls;
-mod time;
-mod transport;
-mod watching;
+mod clock;
+mod link_transport;
+mod event_checks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,21 +76,21 @@ use bytes::Bytes;
 use self::core::Core;
 use crate::turn::TurnServer;
 pub use failure::{Failure, FailureKind, Result};
-pub use fault::{Deed, Fault, Telling};
-pub use listening::{hear_each_other, meet};
-pub use log::{Diary, Sighting};
-pub use participant::{Participant, refused};
-use person::Person;
-pub use post::{Handling, Letter, Published};
-pub use process::Possessions;
+pub use fault::{Command, Fault, EventMutation};
+pub use audio_checks::{all_hear_each_other, all_meet};
+pub use event_log::{EventLog, ObservedEvent};
+pub use participant::{Participant, expect_error};
+use participant_inner::ParticipantInner;
+pub use message_network::{MessageAction, Message, Published};
+pub use resource_usage::ResourceUsage;
 pub use profile::Profile;
-pub use showing::Screen;
-pub use sight::{
-    Sight, any, any_of, busy, call_cancelled, call_ended, call_joined, call_replaced, incoming_call, joined, left,
+pub use video_streams::VideoReceiver;
+pub use expected_event::{
+    ExpectedEvent, any, any_of, busy, call_cancelled, call_ended, call_joined, call_replaced, incoming_call, joined, left,
     media_started, missed_call, no_microphone, reconnected, reconnecting, rejected, ringing, speaking_started,
     speaking_stopped, state_of, stream_ended, stream_offered, unanswered, unreachable, video_started,
 };
-pub use stage::{Impaired, Needs, Network, Stage, Timing};
+pub use config::{Impaired, Requirements, NetworkConditions, LabConfig, Timing};
 
 /// Names of participants without a name of their own, in order of creation.
 const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
@@ -102,8 +102,8 @@ pub struct Lab {
 
 impl Lab {
     /// Creates a lab without participants, with an optional fault. The lab's clock starts at zero.
-    pub fn new(stage: &Stage, network: Network, fault: Option<Fault>) -> Self {
-        Self { core: Arc::new(Core::new(stage.clone(), network, fault)) }
+    pub fn new(config: &LabConfig, network: NetworkConditions, fault: Option<Fault>) -> Self {
+        Self { core: Arc::new(Core::new(config.clone(), network, fault)) }
     }
 
     /// Starts `N` participants, named in alphabetical order.
@@ -113,7 +113,7 @@ impl Lab {
     pub async fn participants<const N: usize>(&mut self) -> Result<[Participant; N]> {
         let mut all = Vec::new();
         for _ in 0..N {
-            let number = self.core.people().len();
+            let number = self.core.participants().len();
             let name = NAMES.get(number).map_or_else(|| format!("number {number}"), |name| (*name).to_owned());
             all.push(self.participant(Profile::new(&name)).await?);
         }
@@ -125,15 +125,15 @@ impl Lab {
     /// # Errors
     /// Its engine fails to start.
     pub async fn participant(&mut self, profile: Profile) -> Result<Participant> {
-        let participant = self.absent(profile);
-        participant.person.start(&self.core).await?;
+        let participant = self.unstarted_participant(profile);
+        participant.inner.start(&self.core).await?;
         Ok(participant)
     }
 
     /// Starts one participant, and returns the engine's error if it fails to start.
     pub async fn tries_to_start(&mut self, profile: Profile) -> Result<Participant, blink_api::Error> {
-        let participant = self.absent(profile);
-        participant.person.try_to_start(&self.core).await?;
+        let participant = self.unstarted_participant(profile);
+        participant.inner.try_to_start(&self.core).await?;
         Ok(participant)
     }
 
@@ -150,22 +150,22 @@ impl Lab {
     /// # Errors
     /// One of them is not registered.
     pub fn transports(&self) -> Result<[TransportCapabilities; 2]> {
-        let [one, other] = &self.core.stage.transports;
+        let [one, other] = &self.core.config.transports;
         let capabilities = |name: &str| {
-            let entry = self.core.stage.registry.entry::<dyn Transport>(name).map_err(Failure::set_up)?;
+            let entry = self.core.config.registry.entry::<dyn Transport>(name).map_err(Failure::set_up)?;
             Ok(entry.capabilities)
         };
         Ok([capabilities(one)?, capabilities(other)?])
     }
 
     /// Creates a participant whose engine is not started yet, but that others can call; see
-    /// [`Participant::comes_back`].
-    pub fn absent(&mut self, profile: Profile) -> Participant {
+    /// [`Participant::restarts`].
+    pub fn unstarted_participant(&mut self, profile: Profile) -> Participant {
         // An inbox topic can be published to whether or not its owner is subscribed.
-        let person = Arc::new(Person::new(&self.core, self.core.people().len(), profile));
-        self.core.post.add_inbox(&person.identity);
-        self.core.add_person(person.clone());
-        Participant { person, core: self.core.clone() }
+        let participant = Arc::new(ParticipantInner::new(&self.core, self.core.participants().len(), profile));
+        self.core.message_network.add_inbox(&participant.identity);
+        self.core.add_person(participant.clone());
+        Participant { inner: participant, core: self.core.clone() }
     }
 
     /// Waits.
@@ -178,10 +178,10 @@ impl Lab {
         tokio::runtime::Handle::current().metrics().num_alive_tasks()
     }
 
-    /// Sockets and memory of the process; `None` unless [`Stage::alone`] is set, and on systems
+    /// Sockets and memory of the resource_usage; `None` unless [`LabConfig::exclusive_process`] is set, and on systems
     /// without Linux's `/proc`.
-    pub fn possessions(&self) -> Option<Possessions> {
-        if self.core.stage.alone { Possessions::now(self.core.size()) } else { None }
+    pub fn resource_usage(&self) -> Option<ResourceUsage> {
+        if self.core.config.exclusive_process { ResourceUsage::now(self.core.size()) } else { None }
     }
 
     /// Time since the lab was created.
@@ -193,57 +193,57 @@ impl Lab {
     ///
     /// # Errors
     /// A participant has an unclaimed event.
-    pub async fn nobody_sees_anything_more(&self) -> Result {
-        let everybody = self.core.people().into_iter();
-        let everybody = everybody.map(|person| Participant { person, core: self.core.clone() });
-        let everybody: Vec<_> = everybody.collect();
-        if let Some(first) = everybody.first() {
-            first.sees_nothing_more().await?;
+    pub async fn no_unexpected_events(&self) -> Result {
+        let everyone = self.core.participants().into_iter();
+        let everyone = everyone.map(|participant| Participant { inner: participant, core: self.core.clone() });
+        let everyone: Vec<_> = everyone.collect();
+        if let Some(first) = everyone.first() {
+            first.sees_no_unexpected_events().await?;
         }
-        everybody.iter().try_for_each(Participant::has_seen_nothing_more)
+        everyone.iter().try_for_each(Participant::has_no_unexpected_events)
     }
 
     /// Installs a rule that decides what happens to each message at each participant that is about
     /// to receive it.
-    pub fn handles_letters(&self, rule: impl FnMut(&Letter) -> Handling + Send + 'static) {
-        self.core.post.set_rule(Some(Box::new(rule)));
+    pub fn set_message_rule(&self, rule: impl FnMut(&Message) -> MessageAction + Send + 'static) {
+        self.core.message_network.set_rule(Some(Box::new(rule)));
     }
 
-    /// Removes the rule of [`handles_letters`](Lab::handles_letters), and delivers all held
+    /// Removes the rule of [`set_message_rule`](Lab::set_message_rule), and inject_message all held
     /// messages, oldest first.
-    pub fn releases_letters(&self) {
-        self.core.post.set_rule(None);
-        for held in self.core.post.release() {
+    pub fn release_held_messages(&self) {
+        self.core.message_network.set_rule(None);
+        for held in self.core.message_network.release() {
             // The subscription may have been dropped meanwhile.
             held.queue.push(held.delivery).ok();
         }
     }
 
     /// Delays every answer from now on until one of its candidates was delivered.
-    pub fn lets_candidates_overtake_answers(&self) {
+    pub fn deliver_candidates_before_answers(&self) {
         self.core.set_candidates_first();
     }
 
     /// All messages published so far.
     pub fn published(&self) -> Vec<Published> {
-        self.core.post.published()
+        self.core.message_network.published()
     }
 
     /// Kinds of all messages that a participant published; `None` for messages outside inboxes,
     /// which the lab cannot decrypt.
-    pub fn letters_of(&self, participant: &Participant) -> Vec<Option<Kind>> {
-        self.core.post.kinds_from(participant.number())
+    pub fn message_kinds_from(&self, participant: &Participant) -> Vec<Option<Kind>> {
+        self.core.message_network.kinds_from(participant.number())
     }
 
     /// Delivers a message to every subscriber of a topic, as if an unknown node had published it.
     /// Returns the number of subscriptions that received it.
-    pub fn delivers(&self, topic: Topic, message: &Bytes) -> usize {
+    pub fn inject_message(&self, topic: Topic, message: &Bytes) -> usize {
         self.core.inject(topic, message)
     }
 
     /// Whether a topic is a participant's inbox rather than a call's topic.
     pub fn is_inbox(&self, topic: &Topic) -> bool {
-        self.core.post.is_inbox(topic)
+        self.core.message_network.is_inbox(topic)
     }
 
     /// Shuts down all engines. Dropping the lab shuts them down in the background.
@@ -252,13 +252,13 @@ impl Lab {
     }
 
     /// Event logs of all participants so far.
-    pub fn diaries(&self) -> Vec<Diary> {
-        self.core.diaries()
+    pub fn event_logs(&self) -> Vec<EventLog> {
+        self.core.event_logs()
     }
 
     /// Times from answering a call to the first `ParticipantJoined`, of all participants.
-    pub fn set_ups(&self) -> Vec<Duration> {
-        self.core.people().iter().flat_map(|person| person.log.set_ups()).collect()
+    pub fn setup_times(&self) -> Vec<Duration> {
+        self.core.participants().iter().flat_map(|participant| participant.log.setup_times()).collect()
     }
 
     pub(crate) fn fails(&self, why: &str) -> Failure {

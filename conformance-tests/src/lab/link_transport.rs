@@ -1,4 +1,4 @@
-//! Transport behind the [`Line`] of a participant.
+//! Transport behind the [`Link`] of a participant.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,31 +7,31 @@ use blink_api::macros::async_trait;
 use blink_api::{Result, Session, SessionConfig, SessionEvents, Transport, TransportCapabilities};
 
 use super::core::Core;
-use super::line::Line;
-use super::session::LineSession;
+use super::link::Link;
+use super::link_session::LinkSession;
 
-pub(crate) struct LineTransport {
+pub(crate) struct LinkTransport {
     inner: Arc<dyn Transport>,
-    line: Arc<Line>,
+    link: Arc<Link>,
     core: Arc<Core>,
 }
 
-impl LineTransport {
-    pub(crate) fn new(inner: Arc<dyn Transport>, line: Arc<Line>, core: Arc<Core>) -> Self {
-        Self { inner, line, core }
+impl LinkTransport {
+    pub(crate) fn new(inner: Arc<dyn Transport>, link: Arc<Link>, core: Arc<Core>) -> Self {
+        Self { inner, link, core }
     }
 }
 
 #[async_trait]
-impl Transport for LineTransport {
+impl Transport for LinkTransport {
     fn capabilities(&self) -> TransportCapabilities {
         self.inner.capabilities()
     }
 
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
         let (session, events) = self.inner.open(config).await?;
-        self.line.sessions_opened.fetch_add(1, Ordering::Relaxed);
-        let (session, events) = LineSession::start(session, events, self.line.clone(), self.core.clone());
+        self.link.sessions_opened.fetch_add(1, Ordering::Relaxed);
+        let (session, events) = LinkSession::start(session, events, self.link.clone(), self.core.clone());
         Ok((Box::new(session), events))
     }
 }

@@ -1,4 +1,4 @@
-//! Networks that fail and come back.
+//! Network outages and recovery.
 
 use std::time::Duration;
 
@@ -7,117 +7,117 @@ use blink_engine::{CallState, EndReason, Event, LeftReason, ParticipantState};
 
 use super::Scenario;
 use crate::lab::{
-    Fault, Lab, Needs, Participant, Profile, Result, Telling, any, call_ended, call_joined, hear_each_other,
+    Fault, Lab, Requirements, Participant, Profile, Result, EventMutation, any, call_ended, call_joined, all_hear_each_other,
     incoming_call, left, reconnected, reconnecting, ringing, state_of,
 };
 use crate::transport::relays::relays_alone;
 
-const BLACKOUT: Needs = Needs { blackout: true, ..Needs::NOTHING };
+const BLACKOUT: Requirements = Requirements { blackout: true, ..Requirements::NONE };
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         number: 45,
         name: "blackout-of-5-s",
-        verifies: "After 5 s without any network both hear each other again within 2 s, and nobody was said to have left.",
+        verifies: "After a network outage of 5 s both hear each other again within 2 s, and neither was reported to have left.",
         needs: BLACKOUT,
-        faults: &[Fault::HealsLate],
+        faults: &[Fault::ReconnectsLate],
         run: |lab| Box::pin(blackout_of_5_s(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 46,
         name: "blackout-of-20-s",
-        verifies: "After 20 s without any network and restarts of ICE both hear each other within 5 s, and there is one of each.",
+        verifies: "After a network outage of 20 s with ICE restarts both hear each other within 5 s, and each sees exactly one participant.",
         needs: BLACKOUT,
         faults: &[
-            Fault::HealsLate,
-            Fault::Tells(|event| match event {
-                Event::ParticipantReconnecting { call, participant } => Telling::Also(Event::ParticipantLeft {
+            Fault::ReconnectsLate,
+            Fault::MutatesEvents(|event| match event {
+                Event::ParticipantReconnecting { call, participant } => EventMutation::Append(Event::ParticipantLeft {
                     call: *call,
                     participant: *participant,
                     reason: LeftReason::TimedOut,
                 }),
-                _ => Telling::Truth,
+                _ => EventMutation::Unchanged,
             }),
         ],
         run: |lab| Box::pin(blackout_of_20_s(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 47,
         name: "blackout-for-good",
-        verifies: "Whoever does not come back is said to have left within 35 s, and a call of two is over then.",
+        verifies: "A participant that does not come back is reported to have left within 35 s, which ends a call of two.",
         needs: BLACKOUT,
-        faults: &[Fault::Tells(|event| Telling::nothing_of(event, "call_ended"))],
+        faults: &[Fault::MutatesEvents(|event| EventMutation::suppress(event, "call_ended"))],
         run: |lab| Box::pin(blackout_for_good(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 48,
         name: "address-changes",
-        verifies: "A device that gets another address is found again in the same call.",
-        needs: Needs { address_change: true, ..Needs::NOTHING },
-        faults: &[Fault::IgnoresRestarts],
+        verifies: "A device that changes its address is reconnected in the same call.",
+        needs: Requirements { address_change: true, ..Requirements::NONE },
+        faults: &[Fault::IgnoresIceRestarts],
         run: |lab| Box::pin(address_changes(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 49,
         name: "relay-only",
-        verifies: "With relays only nobody is told another address; where a transport cannot keep to that, the engine does not start.",
-        faults: &[Fault::ForgetsSettings],
+        verifies: "With relayed candidates only, no other address is disclosed; the engine refuses to start if a transport cannot guarantee that.",
+        faults: &[Fault::IgnoresSettings],
         run: |lab| Box::pin(relay_only(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 50,
         name: "signaling-gone",
-        verifies: "Without signaling a call goes on, and state travels on the data channel; afterwards everybody agrees.",
+        verifies: "Without signaling a call continues and state travels on the data channel; afterwards all participants agree.",
         needs: BLACKOUT,
         quiet_machine: true,
-        faults: &[Fault::ChannelsOverSignaling],
+        faults: &[Fault::SendsDataOverSignaling],
         run: |lab| Box::pin(signaling_gone(lab)),
         limit: Duration::from_secs(180),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 50,
         name: "media-gone",
-        verifies: "Without a path and with signaling a call of two looks for one, finds it again, or ends after a minute.",
+        verifies: "With signaling but without a packet path a call of two reconnects when the path returns, or ends after a minute.",
         needs: BLACKOUT,
-        faults: &[Fault::Tells(|event| Telling::nothing_of(event, "call_ended")), Fault::HealsLate],
+        faults: &[Fault::MutatesEvents(|event| EventMutation::suppress(event, "call_ended")), Fault::ReconnectsLate],
         run: |lab| Box::pin(media_gone(lab)),
         limit: Duration::from_secs(180),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 54,
         name: "no-common-codec",
-        verifies: "Two sides without a common codec are both told that the call failed, and nothing is left of it.",
-        needs: Needs { strange_codec: true, ..Needs::NOTHING },
-        faults: &[Fault::Tells(|event| Telling::nothing_of(event, "call_ended"))],
+        verifies: "Without a common codec the call fails on both sides, and no session or device remains.",
+        needs: Requirements { unshared_codec: true, ..Requirements::NONE },
+        faults: &[Fault::MutatesEvents(|event| EventMutation::suppress(event, "call_ended"))],
         run: |lab| Box::pin(no_common_codec(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
 ];
 
 async fn blackout_of_5_s(lab: &mut Lab) -> Result {
     let [alice, bob] = lab.participants().await?;
     let call = alice.calls(&[&bob]).await?;
-    bob.goes_dark()?;
+    bob.loses_network()?;
     look_for_each_other(call, &alice, &bob).await?;
     lab.passes(Duration::from_millis(2_500)).await;
-    bob.is_back()?;
+    bob.regains_network()?;
     find_each_other(lab, call, &alice, &bob, Duration::from_secs(2)).await
 }
 
 async fn blackout_of_20_s(lab: &mut Lab) -> Result {
     let [alice, bob] = lab.participants().await?;
     let call = alice.calls(&[&bob]).await?;
-    bob.goes_dark()?;
+    bob.loses_network()?;
     look_for_each_other(call, &alice, &bob).await?;
     lab.passes(Duration::from_millis(17_500)).await;
-    bob.is_back()?;
+    bob.regains_network()?;
     find_each_other(lab, call, &alice, &bob, Duration::from_secs(5)).await?;
     alice.must(alice.ice_restarts()? + bob.ice_restarts()? > 0, "nobody restarted ICE")
 }
@@ -126,39 +126,40 @@ async fn blackout_for_good(lab: &mut Lab) -> Result {
     let [alice, bob] = lab.participants().await?;
     let call = alice.calls(&[&bob]).await?;
     let dark_since = lab.now();
-    bob.goes_dark()?;
+    bob.loses_network()?;
     look_for_each_other(call, &alice, &bob).await?;
     for (one, other) in [(&alice, &bob), (&bob, &alice)] {
         let limit = (dark_since + Duration::from_secs(35)).saturating_sub(lab.now());
         one.sees_within(limit, left(call, other, LeftReason::TimedOut)).await?;
         one.sees(call_ended(call, EndReason::TimedOut)).await?;
     }
-    lab.nobody_sees_anything_more().await?;
-    bob.is_back()?;
+    lab.no_unexpected_events().await?;
+    bob.regains_network()?;
     lab.passes(Duration::from_secs(20)).await;
     alice.has_no_call().await?;
     bob.has_no_call().await?;
-    lab.nobody_sees_anything_more().await
+    lab.no_unexpected_events().await
 }
 
 async fn address_changes(lab: &mut Lab) -> Result {
     let [alice, bob] = lab.participants().await?;
     let call = alice.calls(&[&bob]).await?;
     for mover in [&alice, &bob] {
-        mover.changes_its_address()?;
+        mover.changes_address()?;
         lab.passes(Duration::from_secs(3)).await;
         let mut noticed = 0;
         for (one, other) in [(&alice, &bob), (&bob, &alice)] {
             one.hears(other).await?;
-            // Whoever notices first may have mended it before the other does.
+            // The side that detects the change first may have recovered before the other one
+            // detects it.
             if one.may_have_seen(reconnecting(call, other)) {
                 one.sees(reconnected(call, other)).await?;
                 noticed += 1;
             }
         }
         mover.must(noticed > 0, "has another address, and nobody noticed")?;
-        hear_each_other(&[&alice, &bob]).await?;
-        lab.nobody_sees_anything_more().await?;
+        all_hear_each_other(&[&alice, &bob]).await?;
+        lab.no_unexpected_events().await?;
         alice.has_call(call, CallState::Active).await?;
         bob.has_call(call, CallState::Active).await?;
     }
@@ -169,24 +170,24 @@ async fn relay_only(lab: &mut Lab) -> Result {
     let server = lab.turn_server().await?;
     let IceServer { url, username, credential } = server.ice_server();
     let servers = format!("ice.servers=[{{url={url:?},username={username:?},credential={credential:?}}}]");
-    let mut people = Vec::new();
+    let mut participants = Vec::new();
     for (transport, name) in lab.transports()?.into_iter().zip(["alice", "bob"]) {
-        let secretive = Profile::new(name).setting(&servers).setting("ice.relay_only=true");
-        match (transport.relay, lab.tries_to_start(secretive).await) {
-            (true, Ok(person)) => people.push(person),
+        let relay_only = Profile::new(name).setting(&servers).setting("ice.relay_only=true");
+        match (transport.relay, lab.tries_to_start(relay_only).await) {
+            (true, Ok(participant)) => participants.push(participant),
             (false, Err(error)) if error.kind() == ErrorKind::Unsupported => {}
-            (_, Ok(person)) => return Err(person.fails("keeps nothing secret, and started")),
+            (_, Ok(participant)) => return Err(participant.fails("keeps nothing secret, and started")),
             (_, Err(error)) => return Err(lab.fails(&format!("{name} did not start: {error}"))),
         }
     }
-    let [alice, bob] = people.as_slice() else { return Ok(()) };
+    let [alice, bob] = participants.as_slice() else { return Ok(()) };
     let call = alice.calls(&[bob]).await?;
-    hear_each_other(&[alice, bob]).await?;
-    for person in [alice, bob] {
-        let told = relays_alone(&person.addresses_told()?, &server.figures().relayed);
-        let relays = told.map_err(|leak| person.fails(leak))?;
-        person.must(relays > 0, "told no candidate at all")?;
-        person.has_call(call, CallState::Active).await?;
+    all_hear_each_other(&[alice, bob]).await?;
+    for participant in [alice, bob] {
+        let signaled = relays_alone(&participant.signaled_addresses()?, &server.figures().relayed);
+        let relays = signaled.map_err(|leak| participant.fails(leak))?;
+        participant.must(relays > 0, "signaled no candidate at all")?;
+        participant.has_call(call, CallState::Active).await?;
     }
     alice.must(server.figures().to_peers > 0, "was heard, and not through the relay")
 }
@@ -202,86 +203,87 @@ async fn signaling_gone(lab: &mut Lab) -> Result {
     bob.sees_within(Duration::from_secs(1), state_of(call, &alice, muted)).await?;
     alice.heard_throughout(&bob, gone_since)?;
     bob.hears_nothing_of(&alice).await?;
-    bob.finds_signaling()?;
+    bob.regains_signaling()?;
     alice.sets_muted(false).await?;
     bob.sees(state_of(call, &alice, ParticipantState::default())).await?;
     lab.passes(Duration::from_secs(10)).await;
-    hear_each_other(&[&alice, &bob]).await?;
+    all_hear_each_other(&[&alice, &bob]).await?;
     alice.heard_throughout(&bob, gone_since)?;
     bob.saw_exactly(2, any("participant_state_changed"))?;
-    lab.nobody_sees_anything_more().await
+    lab.no_unexpected_events().await
 }
 
 async fn media_gone(lab: &mut Lab) -> Result {
     let [alice, bob] = lab.participants().await?;
     let call = alice.calls(&[&bob]).await?;
-    bob.loses_its_path()?;
+    bob.loses_media_path()?;
     look_for_each_other(call, &alice, &bob).await?;
     lab.passes(Duration::from_secs(30)).await;
-    bob.finds_its_path()?;
+    bob.regains_media_path()?;
     find_each_other(lab, call, &alice, &bob, Duration::from_secs(5)).await?;
     alice.must(alice.ice_restarts()? + bob.ice_restarts()? > 0, "nobody restarted ICE")?;
 
-    bob.loses_its_path()?;
+    bob.loses_media_path()?;
     look_for_each_other(call, &alice, &bob).await?;
     lab.passes(Duration::from_secs(55)).await;
-    lab.nobody_sees_anything_more().await?;
-    let mut told = 0;
+    lab.no_unexpected_events().await?;
+    let mut signaled = 0;
     for (one, other) in [(&alice, &bob), (&bob, &alice)] {
         lab.passes(Duration::from_secs(3)).await;
-        // The one whose minute is over first says that it leaves, and the other may hear that
-        // before its own is.
+        // The side whose minute ends first announces that it leaves, which the other may receive
+        // before its own minute ends.
         let failed = one.sees_within(Duration::from_secs(3), call_ended(call, EndReason::Failed)).await;
-        told += usize::from(failed.is_ok());
+        signaled += usize::from(failed.is_ok());
         if failed.is_err() {
             one.sees(left(call, other, LeftReason::Left)).await?;
             one.sees(call_ended(call, EndReason::RemoteLeft)).await?;
         }
     }
-    alice.must(told > 0, "was not told that the path failed, nor was bob")?;
+    alice.must(signaled > 0, "was not signaled that the path failed, nor was bob")?;
     alice.has_no_call().await?;
     bob.has_no_call().await?;
-    lab.nobody_sees_anything_more().await
+    lab.no_unexpected_events().await
 }
 
 async fn no_common_codec(lab: &mut Lab) -> Result {
     let [alice] = lab.participants().await?;
-    let bob = lab.participant(Profile::new("bob").with_strange_codec()).await?;
+    let bob = lab.participant(Profile::new("bob").with_unshared_codec()).await?;
     let call = alice.offers(&[&bob]).await?;
     bob.sees(incoming_call(call, &alice)).await?;
     alice.sees(ringing(call, &bob)).await?;
     bob.answers(call).await?;
-    for person in [&alice, &bob] {
-        person.sees(call_joined(call)).await?;
-        person.sees(call_ended(call, EndReason::Failed)).await?;
-        person.never_saw(any("participant_joined"))?;
+    for participant in [&alice, &bob] {
+        participant.sees(call_joined(call)).await?;
+        participant.sees(call_ended(call, EndReason::Failed)).await?;
+        participant.never_saw(any("participant_joined"))?;
     }
     lab.passes(Duration::from_secs(15)).await;
-    for person in [&alice, &bob] {
-        person.has_no_call().await?;
-        person.must(person.open_sessions()? == 0, "has a session open in no call")?;
-        person.must(person.open_devices() == 0, "has a device open in no call")?;
+    for participant in [&alice, &bob] {
+        participant.has_no_call().await?;
+        participant.must(participant.open_sessions()? == 0, "has a session open in no call")?;
+        participant.must(participant.open_devices() == 0, "has a device open in no call")?;
     }
-    lab.nobody_sees_anything_more().await
+    lab.no_unexpected_events().await
 }
 
-/// Both notice that the path is silent.
+/// Waits until both report that the path is interrupted.
 async fn look_for_each_other(call: CallId, alice: &Participant, bob: &Participant) -> Result {
     alice.sees(reconnecting(call, bob)).await?;
     bob.sees(reconnecting(call, alice)).await.map(drop)
 }
 
-/// Both have each other again within a time from now, and nothing else happened.
+/// Waits until both hear each other again within a time limit, and verifies that nothing else
+/// happened.
 async fn find_each_other(lab: &Lab, call: CallId, alice: &Participant, bob: &Participant, limit: Duration) -> Result {
     let end = lab.now() + limit;
     for (one, other) in [(alice, bob), (bob, alice)] {
         one.sees_within(end.saturating_sub(lab.now()), reconnected(call, other)).await?;
         one.hears_within(end.saturating_sub(lab.now()), other).await?;
     }
-    lab.nobody_sees_anything_more().await?;
-    for person in [alice, bob] {
-        let participants = person.has_call(call, CallState::Active).await?.participants.len();
-        person.must(participants == 1, format!("has {participants} others in a call of two"))?;
+    lab.no_unexpected_events().await?;
+    for participant in [alice, bob] {
+        let participants = participant.has_call(call, CallState::Active).await?.participants.len();
+        participant.must(participants == 1, format!("has {participants} others in a call of two"))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Signaling backend behind the [`Line`] of a participant.
+//! Signaling backend behind the [`Link`] of a participant.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,30 +13,30 @@ use tokio::sync::broadcast;
 
 use super::core::Core;
 use super::fault::Fault;
-use super::line::Line;
-use super::post::{Handling, Held, Published};
+use super::link::Link;
+use super::message_network::{MessageAction, Held, Published};
 use crate::forwarding::ForwardingSignaling;
 
 /// Capacity of a subscription's queue.
 const QUEUE: usize = 1_024;
 /// First id of injected deliveries, which the backend does not know.
-pub(crate) const MADE_UP: u64 = 1 << 62;
+pub(crate) const FIRST_INJECTED_ID: u64 = 1 << 62;
 
-pub(crate) struct LineSignaling {
+pub(crate) struct LinkSignaling {
     inner: Arc<dyn Signaling>,
-    line: Arc<Line>,
+    link: Arc<Link>,
     core: Arc<Core>,
 }
 
-impl LineSignaling {
-    pub(crate) fn new(inner: Arc<dyn Signaling>, line: Arc<Line>, core: Arc<Core>) -> Self {
-        tokio::spawn(announce(inner.events(), line.clone(), core.fault));
-        Self { inner, line, core }
+impl LinkSignaling {
+    pub(crate) fn new(inner: Arc<dyn Signaling>, link: Arc<Link>, core: Arc<Core>) -> Self {
+        tokio::spawn(announce(inner.events(), link.clone(), core.fault));
+        Self { inner, link, core }
     }
 }
 
 #[async_trait]
-impl ForwardingSignaling for LineSignaling {
+impl ForwardingSignaling for LinkSignaling {
     fn behind(&self) -> &dyn Signaling {
         &*self.inner
     }
@@ -45,10 +45,10 @@ impl ForwardingSignaling for LineSignaling {
         let inner = self.inner.subscribe(topic).await?;
         let (closing, closed) = tokio::sync::oneshot::channel::<()>();
         let (queue, outer) = subscription(QUEUE, move || drop(closing));
-        self.line.add_box(*topic, queue.clone());
-        self.line.subscriptions_open.fetch_add(1, Ordering::Relaxed);
-        let post = Delivering { topic: *topic, line: self.line.clone(), core: self.core.clone(), queue };
-        let (line, keeps) = (self.line.clone(), matches!(self.core.fault, Some(Fault::NeverUnsubscribes)));
+        self.link.add_queue(*topic, queue.clone());
+        self.link.subscriptions_open.fetch_add(1, Ordering::Relaxed);
+        let message_network = SubscriptionForwarder { topic: *topic, link: self.link.clone(), core: self.core.clone(), queue };
+        let (link, keeps) = (self.link.clone(), matches!(self.core.fault, Some(Fault::NeverUnsubscribes)));
         tokio::spawn(async move {
             let is_dropped = async {
                 // The sender is dropped with the subscription, which ends this with an error.
@@ -58,47 +58,47 @@ impl ForwardingSignaling for LineSignaling {
                 }
             };
             tokio::select! {
-                () = post.run(inner) => {}
+                () = message_network.run(inner) => {}
                 // The engine dropped its subscription: drop the backend's too.
                 () = is_dropped => {}
             }
-            line.subscriptions_open.fetch_sub(1, Ordering::Relaxed);
+            link.subscriptions_open.fetch_sub(1, Ordering::Relaxed);
         });
         Ok(outer)
     }
 
     async fn publish(&self, topic: &Topic, message: Bytes) -> Result<()> {
-        let (at, from) = (self.core.clock.elapsed(), self.line.number);
-        if !self.line.is_killed() {
-            self.core.post.record(Published { at, from, topic: *topic, message: message.clone() });
+        let (at, from) = (self.core.clock.elapsed(), self.link.number);
+        if !self.link.is_killed() {
+            self.core.message_network.record(Published { at, from, topic: *topic, message: message.clone() });
         }
-        if !self.line.has_signaling() {
+        if !self.link.has_signaling() {
             return Ok(());
         }
         self.inner.publish(topic, message).await
     }
 
     fn report(&self, delivery: DeliveryId, verdict: Verdict) {
-        if delivery.0 < MADE_UP {
+        if delivery.0 < FIRST_INJECTED_ID {
             self.inner.report(delivery, verdict);
         }
     }
 
     fn events(&self) -> broadcast::Receiver<SignalingEvent> {
-        self.line.network_events.subscribe()
+        self.link.network_events.subscribe()
     }
 }
 
-crate::forwards!(Signaling for LineSignaling);
+crate::forwards!(Signaling for LinkSignaling);
 
 /// Forwards network events of the backend.
-async fn announce(mut events: broadcast::Receiver<SignalingEvent>, line: Arc<Line>, fault: Option<Fault>) {
+async fn announce(mut events: broadcast::Receiver<SignalingEvent>, link: Arc<Link>, fault: Option<Fault>) {
     loop {
         match events.recv().await {
             Ok(SignalingEvent::SubscriberJoined(_)) if matches!(fault, Some(Fault::NeverAnnouncesSubscribers)) => {}
-            Ok(event) if line.has_signaling() => {
+            Ok(event) if link.has_signaling() => {
                 // The engine may have stopped, and have no receiver.
-                line.network_events.send(event).ok();
+                link.network_events.send(event).ok();
             }
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return,
@@ -107,18 +107,18 @@ async fn announce(mut events: broadcast::Receiver<SignalingEvent>, line: Arc<Lin
 }
 
 /// Delivers the messages of one subscription.
-struct Delivering {
+struct SubscriptionForwarder {
     topic: Topic,
-    line: Arc<Line>,
+    link: Arc<Link>,
     core: Arc<Core>,
     queue: DeliveryQueue,
 }
 
-impl Delivering {
+impl SubscriptionForwarder {
     async fn run(&self, mut inner: Subscription) {
         while let Some(event) = inner.next().await {
             match event {
-                SubscriptionEvent::Delivery(delivery) if self.line.has_signaling() => self.deliver(delivery),
+                SubscriptionEvent::Delivery(delivery) if self.link.has_signaling() => self.deliver(delivery),
                 SubscriptionEvent::Delivery(_) => {}
                 SubscriptionEvent::Lagged(lost) => tracing::warn!(lost, "the lab missed signaling messages"),
             }
@@ -126,19 +126,19 @@ impl Delivering {
     }
 
     fn deliver(&self, delivery: Delivery) {
-        let handling = self.core.post.judge(&self.line, &self.topic, &delivery.message);
+        let handling = self.core.message_network.decide(&self.link, &self.topic, &delivery.message);
         match handling {
-            Handling::Deliver => self.push(delivery),
-            Handling::Lose => {}
-            Handling::Hold => self.core.post.hold(Held { queue: self.queue.clone(), delivery }),
-            Handling::Repeat(times) => (0..times).for_each(|_| self.push(delivery.clone())),
-            Handling::Delay(delay) => {
-                let (queue, line) = (self.queue.clone(), self.line.clone());
+            MessageAction::Deliver => self.push(delivery),
+            MessageAction::Drop => {}
+            MessageAction::Hold => self.core.message_network.hold(Held { queue: self.queue.clone(), delivery }),
+            MessageAction::Duplicate(times) => (0..times).for_each(|_| self.push(delivery.clone())),
+            MessageAction::Delay(delay) => {
+                let (queue, link) = (self.queue.clone(), self.link.clone());
                 let (core, topic) = (self.core.clone(), self.topic);
                 tokio::spawn(async move {
                     tokio::time::sleep(delay).await;
-                    if line.has_signaling() {
-                        line.record_delivery(core.clock.elapsed(), topic);
+                    if link.has_signaling() {
+                        link.record_delivery(core.clock.elapsed(), topic);
                         // The subscription may have been dropped meanwhile.
                         queue.push(delivery).ok();
                     }
@@ -148,7 +148,7 @@ impl Delivering {
     }
 
     fn push(&self, delivery: Delivery) {
-        self.line.record_delivery(self.core.clock.elapsed(), self.topic);
+        self.link.record_delivery(self.core.clock.elapsed(), self.topic);
         // The subscription may have been dropped meanwhile.
         self.queue.push(delivery).ok();
     }

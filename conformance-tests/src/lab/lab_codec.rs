@@ -30,9 +30,9 @@ pub(crate) struct LabCodec {
 
 impl LabCodec {
     /// The codec of most participants, named Opus (RFC 7587 §7).
-    pub(crate) const USUAL: Self = Self { name: "opus", clock_rate: 48_000, channels: 2 };
+    pub(crate) const DEFAULT: Self = Self { name: "opus", clock_rate: 48_000, channels: 2 };
     /// A codec that only some participants have, named PCMU (RFC 3551 §4.5.14).
-    pub(crate) const STRANGE: Self = Self { name: "PCMU", clock_rate: 8_000, channels: 1 };
+    pub(crate) const UNSHARED: Self = Self { name: "PCMU", clock_rate: 8_000, channels: 1 };
 }
 
 impl AudioCodec for LabCodec {
@@ -132,8 +132,8 @@ impl AudioDecoder for LabDecoder {
 }
 
 fn compress(sample: f32) -> u8 {
-    let loudness = (1.0 + MU * sample.abs().min(1.0)).ln() / (1.0 + MU).ln();
-    (loudness.copysign(sample) * 127.0).round() as i8 as u8
+    let mean_amplitude = (1.0 + MU * sample.abs().min(1.0)).ln() / (1.0 + MU).ln();
+    (mean_amplitude.copysign(sample) * 127.0).round() as i8 as u8
 }
 
 fn expand(byte: u8) -> f32 {
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn decoded_frame_approximates_the_input() {
-        let codec = LabCodec::USUAL;
+        let codec = LabCodec::DEFAULT;
         let mut encoder =
             codec.encoder(AudioEncoderConfig { format: AudioFormat::CALL, frame: FRAME, bitrate: None }).unwrap();
         let mut decoder = codec.decoder(AudioDecoderConfig { format: AudioFormat::CALL }).unwrap();

@@ -7,18 +7,18 @@ use blink_api::Registry;
 use crate::impaired::{Impairment, Loss, SignalingImpairment};
 
 /// Timeout of an expected event on a network without loss.
-const PATIENCE: Duration = Duration::from_secs(5);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout on a lossy network, equal to the engine's connection timeout: offers are repeated every
 /// 4 s at most, and DTLS flights after 1 s, doubling.
-const PATIENCE_WITH_LOSS: Duration = Duration::from_secs(30);
+const LOSSY_EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Backends of the participants, and their clock.
 ///
 /// Participants alternate: those with even numbers use the first transport and signaling backend,
 /// those with odd numbers the second. All are created from one registry, so that backends within
-/// the process reach each other.
+/// the resource_usage reach each other.
 #[derive(Clone)]
-pub struct Stage {
+pub struct LabConfig {
     /// Registry of the backends.
     pub registry: Registry,
     /// Names of the two transports.
@@ -27,7 +27,7 @@ pub struct Stage {
     pub signalings: [String; 2],
     /// Name of a registered codec; `None` for the lab's own codec, which uses the name of Opus.
     pub codec: Option<String>,
-    /// Settings of every participant, each `KEY=VALUE` as on a command line.
+    /// Settings of every participant, each `KEY=VALUE` as on a command link.
     pub settings: Vec<String>,
     /// Clock of the lab.
     pub timing: Timing,
@@ -35,8 +35,8 @@ pub struct Stage {
     /// backends detect the cuts and recover themselves; for backends with real sockets. `None` cuts
     /// between engines and backends instead.
     pub impaired: Option<Impaired>,
-    /// Whether nothing else runs in the process, so that its resources can be measured.
-    pub alone: bool,
+    /// Whether nothing else runs in the resource_usage, so that its resources can be measured.
+    pub exclusive_process: bool,
 }
 
 /// Impairments of an emulated network.
@@ -63,7 +63,7 @@ pub enum Timing {
     Real,
 }
 
-impl Stage {
+impl LabConfig {
     /// The same transport and signaling backend for all participants, and defaults otherwise.
     pub fn new(registry: Registry, transport: &str, signaling: &str, timing: Timing) -> Self {
         let both = |name: &str| [name.to_owned(), name.to_owned()];
@@ -76,14 +76,14 @@ impl Stage {
             settings: Vec::new(),
             timing,
             impaired: None,
-            alone: false,
+            exclusive_process: false,
         }
     }
 
     /// Default timeout of an expected event.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn event_timeout(&self) -> Duration {
         let loses = |network: Impaired| network.packets.loss != Loss::None || network.deliveries.lost > 0.0;
-        if self.impaired.is_some_and(loses) { PATIENCE_WITH_LOSS } else { PATIENCE }
+        if self.impaired.is_some_and(loses) { LOSSY_EVENT_TIMEOUT } else { EVENT_TIMEOUT }
     }
 
     /// Name of the combination in test names: `transport~transport::signaling~signaling`.
@@ -96,7 +96,7 @@ impl Stage {
 /// Requirements of a scenario beside participants. A runner that cannot meet one must skip the
 /// scenario and report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Needs {
+pub struct Requirements {
     /// A second device of one user.
     pub second_device: bool,
     /// Engines that are killed and restart from their data directory.
@@ -106,26 +106,26 @@ pub struct Needs {
     /// A device that changes its address.
     pub address_change: bool,
     /// Messages that are held, dropped, repeated or injected.
-    pub letters: bool,
+    pub messages: bool,
     /// A codec that the remote side does not support.
-    pub strange_codec: bool,
+    pub unshared_codec: bool,
 }
 
-impl Needs {
+impl Requirements {
     /// No requirements beside participants.
-    pub const NOTHING: Self = Self {
+    pub const NONE: Self = Self {
         second_device: false,
         restart: false,
         blackout: false,
         address_change: false,
-        letters: false,
-        strange_codec: false,
+        messages: false,
+        unshared_codec: false,
     };
 }
 
 /// Conditions of signaling between the participants, in addition to those of the backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
+pub struct NetworkConditions {
     /// Minimum delay of every message.
     pub delay: Duration,
     /// Maximum additional random delay, which reorders messages.
@@ -134,10 +134,10 @@ pub struct Network {
     pub loss_percent: u8,
 }
 
-impl Network {
+impl NetworkConditions {
     /// No additional delay or loss.
-    pub const PLAIN: Self = Self { delay: Duration::ZERO, jitter: Duration::ZERO, loss_percent: 0 };
+    pub const IDEAL: Self = Self { delay: Duration::ZERO, jitter: Duration::ZERO, loss_percent: 0 };
     /// Delayed, reordered, and 10 % lost.
-    pub const ROUGH: Self =
+    pub const LOSSY: Self =
         Self { delay: Duration::from_millis(20), jitter: Duration::from_millis(120), loss_percent: 10 };
 }

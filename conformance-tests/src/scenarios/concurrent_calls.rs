@@ -1,5 +1,4 @@
-//! Calls that cross: busy people, two calls at once, people who call each other, restarts, several
-//! devices.
+//! Concurrent calls: busy participants, glare, restarts, and several devices of one user.
 
 use std::time::Duration;
 
@@ -9,87 +8,87 @@ use blink_proto::wire::Kind;
 
 use super::Scenario;
 use crate::lab::{
-    Deed, Fault, Lab, Needs, Participant, Profile, Result, Telling, any, busy, call_cancelled, call_ended, call_joined,
-    call_replaced, incoming_call, left, meet, refused, rejected, ringing,
+    Command, Fault, Lab, Requirements, Participant, Profile, Result, EventMutation, any, busy, call_cancelled, call_ended, call_joined,
+    call_replaced, incoming_call, left, all_meet, expect_error, rejected, ringing,
 };
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         number: 11,
         name: "busy",
-        verifies: "A call that comes during another rings, or with `call.busy = reject` the caller hears that the callee is busy; the call that goes on is untouched.",
+        verifies: "A call that arrives during another one rings, or with `call.busy = reject` the caller is informed that the callee is busy; the ongoing call is unaffected.",
         quiet_machine: true,
-        faults: &[Fault::ForgetsSettings, Fault::Tells(|event| Telling::nothing_of(event, "participant_busy"))],
+        faults: &[Fault::IgnoresSettings, Fault::MutatesEvents(|event| EventMutation::suppress(event, "participant_busy"))],
         run: |lab| Box::pin(busy_callee(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 12,
         name: "two-incoming",
-        verifies: "Two calls ring at once; answering one leaves the other ringing and answerable.",
+        verifies: "Two incoming calls ring at once; answering one leaves the other ringing and answerable.",
         faults: &[Fault::RejectsOthersOnAnswer],
         run: |lab| Box::pin(two_incoming(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 13,
         name: "answer-a-second-call",
-        verifies: "Answering a second call leaves the first, whose people are told, and media flows in the second only.",
-        faults: &[Fault::Tells(|event| Telling::nothing_of(event, "participant_left"))],
+        verifies: "Answering a second call leaves the first, whose participants are informed, and media flows in the second only.",
+        faults: &[Fault::MutatesEvents(|event| EventMutation::suppress(event, "participant_left"))],
         run: |lab| Box::pin(answer_a_second_call(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 14,
         name: "glare",
-        verifies: "Two people who call each other at the same instant are in one call, and nobody rings.",
+        verifies: "Two participants that call each other at the same time end up in one call, and neither rings.",
         faults: &[
-            Fault::Tells(|event| Telling::nothing_of(event, "call_replaced")),
-            Fault::Tells(|event| match event {
+            Fault::MutatesEvents(|event| EventMutation::suppress(event, "call_replaced")),
+            Fault::MutatesEvents(|event| match event {
                 Event::CallReplaced { old, .. } => {
-                    Telling::Also(Event::CallCancelled { call: *old, reason: CancelledReason::CallerLeft })
+                    EventMutation::Append(Event::CallCancelled { call: *old, reason: CancelledReason::CallerLeft })
                 }
-                _ => Telling::Truth,
+                _ => EventMutation::Unchanged,
             }),
         ],
         run: |lab| Box::pin(glare(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 15,
         name: "glare-and-hang-up",
-        verifies: "Where two people call each other and one hangs up meanwhile, nothing is left on either side.",
-        faults: &[Fault::Neglects(Deed::Leave)],
+        verifies: "If two participants call each other and one hangs up meanwhile, no call, session or device remains on either side.",
+        faults: &[Fault::IgnoresCommand(Command::Leave)],
         run: |lab| Box::pin(glare_and_hang_up(lab)),
         limit: Duration::from_secs(400),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 16,
         name: "recall-after-restart",
-        verifies: "Somebody who is killed and calls again ends the old call at the other side, where the new one rings.",
-        needs: Needs { restart: true, ..Needs::NOTHING },
-        faults: &[Fault::Tells(|event| Telling::nothing_of(event, "call_ended"))],
+        verifies: "A killed participant that calls again ends the old call at the remote side, where the new one rings.",
+        needs: Requirements { restart: true, ..Requirements::NONE },
+        faults: &[Fault::MutatesEvents(|event| EventMutation::suppress(event, "call_ended"))],
         run: |lab| Box::pin(recall_after_restart(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 17,
         name: "two-devices-one-accepts",
-        verifies: "Where one device of a person answers, the other stops ringing.",
-        needs: Needs { second_device: true, ..Needs::NOTHING },
-        faults: &[Fault::Loses(Kind::Cancel)],
+        verifies: "When one device of a user answers, the other stops ringing.",
+        needs: Requirements { second_device: true, ..Requirements::NONE },
+        faults: &[Fault::DropsInboxMessages(Kind::Cancel)],
         run: |lab| Box::pin(one_device_accepts(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 18,
         name: "two-devices-one-rejects",
-        verifies: "Where one device of a person rejects, the other stops ringing.",
-        needs: Needs { second_device: true, ..Needs::NOTHING },
-        faults: &[Fault::Loses(Kind::Cancel)],
+        verifies: "When one device of a user rejects, the other stops ringing.",
+        needs: Requirements { second_device: true, ..Requirements::NONE },
+        faults: &[Fault::DropsInboxMessages(Kind::Cancel)],
         run: |lab| Box::pin(one_device_rejects(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
 ];
 
@@ -108,7 +107,7 @@ async fn busy_callee(lab: &mut Lab) -> Result {
 
     let third = alice.offers(&[&carol]).await?;
     alice.sees_in_order(vec![busy(third, &carol), call_ended(third, EndReason::Busy)]).await?;
-    lab.nobody_sees_anything_more().await?;
+    lab.no_unexpected_events().await?;
     bob.has_call(theirs, CallState::Active).await?;
     carol.has_call(theirs, CallState::Active).await?;
     bob.heard_throughout(&carol, talking_since)?;
@@ -127,7 +126,7 @@ async fn two_incoming(lab: &mut Lab) -> Result {
 
     answered(first, &alice, &bob).await?;
     bob.has_pending(&[second]).await?;
-    lab.nobody_sees_anything_more().await?;
+    lab.no_unexpected_events().await?;
 
     alice.leaves().await?;
     alice.sees(call_ended(first, EndReason::Left)).await?;
@@ -135,7 +134,7 @@ async fn two_incoming(lab: &mut Lab) -> Result {
     bob.has_pending(&[second]).await?;
     answered(second, &carol, &bob).await?;
     bob.has_pending(&[]).await?;
-    lab.nobody_sees_anything_more().await
+    lab.no_unexpected_events().await
 }
 
 async fn answer_a_second_call(lab: &mut Lab) -> Result {
@@ -150,15 +149,15 @@ async fn answer_a_second_call(lab: &mut Lab) -> Result {
     alice.hears_nothing_of(&bob).await?;
     bob.hears_nothing_of(&alice).await?;
     carol.hears(&bob).await?;
-    lab.nobody_sees_anything_more().await
+    lab.no_unexpected_events().await
 }
 
-/// Somebody answers somebody's call, and they talk.
+/// Answers a call and waits until both participants hear each other.
 async fn answered(call: CallId, caller: &Participant, callee: &Participant) -> Result {
     callee.answers(call).await?;
     callee.sees(call_joined(call)).await?;
     caller.sees(call_joined(call)).await?;
-    meet(call, &[caller, callee]).await
+    all_meet(call, &[caller, callee]).await
 }
 
 async fn glare(lab: &mut Lab) -> Result {
@@ -169,32 +168,33 @@ async fn glare(lab: &mut Lab) -> Result {
     loser.sees(call_replaced(given_up, call)).await?;
     winner.sees(call_joined(call)).await?;
     loser.sees(call_joined(call)).await?;
-    meet(call, &[winner, loser]).await?;
-    refused(loser, ErrorKind::State, "to answer under the old id", loser.tries_to_answer(given_up).await?)?;
-    for person in [winner, loser] {
-        person.has_call(call, CallState::Active).await?;
-        person.never_saw(any("incoming_call"))?;
+    all_meet(call, &[winner, loser]).await?;
+    expect_error(loser, ErrorKind::State, "to answer under the old id", loser.tries_to_answer(given_up).await?)?;
+    for participant in [winner, loser] {
+        participant.has_call(call, CallState::Active).await?;
+        participant.never_saw(any("incoming_call"))?;
     }
-    lab.nobody_sees_anything_more().await
+    lab.no_unexpected_events().await
 }
 
 async fn glare_and_hang_up(lab: &mut Lab) -> Result {
     let [alice, bob] = lab.participants().await?;
     for (round, pause) in [0, 0, 1, 2, 5, 20, 100, 400].into_iter().enumerate() {
         call_each_other(&alice, &bob).await?;
-        // On a busy machine the one may be rung before it comes to call, and answers so.
+        // On a loaded machine one participant may ring before it calls; its call then answers the
+        // first.
         let both_called_at = lab.now();
-        let rung = |person: &Participant| {
-            std::iter::from_fn(|| person.has_seen(&any("incoming_call"))).find(|rung| rung.at > both_called_at)
+        let rung = |participant: &Participant| {
+            std::iter::from_fn(|| participant.has_seen(&any("incoming_call"))).find(|rung| rung.at > both_called_at)
         };
         lab.passes(Duration::from_millis(pause)).await;
         let (quitter, other) = if round % 2 == 0 { (&alice, &bob) } else { (&bob, &alice) };
         let quit_at = lab.now();
-        // Whether there still is a call at that instant depends on the backends.
+        // Whether a call still exists at this point depends on the backends.
         quitter.tries_to_leave().await?.ok();
         lab.passes(Duration::from_secs(20)).await;
-        // Who hung up before it heard of the other's call is called by it, as by anybody else,
-        // unless the other has given it up for the call that is over.
+        // A participant that hung up before it received the other's offer rings, unless the other
+        // side has already given its own call up for the one that is over.
         if let Some(rung) = rung(quitter) {
             quitter.must(rung.at >= quit_at, "rang while it called")?;
             let calling = other.snapshot().await?.calls.first().map(|call| call.call);
@@ -204,12 +204,12 @@ async fn glare_and_hang_up(lab: &mut Lab) -> Result {
                 lab.passes(Duration::from_secs(5)).await;
             }
         }
-        // It may have been rung in another round, as the one that hung up.
+        // It may ring in another round, as the participant that hung up.
         other.must(rung(other).is_none(), "rang while it called")?;
-        for person in [quitter, other] {
-            person.has_no_call().await?;
-            person.must(person.open_sessions()? == 0, "has a session open in no call")?;
-            person.must(person.open_devices() == 0, "has a device open in no call")?;
+        for participant in [quitter, other] {
+            participant.has_no_call().await?;
+            participant.must(participant.open_sessions()? == 0, "has a session open in no call")?;
+            participant.must(participant.open_devices() == 0, "has a device open in no call")?;
         }
     }
     Ok(())
@@ -222,17 +222,17 @@ async fn call_each_other(alice: &Participant, bob: &Participant) -> Result<(Call
 }
 
 async fn recall_after_restart(lab: &mut Lab) -> Result {
-    let alice = lab.participant(Profile::new("alice").keeping_data()).await?;
+    let alice = lab.participant(Profile::new("alice").with_data_directory()).await?;
     let bob = lab.participant(Profile::new("bob")).await?;
     let old = alice.calls(&[&bob]).await?;
     alice.is_killed().await;
-    alice.comes_back().await?;
+    alice.restarts().await?;
     let new = alice.offers(&[&bob]).await?;
     bob.sees_in_order(vec![left(old, &alice, LeftReason::Restarted), call_ended(old, EndReason::RemoteLeft)]).await?;
     bob.sees(incoming_call(new, &alice)).await?;
     alice.sees(ringing(new, &bob)).await?;
     answered(new, &alice, &bob).await?;
-    lab.nobody_sees_anything_more().await
+    lab.no_unexpected_events().await
 }
 
 async fn one_device_accepts(lab: &mut Lab) -> Result {
@@ -243,7 +243,7 @@ async fn one_device_accepts(lab: &mut Lab) -> Result {
     tablet.sees(call_cancelled(call, CancelledReason::AnsweredElsewhere)).await?;
     tablet.is_idle().await?;
     alice.saw_once("participant_ringing", call)?;
-    lab.nobody_sees_anything_more().await?;
+    lab.no_unexpected_events().await?;
     tablet.must(tablet.sessions_opened()? == 0, "opened a session for a call that another device has")
 }
 
@@ -254,10 +254,10 @@ async fn one_device_rejects(lab: &mut Lab) -> Result {
     bob.rejects(call).await?;
     tablet.sees(call_cancelled(call, CancelledReason::RejectedElsewhere)).await?;
     alice.sees_in_order(vec![rejected(call, &bob), call_ended(call, EndReason::Rejected)]).await?;
-    for person in [&alice, &bob, &tablet] {
-        person.has_no_call().await?;
+    for participant in [&alice, &bob, &tablet] {
+        participant.has_no_call().await?;
     }
-    lab.nobody_sees_anything_more().await
+    lab.no_unexpected_events().await
 }
 
 async fn rings_on_both(alice: &Participant, bob: &Participant, tablet: &Participant) -> Result<CallId> {

@@ -14,26 +14,26 @@
 //! ```
 
 mod call;
-mod copies;
-mod hosts;
-mod lossy;
+mod redundant_audio;
+mod host_candidates;
+mod retransmission;
 mod padding;
 mod pair;
-mod refusals;
+mod invalid_input;
 pub(crate) mod relays;
-mod slow_peers;
+mod backpressure;
 mod sockets;
-mod sparing;
-mod unusual;
+mod amplification;
+mod unusual_sdp;
 mod video;
 
 pub(crate) use call::vp8;
-pub use copies::redundant_audio_goes_where_both_have_it;
-pub use hosts::{hosts_may_go_untold, hosts_may_have_names};
-pub use lossy::lost_video_is_sent_again;
+pub use redundant_audio::redundant_audio_goes_where_both_have_it;
+pub use host_candidates::{hosts_may_go_untold, hosts_may_have_names};
+pub use retransmission::lost_video_is_sent_again;
 pub use padding::packets_without_payload_arrive;
 pub use pair::SetUp;
-pub use refusals::{
+pub use invalid_input::{
     no_common_codec_is_incompatible, nothing_happens_before_negotiation, unusable_input_is_invalid_and_harmless,
 };
 
@@ -41,13 +41,13 @@ pub use relays::{
     first_messages_arrive_through_relays, nothing_leaves_but_through_the_relay, one_side_may_keep_to_relays,
     relayed_candidates_connect, servers_that_give_nothing_are_told, unusable_servers_end_no_session,
 };
-pub use slow_peers::{messages_for_a_peer_that_is_gone_are_bounded, messages_for_a_slow_reader_are_bounded};
+pub use backpressure::{messages_for_a_peer_that_is_gone_are_bounded, messages_for_a_slow_reader_are_bounded};
 pub use sockets::{
     a_closed_peer_is_a_lost_path_and_no_more, its_sockets_are_free_after_close_and_drop,
     stun_servers_give_reflexive_candidates, unusable_configurations_are_refused,
 };
-pub use sparing::other_hosts_are_sent_few_checks;
-pub use unusual::{rejected_sections_need_no_mid, unusual_lines_are_taken, unusual_sections_are_rejected};
+pub use amplification::other_hosts_are_sent_few_checks;
+pub use unusual_sdp::{rejected_sections_need_no_mid, unusual_lines_are_taken, unusual_sections_are_rejected};
 pub use video::{
     an_ice_restart_keeps_all_sections, audio_goes_on_while_video_flows, key_frame_requests_reach_the_sender,
     sections_carry_their_own_tracks, sides_may_have_different_numbers_of_tracks, video_goes_in_either_codec,

@@ -1,17 +1,17 @@
-//! Resource usage of the process, as reported by the system.
+//! Resource usage of the resource_usage, as reported by the system.
 
 use std::fs;
 
-/// Sockets and memory of the whole process: meaningful only if nothing else runs in it.
+/// Sockets and memory of the whole resource_usage: meaningful only if nothing else runs in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Possessions {
+pub struct ResourceUsage {
     /// Number of open sockets.
     pub sockets: usize,
     /// Resident memory in bytes, without the lab's own records.
     pub memory: u64,
 }
 
-impl Possessions {
+impl ResourceUsage {
     /// Current usage, without `notes` bytes of the lab's own records; `None` on systems without
     /// Linux's `/proc`.
     pub fn now(notes: usize) -> Option<Self> {

@@ -1,4 +1,4 @@
-//! Several cases at a time.
+//! Runs several cases at a time.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::case::{Case, Row};
 
-/// How cases are run.
+/// Concurrency and cancellation of a run.
 #[derive(Debug)]
 pub struct Control {
     lanes: usize,
@@ -14,13 +14,13 @@ pub struct Control {
 }
 
 impl Control {
-    /// So many cases at a time, at least one. What asserts that sound is never interrupted runs
+    /// Runs `jobs` cases at a time, at least one. Scenarios that assert uninterrupted audio run
     /// after all others, a quarter as many at a time.
     pub fn new(lanes: usize) -> Self {
         Self { lanes: lanes.max(1), stopped: AtomicBool::new(false) }
     }
 
-    /// No further case begins; those that run end as they do.
+    /// Starts no further case. Running cases complete.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
@@ -30,15 +30,15 @@ impl Control {
     }
 }
 
-/// Runs all cases; the rows are in the order in which they ended.
-pub(super) fn run(cases: Vec<Case>, control: &Control, told: &(dyn Fn(&Row) + Sync)) -> Vec<Row> {
+/// Runs all cases; the rows are in order of completion.
+pub(super) fn run(cases: Vec<Case>, control: &Control, signaled: &(dyn Fn(&Row) + Sync)) -> Vec<Row> {
     let (quiet, together): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.scenario.quiet_machine);
-    let mut rows = in_lanes(together, control.lanes, control, told);
-    rows.extend(in_lanes(quiet, control.lanes.div_ceil(4), control, told));
+    let mut rows = in_lanes(together, control.lanes, control, signaled);
+    rows.extend(in_lanes(quiet, control.lanes.div_ceil(4), control, signaled));
     rows
 }
 
-fn in_lanes(cases: Vec<Case>, lanes: usize, control: &Control, told: &(dyn Fn(&Row) + Sync)) -> Vec<Row> {
+fn in_lanes(cases: Vec<Case>, lanes: usize, control: &Control, signaled: &(dyn Fn(&Row) + Sync)) -> Vec<Row> {
     let queue = Mutex::new(VecDeque::from(cases));
     let rows = Mutex::new(Vec::new());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -49,7 +49,7 @@ fn in_lanes(cases: Vec<Case>, lanes: usize, control: &Control, told: &(dyn Fn(&R
                     && let Some(case) = next()
                 {
                     let row = case.run();
-                    told(&row);
+                    signaled(&row);
                     rows.lock().unwrap_or_else(PoisonError::into_inner).push(row);
                 }
             });

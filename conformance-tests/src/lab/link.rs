@@ -21,17 +21,17 @@ pub(crate) struct Paths {
 }
 
 /// Connections of one engine run.
-pub(crate) struct Line {
+pub(crate) struct Link {
     /// Number of the participant.
     pub(crate) number: usize,
     paths: Mutex<Paths>,
     signaling: AtomicBool,
     killed: AtomicBool,
     pub(crate) network_events: broadcast::Sender<SignalingEvent>,
-    mail: Mutex<Mail>,
-    told: Mutex<Vec<String>>,
+    mail: Mutex<Subscriptions>,
+    signaled: Mutex<Vec<String>>,
     /// Impaired backends that make the cuts, with
-    /// [`Stage::impaired`](super::stage::Stage::impaired).
+    /// [`LabConfig::impaired`](super::config::LabConfig::impaired).
     impaired: OnceLock<(Arc<ImpairedTransport>, Arc<ImpairedSignaling>)>,
     pub(crate) packets_sent: AtomicU64,
     pub(crate) packets_received: AtomicU64,
@@ -43,14 +43,14 @@ pub(crate) struct Line {
 }
 
 #[derive(Default)]
-struct Mail {
+struct Subscriptions {
     /// Delivery queues of open subscriptions, by topic.
-    boxes: BTreeMap<Topic, Vec<DeliveryQueue>>,
+    queues: BTreeMap<Topic, Vec<DeliveryQueue>>,
     /// Time and topic of each delivery.
     delivered: Vec<(Duration, Topic)>,
 }
 
-impl Line {
+impl Link {
     pub(crate) fn new(number: usize) -> Self {
         Self {
             number,
@@ -59,7 +59,7 @@ impl Line {
             killed: AtomicBool::new(false),
             network_events: broadcast::Sender::new(256),
             mail: Mutex::default(),
-            told: Mutex::default(),
+            signaled: Mutex::default(),
             impaired: OnceLock::new(),
             packets_sent: AtomicU64::new(0),
             packets_received: AtomicU64::new(0),
@@ -129,21 +129,21 @@ impl Line {
 
     /// Records a description or candidate for the remote side.
     pub(crate) fn tell(&self, text: &str) {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
+        self.signaled.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
     }
 
     /// All descriptions and candidates for remote sides.
-    pub(crate) fn told(&self) -> Vec<String> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn signaled(&self) -> Vec<String> {
+        self.signaled.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn add_box(&self, topic: Topic, queue: DeliveryQueue) {
-        self.mail().boxes.entry(topic).or_default().push(queue);
+    pub(crate) fn add_queue(&self, topic: Topic, queue: DeliveryQueue) {
+        self.mail().queues.entry(topic).or_default().push(queue);
     }
 
     /// Delivery queues of all open subscriptions of a topic.
-    pub(crate) fn boxes(&self, topic: &Topic) -> Vec<DeliveryQueue> {
-        self.mail().boxes.get(topic).cloned().unwrap_or_default()
+    pub(crate) fn queues(&self, topic: &Topic) -> Vec<DeliveryQueue> {
+        self.mail().queues.get(topic).cloned().unwrap_or_default()
     }
 
     pub(crate) fn record_delivery(&self, at: Duration, topic: Topic) {
@@ -157,12 +157,12 @@ impl Line {
 
     /// Approximate memory of its records, in bytes.
     pub(crate) fn size(&self) -> usize {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let texts: usize = told.iter().map(String::capacity).sum();
+        let signaled = self.signaled.lock().unwrap_or_else(PoisonError::into_inner);
+        let texts: usize = signaled.iter().map(String::capacity).sum();
         texts + self.mail().delivered.capacity() * size_of::<(Duration, Topic)>()
     }
 
-    fn mail(&self) -> MutexGuard<'_, Mail> {
+    fn mail(&self) -> MutexGuard<'_, Subscriptions> {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,20 +8,20 @@ use blink_api::{
 use blink_engine::{Blink, Event, EventStream, Identity, Pacing, StreamItem};
 use tokio::task::JoinHandle;
 
-use super::codec::LabCodec;
+use super::lab_codec::LabCodec;
 use super::core::Core;
 use super::failure::{Failure, Result};
 use super::fault::Fault;
-use super::line::Line;
-use super::log::Log;
+use super::link::Link;
+use super::event_log::Log;
 use super::media_host::{Devices, LabHost};
 use super::profile::Profile;
-use super::signaling::LineSignaling;
-use super::sound::BLOCK;
-use super::transport::LineTransport;
+use super::link_signaling::LinkSignaling;
+use super::playback::BLOCK;
+use super::link_transport::LinkTransport;
 use crate::impaired::{ImpairedSignaling, ImpairedTransport, SignalingImpairment};
 
-pub(crate) struct Person {
+pub(crate) struct ParticipantInner {
     pub(crate) name: String,
     /// Number in order of creation.
     pub(crate) number: usize,
@@ -35,25 +35,25 @@ pub(crate) struct Person {
 #[derive(Default)]
 struct State {
     /// The running engine, if any.
-    life: Option<Life>,
+    run: Option<EngineRun>,
     /// Number of starts.
-    lives: u8,
+    starts: u8,
     endpoint: Option<Endpoint>,
-    line: Option<Arc<Line>>,
+    link: Option<Arc<Link>>,
     /// Shutdown of the previous run, which takes a moment.
-    dying: Option<JoinHandle<()>>,
+    stopping: Option<JoinHandle<()>>,
 }
 
-struct Life {
+struct EngineRun {
     blink: Blink,
     listener: JoinHandle<()>,
 }
 
-impl Person {
+impl ParticipantInner {
     pub(crate) fn new(core: &Core, number: usize, profile: Profile) -> Self {
         let identity = profile.identity.clone().unwrap_or_else(|| Identity::from_seed(&[number as u8 + 1; 32]));
-        let pretends = matches!(core.fault, Some(Fault::PretendsMicrophone));
-        let devices = Devices::new(number, core.clock, profile.has_microphone, pretends);
+        let fakes_microphone = matches!(core.fault, Some(Fault::FakesMicrophone));
+        let devices = Devices::new(number, core.clock, profile.has_microphone, fakes_microphone);
         Self {
             name: profile.name.clone(),
             number,
@@ -67,12 +67,12 @@ impl Person {
 
     /// Handle of the running engine.
     pub(crate) fn blink(&self) -> Option<Blink> {
-        self.state().life.as_ref().map(|life| life.blink.clone())
+        self.state().run.as_ref().map(|run| run.blink.clone())
     }
 
     /// Link of the latest run.
-    pub(crate) fn line(&self) -> Option<Arc<Line>> {
-        self.state().line.clone()
+    pub(crate) fn link(&self) -> Option<Arc<Link>> {
+        self.state().link.clone()
     }
 
     /// Endpoint of the latest run.
@@ -87,57 +87,57 @@ impl Person {
 
     /// As [`start`](Self::start), but returns the engine's error.
     pub(crate) async fn try_to_start(self: &Arc<Self>, core: &Arc<Core>) -> Result<(), blink_api::Error> {
-        let dying = self.state().dying.take();
-        if let Some(dying) = dying {
+        let stopping = self.state().stopping.take();
+        if let Some(stopping) = stopping {
             // A panic of the task was already printed, and the engine has ended too.
-            dying.await.ok();
+            stopping.await.ok();
         }
-        let lives = {
+        let starts = {
             let mut state = self.state();
-            state.lives += 1;
-            state.lives
+            state.starts += 1;
+            state.starts
         };
-        let line = Arc::new(Line::new(self.number));
-        core.add_line(line.clone());
+        let link = Arc::new(Link::new(self.number));
+        core.add_link(link.clone());
         let configuration = self.configuration(core)?;
         let clock = core.clock.of_engines(core.is_virtual());
-        let context = Context { clock: clock.clone(), shared: core.stage.registry.shared() };
+        let context = Context { clock: clock.clone(), shared: core.config.registry.shared() };
         let transport = configuration.create::<dyn Transport>(&context).await?;
         let signaling = configuration.create::<dyn Signaling>(&context).await?;
-        let (transport, signaling) = impair(transport, signaling, &line, core);
-        let transport = Arc::new(LineTransport::new(transport, line.clone(), core.clone()));
+        let (transport, signaling) = impair(transport, signaling, &link, core);
+        let transport = Arc::new(LinkTransport::new(transport, link.clone(), core.clone()));
         let host = Arc::new(LabHost(self.devices.clone()));
         let mut seed = [self.number as u8 + 1; 32];
-        seed[0] = lives;
+        seed[0] = starts;
         let mut builder = Blink::builder(&configuration)
             .identity(self.identity.clone())
             .seed(seed)
             .clock(clock, if core.is_virtual() { Pacing::Tasks } else { Pacing::Threads })
             .media_host(host.clone())
             .transport(transport.clone())
-            .signaling(Arc::new(LineSignaling::new(signaling, line.clone(), core.clone())));
-        if self.profile.strange_codec {
-            builder = builder.codec(Arc::new(LabCodec::STRANGE) as Arc<dyn AudioCodec>);
-        } else if core.stage.codec.is_none() {
-            builder = builder.codec(Arc::new(LabCodec::USUAL) as Arc<dyn AudioCodec>);
+            .signaling(Arc::new(LinkSignaling::new(signaling, link.clone(), core.clone())));
+        if self.profile.unshared_codec {
+            builder = builder.codec(Arc::new(LabCodec::UNSHARED) as Arc<dyn AudioCodec>);
+        } else if core.config.codec.is_none() {
+            builder = builder.codec(Arc::new(LabCodec::DEFAULT) as Arc<dyn AudioCodec>);
         }
         let blink = builder.start().await?;
         // Subscribe before connecting, so that no event is missed.
         let events = blink.events();
         self.connect(core, &blink).await?;
-        let hasty = Hasty { transport, host };
+        let hasty = EarlyResources { transport, host };
         let listener = tokio::spawn(listen(self.clone(), core.clone(), events, hasty));
         let mut state = self.state();
         state.endpoint = Some(blink.endpoint());
-        state.line = Some(line);
-        state.life = Some(Life { blink, listener });
+        state.link = Some(link);
+        state.run = Some(EngineRun { blink, listener });
         Ok(())
     }
 
     /// Connects its signaling with that of all running participants. Has no effect with backends
     /// whose nodes discover each other.
     async fn connect(&self, core: &Core, blink: &Blink) -> Result<(), blink_api::Error> {
-        for other in core.people().iter().filter_map(|person| person.blink()) {
+        for other in core.participants().iter().filter_map(|participant| participant.blink()) {
             if let Some(address) = other.addresses().await?.first() {
                 blink.connect(address).await?;
             }
@@ -146,23 +146,23 @@ impl Person {
     }
 
     fn configuration(&self, core: &Core) -> Result<Configuration, blink_api::Error> {
-        let stage = &core.stage;
-        let mut builder = Configuration::builder(&stage.registry)
-            .set("lab", "transport", stage.transports[self.number % 2].as_str())
-            .set("lab", "signaling", stage.signalings[self.number % 2].as_str());
-        if let Some(codec) = &stage.codec {
+        let config = &core.config;
+        let mut builder = Configuration::builder(&config.registry)
+            .set("lab", "transport", config.transports[self.number % 2].as_str())
+            .set("lab", "signaling", config.signalings[self.number % 2].as_str());
+        if let Some(codec) = &config.codec {
             builder = builder.set("lab", "codec", codec.as_str());
         }
-        if self.profile.keeps_data {
+        if self.profile.has_data_directory {
             let directory = core
                 .directory()
                 .map_err(|failure| blink_api::Error::new(blink_api::ErrorKind::Io, failure.to_string()))?;
             builder = builder.set("lab", "data_dir", directory.join(&self.name).display().to_string());
         }
-        for setting in &stage.settings {
+        for setting in &config.settings {
             builder = builder.set_argument("lab", setting);
         }
-        if !matches!(core.fault, Some(Fault::ForgetsSettings)) {
+        if !matches!(core.fault, Some(Fault::IgnoresSettings)) {
             for setting in &self.profile.settings {
                 builder = builder.set_argument("lab", setting);
             }
@@ -173,28 +173,28 @@ impl Person {
     /// Kills the engine without any message to others.
     pub(crate) fn kill(&self, core: &Core) {
         let mut state = self.state();
-        let Some(life) = state.life.take() else { return };
-        life.listener.abort();
-        if let Some(line) = &state.line {
-            line.kill();
-            core.set_media(line, false);
+        let Some(run) = state.run.take() else { return };
+        run.listener.abort();
+        if let Some(link) = &state.link {
+            link.kill();
+            core.set_media(link, false);
         }
-        state.dying = Some(tokio::spawn(async move { life.blink.shutdown().await }));
+        state.stopping = Some(tokio::spawn(async move { run.blink.shutdown().await }));
     }
 
     /// Shuts the engine down, if it is running.
     pub(crate) async fn end(&self) {
-        let (life, dying) = {
+        let (run, stopping) = {
             let mut state = self.state();
-            (state.life.take(), state.dying.take())
+            (state.run.take(), state.stopping.take())
         };
-        if let Some(life) = life {
-            life.blink.shutdown().await;
-            life.listener.abort();
+        if let Some(run) = run {
+            run.blink.shutdown().await;
+            run.listener.abort();
         }
-        if let Some(dying) = dying {
+        if let Some(stopping) = stopping {
             // A panic of the task was already printed.
-            dying.await.ok();
+            stopping.await.ok();
         }
     }
 
@@ -207,25 +207,25 @@ impl Person {
 fn impair(
     transport: Arc<dyn Transport>,
     signaling: Arc<dyn Signaling>,
-    line: &Line,
+    link: &Link,
     core: &Core,
 ) -> (Arc<dyn Transport>, Arc<dyn Signaling>) {
-    let (Some(network), Some(impaired)) = (&core.network, core.stage.impaired) else { return (transport, signaling) };
+    let (Some(network), Some(impaired)) = (&core.network, core.config.impaired) else { return (transport, signaling) };
     let transport = Arc::new(ImpairedTransport::new(transport, network));
-    let seed = impaired.deliveries.seed.wrapping_add(line.number as u64);
+    let seed = impaired.deliveries.seed.wrapping_add(link.number as u64);
     let signaling = Arc::new(ImpairedSignaling::new(signaling, SignalingImpairment { seed, ..impaired.deliveries }));
-    line.impair(transport.clone(), signaling.clone());
+    link.impair(transport.clone(), signaling.clone());
     (transport, signaling)
 }
 
 /// Opens resources before the call is answered, for [`Fault::OpensMicrophoneEarly`] and
 /// [`Fault::GathersEarly`].
-struct Hasty {
-    transport: Arc<LineTransport>,
+struct EarlyResources {
+    transport: Arc<LinkTransport>,
     host: Arc<LabHost>,
 }
 
-impl Hasty {
+impl EarlyResources {
     /// Opens what the fault demands. The resources stay open until the event task ends.
     async fn touch(&self, core: &Core, kept: &mut Vec<Box<dyn std::any::Any + Send>>) {
         match core.fault {
@@ -238,7 +238,7 @@ impl Hasty {
             Some(Fault::GathersEarly) => {
                 let config = blink_api::SessionConfig {
                     ice: blink_api::IceConfig::default(),
-                    audio: vec![LabCodec::USUAL.rtp()],
+                    audio: vec![LabCodec::DEFAULT.rtp()],
                     video: Vec::new(),
                     clock: core.clock.of_engines(core.is_virtual()),
                     participant: None,
@@ -255,7 +255,7 @@ impl Hasty {
 }
 
 /// Records the events of an engine.
-async fn listen(person: Arc<Person>, core: Arc<Core>, mut events: EventStream, hasty: Hasty) {
+async fn listen(participant: Arc<ParticipantInner>, core: Arc<Core>, mut events: EventStream, hasty: EarlyResources) {
     let mut kept = Vec::new();
     while let Some(item) = events.next().await {
         match item {
@@ -263,10 +263,10 @@ async fn listen(person: Arc<Person>, core: Arc<Core>, mut events: EventStream, h
                 if matches!(event, Event::IncomingCall { .. }) {
                     hasty.touch(&core, &mut kept).await;
                 }
-                person.log.hear(&core, event);
+                participant.log.hear(&core, event);
             }
             StreamItem::Lagged { missed, .. } => {
-                person.log.note(core.clock.elapsed(), format!("the lab was too slow and missed {missed} events"));
+                participant.log.log_action(core.clock.elapsed(), format!("the lab was too slow and missed {missed} events"));
             }
         }
     }

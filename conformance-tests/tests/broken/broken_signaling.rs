@@ -12,12 +12,12 @@ use blink_conformance::forwarding::ForwardingSignaling;
 use blink_signaling_memory::{Hub, MemorySignaling};
 use tokio::sync::broadcast;
 
-use super::transport::NoConfig;
+use super::broken_transport::NoConfig;
 
 pub(crate) static ENTRIES: [&Entry<dyn Signaling>; 2] =
     [&Entry::of::<Registered<true>>(), &Entry::of::<Registered<false>>()];
 
-/// Messages that each subscription of one that stops reading still delivers.
+/// Messages that each subscription of one that stops reading still inject_message.
 const READ: usize = 2;
 
 struct Registered<const STOPS_READING: bool>;
@@ -76,7 +76,7 @@ impl ForwardingSignaling for Broken {
                     _ = &mut closed => return,
                 }
             }
-            // Still subscribed, and deaf.
+            // Still subscribed, and blocked.
             closed.await.ok();
             drop((inner, queue));
         });
@@ -92,12 +92,12 @@ blink_conformance::forwards!(Signaling for Broken);
 
 async fn tell_nothing_of_subscribers(
     mut events: broadcast::Receiver<SignalingEvent>,
-    told: broadcast::Sender<SignalingEvent>,
+    signaled: broadcast::Sender<SignalingEvent>,
 ) {
     while let Ok(event) = events.recv().await {
         if !matches!(event, SignalingEvent::SubscriberJoined(_)) {
             // Nobody has to listen.
-            told.send(event).ok();
+            signaled.send(event).ok();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Session behind its [`Line`]: packets are counted, and pass while the link is open and the
+//! Session behind its [`Link`]: packets are counted, and pass while the link is open and the
 //! session's path leads to the device's current address.
 
 use std::collections::VecDeque;
@@ -14,25 +14,25 @@ use tokio::task::JoinHandle;
 
 use super::core::Core;
 use super::fault::Fault;
-use super::line::Line;
+use super::link::Link;
 use crate::forwarding::ForwardingSession;
 
 /// Capacity of the event queue.
 const QUEUE: usize = 1_024;
-/// Audio packets lost after each video packet with [`Fault::VideoInterruptsSound`].
-const INTERRUPTED: u64 = 5;
-/// Delay of detection with [`Fault::HealsLate`].
-const LATE: Duration = Duration::from_secs(10);
+/// Audio packets lost after each video packet with [`Fault::VideoInterruptsAudio`].
+const LOST_AUDIO_PACKETS: u64 = 5;
+/// Delay of detection with [`Fault::ReconnectsLate`].
+const DETECTION_DELAY: Duration = Duration::from_secs(10);
 
-pub(crate) struct LineSession {
+pub(crate) struct LinkSession {
     path: Arc<Path>,
     forwarding: JoinHandle<()>,
 }
 
 /// Local end of a media path. It outlives the session: a cut also applies to packets of the remote
 /// side after one side has closed.
-pub(crate) struct End {
-    line: Arc<Line>,
+pub(crate) struct PathEnd {
+    link: Arc<Link>,
     /// Address generation that the path leads to.
     address: AtomicU64,
 }
@@ -40,11 +40,11 @@ pub(crate) struct End {
 /// State shared by a session and the task that forwards its events.
 struct Path {
     inner: Arc<dyn Session>,
-    line: Arc<Line>,
+    link: Arc<Link>,
     core: Arc<Core>,
-    here: Arc<End>,
+    here: Arc<PathEnd>,
     /// The remote end, if it belongs to the lab.
-    there: Mutex<Option<Arc<End>>>,
+    there: Mutex<Option<Arc<PathEnd>>>,
     negotiation: Mutex<Negotiation>,
     /// Data channel messages that wait for the path.
     unsent: Mutex<VecDeque<(ChannelId, Bytes)>>,
@@ -53,7 +53,7 @@ struct Path {
     closed: AtomicBool,
     /// Number of ICE credential generations.
     negotiations: AtomicU64,
-    /// Audio packets still to be lost with [`Fault::VideoInterruptsSound`].
+    /// Audio packets still to be lost with [`Fault::VideoInterruptsAudio`].
     interrupted: AtomicU64,
 }
 
@@ -69,18 +69,18 @@ struct Negotiation {
     has_candidate: bool,
 }
 
-impl LineSession {
+impl LinkSession {
     pub(crate) fn start(
         inner: Box<dyn Session>,
         events: SessionEvents,
-        line: Arc<Line>,
+        link: Arc<Link>,
         core: Arc<Core>,
     ) -> (Self, SessionEvents) {
-        let here = Arc::new(End { line: line.clone(), address: AtomicU64::new(line.paths().address) });
-        line.sessions_open.fetch_add(1, Ordering::Relaxed);
+        let here = Arc::new(PathEnd { link: link.clone(), address: AtomicU64::new(link.paths().address) });
+        link.sessions_open.fetch_add(1, Ordering::Relaxed);
         let path = Arc::new(Path {
             inner: Arc::from(inner),
-            line,
+            link,
             core,
             here,
             there: Mutex::default(),
@@ -98,19 +98,19 @@ impl LineSession {
 }
 
 #[async_trait]
-impl ForwardingSession for LineSession {
+impl ForwardingSession for LinkSession {
     fn behind(&self) -> &dyn Session {
         &*self.path.inner
     }
 
     async fn create_offer(&self, ice_restart: bool) -> Result<String> {
         if ice_restart {
-            self.path.line.restarts.fetch_add(1, Ordering::Relaxed);
+            self.path.link.restarts.fetch_add(1, Ordering::Relaxed);
         }
         self.path.gather();
         let sdp = self.path.inner.create_offer(ice_restart).await?;
-        self.path.line.tell(&sdp);
-        self.path.introduce(&sdp);
+        self.path.link.tell(&sdp);
+        self.path.register_path_end(&sdp);
         Ok(sdp)
     }
 
@@ -121,8 +121,8 @@ impl ForwardingSession for LineSession {
         }
         self.path.describe(sdp);
         let answer = self.path.inner.accept_offer(sdp).await?;
-        self.path.line.tell(&answer);
-        self.path.introduce(&answer);
+        self.path.link.tell(&answer);
+        self.path.register_path_end(&answer);
         self.path.settle();
         Ok(answer)
     }
@@ -138,7 +138,7 @@ impl ForwardingSession for LineSession {
 
     async fn add_candidate(&self, candidate: &Candidate) -> Result<()> {
         let late_answer = self.path.late_answer().take();
-        if late_answer.is_none() || !matches!(self.path.core.fault, Some(Fault::ForgetsEarlyCandidates)) {
+        if late_answer.is_none() || !matches!(self.path.core.fault, Some(Fault::DropsEarlyCandidates)) {
             self.path.inner.add_candidate(candidate).await?;
             self.path.negotiation().has_candidate = true;
             self.path.settle();
@@ -150,7 +150,7 @@ impl ForwardingSession for LineSession {
     }
 
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
-        self.path.line.packets_sent.fetch_add(1, Ordering::Relaxed);
+        self.path.link.packets_sent.fetch_add(1, Ordering::Relaxed);
         if self.path.loses(&packet) {
             return Ok(());
         }
@@ -174,13 +174,13 @@ impl ForwardingSession for LineSession {
 
     async fn close(&self) {
         if matches!(self.path.core.fault, Some(Fault::NeverCloses)) {
-            self.path.core.bury(self.path.inner.clone());
+            self.path.core.keep_open(self.path.inner.clone());
             return;
         }
         self.path.end();
-        if self.path.line.is_killed() {
+        if self.path.link.is_killed() {
             // A killed engine sends no close: its session stays as it is until the lab ends.
-            self.path.core.bury(self.path.inner.clone());
+            self.path.core.keep_open(self.path.inner.clone());
         } else {
             self.path.inner.close().await;
         }
@@ -188,24 +188,24 @@ impl ForwardingSession for LineSession {
     }
 }
 
-crate::forwards!(Session for LineSession);
+crate::forwards!(Session for LinkSession);
 
-impl Drop for LineSession {
+impl Drop for LinkSession {
     fn drop(&mut self) {
         if matches!(self.path.core.fault, Some(Fault::NeverCloses)) {
             return;
         }
         self.path.end();
-        if self.path.line.is_killed() {
-            self.path.core.bury(self.path.inner.clone());
+        if self.path.link.is_killed() {
+            self.path.core.keep_open(self.path.inner.clone());
         }
         self.forwarding.abort();
     }
 }
 
-impl End {
+impl PathEnd {
     fn is_open(&self) -> bool {
-        let paths = self.line.paths();
+        let paths = self.link.paths();
         paths.open && paths.address == self.address.load(Ordering::Relaxed)
     }
 }
@@ -216,12 +216,12 @@ impl Path {
         // Video packets have no audio level.
         let video = packet.level.is_none();
         match self.core.fault {
-            Some(Fault::NoVideo) => video,
-            Some(Fault::VideoInterruptsSound) if video => {
-                self.interrupted.store(INTERRUPTED, Ordering::Relaxed);
+            Some(Fault::DropsVideo) => video,
+            Some(Fault::VideoInterruptsAudio) if video => {
+                self.interrupted.store(LOST_AUDIO_PACKETS, Ordering::Relaxed);
                 false
             }
-            Some(Fault::VideoInterruptsSound) => {
+            Some(Fault::VideoInterruptsAudio) => {
                 let left = self.interrupted.load(Ordering::Relaxed);
                 self.interrupted.store(left.saturating_sub(1), Ordering::Relaxed);
                 left > 0
@@ -237,21 +237,21 @@ impl Path {
     }
 
     /// Registers this end under the ICE username fragment of its description.
-    fn introduce(&self, sdp: &str) {
+    fn register_path_end(&self, sdp: &str) {
         if let Some(user) = user(sdp) {
-            self.core.introduce(user, self.here.clone());
+            self.core.register_path_end(user, self.here.clone());
         }
     }
 
     fn loses_messages(&self) -> bool {
-        matches!(self.core.fault, Some(Fault::ChannelsOverSignaling)) && self.core.is_signaling_cut()
+        matches!(self.core.fault, Some(Fault::SendsDataOverSignaling)) && self.core.is_signaling_cut()
     }
 
     /// Starts a new ICE generation, whose candidates lead to the device's current address.
     fn gather(&self) {
         self.negotiations.fetch_add(1, Ordering::Relaxed);
         let mut negotiation = self.negotiation();
-        negotiation.gathered_at = Some(self.line.paths().address);
+        negotiation.gathered_at = Some(self.link.paths().address);
         negotiation.described = false;
         negotiation.has_candidate = false;
     }
@@ -264,7 +264,7 @@ impl Path {
     }
 
     fn describe(&self, sdp: &str) {
-        if let Some(there) = user(sdp).and_then(|user| self.core.met(user)) {
+        if let Some(there) = user(sdp).and_then(|user| self.core.path_end(user)) {
             *self.there.lock().unwrap_or_else(PoisonError::into_inner) = Some(there);
         }
         let mut negotiation = self.negotiation();
@@ -278,7 +278,7 @@ impl Path {
     fn settle(&self) {
         let mut negotiation = self.negotiation();
         let first = self.negotiations.load(Ordering::Relaxed) <= 1;
-        if matches!(self.core.fault, Some(Fault::IgnoresRestarts)) && !first {
+        if matches!(self.core.fault, Some(Fault::IgnoresIceRestarts)) && !first {
             return;
         }
         if let Some(address) = negotiation.gathered_at.filter(|_| negotiation.described && negotiation.has_candidate) {
@@ -298,7 +298,7 @@ impl Path {
 
     fn end(&self) {
         if !self.closed.swap(true, Ordering::Relaxed) {
-            self.line.sessions_open.fetch_sub(1, Ordering::Relaxed);
+            self.link.sessions_open.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -337,8 +337,8 @@ async fn forward(path: Arc<Path>, mut events: SessionEvents, queue: mpsc::Sender
             }
             Ok(()) = changes.changed() => {
                 let opens = !std::mem::replace(&mut open, path.passes()) && open;
-                if opens && matches!(path.core.fault, Some(Fault::HealsLate)) {
-                    tokio::time::sleep(LATE).await;
+                if opens && matches!(path.core.fault, Some(Fault::ReconnectsLate)) {
+                    tokio::time::sleep(DETECTION_DELAY).await;
                 }
             }
         }
@@ -348,46 +348,46 @@ async fn forward(path: Arc<Path>, mut events: SessionEvents, queue: mpsc::Sender
         }
         let mut waiting = VecDeque::new();
         for event in held.drain(..) {
-            match judge(&path, &event, passes) {
-                Judgement::Pass => {
+            match decide(&path, &event, passes) {
+                Disposition::Forward => {
                     if queue.send(event).await.is_err() {
                         return;
                     }
                 }
-                Judgement::Drop => {}
-                Judgement::Wait => waiting.push_back(event),
+                Disposition::Drop => {}
+                Disposition::Hold => waiting.push_back(event),
             }
         }
         held = waiting;
     }
 }
 
-enum Judgement {
-    Pass,
-    Wait,
+enum Disposition {
+    Forward,
+    Hold,
     Drop,
 }
 
-fn judge(path: &Path, event: &SessionEvent, passes: bool) -> Judgement {
+fn decide(path: &Path, event: &SessionEvent, passes: bool) -> Disposition {
     match event {
         SessionEvent::LocalCandidate(candidate) => {
-            path.line.tell(&candidate.attribute);
-            path.line.candidates_sent.fetch_add(1, Ordering::Relaxed);
-            Judgement::Pass
+            path.link.tell(&candidate.attribute);
+            path.link.candidates_sent.fetch_add(1, Ordering::Relaxed);
+            Disposition::Forward
         }
         SessionEvent::Rtp(_) => {
-            let deaf = matches!(path.core.fault, Some(Fault::NoMediaFor(number)) if number == path.line.number);
-            if !passes || deaf {
-                return Judgement::Drop;
+            let blocked = matches!(path.core.fault, Some(Fault::NoMediaFor(number)) if number == path.link.number);
+            if !passes || blocked {
+                return Disposition::Drop;
             }
-            path.line.packets_received.fetch_add(1, Ordering::Relaxed);
-            Judgement::Pass
+            path.link.packets_received.fetch_add(1, Ordering::Relaxed);
+            Disposition::Forward
         }
-        SessionEvent::Rtcp(_) if !passes => Judgement::Drop,
-        SessionEvent::Data { .. } if path.loses_messages() => Judgement::Drop,
+        SessionEvent::Rtcp(_) if !passes => Disposition::Drop,
+        SessionEvent::Data { .. } if path.loses_messages() => Disposition::Drop,
         SessionEvent::Connected | SessionEvent::ChannelOpen { .. } | SessionEvent::Data { .. } if !passes => {
-            Judgement::Wait
+            Disposition::Hold
         }
-        _ => Judgement::Pass,
+        _ => Disposition::Forward,
     }
 }

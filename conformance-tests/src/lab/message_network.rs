@@ -12,8 +12,8 @@ use blink_proto::wire::{Body, Kind};
 use bytes::Bytes;
 
 use super::fault::Fault;
-use super::line::Line;
-use super::stage::Network;
+use super::link::Link;
+use super::config::NetworkConditions;
 
 /// A published message.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct Published {
 
 /// A message that is about to be delivered to a participant.
 #[derive(Debug, Clone)]
-pub struct Letter {
+pub struct Message {
     /// Number of the publishing participant; `None` for an injected message.
     pub from: Option<usize>,
     /// Number of the receiving participant.
@@ -41,7 +41,7 @@ pub struct Letter {
     pub body: Option<Body>,
 }
 
-impl Letter {
+impl Message {
     /// Whether it is an offer that would ring: one that echoes the callee's nonce and has not
     /// expired.
     pub fn rings(&self) -> bool {
@@ -51,30 +51,30 @@ impl Letter {
 
 /// Action on a message that is about to be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Handling {
+pub enum MessageAction {
     /// Deliver it.
     Deliver,
     /// Drop it.
-    Lose,
+    Drop,
     /// Hold it until the lab releases held messages.
     Hold,
     /// Deliver it after a delay.
     Delay(Duration),
     /// Deliver it this many times.
-    Repeat(u32),
+    Duplicate(u32),
 }
 
-type Rule = Box<dyn FnMut(&Letter) -> Handling + Send>;
+type Rule = Box<dyn FnMut(&Message) -> MessageAction + Send>;
 
-/// A message held until [`Post::release`].
+/// A message held until [`MessageNetwork::release`].
 pub(crate) struct Held {
     pub(crate) queue: DeliveryQueue,
     pub(crate) delivery: Delivery,
 }
 
 /// Published and held messages, and the rule that decides about deliveries.
-pub(crate) struct Post {
-    network: Network,
+pub(crate) struct MessageNetwork {
+    network: NetworkConditions,
     fault: Option<Fault>,
     state: Mutex<State>,
 }
@@ -90,8 +90,8 @@ struct State {
     chance: u64,
 }
 
-impl Post {
-    pub(crate) fn new(network: Network, fault: Option<Fault>) -> Self {
+impl MessageNetwork {
+    pub(crate) fn new(network: NetworkConditions, fault: Option<Fault>) -> Self {
         Self { network, fault, state: Mutex::default() }
     }
 
@@ -145,30 +145,30 @@ impl Post {
     }
 
     /// Decides what happens to a message that is about to be delivered.
-    pub(crate) fn judge(&self, line: &Line, topic: &Topic, message: &Bytes) -> Handling {
+    pub(crate) fn decide(&self, link: &Link, topic: &Topic, message: &Bytes) -> MessageAction {
         let mut state = self.state();
-        let lost = matches!(self.fault, Some(Fault::Loses(_)));
+        let lost = matches!(self.fault, Some(Fault::DropsInboxMessages(_)));
         if state.rule.is_some() || lost {
-            let letter = state.letter(line, topic, message);
-            if let Some(Fault::Loses(kind)) = self.fault
-                && letter.body.as_ref().is_some_and(|body| body.kind() == kind)
+            let message = state.message(link, topic, message);
+            if let Some(Fault::DropsInboxMessages(kind)) = self.fault
+                && message.body.as_ref().is_some_and(|body| body.kind() == kind)
             {
-                return Handling::Lose;
+                return MessageAction::Drop;
             }
             if let Some(rule) = &mut state.rule {
-                match rule(&letter) {
-                    Handling::Deliver => {}
+                match rule(&message) {
+                    MessageAction::Deliver => {}
                     other => return other,
                 }
             }
         }
         if state.below(100) < u64::from(self.network.loss_percent) {
-            return Handling::Lose;
+            return MessageAction::Drop;
         }
         let jitter = state.below(u64::try_from(self.network.jitter.as_micros()).unwrap_or(u64::MAX));
         match self.network.delay + Duration::from_micros(jitter) {
-            Duration::ZERO => Handling::Deliver,
-            delay => Handling::Delay(delay),
+            Duration::ZERO => MessageAction::Deliver,
+            delay => MessageAction::Delay(delay),
         }
     }
 
@@ -178,10 +178,10 @@ impl Post {
 }
 
 impl State {
-    fn letter(&self, line: &Line, topic: &Topic, message: &Bytes) -> Letter {
-        Letter {
+    fn message(&self, link: &Link, topic: &Topic, message: &Bytes) -> Message {
+        Message {
             from: self.senders.get(message).copied(),
-            to: line.number,
+            to: link.number,
             inbox_of: self.inboxes.get(topic).map(|(did, _)| *did),
             body: self.read(topic, message),
         }

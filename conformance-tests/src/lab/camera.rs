@@ -48,7 +48,7 @@ impl VideoSource for Camera {
         let at = due + FRAME * missed as u32;
         self.next = Some(at + FRAME);
         let key = self.frames.is_multiple_of(KEY_FRAMES) || std::mem::take(&mut self.wants_key) || missed > 0;
-        let data = picture(self.owner, self.frames, key);
+        let data = encode_frame(self.owner, self.frames, key);
         self.frames += 1;
         Ok(Some(EncodedVideoFrame { data, key, at }))
     }
@@ -58,7 +58,7 @@ impl VideoSource for Camera {
     }
 }
 
-fn picture(owner: u8, number: u32, key: bool) -> Bytes {
+fn encode_frame(owner: u8, number: u32, key: bool) -> Bytes {
     let mut data = BytesMut::with_capacity(KEY_SIZE);
     // Bit 0 of the frame tag is clear in key frames; bit 4 marks the frame as shown (RFC 6386
     // §9.1).

@@ -7,48 +7,48 @@ use blink_engine::{CallSnapshot, CallState};
 
 use super::core::seconds;
 use super::failure::{Failure, Result};
-use super::log::Sighting;
+use super::event_log::ObservedEvent;
 use super::participant::Participant;
-use super::sight::{Sight, any_of};
+use super::expected_event::{ExpectedEvent, any_of};
 
 /// Window of a check for the absence of events.
-const QUIET: Duration = Duration::from_secs(2);
+const QUIET_WINDOW: Duration = Duration::from_secs(2);
 
 /// Expected events. Each is claimed by the first [`sees`](Participant::sees) that it matches, so
 /// that two calls wait for two events.
 impl Participant {
     /// Waits for an event, up to 5 s, or 30 s on a lossy network.
-    pub async fn sees(&self, what: Sight) -> Result<Sighting> {
-        self.sees_within(self.core.stage.patience(), what).await
+    pub async fn sees(&self, what: ExpectedEvent) -> Result<ObservedEvent> {
+        self.sees_within(self.core.config.event_timeout(), what).await
     }
 
     /// Waits for an event up to a limit.
-    pub async fn sees_within(&self, limit: Duration, what: Sight) -> Result<Sighting> {
-        let mut news = self.core.news.subscribe();
+    pub async fn sees_within(&self, limit: Duration, what: ExpectedEvent) -> Result<ObservedEvent> {
+        let mut logged_count = self.core.logged_count.subscribe();
         let end = tokio::time::Instant::now() + limit;
         loop {
-            news.mark_unchanged();
-            if let Some(sighting) = self.person.log.claim(&what) {
+            logged_count.mark_unchanged();
+            if let Some(sighting) = self.inner.log.claim(&what) {
                 return Ok(sighting);
             }
-            if tokio::time::timeout_at(end, news.changed()).await.is_err() {
+            if tokio::time::timeout_at(end, logged_count.changed()).await.is_err() {
                 return Err(self.fails(format!("did not see {what} within {limit:?}")));
             }
         }
     }
 
     /// Claims an event if it has occurred.
-    pub fn has_seen(&self, what: &Sight) -> Option<Sighting> {
-        self.person.log.claim(what)
+    pub fn has_seen(&self, what: &ExpectedEvent) -> Option<ObservedEvent> {
+        self.inner.log.claim(what)
     }
 
     /// Claims an event if it has occurred, and returns whether it has.
-    pub fn may_have_seen(&self, what: Sight) -> bool {
-        self.person.log.claim(&what).is_some()
+    pub fn may_have_seen(&self, what: ExpectedEvent) -> bool {
+        self.inner.log.claim(&what).is_some()
     }
 
     /// Waits for events that must occur in this order.
-    pub async fn sees_in_order(&self, all: Vec<Sight>) -> Result<()> {
+    pub async fn sees_in_order(&self, all: Vec<ExpectedEvent>) -> Result<()> {
         let mut last: Option<(usize, String)> = None;
         for what in all {
             let text = what.to_string();
@@ -64,27 +64,27 @@ impl Participant {
     }
 
     /// Waits for 2 s and verifies that there is no unclaimed event.
-    pub async fn sees_nothing_more(&self) -> Result<()> {
-        tokio::time::sleep(QUIET).await;
-        self.has_seen_nothing_more()
+    pub async fn sees_no_unexpected_events(&self) -> Result<()> {
+        tokio::time::sleep(QUIET_WINDOW).await;
+        self.has_no_unexpected_events()
     }
 
     /// Verifies that there is no unclaimed event.
-    pub(crate) fn has_seen_nothing_more(&self) -> Result<()> {
-        match self.person.log.unclaimed().first() {
+    pub(crate) fn has_no_unexpected_events(&self) -> Result<()> {
+        match self.inner.log.unclaimed().first() {
             None => Ok(()),
             Some(event) => Err(self.fails(format!("saw an unexpected event: {event:?}"))),
         }
     }
 
     /// Verifies that an event never occurred.
-    pub fn never_saw(&self, what: Sight) -> Result<()> {
+    pub fn never_saw(&self, what: ExpectedEvent) -> Result<()> {
         self.saw_exactly(0, what)
     }
 
     /// Verifies how often an event occurred, claimed or not.
-    pub fn saw_exactly(&self, times: usize, what: Sight) -> Result<()> {
-        match self.person.log.count(&what) {
+    pub fn saw_exactly(&self, times: usize, what: ExpectedEvent) -> Result<()> {
+        match self.inner.log.count(&what) {
             count if count == times => Ok(()),
             count => Err(self.fails(format!("saw {what} {count} times instead of {times}"))),
         }

@@ -1,8 +1,8 @@
-//! Every scenario over every pairing of backends, several at a time.
+//! Runs every scenario over every pairing of backends, several at a time.
 //!
-//! A *pairing* is two transports and two signaling backends, in order: whoever calls first uses the
-//! first of each. A *case* is one scenario over one pairing. Each runs in a lab of its own, with
-//! backends from a registry of its own.
+//! A *pairing* is an ordered pair of transports and an ordered pair of signaling backends: the
+//! participant that calls first uses the first of each. A *case* is one scenario over one pairing.
+//! Each case runs in a new lab, with backends from a new registry.
 //!
 //! ```no_run
 //! use blink_api::Registry;
@@ -16,25 +16,25 @@
 //! ```
 
 mod case;
-mod lanes;
+mod workers;
 mod pairing;
-mod waiting;
+mod unimplemented;
 
 use blink_api::Registry;
 
-use crate::lab::{Stage, Timing};
+use crate::lab::{LabConfig, Timing};
 use crate::scenarios::{self, Scenario};
 
 pub use case::{Case, Row, Verdict};
-pub use lanes::Control;
+pub use workers::Control;
 pub use pairing::Pairing;
-pub use waiting::{WAITING, Waiting};
+pub use unimplemented::{WAITING, Waiting};
 
-/// Scenarios for a quick look at a pairing: setting up and ending a call in every way, a group,
-/// streams, a path that is lost and found.
+/// Scenarios of the quick set: all ways to set up and end a call, a group, streams, and a path that
+/// is lost and restored.
 pub const QUICK: &[u8] = &[1, 2, 3, 9, 14, 17, 21, 27, 28, 33, 35, 41, 48, 54];
 
-/// Which scenarios over which pairings.
+/// Set of scenarios and pairings.
 #[derive(Clone)]
 pub struct Matrix {
     registry: fn() -> blink_api::Result<Registry>,
@@ -45,82 +45,82 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// All scenarios over some pairings, with default settings.
+    /// All scenarios over the given pairings, with default settings.
     pub fn new(registry: fn() -> blink_api::Result<Registry>, pairings: Vec<Pairing>) -> Self {
         Self { registry, pairings, scenarios: scenarios::all(), waiting: WAITING.to_vec(), settings: Vec::new() }
     }
 
-    /// Only scenarios whose numbers fulfil a condition.
+    /// Keeps the scenarios whose numbers match.
     pub fn only(mut self, wanted: impl Fn(u8) -> bool) -> Self {
         self.scenarios.retain(|scenario| wanted(scenario.number));
         self.waiting.retain(|waiting| wanted(waiting.number));
         self
     }
 
-    /// With settings of every participant, each `KEY=VALUE` as on a command line.
+    /// Adds settings of every participant, each `KEY=VALUE` as on a command line.
     pub fn settings<S: Into<String>>(mut self, settings: impl IntoIterator<Item = S>) -> Self {
         self.settings.extend(settings.into_iter().map(Into::into));
         self
     }
 
-    /// The pairings.
+    /// Pairings of the matrix.
     pub fn pairings(&self) -> &[Pairing] {
         &self.pairings
     }
 
-    /// The numbers of all scenarios, and of what waits.
+    /// Numbers of all scenarios, including those that are not implemented.
     pub fn numbers(&self) -> impl Iterator<Item = u8> {
         let waiting = self.waiting.iter().map(|waiting| waiting.number);
         self.scenarios.iter().map(|scenario| scenario.number).chain(waiting)
     }
 
-    /// Every scenario over every pairing. Pairings take turns, and each begins at another scenario:
-    /// those of many participants would set up all their paths at the same moment otherwise.
+    /// Every scenario over every pairing. Pairings alternate and each starts at another scenario,
+    /// so that the scenarios with many participants do not all set up their paths at the same time.
     pub fn cases(&self) -> Vec<Case> {
         let (scenarios, pairings) = (self.scenarios.len(), self.pairings.len());
         let turn = |turn: usize| {
             self.pairings.iter().enumerate().map(move |(number, pairing)| Case {
                 pairing: pairing.clone(),
                 scenario: self.scenarios[(turn + number * scenarios / pairings) % scenarios],
-                stage: self.stage(pairing),
+                config: self.config(pairing),
             })
         };
         (0..scenarios).flat_map(turn).collect()
     }
 
-    /// Rows of the scenarios that nothing can run yet.
+    /// Rows of the scenarios that are not implemented yet.
     pub fn waiting(&self) -> Vec<Row> {
         let over =
             |waiting: &Waiting| self.pairings.iter().map(|pairing| Row::waiting(pairing, waiting)).collect::<Vec<_>>();
         self.waiting.iter().flat_map(over).collect()
     }
 
-    /// Runs all cases and gives their rows, in order of pairings and scenarios, those that wait
-    /// among them. `told` hears of each as it ends, from any thread.
-    pub fn run(&self, control: &Control, told: &(dyn Fn(&Row) + Sync)) -> Vec<Row> {
-        let mut rows = lanes::run(self.cases(), control, told);
+    /// Runs all cases, and returns their rows in order of pairings and scenarios, including those
+    /// that are not implemented. `on_row` is called for each row as it ends, from any thread.
+    pub fn run(&self, control: &Control, signaled: &(dyn Fn(&Row) + Sync)) -> Vec<Row> {
+        let mut rows = workers::run(self.cases(), control, signaled);
         rows.extend(self.waiting());
         let place = |row: &Row| self.pairings.iter().position(|pairing| *pairing == row.pairing);
         rows.sort_by_key(|row| (place(row), row.number, row.title.clone()));
         rows
     }
 
-    fn stage(&self, pairing: &Pairing) -> StageMaker {
-        StageMaker { registry: self.registry, pairing: pairing.clone(), settings: self.settings.clone() }
+    fn config(&self, pairing: &Pairing) -> LabConfigFactory {
+        LabConfigFactory { registry: self.registry, pairing: pairing.clone(), settings: self.settings.clone() }
     }
 }
 
-/// Makes a stage for each run, since backends of one registry meet.
+/// Creates a configuration for each run, because backends of one registry reach each other.
 #[derive(Clone)]
-struct StageMaker {
+struct LabConfigFactory {
     registry: fn() -> blink_api::Result<Registry>,
     pairing: Pairing,
     settings: Vec<String>,
 }
 
-impl StageMaker {
-    fn make(&self) -> blink_api::Result<Stage> {
-        Ok(Stage {
+impl LabConfigFactory {
+    fn make(&self) -> blink_api::Result<LabConfig> {
+        Ok(LabConfig {
             registry: (self.registry)()?,
             transports: self.pairing.transports.clone(),
             signalings: self.pairing.signalings.clone(),
@@ -128,7 +128,7 @@ impl StageMaker {
             settings: self.settings.clone(),
             timing: Timing::Real,
             impaired: None,
-            alone: false,
+            exclusive_process: false,
         })
     }
 }
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_scenario_is_run_over_every_pairing_once_and_by_few_pairings_at_a_time() {
+    fn every_scenario_runs_over_every_pairing_once_and_pairings_start_at_different_scenarios() {
         let names = |names: [&str; 2]| names.map(str::to_owned);
         let pairings = Pairing::all(&names(["one", "other"]), &names(["one", "other"]));
         let matrix = Matrix::new(Registry::discovered, pairings);

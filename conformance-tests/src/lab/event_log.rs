@@ -7,8 +7,8 @@ use blink_api::CallId;
 use blink_engine::Event;
 
 use super::core::{Core, seconds};
-use super::fault::{Fault, Telling};
-use super::sight::Sight;
+use super::fault::{Fault, EventMutation};
+use super::expected_event::ExpectedEvent;
 
 /// Log of one participant, over all runs of its engine.
 #[derive(Default)]
@@ -16,19 +16,19 @@ pub(crate) struct Log(Mutex<Vec<Entry>>);
 
 struct Entry {
     at: Duration,
-    what: What,
+    kind: EntryKind,
 }
 
-enum What {
+enum EntryKind {
     /// An event of the engine; claimed once a step of the scenario has waited for it.
-    Told { event: Event, claimed: bool },
+    Event { event: Event, claimed: bool },
     /// An action of the scenario.
-    Done(String),
+    Action(String),
 }
 
 /// Readable event log of one participant in a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Diary {
+pub struct EventLog {
     /// Name of the participant.
     pub name: String,
     /// Events and actions, with their times. `?` marks an event that no step waited for, `>` an
@@ -38,7 +38,7 @@ pub struct Diary {
 
 /// An event that a scenario waited for.
 #[derive(Debug, Clone)]
-pub struct Sighting {
+pub struct ObservedEvent {
     /// Time since the lab was created.
     pub at: Duration,
     /// Position among all entries of the participant's log.
@@ -51,17 +51,17 @@ impl Log {
     /// Records an event, changed as the lab's fault demands.
     pub(crate) fn hear(&self, core: &Core, event: Event) {
         let telling = match core.fault {
-            Some(Fault::Tells(telling)) => telling(&event),
-            _ => Telling::Truth,
+            Some(Fault::MutatesEvents(telling)) => telling(&event),
+            _ => EventMutation::Unchanged,
         };
         match telling {
-            Telling::Truth => self.tell(core, event),
-            Telling::Nothing => {}
-            Telling::Twice => {
+            EventMutation::Unchanged => self.tell(core, event),
+            EventMutation::Drop => {}
+            EventMutation::Duplicate => {
                 self.tell(core, event.clone());
                 self.tell(core, event);
             }
-            Telling::Also(other) => {
+            EventMutation::Append(other) => {
                 self.tell(core, event);
                 self.tell(core, other);
             }
@@ -69,10 +69,10 @@ impl Log {
     }
 
     /// Records an event about the first known call that the engine did not report.
-    pub(crate) fn invent(&self, core: &Core, event: impl FnOnce(CallId) -> Event) {
-        let call = self.entries().iter().find_map(|entry| match &entry.what {
-            What::Told { event, .. } => event.call(),
-            What::Done(_) => None,
+    pub(crate) fn record_false_event(&self, core: &Core, event: impl FnOnce(CallId) -> Event) {
+        let call = self.entries().iter().find_map(|entry| match &entry.kind {
+            EntryKind::Event { event, .. } => event.call(),
+            EntryKind::Action(_) => None,
         });
         if let Some(call) = call {
             self.tell(core, event(call));
@@ -80,36 +80,36 @@ impl Log {
     }
 
     fn tell(&self, core: &Core, event: Event) {
-        event.call().into_iter().for_each(|call| core.meet_call(call));
+        event.call().into_iter().for_each(|call| core.register_call(call));
         let at = core.clock.elapsed();
-        self.entries().push(Entry { at, what: What::Told { event, claimed: false } });
-        core.tell_news();
+        self.entries().push(Entry { at, kind: EntryKind::Event { event, claimed: false } });
+        core.notify_logged();
     }
 
     /// Records an action of the scenario.
-    pub(crate) fn note(&self, at: Duration, what: impl Into<String>) {
-        self.entries().push(Entry { at, what: What::Done(what.into()) });
+    pub(crate) fn log_action(&self, at: Duration, what: impl Into<String>) {
+        self.entries().push(Entry { at, kind: EntryKind::Action(what.into()) });
     }
 
     /// Whether this action was recorded.
-    pub(crate) fn has_note(&self, note: &str) -> bool {
-        self.entries().iter().any(|entry| matches!(&entry.what, What::Done(what) if what == note))
+    pub(crate) fn has_action(&self, action: &str) -> bool {
+        self.entries().iter().any(|entry| matches!(&entry.kind, EntryKind::Action(what) if what == action))
     }
 
     /// Claims the first unclaimed event that matches.
-    pub(crate) fn claim(&self, sight: &Sight) -> Option<Sighting> {
-        self.entries().iter_mut().enumerate().find_map(|(place, entry)| match &mut entry.what {
-            What::Told { event, claimed } if !*claimed && sight.is(event) => {
+    pub(crate) fn claim(&self, expected_event: &ExpectedEvent) -> Option<ObservedEvent> {
+        self.entries().iter_mut().enumerate().find_map(|(place, entry)| match &mut entry.kind {
+            EntryKind::Event { event, claimed } if !*claimed && expected_event.is(event) => {
                 *claimed = true;
-                Some(Sighting { at: entry.at, place, event: event.clone() })
+                Some(ObservedEvent { at: entry.at, place, event: event.clone() })
             }
             _ => None,
         })
     }
 
     /// Number of events that match, claimed or not.
-    pub(crate) fn count(&self, sight: &Sight) -> usize {
-        let fits = |entry: &&Entry| matches!(&entry.what, What::Told { event, .. } if sight.is(event));
+    pub(crate) fn count(&self, expected_event: &ExpectedEvent) -> usize {
+        let fits = |entry: &&Entry| matches!(&entry.kind, EntryKind::Event { event, .. } if expected_event.is(event));
         self.entries().iter().filter(fits).count()
     }
 
@@ -118,14 +118,14 @@ impl Log {
     /// once; and speaking starts and stops in alternation whenever a participant talks.
     pub(crate) fn unclaimed(&self) -> Vec<Event> {
         let entries = self.entries();
-        let told = entries.iter().filter_map(|entry| match &entry.what {
-            What::Told { event, claimed } => Some((event, *claimed)),
-            What::Done(_) => None,
+        let events = entries.iter().filter_map(|entry| match &entry.kind {
+            EntryKind::Event { event, claimed } => Some((event, *claimed)),
+            EntryKind::Action(_) => None,
         });
         let mut rang = Vec::new();
         let mut speaking = Vec::new();
         let mut unclaimed = Vec::new();
-        for (event, claimed) in told {
+        for (event, claimed) in events {
             let excused = match event {
                 Event::SignalingChanged { .. } | Event::AddressesChanged => true,
                 Event::ParticipantRinging { .. } => !rang.contains(&event),
@@ -150,29 +150,29 @@ impl Log {
     }
 
     /// Times from answering a call to the first `ParticipantJoined`.
-    pub(crate) fn set_ups(&self) -> Vec<Duration> {
+    pub(crate) fn setup_times(&self) -> Vec<Duration> {
         let mut answered = None;
-        let mut set_ups = Vec::new();
+        let mut setup_times = Vec::new();
         for entry in self.entries().iter() {
-            match &entry.what {
-                What::Done(what) if what.starts_with("answers ") => answered = Some(entry.at),
-                What::Told { event: Event::ParticipantJoined { .. }, .. } => {
-                    set_ups.extend(answered.take().map(|answered| entry.at.saturating_sub(answered)));
+            match &entry.kind {
+                EntryKind::Action(what) if what.starts_with("answers ") => answered = Some(entry.at),
+                EntryKind::Event { event: Event::ParticipantJoined { .. }, .. } => {
+                    setup_times.extend(answered.take().map(|answered| entry.at.saturating_sub(answered)));
                 }
-                What::Told { .. } | What::Done(_) => {}
+                EntryKind::Event { .. } | EntryKind::Action(_) => {}
             }
         }
-        set_ups
+        setup_times
     }
 
     /// Readable lines of the log.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let line = |entry: &Entry| match &entry.what {
-            What::Told { event, claimed } => {
+        let line = |entry: &Entry| match &entry.kind {
+            EntryKind::Event { event, claimed } => {
                 let mark = if *claimed { ' ' } else { '?' };
                 format!("{} {mark} {event:?}", seconds(entry.at))
             }
-            What::Done(what) => format!("{} > {what}", seconds(entry.at)),
+            EntryKind::Action(what) => format!("{} > {what}", seconds(entry.at)),
         };
         self.entries().iter().map(line).collect()
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use blink_api::{Clock, SystemClock};
 
 /// Unix time at which virtual time begins: a day in 2023.
-const BEGINNING_UNIX_MS: u64 = 1_700_000_000_000;
+const START_UNIX_MS: u64 = 1_700_000_000_000;
 
 /// Time since a lab was created.
 #[derive(Clone, Copy)]
@@ -42,6 +42,6 @@ impl Clock for VirtualClock {
     }
 
     fn unix_ms(&self) -> u64 {
-        BEGINNING_UNIX_MS + self.0.elapsed().as_millis() as u64
+        START_UNIX_MS + self.0.elapsed().as_millis() as u64
     }
 }

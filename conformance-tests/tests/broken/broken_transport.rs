@@ -23,19 +23,19 @@ pub(crate) enum How {
     ClaimsVideo,
     HidesVideo,
     /// Not broken: it has no video and says so.
-    NoVideo,
+    DropsVideo,
     StopsReading,
 }
 
 /// As they are registered, in the order of [`How`].
 const ALL: [(How, &str); 8] = [
     (How::DropsCandidates, "drops-candidates"),
-    (How::NeverCloses, "never-closes"),
+    (How::NeverCloses, "never-closes_stream"),
     (How::GathersEarly, "gathers-early"),
     (How::Reorders, "reorders"),
     (How::ClaimsVideo, "claims-video"),
     (How::HidesVideo, "hides-video"),
-    (How::NoVideo, "no-video"),
+    (How::DropsVideo, "no-video"),
     (How::StopsReading, "stops-reading"),
 ];
 
@@ -64,7 +64,7 @@ const SOUND: TransportCapabilities = TransportCapabilities {
 };
 
 /// The one that the others are made of.
-pub(crate) fn sound() -> impl Transport {
+pub(crate) fn playback() -> impl Transport {
     MemoryTransport::new(&Hub::default())
 }
 
@@ -85,7 +85,7 @@ impl<const N: usize> Plugin<dyn Transport> for Registered<N> {
     const NAME: &'static str = ALL[N].1;
     const SUMMARY: &'static str = "broken on purpose";
     const CAPABILITIES: TransportCapabilities = match ALL[N].0 {
-        How::HidesVideo | How::NoVideo => TransportCapabilities { video: false, ..SOUND },
+        How::HidesVideo | How::DropsVideo => TransportCapabilities { video: false, ..SOUND },
         _ => SOUND,
     };
 
@@ -103,7 +103,7 @@ struct Broken {
 #[async_trait]
 impl Transport for Broken {
     fn capabilities(&self) -> TransportCapabilities {
-        let video = !matches!(self.how, How::HidesVideo | How::NoVideo);
+        let video = !matches!(self.how, How::HidesVideo | How::DropsVideo);
         TransportCapabilities { video, ..self.inner.capabilities() }
     }
 
@@ -159,7 +159,7 @@ impl BrokenSession {
         if self.how != How::DropsCandidates {
             return sdp;
         }
-        sdp.lines().filter(|line| !line.starts_with("a=candidate:")).flat_map(|line| [line, "\r\n"]).collect()
+        sdp.lines().filter(|link| !link.starts_with("a=candidate:")).flat_map(|link| [link, "\r\n"]).collect()
     }
 }
 
@@ -178,7 +178,7 @@ impl ForwardingSession for BrokenSession {
     }
 
     async fn add_track(&self, kind: TrackKind) -> Result<TrackId> {
-        if kind == TrackKind::Video && matches!(self.how, How::ClaimsVideo | How::NoVideo) {
+        if kind == TrackKind::Video && matches!(self.how, How::ClaimsVideo | How::DropsVideo) {
             return Err(Error::unsupported("broken", "add_track"));
         }
         self.inner.add_track(kind).await

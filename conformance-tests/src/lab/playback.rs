@@ -10,13 +10,13 @@ pub(crate) const AMPLITUDE: f32 = 0.2;
 const AUDIBLE: f32 = 0.05;
 /// Duration of a block.
 pub(crate) const BLOCK: Duration = Duration::from_millis(10);
-/// Buffer of an emulated loudspeaker: late blocks are played back to back, as by a sound card, as
+/// Buffer of an emulated loudspeaker: late blocks are played back to back, as by a playback card, as
 /// long as it does not run empty.
-pub(crate) const STORE: Duration = Duration::from_millis(60);
+pub(crate) const BUFFERED: Duration = Duration::from_millis(60);
 /// Decimation of the samples at 48 kHz: to 8 kHz, enough for all tones.
 const KEEP_EVERY: usize = 6;
 /// Samples per block after decimation.
-const KEPT: usize = 80;
+const KEPT_SAMPLES: usize = 80;
 
 /// Frequency of a participant's tone in Hz. Multiples of 100 Hz are orthogonal within a block of 10
 /// ms.
@@ -27,7 +27,7 @@ pub(crate) fn tone_of(number: usize) -> f32 {
 /// 10 ms of played audio.
 struct Block {
     at: Duration,
-    samples: [f32; KEPT],
+    samples: [f32; KEPT_SAMPLES],
 }
 
 impl Block {
@@ -39,24 +39,24 @@ impl Block {
 
 /// Recording of a participant's loudspeaker.
 #[derive(Default)]
-pub(crate) struct Ear(Mutex<Heard>);
+pub(crate) struct PlaybackRecording(Mutex<RecordedAudio>);
 
 #[derive(Default)]
-struct Heard {
+struct RecordedAudio {
     blocks: Vec<Block>,
     partial: Vec<f32>,
     skip: usize,
 }
 
-impl Ear {
+impl PlaybackRecording {
     /// Records samples at 48 kHz that are played now.
     pub(crate) fn take(&self, at: Duration, samples: &[f32]) {
         let mut heard = self.heard();
         let kept: Vec<f32> = samples.iter().skip(heard.skip).step_by(KEEP_EVERY).copied().collect();
         heard.skip = (heard.skip + kept.len() * KEEP_EVERY).saturating_sub(samples.len());
         heard.partial.extend(kept);
-        while heard.partial.len() >= KEPT {
-            let rest = heard.partial.split_off(KEPT);
+        while heard.partial.len() >= KEPT_SAMPLES {
+            let rest = heard.partial.split_off(KEPT_SAMPLES);
             let whole = std::mem::replace(&mut heard.partial, rest);
             let samples = std::array::from_fn(|n| whole[n]);
             heard.blocks.push(Block { at, samples });
@@ -71,30 +71,30 @@ impl Ear {
     }
 
     /// Gaps of a tone within a time range, each from one audible block to the next. Blocks that are
-    /// late by at most [`STORE`] are played directly after the previous ones.
+    /// late by at most [`BUFFERED`] are played directly after the previous ones.
     pub(crate) fn gaps(&self, hertz: f32, from: Duration, to: Duration) -> Vec<Range<Duration>> {
         let heard = self.heard();
         // The first block is played on arrival.
         let (mut last, mut end) = (from, to);
         let mut gaps = Vec::new();
         for block in within(&heard.blocks, from, to) {
-            let played = end.clamp(block.at.saturating_sub(STORE), block.at);
+            let played = end.clamp(block.at.saturating_sub(BUFFERED), block.at);
             end = played + BLOCK;
             if block.has(hertz) {
                 gaps.push(std::mem::replace(&mut last, played)..played);
             }
         }
         // Audio still buffered at the end of the range was not played in it, and leaves no gap.
-        gaps.push(last..end.max(to.saturating_sub(STORE)));
+        gaps.push(last..end.max(to.saturating_sub(BUFFERED)));
         gaps
     }
 
     /// Average amplitude of a tone over a time range.
-    pub(crate) fn loudness(&self, hertz: f32, from: Duration, to: Duration) -> f32 {
+    pub(crate) fn mean_amplitude(&self, hertz: f32, from: Duration, to: Duration) -> f32 {
         let heard = self.heard();
-        let loudness: Vec<f32> =
+        let mean_amplitude: Vec<f32> =
             within(&heard.blocks, from, to).iter().map(|block| amplitude(&block.samples, hertz)).collect();
-        loudness.iter().sum::<f32>() / loudness.len().max(1) as f32
+        mean_amplitude.iter().sum::<f32>() / mean_amplitude.len().max(1) as f32
     }
 
     /// Times of the blocks in which a tone was audible.
@@ -108,7 +108,7 @@ impl Ear {
         self.heard().blocks.capacity() * size_of::<Block>()
     }
 
-    fn heard(&self) -> MutexGuard<'_, Heard> {
+    fn heard(&self) -> MutexGuard<'_, RecordedAudio> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -120,7 +120,7 @@ fn within(blocks: &[Block], from: Duration, to: Duration) -> &[Block] {
 }
 
 /// Amplitude of one frequency in a block (Goertzel algorithm).
-fn amplitude(samples: &[f32; KEPT], hertz: f32) -> f32 {
+fn amplitude(samples: &[f32; KEPT_SAMPLES], hertz: f32) -> f32 {
     let turn = std::f32::consts::TAU * hertz / (48_000 / KEEP_EVERY) as f32;
     let factor = 2.0 * turn.cos();
     let (mut last, mut before) = (0.0_f32, 0.0_f32);
@@ -130,7 +130,7 @@ fn amplitude(samples: &[f32; KEPT], hertz: f32) -> f32 {
         last = next;
     }
     let power = last * last + before * before - factor * last * before;
-    2.0 * power.max(0.0).sqrt() / KEPT as f32
+    2.0 * power.max(0.0).sqrt() / KEPT_SAMPLES as f32
 }
 
 #[cfg(test)]
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn each_tone_of_a_mixture_is_detected_and_no_other() {
-        let ear = Ear::default();
+        let recording = PlaybackRecording::default();
         let audio: Vec<f32> = (0..48_000)
             .map(|n| {
                 let at = |hertz: f32| (std::f32::consts::TAU * hertz * n as f32 / 48_000.0).sin() * AMPLITUDE;
@@ -148,33 +148,33 @@ mod tests {
             .collect();
         let mut at = Duration::ZERO;
         for chunk in audio.chunks(470) {
-            ear.take(at, chunk);
+            recording.take(at, chunk);
             at += Duration::from_micros(470_000 / 48);
         }
-        let share = |number| ear.share(tone_of(number), Duration::ZERO, at);
+        let share = |number| recording.share(tone_of(number), Duration::ZERO, at);
         assert!(share(0) > 0.95 && share(2) > 0.95, "{} {}", share(0), share(2));
         assert_eq!((share(1), share(3)), (0.0, 0.0));
-        let gaps = |number| ear.gaps(tone_of(number), Duration::ZERO, at);
+        let gaps = |number| recording.gaps(tone_of(number), Duration::ZERO, at);
         assert!(gaps(0).iter().all(|gap| gap.end - gap.start < Duration::from_millis(25)));
         let end = at - BLOCK..=at + BLOCK;
         assert!(matches!(&gaps(1)[..], [all] if all.start.is_zero() && end.contains(&all.end)), "{:?}", gaps(1));
-        assert!((ear.loudness(tone_of(0), Duration::ZERO, at) - AMPLITUDE).abs() < 0.01);
+        assert!((recording.mean_amplitude(tone_of(0), Duration::ZERO, at) - AMPLITUDE).abs() < 0.01);
     }
 
     /// Records blocks, given as arrival time in ms and whether the tone is audible.
-    fn heard(blocks: impl Iterator<Item = (u64, bool)>) -> Ear {
-        let ear = Ear::default();
+    fn heard(blocks: impl Iterator<Item = (u64, bool)>) -> PlaybackRecording {
+        let recording = PlaybackRecording::default();
         for (number, (at_ms, audible)) in blocks.enumerate() {
             let amplitude = if audible { AMPLITUDE } else { 0.0 };
             let sample = |n: usize| (std::f32::consts::TAU * tone_of(0) * n as f32 / 48_000.0).sin() * amplitude;
             let samples: Vec<f32> = (number * 480..(number + 1) * 480).map(sample).collect();
-            ear.take(Duration::from_millis(at_ms), &samples);
+            recording.take(Duration::from_millis(at_ms), &samples);
         }
-        ear
+        recording
     }
 
-    fn longest_gap(ear: &Ear, to_ms: u64) -> u128 {
-        let gaps = ear.gaps(tone_of(0), Duration::ZERO, Duration::from_millis(to_ms));
+    fn longest_gap(recording: &PlaybackRecording, to_ms: u64) -> u128 {
+        let gaps = recording.gaps(tone_of(0), Duration::ZERO, Duration::from_millis(to_ms));
         gaps.iter().map(|gap| (gap.end - gap.start).as_millis()).max().unwrap_or(0)
     }
 

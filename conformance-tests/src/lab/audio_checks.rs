@@ -7,29 +7,29 @@ use blink_api::CallId;
 
 use super::failure::Result;
 use super::participant::Participant;
-use super::sight::{call_joined, incoming_call, joined, media_started, ringing};
-use super::sound::{AMPLITUDE, STORE, tone_of};
+use super::expected_event::{call_joined, incoming_call, joined, media_started, ringing};
+use super::playback::{AMPLITUDE, BUFFERED, tone_of};
 
 /// Window in which a tone must be audible to count as heard.
-const LISTENING: Duration = Duration::from_millis(300);
-/// Share of [`LISTENING`] in which it must be audible.
-const MOST: f32 = 0.8;
+const TONE_WINDOW: Duration = Duration::from_millis(300);
+/// Share of [`TONE_WINDOW`] in which it must be audible.
+const MIN_TONE_SHARE: f32 = 0.8;
 /// Polling interval of the checks.
-const AGAIN: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Time in which audio sent before a change is played out.
 const PLAYED_OUT: Duration = Duration::from_millis(400);
 /// Window of a check for silence.
-const SILENCE: Duration = Duration::from_secs(1);
-/// Share of [`SILENCE`] in which a tone may seem audible: onsets and ends of other tones overlap it
+const SILENCE_WINDOW: Duration = Duration::from_secs(1);
+/// Share of [`SILENCE_WINDOW`] in which a tone may seem audible: onsets and ends of other tones overlap it
 /// in the frequency domain.
-const LEAST: f32 = 0.05;
+const MAX_SILENT_SHARE: f32 = 0.05;
 /// Longest gap that counts as uninterrupted: one lost packet, and a partial block at each end.
-const INTERRUPTION: Duration = Duration::from_millis(45);
+const MAX_GAP: Duration = Duration::from_millis(45);
 
 impl Participant {
     /// Waits up to 5 s, or 30 s on a lossy network, until it hears a participant's tone.
     pub async fn hears(&self, talker: &Participant) -> Result<()> {
-        self.hears_within(self.core.stage.patience(), talker).await
+        self.hears_within(self.core.config.event_timeout(), talker).await
     }
 
     /// Waits up to a limit until it hears a participant's tone.
@@ -38,14 +38,14 @@ impl Participant {
         let hertz = tone_of(talker.number());
         loop {
             let now = self.core.clock.elapsed();
-            let from = now.saturating_sub(LISTENING);
-            if self.person.devices.ear.share(hertz, from, now) >= MOST {
+            let from = now.saturating_sub(TONE_WINDOW);
+            if self.inner.devices.recording.share(hertz, from, now) >= MIN_TONE_SHARE {
                 return Ok(());
             }
             if now >= end {
                 return Err(self.fails(format!("did not hear {talker} within {limit:?}")));
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -53,28 +53,28 @@ impl Participant {
     pub async fn hears_nothing_of(&self, talker: &Participant) -> Result<()> {
         tokio::time::sleep(PLAYED_OUT).await;
         let from = self.core.clock.elapsed();
-        tokio::time::sleep(SILENCE).await;
+        tokio::time::sleep(SILENCE_WINDOW).await;
         self.heard_nothing_since(talker, from)
     }
 
     /// Verifies that a participant was not heard since a time.
     pub fn heard_nothing_since(&self, talker: &Participant, since: Duration) -> Result<()> {
         let now = self.core.clock.elapsed();
-        let share = self.person.devices.ear.share(tone_of(talker.number()), since, now);
+        let share = self.inner.devices.recording.share(tone_of(talker.number()), since, now);
         let percent = share * 100.0;
-        self.must(share <= LEAST, format!("heard {talker} for {percent:.0} % of {:?}", now.saturating_sub(since)))
+        self.must(share <= MAX_SILENT_SHARE, format!("heard {talker} for {percent:.0} % of {:?}", now.saturating_sub(since)))
     }
 
     /// Verifies that a participant was heard without interruption since a time. Stalls of the
     /// machine are not counted.
     pub fn heard_throughout(&self, talker: &Participant, since: Duration) -> Result<()> {
         let now = self.core.clock.elapsed();
-        let gaps = self.person.devices.ear.gaps(tone_of(talker.number()), since, now);
+        let gaps = self.inner.devices.recording.gaps(tone_of(talker.number()), since, now);
         // A late block was delayed before its time and is played from the buffer after it, so that
         // stalls on both sides of the gap may explain it.
-        let around = |gap: &Range<Duration>| gap.start.saturating_sub(STORE)..gap.end + STORE;
-        let mut lasting = gaps.iter().map(|gap| (gap.end - gap.start, self.core.stood_still(&around(gap))));
-        match lasting.find(|(gap, still)| gap.saturating_sub(*still) > INTERRUPTION) {
+        let around = |gap: &Range<Duration>| gap.start.saturating_sub(BUFFERED)..gap.end + BUFFERED;
+        let mut lasting = gaps.iter().map(|gap| (gap.end - gap.start, self.core.stall_time(&around(gap))));
+        match lasting.find(|(gap, still)| gap.saturating_sub(*still) > MAX_GAP) {
             None => Ok(()),
             Some((gap, still)) => {
                 let why = format!(
@@ -86,12 +86,12 @@ impl Participant {
     }
 
     /// Level at which it hears a participant, as a multiple of the level sent.
-    pub async fn loudness_of(&self, talker: &Participant) -> f32 {
+    pub async fn relative_amplitude_of(&self, talker: &Participant) -> f32 {
         tokio::time::sleep(PLAYED_OUT).await;
         let from = self.core.clock.elapsed();
-        tokio::time::sleep(SILENCE).await;
+        tokio::time::sleep(SILENCE_WINDOW).await;
         let now = self.core.clock.elapsed();
-        self.person.devices.ear.loudness(tone_of(talker.number()), from, now) / AMPLITUDE
+        self.inner.devices.recording.mean_amplitude(tone_of(talker.number()), from, now) / AMPLITUDE
     }
 
     /// Verifies that it sends no media packet for a second.
@@ -99,14 +99,14 @@ impl Participant {
         // The last frames and the trailing silence are still being sent.
         tokio::time::sleep(PLAYED_OUT).await;
         let before = self.packets_sent()?;
-        tokio::time::sleep(SILENCE).await;
+        tokio::time::sleep(SILENCE_WINDOW).await;
         let sent = self.packets_sent()? - before;
         self.must(sent == 0, format!("sent {sent} packets, expected none"))
     }
 
     /// Claims the event that a participant's audio started, if it occurred: the call may be too
     /// short for it.
-    pub fn may_hear(&self, call: CallId, other: &Participant) {
+    pub fn may_have_heard(&self, call: CallId, other: &Participant) {
         self.may_have_seen(media_started(call, other));
     }
 
@@ -118,30 +118,30 @@ impl Participant {
     }
 
     /// Calls participants, who answer one after the other, and waits until all hear each other.
-    pub async fn calls(&self, people: &[&Participant]) -> Result<CallId> {
-        let call = self.offers(people).await?;
-        for person in people {
-            person.sees(incoming_call(call, self)).await?;
-            self.sees(ringing(call, person)).await?;
+    pub async fn calls(&self, participants: &[&Participant]) -> Result<CallId> {
+        let call = self.offers(participants).await?;
+        for participant in participants {
+            participant.sees(incoming_call(call, self)).await?;
+            self.sees(ringing(call, participant)).await?;
         }
         let mut present = vec![self];
-        for (number, person) in people.iter().enumerate() {
-            person.answers(call).await?;
-            person.sees(call_joined(call)).await?;
+        for (number, participant) in participants.iter().enumerate() {
+            participant.answers(call).await?;
+            participant.sees(call_joined(call)).await?;
             if number == 0 {
                 self.sees(call_joined(call)).await?;
             }
             for other in &present {
-                other.sees(joined(call, person)).await?;
-                person.sees(joined(call, other)).await?;
+                other.sees(joined(call, participant)).await?;
+                participant.sees(joined(call, other)).await?;
             }
             for other in &present {
-                other.sees(media_started(call, person)).await?;
-                person.sees(media_started(call, other)).await?;
-                other.hears(person).await?;
-                person.hears(other).await?;
+                other.sees(media_started(call, participant)).await?;
+                participant.sees(media_started(call, other)).await?;
+                other.hears(participant).await?;
+                participant.hears(other).await?;
             }
-            present.push(person);
+            present.push(participant);
         }
         Ok(call)
     }
@@ -149,26 +149,26 @@ impl Participant {
 
 impl Participant {
     /// Calls muted participants, who answer one after the other, and waits until all have joined.
-    pub async fn calls_silently(&self, people: &[&Participant]) -> Result<CallId> {
-        let call = self.offers(people).await?;
+    pub async fn calls_silently(&self, participants: &[&Participant]) -> Result<CallId> {
+        let call = self.offers(participants).await?;
         let mut present = vec![self];
-        for person in people {
-            person.sees(incoming_call(call, self)).await?;
-            person.answers(call).await?;
+        for participant in participants {
+            participant.sees(incoming_call(call, self)).await?;
+            participant.answers(call).await?;
             for other in &present {
-                other.sees(joined(call, person)).await?;
-                person.sees(joined(call, other)).await?;
+                other.sees(joined(call, participant)).await?;
+                participant.sees(joined(call, other)).await?;
             }
-            present.push(person);
+            present.push(participant);
         }
         Ok(call)
     }
 }
 
 /// Waits until all participants hear each other.
-pub async fn hear_each_other(people: &[&Participant]) -> Result<()> {
-    for listener in people {
-        for talker in people.iter().filter(|talker| talker.number() != listener.number()) {
+pub async fn all_hear_each_other(participants: &[&Participant]) -> Result<()> {
+    for listener in participants {
+        for talker in participants.iter().filter(|talker| talker.number() != listener.number()) {
             listener.hears(talker).await?;
         }
     }
@@ -176,9 +176,9 @@ pub async fn hear_each_other(people: &[&Participant]) -> Result<()> {
 }
 
 /// Waits until all participants have seen each other join, and hear each other.
-pub async fn meet(call: CallId, people: &[&Participant]) -> Result<()> {
-    for one in people {
-        for other in people.iter().filter(|other| other.number() != one.number()) {
+pub async fn all_meet(call: CallId, participants: &[&Participant]) -> Result<()> {
+    for one in participants {
+        for other in participants.iter().filter(|other| other.number() != one.number()) {
             one.meets(call, other).await?;
         }
     }
