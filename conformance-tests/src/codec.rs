@@ -208,8 +208,9 @@ pub fn malformed_packets_are_harmless(codec: &dyn AudioCodec) {
         decoder.has_fec(&garbage);
         decoder.redundancy_span(&garbage);
     }
-    let refused =
-        decoder.decode(DecoderInput::Packet(&packets[0]), &mut [0.0; 1]).expect_err("the buffer is shorter than a frame");
+    let refused = decoder
+        .decode(DecoderInput::Packet(&packets[0]), &mut [0.0; 1])
+        .expect_err("the buffer is shorter than a frame");
     assert_eq!(refused.kind(), ErrorKind::Invalid);
     let samples = decoder.decode(DecoderInput::Packet(&packets[1]), &mut room).expect("the decoder continues");
     assert_eq!(samples, AudioFormat::CALL.samples_in(FRAME));

@@ -116,7 +116,10 @@ pub async fn sources_produce_samples_in_the_requested_format(host: &dyn MediaHos
             assert!(captured.samples <= out.len(), "at most the buffer is filled");
             assert!(captured.samples.is_multiple_of(format.channels.into()), "whole frames");
             let captured_samples = &out[..captured.samples];
-            assert!(captured_samples.iter().all(|sample| (-1.0..=1.0).contains(sample)), "samples are between -1 and 1");
+            assert!(
+                captured_samples.iter().all(|sample| (-1.0..=1.0).contains(sample)),
+                "samples are between -1 and 1"
+            );
             if !host.capabilities().hardware_clock {
                 assert_eq!(captured.samples, out.len(), "a source without a clock fills the buffer");
                 assert_eq!(captured.at, None, "a source without a clock has no times");
@@ -158,7 +161,10 @@ pub async fn video_begins_with_a_key_frame_and_times_increase(host: &dyn MediaHo
         let now = start + STEP * step;
         while let Some(frame) = source.read_frame(now).expect("the source can be read") {
             assert!(frames > 0 || frame.key, "the first frame is a key frame");
-            assert!(!frame.data.is_empty() && frame.at <= now, "a frame is not empty, and its time is not in the future");
+            assert!(
+                !frame.data.is_empty() && frame.at <= now,
+                "a frame is not empty, and its time is not in the future"
+            );
             assert!(last.is_none_or(|last| frame.at > last), "times increase");
             last = Some(frame.at);
             frames += 1;

@@ -1,4 +1,4 @@
-//! The codecs' contract, for every codec there is.
+//! Conformance tests of every registered codec.
 
 use blink_api::{AudioCodec, Configuration, Context, Registry, SystemClock};
 use blink_conformance::codec;

@@ -1,10 +1,10 @@
-//! A hundred calls over real sockets, alone in the resource_usage, so that its sockets and memory can be
-//! counted.
+//! A hundred calls over real sockets, alone in the process, so that its sockets and memory can be
+//! measured.
 
 use std::net::{Ipv4Addr, UdpSocket};
 
 use blink_api::Registry;
-use blink_conformance::lab::{ResourceUsage, LabConfig, Timing};
+use blink_conformance::lab::{LabConfig, ResourceUsage, Timing};
 use blink_conformance::scenarios;
 use blink_signaling_libp2p as _;
 use blink_transport_str0m as _;
@@ -14,11 +14,11 @@ use blink_transport_webrtc_rs as _;
 fn a_hundred_calls_leave_no_sockets_and_hardly_more_memory() {
     let sockets = || ResourceUsage::now(0).map(|resource_usage| resource_usage.sockets);
     let before = sockets();
-    assert!(before.is_some() || !cfg!(target_os = "linux"), "Linux tells what a resource_usage has");
+    assert!(before.is_some() || !cfg!(target_os = "linux"), "Linux reports resource usage");
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
     assert_eq!(sockets(), before.map(|before| before + 1), "a socket is counted");
     drop(socket);
-    assert_eq!(sockets(), before, "and no more when it is closed");
+    assert_eq!(sockets(), before, "a closed socket is not counted");
     let registry = Registry::discovered().expect("backends have different names");
     let settings = [
         r#"signalings.libp2p.listen=["/ip4/127.0.0.1/tcp/0"]"#,

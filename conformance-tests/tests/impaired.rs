@@ -1,6 +1,6 @@
-//! Networks that fail under real stacks on real sockets, in real time: cut, and lossy, between
-//! every two network transports. What recovers here are the stacks themselves, where the other
-//! scenarios cut between engine and backend.
+//! Outages and loss under real stacks on real sockets, in real time, between every two network
+//! transports. Here the stacks themselves must recover, while the other scenarios cut between
+//! engine and backend.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 const PAIRS: [[&str; 2]; 4] =
     [["str0m", "webrtc-rs"], ["webrtc-rs", "str0m"], ["str0m", "str0m"], ["webrtc-rs", "webrtc-rs"]];
-/// Blackouts short and long, and another address.
+/// Short and long outages, and an address change.
 const CUT: [&str; 3] = ["blackout-of-5-s", "blackout-of-20-s", "address-changes"];
-/// A call of three is set up and heard on a network that loses, delays and repeats.
+/// A call of three on a network with loss, delay and duplication.
 const ROUGH: [&str; 1] = ["three-way"];
 
 fn main() {

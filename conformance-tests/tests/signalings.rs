@@ -1,4 +1,4 @@
-//! The signaling suite, for every backend.
+//! Conformance tests of every signaling backend.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ signaling_tests!(ipfs_with_libp2p_quic, NodeNetwork::new([Kind::Ipfs, Kind::Libp
 signaling_tests!(libp2p_with_ipfs_websocket, NodeNetwork::new([Kind::Libp2p, Kind::Ipfs], WEBSOCKET));
 signaling_tests!(ipfs_with_libp2p_websocket, NodeNetwork::new([Kind::Ipfs, Kind::Libp2p], WEBSOCKET));
 
-/// What stands before and after the port.
+/// Parts of a listen address before and after the port.
 type Carrier = [&'static str; 2];
 const TCP: Carrier = ["/ip4/127.0.0.1/tcp/", ""];
 const QUIC: Carrier = ["/ip4/127.0.0.1/udp/", "/quic-v1"];
@@ -47,8 +47,8 @@ enum Kind {
     Ipfs,
 }
 
-/// Nodes on the loopback interface with a key file each, so that a node can come back as itself.
-/// Node `a` is of the first kind, the others are of the second.
+/// Nodes on the loopback interface with a key file each, so that a node can restart with its
+/// identity. Node `a` is of the first kind, the others are of the second.
 struct NodeNetwork {
     kinds: [Kind; 2],
     carrier: Carrier,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use blink_api::CallId;
 
+use super::expected_event::{call_joined, incoming_call, joined, media_started, ringing};
 use super::failure::Result;
 use super::participant::Participant;
-use super::expected_event::{call_joined, incoming_call, joined, media_started, ringing};
 use super::playback::{AMPLITUDE, BUFFERED, tone_of};
 
 /// Window in which a tone must be audible to count as heard.
@@ -62,7 +62,10 @@ impl Participant {
         let now = self.core.clock.elapsed();
         let share = self.inner.devices.recording.share(tone_of(talker.number()), since, now);
         let percent = share * 100.0;
-        self.must(share <= MAX_SILENT_SHARE, format!("heard {talker} for {percent:.0} % of {:?}", now.saturating_sub(since)))
+        self.must(
+            share <= MAX_SILENT_SHARE,
+            format!("heard {talker} for {percent:.0} % of {:?}", now.saturating_sub(since)),
+        )
     }
 
     /// Verifies that a participant was heard without interruption since a time. Stalls of the
@@ -77,9 +80,8 @@ impl Participant {
         match lasting.find(|(gap, still)| gap.saturating_sub(*still) > MAX_GAP) {
             None => Ok(()),
             Some((gap, still)) => {
-                let why = format!(
-                    "did not hear {talker} for {gap:?}, during {still:?} of which the machine was stalled"
-                );
+                let why =
+                    format!("did not hear {talker} for {gap:?}, during {still:?} of which the machine was stalled");
                 Err(self.fails(why))
             }
         }

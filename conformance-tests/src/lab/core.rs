@@ -12,17 +12,17 @@ use blink_engine::{EndReason, Event};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::clock::LabClock;
+use super::config::{LabConfig, NetworkConditions, Timing};
+use super::event_log::EventLog;
 use super::failure::{Failure, Result};
 use super::fault::Fault;
 use super::link::Link;
-use super::event_log::EventLog;
-use super::participant_inner::ParticipantInner;
-use super::message_network::MessageNetwork;
 use super::link_session::PathEnd;
 use super::link_signaling::FIRST_INJECTED_ID;
-use super::config::{NetworkConditions, LabConfig, Timing};
+use super::message_network::MessageNetwork;
+use super::participant_inner::ParticipantInner;
 use super::stalls::Stalls;
-use super::clock::LabClock;
 use crate::impaired::ImpairedNetwork;
 use crate::turn::TurnServer;
 
@@ -165,8 +165,11 @@ impl Core {
         };
         let mut origin = *b"forged  ........";
         origin[8..].copy_from_slice(&number.to_be_bytes());
-        let delivery =
-            Delivery { id: DeliveryId(FIRST_INJECTED_ID + number), origin: Some(Origin(origin)), message: message.clone() };
+        let delivery = Delivery {
+            id: DeliveryId(FIRST_INJECTED_ID + number),
+            origin: Some(Origin(origin)),
+            message: message.clone(),
+        };
         let mut readers = 0;
         for link in links.iter().filter(|link| link.has_signaling()) {
             for queue in link.queues(&topic) {
@@ -174,7 +177,9 @@ impl Core {
                     readers += 1;
                     if matches!(self.fault, Some(Fault::AcceptsForgedMessages)) {
                         let reason = EndReason::RemoteLeft;
-                        participants[link.number].log.record_false_event(self, |call| Event::CallEnded { call, reason });
+                        participants[link.number]
+                            .log
+                            .record_false_event(self, |call| Event::CallEnded { call, reason });
                     }
                 }
             }

@@ -6,10 +6,10 @@ use blink_api::CallId;
 use blink_engine::{CallSnapshot, CallState};
 
 use super::core::seconds;
-use super::failure::{Failure, Result};
 use super::event_log::ObservedEvent;
-use super::participant::Participant;
 use super::expected_event::{ExpectedEvent, any_of};
+use super::failure::{Failure, Result};
+use super::participant::Participant;
 
 /// Window of a check for the absence of events.
 const QUIET_WINDOW: Duration = Duration::from_secs(2);

@@ -7,8 +7,8 @@ use blink_api::CallId;
 use blink_engine::Event;
 
 use super::core::{Core, seconds};
-use super::fault::{Fault, EventMutation};
 use super::expected_event::ExpectedEvent;
+use super::fault::{EventMutation, Fault};
 
 /// Log of one participant, over all runs of its engine.
 #[derive(Default)]

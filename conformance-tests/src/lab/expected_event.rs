@@ -49,13 +49,17 @@ pub fn incoming_call(call: CallId, from: &Participant) -> ExpectedEvent {
 
 /// A call stops ringing.
 pub fn call_cancelled(call: CallId, reason: CancelledReason) -> ExpectedEvent {
-    expected_event(format!("CallCancelled({reason:?}) of {call}"), move |event| *event == Event::CallCancelled { call, reason })
+    expected_event(format!("CallCancelled({reason:?}) of {call}"), move |event| {
+        *event == Event::CallCancelled { call, reason }
+    })
 }
 
 /// A call was missed.
 pub fn missed_call(call: CallId, from: &Participant) -> ExpectedEvent {
     let who = from.did();
-    expected_event(format!("MissedCall {call} from {from}"), move |event| *event == Event::MissedCall { call, from: who })
+    expected_event(format!("MissedCall {call} from {from}"), move |event| {
+        *event == Event::MissedCall { call, from: who }
+    })
 }
 
 /// A device of an invited participant rings.

@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 use super::core::Core;
 use super::fault::Fault;
 use super::link::Link;
-use super::message_network::{MessageAction, Held, Published};
+use super::message_network::{Held, MessageAction, Published};
 use crate::forwarding::ForwardingSignaling;
 
 /// Capacity of a subscription's queue.
@@ -47,7 +47,8 @@ impl ForwardingSignaling for LinkSignaling {
         let (queue, outer) = subscription(QUEUE, move || drop(closing));
         self.link.add_queue(*topic, queue.clone());
         self.link.subscriptions_open.fetch_add(1, Ordering::Relaxed);
-        let message_network = SubscriptionForwarder { topic: *topic, link: self.link.clone(), core: self.core.clone(), queue };
+        let message_network =
+            SubscriptionForwarder { topic: *topic, link: self.link.clone(), core: self.core.clone(), queue };
         let (link, keeps) = (self.link.clone(), matches!(self.core.fault, Some(Fault::NeverUnsubscribes)));
         tokio::spawn(async move {
             let is_dropped = async {

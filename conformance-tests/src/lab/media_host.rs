@@ -13,8 +13,8 @@ use blink_api::{
 use tokio::sync::broadcast;
 
 use super::camera::Camera;
-use super::playback::{AMPLITUDE, PlaybackRecording, tone_of};
 use super::clock::LabClock;
+use super::playback::{AMPLITUDE, PlaybackRecording, tone_of};
 
 /// A participant's microphone and loudspeaker, kept over all runs of its engine.
 pub(crate) struct Devices {

@@ -11,9 +11,9 @@ use blink_proto::secure::{AgreementKey, inbox_topic, open};
 use blink_proto::wire::{Body, Kind};
 use bytes::Bytes;
 
+use super::config::NetworkConditions;
 use super::fault::Fault;
 use super::link::Link;
-use super::config::NetworkConditions;
 
 /// A published message.
 #[derive(Debug, Clone)]

@@ -41,30 +41,30 @@
 //! A lab can be given one [`Fault`], with which a scenario must fail. This shows that each scenario
 //! detects the fault it is about.
 
-mod lab_codec;
+mod audio_checks;
+mod camera;
+mod clock;
+mod config;
 mod core;
+mod event_checks;
+mod event_log;
+mod expected_event;
 mod failure;
 mod fault;
+mod lab_codec;
 mod link;
-mod audio_checks;
-mod event_log;
+mod link_session;
+mod link_signaling;
+mod link_transport;
 mod media_host;
+mod message_network;
 mod participant;
 mod participant_inner;
-mod camera;
-mod message_network;
-mod resource_usage;
-mod profile;
-mod link_session;
-mod video_streams;
-mod expected_event;
-mod link_signaling;
 mod playback;
-mod config;
+mod profile;
+mod resource_usage;
 mod stalls;
-mod clock;
-mod link_transport;
-mod event_checks;
+mod video_streams;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,22 +75,22 @@ use bytes::Bytes;
 
 use self::core::Core;
 use crate::turn::TurnServer;
-pub use failure::{Failure, FailureKind, Result};
-pub use fault::{Command, Fault, EventMutation};
 pub use audio_checks::{all_hear_each_other, all_meet};
+pub use config::{Impaired, LabConfig, NetworkConditions, Requirements, Timing};
 pub use event_log::{EventLog, ObservedEvent};
-pub use participant::{Participant, expect_error};
-use participant_inner::ParticipantInner;
-pub use message_network::{MessageAction, Message, Published};
-pub use resource_usage::ResourceUsage;
-pub use profile::Profile;
-pub use video_streams::VideoReceiver;
 pub use expected_event::{
-    ExpectedEvent, any, any_of, busy, call_cancelled, call_ended, call_joined, call_replaced, incoming_call, joined, left,
-    media_started, missed_call, no_microphone, reconnected, reconnecting, rejected, ringing, speaking_started,
+    ExpectedEvent, any, any_of, busy, call_cancelled, call_ended, call_joined, call_replaced, incoming_call, joined,
+    left, media_started, missed_call, no_microphone, reconnected, reconnecting, rejected, ringing, speaking_started,
     speaking_stopped, state_of, stream_ended, stream_offered, unanswered, unreachable, video_started,
 };
-pub use config::{Impaired, Requirements, NetworkConditions, LabConfig, Timing};
+pub use failure::{Failure, FailureKind, Result};
+pub use fault::{Command, EventMutation, Fault};
+pub use message_network::{Message, MessageAction, Published};
+pub use participant::{Participant, expect_error};
+use participant_inner::ParticipantInner;
+pub use profile::Profile;
+pub use resource_usage::ResourceUsage;
+pub use video_streams::VideoReceiver;
 
 /// Names of participants without a name of their own, in order of creation.
 const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];

@@ -86,7 +86,9 @@ impl Participant {
         if matches!(self.core.fault, Some(Fault::LeaveEndsGroupCall)) {
             let reason = CancelledReason::CallerLeft;
             let others = self.core.participants().into_iter().filter(|participant| participant.number != self.number());
-            others.for_each(|participant| participant.log.record_false_event(&self.core, |call| Event::CallCancelled { call, reason }));
+            others.for_each(|participant| {
+                participant.log.record_false_event(&self.core, |call| Event::CallCancelled { call, reason })
+            });
         }
         Ok(self.run_command(Command::Leave, (), self.blink()?.leave_call()).await)
     }
@@ -169,7 +171,11 @@ impl Participant {
     fn announce_only(&self, state: ParticipantState) {
         let Some(participant) = self.endpoint() else { return };
         for other in self.core.participants().into_iter().filter(|participant| participant.number != self.number()) {
-            other.log.record_false_event(&self.core, |call| Event::ParticipantStateChanged { call, participant, state });
+            other.log.record_false_event(&self.core, |call| Event::ParticipantStateChanged {
+                call,
+                participant,
+                state,
+            });
         }
     }
 

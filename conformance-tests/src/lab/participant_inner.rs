@@ -8,17 +8,17 @@ use blink_api::{
 use blink_engine::{Blink, Event, EventStream, Identity, Pacing, StreamItem};
 use tokio::task::JoinHandle;
 
-use super::lab_codec::LabCodec;
 use super::core::Core;
+use super::event_log::Log;
 use super::failure::{Failure, Result};
 use super::fault::Fault;
+use super::lab_codec::LabCodec;
 use super::link::Link;
-use super::event_log::Log;
-use super::media_host::{Devices, LabHost};
-use super::profile::Profile;
 use super::link_signaling::LinkSignaling;
-use super::playback::BLOCK;
 use super::link_transport::LinkTransport;
+use super::media_host::{Devices, LabHost};
+use super::playback::BLOCK;
+use super::profile::Profile;
 use crate::impaired::{ImpairedSignaling, ImpairedTransport, SignalingImpairment};
 
 pub(crate) struct ParticipantInner {
@@ -266,7 +266,9 @@ async fn listen(participant: Arc<ParticipantInner>, core: Arc<Core>, mut events:
                 participant.log.hear(&core, event);
             }
             StreamItem::Lagged { missed, .. } => {
-                participant.log.log_action(core.clock.elapsed(), format!("the lab was too slow and missed {missed} events"));
+                participant
+                    .log
+                    .log_action(core.clock.elapsed(), format!("the lab was too slow and missed {missed} events"));
             }
         }
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use blink_api::{Error, StreamId, TrackKind};
 use blink_engine::{RequestedStream, StreamConfig};
 
+use super::camera::owner_of;
 use super::failure::Result;
 use super::fault::Command;
 use super::participant::Participant;
-use super::camera::owner_of;
 
 /// Frames that count as received video: half a second.
 const RECEIVED_FRAMES: usize = 10;
@@ -58,8 +58,9 @@ impl Participant {
         let screen = VideoReceiver { shown: Arc::default() };
         let (shown, clock) = (screen.shown.clone(), self.core.clock);
         tokio::spawn(async move {
-            let with =
-                |work: &mut dyn FnMut(&mut ReceivedFrames)| work(&mut shown.lock().unwrap_or_else(PoisonError::into_inner));
+            let with = |work: &mut dyn FnMut(&mut ReceivedFrames)| {
+                work(&mut shown.lock().unwrap_or_else(PoisonError::into_inner))
+            };
             while let Some(received) = frames.next().await {
                 let encode_frame = (owner_of(&received.frame), clock.elapsed());
                 with(&mut |shown| shown.camera.push(encode_frame));

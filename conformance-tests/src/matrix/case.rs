@@ -76,7 +76,8 @@ impl Case {
             Ok(Err(why)) => (Verdict::Failed(why), None),
             Err(panic) => (Verdict::Failed(format!("panicked: {}", text_of(&*panic))), None),
         };
-        let (setup_times, event_logs) = record.map(|record| (record.setup_times, record.event_logs)).unwrap_or_default();
+        let (setup_times, event_logs) =
+            record.map(|record| (record.setup_times, record.event_logs)).unwrap_or_default();
         Row {
             pairing: self.pairing.clone(),
             number: self.scenario.number,

@@ -16,9 +16,9 @@
 //! ```
 
 mod case;
-mod workers;
 mod pairing;
 mod unimplemented;
+mod workers;
 
 use blink_api::Registry;
 
@@ -26,9 +26,9 @@ use crate::lab::{LabConfig, Timing};
 use crate::scenarios::{self, Scenario};
 
 pub use case::{Case, Row, Verdict};
-pub use workers::Control;
 pub use pairing::Pairing;
 pub use unimplemented::{WAITING, Waiting};
+pub use workers::Control;
 
 /// Scenarios of the quick set: all ways to set up and end a call, a group, streams, and a path that
 /// is lost and restored.
@@ -97,8 +97,8 @@ impl Matrix {
 
     /// Runs all cases, and returns their rows in order of pairings and scenarios, including those
     /// that are not implemented. `on_row` is called for each row as it ends, from any thread.
-    pub fn run(&self, control: &Control, signaled: &(dyn Fn(&Row) + Sync)) -> Vec<Row> {
-        let mut rows = workers::run(self.cases(), control, signaled);
+    pub fn run(&self, control: &Control, on_row: &(dyn Fn(&Row) + Sync)) -> Vec<Row> {
+        let mut rows = workers::run(self.cases(), control, on_row);
         rows.extend(self.waiting());
         let place = |row: &Row| self.pairings.iter().position(|pairing| *pairing == row.pairing);
         rows.sort_by_key(|row| (place(row), row.number, row.title.clone()));

@@ -9,15 +9,15 @@ use super::case::{Case, Row};
 /// Concurrency and cancellation of a run.
 #[derive(Debug)]
 pub struct Control {
-    lanes: usize,
+    jobs: usize,
     stopped: AtomicBool,
 }
 
 impl Control {
     /// Runs `jobs` cases at a time, at least one. Scenarios that assert uninterrupted audio run
     /// after all others, a quarter as many at a time.
-    pub fn new(lanes: usize) -> Self {
-        Self { lanes: lanes.max(1), stopped: AtomicBool::new(false) }
+    pub fn new(jobs: usize) -> Self {
+        Self { jobs: jobs.max(1), stopped: AtomicBool::new(false) }
     }
 
     /// Starts no further case. Running cases complete.
@@ -31,25 +31,25 @@ impl Control {
 }
 
 /// Runs all cases; the rows are in order of completion.
-pub(super) fn run(cases: Vec<Case>, control: &Control, signaled: &(dyn Fn(&Row) + Sync)) -> Vec<Row> {
+pub(super) fn run(cases: Vec<Case>, control: &Control, on_row: &(dyn Fn(&Row) + Sync)) -> Vec<Row> {
     let (quiet, together): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.scenario.quiet_machine);
-    let mut rows = in_lanes(together, control.lanes, control, signaled);
-    rows.extend(in_lanes(quiet, control.lanes.div_ceil(4), control, signaled));
+    let mut rows = run_jobs(together, control.jobs, control, on_row);
+    rows.extend(run_jobs(quiet, control.jobs.div_ceil(4), control, on_row));
     rows
 }
 
-fn in_lanes(cases: Vec<Case>, lanes: usize, control: &Control, signaled: &(dyn Fn(&Row) + Sync)) -> Vec<Row> {
+fn run_jobs(cases: Vec<Case>, jobs: usize, control: &Control, on_row: &(dyn Fn(&Row) + Sync)) -> Vec<Row> {
     let queue = Mutex::new(VecDeque::from(cases));
     let rows = Mutex::new(Vec::new());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     std::thread::scope(|scope| {
-        for _ in 0..lanes {
+        for _ in 0..jobs {
             scope.spawn(|| {
                 while !control.is_stopped()
                     && let Some(case) = next()
                 {
                     let row = case.run();
-                    signaled(&row);
+                    on_row(&row);
                     rows.lock().unwrap_or_else(PoisonError::into_inner).push(row);
                 }
             });

@@ -8,8 +8,8 @@ use blink_proto::wire::Kind;
 
 use super::Scenario;
 use crate::lab::{
-    Command, Fault, Lab, Requirements, Participant, Profile, Result, EventMutation, any, busy, call_cancelled, call_ended, call_joined,
-    call_replaced, incoming_call, left, all_meet, expect_error, rejected, ringing,
+    Command, EventMutation, Fault, Lab, Participant, Profile, Requirements, Result, all_meet, any, busy,
+    call_cancelled, call_ended, call_joined, call_replaced, expect_error, incoming_call, left, rejected, ringing,
 };
 
 pub(super) const ALL: &[Scenario] = &[
@@ -18,7 +18,10 @@ pub(super) const ALL: &[Scenario] = &[
         name: "busy",
         verifies: "A call that arrives during another one rings, or with `call.busy = reject` the caller is informed that the callee is busy; the ongoing call is unaffected.",
         quiet_machine: true,
-        faults: &[Fault::IgnoresSettings, Fault::MutatesEvents(|event| EventMutation::suppress(event, "participant_busy"))],
+        faults: &[
+            Fault::IgnoresSettings,
+            Fault::MutatesEvents(|event| EventMutation::suppress(event, "participant_busy")),
+        ],
         run: |lab| Box::pin(busy_callee(lab)),
         ..Scenario::DEFAULT
     },
@@ -96,7 +99,7 @@ async fn busy_callee(lab: &mut Lab) -> Result {
     let [alice, bob] = lab.participants().await?;
     let carol = lab.participant(Profile::new("carol").setting("call.busy=reject")).await?;
     let theirs = bob.calls(&[&carol]).await?;
-    let talking_since = lab.now();
+    let since = lab.now();
 
     let second = alice.offers(&[&bob]).await?;
     bob.sees(incoming_call(second, &alice)).await?;
@@ -110,8 +113,8 @@ async fn busy_callee(lab: &mut Lab) -> Result {
     lab.no_unexpected_events().await?;
     bob.has_call(theirs, CallState::Active).await?;
     carol.has_call(theirs, CallState::Active).await?;
-    bob.heard_throughout(&carol, talking_since)?;
-    carol.heard_throughout(&bob, talking_since)
+    bob.heard_throughout(&carol, since)?;
+    carol.heard_throughout(&bob, since)
 }
 
 async fn two_incoming(lab: &mut Lab) -> Result {
@@ -208,8 +211,8 @@ async fn glare_and_hang_up(lab: &mut Lab) -> Result {
         other.must(rung(other).is_none(), "rang while it called")?;
         for participant in [quitter, other] {
             participant.has_no_call().await?;
-            participant.must(participant.open_sessions()? == 0, "has a session open in no call")?;
-            participant.must(participant.open_devices() == 0, "has a device open in no call")?;
+            participant.must(participant.open_sessions()? == 0, "has an open session outside a call")?;
+            participant.must(participant.open_devices() == 0, "has an open device outside a call")?;
         }
     }
     Ok(())

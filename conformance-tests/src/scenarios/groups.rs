@@ -10,8 +10,9 @@ use blink_proto::wire::{Body, Kind};
 
 use super::Scenario;
 use crate::lab::{
-    Fault, MessageAction, Lab, Requirements, Participant, Profile, Result, EventMutation, call_cancelled, call_ended, call_joined,
-    all_hear_each_other, incoming_call, left, all_meet, reconnected, reconnecting, rejected, ringing,
+    EventMutation, Fault, Lab, MessageAction, Participant, Profile, Requirements, Result, all_hear_each_other,
+    all_meet, call_cancelled, call_ended, call_joined, incoming_call, left, reconnected, reconnecting, rejected,
+    ringing,
 };
 
 pub(super) const ALL: &[Scenario] = &[
@@ -78,7 +79,10 @@ pub(super) const ALL: &[Scenario] = &[
         verifies: "A crashed participant is reported as reconnecting and then as having left; the others hear each other without interruption.",
         needs: Requirements { restart: true, ..Requirements::NONE },
         quiet_machine: true,
-        faults: &[Fault::SharesPacketQueue, Fault::MutatesEvents(|event| EventMutation::suppress(event, "participant_reconnecting"))],
+        faults: &[
+            Fault::SharesPacketQueue,
+            Fault::MutatesEvents(|event| EventMutation::suppress(event, "participant_reconnecting")),
+        ],
         run: |lab| Box::pin(crash(lab)),
         ..Scenario::DEFAULT
     },
@@ -168,8 +172,8 @@ async fn partner_leaves(lab: &mut Lab) -> Result {
     lab.no_unexpected_events().await?;
     for participant in [&alice, &bob] {
         participant.has_no_call().await?;
-        participant.must(participant.open_devices() == 0, "has a device open in no call")?;
-        participant.must(participant.open_sessions()? == 0, "has a session open in no call")?;
+        participant.must(participant.open_devices() == 0, "has an open device outside a call")?;
+        participant.must(participant.open_sessions()? == 0, "has an open session outside a call")?;
     }
     Ok(())
 }
@@ -211,8 +215,8 @@ async fn rejecter_is_not_asked_again(lab: &mut Lab) -> Result {
     let count = |participant: &Participant| offers[participant.number()].load(Ordering::Relaxed);
     let (for_bob, for_carol) = (count(&bob), count(&carol));
     lab.passes(Duration::from_secs(15)).await;
-    bob.must(count(&bob) == for_bob, "was asked again after it rejected")?;
-    carol.must(count(&carol) > for_carol, "was asked no more, because somebody else rejected")?;
+    bob.must(count(&bob) == for_bob, "received an offer after it rejected")?;
+    carol.must(count(&carol) > for_carol, "received no further offer after another participant rejected")?;
     carol.has_pending(&[call]).await?;
     lab.no_unexpected_events().await
 }
@@ -221,24 +225,24 @@ async fn crash(lab: &mut Lab) -> Result {
     let [alice, bob] = lab.participants().await?;
     let carol = lab.participant(Profile::new("carol")).await?;
     let call = alice.calls(&[&bob, &carol]).await?;
-    let talking_since = lab.now();
+    let since = lab.now();
     carol.is_killed().await;
     for other in [&alice, &bob] {
         other.sees(reconnecting(call, &carol)).await?;
     }
-    let end = talking_since + Duration::from_secs(35);
+    let end = since + Duration::from_secs(35);
     for other in [&alice, &bob] {
         other.sees_within(end.saturating_sub(lab.now()), left(call, &carol, LeftReason::TimedOut)).await?;
     }
     lab.no_unexpected_events().await?;
-    alice.heard_throughout(&bob, talking_since)?;
-    bob.heard_throughout(&alice, talking_since)
+    alice.heard_throughout(&bob, since)?;
+    bob.heard_throughout(&alice, since)
 }
 
 async fn one_flapping_link(lab: &mut Lab) -> Result {
     let [alice, bob, carol] = lab.participants().await?;
     let call = alice.calls(&[&bob, &carol]).await?;
-    let talking_since = lab.now();
+    let since = lab.now();
     for _ in 0..4 {
         carol.loses_media_path()?;
         for (one, other) in [(&alice, &carol), (&bob, &carol), (&carol, &alice), (&carol, &bob)] {
@@ -250,8 +254,8 @@ async fn one_flapping_link(lab: &mut Lab) -> Result {
         }
         lab.passes(Duration::from_secs(1)).await;
     }
-    alice.heard_throughout(&bob, talking_since)?;
-    bob.heard_throughout(&alice, talking_since)?;
+    alice.heard_throughout(&bob, since)?;
+    bob.heard_throughout(&alice, since)?;
     all_hear_each_other(&[&alice, &bob, &carol]).await?;
     lab.no_unexpected_events().await
 }

@@ -6,8 +6,8 @@ use blink_engine::{CallState, EndReason, LeftReason, ParticipantState};
 
 use super::{Ability, Scenario};
 use crate::lab::{
-    Command, Fault, Lab, NetworkConditions, Result, EventMutation, any_of, call_ended, call_joined, all_hear_each_other, incoming_call,
-    joined, left, media_started, all_meet, ringing, state_of, stream_offered,
+    Command, EventMutation, Fault, Lab, NetworkConditions, Result, all_hear_each_other, all_meet, any_of, call_ended,
+    call_joined, incoming_call, joined, left, media_started, ringing, state_of, stream_offered,
 };
 
 pub(super) const ALL: &[Scenario] = &[

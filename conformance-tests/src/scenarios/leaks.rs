@@ -39,8 +39,8 @@ async fn a_hundred_calls(lab: &mut Lab) -> Result {
     }
     lab.passes(LINGERING).await;
     for (participant, topics) in [&alice, &bob].into_iter().zip(topics) {
-        participant.must(participant.open_sessions()? == 0, "has a session open in no call")?;
-        participant.must(participant.open_devices() == 0, "has a device open in no call")?;
+        participant.must(participant.open_sessions()? == 0, "has an open session outside a call")?;
+        participant.must(participant.open_devices() == 0, "has an open device outside a call")?;
         let now = participant.open_subscriptions()?;
         participant.must(now == topics, format!("listens on {now} topics, and on {topics} before"))?;
         participant.has_no_call().await?;

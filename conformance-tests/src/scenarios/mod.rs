@@ -22,9 +22,9 @@
 //! `start_paused`, and have one thread.
 
 mod concurrent_calls;
-mod leaks;
 mod groups;
 mod joining;
+mod leaks;
 mod outages;
 mod security;
 mod setup;
@@ -36,7 +36,7 @@ use std::time::Duration;
 use futures_core::future::LocalBoxFuture;
 
 use crate::ability::Ability;
-use crate::lab::{EventLog, Fault, Lab, Requirements, NetworkConditions, Result, LabConfig};
+use crate::lab::{EventLog, Fault, Lab, LabConfig, NetworkConditions, Requirements, Result};
 
 /// One scenario: participants, their actions, and the events that must and must not occur.
 #[derive(Clone, Copy)]

@@ -7,10 +7,10 @@ use blink_engine::{CallState, EndReason, Event, LeftReason, ParticipantState};
 
 use super::Scenario;
 use crate::lab::{
-    Fault, Lab, Requirements, Participant, Profile, Result, EventMutation, any, call_ended, call_joined, all_hear_each_other,
-    incoming_call, left, reconnected, reconnecting, ringing, state_of,
+    EventMutation, Fault, Lab, Participant, Profile, Requirements, Result, all_hear_each_other, any, call_ended,
+    call_joined, incoming_call, left, reconnected, reconnecting, ringing, state_of,
 };
-use crate::transport::relays::relays_alone;
+use crate::transport::relays::only_relays;
 
 const BLACKOUT: Requirements = Requirements { blackout: true, ..Requirements::NONE };
 
@@ -119,7 +119,7 @@ async fn blackout_of_20_s(lab: &mut Lab) -> Result {
     lab.passes(Duration::from_millis(17_500)).await;
     bob.regains_network()?;
     find_each_other(lab, call, &alice, &bob, Duration::from_secs(5)).await?;
-    alice.must(alice.ice_restarts()? + bob.ice_restarts()? > 0, "nobody restarted ICE")
+    alice.must(alice.ice_restarts()? + bob.ice_restarts()? > 0, "neither side restarted ICE")
 }
 
 async fn blackout_for_good(lab: &mut Lab) -> Result {
@@ -157,13 +157,13 @@ async fn address_changes(lab: &mut Lab) -> Result {
                 noticed += 1;
             }
         }
-        mover.must(noticed > 0, "has another address, and nobody noticed")?;
+        mover.must(noticed > 0, "changed its address undetected")?;
         all_hear_each_other(&[&alice, &bob]).await?;
         lab.no_unexpected_events().await?;
         alice.has_call(call, CallState::Active).await?;
         bob.has_call(call, CallState::Active).await?;
     }
-    alice.must(alice.ice_restarts()? + bob.ice_restarts()? > 0, "nobody restarted ICE")
+    alice.must(alice.ice_restarts()? + bob.ice_restarts()? > 0, "neither side restarted ICE")
 }
 
 async fn relay_only(lab: &mut Lab) -> Result {
@@ -176,7 +176,9 @@ async fn relay_only(lab: &mut Lab) -> Result {
         match (transport.relay, lab.tries_to_start(relay_only).await) {
             (true, Ok(participant)) => participants.push(participant),
             (false, Err(error)) if error.kind() == ErrorKind::Unsupported => {}
-            (_, Ok(participant)) => return Err(participant.fails("keeps nothing secret, and started")),
+            (_, Ok(participant)) => {
+                return Err(participant.fails("started without a transport that supports relay_only"));
+            }
             (_, Err(error)) => return Err(lab.fails(&format!("{name} did not start: {error}"))),
         }
     }
@@ -184,12 +186,12 @@ async fn relay_only(lab: &mut Lab) -> Result {
     let call = alice.calls(&[bob]).await?;
     all_hear_each_other(&[alice, bob]).await?;
     for participant in [alice, bob] {
-        let signaled = relays_alone(&participant.signaled_addresses()?, &server.figures().relayed);
-        let relays = signaled.map_err(|leak| participant.fails(leak))?;
-        participant.must(relays > 0, "signaled no candidate at all")?;
+        let disclosed = only_relays(&participant.signaled_addresses()?, &server.figures().relayed);
+        let relays = disclosed.map_err(|leak| participant.fails(leak))?;
+        participant.must(relays > 0, "disclosed no candidate")?;
         participant.has_call(call, CallState::Active).await?;
     }
-    alice.must(server.figures().to_peers > 0, "was heard, and not through the relay")
+    alice.must(server.figures().to_peers > 0, "was heard, but not through the relay")
 }
 
 async fn signaling_gone(lab: &mut Lab) -> Result {
@@ -221,25 +223,25 @@ async fn media_gone(lab: &mut Lab) -> Result {
     lab.passes(Duration::from_secs(30)).await;
     bob.regains_media_path()?;
     find_each_other(lab, call, &alice, &bob, Duration::from_secs(5)).await?;
-    alice.must(alice.ice_restarts()? + bob.ice_restarts()? > 0, "nobody restarted ICE")?;
+    alice.must(alice.ice_restarts()? + bob.ice_restarts()? > 0, "neither side restarted ICE")?;
 
     bob.loses_media_path()?;
     look_for_each_other(call, &alice, &bob).await?;
     lab.passes(Duration::from_secs(55)).await;
     lab.no_unexpected_events().await?;
-    let mut signaled = 0;
+    let mut informed = 0;
     for (one, other) in [(&alice, &bob), (&bob, &alice)] {
         lab.passes(Duration::from_secs(3)).await;
         // The side whose minute ends first announces that it leaves, which the other may receive
         // before its own minute ends.
         let failed = one.sees_within(Duration::from_secs(3), call_ended(call, EndReason::Failed)).await;
-        signaled += usize::from(failed.is_ok());
+        informed += usize::from(failed.is_ok());
         if failed.is_err() {
             one.sees(left(call, other, LeftReason::Left)).await?;
             one.sees(call_ended(call, EndReason::RemoteLeft)).await?;
         }
     }
-    alice.must(signaled > 0, "was not signaled that the path failed, nor was bob")?;
+    alice.must(informed > 0, "and bob were not informed that the path failed")?;
     alice.has_no_call().await?;
     bob.has_no_call().await?;
     lab.no_unexpected_events().await
@@ -260,8 +262,8 @@ async fn no_common_codec(lab: &mut Lab) -> Result {
     lab.passes(Duration::from_secs(15)).await;
     for participant in [&alice, &bob] {
         participant.has_no_call().await?;
-        participant.must(participant.open_sessions()? == 0, "has a session open in no call")?;
-        participant.must(participant.open_devices() == 0, "has a device open in no call")?;
+        participant.must(participant.open_sessions()? == 0, "has an open session outside a call")?;
+        participant.must(participant.open_devices() == 0, "has an open device outside a call")?;
     }
     lab.no_unexpected_events().await
 }

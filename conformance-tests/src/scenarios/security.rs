@@ -13,8 +13,8 @@ use rand::SeedableRng;
 
 use super::Scenario;
 use crate::lab::{
-    Command, Fault, MessageAction, Lab, Requirements, Participant, Profile, Result, any, call_ended, call_joined, all_hear_each_other,
-    incoming_call, left, all_meet, expect_error, ringing, state_of,
+    Command, Fault, Lab, MessageAction, Participant, Profile, Requirements, Result, all_hear_each_other, all_meet, any,
+    call_ended, call_joined, expect_error, incoming_call, left, ringing, state_of,
 };
 
 const LETTERS: Requirements = Requirements { messages: true, ..Requirements::NONE };
@@ -70,7 +70,7 @@ fn farewell(call: CallId, signer: &Identity, name: Endpoint, seq: u64, to: &Part
         replaced_by: None,
     };
     let content = Content { from: name, boot: u64::MAX / 2, seq, unix_ms: 0, call, body: Body::Cancel(cancel) };
-    let key = AgreementKey::public_of(&to.did()).expect("a participant's key is playback");
+    let key = AgreementKey::public_of(&to.did()).expect("a participant's key is valid");
     let sealing = Sealing { topic: to.inbox(), recipients: &[key], tag: None, identity: signer };
     let mut random = Random::from_seed([seq as u8; 32]);
     let envelope = seal(&sealing, &content.encode(), &mut random).expect("a farewell is small");
@@ -86,14 +86,16 @@ async fn uninvited_peer(lab: &mut Lab) -> Result {
     lab.passes(Duration::from_secs(5)).await;
     bob.never_saw(any("incoming_call"))?;
     mallory.never_saw(any("participant_ringing"))?;
-    mallory
-        .must(mallory.inbox_messages_since(Duration::ZERO) == 0, "got an answer from somebody who does not know it")?;
+    mallory.must(
+        mallory.inbox_messages_since(Duration::ZERO) == 0,
+        "received an answer from a participant that does not know it",
+    )?;
     mallory.leaves().await?;
     mallory.sees(call_ended(unwanted, EndReason::Left)).await?;
 
     let call = alice.calls(&[&bob]).await?;
     let before = (alice.snapshot().await?, bob.snapshot().await?);
-    let (talking_since, mut counted) = (lab.now(), Vec::new());
+    let (since, mut counted) = (lab.now(), Vec::new());
     for (seq, victim) in [(1, &alice), (2, &bob)] {
         counted.push(victim.counters().await?.not_authorized);
         let own = mallory.endpoint().ok_or_else(|| mallory.fails("was never started"))?;
@@ -103,12 +105,15 @@ async fn uninvited_peer(lab: &mut Lab) -> Result {
     lab.passes(Duration::from_secs(1)).await;
     for (victim, before) in [&alice, &bob].into_iter().zip(counted) {
         let after = victim.counters().await?.not_authorized;
-        victim.must(after > before, "did not count what somebody said who is not in the call")?;
+        victim.must(after > before, "did not count a message from outside the call")?;
     }
-    alice.must((alice.snapshot().await?, bob.snapshot().await?) == before, "changed by a stranger's word")?;
-    mallory.must(mallory.packets_received()? == 0, "got media of a call it is not in")?;
-    alice.heard_throughout(&bob, talking_since)?;
-    bob.heard_throughout(&alice, talking_since)?;
+    alice.must(
+        (alice.snapshot().await?, bob.snapshot().await?) == before,
+        "changed by a message from outside the call",
+    )?;
+    mallory.must(mallory.packets_received()? == 0, "received media of a call that it is not in")?;
+    alice.heard_throughout(&bob, since)?;
+    bob.heard_throughout(&alice, since)?;
     lab.no_unexpected_events().await
 }
 
@@ -121,8 +126,8 @@ async fn forged_messages(lab: &mut Lab) -> Result {
     let before = (alice.snapshot().await?, bob.snapshot().await?);
     let counted = bob.counters().await?;
     let on_call = messages.iter().find(|message| !lab.is_inbox(&message.topic)).map(|message| message.topic);
-    let on_call = on_call.ok_or_else(|| alice.fails("nothing was said on the call's topic"))?;
-    let talking_since = lab.now();
+    let on_call = on_call.ok_or_else(|| alice.fails("nothing was published on the call's topic"))?;
+    let since = lab.now();
     for (number, message) in messages.iter().enumerate() {
         let mut tampered = message.message.to_vec();
         let place = number * 37 % tampered.len();
@@ -151,14 +156,14 @@ async fn forged_messages(lab: &mut Lab) -> Result {
         ("a broken seal", after.bad_seal > counted.bad_seal),
         ("a replay", after.replayed > counted.replayed),
         ("its own name", after.own_endpoint > counted.own_endpoint),
-        ("a message for somebody else", after.not_for_us > counted.not_for_us),
+        ("a message for another recipient", after.not_for_us > counted.not_for_us),
     ] {
         bob.must(more, format!("did not count {what}"))?;
     }
     let now = (alice.snapshot().await?, bob.snapshot().await?);
     bob.must(now == before, format!("changed by forged messages, from {before:?} to {now:?}"))?;
-    alice.heard_throughout(&bob, talking_since)?;
-    bob.heard_throughout(&alice, talking_since)?;
+    alice.heard_throughout(&bob, since)?;
+    bob.heard_throughout(&alice, since)?;
     lab.no_unexpected_events().await
 }
 
@@ -177,9 +182,9 @@ async fn left_or_removed(lab: &mut Lab) -> Result {
     mute_twice(lab, call, &alice, &[&bob, &dave]).await?;
     let last = call_letters(lab, &carol).await?;
     let (messages, unreadable) = (last.came - first.came, last.unreadable - first.unreadable);
-    carol.must(messages > 0, "did not listen, so that nothing is shown")?;
+    carol.must(messages > 0, "was not subscribed, so that the check is void")?;
     carol.must(unreadable == messages, format!("could read {} of {messages}", messages.abs_diff(unreadable)))?;
-    hears_no_media(&carol, packets)?;
+    receives_no_media(&carol, packets)?;
 
     // Dave fills the roster with invented members, so that his removal would find no free entry.
     for (seq, other) in [(1, &alice), (2, &bob), (3, &carol)] {
@@ -197,11 +202,11 @@ async fn left_or_removed(lab: &mut Lab) -> Result {
     let (first, packets) = (call_letters(lab, &dave).await?, dave.packets_received()?);
     mute_twice(lab, call, &alice, &[&bob]).await?;
     let last = call_letters(lab, &dave).await?;
-    dave.must(last.came == first.came, format!("heard {} messages", last.came - first.came))?;
-    hears_no_media(&dave, packets)?;
+    dave.must(last.came == first.came, format!("received {} messages", last.came - first.came))?;
+    receives_no_media(&dave, packets)?;
 
     expect_error(&dave, ErrorKind::NotFound, "to join a call one was removed from", dave.tries_to_answer(call).await?)?;
-    expect_error(&alice, ErrorKind::State, "to invite somebody who was removed", alice.tries_to_add(&dave).await?)?;
+    expect_error(&alice, ErrorKind::State, "to invite a removed participant", alice.tries_to_add(&dave).await?)?;
     let tablet = lab.participant(Profile::device_of("dave's tablet", &dave)).await?;
     lab.passes(Duration::from_secs(15)).await;
     tablet.has_no_call().await?;
@@ -224,9 +229,9 @@ async fn mute_twice(lab: &mut Lab, call: CallId, one: &Participant, others: &[&P
     Ok(())
 }
 
-fn hears_no_media(unstarted_participant: &Participant, packets_before: u64) -> Result {
-    unstarted_participant.must(unstarted_participant.packets_received()? == packets_before, "got media of a call it is not in")?;
-    unstarted_participant.must(unstarted_participant.open_sessions()? == 0, "has a session open in no call")
+fn receives_no_media(outsider: &Participant, packets_before: u64) -> Result {
+    outsider.must(outsider.packets_received()? == packets_before, "received media of a call that it is not in")?;
+    outsider.must(outsider.open_sessions()? == 0, "has an open session outside a call")
 }
 
 /// Builds a message of another device of a participant, with as many roster entries as fit:
@@ -260,7 +265,7 @@ fn crowd(call: CallId, maker: &Participant, seq: u64, to: &Participant) -> (Topi
     };
     let body = Body::Member(Box::new(Member { record, entries, secret: None }));
     let content = Content { from, boot: 1, seq, unix_ms: 0, call, body };
-    let key = AgreementKey::public_of(&to.did()).expect("a participant's key is playback");
+    let key = AgreementKey::public_of(&to.did()).expect("a participant's key is valid");
     let sealing = Sealing { topic: to.inbox(), recipients: &[key], tag: None, identity: maker.identity() };
     let mut random = Random::from_seed([seq as u8; 32]);
     let envelope = seal(&sealing, &content.encode(), &mut random).expect("64 entries find room");

@@ -8,9 +8,9 @@ use blink_proto::wire::{Body, Kind};
 
 use super::Scenario;
 use crate::lab::{
-    Command, Fault, MessageAction, Lab, Requirements, Profile, Result, EventMutation, any, call_cancelled, call_ended, call_joined,
-    incoming_call, joined, left, media_started, all_meet, missed_call, no_microphone, expect_error, rejected, ringing,
-    unanswered,
+    Command, EventMutation, Fault, Lab, MessageAction, Profile, Requirements, Result, all_meet, any, call_cancelled,
+    call_ended, call_joined, expect_error, incoming_call, joined, left, media_started, missed_call, no_microphone,
+    rejected, ringing, unanswered,
 };
 
 pub(super) const ALL: &[Scenario] = &[

@@ -7,8 +7,8 @@ use blink_engine::{EndReason, LeftReason, ParticipantState};
 
 use super::Scenario;
 use crate::lab::{
-    Command, Fault, MessageAction, Lab, Requirements, Participant, Result, EventMutation, any_of, call_ended, call_joined, incoming_call,
-    joined, left, media_started, ringing, state_of,
+    Command, EventMutation, Fault, Lab, MessageAction, Participant, Requirements, Result, any_of, call_ended,
+    call_joined, incoming_call, joined, left, media_started, ringing, state_of,
 };
 
 const NONE: ParticipantState = ParticipantState { muted: false, deafened: false, recording: false };
@@ -49,7 +49,10 @@ pub(super) const ALL: &[Scenario] = &[
         name: "stale-state",
         verifies: "Announcements that arrive late, repeated and out of order do not restore an old state.",
         needs: Requirements { messages: true, ..Requirements::NONE },
-        faults: &[Fault::MutatesEvents(|event| EventMutation::duplicate(event, "participant_state_changed")), Fault::AcceptsForgedMessages],
+        faults: &[
+            Fault::MutatesEvents(|event| EventMutation::duplicate(event, "participant_state_changed")),
+            Fault::AcceptsForgedMessages,
+        ],
         run: |lab| Box::pin(stale_state(lab)),
         ..Scenario::DEFAULT
     },
@@ -178,7 +181,7 @@ async fn has_volumes(listener: &Participant, expected: &[(&Participant, f32)]) -
     for (talker, volume) in expected {
         let heard = listener.relative_amplitude_of(talker).await;
         let fits = (heard - volume).abs() < 0.1;
-        listener.must(fits, format!("hears {talker} {heard:.2} times as loud as sent, instead of {volume}"))?;
+        listener.must(fits, format!("hears {talker} at {heard:.2} times the sent level, expected {volume}"))?;
     }
     Ok(())
 }

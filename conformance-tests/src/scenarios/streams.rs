@@ -2,7 +2,7 @@
 
 use super::{Ability, Scenario};
 use crate::lab::{
-    Command, Fault, Lab, Result, EventMutation, any_of, joined, speaking_started, speaking_stopped, stream_ended,
+    Command, EventMutation, Fault, Lab, Result, any_of, joined, speaking_started, speaking_stopped, stream_ended,
     stream_offered, video_started,
 };
 use blink_api::ErrorKind;
@@ -139,7 +139,8 @@ async fn video_in_mid_call(lab: &mut Lab) -> Result {
     let (of_alice, of_bob) = (alice.offers_video().await?, bob.offers_video().await?);
     bob.sees(stream_offered(call, &alice, of_alice)).await?;
     alice.sees(stream_offered(call, &bob, of_bob)).await?;
-    let (seen_by_bob, seen_by_alice) = (bob.requests_video(&alice, of_alice).await?, alice.requests_video(&bob, of_bob).await?);
+    let (seen_by_bob, seen_by_alice) =
+        (bob.requests_video(&alice, of_alice).await?, alice.requests_video(&bob, of_bob).await?);
     bob.sees(video_started(call, &alice, of_alice)).await?;
     alice.sees(video_started(call, &bob, of_bob)).await?;
     bob.receives_video_of(&alice, &seen_by_bob).await?;

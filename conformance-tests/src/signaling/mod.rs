@@ -1,13 +1,13 @@
-//! What every signaling backend must do.
+//! Conformance tests for signaling backends.
 //!
-//! An author implements [`Network`] and writes one line in a test file, which makes one test of
-//! each case:
+//! The author of a backend implements [`Network`] and adds one line to a test file, which creates
+//! one test per case:
 //!
 //! ```ignore
 //! blink_conformance::signaling_tests!(my_backend, MyNetwork::default());
 //! ```
 //!
-//! Each case makes its own nodes. Waits end with the event waited for, or fail after [`PATIENCE`].
+//! Each case starts its own nodes. A wait ends with its event, or fails after [`PATIENCE`].
 
 mod lifecycle;
 mod messages;
@@ -22,27 +22,27 @@ use tokio::sync::broadcast;
 use tokio::time::timeout;
 
 pub use lifecycle::{
-    bad_and_dead_addresses_fail, reconnects_after_the_other_node_restarts, shutdown_ends_everything,
+    invalid_and_unreachable_addresses_fail, reconnects_after_the_other_node_restarts, shutdown_ends_everything,
     shutdown_sends_what_was_published, subscribers_are_announced,
 };
 pub use messages::{
-    a_slow_reader_is_told_what_it_missed, carries_all_sizes, delivers_both_ways, dropping_unsubscribes,
-    every_subscription_gets_every_message, own_messages_do_not_come_back, publishing_to_nobody_fails,
-    publishing_without_subscribing_works, topics_are_apart,
+    a_slow_reader_is_informed_of_missed_messages, carries_all_sizes, delivers_both_ways, dropping_unsubscribes,
+    every_subscription_gets_every_message, own_messages_do_not_come_back, publishing_without_subscribers_fails,
+    publishing_without_subscribing_works, topics_are_separate,
 };
 
-/// How long an event may take on a machine that is busy with other things.
+/// Timeout of an event, also on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes nodes of one network that nothing else uses.
+/// Factory of nodes on a network of their own.
 #[async_trait]
 pub trait Network: Send + Sync {
-    /// Starts a node that can be reached at its first address. A name that was used before, by a
-    /// node that has been shut down, gives a node at the same address.
+    /// Starts a node that is reachable at its first address. A name that was used before, by a node
+    /// that has been shut down, must start a node at the same address.
     async fn start(&self, name: &str) -> Arc<dyn Signaling>;
 }
 
-/// One test per case, in a module of the name given. The expression makes a
+/// Creates one test per case, in a module with the given name. The expression creates a
 /// [`Network`](crate::signaling::Network).
 #[macro_export]
 macro_rules! signaling_tests {
@@ -54,14 +54,14 @@ macro_rules! signaling_tests {
                 delivers_both_ways
                 own_messages_do_not_come_back
                 every_subscription_gets_every_message
-                topics_are_apart
+                topics_are_separate
                 dropping_unsubscribes
-                publishing_to_nobody_fails
+                publishing_without_subscribers_fails
                 publishing_without_subscribing_works
                 carries_all_sizes
-                a_slow_reader_is_told_what_it_missed
+                a_slow_reader_is_informed_of_missed_messages
                 subscribers_are_announced
-                bad_and_dead_addresses_fail
+                invalid_and_unreachable_addresses_fail
                 shutdown_sends_what_was_published
                 shutdown_ends_everything
                 reconnects_after_the_other_node_restarts
@@ -78,7 +78,7 @@ macro_rules! signaling_tests {
     };
 }
 
-/// Two nodes, the second connected to the first.
+/// Starts two nodes, the second connected to the first.
 pub async fn pair(network: &dyn Network) -> (Arc<dyn Signaling>, Arc<dyn Signaling>) {
     let (a, b) = (network.start("a").await, network.start("b").await);
     let address = first_address(&*a).await;
@@ -86,13 +86,13 @@ pub async fn pair(network: &dyn Network) -> (Arc<dyn Signaling>, Arc<dyn Signali
     (a, b)
 }
 
-/// The address that reaches furthest.
+/// Returns the most widely reachable address.
 pub async fn first_address(node: &dyn Signaling) -> String {
     let addresses = within("addresses", node.addresses()).await.expect("the node is running");
     addresses.into_iter().next().expect("a node can be reached")
 }
 
-/// Waits until a node knows this many others that are subscribed to a topic.
+/// Waits until a node knows this many remote subscribers of a topic.
 pub async fn until_subscribed(node: &dyn Signaling, topic: &Topic, count: usize) {
     let mut events = node.events();
     within("subscriptions of others", async {
@@ -103,12 +103,12 @@ pub async fn until_subscribed(node: &dyn Signaling, topic: &Topic, count: usize)
     .await;
 }
 
-/// The next message, which is accepted; panics where messages were lost.
+/// Waits for the next message and accepts it; panics if messages were lost.
 pub async fn next_message(node: &dyn Signaling, subscription: &mut Subscription) -> Bytes {
     next_delivery(node, subscription).await.message
 }
 
-/// As [`next_message`], with what else came along.
+/// As [`next_message`], but returns the whole delivery.
 pub async fn next_delivery(node: &dyn Signaling, subscription: &mut Subscription) -> Delivery {
     match within("a message", subscription.next()).await {
         Some(SubscriptionEvent::Delivery(delivery)) => {
@@ -119,7 +119,7 @@ pub async fn next_delivery(node: &dyn Signaling, subscription: &mut Subscription
     }
 }
 
-/// Waits for an event; one that was missed by a slow reader counts as any event.
+/// Waits for an event. Returns `None` if the reader lagged, since any event may have been missed.
 pub async fn next_event(events: &mut broadcast::Receiver<SignalingEvent>) -> Option<SignalingEvent> {
     match events.recv().await {
         Ok(event) => Some(event),
@@ -137,7 +137,7 @@ pub async fn until_event(
     within(what, async { while !next_event(events).await.is_some_and(|event| matches(&event)) {} }).await;
 }
 
-/// Fails the test where something does not happen in time.
+/// Fails the test if a future does not complete in time.
 pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
     timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
 }

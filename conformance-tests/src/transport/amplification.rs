@@ -1,4 +1,4 @@
-//! How much a peer can make a session send to others.
+//! Amplification: limits on the traffic that a peer can make a session send to third parties.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -10,21 +10,22 @@ use tokio::net::UdpSocket;
 use super::opus;
 use super::pair::{Side, candidate, configuration, without_candidates};
 
-/// Candidates of one peer that lead to one host: half of them in the description, half after it.
+/// Candidates of one peer with one host: half of them in the description, half trickled.
 const CANDIDATES: u16 = 48;
 /// Generations of them, each with an ICE restart.
 const GENERATIONS: u16 = 3;
-/// How long each is checked.
+/// Time for which each generation is checked.
 const TIME: Duration = Duration::from_secs(1);
-/// Datagrams to that host: 16 candidates a generation, at most eight checks of each in a second.
+/// Maximum datagrams to that host: 16 candidates per generation, at most eight checks of each in a
+/// second.
 const MAX_DATAGRAMS: usize = 16 * 8 * GENERATIONS as usize;
 
-/// A peer names another host in candidates and restarts ICE again and again. That host is sent few
-/// datagrams: the candidates of a generation and the unanswered checks are bounded, and what is not
-/// answered is repeated ever more rarely (RFC 8445 §14, §19.5.1).
+/// A peer names a third host in its candidates and restarts ICE repeatedly. That host receives few
+/// datagrams: the candidates per generation and the unanswered checks are bounded, and checks are
+/// retransmitted with increasing intervals (RFC 8445 §14, §19.5.1).
 ///
-/// Returns the datagrams that were counted.
-pub async fn other_hosts_are_sent_few_checks(offerer: &dyn Transport, answerer: &dyn Transport) -> usize {
+/// Returns the number of datagrams.
+pub async fn checks_to_third_parties_are_bounded(offerer: &dyn Transport, answerer: &dyn Transport) -> usize {
     if !(offerer.capabilities().network && answerer.capabilities().network && offerer.capabilities().ice_restart) {
         return 0;
     }
@@ -68,6 +69,6 @@ pub async fn other_hosts_are_sent_few_checks(offerer: &dyn Transport, answerer: 
     }
     let sum: usize = counts.values().sum();
     assert!(sum > 0, "candidates are checked");
-    assert!(sum <= MAX_DATAGRAMS, "{sum} datagrams went to a host that a peer has named: {counts:?}");
+    assert!(sum <= MAX_DATAGRAMS, "{sum} datagrams were sent to a host that a peer has named: {counts:?}");
     sum
 }

@@ -1,4 +1,4 @@
-//! Peers that do not keep up with the messages of a data channel.
+//! Peers that do not read a data channel's messages as fast as they are sent.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use bytes::Bytes;
 
 use super::pair::Pair;
 
-/// The longest message of a call.
+/// Maximum message size of a call.
 const MESSAGE: usize = 16 * 1024;
-/// Messages of an attempt: 16 MiB.
+/// Messages sent in an attempt: 16 MiB.
 const ATTEMPTED: usize = 1024;
-/// Bytes of messages that a session may keep, its stack's buffers included.
+/// Maximum bytes of messages that a session may buffer, including its stack's buffers.
 const MOST: usize = 4 * 1024 * 1024;
-/// Longest pause in which a sender finds no room.
+/// Longest wait of a sender for buffer space.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Pause between two attempts to find room.
+/// Pause between two attempts to send.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// A session keeps few messages for a reader that takes none, and goes on once it does.
+/// A session buffers few messages for a reader that does not read, and continues once it does.
 pub async fn messages_for_a_slow_reader_are_bounded(offerer: &dyn Transport, answerer: &dyn Transport) {
     let Some(mut pair) = open(offerer, answerer).await else { return };
     send_all(&mut pair).await;
@@ -26,25 +26,25 @@ pub async fn messages_for_a_slow_reader_are_bounded(offerer: &dyn Transport, ans
     let numbers: Vec<u32> = pair.answerer.messages().iter().map(number).collect();
     assert!(!numbers.is_empty(), "messages arrive");
     assert!(numbers.is_sorted_by(|one, other| one < other), "messages keep their order");
-    assert!(numbers.len() * MESSAGE <= MOST, "{} MiB are kept for a reader", (numbers.len() * MESSAGE) >> 20);
+    assert!(numbers.len() * MESSAGE <= MOST, "{} MiB are buffered for a reader", (numbers.len() * MESSAGE) >> 20);
     pair.speak(10).await;
     pair.close().await;
 }
 
-/// A session keeps few messages for a peer that is gone: further ones are refused.
+/// A session buffers few messages for a peer that is gone: further ones are refused.
 pub async fn messages_for_a_peer_that_is_gone_are_bounded(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !offerer.capabilities().network {
-        // What is sent within one process is gone with the peer.
+        // In one process, buffers are released with the peer.
         return;
     }
     let Some(mut pair) = open(offerer, answerer).await else { return };
     pair.answerer.session.close().await;
     let accepted = send_all(&mut pair).await;
-    assert!(accepted * MESSAGE <= MOST, "{} MiB are kept for a peer", (accepted * MESSAGE) >> 20);
+    assert!(accepted * MESSAGE <= MOST, "{} MiB are buffered for a peer", (accepted * MESSAGE) >> 20);
     pair.close().await;
 }
 
-/// Two connected sides with a channel; `None` where there are none.
+/// Two connected sides with a channel; `None` without data channels.
 async fn open(offerer: &dyn Transport, answerer: &dyn Transport) -> Option<Pair> {
     if !(offerer.capabilities().data_channels && answerer.capabilities().data_channels) {
         return None;
@@ -57,7 +57,7 @@ async fn open(offerer: &dyn Transport, answerer: &dyn Transport) -> Option<Pair>
     Some(pair)
 }
 
-/// The offerer sends as many messages as find room, and says how many were accepted. The answerer
+/// Sends messages from the offerer until none is accepted, and returns how many were. The answerer
 /// reads nothing.
 async fn send_all(pair: &mut Pair) -> usize {
     let channel = pair.offerer.channel("blink").expect("it is open");
@@ -70,7 +70,7 @@ async fn send_all(pair: &mut Pair) -> usize {
                 pair.offerer.pass_for(PAUSE).await;
                 waited += PAUSE;
             }
-            // The channel went with the peer.
+            // The channel was closed with the peer.
             Err(error) => {
                 assert!(matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Closed), "{error}");
                 break;

@@ -4,9 +4,9 @@ use blink_api::{HostCandidates, IceConfig, Transport};
 
 use super::relays::{on_loopback, open};
 
-/// A side that tells no host candidate is found by its checks, whichever role it has, and no
-/// address of its is told.
-pub async fn hosts_may_go_untold(offerer: &dyn Transport, answerer: &dyn Transport) {
+/// A side without host candidates is reached as peer reflexive, in either role, and discloses none
+/// of its addresses.
+pub async fn host_candidates_may_be_omitted(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !hide(offerer, answerer) {
         return;
     }
@@ -18,19 +18,19 @@ pub async fn hosts_may_go_untold(offerer: &dyn Transport, answerer: &dyn Transpo
         pair.connect().await;
         pair.speak(10).await;
         let told = pair.told(secretive);
-        assert!(!told.iter().any(|text| text.contains("candidate:")), "no candidate is told: {told:?}");
+        assert!(!told.iter().any(|text| text.contains("candidate:")), "a candidate is disclosed: {told:?}");
         let shown = told
             .iter()
             .flat_map(|text| text.lines())
             .find(|line| line.starts_with("c=") && !line.ends_with(" 0.0.0.0"));
-        assert_eq!(shown, None, "no connection address is told");
+        assert_eq!(shown, None, "a connection address is disclosed");
         pair.close().await;
     }
 }
 
-/// Two sides on one network that tell names find each other by them (multicast DNS on loopback must
-/// be possible), and tell no address.
-pub async fn hosts_may_have_names(offerer: &dyn Transport, answerer: &dyn Transport) {
+/// Two sides on one network with mDNS host candidates connect (multicast DNS on loopback must be
+/// possible), and disclose no address.
+pub async fn host_candidates_may_be_mdns_names(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !hide(offerer, answerer) {
         return;
     }
@@ -45,10 +45,10 @@ pub async fn hosts_may_have_names(offerer: &dyn Transport, answerer: &dyn Transp
             .flat_map(|text| text.lines())
             .filter_map(|line| Some(line[line.find("candidate:")?..].split_whitespace().collect()))
             .collect();
-        assert!(!candidates.is_empty(), "names are told: {told:?}");
+        assert!(!candidates.is_empty(), "no mDNS candidate is disclosed: {told:?}");
         for candidate in candidates {
             let name = candidate.get(4).and_then(|name| name.strip_suffix(".local"));
-            assert!(name.is_some_and(|name| name.len() == 36), "a random name stands for the address: {candidate:?}");
+            assert!(name.is_some_and(|name| name.len() == 36), "the address is not a random mDNS name: {candidate:?}");
         }
     }
     pair.close().await;

@@ -1,11 +1,11 @@
-//! What a session refuses, and that it is none the worse for it.
+//! Invalid input, which a session must reject without harm.
 
 use blink_api::{ErrorKind, TrackKind, Transport};
 
 use super::opus;
 use super::pair::{Pair, Side, candidate, codec};
 
-/// A session reports nothing, and so has gathered and sent nothing, before it negotiates.
+/// A session reports no event, and has therefore gathered and sent nothing, before it negotiates.
 pub async fn nothing_happens_before_negotiation(transport: &dyn Transport) {
     let mut side = Side::open(transport, vec![opus()]).await;
     let nothing = side.session.create_offer(false).await.expect_err("there is nothing to offer");
@@ -20,8 +20,8 @@ pub async fn nothing_happens_before_negotiation(transport: &dyn Transport) {
     side.session.close().await;
 }
 
-/// An offer without a shared audio codec is incompatible, after which the session can answer
-/// another.
+/// An offer without a shared audio codec fails with `Incompatible`, after which the session can
+/// answer another one.
 pub async fn no_common_codec_is_incompatible(offerer: &dyn Transport, answerer: &dyn Transport) {
     let pcmu = || codec("PCMU", 8000, 1, "");
     let mut pair = Pair::open(offerer, answerer).await;
@@ -36,9 +36,8 @@ pub async fn no_common_codec_is_incompatible(offerer: &dyn Transport, answerer: 
     pair.close().await;
 }
 
-/// Text that is no description or candidate is invalid, and the session connects afterwards as if
-/// it had never come.
-pub async fn unusable_input_is_invalid_and_harmless(offerer: &dyn Transport, answerer: &dyn Transport) {
+/// Malformed descriptions and candidates fail with `Invalid`, and the session connects afterwards.
+pub async fn malformed_input_is_invalid_and_harmless(offerer: &dyn Transport, answerer: &dyn Transport) {
     let mut pair = Pair::open(offerer, answerer).await;
     let offer = pair.offerer.session.create_offer(false).await.expect("an offer");
     let early = pair.answerer.session.accept_answer(&offer).await.expect_err("no offer is open");

@@ -7,9 +7,9 @@ use blink_api::{CodecName, ErrorKind, RtpCodec, RtpOut, TrackKind, Transport};
 use super::opus;
 use super::pair::{Pair, Side, codec, packet};
 
-/// Redundant audio is negotiated where both sides have it, beside the codec whose copies it
-/// carries, and its packets arrive as such; where one side does not have it, the codec alone is.
-pub async fn redundant_audio_goes_where_both_have_it(offerer: &dyn Transport, answerer: &dyn Transport) {
+/// Redundant audio is negotiated if both sides support it, along with the primary codec, and its
+/// packets are delivered as such; otherwise the primary codec is negotiated alone.
+pub async fn redundant_audio_is_negotiated_if_both_support_it(offerer: &dyn Transport, answerer: &dyn Transport) {
     let with_copies = || vec![opus(), codec("red", 48_000, 2, "")];
     for (ours, theirs) in [(with_copies(), with_copies()), (with_copies(), vec![opus()]), (vec![opus()], with_copies())]
     {
@@ -43,7 +43,7 @@ async fn open(ours: (&dyn Transport, Vec<RtpCodec>), theirs: (&dyn Transport, Ve
     Pair::of(offerer, answerer)
 }
 
-/// Both sides send packets with and without copies by turns.
+/// Both sides alternately send packets with and without redundancy.
 async fn copies_arrive(pair: &mut Pair) {
     let name = |number: u16| if number.is_multiple_of(2) { CodecName::red() } else { CodecName::new("opus") };
     let numbers = 100..120;
@@ -56,7 +56,7 @@ async fn copies_arrive(pair: &mut Pair) {
         let packets = side.packets().filter(|packet| numbers.contains(&packet.sequence));
         packets.map(|packet| packet.sequence).collect::<HashSet<_>>().len() == numbers.len()
     };
-    pair.until("packets with and without copies arrive", |a, b| heard(a) && heard(b)).await;
+    pair.until("packets with and without redundancy arrive", |a, b| heard(a) && heard(b)).await;
     for side in [&pair.offerer, &pair.answerer] {
         for packet in side.packets().filter(|packet| numbers.contains(&packet.sequence)) {
             assert_eq!(packet.codec, name(packet.sequence), "packet {}", packet.sequence);

@@ -1,4 +1,4 @@
-//! A path that loses packets, and what of them comes all the same.
+//! Retransmission of lost video packets (RFC 4588).
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,19 +10,18 @@ use tokio::net::UdpSocket;
 use super::call::{Call, KINDS, both_carry_video, h264, video_packets, vp8};
 use super::pair::{DEADLINE, Side, candidate, without_candidates};
 
-/// So many packets must arrive; more are sent until they have.
+/// Packets that must arrive; more are sent until they have.
 const COUNT: u16 = 200;
-/// Packets with every so-manieth sequence number are lost at first, and come when they are sent
-/// again.
+/// First transmissions of packets whose sequence number is a multiple of this are lost.
 const LOSS: u16 = 7;
-/// A packet each, which is some 5 Mbit/s.
+/// Interval between packets: about 5 Mbit/s.
 const PACE: Duration = Duration::from_millis(2);
 
-/// On a path that loses packets all video arrives, each packet with the codec it was sent with, and
-/// hardly any twice.
+/// On a lossy path all video packets arrive, each with the codec it was sent with, and few of them
+/// twice.
 ///
-/// [`verify`](super::verify) leaves it out: a transport need not send again what was lost.
-pub async fn lost_video_is_sent_again(offerer: &dyn Transport, answerer: &dyn Transport) {
+/// [`verify`](super::verify) does not call it, since retransmission is optional.
+pub async fn lost_video_is_retransmitted(offerer: &dyn Transport, answerer: &dyn Transport) {
     let is_network = offerer.capabilities().network && answerer.capabilities().network;
     if !(is_network && both_carry_video(offerer, answerer).await) {
         return;
@@ -36,7 +35,8 @@ pub async fn lost_video_is_sent_again(offerer: &dyn Transport, answerer: &dyn Tr
     let path = connect(&mut call).await;
     let sections = call.sections();
     let (vp8, h264) = (video_packets("VP8", 2, 65_500, 4 * COUNT), video_packets("H264", 2, 65_500, 4 * COUNT));
-    // The codec changes every ten packets: a retransmission has to say which one it repeats.
+    // Change the codec every ten packets: a retransmission must name the payload type that it
+    // repeats.
     let sent: Vec<RtpOut> = vp8
         .into_iter()
         .zip(h264)
@@ -50,7 +50,7 @@ pub async fn lost_video_is_sent_again(offerer: &dyn Transport, answerer: &dyn Tr
         if began.elapsed() > DEADLINE {
             let missing =
                 [&call.pair.offerer, &call.pair.answerer].map(|side| missing(side, &sections[2], &sent[..first]));
-            panic!("what was lost is sent again; missing at the two sides: {missing:?}");
+            panic!("lost packets are not retransmitted; missing at the two sides: {missing:?}");
         }
         if let Some(packet) = next.next() {
             call.pair.offerer.send_on(call.offerers[2], packet.clone());
@@ -78,7 +78,7 @@ pub async fn lost_video_is_sent_again(offerer: &dyn Transport, answerer: &dyn Tr
     call.close().await;
 }
 
-/// The numbers of those packets that have not come.
+/// Sequence numbers of packets that have not arrived.
 fn missing(side: &Side, section: &Mid, sent: &[RtpOut]) -> Vec<u16> {
     let has_come = |sequence: u16| side.packets_on(section).any(|packet| packet.sequence == sequence);
     sent.iter().map(|sent| sent.sequence).filter(|sequence| !has_come(*sequence)).collect()
@@ -137,10 +137,11 @@ async fn pass(datagram: &[u8], passes: bool, by: &UdpSocket, to: SocketAddr) -> 
     Ok(())
 }
 
-/// Whether a datagram gets lost: a media packet with one of the chosen numbers, the first time. Its
+/// Whether a datagram is lost: a media packet with a selected sequence number, the first time. Its
 /// header is not encrypted (RFC 3711 §3.1).
 fn is_lost(datagram: &[u8], resends: &[u8], lost: &mut HashSet<(u32, u16)>) -> bool {
-    // RFC 7983 §7, RFC 5761 §4: RTP and RTCP begin alike and differ in the second byte.
+    // RTP and RTCP share the first byte and are distinguished by the second (RFC 7983 §7, RFC 5761
+    // §4).
     let [128..=191, kind, high, low, _, _, _, _, source @ ..] = datagram else { return false };
     let (Some(source), false) = (source.first_chunk(), (192..=223).contains(kind)) else { return false };
     let sequence = u16::from_be_bytes([*high, *low]);
@@ -148,7 +149,7 @@ fn is_lost(datagram: &[u8], resends: &[u8], lost: &mut HashSet<(u32, u16)>) -> b
     is_chosen && lost.insert((u32::from_be_bytes(*source), sequence))
 }
 
-/// The payload types of retransmissions (RFC 4588 §8.1).
+/// Payload types of retransmissions (RFC 4588 §8.1).
 fn retransmissions(sdp: &str) -> Vec<u8> {
     let mapped = sdp.lines().filter_map(|line| line.strip_prefix("a=rtpmap:")?.split_once(' '));
     let resends = mapped.filter(|(_, name)| name.trim_end() == "rtx/90000");

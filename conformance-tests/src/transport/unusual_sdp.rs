@@ -1,5 +1,4 @@
-//! Descriptions that are right and unusual: what RFC 8866, RFC 8839 and RFC 9429 allow and few
-//! stacks write.
+//! Valid but unusual session descriptions, as RFC 8866, RFC 8839 and RFC 9429 allow.
 
 use blink_api::{TrackKind, Transport};
 
@@ -7,7 +6,7 @@ use super::call::vp8;
 use super::pair::{Pair, Side, configuration};
 use super::{codec, opus};
 
-/// Candidates of which nothing can be checked: each is ignored, and those beside them count (RFC
+/// Candidates that cannot be checked: each is ignored, while usable ones beside them are used (RFC
 /// 8839 §5.1).
 const CANDIDATES: &str = "a=candidate:1 1 udp 1 fe80::1%eth0 5000 typ host\r\n\
     a=candidate:2 1 udp 1 [2001:db8::1] 5000 typ host\r\n\
@@ -23,14 +22,14 @@ const CANDIDATES: &str = "a=candidate:1 1 udp 1 fe80::1%eth0 5000 typ host\r\n\
 /// A section of real-time text (RFC 8865, RFC 4103).
 const TEXT: &str =
     "m=text 9 UDP/TLS/RTP/SAVPF 98\r\nc=IN IP4 0.0.0.0\r\na=mid:text\r\na=rtpmap:98 t140/1000\r\na=sendrecv\r\n";
-/// One of floor control (RFC 8856), which is no data channel.
+/// A section of floor control (RFC 8856), which is not a data channel.
 const FLOOR: &str = "m=application 9 TCP/DTLS/BFCP *\r\nc=IN IP4 0.0.0.0\r\na=mid:floor\r\na=setup:actpass\r\n";
-/// One that was ended, of which nothing but its line is left (RFC 9429 §5.3.1).
+/// A stopped section, reduced to its `m=` line (RFC 9429 §5.3.1).
 const ENDED: &str = "m=video 0 UDP/TLS/RTP/SAVPF 120\r\n";
 
 type Change = fn(&str) -> String;
 
-/// Lines that stand in a description otherwise than usual.
+/// Unusual lines of a description.
 const LINES: [(&str, Change); 6] = [
     ("candidates that cannot be used", |sdp| after_each(sdp, "a=mid:", |_| CANDIDATES.to_owned())),
     ("a fingerprint with its hash in capitals and its digits in small letters", |sdp| {
@@ -58,7 +57,7 @@ const LINES: [(&str, Change); 6] = [
     ("lines that end in a line feed", |sdp| sdp.replace("\r\n", "\n")),
 ];
 
-/// Sections that no transport takes, and whether they come before all others.
+/// Sections that no transport accepts, and whether they precede all others.
 const SECTIONS: [(&str, &str, bool); 4] = [
     ("text", TEXT, false),
     ("text before everything else", TEXT, true),
@@ -66,23 +65,23 @@ const SECTIONS: [(&str, &str, bool); 4] = [
     ("an ended section without mid", ENDED, false),
 ];
 
-/// Descriptions connect whose lines are right and unusual, in offers and in answers.
-pub async fn unusual_lines_are_taken(offerer: &dyn Transport, answerer: &dyn Transport) {
+/// Descriptions with valid but unusual lines connect, as offers and as answers.
+pub async fn unusual_lines_are_accepted(offerer: &dyn Transport, answerer: &dyn Transport) {
     for (name, change) in LINES {
         let mut pair = Pair::open(offerer, answerer).await;
         let offer = pair.offerer.session.create_offer(false).await.expect("an offer");
         let answer = pair.answerer.session.accept_offer(&change(&offer)).await;
-        let answer = answer.unwrap_or_else(|error| panic!("an offer with {name} is refused: {error:?}"));
+        let answer = answer.unwrap_or_else(|error| panic!("an offer with {name} is rejected: {error:?}"));
         let applied = pair.offerer.session.accept_answer(&change(&answer)).await;
-        applied.unwrap_or_else(|error| panic!("an answer with {name} is refused: {error:?}"));
+        applied.unwrap_or_else(|error| panic!("an answer with {name} is rejected: {error:?}"));
         pair.until_connected().await;
         pair.speak(1).await;
         pair.close().await;
     }
 }
 
-/// Sections that a side cannot take are rejected in their places, in the first answer and in later
-/// ones, and the call goes on without them (RFC 9429 §5.3.1).
+/// Unsupported sections are rejected in place, in the first answer and in later ones, and the call
+/// continues without them (RFC 9429 §5.3.1).
 pub async fn unusual_sections_are_rejected(offerer: &dyn Transport, answerer: &dyn Transport) {
     let renegotiation = offerer.capabilities().renegotiation && answerer.capabilities().renegotiation;
     for (name, section, comes_first) in SECTIONS {
@@ -95,7 +94,7 @@ pub async fn unusual_sections_are_rejected(offerer: &dyn Transport, answerer: &d
             let offer = pair.offerer.session.create_offer(false).await.expect("an offer");
             let place = *place.get_or_insert(if comes_first { 0 } else { begins(&offer).len() });
             let answer = pair.answerer.session.accept_offer(&with_section(&offer, section, place)).await;
-            let answer = answer.unwrap_or_else(|error| panic!("an offer with {name} is refused: {error:?}"));
+            let answer = answer.unwrap_or_else(|error| panic!("an offer with {name} is rejected: {error:?}"));
             let answer = without_rejected(&answer, section, place);
             pair.offerer.session.accept_answer(&answer).await.expect("the rest of the answer fits");
             pair.until_connected().await;
@@ -105,7 +104,7 @@ pub async fn unusual_sections_are_rejected(offerer: &dyn Transport, answerer: &d
     }
 }
 
-/// An answer may leave a rejected section with nothing but its `m=` line.
+/// An answer may reduce a rejected section to its `m=` line.
 pub async fn rejected_sections_need_no_mid(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !(offerer.capabilities().video && answerer.capabilities().video) {
         return;
@@ -134,7 +133,7 @@ pub async fn rejected_sections_need_no_mid(offerer: &dyn Transport, answerer: &d
     pair.close().await;
 }
 
-/// The description with each line made another one, or several.
+/// Replaces each line of a description by one or more lines.
 fn each(sdp: &str, change: impl Fn(&str) -> String) -> String {
     sdp.lines().flat_map(|line| [change(line), "\r\n".to_owned()]).collect()
 }
@@ -144,12 +143,12 @@ fn after_each(sdp: &str, prefix: &str, more: impl Fn(&str) -> String) -> String 
     sdp.lines().flat_map(|line| [format!("{line}\r\n"), with(line)]).collect()
 }
 
-/// Where the media sections begin.
+/// Offsets of the media sections.
 fn begins(sdp: &str) -> Vec<usize> {
     sdp.match_indices("\nm=").map(|(at, _)| at + 1).collect()
 }
 
-/// The description with a further section in this place, which is bundled where it has a mid.
+/// Inserts a section at this index, bundled if it has a mid.
 fn with_section(sdp: &str, section: &str, place: usize) -> String {
     let mid = section.lines().find_map(|line| line.strip_prefix("a=mid:"));
     let bundled = each(sdp, |line| match mid {
@@ -160,7 +159,7 @@ fn with_section(sdp: &str, section: &str, place: usize) -> String {
     format!("{}{section}{}", &bundled[..at], &bundled[at..])
 }
 
-/// The description without the section, which must be rejected in its place.
+/// Removes the section, which must be rejected at its index.
 fn without_rejected(sdp: &str, section: &str, place: usize) -> String {
     let begins = begins(sdp);
     let begin = *begins.get(place).unwrap_or_else(|| panic!("the section has a place: {sdp}"));

@@ -1,5 +1,4 @@
-//! Signaling backends that are broken, each in one way: the memory backend behind one that does not
-//! do as it should.
+//! Signaling backends with one defect each, around the memory backend.
 
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use super::broken_transport::NoConfig;
 pub(crate) static ENTRIES: [&Entry<dyn Signaling>; 2] =
     [&Entry::of::<Registered<true>>(), &Entry::of::<Registered<false>>()];
 
-/// Messages that each subscription of one that stops reading still inject_message.
+/// Messages that each subscription delivers before it stops reading.
 const READ: usize = 2;
 
 struct Registered<const STOPS_READING: bool>;
@@ -68,7 +67,7 @@ impl ForwardingSignaling for Broken {
             for _ in 0..READ {
                 tokio::select! {
                     event = inner.next() => match event {
-                        // A reader that is gone wants no messages.
+                        // The subscription may have been dropped meanwhile.
                         Some(SubscriptionEvent::Delivery(delivery)) => drop(queue.push(delivery)),
                         Some(SubscriptionEvent::Lagged(_)) => {}
                         None => return,
@@ -76,7 +75,7 @@ impl ForwardingSignaling for Broken {
                     _ = &mut closed => return,
                 }
             }
-            // Still subscribed, and blocked.
+            // Stay subscribed without reading.
             closed.await.ok();
             drop((inner, queue));
         });
@@ -96,7 +95,7 @@ async fn tell_nothing_of_subscribers(
 ) {
     while let Ok(event) = events.recv().await {
         if !matches!(event, SignalingEvent::SubscriberJoined(_)) {
-            // Nobody has to listen.
+            // The engine may have stopped, and have no receiver.
             signaled.send(event).ok();
         }
     }

@@ -1,5 +1,4 @@
-//! Transports that are broken, each in one way: the memory transport behind a session that does not
-//! do as it should.
+//! Transports with one defect each, around the memory transport.
 
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use blink_transport_memory::{Hub, MemoryTransport};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-/// The way in which one is broken.
+/// Defect of a transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
     DropsCandidates,
@@ -22,12 +21,12 @@ pub(crate) enum How {
     Reorders,
     ClaimsVideo,
     HidesVideo,
-    /// Not broken: it has no video and says so.
+    /// Works correctly: it declares and refuses video.
     DropsVideo,
     StopsReading,
 }
 
-/// As they are registered, in the order of [`How`].
+/// Registered names, in the order of [`How`].
 const ALL: [(How, &str); 8] = [
     (How::DropsCandidates, "drops-candidates"),
     (How::NeverCloses, "never-closes_stream"),
@@ -63,12 +62,12 @@ const SOUND: TransportCapabilities = TransportCapabilities {
     network: false,
 };
 
-/// The one that the others are made of.
-pub(crate) fn playback() -> impl Transport {
+/// The working transport that the others wrap.
+pub(crate) fn working() -> impl Transport {
     MemoryTransport::new(&Hub::default())
 }
 
-/// A broken one in a network of its own.
+/// A broken transport in a network of its own.
 pub(crate) fn broken(how: How) -> impl Transport {
     Broken { how, inner: MemoryTransport::new(&Hub::default()) }
 }
@@ -119,7 +118,7 @@ impl Transport for Broken {
     }
 }
 
-/// Events as a broken one reports them.
+/// Forwards the events of a session with its defect.
 async fn pass_on(how: How, mut events: SessionEvents, queue: mpsc::Sender<SessionEvent>) {
     let (mut packets, mut held) = (0, None);
     while let Some(event) = events.recv().await {
@@ -131,7 +130,7 @@ async fn pass_on(how: How, mut events: SessionEvents, queue: mpsc::Sender<Sessio
             }
             _ => true,
         };
-        // The first message waits for the second.
+        // Hold the first message until the second one.
         let is_data = matches!(event, SessionEvent::Data { .. });
         if how == How::Reorders && is_data && held.is_none() {
             held = Some(event);
@@ -159,7 +158,7 @@ impl BrokenSession {
         if self.how != How::DropsCandidates {
             return sdp;
         }
-        sdp.lines().filter(|link| !link.starts_with("a=candidate:")).flat_map(|link| [link, "\r\n"]).collect()
+        sdp.lines().filter(|line| !line.starts_with("a=candidate:")).flat_map(|line| [line, "\r\n"]).collect()
     }
 }
 
