@@ -1,4 +1,4 @@
-//! `blink bench`: what this program does, in figures.
+//! `blink bench`: measurements.
 
 mod audio;
 mod calls;
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
-/// Measures one thing.
+/// Runs one measurement.
 pub(crate) async fn run(bench: &Bench, global: &Global, output: &Output, interrupt: &Interrupt) -> Result<(), Failure> {
     match bench {
         Bench::Audio(arguments) => audio::run(arguments, global, output, interrupt).await,

@@ -1,4 +1,4 @@
-//! `blink call`: calls somebody.
+//! `blink call`: places a call.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -23,12 +23,12 @@ use crate::video::Video;
 use crate::{configuration, engine, files};
 
 const HEARD: &str = "heard.wav";
-/// Longest call that `--seconds` can ask for: 30 days.
+/// Maximum of `--seconds`: 30 days.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How long the first connection to a node may take.
+/// Timeout of the first connection to a node.
 const CONNECT: Duration = Duration::from_secs(30);
 
-/// Runs until the call is over.
+/// Runs until the call has ended.
 pub(crate) async fn run(
     arguments: &CallArguments,
     global: &Global,
@@ -80,16 +80,16 @@ struct Caller<'a> {
     output: &'a Output,
     names: Names,
     talk: Talk,
-    /// What to tell whoever calls.
+    /// Hint that is printed while calling.
     hint: Option<&'static str>,
     video: Video,
 }
 
-/// What became of the call.
+/// Progress and result of the call.
 #[derive(Default)]
 struct Talk {
     call: Option<Call>,
-    /// How long it took until somebody was there.
+    /// Time until the first participant joined.
     connected: Option<Duration>,
     ended: Option<EndReason>,
     present: BTreeSet<Endpoint>,
@@ -149,7 +149,7 @@ impl Caller<'_> {
         }
     }
 
-    /// Connects to any one of somebody's addresses.
+    /// Connects to any of a callee's addresses.
     async fn connect(&self, person: &Target) -> Result<(), Failure> {
         if person.addresses.is_empty() {
             return Ok(());
@@ -183,7 +183,7 @@ impl Caller<'_> {
         let event = match item {
             StreamItem::Event(event) => event,
             StreamItem::Lagged { snapshot, .. } => {
-                // Its end may be among what was missed.
+                // The event of its end may have been missed.
                 let goes_on = |known: &CallSnapshot| call.is(known.call) && known.state != CallState::Open;
                 if !snapshot.calls.iter().any(goes_on) {
                     self.talk.ended = Some(EndReason::Gone);
@@ -193,7 +193,7 @@ impl Caller<'_> {
         };
         engine::show(self.output, &self.names, &event);
         self.video.handle(&event, self.output);
-        // Another call may ring, be missed or be cancelled meanwhile.
+        // Other calls may ring, be missed or be cancelled meanwhile.
         if !call.concerns(&event) {
             return;
         }
@@ -205,14 +205,14 @@ impl Caller<'_> {
             Event::ParticipantLeft { participant, .. } => {
                 self.talk.present.remove(&participant);
             }
-            // Paths of the call that was given up are closed without a word.
+            // The paths of a replaced call are closed without a message.
             Event::CallReplaced { .. } => self.talk.present.clear(),
             Event::CallEnded { reason, .. } => self.talk.ended = Some(reason),
             _ => {}
         }
     }
 
-    /// Whether everybody was there or refused, and nobody is or will be.
+    /// Whether every invited participant has left, rejected or not answered.
     async fn is_alone(&self) -> Result<bool, Failure> {
         if self.talk.connected.is_none() || !self.talk.present.is_empty() {
             return Ok(false);
@@ -230,10 +230,10 @@ impl Caller<'_> {
         Ok(call.participants.iter().all(|participant| is_gone(participant.status)))
     }
 
-    /// Leaves; the event that says so ends the command.
+    /// Leaves the call; the resulting event ends the command.
     async fn leave(&self) -> Result<(), Failure> {
         match self.blink.leave_call().await {
-            // Over already: the event that says so is on its way.
+            // The call has already ended; its event follows.
             Err(error) if error.kind() == ErrorKind::State => Ok(()),
             result => Ok(result?),
         }
@@ -250,12 +250,12 @@ impl Caller<'_> {
 }
 
 impl Talk {
-    /// Whether a call that ended like this succeeded.
+    /// Result of the command for a call that ended with `reason`.
     fn verdict(&self, reason: EndReason) -> Result<(), Failure> {
         match (self.connected, reason) {
             (Some(_), EndReason::Left | EndReason::RemoteLeft) => Ok(()),
-            (Some(_), reason) => Err(Failure::call(format!("the call broke off: {}", ended(reason)))),
-            (None, reason) => Err(Failure::call(format!("no call came about: {}", ended(reason)))),
+            (Some(_), reason) => Err(Failure::call(format!("the call was interrupted: {}", ended(reason)))),
+            (None, reason) => Err(Failure::call(format!("the call failed: {}", ended(reason)))),
         }
     }
 
@@ -264,7 +264,7 @@ impl Talk {
             let session = &figures.session;
             let round_trip = session.round_trip.map(|time| format!(", {:.1} ms round trip", milliseconds(time)));
             output.event(&format!(
-                "{}: {} packets heard, {} lost{}",
+                "{}: {} packets received, {} lost{}",
                 names.of(&figures.participant.did),
                 session.packets_received,
                 session.packets_lost,
@@ -283,7 +283,7 @@ impl Talk {
     }
 }
 
-/// Waits until then; for ever without a time.
+/// Waits until `time`, or forever without one.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,

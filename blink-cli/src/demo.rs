@@ -1,4 +1,4 @@
-//! `blink demo`: two people on one machine, and what each one heard.
+//! `blink demo`: a call between two engines on one machine, and the quality of the received speech.
 
 mod plan;
 mod report;
@@ -14,7 +14,7 @@ use crate::output::Output;
 use plan::Plan;
 use report::{Report, Round};
 
-/// Runs the demonstration as often as asked for.
+/// Runs the demo with its repetitions.
 pub(crate) async fn run(
     arguments: &DemoArguments,
     global: &Global,
@@ -41,14 +41,14 @@ pub(crate) async fn run(
     report.verdict()
 }
 
-/// Compares what was heard with what was said, on a thread of its own so that Ctrl-C is heard.
+/// Compares received with sent speech on a thread of its own, so that Ctrl-C stays responsive.
 async fn score(
     plan: &Arc<Plan>,
     talks: [run::Talk; 2],
     output: &Output,
     interrupt: &Interrupt,
 ) -> Result<Round, Failure> {
-    output.waiting("comparing what was heard with what was said");
+    output.waiting("comparing received with sent speech");
     let plan = plan.clone();
     let scoring = tokio::task::spawn_blocking(move || Round::new(&plan, talks));
     tokio::select! {

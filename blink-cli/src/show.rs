@@ -1,4 +1,4 @@
-//! Events as lines for people and as JSON.
+//! Texts and JSON of events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,17 +7,17 @@ use blink_api::{Did, TrackKind};
 use blink_engine::{CancelledReason, EndReason, Event, LeftReason};
 use serde_json::{Value, json};
 
-/// How people are called in what is shown.
+/// Display names of DIDs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names(BTreeMap<Did, String>);
 
 impl Names {
-    /// Gives somebody a name.
+    /// Assigns a name.
     pub(crate) fn add(&mut self, did: Did, name: &str) {
         self.0.insert(did, name.to_owned());
     }
 
-    /// Somebody's name, else the ends of the DID.
+    /// Name of a DID, or its shortened form.
     pub(crate) fn of(&self, did: &Did) -> String {
         self.0.get(did).cloned().unwrap_or_else(|| {
             let text = did.to_string();
@@ -27,7 +27,7 @@ impl Names {
     }
 }
 
-/// What happened, in words; `None` for what only programs want to know.
+/// Text of an event; `None` for events that only programs need.
 pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
     let name = |did: &Did| names.of(did);
     Some(match event {
@@ -35,17 +35,17 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
             format!("{} calls, a group of {}", name(from), members.len())
         }
         Event::IncomingCall { from, .. } => format!("{} calls", name(from)),
-        Event::CallCancelled { reason, .. } => format!("rings no more: {}", cancelled(*reason)),
-        Event::MissedCall { from, .. } => format!("missed a call of {}", name(from)),
-        Event::ParticipantRinging { participant, .. } => format!("rings at {}", name(participant)),
+        Event::CallCancelled { reason, .. } => format!("stopped ringing: {}", cancelled(*reason)),
+        Event::MissedCall { from, .. } => format!("missed a call from {}", name(from)),
+        Event::ParticipantRinging { participant, .. } => format!("ringing at {}", name(participant)),
         Event::ParticipantBusy { participant, .. } => format!("{} is in another call", name(participant)),
         Event::ParticipantRejected { participant, .. } => format!("{} rejected", name(participant)),
         Event::ParticipantUnanswered { participant, .. } => format!("{} did not answer", name(participant)),
         Event::ParticipantJoined { participant, .. } => format!("connected to {}", name(&participant.did)),
         Event::ParticipantReconnecting { participant, .. } => {
-            format!("lost the path to {}, looking for it", name(&participant.did))
+            format!("lost the path to {}, reconnecting", name(&participant.did))
         }
-        Event::ParticipantReconnected { participant, .. } => format!("found the path to {}", name(&participant.did)),
+        Event::ParticipantReconnected { participant, .. } => format!("reconnected to {}", name(&participant.did)),
         Event::ParticipantUnreachable { participant, .. } => format!("no path to {}", name(&participant.did)),
         Event::ParticipantLeft { participant, reason, .. } => {
             format!("{} {}", name(&participant.did), left(*reason))
@@ -53,35 +53,36 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         Event::ParticipantStateChanged { participant, state, .. } => {
             let states = [(state.muted, "muted"), (state.deafened, "deafened"), (state.recording, "recording")];
             let states: Vec<_> = states.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
-            // Nothing to tell of a participant that just came.
+            // A participant that just joined has no state to show.
             let states = if states.is_empty() { return None } else { states.join(", ") };
             format!("{} is {states}", name(&participant.did))
         }
-        Event::CallJoined { .. } => "is in the call".to_owned(),
-        Event::CallEnded { reason, .. } => format!("the call is over: {}", ended(*reason)),
-        Event::CallReplaced { .. } => "called at the same time; both calls are one now".to_owned(),
+        Event::CallJoined { .. } => "joined the call".to_owned(),
+        Event::CallEnded { reason, .. } => format!("the call ended: {}", ended(*reason)),
+        Event::CallReplaced { .. } => "both sides called at the same time (glare): merged into one call".to_owned(),
         Event::MediaStarted { participant, kind: TrackKind::Audio, .. } => {
-            format!("hears {}", name(&participant.did))
+            format!("receiving audio from {}", name(&participant.did))
         }
-        Event::MediaStarted { participant, kind: TrackKind::Video, .. } => format!("sees {}", name(&participant.did)),
+        Event::MediaStarted { participant, kind: TrackKind::Video, .. } => format!("receiving video from {}", name(&participant.did)),
         Event::StreamOffered { participant, stream, .. } => {
             format!("{} offers {} `{}`", name(&participant.did), stream.codec, stream.name)
         }
-        Event::StreamEnded { participant, .. } => format!("a stream of {} is over", name(&participant.did)),
-        Event::NoMicrophone { error, .. } => format!("has no microphone and only listens: {error}"),
-        Event::DeviceLost { name } => format!("the device `{name}` is gone"),
+        Event::StreamEnded { participant, .. } => format!("a stream of {} ended", name(&participant.did)),
+        Event::NoMicrophone { error, .. } => format!("no microphone, receiving only: {error}"),
+        Event::DeviceLost { name } => format!("the device `{name}` was lost"),
         Event::DeviceCloned => {
-            "this device runs elsewhere, too, since its data directory was copied: this one stops".to_owned()
+            "the data directory was copied and is used by another running engine: this engine stops".to_owned()
         }
-        Event::NotKept { error } => format!("what happens cannot be written down: {error}"),
-        Event::SignalingChanged { nodes: 0 } => "no node of the network is connected".to_owned(),
-        Event::SignalingChanged { nodes: 1 } => "1 node of the network is connected".to_owned(),
-        Event::SignalingChanged { nodes } => format!("{nodes} nodes of the network are connected"),
+        Event::NotKept { error } => format!("cannot store the state: {error}"),
+        Event::SignalingChanged { nodes: 0 } => "connected to no signaling node".to_owned(),
+        Event::SignalingChanged { nodes: 1 } => "connected to 1 signaling node".to_owned(),
+        Event::SignalingChanged { nodes } => format!("connected to {nodes} signaling nodes"),
         _ => return None,
     })
 }
 
-/// The event with the time since the program began and, where there are several, whose it is.
+/// JSON of an event, with the time since the start and the name of its engine, if there are
+/// several.
 pub(crate) fn json(event: &Event, at: Duration, whose: Option<&str>) -> Value {
     let mut value = serde_json::to_value(event).unwrap_or_else(|error| json!({ "error": error.to_string() }));
     value["at_ms"] = json!(milliseconds(at));
@@ -91,19 +92,19 @@ pub(crate) fn json(event: &Event, at: Duration, whose: Option<&str>) -> Value {
     value
 }
 
-/// Why a call is over, in words.
+/// Text of an end reason.
 pub(crate) fn ended(reason: EndReason) -> &'static str {
     match reason {
         EndReason::Left => "left",
-        EndReason::RemoteLeft => "the other one left",
-        EndReason::TimedOut => "no sign of the other one",
+        EndReason::RemoteLeft => "the remote side left",
+        EndReason::TimedOut => "connection lost",
         EndReason::Rejected => "rejected",
         EndReason::Busy => "busy, in another call",
         EndReason::Unanswered => "not answered",
-        EndReason::Gone => "it was over already",
-        EndReason::Unreachable => "nobody in it could be reached",
-        EndReason::Failed => "no path for sound could be made or found again",
-        EndReason::Removed => "removed by whoever began it",
+        EndReason::Gone => "the call had already ended",
+        EndReason::Unreachable => "no participant could be reached",
+        EndReason::Failed => "no media path could be established or restored",
+        EndReason::Removed => "removed by the creator of the call",
         EndReason::OtherDevice => "another device of yours joined",
     }
 }
@@ -115,7 +116,7 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
 
 fn cancelled(reason: CancelledReason) -> &'static str {
     match reason {
-        CancelledReason::CallerLeft => "the caller gave up",
+        CancelledReason::CallerLeft => "the caller cancelled",
         CancelledReason::AnsweredElsewhere => "answered on another device",
         CancelledReason::RejectedElsewhere => "rejected on another device",
         CancelledReason::Displaced => "too many calls at once",
@@ -125,8 +126,8 @@ fn cancelled(reason: CancelledReason) -> &'static str {
 fn left(reason: LeftReason) -> &'static str {
     match reason {
         LeftReason::Left => "left",
-        LeftReason::TimedOut => "is gone without a word",
-        LeftReason::Restarted => "started anew",
+        LeftReason::TimedOut => "lost the connection",
+        LeftReason::Restarted => "restarted",
         LeftReason::Removed => "was removed",
     }
 }
@@ -140,9 +141,9 @@ mod tests {
     use crate::shown::tests::HOSTILE;
     use crate::shown::{Line, is_plain};
 
-    /// Every event that has text of others in it.
+    /// Every event with untrusted text.
     #[test]
-    fn what_others_chose_is_shown_and_harmless() {
+    fn untrusted_text_is_escaped_and_readable() {
         let did: Did = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp".parse().unwrap();
         let call = CallId::from_bytes([1; 16]);
         let text = || HOSTILE.to_owned();
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn people_without_a_name_are_shown_by_the_ends_of_their_did() {
+    fn dids_without_a_name_are_shortened() {
         let did: Did = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp".parse().unwrap();
         let mut names = Names::default();
         assert_eq!(names.of(&did), "z6MkiTBz…mDooWp");
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_event_its_time_and_whose_it_is() {
+    fn json_contains_event_time_and_engine_name() {
         let event = Event::CallEnded { call: CallId::from_bytes([0; 16]), reason: EndReason::RemoteLeft };
         assert_eq!(
             json(&event, Duration::from_micros(1_234_567), Some("Alice")),

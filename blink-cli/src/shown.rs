@@ -1,34 +1,34 @@
-//! Text as it may be shown: nothing in it acts on the terminal, hides, or looks like a line of its
-//! own.
+//! Escaping of untrusted text for terminals: control and invisible characters have no effect, and
+//! line breaks start no new line.
 //!
-//! Names of streams, codecs, files and devices, texts of errors and what is typed on a command line
-//! come from others. A terminal obeys control characters in them (ECMA-48: clipboard, title,
-//! cursor), and reads them in another order or not at all where they have bidirectional or
-//! invisible characters (Unicode UAX #9, category Cf). [`Line`] is the only thing that is printed.
+//! Names of streams, codecs, files and devices, error texts and arguments may come from others. A
+//! terminal interprets control characters in them (ECMA-48: clipboard, title, cursor), and reorders
+//! or hides text with bidirectional or invisible characters (Unicode UAX #9, category Cf). All
+//! output is a [`Line`].
 
 use std::fmt::{self, Write};
 
 use serde::Serialize;
 
-/// One line that may be printed. It is made of any text here, and nowhere else.
+/// An escaped line that is safe to print. This module is the only place that creates one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line(String);
 
 impl Line {
-    /// Text for people. Line breaks are shown, too: they do not begin a line.
+    /// Escapes text, including line breaks.
     pub(crate) fn new(text: &str) -> Self {
         Self(shown(text))
     }
 
-    /// A value as JSON (RFC 8259), for programs. What is escaped stays the same value.
+    /// Formats a value as JSON (RFC 8259). Escapes do not change the value.
     pub(crate) fn json(value: &impl Serialize) -> Self {
-        // A map with keys that are no text, or a path that is not UTF-8, which no caller passes.
+        // Fails for maps with keys that are not text and for paths that are not UTF-8, which no
+        // caller passes.
         let text = serde_json::to_string(value).unwrap_or_else(|error| {
-            tracing::error!(%error, "what is printed is no JSON");
+            tracing::error!(%error, "cannot serialize the output as JSON");
             "null".to_owned()
         });
-        // Outside of strings there is ASCII only, and serde_json leaves no control character in
-        // them.
+        // Outside strings JSON is ASCII, and serde_json leaves no control character in strings.
         let escape = |c: char, out: &mut String| {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
@@ -39,14 +39,14 @@ impl Line {
         Self(escaped(&text, escape))
     }
 
-    /// The line, without its end.
+    /// The line, without a line break.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Text with everything escaped that a terminal would act on or not show, for a part of a line or a
-/// cell of a table.
+/// Escapes all characters that a terminal would interpret or hide, for a part of a line or a cell
+/// of a table.
 pub(crate) fn shown(text: &str) -> String {
     escaped(text, |c, out| match c {
         '\n' => out.write_str("\\n"),
@@ -68,7 +68,7 @@ fn escaped(text: &str, escape: impl Fn(char, &mut String) -> fmt::Result) -> Str
     out
 }
 
-/// Whether a character is seen as what it is, where it stands.
+/// Whether a character is visible and has no effect on others.
 pub(crate) fn is_plain(c: char) -> bool {
     !c.is_control()
         && !matches!(
@@ -91,14 +91,14 @@ pub(crate) fn is_plain(c: char) -> bool {
 pub(crate) mod tests {
     use super::*;
 
-    /// Attacks seen in names: clipboard (OSC 52), title, colours, cursor, a forged line, an 8-bit
-    /// CSI, a right-to-left override, isolates, invisible characters, separators of lines and
-    /// paragraphs, tags.
+    /// Attacks known from names: clipboard (OSC 52), title, colours, cursor, a forged line, an
+    /// 8-bit CSI, a right-to-left override, isolates, invisible characters, line and paragraph
+    /// separators, tags.
     pub(crate) const HOSTILE: &str = "a\u{1b}]52;c;Zm9v\u{7}b\u{1b}]0;t\u{7}\u{1b}[31m\u{1b}[2A\n   0.000 s  connected\r\u{9b}2J\u{7f}\u{0}\u{8}\
         \u{202e}gnp\u{202c}\u{2066}\u{2069}\u{200b}\u{200d}\u{feff}\u{ad}\u{2028}\u{2029}\u{85}\u{e0041}z";
 
     #[test]
-    fn a_line_has_nothing_that_acts_and_all_that_can_be_read() {
+    fn lines_keep_readable_text_and_escape_the_rest() {
         let line = Line::new(HOSTILE);
         assert!(line.as_str().chars().all(is_plain), "{line:?}");
         assert!(line.as_str().starts_with(r"a\u{1b}]52;c;Zm9v\u{7}b") && line.as_str().contains(r"\n   0.000 s"));
@@ -109,7 +109,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn json_is_the_same_value_with_nothing_that_acts() {
+    fn json_escapes_preserve_the_value() {
         let value = serde_json::json!({ HOSTILE: [HOSTILE, "Zoë 🎥"], "n": 1 });
         let line = Line::json(&value);
         assert!(line.as_str().chars().all(is_plain), "{line:?}");

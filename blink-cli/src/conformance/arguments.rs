@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 pub(crate) const ABOUT: &str = "\
-Runs call situations over every pairing of backends on this machine, and says which hold.
+Runs call scenarios over every pairing of backends on this machine, and reports which pass.
 
-A pairing is two transports and two signaling backends in order: whoever calls uses the first of each. Every situation is played by complete \
-engines in real time over real sockets on the loopback interface; that somebody is heard means that its tone was decoded. Several situations run at a time; those that \
-assert that sound is never interrupted come last, a quarter as many at a time.
+A pairing is an ordered pair of transports and an ordered pair of signaling backends: the first participant uses the first of each. \
+The scenarios run complete engines in real time over real sockets on the loopback interface; a participant counts as heard if its tone \
+was decoded. Several scenarios run concurrently; those that assert uninterrupted audio run last, a quarter as many at a time.
 
-Exit status 0 means that nothing failed and that something ran over every pairing.";
+The exit status is 0 if no scenario failed and every pairing ran at least one.";
 
 /// `blink conformance`
 #[derive(Debug, Args)]
