@@ -2,15 +2,15 @@
 
 mod audio;
 mod calls;
+mod chirps;
 mod clocks;
 mod cpu;
+mod engine_call;
 mod latency;
 mod line;
-mod markers;
-mod metered;
+mod metered_codec;
 mod path;
 mod plot;
-mod talk;
 
 use crate::args::{Bench, Global};
 use crate::failure::Failure;

@@ -3,8 +3,8 @@
 mod arguments;
 mod html;
 mod junit;
-mod numbers;
 mod report;
+mod scenario_list;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -87,7 +87,7 @@ fn matrix(arguments: &ConformanceArguments, global: &Global) -> Result<Matrix, F
     let matrix =
         Matrix::new(Registry::discovered, pairings).settings(backends::LABORATORY).settings(global.set.iter().cloned());
     let wanted: Option<BTreeSet<u8>> = match &arguments.scenarios {
-        Some(list) => Some(numbers::parse(list).map_err(Failure::input)?),
+        Some(list) => Some(scenario_list::parse(list).map_err(Failure::input)?),
         None => arguments.quick.then(|| QUICK.iter().copied().collect()),
     };
     let Some(wanted) = wanted else { return Ok(matrix) };
@@ -149,11 +149,11 @@ fn list(matrix: &Matrix, output: &Output) {
 async fn work(matrix: &Matrix, lanes: usize, output: &Output, interrupt: &Interrupt) -> Result<Vec<Row>, Failure> {
     let control = Arc::new(Control::new(lanes));
     let total = matrix.cases().len();
-    let (told, mut news) = tokio::sync::mpsc::unbounded_channel();
+    let (ended_rows, mut rows_ended) = tokio::sync::mpsc::unbounded_channel();
     let (own_control, own_matrix) = (control.clone(), matrix.clone());
     let mut working = tokio::task::spawn_blocking(move || {
         // The receiver is dropped on interrupt.
-        own_matrix.run(&own_control, &|row| drop(told.send(row.clone())))
+        own_matrix.run(&own_control, &|row| drop(ended_rows.send(row.clone())))
     });
     let (done, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let tell = |row: &Row| {
@@ -165,7 +165,7 @@ async fn work(matrix: &Matrix, lanes: usize, output: &Output, interrupt: &Interr
     output.waiting(format!("{total} scenarios"));
     let rows = loop {
         tokio::select! {
-            Some(row) = news.recv() => tell(&row),
+            Some(row) = rows_ended.recv() => tell(&row),
             rows = &mut working => break rows.map_err(|error| Failure::call(format!("the matrix failed: {error}")))?,
             () = interrupt.wait() => {
                 control.stop();
@@ -173,7 +173,7 @@ async fn work(matrix: &Matrix, lanes: usize, output: &Output, interrupt: &Interr
             }
         }
     };
-    while let Ok(row) = news.try_recv() {
+    while let Ok(row) = rows_ended.try_recv() {
         tell(&row);
     }
     output.waited();

@@ -5,10 +5,10 @@ use std::time::Duration;
 use blink_api::Configuration;
 use blink_engine::{Blink, Event, EventStream, StreamItem};
 
+use crate::event_text::{Names, json, words};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::show::{Names, json, words};
 
 /// Timeout of the shutdown.
 const GOODBYE: Duration = Duration::from_secs(10);

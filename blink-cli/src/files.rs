@@ -34,7 +34,9 @@ pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
 pub(crate) fn device(path: &Path) -> Result<String, Failure> {
     match path.to_str() {
         Some(path) => Ok(format!("wav:{path}")),
-        None => Err(Failure::input(format!("the path {} is not UTF-8, so that it cannot name a device", path.display()))),
+        None => {
+            Err(Failure::input(format!("the path {} is not UTF-8, so that it cannot name a device", path.display())))
+        }
     }
 }
 
@@ -77,8 +79,10 @@ pub(crate) fn silence(configuration: &Configuration) -> Option<&'static str> {
 pub(crate) async fn said(configuration: &Configuration, duration: Duration) -> Result<Vec<f32>, Failure> {
     let host = configuration.chosen::<dyn MediaHost>()?;
     if host.capabilities.hardware_clock {
-        let reason =
-            format!("the media host `{}` captures live audio; received speech can only be compared with a file", host.name);
+        let reason = format!(
+            "the media host `{}` captures live audio; received speech can only be compared with a file",
+            host.name
+        );
         return Err(Failure::input(reason));
     }
     let mut source = open(configuration).await?;

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use crate::args::{Global, HistoryArguments};
 use crate::configuration;
+use crate::event_text::Names;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::show::Names;
 
 /// Runs `blink history`.
 pub(crate) fn run(arguments: &HistoryArguments, global: &Global, output: &Output) -> Result<(), Failure> {
@@ -53,7 +53,9 @@ fn repair(directory: &Path, output: &Output) -> Result<(), Failure> {
     let damaged = damaged.display();
     let identity = match &repair.identity {
         Some(did) if repair.is_verified => format!("the identity {did} is kept"),
-        Some(did) => format!("the identity {did} was read but not verified: compare it with the DID that your contacts know"),
+        Some(did) => {
+            format!("the identity {did} was read but not verified: compare it with the DID that your contacts know")
+        }
         None => "the key is unreadable: the next start creates a new identity".to_owned(),
     };
     output.result(&format!(

@@ -9,7 +9,7 @@
 //! * Error texts contain addresses. They are redacted in every line, except at debug level and
 //! below with `log.addresses`.
 
-mod discreet;
+mod redacting_writer;
 
 use std::io::IsTerminal;
 
@@ -24,8 +24,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::shown::shown;
-use discreet::Discreet;
+use crate::terminal_text::shown;
+use redacting_writer::RedactingWriter;
 
 /// Starts logging to stderr: warnings of this program by default, more with `-v`, and as `RUST_LOG`
 /// says.
@@ -53,7 +53,7 @@ where
     tracing_subscriber::fmt::layer()
         .with_ansi(colours)
         .fmt_fields(fields())
-        .with_writer(Discreet::new(writer, settings.addresses))
+        .with_writer(RedactingWriter::new(writer, settings.addresses))
         .with_filter(filter.and(allowed))
 }
 

@@ -8,6 +8,7 @@ mod configuration;
 mod conformance;
 mod demo;
 mod engine;
+mod event_text;
 mod failure;
 mod files;
 mod history;
@@ -18,9 +19,8 @@ mod listen;
 mod log;
 mod output;
 mod score;
-mod show;
-mod shown;
 mod target;
+mod terminal_text;
 mod video;
 
 use std::process::ExitCode;
@@ -83,7 +83,7 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
 /// Rebuilds the error from escaped arguments: its text repeats them, and they may contain control
 /// characters.
 fn without_escapes(error: clap::Error) -> clap::Error {
-    let shown = std::env::args_os().map(|argument| shown::shown(&argument.to_string_lossy()));
+    let shown = std::env::args_os().map(|argument| terminal_text::shown(&argument.to_string_lossy()));
     match Arguments::try_parse_from(shown) {
         Err(shown) if shown.kind() == error.kind() => shown,
         _ => clap::Error::new(error.kind()),

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::args::Global;
 use crate::failure::Failure;
-use crate::shown::Line;
+use crate::terminal_text::Line;
 
 /// Frame duration of the progress spinner.
 const FRAME: Duration = Duration::from_millis(120);
@@ -43,7 +43,7 @@ impl Output {
     }
 
     /// Prints a table of the result, as text. Its cells must be escaped with
-    /// [`shown`](crate::shown::shown).
+    /// [`shown`](crate::terminal_text::shown).
     pub(crate) fn table(&self, text: &str) {
         text.lines().for_each(|line| self.result(line));
     }
@@ -129,7 +129,7 @@ pub(crate) fn failure_as_json(reason: &str) {
 
 fn print(line: &Line) {
     let mut stdout = std::io::stdout().lock();
-    // A reader that went away, such as `head`, needs no more; a call goes on without it.
+    // Ignore a closed reader, such as `head`; a call continues without it.
     writeln!(stdout, "{}", line.as_str()).and_then(|()| stdout.flush()).ok();
 }
 

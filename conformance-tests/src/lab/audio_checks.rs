@@ -20,8 +20,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 const PLAYED_OUT: Duration = Duration::from_millis(400);
 /// Window of a check for silence.
 const SILENCE_WINDOW: Duration = Duration::from_secs(1);
-/// Share of [`SILENCE_WINDOW`] in which a tone may seem audible: onsets and ends of other tones overlap it
-/// in the frequency domain.
+/// Share of [`SILENCE_WINDOW`] in which a tone may seem audible: onsets and ends of other tones
+/// overlap it in the frequency domain.
 const MAX_SILENT_SHARE: f32 = 0.05;
 /// Longest gap that counts as uninterrupted: one lost packet, and a partial block at each end.
 const MAX_GAP: Duration = Duration::from_millis(45);

@@ -16,7 +16,7 @@ const LOSSY_EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// Participants alternate: those with even numbers use the first transport and signaling backend,
 /// those with odd numbers the second. All are created from one registry, so that backends within
-/// the resource_usage reach each other.
+/// the process reach each other.
 #[derive(Clone)]
 pub struct LabConfig {
     /// Registry of the backends.
@@ -35,7 +35,7 @@ pub struct LabConfig {
     /// backends detect the cuts and recover themselves; for backends with real sockets. `None` cuts
     /// between engines and backends instead.
     pub impaired: Option<Impaired>,
-    /// Whether nothing else runs in the resource_usage, so that its resources can be measured.
+    /// Whether nothing else runs in the process, so that its resources can be measured.
     pub exclusive_process: bool,
 }
 

@@ -31,12 +31,13 @@
 //! [`Participant::sees_no_unexpected_events`] fails if an unclaimed event remains.
 //!
 //! Each engine is connected to its backends by a link that the lab can cut, count on and change:
-//! for signaling messages ([`Lab::set_message_rule`]), for packets ([`Participant::loses_media_path`])
-//! and for the device's address ([`Participant::changes_address`]). This works over every
-//! backend, in virtual time where the backends allow it and in real time otherwise. A cut at this
-//! link hides the traffic from the engine, while the stacks below may stay connected.
-//! [`LabConfig::impaired`] cuts in a network in user space instead ([`impaired`](crate::impaired)),
-//! which tests that the stacks themselves recover.
+//! for signaling messages ([`Lab::set_message_rule`]), for packets
+//! ([`Participant::loses_media_path`]) and for the device's address
+//! ([`Participant::changes_address`]). This works over every backend, in virtual time where the
+//! backends allow it and in real time otherwise. A cut at this link hides the traffic from the
+//! engine, while the stacks below may stay connected. [`LabConfig::impaired`] cuts in a network in
+//! user space instead ([`impaired`](crate::impaired)), which tests that the stacks themselves
+//! recover.
 //!
 //! A lab can be given one [`Fault`], with which a scenario must fail. This shows that each scenario
 //! detects the fault it is about.
@@ -178,8 +179,8 @@ impl Lab {
         tokio::runtime::Handle::current().metrics().num_alive_tasks()
     }
 
-    /// Sockets and memory of the resource_usage; `None` unless [`LabConfig::exclusive_process`] is set, and on systems
-    /// without Linux's `/proc`.
+    /// Sockets and memory of the process; `None` unless [`LabConfig::exclusive_process`] is set,
+    /// and on systems without Linux's `/proc`.
     pub fn resource_usage(&self) -> Option<ResourceUsage> {
         if self.core.config.exclusive_process { ResourceUsage::now(self.core.size()) } else { None }
     }

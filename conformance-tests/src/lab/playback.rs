@@ -10,8 +10,8 @@ pub(crate) const AMPLITUDE: f32 = 0.2;
 const AUDIBLE: f32 = 0.05;
 /// Duration of a block.
 pub(crate) const BLOCK: Duration = Duration::from_millis(10);
-/// Buffer of an emulated loudspeaker: late blocks are played back to back, as by a playback card, as
-/// long as it does not run empty.
+/// Buffer of an emulated loudspeaker: late blocks are played back to back, as by a playback card,
+/// as long as it does not run empty.
 pub(crate) const BUFFERED: Duration = Duration::from_millis(60);
 /// Decimation of the samples at 48 kHz: to 8 kHz, enough for all tones.
 const KEEP_EVERY: usize = 6;

@@ -1,8 +1,8 @@
-//! Resource usage of the resource_usage, as reported by the system.
+//! Resource usage of the process, as reported by the system.
 
 use std::fs;
 
-/// Sockets and memory of the whole resource_usage: meaningful only if nothing else runs in it.
+/// Sockets and memory of the whole process: meaningful only if nothing else runs in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResourceUsage {
     /// Number of open sockets.

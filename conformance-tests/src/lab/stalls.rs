@@ -21,7 +21,7 @@ struct Stall {
 }
 
 impl Stalls {
-    /// Stalls of this machine, sampled from the first call in the resource_usage on. Empty on systems
+    /// Stalls of this machine, sampled from the first call in the process on. Empty on systems
     /// without steal time.
     pub(crate) fn watched() -> &'static Self {
         static STALLS: Stalls = Stalls(Mutex::new(Vec::new()));

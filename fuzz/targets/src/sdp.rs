@@ -1,15 +1,15 @@
-//! Session descriptions and candidates, as transports read them before their stack does.
+//! Session descriptions and candidates, as transports parse them before their stack.
 
 use blink_api::{CodecName, RtpCodec, TrackKind};
 use blink_transport_kit::candidate;
 use blink_transport_kit::sdp::{Description, Places, without_reception, without_refused};
 
-/// Descriptions stay readable with sections taken out, and what was taken out is gone. What is
-/// hidden from a stack is in its place again afterwards.
+/// Descriptions stay parsable with sections removed, removed sections are gone, and sections hidden
+/// from a stack are restored at their index.
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for line in text.lines() {
-        // Which of the three it is does not matter here.
+        // All three results are allowed.
         candidate::judge(line.trim_start_matches("a=")).ok();
     }
     if let Ok((shown, places)) = Places::default().show(text) {
@@ -34,7 +34,7 @@ fn narrow(text: &str) {
     let Ok(mut description) = Description::parse(text) else { return };
     let opus = RtpCodec { name: CodecName::new("opus"), clock_rate: 48_000, channels: 2, fmtp: String::new() };
     let vp8 = RtpCodec { name: CodecName::new("VP8"), clock_rate: 90_000, channels: 0, fmtp: String::new() };
-    // Whether there is a codec in common does not matter here.
+    // A common codec is not required.
     description.check_audio(std::slice::from_ref(&opus)).ok();
     for section in &description.sections {
         let codecs = [opus.clone(), vp8.clone()];

@@ -1,4 +1,4 @@
-//! Two complete engines in one process that talk to each other.
+//! A call between two complete engines in this process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,25 +8,25 @@ use blink_engine::{Blink, CallConfig, Event, EventStream, MediaThreads, StreamIt
 
 use crate::failure::Failure;
 
-/// How long each step may take.
+/// Timeout of each step.
 const STEP: Duration = Duration::from_secs(30);
 
-/// What one side is made of, beside what its configuration says.
+/// Parts of one side, in addition to its configuration.
 #[derive(Clone)]
 pub(super) struct Side {
     pub(super) configuration: Configuration,
     pub(super) codecs: Vec<Arc<dyn AudioCodec>>,
     pub(super) media_host: Option<Arc<dyn MediaHost>>,
-    /// That it shares with others.
+    /// Audio threads shared with other engines.
     pub(super) threads: Option<MediaThreads>,
 }
 
-/// A call between two engines in which both hear each other.
-pub(super) struct Talk {
+/// A call between two engines that receive each other's audio.
+pub(super) struct EngineCall {
     engines: [Blink; 2],
 }
 
-impl Talk {
+impl EngineCall {
     /// Starts both engines; the first calls the second.
     pub(super) async fn start(sides: [Side; 2]) -> Result<Self, Failure> {
         let [caller, callee] = sides;
@@ -40,12 +40,12 @@ impl Talk {
         bob.answer_call(call.await?).await?;
         for events in [&mut heard, &mut answered] {
             let started = |event: &Event| matches!(event, Event::MediaStarted { .. }).then_some(());
-            within(events, "the first sound", started).await?;
+            within(events, "the first audio", started).await?;
         }
         Ok(Self { engines: [alice, bob] })
     }
 
-    /// Sound that was missing when it was due and was made up, so far and at both ends.
+    /// Audio concealed so far, at both ends.
     pub(super) async fn concealed(&self) -> Result<Duration, Failure> {
         let mut concealed = Duration::ZERO;
         for engine in &self.engines {
@@ -54,10 +54,11 @@ impl Talk {
         Ok(concealed)
     }
 
-    /// Ends both engines.
+    /// Shuts both engines down.
     pub(super) async fn end(self) {
         for engine in self.engines {
-            // The figures are there; what does not end in time ends with the program.
+            // The results are complete; an engine that does not shut down in time ends with the
+            // program.
             tokio::time::timeout(STEP, engine.shutdown()).await.ok();
         }
     }
@@ -89,7 +90,7 @@ async fn within<T>(
         loop {
             match events.next().await {
                 Some(StreamItem::Event(Event::CallEnded { reason, .. })) => {
-                    return Err(Failure::call(format!("{what}: the call is over: {}", crate::show::ended(reason))));
+                    return Err(Failure::call(format!("{what}: the call ended: {}", crate::event_text::ended(reason))));
                 }
                 Some(StreamItem::Event(event)) => {
                     if let Some(found) = wanted(&event) {

@@ -1,5 +1,5 @@
-//! A mouth that says chirps at known times, an ear that keeps what it hears with times, and how to
-//! find the ones in the other.
+//! Media host with a microphone that sends chirps at known times and a speaker that records with
+//! times, and the detection of the chirps.
 
 use std::f32::consts::TAU;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,80 +15,79 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::broadcast;
 
 const RATE: u32 = AudioFormat::CALL.sample_rate;
-/// A chirp's length in samples: 20 ms.
+/// Length of a chirp in samples: 20 ms.
 const CHIRP: usize = 960;
-/// Its lowest and highest frequency: where voices are.
+/// Lowest and highest frequency of a chirp in Hz, within the band of speech.
 const SWEEP: (f32, f32) = (400.0, 3_400.0);
-/// From one chirp to the next, in ms: unevenly, so that they fall everywhere within frames and
-/// ticks.
+/// Interval between chirps in ms, irregular so that they are spread over frames and ticks.
 const PAUSES: std::ops::Range<u32> = 420..520;
-/// So late a chirp is still looked for: before the next one.
+/// Maximum delay of a detected chirp, less than the interval.
 const LATEST: Duration = Duration::from_millis(400);
-/// So alike what is heard must be to count as the chirp, 0 to 1.
-const ALIKE: f32 = 0.5;
+/// Minimum correlation of a detected chirp, 0 to 1.
+const MIN_CORRELATION: f32 = 0.5;
 
-/// A media host with one mouth and one ear. Clones share them.
+/// A media host with one microphone and one speaker. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Head(Arc<Mutex<Memory>>);
+pub(super) struct ChirpHost(Arc<Mutex<Recording>>);
 
 #[derive(Default)]
-struct Memory {
-    /// When each chirp's first sample left the mouth.
+struct Recording {
+    /// Time at which the first sample of each chirp was captured.
     said: Vec<Instant>,
     heard: Vec<f32>,
-    /// When pieces of `heard` were played: number of the first sample, time.
+    /// Index of the first sample and time of each block of `heard`.
     played: Vec<(usize, Instant)>,
 }
 
-impl Head {
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+impl ChirpHost {
+    fn recording(&self) -> MutexGuard<'_, Recording> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From this mouth to another head's ear: the delay of each chirp said from `since` on, in ms;
-    /// `None` where it was not heard.
-    pub(super) fn delays_to(&self, ear: &Head, since: Instant) -> Vec<Option<f64>> {
-        let heard = ear.memory();
+    /// Delays in ms of the chirps sent since `since` to another host's speaker; `None` for one that
+    /// was not detected.
+    pub(super) fn delays_to(&self, sink_host: &ChirpHost, since: Instant) -> Vec<Option<f64>> {
+        let heard = sink_host.recording();
         let end = heard.played.last().map_or(since, |(_, at)| *at);
-        let said = self.memory().said.clone();
-        // What was said last may still be on its way.
+        let said = self.recording().said.clone();
+        // The last chirps may not have arrived yet.
         said.iter().filter(|at| **at >= since && **at + LATEST < end).map(|at| heard.delay_of(*at)).collect()
     }
 }
 
-impl Memory {
+impl Recording {
     fn delay_of(&self, said: Instant) -> Option<f64> {
         let from = self.sample_at(said)?;
         let window = self.heard.get(from..from + AudioFormat::CALL.samples_in(LATEST) + CHIRP)?;
         let chirp = chirp();
         let energy = |samples: &[f32]| samples.iter().map(|sample| sample * sample).sum::<f32>().sqrt();
-        let likeness = |part: &[f32]| {
+        let correlation_at = |part: &[f32]| {
             let product: f32 = part.iter().zip(&chirp).map(|(one, other)| one * other).sum();
             (product, product / (energy(part) * energy(&chirp)).max(1e-6))
         };
-        let parts = window.windows(CHIRP).enumerate().map(|(at, part)| (at, likeness(part)));
-        let (at, (_, alike)) = parts.max_by(|(_, (one, _)), (_, (other, _))| one.total_cmp(other))?;
+        let parts = window.windows(CHIRP).enumerate().map(|(at, part)| (at, correlation_at(part)));
+        let (at, (_, correlation)) = parts.max_by(|(_, (one, _)), (_, (other, _))| one.total_cmp(other))?;
         let heard = self.time_of(from + at)?;
-        (alike >= ALIKE).then(|| heard.saturating_duration_since(said).as_secs_f64() * 1_000.0)
+        (correlation >= MIN_CORRELATION).then(|| heard.saturating_duration_since(said).as_secs_f64() * 1_000.0)
     }
 
-    /// The number of the last sample that was played before a time.
+    /// Index of the last sample played before a time.
     fn sample_at(&self, time: Instant) -> Option<usize> {
-        let piece = self.played.partition_point(|(_, at)| *at <= time).checked_sub(1)?;
-        let (first, at) = self.played[piece];
-        let next = self.played.get(piece + 1).map_or(self.heard.len(), |(first, _)| *first);
+        let block = self.played.partition_point(|(_, at)| *at <= time).checked_sub(1)?;
+        let (first, at) = self.played[block];
+        let next = self.played.get(block + 1).map_or(self.heard.len(), |(first, _)| *first);
         Some((first + AudioFormat::CALL.samples_in(time - at)).min(next))
     }
 
     fn time_of(&self, sample: usize) -> Option<Instant> {
-        let piece = self.played.partition_point(|(first, _)| *first <= sample).checked_sub(1)?;
-        let (first, at) = self.played[piece];
+        let block = self.played.partition_point(|(first, _)| *first <= sample).checked_sub(1)?;
+        let (first, at) = self.played[block];
         Some(at + Duration::from_secs((sample - first) as u64) / RATE)
     }
 }
 
 #[async_trait]
-impl MediaHost for Head {
+impl MediaHost for ChirpHost {
     fn capabilities(&self) -> MediaCapabilities {
         MediaCapabilities { audio_sources: true, audio_sinks: true, ..MediaCapabilities::default() }
     }
@@ -99,11 +98,11 @@ impl MediaHost for Head {
 
     async fn open_source(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSource>> {
         let random = ChaCha8Rng::seed_from_u64(1);
-        Ok(Box::new(Mouth { head: self.clone(), chirp: chirp(), at: CHIRP, pause: RATE as usize / 5, random }))
+        Ok(Box::new(ChirpSource { head: self.clone(), chirp: chirp(), at: CHIRP, pause: RATE as usize / 5, random }))
     }
 
     async fn open_sink(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSink>> {
-        Ok(Box::new(Ear(self.clone())))
+        Ok(Box::new(RecordingSink(self.clone())))
     }
 
     fn changes(&self) -> Option<broadcast::Receiver<DeviceChange>> {
@@ -111,18 +110,18 @@ impl MediaHost for Head {
     }
 }
 
-/// Chirps and silence.
-struct Mouth {
-    head: Head,
+/// Audio source of chirps and silence.
+struct ChirpSource {
+    head: ChirpHost,
     chirp: Vec<f32>,
-    /// How much of the chirp was said.
+    /// Position within the chirp.
     at: usize,
-    /// Samples of silence until the next one.
+    /// Samples of silence until the next chirp.
     pause: usize,
     random: ChaCha8Rng,
 }
 
-impl AudioSource for Mouth {
+impl AudioSource for ChirpSource {
     fn format(&self) -> AudioFormat {
         AudioFormat::CALL
     }
@@ -133,11 +132,11 @@ impl AudioSource for Mouth {
             if self.at == CHIRP && self.pause == 0 {
                 self.at = 0;
                 let pause = PAUSES.start + self.random.next_u32() % (PAUSES.end - PAUSES.start);
-                // Any sample of a frame may be the first.
+                // A chirp may start at any sample of a frame.
                 self.pause = (pause * RATE / 1_000 + self.random.next_u32() % 480) as usize;
-                // As a device would: what is read now was said in the period before, its last
+                // As on a device, a block contains the audio captured before the read, its last
                 // sample just now.
-                self.head.memory().said.push(now - Duration::from_secs((out.len() - n) as u64) / RATE);
+                self.head.recording().said.push(now - Duration::from_secs((out.len() - n) as u64) / RATE);
             }
             out[n] = match self.chirp.get(self.at) {
                 Some(sample) => {
@@ -158,20 +157,20 @@ impl AudioSource for Mouth {
     }
 }
 
-/// Keeps what is played: its first sample is heard when it is written.
-struct Ear(Head);
+/// Audio sink that records: the first sample of a block is played when it is written.
+struct RecordingSink(ChirpHost);
 
-impl AudioSink for Ear {
+impl AudioSink for RecordingSink {
     fn format(&self) -> AudioFormat {
         AudioFormat::CALL
     }
 
     fn write(&mut self, samples: &[f32]) -> Result<usize> {
         let now = Instant::now();
-        let mut memory = self.0.memory();
-        let first = memory.heard.len();
-        memory.played.push((first, now));
-        memory.heard.extend_from_slice(samples);
+        let mut recording = self.0.recording();
+        let first = recording.heard.len();
+        recording.played.push((first, now));
+        recording.heard.extend_from_slice(samples);
         Ok(samples.len())
     }
 
@@ -188,7 +187,7 @@ impl AudioSink for Ear {
     }
 }
 
-/// A tone that rises and falls silent softly at both ends.
+/// A frequency sweep with a soft onset and end.
 fn chirp() -> Vec<f32> {
     let length = CHIRP as f32 / RATE as f32;
     let sample = |n: usize| {
@@ -204,34 +203,36 @@ fn chirp() -> Vec<f32> {
 mod tests {
     use super::*;
 
-    /// What is heard some time after it was said is found there to within a sample, wherever in a
-    /// piece it was said and heard.
+    /// A chirp is located to within a sample, wherever in a block it was sent and played.
     #[tokio::test]
-    async fn a_chirp_is_found_where_it_is_heard() {
+    async fn chirps_are_located_to_within_a_sample() {
         let request = OpenRequest { format: AudioFormat::CALL, period: Duration::from_millis(10) };
-        let (mouth, ear) = (Head::default(), Head::default());
-        let mut source = mouth.open_source("", request).await.unwrap();
+        let (source_host, sink_host) = (ChirpHost::default(), ChirpHost::default());
+        let mut source = source_host.open_source("", request).await.unwrap();
         let start = Instant::now();
-        let mut piece = vec![0.0; 480];
+        let mut block = vec![0.0; 480];
         let mut said = vec![0.0; 2_413];
         for n in 0..400 {
-            source.read(&mut piece).unwrap();
-            said.extend_from_slice(&piece);
-            ear.memory().played.push((n * 480, start + Duration::from_millis(10) * n as u32));
+            source.read(&mut block).unwrap();
+            said.extend_from_slice(&block);
+            sink_host.recording().played.push((n * 480, start + Duration::from_millis(10) * n as u32));
         }
-        // The mouth's times, as if its pieces had been read every 10 ms.
+        // Send times as if the blocks had been read every 10 ms.
         let chirp = chirp();
         let firsts = (0..said.len() - CHIRP).filter(|at| said[*at..*at + CHIRP] == chirp[..]);
         let firsts: Vec<_> = firsts.map(|at| start + Duration::from_secs((at - 2_413) as u64) / RATE).collect();
         assert!(firsts.len() > 5);
-        mouth.memory().said = firsts;
-        ear.memory().heard = said[..192_000].to_vec();
-        let delays = mouth.delays_to(&ear, start);
+        source_host.recording().said = firsts;
+        sink_host.recording().heard = said[..192_000].to_vec();
+        let delays = source_host.delays_to(&sink_host, start);
         assert!(delays.len() > 3, "{delays:?}");
         for delay in delays {
             assert!((delay.unwrap() - 2_413.0 / 48.0).abs() < 0.05, "{delay:?}");
         }
-        ear.memory().heard.fill(0.0);
-        assert!(mouth.delays_to(&ear, start).iter().all(Option::is_none), "silence is no chirp");
+        sink_host.recording().heard.fill(0.0);
+        assert!(
+            source_host.delays_to(&sink_host, start).iter().all(Option::is_none),
+            "no chirp is detected in silence"
+        );
     }
 }

@@ -1,10 +1,10 @@
-//! Two and three processes that call each other.
+//! Calls between two and three processes.
 
 use std::path::Path;
 
 use crate::program::{ALONE, Program};
 
-/// A listener, and the targets to call it at.
+/// Starts a listener, and returns it with the target for calls to it.
 pub(crate) fn listen(directory: &Path, arguments: &[&str]) -> (Program, String) {
     let mut listener = Program::start(directory, &[&["listen", "--json"][..], &ALONE, arguments].concat());
     let listening = listener.event("listening");
@@ -14,12 +14,12 @@ pub(crate) fn listen(directory: &Path, arguments: &[&str]) -> (Program, String) 
     (listener, address)
 }
 
-/// A caller of these targets.
+/// Starts a caller of these targets.
 pub(crate) fn call(directory: &Path, arguments: &[&str]) -> Program {
     Program::start(directory, &[&["call", "--json"][..], &ALONE, arguments].concat())
 }
 
-/// The file is whole and has sound in it.
+/// Verifies that a recording is complete and not silent.
 pub(crate) fn is_heard(path: &Path) {
     let mut reader = hound::WavReader::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
@@ -28,7 +28,7 @@ pub(crate) fn is_heard(path: &Path) {
 }
 
 #[test]
-fn a_call_is_answered_heard_on_both_sides_and_ended_after_its_time() {
+fn a_call_is_answered_recorded_on_both_sides_and_ended_after_its_time() {
     let directory = tempfile::tempdir().unwrap();
     let speech = ["--set", "microphone=speech"];
     let (mut listener, address) = listen(directory.path(), &[&["--answer", "--out", "l"], &speech[..]].concat());
@@ -55,7 +55,7 @@ fn a_call_is_answered_heard_on_both_sides_and_ended_after_its_time() {
 }
 
 #[test]
-fn video_is_shown_both_ways_between_two_stacks_and_kept() {
+fn video_is_received_both_ways_between_two_stacks_and_written() {
     let directory = tempfile::tempdir().unwrap();
     let bob = ["--answer", "--out", "l", "--video", "clip:h264", "--set", "transport=str0m"];
     let (mut listener, address) = listen(directory.path(), &bob);
@@ -74,7 +74,7 @@ fn video_is_shown_both_ways_between_two_stacks_and_kept() {
     assert_eq!(h264[..5], [0, 0, 0, 1, 0x67], "it begins with a sequence parameter set");
     assert!(vp8.len() > 10_000 && h264.len() > 10_000, "{} {}", vp8.len(), h264.len());
 
-    // What was kept can be shown again, and what cannot be is named before anybody is called.
+    // A received clip can be sent again, and an invalid one is reported before the call.
     let refused = call(directory.path(), &[&address, "--video", "clip:c/none.ivf"]).end();
     assert_eq!(refused.status, 2, "{refused:#?}");
     assert!(refused.errors.contains("c/none.ivf"), "{}", refused.errors);
@@ -83,7 +83,7 @@ fn video_is_shown_both_ways_between_two_stacks_and_kept() {
 }
 
 #[test]
-fn somebody_at_the_keyboard_answers_hangs_up_and_rejects() {
+fn keyboard_commands_answer_hang_up_and_reject() {
     let directory = tempfile::tempdir().unwrap();
     let (mut listener, address) = listen(directory.path(), &[]);
     let mut caller = call(directory.path(), &[&address]);
@@ -106,7 +106,7 @@ fn somebody_at_the_keyboard_answers_hangs_up_and_rejects() {
 }
 
 #[test]
-fn a_call_that_nobody_can_answer_rings_until_the_ring_time() {
+fn an_unanswered_call_rings_until_the_ring_time() {
     let directory = tempfile::tempdir().unwrap();
     let (mut listener, address) = listen(directory.path(), &[]);
     listener.type_nothing();
@@ -121,7 +121,7 @@ fn a_call_that_nobody_can_answer_rings_until_the_ring_time() {
 }
 
 #[test]
-fn a_node_where_nobody_is_cannot_be_reached() {
+fn a_stopped_node_is_unreachable() {
     let directory = tempfile::tempdir().unwrap();
     let (listener, address) = listen(directory.path(), &[]);
     drop(listener);
@@ -131,11 +131,11 @@ fn a_node_where_nobody_is_cannot_be_reached() {
 }
 
 #[test]
-fn several_targets_are_a_group_in_which_all_hear_all() {
+fn several_targets_form_a_group_call() {
     let directory = tempfile::tempdir().unwrap();
     let speech = ["--answer", "--set", "microphone=speech", "--out"];
     let (mut bob, bobs) = listen(directory.path(), &[&speech[..], &["bob"]].concat());
-    // Bob and Carol know nothing of each other but what comes through Alice's node.
+    // Bob's and Carol's nodes are connected through Alice's node only.
     let (mut carol, carols) = listen(directory.path(), &[&speech[..], &["carol"]].concat());
     let mut alice = call(directory.path(), &[&bobs, &carols, "--seconds", "4", "--out", "alice"]);
     for person in [&mut alice, &mut bob, &mut carol] {
@@ -145,8 +145,7 @@ fn several_targets_are_a_group_in_which_all_hear_all() {
     let ended = alice.end();
     assert_eq!(ended.status, 0, "{ended:#?}");
     is_heard(&directory.path().join("alice/heard.wav"));
-    // Whoever answers everything is there for the caller: both left with Alice, and answer the next
-    // call.
+    // Automatic answerers follow the caller: both left with Alice, and answer the next call.
     for (mut person, address) in [(bob, bobs), (carol, carols)] {
         person.event("call_ended");
         let next = call(directory.path(), &[&address, "--seconds", "1"]).end();
@@ -159,7 +158,7 @@ fn several_targets_are_a_group_in_which_all_hear_all() {
 }
 
 #[test]
-fn one_of_three_hangs_up_joins_again_and_is_heard_again_over_two_stacks() {
+fn one_of_three_rejoins_a_group_call_over_two_stacks() {
     let directory = tempfile::tempdir().unwrap();
     let speech = ["--set", "microphone=speech", "--set"];
     let (mut bob, bobs) = listen(directory.path(), &[&speech[..], &["transport=str0m", "--out", "bob"]].concat());
@@ -182,7 +181,7 @@ fn one_of_three_hangs_up_joins_again_and_is_heard_again_over_two_stacks() {
     }
 }
 
-/// The voices of two others, whose devices are named, are heard.
+/// Verifies that two named participants are heard.
 fn hears_two(person: &mut Program) {
     let mut others = std::collections::BTreeSet::new();
     while others.len() < 2 {

@@ -1,4 +1,4 @@
-//! A codec that counts the processor time it takes.
+//! Codec wrapper that measures its CPU time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,43 +11,43 @@ use blink_api::{
 
 use super::clocks;
 
-/// Clones count together.
+/// CPU time of a codec. Clones share their counts.
 #[derive(Clone, Default)]
 pub(super) struct Meter(Arc<Counts>);
 
 #[derive(Default)]
 struct Counts {
-    /// Nanoseconds of processor time.
+    /// CPU time in nanoseconds.
     nanos: AtomicU64,
-    /// How often that was measured.
+    /// Number of measurements.
     measured: AtomicU64,
 }
 
-/// What a codec took, as it was measured.
+/// Measured CPU time of a codec.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Work {
+pub(super) struct CpuUsage {
     pub(super) spent: Duration,
     measured: u32,
 }
 
-impl Work {
-    /// Without what was spent before.
+impl CpuUsage {
+    /// Difference to an earlier value.
     pub(super) fn since(self, before: Self) -> Self {
         Self { spent: self.spent - before.spent, measured: self.measured - before.measured }
     }
 
-    /// What of it was spent for measuring, where reading the clock takes so long. For each
-    /// measurement it is read twice: what is spent between the two readings is about one of them.
+    /// CPU time of the measurements themselves, if reading the clock takes `reading`. Each
+    /// measurement reads it twice, and includes about one reading.
     pub(super) fn measuring(self, reading: Duration) -> Duration {
         (reading * self.measured).min(self.spent)
     }
 }
 
 impl Meter {
-    /// What was counted up to now.
-    pub(super) fn total(&self) -> Work {
+    /// Total so far.
+    pub(super) fn total(&self) -> CpuUsage {
         let spent = Duration::from_nanos(self.0.nanos.load(Ordering::Relaxed));
-        Work { spent, measured: u32::try_from(self.0.measured.load(Ordering::Relaxed)).unwrap_or(u32::MAX) }
+        CpuUsage { spent, measured: u32::try_from(self.0.measured.load(Ordering::Relaxed)).unwrap_or(u32::MAX) }
     }
 
     fn count<T>(&self, work: impl FnOnce() -> T) -> T {
@@ -61,13 +61,13 @@ impl Meter {
     }
 }
 
-/// Another codec, metered.
-pub(super) struct Metered {
+/// A codec with measured CPU time.
+pub(super) struct MeteredCodec {
     pub(super) codec: Arc<dyn AudioCodec>,
     pub(super) meter: Meter,
 }
 
-impl AudioCodec for Metered {
+impl AudioCodec for MeteredCodec {
     fn capabilities(&self) -> AudioCodecCapabilities {
         self.codec.capabilities()
     }

@@ -1,4 +1,4 @@
-//! A writer of log lines that leaves out addresses.
+//! Writer of log lines that redacts addresses and fingerprints.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -8,47 +8,47 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::may_show_addresses;
 
-/// In the place of an IP address or a host's name.
+/// Replacement of an IP address or a host name.
 const ADDRESS: &str = "[address]";
-/// In the place of a certificate's fingerprint.
+/// Replacement of a certificate's fingerprint.
 const FINGERPRINT: &str = "[fingerprint]";
-/// What stands before a host's name in a multiaddress.
+/// Prefixes of host names in multiaddresses.
 const NAMED: [&str; 4] = ["/dns/", "/dns4/", "/dns6/", "/dnsaddr/"];
-/// So many pairs of digits are no address and no time any more.
+/// Minimum number of digit pairs of a fingerprint; fewer may be an address or a time.
 const SHORTEST_FINGERPRINT: usize = 16;
 
-/// Makes writers that leave out addresses, but where those are asked for and the level allows it.
-pub(super) struct Discreet<W> {
+/// Factory of writers that redact addresses, unless they are requested and the level allows them.
+pub(super) struct RedactingWriter<W> {
     inner: W,
     addresses: bool,
 }
 
-impl<W> Discreet<W> {
+impl<W> RedactingWriter<W> {
     pub(super) fn new(inner: W, addresses: bool) -> Self {
         Self { inner, addresses }
     }
 }
 
-impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Discreet<W> {
-    type Writer = Lines<W::Writer>;
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for RedactingWriter<W> {
+    type Writer = RedactedLines<W::Writer>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        Lines { inner: self.inner.make_writer(), addresses: false }
+        RedactedLines { inner: self.inner.make_writer(), addresses: false }
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Self::Writer {
         let addresses = self.addresses && may_show_addresses(*metadata.level());
-        Lines { inner: self.inner.make_writer_for(metadata), addresses }
+        RedactedLines { inner: self.inner.make_writer_for(metadata), addresses }
     }
 }
 
-/// Takes one whole line at a time, as the formatter gives them.
-pub(super) struct Lines<W> {
+/// Writer of whole lines, as the formatter produces them.
+pub(super) struct RedactedLines<W> {
     inner: W,
     addresses: bool,
 }
 
-impl<W: Write> Write for Lines<W> {
+impl<W: Write> Write for RedactedLines<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let text = without_fingerprints_and(&text, self.addresses);
@@ -61,8 +61,8 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
-/// The line without what no log shows, and unless they may stay without addresses: IPv4 and IPv6,
-/// with ports, and names in multiaddresses.
+/// Redacts fingerprints, and unless `addresses` is set also addresses: IPv4 and IPv6, with ports,
+/// and names in multiaddresses.
 fn without_fingerprints_and(line: &str, addresses: bool) -> String {
     let is_part = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '.');
     let in_word = |c: char| c.is_alphanumeric() || c == '_';
@@ -100,7 +100,7 @@ impl Found {
     }
 }
 
-/// What should not be read in a run of hexadecimal digits, colons and dots; punctuation at its ends
+/// Finds a value to redact in a run of hexadecimal digits, colons and dots; punctuation at its ends
 /// may belong to the sentence.
 fn find_hidden(run: &str, begins_in_word: bool, ends_in_word: bool) -> Option<Found> {
     let punctuation = [':', '.'];
@@ -122,13 +122,13 @@ fn find_hidden(run: &str, begins_in_word: bool, ends_in_word: bool) -> Option<Fo
     })
 }
 
-/// An address that is one: `::` and `0.0.0.0` are nobody's.
+/// Whether a text is an address; the unspecified ones, `::` and `0.0.0.0`, are not.
 fn is_address(text: &str) -> bool {
     let address = text.parse::<IpAddr>().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
     address.is_some_and(|address| !address.is_unspecified())
 }
 
-/// As SDP writes the hash of a certificate (RFC 8122 §5).
+/// Whether a text is a certificate hash in SDP format (RFC 8122 §5).
 fn is_fingerprint(text: &str) -> bool {
     let pairs = text.split(':');
     pairs.clone().count() >= SHORTEST_FINGERPRINT && pairs.into_iter().all(|pair| pair.len() == 2)
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_left_out_wherever_they_stand() {
+    fn addresses_are_redacted_anywhere() {
         for (line, shown) in [
             ("address=10.0.0.1", "address=[address]"),
             ("at 10.0.0.1.", "at [address]."),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn fingerprints_are_left_out_even_where_addresses_are_not() {
+    fn fingerprints_are_always_redacted() {
         let pairs = vec!["A0"; 32].join(":");
         for addresses in [false, true] {
             assert_eq!(without_fingerprints_and(&format!("sha-256 {pairs} x"), addresses), "sha-256 [fingerprint] x");
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_stays_as_it_is() {
+    fn other_text_is_unchanged() {
         for line in [
             "2026-01-02T10:59:27.123456Z TRACE blink_engine::driver::driver_loop: a message came kind=Offer",
             "face::decade added: bad::cafe_ x",

@@ -1,4 +1,4 @@
-//! Two people in one process.
+//! Tests of `blink demo`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,14 +7,15 @@ use serde_json::Value;
 
 use crate::program::{Ended, Program, SEEN};
 
-/// A run of a few seconds, on a machine that is busy with other tests.
+/// Timeout of a run of a few seconds, on a machine that runs other tests.
 const RUN: Duration = Duration::from_secs(90);
 
 fn demo(directory: &Path, arguments: &[&str]) -> Ended {
     Program::start(directory, &[&["demo", "--json"], arguments].concat()).end_within(RUN)
 }
 
-/// Both were connected, heard the other, and say so with exactly these fields.
+/// Verifies that both sides connected and received audio, and that the report has exactly these
+/// fields.
 fn both_heard(directory: &Path, ended: &Ended, transports: [&str; 2], signalings: [&str; 2]) {
     assert_eq!((ended.status, ended.errors.as_str()), (0, ""), "{ended:#?}");
     let report = ended.last();
@@ -105,7 +106,7 @@ fn ipfs_and_ipfs_carry_a_call() {
 }
 
 #[test]
-fn memory_backends_hear_each_other_and_repeating_gives_medians() {
+fn memory_backends_work_and_repetitions_give_medians() {
     let directory = tempfile::tempdir().unwrap();
     let arguments =
         ["--set", "transport=memory", "--signaling", "memory", "--seconds", "4", "--repeat", "2", "--out", "heard"];
@@ -116,35 +117,36 @@ fn memory_backends_hear_each_other_and_repeating_gives_medians() {
     assert_eq!(answered, 4, "{:#?}", ended.lines);
 }
 
-/// A listener that hears nothing of what it should fails the demonstration, and the report is the
-/// last line all the same.
+/// A side that receives silence fails the demo, and the report is still the last line.
 #[test]
-fn a_demonstration_in_which_one_says_nothing_fails() {
+fn a_demo_with_a_silent_side_fails() {
     let directory = tempfile::tempdir().unwrap();
     let arguments =
         ["--set", "transport=memory", "--signaling", "memory", "--seconds", "2", "--a", "microphone=silence"];
     let ended = demo(directory.path(), &arguments);
     assert_eq!(ended.status, 1, "{ended:#?}");
-    assert!(ended.errors.contains("Bob heard nothing") && ended.errors.lines().count() == 1, "{}", ended.errors);
+    assert!(ended.errors.contains("Bob received no audio") && ended.errors.lines().count() == 1, "{}", ended.errors);
     let report = ended.last();
     assert_eq!((&report["ok"], &report["participants"][1]["pesq_wb"]), (&Value::Bool(false), &Value::Null));
 }
 
 #[test]
-fn a_demonstration_for_people_ends_with_a_table() {
+fn a_demo_without_json_ends_with_a_table() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["demo", "--set", "transport=memory", "--signaling", "memory", "--seconds", "3"];
     let ended = Program::start(directory.path(), &arguments).end_within(RUN);
     assert_eq!(ended.status, 0, "{ended:#?}");
     let text = ended.lines.join("\n");
-    for part in ["Alice calls Bob", "Bob answers", "PESQ-WB", "alice-heard.wav", "Both heard each other well."] {
+    for part in
+        ["Alice calls Bob", "Bob answers", "PESQ-WB", "alice-heard.wav", "Good speech quality in both directions."]
+    {
         assert!(text.contains(part), "no {part} in\n{text}");
     }
 }
 
-/// Ctrl-C while ringing, connecting or talking: status 130, and the last line says so.
+/// Ctrl-C while ringing, connecting or talking: status 130, and the last line is the error.
 #[test]
-fn a_demonstration_can_be_interrupted_whenever() {
+fn a_demo_can_be_interrupted_in_every_phase() {
     for event in ["incoming_call", "call_joined", "media_started"] {
         let directory = tempfile::tempdir().unwrap();
         let mut program = Program::start(directory.path(), &["demo", "--json"]);

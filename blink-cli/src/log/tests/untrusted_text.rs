@@ -1,4 +1,4 @@
-//! Text of others in the log: shown, and harmless.
+//! Untrusted text in the log: readable, and without effect on the terminal.
 
 use blink_api::LogSettings;
 use tracing_subscriber::EnvFilter;
@@ -6,8 +6,8 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::super::lines;
 use super::Log;
-use crate::shown::is_plain;
-use crate::shown::tests::HOSTILE;
+use crate::terminal_text::is_plain;
+use crate::terminal_text::tests::HOSTILE;
 
 #[test]
 fn fields_messages_and_spans_do_not_act_on_the_terminal() {
@@ -25,7 +25,7 @@ fn fields_messages_and_spans_do_not_act_on_the_terminal() {
         let lines = log.lines();
         let [line] = &lines[..] else { panic!("{lines:#?}") };
         assert_eq!(line.matches("Zm9v").count(), 7, "all of it is there: {line:?}");
-        // Colours are `ESC [ numbers m`, around names and never from values.
+        // Colours are `ESC [ numbers m` around names, and never from values.
         let plain = without_colours(line);
         assert!(plain.chars().all(is_plain), "{plain:?}");
         assert_eq!(plain.len() != line.len(), colours, "{line:?}");

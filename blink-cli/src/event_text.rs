@@ -63,7 +63,9 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         Event::MediaStarted { participant, kind: TrackKind::Audio, .. } => {
             format!("receiving audio from {}", name(&participant.did))
         }
-        Event::MediaStarted { participant, kind: TrackKind::Video, .. } => format!("receiving video from {}", name(&participant.did)),
+        Event::MediaStarted { participant, kind: TrackKind::Video, .. } => {
+            format!("receiving video from {}", name(&participant.did))
+        }
         Event::StreamOffered { participant, stream, .. } => {
             format!("{} offers {} `{}`", name(&participant.did), stream.codec, stream.name)
         }
@@ -138,8 +140,8 @@ mod tests {
     use blink_engine::StreamInfo;
 
     use super::*;
-    use crate::shown::tests::HOSTILE;
-    use crate::shown::{Line, is_plain};
+    use crate::terminal_text::tests::HOSTILE;
+    use crate::terminal_text::{Line, is_plain};
 
     /// Every event with untrusted text.
     #[test]

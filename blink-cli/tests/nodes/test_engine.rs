@@ -1,4 +1,4 @@
-//! A person in this process, whose node others of this and other processes connect to.
+//! Engine in this process, whose node others of this and other processes connect to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use tokio::time::timeout;
 
 use crate::program::SOON;
 
-/// A running engine, and what happens to it.
-pub(crate) struct Person {
+/// A running engine, and its events.
+pub(crate) struct TestEngine {
     pub(crate) name: &'static str,
     pub(crate) blink: Blink,
     events: EventStream,
 }
 
-/// What everybody has in common: nobody outside this machine, recorded speech, no files.
+/// Common settings: this machine only, recorded speech, no files.
 pub(crate) fn configuration(settings: &[&str]) -> Configuration {
     let registry = Registry::discovered().unwrap();
     let common = [
@@ -35,15 +35,15 @@ pub(crate) fn configuration(settings: &[&str]) -> Configuration {
     all.fold(builder, |builder, setting| builder.set_argument("test", setting)).build().unwrap()
 }
 
-impl Person {
-    /// Somebody with a node of the signaling that the settings name.
+impl TestEngine {
+    /// Starts an engine with a node of the configured signaling backend.
     pub(crate) async fn start(name: &'static str, settings: &[&str]) -> Self {
         let blink = Blink::start(&configuration(settings)).await.unwrap();
         let events = blink.events();
         Self { name, blink, events }
     }
 
-    /// Somebody whose node is there already.
+    /// Starts an engine with an existing node.
     pub(crate) async fn with_node(name: &'static str, settings: &[&str], node: Arc<dyn Signaling>) -> Self {
         let blink = Blink::builder(&configuration(settings)).signaling(node).start().await.unwrap();
         let events = blink.events();
@@ -55,18 +55,18 @@ impl Person {
         format!("{}@{}", self.blink.did(), self.address().await)
     }
 
-    /// Where this node is reached.
+    /// Address of its node.
     pub(crate) async fn address(&self) -> String {
         self.blink.addresses().await.unwrap().swap_remove(0)
     }
 
-    /// Waits for an event, and forgets those before it.
+    /// Waits for an event, and discards those before it.
     pub(crate) async fn sees<T>(&mut self, what: &str, matches: impl FnMut(&Event) -> Option<T>) -> T {
         let seen = self.sees_within(SOON, matches).await;
         seen.unwrap_or_else(|| panic!("{} does not see {what} within {SOON:?}", self.name))
     }
 
-    /// As [`sees`](Self::sees), or `None` once the time is over.
+    /// As [`sees`](Self::sees), but returns `None` after the timeout.
     pub(crate) async fn sees_within<T>(
         &mut self,
         limit: Duration,
@@ -88,7 +88,7 @@ impl Person {
         timeout(limit, seen).await.ok()
     }
 
-    /// Waits until others, in whatever order, are connected.
+    /// Waits until these participants are connected, in any order.
     pub(crate) async fn is_joined_by(&mut self, mut others: Vec<Did>) {
         while !others.is_empty() {
             let joined = self.sees("a participant", |event| match event {
@@ -100,14 +100,14 @@ impl Person {
         }
     }
 
-    /// Waits until so many nodes are connected.
+    /// Waits until this many nodes are connected.
     pub(crate) async fn sees_nodes(&mut self, count: usize) {
         let connected =
             |event: &Event| matches!(event, Event::SignalingChanged { nodes } if *nodes == count).then_some(());
         self.sees(&format!("{count} nodes"), connected).await;
     }
 
-    /// Waits until somebody is in a state, or was just told to be.
+    /// Waits until a participant's state matches, now or by an event.
     pub(crate) async fn sees_state_of(&mut self, did: Did, what: &str, is: fn(&ParticipantState) -> bool) {
         let known = self.blink.current_call().await.unwrap().expect("it is in a call");
         if known.participants.iter().any(|participant| participant.did == did && is(&participant.state)) {
@@ -116,7 +116,7 @@ impl Person {
         self.sees(what, |event| is_state_of(event, did, is).then_some(())).await;
     }
 
-    /// Waits until so many more packets of somebody have come.
+    /// Waits until this many more packets of a participant have arrived.
     pub(crate) async fn hears_on(&self, did: Did, packets: u64) {
         let begin = self.packets_of(did).await;
         let more = async {
@@ -134,7 +134,7 @@ impl Person {
     }
 }
 
-/// Whether an event says that somebody is in a state.
+/// Whether an event reports a matching state of a participant.
 pub(crate) fn is_state_of(event: &Event, did: Did, is: fn(&ParticipantState) -> bool) -> bool {
     matches!(event, Event::ParticipantStateChanged { participant: Endpoint { did: of, .. }, state, .. } if *of == did && is(state))
 }

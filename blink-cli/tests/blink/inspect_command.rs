@@ -1,11 +1,11 @@
-//! The commands that only look.
+//! Tests of the commands that only read.
 
 use serde_json::{Value, json};
 
 use crate::program::run;
 
 #[test]
-fn backends_are_listed_with_what_they_can_do() {
+fn backends_are_listed_with_their_capabilities() {
     let directory = tempfile::tempdir().unwrap();
     let ended = run(directory.path(), &["backends", "--json"]);
     assert_eq!((ended.status, ended.lines.len()), (0, 1), "{ended:?}");
@@ -27,7 +27,7 @@ fn backends_are_listed_with_what_they_can_do() {
 }
 
 #[test]
-fn every_value_of_the_configuration_says_where_it_comes_from() {
+fn every_configuration_value_has_a_source() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("blink.toml"), "microphone = \"speech\"\n[call]\nring_time = \"20s\"\n")
         .unwrap();
@@ -54,14 +54,14 @@ fn the_guide_explains_every_key() {
     let values = run(directory.path(), &["config", "--json"]).last();
     for value in values.as_array().unwrap() {
         let key = value["key"].as_str().unwrap();
-        // Timers have a table of their own.
+        // Timers are documented in a separate table.
         let named = key.strip_prefix("call.timers.").unwrap_or(key);
         assert!(guide.contains(&format!("`{named}`")), "`{key}` is not explained");
     }
 }
 
 #[test]
-fn the_configurations_that_signalings_show_are_understood() {
+fn configurations_in_signaling_readmes_are_valid() {
     let directory = tempfile::tempdir().unwrap();
     for (name, document) in [
         ("ipfs", include_str!("../../../signaling/ipfs/README.md")),
@@ -78,7 +78,7 @@ fn the_configurations_that_signalings_show_are_understood() {
 }
 
 #[test]
-fn an_identity_is_kept_where_a_data_directory_is_set_and_new_otherwise() {
+fn an_identity_is_stored_only_with_a_data_directory() {
     let directory = tempfile::tempdir().unwrap();
     let id = |arguments: &[&str]| {
         let ended = run(directory.path(), &[&["id", "--json"], arguments].concat());
@@ -96,27 +96,27 @@ fn an_identity_is_kept_where_a_data_directory_is_set_and_new_otherwise() {
 }
 
 #[test]
-fn the_history_is_empty_at_first_and_needs_a_place_to_be_kept() {
+fn history_is_initially_empty_and_requires_a_data_directory() {
     let directory = tempfile::tempdir().unwrap();
     let nowhere = run(directory.path(), &["history"]);
     assert_eq!(nowhere.status, 2, "{nowhere:?}");
     assert!(nowhere.errors.contains("data_dir"), "{nowhere:?}");
     let empty = run(directory.path(), &["history", "--json", "--set", "data_dir=kept"]);
     assert_eq!((empty.status, empty.last()), (0, json!([])), "{empty:?}");
-    assert!(!directory.path().join("kept").exists(), "looking makes nothing");
+    assert!(!directory.path().join("kept").exists(), "reading creates nothing");
     run(directory.path(), &["id", "--set", "data_dir=kept"]);
     let kept = run(directory.path(), &["history", "--set", "data_dir=kept"]);
     assert_eq!((kept.status, &kept.lines[..]), (0, &["no calls".to_owned()][..]), "{kept:?}");
 }
 
 #[test]
-fn a_damaged_data_directory_is_told_what_to_do_with_and_keeps_its_identity_in_a_repair() {
+fn a_damaged_data_directory_is_repaired_and_keeps_its_identity() {
     let directory = tempfile::tempdir().unwrap();
     let keep = ["--json", "--set", "data_dir=kept"];
     let id = |arguments: &[&str]| run(directory.path(), &[&["id"], arguments].concat());
     let did = id(&keep).last()["did"].clone();
     let repair = |directory: &std::path::Path| run(directory, &[&["history", "--repair"][..], &keep].concat());
-    assert_eq!(repair(directory.path()).lines, ["[]"], "it is sound");
+    assert_eq!(repair(directory.path()).lines, ["[]"], "it is intact");
     let file = directory.path().join("kept/blink.redb");
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[..64].fill(0x55);

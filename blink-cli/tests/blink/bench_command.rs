@@ -1,10 +1,10 @@
-//! `blink bench`.
+//! Tests of `blink bench`.
 
 use serde_json::Value;
 
 use crate::program::run;
 
-/// What becomes of a call over one network whose losses come in bursts.
+/// Simulates a call over one network with bursty losses.
 fn audio(options: &[&str]) -> Value {
     let directory = tempfile::tempdir().unwrap();
     let network = ["bench", "audio", "--json", "--loss", "17", "--burst", "3", "--jitter", "0", "--seeds", "1"];
@@ -14,7 +14,7 @@ fn audio(options: &[&str]) -> Value {
 }
 
 #[test]
-fn speech_is_sent_and_received_as_configured() {
+fn audio_bench_uses_the_configuration() {
     let heard =
         |result: &Value| [&result["pesq_wb"], &result["delay_ms_median"]].map(|figure| figure.as_f64().unwrap());
     let usual = audio(&[]);
