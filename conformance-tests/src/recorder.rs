@@ -13,17 +13,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use blink_api::{
-    AudioFormat, CallTime, Did, ErrorKind, RecordedTrack, Recorder, Recording, RecordingConfig, RecordingId,
-    RecordingSummary, Sample, TrackFormat, TrackId,
+    AudioFormat, CallTime, CodecName, DeviceId, Did, Endpoint, ErrorKind, RecordedTrack, Recorder, Recording,
+    RecordingConfig, RecordingId, RecordingSummary, RtpSample, RtpTime, Sample, TrackFormat, TrackKey,
 };
-use bytes::Bytes;
 
 use crate::transport::{opus, vp8};
 
 /// Duration of a sample block, and the interval of ticks.
 const PIECE: Duration = Duration::from_millis(20);
 const TICK: Duration = Duration::from_millis(100);
-const TRACK: TrackId = TrackId(1);
+const TRACK: u8 = 1;
 
 /// Runs all tests of this module in `directory`, which exists and is empty.
 pub fn verify(recorder: &dyn Recorder, directory: &Path) {
@@ -54,7 +53,7 @@ pub fn accepted_formats_match_the_capabilities(recorder: &dyn Recorder, director
         ("video", declared.video, TrackFormat::Encoded(vp8())),
     ];
     for (number, (what, declared, format)) in (1..).zip(kinds) {
-        let added = recording.add_track(track(TrackId(number), format));
+        let added = recording.add_track(track(number, format));
         match added {
             Ok(()) => assert!(declared, "{what} is accepted, but not declared"),
             Err(error) => {
@@ -70,7 +69,7 @@ pub fn accepted_formats_match_the_capabilities(recorder: &dyn Recorder, director
 pub fn unknown_tracks_are_not_found(recorder: &dyn Recorder, directory: &Path) {
     let format = usual(recorder);
     let mut recording = start_with_track(recorder, directory, 1, &format);
-    let error = push(&mut *recording, TrackId(2), &format, Duration::ZERO).expect_err("the track is unknown");
+    let error = push(&mut *recording, 2, &format, Duration::ZERO).expect_err("the track is unknown");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(1));
     finish(recording);
@@ -94,11 +93,10 @@ pub fn tracks_may_start_later_and_pause(recorder: &dyn Recorder, directory: &Pat
     let (format, second) = (usual(recorder), Duration::from_secs(1));
     let mut recording = start_with_track(recorder, directory, 1, &format);
     record(&mut *recording, &format, Duration::ZERO..second);
-    let late = RecordedTrack { participant: Did::from_public_key([8; 32]), ..track(TrackId(2), format.clone()) };
-    recording.add_track(late).expect("a track may be added later");
+    recording.add_track(track(2, format.clone())).expect("a track may be added later");
     for at in [second * 2, second * 2 + PIECE, second * 5] {
         push(&mut *recording, TRACK, &format, at).expect("gaps are silence");
-        push(&mut *recording, TrackId(2), &format, at).expect("gaps are silence");
+        push(&mut *recording, 2, &format, at).expect("gaps are silence");
         recording.tick(CallTime(at)).expect("there is room");
     }
     finish(recording);
@@ -124,7 +122,7 @@ pub fn existing_recordings_are_never_overwritten(recorder: &dyn Recorder, direct
     let files = finish(recording).files;
     let content = |file: &PathBuf| std::fs::read(file).expect("a file of the summary can be read");
     let before: Vec<Vec<u8>> = files.iter().map(content).collect();
-    let again = recorder.start(RecordingConfig { id: id(1), directory: directory.to_owned() });
+    let again = recorder.start(RecordingConfig::new(id(1), directory));
     let again = again.and_then(|mut again| again.add_track(track(TRACK, format.clone())).map(|()| again));
     match again {
         Err(error) => assert!(matches!(error.kind(), ErrorKind::Busy | ErrorKind::Io), "{error}"),
@@ -154,7 +152,7 @@ pub fn written_data_survives_a_dropped_recording(recorder: &dyn Recorder, direct
 
 /// A missing directory fails with an error that names it.
 pub fn missing_directories_are_named(recorder: &dyn Recorder, directory: &Path) {
-    let started = recorder.start(RecordingConfig { id: id(1), directory: directory.to_owned() });
+    let started = recorder.start(RecordingConfig::new(id(1), directory));
     let error = started.err().expect("nothing can be recorded where there is no directory");
     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
     let name = directory.file_name().and_then(|name| name.to_str()).expect("the test's directory has a name");
@@ -166,7 +164,7 @@ fn id(number: u8) -> RecordingId {
 }
 
 fn start(recorder: &dyn Recorder, directory: &Path, number: u8) -> Box<dyn Recording> {
-    let config = RecordingConfig { id: id(number), directory: directory.to_owned() };
+    let config = RecordingConfig::new(id(number), directory);
     recorder.start(config).expect("a recording begins where there is a directory")
 }
 
@@ -177,8 +175,14 @@ fn start_with_track(recorder: &dyn Recorder, directory: &Path, number: u8, forma
     recording
 }
 
-fn track(id: TrackId, format: TrackFormat) -> RecordedTrack {
-    RecordedTrack { id, participant: Did::from_public_key([7; 32]), format }
+/// The microphone of the participant of this number.
+fn key(number: u8) -> TrackKey {
+    let (did, device) = (Did::from_public_key([number; 32]), DeviceId::from_random([number; 16]));
+    TrackKey::microphone(Endpoint { did, device })
+}
+
+fn track(number: u8, format: TrackFormat) -> RecordedTrack {
+    RecordedTrack::new(key(number), format)
 }
 
 /// Most common format that the recorder supports.
@@ -199,7 +203,8 @@ fn record(recording: &mut dyn Recording, format: &TrackFormat, range: std::ops::
 }
 
 /// Pushes a block of a 440 Hz tone, or of encoded silence.
-fn push(recording: &mut dyn Recording, track: TrackId, format: &TrackFormat, at: Duration) -> blink_api::Result<()> {
+fn push(recording: &mut dyn Recording, track: u8, format: &TrackFormat, at: Duration) -> blink_api::Result<()> {
+    let timestamp = RtpTime((at.as_micros() * 48 / 1_000) as u32);
     match format {
         TrackFormat::Samples(format) => {
             let (rate, channels) = (f64::from(format.sample_rate), usize::from(format.channels));
@@ -209,12 +214,14 @@ fn push(recording: &mut dyn Recording, track: TrackId, format: &TrackFormat, at:
                 (0.5 * (seconds * 440.0 * std::f64::consts::TAU).sin()) as f32
             };
             let samples: Vec<f32> = (0..format.samples_in(PIECE)).map(sample).collect();
-            recording.push(track, CallTime(at), Sample::Audio(&samples))
+            recording.push(&key(track), CallTime(at), Sample::Audio { timestamp, samples: &samples })
         }
         // A frame of 20 ms: SILK at 16 kHz without voice activity (RFC 6716 §3.1).
-        TrackFormat::Encoded(_) => {
-            let data = Bytes::from_static(&[0x48, 0x0b, 0xe4, 0xc1, 0x36, 0xec, 0xc5, 0x80]);
-            recording.push(track, CallTime(at), Sample::Encoded { data, key: true })
+        _ => {
+            let (codec, sequence) = (CodecName::new("opus"), (at.as_millis() / PIECE.as_millis()) as u16);
+            let payload = &[0x48, 0x0b, 0xe4, 0xc1, 0x36, 0xec, 0xc5, 0x80];
+            let packet = RtpSample { codec: &codec, sequence, timestamp, marker: false, payload };
+            recording.push(&key(track), CallTime(at), Sample::Rtp(packet))
         }
     }
 }

@@ -96,12 +96,12 @@ impl MediaHost for ChirpHost {
         Ok(Vec::new())
     }
 
-    async fn open_source(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSource>> {
+    async fn open_audio_source(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSource>> {
         let random = ChaCha8Rng::seed_from_u64(1);
         Ok(Box::new(ChirpSource { head: self.clone(), chirp: chirp(), at: CHIRP, pause: RATE as usize / 5, random }))
     }
 
-    async fn open_sink(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSink>> {
+    async fn open_audio_sink(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSink>> {
         Ok(Box::new(RecordingSink(self.clone())))
     }
 
@@ -149,7 +149,7 @@ impl AudioSource for ChirpSource {
                 }
             };
         }
-        Ok(ReadResult { samples: out.len(), at: None })
+        Ok(ReadResult::new(out.len()))
     }
 
     fn latency(&self) -> Duration {
@@ -206,9 +206,9 @@ mod tests {
     /// A chirp is located to within a sample, wherever in a block it was sent and played.
     #[tokio::test]
     async fn chirps_are_located_to_within_a_sample() {
-        let request = OpenRequest { format: AudioFormat::CALL, period: Duration::from_millis(10) };
+        let request = OpenRequest::new(AudioFormat::CALL, Duration::from_millis(10));
         let (source_host, sink_host) = (ChirpHost::default(), ChirpHost::default());
-        let mut source = source_host.open_source("", request).await.unwrap();
+        let mut source = source_host.open_audio_source("", request).await.unwrap();
         let start = Instant::now();
         let mut block = vec![0.0; 480];
         let mut said = vec![0.0; 2_413];

@@ -3,11 +3,13 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use blink_api::macros::async_trait;
-use blink_api::{Candidate, ChannelId, Mid, Result, RtpOut, Session, SessionEvent, SessionEvents, TrackId};
+use blink_api::{
+    Candidate, ChannelId, Mid, Result, RtpIn, RtpOut, RtpSink, Session, SessionEvent, SessionEvents, TrackId,
+};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -71,8 +73,8 @@ struct Negotiation {
 
 impl LinkSession {
     pub(crate) fn start(
-        inner: Box<dyn Session>,
-        events: SessionEvents,
+        (inner, events): (Box<dyn Session>, SessionEvents),
+        gate: &GatedRtp,
         link: Arc<Link>,
         core: Arc<Core>,
     ) -> (Self, SessionEvents) {
@@ -91,6 +93,7 @@ impl LinkSession {
             negotiations: AtomicU64::new(0),
             interrupted: AtomicU64::new(0),
         });
+        gate.open(&path);
         let (queue, outer) = mpsc::channel(QUEUE);
         let forwarding = tokio::spawn(forward(path.clone(), events, queue));
         (Self { path, forwarding }, outer)
@@ -362,6 +365,34 @@ async fn forward(path: Arc<Path>, mut events: SessionEvents, queue: mpsc::Sender
     }
 }
 
+/// RTP sink that forwards packets while the path of their session is open.
+pub(super) struct GatedRtp {
+    path: OnceLock<Weak<Path>>,
+    inner: Arc<dyn RtpSink>,
+}
+
+impl GatedRtp {
+    pub(super) fn new(inner: Arc<dyn RtpSink>) -> Self {
+        Self { path: OnceLock::new(), inner }
+    }
+
+    fn open(&self, path: &Arc<Path>) {
+        // A gate belongs to one session.
+        self.path.set(Arc::downgrade(path)).ok();
+    }
+}
+
+impl RtpSink for GatedRtp {
+    fn deliver(&self, packet: RtpIn) {
+        let Some(path) = self.path.get().and_then(Weak::upgrade) else { return };
+        let blocked = matches!(path.core.fault, Some(Fault::NoMediaFor(number)) if number == path.link.number);
+        if path.passes() && !blocked {
+            path.link.packets_received.fetch_add(1, Ordering::Relaxed);
+            self.inner.deliver(packet);
+        }
+    }
+}
+
 enum Disposition {
     Forward,
     Hold,
@@ -373,14 +404,6 @@ fn decide(path: &Path, event: &SessionEvent, passes: bool) -> Disposition {
         SessionEvent::LocalCandidate(candidate) => {
             path.link.tell(&candidate.attribute);
             path.link.candidates_sent.fetch_add(1, Ordering::Relaxed);
-            Disposition::Forward
-        }
-        SessionEvent::Rtp(_) => {
-            let blocked = matches!(path.core.fault, Some(Fault::NoMediaFor(number)) if number == path.link.number);
-            if !passes || blocked {
-                return Disposition::Drop;
-            }
-            path.link.packets_received.fetch_add(1, Ordering::Relaxed);
             Disposition::Forward
         }
         SessionEvent::Rtcp(_) if !passes => Disposition::Drop,

@@ -8,7 +8,7 @@ use blink_api::{Result, Session, SessionConfig, SessionEvents, Transport, Transp
 
 use super::core::Core;
 use super::link::Link;
-use super::link_session::LinkSession;
+use super::link_session::{GatedRtp, LinkSession};
 
 pub(crate) struct LinkTransport {
     inner: Arc<dyn Transport>,
@@ -28,10 +28,12 @@ impl Transport for LinkTransport {
         self.inner.capabilities()
     }
 
-    async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
+    async fn open(&self, mut config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
+        let gate = Arc::new(GatedRtp::new(config.rtp));
+        config.rtp = gate.clone();
         let (session, events) = self.inner.open(config).await?;
         self.link.sessions_opened.fetch_add(1, Ordering::Relaxed);
-        let (session, events) = LinkSession::start(session, events, self.link.clone(), self.core.clone());
+        let (session, events) = LinkSession::start((session, events), &gate, self.link.clone(), self.core.clone());
         Ok((Box::new(session), events))
     }
 }

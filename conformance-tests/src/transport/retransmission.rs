@@ -27,7 +27,8 @@ pub async fn lost_video_is_retransmitted(offerer: &dyn Transport, answerer: &dyn
         return;
     }
     let config = |config: SessionConfig| {
-        let mut config = SessionConfig { video: vec![vp8(), h264()], ..config };
+        let mut config = config;
+        config.video = vec![vp8(), h264()];
         config.ice.interfaces = vec![Ipv4Addr::LOCALHOST.to_string()];
         config
     };
