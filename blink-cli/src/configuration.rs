@@ -77,7 +77,11 @@ pub(crate) fn options(builder: ConfigurationBuilder, global: &Global) -> Configu
 ///
 /// # Errors
 /// An input failure with the invalid value and its source.
-pub(crate) fn person(global: &Global, input: Option<&Path>, heard: Option<&Path>) -> Result<Configuration, Failure> {
+pub(crate) fn for_engine(
+    global: &Global,
+    input: Option<&Path>,
+    heard: Option<&Path>,
+) -> Result<Configuration, Failure> {
     let registry = Registry::discovered()?;
     let mut builder = options(base(&registry, global), global);
     if let Some(input) = input {

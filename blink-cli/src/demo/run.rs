@@ -75,7 +75,7 @@ async fn measure(plan: &Plan, output: &Output, engines: &mut Vec<Blink>) -> Resu
     within(STEP, "answering", bob.answer_call(&call)).await?;
     monitor.until("connecting", STEP, |seen| seen.sides.iter().all(|side| side.joined.is_some())).await?;
     monitor.until("the first audio", STEP, |seen| seen.sides.iter().all(|side| side.heard.is_some())).await?;
-    monitor.stay(plan.measure).await?;
+    monitor.stay(plan.talk).await?;
 
     let mut measurements = Vec::new();
     for (engine, side) in [alice, bob].into_iter().zip(&monitor.seen.sides) {
