@@ -24,7 +24,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::terminal_text::shown;
+use crate::terminal_text::escape;
 use redacting_writer::RedactingWriter;
 
 /// Starts logging to stderr: warnings of this program by default, more with `-v`, and as `RUST_LOG`
@@ -61,7 +61,7 @@ where
 /// All untrusted text is in fields; colours are added around them only.
 fn fields() -> impl for<'a> FormatFields<'a> + Send + Sync + 'static {
     debug_fn(|writer: &mut Writer<'_>, field, value| {
-        let value = shown(&format!("{value:?}"));
+        let value = escape(&format!("{value:?}"));
         match field.name() {
             "message" => write!(writer, "{value}"),
             name => write!(writer, "{}={value}", name.trim_start_matches("r#")),

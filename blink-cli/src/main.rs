@@ -83,7 +83,7 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
 /// Rebuilds the error from escaped arguments: its text repeats them, and they may contain control
 /// characters.
 fn without_escapes(error: clap::Error) -> clap::Error {
-    let shown = std::env::args_os().map(|argument| terminal_text::shown(&argument.to_string_lossy()));
+    let shown = std::env::args_os().map(|argument| terminal_text::escape(&argument.to_string_lossy()));
     match Arguments::try_parse_from(shown) {
         Err(shown) if shown.kind() == error.kind() => shown,
         _ => clap::Error::new(error.kind()),

@@ -43,7 +43,7 @@ impl Output {
     }
 
     /// Prints a table of the result, as text. Its cells must be escaped with
-    /// [`shown`](crate::terminal_text::shown).
+    /// [`escape`](crate::terminal_text::escape).
     pub(crate) fn table(&self, text: &str) {
         text.lines().for_each(|line| self.result(line));
     }

@@ -17,7 +17,7 @@ pub(crate) struct Line(String);
 impl Line {
     /// Escapes text, including line breaks.
     pub(crate) fn new(text: &str) -> Self {
-        Self(shown(text))
+        Self(escape(text))
     }
 
     /// Formats a value as JSON (RFC 8259). Escapes do not change the value.
@@ -47,7 +47,7 @@ impl Line {
 
 /// Escapes all characters that a terminal would interpret or hide, for a part of a line or a cell
 /// of a table.
-pub(crate) fn shown(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     escaped(text, |c, out| match c {
         '\n' => out.write_str("\\n"),
         '\r' => out.write_str("\\r"),

@@ -34,13 +34,13 @@ const QUEUE: usize = 1024;
 /// A running server. Dropping it stops it.
 pub struct TurnServer {
     address: SocketAddr,
-    figures: Arc<Mutex<Figures>>,
+    counters: Arc<Mutex<TurnCounters>>,
     task: JoinHandle<()>,
 }
 
 /// Counters of a server.
 #[derive(Debug, Clone, Default)]
-pub struct Figures {
+pub struct TurnCounters {
     /// Every relayed address that it has allocated.
     pub relayed: Vec<SocketAddr>,
     /// Relayed addresses that are currently allocated.
@@ -88,16 +88,16 @@ impl TurnServer {
         let mut protocol =
             turn_server_proto::server::TurnServer::new(TransportType::Udp, address, "conformance.test".to_owned());
         protocol.add_user(Self::USERNAME.to_owned(), Self::CREDENTIAL.to_owned());
-        let figures = Arc::new(Mutex::new(Figures::default()));
+        let counters = Arc::new(Mutex::new(TurnCounters::default()));
         let running = Running {
             protocol,
             socket: Arc::new(socket),
             relays: HashMap::new(),
             began: Instant::now(),
             behaviour,
-            figures: Arc::clone(&figures),
+            counters: Arc::clone(&counters),
         };
-        Ok(Self { address, figures, task: tokio::spawn(running.run()) })
+        Ok(Self { address, counters, task: tokio::spawn(running.run()) })
     }
 
     /// Listening address.
@@ -116,8 +116,8 @@ impl TurnServer {
     }
 
     /// Current counters.
-    pub fn figures(&self) -> Figures {
-        lock(&self.figures).clone()
+    pub fn counters(&self) -> TurnCounters {
+        lock(&self.counters).clone()
     }
 }
 
@@ -134,7 +134,7 @@ struct Running {
     relays: HashMap<SocketAddr, Relay>,
     began: Instant,
     behaviour: TurnBehaviour,
-    figures: Arc<Mutex<Figures>>,
+    counters: Arc<Mutex<TurnCounters>>,
 }
 
 /// Socket of a relayed address, and the task that reads it.
@@ -175,7 +175,7 @@ impl Running {
 
     async fn handle(&mut self, (to, from, data): Datagram) {
         if self.relays.contains_key(&to) {
-            lock(&self.figures).from_peers += 1;
+            lock(&self.counters).from_peers += 1;
         }
         let now = self.now();
         let answer = self.protocol.recv(Transmit::new(data, TransportType::Udp, from, to), now);
@@ -214,7 +214,7 @@ impl Running {
                 }
                 TurnServerPollRet::SocketClose { listen_addr, .. } => {
                     self.relays.remove(&listen_addr);
-                    lock(&self.figures).open = self.relays.len();
+                    lock(&self.counters).open = self.relays.len();
                 }
                 // Relays over TCP (RFC 6062) are not used by WebRTC.
                 _ => return Duration::from_millis(10),
@@ -232,16 +232,16 @@ impl Running {
         let socket = Arc::new(socket);
         let reading = tokio::spawn(read(Arc::clone(&socket), queue.clone()));
         self.relays.insert(address, Relay { socket, reading });
-        let mut figures = lock(&self.figures);
-        figures.relayed.push(address);
-        figures.open = self.relays.len();
+        let mut counters = lock(&self.counters);
+        counters.relayed.push(address);
+        counters.open = self.relays.len();
         Ok(address)
     }
 
     async fn send(&self, from: SocketAddr, to: SocketAddr, data: &[u8]) {
         let relay = self.relays.get(&from);
         if relay.is_some() {
-            lock(&self.figures).to_peers += 1;
+            lock(&self.counters).to_peers += 1;
         }
         let socket = relay.map_or(&self.socket, |relay| &relay.socket);
         if let Err(error) = socket.send_to(data, to).await {
@@ -263,6 +263,6 @@ async fn read(socket: Arc<UdpSocket>, queue: mpsc::Sender<Datagram>) {
     }
 }
 
-fn lock(figures: &Mutex<Figures>) -> MutexGuard<'_, Figures> {
-    figures.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(counters: &Mutex<TurnCounters>) -> MutexGuard<'_, TurnCounters> {
+    counters.lock().unwrap_or_else(PoisonError::into_inner)
 }

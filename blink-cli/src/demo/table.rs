@@ -1,7 +1,7 @@
 //! Report of the demo as a table.
 
 use super::summary::{Participant, Report};
-use crate::terminal_text::shown;
+use crate::terminal_text::escape;
 
 /// A row: its label, and its text for one side.
 type Row = (&'static str, fn(&Participant) -> String);
@@ -11,7 +11,7 @@ pub(super) fn table(report: &Report) -> String {
     let rows: [Row; 11] = [
         ("transport", |side| side.transport.to_owned()),
         ("signaling", |side| side.signaling.to_owned()),
-        ("codec", |side| shown(&side.codec)),
+        ("codec", |side| escape(&side.codec)),
         ("connected after", |side| format!("{:.1} ms", side.connected_ms)),
         ("first audio after", |side| format!("{:.1} ms", side.first_audio_ms)),
         ("packets received", |side| side.packets_received.to_string()),
@@ -19,7 +19,7 @@ pub(super) fn table(report: &Report) -> String {
         ("bytes received", |side| side.bytes_received.to_string()),
         ("round trip", |side| side.rtt_ms.map_or_else(|| "not measured".to_owned(), |rtt| format!("{rtt:.2} ms"))),
         ("PESQ-WB", score),
-        ("recording", |side| shown(&side.heard.display().to_string())),
+        ("recording", |side| escape(&side.heard.display().to_string())),
     ];
     let [alice, bob] = &report.participants;
     let cells = |side: &Participant| rows.map(|(_, cell)| cell(side));

@@ -3,13 +3,10 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blink_api::macros::async_trait;
-use blink_api::{
-    Candidate, ChannelId, Mid, Result, RtpIn, RtpOut, RtpSink, Session, SessionEvent, SessionEvents, TrackId,
-};
+use blink_api::{Candidate, ChannelId, Mid, Result, RtpOut, Session, SessionEvents, TrackId};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -17,14 +14,13 @@ use tokio::task::JoinHandle;
 use super::core::Core;
 use super::fault::Fault;
 use super::link::Link;
+use super::link_events::{GatedRtp, forward};
 use crate::forwarding::ForwardingSession;
 
 /// Capacity of the event queue.
 const QUEUE: usize = 1_024;
 /// Audio packets lost after each video packet with [`Fault::VideoInterruptsAudio`].
 const LOST_AUDIO_PACKETS: u64 = 5;
-/// Delay of detection with [`Fault::ReconnectsLate`].
-const DETECTION_DELAY: Duration = Duration::from_secs(10);
 
 pub(crate) struct LinkSession {
     path: Arc<Path>,
@@ -40,10 +36,10 @@ pub(crate) struct PathEnd {
 }
 
 /// State shared by a session and the task that forwards its events.
-struct Path {
+pub(super) struct Path {
     inner: Arc<dyn Session>,
-    link: Arc<Link>,
-    core: Arc<Core>,
+    pub(super) link: Arc<Link>,
+    pub(super) core: Arc<Core>,
     here: Arc<PathEnd>,
     /// The remote end, if it belongs to the lab.
     there: Mutex<Option<Arc<PathEnd>>>,
@@ -234,7 +230,7 @@ impl Path {
     }
 
     /// Whether packets pass at both ends.
-    fn passes(&self) -> bool {
+    pub(super) fn passes(&self) -> bool {
         let there = self.there.lock().unwrap_or_else(PoisonError::into_inner);
         self.here.is_open() && there.as_ref().is_none_or(|there| there.is_open())
     }
@@ -246,7 +242,7 @@ impl Path {
         }
     }
 
-    fn loses_messages(&self) -> bool {
+    pub(super) fn loses_messages(&self) -> bool {
         matches!(self.core.fault, Some(Fault::SendsDataOverSignaling)) && self.core.is_signaling_cut()
     }
 
@@ -291,7 +287,7 @@ impl Path {
         }
     }
 
-    fn send_waiting(&self) {
+    pub(super) fn send_waiting(&self) {
         for (channel, message) in self.unsent().drain(..) {
             if let Err(error) = self.inner.send_data(channel, message) {
                 tracing::debug!(%error, "dropped a message that waited for a path");
@@ -325,92 +321,4 @@ fn has_candidate(sdp: &str) -> bool {
 /// ICE username fragment of a description.
 fn user(sdp: &str) -> Option<&str> {
     sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).map(str::trim_end)
-}
-
-/// Forwards a session's events; those that arrive over a path only while it is open.
-async fn forward(path: Arc<Path>, mut events: SessionEvents, queue: mpsc::Sender<SessionEvent>) {
-    let mut changes = path.core.path_changes();
-    let mut open = path.passes();
-    let mut held = VecDeque::new();
-    loop {
-        tokio::select! {
-            event = events.recv() => {
-                let Some(event) = event else { return };
-                held.push_back(event);
-            }
-            Ok(()) = changes.changed() => {
-                let opens = !std::mem::replace(&mut open, path.passes()) && open;
-                if opens && matches!(path.core.fault, Some(Fault::ReconnectsLate)) {
-                    tokio::time::sleep(DETECTION_DELAY).await;
-                }
-            }
-        }
-        let passes = path.passes();
-        if passes {
-            path.send_waiting();
-        }
-        let mut waiting = VecDeque::new();
-        for event in held.drain(..) {
-            match decide(&path, &event, passes) {
-                Disposition::Forward => {
-                    if queue.send(event).await.is_err() {
-                        return;
-                    }
-                }
-                Disposition::Drop => {}
-                Disposition::Hold => waiting.push_back(event),
-            }
-        }
-        held = waiting;
-    }
-}
-
-/// RTP sink that forwards packets while the path of their session is open.
-pub(super) struct GatedRtp {
-    path: OnceLock<Weak<Path>>,
-    inner: Arc<dyn RtpSink>,
-}
-
-impl GatedRtp {
-    pub(super) fn new(inner: Arc<dyn RtpSink>) -> Self {
-        Self { path: OnceLock::new(), inner }
-    }
-
-    fn open(&self, path: &Arc<Path>) {
-        // A gate belongs to one session.
-        self.path.set(Arc::downgrade(path)).ok();
-    }
-}
-
-impl RtpSink for GatedRtp {
-    fn deliver(&self, packet: RtpIn) {
-        let Some(path) = self.path.get().and_then(Weak::upgrade) else { return };
-        let blocked = matches!(path.core.fault, Some(Fault::NoMediaFor(number)) if number == path.link.number);
-        if path.passes() && !blocked {
-            path.link.packets_received.fetch_add(1, Ordering::Relaxed);
-            self.inner.deliver(packet);
-        }
-    }
-}
-
-enum Disposition {
-    Forward,
-    Hold,
-    Drop,
-}
-
-fn decide(path: &Path, event: &SessionEvent, passes: bool) -> Disposition {
-    match event {
-        SessionEvent::LocalCandidate(candidate) => {
-            path.link.tell(&candidate.attribute);
-            path.link.candidates_sent.fetch_add(1, Ordering::Relaxed);
-            Disposition::Forward
-        }
-        SessionEvent::Rtcp(_) if !passes => Disposition::Drop,
-        SessionEvent::Data { .. } if path.loses_messages() => Disposition::Drop,
-        SessionEvent::Connected | SessionEvent::ChannelOpen { .. } | SessionEvent::Data { .. } if !passes => {
-            Disposition::Hold
-        }
-        _ => Disposition::Forward,
-    }
 }

@@ -8,7 +8,8 @@ use blink_api::{Result, Session, SessionConfig, SessionEvents, Transport, Transp
 
 use super::core::Core;
 use super::link::Link;
-use super::link_session::{GatedRtp, LinkSession};
+use super::link_events::GatedRtp;
+use super::link_session::LinkSession;
 
 pub(crate) struct LinkTransport {
     inner: Arc<dyn Transport>,

@@ -54,6 +54,7 @@ mod failure;
 mod fault;
 mod lab_codec;
 mod link;
+mod link_events;
 mod link_session;
 mod link_signaling;
 mod link_transport;

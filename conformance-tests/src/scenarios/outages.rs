@@ -186,12 +186,12 @@ async fn relay_only(lab: &mut Lab) -> Result {
     let call = alice.calls(&[bob]).await?;
     all_hear_each_other(&[alice, bob]).await?;
     for participant in [alice, bob] {
-        let disclosed = only_relays(&participant.signaled_addresses()?, &server.figures().relayed);
+        let disclosed = only_relays(&participant.signaled_addresses()?, &server.counters().relayed);
         let relays = disclosed.map_err(|leak| participant.fails(leak))?;
         participant.must(relays > 0, "disclosed no candidate")?;
         participant.has_call(call, CallState::Active).await?;
     }
-    alice.must(server.figures().to_peers > 0, "was heard, but not through the relay")
+    alice.must(server.counters().to_peers > 0, "was heard, but not through the relay")
 }
 
 async fn signaling_gone(lab: &mut Lab) -> Result {

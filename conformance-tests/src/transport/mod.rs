@@ -16,6 +16,7 @@
 mod amplification;
 mod backpressure;
 mod call;
+mod fixtures;
 mod host_candidates;
 mod invalid_input;
 mod padding;

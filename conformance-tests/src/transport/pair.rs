@@ -1,15 +1,16 @@
 //! Two sessions, and a signaling path between them that the test controls.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    AudioLevel, Candidate, ChannelId, CodecName, Mid, RtpCodec, RtpIn, RtpOut, RtpReceiver, RtpTime, Session,
-    SessionConfig, SessionEvent, SessionEvents, SystemClock, TrackId, TrackKind, Transport, rtp_queue,
+    Candidate, ChannelId, Mid, RtpCodec, RtpIn, RtpOut, RtpReceiver, Session, SessionConfig, SessionEvent,
+    SessionEvents, TrackId, TrackKind, Transport, rtp_queue,
 };
 use bytes::Bytes;
 use tokio::time::timeout;
 
+use super::fixtures::ice_user;
+pub(super) use super::fixtures::{candidate, codec, configuration, packet, without_candidates};
 use super::opus;
 
 /// Capacity of the queue of received packets.
@@ -262,8 +263,8 @@ impl Side {
         }
     }
 
-    /// The next event or packet; `None` once the events have ended. An event that was reported before a
-    /// packet comes before it.
+    /// The next event or packet; `None` once the events have ended. An event that was reported
+    /// before a packet precedes it.
     async fn next(&mut self) -> Option<Arrival> {
         tokio::select! {
             biased;
@@ -391,48 +392,4 @@ impl Side {
         let packet = |packet: &RtpIn| format!("packet {} on {}", packet.sequence, packet.mid);
         self.log.iter().map(line).chain(self.packets().map(packet)).collect()
     }
-}
-
-/// Configuration of a session in a call.
-pub(super) fn configuration(audio: Vec<RtpCodec>) -> SessionConfig {
-    let clock = Arc::new(SystemClock);
-    SessionConfig::new(clock, rtp_queue(1).0).with_audio(audio)
-}
-
-pub(super) fn codec(name: &str, clock_rate: u32, channels: u16, fmtp: &str) -> RtpCodec {
-    RtpCodec { name: CodecName::new(name), clock_rate, channels, fmtp: fmtp.to_owned() }
-}
-
-/// A packet whose fields are derived from its sequence number; every fourth has no level, every
-/// fifth a marker.
-pub(super) fn packet(sequence: u16) -> RtpOut {
-    let level =
-        (!sequence.is_multiple_of(4)).then(|| AudioLevel::new((sequence % 128) as u8, sequence.is_multiple_of(2)));
-    RtpOut {
-        codec: CodecName::new("opus"),
-        sequence,
-        timestamp: RtpTime(u32::from(sequence).wrapping_mul(960)),
-        marker: sequence.is_multiple_of(5),
-        level,
-        payload: Bytes::from(vec![sequence as u8; 20 + usize::from(sequence % 100)]),
-    }
-}
-
-pub(super) fn candidate(attribute: &str) -> Candidate {
-    Candidate { attribute: attribute.to_owned(), mid: None }
-}
-
-/// Splits a description from its candidates.
-pub(super) fn without_candidates(sdp: &str) -> (String, Vec<Candidate>) {
-    let is_candidate = |line: &&str| line.starts_with("a=candidate:") || line.starts_with("a=end-of-candidates");
-    let candidates =
-        sdp.lines().filter_map(|line| line.strip_prefix("a=").filter(|text| text.starts_with("candidate:")));
-    let candidates = candidates.map(candidate).collect();
-    let rest: String = sdp.lines().filter(|line| !is_candidate(line)).flat_map(|line| [line, "\r\n"]).collect();
-    (rest, candidates)
-}
-
-fn ice_user(sdp: &str) -> String {
-    let line = sdp.lines().find(|line| line.starts_with("a=ice-ufrag:")).expect("a description has ICE credentials");
-    line.to_owned()
 }

@@ -42,12 +42,12 @@ pub async fn relayed_candidates_connect(offerer: &dyn Transport, answerer: &dyn 
             assert_only_relays(&pair.told(side), &server, &own);
         }
     }
-    let figures = server.figures();
-    assert!(figures.to_peers > 20 && figures.from_peers > 20, "no packets pass the relays: {figures:?}");
+    let counters = server.counters();
+    assert!(counters.to_peers > 20 && counters.from_peers > 20, "no packets pass the relays: {counters:?}");
     pair.close().await;
     let deadline = Instant::now() + DEADLINE;
-    while server.figures().open > 0 {
-        assert!(Instant::now() < deadline, "allocations are not released: {:?}", server.figures());
+    while server.counters().open > 0 {
+        assert!(Instant::now() < deadline, "allocations are not released: {:?}", server.counters());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Some(set_up)
@@ -96,7 +96,7 @@ pub async fn one_side_may_be_relay_only(offerer: &dyn Transport, answerer: &dyn 
         pair.speak_until_heard().await;
         pair.speak(10).await;
         assert_only_relays(&pair.told(secretive), &server, &[]);
-        assert!(server.figures().to_peers > 10, "no packets pass the relay: {:?}", server.figures());
+        assert!(server.counters().to_peers > 10, "no packets pass the relay: {:?}", server.counters());
         pair.close().await;
     }
 }
@@ -122,7 +122,7 @@ pub async fn relay_only_sends_nothing_past_the_relay(transport: &dyn Transport) 
     for _ in 0..3 {
         let came = tokio::time::timeout(DEADLINE, trap.recv_from(&mut datagram)).await;
         let (_, from) = came.expect("the peer is checked").expect("a datagram");
-        assert!(server.figures().relayed.contains(&from), "a packet came from {from}, which is not a relayed address");
+        assert!(server.counters().relayed.contains(&from), "a packet came from {from}, which is not a relayed address");
     }
     pair.close().await;
 }
@@ -228,7 +228,7 @@ async fn own_ips(transport: &dyn Transport) -> Vec<IpAddr> {
 /// Verifies that descriptions and candidates contain relayed addresses and no other address of
 /// their side.
 fn assert_only_relays(told: &[String], server: &TurnServer, own: &[IpAddr]) {
-    let relayed = server.figures().relayed;
+    let relayed = server.counters().relayed;
     let relays = match only_relays(told, &relayed) {
         Ok(relays) => relays,
         Err(leak) => panic!("{leak}"),

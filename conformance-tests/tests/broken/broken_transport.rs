@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 /// Defect of a transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum How {
+pub(crate) enum Defect {
     DropsCandidates,
     NeverCloses,
     GathersEarly,
@@ -27,16 +27,16 @@ pub(crate) enum How {
     StopsReading,
 }
 
-/// Registered names, in the order of [`How`].
-const ALL: [(How, &str); 8] = [
-    (How::DropsCandidates, "drops-candidates"),
-    (How::NeverCloses, "never-closes_stream"),
-    (How::GathersEarly, "gathers-early"),
-    (How::Reorders, "reorders"),
-    (How::ClaimsVideo, "claims-video"),
-    (How::HidesVideo, "hides-video"),
-    (How::DropsVideo, "no-video"),
-    (How::StopsReading, "stops-reading"),
+/// Registered names, in the order of [`Defect`].
+const ALL: [(Defect, &str); 8] = [
+    (Defect::DropsCandidates, "drops-candidates"),
+    (Defect::NeverCloses, "never-closes_stream"),
+    (Defect::GathersEarly, "gathers-early"),
+    (Defect::Reorders, "reorders"),
+    (Defect::ClaimsVideo, "claims-video"),
+    (Defect::HidesVideo, "hides-video"),
+    (Defect::DropsVideo, "no-video"),
+    (Defect::StopsReading, "stops-reading"),
 ];
 
 pub(crate) static ENTRIES: [&Entry<dyn Transport>; 8] = [
@@ -69,8 +69,8 @@ pub(crate) fn working() -> impl Transport {
 }
 
 /// A broken transport in a network of its own.
-pub(crate) fn broken(how: How) -> impl Transport {
-    Broken { how, inner: MemoryTransport::new(&Hub::default()) }
+pub(crate) fn broken(defect: Defect) -> impl Transport {
+    Broken { defect, inner: MemoryTransport::new(&Hub::default()) }
 }
 
 struct Registered<const N: usize>;
@@ -85,45 +85,45 @@ impl<const N: usize> Plugin<dyn Transport> for Registered<N> {
     const NAME: &'static str = ALL[N].1;
     const SUMMARY: &'static str = "broken on purpose";
     const CAPABILITIES: TransportCapabilities = match ALL[N].0 {
-        How::HidesVideo | How::DropsVideo => TransportCapabilities { video: false, ..SOUND },
+        Defect::HidesVideo | Defect::DropsVideo => TransportCapabilities { video: false, ..SOUND },
         _ => SOUND,
     };
 
     async fn create(_: NoConfig, context: &Context) -> Result<Arc<dyn Transport>> {
         let inner = MemoryTransport::new(&context.shared.of::<Hub>());
-        Ok(Arc::new(Broken { how: ALL[N].0, inner }))
+        Ok(Arc::new(Broken { defect: ALL[N].0, inner }))
     }
 }
 
 struct Broken {
-    how: How,
+    defect: Defect,
     inner: MemoryTransport,
 }
 
 #[async_trait]
 impl Transport for Broken {
     fn capabilities(&self) -> TransportCapabilities {
-        let video = !matches!(self.how, How::HidesVideo | How::DropsVideo);
+        let video = !matches!(self.defect, Defect::HidesVideo | Defect::DropsVideo);
         TransportCapabilities { video, ..self.inner.capabilities() }
     }
 
     async fn open(&self, mut config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
         let taken = Arc::new(AtomicUsize::new(0));
-        if self.how == How::StopsReading {
+        if self.defect == Defect::StopsReading {
             config.rtp = Arc::new(StoppingRtp { taken: taken.clone(), inner: config.rtp });
         }
         let (inner, events) = self.inner.open(config).await?;
-        if self.how == How::GathersEarly {
+        if self.defect == Defect::GathersEarly {
             inner.add_track(TrackKind::Audio).await?;
             inner.create_offer(false).await?;
         }
         let (queue, outer) = mpsc::channel(1_024);
-        tokio::spawn(pass_on(self.how, taken, events, queue));
-        Ok((Box::new(BrokenSession { how: self.how, inner }), outer))
+        tokio::spawn(pass_on(self.defect, taken, events, queue));
+        Ok((Box::new(BrokenSession { defect: self.defect, inner }), outer))
     }
 }
 
-/// Packets and messages read before a session stops with [`How::StopsReading`].
+/// Packets and messages read before a session stops with [`Defect::StopsReading`].
 const STOPS_AFTER: usize = 19;
 
 /// RTP sink that drops all packets after the first ones.
@@ -141,17 +141,22 @@ impl RtpSink for StoppingRtp {
 }
 
 /// Forwards the events of a session with its defect.
-async fn pass_on(how: How, taken: Arc<AtomicUsize>, mut events: SessionEvents, queue: mpsc::Sender<SessionEvent>) {
+async fn pass_on(
+    defect: Defect,
+    taken: Arc<AtomicUsize>,
+    mut events: SessionEvents,
+    queue: mpsc::Sender<SessionEvent>,
+) {
     let mut held = None;
     while let Some(event) = events.recv().await {
-        let passes = match (how, &event) {
-            (How::DropsCandidates, SessionEvent::LocalCandidate(_)) => false,
-            (How::StopsReading, SessionEvent::Data { .. }) => taken.fetch_add(1, Ordering::Relaxed) < STOPS_AFTER,
+        let passes = match (defect, &event) {
+            (Defect::DropsCandidates, SessionEvent::LocalCandidate(_)) => false,
+            (Defect::StopsReading, SessionEvent::Data { .. }) => taken.fetch_add(1, Ordering::Relaxed) < STOPS_AFTER,
             _ => true,
         };
         // Hold the first message until the second one.
         let is_data = matches!(event, SessionEvent::Data { .. });
-        if how == How::Reorders && is_data && held.is_none() {
+        if defect == Defect::Reorders && is_data && held.is_none() {
             held = Some(event);
             continue;
         }
@@ -168,13 +173,13 @@ async fn pass_on(how: How, taken: Arc<AtomicUsize>, mut events: SessionEvents, q
 }
 
 struct BrokenSession {
-    how: How,
+    defect: Defect,
     inner: Box<dyn Session>,
 }
 
 impl BrokenSession {
     fn description(&self, sdp: String) -> String {
-        if self.how != How::DropsCandidates {
+        if self.defect != Defect::DropsCandidates {
             return sdp;
         }
         sdp.lines().filter(|line| !line.starts_with("a=candidate:")).flat_map(|line| [line, "\r\n"]).collect()
@@ -196,14 +201,14 @@ impl ForwardingSession for BrokenSession {
     }
 
     async fn add_track(&self, kind: TrackKind) -> Result<TrackId> {
-        if kind == TrackKind::Video && matches!(self.how, How::ClaimsVideo | How::DropsVideo) {
+        if kind == TrackKind::Video && matches!(self.defect, Defect::ClaimsVideo | Defect::DropsVideo) {
             return Err(Error::unsupported("broken", "add_track"));
         }
         self.inner.add_track(kind).await
     }
 
     async fn close(&self) {
-        if self.how != How::NeverCloses {
+        if self.defect != Defect::NeverCloses {
             self.inner.close().await;
         }
     }

@@ -14,7 +14,7 @@ use blink_conformance::{scenarios, transport as contract};
 use blink_signaling_memory as _;
 use blink_transport_memory as _;
 
-use broken_transport::How;
+use broken_transport::Defect;
 
 /// Verifies that a scenario passes over working backends, and fails by an assertion if the first or
 /// the second participant has a broken one.
@@ -46,17 +46,23 @@ fn a_transport_that_stops_reading_is_caught_by_21_three_way() {
 
 #[test]
 fn reordered_messages_of_the_data_channel_are_caught_by_the_contract() {
-    is_caught_by_contract(How::Reorders, |broken| Box::pin(contract::messages_are_delivered_both_ways(broken, broken)));
+    is_caught_by_contract(Defect::Reorders, |broken| {
+        Box::pin(contract::messages_are_delivered_both_ways(broken, broken))
+    });
 }
 
 #[test]
 fn sessions_that_never_close_are_caught_by_the_contract() {
-    is_caught_by_contract(How::NeverCloses, |broken| Box::pin(contract::everything_fails_after_close(broken, broken)));
+    is_caught_by_contract(Defect::NeverCloses, |broken| {
+        Box::pin(contract::everything_fails_after_close(broken, broken))
+    });
 }
 
 #[test]
 fn gathering_and_sending_before_negotiation_is_caught_by_the_contract() {
-    is_caught_by_contract(How::GathersEarly, |broken| Box::pin(contract::nothing_happens_before_negotiation(broken)));
+    is_caught_by_contract(Defect::GathersEarly, |broken| {
+        Box::pin(contract::nothing_happens_before_negotiation(broken))
+    });
 }
 
 /// A declared ability that is missing fails in the scenario that needs it; an ability that is
@@ -101,14 +107,14 @@ type Verification = for<'a> fn(&'a dyn Transport) -> std::pin::Pin<Box<dyn Futur
 
 /// Verifies that a conformance test passes for the working transport, and panics for the broken
 /// one.
-fn is_caught_by_contract(how: How, verify: Verification) {
+fn is_caught_by_contract(defect: Defect, verify: Verification) {
     let verify = |transport: &dyn Transport| {
         on_paused_time(async {
             tokio::time::timeout(Duration::from_secs(60), verify(transport)).await.expect("it ends");
         });
     };
     verify(&broken_transport::working());
-    let broken = broken_transport::broken(how);
+    let broken = broken_transport::broken(defect);
     let caught = std::panic::catch_unwind(AssertUnwindSafe(|| verify(&broken)));
     assert!(caught.is_err(), "the test does not detect the broken transport");
 }
