@@ -230,19 +230,23 @@ impl Stream {
 
     pub(super) fn statistics(&self) -> AudioStatistics {
         let (jitter, own) = (self.jitter.statistics(), self.statistics);
-        let samples_a_second = self.format.sample_rate * u32::from(self.format.channels.max(1));
-        let lasting = |samples: u64| duration_of(samples.cast_signed(), samples_a_second);
+        let (sample_rate, channels) = (self.format.sample_rate, u64::from(self.format.channels.max(1)));
+        // The jitter buffer counts in ticks of the RTP clock, which may be another rate than the
+        // decoder's (RFC 3551 §4.5.2: G.722 has half as many ticks as samples).
+        let samples = |ticks: u64| ticks * u64::from(sample_rate) / u64::from(jitter.sample_rate.max(1));
         AudioStatistics {
-            received: jitter.received,
-            decoded: own.decoded,
-            dred_recovered: own.dred_recovered,
-            concealed: jitter.concealed.saturating_sub(own.dred_recovered),
-            mended: own.mended,
-            corrupt: jitter.corrupt + own.corrupt,
-            discarded: jitter.discarded + self.foreign,
-            unheard: own.unheard,
-            accelerated: lasting(self.left_out),
-            decelerated: jitter.decelerated + lasting(self.repeated),
+            packets_received: jitter.packets_received,
+            packets_decoded: own.packets_decoded,
+            sample_rate,
+            dred_recovered_samples: samples(own.dred_recovered_samples),
+            concealed_samples: samples(jitter.concealed_samples.saturating_sub(own.dred_recovered_samples)),
+            late_repairs: own.late_repairs,
+            packets_corrupt: jitter.packets_corrupt + own.packets_corrupt,
+            packets_discarded: jitter.packets_discarded + self.foreign,
+            packets_skipped: own.packets_skipped,
+            removed_samples_for_acceleration: self.left_out / channels,
+            inserted_samples_for_deceleration: samples(jitter.inserted_samples_for_deceleration)
+                + self.repeated / channels,
             ..jitter
         }
     }
@@ -295,7 +299,7 @@ impl Stream {
                 let distance = duration_of(distance.into(), self.config.jitter.clock_rate);
                 let restored = self.restoring.restore_from(&later, distance, &mut self.sound[..self.filled]);
                 if restored {
-                    self.statistics.dred_recovered += duration_of(ticks.into(), self.config.jitter.clock_rate);
+                    self.statistics.dred_recovered_samples += u64::from(ticks);
                 }
             }
             PlayoutDecision::Fec { next, ticks, past } => {
@@ -337,11 +341,11 @@ impl Stream {
                 self.filled = samples;
                 self.played = over.min(samples);
                 self.started = true;
-                self.statistics.decoded += u64::from(!copy);
-                self.statistics.mended += u64::from(past > 0);
+                self.statistics.packets_decoded += u64::from(!copy);
+                self.statistics.late_repairs += u64::from(past > 0);
             }
             Ok(_) | Err(_) => {
-                self.statistics.corrupt += 1;
+                self.statistics.packets_corrupt += 1;
                 let missing = ticks.saturating_sub(past);
                 if missing > 0 {
                     self.filled = self.samples_of(missing);
@@ -359,7 +363,7 @@ impl Stream {
             PlayoutDecision::Packet { payload, ticks, past, loud, .. } => {
                 self.unheard = Some(payload);
                 self.started = true;
-                self.statistics.unheard += 1;
+                self.statistics.packets_skipped += 1;
                 (ticks.saturating_sub(past), loud.unwrap_or(false))
             }
             PlayoutDecision::Fec { ticks, .. }
