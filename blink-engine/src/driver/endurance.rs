@@ -56,7 +56,7 @@ impl Ends {
             return;
         }
         let message = self.receiver.report(now);
-        let Some(ChannelMessage::Report { version, interval_ms, sections }) = message else { return };
+        let Some(ChannelMessage::Report { version, interval_ms, sections, .. }) = message else { return };
         for section in &sections {
             assert_eq!((section.lost, section.runs), (0, 0), "{about}: {section:?}");
             assert!(section.jitter_us < 30_000 && section.delay_us < 30_000, "{about}: {section:?}");
