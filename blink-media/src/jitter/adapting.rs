@@ -12,7 +12,7 @@ fn line(prefer: Preference) -> Line {
 }
 
 fn target(line: &Line) -> u128 {
-    line.jitter.statistics().target.as_millis()
+    line.jitter.statistics().jitter_buffer_target_delay.as_millis()
 }
 
 #[test]
@@ -21,8 +21,8 @@ fn on_a_steady_path_the_delay_goes_down_to_the_shortest_and_no_packet_is_missed(
     line.send_steadily(0..200, 30);
     line.run(4_000);
     let statistics = line.jitter.statistics();
-    assert_eq!((target(&line), statistics.late, statistics.concealed.as_millis()), (10, 0, 0));
-    assert!(statistics.delay <= Duration::from_millis(25), "{statistics:?}");
+    assert_eq!((target(&line), statistics.packets_late, statistics.concealed_samples), (10, 0, 0));
+    assert!(statistics.jitter_buffer_delay <= Duration::from_millis(25), "{statistics:?}");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn when_all_packets_are_late_at_once_they_are_waited_for() {
     line.send_steadily(200..400, 65);
     line.run(7_900);
     let statistics = line.jitter.statistics();
-    assert!(statistics.decelerated >= Duration::from_millis(10), "{statistics:?}");
-    assert!(statistics.concealed.as_millis() <= 120, "{statistics:?}");
+    assert!(statistics.inserted_samples_for_deceleration >= 10 * 48, "{statistics:?}");
+    assert!(statistics.duration_of(statistics.concealed_samples).as_millis() <= 120, "{statistics:?}");
     assert!(line.delay_of(380) >= 65, "{} ms", line.delay_of(380));
 }

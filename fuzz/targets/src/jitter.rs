@@ -94,8 +94,8 @@ pub fn run(data: &[u8]) {
             _ => buffer.set_delay(Duration::from_millis(input.u16().into())),
         }
         let statistics = buffer.statistics();
-        assert!(played <= pushed + copies && statistics.received == pushed + padding);
-        let gone = statistics.late + statistics.duplicated + statistics.corrupt;
+        assert!(played <= pushed + copies && statistics.packets_received == pushed + padding);
+        let gone = statistics.packets_late + statistics.packets_duplicated + statistics.packets_corrupt;
         assert!(gone <= pushed, "{statistics:?}");
     }
     // All that is held comes out by and by, and no more than may be held.
