@@ -75,7 +75,7 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         Event::DeviceCloned => {
             "the data directory was copied and is used by another running engine: this engine stops".to_owned()
         }
-        Event::NotKept { error } => format!("cannot store the state: {error}"),
+        Event::PersistenceFailed { error } => format!("cannot store the state: {error}"),
         Event::SignalingChanged { nodes: 0 } => "connected to no signaling node".to_owned(),
         Event::SignalingChanged { nodes: 1 } => "connected to 1 signaling node".to_owned(),
         Event::SignalingChanged { nodes } => format!("connected to {nodes} signaling nodes"),
@@ -156,7 +156,7 @@ mod tests {
             Event::StreamOffered { call, participant, stream },
             Event::NoMicrophone { call, error: text() },
             Event::DeviceLost { name: text() },
-            Event::NotKept { error: text() },
+            Event::PersistenceFailed { error: text() },
         ];
         for event in &events {
             let line = Line::new(&words(event, &Names::default()).unwrap());

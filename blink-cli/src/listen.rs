@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use blink_api::{CallId, Did, ErrorKind};
-use blink_engine::{Blink, Call, CallSnapshot, CallState, Event, EventStream, Snapshot, StreamItem};
+use blink_engine::{Blink, Call, CallSnapshot, CallState, Event, EventItem, Events, Snapshot};
 use blink_media_synthetic::numbered;
 use serde_json::json;
 
@@ -119,7 +119,7 @@ struct Ringing {
 
 impl Listener<'_> {
     /// Runs until the engine stops or fails.
-    async fn serve(&mut self, events: &mut EventStream) -> Failure {
+    async fn serve(&mut self, events: &mut Events) -> Failure {
         if let Err(failure) = self.introduce().await {
             return failure;
         }
@@ -140,8 +140,8 @@ impl Listener<'_> {
                 // left must not be mistaken for that of the same call rejoined.
                 biased;
                 item = events.next() => match item {
-                    Some(StreamItem::Event(event)) => self.handle_event(event).await,
-                    Some(StreamItem::Lagged { snapshot, .. }) => {
+                    Some(EventItem::Event(event)) => self.handle_event(event).await,
+                    Some(EventItem::Lagged { snapshot, .. }) => {
                         self.handle_snapshot(&snapshot).await;
                         self.update_addresses().await;
                     }

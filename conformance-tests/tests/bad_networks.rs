@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use blink_api::{Configuration, Context, Registry, SystemClock, TrackKind, Transport};
 use blink_conformance::impaired::{ImpairedNetwork, ImpairedTransport, Impairment, Loss, Rate};
-use blink_engine::{
-    Blink, CallConfig, Event, EventStream, ParticipantStatistics, RequestedStream, StreamConfig, StreamItem,
-};
+use blink_engine::{Blink, CallConfig, Event, EventItem, Events, ParticipantStatistics, RequestedStream, StreamConfig};
 use {
     blink_media_cpal_opus as _, blink_media_synthetic as _, blink_signaling_memory as _, blink_transport_str0m as _,
     blink_transport_webrtc_rs as _,
@@ -74,12 +72,12 @@ async fn a_call_comes_up_while_packets_are_lost(stacks: [Stack; 2]) {
 async fn lost_audio_is_recovered_from_redundancy(stacks: [Stack; 2]) {
     let test_call = TestCall::start(stacks, Impairment::NONE, LOSSY).await;
     for [from, to] in [[&test_call.alice, &test_call.bob], [&test_call.bob, &test_call.alice]] {
-        let statistics = of(to, "60 packets are lost", |statistics| statistics.audio.lost >= 60).await;
+        let statistics = of(to, "60 packets are lost", |statistics| statistics.audio.packets_lost >= 60).await;
         let audio = statistics.audio;
         // The first second has no redundancy, since no loss has been reported yet.
-        assert!(audio.red_recovered >= audio.lost / 3, "{audio:?}");
-        let whole = Duration::from_millis(20) * u32::try_from(audio.lost).expect("few packets");
-        assert!(audio.concealed < whole, "{audio:?}");
+        assert!(audio.red_recovered >= audio.packets_lost / 3, "{audio:?}");
+        let whole = Duration::from_millis(20) * u32::try_from(audio.packets_lost).expect("few packets");
+        assert!(audio.duration_of(audio.concealed_samples) < whole, "{audio:?}");
         let sending = of(from, "the loss is reported", |statistics| statistics.sending.loss > 0.02).await.sending;
         assert!(sending.loss < 0.4, "{sending:?}");
     }
@@ -97,9 +95,10 @@ async fn audio_has_priority_on_a_narrow_path(stacks: [Stack; 2]) {
 
     let before = of(&test_call.bob, "audio", |_| true).await.audio;
     received_frames.mark_unchanged();
-    let enough = |from_alice: &ParticipantStatistics| from_alice.audio.received >= before.received + 500;
+    let enough =
+        |from_alice: &ParticipantStatistics| from_alice.audio.packets_received >= before.packets_received + 500;
     let after = of(&test_call.bob, "10 s of audio", enough).await.audio;
-    let lost = after.lost - before.lost;
+    let lost = after.packets_lost - before.packets_lost;
     // Without rate control every third packet would be lost, of audio and of video; probing for
     // bandwidth causes occasional loss.
     assert!(lost <= 50, "{lost} of 500 audio packets were lost: {after:?}");
@@ -114,7 +113,7 @@ async fn audio_has_priority_on_a_narrow_path(stacks: [Stack; 2]) {
 struct TestCall {
     alice: Blink,
     bob: Blink,
-    to_bob: EventStream,
+    to_bob: Events,
     /// Kept alive for the call.
     _network: Arc<ImpairedNetwork>,
 }
@@ -185,12 +184,12 @@ async fn engine(registry: &Registry, (transport, estimates): Stack, network: &Ar
 }
 
 /// Waits for an event.
-async fn next<T>(events: &mut EventStream, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> T {
+async fn next<T>(events: &mut Events, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> T {
     let waiting = async {
         loop {
             match events.next().await.unwrap_or_else(|| panic!("{what}: the engine stopped")) {
-                StreamItem::Event(Event::CallEnded { reason, .. }) => panic!("{what}: the call is over: {reason:?}"),
-                StreamItem::Event(event) => {
+                EventItem::Event(Event::CallEnded { reason, .. }) => panic!("{what}: the call is over: {reason:?}"),
+                EventItem::Event(event) => {
                     if let Some(found) = wanted(&event) {
                         return found;
                     }

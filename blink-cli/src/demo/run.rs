@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_engine::{Blink, Call, CallConfig, EndReason, Event, EventStream, ParticipantStatistics, StreamItem};
+use blink_engine::{Blink, Call, CallConfig, EndReason, Event, EventItem, Events, ParticipantStatistics};
 use tokio::sync::mpsc;
 
 use super::plan::Plan;
@@ -108,7 +108,7 @@ struct Monitor<'a> {
     names: Names,
     sides: [&'static str; 2],
     began: Instant,
-    events: mpsc::Receiver<(Instant, usize, StreamItem)>,
+    events: mpsc::Receiver<(Instant, usize, EventItem)>,
     seen: Progress,
     /// The call of the demo, once offered; other calls may arrive meanwhile.
     call: Option<Call>,
@@ -186,9 +186,9 @@ impl<'a> Monitor<'a> {
         }
     }
 
-    fn take(&mut self, event: Option<(Instant, usize, StreamItem)>) -> Result<(), Failure> {
+    fn take(&mut self, event: Option<(Instant, usize, EventItem)>) -> Result<(), Failure> {
         let Some((at, side, item)) = event else { return Err(Failure::call("both engines stopped")) };
-        let StreamItem::Event(event) = item else {
+        let EventItem::Event(event) = item else {
             return Err(Failure::call("events were missed: this machine is overloaded"));
         };
         if self.call.as_ref().is_some_and(|call| call.concerns(&event)) {
@@ -230,7 +230,7 @@ impl SideProgress {
 }
 
 /// Stamps events on arrival. Ends with the engine, or with the receiver.
-async fn forward(side: usize, mut events: EventStream, sender: mpsc::Sender<(Instant, usize, StreamItem)>) {
+async fn forward(side: usize, mut events: Events, sender: mpsc::Sender<(Instant, usize, EventItem)>) {
     while let Some(item) = events.next().await {
         if sender.send((Instant::now(), side, item)).await.is_err() {
             break;

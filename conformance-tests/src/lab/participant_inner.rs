@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use blink_api::{
     AudioCodec, Configuration, Context, Endpoint, MediaHost, OpenRequest, Signaling, TrackKind, Transport,
 };
-use blink_engine::{Blink, Event, EventStream, Identity, Pacing, StreamItem};
+use blink_engine::{Blink, Event, EventItem, Events, Identity, Pacing};
 use tokio::task::JoinHandle;
 
 use super::core::Core;
@@ -113,7 +113,7 @@ impl ParticipantInner {
             .identity(self.identity.clone())
             .seed(seed)
             .clock(clock, if core.is_virtual() { Pacing::Tasks } else { Pacing::Threads })
-            .media_host(host.clone())
+            .media_host("lab", host.clone())
             .transport(transport.clone())
             .signaling(Arc::new(LinkSignaling::new(signaling, link.clone(), core.clone())));
         if self.profile.unshared_codec {
@@ -251,17 +251,17 @@ impl EarlyResources {
 }
 
 /// Records the events of an engine.
-async fn listen(participant: Arc<ParticipantInner>, core: Arc<Core>, mut events: EventStream, hasty: EarlyResources) {
+async fn listen(participant: Arc<ParticipantInner>, core: Arc<Core>, mut events: Events, hasty: EarlyResources) {
     let mut kept = Vec::new();
     while let Some(item) = events.next().await {
         match item {
-            StreamItem::Event(event) => {
+            EventItem::Event(event) => {
                 if matches!(event, Event::IncomingCall { .. }) {
                     hasty.touch(&core, &mut kept).await;
                 }
                 participant.log.hear(&core, event);
             }
-            StreamItem::Lagged { missed, .. } => {
+            EventItem::Lagged { missed, .. } => {
                 participant
                     .log
                     .log_action(core.clock.elapsed(), format!("the lab was too slow and missed {missed} events"));
