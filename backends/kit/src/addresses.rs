@@ -92,7 +92,7 @@ impl AddressSelector {
     /// Logs interface names only, since addresses are private.
     fn log(&self, selection: &Selection) {
         let Selection { omitted, missing, missing_addresses, .. } = selection;
-        if !omitted.is_empty() && self.is_new(format!("left out {omitted:?}")) {
+        if !omitted.is_empty() && self.is_new(format!("omitted {omitted:?}")) {
             tracing::warn!(
                 interfaces = omitted.join(", "),
                 limit = MAX_ADDRESSES,

@@ -60,8 +60,8 @@ pub struct AdmittedDescription {
     /// Description with admitted candidates only.
     pub sdp: String,
     /// Candidates to add once the stack has accepted the description: those with mDNS names, and
-    /// those trickled before their description. None of them is [`CandidateUse::Ignore`]. They have their
-    /// extensions; pass [`candidate::without_extensions`] ones to stacks.
+    /// those trickled before their description. None of them is [`CandidateUse::Ignore`]. They have
+    /// their extensions; pass [`candidate::without_extensions`] ones to stacks.
     pub candidates: Vec<(Candidate, CandidateUse)>,
 }
 

@@ -22,8 +22,7 @@ const DIRECTIONS: &[&str] = &["a=sendrecv", "a=sendonly", "a=recvonly", "a=inact
 /// * Hash names are lower-cased, and if there are several fingerprints only those of SHA-256 stay
 ///   (RFC 8122 §5).
 /// * `a=ssrc` attributes without a value are removed (RFC 5576 §4.1): the parser would continue
-///   into
-///   the next line.
+///   into the next line.
 pub(crate) fn to_str0m(sdp: &str) -> String {
     let mut text = String::with_capacity(sdp.len());
     text.push_str("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n");

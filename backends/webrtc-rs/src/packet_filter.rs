@@ -1,12 +1,12 @@
 //! Packet filter between a connection's sockets and the stack, with rules that the stack lacks.
 //!
-//! * ICE servers are monitored: the stack does not report why one gave no relay, nor that one does not
-//!   respond.
+//! * ICE servers are monitored: the stack does not report why one gave no relay, nor that one does
+//!   not respond.
 //! * With `ice.relay_only`, traffic with addresses other than servers is dropped.
 //! * ICE checks are paced and limited ([`CheckPacer`]).
 //! * Datagrams other than STUN are accepted from validated addresses only. The stack accepts them
-//!   from
-//!   anywhere once it has a path, and a single ClientHello of a third party breaks its handshake.
+//!   from anywhere once it has a path, and a single ClientHello of a third party breaks its
+//!   handshake.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

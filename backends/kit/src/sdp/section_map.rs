@@ -1,8 +1,8 @@
 //! Normalisation of valid but unusual descriptions, so that every stack accepts them.
 //!
 //! Stacks support less than RFC 8866 and RFC 9429 allow, and reject a whole description for one
-//! unsupported line. [`SectionMap`] rewrites remote descriptions before a stack sees them, and restores
-//! the sections hidden from the stack in local ones.
+//! unsupported line. [`SectionMap`] rewrites remote descriptions before a stack sees them, and
+//! restores the sections hidden from the stack in local ones.
 
 use blink_api::{Error, ErrorKind, Result};
 
@@ -27,14 +27,12 @@ impl SectionMap {
     /// Converts a remote description for the stack; also returns the map after it is applied.
     ///
     /// * Sections of unknown media or protocols are hidden, and rejected ones without mid that are
-    ///   new
-    ///   in this session.
+    ///   new in this session.
     /// * A rejected section without mid (RFC 9429 §5.3.1) gets the mid of its index.
     /// * Unusable candidates are removed. Resolvable mDNS names stay:
     ///   [`RemoteCandidates`](crate::remote_candidates::RemoteCandidates) takes them out.
     /// * One fingerprint stays, with its hash name in lower case: the first SHA-256 one, or else
-    ///   the
-    ///   first (RFC 8122 §5).
+    ///   the first (RFC 8122 §5).
     /// * Irrelevant lines are removed: bandwidths, titles, contacts, times.
     ///
     /// # Errors
