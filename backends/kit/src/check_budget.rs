@@ -94,6 +94,7 @@ impl CheckBudget {
     /// refused.
     pub fn allows(&mut self, now: Instant, destination: SocketAddr, datagram: &[u8]) -> bool {
         let Some(transaction) = transaction(datagram, BINDING_REQUEST) else { return true };
+        // A check received from this address pays for one in return, so that triggered checks pass.
         if let Some(credit) = self.credits.get_mut(&destination) {
             *credit -= 1;
             if *credit == 0 {
@@ -148,6 +149,7 @@ impl CheckBudget {
             buckets.entry(key.clone()).or_insert(Bucket::full(now, limit)).fill(now, limit);
         }
         let has_token = |key: &Key| buckets.get(key).is_some_and(|bucket| bucket.tokens >= 1.0);
+        // All or nothing: a refused check must not drain the other buckets.
         if !keys.iter().all(has_token) {
             return false;
         }

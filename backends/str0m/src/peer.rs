@@ -213,6 +213,8 @@ impl Peer {
         let now = self.stack_now();
         let Ok(datagram) = Receive::new(Protocol::Udp, source, local, data) else { return };
         let input = Input::Receive(now, datagram);
+        // DTLS that arrives before the local check has succeeded is kept, or the peer would have to
+        // retransmit its first flight after 100 ms and more.
         if !is_stun && !self.rtc.accepts(&input) {
             return self.keep_early(source, local, data);
         }

@@ -156,6 +156,7 @@ impl TurnClient {
 
     pub(crate) fn handle_datagram(&mut self, now: Instant, data: &[u8]) {
         let refusal = ErrorResponse::parse(data);
+        // Only a stale nonce is expected here: the client binds channels with valid parameters.
         if refusal.is_some_and(|refusal| refusal.method == Method::ChannelBind) {
             self.avoids_channels = true;
         }

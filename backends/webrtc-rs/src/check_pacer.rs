@@ -120,15 +120,18 @@ impl CheckPacer {
         let floor = PACE * self.pending(now);
         let host = self.host(now, route.remote.ip());
         let (pair, host) = (&self.pairs[index], &self.hosts[host]);
+        // Triggered checks precede ordinary ones (RFC 8445 §6.1.4.2), and the peer paces them itself.
         if pair.is_triggered {
             return CheckDecision::Free;
         }
+        // Backoff per pair, stretched so that all pending pairs together keep the pace Ta.
         if now < pair.next(floor) {
             return CheckDecision::Dropped;
         }
         if pair.is_answered {
             return CheckDecision::Free;
         }
+        // Ordinary checks need a token of the link, and one of the host until it responds.
         let has_budget = self.pace.has_token(now) && (host.is_answered || host.unanswered.has_token(now));
         if has_budget { CheckDecision::Unanswered } else { CheckDecision::Dropped }
     }
@@ -142,6 +145,7 @@ impl CheckPacer {
             self.pace.take(now);
             self.hosts[host].unanswered.take(now);
         }
+        // One check per request of the peer: the next one is ordinary again.
         pair.is_triggered = false;
         pair.sent = Some(now);
         pair.unanswered = pair.unanswered.saturating_add(1);

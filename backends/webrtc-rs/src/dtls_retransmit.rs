@@ -100,10 +100,13 @@ impl Handshake {
             return;
         }
         let now = Instant::now();
+        // A handshake message of the peer ends the flight, so this datagram starts a new one. Datagrams
+        // sent within the window belong to the same flight although something was received between.
         if std::mem::take(&mut self.answered) {
             self.flight.retain(|(at, ..)| now < *at + FLIGHT_WINDOW);
             self.rounds = 0;
         }
+        // Each datagram restarts the timer, so that a flight is repeated as a whole after its end.
         if self.flight.len() < MAX_DATAGRAMS {
             self.flight.push((now, destination, datagram.to_vec()));
             self.wait();
@@ -141,6 +144,7 @@ impl Handshake {
 }
 
 fn is_handshake(datagram: &[u8]) -> bool {
+    // A datagram may contain several records; the first one decides (RFC 6347 §4.1.1).
     matches!(datagram.first(), Some(&(CHANGE_CIPHER_SPEC | HANDSHAKE)))
 }
 

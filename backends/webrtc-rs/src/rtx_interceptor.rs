@@ -49,6 +49,7 @@ impl RtxInterceptor {
         let state = self.shared.lock();
         let repeated = state.rtx_payload_types.iter().find(|(number, _)| *number == packet.header.payload_type);
         if let (Some((_, payload_type)), Some(sequence)) = (repeated, original_sequence(packet)) {
+            // The rest of the chain then sees the original packet, and stops requesting it.
             packet.header.ssrc = *ssrc;
             packet.header.payload_type = *payload_type;
             packet.header.sequence_number = sequence;
