@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use blink_api::{AudioCodec, AudioDecoderConfig, AudioFormat, AudioLevel, CodecName, Mid, RtpIn, RtpTime};
 use blink_media::{JitterConfig, NullSink, Playout, ReceiveConfig, ReceiveStatistics};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
-use blink_transport_kit::traffic::Traffic;
+use blink_transport_kit::traffic::TrafficCounters;
 use bytes::Bytes;
 use rtc_rtp::packet::Packet;
 use rtc_shared::marshal::{Marshal, MarshalSize, Unmarshal};
@@ -23,7 +23,7 @@ pub fn run(data: &[u8]) {
     let (name, red) = (CodecName::new("opus"), CodecName::new("red"));
     let mut playout: Playout<u8> = Playout::new(Box::new(NullSink::new(AudioFormat::CALL)));
     playout.add(1, ReceiveConfig { codec: name.clone(), jitter: JitterConfig::default() }, decoder);
-    let (mut traffic, mut reception) = (Traffic::default(), ReceiveStatistics::new(48_000));
+    let (mut traffic, mut reception) = (TrafficCounters::default(), ReceiveStatistics::new(48_000));
     let mut now = Instant::now();
     while !input.is_empty() {
         let ticks = input.byte();

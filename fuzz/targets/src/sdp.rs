@@ -2,24 +2,24 @@
 
 use blink_api::{CodecName, RtpCodec, TrackKind};
 use blink_transport_kit::candidate;
-use blink_transport_kit::sdp::{Description, Places, without_reception, without_refused};
+use blink_transport_kit::sdp::{Description, SectionMap, apply_rejections, mask_receiving};
 
-/// Descriptions stay parsable with sections removed, removed sections are gone, and sections hidden
-/// from a stack are restored at their index.
+/// Descriptions stay valid with sections rejected or restricted. Sections hidden from a stack are
+/// restored at their index.
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for line in text.lines() {
-        // All three results are allowed.
-        candidate::judge(line.trim_start_matches("a=")).ok();
+        // Only panics matter here.
+        candidate::classify(line.trim_start_matches("a=")).ok();
     }
-    if let Ok((shown, places)) = Places::default().show(text) {
-        let (again, _) = Places::default().show(&shown).expect("it was readable before");
+    if let Ok((shown, places)) = SectionMap::default().to_stack(text) {
+        let (again, _) = SectionMap::default().to_stack(&shown).expect("it was readable before");
         assert_eq!(again, shown, "nothing is left to change");
-        let (restored, after) = places.restore(&shown);
+        let (restored, after) = places.to_peer(&shown);
         assert_eq!(after, places, "every section is in its place");
         assert_eq!(sections(&restored), sections(text), "no section appears or goes");
         // A later description of this session finds the same places.
-        let (_, after) = places.show(&restored).expect("it was readable before");
+        let (_, after) = places.to_stack(&restored).expect("it was readable before");
         assert_eq!(after, places, "places stay");
         narrow(&shown);
     }
@@ -41,16 +41,16 @@ fn narrow(text: &str) {
         if let Some(payload_type) = section.payload_type(&codecs[0].name) {
             section.codec(payload_type, &codecs);
         }
-        section.retransmissions().for_each(drop);
+        section.rtx_payload_types().for_each(drop);
     }
     let media = |description: &Description| description.media(TrackKind::Video).count();
     let before = media(&description);
-    description.refuse_video(std::slice::from_ref(&vp8));
+    description.reject_video(std::slice::from_ref(&vp8));
     assert!(media(&description) <= before);
-    let narrowed = without_refused(text, &description);
+    let narrowed = apply_rejections(text, &description);
     let again = Description::parse(&narrowed).expect("it was readable before");
     assert_eq!(again.sections.len(), description.sections.len(), "no section appears or goes");
-    let deaf = without_reception(text, &description, |mid| mid.as_str().len().is_multiple_of(2));
+    let deaf = mask_receiving(text, &description, |mid| mid.as_str().len().is_multiple_of(2));
     let again = Description::parse(&deaf).expect("it was readable before");
     assert_eq!(again.sections.len(), description.sections.len(), "no section appears or goes");
 }

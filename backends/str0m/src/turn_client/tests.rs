@@ -1,4 +1,4 @@
-//! An inquiry against a TURN server, both without sockets, in virtual time.
+//! Client against a TURN server, both without sockets, in virtual time.
 
 use turn_server_proto::api::{SocketAllocateError, TurnServerApi, TurnServerPollRet};
 use turn_server_proto::server::TurnServer;
@@ -11,14 +11,14 @@ use super::*;
 const PACE: Duration = Duration::from_millis(100);
 
 struct Scene {
-    inquiry: Inquiry,
+    turn_client: TurnClient,
     server: TurnServer,
     began: Instant,
     now: Instant,
     has_room: bool,
-    /// What the server sent to the peer.
+    /// Packets that the server sent to the peer.
     to_peer: Vec<Vec<u8>>,
-    /// What came from the peer.
+    /// Packets received from the peer.
     from_peer: Vec<BytesMut>,
 }
 
@@ -44,28 +44,29 @@ fn peer() -> SocketAddr {
 
 impl Scene {
     fn new(password: &str) -> Self {
-        let account = Account { username: "user".to_owned(), credential: password.to_owned() };
+        let credentials = Credentials { username: "user".to_owned(), credential: password.to_owned() };
         let now = Instant::now();
         let mut protocol = TurnServer::new(TransportType::Udp, server(), "example.org".to_owned());
         protocol.add_user("user".to_owned(), "right".to_owned());
-        let inquiry = Inquiry::begin(now, (client(), server(), 0), true, Some(&account)).expect("an inquiry");
+        let turn_client =
+            TurnClient::begin(now, (client(), server(), 0), true, Some(&credentials)).expect("an inquiry");
         let (to_peer, from_peer) = (Vec::new(), Vec::new());
-        Self { inquiry, server: protocol, began: now, now, has_room: true, to_peer, from_peer }
+        Self { turn_client, server: protocol, began: now, now, has_room: true, to_peer, from_peer }
     }
 
     fn server_now(&self) -> ServerInstant {
         ServerInstant::from_nanos(i64::try_from((self.now - self.began).as_nanos()).expect("a short test"))
     }
 
-    /// Carries everything both have to say, until they are silent.
+    /// Exchanges datagrams until neither side has output.
     fn exchange(&mut self) {
         loop {
             let mut was_silent = true;
-            while let Some(datagram) = self.inquiry.poll_request() {
+            while let Some(datagram) = self.turn_client.poll_request() {
                 was_silent = false;
                 self.serve(client(), server(), datagram.to_vec());
             }
-            while let Some(output) = self.inquiry.poll_output() {
+            while let Some(output) = self.turn_client.poll_output() {
                 if let Output::Data { relay: at, peer: from, data } = output {
                     assert_eq!((at, from), (relay(), peer()));
                     self.from_peer.push(data);
@@ -94,7 +95,7 @@ impl Scene {
             }
             while let Some(transmit) = self.server.poll_transmit(now) {
                 was_silent = false;
-                self.inquiry.handle_datagram(self.now, &transmit.data);
+                self.turn_client.handle_datagram(self.now, &transmit.data);
             }
             if was_silent {
                 return;
@@ -110,29 +111,29 @@ impl Scene {
         if to == peer() {
             self.to_peer.push(data);
         } else {
-            self.inquiry.handle_datagram(self.now, &data);
+            self.turn_client.handle_datagram(self.now, &data);
         }
     }
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.inquiry.handle_timeout(self.now);
+        self.turn_client.handle_timeout(self.now);
         self.exchange();
     }
 }
 
-/// For 25 minutes, in which nonces become stale around the times at which relays, permissions and
-/// channels are renewed, every packet arrives.
+/// For 25 minutes, in which nonces expire around the renewals of relays, permissions and channels,
+/// every packet arrives.
 #[test]
-fn nothing_is_lost_when_nonces_become_stale() {
+fn stale_nonces_lose_no_packets() {
     let mut has_met_a_stale_channel = false;
     for seconds in [240, 275, 299, 300, 301, 330, 500] {
         let mut scene = Scene::new("right");
         scene.server.set_nonce_expiry_duration(Duration::from_secs(seconds));
         scene.exchange();
-        assert_eq!(scene.inquiry.relayed(), Some(relay()));
+        assert_eq!(scene.turn_client.relayed(), Some(relay()));
         for number in 0..15_000u32 {
-            scene.inquiry.send(scene.now, peer(), &number.to_be_bytes());
+            scene.turn_client.send(scene.now, peer(), &number.to_be_bytes());
             scene.exchange();
             scene.serve(peer(), relay(), number.to_be_bytes().to_vec());
             scene.exchange();
@@ -140,19 +141,19 @@ fn nothing_is_lost_when_nonces_become_stale() {
             assert_eq!(scene.from_peer.pop().as_deref(), Some(&number.to_be_bytes()[..]), "{number} in, {seconds} s");
             scene.pass(PACE);
         }
-        has_met_a_stale_channel |= scene.inquiry.avoids_channels;
+        has_met_a_stale_channel |= scene.turn_client.avoids_channels;
     }
     assert!(has_met_a_stale_channel, "no channel was renewed with a stale nonce");
 }
 
 #[test]
-fn a_relay_is_given_back_and_packets_through_it_end() {
+fn a_closed_relay_is_released_and_passes_no_packets() {
     let mut scene = Scene::new("right");
     scene.exchange();
-    scene.inquiry.send(scene.now, peer(), b"hello");
+    scene.turn_client.send(scene.now, peer(), b"hello");
     scene.exchange();
-    assert_eq!(scene.to_peer.pop().as_deref(), Some(&b"hello"[..]), "it waited for its permission");
-    scene.inquiry.close(scene.now);
+    assert_eq!(scene.to_peer.pop().as_deref(), Some(&b"hello"[..]), "queued until the permission");
+    scene.turn_client.close(scene.now);
     scene.exchange();
     scene.serve(peer(), relay(), b"too late".to_vec());
     scene.exchange();
@@ -160,36 +161,36 @@ fn a_relay_is_given_back_and_packets_through_it_end() {
 }
 
 #[test]
-fn refusals_say_why_and_leave_the_reflexive_candidate() {
+fn error_responses_are_reported_and_keep_the_reflexive_candidate() {
     for (password, has_room, code) in [("wrong", true, 401), ("right", false, 508)] {
         let mut scene = Scene::new(password);
         scene.has_room = has_room;
         scene.exchange();
-        assert_eq!(scene.inquiry.failure(), Some(Failure::Refused(code)));
-        assert_eq!((scene.inquiry.is_open(), scene.inquiry.binding), (false, Binding::Done));
-        scene.inquiry.send(scene.now, peer(), b"nowhere");
-        assert!(scene.inquiry.poll_request().is_none(), "there is no relay to send through");
+        assert_eq!(scene.turn_client.failure(), Some(ServerFailure::Rejected(code)));
+        assert_eq!((scene.turn_client.passes_all(), scene.turn_client.binding), (false, Binding::Done));
+        scene.turn_client.send(scene.now, peer(), b"nowhere");
+        assert!(scene.turn_client.poll_request().is_none(), "there is no relay to send through");
     }
 }
 
 #[test]
-fn a_server_that_stays_silent_is_given_up_and_a_late_relay_is_given_back() {
+fn a_silent_server_times_out_and_a_late_relay_is_released() {
     let mut scene = Scene::new("right");
-    scene.inquiry.give_up();
-    assert_eq!(scene.inquiry.failure(), Some(Failure::Silent));
+    scene.turn_client.give_up();
+    assert_eq!(scene.turn_client.failure(), Some(ServerFailure::NoResponse));
     scene.exchange();
-    assert_eq!(scene.inquiry.relayed(), None, "what comes late is not told any more");
+    assert_eq!(scene.turn_client.relayed(), None, "a late relay is not reported");
     scene.serve(peer(), relay(), b"too late".to_vec());
     scene.exchange();
-    assert!(scene.from_peer.is_empty(), "the server has taken it back");
+    assert!(scene.from_peer.is_empty(), "the server has released it");
 }
 
-/// Whatever a server, or somebody with its address, sends: nothing panics, and the relay goes on.
+/// Truncated and modified datagrams from a server's address neither panic nor affect the relay.
 #[test]
-fn datagrams_cut_and_changed_do_no_harm() {
+fn truncated_and_modified_datagrams_are_harmless() {
     let mut scene = Scene::new("right");
     scene.exchange();
-    scene.inquiry.send(scene.now, peer(), b"hello");
+    scene.turn_client.send(scene.now, peer(), b"hello");
     scene.exchange();
     let datagrams: [&[u8]; 4] = [
         &[0x40, 0x00, 0xff, 0xff, 1],
@@ -199,12 +200,12 @@ fn datagrams_cut_and_changed_do_no_harm() {
     ];
     for datagram in datagrams {
         for length in 0..=datagram.len() {
-            scene.inquiry.handle_datagram(scene.now, &datagram[..length]);
+            scene.turn_client.handle_datagram(scene.now, &datagram[..length]);
         }
     }
     scene.exchange();
     scene.to_peer.clear();
-    scene.inquiry.send(scene.now, peer(), b"still there");
+    scene.turn_client.send(scene.now, peer(), b"still there");
     scene.exchange();
     assert_eq!(scene.to_peer.pop().as_deref(), Some(&b"still there"[..]));
 }

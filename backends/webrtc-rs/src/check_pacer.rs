@@ -1,19 +1,18 @@
-//! The pace of a link's ICE connectivity checks, how many of them one host gets, and which
-//! addresses were checked.
+//! Pacing and limits of a link's ICE connectivity checks, and validated addresses.
 //!
-//! The stack sends a check on every pair in each interval, however many pairs there are, so that a
-//! path is found soon. A peer chooses where they go. So each check asks here first, and is dropped
-//! where it comes too early; the stack makes another one in its next interval. What all links may
-//! send together, [`CheckBudget`] bounds.
+//! The stack is configured with a short interval so that a path is found soon, and checks every
+//! candidate pair in each interval, however many a peer names. So every check passes here first and
+//! is dropped if it is too early; the stack repeats it in its next interval. [`CheckBudget`] limits
+//! all links together.
 //!
 //! ## Inputs
 //! | input | source |
 //! |---|---|
-//! | [`judge`](Checks::judge) | the stack has a Binding request to send |
+//! | [`decide`](Checks::judge) | the stack sends a Binding request |
 //! | [`handle_check`](Checks::handle_check) | it was sent |
-//! | [`handle_request`](Checks::handle_request) | the stack answers one, which it found to be the peer's (RFC 8445 §7.3) |
-//! | [`handle_response`](Checks::handle_response) | a Binding success response came |
-//! | [`is_checked`](Checks::is_checked) | something else than STUN came |
+//! | [`handle_request`](Checks::handle_request) | the stack responds to one, which it has authenticated (RFC 8445 §7.3) |
+//! | [`handle_response`](Checks::handle_response) | a Binding success response was received |
+//! | [`is_validated`](Checks::is_checked) | a datagram other than STUN was received |
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -22,68 +21,69 @@ use std::time::{Duration, Instant};
 use blink_transport_kit::check_budget::CheckBudget;
 use rtc::stun::message::TransactionId;
 
-/// Time between two checks of a link (Ta): the least that RFC 8445 §14.2 allows.
+/// Interval between two checks of a link (Ta): the minimum of RFC 8445 §14.2.
 const PACE: Duration = Duration::from_millis(5);
-/// Checks that may go out at once, which is all of them where the two sides have few addresses.
+/// Burst of checks, which is all of them if both sides have few addresses.
 const BURST: u32 = 16;
-/// When an unanswered check is repeated; the time doubles with each repetition. A little less than
-/// the stack's interval, or the second check would wait for the third interval.
-const FIRST_REPETITION: Duration = Duration::from_millis(8);
-/// The longest time between two checks of a pair: the initial RTO of RFC 8445 §14.3.
-const LONGEST_REPETITION: Duration = Duration::from_millis(500);
-/// Unanswered checks to one host that never answered: so many at once, and then one in this time.
+/// Initial retransmission timeout of a check, doubled each time. A little less than the stack's
+/// interval, otherwise the second check would be delayed to the third interval.
+const INITIAL_RTO: Duration = Duration::from_millis(8);
+/// Maximum retransmission timeout of a check: the initial RTO of RFC 8445 §14.3.
+const MAX_RTO: Duration = Duration::from_millis(500);
+/// Burst and interval of unanswered checks to a host that has never responded.
 const HOST_BURST: u32 = 64;
 const HOST_PACE: Duration = Duration::from_millis(200);
-/// Pairs of a link. RFC 8445 §6.1.2.5 recommends 100, but the stack prunes none: 32 candidates of a
-/// peer for each of 8 own addresses and of their relays are 512. The budgets bound what is sent.
+/// Limit of candidate pairs of a link. RFC 8445 §6.1.2.5 recommends 100, but the stack prunes none:
+/// 32 remote candidates for each of 8 local addresses and their relays are 512. The budgets limit
+/// traffic.
 const MAX_PAIRS: usize = 512;
-/// A pair that is not checked for so long makes room for another.
+/// Time without checks after which a pair may be replaced.
 const STALE: Duration = Duration::from_secs(1);
-/// Hosts and addresses that are remembered, the least recently used of which go first.
+/// Limits of tracked hosts and addresses; the least recently used are evicted.
 const MAX_HOSTS: usize = 64;
-const MAX_CHECKED: usize = 32;
-/// Transactions of a pair whose responses are waited for.
+const MAX_VALIDATED: usize = 32;
+/// Limit of tracked transactions per pair.
 const MAX_TRANSACTIONS: usize = 8;
 
-/// Where a datagram goes, or comes from.
+/// Route of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// The own socket.
+    /// Local socket address.
     pub(crate) local: SocketAddr,
-    /// The TURN server between it and the peer.
+    /// TURN server between the socket and the peer.
     pub(crate) relay: Option<SocketAddr>,
-    /// The peer's address.
+    /// Address of the peer.
     pub(crate) remote: SocketAddr,
 }
 
-/// A Binding request of the stack.
+/// Binding request of the stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Check {
     pub(crate) transaction: TransactionId,
-    /// Both ICE user names: others with each generation of candidates.
+    /// ICE username, which differs per generation of candidates.
     pub(crate) user: Vec<u8>,
-    /// The whole message.
+    /// Whole STUN message.
     pub(crate) datagram: Vec<u8>,
 }
 
-/// The checks of one link, over all its sockets.
+/// Connectivity checks of one link across its sockets.
 #[derive(Debug)]
-pub(crate) struct Checks {
+pub(crate) struct CheckPacer {
     pairs: Vec<Pair>,
     hosts: Vec<Host>,
-    /// Addresses that answered a check or sent a valid one, the most recent last.
+    /// Addresses that responded to a check or sent an authenticated one, the most recent last.
     checked: Vec<SocketAddr>,
     pace: Bucket,
 }
 
-/// Whether a check may go out now.
+/// Decision about a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It goes where nothing was answered yet: what is sent there is bounded.
+pub(crate) enum CheckDecision {
+    /// Send, and count it: the pair has not responded yet.
     Unanswered,
-    /// It goes to a pair that answered, or that the peer has checked.
+    /// Send without a limit: the pair responded, or was checked by the peer.
     Free,
-    /// It comes too early.
+    /// Drop: it is too early.
     Dropped,
 }
 
@@ -91,13 +91,13 @@ pub(crate) enum Verdict {
 struct Pair {
     route: Route,
     user: Vec<u8>,
-    /// When the stack last wanted to check it.
+    /// Time of the stack's latest attempt.
     wanted: Instant,
     sent: Option<Instant>,
-    /// Checks since the last answer.
+    /// Checks since the last response.
     unanswered: u32,
     is_answered: bool,
-    /// The peer has checked this pair, which is checked in return at once (RFC 8445 §7.3.1.4).
+    /// The peer checked this pair, so a triggered check is due (RFC 8445 §7.3.1.4).
     is_triggered: bool,
     transactions: Vec<TransactionId>,
 }
@@ -109,31 +109,34 @@ struct Host {
     unanswered: Bucket,
 }
 
-impl Checks {
+impl CheckPacer {
     pub(crate) fn new(now: Instant) -> Self {
         Self { pairs: Vec::new(), hosts: Vec::new(), checked: Vec::new(), pace: Bucket::new(now, BURST, PACE) }
     }
 
-    /// Whether a check may go out now.
-    pub(crate) fn judge(&mut self, now: Instant, route: Route, check: &Check) -> Verdict {
-        let Some(index) = self.pair(now, route, &check.user) else { return Verdict::Dropped };
+    /// Decides whether a check may be sent now.
+    pub(crate) fn decide(&mut self, now: Instant, route: Route, check: &Check) -> CheckDecision {
+        let Some(index) = self.pair(now, route, &check.user) else { return CheckDecision::Dropped };
         let floor = PACE * self.pending(now);
         let host = self.host(now, route.remote.ip());
         let (pair, host) = (&self.pairs[index], &self.hosts[host]);
+        // Triggered checks precede ordinary ones (RFC 8445 §6.1.4.2), and the peer paces them itself.
         if pair.is_triggered {
-            return Verdict::Free;
+            return CheckDecision::Free;
         }
+        // Backoff per pair, stretched so that all pending pairs together keep the pace Ta.
         if now < pair.next(floor) {
-            return Verdict::Dropped;
+            return CheckDecision::Dropped;
         }
         if pair.is_answered {
-            return Verdict::Free;
+            return CheckDecision::Free;
         }
+        // Ordinary checks need a token of the link, and one of the host until it responds.
         let has_budget = self.pace.has_token(now) && (host.is_answered || host.unanswered.has_token(now));
-        if has_budget { Verdict::Unanswered } else { Verdict::Dropped }
+        if has_budget { CheckDecision::Unanswered } else { CheckDecision::Dropped }
     }
 
-    /// A check went out.
+    /// Records a sent check.
     pub(crate) fn handle_check(&mut self, now: Instant, route: Route, check: &Check) {
         let Some(index) = self.pair(now, route, &check.user) else { return };
         let host = self.host(now, route.remote.ip());
@@ -142,6 +145,7 @@ impl Checks {
             self.pace.take(now);
             self.hosts[host].unanswered.take(now);
         }
+        // One check per request of the peer: the next one is ordinary again.
         pair.is_triggered = false;
         pair.sent = Some(now);
         pair.unanswered = pair.unanswered.saturating_add(1);
@@ -151,10 +155,10 @@ impl Checks {
         pair.transactions.push(check.transaction);
     }
 
-    /// The peer has checked a pair with the right credentials.
+    /// Records that the peer checked a pair with valid credentials.
     pub(crate) fn handle_request(&mut self, now: Instant, route: Route) {
-        self.add_checked(route.remote);
-        // The user names become known with the check in return.
+        self.add_validated(route.remote);
+        // The username becomes known with the triggered check.
         if let Some(pair) = self.pairs.iter_mut().find(|pair| pair.route == route) {
             pair.is_triggered = true;
         } else if let Some(index) = self.pair(now, route, &[]) {
@@ -162,7 +166,7 @@ impl Checks {
         }
     }
 
-    /// An answer to a check came: from where, and to which.
+    /// Records a response to a check.
     pub(crate) fn handle_response(&mut self, now: Instant, route: Route, transaction: TransactionId) {
         let is_answered = |pair: &&mut Pair| pair.route == route && pair.transactions.contains(&transaction);
         let Some(pair) = self.pairs.iter_mut().find(is_answered) else { return };
@@ -170,28 +174,27 @@ impl Checks {
         pair.unanswered = 0;
         let host = self.host(now, route.remote.ip());
         self.hosts[host].is_answered = true;
-        self.add_checked(route.remote);
+        self.add_validated(route.remote);
     }
 
-    /// Whether something other than STUN is taken from an address (RFC 8445 §12.2: on valid pairs
-    /// only).
-    pub(crate) fn is_checked(&self, remote: SocketAddr) -> bool {
+    /// Returns whether datagrams other than STUN are accepted from an address (RFC 8445 §12.2:
+    /// valid pairs only).
+    pub(crate) fn is_validated(&self, remote: SocketAddr) -> bool {
         self.checked.iter().rev().any(|checked| *checked == remote)
     }
 
-    fn add_checked(&mut self, remote: SocketAddr) {
+    fn add_validated(&mut self, remote: SocketAddr) {
         if self.checked.last() == Some(&remote) {
             return;
         }
         self.checked.retain(|checked| *checked != remote);
-        if self.checked.len() == MAX_CHECKED {
+        if self.checked.len() == MAX_VALIDATED {
             self.checked.remove(0);
         }
         self.checked.push(remote);
     }
 
-    /// The place of a pair, which begins anew with other user names. `None` where there are too
-    /// many.
+    /// Index of a pair, which is reset if the username changes. `None` if there are too many pairs.
     fn pair(&mut self, now: Instant, route: Route, user: &[u8]) -> Option<usize> {
         if let Some(index) = self.pairs.iter().position(|pair| pair.route == route) {
             let pair = &mut self.pairs[index];
@@ -213,7 +216,7 @@ impl Checks {
         Some(self.pairs.len() - 1)
     }
 
-    /// Pairs without an answer that the stack checks at the moment.
+    /// Number of pairs without a response that the stack is currently checking.
     fn pending(&self, now: Instant) -> u32 {
         let is_pending = |pair: &&Pair| !pair.is_answered && now.saturating_duration_since(pair.wanted) < STALE;
         self.pairs.iter().filter(is_pending).count() as u32
@@ -246,22 +249,22 @@ impl Pair {
         }
     }
 
-    /// When the next check is due. Pairs without an answer take turns (RFC 8445 §14.3), each at
-    /// least this long after its last check.
+    /// Time of the next check. Pairs without a response share the pace (RFC 8445 §14.3), so each
+    /// waits at least `floor` after its last check.
     fn next(&self, floor: Duration) -> Instant {
         let Some(sent) = self.sent else { return self.wanted };
         let Some(repetitions) = self.unanswered.checked_sub(1) else { return sent };
-        let doubled = FIRST_REPETITION.saturating_mul(1 << repetitions.min(16)).min(LONGEST_REPETITION);
+        let doubled = INITIAL_RTO.saturating_mul(1 << repetitions.min(16)).min(MAX_RTO);
         sent + if self.is_answered { doubled } else { doubled.max(floor) }
     }
 }
 
-/// A token bucket that fills with one token in each interval.
+/// Token bucket that refills one token per interval.
 #[derive(Debug)]
 struct Bucket {
     capacity: u32,
     interval: Duration,
-    /// When it is full again.
+    /// Time at which it is full again.
     full: Instant,
 }
 

@@ -1,8 +1,8 @@
-//! The stack's checks against the budget, in virtual time.
+//! Simulated checks of the stack against the limits, in virtual time.
 
 use super::*;
 
-/// Behaviour of the stack: all pairs in each interval.
+/// Check interval of the simulated stack, which checks all pairs in each.
 const INTERVAL: Duration = Duration::from_millis(10);
 
 fn route(local: u8, host: u8, port: u16) -> Route {
@@ -16,10 +16,10 @@ fn check(generation: u8, number: u32) -> Check {
     Check { transaction: TransactionId(transaction), user: vec![generation], datagram: Vec::new() }
 }
 
-impl Checks {
-    /// Sends a check if that is admitted.
+impl CheckPacer {
+    /// Sends a check if it is admitted.
     fn admit(&mut self, now: Instant, route: Route, check: &Check) -> bool {
-        let is_admitted = self.judge(now, route, check) != Verdict::Dropped;
+        let is_admitted = self.decide(now, route, check) != CheckDecision::Dropped;
         if is_admitted {
             self.handle_check(now, route, check);
         }
@@ -27,8 +27,8 @@ impl Checks {
     }
 }
 
-/// Checks all these pairs in each interval, and says how many checks of each went out.
-fn run(checks: &mut Checks, began: Instant, intervals: u32, routes: &[Route], generation: u8) -> Vec<u32> {
+/// Checks all pairs in each interval; returns the number of checks sent per pair.
+fn run(checks: &mut CheckPacer, began: Instant, intervals: u32, routes: &[Route], generation: u8) -> Vec<u32> {
     let mut sent = vec![0; routes.len()];
     for interval in 0..intervals {
         for (route, sent) in routes.iter().zip(&mut sent) {
@@ -39,22 +39,26 @@ fn run(checks: &mut Checks, began: Instant, intervals: u32, routes: &[Route], ge
 }
 
 #[test]
-fn few_pairs_are_checked_at_once_and_repeated_soon() {
+fn few_pairs_are_checked_at_once_and_retransmitted_soon() {
     let now = Instant::now();
-    let mut checks = Checks::new(now);
+    let mut checks = CheckPacer::new(now);
     let routes: Vec<Route> = (0..4).map(|host| route(1, host, 6000)).collect();
     assert_eq!(run(&mut checks, now, 1, &routes, 0), [1; 4]);
-    assert_eq!(run(&mut checks, now + INTERVAL, 9, &routes, 0), [3; 4], "at 20, 40 and 80 ms: four pairs take turns");
+    assert_eq!(
+        run(&mut checks, now + INTERVAL, 9, &routes, 0),
+        [3; 4],
+        "at 20, 40 and 80 ms: four pairs share the pace"
+    );
     let one = [route(1, 9, 6000)];
-    let mut checks = Checks::new(now);
+    let mut checks = CheckPacer::new(now);
     assert_eq!(run(&mut checks, now, 10, &one, 0), [4], "at 0, 10, 30 and 70 ms");
-    assert_eq!(run(&mut checks, now + 10 * INTERVAL, 490, &one, 0), [11], "and each 500 ms at last");
+    assert_eq!(run(&mut checks, now + 10 * INTERVAL, 490, &one, 0), [11], "every 500 ms in the end");
 }
 
 #[test]
-fn many_pairs_go_out_at_the_pace_and_each_has_its_turn() {
+fn many_pairs_are_checked_in_turn_at_the_pace() {
     let now = Instant::now();
-    let mut checks = Checks::new(now);
+    let mut checks = CheckPacer::new(now);
     let routes: Vec<Route> = (0..8).flat_map(|local| (0..16).map(move |host| route(local, host, 6000))).collect();
     let first = run(&mut checks, now, 1, &routes, 0);
     assert_eq!(first.iter().sum::<u32>(), BURST);
@@ -64,9 +68,9 @@ fn many_pairs_go_out_at_the_pace_and_each_has_its_turn() {
 }
 
 #[test]
-fn one_host_is_sent_little_however_many_candidates_and_generations_name_it() {
+fn checks_to_one_host_are_limited_across_candidates_and_generations() {
     let now = Instant::now();
-    let mut checks = Checks::new(now);
+    let mut checks = CheckPacer::new(now);
     let routes: Vec<Route> = (0..8).flat_map(|local| (0..16).map(move |port| route(local, 1, 6000 + port))).collect();
     let sent: u32 = (0..6u8)
         .map(|generation| {
@@ -74,13 +78,13 @@ fn one_host_is_sent_little_however_many_candidates_and_generations_name_it() {
             run(&mut checks, began, 500, &routes, generation).iter().sum::<u32>()
         })
         .sum();
-    assert!(sent <= HOST_BURST + 150 + 1, "30 s at 5 a second: {sent}");
+    assert!(sent <= HOST_BURST + 150 + 1, "30 s at 5 per second: {sent}");
 }
 
 #[test]
-fn few_pairs_and_hosts_are_remembered() {
+fn tracked_pairs_and_hosts_are_limited() {
     let now = Instant::now();
-    let mut checks = Checks::new(now);
+    let mut checks = CheckPacer::new(now);
     let routes: Vec<Route> = (1..4).flat_map(|local| (0..200).map(move |host| route(local, host, 6000))).collect();
     let sent = run(&mut checks, now, 3000, &routes, 0);
     assert_eq!(sent.iter().filter(|sent| **sent > 0).count(), MAX_PAIRS);
@@ -88,33 +92,33 @@ fn few_pairs_and_hosts_are_remembered() {
     assert!(checks.hosts.len() <= MAX_HOSTS);
     let others: Vec<Route> = (0..100).map(|host| route(9, host, 6000)).collect();
     let sent = run(&mut checks, now + 3000 * INTERVAL + STALE, 100, &others, 0);
-    assert!(sent.iter().all(|sent| *sent > 0), "pairs that the stack has given up make room");
+    assert!(sent.iter().all(|sent| *sent > 0), "pairs that the stack no longer checks are evicted");
 }
 
 #[test]
-fn answers_free_a_pair_and_its_host() {
+fn responses_lift_the_limits_of_a_pair_and_its_host() {
     let now = Instant::now();
-    let mut checks = Checks::new(now);
+    let mut checks = CheckPacer::new(now);
     let pair = route(1, 1, 6000);
     assert!(checks.admit(now, pair, &check(0, 1)));
     checks.handle_response(now, pair, check(0, 2).transaction);
-    assert!(!checks.is_checked(pair.remote), "nobody asked that");
+    assert!(!checks.is_validated(pair.remote), "unknown transaction");
     checks.handle_response(now, route(1, 1, 6001), check(0, 1).transaction);
-    assert!(!checks.is_checked(pair.remote), "it was asked elsewhere");
+    assert!(!checks.is_validated(pair.remote), "checked on another route");
     checks.handle_response(now, pair, check(0, 1).transaction);
-    assert!(checks.is_checked(pair.remote));
-    assert!(checks.admit(now, pair, &check(0, 3)), "the nomination goes out at once");
-    assert!(!checks.admit(now, pair, &check(0, 4)), "and not twice");
+    assert!(checks.is_validated(pair.remote));
+    assert!(checks.admit(now, pair, &check(0, 3)), "the nomination is sent at once");
+    assert!(!checks.admit(now, pair, &check(0, 4)), "but not twice");
     for second in 1..100 {
         let now = now + Duration::from_secs(second);
-        assert!(checks.admit(now, pair, &check(0, 5)), "a path is checked each second, answered or not");
+        assert!(checks.admit(now, pair, &check(0, 5)), "a path is checked every second, with or without responses");
     }
 }
 
 #[test]
-fn what_the_peer_checks_is_checked_in_return() {
+fn a_check_of_the_peer_triggers_one_in_return() {
     let now = Instant::now();
-    let mut checks = Checks::new(now);
+    let mut checks = CheckPacer::new(now);
     let known = route(1, 1, 6000);
     for interval in 0..100 {
         checks.admit(now + INTERVAL * interval, known, &check(0, interval));
@@ -122,23 +126,23 @@ fn what_the_peer_checks_is_checked_in_return() {
     let now = now + INTERVAL * 100;
     assert!(!checks.admit(now, known, &check(0, 200)));
     for pair in [known, route(1, 2, 7000)] {
-        assert!(!checks.is_checked(pair.remote));
+        assert!(!checks.is_validated(pair.remote));
         checks.handle_request(now, pair);
-        assert!(checks.is_checked(pair.remote));
+        assert!(checks.is_validated(pair.remote));
         assert!(checks.admit(now, pair, &check(0, 201)));
-        assert!(!checks.admit(now, pair, &check(0, 202)), "once for each");
+        assert!(!checks.admit(now, pair, &check(0, 202)), "one per received check");
     }
 }
 
 #[test]
-fn few_addresses_are_remembered_and_those_in_use_stay() {
+fn validated_addresses_are_limited_and_those_in_use_stay() {
     let now = Instant::now();
-    let mut checks = Checks::new(now);
+    let mut checks = CheckPacer::new(now);
     let used = route(1, 1, 6000);
     for port in 0..1000 {
         checks.handle_request(now, used);
         checks.handle_request(now, route(1, 2, 1000 + port));
     }
-    assert!(checks.is_checked(used.remote));
-    assert_eq!(checks.checked.len(), MAX_CHECKED);
+    assert!(checks.is_validated(used.remote));
+    assert_eq!(checks.checked.len(), MAX_VALIDATED);
 }

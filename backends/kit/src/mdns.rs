@@ -1,5 +1,5 @@
-//! Names that stand for addresses in host candidates, and are resolved by multicast DNS (RFC 6762)
-//! in the same network only (draft-ietf-mmusic-mdns-ice-candidates).
+//! mDNS names for local addresses in host candidates, resolvable in the local network only (RFC
+//! 6762, draft-ietf-mmusic-mdns-ice-candidates).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket};
@@ -14,37 +14,38 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// How long a name is looked for. Whoever told it answers at once, or is not in this network.
-const PATIENCE: Duration = Duration::from_secs(4);
-/// When a question without an answer is asked again.
-const INTERVAL: Duration = Duration::from_millis(500);
-/// Questions that wait to be asked.
+/// Timeout of a query. A responder in the local network answers immediately.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Interval between repetitions of a query.
+const REPEAT_INTERVAL: Duration = Duration::from_millis(500);
+/// Limit of queued queries.
 const QUEUE: usize = 64;
-/// Larger than any packet of multicast DNS (RFC 6762 §17).
-const LARGEST_PACKET: usize = 9000;
+/// Maximum size of an mDNS packet (RFC 6762 §17).
+const MAX_PACKET: usize = 9000;
 
-/// Random names for local IPv4 addresses, for as long as it is kept; it answers whoever asks for
-/// them, and asks for those of others.
+/// mDNS responder with a random name per local IPv4 address, which also resolves the names of
+/// others. It answers until dropped.
 ///
 /// IPv6 addresses get no names.
-pub struct Names {
+pub struct MdnsResponder {
     names: Vec<(IpAddr, String)>,
-    questions: Vec<mpsc::Sender<Question>>,
+    queries: Vec<mpsc::Sender<Query>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-struct Question {
+struct Query {
     name: String,
     answer: oneshot::Sender<IpAddr>,
 }
 
-impl Names {
-    /// Names addresses. It opens port 5353 on the interface of each, shared with others who do.
+impl MdnsResponder {
+    /// Assigns names. Opens port 5353 on the interface of each address, shared with other
+    /// responders.
     ///
     /// # Errors
-    /// Where that is possible on no interface.
+    /// No interface allows it.
     pub fn announce(addresses: &[IpAddr]) -> io::Result<Self> {
-        let mut names = Self { names: Vec::new(), questions: Vec::new(), tasks: Vec::new() };
+        let mut names = Self { names: Vec::new(), queries: Vec::new(), tasks: Vec::new() };
         let mut failure = io::Error::other("there is no IPv4 address to name");
         for address in addresses {
             let IpAddr::V4(address) = *address else { continue };
@@ -56,16 +57,16 @@ impl Names {
         if names.names.is_empty() { Err(failure) } else { Ok(names) }
     }
 
-    /// The addresses with their names.
+    /// Local addresses with their names.
     pub fn names(&self) -> &[(IpAddr, String)] {
         &self.names
     }
 
-    /// Asks on all interfaces what address somebody's name stands for. Dropping it asks no more.
+    /// Resolves a name on all interfaces. Dropping the future cancels the query.
     pub fn resolve(&self, name: &str) -> impl Future<Output = Option<IpAddr>> + Send + use<> {
-        let asked = self.questions.iter().filter_map(|questions| {
+        let asked = self.queries.iter().filter_map(|queries| {
             let (answer, answered) = oneshot::channel();
-            questions.try_send(Question { name: name.to_owned(), answer }).ok().map(|()| answered)
+            queries.try_send(Query { name: name.to_owned(), answer }).ok().map(|()| answered)
         });
         let mut asked: Vec<_> = asked.collect();
         async move {
@@ -80,55 +81,55 @@ impl Names {
                 }
                 if finished { std::task::Poll::Ready(None) } else { std::task::Poll::Pending }
             });
-            tokio::time::timeout(PATIENCE, first).await.ok().flatten()
+            tokio::time::timeout(RESPONSE_TIMEOUT, first).await.ok().flatten()
         }
     }
 
     fn add(&mut self, address: Ipv4Addr, socket: UdpSocket) {
         let name = format!("{}.local", uuid::Uuid::new_v4());
         let config = MdnsConfig::default()
-            .with_query_interval(INTERVAL)
-            .with_query_timeout(PATIENCE)
+            .with_query_interval(REPEAT_INTERVAL)
+            .with_query_timeout(RESPONSE_TIMEOUT)
             .with_local_names(vec![name.clone()])
             .with_local_ip(address.into());
-        let (questions, queue) = mpsc::channel(QUEUE);
-        let responder = Responder { mdns: Mdns::new(Instant::now(), config), socket, address, open: Vec::new() };
-        self.tasks.push(tokio::spawn(responder.run(queue)));
-        self.questions.push(questions);
+        let (queries, queue) = mpsc::channel(QUEUE);
+        let interface = Interface { mdns: Mdns::new(Instant::now(), config), socket, address, open: Vec::new() };
+        self.tasks.push(tokio::spawn(interface.run(queue)));
+        self.queries.push(queries);
         self.names.push((address.into(), name));
     }
 }
 
-impl Drop for Names {
+impl Drop for MdnsResponder {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
-/// One interface's conversation.
-struct Responder {
+/// Responder and querier on one interface.
+struct Interface {
     mdns: Mdns,
     socket: UdpSocket,
     address: Ipv4Addr,
     open: Vec<(QueryId, oneshot::Sender<IpAddr>)>,
 }
 
-impl Responder {
-    async fn run(mut self, mut questions: mpsc::Receiver<Question>) {
-        let mut buffer = vec![0; LARGEST_PACKET];
+impl Interface {
+    async fn run(mut self, mut queries: mpsc::Receiver<Query>) {
+        let mut buffer = vec![0; MAX_PACKET];
         loop {
             self.advance().await;
-            let timeout = self.mdns.poll_timeout().unwrap_or_else(|| Instant::now() + PATIENCE);
+            let timeout = self.mdns.poll_timeout().unwrap_or_else(|| Instant::now() + RESPONSE_TIMEOUT);
             tokio::select! {
-                question = questions.recv() => match question {
-                    Some(Question { name, answer }) => {
+                query = queries.recv() => match query {
+                    Some(Query { name, answer }) => {
                         let id = self.mdns.query_now(Instant::now(), &name);
                         self.open.push((id, answer));
                     }
                     None => return,
                 },
                 received = self.socket.recv_from(&mut buffer) => {
-                    // Some systems report here what became of an earlier packet.
+                    // Some systems report errors of earlier sends here.
                     let Ok((length, source)) = received else { continue };
                     self.handle_packet(&buffer[..length], source);
                 }
@@ -156,7 +157,7 @@ impl Responder {
         }
     }
 
-    /// Sends and hands over what there is.
+    /// Sends pending packets and completes queries.
     async fn advance(&mut self) {
         while let Some(packet) = self.mdns.poll_write() {
             if let Err(error) = self.socket.send_to(&packet.message, packet.transport.peer_addr).await {
@@ -170,14 +171,14 @@ impl Responder {
                 _ => continue,
             };
             for (_, answer) in self.open.extract_if(.., |(open, _)| *open == id) {
-                // Whoever asked may have been answered on another interface.
+                // The query may have been answered on another interface.
                 address.map(|address| answer.send(address));
             }
         }
     }
 }
 
-/// A socket for the interface of an address.
+/// Opens a multicast socket on the interface of an address.
 fn socket(address: Ipv4Addr) -> io::Result<UdpSocket> {
     let socket: StdUdpSocket = MulticastSocket::new().with_interface(address).into_std()?;
     SockRef::from(&socket).set_multicast_if_v4(&address)?;

@@ -1,6 +1,6 @@
-//! Descriptions as str0m reads them. It refuses some that are right but unusual.
+//! Conversion of valid but unusual SDP for str0m, which rejects some of it.
 
-/// RTP profiles and SCTP transports that mean the usual ones (RFC 8829 §5.1.2, RFC 8841 §5).
+/// RTP profiles and SCTP transports equivalent to the usual ones (RFC 8829 §5.1.2, RFC 8841 §5).
 const RTP_PROFILES: &[&str] = &[
     "RTP/AVP",
     "RTP/AVPF",
@@ -14,17 +14,16 @@ const RTP_PROFILES: &[&str] = &[
 const SCTP_TRANSPORTS: &[&str] = &["DTLS/SCTP", "TCP/DTLS/SCTP", "UDP/DTLS/SCTP"];
 const DIRECTIONS: &[&str] = &["a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"];
 
-/// A description with the same meaning in str0m's dialect of SDP.
+/// Rewrites a description with equal meaning for str0m's parser.
 ///
-/// * Of the lines of a session and of sections only `m=` and attributes matter here (RFC 8829
-///   §5.8). The stack reads the others in a certain order and number, and no empty name: they
-///   become the usual ones.
-/// * A section without a direction has that of the session, or `sendrecv` (RFC 8866 §6.7).
-/// * Names of hash functions are lower case, and where there are several fingerprints only those of
-///   SHA-256 stay (RFC 8122 §5).
-/// * Attributes of sources without a value are left out (RFC 5576 §4.1): the stack would read on in
-///   the next line.
-pub(crate) fn readable(sdp: &str) -> String {
+/// * Only `m=` lines and attributes matter here (RFC 8829 §5.8). The parser expects the other lines
+///   in a fixed order and number, and no empty session name; they are replaced by the usual ones.
+/// * A section without a direction gets that of the session, or `sendrecv` (RFC 8866 §6.7).
+/// * Hash names are lower-cased, and if there are several fingerprints only those of SHA-256 stay
+///   (RFC 8122 §5).
+/// * `a=ssrc` attributes without a value are removed (RFC 5576 §4.1): the parser would continue
+///   into the next line.
+pub(crate) fn to_str0m(sdp: &str) -> String {
     let mut text = String::with_capacity(sdp.len());
     text.push_str("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n");
     let lines: Vec<&str> = sdp.lines().map(str::trim_end).collect();
@@ -67,7 +66,7 @@ fn is_sha256(line: &str) -> bool {
     hash.is_some_and(|hash| hash.eq_ignore_ascii_case("sha-256"))
 }
 
-/// `m=audio 9 RTP/SAVPF 111` as `m=audio 9 UDP/TLS/RTP/SAVPF 111`.
+/// Rewrites `m=audio 9 RTP/SAVPF 111` as `m=audio 9 UDP/TLS/RTP/SAVPF 111`.
 fn usual_transport(media: &str) -> String {
     let mut fields: Vec<&str> = media.split_whitespace().collect();
     if let Some(transport) = fields.get_mut(2) {
@@ -94,7 +93,7 @@ mod tests {
         Rtc::builder().set_crypto_provider(crate::dtls::crypto()).build(Instant::now())
     }
 
-    /// An offer of sound and data, as the stack makes it.
+    /// Creates an offer of audio and data with str0m.
     fn offer() -> String {
         let mut rtc = rtc();
         let mut changes = rtc.sdp_api();
@@ -103,14 +102,14 @@ mod tests {
         changes.apply().expect("something to offer").0.to_sdp_string()
     }
 
-    /// Answer of str0m to an offer.
+    /// Answers an offer with str0m.
     fn answer(offer: &str) -> String {
-        let offer = SdpOffer::from_sdp_string(&readable(offer)).unwrap_or_else(|error| panic!("{error}\n{offer}"));
+        let offer = SdpOffer::from_sdp_string(&to_str0m(offer)).unwrap_or_else(|error| panic!("{error}\n{offer}"));
         rtc().sdp_api().accept_offer(offer).expect("an offer that fits").to_sdp_string()
     }
 
     #[test]
-    fn right_but_unusual_descriptions_are_accepted() {
+    fn valid_but_unusual_descriptions_are_accepted() {
         let usual = offer();
         let audio = "m=audio 9 UDP/TLS/RTP/SAVPF";
         assert!(
@@ -146,18 +145,18 @@ mod tests {
     }
 
     #[test]
-    fn a_direction_of_the_session_is_that_of_sections_without_one() {
+    fn a_session_direction_applies_to_sections_without_one() {
         let one_way = offer().replacen("a=sendrecv\r\n", "", 1).replacen("t=0 0\r\n", "t=0 0\r\na=sendonly\r\n", 1);
         assert!(answer(&one_way).contains("a=recvonly"));
     }
 
     #[test]
-    fn usual_descriptions_keep_their_meaning() {
+    fn usual_descriptions_are_unchanged() {
         let usual = offer();
         let attributes = |sdp: &str| -> Vec<String> {
             sdp.lines().filter(|line| line.starts_with("a=") || line.starts_with("m=")).map(str::to_owned).collect()
         };
-        assert_eq!(attributes(&readable(&usual)), attributes(&usual));
-        assert_eq!(readable(&readable(&usual)), readable(&usual));
+        assert_eq!(attributes(&to_str0m(&usual)), attributes(&usual));
+        assert_eq!(to_str0m(&to_str0m(&usual)), to_str0m(&usual));
     }
 }

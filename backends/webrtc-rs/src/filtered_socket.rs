@@ -1,4 +1,4 @@
-//! A socket whose datagrams pass the guard.
+//! Socket with the packet filter in front of the stack.
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -8,33 +8,39 @@ use std::time::Instant;
 
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
-use crate::guard::{BINDING, Guard};
+use crate::packet_filter::{BINDING, PacketFilter};
 
-/// Reads of nothing that is for the stack, after which it gets its turn all the same.
-const MAX_IDLE_READS: usize = 32;
+/// Limit of consecutive reads without data for the stack before it yields.
+const MAX_FILTERED_READS: usize = 32;
 
 #[derive(Debug)]
-pub(crate) struct GuardedSocket {
+pub(crate) struct FilteredSocket {
     socket: Arc<dyn AsyncUdpSocket>,
     local: SocketAddr,
-    guard: Arc<Guard>,
+    packet_filter: Arc<PacketFilter>,
 }
 
-impl GuardedSocket {
+/// UDP socket that passes datagrams through the filter.
+impl FilteredSocket {
+    /// Wraps a socket.
+    ///
     /// # Errors
-    /// [`io::Error`] where the socket has no address.
-    pub(crate) fn wrap(socket: Arc<dyn AsyncUdpSocket>, guard: &Arc<Guard>) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    /// [`io::Error`] if the socket has no address.
+    pub(crate) fn wrap(
+        socket: Arc<dyn AsyncUdpSocket>,
+        packet_filter: &Arc<PacketFilter>,
+    ) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let local = socket.local_addr()?;
-        Ok(Arc::new(Self { socket, local, guard: Arc::clone(guard) }))
+        Ok(Arc::new(Self { socket, local, packet_filter: Arc::clone(packet_filter) }))
     }
 
-    /// Leaves in the buffer what is for the stack, and says how long that is.
+    /// Keeps the datagrams for the stack in the buffer; returns their length.
     fn filter(&self, buffer: &mut [u8], meta: &RecvMeta) -> usize {
         let (now, stride, end) = (Instant::now(), meta.stride.max(1), meta.len.min(buffer.len()));
         let mut kept = 0;
         for begin in (0..end).step_by(stride) {
             let datagram = begin..(begin + stride).min(end);
-            if self.guard.lets_in(now, self.local, meta.addr, &buffer[datagram.clone()]) {
+            if self.packet_filter.allows_incoming(now, self.local, meta.addr, &buffer[datagram.clone()]) {
                 let length = datagram.len();
                 buffer.copy_within(datagram, kept);
                 kept += length;
@@ -44,7 +50,7 @@ impl GuardedSocket {
     }
 }
 
-impl AsyncUdpSocket for GuardedSocket {
+impl AsyncUdpSocket for FilteredSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.local)
     }
@@ -52,14 +58,14 @@ impl AsyncUdpSocket for GuardedSocket {
     fn poll_send(&self, context: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let (now, to) = (Instant::now(), transmit.destination);
         let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
-        if !transmit.contents.chunks(segment).any(|datagram| self.guard.concerns(datagram)) {
+        if !transmit.contents.chunks(segment).any(|datagram| self.packet_filter.applies_to(datagram)) {
             return self.socket.poll_send(context, transmit);
         }
         let mut has_request = false;
         let passes = |datagram: &&[u8]| {
-            // All are for one pair, of which two checks at once would both be in time.
+            // A batch is for one pair, and the filter would pass two checks of it at once.
             let is_one_too_many = datagram.starts_with(&BINDING) && std::mem::replace(&mut has_request, true);
-            !is_one_too_many && self.guard.lets_out(now, self.local, to, datagram)
+            !is_one_too_many && self.packet_filter.allows_outgoing(now, self.local, to, datagram)
         };
         let datagrams: Vec<&[u8]> = transmit.contents.chunks(segment).filter(passes).collect();
         let length: usize = datagrams.iter().map(|datagram| datagram.len()).sum();
@@ -77,7 +83,7 @@ impl AsyncUdpSocket for GuardedSocket {
             };
             ready!(self.socket.poll_send(context, &rest))?;
         }
-        datagrams.into_iter().for_each(|datagram| self.guard.handle_sent(now, self.local, to, datagram));
+        datagrams.into_iter().for_each(|datagram| self.packet_filter.handle_sent(now, self.local, to, datagram));
         Poll::Ready(Ok(transmit.contents.len()))
     }
 
@@ -87,11 +93,11 @@ impl AsyncUdpSocket for GuardedSocket {
         buffers: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        // What is not for the stack must not wake it: others decide how much of that comes.
-        for _ in 0..MAX_IDLE_READS {
+        // Filtered datagrams must not wake the stack, because third parties control their rate.
+        for _ in 0..MAX_FILTERED_READS {
             let received = ready!(self.socket.poll_recv(context, buffers, metas))?;
             for (buffer, meta) in buffers.iter_mut().zip(metas.iter_mut()).take(received) {
-                // An empty datagram is none to the stack.
+                // The stack ignores empty datagrams.
                 meta.len = self.filter(buffer, meta);
             }
             if metas.iter().take(received).any(|meta| meta.len > 0) {
@@ -125,12 +131,12 @@ mod tests {
 
     use super::*;
 
-    /// How a ClientHello begins, and what it may be preceded by.
+    /// Start of a DTLS ClientHello.
     const CLIENT_HELLO: [u8; 4] = [22, 254, 253, 1];
     const PEER: ([u8; 4], u16) = ([192, 0, 2, 1], 6000);
     const STRANGER: ([u8; 4], u16) = ([192, 0, 2, 2], 6000);
 
-    /// A network that holds what comes in, and keeps what went out.
+    /// Simulated network.
     #[derive(Debug, Default)]
     struct Network {
         incoming: Mutex<VecDeque<(SocketAddr, Vec<u8>)>>,
@@ -170,14 +176,15 @@ mod tests {
     impl Side {
         fn new() -> Self {
             let network = Arc::new(Network::default());
-            let guard =
-                Arc::new(Guard::new(&IceConfig::default(), CheckBudgets::default().session(None)).expect("no servers"));
-            let socket =
-                GuardedSocket::wrap(Arc::clone(&network) as Arc<dyn AsyncUdpSocket>, &guard).expect("a socket");
+            let packet_filter = Arc::new(
+                PacketFilter::new(&IceConfig::default(), CheckBudgets::default().session(None)).expect("no servers"),
+            );
+            let socket = FilteredSocket::wrap(Arc::clone(&network) as Arc<dyn AsyncUdpSocket>, &packet_filter)
+                .expect("a socket");
             Self { network, socket }
         }
 
-        /// Has a datagram come; says whether the stack gets it.
+        /// Receives a datagram; returns whether the stack gets it.
         fn receive(&self, from: ([u8; 4], u16), datagram: &[u8]) -> bool {
             self.network.incoming.lock().unwrap().push_back((from.into(), datagram.to_vec()));
             let (mut buffer, mut metas) = ([0; 2000], [RecvMeta::default()]);
@@ -187,14 +194,14 @@ mod tests {
             read.is_ready()
         }
 
-        /// Has the stack send datagrams at once; says what went out.
+        /// Sends a batch of datagrams from the stack; returns what reaches the network.
         fn send(&self, to: ([u8; 4], u16), datagrams: &[&[u8]]) -> Vec<u8> {
             let contents = datagrams.concat();
             let segment_size = datagrams.first().map(|datagram| datagram.len());
             let transmit =
                 Transmit { destination: to.into(), ecn: None, contents: &contents, segment_size, src_ip: None };
             let sent = self.socket.poll_send(&mut Context::from_waker(Waker::noop()), &transmit);
-            assert!(matches!(sent, Poll::Ready(Ok(length)) if length == contents.len()), "the stack learns of nothing");
+            assert!(matches!(sent, Poll::Ready(Ok(length)) if length == contents.len()), "dropped datagrams look sent");
             std::mem::take(&mut *self.network.outgoing.lock().unwrap()).concat()
         }
     }
@@ -207,53 +214,53 @@ mod tests {
             Box::new(Username::new(ATTR_USERNAME, "peer:own".to_owned())),
         ];
         message.build(&setters).expect("a message");
-        // Both ends know the password; a server does not.
+        // Added by both peers, but not by servers.
         message.add(ATTR_MESSAGE_INTEGRITY, &[0; 20]);
         message.raw
     }
 
     #[test]
-    fn what_is_not_stun_comes_from_addresses_that_were_checked() {
+    fn datagrams_other_than_stun_are_accepted_from_validated_addresses_only() {
         let side = Side::new();
         let hello = |from| side.receive(from, &CLIENT_HELLO);
-        assert!(!hello(PEER) && !hello(STRANGER), "nobody was checked");
+        assert!(!hello(PEER) && !hello(STRANGER), "no address is validated");
         let check = stun(BINDING_REQUEST, 1);
         assert_eq!(side.send(PEER, &[&check]), check);
-        assert!(!hello(PEER), "a check alone says nothing");
-        assert!(side.receive(STRANGER, &stun(BINDING_SUCCESS, 1)) && !hello(STRANGER), "it was not asked");
-        assert!(side.receive(PEER, &stun(BINDING_SUCCESS, 2)) && !hello(PEER), "it answers nothing");
+        assert!(!hello(PEER), "a sent check validates nothing");
+        assert!(side.receive(STRANGER, &stun(BINDING_SUCCESS, 1)) && !hello(STRANGER), "it was not checked");
+        assert!(side.receive(PEER, &stun(BINDING_SUCCESS, 2)) && !hello(PEER), "unknown transaction");
         let without_integrity = &stun(BINDING_SUCCESS, 1)[..20];
-        assert!(side.receive(PEER, without_integrity) && !hello(PEER), "a server answers so, and anybody");
+        assert!(side.receive(PEER, without_integrity) && !hello(PEER), "anyone could respond like this");
         assert!(side.receive(PEER, &stun(BINDING_SUCCESS, 1)) && hello(PEER));
         assert!(!hello(STRANGER));
-        assert!(side.receive(STRANGER, &stun(BINDING_REQUEST, 3)) && !hello(STRANGER), "the stack has not answered it");
+        assert!(side.receive(STRANGER, &stun(BINDING_REQUEST, 3)) && !hello(STRANGER), "not authenticated yet");
         side.send(STRANGER, &[&stun(BINDING_SUCCESS, 3)]);
-        assert!(hello(STRANGER), "the stack found its request to be the peer's");
+        assert!(hello(STRANGER), "the stack authenticated its request");
         for relayed in [&[0x40, 0, 0, 4, 22, 254, 253, 1][..], &[0, 0x17, 0, 0, 0x21, 0x12, 0xa4, 0x42]] {
-            assert!(!side.receive(PEER, relayed), "it is no server");
+            assert!(!side.receive(PEER, relayed), "it is not a server");
         }
     }
 
     #[test]
-    fn checks_are_kept_to_their_pace_and_everything_else_goes_out() {
+    fn checks_are_paced_and_other_datagrams_pass() {
         let side = Side::new();
         let check = stun(BINDING_REQUEST, 1);
         assert_eq!(side.send(PEER, &[&check]), check);
-        assert_eq!(side.send(PEER, &[&check]), [0; 0], "too soon");
+        assert_eq!(side.send(PEER, &[&check]), [0; 0], "too early");
         let answer = stun(BINDING_SUCCESS, 2);
         assert_eq!(side.send(PEER, &[&check, &answer]), answer);
-        assert_eq!(side.send(PEER, &[&check, &check]), check, "the peer's check is returned, once");
+        assert_eq!(side.send(PEER, &[&check, &check]), check, "one triggered check");
         for _ in 0..2 {
             assert_eq!(side.send(STRANGER, &[&CLIENT_HELLO, &CLIENT_HELLO]), CLIENT_HELLO.repeat(2));
         }
     }
 
     #[test]
-    fn what_is_not_for_the_stack_does_not_hold_up_what_is() {
+    fn filtered_datagrams_do_not_delay_others() {
         let side = Side::new();
-        for _ in 0..MAX_IDLE_READS - 1 {
+        for _ in 0..MAX_FILTERED_READS - 1 {
             side.network.incoming.lock().unwrap().push_back((STRANGER.into(), CLIENT_HELLO.to_vec()));
         }
-        assert!(side.receive(PEER, &stun(BINDING_REQUEST, 1)), "all in one reading");
+        assert!(side.receive(PEER, &stun(BINDING_REQUEST, 1)), "found in a single read");
     }
 }

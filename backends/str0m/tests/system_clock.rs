@@ -1,4 +1,4 @@
-//! Calls whatever the system's clock says, as on devices without a clock battery.
+//! Calls with any system clock, as on devices without a clock battery.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,8 +14,8 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(20);
-/// The test that is run under other clocks.
-const CALLS: &str = "calls_that_follow_each_other_have_sound";
+/// Name of the test that is run with other clocks.
+const CALLS: &str = "consecutive_calls_carry_audio";
 
 struct Side {
     session: Box<dyn Session>,
@@ -41,8 +41,8 @@ impl Side {
 
     async fn until(&mut self, wanted: impl Fn(&SessionEvent) -> bool) {
         loop {
-            let event = timeout(DEADLINE, self.events.recv()).await.expect("it happens in time");
-            if wanted(&event.expect("the session goes on")) {
+            let event = timeout(DEADLINE, self.events.recv()).await.expect("the event in time");
+            if wanted(&event.expect("the session is open")) {
                 return;
             }
         }
@@ -79,7 +79,7 @@ async fn call(transport: &Str0mTransport) {
 }
 
 #[tokio::test]
-async fn calls_that_follow_each_other_have_sound() {
+async fn consecutive_calls_carry_audio() {
     for bandwidth_estimate in [false, true] {
         let config = Str0mConfig { bandwidth_estimate, ..Str0mConfig::default() };
         let transport = Str0mTransport::new(config).expect("a transport");
@@ -90,12 +90,12 @@ async fn calls_that_follow_each_other_have_sound() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_clock_may_say_anything() {
+fn calls_work_with_any_system_clock() {
     let library = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("fake_clock_{}.so", std::process::id()));
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake_clock.c");
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
     assert!(built.expect("a C compiler, which the stack needs too").success());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is right").as_secs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a correct clock").as_secs();
     let (minute, day, year) = (60, 86_400, 31_557_600);
     // The first hour of 1970, shortly before it, long before, and long after.
     let clocks = [0, 30 * minute, -10 * minute, -day, -40 * year, 68 * year + 20 * day, 130 * year];

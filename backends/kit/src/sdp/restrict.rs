@@ -1,13 +1,12 @@
-//! Descriptions that offer less than they were sent with, for stacks that would take more than is
-//! wanted.
+//! Restriction of remote descriptions, for stacks that would accept more than wanted.
 
 use blink_api::Mid;
 
 use super::{Description, Direction, Section};
 
-/// The description as if its author had ended the sections which are refused here: for stacks that
-/// would accept them, or find fault.
-pub fn without_refused(sdp: &str, description: &Description) -> String {
+/// Rewrites a description as if its author had ended the sections rejected here, for stacks that
+/// would accept or fail on them.
+pub fn apply_rejections(sdp: &str, description: &Description) -> String {
     let refused = |mid: &str| description.sections.iter().any(|other| other.is_rejected && other.mid.as_str() == mid);
     let mut text = String::with_capacity(sdp.len());
     let mut sections = description.sections.iter();
@@ -24,7 +23,7 @@ pub fn without_refused(sdp: &str, description: &Description) -> String {
                 text.extend([group].into_iter().chain(mids.flat_map(|mid| [" ", mid])));
             }
             _ if is_refused && line.starts_with("m=") => {
-                // Read as the parser reads it, whatever separates the fields.
+                // Split like the parser, at any white space.
                 let mut fields = line["m=".len()..].split_whitespace();
                 text.extend(["m=", fields.next().unwrap_or_default(), " 0"]);
                 fields.skip(1).for_each(|field| text.extend([" ", field]));
@@ -37,10 +36,10 @@ pub fn without_refused(sdp: &str, description: &Description) -> String {
     text
 }
 
-/// The description as if its author did not ask for media on the audio and video sections that
-/// `sends` refuses: for stacks which answer every `sendrecv` with `sendrecv`, although nothing is
+/// Rewrites a description as if its author did not want to receive on the media sections for which
+/// `sends` is false. For stacks that answer every `sendrecv` with `sendrecv` although nothing is
 /// sent.
-pub fn without_reception(sdp: &str, description: &Description, sends: impl Fn(&Mid) -> bool) -> String {
+pub fn mask_receiving(sdp: &str, description: &Description, sends: impl Fn(&Mid) -> bool) -> String {
     let mut text = String::with_capacity(sdp.len() + 64);
     let mut sections = description.sections.iter();
     let mut current: Option<&Section> = None;

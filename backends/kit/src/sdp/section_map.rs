@@ -1,76 +1,76 @@
-//! Descriptions that are right and unusual, made such that every stack takes them.
+//! Normalisation of valid but unusual descriptions, so that every stack accepts them.
 //!
-//! Stacks read less than RFC 8866 and RFC 9429 allow, and refuse a whole description for one line
-//! that they cannot use. [`Places`] rewrites what comes before a stack sees it, and restores in
-//! what goes out the sections the stack never saw.
+//! Stacks support less than RFC 8866 and RFC 9429 allow, and reject a whole description for one
+//! unsupported line. [`SectionMap`] rewrites remote descriptions before a stack sees them, and
+//! restores the sections hidden from the stack in local ones.
 
 use blink_api::{Error, ErrorKind, Result};
 
 use super::MAX_SECTIONS;
-use crate::candidate::{self, Use};
+use crate::candidate::{self, CandidateUse};
 
-/// The media sections of a session by their place, which stays theirs through all offers and
-/// answers (RFC 9429 §5.2.2).
+/// Media sections of a session by their index, which is fixed across all offers and answers (RFC
+/// 9429 §5.2.2).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places(Vec<Place>);
+pub struct SectionMap(Vec<Slot>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    /// A section that the stack has, with its identification tag.
-    Shown(String),
-    /// A section that no stack here takes: rejected in every description, and never shown to the
+enum Slot {
+    /// Section known to the stack, with its mid.
+    Visible(String),
+    /// Section that no stack supports: rejected in every local description, and hidden from the
     /// stack.
     Hidden { media: String, mid: Option<String> },
 }
 
-impl Places {
-    /// A description of the peer as a stack takes it, and the places after it was applied.
+impl SectionMap {
+    /// Converts a remote description for the stack; also returns the map after it is applied.
     ///
-    /// * Sections of unknown media or protocols, and rejected ones without mid that this session
-    ///   does not know, are hidden.
-    /// * A rejected section without mid (RFC 9429 §5.3.1) gets the mid its place has.
-    /// * Candidates that cannot be used are dropped. Names that can be resolved stay:
+    /// * Sections of unknown media or protocols are hidden, and rejected ones without mid that are
+    ///   new in this session.
+    /// * A rejected section without mid (RFC 9429 §5.3.1) gets the mid of its index.
+    /// * Unusable candidates are removed. Resolvable mDNS names stay:
     ///   [`RemoteCandidates`](crate::remote_candidates::RemoteCandidates) takes them out.
-    /// * One fingerprint is left, with the name of its hash in lower case: the first of SHA-256, or
-    ///   of all (RFC 8122 §5).
-    /// * Lines that decide nothing here are dropped: bandwidths, titles, contacts, times.
+    /// * One fingerprint stays, with its hash name in lower case: the first SHA-256 one, or else
+    ///   the first (RFC 8122 §5).
+    /// * Irrelevant lines are removed: bandwidths, titles, contacts, times.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for more than 64 sections. Everything else is left to
+    /// [`Invalid`](ErrorKind::Invalid) for more than 64 sections. Everything else is checked by
     /// [`Description::parse`](super::Description::parse).
-    pub fn show(&self, sdp: &str) -> Result<(String, Self)> {
+    pub fn to_stack(&self, sdp: &str) -> Result<(String, Self)> {
         let (session, sections) = split(sdp);
         if sections.len() > MAX_SECTIONS {
             return Err(Error::new(ErrorKind::Invalid, "the description has too many media sections"));
         }
         let fingerprint = fingerprint(sdp);
-        let mut places = Vec::with_capacity(sections.len());
+        let mut section_map = Vec::with_capacity(sections.len());
         let mut shown = Vec::with_capacity(sections.len());
         for (index, section) in sections.iter().enumerate() {
-            let place = self.place(index, section);
-            if let Place::Shown(mid) = &place {
+            let slot = self.slot(index, section);
+            if let Slot::Visible(mid) = &slot {
                 shown.push((section, mid.clone()));
             }
-            places.push(place);
+            section_map.push(slot);
         }
         let hidden = |mid: &str| {
             let is_shown = shown.iter().any(|(_, shown)| shown == mid);
             !is_shown
-                && places.iter().any(|place| matches!(place, Place::Hidden { mid: Some(other), .. } if other == mid))
+                && section_map.iter().any(|slot| matches!(slot, Slot::Hidden { mid: Some(other), .. } if other == mid))
         };
         let mut text = String::with_capacity(sdp.len());
         write_session(&mut text, &session, fingerprint.as_deref(), hidden);
         for (section, mid) in &shown {
             write_section(&mut text, section, mid);
         }
-        // What an answer says nothing of stays as it was.
-        places.extend(self.0.iter().skip(places.len()).cloned());
-        Ok((text, Self(places)))
+        // Sections that an answer omits stay as they were.
+        section_map.extend(self.0.iter().skip(section_map.len()).cloned());
+        Ok((text, Self(section_map)))
     }
 
-    /// A description of the stack as it goes to the peer, with hidden sections rejected in their
-    /// places, and the places after it.
-    pub fn restore(&self, sdp: &str) -> (String, Self) {
+    /// Converts a local description of the stack for the peer, with hidden sections rejected at
+    /// their index; also returns the map after it.
+    pub fn to_peer(&self, sdp: &str) -> (String, Self) {
         let first = sdp.find("\nm=").map_or(sdp.len(), |at| at + 1);
         let (session, mut rest) = sdp.split_at(first);
         let mut blocks = Vec::new();
@@ -80,47 +80,46 @@ impl Places {
             blocks.push(block);
             rest = others;
         }
-        // The stack does not know the hidden tags, and may give one of them to a section of its
-        // own.
+        // The stack does not know hidden mids and may assign one of them to a section of its own.
         let taken: Vec<&str> = blocks.iter().filter_map(|block| mid(block.lines())).collect();
         let mut text = session.to_owned();
-        let mut places = Vec::new();
+        let mut section_map = Vec::new();
         let mut blocks = blocks.into_iter();
         loop {
-            match self.0.get(places.len()) {
-                Some(Place::Hidden { media, mid }) => {
+            match self.0.get(section_map.len()) {
+                Some(Slot::Hidden { media, mid }) => {
                     text.push_str(&format!("{media}\r\nc=IN IP4 0.0.0.0\r\n"));
                     if let Some(mid) = mid.as_ref().filter(|mid| !taken.contains(&mid.as_str())) {
                         text.push_str(&format!("a=mid:{mid}\r\n"));
                     }
-                    places.push(Place::Hidden { media: media.clone(), mid: mid.clone() });
+                    section_map.push(Slot::Hidden { media: media.clone(), mid: mid.clone() });
                 }
                 _ => {
-                    let Some(block) = blocks.next() else { return (text, Self(places)) };
+                    let Some(block) = blocks.next() else { return (text, Self(section_map)) };
                     text.push_str(block);
-                    places.push(Place::Shown(mid(block.lines()).unwrap_or_default().to_owned()));
+                    section_map.push(Slot::Visible(mid(block.lines()).unwrap_or_default().to_owned()));
                 }
             }
         }
     }
 
-    fn place(&self, index: usize, section: &[&str]) -> Place {
+    fn slot(&self, index: usize, section: &[&str]) -> Slot {
         let known = self.0.get(index);
-        // What was hidden once stays so: the stack has counted its sections without it.
-        if let Some(Place::Hidden { mid, .. }) = known {
+        // A hidden section stays hidden, because the stack counts its sections without it.
+        if let Some(Slot::Hidden { mid, .. }) = known {
             return hide(section, mid.as_deref());
         }
         match (is_known_media(section[0]), mid(section.iter().copied()), known) {
-            (true, Some(mid), _) => Place::Shown(mid.to_owned()),
-            (true, None, Some(Place::Shown(mid))) if is_rejected(section[0]) => Place::Shown(mid.clone()),
-            // Its fault is named by `Description::parse`.
-            (true, None, _) if !is_rejected(section[0]) => Place::Shown(String::new()),
+            (true, Some(mid), _) => Slot::Visible(mid.to_owned()),
+            (true, None, Some(Slot::Visible(mid))) if is_rejected(section[0]) => Slot::Visible(mid.clone()),
+            // `Description::parse` reports the missing mid.
+            (true, None, _) if !is_rejected(section[0]) => Slot::Visible(String::new()),
             _ => hide(section, None),
         }
     }
 }
 
-/// The lines before the first media section, and those of each, without the ends of lines.
+/// Splits into session lines and the lines of each media section, without line ends.
 fn split(sdp: &str) -> (Vec<&str>, Vec<Vec<&str>>) {
     let (mut session, mut sections) = (Vec::new(), Vec::<Vec<&str>>::new());
     for line in sdp.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
@@ -138,8 +137,8 @@ fn write_session(text: &mut String, session: &[&str], fingerprint: Option<&str>,
         text.push_str(line);
         text.push_str("\r\n");
     };
-    // The order of RFC 8866 §5. A session name may be one space (§5.3), and its times mean nothing
-    // (RFC 9429 §5.2.1).
+    // In the order of RFC 8866 §5. A session name may be a single space (§5.3), and its times have
+    // no meaning (RFC 9429 §5.2.1).
     for name in ["v=", "o="] {
         session.iter().filter(|line| line.starts_with(name)).take(1).for_each(|found| line(found));
     }
@@ -178,24 +177,24 @@ fn write_section(text: &mut String, section: &[&str], tag: &str) {
     }
 }
 
-fn hide(section: &[&str], known_mid: Option<&str>) -> Place {
+fn hide(section: &[&str], known_mid: Option<&str>) -> Slot {
     let fields: Vec<&str> = section[0]["m=".len()..].split_whitespace().collect();
-    let field = |n: usize, absent: &'static str| fields.get(n).copied().unwrap_or(absent);
+    let field = |n: usize, missing: &'static str| fields.get(n).copied().unwrap_or(missing);
     let media = format!("m={} 0 {} {}", field(0, "-"), field(2, "-"), field(3, "0"));
-    Place::Hidden { media, mid: mid(section.iter().copied()).or(known_mid).map(str::to_owned) }
+    Slot::Hidden { media, mid: mid(section.iter().copied()).or(known_mid).map(str::to_owned) }
 }
 
 fn mid<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     lines.find_map(|line| line.strip_prefix("a=mid:")).map(str::trim).filter(|mid| !mid.is_empty())
 }
 
-/// Whether a stack here takes such a section: media over DTLS-SRTP (RFC 5764 §8), or data channels
-/// over DTLS (RFC 8841 §4).
+/// Returns whether stacks support such a section: media over DTLS-SRTP (RFC 5764 §8), or data
+/// channels over DTLS (RFC 8841 §4).
 fn is_known_media(line: &str) -> bool {
     let mut fields = line["m=".len()..].split_whitespace();
     let (media, _port, protocol) = (fields.next(), fields.next(), fields.next().unwrap_or_default());
     match media {
-        // RTP/AVP and RTP/AVPF are accepted, too, and mean the same (RFC 9429 §5.1.2).
+        // RTP/AVP and RTP/AVPF must be accepted as equivalent (RFC 9429 §5.1.2).
         Some("audio" | "video") => protocol.contains("RTP/SAVP") || matches!(protocol, "RTP/AVP" | "RTP/AVPF"),
         Some("application") => protocol.contains("SCTP"),
         _ => false,
@@ -206,13 +205,15 @@ fn is_rejected(line: &str) -> bool {
     line.split_whitespace().nth(1) == Some("0")
 }
 
-/// Whether a line is a candidate that is not to be checked, or none at all.
+/// Returns whether a line is an unusable or malformed candidate.
 fn is_useless_candidate(line: &str) -> bool {
     let attribute = line.strip_prefix("a=").filter(|attribute| attribute.starts_with("candidate:"));
-    attribute.is_some_and(|attribute| !matches!(candidate::judge(attribute), Ok(Use::Check | Use::Resolve(_))))
+    attribute.is_some_and(|attribute| {
+        !matches!(candidate::classify(attribute), Ok(CandidateUse::Check | CandidateUse::Resolve(_)))
+    })
 }
 
-/// The line of the fingerprint that counts.
+/// Selects the fingerprint to use.
 fn fingerprint(sdp: &str) -> Option<String> {
     let all = sdp.lines().filter_map(|line| line.strip_prefix("a=fingerprint:")?.trim().split_once(' '));
     let all: Vec<(String, &str)> = all.map(|(hash, value)| (hash.to_ascii_lowercase(), value.trim())).collect();

@@ -1,4 +1,4 @@
-//! Datagrams that pass through TURN servers: who they are for or from, and what is in them.
+//! Unwrapping of datagrams relayed by TURN servers.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -9,15 +9,14 @@ use rtc::stun::message::{
 };
 use rtc::stun::xoraddr::XorMappedAddress;
 
-/// Channels that are remembered, the oldest of which go first: one for each pair of an own relay
-/// and a peer's address.
+/// Limit of tracked channels, one per relay and peer address; the oldest are evicted.
 const MAX_CHANNELS: usize = 256;
-/// The first bytes of ChannelData (RFC 8656 §12.4).
+/// First bytes of ChannelData (RFC 8656 §12.4).
 pub(crate) const CHANNEL_DATA: std::ops::RangeInclusive<u8> = 64..=79;
 
-/// The channels of a session's relays.
+/// TURN channels of a session's relays.
 #[derive(Debug, Default)]
-pub(crate) struct Relayed(Vec<Channel>);
+pub(crate) struct TurnChannels(Vec<Channel>);
 
 #[derive(Debug, Clone, Copy)]
 struct Channel {
@@ -27,9 +26,9 @@ struct Channel {
     peer: SocketAddr,
 }
 
-impl Relayed {
-    /// The peer that a datagram to or from a server is relayed for, and what is relayed. `None` for
-    /// what is the server's own affair, and for channels that are not known.
+impl TurnChannels {
+    /// Peer and content of a datagram to or from a server; `None` if it is not relayed, or of an
+    /// unknown channel.
     pub(crate) fn unwrap<'a>(
         &self,
         local: SocketAddr,
@@ -52,7 +51,7 @@ impl Relayed {
         Some((peer(&message)?, Cow::Owned(data)))
     }
 
-    /// Learns from what is sent to a server which peers its channels stand for (RFC 8656 §12.1).
+    /// Learns the peers of channels from requests to a server (RFC 8656 §12.1).
     pub(crate) fn handle_sent(&mut self, local: SocketAddr, server: SocketAddr, datagram: &[u8]) {
         let Some(message) = decode(datagram) else { return };
         if message.typ.class != CLASS_REQUEST || message.typ.method != METHOD_CHANNEL_BIND {
@@ -69,7 +68,7 @@ impl Relayed {
     }
 }
 
-/// A STUN message; `None` for anything else.
+/// Decodes a STUN message; `None` for anything else.
 pub(crate) fn decode(datagram: &[u8]) -> Option<Message> {
     if !is_stun_message(datagram) {
         return None;
@@ -118,20 +117,20 @@ mod tests {
     }
 
     #[test]
-    fn indications_name_their_peer_and_channels_the_one_they_were_bound_for() {
+    fn relayed_datagrams_are_unwrapped_by_indication_or_bound_channel() {
         let (local, server, peer) = (address(LOCAL), address(SERVER), address(PEER));
-        let mut relayed = Relayed::default();
+        let mut relayed = TurnChannels::default();
         for method in [METHOD_SEND, METHOD_DATA] {
             let sent = message(method, CLASS_INDICATION, 0x4001);
             assert_eq!(relayed.unwrap(local, server, &sent), Some((peer, Cow::Owned(b"data".to_vec()))));
             relayed.handle_sent(local, server, &sent);
         }
         let data = [0x40, 1, 0, 3, 7, 8, 9, 0];
-        assert_eq!(relayed.unwrap(local, server, &data), None, "nobody has bound it");
+        assert_eq!(relayed.unwrap(local, server, &data), None, "the channel is not bound");
         relayed.handle_sent(local, server, &message(METHOD_CHANNEL_BIND, CLASS_REQUEST, 0x4001));
         assert_eq!(relayed.unwrap(local, server, &data), Some((peer, Cow::Borrowed(&[7, 8, 9][..]))));
-        assert_eq!(relayed.unwrap(server, server, &data), None, "another socket's");
-        assert_eq!(relayed.unwrap(local, server, &data[..6]), None, "cut off");
+        assert_eq!(relayed.unwrap(server, server, &data), None, "bound on another socket");
+        assert_eq!(relayed.unwrap(local, server, &data[..6]), None, "truncated");
         for garbage in [&[][..], &[0x40], &[0; 40], &[0x40, 1, 255, 255, 0]] {
             assert_eq!(relayed.unwrap(local, server, garbage), None);
         }

@@ -1,4 +1,4 @@
-//! Data channels of a peer that keeps to no limit.
+//! Data channels of a peer that exceeds the limit.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use webrtc::peer_connection::{
     RTCSessionDescription,
 };
 
-/// Channels the peer opens, and how many of them are served.
+/// Number of channels the peer opens, and of those that are served.
 const OPENED: usize = 100;
 const SERVED: usize = 64;
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -32,13 +32,13 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
-/// Sends messages once the channel is open, and says when it was closed.
+/// Sends messages once the channel is open, and reports when it is closed.
 async fn use_channel(channel: Arc<dyn DataChannel>, closed: mpsc::UnboundedSender<()>) {
     while let Some(event) = channel.poll().await {
         match event {
             DataChannelEvent::OnOpen => {
                 for _ in 0..4 {
-                    // A channel that is closed meanwhile takes no more.
+                    // Writing fails if the channel is closed meanwhile.
                     channel.send(BytesMut::from(&[7; 1024][..])).await.ok();
                 }
             }
@@ -52,8 +52,8 @@ async fn use_channel(channel: Arc<dyn DataChannel>, closed: mpsc::UnboundedSende
     }
 }
 
-/// Of a hundred channels 64 are served, and the others are closed instead of waiting for ever with
-/// what was sent on them.
+/// Of 100 channels 64 are served. The others are closed, instead of keeping their messages unread
+/// forever.
 #[tokio::test]
 async fn channels_beyond_the_limit_are_closed() {
     let (gathered, mut is_gathered) = mpsc::unbounded_channel();
