@@ -61,7 +61,7 @@ impl Default for JitterConfig {
             clock_rate: 48_000,
             delay: Duration::from_millis(40),
             adapt: None,
-            prefer: Preference::Delay,
+            prefer: Preference::Latency,
             max_packets: 150,
         }
     }

@@ -225,7 +225,7 @@ fn link(scene: &Scene, sdp: Option<&str>) -> (Link, Value) {
     });
     let link = Link {
         link: scene.link.into(),
-        ask: 0,
+        renegotiation_requests: 0,
         generation: 1,
         role: LinkRole::Offer,
         sdp: sdp.map(str::to_owned),

@@ -4,7 +4,7 @@
 use blink_api::Did;
 use blink_proto::secure::{AgreementKey, Refusal, verify};
 use blink_proto::wire::{
-    Body, Busy, ChannelMessage, Content, JoinedClaim, Link, LinkRole, MAX_ENTRIES, NoContent, Offer, Seen, Signed,
+    Body, Busy, ChannelMessage, Content, ContentError, JoinedClaim, Link, LinkRole, MAX_ENTRIES, Offer, Seen, Signed,
     candidates_of, cbor,
 };
 use curve25519_dalek::{EdwardsPoint, Scalar, constants};
@@ -66,8 +66,8 @@ pub(crate) fn content_forms(scene: &Scene) -> Value {
     let forms = forms.map(|(name, bytes, output)| {
         let taken_for = match Content::decode(&bytes) {
             Ok(_) => "accepted",
-            Err(NoContent::UnknownKind) => "unknown_kind",
-            Err(NoContent::Malformed) => "bad_content",
+            Err(ContentError::UnknownKind) => "unknown_kind",
+            Err(ContentError::Malformed) => "bad_content",
         };
         assert_eq!(taken_for, output, "{name}");
         json!({ "name": name, "input": hex(&bytes), "output": output })
@@ -215,7 +215,7 @@ pub(crate) fn descriptions(scene: &Scene) -> Value {
     );
     let link = Link {
         link: scene.link.into(),
-        ask: 0,
+        renegotiation_requests: 0,
         generation: 1,
         role: LinkRole::Offer,
         sdp: Some(sdp.clone()),

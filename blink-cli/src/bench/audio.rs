@@ -152,7 +152,7 @@ fn cases(arguments: &BenchAudioArguments) -> Vec<Case> {
 /// As configured, but for what the options say.
 fn setup(arguments: &BenchAudioArguments, global: &Global) -> Result<Setup, Failure> {
     let configuration = configuration::person(global, None, None)?;
-    let prefer = if arguments.speech { Preference::Speech } else { configuration.settings().quality.prefer };
+    let prefer = if arguments.speech { Preference::Quality } else { configuration.settings().quality.prefer };
     Ok(Setup { codec: configuration.section("codecs", "opus")?, prefer, frame: Duration::from_millis(arguments.frame) })
 }
 

@@ -150,14 +150,14 @@ impl Machine {
 
     /// Whether somebody should hear something once more before this device goes: that it left,
     /// rejected or cancelled.
-    pub fn has_more_to_say(&self) -> bool {
-        self.calls.values().any(Call::has_more_to_say)
+    pub fn has_pending_farewells(&self) -> bool {
+        self.calls.values().any(Call::has_pending_farewells)
     }
 
     /// Whether what somebody says should come through where more is said than can be heard: the
     /// integrator named this person as known, it is the own person, or it takes part in the call
     /// that this device is in. Whoever may only call may be anybody.
-    pub fn expects(&self, did: &Did) -> bool {
+    pub fn is_expected(&self, did: &Did) -> bool {
         let in_call = |call: &Call| call.phase.is_current() && call.roster.is_valid(did);
         *did == self.shared.own.did || self.shared.known.contains(did) || self.calls.values().any(in_call)
     }
@@ -165,7 +165,7 @@ impl Machine {
     /// Whether a person may say anything where a message came in: on a call's topic only who takes
     /// part in the call. Who once had the call's secret still makes messages there that the network
     /// cannot tell from those of members.
-    pub fn may_speak(&self, channel: &Channel, did: &Did) -> bool {
+    pub fn is_permitted(&self, channel: &Channel, did: &Did) -> bool {
         match channel {
             Channel::Inbox(_) => true,
             Channel::Call(call) => self.calls.get(call).is_none_or(|call| call.roster.is_valid(did)),
