@@ -174,7 +174,7 @@ fn whatever_happens_one_device_is_in_use_and_in_the_end_the_wanted_one() {
         owner.devices = [vec!["usb"], vec!["headset"]];
         let wanted = NAMES[owner.random.random_range(0..NAMES.len() - 1)];
         let now = owner.at();
-        BOTH.map(|direction| owner.manager.set_wanted(now, direction, wanted));
+        BOTH.into_iter().for_each(|direction| owner.manager.set_wanted(now, direction, wanted));
         owner.drain();
         // What died without a word is told by those who write to it.
         let dead: Vec<_> =
