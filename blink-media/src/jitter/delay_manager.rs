@@ -4,7 +4,7 @@ use web_time::Duration;
 
 use blink_api::Preference;
 
-use super::DelayRange;
+use super::jitter_config::DelayRange;
 use crate::delay_histogram::DelayHistogram;
 
 /// Where more packets than these are lost, waiting for what makes up for them pays.
