@@ -4,18 +4,18 @@ use super::*;
 
 const DEMAND: AudioDemand = AudioDemand { bitrate: 32_000, frame: Duration::from_millis(20) };
 const STEP: Duration = Duration::from_millis(20);
-/// Pictures as they come: 15 a second and a key frame each second, 300 kbit/s.
+/// Video as it is offered: 15 frames a second and a key frame each second, 300 kbit/s.
 const FRAMES: [usize; 15] =
     [9_500, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000];
 
-/// A link with a queue, sound and pictures that are sent over it, and a receiver that reports once
-/// a second.
+/// Link with a queue, audio and video that are sent over it, and a receiver that reports once a
+/// second.
 struct Link {
     now: Instant,
-    /// Bits per second, and how long its queue may be.
+    /// Bits per second, and the longest queue.
     capacity: f64,
     longest: Duration,
-    /// Every n-th packet is lost beside that; 0 for none.
+    /// Every n-th packet is lost as well; 0 for none.
     lossy: u32,
     queue: VecDeque<f64>,
     queued: f64,
@@ -27,7 +27,7 @@ struct Link {
     controller: RateController,
     room: VideoRateGate,
     frame: usize,
-    /// What sound was sent with in each second, frames of pictures sent, the queue in seconds.
+    /// Bitrate of audio in each second, video frames sent, the queue in seconds.
     audio: Vec<u32>,
     pictures: Vec<u32>,
     delays: Vec<f64>,
@@ -111,7 +111,7 @@ impl Link {
     }
 }
 
-/// Where there is room for both, both have all they want, from the beginning on.
+/// With room for both, audio and video have all they want from the beginning on.
 #[test]
 fn a_wide_path_is_used_by_both() {
     let mut link = Link::new(5_000_000.0);
@@ -120,8 +120,8 @@ fn a_wide_path_is_used_by_both() {
     assert!(link.pictures.iter().all(|frames| *frames == 15), "{:?}", link.pictures);
 }
 
-/// A path that carries sound and half of the pictures: sound loses nothing, some pictures get
-/// through, and the queue empties within a few seconds and stays short.
+/// A path that carries audio and half of the video: audio loses nothing, some video gets through,
+/// and the queue empties within a few seconds and stays short.
 #[test]
 fn a_narrow_path_takes_pictures_first_and_its_queue_empties() {
     let mut link = Link::new(200_000.0);
@@ -133,7 +133,7 @@ fn a_narrow_path_takes_pictures_first_and_its_queue_empties() {
     assert!(long <= 3, "{:?}", link.delays);
 }
 
-/// A path that does not carry even the sound: it is sent with less, and no pictures are; when the
+/// A path that does not carry even the audio: it is sent at a lower bitrate, and no video; when the
 /// path is wide again, all comes back.
 #[test]
 fn a_path_too_narrow_for_sound_lowers_its_rate_and_all_comes_back() {
@@ -151,8 +151,8 @@ fn a_path_too_narrow_for_sound_lowers_its_rate_and_all_comes_back() {
     assert_eq!(link.pictures[35..], [15; 5], "{:?}", link.pictures);
 }
 
-/// Loss that no queue goes with takes pictures, and nothing from sound: it needs its bits to
-/// correct the loss.
+/// Loss without a queue takes from video, and nothing from audio: that needs its bits to correct
+/// the loss.
 #[test]
 fn loss_without_a_queue_takes_nothing_from_sound() {
     let mut link = Link::new(5_000_000.0);
@@ -174,8 +174,7 @@ fn the_lesser_of_both_estimates_counts_while_it_is_fresh() {
     assert!(controller.allocation(now + STALE, DEMAND).video > 1_000_000, "a transport that says nothing any more");
 }
 
-/// Everything that is sent can be decoded: after a frame that is not sent comes none before a key
-/// frame.
+/// Everything that is sent can be decoded: after a dropped frame comes none before a key frame.
 #[test]
 fn pictures_pause_until_a_key_frame_and_on_average_keep_to_their_rate() {
     let (mut room, start) = (VideoRateGate::default(), Instant::now());
