@@ -55,21 +55,21 @@ impl ComfortNoise {
     }
 
     /// Takes decoded audio of this mean square that is played.
-    pub(super) fn observe(&mut self, sound: &[f32], power: f32) {
-        // Minimum statistics: the floor follows quiet frames at once and rises slowly, so that speech
-        // between them does not lift it.
+    pub(super) fn observe(&mut self, audio: &[f32], power: f32) {
+        // Minimum statistics: the floor follows quiet frames at once and rises slowly, so that
+        // speech between them does not lift it.
         self.floor = (self.floor * FORGET + 1e-12).min(power.max(1e-12)).min(LOUDEST);
         if power > self.floor * BACKGROUND || power > LOUDEST {
             return;
         }
-        let mut left = sound;
+        let mut left = audio;
         while !left.is_empty() {
             let (piece, rest) = left.split_at(left.len().min(self.background.len() - self.at));
             self.background[self.at..self.at + piece.len()].copy_from_slice(piece);
             self.at = (self.at + piece.len()) % self.background.len();
             left = rest;
         }
-        self.filled = (self.filled + sound.len()).min(self.background.len());
+        self.filled = (self.filled + audio.len()).min(self.background.len());
     }
 
     /// Fills `out`, whole frames, with background; with silence before a whole ring of it is known.
@@ -114,8 +114,8 @@ mod tests {
         (0..samples).map(next).collect()
     }
 
-    fn observe(comfort: &mut ComfortNoise, sound: &[f32]) {
-        comfort.observe(sound, power(sound));
+    fn observe(comfort: &mut ComfortNoise, audio: &[f32]) {
+        comfort.observe(audio, power(audio));
     }
 
     #[test]

@@ -39,9 +39,9 @@ const OTHER_PATH: Duration = Duration::from_millis(100);
 ///   the target, for time stretching.
 /// * Missing audio is taken from a copy in a later packet ([`push_with`](JitterBuffer::push_with)),
 ///   else from the codec's own copy in the next one ([`PlayoutDecision::Fec`]), else from deep
-///   redundancy ([`PlayoutDecision::Dred`]), else concealed ([`PlayoutDecision::Conceal`]). A packet
-///   that comes during its concealment is released with the part that is over. After 120 ms with
-///   nothing to play, the buffer waits for the next packet.
+///   redundancy ([`PlayoutDecision::Dred`]), else concealed ([`PlayoutDecision::Conceal`]). A
+///   packet that comes during its concealment is released with the part that is over. After 120 ms
+///   with nothing to play, the buffer waits for the next packet.
 /// * Where the delay is much shorter than the target, time stands still for missing audio.
 /// * After a stall of the network all packets come at once: what is 200 ms over the target is
 ///   dropped, the oldest first, until 60 ms are left for acceleration.
@@ -153,7 +153,8 @@ impl JitterBuffer {
         self.target = self.ticks(delay);
     }
 
-    /// Timestamp of what [`next`](JitterBuffer::next) releases next; `None` where nothing is played.
+    /// Timestamp of what [`next`](JitterBuffer::next) releases next; `None` where nothing is
+    /// played.
     pub fn position(&self) -> Option<RtpTime> {
         match self.state {
             State::Playing(cursor) => Some(RtpTime(cursor as u32)),

@@ -92,7 +92,8 @@ impl RateController {
             self.full_at = Some(received);
             self.rate = self.rate.min(RELIEF * received);
         } else if report.loss > MUCH_LOSS {
-            // A policer without a queue, or a bad radio link: video gives way, audio keeps its rate.
+            // A policer without a queue, or a bad radio link: video gives way, audio keeps its
+            // rate.
             let least = self.rate.min(demand.total());
             self.rate = (self.rate * (1.0 - f64::from(report.loss) / 2.0)).min(received.max(least)).max(least);
         } else if report.loss < LITTLE_LOSS && report.delay < EMPTY {

@@ -48,8 +48,8 @@ impl JitterBuffer {
             let past = ticks_u32(front.ticks - gap);
             (PlayoutDecision::Fec { next: front.payload.clone(), ticks: ticks_u32(gap), past }, gap)
         } else {
-            // Several frames are missing. The last one is left for the copy, the others go in steps:
-            // while one is concealed, the packet of the next may come.
+            // Several frames are missing. The last one is left for the copy, the others go in
+            // steps: while one is concealed, the packet of the next may come.
             let recoverable = if front.has_fec { front.ticks } else { 0 };
             let ticks = self.ticks(GRAIN).max(1).min(gap - recoverable);
             let step = ticks_u32(ticks);
@@ -124,8 +124,8 @@ impl JitterBuffer {
             // No packet was missing: what was concealed was a pause, whose end was not known yet.
             self.concealed -= self.gap.total;
         }
-        // If the packet lies far ahead, the time between is skipped; if it lies behind, a part of it
-        // is over.
+        // If the packet lies far ahead, the time between is skipped; if it lies behind, a part of
+        // it is over.
         let past = (cursor - slot.timestamp).max(0);
         self.statistics.red_recovered += u64::from(slot.copy);
         self.gap.end_at((cursor - slot.end()).max(0));

@@ -29,8 +29,8 @@ pub enum PlayoutDecision {
         /// Part before that which is concealed already, of a frame as long as the packet.
         past: u32,
     },
-    /// Restore missing audio from the deep redundancy of a later packet, which will come as `Packet`
-    /// too; conceal where it does not reach as far back.
+    /// Restore missing audio from the deep redundancy of a later packet, which will come as
+    /// `Packet` too; conceal where it does not reach as far back.
     Dred {
         /// The next packet that is here.
         later: Bytes,

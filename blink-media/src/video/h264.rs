@@ -38,8 +38,8 @@ pub(super) fn read(payload: &Bytes) -> Option<Fragment> {
         FU_A => {
             let header = *payload.get(1)?;
             let kind = header & 0x1f;
-            let sound = (1..=23).contains(&kind) && header & (START | END) != START | END;
-            sound.then(|| fragment(header & START != 0 && begins(kind), key(kind)))?
+            let is_valid = (1..=23).contains(&kind) && header & (START | END) != START | END;
+            is_valid.then(|| fragment(header & START != 0 && begins(kind), key(kind)))?
         }
         _ => None,
     }

@@ -15,16 +15,16 @@ mod assembler;
 mod h264;
 mod packetizer;
 mod payload;
-mod statistics;
 #[cfg(test)]
 mod tests;
+mod video_statistics;
 mod vp8;
 
 use blink_api::{CodecName, RtpCodec};
 
 pub use assembler::{AssemblerConfig, FrameAssembler, ReceivedFrame};
 pub use packetizer::{Packetizer, VideoClock};
-pub use statistics::VideoStatistics;
+pub use video_statistics::VideoStatistics;
 
 /// Video codecs that are carried, as sessions negotiate them: VP8 first, which is free of patent
 /// claims.

@@ -1,5 +1,5 @@
 //! A sender and the buffer it sends to, on virtual time: packets arrive when a test says, and 10 ms
-//! of sound are played every 10 ms.
+//! of audio are played every 10 ms.
 
 use std::collections::VecDeque;
 
@@ -128,7 +128,7 @@ impl SimulatedLink {
         }
     }
 
-    /// How long a packet is played.
+    /// Ticks for which a packet is played.
     fn stretch(&mut self, ticks: i64) -> i64 {
         let excess = self.jitter.excess();
         if !self.elastic || excess.abs() < TICKS {
