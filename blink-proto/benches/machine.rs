@@ -4,9 +4,6 @@
 //! The inputs are those of the one who is called in a minute of a call of two, all that reaches a
 //! machine in it: messages, what its session reports, time.
 
-#[path = "../tests/world/mod.rs"]
-mod world;
-
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -17,8 +14,8 @@ use blink_proto::call::{
 use blink_proto::secure::Channel;
 use blink_proto::secure::Identity;
 use blink_proto::wire::{Body, Entry, EntryBody, Offer, Signed, cbor};
+use blink_sim::simulation::{Network, Simulation};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use world::{Network, World};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// How often a session reports packets.
@@ -117,8 +114,8 @@ fn calls(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn simulate(people: u8, seed: u64) -> World {
-    let mut world = World::with(people, seed, Network::ROUGH, CallSettings::default());
+fn simulate(people: u8, seed: u64) -> Simulation {
+    let mut world = Simulation::with(people, seed, Network::ROUGH, CallSettings::default());
     let callees: Vec<_> = (1..usize::from(people)).collect();
     let call = world.offer(0, &callees);
     world.advance(Duration::from_secs(10));
