@@ -8,7 +8,6 @@ mod latency;
 mod line;
 mod markers;
 mod metered;
-mod path;
 mod plot;
 mod talk;
 

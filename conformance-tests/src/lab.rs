@@ -3,7 +3,8 @@
 //!
 //! ```no_run
 //! use blink_api::Registry;
-//! use blink_conformance::lab::{Lab, Network, Result, Stage, Timing, incoming_call, joined};
+//! use blink_conformance::impaired::Impairments;
+//! use blink_conformance::lab::{Lab, Result, Stage, Timing, incoming_call, joined};
 //! use blink_engine::EndReason;
 //!
 //! async fn they_talk(lab: &mut Lab) -> Result {
@@ -18,7 +19,7 @@
 //!
 //! # async fn run() -> Result {
 //! let registry = Registry::discovered().expect("backends have different names");
-//! let mut lab = Lab::new(&Stage::new(registry, "memory", "memory", Timing::Virtual), Network::PLAIN, None);
+//! let mut lab = Lab::new(&Stage::new(registry, "memory", "memory", Timing::Virtual), Impairments::NONE, None);
 //! let outcome = they_talk(&mut lab).await;
 //! lab.end().await;
 //! outcome
@@ -90,7 +91,7 @@ pub use sight::{
     media_started, missed_call, no_microphone, reconnected, reconnecting, rejected, ringing, speaking_started,
     speaking_stopped, state_of, stream_ended, stream_offered, unanswered, unreachable, video_started,
 };
-pub use stage::{Impaired, Needs, Network, Stage, Timing};
+pub use stage::{Impaired, Needs, Stage, Timing};
 
 /// Names of participants that are not named otherwise.
 const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
@@ -102,7 +103,7 @@ pub struct Lab {
 
 impl Lab {
     /// An empty lab, in order or with a fault. Its time begins now.
-    pub fn new(stage: &Stage, network: Network, fault: Option<Fault>) -> Self {
+    pub fn new(stage: &Stage, network: Impairments, fault: Option<Fault>) -> Self {
         Self { core: Arc::new(Core::new(stage.clone(), network, fault)) }
     }
 

@@ -36,7 +36,8 @@ use std::time::Duration;
 use futures_core::future::LocalBoxFuture;
 
 use crate::ability::Ability;
-use crate::lab::{Diary, Fault, Lab, Needs, Network, Result, Stage};
+use crate::impaired::Impairments;
+use crate::lab::{Diary, Fault, Lab, Needs, Result, Stage};
 
 /// A situation in calls, and what must and must not happen in it.
 #[derive(Clone, Copy)]
@@ -55,7 +56,7 @@ pub struct Scenario {
     /// interrupted.
     pub quiet_machine: bool,
     /// What signaling is like in it.
-    pub network: Network,
+    pub network: Impairments,
     /// How long it may take, in the lab's time.
     pub limit: Duration,
     /// Faults with each of which it must fail; at least one.
@@ -94,7 +95,7 @@ impl Scenario {
         needs: Needs::NOTHING,
         abilities: &[],
         quiet_machine: false,
-        network: Network::PLAIN,
+        network: Impairments::NONE,
         limit: Duration::from_secs(120),
         faults: &[],
         run: |_| Box::pin(async { Ok(()) }),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{Configuration, Context, Registry, SystemClock, TrackKind, Transport};
-use blink_conformance::impaired::{ImpairedNetwork, ImpairedTransport, Impairment, Loss, Rate};
+use blink_conformance::impaired::{ImpairedNetwork, ImpairedTransport, Impairments, Rate};
 use blink_engine::{
     Blink, CallConfig, Event, EventStream, ParticipantStatistics, RequestedStream, StreamConfig, StreamItem,
 };
@@ -61,8 +61,8 @@ between! { a_call_comes_up_while_packets_are_lost:
     webrtc_rs_webrtc_rs: WEBRTC_RS, WEBRTC_RS;
 }
 
-const LOSSY: Impairment =
-    Impairment { delay: Duration::from_millis(20), loss: Loss::Random(0.1), seed: 1, ..Impairment::NONE };
+const LOSSY: Impairments = Impairments { delay: Duration::from_millis(20), loss: 0.1, ..Impairments::NONE };
+const SEED: u64 = 1;
 
 /// What SCTP repeats first comes 3 s later, and the next 6 s after that: it should have nothing to
 /// repeat.
@@ -72,7 +72,7 @@ async fn a_call_comes_up_while_packets_are_lost(stacks: [Stack; 2]) {
 
 /// Receivers report what is lost, senders copy (RFC 2198), and the copies are played.
 async fn lost_sound_comes_back_as_copies(stacks: [Stack; 2]) {
-    let talk = Talk::start(stacks, Impairment::NONE, LOSSY).await;
+    let talk = Talk::start(stacks, Impairments::NONE, LOSSY).await;
     for [from, to] in [[&talk.alice, &talk.bob], [&talk.bob, &talk.alice]] {
         let statistics = of(to, "60 packets are lost", |statistics| statistics.audio.lost >= 60).await;
         let audio = statistics.audio;
@@ -89,7 +89,7 @@ async fn lost_sound_comes_back_as_copies(stacks: [Stack; 2]) {
 /// Sound, its headers and the clip want some 160 kbit/s.
 async fn a_narrow_path_carries_sound_first(stacks: [Stack; 2]) {
     let rate = Some(Rate { bits_per_second: 110_000, queue: 8_000 });
-    let mut talk = Talk::start(stacks, Impairment::NONE, Impairment { rate, ..Impairment::NONE }).await;
+    let mut talk = Talk::start(stacks, Impairments::NONE, Impairments { rate, ..Impairments::NONE }).await;
     let mut seen = talk.alice_shows().await;
     of(&talk.alice, "there is no room for pictures", |to_bob| to_bob.sending.left_out >= 15).await;
     let narrow = |to_bob: &ParticipantStatistics| to_bob.sending.path_bitrate < 130_000 && to_bob.sending.loss < 0.02;
@@ -121,9 +121,9 @@ struct Talk {
 
 impl Talk {
     /// The network is as `first` says, and as `then` says once they hear each other.
-    async fn start(stacks: [Stack; 2], first: Impairment, then: Impairment) -> Self {
+    async fn start(stacks: [Stack; 2], first: Impairments, then: Impairments) -> Self {
         let registry = Registry::discovered().expect("backends have different names");
-        let network = ImpairedNetwork::new(first);
+        let network = ImpairedNetwork::new(first, SEED);
         let [alice, bob] = stacks.map(|stack| engine(&registry, stack, &network));
         let (alice, bob) = (alice.await, bob.await);
         let (mut to_alice, mut to_bob) = (alice.events(), bob.events());
@@ -137,7 +137,7 @@ impl Talk {
         for events in [&mut to_alice, &mut to_bob] {
             next(events, "sound", |event| matches!(event, Event::MediaStarted { .. }).then_some(())).await;
         }
-        network.set_impairment(then);
+        network.set_impairments(then);
         Self { alice, bob, to_bob, _network: network }
     }
 

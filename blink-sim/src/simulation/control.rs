@@ -8,6 +8,13 @@ use super::Simulation;
 use super::delivery::Delivery;
 
 impl Simulation {
+    /// Holds all deliveries back until [`deliver_next`](Self::deliver_next), and drops those beyond
+    /// this number.
+    pub fn hold_deliveries(&mut self, max_in_flight: usize) {
+        self.holds_deliveries = true;
+        self.queue.capacity = max_in_flight;
+    }
+
     /// Number of deliveries on their way.
     pub fn in_flight(&self) -> usize {
         self.queue.len()

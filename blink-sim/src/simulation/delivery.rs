@@ -8,7 +8,7 @@ use blink_api::{Origin, Topic};
 use blink_proto::call::{SessionId, SessionInput, Signal};
 use bytes::Bytes;
 
-/// Deliveries on their way at most. More are dropped.
+/// Deliveries on their way at most, where nothing else is said.
 const MAX_IN_FLIGHT: usize = 100_000;
 
 /// A sealed message as it travels on a topic.
@@ -56,15 +56,22 @@ impl Delivery {
 }
 
 /// Deliveries by time, and among those of the same time in the order in which they were added.
-#[derive(Default)]
 pub(super) struct DeliveryQueue {
     deliveries: BTreeMap<(Instant, u64), (usize, Delivery)>,
     added: u64,
+    /// Deliveries beyond are dropped.
+    pub(super) capacity: usize,
+}
+
+impl Default for DeliveryQueue {
+    fn default() -> Self {
+        Self { deliveries: BTreeMap::new(), added: 0, capacity: MAX_IN_FLIGHT }
+    }
 }
 
 impl DeliveryQueue {
     pub(super) fn push(&mut self, at: Instant, to: usize, delivery: Delivery) {
-        if self.deliveries.len() < MAX_IN_FLIGHT {
+        if self.deliveries.len() < self.capacity {
             self.added += 1;
             self.deliveries.insert((at, self.added), (to, delivery));
         }

@@ -58,10 +58,10 @@ impl Network {
     pub const PERFECT: Self =
         Self { impairments: Impairments::delayed(Duration::from_millis(2)), announces_subscribers: false };
 
-    /// Three of ten messages are lost and three of ten arrive twice, after up to 800 ms.
+    /// A quarter of the messages is lost, and three of ten others arrive twice, after up to 800 ms.
     pub const ROUGH: Self = Self {
         impairments: Impairments {
-            loss: 0.3,
+            loss: 0.24,
             duplicate: 0.3,
             delay: Duration::from_millis(1),
             jitter: Duration::from_millis(799),
@@ -126,10 +126,10 @@ pub struct Simulation {
     pub clock_error_ms: i64,
     /// Node that did something last.
     pub last_active: usize,
-    /// Deliveries wait for [`deliver_next`](Self::deliver_next) instead of their time.
-    pub holds_deliveries: bool,
     /// Trace.
     pub trace: Trace,
+    /// Deliveries wait for `deliver_next` instead of their time.
+    holds_deliveries: bool,
     links: Vec<LinkModel>,
     queue: DeliveryQueue,
     /// Signals that were delivered, for [`replay_all`](Self::replay_all).

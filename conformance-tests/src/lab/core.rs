@@ -20,10 +20,10 @@ use super::person::Person;
 use super::post::Post;
 use super::session::End;
 use super::signaling::MADE_UP;
-use super::stage::{Network, Stage, Timing};
+use super::stage::{Stage, Timing};
 use super::stalls::Stalls;
 use super::time::LabClock;
-use crate::impaired::ImpairedNetwork;
+use crate::impaired::{ImpairedNetwork, Impairments};
 use crate::turn::TurnServer;
 
 pub(crate) struct Core {
@@ -59,9 +59,9 @@ struct State {
 }
 
 impl Core {
-    pub(crate) fn new(stage: Stage, network: Network, fault: Option<Fault>) -> Self {
+    pub(crate) fn new(stage: Stage, network: Impairments, fault: Option<Fault>) -> Self {
         Self {
-            network: stage.impaired.map(|impaired| ImpairedNetwork::new(impaired.packets)),
+            network: stage.impaired.map(|impaired| ImpairedNetwork::new(impaired.packets, impaired.seed)),
             stalls: (stage.timing == Timing::Real).then(Stalls::watched),
             stage,
             clock: LabClock::start(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use blink_api::macros::async_trait;
 use blink_api::{
@@ -128,23 +129,32 @@ impl Delivering {
     fn deliver(&self, delivery: Delivery) {
         let handling = self.core.post.judge(&self.line, &self.topic, &delivery.message);
         match handling {
-            Handling::Deliver => self.push(delivery),
+            Handling::Deliver => {
+                for delay in self.core.post.delays(&delivery.message) {
+                    self.deliver_after(delay, delivery.clone());
+                }
+            }
             Handling::Lose => {}
             Handling::Hold => self.core.post.hold(Held { queue: self.queue.clone(), delivery }),
             Handling::Repeat(times) => (0..times).for_each(|_| self.push(delivery.clone())),
-            Handling::Delay(delay) => {
-                let (queue, line) = (self.queue.clone(), self.line.clone());
-                let (core, topic) = (self.core.clone(), self.topic);
-                tokio::spawn(async move {
-                    tokio::time::sleep(delay).await;
-                    if line.has_signaling() {
-                        line.record_delivery(core.clock.elapsed(), topic);
-                        // A reader that is gone wants no messages.
-                        queue.push(delivery).ok();
-                    }
-                });
-            }
+            Handling::Delay(delay) => self.deliver_after(delay, delivery),
         }
+    }
+
+    fn deliver_after(&self, delay: Duration, delivery: Delivery) {
+        if delay.is_zero() {
+            return self.push(delivery);
+        }
+        let (queue, line) = (self.queue.clone(), self.line.clone());
+        let (core, topic) = (self.core.clone(), self.topic);
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            if line.has_signaling() {
+                line.record_delivery(core.clock.elapsed(), topic);
+                // A reader that is gone wants no messages.
+                queue.push(delivery).ok();
+            }
+        });
     }
 
     fn push(&self, delivery: Delivery) {

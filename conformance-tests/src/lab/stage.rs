@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use blink_api::Registry;
 
-use crate::impaired::{Impairment, Loss, SignalingImpairment};
+use crate::impaired::Impairments;
 
 /// Where nothing is lost.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -43,14 +43,16 @@ pub struct Stage {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Impaired {
     /// What happens to packets.
-    pub packets: Impairment,
+    pub packets: Impairments,
     /// What happens to deliveries of signaling.
-    pub deliveries: SignalingImpairment,
+    pub deliveries: Impairments,
+    /// Seed of all chance.
+    pub seed: u64,
 }
 
 impl Impaired {
     /// A network that does nothing but be cut.
-    pub const CUTS_ONLY: Self = Self { packets: Impairment::NONE, deliveries: SignalingImpairment::NONE };
+    pub const CUTS_ONLY: Self = Self { packets: Impairments::NONE, deliveries: Impairments::NONE, seed: 0 };
 }
 
 /// How time passes in a lab.
@@ -82,7 +84,7 @@ impl Stage {
 
     /// How long an event may take where nothing else is said.
     pub(crate) fn patience(&self) -> Duration {
-        let loses = |network: Impaired| network.packets.loss != Loss::None || network.deliveries.lost > 0.0;
+        let loses = |network: Impaired| network.packets.loss > 0.0 || network.deliveries.loss > 0.0;
         if self.impaired.is_some_and(loses) { PATIENCE_WITH_LOSS } else { PATIENCE }
     }
 
@@ -122,23 +124,4 @@ impl Needs {
         letters: false,
         strange_codec: false,
     };
-}
-
-/// What signaling is like between the participants, beside what the backends are like themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    /// Every message takes at least so long.
-    pub delay: Duration,
-    /// And up to so much longer, at random, so that messages overtake each other.
-    pub jitter: Duration,
-    /// Of a hundred messages so many are lost.
-    pub loss_percent: u8,
-}
-
-impl Network {
-    /// Adds nothing.
-    pub const PLAIN: Self = Self { delay: Duration::ZERO, jitter: Duration::ZERO, loss_percent: 0 };
-    /// Late, out of order, and one of ten is lost.
-    pub const ROUGH: Self =
-        Self { delay: Duration::from_millis(20), jitter: Duration::from_millis(120), loss_percent: 10 };
 }

@@ -5,10 +5,15 @@ use std::time::Duration;
 use blink_engine::{CallState, EndReason, LeftReason, ParticipantState};
 
 use super::{Ability, Scenario};
+use crate::impaired::Impairments;
 use crate::lab::{
-    Deed, Fault, Lab, Network, Result, Telling, any_of, call_ended, call_joined, hear_each_other, incoming_call,
-    joined, left, media_started, meet, ringing, state_of, stream_offered,
+    Deed, Fault, Lab, Result, Telling, any_of, call_ended, call_joined, hear_each_other, incoming_call, joined, left,
+    media_started, meet, ringing, state_of, stream_offered,
 };
+
+/// Late, out of order, and one of ten is lost.
+const ROUGH: Impairments =
+    Impairments { jitter: Duration::from_millis(120), loss: 0.1, ..Impairments::delayed(Duration::from_millis(20)) };
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
@@ -23,7 +28,7 @@ pub(super) const ALL: &[Scenario] = &[
         number: 22,
         name: "everyone-at-once",
         verifies: "Five people who join at once over a rough network connect each to each exactly once.",
-        network: Network::ROUGH,
+        network: ROUGH,
         faults: &[Fault::Tells(|event| Telling::twice(event, "participant_joined"))],
         run: |lab| Box::pin(everyone_at_once(lab)),
         ..Scenario::USUAL
