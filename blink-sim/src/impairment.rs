@@ -1,6 +1,6 @@
 //! Network impairments: loss, delay, jitter, duplication, reordering and a bottleneck.
 //!
-//! [`Impairments`] say what one direction of a network does to packets. [`LinkModel`] decides for
+//! [`Impairments`] are the value, for one direction of a network. [`LinkModel`] decides for
 //! each packet when it arrives, if it does. [`Link`] carries packets by such decisions on virtual
 //! time.
 //!
@@ -26,7 +26,7 @@ use std::time::Duration;
 
 pub use link::{Link, LinkModel};
 
-/// What one direction of a network does to packets.
+/// Impairments of one direction of a network.
 ///
 /// ```
 /// use std::time::{Duration, Instant};

@@ -99,8 +99,8 @@ pub struct Simulation {
     pub network: Network,
     /// Ordered pairs of nodes between which signaling does not pass.
     pub cut_signaling: BTreeSet<(usize, usize)>,
-    /// Ordered pairs of nodes between which messages to inboxes do not pass, as where only a node in
-    /// the middle connects them.
+    /// Ordered pairs of nodes between which messages to inboxes do not pass, as where only a node
+    /// in the middle connects them.
     pub cut_inboxes: BTreeSet<(usize, usize)>,
     /// Transport sessions.
     pub paths: SessionPaths,

@@ -141,8 +141,8 @@ impl Node {
         self.subscriptions.get(call).map(|subscription| subscription.topic)
     }
 
-    /// Whether a message to these keys on a call's topic is for this device, in a simulation without
-    /// envelopes.
+    /// Whether a message to these keys on a call's topic is for this device, in a simulation
+    /// without envelopes.
     pub(super) fn reads(&self, call: &CallId, topic: Option<Topic>, recipients: &[[u8; 32]]) -> bool {
         self.subscriptions.get(call).is_some_and(|own| {
             let subscribes = topic.is_some_and(|topic| own.topic == topic || own.old.contains(&topic));

@@ -19,8 +19,8 @@ impl Simulation {
         self.nodes[node].events.iter().filter(|event| is(event)).count()
     }
 
-    /// Whether a stream flows from one node to another: one sends it, the other receives it, and the
-    /// path passes packets.
+    /// Whether a stream flows from one node to another: one sends it, the other receives it, and
+    /// the path passes packets.
     pub fn flows(&self, from: usize, to: usize, stream: StreamId) -> bool {
         self.nodes[from].flows.iter().any(|(session, sent, sends)| {
             let carried = || self.paths.carry(from, *session);

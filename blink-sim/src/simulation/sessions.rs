@@ -1,7 +1,7 @@
 //! Transport sessions between nodes, and the paths they run over, on the virtual clock.
 //!
-//! Data channels are reliable and in order (RFC 8831): a message that is sent while no packet passes
-//! arrives once packets do.
+//! Data channels are reliable and in order (RFC 8831): a message that is sent while no packet
+//! passes arrives once packets do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
