@@ -75,6 +75,7 @@ use blink_proto::wire::Kind;
 use bytes::Bytes;
 
 use self::core::Core;
+use crate::impaired::Impairments;
 use crate::turn::TurnServer;
 pub use failure::{Failure, FailureKind, Result};
 pub use fault::{Deed, Fault, Telling};
