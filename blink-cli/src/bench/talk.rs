@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{AudioCodec, Configuration, MediaHost};
-use blink_engine::{Blink, CallConfig, Event, EventStream, MediaThreads, StreamItem};
+use blink_engine::{Blink, CallConfig, Event, EventItem, Events, MediaThreads};
 
 use crate::failure::Failure;
 
@@ -45,11 +45,13 @@ impl Talk {
         Ok(Self { engines: [alice, bob] })
     }
 
-    /// Sound that was missing when it was due and was made up, so far and at both ends.
+    /// Duration of the concealed audio so far, of both ends together.
     pub(super) async fn concealed(&self) -> Result<Duration, Failure> {
         let mut concealed = Duration::ZERO;
         for engine in &self.engines {
-            concealed += engine.statistics().await?.iter().map(|figures| figures.audio.concealed).sum::<Duration>();
+            let figures = engine.statistics().await?;
+            let audio = figures.iter().map(|figures| figures.audio);
+            concealed += audio.map(|audio| audio.duration_of(audio.concealed_samples)).sum::<Duration>();
         }
         Ok(concealed)
     }
@@ -70,7 +72,7 @@ impl Side {
             builder = builder.codec(codec);
         }
         if let Some(host) = self.media_host {
-            builder = builder.media_host(host);
+            builder = builder.media_host("bench", host);
         }
         if let Some(threads) = &self.threads {
             builder = builder.media_threads(threads);
@@ -80,18 +82,14 @@ impl Side {
 }
 
 /// Waits for an event.
-async fn within<T>(
-    events: &mut EventStream,
-    what: &str,
-    mut wanted: impl FnMut(&Event) -> Option<T>,
-) -> Result<T, Failure> {
+async fn within<T>(events: &mut Events, what: &str, mut wanted: impl FnMut(&Event) -> Option<T>) -> Result<T, Failure> {
     let waiting = async {
         loop {
             match events.next().await {
-                Some(StreamItem::Event(Event::CallEnded { reason, .. })) => {
+                Some(EventItem::Event(Event::CallEnded { reason, .. })) => {
                     return Err(Failure::call(format!("{what}: the call is over: {}", crate::show::ended(reason))));
                 }
-                Some(StreamItem::Event(event)) => {
+                Some(EventItem::Event(event)) => {
                     if let Some(found) = wanted(&event) {
                         return Ok(found);
                     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blink_proto::call::{Event, JoinedTopic, Output, StreamFlow};
+use blink_proto::call::{Event, JoinedTopic, Output, StreamDirection};
 use blink_proto::wire::{Body, ChannelMessage, StreamRequest};
 
 use super::delivery::Delivery;
@@ -31,18 +31,18 @@ impl Simulation {
                 let state = &mut self.nodes[node];
                 state.subscriptions.values_mut().for_each(|subscription| subscription.old.retain(|old| *old != topic));
                 if let Some(envelopes) = &mut state.envelopes {
-                    envelopes.retire(&topic);
+                    envelopes.retire_topic(&topic);
                 }
             }
             Output::Unsubscribe(call) => {
                 let state = &mut self.nodes[node];
                 let old = state.subscriptions.remove(&call).map(|subscription| subscription.old).unwrap_or_default();
                 if let Some(envelopes) = &mut state.envelopes {
-                    envelopes.part(&call);
+                    envelopes.leave(&call);
                 }
                 assert!(old.is_empty(), "earlier topics are retired first\n{}", self.transcript());
             }
-            Output::Open { session, call, remote, .. } => {
+            Output::OpenSession { session, call, remote, .. } => {
                 let state = &mut self.nodes[node];
                 state.sessions_opened += 1;
                 state.sessions.insert(session, (call, remote));
@@ -54,17 +54,17 @@ impl Simulation {
                     self.deliver_after(NEGOTIATION, to, Delivery::Session(session, Box::new(event)));
                 }
             }
-            Output::Channel { session, mut message } => {
+            Output::SendChannelMessage { session, mut message } => {
                 self.mutate_channel_message(node, &mut message);
                 if let Some((to, session, event)) = self.paths.send(node, session, message) {
                     self.deliver_after(CHANNEL, to, Delivery::Session(session, Box::new(event)));
                 }
             }
             Output::Admit { session } => drop(self.nodes[node].admitted.insert(session)),
-            Output::Stream { session, stream, flow, on } => {
+            Output::SetStreamFlow { session, stream, direction, active } => {
                 let flows = &mut self.nodes[node].flows;
-                let flow = (session, stream, flow == StreamFlow::Send);
-                let changed = if on { flows.insert(flow) } else { flows.remove(&flow) };
+                let flow = (session, stream, direction == StreamDirection::Send);
+                let changed = if active { flows.insert(flow) } else { flows.remove(&flow) };
                 assert!(changed, "a stream starts and stops in turn\n{}", self.transcript());
             }
             Output::EndStream { participant, stream } => {
@@ -72,7 +72,7 @@ impl Simulation {
                 state.requested.remove(&StreamRequest { endpoint: participant, stream });
                 state.ended_streams.push(stream);
             }
-            Output::Close { session } => {
+            Output::CloseSession { session } => {
                 let state = &mut self.nodes[node];
                 state.flows.retain(|(on, ..)| *on != session);
                 state.sessions.remove(&session);
@@ -81,7 +81,7 @@ impl Simulation {
             }
             Output::SetActiveCall(call) => self.nodes[node].active_call = call,
             Output::Persist(change) => self.nodes[node].memory.apply(change),
-            Output::Boot(boot) => {
+            Output::SetBoot(boot) => {
                 self.trace(node, || format!("goes on as start {boot}"));
                 let state = &mut self.nodes[node];
                 state.boot = boot;
@@ -90,7 +90,7 @@ impl Simulation {
                 }
             }
             Output::Emit(event) => self.handle_event(node, event),
-            Output::Refuse(refusal) => {
+            Output::CountRefusal(refusal) => {
                 self.trace(node, || format!("refuses: {refusal:?}"));
                 let state = &mut self.nodes[node];
                 if let Some(envelopes) = &mut state.envelopes {

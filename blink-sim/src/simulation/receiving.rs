@@ -60,7 +60,7 @@ impl Simulation {
             SignalingDelivery { id: DeliveryId(0), origin: Some(envelope.origin), message: envelope.bytes.clone() };
         let Node { envelopes, machine, .. } = &mut self.nodes[to];
         let envelopes = envelopes.as_mut().expect("envelopes travel in sealed simulations only");
-        let (result, _) = envelopes.open_expecting(now, &envelope.topic, &delivery, &|did| machine.expects(did));
+        let (result, _) = envelopes.open_expecting(now, &envelope.topic, &delivery, &|did| machine.is_expected(did));
         if let Some(boot_rollback) = envelopes.take_boot_rollback() {
             self.handle_boot_rollback(to, boot_rollback);
         }
@@ -69,7 +69,7 @@ impl Simulation {
         self.receive(to, Signal { channel, from, boot, call, body });
         let Node { envelopes, machine, .. } = &mut self.nodes[to];
         let envelopes = envelopes.as_mut().expect("it opened the envelope");
-        envelopes.set_expected(now, &delivery, &from, machine.expects(&from.did), lasts);
+        envelopes.set_expected(now, &delivery, &from, machine.is_expected(&from.did), lasts);
         Ok(from)
     }
 

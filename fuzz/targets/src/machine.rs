@@ -144,7 +144,7 @@ fn session_event(simulation: &mut Simulation, node: usize, input: &mut Input<'_>
     let stream = StreamId::from_bytes([what >> 3 & 3; 16]);
     let event = match what % 8 {
         0 => SessionInput::Failed,
-        1 => SessionInput::Unsendable(stream),
+        1 => SessionInput::StreamRefused(stream),
         2 => SessionInput::FirstFrame(stream),
         3 => SessionInput::Candidate { attribute: String::from_utf8_lossy(input.chunk()).into_owned() },
         4 => {
