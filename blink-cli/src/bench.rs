@@ -9,7 +9,6 @@ mod engine_call;
 mod latency;
 mod line;
 mod metered_codec;
-mod path;
 mod plot;
 
 use crate::args::{Bench, Global};

@@ -8,6 +8,7 @@ use blink_api::{
 };
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_media_synthetic::{resample, speech_clip};
+use blink_sim::impairment::{Impairments, Link};
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -20,16 +21,10 @@ mod loss_and_stalls;
 
 const SECONDS: u64 = 8;
 
-/// Impairments of a path.
-#[derive(Debug, Clone, Copy)]
-struct Path {
-    loss: f64,
-    /// Each packet takes up to so long, evenly spread.
-    jitter: Duration,
-    seed: u64,
-}
+/// A network, and the seed of its chance.
+type Path = (Impairments, u64);
 
-const CLEAN: Path = Path { loss: 0.0, jitter: Duration::ZERO, seed: 0 };
+const CLEAN: Path = (Impairments::NONE, 0);
 
 /// Sent and played audio at 48 kHz, and the statistics of the receiver.
 fn call(settings: OpusConfig, path: Path) -> (Vec<f32>, Vec<f32>, AudioStatistics) {
@@ -50,21 +45,15 @@ fn call_through(jitter: JitterConfig, settings: OpusConfig, path: Path) -> (Vec<
     let receive = ReceiveConfig { jitter, ..ReceiveConfig::new(&codec.rtp()) };
     playout.add(0, receive, codec.decoder(AudioDecoderConfig { format }).unwrap());
 
-    let mut random = ChaCha8Rng::seed_from_u64(path.seed);
+    let mut link = Link::new(path.0, path.1);
     let mut now = Instant::now();
-    let mut on_the_way: Vec<(Instant, RtpOut)> = Vec::new();
     for _ in 0..SECONDS * 100 + 20 {
         let mut sent = Vec::new();
         capture.tick(&[], &mut |packet| sent.push(packet)).unwrap();
         for packet in sent {
-            let delay = path.jitter.mul_f64(random.random());
-            if !random.random_bool(path.loss) {
-                on_the_way.push((now + delay, packet));
-            }
+            link.send(now, packet.payload.len(), packet);
         }
-        on_the_way.sort_by_key(|(arrival, _)| *arrival);
-        let there = on_the_way.partition_point(|(arrival, _)| *arrival <= now);
-        for (arrival, packet) in on_the_way.drain(..there) {
+        while let Some((arrival, packet)) = link.receive(now) {
             playout.push(&0, received(&packet, arrival));
         }
         assert!(playout.tick(now).sink_error.is_none());
@@ -114,7 +103,7 @@ fn the_delay_follows_the_path_in_pauses_and_speech_keeps_its_score() {
     assert_eq!((statistics.concealed_samples, statistics.fec_recovered), (0, 0));
     assert!(statistics.jitter_buffer_delay <= Duration::from_millis(30), "{statistics:?}");
 
-    let rough = Path { jitter: Duration::from_millis(80), ..CLEAN };
+    let rough = (Impairments { jitter: Duration::from_millis(80), ..Impairments::NONE }, 0);
     let (said, heard, adapting) = call(OpusConfig::default(), rough);
     let (fixed_said, fixed_heard, fixed) = call_through(JitterConfig::default(), OpusConfig::default(), rough);
     let (score, fixed_score) = (pesq(&said, &heard), pesq(&fixed_said, &fixed_heard));
@@ -126,7 +115,7 @@ fn the_delay_follows_the_path_in_pauses_and_speech_keeps_its_score() {
 fn speech_with_10_percent_loss_scores_at_least_3_on_average_and_always_more_than_without_error_correction() {
     let mut sum = 0.0;
     for seed in 1..=5 {
-        let path = Path { loss: 0.1, seed, ..CLEAN };
+        let path = (Impairments { loss: 0.1, ..Impairments::NONE }, seed);
         let (said, heard, statistics) = call_through(JitterConfig::default(), OpusConfig::default(), path);
         let score = pesq(&said, &heard);
         let without = call_through(JitterConfig::default(), OpusConfig { fec: false, ..OpusConfig::default() }, path);
@@ -145,7 +134,7 @@ fn speech_with_10_percent_loss_scores_at_least_3_on_average_and_always_more_than
 #[test]
 fn speech_with_jitter_within_the_delay_scores_as_without() {
     for seed in [1, 2, 3] {
-        let path = Path { jitter: Duration::from_millis(39), seed, ..CLEAN };
+        let path = (Impairments { jitter: Duration::from_millis(39), ..Impairments::NONE }, seed);
         let (said, heard, statistics) = call(OpusConfig::default(), path);
         let score = pesq(&said, &heard);
         assert!(score >= 4.0, "seed {seed}: PESQ {score:.2}: {statistics:?}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{Configuration, Context, Registry, SystemClock, TrackKind, Transport};
-use blink_conformance::impaired::{ImpairedNetwork, ImpairedTransport, Impairment, Loss, Rate};
+use blink_conformance::impaired::{ImpairedNetwork, ImpairedTransport, Impairments, Rate};
 use blink_engine::{Blink, CallConfig, Event, EventItem, Events, ParticipantStatistics, RequestedStream, StreamConfig};
 use {
     blink_media_cpal_opus as _, blink_media_synthetic as _, blink_signaling_memory as _, blink_transport_str0m as _,
@@ -59,8 +59,8 @@ between! { a_call_comes_up_while_packets_are_lost:
     webrtc_rs_webrtc_rs: WEBRTC_RS, WEBRTC_RS;
 }
 
-const LOSSY: Impairment =
-    Impairment { delay: Duration::from_millis(20), loss: Loss::Random(0.1), seed: 1, ..Impairment::NONE };
+const LOSSY: Impairments = Impairments { delay: Duration::from_millis(20), loss: 0.1, ..Impairments::NONE };
+const SEED: u64 = 1;
 
 /// The handshake must need no SCTP retransmission: the first comes after 3 s, and the next 6 s
 /// later.
@@ -70,7 +70,7 @@ async fn a_call_comes_up_while_packets_are_lost(stacks: [Stack; 2]) {
 
 /// Receivers report loss, senders add redundancy (RFC 2198), and the redundant frames are played.
 async fn lost_audio_is_recovered_from_redundancy(stacks: [Stack; 2]) {
-    let test_call = TestCall::start(stacks, Impairment::NONE, LOSSY).await;
+    let test_call = TestCall::start(stacks, Impairments::NONE, LOSSY).await;
     for [from, to] in [[&test_call.alice, &test_call.bob], [&test_call.bob, &test_call.alice]] {
         let statistics = of(to, "60 packets are lost", |statistics| statistics.audio.packets_lost >= 60).await;
         let audio = statistics.audio;
@@ -87,7 +87,7 @@ async fn lost_audio_is_recovered_from_redundancy(stacks: [Stack; 2]) {
 /// Audio, headers and the clip need about 160 kbit/s.
 async fn audio_has_priority_on_a_narrow_path(stacks: [Stack; 2]) {
     let rate = Some(Rate { bits_per_second: 110_000, queue: 8_000 });
-    let mut test_call = TestCall::start(stacks, Impairment::NONE, Impairment { rate, ..Impairment::NONE }).await;
+    let mut test_call = TestCall::start(stacks, Impairments::NONE, Impairments { rate, ..Impairments::NONE }).await;
     let mut received_frames = test_call.alice_offers_video().await;
     of(&test_call.alice, "video frames are dropped", |to_bob| to_bob.sending.left_out >= 15).await;
     let narrow = |to_bob: &ParticipantStatistics| to_bob.sending.path_bitrate < 130_000 && to_bob.sending.loss < 0.02;
@@ -120,9 +120,9 @@ struct TestCall {
 
 impl TestCall {
     /// Starts a call on the network `first`, which changes to `then` once both hear each other.
-    async fn start(stacks: [Stack; 2], first: Impairment, then: Impairment) -> Self {
+    async fn start(stacks: [Stack; 2], first: Impairments, then: Impairments) -> Self {
         let registry = Registry::discovered().expect("backends have different names");
-        let network = ImpairedNetwork::new(first);
+        let network = ImpairedNetwork::new(first, SEED);
         let [alice, bob] = stacks.map(|stack| engine(&registry, stack, &network));
         let (alice, bob) = (alice.await, bob.await);
         let (mut to_alice, mut to_bob) = (alice.events(), bob.events());
@@ -136,7 +136,7 @@ impl TestCall {
         for events in [&mut to_alice, &mut to_bob] {
             next(events, "audio", |event| matches!(event, Event::MediaStarted { .. }).then_some(())).await;
         }
-        network.set_impairment(then);
+        network.set_impairments(then);
         Self { alice, bob, to_bob, _network: network }
     }
 

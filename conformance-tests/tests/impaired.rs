@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use blink_api::Registry;
-use blink_conformance::impaired::{Impairment, Loss, SignalingImpairment};
+use blink_conformance::impaired::Impairments;
 use blink_conformance::lab::{Impaired, LabConfig, Timing};
 use blink_conformance::scenarios;
 use blink_signaling_libp2p as _;
@@ -23,22 +23,25 @@ const ROUGH: [&str; 1] = ["three-way"];
 fn main() {
     let arguments = Arguments::from_args();
     let rough = Impaired {
-        packets: Impairment {
-            delay: Duration::from_millis(30),
-            jitter: Duration::from_millis(20),
-            loss: Loss::Bursts { every: 40.0, length: 2.0 },
-            duplicated: 0.02,
-            reordered: Some(50),
-            seed: 1,
-            ..Impairment::NONE
+        // Bursts of two packets, one in 42 packets.
+        packets: Impairments {
+            delay: Duration::from_millis(10),
+            jitter: Duration::from_millis(40),
+            in_order: true,
+            loss: 2.0 / 42.0,
+            burst: Some(2.0),
+            duplicate: 0.02,
+            reorder: Some(50),
+            ..Impairments::NONE
         },
-        deliveries: SignalingImpairment {
+        deliveries: Impairments {
             delay: Duration::from_millis(20),
             jitter: Duration::from_millis(60),
-            lost: 0.1,
-            duplicated: 0.1,
-            seed: 1,
+            loss: 0.1,
+            duplicate: 0.1,
+            ..Impairments::NONE
         },
+        seed: 1,
     };
     let networks = [("cut", Impaired::CUTS_ONLY, &CUT[..]), ("rough", rough, &ROUGH[..])];
     let trials = networks.into_iter().flat_map(|(network, impaired, names)| {

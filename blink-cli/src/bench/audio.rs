@@ -8,10 +8,10 @@ use blink_api::{AudioFormat, Preference};
 use blink_media::TICK;
 use blink_media_cpal_opus::OpusConfig;
 use blink_media_synthetic::speech_clip;
+use blink_sim::impairment::Impairments;
 use serde::Serialize;
 
 use super::line::{self, Ends, Outcome};
-use super::path::Impairment;
 use super::plot::{self, Panel};
 use crate::args::{BenchAudioArguments, Global};
 use crate::configuration;
@@ -180,8 +180,9 @@ fn simulate(cases: &[Case], setup: Setup, delay: Duration, seeds: u64) -> Result
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let (case, seed, baseline) = *job;
             let Case { loss, jitter, burst } = cases[case];
-            let impairment = Impairment { loss: loss / 100.0, burst, jitter: Duration::from_millis(jitter), delay };
-            let outcome = line::run(&ends(setup, baseline), impairment, seed, &said)?;
+            let jitter = Duration::from_millis(jitter);
+            let impairments = Impairments { loss: loss / 100.0, burst, jitter, ..Impairments::delayed(delay) };
+            let outcome = line::run(&ends(setup, baseline), impairments, seed, &said)?;
             let score = pesq_wb(&said, &outcome.heard, AudioFormat::CALL.sample_rate);
             done.lock().expect("no thread panics while it holds the lock").push((*job, outcome, score));
         }

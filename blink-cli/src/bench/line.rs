@@ -14,10 +14,10 @@ use blink_media::{
     Capture, CaptureConfig, JitterConfig, Listeners, Network, Playout, ReceiveConfig, TICK, TickScheduler,
 };
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
+use blink_sim::impairment::{Impairments, Link};
 use bytes::Bytes;
 
 use super::cpu::CpuTime;
-use super::path::{Impairment, Path};
 use crate::failure::Failure;
 
 /// How often the receiver tells the sender what was lost (RFC 3550 §6.2 has 5 s as the least, RFC
@@ -57,7 +57,7 @@ pub(super) struct Outcome {
 }
 
 /// Says `said` (48 kHz, mono) over the network.
-pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) -> Result<Outcome, Failure> {
+pub(super) fn run(ends: &Ends, impairments: Impairments, seed: u64, said: &[f32]) -> Result<Outcome, Failure> {
     let codec = OpusCodec::new(ends.codec)?;
     let format = AudioFormat::CALL;
     let encoder = codec.encoder(AudioEncoderConfig { format, frame: ends.frame, bitrate: None })?;
@@ -83,11 +83,10 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
     playout.follow_media_clock(ends.fixed.is_none());
     playout.add(0, receive, codec.decoder(AudioDecoderConfig { format })?);
 
-    let mut path = Path::new(impairment, seed);
+    let mut link = Link::new(impairments, seed);
     let start = Instant::now();
     // The ends' ticks do not fall together.
     let mut pacer = TickScheduler::new(start + TICK + TICK.mul_f64((seed as f64 * 0.618).fract()));
-    let mut on_the_way: Vec<(Instant, RtpIn)> = Vec::with_capacity(1_000);
     let (mut sent, mut payload_bytes) = (Vec::with_capacity(8), 0);
     let (mut delays, mut buffer) = (Vec::new(), Vec::new());
     let mut reports: Vec<(Instant, Network)> = Vec::new();
@@ -110,15 +109,13 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
         capture.tick(&[], &mut |packet| sent.push(packet)).map_err(|fault| Failure::call(fault.to_string()))?;
         for packet in sent.drain(..).map(|packet| sender.carry(packet)) {
             payload_bytes += packet.payload.len();
-            if let Some(delay) = path.send() {
-                on_the_way.push((captured + delay, received(packet, captured + delay)));
-            }
+            link.send(captured, packet.payload.len(), packet);
         }
-        on_the_way.sort_by_key(|(arrival, _)| *arrival);
         while pacer.next() < captured + TICK {
             let now = pacer.next();
-            let there = on_the_way.partition_point(|(arrival, _)| *arrival <= now);
-            on_the_way.drain(..there).for_each(|(_, packet)| playout.push(&0, packet));
+            while let Some((arrival, packet)) = link.receive(now) {
+                playout.push(&0, received(packet, arrival));
+            }
             if let Some(position) = playout.position(&0) {
                 let age = (now - start).as_secs_f64() * 1_000.0 - f64::from(position.0) / TICKS_PER_MS;
                 delays.push(((now - start).as_secs_f64(), age + lookahead.as_secs_f64() * 1_000.0));
@@ -134,7 +131,7 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
         }
         if tick % REPORTS == REPORTS - 1 {
             let statistics = playout.statistics(&0).unwrap_or_default();
-            reports.insert(0, (captured + TICK + impairment.delay, statistics.network_since(&reported)));
+            reports.insert(0, (captured + TICK + impairments.delay, statistics.network_since(&reported)));
             reported = statistics;
         }
     }

@@ -9,8 +9,8 @@ use blink_proto::secure::{Channel, Identity, Refusal, inbox_topic};
 use blink_proto::wire::{
     Bytes16, ChannelMessage, Entry, EntryBody, Kind, Member, Record, Signed, Status, StreamOffer, cbor,
 };
+use blink_sim::simulation::Simulation;
 
-use crate::world::World;
 use crate::{A, B, C, SECOND, connected};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -25,11 +25,11 @@ struct Writer {
 
 impl Writer {
     /// A writes to B.
-    fn new(world: &World) -> Self {
+    fn new(world: &Simulation) -> Self {
         let from = world.nodes[A].endpoint;
         let open = world.nodes[B].sessions.iter().find(|(_, (_, remote))| *remote == from);
         let (session, _) = open.expect("a path between the two");
-        let (call, keys) = world.keys_of_a_call(A).expect("it is in a call");
+        let (call, keys) = world.known_call_keys(A).expect("it is in a call");
         let record = Record {
             call_key: world.signed_key(&from, &call, &keys[0].1),
             version: 1_000,
@@ -47,13 +47,13 @@ impl Writer {
         Self { to: B, session: *session, from, record }
     }
 
-    fn write(&self, world: &mut World, message: ChannelMessage) {
+    fn write(&self, world: &mut Simulation, message: ChannelMessage) {
         let event = SessionInput::Channel(message);
         world.input(self.to, Input::Session { session: self.session, event });
     }
 
     /// The next version of its record.
-    fn says(&mut self, world: &mut World, change: impl FnOnce(&mut Record), entries: Vec<Signed>) {
+    fn says(&mut self, world: &mut Simulation, change: impl FnOnce(&mut Record), entries: Vec<Signed>) {
         self.record.version += 1;
         change(&mut self.record);
         let member = Box::new(Member { record: self.record.clone(), entries, secret: None });
@@ -84,9 +84,9 @@ fn told(events: &[Event], of: Endpoint) -> (usize, ParticipantState, Vec<StreamI
 
 #[test]
 fn what_a_participant_says_of_itself_reaches_the_application_ten_times_a_second_at_most() {
-    let mut world = World::new(3, 1);
+    let mut world = Simulation::new(3, 1);
     connected(&mut world, &[B, C]);
-    world.trace.silence();
+    world.trace.disable();
     let mut writer = Writer::new(&world);
     let before = world.nodes[B].events.len();
     for n in 0..8_000_u32 {
@@ -129,7 +129,7 @@ fn what_a_participant_says_of_itself_reaches_the_application_ten_times_a_second_
     }
 }
 
-fn current(world: &World, node: usize) -> CallId {
+fn current(world: &Simulation, node: usize) -> CallId {
     world.nodes[node].machine.current().expect("it is in a call")
 }
 
@@ -137,7 +137,7 @@ fn current(world: &World, node: usize) -> CallId {
 /// good.
 #[test]
 fn changes_that_had_to_wait_are_told_as_they_are_by_then() {
-    let mut world = World::new(2, 2);
+    let mut world = Simulation::new(2, 2);
     connected(&mut world, &[B]);
     let mut writer = Writer::new(&world);
     let before = world.nodes[B].events.len();
@@ -145,17 +145,17 @@ fn changes_that_had_to_wait_are_told_as_they_are_by_then() {
         writer.says(&mut world, |record| record.muted = n % 2 == 0, Vec::new());
     }
     let (count, state, _) = told(&world.nodes[B].events[before..], writer.from);
-    assert_eq!((count, state.muted), (10, false), "{}", world.story());
+    assert_eq!((count, state.muted), (10, false), "{}", world.transcript());
     world.advance(2 * SECOND);
     let (count, state, _) = told(&world.nodes[B].events[before..], writer.from);
-    assert_eq!((count, state.muted), (11, true), "{}", world.story());
+    assert_eq!((count, state.muted), (11, true), "{}", world.transcript());
 }
 
 /// A stream that the user asked for and that was taken back is gone, even if it is offered again
 /// before that could be told.
 #[test]
 fn the_end_of_a_stream_that_was_asked_for_is_told_however_soon_it_is_offered_again() {
-    let mut world = World::new(2, 3);
+    let mut world = Simulation::new(2, 3);
     let call = connected(&mut world, &[B]);
     let mut writer = Writer::new(&world);
     writer.says(&mut world, |record| record.streams = vec![stream(1)], Vec::new());
@@ -170,15 +170,15 @@ fn the_end_of_a_stream_that_was_asked_for_is_told_however_soon_it_is_offered_aga
     let (participant, reason) = (writer.from, StreamEndReason::Revoked);
     let ended = Event::StreamEnded { call, participant, stream: stream(1).id, reason };
     let events = &world.nodes[B].events[before..];
-    assert_eq!(events.iter().filter(|event| **event == ended).count(), 1, "{}", world.story());
+    assert_eq!(events.iter().filter(|event| **event == ended).count(), 1, "{}", world.transcript());
     assert_eq!(told(&world.nodes[B].events, writer.from).2, [stream(1).id], "and it is offered again");
 }
 
 #[test]
 fn records_full_of_entries_let_a_member_check_few_signatures() {
-    let mut world = World::new(3, 4);
+    let mut world = Simulation::new(3, 4);
     let call = connected(&mut world, &[B, C]);
-    world.trace.silence();
+    world.trace.disable();
     let alice = Identity::from_seed(&[1; 32]);
     let mut writer = Writer::new(&world);
     let entry = |n: u32| {
@@ -210,7 +210,7 @@ fn records_full_of_entries_let_a_member_check_few_signatures() {
 /// Messages of outsiders on a call's topic are not passed on, whatever keys they were made with.
 #[test]
 fn only_who_takes_part_in_a_call_speaks_on_its_topic() {
-    let mut world = World::new(3, 8);
+    let mut world = Simulation::new(3, 8);
     let call = connected(&mut world, &[B]);
     let may_speak = |channel, node: usize| world.nodes[A].machine.is_permitted(&channel, &world.did(node));
     assert!(may_speak(Channel::Call(call), B) && may_speak(Channel::Call(call), A));
@@ -220,12 +220,12 @@ fn only_who_takes_part_in_a_call_speaks_on_its_topic() {
 }
 
 /// How many messages of a kind a device sent.
-fn sent(world: &World, node: usize, kind: Kind) -> usize {
+fn sent(world: &Simulation, node: usize, kind: Kind) -> usize {
     world.sent.iter().filter(|(from, of)| *from == node && *of == kind).count()
 }
 
 /// A network with a new subscriber of a topic every ten milliseconds for eight seconds.
-fn toggles(world: &mut World, node: usize, topic: blink_api::Topic) {
+fn toggles(world: &mut Simulation, node: usize, topic: blink_api::Topic) {
     for _ in 0..800 {
         world.input(node, Input::SubscriberJoined(topic));
         world.advance(10 * MILLISECOND);
@@ -234,7 +234,7 @@ fn toggles(world: &mut World, node: usize, topic: blink_api::Topic) {
 
 #[test]
 fn subscribing_to_an_inbox_again_and_again_makes_a_caller_offer_little_more_often() {
-    let mut world = World::new(2, 5);
+    let mut world = Simulation::new(2, 5);
     world.nodes[B].online = false;
     world.offer(A, &[B]);
     let topic = inbox_topic(&world.did(B));
@@ -249,7 +249,7 @@ fn subscribing_to_an_inbox_again_and_again_makes_a_caller_offer_little_more_ofte
 
 #[test]
 fn subscribing_again_and_again_brings_a_missed_call_little_more_often() {
-    let mut world = World::new(2, 6);
+    let mut world = Simulation::new(2, 6);
     world.nodes[B].online = false;
     world.offer(A, &[B]);
     world.advance(100 * SECOND);
@@ -266,11 +266,11 @@ fn subscribing_again_and_again_brings_a_missed_call_little_more_often() {
 
 #[test]
 fn subscribing_to_a_calls_topic_again_and_again_makes_members_say_little_more_often_who_they_are() {
-    let mut world = World::new(2, 7);
+    let mut world = Simulation::new(2, 7);
     connected(&mut world, &[B]);
     world.advance(10 * SECOND);
     let before = sent(&world, A, Kind::Member);
-    let topic = world.topic_of_a_call(A);
+    let topic = world.call_topic(A);
     toggles(&mut world, A, topic);
     let records = sent(&world, A, Kind::Member) - before;
     assert!((8..=16).contains(&records), "{records} records in 8 s");

@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use blink_api::{BusyPolicy, CallSettings};
 use blink_proto::call::{CallDirection, CallOutcome, HistoryEntry, Presence};
+use blink_sim::simulation::{Network, Simulation};
 
-use crate::world::{Network, World};
 use crate::{A, B, C, SECOND, connected, ended, incoming, joined, two_devices};
 
-fn history(world: &World, node: usize) -> Vec<HistoryEntry> {
+fn history(world: &Simulation, node: usize) -> Vec<HistoryEntry> {
     world.nodes[node].machine.history()
 }
 
-fn outcomes(world: &World, node: usize) -> Vec<CallOutcome> {
+fn outcomes(world: &Simulation, node: usize) -> Vec<CallOutcome> {
     history(world, node).iter().map(|entry| entry.outcome).collect()
 }
 
 #[test]
 fn an_answered_call_is_listed_on_both_sides_with_its_times_and_people() {
-    let mut world = World::new(2, 50);
+    let mut world = Simulation::new(2, 50);
     let call = connected(&mut world, &[B]);
     assert_eq!((outcomes(&world, A), outcomes(&world, B)), (vec![CallOutcome::Ongoing], vec![CallOutcome::Ongoing]));
     world.advance(10 * SECOND);
@@ -38,14 +38,14 @@ fn an_answered_call_is_listed_on_both_sides_with_its_times_and_people() {
 #[test]
 fn each_way_in_which_nobody_talks_has_its_name_on_either_side() {
     use CallOutcome::{Cancelled, Missed, Rejected, Unanswered};
-    type Deed = fn(&mut World, blink_api::CallId);
+    type Deed = fn(&mut Simulation, blink_api::CallId);
     let deeds: [(Deed, CallOutcome, CallOutcome); 3] = [
         (|world, _| world.leave(A), Cancelled, Missed),
         (|world, call| world.reject(B, call), Rejected, Rejected),
         (|_, _| {}, Unanswered, Missed),
     ];
     for (deed, of_caller, of_callee) in deeds {
-        let mut world = World::new(2, 51);
+        let mut world = Simulation::new(2, 51);
         let call = world.offer(A, &[B]);
         world.until(B, SECOND, "incoming", incoming);
         deed(&mut world, call);
@@ -57,7 +57,7 @@ fn each_way_in_which_nobody_talks_has_its_name_on_either_side() {
 #[test]
 fn busy_and_another_device_are_told_apart() {
     let settings = CallSettings { busy: BusyPolicy::Reject, ..CallSettings::default() };
-    let mut world = World::with(3, 52, Network::PERFECT, settings);
+    let mut world = Simulation::with(3, 52, Network::PERFECT, settings);
     connected(&mut world, &[B]);
     world.offer(C, &[B]);
     world.until(C, 10 * SECOND, "ended", ended);
@@ -75,7 +75,7 @@ fn busy_and_another_device_are_told_apart() {
 #[test]
 fn two_calls_that_cross_are_one_entry() {
     for seed in 0..6 {
-        let mut world = World::new(2, seed);
+        let mut world = Simulation::new(2, seed);
         world.offer(A, &[B]);
         world.offer(B, &[A]);
         world.until(A, 10 * SECOND, "joined", joined);
@@ -92,7 +92,7 @@ fn two_calls_that_cross_are_one_entry() {
 fn the_oldest_goes_where_the_limit_is_reached_and_clearing_leaves_what_is_ongoing() {
     for limit in [0, 2] {
         let mut world =
-            World::with(2, 54, Network::PERFECT, CallSettings { history: limit, ..CallSettings::default() });
+            Simulation::with(2, 54, Network::PERFECT, CallSettings { history: limit, ..CallSettings::default() });
         for _ in 0..4 {
             world.offer(A, &[B]);
             world.advance(SECOND);
@@ -112,7 +112,7 @@ fn the_oldest_goes_where_the_limit_is_reached_and_clearing_leaves_what_is_ongoin
 
 #[test]
 fn calls_are_listed_as_they_were_recorded_whatever_the_clock_said() {
-    let mut world = World::new(2, 56);
+    let mut world = Simulation::new(2, 56);
     let mut calls = Vec::new();
     let year: i64 = 365 * 24 * 3_600_000;
     // Before 1970, far ahead, and right again, each over a restart or not.
@@ -127,7 +127,7 @@ fn calls_are_listed_as_they_were_recorded_whatever_the_clock_said() {
         world.leave(A);
         world.advance(SECOND);
     }
-    let listed = |world: &World| history(world, A).iter().map(|entry| entry.call).collect::<Vec<_>>();
+    let listed = |world: &Simulation| history(world, A).iter().map(|entry| entry.call).collect::<Vec<_>>();
     assert_eq!(listed(&world), calls);
     world.restart_with_memory(A);
     assert_eq!(listed(&world), calls);
@@ -135,8 +135,8 @@ fn calls_are_listed_as_they_were_recorded_whatever_the_clock_said() {
 
 #[test]
 fn presence_follows_what_is_heard_and_who_is_in_the_call() {
-    let mut world = World::new(3, 55);
-    let presence = |world: &mut World, of: usize| {
+    let mut world = Simulation::new(3, 55);
+    let presence = |world: &mut Simulation, of: usize| {
         let did = world.did(of);
         world.act(A, |machine, now| machine.presence(now, &did))
     };

@@ -10,30 +10,30 @@ use blink_proto::wire::{
     Body, Bytes16, Cancel, CancelReason, Entry, EntryBody, JoinedClaim, Kind, Member, Record, Seen, Signed, SignedKey,
     Status, StreamOffer, cbor,
 };
+use blink_sim::simulation::{Network, Simulation, SimulationConfig};
 
-use crate::world::{Network, Setup, World};
 use crate::{A, B, C, SECOND, connected, ended_with, incoming, joined};
 
 /// Four people whose messages travel in envelopes.
-fn sealed(seed: u64) -> World {
+fn sealed(seed: u64) -> Simulation {
     let devices = [(1, 1), (2, 2), (3, 3), (4, 4)];
     let (network, settings) = (Network::PERFECT, CallSettings::default());
-    World::set_up(Setup { devices: &devices, seed, network, settings, sealed: true })
+    Simulation::configured(SimulationConfig { devices: &devices, seed, network, settings, sealed: true })
 }
 
 /// The call's keys as everybody in it knows them.
-fn keys(world: &World, node: usize) -> Vec<[u8; 32]> {
-    let (_, keys) = world.keys_of_a_call(node).unwrap();
+fn keys(world: &Simulation, node: usize) -> Vec<[u8; 32]> {
+    let (_, keys) = world.known_call_keys(node).unwrap();
     keys.into_iter().map(|(_, key)| key).collect()
 }
 
 /// A device's key as its owner would sign it.
-fn signed(world: &World, endpoint: Endpoint, call: CallId, key: [u8; 32]) -> SignedKey {
+fn signed(world: &Simulation, endpoint: Endpoint, call: CallId, key: [u8; 32]) -> SignedKey {
     world.signed_key(&endpoint, &call, &key)
 }
 
 /// The key under which a device is in the call.
-fn own_key(world: &World, node: usize, call: CallId) -> SignedKey {
+fn own_key(world: &Simulation, node: usize, call: CallId) -> SignedKey {
     signed(world, world.nodes[node].endpoint, call, keys(world, node)[0])
 }
 
@@ -55,11 +55,11 @@ fn record(call_key: SignedKey, version: u64) -> Record {
 }
 
 /// A member says something that its machine never would to everybody in the call.
-fn says(world: &mut World, node: usize, call: CallId, record: Record) {
+fn says(world: &mut Simulation, node: usize, call: CallId, record: Record) {
     says_of_the_roster(world, node, call, record, Vec::new());
 }
 
-fn says_of_the_roster(world: &mut World, node: usize, call: CallId, record: Record, entries: Vec<Signed>) {
+fn says_of_the_roster(world: &mut Simulation, node: usize, call: CallId, record: Record, entries: Vec<Signed>) {
     let recipients = keys(world, node);
     let body = Body::Member(Box::new(Member { record, entries, secret: None }));
     world.send_raw(node, Channel::Call(call), &recipients, call, body);
@@ -84,7 +84,7 @@ fn made_up_people(call: CallId, by: &Identity) -> Vec<Signed> {
 }
 
 /// A member claims something in a letter.
-fn claims(world: &mut World, node: usize, to: usize, call: CallId, mut joined: Vec<JoinedClaim>) {
+fn claims(world: &mut Simulation, node: usize, to: usize, call: CallId, mut joined: Vec<JoinedClaim>) {
     let (endpoint, boot) = (world.nodes[node].endpoint, world.nodes[node].boot);
     joined.push(JoinedClaim { endpoint, boot, version: 1, call_key: own_key(world, node, call) });
     let reason = CancelReason::Left;
@@ -97,7 +97,7 @@ fn muted(event: &Event) -> bool {
     matches!(event, Event::ParticipantStateChanged { state, .. } if state.muted)
 }
 
-fn device(of: &World, node: usize, number: u8) -> Endpoint {
+fn device(of: &Simulation, node: usize, number: u8) -> Endpoint {
     Endpoint { device: DeviceId::from_random([number; 16]), ..of.nodes[node].endpoint }
 }
 
@@ -128,7 +128,7 @@ fn a_call_key_that_is_said_to_be_anothers_keeps_no_record_from_its_owner_and_bre
     let [own, theirs] = [C, B].map(|node| own_key(&world, node, call));
     // One after the other, so that the liar itself loses its path only in the end.
     let fake =
-        |world: &World, number| Seen { endpoint: device(world, B, number), boot: 1, call_key: theirs, version: 1 };
+        |world: &Simulation, number| Seen { endpoint: device(world, B, number), boot: 1, call_key: theirs, version: 1 };
     let seen = vec![fake(&world, 90), fake(&world, 91)];
     says(&mut world, C, call, Record { seen, ..record(own, 500) });
     world.advance(SECOND);
@@ -144,7 +144,7 @@ fn a_call_key_that_is_said_to_be_anothers_keeps_no_record_from_its_owner_and_bre
         }
         _ => false,
     };
-    assert_eq!((world.count(A, trouble), world.count(B, trouble)), (0, 0), "{}", world.story());
+    assert_eq!((world.count(A, trouble), world.count(B, trouble)), (0, 0), "{}", world.transcript());
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn nothing_is_sealed_for_a_key_that_its_owner_has_not_signed_for() {
     // letters.
     let eyes: Vec<AgreementKey> = (90..94).map(|number| AgreementKey::from_scalar(&[number; 32])).collect();
     let liar = Identity::from_seed(&[3; 32]);
-    let fake = |world: &World, node: usize, number: u8| {
+    let fake = |world: &Simulation, node: usize, number: u8| {
         let endpoint = device(world, node, number);
         let key = eyes[usize::from(number - 90)].public();
         (endpoint, sign_call_key(&liar, &endpoint.device, &call, key))
@@ -219,8 +219,8 @@ fn nothing_is_sealed_for_a_key_that_its_owner_has_not_signed_for() {
     world.act(A, |machine, now| machine.set_muted(now, true));
     world.until(B, 2 * SECOND, "muted", muted);
     let read: Vec<_> =
-        world.sealed_for_nobody.iter().filter(|(_, key)| eyes.iter().any(|eye| eye.public() == key)).collect();
-    assert!(read.is_empty(), "{read:?}\n{}", world.story());
+        world.unknown_recipients.iter().filter(|(_, key)| eyes.iter().any(|eye| eye.public() == key)).collect();
+    assert!(read.is_empty(), "{read:?}\n{}", world.transcript());
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn of_two_streams_with_one_id_the_first_is_offered() {
     says(&mut world, B, call, Record { streams, ..record(own, 500) });
     world.advance(SECOND);
     let offered = |event: &Event| matches!(event, Event::StreamOffered { .. });
-    assert_eq!(world.count(A, offered), 1, "{}", world.story());
+    assert_eq!(world.count(A, offered), 1, "{}", world.transcript());
 }
 
 #[test]
@@ -292,16 +292,16 @@ fn an_offer_that_was_held_back_does_not_ring() {
     world.leave(A);
     world.advance(180 * SECOND);
     world.nodes[B].online = true;
-    for letter in world.wire.clone() {
-        world.bring_to(B, &letter);
+    for letter in world.published.clone() {
+        world.deliver_to(B, &letter);
     }
     world.advance(60 * SECOND);
-    assert_eq!(world.count(B, incoming), 0, "{}", world.story());
+    assert_eq!(world.count(B, incoming), 0, "{}", world.transcript());
 }
 
 #[test]
 fn who_comes_back_is_told_everything_anew_and_so_is_everybody_about_it() {
-    let mut world = World::new(3, 7);
+    let mut world = Simulation::new(3, 7);
     let call = connected(&mut world, &[B, C]);
     let (stream, codec) = (StreamId::from_random([1; 16]), "VP8".to_owned());
     let info = StreamInfo { stream, kind: TrackKind::Video, codec, name: String::new() };
@@ -314,20 +314,20 @@ fn who_comes_back_is_told_everything_anew_and_so_is_everybody_about_it() {
     world.answer(A, call);
     world.advance(5 * SECOND);
     let offered = |event: &Event| matches!(event, Event::StreamOffered { .. });
-    assert_eq!((world.count(A, muted), world.count(A, offered)), (2, 1), "{}", world.story());
+    assert_eq!((world.count(A, muted), world.count(A, offered)), (2, 1), "{}", world.transcript());
     // Now B comes back, as muted as before.
     world.leave(B);
     world.advance(SECOND);
     world.answer(B, call);
     world.advance(5 * SECOND);
-    assert_eq!((world.count(A, muted), world.count(C, muted)), (3, 2), "{}", world.story());
+    assert_eq!((world.count(A, muted), world.count(C, muted)), (3, 2), "{}", world.transcript());
 }
 
 #[test]
 fn nothing_is_told_of_a_call_that_another_one_took_the_place_of() {
     let mut replaced = 0;
     for seed in 0..20 {
-        let mut world = World::new(3, seed);
+        let mut world = Simulation::new(3, seed);
         world.nodes[C].online = false;
         let old = connected(&mut world, &[B]);
         world.leave(A);
@@ -347,7 +347,7 @@ fn nothing_is_told_of_a_call_that_another_one_took_the_place_of() {
             let Event::CallReplaced { old: given_up, .. } = &events[at] else { continue };
             replaced += 1;
             let of_it = |event: &Event| format!("{event:?}").contains(&given_up.to_string());
-            assert!(!events[at + 1..].iter().any(of_it), "seed {seed} node {node}\n{}", world.story());
+            assert!(!events[at + 1..].iter().any(of_it), "seed {seed} node {node}\n{}", world.transcript());
         }
         assert_ne!(old, first);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use blink_api::Registry;
 
-use crate::impaired::{Impairment, Loss, SignalingImpairment};
+use crate::impaired::Impairments;
 
 /// Timeout of an expected event on a network without loss.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,14 +43,16 @@ pub struct LabConfig {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Impaired {
     /// Impairment of packets.
-    pub packets: Impairment,
+    pub packets: Impairments,
     /// Impairment of signaling deliveries.
-    pub deliveries: SignalingImpairment,
+    pub deliveries: Impairments,
+    /// Seed of all random decisions.
+    pub seed: u64,
 }
 
 impl Impaired {
     /// A network without impairments, which can be cut.
-    pub const CUTS_ONLY: Self = Self { packets: Impairment::NONE, deliveries: SignalingImpairment::NONE };
+    pub const CUTS_ONLY: Self = Self { packets: Impairments::NONE, deliveries: Impairments::NONE, seed: 0 };
 }
 
 /// Clock of a lab.
@@ -82,7 +84,7 @@ impl LabConfig {
 
     /// Default timeout of an expected event.
     pub(crate) fn event_timeout(&self) -> Duration {
-        let loses = |network: Impaired| network.packets.loss != Loss::None || network.deliveries.lost > 0.0;
+        let loses = |network: Impaired| network.packets.loss > 0.0 || network.deliveries.loss > 0.0;
         if self.impaired.is_some_and(loses) { LOSSY_EVENT_TIMEOUT } else { EVENT_TIMEOUT }
     }
 
@@ -121,23 +123,4 @@ impl Requirements {
         messages: false,
         unshared_codec: false,
     };
-}
-
-/// Conditions of signaling between the participants, in addition to those of the backends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NetworkConditions {
-    /// Minimum delay of every message.
-    pub delay: Duration,
-    /// Maximum additional random delay, which reorders messages.
-    pub jitter: Duration,
-    /// Loss of messages in percent.
-    pub loss_percent: u8,
-}
-
-impl NetworkConditions {
-    /// No additional delay or loss.
-    pub const IDEAL: Self = Self { delay: Duration::ZERO, jitter: Duration::ZERO, loss_percent: 0 };
-    /// Delayed, reordered, and 10 % lost.
-    pub const LOSSY: Self =
-        Self { delay: Duration::from_millis(20), jitter: Duration::from_millis(120), loss_percent: 10 };
 }

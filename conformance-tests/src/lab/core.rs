@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::clock::LabClock;
-use super::config::{LabConfig, NetworkConditions, Timing};
+use super::config::{LabConfig, Timing};
 use super::event_log::EventLog;
 use super::failure::{Failure, Result};
 use super::fault::Fault;
@@ -23,7 +23,7 @@ use super::link_signaling::FIRST_INJECTED_ID;
 use super::message_network::MessageNetwork;
 use super::participant_inner::ParticipantInner;
 use super::stalls::Stalls;
-use crate::impaired::ImpairedNetwork;
+use crate::impaired::{ImpairedNetwork, Impairments};
 use crate::turn::TurnServer;
 
 pub(crate) struct Core {
@@ -59,9 +59,9 @@ struct State {
 }
 
 impl Core {
-    pub(crate) fn new(config: LabConfig, network: NetworkConditions, fault: Option<Fault>) -> Self {
+    pub(crate) fn new(config: LabConfig, network: Impairments, fault: Option<Fault>) -> Self {
         Self {
-            network: config.impaired.map(|impaired| ImpairedNetwork::new(impaired.packets)),
+            network: config.impaired.map(|impaired| ImpairedNetwork::new(impaired.packets, impaired.seed)),
             stalls: (config.timing == Timing::Real).then(Stalls::watched),
             config,
             clock: LabClock::start(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use blink_api::macros::async_trait;
 use blink_api::{
@@ -129,23 +130,32 @@ impl SubscriptionForwarder {
     fn deliver(&self, delivery: Delivery) {
         let handling = self.core.message_network.decide(&self.link, &self.topic, &delivery.message);
         match handling {
-            MessageAction::Deliver => self.push(delivery),
+            MessageAction::Deliver => {
+                for delay in self.core.message_network.delays(&delivery.message) {
+                    self.deliver_after(delay, delivery.clone());
+                }
+            }
             MessageAction::Drop => {}
             MessageAction::Hold => self.core.message_network.hold(Held { queue: self.queue.clone(), delivery }),
             MessageAction::Duplicate(times) => (0..times).for_each(|_| self.push(delivery.clone())),
-            MessageAction::Delay(delay) => {
-                let (queue, link) = (self.queue.clone(), self.link.clone());
-                let (core, topic) = (self.core.clone(), self.topic);
-                tokio::spawn(async move {
-                    tokio::time::sleep(delay).await;
-                    if link.has_signaling() {
-                        link.record_delivery(core.clock.elapsed(), topic);
-                        // The subscription may have been dropped meanwhile.
-                        queue.push(delivery).ok();
-                    }
-                });
-            }
+            MessageAction::Delay(delay) => self.deliver_after(delay, delivery),
         }
+    }
+
+    fn deliver_after(&self, delay: Duration, delivery: Delivery) {
+        if delay.is_zero() {
+            return self.push(delivery);
+        }
+        let (queue, link) = (self.queue.clone(), self.link.clone());
+        let (core, topic) = (self.core.clone(), self.topic);
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            if link.has_signaling() {
+                link.record_delivery(core.clock.elapsed(), topic);
+                // A reader that is gone wants no messages.
+                queue.push(delivery).ok();
+            }
+        });
     }
 
     fn push(&self, delivery: Delivery) {

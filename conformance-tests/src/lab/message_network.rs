@@ -9,9 +9,10 @@ use blink_api::{Delivery, DeliveryQueue, Did, Topic};
 use blink_engine::Identity;
 use blink_proto::secure::{AgreementKey, inbox_topic, open};
 use blink_proto::wire::{Body, Kind};
+use blink_sim::impairment::{Impairments, LinkModel};
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use super::config::NetworkConditions;
 use super::fault::Fault;
 use super::link::Link;
 
@@ -74,25 +75,31 @@ pub(crate) struct Held {
 
 /// Published and held messages, and the rule that decides about deliveries.
 pub(crate) struct MessageNetwork {
-    network: NetworkConditions,
     fault: Option<Fault>,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
+    /// Impairments of all messages.
+    network: LinkModel,
     published: Vec<Published>,
     senders: HashMap<Bytes, usize>,
     inboxes: HashMap<Topic, (Did, AgreementKey)>,
     rule: Option<Rule>,
     held: VecDeque<Held>,
-    /// State of the random generator, with a fixed seed.
-    chance: u64,
 }
 
 impl MessageNetwork {
-    pub(crate) fn new(network: NetworkConditions, fault: Option<Fault>) -> Self {
-        Self { network, fault, state: Mutex::default() }
+    pub(crate) fn new(impairments: Impairments, fault: Option<Fault>) -> Self {
+        let state = State {
+            network: LinkModel::new(impairments, 0),
+            published: Vec::new(),
+            senders: HashMap::new(),
+            inboxes: HashMap::new(),
+            rule: None,
+            held: VecDeque::new(),
+        };
+        Self { fault, state: Mutex::new(state) }
     }
 
     /// Registers a participant's inbox.
@@ -162,14 +169,14 @@ impl MessageNetwork {
                 }
             }
         }
-        if state.below(100) < u64::from(self.network.loss_percent) {
-            return MessageAction::Drop;
-        }
-        let jitter = state.below(u64::try_from(self.network.jitter.as_micros()).unwrap_or(u64::MAX));
-        match self.network.delay + Duration::from_micros(jitter) {
-            Duration::ZERO => MessageAction::Deliver,
-            delay => MessageAction::Delay(delay),
-        }
+        MessageAction::Deliver
+    }
+
+    /// Delays of the deliveries of a message: none if it is lost, several if it is duplicated.
+    pub(crate) fn delays(&self, message: &Bytes) -> impl Iterator<Item = Duration> + use<> {
+        let now = Instant::now().into_std();
+        let arrivals = self.state().network.transmit(now, message.len());
+        arrivals.map(move |at| at.duration_since(now))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -191,14 +198,5 @@ impl State {
     fn read(&self, topic: &Topic, message: &Bytes) -> Option<Body> {
         let (_, key) = self.inboxes.get(topic)?;
         open(topic, message, &[key], None).ok().map(|content| content.body)
-    }
-
-    /// Next random number below a limit, or 0 if the limit is 0 (splitmix64).
-    fn below(&mut self, limit: u64) -> u64 {
-        self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.chance;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (bits ^ (bits >> 31)).checked_rem(limit).unwrap_or(0)
     }
 }

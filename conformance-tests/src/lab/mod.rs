@@ -3,7 +3,8 @@
 //!
 //! ```no_run
 //! use blink_api::Registry;
-//! use blink_conformance::lab::{Lab, NetworkConditions, Result, LabConfig, Timing, incoming_call, joined};
+//! use blink_conformance::impaired::Impairments;
+//! use blink_conformance::lab::{Lab, Result, LabConfig, Timing, incoming_call, joined};
 //! use blink_engine::EndReason;
 //!
 //! async fn they_talk(lab: &mut Lab) -> Result {
@@ -18,7 +19,7 @@
 //!
 //! # async fn run() -> Result {
 //! let registry = Registry::discovered().expect("backends have different names");
-//! let mut lab = Lab::new(&LabConfig::new(registry, "memory", "memory", Timing::Virtual), NetworkConditions::IDEAL, None);
+//! let mut lab = Lab::new(&LabConfig::new(registry, "memory", "memory", Timing::Virtual), Impairments::NONE, None);
 //! let outcome = they_talk(&mut lab).await;
 //! lab.end().await;
 //! outcome
@@ -76,9 +77,10 @@ use blink_proto::wire::Kind;
 use bytes::Bytes;
 
 use self::core::Core;
+use crate::impaired::Impairments;
 use crate::turn::TurnServer;
 pub use audio_checks::{all_hear_each_other, all_meet};
-pub use config::{Impaired, LabConfig, NetworkConditions, Requirements, Timing};
+pub use config::{Impaired, LabConfig, Requirements, Timing};
 pub use event_log::{EventLog, ObservedEvent};
 pub use expected_event::{
     ExpectedEvent, any, any_of, busy, call_cancelled, call_ended, call_joined, call_replaced, incoming_call, joined,
@@ -104,7 +106,7 @@ pub struct Lab {
 
 impl Lab {
     /// Creates a lab without participants, with an optional fault. The lab's clock starts at zero.
-    pub fn new(config: &LabConfig, network: NetworkConditions, fault: Option<Fault>) -> Self {
+    pub fn new(config: &LabConfig, network: Impairments, fault: Option<Fault>) -> Self {
         Self { core: Arc::new(Core::new(config.clone(), network, fault)) }
     }
 

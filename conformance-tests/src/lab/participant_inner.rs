@@ -19,7 +19,7 @@ use super::link_transport::LinkTransport;
 use super::media_host::{Devices, LabHost};
 use super::playback::BLOCK;
 use super::profile::Profile;
-use crate::impaired::{ImpairedSignaling, ImpairedTransport, SignalingImpairment};
+use crate::impaired::{ImpairedSignaling, ImpairedTransport};
 
 pub(crate) struct ParticipantInner {
     pub(crate) name: String,
@@ -212,8 +212,8 @@ fn impair(
 ) -> (Arc<dyn Transport>, Arc<dyn Signaling>) {
     let (Some(network), Some(impaired)) = (&core.network, core.config.impaired) else { return (transport, signaling) };
     let transport = Arc::new(ImpairedTransport::new(transport, network));
-    let seed = impaired.deliveries.seed.wrapping_add(link.number as u64);
-    let signaling = Arc::new(ImpairedSignaling::new(signaling, SignalingImpairment { seed, ..impaired.deliveries }));
+    let seed = impaired.seed.wrapping_add(link.number as u64);
+    let signaling = Arc::new(ImpairedSignaling::new(signaling, impaired.deliveries, seed));
     link.impair(transport.clone(), signaling.clone());
     (transport, signaling)
 }

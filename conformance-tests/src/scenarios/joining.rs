@@ -5,10 +5,15 @@ use std::time::Duration;
 use blink_engine::{CallState, EndReason, LeftReason, ParticipantState};
 
 use super::{Ability, Scenario};
+use crate::impaired::Impairments;
 use crate::lab::{
-    Command, EventMutation, Fault, Lab, NetworkConditions, Result, all_hear_each_other, all_meet, any_of, call_ended,
-    call_joined, incoming_call, joined, left, media_started, ringing, state_of, stream_offered,
+    Command, EventMutation, Fault, Lab, Result, all_hear_each_other, all_meet, any_of, call_ended, call_joined,
+    incoming_call, joined, left, media_started, ringing, state_of, stream_offered,
 };
+
+/// Delayed, reordered, and 10 % lost.
+const LOSSY: Impairments =
+    Impairments { jitter: Duration::from_millis(120), loss: 0.1, ..Impairments::delayed(Duration::from_millis(20)) };
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
@@ -23,7 +28,7 @@ pub(super) const ALL: &[Scenario] = &[
         number: 22,
         name: "everyone-at-once",
         verifies: "Five participants that join at once over a lossy network are connected pairwise, each pair exactly once.",
-        network: NetworkConditions::LOSSY,
+        network: LOSSY,
         faults: &[Fault::MutatesEvents(|event| EventMutation::duplicate(event, "participant_joined"))],
         run: |lab| Box::pin(everyone_at_once(lab)),
         ..Scenario::DEFAULT

@@ -36,7 +36,8 @@ use std::time::Duration;
 use futures_core::future::LocalBoxFuture;
 
 use crate::ability::Ability;
-use crate::lab::{EventLog, Fault, Lab, LabConfig, NetworkConditions, Requirements, Result};
+use crate::impaired::Impairments;
+use crate::lab::{EventLog, Fault, Lab, LabConfig, Requirements, Result};
 
 /// One scenario: participants, their actions, and the events that must and must not occur.
 #[derive(Clone, Copy)]
@@ -54,7 +55,7 @@ pub struct Scenario {
     /// Whether it asserts uninterrupted audio, so that in real time nothing else may run meanwhile.
     pub quiet_machine: bool,
     /// Conditions of signaling.
-    pub network: NetworkConditions,
+    pub network: Impairments,
     /// Time limit, on the lab's clock.
     pub limit: Duration,
     /// Faults with each of which it must fail; at least one.
@@ -93,7 +94,7 @@ impl Scenario {
         needs: Requirements::NONE,
         abilities: &[],
         quiet_machine: false,
-        network: NetworkConditions::IDEAL,
+        network: Impairments::NONE,
         limit: Duration::from_secs(120),
         faults: &[],
         run: |_| Box::pin(async { Ok(()) }),

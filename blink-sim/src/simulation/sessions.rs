@@ -1,7 +1,7 @@
-//! Virtual media paths between devices: what a transport's sessions would do, on the virtual clock.
+//! Transport sessions between nodes, and the paths they run over, on the virtual clock.
 //!
-//! Data channels are reliable and in order (RFC 8831): what is sent while no packet passes arrives
-//! once packets do.
+//! Data channels are reliable and in order (RFC 8831): a message that is sent while no packet
+//! passes arrives once packets do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,29 +9,30 @@ use std::time::{Duration, Instant};
 use blink_proto::call::{Negotiation, SessionId, SessionInput};
 use blink_proto::wire::ChannelMessage;
 
-/// How long ICE and DTLS take.
+/// Duration of ICE and DTLS.
 const HANDSHAKE: Duration = Duration::from_millis(15);
-/// How long after a try that failed the next one begins.
-const AGAIN: Duration = Duration::from_millis(50);
-/// Messages that wait for packets to pass; a channel's buffer is no larger.
-const MOST_HELD: usize = 1_000;
+/// Pause after a failed attempt to connect.
+const RETRY: Duration = Duration::from_millis(50);
+/// Messages that a data channel buffers while no packet passes. More are dropped.
+const MAX_HELD: usize = 1_000;
 
 type Key = (usize, SessionId);
 
-/// Something a session reports: to whom, on which session, what.
+/// Node and session that an event belongs to, and the event.
 pub(super) type Report = (usize, SessionId, SessionInput);
 
-pub(crate) struct Paths {
-    /// How often packets are reported.
-    pub(crate) traffic: Duration,
+/// Transport sessions of all nodes, and the paths between them.
+pub struct SessionPaths {
+    /// Interval at which received packets are reported.
+    pub traffic: Duration,
     sessions: BTreeMap<Key, Session>,
-    /// Unordered pairs of devices between which no packet passes.
-    pub(crate) cut: BTreeSet<(usize, usize)>,
-    /// Devices whose sessions cannot answer.
-    pub(crate) broken: BTreeSet<usize>,
+    /// Pairs of nodes, the lesser one first, between which no packet passes.
+    pub cut: BTreeSet<(usize, usize)>,
+    /// Nodes whose sessions fail to answer an offer.
+    pub broken: BTreeSet<usize>,
 }
 
-impl Default for Paths {
+impl Default for SessionPaths {
     fn default() -> Self {
         let traffic = Duration::from_millis(100);
         Self { traffic, sessions: BTreeMap::new(), cut: BTreeSet::new(), broken: BTreeSet::new() }
@@ -39,7 +40,7 @@ impl Default for Paths {
 }
 
 struct Session {
-    /// `None` for a device that does not exist.
+    /// `None` for an endpoint that is no node.
     remote: Option<usize>,
     peer: Option<SessionId>,
     described: bool,
@@ -47,11 +48,11 @@ struct Session {
     connect_at: Option<Instant>,
     connected: bool,
     traffic_at: Instant,
-    /// Sent while no packet passed.
+    /// Messages sent while no packet passed.
     held: Vec<ChannelMessage>,
 }
 
-impl Paths {
+impl SessionPaths {
     pub(super) fn open(&mut self, now: Instant, node: usize, session: SessionId, remote: Option<usize>) {
         let fresh = Session {
             remote,
@@ -66,38 +67,42 @@ impl Paths {
         assert!(self.sessions.insert((node, session), fresh).is_none(), "a session is opened once");
     }
 
-    pub(crate) fn close(&mut self, node: usize, session: SessionId) {
+    pub(super) fn close(&mut self, node: usize, session: SessionId) {
         self.sessions.remove(&(node, session));
     }
 
-    pub(crate) fn forget(&mut self, node: usize) {
+    /// Drops the sessions of a node.
+    pub(super) fn forget(&mut self, node: usize) {
         self.sessions.retain(|(owner, _), _| *owner != node);
     }
 
-    /// The session of a device with another ends by itself.
-    pub(crate) fn break_session(&mut self, node: usize, other: usize) -> SessionId {
+    /// Ends the session of a node with another one, and returns it.
+    pub(super) fn break_session(&mut self, node: usize, other: usize) -> SessionId {
         let session = self.session_with(node, other);
         self.sessions.remove(&(node, session));
         session
     }
 
-    /// The session of a device with another.
-    pub(crate) fn session_with(&self, node: usize, other: usize) -> SessionId {
+    /// Returns the session of a node with another one.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn session_with(&self, node: usize, other: usize) -> SessionId {
         let is = |key: &&Key| key.0 == node && self.sessions[*key].remote == Some(other);
         self.sessions.keys().find(is).expect("the two are connected").1
     }
 
-    /// Whether a device has a session towards another.
-    pub(crate) fn are_connected(&self, node: usize, other: usize) -> bool {
+    /// Whether a node has a session with another one.
+    pub fn are_connected(&self, node: usize, other: usize) -> bool {
         self.sessions.iter().any(|((owner, _), session)| *owner == node && session.remote == Some(other))
     }
 
-    /// How many sessions a device has open.
-    pub(crate) fn open_at(&self, node: usize) -> usize {
+    /// Returns the number of open sessions of a node.
+    pub fn open_at(&self, node: usize) -> usize {
         self.sessions.keys().filter(|(owner, _)| *owner == node).count()
     }
 
-    pub(crate) fn negotiate(&mut self, now: Instant, node: usize, id: SessionId, step: Negotiation) -> Vec<Report> {
+    pub(super) fn negotiate(&mut self, now: Instant, node: usize, id: SessionId, step: Negotiation) -> Vec<Report> {
         let Some(session) = self.sessions.get_mut(&(node, id)) else { return Vec::new() };
         let mut reports = Vec::new();
         match step {
@@ -124,20 +129,20 @@ impl Paths {
         reports.into_iter().map(|event| (node, id, event)).collect()
     }
 
-    /// Where a packet of this session arrives, if it does.
-    pub(crate) fn carry(&self, node: usize, id: SessionId) -> Option<(usize, SessionId)> {
+    /// The node and session at which a packet of this session arrives, if it does.
+    pub(super) fn carry(&self, node: usize, id: SessionId) -> Option<(usize, SessionId)> {
         let session = self.sessions.get(&(node, id)).filter(|session| session.connected)?;
         self.other_end(node, session).filter(|(to, _)| !self.is_cut(node, *to))
     }
 
-    /// A message on a session's data channel: where it arrives now, if packets pass.
+    /// Sends a message on a session's data channel. Returns its arrival, if packets pass.
     pub(super) fn send(&mut self, node: usize, id: SessionId, message: ChannelMessage) -> Option<Report> {
         let passes = self.carry(node, id);
         let session = self.sessions.get_mut(&(node, id)).filter(|session| session.connected)?;
         match passes {
             Some((to, remote)) if session.held.is_empty() => Some((to, remote, SessionInput::Channel(message))),
             _ => {
-                if session.held.len() < MOST_HELD {
+                if session.held.len() < MAX_HELD {
                     session.held.push(message);
                 }
                 None
@@ -155,14 +160,15 @@ impl Paths {
         self.cut.contains(&(one.min(other), one.max(other)))
     }
 
-    pub(crate) fn next(&self) -> Option<Instant> {
+    /// When a session reports next.
+    pub(super) fn next(&self) -> Option<Instant> {
         self.sessions
             .values()
             .filter_map(|session| if session.connected { Some(session.traffic_at) } else { session.connect_at })
             .min()
     }
 
-    /// What sessions report up to now: connections that came about, packets that came.
+    /// Events of all sessions up to now: connections and received packets.
     pub(super) fn poll(&mut self, now: Instant) -> Vec<Report> {
         let mut reports = Vec::new();
         let is_due = |session: &Session| {
@@ -191,7 +197,7 @@ impl Paths {
                 reports.push((key.0, key.1, SessionInput::Connected));
                 reports.push((key.0, key.1, SessionInput::ChannelOpen));
             } else {
-                session.connect_at = Some(now + AGAIN);
+                session.connect_at = Some(now + RETRY);
             }
         }
         reports
@@ -202,7 +208,7 @@ fn description(node: usize, session: SessionId) -> String {
     format!("v=0\r\na=fingerprint:sha-256 {node}:{}\r\na=session:{}\r\n", session.0, session.0)
 }
 
-/// The session that made a description; `None` for one that none made.
+/// The session that made a description. `None` for one that no session made.
 fn session_of(sdp: &str) -> Option<SessionId> {
     let value = sdp.lines().find_map(|line| line.strip_prefix("a=session:"))?;
     value.parse().ok().map(SessionId)

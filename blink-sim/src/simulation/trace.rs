@@ -1,5 +1,5 @@
-//! Who did, said and believed what, for people to read. Written down only where it is asked for: a
-//! seed that fails is run once more for its story.
+//! Trace of all commands, messages and events, for people to read. It can be switched off: a seed
+//! that fails is run once more for its trace.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,10 +11,11 @@ use blink_proto::wire::{Body, JoinedClaim, Member};
 
 use super::Node;
 
-pub(crate) struct Trace {
+/// Trace of a simulation.
+pub struct Trace {
     on: bool,
     lines: Vec<String>,
-    /// What is long and means a device or a person, and what is written for it.
+    /// Long names of devices and people, and the short ones that replace them.
     names: Vec<(String, String)>,
 }
 
@@ -28,19 +29,19 @@ impl Trace {
         Self { on: true, lines: Vec::new(), names }
     }
 
-    /// Nothing is written down from now on.
-    pub(crate) fn silence(&mut self) {
+    /// Stops recording.
+    pub fn disable(&mut self) {
         self.on = false;
     }
 
-    pub(super) fn note(&mut self, at: Duration, node: usize, what: impl FnOnce() -> String) {
+    pub(super) fn push(&mut self, at: Duration, node: usize, what: impl FnOnce() -> String) {
         if self.on {
             self.lines.push(format!("{:9.3} node {node} {}", at.as_secs_f64(), what()));
         }
     }
 
-    /// Everything, with short names.
-    pub(super) fn story(&self) -> String {
+    /// All lines, with short names.
+    pub(super) fn text(&self) -> String {
         self.short(&self.lines.join("\n"))
     }
 
@@ -49,8 +50,8 @@ impl Trace {
     }
 }
 
-/// A message in short.
-pub(super) fn said(body: &Body) -> String {
+/// Summary of a message.
+pub(super) fn body(body: &Body) -> String {
     match body {
         Body::Offer(offer) => format!("{offer:?} joined [{}]", claims(&offer.joined)),
         Body::Member(member) => format!("Member {}", record(member)),
@@ -70,8 +71,8 @@ pub(super) fn said(body: &Body) -> String {
     }
 }
 
-/// A record in short.
-pub(super) fn record(member: &Member) -> String {
+/// Summary of a record.
+fn record(member: &Member) -> String {
     let record = &member.record;
     let seen: Vec<_> = record
         .seen
@@ -106,15 +107,15 @@ fn claims(claims: &[JoinedClaim]) -> String {
     claims.join(", ")
 }
 
-pub(super) fn place(channel: &Channel) -> String {
+pub(super) fn channel(channel: &Channel) -> String {
     match channel {
         Channel::Inbox(did) => format!("the inbox of {did}"),
         Channel::Call(call) => format!("call {}", short(call)),
     }
 }
 
-/// An event in short.
-pub(super) fn told(event: &Event) -> String {
+/// Summary of an event.
+pub(super) fn event(event: &Event) -> String {
     format!("{event:?}")
 }
 
@@ -122,12 +123,13 @@ fn name(endpoint: &Endpoint) -> String {
     endpoint.device.to_string()
 }
 
-pub(crate) fn short(call: &CallId) -> String {
+/// First eight digits of a call id.
+pub fn short(call: &CallId) -> String {
     call.to_string()[..8].to_owned()
 }
 
-/// What a device believes of one call.
-pub(super) fn belief(call: &CallSnapshot) -> String {
+/// Summary of one node's state of a call.
+pub(super) fn call(call: &CallSnapshot) -> String {
     let others: Vec<_> = call
         .participants
         .iter()
