@@ -85,7 +85,10 @@ mod tests {
         assert!(circuits.begin(dial(relay, None).1, none_connected).is_some());
         let (waits, through) = dial(PeerId::random(), Some(relay));
         assert!(circuits.begin(through, none_connected).is_none());
-        assert!(circuits.begin(dial(PeerId::random(), Some(other)).1, none_connected).is_some(), "another relay does not wait");
+        assert!(
+            circuits.begin(dial(PeerId::random(), Some(other)).1, none_connected).is_some(),
+            "another relay does not wait"
+        );
 
         assert!(circuits.connected(other).is_empty());
         assert_eq!(ids(circuits.connected(relay)), [waits]);
