@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// What is this far beyond the newest packet is settled: playout may have asked for it already,
+/// Seconds beyond the newest packet that are settled: playout may have asked for them already,
 /// concealment included.
 pub(super) const SETTLED_S: f64 = 0.25;
 /// The mapping is steered this often, in seconds of the track.

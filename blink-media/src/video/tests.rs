@@ -30,7 +30,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// So many frames of a clip, with numbers that wrap soon.
+    /// Frames of a clip, with numbers that wrap soon.
     fn new(codec: &str, count: usize) -> Self {
         Self::numbered(codec, count, 65_530, RtpTime(u32::MAX - 20_000))
     }

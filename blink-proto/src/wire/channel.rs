@@ -49,7 +49,7 @@ pub enum ChannelMessage {
         #[n(1)]
         member: Box<Member>,
     },
-    /// What the sender sends on one media section from now on.
+    /// Stream that the sender sends on one media section from now on.
     #[n(4)]
     Section {
         /// The section's identification tag (RFC 5888).
