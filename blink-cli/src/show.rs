@@ -60,14 +60,14 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         Event::CallJoined { .. } => "is in the call".to_owned(),
         Event::CallEnded { reason, .. } => format!("the call is over: {}", ended(*reason)),
         Event::CallReplaced { .. } => "called at the same time; both calls are one now".to_owned(),
-        Event::MediaStarted { participant, kind: TrackKind::Audio, .. } => {
-            format!("hears {}", name(&participant.did))
+        Event::MediaStarted { track, kind: TrackKind::Audio, .. } => {
+            format!("hears {}", name(&track.endpoint.did))
         }
-        Event::MediaStarted { participant, kind: TrackKind::Video, .. } => format!("sees {}", name(&participant.did)),
+        Event::MediaStarted { track, kind: TrackKind::Video, .. } => format!("sees {}", name(&track.endpoint.did)),
         Event::StreamOffered { participant, stream, .. } => {
             format!("{} offers {} `{}`", name(&participant.did), stream.codec, stream.name)
         }
-        Event::StreamEnded { participant, .. } => format!("a stream of {} is over", name(&participant.did)),
+        Event::StreamEnded { track, .. } => format!("a stream of {} is over", name(&track.endpoint.did)),
         Event::NoMicrophone { error, .. } => format!("has no microphone and only listens: {error}"),
         Event::DeviceLost { name } => format!("the device `{name}` is gone"),
         Event::DeviceCloned => {

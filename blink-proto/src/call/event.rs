@@ -1,6 +1,6 @@
 //! What the user of the engine is told.
 
-use blink_api::{CallId, Did, Endpoint, StreamId, TrackKind};
+use blink_api::{CallId, Did, Endpoint, TrackKey, TrackKind};
 use serde::Serialize;
 
 use super::streams::StreamInfo;
@@ -127,11 +127,9 @@ pub enum Event {
     StreamEnded {
         /// The call.
         call: CallId,
-        /// Whose.
-        participant: Endpoint,
-        /// Which.
-        stream: StreamId,
-        /// Why.
+        /// The stream and its endpoint.
+        track: TrackKey,
+        /// Reason.
         reason: StreamEndReason,
     },
     /// Somebody in the call, or this device, began to speak. Once per utterance.
@@ -175,12 +173,10 @@ pub enum Event {
     MediaStarted {
         /// The call.
         call: CallId,
-        /// Who.
-        participant: Endpoint,
+        /// The track.
+        track: TrackKey,
         /// Audio or video.
         kind: TrackKind,
-        /// Which stream; `None` for the microphone.
-        stream: Option<StreamId>,
     },
     /// There is no microphone; this device only listens. After answering or offering.
     NoMicrophone {

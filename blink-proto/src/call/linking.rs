@@ -2,7 +2,7 @@
 
 use web_time::Instant;
 
-use blink_api::{Endpoint, StreamId, TrackKind};
+use blink_api::{Endpoint, StreamId, TrackKey, TrackKind};
 
 use super::event::{EndReason, Event};
 use super::lifecycle::{Call, Phase};
@@ -135,7 +135,7 @@ impl Call {
         }
         if let Some(stream) = first_frame.filter(|stream| self.wants(endpoint, *stream)) {
             let (call, kind) = (self.id(), TrackKind::Video);
-            shared.emit(Event::MediaStarted { call, participant: endpoint, kind, stream: Some(stream) });
+            shared.emit(Event::MediaStarted { call, track: TrackKey::stream(endpoint, stream), kind });
         }
         if let Some((session, stream)) = unsendable {
             let stream = (*stream.as_bytes()).into();

@@ -63,7 +63,7 @@ mod told;
 
 use web_time::Instant;
 
-use blink_api::{CallId, Endpoint, StreamId, Topic};
+use blink_api::{CallId, Endpoint, StreamId, Topic, TrackKey};
 
 pub use event::{CancelledReason, EndReason, Event, LeftReason, ParticipantState, StreamEndReason};
 pub use history::{CallDirection, CallOutcome, HistoryEntry};
@@ -264,12 +264,7 @@ pub enum Output {
         active: bool,
     },
     /// A stream that was asked for comes no more.
-    EndStream {
-        /// Whose.
-        participant: Endpoint,
-        /// Which.
-        stream: StreamId,
-    },
+    EndStream(TrackKey),
     /// Close a session.
     CloseSession {
         /// Which session.

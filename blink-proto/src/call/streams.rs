@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, Endpoint, Error, ErrorKind, Result, StreamId, TrackKind};
+use blink_api::{CallId, Endpoint, Error, ErrorKind, Result, StreamId, TrackKey, TrackKind};
 use serde::Serialize;
 
 use super::event::{Event, StreamEndReason};
@@ -205,7 +205,7 @@ impl Call {
         let (call, reason) = (self.id(), StreamEndReason::ParticipantLeft);
         if self.phase.is_current() {
             told.into_iter().for_each(|stream| {
-                shared.emit(Event::StreamEnded { call, participant, stream, reason });
+                shared.emit(Event::StreamEnded { call, track: TrackKey::stream(participant, stream), reason });
             });
         }
     }
@@ -217,7 +217,8 @@ impl Call {
             let call = self.id();
             self.forget_request(&request, shared);
             self.change_record(shared, true);
-            shared.emit(Event::StreamEnded { call, participant, stream, reason: StreamEndReason::Refused });
+            let track = TrackKey::stream(participant, stream);
+            shared.emit(Event::StreamEnded { call, track, reason: StreamEndReason::Refused });
             self.sync_flows(participant, shared);
         }
     }
@@ -236,14 +237,14 @@ impl Call {
 
     fn forget_request(&mut self, request: &StreamRequest, shared: &mut Shared) {
         if self.wanted.remove(request) {
-            shared.out.push_back(Output::EndStream { participant: request.endpoint, stream: request.stream });
+            shared.out.push_back(Output::EndStream(TrackKey::stream(request.endpoint, request.stream)));
         }
     }
 
     /// This endpoint is in the call no more: it wants nothing, and nobody anything of it.
     pub(super) fn forget_requests(&mut self, shared: &mut Shared) {
         for request in std::mem::take(&mut self.wanted) {
-            shared.out.push_back(Output::EndStream { participant: request.endpoint, stream: request.stream });
+            shared.out.push_back(Output::EndStream(TrackKey::stream(request.endpoint, request.stream)));
         }
         self.peers.values_mut().for_each(|peer| peer.wanted.clear());
     }

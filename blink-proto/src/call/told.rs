@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use web_time::{Duration, Instant};
 
-use blink_api::{Endpoint, StreamId};
+use blink_api::{Endpoint, StreamId, TrackKey};
 
 use super::event::{Event, ParticipantState, StreamEndReason};
 use super::lifecycle::Call;
@@ -106,7 +106,7 @@ impl Call {
             }
             told.note(now);
             let (stream, reason) = (told.streams.remove(at).offer.id, StreamEndReason::Revoked);
-            shared.emit(Event::StreamEnded { call, participant, stream, reason });
+            shared.emit(Event::StreamEnded { call, track: TrackKey::stream(participant, stream), reason });
         }
         for offer in offered {
             if told.streams.iter().any(|known| known.offer == *offer) {
