@@ -17,10 +17,12 @@
 //! when that is due. They never block and take no locks, and in a steady state they allocate next
 //! to nothing, so a thread of their own can run them, and a test can on virtual time.
 
+mod call_clock;
 mod capture;
 mod comfort;
 mod concealer;
 mod delay_histogram;
+mod device_manager;
 mod encoding;
 /// Fakes for tests, of other crates too.
 #[cfg(any(test, feature = "fake"))]
@@ -51,7 +53,9 @@ pub mod video;
 
 use web_time::Duration;
 
+pub use call_clock::{CallClock, CapturePoint, ClockBasis, RtpStamp, SyncRound, TrackKey, TrackSource};
 pub use capture::{Capture, CaptureConfig, CaptureFault};
+pub use device_manager::{DeviceAction, DeviceEvent, DeviceManager, HostDevice, HostEntry, OpenId};
 pub use jitter::{AudioCopy, AudioPacket, DelayRange, JitterBuffer, JitterConfig, PlayoutDecision};
 pub use listeners::{Listeners, Network};
 pub use null_sink::NullSink;

@@ -246,6 +246,8 @@ pub(crate) fn longer_arrays() -> Value {
         ("with one element more within", &[0x82, 1, 0x83, 7, 8, 9], true),
         ("with one element more without", &[0x83, 1, 0x82, 7, 8, 9], false),
         ("with one element less within", &[0x82, 1, 0x81, 7], false),
+        ("a report without captures, as devices send it that know none", &[0x82, 6, 0x83, 1, 0x18, 100, 0x80], true),
+        ("a report with one element more within", &[0x82, 6, 0x85, 1, 0x18, 100, 0x80, 0x80, 0], true),
     ];
     let forms = forms.map(|(name, bytes, accepted)| {
         assert_eq!(cbor::decode::<ChannelMessage>(bytes).is_ok(), accepted, "{name}");

@@ -338,7 +338,7 @@ impl Path {
                         let started = self.sections.handle_section(&mid, stream, sequence, parts.clock.now()).await;
                         self.tell_started(started, reporter).await;
                     }
-                    Ok(ChannelMessage::Report { version, interval_ms, sections }) => {
+                    Ok(ChannelMessage::Report { version, interval_ms, sections, .. }) => {
                         self.take_report(version, interval_ms, &sections, parts.clock.now()).await;
                         reporter.traffic(parts.clock.now()).await;
                     }

@@ -23,7 +23,7 @@ use blink_api::CallTimers;
 use super::repeat::Repeat;
 use super::{Negotiation, SessionId};
 pub(super) use clock::ClockFilter;
-pub use clock::ClockSync;
+pub use clock::{ClockRound, ClockSync};
 use hello::HelloRepeat;
 pub(super) use messages::fingerprint;
 

@@ -13,7 +13,7 @@ use super::missed::MissedNotices;
 use super::presence::Heard;
 use super::shared::Shared;
 use super::speaking::Voice;
-use super::{CallState, ClockSync, HistoryEntry, Input, Now, Output, Snapshot};
+use super::{CallState, ClockRound, ClockSync, HistoryEntry, Input, Now, Output, Snapshot};
 use crate::secure::{Buckets, Channel, Identity, Random, SignatureChecks, inbox_topic};
 use crate::shares::{Share, SharedMap};
 
@@ -128,6 +128,19 @@ impl Machine {
     pub fn clock_of(&self, endpoint: &Endpoint) -> Option<ClockSync> {
         let call = self.calls.get(&self.current()?)?;
         call.peers.get(endpoint)?.link.as_ref()?.clock.best()
+    }
+
+    /// The newest rounds of the time sync with a participant, oldest first; none without a path to
+    /// it. Times of this device count from [`clock_epoch`](Self::clock_epoch).
+    pub fn clock_rounds(&self, endpoint: &Endpoint) -> impl Iterator<Item = ClockRound> + '_ {
+        let call = self.current().and_then(|call| self.calls.get(&call));
+        let link = call.and_then(|call| call.peers.get(endpoint)).and_then(|peer| peer.link.as_ref());
+        link.into_iter().flat_map(|link| link.clock.rounds())
+    }
+
+    /// Zero of this device's media clock, which the time sync compares with those of others.
+    pub fn clock_epoch(&self) -> Instant {
+        self.shared.started
     }
 
     /// The call this device is in, or offers.

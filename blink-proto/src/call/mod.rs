@@ -67,7 +67,7 @@ use blink_api::{CallId, Endpoint, StreamId, Topic, TrackKey};
 
 pub use event::{CancelledReason, EndReason, Event, LeftReason, ParticipantState, StreamEndReason};
 pub use history::{CallDirection, CallOutcome, HistoryEntry};
-pub use link::ClockSync;
+pub use link::{ClockRound, ClockSync};
 pub use machine::{Machine, MachineConfig};
 pub use memory::{Change, Memory, SavedCall, SavedNotice};
 pub use presence::Presence;
