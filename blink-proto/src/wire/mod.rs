@@ -21,6 +21,6 @@ pub use channel::{CaptureReport, ChannelKind, ChannelMessage, MAX_CAPTURES, REPO
 pub use content::{Content, ContentError};
 pub use description::candidates_of;
 pub use fields::{Bytes16, Secret, SignedKey, WireEndpoint};
-pub use record::{JoinedClaim, Member, Record, Seen, Status};
+pub use record::{JoinedClaim, MAX_CLAIMS, Member, Record, Seen, Status};
 pub use roster::{Entry, EntryBody, MAX_ENTRIES, Root, Signed};
-pub use stream::{MAX_STREAM_NAME, StreamOffer, StreamRequest};
+pub use stream::{MAX_STREAM_NAME, MAX_STREAMS, StreamOffer, StreamRequest};

@@ -109,6 +109,10 @@ impl<'b, C> Decode<'b, C> for Seen {
     }
 }
 
+/// Maximum number of claims in one message. Further ones are ignored, since each costs a key
+/// agreement.
+pub const MAX_CLAIMS: usize = 16;
+
 /// A claim that an endpoint is in the call. Its own word beats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JoinedClaim {

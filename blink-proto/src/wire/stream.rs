@@ -9,6 +9,8 @@ use super::fields::{WireEndpoint, expect_array, fixed};
 const MAX_CODEC: usize = 16;
 /// The longest stream name in bytes.
 pub const MAX_STREAM_NAME: usize = 64;
+/// Maximum number of streams that one record offers.
+pub const MAX_STREAMS: usize = 8;
 
 /// A stream that a device offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
