@@ -7,9 +7,10 @@ use std::time::Duration;
 use blink_api::{CallId, Configuration, Did, Endpoint, Error, Result, Signaling, StreamId, TrackKind};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::ask::ask;
 use crate::builder::BlinkBuilder;
-use crate::driver::{Command, Frames, closed};
-use crate::events::{EventStream, WeakEvents};
+use crate::driver::{Command, Frames};
+use crate::events::{Events, WeakEvents};
 use crate::handle::Call;
 use crate::statistics::ParticipantStatistics;
 use blink_proto::call::{CallSnapshot, CallState, HistoryEntry, Presence, Snapshot};
@@ -350,7 +351,7 @@ impl Blink {
     }
 
     /// Everything that happens from now on. Subscribe before the command whose events are wanted.
-    pub fn events(&self) -> EventStream {
+    pub fn events(&self) -> Events {
         self.events.subscribe(self.commands.downgrade())
     }
 
@@ -380,13 +381,4 @@ impl Blink {
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
         ask(&self.commands, command).await.map_err(|error| self.stopped.get().cloned().unwrap_or(error))
     }
-}
-
-pub(crate) async fn ask<T>(
-    commands: &mpsc::Sender<Command>,
-    command: impl FnOnce(oneshot::Sender<T>) -> Command,
-) -> Result<T> {
-    let (reply, answer) = oneshot::channel();
-    commands.send(command(reply)).await.map_err(|_| closed())?;
-    answer.await.map_err(|_| closed())
 }

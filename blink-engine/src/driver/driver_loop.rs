@@ -236,7 +236,7 @@ impl Driver {
                 }
                 Output::Negotiate { session, step } => self.with_session(session, |handle| handle.negotiate(step)),
                 Output::SendChannelMessage { session, message } => {
-                    self.with_session(session, |handle| handle.send(message))
+                    self.with_session(session, |handle| handle.send(message));
                 }
                 Output::Admit { session } => self.with_session(session, SessionHandle::admit),
                 Output::SetStreamFlow { session, stream, direction, active } => {

@@ -1,0 +1,19 @@
+//! Commands to the driver, and their answers.
+
+use blink_api::Result;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::driver::{Command, closed};
+
+/// Sends a command and waits for its answer.
+///
+/// # Errors
+/// [`Closed`](blink_api::ErrorKind::Closed) once the engine is shut down.
+pub(crate) async fn ask<T>(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T> {
+    let (reply, answer) = oneshot::channel();
+    commands.send(command(reply)).await.map_err(|_| closed())?;
+    answer.await.map_err(|_| closed())
+}
