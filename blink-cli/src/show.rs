@@ -105,6 +105,7 @@ pub(crate) fn ended(reason: EndReason) -> &'static str {
         EndReason::Failed => "no path for sound could be made or found again",
         EndReason::Removed => "removed by whoever began it",
         EndReason::OtherDevice => "another device of yours joined",
+        _ => "ended",
     }
 }
 
@@ -119,6 +120,7 @@ fn cancelled(reason: CancelledReason) -> &'static str {
         CancelledReason::AnsweredElsewhere => "answered on another device",
         CancelledReason::RejectedElsewhere => "rejected on another device",
         CancelledReason::Displaced => "too many calls at once",
+        _ => "cancelled",
     }
 }
 
@@ -128,6 +130,7 @@ fn left(reason: LeftReason) -> &'static str {
         LeftReason::TimedOut => "is gone without a word",
         LeftReason::Restarted => "started anew",
         LeftReason::Removed => "was removed",
+        _ => "left",
     }
 }
 

@@ -2,21 +2,22 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use blink_api::{CallId, CallSettings, Did, Endpoint, Error, ErrorKind, Result, Topic};
+use blink_api::{CallId, Did, Endpoint, Error, ErrorKind, Result, Topic};
 use web_time::Instant;
 
 use super::history::HistoryEntry;
 use super::history_log::HistoryLog;
 use super::io::{Input, Now, Output};
 use super::link::ClockSync;
-use super::memory::{Change, Memory, REMEMBERED};
+use super::machine_config::MachineConfig;
+use super::memory::{Change, REMEMBERED};
 use super::missed::MissedNotices;
 use super::outbox::Queued;
 use super::presence::{Heard, Presence};
 use super::shared::Shared;
 use super::snapshot::{CallState, Snapshot};
 use super::state::{Call, Phase};
-use crate::secure::{Buckets, Channel, Identity, inbox_topic};
+use crate::secure::{Buckets, Channel, inbox_topic};
 use crate::shares::{Share, SharedMap};
 
 /// Ended calls that are remembered so that they do not ring again: familiar ones, and those of
@@ -28,35 +29,6 @@ const MAX_ALIASES: (usize, usize) = (48, 16);
 const MAX_EARLY: (usize, usize) = (768, 256);
 /// Retransmissions because of new subscribers of one topic: burst, and rate per second.
 const SUBSCRIBERS: (f64, f64) = (4.0, 0.2);
-
-/// Configuration of a [`Machine`].
-#[derive(Clone)]
-pub struct MachineConfig {
-    /// Identity of this person.
-    pub identity: Identity,
-    /// This device.
-    pub own: Endpoint,
-    /// Boot counter: greater than at every earlier start.
-    pub boot: u64,
-    /// Ring time, busy policy, timers.
-    pub settings: CallSettings,
-    /// Seed of all random numbers.
-    pub seed: [u8; 32],
-    /// State persisted by earlier runs.
-    pub memory: Memory,
-}
-
-/// Shows the endpoint only: identity, seed and memory are secret.
-impl std::fmt::Debug for MachineConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { own, boot, settings, .. } = self;
-        f.debug_struct("MachineConfig")
-            .field("own", own)
-            .field("boot", boot)
-            .field("settings", settings)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Remains of an ended call.
 #[derive(Debug, Clone, Copy)]

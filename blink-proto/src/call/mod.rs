@@ -40,7 +40,7 @@
 //! | file | content |
 //! |---|---|
 //! | `io`, `event`, `reason`, `participant`, `snapshot` | inputs, outputs, and what the user sees |
-//! | `machine`, `commands`, `stream_commands` | all calls of this endpoint, and the user's commands |
+//! | `machine`, `machine_config`, `commands`, `stream_commands` | all calls of this endpoint, and the user's commands |
 //! | `incoming`, `offers`, `glare` | messages of others, new calls, two calls at the same time |
 //! | `state`, `peer`, `person` | the state of one call |
 //! | `lifecycle`, `invite`, `invite_replies` | phases and invitations |
@@ -70,6 +70,7 @@ mod lifecycle;
 mod link;
 mod linking;
 mod machine;
+mod machine_config;
 mod membership;
 mod memory;
 mod missed;
@@ -102,7 +103,8 @@ pub use event::Event;
 pub use history::{CallDirection, CallOutcome, HistoryEntry};
 pub use io::{Input, JoinedTopic, Negotiation, Now, Output, SessionId, SessionInput, Signal, StreamDirection};
 pub use link::ClockSync;
-pub use machine::{Machine, MachineConfig};
+pub use machine::Machine;
+pub use machine_config::MachineConfig;
 pub use memory::{Change, Memory, SavedCall, SavedNotice};
 pub use participant::{ParticipantState, StreamInfo};
 pub use presence::Presence;
