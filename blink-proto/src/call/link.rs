@@ -24,7 +24,7 @@ use web_time::{Duration, Instant};
 use super::io::{Negotiation, SessionId};
 use super::repeat::Repeat;
 pub(super) use clock::ClockFilter;
-pub use clock::ClockSync;
+pub use clock::{ClockRound, ClockSync};
 use hello::HelloRepeat;
 pub(super) use messages::fingerprint;
 

@@ -8,7 +8,7 @@ use web_time::Instant;
 use super::history::HistoryEntry;
 use super::history_log::HistoryLog;
 use super::io::{Input, Now, Output};
-use super::link::ClockSync;
+use super::link::{ClockRound, ClockSync};
 use super::machine_config::MachineConfig;
 use super::memory::{Change, REMEMBERED};
 use super::missed::MissedNotices;
@@ -100,6 +100,19 @@ impl Machine {
     pub fn clock_of(&self, endpoint: &Endpoint) -> Option<ClockSync> {
         let call = self.calls.get(&self.current()?)?;
         call.peers.get(endpoint)?.link()?.clock.best()
+    }
+
+    /// Newest rounds of the time sync with a participant, oldest first; none without a path to it.
+    /// Times of this device count from [`clock_epoch`](Self::clock_epoch).
+    pub fn clock_rounds(&self, endpoint: &Endpoint) -> impl Iterator<Item = ClockRound> + '_ {
+        let call = self.current().and_then(|call| self.calls.get(&call));
+        let link = call.and_then(|call| call.peers.get(endpoint)).and_then(|peer| peer.link());
+        link.into_iter().flat_map(|link| link.clock.rounds())
+    }
+
+    /// Zero of this device's media clock, which the time sync compares with those of others.
+    pub fn clock_epoch(&self) -> Instant {
+        self.shared.started()
     }
 
     /// The call that this device is in, joins or offers.

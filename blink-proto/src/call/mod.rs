@@ -102,7 +102,7 @@ mod voice;
 pub use event::Event;
 pub use history::{CallDirection, CallOutcome, HistoryEntry};
 pub use io::{Input, JoinedTopic, Negotiation, Now, Output, SessionId, SessionInput, Signal, StreamDirection};
-pub use link::ClockSync;
+pub use link::{ClockRound, ClockSync};
 pub use machine::Machine;
 pub use machine_config::MachineConfig;
 pub use memory::{Change, Memory, SavedCall, SavedNotice};

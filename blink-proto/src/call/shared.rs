@@ -104,6 +104,11 @@ impl Shared {
         &self.settings.timers
     }
 
+    /// Zero of the media clock.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Media clock of this device: microseconds since the machine's creation.
     pub(super) fn media_us(&self) -> u64 {
         let elapsed = self.mono().saturating_duration_since(self.started);
