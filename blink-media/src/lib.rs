@@ -53,7 +53,7 @@ pub mod video;
 
 use web_time::Duration;
 
-pub use call_clock::{CallClock, CapturePoint, ClockBasis, RtpStamp, SyncRound, TrackKey, TrackSource};
+pub use call_clock::{CallClock, CapturePoint, ClockBasis, RtpStamp, SyncRound};
 pub use capture::{Capture, CaptureConfig, CaptureFault};
 pub use device_manager::{DeviceAction, DeviceEvent, DeviceManager, HostDevice, HostEntry, OpenId};
 pub use jitter::{AudioCopy, AudioPacket, DelayRange, JitterBuffer, JitterConfig, PlayoutDecision};

@@ -1,4 +1,4 @@
-//! Video packets with any numbers, times and payloads.
+//! Video packets with any sequence numbers, times and payloads.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use crate::input::Input;
 
 static START: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from_secs(1_000));
 
-/// The first frame is a key frame, and so is the first after a loss; a deadline that has passed is
-/// dealt with; every frame that comes out can be put into packets again.
+/// The first frame is a key frame, and so is the first one after a loss; expired frames are given
+/// up; every assembled frame can be packetized again.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let choice = input.byte();
@@ -55,10 +55,10 @@ pub fn run(data: &[u8]) {
             assert!(frame.frame.key || !waits_for_key, "the first frame is a key frame");
             assert!(!frame.frame.data.is_empty());
             waits_for_key = false;
-            // What holds nothing to send is refused.
+            // A frame without data is refused.
             packetizer.packetize(&frame.frame, frame.timestamp).ok();
         }
-        assert!(assembler.deadline().is_none_or(|deadline| deadline > now), "what is overdue was given up");
+        assert!(assembler.deadline().is_none_or(|deadline| deadline > now), "expired frames are given up");
     }
     let statistics = assembler.statistics();
     assert!(
