@@ -4,6 +4,7 @@ use blink_api::{CallId, Did, Endpoint};
 
 use super::io::Signal;
 use super::machine::Machine;
+use super::peer::Peer;
 use super::reason::LeftReason;
 use super::shared::Shared;
 use super::state::{Call, Phase};
@@ -55,7 +56,7 @@ impl Machine {
     /// replay windows of the envelope codec only know what was heard since this device started.
     fn reply_if_boot_is_stale(&mut self, signal: &Signal) {
         let peer = self.calls.get(&signal.call).and_then(|call| call.peers.get(&signal.from));
-        let newest = peer.filter(|peer| peer.is_self_reported()).map(|peer| peer.boot());
+        let newest = peer.filter(|peer| peer.is_self_reported()).map(Peer::boot);
         if let Some(boot) = newest.filter(|newest| signal.boot < *newest) {
             self.handle_boot_rollback(&BootRollback { endpoint: signal.from, boot, call: signal.call });
         }

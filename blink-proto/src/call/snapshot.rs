@@ -3,10 +3,10 @@
 use blink_api::{CallId, Did, Endpoint};
 use serde::Serialize;
 
-use super::link::LinkState;
+use super::link::{Link, LinkState};
 use super::participant::{ParticipantState, StreamInfo};
 use super::peer::Peer;
-use super::person::PersonState;
+use super::person::{Person, PersonState};
 use super::shared::Shared;
 use super::state::{Call, Phase};
 
@@ -131,7 +131,7 @@ impl Call {
 
     fn participant(&self, did: &Did) -> ParticipantSnapshot {
         let present = self.present().find(|(endpoint, _)| endpoint.did == *did);
-        let status = match (present, self.people.get(did).map(|person| person.state())) {
+        let status = match (present, self.people.get(did).map(Person::state)) {
             (Some(_), _) if !self.is_current() => ParticipantStatus::Joined,
             (Some((_, peer)), _) => link_status(peer),
             (None, Some(PersonState::Ringing)) => ParticipantStatus::Ringing,
@@ -153,7 +153,7 @@ impl Call {
 }
 
 fn link_status(peer: &Peer) -> ParticipantStatus {
-    match peer.link().map(|link| link.state()) {
+    match peer.link().map(Link::state) {
         None | Some(LinkState::Connecting(_)) => ParticipantStatus::Connecting,
         Some(LinkState::Up) => ParticipantStatus::Connected,
         Some(LinkState::Suspect(_)) => ParticipantStatus::Reconnecting,

@@ -9,6 +9,7 @@ use blink_api::{Endpoint, Error, ErrorKind, Result, StreamId, TrackKey, TrackKin
 
 use super::event::Event;
 use super::io::{Output, StreamDirection};
+use super::link::Link;
 use super::participant::StreamInfo;
 use super::reason::StreamEndReason;
 use super::shared::Shared;
@@ -133,7 +134,7 @@ impl Call {
     /// flows.
     pub(super) fn sync_flows(&mut self, endpoint: Endpoint, shared: &mut Shared) {
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
-        let Some(session) = peer.link().filter(|link| link.is_admitted()).map(|link| link.session()) else { return };
+        let Some(session) = peer.link().filter(|link| link.is_admitted()).map(Link::session) else { return };
         let sending = shared.streams.iter().map(|offer| offer.id).filter(|id| peer.wanted.contains(id)).collect();
         let receiving = self.wanted.iter().filter(|request| request.endpoint == endpoint).map(|it| it.stream).collect();
         let sends = peer.flows.set(StreamDirection::Send, sending);
