@@ -60,16 +60,16 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         Event::CallJoined { .. } => "joined the call".to_owned(),
         Event::CallEnded { reason, .. } => format!("the call ended: {}", ended(*reason)),
         Event::CallReplaced { .. } => "both sides called at the same time (glare): merged into one call".to_owned(),
-        Event::MediaStarted { participant, kind: TrackKind::Audio, .. } => {
-            format!("receiving audio from {}", name(&participant.did))
+        Event::MediaStarted { track, kind: TrackKind::Audio, .. } => {
+            format!("receiving audio from {}", name(&track.endpoint.did))
         }
-        Event::MediaStarted { participant, kind: TrackKind::Video, .. } => {
-            format!("receiving video from {}", name(&participant.did))
+        Event::MediaStarted { track, kind: TrackKind::Video, .. } => {
+            format!("receiving video from {}", name(&track.endpoint.did))
         }
         Event::StreamOffered { participant, stream, .. } => {
             format!("{} offers {} `{}`", name(&participant.did), stream.codec, stream.name)
         }
-        Event::StreamEnded { participant, .. } => format!("a stream of {} ended", name(&participant.did)),
+        Event::StreamEnded { track, .. } => format!("a stream of {} ended", name(&track.endpoint.did)),
         Event::NoMicrophone { error, .. } => format!("no microphone, receiving only: {error}"),
         Event::DeviceLost { name } => format!("the device `{name}` was lost"),
         Event::DeviceCloned => {
@@ -108,6 +108,7 @@ pub(crate) fn ended(reason: EndReason) -> &'static str {
         EndReason::Failed => "no media path could be established or restored",
         EndReason::Removed => "removed by the creator of the call",
         EndReason::OtherDevice => "another device of yours joined",
+        _ => "ended",
     }
 }
 
@@ -122,6 +123,7 @@ fn cancelled(reason: CancelledReason) -> &'static str {
         CancelledReason::AnsweredElsewhere => "answered on another device",
         CancelledReason::RejectedElsewhere => "rejected on another device",
         CancelledReason::Displaced => "too many calls at once",
+        _ => "cancelled",
     }
 }
 
@@ -131,6 +133,7 @@ fn left(reason: LeftReason) -> &'static str {
         LeftReason::TimedOut => "lost the connection",
         LeftReason::Restarted => "restarted",
         LeftReason::Removed => "was removed",
+        _ => "left",
     }
 }
 

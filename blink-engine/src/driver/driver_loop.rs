@@ -242,7 +242,7 @@ impl Driver {
                 Output::SetStreamFlow { session, stream, direction, active } => {
                     self.change_stream(session, stream, direction, active);
                 }
-                Output::EndStream { participant, stream } => self.streams.drop_requested(participant, stream),
+                Output::EndStream(track) => self.streams.drop_requested(track),
                 Output::CloseSession { session } => {
                     if let Some(handle) = self.sessions.remove(&session) {
                         self.closing.retain_mut(|closing| closing.try_recv() == Err(TryRecvError::Empty));

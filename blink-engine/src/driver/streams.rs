@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use blink_api::{CodecName, Endpoint, Result, StreamId, TrackKind};
+use blink_api::{CodecName, Endpoint, Result, StreamId, TrackKey, TrackKind, TrackSource};
 use tokio::sync::mpsc;
 
 use super::media::stream::{OfferedStream, OpenedSource, StreamOpening};
@@ -98,8 +98,10 @@ impl Streams {
         self.requested.get(&(from, stream)).cloned()
     }
 
-    pub(super) fn drop_requested(&mut self, from: Endpoint, stream: StreamId) {
-        self.requested.remove(&(from, stream));
+    pub(super) fn drop_requested(&mut self, track: TrackKey) {
+        if let TrackSource::Stream(stream) = track.source {
+            self.requested.remove(&(track.endpoint, stream));
+        }
     }
 
     /// The call is over: sources close, receivers end.

@@ -1,15 +1,16 @@
 //! The call machine on virtual time: what everyone must see in each situation, and what nobody may.
 
-mod floods;
+mod budgets;
+mod false_claims;
 mod group;
-mod history;
-mod liars;
 mod network;
+mod offered_streams;
 mod pair;
+mod past_calls;
 mod people;
+mod rate_limits;
 mod remembering;
 mod strangers;
-mod streams;
 
 use std::time::Duration;
 

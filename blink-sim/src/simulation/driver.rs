@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use blink_api::{TrackKey, TrackSource};
 use blink_proto::call::{Event, JoinedTopic, Output, StreamDirection};
 use blink_proto::wire::{Body, ChannelMessage, StreamRequest};
 
@@ -67,9 +68,10 @@ impl Simulation {
                 let changed = if active { flows.insert(flow) } else { flows.remove(&flow) };
                 assert!(changed, "a stream starts and stops in turn\n{}", self.transcript());
             }
-            Output::EndStream { participant, stream } => {
+            Output::EndStream(TrackKey { endpoint, source }) => {
+                let TrackSource::Stream(stream) = source else { panic!("a microphone is no stream") };
                 let state = &mut self.nodes[node];
-                state.requested.remove(&StreamRequest { endpoint: participant, stream });
+                state.requested.remove(&StreamRequest { endpoint, stream });
                 state.ended_streams.push(stream);
             }
             Output::CloseSession { session } => {

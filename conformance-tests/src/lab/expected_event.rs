@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use blink_api::{CallId, StreamId};
+use blink_api::{CallId, StreamId, TrackKey};
 use blink_engine::{CancelledReason, EndReason, Event, LeftReason, ParticipantState, StreamEndReason};
 
 use super::participant::Participant;
@@ -152,8 +152,8 @@ pub fn state_of(call: CallId, who: &Participant, state: ParticipantState) -> Exp
 pub fn media_started(call: CallId, who: &Participant) -> ExpectedEvent {
     let of = who.endpoint();
     expected_event(format!("MediaStarted({who}) of {call}"), move |event| {
-        let Event::MediaStarted { call: c, participant, stream: None, .. } = event else { return false };
-        *c == call && Some(*participant) == of
+        let Event::MediaStarted { call: c, track, .. } = event else { return false };
+        *c == call && Some(*track) == of.map(TrackKey::microphone)
     })
 }
 
@@ -161,8 +161,8 @@ pub fn media_started(call: CallId, who: &Participant) -> ExpectedEvent {
 pub fn video_started(call: CallId, who: &Participant, stream: StreamId) -> ExpectedEvent {
     let of = who.endpoint();
     expected_event(format!("MediaStarted({who}, {stream}) of {call}"), move |event| {
-        let Event::MediaStarted { call: c, participant, stream: Some(s), .. } = event else { return false };
-        *c == call && Some(*participant) == of && *s == stream
+        let Event::MediaStarted { call: c, track, .. } = event else { return false };
+        *c == call && Some(*track) == of.map(|endpoint| TrackKey::stream(endpoint, stream))
     })
 }
 
@@ -179,8 +179,8 @@ pub fn stream_offered(call: CallId, who: &Participant, stream: StreamId) -> Expe
 pub fn stream_ended(call: CallId, who: &Participant, stream: StreamId, reason: StreamEndReason) -> ExpectedEvent {
     let of = who.endpoint();
     expected_event(format!("StreamEnded({who}, {stream}, {reason:?}) of {call}"), move |event| {
-        let Event::StreamEnded { call: c, participant, stream: s, reason: r } = event else { return false };
-        *c == call && Some(*participant) == of && *s == stream && *r == reason
+        let Event::StreamEnded { call: c, track, reason: r } = event else { return false };
+        *c == call && Some(*track) == of.map(|endpoint| TrackKey::stream(endpoint, stream)) && *r == reason
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use blink_api::{AudioDecoder, AudioSink, CallId, Clock, Endpoint, RtpIn, TrackKind};
+use blink_api::{AudioDecoder, AudioSink, CallId, Clock, Endpoint, RtpIn, TrackKey, TrackKind};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::{Parts, Report};
@@ -194,7 +194,7 @@ impl Worker for PlayoutWorker {
 fn tell(reports: &mpsc::Sender<Report>, (epoch, call): (u64, CallId), report: PlayoutReport<Voice>) {
     let started = report.started.into_iter().map(|Voice { participant, stream }| {
         let kind = TrackKind::Audio;
-        Event::MediaStarted { call, participant, kind, stream }
+        Event::MediaStarted { call, track: TrackKey::new(participant, stream.into()), kind }
     });
     // An audio stream is not the participant's voice.
     for (voice, speaking) in report.speaking.into_iter().filter(|(voice, _)| voice.stream.is_none()) {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use blink_api::{CallId, Endpoint, StreamId, TrackKind};
+use blink_api::{CallId, Endpoint, StreamId, TrackKey, TrackKind};
 use blink_proto::call::{Event, Input, ParticipantState, SessionId, SessionInput, StreamEndReason};
 use blink_proto::secure::{Channel, Identity, Refusal, inbox_topic};
 use blink_proto::wire::{
@@ -74,7 +74,9 @@ fn told(events: &[Event], of: Endpoint) -> (usize, ParticipantState, Vec<StreamI
         match event {
             Event::ParticipantStateChanged { participant, state: now, .. } if *participant == of => state = *now,
             Event::StreamOffered { participant, stream, .. } if *participant == of => streams.push(stream.stream),
-            Event::StreamEnded { participant, stream, .. } if *participant == of => streams.retain(|it| it != stream),
+            Event::StreamEnded { track, .. } if track.endpoint == of => {
+                streams.retain(|it| TrackKey::stream(of, *it) != *track);
+            }
             _ => continue,
         }
         count += 1;
@@ -168,7 +170,7 @@ fn the_end_of_a_stream_that_was_asked_for_is_told_however_soon_it_is_offered_aga
     writer.says(&mut world, |record| record.streams = vec![stream(1)], Vec::new());
     world.advance(2 * SECOND);
     let (participant, reason) = (writer.from, StreamEndReason::Revoked);
-    let ended = Event::StreamEnded { call, participant, stream: stream(1).id, reason };
+    let ended = Event::StreamEnded { call, track: TrackKey::stream(participant, stream(1).id), reason };
     let events = &world.nodes[B].events[before..];
     assert_eq!(events.iter().filter(|event| **event == ended).count(), 1, "{}", world.transcript());
     assert_eq!(told(&world.nodes[B].events, writer.from).2, [stream(1).id], "and it is offered again");

@@ -1,4 +1,4 @@
-//! Who may take part: the signed root and the signed entries.
+//! The signed root and the signed entries of a roster.
 
 use blink_api::{CallId, DeviceId, Did, Endpoint};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
@@ -6,32 +6,32 @@ use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use super::cbor;
 use super::fields::{did, expect_array, fixed};
 
-/// Entries that are read of one message; those after them are ignored, whatever they are.
+/// Maximum number of entries read of one message. Further ones are ignored, whatever they contain.
 pub const MAX_ENTRIES: usize = 73;
 
-/// Bytes and the signature over them, both as they came.
+/// Signed bytes and their signature, as received.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Signed {
-    /// A [`Root`] or an [`Entry`].
+    /// Encoded [`Root`] or [`Entry`].
     #[cbor(n(0), with = "minicbor::bytes")]
     pub bytes: Vec<u8>,
-    /// Ed25519 (RFC 8032).
+    /// Ed25519 signature (RFC 8032).
     #[cbor(n(1), with = "minicbor::bytes")]
     pub signature: [u8; 64],
 }
 
-/// How a call began. Its hash is the call's id.
+/// Root of a call: how it was created. Its hash is the call's id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
-    /// Who began it, on which device.
+    /// Endpoint that created the call.
     pub creator: Endpoint,
-    /// Makes two calls of the same people different.
+    /// Random bytes that distinguish calls of the same people.
     pub nonce: [u8; 16],
-    /// When, on the creator's clock; for display only.
+    /// Time of creation on the creator's clock; for display only.
     pub unix_ms: u64,
     /// SHA-256 of the call's secret.
     pub secret_hash: [u8; 32],
-    /// Sorted, the creator among them; 2 to 16.
+    /// Members, sorted, the creator included; 2 to 16.
     pub members: Vec<Did>,
 }
 
@@ -59,42 +59,41 @@ fn dids(d: &mut Decoder<'_>) -> Result<Vec<Did>, decode::Error> {
     (0..count).map(|_| did(d)).collect()
 }
 
-/// A change of the roster: `[kind, call, did, …]`. Entries are only ever added.
+/// Change of the roster: `[kind, call, did, …]`. Entries are only added, never withdrawn.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Entry {
-    /// In which call.
+    /// The call.
     pub call: CallId,
-    /// Whom it is about.
+    /// Person that the entry is about.
     pub did: Did,
-    /// What it says.
+    /// The change.
     pub body: EntryBody,
 }
 
-/// The change that a roster entry makes.
+/// Kind of change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryBody {
-    /// A member invites somebody; signed by `by`. Each member has slots 0 to 3.
+    /// Invitation by a member, signed by `by`. Each member has slots 0 to 3.
     Add {
-        /// Who invites.
+        /// Inviting person.
         by: Did,
-        /// Which of its invitations.
+        /// Slot of the invitation.
         slot: u8,
     },
-    /// The creator removes a person for good. Of all who were invited by that person, or by those
-    /// it invited, the ones in `keep` stay.
+    /// Final removal by the creator. Of all people invited through the removed person, those in
+    /// `keep` stay.
     Remove {
         /// People who stay, strictly ascending.
         keep: Vec<Did>,
     },
-    /// Somebody will not come; signed by that person.
+    /// Rejection, signed by the person.
     Reject {
-        /// How often this person has changed its mind.
+        /// Number of earlier rejections of the person.
         n: u8,
     },
-    /// The creator gives the call a new secret; about the creator itself. The one with the greatest
-    /// `n` counts.
+    /// New secret of the call, by and about the creator. The one with the greatest `n` counts.
     Rotate {
-        /// How many secrets there were before.
+        /// Number of earlier rotations.
         n: u32,
         /// SHA-256 of the secret.
         secret_hash: [u8; 32],
@@ -102,7 +101,7 @@ pub enum EntryBody {
 }
 
 impl EntryBody {
-    /// Whether it gives the call a secret with this SHA-256.
+    /// Whether it rotates the call's secret to one with this SHA-256.
     pub fn names(&self, hash: &[u8; 32]) -> bool {
         matches!(self, Self::Rotate { secret_hash, .. } if secret_hash == hash)
     }
@@ -146,7 +145,7 @@ impl<'b, C> Decode<'b, C> for Entry {
 }
 
 impl Entry {
-    /// Reads a signed entry's bytes; the signature is not looked at.
+    /// Decodes a signed entry without verifying its signature.
     pub fn read(signed: &Signed) -> Option<Self> {
         cbor::decode(&signed.bytes).ok()
     }

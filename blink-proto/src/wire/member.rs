@@ -1,94 +1,94 @@
-//! What a device says about itself in a call, and what it claims about others.
+//! Member messages: a device's record in a call, and its claims about others.
 
 use blink_api::Endpoint;
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
+use super::entry::Signed;
 use super::fields::{Bytes16, Secret, SignedKey, WireEndpoint, expect_array};
-use super::roster::Signed;
 use super::stream::{StreamOffer, StreamRequest};
 
-/// A record, and roster entries that the recipient may not have.
+/// A record, with roster entries that the recipient may lack.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 #[cbor(map)]
 pub struct Member {
-    /// The sender's record.
+    /// Record of the sender.
     #[n(0)]
     pub record: Record,
     /// Roster entries.
     #[n(1)]
     pub entries: Vec<Signed>,
-    /// The call's secret, where a Rotate entry goes along that names it.
+    /// The call's secret, together with the Rotate entry that names it.
     #[n(2)]
     pub secret: Option<Secret>,
 }
 
-/// What a device says about itself in a call, always whole: the newest (boot, version) counts.
+/// State of a device in a call, always complete: the newest (boot, version) counts.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 #[cbor(map)]
 pub struct Record {
-    /// The key it can be written to on the call's topic; a new one for each time it joins.
+    /// Key for which messages on the call's topic are sealed; a new one for each time it joins.
     #[n(0)]
     pub call_key: SignedKey,
-    /// Grows with every change.
+    /// Incremented with every change.
     #[n(1)]
     pub version: u64,
-    /// Whether it is in the call.
+    /// Whether the device is in the call.
     #[n(2)]
     pub status: Status,
-    /// Which of a person's devices takes part: the one with the greatest.
+    /// Of a person's devices, the one with the greatest seat takes part.
     #[n(3)]
     pub seat: u64,
-    /// Sends no sound.
+    /// Sends no audio.
     #[n(4)]
     pub muted: bool,
-    /// Plays no sound.
+    /// Plays no audio.
     #[n(5)]
     pub deafened: bool,
     /// Records the call.
     #[n(6)]
     pub recording: bool,
-    /// Whose records it has, from the last 12 s.
+    /// Records received within the last 12 s.
     #[n(7)]
     pub seen: Vec<Seen>,
-    /// To whom its path is up.
+    /// Endpoints to which its path is connected.
     #[n(8)]
     pub links: Vec<WireEndpoint>,
-    /// Of its roster entries.
+    /// Digest of its roster entries.
     #[n(9)]
     pub digest: Bytes16,
-    /// Streams it offers; at most 8.
+    /// Offered streams; at most 8.
     #[n(10)]
     pub streams: Vec<StreamOffer>,
-    /// Streams of others it wants; at most 32.
+    /// Requested streams of others; at most 32.
     #[n(11)]
     pub wanted: Vec<StreamRequest>,
 }
 
-/// Whether a device is in a call.
+/// Status of a device in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Status {
-    /// Wants to join and is not known to have been heard.
+    /// Joins, not yet acknowledged.
     #[n(0)]
     Joining,
-    /// Is in.
+    /// In the call.
     #[n(1)]
     Joined,
-    /// Is out.
+    /// Not in the call.
     #[n(2)]
     Left,
 }
 
-/// One record that a device has.
+/// A record that a device has received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
-    /// Whose.
+    /// Owner of the record.
     pub endpoint: Endpoint,
-    /// Under which boot.
+    /// Boot counter of the owner.
     pub boot: u64,
-    /// Its call key, so that members who have not heard it themselves can write to it.
+    /// Call key of the owner, so that members who lack the record can write to it.
     pub call_key: SignedKey,
-    /// Its version.
+    /// Version of the record.
     pub version: u64,
 }
 
@@ -109,16 +109,20 @@ impl<'b, C> Decode<'b, C> for Seen {
     }
 }
 
-/// A claim that an endpoint is in the call. Its own word beats it.
+/// Maximum number of claims in one message. Further ones are ignored, since each costs a key
+/// agreement.
+pub const MAX_CLAIMS: usize = 16;
+
+/// Claim that an endpoint is in the call. The endpoint's own record outweighs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JoinedClaim {
-    /// Who.
+    /// The endpoint.
     pub endpoint: Endpoint,
-    /// Its boot when it said so.
+    /// Boot counter of its record.
     pub boot: u64,
-    /// The version of its record then.
+    /// Version of its record.
     pub version: u64,
-    /// The key it can be written to on the call's topic.
+    /// Its call key.
     pub call_key: SignedKey,
 }
 
