@@ -88,13 +88,13 @@ impl MediaHost for Metronome {
         Ok(Vec::new())
     }
 
-    async fn open_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
+    async fn open_audio_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
         known(name)?;
         let pause = request.format.sample_rate * 60 / self.config.beats_per_minute;
         Ok(Box::new(Beats { format: request.format, pause, frame: 0 }))
     }
 
-    async fn open_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>> {
+    async fn open_audio_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>> {
         known(name)?;
         Ok(Box::new(Meter { format: request.format, loudness: self.loudness.clone() }))
     }
@@ -132,7 +132,7 @@ impl AudioSource for Beats {
             frame.fill(if self.frame < rate / 20 { phase.sin() * 0.5 } else { 0.0 });
             self.frame = (self.frame + 1) % self.pause;
         }
-        Ok(ReadResult { samples: out.len(), at: None })
+        Ok(ReadResult::new(out.len()))
     }
 
     fn latency(&self) -> Duration {

@@ -187,6 +187,73 @@ uuid_newtype! {
     RecordingId
 }
 
+/// A source of media at an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrackSource {
+    /// The microphone.
+    Microphone,
+    /// A stream that the endpoint offers beside its microphone.
+    Stream(StreamId),
+}
+
+impl TrackSource {
+    /// The stream; `None` for the microphone.
+    pub const fn stream(self) -> Option<StreamId> {
+        match self {
+            Self::Microphone => None,
+            Self::Stream(stream) => Some(stream),
+        }
+    }
+}
+
+impl From<Option<StreamId>> for TrackSource {
+    fn from(stream: Option<StreamId>) -> Self {
+        stream.map_or(Self::Microphone, Self::Stream)
+    }
+}
+
+impl fmt::Display for TrackSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Microphone => f.write_str("microphone"),
+            Self::Stream(stream) => write!(f, "stream {stream}"),
+        }
+    }
+}
+
+/// The name of a track in a call: in commands, events, statistics and recordings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TrackKey {
+    /// The sending endpoint.
+    pub endpoint: Endpoint,
+    /// Its source.
+    pub source: TrackSource,
+}
+
+impl TrackKey {
+    /// The key of a track.
+    pub const fn new(endpoint: Endpoint, source: TrackSource) -> Self {
+        Self { endpoint, source }
+    }
+
+    /// The microphone's track of an endpoint.
+    pub const fn microphone(endpoint: Endpoint) -> Self {
+        Self::new(endpoint, TrackSource::Microphone)
+    }
+
+    /// The track of a stream that an endpoint offers.
+    pub const fn stream(endpoint: Endpoint, stream: StreamId) -> Self {
+        Self::new(endpoint, TrackSource::Stream(stream))
+    }
+}
+
+impl fmt::Display for TrackKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.source, self.endpoint)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

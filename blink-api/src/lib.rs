@@ -7,8 +7,10 @@
 //! | a path for media between two devices | [`Transport`], [`Session`] | [`Plugin<dyn Transport>`](Plugin) |
 //! | a way to pass small messages before there is a path | [`Signaling`] | `Plugin<dyn Signaling>` |
 //! | microphones, speakers, cameras, files | [`MediaHost`], [`AudioSource`], [`AudioSink`], [`VideoSource`] | `Plugin<dyn MediaHost>` |
-//! | a way to compress speech | [`AudioCodec`], [`AudioEncoder`], [`AudioDecoder`] | `Plugin<dyn AudioCodec>` |
-//! | echo cancelling, noise suppression, gain | [`AudioProcessor`] | `Plugin<dyn AudioProcessorFactory>` |
+//! | an audio codec | [`AudioCodec`], [`AudioEncoder`], [`AudioDecoder`] | `Plugin<dyn AudioCodec>` |
+//! | a video codec | [`VideoCodec`], [`VideoEncoder`], [`VideoDecoder`] | `Plugin<dyn VideoCodec>` |
+//! | the RTP payload format of a video codec | [`PayloadFormat`], [`FramePacketizer`] | `Plugin<dyn PayloadFormat>` |
+//! | echo cancellation, noise suppression, gain | [`AudioProcessor`] | `Plugin<dyn AudioProcessorFactory>` |
 //! | a file format for recordings | [`Recorder`], [`Recording`] | `Plugin<dyn Recorder>` |
 //!
 //! A backend's crate submits one [`Entry`] per implementation; a program that names the crate
@@ -29,48 +31,57 @@
 
 #![deny(missing_docs)]
 
-mod codec;
+mod audio_codec;
+mod audio_io;
 mod config;
 mod error;
 mod ids;
 mod media;
+mod payload_format;
 pub mod private;
 mod processor;
 mod recorder;
 mod registry;
+mod rtp;
 mod signaling;
 mod transport;
 mod units;
+mod video;
 
-pub use codec::{
+pub use audio_codec::{
     AudioCodec, AudioCodecCapabilities, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig,
     DecoderInput, EncoderHint,
 };
+pub use audio_io::{AudioFormat, AudioSink, AudioSource, OpenRequest, ReadResult};
 pub use config::{
     AudioSettings, BusyPolicy, CallSettings, CallTimers, Configuration, ConfigurationBuilder, ConfigurationFile,
     EffectiveValue, HostCandidates, IceConfig, IceServer, Invitations, LogSettings, Preference, QualitySettings,
     ServerScheme, ServerUri, Settings, expand_path, optional_path, parse_value,
 };
 pub use error::{Error, ErrorKind, Result};
-pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId};
-pub use media::{
-    AudioFormat, AudioSink, AudioSource, DeviceChange, DeviceDirection, DeviceInfo, EncodedVideoFrame,
-    MediaCapabilities, MediaHost, OpenRequest, ReadResult, TrackKind, VideoFormat, VideoSource,
-};
+pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId, TrackKey, TrackSource};
+pub use media::{DeviceChange, DeviceDirection, DeviceInfo, MediaCapabilities, MediaHost, TrackKind};
+pub use payload_format::{FrameFragment, FramePacketizer, PayloadFormat, PayloadFormatCapabilities};
 pub use processor::{AudioProcessor, AudioProcessorFactory, ProcessorCapabilities};
 pub use recorder::{
-    RecordedTrack, Recorder, RecorderCapabilities, Recording, RecordingConfig, RecordingSummary, Sample, TrackFormat,
+    RecordedTrack, Recorder, RecorderCapabilities, Recording, RecordingConfig, RecordingSummary, RtpSample, Sample,
+    TrackFormat,
 };
 pub use registry::{BackendSummary, Context, Entry, Kind, Plugin, Registry, Shared};
+pub use rtp::{CodecName, RtpCodec, RtpIn, RtpOut, RtpReceiver, RtpSink, rtp_queue};
 pub use signaling::{
     Delivery, DeliveryId, DeliveryQueue, Origin, Signaling, SignalingCapabilities, SignalingEvent, Subscription,
     SubscriptionEvent, Topic, Verdict, subscription,
 };
 pub use transport::{
-    Candidate, ChannelId, CodecName, Mid, RtpCodec, RtpIn, RtpOut, Session, SessionConfig, SessionEvent, SessionEvents,
-    SessionStats, TrackId, Transport, TransportCapabilities,
+    Candidate, ChannelId, Mid, Session, SessionConfig, SessionEvent, SessionEvents, SessionStats, TrackId, Transport,
+    TransportCapabilities,
 };
 pub use units::{AudioLevel, CallTime, Clock, RtpTime, SystemClock};
+pub use video::{
+    EncodedVideoFrame, RawVideoFrame, VideoCodec, VideoCodecCapabilities, VideoDecoder, VideoEncoder,
+    VideoEncoderConfig, VideoFormat, VideoFrame, VideoSink, VideoSource,
+};
 
 /// What a backend's crate needs beside the traits: the macro for trait implementations and the one
 /// that registers an entry.

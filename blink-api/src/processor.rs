@@ -1,43 +1,72 @@
-//! Echo cancelling, noise suppression, gain.
+//! Audio processing between a device and a codec: echo cancellation, noise suppression, gain control.
+
+use web_time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::{AudioFormat, Result};
 
-/// Makes processors; each call has its own.
+/// A kind of audio processing. Each call has a processor of its own.
 pub trait AudioProcessorFactory: Send + Sync {
-    /// What its processors can do. The same value its registry entry has.
+    /// What its processors can do. The same value as in its registry entry.
     fn capabilities(&self) -> ProcessorCapabilities;
 
-    /// A fresh processor for sound in this format.
+    /// A new processor for audio in this format.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for a format it does not have.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a format that it does not support.
     fn processor(&self, format: AudioFormat) -> Result<Box<dyn AudioProcessor>>;
 }
 
-/// What a processor can do.
+/// Capabilities of a processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct ProcessorCapabilities {
-    /// Removes the far end from the near end.
-    pub echo: bool,
-    /// Removes noise.
-    pub noise: bool,
-    /// Evens out loudness.
-    pub gain: bool,
+    /// Cancels the echo of the far end in the near end.
+    pub echo_cancellation: bool,
+    /// Suppresses noise.
+    pub noise_suppression: bool,
+    /// Controls the gain.
+    pub gain_control: bool,
 }
 
-/// Works on 10 ms of interleaved samples at a time. Used by one thread, which it never blocks.
+impl ProcessorCapabilities {
+    /// No capability: the base for entries, which stay valid when a field is added.
+    pub const NONE: Self = Self { echo_cancellation: false, noise_suppression: false, gain_control: false };
+}
+
+/// A processor of 10 ms blocks of interleaved samples. Used by one thread, which it never blocks,
+/// and free of allocations in the steady state.
+///
+/// Both directions carry times of one clock. Their difference is the delay of the acoustic path that
+/// an echo canceller has to span: a block that is played at `t` reaches the microphone at `t` plus
+/// the time in the air, and is captured with that time.
 pub trait AudioProcessor: Send {
-    /// Sees what is about to be played.
+    /// Takes a block of the far end, before it is played.
+    ///
+    /// * `far_end` is the final signal: mixed, with volumes applied, limited.
+    /// * `at` is the time at which its first sample leaves the loudspeaker, with the device's queue
+    ///   and latency counted in.
+    /// * Every block that is played comes, also while nothing is captured.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for another number of samples than 10 ms.
-    fn render(&mut self, far_end: &[f32]) -> Result<()>;
+    fn render(&mut self, far_end: &[f32], at: Instant) -> Result<()>;
 
-    /// Changes what was captured, in place.
+    /// Processes a block of the near end in place.
+    ///
+    /// * `at` is the time at which its first sample reached the microphone, with the device's latency
+    ///   counted in.
+    /// * Blocks follow each other without gaps until [`reset`](AudioProcessor::reset).
     ///
     /// # Errors
     /// As [`render`](AudioProcessor::render).
-    fn capture(&mut self, near_end: &mut [f32]) -> Result<()>;
+    fn capture(&mut self, near_end: &mut [f32], at: Instant) -> Result<()>;
+
+    /// Discards what was learned of the acoustic path and all buffered audio, such as after a device
+    /// change.
+    fn reset(&mut self);
+
+    /// Delay from a block that goes into [`capture`](AudioProcessor::capture) to the same audio that
+    /// comes out.
+    fn delay(&self) -> Duration;
 }

@@ -1,16 +1,15 @@
-//! Keeping a call on disk. Recorders take what comes over the wire as well as decoded sound, on the
+//! Recording of calls. Recorders take RTP packets, encoded frames and decoded audio, all on the
 //! call's one clock.
 
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use serde::Serialize;
 
-use crate::{AudioFormat, CallTime, Did, RecordingId, Result, RtpCodec, TrackId};
+use crate::{AudioFormat, CallTime, CodecName, EncodedVideoFrame, RecordingId, Result, RtpCodec, RtpTime, TrackKey};
 
 /// Starts recordings in one file format.
 pub trait Recorder: Send + Sync {
-    /// What this recorder can do. The same value its registry entry has.
+    /// What this recorder can do. The same value as in its registry entry.
     fn capabilities(&self) -> RecorderCapabilities;
 
     /// Creates the files and begins.
@@ -20,83 +19,128 @@ pub trait Recorder: Send + Sync {
     fn start(&self, config: RecordingConfig) -> Result<Box<dyn Recording>>;
 }
 
-/// What a recorder can do.
+/// Capabilities of a recorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct RecorderCapabilities {
-    /// Takes decoded sound.
+    /// Takes decoded audio ([`Sample::Audio`]).
     pub samples: bool,
-    /// Takes encoded packets.
+    /// Takes encoded audio packets ([`Sample::Rtp`]).
     pub packets: bool,
-    /// Takes video.
+    /// Takes encoded video frames ([`Sample::Video`]).
     pub video: bool,
-    /// A file whose writer was killed can be read, but for the last second.
+    /// A file whose writer was killed can be read, except for the last second.
     pub survives_kill: bool,
 }
 
-/// What a recording is started with.
+impl RecorderCapabilities {
+    /// No capability: the base for entries, which stay valid when a field is added.
+    pub const NONE: Self = Self { samples: false, packets: false, video: false, survives_kill: false };
+}
+
+/// The configuration of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordingConfig {
-    /// Names the recording.
+    /// Identifies the recording.
     pub id: RecordingId,
-    /// The folder for its files; it exists.
+    /// The directory for its files; it exists.
     pub directory: PathBuf,
+}
+
+impl RecordingConfig {
+    /// A recording into a directory that exists.
+    pub fn new(id: RecordingId, directory: impl Into<PathBuf>) -> Self {
+        Self { id, directory: directory.into() }
+    }
 }
 
 /// A track to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordedTrack {
-    /// Unique in the recording.
-    pub id: TrackId,
-    /// Whose it is.
-    pub participant: Did,
-    /// What `push` will bring.
+    /// Its name, unique in the recording. Its endpoint tells two devices of one identity apart.
+    pub key: TrackKey,
+    /// What [`Recording::push`] will bring.
     pub format: TrackFormat,
 }
 
-/// What a recorded track consists of.
+impl RecordedTrack {
+    /// A track in a format.
+    pub fn new(key: TrackKey, format: TrackFormat) -> Self {
+        Self { key, format }
+    }
+}
+
+/// The format of a recorded track.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TrackFormat {
-    /// Decoded sound.
+    /// Decoded audio.
     Samples(AudioFormat),
-    /// Encoded packets or frames.
+    /// RTP packets of audio, or encoded video frames.
     Encoded(RtpCodec),
 }
 
-/// One piece of a track.
+/// One sample of a track.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Sample<'a> {
-    /// Interleaved samples.
-    Audio(&'a [f32]),
-    /// One packet or frame as the codec made it.
-    Encoded {
-        /// Its bytes.
-        data: Bytes,
-        /// Whether it can be decoded without any other.
-        key: bool,
+    /// Interleaved samples, with the RTP time of the first.
+    Audio {
+        /// In the codec's clock rate.
+        timestamp: RtpTime,
+        /// −1.0..=1.0.
+        samples: &'a [f32],
+    },
+    /// One RTP packet of audio.
+    Rtp(RtpSample<'a>),
+    /// One encoded video frame.
+    Video {
+        /// In 90,000 ticks a second.
+        timestamp: RtpTime,
+        /// The frame.
+        frame: &'a EncodedVideoFrame,
     },
 }
 
+/// An RTP packet as it was sent or received (RFC 3550 §5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RtpSample<'a> {
+    /// The codec of the payload.
+    pub codec: &'a CodecName,
+    /// The sequence number.
+    pub sequence: u16,
+    /// The timestamp in the codec's clock rate.
+    pub timestamp: RtpTime,
+    /// The marker bit.
+    pub marker: bool,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
 /// A recording in progress. Dropping it leaves what was written so far.
+///
+/// Used by one thread of its own, which it may block on the disk.
 pub trait Recording: Send {
     /// Adds a track from now on.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a format it cannot keep,
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a format that it cannot keep,
     /// [`Io`](crate::ErrorKind::Io).
     fn add_track(&mut self, track: RecordedTrack) -> Result<()>;
 
-    /// Adds a piece of a track that begins at `at`. Pieces of one track come in order; gaps are
-    /// silence.
+    /// Adds a sample of a track that begins at `at`, exact to one microsecond. Samples of one track
+    /// come in order; gaps are silence.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for an unknown track, [`Io`](crate::ErrorKind::Io).
-    fn push(&mut self, track: TrackId, at: CallTime, sample: Sample<'_>) -> Result<()>;
+    fn push(&mut self, track: &TrackKey, at: CallTime, sample: Sample<'_>) -> Result<()>;
 
-    /// Called about every 100 ms, to write out what is due.
+    /// Writes out what is due. Called about every 100 ms.
     ///
     /// # Errors
-    /// [`Io`](crate::ErrorKind::Io), after which the recording is over and what was written before
-    /// is good.
+    /// [`Io`](crate::ErrorKind::Io), after which the recording is over and what was written before is
+    /// good.
     fn tick(&mut self, now: CallTime) -> Result<()>;
 
     /// Completes the files.
@@ -106,11 +150,19 @@ pub trait Recording: Send {
     fn finish(self: Box<Self>) -> Result<RecordingSummary>;
 }
 
-/// What a recording left behind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// Result of a recording.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct RecordingSummary {
-    /// The files, in the order they were begun.
+    /// The files, in the order in which they were begun.
     pub files: Vec<PathBuf>,
-    /// Bytes of all files.
+    /// Size of all files in bytes.
     pub bytes: u64,
+}
+
+impl RecordingSummary {
+    /// The summary of these files.
+    pub fn new(files: Vec<PathBuf>, bytes: u64) -> Self {
+        Self { files, bytes }
+    }
 }

@@ -12,8 +12,9 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     AudioCodec, AudioCodecCapabilities, AudioProcessorFactory, Clock, Configuration, Error, ErrorKind,
-    MediaCapabilities, MediaHost, ProcessorCapabilities, Recorder, RecorderCapabilities, Result, Signaling,
-    SignalingCapabilities, Transport, TransportCapabilities,
+    MediaCapabilities, MediaHost, PayloadFormat, PayloadFormatCapabilities, ProcessorCapabilities, Recorder,
+    RecorderCapabilities, Result, Signaling, SignalingCapabilities, Transport, TransportCapabilities, VideoCodec,
+    VideoCodecCapabilities,
 };
 
 /// One implementation of a trait `K`, to be registered:
@@ -36,8 +37,7 @@ use crate::{
 ///     const NAME: &'static str = "silence";
 ///     const SUMMARY: &'static str = "sends nothing and hears nothing";
 ///     const CAPABILITIES: AudioCodecCapabilities = AudioCodecCapabilities {
-///         discontinuous: true, max_channels: 2,
-///         forward_error_correction: false, deep_redundancy: false, concealment: false, variable_bitrate: false,
+///         discontinuous: true, max_channels: 2, ..AudioCodecCapabilities::NONE
 ///     };
 ///     async fn create(config: SilenceConfig, _: &Context) -> Result<Arc<dyn AudioCodec>> {
 ///         # let _ = config.stereo;
@@ -170,6 +170,8 @@ pub struct Registry {
     signalings: Table<dyn Signaling>,
     media_hosts: Table<dyn MediaHost>,
     codecs: Table<dyn AudioCodec>,
+    video_codecs: Table<dyn VideoCodec>,
+    payload_formats: Table<dyn PayloadFormat>,
     processors: Table<dyn AudioProcessorFactory>,
     recorders: Table<dyn Recorder>,
     shared: Shared,
@@ -205,6 +207,8 @@ impl Registry {
         registry.collect::<dyn Signaling>(inventory::iter::<Entry<dyn Signaling>>.into_iter())?;
         registry.collect::<dyn MediaHost>(inventory::iter::<Entry<dyn MediaHost>>.into_iter())?;
         registry.collect::<dyn AudioCodec>(inventory::iter::<Entry<dyn AudioCodec>>.into_iter())?;
+        registry.collect::<dyn VideoCodec>(inventory::iter::<Entry<dyn VideoCodec>>.into_iter())?;
+        registry.collect::<dyn PayloadFormat>(inventory::iter::<Entry<dyn PayloadFormat>>.into_iter())?;
         registry
             .collect::<dyn AudioProcessorFactory>(inventory::iter::<Entry<dyn AudioProcessorFactory>>.into_iter())?;
         registry.collect::<dyn Recorder>(inventory::iter::<Entry<dyn Recorder>>.into_iter())?;
@@ -259,6 +263,8 @@ impl Registry {
         self.summarize::<dyn Signaling>(&mut all);
         self.summarize::<dyn MediaHost>(&mut all);
         self.summarize::<dyn AudioCodec>(&mut all);
+        self.summarize::<dyn VideoCodec>(&mut all);
+        self.summarize::<dyn PayloadFormat>(&mut all);
         self.summarize::<dyn AudioProcessorFactory>(&mut all);
         self.summarize::<dyn Recorder>(&mut all);
         all.sort_by_key(|backend| (backend.kind, backend.name));
@@ -281,6 +287,8 @@ impl Registry {
         self.add_section::<dyn Signaling>(&mut sections);
         self.add_section::<dyn MediaHost>(&mut sections);
         self.add_section::<dyn AudioCodec>(&mut sections);
+        self.add_section::<dyn VideoCodec>(&mut sections);
+        self.add_section::<dyn PayloadFormat>(&mut sections);
         self.add_section::<dyn AudioProcessorFactory>(&mut sections);
         self.add_section::<dyn Recorder>(&mut sections);
         sections
@@ -326,5 +334,7 @@ kind!(Transport, TransportCapabilities, "transport", "transports", transports);
 kind!(Signaling, SignalingCapabilities, "signaling", "signalings", signalings);
 kind!(MediaHost, MediaCapabilities, "media_host", "media_hosts", media_hosts);
 kind!(AudioCodec, AudioCodecCapabilities, "codec", "codecs", codecs);
-kind!(AudioProcessorFactory, ProcessorCapabilities, "processor", "processing", processors);
-kind!(Recorder, RecorderCapabilities, "recorder", "recording", recorders);
+kind!(VideoCodec, VideoCodecCapabilities, "video_codec", "video_codecs", video_codecs);
+kind!(PayloadFormat, PayloadFormatCapabilities, "payload_format", "payload_formats", payload_formats);
+kind!(AudioProcessorFactory, ProcessorCapabilities, "processor", "processors", processors);
+kind!(Recorder, RecorderCapabilities, "recorder", "recorders", recorders);

@@ -17,7 +17,7 @@ use crate::{Error, ErrorKind, Result};
 /// knows nothing of calls, and what it carries is sealed.
 #[async_trait]
 pub trait Signaling: Send + Sync {
-    /// What this backend can do. The same value its registry entry has.
+    /// What this backend can do. The same value as in its registry entry.
     fn capabilities(&self) -> SignalingCapabilities;
 
     /// Subscribes to a topic; dropping the [`Subscription`] unsubscribes. Several subscriptions of
@@ -25,6 +25,9 @@ pub trait Signaling: Send + Sync {
     ///
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed) after `shutdown`.
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, the topic is not subscribed to.
     async fn subscribe(&self, topic: &Topic) -> Result<Subscription>;
 
     /// Publishes to a topic, which need not be subscribed to. `Ok` means handed to the network,
@@ -34,12 +37,18 @@ pub trait Signaling: Send + Sync {
     /// [`NoSubscribers`](crate::ErrorKind::NoSubscribers) where nobody known is subscribed (nothing
     /// is queued), [`TooLarge`](crate::ErrorKind::TooLarge), [`Full`](crate::ErrorKind::Full),
     /// [`Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, the message may or may not be published, whole.
     async fn publish(&self, topic: &Topic, message: Bytes) -> Result<()>;
 
     /// How many other nodes that this one knows are subscribed to the topic.
     ///
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Cancellation
+    /// Changes nothing, as with [`addresses`](Signaling::addresses).
     async fn subscribers(&self, topic: &Topic) -> Result<usize>;
 
     /// Tells the network what became of a delivery, so that it can refuse those who send garbage
@@ -52,7 +61,10 @@ pub trait Signaling: Send + Sync {
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for an address this backend cannot read,
-    /// [`Io`](crate::ErrorKind::Io) or [`Timeout`](crate::ErrorKind::Timeout) where nobody answers.
+    /// [`Io`](crate::ErrorKind::Io) or [`Timeout`](crate::ErrorKind::Timeout) where the node does not answer.
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, the backend goes on connecting.
     async fn connect(&self, address: &str) -> Result<()>;
 
     /// The addresses others can give to `connect`, in this backend's own form; those that reach
@@ -68,6 +80,9 @@ pub trait Signaling: Send + Sync {
 
     /// Leaves the network: what was published before is sent out (within 1 s), connections are
     /// closed, listeners freed. Idempotent.
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, the shutdown goes on; a second call waits for its end.
     async fn shutdown(&self);
 }
 
@@ -86,7 +101,14 @@ pub struct SignalingCapabilities {
     pub network: bool,
 }
 
-/// What happens on the network.
+impl SignalingCapabilities {
+    /// No capability, and messages of 16 KiB: the base for entries, which stay valid when a field is
+    /// added.
+    pub const NONE: Self =
+        Self { max_message: 16_384, origins: false, verdicts: false, local_discovery: false, network: false };
+}
+
+/// An event of the signaling network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignalingEvent {

@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use web_time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::{AudioLevel, Clock, Did, Error, IceConfig, Result, RtpTime, TrackKind};
+use crate::{Clock, CodecName, Did, Error, IceConfig, Result, RtpCodec, RtpOut, RtpSink, TrackKind};
 
 /// Opens sessions: one stack of WebRTC, or something that behaves like one.
 ///
@@ -17,7 +17,7 @@ use crate::{AudioLevel, Clock, Did, Error, IceConfig, Result, RtpTime, TrackKind
 /// different transports connect.
 #[async_trait]
 pub trait Transport: Send + Sync {
-    /// What this transport can do. The same value its registry entry has.
+    /// What this transport can do. The same value as in its registry entry.
     fn capabilities(&self) -> TransportCapabilities;
 
     /// Opens a session towards one remote device.
@@ -31,10 +31,13 @@ pub trait Transport: Send + Sync {
     /// [`Invalid`](crate::ErrorKind::Invalid) for a configuration that cannot work, such as
     /// `ice.interfaces` of which none is there now, [`Unsupported`](crate::ErrorKind::Unsupported)
     /// for `ice.relay_only` and `ice.host_candidates` that it cannot honour.
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, the session is closed and its sockets are freed.
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)>;
 }
 
-/// What a transport can do. Every field that is false fails with
+/// Capabilities of a transport. Every field that is false fails with
 /// [`Unsupported`](crate::ErrorKind::Unsupported).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct TransportCapabilities {
@@ -61,34 +64,91 @@ pub struct TransportCapabilities {
     pub network: bool,
 }
 
-/// What a session is opened with.
+impl TransportCapabilities {
+    /// No capability: the base for entries, which stay valid when a field is added.
+    pub const NONE: Self = Self {
+        audio: false,
+        video: false,
+        data_channels: false,
+        ice_restart: false,
+        stun: false,
+        relay: false,
+        hidden_hosts: false,
+        bandwidth_estimate: false,
+        renegotiation: false,
+        network: false,
+    };
+}
+
+/// The configuration of a session.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct SessionConfig {
-    /// Servers, interfaces and the relay-only rule.
+    /// Servers, interfaces and the relay-only rule. Without servers by default.
     pub ice: IceConfig,
-    /// Codecs to negotiate for each kind of media, the preferred one first. An empty list means no
-    /// such media.
+    /// Codecs to negotiate for audio, the preferred one first. An empty list means no audio.
     pub audio: Vec<RtpCodec>,
-    /// See `audio`. A section carries each codec that both sides have, under a payload type of its
-    /// own.
+    /// Codecs to negotiate for video, as for `audio`. A section carries each codec that both sides
+    /// have, under a payload type of its own.
     pub video: Vec<RtpCodec>,
-    /// Where arrival times come from.
+    /// The clock of arrival times.
     pub clock: Arc<dyn Clock>,
-    /// Whose device is at the other end, as far as that is known. A transport bounds over all
-    /// sessions with a participant what that can make it send to addresses that do not answer.
+    /// The receiver of all RTP packets.
+    pub rtp: Arc<dyn RtpSink>,
+    /// The identity at the other end, as far as it is known. Over all sessions with a participant, a
+    /// transport bounds how many checks it sends to addresses that do not answer.
     pub participant: Option<Did>,
 }
 
-/// The receiving end of a session's events: bounded, 1,024 entries and 1 MiB of messages.
+impl SessionConfig {
+    /// A configuration without media, servers or a known participant.
+    pub fn new(clock: Arc<dyn Clock>, rtp: Arc<dyn RtpSink>) -> Self {
+        Self { ice: IceConfig::default(), audio: Vec::new(), video: Vec::new(), clock, rtp, participant: None }
+    }
+
+    /// With these servers, interfaces and rules.
+    #[must_use]
+    pub fn with_ice(self, ice: IceConfig) -> Self {
+        Self { ice, ..self }
+    }
+
+    /// With these codecs for audio.
+    #[must_use]
+    pub fn with_audio(self, audio: Vec<RtpCodec>) -> Self {
+        Self { audio, ..self }
+    }
+
+    /// With these codecs for video.
+    #[must_use]
+    pub fn with_video(self, video: Vec<RtpCodec>) -> Self {
+        Self { video, ..self }
+    }
+
+    /// With another receiver of RTP packets.
+    #[must_use]
+    pub fn with_rtp(self, rtp: Arc<dyn RtpSink>) -> Self {
+        Self { rtp, ..self }
+    }
+
+    /// With this identity at the other end.
+    #[must_use]
+    pub fn with_participant(self, participant: Did) -> Self {
+        Self { participant: Some(participant), ..self }
+    }
+}
+
+/// The control events of a session: bounded, 1,024 entries and 1 MiB of messages. RTP does not take
+/// this way, but that of [`SessionConfig::rtp`].
 ///
-/// A transport whose reader has fallen behind drops [`SessionEvent::Rtp`] and
-/// [`SessionEvent::Data`] (the network may lose them too) and waits with every other event.
+/// While its reader is behind, a transport drops [`SessionEvent::Rtcp`] and [`SessionEvent::Data`] (the
+/// network may lose them too) and keeps every other event until there is room.
 pub type SessionEvents = mpsc::Receiver<SessionEvent>;
 
 /// A connection to one remote device, from before its negotiation until after its end.
 ///
 /// The engine calls the asynchronous methods one after the other; `send_rtp` and `send_data` come
-/// from other threads at any time. After [`close`](Session::close) every method fails with
+/// from other threads at any time. Where the future of a method is dropped, the session stays usable
+/// and may or may not have done what was asked; the engine drops one only to close the session. After [`close`](Session::close) every method fails with
 /// [`Closed`](crate::ErrorKind::Closed).
 #[async_trait]
 pub trait Session: Send + Sync {
@@ -206,10 +266,13 @@ pub trait Session: Send + Sync {
     async fn stats(&self) -> Result<SessionStats>;
 
     /// Ends the session and frees its sockets before it returns. Idempotent.
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, the session closes all the same.
     async fn close(&self);
 }
 
-/// What a session reports.
+/// A control event of a session.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum SessionEvent {
@@ -232,7 +295,7 @@ pub enum SessionEvent {
     Connected,
     /// The stack takes the path for lost. It may come back.
     Disconnected,
-    /// The other side sends a track from now on; reported before its first packet.
+    /// The other side sends a track from now on; reported before its first packet is delivered.
     TrackStarted {
         /// The media section.
         mid: Mid,
@@ -244,8 +307,6 @@ pub enum SessionEvent {
         /// The media section.
         mid: Mid,
     },
-    /// One RTP packet came, with or without payload ([`RtpIn::payload`]).
-    Rtp(RtpIn),
     /// One RTCP packet came, decrypted, as on the wire (RFC 3550 §6). Not every transport shows
     /// them.
     Rtcp(Bytes),
@@ -278,61 +339,6 @@ pub enum SessionEvent {
     NegotiationNeeded,
     /// The session ended; nothing follows.
     Closed,
-}
-
-/// A codec as SDP names it (RFC 4566 `rtpmap` and `fmtp`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RtpCodec {
-    /// The encoding name, such as `opus`.
-    pub name: CodecName,
-    /// RTP clock rate in Hz.
-    pub clock_rate: u32,
-    /// Channels in `rtpmap`; 2 for Opus whatever is sent (RFC 7587 §7), 0 for video.
-    pub channels: u16,
-    /// Format parameters, such as `minptime=10;useinbandfec=1`; empty for none.
-    pub fmtp: String,
-}
-
-/// A codec's encoding name. Cheap to clone; compared without regard to case.
-#[derive(Debug, Clone, Serialize)]
-pub struct CodecName(Arc<str>);
-
-impl CodecName {
-    /// A name.
-    pub fn new(name: &str) -> Self {
-        Self(name.into())
-    }
-
-    /// Redundant audio (RFC 2198).
-    pub fn red() -> Self {
-        Self::new("red")
-    }
-
-    /// Whether it is that of redundant audio: packets with copies of earlier ones, in the codec
-    /// that they are negotiated with.
-    pub fn is_red(&self) -> bool {
-        self.0.eq_ignore_ascii_case("red")
-    }
-
-    /// As text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl PartialEq for CodecName {
-    fn eq(&self, other: &Self) -> bool {
-        // Most names are clones of one that was configured: then there is nothing to read.
-        Arc::ptr_eq(&self.0, &other.0) || self.0.eq_ignore_ascii_case(&other.0)
-    }
-}
-
-impl Eq for CodecName {}
-
-impl fmt::Display for CodecName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// An ICE candidate in trickle form (RFC 8838).
@@ -374,50 +380,9 @@ pub struct TrackId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelId(pub u32);
 
-/// A packet to send. Payload type, SSRC and extension ids are the transport's.
-#[derive(Debug, Clone)]
-pub struct RtpOut {
-    /// What the payload is encoded with.
-    pub codec: CodecName,
-    /// The 16-bit sequence number (RFC 3550 §5.1).
-    pub sequence: u16,
-    /// The timestamp in the codec's clock rate.
-    pub timestamp: RtpTime,
-    /// The marker bit: the first packet of a talkspurt, or the last of a video frame.
-    pub marker: bool,
-    /// The audio level to send along (RFC 6464).
-    pub level: Option<AudioLevel>,
-    /// The payload, at most 1,200 bytes.
-    pub payload: Bytes,
-}
-
-/// A packet that came.
-#[derive(Debug, Clone)]
-pub struct RtpIn {
-    /// The media section.
-    pub mid: Mid,
-    /// The payload type on the wire.
-    pub payload_type: u8,
-    /// The codec this payload type stands for.
-    pub codec: CodecName,
-    /// The 16-bit sequence number.
-    pub sequence: u16,
-    /// The timestamp in the codec's clock rate.
-    pub timestamp: RtpTime,
-    /// The marker bit.
-    pub marker: bool,
-    /// The audio level the sender gave (RFC 6464).
-    pub level: Option<AudioLevel>,
-    /// The payload, without padding (RFC 3550 §5.1). Empty for a packet of padding alone, such as
-    /// of a bandwidth probe: a transport hands it on all the same, because its sequence number is
-    /// one of those that came. AudioCodec and timestamp of such a packet mean nothing.
-    pub payload: Bytes,
-    /// When it came, on the session's clock.
-    pub arrival: Instant,
-}
-
-/// Figures of a session since it was opened.
+/// Statistics of a session since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[non_exhaustive]
 pub struct SessionStats {
     /// RTP packets sent.
     pub packets_sent: u64,

@@ -59,7 +59,7 @@ pub(crate) async fn check_microphone(configuration: &Configuration) -> Result<()
 pub(crate) async fn check_video(configuration: &Configuration, source: Option<&str>) -> Result<(), Failure> {
     let has_devices = configuration.chosen::<dyn MediaHost>()?.capabilities.hardware_clock;
     if let Some(source) = source.filter(|_| !has_devices) {
-        host(configuration).await?.open_video(source).await?;
+        host(configuration).await?.open_video_source(source).await?;
     }
     Ok(())
 }
@@ -116,8 +116,8 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
 }
 
 async fn open(configuration: &Configuration) -> Result<Box<dyn AudioSource>, Error> {
-    let request = OpenRequest { format: AudioFormat::CALL, period: PERIOD };
-    host(configuration).await?.open_source(&configuration.settings().microphone, request).await
+    let request = OpenRequest::new(AudioFormat::CALL, PERIOD);
+    host(configuration).await?.open_audio_source(&configuration.settings().microphone, request).await
 }
 
 async fn host(configuration: &Configuration) -> Result<Arc<dyn MediaHost>, Error> {

@@ -274,7 +274,8 @@ impl Capture {
     fn render(&mut self, far_end: &[f32]) -> Result<(), CaptureFault> {
         let mut outcome = Ok(());
         for piece in far_end.chunks_exact(self.piece.len()) {
-            outcome = outcome.and(each(&mut self.processors, |processor| processor.render(piece)));
+            outcome =
+                outcome.and(each(&mut self.processors, |processor| processor.render(piece, web_time::Instant::now())));
         }
         outcome
     }
@@ -359,7 +360,7 @@ impl Capture {
     fn take_piece(&mut self, emit: &mut dyn FnMut(RtpOut)) -> Result<(), CaptureFault> {
         self.filled = 0;
         let piece = &mut self.piece;
-        let processed = each(&mut self.processors, |processor| processor.capture(piece));
+        let processed = each(&mut self.processors, |processor| processor.capture(piece, web_time::Instant::now()));
         if self.muted || self.mute_guard > 0 {
             self.piece.fill(0.0);
             self.mute_guard = self.mute_guard.saturating_sub(1);

@@ -226,7 +226,7 @@ impl AudioSource for Script {
         for sample in &mut out[..samples] {
             *sample = state.sound.pop_front().unwrap_or(0.0);
         }
-        Ok(ReadResult { samples, at: state.clock })
+        Ok(state.clock.map_or(ReadResult::new(samples), |at| ReadResult::captured(samples, at)))
     }
 
     fn latency(&self) -> Duration {

@@ -40,7 +40,7 @@ impl AudioSource for Speech {
             *sample = self.samples[self.at];
             self.at = (self.at + 1) % self.samples.len();
         }
-        Ok(ReadResult { samples: out.len(), at: None })
+        Ok(ReadResult::new(out.len()))
     }
 
     fn latency(&self) -> Duration {

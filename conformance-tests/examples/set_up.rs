@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    ChannelId, CodecName, IceConfig, RtpCodec, Session, SessionConfig, SessionEvent, SessionEvents, SystemClock,
-    TrackKind, Transport,
+    ChannelId, CodecName, RtpCodec, Session, SessionConfig, SessionEvent, SessionEvents, SystemClock, TrackKind,
+    Transport, rtp_queue,
 };
 use blink_transport_str0m::{Str0mConfig, Str0mTransport};
 use blink_transport_webrtc_rs::{WebRtcConfig, WebRtcTransport};
@@ -108,13 +108,9 @@ impl Side {
             fmtp: fmtp.to_owned(),
         };
         let h264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
-        let config = SessionConfig {
-            ice: IceConfig::default(),
-            audio: vec![opus],
-            video: vec![video("VP8", ""), video("H264", h264)],
-            clock: Arc::new(SystemClock),
-            participant: None,
-        };
+        let config = SessionConfig::new(Arc::new(SystemClock), rtp_queue(1).0)
+            .with_audio(vec![opus])
+            .with_video(vec![video("VP8", ""), video("H264", h264)]);
         let (session, events) = transport.open(config).await.expect("a session");
         for kind in [TrackKind::Audio, TrackKind::Audio, TrackKind::Video, TrackKind::Video] {
             session.add_track(kind).await.expect("a track");

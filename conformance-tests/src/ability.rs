@@ -1,8 +1,8 @@
 //! What a scenario asks of backends, and what happens where one has declared that it cannot.
 
 use blink_api::{
-    CodecName, Configuration, Context, ErrorKind, IceConfig, Registry, RtpCodec, SessionConfig, SystemClock, TrackKind,
-    Transport, TransportCapabilities,
+    CodecName, Configuration, Context, ErrorKind, Registry, RtpCodec, SessionConfig, SystemClock, TrackKind, Transport,
+    TransportCapabilities, rtp_queue,
 };
 use std::sync::Arc;
 
@@ -64,13 +64,9 @@ impl Ability {
         let codec = |name: &str, clock_rate, channels| {
             vec![RtpCodec { name: CodecName::new(name), clock_rate, channels, fmtp: String::new() }]
         };
-        let config = SessionConfig {
-            ice: IceConfig::default(),
-            audio: codec("opus", 48_000, 2),
-            video: codec("VP8", 90_000, 0),
-            clock,
-            participant: None,
-        };
+        let config = SessionConfig::new(clock, rtp_queue(1).0)
+            .with_audio(codec("opus", 48_000, 2))
+            .with_video(codec("VP8", 90_000, 0));
         let (session, _events) = transport.open(config).await?;
         let added = match self {
             Self::Video => session.add_track(TrackKind::Video).await,

@@ -14,17 +14,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use blink_api::{
-    AudioFormat, CallTime, Did, ErrorKind, RecordedTrack, Recorder, Recording, RecordingConfig, RecordingId,
-    RecordingSummary, Sample, TrackFormat, TrackId,
+    AudioFormat, CallTime, CodecName, DeviceId, Did, Endpoint, ErrorKind, RecordedTrack, Recorder, Recording,
+    RecordingConfig, RecordingId, RecordingSummary, RtpSample, RtpTime, Sample, TrackFormat, TrackKey,
 };
-use bytes::Bytes;
 
 use crate::transport::{opus, vp8};
 
 /// What a piece of a track lasts, and how often a recording is told the time.
 const PIECE: Duration = Duration::from_millis(20);
 const TICK: Duration = Duration::from_millis(100);
-const TRACK: TrackId = TrackId(1);
+const TRACK: u8 = 1;
 
 /// Runs everything in this module in `directory`, which exists and is empty.
 pub fn verify(recorder: &dyn Recorder, directory: &Path) {
@@ -55,7 +54,7 @@ pub fn formats_are_taken_as_declared(recorder: &dyn Recorder, directory: &Path) 
         ("video", declared.video, TrackFormat::Encoded(vp8())),
     ];
     for (number, (what, declared, format)) in (1..).zip(kinds) {
-        let added = recording.add_track(track(TrackId(number), format));
+        let added = recording.add_track(track(number, format));
         match added {
             Ok(()) => assert!(declared, "{what} is taken, and was not declared"),
             Err(error) => {
@@ -71,7 +70,7 @@ pub fn formats_are_taken_as_declared(recorder: &dyn Recorder, directory: &Path) 
 pub fn unknown_tracks_are_not_found(recorder: &dyn Recorder, directory: &Path) {
     let format = usual(recorder);
     let mut recording = start_with_track(recorder, directory, 1, &format);
-    let error = push(&mut *recording, TrackId(2), &format, Duration::ZERO).expect_err("nobody added this track");
+    let error = push(&mut *recording, 2, &format, Duration::ZERO).expect_err("nobody added this track");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(1));
     finish(recording);
@@ -96,11 +95,10 @@ pub fn tracks_may_come_later_and_pause(recorder: &dyn Recorder, directory: &Path
     let (format, second) = (usual(recorder), Duration::from_secs(1));
     let mut recording = start_with_track(recorder, directory, 1, &format);
     record(&mut *recording, &format, Duration::ZERO..second);
-    let late = RecordedTrack { participant: Did::from_public_key([8; 32]), ..track(TrackId(2), format.clone()) };
-    recording.add_track(late).expect("a track may come later");
+    recording.add_track(track(2, format.clone())).expect("a track may come later");
     for at in [second * 2, second * 2 + PIECE, second * 5] {
         push(&mut *recording, TRACK, &format, at).expect("gaps are silence");
-        push(&mut *recording, TrackId(2), &format, at).expect("gaps are silence");
+        push(&mut *recording, 2, &format, at).expect("gaps are silence");
         recording.tick(CallTime(at)).expect("there is room");
     }
     finish(recording);
@@ -126,7 +124,7 @@ pub fn what_was_recorded_is_never_written_over(recorder: &dyn Recorder, director
     let files = finish(recording).files;
     let content = |file: &PathBuf| std::fs::read(file).expect("a file of the summary can be read");
     let before: Vec<Vec<u8>> = files.iter().map(content).collect();
-    let again = recorder.start(RecordingConfig { id: id(1), directory: directory.to_owned() });
+    let again = recorder.start(RecordingConfig::new(id(1), directory));
     let again = again.and_then(|mut again| again.add_track(track(TRACK, format.clone())).map(|()| again));
     match again {
         Err(error) => assert!(matches!(error.kind(), ErrorKind::Busy | ErrorKind::Io), "{error}"),
@@ -157,7 +155,7 @@ pub fn what_was_written_stays_when_a_recording_is_dropped(recorder: &dyn Recorde
 
 /// A directory that is not there is an error that names it.
 pub fn a_directory_that_is_not_there_is_named(recorder: &dyn Recorder, directory: &Path) {
-    let started = recorder.start(RecordingConfig { id: id(1), directory: directory.to_owned() });
+    let started = recorder.start(RecordingConfig::new(id(1), directory));
     let error = started.err().expect("nothing can be recorded where there is no directory");
     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
     let name = directory.file_name().and_then(|name| name.to_str()).expect("the test's directory has a name");
@@ -169,7 +167,7 @@ fn id(number: u8) -> RecordingId {
 }
 
 fn start(recorder: &dyn Recorder, directory: &Path, number: u8) -> Box<dyn Recording> {
-    let config = RecordingConfig { id: id(number), directory: directory.to_owned() };
+    let config = RecordingConfig::new(id(number), directory);
     recorder.start(config).expect("a recording begins where there is a directory")
 }
 
@@ -180,8 +178,14 @@ fn start_with_track(recorder: &dyn Recorder, directory: &Path, number: u8, forma
     recording
 }
 
-fn track(id: TrackId, format: TrackFormat) -> RecordedTrack {
-    RecordedTrack { id, participant: Did::from_public_key([7; 32]), format }
+/// The microphone of the participant of this number.
+fn key(number: u8) -> TrackKey {
+    let (did, device) = (Did::from_public_key([number; 32]), DeviceId::from_random([number; 16]));
+    TrackKey::microphone(Endpoint { did, device })
+}
+
+fn track(number: u8, format: TrackFormat) -> RecordedTrack {
+    RecordedTrack::new(key(number), format)
 }
 
 /// What the recorder takes that is recorded most often.
@@ -202,7 +206,8 @@ fn record(recording: &mut dyn Recording, format: &TrackFormat, range: std::ops::
 }
 
 /// A piece of a tone of 440 Hz, or of what a codec calls silence.
-fn push(recording: &mut dyn Recording, track: TrackId, format: &TrackFormat, at: Duration) -> blink_api::Result<()> {
+fn push(recording: &mut dyn Recording, track: u8, format: &TrackFormat, at: Duration) -> blink_api::Result<()> {
+    let timestamp = RtpTime((at.as_micros() * 48 / 1_000) as u32);
     match format {
         TrackFormat::Samples(format) => {
             let (rate, channels) = (f64::from(format.sample_rate), usize::from(format.channels));
@@ -212,12 +217,14 @@ fn push(recording: &mut dyn Recording, track: TrackId, format: &TrackFormat, at:
                 (0.5 * (seconds * 440.0 * std::f64::consts::TAU).sin()) as f32
             };
             let samples: Vec<f32> = (0..format.samples_in(PIECE)).map(sample).collect();
-            recording.push(track, CallTime(at), Sample::Audio(&samples))
+            recording.push(&key(track), CallTime(at), Sample::Audio { timestamp, samples: &samples })
         }
         // One frame of 20 ms of SILK at 16 kHz without a voice in it (RFC 6716 §3.1).
-        TrackFormat::Encoded(_) => {
-            let data = Bytes::from_static(&[0x48, 0x0b, 0xe4, 0xc1, 0x36, 0xec, 0xc5, 0x80]);
-            recording.push(track, CallTime(at), Sample::Encoded { data, key: true })
+        _ => {
+            let (codec, sequence) = (CodecName::new("opus"), (at.as_millis() / PIECE.as_millis()) as u16);
+            let payload = &[0x48, 0x0b, 0xe4, 0xc1, 0x36, 0xec, 0xc5, 0x80];
+            let packet = RtpSample { codec: &codec, sequence, timestamp, marker: false, payload };
+            recording.push(&key(track), CallTime(at), Sample::Rtp(packet))
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use blink_api::{
     CallTime, Error, ErrorKind, RecordedTrack, Recorder, RecorderCapabilities, Recording, RecordingConfig,
-    RecordingSummary, Result, Sample, TrackFormat, TrackId,
+    RecordingSummary, Result, Sample, TrackFormat, TrackKey,
 };
 use blink_conformance::recorder::{self as contract, verify};
 
@@ -46,7 +46,7 @@ struct Plain(Fault);
 struct PlainRecording {
     fault: Fault,
     config: RecordingConfig,
-    tracks: BTreeMap<TrackId, PlainTrack>,
+    tracks: BTreeMap<TrackKey, PlainTrack>,
 }
 
 struct PlainTrack {
@@ -82,8 +82,8 @@ impl Recording for PlainRecording {
             return Err(Error::new(ErrorKind::Unsupported, "tracks of this kind are not kept"));
         }
         let name = match self.fault {
-            Fault::SharesFiles => format!("{}.raw", track.id.0),
-            _ => format!("{}-{}.raw", self.config.id, track.id.0),
+            Fault::SharesFiles => format!("{}.raw", track.key.endpoint.device),
+            _ => format!("{}-{}.raw", self.config.id, track.key.endpoint.device),
         };
         let path = self.config.directory.join(name);
         let again = matches!(self.fault, Fault::SharesFiles | Fault::WritesOver);
@@ -91,12 +91,12 @@ impl Recording for PlainRecording {
         let file = options.map_err(|error| {
             Error::new(ErrorKind::Io, "a track's file cannot be begun").with("path", path.display()).source(error)
         })?;
-        self.tracks.insert(track.id, PlainTrack { path, file, waiting: Vec::new() });
+        self.tracks.insert(track.key, PlainTrack { path, file, waiting: Vec::new() });
         Ok(())
     }
 
-    fn push(&mut self, track: TrackId, at: CallTime, sample: Sample<'_>) -> Result<()> {
-        let Some(track) = self.tracks.get_mut(&track) else {
+    fn push(&mut self, track: &TrackKey, at: CallTime, sample: Sample<'_>) -> Result<()> {
+        let Some(track) = self.tracks.get_mut(track) else {
             return match self.fault {
                 Fault::TakesUnknownTracks => Ok(()),
                 _ => Err(Error::new(ErrorKind::NotFound, "there is no such track")),
@@ -106,11 +106,14 @@ impl Recording for PlainRecording {
             return Ok(());
         }
         match sample {
-            Sample::Audio(samples) => samples.iter().for_each(|sample| track.waiting.extend(sample.to_le_bytes())),
-            Sample::Encoded { data, .. } => {
-                track.waiting.extend((data.len() as u32).to_le_bytes());
-                track.waiting.extend_from_slice(&data);
+            Sample::Audio { samples, .. } => {
+                samples.iter().for_each(|sample| track.waiting.extend(sample.to_le_bytes()));
             }
+            Sample::Rtp(packet) => {
+                track.waiting.extend((packet.payload.len() as u32).to_le_bytes());
+                track.waiting.extend_from_slice(packet.payload);
+            }
+            _ => return Err(Error::new(ErrorKind::Unsupported, "samples of this kind are not kept")),
         }
         Ok(())
     }
@@ -126,7 +129,7 @@ impl Recording for PlainRecording {
         for file in &files {
             bytes += std::fs::metadata(file)?.len();
         }
-        Ok(RecordingSummary { files, bytes: bytes + u64::from(self.fault == Fault::MiscountsBytes) })
+        Ok(RecordingSummary::new(files, bytes + u64::from(self.fault == Fault::MiscountsBytes)))
     }
 }
 

@@ -15,8 +15,7 @@ const BEHIND: usize = 256;
 
 /// The sending end of a session's events. Cheap to clone; sending never blocks.
 ///
-/// While the reader is behind, [`Rtp`](SessionEvent::Rtp), [`Rtcp`](SessionEvent::Rtcp) and
-/// [`Data`](SessionEvent::Data) are dropped, repeated keyframe requests and estimates become one,
+/// While the reader is behind, [`Rtcp`](SessionEvent::Rtcp) and [`Data`](SessionEvent::Data) are dropped, repeated keyframe requests and estimates become one,
 /// and every other event waits here until [`forward`](EventSender::forward) has put it in the
 /// queue. A reader is behind with messages as soon as 1 MiB of them wait.
 #[derive(Clone)]
@@ -118,7 +117,7 @@ fn message_length(event: &SessionEvent) -> Option<usize> {
 }
 
 fn may_be_lost(event: &SessionEvent) -> bool {
-    matches!(event, SessionEvent::Rtp(_) | SessionEvent::Rtcp(_) | SessionEvent::Data { .. })
+    matches!(event, SessionEvent::Rtcp(_) | SessionEvent::Data { .. })
 }
 
 fn is_repeated(waiting: &SessionEvent, event: &SessionEvent) -> bool {

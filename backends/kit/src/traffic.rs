@@ -60,14 +60,14 @@ impl Traffic {
 
     /// The figures up to now.
     pub fn stats(&self, round_trip: Option<Duration>) -> SessionStats {
-        SessionStats {
-            packets_sent: self.packets_sent,
-            packets_received: self.packets_received,
-            packets_lost: self.lost_before + self.sources.iter().map(|(_, source)| source.lost()).sum::<u64>(),
-            bytes_sent: self.bytes_sent,
-            bytes_received: self.bytes_received,
-            round_trip,
-        }
+        let mut stats = SessionStats::default();
+        stats.packets_sent = self.packets_sent;
+        stats.packets_received = self.packets_received;
+        stats.packets_lost = self.lost_before + self.sources.iter().map(|(_, source)| source.lost()).sum::<u64>();
+        stats.bytes_sent = self.bytes_sent;
+        stats.bytes_received = self.bytes_received;
+        stats.round_trip = round_trip;
+        stats
     }
 }
 

@@ -290,17 +290,7 @@ impl State {
         let RtpOut { sequence, timestamp, marker, level, payload, .. } = packet;
         peer.traffic.received(source.0, sequence, payload.len());
         let arrival = peer.clock.now();
-        peer.outbox.send(SessionEvent::Rtp(RtpIn {
-            mid,
-            payload_type,
-            codec,
-            sequence,
-            timestamp,
-            marker,
-            level,
-            payload,
-            arrival,
-        }));
+        peer.rtp.deliver(RtpIn { mid, payload_type, codec, sequence, timestamp, marker, level, payload, arrival });
     }
 
     fn send_data(&mut self, number: SessionNumber, channel: ChannelId, message: Bytes) -> Result<()> {

@@ -29,13 +29,12 @@ impl Outbox {
         (Self { queue, last, waiting: VecDeque::new(), unread: Unread::default() }, events)
     }
 
-    /// Reports an event. While the reader is behind, media, messages and keyframe requests are
+    /// Reports an event. While the reader is behind, messages and key frame requests are
     /// dropped and everything else waits.
     pub(crate) fn send(&mut self, event: SessionEvent) {
         self.flush();
         let is_behind = !self.waiting.is_empty() || self.queue.capacity() <= RESERVE;
-        let may_drop =
-            matches!(event, SessionEvent::Rtp(_) | SessionEvent::Data { .. } | SessionEvent::KeyframeRequested { .. });
+        let may_drop = matches!(event, SessionEvent::Data { .. } | SessionEvent::KeyframeRequested { .. });
         // One place of the queue is kept for the last event.
         let entries = CAPACITY + RESERVE - self.queue.capacity();
         let is_too_much = message_length(&event).is_some_and(|length| !self.unread.has_room(entries, length));

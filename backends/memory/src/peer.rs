@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use blink_api::{
-    Candidate, ChannelId, Clock, CodecName, Error, ErrorKind, Mid, Result, RtpCodec, SessionConfig, SessionEvent,
-    TrackId, TrackKind,
+    Candidate, ChannelId, Clock, CodecName, Error, ErrorKind, Mid, Result, RtpCodec, RtpSink, SessionConfig,
+    SessionEvent, TrackId, TrackKind,
 };
 use blink_transport_kit::candidate;
 use blink_transport_kit::sdp::Places;
@@ -29,6 +29,7 @@ pub(crate) struct Peer {
     pub(crate) transport: TransportId,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) outbox: Outbox,
+    pub(crate) rtp: Arc<dyn RtpSink>,
     pub(crate) traffic: Traffic,
     /// What is negotiated: the configured codecs with the payload types this side would give them.
     pub(crate) audio: Vec<Format>,
@@ -97,6 +98,7 @@ impl Peer {
             transport,
             clock: config.clock,
             outbox,
+            rtp: config.rtp,
             traffic: Traffic::default(),
             audio: Format::assign(&config.audio, 96),
             // Above what audio may have taken: the sections are bundled, and a payload type means

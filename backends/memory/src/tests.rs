@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use blink_api::{Candidate, ChannelId, RtpOut, SessionEvent};
+use blink_api::{Candidate, ChannelId, RtpOut, RtpReceiver, SessionEvent, rtp_queue};
 use blink_api::{
     CodecName, Configuration, ErrorKind, HostCandidates, IceConfig, Registry, RtpCodec, RtpTime, SystemClock, TrackId,
     TrackKind,
@@ -14,6 +14,7 @@ use super::*;
 struct Side {
     session: Box<dyn Session>,
     events: SessionEvents,
+    packets: RtpReceiver,
     transport: TransportId,
     track: TrackId,
 }
@@ -25,14 +26,15 @@ fn codec(name: &str, clock_rate: u32) -> RtpCodec {
 fn config() -> SessionConfig {
     let audio = vec![codec("opus", 48_000), codec("PCMU", 8_000)];
     let clock = Arc::new(SystemClock);
-    SessionConfig { ice: IceConfig::default(), audio, video: Vec::new(), clock, participant: None }
+    SessionConfig::new(clock, rtp_queue(1).0).with_audio(audio)
 }
 
 async fn side(hub: &Hub, config: SessionConfig) -> Side {
     let transport = MemoryTransport::new(hub);
-    let (session, events) = transport.open(config).await.unwrap();
+    let (rtp, packets) = rtp_queue(1_024);
+    let (session, events) = transport.open(config.with_rtp(rtp)).await.unwrap();
     let track = session.add_track(TrackKind::Audio).await.unwrap();
-    Side { session, events, transport: transport.id(), track }
+    Side { session, events, packets, transport: transport.id(), track }
 }
 
 async fn sides(hub: &Hub) -> (Side, Side) {
@@ -84,11 +86,7 @@ impl Side {
 
     /// Sequence numbers of the packets that are there now.
     fn heard(&mut self) -> Vec<u16> {
-        let sequence = |event| match event {
-            SessionEvent::Rtp(packet) => Some(packet.sequence),
-            _ => None,
-        };
-        self.drain().into_iter().filter_map(sequence).collect()
+        std::iter::from_fn(|| self.packets.try_recv()).map(|packet| packet.sequence).collect()
     }
 }
 
@@ -252,7 +250,7 @@ async fn a_share_of_packets_is_lost_by_the_seed_and_counted() {
 #[tokio::test]
 async fn without_a_shared_codec_offer_and_session_stay_as_they_were() {
     let hub = Hub::default();
-    let a = side(&hub, SessionConfig { audio: vec![codec("G722", 8_000)], ..config() }).await;
+    let a = side(&hub, config().with_audio(vec![codec("G722", 8_000)])).await;
     let mut b = side(&hub, config()).await;
     let offer = a.session.create_offer(false).await.unwrap();
     assert_eq!(b.session.accept_offer(&offer).await.unwrap_err().kind(), ErrorKind::Incompatible);
@@ -268,7 +266,7 @@ async fn without_a_shared_codec_offer_and_session_stay_as_they_were() {
 #[tokio::test]
 async fn video_without_a_shared_codec_is_left_out() {
     let hub = Hub::default();
-    let mut a = side(&hub, SessionConfig { video: vec![codec("VP8", 90_000)], ..config() }).await;
+    let mut a = side(&hub, config().with_video(vec![codec("VP8", 90_000)])).await;
     let mut b = side(&hub, config()).await;
     let video = a.session.add_track(TrackKind::Video).await.unwrap();
     negotiate(&mut a, &mut b, false).await;
@@ -280,14 +278,13 @@ async fn video_without_a_shared_codec_is_left_out() {
 #[tokio::test]
 async fn video_goes_beside_audio_and_asks_for_key_frames() {
     let hub = Hub::default();
-    let with_video = || SessionConfig { video: vec![codec("VP8", 90_000)], ..config() };
+    let with_video = || config().with_video(vec![codec("VP8", 90_000)]);
     let (mut a, mut b) = (side(&hub, with_video()).await, side(&hub, with_video()).await);
     let video = a.session.add_track(TrackKind::Video).await.unwrap();
     negotiate(&mut a, &mut b, false).await;
     b.drain();
     a.session.send_rtp(video, RtpOut { codec: CodecName::new("vp8"), ..packet(9) }).unwrap();
-    let events = b.drain();
-    let [SessionEvent::Rtp(received)] = &events[..] else { panic!("{events:?}") };
+    let received = b.packets.try_recv().expect("the packet came");
     assert_eq!((received.codec.as_str(), received.sequence), ("VP8", 9));
     b.session.request_keyframe(&received.mid).unwrap();
     assert!(matches!(&a.drain()[..], [.., SessionEvent::KeyframeRequested { mid }] if *mid == received.mid));
@@ -318,8 +315,7 @@ async fn a_slow_reader_loses_packets_and_no_event() {
     (0..3_000).for_each(|sequence| a.send(sequence));
     b.session.close().await;
     let events = b.drain();
-    let packets = events.iter().filter(|event| matches!(event, SessionEvent::Rtp(_))).count();
-    assert_eq!(packets, 1_024);
+    assert_eq!(b.heard().len(), 1_024);
     assert!(matches!(events.last(), Some(SessionEvent::Closed)));
     assert!(b.events.recv().await.is_none());
 }
@@ -357,7 +353,7 @@ async fn hiding_addresses_is_refused_and_transports_of_one_registry_share_a_hub(
     let relayed = IceConfig { relay_only: true, ..IceConfig::default() };
     let named = IceConfig { host_candidates: HostCandidates::Mdns, ..IceConfig::default() };
     for ice in [relayed, named] {
-        let refused = first.open(SessionConfig { ice, ..config() }).await.err().unwrap();
+        let refused = first.open(config().with_ice(ice)).await.err().unwrap();
         assert_eq!(refused.kind(), ErrorKind::Unsupported);
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blink_api::{Candidate, Clock, Error, ErrorKind, Result, SessionConfig, SessionEvent, TrackId, TrackKind};
+use blink_api::{Candidate, Clock, Error, ErrorKind, Result, RtpSink, SessionConfig, SessionEvent, TrackId, TrackKind};
 use blink_transport_kit::candidate;
 use blink_transport_kit::events::EventSender;
 use blink_transport_kit::traffic::SendSequence;
@@ -52,6 +52,7 @@ pub(crate) struct Peer {
     stack_time: StackTime,
     pub(crate) codecs: Codecs,
     pub(crate) events: EventSender,
+    pub(crate) rtp: Arc<dyn RtpSink>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) tracks: Vec<LocalTrack>,
     next_track: u32,
@@ -160,6 +161,7 @@ impl Peer {
             stack_time,
             codecs,
             events,
+            rtp: Arc::clone(&session.rtp),
             shared,
             tracks: Vec::new(),
             next_track: 1,

@@ -1,6 +1,6 @@
 //! Packets and messages.
 
-use blink_api::{AudioLevel, ChannelId, Mid, RtpIn, RtpOut, RtpTime, SessionEvent, TrackId, TrackKind};
+use blink_api::{AudioLevel, ChannelId, Mid, RtpIn, RtpOut, RtpTime, TrackId, TrackKind};
 use bytes::Bytes;
 use str0m::media::KeyframeRequestKind;
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
@@ -68,7 +68,7 @@ impl Peer {
         let level = extensions
             .audio_level
             .map(|level| AudioLevel::new(level.unsigned_abs(), extensions.voice_activity.unwrap_or(false)));
-        self.events.send(SessionEvent::Rtp(RtpIn {
+        let packet = RtpIn {
             mid,
             payload_type: *header.payload_type,
             codec,
@@ -78,7 +78,8 @@ impl Peer {
             level,
             payload: Bytes::copy_from_slice(&packet.payload),
             arrival: self.arrival(packet.timestamp),
-        }));
+        };
+        self.rtp.deliver(packet);
     }
 
     fn section_of(&mut self, ssrc: str0m::rtp::Ssrc) -> Option<Mid> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use blink_api::macros::async_trait;
-use blink_api::{AudioLevel, Candidate, Mid, RtpIn, RtpTime, SessionEvent, TrackKind};
+use blink_api::{AudioLevel, Candidate, Mid, RtpIn, RtpTime, TrackKind};
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use webrtc::data_channel::DataChannel;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
@@ -98,7 +98,7 @@ fn handle_packet(shared: &Shared, mid: &Mid, kind: TrackKind, packet: rtc::rtp::
     state.traffic.received(header.ssrc, header.sequence_number, packet.payload.len());
     drop(state);
     let Some(codec) = codec else { return };
-    shared.events.send(SessionEvent::Rtp(RtpIn {
+    shared.rtp.deliver(RtpIn {
         mid: mid.clone(),
         payload_type: header.payload_type,
         codec,
@@ -108,5 +108,5 @@ fn handle_packet(shared: &Shared, mid: &Mid, kind: TrackKind, packet: rtc::rtp::
         level: level.map(AudioLevel::from_byte),
         payload: packet.payload,
         arrival,
-    }));
+    });
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use blink_api::{
-    Candidate, ChannelId, Clock, HostCandidates, Mid, Result, RtpCodec, SessionConfig, SessionEvent, TrackId, TrackKind,
+    Candidate, ChannelId, Clock, HostCandidates, Mid, Result, RtpCodec, RtpSink, SessionConfig, SessionEvent, TrackId,
+    TrackKind,
 };
 use blink_transport_kit::check_budget::CheckBudget;
 use blink_transport_kit::disclosure::Disclosure;
@@ -34,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// A session's common ground.
 pub(crate) struct Shared {
     pub(crate) events: EventSender,
+    pub(crate) rtp: Arc<dyn RtpSink>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) audio: Vec<RtpCodec>,
     pub(crate) video: Vec<RtpCodec>,
@@ -123,6 +125,7 @@ impl Shared {
         let disclosure = Disclosure::new(&session.ice);
         Ok(Self {
             events,
+            rtp: Arc::clone(&session.rtp),
             clock: Arc::clone(&session.clock),
             audio: session.audio.clone(),
             video: session.video.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::macros::async_trait;
-use blink_api::{ChannelId, IceConfig, SessionConfig, SessionEvent, SystemClock, Transport};
+use blink_api::{ChannelId, IceConfig, SessionConfig, SessionEvent, SystemClock, Transport, rtp_queue};
 use blink_transport_webrtc_rs::{WebRtcConfig, WebRtcTransport};
 use bytes::BytesMut;
 use tokio::sync::mpsc;
@@ -75,8 +75,7 @@ async fn channels_beyond_the_limit_are_closed() {
 
     let transport = WebRtcTransport::new(WebRtcConfig::default()).expect("the defaults are valid");
     let ice = IceConfig { interfaces: vec![Ipv4Addr::LOCALHOST.to_string()], ..IceConfig::default() };
-    let config =
-        SessionConfig { ice, audio: Vec::new(), video: Vec::new(), clock: Arc::new(SystemClock), participant: None };
+    let config = SessionConfig::new(Arc::new(SystemClock), rtp_queue(1).0).with_ice(ice);
     let (session, mut events) = transport.open(config).await.expect("a session");
     let answer = session.accept_offer(&offer).await.expect("an answer");
     peer.set_remote_description(RTCSessionDescription::answer(answer).expect("an answer")).await.expect("it fits");

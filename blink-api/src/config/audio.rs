@@ -1,6 +1,6 @@
 //! How the sound of a call is sent.
 
-use std::time::Duration;
+use web_time::Duration;
 
 use serde::{Deserialize, Serialize};
 

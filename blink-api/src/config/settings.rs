@@ -1,7 +1,7 @@
 //! The keys that belong to no backend.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use web_time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 

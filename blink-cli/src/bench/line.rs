@@ -195,7 +195,7 @@ impl AudioSource for Script {
         out[..samples].copy_from_slice(&left[..samples]);
         out[samples..].fill(0.0);
         self.at += out.len();
-        Ok(ReadResult { samples: out.len(), at: None })
+        Ok(ReadResult::new(out.len()))
     }
 
     fn latency(&self) -> Duration {

@@ -97,12 +97,12 @@ impl MediaHost for Head {
         Ok(Vec::new())
     }
 
-    async fn open_source(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSource>> {
+    async fn open_audio_source(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSource>> {
         let random = ChaCha8Rng::seed_from_u64(1);
         Ok(Box::new(Mouth { head: self.clone(), chirp: chirp(), at: CHIRP, pause: RATE as usize / 5, random }))
     }
 
-    async fn open_sink(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSink>> {
+    async fn open_audio_sink(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSink>> {
         Ok(Box::new(Ear(self.clone())))
     }
 
@@ -150,7 +150,7 @@ impl AudioSource for Mouth {
                 }
             };
         }
-        Ok(ReadResult { samples: out.len(), at: None })
+        Ok(ReadResult::new(out.len()))
     }
 
     fn latency(&self) -> Duration {
@@ -208,9 +208,9 @@ mod tests {
     /// piece it was said and heard.
     #[tokio::test]
     async fn a_chirp_is_found_where_it_is_heard() {
-        let request = OpenRequest { format: AudioFormat::CALL, period: Duration::from_millis(10) };
+        let request = OpenRequest::new(AudioFormat::CALL, Duration::from_millis(10));
         let (mouth, ear) = (Head::default(), Head::default());
-        let mut source = mouth.open_source("", request).await.unwrap();
+        let mut source = mouth.open_audio_source("", request).await.unwrap();
         let start = Instant::now();
         let mut piece = vec![0.0; 480];
         let mut said = vec![0.0; 2_413];

@@ -124,7 +124,7 @@ impl Media {
         let (host, name) = (self.host.clone(), self.parts.settings.microphone.clone());
         let reports = self.reports.clone();
         aside(async move {
-            let result = host.open_source(&name, request(&audio)).await;
+            let result = host.open_audio_source(&name, request(&audio)).await;
             // Without a driver nobody waits for the command.
             reports.send(Report::Microphone(result, Box::new(command), audio)).await.ok();
         });
@@ -332,7 +332,7 @@ impl Opening {
         if name == "none" {
             return None;
         }
-        match self.host.open_sink(&name, request(&self.handle.audio)).await {
+        match self.host.open_audio_sink(&name, request(&self.handle.audio)).await {
             Ok(sink) => Some(sink),
             Err(error) => {
                 tracing::error!(%error, "the speaker cannot be opened");
@@ -347,7 +347,7 @@ impl Opening {
         let source = match self.prepared.take() {
             Some(source) => source,
             None if name == "none" => return Ok(None),
-            None => self.host.open_source(name, request(&self.handle.audio)).await?,
+            None => self.host.open_audio_source(name, request(&self.handle.audio)).await?,
         };
         let audio = &self.handle.audio;
         let processors: Result<Vec<_>, Error> =
@@ -364,7 +364,7 @@ pub(super) fn aside(work: impl Future<Output = ()> + Send + 'static) -> JoinHand
 }
 
 fn request(audio: &CallAudio) -> OpenRequest {
-    OpenRequest { format: audio.format(), period: TICK }
+    OpenRequest::new(audio.format(), TICK)
 }
 
 /// A pipeline with what it is told.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    Candidate, ChannelId, Endpoint, Error, ErrorKind, Result, RtpIn, Session, SessionConfig, SessionEvent,
-    SessionEvents, SessionStats, StreamId,
+    Candidate, ChannelId, Endpoint, Error, ErrorKind, Result, RtpIn, RtpReceiver, Session, SessionConfig, SessionEvent,
+    SessionEvents, SessionStats, StreamId, rtp_queue,
 };
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument, Span};
@@ -26,6 +26,8 @@ use blink_proto::wire::{ChannelKind, ChannelMessage, SectionReport, cbor};
 
 /// Steps that wait for the session; when it is full the session is taken for failed.
 const QUEUE: usize = 256;
+/// Packets that wait for the session's task.
+const QUEUED_PACKETS: usize = 1_024;
 /// Packets kept from before the path is verified, so that the first words are not lost.
 const EARLY_PACKETS: usize = 32;
 /// Packets are reported to the machine at most so often: a tenth of how long it must be silent for
@@ -188,13 +190,12 @@ async fn run(
     reporter: &mut Reporter,
 ) -> Result<()> {
     let video = parts.transport.capabilities().video;
-    let config = SessionConfig {
-        ice: parts.settings.ice.clone(),
-        audio: media.audio().rtp(),
-        video: if video { blink_media::video::codecs() } else { Vec::new() },
-        clock: parts.clock.clone(),
-        participant: Some(remote.did),
-    };
+    let (rtp, packets) = rtp_queue(QUEUED_PACKETS);
+    let config = SessionConfig::new(parts.clock.clone(), rtp)
+        .with_ice(parts.settings.ice.clone())
+        .with_audio(media.audio().rtp())
+        .with_video(if video { blink_media::video::codecs() } else { Vec::new() })
+        .with_participant(remote.did);
     let (session, mut events) = parts.transport.open(config).await?;
     let session: Arc<dyn Session> = Arc::from(session);
     let sections = Sections::add(id, remote, session.clone(), media, video).await?;
@@ -211,7 +212,7 @@ async fn run(
         feedback: Feedback::new(parts.clock.now()),
         rates: ChannelRates::new(parts.clock.now()),
     };
-    let closing = path.serve(&mut queue, &mut events, &parts, reporter).await;
+    let closing = path.serve(&mut queue, (&mut events, packets), &parts, reporter).await;
     path.sections.close().await;
     session.close().await;
     match closing? {
@@ -243,7 +244,7 @@ impl Path {
     async fn serve(
         &mut self,
         queue: &mut mpsc::Receiver<Step>,
-        events: &mut SessionEvents,
+        (events, mut packets): (&mut SessionEvents, RtpReceiver),
         parts: &Parts,
         reporter: &mut Reporter,
     ) -> Result<Option<oneshot::Sender<()>>> {
@@ -270,6 +271,7 @@ impl Path {
                     let started = self.sections.work(now);
                     self.tell_started(started, reporter).await;
                 }
+                Some(packet) = packets.recv() => self.on_packet(packet, parts, reporter).await,
                 event = events.recv() => match event {
                     None | Some(SessionEvent::Closed) => {
                         return Err(Error::new(ErrorKind::Closed, "the session ended by itself"));
@@ -345,23 +347,6 @@ impl Path {
                     Err(_) => drop(reporter.reports.send(Report::Malformed).await),
                 }
             }
-            SessionEvent::Rtp(packet) => {
-                let now = parts.clock.now();
-                match &mut self.early {
-                    None => {
-                        self.feedback.note(&packet, self.sections.clock_rate(&packet));
-                        let started = self.sections.take(packet, now).await;
-                        self.tell_started(started, reporter).await;
-                    }
-                    Some(early) => {
-                        if early.len() == EARLY_PACKETS {
-                            early.pop_front();
-                        }
-                        early.push_back(packet);
-                    }
-                }
-                reporter.traffic(now).await;
-            }
             SessionEvent::BandwidthEstimate { bits_per_second } => {
                 let now = parts.clock.now();
                 self.feedback.handle_estimate(now, bits_per_second);
@@ -377,6 +362,24 @@ impl Path {
             // silence.
             _ => {}
         }
+    }
+
+    async fn on_packet(&mut self, packet: RtpIn, parts: &Parts, reporter: &mut Reporter) {
+        let now = parts.clock.now();
+        match &mut self.early {
+            None => {
+                self.feedback.note(&packet, self.sections.clock_rate(&packet));
+                let started = self.sections.take(packet, now).await;
+                self.tell_started(started, reporter).await;
+            }
+            Some(early) => {
+                if early.len() == EARLY_PACKETS {
+                    early.pop_front();
+                }
+                early.push_back(packet);
+            }
+        }
+        reporter.traffic(now).await;
     }
 
     /// The other end tells how what is sent arrives.

@@ -62,7 +62,7 @@ impl Streams {
         config: &StreamConfig,
     ) -> Result<(StreamInfo, OfferedStream)> {
         let stream = StreamId::from_random(rand::random());
-        let codec = source.codec(audio);
+        let codec = source.codec(audio)?;
         let offered = source.start(stream, &self.parts, audio, self.reports.clone())?;
         let codec = codec.as_str().to_owned();
         Ok((StreamInfo { stream, kind: config.kind, codec, name: config.name.clone() }, offered))

@@ -7,6 +7,7 @@ use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 
 use super::*;
 use crate::fake::{FakeCodec, Script, capture_config, rtp_codec};
+use web_time::Instant;
 
 fn capture(source: Script, codec: FakeCodec, processors: Vec<Box<dyn AudioProcessor>>) -> Capture {
     Capture::new(capture_config(rtp_codec()), Box::new(source), processors, Box::new(codec)).unwrap()
@@ -153,18 +154,24 @@ fn an_encoder_that_fails_is_told_once_and_sends_nothing() {
 struct Double(Arc<Mutex<(Vec<f32>, bool)>>);
 
 impl AudioProcessor for Double {
-    fn render(&mut self, far_end: &[f32]) -> Result<()> {
+    fn render(&mut self, far_end: &[f32], _: Instant) -> Result<()> {
         self.0.lock().unwrap().0.extend_from_slice(far_end);
         Ok(())
     }
 
-    fn capture(&mut self, near_end: &mut [f32]) -> Result<()> {
+    fn capture(&mut self, near_end: &mut [f32], _: Instant) -> Result<()> {
         assert_eq!(near_end.len(), 480);
         if self.0.lock().unwrap().1 {
             return Err(Error::new(ErrorKind::Unexpected, "as the test says"));
         }
         near_end.iter_mut().for_each(|sample| *sample *= 2.0);
         Ok(())
+    }
+
+    fn reset(&mut self) {}
+
+    fn delay(&self) -> Duration {
+        Duration::ZERO
     }
 }
 

@@ -118,7 +118,7 @@ fn a_volume_is_that_of_one_participant() {
 #[test]
 fn who_is_not_heard_is_not_decoded_and_is_heard_at_once_when_wanted() {
     let hush: [fn(&mut Playout<u8>, bool); 2] = [Playout::set_deafened, |playout, mute_guard| {
-        assert!(playout.set_volume(&1, if mute_guard { 0.0 } else { 1.0 }))
+        assert!(playout.set_volume(&1, if mute_guard { 0.0 } else { 1.0 }));
     }];
     for hush in hush {
         let mut room = Room::new(&[1]);

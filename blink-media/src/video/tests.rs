@@ -101,9 +101,9 @@ fn clip(codec: &CodecName, start: Instant, count: usize) -> Vec<EncodedVideoFram
     let host = SyntheticHost::new(SyntheticConfig::default()).unwrap();
     let name = format!("clip:{}", codec.as_str().to_ascii_lowercase());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let mut source = runtime.block_on(host.open_video(&name)).unwrap();
+    let mut source = runtime.block_on(host.open_video_source(&name)).unwrap();
     let times = (0..).map(|step| start + Duration::from_millis(10) * step);
-    times.filter_map(|now| source.read_frame(now).unwrap()).take(count).collect()
+    times.filter_map(|now| source.read_frame(now).unwrap()?.into_encoded()).take(count).collect()
 }
 
 fn arrive(packet: &RtpOut, arrival: Instant) -> RtpIn {

@@ -164,7 +164,7 @@ impl World {
                 if self.nodes[to].online {
                     match self.nodes[to].newer_start(&signal.from, signal.boot) {
                         Some(boot) => {
-                            self.boot_rollback(to, BootRollback { endpoint: signal.from, boot, call: signal.call })
+                            self.boot_rollback(to, BootRollback { endpoint: signal.from, boot, call: signal.call });
                         }
                         None => {
                             self.captured.push(delivery);

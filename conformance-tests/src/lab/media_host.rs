@@ -75,7 +75,7 @@ impl MediaHost for LabHost {
         Ok(Vec::new())
     }
 
-    async fn open_source(&self, _: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
+    async fn open_audio_source(&self, _: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
         if !self.0.has_microphone && !self.0.pretends {
             return Err(Error::new(ErrorKind::NotFound, "this participant has no microphone"));
         }
@@ -85,11 +85,11 @@ impl MediaHost for LabHost {
         Ok(Box::new(Microphone { format: request.format, step, phase: 0.0, _device: device }))
     }
 
-    async fn open_video(&self, _: &str) -> Result<Box<dyn VideoSource>> {
+    async fn open_video_source(&self, _: &str) -> Result<Box<dyn VideoSource>> {
         Ok(Box::new(Camera::new(self.0.owner)))
     }
 
-    async fn open_sink(&self, _: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>> {
+    async fn open_audio_sink(&self, _: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>> {
         Ok(Box::new(Loudspeaker { format: request.format, device: self.0.opened(|devices| &devices.speakers_opened) }))
     }
 
@@ -124,7 +124,7 @@ impl AudioSource for Microphone {
             frame.fill(AMPLITUDE * (self.phase * std::f32::consts::TAU).sin());
             self.phase = (self.phase + self.step).fract();
         }
-        Ok(ReadResult { samples: out.len(), at: None })
+        Ok(ReadResult::new(out.len()))
     }
 
     fn latency(&self) -> Duration {

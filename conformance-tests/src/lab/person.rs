@@ -229,19 +229,15 @@ impl Hasty {
     async fn touch(&self, core: &Core, kept: &mut Vec<Box<dyn std::any::Any + Send>>) {
         match core.fault {
             Some(Fault::OpensMicrophoneEarly) => {
-                let request = OpenRequest { format: blink_api::AudioFormat::CALL, period: BLOCK };
-                if let Ok(source) = self.host.open_source("default", request).await {
+                let request = OpenRequest::new(blink_api::AudioFormat::CALL, BLOCK);
+                if let Ok(source) = self.host.open_audio_source("default", request).await {
                     kept.push(Box::new(source));
                 }
             }
             Some(Fault::GathersEarly) => {
-                let config = blink_api::SessionConfig {
-                    ice: blink_api::IceConfig::default(),
-                    audio: vec![LabCodec::USUAL.rtp()],
-                    video: Vec::new(),
-                    clock: core.clock.of_engines(core.is_virtual()),
-                    participant: None,
-                };
+                let clock = core.clock.of_engines(core.is_virtual());
+                let config = blink_api::SessionConfig::new(clock, blink_api::rtp_queue(1).0)
+                    .with_audio(vec![LabCodec::USUAL.rtp()]);
                 let Ok((session, events)) = self.transport.open(config).await else { return };
                 let offered = session.add_track(TrackKind::Audio).await.is_ok();
                 if offered && session.create_offer(false).await.is_ok() {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::{CodecName, EncodedVideoFrame, Result, RtpCodec, VideoFormat, VideoSource};
+use blink_api::{CodecName, EncodedVideoFrame, Result, RtpCodec, VideoFormat, VideoFrame, VideoSource};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Between frames.
@@ -33,11 +33,11 @@ impl VideoSource for Camera {
         VideoFormat { width: 16, height: 16, frame_rate: 20.0 }
     }
 
-    fn codec(&self) -> RtpCodec {
-        RtpCodec { name: CodecName::new("VP8"), clock_rate: 90_000, channels: 0, fmtp: String::new() }
+    fn codec(&self) -> Option<RtpCodec> {
+        Some(RtpCodec { name: CodecName::new("VP8"), clock_rate: 90_000, channels: 0, fmtp: String::new() })
     }
 
-    fn read_frame(&mut self, now: Instant) -> Result<Option<EncodedVideoFrame>> {
+    fn read_frame(&mut self, now: Instant) -> Result<Option<VideoFrame>> {
         let due = *self.next.get_or_insert(now);
         if now < due {
             return Ok(None);
@@ -49,7 +49,7 @@ impl VideoSource for Camera {
         let key = self.frames.is_multiple_of(KEY_FRAMES) || std::mem::take(&mut self.wants_key) || missed > 0;
         let data = picture(self.owner, self.frames, key);
         self.frames += 1;
-        Ok(Some(EncodedVideoFrame { data, key, at }))
+        Ok(Some(EncodedVideoFrame { data, key, at }.into()))
     }
 
     fn request_keyframe(&mut self) {

@@ -3,11 +3,13 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use blink_api::macros::async_trait;
-use blink_api::{Candidate, ChannelId, Mid, Result, RtpOut, Session, SessionEvent, SessionEvents, TrackId};
+use blink_api::{
+    Candidate, ChannelId, Mid, Result, RtpIn, RtpOut, RtpSink, Session, SessionEvent, SessionEvents, TrackId,
+};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -70,8 +72,8 @@ struct Negotiation {
 
 impl LineSession {
     pub(crate) fn start(
-        inner: Box<dyn Session>,
-        events: SessionEvents,
+        (inner, events): (Box<dyn Session>, SessionEvents),
+        gate: &GatedRtp,
         line: Arc<Line>,
         core: Arc<Core>,
     ) -> (Self, SessionEvents) {
@@ -90,6 +92,7 @@ impl LineSession {
             negotiations: AtomicU64::new(0),
             interrupted: AtomicU64::new(0),
         });
+        gate.open(&path);
         let (queue, outer) = mpsc::channel(QUEUE);
         let forwarding = tokio::spawn(forward(path.clone(), events, queue));
         (Self { path, forwarding }, outer)
@@ -360,6 +363,34 @@ async fn forward(path: Arc<Path>, mut events: SessionEvents, queue: mpsc::Sender
     }
 }
 
+/// Passes RTP packets on where the path of their session is open.
+pub(super) struct GatedRtp {
+    path: OnceLock<Weak<Path>>,
+    inner: Arc<dyn RtpSink>,
+}
+
+impl GatedRtp {
+    pub(super) fn new(inner: Arc<dyn RtpSink>) -> Self {
+        Self { path: OnceLock::new(), inner }
+    }
+
+    fn open(&self, path: &Arc<Path>) {
+        // A gate belongs to one session.
+        self.path.set(Arc::downgrade(path)).ok();
+    }
+}
+
+impl RtpSink for GatedRtp {
+    fn deliver(&self, packet: RtpIn) {
+        let Some(path) = self.path.get().and_then(Weak::upgrade) else { return };
+        let deaf = matches!(path.core.fault, Some(Fault::NoMediaFor(number)) if number == path.line.number);
+        if path.passes() && !deaf {
+            path.line.packets_received.fetch_add(1, Ordering::Relaxed);
+            self.inner.deliver(packet);
+        }
+    }
+}
+
 enum Judgement {
     Pass,
     Wait,
@@ -371,14 +402,6 @@ fn judge(path: &Path, event: &SessionEvent, passes: bool) -> Judgement {
         SessionEvent::LocalCandidate(candidate) => {
             path.line.tell(&candidate.attribute);
             path.line.candidates_sent.fetch_add(1, Ordering::Relaxed);
-            Judgement::Pass
-        }
-        SessionEvent::Rtp(_) => {
-            let deaf = matches!(path.core.fault, Some(Fault::NoMediaFor(number)) if number == path.line.number);
-            if !passes || deaf {
-                return Judgement::Drop;
-            }
-            path.line.packets_received.fetch_add(1, Ordering::Relaxed);
             Judgement::Pass
         }
         SessionEvent::Rtcp(_) if !passes => Judgement::Drop,

@@ -8,7 +8,7 @@ use blink_api::{Result, Session, SessionConfig, SessionEvents, Transport, Transp
 
 use super::core::Core;
 use super::line::Line;
-use super::session::LineSession;
+use super::session::{GatedRtp, LineSession};
 
 pub(crate) struct LineTransport {
     inner: Arc<dyn Transport>,
@@ -28,10 +28,12 @@ impl Transport for LineTransport {
         self.inner.capabilities()
     }
 
-    async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
+    async fn open(&self, mut config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
+        let gate = Arc::new(GatedRtp::new(config.rtp));
+        config.rtp = gate.clone();
         let (session, events) = self.inner.open(config).await?;
         self.line.sessions_opened.fetch_add(1, Ordering::Relaxed);
-        let (session, events) = LineSession::start(session, events, self.line.clone(), self.core.clone());
+        let (session, events) = LineSession::start((session, events), &gate, self.line.clone(), self.core.clone());
         Ok((Box::new(session), events))
     }
 }

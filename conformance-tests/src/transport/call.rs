@@ -185,5 +185,5 @@ pub(super) fn h264() -> RtpCodec {
 }
 
 async fn open_side(transport: &dyn Transport, video: Vec<RtpCodec>) -> Side {
-    Side::open_with(transport, SessionConfig { video, ..configuration(vec![opus()]) }).await
+    Side::open_with(transport, configuration(vec![opus()]).with_video(video)).await
 }

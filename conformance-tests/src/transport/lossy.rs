@@ -28,7 +28,8 @@ pub async fn lost_video_is_sent_again(offerer: &dyn Transport, answerer: &dyn Tr
         return;
     }
     let config = |config: SessionConfig| {
-        let mut config = SessionConfig { video: vec![vp8(), h264()], ..config };
+        let mut config = config;
+        config.video = vec![vp8(), h264()];
         config.ice.interfaces = vec![Ipv4Addr::LOCALHOST.to_string()];
         config
     };

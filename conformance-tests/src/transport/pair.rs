@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    AudioLevel, Candidate, ChannelId, CodecName, IceConfig, Mid, RtpCodec, RtpIn, RtpOut, RtpTime, Session,
-    SessionConfig, SessionEvent, SessionEvents, SystemClock, TrackId, TrackKind, Transport,
+    AudioLevel, Candidate, ChannelId, CodecName, Mid, RtpCodec, RtpIn, RtpOut, RtpReceiver, RtpTime, Session,
+    SessionConfig, SessionEvent, SessionEvents, SystemClock, TrackId, TrackKind, Transport, rtp_queue,
 };
 use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::opus;
+
+/// Packets that may wait for a test to take them.
+const QUEUE: usize = 1_024;
 
 /// How long anything may take on one machine.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
@@ -34,8 +37,25 @@ pub(super) struct Side {
     pub(super) session: Box<dyn Session>,
     pub(super) track: TrackId,
     pub(super) log: Vec<SessionEvent>,
+    /// Packets in the order of their arrival.
+    pub(super) packets: Vec<Received>,
     pub(super) transport_is_network: bool,
     events: SessionEvents,
+    arriving: RtpReceiver,
+}
+
+/// A packet with the number of events that were logged before it.
+#[derive(Debug, Clone)]
+pub(super) struct Received {
+    pub(super) packet: RtpIn,
+    pub(super) events_before: usize,
+}
+
+/// Anything that comes out of a session.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    Event(SessionEvent),
+    Packet(RtpIn),
 }
 
 /// Two sides.
@@ -187,25 +207,25 @@ impl Pair {
         }
     }
 
-    /// The next event of either side, and whether it is the offerer's.
-    async fn next_event(&mut self) -> (bool, SessionEvent) {
+    /// The next event or packet of either side, and whether it is the offerer's.
+    async fn next_event(&mut self) -> (bool, Arrival) {
         let (is_offerers, event) = tokio::select! {
-            event = self.offerer.events.recv() => (true, event),
-            event = self.answerer.events.recv() => (false, event),
+            event = self.offerer.next() => (true, event),
+            event = self.answerer.next() => (false, event),
         };
         (is_offerers, event.expect("the session is open"))
     }
 
-    /// Logs an event, and passes a candidate on to the other side.
-    async fn take(&mut self, (is_offerers, event): (bool, SessionEvent)) {
+    /// Logs an event or packet, and passes a candidate on to the other side.
+    async fn take(&mut self, (is_offerers, event): (bool, Arrival)) {
         let (from, to) = match is_offerers {
             true => (&mut self.offerer, &self.answerer),
             false => (&mut self.answerer, &self.offerer),
         };
-        if let SessionEvent::LocalCandidate(candidate) = &event {
+        if let Arrival::Event(SessionEvent::LocalCandidate(candidate)) = &event {
             to.session.add_candidate(candidate).await.expect("a candidate of the other side");
         }
-        from.log.push(event);
+        from.take(event);
     }
 
     /// Takes the candidates both sides report until they are done.
@@ -225,10 +245,37 @@ impl Side {
         Self::open_with(transport, configuration(audio)).await
     }
 
-    pub(super) async fn open_with(transport: &dyn Transport, config: SessionConfig) -> Self {
+    pub(super) async fn open_with(transport: &dyn Transport, mut config: SessionConfig) -> Self {
+        let (rtp, arriving) = rtp_queue(QUEUE);
+        config.rtp = rtp;
         let (session, events) = transport.open(config).await.expect("a session");
         let transport_is_network = transport.capabilities().network;
-        Self { session, track: TrackId(0), log: Vec::new(), transport_is_network, events }
+        Self {
+            session,
+            track: TrackId(0),
+            log: Vec::new(),
+            packets: Vec::new(),
+            transport_is_network,
+            events,
+            arriving,
+        }
+    }
+
+    /// The next event or packet; `None` once the events have ended. An event that was reported before a
+    /// packet comes before it.
+    async fn next(&mut self) -> Option<Arrival> {
+        tokio::select! {
+            biased;
+            event = self.events.recv() => event.map(Arrival::Event),
+            Some(packet) = self.arriving.recv() => Some(Arrival::Packet(packet)),
+        }
+    }
+
+    fn take(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Event(event) => self.log.push(event),
+            Arrival::Packet(packet) => self.packets.push(Received { packet, events_before: self.log.len() }),
+        }
     }
 
     pub(super) fn send(&self, packet: RtpOut) {
@@ -248,48 +295,48 @@ impl Side {
     /// Takes candidates until they are done.
     pub(super) async fn gather(&mut self, candidates: &mut Vec<Candidate>) {
         while !self.saw(|event| matches!(event, SessionEvent::CandidatesDone)) {
-            let event = timeout(DEADLINE, self.events.recv()).await.expect("candidates are done in time");
+            let event = timeout(DEADLINE, self.next()).await.expect("candidates are done in time");
             let event = event.expect("the session is open");
-            if let SessionEvent::LocalCandidate(candidate) = &event {
+            if let Arrival::Event(SessionEvent::LocalCandidate(candidate)) = &event {
                 candidates.push(candidate.clone());
             }
-            self.log.push(event);
+            self.take(event);
         }
     }
 
     /// Takes events until `done`, for as long as a stack needs to miss its peer.
     pub(super) async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         while !done(self) {
-            let event = timeout(3 * DEADLINE, self.events.recv()).await;
+            let event = timeout(3 * DEADLINE, self.next()).await;
             let event = event.unwrap_or_else(|_| panic!("not in time: {what}: {:#?}", self.summary()));
-            self.log.push(event.expect("the session is open"));
+            self.take(event.expect("the session is open"));
         }
     }
 
     /// Takes events until they end.
     pub(super) async fn until_ended(&mut self) {
-        while let Some(event) = timeout(DEADLINE, self.events.recv()).await.expect("the events end in time") {
-            self.log.push(event);
+        while let Some(event) = timeout(DEADLINE, self.next()).await.expect("the events end in time") {
+            self.take(event);
         }
     }
 
     /// Takes the next event, if one comes soon.
     pub(super) async fn pass_for(&mut self, soon: Duration) {
-        if let Ok(event) = timeout(soon, self.events.recv()).await {
-            self.log.push(event.expect("the session is open"));
+        if let Ok(event) = timeout(soon, self.next()).await {
+            self.take(event.expect("the session is open"));
         }
     }
 
     /// Takes events until none comes for a moment.
     pub(super) async fn drain(&mut self) {
-        while let Ok(event) = timeout(Duration::from_millis(300), self.events.recv()).await {
-            self.log.push(event.expect("the session is open"));
+        while let Ok(event) = timeout(Duration::from_millis(300), self.next()).await {
+            self.take(event.expect("the session is open"));
         }
     }
 
     /// Fails if an event comes within a moment.
     pub(super) async fn expect_silence(&mut self) {
-        if let Ok(event) = timeout(Duration::from_millis(200), self.events.recv()).await {
+        if let Ok(event) = timeout(Duration::from_millis(200), self.next()).await {
             panic!("nothing was negotiated, and yet: {event:?}");
         }
     }
@@ -318,10 +365,7 @@ impl Side {
     }
 
     pub(super) fn packets(&self) -> impl Iterator<Item = &RtpIn> {
-        self.log.iter().filter_map(|event| match event {
-            SessionEvent::Rtp(packet) => Some(packet),
-            _ => None,
-        })
+        self.packets.iter().map(|received| &received.packet)
     }
 
     pub(super) fn packets_on(&self, section: &Mid) -> impl Iterator<Item = &RtpIn> {
@@ -336,22 +380,22 @@ impl Side {
         self.log.iter().filter_map(message).collect()
     }
 
-    /// The log without addresses and payloads.
+    /// The log without addresses and payloads, events before packets.
     fn summary(&self) -> Vec<String> {
         let line = |event: &SessionEvent| match event {
-            SessionEvent::Rtp(packet) => format!("packet {} on {}", packet.sequence, packet.mid),
             SessionEvent::Data { message, .. } => format!("message of {}", message.len()),
             SessionEvent::LocalCandidate(_) => "candidate".to_owned(),
             other => format!("{other:?}"),
         };
-        self.log.iter().map(line).collect()
+        let packet = |packet: &RtpIn| format!("packet {} on {}", packet.sequence, packet.mid);
+        self.log.iter().map(line).chain(self.packets().map(packet)).collect()
     }
 }
 
 /// A session's configuration as a call has it.
 pub(super) fn configuration(audio: Vec<RtpCodec>) -> SessionConfig {
     let clock = Arc::new(SystemClock);
-    SessionConfig { ice: IceConfig::default(), audio, video: Vec::new(), clock, participant: None }
+    SessionConfig::new(clock, rtp_queue(1).0).with_audio(audio)
 }
 
 pub(super) fn codec(name: &str, clock_rate: u32, channels: u16, fmtp: &str) -> RtpCodec {

@@ -208,8 +208,8 @@ pub(super) fn on_loopback() -> IceConfig {
 pub(super) async fn open(sides: [(&dyn Transport, IceConfig); 2]) -> Pair {
     let mut open = Vec::new();
     for (transport, ice) in sides {
-        let config = configuration(vec![opus()]);
-        let mut side = Side::open_with(transport, blink_api::SessionConfig { ice, ..config }).await;
+        let config = configuration(vec![opus()]).with_ice(ice);
+        let mut side = Side::open_with(transport, config).await;
         side.track = side.session.add_track(TrackKind::Audio).await.expect("a track");
         open.push(side);
     }

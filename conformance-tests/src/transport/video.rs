@@ -270,12 +270,10 @@ fn requests(side: &Side) -> Vec<Mid> {
 }
 
 fn assert_announced_first(side: &Side) {
-    let mut known = Vec::new();
-    for event in &side.log {
-        match event {
-            SessionEvent::TrackStarted { mid, .. } => known.push(mid),
-            SessionEvent::Rtp(packet) => assert!(known.contains(&&packet.mid), "a packet of a track nobody announced"),
-            _ => {}
-        }
+    for super::pair::Received { packet, events_before } in &side.packets {
+        let is_announced = side.log[..*events_before]
+            .iter()
+            .any(|event| matches!(event, SessionEvent::TrackStarted { mid, .. } if *mid == packet.mid));
+        assert!(is_announced, "a packet of a track that was not announced");
     }
 }

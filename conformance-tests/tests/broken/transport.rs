@@ -2,11 +2,12 @@
 //! do as it should.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Context, Entry, Error, Plugin, Result, Session, SessionConfig, SessionEvent, SessionEvents, TrackId, TrackKind,
-    Transport, TransportCapabilities,
+    Context, Entry, Error, Plugin, Result, RtpIn, RtpSink, Session, SessionConfig, SessionEvent, SessionEvents,
+    TrackId, TrackKind, Transport, TransportCapabilities,
 };
 use blink_conformance::forwarding::ForwardingSession;
 use blink_transport_memory::{Hub, MemoryTransport};
@@ -107,28 +108,46 @@ impl Transport for Broken {
         TransportCapabilities { video, ..self.inner.capabilities() }
     }
 
-    async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
+    async fn open(&self, mut config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
+        let taken = Arc::new(AtomicUsize::new(0));
+        if self.how == How::StopsReading {
+            config.rtp = Arc::new(StoppingRtp { taken: taken.clone(), inner: config.rtp });
+        }
         let (inner, events) = self.inner.open(config).await?;
         if self.how == How::GathersEarly {
             inner.add_track(TrackKind::Audio).await?;
             inner.create_offer(false).await?;
         }
         let (queue, outer) = mpsc::channel(1_024);
-        tokio::spawn(pass_on(self.how, events, queue));
+        tokio::spawn(pass_on(self.how, taken, events, queue));
         Ok((Box::new(BrokenSession { how: self.how, inner }), outer))
     }
 }
 
+/// Packets and messages that are taken with [`How::StopsReading`].
+const STOPS_AFTER: usize = 19;
+
+/// A sink that takes no packets after the first ones.
+struct StoppingRtp {
+    taken: Arc<AtomicUsize>,
+    inner: Arc<dyn RtpSink>,
+}
+
+impl RtpSink for StoppingRtp {
+    fn deliver(&self, packet: RtpIn) {
+        if self.taken.fetch_add(1, Ordering::Relaxed) < STOPS_AFTER {
+            self.inner.deliver(packet);
+        }
+    }
+}
+
 /// Events as a broken one reports them.
-async fn pass_on(how: How, mut events: SessionEvents, queue: mpsc::Sender<SessionEvent>) {
-    let (mut packets, mut held) = (0, None);
+async fn pass_on(how: How, taken: Arc<AtomicUsize>, mut events: SessionEvents, queue: mpsc::Sender<SessionEvent>) {
+    let mut held = None;
     while let Some(event) = events.recv().await {
         let passes = match (how, &event) {
             (How::DropsCandidates, SessionEvent::LocalCandidate(_)) => false,
-            (How::StopsReading, SessionEvent::Rtp(_) | SessionEvent::Data { .. }) => {
-                packets += 1;
-                packets < 20
-            }
+            (How::StopsReading, SessionEvent::Data { .. }) => taken.fetch_add(1, Ordering::Relaxed) < STOPS_AFTER,
             _ => true,
         };
         // The first message waits for the second.

@@ -48,7 +48,7 @@ impl AudioSource for Clip {
             self.position += count;
             rest = later;
         }
-        Ok(ReadResult { samples, at: None })
+        Ok(ReadResult::new(samples))
     }
 
     fn latency(&self) -> Duration {

@@ -119,12 +119,10 @@ impl MediaHost for SyntheticHost {
 
     async fn devices(&self) -> Result<Vec<DeviceInfo>> {
         let list = |devices: &'static [(&str, &str)], direction, kind| {
-            devices.iter().enumerate().map(move |(n, (name, summary))| DeviceInfo {
-                name: (*name).to_owned(),
-                summary: (*summary).to_owned(),
-                direction,
-                kind,
-                is_default: n == 0,
+            devices.iter().enumerate().map(move |(n, (name, summary))| {
+                let mut device = DeviceInfo::new(*name, *summary, direction, kind);
+                device.is_default = n == 0;
+                device
             })
         };
         Ok(list(&SOURCES, DeviceDirection::Source, TrackKind::Audio)
@@ -134,17 +132,17 @@ impl MediaHost for SyntheticHost {
     }
 
     /// Files are read and converted here, whole, so that reading from them never waits.
-    async fn open_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
-        self.source(name, request.format).map_err(|error| error.backend(NAME).operation("open_source"))
+    async fn open_audio_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
+        self.source(name, request.format).map_err(|error| error.backend(NAME).operation("open_audio_source"))
     }
 
     /// Files are read here, whole, so that reading from them never waits.
-    async fn open_video(&self, name: &str) -> Result<Box<dyn VideoSource>> {
-        self.video(name).map_err(|error| error.backend(NAME).operation("open_video"))
+    async fn open_video_source(&self, name: &str) -> Result<Box<dyn VideoSource>> {
+        self.video(name).map_err(|error| error.backend(NAME).operation("open_video_source"))
     }
 
-    async fn open_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>> {
-        self.sink(name, request.format).map_err(|error| error.backend(NAME).operation("open_sink"))
+    async fn open_audio_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>> {
+        self.sink(name, request.format).map_err(|error| error.backend(NAME).operation("open_audio_sink"))
     }
 
     fn changes(&self) -> Option<broadcast::Receiver<DeviceChange>> {
@@ -200,14 +198,14 @@ mod tests {
     }
 
     fn request(sample_rate: u32, channels: u16) -> OpenRequest {
-        OpenRequest { format: AudioFormat { sample_rate, channels }, period: Duration::from_millis(10) }
+        OpenRequest::new(AudioFormat { sample_rate, channels }, Duration::from_millis(10))
     }
 
     #[tokio::test]
     async fn every_source_gives_all_that_is_asked_in_the_format_asked_for() {
         for name in ["default", "silence", "tone:440", "tone:997.5", "noise:7", "speech", "speech:0", "speech:4"] {
             for (rate, channels) in [(8_000, 1), (44_100, 2), (48_000, 1), (48_000, 2)] {
-                let mut source = host().open_source(name, request(rate, channels)).await.unwrap();
+                let mut source = host().open_audio_source(name, request(rate, channels)).await.unwrap();
                 assert_eq!(source.format(), request(rate, channels).format);
                 let mut out = vec![9.0; 480 * usize::from(channels)];
                 for _ in 0..200 {
@@ -241,13 +239,13 @@ mod tests {
             ("wav:", ErrorKind::Invalid),
             ("wav:~nobody/x.wav", ErrorKind::Invalid),
         ] {
-            let error = host().open_source(name, request(48_000, 1)).await.err().unwrap();
+            let error = host().open_audio_source(name, request(48_000, 1)).await.err().unwrap();
             assert_eq!(error.kind(), kind, "{name}: {error}");
             let named = name.strip_prefix("wav:").unwrap_or(name);
             assert!(!error.to_string().contains('\n') && error.to_string().contains(named), "{error}");
         }
         for name in ["", "tone:440", "wav", "null:1", "silence"] {
-            let error = host().open_sink(name, request(48_000, 1)).await.err().unwrap();
+            let error = host().open_audio_sink(name, request(48_000, 1)).await.err().unwrap();
             assert_eq!(error.kind(), ErrorKind::NotFound, "{name}: {error}");
         }
     }
@@ -257,8 +255,8 @@ mod tests {
         for (rate, channels) in [(0, 1), (7_999, 1), (192_001, 1), (48_000, 0), (48_000, 3)] {
             let host = host();
             for error in [
-                host.open_source("silence", request(rate, channels)).await.err().unwrap(),
-                host.open_sink("null", request(rate, channels)).await.err().unwrap(),
+                host.open_audio_source("silence", request(rate, channels)).await.err().unwrap(),
+                host.open_audio_sink("null", request(rate, channels)).await.err().unwrap(),
             ] {
                 assert_eq!(error.kind(), ErrorKind::Invalid);
             }
@@ -278,9 +276,11 @@ mod tests {
     #[tokio::test]
     async fn video_is_opened_by_name_and_other_names_are_refused() {
         for (name, codec) in [("default", "VP8"), ("clip:vp8", "VP8"), ("clip:h264", "H264")] {
-            let mut video = host().open_video(name).await.unwrap();
-            assert_eq!((video.codec().name.as_str(), video.codec().clock_rate), (codec, 90_000));
-            assert!(video.read_frame(Instant::now()).unwrap().unwrap().key);
+            let mut video = host().open_video_source(name).await.unwrap();
+            let named = video.codec().expect("clips are encoded");
+            assert_eq!((named.name.as_str(), named.clock_rate), (codec, 90_000));
+            let first = video.read_frame(Instant::now()).unwrap().unwrap();
+            assert!(first.into_encoded().is_some_and(|frame| frame.key));
         }
         for (name, kind) in [
             ("silence", ErrorKind::NotFound),
@@ -289,12 +289,15 @@ mod tests {
             ("clip:a.mp4", ErrorKind::Invalid),
             ("clip:/no/such/file.ivf", ErrorKind::NotFound),
         ] {
-            let error = host().open_video(name).await.err().unwrap();
+            let error = host().open_video_source(name).await.err().unwrap();
             assert_eq!(error.kind(), kind, "{name}: {error}");
             let named = name.strip_prefix("clip:").unwrap_or(name);
             assert!(!error.to_string().contains('\n') && error.to_string().contains(named), "{error}");
         }
-        assert_eq!(host().open_source("clip:vp8", request(48_000, 1)).await.err().unwrap().kind(), ErrorKind::NotFound);
+        assert_eq!(
+            host().open_audio_source("clip:vp8", request(48_000, 1)).await.err().unwrap().kind(),
+            ErrorKind::NotFound
+        );
     }
 
     /// What is written to a file comes back from it, then silence; through another sample rate and
@@ -303,15 +306,15 @@ mod tests {
     async fn a_written_file_is_read_again_and_ends_in_silence() {
         let directory = tempfile::tempdir().unwrap();
         let name = format!("wav:{}", directory.path().join("new/folder/a.wav").display());
-        let mut sink = host().open_sink(&name, request(48_000, 1)).await.unwrap();
-        let mut tone = host().open_source("tone:440", request(48_000, 1)).await.unwrap();
+        let mut sink = host().open_audio_sink(&name, request(48_000, 1)).await.unwrap();
+        let mut tone = host().open_audio_source("tone:440", request(48_000, 1)).await.unwrap();
         let mut second = vec![0.0; 48_000];
         tone.read(&mut second).unwrap();
         assert_eq!(sink.write(&second).unwrap(), 48_000);
         sink.finish().unwrap();
 
         for (rate, channels) in [(48_000, 1), (16_000, 2), (44_100, 1)] {
-            let mut source = host().open_source(&name, request(rate, channels)).await.unwrap();
+            let mut source = host().open_audio_source(&name, request(rate, channels)).await.unwrap();
             let mut heard = vec![9.0; (rate * u32::from(channels)) as usize];
             source.read(&mut heard).unwrap();
             let power = |samples: &[f32]| samples.iter().map(|x| x * x).sum::<f32>() / samples.len() as f32;

@@ -105,7 +105,7 @@ fn fill(format: AudioFormat, out: &mut [f32], mut sample: impl FnMut() -> f32) -
     for frame in frames {
         frame.fill(sample());
     }
-    ReadResult { samples, at: None }
+    ReadResult::new(samples)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_api::{EncodedVideoFrame, Result, RtpCodec, VideoFormat, VideoSource};
+use blink_api::{EncodedVideoFrame, Result, RtpCodec, VideoFormat, VideoFrame, VideoSource};
 
 use crate::video::{ClipFrame, EncodedClip};
 
@@ -61,11 +61,11 @@ impl VideoSource for ClipSource {
         self.clip.format
     }
 
-    fn codec(&self) -> RtpCodec {
-        self.clip.codec.clone()
+    fn codec(&self) -> Option<RtpCodec> {
+        Some(self.clip.codec.clone())
     }
 
-    fn read_frame(&mut self, now: Instant) -> Result<Option<EncodedVideoFrame>> {
+    fn read_frame(&mut self, now: Instant) -> Result<Option<VideoFrame>> {
         let due = *self.due.get_or_insert(now);
         if now < due {
             return Ok(None);
@@ -77,7 +77,7 @@ impl VideoSource for ClipSource {
         let ClipFrame { data, key, duration } = self.frame(self.next).clone();
         self.next = self.after(self.next);
         self.due = Some(at + duration);
-        Ok(Some(EncodedVideoFrame { data, key, at }))
+        Ok(Some(EncodedVideoFrame { data, key, at }.into()))
     }
 
     fn request_keyframe(&mut self) {

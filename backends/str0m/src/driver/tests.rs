@@ -34,7 +34,7 @@ fn driver(clock: &Arc<ManualClock>) -> (Driver, SessionEvents) {
     let opus = RtpCodec { name: CodecName::new("opus"), clock_rate: 48_000, channels: 2, fmtp: String::new() };
     let ice = IceConfig { interfaces: vec!["127.0.0.1".to_owned()], ..IceConfig::default() };
     let clock = Arc::clone(clock) as Arc<dyn Clock>;
-    let config = SessionConfig { ice: ice.clone(), audio: vec![opus], video: Vec::new(), clock, participant: None };
+    let config = SessionConfig::new(clock, blink_api::rtp_queue(1).0).with_ice(ice.clone()).with_audio(vec![opus]);
     let (events, reader) = blink_transport_kit::events::channel();
     let codecs = Codecs::new(&config).unwrap();
     let peer = Peer::new(&Str0mConfig::default(), &config, codecs, events, Arc::default(), StackTime::default());

@@ -5,7 +5,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    Clock, IceConfig, RtpCodec, RtpTime, SessionConfig, SessionEvent, SessionEvents, SystemClock, Transport,
+    Clock, IceConfig, RtpCodec, RtpReceiver, RtpTime, SessionConfig, SessionEvent, SessionEvents, SystemClock,
+    Transport, rtp_queue,
 };
 use str0m::crypto::dtls::{DtlsOutput, DtlsVersion};
 use tokio::time::timeout;
@@ -23,6 +24,7 @@ struct Side {
     session: Box<dyn Session>,
     track: TrackId,
     events: SessionEvents,
+    packets: RtpReceiver,
 }
 
 impl Side {
@@ -35,10 +37,11 @@ impl Side {
         let opus = RtpCodec { name: CodecName::new("opus"), clock_rate: 48_000, channels: 2, fmtp: String::new() };
         let ice =
             IceConfig { interfaces: interfaces.iter().map(ToString::to_string).collect(), ..IceConfig::default() };
-        let config = SessionConfig { ice, audio: vec![opus], video: Vec::new(), clock, participant: None };
+        let (rtp, packets) = rtp_queue(1_024);
+        let config = SessionConfig::new(clock, rtp).with_ice(ice).with_audio(vec![opus]);
         let (session, events) = transport.open(config).await.unwrap();
         let track = session.add_track(TrackKind::Audio).await.unwrap();
-        Self { session, track, events }
+        Self { session, track, events, packets }
     }
 
     fn send(&self, sequence: u16) {
@@ -81,9 +84,8 @@ impl Side {
     async fn heard_until(&mut self, last: u16) -> Vec<u16> {
         let mut heard = Vec::new();
         while heard.last() != Some(&last) {
-            if let SessionEvent::Rtp(packet) = self.next().await {
-                heard.push(packet.sequence);
-            }
+            let packet = timeout(DEADLINE, self.packets.recv()).await.expect("a packet comes in time");
+            heard.push(packet.expect("the session goes on").sequence);
         }
         heard
     }
@@ -264,7 +266,7 @@ async fn the_loopback_address_of_ipv6_works_alone() {
     let transport = Str0mTransport::new(Str0mConfig::default()).unwrap();
     let ice = IceConfig { interfaces: vec!["::1".to_owned()], ..IceConfig::default() };
     let clock = Arc::new(SystemClock);
-    let config = SessionConfig { ice, audio: Vec::new(), video: Vec::new(), clock, participant: None };
+    let config = SessionConfig::new(clock, rtp_queue(1).0).with_ice(ice);
     assert_eq!(transport.open(config).await.map(drop).map_err(|error| error.kind()).is_ok(), has_it);
     if has_it {
         connect_on(&["::1"]).await;

@@ -45,19 +45,19 @@ impl StreamOpening {
     pub(in crate::driver) async fn run(self) -> Result<OpenedSource> {
         let host = &self.parts.media_host;
         Ok(match self.kind {
-            TrackKind::Audio => OpenedSource::Audio(host.open_source(&self.name, request(&self.audio)).await?),
-            TrackKind::Video => OpenedSource::Video(host.open_video(&self.name).await?),
+            TrackKind::Audio => OpenedSource::Audio(host.open_audio_source(&self.name, request(&self.audio)).await?),
+            TrackKind::Video => OpenedSource::Video(host.open_video_source(&self.name).await?),
         })
     }
 }
 
 impl OpenedSource {
     /// What it is sent as; sound to those who have the preferred codec.
-    pub(in crate::driver) fn codec(&self, audio: &CallAudio) -> CodecName {
-        match self {
+    pub(in crate::driver) fn codec(&self, audio: &CallAudio) -> Result<CodecName> {
+        Ok(match self {
             Self::Audio(_) => audio.preferred().name,
-            Self::Video(source) => source.codec().name,
-        }
+            Self::Video(source) => super::video::encoded(source.as_ref())?.name,
+        })
     }
 
     /// Starts the worker that sends it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blink_api::{Clock, Result, RtpTime, StreamId, VideoSource};
+use blink_api::{Clock, Error, ErrorKind, Result, RtpCodec, RtpTime, StreamId, VideoSource};
 use tokio::sync::mpsc;
 
 use super::super::Report;
@@ -63,7 +63,7 @@ impl VideoWorker {
         source: Box<dyn VideoSource>,
     ) -> Result<Self> {
         // Each listener's track numbers the packets for itself.
-        let packetizer = Packetizer::new(source.codec().name, 0)?;
+        let packetizer = Packetizer::new(encoded(source.as_ref())?.name, 0)?;
         let frame = Duration::from_secs_f32(1.0 / source.format().frame_rate.clamp(1.0, 240.0));
         let next = clock.now();
         Ok(Self {
@@ -90,6 +90,7 @@ impl VideoWorker {
     fn send_due(&mut self, now: Instant) -> Result<()> {
         let Some(source) = &mut self.source else { return Ok(()) };
         while let Some(frame) = source.read_frame(now)? {
+            let Some(frame) = frame.into_encoded() else { continue };
             let clock = self.timestamps.get_or_insert_with(|| VideoClock::new(frame.at, RtpTime(rand::random())));
             match self.packetizer.packetize(&frame, clock.timestamp(frame.at)) {
                 Ok(packets) => {
@@ -107,6 +108,15 @@ impl VideoWorker {
         }
         Ok(())
     }
+}
+
+/// The codec of a source.
+///
+/// # Errors
+/// [`Unsupported`](ErrorKind::Unsupported) for one of raw frames.
+pub(super) fn encoded(source: &dyn VideoSource) -> Result<RtpCodec> {
+    let why = "raw video cannot be sent without a video codec";
+    source.codec().ok_or_else(|| Error::new(ErrorKind::Unsupported, why))
 }
 
 impl Worker for VideoWorker {

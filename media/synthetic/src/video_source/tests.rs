@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn next_frame(source: &mut ClipSource, now: Instant) -> Option<EncodedVideoFrame> {
+    source.read_frame(now).unwrap().map(|frame| frame.into_encoded().expect("clips are encoded"))
+}
+
 fn sources() -> [ClipSource; 2] {
     [EncodedClip::vp8(), EncodedClip::h264()].map(|clip| ClipSource::new(clip.unwrap()))
 }
@@ -15,7 +19,7 @@ fn play(source: &mut ClipSource, start: Instant, times: std::ops::Range<u64>) ->
     let mut frames = Vec::new();
     for time in times.step_by(10) {
         let now = start + ms(time);
-        while let Some(frame) = source.read_frame(now).unwrap() {
+        while let Some(frame) = next_frame(source, now) {
             assert!(frame.at <= now && now - frame.at < ms(10), "{time} ms");
             frames.push(frame);
         }
@@ -84,7 +88,7 @@ fn whoever_asks_late_gets_what_was_missed_from_the_newest_key_frame_on() {
         let start = Instant::now();
         assert_eq!(play(&mut source, start, 0..40).len(), 1);
         let now = start + ms(late);
-        let missed: Vec<_> = std::iter::from_fn(|| source.read_frame(now).unwrap()).collect();
+        let missed: Vec<_> = std::iter::from_fn(|| next_frame(&mut source, now)).collect();
         assert!(missed[0].key && missed[1..].iter().all(|frame| !frame.key), "{late} ms");
         assert!(now - missed[0].at < ms(1_000), "{late} ms");
         let numbers: Vec<_> = missed.iter().map(|frame| number(&source, frame)).collect();

@@ -1,7 +1,7 @@
 //! Compressing sound and restoring it. The calls are synchronous; a steady stream allocates
 //! nothing.
 
-use std::time::Duration;
+use web_time::Duration;
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::{AudioFormat, Result, RtpCodec};
 
 /// An audio codec: makes encoders and decoders and says how SDP names it.
 pub trait AudioCodec: Send + Sync {
-    /// What this codec can do. The same value its registry entry has.
+    /// What this codec can do. The same value as in its registry entry.
     fn capabilities(&self) -> AudioCodecCapabilities;
 
     /// How SDP names it.
@@ -29,7 +29,7 @@ pub trait AudioCodec: Send + Sync {
     fn decoder(&self, config: AudioDecoderConfig) -> Result<Box<dyn AudioDecoder>>;
 }
 
-/// What a codec can do.
+/// Capabilities of an audio codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct AudioCodecCapabilities {
     /// A packet carries enough of the one before to restore it ([`DecoderInput::Fec`]).
@@ -44,6 +44,18 @@ pub struct AudioCodecCapabilities {
     pub variable_bitrate: bool,
     /// Most channels.
     pub max_channels: u16,
+}
+
+impl AudioCodecCapabilities {
+    /// No capability: the base for entries, which stay valid when a field is added.
+    pub const NONE: Self = Self {
+        forward_error_correction: false,
+        deep_redundancy: false,
+        concealment: false,
+        discontinuous: false,
+        variable_bitrate: false,
+        max_channels: 0,
+    };
 }
 
 /// What an encoder is made for.

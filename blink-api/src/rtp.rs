@@ -1,0 +1,180 @@
+//! RTP as the engine and a transport exchange it (RFC 3550).
+
+use std::fmt;
+use std::sync::Arc;
+use web_time::Instant;
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::{AudioLevel, Mid, RtpTime};
+
+/// A codec as SDP names it (RFC 4566 `rtpmap` and `fmtp`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RtpCodec {
+    /// The encoding name, such as `opus`.
+    pub name: CodecName,
+    /// RTP clock rate in Hz.
+    pub clock_rate: u32,
+    /// Channels in `rtpmap`; 2 for Opus whatever is sent (RFC 7587 §7), 0 for video.
+    pub channels: u16,
+    /// Format parameters, such as `minptime=10;useinbandfec=1`; empty for none.
+    pub fmtp: String,
+}
+
+/// A codec's encoding name. Cheap to clone; compared without regard to case.
+#[derive(Debug, Clone, Serialize)]
+pub struct CodecName(Arc<str>);
+
+impl CodecName {
+    /// A name.
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// Redundant audio (RFC 2198).
+    pub fn red() -> Self {
+        Self::new("red")
+    }
+
+    /// Whether it is that of redundant audio: packets with copies of earlier ones, in the codec
+    /// that they are negotiated with.
+    pub fn is_red(&self) -> bool {
+        self.0.eq_ignore_ascii_case("red")
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq for CodecName {
+    fn eq(&self, other: &Self) -> bool {
+        // Most names are clones of one that was configured: then there is nothing to read.
+        Arc::ptr_eq(&self.0, &other.0) || self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for CodecName {}
+
+impl fmt::Display for CodecName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A packet to send. Payload type, SSRC and extension ids are the transport's.
+#[derive(Debug, Clone)]
+pub struct RtpOut {
+    /// What the payload is encoded with.
+    pub codec: CodecName,
+    /// The 16-bit sequence number (RFC 3550 §5.1).
+    pub sequence: u16,
+    /// The timestamp in the codec's clock rate.
+    pub timestamp: RtpTime,
+    /// The marker bit: the first packet of a talkspurt, or the last of a video frame.
+    pub marker: bool,
+    /// The audio level to send along (RFC 6464).
+    pub level: Option<AudioLevel>,
+    /// The payload, at most 1,200 bytes.
+    pub payload: Bytes,
+}
+
+/// A packet that came.
+#[derive(Debug, Clone)]
+pub struct RtpIn {
+    /// The media section.
+    pub mid: Mid,
+    /// The payload type on the wire.
+    pub payload_type: u8,
+    /// The codec this payload type stands for.
+    pub codec: CodecName,
+    /// The 16-bit sequence number.
+    pub sequence: u16,
+    /// The timestamp in the codec's clock rate.
+    pub timestamp: RtpTime,
+    /// The marker bit.
+    pub marker: bool,
+    /// The audio level the sender gave (RFC 6464).
+    pub level: Option<AudioLevel>,
+    /// The payload, without padding (RFC 3550 §5.1). Empty for a packet of padding alone, such as
+    /// of a bandwidth probe: a transport hands it on all the same, because its sequence number is
+    /// one of those that came. AudioCodec and timestamp of such a packet mean nothing.
+    pub payload: Bytes,
+    /// When it came, on the session's clock.
+    pub arrival: Instant,
+}
+
+/// The receiver of a session's RTP packets: the media pipeline's queue.
+///
+/// A transport calls it from its own tasks or threads, possibly with its locks held. An
+/// implementation neither blocks nor calls back into the session. Where its queue is full it drops
+/// the packet, as the network might have.
+pub trait RtpSink: Send + Sync {
+    /// Takes one packet, with or without payload ([`RtpIn::payload`]). Packets of one media section
+    /// come in the order of their arrival.
+    fn deliver(&self, packet: RtpIn);
+}
+
+/// A bounded queue of received packets: the simplest [`RtpSink`], with its receiving end.
+///
+/// While `capacity` packets wait, further ones are dropped.
+pub fn rtp_queue(capacity: usize) -> (Arc<dyn RtpSink>, RtpReceiver) {
+    let (sender, receiver) = mpsc::channel(capacity.max(1));
+    (Arc::new(QueueSink(sender)), RtpReceiver(receiver))
+}
+
+struct QueueSink(mpsc::Sender<RtpIn>);
+
+impl RtpSink for QueueSink {
+    fn deliver(&self, packet: RtpIn) {
+        // Full, or the reader has left: the packet is dropped, as documented.
+        self.0.try_send(packet).ok();
+    }
+}
+
+/// The receiving end of an [`rtp_queue`].
+#[derive(Debug)]
+pub struct RtpReceiver(mpsc::Receiver<RtpIn>);
+
+impl RtpReceiver {
+    /// The next packet; `None` once the sink is dropped and the queue is empty.
+    ///
+    /// Cancel safe: a future that is dropped before it is ready has taken no packet.
+    pub async fn recv(&mut self) -> Option<RtpIn> {
+        self.0.recv().await
+    }
+
+    /// The next packet, if one waits. Registers no waker.
+    pub fn try_recv(&mut self) -> Option<RtpIn> {
+        self.0.try_recv().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_drops_the_newest_packets() {
+        let (sink, mut packets) = rtp_queue(2);
+        (0..3).for_each(|sequence| {
+            sink.deliver(RtpIn {
+                mid: Mid::new("0"),
+                payload_type: 111,
+                codec: CodecName::new("opus"),
+                sequence,
+                timestamp: RtpTime(0),
+                marker: false,
+                level: None,
+                payload: Bytes::new(),
+                arrival: Instant::now(),
+            });
+        });
+        drop(sink);
+        let sequences: Vec<_> = std::iter::from_fn(|| packets.try_recv()).map(|packet| packet.sequence).collect();
+        assert_eq!(sequences, [0, 1]);
+    }
+}
