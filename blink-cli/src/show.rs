@@ -73,7 +73,7 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         Event::DeviceCloned => {
             "this device runs elsewhere, too, since its data directory was copied: this one stops".to_owned()
         }
-        Event::NotKept { error } => format!("what happens cannot be written down: {error}"),
+        Event::PersistenceFailed { error } => format!("what happens cannot be written down: {error}"),
         Event::SignalingChanged { nodes: 0 } => "no node of the network is connected".to_owned(),
         Event::SignalingChanged { nodes: 1 } => "1 node of the network is connected".to_owned(),
         Event::SignalingChanged { nodes } => format!("{nodes} nodes of the network are connected"),
@@ -153,7 +153,7 @@ mod tests {
             Event::StreamOffered { call, participant, stream },
             Event::NoMicrophone { call, error: text() },
             Event::DeviceLost { name: text() },
-            Event::NotKept { error: text() },
+            Event::PersistenceFailed { error: text() },
         ];
         for event in &events {
             let line = Line::new(&words(event, &Names::default()).unwrap());

@@ -61,7 +61,7 @@ impl Default for JitterConfig {
             clock_rate: 48_000,
             delay: Duration::from_millis(40),
             adapt: None,
-            prefer: Preference::Delay,
+            prefer: Preference::Latency,
             max_packets: 150,
         }
     }
@@ -260,9 +260,9 @@ impl JitterBuffer {
 
     /// Takes a packet that carries copies of earlier ones.
     pub fn push_with(&mut self, packet: AudioPacket, copies: impl Iterator<Item = AudioCopy> + Clone) {
-        self.statistics.received += 1;
+        self.statistics.packets_received += 1;
         if packet.ticks == 0 || i64::from(packet.ticks) > self.ticks(LONGEST_PACKET) {
-            self.statistics.corrupt += 1;
+            self.statistics.packets_corrupt += 1;
             // The network did not lose it.
             self.timeline.place_padding(packet.sequence);
             return;
@@ -274,7 +274,7 @@ impl JitterBuffer {
     /// §5.1). It is not lost, what it stands between is not missing, and when it came says nothing
     /// of the others.
     pub fn push_padding(&mut self, sequence: u16) {
-        self.statistics.received += 1;
+        self.statistics.packets_received += 1;
         if let Some(sequence) = self.timeline.place_padding(sequence) {
             self.padding.insert(sequence);
             self.next_sequence = self.next_sequence.map(|next| self.padding.pass(next));
@@ -319,12 +319,13 @@ impl JitterBuffer {
         let duration = |ticks| duration_of(ticks, self.config.clock_rate);
         let losses = self.timeline.losses();
         AudioStatistics {
-            lost: losses.lost(),
-            bursts: losses.bursts(),
-            concealed: duration(self.made_up),
+            sample_rate: self.config.clock_rate,
+            packets_lost: losses.lost(),
+            loss_bursts: losses.bursts(),
+            concealed_samples: self.made_up.unsigned_abs(),
             buffered: duration(buffered),
-            delay: duration(self.delay),
-            target: duration(self.target),
+            jitter_buffer_delay: duration(self.delay),
+            jitter_buffer_target_delay: duration(self.target),
             ..self.statistics
         }
     }
@@ -340,11 +341,11 @@ impl JitterBuffer {
                 }
                 self.insert(sequence, timestamp, packet);
             }
-            Placement::Duplicate => self.statistics.duplicated += 1,
+            Placement::Duplicate => self.statistics.packets_duplicated += 1,
             Placement::Stray => {}
             Placement::Restart(first, second) => {
                 self.statistics.restarts += 1;
-                self.statistics.discarded += self.slots.len() as u64;
+                self.statistics.packets_discarded += self.slots.len() as u64;
                 self.slots.clear();
                 self.padding.clear();
                 self.state = State::Idle;
@@ -362,21 +363,21 @@ impl JitterBuffer {
         let AudioPacket { ticks, has_fec, payload, .. } = packet;
         let slot = Slot { sequence, timestamp, ticks: ticks.into(), loud, copy: false, has_fec, payload };
         if self.next_sequence.is_some_and(|next| sequence < next) {
-            self.statistics.late += 1;
+            self.statistics.packets_late += 1;
             return;
         }
         // What is over can still mend what follows what was made up for it, as nothing after it was
         // played.
         let over = matches!(self.state, State::Playing(cursor) if slot.end() <= cursor);
-        self.statistics.late += u64::from(over && self.concealed.0 > 0);
+        self.statistics.packets_late += u64::from(over && self.concealed.0 > 0);
         if matches!(self.state, State::Idle) {
             self.state = State::Filling;
         }
         match self.slots.insert(slot) {
             Inserted::Added => {}
-            Inserted::Refused => self.statistics.discarded += 1,
+            Inserted::Refused => self.statistics.packets_discarded += 1,
             Inserted::Displaced => {
-                self.statistics.discarded += 1;
+                self.statistics.packets_discarded += 1;
                 self.jump_to_front();
             }
         }

@@ -97,7 +97,7 @@ fn speech_over_a_clean_path_scores_at_least_4_and_comes_with_a_constant_delay() 
     let (said, heard, statistics) = call_through(JitterConfig::default(), OpusConfig::default(), CLEAN);
     let score = pesq(&said, &heard);
     assert!(score >= 4.0, "PESQ {score:.2}");
-    assert_eq!((statistics.concealed.as_millis(), statistics.recovered, statistics.discarded), (0, 0, 0));
+    assert_eq!((statistics.concealed_samples, statistics.fec_recovered, statistics.packets_discarded), (0, 0, 0));
     // A frame is sent when its second half is captured, waits 40 ms, and comes out with the codec's
     // lookahead of 6.5 ms.
     let (samples, agreement) = delay_of(&said, &heard);
@@ -110,14 +110,14 @@ fn the_delay_follows_the_path_in_pauses_and_speech_keeps_its_score() {
     let (said, heard, statistics) = call(OpusConfig::default(), CLEAN);
     let score = pesq(&said, &heard);
     assert!(score >= 4.0, "PESQ {score:.2}");
-    assert_eq!((statistics.concealed.as_millis(), statistics.recovered), (0, 0));
-    assert!(statistics.delay <= Duration::from_millis(30), "{statistics:?}");
+    assert_eq!((statistics.concealed_samples, statistics.fec_recovered), (0, 0));
+    assert!(statistics.jitter_buffer_delay <= Duration::from_millis(30), "{statistics:?}");
 
     let rough = Path { jitter: Duration::from_millis(80), ..CLEAN };
     let (said, heard, adapting) = call(OpusConfig::default(), rough);
     let (fixed_said, fixed_heard, fixed) = call_through(JitterConfig::default(), OpusConfig::default(), rough);
     let (score, fixed_score) = (pesq(&said, &heard), pesq(&fixed_said, &fixed_heard));
-    assert!(adapting.late * 4 < fixed.late, "{adapting:?}, fixed: {fixed:?}");
+    assert!(adapting.packets_late * 4 < fixed.packets_late, "{adapting:?}, fixed: {fixed:?}");
     assert!(score > fixed_score + 0.5, "PESQ {score:.2}, fixed {fixed_score:.2}");
 }
 
@@ -223,7 +223,7 @@ fn what_comes_while_it_is_made_up_mends_what_follows() {
         };
         let (said, heard, playout) = late_speech(late, false, false);
         let statistics = playout.statistics(&0).unwrap();
-        assert!(statistics.mended > 30, "seed {seed}: {statistics:?}");
+        assert!(statistics.late_repairs > 30, "seed {seed}: {statistics:?}");
         mended += pesq(&said, &heard) / 3.0;
         let (said, heard, _) = late_speech(late, true, false);
         forgotten += pesq(&said, &heard) / 3.0;
@@ -248,8 +248,14 @@ fn stall(follows: bool) {
     let arrival = |number| Some(if stalled.contains(&number) { end - FRAME * number } else { Duration::ZERO });
     let (said, heard, playout) = late_speech(arrival, false, follows);
     let statistics = playout.statistics(&0).unwrap();
-    assert!(statistics.delay <= statistics.target + Duration::from_millis(40), "{statistics:?}");
-    assert!(statistics.discarded >= 85 && statistics.accelerated >= Duration::from_millis(40), "{statistics:?}");
+    assert!(
+        statistics.jitter_buffer_delay <= statistics.jitter_buffer_target_delay + Duration::from_millis(40),
+        "{statistics:?}"
+    );
+    assert!(
+        statistics.packets_discarded >= 85 && statistics.removed_samples_for_acceleration >= 40 * 48,
+        "{statistics:?}"
+    );
 
     // From the end of the stall on it is what was said 46.5 ms ago, after 2 s at the latest.
     let from = AudioFormat::CALL.samples_in(end + Duration::from_secs(2));
@@ -350,19 +356,21 @@ fn a_clock_that_is_off_is_followed_without_a_gap() {
             pacer.due(now).for_each(|due| assert!(playout.tick(due).sink_error.is_none()));
             playout.lean(&mut pacer);
             if tick >= 1_000 {
-                delays.push(playout.statistics(&0).unwrap().delay.as_millis());
+                delays.push(playout.statistics(&0).unwrap().jitter_buffer_delay.as_millis());
             }
         }
         let statistics = playout.statistics(&0).unwrap();
         let (least, most) = (delays.iter().min().unwrap(), delays.iter().max().unwrap());
         assert!(most - least <= 25 && *most <= 45, "seed {seed}: {least} to {most} ms, {statistics:?}");
         assert_eq!(
-            (statistics.concealed.as_millis(), statistics.late, statistics.discarded),
+            (statistics.concealed_samples, statistics.packets_late, statistics.packets_discarded),
             (0, 0, 0),
             "seed {seed}: {statistics:?}"
         );
-        let changed = if per_million > 0 { statistics.decelerated } else { statistics.accelerated };
-        assert!(changed >= Duration::from_millis(100), "seed {seed}: {statistics:?}");
+        let (inserted, removed) =
+            (statistics.inserted_samples_for_deceleration, statistics.removed_samples_for_acceleration);
+        let changed = if per_million > 0 { inserted } else { removed };
+        assert!(changed >= 100 * 48, "seed {seed}: {statistics:?}");
     }
 }
 

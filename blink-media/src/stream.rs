@@ -12,7 +12,7 @@ use super::playout::ReceiveConfig;
 use super::red;
 use super::relative_delay::{duration_of, ticks_in};
 use super::speaking::SpeechDetector;
-use super::time_stretcher::{Care, TimeStretcher};
+use super::time_stretcher::TimeStretcher;
 use super::{AudioStatistics, TICK, mix};
 
 /// The longest frame there is (RFC 6716 §2.1.4).
@@ -21,11 +21,20 @@ const LONGEST_FRAME: Duration = Duration::from_millis(120);
 /// Below this mean square (−45 dBov) nobody hears a period more or less.
 const QUIET: f32 = 3.2e-5;
 
-/// So far over the target, and under it, the delay is brought nearer in speech too, where it is
-/// hardly heard; further off where it is not too bad; and as far as that at any price. Where it is
-/// quiet, it is brought to the target.
-const LONG: [Duration; 3] = [Duration::from_millis(45), Duration::from_millis(80), Duration::from_millis(120)];
-const SHORT: [Duration; 3] = [Duration::from_millis(12), Duration::from_millis(25), Duration::from_millis(50)];
+/// Playout-delay error beyond which active speech is time-stretched, by the waveform similarity
+/// that it takes: small errors only where it is hardly heard, large ones at any price. In silence
+/// the error is removed whole.
+const ACCELERATE_BEYOND: [(Duration, f32); 3] = [
+    (Duration::from_millis(45), 0.85),
+    (Duration::from_millis(80), 0.5),
+    (Duration::from_millis(120), TimeStretcher::ANY),
+];
+/// As above, where the delay is too short.
+const EXPAND_BEYOND: [(Duration, f32); 3] = [
+    (Duration::from_millis(12), 0.85),
+    (Duration::from_millis(25), 0.5),
+    (Duration::from_millis(50), TimeStretcher::ANY),
+];
 /// The delay stays where it is within a tick and so much over the target.
 const SETTLED: Duration = Duration::from_millis(3);
 /// And where ticks follow the sound, so much under it: they come later then.
@@ -230,19 +239,23 @@ impl Stream {
 
     pub(super) fn statistics(&self) -> AudioStatistics {
         let (jitter, own) = (self.jitter.statistics(), self.statistics);
-        let samples_a_second = self.format.sample_rate * u32::from(self.format.channels.max(1));
-        let lasting = |samples: u64| duration_of(samples.cast_signed(), samples_a_second);
+        let (sample_rate, channels) = (self.format.sample_rate, u64::from(self.format.channels.max(1)));
+        // The jitter buffer counts in ticks of the RTP clock, which may be another rate than the
+        // decoder's (RFC 3551 §4.5.2: G.722 has half as many ticks as samples).
+        let samples = |ticks: u64| ticks * u64::from(sample_rate) / u64::from(jitter.sample_rate.max(1));
         AudioStatistics {
-            received: jitter.received,
-            decoded: own.decoded,
-            dred_recovered: own.dred_recovered,
-            concealed: jitter.concealed.saturating_sub(own.dred_recovered),
-            mended: own.mended,
-            corrupt: jitter.corrupt + own.corrupt,
-            discarded: jitter.discarded + self.foreign,
-            unheard: own.unheard,
-            accelerated: lasting(self.left_out),
-            decelerated: jitter.decelerated + lasting(self.repeated),
+            packets_received: jitter.packets_received,
+            packets_decoded: own.packets_decoded,
+            sample_rate,
+            dred_recovered_samples: samples(own.dred_recovered_samples),
+            concealed_samples: samples(jitter.concealed_samples.saturating_sub(own.dred_recovered_samples)),
+            late_repairs: own.late_repairs,
+            packets_corrupt: jitter.packets_corrupt + own.packets_corrupt,
+            packets_discarded: jitter.packets_discarded + self.foreign,
+            packets_skipped: own.packets_skipped,
+            removed_samples_for_acceleration: self.left_out / channels,
+            inserted_samples_for_deceleration: samples(jitter.inserted_samples_for_deceleration)
+                + self.repeated / channels,
             ..jitter
         }
     }
@@ -295,7 +308,7 @@ impl Stream {
                 let distance = duration_of(distance.into(), self.config.jitter.clock_rate);
                 let restored = self.restoring.restore_from(&later, distance, &mut self.sound[..self.filled]);
                 if restored {
-                    self.statistics.dred_recovered += duration_of(ticks.into(), self.config.jitter.clock_rate);
+                    self.statistics.dred_recovered_samples += u64::from(ticks);
                 }
             }
             PlayoutDecision::Fec { next, ticks, past } => {
@@ -337,11 +350,11 @@ impl Stream {
                 self.filled = samples;
                 self.played = over.min(samples);
                 self.started = true;
-                self.statistics.decoded += u64::from(!copy);
-                self.statistics.mended += u64::from(past > 0);
+                self.statistics.packets_decoded += u64::from(!copy);
+                self.statistics.late_repairs += u64::from(past > 0);
             }
             Ok(_) | Err(_) => {
-                self.statistics.corrupt += 1;
+                self.statistics.packets_corrupt += 1;
                 let missing = ticks.saturating_sub(past);
                 if missing > 0 {
                     self.filled = self.samples_of(missing);
@@ -359,7 +372,7 @@ impl Stream {
             PlayoutDecision::Packet { payload, ticks, past, loud, .. } => {
                 self.unheard = Some(payload);
                 self.started = true;
-                self.statistics.unheard += 1;
+                self.statistics.packets_skipped += 1;
                 (ticks.saturating_sub(past), loud.unwrap_or(false))
             }
             PlayoutDecision::Fec { ticks, .. }
@@ -388,24 +401,25 @@ impl Stream {
     /// be.
     fn adapt(&mut self, at: usize) {
         let off = self.off(at);
-        let (long, bounds) = if off > 0 { (true, LONG) } else { (false, SHORT) };
+        let (long, steps) = if off > 0 { (true, ACCELERATE_BEYOND) } else { (false, EXPAND_BEYOND) };
         let distance = duration_of(off.abs(), self.config.jitter.clock_rate);
         let resting = self.unstretched < self.format.samples_in(REST);
         let (before, most) = (self.filled, self.samples_of(u32::try_from(off.abs()).unwrap_or(u32::MAX)));
-        let care = match bounds.map(|bound| distance >= bound) {
+        let min_similarity = match steps.map(|(beyond, _)| distance >= beyond) {
             _ if off == 0 => return,
             _ if self.quiet_for >= self.format.samples_in(PAUSE) => None,
-            [.., true] => Some(Care::None),
-            [_, true, _] => Some(Care::Little),
-            [true, ..] if !resting => Some(Care::Great),
+            [.., true] => Some(steps[2].1),
+            [_, true, _] => Some(steps[1].1),
+            [true, ..] if !resting => Some(steps[0].1),
             _ => return,
         };
         let exactly = most.min(self.stretch.most());
-        self.filled = match (long, care) {
-            (true, None) => self.stretch.leave_out(&mut self.sound[..before], exactly),
-            (true, Some(care)) => self.stretch.shorten(&mut self.sound[..before], most, care),
-            (false, None) => self.stretch.repeat(&mut self.sound, before, exactly),
-            (false, Some(care)) => self.stretch.lengthen(&mut self.sound, before, most, care),
+        let sound = &mut self.sound;
+        self.filled = match (long, min_similarity) {
+            (true, None) => self.stretch.remove(&mut sound[..before], exactly),
+            (true, Some(least)) => self.stretch.accelerate(&mut sound[..before], most, least),
+            (false, None) => self.stretch.repeat(sound, before, exactly),
+            (false, Some(least)) => self.stretch.preemptive_expand(sound, before, most, least),
         };
         self.left_out += before.saturating_sub(self.filled) as u64;
         self.repeated += self.filled.saturating_sub(before) as u64;

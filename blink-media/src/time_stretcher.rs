@@ -1,144 +1,143 @@
-//! Playing a little faster or slower without changing the pitch.
+//! Time stretching: playout a little faster or slower at the same pitch.
 
 use blink_api::AudioFormat;
 
-/// The shortest and the longest piece that is left out or repeated, in fractions of a second:
-/// periods of voices from 400 down to 67 Hz.
-const SHORTEST: u32 = 400;
-const LONGEST: u32 = 67;
-/// Pieces are joined over at least so long: 2.5 ms.
-const JOINT: u32 = 400;
-/// Likeness is looked for in every fourth sample first (at 48 kHz, every 12,000th of a second).
-const COARSE: u32 = 12_000;
+/// Shortest and longest period that is removed or repeated, in fractions of a second: pitch periods
+/// of voices from 400 down to 67 Hz.
+const SHORTEST_PERIOD: u32 = 400;
+const LONGEST_PERIOD: u32 = 67;
+/// Shortest cross-fade, in fractions of a second: 2.5 ms.
+const CROSS_FADE: u32 = 400;
+/// Rate of the coarse search for the period; at 48 kHz it looks at every fourth sample.
+const COARSE_RATE: u32 = 12_000;
 
-/// How alike two pieces must be to be joined. In what nobody hears, anything may be:
-/// [`TimeStretcher::leave_out`], [`TimeStretcher::repeat`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Care {
-    /// Where it is hardly heard.
-    Great,
-    /// Where it is not too bad.
-    Little,
-    /// Anywhere.
-    None,
-}
-
-impl Care {
-    fn likeness(self) -> f32 {
-        match self {
-            Self::Great => 0.85,
-            Self::Little => 0.5,
-            Self::None => -2.0,
-        }
-    }
-}
-
-/// Leaves out or repeats a period of the sound, by overlap-add of the most similar pieces (WSOLA;
-/// Verhelst and Roelands, 1993).
+/// Removes or repeats a pitch period, cross-fading the most similar segments (WSOLA; Verhelst and
+/// Roelands, 1993). NetEQ calls the two *accelerate* and *preemptive expand*.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TimeStretcher {
     channels: usize,
     shortest: usize,
     longest: usize,
-    joint: usize,
+    cross_fade: usize,
     stride: usize,
 }
 
 impl TimeStretcher {
+    /// `min_similarity` at which any waveform is stretched.
+    pub(super) const ANY: f32 = f32::NEG_INFINITY;
+
     pub(super) fn new(format: AudioFormat) -> Self {
         let samples = |fraction: u32| (format.sample_rate / fraction).max(1) as usize;
         Self {
             channels: format.channels.max(1).into(),
-            shortest: samples(SHORTEST),
-            longest: samples(LONGEST),
-            joint: samples(JOINT),
-            stride: (format.sample_rate / COARSE).max(1) as usize,
+            shortest: samples(SHORTEST_PERIOD),
+            longest: samples(LONGEST_PERIOD),
+            cross_fade: samples(CROSS_FADE),
+            stride: (format.sample_rate / COARSE_RATE).max(1) as usize,
         }
     }
 
-    /// Samples of all channels that a sound becomes longer by at most.
+    /// Most samples of all channels that one call inserts.
     pub(super) fn most(&self) -> usize {
         self.longest * self.channels
     }
 
-    /// Leaves out a period of at most `most` samples from whole frames of interleaved sound.
-    /// Returns how many samples are left, from the beginning on.
-    pub(super) fn shorten(&self, sound: &mut [f32], most: usize, care: Care) -> usize {
-        self.period(sound, most, care).map_or(sound.len(), |period| self.leave_out(sound, period * self.channels))
+    /// Removes a period of at most `most` samples from whole frames of interleaved audio, if the
+    /// segments that meet then have a normalized correlation of at least `min_similarity`. Returns
+    /// how many samples are left, from the beginning on.
+    pub(super) fn accelerate(&self, audio: &mut [f32], most: usize, min_similarity: f32) -> usize {
+        let period = self.period(audio, most, min_similarity);
+        period.map_or(audio.len(), |period| self.remove(audio, period * self.channels))
     }
 
-    /// Leaves out so many samples, whole frames, as far as no fewer are left than a joint takes.
-    /// Returns how many are left.
-    pub(super) fn leave_out(&self, sound: &mut [f32], period: usize) -> usize {
-        let length = sound.len();
-        let period = period.min(length.saturating_sub(self.joint * self.channels));
-        let joint = period.min(length - period);
-        for n in 0..joint {
-            let share = n as f32 / joint as f32;
-            sound[n] += (sound[n + period] - sound[n]) * share;
+    /// Removes exactly `samples`, whole frames, wherever they are; fewer where not even a
+    /// cross-fade would be left. Returns how many samples are left. For silence and background,
+    /// where no period needs to fit.
+    pub(super) fn remove(&self, audio: &mut [f32], samples: usize) -> usize {
+        let length = audio.len();
+        let samples = samples.min(length.saturating_sub(self.cross_fade * self.channels));
+        // The beginning fades out while what stands `samples` later fades in. The fade is as long
+        // as the removed segment: a long fade is heard less than a short one.
+        let fade = samples.min(length - samples);
+        for n in 0..fade {
+            let share = n as f32 / fade as f32;
+            audio[n] += (audio[n + samples] - audio[n]) * share;
         }
-        sound.copy_within(joint + period.., joint);
-        length - period
+        // The rest moves up to the end of the fade.
+        audio.copy_within(fade + samples.., fade);
+        length - samples
     }
 
-    /// Repeats a period of at most `most` samples of the first `length` samples of `sound`, which
-    /// has room for [`most`](Self::most) more. Returns the length then.
-    pub(super) fn lengthen(&self, sound: &mut [f32], length: usize, most: usize, care: Care) -> usize {
-        let most = most.min(sound.len() - length);
-        let period = self.period(&sound[..length], most, care);
-        period.map_or(length, |period| self.repeat(sound, length, period * self.channels))
+    /// Repeats a period of at most `most` samples of the first `length` samples of `audio`, which
+    /// has room for [`most`](Self::most) more, if the segments that meet then have a normalized
+    /// correlation of at least `min_similarity`. Returns the length then.
+    pub(super) fn preemptive_expand(
+        &self,
+        audio: &mut [f32],
+        length: usize,
+        most: usize,
+        min_similarity: f32,
+    ) -> usize {
+        let most = most.min(audio.len() - length);
+        let period = self.period(&audio[..length], most, min_similarity);
+        period.map_or(length, |period| self.repeat(audio, length, period * self.channels))
     }
 
-    /// Repeats so many samples, whole frames, as far as there is room for them and more sound than
-    /// them by a joint. Returns the length then.
-    pub(super) fn repeat(&self, sound: &mut [f32], length: usize, period: usize) -> usize {
-        let period = period.min(length.saturating_sub(self.joint * self.channels)).min(sound.len() - length);
-        let joint = period.min(length - period);
-        // What follows the first period again is the sound from its beginning.
-        sound.copy_within(..length, period);
-        // `sound[period..]` is the whole sound now, and what came after the first period stands a
-        // period further on.
-        for n in 0..joint {
-            let (again, on) = (sound[period + n], sound[2 * period + n]);
-            let share = n as f32 / joint as f32;
-            sound[period + n] = on + (again - on) * share;
+    /// Repeats exactly `samples`, whole frames, as far as there is room for them and a cross-fade
+    /// more audio than them. Returns the length then.
+    pub(super) fn repeat(&self, audio: &mut [f32], length: usize, samples: usize) -> usize {
+        let samples = samples.min(length.saturating_sub(self.cross_fade * self.channels)).min(audio.len() - length);
+        let fade = samples.min(length - samples);
+        // `audio[samples..]` is the whole audio now, behind its own first segment. What came after
+        // that segment in the original stands one segment further on.
+        audio.copy_within(..length, samples);
+        // Where the copy begins, the original goes on for the length of the fade: at its start
+        // nothing jumps, and at its end the repetition has taken over.
+        for n in 0..fade {
+            let (again, on) = (audio[samples + n], audio[2 * samples + n]);
+            let share = n as f32 / fade as f32;
+            audio[samples + n] = on + (again - on) * share;
         }
-        length + period
+        length + samples
     }
 
-    /// The length of the piece after which the sound is most like itself, in samples of one
-    /// channel.
-    fn period(&self, sound: &[f32], most: usize, care: Care) -> Option<usize> {
-        let frames = sound.len() / self.channels;
-        let longest = self.longest.min(most / self.channels).min(frames.saturating_sub(self.joint));
+    /// Lag at which the audio is most similar to itself, in samples of one channel; `None` where it
+    /// is too short, or the similarity is below `min_similarity`.
+    fn period(&self, audio: &[f32], most: usize, min_similarity: f32) -> Option<usize> {
+        let frames = audio.len() / self.channels;
+        let longest = self.longest.min(most / self.channels).min(frames.saturating_sub(self.cross_fade));
         if longest < self.shortest {
             return None;
         }
         let window = frames - longest;
+        // A full search at 48 kHz takes 16 times as many products as one at a quarter of the rate,
+        // and a correlation has no peak narrower than that at the frequencies of voices. So: coarse
+        // first, then every lag around the best one.
         let coarse = (self.shortest..=longest).step_by(self.stride);
-        let (near, _) = self.best(sound, coarse, window, self.stride)?;
+        let (near, _) = self.best(audio, coarse, window, self.stride)?;
         let fine = near.saturating_sub(self.stride - 1).max(self.shortest)..=(near + self.stride - 1).min(longest);
-        let (period, likeness) = self.best(sound, fine, window, 1)?;
-        (likeness >= care.likeness()).then_some(period)
+        let (period, similarity) = self.best(audio, fine, window, 1)?;
+        (similarity >= min_similarity).then_some(period)
     }
 
     fn best(
         &self,
-        sound: &[f32],
+        audio: &[f32],
         lags: impl Iterator<Item = usize>,
         window: usize,
         stride: usize,
     ) -> Option<(usize, f32)> {
-        let scored = lags.map(|lag| (lag, self.likeness(sound, lag, window, stride)));
+        let scored = lags.map(|lag| (lag, self.similarity(audio, lag, window, stride)));
         scored.max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
-    /// The normalized correlation of the sound with itself `lag` later: 1 for the same, 0 for
-    /// silence.
-    fn likeness(&self, sound: &[f32], lag: usize, window: usize, stride: usize) -> f32 {
+    /// Normalized correlation of the first channel with itself `lag` later: 1 for equal waveforms,
+    /// −1 for inverted ones, 0 for silence.
+    fn similarity(&self, audio: &[f32], lag: usize, window: usize, stride: usize) -> f32 {
+        // The small sums keep silence from dividing by zero.
         let (mut product, mut first, mut second) = (0.0f32, 1e-9f32, 1e-9f32);
         for n in (0..window).step_by(stride) {
-            let (a, b) = (sound[n * self.channels], sound[(n + lag) * self.channels]);
+            let (a, b) = (audio[n * self.channels], audio[(n + lag) * self.channels]);
             product += a * b;
             first += a * a;
             second += b * b;
@@ -164,21 +163,21 @@ mod tests {
     }
 
     #[test]
-    fn a_voice_loses_and_gains_whole_periods_and_is_the_same_otherwise() {
+    fn a_voice_loses_and_gains_whole_periods_and_is_unchanged_otherwise() {
         for (rate, channels) in [(48_000, 1), (48_000, 2), (16_000, 1), (8_000, 1)] {
             let format = AudioFormat { sample_rate: rate, channels };
             let (stretch, channels) = (TimeStretcher::new(format), usize::from(channels));
             let (frames, period) = (rate as usize / 50, rate as usize / 160);
             let original = voice(frames * 2, period, channels);
             let mut shorter = original[..frames * channels].to_vec();
-            let length = stretch.shorten(&mut shorter, usize::MAX, Care::Great);
-            let left_out = frames * channels - length;
-            assert!(left_out > 0 && left_out.is_multiple_of(period * channels), "{rate}: {left_out}");
+            let length = stretch.accelerate(&mut shorter, usize::MAX, 0.85);
+            let removed = frames * channels - length;
+            assert!(removed > 0 && removed.is_multiple_of(period * channels), "{rate}: {removed}");
             assert!(furthest(&shorter[..length], &original) < 0.05, "{rate}");
 
             let mut longer = original[..frames * channels].to_vec();
             longer.resize(frames * channels + stretch.most(), 0.0);
-            let length = stretch.lengthen(&mut longer, frames * channels, usize::MAX, Care::Great);
+            let length = stretch.preemptive_expand(&mut longer, frames * channels, usize::MAX, 0.85);
             let gained = length - frames * channels;
             assert!(gained > 0 && gained.is_multiple_of(period * channels), "{rate}: {gained}");
             assert!(furthest(&longer[..length], &original) < 0.05, "{rate}");
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unlike_itself_is_left_as_it_is_unless_it_must_change() {
+    fn audio_without_a_period_is_unchanged_unless_any_similarity_will_do() {
         let stretch = TimeStretcher::new(AudioFormat::CALL);
         let mut state = 1u32;
         let mut noise = || {
@@ -195,35 +194,35 @@ mod tests {
         };
         let original: Vec<f32> = (0..960).map(|_| noise()).collect();
         let mut sound = original.clone();
-        assert_eq!(stretch.shorten(&mut sound, usize::MAX, Care::Great), 960);
+        assert_eq!(stretch.accelerate(&mut sound, usize::MAX, 0.85), 960);
         assert_eq!(sound, original);
-        let length = stretch.shorten(&mut sound, 300, Care::None);
+        let length = stretch.accelerate(&mut sound, 300, TimeStretcher::ANY);
         assert!((660..960).contains(&length), "no more than may be: {length}");
         assert_eq!(sound[length - 200..length], original[760..], "it ends as it did");
         assert_eq!(sound[0], original[0], "it begins as it did");
     }
 
     #[test]
-    fn as_much_is_left_out_or_repeated_as_leaves_a_joint() {
+    fn exact_amounts_are_removed_and_repeated_as_far_as_a_cross_fade_is_left() {
         let stretch = TimeStretcher::new(AudioFormat::CALL);
         for (frames, period, changed) in
             [(960, 480, 480), (480, 480, 360), (480, 960, 360), (480, 1, 1), (120, 48, 0), (0, 48, 0)]
         {
             let mut sound = voice(frames, 300, 1);
             sound.resize(frames + stretch.most(), 0.0);
-            assert_eq!(stretch.leave_out(&mut sound.clone()[..frames], period), frames - changed);
+            assert_eq!(stretch.remove(&mut sound.clone()[..frames], period), frames - changed);
             assert_eq!(stretch.repeat(&mut sound, frames, period), frames + changed);
         }
     }
 
     #[test]
-    fn what_is_too_short_for_a_period_stays() {
+    fn audio_shorter_than_a_period_is_unchanged() {
         let stretch = TimeStretcher::new(AudioFormat::CALL);
         for frames in [0, 1, 100, 239] {
             let mut sound = vec![0.1; frames + stretch.most()];
-            assert_eq!(stretch.shorten(&mut sound[..frames], usize::MAX, Care::None), frames);
-            assert_eq!(stretch.lengthen(&mut sound, frames, usize::MAX, Care::None), frames);
+            assert_eq!(stretch.accelerate(&mut sound[..frames], usize::MAX, TimeStretcher::ANY), frames);
+            assert_eq!(stretch.preemptive_expand(&mut sound, frames, usize::MAX, TimeStretcher::ANY), frames);
         }
-        assert_eq!(stretch.shorten(&mut [0.1; 960], 100, Care::None), 960, "less may go than a period");
+        assert_eq!(stretch.accelerate(&mut [0.1; 960], 100, TimeStretcher::ANY), 960, "less may go than a period");
     }
 }

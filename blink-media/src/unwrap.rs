@@ -60,9 +60,14 @@ impl TimestampUnwrapper {
         Self { clock_rate, ticks: i64::from(first.0), arrival }
     }
 
+    /// Count at which the sender's clock must be by the time that has gone by.
+    pub fn expected(&self, arrival: Instant) -> i64 {
+        self.ticks + ticks_between(self.arrival, arrival, self.clock_rate)
+    }
+
     /// The count of a packet, without moving on to it.
     pub fn extend(&self, timestamp: RtpTime, arrival: Instant) -> i64 {
-        let expected = self.ticks + ticks_between(self.arrival, arrival, self.clock_rate);
+        let expected = self.expected(arrival);
         // The upper bits are those of what is expected.
         expected + i64::from(timestamp.since(RtpTime(expected as u32)))
     }

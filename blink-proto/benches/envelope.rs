@@ -45,7 +45,7 @@ fn envelopes(criterion: &mut Criterion) {
 fn content(identity: &Identity, call: CallId) -> Vec<u8> {
     let link = Link {
         link: Bytes16::from([9; 16]),
-        ask: 0,
+        renegotiation_requests: 0,
         generation: 1,
         role: LinkRole::Offer,
         sdp: Some("v".repeat(DESCRIPTION)),

@@ -234,9 +234,9 @@ impl Pair {
                     let signal = Signal { channel, from: self.machines[node].own(), boot: 1, call, body: *body };
                     self.news.push_back((1 - node, Step::Input(Box::new(Input::Signal(signal)))));
                 }
-                Output::Open { session, .. } => self.sessions[node] = Some(session),
+                Output::OpenSession { session, .. } => self.sessions[node] = Some(session),
                 Output::Negotiate { step, .. } => self.negotiate(node, &step),
-                Output::Channel { message, .. } => self.report(1 - node, SessionInput::Channel(message)),
+                Output::SendChannelMessage { message, .. } => self.report(1 - node, SessionInput::Channel(message)),
                 _ => {}
             }
         }

@@ -166,7 +166,7 @@ impl Caller {
                 let theirs = AgreementKey::generate(&mut Random::seed_from_u64(2));
                 let link = Link {
                     link: link_id((&self.endpoint, self.key.public()), (&endpoint(2), theirs.public())).into(),
-                    ask: 1,
+                    renegotiation_requests: 1,
                     generation: 1,
                     role: LinkRole::Offer,
                     sdp: Some("v=0\r\na=fingerprint:sha-256 00\r\n".to_owned()),
@@ -220,10 +220,11 @@ impl Callee {
             let wrong = match &output {
                 Output::SetActiveCall(gate) => *gate == Some(call),
                 Output::Subscribe(topic) => topic.keys.id == call,
-                Output::Open { call: of, .. } => *of == call,
-                Output::Negotiate { .. } | Output::Channel { .. } | Output::Admit { .. } | Output::Stream { .. } => {
-                    true
-                }
+                Output::OpenSession { call: of, .. } => *of == call,
+                Output::Negotiate { .. }
+                | Output::SendChannelMessage { .. }
+                | Output::Admit { .. }
+                | Output::SetStreamFlow { .. } => true,
                 Output::Send { call: of, body, .. } => {
                     if let Body::Ringing(ringing) = &**body {
                         self.nonce = ringing.nonce;

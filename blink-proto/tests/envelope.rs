@@ -132,7 +132,7 @@ fn a_call_topic_needs_the_calls_tag_and_takes_records_only() {
     let other = CallKeys::new(CALL, [4; 32].into());
     assert_ne!(other.topic, keys.topic);
     assert_eq!(open(&topic, &record, &[&bobs], Some(other.tag())), Err(Refusal::BadTag));
-    bob.opener.part(&CALL);
+    bob.opener.leave(&CALL);
     assert!(bob.opener.open(now, &topic, &delivery(record)).0.is_err(), "after parting it is nobody's");
 }
 

@@ -25,7 +25,7 @@ fn endpoint(identity: &Identity) -> Endpoint {
     Endpoint { did: identity.did(), device: DeviceId::from_random([1; 16]) }
 }
 
-/// Two people and a third; the greater of the first two calls, so that it dials.
+/// Two people and a third; the greater of the first two calls, so that it makes the SDP offers.
 fn people() -> (Identity, Identity, Identity) {
     let [one, other, third] = [1, 2, 3].map(|seed| Identity::from_seed(&[seed; 32]));
     if one.did() > other.did() { (one, other, third) } else { (other, one, third) }
@@ -99,7 +99,7 @@ impl Caller {
     fn link(&self, callee: &Callee, sdp: &str) -> Link {
         Link {
             link: self.link_id(callee).into(),
-            ask: 0,
+            renegotiation_requests: 0,
             generation: 1,
             role: LinkRole::Offer,
             sdp: Some(sdp.to_owned()),
@@ -202,7 +202,7 @@ impl Callee {
         let link = caller.link(self, &format!("v=0\r\n{FINGERPRINT}"));
         let outputs = self.hears(caller.endpoint, caller.call(), Body::Link(Box::new(link)));
         let mut opened = outputs.iter().filter_map(|output| match output {
-            Output::Open { session, .. } => Some(*session),
+            Output::OpenSession { session, .. } => Some(*session),
             _ => None,
         });
         let session = opened.next().unwrap_or_else(|| panic!("{outputs:?}"));
@@ -224,7 +224,7 @@ fn rang(outputs: &[Output]) -> bool {
 
 fn refusals(outputs: &[Output]) -> Vec<Refusal> {
     let refused = outputs.iter().filter_map(|output| match output {
-        Output::Refuse(refusal) => Some(*refusal),
+        Output::CountRefusal(refusal) => Some(*refusal),
         _ => None,
     });
     refused.collect()
@@ -402,7 +402,7 @@ fn who_is_not_on_the_roster_is_not_in_the_call_whatever_it_says() {
         let strangers = [*stranger.key.public(), *carol.agreement().public()];
         let to_others = |output: &Output| match output {
             Output::Send { recipients, .. } => recipients.iter().all(|key| !strangers.contains(key)),
-            output => matches!(output, Output::Refuse(_)),
+            output => matches!(output, Output::CountRefusal(_)),
         };
         assert!(outputs.iter().all(to_others), "{kind:?}: {outputs:?}");
     }
@@ -476,7 +476,10 @@ fn a_call_that_rings_opens_nothing() {
         let opens = |output: &&Output| {
             matches!(
                 output,
-                Output::SetActiveCall(Some(_)) | Output::Open { .. } | Output::Subscribe(_) | Output::Negotiate { .. }
+                Output::SetActiveCall(Some(_))
+                    | Output::OpenSession { .. }
+                    | Output::Subscribe(_)
+                    | Output::Negotiate { .. }
             )
         };
         assert_eq!(outputs.iter().filter(opens).count(), 0, "{outputs:?}");

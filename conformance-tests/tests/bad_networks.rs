@@ -74,12 +74,12 @@ async fn a_call_comes_up_while_packets_are_lost(stacks: [Stack; 2]) {
 async fn lost_sound_comes_back_as_copies(stacks: [Stack; 2]) {
     let talk = Talk::start(stacks, Impairment::NONE, LOSSY).await;
     for [from, to] in [[&talk.alice, &talk.bob], [&talk.bob, &talk.alice]] {
-        let statistics = of(to, "60 packets are lost", |statistics| statistics.audio.lost >= 60).await;
+        let statistics = of(to, "60 packets are lost", |statistics| statistics.audio.packets_lost >= 60).await;
         let audio = statistics.audio;
         // The first second has no copies: nobody knows of losses yet.
-        assert!(audio.red_recovered >= audio.lost / 3, "{audio:?}");
-        let whole = Duration::from_millis(20) * u32::try_from(audio.lost).expect("few packets");
-        assert!(audio.concealed < whole, "{audio:?}");
+        assert!(audio.red_recovered >= audio.packets_lost / 3, "{audio:?}");
+        let whole = Duration::from_millis(20) * u32::try_from(audio.packets_lost).expect("few packets");
+        assert!(audio.duration_of(audio.concealed_samples) < whole, "{audio:?}");
         let sending = of(from, "the loss is told", |statistics| statistics.sending.loss > 0.02).await.sending;
         assert!(sending.loss < 0.4, "{sending:?}");
     }
@@ -97,9 +97,10 @@ async fn a_narrow_path_carries_sound_first(stacks: [Stack; 2]) {
 
     let before = of(&talk.bob, "sound", |_| true).await.audio;
     seen.mark_unchanged();
-    let enough = |from_alice: &ParticipantStatistics| from_alice.audio.received >= before.received + 500;
+    let enough =
+        |from_alice: &ParticipantStatistics| from_alice.audio.packets_received >= before.packets_received + 500;
     let after = of(&talk.bob, "10 s of sound", enough).await.audio;
-    let lost = after.lost - before.lost;
+    let lost = after.packets_lost - before.packets_lost;
     // Without control it would be every third, of sound as of pictures; looking for more room costs
     // some now and then.
     assert!(lost <= 50, "{lost} of 500 packets of sound were lost: {after:?}");

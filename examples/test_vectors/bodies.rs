@@ -2,9 +2,9 @@
 
 use blink_api::{Endpoint, TrackKind};
 use blink_proto::wire::{
-    Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, ChannelMessage, JoinedClaim, Link, LinkRole, Member,
-    Offer, REPORT_VERSION, Record, Reject, Ringing, Secret, SectionReport, Seen, Signed, SignedKey, StaleBoot, Status,
-    StreamOffer, StreamRequest, WireEndpoint, cbor,
+    Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, CaptureReport, ChannelMessage, JoinedClaim, Link,
+    LinkRole, Member, Offer, REPORT_VERSION, Record, Reject, Ringing, Secret, SectionReport, Seen, Signed, SignedKey,
+    StaleBoot, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -104,8 +104,12 @@ pub(crate) fn channel_messages(scene: &Scene) -> Value {
                     "delay_us": 20_000,
                     "bytes": 3_600,
                 }],
+                "captures": [
+                    { "stream": null, "clock_rate": 48_000, "timestamp": 4_294_966_336u32, "captured_us": 20_000_000 },
+                    { "stream": hex(&stream[..]), "clock_rate": 90_000, "timestamp": 90_000, "captured_us": 20_010_000 },
+                ],
             }),
-            report(),
+            report(stream),
         ),
     ];
     let messages = messages
@@ -114,7 +118,7 @@ pub(crate) fn channel_messages(scene: &Scene) -> Value {
     messages.collect()
 }
 
-fn report() -> ChannelMessage {
+fn report(stream: Bytes16) -> ChannelMessage {
     let section = SectionReport {
         mid: "0".to_owned(),
         expected: 50,
@@ -124,7 +128,11 @@ fn report() -> ChannelMessage {
         delay_us: 20_000,
         bytes: 3_600,
     };
-    ChannelMessage::Report { version: REPORT_VERSION, interval_ms: 1_000, sections: vec![section] }
+    let captures = vec![
+        CaptureReport { stream: None, clock_rate: 48_000, timestamp: 4_294_966_336, captured_us: 20_000_000 },
+        CaptureReport { stream: Some(stream), clock_rate: 90_000, timestamp: 90_000, captured_us: 20_010_000 },
+    ];
+    ChannelMessage::Report { version: REPORT_VERSION, interval_ms: 1_000, sections: vec![section], captures }
 }
 
 /// Bob's record, who sees Alice and has a path to her.
@@ -217,7 +225,7 @@ fn link(scene: &Scene, sdp: Option<&str>) -> (Link, Value) {
     });
     let link = Link {
         link: scene.link.into(),
-        ask: 0,
+        renegotiation_requests: 0,
         generation: 1,
         role: LinkRole::Offer,
         sdp: sdp.map(str::to_owned),

@@ -4,7 +4,7 @@
 use blink_api::Did;
 use blink_proto::secure::{AgreementKey, Refusal, verify};
 use blink_proto::wire::{
-    Body, Busy, ChannelMessage, Content, JoinedClaim, Link, LinkRole, MAX_ENTRIES, NoContent, Offer, Seen, Signed,
+    Body, Busy, ChannelMessage, Content, ContentError, JoinedClaim, Link, LinkRole, MAX_ENTRIES, Offer, Seen, Signed,
     candidates_of, cbor,
 };
 use curve25519_dalek::{EdwardsPoint, Scalar, constants};
@@ -66,8 +66,8 @@ pub(crate) fn content_forms(scene: &Scene) -> Value {
     let forms = forms.map(|(name, bytes, output)| {
         let taken_for = match Content::decode(&bytes) {
             Ok(_) => "accepted",
-            Err(NoContent::UnknownKind) => "unknown_kind",
-            Err(NoContent::Malformed) => "bad_content",
+            Err(ContentError::UnknownKind) => "unknown_kind",
+            Err(ContentError::Malformed) => "bad_content",
         };
         assert_eq!(taken_for, output, "{name}");
         json!({ "name": name, "input": hex(&bytes), "output": output })
@@ -215,7 +215,7 @@ pub(crate) fn descriptions(scene: &Scene) -> Value {
     );
     let link = Link {
         link: scene.link.into(),
-        ask: 0,
+        renegotiation_requests: 0,
         generation: 1,
         role: LinkRole::Offer,
         sdp: Some(sdp.clone()),
@@ -246,6 +246,8 @@ pub(crate) fn longer_arrays() -> Value {
         ("with one element more within", &[0x82, 1, 0x83, 7, 8, 9], true),
         ("with one element more without", &[0x83, 1, 0x82, 7, 8, 9], false),
         ("with one element less within", &[0x82, 1, 0x81, 7], false),
+        ("a report without captures, as devices send it that know none", &[0x82, 6, 0x83, 1, 0x18, 100, 0x80], true),
+        ("a report with one element more within", &[0x82, 6, 0x85, 1, 0x18, 100, 0x80, 0x80, 0], true),
     ];
     let forms = forms.map(|(name, bytes, accepted)| {
         assert_eq!(cbor::decode::<ChannelMessage>(bytes).is_ok(), accepted, "{name}");

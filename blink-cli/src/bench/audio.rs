@@ -152,7 +152,7 @@ fn cases(arguments: &BenchAudioArguments) -> Vec<Case> {
 /// As configured, but for what the options say.
 fn setup(arguments: &BenchAudioArguments, global: &Global) -> Result<Setup, Failure> {
     let configuration = configuration::person(global, None, None)?;
-    let prefer = if arguments.speech { Preference::Speech } else { configuration.settings().quality.prefer };
+    let prefer = if arguments.speech { Preference::Quality } else { configuration.settings().quality.prefer };
     Ok(Setup { codec: configuration.section("codecs", "opus")?, prefer, frame: Duration::from_millis(arguments.frame) })
 }
 
@@ -222,14 +222,15 @@ impl Figures {
         delays.sort_by(f64::total_cmp);
         let at = |share: f64| delays.get((delays.len() as f64 * share) as usize).copied().unwrap_or(0.0);
         let (statistics, lasted) = (outcome.statistics, f64::from(outcome.ticks.max(1)) * TICK.as_secs_f64());
+        let stretched = statistics.removed_samples_for_acceleration + statistics.inserted_samples_for_deceleration;
         Self {
             // Nothing heard is as bad as it gets.
             pesq_wb: score.map_or(1.0, f64::from),
             delay_ms_median: at(0.5),
             delay_ms_p95: at(0.95),
             buffer_ms: outcome.buffer.iter().sum::<f64>() / outcome.buffer.len().max(1) as f64,
-            concealed: statistics.concealed.as_secs_f64() / lasted,
-            stretched: (statistics.accelerated + statistics.decelerated).as_secs_f64() / lasted,
+            concealed: statistics.duration_of(statistics.concealed_samples).as_secs_f64() / lasted,
+            stretched: statistics.duration_of(stretched).as_secs_f64() / lasted,
             cpu_us_per_20ms: outcome.cpu.as_secs_f64() * 2e6 / f64::from(outcome.ticks.max(1)),
             bitrate: outcome.payload_bytes as f64 * 800.0 / f64::from(outcome.ticks.max(1)),
         }

@@ -130,7 +130,7 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
             }
             playout.lean(&mut pacer);
             let statistics = playout.statistics(&0).unwrap_or_default();
-            buffer.push(statistics.delay.as_secs_f64() * 1_000.0);
+            buffer.push(statistics.jitter_buffer_delay.as_secs_f64() * 1_000.0);
         }
         if tick % REPORTS == REPORTS - 1 {
             let statistics = playout.statistics(&0).unwrap_or_default();

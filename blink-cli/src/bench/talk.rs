@@ -45,11 +45,13 @@ impl Talk {
         Ok(Self { engines: [alice, bob] })
     }
 
-    /// Sound that was missing when it was due and was made up, so far and at both ends.
+    /// Duration of the concealed audio so far, of both ends together.
     pub(super) async fn concealed(&self) -> Result<Duration, Failure> {
         let mut concealed = Duration::ZERO;
         for engine in &self.engines {
-            concealed += engine.statistics().await?.iter().map(|figures| figures.audio.concealed).sum::<Duration>();
+            let figures = engine.statistics().await?;
+            let audio = figures.iter().map(|figures| figures.audio);
+            concealed += audio.map(|audio| audio.duration_of(audio.concealed_samples)).sum::<Duration>();
         }
         Ok(concealed)
     }

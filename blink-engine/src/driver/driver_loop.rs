@@ -134,7 +134,7 @@ impl Driver {
         let now = now(&self.parts);
         match report {
             Report::Delivery(topic, delivery) => {
-                let expects = |did: &_| self.machine.expects(did);
+                let expects = |did: &_| self.machine.is_expected(did);
                 let (result, verdict) = self.opener.open_expecting(now.mono, &topic, &delivery, &expects);
                 match result {
                     Ok((channel, Content { from, boot, call, body, .. })) => {
@@ -143,9 +143,9 @@ impl Driver {
                         self.machine.handle(now, Input::Signal(Signal { channel, from, boot, call, body }));
                         // Judged afterwards: a message may bring the entry by which its sender is a
                         // member.
-                        let may_speak = self.machine.may_speak(&channel, &from.did);
+                        let may_speak = self.machine.is_permitted(&channel, &from.did);
                         self.parts.signaling.report(delivery.id, if may_speak { verdict } else { Verdict::Ignore });
-                        let expected = self.machine.expects(&from.did);
+                        let expected = self.machine.is_expected(&from.did);
                         self.opener.set_expected(now.mono, &delivery, &from, expected, lasts);
                     }
                     Err(refusal) => {
@@ -223,23 +223,27 @@ impl Driver {
                     }
                 }
                 Output::RetireTopic(topic) => {
-                    self.opener.retire(&topic);
+                    self.opener.retire_topic(&topic);
                     self.subscriptions.unsubscribe(&topic);
                 }
                 Output::Unsubscribe(call) => self.part(call),
-                Output::Open { session, call, remote, dials } => {
+                Output::OpenSession { session, call, remote, is_offerer } => {
                     let media = self.media.handle();
                     let span = tracing::info_span!("session", id = session.0, %call, peer = %remote.did);
                     let reports = self.reports.clone();
-                    let handle = SessionHandle::start(session, remote, dials, &self.parts, media, reports, span);
+                    let handle = SessionHandle::start(session, remote, is_offerer, &self.parts, media, reports, span);
                     self.sessions.insert(session, handle);
                 }
                 Output::Negotiate { session, step } => self.with_session(session, |handle| handle.negotiate(step)),
-                Output::Channel { session, message } => self.with_session(session, |handle| handle.send(message)),
+                Output::SendChannelMessage { session, message } => {
+                    self.with_session(session, |handle| handle.send(message))
+                }
                 Output::Admit { session } => self.with_session(session, SessionHandle::admit),
-                Output::Stream { session, stream, flow, on } => self.change_stream(session, stream, flow, on),
+                Output::SetStreamFlow { session, stream, direction, active } => {
+                    self.change_stream(session, stream, direction, active);
+                }
                 Output::EndStream { participant, stream } => self.streams.drop_requested(participant, stream),
-                Output::Close { session } => {
+                Output::CloseSession { session } => {
                     if let Some(handle) = self.sessions.remove(&session) {
                         self.closing.retain_mut(|closing| closing.try_recv() == Err(TryRecvError::Empty));
                         self.closing.push(handle.close());
@@ -247,9 +251,9 @@ impl Driver {
                 }
                 Output::SetActiveCall(gate) => self.set_gate(gate).await,
                 Output::Persist(memo) => self.keeper.keep(memo),
-                Output::Boot(boot) => self.opener.set_boot(boot),
+                Output::SetBoot(boot) => self.opener.set_boot(boot),
                 Output::Emit(event) => self.emit(event),
-                Output::Refuse(refusal) => self.opener.count(refusal),
+                Output::CountRefusal(refusal) => self.opener.count(refusal),
             }
         }
         self.keeper.hand_over();
@@ -257,7 +261,7 @@ impl Driver {
 
     fn part(&mut self, call: CallId) {
         let topic = self.opener.topic(&blink_proto::secure::Channel::Call(call));
-        self.opener.part(&call);
+        self.opener.leave(&call);
         if let Some(topic) = topic {
             self.subscriptions.unsubscribe(&topic);
         }
@@ -294,7 +298,7 @@ impl Driver {
         // Who is in no call has none to leave.
         self.machine.leave(now(&self.parts)).ok();
         self.carry_out().await;
-        if self.machine.has_more_to_say() {
+        if self.machine.has_pending_farewells() {
             let end = tokio::time::Instant::now() + FAREWELL;
             loop {
                 self.carry_out().await;

@@ -56,7 +56,7 @@ impl Ends {
             return;
         }
         let message = self.receiver.report(now);
-        let Some(ChannelMessage::Report { version, interval_ms, sections }) = message else { return };
+        let Some(ChannelMessage::Report { version, interval_ms, sections, .. }) = message else { return };
         for section in &sections {
             assert_eq!((section.lost, section.runs), (0, 0), "{about}: {section:?}");
             assert!(section.jitter_us < 30_000 && section.delay_us < 30_000, "{about}: {section:?}");
@@ -120,7 +120,7 @@ fn audio_without_a_pause((sequence, timestamp): (u16, RtpTime), length: Duration
     }
     let statistics = jitter.statistics();
     assert_eq!(played, packets, "{about}: {statistics:?}");
-    assert!(statistics.delay < Duration::from_millis(100), "{about}: {statistics:?}");
+    assert!(statistics.jitter_buffer_delay < Duration::from_millis(100), "{about}: {statistics:?}");
     assert!(u64::from(ends.reports) > length.as_secs() * 9 / 10, "{about}");
 }
 
@@ -233,15 +233,20 @@ fn audio_is_heard_and_reported_after_pauses_of_any_length() {
                 assert!(silent.is_some_and(|ticks| ticks <= 12), "{}: silent for {silent:?} ticks", call.about);
                 assert!(heard.iter().rev().take(400).all(|sample| (sample - 0.5).abs() < 0.01), "{}", call.about);
                 assert!(
-                    after.concealed.saturating_sub(before.concealed) <= Duration::from_millis(20),
+                    after.concealed_samples.saturating_sub(before.concealed_samples) <= 960,
                     "{}: {after:?}",
                     call.about
                 );
-                assert!(after.delay <= Duration::from_millis(60), "{}: {after:?}", call.about);
+                assert!(after.jitter_buffer_delay <= Duration::from_millis(60), "{}: {after:?}", call.about);
             }
             let statistics = call.playout.statistics(&1).unwrap();
-            assert_eq!((statistics.lost, statistics.restarts, statistics.late), (0, 0, 0), "{}", call.about);
-            assert_eq!((statistics.corrupt, statistics.discarded), (0, 0), "{}", call.about);
+            assert_eq!(
+                (statistics.packets_lost, statistics.restarts, statistics.packets_late),
+                (0, 0, 0),
+                "{}",
+                call.about
+            );
+            assert_eq!((statistics.packets_corrupt, statistics.packets_discarded), (0, 0), "{}", call.about);
         }
     }
 }

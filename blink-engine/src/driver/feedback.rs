@@ -87,7 +87,12 @@ impl Feedback {
         });
         let sections: Vec<_> = sections.collect();
         let interval_ms = u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);
-        (!sections.is_empty()).then_some(ChannelMessage::Report { version: REPORT_VERSION, interval_ms, sections })
+        (!sections.is_empty()).then_some(ChannelMessage::Report {
+            version: REPORT_VERSION,
+            interval_ms,
+            sections,
+            captures: Vec::new(),
+        })
     }
 
     /// The other end tells how what was sent arrives. Returns what it says of each section; of a
@@ -184,7 +189,9 @@ mod tests {
             one.note(&packet("0", n, start + Duration::from_millis(20) * n.into()), 48_000);
         }
         let message = one.report(start + INTERVAL * 3);
-        let Some(ChannelMessage::Report { version, interval_ms, sections }) = message else { panic!("{message:?}") };
+        let Some(ChannelMessage::Report { version, interval_ms, sections, .. }) = message else {
+            panic!("{message:?}")
+        };
         assert_eq!((version, interval_ms, sections.len()), (1, 2_000, 1));
         let told = other.handle_report(version, interval_ms, &sections, DEMAND);
         assert_eq!(told[0].mid, Mid::new("0"));

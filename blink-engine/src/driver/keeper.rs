@@ -119,7 +119,7 @@ fn attempt(directory: &Path, store: Option<Store>, memos: Vec<Change>) -> Result
 
 fn tell(events: &EventSender, error: &Error) {
     tracing::error!(%error, "what happens is not written down");
-    events.send(Event::NotKept { error: error.to_string() });
+    events.send(Event::PersistenceFailed { error: error.to_string() });
 }
 
 #[cfg(test)]
@@ -142,7 +142,7 @@ mod tests {
         keeper.keep(tombstone(1));
         keeper.keep(tombstone(2));
         keeper.hand_over();
-        assert!(matches!(told.recv().await.unwrap().event, Event::NotKept { .. }));
+        assert!(matches!(told.recv().await.unwrap().event, Event::PersistenceFailed { .. }));
         keeper.keep(tombstone(3));
         keeper.finish().await;
         let (memory, damaged) = Store::open(directory.path()).unwrap().memory().unwrap();

@@ -18,7 +18,7 @@ use super::media::voice::{SendTrack, Voice};
 use super::streams::StreamSink;
 use blink_media::rate::{Allocation, AudioDemand};
 use blink_media::{Network, SequenceUnwrapper};
-use blink_proto::call::{SECTIONS, SessionId};
+use blink_proto::call::{STREAM_SECTIONS, SessionId};
 use blink_proto::wire::ChannelMessage;
 
 /// Packets kept that came before the word what they are, so that a stream's beginning is not lost.
@@ -96,7 +96,8 @@ impl Sections {
             Ok::<_, Error>(Arc::new(SendTrack::new(session.clone(), track, rand::random())))
         };
         let microphone = track(TrackKind::Audio).await?;
-        let kinds = [(TrackKind::Audio, SECTIONS.0), (TrackKind::Video, if video { SECTIONS.1 } else { 0 })];
+        let kinds =
+            [(TrackKind::Audio, STREAM_SECTIONS.0), (TrackKind::Video, if video { STREAM_SECTIONS.1 } else { 0 })];
         let mut outgoing = Vec::new();
         for kind in kinds.into_iter().flat_map(|(kind, count)| std::iter::repeat_n(kind, count)) {
             match track(kind).await {

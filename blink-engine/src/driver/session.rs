@@ -80,7 +80,7 @@ impl SessionHandle {
     pub(super) fn start(
         id: SessionId,
         remote: Endpoint,
-        dials: bool,
+        is_offerer: bool,
         parts: &Parts,
         media: MediaHandle,
         reports: mpsc::Sender<Report>,
@@ -90,7 +90,7 @@ impl SessionHandle {
         let parts = parts.clone();
         let work = async move {
             let mut reporter = Reporter { id, reports, last_traffic: None, refused: 0, last_refused: None };
-            if let Err(error) = run(id, remote, dials, parts, media, queue, &mut reporter).await {
+            if let Err(error) = run(id, remote, is_offerer, parts, media, queue, &mut reporter).await {
                 tracing::warn!(%error, "a session failed");
                 reporter.session(SessionInput::Failed).await;
             }
@@ -183,7 +183,7 @@ impl Reporter {
 async fn run(
     id: SessionId,
     remote: Endpoint,
-    dials: bool,
+    is_offerer: bool,
     parts: Parts,
     media: MediaHandle,
     mut queue: mpsc::Receiver<Step>,
@@ -199,7 +199,7 @@ async fn run(
     let (session, mut events) = parts.transport.open(config).await?;
     let session: Arc<dyn Session> = Arc::from(session);
     let sections = Sections::add(id, remote, session.clone(), media, video).await?;
-    if dials {
+    if is_offerer {
         session.open_channel(CHANNEL).await?;
     }
     let mut path = Path {
@@ -338,7 +338,7 @@ impl Path {
                         let started = self.sections.handle_section(&mid, stream, sequence, parts.clock.now()).await;
                         self.tell_started(started, reporter).await;
                     }
-                    Ok(ChannelMessage::Report { version, interval_ms, sections }) => {
+                    Ok(ChannelMessage::Report { version, interval_ms, sections, .. }) => {
                         self.take_report(version, interval_ms, &sections, parts.clock.now()).await;
                         reporter.traffic(parts.clock.now()).await;
                     }
@@ -422,7 +422,7 @@ impl Path {
         match change {
             StreamChange::Send(offered) => match self.sections.start_sending(stream, offered).await {
                 Some(message) => self.send(message),
-                None => reporter.session(SessionInput::Unsendable(stream)).await,
+                None => reporter.session(SessionInput::StreamRefused(stream)).await,
             },
             StreamChange::StopSending => {
                 let message = self.sections.stop_sending(stream).await;

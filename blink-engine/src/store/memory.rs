@@ -7,16 +7,16 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use zeroize::Zeroizing;
 
 use super::{META, Store, guarded};
-use blink_proto::call::{Change, HistoryEntry, KeptCall, KeptNotice, Memory};
+use blink_proto::call::{Change, HistoryEntry, Memory, SavedCall, SavedNotice};
 use blink_proto::wire::cbor;
 
 pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 /// Call id: Unix time in milliseconds.
 const TOMBSTONES: Table = TableDefinition::new("tombstones");
-/// Call id: [`KeptCall`].
+/// Call id: [`SavedCall`].
 const CALLS: Table = TableDefinition::new("calls");
-/// Call id, DID: [`KeptNotice`].
+/// Call id, DID: [`SavedNotice`].
 const NOTICES: Table = TableDefinition::new("notices");
 /// Call id: [`HistoryEntry`].
 const HISTORY: Table = TableDefinition::new("history");
@@ -41,13 +41,13 @@ impl Store {
             Some(())
         })?;
         self.read_entries(CALLS, &mut damaged, |key, value| {
-            let (call, kept) = (call_id(key)?, entry::<KeptCall>(value)?);
+            let (call, kept) = (call_id(key)?, entry::<SavedCall>(value)?);
             kept.is_sound(&call).then(|| drop(memory.calls.insert(call, kept)))
         })?;
         self.read_entries(NOTICES, &mut damaged, |key, value| {
             let (call, did) = key.split_at_checked(16)?;
             let to = Did::from_public_key(did.try_into().ok()?);
-            memory.notices.insert((call_id(call)?, to), entry::<KeptNotice>(value)?);
+            memory.notices.insert((call_id(call)?, to), entry::<SavedNotice>(value)?);
             Some(())
         })?;
         self.read_entries(HISTORY, &mut damaged, |key, value| {

@@ -12,22 +12,22 @@ fn line(prefer: Preference) -> Line {
 }
 
 fn target(line: &Line) -> u128 {
-    line.jitter.statistics().target.as_millis()
+    line.jitter.statistics().jitter_buffer_target_delay.as_millis()
 }
 
 #[test]
 fn on_a_steady_path_the_delay_goes_down_to_the_shortest_and_no_packet_is_missed() {
-    let mut line = line(Preference::Delay);
+    let mut line = line(Preference::Latency);
     line.send_steadily(0..200, 30);
     line.run(4_000);
     let statistics = line.jitter.statistics();
-    assert_eq!((target(&line), statistics.late, statistics.concealed.as_millis()), (10, 0, 0));
-    assert!(statistics.delay <= Duration::from_millis(25), "{statistics:?}");
+    assert_eq!((target(&line), statistics.packets_late, statistics.concealed_samples), (10, 0, 0));
+    assert!(statistics.jitter_buffer_delay <= Duration::from_millis(25), "{statistics:?}");
 }
 
 #[test]
 fn on_an_uneven_path_nearly_all_packets_are_waited_for_and_no_more() {
-    for prefer in [Preference::Delay, Preference::Speech] {
+    for prefer in [Preference::Latency, Preference::Quality] {
         let mut line = line(prefer);
         for number in 0..500 {
             line.send(number, u64::from(number) * 20 + u64::from(number * 37 % 100));
@@ -43,13 +43,13 @@ fn on_an_uneven_path_nearly_all_packets_are_waited_for_and_no_more() {
 fn where_packets_are_lost_what_makes_up_for_them_is_waited_for() {
     let frame = Duration::from_millis(20);
     for (copy, reach, prefer, expected) in [
-        (None, Duration::ZERO, Preference::Delay, 20),
-        (Some(1), Duration::ZERO, Preference::Delay, 20),
-        (Some(4), Duration::ZERO, Preference::Delay, 80),
-        (Some(4), Duration::ZERO, Preference::Speech, 80),
-        (None, frame * 25, Preference::Delay, 80),
-        (None, frame * 25, Preference::Speech, 160),
-        (None, frame * 2, Preference::Speech, 40),
+        (None, Duration::ZERO, Preference::Latency, 20),
+        (Some(1), Duration::ZERO, Preference::Latency, 20),
+        (Some(4), Duration::ZERO, Preference::Latency, 80),
+        (Some(4), Duration::ZERO, Preference::Quality, 80),
+        (None, frame * 25, Preference::Latency, 80),
+        (None, frame * 25, Preference::Quality, 160),
+        (None, frame * 2, Preference::Quality, 40),
     ] {
         let mut line = line(prefer);
         line.jitter.observe_redundancy_span(reach);
@@ -70,7 +70,7 @@ fn where_packets_are_lost_what_makes_up_for_them_is_waited_for() {
 
 #[test]
 fn however_late_packets_are_the_delay_has_a_bound() {
-    let mut line = line(Preference::Speech);
+    let mut line = line(Preference::Quality);
     for number in 0..300 {
         line.send(number, u64::from(number) * 20 + if number % 3 == 0 { 2_000 } else { 0 });
     }
@@ -82,12 +82,12 @@ fn however_late_packets_are_the_delay_has_a_bound() {
 /// is in time.
 #[test]
 fn when_all_packets_are_late_at_once_they_are_waited_for() {
-    let mut line = line(Preference::Delay);
+    let mut line = line(Preference::Latency);
     line.send_steadily(0..200, 5);
     line.send_steadily(200..400, 65);
     line.run(7_900);
     let statistics = line.jitter.statistics();
-    assert!(statistics.decelerated >= Duration::from_millis(10), "{statistics:?}");
-    assert!(statistics.concealed.as_millis() <= 120, "{statistics:?}");
+    assert!(statistics.inserted_samples_for_deceleration >= 10 * 48, "{statistics:?}");
+    assert!(statistics.duration_of(statistics.concealed_samples).as_millis() <= 120, "{statistics:?}");
     assert!(line.delay_of(380) >= 65, "{} ms", line.delay_of(380));
 }

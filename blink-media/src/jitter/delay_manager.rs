@@ -69,7 +69,7 @@ impl DelayManager {
     /// The delay to have, where `loss` is the share of packets that are lost and each holds a
     /// `frame` of sound; `None` before there was enough to tell.
     pub(super) fn delay(&self, loss: f32, frame: Duration) -> Option<Duration> {
-        let patient = self.prefer == Preference::Speech;
+        let patient = self.prefer == Preference::Quality;
         let lossy = loss > LOSSY;
         let copies = self.copies.map(|(distance, _)| distance);
         let (in_time, with_redundancy) = match (patient, lossy && copies.is_some()) {

@@ -2,7 +2,7 @@
 
 use web_time::{Duration, Instant};
 
-use super::{JitterBuffer, PlayoutDecision, State, duration_of};
+use super::{JitterBuffer, PlayoutDecision, State};
 
 /// Concealment ends after so long; whatever comes then starts afresh.
 const LONGEST_CONCEALMENT: Duration = Duration::from_millis(120);
@@ -54,7 +54,7 @@ impl JitterBuffer {
             (if made_up { restore } else { PlayoutDecision::Silence { ticks: ticks_wire } }, ticks)
         };
         match &due {
-            PlayoutDecision::Fec { .. } => self.statistics.recovered += 1,
+            PlayoutDecision::Fec { .. } => self.statistics.fec_recovered += 1,
             // Whether it can be restored, the decoder knows.
             PlayoutDecision::Dred { .. } => self.count_concealed(ticks),
             _ => {}
@@ -88,13 +88,13 @@ impl JitterBuffer {
             let pause = self.is_next(front.sequence);
             let spare = excess - self.ticks(KEPT);
             if front.end() <= cursor && self.concealed.0 == 0 {
-                self.statistics.late += u64::from(!front.copy);
+                self.statistics.packets_late += u64::from(!front.copy);
             } else if gap > 0 && (pause && excess > grain || dropping && spare >= gap) {
                 // Nobody misses a part of a pause; nor, where much is dropped anyway, what is lost.
                 cursor += gap.min(excess);
                 continue;
             } else if gap <= 0 && dropping && spare >= front.ticks {
-                self.statistics.discarded += 1;
+                self.statistics.packets_discarded += 1;
                 cursor = cursor.max(front.end());
                 self.concealed = (0, 0);
             } else {
@@ -144,7 +144,7 @@ impl JitterBuffer {
         let held = self.excess() <= -self.ticks(HOLD);
         if held {
             self.held += ticks;
-            self.statistics.decelerated += duration_of(ticks, self.config.clock_rate);
+            self.statistics.inserted_samples_for_deceleration += ticks.unsigned_abs();
         } else {
             self.count_concealed(ticks);
             self.state = State::Playing(cursor + ticks);

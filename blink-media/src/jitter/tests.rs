@@ -16,8 +16,11 @@ fn without_loss_every_packet_is_played_in_order_40_ms_after_it_came() {
         assert_eq!(line.delay_of(number), 30 + 40);
     }
     let statistics = line.jitter.statistics();
-    assert_eq!((statistics.concealed.as_millis(), statistics.late, statistics.discarded), (0, 0, 0));
-    assert_eq!((statistics.delay, statistics.target), (Duration::from_millis(40), Duration::from_millis(40)));
+    assert_eq!((statistics.concealed_samples, statistics.packets_late, statistics.packets_discarded), (0, 0, 0));
+    assert_eq!(
+        (statistics.jitter_buffer_delay, statistics.jitter_buffer_target_delay),
+        (Duration::from_millis(40), Duration::from_millis(40))
+    );
     assert_eq!(statistics.buffered, Duration::from_millis(40));
 }
 
@@ -30,7 +33,7 @@ fn frames_of_every_length_are_played_after_the_same_delay() {
         line.run(10_000);
         let statistics = line.jitter.statistics();
         assert_eq!(
-            (statistics.concealed.as_millis(), statistics.recovered, statistics.late),
+            (statistics.concealed_samples, statistics.fec_recovered, statistics.packets_late),
             (0, 0, 0),
             "{frame} ticks"
         );
@@ -66,7 +69,7 @@ fn a_lost_packet_is_recovered_from_the_next_and_of_several_only_the_last() {
     assert_eq!(line.sounds()[..wanted.len()], wanted);
     assert_eq!(line.delay_of(27), 40);
     let statistics = line.jitter.statistics();
-    assert_eq!((statistics.recovered, statistics.concealed.as_millis()), (2, 40));
+    assert_eq!((statistics.fec_recovered, statistics.duration_of(statistics.concealed_samples).as_millis()), (2, 40));
 }
 
 #[test]
@@ -81,7 +84,7 @@ fn what_no_packet_has_a_copy_of_is_made_up_piece_by_piece_so_that_it_can_come_me
         line.send(10, 200 + late);
         line.run(600);
         assert_eq!(line.sounds()[10..10 + sounds.len()], *sounds, "{late} ms late");
-        assert_eq!(line.jitter.statistics().recovered, 0);
+        assert_eq!(line.jitter.statistics().fec_recovered, 0);
     }
 }
 
@@ -95,7 +98,10 @@ fn what_comes_while_it_is_made_up_is_played_from_there_on_or_mends_what_follows(
         line.run(600);
         assert_eq!(line.sounds()[10..10 + sounds.len()], *sounds, "{late} ms late");
         assert_eq!(line.delay_of(11), 40, "{late} ms late");
-        assert_eq!(line.jitter.statistics().concealed.as_millis(), 10 * (sounds.len() as u128 - 2));
+        assert_eq!(
+            line.jitter.statistics().duration_of(line.jitter.statistics().concealed_samples).as_millis(),
+            10 * (sounds.len() as u128 - 2)
+        );
     }
 }
 
@@ -123,7 +129,7 @@ fn a_copy_is_played_in_the_place_of_its_packet_and_the_packet_in_the_place_of_it
     assert_eq!(line.sounds(), packets(0..line.sounds().len() as u32));
     let statistics = line.jitter.statistics();
     assert!((copies_played - 1..=copies_played).contains(&statistics.red_recovered), "the last one may wait yet");
-    assert_eq!((statistics.concealed.as_millis(), statistics.recovered, statistics.late), (0, 0, 0));
+    assert_eq!((statistics.concealed_samples, statistics.fec_recovered, statistics.packets_late), (0, 0, 0));
 }
 
 #[test]
@@ -152,8 +158,8 @@ fn what_the_network_lost_is_told_apart_from_what_came_late() {
     }
     line.run(11_000);
     let statistics = line.jitter.statistics();
-    assert_eq!((statistics.lost, statistics.bursts), (40, 20), "{statistics:?}");
-    assert_eq!(statistics.late, 25, "{statistics:?}");
+    assert_eq!((statistics.packets_lost, statistics.loss_bursts), (40, 20), "{statistics:?}");
+    assert_eq!(statistics.packets_late, 25, "{statistics:?}");
 }
 
 #[test]
@@ -165,8 +171,8 @@ fn duplicates_are_played_once_whether_before_or_after_their_time() {
     line.run(800);
     assert_eq!(line.sounds(), packets(0..line.sounds().len() as u32));
     let statistics = line.jitter.statistics();
-    assert_eq!((statistics.late, statistics.concealed.as_millis()), (0, 0));
-    assert_eq!(statistics.duplicated, statistics.received - 40);
+    assert_eq!((statistics.packets_late, statistics.concealed_samples), (0, 0));
+    assert_eq!(statistics.packets_duplicated, statistics.packets_received - 40);
 }
 
 #[test]
@@ -178,7 +184,7 @@ fn a_packet_after_its_time_is_counted_late_and_not_played() {
     line.run(600);
     assert_eq!(line.time_of(10), None);
     assert_eq!(line.sounds()[9..12], [Packet(9), Recovered(11), Packet(11)]);
-    assert_eq!(line.jitter.statistics().late, 1);
+    assert_eq!(line.jitter.statistics().packets_late, 1);
 }
 
 #[test]
@@ -212,7 +218,10 @@ fn a_sender_that_begins_anew_is_heard_40_ms_later() {
         let statistics = line.jitter.statistics();
         let (begin, _) = line.played.iter().find(|(_, played)| *played == Packet(1)).unwrap();
         assert!((2_240..=2_290).contains(begin), "{first:?}: {begin} ms");
-        assert!(statistics.restarts <= 1 && statistics.delay <= Duration::from_millis(60), "{first:?}: {statistics:?}");
+        assert!(
+            statistics.restarts <= 1 && statistics.jitter_buffer_delay <= Duration::from_millis(60),
+            "{first:?}: {statistics:?}"
+        );
     }
 }
 
@@ -243,7 +252,7 @@ fn of_a_burst_after_a_stall_of_2_s_all_but_the_newest_is_dropped_and_that_is_pla
     }
     let statistics = line.jitter.statistics();
     assert!(statistics.buffered <= Duration::from_millis(60), "{statistics:?}");
-    assert!((90..=97).contains(&statistics.discarded), "{statistics:?}");
+    assert!((90..=97).contains(&statistics.packets_discarded), "{statistics:?}");
 }
 
 #[test]
@@ -255,7 +264,7 @@ fn when_nobody_asked_for_2_s_the_delay_is_the_target_again() {
     line.now += 2_000;
     line.run(8_000);
     assert!((40..=60).contains(&line.delay_of(240)), "{} ms", line.delay_of(240));
-    assert!(line.jitter.statistics().discarded >= 90);
+    assert!(line.jitter.statistics().packets_discarded >= 90);
 }
 
 #[test]
@@ -287,7 +296,7 @@ fn a_gap_in_timestamps_alone_is_a_pause_and_no_loss() {
         line.run(1_900 + pause);
         let statistics = line.jitter.statistics();
         assert_eq!(
-            (statistics.concealed.as_millis(), statistics.recovered, statistics.late),
+            (statistics.concealed_samples, statistics.fec_recovered, statistics.packets_late),
             (0, 0, 0),
             "pause of {pause} ms"
         );
@@ -318,12 +327,13 @@ fn a_senders_clock_that_is_off_changes_the_delay_by_no_more_than_a_frame() {
         line.elastic = true;
         for second in 0..296 {
             line.run((second + 1) * 1_000);
-            let delay = line.jitter.statistics().delay;
+            let delay = line.jitter.statistics().jitter_buffer_delay;
             assert!((10..=80).contains(&delay.as_millis()), "seed {seed}, {per_million} ppm, {second} s: {delay:?}");
         }
         let statistics = line.jitter.statistics();
         assert!(
-            statistics.concealed.as_millis() < 100 && statistics.recovered + statistics.late < 10,
+            statistics.duration_of(statistics.concealed_samples).as_millis() < 100
+                && statistics.fec_recovered + statistics.packets_late < 10,
             "seed {seed}: {statistics:?}"
         );
         assert!(line.stretched > 2, "seed {seed}");
@@ -338,7 +348,7 @@ fn it_holds_no_more_packets_than_it_may() {
         line.jitter.push(packet);
         assert!(line.jitter.slots.len() <= JitterConfig::default().max_packets);
     }
-    assert_eq!(line.jitter.statistics().discarded, 10_000 - 150);
+    assert_eq!(line.jitter.statistics().packets_discarded, 10_000 - 150);
 }
 
 #[test]
@@ -358,7 +368,7 @@ fn nonsense_ends_and_breaks_nothing() {
         line.elastic = random.random();
         line.run(12_000);
         let statistics = line.jitter.statistics();
-        assert_eq!(statistics.received, 500, "seed {seed}");
+        assert_eq!(statistics.packets_received, 500, "seed {seed}");
         assert!(line.jitter.slots.front().is_none(), "seed {seed}: {statistics:?}");
     }
 }
@@ -386,10 +396,15 @@ fn packets_without_payload_are_neither_lost_nor_missing() {
         [1_055, 1_054].into_iter().for_each(|number| line.jitter.push_padding(number));
         line.run(1_900 + pause);
         let statistics = line.jitter.statistics();
-        let missed = (statistics.lost, statistics.concealed.as_millis(), statistics.recovered, statistics.late);
+        let missed =
+            (statistics.packets_lost, statistics.concealed_samples, statistics.fec_recovered, statistics.packets_late);
         assert_eq!(missed, (0, 0, 0, 0), "pause of {pause} ms: {statistics:?}");
         // Five packets are still to come.
-        assert_eq!((statistics.received, statistics.corrupt, statistics.restarts), (104, 0, 0), "{statistics:?}");
+        assert_eq!(
+            (statistics.packets_received, statistics.packets_corrupt, statistics.restarts),
+            (104, 0, 0),
+            "{statistics:?}"
+        );
         assert_eq!(line.delay_of(80), 40 + pause, "pause of {pause} ms");
     }
 }
@@ -406,6 +421,6 @@ fn packets_that_cannot_be_read_are_not_lost() {
     }
     line.run(4_100);
     let statistics = line.jitter.statistics();
-    assert_eq!((statistics.lost, statistics.corrupt), (0, 20), "{statistics:?}");
-    assert!(statistics.concealed >= Duration::from_millis(20 * 19), "{statistics:?}");
+    assert_eq!((statistics.packets_lost, statistics.packets_corrupt), (0, 20), "{statistics:?}");
+    assert!(statistics.concealed_samples >= 960 * 19, "{statistics:?}");
 }

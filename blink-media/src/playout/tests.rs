@@ -83,8 +83,8 @@ fn everybody_is_heard_together_and_reported_once() {
     assert_eq!(started, [1, 2]);
     assert_eq!(room.playout.far_end(), [0.75; 480]);
     let statistics = room.playout.statistics(&1).unwrap();
-    assert!(statistics.received == 20 && statistics.decoded >= 18, "{statistics:?}");
-    assert_eq!(room.playout.statistics(&3).unwrap().received, 0);
+    assert!(statistics.packets_received == 20 && statistics.packets_decoded >= 18, "{statistics:?}");
+    assert_eq!(room.playout.statistics(&3).unwrap().packets_received, 0);
     assert_eq!(room.playout.statistics(&9), None);
 }
 
@@ -128,8 +128,8 @@ fn who_is_not_heard_is_not_decoded_and_is_heard_at_once_when_wanted() {
         assert!(sound.iter().all(|sample| sample.abs() < 1e-6), "{sound:?}");
         assert_eq!(room.playout.far_end(), [0.0; 480]);
         let statistics = room.playout.statistics(&1).unwrap();
-        assert!(statistics.decoded <= 10 && statistics.unheard >= 48, "{statistics:?}");
-        assert_eq!((statistics.concealed.as_millis(), statistics.late, statistics.discarded), (0, 0, 0));
+        assert!(statistics.packets_decoded <= 10 && statistics.packets_skipped >= 48, "{statistics:?}");
+        assert_eq!((statistics.concealed_samples, statistics.packets_late, statistics.packets_discarded), (0, 0, 0));
         hush(&mut room.playout, false);
         assert_eq!(room.talk(60..70, &[(1, 0.5)]).0, [0.5; 20]);
     }
@@ -195,7 +195,7 @@ fn copies_are_played_in_the_place_of_lost_packets_whatever_codec_the_others_are_
     }
     let statistics = room.playout.statistics(&1).unwrap();
     assert!(statistics.red_recovered >= 18, "{statistics:?}");
-    assert_eq!((statistics.concealed.as_millis(), statistics.recovered, statistics.corrupt), (0, 0, 0));
+    assert_eq!((statistics.concealed_samples, statistics.fec_recovered, statistics.packets_corrupt), (0, 0, 0));
 
     let broken = RtpOut {
         codec: CodecName::new("red"),
@@ -206,7 +206,7 @@ fn copies_are_played_in_the_place_of_lost_packets_whatever_codec_the_others_are_
         payload: Bytes::from_static(&[0x80, 1]),
     };
     room.playout.push(&1, received(&broken, room.now()));
-    assert_eq!(room.playout.statistics(&1).unwrap().corrupt, 1);
+    assert_eq!(room.playout.statistics(&1).unwrap().packets_corrupt, 1);
 }
 
 #[test]
@@ -237,8 +237,8 @@ fn garbage_is_counted_and_concealed_and_the_next_packet_is_heard() {
     room.playout.push(&1, received(&cut_off, room.now()));
     let (sound, _) = room.talk(14..30, &[(1, 0.5)]);
     let statistics = room.playout.statistics(&1).unwrap();
-    assert_eq!(statistics.corrupt, 4);
-    assert_eq!(statistics.recovered, 1);
+    assert_eq!(statistics.packets_corrupt, 4);
+    assert_eq!(statistics.fec_recovered, 1);
     assert_eq!(sound[10..], [0.5; 22]);
 }
 
@@ -258,7 +258,7 @@ fn packets_of_another_codec_or_of_nobody_are_dropped() {
     room.playout.push(&2, packet);
     room.run(10);
     let statistics = room.playout.statistics(&1).unwrap();
-    assert_eq!((statistics.received, statistics.discarded, statistics.decoded), (1, 1, 0));
+    assert_eq!((statistics.packets_received, statistics.packets_discarded, statistics.packets_decoded), (1, 1, 0));
 }
 
 #[test]
@@ -349,13 +349,13 @@ fn ticks_that_follow_the_sound_come_when_it_is_due() {
             playout.lean(&mut pacer);
         }
         let statistics = playout.statistics(&1).unwrap();
-        let over = statistics.delay.as_secs_f64() - statistics.target.as_secs_f64();
+        let over = statistics.jitter_buffer_delay.as_secs_f64() - statistics.jitter_buffer_target_delay.as_secs_f64();
         if follows {
             assert!(over.abs() < 0.000_2, "{phase}: {over} s over the target");
         } else {
             assert_eq!((pacer.next() - start).as_micros() % 10_000, phase.into());
         }
-        assert_eq!(statistics.concealed, Duration::ZERO);
+        assert_eq!(statistics.concealed_samples, 0);
     }
 }
 
@@ -388,8 +388,13 @@ fn padding_between_packets_is_not_heard() {
     }
     assert!(sounds[10..].iter().all(|sound| *sound == 0.5));
     let statistics = room.playout.statistics(&1).unwrap();
-    let missed = (statistics.lost, statistics.corrupt, statistics.concealed.as_millis(), statistics.discarded);
+    let missed = (
+        statistics.packets_lost,
+        statistics.packets_corrupt,
+        statistics.concealed_samples,
+        statistics.packets_discarded,
+    );
     assert_eq!(missed, (0, 0, 0, 0), "{statistics:?}");
-    assert_eq!(statistics.received, 200 + 20 * (1 + 2 + 3), "{statistics:?}");
-    assert!(statistics.target <= Duration::from_millis(40), "{statistics:?}");
+    assert_eq!(statistics.packets_received, 200 + 20 * (1 + 2 + 3), "{statistics:?}");
+    assert!(statistics.jitter_buffer_target_delay <= Duration::from_millis(40), "{statistics:?}");
 }

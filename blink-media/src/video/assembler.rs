@@ -135,13 +135,13 @@ impl FrameAssembler {
     /// Takes a packet, in whatever order they come, one without payload too: it fills the path and
     /// is of no frame. Ask [`poll`](FrameAssembler::poll) afterwards.
     pub fn push(&mut self, packet: RtpIn) {
-        self.statistics.received += 1;
+        self.statistics.packets_received += 1;
         if packet.payload.is_empty() {
             self.place_padding(packet);
         } else if packet.codec == self.codec && self.format.read(&packet.payload).is_some() {
             self.place(packet);
         } else {
-            self.statistics.malformed += 1;
+            self.statistics.packets_malformed += 1;
         }
     }
 
@@ -157,7 +157,7 @@ impl FrameAssembler {
                     return Some(frame);
                 }
             } else if in_turn && self.format.marks_begin() && !front.fragment.begins {
-                self.statistics.malformed += 1;
+                self.statistics.packets_malformed += 1;
                 self.drop_frame();
             } else if let Some(at) = self.awaited_keyframe() {
                 self.skip_to(at);
@@ -214,7 +214,7 @@ impl FrameAssembler {
     fn place(&mut self, packet: RtpIn) {
         match self.timeline.place(packet) {
             Placement::At { sequence, timestamp, packet } => self.insert(sequence, timestamp, packet),
-            Placement::Duplicate => self.statistics.duplicated += 1,
+            Placement::Duplicate => self.statistics.packets_duplicated += 1,
             Placement::Stray => {}
             Placement::Restart(first, second) => {
                 self.statistics.restarts += 1;
@@ -241,14 +241,14 @@ impl FrameAssembler {
         let Some(fragment) = self.format.read(&packet.payload) else { return };
         let before = self.next.is_some_and(|next| sequence < next);
         if timestamp != FILLER && (before || timestamp <= self.done) {
-            self.statistics.late += 1;
+            self.statistics.packets_late += 1;
         }
         if before {
             return;
         }
         let at = self.slots.partition_point(|slot| slot.sequence < sequence);
         if self.slots.get(at).is_some_and(|slot| slot.sequence == sequence) {
-            self.statistics.duplicated += 1;
+            self.statistics.packets_duplicated += 1;
             return;
         }
         self.bytes += fragment.data.len();
@@ -324,14 +324,14 @@ impl FrameAssembler {
         match joined {
             Some((data, key)) if key || !self.awaits_keyframe => {
                 self.awaits_keyframe = false;
-                self.statistics.frames += 1;
-                self.statistics.key_frames += u64::from(key);
+                self.statistics.frames_received += 1;
+                self.statistics.key_frames_received += u64::from(key);
                 return Some(ReceivedFrame { frame: EncodedVideoFrame { data, key, at }, timestamp });
             }
-            Some(_) => self.statistics.dropped_frames += 1,
+            Some(_) => self.statistics.frames_dropped += 1,
             None => {
-                self.statistics.malformed += 1;
-                self.statistics.dropped_frames += 1;
+                self.statistics.packets_malformed += 1;
+                self.statistics.frames_dropped += 1;
                 self.awaits_keyframe = true;
             }
         }
@@ -356,7 +356,7 @@ impl FrameAssembler {
         match self.next {
             Some(next) if next >= target => {}
             next => {
-                self.statistics.lost += next.map_or(0, |next| target - next).unsigned_abs();
+                self.statistics.packets_lost += next.map_or(0, |next| target - next).unsigned_abs();
                 self.next = Some(target);
             }
         }
@@ -365,7 +365,7 @@ impl FrameAssembler {
     /// Drops the frame at the front, as far as it is here.
     fn drop_frame(&mut self) {
         let Some(timestamp) = self.slots.front().map(|front| front.timestamp) else { return };
-        self.statistics.dropped_frames += u64::from(timestamp > self.done);
+        self.statistics.frames_dropped += u64::from(timestamp > self.done);
         self.done = self.done.max(timestamp);
         self.awaits_keyframe = true;
         while self.slots.front().is_some_and(|front| front.timestamp == timestamp) {
@@ -377,7 +377,7 @@ impl FrameAssembler {
     fn pop(&mut self) {
         let Some(slot) = self.slots.pop_front() else { return };
         self.bytes -= slot.fragment.data.len();
-        self.statistics.lost += self.next.map_or(0, |next| slot.sequence - next).unsigned_abs();
+        self.statistics.packets_lost += self.next.map_or(0, |next| slot.sequence - next).unsigned_abs();
         self.next = Some(slot.sequence + 1);
     }
 }

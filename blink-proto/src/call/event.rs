@@ -199,7 +199,7 @@ pub enum Event {
     DeviceCloned,
     /// What happens cannot be written down under `data_dir`: a restart may not know of it. Once,
     /// until writing works again.
-    NotKept {
+    PersistenceFailed {
         /// Why.
         error: String,
     },
@@ -240,7 +240,7 @@ impl Event {
             | Self::NoMicrophone { call, .. } => Some(*call),
             Self::DeviceLost { .. }
             | Self::DeviceCloned
-            | Self::NotKept { .. }
+            | Self::PersistenceFailed { .. }
             | Self::SignalingChanged { .. }
             | Self::AddressesChanged => None,
         }
@@ -273,7 +273,7 @@ impl Event {
             Self::NoMicrophone { .. } => "no_microphone",
             Self::DeviceLost { .. } => "device_lost",
             Self::DeviceCloned => "device_cloned",
-            Self::NotKept { .. } => "not_kept",
+            Self::PersistenceFailed { .. } => "persistence_failed",
             Self::SignalingChanged { .. } => "signaling_changed",
             Self::AddressesChanged => "addresses_changed",
         }

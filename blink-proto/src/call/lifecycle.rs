@@ -397,7 +397,7 @@ impl Call {
     }
 
     /// Whether a first farewell or a notice waits to be repeated.
-    pub(super) fn has_more_to_say(&self) -> bool {
+    pub(super) fn has_pending_farewells(&self) -> bool {
         self.lingering.as_ref().is_some_and(|lingering| lingering.farewells < 2) || !self.notices.is_empty()
     }
 

@@ -8,7 +8,7 @@
 //!    Failed ── after 2, 4 … 30 s in a group ──▶ Connecting       (the membership's lease decides that it is gone)
 //! ```
 //!
-//! The greater endpoint dials: it alone makes SDP offers, each a new generation. The other asks for
+//! The greater endpoint is the offerer: it alone makes SDP offers, each a new generation. The other asks for
 //! one by raising `ask`. What one side has to say is sent whole and repeated until the other
 //! acknowledges it, so that loss, duplication and order do not matter.
 
@@ -23,7 +23,7 @@ use blink_api::CallTimers;
 use super::repeat::Repeat;
 use super::{Negotiation, SessionId};
 pub(super) use clock::ClockFilter;
-pub use clock::ClockSync;
+pub use clock::{ClockRound, ClockSync};
 use hello::HelloRepeat;
 pub(super) use messages::fingerprint;
 
@@ -88,8 +88,8 @@ pub(super) enum LinkAction {
 pub(super) struct LinkCounts {
     id: [u8; 16],
     generation: u32,
-    ask: u32,
-    their_ask: u32,
+    renegotiation_requests: u32,
+    remote_requests: u32,
 }
 
 /// One link.
@@ -98,7 +98,7 @@ pub(super) struct Link {
     pub(super) id: [u8; 16],
     pub(super) session: SessionId,
     pub(super) state: LinkState,
-    dials: bool,
+    is_offerer: bool,
     /// The newest generation made (dialer) or answered.
     generation: u32,
     sdp: Option<String>,
@@ -111,8 +111,8 @@ pub(super) struct Link {
     /// among them.
     used_candidates: u32,
     remote_fingerprint: Option<String>,
-    ask: u32,
-    their_ask: u32,
+    renegotiation_requests: u32,
+    remote_requests: u32,
     failed: bool,
     connected: bool,
     verified: bool,
@@ -132,12 +132,12 @@ pub(super) struct Link {
 impl Link {
     /// A link that begins now. The dialer opens its session at once, the other side when an offer
     /// comes.
-    pub(super) fn new(id: [u8; 16], dials: bool, session: SessionId, now: Instant, timers: &CallTimers) -> Self {
+    pub(super) fn new(id: [u8; 16], is_offerer: bool, session: SessionId, now: Instant, timers: &CallTimers) -> Self {
         Self {
             id,
             session,
             state: LinkState::Connecting(now),
-            dials,
+            is_offerer,
             generation: 0,
             sdp: None,
             candidates: Vec::new(),
@@ -147,8 +147,8 @@ impl Link {
             remote_candidates: 0,
             used_candidates: 0,
             remote_fingerprint: None,
-            ask: 0,
-            their_ask: 0,
+            renegotiation_requests: 0,
+            remote_requests: 0,
             failed: false,
             connected: false,
             verified: false,
@@ -169,17 +169,27 @@ impl Link {
         if before.id != self.id {
             return self;
         }
-        Self { generation: before.generation, ask: before.ask, their_ask: before.their_ask, ..self }
+        Self {
+            generation: before.generation,
+            renegotiation_requests: before.renegotiation_requests,
+            remote_requests: before.remote_requests,
+            ..self
+        }
     }
 
     /// Where the next link between the same call keys counts on.
     pub(super) fn counts(&self) -> LinkCounts {
-        LinkCounts { id: self.id, generation: self.generation, ask: self.ask, their_ask: self.their_ask }
+        LinkCounts {
+            id: self.id,
+            generation: self.generation,
+            renegotiation_requests: self.renegotiation_requests,
+            remote_requests: self.remote_requests,
+        }
     }
 
     /// The dialer's first step.
     pub(super) fn dial(&mut self, actions: &mut Vec<LinkAction>) {
-        if self.dials {
+        if self.is_offerer {
             actions.push(LinkAction::Open(self.session));
             self.next_generation(false, actions);
         }
@@ -306,7 +316,7 @@ impl Link {
                 self.restart_pause = Duration::from_secs(2);
                 actions.push(LinkAction::Suspect);
             }
-            LinkState::Failed(at) if group && self.dials && now >= at + self.retry_after(timers) => {
+            LinkState::Failed(at) if group && self.is_offerer && now >= at + self.retry_after(timers) => {
                 self.failed = false;
                 self.retry_pause = self.retry_after(timers) * 2;
                 self.begin_session(fresh_session(), now, actions);
@@ -348,10 +358,10 @@ impl Link {
         } else {
             self.restart = None;
         }
-        if self.dials {
+        if self.is_offerer {
             self.next_generation(true, actions);
         } else {
-            self.ask += 1;
+            self.renegotiation_requests += 1;
             self.send.hurry(now);
         }
     }
@@ -384,7 +394,7 @@ impl Link {
             LinkState::Connecting(since) => Some(since + timers.connect_limit),
             LinkState::Up => Some((self.last_packet + timers.suspect).min(self.ping_at(timers))),
             LinkState::Suspect(_) => Some(self.ping_at(timers)),
-            LinkState::Failed(at) => (group && self.dials).then_some(at + self.retry_after(timers)),
+            LinkState::Failed(at) => (group && self.is_offerer).then_some(at + self.retry_after(timers)),
         };
         let hello = self.hello.due.filter(|_| !matches!(self.state, LinkState::Failed(_)));
         [state, hello, self.restart, self.send.due()].into_iter().flatten().min()

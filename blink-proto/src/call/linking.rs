@@ -24,11 +24,11 @@ impl Call {
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
         let wanted = self.phase.is_current() && peer.is_present() && holds_seat && peer.link.is_none();
         let Some(key) = peer.call_key.filter(|_| wanted) else { return };
-        let dials = shared.own > endpoint;
+        let is_offerer = shared.own > endpoint;
         let session = shared.fresh_session();
         let link = Link::new(
             link_id((&shared.own, &own_key), (&endpoint, &key.key)),
-            dials,
+            is_offerer,
             session,
             shared.mono(),
             shared.timers(),
@@ -40,7 +40,7 @@ impl Call {
     pub(super) fn close_link(peer: &mut Peer, shared: &mut Shared) {
         if let Some(link) = peer.link.take() {
             peer.link_counts = link.counts();
-            shared.out.push_back(Output::Close { session: link.session });
+            shared.out.push_back(Output::CloseSession { session: link.session });
         }
         peer.flows = Flows::default();
     }
@@ -104,7 +104,7 @@ impl Call {
                 SessionInput::Traffic => link.handle_traffic(now, actions),
                 SessionInput::Failed => link.handle_failed(now, actions),
                 SessionInput::FirstFrame(stream) => first_frame = Some(stream),
-                SessionInput::Unsendable(stream) => unsendable = Some((link.session, stream)),
+                SessionInput::StreamRefused(stream) => unsendable = Some((link.session, stream)),
                 SessionInput::Channel(message) => {
                     link.handle_traffic(now, actions);
                     // A Pong answers any Ping, before its sender is admitted.
@@ -131,7 +131,7 @@ impl Call {
         if let Some((session, id, sent_us)) = answer {
             let received_us = micros_since(shared.started, now);
             let message = ChannelMessage::Pong { id, sent_us, received_us };
-            shared.out.push_back(Output::Channel { session, message });
+            shared.out.push_back(Output::SendChannelMessage { session, message });
         }
         if let Some(stream) = first_frame.filter(|stream| self.wants(endpoint, *stream)) {
             let (call, kind) = (self.id(), TrackKind::Video);
@@ -139,7 +139,7 @@ impl Call {
         }
         if let Some((session, stream)) = unsendable {
             let stream = (*stream.as_bytes()).into();
-            shared.out.push_back(Output::Channel { session, message: ChannelMessage::Refused { stream } });
+            shared.out.push_back(Output::SendChannelMessage { session, message: ChannelMessage::Refused { stream } });
         }
         if let Some(stream) = refused {
             self.handle_stream_refused(endpoint, StreamId::from_bytes(stream.into()), shared);
@@ -169,17 +169,17 @@ impl Call {
         let call = self.id();
         let Some(link) = self.peers.get(&endpoint).and_then(|peer| peer.link.as_ref()) else { return };
         let (session, id) = (link.session, link.id);
-        let hello = |message| Output::Channel { session, message };
+        let hello = |message| Output::SendChannelMessage { session, message };
         match action {
             LinkAction::Open(session) => {
                 if before != session {
-                    shared.out.push_back(Output::Close { session: before });
+                    shared.out.push_back(Output::CloseSession { session: before });
                 }
                 if let Some(peer) = self.peers.get_mut(&endpoint) {
                     peer.flows = Flows::default();
                 }
-                let dials = shared.own > endpoint;
-                shared.out.push_back(Output::Open { session, call, remote: endpoint, dials });
+                let is_offerer = shared.own > endpoint;
+                shared.out.push_back(Output::OpenSession { session, call, remote: endpoint, is_offerer });
             }
             LinkAction::Negotiate(step) => shared.out.push_back(Output::Negotiate { session, step }),
             LinkAction::Hello => shared.out.push_back(hello(ChannelMessage::Hello { link: id.into() })),
@@ -227,7 +227,7 @@ impl Call {
         }
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
         if let Some(link) = &peer.link {
-            shared.out.push_back(Output::Close { session: link.session });
+            shared.out.push_back(Output::CloseSession { session: link.session });
         }
         if !std::mem::replace(&mut peer.unreachable_announced, true) {
             shared.emit(Event::ParticipantUnreachable { call, participant: endpoint });

@@ -13,7 +13,7 @@ use super::missed::MissedNotices;
 use super::presence::Heard;
 use super::shared::Shared;
 use super::speaking::Voice;
-use super::{CallState, ClockSync, HistoryEntry, Input, Now, Output, Snapshot};
+use super::{CallState, ClockRound, ClockSync, HistoryEntry, Input, Now, Output, Snapshot};
 use crate::secure::{Buckets, Channel, Identity, Random, SignatureChecks, inbox_topic};
 use crate::shares::{Share, SharedMap};
 
@@ -130,6 +130,19 @@ impl Machine {
         call.peers.get(endpoint)?.link.as_ref()?.clock.best()
     }
 
+    /// The newest rounds of the time sync with a participant, oldest first; none without a path to
+    /// it. Times of this device count from [`clock_epoch`](Self::clock_epoch).
+    pub fn clock_rounds(&self, endpoint: &Endpoint) -> impl Iterator<Item = ClockRound> + '_ {
+        let call = self.current().and_then(|call| self.calls.get(&call));
+        let link = call.and_then(|call| call.peers.get(endpoint)).and_then(|peer| peer.link.as_ref());
+        link.into_iter().flat_map(|link| link.clock.rounds())
+    }
+
+    /// Zero of this device's media clock, which the time sync compares with those of others.
+    pub fn clock_epoch(&self) -> Instant {
+        self.shared.started
+    }
+
     /// The call this device is in, or offers.
     pub fn current(&self) -> Option<CallId> {
         self.calls.values().find(|call| call.phase.is_current()).map(Call::id)
@@ -137,14 +150,14 @@ impl Machine {
 
     /// Whether somebody should hear something once more before this device goes: that it left,
     /// rejected or cancelled.
-    pub fn has_more_to_say(&self) -> bool {
-        self.calls.values().any(Call::has_more_to_say)
+    pub fn has_pending_farewells(&self) -> bool {
+        self.calls.values().any(Call::has_pending_farewells)
     }
 
     /// Whether what somebody says should come through where more is said than can be heard: the
     /// integrator named this person as known, it is the own person, or it takes part in the call
     /// that this device is in. Whoever may only call may be anybody.
-    pub fn expects(&self, did: &Did) -> bool {
+    pub fn is_expected(&self, did: &Did) -> bool {
         let in_call = |call: &Call| call.phase.is_current() && call.roster.is_valid(did);
         *did == self.shared.own.did || self.shared.known.contains(did) || self.calls.values().any(in_call)
     }
@@ -152,7 +165,7 @@ impl Machine {
     /// Whether a person may say anything where a message came in: on a call's topic only who takes
     /// part in the call. Who once had the call's secret still makes messages there that the network
     /// cannot tell from those of members.
-    pub fn may_speak(&self, channel: &Channel, did: &Did) -> bool {
+    pub fn is_permitted(&self, channel: &Channel, did: &Did) -> bool {
         match channel {
             Channel::Inbox(_) => true,
             Channel::Call(call) => self.calls.get(call).is_none_or(|call| call.roster.is_valid(did)),

@@ -32,9 +32,9 @@ pub struct Memory {
     /// Calls that are over, and since when.
     pub tombstones: BTreeMap<CallId, u64>,
     /// Calls that are not over.
-    pub calls: BTreeMap<CallId, KeptCall>,
+    pub calls: BTreeMap<CallId, SavedCall>,
     /// People who were called and do not know it yet.
-    pub notices: BTreeMap<(CallId, Did), KeptNotice>,
+    pub notices: BTreeMap<(CallId, Did), SavedNotice>,
     /// What the user is shown of calls.
     pub history: BTreeMap<CallId, HistoryEntry>,
 }
@@ -67,9 +67,9 @@ pub enum Change {
     /// A call is over since this time, in Unix milliseconds.
     Tombstone(CallId, Option<u64>),
     /// A call that is not over.
-    Call(CallId, Option<Box<KeptCall>>),
+    Call(CallId, Option<Box<SavedCall>>),
     /// Somebody was called and does not know it yet.
-    Notice(CallId, Did, Option<Box<KeptNotice>>),
+    Notice(CallId, Did, Option<Box<SavedNotice>>),
     /// What the user is shown of a call.
     History(CallId, Option<Box<HistoryEntry>>),
     /// The user is shown nothing of calls before.
@@ -96,7 +96,7 @@ impl fmt::Debug for Change {
 /// A call that was not over. It holds the call's secret.
 #[derive(Clone, Encode, Decode)]
 #[cbor(map)]
-pub struct KeptCall {
+pub struct SavedCall {
     #[n(0)]
     pub(super) stage: Stage,
     #[n(1)]
@@ -138,7 +138,7 @@ pub struct KeptCall {
     pub(super) familiar: Option<bool>,
 }
 
-impl KeptCall {
+impl SavedCall {
     /// Its roster, checked as if it had come from somebody else.
     pub(super) fn roster(&self) -> Result<Roster, Refusal> {
         Roster::kept(&self.root, &self.secret, &self.entries)
@@ -171,7 +171,7 @@ pub(super) enum Stage {
 /// An offer for somebody who did not hear of it in time. It holds the call's secret.
 #[derive(Clone, Encode, Decode)]
 #[cbor(map)]
-pub struct KeptNotice {
+pub struct SavedNotice {
     /// With nothing remaining.
     #[n(0)]
     pub(super) offer: Offer,

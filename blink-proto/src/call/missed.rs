@@ -6,7 +6,7 @@ use web_time::Instant;
 
 use blink_api::{CallId, Did, Topic};
 
-use super::memory::{Change, KeptNotice, REMEMBERED};
+use super::memory::{Change, REMEMBERED, SavedNotice};
 use super::repeat::SUBSCRIBER_PAUSE;
 use super::shared::Shared;
 use crate::secure::inbox_topic;
@@ -36,7 +36,7 @@ struct MissedNotice {
 
 impl MissedNotices {
     /// What is kept from the time before.
-    pub(super) fn restore(&mut self, kept: BTreeMap<(CallId, Did), KeptNotice>, shared: &mut Shared) {
+    pub(super) fn restore(&mut self, kept: BTreeMap<(CallId, Did), SavedNotice>, shared: &mut Shared) {
         let mut kept: Vec<_> = kept.into_iter().collect();
         kept.sort_by_key(|(_, notice)| notice.since_ms);
         for ((call, to), notice) in kept {
@@ -56,7 +56,7 @@ impl MissedNotices {
         {
             shared.keep(Change::Notice(oldest.call, oldest.to, None));
         }
-        let kept = KeptNotice { offer: Offer { echo: Vec::new(), ..offer.clone() }, since_ms: shared.unix_ms(since) };
+        let kept = SavedNotice { offer: Offer { echo: Vec::new(), ..offer.clone() }, since_ms: shared.unix_ms(since) };
         shared.keep(Change::Notice(call, to, Some(Box::new(kept))));
         self.notices.push_back(MissedNotice { call, to, inbox: inbox_topic(&to), offer, since, sent: None, due: None });
     }

@@ -31,7 +31,7 @@
 //!                    └──── everybody cancelled; reject, ring time, lease (two people) ──▶ Over
 //! ```
 //!
-//! Nothing of media happens in `In`: no session is opened before `Joining` ([`Output::Open`],
+//! Nothing of media happens in `In`: no session is opened before `Joining` ([`Output::OpenSession`],
 //! [`Output::SetActiveCall`]).
 
 mod commands;
@@ -67,13 +67,13 @@ use blink_api::{CallId, Endpoint, StreamId, Topic};
 
 pub use event::{CancelledReason, EndReason, Event, LeftReason, ParticipantState, StreamEndReason};
 pub use history::{CallDirection, CallOutcome, HistoryEntry};
-pub use link::ClockSync;
+pub use link::{ClockRound, ClockSync};
 pub use machine::{Machine, MachineConfig};
-pub use memory::{Change, KeptCall, KeptNotice, Memory};
+pub use memory::{Change, Memory, SavedCall, SavedNotice};
 pub use presence::Presence;
 pub use snapshot::{CallSnapshot, CallState, ParticipantSnapshot, ParticipantStatus, Snapshot};
-pub use streams::SECTIONS;
-pub use streams::{StreamFlow, StreamInfo};
+pub use streams::STREAM_SECTIONS;
+pub use streams::{StreamDirection, StreamInfo};
 
 use crate::secure::{AgreementKey, BootRollback, CallKeys, Channel, Refusal};
 use crate::wire::{Body, ChannelMessage};
@@ -156,7 +156,7 @@ pub enum SessionInput {
     /// The first frame of a stream that was asked for is whole.
     FirstFrame(StreamId),
     /// A stream that the other end wants cannot be sent on this session.
-    Unsendable(StreamId),
+    StreamRefused(StreamId),
     /// Packets came since the last report. At most every 100 ms, but at once after a silence.
     Traffic,
     /// A step could not be done, or the session ended by itself.
@@ -192,7 +192,7 @@ impl SessionInput {
             Self::ChannelOpen => "channel open",
             Self::Channel(_) => "channel message",
             Self::FirstFrame(_) => "first frame",
-            Self::Unsendable(_) => "unsendable",
+            Self::StreamRefused(_) => "stream refused",
             Self::Traffic => "traffic",
             Self::Failed => "failed",
         }
@@ -222,7 +222,7 @@ pub enum Output {
     /// Unsubscribe from a call's topic and forget its keys.
     Unsubscribe(CallId),
     /// Open a session towards a device.
-    Open {
+    OpenSession {
         /// Its name.
         session: SessionId,
         /// In which call.
@@ -230,7 +230,7 @@ pub enum Output {
         /// Towards whom.
         remote: Endpoint,
         /// Whether this side makes the offers and opens the data channel.
-        dials: bool,
+        is_offerer: bool,
     },
     /// A step of a session's negotiation, in order.
     Negotiate {
@@ -240,7 +240,7 @@ pub enum Output {
         step: Negotiation,
     },
     /// Send on a session's data channel.
-    Channel {
+    SendChannelMessage {
         /// Which session.
         session: SessionId,
         /// What.
@@ -253,15 +253,15 @@ pub enum Output {
     },
     /// A stream flows on a session from now on, or no more. Where it stops for good,
     /// [`Output::EndStream`] says so.
-    Stream {
+    SetStreamFlow {
         /// Which session; it is admitted.
         session: SessionId,
         /// Which stream: an own one to send, one of the other end's to receive.
         stream: StreamId,
         /// Which way.
-        flow: StreamFlow,
+        direction: StreamDirection,
         /// Whether it flows.
-        on: bool,
+        active: bool,
     },
     /// A stream that was asked for comes no more.
     EndStream {
@@ -271,7 +271,7 @@ pub enum Output {
         stream: StreamId,
     },
     /// Close a session.
-    Close {
+    CloseSession {
         /// Which session.
         session: SessionId,
     },
@@ -280,11 +280,11 @@ pub enum Output {
     /// Write down what changed of what is remembered.
     Persist(Change),
     /// This device goes on under a greater boot.
-    Boot(u64),
+    SetBoot(u64),
     /// Tell the user.
     Emit(Event),
     /// Count a refused message.
-    Refuse(Refusal),
+    CountRefusal(Refusal),
 }
 
 /// A call's topic and the key to read it with.

@@ -146,7 +146,7 @@ impl Call {
         let peers = || removed.iter().filter_map(|endpoint| self.peers.get(endpoint));
         for link in peers().filter_map(|peer| peer.link.as_ref()).filter(|link| link.is_up()) {
             let message = ChannelMessage::Member { boot: shared.boot, member: Box::new(member.clone()) };
-            shared.out.push_back(super::Output::Channel { session: link.session, message });
+            shared.out.push_back(super::Output::SendChannelMessage { session: link.session, message });
         }
         let keys = peers().filter_map(|peer| Some(peer.call_key?.key)).take(MAX_RECIPIENTS).collect();
         shared.send_call(keys, self.id(), Body::Member(Box::new(member)));
@@ -166,7 +166,7 @@ impl Call {
         for peer in self.peers.values() {
             if let Some(link) = peer.link.as_ref().filter(|link| link.is_up()) {
                 let message = ChannelMessage::Member { boot: shared.boot, member: Box::new(member.clone()) };
-                shared.out.push_back(super::Output::Channel { session: link.session, message });
+                shared.out.push_back(super::Output::SendChannelMessage { session: link.session, message });
             }
         }
     }

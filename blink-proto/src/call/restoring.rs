@@ -8,7 +8,7 @@ use super::invite::PersonState;
 use super::lifecycle::{Call, Lingering, Phase};
 use super::machine::{MAX_TOMBSTONES, Machine};
 use super::member::Peer;
-use super::memory::{Change, KeptCall, Memory, REMEMBERED, REMEMBERED_AT_LEAST, Stage};
+use super::memory::{Change, Memory, REMEMBERED, REMEMBERED_AT_LEAST, SavedCall, Stage};
 use super::shared::Shared;
 use crate::secure::CallKeys;
 use crate::shares::Share;
@@ -68,7 +68,7 @@ impl Machine {
     }
 
     /// A call as it is after a restart; `None` for one that need not be remembered.
-    fn restored(&mut self, id: &CallId, kept: &KeptCall) -> Option<Call> {
+    fn restored(&mut self, id: &CallId, kept: &SavedCall) -> Option<Call> {
         let shared = &mut self.shared;
         let since = shared.since(kept.since_ms)?;
         let roster = kept.roster().ok().filter(|roster| roster.call() == *id && roster.is_valid(&shared.own.did))?;
@@ -189,11 +189,11 @@ impl Call {
         left.filter_map(claim).collect()
     }
 
-    fn to_keep(&self, stage: Stage, shared: &Shared) -> KeptCall {
+    fn to_keep(&self, stage: Stage, shared: &Shared) -> SavedCall {
         let joined = self.claims(shared).into_iter().filter(|claim| claim.endpoint != shared.own);
         let heard = self.present().filter(|(_, peer)| peer.own_word).map(|(endpoint, _)| WireEndpoint(*endpoint));
         let since_ms = if self.phase.is_current() { shared.now.unix_ms } else { shared.unix_ms(self.since) };
-        KeptCall {
+        SavedCall {
             stage,
             root: self.roster.signed_root().clone(),
             entries: self.roster.entries(),

@@ -78,7 +78,7 @@ impl Shared {
     }
 
     pub(super) fn refuse(&mut self, refusal: Refusal) {
-        self.out.push_back(Output::Refuse(refusal));
+        self.out.push_back(Output::CountRefusal(refusal));
     }
 
     pub(super) fn fresh_session(&mut self) -> SessionId {
@@ -153,7 +153,7 @@ impl Shared {
         }
         self.boot = boot + 1;
         self.jumped = true;
-        self.out.push_back(Output::Boot(self.boot));
+        self.out.push_back(Output::SetBoot(self.boot));
         self.keep(Change::Boot(self.boot));
     }
 

@@ -23,7 +23,7 @@ pub(super) const MAX_OFFERED: usize = 8;
 const MAX_WANTED: usize = 32;
 /// Streams of each kind that one device receives from another at a time: there are so many media
 /// sections for them.
-pub const SECTIONS: (usize, usize) = (1, 2);
+pub const STREAM_SECTIONS: (usize, usize) = (1, 2);
 
 /// A stream that a participant offers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,7 +40,7 @@ pub struct StreamInfo {
 
 /// Which way a stream flows on a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamFlow {
+pub enum StreamDirection {
     /// To the other end.
     Send,
     /// From the other end.
@@ -161,8 +161,8 @@ impl Call {
         let offered = peer.into_iter().flat_map(|peer| &peer.streams);
         let coming = offered.filter(of_kind).filter(|offer| self.wants(participant, offer.id)).count();
         let room = match info.kind {
-            TrackKind::Audio => SECTIONS.0,
-            TrackKind::Video => SECTIONS.1,
+            TrackKind::Audio => STREAM_SECTIONS.0,
+            TrackKind::Video => STREAM_SECTIONS.1,
         };
         if coming >= room || self.wanted.len() >= MAX_WANTED {
             return Err(Error::new(ErrorKind::State, "as many streams come from there as can").with("stream", stream));
@@ -257,8 +257,8 @@ impl Call {
         let sending = shared.streams.iter().map(|offer| offer.id).filter(|id| peer.wanted.contains(id)).collect();
         let receiving = self.wanted.iter().filter(|request| request.endpoint == endpoint).map(|it| it.stream).collect();
         let flows = &mut peer.flows;
-        change_flow(&mut flows.sending, sending, session, StreamFlow::Send, shared);
-        change_flow(&mut flows.receiving, receiving, session, StreamFlow::Receive, shared);
+        change_flow(&mut flows.sending, sending, session, StreamDirection::Send, shared);
+        change_flow(&mut flows.receiving, receiving, session, StreamDirection::Receive, shared);
     }
 
     /// As [`sync_flows`](Self::sync_flows), on all paths.
@@ -273,13 +273,13 @@ fn change_flow(
     now: &mut BTreeSet<StreamId>,
     wanted: BTreeSet<StreamId>,
     session: SessionId,
-    flow: StreamFlow,
+    direction: StreamDirection,
     shared: &mut Shared,
 ) {
     let stops = now.difference(&wanted).map(|stream| (*stream, false));
     let starts = wanted.difference(now).map(|stream| (*stream, true));
     let changes = stops.chain(starts);
-    shared.out.extend(changes.map(|(stream, on)| Output::Stream { session, stream, flow, on }));
+    shared.out.extend(changes.map(|(stream, active)| Output::SetStreamFlow { session, stream, direction, active }));
     *now = wanted;
 }
 

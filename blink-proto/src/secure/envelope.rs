@@ -133,8 +133,8 @@ pub fn open(
     let plaintext = aes_256_gcm_open(&content_key, &NONCE, &associated(&header_hash), &outer.ciphertext)?;
     let (content, signature) = split(&plaintext)?;
     let signed = Content::decode(content).map_err(|error| match error {
-        crate::wire::NoContent::Malformed => Refusal::BadContent,
-        crate::wire::NoContent::UnknownKind => Refusal::UnknownKind,
+        crate::wire::ContentError::Malformed => Refusal::BadContent,
+        crate::wire::ContentError::UnknownKind => Refusal::UnknownKind,
     })?;
     verify(&signed.from.did, &signature_context(&header_hash), content, signature)?;
     Ok(signed)

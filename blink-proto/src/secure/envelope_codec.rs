@@ -94,7 +94,7 @@ impl EnvelopeCodec {
     }
 
     /// This endpoint reads a call's topic no more.
-    pub fn part(&mut self, call: &CallId) {
+    pub fn leave(&mut self, call: &CallId) {
         if let Some(topic) = self.topics.remove(call) {
             self.calls.remove(&topic);
             self.rates.forget_call(&topic);
@@ -102,7 +102,7 @@ impl EnvelopeCodec {
     }
 
     /// This endpoint reads no more what is said on a topic that a call had before.
-    pub fn retire(&mut self, topic: &Topic) {
+    pub fn retire_topic(&mut self, topic: &Topic) {
         if self.topics.values().all(|newest| newest != topic) {
             self.calls.remove(topic);
             self.rates.forget_call(topic);
@@ -156,7 +156,7 @@ impl EnvelopeCodec {
     }
 
     /// As [`open`](EnvelopeCodec::open), where `expects` tells whether a person is still expected
-    /// to write, as [`Machine::expects`](crate::call::Machine::expects) does.
+    /// to write, as [`Machine::is_expected`](crate::call::Machine::is_expected) does.
     pub fn open_expecting(
         &mut self,
         now: Instant,

@@ -253,7 +253,7 @@ pub struct Link {
     pub link: Bytes16,
     /// How often the sender has asked for a new generation; only the greater endpoint makes them.
     #[n(1)]
-    pub ask: u32,
+    pub renegotiation_requests: u32,
     /// The negotiation this is about; 0 before the first.
     #[n(2)]
     pub generation: u32,
@@ -283,7 +283,7 @@ pub struct Link {
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Link")
-            .field("ask", &self.ask)
+            .field("ask", &self.renegotiation_requests)
             .field("generation", &self.generation)
             .field("role", &self.role)
             .field("sdp", &self.sdp.is_some())

@@ -71,18 +71,24 @@ pub enum ChannelMessage {
         #[n(0)]
         stream: Bytes16,
     },
-    /// How what the recipient sends arrives, about once a second.
+    /// Reception of what the recipient sends, and capture times of what the sender sends, about
+    /// once a second.
     #[n(6)]
     Report {
         /// [`REPORT_VERSION`]. One of another version is ignored.
         #[n(0)]
         version: u32,
-        /// What time it is about: since the report before.
+        /// The time that `sections` cover: since the report before.
         #[n(1)]
         interval_ms: u32,
         /// Media sections on which something came.
         #[n(2)]
         sections: Vec<SectionReport>,
+        /// Capture times of what the sender sends, at most [`MAX_CAPTURES`]. Devices before these
+        /// were added do not send the element, and ignore it.
+        #[n(3)]
+        #[cbor(default)]
+        captures: Vec<CaptureReport>,
     },
 }
 
@@ -171,6 +177,29 @@ pub struct SectionReport {
     pub bytes: u32,
 }
 
+/// Entries of [`ChannelMessage::Report`]'s `captures` that are sent and read; the rest is ignored.
+/// A device sends its microphone and at most three streams to another
+/// ([`SECTIONS`](crate::call::SECTIONS)), each perhaps with two codecs while it changes.
+pub const MAX_CAPTURES: usize = 8;
+
+/// "What has this RTP timestamp was captured then", as the first half of an RTCP sender report
+/// (RFC 3550 §6.4.1), on the clock of the time sync instead of an NTP clock.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CaptureReport {
+    /// The stream; none for the microphone.
+    #[n(0)]
+    pub stream: Option<Bytes16>,
+    /// Ticks per second of the RTP timestamp.
+    #[n(1)]
+    pub clock_rate: u32,
+    /// RTP timestamp of a sample or frame that was sent of late, or would have been in a pause.
+    #[n(2)]
+    pub timestamp: u32,
+    /// When it was captured, on the clock that `sent_us` of a Ping is read from, microseconds.
+    #[n(3)]
+    pub captured_us: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,7 +214,7 @@ mod tests {
             ChannelMessage::Pong { id: 1, sent_us: 2, received_us: 3 },
             ChannelMessage::Section { mid: "1".to_owned(), stream: None, sequence: 1 },
             ChannelMessage::Refused { stream },
-            ChannelMessage::Report { version: 1, interval_ms: 1_000, sections: Vec::new() },
+            ChannelMessage::Report { version: 1, interval_ms: 1_000, sections: Vec::new(), captures: Vec::new() },
         ] {
             assert_eq!(ChannelKind::of(&cbor::encode(&message)), message.kind());
         }
@@ -193,5 +222,59 @@ mod tests {
         for bytes in [&[][..], &[0x82], &[0x83, 0, 0, 0], &[0x82, 7, 0x80], &[0x82, 0x18, 3]] {
             assert_eq!(ChannelKind::of(bytes), ChannelKind::Unknown);
         }
+    }
+
+    /// The element was added later: a report without it is one of an older device, and an older
+    /// device ignores it.
+    #[test]
+    fn a_report_without_captures_is_read_and_one_with_them_is_read_by_older_devices() {
+        #[derive(Debug, PartialEq, Decode)]
+        enum Older {
+            #[n(6)]
+            Report {
+                #[n(0)]
+                version: u32,
+                #[n(1)]
+                interval_ms: u32,
+                #[n(2)]
+                sections: Vec<SectionReport>,
+            },
+        }
+
+        let older = [0x82, 6, 0x83, 1, 0x19, 0x03, 0xe8, 0x80];
+        let none = Vec::new();
+        let message =
+            ChannelMessage::Report { version: 1, interval_ms: 1_000, sections: Vec::new(), captures: none.clone() };
+        assert_eq!(cbor::decode::<ChannelMessage>(&older), Ok(message));
+
+        let capture = CaptureReport {
+            stream: Some(Bytes16::from([1; 16])),
+            clock_rate: 90_000,
+            timestamp: u32::MAX,
+            captured_us: u64::MAX,
+        };
+        let microphone = CaptureReport { stream: None, clock_rate: 48_000, timestamp: 0, captured_us: 0 };
+        for captures in [none, vec![capture, microphone]] {
+            let message = ChannelMessage::Report { version: 1, interval_ms: 1_000, sections: Vec::new(), captures };
+            let bytes = cbor::encode(&message);
+            assert_eq!(cbor::decode::<ChannelMessage>(&bytes).as_ref(), Ok(&message));
+            let read = Older::Report { version: 1, interval_ms: 1_000, sections: Vec::new() };
+            assert_eq!(cbor::decode::<Older>(&bytes), Ok(read));
+        }
+    }
+
+    /// Of captures out of range no report is made.
+    #[test]
+    fn captures_out_of_range_are_malformed() {
+        // [6, [1, 1000, [], [[null, rate, timestamp, captured_us]]]]
+        let report = |capture: &[u8]| [&[0x82, 6, 0x84, 1, 0x19, 0x03, 0xe8, 0x80, 0x81][..], capture].concat();
+        let is_read = |capture: &[u8]| cbor::decode::<ChannelMessage>(&report(capture)).is_ok();
+        assert!(is_read(&[0x84, 0xf6, 1, 2, 3]));
+        assert!(is_read(&[0x85, 0xf6, 1, 2, 3, 4]), "elements beyond the last are ignored");
+        assert!(!is_read(&[0x83, 0xf6, 1, 2]), "an element is missing");
+        assert!(!is_read(&[0x84, 0xf6, 1, 0x20, 3]), "a negative timestamp");
+        assert!(!is_read(&[0x84, 0xf6, 1, 0x1b, 0, 0, 0, 1, 0, 0, 0, 0, 3]), "a timestamp of 33 bits");
+        assert!(!is_read(&[0x84, 0x41, 1, 1, 2, 3]), "a stream id of one byte");
+        assert!(!is_read(&[0xf6]), "an entry that is no array");
     }
 }

@@ -26,7 +26,7 @@ pub struct Content {
 
 /// Why bytes are no content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoContent {
+pub enum ContentError {
     /// Not deterministic CBOR of the right shape.
     Malformed,
     /// A whole content of a kind that this version does not know.
@@ -49,12 +49,12 @@ impl Content {
     }
 
     /// Reads what [`encode`](Content::encode) writes. Unknown fields are ignored.
-    pub fn decode(bytes: &[u8]) -> Result<Self, NoContent> {
-        cbor::check(bytes).map_err(|_| NoContent::Malformed)?;
-        Self::read(&mut Decoder::new(bytes)).map_err(|_| NoContent::Malformed)?
+    pub fn decode(bytes: &[u8]) -> Result<Self, ContentError> {
+        cbor::check(bytes).map_err(|_| ContentError::Malformed)?;
+        Self::read(&mut Decoder::new(bytes)).map_err(|_| ContentError::Malformed)?
     }
 
-    fn read(d: &mut Decoder<'_>) -> Result<Result<Self, NoContent>, decode::Error> {
+    fn read(d: &mut Decoder<'_>) -> Result<Result<Self, ContentError>, decode::Error> {
         let fields = d.map()?.ok_or_else(|| decode::Error::message("indefinite"))?;
         let (mut did, mut device, mut boot, mut seq, mut unix_ms, mut call, mut kind) = Default::default();
         let mut body = None;
@@ -69,7 +69,7 @@ impl Content {
                 7 => kind = Some(d.u64()?),
                 8 => {
                     // Deterministic order puts the kind before the body.
-                    let Some(kind) = kind else { return Ok(Err(NoContent::Malformed)) };
+                    let Some(kind) = kind else { return Ok(Err(ContentError::Malformed)) };
                     body = match Body::decode(kind, d) {
                         Some(read) => Some(Some(read?)),
                         // Of a kind that is not known all that is certain is that its body is a
@@ -78,7 +78,7 @@ impl Content {
                             d.skip()?;
                             Some(None)
                         }
-                        None => return Ok(Err(NoContent::Malformed)),
+                        None => return Ok(Err(ContentError::Malformed)),
                     };
                 }
                 _ => d.skip()?,
@@ -89,9 +89,9 @@ impl Content {
             let from = Endpoint { did: did?, device: device? };
             let (boot, seq, unix_ms, call, body) = (boot?, seq?, unix_ms?, call?, body?);
             let read = body.map(|body| Self { from, boot, seq, unix_ms, call, body });
-            Some(read.ok_or(NoContent::UnknownKind))
+            Some(read.ok_or(ContentError::UnknownKind))
         })();
-        Ok(content.unwrap_or(Err(NoContent::Malformed)))
+        Ok(content.unwrap_or(Err(ContentError::Malformed)))
     }
 }
 
@@ -115,9 +115,9 @@ mod tests {
         for kind in
             [&[8][..], &[9], &[23], &[0x18, 0xff], &[0x19, 1, 0], &[0x1b, 255, 255, 255, 255, 255, 255, 255, 255]]
         {
-            assert_eq!(Content::decode(&of_kind(kind)), Err(NoContent::UnknownKind), "{kind:?}");
+            assert_eq!(Content::decode(&of_kind(kind)), Err(ContentError::UnknownKind), "{kind:?}");
         }
-        assert_eq!(Content::decode(&with(9, &[9, 8, 0xa1, 0, 1, 9, 0x80])), Err(NoContent::UnknownKind));
+        assert_eq!(Content::decode(&with(9, &[9, 8, 0xa1, 0, 1, 9, 0x80])), Err(ContentError::UnknownKind));
         assert!(Content::decode(&of_kind(&[2])).is_ok() && Content::decode(&with(9, &[2, 8, 0xa0, 9, 1])).is_ok());
         let whole = of_kind(&[9]);
         let without_call = [&[0xa7], &whole[1..whole.len() - 22], &whole[whole.len() - 4..]].concat();
@@ -130,7 +130,7 @@ mod tests {
             (of_kind(&[0x20]), "a negative kind"),
             (of_kind(&[0x61, 0x32]), "a kind that is text"),
         ] {
-            assert_eq!(Content::decode(&bytes), Err(NoContent::Malformed), "{why}");
+            assert_eq!(Content::decode(&bytes), Err(ContentError::Malformed), "{why}");
         }
     }
 }

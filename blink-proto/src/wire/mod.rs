@@ -17,8 +17,8 @@ mod stream;
 pub use body::{
     Body, Busy, CallConfiguration, Cancel, CancelReason, Kind, Link, LinkRole, Offer, Reject, Ringing, StaleBoot,
 };
-pub use channel::{ChannelKind, ChannelMessage, REPORT_VERSION, SectionReport};
-pub use content::{Content, NoContent};
+pub use channel::{CaptureReport, ChannelKind, ChannelMessage, MAX_CAPTURES, REPORT_VERSION, SectionReport};
+pub use content::{Content, ContentError};
 pub use description::candidates_of;
 pub use fields::{Bytes16, Secret, SignedKey, WireEndpoint};
 pub use record::{JoinedClaim, Member, Record, Seen, Status};

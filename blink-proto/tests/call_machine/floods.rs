@@ -212,7 +212,7 @@ fn records_full_of_entries_let_a_member_check_few_signatures() {
 fn only_who_takes_part_in_a_call_speaks_on_its_topic() {
     let mut world = World::new(3, 8);
     let call = connected(&mut world, &[B]);
-    let may_speak = |channel, node: usize| world.nodes[A].machine.may_speak(&channel, &world.did(node));
+    let may_speak = |channel, node: usize| world.nodes[A].machine.is_permitted(&channel, &world.did(node));
     assert!(may_speak(Channel::Call(call), B) && may_speak(Channel::Call(call), A));
     assert!(!may_speak(Channel::Call(call), C));
     assert!(may_speak(Channel::Inbox(world.did(A)), C), "everybody may call");

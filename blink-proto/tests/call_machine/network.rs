@@ -249,11 +249,11 @@ fn a_session_that_cannot_connect_ends_a_call_of_two_on_both_sides() {
         let call = world.offer(A, &[B]);
         world.until(B, SECOND, "incoming", incoming);
         world.answer(B, call);
-        // Only the side that answers descriptions can fail to; where the other one dials nothing is
+        // Only the side that answers descriptions can fail to; where the other one makes the offer nothing is
         // broken.
         world.advance(40 * SECOND);
-        let dials = if world.nodes[A].endpoint > world.nodes[B].endpoint { A } else { B };
-        if broken == dials {
+        let is_offerer = if world.nodes[A].endpoint > world.nodes[B].endpoint { A } else { B };
+        if broken == is_offerer {
             assert_eq!((world.count(A, joined), world.count(B, joined)), (1, 1));
         } else {
             assert_eq!((world.count(A, ended), world.count(B, ended)), (1, 1), "{}", world.story());

@@ -184,7 +184,7 @@ fn rang(outputs: &[Output]) -> bool {
 }
 
 fn refusals(outputs: &[Output], refusal: Refusal) -> usize {
-    outputs.iter().filter(|output| matches!(output, Output::Refuse(why) if *why == refusal)).count()
+    outputs.iter().filter(|output| matches!(output, Output::CountRefusal(why) if *why == refusal)).count()
 }
 
 /// A stranger's call of three.

@@ -160,7 +160,7 @@ fn what_cannot_be_sent_is_refused_and_may_be_asked_for_again() {
     request(&mut world, B, A, info.stream).unwrap();
     world.advance(SECOND);
     let session = world.paths.session_with(A, B);
-    let event = SessionInput::Unsendable(info.stream);
+    let event = SessionInput::StreamRefused(info.stream);
     world.input(A, Input::Session { session, event });
     let refused = |event: &Event| matches!(event, Event::StreamEnded { reason: StreamEndReason::Refused, .. });
     world.until(B, SECOND, "refused", refused);

@@ -256,7 +256,9 @@ pub(crate) fn check_idle(world: &World, node: usize) -> Check {
     let quiet = state.sessions.is_empty() && world.paths.open_at(node) == 0 && state.gate.is_none();
     hold(quiet, FaultKind::Stuck, || format!("node {node} has sessions without a call"))?;
     hold(state.listening() == 0, FaultKind::Stuck, || format!("node {node} still reads {} calls", state.listening()))?;
-    hold(!state.machine.has_more_to_say(), FaultKind::Stuck, || format!("node {node} never stops repeating itself"))?;
+    hold(!state.machine.has_pending_farewells(), FaultKind::Stuck, || {
+        format!("node {node} never stops repeating itself")
+    })?;
     let history = state.machine.history();
     let ongoing = history.iter().find(|entry| entry.outcome == CallOutcome::Ongoing);
     hold(ongoing.is_none(), FaultKind::Stuck, || format!("node {node}'s history says that {ongoing:?} goes on"))

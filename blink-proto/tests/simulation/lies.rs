@@ -48,7 +48,7 @@ impl Liar {
                 0 => link.generation = self.number() as u32,
                 1 => link.ack_candidates = u32::MAX,
                 2 => link.first_candidate = self.number() as u32,
-                3 => link.ask = self.number() as u32,
+                3 => link.renegotiation_requests = self.number() as u32,
                 _ => link.ack_generation = self.number() as u32,
             },
             Body::StaleBoot(behind) => behind.boot = self.number(),
@@ -147,7 +147,7 @@ impl Liar {
         ];
         Link {
             link: id.into(),
-            ask: self.number() as u32,
+            renegotiation_requests: self.number() as u32,
             generation: self.number() as u32,
             role: if self.random.random_bool(0.5) { LinkRole::Offer } else { LinkRole::Answer },
             sdp: sdp[self.random.random_range(0..sdp.len())].clone(),

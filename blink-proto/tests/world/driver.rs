@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use blink_proto::call::{Event, Output, StreamFlow};
+use blink_proto::call::{Event, Output, StreamDirection};
 use blink_proto::wire::{Body, ChannelMessage, StreamRequest};
 
 use super::delivery::What;
@@ -45,7 +45,7 @@ impl World {
                 let state = &mut self.nodes[node];
                 state.topics.values_mut().for_each(|listening| listening.old.retain(|old| *old != topic));
                 if let Some(door) = &mut state.door {
-                    door.retire(&topic);
+                    door.retire_topic(&topic);
                 }
             }
             Output::Unsubscribe(call) => {
@@ -55,10 +55,10 @@ impl World {
                 assert!(old.is_empty(), "earlier topics are retired first\n{}", self.story());
                 let state = &mut self.nodes[node];
                 if let Some(door) = &mut state.door {
-                    door.part(&call);
+                    door.leave(&call);
                 }
             }
-            Output::Open { session, call, remote, .. } => {
+            Output::OpenSession { session, call, remote, .. } => {
                 let state = &mut self.nodes[node];
                 state.sessions_opened += 1;
                 state.sessions.insert(session, (call, remote));
@@ -70,7 +70,7 @@ impl World {
                     self.later(Duration::from_micros(500), to, What::Session(session, Box::new(event)));
                 }
             }
-            Output::Channel { session, mut message } => {
+            Output::SendChannelMessage { session, mut message } => {
                 if let (Some(lie), ChannelMessage::Member { member, .. }) = (self.lies.get_mut(&node), &mut message) {
                     let mut body = Body::Member(member.clone());
                     lie(&mut body);
@@ -83,10 +83,10 @@ impl World {
                 }
             }
             Output::Admit { session } => drop(self.nodes[node].admitted.insert(session)),
-            Output::Stream { session, stream, flow, on } => {
+            Output::SetStreamFlow { session, stream, direction, active } => {
                 let flows = &mut self.nodes[node].flows;
-                let flow = (session, stream, flow == StreamFlow::Send);
-                let changed = if on { flows.insert(flow) } else { flows.remove(&flow) };
+                let flow = (session, stream, direction == StreamDirection::Send);
+                let changed = if active { flows.insert(flow) } else { flows.remove(&flow) };
                 assert!(changed, "a stream starts and stops in turn\n{}", self.story());
             }
             Output::EndStream { participant, stream } => {
@@ -94,7 +94,7 @@ impl World {
                 state.requested.remove(&StreamRequest { endpoint: participant, stream });
                 state.ended_streams.push(stream);
             }
-            Output::Close { session } => {
+            Output::CloseSession { session } => {
                 let state = &mut self.nodes[node];
                 state.flows.retain(|(on, ..)| *on != session);
                 state.sessions.remove(&session);
@@ -103,7 +103,7 @@ impl World {
             }
             Output::SetActiveCall(gate) => self.nodes[node].gate = gate,
             Output::Persist(memo) => self.nodes[node].memory.apply(memo),
-            Output::Boot(boot) => {
+            Output::SetBoot(boot) => {
                 self.note(node, || format!("goes on as start {boot}"));
                 let state = &mut self.nodes[node];
                 state.boot = boot;
@@ -121,7 +121,7 @@ impl World {
                 }
                 state.events.push(event);
             }
-            Output::Refuse(refusal) => {
+            Output::CountRefusal(refusal) => {
                 self.note(node, || format!("refuses: {refusal:?}"));
                 let state = &mut self.nodes[node];
                 if let Some(door) = &mut state.door {

@@ -196,7 +196,7 @@ impl World {
         let delivery = Brought { id: DeliveryId(0), origin: Some(letter.origin), message: letter.bytes.clone() };
         let Node { door, machine, .. } = &mut self.nodes[to];
         let door = door.as_mut().expect("envelopes travel in sealed worlds only");
-        let (result, _) = door.open_expecting(now, &letter.topic, &delivery, &|did| machine.expects(did));
+        let (result, _) = door.open_expecting(now, &letter.topic, &delivery, &|did| machine.is_expected(did));
         if let Some(boot_rollback) = door.take_boot_rollback() {
             self.boot_rollback(to, boot_rollback);
         }
@@ -204,7 +204,7 @@ impl World {
         let lasts = !body.is_from_throwaway();
         self.receive(to, Signal { channel, from, boot, call, body });
         let node = &mut self.nodes[to];
-        let expected = node.machine.expects(&from.did);
+        let expected = node.machine.is_expected(&from.did);
         node.door.as_mut().expect("it opened the envelope").set_expected(now, &delivery, &from, expected, lasts);
         Ok(from)
     }

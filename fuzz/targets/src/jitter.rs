@@ -20,7 +20,7 @@ pub fn run(data: &[u8]) {
     let (delay, prefer, packets, adapt, begin) = (input.byte(), input.byte(), input.byte(), input.byte(), input.byte());
     let config = JitterConfig {
         delay: Duration::from_millis(u64::from(delay)),
-        prefer: if prefer & 1 == 0 { Preference::Delay } else { Preference::Speech },
+        prefer: if prefer & 1 == 0 { Preference::Latency } else { Preference::Quality },
         max_packets: usize::from(packets),
         adapt: adapt.is_multiple_of(2).then(DelayRange::default),
         clock_rate: [48_000, 8_000, 90_000, 1][usize::from(begin % 4)],
@@ -94,8 +94,8 @@ pub fn run(data: &[u8]) {
             _ => buffer.set_delay(Duration::from_millis(input.u16().into())),
         }
         let statistics = buffer.statistics();
-        assert!(played <= pushed + copies && statistics.received == pushed + padding);
-        let gone = statistics.late + statistics.duplicated + statistics.corrupt;
+        assert!(played <= pushed + copies && statistics.packets_received == pushed + padding);
+        let gone = statistics.packets_late + statistics.packets_duplicated + statistics.packets_corrupt;
         assert!(gone <= pushed, "{statistics:?}");
     }
     // All that is held comes out by and by, and no more than may be held.

@@ -70,5 +70,5 @@ pub fn run(data: &[u8]) {
         playout.push(&1, packet);
     }
     let statistics = playout.statistics(&1).expect("it was added");
-    assert!(statistics.decoded <= statistics.received);
+    assert!(statistics.packets_decoded <= statistics.packets_received);
 }

@@ -61,5 +61,8 @@ pub fn run(data: &[u8]) {
         assert!(assembler.deadline().is_none_or(|deadline| deadline > now), "what is overdue was given up");
     }
     let statistics = assembler.statistics();
-    assert!(statistics.key_frames <= statistics.frames && statistics.frames <= statistics.received);
+    assert!(
+        statistics.key_frames_received <= statistics.frames_received
+            && statistics.frames_received <= statistics.packets_received
+    );
 }

@@ -1,4 +1,4 @@
-//! What Opus is called in SDP, and which formats and frames it has.
+//! SDP parameters of Opus, and the audio formats it supports.
 
 use blink_api::{
     AudioCodec, AudioCodecCapabilities, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig,
@@ -18,17 +18,17 @@ pub(crate) const CAPABILITIES: AudioCodecCapabilities = AudioCodecCapabilities {
     max_channels: 2,
 };
 
-/// Opus at 8, 12, 16, 24 or 48 kHz, mono or stereo.
+/// Opus audio codec at 8, 12, 16, 24 or 48 kHz, mono or stereo.
 #[derive(Debug, Clone, Copy)]
 pub struct OpusCodec {
     config: OpusConfig,
 }
 
 impl OpusCodec {
-    /// The codec with its settings.
+    /// Creates the codec.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for values out of range, naming the key.
+    /// [`Invalid`](ErrorKind::Invalid) for values out of range, with the key.
     pub fn new(config: OpusConfig) -> Result<Self> {
         config.check()?;
         Ok(Self { config })
@@ -58,7 +58,7 @@ impl AudioCodec for OpusCodec {
     }
 }
 
-/// Refuses formats that Opus does not have.
+/// Checks that Opus supports a format.
 pub(crate) fn check_format(format: AudioFormat) -> Result<()> {
     let unusable = |why: &'static str| {
         let format = format!("{} Hz, {} channels", format.sample_rate, format.channels);
@@ -66,8 +66,8 @@ pub(crate) fn check_format(format: AudioFormat) -> Result<()> {
     };
     match format {
         AudioFormat { sample_rate: 8_000 | 12_000 | 16_000 | 24_000 | 48_000, channels: 1 | 2 } => Ok(()),
-        AudioFormat { channels: 1 | 2, .. } => unusable("Opus has 8, 12, 16, 24 and 48 kHz"),
-        _ => unusable("Opus has one or two channels"),
+        AudioFormat { channels: 1 | 2, .. } => unusable("Opus supports 8, 12, 16, 24 and 48 kHz"),
+        _ => unusable("Opus supports one or two channels"),
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn every_opus_format_is_there_and_no_other() {
+    fn exactly_the_opus_formats_are_supported() {
         let codec = OpusCodec::new(OpusConfig::default()).unwrap();
         let frame = Duration::from_millis(20);
         for sample_rate in [8_000, 12_000, 16_000, 24_000, 48_000] {

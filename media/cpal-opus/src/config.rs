@@ -1,4 +1,4 @@
-//! `[codecs.opus]`.
+//! Configuration `[codecs.opus]`.
 
 use std::ops::RangeInclusive;
 
@@ -7,35 +7,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::NAME;
 
-/// Bits per second that libopus takes.
+/// Bitrates supported by libopus, in bits per second.
 pub(crate) const BITRATES: RangeInclusive<u32> = 6_000..=510_000;
 
-/// Deep redundancy reaches back this far at most, in milliseconds.
-const LONGEST_REDUNDANCY: u16 = 1_000;
+/// Maximum span of deep redundancy, in milliseconds.
+const MAX_REDUNDANCY_MS: u16 = 1_000;
 
-/// `[codecs.opus]`: how speech is encoded and restored.
+/// Configuration `[codecs.opus]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpusConfig {
-    /// Bits per second where the engine asks for no other rate: 6,000 to 510,000.
+    /// Bits per second unless the engine requests another rate: 6,000 to 510,000.
     pub bitrate: u32,
-    /// Care taken in encoding, 0 to 10. A 20 ms frame takes about 82, 229 and 250 µs of a core at
-    /// 0, 5 and 10.
+    /// Encoder complexity, 0 to 10. A 20 ms frame takes about 82, 229 and 250 µs of a core at 0, 5
+    /// and 10.
     pub complexity: u8,
-    /// Carry a coarse copy of each frame in the next packet (in-band forward error correction).
+    /// In-band forward error correction: each packet contains a low-bitrate copy of the previous
+    /// frame.
     pub fec: bool,
-    /// Percent of lost packets to prepare for even while none is reported, 0 to 100. It decides how
-    /// much goes into the copies.
+    /// Packet loss in percent assumed while less is reported, 0 to 100. Determines the bitrate of
+    /// the FEC copies.
     pub expected_loss: u8,
-    /// While losses come in bursts, describe so much of the past in each packet, 0 to 1,000 ms; 0
-    /// for never (deep redundancy, DRED).
+    /// Span of deep redundancy (DRED) per packet during burst losses, 0 to 1,000 ms; 0 disables it.
     pub redundancy_ms: u16,
-    /// Send nothing in silence (discontinuous transmission). libopus finds steady noise silent at
-    /// complexity 5 and not at 9.
+    /// Discontinuous transmission: sends nothing in silence. libopus counts steady noise as silence
+    /// at complexity 5, but not at 9.
     pub dtx: bool,
-    /// Care taken in restoring, 0 to 10: from 5 on networks conceal losses and understand deep
-    /// redundancy (about 0.3 ms for each 20 ms that are lost), from 6 on they also improve what was
-    /// coded at low rates (0.1 to 0.4 ms for every frame).
+    /// Decoder complexity, 0 to 10. From 5 on, neural networks conceal losses and decode deep
+    /// redundancy (about 0.3 ms per 20 ms of loss); from 6 on, they also enhance low bitrates (0.1
+    /// to 0.4 ms per frame).
     pub decoder_complexity: u8,
 }
 
@@ -54,10 +54,10 @@ impl Default for OpusConfig {
 }
 
 impl OpusConfig {
-    /// Checks the ranges.
+    /// Checks that all values are in range.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid), naming the key.
+    /// [`Invalid`](ErrorKind::Invalid) with the key.
     pub fn check(&self) -> Result<()> {
         if !BITRATES.contains(&self.bitrate) {
             return Err(out_of_range("codecs.opus.bitrate", "6000 to 510000 bits per second", self.bitrate));
@@ -68,7 +68,7 @@ impl OpusConfig {
         if self.expected_loss > 100 {
             return Err(out_of_range("codecs.opus.expected_loss", "0 to 100 percent", self.expected_loss.into()));
         }
-        if self.redundancy_ms > LONGEST_REDUNDANCY {
+        if self.redundancy_ms > MAX_REDUNDANCY_MS {
             return Err(out_of_range("codecs.opus.redundancy_ms", "0 to 1000 ms", self.redundancy_ms.into()));
         }
         if self.decoder_complexity > 10 {
@@ -102,10 +102,10 @@ mod tests {
         refused(OpusConfig { expected_loss: 101, ..OpusConfig::default() }, "codecs.opus.expected_loss");
     }
 
-    /// The codec is found by its name, reads its section and refuses a wrong one before anything is
-    /// opened.
+    /// The codec is found by name, reads its section, and an invalid one is refused before anything
+    /// is opened.
     #[test]
-    fn the_registry_makes_it_from_its_section() {
+    fn the_registry_creates_it_from_its_configuration_section() {
         let registry = Registry::discovered().unwrap();
         let configuration =
             Configuration::builder(&registry).set("test", "codecs.opus.bitrate", 24_000).build().unwrap();
@@ -113,7 +113,7 @@ mod tests {
         let mut making = std::pin::pin!(configuration.create::<dyn AudioCodec>(&context));
         let mut waker = std::task::Context::from_waker(std::task::Waker::noop());
         let std::task::Poll::Ready(made) = making.as_mut().poll(&mut waker) else {
-            panic!("making a codec waits for nothing")
+            panic!("creating a codec does not wait")
         };
         assert_eq!(made.unwrap().rtp().name.as_str(), "opus");
 

@@ -1,4 +1,4 @@
-//! Decoding, restoring and concealing.
+//! Opus decoder with FEC, deep redundancy and concealment.
 
 use std::time::Duration;
 
@@ -8,28 +8,28 @@ use crate::codec::check_format;
 use crate::libopus::{self, RawDecoder, check_packet};
 use crate::{NAME, OpusConfig};
 
-/// RTP's clock for Opus (RFC 7587 §4.1); every frame length is a whole number of its ticks.
+/// RTP clock rate of Opus (RFC 7587 §4.1); every frame is a whole number of its ticks.
 const CLOCK_RATE: u32 = 48_000;
 
-/// From this complexity on, networks conceal, and deep redundancy is understood.
-const DEEP: u8 = 5;
+/// Decoder complexity from which libopus conceals by neural networks and decodes deep redundancy.
+const DRED_MIN_COMPLEXITY: u8 = 5;
 
-/// As far back as deep redundancy can reach, and longer than any gap that is restored.
-const LONGEST_REACH: Duration = Duration::from_secs(1);
+/// Maximum span of deep redundancy, longer than any gap that is restored.
+const MAX_DRED_SPAN: Duration = Duration::from_secs(1);
 
-/// Room for the packet whose redundancy was read last.
-const PACKET: usize = 1_500;
+/// Initial capacity for the packet whose deep redundancy was parsed last.
+const PACKET_CAPACITY: usize = 1_500;
 
-/// One stream of speech on its way in.
+/// Decoder of one audio stream.
 pub(crate) struct OpusDecoder {
     opus: RawDecoder,
     format: AudioFormat,
     channels: usize,
-    deep: bool,
-    /// The packet whose redundancy is at hand, and how far back that reaches. Several frames are
-    /// restored from one packet.
-    restoring: Vec<u8>,
-    reach: usize,
+    supports_dred: bool,
+    /// Packet whose deep redundancy is parsed, cached because several frames are restored from the
+    /// same packet, and the redundancy's span in samples per channel.
+    dred_packet: Vec<u8>,
+    dred_span: usize,
 }
 
 impl OpusDecoder {
@@ -41,13 +41,13 @@ impl OpusDecoder {
             opus,
             format: config.format,
             channels: config.format.channels.into(),
-            deep: settings.decoder_complexity >= DEEP,
-            restoring: Vec::with_capacity(PACKET),
-            reach: 0,
+            supports_dred: settings.decoder_complexity >= DRED_MIN_COMPLEXITY,
+            dred_packet: Vec::with_capacity(PACKET_CAPACITY),
+            dred_span: 0,
         })
     }
 
-    /// Samples of one channel.
+    /// Samples per channel in a duration.
     fn samples_in(&self, duration: Duration) -> usize {
         self.format.samples_in(duration) / self.channels
     }
@@ -55,22 +55,22 @@ impl OpusDecoder {
     fn restore(&mut self, later: &[u8], distance: Duration, out: &mut [f32]) -> Result<usize> {
         check_packet("restore", later)?;
         let offset = self.samples_in(distance);
-        if !self.deep || offset > self.samples_in(LONGEST_REACH) {
+        if !self.supports_dred || offset > self.samples_in(MAX_DRED_SPAN) {
             return self.opus.decode(None, out, false);
         }
-        if self.restoring != later {
-            self.restoring.clear();
-            self.reach = self.opus.redundancy(later, self.samples_in(LONGEST_REACH), true)?;
-            self.restoring.extend_from_slice(later);
+        if self.dred_packet != later {
+            self.dred_packet.clear();
+            self.dred_span = self.opus.redundancy(later, self.samples_in(MAX_DRED_SPAN), true)?;
+            self.dred_packet.extend_from_slice(later);
         }
-        if self.reach == 0 { self.opus.decode(None, out, false) } else { self.opus.restore(offset, out) }
+        if self.dred_span == 0 { self.opus.decode(None, out, false) } else { self.opus.restore(offset, out) }
     }
 }
 
 impl AudioDecoder for OpusDecoder {
     fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize> {
         if out.is_empty() || !out.len().is_multiple_of(self.channels) {
-            return Err(invalid("decode", "the buffer holds no whole frames").with("samples", out.len()));
+            return Err(invalid("decode", "the buffer is not a whole number of frames").with("samples", out.len()));
         }
         match input {
             DecoderInput::Packet(packet) => {
@@ -88,23 +88,23 @@ impl AudioDecoder for OpusDecoder {
 
     fn duration(&self, packet: &[u8]) -> Result<Duration> {
         check_packet("duration", packet)?;
-        match libopus::ticks(packet)? {
-            0 => Err(invalid("duration", "a packet without frames")),
+        match libopus::packet_ticks(packet)? {
+            0 => Err(invalid("duration", "the packet has no frames")),
             ticks => Ok(Duration::from_secs(ticks as u64) / CLOCK_RATE),
         }
     }
 
     fn has_fec(&self, packet: &[u8]) -> bool {
-        check_packet("copy", packet).is_ok() && libopus::has_fec(packet)
+        check_packet("has_fec", packet).is_ok() && libopus::has_fec(packet)
     }
 
     fn redundancy_span(&mut self, packet: &[u8]) -> Duration {
-        if !self.deep || check_packet("reach", packet).is_err() {
+        if !self.supports_dred || check_packet("redundancy_span", packet).is_err() {
             return Duration::ZERO;
         }
-        // What is read here takes the place of what was kept.
-        self.restoring.clear();
-        let most = self.samples_in(LONGEST_REACH);
+        // Parsing overwrites the redundancy that was cached for restoring.
+        self.dred_packet.clear();
+        let most = self.samples_in(MAX_DRED_SPAN);
         let samples = self.opus.redundancy(packet, most, false).unwrap_or(0);
         Duration::from_secs(samples as u64) / self.format.sample_rate
     }
@@ -140,14 +140,14 @@ mod tests {
         let frame = Duration::from_millis(frame_ms);
         let mut encoder =
             codec.encoder(AudioEncoderConfig { format: AudioFormat::CALL, frame, bitrate: None }).unwrap();
-        let sound: Vec<f32> = (0..encoder.frame_samples()).map(|n| 0.3 * (n as f32 * 0.05).sin()).collect();
+        let audio: Vec<f32> = (0..encoder.frame_samples()).map(|n| 0.3 * (n as f32 * 0.05).sin()).collect();
         let mut out = Vec::new();
-        encoder.encode(&sound, &mut out).unwrap();
+        encoder.encode(&audio, &mut out).unwrap();
         out
     }
 
     #[test]
-    fn duration_is_that_of_the_frame_in_rtp_time() {
+    fn duration_is_that_of_the_frame() {
         let decoder = decoder(AudioFormat { sample_rate: 8_000, channels: 1 });
         for frame_ms in [10, 20, 40, 60] {
             assert_eq!(decoder.duration(&packet(frame_ms)).unwrap(), Duration::from_millis(frame_ms));
@@ -157,15 +157,15 @@ mod tests {
     }
 
     #[test]
-    fn a_decoder_that_goes_back_decodes_as_if_nothing_had_been_between() {
+    fn decoding_after_restore_state_equals_decoding_without_interruption() {
         let codec = OpusCodec::new(OpusConfig::default()).unwrap();
         let (format, frame) = (AudioFormat { sample_rate: 48_000, channels: 2 }, Duration::from_millis(20));
         let mut encoder = codec.encoder(AudioEncoderConfig { format, frame, bitrate: None }).unwrap();
-        let sound =
+        let audio =
             |n: usize| (0..1_920).map(move |m| 0.3 * ((n * 1_920 + m) as f32 * 0.03).sin()).collect::<Vec<f32>>();
         let mut packet = Vec::new();
         let packets: Vec<_> =
-            (0..20).map(|n| encoder.encode(&sound(n), &mut packet).map(|()| packet.clone()).unwrap()).collect();
+            (0..20).map(|n| encoder.encode(&audio(n), &mut packet).map(|()| packet.clone()).unwrap()).collect();
         let (mut straight, mut back) = (decoder(format), decoder(format));
         back.restore_state();
         let (mut expected, mut got) = (vec![0.0; 1_920], vec![0.0; 1_920]);
@@ -183,16 +183,16 @@ mod tests {
     }
 
     #[test]
-    fn packets_without_a_length_are_refused() {
+    fn packets_without_a_duration_are_refused() {
         let decoder = decoder(AudioFormat::CALL);
-        // Nothing; code 3 without its count; code 3 with no frames; code 3 with 48 frames of 60 ms.
+        // Empty; code 3 without its count; code 3 with no frames; code 3 with 48 frames of 60 ms.
         for bytes in [&[][..], &[0x03], &[0x03, 0x00], &[0x1b, 48]] {
             assert_eq!(decoder.duration(bytes).unwrap_err().kind(), ErrorKind::Invalid, "{bytes:?}");
         }
     }
 
     #[test]
-    fn hostile_bytes_are_an_error_or_sound_and_the_decoder_goes_on() {
+    fn random_bytes_give_an_error_or_audio_and_leave_the_decoder_usable() {
         for (seed, format) in [(1, AudioFormat::CALL), (2, AudioFormat { sample_rate: 16_000, channels: 2 })] {
             let mut random = ChaCha8Rng::seed_from_u64(seed);
             let mut decoder = decoder(format);
@@ -218,7 +218,7 @@ mod tests {
                 }
             }
             for length in 0..good.len() {
-                // Whether a cut packet is one is libopus' to say.
+                // libopus decides whether a truncated packet is valid.
                 let _maybe = decoder.decode(DecoderInput::Packet(&good[..length]), &mut out);
             }
             let samples = decoder.decode(DecoderInput::Packet(&good), &mut out).unwrap();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_and_recovered_sound_fills_exactly_what_is_missing() {
+    fn concealed_and_recovered_audio_fills_the_gap_exactly() {
         let stereo = AudioFormat { sample_rate: 48_000, channels: 2 };
         for format in [AudioFormat::CALL, stereo] {
             let mut decoder = decoder(format);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_that_does_not_fit_is_refused() {
+    fn a_buffer_of_the_wrong_size_is_refused() {
         let mut mono = decoder(AudioFormat::CALL);
         assert!(mono.decode(DecoderInput::Packet(&packet(20)), &mut [0.0; 959]).is_err());
         assert!(mono.decode(DecoderInput::Conceal, &mut []).is_err());

@@ -1,4 +1,4 @@
-//! Encoding.
+//! Opus encoder.
 
 use std::time::Duration;
 
@@ -9,26 +9,25 @@ use crate::config::BITRATES;
 use crate::libopus::{Control, FULLBAND, RawEncoder, VOICE, WIDEBAND};
 use crate::{NAME, OpusConfig};
 
-/// The longest packet it makes: what an RTP packet may carry, less the byte that redundant audio
-/// puts before it (RFC 2198 §3).
-const LONGEST_PACKET: usize = 1_199;
+/// Maximum packet size: the RTP payload limit minus the byte of the RED header that precedes the
+/// primary block (RFC 2198 §3).
+const MAX_PACKET: usize = 1_199;
 
-/// Below so many bits per second and channel, all of them are spent on sound up to 8 kHz: PESQ-WB
-/// 4.3 instead of 4.1 at 16 kbit/s.
-const NARROW: u32 = 20_000;
+/// Bitrate per channel below which audio is limited to wideband (8 kHz): PESQ-WB 4.3 instead of 4.1
+/// at 16 kbit/s.
+const WIDEBAND_BELOW: u32 = 20_000;
 
-/// Packets of up to this many bytes say only that there is silence, and need not be sent
-/// (`opus_encode`, "DTX").
-const SILENCE_PACKET: usize = 2;
+/// Maximum size of a DTX packet, which signals silence and need not be sent (`opus_encode`, "DTX").
+const MAX_DTX_PACKET: usize = 2;
 
-/// LossEstimator come in bursts where so many packets are lost in a row, on average. Where each is
-/// lost for itself, it is 1.1 at 10 % and 1.4 at 30 %.
-const BURSTS: f32 = 1.6;
+/// Mean burst length from which deep redundancy is sent. Independent losses have 1.1 at 10 % and
+/// 1.4 at 30 %.
+const DRED_MIN_BURST: f32 = 1.6;
 
-/// Below this share of lost packets nothing is added for them.
-const NO_LOSS: f32 = 0.005;
+/// Packet loss below which no redundancy is sent.
+const REDUNDANCY_MIN_LOSS: f32 = 0.005;
 
-/// One stream of speech on its way out.
+/// Encoder of one audio stream.
 pub(crate) struct OpusEncoder {
     opus: RawEncoder,
     settings: OpusConfig,
@@ -44,7 +43,7 @@ impl OpusEncoder {
         check_format(format)?;
         if ![10, 20, 40, 60].map(Duration::from_millis).contains(&config.frame) {
             let frame = format!("{:?}", config.frame);
-            return Err(invalid("encoder", "a frame lasts 10, 20, 40 or 60 ms").with("frame", frame));
+            return Err(invalid("encoder", "a frame must be 10, 20, 40 or 60 ms").with("frame", frame));
         }
         let bitrate = config.bitrate.unwrap_or(settings.bitrate);
         check_bitrate("encoder", bitrate)?;
@@ -58,22 +57,22 @@ impl OpusEncoder {
         let mut encoder =
             Self { opus, settings: *settings, frame_samples, bitrate, channels: format.channels.into(), lookahead };
         encoder.set_bitrate(bitrate)?;
-        encoder.prepare(f32::from(settings.expected_loss) / 100.0, 1.0)?;
+        encoder.adapt_redundancy(f32::from(settings.expected_loss) / 100.0, 1.0)?;
         Ok(encoder)
     }
 
     fn set_bitrate(&mut self, bitrate: u32) -> Result<()> {
-        let bandwidth = if bitrate < NARROW * self.channels { WIDEBAND } else { FULLBAND };
+        let bandwidth = if bitrate < WIDEBAND_BELOW * self.channels { WIDEBAND } else { FULLBAND };
         self.opus.set(Control::MAX_BANDWIDTH, bandwidth)?;
         self.opus.set(Control::BITRATE, bitrate.cast_signed())
     }
 
-    /// Prepares for a share of lost packets that come in bursts of a mean length.
-    fn prepare(&mut self, loss: f32, burst: f32) -> Result<()> {
-        let lossy = loss >= NO_LOSS;
-        let deep = lossy && burst >= BURSTS;
-        let redundancy = if deep { i32::from(self.settings.redundancy_ms / 10) } else { 0 };
-        self.opus.set(Control::INBAND_FEC, (self.settings.fec && lossy).into())?;
+    /// Adapts the redundancy to a loss rate and a mean burst length.
+    fn adapt_redundancy(&mut self, loss: f32, burst: f32) -> Result<()> {
+        let has_loss = loss >= REDUNDANCY_MIN_LOSS;
+        let sends_dred = has_loss && burst >= DRED_MIN_BURST;
+        let redundancy = if sends_dred { i32::from(self.settings.redundancy_ms / 10) } else { 0 };
+        self.opus.set(Control::INBAND_FEC, (self.settings.fec && has_loss).into())?;
         self.opus.set(Control::DRED_DURATION, redundancy)?;
         self.opus.set(Control::PACKET_LOSS, (loss * 100.0).round() as i32)
     }
@@ -87,15 +86,14 @@ impl AudioEncoder for OpusEncoder {
     fn encode(&mut self, samples: &[f32], out: &mut Vec<u8>) -> Result<()> {
         out.clear();
         if samples.len() != self.frame_samples {
-            return Err(invalid("encode", "this is not one frame of samples")
+            return Err(invalid("encode", "expected exactly one frame of samples")
                 .with("samples", samples.len())
                 .with("frame", self.frame_samples));
         }
-        // Filling with zeros before each frame costs nothing beside encoding, and keeps the buffer
-        // where it is.
-        out.resize(LONGEST_PACKET, 0);
+        // Zeroing is cheap compared with encoding, and the buffer is not reallocated.
+        out.resize(MAX_PACKET, 0);
         match self.opus.encode(samples, out) {
-            Ok(length) if self.settings.dtx && length <= SILENCE_PACKET => out.clear(),
+            Ok(length) if self.settings.dtx && length <= MAX_DTX_PACKET => out.clear(),
             Ok(length) => out.truncate(length),
             Err(source) => {
                 out.clear();
@@ -107,13 +105,13 @@ impl AudioEncoder for OpusEncoder {
 
     fn hint(&mut self, hint: EncoderHint) -> Result<()> {
         if !(0.0..=1.0).contains(&hint.loss) {
-            return Err(invalid("hint", "the share of lost packets is 0.0 to 1.0").with("loss", hint.loss));
+            return Err(invalid("hint", "the loss must be 0.0 to 1.0").with("loss", hint.loss));
         }
         if let Some(bitrate) = hint.bitrate {
             check_bitrate("hint", bitrate)?;
             self.set_bitrate(bitrate)?;
         }
-        self.prepare(hint.loss, hint.burst)
+        self.adapt_redundancy(hint.loss, hint.burst)
     }
 
     fn bitrate(&self) -> Option<u32> {
@@ -129,7 +127,7 @@ fn check_bitrate(operation: &'static str, bitrate: u32) -> Result<()> {
     if BITRATES.contains(&bitrate) {
         return Ok(());
     }
-    Err(invalid(operation, "Opus has 6,000 to 510,000 bits per second").with("bitrate", bitrate))
+    Err(invalid(operation, "Opus supports 6,000 to 510,000 bits per second").with("bitrate", bitrate))
 }
 
 fn invalid(operation: &'static str, why: &'static str) -> Error {
@@ -151,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_lengths_frames_rates_and_hints_are_refused() {
+    fn invalid_lengths_frames_bitrates_and_hints_are_refused() {
         let mut encoder = encoder(OpusConfig::default(), 20);
         let mut out = vec![1, 2, 3];
         for length in [0, 1, 480, 959, 961, 1920] {
@@ -172,23 +170,22 @@ mod tests {
         }
     }
 
-    /// The steady state allocates nothing on this side: the caller's buffer stays where it is and
-    /// as large as it is.
+    /// Encoding does not reallocate the caller's buffer.
     #[test]
-    fn the_callers_buffer_is_reused() {
+    fn the_output_buffer_is_reused() {
         let mut encoder = encoder(OpusConfig::default(), 20);
-        let sound = tone(960 * 50);
+        let audio = tone(960 * 50);
         let mut out = Vec::new();
-        encoder.encode(&sound[..960], &mut out).unwrap();
+        encoder.encode(&audio[..960], &mut out).unwrap();
         let (place, capacity) = (out.as_ptr(), out.capacity());
-        for frame in sound.chunks_exact(960) {
+        for frame in audio.chunks_exact(960) {
             encoder.encode(frame, &mut out).unwrap();
             assert_eq!((out.as_ptr(), out.capacity()), (place, capacity));
         }
     }
 
     #[test]
-    fn packets_fit_into_rtp_at_every_rate_and_samples_that_are_no_sound_do_no_harm() {
+    fn packets_fit_into_rtp_at_every_bitrate_and_with_non_finite_samples() {
         for frame_ms in [10, 20, 40, 60] {
             let mut encoder = encoder(OpusConfig { bitrate: 510_000, ..OpusConfig::default() }, frame_ms);
             let mut out = Vec::new();
@@ -202,12 +199,12 @@ mod tests {
     }
 
     #[test]
-    fn a_lower_rate_makes_smaller_packets() {
+    fn a_lower_bitrate_gives_smaller_packets() {
         let mut encoder = encoder(OpusConfig::default(), 20);
-        let sound = tone(960 * 50);
+        let audio = tone(960 * 50);
         let bytes = |encoder: &mut OpusEncoder| {
             let mut out = Vec::new();
-            sound
+            audio
                 .chunks_exact(960)
                 .map(|frame| encoder.encode(frame, &mut out).map(|()| out.len()).unwrap())
                 .sum::<usize>()
@@ -219,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_not_sent_with_dtx_and_is_sent_without() {
+    fn silence_is_sent_only_without_dtx() {
         for dtx in [true, false] {
             let mut encoder = encoder(OpusConfig { dtx, ..OpusConfig::default() }, 20);
             let mut out = Vec::new();
@@ -228,12 +225,12 @@ mod tests {
                 encoder.encode(&[0.0; 960], &mut out).unwrap();
                 sent += usize::from(!out.is_empty());
             }
-            assert!(if dtx { sent < 50 } else { sent == 100 }, "dtx {dtx}: {sent} of 100 frames of silence were sent");
+            assert!(if dtx { sent < 50 } else { sent == 100 }, "dtx {dtx}: {sent} of 100 silent frames were sent");
         }
     }
 
     #[test]
-    fn lookahead_is_what_libopus_says() {
+    fn lookahead_is_that_of_libopus() {
         assert_eq!(encoder(OpusConfig::default(), 20).lookahead(), Duration::from_micros(6_500));
     }
 }

@@ -1,7 +1,7 @@
-//! The Opus codec of the Blink call engine (RFC 6716, RTP as in RFC 7587), by libopus.
+//! Opus audio codec of the Blink call engine (RFC 6716, RTP as in RFC 7587), based on libopus.
 //!
-//! A program that names this crate (`use blink_media_cpal_opus as _;`) finds the codec `opus` in
-//! the registry; its section of the configuration is [`OpusConfig`].
+//! A program that links this crate (`use blink_media_cpal_opus as _;`) finds the codec `opus` in
+//! the registry. Its configuration is [`OpusConfig`].
 
 mod codec;
 mod config;
@@ -19,14 +19,14 @@ use std::sync::Arc;
 use blink_api::macros::{async_trait, submit};
 use blink_api::{AudioCodec, AudioCodecCapabilities, Context, Entry, Plugin, Result};
 
-/// The name this codec is chosen by and named with in errors.
+/// Name of the codec in configurations and errors.
 const NAME: &str = "opus";
 
 #[async_trait]
 impl Plugin<dyn AudioCodec> for OpusCodec {
     type Config = OpusConfig;
     const NAME: &'static str = NAME;
-    const SUMMARY: &'static str = "Opus by libopus: forward error correction, concealment, 6 to 510 kbit/s";
+    const SUMMARY: &'static str = "Opus: forward error correction, loss concealment, 6 to 510 kbit/s";
     const CAPABILITIES: AudioCodecCapabilities = codec::CAPABILITIES;
 
     fn check(config: &OpusConfig) -> Result<()> {

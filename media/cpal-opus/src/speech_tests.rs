@@ -1,4 +1,4 @@
-//! AudioEncoder and decoder together: what comes out is what went in, and what is lost is restored.
+//! Encoder and decoder together: audio quality, forward error correction and concealment.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ fn pair(format: AudioFormat, bitrate: u32) -> (Box<dyn AudioEncoder>, Box<dyn Au
     (encoder, codec.decoder(AudioDecoderConfig { format }).unwrap())
 }
 
-fn encode_all(encoder: &mut dyn AudioEncoder, sound: &[f32]) -> Vec<Vec<u8>> {
+fn encode_all(encoder: &mut dyn AudioEncoder, audio: &[f32]) -> Vec<Vec<u8>> {
     let mut packet = Vec::new();
-    let frames = sound.chunks_exact(encoder.frame_samples());
+    let frames = audio.chunks_exact(encoder.frame_samples());
     frames.map(|frame| encoder.encode(frame, &mut packet).map(|()| packet.clone()).unwrap()).collect()
 }
 
@@ -47,27 +47,26 @@ fn a_tone_and_noise_keep_their_level_in_every_format() {
         let both = |sample: f32| std::iter::repeat_n(sample, channels.into());
         let tone: Vec<f32> = (0..seconds).flat_map(|n| both(0.2 * angle(n).sin())).collect();
         let hiss: Vec<f32> = (0..seconds).flat_map(|_| both(0.1 * noise())).collect();
-        for (name, sound, tolerance) in [("tone", &tone, 1.0), ("noise", &hiss, 2.5)] {
+        for (name, audio, tolerance) in [("tone", &tone, 1.0), ("noise", &hiss, 2.5)] {
             let (mut encoder, mut decoder) = pair(format, 64_000);
             let mut out = vec![0.0; encoder.frame_samples()];
             let mut heard = Vec::new();
-            for packet in encode_all(encoder.as_mut(), sound) {
+            for packet in encode_all(encoder.as_mut(), audio) {
                 assert_eq!(decoder.decode(DecoderInput::Packet(&packet), &mut out).unwrap(), out.len());
                 heard.extend_from_slice(&out);
             }
-            let change = decibels(&heard[heard.len() / 4..]) - decibels(sound);
+            let change = decibels(&heard[heard.len() / 4..]) - decibels(audio);
             assert!(change.abs() < tolerance, "{name}, {format:?}: {change:.2} dB");
         }
     }
 }
 
-/// Every eighth packet of real speech is lost: the copies in the packets after them come nearer to
-/// the sound than concealment does.
+/// Every eighth packet of real speech is lost: FEC is closer to the original than concealment.
 #[test]
-fn recovered_speech_is_nearer_to_the_original_than_concealed_speech() {
-    let sound = speech();
+fn fec_is_closer_to_the_original_than_concealment() {
+    let audio = speech();
     let (mut encoder, mut whole) = pair(FORMAT, 32_000);
-    let packets = encode_all(encoder.as_mut(), &sound);
+    let packets = encode_all(encoder.as_mut(), &audio);
     let (_, mut recovering) = pair(FORMAT, 32_000);
     let (_, mut concealing) = pair(FORMAT, 32_000);
     let mut frames = [vec![0.0; 320], vec![0.0; 320], vec![0.0; 320]];

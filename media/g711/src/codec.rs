@@ -1,4 +1,4 @@
-//! What the two laws are called in SDP, and which formats they take.
+//! SDP names of the two codecs, and the audio formats they accept.
 
 use blink_api::{
     AudioCodec, AudioCodecCapabilities, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig,
@@ -17,13 +17,13 @@ pub(crate) const CAPABILITIES: AudioCodecCapabilities = AudioCodecCapabilities {
     max_channels: 2,
 };
 
-/// Samples per second on the wire.
-pub(crate) const RATE: u32 = 8_000;
+/// Sample rate on the wire in Hz, which is also the RTP clock rate.
+pub(crate) const CLOCK_RATE: u32 = 8_000;
 
-/// Samples on the wire in 10 ms, the unit of all frames.
-pub(crate) const UNIT: usize = 80;
+/// Samples of a 10 ms block on the wire.
+pub(crate) const BLOCK: usize = 80;
 
-/// How samples are companded.
+/// Companding law.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Law {
     /// µ-law: PCMU.
@@ -55,15 +55,15 @@ impl Law {
     }
 }
 
-/// One of the two codecs. Sound of 8, 16, 24, 32 or 48 kHz and one or two channels is converted to
-/// 8 kHz and one channel, and back.
+/// G.711 codec. Audio of 8, 16, 24, 32 or 48 kHz with one or two channels is converted to 8 kHz
+/// mono and back.
 #[derive(Debug, Clone, Copy)]
 pub struct G711Codec {
     law: Law,
 }
 
 impl G711Codec {
-    /// The codec of a law.
+    /// Creates the codec of a law.
     pub fn new(law: Law) -> Self {
         Self { law }
     }
@@ -75,7 +75,7 @@ impl AudioCodec for G711Codec {
     }
 
     fn rtp(&self) -> RtpCodec {
-        RtpCodec { name: CodecName::new(self.law.name()), clock_rate: RATE, channels: 1, fmtp: String::new() }
+        RtpCodec { name: CodecName::new(self.law.name()), clock_rate: CLOCK_RATE, channels: 1, fmtp: String::new() }
     }
 
     fn encoder(&self, config: AudioEncoderConfig) -> Result<Box<dyn AudioEncoder>> {
@@ -87,13 +87,13 @@ impl AudioCodec for G711Codec {
     }
 }
 
-/// Refuses formats that cannot be converted in units of 10 ms.
+/// Checks that a format can be resampled in blocks of 10 ms.
 pub(crate) fn check_format(law: Law, format: AudioFormat) -> Result<()> {
     if matches!(format, AudioFormat { sample_rate: 8_000 | 16_000 | 24_000 | 32_000 | 48_000, channels: 1 | 2 }) {
         return Ok(());
     }
     let format = format!("{} Hz, {} channels", format.sample_rate, format.channels);
-    Err(invalid(law, "open", "G.711 takes 8, 16, 24, 32 and 48 kHz, one or two channels").with("format", format))
+    Err(invalid(law, "open", "G.711 accepts 8, 16, 24, 32 and 48 kHz with one or two channels").with("format", format))
 }
 
 pub(crate) fn invalid(law: Law, operation: &'static str, why: &'static str) -> Error {

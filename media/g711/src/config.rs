@@ -1,8 +1,8 @@
-//! `[codecs.pcmu]` and `[codecs.pcma]`.
+//! Configuration `[codecs.pcmu]` and `[codecs.pcma]`.
 
 use serde::{Deserialize, Serialize};
 
-/// There is nothing to set.
+/// Configuration without keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct G711Config {}

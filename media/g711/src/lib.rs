@@ -1,15 +1,15 @@
-//! G.711 for the Blink call engine (ITU-T G.711, RTP as in RFC 3551 §4.5.14): the codecs that every
-//! telephone and every WebRTC stack has.
+//! G.711 audio codecs (ITU-T G.711, RTP as in RFC 3551 §4.5.14), which every WebRTC stack must
+//! support (RFC 7874 §3).
 //!
-//! A program that names this crate (`use blink_media_g711 as _;`) finds the codecs `pcmu` and
-//! `pcma` in the registry. They have no settings. 64 kbit/s, the band of a telephone, no correction
-//! of losses: a common ground for when there is no better one.
+//! A program that links this crate (`use blink_media_g711 as _;`) finds the codecs `pcmu` and
+//! `pcma` in the registry. They have no settings: 64 kbit/s, narrowband, without error correction.
+//! A fallback for when no better codec is shared.
 
 mod codec;
 mod config;
 mod decoder;
 mod encoder;
-mod rate;
+mod resampler;
 
 pub use codec::{G711Codec, Law};
 pub use config::G711Config;
@@ -19,11 +19,11 @@ use std::sync::Arc;
 use blink_api::macros::{async_trait, submit};
 use blink_api::{AudioCodec, AudioCodecCapabilities, Context, Entry, Plugin, Result};
 
-/// PCMU: µ-law.
+/// Plugin of PCMU (µ-law).
 #[derive(Debug, Clone, Copy)]
 struct Pcmu;
 
-/// PCMA: A-law.
+/// Plugin of PCMA (A-law).
 #[derive(Debug, Clone, Copy)]
 struct Pcma;
 
@@ -31,7 +31,7 @@ struct Pcma;
 impl Plugin<dyn AudioCodec> for Pcmu {
     type Config = G711Config;
     const NAME: &'static str = "pcmu";
-    const SUMMARY: &'static str = "G.711 µ-law: 64 kbit/s, telephone quality, known to every stack";
+    const SUMMARY: &'static str = "G.711 µ-law: 64 kbit/s, telephone quality, supported by every stack";
     const CAPABILITIES: AudioCodecCapabilities = codec::CAPABILITIES;
 
     fn check(_: &G711Config) -> Result<()> {
@@ -47,7 +47,7 @@ impl Plugin<dyn AudioCodec> for Pcmu {
 impl Plugin<dyn AudioCodec> for Pcma {
     type Config = G711Config;
     const NAME: &'static str = "pcma";
-    const SUMMARY: &'static str = "G.711 A-law: 64 kbit/s, telephone quality, known to every stack";
+    const SUMMARY: &'static str = "G.711 A-law: 64 kbit/s, telephone quality, supported by every stack";
     const CAPABILITIES: AudioCodecCapabilities = codec::CAPABILITIES;
 
     fn check(_: &G711Config) -> Result<()> {

@@ -1,18 +1,18 @@
-//! `[media_hosts.synthetic]`.
+//! Configuration `[media_hosts.synthetic]`.
 
 use blink_api::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::NAME;
 
-/// `[media_hosts.synthetic]`.
+/// Configuration `[media_hosts.synthetic]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SyntheticConfig {
-    /// How loud tones and noise are, in dB relative to a full-scale sine: −90 to 0.
+    /// Level of tones and noise in dB relative to a full-scale sine: −90 to 0.
     pub level: f32,
-    /// The longest file that is read, in seconds: 1 to 7,200. A file is held in memory; sound takes
-    /// 11.5 MB a minute at 48 kHz mono.
+    /// Maximum duration of a file in seconds: 1 to 7,200. Files are held in memory: 11.5 MB per
+    /// minute of audio at 48 kHz mono.
     pub longest_file: u32,
 }
 
@@ -26,21 +26,24 @@ impl SyntheticConfig {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid), naming the key.
+    /// [`Invalid`](ErrorKind::Invalid) with the key.
     pub fn check(&self) -> Result<()> {
         let invalid = |why: &'static str, key: &'static str| {
             Err(Error::new(ErrorKind::Invalid, why).backend(NAME).with("key", key))
         };
         if !(-90.0..=0.0).contains(&self.level) {
-            return invalid("a level is -90 to 0 dB", "media_hosts.synthetic.level");
+            return invalid("the level must be -90 to 0 dB", "media_hosts.synthetic.level");
         }
         if !(1..=7_200).contains(&self.longest_file) {
-            return invalid("the longest file is 1 to 7200 seconds", "media_hosts.synthetic.longest_file");
+            return invalid(
+                "the maximum file duration must be 1 to 7200 seconds",
+                "media_hosts.synthetic.longest_file",
+            );
         }
         Ok(())
     }
 
-    /// The amplitude of a sine of this level.
+    /// Amplitude of a sine at the configured level.
     pub(crate) fn amplitude(&self) -> f32 {
         10f32.powf(self.level / 20.0)
     }

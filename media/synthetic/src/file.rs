@@ -1,46 +1,45 @@
-//! Opening files that somebody named.
+//! Opening of files named by the user.
 
 use std::fs::File;
 use std::path::Path;
 
 use blink_api::{Error, ErrorKind, Result};
 
-/// Largest file, in bytes.
-const LARGEST: u64 = 512 * 1024 * 1024;
+/// Size limit of a file in bytes.
+const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 
-/// Opens a file to read it whole; with its size in bytes, which is not 0.
+/// Opens a file to be read completely; returns its size in bytes, which is not 0.
 ///
 /// # Errors
-/// [`NotFound`](ErrorKind::NotFound) where there is none, [`Invalid`](ErrorKind::Invalid) for what
-/// is no regular file, is empty, or is larger than 512 MiB. The path is not in it: [`named`] adds
-/// it.
+/// [`NotFound`](ErrorKind::NotFound) if there is none, [`Invalid`](ErrorKind::Invalid) if it is not
+/// a regular file, is empty, or is larger than 512 MiB. [`named`] adds the path.
 pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     let unreadable = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::NotFound if path.as_os_str().is_empty() => invalid("a path belongs after the colon"),
+        std::io::ErrorKind::NotFound if path.as_os_str().is_empty() => invalid("expected a path after the colon"),
         std::io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, "there is no such file"),
         _ => invalid("the file cannot be opened").source(source),
     };
-    // Asked before opening: to open a pipe would wait for its writer.
+    // Checked before opening, because opening a FIFO blocks until it has a writer.
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(invalid(if metadata.is_dir() { "this is a directory" } else { "this is no regular file" }));
+        return Err(invalid(if metadata.is_dir() { "this is a directory" } else { "this is not a regular file" }));
     }
     if metadata.len() == 0 {
         return Err(invalid("the file is empty"));
     }
-    if metadata.len() > LARGEST {
+    if metadata.len() > MAX_FILE_BYTES {
         return Err(invalid("the file is larger than 512 MiB").with("bytes", metadata.len()));
     }
     Ok((File::open(path).map_err(unreadable)?, metadata.len()))
 }
 
-/// The error with the path of the file that it is about.
+/// Adds the path of the file to an error.
 pub(crate) fn named(error: Error, path: &Path) -> Error {
     let path = if path.as_os_str().is_empty() { "(empty)".into() } else { path.display().to_string() };
     error.with("path", path)
 }
 
-/// An error about what somebody gave.
+/// Creates an error about user input.
 pub(crate) fn invalid(why: &'static str) -> Error {
     Error::new(ErrorKind::Invalid, why)
 }

@@ -1,4 +1,4 @@
-//! The readers of files, as `fuzz/` calls them; no part of the interface.
+//! File parsers for the fuzz targets in `fuzz/`; not part of the public API.
 
 use blink_api::Result;
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::Pcm;
 use crate::video::{annex_b, ivf};
 
-/// The frames of an IVF file.
+/// Parses the frames of an IVF file.
 ///
 /// # Errors
 /// As `clip:FILE`.
@@ -14,7 +14,7 @@ pub fn read_ivf(file: &Bytes) -> Result<Vec<Bytes>> {
     ivf::parse(file).map(|clip| clip.frames.into_iter().map(|frame| frame.data).collect())
 }
 
-/// The frames of an H.264 file in the byte stream format.
+/// Parses the frames of an H.264 file in the byte stream format.
 ///
 /// # Errors
 /// As `clip:FILE`.
@@ -22,7 +22,7 @@ pub fn read_annex_b(file: &Bytes) -> Result<Vec<Bytes>> {
     annex_b::parse(file).map(|clip| clip.frames.into_iter().map(|frame| frame.data).collect())
 }
 
-/// A WAV file.
+/// Parses a WAV file.
 ///
 /// # Errors
 /// As [`read_wav`](crate::read_wav).

@@ -1,4 +1,4 @@
-//! The host: names to sources and sinks.
+//! Media host: opens sources and sinks by name.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use blink_api::{
 };
 use tokio::sync::broadcast;
 
-use crate::clip::Clip;
-use crate::sink::NullSink;
-use crate::tone::{Noise, Silence, Tone};
+use crate::audio_clip::AudioClip;
+use crate::generators::{Noise, Silence, Tone};
+use crate::null_sink::NullSink;
 use crate::video::EncodedClip;
 use crate::video_source::ClipSource;
 use crate::wav_sink::WavSink;
@@ -28,35 +28,37 @@ pub(crate) const CAPABILITIES: MediaCapabilities = MediaCapabilities {
 
 const SOURCES: [(&str, &str); 6] = [
     ("silence", "silence"),
-    ("speech", "recorded speech, round and round"),
-    ("speech:N", "recorded speech from clip N (0 to 4) on"),
+    ("speech", "recorded speech, looped"),
+    ("speech:N", "recorded speech, looped, starting with clip N (0 to 4)"),
     ("wav:PATH", "a WAV file, then silence"),
-    ("tone:HZ", "a sine"),
-    ("noise:SEED", "white noise, the same for the same number"),
+    ("tone:HZ", "a sine tone"),
+    ("noise:SEED", "white noise, reproducible by its seed"),
 ];
 
 const VIDEO: [(&str, &str); 3] = [
-    ("clip:vp8", "a test pattern with a counter in VP8, round and round"),
+    ("clip:vp8", "a test pattern with a counter in VP8, looped"),
     ("clip:h264", "the same in H.264"),
-    ("clip:PATH", "a file of VP8 (.ivf) or H.264 (.h264, .264), round and round"),
+    ("clip:PATH", "a VP8 (.ivf) or H.264 (.h264, .264) file, looped"),
 ];
 
 const SINKS: [(&str, &str); 2] =
-    [("null", "nowhere"), ("wav:PATH", "a WAV file of 16-bit PCM; {n} in PATH counts files")];
+    [("null", "discards all audio"), ("wav:PATH", "a WAV file of 16-bit PCM; {n} in PATH numbers files")];
 
-/// Opens files and generators by name: `silence`, `speech`, `speech:N`, `wav:PATH`, `tone:HZ`,
-/// `noise:SEED` to read sound from, `clip:vp8`, `clip:h264` and `clip:PATH` to read video from,
-/// `null` and `wav:PATH` to write to. The first of each is `default`.
+/// Media host that opens files and generators by name.
+///
+/// Audio sources are `silence`, `speech`, `speech:N`, `wav:PATH`, `tone:HZ` and `noise:SEED`; video
+/// sources `clip:vp8`, `clip:h264` and `clip:PATH`; sinks `null` and `wav:PATH`. The first of each
+/// kind is `default`.
 #[derive(Debug, Clone, Copy)]
 pub struct SyntheticHost {
     config: SyntheticConfig,
 }
 
 impl SyntheticHost {
-    /// The host with its settings.
+    /// Creates the host.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for values out of range, naming the key.
+    /// [`Invalid`](ErrorKind::Invalid) for values out of range, with the key.
     pub fn new(config: SyntheticConfig) -> Result<Self> {
         config.check()?;
         Ok(Self { config })
@@ -65,48 +67,48 @@ impl SyntheticHost {
     fn source(&self, name: &str, format: AudioFormat) -> Result<Box<dyn AudioSource>> {
         check(format)?;
         let amplitude = self.config.amplitude();
-        let (kind, argument) = parts(name);
+        let (kind, argument) = split_name(name);
         Ok(match (kind, argument) {
             ("default" | "silence", None) => Box::new(Silence::new(format)),
             ("tone", Some(hertz)) => Box::new(Tone::new(format, frequency(name, hertz, format)?, amplitude)),
             ("noise", Some(seed)) => Box::new(Noise::new(format, number(name, seed)?, amplitude)),
             ("wav", Some(path)) => Box::new(self.file(path, format)?),
-            ("speech", None) => Box::new(Clip::looping(format, speech::at(0, format))),
+            ("speech", None) => Box::new(AudioClip::looping(format, speech::at(0, format))),
             ("speech", Some(first)) => {
                 let first = usize::try_from(number(name, first)?).ok().filter(|first| *first < CLIPS);
-                let first = first.ok_or_else(|| unknown(name, "there are the clips 0 to 4"))?;
-                Box::new(Clip::looping(format, speech::at(first, format)))
+                let first = first.ok_or_else(|| unknown(name, "the speech clips are 0 to 4"))?;
+                Box::new(AudioClip::looping(format, speech::at(first, format)))
             }
             _ => {
                 return Err(unknown(
                     name,
-                    "no such source; there is: silence, speech[:N], wav:PATH, tone:HZ, noise:SEED",
+                    "no such source; available: silence, speech[:N], wav:PATH, tone:HZ, noise:SEED",
                 ));
             }
         })
     }
 
     fn video(&self, name: &str) -> Result<Box<dyn VideoSource>> {
-        let clip = match parts(name) {
+        let clip = match split_name(name) {
             ("default", None) | ("clip", Some("vp8")) => EncodedClip::vp8(),
             ("clip", Some("h264")) => EncodedClip::h264(),
-            ("clip", Some(path)) => EncodedClip::read(&place(path)?, self.config.longest_file),
-            _ => Err(unknown(name, "no such source of video; there is: clip:vp8, clip:h264, clip:PATH")),
+            ("clip", Some(path)) => EncodedClip::read(&path_argument(path)?, self.config.longest_file),
+            _ => Err(unknown(name, "no such video source; available: clip:vp8, clip:h264, clip:PATH")),
         };
         Ok(Box::new(ClipSource::new(clip?)))
     }
 
-    fn file(&self, path: &str, format: AudioFormat) -> Result<Clip> {
-        let pcm = wav::read_up_to(&place(path)?, self.config.longest_file)?;
-        Ok(Clip::once(format, Arc::from(pcm.into_format(format))))
+    fn file(&self, path: &str, format: AudioFormat) -> Result<AudioClip> {
+        let pcm = wav::read_up_to(&path_argument(path)?, self.config.longest_file)?;
+        Ok(AudioClip::once(format, Arc::from(pcm.into_format(format))))
     }
 
     fn sink(&self, name: &str, format: AudioFormat) -> Result<Box<dyn AudioSink>> {
         check(format)?;
-        match parts(name) {
+        match split_name(name) {
             ("default" | "null", None) => Ok(Box::new(NullSink::new(format))),
-            ("wav", Some(path)) => Ok(Box::new(WavSink::create(&place(path)?, format)?)),
-            _ => Err(unknown(name, "no such sink; there is: null, wav:PATH")),
+            ("wav", Some(path)) => Ok(Box::new(WavSink::create(&path_argument(path)?, format)?)),
+            _ => Err(unknown(name, "no such sink; available: null, wav:PATH")),
         }
     }
 }
@@ -131,12 +133,12 @@ impl MediaHost for SyntheticHost {
             .collect())
     }
 
-    /// Files are read and converted here, whole, so that reading from them never waits.
+    /// Reads and converts files completely, so that reading from the source never blocks.
     async fn open_audio_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
         self.source(name, request.format).map_err(|error| error.backend(NAME).operation("open_audio_source"))
     }
 
-    /// Files are read here, whole, so that reading from them never waits.
+    /// Reads files completely, so that reading from the source never blocks.
     async fn open_video_source(&self, name: &str) -> Result<Box<dyn VideoSource>> {
         self.video(name).map_err(|error| error.backend(NAME).operation("open_video_source"))
     }
@@ -150,14 +152,14 @@ impl MediaHost for SyntheticHost {
     }
 }
 
-/// `kind` or `kind:argument`; an empty argument counts as given.
-fn parts(name: &str) -> (&str, Option<&str>) {
+/// Splits a name into `kind` and the argument after a colon, which may be empty.
+fn split_name(name: &str) -> (&str, Option<&str>) {
     name.split_once(':').map_or((name, None), |(kind, argument)| (kind, Some(argument)))
 }
 
-/// The path behind a colon, where no shell expands `~/`. An empty one is refused where it is
+/// Path after a colon, where the shell does not expand `~/`. An empty one is refused when it is
 /// opened.
-fn place(path: &str) -> Result<PathBuf> {
+fn path_argument(path: &str) -> Result<PathBuf> {
     if path.is_empty() { Ok(PathBuf::new()) } else { expand_path(path) }
 }
 
@@ -166,14 +168,15 @@ fn check(format: AudioFormat) -> Result<()> {
         return Ok(());
     }
     let format = format!("{} Hz, {} channels", format.sample_rate, format.channels);
-    Err(Error::new(ErrorKind::Invalid, "a format has 8 to 192 kHz and one or two channels").with("format", format))
+    Err(Error::new(ErrorKind::Invalid, "the format must have 8 to 192 kHz and one or two channels")
+        .with("format", format))
 }
 
 fn frequency(name: &str, text: &str, format: AudioFormat) -> Result<f64> {
     let highest = f64::from(format.sample_rate) / 2.0;
     let hertz = text.parse().ok().filter(|hertz| (1.0..highest).contains(hertz));
     hertz.ok_or_else(|| {
-        Error::new(ErrorKind::Invalid, "a tone has 1 Hz to half the sample rate")
+        Error::new(ErrorKind::Invalid, "a tone must be 1 Hz to half the sample rate")
             .with("name", name)
             .with("below", highest)
     })
@@ -181,7 +184,7 @@ fn frequency(name: &str, text: &str, format: AudioFormat) -> Result<f64> {
 
 fn number(name: &str, text: &str) -> Result<u64> {
     text.parse()
-        .map_err(|_| Error::new(ErrorKind::Invalid, "a whole number belongs after the colon").with("name", name))
+        .map_err(|_| Error::new(ErrorKind::Invalid, "expected a whole number after the colon").with("name", name))
 }
 
 fn unknown(name: &str, why: &'static str) -> Error {
@@ -202,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_source_gives_all_that_is_asked_in_the_format_asked_for() {
+    async fn every_source_fills_reads_in_the_requested_format() {
         for name in ["default", "silence", "tone:440", "tone:997.5", "noise:7", "speech", "speech:0", "speech:4"] {
             for (rate, channels) in [(8_000, 1), (44_100, 2), (48_000, 1), (48_000, 2)] {
                 let mut source = host().open_audio_source(name, request(rate, channels)).await.unwrap();
@@ -219,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_that_are_not_there_are_refused_in_one_line() {
+    async fn unknown_names_are_refused_in_one_line() {
         for (name, kind) in [
             ("", ErrorKind::NotFound),
             ("hw:0", ErrorKind::NotFound),
@@ -251,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn strange_formats_are_refused() {
+    async fn unsupported_formats_are_refused() {
         for (rate, channels) in [(0, 1), (7_999, 1), (192_001, 1), (48_000, 0), (48_000, 3)] {
             let host = host();
             for error in [
@@ -264,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_list_names_one_default_each_way() {
+    async fn the_device_list_has_one_default_per_kind() {
         let devices = host().devices().await.unwrap();
         let defaults: Vec<_> = devices.iter().filter(|device| device.is_default).map(|device| &*device.name).collect();
         assert_eq!(defaults, ["silence", "null", "clip:vp8"]);
@@ -274,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn video_is_opened_by_name_and_other_names_are_refused() {
+    async fn video_is_opened_by_name_and_unknown_names_are_refused() {
         for (name, codec) in [("default", "VP8"), ("clip:vp8", "VP8"), ("clip:h264", "H264")] {
             let mut video = host().open_video_source(name).await.unwrap();
             let named = video.codec().expect("clips are encoded");
@@ -300,10 +303,9 @@ mod tests {
         );
     }
 
-    /// What is written to a file comes back from it, then silence; through another sample rate and
-    /// channels too.
+    /// A file plays back what was written to it, also at another sample rate and channel count.
     #[tokio::test]
-    async fn a_written_file_is_read_again_and_ends_in_silence() {
+    async fn a_written_file_plays_back_and_ends_in_silence() {
         let directory = tempfile::tempdir().unwrap();
         let name = format!("wav:{}", directory.path().join("new/folder/a.wav").display());
         let mut sink = host().open_audio_sink(&name, request(48_000, 1)).await.unwrap();

@@ -1,23 +1,23 @@
-//! WAV files, recorded speech, tones, noise and silence, and video clips, as media devices of the
-//! Blink call engine.
+//! Media devices without hardware: WAV files, recorded speech, tones, noise and silence, and video
+//! clips.
 //!
-//! A program that names this crate (`use blink_media_synthetic as _;`) finds the media host
-//! `synthetic` in the registry. None of its sources and sinks has a clock: sound runs as fast as it
-//! is read and written, video on the time that its reader gives.
+//! A program that links this crate (`use blink_media_synthetic as _;`) finds the media host
+//! `synthetic` in the registry. Its devices have no clock of their own: audio runs as fast as it is
+//! read and written, video by the time that the reader passes.
 //!
-//! The functions for whole clips ([`read_wav`], [`resample`], [`speech_clip`]) serve programs that
-//! compare what was said with what was heard.
+//! The functions for whole clips ([`read_wav`], [`resample`], [`speech_clip`]) are for programs
+//! that compare received audio with the original.
 
-mod clip;
+mod audio_clip;
 mod config;
 mod file;
 #[doc(hidden)]
 pub mod fuzzing;
+mod generators;
 mod host;
+mod null_sink;
 mod resample;
-mod sink;
 mod speech;
-mod tone;
 mod video;
 mod video_source;
 mod wav;
@@ -35,14 +35,14 @@ use std::sync::Arc;
 use blink_api::macros::{async_trait, submit};
 use blink_api::{Context, Entry, MediaCapabilities, MediaHost, Plugin, Result};
 
-/// The name this host is chosen by and named with in errors.
+/// Name of the host in configurations and errors.
 const NAME: &str = "synthetic";
 
 #[async_trait]
 impl Plugin<dyn MediaHost> for SyntheticHost {
     type Config = SyntheticConfig;
     const NAME: &'static str = NAME;
-    const SUMMARY: &'static str = "WAV files, recorded speech, tones, noise and silence, video clips; no devices";
+    const SUMMARY: &'static str = "WAV files, recorded speech, tones, noise, silence and video clips; no hardware";
     const CAPABILITIES: MediaCapabilities = host::CAPABILITIES;
 
     fn check(config: &SyntheticConfig) -> Result<()> {

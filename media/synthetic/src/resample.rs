@@ -1,21 +1,21 @@
-//! Changing the sample rate of whole clips.
+//! Sample rate conversion of whole clips.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler, WindowFunction};
 
-/// Frames per block of the transform, at the least; longer blocks keep more of the highest
-/// frequencies.
+/// Minimum FFT block size in frames. Longer blocks have a steeper filter and keep more of the
+/// highest frequencies.
 const BLOCK: usize = 2_048;
 
-/// Mono sound at another rate; as long as before to within a sample, and not delayed.
+/// Resamples mono audio. The duration stays the same to within a sample, without delay.
 ///
 /// # Panics
-/// Where a rate is 0 Hz.
+/// A rate is 0 Hz.
 pub fn resample(samples: &[f32], from: u32, to: u32) -> Vec<f32> {
     resample_interleaved(samples, 1, from, to)
 }
 
-/// As [`resample`], for interleaved channels.
+/// Resamples interleaved audio, as [`resample`].
 pub(crate) fn resample_interleaved(samples: &[f32], channels: usize, from: u32, to: u32) -> Vec<f32> {
     assert!(from > 0 && to > 0, "a sample rate of 0 Hz");
     if from == to || samples.is_empty() {
@@ -23,8 +23,8 @@ pub(crate) fn resample_interleaved(samples: &[f32], channels: usize, from: u32, 
     }
     let frames = samples.len() / channels;
     let (from, to) = (from as usize, to as usize);
-    // An even number of the smallest blocks there are for these rates: the filter's delay, half a
-    // block, is then a whole number of samples on both sides, and can be cut off exactly.
+    // An even multiple of the smallest block for these rates: the filter delay of half a block is
+    // then a whole number of samples at both rates and can be cut off exactly.
     let smallest = from / greatest_common_divisor(from, to);
     let block = 2 * smallest * BLOCK.div_ceil(2 * smallest);
     let window = WindowFunction::BlackmanHarris2;
@@ -48,12 +48,12 @@ mod tests {
     }
 
     #[test]
-    fn a_tone_stays_the_same_tone_at_the_same_time() {
+    fn a_resampled_tone_keeps_frequency_and_phase() {
         for (from, to) in [(16_000, 48_000), (48_000, 16_000), (44_100, 48_000), (8_000, 192_000), (47_999, 48_000)] {
             let resampled = resample(&sine(from, 1_000.0, from as usize), from, to);
             let expected = sine(to, 1_000.0, to as usize);
             assert!(resampled.len().abs_diff(expected.len()) <= 1, "{from} to {to}: {}", resampled.len());
-            // The ends ring, as the sound begins and stops there at once.
+            // The filter rings at the abrupt ends of the tone.
             let middle = expected.len() / 10..expected.len() * 9 / 10;
             let worst = middle.map(|n| (resampled[n] - expected[n]).abs()).fold(0.0, f32::max);
             assert!(worst < 0.001, "{from} to {to}: {worst}");
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_stay_apart_and_short_clips_keep_their_length() {
+    fn channels_stay_separate_and_short_clips_keep_their_duration() {
         let stereo: Vec<f32> = sine(16_000, 500.0, 1_600).into_iter().flat_map(|sample| [sample, 0.0]).collect();
         let resampled = resample_interleaved(&stereo, 2, 16_000, 48_000);
         assert_eq!(resampled.len(), 2 * 4_800);

@@ -1,4 +1,4 @@
-//! Recorded speech that is part of the program: `assets/speech/README.md` says where it comes from.
+//! Embedded speech recordings, described in `assets/speech/README.md`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use blink_api::AudioFormat;
 
 use crate::wav::Pcm;
 
-/// How many clips there are.
+/// Number of clips.
 pub const CLIPS: usize = 5;
 
-/// Of every clip, in Hz.
+/// Sample rate of the clips in Hz.
 const RATE: u32 = 16_000;
 
-/// The clips as WAV files: 16 kHz, 16 bits, mono, 24.7 s together. Each begins with up to 260 ms of
-/// silence.
+/// Speech clips as WAV files: 16 kHz, 16 bits, mono, 24.7 s in total. Each begins with up to 260 ms
+/// of silence.
 pub fn speech() -> &'static [&'static [u8]; CLIPS] {
     &[
         include_bytes!("../../../assets/speech/sense_and_sensibility_01_austen_64kb-0870.wav"),
@@ -25,14 +25,14 @@ pub fn speech() -> &'static [&'static [u8]; CLIPS] {
     ]
 }
 
-/// So much speech from clip `first` (modulo their number) on, joined and, where it takes more than
-/// all clips, from the beginning again: 48 kHz, mono.
+/// Joins clips into speech of this duration, 48 kHz mono, starting with clip `first` modulo their
+/// number and looping when all are used.
 pub fn speech_clip(first: usize, duration: Duration) -> Vec<f32> {
     let samples = joined(first, AudioFormat::CALL);
     samples.into_iter().cycle().take(AudioFormat::CALL.samples_in(duration)).collect()
 }
 
-/// All speech, beginning with clip `first`.
+/// All clips joined, starting with clip `first`.
 pub(crate) fn at(first: usize, format: AudioFormat) -> Arc<[f32]> {
     joined(first, format).into()
 }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clips_are_what_is_said_of_them() {
+    fn the_clips_have_the_documented_format_and_duration() {
         for clip in speech() {
             let spec = hound::WavReader::new(*clip).unwrap().spec();
             assert_eq!((spec.sample_rate, spec.channels, spec.bits_per_sample), (RATE, 1, 16));
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn speech_from_another_clip_is_other_speech_of_the_length_asked_for() {
+    fn speech_clips_differ_and_have_the_requested_duration() {
         let eight = Duration::from_secs(8);
         let alice = speech_clip(0, eight);
         let bob = speech_clip(2, eight);

@@ -1,4 +1,4 @@
-//! Encoded video in memory, and the files it is read from.
+//! Encoded video clips in memory, and the files they are read from.
 
 pub(crate) mod annex_b;
 pub(crate) mod ivf;
@@ -12,49 +12,48 @@ use bytes::Bytes;
 
 use crate::file::{self, invalid};
 
-/// Frames nearer to each other than this are a mistake in the file.
-const SHORTEST_FRAME: Duration = Duration::from_millis(1);
+/// Minimum frame duration; shorter ones indicate a damaged file.
+const MIN_FRAME_DURATION: Duration = Duration::from_millis(1);
 
-/// Video that is part of the program: `assets/clips/README.md` says what it shows and how it was
-/// made.
+/// Embedded video clips, described in `assets/clips/README.md`.
 const VP8: &[u8] = include_bytes!("../../../assets/clips/counter.ivf");
 const H264: &[u8] = include_bytes!("../../../assets/clips/counter.h264");
 
-/// Encoded video of a known length.
+/// Encoded video clip.
 #[derive(Debug, Clone)]
 pub(crate) struct EncodedClip {
-    /// What it is encoded with.
+    /// Codec of the frames.
     pub(crate) codec: RtpCodec,
-    /// Size and mean rate.
+    /// Resolution and mean frame rate.
     pub(crate) format: VideoFormat,
-    /// In the order of decoding, which is that of showing. The first is a key frame.
+    /// Frames in decoding order, which equals presentation order. The first is a key frame.
     pub(crate) frames: Vec<ClipFrame>,
 }
 
-/// A frame of a clip.
+/// Frame of a clip.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClipFrame {
-    /// As in [`EncodedVideoFrame::data`](blink_api::EncodedVideoFrame::data).
+    /// Encoded frame, as in [`EncodedVideoFrame::data`](blink_api::EncodedVideoFrame::data).
     pub(crate) data: Bytes,
-    /// As in [`EncodedVideoFrame::key`](blink_api::EncodedVideoFrame::key).
+    /// Key frame, as in [`EncodedVideoFrame::key`](blink_api::EncodedVideoFrame::key).
     pub(crate) key: bool,
-    /// Until the next frame, or until the first one is shown again; at least 1 ms.
+    /// Time to the next frame, or to the first one when looping; at least 1 ms.
     pub(crate) duration: Duration,
 }
 
 impl EncodedClip {
-    /// The VP8 clip that is part of the program.
+    /// Parses the embedded VP8 clip.
     ///
     /// # Errors
-    /// None but for a faulty build.
+    /// Only in a faulty build.
     pub(crate) fn vp8() -> Result<Self> {
         ivf::parse(&Bytes::from_static(VP8))
     }
 
-    /// The H.264 clip that is part of the program.
+    /// Parses the embedded H.264 clip.
     ///
     /// # Errors
-    /// None but for a faulty build.
+    /// Only in a faulty build.
     pub(crate) fn h264() -> Result<Self> {
         annex_b::parse(&Bytes::from_static(H264))
     }
@@ -64,13 +63,13 @@ impl EncodedClip {
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound), [`Unsupported`](ErrorKind::Unsupported) for another
-    /// codec, [`Invalid`](ErrorKind::Invalid) for everything that is no such file; one line that
-    /// names the path and what is wrong.
+    /// codec, [`Invalid`](ErrorKind::Invalid) if it is not such a file; in one line with the path
+    /// and the reason.
     pub(crate) fn read(path: &Path, longest: u32) -> Result<Self> {
         read(path, longest).map_err(|error| file::named(error, path))
     }
 
-    /// From the first frame to the first one again; not zero.
+    /// Duration of one loop; not zero.
     pub(crate) fn duration(&self) -> Duration {
         self.frames.iter().map(|frame| frame.duration).sum()
     }
@@ -81,7 +80,7 @@ fn read(path: &Path, longest: u32) -> Result<EncodedClip> {
     let parse = match extension.as_deref() {
         Some("ivf") => ivf::parse,
         Some("h264" | "264") => annex_b::parse,
-        _ => return Err(invalid("a clip is vp8, h264, or a file that ends in .ivf, .h264 or .264")),
+        _ => return Err(invalid("a clip must be vp8, h264, or a file that ends in .ivf, .h264 or .264")),
     };
     let (file, bytes) = file::open(path)?;
     let mut data = Vec::new();
@@ -96,13 +95,13 @@ fn read(path: &Path, longest: u32) -> Result<EncodedClip> {
     Ok(clip)
 }
 
-/// What both formats ask of their frames.
+/// Checks the requirements on frames of both formats.
 fn check(frames: &[ClipFrame]) -> Result<()> {
-    let Some(first) = frames.first() else { return Err(invalid("the file holds no frame")) };
+    let Some(first) = frames.first() else { return Err(invalid("the file contains no frame")) };
     if !first.key {
         return Err(invalid("the file does not begin with a key frame"));
     }
-    match frames.iter().position(|frame| frame.duration < SHORTEST_FRAME) {
+    match frames.iter().position(|frame| frame.duration < MIN_FRAME_DURATION) {
         Some(frame) => Err(invalid("frames are less than 1 ms apart").with("frame", frame)),
         None => Ok(()),
     }

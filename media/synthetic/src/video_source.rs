@@ -1,4 +1,4 @@
-//! Showing clips that are in memory.
+//! Video source that plays clips from memory.
 
 use std::time::{Duration, Instant};
 
@@ -6,13 +6,13 @@ use blink_api::{EncodedVideoFrame, Result, RtpCodec, VideoFormat, VideoFrame, Vi
 
 use crate::video::{ClipFrame, EncodedClip};
 
-/// A clip, round and round, on its reader's clock.
+/// Looped clip, timed by the `now` of its reader.
 pub(crate) struct ClipSource {
     clip: EncodedClip,
     duration: Duration,
-    /// The frame that is given next.
+    /// Index of the next frame.
     next: usize,
-    /// When it is due; `None` before the first call.
+    /// Time of the next frame; `None` before the first read.
     due: Option<Instant>,
     keyframe_wanted: bool,
 }
@@ -30,18 +30,18 @@ impl ClipSource {
         (number + 1) % self.clip.frames.len()
     }
 
-    /// Goes to the next key frame without waiting for its time: all times from now on are moved.
+    /// Skips to the next key frame, which becomes due immediately and shifts all later frames.
     fn jump_to_keyframe(&mut self) {
         while !self.frame(self.next).key {
             self.next = self.after(self.next);
         }
     }
 
-    /// Leaves out what came due before the newest key frame that did. Returns when the next frame
-    /// is due.
+    /// Drops overdue frames up to the newest key frame that is due. Returns the time of the next
+    /// frame.
     fn catch_up(&mut self, mut due: Instant, now: Instant) -> Instant {
         let behind = now.saturating_duration_since(due).as_nanos();
-        // Of whole rounds the last one is gone through, so that it goes on with a key frame.
+        // Skips all whole loops but the last, which contains the key frame to continue with.
         let rounds = u64::try_from(behind / self.duration.as_nanos().max(1)).unwrap_or(u64::MAX).saturating_sub(1);
         due += Duration::from_nanos(rounds.saturating_mul(u64::try_from(self.duration.as_nanos()).unwrap_or(u64::MAX)));
         let (mut number, mut time) = (self.next, due);

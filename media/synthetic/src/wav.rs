@@ -1,4 +1,4 @@
-//! Reading WAV files.
+//! WAV file reader.
 
 mod header;
 
@@ -13,19 +13,19 @@ use crate::file::{self, invalid};
 use crate::resample::resample_interleaved;
 use header::Encoding;
 
-/// Sample rates that are read and written, in Hz.
+/// Supported sample rates in Hz.
 pub(crate) const RATES: RangeInclusive<u32> = 8_000..=192_000;
 
-/// Most channels in a file.
-const MOST_CHANNELS: u16 = 8;
+/// Maximum number of channels.
+const MAX_CHANNELS: u16 = 8;
 
-/// Longest file by default, in seconds.
-const LONGEST: u32 = 600;
+/// Default maximum duration in seconds.
+const MAX_SECONDS: u32 = 600;
 
-/// Bytes that are converted at once, a multiple of every sample's.
+/// Bytes converted at a time, a multiple of every sample size.
 const BLOCK: usize = 48 * 1024;
 
-/// Sound in memory.
+/// Audio in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pcm {
     /// Sample rate and channels.
@@ -35,8 +35,8 @@ pub struct Pcm {
 }
 
 impl Pcm {
-    /// The same sound in another format. Fewer channels get the mean of all, and so does each of
-    /// more channels.
+    /// Converts to another format. When the channel counts differ, every output channel is the mean
+    /// of all input channels.
     pub(crate) fn into_format(self, format: AudioFormat) -> Vec<f32> {
         let samples = remix(self.samples, self.format.channels.into(), format.channels.into());
         let resampled =
@@ -48,42 +48,42 @@ impl Pcm {
 /// Reads a WAV file (RIFF, RF64 or BW64): integers of up to 32 bits in up to 4 bytes, floats of 32
 /// or 64 bits, A-law or µ-law; 8 to 192 kHz, up to 8 channels, 10 minutes and 512 MiB.
 ///
-/// Headers that writers are known to get wrong are taken: see `docs/decisions/0041-wav-headers.md`.
+/// Tolerates the header mistakes of known writers, see `docs/decisions/0041-wav-headers.md`.
 ///
 /// # Errors
-/// [`NotFound`](blink_api::ErrorKind::NotFound) where there is no such file,
-/// [`Invalid`](blink_api::ErrorKind::Invalid) for everything that is no such WAV file; one line
-/// that names the path and what is wrong.
+/// [`NotFound`](blink_api::ErrorKind::NotFound) if the file does not exist,
+/// [`Invalid`](blink_api::ErrorKind::Invalid) if it is not such a WAV file; in one line with the
+/// path and the reason.
 pub fn read_wav(path: impl AsRef<Path>) -> Result<Pcm> {
-    read_up_to(path.as_ref(), LONGEST)
+    read_up_to(path.as_ref(), MAX_SECONDS)
 }
 
-/// As [`read_wav`], from memory.
+/// Reads a WAV file from memory, as [`read_wav`].
 pub(crate) fn parse(file: &[u8]) -> Result<Pcm> {
-    decode(file, file.len() as u64, LONGEST)
+    decode(file, file.len() as u64, MAX_SECONDS)
 }
 
-/// As [`read_wav`], up to `longest` seconds.
+/// Reads a WAV file of up to `longest` seconds, as [`read_wav`].
 pub(crate) fn read_up_to(path: &Path, longest: u32) -> Result<Pcm> {
     file::open(path)
         .and_then(|(file, bytes)| decode(BufReader::new(file), bytes, longest))
         .map_err(|error| file::named(error, path))
 }
 
-/// `bytes` is how much there is to read, whatever a header says.
+/// Decodes a WAV file. `bytes` is the size of the file, regardless of its header.
 fn decode(mut reader: impl Read, bytes: u64, longest: u32) -> Result<Pcm> {
     let header = header::read(&mut reader, bytes)?;
-    if header.channels > MOST_CHANNELS {
+    if header.channels > MAX_CHANNELS {
         return Err(invalid("the file has more than 8 channels").with("channels", header.channels));
     }
     if !RATES.contains(&header.sample_rate) {
         return Err(invalid("the file's sample rate is not 8 to 192 kHz").with("rate", header.sample_rate));
     }
-    // A last frame that is not whole is left out.
+    // An incomplete last frame is dropped.
     let frame = u64::from(header.encoding.bytes()) * u64::from(header.channels);
     let frames = header.length / frame;
     if frames == 0 {
-        return Err(invalid("the file holds no sound"));
+        return Err(invalid("the file contains no audio"));
     }
     if frames > u64::from(longest) * u64::from(header.sample_rate) {
         let seconds = frames / u64::from(header.sample_rate);
@@ -102,7 +102,7 @@ fn samples(mut reader: impl Read, encoding: Encoding, length: u64) -> Result<Vec
     while left > 0 {
         let block = &mut block[..BLOCK.min(usize::try_from(left).unwrap_or(BLOCK))];
         reader.read_exact(block).map_err(|source| match source.kind() {
-            std::io::ErrorKind::UnexpectedEof => header::cut_off(),
+            std::io::ErrorKind::UnexpectedEof => header::truncated(),
             _ => invalid("the file cannot be read").source(source),
         })?;
         left -= block.len() as u64;
@@ -124,7 +124,7 @@ fn append(samples: &mut Vec<f32>, block: &[u8], encoding: Encoding, justificatio
         }
         Encoding::Integer { bytes, bits } => {
             samples.extend(block.chunks_exact(bytes.into()).map(|sample| {
-                // Left-justified in 32 bits, the sign is where it belongs.
+                // Left-justified in 32 bits, so that the sign bit is in place.
                 let mut wide = [0; 4];
                 wide[4 - sample.len()..].copy_from_slice(sample);
                 let value = i32::from_le_bytes(wide);
@@ -140,7 +140,7 @@ fn append(samples: &mut Vec<f32>, block: &[u8], encoding: Encoding, justificatio
                     _ => unreachable!("a float has 4 or 8 bytes"),
                 };
                 if !value.is_finite() {
-                    return Err(invalid("the file holds numbers that are no sound"));
+                    return Err(invalid("the file contains samples that are not finite"));
                 }
                 samples.push(value.clamp(-1.0, 1.0));
             }
@@ -151,11 +151,11 @@ fn append(samples: &mut Vec<f32>, block: &[u8], encoding: Encoding, justificatio
     Ok(())
 }
 
-/// On which side of a larger container samples stand.
+/// Detection of the alignment of samples in a larger container.
 ///
-/// They belong left, with zeros at their right. There are writers of 24 bits in 32 that put them
-/// right, with the sign at their left: then what should be zero is not, and every sample fits into
-/// its bits.
+/// The specification has them left-justified with zero padding on the right. Some writers of 24
+/// bits in 32 right-justify them with sign extension. Such a file is recognised when the padding is
+/// not zero and every sample fits into its bits.
 #[derive(Debug, Default)]
 struct Justification {
     uses_padding: bool,

@@ -1,4 +1,4 @@
-//! Writing WAV files.
+//! WAV file writer.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -10,11 +10,11 @@ use hound::{SampleFormat, WavSpec, WavWriter};
 
 use crate::NAME;
 
-/// Most samples in a file: its length fields have 32 bits.
-const MOST_SAMPLES: u64 = (u32::MAX as u64 - 44) / 2;
+/// Maximum number of samples, since the header's length fields have 32 bits.
+const MAX_SAMPLES: u64 = (u32::MAX as u64 - 44) / 2;
 
-/// The path that a sink named `wav:PATH` opens now: `{n}` in it stands for the first number, from 1
-/// on, of which there is no file yet. So each of several calls gets a file of its own.
+/// Path that a sink `wav:PATH` opens: `{n}` is replaced by the first number from 1 on without a
+/// file, so that each call gets its own.
 pub fn numbered(path: &Path) -> PathBuf {
     const NUMBER: &str = "{n}";
     match path.to_str() {
@@ -26,21 +26,21 @@ pub fn numbered(path: &Path) -> PathBuf {
     }
 }
 
-/// A WAV file of 16-bit PCM. Its header is brought up to date after every second of sound, so that
-/// the file of a killed process can be read up to there.
+/// Audio sink that writes a WAV file of 16-bit PCM. The header is updated once per second of audio,
+/// so that the file stays readable if the process is killed.
 pub(crate) struct WavSink {
     format: AudioFormat,
     path: PathBuf,
     /// `None` once finished.
     writer: Option<WavWriter<BufWriter<File>>>,
     written: u64,
-    most: u64,
-    /// Samples since the header was last brought up to date.
+    max_samples: u64,
+    /// Samples since the last update of the header.
     unflushed: usize,
 }
 
 impl WavSink {
-    /// Makes the file, closed to other users, and the directories it is in; a file that is there is
+    /// Creates the file, accessible to its owner only, and missing directories. An existing file is
     /// overwritten. See [`numbered`] for `{n}` in the path.
     pub(crate) fn create(path: &Path, format: AudioFormat) -> Result<Self> {
         let path = &numbered(path);
@@ -49,10 +49,10 @@ impl WavSink {
             move |source: hound::Error| Error::new(ErrorKind::Invalid, why).with("path", path).source(source)
         };
         if path.as_os_str().is_empty() {
-            return Err(Error::new(ErrorKind::Invalid, "a path belongs after wav:").with("name", "wav:"));
+            return Err(Error::new(ErrorKind::Invalid, "expected a path after wav:").with("name", "wav:"));
         }
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            let failed = failed("the file's directory cannot be made");
+            let failed = failed("the file's directory cannot be created");
             std::fs::create_dir_all(parent).map_err(|source| failed(source.into()))?;
         }
         let spec = WavSpec {
@@ -61,10 +61,17 @@ impl WavSink {
             bits_per_sample: 16,
             sample_format: SampleFormat::Int,
         };
-        let file = private::create(path).map_err(|source| failed("the file cannot be made")(source.into()))?;
-        let mut writer = WavWriter::new(BufWriter::new(file), spec).map_err(failed("the file cannot be made"))?;
+        let file = private::create(path).map_err(|source| failed("the file cannot be created")(source.into()))?;
+        let mut writer = WavWriter::new(BufWriter::new(file), spec).map_err(failed("the file cannot be created"))?;
         writer.flush().map_err(failed("the file cannot be written"))?;
-        Ok(Self { format, path: path.to_owned(), writer: Some(writer), written: 0, most: MOST_SAMPLES, unflushed: 0 })
+        Ok(Self {
+            format,
+            path: path.to_owned(),
+            writer: Some(writer),
+            written: 0,
+            max_samples: MAX_SAMPLES,
+            unflushed: 0,
+        })
     }
 
     fn append(&mut self, samples: &[f32]) -> std::result::Result<(), hound::Error> {
@@ -93,14 +100,14 @@ impl AudioSink for WavSink {
 
     fn write(&mut self, samples: &[f32]) -> Result<usize> {
         if self.writer.is_none() {
-            return Err(self.error(ErrorKind::Closed, "the file is finished", "write"));
+            return Err(self.error(ErrorKind::Closed, "the sink is finished", "write"));
         }
         let whole = samples.len() - samples.len() % usize::from(self.format.channels);
-        if self.written + whole as u64 > self.most {
-            return Err(self.error(ErrorKind::Io, "a WAV file cannot grow past 4 GiB", "write"));
+        if self.written + whole as u64 > self.max_samples {
+            return Err(self.error(ErrorKind::Io, "a WAV file cannot exceed 4 GiB", "write"));
         }
         let appended = self.append(&samples[..whole]);
-        appended.map_err(|source| self.error(ErrorKind::Io, "the file cannot grow", "write").source(source))?;
+        appended.map_err(|source| self.error(ErrorKind::Io, "the file cannot be written", "write").source(source))?;
         Ok(whole)
     }
 
@@ -113,11 +120,11 @@ impl AudioSink for WavSink {
     }
 
     fn finish(&mut self) -> Result<()> {
-        // Without this, dropping the writer does the same and keeps its errors to itself.
+        // Dropping the writer would also finalize the file, but swallow errors.
         let Some(writer) = self.writer.take() else { return Ok(()) };
         writer
             .finalize()
-            .map_err(|source| self.error(ErrorKind::Io, "the file cannot be finished", "finish").source(source))
+            .map_err(|source| self.error(ErrorKind::Io, "the file cannot be finalized", "finish").source(source))
     }
 }
 
@@ -131,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_come_back_from_the_finished_file() {
+    fn a_finished_file_contains_the_written_samples() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.wav");
         let stereo = AudioFormat { sample_rate: 44_100, channels: 2 };
@@ -149,7 +156,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_is_recorded_is_closed_to_other_users() {
+    fn files_are_accessible_to_their_owner_only() {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         let (new, old) = (directory.path().join("new.wav"), directory.path().join("old.wav"));
@@ -157,12 +164,12 @@ mod tests {
         std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o644)).unwrap();
         for path in [&new, &old] {
             let _sink = sink(path);
-            assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "from the first moment");
+            assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "from creation on");
         }
     }
 
     #[test]
-    fn a_number_in_the_path_makes_a_file_for_each_opening() {
+    fn a_number_placeholder_gives_a_new_file_per_opening() {
         let directory = tempfile::tempdir().unwrap();
         let pattern = directory.path().join("new/heard-{n}.wav");
         for n in 1..=3 {
@@ -176,10 +183,9 @@ mod tests {
         assert_eq!(numbered(Path::new("a.wav")), Path::new("a.wav"));
     }
 
-    /// A process that is killed leaves what was flushed: here the file is read while the sink still
-    /// has it open.
+    /// Reads the file while the sink still has it open, as if the process had been killed.
     #[test]
-    fn a_killed_process_leaves_all_but_the_last_second() {
+    fn a_killed_process_loses_at_most_the_last_second() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.wav");
         let mut sink = sink(&path);
@@ -193,11 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_does_not_grow_past_its_limit() {
+    fn a_file_does_not_exceed_its_size_limit() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.wav");
         let mut sink = sink(&path);
-        sink.most = 100;
+        sink.max_samples = 100;
         sink.write(&[0.1; 100]).unwrap();
         let error = sink.write(&[0.1]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
@@ -207,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn places_where_no_file_can_be_are_named() {
+    fn paths_that_cannot_be_created_are_named() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         std::fs::write(&file, "x").unwrap();

@@ -1,10 +1,10 @@
-//! Which multiaddresses this backend can use, and in which order it shows its own.
+//! Supported multiaddresses, and the order of the node's own ones.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use blink_api::{Error, ErrorKind, Result};
-use blink_signaling_kit::listening;
+use blink_signaling_kit::port_probe;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
@@ -14,37 +14,37 @@ const DIAL: &str = "expected a multiaddress like /ip4/192.0.2.1/tcp/4001, /ip4/1
                     /ip4/192.0.2.1/tcp/4001/ws, or one of those with /p2p/RELAY/p2p-circuit/p2p/NODE";
 const LISTEN: &str = "expected a multiaddress like /ip4/0.0.0.0/tcp/4001, /ip4/0.0.0.0/udp/4001/quic-v1 or \
                       /ip4/0.0.0.0/tcp/4001/ws";
-const RELAY: &str = "expected the multiaddress of a relay with its name, like /ip4/192.0.2.1/tcp/4001/p2p/NODE";
+const RELAY: &str = "expected the multiaddress of a relay with its peer id, like /ip4/192.0.2.1/tcp/4001/p2p/NODE";
 
-/// Reads an address to dial: an IP address or name, a carrier, and perhaps `/p2p/NODE`, or a
-/// relay's and `/p2p-circuit/p2p/NODE`.
+/// Parses an address to dial: an IP address or DNS name and a transport, optionally with
+/// `/p2p/NODE` or with a relay's `/p2p/RELAY/p2p-circuit/p2p/NODE`.
 pub(crate) fn parse_dial(text: &str) -> Result<Multiaddr> {
     let address = parse(text, DIAL)?;
-    match Parts::of(&address) {
-        Some(Parts { relayed: true, node: None, .. }) | None => Err(invalid(text, DIAL)),
+    match Components::of(&address) {
+        Some(Components { relayed: true, node: None, .. }) | None => Err(invalid(text, DIAL)),
         Some(_) => Ok(address),
     }
 }
 
-/// Reads an address to listen on: an IP address and a carrier.
+/// Parses an address to listen on: an IP address and a transport.
 pub(crate) fn parse_listen(text: &str) -> Result<Multiaddr> {
     let address = parse(text, LISTEN)?;
-    match Parts::of(&address) {
-        Some(Parts { relayed: false, node: None }) if socket(&address).is_some() => Ok(address),
+    match Components::of(&address) {
+        Some(Components { relayed: false, node: None }) if socket(&address).is_some() => Ok(address),
         _ => Err(invalid(text, LISTEN)),
     }
 }
 
-/// Reads a relay's address, which names its node.
+/// Parses a relay's address, which must contain its peer id.
 pub(crate) fn parse_relay(text: &str) -> Result<Multiaddr> {
     let address = parse(text, RELAY)?;
-    match Parts::of(&address) {
-        Some(Parts { relayed: false, node: Some(_) }) => Ok(address),
+    match Components::of(&address) {
+        Some(Components { relayed: false, node: Some(_) }) => Ok(address),
         _ => Err(invalid(text, RELAY)),
     }
 }
 
-/// The node an address names.
+/// Peer id at the end of an address.
 pub(crate) fn peer(address: &Multiaddr) -> Option<PeerId> {
     match address.iter().last() {
         Some(Protocol::P2p(peer)) => Some(peer),
@@ -52,7 +52,7 @@ pub(crate) fn peer(address: &Multiaddr) -> Option<PeerId> {
     }
 }
 
-/// The relay that an address goes through.
+/// Peer id of the relay in a circuit address.
 pub(crate) fn relay(address: &Multiaddr) -> Option<PeerId> {
     let mut before = None;
     for protocol in address {
@@ -65,46 +65,45 @@ pub(crate) fn relay(address: &Multiaddr) -> Option<PeerId> {
     None
 }
 
-/// Finds out whether this machine lets one listen on an address, without listening.
+/// Checks that this process may listen on an address, without listening.
 ///
 /// # Errors
-/// What the system says against it.
+/// The operating system's error.
 pub(crate) fn probe(address: &Multiaddr) -> io::Result<()> {
     match (socket(address), address.iter().nth(1)) {
-        (Some(socket), Some(Protocol::Tcp(_))) => listening::probe(listening::Carrier::Tcp, socket),
-        (Some(socket), Some(Protocol::Udp(_))) => listening::probe(listening::Carrier::Udp, socket),
+        (Some(socket), Some(Protocol::Tcp(_))) => port_probe::probe(port_probe::PortProtocol::Tcp, socket),
+        (Some(socket), Some(Protocol::Udp(_))) => port_probe::probe(port_probe::PortProtocol::Udp, socket),
         _ => Ok(()),
     }
 }
 
-/// Whether an address is one through a relay.
+/// Returns whether an address goes through a relay.
 pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
     address.iter().any(|protocol| protocol == Protocol::P2pCircuit)
 }
 
-/// Whether an address is one of QUIC.
+/// Returns whether an address uses QUIC.
 pub(crate) fn is_quic(address: &Multiaddr) -> bool {
     address.iter().any(|protocol| protocol == Protocol::QuicV1)
 }
 
-/// A node's own addresses with its name added, those that reach further first, and of those the
-/// direct ones. Those of QUIC only where they can be reached: not while the clock is too wrong for
-/// it.
+/// The node's own addresses with its peer id: globally reachable ones first, among them direct ones
+/// before relayed ones. QUIC addresses are omitted while the system clock rules QUIC out.
 pub(crate) fn own<'a>(listeners: impl Iterator<Item = &'a Multiaddr>, node: PeerId, allows_quic: bool) -> Vec<String> {
     let mut addresses: Vec<_> = listeners.filter(|address| allows_quic || !is_quic(address)).collect();
-    addresses.sort_by_key(|address| (redundancy_span(address), is_relayed(address)));
+    addresses.sort_by_key(|address| (reachability_rank(address), is_relayed(address)));
     let full = |address: &Multiaddr| address.clone().with_p2p(node).unwrap_or_else(|other| other).to_string();
     addresses.into_iter().map(full).collect()
 }
 
-/// What an address consists of, besides its host and its carrier.
-struct Parts {
+/// Components of an address besides host and transport.
+struct Components {
     relayed: bool,
     node: Option<PeerId>,
 }
 
-impl Parts {
-    /// `None` where this backend cannot use it.
+impl Components {
+    /// Splits an address; `None` if this backend does not support it.
     fn of(address: &Multiaddr) -> Option<Self> {
         let protocols: Vec<_> = address.iter().collect();
         let (host, rest) = protocols.split_first()?;
@@ -148,9 +147,8 @@ fn socket(address: &Multiaddr) -> Option<SocketAddr> {
     }
 }
 
-/// 0 for addresses that reach out of the machine's own network, 2 for those that stay in the
-/// machine.
-fn redundancy_span(address: &Multiaddr) -> u8 {
+/// Sort key by reachability: 0 for global addresses, 1 for private ones, 2 for loopback.
+fn reachability_rank(address: &Multiaddr) -> u8 {
     match socket(address).map(|socket| socket.ip()) {
         Some(ip) if ip.is_loopback() => 2,
         Some(IpAddr::V4(ip)) if ip.is_private() || ip.is_link_local() => 1,
@@ -168,7 +166,7 @@ mod tests {
     use super::*;
 
     const NODE: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
-    const CARRIERS: [&str; 4] = [
+    const TRANSPORTS: [&str; 4] = [
         "/ip4/192.0.2.1/tcp/4001",
         "/ip6/2001:db8::1/udp/4001/quic-v1",
         "/dns4/example.org/tcp/80/ws",
@@ -176,8 +174,8 @@ mod tests {
     ];
 
     #[test]
-    fn addresses_of_every_carrier_can_be_dialled_directly_and_through_a_relay() {
-        for address in CARRIERS {
+    fn every_transport_can_be_dialled_directly_and_through_a_relay() {
+        for address in TRANSPORTS {
             parse_dial(address).unwrap();
             parse_dial(&format!("{address}/p2p/{NODE}")).unwrap();
             parse_relay(&format!("{address}/p2p/{NODE}")).unwrap();
@@ -187,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_without_a_known_carrier_host_or_end_are_refused() {
+    fn unsupported_addresses_are_refused() {
         for address in [
             "",
             "example.org:4001",
@@ -205,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn one_listens_on_ip_addresses_without_a_node_only() {
+    fn listen_addresses_are_ip_addresses_without_a_peer_id() {
         parse_listen("/ip4/0.0.0.0/tcp/0/ws").unwrap();
         for address in ["/dns4/example.org/tcp/1", "/ip4/0.0.0.0/tcp/443/wss"] {
             assert_eq!(parse_listen(address).unwrap_err().kind(), ErrorKind::Invalid, "{address}");
@@ -215,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn own_addresses_begin_with_those_that_reach_furthest_and_the_direct_ones() {
+    fn own_addresses_are_sorted_by_reachability_with_direct_ones_first() {
         let circuit = format!("/ip4/203.0.113.1/tcp/1/p2p/{NODE}/p2p-circuit");
         let listeners: Vec<Multiaddr> =
             ["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.1.5/tcp/1", &circuit, "/ip4/203.0.113.9/tcp/1"]

@@ -1,9 +1,9 @@
 //! Signaling as one behaviour in the node's swarm.
 //!
-//! Its inputs: commands and verdicts of the handle, dropped subscriptions, events of gossipsub,
-//! pings and mDNS, what the swarm tells every behaviour, resolved names, and a tick for what is
-//! due. What it wants of the swarm goes into `actions`. It never waits: a message goes straight
-//! from gossipsub into its readers' queues, which count what they cannot take.
+//! Inputs: commands and verdicts from the handle, dropped subscriptions, events of gossipsub, ping
+//! and mDNS, swarm events, resolved names, and a periodic tick. Outputs: swarm actions, queued in
+//! `actions`. It never blocks: messages go directly from gossipsub into the subscribers' queues,
+//! which count what they drop.
 
 use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
@@ -13,11 +13,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use blink_api::{DeliveryId, SignalingEvent, Verdict};
-use blink_signaling_kit::deliveries::Deliveries;
+use blink_signaling_kit::deliveries::PendingDeliveries;
+use blink_signaling_kit::dial_queue::DialQueue;
 use blink_signaling_kit::handle::{Command, Inputs};
 use blink_signaling_kit::liveness::Liveness;
-use blink_signaling_kit::readers::{Others, Readers};
-use blink_signaling_kit::targets::Targets;
+use blink_signaling_kit::subscriptions::{RemoteSubscriptions, Subscribers};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::gossipsub::MessageId;
@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::gossip::VERDICT_WINDOW;
-use crate::parts::Parts;
+use crate::protocols::Protocols;
 use crate::relays::Relays;
 
 mod circuits;
@@ -40,81 +40,82 @@ mod messages;
 
 use circuits::Circuits;
 
-/// How often is looked for what is due: redials, silent nodes, deliveries nobody judged.
+/// Interval of periodic work: redials, ping timeouts, expired deliveries.
 const TICK: Duration = Duration::from_millis(250);
-/// A verdict must come before gossipsub forgets the message.
+/// Time for a verdict, shorter than gossipsub's message cache.
 const VERDICT_TTL: Duration = VERDICT_WINDOW.saturating_sub(Duration::from_secs(2));
-/// At the end, the time for what was just published to get out.
-const DRAIN: Duration = Duration::from_millis(100);
-/// At the end, the time for connections to close.
-const CLOSE: Duration = Duration::from_millis(550);
+/// Time at shutdown for published messages to be sent.
+const DRAIN_TIME: Duration = Duration::from_millis(100);
+/// Time at shutdown for connections to close.
+const CLOSE_TIME: Duration = Duration::from_millis(550);
 
-/// What is handed to the swarm.
-type Action = ToSwarm<Infallible, THandlerInEvent<Parts>>;
+/// Action for the swarm.
+type Action = ToSwarm<Infallible, THandlerInEvent<Protocols>>;
 
-/// The names of an address that could be resolved, for a dial and who has to answer it.
+/// Result of resolving the name in an address, for a dial and its expected peer id.
 struct Resolved {
     connection: ConnectionId,
-    named: Option<PeerId>,
+    expected: Option<PeerId>,
     result: io::Result<Vec<Multiaddr>>,
 }
 
-/// Which end of its life the node is at.
+/// Lifecycle of the node.
 enum Phase {
     Running,
-    /// What was published goes out.
+    /// Sending what was published before the shutdown.
     Draining(Instant),
-    /// Connections close.
+    /// Closing all connections.
     Closing(Instant),
     Left,
 }
 
-/// Signaling in a swarm.
-pub(crate) struct Calls {
-    /// Never locked: rust-ipfs wants what it is given to be `Sync`, which mDNS is not.
-    parts: Mutex<Parts>,
+/// Signaling behaviour in the swarm.
+pub(crate) struct SignalingBehaviour {
+    /// Never locked: only accessed through `get_mut`. The mutex makes the field `Sync`, which
+    /// rust-ipfs requires of a behaviour and mDNS is not.
+    protocols: Mutex<Protocols>,
     local: PeerId,
     serves_relay: bool,
     commands: mpsc::Receiver<Command<Multiaddr>>,
     reports: mpsc::Receiver<(DeliveryId, Verdict)>,
     dropped: mpsc::Receiver<()>,
     events: broadcast::Sender<SignalingEvent>,
-    /// What is dropped at the very end, and where it goes when the network is left.
+    /// Shutdown notification, and where to send it once the network was left.
     left: Option<(oneshot::Sender<watch::Sender<()>>, watch::Sender<()>)>,
     tick: Interval,
     phase: Phase,
     actions: VecDeque<Action>,
     connected: HashSet<PeerId>,
     listening: ListenAddresses,
-    readers: Readers,
-    others: Others<PeerId>,
-    deliveries: Deliveries<MessageId, PeerId>,
-    targets: Targets<Multiaddr, PeerId, ConnectionId>,
+    subscribers: Subscribers,
+    remote_subscriptions: RemoteSubscriptions<PeerId>,
+    deliveries: PendingDeliveries<MessageId, PeerId>,
+    dial_queue: DialQueue<Multiaddr, PeerId, ConnectionId>,
     resolving: JoinSet<Resolved>,
     circuits: Circuits,
     liveness: Liveness<ConnectionId, PeerId>,
     relays: Relays,
 }
 
-/// What a behaviour is made of, besides its protocols.
-pub(crate) struct Setting {
+/// Configuration of the behaviour besides its protocols.
+pub(crate) struct BehaviourOptions {
     pub(crate) inputs: Inputs<Multiaddr>,
-    /// Given `inputs.ended` when the network is left.
+    /// Receives `inputs.ended` once the network was left.
     pub(crate) left: oneshot::Sender<watch::Sender<()>>,
     pub(crate) bootstrap: Vec<Multiaddr>,
     pub(crate) relays: Vec<Multiaddr>,
     pub(crate) serves_relay: bool,
 }
 
-impl Calls {
-    /// Begins at once, in the tokio runtime it is made in.
-    pub(crate) fn new(parts: Parts, local: PeerId, setting: Setting) -> Self {
-        let Setting { inputs, left, bootstrap, relays, serves_relay } = setting;
+impl SignalingBehaviour {
+    /// Creates the behaviour and starts its timer. Must be called in a tokio runtime.
+    pub(crate) fn new(protocols: Protocols, local: PeerId, behaviour_options: BehaviourOptions) -> Self {
+        let BehaviourOptions { inputs, left, bootstrap, relays, serves_relay } = behaviour_options;
         let now = Instant::now();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut calls = Self {
-            parts: Mutex::new(parts),
+        let mut behaviour = Self {
+            protocols: Mutex::new(protocols),
             local,
             serves_relay,
             commands: inputs.commands,
@@ -127,26 +128,26 @@ impl Calls {
             actions: VecDeque::new(),
             connected: HashSet::new(),
             listening: ListenAddresses::default(),
-            readers: Readers::default(),
-            others: Others::default(),
-            deliveries: Deliveries::new(VERDICT_TTL),
-            targets: Targets::default(),
+            subscribers: Subscribers::default(),
+            remote_subscriptions: RemoteSubscriptions::default(),
+            deliveries: PendingDeliveries::new(VERDICT_TTL),
+            dial_queue: DialQueue::default(),
             resolving: JoinSet::new(),
             circuits: Circuits::default(),
             liveness: Liveness::default(),
             relays: Relays::new(&relays, now),
         };
         for address in bootstrap.into_iter().chain(relays) {
-            calls.stay_connected(address, None);
+            behaviour.stay_connected(address, None);
         }
-        calls
+        behaviour
     }
 
-    fn parts(&mut self) -> &mut Parts {
-        self.parts.get_mut().unwrap_or_else(PoisonError::into_inner)
+    fn protocols(&mut self) -> &mut Protocols {
+        self.protocols.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one of what came from outside the swarm; says whether there was any.
+    /// Handles one input from outside the swarm; returns whether there was one.
     fn poll_inputs(&mut self, cx: &mut Context<'_>) -> bool {
         if matches!(self.phase, Phase::Running) {
             if let Poll::Ready(command) = self.commands.poll_recv(cx) {
@@ -161,7 +162,7 @@ impl Calls {
                 return true;
             }
             if let Poll::Ready(Some(())) = self.dropped.poll_recv(cx) {
-                self.sweep();
+                self.remove_dropped();
                 return true;
             }
             if let Poll::Ready(Some(Ok(resolved))) = self.resolving.poll_join_next(cx) {
@@ -180,16 +181,16 @@ impl Calls {
         let now = Instant::now();
         match self.phase {
             Phase::Running => {
-                self.give_up_unjudged(now);
-                self.close_silent(now);
-                self.close_graylisted();
-                self.dial_due();
-                self.listen_due(now);
+                self.expire_deliveries(now);
+                self.disconnect_unresponsive(now);
+                self.ban_graylisted();
+                self.start_due_dials();
+                self.start_due_reservations(now);
             }
             Phase::Draining(until) if until <= now => {
                 let close = |peer| ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::All };
                 self.actions.extend(self.connected.iter().copied().map(close));
-                self.phase = Phase::Closing(now + CLOSE);
+                self.phase = Phase::Closing(now + CLOSE_TIME);
                 self.check_left(now);
             }
             Phase::Closing(_) => self.check_left(now),
@@ -197,40 +198,40 @@ impl Calls {
         }
     }
 
-    /// Begins to leave: what was published goes out, and what comes in meanwhile has no reader.
+    /// Starts the shutdown: drains what was published; received messages have no subscriber.
     fn leave(&mut self) {
-        // Whoever still waits for an answer hears that signaling is closed.
+        // Closing the commands fails the pending requests with `Closed`.
         self.commands.close();
         while self.commands.try_recv().is_ok() {}
-        self.targets = Targets::default();
+        self.dial_queue = DialQueue::default();
         self.relays = Relays::new(&[], Instant::now());
         self.resolving.abort_all();
         self.circuits = Circuits::default();
         self.leave_topics();
-        self.phase = Phase::Draining(Instant::now() + DRAIN);
-        self.tick = tokio::time::interval(DRAIN / 4);
+        self.phase = Phase::Draining(Instant::now() + DRAIN_TIME);
+        self.tick = tokio::time::interval(DRAIN_TIME / 4);
     }
 
-    /// Whether all connections are closed, or should be by now.
+    /// Finishes the shutdown once all connections are closed or the time is up.
     fn check_left(&mut self, now: Instant) {
         let Phase::Closing(until) = self.phase else { return };
         if self.connected.is_empty() || until <= now {
             self.phase = Phase::Left;
             if let Some((left, ended)) = self.left.take() {
-                // Nobody waits where the node ends with its runtime.
+                // The receiver is gone if the runtime itself is shutting down.
                 let _ = left.send(ended);
             }
         }
     }
 
-    fn tell(&self, event: SignalingEvent) {
-        // Nobody has to listen to events.
+    fn emit(&self, event: SignalingEvent) {
+        // No receiver is fine: events are optional.
         let _ = self.events.send(event);
     }
 }
 
-impl NetworkBehaviour for Calls {
-    type ConnectionHandler = THandler<Parts>;
+impl NetworkBehaviour for SignalingBehaviour {
+    type ConnectionHandler = THandler<Protocols>;
     type ToSwarm = Infallible;
 
     fn handle_pending_inbound_connection(
@@ -239,7 +240,7 @@ impl NetworkBehaviour for Calls {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        self.parts().handle_pending_inbound_connection(connection, local, remote)
+        self.protocols().handle_pending_inbound_connection(connection, local, remote)
     }
 
     fn handle_established_inbound_connection(
@@ -249,7 +250,7 @@ impl NetworkBehaviour for Calls {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.parts().handle_established_inbound_connection(connection, peer, local, remote)
+        self.protocols().handle_established_inbound_connection(connection, peer, local, remote)
     }
 
     fn handle_pending_outbound_connection(
@@ -259,7 +260,7 @@ impl NetworkBehaviour for Calls {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        self.parts().handle_pending_outbound_connection(connection, peer, addresses, role)
+        self.protocols().handle_pending_outbound_connection(connection, peer, addresses, role)
     }
 
     fn handle_established_outbound_connection(
@@ -270,17 +271,17 @@ impl NetworkBehaviour for Calls {
         role: Endpoint,
         port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.parts().handle_established_outbound_connection(connection, peer, address, role, port)
+        self.protocols().handle_established_outbound_connection(connection, peer, address, role, port)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         self.listening.on_swarm_event(&event);
-        self.parts().on_swarm_event(event);
+        self.protocols().on_swarm_event(event);
         self.handle_swarm(event);
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
-        self.parts().on_connection_handler_event(peer, connection, event);
+        self.protocols().on_connection_handler_event(peer, connection, event);
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
@@ -291,7 +292,7 @@ impl NetworkBehaviour for Calls {
             if self.poll_inputs(cx) {
                 continue;
             }
-            match self.parts().poll(cx) {
+            match self.protocols().poll(cx) {
                 Poll::Ready(ToSwarm::GenerateEvent(event)) => self.handle_event(event),
                 Poll::Ready(action) => return Poll::Ready(action.map_out(|_| unreachable!("handled above"))),
                 Poll::Pending if self.actions.is_empty() => return Poll::Pending,

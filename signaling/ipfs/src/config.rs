@@ -1,4 +1,4 @@
-//! `[signalings.ipfs]`
+//! Configuration `[signalings.ipfs]`.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{NAME, addresses};
 
-/// `[signalings.ipfs]`
+/// Configuration `[signalings.ipfs]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IpfsConfig {
@@ -19,24 +19,24 @@ pub struct IpfsConfig {
     pub listen: Vec<String>,
     /// Multiaddresses of nodes to stay connected to.
     pub bootstrap: Vec<String>,
-    /// Find nodes on the local network and be found.
+    /// Discover nodes on the local network by mDNS, and be discovered.
     pub mdns: bool,
-    /// Multiaddresses of relays, each with its node's name, to stay connected to and be reached
+    /// Multiaddresses of relays, each with its peer id, to stay connected to and to be reached
     /// through.
     pub relays: Vec<String>,
-    /// Be a relay for others: pass on their connections.
+    /// Act as a relay for other nodes.
     pub serve_relay: bool,
-    /// Directory of the IPFS repository, made where there is none; absent: in memory.
+    /// Directory of the IPFS repository, created if missing; in memory if absent.
     #[serde(deserialize_with = "blink_api::optional_path")]
     pub repository: Option<PathBuf>,
-    /// Connections in both directions, 16 to 65,536; three quarters of them may be inbound.
+    /// Limit of connections in both directions, 16 to 65,536; up to three quarters are inbound.
     pub max_connections: usize,
-    /// File with the node's key, made at the first start; absent: a new key at every start.
+    /// File with the node's key, created on first start; if absent, a new key per start.
     #[serde(deserialize_with = "blink_api::optional_path")]
     pub node_key: Option<PathBuf>,
 }
 
-/// The addresses of a configuration, read.
+/// Parsed addresses of a configuration.
 pub(crate) struct Addresses {
     pub(crate) listen: Vec<Multiaddr>,
     pub(crate) bootstrap: Vec<Multiaddr>,
@@ -71,7 +71,7 @@ impl IpfsConfig {
             return Err(no_path("signalings.ipfs.node_key"));
         }
         if self.serve_relay && self.listen.is_empty() {
-            let error = Error::new(ErrorKind::Invalid, "a relay has to listen somewhere").backend(NAME);
+            let error = Error::new(ErrorKind::Invalid, "a relay needs an address to listen on").backend(NAME);
             return Err(error.with("key", "signalings.ipfs.serve_relay"));
         }
         check_connections(self.max_connections)
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_value_is_refused_with_its_key() {
+    fn an_invalid_value_is_refused_with_its_key() {
         let of = |text: &str| vec![text.to_owned()];
         let default = IpfsConfig::default;
         let refused = refusal(&IpfsConfig { listen: of("0.0.0.0:4001"), ..default() });

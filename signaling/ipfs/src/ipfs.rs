@@ -1,5 +1,5 @@
-//! The IPFS node around the behaviour. All of rust-ipfs is instantiated here and nowhere else: that
-//! takes a minute to compile.
+//! The IPFS node around the behaviour. The only place that instantiates rust-ipfs's generic types,
+//! which takes a minute to compile.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -12,36 +12,36 @@ use rust_ipfs::Ipfs;
 use rust_ipfs::builder::IpfsBuilder;
 use rust_ipfs::p2p::RelayConfig;
 
-use crate::behaviour::{Calls, Setting};
-use crate::parts::Parts;
+use crate::behaviour::{BehaviourOptions, SignalingBehaviour};
+use crate::protocols::Protocols;
 use crate::{NAME, addresses};
 
-/// Connections stay open while there is nothing to say: a year in seconds.
+/// Idle timeout of connections in seconds: a year, since signaling connections stay open.
 const IDLE_TIMEOUT: u64 = 365 * 24 * 3600;
-/// How long a listener may take to say where it listens.
+/// Time for a listener to report its address.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a node is made of.
-pub(crate) struct Recipe {
+/// Configuration of a node.
+pub(crate) struct NodeOptions {
     pub(crate) key: Keypair,
     pub(crate) mdns: bool,
     pub(crate) max_connections: usize,
     pub(crate) repository: Option<PathBuf>,
-    pub(crate) setting: Setting,
+    pub(crate) behaviour_options: BehaviourOptions,
 }
 
-/// Starts a node that listens nowhere yet.
+/// Starts a node without listeners.
 ///
 /// # Errors
-/// [`Io`](ErrorKind::Io) where the repository cannot be opened.
-pub(crate) async fn start(recipe: Recipe) -> Result<Ipfs> {
-    // The builder may not change threads.
+/// [`Io`](ErrorKind::Io) if the repository cannot be opened.
+pub(crate) async fn start(options: NodeOptions) -> Result<Ipfs> {
+    // rust-ipfs's builder is not `Send`, so it is driven on a blocking thread.
     let runtime = tokio::runtime::Handle::current();
-    let started = tokio::task::spawn_blocking(move || runtime.block_on(build(recipe)));
+    let started = tokio::task::spawn_blocking(move || runtime.block_on(build(options)));
     started.await.unwrap_or_else(|source| Err(failure("the node does not start").source(source)))
 }
 
-/// Listens, after a look at whether this can be.
+/// Opens listeners on addresses that [`probe`] found free.
 ///
 /// # Errors
 /// [`Busy`](ErrorKind::Busy) for an occupied port, [`Invalid`](ErrorKind::Invalid) for an address
@@ -53,15 +53,15 @@ pub(crate) async fn listen(ipfs: &Ipfs, addresses: &[Multiaddr]) -> Result<()> {
         match tokio::time::timeout(LISTEN_TIMEOUT, ipfs.add_listening_address(address.clone())).await {
             Ok(Ok(_)) => {}
             Ok(Err(reason)) => return Err(cannot(Error::new(ErrorKind::Io, "cannot listen")).with("reason", reason)),
-            Err(_) => return Err(cannot(Error::new(ErrorKind::Timeout, "a listener does not open"))),
+            Err(_) => return Err(cannot(Error::new(ErrorKind::Timeout, "the listener did not open in time"))),
         }
     }
     Ok(())
 }
 
-/// Finds out whether this machine lets one listen on all these addresses: libp2p lets several
-/// processes share a TCP port, each getting some of the connections, and hides the system's errors
-/// in its own.
+/// Checks that this process may listen on all these addresses. libp2p sets `SO_REUSEPORT`, with
+/// which several processes share a TCP port and each get some of the connections, and hides the
+/// operating system's error in its own.
 ///
 /// # Errors
 /// [`Busy`](ErrorKind::Busy), [`Invalid`](ErrorKind::Invalid) or [`Io`](ErrorKind::Io), with the
@@ -70,7 +70,7 @@ pub(crate) fn probe(listen: &[Multiaddr]) -> Result<()> {
     listen.iter().try_for_each(|address| {
         addresses::probe(address).map_err(|source| {
             let (kind, message) = match source.kind() {
-                std::io::ErrorKind::AddrInUse => (ErrorKind::Busy, "the port belongs to another program"),
+                std::io::ErrorKind::AddrInUse => (ErrorKind::Busy, "the port is in use by another program"),
                 std::io::ErrorKind::AddrNotAvailable => (ErrorKind::Invalid, "the machine does not have this address"),
                 _ => (ErrorKind::Io, "cannot listen"),
             };
@@ -79,27 +79,27 @@ pub(crate) fn probe(listen: &[Multiaddr]) -> Result<()> {
     })
 }
 
-/// Whether a node has a repository open. What the node's tasks hold of it is dropped with the last
-/// of them.
+/// Returns whether a node has the repository open. The node's tasks hold the lock until the last of
+/// them is dropped.
 pub(crate) fn is_in_use(repository: &Path) -> bool {
-    // As rust-ipfs locks it.
+    // The lock file of rust-ipfs.
     let lock = File::open(repository.join("repo_lock"));
     lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
-async fn build(recipe: Recipe) -> Result<Ipfs> {
-    let Recipe { key, mdns, max_connections, repository, setting } = recipe;
-    let parts = Parts::new(&key, mdns, max_connections).map_err(|reason| {
-        Error::new(ErrorKind::Unexpected, "gossipsub refuses its settings").backend(NAME).with("reason", reason)
+async fn build(options: NodeOptions) -> Result<Ipfs> {
+    let NodeOptions { key, mdns, max_connections, repository, behaviour_options } = options;
+    let protocols = Protocols::new(&key, mdns, max_connections).map_err(|reason| {
+        Error::new(ErrorKind::Unexpected, "gossipsub rejects its configuration").backend(NAME).with("reason", reason)
     })?;
-    let serves_relay = setting.serves_relay;
-    let calls = Calls::new(parts, PeerId::from(key.public()), setting);
-    let mut builder = IpfsBuilder::<Calls>::with_keypair(&key)
-        .map_err(|source| failure("the node's key is refused").source(source))?
-        .with_custom_behaviour(move |_| Ok(calls))
+    let serves_relay = behaviour_options.serves_relay;
+    let behaviour = SignalingBehaviour::new(protocols, PeerId::from(key.public()), behaviour_options);
+    let mut builder = IpfsBuilder::<SignalingBehaviour>::with_keypair(&key)
+        .map_err(|source| failure("the node's key is rejected").source(source))?
+        .with_custom_behaviour(move |_| Ok(behaviour))
         .with_relay(true)
         .enable_tcp_with_config(|tcp| tcp.nodelay(true))
-        // Without a function to configure it rust-ipfs ends a connection that is silent for 300 ms.
+        // Without this closure rust-ipfs closes QUIC connections that are idle for 300 ms.
         .enable_quic_with_config(|quic| quic)
         .enable_websocket()
         .set_idle_connection_timeout(IDLE_TIMEOUT);
@@ -118,7 +118,7 @@ async fn build(recipe: Recipe) -> Result<Ipfs> {
     })
 }
 
-/// Enough for the signaling of calls of an hour, and too little for media.
+/// Relay limits that suffice for the signaling of hour-long calls, but not for media.
 fn relay_limits() -> RelayConfig {
     RelayConfig {
         max_circuits: 256,

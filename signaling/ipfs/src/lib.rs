@@ -1,17 +1,17 @@
-//! Signaling of the Blink call engine over an IPFS node: TCP, QUIC and WebSocket, found by address,
-//! through a relay or by mDNS.
+//! Signaling backend over an IPFS node: TCP, QUIC and WebSocket, by address, through a relay or by
+//! mDNS.
 //!
-//! The node is rust-ipfs's: its swarm, transports, repository and relay client. What signaling does
-//! is one behaviour in that swarm, `behaviour::Calls`, which owns gossipsub, pings and redialling,
-//! and to which [`IpfsSignaling`] sends commands. It speaks with nodes of `libp2p` signaling on the
-//! same topics.
+//! rust-ipfs provides the swarm, transports, repository and relay client. Signaling is one
+//! behaviour in that swarm, `behaviour::SignalingBehaviour`, which owns gossipsub, ping and
+//! redialling and receives commands from [`IpfsSignaling`]. It interoperates with nodes of `libp2p`
+//! signaling on the same topics.
 //!
-//! Gossipsub is not the one that rust-ipfs makes itself: that one passes messages on before anybody
-//! judged them, and its listeners are queues of 50 from which messages vanish without a trace.
+//! rust-ipfs's own gossipsub is not used: it forwards messages before they are validated, and its
+//! subscriptions are queues of 50 that drop messages silently.
 
 #![deny(missing_docs)]
 
-// The version that rust-ipfs is built on, under the name that derived behaviours expect.
+// The libp2p version of rust-ipfs, under the crate name that `derive(NetworkBehaviour)` expects.
 extern crate libp2p_of_ipfs as libp2p;
 
 mod addresses;
@@ -22,8 +22,8 @@ mod gossip;
 mod ipfs;
 mod key;
 mod node;
-mod parts;
-mod prunes;
+mod protocols;
+mod prune_filter;
 mod relays;
 mod resolve;
 
@@ -55,7 +55,7 @@ impl Plugin<dyn Signaling> for Ipfs {
     type Config = IpfsConfig;
     const NAME: &'static str = NAME;
     const SUMMARY: &'static str =
-        "an IPFS node's gossipsub over TCP, QUIC, WebSocket and relays; finds nodes on the local network";
+        "gossipsub of an IPFS node over TCP, QUIC, WebSocket and relays, with discovery on the local network";
     const CAPABILITIES: SignalingCapabilities = CAPABILITIES;
 
     fn check(config: &IpfsConfig) -> Result<()> {

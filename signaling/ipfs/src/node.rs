@@ -1,4 +1,4 @@
-//! The handle to the behaviour in the node's swarm.
+//! Handle to the behaviour in the node's swarm.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -15,29 +15,28 @@ use rust_ipfs::Ipfs;
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::timeout;
 
-use crate::behaviour::Setting;
+use crate::behaviour::BehaviourOptions;
 use crate::config::IpfsConfig;
-use crate::ipfs::{self, Recipe};
+use crate::ipfs::{self, NodeOptions};
 use crate::{CAPABILITIES, MAX_MESSAGE, NAME, addresses, error, key};
 
-/// How long an attempt to connect may take until its failure is told; rust-ipfs's own limit is
-/// twice that.
+/// Time until a failed `connect` is reported. rust-ipfs's own timeout is twice that.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// At the end, the time for the system to take its ports back.
-const FREE: Duration = Duration::from_millis(300);
-/// At the end, the time for the node's last tasks to let go of the repository.
-const LET_GO: Duration = Duration::from_secs(2);
-const PROBE_PAUSE: Duration = Duration::from_millis(10);
+/// Time at shutdown for the operating system to free the ports.
+const PORT_RELEASE_TIMEOUT: Duration = Duration::from_millis(300);
+/// Time at shutdown for the node's last tasks to release the repository.
+const REPOSITORY_RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+const PROBE_INTERVAL: Duration = Duration::from_millis(10);
 
-/// An IPFS node. Dropping it shuts it down in the background.
+/// IPFS node with gossipsub. Dropping it shuts the node down in the background.
 pub struct IpfsSignaling(Handle<Multiaddr>);
 
 impl IpfsSignaling {
-    /// Opens the repository and the listeners and begins to connect to the bootstrap nodes and
-    /// relays. Needs a tokio runtime with time and network.
+    /// Opens the repository and the listeners and starts dialling the bootstrap nodes and relays.
+    /// Needs a tokio runtime with time and IO enabled.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for an unusable value, [`Busy`](ErrorKind::Busy) for an
+    /// [`Invalid`](ErrorKind::Invalid) for an invalid value, [`Busy`](ErrorKind::Busy) for an
     /// occupied port, [`Io`](ErrorKind::Io).
     pub async fn start(config: IpfsConfig) -> Result<Self> {
         config.check()?;
@@ -47,7 +46,7 @@ impl IpfsSignaling {
         let key = key::load(config.node_key.as_deref())?;
         let (handle, inputs) = Handle::new(NAME, MAX_MESSAGE);
         let (left, leaving) = oneshot::channel();
-        let setting = Setting {
+        let behaviour_options = BehaviourOptions {
             inputs,
             left,
             bootstrap: addresses.bootstrap,
@@ -55,14 +54,14 @@ impl IpfsSignaling {
             serves_relay: config.serve_relay,
         };
         let repository = config.repository.clone();
-        let recipe = Recipe {
+        let options = NodeOptions {
             key,
             mdns: config.mdns,
             max_connections: config.max_connections,
             repository: config.repository,
-            setting,
+            behaviour_options,
         };
-        let node = ipfs::start(recipe).await?;
+        let node = ipfs::start(options).await?;
         if let Err(error) = ipfs::listen(&node, &addresses.listen).await {
             exit(node, repository).await;
             return Err(error);
@@ -72,35 +71,35 @@ impl IpfsSignaling {
     }
 }
 
-/// Ends the node once its behaviour has left the network, and lets the handle know: a behaviour
-/// cannot end the node that it is in.
+/// Stops the node after its behaviour left the network, then completes `shutdown`. A task of its
+/// own, because a behaviour cannot stop the node it belongs to.
 async fn end(node: Ipfs, repository: Option<PathBuf>, leaving: oneshot::Receiver<watch::Sender<()>>) {
     let ended = leaving.await;
-    // Where the swarm is gone already, so are its listeners.
+    // If the swarm is gone already, so are its listeners.
     let listened = node.listening_addresses().await.unwrap_or_default();
     exit(node, repository).await;
-    // QUIC keeps its socket for a while after the last connection closed.
+    // QUIC keeps its socket open for a while after the last connection closed.
     let freed = async {
         while listened.iter().any(|address| addresses::probe(address).is_err()) {
-            tokio::time::sleep(PROBE_PAUSE).await;
+            tokio::time::sleep(PROBE_INTERVAL).await;
         }
     };
-    if timeout(FREE, freed).await.is_err() {
+    if timeout(PORT_RELEASE_TIMEOUT, freed).await.is_err() {
         tracing::debug!("a listener's port is still in use");
     }
     drop(ended);
 }
 
-/// Ends the node's tasks, and waits until the last of them let go of the repository.
+/// Stops the node's tasks and waits until the last of them released the repository.
 async fn exit(node: Ipfs, repository: Option<PathBuf>) {
     node.exit_daemon().await;
     let Some(repository) = repository else { return };
     let free = async {
         while ipfs::is_in_use(&repository) {
-            tokio::time::sleep(PROBE_PAUSE).await;
+            tokio::time::sleep(PROBE_INTERVAL).await;
         }
     };
-    if timeout(LET_GO, free).await.is_err() {
+    if timeout(REPOSITORY_RELEASE_TIMEOUT, free).await.is_err() {
         tracing::warn!("the repository is still in use");
     }
 }
@@ -127,14 +126,15 @@ impl Signaling for IpfsSignaling {
         self.0.report(delivery, verdict);
     }
 
-    /// Goes on dialling after a failure, except where the address can never work. The waits grow
-    /// from half a second to eight.
+    /// Redials after a failure, except for an address that can never work. The backoff grows from
+    /// 0.5 s to 8 s.
     async fn connect(&self, address: &str) -> Result<()> {
         let address = addresses::parse_dial(address).map_err(|error| error.operation("connect"))?;
         let is_quic = addresses::is_quic(&address);
         let connected = timeout(CONNECT_TIMEOUT, self.0.connect(address)).await;
-        let connected = connected.unwrap_or_else(|_| Err(error(ErrorKind::Timeout, "connect", "nobody answers")));
-        connected.map_err(|error| clock::explain(error, is_quic, SystemTime::now()))
+        let connected =
+            connected.unwrap_or_else(|_| Err(error(ErrorKind::Timeout, "connect", "the node does not answer")));
+        connected.map_err(|error| clock::explain_dial_error(error, is_quic, SystemTime::now()))
     }
 
     async fn addresses(&self) -> Result<Vec<String>> {

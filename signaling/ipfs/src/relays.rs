@@ -1,4 +1,4 @@
-//! Relays through which others reach this node.
+//! Reservations on relays, through which other nodes reach this one.
 
 use std::time::Duration;
 
@@ -10,27 +10,27 @@ use tokio::time::Instant;
 
 use crate::addresses;
 
-/// The wait after a relay refused or forgot this node.
-const WAIT: Duration = Duration::from_secs(5);
+/// Delay before the next reservation after a relay refused or dropped one.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// The relays of the configuration.
+/// Configured relays.
 pub(crate) struct Relays(Vec<Relay>);
 
 struct Relay {
     node: PeerId,
-    /// Where this node is reached through it.
+    /// Address of this node through the relay.
     circuit: Multiaddr,
     state: State,
 }
 
 enum State {
     Due(Instant),
-    /// Asked, or listening.
+    /// Reservation requested or active.
     Open(ListenerId),
 }
 
 impl Relays {
-    /// Relays by their addresses, each of which names its node.
+    /// Creates the list from addresses that contain the relay's peer id.
     pub(crate) fn new(relays: &[Multiaddr], now: Instant) -> Self {
         let relay = |address: &Multiaddr| {
             let node = addresses::peer(address)?;
@@ -39,8 +39,7 @@ impl Relays {
         Self(relays.iter().filter_map(relay).collect())
     }
 
-    /// The next listener to open, entered as opened; call until `None`. Only a relay that is
-    /// connected is asked.
+    /// Starts the next reservation that is due, on a connected relay. Call until it returns `None`.
     pub(crate) fn next_listener(&mut self, now: Instant, is_connected: impl Fn(&PeerId) -> bool) -> Option<ListenOpts> {
         for relay in &mut self.0 {
             if matches!(relay.state, State::Due(at) if at <= now) && is_connected(&relay.node) {
@@ -52,11 +51,11 @@ impl Relays {
         None
     }
 
-    /// A listener closed: the relay refused, or the connection to it is gone. Says whether it was
-    /// one of these.
+    /// Records a closed listener: the relay refused or the connection to it was lost. Returns
+    /// whether it belonged to a relay.
     pub(crate) fn closed(&mut self, listener: ListenerId, now: Instant) -> bool {
         let lost = self.0.iter_mut().find(|relay| matches!(relay.state, State::Open(id) if id == listener));
-        lost.map(|relay| relay.state = State::Due(now + WAIT)).is_some()
+        lost.map(|relay| relay.state = State::Due(now + RETRY_DELAY)).is_some()
     }
 }
 
@@ -65,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_relay_is_asked_when_it_is_connected_and_again_some_time_after_it_closed() {
+    fn a_reservation_is_requested_once_connected_and_renewed_after_a_delay() {
         let node = PeerId::random();
         let now = Instant::now();
         let address: Multiaddr = format!("/ip4/192.0.2.1/tcp/1/p2p/{node}").parse().unwrap();
@@ -78,6 +77,6 @@ mod tests {
         assert!(!relays.closed(ListenerId::next(), now), "another listener");
         assert!(relays.closed(listener.listener_id(), now));
         assert!(relays.next_listener(now, |_| true).is_none(), "not at once");
-        assert!(relays.next_listener(now + WAIT, |_| true).is_some());
+        assert!(relays.next_listener(now + RETRY_DELAY, |_| true).is_some());
     }
 }

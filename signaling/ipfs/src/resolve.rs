@@ -1,4 +1,4 @@
-//! Names in addresses: rust-ipfs's transports dial IP addresses only.
+//! DNS resolution of addresses, since rust-ipfs's transports dial IP addresses only.
 
 use std::io;
 use std::net::IpAddr;
@@ -6,15 +6,15 @@ use std::net::IpAddr;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
-/// Whether an address begins with a name.
-pub(crate) fn is_named(address: &Multiaddr) -> bool {
+/// Returns whether an address begins with a DNS name.
+pub(crate) fn has_dns_name(address: &Multiaddr) -> bool {
     matches!(address.iter().next(), Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)))
 }
 
-/// The address with each IP address that its name stands for, by this machine's resolver.
+/// Resolves the name in an address to all its IP addresses.
 ///
 /// # Errors
-/// Where the name is not known, or stands for no address of the wanted family.
+/// The resolver's error, or `NotFound` if the name has no address of the requested family.
 pub(crate) async fn resolve(address: &Multiaddr) -> io::Result<Vec<Multiaddr>> {
     let mut protocols = address.iter();
     let (name, wanted): (_, fn(&IpAddr) -> bool) = match protocols.next() {
@@ -37,16 +37,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_name_becomes_its_addresses_and_the_rest_stays() {
+    async fn a_name_is_replaced_by_its_addresses() {
         let address: Multiaddr = "/dns4/localhost/tcp/4001/ws".parse().unwrap();
-        assert!(is_named(&address));
+        assert!(has_dns_name(&address));
         let resolved = resolve(&address).await.unwrap();
         assert_eq!(resolved, ["/ip4/127.0.0.1/tcp/4001/ws".parse().unwrap()]);
-        assert!(!is_named(&resolved[0]));
+        assert!(!has_dns_name(&resolved[0]));
     }
 
     #[tokio::test]
-    async fn a_name_nobody_knows_is_an_error() {
+    async fn an_unknown_name_is_an_error() {
         resolve(&"/dns/nobody.invalid/tcp/1".parse().unwrap()).await.unwrap_err();
     }
 }

@@ -1,4 +1,4 @@
-//! Finding nodes on the local network.
+//! Discovery on the local network by mDNS.
 
 #[path = "../../kit/tests/network/nodes.rs"]
 mod nodes;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use nodes::{TOPIC, next, until_subscribed};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_nodes_that_know_nothing_of_each_other_meet() {
+async fn two_nodes_on_the_local_network_discover_each_other() {
     let config = || IpfsConfig { listen: vec!["/ip4/0.0.0.0/tcp/0".to_owned()], ..IpfsConfig::default() };
     let a = IpfsSignaling::start(config()).await.unwrap();
     let b = IpfsSignaling::start(config()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Readers that are slower than the network.
+//! Subscribers slower than the network.
 
 #[path = "../../kit/tests/network/nodes.rs"]
 mod nodes;
@@ -11,8 +11,7 @@ use nodes::{TCP, TOPIC, address, node, until_subscribed, within};
 
 const BURST: u64 = 1_000;
 
-/// How many messages a reader was given and how many it was told that it missed, until its node was
-/// shut down.
+/// Counts delivered and lagged messages of a subscription until its node is shut down.
 async fn read_to_the_end(mut subscription: Subscription) -> (u64, u64) {
     let (mut given, mut missed) = (0, 0);
     while let Some(event) = within("the subscription's end", subscription.next()).await {
@@ -24,10 +23,10 @@ async fn read_to_the_end(mut subscription: Subscription) -> (u64, u64) {
     (given, missed)
 }
 
-/// Two readers of one topic, of whom one does not read at all: it is given or told of exactly as
-/// many messages as the other.
+/// Two subscribers of one topic, one of which never reads: its delivered and lagged messages add up
+/// to as many as the other's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_message_that_came_vanishes_between_the_network_and_a_reader() {
+async fn every_received_message_is_delivered_or_counted_as_lagged() {
     let (a, b) = (node(TCP).await, std::sync::Arc::new(node(TCP).await));
     within("connecting", b.connect(&address(&a).await)).await.unwrap();
     let slow = b.subscribe(&TOPIC).await.unwrap();
@@ -54,7 +53,7 @@ async fn no_message_that_came_vanishes_between_the_network_and_a_reader() {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Full),
         }
     }
-    // What was published is sent out before a node has left.
+    // Shutdown flushes what was published.
     within("shutdown", a.shutdown()).await;
     within("shutdown", b.shutdown()).await;
     let (given, missed) = reading.await.unwrap();

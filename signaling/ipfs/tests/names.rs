@@ -1,4 +1,4 @@
-//! Nodes by names.
+//! Dialling by DNS name.
 
 #[path = "../../kit/tests/network/nodes.rs"]
 mod nodes;
@@ -9,7 +9,7 @@ use nodes::{TCP, address, config, node, until_event, within};
 use own::{Config, Node};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_is_found_by_a_name_too_and_again_when_it_comes_back() {
+async fn a_node_is_dialled_by_name_and_redialled_when_it_comes_back() {
     let keys = tempfile::tempdir().unwrap();
     let with_key = |listen: &str| Config { node_key: Some(keys.path().join("key")), ..config(listen) };
     let first = Node::start(with_key(TCP)).await.unwrap();

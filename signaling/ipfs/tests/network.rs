@@ -1,11 +1,8 @@
-//! What all signalings over a network of nodes do, on this one.
+//! Tests of the behaviour shared by all network signaling backends, for this one.
 
 #[cfg(target_os = "linux")]
-#[path = "../../kit/tests/network/clock.rs"]
-mod clock;
-#[cfg(target_os = "linux")]
-#[path = "../../kit/tests/network/crowding.rs"]
-mod crowding;
+#[path = "../../kit/tests/network/connection_flood.rs"]
+mod connection_flood;
 #[path = "../../kit/tests/network/listening.rs"]
 mod listening;
 #[path = "../../kit/tests/network/nodes.rs"]
@@ -15,3 +12,6 @@ mod own;
 mod reconnecting;
 #[path = "../../kit/tests/network/verdicts.rs"]
 mod verdicts;
+#[cfg(target_os = "linux")]
+#[path = "../../kit/tests/network/wrong_clock.rs"]
+mod wrong_clock;

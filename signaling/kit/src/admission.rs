@@ -1,9 +1,9 @@
-//! Admission of connections: limits per address and prefix, and eviction where they are reached.
+//! Admission control for connections: limits per address and prefix, with eviction.
 //!
-//! A limit on pending connections denies the newcomer, because a handshake cannot be taken back. A
-//! limit on established connections evicts: the newcomer is admitted first, then the least useful
-//! connection of the crowded address, prefix or node is closed. One host therefore only displaces
-//! its own connections.
+//! A limit on pending connections denies the newcomer, since a handshake in progress cannot be
+//! evicted. A limit on established connections evicts: the newcomer is admitted first, then the
+//! least useful connection of the same address, prefix or node is closed. A flood from one host
+//! therefore displaces only that host's connections.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -15,92 +15,93 @@ use std::time::Duration;
 use blink_api::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 
+mod behaviour;
 mod source;
 
 use source::Prefix;
 pub use source::Source;
 
-/// Time within which a new connection has to announce a subscription.
-pub const GRACE: Duration = Duration::from_secs(10);
-/// Time for which a misbehaving node is kept out.
-pub const KEPT_OUT: Duration = Duration::from_secs(60);
-/// Connections a node has by default, in both directions.
+/// Time for a new connection to announce a subscription before it may be evicted.
+pub const GRACE_PERIOD: Duration = Duration::from_secs(10);
+/// Time for which a misbehaving node is banned.
+pub const BAN_DURATION: Duration = Duration::from_secs(60);
+/// Default limit of connections in both directions.
 pub const DEFAULT_CONNECTIONS: usize = 512;
 
-/// Numbers of connections that can be configured.
+/// Valid range of the configured connection limit.
 const CONNECTIONS: RangeInclusive<usize> = 16..=65_536;
-/// Connections to one node, in both directions.
+/// Limit of connections to one node, in both directions.
 const PER_NODE: usize = 4;
-/// Outbound connections that are being made.
+/// Limit of pending outbound connections.
 const PENDING_OUTBOUND: usize = 64;
-/// Nodes that are kept out; beyond, the one that has been out longest is let in again.
-const MAX_KEPT_OUT: usize = 1024;
+/// Limit of banned nodes; when full, the longest banned one is admitted again.
+const MAX_BANNED: usize = 1024;
 
-/// Usefulness of a node, from the least to the most.
+/// Eviction priority of a node, from the first to be evicted to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
-    /// It announced no subscription.
-    Silent,
-    /// It is subscribed to topics, none of which this node reads.
-    Subscribed,
-    /// It is subscribed to a topic that this node reads.
-    Shared,
+pub enum EvictionPriority {
+    /// The node announced no subscription.
+    Unsubscribed,
+    /// The node is subscribed, but to no topic with a local subscriber.
+    OtherTopics,
+    /// The node is subscribed to a topic with a local subscriber.
+    SharedTopic,
 }
 
-/// Reason for which a connection is not admitted.
+/// Reason for which a connection is denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denial {
     /// Too many connections from the address (IPv6: from its /64).
-    Host,
+    AddressLimit,
     /// Too many connections from the address's /24 (IPv6: /48).
-    Network,
-    /// Too many connections in all.
-    Full,
+    PrefixLimit,
+    /// Too many connections in total.
+    ConnectionLimit,
     /// Too many connections to the same node.
-    Node,
-    /// The node misbehaved a short while ago.
-    KeptOut,
+    NodeLimit,
+    /// The node is banned for misbehaviour.
+    Banned,
 }
 
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Host => "too many connections from the address",
-            Self::Network => "too many connections from the address's prefix",
-            Self::Full => "too many connections",
-            Self::Node => "too many connections to the node",
-            Self::KeptOut => "the node misbehaved and is kept out for a while",
+            Self::AddressLimit => "too many connections from the address",
+            Self::PrefixLimit => "too many connections from the address's prefix",
+            Self::ConnectionLimit => "too many connections",
+            Self::NodeLimit => "too many connections to the node",
+            Self::Banned => "the node is temporarily banned for misbehaviour",
         })
     }
 }
 
 impl std::error::Error for Denial {}
 
-/// The connections `C` of a node to nodes `P`.
+/// Connections `C` of the local node to nodes `P`, with limits and bans.
 pub struct Admission<C, P> {
     max_connections: usize,
     pending_inbound: HashMap<C, Source>,
     pending_outbound: HashSet<C>,
     established: HashMap<C, Connection<P>>,
     sequence: u64,
-    kept_out: VecDeque<(P, Instant)>,
+    banned: VecDeque<(P, Instant)>,
 }
 
 struct Connection<P> {
     peer: P,
-    /// `None` for one that this node made.
+    /// Remote address; `None` for an outbound connection.
     source: Option<Source>,
     since: Instant,
-    /// Orders connections of the same instant.
+    /// Order of connections established at the same instant.
     sequence: u64,
-    /// It was given up by [`Admission::take_surplus`].
+    /// Returned by [`Admission::next_eviction`] and about to close.
     closing: bool,
 }
 
-/// Checks a configured number of connections.
+/// Checks a configured connection limit.
 ///
 /// # Errors
-/// [`Invalid`](ErrorKind::Invalid) out of 16 to 65,536.
+/// [`Invalid`](ErrorKind::Invalid) outside 16 to 65,536.
 pub fn check_connections(max_connections: usize) -> Result<()> {
     if CONNECTIONS.contains(&max_connections) {
         return Ok(());
@@ -109,7 +110,7 @@ pub fn check_connections(max_connections: usize) -> Result<()> {
 }
 
 impl<C: Copy + Eq + Hash, P: Copy + Eq> Admission<C, P> {
-    /// Admits up to `max_connections`, three quarters of them inbound.
+    /// Creates the state for up to `max_connections`, three quarters of them inbound.
     pub fn new(max_connections: usize) -> Self {
         Self {
             max_connections,
@@ -117,14 +118,14 @@ impl<C: Copy + Eq + Hash, P: Copy + Eq> Admission<C, P> {
             pending_outbound: HashSet::new(),
             established: HashMap::new(),
             sequence: 0,
-            kept_out: VecDeque::new(),
+            banned: VecDeque::new(),
         }
     }
 
-    /// Admits an inbound connection to its handshake.
+    /// Admits an inbound connection before its handshake.
     ///
     /// # Errors
-    /// The limit that it would exceed.
+    /// The limit that is exceeded.
     pub fn begin_inbound(&mut self, connection: C, source: Source) -> std::result::Result<(), Denial> {
         let shares = Shares::pending(self.max_connections, source);
         for level in Level::ALL {
@@ -140,19 +141,19 @@ impl<C: Copy + Eq + Hash, P: Copy + Eq> Admission<C, P> {
     /// Admits an outbound connection attempt.
     ///
     /// # Errors
-    /// [`Denial::Full`] where too many are under way.
+    /// [`Denial::ConnectionLimit`] if too many are pending.
     pub fn begin_outbound(&mut self, connection: C) -> std::result::Result<(), Denial> {
         if self.pending_outbound.len() >= PENDING_OUTBOUND {
-            return Err(Denial::Full);
+            return Err(Denial::ConnectionLimit);
         }
         self.pending_outbound.insert(connection);
         Ok(())
     }
 
-    /// Admits a connection whose handshake named the node; `source` is `None` for an outbound one.
+    /// Admits a connection after its handshake; `source` is `None` for an outbound one.
     ///
     /// # Errors
-    /// The limit that it would exceed, or [`Denial::KeptOut`].
+    /// The limit that is exceeded, or [`Denial::Banned`].
     pub fn authenticate(
         &mut self,
         connection: C,
@@ -161,19 +162,19 @@ impl<C: Copy + Eq + Hash, P: Copy + Eq> Admission<C, P> {
         now: Instant,
     ) -> std::result::Result<(), Denial> {
         self.fail(connection);
-        self.kept_out.retain(|(_, until)| *until > now);
-        if self.kept_out.iter().any(|(kept_out, _)| *kept_out == peer) {
-            return Err(Denial::KeptOut);
+        self.banned.retain(|(_, until)| *until > now);
+        if self.banned.iter().any(|(banned, _)| *banned == peer) {
+            return Err(Denial::Banned);
         }
         if self.established.values().filter(|other| other.peer == peer).count() >= PER_NODE {
-            return Err(Denial::Node);
+            return Err(Denial::NodeLimit);
         }
         if self.established.len() >= self.max_connections {
-            return Err(Denial::Full);
+            return Err(Denial::ConnectionLimit);
         }
         let Some(source) = source else { return Ok(()) };
-        // Evicted connections take a moment to close. They may exceed a share by an eighth, no
-        // further.
+        // Evicted connections take a moment to close. Until then they may exceed the limit by an
+        // eighth, so that a flood cannot use the delay to grow without bound.
         let shares = Shares::established(self.max_connections, source);
         for level in Level::ALL {
             let share = shares.of(level);
@@ -185,7 +186,7 @@ impl<C: Copy + Eq + Hash, P: Copy + Eq> Admission<C, P> {
         Ok(())
     }
 
-    /// Enters a connection that was made; `source` is `None` for an outbound one.
+    /// Records an established connection; `source` is `None` for an outbound one.
     pub fn establish(&mut self, connection: C, peer: P, source: Option<Source>, now: Instant) {
         self.fail(connection);
         self.sequence += 1;
@@ -193,56 +194,65 @@ impl<C: Copy + Eq + Hash, P: Copy + Eq> Admission<C, P> {
         self.established.insert(connection, entry);
     }
 
-    /// Forgets a connection that was not made.
+    /// Removes a connection attempt that failed.
     pub fn fail(&mut self, connection: C) {
         self.pending_inbound.remove(&connection);
         self.pending_outbound.remove(&connection);
     }
 
-    /// Forgets a connection that was closed.
+    /// Removes a closed connection.
     pub fn close(&mut self, connection: C) {
         self.established.remove(&connection);
     }
 
-    /// Keeps a node out for [`KEPT_OUT`]. Its connections have to be closed by the caller.
-    pub fn keep_out(&mut self, peer: P, now: Instant) {
-        self.kept_out.retain(|(kept_out, _)| *kept_out != peer);
-        if self.kept_out.len() >= MAX_KEPT_OUT {
-            self.kept_out.pop_front();
+    /// Bans a node for [`BAN_DURATION`]. The caller closes its connections.
+    pub fn ban(&mut self, peer: P, now: Instant) {
+        self.banned.retain(|(banned, _)| *banned != peer);
+        if self.banned.len() >= MAX_BANNED {
+            self.banned.pop_front();
         }
-        self.kept_out.push_back((peer, now + KEPT_OUT));
+        self.banned.push_back((peer, now + BAN_DURATION));
     }
 
-    /// The next connection to close so that no address, no prefix and no node as a whole has more
-    /// than its share; to be called until `None` after each new connection.
-    pub fn take_surplus(&mut self, now: Instant, standing: impl Fn(&P) -> Standing) -> Option<(C, P)> {
+    /// Selects the next connection to evict so that every address, every prefix and the node as a
+    /// whole stay within their limits. Call until it returns `None` after each new connection.
+    pub fn next_eviction(&mut self, now: Instant, priority: impl Fn(&P) -> EvictionPriority) -> Option<(C, P)> {
         let newest = self.counted().max_by_key(|(_, _, connection)| connection.sequence);
         let (_, source, _) = newest?;
         let shares = Shares::established(self.max_connections, source);
         let crowded = Level::ALL.into_iter().find(|level| self.members(*level, source).count() > shares.of(*level))?;
-        let victim = self.least_useful(crowded, source, now, standing)?;
+        let victim = self.least_useful(crowded, source, now, priority)?;
         let connection = self.established.get_mut(&victim)?;
         connection.closing = true;
         Some((victim, connection.peer))
     }
 
-    /// First nodes that never subscribed to anything, then those of the most crowded part:
-    /// subscribers of other topics, newcomers that had no time to subscribe, nodes that share a
-    /// topic. Of several the silent one that is oldest, so that newcomers get their turn, and
-    /// otherwise the newest, so that those who redial do not take turns with all others.
-    fn least_useful(&self, level: Level, source: Source, now: Instant, standing: impl Fn(&P) -> Standing) -> Option<C> {
+    /// Selects the victim among the connections of a crowded address, prefix or node.
+    ///
+    /// Nodes without a subscription after the grace period go first. Then come, within the most
+    /// crowded part: subscribers of unrelated topics, new connections still in their grace period,
+    /// and nodes that share a topic. Among connections without a subscription the oldest goes
+    /// first, so that every newcomer gets its grace period; otherwise the newest, so that
+    /// redialling nodes do not displace established ones.
+    fn least_useful(
+        &self,
+        level: Level,
+        source: Source,
+        now: Instant,
+        priority: impl Fn(&P) -> EvictionPriority,
+    ) -> Option<C> {
         let part = level.part();
         let mut crowds = HashMap::new();
         for (_, member, _) in self.members(level, source) {
             *crowds.entry(part.prefix(member)).or_insert(0_usize) += 1;
         }
         let key = |(_, member, connection): &(C, Source, &Connection<P>)| {
-            let is_new = now.duration_since(connection.since) < GRACE;
-            let (rank, order) = match standing(&connection.peer) {
-                Standing::Silent if !is_new => (0, connection.sequence),
-                Standing::Subscribed => (1, u64::MAX - connection.sequence),
-                Standing::Silent => (2, connection.sequence),
-                Standing::Shared => (3, u64::MAX - connection.sequence),
+            let is_new = now.duration_since(connection.since) < GRACE_PERIOD;
+            let (rank, order) = match priority(&connection.peer) {
+                EvictionPriority::Unsubscribed if !is_new => (0, connection.sequence),
+                EvictionPriority::OtherTopics => (1, u64::MAX - connection.sequence),
+                EvictionPriority::Unsubscribed => (2, connection.sequence),
+                EvictionPriority::SharedTopic => (3, u64::MAX - connection.sequence),
             };
             let crowd = crowds.get(&part.prefix(*member)).copied().unwrap_or_default();
             (rank > 0, Reverse(crowd), rank, order)
@@ -250,7 +260,7 @@ impl<C: Copy + Eq + Hash, P: Copy + Eq> Admission<C, P> {
         self.members(level, source).min_by_key(key).map(|(connection, ..)| connection)
     }
 
-    /// Inbound connections of the same set as a source, without those that are being closed.
+    /// Inbound connections in the same set as a source, without those being closed.
     fn members(&self, level: Level, source: Source) -> impl Iterator<Item = (C, Source, &Connection<P>)> {
         self.counted().filter(move |(_, other, _)| level.prefix(*other) == level.prefix(source))
     }
@@ -259,13 +269,13 @@ impl<C: Copy + Eq + Hash, P: Copy + Eq> Admission<C, P> {
         self.established.iter().filter_map(|(name, connection)| Some((*name, connection.source?, connection)))
     }
 
-    /// Inbound connections that are not being closed.
+    /// Inbound connections, without those being closed.
     fn counted(&self) -> impl Iterator<Item = (C, Source, &Connection<P>)> {
         self.inbound().filter(|(_, _, connection)| !connection.closing)
     }
 }
 
-/// Sets of connections with a limit of their own, from the smallest to the largest.
+/// Scopes with a limit of their own, from the narrowest to the widest.
 #[derive(Debug, Clone, Copy)]
 enum Level {
     Host,
@@ -276,7 +286,7 @@ enum Level {
 impl Level {
     const ALL: [Self; 3] = [Self::Host, Self::Network, Self::All];
 
-    /// The set that a source is in.
+    /// Prefix of a source at this level.
     fn prefix(self, source: Source) -> Prefix {
         match self {
             Self::Host => source.host(),
@@ -285,7 +295,7 @@ impl Level {
         }
     }
 
-    /// The sets that a set of this level consists of.
+    /// Level of the parts that this level is divided into.
     fn part(self) -> Self {
         match self {
             Self::Host | Self::Network => Self::Host,
@@ -295,14 +305,14 @@ impl Level {
 
     fn denial(self) -> Denial {
         match self {
-            Self::Host => Denial::Host,
-            Self::Network => Denial::Network,
-            Self::All => Denial::Full,
+            Self::Host => Denial::AddressLimit,
+            Self::Network => Denial::PrefixLimit,
+            Self::All => Denial::ConnectionLimit,
         }
     }
 }
 
-/// Connections from one address, from one prefix, and in all.
+/// Limits of inbound connections per address, per prefix and in total.
 struct Shares {
     host: usize,
     network: usize,
@@ -310,8 +320,8 @@ struct Shares {
 }
 
 impl Shares {
-    /// 128 of 512, of which 16 from one address and 32 from one prefix. Where the source is in the
-    /// node's own network it may be a proxy for many: 64 and 96.
+    /// Limits of pending connections: 128 of 512, of which 16 per address and 32 per prefix.
+    /// Sources in the local network may be a proxy for many nodes and get 64 and 96.
     fn pending(max_connections: usize, source: Source) -> Self {
         let all = max_connections / 4;
         if source.is_local() {
@@ -321,8 +331,8 @@ impl Shares {
         }
     }
 
-    /// 384 of 512, of which 64 from one address and 128 from one prefix. Where the source is in the
-    /// node's own network it may be a proxy for many: 192 and 288.
+    /// Limits of established connections: 384 of 512, of which 64 per address and 128 per prefix.
+    /// Sources in the local network may be a proxy for many nodes and get 192 and 288.
     fn established(max_connections: usize, source: Source) -> Self {
         let all = max_connections * 3 / 4;
         if source.is_local() {
@@ -332,7 +342,7 @@ impl Shares {
         }
     }
 
-    /// At least one.
+    /// Limit at a level, at least one.
     fn of(&self, level: Level) -> usize {
         match level {
             Level::Host => self.host,

@@ -1,4 +1,4 @@
-//! The handle to a node: each method is a command to the task or behaviour that owns the node.
+//! Handle to a node: each method is a command to the task or behaviour that owns the node.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,22 +7,19 @@ use blink_api::{DeliveryId, Error, ErrorKind, Result, SignalingEvent, Subscripti
 use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::readers::Reader;
-use crate::targets::Waiter;
+use crate::dial_queue::ConnectReply;
+use crate::subscriptions::Subscriber;
 
-/// Commands that wait for the owner; callers wait for room.
+/// Commands queued for the node; callers wait for a free slot.
 const COMMAND_CAPACITY: usize = 256;
-/// Verdicts that wait for the owner; further ones are dropped, and those deliveries count as
-/// ignored.
+/// Verdicts queued for the node. Further ones are dropped; their deliveries expire as ignored.
 const REPORT_CAPACITY: usize = 4096;
-/// Messages a subscription holds for a slow reader; what comes when it is full is dropped and
-/// counted.
+/// Messages queued per subscription. Further ones are dropped and counted as lagged.
 const SUBSCRIPTION_CAPACITY: usize = 256;
-/// Events a slow reader can be behind.
+/// Events queued per receiver before it lags.
 const EVENT_CAPACITY: usize = 256;
 
-/// The handle, for a network whose addresses are `A`. Dropping it closes the commands: the owner
-/// shuts down.
+/// Handle to a node with addresses of type `A`. When dropped, the node shuts down.
 pub struct Handle<A> {
     backend: &'static str,
     max_message: usize,
@@ -33,66 +30,67 @@ pub struct Handle<A> {
     ended: watch::Receiver<()>,
 }
 
-/// What the owner is asked for. Whoever asked may have stopped waiting for the answer.
+/// Request to the node. The caller may have stopped waiting for the reply.
 pub enum Command<A> {
-    /// Subscribe, and hand messages to a reader.
+    /// Subscribe to a topic.
     Subscribe {
-        /// What to subscribe to.
+        /// Topic to subscribe to.
         topic: Topic,
-        /// Who reads it.
-        reader: Reader,
-        /// Answered once subscribed.
+        /// Receiver of the messages.
+        subscriber: Subscriber,
+        /// Sent once subscribed.
         reply: oneshot::Sender<Result<()>>,
     },
-    /// Publish a message that is not too large.
+    /// Publish a message within the size limit.
     Publish {
-        /// Where to.
+        /// Topic to publish on.
         topic: Topic,
-        /// The message.
+        /// Message payload.
         message: Bytes,
-        /// Answered once it is handed to the network.
+        /// Sent once the message was handed to the network.
         reply: oneshot::Sender<Result<()>>,
     },
-    /// Count the other nodes subscribed to a topic.
+    /// Count the remote nodes subscribed to a topic.
     Subscribers {
-        /// The topic.
+        /// Topic in question.
         topic: Topic,
-        /// Answered with their number.
+        /// Receives their number.
         reply: oneshot::Sender<usize>,
     },
-    /// Connect, and again whenever the connection is lost.
+    /// Connect to an address and stay connected, redialling when the connection is lost.
     Connect {
-        /// Where to.
+        /// Address to dial.
         address: A,
-        /// Answered after the first success or failure.
-        waiter: Waiter,
+        /// Receives the result of the first attempt.
+        reply: ConnectReply,
     },
-    /// Tell the node's own addresses.
+    /// List the node's own addresses.
     Addresses {
-        /// Answered with those that reach further first.
+        /// Receives the addresses, globally reachable ones first.
         reply: oneshot::Sender<Vec<String>>,
     },
     /// Leave the network.
     Shutdown,
 }
 
-/// The owner's ends of what the handle holds.
+/// Channel ends held by the task or behaviour that owns the node.
 pub struct Inputs<A> {
-    /// Ends when the handle is dropped.
+    /// Commands; closed when the handle is dropped.
     pub commands: mpsc::Receiver<Command<A>>,
-    /// What became of deliveries.
+    /// Verdicts on deliveries.
     pub reports: mpsc::Receiver<(DeliveryId, Verdict)>,
-    /// What happens on the network.
+    /// Sender of network events.
     pub events: broadcast::Sender<SignalingEvent>,
-    /// A reader dropped its subscription: sweep. One stands for all until it is taken.
+    /// Signals dropped subscriptions, which are then swept. Holds at most one signal, which covers
+    /// all subscriptions dropped until it is received.
     pub dropped: mpsc::Receiver<()>,
-    /// To be dropped when everything is closed.
+    /// Dropped by the owner once everything is closed, which completes `shutdown`.
     pub ended: watch::Sender<()>,
 }
 
 impl<A: Send> Handle<A> {
-    /// A handle for a backend of this name that carries messages up to a size in bytes, and the
-    /// owner's ends of it.
+    /// Creates the handle of the backend with this name, with its message size limit in bytes, and
+    /// the channel ends for the owner.
     pub fn new(backend: &'static str, max_message: usize) -> (Self, Inputs<A>) {
         let (commands, command_receiver) = mpsc::channel(COMMAND_CAPACITY);
         let (reports, report_receiver) = mpsc::channel(REPORT_CAPACITY);
@@ -120,13 +118,13 @@ impl<A: Send> Handle<A> {
             let (is_dropped, dropped) = (is_dropped.clone(), self.dropped.clone());
             subscription(SUBSCRIPTION_CAPACITY, move || {
                 is_dropped.store(true, Ordering::Release);
-                // Where one waits already, it stands for this one too; where the owner is gone, so
-                // are its readers.
+                // A full channel already holds a signal that covers this one. A closed channel
+                // means that the owner is gone, and its subscriptions with it.
                 dropped.try_send(()).ok();
             })
         };
-        let reader = Reader { queue, dropped: is_dropped };
-        self.ask("subscribe", |reply| Command::Subscribe { topic, reader, reply }).await??;
+        let subscriber = Subscriber { queue, dropped: is_dropped };
+        self.ask("subscribe", |reply| Command::Subscribe { topic, subscriber, reply }).await??;
         Ok(subscription)
     }
 
@@ -138,7 +136,7 @@ impl<A: Send> Handle<A> {
         let topic = *topic;
         if message.len() > self.max_message {
             return Err(self
-                .error(ErrorKind::TooLarge, "publish", "the message is larger than this backend carries")
+                .error(ErrorKind::TooLarge, "publish", "the message exceeds the backend's size limit")
                 .with("bytes", message.len())
                 .with("most", self.max_message));
         }
@@ -157,7 +155,7 @@ impl<A: Send> Handle<A> {
     /// See [`Signaling::report`](blink_api::Signaling::report).
     pub fn report(&self, delivery: DeliveryId, verdict: Verdict) {
         if self.reports.try_send((delivery, verdict)).is_err() && !self.reports.is_closed() {
-            tracing::debug!(backend = self.backend, "a verdict was dropped: too many at once");
+            tracing::debug!(backend = self.backend, "verdict dropped: the queue is full");
         }
     }
 
@@ -166,7 +164,7 @@ impl<A: Send> Handle<A> {
     /// # Errors
     /// As there.
     pub async fn connect(&self, address: A) -> Result<()> {
-        self.ask("connect", |waiter| Command::Connect { address, waiter }).await?
+        self.ask("connect", |reply| Command::Connect { address, reply }).await?
     }
 
     /// See [`Signaling::addresses`](blink_api::Signaling::addresses).
@@ -184,13 +182,13 @@ impl<A: Send> Handle<A> {
 
     /// See [`Signaling::shutdown`](blink_api::Signaling::shutdown).
     pub async fn shutdown(&self) {
-        // Where the owner is gone, so is everything that this would end.
+        // If the owner is gone there is nothing to shut down.
         let _ = self.commands.send(Command::Shutdown).await;
         let mut ended = self.ended.clone();
         while ended.changed().await.is_ok() {}
     }
 
-    /// Sends a command and waits for the answer.
+    /// Sends a command and waits for the reply.
     async fn ask<T>(
         &self,
         operation: &'static str,

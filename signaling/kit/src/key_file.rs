@@ -1,19 +1,19 @@
-//! The file with a node's key, made at the first start and readable by its owner only.
+//! Storage of a node's key in a file that only its owner can read.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use blink_api::{Error, Result, private};
 
-/// Larger than any key, in bytes.
+/// Upper bound for the size of a key file, in bytes.
 const LARGEST: u64 = 4096;
 
-/// The bytes of a key file. Where there is none it is made with the bytes of a new key.
+/// Reads a key file, or creates it from `new_key` if it does not exist.
 ///
-/// It is closed to other users ([`private`]), also where an existing one was not.
+/// Access is restricted to the owner ([`private`]), also for an existing file.
 ///
 /// # Errors
-/// What the file system says, with the file.
+/// The file system's error, with the path.
 pub fn load(path: &Path, new_key: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>> {
     let loaded = match private::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(path, new_key()),
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_file_is_made_once_and_read_again() {
+    fn a_key_file_is_created_once_and_then_read() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("node.key");
         assert_eq!(load(&path, || vec![1, 2]).unwrap(), [1, 2]);
@@ -51,16 +51,16 @@ mod tests {
         {
             use std::os::unix::fs::PermissionsExt;
             let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-            assert_eq!(mode(), 0o600, "only its owner reads it");
+            assert_eq!(mode(), 0o600, "only the owner can read it");
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
             load(&path, || unreachable!("it exists")).unwrap();
-            assert_eq!(mode(), 0o600, "a file that others could read is closed to them");
+            assert_eq!(mode(), 0o600, "the mode of an existing file is tightened");
         }
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_link_is_not_followed() {
+    fn symbolic_links_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let (link, target) = (directory.path().join("node.key"), directory.path().join("elsewhere"));
         std::os::unix::fs::symlink(&target, &link).unwrap();
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_does_not_exist_is_named() {
+    fn a_missing_directory_is_named_in_the_error() {
         let directory = tempfile::tempdir().unwrap();
         let error = load(&directory.path().join("nowhere/node.key"), || vec![1]).unwrap_err();
         assert_ne!(error.kind(), ErrorKind::Unexpected);

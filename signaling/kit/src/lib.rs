@@ -1,31 +1,31 @@
-//! What signalings over a network of nodes share, whichever library they are built on.
+//! Building blocks for gossipsub signaling backends, independent of the network library.
 //!
-//! * [`admission`]: which connections are admitted, and which are evicted.
-//! * [`clock`]: what signaling cannot do while the system's clock is wrong.
-//! * [`listening`]: whether a port is free.
-//! * [`handle`]: the methods of `Signaling` as commands to whoever owns the node.
-//! * [`readers`]: who reads what at this node, and what others are subscribed to.
-//! * [`deliveries`]: messages that wait for a verdict.
-//! * [`targets`]: nodes to stay connected to.
-//! * [`liveness`]: which connections still answer.
-//! * [`key_file`]: the file with a node's key.
+//! * [`admission`]: connection limits, eviction and bans.
+//! * [`clock`]: checks of the system clock that gossipsub and QUIC need.
+//! * [`port_probe`]: check that a listen port is free.
+//! * [`handle`]: the methods of `Signaling` as commands to the task that owns the node.
+//! * [`subscriptions`]: local subscribers and the subscriptions of remote nodes.
+//! * [`deliveries`]: delivered messages that await a verdict.
+//! * [`dial_queue`]: nodes to stay connected to, with backoff.
+//! * [`liveness`]: ping timeouts per connection.
+//! * [`key_file`]: storage of a node's key.
 
 #![deny(missing_docs)]
 
 pub mod admission;
 pub mod clock;
 pub mod deliveries;
+pub mod dial_queue;
 pub mod handle;
 pub mod key_file;
-pub mod listening;
 pub mod liveness;
-pub mod readers;
-pub mod targets;
+pub mod port_probe;
+pub mod subscriptions;
 
 use blink_api::Origin;
 use sha2::{Digest, Sha256};
 
-/// A node as an origin: the first half of the SHA-256 of its name.
+/// Rate-limit origin of a node: the first 16 bytes of the SHA-256 of its peer id.
 pub fn origin(node: &[u8]) -> Origin {
     let digest: [u8; 32] = Sha256::digest(node).into();
     let mut origin = [0; 16];

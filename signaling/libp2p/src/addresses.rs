@@ -1,10 +1,10 @@
-//! Which multiaddresses this backend can use, and in which order it shows its own.
+//! Supported multiaddresses, and the order of the node's own ones.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use blink_api::{Error, ErrorKind, Result};
-use blink_signaling_kit::listening;
+use blink_signaling_kit::port_probe;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
@@ -13,26 +13,29 @@ use crate::NAME;
 const FORMS: &str = "expected a multiaddress like /ip4/192.0.2.1/tcp/4001, /ip4/192.0.2.1/udp/4001/quic-v1 or \
                      /ip4/192.0.2.1/tcp/4001/ws";
 
-/// Reads an address to dial: an IP address or name, a carrier, and perhaps `/p2p/NODE`.
+/// Parses an address to dial: an IP address or DNS name and a transport, optionally with
+/// `/p2p/NODE`.
 pub(crate) fn parse_dial(text: &str) -> Result<Multiaddr> {
     let address = parse(text)?;
-    match carrier(&address) {
+    match transport(&address) {
         Some(_) => Ok(address),
         None => Err(invalid(text)),
     }
 }
 
-/// Reads an address to listen on: an IP address and a carrier without a certificate.
+/// Parses an address to listen on: an IP address and a transport without TLS.
 pub(crate) fn parse_listen(text: &str) -> Result<Multiaddr> {
     let address = parse(text)?;
-    let named = socket(&address).is_none();
-    match carrier(&address) {
-        Some(carrier) if !named && carrier != Carrier::SecureWebSocket && peer(&address).is_none() => Ok(address),
+    let is_dns = socket(&address).is_none();
+    match transport(&address) {
+        Some(transport) if !is_dns && transport != TransportKind::SecureWebSocket && peer(&address).is_none() => {
+            Ok(address)
+        }
         _ => Err(invalid(text)),
     }
 }
 
-/// The node an address names.
+/// Peer id at the end of an address.
 pub(crate) fn peer(address: &Multiaddr) -> Option<PeerId> {
     match address.iter().last() {
         Some(Protocol::P2p(peer)) => Some(peer),
@@ -40,34 +43,34 @@ pub(crate) fn peer(address: &Multiaddr) -> Option<PeerId> {
     }
 }
 
-/// Finds out whether this machine lets one listen on an address, without listening.
+/// Checks that this process may listen on an address, without listening.
 ///
 /// # Errors
-/// What the system says against it.
+/// The operating system's error.
 pub(crate) fn probe(address: &Multiaddr) -> io::Result<()> {
     match (socket(address), address.iter().nth(1)) {
-        (Some(socket), Some(Protocol::Tcp(_))) => listening::probe(listening::Carrier::Tcp, socket),
-        (Some(socket), Some(Protocol::Udp(_))) => listening::probe(listening::Carrier::Udp, socket),
+        (Some(socket), Some(Protocol::Tcp(_))) => port_probe::probe(port_probe::PortProtocol::Tcp, socket),
+        (Some(socket), Some(Protocol::Udp(_))) => port_probe::probe(port_probe::PortProtocol::Udp, socket),
         _ => Ok(()),
     }
 }
 
-/// Whether an address is one of QUIC.
+/// Returns whether an address uses QUIC.
 pub(crate) fn is_quic(address: &Multiaddr) -> bool {
     address.iter().any(|protocol| protocol == Protocol::QuicV1)
 }
 
-/// A node's own addresses with its name added, those that reach further first. Those of QUIC only
-/// where they can be reached: not while the clock is too wrong for it.
+/// The node's own addresses with its peer id, globally reachable ones first. QUIC addresses are
+/// omitted while the system clock rules QUIC out.
 pub(crate) fn own<'a>(listeners: impl Iterator<Item = &'a Multiaddr>, node: PeerId, allows_quic: bool) -> Vec<String> {
     let mut addresses: Vec<_> = listeners.filter(|address| allows_quic || !is_quic(address)).collect();
-    addresses.sort_by_key(|address| redundancy_span(address));
+    addresses.sort_by_key(|address| reachability_rank(address));
     let full = |address: &Multiaddr| address.clone().with_p2p(node).unwrap_or_else(|other| other).to_string();
     addresses.into_iter().map(full).collect()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Carrier {
+enum TransportKind {
     Tcp,
     Quic,
     WebSocket,
@@ -78,22 +81,22 @@ fn parse(text: &str) -> Result<Multiaddr> {
     text.parse().map_err(|error: libp2p::multiaddr::Error| invalid(text).source(error))
 }
 
-fn carrier(address: &Multiaddr) -> Option<Carrier> {
+fn transport(address: &Multiaddr) -> Option<TransportKind> {
     let mut protocols: Vec<_> = address.iter().collect();
     if matches!(protocols.last(), Some(Protocol::P2p(_))) {
         protocols.pop();
     }
-    let (host, carrier) = protocols.split_first()?;
+    let (host, transport) = protocols.split_first()?;
     if !matches!(host, Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)) {
         return None;
     }
-    match carrier {
-        [Protocol::Tcp(_)] => Some(Carrier::Tcp),
-        [Protocol::Tcp(_), Protocol::Ws(_)] => Some(Carrier::WebSocket),
+    match transport {
+        [Protocol::Tcp(_)] => Some(TransportKind::Tcp),
+        [Protocol::Tcp(_), Protocol::Ws(_)] => Some(TransportKind::WebSocket),
         [Protocol::Tcp(_), Protocol::Wss(_)] | [Protocol::Tcp(_), Protocol::Tls, Protocol::Ws(_)] => {
-            Some(Carrier::SecureWebSocket)
+            Some(TransportKind::SecureWebSocket)
         }
-        [Protocol::Udp(_), Protocol::QuicV1] => Some(Carrier::Quic),
+        [Protocol::Udp(_), Protocol::QuicV1] => Some(TransportKind::Quic),
         _ => None,
     }
 }
@@ -111,9 +114,8 @@ fn socket(address: &Multiaddr) -> Option<SocketAddr> {
     }
 }
 
-/// 0 for addresses that reach out of the machine's own network, 2 for those that stay in the
-/// machine.
-fn redundancy_span(address: &Multiaddr) -> u8 {
+/// Sort key by reachability: 0 for global addresses, 1 for private ones, 2 for loopback.
+fn reachability_rank(address: &Multiaddr) -> u8 {
     match socket(address).map(|socket| socket.ip()) {
         Some(ip) if ip.is_loopback() => 2,
         Some(IpAddr::V4(ip)) if ip.is_private() || ip.is_link_local() => 1,
@@ -133,7 +135,7 @@ mod tests {
     const NODE: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
 
     #[test]
-    fn addresses_of_every_carrier_can_be_dialled() {
+    fn every_transport_can_be_dialled() {
         for address in [
             "/ip4/192.0.2.1/tcp/4001",
             "/ip6/2001:db8::1/udp/4001/quic-v1",
@@ -147,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn addresses_without_a_known_carrier_or_host_are_refused() {
+    fn unsupported_addresses_are_refused() {
         for address in ["", "example.org:4001", "/ip4/192.0.2.1", "/ip4/192.0.2.1/udp/4001", "/tcp/4001", "/memory/7"] {
             assert_eq!(parse_dial(address).unwrap_err().kind(), ErrorKind::Invalid, "{address}");
         }
     }
 
     #[test]
-    fn one_listens_on_ip_addresses_without_certificate_or_node_only() {
+    fn listen_addresses_are_ip_addresses_without_tls_or_peer_id() {
         parse_listen("/ip4/0.0.0.0/tcp/0/ws").unwrap();
         for address in ["/dns4/example.org/tcp/1", "/ip4/0.0.0.0/tcp/443/wss"] {
             assert_eq!(parse_listen(address).unwrap_err().kind(), ErrorKind::Invalid, "{address}");
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn own_addresses_begin_with_those_that_reach_furthest() {
+    fn own_addresses_are_sorted_by_reachability() {
         let listeners: Vec<Multiaddr> = ["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.1.5/tcp/1", "/ip4/203.0.113.9/tcp/1"]
             .map(|a| a.parse().unwrap())
             .to_vec();

@@ -1,10 +1,11 @@
-//! What the swarm does: gossipsub with scores, pings, admission, and mDNS where wanted.
+//! Network behaviour of the swarm: gossipsub with peer scores, ping, admission, and optionally
+//! mDNS.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use blink_api::{Error, ErrorKind, Result, Topic};
-use blink_signaling_kit::admission::KEPT_OUT;
+use blink_signaling_kit::admission::BAN_DURATION;
 use blink_signaling_kit::liveness::PING_INTERVAL;
 use libp2p::gossipsub::{
     self, CallbackSubscriptionFilter, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter, MessageAuthenticity,
@@ -18,19 +19,19 @@ use libp2p::{PeerId, identify, mdns, ping};
 use crate::NAME;
 use crate::admission::Admission;
 
-/// Gossipsub remembers a message for verdicts this long: [`HISTORY`] heartbeats.
+/// Time for which gossipsub accepts a verdict on a message: [`HISTORY`] heartbeats.
 pub(crate) const VERDICT_WINDOW: Duration = HEARTBEAT.saturating_mul(HISTORY as u32);
 
 const HEARTBEAT: Duration = Duration::from_millis(700);
 const HISTORY: usize = 10;
-/// The same at every node: one message above a node's limit ends its gossip until it is connected
-/// anew.
+/// Maximum RPC size. Must be the same on all nodes: a node that receives a larger one closes the
+/// gossipsub stream until the next connection.
 const MAX_TRANSMIT: usize = 64 * 1024;
-/// Messages that wait for one node, beyond which its messages are dropped.
+/// Queue of messages per node; further ones are dropped.
 const NODE_QUEUE: usize = 1024;
-/// Topics of one node that are taken note of.
+/// Limit of tracked topics per node.
 const MAX_TOPICS: usize = 4096;
-/// Those of gossipsub by default.
+/// Gossipsub's default thresholds.
 const THRESHOLDS: PeerScoreThresholds = PeerScoreThresholds {
     gossip_threshold: -10.0,
     publish_threshold: -50.0,
@@ -56,12 +57,12 @@ impl Behaviour {
         Ok(Self {
             admission: Admission::new(max_connections),
             gossipsub: gossipsub(key).map_err(|message| {
-                Error::new(ErrorKind::Unexpected, "gossipsub refuses its settings")
+                Error::new(ErrorKind::Unexpected, "gossipsub rejects its configuration")
                     .backend(NAME)
                     .with("reason", message)
             })?,
-            // Nobody needs to hear from this node where else it listens: mDNS and addresses given
-            // by people do that.
+            // Listen addresses stay private: nodes are found by mDNS and by addresses that users
+            // exchange, and identify would disclose local ones to every node.
             identify: identify::Behaviour::new(
                 identify::Config::new("/blink/1".to_owned(), key.public())
                     .with_agent_version(concat!("blink/", env!("CARGO_PKG_VERSION")).to_owned())
@@ -72,24 +73,24 @@ impl Behaviour {
         })
     }
 
-    /// Subscribes with the score parameters every topic needs before its first message is judged.
+    /// Subscribes to a topic and sets its score parameters, needed before the first verdict.
     pub(crate) fn subscribe(&mut self, topic: &Topic) -> Result<()> {
         let topic = ident(topic);
         let refused = |reason: String| {
-            Error::new(ErrorKind::Unexpected, "gossipsub refuses the topic").backend(NAME).with("reason", reason)
+            Error::new(ErrorKind::Unexpected, "gossipsub rejects the topic").backend(NAME).with("reason", reason)
         };
         self.gossipsub.set_topic_params(topic.clone(), topic_score()).map_err(|reason| refused(reason.to_owned()))?;
         self.gossipsub.subscribe(&topic).map_err(|error| refused(error.to_string()))?;
         Ok(())
     }
 
-    /// Whether nothing of a node is processed any more, so that its connections only cost.
+    /// Returns whether gossipsub ignores a node, so that its connections are useless.
     pub(crate) fn is_graylisted(&self, peer: &PeerId) -> bool {
         self.gossipsub.peer_score(peer).is_some_and(|score| score < THRESHOLDS.graylist_threshold)
     }
 }
 
-/// The topic as gossipsub knows it: the hex string itself.
+/// Gossipsub topic of a topic: its hex string, unhashed.
 pub(crate) fn ident(topic: &Topic) -> IdentTopic {
     IdentTopic::new(topic.to_string())
 }
@@ -99,14 +100,14 @@ fn gossipsub(key: &Keypair) -> std::result::Result<Gossipsub, String> {
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
         .max_transmit_size(MAX_TRANSMIT)
-        // What this node publishes goes to every subscriber it is connected to, in the mesh or not,
-        // backed off or not: the first message on a new topic must not wait for a heartbeat.
+        // Publish to every connected subscriber, whether in the mesh or not and regardless of a
+        // backoff: the first message on a new topic must not wait for a heartbeat.
         .flood_publish(true)
         .heartbeat_initial_delay(HEARTBEAT)
         .heartbeat_interval(HEARTBEAT)
         .history_length(HISTORY)
-        // Who wants to be in a mesh is let in, so that a node in the middle of a call passes
-        // everything on at once.
+        // A generous upper mesh size grafts everyone who asks, so that a node between the
+        // participants of a call forwards messages at once instead of by gossip.
         .mesh_outbound_min(2)
         .mesh_n_low(5)
         .mesh_n(6)
@@ -130,24 +131,24 @@ fn is_topic(topic: &TopicHash) -> bool {
     Topic::from_hex(topic.as_str()).is_some()
 }
 
-/// Only garbage and broken promises count. Nodes that share an IP address are people behind one
-/// router, and a slow node is not a bad one.
+/// Peer score that counts only invalid messages and broken promises. IP colocation is off, since
+/// many users share a router's address; slow peers are not penalised either.
 fn node_score() -> PeerScoreParams {
     PeerScoreParams {
         ip_colocation_factor_weight: 0.0,
         ip_colocation_factor_whitelist: HashSet::new(),
         behaviour_penalty_threshold: 6.0,
         slow_peer_weight: 0.0,
-        // A score does not decay while its node is disconnected: a node that was kept out starts
-        // anew.
-        retain_score: KEPT_OUT.saturating_sub(Duration::from_secs(5)),
+        // Scores do not decay while a node is disconnected. Retaining them for less than the ban
+        // lets a banned node start over.
+        retain_score: BAN_DURATION.saturating_sub(Duration::from_secs(5)),
         ..PeerScoreParams::default()
     }
 }
 
-/// Three rejected messages in a short time end in silence: 1.0 × -20 × 3² is below the graylist
-/// threshold of -80. Two thirds of the way back take 40 s. All that earns points is off, or an
-/// abuser could live on its savings.
+/// Topic score that graylists a node after three rejected messages in a short time: 1.0 × -20 × 3²
+/// is below the graylist threshold of -80. Decay takes 40 s for two thirds of the way back.
+/// Positive scores are off, so that an abuser cannot accumulate credit.
 fn topic_score() -> TopicScoreParams {
     TopicScoreParams {
         topic_weight: 1.0,
@@ -161,9 +162,11 @@ fn topic_score() -> TopicScoreParams {
     }
 }
 
-/// A machine without multicast can still be reached by address.
+/// Creates the mDNS behaviour; `None` without multicast, since dialling by address still works.
 fn discovery(key: &Keypair) -> Option<mdns::tokio::Behaviour> {
     mdns::tokio::Behaviour::new(mdns::Config::default(), key.public().to_peer_id())
-        .inspect_err(|error| tracing::warn!(%error, "nodes on the local network are not looked for"))
+        .inspect_err(
+            |error| tracing::warn!(%error, "mDNS is not available: nodes on the local network are not discovered"),
+        )
         .ok()
 }

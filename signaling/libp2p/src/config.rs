@@ -1,4 +1,4 @@
-//! `[signalings.libp2p]`
+//! Configuration `[signalings.libp2p]`.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{NAME, addresses};
 
-/// `[signalings.libp2p]`
+/// Configuration `[signalings.libp2p]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Libp2pConfig {
@@ -19,11 +19,11 @@ pub struct Libp2pConfig {
     pub listen: Vec<String>,
     /// Multiaddresses of nodes to stay connected to.
     pub bootstrap: Vec<String>,
-    /// Find nodes on the local network and be found.
+    /// Discover nodes on the local network by mDNS, and be discovered.
     pub mdns: bool,
-    /// Connections in both directions, 16 to 65,536; three quarters of them may be inbound.
+    /// Limit of connections in both directions, 16 to 65,536; up to three quarters are inbound.
     pub max_connections: usize,
-    /// File with the node's key, made at the first start; absent: a new key at every start.
+    /// File with the node's key, created on first start; if absent, a new key per start.
     #[serde(deserialize_with = "blink_api::optional_path")]
     pub node_key: Option<PathBuf>,
 }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_connections_out_of_range_is_refused_with_the_key() {
+    fn a_connection_limit_out_of_range_is_refused_with_the_key() {
         for max_connections in [0, 15, 65_537] {
             let refused = Libp2pConfig { max_connections, ..Libp2pConfig::default() }.check().unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::Invalid);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_address_is_refused_with_the_key_and_the_address() {
+    fn an_invalid_address_is_refused_with_the_key_and_the_address() {
         let config = Libp2pConfig { listen: vec!["0.0.0.0:4001".to_owned()], ..Libp2pConfig::default() };
         let error = config.check().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);

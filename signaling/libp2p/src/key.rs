@@ -1,4 +1,4 @@
-//! The node's key: new at every start, or kept in a file.
+//! The node's key: new per start, or stored in a file.
 
 use std::path::Path;
 
@@ -8,14 +8,14 @@ use libp2p::identity::Keypair;
 
 use crate::NAME;
 
-/// The key in a file, which is made where there is none; without a path, a new key.
+/// Loads the key from a file, created if missing; without a path, generates a new key.
 pub(crate) fn load(path: Option<&Path>) -> Result<Keypair> {
     let Some(path) = path else { return Ok(Keypair::generate_ed25519()) };
     let new_key = || Keypair::generate_ed25519().to_protobuf_encoding().expect("an Ed25519 key has an encoding");
     let at = |error: Error| error.backend(NAME).with("key", "signalings.libp2p.node_key");
     let bytes = key_file::load(path, new_key).map_err(at)?;
     Keypair::from_protobuf_encoding(&bytes).map_err(|source| {
-        let error = Error::new(ErrorKind::Invalid, "the file holds no node key").with("file", path.display());
+        let error = Error::new(ErrorKind::Invalid, "the file contains no node key").with("file", path.display());
         at(error).source(source)
     })
 }
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_file_is_made_once_and_read_again() {
+    fn the_key_in_a_file_survives_restarts() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("node.key");
         let first = load(Some(&path)).unwrap().public();
@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_key_is_refused_by_name() {
+    fn a_file_without_a_key_is_refused_by_name() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("node.key");
         std::fs::write(&path, b"not a key").unwrap();

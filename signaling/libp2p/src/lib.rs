@@ -1,12 +1,11 @@
-//! Signaling of the Blink call engine over libp2p gossipsub: TCP, QUIC and WebSocket, found by
-//! address or by mDNS.
+//! Signaling backend over libp2p gossipsub: TCP, QUIC and WebSocket, by address or by mDNS.
 //!
 //! One task owns the swarm; [`Libp2pSignaling`] is the handle that sends it commands. Every message
-//! is signed by its node and judged before it is passed on: what the engine reports with
-//! [`Signaling::report`] decides whether this node forwards a message and what it thinks of the
-//! node that sent it. The node's key has nothing to do with anybody's identity in calls.
+//! is signed by its node and validated before it is forwarded: the verdicts that the engine passes
+//! to [`Signaling::report`] decide whether a message is forwarded and adjust the score of the node
+//! that sent it. The node's key is independent of the identities in calls.
 //!
-//! libp2p keeps time with tokio's timers, and so does everything here.
+//! libp2p uses tokio's timers, and so does this crate.
 
 #![deny(missing_docs)]
 
@@ -47,7 +46,7 @@ pub struct Libp2p;
 impl Plugin<dyn Signaling> for Libp2p {
     type Config = Libp2pConfig;
     const NAME: &'static str = NAME;
-    const SUMMARY: &'static str = "libp2p gossipsub over TCP, QUIC and WebSocket; finds nodes on the local network";
+    const SUMMARY: &'static str = "libp2p gossipsub over TCP, QUIC and WebSocket, with discovery on the local network";
     const CAPABILITIES: SignalingCapabilities = CAPABILITIES;
 
     fn check(config: &Libp2pConfig) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Making the swarm and opening its listeners.
+//! Creation of the swarm and its listeners.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use crate::{NAME, addresses};
 
 pub(crate) type Event = SwarmEvent<BehaviourEvent>;
 
-/// How long a listener may take to say where it listens.
+/// Time for a listener to report its address.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections stay open while there is nothing to say.
+/// Idle timeout of connections: a year, since signaling connections stay open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// A swarm that listens on all addresses, and what has happened on it so far.
+/// Creates a swarm that listens on all addresses; also returns its events so far.
 ///
 /// # Errors
 /// [`Busy`](ErrorKind::Busy) for an occupied port, [`Invalid`](ErrorKind::Invalid) for an address
@@ -42,14 +42,14 @@ pub(crate) async fn open(
     }
     let opened = tokio::time::timeout(LISTEN_TIMEOUT, wait_for_all(&mut swarm, silent)).await;
     let events = opened.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Timeout, "a listener does not open").backend(NAME).operation("listen"))
+        Err(Error::new(ErrorKind::Timeout, "the listener did not open in time").backend(NAME).operation("listen"))
     })?;
     Ok((swarm, events))
 }
 
 fn begin(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> Result<ListenerId> {
-    // libp2p lets several processes share a TCP port, each getting some of the connections, and
-    // hides the system's errors in its own.
+    // libp2p sets `SO_REUSEPORT`, with which several processes share a TCP port and each get some
+    // of the connections, and hides the operating system's error in its own. Hence the probe.
     addresses::probe(address).map_err(|error| failure(address, error))?;
     swarm.listen_on(address.clone()).map_err(|error| match error {
         TransportError::MultiaddrNotSupported(_) => {
@@ -62,8 +62,8 @@ fn begin(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> Result<ListenerId
     })
 }
 
-/// Until each listener has told an address, and then all that is known at once: one that listens
-/// everywhere tells an address for each interface.
+/// Waits until each listener has reported an address, then drains the events that are ready: a
+/// wildcard listener reports an address per interface.
 async fn wait_for_all(swarm: &mut Swarm<Behaviour>, mut silent: HashMap<ListenerId, &Multiaddr>) -> Result<Vec<Event>> {
     let mut events = Vec::new();
     loop {
@@ -89,7 +89,7 @@ async fn wait_for_all(swarm: &mut Swarm<Behaviour>, mut silent: HashMap<Listener
 
 fn failure(address: &Multiaddr, source: std::io::Error) -> Error {
     let (kind, message) = match source.kind() {
-        std::io::ErrorKind::AddrInUse => (ErrorKind::Busy, "the port belongs to another program"),
+        std::io::ErrorKind::AddrInUse => (ErrorKind::Busy, "the port is in use by another program"),
         std::io::ErrorKind::AddrNotAvailable => (ErrorKind::Invalid, "the machine does not have this address"),
         _ => (ErrorKind::Io, "cannot listen"),
     };

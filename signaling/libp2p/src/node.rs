@@ -1,4 +1,4 @@
-//! The handle to the task that owns the swarm.
+//! Handle to the task that owns the swarm.
 
 use std::time::SystemTime;
 
@@ -15,15 +15,15 @@ use crate::config::Libp2pConfig;
 use crate::task::Task;
 use crate::{CAPABILITIES, MAX_MESSAGE, NAME, addresses, key, listen};
 
-/// A libp2p node. Dropping it shuts it down in the background.
+/// libp2p node with gossipsub. Dropping it shuts the node down in the background.
 pub struct Libp2pSignaling(Handle<Multiaddr>);
 
 impl Libp2pSignaling {
-    /// Opens the listeners and begins to connect to the bootstrap nodes. Needs a tokio runtime with
-    /// time and network.
+    /// Opens the listeners and starts dialling the bootstrap nodes. Needs a tokio runtime with time
+    /// and IO enabled.
     ///
     /// # Errors
-    /// [`Invalid`](blink_api::ErrorKind::Invalid) for an unusable value,
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for an invalid value,
     /// [`Busy`](blink_api::ErrorKind::Busy) for an occupied port, [`Io`](blink_api::ErrorKind::Io).
     pub async fn start(config: Libp2pConfig) -> Result<Self> {
         config.check()?;
@@ -60,12 +60,12 @@ impl Signaling for Libp2pSignaling {
         self.0.report(delivery, verdict);
     }
 
-    /// Goes on dialling after a failure, except where the address can never work. The waits grow
-    /// from half a second to eight.
+    /// Redials after a failure, except for an address that can never work. The backoff grows from
+    /// 0.5 s to 8 s.
     async fn connect(&self, address: &str) -> Result<()> {
         let address = addresses::parse_dial(address).map_err(|error| error.operation("connect"))?;
         let is_quic = addresses::is_quic(&address);
-        self.0.connect(address).await.map_err(|error| clock::explain(error, is_quic, SystemTime::now()))
+        self.0.connect(address).await.map_err(|error| clock::explain_dial_error(error, is_quic, SystemTime::now()))
     }
 
     async fn addresses(&self) -> Result<Vec<String>> {

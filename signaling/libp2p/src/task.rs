@@ -1,18 +1,18 @@
-//! The task that owns the swarm.
+//! Task that owns the swarm.
 //!
-//! Its inputs: commands and verdicts of the handle, dropped subscriptions, events of the swarm, and
-//! a tick for what is due.
+//! Inputs: commands and verdicts from the handle, dropped subscriptions, swarm events, and a
+//! periodic tick.
 
 use std::time::{Duration, SystemTime};
 
 use blink_api::{Delivery, DeliveryId, ErrorKind, Result, SignalingEvent, Topic, Verdict};
 use blink_signaling_kit::clock;
-use blink_signaling_kit::deliveries::{self, Deliveries};
+use blink_signaling_kit::deliveries::{self, PendingDeliveries};
+use blink_signaling_kit::dial_queue::{ConnectReply, DialQueue};
 use blink_signaling_kit::handle::{Command, Inputs};
 use blink_signaling_kit::liveness::Liveness;
 use blink_signaling_kit::origin;
-use blink_signaling_kit::readers::{Others, Readers};
-use blink_signaling_kit::targets::{Targets, Waiter};
+use blink_signaling_kit::subscriptions::{RemoteSubscriptions, Subscribers};
 use bytes::Bytes;
 use futures::StreamExt;
 use libp2p::gossipsub::{self, MessageAcceptance, MessageId, PublishError};
@@ -26,27 +26,27 @@ use crate::listen::Event;
 use crate::transport::is_timeout;
 use crate::{addresses, error};
 
-/// How often is looked for what is due: redials, silent nodes, deliveries nobody judged.
+/// Interval of periodic work: redials, ping timeouts, expired deliveries.
 const TICK: Duration = Duration::from_millis(250);
-/// A verdict must come before gossipsub forgets the message.
+/// Time for a verdict, shorter than gossipsub's message cache.
 const VERDICT_TTL: Duration = VERDICT_WINDOW.saturating_sub(Duration::from_secs(2));
-/// At the end, the time for what was just published to get out.
-const DRAIN: Duration = Duration::from_millis(100);
-/// At the end, the time for connections to close.
-const CLOSE: Duration = Duration::from_millis(550);
-/// At the end, the time for the system to take its ports back.
-const FREE: Duration = Duration::from_millis(300);
-const PROBE_PAUSE: Duration = Duration::from_millis(10);
+/// Time at shutdown for published messages to be sent.
+const DRAIN_TIME: Duration = Duration::from_millis(100);
+/// Time at shutdown for connections to close.
+const CLOSE_TIME: Duration = Duration::from_millis(550);
+/// Time at shutdown for the operating system to free the ports.
+const PORT_RELEASE_TIMEOUT: Duration = Duration::from_millis(300);
+const PROBE_INTERVAL: Duration = Duration::from_millis(10);
 
-type Pending = deliveries::Pending<MessageId, PeerId>;
+type PendingDelivery = deliveries::PendingDelivery<MessageId, PeerId>;
 
 pub(crate) struct Task {
     swarm: Swarm<Behaviour>,
     inputs: Inputs<Multiaddr>,
-    readers: Readers,
-    others: Others<PeerId>,
-    deliveries: Deliveries<MessageId, PeerId>,
-    targets: Targets<Multiaddr, PeerId, ConnectionId>,
+    subscribers: Subscribers,
+    remote_subscriptions: RemoteSubscriptions<PeerId>,
+    deliveries: PendingDeliveries<MessageId, PeerId>,
+    dial_queue: DialQueue<Multiaddr, PeerId, ConnectionId>,
     liveness: Liveness<ConnectionId, PeerId>,
 }
 
@@ -55,15 +55,15 @@ impl Task {
         Self {
             swarm,
             inputs,
-            readers: Readers::default(),
-            others: Others::default(),
-            deliveries: Deliveries::new(VERDICT_TTL),
-            targets: Targets::default(),
+            subscribers: Subscribers::default(),
+            remote_subscriptions: RemoteSubscriptions::default(),
+            deliveries: PendingDeliveries::new(VERDICT_TTL),
+            dial_queue: DialQueue::default(),
             liveness: Liveness::default(),
         }
     }
 
-    /// Runs until shutdown, or until the handle is dropped.
+    /// Runs until `shutdown` is called or the handle is dropped.
     pub(crate) async fn run(mut self, bootstrap: Vec<Multiaddr>, early_events: Vec<Event>) {
         for address in bootstrap {
             self.stay_connected(address, None);
@@ -81,7 +81,7 @@ impl Task {
                 },
                 Some((delivery, verdict)) = self.inputs.reports.recv() => self.handle_verdict(delivery, verdict),
                 event = self.swarm.select_next_some() => self.handle_event(event),
-                Some(()) = self.inputs.dropped.recv() => self.sweep(),
+                Some(()) = self.inputs.dropped.recv() => self.remove_dropped(),
                 _ = tick.tick() => self.handle_tick(),
             }
         }
@@ -89,13 +89,12 @@ impl Task {
     }
 
     fn handle_command(&mut self, command: Command<Multiaddr>) {
-        // Whoever asked may have stopped waiting for the answer; what was asked is done all the
-        // same.
+        // The caller may have stopped waiting for the reply; the command is carried out anyway.
         match command {
-            Command::Subscribe { topic, reader, reply } => {
+            Command::Subscribe { topic, subscriber, reply } => {
                 let result = self.swarm.behaviour_mut().subscribe(&topic);
                 if result.is_ok() {
-                    self.readers.add(topic, reader);
+                    self.subscribers.add(topic, subscriber);
                 }
                 let _ = reply.send(result);
             }
@@ -103,17 +102,17 @@ impl Task {
                 let _ = reply.send(self.publish(&topic, message));
             }
             Command::Subscribers { topic, reply } => {
-                let _ = reply.send(self.others.count(&topic));
+                let _ = reply.send(self.remote_subscriptions.count(&topic));
             }
-            Command::Connect { address, waiter } => {
-                self.stay_connected(address, Some(waiter));
-                self.dial_due();
+            Command::Connect { address, reply } => {
+                self.stay_connected(address, Some(reply));
+                self.start_due_dials();
             }
             Command::Addresses { reply } => {
                 let allows_quic = clock::allows_quic(SystemTime::now());
                 let _ = reply.send(addresses::own(self.swarm.listeners(), *self.swarm.local_peer_id(), allows_quic));
             }
-            Command::Shutdown => unreachable!("ends the loop"),
+            Command::Shutdown => unreachable!("handled by `run`"),
         }
     }
 
@@ -124,10 +123,10 @@ impl Task {
             Err(PublishError::NoPeersSubscribedToTopic) => {
                 (ErrorKind::NoSubscribers, "no connected node is subscribed to the topic")
             }
-            Err(PublishError::MessageTooLarge) => (ErrorKind::TooLarge, "the message is larger than gossipsub carries"),
+            Err(PublishError::MessageTooLarge) => (ErrorKind::TooLarge, "the message exceeds gossipsub's size limit"),
             Err(PublishError::AllQueuesFull(_)) => (ErrorKind::Full, "the queues of all subscribers are full"),
             Err(source) => {
-                return Err(error(ErrorKind::Unexpected, "publish", "gossipsub does not publish").source(source));
+                return Err(error(ErrorKind::Unexpected, "publish", "gossipsub cannot publish").source(source));
             }
         };
         Err(error(kind, "publish", text))
@@ -138,41 +137,41 @@ impl Task {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => self.handle_gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { peer, connection, result })) => match result {
-                Ok(_) => self.liveness.heard(connection, peer, now),
-                Err(ping::Failure::Unsupported) => self.liveness.forget(connection),
-                Err(failure) => tracing::debug!(%peer, %failure, "a ping was missed"),
+                Ok(_) => self.liveness.record_activity(connection, peer, now),
+                Err(ping::Failure::Unsupported) => self.liveness.remove(connection),
+                Err(failure) => tracing::debug!(%peer, %failure, "ping missed"),
             },
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.handle_discovery(event, now),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
                 tracing::debug!(peer = %peer_id, address = %endpoint.get_remote_address(), "connected");
-                self.liveness.heard(connection_id, peer_id, now);
-                self.targets.connected(connection_id, peer_id, now);
+                self.liveness.record_activity(connection_id, peer_id, now);
+                self.dial_queue.connected(connection_id, peer_id, now);
                 if num_established.get() == 1 {
-                    self.tell(SignalingEvent::Connected { nodes: self.nodes() });
+                    self.emit(SignalingEvent::Connected { nodes: self.nodes() });
                 }
-                self.make_room(now);
+                self.evict_surplus(now);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
                 tracing::debug!(peer = %peer_id, ?cause, left = num_established, "connection closed");
-                self.liveness.forget(connection_id);
+                self.liveness.remove(connection_id);
                 if num_established == 0 {
-                    self.others.disconnected(peer_id);
-                    self.targets.lost(peer_id, now);
-                    self.tell(SignalingEvent::Disconnected { nodes: self.nodes() });
-                    self.dial_due();
+                    self.remote_subscriptions.disconnected(peer_id);
+                    self.dial_queue.disconnected(peer_id, now);
+                    self.emit(SignalingEvent::Disconnected { nodes: self.nodes() });
+                    self.start_due_dials();
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
                 self.handle_dial_error(connection_id, error, now);
             }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
-                self.tell(SignalingEvent::AddressesChanged);
+                self.emit(SignalingEvent::AddressesChanged);
             }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 tracing::warn!(?reason, "a listener closed");
-                tracing::debug!(?addresses, "it listened on these addresses");
+                tracing::debug!(?addresses, "addresses of the closed listener");
             }
-            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener failed"),
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener error"),
             _ => {}
         }
     }
@@ -180,9 +179,9 @@ impl Task {
     fn handle_gossip(&mut self, event: gossipsub::Event) {
         match event {
             gossipsub::Event::Message { propagation_source, message_id, message } => {
-                let (id, evicted) = self.deliveries.enter(message_id, propagation_source, Instant::now());
+                let (id, evicted) = self.deliveries.insert(message_id, propagation_source, Instant::now());
                 if let Some(pending) = evicted {
-                    self.judge(&pending, Verdict::Ignore);
+                    self.apply_verdict(&pending, Verdict::Ignore);
                 }
                 let delivery = Delivery {
                     id,
@@ -190,27 +189,27 @@ impl Task {
                     message: message.data.into(),
                 };
                 let topic = Topic::from_hex(message.topic.as_str());
-                if !topic.is_some_and(|topic| self.readers.deliver(&topic, &delivery)) {
+                if !topic.is_some_and(|topic| self.subscribers.deliver(&topic, &delivery)) {
                     self.handle_verdict(id, Verdict::Ignore);
                 }
             }
             gossipsub::Event::Subscribed { peer_id, topic, .. } => {
                 if let Some(topic) = Topic::from_hex(topic.as_str())
-                    && self.others.joined(peer_id, topic)
+                    && self.remote_subscriptions.joined(peer_id, topic)
                 {
-                    self.tell(SignalingEvent::SubscriberJoined(topic));
+                    self.emit(SignalingEvent::SubscriberJoined(topic));
                 }
             }
             gossipsub::Event::Unsubscribed { peer_id, topic } => {
                 if let Some(topic) = Topic::from_hex(topic.as_str()) {
-                    self.others.left(peer_id, &topic);
+                    self.remote_subscriptions.left(peer_id, &topic);
                 }
             }
             gossipsub::Event::SlowPeer { peer_id, .. } => {
-                tracing::debug!(peer = %peer_id, "messages to a slow node were dropped");
+                tracing::debug!(peer = %peer_id, "messages to a slow node dropped");
             }
             gossipsub::Event::GossipsubNotSupported { peer_id } => {
-                tracing::debug!(peer = %peer_id, "a node speaks no gossipsub");
+                tracing::debug!(peer = %peer_id, "the node does not support gossipsub");
             }
         }
     }
@@ -220,37 +219,37 @@ impl Task {
             mdns::Event::Discovered(nodes) => {
                 let local = *self.swarm.local_peer_id();
                 for (peer, address) in nodes {
-                    self.targets.discovered(local, peer, address, self.swarm.is_connected(&peer), now);
+                    self.dial_queue.discovered(local, peer, address, self.swarm.is_connected(&peer), now);
                 }
-                self.dial_due();
+                self.start_due_dials();
             }
             mdns::Event::Expired(nodes) => {
-                nodes.iter().for_each(|(peer, address)| self.targets.expired(*peer, address));
+                nodes.iter().for_each(|(peer, address)| self.dial_queue.expired(*peer, address));
             }
         }
     }
 
     fn handle_dial_error(&mut self, connection: ConnectionId, source: DialError, now: Instant) {
-        let (kind, message, hopeless) = match &source {
+        let (kind, message, permanent) = match &source {
             DialError::LocalPeerId { .. } => (ErrorKind::Invalid, "this is the node's own address", true),
             DialError::Transport(errors) if errors.iter().any(|(_, error)| is_timeout(error)) => {
-                (ErrorKind::Timeout, "nobody answers", false)
+                (ErrorKind::Timeout, "the node does not answer", false)
             }
             DialError::WrongPeerId { .. } => (ErrorKind::Io, "another node answers at this address", false),
             _ => (ErrorKind::Io, "the node cannot be reached", false),
         };
-        tracing::debug!(error = %source, "dialling failed");
-        let error = error(kind, "connect", message).retryable(!hopeless).source(source);
-        self.targets.failed(connection, &error, hopeless, now);
+        tracing::debug!(error = %source, "dial failed");
+        let error = error(kind, "connect", message).retryable(!permanent).source(source);
+        self.dial_queue.dial_failed(connection, &error, permanent, now);
     }
 
     fn handle_verdict(&mut self, delivery: DeliveryId, verdict: Verdict) {
         if let Some(pending) = self.deliveries.take(delivery) {
-            self.judge(&pending, verdict);
+            self.apply_verdict(&pending, verdict);
         }
     }
 
-    fn judge(&mut self, pending: &Pending, verdict: Verdict) {
+    fn apply_verdict(&mut self, pending: &PendingDelivery, verdict: Verdict) {
         let acceptance = match verdict {
             Verdict::Accept => MessageAcceptance::Accept,
             Verdict::Reject => MessageAcceptance::Reject,
@@ -258,63 +257,64 @@ impl Task {
         };
         let gossipsub = &mut self.swarm.behaviour_mut().gossipsub;
         if !gossipsub.report_message_validation_result(&pending.message, &pending.sender, acceptance) {
-            tracing::debug!("a verdict came after the message was forgotten");
+            tracing::debug!("verdict too late: gossipsub has dropped the message from its cache");
         }
         if verdict == Verdict::Reject && self.swarm.behaviour().is_graylisted(&pending.sender) {
-            self.keep_out(pending.sender);
+            self.ban(pending.sender);
         }
     }
 
-    /// Ends a node's connections: whatever it sends would be checked and then dropped.
-    fn keep_out(&mut self, peer: PeerId) {
-        tracing::debug!(%peer, "a node that misbehaved is kept out for a while");
-        self.swarm.behaviour_mut().admission.keep_out(peer, Instant::now());
+    /// Bans a node and closes its connections; its messages would be verified and then dropped.
+    fn ban(&mut self, peer: PeerId) {
+        tracing::debug!(%peer, "node banned for misbehaviour");
+        self.swarm.behaviour_mut().admission.ban(peer, Instant::now());
         self.disconnect(peer);
     }
 
-    /// Evicts connections where an address, a prefix or the node as a whole has too many.
-    fn make_room(&mut self, now: Instant) {
-        let standing = |peer: &PeerId| self.others.standing(peer, &self.readers);
-        while let Some((connection, _)) = self.swarm.behaviour_mut().admission.take_surplus(now, standing) {
-            tracing::debug!(%connection, "a connection makes room for others");
+    /// Evicts connections beyond the limits per address, per prefix and in total.
+    fn evict_surplus(&mut self, now: Instant) {
+        let priority = |peer: &PeerId| self.remote_subscriptions.priority(peer, &self.subscribers);
+        while let Some((connection, _)) = self.swarm.behaviour_mut().admission.next_eviction(now, priority) {
+            tracing::debug!(%connection, "connection evicted");
             if !self.swarm.close_connection(connection) {
-                tracing::debug!(%connection, "the connection was gone already");
+                tracing::debug!(%connection, "the connection was closed already");
             }
         }
     }
 
-    /// All of a node's connections: each side tells its subscriptions only on the first of them.
+    /// Closes all connections of a node. All at once, because each side announces its subscriptions
+    /// only on the first connection.
     fn disconnect(&mut self, peer: PeerId) {
         if self.swarm.disconnect_peer_id(peer).is_err() {
-            tracing::debug!(%peer, "the connection was gone already");
+            tracing::debug!(%peer, "the connection was closed already");
         }
     }
 
     fn handle_tick(&mut self) {
         let now = Instant::now();
         while let Some(pending) = self.deliveries.take_expired(now) {
-            self.judge(&pending, Verdict::Ignore);
+            self.apply_verdict(&pending, Verdict::Ignore);
         }
-        for peer in self.liveness.take_silent(now) {
-            tracing::debug!(%peer, "two pings were missed");
+        for peer in self.liveness.take_unresponsive(now) {
+            tracing::debug!(%peer, "two pings missed: disconnecting");
             self.disconnect(peer);
         }
         let behaviour = self.swarm.behaviour();
         let graylisted = |peer: &&PeerId| behaviour.is_graylisted(peer);
         for peer in self.swarm.connected_peers().filter(graylisted).copied().collect::<Vec<_>>() {
-            self.keep_out(peer);
+            self.ban(peer);
         }
-        self.dial_due();
+        self.start_due_dials();
     }
 
-    fn stay_connected(&mut self, address: Multiaddr, waiter: Option<Waiter>) {
-        let named = addresses::peer(&address);
-        self.targets.add(address, named, waiter, Instant::now());
+    fn stay_connected(&mut self, address: Multiaddr, reply: Option<ConnectReply>) {
+        let expected = addresses::peer(&address);
+        self.dial_queue.add(address, expected, reply, Instant::now());
     }
 
-    fn dial_due(&mut self) {
+    fn start_due_dials(&mut self) {
         let now = Instant::now();
-        while let Some(dial) = self.targets.next_dial(now, |peer| self.swarm.is_connected(peer), dial) {
+        while let Some(dial) = self.dial_queue.next_dial(now, |peer| self.swarm.is_connected(peer), dial) {
             let connection = dial.connection_id();
             if let Err(error) = self.swarm.dial(dial) {
                 self.handle_dial_error(connection, error, now);
@@ -322,35 +322,35 @@ impl Task {
         }
     }
 
-    fn sweep(&mut self) {
-        for topic in self.readers.sweep() {
+    fn remove_dropped(&mut self) {
+        for topic in self.subscribers.remove_dropped() {
             self.swarm.behaviour_mut().gossipsub.unsubscribe(&ident(&topic));
         }
     }
 
     async fn shut_down(mut self) {
-        // Whoever still waits for an answer hears that signaling is closed.
+        // Closing the commands fails the pending requests with `Closed`.
         self.inputs.commands.close();
         while self.inputs.commands.try_recv().is_ok() {}
-        self.targets = Targets::default();
-        for topic in self.readers.clear() {
+        self.dial_queue = DialQueue::default();
+        for topic in self.subscribers.clear() {
             self.swarm.behaviour_mut().gossipsub.unsubscribe(&ident(&topic));
         }
-        // Time to send out what was published; what comes in meanwhile has no reader.
-        self.drive_until(DRAIN, |_| false).await;
+        // Flushes what was published; messages received meanwhile have no subscriber.
+        self.drive_until(DRAIN_TIME, |_| false).await;
         for peer in self.swarm.connected_peers().copied().collect::<Vec<_>>() {
             self.disconnect(peer);
         }
-        self.drive_until(CLOSE, |swarm| swarm.network_info().num_peers() == 0).await;
+        self.drive_until(CLOSE_TIME, |swarm| swarm.network_info().num_peers() == 0).await;
         let listened: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
         drop(self.swarm);
-        // QUIC keeps its socket for a while after the last connection closed.
+        // QUIC keeps its socket open for a while after the last connection closed.
         let freed = async {
             while listened.iter().any(|address| addresses::probe(address).is_err()) {
-                tokio::time::sleep(PROBE_PAUSE).await;
+                tokio::time::sleep(PROBE_INTERVAL).await;
             }
         };
-        if timeout(FREE, freed).await.is_err() {
+        if timeout(PORT_RELEASE_TIMEOUT, freed).await.is_err() {
             tracing::debug!("a listener's port is still in use");
         }
         drop(self.inputs.ended);
@@ -362,7 +362,7 @@ impl Task {
                 self.swarm.select_next_some().await;
             }
         };
-        // Reaching the limit is how draining ends.
+        // A timeout is the normal end of draining.
         let _ = timeout(limit, drive).await;
     }
 
@@ -370,16 +370,16 @@ impl Task {
         self.swarm.network_info().num_peers()
     }
 
-    fn tell(&self, event: SignalingEvent) {
-        // Nobody has to listen to events.
+    fn emit(&self, event: SignalingEvent) {
+        // No receiver is fine: events are optional.
         let _ = self.inputs.events.send(event);
     }
 }
 
-/// From a port of its own: the listening port may still have a closing connection to the same
-/// place.
-fn dial(named: Option<PeerId>, addresses: &[Multiaddr]) -> (ConnectionId, DialOpts) {
-    let dial = match named {
+/// Builds a dial from a new port, since the listening port may still have a closing connection to
+/// the same address.
+fn dial(expected: Option<PeerId>, addresses: &[Multiaddr]) -> (ConnectionId, DialOpts) {
+    let dial = match expected {
         Some(peer) => DialOpts::peer_id(peer)
             .addresses(addresses.to_vec())
             .condition(PeerCondition::Always)

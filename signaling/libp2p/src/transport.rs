@@ -1,4 +1,4 @@
-//! TCP, WebSocket and QUIC as one transport, with names resolved where the carrier wants it.
+//! TCP, WebSocket and QUIC as one transport, with DNS resolution.
 
 use std::io;
 use std::pin::Pin;
@@ -14,40 +14,42 @@ use libp2p::identity::Keypair;
 use libp2p::{PeerId, Transport, TransportError, dns, noise, quic, tcp, websocket, yamux};
 use tokio::time::Sleep;
 
-/// How long a connection may take to be made.
+/// Timeout of an outbound connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time that an inbound handshake may take. It occupies one of the address's few places meanwhile.
+/// Timeout of an inbound handshake, during which it occupies one of the address's pending slots.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the other side may take to read what is still to be written when a connection is
-/// closed.
+/// Time for the remote node to read pending data when a connection is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Creates the transport.
+///
 /// # Errors
-/// Where the system's name servers cannot be read.
+/// The system's DNS configuration cannot be read.
 pub(crate) fn transport(key: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let noise = noise::Config::new(key).map_err(io::Error::other)?;
     let sockets = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
 
-    // WebSocket resolves names below itself: with TLS it has to know the name.
+    // WebSocket resolves names in its own lower layer, since TLS needs the name for SNI.
     let websocket = websocket::Config::new(dns::tokio::Transport::system(sockets())?)
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())
         .multiplex(yamux::Config::default())
-        .map(|(peer, muxer), _| (peer, prompt(muxer)));
+        .map(|(peer, muxer), _| (peer, close_with_timeout(muxer)));
     let tcp = sockets()
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex(yamux::Config::default())
-        .map(|(peer, muxer), _| (peer, prompt(muxer)));
-    let quic =
-        quic::tokio::Transport::new(quic::Config::new(key)).map(|(peer, connection), _| (peer, prompt(connection)));
+        .map(|(peer, muxer), _| (peer, close_with_timeout(muxer)));
+    let quic = quic::tokio::Transport::new(quic::Config::new(key))
+        .map(|(peer, connection), _| (peer, close_with_timeout(connection)));
 
-    let named = dns::tokio::Transport::system(quic.or_transport(tcp).map(either))?;
-    let timely = TransportTimeout::with_ingoing_timeout(websocket.or_transport(named).map(either), HANDSHAKE_TIMEOUT);
+    let expected = dns::tokio::Transport::system(quic.or_transport(tcp).map(either))?;
+    let timely =
+        TransportTimeout::with_ingoing_timeout(websocket.or_transport(expected).map(either), HANDSHAKE_TIMEOUT);
     Ok(TransportTimeout::with_outgoing_timeout(timely.boxed(), CONNECT_TIMEOUT).boxed())
 }
 
-/// Whether a dial failed because nobody answered.
+/// Returns whether a dial failed because of a timeout.
 pub(crate) fn is_timeout(error: &TransportError<io::Error>) -> bool {
     let TransportError::Other(error) = error else { return false };
     let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<TransportTimeoutError<io::Error>>());
@@ -58,24 +60,24 @@ fn either<T, C>(output: Either<T, T>, _: C) -> T {
     output.into_inner()
 }
 
-fn prompt<M>(muxer: M) -> StreamMuxerBox
+fn close_with_timeout<M>(muxer: M) -> StreamMuxerBox
 where
     M: StreamMuxer + Send + 'static,
     M::Substream: Send + 'static,
     M::Error: Send + Sync + 'static,
 {
-    StreamMuxerBox::new(PromptClose { inner: Box::pin(muxer), deadline: None })
+    StreamMuxerBox::new(CloseWithTimeout { inner: Box::pin(muxer), deadline: None })
 }
 
-/// A muxer that is closed after [`CLOSE_TIMEOUT`] whether or not the other side reads: else a
-/// stalled connection with a full send buffer would count as open until the kernel gives it up, a
-/// quarter of an hour later.
-struct PromptClose<M> {
+/// Muxer that closes after [`CLOSE_TIMEOUT`] even if the remote node does not read. Otherwise a
+/// stalled connection with a full send buffer would count as open until the kernel's TCP timeout of
+/// about 15 minutes.
+struct CloseWithTimeout<M> {
     inner: Pin<Box<M>>,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl<M: StreamMuxer> StreamMuxer for PromptClose<M> {
+impl<M: StreamMuxer> StreamMuxer for CloseWithTimeout<M> {
     type Substream = M::Substream;
     type Error = M::Error;
 
@@ -107,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// The other side reads nothing: nothing ever gets ready.
+    /// Connection whose remote side reads nothing.
     struct Stalled;
 
     impl StreamMuxer for Stalled {
@@ -132,9 +134,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stalled_connection_is_closed_in_time() {
+    async fn a_stalled_connection_closes_after_the_timeout() {
         let begin = Instant::now();
-        prompt(Stalled).close().await.unwrap();
+        close_with_timeout(Stalled).close().await.unwrap();
         assert_eq!(begin.elapsed(), CLOSE_TIMEOUT);
     }
 }

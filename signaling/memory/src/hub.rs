@@ -1,4 +1,4 @@
-//! The place where all nodes of a process meet.
+//! In-process network that connects all nodes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,55 +9,54 @@ use blink_api::{
 use bytes::Bytes;
 use tokio::sync::{broadcast, mpsc};
 
-/// Messages a subscription holds for a slow reader; what comes when it is full is dropped and
-/// counted.
+/// Messages queued per subscription. Further ones are dropped and counted as lagged.
 const SUBSCRIPTION_CAPACITY: usize = 256;
-/// Events a slow reader can be behind.
+/// Events queued per receiver before it lags.
 const EVENT_CAPACITY: usize = 256;
 
-/// An in-process network. Clones are the same network.
+/// In-process network. Clones refer to the same network.
 #[derive(Clone, Default)]
 pub struct Hub(Arc<Mutex<State>>);
 
-/// What passed through a [`Hub`].
+/// Event recorded by a [`Tap`].
 #[derive(Debug, Clone)]
 pub enum Traffic {
-    /// A node published a message, to whatever number of subscribers and whether or not it arrives.
+    /// A message was published, with or without subscribers, delivered or not.
     Published {
-        /// The publishing node.
+        /// Publishing node.
         from: Origin,
-        /// The topic.
+        /// Topic of the message.
         topic: Topic,
-        /// The bytes as published.
+        /// Message as published.
         message: Bytes,
     },
-    /// A node reported what became of a delivery. Repeated reports are shown too.
+    /// A node reported a verdict. Repeated reports are recorded too.
     Reported {
-        /// The reporting node.
+        /// Reporting node.
         by: Origin,
-        /// The delivery it was given.
+        /// Delivery in question.
         delivery: DeliveryId,
-        /// What it made of it.
+        /// Verdict on the delivery.
         verdict: Verdict,
     },
 }
 
-/// A recording of everything that passes through a [`Hub`] from [`Hub::tap`] on. Made for tests: it
-/// keeps all that is not read yet.
+/// Recording of all traffic of a [`Hub`] since [`Hub::tap`]. For tests: the queue of unread items
+/// is unbounded.
 pub struct Tap(mpsc::UnboundedReceiver<Traffic>);
 
 impl Tap {
-    /// Waits for the next item; `None` when the hub is gone.
+    /// Waits for the next item; `None` once the hub is dropped.
     pub async fn next(&mut self) -> Option<Traffic> {
         self.0.recv().await
     }
 
-    /// All that has passed and was not read yet.
+    /// Takes all unread items.
     pub fn take(&mut self) -> Vec<Traffic> {
         std::iter::from_fn(|| self.0.try_recv().ok()).collect()
     }
 
-    /// The messages among all that has passed and was not read yet.
+    /// Takes the published messages among all unread items.
     pub fn take_messages(&mut self) -> Vec<Bytes> {
         let message = |traffic| match traffic {
             Traffic::Published { message, .. } => Some(message),
@@ -69,16 +68,16 @@ impl Tap {
 
 /// Hooks for tests.
 impl Hub {
-    /// Records all traffic from now on. Several taps each see everything.
+    /// Records all traffic from now on. Every tap sees everything.
     pub fn tap(&self) -> Tap {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.state().taps.push(sender);
         Tap(receiver)
     }
 
-    /// Delivers a message to every subscriber of a topic as if a node of this origin had published
-    /// it, and says how many nodes got it. Taps do not show it and the filter is not asked; nodes
-    /// that are cut off do not get it, nor does a node of this very origin.
+    /// Delivers a message to every subscriber of a topic as if a node with this origin had
+    /// published it, and returns the number of receiving nodes. Bypasses taps and the filter. Nodes
+    /// that are cut off and the node with this origin do not receive it.
     pub fn inject(&self, origin: Origin, topic: Topic, message: Bytes) -> usize {
         let mut state = self.state();
         let receivers: Vec<_> =
@@ -87,31 +86,29 @@ impl Hub {
         receivers.len()
     }
 
-    /// Cuts a node off from all others: both sides see the disconnection, and publish to nobody.
-    /// Unknown nodes are ignored.
+    /// Disconnects a node from all others, visibly to both sides. Unknown nodes are ignored.
     pub fn cut(&self, node: Origin) {
         self.state().set_cut(node, true);
     }
 
-    /// Ends what [`cut`](Hub::cut) did: both sides see the connection and each other's
-    /// subscriptions.
+    /// Reverts [`cut`](Hub::cut): both sides see the connection and each other's subscriptions.
     pub fn heal(&self, node: Origin) {
         self.state().set_cut(node, false);
     }
 
-    /// From now on asks for each message and each receiving node whether it arrives; the publisher
-    /// does not notice. The filter must not use the hub.
+    /// Sets a filter that decides for each message and receiving node whether it is delivered,
+    /// unnoticed by the publisher. The filter must not use the hub.
     pub fn filter(&self, arrives: impl FnMut(&Traffic, Origin) -> bool + Send + 'static) {
         self.state().filter = Some(Box::new(arrives));
     }
 
-    /// Ends what [`filter`](Hub::filter) did: everything arrives.
+    /// Reverts [`filter`](Hub::filter): everything is delivered.
     pub fn unfilter(&self) {
         self.state().filter = None;
     }
 }
 
-/// What a node does. `None` is returned where it has left.
+/// Operations of a node. They return `None` after it left.
 impl Hub {
     pub(crate) fn join(&self) -> (Origin, broadcast::Sender<SignalingEvent>) {
         let mut state = self.state();
@@ -150,12 +147,12 @@ impl Hub {
         queues.insert(id, queue);
         if queues.len() == 1 && !node.cut {
             let event = SignalingEvent::SubscriberJoined(topic);
-            state.others(origin).filter(|(_, node)| !node.cut).for_each(|(_, node)| node.tell(event.clone()));
+            state.others(origin).filter(|(_, node)| !node.cut).for_each(|(_, node)| node.emit(event.clone()));
         }
         Some(subscription)
     }
 
-    /// Says how many nodes it was sent to.
+    /// Publishes a message and returns the number of nodes it was sent to.
     pub(crate) fn publish(&self, origin: Origin, topic: Topic, message: Bytes) -> Option<usize> {
         let mut state = self.state();
         let mut receivers = state.reachable_subscribers(origin, topic)?;
@@ -186,7 +183,7 @@ type Filter = Box<dyn FnMut(&Traffic, Origin) -> bool + Send>;
 
 #[derive(Default)]
 struct State {
-    /// By origin, which is also the order of joining: deliveries are made in this order.
+    /// Nodes by origin, which is also the order of joining and so of delivery.
     nodes: BTreeMap<[u8; 16], Node>,
     taps: Vec<mpsc::UnboundedSender<Traffic>>,
     filter: Option<Filter>,
@@ -206,8 +203,8 @@ impl Node {
         self.topics.contains_key(topic)
     }
 
-    fn tell(&self, event: SignalingEvent) {
-        // Nobody has to listen to events.
+    fn emit(&self, event: SignalingEvent) {
+        // No receiver is fine: events are optional.
         let _ = self.events.send(event);
     }
 }
@@ -231,10 +228,10 @@ impl State {
                 self.delivered += 1;
                 let delivery =
                     Delivery { id: DeliveryId(self.delivered), origin: Some(origin), message: message.clone() };
-                // A full queue has counted the loss for its reader; a closed one unsubscribes as
-                // soon as it gets the hub.
+                // A full queue counts the loss for its subscriber; a closed one unsubscribes as
+                // soon as it gets the hub's lock.
                 if queue.push(delivery).is_err_and(|error| error.kind() == ErrorKind::Full) {
-                    tracing::debug!(%topic, "a slow subscription lost a message");
+                    tracing::debug!(%topic, "message dropped: the subscription's queue is full");
                 }
             }
         }
@@ -270,20 +267,20 @@ impl State {
         }
     }
 
-    /// Tells a node and each that it can reach of one connection more or one less, and after a
-    /// connection, of each other's topics.
+    /// Emits connection events for a node and each node it can reach, and after a connection, also
+    /// the subscriptions of both sides.
     fn announce(&self, origin: Origin, connected: bool) {
         let Some(node) = self.nodes.get(&origin.0) else { return };
         let reached: Vec<_> = self.others(origin).filter(|(_, other)| !other.cut).map(|(_, other)| other).collect();
         for (count, other) in reached.iter().enumerate() {
             if connected {
-                other.tell(SignalingEvent::Connected { nodes: reached.len() });
-                node.tell(SignalingEvent::Connected { nodes: count + 1 });
-                node.topics.keys().for_each(|topic| other.tell(SignalingEvent::SubscriberJoined(*topic)));
-                other.topics.keys().for_each(|topic| node.tell(SignalingEvent::SubscriberJoined(*topic)));
+                other.emit(SignalingEvent::Connected { nodes: reached.len() });
+                node.emit(SignalingEvent::Connected { nodes: count + 1 });
+                node.topics.keys().for_each(|topic| other.emit(SignalingEvent::SubscriberJoined(*topic)));
+                other.topics.keys().for_each(|topic| node.emit(SignalingEvent::SubscriberJoined(*topic)));
             } else {
-                other.tell(SignalingEvent::Disconnected { nodes: reached.len() - 1 });
-                node.tell(SignalingEvent::Disconnected { nodes: reached.len() - 1 - count });
+                other.emit(SignalingEvent::Disconnected { nodes: reached.len() - 1 });
+                node.emit(SignalingEvent::Disconnected { nodes: reached.len() - 1 - count });
             }
         }
     }

@@ -1,9 +1,8 @@
-//! Signaling of the Blink call engine inside one process: every node made from one registry meets
-//! in one [`Hub`].
+//! Signaling inside one process: all nodes created from one registry share one [`Hub`].
 //!
-//! Delivery is immediate and in order, and needs neither timers nor tasks, so that it works under a
-//! paused clock. For tests there are hooks on the [`Hub`] to cut nodes off, to lose messages, and
-//! to record and replay what is published.
+//! Delivery is immediate and in order, without timers and tasks, so it works under a paused clock.
+//! The [`Hub`] has hooks for tests that disconnect nodes, drop messages, and record and replay what
+//! is published.
 
 #![deny(missing_docs)]
 
@@ -34,7 +33,7 @@ const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
     network: false,
 };
 
-/// A node of a [`Hub`]. It leaves the hub at `shutdown` or when dropped, and its subscriptions end.
+/// Node of a [`Hub`]. It leaves the hub and ends its subscriptions at `shutdown` or when dropped.
 pub struct MemorySignaling {
     hub: Hub,
     origin: Origin,
@@ -42,14 +41,13 @@ pub struct MemorySignaling {
 }
 
 impl MemorySignaling {
-    /// A new node, connected to all others of the hub.
+    /// Creates a node, connected to all others of the hub.
     pub fn new(hub: &Hub) -> Self {
         let (origin, events) = hub.join();
         Self { hub: hub.clone(), origin, events }
     }
 
-    /// What others see as the origin of this node's messages, and what [`Hub::cut`] and
-    /// [`Hub::heal`] know it by.
+    /// Origin of this node's messages; identifies the node in [`Hub::cut`] and [`Hub::heal`].
     pub fn origin(&self) -> Origin {
         self.origin
     }
@@ -67,7 +65,7 @@ impl Signaling for MemorySignaling {
 
     async fn publish(&self, topic: &Topic, message: Bytes) -> Result<()> {
         if message.len() > MAX_MESSAGE {
-            return Err(Error::new(ErrorKind::TooLarge, "the message is larger than this backend carries")
+            return Err(Error::new(ErrorKind::TooLarge, "the message exceeds the backend's size limit")
                 .backend(NAME)
                 .operation("publish")
                 .with("bytes", message.len())
@@ -89,14 +87,14 @@ impl Signaling for MemorySignaling {
         self.hub.report(self.origin, delivery, verdict);
     }
 
-    /// Accepts every address that begins with `memory:`: all nodes of a hub are connected from the
-    /// start.
+    /// Accepts every address that begins with `memory:`, since all nodes of a hub are connected
+    /// from the start.
     async fn connect(&self, address: &str) -> Result<()> {
         if !self.hub.has(self.origin) {
             return Err(closed("connect"));
         }
         if !address.starts_with("memory:") {
-            return Err(Error::new(ErrorKind::Invalid, "an address of this backend begins with `memory:`")
+            return Err(Error::new(ErrorKind::Invalid, "addresses of this backend begin with `memory:`")
                 .backend(NAME)
                 .operation("connect")
                 .with("address", address));
@@ -131,7 +129,7 @@ fn closed(operation: &'static str) -> Error {
     Error::new(ErrorKind::Closed, "signaling was shut down").backend(NAME).operation(operation)
 }
 
-/// `[signalings.memory]`: there is nothing to configure.
+/// Configuration `[signalings.memory]`, which has no keys.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct MemoryConfig {}

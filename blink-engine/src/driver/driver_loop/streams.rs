@@ -9,7 +9,7 @@ use super::super::media::stream::OpenedSource;
 use super::super::session::StreamChange;
 use super::{Driver, now};
 use crate::blink::{RequestedStream, StreamConfig};
-use blink_proto::call::{Event, SessionId, StreamFlow};
+use blink_proto::call::{Event, SessionId, StreamDirection};
 
 impl Driver {
     /// A stream is to be offered: its source first, which may take its time.
@@ -61,13 +61,15 @@ impl Driver {
     }
 
     /// A stream flows on a session, or no more.
-    pub(super) fn change_stream(&mut self, session: SessionId, stream: StreamId, flow: StreamFlow, on: bool) {
+    pub(super) fn change_stream(&mut self, session: SessionId, stream: StreamId, flow: StreamDirection, on: bool) {
         let Some(handle) = self.sessions.get(&session) else { return };
         let change = match (flow, on) {
-            (StreamFlow::Send, true) => self.streams.offered(&stream).map(StreamChange::Send),
-            (StreamFlow::Receive, true) => self.streams.requested(handle.remote, stream).map(StreamChange::Receive),
-            (StreamFlow::Send, false) => Some(StreamChange::StopSending),
-            (StreamFlow::Receive, false) => Some(StreamChange::StopReceiving),
+            (StreamDirection::Send, true) => self.streams.offered(&stream).map(StreamChange::Send),
+            (StreamDirection::Receive, true) => {
+                self.streams.requested(handle.remote, stream).map(StreamChange::Receive)
+            }
+            (StreamDirection::Send, false) => Some(StreamChange::StopSending),
+            (StreamDirection::Receive, false) => Some(StreamChange::StopReceiving),
         };
         if let Some(change) = change {
             handle.change_stream(stream, change);

@@ -26,15 +26,18 @@ fn under_loss_only_frames_that_can_be_decoded_in_sequence_come_out() {
             let received = sent.receive(&mut assembler, arrived.clone());
             assert_eq!(received, expected, "{codec}, seed {seed}");
             let statistics = assembler.statistics();
-            assert_eq!(statistics.frames, expected.len() as u64);
-            assert!(statistics.lost <= missing, "{codec}, seed {seed}: {statistics:?}");
+            assert_eq!(statistics.frames_received, expected.len() as u64);
+            assert!(statistics.packets_lost <= missing, "{codec}, seed {seed}: {statistics:?}");
             // Before the first and after the last that came, nobody knows of any.
             let unknown = u64::from(first.wrapping_sub(65_530));
             assert!(
-                statistics.lost + unknown + 10 >= missing,
+                statistics.packets_lost + unknown + 10 >= missing,
                 "{codec}, seed {seed}: {statistics:?}, {missing} missing"
             );
-            assert_eq!((statistics.late, statistics.duplicated, statistics.malformed), (0, 0, 0));
+            assert_eq!(
+                (statistics.packets_late, statistics.packets_duplicated, statistics.packets_malformed),
+                (0, 0, 0)
+            );
         }
     }
 }
@@ -52,8 +55,8 @@ fn a_missing_packet_is_waited_for_100_ms_and_no_longer() {
             let received = sent.receive(&mut assembler, packets);
             let expected: Vec<usize> = expected;
             assert_eq!(received, expected, "{codec}, {late} ms");
-            let late = assembler.statistics().late;
-            assert_eq!((assembler.statistics().lost, late), (late, u64::from(expected.len() < 60)), "{codec}");
+            let late = assembler.statistics().packets_late;
+            assert_eq!((assembler.statistics().packets_lost, late), (late, u64::from(expected.len() < 60)), "{codec}");
         }
     }
 }
@@ -115,7 +118,7 @@ fn it_holds_no_more_than_it_may() {
         let next: Vec<_> = std::iter::from_fn(|| assembler.poll(now)).map(|frame| sent.number(&frame)).collect();
         assert!(next.windows(2).all(|pair| pair[1] == pair[0] + 1), "{codec}: {next:?}");
         assert!(next.first().is_none_or(|first| first % 15 == 0), "{codec}: {next:?}");
-        assert!(assembler.statistics().dropped_frames > 200, "{codec}");
+        assert!(assembler.statistics().frames_dropped > 200, "{codec}");
     }
 }
 
@@ -172,7 +175,11 @@ fn garbage_is_counted_and_breaks_nothing() {
             // The second half is clean, and a second of it has a key frame.
             assert!(numbers.ends_with(&(90..120).collect::<Vec<_>>()), "{codec}, seed {seed}: {numbers:?}");
             if seed % 5 == 4 {
-                assert_eq!((numbers.len(), assembler.statistics().malformed), (120, 300), "{codec}, seed {seed}");
+                assert_eq!(
+                    (numbers.len(), assembler.statistics().packets_malformed),
+                    (120, 300),
+                    "{codec}, seed {seed}"
+                );
             }
         }
     }

@@ -17,7 +17,12 @@ fn without_loss_every_frame_comes_out_at_once_as_it_was() {
         }
         let statistics = assembler.statistics();
         let packets = sent.packets.concat().len() as u64;
-        let wanted = VideoStatistics { received: packets, frames: 300, key_frames: 20, ..VideoStatistics::default() };
+        let wanted = VideoStatistics {
+            packets_received: packets,
+            frames_received: 300,
+            key_frames_received: 20,
+            ..VideoStatistics::default()
+        };
         assert_eq!(statistics, wanted);
     }
 }
@@ -41,8 +46,12 @@ fn out_of_order_and_repeated_packets_change_nothing() {
             let received = sent.receive(&mut assembler, packets);
             assert_eq!(received, (0..150).collect::<Vec<_>>(), "{codec}, seed {seed}");
             let statistics = assembler.statistics();
-            assert_eq!(statistics.duplicated + statistics.late, 200, "{codec}, seed {seed}: {statistics:?}");
-            assert_eq!((statistics.lost, statistics.dropped_frames), (0, 0), "{codec}, seed {seed}");
+            assert_eq!(
+                statistics.packets_duplicated + statistics.packets_late,
+                200,
+                "{codec}, seed {seed}: {statistics:?}"
+            );
+            assert_eq!((statistics.packets_lost, statistics.frames_dropped), (0, 0), "{codec}, seed {seed}");
         }
     }
 }
@@ -78,7 +87,11 @@ fn packets_that_only_fill_the_path_are_passed_over() {
         let mut assembler = sent.assembler();
         assert_eq!(sent.receive(&mut assembler, packets), (0..40).collect::<Vec<_>>(), "{codec}");
         let statistics = assembler.statistics();
-        assert_eq!((statistics.late, statistics.malformed, statistics.lost), (0, 0, 0), "{codec}");
+        assert_eq!(
+            (statistics.packets_late, statistics.packets_malformed, statistics.packets_lost),
+            (0, 0, 0),
+            "{codec}"
+        );
     }
 }
 
@@ -119,7 +132,7 @@ fn whoever_comes_later_sees_from_the_next_key_frame_on() {
         assert!(assembler.wants_keyframe(sent.start));
         let received = sent.receive(&mut assembler, packets);
         assert_eq!(received, (15..60).collect::<Vec<_>>(), "{codec}");
-        assert_eq!((assembler.statistics().dropped_frames, assembler.statistics().lost), (10, 0), "{codec}");
+        assert_eq!((assembler.statistics().frames_dropped, assembler.statistics().packets_lost), (10, 0), "{codec}");
     }
 }
 
@@ -172,7 +185,12 @@ fn packets_without_payload_are_no_part_of_a_frame_and_none_is_missing() {
             let received = sent.receive(&mut assembler, packets);
             assert_eq!(received, (0..120).collect::<Vec<_>>(), "{codec}, seed {seed}");
             let statistics = assembler.statistics();
-            let missed = (statistics.lost, statistics.late, statistics.malformed, statistics.dropped_frames);
+            let missed = (
+                statistics.packets_lost,
+                statistics.packets_late,
+                statistics.packets_malformed,
+                statistics.frames_dropped,
+            );
             assert_eq!(missed, (0, 0, 0, 0), "{codec}, seed {seed}: {statistics:?}");
         }
     }

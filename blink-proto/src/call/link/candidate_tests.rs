@@ -7,7 +7,7 @@ fn message(sdp: Option<String>, first_candidate: u32, count: u32) -> wire::Link 
     let candidate = |n| format!("candidate:{n} 1 udp 1 192.0.2.1 {n} typ host");
     wire::Link {
         link: [1; 16].into(),
-        ask: 0,
+        renegotiation_requests: 0,
         generation: 1,
         role: LinkRole::Offer,
         sdp,

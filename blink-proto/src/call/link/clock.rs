@@ -1,34 +1,54 @@
-//! How the clock of a link's other end stands against the own one: from pings and their answers,
-//! the quickest of the newest (RFC 5905 §10).
+//! The offset of the clock at a link's other end, from Pings and their Pongs (RFC 5905 §10).
 
 use std::collections::VecDeque;
 
 use serde::Serialize;
 
-/// Measurements that count: those of the last 10 s.
+/// Rounds that are kept: those of the last 10 s while pings are frequent, of the last 50 s later.
 const NEWEST: usize = 20;
-/// Pings whose answers are believed.
+/// Outstanding pings, the newest; an answer to an older one is ignored.
 const OUTSTANDING: usize = 8;
 
-/// How another device's media clock stands against this one's. Each counts from some moment of its
-/// own.
+/// Offset of another device's media clock. Each clock counts from a moment of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ClockSync {
     /// The other clock minus this one, in microseconds; off by half the round trip at most.
     pub offset_us: i64,
-    /// The round trip of the measurement, in microseconds.
+    /// Round trip of the measurement, in microseconds.
     pub round_trip_us: u64,
 }
 
-/// The newest measurements of one link.
+/// One round of the time sync: a Ping of this device and its Pong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockRound {
+    /// When the Ping left, in microseconds of this device's media clock.
+    pub sent_us: u64,
+    /// When the Ping arrived, in microseconds of the other device's.
+    pub received_us: u64,
+    /// When the Pong arrived, in microseconds of this device's.
+    pub answered_us: u64,
+}
+
+impl ClockRound {
+    /// Offset and round trip; `None` where the other clock's value is out of range.
+    pub fn sync(self) -> Option<ClockSync> {
+        let round_trip_us = self.answered_us.saturating_sub(self.sent_us);
+        let halfway = self.sent_us + round_trip_us / 2;
+        // The difference of two u64 fits an i128 whatever the other side sends.
+        let offset_us = i64::try_from(i128::from(self.received_us) - i128::from(halfway)).ok()?;
+        Some(ClockSync { offset_us, round_trip_us })
+    }
+}
+
+/// The newest rounds of one link.
 #[derive(Debug, Clone, Default)]
 pub(in crate::call) struct ClockFilter {
     outstanding: VecDeque<(u64, u64)>,
-    measured: VecDeque<ClockSync>,
+    rounds: VecDeque<ClockRound>,
 }
 
 impl ClockFilter {
-    /// A ping goes out.
+    /// Takes note of a ping that goes out.
     pub(in crate::call) fn handle_ping(&mut self, id: u64, sent_us: u64) {
         if self.outstanding.len() == OUTSTANDING {
             self.outstanding.pop_front();
@@ -36,24 +56,28 @@ impl ClockFilter {
         self.outstanding.push_back((id, sent_us));
     }
 
-    /// An answer came in. One to no ping, or to one that was answered before, tells nothing.
+    /// Takes an answer. One to no outstanding ping, such as a second one, is ignored.
     pub(in crate::call) fn handle_pong(&mut self, id: u64, received_us: u64, now_us: u64) {
         let Some(at) = self.outstanding.iter().position(|(ping, _)| *ping == id) else { return };
         let Some((_, sent_us)) = self.outstanding.remove(at) else { return };
-        let round_trip_us = now_us.saturating_sub(sent_us);
-        let halfway = sent_us + round_trip_us / 2;
-        // Whatever the other side says fits: the difference of two u64 is an i128, and what is no
-        // i64 is no clock.
-        let Ok(offset_us) = i64::try_from(i128::from(received_us) - i128::from(halfway)) else { return };
-        if self.measured.len() == NEWEST {
-            self.measured.pop_front();
+        let round = ClockRound { sent_us, received_us, answered_us: now_us };
+        if round.sync().is_none() {
+            return;
         }
-        self.measured.push_back(ClockSync { offset_us, round_trip_us });
+        if self.rounds.len() == NEWEST {
+            self.rounds.pop_front();
+        }
+        self.rounds.push_back(round);
     }
 
-    /// The best that is known: of the quickest round trip.
+    /// Measurement with the shortest round trip.
     pub(in crate::call) fn best(&self) -> Option<ClockSync> {
-        self.measured.iter().copied().min_by_key(|measured| measured.round_trip_us)
+        self.rounds.iter().filter_map(|round| round.sync()).min_by_key(|sync| sync.round_trip_us)
+    }
+
+    /// The newest rounds, oldest first.
+    pub(in crate::call) fn rounds(&self) -> impl Iterator<Item = ClockRound> + '_ {
+        self.rounds.iter().copied()
     }
 }
 
@@ -62,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_quickest_of_the_newest_counts() {
+    fn the_shortest_round_trip_of_the_newest_counts() {
         let mut filter = ClockFilter::default();
         assert_eq!(filter.best(), None);
         // The other clock is 1 s ahead; answers take ever longer on the way back.
@@ -76,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_were_not_asked_for_tell_nothing() {
+    fn answers_to_no_outstanding_ping_are_ignored() {
         let mut filter = ClockFilter::default();
         filter.handle_ping(1, 100);
         filter.handle_pong(2, 0, 200);

@@ -29,7 +29,7 @@ impl Link {
             return;
         }
         self.take_acknowledgements(message);
-        if self.dials {
+        if self.is_offerer {
             self.take_answer(message, now, actions);
         } else {
             self.take_offer(message, fresh_session, now, timers, actions);
@@ -49,8 +49,8 @@ impl Link {
     }
 
     fn take_answer(&mut self, message: &wire::Link, now: Instant, actions: &mut Vec<LinkAction>) {
-        if message.ask > self.their_ask {
-            self.their_ask = message.ask;
+        if message.renegotiation_requests > self.remote_requests {
+            self.remote_requests = message.renegotiation_requests;
             self.restart = Some(now);
             self.send.hurry(now);
         }
@@ -168,9 +168,9 @@ impl Link {
         });
         Some(wire::Link {
             link: self.id.into(),
-            ask: self.ask,
+            renegotiation_requests: self.renegotiation_requests,
             generation: self.generation,
-            role: if self.dials { LinkRole::Offer } else { LinkRole::Answer },
+            role: if self.is_offerer { LinkRole::Offer } else { LinkRole::Answer },
             sdp,
             first_candidate: first,
             candidates: if self.sdp.is_some() { unacknowledged.cloned().collect() } else { Vec::new() },

@@ -140,7 +140,7 @@ impl Town {
         let stream = StreamId::from_bytes([what >> 3 & 3; 16]);
         let event = match what % 8 {
             0 => SessionInput::Failed,
-            1 => SessionInput::Unsendable(stream),
+            1 => SessionInput::StreamRefused(stream),
             2 => SessionInput::FirstFrame(stream),
             3 => SessionInput::Candidate { attribute: String::from_utf8_lossy(input.chunk()).into_owned() },
             4 => {
@@ -185,16 +185,18 @@ impl Town {
                     let signal = Signal { channel, from, boot, call, body: *body };
                     self.publish(node, &signal);
                 }
-                Output::Open { session, remote, .. } => {
+                Output::OpenSession { session, remote, .. } => {
                     let before = self.nodes[node].sessions.insert(session, remote);
                     assert!(before.is_none(), "a session is opened once");
                 }
-                Output::Close { session } => drop(self.nodes[node].sessions.remove(&session)),
+                Output::CloseSession { session } => drop(self.nodes[node].sessions.remove(&session)),
                 Output::Negotiate { session, step } => self.negotiate(node, session, step),
-                Output::Channel { session, message } => self.pass_on(node, session, SessionInput::Channel(message)),
+                Output::SendChannelMessage { session, message } => {
+                    self.pass_on(node, session, SessionInput::Channel(message))
+                }
                 Output::SetActiveCall(gate) => self.nodes[node].gate = gate,
                 Output::Persist(memo) => self.nodes[node].memory.apply(memo),
-                Output::Boot(boot) => self.nodes[node].boot = boot,
+                Output::SetBoot(boot) => self.nodes[node].boot = boot,
                 _ => {}
             }
         }

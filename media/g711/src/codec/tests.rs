@@ -19,10 +19,10 @@ fn power(samples: &[f32]) -> f32 {
     samples.iter().map(|sample| sample * sample).sum::<f32>() / samples.len() as f32
 }
 
-/// A tone in the band of a telephone comes back later and otherwise nearly as it was, through both
-/// laws, every format and every frame length; one above the band does not come back.
+/// A narrowband tone is reproduced with a delay, by both laws, in every format and at every frame
+/// length; one above the band is removed.
 #[test]
-fn a_tone_comes_back_and_what_is_above_the_band_does_not() {
+fn tones_in_the_band_are_reproduced_and_those_above_it_are_removed() {
     for law in [Law::Mu, Law::A] {
         for (sample_rate, channels) in FORMATS {
             for frame_ms in [10, 20, 40, 60] {
@@ -49,7 +49,8 @@ fn a_tone_comes_back_and_what_is_above_the_band_does_not() {
                 let steady = format.samples_in(Duration::from_millis(60))..sound.len() - delay;
                 let noise: Vec<f32> = steady.clone().map(|n| heard[n + delay] - sound[n]).collect();
                 let ratio = power(&sound[steady]) / power(&noise);
-                // ITU-T G.712 asks 33 dB of G.711 for tones; the filters cost a little of it.
+                // ITU-T G.712 requires 33 dB of G.711 for tones; the resampling filters take a part
+                // of it.
                 assert!(ratio > 1_000.0, "{law:?} {sample_rate} Hz, {channels} channels, {frame_ms} ms: {ratio}");
                 if sample_rate > 16_000 {
                     let (heard, _) = through(&tone(format, Duration::from_millis(480), 6_000.0));
@@ -61,7 +62,7 @@ fn a_tone_comes_back_and_what_is_above_the_band_does_not() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_and_does_no_harm() {
+fn invalid_input_is_refused_and_leaves_codec_state_intact() {
     let codec = G711Codec::new(Law::Mu);
     let frame = Duration::from_millis(20);
     let format = AudioFormat::CALL;
@@ -89,7 +90,7 @@ fn what_does_not_fit_is_refused_and_does_no_harm() {
     for input in [DecoderInput::Conceal, DecoderInput::Fec(&packet)] {
         let mut out = [9.0; 480];
         assert_eq!(decoder.decode(input, &mut out).unwrap(), 480);
-        assert_eq!(out, [0.0; 480], "there is nothing to restore it from");
+        assert_eq!(out, [0.0; 480], "G.711 has no redundancy");
     }
     for (sample_rate, channels) in [(44_100, 1), (0, 1), (12_000, 1), (48_000, 0), (48_000, 3)] {
         let format = AudioFormat { sample_rate, channels };
@@ -102,9 +103,9 @@ fn what_does_not_fit_is_refused_and_does_no_harm() {
     }
 }
 
-/// The two are found by name, and are what RFC 3551 §6 gives the payload types 0 and 8 to.
+/// Both codecs are found by name, with the SDP names of payload types 0 and 8 (RFC 3551 §6).
 #[test]
-fn both_are_registered() {
+fn both_codecs_are_registered() {
     let registry = Registry::discovered().unwrap();
     let names: Vec<_> = registry.entries::<dyn AudioCodec>().map(|entry| entry.name).collect();
     assert_eq!(names, ["pcma", "pcmu"]);

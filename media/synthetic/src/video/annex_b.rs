@@ -1,5 +1,5 @@
-//! H.264 files in the byte stream format (H.264 Annex B): NAL units behind start codes, and nothing
-//! of time.
+//! Parser of H.264 files in the byte stream format (H.264 Annex B): NAL units with start codes and
+//! without timestamps.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use h264_reader::rbsp::{BitReader, decode_nal};
 use super::{ClipFrame, EncodedClip, check, mean_rate};
 use crate::file::invalid;
 
-/// Where the file does not say: what ffmpeg takes.
+/// Frame rate of files without timing information, as in ffmpeg.
 const DEFAULT_RATE: f64 = 25.0;
 
-/// What NAL units begin with in what is given out.
+/// Start code before each NAL unit in the output.
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
-/// `nal_unit_type` (H.264 table 7-1).
+/// NAL unit types (`nal_unit_type`, H.264 table 7-1).
 mod kind {
     pub(super) const SLICE: u8 = 1;
     pub(super) const IDR: u8 = 5;
@@ -27,7 +27,7 @@ mod kind {
     pub(super) const FILLER: u8 = 12;
 }
 
-/// Reads a whole file in memory.
+/// Parses a whole file.
 pub(crate) fn parse(file: &Bytes) -> Result<EncodedClip> {
     let mut frames = Vec::new();
     let mut unit = AccessUnit::default();
@@ -39,7 +39,7 @@ pub(crate) fn parse(file: &Bytes) -> Result<EncodedClip> {
             frames.push(std::mem::take(&mut unit).finish(&mut parameters));
         }
         match nal[0] & 0x1f {
-            // They say nothing that the frames' own bounds do not.
+            // Redundant, since frames are delimited by their slices.
             kind::DELIMITER..=kind::FILLER => {}
             kind::SPS => {
                 sps.get_or_insert_with(|| nal.clone());
@@ -52,7 +52,7 @@ pub(crate) fn parse(file: &Bytes) -> Result<EncodedClip> {
         frames.push(unit.finish(&mut parameters));
     }
     if frames.is_empty() {
-        return Err(invalid("the file holds no frame"));
+        return Err(invalid("the file contains no frame"));
     }
     let sps = sps.ok_or_else(|| invalid("the file has no sequence parameter set"))?;
     let (codec, width, height, rate) = read_sps(&sps)?;
@@ -62,7 +62,7 @@ pub(crate) fn parse(file: &Bytes) -> Result<EncodedClip> {
     Ok(EncodedClip { codec, format: VideoFormat { width, height, frame_rate: mean_rate(&frames) }, frames })
 }
 
-/// The NAL units of one frame.
+/// NAL units of one frame.
 #[derive(Default)]
 struct AccessUnit {
     nals: Vec<Bytes>,
@@ -77,8 +77,8 @@ impl AccessUnit {
         self.has(kind::SLICE) || self.has(kind::IDR)
     }
 
-    /// Whether `nal` belongs to the next frame (H.264 §7.4.1.2.3; slices of a frame come in order,
-    /// so that a new frame begins with its first macroblock).
+    /// Returns whether `nal` starts the next frame (H.264 §7.4.1.2.3). Slices of a frame are in
+    /// order, so the slice with the first macroblock starts a new frame.
     fn ends_before(&self, nal: &[u8]) -> bool {
         let begins = match nal[0] & 0x1f {
             kind::SLICE | kind::IDR => nal[1] & 0x80 != 0,
@@ -88,8 +88,8 @@ impl AccessUnit {
         begins && self.has_picture()
     }
 
-    /// One frame's bytes and whether it is a key frame. Key frames without parameter sets get those
-    /// that came last, so that a viewer can begin with any of them.
+    /// Serialises the frame; returns it and whether it is a key frame. Key frames without parameter
+    /// sets get the latest ones, so that decoding can start at any of them.
     fn finish(self, parameters: &mut Vec<Bytes>) -> (Bytes, bool) {
         let is_parameter = |nal: &&Bytes| matches!(nal[0] & 0x1f, kind::SPS | kind::PPS);
         let whole = self.has(kind::SPS) && self.has(kind::PPS);
@@ -108,13 +108,13 @@ impl AccessUnit {
     }
 }
 
-/// What is between start codes, without the zeros around.
+/// Splits at start codes and strips the zeros around NAL units.
 fn nal_units(file: &Bytes) -> Result<Vec<Bytes>> {
     let codes: Vec<usize> =
         file.windows(3).enumerate().filter(|(_, code)| *code == [0, 0, 1]).map(|(at, _)| at).collect();
-    let Some(first) = codes.first() else { return Err(invalid("the file has no start code of H.264")) };
+    let Some(first) = codes.first() else { return Err(invalid("the file has no H.264 start code")) };
     if file[..*first].iter().any(|byte| *byte != 0) {
-        return Err(invalid("the file does not begin with a start code of H.264"));
+        return Err(invalid("the file does not begin with an H.264 start code"));
     }
     let ends = codes.iter().skip(1).copied().chain([file.len()]);
     let units = codes.iter().zip(ends).map(|(code, end)| {
@@ -129,22 +129,22 @@ fn check_nal(nal: &[u8]) -> Result<()> {
     let kind = nal[0] & 0x1f;
     let slice = matches!(kind, kind::SLICE | kind::IDR);
     if nal[0] & 0x80 != 0 || kind == 0 || kind >= 24 || slice && nal.len() < 2 {
-        return Err(invalid("the file is no H.264, or damaged"));
+        return Err(invalid("the file is not H.264, or damaged"));
     }
     let unsupported = |why: &'static str| Err(Error::new(ErrorKind::Unsupported, why));
     if matches!(kind, 2..=4) {
-        return unsupported("H.264 with data partitioning is not read");
+        return unsupported("H.264 with data partitioning is not supported");
     }
     // `first_mb_in_slice` is 0 (one bit: 1), then `slice_type` (Exp-Golomb) is 1 (010) or 6
     // (00111): H.264 §7.3.3, table 7-6.
     let bidirectional = slice && (nal[1] & 0xf0 == 0xa0 || nal[1] & 0xfc == 0x9c);
     if bidirectional {
-        return unsupported("H.264 with B frames is not read: calls carry frames in the order they are shown in");
+        return unsupported("H.264 with B frames is not supported: calls carry frames in presentation order");
     }
     Ok(())
 }
 
-/// AudioCodec, width, height and frame rate.
+/// Parses codec, width, height and frame rate from a sequence parameter set.
 fn read_sps(nal: &[u8]) -> Result<(RtpCodec, u32, u32, f64)> {
     let broken = || invalid("the sequence parameter set is damaged");
     let bits = decode_nal(nal).map_err(|source| broken().source(source))?;

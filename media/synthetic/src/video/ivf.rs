@@ -1,5 +1,5 @@
-//! IVF files: a header of 32 bytes that names the codec, then each frame behind its length and its
-//! time.
+//! Parser of IVF files: a header of 32 bytes with the codec, then frames, each with its length and
+//! timestamp.
 
 use std::time::Duration;
 
@@ -9,28 +9,26 @@ use bytes::Bytes;
 use super::{ClipFrame, EncodedClip, check, mean_rate};
 use crate::file::invalid;
 
-/// Bytes before a frame: its length (32 bits) and its time in units of the header's time base (64
+/// Size of a frame header: length (32 bits) and timestamp in units of the header's time base (64
 /// bits), little endian.
 const FRAME_HEADER: usize = 12;
 
-/// The header.
+/// IVF file header.
 struct Header {
-    /// Where the first frame begins.
+    /// Offset of the first frame.
     length: usize,
     codec: [u8; 4],
-    /// A unit of time is `scale / rate` seconds.
+    /// Time base: a unit is `scale / rate` seconds.
     rate: u32,
     scale: u32,
 }
 
-/// Reads a whole file in memory.
+/// Parses a whole file.
 pub(crate) fn parse(file: &Bytes) -> Result<EncodedClip> {
     let header = header(file)?;
     if &header.codec != b"VP80" {
         let codec = String::from_utf8_lossy(&header.codec).into_owned();
-        return Err(
-            Error::new(ErrorKind::Unsupported, "of IVF files, only those with VP8 are read").with("codec", codec)
-        );
+        return Err(Error::new(ErrorKind::Unsupported, "only IVF files with VP8 are supported").with("codec", codec));
     }
     let mut frames: Vec<ClipFrame> = Vec::new();
     let mut size = None;
@@ -42,13 +40,13 @@ pub(crate) fn parse(file: &Bytes) -> Result<EncodedClip> {
         }
         let at_frame = |error: Error| error.with("frame", number);
         let (data, time) = next_frame(&mut rest).map_err(at_frame)?;
-        // An encoder leaves a frame out by an empty one.
+        // Encoders write an empty frame for each one they drop.
         if data.is_empty() {
             continue;
         }
         let time = u128::from(time) * u128::from(header.scale) * 1_000_000_000 / u128::from(header.rate);
         if let (Some(before), Some(last)) = (before, frames.last_mut()) {
-            let gap = time.checked_sub(before).ok_or_else(|| at_frame(invalid("the times of frames go back")))?;
+            let gap = time.checked_sub(before).ok_or_else(|| at_frame(invalid("the frame timestamps go back")))?;
             last.duration = Duration::from_nanos(u64::try_from(gap).unwrap_or(u64::MAX));
         }
         before = Some(time);
@@ -69,18 +67,18 @@ pub(crate) fn parse(file: &Bytes) -> Result<EncodedClip> {
 
 fn header(file: &[u8]) -> Result<Header> {
     if !file.starts_with(b"DKIF") {
-        return Err(invalid("this is no IVF file"));
+        return Err(invalid("this is not an IVF file"));
     }
-    let cut_off = || invalid("the file is cut off within its header");
-    let length = usize::from(u16::from_le_bytes(array(file, 6).ok_or_else(cut_off)?));
+    let truncated = || invalid("the file is truncated within its header");
+    let length = usize::from(u16::from_le_bytes(array(file, 6).ok_or_else(truncated)?));
     if file.len() < length.max(32) {
-        return Err(cut_off());
+        return Err(truncated());
     }
     let header = Header {
         length: length.max(32),
-        codec: array(file, 8).ok_or_else(cut_off)?,
-        rate: u32::from_le_bytes(array(file, 16).ok_or_else(cut_off)?),
-        scale: u32::from_le_bytes(array(file, 20).ok_or_else(cut_off)?),
+        codec: array(file, 8).ok_or_else(truncated)?,
+        rate: u32::from_le_bytes(array(file, 16).ok_or_else(truncated)?),
+        scale: u32::from_le_bytes(array(file, 20).ok_or_else(truncated)?),
     };
     if header.rate == 0 || header.scale == 0 {
         return Err(invalid("the header's time base is 0"));
@@ -88,37 +86,37 @@ fn header(file: &[u8]) -> Result<Header> {
     Ok(header)
 }
 
-/// Takes a frame and its time off the front.
+/// Takes the next frame and its timestamp.
 fn next_frame(rest: &mut Bytes) -> Result<(Bytes, u64)> {
-    let cut_off = || invalid("the file is cut off within a frame");
-    let length = u32::from_le_bytes(array(rest, 0).ok_or_else(cut_off)?);
-    let time = u64::from_le_bytes(array(rest, 4).ok_or_else(cut_off)?);
-    let length = usize::try_from(length).map_err(|_| cut_off())?;
+    let truncated = || invalid("the file is truncated within a frame");
+    let length = u32::from_le_bytes(array(rest, 0).ok_or_else(truncated)?);
+    let time = u64::from_le_bytes(array(rest, 4).ok_or_else(truncated)?);
+    let length = usize::try_from(length).map_err(|_| truncated())?;
     let mut frame = rest.split_off(FRAME_HEADER);
     if frame.len() < length {
-        return Err(cut_off());
+        return Err(truncated());
     }
     *rest = frame.split_off(length);
     Ok((frame, time))
 }
 
-/// Width and height where it is a key frame (RFC 6386 §9.1).
+/// Width and height of a key frame (RFC 6386 §9.1); `None` for other frames.
 fn key_size(frame: &[u8]) -> Result<Option<(u32, u32)>> {
     let tag: [u8; 3] = array(frame, 0).ok_or_else(|| invalid("a frame is too short for VP8"))?;
     if tag[0] & 1 != 0 {
         return Ok(None);
     }
-    // The upper two bits of each side are for scaling.
+    // The upper two bits of each dimension are a scaling factor.
     let side = |low, high| u32::from(u16::from_le_bytes([low, high]) & 0x3fff);
     match array(frame, 3) {
         Some([0x9d, 0x01, 0x2a, width, width_high, height, height_high]) => {
             Ok(Some((side(width, width_high), side(height, height_high))))
         }
-        _ => Err(invalid("a frame is no VP8")),
+        _ => Err(invalid("a frame is not VP8")),
     }
 }
 
-/// `N` bytes from `at` on, where they are there.
+/// Reads `N` bytes at an offset, if available.
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }

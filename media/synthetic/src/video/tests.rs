@@ -1,4 +1,4 @@
-//! The clips that are part of the program, and what damage does to files like them.
+//! Embedded clips, and damaged variants of them.
 
 use super::*;
 use rand_chacha::ChaCha8Rng;
@@ -9,7 +9,7 @@ type Parse = fn(&Bytes) -> Result<EncodedClip>;
 const PARSERS: [(&[u8], Parse); 2] = [(VP8, ivf::parse), (H264, annex_b::parse)];
 
 #[test]
-fn the_clips_are_what_is_said_of_them() {
+fn the_clips_have_the_documented_format_and_duration() {
     for (clip, codec) in [(EncodedClip::vp8().unwrap(), "VP8"), (EncodedClip::h264().unwrap(), "H264")] {
         assert_eq!(clip.codec.name.as_str(), codec);
         assert_eq!((clip.format.width, clip.format.height, clip.format.frame_rate.round()), (320, 180, 15.0));
@@ -21,9 +21,9 @@ fn the_clips_are_what_is_said_of_them() {
     const { assert!(VP8.len() <= 60_000 && H264.len() <= 60_000) };
 }
 
-/// What is whole of a file that is cut off is as it was, and nothing panics.
+/// The complete frames of a truncated file are intact, and nothing panics.
 #[test]
-fn a_file_that_is_cut_off_is_refused_or_shorter() {
+fn a_truncated_file_is_refused_or_shorter() {
     for (file, parse) in PARSERS {
         let whole = parse(&Bytes::from_static(file)).unwrap();
         for cut in 0..file.len() {
@@ -40,19 +40,19 @@ fn a_file_that_is_cut_off_is_refused_or_shorter() {
 }
 
 #[test]
-fn bytes_that_are_changed_at_random_do_not_panic() {
+fn random_byte_changes_do_not_panic() {
     for (file, parse) in PARSERS {
         for seed in 0..400 {
             let mut random = ChaCha8Rng::seed_from_u64(seed);
             let mut damaged = file.to_vec();
-            // Mostly in the headers, where most can go wrong.
+            // Half of the seeds damage the headers, where most errors are possible.
             let reach = if seed % 2 == 0 { 80 } else { file.len() };
             for _ in 0..1 + random.next_u32() % 20 {
                 damaged[random.next_u32() as usize % reach] = random.next_u32() as u8;
             }
             if let Ok(clip) = parse(&damaged.into()) {
                 assert!(
-                    clip.frames[0].key && clip.frames.iter().all(|frame| frame.duration >= SHORTEST_FRAME),
+                    clip.frames[0].key && clip.frames.iter().all(|frame| frame.duration >= MIN_FRAME_DURATION),
                     "seed {seed}"
                 );
             }
@@ -76,7 +76,7 @@ fn a_damaged_sequence_parameter_set_does_not_panic() {
 }
 
 #[test]
-fn a_file_is_read_by_its_ending_and_errors_name_it() {
+fn files_are_parsed_by_extension_and_errors_name_them() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, data: &[u8]| {
         let path = directory.path().join(name);
@@ -94,15 +94,15 @@ fn a_file_is_read_by_its_ending_and_errors_name_it() {
     back[32 + 4] = 9;
     let mut from_second = VP8[..32].to_vec();
     from_second.extend(&VP8[second..]);
-    // The first slice becomes one of a B frame: `slice_type` 6.
+    // Turns the first slice into a B slice: `slice_type` 6.
     let mut bidirectional = H264.to_vec();
     let slice = H264.windows(4).position(|bytes| bytes[..3] == [0, 0, 1] && bytes[3] & 0x1f == 5).unwrap() + 4;
     bidirectional[slice] = 0x9c | bidirectional[slice] & 3;
     for (name, data, kind, why) in [
-        ("b.ivf", &VP8[..20], ErrorKind::Invalid, "cut off within its header"),
-        ("c.ivf", &VP8[..1_000], ErrorKind::Invalid, "cut off within a frame"),
+        ("b.ivf", &VP8[..20], ErrorKind::Invalid, "truncated within its header"),
+        ("c.ivf", &VP8[..1_000], ErrorKind::Invalid, "truncated within a frame"),
         ("d.ivf", &VP8[..32], ErrorKind::Invalid, "no frame"),
-        ("e.ivf", H264, ErrorKind::Invalid, "no IVF file"),
+        ("e.ivf", H264, ErrorKind::Invalid, "not an IVF file"),
         ("f.ivf", &vp9, ErrorKind::Unsupported, "VP90"),
         ("g.ivf", &back, ErrorKind::Invalid, "go back"),
         ("h.ivf", &from_second, ErrorKind::Invalid, "begin with a key frame"),
@@ -121,8 +121,8 @@ fn a_file_is_read_by_its_ending_and_errors_name_it() {
     assert!(long.to_string().contains("too long"), "{long}");
 }
 
-/// Key frames of a file that names its parameter sets once get them again, so that a viewer can
-/// begin anywhere.
+/// Key frames of a file with parameter sets only at the beginning get them too, so that decoding
+/// can start at any of them.
 #[test]
 fn parameter_sets_are_repeated_before_each_key_frame() {
     let clip = EncodedClip::h264().unwrap();

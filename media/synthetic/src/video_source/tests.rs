@@ -1,4 +1,4 @@
-//! On virtual time.
+//! Tests on virtual time.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// Everything that is due, asking every 10 ms.
+/// Reads all frames that are due, polling every 10 ms.
 fn play(source: &mut ClipSource, start: Instant, times: std::ops::Range<u64>) -> Vec<EncodedVideoFrame> {
     let mut frames = Vec::new();
     for time in times.step_by(10) {
@@ -32,7 +32,7 @@ fn number(source: &ClipSource, frame: &EncodedVideoFrame) -> usize {
 }
 
 #[test]
-fn frames_come_when_they_are_due_and_begin_again_after_the_last() {
+fn frames_are_returned_when_due_and_loop() {
     for mut source in sources() {
         let start = Instant::now();
         let frames = play(&mut source, start, 0..10_000);
@@ -50,7 +50,7 @@ fn frames_come_when_they_are_due_and_begin_again_after_the_last() {
 }
 
 #[test]
-fn a_request_makes_the_next_frame_a_key_frame_without_a_wait() {
+fn a_key_frame_request_is_answered_without_delay() {
     for mut source in sources() {
         let start = Instant::now();
         let before = play(&mut source, start, 0..300);
@@ -72,7 +72,7 @@ fn a_request_makes_the_next_frame_a_key_frame_without_a_wait() {
 }
 
 #[test]
-fn a_request_near_the_end_goes_to_the_beginning() {
+fn a_key_frame_request_near_the_end_skips_to_the_beginning() {
     let [mut source, _] = sources();
     let start = Instant::now();
     play(&mut source, start, 0..3_800);
@@ -82,7 +82,7 @@ fn a_request_near_the_end_goes_to_the_beginning() {
 }
 
 #[test]
-fn whoever_asks_late_gets_what_was_missed_from_the_newest_key_frame_on() {
+fn a_late_reader_continues_from_the_newest_key_frame() {
     for late in [1_500, 4_700, 3_600_000, 100 * 365 * 24 * 3_600_000] {
         let [mut source, _] = sources();
         let start = Instant::now();
@@ -98,7 +98,7 @@ fn whoever_asks_late_gets_what_was_missed_from_the_newest_key_frame_on() {
 }
 
 #[test]
-fn a_clock_that_goes_back_gives_nothing() {
+fn a_clock_that_goes_back_returns_no_frame() {
     let [mut source, _] = sources();
     let start = Instant::now() + ms(1_000);
     assert!(source.read_frame(start).unwrap().is_some());

@@ -1,9 +1,9 @@
-//! The header of a WAV file (Multimedia Programming Interface and Data Specifications 1.0, RF64 as
-//! in EBU Tech 3306).
+//! Parser of WAV headers (Multimedia Programming Interface and Data Specifications 1.0; RF64 as in
+//! EBU Tech 3306).
 //!
-//! Writers differ in what they put there, and readers are known to take it. So only what the
-//! samples' meaning depends on counts: the format, and where the samples are. The length of the
-//! file and of `fact`, the byte rate and every unknown chunk are ignored.
+//! Writers differ, so only what is needed to decode the samples counts: the format and the position
+//! of the samples. The lengths of the file and of `fact`, the byte rate and unknown chunks are
+//! ignored.
 
 use std::io::{self, Read};
 
@@ -11,35 +11,35 @@ use blink_api::Result;
 
 use crate::file::invalid;
 
-/// Lengths from here on are those of a writer that could not go back to fill them in: 0x7FFFF000
-/// (SoX), 0x80000000 (arecord), 0xFFFFFFFF (ffmpeg). No file that is read is that large.
-const STREAMED: u64 = 0x7FFF_F000;
-/// Tail of the GUIDs that stand for a format tag (`KSDATAFORMAT_SUBTYPE_…`), and of those for
+/// Smallest length that means "unknown", from writers that could not seek back to fill it in:
+/// 0x7FFFF000 (SoX), 0x80000000 (arecord), 0xFFFFFFFF (ffmpeg). Larger than any accepted file.
+const MIN_UNKNOWN_LENGTH: u64 = 0x7FFF_F000;
+/// Tails of the GUIDs that contain a format tag (`KSDATAFORMAT_SUBTYPE_…`), and of those for
 /// Ambisonic B-format.
 const GUID_TAILS: [[u8; 14]; 2] = [
     [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71],
     [0, 0, 0x21, 0x07, 0xd3, 0x11, 0x86, 0x44, 0xc8, 0xc1, 0xca, 0, 0, 0],
 ];
-/// Bytes of `fmt ` that are looked at: WAVEFORMATEXTENSIBLE.
+/// Bytes of `fmt ` that are parsed: WAVEFORMATEXTENSIBLE.
 const FORMAT_BYTES: usize = 40;
 
-/// What the samples mean, and how many bytes of them follow.
+/// Format of the samples and their total size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) encoding: Encoding,
     pub(super) channels: u16,
     pub(super) sample_rate: u32,
-    /// Bytes of samples, which follow at once.
+    /// Size of the samples in bytes, which follow the header immediately.
     pub(super) length: u64,
 }
 
-/// How a sample is written, in little endian.
+/// Encoding of a sample, in little endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// An integer of 1 to 4 bytes; of one byte unsigned. Fewer bits than that stand left-justified,
-    /// unless the writer was wrong.
+    /// Integer of 1 to 4 bytes; unsigned if one byte. Fewer bits are left-justified, except by
+    /// faulty writers.
     Integer { bytes: u16, bits: u16 },
-    /// IEEE 754, of 4 or 8 bytes.
+    /// IEEE 754 float of 4 or 8 bytes.
     Float { bytes: u16 },
     /// G.711 A-law.
     ALaw,
@@ -48,7 +48,7 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    /// Bytes of a sample.
+    /// Size of a sample in bytes.
     pub(super) fn bytes(self) -> u16 {
         match self {
             Self::Integer { bytes, .. } | Self::Float { bytes } => bytes,
@@ -57,18 +57,18 @@ impl Encoding {
     }
 }
 
-/// Reads up to the first sample. `size` is how many bytes the reader has in all.
+/// Reads up to the first sample. `size` is the total number of bytes in the reader.
 pub(super) fn read(reader: &mut impl Read, size: u64) -> Result<Header> {
     let mut chunks = Chunks { reader, position: 0, size, carried: None };
-    let outer = chunks.take::<12>().map_err(|_| invalid("this is no WAV file"))?;
+    let outer = chunks.take::<12>().map_err(|_| invalid("this is not a WAV file"))?;
     let is_64_bit = match &outer[..4] {
         b"RIFF" => false,
         b"RF64" | b"BW64" => true,
-        b"RIFX" => return Err(invalid("WAV files in big endian (RIFX) are not read")),
-        _ => return Err(invalid("this is no WAV file")),
+        b"RIFX" => return Err(invalid("big-endian WAV files (RIFX) are not supported")),
+        _ => return Err(invalid("this is not a WAV file")),
     };
     if &outer[8..] != b"WAVE" {
-        return Err(invalid("this is no WAV file"));
+        return Err(invalid("this is not a WAV file"));
     }
     let is_unfinished = outer[4..8] == [0; 4];
     let (mut format, mut long) = (None, None);
@@ -79,14 +79,14 @@ pub(super) fn read(reader: &mut impl Read, size: u64) -> Result<Header> {
             b"ds64" if is_64_bit => long = chunks.data_length(declared)?,
             b"data" => {
                 let (encoding, channels, sample_rate) =
-                    format.ok_or_else(|| invalid("the file's samples come before their format"))?;
+                    format.ok_or_else(|| invalid("the file's samples precede their format"))?;
                 let rest = size - chunks.position.min(size);
                 let declared = long.filter(|_| declared == u32::MAX).unwrap_or(declared.into());
                 let length = match declared {
-                    // A recorder that was killed before it filled in the first length.
+                    // The recorder was killed before it filled in the length.
                     0 if is_unfinished => rest,
-                    STREAMED.. if declared > rest => rest,
-                    length if length > rest => return Err(cut_off()),
+                    MIN_UNKNOWN_LENGTH.. if declared > rest => rest,
+                    length if length > rest => return Err(truncated()),
                     length => length,
                 };
                 return Ok(Header { encoding, channels, sample_rate, length });
@@ -96,26 +96,26 @@ pub(super) fn read(reader: &mut impl Read, size: u64) -> Result<Header> {
     }
 }
 
-/// What is said of a file that ends too early.
-pub(super) fn cut_off() -> blink_api::Error {
-    invalid("the file is cut off")
+/// Error for a file that ends early.
+pub(super) fn truncated() -> blink_api::Error {
+    invalid("the file is truncated")
 }
 
-/// Chunks one after another.
+/// Reader of consecutive chunks.
 struct Chunks<'a, R> {
     reader: &'a mut R,
     position: u64,
     size: u64,
-    /// The id of the next chunk, where it was read already to see whether padding precedes it.
+    /// Id of the next chunk, if it was consumed while checking for a padding byte.
     carried: Option<[u8; 4]>,
 }
 
 impl<R: Read> Chunks<'_, R> {
-    /// The id and length of the next chunk.
+    /// Reads the id and length of the next chunk.
     fn next(&mut self) -> Result<([u8; 4], u32)> {
         let id = match self.carried.take() {
             Some(id) => id,
-            None if self.position >= self.size => return Err(invalid("the file holds no sound")),
+            None if self.position >= self.size => return Err(invalid("the file contains no audio")),
             None => self.take()?,
         };
         Ok((id, u32::from_le_bytes(self.take()?)))
@@ -124,17 +124,17 @@ impl<R: Read> Chunks<'_, R> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
         let mut bytes = [0; N];
         self.reader.read_exact(&mut bytes).map_err(|source| match source.kind() {
-            io::ErrorKind::UnexpectedEof => cut_off(),
+            io::ErrorKind::UnexpectedEof => truncated(),
             _ => invalid("the file cannot be read").source(source),
         })?;
         self.position += N as u64;
         Ok(bytes)
     }
 
-    /// Skips the rest of a chunk, and its padding where its length is odd.
+    /// Skips the rest of a chunk and its padding byte if the length is odd.
     fn skip(&mut self, rest: u64, length: u32) -> Result<()> {
         if rest > self.size.saturating_sub(self.position) {
-            return Err(cut_off());
+            return Err(truncated());
         }
         let skipped = io::copy(&mut self.reader.take(rest), &mut io::sink())
             .map_err(|source| invalid("the file cannot be read").source(source))?;
@@ -145,7 +145,7 @@ impl<R: Read> Chunks<'_, R> {
         Ok(())
     }
 
-    /// Skips the byte behind a chunk of odd length, which some writers leave out.
+    /// Skips the padding byte after a chunk of odd length, which some writers omit.
     fn pad(&mut self) -> Result<()> {
         let [first] = self.take()?;
         if matches!(first, b'd' | b'f' | b'L') {
@@ -161,7 +161,7 @@ impl<R: Read> Chunks<'_, R> {
         Ok(())
     }
 
-    /// The length of the samples in `ds64`, which stands for one that does not fit.
+    /// Reads the 64-bit length of the samples from `ds64`.
     fn data_length(&mut self, length: u32) -> Result<Option<u64>> {
         if length < 16 {
             self.skip(length.into(), length)?;
@@ -173,27 +173,27 @@ impl<R: Read> Chunks<'_, R> {
         Ok(Some(data))
     }
 
-    /// Reads `fmt `, however long.
+    /// Parses `fmt ` of any length.
     fn format(&mut self, length: u32) -> Result<(Encoding, u16, u32)> {
         let mut bytes = [0; FORMAT_BYTES];
         let known = FORMAT_BYTES.min(length as usize);
         if known < 14 {
-            return Err(invalid("the file's format is cut off"));
+            return Err(invalid("the file's format chunk is truncated"));
         }
         for byte in &mut bytes[..known] {
             [*byte] = self.take()?;
         }
         self.skip(u64::from(length) - known as u64, length)?;
-        let at = |place: usize| u16::from_le_bytes([bytes[place], bytes[place + 1]]);
+        let at = |offset: usize| u16::from_le_bytes([bytes[offset], bytes[offset + 1]]);
         let (mut tag, channels, alignment) = (at(0), at(2), at(12));
         let sample_rate = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
-        // In a PCM file of 1991 they are not there: then the alignment says it.
+        // The original PCM format of 1991 has no bit depth; it follows from the block alignment.
         let mut bits = if known >= 16 { at(14) } else { 0 };
         if channels == 0 {
             return Err(invalid("the file has no channels"));
         }
-        // The alignment is wrong at times, and is needed only where the bits do not say how many
-        // bytes they take.
+        // The block alignment is wrong in some files and only used where the bit depth does not
+        // determine the sample size.
         let aligned = if alignment % channels == 0 { alignment / channels } else { 0 };
         let is_padded = (17..32).contains(&bits) && aligned == 4;
         let bytes_of_sample = if bits == 0 || is_padded { aligned } else { bits.div_ceil(8) };
@@ -214,7 +214,7 @@ impl<R: Read> Chunks<'_, R> {
             (7, 1) => Encoding::MuLaw,
             (1 | 3 | 6 | 7, _) => {
                 return Err(invalid(
-                    "this size of a sample is not read; integers of 8 to 32 bits and floats of 32 or 64 are",
+                    "unsupported sample size; supported are integers of 8 to 32 bits and floats of 32 or 64 bits",
                 )
                 .with("bits", bits));
             }
@@ -225,5 +225,5 @@ impl<R: Read> Chunks<'_, R> {
 }
 
 fn unknown() -> blink_api::Error {
-    invalid("this WAV format is not read; PCM, IEEE float, A-law and µ-law are")
+    invalid("unsupported WAV format; supported are PCM, IEEE float, A-law and µ-law")
 }

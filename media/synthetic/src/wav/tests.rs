@@ -1,4 +1,4 @@
-//! Files of every format, and bytes that are none.
+//! Files of every format, and invalid ones.
 
 use std::io::Cursor;
 
@@ -15,7 +15,7 @@ fn spec(sample_rate: u32, channels: u16, bits_per_sample: u16, sample_format: Sa
     WavSpec { channels, sample_rate, bits_per_sample, sample_format }
 }
 
-/// A file of these samples, −1.0..=1.0.
+/// Encodes samples of −1.0..=1.0 as a file.
 fn wav(spec: WavSpec, samples: &[f32]) -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
     let mut writer = WavWriter::new(&mut file, spec).unwrap();
@@ -33,11 +33,11 @@ fn wav(spec: WavSpec, samples: &[f32]) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8]) -> Result<Pcm> {
-    decode(bytes, bytes.len() as u64, LONGEST)
+    decode(bytes, bytes.len() as u64, MAX_SECONDS)
 }
 
 #[test]
-fn every_sample_format_is_read_at_its_level() {
+fn every_sample_format_is_read_at_full_scale() {
     let sound = [0.0, 0.5, -0.5, 0.99, -0.99, 0.25];
     for (bits, format, tolerance) in [
         (8, SampleFormat::Int, 0.02),
@@ -57,7 +57,7 @@ fn every_sample_format_is_read_at_its_level() {
 }
 
 #[test]
-fn channels_are_mixed_to_those_asked_for() {
+fn channels_are_mixed_to_the_requested_number() {
     let stereo = Pcm { format: AudioFormat { sample_rate: 48_000, channels: 2 }, samples: vec![0.5, 0.1, -0.5, 0.5] };
     assert_eq!(stereo.into_format(AudioFormat::CALL), [0.3, 0.0]);
     let mono = Pcm { format: AudioFormat::CALL, samples: vec![0.5, -0.25] };
@@ -65,7 +65,7 @@ fn channels_are_mixed_to_those_asked_for() {
 }
 
 #[test]
-fn a_file_cut_anywhere_is_refused() {
+fn a_file_truncated_anywhere_is_refused() {
     for (bits, format) in [(16, SampleFormat::Int), (24, SampleFormat::Int), (32, SampleFormat::Float)] {
         let whole = wav(spec(16_000, 2, bits, format), &[0.1; 40]);
         for length in 0..whole.len() {
@@ -77,15 +77,15 @@ fn a_file_cut_anywhere_is_refused() {
 }
 
 #[test]
-fn random_and_damaged_bytes_never_panic() {
+fn random_and_damaged_bytes_do_not_panic() {
     let mut random = ChaCha8Rng::seed_from_u64(8);
     let whole = wav(spec(16_000, 1, 24, SampleFormat::Int), &[0.1; 20]);
     let float = wav(spec(16_000, 1, 32, SampleFormat::Float), &[0.1; 20]);
     for round in 0..20_000 {
         let mut bytes = if round % 2 == 0 { whole.clone() } else { float.clone() };
         for _ in 0..=random.next_u32() % 4 {
-            let place = random.next_u32() as usize % bytes.len();
-            bytes[place] = random.next_u32() as u8;
+            let offset = random.next_u32() as usize % bytes.len();
+            bytes[offset] = random.next_u32() as u8;
         }
         if let Ok(pcm) = read(&bytes) {
             assert!(pcm.samples.iter().all(|sample| sample.abs() <= 1.0));
@@ -97,7 +97,7 @@ fn random_and_damaged_bytes_never_panic() {
 }
 
 #[test]
-fn what_is_no_sound_is_refused_with_its_reason() {
+fn files_without_valid_audio_are_refused_with_the_reason() {
     let refused = |bytes: &[u8], why: &str| {
         let error = read(bytes).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -106,15 +106,15 @@ fn what_is_no_sound_is_refused_with_its_reason() {
     refused(&wav(spec(4_000, 1, 16, SampleFormat::Int), &[0.0; 8]), "8 to 192 kHz");
     refused(&wav(spec(384_000, 1, 16, SampleFormat::Int), &[0.0; 8]), "8 to 192 kHz");
     refused(&wav(spec(16_000, 9, 16, SampleFormat::Int), &[0.0; 9]), "more than 8 channels");
-    refused(&wav(spec(16_000, 1, 16, SampleFormat::Int), &[]), "no sound");
-    refused(&wav(spec(16_000, 1, 32, SampleFormat::Float), &[f32::NAN]), "no sound");
+    refused(&wav(spec(16_000, 1, 16, SampleFormat::Int), &[]), "no audio");
+    refused(&wav(spec(16_000, 1, 32, SampleFormat::Float), &[f32::NAN]), "not finite");
     let long = wav(spec(8_000, 1, 8, SampleFormat::Int), &vec![0.0; 8_000 * 3]);
     let error = decode(&long[..], long.len() as u64, 2).unwrap_err();
     assert!(error.to_string().contains("too long"), "{error}");
 }
 
 #[test]
-fn paths_that_are_no_wav_file_are_named() {
+fn errors_name_the_path() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     std::fs::write(path("empty.wav"), []).unwrap();

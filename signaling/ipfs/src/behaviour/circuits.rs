@@ -1,7 +1,7 @@
 //! Dials through relays.
 //!
-//! They wait while their relay is being dialled: the relay client dials a relay that it is not
-//! connected to by itself, and gives the circuit up where somebody else is dialling it already.
+//! A circuit waits while its relay is being dialled. Otherwise libp2p's relay client would dial the
+//! relay itself, and abandon the circuit when another dial to it is in progress.
 
 use std::collections::HashMap;
 
@@ -9,22 +9,22 @@ use libp2p::PeerId;
 use libp2p::swarm::ConnectionId;
 use libp2p::swarm::dial_opts::DialOpts;
 
-/// A dial, and the relay that it goes through.
+/// Dial, and the relay it goes through.
 pub(super) struct Dial {
     pub(super) opts: DialOpts,
     pub(super) relay: Option<PeerId>,
 }
 
-/// What is being dialled, and what waits for that.
+/// Dials in progress, and circuits that wait for them.
 #[derive(Default)]
 pub(super) struct Circuits {
-    /// The node that each of these dials leads to first.
+    /// First hop of each dial in progress.
     dialling: HashMap<ConnectionId, PeerId>,
     waiting: Vec<(PeerId, DialOpts)>,
 }
 
 impl Circuits {
-    /// Enters a dial. `None` where it has to wait.
+    /// Registers a dial. Returns `None` if it has to wait for its relay.
     pub(super) fn begin(&mut self, dial: Dial, is_connected: impl Fn(&PeerId) -> bool) -> Option<DialOpts> {
         let Dial { opts, relay } = dial;
         match relay {
@@ -41,13 +41,13 @@ impl Circuits {
         Some(opts)
     }
 
-    /// A node was connected: what waited for it.
+    /// Records a connected node and returns the circuits that waited for it.
     pub(super) fn connected(&mut self, peer: PeerId) -> Vec<DialOpts> {
         self.dialling.retain(|_, dialled| *dialled != peer);
         self.take_waiting(peer)
     }
 
-    /// A dial failed: what waited for it and for no other.
+    /// Records a failed dial and returns the circuits that waited for this dial only.
     pub(super) fn failed(&mut self, connection: ConnectionId) -> Vec<DialOpts> {
         match self.dialling.remove(&connection) {
             Some(peer) if !self.is_dialled(peer) => self.take_waiting(peer),
@@ -85,16 +85,19 @@ mod tests {
         assert!(circuits.begin(dial(relay, None).1, nobody).is_some());
         let (waits, through) = dial(PeerId::random(), Some(relay));
         assert!(circuits.begin(through, nobody).is_none());
-        assert!(circuits.begin(dial(PeerId::random(), Some(other)).1, nobody).is_some(), "another relay");
+        assert!(circuits.begin(dial(PeerId::random(), Some(other)).1, nobody).is_some(), "another relay does not wait");
 
         assert!(circuits.connected(other).is_empty());
         assert_eq!(ids(circuits.connected(relay)), [waits]);
-        assert!(circuits.connected(relay).is_empty(), "once");
-        assert!(circuits.begin(dial(PeerId::random(), Some(relay)).1, nobody).is_some(), "it was lost since");
+        assert!(circuits.connected(relay).is_empty(), "returned once");
+        assert!(
+            circuits.begin(dial(PeerId::random(), Some(relay)).1, nobody).is_some(),
+            "the relay was disconnected since"
+        );
     }
 
     #[test]
-    fn a_circuit_waits_for_another_through_the_same_relay_and_no_longer_than_that_is_dialled() {
+    fn a_circuit_waits_for_another_through_the_same_relay_until_that_dial_ends() {
         let relay = PeerId::random();
         let mut circuits = Circuits::default();
         let nobody = |_: &PeerId| false;

@@ -1,56 +1,56 @@
-//! Connections: made, kept, found and lost.
+//! Connections: dials, pings, discovery, eviction and bans.
 
 use std::sync::PoisonError;
 
 use blink_api::{ErrorKind, SignalingEvent};
-use blink_signaling_kit::targets::Waiter;
+use blink_signaling_kit::dial_queue::ConnectReply;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{CloseConnection, ConnectionId, DialError, FromSwarm, ToSwarm};
 use libp2p::{Multiaddr, PeerId, mdns};
 use tokio::time::Instant;
 
 use super::circuits::Dial;
-use super::{Calls, Resolved};
+use super::{Resolved, SignalingBehaviour};
 use crate::addresses::relay;
 use crate::{addresses, error, gossip, resolve};
 
-/// A dial that has begun.
-enum Begun {
+/// Dial in its first step.
+enum DialStep {
     Dial(Box<Dial>),
-    /// A name has to be resolved first.
+    /// The name has to be resolved first.
     Resolve {
         connection: ConnectionId,
-        named: Option<PeerId>,
+        expected: Option<PeerId>,
         address: Multiaddr,
     },
 }
 
-impl Calls {
-    /// What the swarm tells every behaviour.
+impl SignalingBehaviour {
+    /// Handles an event that the swarm sends to every behaviour.
     pub(super) fn handle_swarm(&mut self, event: FromSwarm<'_>) {
         let now = Instant::now();
         match event {
             FromSwarm::ConnectionEstablished(made) => {
                 tracing::debug!(peer = %made.peer_id, address = %made.endpoint.get_remote_address(), "connected");
-                self.liveness.heard(made.connection_id, made.peer_id, now);
-                self.targets.connected(made.connection_id, made.peer_id, now);
+                self.liveness.record_activity(made.connection_id, made.peer_id, now);
+                self.dial_queue.connected(made.connection_id, made.peer_id, now);
                 let waited = self.circuits.connected(made.peer_id);
                 self.actions.extend(waited.into_iter().map(|opts| ToSwarm::Dial { opts }));
                 if self.connected.insert(made.peer_id) {
-                    self.tell(SignalingEvent::Connected { nodes: self.connected.len() });
-                    self.listen_due(now);
+                    self.emit(SignalingEvent::Connected { nodes: self.connected.len() });
+                    self.start_due_reservations(now);
                 }
-                self.make_room(now);
+                self.evict_surplus(now);
             }
             FromSwarm::ConnectionClosed(closed) => {
                 let (peer, left) = (closed.peer_id, closed.remaining_established);
                 tracing::debug!(%peer, cause = ?closed.cause, left, "connection closed");
-                self.liveness.forget(closed.connection_id);
+                self.liveness.remove(closed.connection_id);
                 if left == 0 && self.connected.remove(&peer) {
-                    self.others.disconnected(peer);
-                    self.targets.lost(peer, now);
-                    self.tell(SignalingEvent::Disconnected { nodes: self.connected.len() });
-                    self.dial_due();
+                    self.remote_subscriptions.disconnected(peer);
+                    self.dial_queue.disconnected(peer, now);
+                    self.emit(SignalingEvent::Disconnected { nodes: self.connected.len() });
+                    self.start_due_dials();
                 }
             }
             FromSwarm::DialFailure(failure) => {
@@ -60,52 +60,53 @@ impl Calls {
             }
             FromSwarm::NewListenAddr(listening) => {
                 if self.serves_relay && !addresses::is_relayed(listening.addr) {
-                    // A relay tells those it serves where they are reached.
+                    // A relay tells its clients its external addresses.
                     self.actions.push_back(ToSwarm::ExternalAddrConfirmed(listening.addr.clone()));
                 }
-                self.tell(SignalingEvent::AddressesChanged);
+                self.emit(SignalingEvent::AddressesChanged);
             }
-            FromSwarm::ExpiredListenAddr(_) => self.tell(SignalingEvent::AddressesChanged),
+            FromSwarm::ExpiredListenAddr(_) => self.emit(SignalingEvent::AddressesChanged),
             FromSwarm::ListenerClosed(closed) => {
                 if self.relays.closed(closed.listener_id, now) {
-                    tracing::debug!(reason = ?closed.reason, "a relay does not listen for this node");
+                    tracing::debug!(reason = ?closed.reason, "a relay reservation was refused or lost");
                 } else {
                     tracing::warn!(reason = ?closed.reason, "a listener closed");
                 }
             }
-            FromSwarm::ListenerError(failed) => tracing::warn!(error = %failed.err, "a listener failed"),
+            FromSwarm::ListenerError(failed) => tracing::warn!(error = %failed.err, "listener error"),
             _ => {}
         }
     }
 
-    pub(super) fn stay_connected(&mut self, address: Multiaddr, waiter: Option<Waiter>) {
-        let named = addresses::peer(&address);
-        self.targets.add(address, named, waiter, Instant::now());
+    pub(super) fn stay_connected(&mut self, address: Multiaddr, reply: Option<ConnectReply>) {
+        let expected = addresses::peer(&address);
+        self.dial_queue.add(address, expected, reply, Instant::now());
     }
 
-    pub(super) fn dial_due(&mut self) {
-        while let Some(begun) = self.targets.next_dial(Instant::now(), |peer| self.connected.contains(peer), begin) {
-            match begun {
-                Begun::Dial(dial) => self.begin_dial(*dial),
-                Begun::Resolve { connection, named, address } => {
-                    self.resolving
-                        .spawn(async move { Resolved { connection, named, result: resolve::resolve(&address).await } });
+    pub(super) fn start_due_dials(&mut self) {
+        while let Some(step) = self.dial_queue.next_dial(Instant::now(), |peer| self.connected.contains(peer), begin) {
+            match step {
+                DialStep::Dial(dial) => self.begin_dial(*dial),
+                DialStep::Resolve { connection, expected, address } => {
+                    self.resolving.spawn(async move {
+                        Resolved { connection, expected, result: resolve::resolve(&address).await }
+                    });
                 }
             }
         }
     }
 
     pub(super) fn handle_resolved(&mut self, resolved: Resolved) {
-        let Resolved { connection, named, result } = resolved;
+        let Resolved { connection, expected, result } = resolved;
         match result {
             Ok(addresses) => {
-                let dial = dial(named, &addresses);
-                self.targets.renamed(connection, dial.opts.connection_id());
+                let dial = dial(expected, &addresses);
+                self.dial_queue.replace_connection(connection, dial.opts.connection_id());
                 self.begin_dial(dial);
             }
             Err(source) => {
                 let error = error(ErrorKind::Io, "connect", "the name cannot be resolved").source(source);
-                self.targets.failed(connection, &error, false, Instant::now());
+                self.dial_queue.dial_failed(connection, &error, false, Instant::now());
             }
         }
     }
@@ -116,48 +117,49 @@ impl Calls {
         }
     }
 
-    pub(super) fn listen_due(&mut self, now: Instant) {
+    pub(super) fn start_due_reservations(&mut self, now: Instant) {
         while let Some(opts) = self.relays.next_listener(now, |peer| self.connected.contains(peer)) {
             self.actions.push_back(ToSwarm::ListenOn { opts });
         }
     }
 
-    /// Closes all connections to nodes that miss their pings.
-    pub(super) fn close_silent(&mut self, now: Instant) {
-        for peer in self.liveness.take_silent(now) {
-            tracing::debug!(%peer, "two pings were missed");
+    /// Disconnects nodes that missed their pings.
+    pub(super) fn disconnect_unresponsive(&mut self, now: Instant) {
+        for peer in self.liveness.take_unresponsive(now) {
+            tracing::debug!(%peer, "two pings missed: disconnecting");
             self.disconnect(peer);
         }
     }
 
-    /// Keeps out the connected nodes of which nothing is processed any more.
-    pub(super) fn close_graylisted(&mut self) {
-        let gossipsub = &self.parts.get_mut().unwrap_or_else(PoisonError::into_inner).gossipsub;
+    /// Bans connected nodes whose messages gossipsub ignores.
+    pub(super) fn ban_graylisted(&mut self) {
+        let gossipsub = &self.protocols.get_mut().unwrap_or_else(PoisonError::into_inner).gossipsub;
         let is_graylisted = |peer: &&PeerId| gossip::is_graylisted(gossipsub, peer);
         for peer in self.connected.iter().filter(is_graylisted).copied().collect::<Vec<_>>() {
-            self.keep_out(peer);
+            self.ban(peer);
         }
     }
 
-    /// Ends a node's connections: whatever it sends would be checked and then dropped.
-    pub(super) fn keep_out(&mut self, peer: PeerId) {
-        tracing::debug!(%peer, "a node that misbehaved is kept out for a while");
-        self.parts().admission.keep_out(peer, Instant::now());
+    /// Bans a node and closes its connections; its messages would be verified and then dropped.
+    pub(super) fn ban(&mut self, peer: PeerId) {
+        tracing::debug!(%peer, "node banned for misbehaviour");
+        self.protocols().admission.ban(peer, Instant::now());
         self.disconnect(peer);
     }
 
-    /// Evicts connections where an address, a prefix or the node as a whole has too many.
-    fn make_room(&mut self, now: Instant) {
-        let standing = |peer: &PeerId| self.others.standing(peer, &self.readers);
-        let admission = &mut self.parts.get_mut().unwrap_or_else(PoisonError::into_inner).admission;
-        while let Some((connection, peer)) = admission.take_surplus(now, standing) {
-            tracing::debug!(%connection, "a connection makes room for others");
+    /// Evicts connections beyond the limits per address, per prefix and in total.
+    fn evict_surplus(&mut self, now: Instant) {
+        let priority = |peer: &PeerId| self.remote_subscriptions.priority(peer, &self.subscribers);
+        let admission = &mut self.protocols.get_mut().unwrap_or_else(PoisonError::into_inner).admission;
+        while let Some((connection, peer)) = admission.next_eviction(now, priority) {
+            tracing::debug!(%connection, "connection evicted");
             let connection = CloseConnection::One(connection);
             self.actions.push_back(ToSwarm::CloseConnection { peer_id: peer, connection });
         }
     }
 
-    /// All of a node's connections: each side tells its subscriptions only on the first of them.
+    /// Closes all connections of a node. All at once, because each side announces its subscriptions
+    /// only on the first connection.
     fn disconnect(&mut self, peer: PeerId) {
         self.actions.push_back(ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::All });
     }
@@ -167,43 +169,45 @@ impl Calls {
             mdns::Event::Discovered(nodes) => {
                 let now = Instant::now();
                 for (peer, address) in nodes {
-                    self.targets.discovered(self.local, peer, address, self.connected.contains(&peer), now);
+                    self.dial_queue.discovered(self.local, peer, address, self.connected.contains(&peer), now);
                 }
-                self.dial_due();
+                self.start_due_dials();
             }
             mdns::Event::Expired(nodes) => {
-                nodes.iter().for_each(|(peer, address)| self.targets.expired(*peer, address));
+                nodes.iter().for_each(|(peer, address)| self.dial_queue.expired(*peer, address));
             }
         }
     }
 
     fn handle_dial_error(&mut self, connection: ConnectionId, failed: &DialError, now: Instant) {
-        let (message, hopeless) = match failed {
+        let (message, permanent) = match failed {
             DialError::LocalPeerId { .. } => ("this is the node's own address", true),
             DialError::WrongPeerId { .. } => ("another node answers at this address", false),
             _ => ("the node cannot be reached", false),
         };
-        tracing::debug!(error = %failed, "dialling failed");
-        let kind = if hopeless { ErrorKind::Invalid } else { ErrorKind::Io };
-        let error = error(kind, "connect", message).retryable(!hopeless).with("reason", failed);
-        self.targets.failed(connection, &error, hopeless, now);
+        tracing::debug!(error = %failed, "dial failed");
+        let kind = if permanent { ErrorKind::Invalid } else { ErrorKind::Io };
+        let error = error(kind, "connect", message).retryable(!permanent).with("reason", failed);
+        self.dial_queue.dial_failed(connection, &error, permanent, now);
     }
 }
 
-fn begin(named: Option<PeerId>, addresses: &[Multiaddr]) -> (ConnectionId, Begun) {
-    let dial = dial(named, addresses);
+fn begin(expected: Option<PeerId>, addresses: &[Multiaddr]) -> (ConnectionId, DialStep) {
+    let dial = dial(expected, addresses);
     let connection = dial.opts.connection_id();
-    let begun = match addresses {
-        [address] if resolve::is_named(address) => Begun::Resolve { connection, named, address: address.clone() },
-        _ => Begun::Dial(Box::new(dial)),
+    let step = match addresses {
+        [address] if resolve::has_dns_name(address) => {
+            DialStep::Resolve { connection, expected, address: address.clone() }
+        }
+        _ => DialStep::Dial(Box::new(dial)),
     };
-    (connection, begun)
+    (connection, step)
 }
 
-/// From a port of its own: the listening port may still have a closing connection to the same
-/// place. Of whoever may answer only the first address is asked.
-fn dial(named: Option<PeerId>, addresses: &[Multiaddr]) -> Dial {
-    let opts = match named {
+/// Builds a dial from a new port, since the listening port may still have a closing connection to
+/// the same address. Without an expected peer id only the first address is dialled.
+fn dial(expected: Option<PeerId>, addresses: &[Multiaddr]) -> Dial {
+    let opts = match expected {
         Some(peer) => DialOpts::peer_id(peer)
             .addresses(addresses.to_vec())
             .condition(PeerCondition::Always)

@@ -1,7 +1,7 @@
-//! The signaling that is tested here, as tests of all signalings over a network of nodes name it.
+//! Backend under test, under the names that the shared tests use.
 
 pub(crate) use blink_signaling_ipfs::{IpfsConfig as Config, IpfsSignaling as Node};
 
-/// Its name in a configuration.
-#[allow(dead_code, reason = "each test file uses its part")]
+/// Name of the backend in a configuration.
+#[allow(dead_code, reason = "each test file uses a part")]
 pub(crate) const NAME: &str = "ipfs";

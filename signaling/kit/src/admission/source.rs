@@ -1,17 +1,17 @@
-//! The place that a connection comes from.
+//! Origin of an inbound connection.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The place that an inbound connection comes from.
+/// Origin of an inbound connection, for limits per address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// An address; one of IPv4 is never written as one of IPv6.
+    /// IP address; IPv4-mapped IPv6 addresses are stored as IPv4.
     Address(IpAddr),
-    /// Through a relay, which hides the address. All of these share one limit.
+    /// Connection through a relay, which hides the address. All of these share one limit.
     Relayed,
 }
 
-/// The leading bits of an address.
+/// Leading bits of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Prefix {
     V4(u32),
@@ -28,18 +28,18 @@ impl From<IpAddr> for Source {
 }
 
 impl Source {
-    /// The addresses that one host has: one of IPv4, a /64 of IPv6.
+    /// Prefix that one host controls: an IPv4 address, or an IPv6 /64.
     pub(super) fn host(self) -> Prefix {
         self.prefix(32, 64)
     }
 
-    /// The addresses that one customer may have: a /24 of IPv4, a /48 of IPv6.
+    /// Prefix that one customer may control: an IPv4 /24, or an IPv6 /48.
     pub(super) fn network(self) -> Prefix {
         self.prefix(24, 48)
     }
 
-    /// Whether the address is of the node's own machine or network, or one that providers share
-    /// among customers. Many can stand behind it: a proxy, containers, a provider's NAT.
+    /// Returns whether many nodes may share the address: loopback, a private network, or a
+    /// carrier-grade NAT, behind which are proxies, containers or customers.
     pub(super) fn is_local(self) -> bool {
         match self {
             Self::Relayed => true,
@@ -57,7 +57,7 @@ impl Source {
     }
 }
 
-/// 100.64.0.0/10, the addresses of a provider's NAT (RFC 6598).
+/// Returns whether the address is in 100.64.0.0/10, used by carrier-grade NAT (RFC 6598).
 fn is_shared(ip: Ipv4Addr) -> bool {
     ip.octets()[0] == 100 && ip.octets()[1] & 0xC0 == 64
 }

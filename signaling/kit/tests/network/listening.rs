@@ -1,4 +1,4 @@
-//! Listeners, and the node's own addresses.
+//! Listeners and the node's own addresses.
 
 use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ async fn tcp_quic_and_websocket_each_carry_a_message() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_port_that_belongs_to_another_program_is_named() {
+async fn an_occupied_port_is_named_in_the_error() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let (tcp, udp) =
@@ -38,7 +38,7 @@ async fn a_port_that_belongs_to_another_program_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_port_of_another_node_is_occupied_until_that_is_shut_down() {
+async fn a_port_of_another_node_is_busy_until_shutdown() {
     for listen in [TCP, "/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0/ws"] {
         let first = node(listen).await;
         let taken = address(&first).await;
@@ -52,7 +52,7 @@ async fn a_port_of_another_node_is_occupied_until_that_is_shut_down() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_address_families_share_a_port_in_either_order() {
-    // Containers may have no IPv6.
+    // Containers may lack IPv6.
     if TcpListener::bind("[::1]:0").is_err() {
         return;
     }
@@ -77,7 +77,7 @@ async fn both_address_families_share_a_port_in_either_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_bad_listener_leaves_the_others_closed() {
+async fn a_failing_listener_closes_the_others() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let listen = |port| format!("/ip4/127.0.0.1/tcp/{port}");
@@ -91,7 +91,7 @@ async fn one_bad_listener_leaves_the_others_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn addresses_name_the_node_and_loopback_comes_last() {
+async fn own_addresses_include_the_peer_id_with_loopback_last() {
     let node = Node::start(Config { mdns: false, ..Config::default() }).await.unwrap();
     let addresses = node.addresses().await.unwrap();
     assert!(addresses.len() >= 3, "three listeners: {addresses:?}");
@@ -103,7 +103,7 @@ async fn addresses_name_the_node_and_loopback_comes_last() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_found_in_the_registry_and_made_from_its_section() {
+async fn the_registry_creates_it_from_its_configuration_section() {
     let registry = Registry::discovered().unwrap();
     let key = |name: &str| format!("signalings.{NAME}.{name}");
     let context = Context { clock: Arc::new(SystemClock), shared: registry.shared() };

@@ -1,5 +1,5 @@
-//! Nodes and waiting for the tests beside this directory.
-#![allow(dead_code, reason = "each test file uses its part")]
+//! Test nodes and waiting for events.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 pub(crate) const TOPIC: Topic = Topic::from_bytes([42; 32]);
 
-/// A node without discovery that listens on one address.
+/// Starts a node without mDNS that listens on one address.
 pub(crate) async fn node(listen: &str) -> Node {
     Node::start(config(listen)).await.unwrap()
 }
@@ -23,7 +23,7 @@ pub(crate) async fn address(node: &Node) -> String {
     node.addresses().await.unwrap().swap_remove(0)
 }
 
-/// The port in `/ip4/127.0.0.1/tcp/PORT/p2p/NODE`.
+/// Port of an address `/ip4/127.0.0.1/tcp/PORT/p2p/PEER`.
 pub(crate) fn port(address: &str) -> u16 {
     address.split('/').nth(4).and_then(|port| port.parse().ok()).expect("the address has a port")
 }
@@ -51,7 +51,7 @@ pub(crate) async fn until_subscribed(node: &Node, topic: &Topic, count: usize) {
     .await;
 }
 
-/// The next message, judged.
+/// Receives the next message and reports a verdict on it.
 pub(crate) async fn next(node: &Node, subscription: &mut Subscription, verdict: Verdict) -> Delivery {
     match within("a message", subscription.next()).await {
         Some(SubscriptionEvent::Delivery(delivery)) => {

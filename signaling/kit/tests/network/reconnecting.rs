@@ -1,4 +1,4 @@
-//! Coming together again.
+//! Reconnection after failures.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, tcp};
 use tokio::sync::watch;
 
-/// Passes TCP connections on to a port. When told to stall, it leaves those that exist open and
-/// moves nothing on them any more.
+/// TCP proxy to a port. [`Proxy::stall`] keeps the existing connections open but forwards no data
+/// on them.
 struct Proxy {
     port: u16,
     stalls: watch::Sender<u32>,
@@ -51,7 +51,7 @@ async fn forward(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, mut 
             },
         }
     }
-    // Stalled: both sockets stay open, and nobody reads.
+    // Stalled: both sockets stay open and unread.
     std::future::pending::<()>().await;
 }
 
@@ -80,10 +80,10 @@ async fn survives_a_stall(unsent: usize) {
 
     b.publish(&TOPIC, Bytes::from_static(b"after")).await.unwrap();
     while next(&a, &mut at_a, Verdict::Accept).await.message != "after" {}
-    // The other side may still believe in the connection that stalled; it notices by its own pings.
+    // The remote node may still use the stalled connection until its own pings time out.
     within("the other direction", async {
         loop {
-            // Nobody subscribed means that it is noticing just now.
+            // Publishing fails without subscribers while the remote node reconnects.
             if a.publish(&TOPIC, Bytes::from_static(b"back")).await.is_err() {
                 tokio::task::yield_now().await;
                 continue;
@@ -98,17 +98,17 @@ async fn survives_a_stall(unsent: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stalled_tcp_connection_is_dialled_anew_after_two_missed_pings() {
+async fn a_stalled_connection_is_replaced_after_two_missed_pings() {
     survives_a_stall(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stalled_tcp_connection_with_much_unsent_is_dialled_anew_too() {
+async fn a_stalled_connection_with_unsent_data_is_replaced() {
     survives_a_stall(1000).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bootstrap_node_that_starts_later_is_found() {
+async fn a_bootstrap_node_that_starts_later_is_connected() {
     let keys = tempfile::tempdir().unwrap();
     let with_key = |listen: &str| Config { node_key: Some(keys.path().join("key")), ..config(listen) };
     let first = Node::start(with_key(TCP)).await.unwrap();
@@ -124,7 +124,7 @@ async fn a_bootstrap_node_that_starts_later_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_of_another_name_at_the_address_is_refused() {
+async fn an_unexpected_peer_id_at_the_address_is_refused() {
     let (a, b, other) = (node(TCP).await, node(TCP).await, node(TCP).await);
     let (here, _) =
         address(&a).await.split_once("/p2p/").map(|(here, name)| (here.to_owned(), name.to_owned())).unwrap();
@@ -137,7 +137,7 @@ async fn a_node_of_another_name_at_the_address_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_that_connect_to_each_other_at_once_count_as_one_node() {
+async fn simultaneous_dials_count_as_one_connected_node() {
     let (a, b) = (Arc::new(node(TCP).await), Arc::new(node(TCP).await));
     let (to_a, to_b) = (address(&a).await, address(&b).await);
     let (first, second) = within("both connect", async { tokio::join!(a.connect(&to_b), b.connect(&to_a)) }).await;

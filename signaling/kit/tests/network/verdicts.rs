@@ -1,11 +1,11 @@
-//! What verdicts do to the network.
+//! Effects of verdicts on message propagation and on the sender.
 
 use crate::nodes::{TCP, TOPIC, address, next, node, until_event, until_subscribed, within};
 use crate::own::Node;
 use blink_api::{Signaling, SignalingEvent, Subscription, SubscriptionEvent, Verdict};
 use bytes::Bytes;
 
-/// Three nodes of which two reach each other only through the one in the middle.
+/// Three nodes in a row: `a` and `c` reach each other only through `middle`.
 struct Line {
     a: Node,
     middle: Node,
@@ -15,7 +15,7 @@ struct Line {
 }
 
 impl Line {
-    /// Everybody knows who listens.
+    /// Starts the nodes and waits until all subscriptions are known.
     async fn start() -> Self {
         let (a, middle, c) = (node(TCP).await, node(TCP).await, node(TCP).await);
         let hub = address(&middle).await;
@@ -30,7 +30,7 @@ impl Line {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_is_passed_on_only_when_accepted() {
+async fn a_message_is_forwarded_only_when_accepted() {
     let Line { a, middle, c, mut at_middle, mut at_c } = Line::start().await;
 
     let verdicts = [("bad", Verdict::Reject), ("unclear", Verdict::Ignore), ("good", Verdict::Accept)];
@@ -43,7 +43,7 @@ async fn a_message_is_passed_on_only_when_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_author_is_the_origin_even_through_others() {
+async fn the_origin_is_the_author_even_of_forwarded_messages() {
     let Line { a, middle, c, mut at_middle, mut at_c } = Line::start().await;
 
     a.publish(&TOPIC, Bytes::from_static(b"a's")).await.unwrap();
@@ -54,10 +54,10 @@ async fn the_author_is_the_origin_even_through_others() {
     assert_ne!(next(&c, &mut at_c, Verdict::Accept).await.origin, direct);
 }
 
-/// Three pieces of garbage are rejected one after the other. Then, each round, both send; a round
-/// counts as silent where the good one's message came and the bad one's did not.
+/// Three garbage messages are rejected one after the other. Then both nodes publish in each round;
+/// a round counts as silent if the good node's message arrived and the bad node's did not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_sends_garbage_is_not_heard_any_more_and_others_are() {
+async fn a_sender_of_garbage_is_silenced_and_others_are_not() {
     const SILENT_ROUNDS: u32 = 20;
     let (judge, good, bad) = (node(TCP).await, node(TCP).await, node(TCP).await);
     let address = address(&judge).await;
@@ -75,7 +75,7 @@ async fn who_sends_garbage_is_not_heard_any_more_and_others_are() {
     while silent < SILENT_ROUNDS {
         round += 1;
         assert!(round < 500, "{heard} pieces of garbage were delivered in {round} rounds");
-        // Once it is disconnected there is nobody to publish to.
+        // Once disconnected it has no subscriber to publish to.
         bad.publish(&TOPIC, Bytes::from_static(b"garbage")).await.ok();
         good.publish(&TOPIC, round.to_be_bytes().to_vec().into()).await.unwrap();
         silent += 1;
@@ -96,7 +96,7 @@ async fn who_sends_garbage_is_not_heard_any_more_and_others_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_sends_garbage_is_disconnected_and_kept_out() {
+async fn a_sender_of_garbage_is_disconnected_and_banned() {
     let (judge, good, bad) = (node(TCP).await, node(TCP).await, node(TCP).await);
     let address = address(&judge).await;
     let mut at_judge = judge.subscribe(&TOPIC).await.unwrap();
@@ -112,9 +112,9 @@ async fn a_node_that_sends_garbage_is_disconnected_and_kept_out() {
     }
     let is_loss = |event: &SignalingEvent| *event == SignalingEvent::Disconnected { nodes: 0 };
     until_event("the disconnection", &mut at_bad, is_loss).await;
-    // It dials again and again, and is known by its key each time.
+    // It redials repeatedly and is recognised by its key each time.
     for _ in 0..2 {
-        until_event("an attempt is refused", &mut at_bad, is_loss).await;
+        until_event("a refused redial", &mut at_bad, is_loss).await;
     }
     until_event("the disconnection", &mut judge_events, |event| matches!(event, SignalingEvent::Disconnected { .. }))
         .await;

@@ -1,5 +1,4 @@
-//! Headers as programs write them that people have: each stands for a kind that a strict reader
-//! refuses or gets wrong.
+//! Headers of real writers, each of a kind that a strict reader refuses or misinterprets.
 
 use super::*;
 
@@ -8,7 +7,7 @@ fn tone() -> Vec<f64> {
     (0..9_600).map(|n| 0.5 * (f64::from(n) * 440.0 * std::f64::consts::TAU / 48_000.0).sin()).collect()
 }
 
-/// A file in parts, which a case changes.
+/// File in parts, which a test case changes.
 #[derive(Clone)]
 struct Parts {
     outer: [u8; 4],
@@ -18,13 +17,13 @@ struct Parts {
     byte_rate: u32,
     alignment: u16,
     bits: u16,
-    /// What follows the first 16 bytes of `fmt `.
+    /// Extension after the first 16 bytes of `fmt `.
     extension: Vec<u8>,
-    /// Between `fmt ` and `data`, with their headers.
+    /// Chunks between `fmt ` and `data`, with their headers.
     chunks: Vec<u8>,
     data_length: Option<u32>,
     data: Vec<u8>,
-    /// StaleBoot `data`.
+    /// Bytes after `data`.
     tail: Vec<u8>,
 }
 
@@ -51,7 +50,7 @@ impl Parts {
         Self::pcm(16, tone().iter().flat_map(|sample| ((sample * 32_767.0).round() as i16).to_le_bytes()).collect())
     }
 
-    /// 24 bits in 32: left-justified, as they belong, or not.
+    /// 24 bits in 32, left-justified as specified or right-justified.
     fn pcm_24_in_32(is_left: bool) -> Self {
         let word = |sample: &f64| {
             let value = (sample * 8_388_607.0).round() as i32;
@@ -61,7 +60,7 @@ impl Parts {
         Self { bits: 24, ..parts }
     }
 
-    /// With the extension of WAVEFORMATEXTENSIBLE, followed by more.
+    /// Adds the extension of WAVEFORMATEXTENSIBLE, followed by `more` bytes.
     fn extensible(self, valid_bits: u16, more: usize) -> Self {
         let mut extension = Vec::new();
         extension.extend(u16::try_from(22 + more).unwrap().to_le_bytes());
@@ -104,7 +103,7 @@ impl Parts {
 }
 
 #[test]
-fn headers_that_people_have_give_the_tone() {
+fn headers_of_real_writers_are_read() {
     let pcm = Parts::pcm_16;
     let streamed = |data_length| Parts { data_length: Some(data_length), ..pcm() };
     let mut ds64 = 0u64.to_le_bytes().to_vec();
@@ -133,8 +132,8 @@ fn headers_that_people_have_give_the_tone() {
         ("a recorder that was killed", Parts { riff_length: Some(0), ..streamed(0) }),
         ("no length of the file", Parts { riff_length: Some(0), ..pcm() }),
         ("a wrong length of the file", Parts { riff_length: Some(77), ..pcm() }),
-        ("a last frame that is not whole", Parts { data: [pcm().data, vec![1]].concat(), ..pcm() }),
-        ("something behind", Parts { tail: b"LIST\xff\xff\xff\xff".to_vec(), ..pcm() }),
+        ("an incomplete last frame", Parts { data: [pcm().data, vec![1]].concat(), ..pcm() }),
+        ("bytes after the samples", Parts { tail: b"LIST\xff\xff\xff\xff".to_vec(), ..pcm() }),
         ("no byte rate", Parts { byte_rate: 0, ..pcm() }),
         ("no alignment", Parts { alignment: 0, ..pcm() }),
         ("a wrong alignment", Parts { alignment: 4, ..pcm() }),
@@ -165,7 +164,7 @@ fn headers_that_people_have_give_the_tone() {
 }
 
 impl Parts {
-    /// `ds64` comes first.
+    /// Adds a `ds64` chunk, which has to come first.
     fn ds64(self, content: &[u8]) -> Self {
         Self { chunks: Vec::new(), ..self.clone() }.chunk(b"ds64", content, b"")
     }
@@ -187,22 +186,22 @@ fn g711_in_a_wav_file_is_read() {
 }
 
 #[test]
-fn headers_that_make_no_sense_are_refused_with_their_reason() {
+fn invalid_headers_are_refused_with_the_reason() {
     let pcm = Parts::pcm_16;
     for (parts, why) in [
-        (Parts { data_length: Some(19_202), ..pcm() }, "cut off"),
-        (Parts { data_length: Some(0x7FFF_0000), ..pcm() }, "cut off"),
-        (Parts { data_length: Some(0), ..pcm() }, "no sound"),
+        (Parts { data_length: Some(19_202), ..pcm() }, "truncated"),
+        (Parts { data_length: Some(0x7FFF_0000), ..pcm() }, "truncated"),
+        (Parts { data_length: Some(0), ..pcm() }, "no audio"),
         (Parts { channels: 0, ..pcm() }, "no channels"),
-        (Parts { outer: *b"RIFX", ..pcm() }, "big endian"),
-        (Parts { outer: *b"FORM", ..pcm() }, "no WAV file"),
+        (Parts { outer: *b"RIFX", ..pcm() }, "big-endian"),
+        (Parts { outer: *b"FORM", ..pcm() }, "not a WAV file"),
         (Parts { tag: 2, ..pcm() }, "PCM"),
         (Parts { tag: 0x55, ..pcm() }, "PCM"),
         (Parts { tag: 0xFFFE, ..pcm() }, "PCM"),
-        (Parts { bits: 40, ..pcm() }, "size of a sample"),
-        (Parts { bits: 0, alignment: 0, ..pcm() }, "size of a sample"),
-        (Parts { bits: u16::MAX, alignment: u16::MAX, channels: u16::MAX, ..pcm() }, "size of a sample"),
-        (pcm().chunk(b"LIST", &[], b"").with_length(u32::MAX), "cut off"),
+        (Parts { bits: 40, ..pcm() }, "sample size"),
+        (Parts { bits: 0, alignment: 0, ..pcm() }, "sample size"),
+        (Parts { bits: u16::MAX, alignment: u16::MAX, channels: u16::MAX, ..pcm() }, "sample size"),
+        (pcm().chunk(b"LIST", &[], b"").with_length(u32::MAX), "truncated"),
     ] {
         let error = read(&parts.file()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -210,12 +209,12 @@ fn headers_that_make_no_sense_are_refused_with_their_reason() {
     }
     let mut late = pcm().file();
     late[12..16].copy_from_slice(b"junk");
-    assert!(read(&late).unwrap_err().to_string().contains("before their format"));
-    assert!(read(&pcm().file()[..36]).unwrap_err().to_string().contains("no sound"));
+    assert!(read(&late).unwrap_err().to_string().contains("precede their format"));
+    assert!(read(&pcm().file()[..36]).unwrap_err().to_string().contains("no audio"));
 }
 
 impl Parts {
-    /// The last chunk before the samples says that it has another length.
+    /// Changes the declared length of the last chunk before the samples.
     fn with_length(mut self, length: u32) -> Self {
         let end = self.chunks.len();
         self.chunks[end - 4..].copy_from_slice(&length.to_le_bytes());

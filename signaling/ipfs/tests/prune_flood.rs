@@ -1,4 +1,4 @@
-//! A node that ends memberships which never were (GHSA-vrx6-jcp8-vm7m).
+//! Flood of PRUNEs for topics that were never joined (GHSA-vrx6-jcp8-vm7m).
 #![cfg(target_os = "linux")]
 
 #[path = "../../kit/tests/network/nodes.rs"]
@@ -29,11 +29,11 @@ use nodes::{TOPIC, address, node, until_subscribed, within};
 const PROTOCOL: &str = "/meshsub/1.1.0";
 const FRAMES: u32 = 70;
 const PRUNES_A_FRAME: u32 = 4_000;
-/// 4.2 MB of PRUNEs cost 256 MB where each is remembered.
+/// Limit of memory growth: unfiltered, 4.2 MB of PRUNEs cost 256 MB.
 const MAX_GROWTH_KB: u64 = 64 * 1024;
 
-/// Sends 280,000 PRUNEs, each for a topic of its own and for an hour; then a subscription, which
-/// tells that they were processed.
+/// Sends 280,000 PRUNEs, each for a different topic with a backoff of an hour, then a subscription
+/// that shows when they were processed.
 #[derive(Debug)]
 struct Flood;
 
@@ -47,9 +47,9 @@ impl UpgradeInfo for Flood {
 }
 
 impl OutboundUpgrade<Stream> for Flood {
-    type Output = Kept;
+    type Output = OpenStream;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Kept>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<OpenStream>> + Send>>;
 
     fn upgrade_outbound(self, mut stream: Stream, _: &'static str) -> Self::Future {
         Box::pin(async move {
@@ -63,12 +63,12 @@ impl OutboundUpgrade<Stream> for Flood {
             let subscription = [vec![1 << 3, 1], field(2, TOPIC.to_string().into_bytes())].concat();
             stream.write_all(&framed(field(1, subscription))).await?;
             stream.flush().await?;
-            Ok(Kept(Some(stream)))
+            Ok(OpenStream(Some(stream)))
         })
     }
 }
 
-/// A field of protobuf with a length.
+/// Encodes a length-delimited protobuf field.
 fn field(number: u8, content: Vec<u8>) -> Vec<u8> {
     [vec![number << 3 | 2], framed(content)].concat()
 }
@@ -84,11 +84,11 @@ fn framed(content: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// A stream that stays open.
+/// Stream that is kept open.
 #[derive(Debug)]
-struct Kept(#[allow(dead_code, reason = "held open")] Option<Stream>);
+struct OpenStream(#[allow(dead_code, reason = "held open")] Option<Stream>);
 
-impl From<Stream> for Kept {
+impl From<Stream> for OpenStream {
     fn from(stream: Stream) -> Self {
         Self(Some(stream))
     }
@@ -97,13 +97,13 @@ impl From<Stream> for Kept {
 #[derive(Default)]
 struct Flooder(Vec<THandlerOutEvent<Self>>);
 
-fn handler() -> OneShotHandler<ReadyUpgrade<&'static str>, Flood, Kept> {
+fn handler() -> OneShotHandler<ReadyUpgrade<&'static str>, Flood, OpenStream> {
     let config = OneShotHandlerConfig { outbound_substream_timeout: Duration::from_secs(60), ..Default::default() };
     OneShotHandler::new(SubstreamProtocol::new(ReadyUpgrade::new(PROTOCOL), ()), config)
 }
 
 impl NetworkBehaviour for Flooder {
-    type ConnectionHandler = OneShotHandler<ReadyUpgrade<&'static str>, Flood, Kept>;
+    type ConnectionHandler = OneShotHandler<ReadyUpgrade<&'static str>, Flood, OpenStream>;
     type ToSwarm = Infallible;
 
     fn handle_established_inbound_connection(
@@ -140,7 +140,7 @@ impl NetworkBehaviour for Flooder {
     }
 }
 
-/// Resident memory of this process.
+/// Resident memory of this process in kB.
 fn resident_kb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -148,7 +148,7 @@ fn resident_kb() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn prunes_for_topics_never_joined_cost_no_memory() {
+async fn prunes_for_unsubscribed_topics_use_no_memory() {
     let node = node("/ip4/127.0.0.1/udp/0/quic-v1").await;
     let _reading = node.subscribe(&TOPIC).await.unwrap();
     let there: Multiaddr = address(&node).await.parse().unwrap();

@@ -1,4 +1,4 @@
-//! Generators: silence, a sine, white noise.
+//! Generators of silence, tones and noise.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use blink_api::{AudioFormat, AudioSource, ReadResult, Result};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// No sound at all.
+/// Source of silence.
 pub(crate) struct Silence {
     format: AudioFormat,
 }
@@ -31,13 +31,13 @@ impl AudioSource for Silence {
     }
 }
 
-/// A sine, the same on all channels.
+/// Source of a sine tone, identical on all channels.
 pub(crate) struct Tone {
     format: AudioFormat,
     amplitude: f32,
-    /// Turns done, 0.0 to 1.0.
+    /// Phase in turns, 0.0 to 1.0.
     phase: f64,
-    /// Turns per frame.
+    /// Phase increment per frame in turns.
     step: f64,
 }
 
@@ -65,8 +65,8 @@ impl AudioSource for Tone {
     }
 }
 
-/// White noise, evenly distributed, as loud as a sine of the amplitude; the same on all channels
-/// and for the same seed.
+/// Source of uniformly distributed white noise with the power of a sine of the given amplitude;
+/// identical on all channels and reproducible by its seed.
 pub(crate) struct Noise {
     format: AudioFormat,
     amplitude: f32,
@@ -75,7 +75,7 @@ pub(crate) struct Noise {
 
 impl Noise {
     pub(crate) fn new(format: AudioFormat, seed: u64, amplitude: f32) -> Self {
-        // A sine has the power a²/2, an even distribution a²/3.
+        // Equal power: a sine has a²/2, a uniform distribution a²/3.
         let amplitude = (amplitude * 1.5f32.sqrt()).min(1.0);
         Self { format, amplitude, random: ChaCha8Rng::seed_from_u64(seed) }
     }
@@ -98,7 +98,7 @@ impl AudioSource for Noise {
     }
 }
 
-/// Fills whole frames, each with one sample on all channels.
+/// Fills whole frames with the same sample on all channels.
 fn fill(format: AudioFormat, out: &mut [f32], mut sample: impl FnMut() -> f32) -> ReadResult {
     let frames = out.chunks_exact_mut(format.channels.into());
     let samples = frames.len() * usize::from(format.channels);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tone_has_its_frequency_and_level_over_many_reads() {
+    fn a_tone_keeps_its_frequency_and_level_across_reads() {
         let mut tone = Tone::new(AudioFormat::CALL, 440.0, 0.1);
         let mut second = vec![0.0; 48_000];
         for chunk in second.chunks_mut(333) {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_has_its_level_and_follows_its_seed() {
+    fn noise_has_its_level_and_depends_on_its_seed_only() {
         let read = |seed| {
             let mut second = vec![0.0; 48_000];
             Noise::new(AudioFormat::CALL, seed, 0.1).read(&mut second).unwrap();
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_are_equal_and_half_frames_stay_out() {
+    fn channels_are_identical_and_partial_frames_untouched() {
         let mut out = [9.0; 7];
         let captured = Tone::new(STEREO, 1_000.0, 0.5).read(&mut out).unwrap();
         assert_eq!(captured.samples, 6);

@@ -1,8 +1,7 @@
-//! Gossipsub without PRUNEs for topics that this node is not subscribed to.
+//! Filter that removes PRUNEs for unsubscribed topics before gossipsub sees them.
 //!
-//! libp2p-gossipsub 0.49 remembers a backoff of up to an hour for each of them
-//! (GHSA-vrx6-jcp8-vm7m), so that 4 MB of made-up topics cost 256 MB. Version 0.50 ignores them, as
-//! this does before they arrive.
+//! libp2p-gossipsub 0.49 stores a backoff of up to an hour for each of them (GHSA-vrx6-jcp8-vm7m),
+//! so that 4 MB of forged topics cost 256 MB of memory. Version 0.50 ignores them itself.
 
 use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
@@ -24,7 +23,7 @@ type HandlerEvent = <Handler as ConnectionHandler>::ToBehaviour;
 #[allow(deprecated, reason = "it has no other name outside gossipsub 0.49")]
 type Rpc = libp2p::gossipsub::Rpc;
 
-/// Gossipsub behind the filter.
+/// Gossipsub behaviour with the filter in front.
 pub(crate) struct PruneFilter(Gossipsub);
 
 impl PruneFilter {
@@ -104,7 +103,7 @@ impl NetworkBehaviour for PruneFilter {
         if let HandlerEvent::Message { rpc, .. } = &mut event {
             let dropped = drop_foreign_prunes(rpc, &self.0.topics().map(TopicHash::as_str).collect());
             if dropped > 0 {
-                tracing::debug!(%peer, dropped, "PRUNEs for topics that are not subscribed to are ignored");
+                tracing::debug!(%peer, dropped, "PRUNEs for unsubscribed topics are ignored");
             }
         }
         self.0.on_connection_handler_event(peer, connection, event);
@@ -115,12 +114,12 @@ impl NetworkBehaviour for PruneFilter {
     }
 }
 
-/// Removes PRUNEs for other topics than these; returns their number.
+/// Removes PRUNEs for all but these topics; returns their number.
 fn drop_foreign_prunes(rpc: &mut Rpc, topics: &HashSet<&str>) -> usize {
     let before = rpc.control_msgs.len();
     let mut single = Rpc { messages: Vec::new(), subscriptions: Vec::new(), control_msgs: Vec::new() };
     rpc.control_msgs.retain(|action| {
-        // The fields of a control message are private; its encoding is not.
+        // The fields of a control message are private, so it is inspected in its protobuf encoding.
         single.control_msgs.clear();
         single.control_msgs.push(action.clone());
         let encoded = single.clone().into_protobuf();

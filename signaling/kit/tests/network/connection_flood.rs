@@ -1,4 +1,4 @@
-//! One host that takes all the places it can get. It is another address of this machine: 127.6.6.6.
+//! Connection floods from one host, simulated by another loopback address: 127.6.6.6.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -8,22 +8,22 @@ use blink_api::{Signaling, SignalingEvent, Verdict};
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-const CROWD: Ipv4Addr = Ipv4Addr::new(127, 6, 6, 6);
+const FLOOD_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 6, 6, 6);
 
-async fn connect_from_crowd(port: u16) -> std::io::Result<TcpStream> {
+async fn connect_from_flood_address(port: u16) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
-    socket.bind(SocketAddr::from((CROWD, 0)))?;
+    socket.bind(SocketAddr::from((FLOOD_ADDRESS, 0)))?;
     socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
 }
 
-/// A port through which connections to a node come from the crowd's address.
-async fn through_crowd(target: u16) -> u16 {
+/// Starts a proxy to a node whose connections come from the flood's address.
+async fn proxy_from_flood_address(target: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {
-            let mut far = connect_from_crowd(target).await.unwrap();
-            // Either side may end it at any time.
+            let mut far = connect_from_flood_address(target).await.unwrap();
+            // Either side may close it at any time.
             tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await.ok() });
         }
     });
@@ -31,18 +31,18 @@ async fn through_crowd(target: u16) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silent_sockets_of_one_address_keep_no_caller_out() {
+async fn idle_sockets_from_one_address_do_not_block_other_callers() {
     let (node, caller) = (node(TCP).await, node(TCP).await);
     let here = address(&node).await;
     let mut sockets = Vec::new();
     for _ in 0..200 {
-        sockets.push(within("a silent socket", connect_from_crowd(port(&here))).await.unwrap());
+        sockets.push(within("a silent socket", connect_from_flood_address(port(&here))).await.unwrap());
     }
     within("the caller connects at once", caller.connect(&here)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_of_one_address_keep_no_caller_out_and_end_no_call() {
+async fn a_connection_flood_from_one_address_blocks_no_caller_and_ends_no_call() {
     let small = Config { max_connections: 16, ..config(TCP) };
     let (node, early, late) = (Node::start(small).await.unwrap(), node(TCP).await, node(TCP).await);
     let here = address(&node).await;
@@ -51,13 +51,13 @@ async fn connections_of_one_address_keep_no_caller_out_and_end_no_call() {
     until_subscribed(&early, &TOPIC, 1).await;
     let mut early_events = early.events();
 
-    let crowded = format!("/ip4/127.0.0.1/tcp/{}", through_crowd(port(&here)).await);
-    let mut crowd = Vec::new();
+    let flooded = format!("/ip4/127.0.0.1/tcp/{}", proxy_from_flood_address(port(&here)).await);
+    let mut strangers = Vec::new();
     for _ in 0..20 {
-        // Nodes without a place go on trying.
+        // Denied nodes keep redialling.
         let stranger = Node::start(Config { listen: Vec::new(), ..config(TCP) }).await.unwrap();
-        within("a stranger's attempt", stranger.connect(&crowded)).await.ok();
-        crowd.push(stranger);
+        within("a stranger's attempt", stranger.connect(&flooded)).await.ok();
+        strangers.push(stranger);
     }
 
     within("late connects at once", late.connect(&here)).await.unwrap();

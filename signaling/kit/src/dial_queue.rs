@@ -1,4 +1,4 @@
-//! Nodes to stay connected to: when to dial them, and again.
+//! Nodes to stay connected to, with redials and exponential backoff.
 
 use std::time::Duration;
 
@@ -6,34 +6,34 @@ use blink_api::Result;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// The wait after the first failure; it doubles with each.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(8);
-/// A connection that lasted this long had not failed.
-const STABLE: Duration = Duration::from_secs(5);
-/// Where two nodes discover each other, one dials first.
-const COURTESY: Duration = Duration::from_secs(1);
-/// Nodes found on the local network that are looked after; further ones are passed over.
-const MAX_DISCOVERED: usize = 64;
-/// Failed attempts after which a discovered node is given up.
+/// Delay after the first failure; doubled after each further one.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
+const MAX_BACKOFF: Duration = Duration::from_secs(8);
+/// Lifetime after which a connection counts as successful and resets the backoff.
+const STABLE_AFTER: Duration = Duration::from_secs(5);
+/// Delay of the second dialler when two nodes discover each other, against simultaneous dials.
+const DISCOVERY_DIAL_DELAY: Duration = Duration::from_secs(1);
+/// Nodes discovered by mDNS that are kept connected; further ones are ignored.
+const MAX_DISCOVERED_NODES: usize = 64;
+/// Failed dials after which a discovered node is dropped.
 const DISCOVERED_ATTEMPTS: u32 = 8;
 
-/// Answers a `connect`.
-pub type Waiter = oneshot::Sender<Result<()>>;
+/// Reply channel of a `connect` command.
+pub type ConnectReply = oneshot::Sender<Result<()>>;
 
-/// All nodes to stay connected to: at addresses `A`, with names `P`, over connections `C`.
-pub struct Targets<A, P, C>(Vec<Target<A, P, C>>);
+/// Nodes to stay connected to: addresses `A`, peer ids `P`, connection ids `C`.
+pub struct DialQueue<A, P, C>(Vec<Target<A, P, C>>);
 
 struct Target<A, P, C> {
     addresses: Vec<A>,
-    /// Who has to answer there; anybody may where it is `None`.
-    named: Option<P>,
-    /// Who answers there, where known.
+    /// Peer id required at the address; any is accepted if `None`.
+    expected: Option<P>,
+    /// Peer id last seen at the address.
     peer: Option<P>,
     discovered: bool,
     state: State<C>,
     failures: u32,
-    waiters: Vec<Waiter>,
+    replies: Vec<ConnectReply>,
 }
 
 enum State<C> {
@@ -42,40 +42,40 @@ enum State<C> {
     Connected(Instant),
 }
 
-impl<A, P, C> Default for Targets<A, P, C> {
+impl<A, P, C> Default for DialQueue<A, P, C> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<A: PartialEq, P: Copy + Ord, C: Copy + PartialEq> Targets<A, P, C> {
-    /// Stays connected to an address from now on, where the node of that name answers or, without
-    /// one, whoever does. The waiter is told of the first success or failure.
-    pub fn add(&mut self, address: A, named: Option<P>, waiter: Option<Waiter>, now: Instant) {
+impl<A: PartialEq, P: Copy + Ord, C: Copy + PartialEq> DialQueue<A, P, C> {
+    /// Adds an address to stay connected to. If `expected` is given, only the node with that peer
+    /// id is accepted. `reply` gets the result of the first attempt.
+    pub fn add(&mut self, address: A, expected: Option<P>, reply: Option<ConnectReply>, now: Instant) {
         let known = self.0.iter_mut().find(|target| !target.discovered && target.addresses.contains(&address));
         let Some(target) = known else {
             self.0.push(Target {
-                named,
-                peer: named,
+                expected,
+                peer: expected,
                 addresses: vec![address],
                 discovered: false,
                 state: State::Due(now),
                 failures: 0,
-                waiters: Vec::from_iter(waiter),
+                replies: Vec::from_iter(reply),
             });
             return;
         };
         match &mut target.state {
-            State::Connected(_) => answer(waiter, &Ok(())),
-            State::Dialling(_) => target.waiters.extend(waiter),
+            State::Connected(_) => answer(reply, &Ok(())),
+            State::Dialling(_) => target.replies.extend(reply),
             State::Due(at) => {
                 *at = now;
-                target.waiters.extend(waiter);
+                target.replies.extend(reply);
             }
         }
     }
 
-    /// A node was found on the local network by the node `local`; it may be connected already.
+    /// Adds a node that the local node discovered by mDNS. It may be connected already.
     pub fn discovered(&mut self, local: P, peer: P, address: A, connected: bool, now: Instant) {
         if let Some(target) = self.0.iter_mut().find(|target| target.discovered && target.peer == Some(peer)) {
             if !target.addresses.contains(&address) && target.addresses.len() < 16 {
@@ -83,22 +83,22 @@ impl<A: PartialEq, P: Copy + Ord, C: Copy + PartialEq> Targets<A, P, C> {
             }
             return;
         }
-        if peer == local || self.0.iter().filter(|target| target.discovered).count() >= MAX_DISCOVERED {
+        if peer == local || self.0.iter().filter(|target| target.discovered).count() >= MAX_DISCOVERED_NODES {
             return;
         }
-        let due = if local < peer { now } else { now + COURTESY };
+        let due = if local < peer { now } else { now + DISCOVERY_DIAL_DELAY };
         self.0.push(Target {
             addresses: vec![address],
-            named: Some(peer),
+            expected: Some(peer),
             peer: Some(peer),
             discovered: true,
             state: if connected { State::Connected(now) } else { State::Due(due) },
             failures: 0,
-            waiters: Vec::new(),
+            replies: Vec::new(),
         });
     }
 
-    /// A discovered node no longer announces an address.
+    /// Removes an address that a discovered node announces no longer.
     pub fn expired(&mut self, peer: P, address: &A) {
         for target in self.0.iter_mut().filter(|target| target.discovered && target.peer == Some(peer)) {
             target.addresses.retain(|known| known != address);
@@ -106,9 +106,9 @@ impl<A: PartialEq, P: Copy + Ord, C: Copy + PartialEq> Targets<A, P, C> {
         self.0.retain(|target| !target.addresses.is_empty());
     }
 
-    /// The next dial that is due, entered as begun; call until `None`. Where the node is connected
-    /// already, nothing is due. `begin` is given who has to answer and where, at least one address,
-    /// and returns the connection's name with whatever dials it.
+    /// Starts the next dial that is due; call until it returns `None`. DialQueue that are connected
+    /// already are skipped. `begin` gets the expected peer id and at least one address, and returns
+    /// the new connection's id with the dial itself.
     pub fn next_dial<D>(
         &mut self,
         now: Instant,
@@ -123,14 +123,14 @@ impl<A: PartialEq, P: Copy + Ord, C: Copy + PartialEq> Targets<A, P, C> {
                 target.connected(now);
                 continue;
             }
-            let (connection, dial) = begin(target.named, &target.addresses);
+            let (connection, dial) = begin(target.expected, &target.addresses);
             target.state = State::Dialling(connection);
             return Some(dial);
         }
         None
     }
 
-    /// A connection was made, by this node or the other.
+    /// Records a connection established in either direction.
     pub fn connected(&mut self, connection: C, peer: P, now: Instant) {
         for target in &mut self.0 {
             let dialled = matches!(target.state, State::Dialling(id) if id == connection);
@@ -143,8 +143,8 @@ impl<A: PartialEq, P: Copy + Ord, C: Copy + PartialEq> Targets<A, P, C> {
         }
     }
 
-    /// A dial goes on under another connection's name.
-    pub fn renamed(&mut self, old: C, new: C) {
+    /// Records that a dial continues under another connection id.
+    pub fn replace_connection(&mut self, old: C, new: C) {
         for target in &mut self.0 {
             if matches!(target.state, State::Dialling(id) if id == old) {
                 target.state = State::Dialling(new);
@@ -152,28 +152,28 @@ impl<A: PartialEq, P: Copy + Ord, C: Copy + PartialEq> Targets<A, P, C> {
         }
     }
 
-    /// A dial failed; `error` is for those who wait. Where it can never succeed the target is
-    /// dropped.
-    pub fn failed(&mut self, connection: C, error: &blink_api::Error, hopeless: bool, now: Instant) {
+    /// Records a failed dial and reports `error` to the pending `connect` calls. A target with a
+    /// permanent error is removed.
+    pub fn dial_failed(&mut self, connection: C, error: &blink_api::Error, permanent: bool, now: Instant) {
         let dialled = |target: &Target<A, P, C>| matches!(target.state, State::Dialling(id) if id == connection);
         let Some(index) = self.0.iter().position(dialled) else { return };
         let target = &mut self.0[index];
-        target.waiters.drain(..).for_each(|waiter| answer(Some(waiter), &Err(error.clone())));
+        target.replies.drain(..).for_each(|reply| answer(Some(reply), &Err(error.clone())));
         target.failures = target.failures.saturating_add(1);
-        target.state = State::Due(now + wait(target.failures));
-        if hopeless || (target.discovered && target.failures >= DISCOVERED_ATTEMPTS) {
+        target.state = State::Due(now + backoff(target.failures));
+        if permanent || (target.discovered && target.failures >= DISCOVERED_ATTEMPTS) {
             self.0.swap_remove(index);
         }
     }
 
-    /// A node's last connection closed.
-    pub fn lost(&mut self, peer: P, now: Instant) {
+    /// Records that the last connection to a node was closed.
+    pub fn disconnected(&mut self, peer: P, now: Instant) {
         for target in self.0.iter_mut().filter(|target| target.peer == Some(peer)) {
             if let State::Connected(since) = target.state {
-                if now.duration_since(since) >= STABLE {
+                if now.duration_since(since) >= STABLE_AFTER {
                     target.failures = 0;
                 }
-                target.state = State::Due(now + wait(target.failures));
+                target.state = State::Due(now + backoff(target.failures));
                 target.failures = target.failures.saturating_add(1);
             }
         }
@@ -183,22 +183,22 @@ impl<A: PartialEq, P: Copy + Ord, C: Copy + PartialEq> Targets<A, P, C> {
 impl<A, P, C> Target<A, P, C> {
     fn connected(&mut self, now: Instant) {
         self.state = State::Connected(now);
-        self.waiters.drain(..).for_each(|waiter| answer(Some(waiter), &Ok(())));
+        self.replies.drain(..).for_each(|reply| answer(Some(reply), &Ok(())));
     }
 }
 
-fn answer(waiter: Option<Waiter>, result: &Result<()>) {
-    if let Some(waiter) = waiter {
-        // Whoever asked may have stopped waiting; the node is dialled all the same.
-        let _ = waiter.send(result.clone());
+fn answer(reply: Option<ConnectReply>, result: &Result<()>) {
+    if let Some(reply) = reply {
+        // The caller may have stopped waiting; the address is dialled anyway.
+        let _ = reply.send(result.clone());
     }
 }
 
-/// Nothing after a connection that held, then half a second doubling to eight.
-fn wait(failures: u32) -> Duration {
+/// Delay before the next dial: none after a stable connection, then 0.5 s doubling to 8 s.
+fn backoff(failures: u32) -> Duration {
     match failures.checked_sub(1) {
         None => Duration::ZERO,
-        Some(doublings) => FIRST_WAIT.saturating_mul(1 << doublings.min(8)).min(LONGEST_WAIT),
+        Some(doublings) => INITIAL_BACKOFF.saturating_mul(1 << doublings.min(8)).min(MAX_BACKOFF),
     }
 }
 

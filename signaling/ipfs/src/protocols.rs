@@ -1,5 +1,4 @@
-//! The protocols that signaling brings into the node: gossipsub, pings, admission, identify, and
-//! mDNS where wanted.
+//! Protocols of the signaling behaviour: gossipsub, ping, admission, identify, and optionally mDNS.
 
 use blink_signaling_kit::liveness::PING_INTERVAL;
 use libp2p::identity::Keypair;
@@ -9,10 +8,11 @@ use libp2p::{identify, mdns, ping};
 
 use crate::admission::Admission;
 use crate::gossip::gossipsub;
-use crate::prunes::PruneFilter;
+use crate::prune_filter::PruneFilter;
 
+/// Protocols of the signaling behaviour.
 #[derive(NetworkBehaviour)]
-pub(crate) struct Parts {
+pub(crate) struct Protocols {
     pub(crate) admission: Admission,
     pub(crate) gossipsub: PruneFilter,
     identify: identify::Behaviour,
@@ -20,15 +20,17 @@ pub(crate) struct Parts {
     mdns: Toggle<mdns::tokio::Behaviour>,
 }
 
-impl Parts {
+impl Protocols {
+    /// Creates the protocols.
+    ///
     /// # Errors
-    /// What gossipsub has against its settings.
+    /// Gossipsub's complaint about its configuration.
     pub(crate) fn new(key: &Keypair, mdns: bool, max_connections: usize) -> Result<Self, String> {
         Ok(Self {
             admission: Admission::new(max_connections),
             gossipsub: PruneFilter::new(gossipsub(key)?),
-            // Nobody needs to hear from this node where else it listens: mDNS and addresses given
-            // by people do that.
+            // Listen addresses stay private: nodes are found by mDNS and by addresses that users
+            // exchange, and identify would disclose local ones to every node.
             identify: identify::Behaviour::new(
                 identify::Config::new("/blink/1".to_owned(), key.public())
                     .with_agent_version(concat!("blink/", env!("CARGO_PKG_VERSION")).to_owned())
@@ -40,9 +42,11 @@ impl Parts {
     }
 }
 
-/// A machine without multicast can still be reached by address.
+/// Creates the mDNS behaviour; `None` without multicast, since dialling by address still works.
 fn discovery(key: &Keypair) -> Option<mdns::tokio::Behaviour> {
     mdns::tokio::Behaviour::new(mdns::Config::default(), key.public().to_peer_id())
-        .inspect_err(|error| tracing::warn!(%error, "nodes on the local network are not looked for"))
+        .inspect_err(
+            |error| tracing::warn!(%error, "mDNS is not available: nodes on the local network are not discovered"),
+        )
         .ok()
 }

@@ -1,4 +1,4 @@
-//! The hub's hooks: recording, replaying, cutting off, losing.
+//! Test hooks of the hub: recording, replay, partitions and loss.
 
 use blink_api::{
     DeliveryId, ErrorKind, Origin, Signaling, SignalingEvent, Subscription, SubscriptionEvent, Topic, Verdict,
@@ -9,7 +9,7 @@ use bytes::Bytes;
 const TOPIC: Topic = Topic::from_bytes([7; 32]);
 const HELLO: Bytes = Bytes::from_static(b"hello");
 
-/// What is in the queue already: delivery waits for nothing, so a timer that fires at once ends it.
+/// Takes the queued messages. Delivery is synchronous, so a timeout of zero ends the wait.
 async fn waiting(subscription: &mut Subscription) -> Vec<(Option<Origin>, Bytes)> {
     let mut messages = Vec::new();
     while let Ok(event) = tokio::time::timeout(std::time::Duration::ZERO, subscription.next()).await {
@@ -22,7 +22,7 @@ async fn waiting(subscription: &mut Subscription) -> Vec<(Option<Origin>, Bytes)
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_tap_recorded_can_be_replayed() {
+async fn recorded_messages_can_be_injected_again() {
     let hub = Hub::default();
     let (a, b) = (MemorySignaling::new(&hub), MemorySignaling::new(&hub));
     let mut tap = hub.tap();
@@ -34,12 +34,12 @@ async fn what_a_tap_recorded_can_be_replayed() {
     assert_eq!(recorded, [HELLO]);
     assert_eq!(hub.inject(a.origin(), TOPIC, recorded[0].clone()), 1);
     assert_eq!(waiting(&mut subscription).await, [(Some(a.origin()), HELLO)]);
-    assert!(tap.take().is_empty(), "what is injected is not recorded");
-    assert_eq!(hub.inject(b.origin(), TOPIC, HELLO), 0, "nobody hears a message of its own origin");
+    assert!(tap.take().is_empty(), "injected messages are not recorded");
+    assert_eq!(hub.inject(b.origin(), TOPIC, HELLO), 0, "a node does not receive messages of its own origin");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tap_sees_reports_and_messages_nobody_gets() {
+async fn a_tap_records_verdicts_and_messages_without_subscribers() {
     let hub = Hub::default();
     let a = MemorySignaling::new(&hub);
     let mut tap = hub.tap();
@@ -53,7 +53,7 @@ async fn a_tap_sees_reports_and_messages_nobody_gets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_cut_off_hears_and_reaches_nobody_until_healed() {
+async fn a_node_that_is_cut_off_sends_and_receives_nothing_until_healed() {
     let hub = Hub::default();
     let (a, b) = (MemorySignaling::new(&hub), MemorySignaling::new(&hub));
     let mut subscription = b.subscribe(&TOPIC).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_node_cut_off_hears_and_reaches_nobody_until_healed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_filter_loses_messages_without_a_word() {
+async fn the_filter_drops_messages_unnoticed_by_the_publisher() {
     let hub = Hub::default();
     let (a, b, c) = (MemorySignaling::new(&hub), MemorySignaling::new(&hub), MemorySignaling::new(&hub));
     let mut at_b = b.subscribe(&TOPIC).await.unwrap();

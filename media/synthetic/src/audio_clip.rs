@@ -1,31 +1,31 @@
-//! Playing samples that are in memory.
+//! Audio source that plays samples from memory.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{AudioFormat, AudioSource, ReadResult, Result};
 
-/// Sound of a known length, once or round and round.
-pub(crate) struct Clip {
+/// Audio clip, played once or looped.
+pub(crate) struct AudioClip {
     format: AudioFormat,
     samples: Arc<[f32]>,
     position: usize,
     looping: bool,
 }
 
-impl Clip {
-    /// Gives the samples once and silence after them.
+impl AudioClip {
+    /// Creates a clip that plays once and then gives silence.
     pub(crate) fn once(format: AudioFormat, samples: Arc<[f32]>) -> Self {
         Self { format, samples, position: 0, looping: false }
     }
 
-    /// Gives the samples again and again.
+    /// Creates a clip that loops.
     pub(crate) fn looping(format: AudioFormat, samples: Arc<[f32]>) -> Self {
         Self { format, samples, position: 0, looping: true }
     }
 }
 
-impl AudioSource for Clip {
+impl AudioSource for AudioClip {
     fn format(&self) -> AudioFormat {
         self.format
     }
@@ -60,7 +60,7 @@ impl AudioSource for Clip {
 mod tests {
     use super::*;
 
-    fn read(mut clip: Clip, sizes: &[usize]) -> Vec<f32> {
+    fn read(mut clip: AudioClip, sizes: &[usize]) -> Vec<f32> {
         let mut heard = Vec::new();
         for size in sizes {
             let mut out = vec![9.0; *size];
@@ -71,12 +71,12 @@ mod tests {
     }
 
     #[test]
-    fn a_clip_ends_in_silence_or_begins_again() {
+    fn a_clip_ends_in_silence_or_loops() {
         let samples: Arc<[f32]> = Arc::from([0.1, 0.2, 0.3]);
-        let once = Clip::once(AudioFormat::CALL, samples.clone());
+        let once = AudioClip::once(AudioFormat::CALL, samples.clone());
         assert_eq!(read(once, &[2, 2, 2]), [0.1, 0.2, 0.3, 0.0, 0.0, 0.0]);
-        let looping = Clip::looping(AudioFormat::CALL, samples);
+        let looping = AudioClip::looping(AudioFormat::CALL, samples);
         assert_eq!(read(looping, &[2, 5, 1]), [0.1, 0.2, 0.3, 0.1, 0.2, 0.3, 0.1, 0.2]);
-        assert_eq!(read(Clip::looping(AudioFormat::CALL, Arc::from([])), &[2]), [0.0, 0.0]);
+        assert_eq!(read(AudioClip::looping(AudioFormat::CALL, Arc::from([])), &[2]), [0.0, 0.0]);
     }
 }

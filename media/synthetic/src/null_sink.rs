@@ -1,4 +1,4 @@
-//! The sink that goes nowhere.
+//! Sink that discards all audio.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use blink_api::{AudioFormat, AudioSink, Error, ErrorKind, Result};
 
 use crate::NAME;
 
-/// Takes everything and keeps nothing.
+/// Audio sink that discards all samples.
 pub(crate) struct NullSink {
     format: AudioFormat,
     finished: bool,

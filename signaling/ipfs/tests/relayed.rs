@@ -1,4 +1,4 @@
-//! Being reached through another node.
+//! Connections through a relay.
 
 #[path = "../../kit/tests/network/nodes.rs"]
 mod nodes;
@@ -9,7 +9,7 @@ use blink_signaling_ipfs::{IpfsConfig, IpfsSignaling};
 use bytes::Bytes;
 use nodes::{TCP, TOPIC, address, config, next, node, until_subscribed, within};
 
-/// The address through the relay, once there is one, or once there is none.
+/// Waits until the node has a relayed address, or has none.
 async fn relayed_address(what: &str, node: &IpfsSignaling, wanted: bool) -> Option<String> {
     let mut events = node.events();
     within(what, async {
@@ -26,7 +26,7 @@ async fn relayed_address(what: &str, node: &IpfsSignaling, wanted: bool) -> Opti
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_listens_nowhere_is_reached_through_a_relay_and_again_when_that_comes_back() {
+async fn a_node_without_listeners_is_reached_through_a_relay_that_may_restart() {
     let keys = tempfile::tempdir().unwrap();
     let relay =
         |listen: &str| IpfsConfig { serve_relay: true, node_key: Some(keys.path().join("relay")), ..config(listen) };
@@ -38,7 +38,7 @@ async fn a_node_that_listens_nowhere_is_reached_through_a_relay_and_again_when_t
     let through = relayed_address("the relay's consent", &hidden, true).await.unwrap();
     assert!(through.starts_with(&at), "{through}");
 
-    // Who calls is not subscribed, and neither is the relay: only a connection can carry this.
+    // Neither the caller nor the relay is subscribed, so only a relayed connection can carry this.
     let caller = node(TCP).await;
     within("connecting", caller.connect(&through)).await.unwrap();
     until_subscribed(&caller, &TOPIC, 1).await;
@@ -52,10 +52,9 @@ async fn a_node_that_listens_nowhere_is_reached_through_a_relay_and_again_when_t
     assert_eq!(relayed_address("the relay's consent", &hidden, true).await, Some(through));
 }
 
-/// Whoever has the relay in its own configuration is dialling it when it is asked to dial through
-/// it.
+/// A caller with the relay in its own configuration is still dialling it when `connect` uses it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_dials_through_a_relay_that_is_just_being_dialled() {
+async fn a_circuit_is_dialled_while_its_relay_is_being_dialled() {
     let relay = IpfsSignaling::start(IpfsConfig { serve_relay: true, ..config(TCP) }).await.unwrap();
     let relays = vec![address(&relay).await];
     let hidden = || IpfsConfig { listen: Vec::new(), relays: relays.clone(), mdns: false, ..IpfsConfig::default() };
@@ -69,7 +68,7 @@ async fn one_dials_through_a_relay_that_is_just_being_dialled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_is_no_relay_for_others_passes_nobody_on() {
+async fn a_node_without_serve_relay_relays_no_connections() {
     let (plain, other, caller) = (node(TCP).await, node(TCP).await, node(TCP).await);
     let at = address(&plain).await;
     within("connecting", other.connect(&at)).await.unwrap();
