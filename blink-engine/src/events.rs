@@ -1,13 +1,10 @@
 //! The engine's events on their way to those who listen.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::blink::ask;
-use crate::driver::Command;
+use crate::driver::command::{Command, ask};
+use crate::event_sender::{EventSender, Numbered};
 use crate::handle::Call;
 use blink_proto::call::{CallState, Event, Snapshot};
 
@@ -104,54 +101,16 @@ fn is_last(event: &Event) -> bool {
     matches!(event, Event::CallEnded { .. } | Event::CallCancelled { .. } | Event::MissedCall { .. })
 }
 
-/// An event and its place among the engine's.
-#[derive(Debug, Clone)]
-pub(crate) struct Numbered {
-    pub(crate) number: u64,
-    pub(crate) event: Event,
-}
-
-/// Sends events to everybody who listens.
-#[derive(Clone)]
-pub(crate) struct EventSender {
-    listeners: broadcast::Sender<Numbered>,
-    next: Arc<AtomicU64>,
-}
-
-impl EventSender {
-    /// A sender without listeners, for each of which so many events wait.
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { listeners: broadcast::channel(capacity).0, next: Arc::new(AtomicU64::new(1)) }
-    }
-
-    /// Tells all listeners.
-    pub(crate) fn send(&self, event: Event) {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        // Without a listener the event is dropped, which is the user's choice.
-        self.listeners.send(Numbered { number, event }).ok();
-    }
-
-    /// Number that the next event will have at least.
-    pub(crate) fn next_number(&self) -> u64 {
-        self.next.load(Ordering::Relaxed)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Numbered> {
-        self.listeners.subscribe()
-    }
-
-    /// For handles that do not keep the stream open.
-    pub(crate) fn downgrade(&self) -> WeakEvents {
-        WeakEvents(self.listeners.downgrade())
-    }
-}
-
 /// The engine's events, for as long as the engine runs.
 #[derive(Clone)]
 pub(crate) struct WeakEvents(broadcast::WeakSender<Numbered>);
 
 impl WeakEvents {
+    /// The events of a sender, which these do not keep open.
+    pub(crate) fn of(sender: &EventSender) -> Self {
+        Self(sender.downgrade())
+    }
+
     pub(crate) fn subscribe(&self, commands: mpsc::WeakSender<Command>) -> EventStream {
         // Once the engine is shut down there is nothing to listen to: the stream ends at once.
         let receiver = self.0.upgrade().map_or_else(|| broadcast::channel(1).1, |listeners| listeners.subscribe());

@@ -22,27 +22,9 @@ use std::collections::BTreeMap;
 
 use web_time::{Duration, Instant};
 
-use blink_api::{CallTime, Endpoint, RtpTime, StreamId};
+use blink_api::{CallTime, Endpoint, RtpTime, TrackKey};
 
 use track_clock::{EndpointClocks, TrackClock};
-
-/// The source of a track. (Moves to `blink-api`.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TrackSource {
-    /// The endpoint's microphone.
-    Microphone,
-    /// A stream that the endpoint offers.
-    Stream(StreamId),
-}
-
-/// The name of a track. (Moves to `blink-api`.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TrackKey {
-    /// The sender.
-    pub endpoint: Endpoint,
-    /// The sender's source.
-    pub source: TrackSource,
-}
 
 /// An RTP timestamp together with the clock that it counts: a track that is sent with Opus and with
 /// PCMU has one timeline at 48 kHz and one at 8 kHz.

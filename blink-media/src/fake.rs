@@ -9,7 +9,8 @@ use blink_api::{
 };
 use bytes::Bytes;
 
-use super::{CaptureConfig, FRAME};
+use super::capture::CaptureConfig;
+use super::tick_scheduler::FRAME;
 
 /// What is made up for lost sound.
 pub const MADE_UP: f32 = 0.25;

@@ -10,8 +10,8 @@ use web_time::{Duration, Instant};
 use blink_api::{Preference, RtpTime};
 use bytes::Bytes;
 
-use super::AudioStatistics;
 use super::relative_delay::{RelativeDelay, duration_of, ticks_in};
+use super::statistics::AudioStatistics;
 use super::timeline::{Numbered, Placement, Timeline};
 use delay_manager::DelayManager;
 use padding::Padding;

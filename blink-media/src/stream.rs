@@ -7,13 +7,15 @@ use bytes::Bytes;
 
 use super::concealer::PacketLossConcealer;
 use super::jitter::{AudioCopy, AudioPacket, JitterBuffer, PlayoutDecision};
+use super::mix;
 use super::mix::power;
 use super::playout::ReceiveConfig;
 use super::red;
 use super::relative_delay::{duration_of, ticks_in};
 use super::speaking::SpeechDetector;
+use super::statistics::AudioStatistics;
+use super::tick_scheduler::TICK;
 use super::time_stretcher::TimeStretcher;
-use super::{AudioStatistics, TICK, mix};
 
 /// The longest frame there is (RFC 6716 §2.1.4).
 const LONGEST_FRAME: Duration = Duration::from_millis(120);
@@ -54,6 +56,8 @@ const ASKED: u64 = 25;
 
 /// What one tick of a stream has to tell.
 pub(super) struct Played {
+    /// The timestamp of the first sample; `None` where nothing is played, or without a tap.
+    pub(super) first: Option<RtpTime>,
     /// The first packet of all was decoded for it, or would have been if anybody listened.
     pub(super) started: bool,
     /// A voice began or ended.
@@ -74,7 +78,7 @@ pub(super) struct Stream {
     /// Samples since the sound was stretched.
     unstretched: usize,
     /// Samples by which it became shorter and longer, in all.
-    left_out: u64,
+    removed: u64,
     repeated: u64,
     /// Samples of background since the last sound.
     paused: usize,
@@ -90,7 +94,7 @@ pub(super) struct Stream {
     detector: SpeechDetector,
     /// Whether ticks are moved so that the sound is due when they are, and by how many nanoseconds
     /// they are late for it.
-    follows: bool,
+    follow_media_clock: bool,
     late: Option<i64>,
     pushed: u64,
     foreign: u64,
@@ -103,7 +107,7 @@ impl Stream {
         config: ReceiveConfig,
         format: AudioFormat,
         decoder: Box<dyn AudioDecoder>,
-        follows: bool,
+        follow_media_clock: bool,
     ) -> Self {
         let stretch = TimeStretcher::new(format);
         Self {
@@ -116,7 +120,7 @@ impl Stream {
             played: 0,
             filled: 0,
             unstretched: 0,
-            left_out: 0,
+            removed: 0,
             repeated: 0,
             paused: 0,
             quiet: false,
@@ -126,12 +130,17 @@ impl Stream {
             unheard: None,
             started: false,
             detector: SpeechDetector::default(),
-            follows,
+            follow_media_clock,
             late: None,
             pushed: 0,
             foreign: 0,
             statistics: AudioStatistics::default(),
         }
+    }
+
+    pub(super) fn follow_media_clock(&mut self, follow: bool) {
+        self.follow_media_clock = follow;
+        self.late = None;
     }
 
     pub(super) fn set_volume(&mut self, volume: f32) {
@@ -194,34 +203,52 @@ impl Stream {
         self.jitter.push_with(packet, copies);
     }
 
-    /// Adds the next 10 ms to `mix`. Where they would not be heard (`audible` says whether anything
-    /// is), nothing is decoded, and time goes on all the same.
-    pub(super) fn play(&mut self, now: Instant, mix: &mut [f32], audible: bool) -> Played {
+    /// Adds the next 10 ms to `mix`, and writes them to `tapped` before the volume is applied.
+    /// Where they would not be heard (`audible` says whether anything is) and there is no tap,
+    /// nothing is decoded, and time goes on all the same.
+    pub(super) fn play(
+        &mut self,
+        now: Instant,
+        mix: &mut [f32],
+        audible: bool,
+        mut tapped: Option<&mut [f32]>,
+    ) -> Played {
         let started_before = self.started;
         let total = mix.len();
         let (from, to) = (self.gain, self.volume);
         self.gain = to;
         let heard = audible && (from > 0.0 || to > 0.0);
-        if heard {
+        let decodes = heard || tapped.is_some();
+        if decodes {
             self.listen_again();
         }
         let gain_at = |n: usize| from + (to - from) * n as f32 / total.max(1) as f32;
-        let mut at = 0;
+        let (mut at, mut first) = (0, None);
         while at < total {
             if self.played == self.filled
-                && !self.refill(now + TICK * at as u32 / total.max(1) as u32, at, total - at, heard)
+                && !self.refill(now + TICK * at as u32 / total.max(1) as u32, at, total - at, decodes)
             {
                 break;
             }
             let count = (self.filled - self.played).min(total - at);
+            let samples = &self.sound[self.played..self.played + count];
             if heard {
-                let sound = &self.sound[self.played..self.played + count];
-                mix::add(&mut mix[at..at + count], sound, gain_at(at), gain_at(at + count));
+                mix::add(&mut mix[at..at + count], samples, gain_at(at), gain_at(at + count));
+            }
+            if let Some(tapped) = &mut tapped {
+                tapped[at..at + count].copy_from_slice(samples);
+                if at == 0 {
+                    first = self.position();
+                }
             }
             self.played += count;
             at += count;
         }
-        Played { started: self.started && !started_before, speaking: self.detector.observe(!self.quiet, TICK) }
+        if let Some(tapped) = tapped {
+            tapped[at..].fill(0.0);
+        }
+        let speaking = self.detector.observe(!self.quiet, TICK);
+        Played { first, started: self.started && !started_before, speaking }
     }
 
     /// The timestamp of the sample that is played next; `None` where nothing is played.
@@ -253,7 +280,7 @@ impl Stream {
             packets_corrupt: jitter.packets_corrupt + own.packets_corrupt,
             packets_discarded: jitter.packets_discarded + self.foreign,
             packets_skipped: own.packets_skipped,
-            removed_samples_for_acceleration: self.left_out / channels,
+            removed_samples_for_acceleration: self.removed / channels,
             inserted_samples_for_deceleration: samples(jitter.inserted_samples_for_deceleration)
                 + self.repeated / channels,
             ..jitter
@@ -421,7 +448,7 @@ impl Stream {
             (false, None) => self.stretch.repeat(sound, before, exactly),
             (false, Some(least)) => self.stretch.preemptive_expand(sound, before, most, least),
         };
-        self.left_out += before.saturating_sub(self.filled) as u64;
+        self.removed += before.saturating_sub(self.filled) as u64;
         self.repeated += self.filled.saturating_sub(before) as u64;
         if self.filled != before {
             self.unstretched = 0;
@@ -437,9 +464,9 @@ impl Stream {
         let (tick, into_tick) = (ticks(TICK).max(1), i64::from(self.ticks_of(at)));
         // This much over the target it would be at the beginning of the tick.
         let begun = self.jitter.excess() - into_tick;
-        let least = if self.follows { -ticks(FOLLOWED) } else { 0 };
+        let least = if self.follow_media_clock { -ticks(FOLLOWED) } else { 0 };
         let is_settled = (least..least + tick + ticks(SETTLED)).contains(&begun);
-        self.late = (is_settled && self.follows)
+        self.late = (is_settled && self.follow_media_clock)
             .then_some(begun * 1_000_000_000 / i64::from(self.config.jitter.clock_rate.max(1)));
         if is_settled && into_tick <= ticks(ALIGNED) {
             return 0;

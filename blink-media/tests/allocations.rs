@@ -15,7 +15,7 @@ use blink_api::{
     RtpIn, RtpOut, RtpTime,
 };
 use blink_media::AudioStatistics;
-use blink_media::{Capture, CaptureConfig, Network, Playout, ReceiveConfig, TICK};
+use blink_media::{Capture, CaptureConfig, Playout, Processors, ReceiveConfig, TICK, WorstCasePath};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_media_synthetic::speech_clip;
 
@@ -109,10 +109,10 @@ impl Room {
                 first_sequence: 65_000,
                 first_timestamp: RtpTime(u32::MAX - 100_000),
             };
-            let mut capture = Capture::new(config, Box::new(source), Vec::new(), encoder).unwrap();
+            let mut capture = Capture::new(config, Box::new(source), encoder).unwrap();
             let loss = if lost == 0 { 0.0 } else { 1.0 / lost as f32 };
             capture.use_copies(|_| copies).unwrap();
-            capture.adapt(Network { loss, burst: 1.0, bitrate: Some(24_000) }).unwrap();
+            capture.adapt(WorstCasePath { loss, burst: 1.0, bitrate: Some(24_000) }).unwrap();
             capture
         });
         let speaking = speaking.collect();
@@ -142,7 +142,7 @@ impl Room {
                     underway.push((now + late, person, packet));
                 }
             };
-            capture.tick(&[], &mut send).unwrap();
+            capture.tick(now, &mut Processors::default(), &mut send).unwrap();
             capture.take_speaking();
         }
         underway.retain(|(arrival, person, packet)| {

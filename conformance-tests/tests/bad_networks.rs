@@ -91,7 +91,7 @@ async fn a_narrow_path_carries_sound_first(stacks: [Stack; 2]) {
     let rate = Some(Rate { bits_per_second: 110_000, queue: 8_000 });
     let mut talk = Talk::start(stacks, Impairment::NONE, Impairment { rate, ..Impairment::NONE }).await;
     let mut seen = talk.alice_shows().await;
-    of(&talk.alice, "there is no room for pictures", |to_bob| to_bob.sending.left_out >= 15).await;
+    of(&talk.alice, "there is no room for pictures", |to_bob| to_bob.sending.frames_dropped >= 15).await;
     let narrow = |to_bob: &ParticipantStatistics| to_bob.sending.path_bitrate < 130_000 && to_bob.sending.loss < 0.02;
     of(&talk.alice, "the path is known to be narrow, and its queue has room again", narrow).await;
 

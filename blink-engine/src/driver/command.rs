@@ -1,11 +1,11 @@
-//! What [`Blink`](crate::Blink) asks of its driver.
+//! Commands of the user to the driver.
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, Did, Endpoint, Result, StreamId};
-use tokio::sync::oneshot;
+use blink_api::{CallId, Did, Endpoint, Error, ErrorKind, Result, StreamId};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::blink::{CallConfig, RequestedStream, StreamConfig};
+use crate::call_config::{CallConfig, RequestedStream, StreamConfig};
 use crate::handle::Call;
 use crate::statistics::ParticipantStatistics;
 use blink_proto::call::{HistoryEntry, Presence, Snapshot};
@@ -36,4 +36,22 @@ pub(crate) enum Command {
     Statistics { reply: oneshot::Sender<Vec<ParticipantStatistics>> },
     SecurityCounters { reply: oneshot::Sender<SecurityCounters> },
     Shutdown { reply: oneshot::Sender<()> },
+}
+
+/// Gives a command and waits for its reply.
+///
+/// # Errors
+/// [`Closed`](ErrorKind::Closed) where the engine is shut down.
+pub(crate) async fn ask<T>(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T> {
+    let (reply, answer) = oneshot::channel();
+    commands.send(command(reply)).await.map_err(|_| closed())?;
+    answer.await.map_err(|_| closed())
+}
+
+/// The error of a command that no driver is there to take.
+pub(crate) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the engine is shut down")
 }
