@@ -17,7 +17,7 @@ use blink_api::{
     AudioFormat, AudioSink, AudioSource, Configuration, Context, DeviceChange, DeviceInfo, Entry, Error, ErrorKind,
     MediaCapabilities, MediaHost, OpenRequest, Plugin, ReadResult, Registry, Result,
 };
-use blink_engine::{Blink, CallConfig, Event, StreamItem};
+use blink_engine::{Blink, CallConfig, Event, EventItem};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -187,8 +187,8 @@ async fn main() -> Result<()> {
     while let Some(item) = events.next().await {
         println!("bob: {item:?}");
         match item {
-            StreamItem::Event(Event::IncomingCall { call, .. }) => drop(bob.answer_call(call).await?),
-            StreamItem::Event(Event::MediaStarted { .. }) => break,
+            EventItem::Event(Event::IncomingCall { call, .. }) => drop(bob.answer_call(call).await?),
+            EventItem::Event(Event::MediaStarted { .. }) => break,
             _ => {}
         }
     }

@@ -5,7 +5,7 @@
 //! ```
 
 use blink_api::{Configuration, Error, ErrorKind, Registry, Result, TrackKind};
-use blink_engine::{Blink, CallConfig, Event, EventStream, RequestedStream, StreamConfig, StreamItem};
+use blink_engine::{Blink, CallConfig, Event, EventItem, Events, RequestedStream, StreamConfig};
 use {blink_media_cpal_opus as _, blink_media_synthetic as _, blink_signaling_memory as _, blink_transport_str0m as _};
 
 #[tokio::main]
@@ -45,10 +45,10 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-async fn until(events: &mut EventStream, is: impl Fn(&Event) -> bool) -> Result<Event> {
+async fn until(events: &mut Events, is: impl Fn(&Event) -> bool) -> Result<Event> {
     while let Some(item) = events.next().await {
         match item {
-            StreamItem::Event(event) if is(&event) => return Ok(event),
+            EventItem::Event(event) if is(&event) => return Ok(event),
             _ => {}
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use blink_api::{Did, Endpoint, ErrorKind};
 use blink_engine::{
-    Blink, Call, CallConfig, CallSnapshot, CallState, EndReason, Event, EventStream, ParticipantStatistics,
-    ParticipantStatus, StreamItem,
+    Blink, Call, CallConfig, CallSnapshot, CallState, EndReason, Event, EventItem, Events, ParticipantStatistics,
+    ParticipantStatus,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -97,12 +97,7 @@ struct Talk {
 }
 
 impl Caller<'_> {
-    async fn call(
-        &mut self,
-        people: &[Target],
-        seconds: Option<Duration>,
-        events: &mut EventStream,
-    ) -> Result<(), Failure> {
+    async fn call(&mut self, people: &[Target], seconds: Option<Duration>, events: &mut Events) -> Result<(), Failure> {
         for person in people {
             self.connect(person).await?;
         }
@@ -179,10 +174,10 @@ impl Caller<'_> {
         }
     }
 
-    fn handle_item(&mut self, call: &Call, item: StreamItem, offered: Instant) {
+    fn handle_item(&mut self, call: &Call, item: EventItem, offered: Instant) {
         let event = match item {
-            StreamItem::Event(event) => event,
-            StreamItem::Lagged { snapshot, .. } => {
+            EventItem::Event(event) => event,
+            EventItem::Lagged { snapshot, .. } => {
                 // Its end may be among what was missed.
                 let goes_on = |known: &CallSnapshot| call.is(known.call) && known.state != CallState::Open;
                 if !snapshot.calls.iter().any(goes_on) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use blink_api::Configuration;
-use blink_engine::{Blink, Event, EventStream, StreamItem};
+use blink_engine::{Blink, Event, EventItem, Events};
 
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
@@ -25,7 +25,7 @@ pub(crate) async fn start(configuration: &Configuration, interrupt: &Interrupt) 
 }
 
 /// Leaves the call and closes everything, and hands over the events of that.
-pub(crate) async fn stop(blink: Blink, mut events: EventStream, output: &Output, mut seen: impl FnMut(&Event)) {
+pub(crate) async fn stop(blink: Blink, mut events: Events, output: &Output, mut seen: impl FnMut(&Event)) {
     output.waiting("leaving");
     if tokio::time::timeout(GOODBYE, blink.shutdown()).await.is_err() {
         tracing::warn!("the engine did not shut down within {GOODBYE:?}");
@@ -33,7 +33,7 @@ pub(crate) async fn stop(blink: Blink, mut events: EventStream, output: &Output,
     drop(blink);
     // What remains is there already; the limit is for an engine that did not shut down.
     while let Ok(Some(item)) = tokio::time::timeout(Duration::from_millis(200), events.next()).await {
-        if let StreamItem::Event(event) = item {
+        if let EventItem::Event(event) = item {
             seen(&event);
         }
     }

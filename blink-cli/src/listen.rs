@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use blink_api::{CallId, Did, ErrorKind};
-use blink_engine::{Blink, Call, CallSnapshot, CallState, Event, EventStream, ParticipantStatus, Snapshot, StreamItem};
+use blink_engine::{Blink, Call, CallSnapshot, CallState, Event, EventItem, Events, ParticipantStatus, Snapshot};
 use blink_media_synthetic::numbered;
 use serde_json::json;
 
@@ -117,7 +117,7 @@ struct Ringing {
 
 impl Listener<'_> {
     /// Goes on until something is wrong with the engine.
-    async fn serve(&mut self, events: &mut EventStream) -> Failure {
+    async fn serve(&mut self, events: &mut Events) -> Failure {
         if let Err(failure) = self.introduce().await {
             return failure;
         }
@@ -138,8 +138,8 @@ impl Listener<'_> {
                 // must not be taken for that of the same call joined again.
                 biased;
                 item = events.next() => match item {
-                    Some(StreamItem::Event(event)) => self.handle_event(event).await,
-                    Some(StreamItem::Lagged { snapshot, .. }) => {
+                    Some(EventItem::Event(event)) => self.handle_event(event).await,
+                    Some(EventItem::Lagged { snapshot, .. }) => {
                         self.handle_snapshot(&snapshot).await;
                         self.update_addresses().await;
                     }

@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 use blink_api::{CallId, Configuration, Did, Endpoint, Error, Result, Signaling, StreamId};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::ask::ask;
 use crate::builder::BlinkBuilder;
 use crate::call_config::{CallConfig, RequestedStream, StreamConfig};
-use crate::driver::command::{Command, ask};
-use crate::events::{EventStream, WeakEvents};
+use crate::driver::command::Command;
+use crate::events::{Events, WeakEvents};
 use crate::handle::Call;
 use crate::statistics::ParticipantStatistics;
 use blink_proto::call::{CallSnapshot, CallState, HistoryEntry, Presence, Snapshot};
@@ -306,7 +307,7 @@ impl Blink {
     }
 
     /// Everything that happens from now on. Subscribe before the command whose events are wanted.
-    pub fn events(&self) -> EventStream {
+    pub fn events(&self) -> Events {
         self.events.subscribe(self.commands.downgrade())
     }
 

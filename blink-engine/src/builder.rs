@@ -38,7 +38,8 @@ pub struct BlinkBuilder {
     transport: Option<Arc<dyn Transport>>,
     signaling: Option<Arc<dyn Signaling>>,
     codecs: Vec<Arc<dyn AudioCodec>>,
-    media_host: Option<Arc<dyn MediaHost>>,
+    media_hosts: Vec<(String, Arc<dyn MediaHost>)>,
+    processors: Vec<Arc<dyn AudioProcessorFactory>>,
 }
 
 impl BlinkBuilder {
@@ -53,7 +54,8 @@ impl BlinkBuilder {
             transport: None,
             signaling: None,
             codecs: Vec::new(),
-            media_host: None,
+            media_hosts: Vec::new(),
+            processors: Vec::new(),
         }
     }
 
@@ -102,9 +104,17 @@ impl BlinkBuilder {
         self
     }
 
-    /// This media host instead of the configured one.
-    pub fn media_host(mut self, media_host: Arc<dyn MediaHost>) -> Self {
-        self.media_host = Some(media_host);
+    /// This media host instead of the configured ones. Given several times, the first is preferred;
+    /// `name` is the one of `HOST/NAME` in the names of devices.
+    pub fn media_host(mut self, name: &str, media_host: Arc<dyn MediaHost>) -> Self {
+        self.media_hosts.push((name.to_owned(), media_host));
+        self
+    }
+
+    /// This audio processor instead of the configured ones. Given several times, they process in
+    /// this order.
+    pub fn processor(mut self, processor: Arc<dyn AudioProcessorFactory>) -> Self {
+        self.processors.push(processor);
         self
     }
 
@@ -155,21 +165,24 @@ impl BlinkBuilder {
             given => given.to_vec(),
         };
         let audio = CallAudio::new(codecs.clone(), settings.call.audio.clone())?;
-        let media_host = match &self.media_host {
-            Some(media_host) => media_host.clone(),
-            None => configuration.create::<dyn MediaHost>(&context).await?,
-        };
-        let mut processors = Vec::new();
-        for name in &settings.processors {
-            let entry = configuration.registry().entry::<dyn AudioProcessorFactory>(name)?;
-            processors.push(entry.create(configuration, &context).await?);
+        let mut media_hosts = self.media_hosts.clone();
+        if media_hosts.is_empty() {
+            for entry in configuration.chosen_all::<dyn MediaHost>()? {
+                media_hosts.push((entry.name.to_owned(), entry.create(configuration, &context).await?));
+            }
+        }
+        let mut processors = self.processors.clone();
+        if processors.is_empty() {
+            for name in &settings.processors {
+                let entry = configuration.registry().entry::<dyn AudioProcessorFactory>(name)?;
+                processors.push(entry.create(configuration, &context).await?);
+            }
         }
         let signaling = match &self.signaling {
             Some(signaling) => signaling.clone(),
             None => configuration.create::<dyn Signaling>(&context).await?,
         };
         let (clock, workers) = (self.clock.clone(), WorkerHost::new(self.pacing, self.threads.as_ref())?);
-        let media_hosts = vec![(settings.media_host.clone().unwrap_or_default(), media_host)];
         Ok(Parts { transport, signaling, codecs, audio, media_hosts, processors, clock, settings, workers })
     }
 

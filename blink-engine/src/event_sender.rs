@@ -7,14 +7,14 @@ use tokio::sync::broadcast;
 
 use blink_proto::call::Event;
 
-/// An event and its place among the engine's.
+/// An event with its number among the engine's events.
 #[derive(Debug, Clone)]
 pub(crate) struct Numbered {
     pub(crate) number: u64,
     pub(crate) event: Event,
 }
 
-/// Sends events to everybody who listens.
+/// The sending end for all listeners.
 #[derive(Clone)]
 pub(crate) struct EventSender {
     listeners: broadcast::Sender<Numbered>,
@@ -22,19 +22,19 @@ pub(crate) struct EventSender {
 }
 
 impl EventSender {
-    /// A sender without listeners, for each of which so many events wait.
+    /// A sender that keeps `capacity` events for each listener.
     pub(crate) fn new(capacity: usize) -> Self {
         Self { listeners: broadcast::channel(capacity).0, next: Arc::new(AtomicU64::new(1)) }
     }
 
-    /// Tells all listeners.
+    /// Sends an event to all listeners.
     pub(crate) fn send(&self, event: Event) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         // Without a listener the event is dropped, which is the user's choice.
         self.listeners.send(Numbered { number, event }).ok();
     }
 
-    /// Number that the next event will have at least.
+    /// Lower bound of the next event's number.
     pub(crate) fn next_number(&self) -> u64 {
         self.next.load(Ordering::Relaxed)
     }
@@ -44,7 +44,7 @@ impl EventSender {
         self.listeners.subscribe()
     }
 
-    /// For handles that do not keep the stream open.
+    /// A handle that does not keep the events open.
     pub(crate) fn downgrade(&self) -> broadcast::WeakSender<Numbered> {
         self.listeners.downgrade()
     }

@@ -7,7 +7,7 @@
 //!
 //! ```no_run
 //! use blink_api::{Configuration, Registry};
-//! use blink_engine::{Blink, CallConfig, Event, StreamItem};
+//! use blink_engine::{Blink, CallConfig, Event, EventItem};
 //!
 //! # async fn run() -> blink_api::Result<()> {
 //! let registry = Registry::discovered()?;
@@ -19,8 +19,8 @@
 //! let mut events = events.of(&call);
 //! while let Some(item) = events.next().await {
 //!     match item {
-//!         StreamItem::Event(Event::ParticipantJoined { participant, .. }) => println!("talking to {participant}"),
-//!         StreamItem::Event(Event::CallEnded { reason, .. }) => println!("over: {reason:?}"),
+//!         EventItem::Event(Event::ParticipantJoined { participant, .. }) => println!("talking to {participant}"),
+//!         EventItem::Event(Event::CallEnded { reason, .. }) => println!("over: {reason:?}"),
 //!         _ => {}
 //!     }
 //! }
@@ -37,6 +37,7 @@
 //!
 //! The protocol is written down in `docs/protocol.md`.
 
+mod ask;
 mod blink;
 mod builder;
 mod call_config;
@@ -59,7 +60,7 @@ pub use blink_proto::secure::{Identity, SecurityCounters};
 pub use builder::BlinkBuilder;
 pub use call_config::{AudioConfig, CallConfig, RequestedStream, StreamConfig};
 pub use driver::{Frames, MediaThreads, Pacing};
-pub use events::{CallEvents, EventStream, StreamItem};
+pub use events::{CallEvents, EventItem, Events};
 pub use handle::Call;
 pub use statistics::{ParticipantStatistics, SendingStatistics};
 #[doc(hidden)]

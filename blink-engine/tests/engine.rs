@@ -5,7 +5,7 @@ mod people;
 use std::time::Duration;
 
 use blink_api::ErrorKind;
-use blink_engine::{Blink, Call, CallConfig, EndReason, Event, StreamItem};
+use blink_engine::{Blink, Call, CallConfig, EndReason, Event, EventItem};
 use people::Town;
 
 fn joined(event: &Event) -> bool {
@@ -120,7 +120,7 @@ async fn nothing_is_told_of_a_call_of_two_after_its_end() {
         tokio::time::sleep(Duration::from_secs(20)).await;
         bob.blink.shutdown().await;
         let mut told = Vec::new();
-        while let Some(StreamItem::Event(event)) = events.next().await {
+        while let Some(EventItem::Event(event)) = events.next().await {
             told.push(event);
         }
         let last = told.iter().rfind(|event| !matches!(event, Event::SignalingChanged { .. }));
@@ -250,7 +250,7 @@ async fn a_slow_listener_is_told_what_it_missed_and_how_things_stand() {
         alice.blink.leave_call().await.unwrap();
     }
     let call = alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
-    let Some(StreamItem::Lagged { missed, snapshot }) = slow.next().await else { panic!("not told") };
+    let Some(EventItem::Lagged { missed, snapshot }) = slow.next().await else { panic!("not told") };
     assert!(missed > 0);
     assert_eq!(snapshot.calls.iter().map(|call| call.call).collect::<Vec<_>>(), [call.id()]);
 }
@@ -277,12 +277,12 @@ async fn identity_and_device_survive_a_restart_and_the_directory_has_one_owner()
 }
 
 /// Two people call each other; the loop of either knows its call by the handle only.
-async fn talks_and_leaves(blink: Blink, events: blink_engine::EventStream, call: Call) -> (usize, EndReason) {
+async fn talks_and_leaves(blink: Blink, events: blink_engine::Events, call: Call) -> (usize, EndReason) {
     let mut events = events.of(&call);
     let mut joined = 0;
     let mut last = None;
     while let Some(item) = events.next().await {
-        let StreamItem::Event(event) = item else { panic!("{item:?}") };
+        let EventItem::Event(event) = item else { panic!("{item:?}") };
         assert!(call.concerns(&event));
         match event {
             Event::ParticipantJoined { .. } => {
@@ -332,7 +332,7 @@ async fn a_handle_follows_its_call_where_two_people_call_each_other() {
         for (events, call) in everything.into_iter().zip([&hers, &his]) {
             let mut events = events.of(call);
             let mut last = None;
-            while let Some(StreamItem::Event(event)) = events.next().await {
+            while let Some(EventItem::Event(event)) = events.next().await {
                 replaced += usize::from(matches!(event, Event::CallReplaced { .. }));
                 last = Some(event);
             }
@@ -364,12 +364,12 @@ async fn the_events_of_a_call_that_was_joined_again_are_those_of_this_joining() 
     let mut events = events.of(&again);
     let first = events.next().await;
     assert!(
-        !matches!(first, Some(StreamItem::Event(Event::CallEnded { .. } | Event::IncomingCall { .. }))),
+        !matches!(first, Some(EventItem::Event(Event::CallEnded { .. } | Event::IncomingCall { .. }))),
         "{first:?}"
     );
     bob.blink.leave_call().await.unwrap();
     let mut seen = Vec::new();
-    while let Some(StreamItem::Event(event)) = events.next().await {
+    while let Some(EventItem::Event(event)) = events.next().await {
         seen.push(event);
     }
     assert!(seen.iter().any(joined) && matches!(seen.last(), Some(Event::CallEnded { .. })), "{seen:?}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use blink_api::ErrorKind;
 use blink_engine::{
-    CallConfig, CallDirection, CallOutcome, DataDirectory, Event, ParticipantStatus, Presence, StreamItem,
+    CallConfig, CallDirection, CallOutcome, DataDirectory, Event, EventItem, ParticipantStatus, Presence,
 };
 use blink_signaling_memory::{Hub, Traffic};
 use people::{Person, Town};
@@ -166,7 +166,7 @@ async fn of_a_device_that_was_copied_the_one_that_started_first_stops() {
     first.until("cloned", |event| matches!(event, Event::DeviceCloned)).await;
     let mut events = first.blink.events();
     while let Some(item) = events.next().await {
-        assert!(!matches!(item, StreamItem::Event(Event::ParticipantJoined { .. })));
+        assert!(!matches!(item, EventItem::Event(Event::ParticipantJoined { .. })));
     }
     let refused = first.blink.snapshot().await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Busy, "{refused}");

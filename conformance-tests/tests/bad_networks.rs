@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use blink_api::{Configuration, Context, Registry, SystemClock, TrackKind, Transport};
 use blink_conformance::impaired::{ImpairedNetwork, ImpairedTransport, Impairment, Loss, Rate};
-use blink_engine::{
-    Blink, CallConfig, Event, EventStream, ParticipantStatistics, RequestedStream, StreamConfig, StreamItem,
-};
+use blink_engine::{Blink, CallConfig, Event, EventItem, Events, ParticipantStatistics, RequestedStream, StreamConfig};
 use {
     blink_media_cpal_opus as _, blink_media_synthetic as _, blink_signaling_memory as _, blink_transport_str0m as _,
     blink_transport_webrtc_rs as _,
@@ -115,7 +113,7 @@ async fn a_narrow_path_carries_sound_first(stacks: [Stack; 2]) {
 struct Talk {
     alice: Blink,
     bob: Blink,
-    to_bob: EventStream,
+    to_bob: Events,
     /// It ends with the last to hold it.
     _network: Arc<ImpairedNetwork>,
 }
@@ -186,12 +184,12 @@ async fn engine(registry: &Registry, (transport, estimates): Stack, network: &Ar
 }
 
 /// Waits for an event.
-async fn next<T>(events: &mut EventStream, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> T {
+async fn next<T>(events: &mut Events, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> T {
     let waiting = async {
         loop {
             match events.next().await.unwrap_or_else(|| panic!("{what}: the engine stopped")) {
-                StreamItem::Event(Event::CallEnded { reason, .. }) => panic!("{what}: the call is over: {reason:?}"),
-                StreamItem::Event(event) => {
+                EventItem::Event(Event::CallEnded { reason, .. }) => panic!("{what}: the call is over: {reason:?}"),
+                EventItem::Event(event) => {
                     if let Some(found) = wanted(&event) {
                         return found;
                     }

@@ -23,13 +23,16 @@ pub struct Settings {
     /// May be empty where there is one only.
     #[serde(deserialize_with = "one_or_several")]
     pub codec: Vec<String>,
-    /// Name of the media host; may be absent where there is one only.
-    pub media_host: Option<String>,
-    /// The source that is captured: a name of the media host's, `"default"` or `"none"`.
+    /// Names of media hosts in order of preference; a single name may stand for a list of it. May be
+    /// empty where there is one only.
+    #[serde(deserialize_with = "one_or_several")]
+    pub media_host: Vec<String>,
+    /// The source that is captured: a name that a media host knows, `HOST/NAME`, `"default"` or
+    /// `"none"`.
     pub microphone: String,
-    /// The sink that is played to: a name of the media host's, `"default"` or `"none"`.
+    /// The sink that is played to, as `microphone`.
     pub speaker: String,
-    /// Names of audio processors, in the order they work.
+    /// Names of audio processors, in the order in which they process.
     pub processors: Vec<String>,
     /// Names of recorders.
     pub recorders: Vec<String>,
@@ -53,7 +56,7 @@ impl Default for Settings {
             transport: None,
             signaling: None,
             codec: Vec::new(),
-            media_host: None,
+            media_host: Vec::new(),
             microphone: "default".to_owned(),
             speaker: "default".to_owned(),
             processors: Vec::new(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{AudioCodec, Configuration, MediaHost};
-use blink_engine::{Blink, CallConfig, Event, EventStream, MediaThreads, StreamItem};
+use blink_engine::{Blink, CallConfig, Event, EventItem, Events, MediaThreads};
 
 use crate::failure::Failure;
 
@@ -72,7 +72,7 @@ impl Side {
             builder = builder.codec(codec);
         }
         if let Some(host) = self.media_host {
-            builder = builder.media_host(host);
+            builder = builder.media_host("bench", host);
         }
         if let Some(threads) = &self.threads {
             builder = builder.media_threads(threads);
@@ -82,18 +82,14 @@ impl Side {
 }
 
 /// Waits for an event.
-async fn within<T>(
-    events: &mut EventStream,
-    what: &str,
-    mut wanted: impl FnMut(&Event) -> Option<T>,
-) -> Result<T, Failure> {
+async fn within<T>(events: &mut Events, what: &str, mut wanted: impl FnMut(&Event) -> Option<T>) -> Result<T, Failure> {
     let waiting = async {
         loop {
             match events.next().await {
-                Some(StreamItem::Event(Event::CallEnded { reason, .. })) => {
+                Some(EventItem::Event(Event::CallEnded { reason, .. })) => {
                     return Err(Failure::call(format!("{what}: the call is over: {}", crate::show::ended(reason))));
                 }
-                Some(StreamItem::Event(event)) => {
+                Some(EventItem::Event(event)) => {
                     if let Some(found) = wanted(&event) {
                         return Ok(found);
                     }

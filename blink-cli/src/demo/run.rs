@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blink_engine::{Blink, Call, CallConfig, EndReason, Event, EventStream, ParticipantStatistics, StreamItem};
+use blink_engine::{Blink, Call, CallConfig, EndReason, Event, EventItem, Events, ParticipantStatistics};
 use tokio::sync::mpsc;
 
 use super::plan::Plan;
@@ -108,7 +108,7 @@ struct Stage<'a> {
     names: Names,
     sides: [&'static str; 2],
     began: Instant,
-    events: mpsc::Receiver<(Instant, usize, StreamItem)>,
+    events: mpsc::Receiver<(Instant, usize, EventItem)>,
     seen: Seen,
     /// The call that is looked at, once it is offered; anybody may call meanwhile.
     call: Option<Call>,
@@ -186,9 +186,9 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn take(&mut self, event: Option<(Instant, usize, StreamItem)>) -> Result<(), Failure> {
+    fn take(&mut self, event: Option<(Instant, usize, EventItem)>) -> Result<(), Failure> {
         let Some((at, side, item)) = event else { return Err(Failure::call("both engines stopped")) };
-        let StreamItem::Event(event) = item else {
+        let EventItem::Event(event) = item else {
             return Err(Failure::call("this program was too slow for its engines"));
         };
         if self.call.as_ref().is_some_and(|call| call.concerns(&event)) {
@@ -230,7 +230,7 @@ impl SeenBy {
 }
 
 /// Stamps events when they come. It ends with the engine, or when nobody listens any more.
-async fn forward(side: usize, mut events: EventStream, sender: mpsc::Sender<(Instant, usize, StreamItem)>) {
+async fn forward(side: usize, mut events: Events, sender: mpsc::Sender<(Instant, usize, EventItem)>) {
     while let Some(item) = events.next().await {
         if sender.send((Instant::now(), side, item)).await.is_err() {
             break;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use blink_api::{Clock, Configuration, Context, LogSettings, Registry, Signaling, SystemClock, Transport};
-use blink_engine::{Blink, CallConfig, Event, EventStream, Identity, StreamItem};
+use blink_engine::{Blink, CallConfig, Event, EventItem, Events, Identity};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -119,7 +119,7 @@ async fn call(directory: &Path) -> Secrets {
 struct Person {
     identity: Identity,
     blink: Blink,
-    events: EventStream,
+    events: Events,
 }
 
 impl Person {
@@ -153,7 +153,7 @@ impl Person {
     async fn sees(&mut self, is: impl Fn(&Event) -> bool) {
         let seen = async {
             while let Some(item) = self.events.next().await {
-                if matches!(&item, StreamItem::Event(event) if is(event)) {
+                if matches!(&item, EventItem::Event(event) if is(event)) {
                     return;
                 }
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{Configuration, Did, Endpoint, Registry, Signaling};
-use blink_engine::{Blink, Event, EventStream, ParticipantState, StreamItem};
+use blink_engine::{Blink, Event, EventItem, Events, ParticipantState};
 use tokio::time::timeout;
 
 use crate::program::SOON;
@@ -13,7 +13,7 @@ use crate::program::SOON;
 pub(crate) struct Person {
     pub(crate) name: &'static str,
     pub(crate) blink: Blink,
-    events: EventStream,
+    events: Events,
 }
 
 /// What everybody has in common: nobody outside this machine, recorded speech, no files.
@@ -75,12 +75,12 @@ impl Person {
         let seen = async {
             loop {
                 match self.events.next().await {
-                    Some(StreamItem::Event(event)) => {
+                    Some(EventItem::Event(event)) => {
                         if let Some(found) = matches(&event) {
                             return found;
                         }
                     }
-                    Some(StreamItem::Lagged { .. }) => panic!("{} reads its events too slowly", self.name),
+                    Some(EventItem::Lagged { .. }) => panic!("{} reads its events too slowly", self.name),
                     None => panic!("{}'s engine stopped", self.name),
                 }
             }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, Did, Endpoint, Error, ErrorKind, Result, StreamId};
-use tokio::sync::{mpsc, oneshot};
+use blink_api::{CallId, Did, Endpoint, Result, StreamId};
+use tokio::sync::oneshot;
 
 use crate::call_config::{CallConfig, RequestedStream, StreamConfig};
 use crate::handle::Call;
@@ -36,22 +36,4 @@ pub(crate) enum Command {
     Statistics { reply: oneshot::Sender<Vec<ParticipantStatistics>> },
     SecurityCounters { reply: oneshot::Sender<SecurityCounters> },
     Shutdown { reply: oneshot::Sender<()> },
-}
-
-/// Gives a command and waits for its reply.
-///
-/// # Errors
-/// [`Closed`](ErrorKind::Closed) where the engine is shut down.
-pub(crate) async fn ask<T>(
-    commands: &mpsc::Sender<Command>,
-    command: impl FnOnce(oneshot::Sender<T>) -> Command,
-) -> Result<T> {
-    let (reply, answer) = oneshot::channel();
-    commands.send(command(reply)).await.map_err(|_| closed())?;
-    answer.await.map_err(|_| closed())
-}
-
-/// The error of a command that no driver is there to take.
-pub(crate) fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the engine is shut down")
 }

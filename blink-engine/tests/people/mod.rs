@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blink_api::{Clock, Configuration, Registry};
-use blink_engine::{Blink, Event, EventStream, Identity, Pacing, StreamItem};
+use blink_engine::{Blink, Event, EventItem, Events, Identity, Pacing};
 use blink_media_cpal_opus as _;
 use blink_media_synthetic as _;
 use blink_signaling_memory as _;
@@ -43,7 +43,7 @@ pub(crate) struct Town {
 pub(crate) struct Person {
     pub(crate) blink: Blink,
     pub(crate) heard: PathBuf,
-    events: EventStream,
+    events: Events,
     pub(crate) told: Vec<Event>,
 }
 
@@ -104,13 +104,13 @@ impl Person {
         let wait = async {
             loop {
                 match self.events.next().await {
-                    Some(StreamItem::Event(event)) => {
+                    Some(EventItem::Event(event)) => {
                         self.told.push(event.clone());
                         if is(&event) {
                             return event;
                         }
                     }
-                    Some(StreamItem::Lagged { .. }) => panic!("lagged"),
+                    Some(EventItem::Lagged { .. }) => panic!("lagged"),
                     None => panic!("the engine ended before `{what}`"),
                 }
             }

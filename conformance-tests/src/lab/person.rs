@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use blink_api::{
     AudioCodec, Configuration, Context, Endpoint, MediaHost, OpenRequest, Signaling, TrackKind, Transport,
 };
-use blink_engine::{Blink, Event, EventStream, Identity, Pacing, StreamItem};
+use blink_engine::{Blink, Event, EventItem, Events, Identity, Pacing};
 use tokio::task::JoinHandle;
 
 use super::codec::LabCodec;
@@ -113,7 +113,7 @@ impl Person {
             .identity(self.identity.clone())
             .seed(seed)
             .clock(clock, if core.is_virtual() { Pacing::Tasks } else { Pacing::Threads })
-            .media_host(host.clone())
+            .media_host("lab", host.clone())
             .transport(transport.clone())
             .signaling(Arc::new(LineSignaling::new(signaling, line.clone(), core.clone())));
         if self.profile.strange_codec {
@@ -250,17 +250,17 @@ impl Hasty {
 }
 
 /// Writes down what an engine tells.
-async fn listen(person: Arc<Person>, core: Arc<Core>, mut events: EventStream, hasty: Hasty) {
+async fn listen(person: Arc<Person>, core: Arc<Core>, mut events: Events, hasty: Hasty) {
     let mut kept = Vec::new();
     while let Some(item) = events.next().await {
         match item {
-            StreamItem::Event(event) => {
+            EventItem::Event(event) => {
                 if matches!(event, Event::IncomingCall { .. }) {
                     hasty.touch(&core, &mut kept).await;
                 }
                 person.log.hear(&core, event);
             }
-            StreamItem::Lagged { missed, .. } => {
+            EventItem::Lagged { missed, .. } => {
                 person.log.note(core.clock.elapsed(), format!("the lab was too slow and missed {missed} events"));
             }
         }
