@@ -328,12 +328,12 @@ impl Stream {
             PlayoutDecision::Silence { ticks } => self.rest(self.samples_of(ticks)),
             PlayoutDecision::Conceal { ticks, held } => {
                 self.filled = self.samples_of(ticks);
-                self.restoring.make_up(&mut self.sound[..self.filled], held);
+                self.restoring.conceal(&mut self.sound[..self.filled], held);
             }
             PlayoutDecision::Dred { later, distance, ticks } => {
                 self.filled = self.samples_of(ticks);
                 let distance = duration_of(distance.into(), self.config.jitter.clock_rate);
-                let restored = self.restoring.restore_from(&later, distance, &mut self.sound[..self.filled]);
+                let restored = self.restoring.decode_dred(&later, distance, &mut self.sound[..self.filled]);
                 if restored {
                     self.statistics.dred_recovered_samples += u64::from(ticks);
                 }
@@ -341,7 +341,7 @@ impl Stream {
             PlayoutDecision::Fec { next, ticks, past } => {
                 self.filled = self.samples_of(ticks + past);
                 self.played = self.filled - self.samples_of(ticks);
-                self.restoring.recover(&next, self.played, &mut self.sound[..self.filled]);
+                self.restoring.decode_fec(&next, self.played, &mut self.sound[..self.filled]);
             }
             PlayoutDecision::Packet { payload, ticks, past, copy, .. } => {
                 in_time = past == 0;
@@ -352,7 +352,7 @@ impl Stream {
         if sound.is_empty() {
             return;
         }
-        self.restoring.join(sound);
+        self.restoring.cross_fade(sound);
         let mut power = power(sound);
         if !power.is_finite() {
             sound.fill(0.0);
@@ -385,7 +385,7 @@ impl Stream {
                 let missing = ticks.saturating_sub(past);
                 if missing > 0 {
                     self.filled = self.samples_of(missing);
-                    self.restoring.make_up(&mut self.sound[..self.filled], false);
+                    self.restoring.conceal(&mut self.sound[..self.filled], false);
                 }
             }
         }
@@ -420,7 +420,7 @@ impl Stream {
 
     fn rest(&mut self, samples: usize) {
         self.filled = samples.min(self.sound.len());
-        self.restoring.rest(&mut self.sound[..self.filled]);
+        self.restoring.fill_background(&mut self.sound[..self.filled]);
     }
 
     /// Brings the delay nearer to its target by leaving out or repeating a part of what is to be

@@ -215,7 +215,15 @@ mod tests {
                 clock.handle_skew(ppm);
                 clock.handle_round(round);
                 let off = clock.offset(seconds(round.answered_us)).unwrap() - truth;
-                assert!(n < 40 || off.abs() < 5_000.0, "seed {seed}, round {n}: off by {off}");
+                // The more rounds, the nearer the least delay of each way comes to its base.
+                let most = if n < 40 {
+                    100_000.0
+                } else if n < 100 {
+                    15_000.0
+                } else {
+                    5_000.0
+                };
+                assert!(off.abs() < most, "seed {seed}, round {n}: off by {off}");
             }
             let one_way = clock.one_way(610.0).unwrap();
             assert!((19_000.0..26_000.0).contains(&one_way), "{one_way}");
@@ -233,8 +241,9 @@ mod tests {
                     }
                     clock.handle_round(round);
                     let off = clock.offset(seconds(round.answered_us)).unwrap() - truth;
-                    let settled = n < 73 || n > if reported { 76 } else { 160 };
-                    assert!(n < 40 || !settled || off.abs() < 6_000.0, "{step}, {reported}, {n}: off by {off}");
+                    // Without a report, the way begins to be measured anew.
+                    let settled = (40..73).contains(&n) || n > if reported { 76 } else { 120 };
+                    assert!(!settled || off.abs() < 15_000.0, "{step}, {reported}, {n}: off by {off}");
                 }
             }
         }
