@@ -48,7 +48,7 @@ impl MediaThreads {
 #[derive(Debug, Clone)]
 pub(crate) struct MediaThread {
     jobs: mpsc::UnboundedSender<Box<dyn Job>>,
-    /// Ticks that begin a multiple of [`TICK`] after this are due together.
+    /// Ticks that begin a multiple of [`TICK`](blink_media::TICK) after this are due together.
     epoch: Instant,
 }
 
@@ -75,7 +75,7 @@ impl MediaThread {
         self.jobs.send(Box::new(WorkerSlot { worker, commands, clock })).ok();
     }
 
-    /// Ticks that begin a multiple of [`TICK`] after this are due together.
+    /// Ticks that begin a multiple of [`TICK`](blink_media::TICK) after this are due together.
     pub(super) fn tick_grid(&self) -> Instant {
         self.epoch
     }
@@ -275,6 +275,7 @@ impl Wake for ThreadWaker {
 mod tests {
     use super::*;
     use blink_api::SystemClock;
+    use blink_media::TICK;
     use tokio::sync::oneshot;
 
     /// A clock that stands still.

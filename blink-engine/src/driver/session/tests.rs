@@ -3,7 +3,6 @@
 use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
-use std::task::Poll;
 
 use blink_api::{AudioSettings, CodecName, DeviceId, Did, RtpIn, RtpOut, RtpSink, TransportCapabilities};
 use blink_media::CallAudio;
