@@ -1,12 +1,16 @@
 //! Capture: from the samples of a source to encoded packets.
 
-use std::fmt;
+mod block_reader;
+mod fault;
+
 use web_time::{Duration, Instant};
 
 use blink_api::{
     AudioEncoder, AudioFormat, AudioLevel, AudioSource, CodecName, EncoderHint, Error, ErrorKind, Result, RtpCodec,
     RtpOut, RtpTime,
 };
+
+use block_reader::BlockReader;
 
 use super::encoding::Encoding;
 use super::packets::PacketStore;
@@ -25,17 +29,13 @@ const TRAILING_SILENCE: u32 = 2;
 /// still hold, does not leave.
 const MUTE_GUARD: u32 = 2;
 
-/// Ticks without samples from which on a source counts as silent, until it has samples again.
-const STARVED: u32 = 10;
-
 /// Most blocks of 10 ms that are taken from a source with a hardware clock in one tick.
 const MAX_BLOCKS: u32 = 5;
 
-/// Most reads that empty the queue of a source (10 s of audio).
-const MAX_DRAIN_READS: u32 = 1_000;
-
 /// Longest packet in bytes.
 const LONGEST_PACKET: usize = 1_500;
+
+pub use fault::CaptureFault;
 
 /// The configuration of a [`Capture`].
 #[derive(Debug, Clone)]
@@ -50,36 +50,6 @@ pub struct CaptureConfig {
     pub first_sequence: u16,
     /// The first frame's timestamp. Random (RFC 3550 §5.1).
     pub first_timestamp: RtpTime,
-}
-
-/// A failure while capturing. Each is reported once, and capturing goes on.
-#[derive(Debug)]
-pub enum CaptureFault {
-    /// The source failed: silence replaces it, until it has samples again or
-    /// [`Capture::set_source`].
-    Source(Error),
-    /// A processor failed and was removed.
-    Processor(Error),
-    /// The encoder failed; the frame is not sent.
-    Encoder(Error),
-}
-
-impl fmt::Display for CaptureFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Source(error) => write!(f, "the source failed: {error}"),
-            Self::Processor(error) => write!(f, "a processor failed: {error}"),
-            Self::Encoder(error) => write!(f, "the encoder failed: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for CaptureFault {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Source(error) | Self::Processor(error) | Self::Encoder(error) => Some(error),
-        }
-    }
 }
 
 /// Receiver of what a [`Capture`] makes. A closure that takes packets is one.
@@ -111,40 +81,22 @@ impl<F: FnMut(RtpOut)> CaptureOutput for F {
 /// Two frames of that silence are sent, so that receivers do not conceal the end of a syllable;
 /// then nothing.
 pub struct Capture {
-    source: Box<dyn AudioSource>,
+    input: BlockReader,
     encodings: Vec<Encoding>,
     config: CaptureConfig,
-    /// 10 ms, of which `filled` samples were read, the first of them captured at `block_at`.
-    block: Vec<f32>,
-    filled: usize,
-    block_at: Instant,
     /// A frame, of which `framed` samples are there, the first of them captured at `frame_at`.
     frame: Vec<f32>,
     framed: usize,
-    frame_at: Instant,
+    frame_at: Option<Instant>,
     encoded: Vec<u8>,
     store: PacketStore,
     muted: bool,
     /// Frames sent since muting.
     tail: u32,
-    state: SourceState,
-    starved: u32,
     /// Blocks to silence after muting ended.
     mute_guard: u32,
     detector: SpeechDetector,
     speaking: Option<bool>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SourceState {
-    /// Never read, or silent for long: its queued samples are old.
-    Stale,
-    /// Has samples.
-    Running,
-    /// Failed at the last read.
-    Failing,
-    /// Gone for good.
-    Gone,
 }
 
 impl Capture {
@@ -163,26 +115,20 @@ impl Capture {
             return Err(Error::new(ErrorKind::Invalid, why).with("frame", format!("{:?}", config.frame)));
         }
         let numbers = (config.first_sequence, config.first_timestamp);
-        let never = Instant::now();
         Ok(Self {
             encodings: vec![Encoding::new(config.codec.clone(), encoder, (config.frame, frame), numbers)?],
-            block: vec![0.0; block],
-            filled: 0,
-            block_at: never,
             frame: vec![0.0; frame],
             framed: 0,
-            frame_at: never,
+            frame_at: None,
             encoded: Vec::with_capacity(LONGEST_PACKET),
             store: PacketStore::new(),
             muted: false,
             tail: 0,
-            state: SourceState::Stale,
-            starved: 0,
             mute_guard: 0,
             detector: SpeechDetector::default(),
             speaking: None,
             config,
-            source,
+            input: BlockReader::new(source, block),
         })
     }
 
@@ -229,10 +175,7 @@ impl Capture {
     /// [`Invalid`](ErrorKind::Invalid) for a source of another format; the old one goes on.
     pub fn set_source(&mut self, source: Box<dyn AudioSource>) -> Result<()> {
         check_format(self.config.format, source.as_ref())?;
-        self.source = source;
-        self.state = SourceState::Stale;
-        self.starved = 0;
-        self.filled = 0;
+        self.input.set_source(source);
         Ok(())
     }
 
@@ -241,7 +184,7 @@ impl Capture {
     pub fn set_muted(&mut self, muted: bool) {
         if muted && !self.muted {
             self.frame.fill(0.0);
-            self.block.fill(0.0);
+            self.input.silence();
             self.tail = 0;
             // The utterance is over, and its end is not sent.
             self.speaking = self.detector.reset().or(self.speaking);
@@ -293,15 +236,15 @@ impl Capture {
     ) -> Result<(), CaptureFault> {
         let mut outcome = Ok(());
         for _ in 0..MAX_BLOCKS {
-            let more = match self.read(now) {
+            let more = match self.input.read(now) {
                 Ok(more) => more,
                 Err(error) => {
                     outcome = outcome.and(Err(CaptureFault::Source(error)));
                     false
                 }
             };
-            if self.filled == self.block.len() {
-                outcome = outcome.and(self.take_block(processors, output));
+            if self.input.is_whole() {
+                outcome = outcome.and(self.take_block(now, processors, output));
             }
             if !more {
                 break;
@@ -310,101 +253,39 @@ impl Capture {
         outcome
     }
 
-    /// Fills the block as far as the source can; with silence where it cannot. Returns whether more
-    /// may be there at once.
-    fn read(&mut self, now: Instant) -> Result<bool> {
-        if self.state == SourceState::Gone {
-            self.fill_silence(now);
-            return Ok(false);
-        }
-        let wanted = self.block.len() - self.filled;
-        match self.source.read(&mut self.block[self.filled..]) {
-            Ok(read) if read.samples == 0 => {
-                self.starved = self.starved.saturating_add(1);
-                if self.starved > STARVED {
-                    self.state = SourceState::Stale;
-                    self.fill_silence(now);
-                }
-                Ok(false)
-            }
-            Ok(read) => {
-                self.starved = 0;
-                let hardware_clock = read.at.is_some();
-                let stale = std::mem::replace(&mut self.state, SourceState::Running) == SourceState::Stale;
-                if stale && hardware_clock {
-                    self.drain(read.samples >= wanted)?;
-                    return Ok(false);
-                }
-                if self.filled == 0 {
-                    self.block_at = read.at.unwrap_or_else(|| self.captured_at(now));
-                }
-                self.filled += read.samples.min(wanted);
-                Ok(hardware_clock && read.samples >= wanted)
-            }
-            Err(error) => {
-                let known = self.state == SourceState::Failing;
-                let gone = error.kind() == ErrorKind::Closed;
-                self.state = if gone { SourceState::Gone } else { SourceState::Failing };
-                self.fill_silence(now);
-                if known { Ok(false) } else { Err(error) }
-            }
-        }
-    }
-
-    /// Discards the queue of a source with a hardware clock: it was captured before the first
-    /// receiver came, and would be delay for good.
-    fn drain(&mut self, mut more: bool) -> Result<()> {
-        self.filled = 0;
-        for _ in 0..MAX_DRAIN_READS {
-            if !more {
-                break;
-            }
-            more = self.source.read(&mut self.block)?.samples >= self.block.len();
-        }
-        Ok(())
-    }
-
-    fn fill_silence(&mut self, now: Instant) {
-        if self.filled == 0 {
-            self.block_at = self.captured_at(now);
-        }
-        self.block[self.filled..].fill(0.0);
-        self.filled = self.block.len();
-    }
-
-    /// Time at which audio that is read at `now` was captured, as far as the source knows.
-    fn captured_at(&self, now: Instant) -> Instant {
-        now.checked_sub(self.source.latency()).unwrap_or(now)
-    }
-
     /// Processes a whole block and adds it to the frame; sends the frame when it is whole.
-    fn take_block(&mut self, processors: &mut Processors, output: &mut dyn CaptureOutput) -> Result<(), CaptureFault> {
-        self.filled = 0;
-        let captured = self.block_at;
-        let processed = processors.capture(&mut self.block, captured).map_err(CaptureFault::Processor);
+    fn take_block(
+        &mut self,
+        now: Instant,
+        processors: &mut Processors,
+        output: &mut dyn CaptureOutput,
+    ) -> Result<(), CaptureFault> {
+        let (block, captured) = self.input.take_block(now);
+        let processed = processors.capture(block, captured).map_err(CaptureFault::Processor);
         if self.muted || (self.mute_guard > 0 && !processors.is_empty()) {
-            self.block.fill(0.0);
+            block.fill(0.0);
         }
         self.mute_guard = self.mute_guard.saturating_sub(1);
         // The block holds what was captured earlier by the delay of the processors.
         let captured = captured.checked_sub(processors.delay()).unwrap_or(captured);
-        output.on_samples(&self.block, captured);
+        output.on_samples(block, captured);
         if self.framed == 0 {
-            self.frame_at = captured;
+            self.frame_at = Some(captured);
         }
-        self.frame[self.framed..self.framed + self.block.len()].copy_from_slice(&self.block);
-        self.framed += self.block.len();
+        self.frame[self.framed..self.framed + block.len()].copy_from_slice(block);
+        self.framed += block.len();
         if self.framed < self.frame.len() {
             return processed;
         }
         self.framed = 0;
         let level = AudioLevel::of(&self.frame, false).minus_dbov();
         self.speaking = self.detector.observe(level <= VOICE, self.config.frame).or(self.speaking);
-        processed.and(self.send_frame(level, output))
+        let frame_at = self.frame_at.take().unwrap_or(captured);
+        processed.and(self.send_frame(level, frame_at, output))
     }
 
-    fn send_frame(&mut self, level: u8, output: &mut dyn CaptureOutput) -> Result<(), CaptureFault> {
-        let Self { encodings, frame, frame_at, encoded, store, .. } = self;
+    fn send_frame(&mut self, level: u8, captured: Instant, output: &mut dyn CaptureOutput) -> Result<(), CaptureFault> {
+        let Self { encodings, frame, encoded, store, .. } = self;
         if self.muted && self.tail == TRAILING_SILENCE {
             encodings.iter_mut().for_each(Encoding::skip);
             return Ok(());
@@ -414,7 +295,7 @@ impl Capture {
         let mut outcome = Ok(());
         for encoding in encodings {
             if encoding.used {
-                let emit = &mut |packet| output.on_packet(packet, *frame_at);
+                let emit = &mut |packet| output.on_packet(packet, captured);
                 let sent = encoding.send(frame, level, encoded, store, emit);
                 outcome = outcome.and(sent.map_err(CaptureFault::Encoder));
             } else {

@@ -1,17 +1,19 @@
-//! One participant's sound, from packets to samples.
+//! One participant's audio track, from packets to samples.
+
+mod delay_adaptation;
+mod packet_input;
 
 use web_time::{Duration, Instant};
 
-use blink_api::{AudioDecoder, AudioFormat, AudioLevel, RtpIn, RtpTime};
+use blink_api::{AudioDecoder, AudioFormat, RtpTime};
 use bytes::Bytes;
 
 use super::concealer::PacketLossConcealer;
-use super::jitter::{AudioCopy, AudioPacket, JitterBuffer, PlayoutDecision};
+use super::jitter::{JitterBuffer, PlayoutDecision};
 use super::mix;
 use super::mix::power;
 use super::playout::ReceiveConfig;
-use super::red;
-use super::relative_delay::{duration_of, ticks_in};
+use super::relative_delay::duration_of;
 use super::speaking::SpeechDetector;
 use super::statistics::AudioStatistics;
 use super::tick_scheduler::TICK;
@@ -23,38 +25,10 @@ const LONGEST_FRAME: Duration = Duration::from_millis(120);
 /// Below this mean square (−45 dBov) nobody hears a period more or less.
 const QUIET: f32 = 3.2e-5;
 
-/// Playout-delay error beyond which active speech is time-stretched, by the waveform similarity
-/// that it takes: small errors only where it is hardly heard, large ones at any price. In silence
-/// the error is removed whole.
-const ACCELERATE_BEYOND: [(Duration, f32); 3] = [
-    (Duration::from_millis(45), 0.85),
-    (Duration::from_millis(80), 0.5),
-    (Duration::from_millis(120), TimeStretcher::ANY),
-];
-/// As above, where the delay is too short.
-const EXPAND_BEYOND: [(Duration, f32); 3] = [
-    (Duration::from_millis(12), 0.85),
-    (Duration::from_millis(25), 0.5),
-    (Duration::from_millis(50), TimeStretcher::ANY),
-];
-/// The delay stays where it is within a tick and so much over the target.
-const SETTLED: Duration = Duration::from_millis(3);
-/// And where ticks follow the sound, so much under it: they come later then.
-const FOLLOWED: Duration = Duration::from_millis(4);
-/// So little into a tick is its beginning.
-const ALIGNED: Duration = Duration::from_micros(200);
-/// So long it must have been quiet: within words it is for less.
-const PAUSE: Duration = Duration::from_millis(60);
-/// In speech, so much is left as it is between two changes, unless the delay is far off.
-const REST: Duration = Duration::from_millis(50);
-
 /// So long a pause has a background; who is silent for longer is gone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// One packet of so many is asked how far back its description of the past reaches.
-const ASKED: u64 = 25;
-
-/// What one tick of a stream has to tell.
+/// Result of one tick of a stream.
 pub(super) struct Played {
     /// The timestamp of the first sample; `None` where nothing is played, or without a tap.
     pub(super) first: Option<RtpTime>,
@@ -145,62 +119,6 @@ impl Stream {
 
     pub(super) fn set_volume(&mut self, volume: f32) {
         self.volume = volume;
-    }
-
-    /// Takes a packet of the codec, alone or with copies of earlier ones (RFC 2198), or one without
-    /// payload.
-    pub(super) fn push(&mut self, packet: RtpIn) {
-        if packet.payload.is_empty() {
-            self.jitter.push_padding(packet.sequence);
-        } else if packet.codec == self.config.codec {
-            self.push_with(&packet, packet.payload.clone(), std::iter::empty());
-        } else if packet.codec.is_red() {
-            let Ok(blocks) = red::unpack(&packet.payload) else {
-                // Nothing in it can be read; it is counted as such.
-                return self.push_with(&packet, Bytes::new(), std::iter::empty());
-            };
-            let Some(own) = blocks.clone().last().filter(|own| !own.payload.is_empty()) else {
-                return self.jitter.push_padding(packet.sequence);
-            };
-            let of_own_codec = own.payload_type;
-            let copies = blocks.filter(move |block| block.offset > 0 && block.payload_type == of_own_codec);
-            self.push_with(&packet, own.payload, copies);
-        } else {
-            // It came, and what it holds is nothing for this decoder.
-            self.foreign += 1;
-            self.jitter.push_padding(packet.sequence);
-        }
-    }
-
-    fn push_with(&mut self, packet: &RtpIn, payload: Bytes, copies: impl Iterator<Item = red::Block> + Clone) {
-        if self.pushed.is_multiple_of(ASKED) {
-            self.jitter.observe_redundancy_span(self.restoring.redundancy_span(&payload));
-        }
-        self.pushed += 1;
-        let (restoring, rate) = (&self.restoring, self.config.jitter.clock_rate);
-        let ticks = |payload: &[u8]| {
-            restoring.duration(payload).map_or(0, |duration| {
-                let nanos = duration.as_nanos() * u128::from(rate);
-                u32::try_from((nanos + 500_000_000) / 1_000_000_000).unwrap_or(0)
-            })
-        };
-        let copies = copies.map(|block| AudioCopy {
-            offset: block.offset,
-            ticks: ticks(&block.payload),
-            has_fec: restoring.has_fec(&block.payload),
-            payload: block.payload,
-        });
-        let packet = AudioPacket {
-            sequence: packet.sequence,
-            timestamp: packet.timestamp,
-            ticks: ticks(&payload),
-            marker: packet.marker,
-            loud: packet.level.map(AudioLevel::is_voice),
-            has_fec: restoring.has_fec(&payload),
-            payload,
-            arrival: packet.arrival,
-        };
-        self.jitter.push_with(packet, copies);
     }
 
     /// Adds the next 10 ms to `mix`, and writes them to `tapped` before the volume is applied.
@@ -421,59 +339,6 @@ impl Stream {
     fn rest(&mut self, samples: usize) {
         self.filled = samples.min(self.sound.len());
         self.restoring.fill_background(&mut self.sound[..self.filled]);
-    }
-
-    /// Brings the delay nearer to its target by leaving out or repeating a part of what is to be
-    /// played from `at` in this tick on: where it is quiet, exactly; in speech, a period, if need
-    /// be.
-    fn adapt(&mut self, at: usize) {
-        let off = self.off(at);
-        let (long, steps) = if off > 0 { (true, ACCELERATE_BEYOND) } else { (false, EXPAND_BEYOND) };
-        let distance = duration_of(off.abs(), self.config.jitter.clock_rate);
-        let resting = self.unstretched < self.format.samples_in(REST);
-        let (before, most) = (self.filled, self.samples_of(u32::try_from(off.abs()).unwrap_or(u32::MAX)));
-        let min_similarity = match steps.map(|(beyond, _)| distance >= beyond) {
-            _ if off == 0 => return,
-            _ if self.quiet_for >= self.format.samples_in(PAUSE) => None,
-            [.., true] => Some(steps[2].1),
-            [_, true, _] => Some(steps[1].1),
-            [true, ..] if !resting => Some(steps[0].1),
-            _ => return,
-        };
-        let exactly = most.min(self.stretch.most());
-        let sound = &mut self.sound;
-        self.filled = match (long, min_similarity) {
-            (true, None) => self.stretch.remove(&mut sound[..before], exactly),
-            (true, Some(least)) => self.stretch.accelerate(&mut sound[..before], most, least),
-            (false, None) => self.stretch.repeat(sound, before, exactly),
-            (false, Some(least)) => self.stretch.preemptive_expand(sound, before, most, least),
-        };
-        self.removed += before.saturating_sub(self.filled) as u64;
-        self.repeated += self.filled.saturating_sub(before) as u64;
-        if self.filled != before {
-            self.unstretched = 0;
-        }
-    }
-
-    /// How much longer the delay is than it should be, in ticks. It should be the least not under
-    /// the target with which packets are due when a tick begins: in the middle of one, they must
-    /// have been there at its beginning, and the rest of it would be delay for nothing. Where ticks
-    /// follow the sound it may be a little under the target.
-    fn off(&mut self, at: usize) -> i64 {
-        let ticks = |duration| ticks_in(duration, self.config.jitter.clock_rate);
-        let (tick, into_tick) = (ticks(TICK).max(1), i64::from(self.ticks_of(at)));
-        // This much over the target it would be at the beginning of the tick.
-        let begun = self.jitter.excess() - into_tick;
-        let least = if self.follow_media_clock { -ticks(FOLLOWED) } else { 0 };
-        let is_settled = (least..least + tick + ticks(SETTLED)).contains(&begun);
-        self.late = (is_settled && self.follow_media_clock)
-            .then_some(begun * 1_000_000_000 / i64::from(self.config.jitter.clock_rate.max(1)));
-        if is_settled && into_tick <= ticks(ALIGNED) {
-            return 0;
-        }
-        // The same, at the beginning of the one at which it is least.
-        let wanted = (begun - least).rem_euclid(tick) + least;
-        self.jitter.excess() - wanted
     }
 
     fn ticks_of(&self, samples: usize) -> u32 {

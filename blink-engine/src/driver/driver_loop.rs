@@ -1,9 +1,9 @@
 //! The loop: one input after the other into the machine, and all outputs of it carried out.
 
 mod commands;
-mod devices;
+mod device_actions;
 mod media_events;
-mod streams;
+mod stream_commands;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};

@@ -3,23 +3,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use blink_api::{Clock, Endpoint, RtpIn, Session, StreamId, TrackKey};
 use tokio::sync::{mpsc, oneshot};
 
 use super::epoch::Epoch;
 use super::report::Report;
+use super::report_messages::report_message;
 use super::send_rtp::send;
 use super::session_command::SessionCommand;
 use super::video_worker::VideoWorkerCommand;
 use super::worker::Worker;
-use blink_media::{
-    AudioStatistics, CallMedia, CapturePoint, MediaCommand, MediaOutput, PathId, PathStatistics, SectionReport,
-    VideoCommand,
-};
+use blink_media::{AudioStatistics, CallMedia, MediaCommand, MediaOutput, PathId, PathStatistics, VideoCommand};
 use blink_proto::call::{SessionId, SessionInput};
-use blink_proto::wire::{self, CaptureReport, ChannelMessage, MAX_CAPTURES, REPORT_VERSION};
+use blink_proto::wire::ChannelMessage;
 
 /// Reports that wait for a driver whose queue is full. Further ones are dropped; the log has what
 /// matters.
@@ -292,36 +290,5 @@ impl Worker for MediaWorker {
 
     fn finish(&mut self) {
         self.close();
-    }
-}
-
-fn report_message(interval: Duration, sections: &[SectionReport], captures: &[CapturePoint]) -> ChannelMessage {
-    ChannelMessage::Report {
-        version: REPORT_VERSION,
-        interval_ms: u32::try_from(interval.as_millis()).unwrap_or(u32::MAX),
-        sections: sections.iter().map(section_to_wire).collect(),
-        captures: captures.iter().take(MAX_CAPTURES).map(capture_to_wire).collect(),
-    }
-}
-
-fn capture_to_wire(point: &CapturePoint) -> CaptureReport {
-    CaptureReport {
-        stream: point.track.source.stream().map(|stream| (*stream.as_bytes()).into()),
-        clock_rate: point.stamp.clock_rate,
-        timestamp: point.stamp.timestamp.0,
-        captured_us: point.captured_us,
-    }
-}
-
-fn section_to_wire(report: &SectionReport) -> wire::SectionReport {
-    let micros = |duration: Duration| u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
-    wire::SectionReport {
-        mid: report.mid.as_str().to_owned(),
-        expected: report.expected,
-        lost: report.lost,
-        runs: report.runs,
-        jitter_us: micros(report.jitter),
-        delay_us: micros(report.delay),
-        bytes: report.bytes,
     }
 }

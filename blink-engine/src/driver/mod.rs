@@ -21,7 +21,7 @@
 //! | sessions, without their media | `session` |
 //! | the media of the call: commands in, packets out | `media`, `media_worker`, `video_worker` |
 //! | received packets, and that a path is alive | `rtp_input` |
-//! | microphone and speaker: which, opened when | `devices`, `driver_loop/devices`, `openings` |
+//! | microphone and speaker: which, opened when | `devices`, `driver_loop/device_actions`, `openings` |
 //! | threads | `worker_host`, `media_threads` |
 
 mod alarm;
@@ -38,6 +38,7 @@ mod openings;
 pub(crate) mod parts;
 mod publisher;
 mod report;
+mod report_messages;
 mod rtp_input;
 mod send_rtp;
 mod session;

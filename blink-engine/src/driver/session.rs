@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    Candidate, ChannelId, Clock, Endpoint, Error, ErrorKind, IceConfig, Mid, Result, RtpTime, Session, SessionConfig,
-    SessionEvent, SessionEvents, SessionStats, StreamId, TrackId, TrackKind, Transport,
+    Candidate, ChannelId, Clock, Endpoint, Error, ErrorKind, IceConfig, Result, Session, SessionConfig, SessionEvent,
+    SessionEvents, SessionStats, StreamId, TrackId, TrackKind, Transport,
 };
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument, Span};
@@ -18,14 +18,13 @@ use super::media::MediaHandle;
 use super::media_worker::SessionPort;
 use super::parts::Parts;
 use super::report::Report;
+use super::report_messages::{capture_from_wire, section_from_wire};
 use super::rtp_input::Liveness;
 use super::session_command::SessionCommand;
-use blink_media::{
-    AnnouncedSection, MediaCommand, NegotiatedSection, PathId, ReportedCapture, RtpStamp, SectionReport,
-};
+use blink_media::{AnnouncedSection, MediaCommand, NegotiatedSection, PathId};
 use blink_proto::call::{Negotiation, STREAM_SECTIONS, SessionId, SessionInput};
 use blink_proto::secure::ChannelRates;
-use blink_proto::wire::{self, ChannelKind, ChannelMessage, MAX_CAPTURES, REPORT_VERSION, cbor};
+use blink_proto::wire::{ChannelKind, ChannelMessage, MAX_CAPTURES, REPORT_VERSION, cbor};
 
 /// Commands that wait for the session; when it is full the session counts as failed.
 const QUEUE: usize = 256;
@@ -376,24 +375,6 @@ impl OpenSession {
 
     async fn command_media(&self, command: impl FnOnce(PathId) -> MediaCommand) {
         self.media.send_of_session(command(PathId(self.id.0))).await;
-    }
-}
-
-fn capture_from_wire(report: &wire::CaptureReport) -> ReportedCapture {
-    let stream = report.stream.as_ref().map(|stream| StreamId::from_bytes((*stream).into()));
-    let stamp = RtpStamp { timestamp: RtpTime(report.timestamp), clock_rate: report.clock_rate };
-    ReportedCapture { source: stream.into(), stamp, captured_us: report.captured_us }
-}
-
-fn section_from_wire(report: &wire::SectionReport) -> SectionReport {
-    SectionReport {
-        mid: Mid::new(&report.mid),
-        expected: report.expected,
-        lost: report.lost,
-        runs: report.runs,
-        jitter: Duration::from_micros(report.jitter_us.into()),
-        delay: Duration::from_micros(report.delay_us.into()),
-        bytes: report.bytes,
     }
 }
 

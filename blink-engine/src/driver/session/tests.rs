@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 
-use blink_api::{AudioSettings, CodecName, DeviceId, Did, RtpIn, RtpOut, RtpSink, TransportCapabilities};
+use blink_api::{AudioSettings, CodecName, DeviceId, Did, Mid, RtpIn, RtpOut, RtpSink, RtpTime, TransportCapabilities};
 use blink_media::CallAudio;
 use blink_media_g711::{G711Codec, Law};
 use bytes::Bytes;
