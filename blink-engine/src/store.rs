@@ -1,5 +1,5 @@
-//! What survives a restart, under `data_dir`: who this is, how often it started, and what is
-//! remembered of calls.
+//! Persistent state under `data_dir`: the identity, the device, the boot counter, and the state of
+//! calls.
 
 mod directory;
 #[doc(hidden)]
@@ -20,28 +20,28 @@ use blink_proto::secure::Identity;
 pub use directory::DataDirectory;
 pub use repair::Repair;
 
-/// The file in a data directory.
+/// Name of the file in a data directory.
 const FILE: &str = "blink.redb";
-/// How what is in it is written. One that is written otherwise has a greater number.
+/// Version of the file's format; each incompatible format has a greater one.
 const FORMAT: u64 = 1;
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
-/// The open database; no other process can open it meanwhile.
+/// The open database. It is locked against other processes.
 pub(crate) struct Store {
     directory: PathBuf,
     database: Database,
 }
 
 impl Store {
-    /// Opens or creates `blink.redb` in a directory, which is made if need be. Both are closed to
-    /// other users.
+    /// Opens or creates `blink.redb` in a directory, which is created if necessary. Neither is
+    /// accessible to other users.
     ///
-    /// All of the file is verified: what is read later was written by an engine.
+    /// Verifies the checksums of the whole file, so that later reads see what an engine wrote.
     pub(crate) fn open(directory: &Path) -> Result<Self> {
         let failed =
             |kind, why: &'static str| Error::new(kind, why).operation("open").with("data_dir", directory.display());
         private::create_directory(directory)
-            .map_err(|source| failed(ErrorKind::Io, "the data directory cannot be made").source(source))?;
+            .map_err(|source| failed(ErrorKind::Io, "the data directory cannot be created").source(source))?;
         let file = private::open_or_create(&directory.join(FILE))
             .map_err(|source| failed(ErrorKind::Io, "the data file cannot be opened").source(source))?;
         let mut builder = Database::builder();
@@ -53,7 +53,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Refuses what a later version wrote, before anything of it is changed.
+    /// Refuses a file of a later version before anything of it is changed.
     fn check_format(&self) -> Result<()> {
         match self.read_number("format")? {
             None => self.write("format", &FORMAT.to_be_bytes()),
@@ -67,12 +67,12 @@ impl Store {
         }
     }
 
-    /// Where it is.
+    /// The data directory.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The identity kept here, or this one from now on.
+    /// The stored identity; stores a fresh one where there is none.
     pub(crate) fn identity(&self, fresh: impl FnOnce() -> Identity) -> Result<Identity> {
         if let Some(seed) = self.read("identity")? {
             let seed: [u8; 32] = seed[..].try_into().map_err(|_| damaged("identity"))?;
@@ -84,12 +84,12 @@ impl Store {
         }
         let identity = fresh();
         self.write("identity", &identity.seed()[..])?;
-        // By it a repair tells the key from a damaged one.
+        // A repair recognizes a damaged key by it.
         self.write("did", identity.did().public_key())?;
         Ok(identity)
     }
 
-    /// The device kept here, or this one from now on.
+    /// The stored device id; stores the fresh one where there is none.
     pub(crate) fn device(&self, fresh: DeviceId) -> Result<DeviceId> {
         match self.read("device")? {
             Some(bytes) => Ok(DeviceId::from_bytes(bytes[..].try_into().map_err(|_| damaged("device"))?)),
@@ -97,7 +97,7 @@ impl Store {
         }
     }
 
-    /// A boot greater than every one before.
+    /// A boot number greater than every earlier one.
     pub(crate) fn next_boot(&self, unix_ms: u64) -> Result<u64> {
         let stored = self.read_number("boot")?.unwrap_or(0);
         let boot = unix_ms.max(stored.saturating_add(1));
@@ -131,7 +131,7 @@ impl Store {
     }
 }
 
-/// Runs what opens, reads or writes the file. Where the file is damaged redb says so, or panics.
+/// Runs an operation on the file. With a damaged file redb returns an error or panics.
 fn guarded<T>(work: impl FnOnce() -> std::result::Result<T, redb::Error>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(unusable),
@@ -144,7 +144,7 @@ fn unusable(source: redb::Error) -> Error {
         redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
             Error::new(ErrorKind::Busy, "another process uses this data directory")
         }
-        // What no disk and no later version of redb is the reason of.
+        // Errors that neither the disk nor a later version of redb explains.
         redb::Error::Corrupted(_)
         | redb::Error::RepairAborted
         | redb::Error::UpgradeRequired(_)
@@ -165,7 +165,7 @@ fn unusable(source: redb::Error) -> Error {
     }
 }
 
-const DAMAGED: &str = "the data file is damaged; `blink history --repair` keeps what can be read, the identity first, and puts the damaged file aside";
+const DAMAGED: &str = "the data file is damaged; `blink history --repair` keeps all readable entries, the identity first, and renames the damaged file";
 
 fn damaged_file() -> Error {
     Error::new(ErrorKind::Invalid, DAMAGED)
