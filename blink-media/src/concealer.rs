@@ -22,7 +22,7 @@ const CROSS_FADE: Duration = Duration::from_millis(2);
 ///
 /// A packet that comes during its own concealment repairs the decoder (late-packet repair): the
 /// decoder goes back to its state before the gap, conceals up to the packet and decodes it there.
-/// What follows is then built on the packet, not on what was extrapolated.
+/// Later audio is then built on the packet and not on extrapolation.
 pub(super) struct PacketLossConcealer {
     decoder: Box<dyn AudioDecoder>,
     format: AudioFormat,
@@ -77,8 +77,8 @@ impl PacketLossConcealer {
         self.decoder.has_fec(packet)
     }
 
-    /// Decodes a packet into `out`; the time of its first `past` samples is over, concealed. Returns
-    /// how many samples were decoded.
+    /// Decodes a packet into `out`; the time of its first `past` samples is over, concealed.
+    /// Returns how many samples were decoded.
     ///
     /// # Errors
     /// The decoder's: nothing was written then.
@@ -111,8 +111,8 @@ impl PacketLossConcealer {
         self.restore(DecoderInput::Fec(next), out);
     }
 
-    /// Restores missing samples from the deep redundancy of a packet `distance` later; `false` where
-    /// that does not reach as far back, and they were concealed.
+    /// Restores missing samples from the deep redundancy of a packet `distance` later; `false`
+    /// where that does not reach as far back, and they were concealed.
     pub(super) fn decode_dred(&mut self, later: &[u8], distance: Duration, out: &mut [f32]) -> bool {
         let reaches = self.redundancy_span(later) >= distance;
         if reaches {
@@ -123,8 +123,8 @@ impl PacketLossConcealer {
         reaches
     }
 
-    /// Conceals missing samples. `held`: time stands still for them meanwhile, so that the packet is
-    /// played whole if it comes.
+    /// Conceals missing samples. `held`: time stands still for them meanwhile, so that the packet
+    /// is played whole if it comes.
     pub(super) fn conceal(&mut self, out: &mut [f32], held: bool) {
         if self.since_saved.is_none() && self.concealed == 0 {
             // The beginning of a gap: a late packet goes back to here.
@@ -163,8 +163,8 @@ impl PacketLossConcealer {
         }
     }
 
-    /// Cross-fades from concealment to a late packet, where one took over. `audio` is what is played
-    /// next.
+    /// Cross-fades from concealment to a late packet, where one took over. `audio` is what is
+    /// played next.
     pub(super) fn cross_fade(&mut self, audio: &mut [f32]) {
         let length = std::mem::take(&mut self.fade_left).min(audio.len());
         for (n, (sample, tail)) in audio[..length].iter_mut().zip(&self.tail).enumerate() {
@@ -206,8 +206,8 @@ impl PacketLossConcealer {
     /// Takes the decoder back to the beginning of the gap, and on by so many samples that stay
     /// missing.
     fn rewind(&mut self, missing: usize) {
-        // First the concealment goes on a little, for the cross-fade: the listener has heard it, and
-        // a jump to the packet would be a click.
+        // First the concealment goes on a little, for the cross-fade: the listener has heard it,
+        // and a jump to the packet would be a click.
         self.fade_left = self.format.samples_in(CROSS_FADE);
         let mut tail = std::mem::take(&mut self.tail);
         self.extrapolate(&mut tail[..self.fade_left]);

@@ -10,8 +10,8 @@
 //! | media hosts | [`handle_devices`](DeviceManager::handle_devices), [`handle_change`](DeviceManager::handle_change) |
 //! | time | [`handle_timeout`](DeviceManager::handle_timeout) at [`deadline`](DeviceManager::deadline) |
 //!
-//! Outputs: [`DeviceAction`], from [`poll`](DeviceManager::poll). After each input, poll until there
-//! is none.
+//! Outputs: [`DeviceAction`], from [`poll`](DeviceManager::poll). After each input, poll until
+//! there is none.
 //!
 //! ```text
 //!              set_wanted                    opened                          lost
@@ -22,8 +22,8 @@
 //!                   device added  (backoff 0.5 s to 10 s)           in use ── retry ──► opening chosen
 //! ```
 //!
-//! * A name is opened by the first host that knows it, `HOST/NAME` by that host. `"default"` is that
-//!   of the first host that has one.
+//! * A name is opened by the first host that knows it, `HOST/NAME` by that host. `"default"` is
+//!   that of the first host that has one.
 //! * A device is in use until the next one is open: changing devices makes no gap.
 //! * Where the chosen device dies or is busy, the default one stands in until the chosen one can be
 //!   opened again. A microphone that was never there, such as a misspelt file, has no stand-in:
@@ -59,7 +59,7 @@ pub struct HostDevice {
     pub name: String,
 }
 
-/// What the owner of the devices does next.
+/// Next action of the owner of the devices.
 #[derive(Debug, Clone)]
 pub enum DeviceAction {
     /// Open a device ([`MediaHost::open_source`](blink_api::MediaHost::open_source),
@@ -71,7 +71,7 @@ pub enum DeviceAction {
         id: OpenId,
         /// Microphone or speaker.
         direction: DeviceDirection,
-        /// What to open.
+        /// The device to open.
         device: HostDevice,
     },
     /// Use an opened device from now on, in place of the one in use; `None`: silence, or nowhere.
@@ -87,7 +87,7 @@ pub enum DeviceAction {
     Report(DeviceEvent),
 }
 
-/// What a user is told about devices.
+/// Event for the user.
 #[derive(Debug, Clone)]
 pub enum DeviceEvent {
     /// The device in use is gone.
@@ -153,8 +153,9 @@ impl DeviceManager {
         }
     }
 
-    /// Sets the wanted device: `"default"`, `"none"`, a name of any host, or `HOST/NAME`. The device
-    /// in use stays in use until the wanted one is open. Setting the same one again tries at once.
+    /// Sets the wanted device: `"default"`, `"none"`, a name of any host, or `HOST/NAME`. The
+    /// device in use stays in use until the wanted one is open. Setting the same one again tries at
+    /// once.
     pub fn set_wanted(&mut self, now: Instant, direction: DeviceDirection, name: &str) {
         let candidates = if name == NONE { None } else { Some(self.hosts.candidates(direction, name)) };
         let is_known = self.hosts.is_listed(direction, candidates.as_deref().unwrap_or_default());
@@ -189,8 +190,8 @@ impl DeviceManager {
         self.advance(now);
     }
 
-    /// Takes the whole list of a host's devices, such as one that was polled; what changed since the
-    /// last one counts as [`handle_change`](Self::handle_change).
+    /// Takes the whole list of a host's devices, such as one that was polled; what changed since
+    /// the last one counts as [`handle_change`](Self::handle_change).
     pub fn handle_devices(&mut self, now: Instant, host: usize, devices: Vec<DeviceInfo>) {
         for (change, directions) in self.hosts.replace(host, devices) {
             self.handle_change_of(now, host, &change, &directions);

@@ -97,8 +97,8 @@ impl MonotoneMap {
         }
     }
 
-    /// Goes on at a track time behind `newest`: the sender began anew. What was answered before stays
-    /// the least that is answered.
+    /// Goes on at a track time behind `newest`: the sender began anew. What was answered before
+    /// stays the least that is answered.
     pub(super) fn restart(&mut self, newest: f64, from: f64, value: f64) {
         let least = self.at(newest);
         while self.pieces.len() > 1 && self.pieces.back().is_some_and(|piece| piece.from > newest) {

@@ -1,181 +1,22 @@
-//! A sender and the paths to and from it, on virtual time: times are seconds of the receiver.
+//! The call clock on virtual time.
+
+mod virtual_sender;
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use blink_api::{DeviceId, Did, StreamId};
+use blink_api::{DeviceId, StreamId};
 
 use super::*;
-
-fn endpoint(n: u8) -> Endpoint {
-    Endpoint { did: Did::from_public_key([n; 32]), device: DeviceId::from_bytes([n; 16]) }
-}
-
-/// One track of a sender, with what can go wrong.
-#[derive(Clone)]
-struct Sender {
-    track: TrackKey,
-    seed: u64,
-    clock_rate: u32,
-    first: u32,
-    /// Drift of the sender's clock and of its RTP clock, in ppm.
-    clock_ppm: f64,
-    rtp_ppm: f64,
-    /// Shortest delay each way, jitter on top, both in seconds; share of lost packets.
-    delay: f64,
-    jitter: f64,
-    loss: f64,
-    /// From a moment on the sender's clock is ahead by so many seconds.
-    step: Option<(f64, f64)>,
-    /// From a moment on timestamps are others.
-    restart: Option<(f64, u32)>,
-    /// From when to when packets are sent.
-    sending: (f64, f64),
-    reports: bool,
-    pings: bool,
-}
-
-enum Evidence {
-    Packet(RtpStamp, f64),
-    Report(RtpStamp, u64),
-    Round(SyncRound),
-}
-
-/// What the receiver starts with; its call begins 3 s after its clock.
-struct Receiver {
-    clock: CallClock,
-    epoch: Instant,
-}
-
-const START: f64 = 3.0;
-
-impl Receiver {
-    fn new() -> Self {
-        let epoch = Instant::now();
-        Self { clock: CallClock::new(epoch, epoch + Duration::from_secs_f64(START)), epoch }
-    }
-
-    fn at(&self, seconds: f64) -> Instant {
-        self.epoch + Duration::from_secs_f64(seconds)
-    }
-
-    /// Feeds evidence in the order of its arrival. Returns when each packet came and how many
-    /// milliseconds its call time was off then.
-    fn run(&mut self, senders: &[Sender]) -> Vec<(f64, f64)> {
-        let mut events: Vec<_> = senders.iter().flat_map(Sender::events).collect();
-        events.sort_by(|(a, ..), (b, ..)| a.total_cmp(b));
-        let mut errors = Vec::new();
-        let mut answered = BTreeMap::<TrackKey, (f64, CallTime)>::new();
-        for (now, track, evidence) in events {
-            let arrival = self.at(now);
-            match evidence {
-                Evidence::Packet(stamp, captured) => {
-                    self.clock.handle_packet(track, stamp, arrival);
-                    let Some(answer) = self.clock.call_time(&track, stamp) else { continue };
-                    errors.push((now, (answer.0.as_secs_f64() + START - captured) * 1e3));
-                    // For one track it never goes backwards.
-                    let (newest, last) = answered.entry(track).or_insert((captured, answer));
-                    if captured >= *newest {
-                        assert!(answer >= *last, "{now}: {answer:?} after {last:?}");
-                        (*newest, *last) = (captured, answer);
-                    }
-                    let back = self.clock.rtp_time(&track, stamp.clock_rate, answer).unwrap();
-                    let ticks = back.since(stamp.timestamp).abs();
-                    assert!(answer.0.is_zero() || ticks <= stamp.clock_rate as i32 / 50, "{now}: {ticks} ticks");
-                }
-                Evidence::Report(stamp, captured_us) => {
-                    self.clock.handle_capture_report(track, stamp, captured_us, arrival);
-                }
-                Evidence::Round(round) => self.clock.handle_sync(track.endpoint, round),
-            }
-        }
-        errors
-    }
-}
-
-impl Sender {
-    fn new(n: u8) -> Self {
-        Self {
-            track: TrackKey::microphone(endpoint(n)),
-            seed: n.into(),
-            clock_rate: 48_000,
-            first: 4_000_000_000,
-            clock_ppm: 0.0,
-            rtp_ppm: 0.0,
-            delay: 0.02,
-            jitter: 0.0,
-            loss: 0.0,
-            step: None,
-            restart: None,
-            sending: (START, 600.0),
-            reports: true,
-            pings: true,
-        }
-    }
-
-    fn is_after(moment: Option<f64>, time: f64) -> bool {
-        moment.is_some_and(|moment| time >= moment)
-    }
-
-    /// The sender's clock in microseconds.
-    fn clock(&self, time: f64) -> u64 {
-        let step = self.step.filter(|(at, _)| Self::is_after(Some(*at), time)).map_or(0.0, |(_, by)| by);
-        ((7_000.0 + step + time * (1.0 + self.clock_ppm / 1e6)) * 1e6) as u64
-    }
-
-    fn stamp(&self, time: f64) -> RtpStamp {
-        let ticks = (time * f64::from(self.clock_rate) * (1.0 + self.rtp_ppm / 1e6)).round() as u64 as u32;
-        let restarted = self.restart.filter(|(at, _)| Self::is_after(Some(*at), time));
-        let first = restarted.map_or(self.first, |(_, first)| first);
-        RtpStamp { timestamp: RtpTime(first.wrapping_add(ticks)), clock_rate: self.clock_rate }
-    }
-
-    fn events(&self) -> Vec<(f64, TrackKey, Evidence)> {
-        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
-        let (from, to) = self.sending;
-        let mut events = Vec::new();
-        for n in 0..((to - from) / 0.02) as u32 {
-            let captured = from + f64::from(n) * 0.02;
-            // A packet leaves when its 20 ms are over.
-            let way = 0.02 + self.delay + self.jitter * random.random_range(0.0..1.0);
-            let (stamp, is_lost) = (self.stamp(captured), random.random_bool(self.loss));
-            if !is_lost {
-                events.push((captured + way, self.track, Evidence::Packet(stamp, captured)));
-            }
-            if self.reports && n % 50 == 0 {
-                // The sender's own word is a little off, as capture times are.
-                let noise = random.random_range(-300..=300);
-                let captured_us = self.clock(captured).saturating_add_signed(noise);
-                let at = captured + self.delay + self.jitter * random.random_range(0.0..1.0);
-                events.push((at, self.track, Evidence::Report(stamp, captured_us)));
-            }
-        }
-        let mut sent = START;
-        for n in 0.. {
-            let mut way = || self.delay + self.jitter * random.random_range(0.0..1.0);
-            let there = sent + way();
-            let back = there + way();
-            let micros = |time: f64| (time * 1e6) as u64;
-            let round = SyncRound { sent_us: micros(sent), received_us: self.clock(there), answered_us: micros(back) };
-            if self.pings && sent < to {
-                events.push((back, self.track, Evidence::Round(round)));
-            }
-            sent += if n < 4 { 0.5 } else { 2.5 };
-            if sent >= to {
-                break;
-            }
-        }
-        events
-    }
-}
+use virtual_sender::{Receiver, START, Sender, endpoint};
 
 fn worst(errors: &[(f64, f64)], from: f64, to: f64) -> f64 {
     let within = errors.iter().filter(|(at, _)| (from..to).contains(at));
     within.map(|(_, error)| error.abs()).fold(0.0, f64::max)
 }
 
-/// Jitter is even and the same for pings, of which there is one every 2.5 s: in the first minutes few
-/// of them were fast both ways.
+/// Jitter is even and the same for pings, of which there is one every 2.5 s: in the first minutes
+/// few of them were fast both ways.
 #[test]
 fn within_6_ms_over_10_minutes_with_jitter_of_150_ms_and_drift_of_80_ppm() {
     for seed in 1..=12 {
@@ -271,13 +112,13 @@ fn a_restart_with_other_timestamps_goes_on() {
 
 #[test]
 fn two_tracks_of_one_endpoint_agree() {
-    let sound = Sender { jitter: 0.1, clock_ppm: 80.0, ..Sender::new(9) };
-    let track = TrackKey::stream(sound.track.endpoint, StreamId::from_bytes([1; 16]));
-    let pictures = Sender { track, clock_rate: 90_000, seed: 90, rtp_ppm: 80.0, pings: false, ..sound.clone() };
+    let audio = Sender { jitter: 0.1, clock_ppm: 80.0, ..Sender::new(9) };
+    let track = TrackKey::stream(audio.track.endpoint, StreamId::from_bytes([1; 16]));
+    let video = Sender { track, clock_rate: 90_000, seed: 90, rtp_ppm: 80.0, pings: false, ..audio.clone() };
     let mut receiver = Receiver::new();
-    receiver.run(&[sound.clone(), pictures.clone()]);
-    let heard = receiver.clock.call_time(&sound.track, sound.stamp(590.0)).unwrap();
-    let seen = receiver.clock.call_time(&track, pictures.stamp(590.0)).unwrap();
+    receiver.run(&[audio.clone(), video.clone()]);
+    let heard = receiver.clock.call_time(&audio.track, audio.stamp(590.0)).unwrap();
+    let seen = receiver.clock.call_time(&track, video.stamp(590.0)).unwrap();
     let apart = heard.0.abs_diff(seen.0);
     assert!(apart < Duration::from_millis(4), "{apart:?}");
 }
@@ -285,25 +126,25 @@ fn two_tracks_of_one_endpoint_agree() {
 #[test]
 fn sender_reports_keep_the_tracks_of_an_endpoint_together() {
     let mut receiver = Receiver::new();
-    let sound = TrackKey::microphone(endpoint(1));
-    let pictures = TrackKey::stream(endpoint(1), StreamId::from_bytes([1; 16]));
+    let audio = TrackKey::microphone(endpoint(1));
+    let video = TrackKey::stream(endpoint(1), StreamId::from_bytes([1; 16]));
     let stamp =
         |rate: u32, time: f64| RtpStamp { timestamp: RtpTime((time * f64::from(rate)) as u32), clock_rate: rate };
-    // Pictures take 80 ms longer to encode than sound does, and only the reports tell.
+    // Video take 80 ms longer to encode than audio does, and only the reports tell.
     for n in 0..3_000 {
         let captured = START + f64::from(n) * 0.02;
-        receiver.clock.handle_packet(sound, stamp(48_000, captured), receiver.at(captured + 0.04));
-        receiver.clock.handle_packet(pictures, stamp(90_000, captured), receiver.at(captured + 0.12));
+        receiver.clock.handle_packet(audio, stamp(48_000, captured), receiver.at(captured + 0.04));
+        receiver.clock.handle_packet(video, stamp(90_000, captured), receiver.at(captured + 0.12));
         if n % 50 == 0 {
             let ntp = ((3_900_000_000.0 + captured) * 2f64.powi(32)) as u64;
-            for (track, rate) in [(sound, 48_000), (pictures, 90_000)] {
+            for (track, rate) in [(audio, 48_000), (video, 90_000)] {
                 receiver.clock.handle_sender_report(track, stamp(rate, captured), ntp, receiver.at(captured + 0.1));
             }
         }
     }
     let call_time = |track, rate| receiver.clock.call_time(track, stamp(rate, START + 59.0)).unwrap().0;
-    assert!(call_time(&sound, 48_000).abs_diff(call_time(&pictures, 90_000)) < Duration::from_millis(3));
-    assert_eq!(receiver.clock.basis(&sound, 48_000), Some(ClockBasis::SenderReports));
+    assert!(call_time(&audio, 48_000).abs_diff(call_time(&video, 90_000)) < Duration::from_millis(3));
+    assert_eq!(receiver.clock.basis(&audio, 48_000), Some(ClockBasis::SenderReports));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is known of the media hosts and their devices.
+//! Media hosts and their devices, as far as they told.
 
 use blink_api::{DeviceChange, DeviceDirection, DeviceInfo, TrackKind};
 
@@ -122,7 +122,7 @@ impl HostEntry {
     }
 }
 
-/// The direction of a device of sound; none of others.
+/// Direction of an audio device; none of a video device.
 fn audio(info: &DeviceInfo) -> Vec<DeviceDirection> {
     if info.kind == TrackKind::Audio { vec![info.direction] } else { Vec::new() }
 }

@@ -58,7 +58,7 @@ struct Search {
     error: Option<Error>,
 }
 
-/// What a device is open for.
+/// Purpose of an open device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     /// It is the wanted one.
@@ -276,7 +276,7 @@ impl Port {
             Purpose::Chosen => self.candidates.is_some() && (in_use != Some(Purpose::Chosen) || is_outdated),
             Purpose::Fallback => {
                 // Another microphone than the chosen one is opened only in place of one that was
-                // there: it hears what it was not chosen for. A speaker harms nobody.
+                // there once: it would be heard by surprise. A speaker does no harm.
                 let may_stand_in = self.is_known || self.direction == DeviceDirection::Sink;
                 let is_wanted = self.candidates.is_some() && !self.wants_default();
                 let is_missing = in_use.is_none() && self.chosen.is_failing();

@@ -1,4 +1,4 @@
-//! What is put in, and what comes out as text: `open 0:usb #1`, `use #1`, `close #1`, and reports.
+//! Inputs in a table, and outputs as text: `open 0:usb #1`, `use #1`, `close #1`, and reports.
 
 mod random;
 
@@ -261,7 +261,7 @@ fn a_new_default_takes_the_place_of_the_old_one() {
     assert!(table.change(1, DeviceChange::DefaultChanged(default(&table, "c"))).is_empty(), "a later host's");
     assert_eq!(table.change(0, DeviceChange::DefaultChanged(default(&table, "b"))), ["open 0:default #2"]);
     assert_eq!(table.opened(2), ["use #2", "close #1", "changed 0:default"]);
-    // A stream that the sound server moved away without a word.
+    // // The audio server moved the stream to another device and told nothing.
     table.wait(20_000);
     let removed = table.change(0, DeviceChange::Removed("b".to_owned()));
     assert_eq!(removed, ["use none", "close #2", "lost 0:default", "open 0:default #3"]);
@@ -346,7 +346,8 @@ fn a_device_that_dies_a_thousand_times_in_a_second_reports_a_few_events() {
                     next.extend(table.opened(id.1.parse().unwrap()));
                 }
             }
-            // It says that it is lost a thousand times a second, and the host that it is there again.
+            // It says that it is lost a thousand times a second, and the host that it is there
+            // again.
             for _ in 0..10 {
                 if let Some((id, _)) = table.manager.in_use(direction) {
                     next.extend(table.lost(id.0));

@@ -1,8 +1,8 @@
-//! H.264 in packets (RFC 6184): single NAL units, STAP-A and FU-A, the three of packetization modes
-//! 0 and 1.
+//! RTP payload format of H.264 (RFC 6184): single NAL units, STAP-A and FU-A, the three of
+//! packetization modes 0 and 1.
 //!
-//! Read here and not by `rtc-rtp`, which panics on a STAP-A with one byte too many and does not
-//! notice fragments that do not fit together.
+//! Not read by `rtc-rtp`, which panics on a STAP-A with one byte too many and does not notice
+//! fragments that do not fit together.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -16,11 +16,11 @@ const DELIMITER: u8 = 9;
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
 
-/// In the second byte of an FU-A: its NAL unit begins, ends here (RFC 6184 §5.8).
+/// Bits in the second byte of an FU-A: a NAL unit begins, ends here (RFC 6184 §5.8).
 const START: u8 = 0x80;
 const END: u8 = 0x40;
 
-/// What NAL units are behind in a byte stream (H.264 Annex B).
+/// Start code of NAL units in a byte stream (H.264 Annex B).
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// Checks a payload from its first byte to its last.
@@ -38,14 +38,14 @@ pub(super) fn read(payload: &Bytes) -> Option<Fragment> {
         FU_A => {
             let header = *payload.get(1)?;
             let kind = header & 0x1f;
-            let sound = (1..=23).contains(&kind) && header & (START | END) != START | END;
-            sound.then(|| fragment(header & START != 0 && begins(kind), key(kind)))?
+            let is_valid = (1..=23).contains(&kind) && header & (START | END) != START | END;
+            is_valid.then(|| fragment(header & START != 0 && begins(kind), key(kind)))?
         }
         _ => None,
     }
 }
 
-/// Puts an access unit together in the byte stream format. A key frame has an IDR picture and its
+/// Assembles an access unit in the byte stream format. A key frame has an IDR picture and its
 /// parameter sets.
 pub(super) fn join<'a>(fragments: impl Iterator<Item = &'a Fragment> + Clone) -> Option<(Bytes, bool)> {
     let most = fragments.clone().map(|fragment| fragment.data.len() + 2 * START_CODE.len()).sum();
@@ -78,14 +78,14 @@ pub(super) fn join<'a>(fragments: impl Iterator<Item = &'a Fragment> + Clone) ->
     (!open && !unit.data.is_empty()).then(|| (unit.data.freeze(), key))
 }
 
-/// The type of a NAL unit by its first byte; `None` where the bit is set that must not be.
+/// Type of a NAL unit by its first byte; `None` where the forbidden bit is set.
 fn kind(first: u8) -> Option<u8> {
     (first & 0x80 == 0).then_some(first & 0x1f)
 }
 
 struct AccessUnit {
     data: BytesMut,
-    /// Bit n: there is a NAL unit of type n.
+    /// NAL unit types that were found, bit n for type n.
     kinds: u32,
 }
 
@@ -102,7 +102,7 @@ impl AccessUnit {
     }
 }
 
-/// The NAL units of a STAP-A behind its first byte (RFC 6184 §5.7.1), each behind its length in two
+/// NAL units of a STAP-A behind its first byte (RFC 6184 §5.7.1), each behind its length in two
 /// bytes; `None` for one that is cut off.
 struct Aggregated<'a>(&'a [u8]);
 

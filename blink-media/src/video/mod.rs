@@ -1,7 +1,7 @@
-//! The path of pictures: encoded frames to packets and back. Pure machines without IO or clock.
+//! Video: encoded frames to packets and back. Pure machines without IO or clock.
 //!
 //! ```text
-//!  VideoSource ──► Packetizer ──► send(RtpOut), on every listener's track
+//!  VideoSource ──► Packetizer ──► send(RtpOut), on every receiver's track
 //!                  VideoClock
 //!
 //!  push(RtpIn) ──► FrameAssembler, one for each stream ──► ReceivedFrame
@@ -15,19 +15,19 @@ mod assembler;
 mod h264;
 mod packetizer;
 mod payload;
-mod statistics;
 #[cfg(test)]
 mod tests;
+mod video_statistics;
 mod vp8;
 
 use blink_api::{CodecName, RtpCodec};
 
 pub use assembler::{AssemblerConfig, FrameAssembler, ReceivedFrame};
 pub use packetizer::{Packetizer, VideoClock};
-pub use statistics::VideoStatistics;
+pub use video_statistics::VideoStatistics;
 
-/// The codecs that are carried, as sessions negotiate them: VP8 first, since nobody has a claim to
-/// it.
+/// Video codecs that are carried, as sessions negotiate them: VP8 first, which is free of patent
+/// claims.
 pub fn codecs() -> Vec<RtpCodec> {
     let codec = |name, fmtp: &str| RtpCodec {
         name: CodecName::new(name),
@@ -42,5 +42,5 @@ pub fn codecs() -> Vec<RtpCodec> {
 /// RTP ticks per second of every video codec (RFC 7741 §4.1, RFC 6184 §5.1).
 pub const CLOCK_RATE: u32 = 90_000;
 
-/// The most a packet carries, in bytes.
+/// Most bytes of payload in a packet.
 pub const MAX_PAYLOAD: usize = 1_200;

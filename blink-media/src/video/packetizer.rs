@@ -1,4 +1,4 @@
-//! From encoded frames to packets.
+//! Packetization of encoded video frames.
 
 use std::fmt;
 use web_time::Instant;
@@ -11,10 +11,10 @@ use rtc_rtp::packetizer::Payloader;
 use super::payload::PayloadFormat;
 use super::{CLOCK_RATE, MAX_PAYLOAD};
 
-/// Puts the frames of one source into packets: VP8 as in RFC 7741 with picture ids, H.264 as in RFC
-/// 6184 in packetization mode 1.
+/// Packetizes the frames of one source: VP8 as in RFC 7741 with picture ids, H.264 as in RFC 6184
+/// in packetization mode 1.
 ///
-/// Make one for each stream, whatever the number of listeners; whoever sends to several numbers the
+/// One is made for each stream, whatever the number of receivers; a sender to several numbers the
 /// packets anew for each.
 pub struct Packetizer {
     codec: CodecName,
@@ -23,7 +23,7 @@ pub struct Packetizer {
 }
 
 impl Packetizer {
-    /// A packetizer whose first packet has this sequence number.
+    /// Creates a packetizer whose first packet has this sequence number.
     ///
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) for other codecs than VP8 and H264.
@@ -39,12 +39,12 @@ impl Packetizer {
         Ok(Self { codec, payloader, next_sequence: first_sequence })
     }
 
-    /// The packets of the next frame, in order, each with a payload of at most [`MAX_PAYLOAD`]
-    /// bytes and all with the timestamp given, 90,000 ticks a second ([`VideoClock`]). The last one
+    /// Packets of the next frame, in order, each with a payload of at most [`MAX_PAYLOAD`] bytes
+    /// and all with the timestamp given, at 90,000 ticks a second ([`VideoClock`]). The last one
     /// has the marker.
     ///
     /// H.264 comes as [`EncodedVideoFrame::data`] says. Access unit delimiters and filler data are
-    /// left out, and parameter sets go into one packet before the picture; more than one of each
+    /// dropped, and parameter sets go into one packet before the picture; more than one of each
     /// kind in a frame are not carried.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl fmt::Debug for Packetizer {
     }
 }
 
-/// From the time of capture to RTP timestamps.
+/// Capture time to RTP timestamps.
 #[derive(Debug, Clone, Copy)]
 pub struct VideoClock {
     origin: Instant,
@@ -77,17 +77,16 @@ pub struct VideoClock {
 }
 
 impl VideoClock {
-    /// A clock that shows `first` at `origin`, such as when the first frame was captured.
+    /// Creates a clock that shows `first` at `origin`, such as the capture of the first frame.
     pub fn new(origin: Instant, first: RtpTime) -> Self {
         Self { origin, first }
     }
 
-    /// The timestamp of what was captured `at`, around the wrap; that of the origin for what is
-    /// before it.
+    /// Timestamp of a capture time, around the wrap; that of the origin for earlier times.
     pub fn timestamp(&self, at: Instant) -> RtpTime {
         let elapsed = at.saturating_duration_since(self.origin);
         let ticks = elapsed.as_nanos() * u128::from(CLOCK_RATE) / 1_000_000_000;
-        // The upper bits go, as is meant.
+        // The upper bits are cut off: RTP time is modulo 2³².
         self.first.wrapping_add(ticks as u32)
     }
 }

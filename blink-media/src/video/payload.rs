@@ -1,11 +1,11 @@
-//! What the codecs have in common.
+//! RTP payload formats of the video codecs.
 
 use blink_api::{CodecName, Error, ErrorKind, Result};
 use bytes::Bytes;
 
 use super::{h264, vp8};
 
-/// How frames are put into packets.
+/// RTP payload format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PayloadFormat {
     /// RFC 7741.
@@ -14,15 +14,15 @@ pub(super) enum PayloadFormat {
     H264,
 }
 
-/// What a packet carries of a frame.
+/// Fragment of a frame in one packet.
 #[derive(Debug, Clone)]
 pub(super) struct Fragment {
-    /// VP8: a piece of the bitstream. H.264: the payload as it is. Empty for a packet without
-    /// payload.
+    /// Bytes of the frame. VP8: a part of the bitstream. H.264: the payload as it is. Empty for a
+    /// packet without payload.
     pub(super) data: Bytes,
-    /// A frame begins here, whatever came before.
+    /// A frame begins here, whatever the packets before.
     pub(super) begins: bool,
-    /// It is of a frame that can be a key frame.
+    /// It belongs to a frame that can be a key frame.
     pub(super) key: bool,
 }
 
@@ -40,7 +40,7 @@ impl PayloadFormat {
         }
     }
 
-    /// Reads a payload; `None` for one that is none of this format.
+    /// Reads a payload; `None` for one that is not of this format.
     pub(super) fn read(self, payload: &Bytes) -> Option<Fragment> {
         if payload.is_empty() {
             return Some(Fragment { data: Bytes::new(), begins: false, key: false });
@@ -51,8 +51,8 @@ impl PayloadFormat {
         }
     }
 
-    /// Puts a frame together of all its fragments, with whether it is a key frame; `None` where
-    /// they do not fit together.
+    /// Assembles a frame from its fragments, with whether it is a key frame; `None` where they do
+    /// not fit together.
     pub(super) fn join<'a>(self, fragments: impl Iterator<Item = &'a Fragment> + Clone) -> Option<(Bytes, bool)> {
         match self {
             Self::Vp8 => vp8::join(fragments),
@@ -60,7 +60,7 @@ impl PayloadFormat {
         }
     }
 
-    /// Whether every frame's first packet says that it is ([`Fragment::begins`]).
+    /// Whether the first packet of every frame is marked as such ([`Fragment::begins`]).
     pub(super) fn marks_begin(self) -> bool {
         self == Self::Vp8
     }

@@ -19,7 +19,7 @@ use super::*;
 
 const CODECS: [&str; 2] = ["VP8", "H264"];
 
-/// What was sent: frames at 15 a second, with a key frame every 15.
+/// Frames as sent: 15 a second, with a key frame every 15.
 struct Sent {
     codec: CodecName,
     start: Instant,
@@ -49,7 +49,7 @@ impl Sent {
         FrameAssembler::new(self.codec.clone(), AssemblerConfig::default()).unwrap()
     }
 
-    /// The number of a frame that came out, which must be as it was sent.
+    /// Number of a frame that came out, which must be as it was sent.
     fn number(&self, received: &ReceivedFrame) -> usize {
         let found = self.frames.iter().position(|frame| self.clock.timestamp(frame.at) == received.timestamp);
         let number = found.expect("a timestamp that was sent");
@@ -84,7 +84,7 @@ impl Sent {
         numbers
     }
 
-    /// What can be decoded where only these frames are whole.
+    /// Frames that can be decoded where only these are complete.
     fn decodable(&self, whole: impl Fn(usize) -> bool) -> Vec<usize> {
         let mut follows = false;
         let mut numbers = Vec::new();

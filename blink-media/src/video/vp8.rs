@@ -1,13 +1,12 @@
-//! VP8 in packets (RFC 7741).
+//! RTP payload format of VP8 (RFC 7741).
 //!
-//! Read here and not by `rtc-rtp`, which refuses the short last packets of senders without picture
-//! ids.
+//! Not read by `rtc-rtp`, which refuses the short last packets of senders without picture ids.
 
 use bytes::{Bytes, BytesMut};
 
 use super::payload::Fragment;
 
-/// Takes the payload descriptor off (RFC 7741 §4.2).
+/// Removes the payload descriptor (RFC 7741 §4.2).
 pub(super) fn read(payload: &Bytes) -> Option<Fragment> {
     let first = *payload.first()?;
     let mut length = 1;
@@ -27,7 +26,7 @@ pub(super) fn read(payload: &Bytes) -> Option<Fragment> {
     Some(Fragment { key: begins && data[0] & 1 == 0, begins, data: payload.slice(length..) })
 }
 
-/// Puts a frame together.
+/// Assembles a frame.
 pub(super) fn join<'a>(fragments: impl Iterator<Item = &'a Fragment> + Clone) -> Option<(Bytes, bool)> {
     let in_one = fragments.clone().enumerate().all(|(at, fragment)| fragment.begins == (at == 0));
     let mut data = BytesMut::with_capacity(fragments.clone().map(|fragment| fragment.data.len()).sum());

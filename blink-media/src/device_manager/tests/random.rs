@@ -19,7 +19,7 @@ struct Owner {
     devices: [Vec<&'static str>; 2],
     /// Openings that will end: when they were asked for, and when they end.
     openings: BTreeMap<u64, ([u64; 2], DeviceDirection, HostDevice)>,
-    /// What is open and not closed.
+    /// Openings that succeeded and are not closed.
     open: BTreeMap<u64, (DeviceDirection, HostDevice)>,
     used: BTreeMap<bool, u64>,
     /// When the reports of the last second came.

@@ -123,7 +123,7 @@ fn a_reader_that_lost_frames_goes_on_at_a_key_frame() {
 }
 
 #[test]
-fn whoever_comes_later_sees_from_the_next_key_frame_on() {
+fn a_late_receiver_sees_video_from_the_next_key_frame_on() {
     for codec in CODECS {
         let sent = Sent::new(codec, 60);
         let skipped: usize = sent.packets[..5].iter().map(Vec::len).sum();

@@ -1,17 +1,18 @@
 //! A buffer whose delay follows the network.
 
-use super::line::Line;
+use super::simulated_link::SimulatedLink;
 use super::*;
+use blink_api::Preference;
 
-fn line(prefer: Preference) -> Line {
+fn line(prefer: Preference) -> SimulatedLink {
     let adapt = Some(DelayRange::default());
-    let mut line = Line::new();
+    let mut line = SimulatedLink::new();
     line.jitter = JitterBuffer::new(JitterConfig { adapt, prefer, ..JitterConfig::default() });
     line.elastic = true;
     line
 }
 
-fn target(line: &Line) -> u128 {
+fn target(line: &SimulatedLink) -> u128 {
     line.jitter.statistics().jitter_buffer_target_delay.as_millis()
 }
 

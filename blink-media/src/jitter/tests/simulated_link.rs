@@ -1,28 +1,29 @@
 //! A sender and the buffer it sends to, on virtual time: packets arrive when a test says, and 10 ms
-//! of sound are played every 10 ms.
+//! of audio are played every 10 ms.
 
 use std::collections::VecDeque;
 
 use super::*;
+use bytes::Bytes;
 
 /// Ticks of the clock rate in 10 ms.
 pub(super) const TICKS: i64 = 480;
 
-/// What was given out, by the number of the packet.
+/// A step of playout, by the number of the packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Played {
     Packet(u32),
-    /// A part of it, or nothing, because it was late.
-    Mended(u32),
+    /// A part of it, or nothing, because it was late: it repaired the decoder.
+    Repaired(u32),
     Recovered(u32),
     Lost,
     Silence,
 }
 
-use Played::{Lost, Mended, Packet, Recovered, Silence};
+use Played::{Lost, Packet, Recovered, Repaired, Silence};
 
 /// A sender's numbering, and the buffer it sends to.
-pub(super) struct Line {
+pub(super) struct SimulatedLink {
     pub(super) jitter: JitterBuffer,
     pub(super) start: Instant,
     pub(super) now: u64,
@@ -32,13 +33,13 @@ pub(super) struct Line {
     /// Packet number, and when it arrives in ms.
     pub(super) coming: VecDeque<(u64, AudioPacket)>,
     pub(super) ahead: i64,
-    /// Whoever plays brings the delay nearer to the target with each packet.
+    /// Each packet is stretched so that the delay comes nearer to its target.
     pub(super) elastic: bool,
     pub(super) stretched: u32,
     pub(super) played: Vec<(u64, Played)>,
 }
 
-impl Line {
+impl SimulatedLink {
     pub(super) fn new() -> Self {
         Self {
             jitter: JitterBuffer::new(JitterConfig::default()),
@@ -104,7 +105,7 @@ impl Line {
                     PlayoutDecision::Packet { payload, ticks, past, .. } => {
                         let left = i64::from(ticks) - i64::from(past).min(ticks.into());
                         (
-                            if past == 0 { Packet(number(&payload)) } else { Mended(number(&payload)) },
+                            if past == 0 { Packet(number(&payload)) } else { Repaired(number(&payload)) },
                             self.stretch(left),
                         )
                     }
@@ -118,7 +119,7 @@ impl Line {
                         break;
                     }
                 };
-                assert!(ticks > 0 || matches!(played, Mended(_)));
+                assert!(ticks > 0 || matches!(played, Repaired(_)));
                 self.ahead += ticks;
                 self.played.push((self.now, played));
             }
@@ -127,7 +128,7 @@ impl Line {
         }
     }
 
-    /// How long a packet is played.
+    /// Ticks for which a packet is played.
     fn stretch(&mut self, ticks: i64) -> i64 {
         let excess = self.jitter.excess();
         if !self.elastic || excess.abs() < TICKS {
