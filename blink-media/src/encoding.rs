@@ -1,4 +1,4 @@
-//! One codec's way out: frames in, packets with its own numbers and clock.
+//! An encoder with the RTP stream that it fills: frames in, packets out.
 
 use web_time::Duration;
 
@@ -16,7 +16,7 @@ use super::relative_delay::ticks_in;
 pub(crate) struct Encoding {
     codec: RtpCodec,
     encoder: Box<dyn AudioEncoder>,
-    /// What it was made for.
+    /// The bitrate it was made for.
     bitrate: Option<u32>,
     frame_ticks: u32,
     sequence: u16,
@@ -24,15 +24,15 @@ pub(crate) struct Encoding {
     /// The last frame was not sent.
     paused: bool,
     failed: bool,
-    /// What was sent lately; where there are copies of this codec.
+    /// The packets sent last, for codecs that are sent redundantly.
     red: Option<RedSender>,
-    /// Everybody who listens understands copies.
+    /// All receivers understand copies.
     copies: bool,
     /// A payload with copies.
     copied: Vec<u8>,
     /// The path that the encoder is adapted to.
     path: Option<WorstCasePath>,
-    /// Somebody listens.
+    /// A receiver needs it.
     pub(super) used: bool,
 }
 
@@ -101,7 +101,7 @@ impl Encoding {
         self.encoder.hint(hint)
     }
 
-    /// Whether everybody who listens understands packets with copies of earlier ones.
+    /// Sets whether all receivers understand packets with copies of earlier ones.
     ///
     /// # Errors
     /// The encoder's, which adapts to that.

@@ -14,25 +14,25 @@ use super::statistics::AudioStatistics;
 use super::stream::Stream;
 use super::tick_scheduler::{TICK, TickScheduler};
 
-/// A sink that is so far behind gets no more until it has played some: its queue is delay that
-/// everybody hears.
+/// Queue of a sink from which on it gets nothing until it has played some: the queue is delay of all
+/// participants.
 const LONGEST_QUEUE: Duration = Duration::from_millis(80);
 
-/// The loudest volume of a participant: four times as loud as sent (12 dB).
+/// Greatest volume of a participant: four times as loud as sent (12 dB).
 const MAX_VOLUME: f32 = 4.0;
 
-/// The delay to begin with: on a good network it stays, and a later change of it in speech is worse
-/// than a few late packets at the beginning.
+/// Initial delay: on a good network it stays, and a later change of it in speech is worse than a few
+/// late packets at the beginning.
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 
-/// What a participant sends.
+/// The configuration of a received stream.
 #[derive(Debug, Clone)]
 pub struct ReceiveConfig {
-    /// The codec; packets of another are dropped and counted as discarded, but for `red`
+    /// The codec; packets of another are dropped and counted as discarded, except for `red`
     /// ([`red`](super::red)), whose blocks are taken to be of this codec where they have the
     /// payload type of the packet's own.
     pub codec: CodecName,
-    /// Its RTP clock, and the delay to play it with.
+    /// Its RTP clock, and the delay of playout.
     pub jitter: JitterConfig,
 }
 
@@ -57,32 +57,31 @@ impl ReceiveConfig {
     }
 }
 
-/// What one tick of a [`Playout`] has to tell. Empty, and nothing was allocated for it, most of the
-/// time.
+/// Events of one tick of a [`Playout`]. Empty most of the time, and nothing was allocated for it.
 #[derive(Debug)]
 #[must_use]
 pub struct PlayoutReport<K> {
-    /// Of these participants, for the first time since they were added, a packet is being played,
-    /// or would be if it were to be heard.
+    /// Participants of which the first packet since they were added is played, or would be if it were
+    /// audible.
     pub started: Vec<K>,
-    /// The voices of these participants are heard from now on, or no more.
+    /// Participants whose utterance began (`true`) or ended.
     pub speaking: Vec<(K, bool)>,
-    /// The sink failed. Told once; what should be played is thrown away until
+    /// Failure of the sink. Reported once; audio is dropped until
     /// [`Playout::set_sink`].
     pub sink_error: Option<Error>,
 }
 
 /// Decodes what participants send, mixes it and plays it, 10 ms at a time.
 ///
-/// Only who is heard is decoded. Of others (deafened, or at volume 0) packets are taken in and let
-/// pass in their time, so that they are heard at once when they may be.
+/// Only audible participants are decoded. Packets of the others (deafened, or at volume 0) are
+/// buffered and pass in their time, so that they are audible at once when that changes.
 pub struct Playout<K = Endpoint> {
     sink: Box<dyn AudioSink>,
     format: AudioFormat,
     failed: bool,
     streams: BTreeMap<K, Stream>,
     deafened: bool,
-    /// Of all sound, at the end of the last tick: 0 deafened, 1 not.
+    /// Gain of the mix at the end of the last tick: 0 deafened, 1 not.
     gain: f32,
     mix: Vec<f32>,
     played: Vec<f32>,
@@ -155,7 +154,7 @@ impl<K: Ord + Copy> Playout<K> {
         self.streams.remove(participant).is_some()
     }
 
-    /// Takes a packet of a participant. One of nobody that was added is dropped.
+    /// Takes a packet of a participant. One of an unknown participant is dropped.
     pub fn push(&mut self, participant: &K, packet: RtpIn) {
         if let Some(stream) = self.streams.get_mut(participant) {
             stream.push(packet);
@@ -169,7 +168,7 @@ impl<K: Ord + Copy> Playout<K> {
         stream.map(|stream| stream.set_volume(volume.clamp(0.0, MAX_VOLUME))).is_some()
     }
 
-    /// Plays silence in place of everybody, or no longer; takes effect within the next tick.
+    /// Plays silence in place of all participants, or ends that; takes effect within the next tick.
     pub fn set_deafened(&mut self, deafened: bool) {
         self.deafened = deafened;
     }
@@ -215,8 +214,8 @@ impl<K: Ord + Copy> Playout<K> {
         self.played_in
     }
 
-    /// The timestamp of the sample of a participant's that is played next, such as to show pictures
-    /// with it; `None` while none is.
+    /// The timestamp of the participant's sample that is played next, such as for lip-sync; `None`
+    /// while none is.
     pub fn position(&self, participant: &K) -> Option<RtpTime> {
         self.streams.get(participant).and_then(Stream::position)
     }
@@ -230,17 +229,17 @@ impl<K: Ord + Copy> Playout<K> {
         }
     }
 
-    /// What happened to a participant's sound; `None` where there is no such participant.
+    /// Statistics of a participant; `None` where there is no such participant.
     pub fn statistics(&self, participant: &K) -> Option<AudioStatistics> {
         self.streams.get(participant).map(Stream::statistics)
     }
 
-    /// Ticks whose sound, or a part of it, the sink had no room for.
+    /// Ticks for whose audio, or a part of it, the sink had no room.
     pub fn overruns(&self) -> u64 {
         self.overruns
     }
 
-    /// Ends the output so that what was played is kept, such as a file.
+    /// Completes the output, such as a file, so that what was played is kept.
     ///
     /// # Errors
     /// [`Io`](ErrorKind::Io), as the sink says.

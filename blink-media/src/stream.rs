@@ -22,17 +22,17 @@ use super::time_stretcher::TimeStretcher;
 /// The longest frame there is (RFC 6716 §2.1.4).
 const LONGEST_FRAME: Duration = Duration::from_millis(120);
 
-/// Below this mean square (−45 dBov) nobody hears a period more or less.
+/// Mean square (−45 dBov) below which a period more or less is inaudible.
 const QUIET: f32 = 3.2e-5;
 
-/// So long a pause has a background; who is silent for longer is gone.
+/// Longest pause that has a background; a sender that is silent for longer is gone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Result of one tick of a stream.
 pub(super) struct Played {
     /// The timestamp of the first sample; `None` where nothing is played, or without a tap.
     pub(super) first: Option<RtpTime>,
-    /// The first packet of all was decoded for it, or would have been if anybody listened.
+    /// The first packet of all was decoded, or would have been if it were audible.
     pub(super) started: bool,
     /// A voice began or ended.
     pub(super) speaking: Option<bool>,
@@ -49,25 +49,24 @@ pub(super) struct Stream {
     sound: Vec<f32>,
     played: usize,
     filled: usize,
-    /// Samples since the sound was stretched.
+    /// Samples since the last time stretching.
     unstretched: usize,
-    /// Samples by which it became shorter and longer, in all.
+    /// Samples that were removed and repeated, in all.
     removed: u64,
     repeated: u64,
-    /// Samples of background since the last sound.
+    /// Samples of background since the last audio.
     paused: usize,
     quiet: bool,
-    /// Samples since it was loud.
+    /// Samples of silence.
     quiet_for: usize,
     volume: f32,
     /// The volume at the end of the last tick; the next one goes from there to `volume`.
     gain: f32,
-    /// The packet whose time it is, while nobody hears it.
+    /// The packet whose time it is, while it is not audible.
     unheard: Option<Bytes>,
     started: bool,
     detector: SpeechDetector,
-    /// Whether ticks are moved so that the sound is due when they are, and by how many nanoseconds
-    /// they are late for it.
+    /// Whether ticks are slewed to the audio, and by how many nanoseconds they are late for it.
     follow_media_clock: bool,
     late: Option<i64>,
     pushed: u64,
@@ -176,8 +175,8 @@ impl Stream {
         self.jitter.position().map(|next| RtpTime(next.0.wrapping_sub(ticks as u32)))
     }
 
-    /// By how many nanoseconds ticks are late for this sound, as far as that can be told; negative
-    /// where they are early. Whoever moves them changes it.
+    /// Nanoseconds by which ticks are late for this stream, as far as that is known; negative where
+    /// they are early. A caller that moves them changes it.
     pub(super) fn late(&mut self) -> Option<&mut i64> {
         self.late.as_mut()
     }
@@ -205,7 +204,8 @@ impl Stream {
         }
     }
 
-    /// Somebody listens: what was let pass last is decoded, so that it is heard from where it is.
+    /// The stream becomes audible: the packet that passed last is decoded, so that it goes on from
+    /// within it.
     fn listen_again(&mut self) {
         let Some(packet) = self.unheard.take() else { return };
         let left = self.filled - self.played;
@@ -213,7 +213,7 @@ impl Stream {
         self.played = self.filled.saturating_sub(left);
     }
 
-    /// Fills the sound with what is due at `now`. `false` where nothing is.
+    /// Fills the buffer with what is due at `now`. `false` where nothing is.
     fn refill(&mut self, now: Instant, at: usize, wanted: usize, heard: bool) -> bool {
         loop {
             let due = self.jitter.next(now, self.ticks_of(wanted));

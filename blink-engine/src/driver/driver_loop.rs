@@ -326,7 +326,7 @@ impl Driver {
         self.events.send(event);
     }
 
-    /// Leaves, tells the others, and closes everything.
+    /// Leaves, notifies the others, and closes everything.
     async fn shut_down(&mut self) {
         // An error means that there is no call to leave.
         self.machine.leave(now(&self.parts)).ok();

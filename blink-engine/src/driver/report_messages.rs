@@ -6,7 +6,11 @@ use blink_api::{Mid, RtpTime, StreamId};
 use blink_media::{CapturePoint, ReportedCapture, RtpStamp, SectionReport};
 use blink_proto::wire::{self, CaptureReport, ChannelMessage, MAX_CAPTURES, REPORT_VERSION};
 
-pub(super) fn report_message(interval: Duration, sections: &[SectionReport], captures: &[CapturePoint]) -> ChannelMessage {
+pub(super) fn report_message(
+    interval: Duration,
+    sections: &[SectionReport],
+    captures: &[CapturePoint],
+) -> ChannelMessage {
     ChannelMessage::Report {
         version: REPORT_VERSION,
         interval_ms: u32::try_from(interval.as_millis()).unwrap_or(u32::MAX),

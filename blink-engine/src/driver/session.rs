@@ -219,7 +219,7 @@ struct OpenSession {
     session: Arc<dyn Session>,
     media: MediaHandle,
     tracks: Vec<(TrackId, TrackKind)>,
-    /// What media was told of the tracks.
+    /// Sections that were passed on to the media.
     negotiated: Vec<NegotiatedSection>,
     channel: Option<ChannelId>,
     /// Messages for a channel that is not open yet.

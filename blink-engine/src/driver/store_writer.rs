@@ -14,7 +14,7 @@ use blink_proto::call::{Change, Event};
 /// Batches that wait for the disk. While it is full, changes are collected here.
 const QUEUE: usize = 64;
 /// Changes that are collected for a disk that does not answer; beyond, they are lost for a restart,
-/// and the user is told.
+/// and the user gets an event.
 const MAX_COLLECTED: usize = 16_384;
 
 /// Collects changes and hands them to the task that writes them. Without a store it does nothing: the
@@ -61,7 +61,7 @@ impl StoreWriter {
         let Some(writer) = self.writer.take() else { return };
         let collected = std::mem::take(&mut self.collected);
         if !collected.is_empty() {
-            // An error means that the task is gone, which its result below tells.
+            // An error means that the task is gone, which its result below shows.
             writer.queue.send(collected).await.ok();
         }
         drop(writer.queue);
@@ -137,17 +137,17 @@ mod tests {
     async fn what_a_full_disk_did_not_take_is_told_and_written_once_there_is_room() {
         let directory = tempfile::tempdir().unwrap();
         let events = EventSender::new(8);
-        let mut told = events.subscribe();
+        let mut reported = events.subscribe();
         let mut writer = StoreWriter::start(Some(on_a_full_disk(directory.path())), &events);
         writer.persist(tombstone(1));
         writer.persist(tombstone(2));
         writer.hand_over();
-        assert!(matches!(told.recv().await.unwrap().event, Event::PersistenceFailed { .. }));
+        assert!(matches!(reported.recv().await.unwrap().event, Event::PersistenceFailed { .. }));
         writer.persist(tombstone(3));
         writer.finish().await;
         let (memory, damaged) = Store::open(directory.path()).unwrap().memory().unwrap();
         assert_eq!((memory.tombstones.len(), damaged), (3, 0));
-        assert!(told.try_recv().is_err(), "it is told once");
+        assert!(reported.try_recv().is_err(), "it is reported once");
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::alarm::Alarm;
 
-/// A state machine that ticks, and that is told what to do by commands.
+/// A state machine that ticks and takes commands.
 pub(super) trait Worker {
     type Command;
 
@@ -21,7 +21,7 @@ pub(super) trait Worker {
 
     fn handle(&mut self, command: Self::Command);
 
-    /// No more commands come.
+    /// The command channel is closed.
     fn finish(&mut self);
 }
 

@@ -65,7 +65,8 @@ pub(super) fn repair(directory: &Path) -> Result<Repair> {
     };
     let file = directory.join(FILE);
     if !file.exists() {
-        return Err(Error::new(ErrorKind::NotFound, "there is no data file in this directory").with("data_dir", directory.display()));
+        return Err(Error::new(ErrorKind::NotFound, "there is no data file in this directory")
+            .with("data_dir", directory.display()));
     }
     match Store::open(directory).and_then(|store| summary(&store, None)) {
         Err(error) if is_damaged(&error) => {}

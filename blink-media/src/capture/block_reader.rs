@@ -35,7 +35,7 @@ enum SourceState {
 }
 
 impl BlockReader {
-    /// A reader of blocks of so many samples.
+    /// A reader of blocks of `samples` samples.
     pub(super) fn new(source: Box<dyn AudioSource>, samples: usize) -> Self {
         let (block, state) = (vec![0.0; samples], SourceState::Stale);
         Self { source, state, starved: 0, block, filled: 0, at: None }
