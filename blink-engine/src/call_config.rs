@@ -9,8 +9,8 @@ use crate::driver::frames::Frames;
 /// The configuration of a call that is offered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CallConfig {
-    /// The integrator's own bytes, at most 1 KiB: shown to all who are invited, in `IncomingCall` and
-    /// in snapshots.
+    /// The integrator's own bytes, at most 1 KiB: shown to all who are invited, in `IncomingCall`
+    /// and in snapshots.
     pub conversation: Vec<u8>,
     /// How this device's audio is sent in the call. The others choose for theirs.
     pub audio: AudioConfig,

@@ -21,9 +21,9 @@
 //!
 //! It reads no clock, blocks on nothing, takes no lock, and allocates nothing in the steady state.
 //! A tick does what is due of two schedules, playout first: the processors see a block of the far
-//! end before the microphone can capture it. Without a hardware clock the speaker's ticks are slewed
-//! to where its audio needs them (docs/decisions/0025). The microphone's are not: its receiver slews
-//! to them, and two ends that follow each other would both drift.
+//! end before the microphone can capture it. Without a hardware clock the speaker's ticks are
+//! slewed to where its audio needs them (docs/decisions/0025). The microphone's are not: its
+//! receiver slews to them, and two ends that follow each other would both drift.
 
 mod audio_sender;
 mod command;
@@ -82,7 +82,7 @@ pub struct CallMediaConfig {
     pub local: Endpoint,
     /// Codecs, frames, channels.
     pub audio: CallAudio,
-    /// What the jitter buffers prefer.
+    /// Preference of the jitter buffers.
     pub prefer: Preference,
     /// The processors of the microphone, in order.
     pub processors: Processors,

@@ -89,7 +89,8 @@ impl Encoding {
         self.encoder.hint(hint)
     }
 
-    /// Adapts to a path: with the encoder's own bitrate, or less where the path has no room for that.
+    /// Adapts to a path: with the encoder's own bitrate, or less where the path has no room for
+    /// that.
     pub(super) fn adapt(&mut self, path: WorstCasePath) -> Result<()> {
         let bitrate = self.bitrate.map(|own| path.bitrate.unwrap_or(own).clamp(LEAST_AUDIO.min(own), own));
         self.path = Some(path);

@@ -10,11 +10,11 @@
 //!                  sink ← limit ← mix ← volume ← stretch ← decode ← JitterBuffer, one per track
 //! ```
 //!
-//! [`CallMedia`] has all of them for one call, and is what an engine drives. Video is packetized and
-//! assembled, and not decoded: [`video`].
+//! [`CallMedia`] has all of them for one call, and is what an engine drives. Video is packetized
+//! and assembled, and not decoded: [`video`].
 //!
-//! They never block and take no locks, and allocate nothing in the steady state, so that a thread of
-//! their own can run them, and a test on virtual time.
+//! They never block and take no locks, and allocate nothing in the steady state, so that a thread
+//! of their own can run them, and a test on virtual time.
 
 mod call_audio;
 mod call_clock;

@@ -14,15 +14,15 @@ use super::statistics::AudioStatistics;
 use super::stream::Stream;
 use super::tick_scheduler::{TICK, TickScheduler};
 
-/// Queue of a sink from which on it gets nothing until it has played some: the queue is delay of all
-/// participants.
+/// Queue of a sink from which on it gets nothing until it has played some: the queue is delay of
+/// all participants.
 const LONGEST_QUEUE: Duration = Duration::from_millis(80);
 
 /// Greatest volume of a participant: four times as loud as sent (12 dB).
 const MAX_VOLUME: f32 = 4.0;
 
-/// Initial delay: on a good network it stays, and a later change of it in speech is worse than a few
-/// late packets at the beginning.
+/// Initial delay: on a good network it stays, and a later change of it in speech is worse than a
+/// few late packets at the beginning.
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 
 /// The configuration of a received stream.
@@ -61,8 +61,8 @@ impl ReceiveConfig {
 #[derive(Debug)]
 #[must_use]
 pub struct PlayoutReport<K> {
-    /// Participants of which the first packet since they were added is played, or would be if it were
-    /// audible.
+    /// Participants of which the first packet since they were added is played, or would be if it
+    /// were audible.
     pub started: Vec<K>,
     /// Participants whose utterance began (`true`) or ended.
     pub speaking: Vec<(K, bool)>,

@@ -45,7 +45,7 @@ pub(super) struct Stream {
     jitter: JitterBuffer,
     restoring: PacketLossConcealer,
     stretch: TimeStretcher,
-    /// What was decoded last; `played..filled` is still to be played.
+    /// The audio decoded last; `played..filled` is still to be played.
     sound: Vec<f32>,
     played: usize,
     filled: usize,
@@ -71,7 +71,7 @@ pub(super) struct Stream {
     late: Option<i64>,
     pushed: u64,
     foreign: u64,
-    /// What the jitter buffer does not know of.
+    /// Counts that the jitter buffer does not have.
     statistics: AudioStatistics,
 }
 

@@ -1,5 +1,5 @@
-//! Unwrapped places of packets: from 16-bit sequence numbers and 32-bit timestamps to a line without
-//! wraps.
+//! Unwrapped places of packets: from 16-bit sequence numbers and 32-bit timestamps to a line
+//! without wraps.
 
 use web_time::Instant;
 
@@ -32,8 +32,8 @@ pub(super) trait Numbered {
     fn arrival(&self) -> Instant;
 }
 
-/// Unwraps numbers, finds duplicates, and distinguishes a sender's restart from a stray packet by two
-/// packets in a row.
+/// Unwraps numbers, finds duplicates, and distinguishes a sender's restart from a stray packet by
+/// two packets in a row.
 #[derive(Debug)]
 pub(super) struct Timeline<P> {
     clock_rate: u32,
@@ -158,8 +158,8 @@ impl<P: Numbered> Timeline<P> {
         (-P::MAX_MISORDER..MAX_DROPOUT).contains(&step)
     }
 
-    /// Marks the packet `step` numbers after the newest. `false` where it came before, as far as that
-    /// is known.
+    /// Marks the packet `step` numbers after the newest. `false` where it came before, as far as
+    /// that is known.
     fn mark(&mut self, step: i64) -> bool {
         if step > 0 {
             self.settle(step);

@@ -2,10 +2,10 @@
 //! not.
 //!
 //! From the microphone's samples to those for the speaker everything is here but the transport
-//! between [`Capture`] and [`Playout`], and once as a whole: [`CallMedia`]. Its packets share the bytes that the capture encoded them
-//! into, as they do in an engine; what a WebRTC stack does for its own is not measured. One thing
-//! is left out: that somebody begins or ceases to speak is told in a list, which that tick
-//! allocates, once.
+//! between [`Capture`] and [`Playout`], and once as a whole: [`CallMedia`]. Its packets share the
+//! bytes that the capture encoded them into, as they do in an engine; what a WebRTC stack does for
+//! its own is not measured. One thing is left out: that somebody begins or ceases to speak is told
+//! in a list, which that tick allocates, once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -324,9 +324,9 @@ impl Call {
     }
 }
 
-/// The whole call: what four others send is played, what is captured is sent to them, and processors
-/// see both. Ticks with a report or an event aside, of which there are some in a second, nothing is
-/// allocated.
+/// The whole call: what four others send is played, what is captured is sent to them, and
+/// processors see both. Ticks with a report or an event aside, of which there are some in a second,
+/// nothing is allocated.
 #[test]
 fn a_minute_of_a_call_of_five_allocates_nothing() {
     for lost in [0, 12] {

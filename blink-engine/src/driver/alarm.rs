@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use tokio::time::Sleep;
 
-/// Waits for one time after the other. The runtime's timer is set where the time changes, and not with
-/// each turn of the loop.
+/// Waits for one time after the other. The runtime's timer is set where the time changes, and not
+/// with each turn of the loop.
 pub(super) struct Alarm {
     sleep: Pin<Box<Sleep>>,
     at: Instant,

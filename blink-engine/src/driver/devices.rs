@@ -1,5 +1,5 @@
-//! Microphone and speaker: what the [`DeviceManager`] decided, and the devices that are open and not
-//! yet in use.
+//! Microphone and speaker: what the [`DeviceManager`] decided, and the devices that are open and
+//! not yet in use.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

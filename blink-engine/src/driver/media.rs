@@ -33,7 +33,7 @@ pub(super) struct Media {
     is_open: bool,
 }
 
-/// What a session needs of the media.
+/// A session's end of the media.
 #[derive(Clone)]
 pub(super) struct MediaHandle {
     commands: mpsc::Sender<MediaWorkerCommand>,

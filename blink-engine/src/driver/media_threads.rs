@@ -185,8 +185,8 @@ impl ScheduledWorker {
     }
 }
 
-/// Calls a job; `None` where it panicked. Devices and processors are foreign code: the other jobs of
-/// the thread go on.
+/// Calls a job; `None` where it panicked. Devices and processors are foreign code: the other jobs
+/// of the thread go on.
 fn guarded<T>(job: &mut dyn Job, work: impl FnOnce(&mut dyn Job) -> T) -> Option<T> {
     let done = catch_unwind(AssertUnwindSafe(|| work(job)));
     done.inspect_err(|_| tracing::error!(?job, "a media worker panicked and is gone")).ok()
@@ -203,8 +203,8 @@ fn turn(workers: &mut Vec<ScheduledWorker>, now: Instant, together: bool) {
     }
 }
 
-/// Runs jobs until the last handle of the thread is dropped. Sleeps by the system's clock, to within microseconds: timers of a
-/// runtime count milliseconds.
+/// Runs jobs until the last handle of the thread is dropped. Sleeps by the system's clock, to
+/// within microseconds: timers of a runtime count milliseconds.
 fn run(mut queue: mpsc::UnboundedReceiver<Box<dyn Job>>, epoch: Instant, grid: Duration) {
     let (added, waker) = ThreadWaker::woken();
     let mut context = Context::from_waker(&waker);

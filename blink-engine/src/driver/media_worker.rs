@@ -66,7 +66,7 @@ pub(super) struct SessionPort {
     pub(super) commands: mpsc::WeakSender<SessionCommand>,
 }
 
-/// What the user set, for the media of the next call too.
+/// Settings of the user that hold for the next call too.
 #[derive(Debug, Clone, Copy, Default)]
 struct Switches {
     muted: bool,

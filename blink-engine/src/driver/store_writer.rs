@@ -17,8 +17,8 @@ const QUEUE: usize = 64;
 /// and the user gets an event.
 const MAX_COLLECTED: usize = 16_384;
 
-/// Collects changes and hands them to the task that writes them. Without a store it does nothing: the
-/// machine has them in memory.
+/// Collects changes and hands them to the task that writes them. Without a store it does nothing:
+/// the machine has them in memory.
 pub(super) struct StoreWriter {
     collected: Vec<Change>,
     writer: Option<Writer>,
@@ -71,8 +71,8 @@ impl StoreWriter {
     }
 }
 
-/// Writes all batches that wait at once, since the disk confirms each write. What could not be written
-/// is tried again with the next change.
+/// Writes all batches that wait at once, since the disk confirms each write. What could not be
+/// written is tried again with the next change.
 async fn write(store: Store, mut batches: mpsc::Receiver<Vec<Change>>, events: EventSender) {
     let directory = store.directory().to_owned();
     let mut store = Some(store);

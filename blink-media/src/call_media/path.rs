@@ -68,7 +68,7 @@ impl Outgoing {
     }
 }
 
-/// What the other side sends on a section.
+/// A media section as the other side sends on it.
 struct Incoming {
     stream: StreamId,
     first: i64,

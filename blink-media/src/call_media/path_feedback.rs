@@ -1,5 +1,5 @@
-//! Reports about a path: what this end reports of what arrives, and how it adapts to the other end's
-//! reports.
+//! Reports about a path: what this end reports of what arrives, and how it adapts to the other
+//! end's reports.
 
 use std::collections::BTreeMap;
 use web_time::{Duration, Instant};

@@ -46,7 +46,8 @@ impl Speaker {
     /// Plays to this sink. The first one starts the ticks at `start`.
     ///
     /// # Errors
-    /// [`Invalid`](blink_api::ErrorKind::Invalid) for a sink of another format; the old one goes on.
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for a sink of another format; the old one goes
+    /// on.
     pub(super) fn set_sink(&mut self, sink: Box<dyn AudioSink>, hardware_clock: bool, start: Instant) -> Result<()> {
         if sink.format() == self.playout.format() {
             self.finish();

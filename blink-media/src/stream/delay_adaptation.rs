@@ -33,8 +33,9 @@ const PAUSE: Duration = Duration::from_millis(60);
 const REST: Duration = Duration::from_millis(50);
 
 impl Stream {
-    /// Brings the delay nearer to its target: removes or repeats a part of what is to be played from
-    /// `at` in this tick on. In silence the whole error, in speech a period of the voice, if need be.
+    /// Brings the delay nearer to its target: removes or repeats a part of what is to be played
+    /// from `at` in this tick on. In silence the whole error, in speech a period of the voice, if
+    /// need be.
     pub(super) fn adapt(&mut self, at: usize) {
         let off = self.off(at);
         let (long, steps) = if off > 0 { (true, ACCELERATE_BEYOND) } else { (false, EXPAND_BEYOND) };

@@ -39,7 +39,7 @@ pub(super) fn endpoint(number: u8) -> Endpoint {
     Endpoint { did: Did::from_public_key([number; 32]), device: DeviceId::from_random([number; 16]) }
 }
 
-/// What a processor saw: blocks and their times.
+/// Blocks that a processor saw, with their times.
 pub(super) type Blocks = Arc<Mutex<Vec<(Vec<f32>, Instant)>>>;
 
 /// Keeps what it sees, and counts resets.
@@ -134,8 +134,8 @@ impl AudioSink for Loudspeaker {
     }
 }
 
-/// A microphone with a hardware clock: has a block for each 10 ms that passed, and tells when it was
-/// captured.
+/// A microphone with a hardware clock: has a block for each 10 ms that passed, and tells when it
+/// was captured.
 #[derive(Clone)]
 pub(super) struct Microphone {
     state: Arc<Mutex<(Instant, Instant)>>,
