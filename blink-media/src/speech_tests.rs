@@ -15,7 +15,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::fake::{Heard, PcmCodec, Script, capture_config, numbered, received, rtp_codec};
 use super::red::RedSender;
-use super::{AudioStatistics, Capture, DelayRange, FRAME, JitterConfig, Playout, ReceiveConfig, TICK, TickScheduler};
+use super::{
+    AudioStatistics, Capture, DelayRange, FRAME, JitterConfig, Playout, Processors, ReceiveConfig, TICK, TickScheduler,
+};
 
 mod loss_and_stalls;
 
@@ -39,7 +41,7 @@ fn call_through(jitter: JitterConfig, settings: OpusConfig, path: Path) -> (Vec<
     let script = Script::without_clock();
     script.put(said.iter().copied());
     let encoder = codec.encoder(AudioEncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
-    let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), Vec::new(), encoder).unwrap();
+    let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), encoder).unwrap();
     let heard = Heard::default();
     let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
     let receive = ReceiveConfig { jitter, ..ReceiveConfig::new(&codec.rtp()) };
@@ -49,7 +51,8 @@ fn call_through(jitter: JitterConfig, settings: OpusConfig, path: Path) -> (Vec<
     let mut now = Instant::now();
     for _ in 0..SECONDS * 100 + 20 {
         let mut sent = Vec::new();
-        capture.tick(&[], &mut |packet| sent.push(packet)).unwrap();
+        let emit = &mut |packet| sent.push(packet);
+        capture.tick(Instant::now(), &mut Processors::default(), emit).unwrap();
         for packet in sent {
             link.send(now, packet.payload.len(), packet);
         }
@@ -198,7 +201,7 @@ fn late_speech(
             playout.push(&0, received(&packet, at));
         }
         pacer.due(now).for_each(|due| assert!(playout.tick(due).sink_error.is_none()));
-        playout.lean(&mut pacer);
+        playout.slew(&mut pacer);
     }
     (said, heard.take(), playout)
 }
@@ -231,7 +234,7 @@ fn a_clock_that_is_off_is_followed_without_a_gap() {
                 number += 1;
             }
             pacer.due(now).for_each(|due| assert!(playout.tick(due).sink_error.is_none()));
-            playout.lean(&mut pacer);
+            playout.slew(&mut pacer);
             if tick >= 1_000 {
                 delays.push(playout.statistics(&0).unwrap().jitter_buffer_delay.as_millis());
             }
@@ -258,11 +261,12 @@ fn what_leaves_after_muting_is_silence_to_whoever_decodes_it() {
     let script = Script::without_clock();
     script.put(speech_clip(0, Duration::from_secs(4)));
     let encoder = codec.encoder(AudioEncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
-    let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), Vec::new(), encoder).unwrap();
+    let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), encoder).unwrap();
     let mut decoder = codec.decoder(AudioDecoderConfig { format }).unwrap();
     let mut sent = Vec::new();
     for _ in 0..101 {
-        capture.tick(&[], &mut |packet| sent.push(packet)).unwrap();
+        let emit = &mut |packet| sent.push(packet);
+        capture.tick(Instant::now(), &mut Processors::default(), emit).unwrap();
     }
     let mut out = vec![0.0; 960];
     for packet in &sent {
@@ -272,7 +276,8 @@ fn what_leaves_after_muting_is_silence_to_whoever_decodes_it() {
     capture.set_muted(true);
     sent.clear();
     for _ in 0..200 {
-        capture.tick(&[], &mut |packet| sent.push(packet)).unwrap();
+        let emit = &mut |packet| sent.push(packet);
+        capture.tick(Instant::now(), &mut Processors::default(), emit).unwrap();
     }
     assert_eq!(sent.len(), 2);
     // What was spoken before comes out of the encoder up to its lookahead later, and rings out.

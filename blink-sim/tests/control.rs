@@ -65,7 +65,7 @@ fn a_duplicate_arrives_behind_all_others_and_changes_nothing() {
 #[test]
 fn a_changed_message_arrives_changed_or_as_it_was() {
     let mut simulation = held(100);
-    simulation.mutate_next(|bytes| bytes.clear());
+    simulation.mutate_next(Vec::clear);
     let mut seen = Vec::new();
     simulation.mutate_next(|bytes| seen.clone_from(bytes));
     assert!(!seen.is_empty(), "what is no content changes nothing");

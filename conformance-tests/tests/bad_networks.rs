@@ -89,7 +89,7 @@ async fn audio_has_priority_on_a_narrow_path(stacks: [Stack; 2]) {
     let rate = Some(Rate { bits_per_second: 110_000, queue: 8_000 });
     let mut test_call = TestCall::start(stacks, Impairments::NONE, Impairments { rate, ..Impairments::NONE }).await;
     let mut received_frames = test_call.alice_offers_video().await;
-    of(&test_call.alice, "video frames are dropped", |to_bob| to_bob.sending.left_out >= 15).await;
+    of(&test_call.alice, "video frames are dropped", |to_bob| to_bob.sending.frames_dropped >= 15).await;
     let narrow = |to_bob: &ParticipantStatistics| to_bob.sending.path_bitrate < 130_000 && to_bob.sending.loss < 0.02;
     of(&test_call.alice, "the bandwidth estimate is low, and the queue has drained", narrow).await;
 

@@ -75,7 +75,7 @@ impl Servers {
                 match tokio::time::timeout(RESPONSE_TIMEOUT, lookup).await {
                     Ok(Ok(found)) => return found.map(|address| (index, address)).collect(),
                     Ok(Err(error)) => {
-                        tracing::warn!(%error, url = server.url, "the name of an ICE server cannot be resolved")
+                        tracing::warn!(%error, url = server.url, "the name of an ICE server cannot be resolved");
                     }
                     Err(_) => tracing::warn!(url = server.url, "the name of an ICE server was not resolved in time"),
                 }

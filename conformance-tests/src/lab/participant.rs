@@ -87,7 +87,7 @@ impl Participant {
             let reason = CancelledReason::CallerLeft;
             let others = self.core.participants().into_iter().filter(|participant| participant.number != self.number());
             others.for_each(|participant| {
-                participant.log.record_false_event(&self.core, |call| Event::CallCancelled { call, reason })
+                participant.log.record_false_event(&self.core, |call| Event::CallCancelled { call, reason });
             });
         }
         Ok(self.run_command(Command::Leave, (), self.blink()?.leave_call()).await)

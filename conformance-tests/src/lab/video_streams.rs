@@ -59,7 +59,7 @@ impl Participant {
         let (shown, clock) = (screen.shown.clone(), self.core.clock);
         tokio::spawn(async move {
             let with = |work: &mut dyn FnMut(&mut ReceivedFrames)| {
-                work(&mut shown.lock().unwrap_or_else(PoisonError::into_inner))
+                work(&mut shown.lock().unwrap_or_else(PoisonError::into_inner));
             };
             while let Some(received) = frames.next().await {
                 let encode_frame = (owner_of(&received.frame), clock.elapsed());

@@ -1,5 +1,5 @@
-//! Writes down what is remembered, in a task of its own, so that the driver never waits for the
-//! disk.
+//! Writes changes of the machine's memory to the store, in a task of its own, so that the driver
+//! never waits for the disk.
 
 use std::path::Path;
 
@@ -7,19 +7,19 @@ use blink_api::{Error, ErrorKind};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::events::EventSender;
+use crate::event_sender::EventSender;
 use crate::store::Store;
 use blink_proto::call::{Change, Event};
 
-/// Batches that wait for the disk. When as many do, changes are collected here.
+/// Batches that wait for the disk. While it is full, changes are collected here.
 const QUEUE: usize = 64;
 /// Changes that are collected for a disk that does not answer; beyond, they are lost for a restart,
-/// and the user is told.
+/// and the user gets an event.
 const MAX_COLLECTED: usize = 16_384;
 
-/// What is remembered goes through here. Without a store it stays in memory, where the machine has
-/// it.
-pub(super) struct Keeper {
+/// Collects changes and hands them to the task that writes them. Without a store it does nothing:
+/// the machine has them in memory.
+pub(super) struct StoreWriter {
     collected: Vec<Change>,
     writer: Option<Writer>,
 }
@@ -30,7 +30,7 @@ struct Writer {
     events: EventSender,
 }
 
-impl Keeper {
+impl StoreWriter {
     pub(super) fn start(store: Option<Store>, events: &EventSender) -> Self {
         let writer = store.map(|store| {
             let (queue, batches) = mpsc::channel(QUEUE);
@@ -40,9 +40,9 @@ impl Keeper {
         Self { collected: Vec::new(), writer }
     }
 
-    pub(super) fn keep(&mut self, memo: Change) {
+    pub(super) fn persist(&mut self, change: Change) {
         if self.writer.is_some() {
-            self.collected.push(memo);
+            self.collected.push(change);
         }
     }
 
@@ -51,8 +51,8 @@ impl Keeper {
         let Some(writer) = self.writer.as_ref().filter(|_| !self.collected.is_empty()) else { return };
         match writer.queue.try_send(std::mem::take(&mut self.collected)) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(memos)) if memos.len() < MAX_COLLECTED => self.collected = memos,
-            Err(_) => tell(&writer.events, &Error::new(ErrorKind::Full, "the disk does not answer")),
+            Err(mpsc::error::TrySendError::Full(changes)) if changes.len() < MAX_COLLECTED => self.collected = changes,
+            Err(_) => report(&writer.events, &Error::new(ErrorKind::Full, "the disk does not answer")),
         }
     }
 
@@ -61,27 +61,27 @@ impl Keeper {
         let Some(writer) = self.writer.take() else { return };
         let collected = std::mem::take(&mut self.collected);
         if !collected.is_empty() {
-            // An error means that the task is gone, which its result below tells.
+            // An error means that the task is gone, which its result below shows.
             writer.queue.send(collected).await.ok();
         }
         drop(writer.queue);
         if let Err(error) = writer.task.await {
-            tracing::error!(%error, "what is remembered was not written");
+            tracing::error!(%error, "changes of the memory were not written");
         }
     }
 }
 
-/// Takes everything that waits, and writes it at once: the disk confirms each time. What could not
-/// be written is tried again with the next change.
+/// Writes all batches that wait at once, since the disk confirms each write. What could not be
+/// written is tried again with the next change.
 async fn write(store: Store, mut batches: mpsc::Receiver<Vec<Change>>, events: EventSender) {
     let directory = store.directory().to_owned();
     let mut store = Some(store);
     let mut waiting = Vec::new();
-    let mut memos = Vec::new();
+    let mut changes = Vec::new();
     let mut failed = false;
     while batches.recv_many(&mut waiting, QUEUE).await > 0 {
-        memos.extend(waiting.drain(..).flatten());
-        let (directory, opened, all) = (directory.clone(), store.take(), std::mem::take(&mut memos));
+        changes.extend(waiting.drain(..).flatten());
+        let (directory, opened, all) = (directory.clone(), store.take(), std::mem::take(&mut changes));
         let error = match tokio::task::spawn_blocking(move || attempt(&directory, opened, all)).await {
             Ok(Ok(opened)) => {
                 store = Some(opened);
@@ -89,36 +89,36 @@ async fn write(store: Store, mut batches: mpsc::Receiver<Vec<Change>>, events: E
                 continue;
             }
             Ok(Err((error, unwritten))) => {
-                memos = unwritten;
+                changes = unwritten;
                 error
             }
             Err(error) => Error::new(ErrorKind::Unexpected, "writing was stopped").source(error),
         };
         if !std::mem::replace(&mut failed, true) {
-            tell(&events, &error);
+            report(&events, &error);
         }
-        if memos.len() > MAX_COLLECTED {
-            tracing::error!(lost = memos.len(), "a restart will not know of what happened");
-            memos.clear();
+        if changes.len() > MAX_COLLECTED {
+            tracing::error!(lost = changes.len(), "changes are lost for the next start");
+            changes.clear();
         }
     }
 }
 
-/// Writes changes, and hands back the store or the changes. A database on which writing failed once
-/// is of no use before it is opened again.
-fn attempt(directory: &Path, store: Option<Store>, memos: Vec<Change>) -> Result<Store, (Error, Vec<Change>)> {
+/// Writes changes. Returns the store, or the changes that were not written: a database on which
+/// writing failed must be opened again.
+fn attempt(directory: &Path, store: Option<Store>, changes: Vec<Change>) -> Result<Store, (Error, Vec<Change>)> {
     let store = match store.map_or_else(|| Store::open(directory), Ok) {
         Ok(store) => store,
-        Err(error) => return Err((error, memos)),
+        Err(error) => return Err((error, changes)),
     };
-    match store.write_memory(&memos) {
+    match store.write_memory(&changes) {
         Ok(()) => Ok(store),
-        Err(error) => Err((error, memos)),
+        Err(error) => Err((error, changes)),
     }
 }
 
-fn tell(events: &EventSender, error: &Error) {
-    tracing::error!(%error, "what happens is not written down");
+fn report(events: &EventSender, error: &Error) {
+    tracing::error!(%error, "changes of the memory are not written");
     events.send(Event::PersistenceFailed { error: error.to_string() });
 }
 
@@ -137,26 +137,26 @@ mod tests {
     async fn what_a_full_disk_did_not_take_is_told_and_written_once_there_is_room() {
         let directory = tempfile::tempdir().unwrap();
         let events = EventSender::new(8);
-        let mut told = events.subscribe();
-        let mut keeper = Keeper::start(Some(on_a_full_disk(directory.path())), &events);
-        keeper.keep(tombstone(1));
-        keeper.keep(tombstone(2));
-        keeper.hand_over();
-        assert!(matches!(told.recv().await.unwrap().event, Event::PersistenceFailed { .. }));
-        keeper.keep(tombstone(3));
-        keeper.finish().await;
+        let mut reported = events.subscribe();
+        let mut writer = StoreWriter::start(Some(on_a_full_disk(directory.path())), &events);
+        writer.persist(tombstone(1));
+        writer.persist(tombstone(2));
+        writer.hand_over();
+        assert!(matches!(reported.recv().await.unwrap().event, Event::PersistenceFailed { .. }));
+        writer.persist(tombstone(3));
+        writer.finish().await;
         let (memory, damaged) = Store::open(directory.path()).unwrap().memory().unwrap();
         assert_eq!((memory.tombstones.len(), damaged), (3, 0));
-        assert!(told.try_recv().is_err(), "it is told once");
+        assert!(reported.try_recv().is_err(), "it is reported once");
     }
 
     #[tokio::test]
     async fn without_a_place_to_write_nothing_is_collected() {
         let events = EventSender::new(8);
-        let mut keeper = Keeper::start(None, &events);
-        keeper.keep(tombstone(1));
-        keeper.hand_over();
-        assert!(keeper.collected.is_empty());
-        keeper.finish().await;
+        let mut writer = StoreWriter::start(None, &events);
+        writer.persist(tombstone(1));
+        writer.hand_over();
+        assert!(writer.collected.is_empty());
+        writer.finish().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Fifty hours of a call on virtual time: what comes is played, and the reports about it stay
+//! Fifty hours of a call on virtual time: what arrives is played, and the reports about it stay
 //! right, through every wrap and every pause.
 
 use std::time::{Duration, Instant};
@@ -8,17 +8,18 @@ use bytes::Bytes;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::feedback::Feedback;
-use blink_media::fake::{FakeCodec, Heard, Script, capture_config, received, rtp_codec};
-use blink_media::rate::AudioDemand;
-use blink_media::video::{AssemblerConfig, CLOCK_RATE, FrameAssembler, VideoClock};
-use blink_media::{
-    AudioPacket, Capture, CaptureConfig, DelayRange, JitterBuffer, JitterConfig, Playout, PlayoutDecision,
+use super::call_media::PathFeedback;
+use super::fake::{FakeCodec, Heard, Script, capture_config, received, rtp_codec};
+use super::rate::AudioDemand;
+use super::video::{AssemblerConfig, CLOCK_RATE, FrameAssembler, VideoClock};
+use super::{
+    AudioPacket, Capture, CaptureConfig, DelayRange, JitterBuffer, JitterConfig, Playout, PlayoutDecision, Processors,
     ReceiveConfig, TICK,
 };
-use blink_proto::wire::ChannelMessage;
 
 const CALL: Duration = Duration::from_secs(50 * 3_600);
+/// Jitter and delay of packets that arrive within 7 ms of their time are less than this.
+const LITTLE: Duration = Duration::from_millis(30);
 const DEMAND: AudioDemand = AudioDemand { bitrate: 32_000, frame: Duration::from_millis(20) };
 
 /// Sequence numbers and timestamps that wrap soon, that are half a wrap from there, and any.
@@ -39,14 +40,14 @@ const PAUSES: [u64; 13] =
 
 /// Both ends of a path: one reports what comes, the other acts upon it.
 struct Ends {
-    sender: Feedback,
-    receiver: Feedback,
+    sender: PathFeedback,
+    receiver: PathFeedback,
     reports: u32,
 }
 
 impl Ends {
     fn new(now: Instant) -> Self {
-        Self { sender: Feedback::new(now), receiver: Feedback::new(now), reports: 0 }
+        Self { sender: PathFeedback::new(now), receiver: PathFeedback::new(now), reports: 0 }
     }
 
     /// Reports where that is due. Nothing was lost, nothing waited, and all that is asked for may
@@ -55,13 +56,15 @@ impl Ends {
         if now < self.receiver.due() {
             return;
         }
-        let message = self.receiver.report(now);
-        let Some(ChannelMessage::Report { version, interval_ms, sections, .. }) = message else { return };
+        let (interval, sections) = self.receiver.report(now);
+        if sections.is_empty() {
+            return;
+        }
         for section in &sections {
             assert_eq!((section.lost, section.runs), (0, 0), "{about}: {section:?}");
-            assert!(section.jitter_us < 30_000 && section.delay_us < 30_000, "{about}: {section:?}");
+            assert!(section.jitter < LITTLE && section.delay < LITTLE, "{about}: {section:?}");
         }
-        self.sender.handle_report(version, interval_ms, &sections, DEMAND);
+        self.sender.handle_report(interval, &sections, DEMAND);
         let allocation = self.sender.allocation(now, DEMAND);
         assert!(allocation.audio == DEMAND.bitrate && allocation.video > 100_000, "{about}: {allocation:?}");
         self.reports += 1;
@@ -92,7 +95,7 @@ fn audio_without_a_pause((sequence, timestamp): (u16, RtpTime), length: Duration
             payload: Bytes::from_static(&[0; 80]),
             arrival: sent + Duration::from_millis(u64::from(n % 7)),
         };
-        ends.receiver.note(&packet, 48_000);
+        ends.receiver.on_packet(&packet, 48_000);
         jitter.push(AudioPacket {
             sequence: packet.sequence,
             timestamp: packet.timestamp,
@@ -153,7 +156,7 @@ impl AudioCall {
         let (microphone, loudspeaker, now) = (Script::without_clock(), Heard::default(), Instant::now());
         let config = CaptureConfig { first_sequence, first_timestamp, ..capture_config(rtp_codec()) };
         let encoder = FakeCodec { dtx: true, ..FakeCodec::default() };
-        let capture = Capture::new(config, Box::new(microphone.clone()), Vec::new(), Box::new(encoder));
+        let capture = Capture::new(config, Box::new(microphone.clone()), Box::new(encoder));
         let mut playout = Playout::new(Box::new(loudspeaker.clone()));
         playout.add(1, ReceiveConfig::new(&rtp_codec()), Box::new(FakeCodec::default()));
         Self {
@@ -175,7 +178,8 @@ impl AudioCall {
         let mut packets = Vec::new();
         for _ in 0..duration.as_millis() / TICK.as_millis() {
             self.microphone.put([sound; 480]);
-            self.capture.tick(&[], &mut |packet| packets.push(packet)).unwrap();
+            let emit = &mut |packet| packets.push(packet);
+            self.capture.tick(self.now, &mut Processors::default(), emit).unwrap();
             for packet in packets.drain(..) {
                 let mut packet = received(&packet, self.now);
                 packet.sequence = packet.sequence.wrapping_add(self.moved.0);
@@ -192,7 +196,7 @@ impl AudioCall {
     }
 
     fn arrive(&mut self, packet: RtpIn) {
-        self.ends.receiver.note(&packet, 48_000);
+        self.ends.receiver.on_packet(&packet, 48_000);
         self.playout.push(&1, packet);
     }
 
@@ -205,7 +209,7 @@ impl AudioCall {
         for _ in 0..padding {
             self.last.0 = self.last.0.wrapping_add(1);
             self.moved.0 = self.moved.0.wrapping_add(1);
-            let mut packet = received(&blink_media::fake::numbered(0, Bytes::new()), self.now);
+            let mut packet = received(&super::fake::numbered(0, Bytes::new()), self.now);
             (packet.sequence, packet.timestamp) = self.last;
             self.arrive(packet);
         }
@@ -285,7 +289,7 @@ impl VideoCall {
                 arrival: now,
             };
             self.sequence = self.sequence.wrapping_add(1);
-            self.ends.receiver.note(&packet, CLOCK_RATE);
+            self.ends.receiver.on_packet(&packet, CLOCK_RATE);
             self.assembler.push(packet);
         }
         let received = self.assembler.poll(now);

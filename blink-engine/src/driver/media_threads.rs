@@ -1,4 +1,4 @@
-//! The threads that sound and pictures are worked on.
+//! Threads that media workers run on.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,18 +10,17 @@ use std::time::{Duration, Instant};
 use blink_api::{Clock, Result};
 use tokio::sync::mpsc;
 
-use super::Worker;
-use blink_media::TICK;
+use super::worker::Worker;
 
 /// Engines that share a thread are woken together: for a tick that is due between two times of a
 /// grid of this width, at the later of them.
 const GRID: Duration = Duration::from_millis(1);
 
-/// Threads that several engines of one process work their sound on, where each would otherwise have
-/// one of its own. A thread that wakes for one engine's tick does those of all others that are due,
-/// which is most of what a call costs beside its codec.
+/// Threads for the media of several engines of one process, each of which would otherwise have a
+/// thread of its own. A thread that wakes for one engine's tick does those of all others that are
+/// due; waking up is most of what a call costs beside its codec.
 ///
-/// Engines that share a thread wait for each other's work: use about as many threads as there are
+/// Engines that share a thread wait for each other's ticks: use about as many threads as there are
 /// processors. A thread ends when the last handle is dropped and no engine uses it any more.
 #[derive(Debug, Clone)]
 pub struct MediaThreads {
@@ -30,26 +29,26 @@ pub struct MediaThreads {
 }
 
 impl MediaThreads {
-    /// So many threads; at least one.
+    /// Starts `count` threads, at least one.
     ///
     /// # Errors
-    /// [`Io`](blink_api::ErrorKind::Io) where the system starts no more.
+    /// [`Io`](blink_api::ErrorKind::Io) where the system starts no thread.
     pub fn new(count: usize) -> Result<Self> {
         let threads: Result<Vec<_>> = (0..count.max(1)).map(|_| MediaThread::start("blink-media", GRID)).collect();
         Ok(Self { threads: threads?.into(), used: Arc::default() })
     }
 
     /// The next one in turn.
-    pub(in crate::driver) fn next(&self) -> MediaThread {
+    pub(super) fn next(&self) -> MediaThread {
         self.threads[self.used.fetch_add(1, Ordering::Relaxed) % self.threads.len()].clone()
     }
 }
 
-/// A thread that workers can be put on. It ends with the last of these and of the workers.
+/// A thread that workers run on. It ends with the last of these handles and of the workers.
 #[derive(Debug, Clone)]
 pub(crate) struct MediaThread {
     jobs: mpsc::UnboundedSender<Box<dyn Job>>,
-    /// Ticks that begin a multiple of [`TICK`] after this are due together.
+    /// Ticks that begin a multiple of [`TICK`](blink_media::TICK) after this are due together.
     epoch: Instant,
 }
 
@@ -61,68 +60,68 @@ impl MediaThread {
         Ok(Self { jobs, epoch })
     }
 
-    /// For one engine: its ticks wait for nothing.
-    pub(in crate::driver) fn alone(name: &str) -> Result<Self> {
+    /// A thread for one engine: its ticks wait for those of no other.
+    pub(super) fn dedicated(name: &str) -> Result<Self> {
         Self::start(name, Duration::ZERO)
     }
 
-    /// Runs a worker until nobody can tell it anything more.
-    pub(super) fn put<W>(&self, worker: W, commands: mpsc::Receiver<W::Command>, clock: Arc<dyn Clock>)
+    /// Runs a worker until its command channel is closed.
+    pub(super) fn add_worker<W>(&self, worker: W, commands: mpsc::Receiver<W::Command>, clock: Arc<dyn Clock>)
     where
         W: Worker + Send + 'static,
         W::Command: Send,
     {
         // The thread is there while this is.
-        self.jobs.send(Box::new(Seat { worker, commands, clock })).ok();
+        self.jobs.send(Box::new(WorkerSlot { worker, commands, clock })).ok();
     }
 
-    /// The first time not before `now` at which others tick too.
-    pub(super) fn align(&self, now: Instant) -> Instant {
-        up_to(self.epoch, now, TICK)
+    /// Ticks that begin a multiple of [`TICK`](blink_media::TICK) after this are due together.
+    pub(super) fn tick_grid(&self) -> Instant {
+        self.epoch
     }
 }
 
-/// What a thread runs beside others.
+/// A worker with its commands, as a thread runs it beside others.
 trait Job: Send + std::fmt::Debug {
-    /// Does what there is to do; with a context, if it was told something.
-    fn go(&mut self, told: Option<&mut Context<'_>>) -> Next;
+    /// Takes commands, if there are new ones (with a context), and ticks, if that is due.
+    fn run(&mut self, commanded: Option<&mut Context<'_>>) -> Next;
 
-    /// Sends what came of it. On a thread that engines share, that is once all of them have done
-    /// their work: whoever receives from several then wakes once.
-    fn send(&mut self);
+    /// Sends what the tick made. On a thread that engines share, that is once all of them have
+    /// ticked: a receiver of packets from several of them then wakes once.
+    fn flush(&mut self);
 }
 
-/// When a job wants to go on.
+/// Time at which a job is to run again.
 enum Next {
-    /// After so long, or with the next command.
+    /// After this time, or with the next command.
     In(Duration),
     /// With the next command.
-    Told,
+    OnCommand,
     Never,
 }
 
-/// A worker with what it is told.
-struct Seat<W: Worker> {
+/// A worker with its command channel.
+struct WorkerSlot<W: Worker> {
     worker: W,
     commands: mpsc::Receiver<W::Command>,
     clock: Arc<dyn Clock>,
 }
 
-impl<W: Worker> std::fmt::Debug for Seat<W> {
+impl<W: Worker> std::fmt::Debug for WorkerSlot<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(std::any::type_name::<W>())
     }
 }
 
-impl<W> Job for Seat<W>
+impl<W> Job for WorkerSlot<W>
 where
     W: Worker + Send,
     W::Command: Send,
 {
     /// Commands come first: a worker that does not keep up with its ticks must still hear that it
     /// should stop.
-    fn go(&mut self, told: Option<&mut Context<'_>>) -> Next {
-        if let Some(context) = told {
+    fn run(&mut self, commanded: Option<&mut Context<'_>>) -> Next {
+        if let Some(context) = commanded {
             loop {
                 match self.commands.poll_recv(context) {
                     Poll::Ready(Some(command)) => self.worker.handle(command),
@@ -136,99 +135,99 @@ where
         }
         let now = self.clock.now();
         if self.worker.next().is_some_and(|due| due <= now) {
-            self.worker.work();
+            self.worker.tick();
         }
-        self.worker.next().map_or(Next::Told, |due| Next::In(due.saturating_duration_since(self.clock.now())))
+        self.worker.next().map_or(Next::OnCommand, |due| Next::In(due.saturating_duration_since(self.clock.now())))
     }
 
-    fn send(&mut self) {
-        self.worker.send();
+    fn flush(&mut self) {
+        self.worker.flush();
     }
 }
 
-/// A job that waits for its time, or to be told something.
-struct Seated {
+/// A job that waits for its time or a command.
+struct ScheduledWorker {
     job: Box<dyn Job>,
-    bell: Arc<Bell>,
+    commanded: Arc<ThreadWaker>,
     waker: Waker,
     due: Option<Instant>,
-    /// It may have made something that is to be sent.
-    has_worked: bool,
+    /// It ran, and may have something to send.
+    has_run: bool,
 }
 
-impl Seated {
-    /// It goes at once.
+impl ScheduledWorker {
+    /// A job that runs at once.
     fn new(job: Box<dyn Job>) -> Self {
-        let (bell, waker) = Bell::ringing();
-        Self { job, bell, waker, due: None, has_worked: false }
+        let (commanded, waker) = ThreadWaker::woken();
+        Self { job, commanded, waker, due: None, has_run: false }
     }
 
-    /// Lets it go where there is something to do. Returns whether it stays.
-    fn go(&mut self, now: Instant) -> bool {
-        let is_told = self.bell.has_rung();
-        if !is_told && self.due.is_none_or(|due| due > now) {
+    /// Runs it where that is due. Returns whether it stays.
+    fn run(&mut self, now: Instant) -> bool {
+        let is_commanded = self.commanded.take();
+        if !is_commanded && self.due.is_none_or(|due| due > now) {
             return true;
         }
         let mut context = Context::from_waker(&self.waker);
-        self.has_worked = true;
-        let told = is_told.then_some(&mut context);
-        let Some(next) = guarded(&mut *self.job, |job| job.go(told)) else { return false };
+        self.has_run = true;
+        let commanded = is_commanded.then_some(&mut context);
+        let Some(next) = guarded(&mut *self.job, |job| job.run(commanded)) else { return false };
         self.due = match next {
             Next::In(left) => Some(Instant::now() + left),
-            Next::Told | Next::Never => None,
+            Next::OnCommand | Next::Never => None,
         };
         !matches!(next, Next::Never)
     }
 
     /// Sends what it made. Returns whether it stays.
-    fn send(&mut self) -> bool {
-        !std::mem::take(&mut self.has_worked) || guarded(&mut *self.job, |job| job.send()).is_some()
+    fn flush(&mut self) -> bool {
+        !std::mem::take(&mut self.has_run) || guarded(&mut *self.job, |job| job.flush()).is_some()
     }
 }
 
-/// Does something with a job; `None` where it panicked. A device may be anybody's code; whoever
-/// else is here goes on.
+/// Calls a job; `None` where it panicked. Devices and processors are foreign code: the other jobs
+/// of the thread go on.
 fn guarded<T>(job: &mut dyn Job, work: impl FnOnce(&mut dyn Job) -> T) -> Option<T> {
     let done = catch_unwind(AssertUnwindSafe(|| work(job)));
     done.inspect_err(|_| tracing::error!(?job, "a media worker panicked and is gone")).ok()
 }
 
-/// Lets those work that have something to do. Together, all send when all have worked; otherwise
-/// each when it has.
-fn turn(seated: &mut Vec<Seated>, now: Instant, together: bool) {
+/// Runs the workers that are due. With `together`, all flush once all have ticked; otherwise each
+/// after its own tick.
+fn turn(workers: &mut Vec<ScheduledWorker>, now: Instant, together: bool) {
     if together {
-        seated.retain_mut(|seated| seated.go(now));
-        seated.retain_mut(Seated::send);
+        workers.retain_mut(|worker| worker.run(now));
+        workers.retain_mut(ScheduledWorker::flush);
     } else {
-        seated.retain_mut(|seated| seated.go(now) && seated.send());
+        workers.retain_mut(|worker| worker.run(now) && worker.flush());
     }
 }
 
-/// Runs whatever jobs come. Sleeps by the system's clock, to within microseconds: timers of a
-/// runtime count milliseconds.
+/// Runs jobs until the last handle of the thread is dropped. Sleeps by the system's clock, to
+/// within microseconds: timers of a runtime count milliseconds.
 fn run(mut queue: mpsc::UnboundedReceiver<Box<dyn Job>>, epoch: Instant, grid: Duration) {
-    let (bell, waker) = Bell::ringing();
+    let (added, waker) = ThreadWaker::woken();
     let mut context = Context::from_waker(&waker);
-    let mut seated: Vec<Seated> = Vec::new();
+    let mut workers: Vec<ScheduledWorker> = Vec::new();
     let mut is_closed = false;
     loop {
-        if bell.has_rung() {
+        if added.take() {
             is_closed = loop {
                 match queue.poll_recv(&mut context) {
-                    Poll::Ready(Some(job)) => seated.push(Seated::new(job)),
+                    Poll::Ready(Some(job)) => workers.push(ScheduledWorker::new(job)),
                     Poll::Ready(None) => break true,
                     Poll::Pending => break false,
                 }
             };
         }
-        turn(&mut seated, Instant::now(), !grid.is_zero());
-        if is_closed && seated.is_empty() {
+        turn(&mut workers, Instant::now(), !grid.is_zero());
+        if is_closed && workers.is_empty() {
             return;
         }
-        match seated.iter().filter_map(|seated| seated.due).min() {
-            // What rings ends the sleep; so may nothing at all, which does no harm.
+        match workers.iter().filter_map(|worker| worker.due).min() {
+            // A waker ends the sleep. It may also end for no reason, which does no harm.
             Some(due) => {
-                // What is due on the grid was rounded a little when it was told.
+                // Times on the grid were rounded a little when they were passed on as durations.
                 let early = due.checked_sub(grid / 10).unwrap_or(due);
                 let left = up_to(epoch, early, grid).max(due).saturating_duration_since(Instant::now());
                 if !left.is_zero() {
@@ -240,34 +239,34 @@ fn run(mut queue: mpsc::UnboundedReceiver<Box<dyn Job>>, epoch: Instant, grid: D
     }
 }
 
-/// The first time not before `at` on a grid that begins at `epoch`; `at` where it has no width.
+/// The first time not before `at` on a grid that begins at `epoch`; `at` on a grid without width.
 fn up_to(epoch: Instant, at: Instant, grid: Duration) -> Instant {
     let into = at.saturating_duration_since(epoch).as_nanos().checked_rem(grid.as_nanos()).unwrap_or(0);
     if into == 0 { at } else { at + grid - Duration::from_nanos(into as u64) }
 }
 
-/// Wakes a thread, and says for whom.
-struct Bell {
-    has_rung: AtomicBool,
+/// Wakes a thread, and remembers that it did.
+struct ThreadWaker {
+    is_woken: AtomicBool,
     thread: Thread,
 }
 
-impl Bell {
-    /// One for this thread that has rung.
-    fn ringing() -> (Arc<Self>, Waker) {
-        let bell = Arc::new(Self { has_rung: AtomicBool::new(true), thread: std::thread::current() });
-        (bell.clone(), bell.into())
+impl ThreadWaker {
+    /// A waker of this thread that was woken.
+    fn woken() -> (Arc<Self>, Waker) {
+        let waker = Arc::new(Self { is_woken: AtomicBool::new(true), thread: std::thread::current() });
+        (waker.clone(), waker.into())
     }
 
-    /// Whether it has since it was last asked.
-    fn has_rung(&self) -> bool {
-        self.has_rung.load(Ordering::Relaxed) && self.has_rung.swap(false, Ordering::Acquire)
+    /// Whether it was woken since the last call.
+    fn take(&self) -> bool {
+        self.is_woken.load(Ordering::Relaxed) && self.is_woken.swap(false, Ordering::Acquire)
     }
 }
 
-impl Wake for Bell {
+impl Wake for ThreadWaker {
     fn wake(self: Arc<Self>) {
-        self.has_rung.store(true, Ordering::Release);
+        self.is_woken.store(true, Ordering::Release);
         self.thread.unpark();
     }
 }
@@ -276,6 +275,7 @@ impl Wake for Bell {
 mod tests {
     use super::*;
     use blink_api::SystemClock;
+    use blink_media::TICK;
     use tokio::sync::oneshot;
 
     /// A clock that stands still.
@@ -291,7 +291,7 @@ mod tests {
         }
     }
 
-    /// Says when it works and sends; panics when told to.
+    /// Reports when it ticks and flushes; panics on command.
     struct Counting {
         next: Option<Instant>,
         ticks: mpsc::UnboundedSender<&'static str>,
@@ -306,19 +306,19 @@ mod tests {
             self.next
         }
 
-        fn work(&mut self) {
+        fn tick(&mut self) {
             self.next = self.next.map(|next| next + TICK);
             self.ticks.send(self.name).ok();
         }
 
-        fn send(&mut self) {
+        fn flush(&mut self) {
             if self.next.is_some() {
                 self.ticks.send("sent").ok();
             }
         }
 
         fn handle(&mut self, panics: bool) {
-            assert!(!panics, "told to panic");
+            assert!(!panics, "commanded to panic");
             self.next = Some(Instant::now());
         }
 
@@ -331,43 +331,43 @@ mod tests {
     async fn workers_of_a_thread_go_on_when_one_of_them_panics_and_end_with_their_commands() {
         let threads = MediaThreads::new(1).unwrap();
         let (ticks, mut ticked) = mpsc::unbounded_channel();
-        let put = |name| {
+        let add = |name| {
             let (commands, queue) = mpsc::channel(8);
             let (over, ended) = oneshot::channel();
             let worker = Counting { next: None, ticks: ticks.clone(), name, over: Some(over) };
-            threads.next().put(worker, queue, Arc::new(SystemClock));
+            threads.next().add_worker(worker, queue, Arc::new(SystemClock));
             (commands, ended)
         };
-        let (broken, sound) = (put("broken"), put("sound"));
+        let (broken, audio) = (add("broken"), add("audio"));
         broken.0.send(false).await.unwrap();
         while ticked.recv().await != Some("broken") {}
         broken.0.send(true).await.unwrap();
         assert!(broken.1.await.is_err(), "it was not finished, it is gone");
-        sound.0.send(false).await.unwrap();
-        while ticked.recv().await != Some("sound") {}
+        audio.0.send(false).await.unwrap();
+        while ticked.recv().await != Some("audio") {}
         drop(threads);
-        while ticked.recv().await != Some("sound") {}
-        drop(sound.0);
-        assert_eq!(sound.1.await, Ok(()));
+        while ticked.recv().await != Some("audio") {}
+        drop(audio.0);
+        assert_eq!(audio.1.await, Ok(()));
     }
 
     #[test]
-    fn all_work_before_any_sends_and_only_those_that_are_due() {
+    fn all_tick_before_any_flushes_and_only_those_that_are_due() {
         let (ticks, mut ticked) = mpsc::unbounded_channel();
         let now = Instant::now();
-        let (mut commands, mut seated) = (Vec::new(), Vec::new());
+        let (mut commands, mut workers) = (Vec::new(), Vec::new());
         for (name, next) in [("one", now), ("other", now), ("later", now + TICK)] {
-            let (told, queue) = mpsc::channel(8);
-            commands.push(told);
+            let (sender, queue) = mpsc::channel(8);
+            commands.push(sender);
             let worker = Counting { next: Some(next), ticks: ticks.clone(), name, over: None };
-            let job = Box::new(Seat { worker, commands: queue, clock: Arc::new(StandingClock(now)) });
-            seated.push(Seated::new(job));
+            let job = Box::new(WorkerSlot { worker, commands: queue, clock: Arc::new(StandingClock(now)) });
+            workers.push(ScheduledWorker::new(job));
         }
         let mut turn = |at, together| {
-            turn(&mut seated, at, together);
+            turn(&mut workers, at, together);
             std::iter::from_fn(|| ticked.try_recv().ok()).collect::<Vec<_>>()
         };
-        assert_eq!(turn(now, true), ["one", "other", "sent", "sent", "sent"], "all have just come, and look around");
+        assert_eq!(turn(now, true), ["one", "other", "sent", "sent", "sent"], "all were just added, and run once");
         assert!(turn(now, true).is_empty());
         assert_eq!(
             turn(now + Duration::from_secs(3_600), false),
@@ -376,7 +376,7 @@ mod tests {
         );
         commands.pop();
         assert!(turn(now, true).is_empty());
-        assert_eq!(seated.len(), 2, "who is told nothing more is gone");
+        assert_eq!(workers.len(), 2, "a worker without commands is gone");
     }
 
     #[test]
