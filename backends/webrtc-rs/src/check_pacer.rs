@@ -120,7 +120,8 @@ impl CheckPacer {
         let floor = PACE * self.pending(now);
         let host = self.host(now, route.remote.ip());
         let (pair, host) = (&self.pairs[index], &self.hosts[host]);
-        // Triggered checks precede ordinary ones (RFC 8445 §6.1.4.2), and the peer paces them itself.
+        // Triggered checks precede ordinary ones (RFC 8445 §6.1.4.2), and the peer paces them
+        // itself.
         if pair.is_triggered {
             return CheckDecision::Free;
         }

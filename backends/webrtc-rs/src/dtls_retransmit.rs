@@ -100,8 +100,9 @@ impl Handshake {
             return;
         }
         let now = Instant::now();
-        // A handshake message of the peer ends the flight, so this datagram starts a new one. Datagrams
-        // sent within the window belong to the same flight although something was received between.
+        // A handshake message of the peer ends the flight, so this datagram starts a new one.
+        // Datagrams sent within the window belong to the same flight although something was
+        // received between.
         if std::mem::take(&mut self.answered) {
             self.flight.retain(|(at, ..)| now < *at + FLIGHT_WINDOW);
             self.rounds = 0;

@@ -47,8 +47,8 @@ impl DataDirectory {
     /// The stored identity and device.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) without an identity, [`Invalid`](ErrorKind::Invalid) where that is
-    /// damaged.
+    /// [`NotFound`](ErrorKind::NotFound) without an identity, [`Invalid`](ErrorKind::Invalid) where
+    /// that is damaged.
     pub fn endpoint(&self) -> Result<Endpoint> {
         let absent = || Error::new(ErrorKind::NotFound, "there is no identity in this directory");
         let seed = self.store.read("identity")?.ok_or_else(absent)?;
@@ -58,7 +58,8 @@ impl DataDirectory {
         Ok(Endpoint { did: Identity::from_seed(&seed).did(), device })
     }
 
-    /// The call history, newest entry first. An ongoing call was ongoing when the engine was killed.
+    /// The call history, newest entry first. An ongoing call was ongoing when the engine was
+    /// killed.
     ///
     /// # Errors
     /// [`Io`](ErrorKind::Io) where it cannot be read.

@@ -46,11 +46,11 @@ type Bytes = Zeroizing<Vec<u8>>;
 pub struct Repair {
     /// New path of the damaged file; `None` where the file was sound and is unchanged.
     pub damaged: Option<PathBuf>,
-    /// The recovered identity; `None` where its key could not be read, and the next start generates a
-    /// new one.
+    /// The recovered identity; `None` where its key could not be read, and the next start generates
+    /// a new one.
     pub identity: Option<Did>,
-    /// Whether the identity's key was read together with its DID, and they match. Otherwise damage of
-    /// the key itself would not be noticed.
+    /// Whether the identity's key was read together with its DID, and they match. Otherwise damage
+    /// of the key itself would not be noticed.
     pub is_verified: bool,
     /// Number of recovered calls in the history.
     pub history: usize,
@@ -137,8 +137,8 @@ impl Contents {
         contents
     }
 
-    /// Chooses the identity that is found together with its DID; otherwise the one that was read, or
-    /// the most frequent one.
+    /// Chooses the identity that is found together with its DID; otherwise the one that was read,
+    /// or the most frequent one.
     fn choose_identity(&mut self, found: &[BTreeMap<&'static str, Bytes>]) {
         // A DID proves a key, wherever in the file either is found.
         let dids: Vec<Bytes> =
@@ -212,9 +212,9 @@ fn read_copy(bytes: &[u8], entries: &mpsc::SyncSender<Entry>) {
         copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, bytes)).map_err(redb::Error::Io)?;
         Ok(copy)
     };
-    // Databases and transactions are never dropped: their destructors may panic during a panic, which
-    // aborts the process. Opening read-only reads less of the file; after a crash only opening for
-    // writing is possible.
+    // Databases and transactions are never dropped: their destructors may panic during a panic,
+    // which aborts the process. Opening read-only reads less of the file; after a crash only
+    // opening for writing is possible.
     let opened = guarded(|| {
         let database = ManuallyDrop::new(Database::builder().open_read_only_with_backend(copy()?)?);
         Ok(ManuallyDrop::new(database.begin_read()?))

@@ -19,8 +19,8 @@ use crate::wire::{CallConfiguration, Root};
 pub(super) const MAX_CONVERSATION: usize = 1_024;
 
 impl Machine {
-    /// Offers a call to other people. A ringing call of exactly the same people is answered instead.
-    /// The current call is left.
+    /// Offers a call to other people. A ringing call of exactly the same people is answered
+    /// instead. The current call is left.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) without other people, for too many, an unusable DID or too
@@ -134,8 +134,8 @@ impl Machine {
     /// Removes a person from the current call for good. Only the creator of the call may.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) without a call, in a call of another creator, or for a person who
-    /// is not in it.
+    /// [`State`](ErrorKind::State) without a call, in a call of another creator, or for a person
+    /// who is not in it.
     pub fn remove(&mut self, now: Now, did: Did) -> Result<()> {
         self.begin_input(now);
         let secret = self.fresh_secret();
@@ -195,8 +195,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Sets the people whom the integrator knows: their offers ring under `call.from = "known"`, and
-    /// they have a share of their own in bounded tables.
+    /// Sets the people whom the integrator knows: their offers ring under `call.from = "known"`,
+    /// and they have a share of their own in bounded tables.
     pub fn set_known(&mut self, known: BTreeSet<Did>) {
         self.shared.known = known;
         let known = &self.shared.known;

@@ -194,11 +194,11 @@ pub enum Event {
         /// Name of the device.
         name: String,
     },
-    /// Another process uses this device's identity: its data directory was copied. The engine stops;
-    /// this is the last event.
+    /// Another process uses this device's identity: its data directory was copied. The engine
+    /// stops; this is the last event.
     DeviceCloned,
-    /// Writing to `data_dir` failed: a restart may not know of what happens now. Once, until writing
-    /// succeeds again.
+    /// Writing to `data_dir` failed: a restart may not know of what happens now. Once, until
+    /// writing succeeds again.
     PersistenceFailed {
         /// Error of the store.
         error: String,

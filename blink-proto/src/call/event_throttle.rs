@@ -1,9 +1,9 @@
 //! Rate limit of the events about one participant's state.
 //!
 //! A participant may change what it announces as often as it likes, but must not keep the user's
-//! application busy. Once its share of events is used up, changes are deferred, and the newest state
-//! is delivered when the window allows it. The end of speech and what ends because the participant
-//! leaves are never deferred: events already delivered bound their number.
+//! application busy. Once its share of events is used up, changes are deferred, and the newest
+//! state is delivered when the window allows it. The end of speech and what ends because the
+//! participant leaves are never deferred: events already delivered bound their number.
 
 use std::collections::VecDeque;
 

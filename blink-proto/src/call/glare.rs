@@ -1,8 +1,8 @@
 //! Glare: two people call each other at the same time. Both continue in one of the two calls.
 //!
-//! The endpoints of the two creators decide which. Call ids must not: a callee could try roots until
-//! it finds an id smaller than that of the offer it received, and would become the creator of the
-//! call that continues.
+//! The endpoints of the two creators decide which. Call ids must not: a callee could try roots
+//! until it finds an id smaller than that of the offer it received, and would become the creator of
+//! the call that continues.
 
 use blink_api::{CallId, Endpoint};
 use web_time::Duration;

@@ -149,8 +149,8 @@ impl HistoryLog {
         calls.iter().flat_map(|call| self.change(call, &change)).collect()
     }
 
-    /// Evicts an entry so that one more fits: the oldest of strangers where these would exceed their
-    /// share, otherwise the oldest of others.
+    /// Evicts an entry so that one more fits: the oldest of strangers where these would exceed
+    /// their share, otherwise the oldest of others.
     fn evict_for(&mut self, stranger: bool) -> Option<Change> {
         if self.entries.len() < self.limit {
             return None;

@@ -77,8 +77,8 @@ pub(super) enum LinkAction {
     Impostor,
 }
 
-/// Counters of a closed link. It may have closed on one side only, with unchanged call keys on both:
-/// the next link continues them.
+/// Counters of a closed link. It may have closed on one side only, with unchanged call keys on
+/// both: the next link continues them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LinkCounts {
     id: [u8; 16],

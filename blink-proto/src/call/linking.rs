@@ -1,5 +1,5 @@
-//! The links of one call: when they are made, what their sessions report, and what their state means
-//! for the call.
+//! The links of one call: when they are made, what their sessions report, and what their state
+//! means for the call.
 
 use blink_api::{Endpoint, StreamId, TrackKey, TrackKind};
 use web_time::Instant;
@@ -255,7 +255,8 @@ impl Call {
         }
     }
 
-    /// Handles a new subscriber of the call's topic: record and unacknowledged links are sent again.
+    /// Handles a new subscriber of the call's topic: record and unacknowledged links are sent
+    /// again.
     pub(super) fn handle_topic_subscriber(&mut self, at_once: bool, shared: &Shared) {
         if self.is_current() && !self.is_deserted() {
             let now = shared.mono();

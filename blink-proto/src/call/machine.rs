@@ -274,7 +274,8 @@ impl Machine {
         self.outputs.extend(changes.into_iter().map(Output::Persist));
     }
 
-    /// Handles a new subscriber of a topic: messages published there before may have to be repeated.
+    /// Handles a new subscriber of a topic: messages published there before may have to be
+    /// repeated.
     fn handle_subscriber(&mut self, topic: &Topic) {
         let concerns = |call: &Call| call.keys.topic == *topic || call.people.values().any(|it| it.inbox() == topic);
         if !self.missed.concern(topic) && !self.calls.values().any(concerns) {
@@ -326,7 +327,8 @@ impl Machine {
         self.settle();
     }
 
-    /// Applies the consequences of changed calls: missed-call notices, persisted state, ended calls.
+    /// Applies the consequences of changed calls: missed-call notices, persisted state, ended
+    /// calls.
     pub(super) fn settle(&mut self) {
         for call in self.calls.values_mut() {
             for (did, offer) in std::mem::take(&mut call.undelivered) {

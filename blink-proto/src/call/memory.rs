@@ -1,8 +1,8 @@
 //! State that survives a restart of the process.
 //!
-//! The machine is created with a [`Memory`] and outputs a [`Change`] whenever it changes. The driver
-//! writes changes to its store, or drops them where it has none: the machine itself does not read
-//! them back. Times are Unix times in milliseconds, the only clock that survives a restart.
+//! The machine is created with a [`Memory`] and outputs a [`Change`] whenever it changes. The
+//! driver writes changes to its store, or drops them where it has none: the machine itself does not
+//! read them back. Times are Unix times in milliseconds, the only clock that survives a restart.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -5,8 +5,8 @@
 //! * *self-reported*: the endpoint's own record. Replaced only by its own newer record.
 //! * a *claim*: another member says that the endpoint is in the call. Ignored once the endpoint is
 //!   present by its own report.
-//! * a *hint*: another member lists the endpoint in its `seen`. It yields a key to write to, nothing
-//!   more.
+//! * a *hint*: another member lists the endpoint in its `seen`. It yields a key to write to,
+//!   nothing more.
 
 use std::collections::BTreeSet;
 

@@ -62,8 +62,9 @@ impl Roster {
         Ok(roster)
     }
 
-    /// As [`verified`](Roster::verified), without the entries and without checking signatures, which
-    /// are expensive. Not trusted before [`root_statement`](Roster::root_statement) was verified.
+    /// As [`verified`](Roster::verified), without the entries and without checking signatures,
+    /// which are expensive. Not trusted before [`root_statement`](Roster::root_statement) was
+    /// verified.
     ///
     /// # Errors
     /// [`Refusal::Malformed`] and [`Refusal::Inconsistent`].
@@ -209,8 +210,8 @@ impl Roster {
     /// Signs and adds an invitation by this person.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) for a person who is already invited, was removed or rejected, where
-    /// this person has no invitation left or is too far from the root, or the call is full.
+    /// [`State`](ErrorKind::State) for a person who is already invited, was removed or rejected,
+    /// where this person has no invitation left or is too far from the root, or the call is full.
     pub(super) fn add(&mut self, did: Did, identity: &Identity) -> Result<(), Error> {
         let refused = |why: &'static str| Err(Error::new(ErrorKind::State, why).with("did", did));
         let by = identity.did();

@@ -1,9 +1,9 @@
 //! Streams beside the microphone: an *offer* announces one, a *request* starts its frames, *close*
 //! stops it for one receiver, *revoke* for all.
 //!
-//! Offers and requests are part of the record, so that loss and order do not matter and late joiners
-//! need no history. Which streams flow on a path follows from the records of both sides; it is
-//! computed again whenever one of them or the path changes.
+//! Offers and requests are part of the record, so that loss and order do not matter and late
+//! joiners need no history. Which streams flow on a path follows from the records of both sides; it
+//! is computed again whenever one of them or the path changes.
 
 use blink_api::{Endpoint, Error, ErrorKind, Result, StreamId, TrackKey, TrackKind};
 

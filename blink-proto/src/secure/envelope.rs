@@ -11,7 +11,8 @@
 //! tag = on a call's topic HMAC-SHA256(k_tag, "blink/1 tag\0" ‖ hh ‖ ct)[0..16]; on an inbox empty
 //! ```
 //!
-//! `eph` and `cek` are fresh for every envelope: no key encrypts twice, which makes zero nonces safe.
+//! `eph` and `cek` are fresh for every envelope: no key encrypts twice, which makes zero nonces
+//! safe.
 
 use std::collections::BTreeSet;
 
@@ -115,8 +116,8 @@ pub fn seal(sealing: &Sealing<'_>, content: &[u8], random: &mut Random) -> Resul
     if envelope.len() > MAX_ENVELOPE { Err(Refusal::Oversize) } else { Ok(envelope) }
 }
 
-/// Opens an envelope with the keys of this device for the topic, and performs all checks that need no
-/// state.
+/// Opens an envelope with the keys of this device for the topic, and performs all checks that need
+/// no state.
 ///
 /// # Errors
 /// Reason of the refusal. Cheap checks come first.

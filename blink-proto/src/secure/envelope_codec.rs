@@ -134,8 +134,8 @@ impl EnvelopeCodec {
         &self.counters
     }
 
-    /// Sets whether the sender of an opened delivery is expected. If so, the delivery's origin gets a
-    /// share of the rates reserved for expected people, and loses it otherwise.
+    /// Sets whether the sender of an opened delivery is expected. If so, the delivery's origin gets
+    /// a share of the rates reserved for expected people, and loses it otherwise.
     ///
     /// `lasts` is false for a device that exists for one message only: its replay window is not
     /// kept.
@@ -166,8 +166,8 @@ impl EnvelopeCodec {
         self.open_expecting(now, topic, delivery, &|_| true)
     }
 
-    /// As [`open`](EnvelopeCodec::open), where `expects` tells whether a person is still expected; see
-    /// [`Machine::is_expected`](crate::call::Machine::is_expected).
+    /// As [`open`](EnvelopeCodec::open), where `expects` tells whether a person is still expected;
+    /// see [`Machine::is_expected`](crate::call::Machine::is_expected).
     pub fn open_expecting(
         &mut self,
         now: Instant,
@@ -217,7 +217,8 @@ impl EnvelopeCodec {
         if !fits(&channel, &content) {
             return Err(Refusal::WrongTopic);
         }
-        // Checked before the sender's rate, but committed only after: a refused message may come again.
+        // Checked before the sender's rate, but committed only after: a refused message may come
+        // again.
         self.windows.check(&content.from, content.boot, content.seq).inspect_err(|_| {
             let newest = self.windows.newest(&content.from).filter(|newest| content.boot < *newest);
             self.boot_rollback = newest.map(|boot| BootRollback { endpoint: content.from, boot, call: content.call });
@@ -227,8 +228,8 @@ impl EnvelopeCodec {
         Ok((channel, content))
     }
 
-    /// Handles a message signed as this endpoint. A (boot, sequence) that this device already used is
-    /// its own message replayed. A greater one means that another device holds its key.
+    /// Handles a message signed as this endpoint. A (boot, sequence) that this device already used
+    /// is its own message replayed. A greater one means that another device holds its key.
     fn handle_own(&mut self, content: &Content) -> Refusal {
         if (content.boot, content.seq) <= (self.boot, self.seq) {
             return Refusal::OwnEndpoint;
@@ -272,8 +273,8 @@ impl EnvelopeCodec {
     }
 
     /// Content of a message. Replies that strangers get without the user's knowledge (a nonce, a
-    /// stale boot) come from a random device with no counter and no clock: they reveal nothing about
-    /// this device except that it is online.
+    /// stale boot) come from a random device with no counter and no clock: they reveal nothing
+    /// about this device except that it is online.
     fn content(&mut self, call: CallId, body: Body, unix_ms: u64) -> Content {
         if body.is_from_throwaway() {
             let mut device = [0; 16];
@@ -310,8 +311,8 @@ fn is_forged(refusal: Refusal) -> bool {
     )
 }
 
-/// Verdict for the signaling network. Reject only what every relay can verify without keys. Everything
-/// else is `Ignore`, so that forwarding nodes are not penalised.
+/// Verdict for the signaling network. Reject only what every relay can verify without keys.
+/// Everything else is `Ignore`, so that forwarding nodes are not penalised.
 fn verdict<T>(result: &Result<T, Refusal>) -> Verdict {
     match result {
         Ok(_) | Err(Refusal::NotForUs) => Verdict::Accept,

@@ -53,8 +53,8 @@ impl Identity {
         self.signing.sign(&[context, message].concat()).to_bytes()
     }
 
-    /// X25519 key pair of the same secret (birational map of RFC 7748 §4.1), for messages sealed for
-    /// the DID.
+    /// X25519 key pair of the same secret (birational map of RFC 7748 §4.1), for messages sealed
+    /// for the DID.
     pub fn agreement(&self) -> AgreementKey {
         AgreementKey::from_scalar(&self.signing.to_scalar_bytes())
     }

@@ -1,8 +1,8 @@
 //! Identities, keys and envelopes: signing and encryption of messages, and the checks of received
 //! ones.
 //!
-//! `docs/protocol.md`, section "Envelope", specifies the construction. Key types wipe themselves and
-//! their `Debug` shows no secrets.
+//! `docs/protocol.md`, section "Envelope", specifies the construction. Key types wipe themselves
+//! and their `Debug` shows no secrets.
 
 mod buckets;
 mod channel_rates;

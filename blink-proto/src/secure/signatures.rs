@@ -26,8 +26,8 @@ pub(crate) struct SignatureChecks {
 }
 
 impl SignatureChecks {
-    /// Full budgets: 32 checks per second with a burst of 256 for each sender, and 64 per second with
-    /// the same burst for all strangers together.
+    /// Full budgets: 32 checks per second with a burst of 256 for each sender, and 64 per second
+    /// with the same burst for all strangers together.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             valid: BTreeSet::new(),

@@ -8,9 +8,9 @@ use crate::shares::{Share, SharedMap};
 
 const WINDOW: u64 = 1_024;
 const WORDS: usize = WINDOW as usize / 64;
-/// Endpoints kept of expected people, and of others. Beyond, the one of the same share that was first
-/// heard longest ago is evicted. Its messages can then be replayed, which is harmless: bodies are
-/// idempotent, and an offer rings only with a fresh nonce.
+/// Endpoints kept of expected people, and of others. Beyond, the one of the same share that was
+/// first heard longest ago is evicted. Its messages can then be replayed, which is harmless: bodies
+/// are idempotent, and an offer rings only with a fresh nonce.
 const MAX_ENDPOINTS: (usize, usize) = (2_048, 2_048);
 
 /// Replay windows of all senders.

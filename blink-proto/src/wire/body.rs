@@ -67,8 +67,8 @@ impl Body {
         }
     }
 
-    /// Whether it is sent from a random device that exists for this one message, because it may answer
-    /// a stranger without the user's knowledge.
+    /// Whether it is sent from a random device that exists for this one message, because it may
+    /// answer a stranger without the user's knowledge.
     pub fn is_from_throwaway(&self) -> bool {
         matches!(self, Self::Ringing(Ringing { rings: false, .. }) | Self::StaleBoot(_))
     }
@@ -232,8 +232,8 @@ pub enum CancelReason {
     Replaced,
 }
 
-/// The boot counter of a device of the recipient went back. Its messages are refused until it counts
-/// higher.
+/// The boot counter of a device of the recipient went back. Its messages are refused until it
+/// counts higher.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct StaleBoot {

@@ -1,5 +1,5 @@
-//! Deterministic CBOR: the single encoding of a value according to RFC 8949 §4.2.1, without floats and
-//! tags, and with small integers as the only map keys.
+//! Deterministic CBOR: the single encoding of a value according to RFC 8949 §4.2.1, without floats
+//! and tags, and with small integers as the only map keys.
 
 use minicbor::{Decode, Encode};
 

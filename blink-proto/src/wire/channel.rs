@@ -58,8 +58,8 @@ pub enum ChannelMessage {
         /// The stream, or null for none. The first audio section always belongs to the microphone.
         #[n(1)]
         stream: Option<Bytes16>,
-        /// RTP sequence number of its first packet (RFC 3550 §5.1). Earlier packets belong to another
-        /// stream.
+        /// RTP sequence number of its first packet (RFC 3550 §5.1). Earlier packets belong to
+        /// another stream.
         #[n(2)]
         sequence: u16,
     },
@@ -168,8 +168,8 @@ pub struct SectionReport {
     /// Interarrival jitter (RFC 3550 §6.4.1), in microseconds.
     #[n(4)]
     pub jitter_us: u32,
-    /// Queueing delay: transit time of the fastest packet of this interval above that of the fastest
-    /// recent packet, in microseconds.
+    /// Queueing delay: transit time of the fastest packet of this interval above that of the
+    /// fastest recent packet, in microseconds.
     #[n(5)]
     pub delay_us: u32,
     /// Payload bytes received.
@@ -177,13 +177,14 @@ pub struct SectionReport {
     pub bytes: u32,
 }
 
-/// Maximum number of `captures` in a [`ChannelMessage::Report`]; further ones are ignored.
-/// A device sends its microphone and at most three streams to another
-/// ([`STREAM_SECTIONS`](crate::call::STREAM_SECTIONS)), each perhaps with two codecs while it changes.
+/// Maximum number of `captures` in a [`ChannelMessage::Report`]; further ones are ignored. A device
+/// sends its microphone and at most three streams to another
+/// ([`STREAM_SECTIONS`](crate::call::STREAM_SECTIONS)), each perhaps with two codecs while it
+/// changes.
 pub const MAX_CAPTURES: usize = 8;
 
-/// Capture time of an RTP timestamp: as the first half of an RTCP sender report (RFC 3550 §6.4.1), on
-/// the clock of the pings instead of an NTP clock.
+/// Capture time of an RTP timestamp: as the first half of an RTCP sender report (RFC 3550 §6.4.1),
+/// on the clock of the pings instead of an NTP clock.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct CaptureReport {
     /// The stream; none for the microphone.

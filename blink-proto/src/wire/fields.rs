@@ -30,8 +30,8 @@ impl<'b, C> Decode<'b, C> for WireEndpoint {
     }
 }
 
-/// Key of an endpoint in one call, signed by its DID: 96 bytes. Nothing is sealed for a key without a
-/// valid signature.
+/// Key of an endpoint in one call, signed by its DID: 96 bytes. Nothing is sealed for a key without
+/// a valid signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignedKey {
     /// X25519 key.

@@ -253,8 +253,8 @@ fn a_session_that_cannot_connect_ends_a_call_of_two_on_both_sides() {
         let call = world.offer(A, &[B]);
         world.until(B, SECOND, "incoming", incoming);
         world.answer(B, call);
-        // Only the side that answers descriptions can fail to; where the other one makes the offer nothing is
-        // broken.
+        // Only the side that answers descriptions can fail to; where the other one makes the offer
+        // nothing is broken.
         world.advance(40 * SECOND);
         let is_offerer = if world.nodes[A].endpoint > world.nodes[B].endpoint { A } else { B };
         if broken == is_offerer {

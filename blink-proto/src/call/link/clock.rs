@@ -1,5 +1,5 @@
-//! Clock offset between the two ends of a link, from pings and their pongs (clock filter of RFC 5905
-//! §10).
+//! Clock offset between the two ends of a link, from pings and their pongs (clock filter of RFC
+//! 5905 §10).
 
 use std::collections::VecDeque;
 

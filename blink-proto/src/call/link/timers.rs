@@ -54,8 +54,8 @@ impl Link {
         }
     }
 
-    /// Time of the next ping. While other traffic arrives, the path needs none, and the clock offset
-    /// only an occasional one.
+    /// Time of the next ping. While other traffic arrives, the path needs none, and the clock
+    /// offset only an occasional one.
     fn ping_at(&self, timers: &CallTimers) -> Instant {
         if self.pings < QUICK_PINGS || self.state != LinkState::Up {
             return self.ping;

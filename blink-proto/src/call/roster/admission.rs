@@ -1,5 +1,5 @@
-//! Admission of roster entries: which entries are held, and who is valid by them, as a pure function
-//! of the root and all known entries.
+//! Admission of roster entries: which entries are held, and who is valid by them, as a pure
+//! function of the root and all known entries.
 //!
 //! Limits are counted after validity and per branch: an entry without effect uses no room, all
 //! invitations that descend from one root member share the room of their branch, and a removal
