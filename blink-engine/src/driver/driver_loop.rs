@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use blink_api::{CallId, Error, ErrorKind, Result, SignalingEvent, Verdict};
+use rand_chacha::ChaCha8Rng;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -20,7 +21,7 @@ use super::device_watch;
 use super::devices::Devices;
 use super::media::Media;
 use super::openings::{Opened, Openings};
-use super::parts::Parts;
+use super::parts::{Parts, RandomUse};
 use super::publisher::Publisher;
 use super::report::Report;
 use super::session::SessionHandle;
@@ -60,6 +61,7 @@ pub(crate) struct Driver {
     _watches: JoinSet<()>,
     openings: Openings,
     streams: Streams,
+    random: ChaCha8Rng,
     store_writer: StoreWriter,
     /// Why the engine stopped by itself, if it did.
     stopped: Arc<OnceLock<Error>>,
@@ -92,6 +94,7 @@ impl Driver {
             _watches: device_watch::start(&parts.media_hosts, &reports),
             openings: Openings::default(),
             streams: Streams::default(),
+            random: parts.random(RandomUse::Streams),
             store_writer: StoreWriter::start(store, &events),
             stopped,
             parts,

@@ -165,7 +165,7 @@ impl Task {
         let config = SessionConfig::new(clock.clone(), rtp)
             .with_ice(self.ice.clone())
             .with_audio(media.audio().rtp())
-            .with_video(if video { blink_media::video::codecs() } else { Vec::new() })
+            .with_video(if video { media.payload_formats().codecs() } else { Vec::new() })
             .with_participant(remote.did);
         let (session, mut events) = transport.open(config).await?;
         let session: Arc<dyn Session> = Arc::from(session);
