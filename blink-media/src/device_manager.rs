@@ -29,7 +29,9 @@
 //!   opened again. A microphone that was never there, such as a misspelt file, has no stand-in:
 //!   another microphone than the chosen one would be heard by surprise.
 //! * One opening at a time for each direction; one that takes 5 s has failed, and is closed should
-//!   it succeed later.
+//!   it succeed later. Until it ends, that device is not opened again, and with 8 of them none is.
+//! * A chosen device that failed to write (`Io`), such as a file on a full disk, is not opened again
+//!   before the user asks: opening would truncate the file.
 //! * Failures are retried after 0.5 s, doubling to 10 s; a device that worked for 10 s starts anew.
 //!   Each outage is reported once.
 
@@ -41,7 +43,7 @@ use std::collections::VecDeque;
 
 use web_time::Instant;
 
-use blink_api::{DeviceChange, DeviceDirection, DeviceInfo, Error, ErrorKind};
+use blink_api::{DeviceChange, DeviceDirection, DeviceInfo, Error};
 
 use hosts::Hosts;
 use port::Port;
@@ -173,8 +175,8 @@ impl DeviceManager {
         self.advance(now);
     }
 
-    /// Takes the failure of an opening. [`NotFound`](ErrorKind::NotFound) and
-    /// [`Unsupported`](ErrorKind::Unsupported) say that the host does not know the name.
+    /// Takes the failure of an opening. [`NotFound`](blink_api::ErrorKind::NotFound) and
+    /// [`Unsupported`](blink_api::ErrorKind::Unsupported) say that the host does not know the name.
     pub fn handle_open_failed(&mut self, now: Instant, id: OpenId, error: Error) {
         for port in &mut self.ports {
             port.handle_open_failed(now, id, &error, &mut self.outputs);
@@ -196,6 +198,7 @@ impl DeviceManager {
         for (change, directions) in self.hosts.replace(host, devices) {
             self.handle_change_of(now, host, &change, &directions);
         }
+        self.ports.iter_mut().for_each(|port| port.learn_default(&self.hosts));
     }
 
     /// Takes a change of a host's devices.
@@ -207,10 +210,7 @@ impl DeviceManager {
     /// Does what is due by `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         for port in &mut self.ports {
-            if let Some(id) = port.expired(now) {
-                let error = Error::new(ErrorKind::Timeout, "the device did not open");
-                port.handle_open_failed(now, id, &error, &mut self.outputs);
-            }
+            port.handle_timeout(now, &mut self.outputs);
         }
         self.advance(now);
     }

@@ -13,13 +13,14 @@ pub(super) struct Hosts {
 #[derive(Debug)]
 struct Host {
     entry: HostEntry,
-    /// `None` before the host told.
-    devices: Option<Vec<DeviceInfo>>,
+    devices: Vec<DeviceInfo>,
+    /// The host gave a whole list. Before, `devices` has those of its changes alone.
+    was_listed: bool,
 }
 
 impl Hosts {
     pub(super) fn new(hosts: Vec<HostEntry>) -> Self {
-        Self { hosts: hosts.into_iter().map(|entry| Host { entry, devices: None }).collect() }
+        Self { hosts: hosts.into_iter().map(|entry| Host { entry, devices: Vec::new(), was_listed: false }).collect() }
     }
 
     /// Devices that a name may stand for, in the order in which they are tried.
@@ -46,20 +47,22 @@ impl Hosts {
     }
 
     /// Takes a whole list. Returns the changes to the one before (to none: all that is there), each
-    /// with the directions that it concerns.
+    /// with the directions that it concerns. The first list says nothing of a change of the default:
+    /// what is open as the default may be that very device.
     pub(super) fn replace(
         &mut self,
         host: usize,
         devices: Vec<DeviceInfo>,
     ) -> Vec<(DeviceChange, Vec<DeviceDirection>)> {
         let Some(known) = self.hosts.get_mut(host) else { return Vec::new() };
-        let before = known.devices.get_or_insert_default();
+        let was_listed = std::mem::replace(&mut known.was_listed, true);
+        let before = &mut known.devices;
         let is_in = |list: &[DeviceInfo], info: &DeviceInfo| {
             list.iter().any(|other| (&other.name, other.direction) == (&info.name, info.direction))
         };
         let removed = before.iter().filter(|info| !is_in(&devices, info));
         let added = devices.iter().filter(|info| !is_in(before, info));
-        let default = devices.iter().filter(|info| info.is_default && !before.contains(info));
+        let default = devices.iter().filter(|info| was_listed && info.is_default && !before.contains(info));
         let changes = removed
             .map(|info| (DeviceChange::Removed(info.name.clone()), audio(info)))
             .chain(added.map(|info| (DeviceChange::Added(info.clone()), audio(info))))
@@ -73,8 +76,8 @@ impl Hosts {
     pub(super) fn apply(&mut self, host: usize, change: &DeviceChange) -> Vec<DeviceDirection> {
         let both = vec![DeviceDirection::Source, DeviceDirection::Sink];
         let Some(known) = self.hosts.get_mut(host) else { return Vec::new() };
-        let was_told = known.devices.is_some();
-        let devices = known.devices.get_or_insert_default();
+        let was_listed = known.was_listed;
+        let devices = &mut known.devices;
         match change {
             DeviceChange::Added(info) => {
                 devices.retain(|other| (&other.name, other.direction) != (&info.name, info.direction));
@@ -83,12 +86,9 @@ impl Hosts {
             }
             DeviceChange::Removed(name) => {
                 let gone = devices.extract_if(.., |info| info.name == *name);
-                let mut directions: Vec<_> = gone.flat_map(|info| audio(&info)).collect();
-                // Of a host that told of no list, any device may be meant.
-                if directions.is_empty() && !was_told {
-                    directions = both;
-                }
-                directions
+                let directions: Vec<_> = gone.flat_map(|info| audio(&info)).collect();
+                // Of a host that gave no list, any device may be meant.
+                if was_listed { directions } else { both }
             }
             DeviceChange::DefaultChanged(info) => {
                 devices.retain(|other| (&other.name, other.direction) != (&info.name, info.direction));
@@ -111,7 +111,7 @@ impl Hosts {
     }
 
     fn of(&self, host: usize, direction: DeviceDirection) -> impl Iterator<Item = &DeviceInfo> {
-        let devices = self.hosts.get(host).and_then(|host| host.devices.as_deref()).unwrap_or_default();
+        let devices = self.hosts.get(host).map(|host| host.devices.as_slice()).unwrap_or_default();
         devices.iter().filter(move |info| info.direction == direction && info.kind == TrackKind::Audio)
     }
 }

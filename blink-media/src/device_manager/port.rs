@@ -1,6 +1,6 @@
 //! One direction: the wanted device, the one that is being opened, the one in use.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use web_time::{Duration, Instant};
 
@@ -12,6 +12,8 @@ use super::{DEFAULT, DeviceAction, DeviceEvent, HostDevice, NONE, OpenId};
 
 /// An opening that takes longer has failed.
 const LONGEST_OPENING: Duration = Duration::from_secs(5);
+/// Each opening that hangs holds a thread of the owner: with this many, no other one begins.
+const MAX_HUNG: usize = 8;
 
 type Outputs = VecDeque<DeviceAction>;
 
@@ -32,6 +34,11 @@ pub(super) struct Port {
     is_outdated: bool,
     /// The outage was reported.
     is_reported: bool,
+    /// The chosen device failed to write, and is not tried again until the user asks: opening a
+    /// file truncates it.
+    is_given_up: bool,
+    /// Openings that took too long and have not ended.
+    hung: BTreeMap<OpenId, HostDevice>,
 }
 
 #[derive(Debug)]
@@ -82,6 +89,8 @@ impl Port {
             fallback: Backoff::default(),
             is_outdated: false,
             is_reported: false,
+            is_given_up: false,
+            hung: BTreeMap::new(),
         }
     }
 
@@ -94,7 +103,7 @@ impl Port {
     }
 
     pub(super) fn set_wanted(&mut self, name: &str, candidates: Option<Vec<HostDevice>>, is_known: bool) {
-        self.is_reported = false;
+        (self.is_reported, self.is_given_up) = (false, false);
         if self.wanted == name {
             return self.chosen.reset();
         }
@@ -115,6 +124,7 @@ impl Port {
 
     /// Returns whether the opening was one of this direction.
     pub(super) fn handle_opened(&mut self, now: Instant, id: OpenId, hosts: &Hosts, outputs: &mut Outputs) -> bool {
+        self.hung.remove(&id);
         let Some(search) = self.take_search(id) else { return false };
         if search.is_stale {
             outputs.push_back(DeviceAction::Close(id));
@@ -134,8 +144,36 @@ impl Port {
         true
     }
 
+    /// Learns from the first list of a host which device its default is that is in use.
+    pub(super) fn learn_default(&mut self, hosts: &Hosts) {
+        let Some(in_use) = self.in_use.as_mut().filter(|in_use| in_use.device.name == DEFAULT) else { return };
+        if in_use.default_name.is_none() {
+            in_use.default_name = hosts.default_name(in_use.device.host, self.direction).map(str::to_owned);
+        }
+    }
+
     pub(super) fn handle_open_failed(&mut self, now: Instant, id: OpenId, error: &Error, outputs: &mut Outputs) {
-        let Some(mut search) = self.take_search(id).filter(|search| !search.is_stale) else { return };
+        self.hung.remove(&id);
+        if let Some(search) = self.take_search(id).filter(|search| !search.is_stale) {
+            self.fail_candidate(now, search, error, outputs);
+        }
+    }
+
+    /// Gives up an opening that takes too long.
+    pub(super) fn handle_timeout(&mut self, now: Instant, outputs: &mut Outputs) {
+        let Some((id, expires)) = self.search.as_ref().and_then(|search| search.opening) else { return };
+        if now < expires {
+            return;
+        }
+        let Some(search) = self.take_search(id) else { return };
+        self.hung.insert(id, search.device.clone());
+        if !search.is_stale {
+            self.fail_candidate(now, search, &Error::new(ErrorKind::Timeout, "the device did not open"), outputs);
+        }
+    }
+
+    /// Goes on with the next device of a search, where there is one.
+    fn fail_candidate(&mut self, now: Instant, mut search: Search, error: &Error, outputs: &mut Outputs) {
         let is_unknown = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unsupported);
         if !is_unknown {
             search.error.get_or_insert_with(|| error.clone());
@@ -154,6 +192,8 @@ impl Port {
     pub(super) fn handle_lost(&mut self, now: Instant, id: OpenId, error: Option<Error>, outputs: &mut Outputs) {
         let Some(lost) = self.in_use.take_if(|in_use| in_use.id == id) else { return };
         let (direction, device) = (self.direction, lost.device);
+        let is_unwritable = error.as_ref().is_some_and(|error| error.kind() == ErrorKind::Io);
+        self.is_given_up |= is_unwritable && lost.purpose == Purpose::Chosen && device.name != DEFAULT;
         outputs.push_back(DeviceAction::Use { direction, id: None });
         outputs.push_back(DeviceAction::Close(id));
         outputs.push_back(DeviceAction::Report(DeviceEvent::Lost { direction, device, error }));
@@ -208,12 +248,6 @@ impl Port {
         }
     }
 
-    /// The opening that takes too long.
-    pub(super) fn expired(&self, now: Instant) -> Option<OpenId> {
-        let (id, expires) = self.search.as_ref()?.opening?;
-        (now >= expires).then_some(id)
-    }
-
     pub(super) fn deadline(&self) -> Option<Instant> {
         if let Some(search) = &self.search {
             return search.opening.map(|(_, expires)| expires);
@@ -238,13 +272,21 @@ impl Port {
             outputs.push_back(DeviceAction::Close(in_use.id));
             outputs.push_back(DeviceAction::Report(event));
         }
-        if self.search.is_none() {
-            self.begin_search(now, hosts, outputs);
-        }
-        if let Some(search) = self.search.as_mut().filter(|search| search.opening.is_none()) {
-            let id = next_id();
-            search.opening = Some((id, now + LONGEST_OPENING));
-            outputs.push_back(DeviceAction::Open { id, direction, device: search.device.clone() });
+        loop {
+            if self.search.is_none() {
+                self.begin_search(now, hosts, outputs);
+            }
+            let Some(mut search) = self.search.take_if(|search| search.opening.is_none()) else { return };
+            let is_hung = self.hung.values().any(|device| *device == search.device);
+            if !is_hung && self.hung.len() < MAX_HUNG {
+                let id = next_id();
+                search.opening = Some((id, now + LONGEST_OPENING));
+                outputs.push_back(DeviceAction::Open { id, direction, device: search.device.clone() });
+                self.search = Some(search);
+                return;
+            }
+            let error = Error::new(ErrorKind::Timeout, "an earlier opening of the device has not ended");
+            self.fail_candidate(now, search, &error, outputs);
         }
     }
 
@@ -273,7 +315,10 @@ impl Port {
         let in_use = self.in_use.as_ref().map(|in_use| in_use.purpose);
         let is_outdated = self.is_outdated && in_use == Some(purpose);
         match purpose {
-            Purpose::Chosen => self.candidates.is_some() && (in_use != Some(Purpose::Chosen) || is_outdated),
+            Purpose::Chosen => {
+                let is_wanted = self.candidates.is_some() && !self.is_given_up;
+                is_wanted && (in_use != Some(Purpose::Chosen) || is_outdated)
+            }
             Purpose::Fallback => {
                 // Another microphone than the chosen one is opened only in place of one that was
                 // there once: it would be heard by surprise. A speaker does no harm.

@@ -1,10 +1,11 @@
 //! Inputs in a table, and outputs as text: `open 0:usb #1`, `use #1`, `close #1`, and reports.
 
 mod random;
+mod reopening;
 
 use web_time::Duration;
 
-use blink_api::TrackKind;
+use blink_api::{ErrorKind, TrackKind};
 
 use super::*;
 
