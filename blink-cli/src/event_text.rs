@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use blink_api::{Did, TrackKind};
+use blink_api::{DeviceDirection, Did, TrackKind};
 use blink_engine::{CancelledReason, EndReason, Event, LeftReason};
 use serde_json::{Value, json};
 
@@ -72,6 +72,11 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         Event::StreamEnded { track, .. } => format!("a stream of {} ended", name(&track.endpoint.did)),
         Event::NoMicrophone { error, .. } => format!("no microphone, receiving only: {error}"),
         Event::DeviceLost { name } => format!("the device `{name}` was lost"),
+        Event::DeviceChanged { direction, name, fallback } => {
+            let device = if *direction == DeviceDirection::Source { "microphone" } else { "speaker" };
+            let stands_in = if *fallback { ", in place of the configured one" } else { "" };
+            format!("the {device} is now `{name}`{stands_in}")
+        }
         Event::DeviceCloned => {
             "the data directory was copied and is used by another running engine: this engine stops".to_owned()
         }
@@ -159,6 +164,7 @@ mod tests {
             Event::StreamOffered { call, participant, stream },
             Event::NoMicrophone { call, error: text() },
             Event::DeviceLost { name: text() },
+            Event::DeviceChanged { direction: DeviceDirection::Source, name: text(), fallback: true },
             Event::PersistenceFailed { error: text() },
         ];
         for event in &events {

@@ -2,7 +2,7 @@
 
 mod people;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,16 +15,23 @@ use blink_engine::{CallConfig, Event};
 use people::Town;
 use tokio::sync::broadcast;
 
-/// A host with the microphones `usb`, which can be unplugged, and `default`.
+/// A host with the microphones and speakers `usb`, which can be unplugged, and `default`.
 struct Desk {
     opened: Mutex<Vec<String>>,
+    /// Samples that the default speaker played.
+    played: Arc<AtomicUsize>,
     is_unplugged: Arc<AtomicBool>,
     changes: broadcast::Sender<DeviceChange>,
 }
 
 impl Desk {
     fn new() -> Arc<Self> {
-        Arc::new(Self { opened: Mutex::default(), is_unplugged: Arc::default(), changes: broadcast::channel(8).0 })
+        Arc::new(Self {
+            opened: Mutex::default(),
+            played: Arc::default(),
+            is_unplugged: Arc::default(),
+            changes: broadcast::channel(8).0,
+        })
     }
 
     fn opened(&self) -> Vec<String> {
@@ -39,7 +46,7 @@ fn usb() -> DeviceInfo {
 #[async_trait]
 impl MediaHost for Desk {
     fn capabilities(&self) -> MediaCapabilities {
-        MediaCapabilities { audio_sources: true, hotplug: true, ..MediaCapabilities::NONE }
+        MediaCapabilities { audio_sources: true, audio_sinks: true, hotplug: true, ..MediaCapabilities::NONE }
     }
 
     async fn devices(&self) -> Result<Vec<DeviceInfo>> {
@@ -61,8 +68,17 @@ impl MediaHost for Desk {
         Ok(Box::new(Microphone { format: request.format, is_gone }))
     }
 
-    async fn open_audio_sink(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSink>> {
-        Err(Error::new(ErrorKind::NotFound, "there is no speaker"))
+    async fn open_audio_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>> {
+        self.opened.lock().unwrap().push(format!("speaker {name}"));
+        let (is_gone, played) = match name {
+            "usb" => (self.is_unplugged.clone(), Arc::default()),
+            "default" => (Arc::default(), self.played.clone()),
+            _ => return Err(Error::new(ErrorKind::NotFound, "there is no such speaker")),
+        };
+        if is_gone.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::NotFound, "the speaker is unplugged"));
+        }
+        Ok(Box::new(Speaker { format: request.format, is_gone, played }))
     }
 
     fn changes(&self) -> Option<broadcast::Receiver<DeviceChange>> {
@@ -90,6 +106,38 @@ impl AudioSource for Microphone {
 
     fn latency(&self) -> Duration {
         Duration::ZERO
+    }
+}
+
+struct Speaker {
+    format: AudioFormat,
+    is_gone: Arc<AtomicBool>,
+    played: Arc<AtomicUsize>,
+}
+
+impl AudioSink for Speaker {
+    fn format(&self) -> AudioFormat {
+        self.format
+    }
+
+    fn write(&mut self, samples: &[f32]) -> Result<usize> {
+        if self.is_gone.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Closed, "the speaker was unplugged"));
+        }
+        self.played.fetch_add(samples.len(), Ordering::Relaxed);
+        Ok(samples.len())
+    }
+
+    fn queued(&self) -> usize {
+        0
+    }
+
+    fn latency(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
     }
 }
 
@@ -147,5 +195,71 @@ async fn a_microphone_of_the_second_host_is_found_by_its_name() {
         bob.answers().await;
         bob.until("heard", |event| matches!(event, Event::MediaStarted { .. })).await;
         assert_eq!(desk.opened(), ["usb"], "{name}");
+    }
+}
+
+fn openings(desk: &Desk, name: &str) -> usize {
+    desk.opened().iter().filter(|opened| *opened == name).count()
+}
+
+/// Waits until a device was opened this many times.
+async fn is_opened(desk: &Desk, name: &str, times: usize) {
+    let opened = async {
+        while openings(desk, name) < times {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let result = tokio::time::timeout(Duration::from_secs(30), opened).await;
+    assert!(result.is_ok(), "`{name}` is not opened {times} times: {:?}", desk.opened());
+}
+
+/// Waits until the default speaker plays more than it has.
+async fn plays(desk: &Desk) {
+    let before = desk.played.load(Ordering::Relaxed);
+    let played = async {
+        while desk.played.load(Ordering::Relaxed) <= before + 48_000 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(30), played).await.is_ok(), "the default speaker is silent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stand_in_speaker_plays_on_while_the_chosen_one_cannot_be_opened() {
+    let town = Town::new();
+    let desk = Desk::new();
+    let mut alice = town.person_on(1, "none", &["speaker=desk/usb"], &[("desk", desk.clone())]).await;
+    let mut bob = town.person(2, "tone:440").await;
+    alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
+    bob.answers().await;
+    alice.until("heard", |event| matches!(event, Event::MediaStarted { .. })).await;
+    desk.is_unplugged.store(true, Ordering::Relaxed);
+    alice.until("lost", |event| matches!(event, Event::DeviceLost { name } if name == "desk/usb")).await;
+    is_opened(&desk, "speaker usb", 4).await;
+    plays(&desk).await;
+    alice.blink.shutdown().await;
+    while let Some(event) = alice.next().await {
+        assert!(!matches!(event, Event::DeviceLost { .. }), "one event per outage");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_stand_in_microphone_is_reported_as_such() {
+    let town = Town::new();
+    let desk = Desk::new();
+    let mut alice = town.person_on(1, "usb", &["speaker=none"], &[("desk", desk.clone())]).await;
+    let mut bob = town.person(2, "none").await;
+    alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
+    bob.answers().await;
+    bob.until("heard", |event| matches!(event, Event::MediaStarted { .. })).await;
+    desk.is_unplugged.store(true, Ordering::Relaxed);
+    let is_live =
+        |event: &Event| matches!(event, Event::DeviceChanged { name, fallback: true, .. } if name == "desk/default");
+    alice.until("another one is live", is_live).await;
+    is_opened(&desk, "default", 1).await;
+    is_opened(&desk, "usb", 3).await;
+    alice.blink.shutdown().await;
+    while let Some(event) = alice.next().await {
+        assert!(!matches!(event, Event::NoMicrophone { .. }), "another one is live");
     }
 }

@@ -98,6 +98,8 @@ pub enum DeviceEvent {
         direction: DeviceDirection,
         /// The device.
         device: HostDevice,
+        /// Whether it was the wanted one, and neither a stand-in nor wanted before.
+        chosen: bool,
         /// Why, where the device said so.
         error: Option<Error>,
     },

@@ -18,6 +18,7 @@ impl Driver {
     pub(super) async fn set_active_call(&mut self, call: Option<CallId>) {
         self.want_devices(NONE, NONE);
         self.drive_devices().await;
+        self.devices.forget_disturbances();
         self.active = call;
         let Some(call) = call else {
             self.streams.clear();
@@ -148,20 +149,44 @@ impl Driver {
     async fn handle_device_event(&mut self, event: DeviceEvent) {
         let Some(call) = self.active else { return };
         match event {
-            DeviceEvent::Lost { device, .. } => self.emit(Event::DeviceLost { name: device.name }),
-            DeviceEvent::Changed { direction, device, fallback } => {
-                let device = device.map(|device| device.name);
-                tracing::info!(?direction, device, fallback, "another device is in use");
+            DeviceEvent::Lost { direction, device, chosen, .. } => {
+                self.devices.set_disturbed(direction, true);
+                let name = if chosen { self.setting(direction) } else { self.devices.full_name(&device) };
+                self.emit(Event::DeviceLost { name });
             }
-            DeviceEvent::Unavailable { direction: DeviceDirection::Source, error } => {
+            DeviceEvent::Changed { direction, device: Some(device), fallback } => {
+                let was_disturbed = self.devices.set_disturbed(direction, fallback);
+                let name = if fallback { self.devices.full_name(&device) } else { self.setting(direction) };
+                tracing::info!(?direction, name, fallback, "another device is in use");
+                // The first device of a call is the expected one.
+                if fallback || was_disturbed {
+                    self.emit(Event::DeviceChanged { direction, name, fallback });
+                }
+            }
+            DeviceEvent::Changed { device: None, .. } => {}
+            // What is in use, such as a stand-in, stays in use: neither is it lost nor does silence
+            // take its place.
+            DeviceEvent::Unavailable { direction, error } if self.devices.manager.in_use(direction).is_some() => {
+                tracing::warn!(%error, ?direction, "the configured device cannot be opened");
+            }
+            DeviceEvent::Unavailable { direction: direction @ DeviceDirection::Source, error } => {
+                self.devices.set_disturbed(direction, true);
                 self.emit(Event::NoMicrophone { call, error: error.to_string() });
             }
-            DeviceEvent::Unavailable { direction: DeviceDirection::Sink, error } => {
+            DeviceEvent::Unavailable { direction: direction @ DeviceDirection::Sink, error } => {
                 tracing::error!(%error, "the speaker cannot be opened");
-                self.emit(Event::DeviceLost { name: self.parts.settings.speaker.clone() });
-                self.use_null_sink().await;
+                if !self.devices.set_disturbed(direction, true) {
+                    self.emit(Event::DeviceLost { name: self.setting(direction) });
+                    self.use_null_sink().await;
+                }
             }
         }
+    }
+
+    /// The configured device.
+    fn setting(&self, direction: DeviceDirection) -> String {
+        let settings = &self.parts.settings;
+        if direction == DeviceDirection::Source { settings.microphone.clone() } else { settings.speaker.clone() }
     }
 
     /// Handles the failure of a device in use.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use blink_api::{AudioSink, AudioSource, MediaHost};
+use blink_api::{AudioSink, AudioSource, DeviceDirection, MediaHost};
 use blink_media::{DeviceManager, HostDevice, HostEntry, OpenId};
 
 /// The media hosts with the manager of their devices.
@@ -12,6 +12,8 @@ pub(super) struct Devices {
     hosts: Vec<(String, Arc<dyn MediaHost>)>,
     /// Devices that were opened and are not in use yet, with whether they have a hardware clock.
     opened: BTreeMap<OpenId, (OpenedDevice, bool)>,
+    /// Directions whose wanted device is not in use, as the user was told.
+    disturbed: Vec<DeviceDirection>,
     /// The host of each opening that is under way.
     opening: BTreeMap<OpenId, usize>,
 }
@@ -32,6 +34,7 @@ impl Devices {
             manager: DeviceManager::new(entries.collect()),
             hosts: hosts.to_vec(),
             opened: BTreeMap::new(),
+            disturbed: Vec::new(),
             opening: BTreeMap::new(),
         }
     }
@@ -50,6 +53,26 @@ impl Devices {
         if let Some(device) = device {
             self.opened.insert(id, (device, hardware_clock));
         }
+    }
+
+    /// Name of a device as in the configuration: `HOST/NAME`.
+    pub(super) fn full_name(&self, device: &HostDevice) -> String {
+        let host = self.hosts.get(device.host).map_or("", |(host, _)| host.as_str());
+        format!("{host}/{}", device.name)
+    }
+
+    /// The user is told that the wanted device is not in use, or that it is again. Returns which of
+    /// the two the user was told before.
+    pub(super) fn set_disturbed(&mut self, direction: DeviceDirection, disturbed: bool) -> bool {
+        let before = self.disturbed.contains(&direction);
+        self.disturbed.retain(|other| *other != direction);
+        self.disturbed.extend(disturbed.then_some(direction));
+        before
+    }
+
+    /// Another call begins: nothing was told of its devices.
+    pub(super) fn forget_disturbances(&mut self) {
+        self.disturbed.clear();
     }
 
     /// The device of an opening, and whether it has a hardware clock.

@@ -133,6 +133,14 @@ impl Person {
         }
     }
 
+    /// The next event; `None` once the engine ended.
+    pub(crate) async fn next(&mut self) -> Option<Event> {
+        match self.events.next().await? {
+            EventItem::Event(event) => Some(event),
+            EventItem::Lagged { .. } => panic!("lagged"),
+        }
+    }
+
     /// Waits for a call and answers it.
     pub(crate) async fn answers(&mut self) -> blink_api::CallId {
         let event = self.until("incoming", |event| matches!(event, Event::IncomingCall { .. })).await;

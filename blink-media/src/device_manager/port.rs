@@ -196,7 +196,8 @@ impl Port {
         self.is_given_up |= is_unwritable && lost.purpose == Purpose::Chosen && device.name != DEFAULT;
         outputs.push_back(DeviceAction::Use { direction, id: None });
         outputs.push_back(DeviceAction::Close(id));
-        outputs.push_back(DeviceAction::Report(DeviceEvent::Lost { direction, device, error }));
+        let chosen = lost.purpose == Purpose::Chosen;
+        outputs.push_back(DeviceAction::Report(DeviceEvent::Lost { direction, device, chosen, error }));
         match lost.purpose {
             Purpose::Chosen if self.chosen.lose(now, lost.since) => {
                 self.is_reported = false;

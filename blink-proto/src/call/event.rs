@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use blink_api::{CallId, Did, Endpoint, TrackKey, TrackKind};
+use blink_api::{CallId, DeviceDirection, Did, Endpoint, TrackKey, TrackKind};
 use serde::Serialize;
 
 use super::participant::{ParticipantState, StreamInfo};
@@ -194,6 +194,15 @@ pub enum Event {
         /// Name of the device.
         name: String,
     },
+    /// Another microphone or speaker is in use, in place of the one before.
+    DeviceChanged {
+        /// Microphone (source) or speaker (sink).
+        direction: DeviceDirection,
+        /// Name of the device: that of the configuration, `HOST/NAME` for a stand-in.
+        name: String,
+        /// Whether it stands in for the configured one, which cannot be opened.
+        fallback: bool,
+    },
     /// Another process uses this device's identity: its data directory was copied. The engine
     /// stops; this is the last event.
     DeviceCloned,
@@ -240,6 +249,7 @@ impl Event {
             | Self::MediaStarted { call, .. }
             | Self::NoMicrophone { call, .. } => Some(*call),
             Self::DeviceLost { .. }
+            | Self::DeviceChanged { .. }
             | Self::DeviceCloned
             | Self::PersistenceFailed { .. }
             | Self::SignalingChanged { .. }
@@ -273,6 +283,7 @@ impl Event {
             Self::MediaStarted { .. } => "media_started",
             Self::NoMicrophone { .. } => "no_microphone",
             Self::DeviceLost { .. } => "device_lost",
+            Self::DeviceChanged { .. } => "device_changed",
             Self::DeviceCloned => "device_cloned",
             Self::PersistenceFailed { .. } => "persistence_failed",
             Self::SignalingChanged { .. } => "signaling_changed",
