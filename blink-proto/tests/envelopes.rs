@@ -36,7 +36,7 @@ fn delivery(message: Vec<u8>) -> Delivery {
 }
 
 /// From Alice to Bob's inbox.
-fn letter(alice: &mut Person, bob: &Person) -> (Topic, Vec<u8>) {
+fn envelope(alice: &mut Person, bob: &Person) -> (Topic, Vec<u8>) {
     let recipient = AgreementKey::public_of(&bob.endpoint.did).unwrap();
     alice.opener.seal(&Channel::Inbox(bob.endpoint.did), &[recipient], CALL, ringing(), 5).unwrap()
 }
@@ -44,7 +44,7 @@ fn letter(alice: &mut Person, bob: &Person) -> (Topic, Vec<u8>) {
 #[test]
 fn a_letter_arrives_once_and_says_who_sent_it() {
     let (mut alice, mut bob) = (person(1), person(2));
-    let (topic, bytes) = letter(&mut alice, &bob);
+    let (topic, bytes) = envelope(&mut alice, &bob);
     let (result, verdict) = bob.opener.open(Instant::now(), &topic, &delivery(bytes.clone()));
     let (channel, content) = result.unwrap();
     assert_eq!((channel, verdict), (Channel::Inbox(bob.endpoint.did), Verdict::Accept));
@@ -57,7 +57,7 @@ fn a_letter_arrives_once_and_says_who_sent_it() {
 #[test]
 fn every_flipped_bit_and_every_truncation_is_refused_and_counted() {
     let (mut alice, mut bob) = (person(1), person(2));
-    let (topic, bytes) = letter(&mut alice, &bob);
+    let (topic, bytes) = envelope(&mut alice, &bob);
     let key = bob.identity.agreement();
     for at in 0..bytes.len() {
         for bit in 0..8 {
@@ -86,7 +86,7 @@ fn every_flipped_bit_and_every_truncation_is_refused_and_counted() {
 #[test]
 fn a_letter_opens_with_its_key_on_its_topic_only() {
     let (mut alice, bob, mut carol) = (person(1), person(2), person(3));
-    let (topic, bytes) = letter(&mut alice, &bob);
+    let (topic, bytes) = envelope(&mut alice, &bob);
     let (bobs, carols) = (bob.identity.agreement(), carol.identity.agreement());
     assert_eq!(open(&topic, &bytes, &[&carols], None), Err(Refusal::NotForUs));
     let elsewhere = inbox_topic(&carol.endpoint.did);
@@ -99,7 +99,7 @@ fn a_letter_opens_with_its_key_on_its_topic_only() {
 #[test]
 fn oversize_is_refused_before_anything_else_and_never_made() {
     let (mut alice, mut bob) = (person(1), person(2));
-    let (topic, _) = letter(&mut alice, &bob);
+    let (topic, _) = envelope(&mut alice, &bob);
     let (result, verdict) = bob.opener.open(Instant::now(), &topic, &delivery(vec![0; MAX_ENVELOPE + 1]));
     assert_eq!((result.unwrap_err(), verdict), (Refusal::Oversize, Verdict::Reject));
     assert_eq!(bob.opener.counters().oversize, 1);
@@ -201,10 +201,10 @@ fn a_device_notices_that_it_was_copied_and_takes_no_old_word_of_its_own_for_that
 #[test]
 fn envelopes_look_alike_whatever_is_in_them() {
     let (mut alice, bob) = (person(1), person(2));
-    let lengths: Vec<_> = (0..8).map(|_| letter(&mut alice, &bob).1.len()).collect();
+    let lengths: Vec<_> = (0..8).map(|_| envelope(&mut alice, &bob).1.len()).collect();
     assert!(lengths.windows(2).all(|pair| pair[0] == pair[1]), "{lengths:?}");
-    let (_, one) = letter(&mut alice, &bob);
-    let (_, other) = letter(&mut alice, &bob);
+    let (_, one) = envelope(&mut alice, &bob);
+    let (_, other) = envelope(&mut alice, &bob);
     let same = one.iter().zip(&other).filter(|(one, other)| one == other).count();
     assert!(same < one.len() / 4, "two envelopes of the same message share {same} of {} bytes", one.len());
     for needle in [&alice.endpoint.did.public_key()[..], bob.endpoint.did.public_key(), CALL.as_bytes()] {

@@ -175,7 +175,7 @@ mod tests {
 
     const TOPIC: Topic = Topic::from_bytes([7; 32]);
     const PACE: Duration = Duration::from_millis(20);
-    /// What timers may be late: they go by milliseconds.
+    /// Resolution of timers, by which they may be late.
     const GRAIN: Duration = Duration::from_millis(1);
 
     /// A node that publishes, and one on a bad network that reads.
