@@ -1,4 +1,4 @@
-//! What an attacker can do to an envelope, and that none of it does anything but count.
+//! Attacks on envelopes, each of which is rejected and counted and has no other effect.
 
 use std::time::Instant;
 
@@ -42,7 +42,7 @@ fn envelope(alice: &mut Person, bob: &Person) -> (Topic, Vec<u8>) {
 }
 
 #[test]
-fn a_letter_arrives_once_and_says_who_sent_it() {
+fn an_envelope_is_accepted_once_and_names_its_sender() {
     let (mut alice, mut bob) = (person(1), person(2));
     let (topic, bytes) = envelope(&mut alice, &bob);
     let (result, verdict) = bob.opener.open(Instant::now(), &topic, &delivery(bytes.clone()));
@@ -71,7 +71,7 @@ fn every_flipped_bit_and_every_truncation_is_refused_and_counted() {
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
-        // An origin of its own for each, so that the rate limits stay out of it.
+        // A separate origin for each, so that no rate limit applies.
         let origin = Some(Origin([(at % 251) as u8; 16]));
         let delivery = Delivery { origin, ..delivery(changed) };
         let later = Instant::now() + std::time::Duration::from_secs(at as u64);
@@ -80,11 +80,14 @@ fn every_flipped_bit_and_every_truncation_is_refused_and_counted() {
     }
     let counters = *bob.opener.counters();
     assert_eq!(counters.total() + counters.not_for_us, refused);
-    assert!(bob.opener.open(Instant::now(), &topic, &delivery(bytes)).0.is_ok(), "nothing refused was remembered");
+    assert!(
+        bob.opener.open(Instant::now(), &topic, &delivery(bytes)).0.is_ok(),
+        "rejected envelopes do not enter the replay window"
+    );
 }
 
 #[test]
-fn a_letter_opens_with_its_key_on_its_topic_only() {
+fn an_envelope_opens_with_its_key_on_its_topic_only() {
     let (mut alice, bob, mut carol) = (person(1), person(2), person(3));
     let (topic, bytes) = envelope(&mut alice, &bob);
     let (bobs, carols) = (bob.identity.agreement(), carol.identity.agreement());
@@ -133,7 +136,7 @@ fn a_call_topic_needs_the_calls_tag_and_takes_records_only() {
     assert_ne!(other.topic, keys.topic);
     assert_eq!(open(&topic, &record, &[&bobs], Some(other.tag())), Err(Refusal::BadTag));
     bob.opener.leave(&CALL);
-    assert!(bob.opener.open(now, &topic, &delivery(record)).0.is_err(), "after parting it is nobody's");
+    assert!(bob.opener.open(now, &topic, &delivery(record)).0.is_err(), "after leaving, the call's topic is unknown");
 }
 
 #[test]
@@ -150,7 +153,7 @@ fn nobody_speaks_for_somebody_else() {
     let forged = seal(&sealing, &content(alice.endpoint, 1).encode(), &mut random).unwrap();
     let (refused, verdict) = bob.opener.open(Instant::now(), &topic, &delivery(forged));
     assert_eq!(refused.unwrap_err(), Refusal::BadSignature);
-    assert_eq!(verdict, Verdict::Ignore, "whoever passed it on could not see that");
+    assert_eq!(verdict, Verdict::Ignore, "a relay cannot verify that");
 
     let (_, own) = bob.opener.seal(&Channel::Inbox(bob.endpoint.did), &[recipient], CALL, ringing(), 5).unwrap();
     assert_eq!(bob.opener.open(Instant::now(), &topic, &delivery(own)).0.unwrap_err(), Refusal::OwnEndpoint);
@@ -193,7 +196,7 @@ fn a_device_notices_that_it_was_copied_and_takes_no_old_word_of_its_own_for_that
     let mut snapshot = started_as(6);
     assert_eq!(hears(&mut snapshot, &said[3]), Refusal::ClonedDevice);
 
-    // Whoever begins above what was heard is the later one, for good.
+    // A boot above the received one is the later one, permanently.
     let mut again = started_as(7);
     said.iter().for_each(|own| assert_eq!(hears(&mut again, own), Refusal::OwnEndpoint));
 }

@@ -1,5 +1,4 @@
-//! Envelopes written out by hand, by somebody who has every key and keeps to the protocol but for
-//! one thing.
+//! Handwritten envelopes of a sender that has every key and violates one rule of the protocol.
 
 use std::time::{Duration, Instant};
 
@@ -13,18 +12,18 @@ use rand::SeedableRng;
 
 const CALL: CallId = CallId::from_bytes([7; 16]);
 
-/// How an envelope is made. [`Forgery::honest`] is as `docs/protocol.md` says.
+/// Parts of an envelope. [`Forgery::honest`] conforms to `docs/protocol.md`.
 #[derive(Clone)]
 struct Forgery {
-    /// What is hashed and signed.
+    /// Topic in the signed hash.
     topic: Topic,
     /// Topic and recipient of each wrap.
     wraps: Vec<(Topic, [u8; 32])>,
     content: Vec<u8>,
-    /// After the signature; as it must be where `None`.
+    /// Padding after the signature; `None` for the required one.
     padding: Option<Vec<u8>>,
     tag: Vec<u8>,
-    /// What is done to the wraps before they are written.
+    /// Transformation of the wraps before they are encoded.
     order: fn(&mut Vec<[u8; 56]>),
 }
 
@@ -71,7 +70,7 @@ impl Forgery {
         envelope.into_writer()
     }
 
-    /// So many bytes short of a whole block the plaintext is without padding.
+    /// Number of padding bytes up to a multiple of the block size.
     fn missing(&self) -> usize {
         let length = 2 + self.content.len() + 64;
         length.next_multiple_of(256) - length
@@ -108,20 +107,19 @@ fn envelope() -> Forgery {
     Forgery::honest(inbox_topic(&bob().did()), *bob().agreement().public())
 }
 
-/// What Bob says of a envelope.
+/// Result of opening an envelope with Bob's key.
 fn opened(envelope: &[u8]) -> Result<Content, Refusal> {
     open(&inbox_topic(&bob().did()), envelope, &[&bob().agreement()], None)
 }
 
 #[test]
-fn what_is_made_as_it_should_be_opens() {
+fn a_conforming_envelope_opens() {
     assert_eq!(opened(&envelope().seal()), Ok(content(1, 1)));
     let zeros = Forgery { padding: Some(vec![0; envelope().missing()]), ..envelope() };
     assert_eq!(zeros.seal(), envelope().seal());
 }
 
-/// With a wrap for each of two topics, all that keeps an envelope on one of them is that the topic
-/// is hashed.
+/// With a wrap for each of two topics, the hashed topic alone binds an envelope to one of them.
 #[test]
 fn an_envelope_is_good_on_one_topic_whatever_its_wraps_are_for() {
     let keys = CallKeys::new(CALL, [3; 32].into());
@@ -187,7 +185,7 @@ fn a_call_topic_takes_no_envelope_without_the_calls_tag_and_an_inbox_none_with_o
 }
 
 #[test]
-fn a_sender_whose_key_is_of_small_order_is_nobody() {
+fn a_sender_with_a_key_of_small_order_is_rejected() {
     let mut neutral = [0; 32];
     neutral[0] = 1;
     let from = Endpoint { did: Did::from_public_key(neutral), ..endpoint(&alice()) };
@@ -210,7 +208,7 @@ fn of(boot: u64, seq: u64) -> Vec<u8> {
 }
 
 #[test]
-fn nothing_is_taken_from_before_a_senders_newest_start() {
+fn envelopes_of_an_older_boot_are_rejected() {
     let now = Instant::now();
     let (mut codec, topic) = (codec(now), envelope().topic);
     let mut hears = |boot, seq| codec.open(now, &topic, &delivery(&of(boot, seq), 1)).0.map(|_| ());
@@ -221,11 +219,11 @@ fn nothing_is_taken_from_before_a_senders_newest_start() {
 }
 
 #[test]
-fn a_flood_is_stopped_before_it_is_opened_and_blamed_on_nobody() {
+fn a_flood_is_dropped_before_decryption_and_ignored_by_verdict() {
     let now = Instant::now();
     let topic = envelope().topic;
     let garbage = vec![0; 1_000];
-    // From one origin of people who are not expected, and from many of them.
+    // From one origin of unknown identities, and from many.
     for (origins, most) in [(1, 10), (1_000, 150)] {
         let mut codec = codec(now);
         let verdicts: Vec<_> =
@@ -243,7 +241,7 @@ fn a_flood_is_stopped_before_it_is_opened_and_blamed_on_nobody() {
 }
 
 #[test]
-fn one_person_has_one_share_from_wherever_it_speaks() {
+fn one_identity_has_one_rate_limit_over_all_origins() {
     let now = Instant::now();
     let (mut codec, topic) = (codec(now), envelope().topic);
     let envelopes: Vec<_> = (1..=120).map(|seq| of(1, seq)).collect();
@@ -252,12 +250,12 @@ fn one_person_has_one_share_from_wherever_it_speaks() {
     };
     assert_eq!(hear(&mut codec, now, 0..100), 80);
     assert_eq!(codec.counters().rate_limited, 20);
-    // What was refused for that was not remembered as heard.
+    // Rate-limited envelopes do not enter the replay window.
     assert_eq!(hear(&mut codec, now + Duration::from_secs(1), 80..120), 20);
 }
 
 #[test]
-fn what_is_said_on_a_calls_topic_is_about_that_call() {
+fn a_message_on_a_calls_topic_names_that_call() {
     let now = Instant::now();
     let keys = CallKeys::new(CALL, [3; 32].into());
     let key = AgreementKey::from_scalar(&[5; 32]);

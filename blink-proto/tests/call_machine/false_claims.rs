@@ -1,4 +1,4 @@
-//! Members who lie, and messages that come when nobody expects them any more.
+//! False statements of malicious members, and messages that arrive late.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn sealed(seed: u64) -> Simulation {
     Simulation::configured(SimulationConfig { devices: &devices, seed, network, settings, sealed: true })
 }
 
-/// The call's keys as everybody in it knows them.
+/// Keys of the call's members.
 fn keys(simulation: &Simulation, node: usize) -> Vec<[u8; 32]> {
     let (_, keys) = simulation.known_call_keys(node).unwrap();
     keys.into_iter().map(|(_, key)| key).collect()
@@ -54,7 +54,7 @@ fn record(call_key: SignedKey, version: u64) -> Record {
     }
 }
 
-/// A member says something that its machine never would to everybody in the call.
+/// Sends a message of a malicious member to all others.
 fn says(simulation: &mut Simulation, node: usize, call: CallId, record: Record) {
     says_of_the_roster(simulation, node, call, record, Vec::new());
 }
@@ -126,7 +126,7 @@ fn a_call_key_that_is_said_to_be_anothers_keeps_no_record_from_its_owner_and_bre
     let mut simulation = sealed(2);
     let call = connected(&mut simulation, &[B, C]);
     let [own, theirs] = [C, B].map(|node| own_key(&simulation, node, call));
-    // One after the other, so that the liar itself loses its path only in the end.
+    // One after the other, so that the malicious member loses its own path last.
     let fake = |simulation: &Simulation, number| Seen {
         endpoint: device(simulation, B, number),
         boot: 1,
@@ -195,8 +195,8 @@ fn nothing_is_sealed_for_a_key_that_its_owner_has_not_signed_for() {
     let mut simulation = sealed(9);
     let call = connected(&mut simulation, &[B, C]);
     let own = own_key(&simulation, C, call);
-    // The liar's keys as those of other people's devices, signed by itself: in a record, and in
-    // envelopes.
+    // The malicious member's keys as those of other identities' devices, signed by itself: in a
+    // record, and in envelopes.
     let eyes: Vec<AgreementKey> = (90..94).map(|number| AgreementKey::from_scalar(&[number; 32])).collect();
     let liar = Identity::from_seed(&[3; 32]);
     let fake = |simulation: &Simulation, node: usize, number: u8| {

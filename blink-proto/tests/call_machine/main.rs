@@ -1,4 +1,4 @@
-//! The call machine on virtual time: what everyone must see in each situation, and what nobody may.
+//! The call machine on virtual time: required and forbidden events and messages of each situation.
 
 mod budgets;
 mod false_claims;

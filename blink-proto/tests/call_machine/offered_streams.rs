@@ -49,7 +49,7 @@ fn a_stream_flows_while_it_is_asked_for_and_only_to_who_asked() {
             |event| matches!(event, Event::StreamOffered { stream, .. } if *stream == info),
         );
     }
-    assert_eq!(simulation.sends(A), 0, "nobody asked");
+    assert_eq!(simulation.sends(A), 0, "no request");
     for _ in 0..2 {
         assert_eq!(request(&mut simulation, B, A, info.stream).unwrap(), info);
         simulation.advance(SECOND);
@@ -264,5 +264,5 @@ fn a_voice_is_told_once_per_utterance_and_ends_with_muting_and_leaving() {
     simulation.advance(Duration::from_millis(500));
     assert_eq!((simulation.count(A, started), simulation.count(A, stopped)), (3, 3), "{}", simulation.transcript());
     simulation.input(A, Input::Speaking { endpoint: bob, speaking: true });
-    assert_eq!(simulation.count(A, started), 3, "nobody is in a call");
+    assert_eq!(simulation.count(A, started), 3, "no call");
 }

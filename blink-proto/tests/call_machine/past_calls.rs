@@ -1,4 +1,4 @@
-//! What the user is shown of calls that were, and who can be reached.
+//! Call history and presence.
 
 use std::time::Duration;
 

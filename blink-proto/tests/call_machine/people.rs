@@ -1,4 +1,4 @@
-//! Who takes part changes: devices, invitations, removals.
+//! Changes of membership: devices, invitations, removals.
 
 use blink_api::{CallId, CallSettings, Topic};
 use blink_proto::call::{CancelledReason, EndReason, Event, LeftReason};

@@ -67,7 +67,7 @@ fn stream(number: u8) -> StreamOffer {
     StreamOffer { id, kind, codec: "VP8".to_owned(), name: "screen".to_owned() }
 }
 
-/// States and streams of a participant as its user was told of them.
+/// States and streams of a participant in the events of a user.
 fn told(events: &[Event], of: Endpoint) -> (usize, ParticipantState, Vec<StreamId>) {
     let (mut count, mut state, mut streams) = (0, ParticipantState::default(), Vec::new());
     for event in events {

@@ -66,7 +66,7 @@ fn what_was_rejected_missed_or_cancelled_does_not_ring_again() {
         simulation.until(B, SECOND, "incoming", incoming);
         match deed {
             0 => {
-                // Nobody hears it, so the offer goes on.
+                // Nothing receives the cancel, so the offer continues.
                 simulation.cut_signaling.insert((B, A));
                 simulation.reject(B, call);
             }
@@ -145,7 +145,7 @@ fn a_crash_in_a_call_of_two_ends_it_for_the_other_one_at_once() {
     simulation.advance(40 * SECOND);
     idle(&simulation, A);
     idle(&simulation, B);
-    assert_eq!(simulation.count(A, ended), 0, "it is no news to whoever starts anew");
+    assert_eq!(simulation.count(A, ended), 0, "a restart does not repeat the event");
     let entry = &simulation.nodes[A].machine.history()[0];
     assert_eq!((entry.call, entry.outcome, entry.ended_ms), (call, CallOutcome::Answered, None));
 }
@@ -169,7 +169,7 @@ fn a_crash_while_calling_takes_the_offer_back_and_tells_who_missed_it() {
     simulation.restart_with_memory(A);
     simulation.go_online(C);
     simulation.advance(10 * SECOND);
-    assert_eq!(simulation.count(C, missed), 1, "once it is known it is told no more");
+    assert_eq!(simulation.count(C, missed), 1, "the event is not repeated");
 }
 
 /// As of a device without a battery for its clock: what it did before the clock was set is
@@ -206,7 +206,7 @@ fn a_clock_that_is_set_between_two_starts_costs_nothing_but_time_stamps() {
     assert_eq!(simulation.nodes[C].machine.history().len(), 2);
     simulation.go_online(absent);
     simulation.advance(10 * SECOND);
-    assert_eq!(simulation.count(absent, missed), 1, "whoever was called hears of it");
+    assert_eq!(simulation.count(absent, missed), 1, "an absent callee learns of the missed call");
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_clock_that_jumped_loses_nothing_that_must_not_ring_and_keeps_nothing_for_ev
         assert_eq!(rung, 1, "jump {jump}\n{}", simulation.transcript());
         assert!(simulation.nodes[B].machine.history().len() == 2);
         let open = simulation.nodes[C].machine.snapshot().calls.iter().any(|open| open.call == group);
-        assert_eq!(open, jump < 0, "after so long by the clock nobody is expected in it");
+        assert_eq!(open, jump < 0, "by the wall clock, the call has expired");
         // Whatever the clocks say: a day later it is forgotten.
         for _ in 0..3 {
             simulation.advance(9 * HOUR);
