@@ -5,7 +5,7 @@ mod people;
 use std::time::Duration;
 
 use blink_api::ErrorKind;
-use blink_engine::{Blink, Call, CallConfig, EndReason, Event, EventItem};
+use blink_engine::{Blink, CallConfig, EndReason, Event, EventItem};
 use people::Town;
 
 fn joined(event: &Event) -> bool {
