@@ -23,7 +23,7 @@ pub trait PayloadFormat: Send + Sync {
 
     /// Joins all fragments of a frame to its bitstream, with whether it is a key frame; `None`
     /// where they do not fit together.
-    fn join(&self, fragments: &mut dyn Iterator<Item = &FrameFragment>) -> Option<(Bytes, bool)>;
+    fn join(&self, fragments: &[&FrameFragment]) -> Option<(Bytes, bool)>;
 }
 
 /// Capabilities of a payload format.

@@ -138,8 +138,10 @@ impl SessionConfig {
 /// Control events of a session, in a queue of 1,024 entries and 1 MiB of messages. RTP packets go
 /// to [`SessionConfig::rtp`] instead.
 ///
-/// While the queue is full, a transport drops [`SessionEvent::Rtcp`] and [`SessionEvent::Data`],
-/// and keeps every other event until there is room.
+/// While the queue is full, a transport may drop [`SessionEvent::Rtcp`], [`SessionEvent::Data`]
+/// and [`SessionEvent::KeyframeRequested`], may merge repeated
+/// requests and [`SessionEvent::BandwidthEstimate`]s, and keeps every other event until there is
+/// room.
 pub type SessionEvents = mpsc::Receiver<SessionEvent>;
 
 /// A connection to one remote device, from before its negotiation until after its end.
@@ -232,6 +234,7 @@ pub trait Session: Send + Sync {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for an unknown track,
     /// [`Incompatible`](crate::ErrorKind::Incompatible) for a codec that was not negotiated,
+    /// [`TooLarge`](crate::ErrorKind::TooLarge) for a payload of more than 1,200 bytes,
     /// [`Full`](crate::ErrorKind::Full) for a full queue (the packet is dropped).
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()>;
 
@@ -254,6 +257,7 @@ pub trait Session: Send + Sync {
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for a channel that is not open,
+    /// [`TooLarge`](crate::ErrorKind::TooLarge) for a message of more than 16 KiB,
     /// [`Full`](crate::ErrorKind::Full) for a full queue (the message is dropped).
     fn send_data(&self, channel: ChannelId, message: Bytes) -> Result<()>;
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use blink_api::{
     AudioCodec, AudioProcessorFactory, Clock, Configuration, Context, DeviceId, Endpoint, Error, ErrorKind,
-    HostCandidates, IceConfig, MediaHost, Result, Signaling, SystemClock, Transport, TransportCapabilities,
+    HostCandidates, IceConfig, MediaHost, PayloadFormat, Result, Signaling, SystemClock, Transport,
+    TransportCapabilities,
 };
 use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc;
@@ -20,6 +21,7 @@ use crate::event_sender::EventSender;
 use crate::events::WeakEvents;
 use crate::store::Store;
 use blink_media::CallAudio;
+use blink_media::video::PayloadFormats;
 use blink_proto::call::{Machine, MachineConfig, Memory, Now};
 use blink_proto::secure::{EnvelopeCodec, Identity, Random};
 
@@ -147,7 +149,7 @@ impl BlinkBuilder {
         };
         let endpoint = Endpoint { did: identity.did(), device };
         let memory = remembered(store.as_ref())?;
-        let parts = self.parts().await?;
+        let parts = self.parts(fresh(&mut random)).await?;
         let now = Now { mono: parts.clock.now(), unix_ms: parts.clock.unix_ms() };
         let call = parts.settings.call.clone();
         let seed = fresh(&mut random);
@@ -157,7 +159,7 @@ impl BlinkBuilder {
     }
 
     /// Opens the backends. Signaling comes last: with it the device becomes visible to others.
-    async fn parts(&self) -> Result<Parts> {
+    async fn parts(&self, seed: [u8; 32]) -> Result<Parts> {
         let configuration = &self.configuration;
         let context = Context { clock: self.clock.clone(), shared: configuration.registry().shared() };
         let settings = configuration.settings().clone();
@@ -184,12 +186,29 @@ impl BlinkBuilder {
                 processors.push(entry.create(configuration, &context).await?);
             }
         }
+        let mut payload_formats = Vec::new();
+        for entry in configuration.registry().entries::<dyn PayloadFormat>() {
+            payload_formats.push(entry.create(configuration, &context).await?);
+        }
+        let payload_formats = PayloadFormats::new(payload_formats);
         let signaling = match &self.signaling {
             Some(signaling) => signaling.clone(),
             None => configuration.create::<dyn Signaling>(&context).await?,
         };
         let (clock, workers) = (self.clock.clone(), WorkerHost::new(self.pacing, self.threads.as_ref())?);
-        Ok(Parts { transport, signaling, codecs, audio, media_hosts, processors, clock, settings, workers })
+        Ok(Parts {
+            transport,
+            signaling,
+            codecs,
+            audio,
+            media_hosts,
+            processors,
+            payload_formats,
+            clock,
+            settings,
+            workers,
+            seed,
+        })
     }
 
     fn random(&self) -> Result<Random> {

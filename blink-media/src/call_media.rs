@@ -59,7 +59,7 @@ use crate::processors::Processors;
 use crate::receiver_reports::PathQuality;
 use crate::statistics::AudioStatistics;
 use crate::tick_scheduler::{TICK, TickScheduler};
-use crate::video;
+use crate::video::{self, PayloadFormats};
 use audio_sender::AudioSender;
 use context::Context;
 use path::{Path, Receiver};
@@ -86,6 +86,8 @@ pub struct CallMediaConfig {
     pub prefer: Preference,
     /// The processors of the microphone, in order.
     pub processors: Processors,
+    /// Payload formats of video.
+    pub payload_formats: PayloadFormats,
     /// The clock of the call.
     pub clock: CallClock,
     /// Ticks begin a multiple of [`TICK`] after this, so that calls on one thread tick together;
@@ -116,6 +118,7 @@ pub struct CallMedia {
     tick_grid: Option<Instant>,
     random: ChaCha8Rng,
     clock: CallClock,
+    payload_formats: PayloadFormats,
     taps: Taps,
     processors: Processors,
     /// Streams have no processors: these are for voices.
@@ -135,7 +138,7 @@ pub struct CallMedia {
 impl CallMedia {
     /// The media of a call without devices and paths.
     pub fn new(config: CallMediaConfig, now: Instant) -> Self {
-        let CallMediaConfig { local, audio, prefer, processors, clock, tick_grid, seed } = config;
+        let CallMediaConfig { local, audio, prefer, processors, payload_formats, clock, tick_grid, seed } = config;
         Self {
             speaker: Speaker::new(audio.format()),
             microphone: AudioSender::new(TrackKey::microphone(local)),
@@ -145,6 +148,7 @@ impl CallMedia {
             tick_grid,
             random: ChaCha8Rng::from_seed(seed),
             clock,
+            payload_formats,
             taps: Taps::default(),
             processors,
             no_processors: Processors::default(),

@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use super::call_media::PathFeedback;
 use super::fake::{FakeCodec, Heard, Script, capture_config, received, rtp_codec};
 use super::rate::AudioDemand;
-use super::video::{AssemblerConfig, CLOCK_RATE, FrameAssembler, VideoClock};
+use super::video::{AssemblerConfig, CLOCK_RATE, FrameAssembler, PayloadFormats, VideoClock};
 use super::{
     AudioPacket, Capture, CaptureConfig, DelayRange, JitterBuffer, JitterConfig, Playout, PlayoutDecision, Processors,
     ReceiveConfig, TICK,
@@ -266,7 +266,8 @@ struct VideoCall {
 
 impl VideoCall {
     fn new((sequence, timestamp): (u16, RtpTime), start: Instant) -> Self {
-        let assembler = FrameAssembler::new(CodecName::new("VP8"), AssemblerConfig::default()).unwrap();
+        let format = PayloadFormats::default().of(&CodecName::new("VP8")).unwrap();
+        let assembler = FrameAssembler::new(format, AssemblerConfig::default());
         Self { assembler, ends: Ends::new(start), clock: VideoClock::new(start, timestamp), sequence, frames: 0 }
     }
 

@@ -18,6 +18,7 @@ use blink_api::{
     TrackKind,
 };
 use blink_media::AudioStatistics;
+use blink_media::video::PayloadFormats;
 use blink_media::{
     CallAudio, CallClock, CallMedia, CallMediaConfig, Capture, CaptureConfig, MediaCommand, MediaOutput,
     NegotiatedSection, PathId, Playout, Processors, ReceiveConfig, TICK, WorstCasePath,
@@ -282,6 +283,7 @@ impl Call {
             processors: Processors::new(vec![Box::new(Counter(processed.clone()))]),
             clock: CallClock::new(others.now, others.now),
             tick_grid: None,
+            payload_formats: PayloadFormats::default(),
             seed: [7; 32],
         };
         let (mut media, now) = (CallMedia::new(config, others.now), others.now);

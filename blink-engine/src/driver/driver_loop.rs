@@ -1,7 +1,6 @@
 //! The loop: one input after the other into the machine, and all outputs of it carried out.
 
 mod commands;
-mod device_actions;
 mod media_events;
 mod stream_commands;
 
@@ -10,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use blink_api::{CallId, Error, ErrorKind, Result, SignalingEvent, Verdict};
+use rand_chacha::ChaCha8Rng;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -17,10 +17,10 @@ use tokio::task::JoinSet;
 use super::alarm::Alarm;
 use super::command::Command;
 use super::device_watch;
-use super::devices::Devices;
 use super::media::Media;
+use super::opened_devices::Devices;
 use super::openings::{Opened, Openings};
-use super::parts::Parts;
+use super::parts::{Parts, RandomUse};
 use super::publisher::Publisher;
 use super::report::Report;
 use super::session::SessionHandle;
@@ -43,23 +43,24 @@ const STATISTICS: Duration = Duration::from_millis(500);
 /// How long a shutdown waits for sessions to close.
 const CLOSING: Duration = Duration::from_secs(1);
 /// How long a shutdown waits for devices that are being opened.
-const OPENING: Duration = Duration::from_secs(1);
+pub(super) const OPENING_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Driver {
-    parts: Parts,
-    machine: Machine,
+    pub(super) parts: Parts,
+    pub(super) machine: Machine,
     envelopes: EnvelopeCodec,
     sessions: BTreeMap<SessionId, SessionHandle>,
     subscriptions: Subscriptions,
     publisher: Publisher,
-    media: Media,
+    pub(super) media: Media,
     /// The call that this device is in.
-    active: Option<CallId>,
-    devices: Devices,
+    pub(super) active: Option<CallId>,
+    pub(super) devices: Devices,
     /// Held so that the watches go on.
     _watches: JoinSet<()>,
-    openings: Openings,
-    streams: Streams,
+    pub(super) openings: Openings,
+    pub(super) streams: Streams,
+    random: ChaCha8Rng,
     store_writer: StoreWriter,
     /// Why the engine stopped by itself, if it did.
     stopped: Arc<OnceLock<Error>>,
@@ -92,6 +93,7 @@ impl Driver {
             _watches: device_watch::start(&parts.media_hosts, &reports),
             openings: Openings::default(),
             streams: Streams::default(),
+            random: parts.random(RandomUse::Streams),
             store_writer: StoreWriter::start(store, &events),
             stopped,
             parts,
@@ -318,7 +320,7 @@ impl Driver {
         }
     }
 
-    fn emit(&mut self, event: Event) {
+    pub(super) fn emit(&mut self, event: Event) {
         tracing::debug!(event = event.name());
         if let Event::CallReplaced { old, new } = event {
             self.handles.replace(old, new);
@@ -381,6 +383,6 @@ fn path_of(session: SessionId) -> PathId {
     PathId(session.0)
 }
 
-fn now(parts: &Parts) -> Now {
+pub(super) fn now(parts: &Parts) -> Now {
     Now { mono: parts.clock.now(), unix_ms: parts.clock.unix_ms() }
 }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use blink_api::{AudioProcessor, AudioSource, Clock, Endpoint, Result, RtpIn, RtpSink, StreamId, TrackKey};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use tokio::sync::{mpsc, oneshot};
 
 use super::epoch::Epoch;
 use super::media_worker::{MediaStatistics, MediaWorker, MediaWorkerCommand, SessionPort};
-use super::parts::Parts;
+use super::parts::{Parts, RandomUse};
 use super::report::Report;
 use super::rtp_input::{Liveness, RtpInput};
 use super::video_worker::VideoWorkerCommand;
+use blink_media::video::PayloadFormats;
 use blink_media::{CallAudio, CallClock, CallMedia, CallMediaConfig, MediaCommand, PathId, Processors};
 use blink_proto::call::SessionId;
 
@@ -31,6 +34,8 @@ pub(super) struct Media {
     prepared: Option<Box<dyn AudioSource>>,
     epoch: Epoch,
     is_open: bool,
+    /// Seeds of the media of each call.
+    random: ChaCha8Rng,
 }
 
 /// A session's end of the media.
@@ -40,6 +45,7 @@ pub(super) struct MediaHandle {
     packets: mpsc::Sender<(PathId, RtpIn)>,
     /// Of the call that goes on, or the next one.
     audio: CallAudio,
+    payload_formats: PayloadFormats,
 }
 
 impl Media {
@@ -49,12 +55,18 @@ impl Media {
         let worker = MediaWorker::new(parts.clock.clone(), reports, packet_queue);
         parts.workers.add_worker(worker, queue, parts.clock.clone());
         Self {
-            handle: MediaHandle { commands, packets, audio: parts.audio.clone() },
+            handle: MediaHandle {
+                commands,
+                packets,
+                audio: parts.audio.clone(),
+                payload_formats: parts.payload_formats.clone(),
+            },
             parts: parts.clone(),
             local,
             prepared: None,
             epoch: Epoch::default(),
             is_open: false,
+            random: parts.random(RandomUse::Media),
         }
     }
 
@@ -125,7 +137,8 @@ impl Media {
             processors: Processors::new(processors),
             clock: CallClock::new(clock_epoch, now),
             tick_grid: self.parts.workers.tick_grid(),
-            seed: rand::random(),
+            payload_formats: self.parts.payload_formats.clone(),
+            seed: self.random.random(),
         };
         let media = Box::new(CallMedia::new(config, now));
         self.handle.send_command(MediaWorkerCommand::Open(self.epoch, media)).await;
@@ -173,6 +186,11 @@ impl Media {
 }
 
 impl MediaHandle {
+    /// Payload formats of video.
+    pub(super) fn payload_formats(&self) -> &PayloadFormats {
+        &self.payload_formats
+    }
+
     /// A handle whose other ends are with a test.
     #[cfg(test)]
     pub(super) fn to(
@@ -180,7 +198,7 @@ impl MediaHandle {
         packets: mpsc::Sender<(PathId, RtpIn)>,
         audio: CallAudio,
     ) -> Self {
-        Self { commands, packets, audio }
+        Self { commands, packets, audio, payload_formats: PayloadFormats::default() }
     }
 
     /// The audio of the call.

@@ -165,7 +165,7 @@ impl Task {
         let config = SessionConfig::new(clock.clone(), rtp)
             .with_ice(self.ice.clone())
             .with_audio(media.audio().rtp())
-            .with_video(if video { blink_media::video::codecs() } else { Vec::new() })
+            .with_video(if video { media.payload_formats().codecs() } else { Vec::new() })
             .with_participant(remote.did);
         let (session, mut events) = transport.open(config).await?;
         let session: Arc<dyn Session> = Arc::from(session);
@@ -342,6 +342,7 @@ impl OpenSession {
     async fn handle_message(&mut self, message: ChannelMessage, now: Instant, reporter: &mut Reporter) {
         match message {
             ChannelMessage::Section { mid, stream, sequence } => {
+                reporter.liveness.on_traffic(now);
                 let stream = stream.map(|stream| StreamId::from_bytes(stream.into()));
                 let section = AnnouncedSection { mid, stream, first_sequence: sequence };
                 self.command_media(|path| MediaCommand::Announced(path, section)).await;

@@ -5,7 +5,8 @@ use std::path::Path;
 use blink_api::{DeviceId, Endpoint, Error, ErrorKind, Result};
 use zeroize::Zeroizing;
 
-use super::{FILE, Repair, Store, damaged, repair};
+use super::database::{FILE, Store, damaged};
+use super::repair::{self, Repair};
 use blink_proto::call::HistoryEntry;
 use blink_proto::secure::Identity;
 

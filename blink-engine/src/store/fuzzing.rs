@@ -7,7 +7,7 @@ use blink_api::{DeviceId, Result};
 use redb::backends::InMemoryBackend;
 use redb::{Database, StorageBackend};
 
-use super::{Store, guarded};
+use super::database::{Store, guarded};
 use blink_proto::call::Change;
 use blink_proto::secure::Identity;
 

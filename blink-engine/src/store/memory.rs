@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use zeroize::Zeroizing;
 
-use super::{META, Store, guarded};
+use super::database::{META, Store, guarded};
 use blink_proto::call::{Change, HistoryEntry, Memory, SavedCall, SavedNotice};
 use blink_proto::wire::cbor;
 

@@ -20,8 +20,8 @@ use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend};
 use zeroize::Zeroizing;
 
+use super::database::{FILE, META, Store, guarded, is_damaged};
 use super::memory::TABLES;
-use super::{FILE, META, Store, guarded, is_damaged};
 use blink_proto::secure::Identity;
 
 /// Largest file that is repaired, in bytes: it is read into memory.

@@ -52,8 +52,8 @@ impl CallMedia {
                 self.decode_or_warn(id, track, &codec);
                 Receiver::Audio
             }
-            StreamSink::Video { codec, frames } => match VideoReceiver::new(codec, frames) {
-                Ok(receiver) => Receiver::Video(Box::new(receiver)),
+            StreamSink::Video { codec, frames } => match self.payload_formats.of(&codec) {
+                Ok(format) => Receiver::Video(Box::new(VideoReceiver::new(format, frames))),
                 Err(error) => return tracing::warn!(%error, "a video stream cannot be received"),
             },
         };

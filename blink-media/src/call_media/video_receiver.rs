@@ -1,6 +1,8 @@
 //! Received video: from packets to whole frames.
 
-use blink_api::{CodecName, Result, RtpIn};
+use std::sync::Arc;
+
+use blink_api::{PayloadFormat, RtpIn};
 use web_time::Instant;
 
 use crate::video::{AssemblerConfig, FrameAssembler, ReceivedFrame};
@@ -23,11 +25,8 @@ pub(super) struct VideoReceiver {
 }
 
 impl VideoReceiver {
-    /// # Errors
-    /// [`Unsupported`](blink_api::ErrorKind::Unsupported) for a codec without a payload format.
-    pub(super) fn new(codec: CodecName, frames: Box<dyn FrameSink>) -> Result<Self> {
-        let assembler = FrameAssembler::new(codec, AssemblerConfig::default())?;
-        Ok(Self { assembler, frames, started: false })
+    pub(super) fn new(format: Arc<dyn PayloadFormat>, frames: Box<dyn FrameSink>) -> Self {
+        Self { assembler: FrameAssembler::new(format, AssemblerConfig::default()), frames, started: false }
     }
 
     /// Takes a packet. Returns whether the first frame of all became whole.

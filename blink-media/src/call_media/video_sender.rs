@@ -6,7 +6,7 @@ use web_time::{Duration, Instant};
 use super::path_id::PathId;
 use super::send_track::SendTrack;
 use crate::rate::VideoRateGate;
-use crate::video::{Packetizer, VideoClock};
+use crate::video::{Packetizer, PayloadFormats, VideoClock};
 
 /// Longest interval at which a source is asked for due frames.
 const MAX_PAUSE: Duration = Duration::from_millis(20);
@@ -58,11 +58,17 @@ impl VideoSender {
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) for a codec without a payload format, and for a
     /// source of raw frames.
-    pub fn new(stream: StreamId, source: Box<dyn VideoSource>, first_timestamp: RtpTime, now: Instant) -> Result<Self> {
+    pub fn new(
+        stream: StreamId,
+        source: Box<dyn VideoSource>,
+        formats: &PayloadFormats,
+        first_timestamp: RtpTime,
+        now: Instant,
+    ) -> Result<Self> {
         // The place for a video encoder: raw frames need one before they can be packetized.
         let codec = source.codec().ok_or_else(raw_frames)?;
         // Each track numbers its packets itself.
-        let packetizer = Packetizer::new(codec.name, 0)?;
+        let packetizer = Packetizer::new(&*formats.of(&codec.name)?, 0);
         let frame = Duration::from_secs_f32(1.0 / source.format().frame_rate.clamp(1.0, 240.0));
         Ok(Self {
             stream,

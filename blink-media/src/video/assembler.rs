@@ -3,10 +3,13 @@
 use std::collections::VecDeque;
 use web_time::{Duration, Instant};
 
-use blink_api::{CodecName, EncodedVideoFrame, Result, RtpIn, RtpTime};
+use std::fmt;
+use std::sync::Arc;
 
-use super::payload::{Fragment, PayloadFormat};
-use super::{CLOCK_RATE, VideoStatistics};
+use blink_api::{CodecName, EncodedVideoFrame, FrameFragment, PayloadFormat, RtpIn, RtpTime};
+
+use super::limits::CLOCK_RATE;
+use super::video_statistics::VideoStatistics;
 use crate::timeline::{Numbered, Placement, Timeline};
 
 /// Configuration of a [`FrameAssembler`].
@@ -52,11 +55,12 @@ pub struct ReceivedFrame {
 /// * Key frames are recognized by their bytes: VP8 by the frame tag (RFC 7741 §4.3), H.264 by an
 ///   IDR picture with its parameter sets.
 /// * Packets that cannot be read are counted and dropped, as if lost.
-#[derive(Debug)]
 pub struct FrameAssembler {
     config: AssemblerConfig,
     codec: CodecName,
-    format: PayloadFormat,
+    format: Arc<dyn PayloadFormat>,
+    /// The first packet of every frame says so.
+    marks_frame_start: bool,
     timeline: Timeline<RtpIn>,
     /// Packets in order of sequence.
     slots: VecDeque<Slot>,
@@ -70,6 +74,13 @@ pub struct FrameAssembler {
     statistics: VideoStatistics,
 }
 
+impl fmt::Debug for FrameAssembler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.slots.len();
+        f.debug_struct("FrameAssembler").field("codec", &self.codec).field("waiting", &waiting).finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug)]
 struct Slot {
     sequence: i64,
@@ -78,7 +89,7 @@ struct Slot {
     wire: RtpTime,
     marker: bool,
     arrival: Instant,
-    fragment: Fragment,
+    fragment: FrameFragment,
 }
 
 /// Timestamp of a packet without payload, which belongs to no frame.
@@ -113,14 +124,12 @@ impl Numbered for RtpIn {
 
 impl FrameAssembler {
     /// Creates an assembler that waits for a key frame.
-    ///
-    /// # Errors
-    /// [`Unsupported`](blink_api::ErrorKind::Unsupported) for other codecs than VP8 and H264.
-    pub fn new(codec: CodecName, config: AssemblerConfig) -> Result<Self> {
-        Ok(Self {
+    pub fn new(format: Arc<dyn PayloadFormat>, config: AssemblerConfig) -> Self {
+        Self {
             config,
-            format: PayloadFormat::of(&codec)?,
-            codec,
+            codec: format.rtp().name,
+            marks_frame_start: format.capabilities().marks_frame_start,
+            format,
             timeline: Timeline::new(CLOCK_RATE),
             slots: VecDeque::new(),
             bytes: 0,
@@ -129,7 +138,7 @@ impl FrameAssembler {
             awaits_keyframe: true,
             asked: None,
             statistics: VideoStatistics::default(),
-        })
+        }
     }
 
     /// Takes a packet, in any order. To be followed by [`poll`](FrameAssembler::poll).
@@ -137,7 +146,7 @@ impl FrameAssembler {
         self.statistics.packets_received += 1;
         if packet.payload.is_empty() {
             self.place_padding(packet);
-        } else if packet.codec == self.codec && self.format.read(&packet.payload).is_some() {
+        } else if packet.codec == self.codec && self.format.parse(&packet.payload).is_some() {
             self.place(packet);
         } else {
             self.statistics.packets_malformed += 1;
@@ -156,7 +165,7 @@ impl FrameAssembler {
                 if let Some(frame) = self.take(length) {
                     return Some(frame);
                 }
-            } else if in_turn && self.format.marks_begin() && !front.fragment.begins {
+            } else if in_turn && self.marks_frame_start && !front.fragment.begins {
                 // Nothing is missing before it, and yet no frame begins: its beginning never came.
                 self.statistics.packets_malformed += 1;
                 self.drop_frame();
@@ -241,7 +250,7 @@ impl FrameAssembler {
     }
 
     fn insert(&mut self, sequence: i64, timestamp: i64, packet: RtpIn) {
-        let Some(fragment) = self.format.read(&packet.payload) else { return };
+        let Some(fragment) = self.format.parse(&packet.payload) else { return };
         let before = self.next.is_some_and(|next| sequence < next);
         if timestamp != FILLER && (before || timestamp <= self.done) {
             self.statistics.packets_late += 1;
@@ -288,7 +297,7 @@ impl FrameAssembler {
 
     fn begins(&self, at: usize) -> bool {
         let slot = &self.slots[at];
-        if slot.fragment.begins || self.format.marks_begin() || slot.is_filler() {
+        if slot.fragment.begins || self.marks_frame_start || slot.is_filler() {
             return slot.fragment.begins;
         }
         // The packet before ended a frame, or is of another one. Padding may stand between them.
@@ -317,7 +326,8 @@ impl FrameAssembler {
     /// Removes a complete frame from the front; `None` where it cannot be decoded.
     fn take(&mut self, length: usize) -> Option<ReceivedFrame> {
         let slots = self.slots.range(..length).filter(|slot| !slot.is_filler());
-        let joined = self.format.join(slots.clone().map(|slot| &slot.fragment));
+        let fragments: Vec<_> = slots.clone().map(|slot| &slot.fragment).collect();
+        let joined = self.format.join(&fragments);
         let at = slots.map(|slot| slot.arrival).min()?;
         let timestamp = self.slots.front()?.wire;
         self.done = self.done.max(self.slots.front()?.timestamp);

@@ -4,9 +4,13 @@
 //! Not read by `rtc-rtp`, which panics on a STAP-A with one byte too many and does not notice
 //! fragments that do not fit together.
 
+use blink_api::{CodecName, FrameFragment, FramePacketizer, PayloadFormat, PayloadFormatCapabilities, RtpCodec};
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::payload::Fragment;
+use rtc_rtp::codec::h264::H264Payloader;
+
+use super::limits::CLOCK_RATE;
+use super::rtc_packetizer::RtcPacketizer;
 
 /// `nal_unit_type` (H.264 table 7-1, RFC 6184 table 1).
 const IDR: u8 = 5;
@@ -23,10 +27,48 @@ const END: u8 = 0x40;
 /// Start code of NAL units in a byte stream (H.264 Annex B).
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
+/// The payload format of H.264 (RFC 6184) in packetization mode 1.
+pub(super) struct H264;
+
+impl H264 {
+    pub(super) const CAPABILITIES_OF_FORMAT: PayloadFormatCapabilities =
+        PayloadFormatCapabilities { marks_frame_start: false };
+}
+
+impl PayloadFormat for H264 {
+    fn capabilities(&self) -> PayloadFormatCapabilities {
+        Self::CAPABILITIES_OF_FORMAT
+    }
+
+    fn rtp(&self) -> RtpCodec {
+        RtpCodec {
+            name: CodecName::new("H264"),
+            clock_rate: CLOCK_RATE,
+            channels: 0,
+            fmtp: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f".to_owned(),
+        }
+    }
+
+    fn packetizer(&self) -> Box<dyn FramePacketizer> {
+        Box::new(RtcPacketizer(Box::new(H264Payloader::default())))
+    }
+
+    fn parse(&self, payload: &Bytes) -> Option<FrameFragment> {
+        if payload.is_empty() {
+            return Some(FrameFragment { data: Bytes::new(), begins: false, key: false });
+        }
+        read(payload)
+    }
+
+    fn join(&self, fragments: &[&FrameFragment]) -> Option<(Bytes, bool)> {
+        join(fragments.iter().copied())
+    }
+}
+
 /// Checks a payload from its first byte to its last.
-pub(super) fn read(payload: &Bytes) -> Option<Fragment> {
+fn read(payload: &Bytes) -> Option<FrameFragment> {
     let first = *payload.first()?;
-    let fragment = |begins, key| Some(Fragment { data: payload.clone(), begins, key });
+    let fragment = |begins, key| Some(FrameFragment { data: payload.clone(), begins, key });
     let (begins, key) = (|kind| matches!(kind, SPS | DELIMITER), |kind| kind == IDR);
     match kind(first)? {
         single @ 1..=23 => fragment(begins(single), key(single)),
@@ -47,11 +89,11 @@ pub(super) fn read(payload: &Bytes) -> Option<Fragment> {
 
 /// Assembles an access unit in the byte stream format. A key frame has an IDR picture and its
 /// parameter sets.
-pub(super) fn join<'a>(fragments: impl Iterator<Item = &'a Fragment> + Clone) -> Option<(Bytes, bool)> {
+fn join<'a>(fragments: impl Iterator<Item = &'a FrameFragment> + Clone) -> Option<(Bytes, bool)> {
     let most = fragments.clone().map(|fragment| fragment.data.len() + 2 * START_CODE.len()).sum();
     let mut unit = AccessUnit { data: BytesMut::with_capacity(most), kinds: 0 };
     let mut open = false;
-    for Fragment { data, .. } in fragments {
+    for FrameFragment { data, .. } in fragments {
         let Some(&first) = data.first() else { continue };
         let kind = kind(first)?;
         if kind == FU_A {

@@ -3,40 +3,26 @@
 use std::fmt;
 use web_time::Instant;
 
-use blink_api::{CodecName, EncodedVideoFrame, Error, ErrorKind, Result, RtpOut, RtpTime};
-use rtc_rtp::codec::h264::H264Payloader;
-use rtc_rtp::codec::vp8::Vp8Payloader;
-use rtc_rtp::packetizer::Payloader;
+use blink_api::{
+    CodecName, EncodedVideoFrame, Error, ErrorKind, FramePacketizer, PayloadFormat, Result, RtpOut, RtpTime,
+};
 
-use super::payload::PayloadFormat;
-use super::{CLOCK_RATE, MAX_PAYLOAD};
+use super::limits::{CLOCK_RATE, MAX_PAYLOAD};
 
-/// Packetizes the frames of one source: VP8 as in RFC 7741 with picture ids, H.264 as in RFC 6184
-/// in packetization mode 1.
+/// Packetizes the frames of one source in the payload format of its codec.
 ///
 /// One is made for each stream, whatever the number of receivers; a sender to several numbers the
 /// packets anew for each.
 pub struct Packetizer {
     codec: CodecName,
-    payloader: Box<dyn Payloader>,
+    payloads: Box<dyn FramePacketizer>,
     next_sequence: u16,
 }
 
 impl Packetizer {
     /// Creates a packetizer whose first packet has this sequence number.
-    ///
-    /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) for other codecs than VP8 and H264.
-    pub fn new(codec: CodecName, first_sequence: u16) -> Result<Self> {
-        let payloader: Box<dyn Payloader> = match PayloadFormat::of(&codec)? {
-            PayloadFormat::Vp8 => {
-                let mut payloader = Vp8Payloader::default();
-                payloader.enable_picture_id = true;
-                Box::new(payloader)
-            }
-            PayloadFormat::H264 => Box::new(H264Payloader::default()),
-        };
-        Ok(Self { codec, payloader, next_sequence: first_sequence })
+    pub fn new(format: &dyn PayloadFormat, first_sequence: u16) -> Self {
+        Self { codec: format.rtp().name, payloads: format.packetizer(), next_sequence: first_sequence }
     }
 
     /// Packets of the next frame, in order, each with a payload of at most [`MAX_PAYLOAD`] bytes
@@ -52,7 +38,7 @@ impl Packetizer {
     pub fn packetize(&mut self, frame: &EncodedVideoFrame, timestamp: RtpTime) -> Result<Vec<RtpOut>> {
         let invalid =
             || Error::new(ErrorKind::Invalid, "a video frame holds nothing to send").with("codec", &self.codec);
-        let payloads = self.payloader.payload(MAX_PAYLOAD, &frame.data).map_err(|source| invalid().source(source))?;
+        let payloads = self.payloads.packetize(frame, MAX_PAYLOAD).map_err(|source| invalid().source(source))?;
         let last = payloads.len().checked_sub(1).ok_or_else(invalid)?;
         let packets = payloads.into_iter().enumerate().map(|(number, payload)| {
             let sequence = self.next_sequence;

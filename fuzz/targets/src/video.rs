@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use blink_api::{CodecName, Mid, RtpIn, RtpTime};
-use blink_media::video::{AssemblerConfig, FrameAssembler, Packetizer};
+use blink_media::video::{AssemblerConfig, FrameAssembler, Packetizer, PayloadFormats};
 use bytes::Bytes;
 
 use crate::input::Input;
@@ -18,8 +18,9 @@ pub fn run(data: &[u8]) {
     let choice = input.byte();
     let codec = CodecName::new(if choice & 1 == 0 { "VP8" } else { "H264" });
     let config = AssemblerConfig { max_packets: 1 + usize::from(choice >> 1), ..AssemblerConfig::default() };
-    let mut assembler = FrameAssembler::new(codec.clone(), config).expect("both are known");
-    let mut packetizer = Packetizer::new(codec.clone(), 0).expect("both are known");
+    let format = PayloadFormats::default().of(&codec).expect("both are known");
+    let mut packetizer = Packetizer::new(&*format, 0);
+    let mut assembler = FrameAssembler::new(format, config);
     let (mut now, mut sequence, mut timestamp) = (*START, 0u16, RtpTime(0));
     let mut waits_for_key = true;
     while !input.is_empty() {

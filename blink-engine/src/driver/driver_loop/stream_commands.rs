@@ -1,6 +1,7 @@
 //! Streams beside the microphone: commands of the user, and outputs of the machine.
 
 use blink_api::{Endpoint, Error, ErrorKind, MediaHost, Result, RtpTime, StreamId, TrackKind};
+use rand::RngExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::openings::{Opened, PendingStream, StreamSource};
@@ -38,7 +39,7 @@ impl Driver {
 
     /// The source is open.
     pub(super) async fn offer_stream(&mut self, source: StreamSource, config: &StreamConfig) -> Result<StreamId> {
-        let stream = StreamId::from_random(rand::random());
+        let stream = StreamId::from_random(self.random.random());
         let codec = self.start_stream(stream, source).await?;
         self.streams.add_offered(stream, config.source.clone());
         let info = StreamInfo { stream, kind: config.kind, codec, name: config.name.clone() };
@@ -68,7 +69,13 @@ impl Driver {
             StreamSource::Video(source) => {
                 let codec = source.codec().map(|codec| codec.name.as_str().to_owned()).unwrap_or_default();
                 let clock = self.parts.clock.clone();
-                let sender = VideoSender::new(stream, source, RtpTime(rand::random()), clock.now())?;
+                let sender = VideoSender::new(
+                    stream,
+                    source,
+                    &self.parts.payload_formats,
+                    RtpTime(self.random.random()),
+                    clock.now(),
+                )?;
                 let (commands, queue) = mpsc::channel(VIDEO_QUEUE);
                 let worker = VideoWorker::new(clock.clone(), self.reports.clone(), self.media.epoch(), sender);
                 self.parts.workers.spawn_dedicated("blink-video", worker, queue, clock)?;
@@ -139,7 +146,7 @@ async fn open_source(
     request: blink_api::OpenRequest,
 ) -> Result<StreamSource> {
     let mut first = None;
-    for (host, name) in super::super::devices::candidates(hosts, &config.source) {
+    for (host, name) in super::super::opened_devices::candidates(hosts, &config.source) {
         let result = match config.kind {
             TrackKind::Audio => host.open_audio_source(name, request).await.map(StreamSource::Audio),
             TrackKind::Video => host.open_video_source(name).await.map(StreamSource::Video),

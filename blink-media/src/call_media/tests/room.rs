@@ -11,6 +11,7 @@ use blink_api::{
 
 use super::super::*;
 use crate::fake::{FakeCodec, numbered, received, rtp_codec};
+use crate::video::PayloadFormats;
 
 pub(super) const PATH: PathId = PathId(7);
 
@@ -197,6 +198,7 @@ impl Room {
             processors: Processors::new(vec![Box::new(observer.clone())]),
             clock: CallClock::new(start, start),
             tick_grid: None,
+            payload_formats: PayloadFormats::default(),
             seed: [3; 32],
         };
         Self {

@@ -107,7 +107,7 @@ fn it_holds_no_more_than_it_may() {
     for codec in CODECS {
         let sent = Sent::new(codec, 300);
         let config = AssemblerConfig { max_packets: 40, max_bytes: 20_000, ..AssemblerConfig::default() };
-        let mut assembler = FrameAssembler::new(sent.codec.clone(), config).unwrap();
+        let mut assembler = FrameAssembler::new(format(&sent.codec), config);
         // No poll, and one packet is missing.
         for packet in sent.arrivals().into_iter().skip(1) {
             assembler.push(packet);
