@@ -36,8 +36,7 @@ pub trait Transport: Send + Sync {
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)>;
 }
 
-/// Capabilities of a transport. Use of a missing one fails with
-/// [`Unsupported`](crate::ErrorKind::Unsupported).
+/// Capabilities of a transport. Use of a missing one is [`Unsupported`](crate::ErrorKind).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct TransportCapabilities {
     /// Audio.
