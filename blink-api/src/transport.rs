@@ -248,12 +248,9 @@ pub trait Session: Send + Sync {
     /// [`NotFound`](crate::ErrorKind::NotFound) where no track comes in on `mid`.
     fn request_keyframe(&self, mid: &Mid) -> Result<()>;
 
-    /// Opens a reliable, ordered data channel (RFC 8831). Only the side that makes the first SDP
-    /// offer opens; the other sees it in [`SessionEvent::ChannelOpen`]. Takes part from the next
-    /// negotiation on.
-    ///
-    /// The channel is reliable on the wire. A reader that is behind loses messages: its
-    /// [`SessionEvents`] drop [`SessionEvent::Data`] while they are full.
+    /// Opens a data channel (RFC 8831), reliable and ordered on the wire; a reader that is behind
+    /// loses [`SessionEvent::Data`]. Only the side that makes the first SDP offer opens; the other
+    /// sees it in [`SessionEvent::ChannelOpen`]. Takes part from the next negotiation on.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without data channels.
