@@ -244,9 +244,9 @@ pub trait Session: Send + Sync {
     /// [`NotFound`](crate::ErrorKind::NotFound) where no track is received on `mid`.
     fn request_keyframe(&self, mid: &Mid) -> Result<()>;
 
-    /// Opens a reliable, ordered data channel (RFC 8831). Only the side that makes the first offer
-    /// opens; the other side learns of it by [`SessionEvent::ChannelOpen`]. Effective from the next
-    /// negotiation on.
+    /// Opens a data channel (RFC 8831), reliable and ordered on the wire; a reader that is behind
+    /// loses [`SessionEvent::Data`]. Only the side that makes the first SDP offer opens; the other
+    /// learns of it by [`SessionEvent::ChannelOpen`]. Effective from the next negotiation on.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without data channels.
