@@ -44,6 +44,17 @@ fn unknown_keys_are_refused_with_file_and_key() {
 }
 
 #[test]
+fn alternatives_are_quoted_once() {
+    for (toml, expected) in [
+        ("[quality]\nprefer = 'speech'", "unknown variant: found `speech`, expected `latency` or `quality`"),
+        ("[[ice.servers]]\nuri = 'stun:x'", "unknown field: found `uri`, expected one of `url`, "),
+    ] {
+        let error = build(toml).err().expect(toml).to_string();
+        assert!(error.contains(expected) && !error.contains("``"), "{error}");
+    }
+}
+
+#[test]
 fn wrong_types_and_nonsense_are_refused_with_file_and_key() {
     for (toml, words) in [
         ("microphone = 3", "key=microphone"),
