@@ -1,4 +1,4 @@
-//! Small messages between people who have no path yet: opaque bytes on opaque topics, nothing more.
+//! Signaling: publish-subscribe delivery of opaque messages between nodes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -123,11 +123,11 @@ pub enum SignalingEvent {
         /// Connected nodes.
         nodes: usize,
     },
-    /// Another node subscribed to a topic: what was published to it before may be worth saying
-    /// again.
+    /// Another node subscribed to a topic. It has missed earlier messages, so the engine may publish
+    /// them again.
     SubscriberJoined(Topic),
-    /// This node is reached at other addresses than before: an interface came or went, or a relay
-    /// agreed or is gone.
+    /// This node's addresses changed: a network interface was added or removed, or a relay
+    /// reservation was made or ended.
     AddressesChanged,
 }
 
