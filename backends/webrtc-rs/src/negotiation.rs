@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use blink_api::{Candidate, Error, ErrorKind, Mid, Result, SessionEvent, TrackId, TrackKind};
 use blink_transport_kit::candidate::{self, CandidateUse};
-use blink_transport_kit::remote_candidates::RemoteCandidates;
+use blink_transport_kit::remote_candidate_filter::RemoteCandidateFilter;
 use blink_transport_kit::sdp::{self, Description, Section, SectionMap};
 use blink_transport_kit::traffic::SendSequence;
 use rtc::media_stream::MediaStreamTrack;
@@ -35,7 +35,7 @@ pub(crate) struct Negotiation {
     is_negotiated: bool,
     /// Media sections by index, including those hidden from the stack.
     section_map: SectionMap,
-    remote: RemoteCandidates,
+    remote: RemoteCandidateFilter,
     /// ICE username fragment of the peer.
     remote_ufrag: Option<String>,
 }
@@ -53,7 +53,7 @@ impl Negotiation {
         connection: Arc<dyn PeerConnection>,
         shared: Arc<Shared>,
         hosts: Vec<IpAddr>,
-        remote: RemoteCandidates,
+        remote: RemoteCandidateFilter,
     ) -> Self {
         Self {
             connection,
@@ -79,7 +79,7 @@ impl Negotiation {
         let options = RTCOfferOptions { ice_restart };
         let offer = self.connection.create_offer(Some(options)).await.map_err(stack::fault)?;
         if ice_restart {
-            let sdp = self.shared.lock().candidate_filter.description(&offer.sdp);
+            let sdp = self.shared.lock().local_candidate_filter.description(&offer.sdp);
             self.offer = Some(PendingOffer::Held(Box::new(offer)));
             return Ok(self.restore(&sdp));
         }
@@ -148,7 +148,7 @@ impl Negotiation {
             }
         }
         applied.map_err(stack::fault)?;
-        Ok(self.shared.lock().candidate_filter.description(&sdp))
+        Ok(self.shared.lock().local_candidate_filter.description(&sdp))
     }
 
     async fn until_hosts_gathered(&mut self) {

@@ -12,7 +12,7 @@ use blink_api::{
 use blink_transport_kit::candidate::{self, CandidateUse};
 use blink_transport_kit::check_budget::CheckBudget;
 use blink_transport_kit::events::EventSender;
-use blink_transport_kit::remote_candidates::RemoteCandidates;
+use blink_transport_kit::remote_candidate_filter::RemoteCandidateFilter;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
@@ -72,7 +72,7 @@ impl WebRtcSession {
         // A relay on loopback or a link-local address may relay to that scope.
         let servers = shared.packet_filter.servers.iter().filter_map(|server| server.host.parse().ok());
         let own: Vec<IpAddr> = addresses.iter().copied().chain(servers).collect();
-        let remote = RemoteCandidates::new(&own);
+        let remote = RemoteCandidateFilter::new(&own);
         let negotiation = Negotiation::new(Arc::clone(&connection), Arc::clone(&shared), hosts, remote);
         let negotiation = Arc::new(Mutex::new(negotiation));
         let closer = SessionCloser { connection, shared, once: Arc::default() };

@@ -9,7 +9,7 @@ use blink_api::{
     Candidate, ChannelId, Clock, HostCandidates, Mid, Result, RtpCodec, RtpSink, SessionConfig, SessionEvent, TrackId,
     TrackKind,
 };
-use blink_transport_kit::candidate_filter::CandidateFilter;
+use blink_transport_kit::local_candidate_filter::LocalCandidateFilter;
 use blink_transport_kit::check_budget::CheckBudget;
 use blink_transport_kit::events::EventSender;
 use blink_transport_kit::mdns::MdnsResponder;
@@ -58,7 +58,7 @@ pub(crate) struct State {
     pub(crate) path: Path,
     /// Gathering events held back while a description is created, which may contain the same.
     pub(crate) held: Option<Vec<Gathered>>,
-    pub(crate) candidate_filter: CandidateFilter,
+    pub(crate) local_candidate_filter: LocalCandidateFilter,
     /// mDNS responder with [`HostCandidates::Mdns`], created at the first gathering.
     pub(crate) names: Option<MdnsResponder>,
     /// Lookups of mDNS names in progress.
@@ -124,7 +124,7 @@ impl Shared {
     /// # Errors
     /// [`Invalid`](blink_api::ErrorKind::Invalid) for an invalid server URL.
     pub(crate) fn new(events: EventSender, session: &SessionConfig, budget: CheckBudget) -> Result<Self> {
-        let candidate_filter = CandidateFilter::new(&session.ice);
+        let local_candidate_filter = LocalCandidateFilter::new(&session.ice);
         Ok(Self {
             events,
             rtp: Arc::clone(&session.rtp),
@@ -136,7 +136,7 @@ impl Shared {
             packet_filter: Arc::new(PacketFilter::new(&session.ice, budget)?),
             send_room: Arc::new(Semaphore::new(channels::QUEUED_BYTES)),
             hosts: session.ice.host_candidates,
-            state: Mutex::new(State { candidate_filter, ..State::default() }),
+            state: Mutex::new(State { local_candidate_filter, ..State::default() }),
         })
     }
 
@@ -197,7 +197,7 @@ impl Shared {
         match MdnsResponder::announce(hosts) {
             Ok(names) => {
                 let mut state = self.lock();
-                state.candidate_filter.set_names(names.names().to_vec());
+                state.local_candidate_filter.set_names(names.names().to_vec());
                 state.names = Some(names);
             }
             Err(error) => tracing::warn!(%error, "mDNS is not available: host candidates are not signaled"),
@@ -248,7 +248,7 @@ impl Shared {
         }
         match gathered {
             Gathered::Candidate(candidate) => {
-                if let Some(attribute) = state.candidate_filter.candidate(&candidate.attribute) {
+                if let Some(attribute) = state.local_candidate_filter.candidate(&candidate.attribute) {
                     self.events.send(SessionEvent::LocalCandidate(Candidate { attribute, ..candidate }));
                 }
             }
