@@ -247,9 +247,9 @@ impl ReceiveStream {
         match due {
             PlayoutDecision::Wait => self.fill_background(wanted),
             PlayoutDecision::Silence { ticks } => self.fill_background(self.samples_of(ticks)),
-            PlayoutDecision::Conceal { ticks, held } => {
+            PlayoutDecision::Conceal { ticks, extends_delay } => {
                 self.filled = self.samples_of(ticks);
-                self.concealer.conceal(&mut self.buffer[..self.filled], held);
+                self.concealer.conceal(&mut self.buffer[..self.filled], extends_delay);
             }
             PlayoutDecision::Dred { later, distance, ticks } => {
                 self.filled = self.samples_of(ticks);
@@ -259,14 +259,14 @@ impl ReceiveStream {
                     self.statistics.dred_recovered_samples += u64::from(ticks);
                 }
             }
-            PlayoutDecision::Fec { next, ticks, past } => {
-                self.filled = self.samples_of(ticks + past);
+            PlayoutDecision::Fec { next, ticks, already_concealed } => {
+                self.filled = self.samples_of(ticks + already_concealed);
                 self.played = self.filled - self.samples_of(ticks);
                 self.concealer.decode_fec(&next, self.played, &mut self.buffer[..self.filled]);
             }
-            PlayoutDecision::Packet { payload, ticks, past, copy, .. } => {
-                in_time = past == 0;
-                self.decode(&payload, ticks, past, copy);
+            PlayoutDecision::Packet { payload, ticks, already_concealed, redundant, .. } => {
+                in_time = already_concealed == 0;
+                self.decode(&payload, ticks, already_concealed, redundant);
             }
         }
         let samples = &mut self.buffer[self.played..self.filled];
@@ -291,19 +291,19 @@ impl ReceiveStream {
         }
     }
 
-    fn decode(&mut self, payload: &[u8], ticks: u32, past: u32, copy: bool) {
-        let over = if past == 0 { 0 } else { self.samples_of(past) };
+    fn decode(&mut self, payload: &[u8], ticks: u32, already_concealed: u32, redundant: bool) {
+        let over = if already_concealed == 0 { 0 } else { self.samples_of(already_concealed) };
         match self.concealer.decode(payload, over, &mut self.buffer) {
             Ok(samples @ 1..) => {
                 self.filled = samples;
                 self.played = over.min(samples);
                 self.started = true;
-                self.statistics.packets_decoded += u64::from(!copy);
-                self.statistics.late_repairs += u64::from(past > 0);
+                self.statistics.packets_decoded += u64::from(!redundant);
+                self.statistics.late_repairs += u64::from(already_concealed > 0);
             }
             Ok(_) | Err(_) => {
                 self.statistics.packets_corrupt += 1;
-                let missing = ticks.saturating_sub(past);
+                let missing = ticks.saturating_sub(already_concealed);
                 if missing > 0 {
                     self.filled = self.samples_of(missing);
                     self.concealer.conceal(&mut self.buffer[..self.filled], false);
@@ -316,20 +316,20 @@ impl ReceiveStream {
     /// once.
     fn skip(&mut self, due: PlayoutDecision) {
         let is_packet = matches!(due, PlayoutDecision::Packet { .. });
-        let (ticks, loud) = match due {
+        let (ticks, voice_activity) = match due {
             PlayoutDecision::Wait => (0, false),
-            PlayoutDecision::Packet { payload, ticks, past, loud, .. } => {
+            PlayoutDecision::Packet { payload, ticks, already_concealed, voice_activity, .. } => {
                 self.skipped = Some(payload);
                 self.started = true;
                 self.statistics.packets_skipped += 1;
-                (ticks.saturating_sub(past), loud.unwrap_or(false))
+                (ticks.saturating_sub(already_concealed), voice_activity.unwrap_or(false))
             }
             PlayoutDecision::Fec { ticks, .. }
             | PlayoutDecision::Dred { ticks, .. }
             | PlayoutDecision::Conceal { ticks, .. }
             | PlayoutDecision::Silence { ticks } => (ticks, !self.quiet),
         };
-        self.quiet = !loud;
+        self.quiet = !voice_activity;
         if !is_packet {
             self.skipped = None;
         }

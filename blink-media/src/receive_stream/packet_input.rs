@@ -59,7 +59,7 @@ impl ReceiveStream {
             timestamp: packet.timestamp,
             ticks: ticks(&payload),
             marker: packet.marker,
-            loud: packet.level.map(AudioLevel::is_voice),
+            voice_activity: packet.level.map(AudioLevel::is_voice),
             has_fec: concealer.has_fec(&payload),
             payload,
             arrival: packet.arrival,
