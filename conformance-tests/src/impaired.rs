@@ -1,12 +1,11 @@
-//! Bad networks without privileges: decorators that delay, lose, repeat, reorder, slow down and cut
-//! what goes through real backends.
+//! Bad networks without privileges: decorators that delay, drop, duplicate, reorder, throttle and
+//! cut the traffic of real backends.
 //!
-//! [`ImpairedTransport`] puts a relay in user space between two devices: what one tells the other
-//! of its addresses, in descriptions and candidates, is replaced by addresses of an
-//! [`ImpairedNetwork`] before it is sent, so that all packets of the two pass there. The stacks
-//! below notice and mend what happens themselves, as on a bad network. [`ImpairedSignaling`] does
-//! the same to the deliveries of a signaling backend. What happens to a packet or a delivery is
-//! decided by [`blink_sim::impairment`], from seeds.
+//! [`ImpairedTransport`] puts a NAT-like relay in user space between two devices: it replaces the
+//! addresses in descriptions and candidates by external addresses of an [`ImpairedNetwork`], so
+//! that all packets between the devices pass it. The stacks detect and repair impairments
+//! themselves, as on a bad network. [`ImpairedSignaling`] does the same to the deliveries of a
+//! signaling backend. [`blink_sim::impairment`] decides about each packet and delivery, from seeds.
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -28,27 +27,27 @@
 //! # }
 //! ```
 
+mod address_rewrite;
 mod network;
 mod signaling;
-mod telling;
 mod transport;
 
 pub use blink_sim::impairment::{Impairments, Rate};
-pub use network::{Carried, ImpairedNetwork};
+pub use network::{ImpairedNetwork, TrafficCounters};
 pub use signaling::ImpairedSignaling;
 pub use transport::ImpairedTransport;
 
-/// Which packets of a device, or deliveries, do not pass.
+/// Direction in which a device's packets or deliveries are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Cut {
-    /// All pass.
+    /// Neither.
     #[default]
     None,
-    /// What it sends does not.
+    /// Sent ones.
     Outgoing,
-    /// What is sent to it does not.
+    /// Received ones.
     Incoming,
-    /// Nothing passes.
+    /// Sent and received ones.
     Both,
 }
 

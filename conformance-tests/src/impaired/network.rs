@@ -1,4 +1,4 @@
-//! The relay: an address of its own for each address of a device, and what happens between them.
+//! The relay: maps addresses as a NAT does, and impairs the datagrams between them.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -16,28 +16,27 @@ use super::Cut;
 
 /// Larger than any datagram of WebRTC.
 const LARGEST_DATAGRAM: usize = 2048;
-/// When to look again at a network in which nothing is under way.
-const IDLE: Duration = Duration::from_secs(60);
+/// Interval of checks while no datagram is in flight.
+const IDLE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A network in user space, between the devices of
-/// [`ImpairedTransport`](super::ImpairedTransport)s. It ends when it is dropped, together with the
-/// transports on it.
+/// User-space relay between the devices of [`ImpairedTransport`](super::ImpairedTransport)s,
+/// similar to a NAT. It ends when it and the transports on it are dropped.
 ///
-/// Every address that a device tells has another one here, its *alias*, which is told in its place.
-/// What comes to an alias is passed on to the address behind it, and comes there from the alias of
-/// whoever sent it.
+/// It maps each address of a device to an *external address*, a socket of its own, which is
+/// signaled in its place. A datagram that arrives there is forwarded to the device's address, with
+/// the external address of its sender as source.
 pub struct ImpairedNetwork {
     shared: Arc<Shared>,
-    clock: JoinHandle<()>,
+    forwarder: JoinHandle<()>,
 }
 
-/// What a network has done.
+/// Datagrams that a network has relayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Carried {
-    /// Datagrams that came to it.
-    pub came: u64,
-    /// Datagrams that it sent on.
-    pub sent: u64,
+pub struct TrafficCounters {
+    /// Received datagrams.
+    pub received: u64,
+    /// Forwarded datagrams; duplicates count.
+    pub forwarded: u64,
 }
 
 /// A device on the network.
@@ -46,8 +45,8 @@ pub(super) struct Device(u64);
 
 struct Shared {
     state: Mutex<State>,
-    /// Something is to be sent earlier than the clock thinks.
-    sooner: Notify,
+    /// Wakes the forwarder when a datagram was added, which may be due first.
+    rescheduled: Notify,
 }
 
 struct State {
@@ -55,68 +54,70 @@ struct State {
     seed: u64,
     cuts: HashMap<Device, Cut>,
     devices: u64,
-    /// By the addresses that are told.
-    aliases: HashMap<SocketAddr, Alias>,
-    /// The alias of each address behind one.
-    told: HashMap<SocketAddr, SocketAddr>,
-    /// Addresses whose devices have moved on: nothing passes until they are told again.
-    left: HashSet<SocketAddr>,
-    /// By the addresses behind aliases: from and to.
+    /// Mappings by external address.
+    mappings: HashMap<SocketAddr, Mapping>,
+    /// External addresses by internal address.
+    external: HashMap<SocketAddr, SocketAddr>,
+    /// Internal addresses that their devices abandoned: datagrams are dropped until they are mapped
+    /// again.
+    retired: HashSet<SocketAddr>,
+    /// Links by internal addresses: source and destination.
     flows: HashMap<(SocketAddr, SocketAddr), Link<Vec<u8>>>,
-    carried: Carried,
+    traffic: TrafficCounters,
 }
 
-struct Alias {
-    behind: SocketAddr,
-    /// `None` for somebody who is not on this network, and is only talked to.
+/// Mapping of an internal address to a socket of the relay.
+struct Mapping {
+    internal: SocketAddr,
+    /// `None` for a remote endpoint that is not a device of this network.
     device: Option<Device>,
     socket: Arc<UdpSocket>,
-    reading: JoinHandle<()>,
+    receiver: JoinHandle<()>,
 }
 
-impl Drop for Alias {
+impl Drop for Mapping {
     fn drop(&mut self) {
-        self.reading.abort();
+        self.receiver.abort();
     }
 }
 
-/// A datagram that is due.
-struct Due {
+/// Datagram to forward now.
+struct DueDatagram {
     socket: Arc<UdpSocket>,
     to: SocketAddr,
     datagram: Vec<u8>,
 }
 
 impl ImpairedNetwork {
-    /// Creates a network that impairs each direction between two addresses. The directions have
-    /// losses and delays of their own, from one seed. It needs a tokio runtime.
+    /// Creates a network that impairs each direction between two addresses independently, from one
+    /// seed. It needs a tokio runtime.
     pub fn new(impairments: Impairments, seed: u64) -> Arc<Self> {
         let state = State {
             impairments,
             seed,
             cuts: HashMap::new(),
             devices: 0,
-            aliases: HashMap::new(),
-            told: HashMap::new(),
-            left: HashSet::new(),
+            mappings: HashMap::new(),
+            external: HashMap::new(),
+            retired: HashSet::new(),
             flows: HashMap::new(),
-            carried: Carried::default(),
+            traffic: TrafficCounters::default(),
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), sooner: Notify::new() });
-        let clock = tokio::spawn(keep_time(Arc::clone(&shared)));
-        Arc::new(Self { shared, clock })
+        let shared = Arc::new(Shared { state: Mutex::new(state), rescheduled: Notify::new() });
+        let forwarder = tokio::spawn(forward_due(Arc::clone(&shared)));
+        Arc::new(Self { shared, forwarder })
     }
 
-    /// Replaces the impairments. Datagrams on their way arrive as they would have.
+    /// Replaces the impairments. Datagrams in flight keep their arrival times.
     pub fn set_impairments(&self, impairments: Impairments) {
         let mut state = self.shared.lock();
         state.impairments = impairments;
         state.flows.values_mut().for_each(|flow| flow.set_impairments(impairments));
     }
 
-    /// What it has done up to now.
-    pub fn carried(&self) -> Carried {
-        self.shared.lock().carried
+    /// Datagrams relayed so far.
+    pub fn traffic(&self) -> TrafficCounters {
+        self.shared.lock().traffic
     }
 
     pub(super) fn add_device(&self) -> Device {
@@ -129,46 +130,49 @@ impl ImpairedNetwork {
         self.shared.lock().cuts.insert(device, cut);
     }
 
-    /// Nothing passes to or from the addresses that the device told up to now.
-    pub(super) fn move_on(&self, device: Device) {
+    /// Retires all external addresses of a device: datagrams to and from them are dropped.
+    pub(super) fn retire_addresses(&self, device: Device) {
         let mut state = self.shared.lock();
-        let moved: Vec<Alias> =
-            state.aliases.extract_if(|_, alias| alias.device == Some(device)).map(|(_, alias)| alias).collect();
-        for alias in moved {
-            state.told.remove(&alias.behind);
-            state.left.insert(alias.behind);
+        let retired: Vec<Mapping> = state
+            .mappings
+            .extract_if(|_, mapping| mapping.device == Some(device))
+            .map(|(_, mapping)| mapping)
+            .collect();
+        for mapping in retired {
+            state.external.remove(&mapping.internal);
+            state.retired.insert(mapping.internal);
         }
     }
 
-    /// What is told of a device's address.
+    /// Returns the external address of a device's address, which is mapped if it is new.
     ///
     /// # Errors
-    /// Where no socket can be had.
-    pub(super) fn tell(&self, device: Device, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.shared.lock().left.remove(&address);
-        alias_of(&self.shared, address, Some(device))
+    /// If a socket cannot be created.
+    pub(super) fn external_address(&self, device: Device, address: SocketAddr) -> io::Result<SocketAddr> {
+        self.shared.lock().retired.remove(&address);
+        map(&self.shared, address, Some(device))
     }
 
-    /// What a device is given for an address that somebody told it: what it is on this network, or
-    /// stands for it there.
+    /// Returns the address at which a device reaches a signaled remote address: itself if it is an
+    /// external address of this network, otherwise the external address it is mapped to.
     ///
     /// # Errors
-    /// Where no socket can be had.
-    pub(super) fn stand_in(&self, address: SocketAddr) -> io::Result<SocketAddr> {
-        if self.shared.lock().aliases.contains_key(&address) {
+    /// If a socket cannot be created.
+    pub(super) fn mapped(&self, address: SocketAddr) -> io::Result<SocketAddr> {
+        if self.shared.lock().mappings.contains_key(&address) {
             return Ok(address);
         }
-        alias_of(&self.shared, address, None)
+        map(&self.shared, address, None)
     }
 
-    /// Addresses that are of no use any more.
-    pub(super) fn forget(&self, addresses: &[SocketAddr]) {
+    /// Removes the mappings of addresses that are no longer used.
+    pub(super) fn release(&self, addresses: &[SocketAddr]) {
         let mut state = self.shared.lock();
         for address in addresses {
-            if let Some(told) = state.told.remove(address) {
-                state.aliases.remove(&told);
+            if let Some(external) = state.external.remove(address) {
+                state.mappings.remove(&external);
             }
-            state.left.remove(address);
+            state.retired.remove(address);
             state.flows.retain(|(from, to), _| from != address && to != address);
         }
     }
@@ -176,8 +180,8 @@ impl ImpairedNetwork {
 
 impl Drop for ImpairedNetwork {
     fn drop(&mut self) {
-        self.clock.abort();
-        self.shared.lock().aliases.clear();
+        self.forwarder.abort();
+        self.shared.lock().mappings.clear();
     }
 }
 
@@ -186,17 +190,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A datagram came to an alias.
-    fn handle_datagram(self: &Arc<Self>, alias: SocketAddr, source: SocketAddr, datagram: &[u8]) {
-        // Whoever is on the network sends from an address that was told; others get an alias when
-        // they are heard of first.
-        let has_left = self.lock().left.contains(&source);
-        if !has_left && alias_of(self, source, None).is_err() {
+    /// Handles a datagram received at an external address.
+    fn handle_datagram(self: &Arc<Self>, external: SocketAddr, source: SocketAddr, datagram: &[u8]) {
+        // A device sends from an address that is already mapped. Other sources are mapped with
+        // their first datagram.
+        let is_retired = self.lock().retired.contains(&source);
+        if !is_retired && map(self, source, None).is_err() {
             return;
         }
         let mut state = self.lock();
-        state.carried.came += 1;
-        let Some(to) = state.aliases.get(&alias).map(|alias| alias.behind) else { return };
+        state.traffic.received += 1;
+        let Some(to) = state.mappings.get(&external).map(|mapping| mapping.internal) else { return };
         if !state.passes(source, to) {
             return;
         }
@@ -204,23 +208,23 @@ impl Shared {
         let flow = state.flows.entry((source, to)).or_insert_with(|| Link::new(impairments, seed));
         flow.send(Instant::now().into_std(), datagram.len(), datagram.to_vec());
         drop(state);
-        self.sooner.notify_one();
+        self.rescheduled.notify_one();
     }
 }
 
 impl State {
-    fn device(&self, behind: SocketAddr) -> Option<Device> {
-        self.aliases.get(self.told.get(&behind)?)?.device
+    fn device(&self, internal: SocketAddr) -> Option<Device> {
+        self.mappings.get(self.external.get(&internal)?)?.device
     }
 
     fn passes(&self, from: SocketAddr, to: SocketAddr) -> bool {
         let cut = |address| self.device(address).and_then(|device| self.cuts.get(&device)).copied().unwrap_or_default();
-        let is_there = |address| !self.left.contains(address);
-        is_there(&from) && is_there(&to) && !cut(from).stops_outgoing() && !cut(to).stops_incoming()
+        let is_reachable = |address| !self.retired.contains(address);
+        is_reachable(&from) && is_reachable(&to) && !cut(from).stops_outgoing() && !cut(to).stops_incoming()
     }
 
-    /// What is due now, and when the next is.
-    fn take_due(&mut self, now: Instant) -> (Vec<Due>, Option<Instant>) {
+    /// Takes the datagrams due now; returns them and the time of the next.
+    fn take_due(&mut self, now: Instant) -> (Vec<DueDatagram>, Option<Instant>) {
         let mut packets = Vec::new();
         let mut next: Option<Instant> = None;
         for ((from, to), flow) in &mut self.flows {
@@ -229,41 +233,41 @@ impl State {
             }
             next = next.into_iter().chain(flow.next_arrival().map(Instant::from_std)).min();
         }
-        // What is cut meanwhile is lost on its way.
-        let due: Vec<Due> = packets
+        // A cut also drops the datagrams in flight.
+        let due: Vec<DueDatagram> = packets
             .into_iter()
             .filter(|(from, to, _)| self.passes(*from, *to))
             .filter_map(|(from, to, datagram)| {
-                let alias = self.aliases.get(self.told.get(&from)?)?;
-                Some(Due { socket: Arc::clone(&alias.socket), to, datagram })
+                let mapping = self.mappings.get(self.external.get(&from)?)?;
+                Some(DueDatagram { socket: Arc::clone(&mapping.socket), to, datagram })
             })
             .collect();
-        self.carried.sent += due.len() as u64;
+        self.traffic.forwarded += due.len() as u64;
         (due, next)
     }
 }
 
-/// The address that stands for another one, made where there is none.
-fn alias_of(shared: &Arc<Shared>, behind: SocketAddr, device: Option<Device>) -> io::Result<SocketAddr> {
+/// Returns the external address of an internal one, which is mapped if it is new.
+fn map(shared: &Arc<Shared>, internal: SocketAddr, device: Option<Device>) -> io::Result<SocketAddr> {
     let mut state = shared.lock();
-    if let Some(told) = state.told.get(&behind).copied() {
-        // Somebody may be heard of before it is known who it is.
-        if let (Some(alias), Some(_)) = (state.aliases.get_mut(&told), device) {
-            alias.device = device;
+    if let Some(external) = state.external.get(&internal).copied() {
+        // The address may have been mapped as a remote one before its device signaled it.
+        if let (Some(mapping), Some(_)) = (state.mappings.get_mut(&external), device) {
+            mapping.device = device;
         }
-        return Ok(told);
+        return Ok(external);
     }
-    let socket = bind(behind.ip())?;
-    let told = socket.local_addr()?;
+    let socket = bind(internal.ip())?;
+    let external = socket.local_addr()?;
     let socket = Arc::new(socket);
-    let reading = tokio::spawn(read(Arc::clone(shared), told, Arc::clone(&socket)));
-    state.aliases.insert(told, Alias { behind, device, socket, reading });
-    state.told.insert(behind, told);
-    Ok(told)
+    let receiver = tokio::spawn(receive(Arc::clone(shared), external, Arc::clone(&socket)));
+    state.mappings.insert(external, Mapping { internal, device, socket, receiver });
+    state.external.insert(internal, external);
+    Ok(external)
 }
 
-/// On the interface of the address where it is this machine's, so that stacks that compare
-/// interfaces find what they expect.
+/// Binds a socket on the interface of a local address, since some stacks compare interfaces, and on
+/// loopback for other addresses.
 fn bind(like: IpAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = if like.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
     let socket = std::net::UdpSocket::bind((like, 0)).or_else(|_| std::net::UdpSocket::bind((any, 0)))?;
@@ -271,29 +275,29 @@ fn bind(like: IpAddr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket)
 }
 
-/// Takes in what comes to an alias.
-async fn read(shared: Arc<Shared>, alias: SocketAddr, socket: Arc<UdpSocket>) {
+/// Receives datagrams at an external address.
+async fn receive(shared: Arc<Shared>, external: SocketAddr, socket: Arc<UdpSocket>) {
     let mut buffer = [0; LARGEST_DATAGRAM];
     loop {
-        // Some systems report here that an earlier datagram reached no one.
+        // Some systems report here that an earlier datagram was undeliverable (ICMP).
         let Ok((length, source)) = socket.recv_from(&mut buffer).await else { continue };
-        shared.handle_datagram(alias, source, &buffer[..length]);
+        shared.handle_datagram(external, source, &buffer[..length]);
     }
 }
 
-/// Sends what is due when it is.
-async fn keep_time(shared: Arc<Shared>) {
+/// Forwards datagrams when they are due.
+async fn forward_due(shared: Arc<Shared>) {
     loop {
         let now = Instant::now();
         let (due, next) = shared.lock().take_due(now);
-        for Due { socket, to, datagram } in due {
+        for DueDatagram { socket, to, datagram } in due {
             if let Err(error) = socket.send_to(&datagram, to).await {
                 tracing::trace!(%error, "a datagram is lost");
             }
         }
         tokio::select! {
-            () = tokio::time::sleep_until(next.unwrap_or(now + IDLE)) => {}
-            () = shared.sooner.notified() => {}
+            () = tokio::time::sleep_until(next.unwrap_or(now + IDLE_INTERVAL)) => {}
+            () = shared.rescheduled.notified() => {}
         }
     }
 }
@@ -302,12 +306,12 @@ async fn keep_time(shared: Arc<Shared>) {
 mod tests {
     use super::*;
 
-    /// Two devices with a socket each, and the addresses that stand for them.
+    /// Two devices with a socket each, and their external addresses.
     struct Pair {
         network: Arc<ImpairedNetwork>,
         devices: [Device; 2],
         sockets: [UdpSocket; 2],
-        told: [SocketAddr; 2],
+        external: [SocketAddr; 2],
     }
 
     impl Pair {
@@ -316,29 +320,29 @@ mod tests {
             let devices = [network.add_device(), network.add_device()];
             let socket = async || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
             let sockets = [socket().await, socket().await];
-            let told = [0, 1].map(|n| {
+            let external = [0, 1].map(|n| {
                 let own = sockets[n].local_addr().expect("a bound socket");
-                network.tell(devices[n], own).expect("an address that stands for it")
+                network.external_address(devices[n], own).expect("an external address")
             });
-            Self { network, devices, sockets, told }
+            Self { network, devices, sockets, external }
         }
 
         async fn send(&self, from: usize, text: &str) {
-            self.sockets[from].send_to(text.as_bytes(), self.told[1 - from]).await.expect("it is sent");
+            self.sockets[from].send_to(text.as_bytes(), self.external[1 - from]).await.expect("it is sent");
         }
 
-        /// Sends, and waits until the network has it.
-        async fn send_and_be_read(&self, from: usize, text: &str) {
-            let before = self.network.carried().came;
+        /// Sends, and waits until the network has received it.
+        async fn send_until_received(&self, from: usize, text: &str) {
+            let before = self.network.traffic().received;
             self.send(from, text).await;
             let deadline = Instant::now() + Duration::from_secs(5);
-            while self.network.carried().came == before {
-                assert!(Instant::now() < deadline, "the network takes it");
+            while self.network.traffic().received == before {
+                assert!(Instant::now() < deadline, "the network receives it");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
 
-        /// What comes next, from whom.
+        /// Next datagram and its source.
         async fn next(&self, at: usize) -> (String, SocketAddr) {
             let mut buffer = [0; 64];
             let came = tokio::time::timeout(Duration::from_secs(5), self.sockets[at].recv_from(&mut buffer)).await;
@@ -348,26 +352,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn packets_come_from_the_address_that_was_told() {
+    async fn datagrams_arrive_from_the_external_address_of_the_sender() {
         let pair = Pair::new(Impairments::delayed(Duration::from_millis(1))).await;
         for (from, to) in [(0, 1), (1, 0)] {
             pair.send(from, "hello").await;
-            assert_eq!(pair.next(to).await, ("hello".to_owned(), pair.told[from]));
+            assert_eq!(pair.next(to).await, ("hello".to_owned(), pair.external[from]));
         }
     }
 
     #[tokio::test]
-    async fn strangers_are_answered_through_the_network_too() {
+    async fn sources_outside_the_network_are_mapped_with_their_first_datagram() {
         let pair = Pair::new(Impairments::NONE).await;
         let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
-        stranger.send_to(b"who", pair.told[0]).await.expect("it is sent");
+        stranger.send_to(b"who", pair.external[0]).await.expect("it is sent");
         let (text, from) = pair.next(0).await;
         assert_eq!(text, "who");
         assert_ne!(from, stranger.local_addr().expect("a bound socket"), "it has an address on the network");
         pair.sockets[0].send_to(b"me", from).await.expect("it is sent");
         let mut buffer = [0; 8];
         let (length, from) = stranger.recv_from(&mut buffer).await.expect("an answer");
-        assert_eq!((&buffer[..length], from), (&b"me"[..], pair.told[0]));
+        assert_eq!((&buffer[..length], from), (&b"me"[..], pair.external[0]));
     }
 
     #[tokio::test]
@@ -381,7 +385,7 @@ mod tests {
         ] {
             for (from, to) in [(0, 1), (1, 0)] {
                 pair.network.cut(pair.devices[0], cut);
-                pair.send_and_be_read(from, "while it is cut").await;
+                pair.send_until_received(from, "while it is cut").await;
                 if passes[from] {
                     assert_eq!(pair.next(to).await.0, "while it is cut", "{cut:?}, from {from}");
                 }
@@ -393,31 +397,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_under_way_when_it_is_cut_is_lost() {
+    async fn a_cut_drops_the_datagrams_in_flight() {
         let pair = Pair::new(Impairments::delayed(Duration::from_millis(50))).await;
-        pair.send_and_be_read(0, "under way").await;
+        pair.send_until_received(0, "under way").await;
         pair.network.cut(pair.devices[1], Cut::Incoming);
         tokio::time::sleep(Duration::from_millis(100)).await;
         pair.network.cut(pair.devices[1], Cut::None);
         pair.send(0, "afterwards").await;
         assert_eq!(pair.next(1).await.0, "afterwards");
-        assert_eq!(pair.network.carried(), Carried { came: 2, sent: 1 });
+        assert_eq!(pair.network.traffic(), TrafficCounters { received: 2, forwarded: 1 });
     }
 
     #[tokio::test]
-    async fn an_address_that_was_left_is_dead_until_it_is_told_again() {
+    async fn a_retired_address_is_dead_until_it_is_mapped_again() {
         let mut pair = Pair::new(Impairments::NONE).await;
-        pair.network.move_on(pair.devices[0]);
-        pair.send_and_be_read(0, "from the old address").await;
-        // The alias is gone with its socket.
+        pair.network.retire_addresses(pair.devices[0]);
+        pair.send_until_received(0, "from the old address").await;
+        // The mapping was removed with its socket.
         pair.send(1, "to the old address").await;
         let own = pair.sockets[0].local_addr().expect("a bound socket");
-        let told = pair.network.tell(pair.devices[0], own).expect("an address");
-        assert_ne!(told, pair.told[0], "it has another address");
-        pair.told[0] = told;
+        let external = pair.network.external_address(pair.devices[0], own).expect("an address");
+        assert_ne!(external, pair.external[0], "it has another external address");
+        pair.external[0] = external;
         for (from, to) in [(0, 1), (1, 0)] {
             pair.send(from, "anew").await;
-            assert_eq!(pair.next(to).await, ("anew".to_owned(), pair.told[from]));
+            assert_eq!(pair.next(to).await, ("anew".to_owned(), pair.external[from]));
         }
     }
 
@@ -425,7 +429,7 @@ mod tests {
     async fn an_impairment_holds_for_both_directions_and_can_change() {
         let pair = Pair::new(Impairments { loss: 1.0, ..Impairments::NONE }).await;
         for (from, to) in [(0, 1), (1, 0)] {
-            pair.send_and_be_read(from, "lost").await;
+            pair.send_until_received(from, "lost").await;
             pair.network.set_impairments(Impairments { duplicate: 1.0, ..Impairments::NONE });
             pair.send(from, "twice").await;
             assert_eq!((pair.next(to).await.0, pair.next(to).await.0), ("twice".to_owned(), "twice".to_owned()));

@@ -1,4 +1,4 @@
-//! A transport whose packets go through an [`ImpairedNetwork`].
+//! Transport whose packets pass an [`ImpairedNetwork`].
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,17 +10,17 @@ use blink_api::{
 use tokio::sync::mpsc;
 
 use super::network::{Device, ImpairedNetwork};
-use super::{Cut, telling};
+use super::{Cut, address_rewrite};
 use crate::forwarding::ForwardingSession;
 
-/// Events that wait for a slow reader, as many as a session's own.
+/// Capacity of the event queue, the same as a session's own.
 const QUEUE: usize = 1_024;
 
-/// Any transport, as one device on an [`ImpairedNetwork`].
+/// Decorates a transport as one device on an [`ImpairedNetwork`].
 ///
-/// Addresses are replaced both in what a session tells and in what it is told, so that it suffices
-/// where one side of a connection is on the network. Candidates with names instead of addresses
-/// would lead past the network and are left out.
+/// Addresses are replaced in local and in remote descriptions and candidates, so that one side of a
+/// connection on the network suffices. Candidates with names instead of addresses would bypass the
+/// network and are removed.
 pub struct ImpairedTransport {
     inner: Arc<dyn Transport>,
     place: Place,
@@ -40,15 +40,15 @@ impl ImpairedTransport {
         Self { inner, place }
     }
 
-    /// Cuts the device off, in the network; [`Cut::None`] heals it. What is under way is lost.
+    /// Cuts the device's traffic; [`Cut::None`] restores it. Datagrams in flight are lost.
     pub fn cut(&self, cut: Cut) {
         self.place.network.cut(self.place.device, cut);
     }
 
-    /// The device has another address: nothing passes to or from those that it told up to now.
-    /// Those that it tells from now on work.
+    /// Changes the device's external addresses: datagrams to and from those signaled so far are
+    /// dropped, and addresses signaled from now on work.
     pub fn change_address(&self) {
-        self.place.network.move_on(self.place.device);
+        self.place.network.retire_addresses(self.place.device);
     }
 }
 
@@ -62,41 +62,43 @@ impl Transport for ImpairedTransport {
         let (inner, events) = self.inner.open(config).await?;
         let addresses = Arc::new(Addresses { place: self.place.clone(), used: Mutex::default() });
         let (queue, outer) = mpsc::channel(QUEUE);
-        // It ends with the session's events, which end after the session.
+        // The task ends with the session's events.
         tokio::spawn(forward(Arc::clone(&addresses), events, queue));
         Ok((Box::new(ImpairedSession { inner, addresses }), outer))
     }
 }
 
-/// The addresses of one session.
+/// Addresses of one session, released when it ends.
 struct Addresses {
     place: Place,
     used: Mutex<Vec<SocketAddr>>,
 }
 
 impl Addresses {
-    /// What is told of an own address; one that cannot be relayed is not told.
-    fn tell(&self, address: SocketAddr) -> Option<SocketAddr> {
-        let told = self.place.network.tell(self.place.device, address);
+    /// External address of a local one; `None` if it cannot be relayed.
+    fn external_address(&self, address: SocketAddr) -> Option<SocketAddr> {
+        let external = self.place.network.external_address(self.place.device, address);
         self.used().push(address);
-        told.inspect_err(|error| tracing::warn!(%error, "an address cannot be impaired")).ok()
+        external.inspect_err(|error| tracing::warn!(%error, "an address cannot be impaired")).ok()
     }
 
-    /// What the session is given for an address of the other side.
-    fn stand_in(&self, address: SocketAddr) -> Option<SocketAddr> {
-        let stands_in = self.place.network.stand_in(address);
-        if stands_in.as_ref().is_ok_and(|stands_in| *stands_in != address) {
+    /// Address that the session uses for a remote one; `None` if it cannot be relayed.
+    fn mapped(&self, address: SocketAddr) -> Option<SocketAddr> {
+        let mapped = self.place.network.mapped(address);
+        if mapped.as_ref().is_ok_and(|mapped| *mapped != address) {
             self.used().push(address);
         }
-        stands_in.inspect_err(|error| tracing::warn!(%error, "an address cannot be impaired")).ok()
+        mapped.inspect_err(|error| tracing::warn!(%error, "an address cannot be impaired")).ok()
     }
 
-    fn told(&self, sdp: &str) -> String {
-        telling::description(sdp, &mut |address| self.tell(address))
+    /// Local description with external addresses.
+    fn local_description(&self, sdp: &str) -> String {
+        address_rewrite::description(sdp, &mut |address| self.external_address(address))
     }
 
-    fn given(&self, sdp: &str) -> String {
-        telling::description(sdp, &mut |address| self.stand_in(address))
+    /// Remote description with mapped addresses.
+    fn remote_description(&self, sdp: &str) -> String {
+        address_rewrite::description(sdp, &mut |address| self.mapped(address))
     }
 
     fn used(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
@@ -107,7 +109,7 @@ impl Addresses {
 impl Drop for Addresses {
     fn drop(&mut self) {
         let used = std::mem::take(&mut *self.used());
-        self.place.network.forget(&used);
+        self.place.network.release(&used);
     }
 }
 
@@ -125,35 +127,37 @@ impl ForwardingSession for ImpairedSession {
 
     async fn create_offer(&self, ice_restart: bool) -> Result<String> {
         let sdp = self.inner.create_offer(ice_restart).await?;
-        Ok(self.addresses.told(&sdp))
+        Ok(self.addresses.local_description(&sdp))
     }
 
     async fn accept_offer(&self, sdp: &str) -> Result<String> {
-        let answer = self.inner.accept_offer(&self.addresses.given(sdp)).await?;
-        Ok(self.addresses.told(&answer))
+        let answer = self.inner.accept_offer(&self.addresses.remote_description(sdp)).await?;
+        Ok(self.addresses.local_description(&answer))
     }
 
     async fn accept_answer(&self, sdp: &str) -> Result<()> {
-        self.inner.accept_answer(&self.addresses.given(sdp)).await
+        self.inner.accept_answer(&self.addresses.remote_description(sdp)).await
     }
 
     async fn add_candidate(&self, candidate: &Candidate) -> Result<()> {
-        let given = telling::candidate(&candidate.attribute, &mut |address| self.addresses.stand_in(address));
-        // What is no candidate with an address is the transport's to judge.
-        let attribute = given.unwrap_or_else(|| candidate.attribute.clone());
+        let mapped = address_rewrite::candidate(&candidate.attribute, &mut |address| self.addresses.mapped(address));
+        // The transport judges input that is not a candidate with an address.
+        let attribute = mapped.unwrap_or_else(|| candidate.attribute.clone());
         self.inner.add_candidate(&Candidate { attribute, mid: candidate.mid.clone() }).await
     }
 }
 
 crate::forwards!(Session for ImpairedSession);
 
-/// Passes events on, candidates with the addresses that stand for theirs.
+/// Forwards events, with external addresses in candidates.
 async fn forward(addresses: Arc<Addresses>, mut events: SessionEvents, queue: mpsc::Sender<SessionEvent>) {
     while let Some(event) = events.recv().await {
         let event = match event {
             SessionEvent::LocalCandidate(candidate) => {
-                let told = telling::candidate(&candidate.attribute, &mut |address| addresses.tell(address));
-                let Some(attribute) = told else { continue };
+                let external = address_rewrite::candidate(&candidate.attribute, &mut |address| {
+                    addresses.external_address(address)
+                });
+                let Some(attribute) = external else { continue };
                 SessionEvent::LocalCandidate(Candidate { attribute, ..candidate })
             }
             event => event,
