@@ -17,7 +17,7 @@ use crate::{Error, ErrorKind, Result};
 /// knows nothing of calls, and what it carries is sealed.
 #[async_trait]
 pub trait Signaling: Send + Sync {
-    /// What this backend can do. The same value as in its registry entry.
+    /// Capabilities of this backend, the same as in its registry entry.
     fn capabilities(&self) -> SignalingCapabilities;
 
     /// Subscribes to a topic; dropping the [`Subscription`] unsubscribes. Several subscriptions of
@@ -75,8 +75,8 @@ pub trait Signaling: Send + Sync {
     /// [`Closed`](crate::ErrorKind::Closed).
     async fn addresses(&self) -> Result<Vec<String>>;
 
-    /// What happens from now on. A slow reader sees `Lagged` from the channel and goes on with the
-    /// newest 256.
+    /// Subscribes to events from now on. A slow reader gets `Lagged` from the channel and continues
+    /// with the newest 256.
     fn events(&self) -> broadcast::Receiver<SignalingEvent>;
 
     /// Leaves the network: what was published before is sent out (within 1 s), connections are
@@ -87,7 +87,7 @@ pub trait Signaling: Send + Sync {
     async fn shutdown(&self);
 }
 
-/// What a signaling backend can do.
+/// Capabilities of a signaling backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct SignalingCapabilities {
     /// The largest message in bytes; at least 16,384.
@@ -123,8 +123,8 @@ pub enum SignalingEvent {
         /// Connected nodes.
         nodes: usize,
     },
-    /// Another node subscribed to a topic. It has missed earlier messages, so the engine may publish
-    /// them again.
+    /// Another node subscribed to a topic. It has missed earlier messages, so the engine may
+    /// publish them again.
     SubscriberJoined(Topic),
     /// This node's addresses changed: a network interface was added or removed, or a relay
     /// reservation was made or ended.
@@ -171,13 +171,13 @@ impl fmt::Debug for Topic {
     }
 }
 
-/// One message that came.
+/// Received message.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     /// For [`Signaling::report`].
     pub id: DeliveryId,
-    /// What the network can say about who sent it; `None` where it cannot. For rate limits only: it
-    /// proves nothing.
+    /// Node that sent it, as far as the network knows. For rate limits only: it is not
+    /// authenticated.
     pub origin: Option<Origin>,
     /// The bytes as published.
     pub message: Bytes,
@@ -191,14 +191,14 @@ pub struct DeliveryId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin(pub [u8; 16]);
 
-/// What became of a delivery.
+/// Verdict on a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Well-formed: pass it on.
     Accept,
-    /// Garbage: do not pass it on, and think less of whoever did.
+    /// Garbage: do not pass it on, and lower the score of the node that did.
     Reject,
-    /// Not to be judged here, such as beyond a rate limit: do not pass it on, blame nobody.
+    /// Not judged, such as beyond a rate limit: do not pass it on, and penalise no node.
     Ignore,
 }
 
@@ -209,10 +209,10 @@ pub struct Subscription {
     _guard: DropGuard,
 }
 
-/// What a subscription yields.
+/// Item of a subscription.
 #[derive(Debug, Clone)]
 pub enum SubscriptionEvent {
-    /// A message came.
+    /// Received message.
     Delivery(Delivery),
     /// This many messages were lost because this reader was slow; reported before the next
     /// delivery.
