@@ -124,8 +124,8 @@ impl ReceiveStream {
     }
 
     /// Adds the next 10 ms to `mix`, and writes them to `tapped` before the volume is applied.
-    /// `audible` is whether the mix is played. An inaudible stream without a tap decodes nothing but
-    /// advances all the same.
+    /// `audible` is whether the mix is played. An inaudible stream without a tap decodes nothing
+    /// but advances all the same.
     pub(super) fn play(
         &mut self,
         now: Instant,

@@ -13,8 +13,8 @@ const WITH_SECRETS: [&str; 2] = ["ice", "ice.servers"];
 
 /// Converts an error of figment to one that names the key and its source.
 ///
-/// `prefix` is the number of levels in the path of the extracted table. figment puts them at the end
-/// of the error's path, after the levels within the table; the key has them at the beginning.
+/// `prefix` is the number of levels in the path of the extracted table. figment puts them at the
+/// end of the error's path, after the levels within the table; the key has them at the beginning.
 pub(super) fn explain(error: &figment::Error, prefix: usize) -> Error {
     let mut path = error.path.clone();
     path.rotate_right(prefix.min(error.path.len()));

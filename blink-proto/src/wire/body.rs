@@ -67,8 +67,8 @@ impl Body {
         }
     }
 
-    /// Whether it is sent from a random device id used for this message only, because it may answer a
-    /// stranger without the user's knowledge.
+    /// Whether it is sent from a random device id used for this message only, because it may answer
+    /// a stranger without the user's knowledge.
     pub fn is_from_one_time_device(&self) -> bool {
         matches!(self, Self::Ringing(Ringing { rings: false, .. }) | Self::StaleBoot(_))
     }
