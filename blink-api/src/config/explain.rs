@@ -1,6 +1,6 @@
 //! Errors of configuration in one line that shows no credential.
 
-use figment::error::{Actual, Kind};
+use figment::error::{Actual, Kind, OneOf};
 
 use super::layers;
 use crate::{Error, ErrorKind};
@@ -19,7 +19,7 @@ pub(super) fn explain(error: &figment::Error, prefix: usize) -> Error {
     let mut path = error.path.clone();
     path.rotate_right(prefix.min(error.path.len()));
     let key = path.join(".");
-    let what = if may_hold_secrets(&key) { without_value(&error.kind) } else { error.kind.to_string() };
+    let what = if may_hold_secrets(&key) { without_value(&error.kind) } else { with_value(&error.kind) };
     let mut explained = Error::new(ErrorKind::Invalid, one_line(&what));
     if !key.is_empty() {
         explained = explained.with("key", key);
@@ -63,14 +63,24 @@ fn may_hold_secrets(key: &str) -> bool {
     key.is_empty() || WITH_SECRETS.contains(&key) || key.starts_with("ice.servers.")
 }
 
+/// Message with the refused value. figment encloses alternatives in backticks twice.
+fn with_value(kind: &Kind) -> String {
+    match kind {
+        Kind::UnknownVariant(found, known) => format!("unknown variant: found `{found}`, expected {}", OneOf(known)),
+        Kind::UnknownField(found, known) => format!("unknown field: found `{found}`, expected {}", OneOf(known)),
+        kind => kind.to_string(),
+    }
+}
+
+/// Message without the refused value, which may be a password.
 fn without_value(kind: &Kind) -> String {
     match kind {
         Kind::InvalidType(found, expected) => format!("invalid type: found {}, expected {expected}", type_of(found)),
         Kind::InvalidValue(_, expected) => format!("invalid value, expected {expected}"),
         Kind::UnknownVariant(_, known) => format!("unknown value; known here: {}", known.join(", ")),
         // Names of keys, and types without their values.
-        kind @ (Kind::UnknownField(..)
-        | Kind::MissingField(_)
+        kind @ Kind::UnknownField(..) => with_value(kind),
+        kind @ (Kind::MissingField(_)
         | Kind::DuplicateField(_)
         | Kind::InvalidLength(..)
         | Kind::UnsupportedKey(..)) => kind.to_string(),

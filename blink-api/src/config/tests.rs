@@ -44,6 +44,17 @@ fn unknown_keys_are_refused_with_file_and_key() {
 }
 
 #[test]
+fn alternatives_are_quoted_once() {
+    for (toml, expected) in [
+        ("[quality]\nprefer = 'speech'", "unknown variant: found `speech`, expected `latency` or `quality`"),
+        ("[[ice.servers]]\nuri = 'stun:x'", "unknown field: found `uri`, expected one of `url`, "),
+    ] {
+        let error = build(toml).err().expect(toml).to_string();
+        assert!(error.contains(expected) && !error.contains("``"), "{error}");
+    }
+}
+
+#[test]
 fn wrong_types_and_nonsense_are_refused_with_file_and_key() {
     for (toml, words) in [
         ("microphone = 3", "key=microphone"),
@@ -195,6 +206,17 @@ fn no_error_shows_a_password() {
     let environment = [("BLINK_ICE__SERVERS", "[{url=\"turn:192.0.2.1\",credential=\"hunter2x\"")];
     let error = Configuration::builder(&Registry::empty()).environment_of(environment).build().err().unwrap();
     assert!(!error.to_string().contains("hunter2x"), "{error}");
+}
+
+/// The list of a kind and the table with the sections of its backends have different keys.
+#[test]
+fn lists_of_processors_and_recorders_stand_beside_their_sections() {
+    let configuration = build("processor = []\nrecorder = []\n[processors]\n[recorders]").unwrap();
+    assert!(configuration.settings().processors.is_empty() && configuration.settings().recorders.is_empty());
+    for (toml, key) in [("processor = ['x']", "processor"), ("recorder = ['x']", "recorder")] {
+        let error = build(toml).err().expect(toml).to_string();
+        assert!(error.contains(&format!("key={key}")), "{error}");
+    }
 }
 
 #[test]
