@@ -43,7 +43,6 @@ pub struct StreamConfig {
 
 /// A stream that was requested.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum RequestedStream {
     /// Audio: it is played with the participants' voices, at its participant's volume.
     Audio,

@@ -29,7 +29,6 @@ type NumberedItem = (u64, EventItem);
 
 /// Item of [`Events`].
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum EventItem {
     /// An event.
     Event(Event),
