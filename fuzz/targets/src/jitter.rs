@@ -54,8 +54,16 @@ pub fn run(data: &[u8]) {
                     payload: payload.clone(),
                 };
                 let voice_activity = Some(marker);
-                let packet =
-                    AudioPacket { sequence, timestamp, ticks, marker, voice_activity, has_fec: !marker, payload, arrival };
+                let packet = AudioPacket {
+                    sequence,
+                    timestamp,
+                    ticks,
+                    marker,
+                    voice_activity,
+                    has_fec: !marker,
+                    payload,
+                    arrival,
+                };
                 buffer.push_with(packet, (choice & 128 != 0).then_some(copy).into_iter());
                 pushed += 1;
                 copies += u64::from(choice & 128 != 0);
