@@ -202,11 +202,11 @@ impl Configuration {
         self.check_chosen::<dyn crate::AudioCodec>()?;
         let at = |key: &'static str| move |error: Error| error.with("key", key);
         for name in &self.settings.processors {
-            let entry = self.registry.entry::<dyn crate::AudioProcessorFactory>(name).map_err(at("processors"))?;
+            let entry = self.registry.entry::<dyn crate::AudioProcessorFactory>(name).map_err(at("processor"))?;
             entry.check(self)?;
         }
         for name in &self.settings.recorders {
-            self.registry.entry::<dyn crate::Recorder>(name).map_err(at("recorders"))?.check(self)?;
+            self.registry.entry::<dyn crate::Recorder>(name).map_err(at("recorder"))?.check(self)?;
         }
         self.settings.check()
     }

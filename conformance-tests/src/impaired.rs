@@ -1,11 +1,12 @@
-//! Bad networks without privileges: decorators that delay, drop, duplicate, reorder, throttle and
-//! cut the traffic of real backends.
+//! Impaired networks without privileges: decorators that delay, drop, duplicate, reorder,
+//! rate-limit and cut the traffic of real backends.
 //!
-//! [`ImpairedTransport`] puts a NAT-like relay in user space between two devices: it replaces the
-//! addresses in descriptions and candidates by external addresses of an [`ImpairedNetwork`], so
-//! that all packets between the devices pass it. The stacks detect and repair impairments
-//! themselves, as on a bad network. [`ImpairedSignaling`] does the same to the deliveries of a
-//! signaling backend. [`blink_sim::impairment`] decides about each packet and delivery, from seeds.
+//! [`ImpairedTransport`] puts a relay in user space between two devices: their addresses in
+//! descriptions and candidates are replaced by addresses of an [`ImpairedNetwork`] before they are
+//! sent, so that all packets pass the relay. The stacks below detect and repair impairments
+//! themselves, as on a real network. [`ImpairedSignaling`] does the same with the deliveries of a
+//! signaling backend. The fate of a packet or delivery is drawn by [`blink_sim::impairment`] from a
+//! seed.
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -27,27 +28,27 @@
 //! # }
 //! ```
 
-mod address_rewrite;
 mod network;
+mod rewrite;
 mod signaling;
 mod transport;
 
 pub use blink_sim::impairment::{Impairments, Rate};
-pub use network::{ImpairedNetwork, TrafficCounters};
+pub use network::{ImpairedNetwork, NetworkStatistics};
 pub use signaling::ImpairedSignaling;
 pub use transport::ImpairedTransport;
 
-/// Direction in which a device's packets or deliveries are dropped.
+/// Packets or deliveries of a device that are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Cut {
-    /// Neither.
+    /// None.
     #[default]
     None,
-    /// Sent ones.
+    /// Those that it sends.
     Outgoing,
-    /// Received ones.
+    /// Those that are sent to it.
     Incoming,
-    /// Sent and received ones.
+    /// All.
     Both,
 }
 

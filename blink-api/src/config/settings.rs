@@ -33,8 +33,10 @@ pub struct Settings {
     /// Audio sink to play to, in the form of `microphone`.
     pub speaker: String,
     /// Names of audio processors, in processing order.
+    #[serde(rename = "processor")]
     pub processors: Vec<String>,
     /// Names of recorders.
+    #[serde(rename = "recorder")]
     pub recorders: Vec<String>,
     /// Directory of the identity, open calls and the history; absent: memory. A leading `~/` is the
     /// home directory.

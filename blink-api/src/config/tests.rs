@@ -208,6 +208,17 @@ fn no_error_shows_a_password() {
     assert!(!error.to_string().contains("hunter2x"), "{error}");
 }
 
+/// The list of a kind and the table with the sections of its backends have different keys.
+#[test]
+fn lists_of_processors_and_recorders_stand_beside_their_sections() {
+    let configuration = build("processor = []\nrecorder = []\n[processors]\n[recorders]").unwrap();
+    assert!(configuration.settings().processors.is_empty() && configuration.settings().recorders.is_empty());
+    for (toml, key) in [("processor = ['x']", "processor"), ("recorder = ['x']", "recorder")] {
+        let error = build(toml).err().expect(toml).to_string();
+        assert!(error.contains(&format!("key={key}")), "{error}");
+    }
+}
+
 #[test]
 fn a_missing_file_is_named() {
     let error =

@@ -1,4 +1,4 @@
-//! The relay: maps addresses as a NAT does, and impairs the datagrams between them.
+//! The relay: an alias for each address of a device, and an impaired link for each pair of them.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -16,26 +16,26 @@ use super::Cut;
 
 /// Larger than any datagram of WebRTC.
 const LARGEST_DATAGRAM: usize = 2048;
-/// Interval of checks while no datagram is in flight.
-const IDLE_INTERVAL: Duration = Duration::from_secs(60);
+/// Interval of checks while no datagram is on its way.
+const IDLE: Duration = Duration::from_secs(60);
 
-/// User-space relay between the devices of [`ImpairedTransport`](super::ImpairedTransport)s,
-/// similar to a NAT. It ends when it and the transports on it are dropped.
+/// A network in user space, between the devices of
+/// [`ImpairedTransport`](super::ImpairedTransport)s. It ends when it is dropped, together with the
+/// transports on it.
 ///
-/// It maps each address of a device to an *external address*, a socket of its own, which is
-/// signaled in its place. A datagram that arrives there is forwarded to the device's address, with
-/// the external address of its sender as source.
+/// Every address that a device signals is replaced by an *alias* on this network. A datagram to an
+/// alias is forwarded to the address behind it, from the alias of its sender.
 pub struct ImpairedNetwork {
     shared: Arc<Shared>,
-    forwarder: JoinHandle<()>,
+    clock: JoinHandle<()>,
 }
 
-/// Datagrams that a network has relayed.
+/// Statistics of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TrafficCounters {
-    /// Received datagrams.
+pub struct NetworkStatistics {
+    /// Datagrams received.
     pub received: u64,
-    /// Forwarded datagrams; duplicates count.
+    /// Datagrams forwarded.
     pub forwarded: u64,
 }
 
@@ -45,8 +45,8 @@ pub(super) struct Device(u64);
 
 struct Shared {
     state: Mutex<State>,
-    /// Wakes the forwarder when a datagram was added, which may be due first.
-    rescheduled: Notify,
+    /// Wakes the clock: a datagram may be due earlier than its current deadline.
+    wake: Notify,
 }
 
 struct State {
@@ -54,70 +54,68 @@ struct State {
     seed: u64,
     cuts: HashMap<Device, Cut>,
     devices: u64,
-    /// Mappings by external address.
-    mappings: HashMap<SocketAddr, Mapping>,
-    /// External addresses by internal address.
-    external: HashMap<SocketAddr, SocketAddr>,
-    /// Internal addresses that their devices abandoned: datagrams are dropped until they are mapped
-    /// again.
-    retired: HashSet<SocketAddr>,
-    /// Links by internal addresses: source and destination.
+    /// Aliases by their own address.
+    aliases: HashMap<SocketAddr, Alias>,
+    /// Address of the alias by the address behind it.
+    alias_of: HashMap<SocketAddr, SocketAddr>,
+    /// Addresses whose devices have moved: datagrams are dropped until they are signaled again.
+    left: HashSet<SocketAddr>,
+    /// Links by the addresses behind aliases: source and destination.
     flows: HashMap<(SocketAddr, SocketAddr), Link<Vec<u8>>>,
-    traffic: TrafficCounters,
+    statistics: NetworkStatistics,
 }
 
-/// Mapping of an internal address to a socket of the relay.
-struct Mapping {
-    internal: SocketAddr,
-    /// `None` for a remote endpoint that is not a device of this network.
+struct Alias {
+    behind: SocketAddr,
+    /// `None` for a remote side that is not on this network.
     device: Option<Device>,
     socket: Arc<UdpSocket>,
-    receiver: JoinHandle<()>,
+    reading: JoinHandle<()>,
 }
 
-impl Drop for Mapping {
+impl Drop for Alias {
     fn drop(&mut self) {
-        self.receiver.abort();
+        self.reading.abort();
     }
 }
 
-/// Datagram to forward now.
-struct DueDatagram {
+/// A datagram that is due.
+struct Due {
     socket: Arc<UdpSocket>,
     to: SocketAddr,
     datagram: Vec<u8>,
 }
 
 impl ImpairedNetwork {
-    /// Creates a network that impairs each direction between two addresses independently, from one
-    /// seed. It needs a tokio runtime.
+    /// Creates a network that impairs each direction between two addresses. The directions have
+    /// losses and delays of their own, from one seed. It needs a tokio runtime.
     pub fn new(impairments: Impairments, seed: u64) -> Arc<Self> {
         let state = State {
             impairments,
             seed,
             cuts: HashMap::new(),
             devices: 0,
-            mappings: HashMap::new(),
-            external: HashMap::new(),
-            retired: HashSet::new(),
+            aliases: HashMap::new(),
+            alias_of: HashMap::new(),
+            left: HashSet::new(),
             flows: HashMap::new(),
-            traffic: TrafficCounters::default(),
+            statistics: NetworkStatistics::default(),
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), rescheduled: Notify::new() });
-        let forwarder = tokio::spawn(forward_due(Arc::clone(&shared)));
-        Arc::new(Self { shared, forwarder })
+        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Notify::new() });
+        let clock = tokio::spawn(forward_due(Arc::clone(&shared)));
+        Arc::new(Self { shared, clock })
     }
 
-    /// Replaces the impairments. Datagrams in flight keep their arrival times.
+    /// Replaces the impairments. Datagrams on their way arrive as they would have.
     pub fn set_impairments(&self, impairments: Impairments) {
         let mut state = self.shared.lock();
         state.impairments = impairments;
         state.flows.values_mut().for_each(|flow| flow.set_impairments(impairments));
     }
 
-    /// Datagrams relayed so far.
-    pub fn traffic(&self) -> TrafficCounters {
-        self.shared.lock().traffic
+    /// Statistics since its creation.
+    pub fn statistics(&self) -> NetworkStatistics {
+        self.shared.lock().statistics
     }
 
     pub(super) fn add_device(&self) -> Device {
@@ -130,49 +128,46 @@ impl ImpairedNetwork {
         self.shared.lock().cuts.insert(device, cut);
     }
 
-    /// Retires all external addresses of a device: datagrams to and from them are dropped.
-    pub(super) fn retire_addresses(&self, device: Device) {
+    /// Drops all datagrams to and from the addresses that the device has signaled.
+    pub(super) fn move_on(&self, device: Device) {
         let mut state = self.shared.lock();
-        let retired: Vec<Mapping> = state
-            .mappings
-            .extract_if(|_, mapping| mapping.device == Some(device))
-            .map(|(_, mapping)| mapping)
-            .collect();
-        for mapping in retired {
-            state.external.remove(&mapping.internal);
-            state.retired.insert(mapping.internal);
+        let moved: Vec<Alias> =
+            state.aliases.extract_if(|_, alias| alias.device == Some(device)).map(|(_, alias)| alias).collect();
+        for alias in moved {
+            state.alias_of.remove(&alias.behind);
+            state.left.insert(alias.behind);
         }
     }
 
-    /// Returns the external address of a device's address, which is mapped if it is new.
+    /// The alias that a device signals for one of its addresses.
     ///
     /// # Errors
-    /// If a socket cannot be created.
-    pub(super) fn external_address(&self, device: Device, address: SocketAddr) -> io::Result<SocketAddr> {
-        self.shared.lock().retired.remove(&address);
-        map(&self.shared, address, Some(device))
+    /// Where no socket can be opened.
+    pub(super) fn local_alias(&self, device: Device, address: SocketAddr) -> io::Result<SocketAddr> {
+        self.shared.lock().left.remove(&address);
+        find_or_add_alias(&self.shared, address, Some(device))
     }
 
-    /// Returns the address at which a device reaches a signaled remote address: itself if it is an
-    /// external address of this network, otherwise the external address it is mapped to.
+    /// The address on this network for a remote address that a device received: the address itself
+    /// where it is an alias already, otherwise its alias.
     ///
     /// # Errors
-    /// If a socket cannot be created.
-    pub(super) fn mapped(&self, address: SocketAddr) -> io::Result<SocketAddr> {
-        if self.shared.lock().mappings.contains_key(&address) {
+    /// Where no socket can be opened.
+    pub(super) fn remote_alias(&self, address: SocketAddr) -> io::Result<SocketAddr> {
+        if self.shared.lock().aliases.contains_key(&address) {
             return Ok(address);
         }
-        map(&self.shared, address, None)
+        find_or_add_alias(&self.shared, address, None)
     }
 
-    /// Removes the mappings of addresses that are no longer used.
-    pub(super) fn release(&self, addresses: &[SocketAddr]) {
+    /// Removes the aliases and links of addresses that are no longer in use.
+    pub(super) fn remove(&self, addresses: &[SocketAddr]) {
         let mut state = self.shared.lock();
         for address in addresses {
-            if let Some(external) = state.external.remove(address) {
-                state.mappings.remove(&external);
+            if let Some(alias) = state.alias_of.remove(address) {
+                state.aliases.remove(&alias);
             }
-            state.retired.remove(address);
+            state.left.remove(address);
             state.flows.retain(|(from, to), _| from != address && to != address);
         }
     }
@@ -180,8 +175,8 @@ impl ImpairedNetwork {
 
 impl Drop for ImpairedNetwork {
     fn drop(&mut self) {
-        self.forwarder.abort();
-        self.shared.lock().mappings.clear();
+        self.clock.abort();
+        self.shared.lock().aliases.clear();
     }
 }
 
@@ -190,17 +185,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Handles a datagram received at an external address.
-    fn handle_datagram(self: &Arc<Self>, external: SocketAddr, source: SocketAddr, datagram: &[u8]) {
-        // A device sends from an address that is already mapped. Other sources are mapped with
-        // their first datagram.
-        let is_retired = self.lock().retired.contains(&source);
-        if !is_retired && map(self, source, None).is_err() {
+    /// Queues a datagram that was received by an alias.
+    fn handle_datagram(self: &Arc<Self>, alias: SocketAddr, source: SocketAddr, datagram: &[u8]) {
+        // Devices of this network send from addresses that they have signaled. Any other sender
+        // gets an alias with its first datagram.
+        let has_left = self.lock().left.contains(&source);
+        if !has_left && find_or_add_alias(self, source, None).is_err() {
             return;
         }
         let mut state = self.lock();
-        state.traffic.received += 1;
-        let Some(to) = state.mappings.get(&external).map(|mapping| mapping.internal) else { return };
+        state.statistics.received += 1;
+        let Some(to) = state.aliases.get(&alias).map(|alias| alias.behind) else { return };
         if !state.passes(source, to) {
             return;
         }
@@ -208,23 +203,23 @@ impl Shared {
         let flow = state.flows.entry((source, to)).or_insert_with(|| Link::new(impairments, seed));
         flow.send(Instant::now().into_std(), datagram.len(), datagram.to_vec());
         drop(state);
-        self.rescheduled.notify_one();
+        self.wake.notify_one();
     }
 }
 
 impl State {
-    fn device(&self, internal: SocketAddr) -> Option<Device> {
-        self.mappings.get(self.external.get(&internal)?)?.device
+    fn device(&self, behind: SocketAddr) -> Option<Device> {
+        self.aliases.get(self.alias_of.get(&behind)?)?.device
     }
 
     fn passes(&self, from: SocketAddr, to: SocketAddr) -> bool {
         let cut = |address| self.device(address).and_then(|device| self.cuts.get(&device)).copied().unwrap_or_default();
-        let is_reachable = |address| !self.retired.contains(address);
-        is_reachable(&from) && is_reachable(&to) && !cut(from).stops_outgoing() && !cut(to).stops_incoming()
+        let is_there = |address| !self.left.contains(address);
+        is_there(&from) && is_there(&to) && !cut(from).stops_outgoing() && !cut(to).stops_incoming()
     }
 
-    /// Takes the datagrams due now; returns them and the time of the next.
-    fn take_due(&mut self, now: Instant) -> (Vec<DueDatagram>, Option<Instant>) {
+    /// Datagrams that are due, and the time of the next one.
+    fn take_due(&mut self, now: Instant) -> (Vec<Due>, Option<Instant>) {
         let mut packets = Vec::new();
         let mut next: Option<Instant> = None;
         for ((from, to), flow) in &mut self.flows {
@@ -233,41 +228,41 @@ impl State {
             }
             next = next.into_iter().chain(flow.next_arrival().map(Instant::from_std)).min();
         }
-        // A cut also drops the datagrams in flight.
-        let due: Vec<DueDatagram> = packets
+        // Datagrams on their way over a link that is cut by now are lost.
+        let due: Vec<Due> = packets
             .into_iter()
             .filter(|(from, to, _)| self.passes(*from, *to))
             .filter_map(|(from, to, datagram)| {
-                let mapping = self.mappings.get(self.external.get(&from)?)?;
-                Some(DueDatagram { socket: Arc::clone(&mapping.socket), to, datagram })
+                let alias = self.aliases.get(self.alias_of.get(&from)?)?;
+                Some(Due { socket: Arc::clone(&alias.socket), to, datagram })
             })
             .collect();
-        self.traffic.forwarded += due.len() as u64;
+        self.statistics.forwarded += due.len() as u64;
         (due, next)
     }
 }
 
-/// Returns the external address of an internal one, which is mapped if it is new.
-fn map(shared: &Arc<Shared>, internal: SocketAddr, device: Option<Device>) -> io::Result<SocketAddr> {
+/// The alias of an address; added where there is none.
+fn find_or_add_alias(shared: &Arc<Shared>, behind: SocketAddr, device: Option<Device>) -> io::Result<SocketAddr> {
     let mut state = shared.lock();
-    if let Some(external) = state.external.get(&internal).copied() {
-        // The address may have been mapped as a remote one before its device signaled it.
-        if let (Some(mapping), Some(_)) = (state.mappings.get_mut(&external), device) {
-            mapping.device = device;
+    if let Some(address) = state.alias_of.get(&behind).copied() {
+        // A datagram may arrive from an address before its device signals it.
+        if let (Some(alias), Some(_)) = (state.aliases.get_mut(&address), device) {
+            alias.device = device;
         }
-        return Ok(external);
+        return Ok(address);
     }
-    let socket = bind(internal.ip())?;
-    let external = socket.local_addr()?;
+    let socket = bind(behind.ip())?;
+    let address = socket.local_addr()?;
     let socket = Arc::new(socket);
-    let receiver = tokio::spawn(receive(Arc::clone(shared), external, Arc::clone(&socket)));
-    state.mappings.insert(external, Mapping { internal, device, socket, receiver });
-    state.external.insert(internal, external);
-    Ok(external)
+    let reading = tokio::spawn(read(Arc::clone(shared), address, Arc::clone(&socket)));
+    state.aliases.insert(address, Alias { behind, device, socket, reading });
+    state.alias_of.insert(behind, address);
+    Ok(address)
 }
 
-/// Binds a socket on the interface of a local address, since some stacks compare interfaces, and on
-/// loopback for other addresses.
+/// Binds a socket on the interface of an address where it is a local one: stacks that compare
+/// interfaces expect the same one.
 fn bind(like: IpAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = if like.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
     let socket = std::net::UdpSocket::bind((like, 0)).or_else(|_| std::net::UdpSocket::bind((any, 0)))?;
@@ -275,13 +270,13 @@ fn bind(like: IpAddr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket)
 }
 
-/// Receives datagrams at an external address.
-async fn receive(shared: Arc<Shared>, external: SocketAddr, socket: Arc<UdpSocket>) {
+/// Receives the datagrams of an alias.
+async fn read(shared: Arc<Shared>, alias: SocketAddr, socket: Arc<UdpSocket>) {
     let mut buffer = [0; LARGEST_DATAGRAM];
     loop {
-        // Some systems report here that an earlier datagram was undeliverable (ICMP).
+        // Some systems report here that an earlier datagram was undeliverable.
         let Ok((length, source)) = socket.recv_from(&mut buffer).await else { continue };
-        shared.handle_datagram(external, source, &buffer[..length]);
+        shared.handle_datagram(alias, source, &buffer[..length]);
     }
 }
 
@@ -290,14 +285,14 @@ async fn forward_due(shared: Arc<Shared>) {
     loop {
         let now = Instant::now();
         let (due, next) = shared.lock().take_due(now);
-        for DueDatagram { socket, to, datagram } in due {
+        for Due { socket, to, datagram } in due {
             if let Err(error) = socket.send_to(&datagram, to).await {
                 tracing::trace!(%error, "a datagram is lost");
             }
         }
         tokio::select! {
-            () = tokio::time::sleep_until(next.unwrap_or(now + IDLE_INTERVAL)) => {}
-            () = shared.rescheduled.notified() => {}
+            () = tokio::time::sleep_until(next.unwrap_or(now + IDLE)) => {}
+            () = shared.wake.notified() => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Transport whose packets pass an [`ImpairedNetwork`].
+//! A transport whose packets go through an [`ImpairedNetwork`].
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,25 +10,25 @@ use blink_api::{
 use tokio::sync::mpsc;
 
 use super::network::{Device, ImpairedNetwork};
-use super::{Cut, address_rewrite};
+use super::{Cut, rewrite};
 use crate::forwarding::ForwardingSession;
 
-/// Capacity of the event queue, the same as a session's own.
+/// Events that wait for a slow reader, as many as a session's own.
 const QUEUE: usize = 1_024;
 
-/// Decorates a transport as one device on an [`ImpairedNetwork`].
+/// Any transport, as one device on an [`ImpairedNetwork`].
 ///
-/// Addresses are replaced in local and in remote descriptions and candidates, so that one side of a
+/// Addresses are replaced in local and remote descriptions and candidates, so that one side of a
 /// connection on the network suffices. Candidates with names instead of addresses would bypass the
-/// network and are removed.
+/// network and are dropped.
 pub struct ImpairedTransport {
     inner: Arc<dyn Transport>,
-    place: Place,
+    attachment: Attachment,
 }
 
 /// A device on its network.
 #[derive(Clone)]
-struct Place {
+struct Attachment {
     network: Arc<ImpairedNetwork>,
     device: Device,
 }
@@ -36,19 +36,19 @@ struct Place {
 impl ImpairedTransport {
     /// A transport on a network.
     pub fn new(inner: Arc<dyn Transport>, network: &Arc<ImpairedNetwork>) -> Self {
-        let place = Place { network: Arc::clone(network), device: network.add_device() };
-        Self { inner, place }
+        let attachment = Attachment { network: Arc::clone(network), device: network.add_device() };
+        Self { inner, attachment }
     }
 
-    /// Cuts the device's traffic; [`Cut::None`] restores it. Datagrams in flight are lost.
+    /// Cuts the device off the network; [`Cut::None`] heals it. Packets on their way are lost.
     pub fn cut(&self, cut: Cut) {
-        self.place.network.cut(self.place.device, cut);
+        self.attachment.network.cut(self.attachment.device, cut);
     }
 
-    /// Changes the device's external addresses: datagrams to and from those signaled so far are
-    /// dropped, and addresses signaled from now on work.
+    /// Changes the device's address: all packets to and from the addresses that it has signaled are
+    /// dropped. Addresses that it signals from now on work.
     pub fn change_address(&self) {
-        self.place.network.retire_addresses(self.place.device);
+        self.attachment.network.move_on(self.attachment.device);
     }
 }
 
@@ -60,45 +60,45 @@ impl Transport for ImpairedTransport {
 
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
         let (inner, events) = self.inner.open(config).await?;
-        let addresses = Arc::new(Addresses { place: self.place.clone(), used: Mutex::default() });
+        let addresses = Arc::new(Addresses { attachment: self.attachment.clone(), used: Mutex::default() });
         let (queue, outer) = mpsc::channel(QUEUE);
-        // The task ends with the session's events.
+        // It ends with the session's events, which end after the session.
         tokio::spawn(forward(Arc::clone(&addresses), events, queue));
         Ok((Box::new(ImpairedSession { inner, addresses }), outer))
     }
 }
 
-/// Addresses of one session, released when it ends.
+/// The addresses of one session.
 struct Addresses {
-    place: Place,
+    attachment: Attachment,
     used: Mutex<Vec<SocketAddr>>,
 }
 
 impl Addresses {
-    /// External address of a local one; `None` if it cannot be relayed.
-    fn external_address(&self, address: SocketAddr) -> Option<SocketAddr> {
-        let external = self.place.network.external_address(self.place.device, address);
+    /// The alias to signal for a local address; `None` for one that cannot be relayed.
+    fn local_alias(&self, address: SocketAddr) -> Option<SocketAddr> {
+        let alias = self.attachment.network.local_alias(self.attachment.device, address);
         self.used().push(address);
-        external.inspect_err(|error| tracing::warn!(%error, "an address cannot be impaired")).ok()
+        alias.inspect_err(|error| tracing::warn!(%error, "an address cannot be impaired")).ok()
     }
 
-    /// Address that the session uses for a remote one; `None` if it cannot be relayed.
-    fn mapped(&self, address: SocketAddr) -> Option<SocketAddr> {
-        let mapped = self.place.network.mapped(address);
-        if mapped.as_ref().is_ok_and(|mapped| *mapped != address) {
+    /// The address to give to the session for a remote one.
+    fn remote_alias(&self, address: SocketAddr) -> Option<SocketAddr> {
+        let alias = self.attachment.network.remote_alias(address);
+        if alias.as_ref().is_ok_and(|alias| *alias != address) {
             self.used().push(address);
         }
-        mapped.inspect_err(|error| tracing::warn!(%error, "an address cannot be impaired")).ok()
+        alias.inspect_err(|error| tracing::warn!(%error, "an address cannot be impaired")).ok()
     }
 
-    /// Local description with external addresses.
-    fn local_description(&self, sdp: &str) -> String {
-        address_rewrite::description(sdp, &mut |address| self.external_address(address))
+    /// A local description with aliases.
+    fn local(&self, sdp: &str) -> String {
+        rewrite::description(sdp, &mut |address| self.local_alias(address))
     }
 
-    /// Remote description with mapped addresses.
-    fn remote_description(&self, sdp: &str) -> String {
-        address_rewrite::description(sdp, &mut |address| self.mapped(address))
+    /// A remote description with aliases.
+    fn remote(&self, sdp: &str) -> String {
+        rewrite::description(sdp, &mut |address| self.remote_alias(address))
     }
 
     fn used(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
@@ -109,7 +109,7 @@ impl Addresses {
 impl Drop for Addresses {
     fn drop(&mut self) {
         let used = std::mem::take(&mut *self.used());
-        self.place.network.release(&used);
+        self.attachment.network.remove(&used);
     }
 }
 
@@ -127,37 +127,35 @@ impl ForwardingSession for ImpairedSession {
 
     async fn create_offer(&self, ice_restart: bool) -> Result<String> {
         let sdp = self.inner.create_offer(ice_restart).await?;
-        Ok(self.addresses.local_description(&sdp))
+        Ok(self.addresses.local(&sdp))
     }
 
     async fn accept_offer(&self, sdp: &str) -> Result<String> {
-        let answer = self.inner.accept_offer(&self.addresses.remote_description(sdp)).await?;
-        Ok(self.addresses.local_description(&answer))
+        let answer = self.inner.accept_offer(&self.addresses.remote(sdp)).await?;
+        Ok(self.addresses.local(&answer))
     }
 
     async fn accept_answer(&self, sdp: &str) -> Result<()> {
-        self.inner.accept_answer(&self.addresses.remote_description(sdp)).await
+        self.inner.accept_answer(&self.addresses.remote(sdp)).await
     }
 
     async fn add_candidate(&self, candidate: &Candidate) -> Result<()> {
-        let mapped = address_rewrite::candidate(&candidate.attribute, &mut |address| self.addresses.mapped(address));
-        // The transport judges input that is not a candidate with an address.
-        let attribute = mapped.unwrap_or_else(|| candidate.attribute.clone());
+        let rewritten = rewrite::candidate(&candidate.attribute, &mut |address| self.addresses.remote_alias(address));
+        // Text without an address is left to the transport, which accepts or rejects it.
+        let attribute = rewritten.unwrap_or_else(|| candidate.attribute.clone());
         self.inner.add_candidate(&Candidate { attribute, mid: candidate.mid.clone() }).await
     }
 }
 
 crate::forwards!(Session for ImpairedSession);
 
-/// Forwards events, with external addresses in candidates.
+/// Forwards events, candidates with their aliases.
 async fn forward(addresses: Arc<Addresses>, mut events: SessionEvents, queue: mpsc::Sender<SessionEvent>) {
     while let Some(event) = events.recv().await {
         let event = match event {
             SessionEvent::LocalCandidate(candidate) => {
-                let external = address_rewrite::candidate(&candidate.attribute, &mut |address| {
-                    addresses.external_address(address)
-                });
-                let Some(attribute) = external else { continue };
+                let rewritten = rewrite::candidate(&candidate.attribute, &mut |address| addresses.local_alias(address));
+                let Some(attribute) = rewritten else { continue };
                 SessionEvent::LocalCandidate(Candidate { attribute, ..candidate })
             }
             event => event,
