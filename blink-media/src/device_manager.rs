@@ -30,8 +30,8 @@
 //!   another microphone than the chosen one would be heard by surprise.
 //! * One opening at a time for each direction; one that takes 5 s has failed, and is closed should
 //!   it succeed later. Until it ends, that device is not opened again, and with 8 of them none is.
-//! * A chosen device that failed to write (`Io`), such as a file on a full disk, is not opened again
-//!   before the user asks: opening would truncate the file.
+//! * A chosen device that failed to write (`Io`), such as a file on a full disk, is not opened
+//!   again before the user asks: opening would truncate the file.
 //! * Failures are retried after 0.5 s, doubling to 10 s; a device that worked for 10 s starts anew.
 //!   Each outage is reported once.
 

@@ -47,8 +47,8 @@ impl Hosts {
     }
 
     /// Takes a whole list. Returns the changes to the one before (to none: all that is there), each
-    /// with the directions that it concerns. The first list says nothing of a change of the default:
-    /// what is open as the default may be that very device.
+    /// with the directions that it concerns. The first list tells of no change of the default: what
+    /// is open as the default may be that very device.
     pub(super) fn replace(
         &mut self,
         host: usize,
