@@ -72,6 +72,7 @@ pub use path_feedback::{PathFeedback, REPORT_INTERVAL, SectionQuality};
 pub use path_id::PathId;
 pub use section_report::SectionReport;
 pub use send_track::SendTrack;
+pub use sending::OfferedStreams;
 pub use taps::{PacketDirection, Tap, TappedPacket};
 pub use video_receiver::FrameSink;
 pub use video_sender::{VideoCommand, VideoSender};

@@ -179,6 +179,11 @@ impl Capture {
         Ok(())
     }
 
+    /// Its source. What was captured and not yet sent is dropped.
+    pub fn into_source(self) -> Box<dyn AudioSource> {
+        self.input.into_source()
+    }
+
     /// Mutes or unmutes. Muting takes effect with this call, also for audio that was captured and
     /// not yet sent.
     pub fn set_muted(&mut self, muted: bool) {

@@ -117,10 +117,13 @@ impl Media {
     /// The user accepted a call: its media begins, without devices. `clock_epoch` is the zero of
     /// the time sync with others.
     ///
+    /// Where another call's media is open, this one continues in its place (glare): offered streams
+    /// go on.
+    ///
     /// # Errors
     /// Those of a processor, whose call goes on without any.
     pub(super) async fn open(&mut self, clock_epoch: Instant) -> Result<()> {
-        self.close().await;
+        self.epoch.0 += 1;
         self.is_open = true;
         let format = self.handle.audio.format();
         let processors: Result<Vec<Box<dyn AudioProcessor>>> =
@@ -141,7 +144,10 @@ impl Media {
             seed: self.random.random(),
         };
         let media = Box::new(CallMedia::new(config, now));
-        self.handle.send_command(MediaWorkerCommand::Open(self.epoch, media)).await;
+        let (done, opened) = oneshot::channel();
+        self.handle.send_command(MediaWorkerCommand::Open { epoch: self.epoch, media, done }).await;
+        // A worker that is gone has closed the devices of the call before.
+        opened.await.ok();
         result
     }
 

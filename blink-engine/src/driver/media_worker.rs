@@ -15,7 +15,9 @@ use super::send_rtp::send;
 use super::session_command::SessionCommand;
 use super::video_worker::VideoWorkerCommand;
 use super::worker::Worker;
-use blink_media::{AudioStatistics, CallMedia, MediaCommand, MediaOutput, PathId, PathStatistics, VideoCommand};
+use blink_media::{
+    AudioStatistics, CallMedia, MediaCommand, MediaOutput, OfferedStreams, PathId, PathStatistics, VideoCommand,
+};
 use blink_proto::call::{SessionId, SessionInput};
 use blink_proto::wire::ChannelMessage;
 
@@ -25,8 +27,10 @@ const MAX_REPORTS: usize = 256;
 
 /// A command for the media worker.
 pub(super) enum MediaWorkerCommand {
-    /// This device is in a call with this media, in place of the one before.
-    Open(Epoch, Box<CallMedia>),
+    /// This device is in a call with this media. Where it was in another one, that call's media
+    /// ends and its offered streams go on in this one; devices of the former are closed, and files
+    /// complete, when this is done.
+    Open { epoch: Epoch, media: Box<CallMedia>, done: oneshot::Sender<()> },
     /// The call is over. Devices close, and files are complete when this is done.
     Close { done: oneshot::Sender<()> },
     /// A command for the media of the call; without effect when it is another one by now.
@@ -117,8 +121,12 @@ impl MediaWorker {
         self.media.as_ref().is_some_and(|(current, _)| *current == epoch)
     }
 
-    fn open(&mut self, epoch: Epoch, media: Box<CallMedia>) {
+    fn open(&mut self, epoch: Epoch, mut media: Box<CallMedia>) {
+        let streams = self.take_streams();
+        let video = std::mem::take(&mut self.video);
         self.close();
+        media.offer_streams(streams);
+        self.video = video;
         self.media = Some((epoch, media));
         let Switches { muted, deafened } = self.next_call;
         self.command(MediaCommand::SetMuted(muted));
@@ -126,6 +134,15 @@ impl MediaWorker {
         for (participant, volume) in self.volumes.clone() {
             self.command(MediaCommand::SetVolume(participant, volume));
         }
+    }
+
+    /// The streams that go on in the next call. The paths of this one end, which the senders of
+    /// video are told.
+    fn take_streams(&mut self) -> OfferedStreams {
+        let now = self.clock.now();
+        let streams = self.media.as_mut().map(|(_, media)| media.take_streams(now));
+        self.flush();
+        streams.unwrap_or_default()
     }
 
     fn close(&mut self) {
@@ -213,10 +230,14 @@ impl Worker for MediaWorker {
 
     fn handle(&mut self, command: MediaWorkerCommand) {
         match command {
-            MediaWorkerCommand::Open(epoch, media) => self.open(epoch, media),
+            MediaWorkerCommand::Open { epoch, media, done } => {
+                self.open(epoch, media);
+                // The caller may have stopped waiting.
+                done.send(()).ok();
+            }
             MediaWorkerCommand::Close { done } => {
                 self.close();
-                // The caller may have stopped waiting.
+                // As above.
                 done.send(()).ok();
             }
             MediaWorkerCommand::Media(epoch, command) => {

@@ -84,6 +84,11 @@ impl AudioSender {
         Ok(())
     }
 
+    /// Its source, to be sent in another call.
+    pub(super) fn into_source(self) -> Option<Box<dyn AudioSource>> {
+        self.capture.map(Capture::into_source)
+    }
+
     pub(super) fn has_source(&self) -> bool {
         self.capture.is_some()
     }

@@ -48,6 +48,10 @@ impl BlockReader {
         (self.starved, self.filled) = (0, 0);
     }
 
+    pub(super) fn into_source(self) -> Box<dyn AudioSource> {
+        self.source
+    }
+
     /// Silences what was read and not yet taken.
     pub(super) fn silence(&mut self) {
         self.block.fill(0.0);
