@@ -165,6 +165,7 @@ impl CallMedia {
     /// Carries out a command.
     pub fn handle(&mut self, now: Instant, command: MediaCommand) {
         match command {
+            MediaCommand::SetProcessors(processors) => self.processors = processors,
             MediaCommand::SetMicrophone(source) => self.set_microphone(now, source),
             MediaCommand::RemoveMicrophone => self.remove_microphone(now),
             MediaCommand::SetSpeaker { sink, hardware_clock } => self.set_speaker(now, sink, hardware_clock),

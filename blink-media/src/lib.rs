@@ -33,6 +33,7 @@ mod endurance;
 #[allow(missing_docs)]
 pub mod fake;
 mod jitter;
+mod latency;
 mod loss_estimator;
 mod mix;
 mod null_sink;
