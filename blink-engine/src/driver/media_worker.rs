@@ -13,6 +13,7 @@ use super::report::Report;
 use super::report_messages::report_message;
 use super::send_rtp::send;
 use super::session_command::SessionCommand;
+use super::video_port::VideoPort;
 use super::video_worker::VideoWorkerCommand;
 use super::worker::Worker;
 use blink_media::{
@@ -84,7 +85,7 @@ pub(super) struct MediaWorker {
     packets: mpsc::Receiver<(PathId, RtpIn)>,
     media: Option<(Epoch, Box<CallMedia>)>,
     sessions: BTreeMap<PathId, SessionPort>,
-    video: BTreeMap<StreamId, mpsc::Sender<VideoWorkerCommand>>,
+    video: BTreeMap<StreamId, VideoPort>,
     next_call: Switches,
     volumes: BTreeMap<Endpoint, f32>,
     /// Reports that the driver's queue had no room for.
@@ -190,14 +191,14 @@ impl MediaWorker {
     }
 
     fn command_video(&mut self, stream: StreamId, command: VideoCommand) {
-        let Some(worker) = self.video.get(&stream) else { return };
+        let Some(port) = self.video.get_mut(&stream) else { return };
         let session = match &command {
             VideoCommand::AddReceiver(path, _) => self.sessions.get(path).map(|port| port.session.clone()),
             _ => None,
         };
         // A full queue means that the source has blocked its thread for long.
-        if worker.try_send(VideoWorkerCommand { command, session }).is_err() {
-            tracing::warn!(%stream, "the sender of a video stream does not keep up");
+        if !port.send(VideoWorkerCommand { command, session }) {
+            tracing::debug!(%stream, "the sender of a video stream does not keep up");
         }
     }
 
@@ -257,7 +258,7 @@ impl Worker for MediaWorker {
             MediaWorkerCommand::OfSession(command) => self.command(command),
             MediaWorkerCommand::OfferVideo(epoch, stream, commands) => {
                 if self.is_current(epoch) {
-                    self.video.insert(stream, commands);
+                    self.video.insert(stream, VideoPort::new(commands));
                     self.command(MediaCommand::OfferVideo(stream));
                 }
             }
@@ -301,6 +302,7 @@ impl Worker for MediaWorker {
             let Some(output) = media.poll() else { break };
             self.carry_out(epoch, output);
         }
+        self.video.values_mut().for_each(VideoPort::flush);
         while let Some(report) = self.waiting.pop_front() {
             if let Err(mpsc::error::TrySendError::Full(report)) = self.reports.try_send(report) {
                 self.waiting.push_front(report);

@@ -19,7 +19,7 @@
 //! |---|---|
 //! | one input after the other into the machine, and its outputs | `driver_loop` |
 //! | sessions, without their media | `session` |
-//! | the media of the call: commands in, packets out | `media`, `media_worker`, `video_worker` |
+//! | the media of the call: commands in, packets out | `media`, `media_worker`, `video_port`, `video_worker` |
 //! | received packets, and that a path is alive | `rtp_input` |
 //! | microphone and speaker: opened, used, closed | `devices`; while they open: `openings`; until they are used: `opened_devices` |
 //! | threads | `worker_host`, `media_threads` |
@@ -47,6 +47,7 @@ mod session_command;
 mod store_writer;
 mod streams;
 mod subscriptions;
+mod video_port;
 mod video_worker;
 mod worker;
 pub(crate) mod worker_host;
