@@ -203,6 +203,13 @@ impl CaptureOutput for Output<'_, '_> {
         }
     }
 
+    fn on_skipped(&mut self, codec: &CodecName, timestamp: RtpTime, captured: Instant) {
+        let Context { audio, clock, .. } = &mut *self.context;
+        if let Some(clock_rate) = audio.clock_rate(codec) {
+            clock.handle_capture(self.track, RtpStamp { timestamp, clock_rate }, captured);
+        }
+    }
+
     fn on_samples(&mut self, samples: &[f32], captured: Instant) {
         let Context { clock, taps, .. } = &mut *self.context;
         if !taps.is_empty() {
