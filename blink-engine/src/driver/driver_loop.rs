@@ -217,6 +217,7 @@ impl Driver {
 
     async fn handle_opened(&mut self, opened: Opened) {
         match opened {
+            Opened::Processors(epoch, result) => self.handle_processors(epoch, result).await,
             Opened::Microphone(id, result) => self.handle_microphone(id, result),
             Opened::Speaker(id, result) => self.handle_speaker(id, result),
             Opened::RequiredMicrophone(result, pending) => match result {

@@ -20,6 +20,7 @@
 //! | one input after the other into the machine, and its outputs | `driver_loop` |
 //! | sessions, without their media | `session` |
 //! | the media of the call: commands in, packets out | `media`, `media_worker`, `video_port`, `video_worker` |
+//! | processors of the microphone | `processing` |
 //! | received packets, and that a path is alive | `rtp_input` |
 //! | microphone and speaker: opened, used, closed | `devices`; while they open: `openings`; until they are used: `opened_devices` |
 //! | threads | `worker_host`, `media_threads` |
@@ -37,6 +38,7 @@ mod media_worker;
 mod opened_devices;
 mod openings;
 pub(crate) mod parts;
+mod processing;
 mod publisher;
 mod report;
 mod report_messages;
