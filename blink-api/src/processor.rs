@@ -9,7 +9,7 @@ use crate::{AudioFormat, Result};
 
 /// A kind of audio processing. Each call has a processor of its own.
 pub trait AudioProcessorFactory: Send + Sync {
-    /// What its processors can do. The same value as in its registry entry.
+    /// Capabilities of its processors, as in its registry entry.
     fn capabilities(&self) -> ProcessorCapabilities;
 
     /// A new processor for audio in this format.
@@ -22,11 +22,11 @@ pub trait AudioProcessorFactory: Send + Sync {
 /// Capabilities of a processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct ProcessorCapabilities {
-    /// Cancels the echo of the far end in the near end.
+    /// Cancellation of the far end's echo in the near end.
     pub echo_cancellation: bool,
-    /// Suppresses noise.
+    /// Noise suppression.
     pub noise_suppression: bool,
-    /// Controls the gain.
+    /// Automatic gain control.
     pub gain_control: bool,
 }
 

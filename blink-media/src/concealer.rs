@@ -32,8 +32,8 @@ pub(super) struct PacketLossConcealer {
     /// Samples concealed since the decoder's state was saved whose time is over; `None` without a
     /// saved state.
     since_saved: Option<usize>,
-    /// Other samples were concealed since, while time stood still for what is missing.
-    held: bool,
+    /// Samples were also concealed since that extended the delay: the missing audio is still due.
+    extends_delay: bool,
     /// Continuation of the concealment, which fades out where a late packet takes over;
     /// `fade_left` samples of it are still to be used.
     tail: Vec<f32>,
@@ -53,7 +53,7 @@ impl PacketLossConcealer {
             comfort: ComfortNoise::new(format),
             concealed: 0,
             since_saved: None,
-            held: false,
+            extends_delay: false,
             tail: vec![0.0; block],
             fade_left: 0,
             block: vec![0.0; block],
@@ -77,36 +77,36 @@ impl PacketLossConcealer {
         self.decoder.has_fec(packet)
     }
 
-    /// Decodes a packet into `out`; the time of its first `past` samples is over, concealed.
-    /// Returns how many samples were decoded.
+    /// Decodes a packet into `out`, of which the first `already_concealed` samples are not played.
+    /// Returns the number of decoded samples.
     ///
     /// # Errors
     /// The decoder's: nothing was written then.
-    pub(super) fn decode(&mut self, packet: &[u8], past: usize, out: &mut [f32]) -> Result<usize> {
-        let held = std::mem::take(&mut self.held);
+    pub(super) fn decode(&mut self, packet: &[u8], already_concealed: usize, out: &mut [f32]) -> Result<usize> {
+        let extends_delay = std::mem::take(&mut self.extends_delay);
         // A packet in time needs no repair: the concealment before it stood for others.
-        let repairing = self.since_saved.take().filter(|_| past > 0 || held);
+        let repairing = self.since_saved.take().filter(|_| already_concealed > 0 || extends_delay);
         if let Some(concealed) = repairing {
-            // Of what was concealed, the last `past` samples are this packet's.
-            self.rewind(concealed.saturating_sub(past));
+            // Of what was concealed, the last `already_concealed` samples are this packet's.
+            self.rewind(concealed.saturating_sub(already_concealed));
         }
         let samples = self.decoder.decode(DecoderInput::Packet(packet), out)?.min(out.len());
         (self.concealed, self.spare) = (0, self.block.len());
-        if repairing.is_some() && past > samples {
+        if repairing.is_some() && already_concealed > samples {
             // The packet is over altogether, and what comes after it is missing still: conceal that
             // from the repaired state.
             self.save_state();
-            self.skip_concealed(past - samples);
-            self.concealed = past - samples;
+            self.skip_concealed(already_concealed - samples);
+            self.concealed = already_concealed - samples;
         }
         Ok(samples)
     }
 
     /// Restores the frame before a packet from the packet's copy into `out` (in-band FEC, RFC 6716
-    /// §2.1.7); the time of its first `past` samples is over, concealed.
-    pub(super) fn decode_fec(&mut self, next: &[u8], past: usize, out: &mut [f32]) {
-        if let Some(concealed) = self.since_saved.filter(|_| past > 0) {
-            self.rewind(concealed.saturating_sub(past));
+    /// §2.1.7), of which the first `already_concealed` samples are not played.
+    pub(super) fn decode_fec(&mut self, next: &[u8], already_concealed: usize, out: &mut [f32]) {
+        if let Some(concealed) = self.since_saved.filter(|_| already_concealed > 0) {
+            self.rewind(concealed.saturating_sub(already_concealed));
         }
         self.restore(DecoderInput::Fec(next), out);
     }
@@ -123,16 +123,16 @@ impl PacketLossConcealer {
         reaches
     }
 
-    /// Conceals missing samples. `held`: time stands still for them meanwhile, so that the packet
-    /// is played whole if it comes.
-    pub(super) fn conceal(&mut self, out: &mut [f32], held: bool) {
+    /// Conceals missing samples. With `extends_delay`, the delay grows by them, and the packet is
+    /// played whole if it arrives.
+    pub(super) fn conceal(&mut self, out: &mut [f32], extends_delay: bool) {
         if self.since_saved.is_none() && self.concealed == 0 {
             // The beginning of a gap: a late packet goes back to here.
             self.save_state();
         }
-        self.held |= held;
+        self.extends_delay |= extends_delay;
         self.extrapolate(out);
-        self.since_saved = self.since_saved.map(|since| if held { since } else { since + out.len() });
+        self.since_saved = self.since_saved.map(|since| if extends_delay { since } else { since + out.len() });
         let (from, to) = (self.format.samples_in(FADE_FROM), self.format.samples_in(FADE_TO));
         if self.concealed + out.len() > from {
             // Towards the background, not towards silence: in a noisy place, silence is heard as a
@@ -174,7 +174,7 @@ impl PacketLossConcealer {
     }
 
     fn restore(&mut self, input: DecoderInput<'_>, out: &mut [f32]) {
-        (self.since_saved, self.held, self.spare) = (None, false, self.block.len());
+        (self.since_saved, self.extends_delay, self.spare) = (None, false, self.block.len());
         // As good as received: it does not fade.
         self.concealed = 0;
         if self.decoder.decode(input, out).is_err() {

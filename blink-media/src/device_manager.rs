@@ -62,8 +62,8 @@ pub struct HostDevice {
 /// Next action of the owner of the devices.
 #[derive(Debug, Clone)]
 pub enum DeviceAction {
-    /// Open a device ([`MediaHost::open_source`](blink_api::MediaHost::open_source),
-    /// [`open_sink`](blink_api::MediaHost::open_sink)), and answer with
+    /// Open a device ([`MediaHost::open_audio_source`](blink_api::MediaHost::open_audio_source),
+    /// [`open_audio_sink`](blink_api::MediaHost::open_audio_sink)), and answer with
     /// [`handle_opened`](DeviceManager::handle_opened) or
     /// [`handle_open_failed`](DeviceManager::handle_open_failed).
     Open {

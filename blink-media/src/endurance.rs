@@ -101,7 +101,7 @@ fn audio_without_a_pause((sequence, timestamp): (u16, RtpTime), length: Duration
             timestamp: packet.timestamp,
             ticks: TICKS,
             marker: false,
-            loud: None,
+            voice_activity: None,
             has_fec: false,
             payload: packet.payload,
             arrival: packet.arrival,
@@ -109,7 +109,7 @@ fn audio_without_a_pause((sequence, timestamp): (u16, RtpTime), length: Duration
         for tick in 0..12 {
             if ahead == 0 {
                 match jitter.next(sent + TICK * (tick + 1), 480) {
-                    PlayoutDecision::Packet { ticks, past: 0, .. } => {
+                    PlayoutDecision::Packet { ticks, already_concealed: 0, .. } => {
                         assert_eq!(ticks, TICKS);
                         (played, ahead) = (played + 1, ticks / 480);
                     }

@@ -68,8 +68,8 @@ pub struct JitterBuffer {
     gap: Gap,
     /// Ticks concealed so far, of all gaps.
     concealed: i64,
-    /// Ticks for which time stood still since then.
-    held: i64,
+    /// Ticks of concealment since then that extended the delay.
+    extended: i64,
     delay: i64,
     statistics: AudioStatistics,
 }
@@ -102,7 +102,7 @@ impl JitterBuffer {
             frame: 0,
             gap: Gap::default(),
             concealed: 0,
-            held: 0,
+            extended: 0,
             delay: 0,
             statistics: AudioStatistics::default(),
         }
@@ -203,7 +203,7 @@ impl JitterBuffer {
                 self.padding.clear();
                 self.state = State::Idle;
                 self.next_sequence = None;
-                (self.gap, self.held) = (Gap::default(), 0);
+                (self.gap, self.extended) = (Gap::default(), 0);
                 self.relative_delay.reset();
                 self.place(first, std::iter::empty::<AudioCopy>());
                 self.place(second, std::iter::empty::<AudioCopy>());
@@ -212,9 +212,10 @@ impl JitterBuffer {
     }
 
     fn insert(&mut self, sequence: i64, timestamp: i64, packet: AudioPacket) {
-        let loud = packet.loud;
+        let voice_activity = packet.voice_activity;
         let AudioPacket { ticks, has_fec, payload, .. } = packet;
-        let slot = Slot { sequence, timestamp, ticks: ticks.into(), loud, copy: false, has_fec, payload };
+        let slot =
+            Slot { sequence, timestamp, ticks: ticks.into(), voice_activity, redundant: false, has_fec, payload };
         if self.next_sequence.is_some_and(|next| sequence < next) {
             self.statistics.packets_late += 1;
             return;
@@ -252,7 +253,7 @@ impl JitterBuffer {
         // RFC 2198 gives a copy's timestamp and not its sequence number: with frames of one length
         // it is as many packets before its carrier as frames fit between.
         let sequence = carrier - offset / ticks;
-        let copy = Slot { sequence, timestamp, ticks, loud: None, copy: true, has_fec, payload };
+        let copy = Slot { sequence, timestamp, ticks, voice_activity: None, redundant: true, has_fec, payload };
         self.slots.insert_copy(copy, after_last, carrier);
     }
 

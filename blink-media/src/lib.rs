@@ -43,6 +43,7 @@ mod playout;
 mod processors;
 pub mod rate;
 mod receive_statistics;
+mod receive_stream;
 mod receiver_reports;
 pub mod red;
 mod relative_delay;
@@ -50,7 +51,6 @@ mod speaking;
 #[cfg(test)]
 mod speech_tests;
 mod statistics;
-mod stream;
 mod tick_scheduler;
 mod time_stretcher;
 mod timeline;

@@ -1,26 +1,29 @@
-//! Mixing and limiting.
+//! Mixing, gain and limiting.
+//!
+//! [`add`] applies the gains it is given. They are kept elsewhere: a participant's volume in its
+//! `ReceiveStream`, the deafening of all in the `Playout`.
 
 /// Level up to which samples are unchanged; above, they are compressed to stay below 1.
 const KNEE: f32 = 0.9;
 
-/// Adds `sound` to `mix` while its gain goes linearly from `from` to `to`. `sound` may be shorter;
-/// the rest counts as silence.
-pub(super) fn add(mix: &mut [f32], sound: &[f32], from: f32, to: f32) {
+/// Adds `samples` to `mix` with a gain that ramps linearly from `from` to `to` over the length of
+/// `mix`. Shorter `samples` are padded with silence.
+pub(super) fn add(mix: &mut [f32], samples: &[f32], from: f32, to: f32) {
     if from == to {
-        for (mixed, sample) in mix.iter_mut().zip(sound) {
+        for (mixed, sample) in mix.iter_mut().zip(samples) {
             *mixed += sample * to;
         }
         return;
     }
     let step = (to - from) / mix.len().max(1) as f32;
-    for (n, (mixed, sample)) in mix.iter_mut().zip(sound).enumerate() {
+    for (n, (mixed, sample)) in mix.iter_mut().zip(samples).enumerate() {
         *mixed += sample * (from + step * (n + 1) as f32);
     }
 }
 
 /// Limits samples to −1.0..=1.0: unchanged up to 0.9, compressed softly above. NaN becomes silence.
 pub(super) fn limit(mix: &mut [f32]) {
-    // Nearly always all of it is below the knee, and a look without a branch for each sample tells.
+    // Nearly all blocks stay below the knee. This check has no branch per sample.
     if mix.iter().fold(true, |below, sample| below & (sample.abs() <= KNEE)) {
         return;
     }
@@ -35,9 +38,9 @@ pub(super) fn limit(mix: &mut [f32]) {
     }
 }
 
-/// The mean square of samples; no finite number where one of them is none.
+/// Mean square of samples; not finite if one of them is not.
 pub(super) fn power(samples: &[f32]) -> f32 {
-    // Several sums at a time: in a single one, each addition waits for the one before.
+    // Parallel sums: in a single one, each addition waits for the one before.
     let (chunks, rest) = samples.as_chunks::<16>();
     let mut sums = [0.0; 16];
     for chunk in chunks {
@@ -52,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_stay_within_full_scale_and_soft_sound_is_untouched() {
+    fn sums_stay_within_full_scale_and_low_levels_are_untouched() {
         let mut mix = [0.0, 0.5, -0.9, 0.95, 2.0, -7.0, f32::INFINITY, f32::NAN];
         limit(&mut mix);
         assert_eq!(mix[..3], [0.0, 0.5, -0.9]);

@@ -1,10 +1,13 @@
-//! A speaker that plays nothing.
+//! Sink of a call without a speaker.
 
 use web_time::Duration;
 
 use blink_api::{AudioFormat, AudioSink, Result};
 
-/// Drops what it takes, for a call without a speaker.
+/// Sink that discards all samples, for a call that has no speaker or none at the moment.
+///
+/// It has no device behind it: it never fails and never ends, also after `finish`. The device
+/// `null` of the synthetic media host is another sink, which fails after `finish` as devices do.
 #[derive(Debug, Clone, Copy)]
 pub struct NullSink {
     format: AudioFormat,

@@ -11,8 +11,8 @@ use blink_api::{
 use super::jitter::{DelayRange, JitterConfig};
 use super::latency::believed;
 use super::mix;
+use super::receive_stream::ReceiveStream;
 use super::statistics::AudioStatistics;
-use super::stream::Stream;
 use super::tick_scheduler::{TICK, TickScheduler};
 
 /// Queue of a sink from which on it gets nothing until it has played some: the queue is delay of
@@ -80,7 +80,7 @@ pub struct Playout<K = Endpoint> {
     sink: Box<dyn AudioSink>,
     format: AudioFormat,
     failed: bool,
-    streams: BTreeMap<K, Stream>,
+    streams: BTreeMap<K, ReceiveStream>,
     deafened: bool,
     /// Gain of the mix at the end of the last tick: 0 deafened, 1 not.
     gain: f32,
@@ -146,7 +146,7 @@ impl<K: Ord + Copy> Playout<K> {
 
     /// Adds a participant at volume 1.0, in place of one of the same name.
     pub fn add(&mut self, participant: K, config: ReceiveConfig, decoder: Box<dyn AudioDecoder>) {
-        self.streams.insert(participant, Stream::new(config, self.format, decoder, self.follow_media_clock));
+        self.streams.insert(participant, ReceiveStream::new(config, self.format, decoder, self.follow_media_clock));
     }
 
     /// Removes a participant; `false` where there is none. What is decoded and not yet played is
@@ -218,21 +218,21 @@ impl<K: Ord + Copy> Playout<K> {
     /// The timestamp of the participant's sample that is played next, such as for lip-sync; `None`
     /// while none is.
     pub fn position(&self, participant: &K) -> Option<RtpTime> {
-        self.streams.get(participant).and_then(Stream::position)
+        self.streams.get(participant).and_then(ReceiveStream::position)
     }
 
     /// Moves ticks a little towards the times at which the audio has its target delay. With several
     /// participants, the first that is playing decides. No effect without
     /// [`follow_media_clock`](Playout::follow_media_clock).
     pub fn slew(&mut self, scheduler: &mut TickScheduler) {
-        if let Some(late) = self.streams.values_mut().find_map(Stream::late) {
-            *late -= scheduler.slew(*late);
+        if let Some(lateness) = self.streams.values_mut().find_map(ReceiveStream::tick_lateness_ns) {
+            *lateness -= scheduler.slew(*lateness);
         }
     }
 
     /// Statistics of a participant; `None` where there is no such participant.
     pub fn statistics(&self, participant: &K) -> Option<AudioStatistics> {
-        self.streams.get(participant).map(Stream::statistics)
+        self.streams.get(participant).map(ReceiveStream::statistics)
     }
 
     /// Ticks for whose audio, or a part of it, the sink had no room.

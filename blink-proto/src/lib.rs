@@ -9,6 +9,6 @@
 #![deny(missing_docs)]
 
 pub mod call;
+mod quota_map;
 pub mod secure;
-mod shares;
 pub mod wire;

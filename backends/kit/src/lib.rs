@@ -2,10 +2,10 @@
 //!
 //! * [`addresses`]: selection of local addresses for host candidates.
 //! * [`candidate`]: classification of remote candidates.
-//! * [`remote_candidates`]: filter and limits of remote candidates.
+//! * [`remote_candidate_filter`]: limits of the addresses that a peer's candidates can name.
 //! * [`check_budget`]: limits of unanswered connectivity checks.
 //! * [`sdp`]: validation of a remote description before a stack sees it.
-//! * [`candidate_filter`]: privacy filter of local candidates.
+//! * [`local_candidate_filter`]: removal of hidden addresses from local candidates.
 //! * `mdns`: mDNS names of host candidates, with the feature of that name.
 //! * [`servers`]: STUN and TURN servers and their error responses.
 //! * [`entropy`]: early seeding of the random number generator.
@@ -17,13 +17,13 @@
 
 pub mod addresses;
 pub mod candidate;
-pub mod candidate_filter;
 pub mod check_budget;
 pub mod entropy;
 pub mod events;
+pub mod local_candidate_filter;
 #[cfg(feature = "mdns")]
 pub mod mdns;
-pub mod remote_candidates;
+pub mod remote_candidate_filter;
 pub mod sdp;
 pub mod servers;
 pub mod traffic;

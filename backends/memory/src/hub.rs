@@ -200,13 +200,13 @@ impl State {
     fn set_connected(&mut self, number: SessionNumber) {
         let Some(peer) = self.peers.get(&number).filter(|peer| !peer.has_newest_path()) else { return };
         let Some(other) = self.peers.values().find(|other| peer.knows(other) && other.knows(peer)) else { return };
-        let (Some(user), Some(other_user)) = (peer.local_user(), other.local_user()) else { return };
+        let (Some(ufrag), Some(other_ufrag)) = (peer.local_ufrag(), other.local_ufrag()) else { return };
         let to = other.number;
-        let path = Path { to, local_user: user.clone(), remote_ufrag: other_user.clone() };
+        let path = Path { to, local_ufrag: ufrag.clone(), remote_ufrag: other_ufrag.clone() };
         if self.is_cut(number, to) {
             return;
         }
-        let back = Path { to: number, local_user: other_user, remote_ufrag: user };
+        let back = Path { to: number, local_ufrag: other_ufrag, remote_ufrag: ufrag };
         for (number, path) in [(number, path), (to, back)] {
             if let Some(peer) = self.peers.get_mut(&number) {
                 peer.path = Some(path);

@@ -1,4 +1,4 @@
-//! Offers and answers.
+//! Offer/answer negotiation.
 
 use blink_api::{Error, ErrorKind, Mid, Result, SessionEvent, TrackId, TrackKind};
 
@@ -68,11 +68,11 @@ impl Peer {
             let is_rejected = offered.is_rejected || (offered.kind.is_some() && formats.is_empty());
             let can_send = offered.receives && !is_rejected;
             if can_send && !self.is_bound(&offered.mid) {
-                let waits = |id: &TrackId| !planned.iter().any(|(planned, _)| planned == id);
+                let is_unplanned = |id: &TrackId| !planned.iter().any(|(planned, _)| planned == id);
                 let track = self
                     .tracks
                     .iter()
-                    .find(|(id, track)| track.mid.is_none() && Some(track.kind) == offered.kind && waits(id));
+                    .find(|(id, track)| track.mid.is_none() && Some(track.kind) == offered.kind && is_unplanned(id));
                 planned.extend(track.map(|(id, _)| (*id, offered.mid.clone())));
             }
             let has_track = self.is_bound(&offered.mid) || planned.iter().any(|(_, mid)| *mid == offered.mid);
@@ -86,8 +86,8 @@ impl Peer {
             });
         }
 
-        let remote = Remote { user: offer.user, fingerprint: offer.fingerprint };
-        let restarts = self.remote.as_ref().is_some_and(|known| known.user != remote.user);
+        let remote = Remote { ufrag: offer.ufrag, fingerprint: offer.fingerprint };
+        let restarts = self.remote.as_ref().is_some_and(|known| known.ufrag != remote.ufrag);
         let generation = match self.generation {
             Some(_) if restarts => self.next_generation,
             Some(current) => current,
@@ -111,10 +111,11 @@ impl Peer {
             return Err(Error::new(ErrorKind::Invalid, "the answer has a different number of sections than the offer"));
         }
         let both = open.sections.iter().zip(&answer.sections);
-        let sections = both.map(|(offered, answered)| settled(offered, answered)).collect::<Result<Vec<_>>>()?;
+        let sections =
+            both.map(|(offered, answered)| negotiated_section(offered, answered)).collect::<Result<Vec<_>>>()?;
         let Some(open) = self.offer.take() else { unreachable!("it was there above") };
         self.section_map = section_map;
-        let remote = Remote { user: answer.user, fingerprint: answer.fingerprint };
+        let remote = Remote { ufrag: answer.ufrag, fingerprint: answer.fingerprint };
         self.apply_negotiated(sections, &open.planned, open.generation, remote);
         Ok(())
     }
@@ -168,7 +169,8 @@ impl Peer {
         }
     }
 
-    /// Returns whether something is wanted that the latest description does not contain.
+    /// Returns whether a track or channel is missing in the latest description, or a removed track
+    /// is still in it.
     fn needs_negotiation(&self) -> bool {
         self.tracks.values().any(|track| track.mid.is_none())
             || (!self.wanted.is_empty() && !self.has_data())
@@ -184,7 +186,7 @@ impl Peer {
         Description {
             role,
             origin: (self.number.0, self.versions),
-            user: self.user(generation),
+            ufrag: self.ufrag(generation),
             password: self.password(generation),
             fingerprint: self.fingerprint(),
             sections,
@@ -210,8 +212,8 @@ fn check_order(known: &[Section], newer: &[Section]) -> Result<()> {
     Err(Error::new(ErrorKind::Invalid, "the description does not fit the session"))
 }
 
-/// Negotiated section from an offered and an answered one.
-fn settled(offered: &Section, answered: &Section) -> Result<Section> {
+/// Combines an offered section and its answer.
+fn negotiated_section(offered: &Section, answered: &Section) -> Result<Section> {
     let is_rejected = offered.is_rejected || answered.is_rejected;
     let mut formats = Vec::new();
     if !is_rejected && offered.kind.is_some() {

@@ -79,7 +79,7 @@ pub(crate) struct PendingOffer {
 /// Identity of the peer in its latest description.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Remote {
-    pub(crate) user: String,
+    pub(crate) ufrag: String,
     pub(crate) fingerprint: String,
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct Remote {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Path {
     pub(crate) to: SessionNumber,
-    pub(crate) local_user: String,
+    pub(crate) local_ufrag: String,
     pub(crate) remote_ufrag: String,
 }
 
@@ -200,13 +200,13 @@ impl Peer {
         // unusable.
         candidate::classify(&candidate.attribute)?;
         let fields: Vec<&str> = candidate.attribute.split_whitespace().collect();
-        let user = fields.windows(2).find(|two| two[0] == "ufrag").map(|two| two[1]);
-        let (Some(&ADDRESS), Some(user)) = (fields.get(4), user) else { return Ok(()) };
-        if !self.candidates.iter().any(|known| known == user) {
+        let ufrag = fields.windows(2).find(|two| two[0] == "ufrag").map(|two| two[1]);
+        let (Some(&ADDRESS), Some(ufrag)) = (fields.get(4), ufrag) else { return Ok(()) };
+        if !self.candidates.iter().any(|known| known == ufrag) {
             if self.candidates.len() == MAX_CANDIDATES {
                 self.candidates.pop_front();
             }
-            self.candidates.push_back(user.to_owned());
+            self.candidates.push_back(ufrag.to_owned());
         }
         Ok(())
     }
@@ -215,20 +215,20 @@ impl Peer {
     pub(crate) fn gather(&mut self, generation: u32) {
         if generation >= self.next_generation {
             self.next_generation = generation + 1;
-            let user = self.user(generation);
-            let attribute = format!("candidate:1 1 udp 2130706431 {ADDRESS} 9 typ host ufrag {user}");
+            let ufrag = self.ufrag(generation);
+            let attribute = format!("candidate:1 1 udp 2130706431 {ADDRESS} 9 typ host ufrag {ufrag}");
             self.outbox.send(SessionEvent::LocalCandidate(Candidate { attribute, mid: None }));
         }
         self.outbox.send(SessionEvent::CandidatesDone);
     }
 
     /// ICE username fragment, which encodes session and generation.
-    pub(crate) fn user(&self, generation: u32) -> String {
+    pub(crate) fn ufrag(&self, generation: u32) -> String {
         format!("s{}g{generation}", self.number.0)
     }
 
-    pub(crate) fn local_user(&self) -> Option<String> {
-        self.generation.map(|generation| self.user(generation))
+    pub(crate) fn local_ufrag(&self) -> Option<String> {
+        self.generation.map(|generation| self.ufrag(generation))
     }
 
     pub(crate) fn password(&self, generation: u32) -> String {
@@ -247,17 +247,17 @@ impl Peer {
     /// Returns whether the path was established with the latest descriptions.
     pub(crate) fn has_newest_path(&self) -> bool {
         let Some(path) = &self.path else { return false };
-        Some(&path.local_user) == self.local_user().as_ref()
-            && self.remote.as_ref().is_some_and(|remote| remote.user == path.remote_ufrag)
+        Some(&path.local_ufrag) == self.local_ufrag().as_ref()
+            && self.remote.as_ref().is_some_and(|remote| remote.ufrag == path.remote_ufrag)
     }
 
     /// Returns whether this side can reach the other: it has its current description and a
     /// candidate.
     pub(crate) fn knows(&self, other: &Self) -> bool {
         let Some(remote) = &self.remote else { return false };
-        other.local_user().as_ref() == Some(&remote.user)
+        other.local_ufrag().as_ref() == Some(&remote.ufrag)
             && other.fingerprint() == remote.fingerprint
-            && self.candidates.contains(&remote.user)
+            && self.candidates.contains(&remote.ufrag)
     }
 }
 

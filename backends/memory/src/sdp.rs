@@ -21,7 +21,7 @@ pub(crate) struct Description {
     /// Session number, and version of the description.
     pub(crate) origin: (u64, u64),
     /// ICE username fragment, which encodes session and generation.
-    pub(crate) user: String,
+    pub(crate) ufrag: String,
     pub(crate) password: String,
     /// SHA-256 fingerprint in the form `AA:BB:…`.
     pub(crate) fingerprint: String,
@@ -72,12 +72,12 @@ impl Format {
 
 impl Description {
     pub(crate) fn to_sdp(&self) -> String {
-        let Self { origin: (session, version), user, password, fingerprint, .. } = self;
+        let Self { origin: (session, version), ufrag, password, fingerprint, .. } = self;
         let mids: String = self.sections.iter().map(|section| format!(" {}", section.mid)).collect();
         let setup = if self.role == Role::Offer { "actpass" } else { "active" };
         let mut text = format!(
             "v=0\r\no=- {session} {version} IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE{mids}\r\na=ice-options:trickle\r\n\
-             a=ice-ufrag:{user}\r\na=ice-pwd:{password}\r\na=fingerprint:sha-256 {fingerprint}\r\na=setup:{setup}\r\n"
+             a=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\na=fingerprint:sha-256 {fingerprint}\r\na=setup:{setup}\r\n"
         );
         self.sections.iter().for_each(|section| section.write(&mut text));
         text
@@ -125,7 +125,7 @@ impl Description {
         Ok(Self {
             role,
             origin,
-            user: value("a=ice-ufrag:")
+            ufrag: value("a=ice-ufrag:")
                 .ok_or_else(|| invalid("the description has no ICE username fragment"))?
                 .to_owned(),
             password: value("a=ice-pwd:").ok_or_else(|| invalid("the description has no ICE password"))?.to_owned(),
@@ -234,7 +234,7 @@ mod tests {
         Description {
             role,
             origin: (7, 3),
-            user: "m1g0".to_owned(),
+            ufrag: "m1g0".to_owned(),
             password: "secret".to_owned(),
             fingerprint: ["AB"; 32].join(":"),
             sections: vec![

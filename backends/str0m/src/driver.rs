@@ -12,10 +12,10 @@ use std::time::Instant;
 use blink_api::{Candidate, IceConfig, Result, SessionEvent};
 use blink_transport_kit::addresses::AddressSelector;
 use blink_transport_kit::candidate::{self, CandidateUse};
-use blink_transport_kit::candidate_filter::CandidateFilter;
 use blink_transport_kit::check_budget::CheckBudget;
+use blink_transport_kit::local_candidate_filter::LocalCandidateFilter;
 use blink_transport_kit::mdns::MdnsResponder;
-use blink_transport_kit::remote_candidates::RemoteCandidates;
+use blink_transport_kit::remote_candidate_filter::RemoteCandidateFilter;
 use blink_transport_kit::sdp::{Description, SectionMap};
 use str0m::net::{Protocol, Transmit};
 use tokio::sync::mpsc;
@@ -46,10 +46,10 @@ pub(crate) struct Driver {
     servers: Servers,
     gatherer: Gatherer,
     ice: IceConfig,
-    candidate_filter: CandidateFilter,
+    local_candidate_filter: LocalCandidateFilter,
     /// Media sections by index, including those hidden from the stack.
     section_map: SectionMap,
-    remote: RemoteCandidates,
+    remote: RemoteCandidateFilter,
     checks: CheckBudget,
     /// mDNS responder with [`HostCandidates::Mdns`], created at the first gathering.
     names: Option<MdnsResponder>,
@@ -101,9 +101,9 @@ impl Driver {
             addresses,
             gatherer: Gatherer::new(servers.clone()),
             servers,
-            candidate_filter: CandidateFilter::new(&ice),
+            local_candidate_filter: LocalCandidateFilter::new(&ice),
             section_map: SectionMap::default(),
-            remote: RemoteCandidates::new(&[]),
+            remote: RemoteCandidateFilter::new(&[]),
             checks,
             ice,
             names: None,
@@ -261,7 +261,7 @@ impl Driver {
         self.gather(ice_restart);
         let (offer, section_map) = self.section_map.to_peer(&self.peer.create_offer(ice_restart)?);
         self.section_map = section_map;
-        Ok(self.candidate_filter.description(&offer))
+        Ok(self.local_candidate_filter.description(&offer))
     }
 
     pub(crate) fn accept_offer(&mut self, sdp: &str) -> Result<String> {
@@ -278,7 +278,7 @@ impl Driver {
         self.section_map = section_map;
         self.remote = remote;
         self.add_admitted(admitted.candidates);
-        Ok(self.candidate_filter.description(&answer))
+        Ok(self.local_candidate_filter.description(&answer))
     }
 
     pub(crate) fn accept_answer(&mut self, sdp: &str) -> Result<()> {
@@ -367,7 +367,7 @@ impl Driver {
             Err(error) => return tracing::debug!(%error, "invalid candidate from a server"),
         };
         let added = self.peer.rtc.add_local_candidate(candidate).map(str0m::Candidate::to_sdp_string);
-        if let Some(attribute) = added.and_then(|attribute| self.candidate_filter.candidate(&attribute)) {
+        if let Some(attribute) = added.and_then(|attribute| self.local_candidate_filter.candidate(&attribute)) {
             self.peer.events.send(SessionEvent::LocalCandidate(Candidate { attribute, mid: None }));
         }
     }

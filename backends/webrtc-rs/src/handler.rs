@@ -31,7 +31,7 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
-            self.0.report_gathering(Gathered::All);
+            self.0.report_gathering(Gathered::EndOfCandidates);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use blink_api::{Candidate, Error, ErrorKind, Mid, Result, SessionEvent, TrackId, TrackKind};
 use blink_transport_kit::candidate::{self, CandidateUse};
-use blink_transport_kit::remote_candidates::RemoteCandidates;
+use blink_transport_kit::remote_candidate_filter::RemoteCandidateFilter;
 use blink_transport_kit::sdp::{self, Description, Section, SectionMap};
 use blink_transport_kit::traffic::SendSequence;
 use rtc::media_stream::MediaStreamTrack;
@@ -28,14 +28,14 @@ pub(crate) struct Negotiation {
     connection: Arc<dyn PeerConnection>,
     shared: Arc<Shared>,
     /// Addresses with expected host candidates.
-    hosts: Vec<IpAddr>,
+    host_addresses: Vec<IpAddr>,
     has_gathered: bool,
     has_channel: bool,
     offer: Option<PendingOffer>,
     is_negotiated: bool,
     /// Media sections by index, including those hidden from the stack.
     section_map: SectionMap,
-    remote: RemoteCandidates,
+    remote: RemoteCandidateFilter,
     /// ICE username fragment of the peer.
     remote_ufrag: Option<String>,
 }
@@ -53,12 +53,12 @@ impl Negotiation {
         connection: Arc<dyn PeerConnection>,
         shared: Arc<Shared>,
         hosts: Vec<IpAddr>,
-        remote: RemoteCandidates,
+        remote: RemoteCandidateFilter,
     ) -> Self {
         Self {
             connection,
             shared,
-            hosts,
+            host_addresses: hosts,
             has_gathered: false,
             has_channel: false,
             offer: None,
@@ -79,7 +79,7 @@ impl Negotiation {
         let options = RTCOfferOptions { ice_restart };
         let offer = self.connection.create_offer(Some(options)).await.map_err(stack::fault)?;
         if ice_restart {
-            let sdp = self.shared.lock().candidate_filter.description(&offer.sdp);
+            let sdp = self.shared.lock().local_candidate_filter.description(&offer.sdp);
             self.offer = Some(PendingOffer::Held(Box::new(offer)));
             return Ok(self.restore(&sdp));
         }
@@ -129,10 +129,10 @@ impl Negotiation {
     /// Applies a local description and adds the host candidates, which are available at once and
     /// need no trickling.
     async fn apply(&mut self, description: RTCSessionDescription) -> Result<String> {
-        self.shared.lock().held = Some(Vec::new());
+        self.shared.lock().deferred = Some(Vec::new());
         let bare = description.sdp.clone();
         if !self.has_gathered {
-            self.shared.name_hosts(&self.hosts);
+            self.shared.announce_mdns_names(&self.host_addresses);
             self.shared.begin_gathering();
         }
         let applied = self.connection.set_local_description(description).await;
@@ -141,23 +141,24 @@ impl Negotiation {
             let _ = tokio::time::timeout(HOST_GATHERING_TIMEOUT, self.until_hosts_gathered()).await;
         }
         let sdp = self.connection.local_description().await.map_or(bare, |description| description.sdp);
-        let held = self.shared.lock().held.take().unwrap_or_default();
-        for gathered in held {
+        let deferred = self.shared.lock().deferred.take().unwrap_or_default();
+        for gathered in deferred {
             if !matches!(&gathered, Gathered::Candidate(candidate) if sdp.contains(&candidate.attribute)) {
                 self.shared.emit_gathered(gathered);
             }
         }
         applied.map_err(stack::fault)?;
-        Ok(self.shared.lock().candidate_filter.description(&sdp))
+        Ok(self.shared.lock().local_candidate_filter.description(&sdp))
     }
 
     async fn until_hosts_gathered(&mut self) {
         let is_host = |gathered: &Gathered| matches!(gathered, Gathered::Candidate(candidate) if candidate.attribute.contains(" typ host"));
-        let is_done = |held: &Vec<Gathered>| {
-            let hosts = held.iter().filter(|gathered| is_host(gathered)).count();
-            hosts >= self.hosts.len() || held.iter().any(|gathered| matches!(gathered, Gathered::All))
+        let is_done = |deferred: &Vec<Gathered>| {
+            let hosts = deferred.iter().filter(|gathered| is_host(gathered)).count();
+            hosts >= self.host_addresses.len()
+                || deferred.iter().any(|gathered| matches!(gathered, Gathered::EndOfCandidates))
         };
-        while !(self.has_gathered || self.shared.lock().held.as_ref().is_none_or(is_done)) {
+        while !(self.has_gathered || self.shared.lock().deferred.as_ref().is_none_or(is_done)) {
             self.shared.gathered.notified().await;
         }
         self.has_gathered = true;

@@ -12,7 +12,7 @@ use blink_api::{
 use blink_transport_kit::candidate::{self, CandidateUse};
 use blink_transport_kit::check_budget::CheckBudget;
 use blink_transport_kit::events::EventSender;
-use blink_transport_kit::remote_candidates::RemoteCandidates;
+use blink_transport_kit::remote_candidate_filter::RemoteCandidateFilter;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
@@ -72,7 +72,7 @@ impl WebRtcSession {
         // A relay on loopback or a link-local address may relay to that scope.
         let servers = shared.packet_filter.servers.iter().filter_map(|server| server.host.parse().ok());
         let own: Vec<IpAddr> = addresses.iter().copied().chain(servers).collect();
-        let remote = RemoteCandidates::new(&own);
+        let remote = RemoteCandidateFilter::new(&own);
         let negotiation = Negotiation::new(Arc::clone(&connection), Arc::clone(&shared), hosts, remote);
         let negotiation = Arc::new(Mutex::new(negotiation));
         let closer = SessionCloser { connection, shared, once: Arc::default() };
@@ -113,15 +113,15 @@ impl WebRtcSession {
         let Ok(CandidateUse::Resolve(name)) = candidate::classify(&candidate.attribute) else { return };
         let resolved = {
             let mut state = self.shared().lock();
-            let Some(names) = state.names.as_ref().filter(|_| state.resolving < MAX_LOOKUPS) else { return };
-            let resolved = names.resolve(&name);
-            state.resolving += 1;
+            let Some(mdns) = state.mdns.as_ref().filter(|_| state.lookups < MAX_LOOKUPS) else { return };
+            let resolved = mdns.resolve(&name);
+            state.lookups += 1;
             resolved
         };
         let (shared, negotiation) = (Arc::clone(self.shared()), Arc::clone(&self.negotiation));
         self.shared().spawn(async move {
             let address = resolved.await;
-            shared.lock().resolving -= 1;
+            shared.lock().lookups -= 1;
             let Some(address) = address else { return };
             let attribute = candidate::with_address(&candidate.attribute, address);
             let candidate = Candidate { attribute, ..candidate };
@@ -222,7 +222,7 @@ impl Session for WebRtcSession {
                 .operation("send_data"));
         }
         let share = u32::try_from(message.len().max(1)).unwrap_or(u32::MAX);
-        let share = Arc::clone(&self.shared().send_room).try_acquire_many_owned(share);
+        let share = Arc::clone(&self.shared().send_capacity).try_acquire_many_owned(share);
         let share = share.map_err(|_| full("send_data"))?;
         queue.try_send((message, share)).map_err(|error| match error {
             TrySendError::Full(_) => full("send_data"),

@@ -9,9 +9,9 @@ use blink_api::{
     Candidate, ChannelId, Clock, HostCandidates, Mid, Result, RtpCodec, RtpSink, SessionConfig, SessionEvent, TrackId,
     TrackKind,
 };
-use blink_transport_kit::candidate_filter::CandidateFilter;
 use blink_transport_kit::check_budget::CheckBudget;
 use blink_transport_kit::events::EventSender;
+use blink_transport_kit::local_candidate_filter::LocalCandidateFilter;
 use blink_transport_kit::mdns::MdnsResponder;
 use blink_transport_kit::sdp::Section;
 use blink_transport_kit::traffic::{SendSequence, TrafficCounters};
@@ -44,9 +44,9 @@ pub(crate) struct Shared {
     /// Notified of each gathering event.
     pub(crate) gathered: Notify,
     pub(crate) packet_filter: Arc<PacketFilter>,
-    /// Bytes of messages that may still be queued.
-    pub(crate) send_room: Arc<Semaphore>,
-    hosts: HostCandidates,
+    /// Bytes that can still be queued for sending, one permit each.
+    pub(crate) send_capacity: Arc<Semaphore>,
+    host_candidates: HostCandidates,
     state: Mutex<State>,
 }
 
@@ -56,13 +56,13 @@ pub(crate) struct State {
     /// The session is closed and every method fails.
     pub(crate) is_closed: bool,
     pub(crate) path: Path,
-    /// Gathering events held back while a description is created, which may contain the same.
-    pub(crate) held: Option<Vec<Gathered>>,
-    pub(crate) candidate_filter: CandidateFilter,
+    /// Gathering events deferred while a description is created, which may contain the same.
+    pub(crate) deferred: Option<Vec<Gathered>>,
+    pub(crate) local_candidate_filter: LocalCandidateFilter,
     /// mDNS responder with [`HostCandidates::Mdns`], created at the first gathering.
-    pub(crate) names: Option<MdnsResponder>,
-    /// Lookups of mDNS names in progress.
-    pub(crate) resolving: usize,
+    pub(crate) mdns: Option<MdnsResponder>,
+    /// Number of mDNS lookups in progress.
+    pub(crate) lookups: usize,
     /// Number of gatherings started.
     pub(crate) gatherings: u64,
     /// The end of the latest gathering was reported.
@@ -105,8 +105,8 @@ impl LocalTrack {
 /// Gathering event of the stack.
 pub(crate) enum Gathered {
     Candidate(Candidate),
-    /// Gathering is complete.
-    All,
+    /// Gathering is complete (RFC 8838 §13).
+    EndOfCandidates,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Shared {
     /// # Errors
     /// [`Invalid`](blink_api::ErrorKind::Invalid) for an invalid server URL.
     pub(crate) fn new(events: EventSender, session: &SessionConfig, budget: CheckBudget) -> Result<Self> {
-        let candidate_filter = CandidateFilter::new(&session.ice);
+        let local_candidate_filter = LocalCandidateFilter::new(&session.ice);
         Ok(Self {
             events,
             rtp: Arc::clone(&session.rtp),
@@ -134,9 +134,9 @@ impl Shared {
             connection: OnceLock::new(),
             gathered: Notify::new(),
             packet_filter: Arc::new(PacketFilter::new(&session.ice, budget)?),
-            send_room: Arc::new(Semaphore::new(channels::QUEUED_BYTES)),
-            hosts: session.ice.host_candidates,
-            state: Mutex::new(State { candidate_filter, ..State::default() }),
+            send_capacity: Arc::new(Semaphore::new(channels::QUEUED_BYTES)),
+            host_candidates: session.ice.host_candidates,
+            state: Mutex::new(State { local_candidate_filter, ..State::default() }),
         })
     }
 
@@ -189,16 +189,17 @@ impl Shared {
         }
     }
 
-    /// Assigns mDNS names to host candidates if configured; without names they are not signaled.
-    pub(crate) fn name_hosts(&self, hosts: &[IpAddr]) {
-        if self.hosts != HostCandidates::Mdns || hosts.is_empty() {
+    /// Announces mDNS names of local addresses if configured. On failure, host candidates are not
+    /// signaled.
+    pub(crate) fn announce_mdns_names(&self, hosts: &[IpAddr]) {
+        if self.host_candidates != HostCandidates::Mdns || hosts.is_empty() {
             return;
         }
         match MdnsResponder::announce(hosts) {
-            Ok(names) => {
+            Ok(mdns) => {
                 let mut state = self.lock();
-                state.candidate_filter.set_names(names.names().to_vec());
-                state.names = Some(names);
+                state.local_candidate_filter.set_names(mdns.names().to_vec());
+                state.mdns = Some(mdns);
             }
             Err(error) => tracing::warn!(%error, "mDNS is not available: host candidates are not signaled"),
         }
@@ -220,16 +221,16 @@ impl Shared {
             let Some(shared) = shared.upgrade() else { return };
             let is_newest = shared.lock().gatherings == gathering;
             if is_newest {
-                shared.report_gathering(Gathered::All);
+                shared.report_gathering(Gathered::EndOfCandidates);
             }
         });
     }
 
-    /// Reports a gathering event, or holds it back while a description is created.
+    /// Reports a gathering event, or defers it while a description is created.
     pub(crate) fn report_gathering(&self, gathered: Gathered) {
-        let now = match &mut self.lock().held {
-            Some(held) => {
-                held.push(gathered);
+        let now = match &mut self.lock().deferred {
+            Some(deferred) => {
+                deferred.push(gathered);
                 None
             }
             None => Some(gathered),
@@ -248,11 +249,11 @@ impl Shared {
         }
         match gathered {
             Gathered::Candidate(candidate) => {
-                if let Some(attribute) = state.candidate_filter.candidate(&candidate.attribute) {
+                if let Some(attribute) = state.local_candidate_filter.candidate(&candidate.attribute) {
                     self.events.send(SessionEvent::LocalCandidate(Candidate { attribute, ..candidate }));
                 }
             }
-            Gathered::All => {
+            Gathered::EndOfCandidates => {
                 state.is_gathered = true;
                 for (url, error) in self.packet_filter.failures() {
                     self.events.send(SessionEvent::ServerFailed { url, error: error.backend(NAME) });

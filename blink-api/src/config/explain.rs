@@ -1,6 +1,6 @@
 //! Errors of configuration in one line that shows no credential.
 
-use figment::error::{Actual, Kind};
+use figment::error::{Actual, Kind, OneOf};
 
 use super::layers;
 use crate::{Error, ErrorKind};
@@ -11,15 +11,15 @@ const SECRETS: [&str; 1] = ["credential"];
 /// the wrong place.
 const WITH_SECRETS: [&str; 2] = ["ice", "ice.servers"];
 
-/// Explains an error of figment: what is wrong, with which key, and where that was set.
+/// Converts an error of figment to one that names the key and its source.
 ///
-/// The last `prefix` levels of its path come first: figment appends the path of what was extracted
-/// behind the path within it.
+/// The last `prefix` levels of its path are moved to the front: figment appends the path of the
+/// extracted section behind the path within it.
 pub(super) fn explain(error: &figment::Error, prefix: usize) -> Error {
     let mut path = error.path.clone();
     path.rotate_right(prefix.min(error.path.len()));
     let key = path.join(".");
-    let what = if may_hold_secrets(&key) { without_value(&error.kind) } else { error.kind.to_string() };
+    let what = if may_hold_secrets(&key) { without_value(&error.kind) } else { with_value(&error.kind) };
     let mut explained = Error::new(ErrorKind::Invalid, one_line(&what));
     if !key.is_empty() {
         explained = explained.with("key", key);
@@ -48,7 +48,7 @@ pub(super) fn hide_secrets(value: &mut serde_json::Value) {
     }
 }
 
-/// The beginning of an argument that looks like a key: what follows may be a password.
+/// The beginning of an argument that has the form of a key. The rest may be a password.
 pub(super) fn key_of(argument: &str) -> &str {
     let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     argument.split(|c| !is_key(c)).next().unwrap_or_default()
@@ -63,14 +63,24 @@ fn may_hold_secrets(key: &str) -> bool {
     key.is_empty() || WITH_SECRETS.contains(&key) || key.starts_with("ice.servers.")
 }
 
+/// Message with the refused value. figment encloses alternatives in backticks twice.
+fn with_value(kind: &Kind) -> String {
+    match kind {
+        Kind::UnknownVariant(found, known) => format!("unknown variant: found `{found}`, expected {}", OneOf(known)),
+        Kind::UnknownField(found, known) => format!("unknown field: found `{found}`, expected {}", OneOf(known)),
+        kind => kind.to_string(),
+    }
+}
+
+/// Message without the refused value, which may be a password.
 fn without_value(kind: &Kind) -> String {
     match kind {
         Kind::InvalidType(found, expected) => format!("invalid type: found {}, expected {expected}", type_of(found)),
         Kind::InvalidValue(_, expected) => format!("invalid value, expected {expected}"),
         Kind::UnknownVariant(_, known) => format!("unknown value; known here: {}", known.join(", ")),
         // Names of keys, and types without their values.
-        kind @ (Kind::UnknownField(..)
-        | Kind::MissingField(_)
+        kind @ Kind::UnknownField(..) => with_value(kind),
+        kind @ (Kind::MissingField(_)
         | Kind::DuplicateField(_)
         | Kind::InvalidLength(..)
         | Kind::UnsupportedKey(..)) => kind.to_string(),

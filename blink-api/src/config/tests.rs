@@ -1,4 +1,4 @@
-//! What a user may write, and what they are told where it is wrong.
+//! Accepted configurations, and the errors for rejected ones.
 
 use super::*;
 use crate::{ErrorKind, Registry};
@@ -44,6 +44,17 @@ fn unknown_keys_are_refused_with_file_and_key() {
 }
 
 #[test]
+fn alternatives_are_quoted_once() {
+    for (toml, expected) in [
+        ("[quality]\nprefer = 'speech'", "unknown variant: found `speech`, expected `latency` or `quality`"),
+        ("[[ice.servers]]\nuri = 'stun:x'", "unknown field: found `uri`, expected one of `url`, "),
+    ] {
+        let error = build(toml).err().expect(toml).to_string();
+        assert!(error.contains(expected) && !error.contains("``"), "{error}");
+    }
+}
+
+#[test]
 fn wrong_types_and_nonsense_are_refused_with_file_and_key() {
     for (toml, words) in [
         ("microphone = 3", "key=microphone"),
@@ -67,7 +78,7 @@ fn wrong_types_and_nonsense_are_refused_with_file_and_key() {
         let error = build(toml).err().expect(toml);
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.to_string().contains(words) && !error.to_string().contains('\n'), "{error}");
-        assert!(error.to_string().contains("blink.toml"), "where it was set is told: {error}");
+        assert!(error.to_string().contains("blink.toml"), "the error names the source: {error}");
     }
 }
 
@@ -84,7 +95,7 @@ fn values_out_of_range_name_the_variable_or_argument_they_were_set_by() {
     assert!(error.to_string().contains("set in=--set ice.servers"), "{error}");
 }
 
-/// An identity that is silently not kept is another one at the next start.
+/// A data directory that is silently ignored would mean a new identity at the next start.
 #[cfg(unix)]
 #[test]
 fn an_environment_that_is_not_utf_8_is_refused() {
@@ -167,8 +178,7 @@ fn passwords_are_shown_neither_as_values_nor_in_errors() {
     assert!(error.contains("password") && !error.contains("hunter2"), "{error}");
 }
 
-/// Syntax, types, values out of range and arguments that are none: each error once showed what it
-/// could not use.
+/// Errors of syntax, type, range and arguments do not quote the value.
 #[test]
 fn no_error_shows_a_password() {
     let server =
@@ -196,6 +206,17 @@ fn no_error_shows_a_password() {
     let environment = [("BLINK_ICE__SERVERS", "[{url=\"turn:192.0.2.1\",credential=\"hunter2x\"")];
     let error = Configuration::builder(&Registry::empty()).environment_of(environment).build().err().unwrap();
     assert!(!error.to_string().contains("hunter2x"), "{error}");
+}
+
+/// The list of a kind and the table with the sections of its backends have different keys.
+#[test]
+fn lists_of_processors_and_recorders_stand_beside_their_sections() {
+    let configuration = build("processor = []\nrecorder = []\n[processors]\n[recorders]").unwrap();
+    assert!(configuration.settings().processors.is_empty() && configuration.settings().recorders.is_empty());
+    for (toml, key) in [("processor = ['x']", "processor"), ("recorder = ['x']", "recorder")] {
+        let error = build(toml).err().expect(toml).to_string();
+        assert!(error.contains(&format!("key={key}")), "{error}");
+    }
 }
 
 #[test]

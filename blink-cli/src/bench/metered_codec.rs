@@ -133,4 +133,66 @@ impl AudioDecoder for MeteredDecoder {
     fn redundancy_span(&mut self, packet: &[u8]) -> Duration {
         self.meter.count(|| self.decoder.redundancy_span(packet))
     }
+
+    fn save_state(&mut self) -> bool {
+        self.meter.count(|| self.decoder.save_state())
+    }
+
+    fn restore_state(&mut self) {
+        self.meter.count(|| self.decoder.restore_state());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decoder whose state is the number of decoded packets.
+    #[derive(Default)]
+    struct CountingDecoder {
+        decoded: usize,
+        saved: usize,
+    }
+
+    impl AudioDecoder for CountingDecoder {
+        fn decode(&mut self, _: DecoderInput<'_>, _: &mut [f32]) -> Result<usize> {
+            self.decoded += 1;
+            Ok(self.decoded)
+        }
+
+        fn duration(&self, _: &[u8]) -> Result<Duration> {
+            Ok(Duration::from_millis(20))
+        }
+
+        fn has_fec(&self, _: &[u8]) -> bool {
+            true
+        }
+
+        fn redundancy_span(&mut self, _: &[u8]) -> Duration {
+            Duration::from_secs(1)
+        }
+
+        fn save_state(&mut self) -> bool {
+            self.saved = self.decoded;
+            true
+        }
+
+        fn restore_state(&mut self) {
+            self.decoded = self.saved;
+        }
+    }
+
+    #[test]
+    fn every_method_of_the_decoder_is_forwarded() {
+        let mut metered = MeteredDecoder { decoder: Box::new(CountingDecoder::default()), meter: Meter::default() };
+        let decode = |metered: &mut MeteredDecoder| metered.decode(DecoderInput::Conceal, &mut []).expect("audio");
+        assert_eq!(decode(&mut metered), 1);
+        assert!(metered.save_state());
+        assert_eq!(decode(&mut metered), 2);
+        metered.restore_state();
+        assert_eq!(decode(&mut metered), 2, "late-packet repair decodes from the saved state");
+        assert_eq!(metered.duration(&[]).expect("a duration"), Duration::from_millis(20));
+        assert!(metered.has_fec(&[]));
+        assert_eq!(metered.redundancy_span(&[]), Duration::from_secs(1));
+    }
 }

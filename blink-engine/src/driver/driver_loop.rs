@@ -171,7 +171,7 @@ impl Driver {
                 match result {
                     Ok((channel, Content { from, boot, call, body, .. })) => {
                         tracing::trace!(kind = ?body.kind(), "a message came");
-                        let lasts = !body.is_from_throwaway();
+                        let lasts = !body.is_from_one_time_device();
                         self.machine.handle(now, Input::Signal(Signal { channel, from, boot, call, body }));
                         // Judged afterwards: a message may bring the entry by which its sender is a
                         // member.

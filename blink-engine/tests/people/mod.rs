@@ -133,7 +133,7 @@ impl Person {
                             return event;
                         }
                     }
-                    Some(EventItem::Lagged { .. }) => panic!("lagged"),
+                    Some(item) => panic!("no event: {item:?}"),
                     None => panic!("the engine ended before `{what}`"),
                 }
             }

@@ -20,7 +20,7 @@ pub struct AudioPacket {
     /// Marker bit: the first packet of a talkspurt (RFC 3551 §4.1).
     pub marker: bool,
     /// Voice flag of the audio level extension (RFC 6464); `None` without the extension.
-    pub loud: Option<bool>,
+    pub voice_activity: Option<bool>,
     /// Whether it holds the codec's own copy of the frame before
     /// ([`AudioDecoder::has_fec`](blink_api::AudioDecoder::has_fec)).
     pub has_fec: bool,

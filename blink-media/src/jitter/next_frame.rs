@@ -45,8 +45,8 @@ impl JitterBuffer {
         } else if gap <= front.ticks && front.has_fec {
             // The copy is of the one frame before the packet. If a part of that was concealed
             // already, the decoder restores it whole and that part is not played again.
-            let past = ticks_u32(front.ticks - gap);
-            (PlayoutDecision::Fec { next: front.payload.clone(), ticks: ticks_u32(gap), past }, gap)
+            let already_concealed = ticks_u32(front.ticks - gap);
+            (PlayoutDecision::Fec { next: front.payload.clone(), ticks: ticks_u32(gap), already_concealed }, gap)
         } else {
             // Several frames are missing. The last one is left for the copy, the others go in
             // steps: while one is concealed, the packet of the next may come.
@@ -98,7 +98,7 @@ impl JitterBuffer {
             let spare = excess - self.ticks(KEPT);
             if front.end() <= cursor && self.gap.before_next == 0 {
                 // Its time is over, and nothing stood for it that it could repair.
-                self.statistics.packets_late += u64::from(!front.copy);
+                self.statistics.packets_late += u64::from(!front.redundant);
             } else if gap > 0 && (is_pause && excess > grain || dropping && spare >= gap) {
                 // A part of a pause is missed by no listener; nor is, where much is dropped anyway,
                 // what was lost.
@@ -120,48 +120,48 @@ impl JitterBuffer {
     /// Releases the oldest packet.
     fn release(&mut self, cursor: i64) -> PlayoutDecision {
         let Some(slot) = self.slots.pop_front() else { return PlayoutDecision::Wait };
-        if self.is_next(slot.sequence) && slot.timestamp >= cursor && !slot.copy {
+        if self.is_next(slot.sequence) && slot.timestamp >= cursor && !slot.redundant {
             // No packet was missing: what was concealed was a pause, whose end was not known yet.
             self.concealed -= self.gap.total;
         }
         // If the packet lies far ahead, the time between is skipped; if it lies behind, a part of
         // it is over.
-        let past = (cursor - slot.timestamp).max(0);
-        self.statistics.red_recovered += u64::from(slot.copy);
+        let already_concealed = (cursor - slot.timestamp).max(0);
+        self.statistics.red_recovered += u64::from(slot.redundant);
         self.gap.end_at((cursor - slot.end()).max(0));
-        self.held = 0;
+        self.extended = 0;
         self.next_sequence = Some(self.padding.pass(slot.sequence + 1));
         self.frame = slot.ticks;
         self.state = State::Playing(slot.end().max(cursor));
         PlayoutDecision::Packet {
             payload: slot.payload,
             ticks: ticks_u32(slot.ticks),
-            past: ticks_u32(past),
-            copy: slot.copy,
-            loud: slot.loud,
+            already_concealed: ticks_u32(already_concealed),
+            redundant: slot.redundant,
+            voice_activity: slot.voice_activity,
         }
     }
 
     /// Conceals what comes next while no packet is here.
     fn run_dry(&mut self, cursor: i64, wanted: i64) -> PlayoutDecision {
-        let left = self.ticks(LONGEST_CONCEALMENT) - self.gap.before_next - self.held;
+        let left = self.ticks(LONGEST_CONCEALMENT) - self.gap.before_next - self.extended;
         let ticks = wanted.clamp(1, self.ticks(GRAIN).max(1)).min(left);
         if ticks <= 0 {
             self.state = State::Idle;
             self.gap.before_next = 0;
-            self.held = 0;
+            self.extended = 0;
             return PlayoutDecision::Wait;
         }
         // A delay under the target has to grow anyway: let the missing packet have the time.
-        let held = self.excess() <= -self.ticks(HOLD);
-        if held {
-            self.held += ticks;
+        let extends_delay = self.excess() <= -self.ticks(HOLD);
+        if extends_delay {
+            self.extended += ticks;
             self.statistics.inserted_samples_for_deceleration += ticks.unsigned_abs();
         } else {
             self.count_concealed(ticks);
             self.state = State::Playing(cursor + ticks);
         }
-        PlayoutDecision::Conceal { ticks: ticks_u32(ticks), held }
+        PlayoutDecision::Conceal { ticks: ticks_u32(ticks), extends_delay }
     }
 
     fn count_concealed(&mut self, ticks: i64) {

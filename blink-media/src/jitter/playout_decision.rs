@@ -11,47 +11,46 @@ pub enum PlayoutDecision {
         payload: Bytes,
         /// Duration of its audio.
         ticks: u32,
-        /// Part of it, from its beginning on, that was concealed because it was late; possibly more
-        /// than it holds.
-        past: u32,
-        /// It is a copy that came with a later packet.
-        copy: bool,
+        /// Duration from its beginning that was concealed because it was late; may exceed `ticks`.
+        already_concealed: u32,
+        /// Whether it is a redundant copy from a later packet (RFC 2198).
+        redundant: bool,
         /// Voice flag of the sender (RFC 6464).
-        loud: Option<bool>,
+        voice_activity: Option<bool>,
     },
-    /// Restore missing audio from the codec's own copy in the next packet, which will come as
+    /// Decode missing audio from the in-band FEC of the next packet, which will be released as
     /// `Packet` too.
     Fec {
         /// The packet after the missing audio.
         next: Bytes,
-        /// Duration of what is missing before it.
+        /// Duration to decode.
         ticks: u32,
-        /// Part before that which is concealed already, of a frame as long as the packet.
-        past: u32,
+        /// Duration before that, from the frame's beginning, that is concealed already.
+        already_concealed: u32,
     },
-    /// Restore missing audio from the deep redundancy of a later packet, which will come as
-    /// `Packet` too; conceal where it does not reach as far back.
+    /// Decode missing audio from the deep redundancy of a later packet, which will be released as
+    /// `Packet` too. Conceal where the redundancy does not reach back far enough.
     Dred {
-        /// The next packet that is here.
+        /// Next packet in the buffer.
         later: Bytes,
-        /// From the beginning of what is missing to the beginning of that packet's audio.
+        /// Ticks from the first missing sample to the first sample of that packet.
         distance: u32,
-        /// Duration of what is missing now.
+        /// Duration to decode.
         ticks: u32,
     },
-    /// Conceal missing audio. Its packet may come yet.
+    /// Conceal missing audio, whose packet may still arrive.
     Conceal {
         /// Duration to conceal.
         ticks: u32,
-        /// Time stands still meanwhile, because the delay is too short: what is missing will be
-        /// played whole.
-        held: bool,
+        /// Whether this extends the playout delay, which is under its target: the missing audio is
+        /// still played whole if its packet arrives.
+        extends_delay: bool,
     },
-    /// Play background: the sender paused.
+    /// Play background noise: the sender paused (discontinuous transmission).
     Silence {
-        /// Duration of the pause, or of a part of it.
+        /// Duration to fill.
         ticks: u32,
     },
-    /// Play silence and ask again at the next tick: nothing is due yet.
+    /// Play silence until the next tick: nothing is due yet.
     Wait,
 }

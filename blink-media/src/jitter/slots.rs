@@ -10,9 +10,9 @@ pub(super) struct Slot {
     pub(super) sequence: i64,
     pub(super) timestamp: i64,
     pub(super) ticks: i64,
-    pub(super) loud: Option<bool>,
-    /// It is a copy that came with a later packet; its own packet did not come yet.
-    pub(super) copy: bool,
+    pub(super) voice_activity: Option<bool>,
+    /// Whether it is a redundant copy from a later packet; its own packet has not arrived.
+    pub(super) redundant: bool,
     /// It holds the codec's own copy of the frame before.
     pub(super) has_fec: bool,
     pub(super) payload: Bytes,
@@ -68,7 +68,7 @@ impl Slots {
 
     /// Adds a packet, in place of its copy if there is one.
     pub(super) fn insert(&mut self, slot: Slot) -> Inserted {
-        let copy = self.slots.iter().position(|other| other.copy && other.timestamp == slot.timestamp);
+        let copy = self.slots.iter().position(|other| other.redundant && other.timestamp == slot.timestamp);
         if let Some(at) = copy {
             self.slots.remove(at);
         }

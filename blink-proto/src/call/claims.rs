@@ -1,4 +1,5 @@
-//! Claims: what others say about who is in the call. An endpoint's own report outweighs them.
+//! Claims: reports of other members about who is in the call. An endpoint's own report takes
+//! precedence.
 
 use blink_api::Endpoint;
 
@@ -29,13 +30,13 @@ impl Call {
         from: Option<&Endpoint>,
         shared: &mut Shared,
     ) -> Result<(), Refusal> {
-        // An announced endpoint has more than a claim for it: a verified path with its current key.
-        let is_news = self.peers.get(&claim.endpoint).is_none_or(|peer| {
+        // An announced endpoint has a verified path with its current key, which outweighs a claim.
+        let supersedes = self.peers.get(&claim.endpoint).is_none_or(|peer| {
             peer.is_newer(claim.boot, claim.version)
                 && !peer.is_announced()
                 && (!peer.is_self_reported() || !peer.is_present())
         });
-        if !is_news {
+        if !supersedes {
             return Ok(());
         }
         self.verify_peer_key(&claim.endpoint, &claim.call_key, from, shared)?;
@@ -44,7 +45,7 @@ impl Call {
             // The link's id is derived from both keys.
             Self::close_link(peer, shared);
         }
-        peer.claim(claim);
+        peer.apply_claim(claim);
         self.set_person(&claim.endpoint.did, PersonState::Joined);
         Ok(())
     }

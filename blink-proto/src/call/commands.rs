@@ -196,7 +196,7 @@ impl Machine {
     }
 
     /// Sets the people whom the integrator knows: their offers ring under `call.from = "known"`,
-    /// and they have a share of their own in bounded tables.
+    /// and they have a quota of their own in bounded tables.
     pub fn set_known(&mut self, known: BTreeSet<Did>) {
         self.shared.known = known;
         let known = &self.shared.known;

@@ -150,7 +150,7 @@ impl HistoryLog {
     }
 
     /// Evicts an entry so that one more fits: the oldest of strangers where these would exceed
-    /// their share, otherwise the oldest of others.
+    /// their quota, otherwise the oldest of others.
     fn evict_for(&mut self, stranger: bool) -> Option<Change> {
         if self.entries.len() < self.limit {
             return None;

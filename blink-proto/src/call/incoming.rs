@@ -13,8 +13,8 @@ use crate::wire::{Body, Cancel, CancelReason, Reject, StaleBoot, Status, WireEnd
 
 impl Machine {
     pub(super) fn handle_signal(&mut self, signal: Signal) {
-        let share = self.shared.share_of(&signal.from.did);
-        self.heard.record(share, signal.from.did, self.shared.mono());
+        let quota = self.shared.quota_of(&signal.from.did);
+        self.heard.record(quota, signal.from.did, self.shared.mono());
         self.end_calls_of_earlier_boots(&signal);
         self.reply_if_boot_is_stale(&signal);
         let Signal { channel, from, boot, call: id, body } = signal;
@@ -118,7 +118,7 @@ impl Machine {
             }
             Body::Cancel(cancel) if !ended && !cancel.acknowledged && !cancel.stays(&from) => {
                 // A cancel may overtake its offer, which then must not ring.
-                self.early.insert(self.shared.share_of(&from.did), (id, from), (boot, cancel.version));
+                self.early.insert(self.shared.quota_of(&from.did), (id, from), (boot, cancel.version));
             }
             _ if ended => {}
             _ => self.shared.refuse(Refusal::NotAuthorized),

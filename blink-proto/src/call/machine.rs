@@ -17,8 +17,8 @@ use super::presence::{Heard, Presence};
 use super::shared::Shared;
 use super::snapshot::{CallState, Snapshot};
 use super::state::{Call, Phase};
+use crate::quota_map::{Quota, QuotaMap};
 use crate::secure::{Buckets, Channel, inbox_topic};
-use crate::shares::{Share, SharedMap};
 
 /// Ended calls that are remembered so that they do not ring again: familiar ones, and those of
 /// strangers.
@@ -46,13 +46,13 @@ pub(super) struct Tombstone {
 pub struct Machine {
     pub(super) shared: Shared,
     pub(super) calls: BTreeMap<CallId, Call>,
-    pub(super) tombstones: SharedMap<CallId, Tombstone>,
+    pub(super) tombstones: QuotaMap<CallId, Tombstone>,
     pub(super) missed: MissedNotices,
     pub(super) history: HistoryLog,
     /// Replaced calls and their replacements.
-    aliases: SharedMap<CallId, CallId>,
+    aliases: QuotaMap<CallId, CallId>,
     /// (boot, version) of cancels that arrived before the offer.
-    pub(super) early: SharedMap<(CallId, Endpoint), (u64, u64)>,
+    pub(super) early: QuotaMap<(CallId, Endpoint), (u64, u64)>,
     pub(super) heard: Heard,
     /// Limits retransmissions because of new subscribers: subscribing repeatedly must not amplify.
     subscribers: Buckets<Topic>,
@@ -76,11 +76,11 @@ impl Machine {
         let mut machine = Self {
             shared: Shared::new(now, identity, own, boot, settings, seed),
             calls: BTreeMap::new(),
-            tombstones: SharedMap::new(MAX_TOMBSTONES.0, MAX_TOMBSTONES.1),
+            tombstones: QuotaMap::new(MAX_TOMBSTONES.0, MAX_TOMBSTONES.1),
             missed: MissedNotices::default(),
             history,
-            aliases: SharedMap::new(MAX_ALIASES.0, MAX_ALIASES.1),
-            early: SharedMap::new(MAX_EARLY.0, MAX_EARLY.1),
+            aliases: QuotaMap::new(MAX_ALIASES.0, MAX_ALIASES.1),
+            early: QuotaMap::new(MAX_EARLY.0, MAX_EARLY.1),
             heard: Heard::default(),
             subscribers: Buckets::new(SUBSCRIBERS.1, SUBSCRIBERS.0, now.mono),
             outputs: VecDeque::new(),
@@ -300,9 +300,9 @@ impl Machine {
 
     /// Makes a call known by the id of the one that it replaces.
     pub(super) fn alias(&mut self, old: CallId, new: CallId) {
-        let share = Share::familiar(self.calls.get(&new).is_some_and(|call| call.familiar));
+        let quota = Quota::familiar(self.calls.get(&new).is_some_and(|call| call.familiar));
         self.aliases.values_mut().filter(|to| **to == old).for_each(|to| *to = new);
-        self.aliases.insert(share, old, new);
+        self.aliases.insert(quota, old, new);
     }
 
     pub(super) fn known(&self, id: CallId) -> Result<&Call> {
@@ -348,27 +348,27 @@ impl Machine {
             call.handle_timeout(&mut self.shared);
         }
         let finished = self.calls.values().filter(|call| call.is_finished());
-        let finished: Vec<_> = finished.map(|call| (call.id(), call.share())).collect();
-        for (id, share) in finished {
+        let finished: Vec<_> = finished.map(|call| (call.id(), call.quota())).collect();
+        for (id, quota) in finished {
             self.calls.remove(&id);
-            self.mark_ended(id, share, self.shared.mono());
+            self.mark_ended(id, quota, self.shared.mono());
         }
         self.deliver();
     }
 
     /// Remembers a call that ended before it could ring. Neither the user nor the caller is told: a
     /// reply would tell a stranger more than the reply to an unsolicited offer. Not persisted.
-    pub(super) fn mark_ended_silently(&mut self, id: CallId, share: Share) {
-        self.insert_tombstone(id, share, Tombstone { since: self.shared.mono(), silent: true });
+    pub(super) fn mark_ended_silently(&mut self, id: CallId, quota: Quota) {
+        self.insert_tombstone(id, quota, Tombstone { since: self.shared.mono(), silent: true });
     }
 
     /// Remembers a call that ended.
-    pub(super) fn mark_ended(&mut self, id: CallId, share: Share, since: Instant) {
-        self.insert_tombstone(id, share, Tombstone { since, silent: false });
+    pub(super) fn mark_ended(&mut self, id: CallId, quota: Quota, since: Instant) {
+        self.insert_tombstone(id, quota, Tombstone { since, silent: false });
     }
 
-    fn insert_tombstone(&mut self, id: CallId, share: Share, tombstone: Tombstone) {
-        if let Some(oldest) = self.tombstones.insert(share, id, tombstone) {
+    fn insert_tombstone(&mut self, id: CallId, quota: Quota, tombstone: Tombstone) {
+        if let Some(oldest) = self.tombstones.insert(quota, id, tombstone) {
             self.shared.persist(Change::Tombstone(oldest, None));
         }
     }

@@ -21,7 +21,7 @@ impl Call {
         secret: Option<&Zeroizing<[u8; 32]>>,
         shared: &mut Shared,
     ) -> Result<(), Refusal> {
-        let (now, sender) = (shared.mono(), (*from, self.share()));
+        let (now, sender) = (shared.mono(), (*from, self.quota()));
         let signatures = &mut shared.signatures;
         let check = &mut |it: &Statement<'_>| signatures.verify_for(now, sender, it);
         let changed = match self.roster.merge_checked(entries, secret.map(|secret| &**secret), check) {

@@ -142,7 +142,7 @@ pub struct SavedCall {
     /// Endpoints that reported leaving, with their last record version.
     #[n(13)]
     pub(super) left: Option<Vec<JoinedClaim>>,
-    /// Whether it counts towards the familiar share. `None` in saves of earlier versions.
+    /// Whether it counts towards the familiar quota. `None` in saves of earlier versions.
     #[n(14)]
     pub(super) familiar: Option<bool>,
 }

@@ -58,7 +58,7 @@ impl Machine {
             }
             return Ok(());
         }
-        let sender = (from.did, self.shared.share_of(&from.did));
+        let sender = (from.did, self.shared.quota_of(&from.did));
         let (now, signatures) = (self.shared.mono(), &mut self.shared.signatures);
         signatures.verify(&roster.root_statement())?;
         roster.merge_checked(&offer.entries, Some(&offer.secret), &mut |it| signatures.verify_for(now, sender, it))?;
@@ -105,7 +105,7 @@ impl Machine {
                 // Only its creator can end a call before it rings.
                 return self.shared.refuse(Refusal::Inconsistent);
             }
-            return self.mark_ended_silently(id, call.share());
+            return self.mark_ended_silently(id, call.quota());
         }
         if let Some(own) = glare {
             return self.resolve_glare(own, call);
@@ -137,7 +137,7 @@ impl Machine {
         (Call::new(roster, keys, configuration, Phase::In, from.did, remaining, &mut self.shared), remaining)
     }
 
-    /// Limits the number of ringing calls: the oldest of the same share stops ringing.
+    /// Limits the number of ringing calls: the oldest of the same quota stops ringing.
     fn limit_pending(&mut self) {
         let (of_known, of_strangers) = MAX_PENDING;
         for (known, limit) in [(true, of_known), (false, of_strangers)] {
@@ -153,7 +153,7 @@ impl Machine {
         }
     }
 
-    /// Limits the number of calls that continue without this device: the oldest of the same share
+    /// Limits the number of calls that continue without this device: the oldest of the same quota
     /// is forgotten.
     pub(super) fn limit_open(&mut self) {
         let (of_known, of_strangers) = MAX_OPEN;

@@ -194,7 +194,7 @@ impl Peer {
     }
 
     /// Applies a claim of another endpoint that it is in the call.
-    pub(super) fn claim(&mut self, claim: &JoinedClaim) {
+    pub(super) fn apply_claim(&mut self, claim: &JoinedClaim) {
         self.boot = claim.boot;
         self.version = claim.version;
         self.self_reported = false;
@@ -203,7 +203,7 @@ impl Peer {
     }
 
     /// Applies a hint of another endpoint.
-    pub(super) fn hint(&mut self, key: SignedKey, now: Instant) {
+    pub(super) fn apply_hint(&mut self, key: SignedKey, now: Instant) {
         self.status = None;
         self.call_key = Some(key);
         self.last_listed_us = now;

@@ -29,9 +29,9 @@ impl Call {
         if self.peers.get(endpoint).is_some_and(|peer| peer.call_key().as_ref() == Some(key)) {
             return Ok(());
         }
-        let (now, share) = (shared.mono(), self.share());
+        let (now, quota) = (shared.mono(), self.quota());
         check_call_key(endpoint, &self.id(), key, |statement| match from {
-            Some(from) if from != endpoint => shared.signatures.verify_for(now, (from.did, share), statement),
+            Some(from) if from != endpoint => shared.signatures.verify_for(now, (from.did, quota), statement),
             _ => shared.signatures.verify(statement),
         })
     }

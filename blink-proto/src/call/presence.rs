@@ -4,7 +4,7 @@ use blink_api::Did;
 use serde::Serialize;
 use web_time::{Duration, Instant};
 
-use crate::shares::{Share, SharedMap};
+use crate::quota_map::{Quota, QuotaMap};
 
 /// A person heard within this time is online.
 const RECENT: Duration = Duration::from_secs(60);
@@ -38,19 +38,19 @@ impl std::fmt::Display for Presence {
 /// Times at which people were last heard.
 #[derive(Debug, Clone)]
 pub(super) struct Heard {
-    last: SharedMap<Did, Instant>,
+    last: QuotaMap<Did, Instant>,
 }
 
 impl Default for Heard {
     fn default() -> Self {
-        Self { last: SharedMap::new(MAX_HEARD.0, MAX_HEARD.1) }
+        Self { last: QuotaMap::new(MAX_HEARD.0, MAX_HEARD.1) }
     }
 }
 
 impl Heard {
     /// Records a message of a person.
-    pub(super) fn record(&mut self, share: Share, did: Did, now: Instant) {
-        self.last.insert(share, did, now);
+    pub(super) fn record(&mut self, quota: Quota, did: Did, now: Instant) {
+        self.last.insert(quota, did, now);
     }
 
     /// Whether a person was heard within the last minute.

@@ -109,16 +109,16 @@ impl Call {
     /// joined again since. Its owner signed the key, so that it can be written to; its answer is
     /// its own report.
     fn apply_hint(&mut self, seen: &Seen, from: &Endpoint, shared: &mut Shared) -> Result<(), Refusal> {
-        let is_news = self.peers.get(&seen.endpoint).is_none_or(|peer| {
+        let supersedes = self.peers.get(&seen.endpoint).is_none_or(|peer| {
             !peer.is_present() && peer.is_newer(seen.boot, seen.version) && !peer.has_key(&seen.call_key)
         });
-        if !is_news {
+        if !supersedes {
             return Ok(());
         }
         self.verify_peer_key(&seen.endpoint, &seen.call_key, Some(from), shared)?;
         let now = shared.mono();
         let Some(peer) = self.peer_entry(seen.endpoint, false, shared) else { return Ok(()) };
-        peer.hint(seen.call_key, now);
+        peer.apply_hint(seen.call_key, now);
         self.announce(shared, true);
         Ok(())
     }

@@ -9,8 +9,8 @@ use super::memory::{Change, Memory, REMEMBERED, REMEMBERED_AT_LEAST, SavedCall, 
 use super::person::{Person, PersonState};
 use super::shared::Shared;
 use super::state::{Call, Phase};
+use crate::quota_map::Quota;
 use crate::secure::CallKeys;
-use crate::shares::Share;
 use crate::wire::{CancelReason, WireEndpoint};
 
 impl Machine {
@@ -19,7 +19,7 @@ impl Machine {
         let Memory { tombstones, calls, notices, history } = memory;
         let mut tombstones: Vec<_> = tombstones.into_iter().collect();
         tombstones.sort_by_key(|(_, since_ms)| *since_ms);
-        // Shares are not persisted: the newest tombstones enter the familiar share, where strangers
+        // Quotas are not persisted: the newest tombstones enter the familiar quota, where strangers
         // cannot evict them.
         let surplus = tombstones.len().saturating_sub(MAX_TOMBSTONES.0);
         for (number, (id, since_ms)) in tombstones.into_iter().enumerate() {
@@ -27,7 +27,7 @@ impl Machine {
                 self.shared.persist(Change::Tombstone(id, Some(self.shared.now.unix_ms)));
             }
             let age = self.shared.age(since_ms).min(REMEMBERED - REMEMBERED_AT_LEAST);
-            self.mark_ended(id, Share::familiar(number >= surplus), self.shared.ago(age));
+            self.mark_ended(id, Quota::familiar(number >= surplus), self.shared.ago(age));
         }
         self.missed.restore(notices, &mut self.shared);
         self.deliver();

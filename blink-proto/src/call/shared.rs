@@ -12,8 +12,8 @@ use super::io::{Now, Output, SessionId};
 use super::memory::{Change, REMEMBERED};
 use super::outbox::{Outbox, Queued};
 use super::voice::Voice;
+use crate::quota_map::Quota;
 use crate::secure::{AgreementKey, Channel, Identity, Random, Refusal, SignatureChecks, hmac_sha256};
-use crate::shares::Share;
 use crate::wire::{Body, Bytes16, StreamOffer};
 
 /// Minimum time between two unsolicited replies to one person about one call.
@@ -281,9 +281,9 @@ impl Shared {
         *did == self.own.did || self.known.contains(did)
     }
 
-    /// Share of bounded tables that a person's messages use.
-    pub(super) fn share_of(&self, did: &Did) -> Share {
-        Share::familiar(self.is_familiar(did))
+    /// Quota of bounded tables that a person's messages use.
+    pub(super) fn quota_of(&self, did: &Did) -> Quota {
+        Quota::familiar(self.is_familiar(did))
     }
 
     /// Whether offers of this person ring on this device.

@@ -19,8 +19,8 @@ use super::repeat::Repeat;
 use super::retired_topics::RetiredTopics;
 use super::roster::Roster;
 use super::shared::Shared;
+use crate::quota_map::Quota;
 use crate::secure::{AgreementKey, CallKeys, sign_call_key};
-use crate::shares::Share;
 use crate::wire::{CallConfiguration, Offer, Status, StreamRequest};
 
 /// Phase of a call on this endpoint; see the diagram of the [module](super).
@@ -94,7 +94,7 @@ pub(super) struct Call {
     /// The caller is known to the integrator, or the user takes or took part: it is not evicted for
     /// calls of strangers.
     pub(super) familiar: bool,
-    /// What was last persisted.
+    /// Summary that was last persisted.
     pub(super) saved: Option<SavedSummary>,
 }
 
@@ -148,9 +148,9 @@ impl Call {
         self.roster.call()
     }
 
-    /// Share of bounded tables that it uses.
-    pub(super) fn share(&self) -> Share {
-        Share::familiar(self.familiar)
+    /// Quota of bounded tables that it uses.
+    pub(super) fn quota(&self) -> Quota {
+        Quota::familiar(self.familiar)
     }
 
     /// Opaque bytes of the caller's integrator.

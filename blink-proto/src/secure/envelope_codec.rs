@@ -276,7 +276,7 @@ impl EnvelopeCodec {
     /// stale boot) come from a random device with no counter and no clock: they reveal nothing
     /// about this device except that it is online.
     fn content(&mut self, call: CallId, body: Body, unix_ms: u64) -> Content {
-        if body.is_from_throwaway() {
+        if body.is_from_one_time_device() {
             let mut device = [0; 16];
             self.random.fill_bytes(&mut device);
             let from = Endpoint { device: DeviceId::from_random(device), ..self.own };

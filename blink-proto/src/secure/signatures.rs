@@ -10,7 +10,7 @@ use super::buckets::{Bucket, Buckets};
 use super::counters::Refusal;
 use super::identity::verify;
 use super::statement::Statement;
-use crate::shares::Share;
+use crate::quota_map::Quota;
 
 /// Valid signatures cached. Beyond, the oldest is evicted.
 const MAX_REMEMBERED: usize = 4_096;
@@ -45,7 +45,7 @@ impl SignatureChecks {
     pub(crate) fn verify_for(
         &mut self,
         now: Instant,
-        (sender, share): (Did, Share),
+        (sender, quota): (Did, Quota),
         statement: &Statement<'_>,
     ) -> Result<(), Refusal> {
         let digest = statement.digest();
@@ -53,7 +53,7 @@ impl SignatureChecks {
             return Ok(());
         }
         self.senders.take(now, sender)?;
-        if share == Share::Strangers {
+        if quota == Quota::Strangers {
             self.strangers.take(now)?;
         }
         self.check(digest, statement)
@@ -118,18 +118,18 @@ mod tests {
         let (alice, start) = (Identity::from_seed(&[1; 32]), Instant::now());
         let mut checks = SignatureChecks::new(start);
         let did = alice.did();
-        let mut passes = |sender: u8, share, second: u64, n: u64| {
+        let mut passes = |sender: u8, quota, second: u64, n: u64| {
             let bytes = [&[sender][..], &second.to_be_bytes(), &n.to_be_bytes()].concat();
             let signature = alice.sign(b"", &bytes);
             let statement = Statement { did: &did, context: b"", bytes: &bytes, signature: &signature };
-            let sender = (Did::from_public_key([sender; 32]), share);
+            let sender = (Did::from_public_key([sender; 32]), quota);
             checks.verify_for(start + Duration::from_secs(second), sender, &statement).is_ok()
         };
-        assert_eq!((0..300).filter(|n| passes(1, Share::Familiar, 0, *n)).count(), 256);
-        let strangers = |n: &u64| passes(10 + (*n % 10) as u8, Share::Strangers, 0, *n);
+        assert_eq!((0..300).filter(|n| passes(1, Quota::Familiar, 0, *n)).count(), 256);
+        let strangers = |n: &u64| passes(10 + (*n % 10) as u8, Quota::Strangers, 0, *n);
         assert_eq!((0..300).filter(strangers).count(), 256);
-        assert!(!passes(30, Share::Strangers, 0, 0) && passes(2, Share::Familiar, 0, 0));
-        assert_eq!((0..300).filter(|n| passes(30, Share::Strangers, 1, *n)).count(), 64);
-        assert_eq!((0..300).filter(|n| passes(1, Share::Familiar, 1, *n)).count(), 32);
+        assert!(!passes(30, Quota::Strangers, 0, 0) && passes(2, Quota::Familiar, 0, 0));
+        assert_eq!((0..300).filter(|n| passes(30, Quota::Strangers, 1, *n)).count(), 64);
+        assert_eq!((0..300).filter(|n| passes(1, Quota::Familiar, 1, *n)).count(), 32);
     }
 }

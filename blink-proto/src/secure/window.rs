@@ -4,11 +4,11 @@
 use blink_api::Endpoint;
 
 use super::counters::Refusal;
-use crate::shares::{Share, SharedMap};
+use crate::quota_map::{Quota, QuotaMap};
 
 const WINDOW: u64 = 1_024;
 const WORDS: usize = WINDOW as usize / 64;
-/// Endpoints kept of expected people, and of others. Beyond, the one of the same share that was
+/// Endpoints kept of expected people, and of others. Beyond, the one of the same quota that was
 /// first heard longest ago is evicted. Its messages can then be replayed, which is harmless: bodies
 /// are idempotent, and an offer rings only with a fresh nonce.
 const MAX_ENDPOINTS: (usize, usize) = (2_048, 2_048);
@@ -16,12 +16,12 @@ const MAX_ENDPOINTS: (usize, usize) = (2_048, 2_048);
 /// Replay windows of all senders.
 #[derive(Debug)]
 pub struct ReplayWindows {
-    windows: SharedMap<Endpoint, Window>,
+    windows: QuotaMap<Endpoint, Window>,
 }
 
 impl Default for ReplayWindows {
     fn default() -> Self {
-        Self { windows: SharedMap::new(MAX_ENDPOINTS.0, MAX_ENDPOINTS.1) }
+        Self { windows: QuotaMap::new(MAX_ENDPOINTS.0, MAX_ENDPOINTS.1) }
     }
 }
 
@@ -57,10 +57,10 @@ impl ReplayWindows {
         }
         let mut window = Window { boot, highest: seq, seen: [0; WORDS] };
         window.commit(boot, seq);
-        self.windows.insert(Share::Strangers, *from, window);
+        self.windows.insert(Quota::Strangers, *from, window);
     }
 
-    /// Moves the window of an expected person's endpoint to the share that strangers cannot evict.
+    /// Moves the window of an expected person's endpoint to the quota that strangers cannot evict.
     pub fn keep(&mut self, endpoint: &Endpoint) {
         self.windows.make_familiar(endpoint);
     }

@@ -67,9 +67,9 @@ impl Body {
         }
     }
 
-    /// Whether it is sent from a random device that exists for this one message, because it may
-    /// answer a stranger without the user's knowledge.
-    pub fn is_from_throwaway(&self) -> bool {
+    /// Whether it is sent from a random device id used for this message only, because it may answer
+    /// a stranger without the user's knowledge.
+    pub fn is_from_one_time_device(&self) -> bool {
         matches!(self, Self::Ringing(Ringing { rings: false, .. }) | Self::StaleBoot(_))
     }
 

@@ -1,4 +1,4 @@
-//! Deliveries on their way between the nodes of a simulation, the earliest first.
+//! Queue of the deliveries in flight between the nodes of a simulation, ordered by arrival.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -8,8 +8,8 @@ use blink_api::{Origin, Topic};
 use blink_proto::call::{SessionId, SessionInput, Signal};
 use bytes::Bytes;
 
-/// Deliveries on their way at most, where nothing else is said.
-const MAX_IN_FLIGHT: usize = 100_000;
+/// Default capacity of a simulation's queue. A simulation reaches it only if messages multiply.
+const DEFAULT_CAPACITY: usize = 100_000;
 
 /// A sealed message as it travels on a topic.
 #[derive(Debug, Clone)]
@@ -22,10 +22,10 @@ pub struct Envelope {
     pub origin: Origin,
 }
 
-/// Something that is about to reach a node.
+/// Item in flight to a node.
 #[derive(Debug, Clone)]
 pub enum Delivery {
-    /// Message of a simulation without envelopes.
+    /// Message of a simulation that does not seal messages.
     Signal(Rc<Signal>),
     /// Sealed message.
     Envelope(Rc<Envelope>),
@@ -36,17 +36,17 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    /// Description for the trace.
+    /// Returns a description for the trace.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Signal(signal) => format!("{:?} of {}", signal.body.kind(), signal.from.device),
             Self::Envelope(envelope) => format!("an envelope of {} bytes", envelope.bytes.len()),
             Self::Session(_, event) => format!("{event:?}"),
-            Self::Subscriber(_) => "word of a subscriber".to_owned(),
+            Self::Subscriber(_) => "notice of a subscriber".to_owned(),
         }
     }
 
-    /// Bytes that it takes on a link, as far as it has any.
+    /// Size in bytes on a link; only envelopes have one.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Envelope(envelope) => envelope.bytes.len(),
@@ -55,21 +55,22 @@ impl Delivery {
     }
 }
 
-/// Deliveries by time, and among those of the same time in the order in which they were added.
+/// Deliveries in order of arrival, then of insertion.
 pub(super) struct DeliveryQueue {
     deliveries: BTreeMap<(Instant, u64), (usize, Delivery)>,
     added: u64,
-    /// Deliveries beyond are dropped.
+    /// Maximum number of deliveries in flight; further ones are dropped without a report.
     pub(super) capacity: usize,
 }
 
 impl Default for DeliveryQueue {
     fn default() -> Self {
-        Self { deliveries: BTreeMap::new(), added: 0, capacity: MAX_IN_FLIGHT }
+        Self { deliveries: BTreeMap::new(), added: 0, capacity: DEFAULT_CAPACITY }
     }
 }
 
 impl DeliveryQueue {
+    /// Adds a delivery. A full queue drops it, as a congested network does.
     pub(super) fn push(&mut self, at: Instant, to: usize, delivery: Delivery) {
         if self.deliveries.len() < self.capacity {
             self.added += 1;
@@ -77,7 +78,7 @@ impl DeliveryQueue {
         }
     }
 
-    /// When the next one is due.
+    /// Time of the next delivery.
     pub(super) fn next_at(&self) -> Option<Instant> {
         self.deliveries.first_key_value().map(|((at, _), _)| *at)
     }
@@ -94,7 +95,7 @@ impl DeliveryQueue {
         self.deliveries.first_entry().map(|next| &mut next.into_mut().1)
     }
 
-    /// Puts a delivery behind all others.
+    /// Adds a delivery that arrives after all others.
     pub(super) fn push_last(&mut self, now: Instant, to: usize, delivery: Delivery) {
         let last = self.deliveries.last_key_value().map_or(now, |((at, _), _)| *at);
         self.push(last, to, delivery);

@@ -65,7 +65,7 @@ impl Simulation {
             self.handle_boot_rollback(to, boot_rollback);
         }
         let (channel, Content { from, boot, call, body, .. }) = result.inspect_err(|_| self.last_active = to)?;
-        let lasts = !body.is_from_throwaway();
+        let lasts = !body.is_from_one_time_device();
         self.receive(to, Signal { channel, from, boot, call, body });
         let Node { envelopes, machine, .. } = &mut self.nodes[to];
         let envelopes = envelopes.as_mut().expect("it opened the envelope");

@@ -27,7 +27,7 @@ pub async fn messages_for_a_slow_reader_are_bounded(offerer: &dyn Transport, ans
     assert!(!numbers.is_empty(), "messages arrive");
     assert!(numbers.is_sorted_by(|one, other| one < other), "messages keep their order");
     assert!(numbers.len() * MESSAGE <= MOST, "{} MiB are buffered for a reader", (numbers.len() * MESSAGE) >> 20);
-    pair.speak(10).await;
+    pair.exchange_packets(10).await;
     pair.close().await;
 }
 

@@ -47,7 +47,7 @@ pub(super) fn without_candidates(sdp: &str) -> (String, Vec<Candidate>) {
 }
 
 /// ICE username fragment of a description.
-pub(super) fn ice_user(sdp: &str) -> String {
+pub(super) fn ice_ufrag(sdp: &str) -> String {
     let line = sdp.lines().find(|line| line.starts_with("a=ice-ufrag:")).expect("a description has ICE credentials");
     line.to_owned()
 }

@@ -16,10 +16,10 @@ pub async fn host_candidates_may_be_omitted(offerer: &dyn Transport, answerer: &
         let [ours, theirs] = hosts.map(|host_candidates| IceConfig { host_candidates, ..on_loopback() });
         let mut pair = open([(offerer, ours), (answerer, theirs)]).await;
         pair.connect().await;
-        pair.speak(10).await;
-        let told = pair.told(secretive);
-        assert!(!told.iter().any(|text| text.contains("candidate:")), "a candidate is disclosed: {told:?}");
-        let shown = told
+        pair.exchange_packets(10).await;
+        let signaled = pair.signaled(secretive);
+        assert!(!signaled.iter().any(|text| text.contains("candidate:")), "a candidate is disclosed: {signaled:?}");
+        let shown = signaled
             .iter()
             .flat_map(|text| text.lines())
             .find(|line| line.starts_with("c=") && !line.ends_with(" 0.0.0.0"));
@@ -37,15 +37,15 @@ pub async fn host_candidates_may_be_mdns_names(offerer: &dyn Transport, answerer
     let named = || IceConfig { host_candidates: HostCandidates::Mdns, ..on_loopback() };
     let mut pair = open([(offerer, named()), (answerer, named())]).await;
     pair.connect().await;
-    pair.speak(10).await;
+    pair.exchange_packets(10).await;
     for side in [true, false] {
-        let told = pair.told(side);
-        let candidates: Vec<Vec<&str>> = told
+        let signaled = pair.signaled(side);
+        let candidates: Vec<Vec<&str>> = signaled
             .iter()
             .flat_map(|text| text.lines())
             .filter_map(|line| Some(line[line.find("candidate:")?..].split_whitespace().collect()))
             .collect();
-        assert!(!candidates.is_empty(), "no mDNS candidate is disclosed: {told:?}");
+        assert!(!candidates.is_empty(), "no mDNS candidate is disclosed: {signaled:?}");
         for candidate in candidates {
             let name = candidate.get(4).and_then(|name| name.strip_suffix(".local"));
             assert!(name.is_some_and(|name| name.len() == 36), "the address is not a random mDNS name: {candidate:?}");

@@ -32,7 +32,7 @@ pub async fn no_common_codec_is_incompatible(offerer: &dyn Transport, answerer: 
     assert_eq!(refused.kind(), ErrorKind::Incompatible);
     foreign.session.close().await;
     pair.connect().await;
-    pair.speak(1).await;
+    pair.exchange_packets(1).await;
     pair.close().await;
 }
 
@@ -67,6 +67,6 @@ pub async fn malformed_input_is_invalid_and_harmless(offerer: &dyn Transport, an
     }
     pair.negotiate_with(offer).await;
     pair.until_connected().await;
-    pair.speak(1).await;
+    pair.exchange_packets(1).await;
     pair.close().await;
 }

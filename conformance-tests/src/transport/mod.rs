@@ -34,7 +34,7 @@ pub use invalid_input::{
     malformed_input_is_invalid_and_harmless, no_common_codec_is_incompatible, nothing_happens_before_negotiation,
 };
 pub use padding::packets_without_payload_arrive;
-pub use pair::SetUp;
+pub use pair::SetupTimes;
 pub use redundant_audio::redundant_audio_is_negotiated_if_both_support_it;
 pub use retransmission::lost_video_is_retransmitted;
 
@@ -110,19 +110,19 @@ pub async fn verify(offerer: &dyn Transport, answerer: &dyn Transport) {
 
 /// Sets up a call's connection, with one audio section for both directions and a data channel, and
 /// returns how long it took.
-pub async fn negotiates_and_carries(offerer: &dyn Transport, answerer: &dyn Transport) -> SetUp {
+pub async fn negotiates_and_carries(offerer: &dyn Transport, answerer: &dyn Transport) -> SetupTimes {
     let mut pair = Pair::open(offerer, answerer).await;
     pair.offerer.session.open_channel("blink").await.expect("a channel can be requested");
-    let set_up = pair.set_up().await;
+    let setup_times = pair.measure_setup().await;
     let sections = [&pair.offerer, &pair.answerer].map(|side| side.started().expect("a track is received"));
     assert_eq!(sections[0], sections[1], "both directions share one section");
-    pair.speak(10).await;
+    pair.exchange_packets(10).await;
     pair.until("the channel is open on both sides", |a, b| {
         a.channel("blink").is_some() && b.channel("blink").is_some()
     })
     .await;
     pair.close().await;
-    set_up
+    setup_times
 }
 
 /// Candidates that arrive after the description, each twice, connect.
@@ -153,7 +153,7 @@ pub async fn candidates_may_precede_the_description(offerer: &dyn Transport, ans
     pair.offerer.add_candidates(&theirs).await;
     pair.offerer.session.accept_answer(&answer).await.expect("the answer is accepted");
     pair.until_connected().await;
-    pair.speak(1).await;
+    pair.exchange_packets(1).await;
     pair.close().await;
 }
 
@@ -242,10 +242,10 @@ pub async fn a_receive_only_side_can_add_a_track_later(offerer: &dyn Transport, 
         b.saw(|e| matches!(e, SessionEvent::NegotiationNeeded))
     })
     .await;
-    pair.negotiate_backwards().await;
+    pair.negotiate_from_answerer().await;
     pair.until("the added track is announced", |a, _| a.started().is_some()).await;
     assert_eq!(pair.offerer.started(), pair.answerer.started(), "it shares the section");
-    pair.speak(2).await;
+    pair.exchange_packets(2).await;
     pair.close().await;
 }
 
@@ -254,7 +254,7 @@ pub async fn a_receive_only_side_can_add_a_track_later(offerer: &dyn Transport, 
 pub async fn a_removed_track_ends_and_the_other_direction_continues(offerer: &dyn Transport, answerer: &dyn Transport) {
     let mut pair = Pair::open(offerer, answerer).await;
     pair.connect().await;
-    pair.speak(1).await;
+    pair.exchange_packets(1).await;
     if !(offerer.capabilities().renegotiation && answerer.capabilities().renegotiation) {
         return pair.close().await;
     }
@@ -270,7 +270,7 @@ pub async fn a_removed_track_ends_and_the_other_direction_continues(offerer: &dy
     pair.until("the other direction continues", |a, _| a.packets().count() > heard).await;
     pair.offerer.track = pair.offerer.session.add_track(TrackKind::Audio).await.expect("another track");
     pair.negotiate(false).await;
-    pair.speak(3).await;
+    pair.exchange_packets(3).await;
     pair.close().await;
 }
 
@@ -279,19 +279,19 @@ pub async fn a_removed_track_ends_and_the_other_direction_continues(offerer: &dy
 pub async fn ice_restart_keeps_media(offerer: &dyn Transport, answerer: &dyn Transport) -> Duration {
     let mut pair = Pair::open(offerer, answerer).await;
     pair.connect().await;
-    pair.speak(1).await;
+    pair.exchange_packets(1).await;
     if !(offerer.capabilities().ice_restart && answerer.capabilities().ice_restart) {
         pair.close().await;
         return Duration::ZERO;
     }
-    let before = pair.users.clone();
+    let before = pair.ufrags.clone();
     let offer = pair.offerer.session.create_offer(true).await.expect("a restart");
-    pair.speak(1).await;
+    pair.exchange_packets(1).await;
     pair.negotiate_with(offer).await;
-    assert_ne!(before.0, pair.users.0, "the offerer's credentials are new");
-    assert_ne!(before.1, pair.users.1, "the answerer's credentials are new");
-    let gap = pair.speak_until_heard().await;
-    pair.speak(20).await;
+    assert_ne!(before.0, pair.ufrags.0, "the offerer's credentials are new");
+    assert_ne!(before.1, pair.ufrags.1, "the answerer's credentials are new");
+    let gap = pair.exchange_until_received().await;
+    pair.exchange_packets(20).await;
     let ended = |side: &Side| side.saw(|event| matches!(event, SessionEvent::Closed | SessionEvent::TrackEnded { .. }));
     assert!(!ended(&pair.offerer) && !ended(&pair.answerer), "the session and its tracks continue");
     pair.close().await;

@@ -9,7 +9,7 @@ use blink_api::{
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::fixtures::ice_user;
+use super::fixtures::ice_ufrag;
 pub(super) use super::fixtures::{candidate, codec, configuration, packet, without_candidates};
 use super::opus;
 
@@ -19,17 +19,17 @@ const QUEUE: usize = 1_024;
 /// Timeout of any step on one machine.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Durations of the steps of a set-up, from `create_offer` on.
+/// Times of a connection's set-up, measured from the call of `create_offer`.
 #[derive(Debug, Clone, Copy)]
-pub struct SetUp {
-    /// Until the answer was applied.
+pub struct SetupTimes {
+    /// Time until the answer was applied.
     pub negotiated: Duration,
-    /// Until the offerer was connected.
+    /// Time until the offerer was connected.
     pub offerer: Duration,
-    /// Until the answerer was connected.
+    /// Time until the answerer was connected.
     pub answerer: Duration,
-    /// Until the first packet arrived. The offerer sends one as soon as it is connected, and every
-    /// two milliseconds from then on.
+    /// Time until the first packet arrived. The offerer sends one as soon as it is connected, and
+    /// every two milliseconds from then on.
     pub first_packet: Duration,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Pair {
     pub(super) offerer: Side,
     pub(super) answerer: Side,
     /// ICE username fragments of the latest offer and answer.
-    pub(super) users: (String, String),
+    pub(super) ufrags: (String, String),
     /// All offers, and all answers.
     descriptions: [Vec<String>; 2],
     next: u16,
@@ -88,7 +88,7 @@ impl Pair {
 
     /// Creates a pair of opened sides.
     pub(super) fn of(offerer: Side, answerer: Side) -> Self {
-        Self { offerer, answerer, users: Default::default(), descriptions: Default::default(), next: 10_000 }
+        Self { offerer, answerer, ufrags: Default::default(), descriptions: Default::default(), next: 10_000 }
     }
 
     /// Negotiates and waits until both are connected.
@@ -97,8 +97,9 @@ impl Pair {
         self.until_connected().await;
     }
 
-    /// As `connect`, with durations; then the offerer sends until a packet arrives.
-    pub(super) async fn set_up(&mut self) -> SetUp {
+    /// Connects as [`connect`](Self::connect) does, and measures it. The offerer sends packets
+    /// until one arrives.
+    pub(super) async fn measure_setup(&mut self) -> SetupTimes {
         let began = Instant::now();
         self.negotiate(false).await;
         let negotiated = began.elapsed();
@@ -114,7 +115,7 @@ impl Pair {
             }
         }
         let (offerer, answerer) = offerer.zip(answerer).expect("a side that sends packets is connected");
-        SetUp { negotiated, offerer, answerer, first_packet: began.elapsed() }
+        SetupTimes { negotiated, offerer, answerer, first_packet: began.elapsed() }
     }
 
     pub(super) async fn until_connected(&mut self) {
@@ -129,13 +130,13 @@ impl Pair {
     pub(super) async fn negotiate_with(&mut self, offer: String) {
         let answer = self.answerer.session.accept_offer(&offer).await.expect("an answer");
         self.offerer.session.accept_answer(&answer).await.expect("the answer fits");
-        self.users = (ice_user(&offer), ice_user(&answer));
+        self.ufrags = (ice_ufrag(&offer), ice_ufrag(&answer));
         self.descriptions[0].push(offer);
         self.descriptions[1].push(answer);
     }
 
     /// All descriptions and candidates that one side has sent to the other.
-    pub(super) fn told(&self, by_offerer: bool) -> Vec<String> {
+    pub(super) fn signaled(&self, by_offerer: bool) -> Vec<String> {
         let (side, descriptions) =
             if by_offerer { (&self.offerer, &self.descriptions[0]) } else { (&self.answerer, &self.descriptions[1]) };
         let candidate = |event: &SessionEvent| match event {
@@ -145,8 +146,8 @@ impl Pair {
         descriptions.iter().cloned().chain(side.log.iter().filter_map(candidate)).collect()
     }
 
-    /// Negotiates with an offer of the side that answered first.
-    pub(super) async fn negotiate_backwards(&mut self) {
+    /// Renegotiates with an offer of the side that answered the first one.
+    pub(super) async fn negotiate_from_answerer(&mut self) {
         let offer = self.answerer.session.create_offer(false).await.expect("an offer");
         let answer = self.offerer.session.accept_offer(&offer).await.expect("an answer");
         self.answerer.session.accept_answer(&answer).await.expect("the answer fits");
@@ -154,27 +155,27 @@ impl Pair {
 
     /// Sends packets with the next sequence numbers from both sides, and waits until all have
     /// arrived.
-    pub(super) async fn speak(&mut self, count: u16) {
+    pub(super) async fn exchange_packets(&mut self, count: u16) {
         let first = self.next;
         self.next += count;
         for n in 0..count {
             self.offerer.send(packet(first + n));
             self.answerer.send(packet(first + n));
         }
-        let heard =
+        let received =
             |side: &Side| side.packets().filter(|packet| (first..first + count).contains(&packet.sequence)).count();
         self.until("both sides receive all packets", |a, b| {
-            heard(a) == usize::from(count) && heard(b) == usize::from(count)
+            received(a) == usize::from(count) && received(b) == usize::from(count)
         })
         .await;
     }
 
     /// Sends packets from both sides every few milliseconds until each has received one, and
     /// returns how long that took.
-    pub(super) async fn speak_until_heard(&mut self) -> Duration {
+    pub(super) async fn exchange_until_received(&mut self) -> Duration {
         let (began, first) = (Instant::now(), self.next);
-        let heard = |side: &Side| side.packets().any(|packet| packet.sequence >= first);
-        while !(heard(&self.offerer) && heard(&self.answerer)) {
+        let received = |side: &Side| side.packets().any(|packet| packet.sequence >= first);
+        while !(received(&self.offerer) && received(&self.answerer)) {
             assert!(began.elapsed() < DEADLINE, "both sides receive packets again");
             let next = self.next_packet();
             self.offerer.send(next.clone());

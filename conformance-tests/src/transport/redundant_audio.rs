@@ -29,7 +29,7 @@ pub async fn redundant_audio_is_negotiated_if_both_support_it(offerer: &dyn Tran
                 assert_eq!(refused.kind(), ErrorKind::Incompatible);
             }
         }
-        pair.speak(5).await;
+        pair.exchange_packets(5).await;
         pair.close().await;
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::net::UdpSocket;
 
 use super::opus;
-use super::pair::{DEADLINE, Pair, SetUp, Side, configuration, without_candidates};
+use super::pair::{DEADLINE, Pair, SetupTimes, Side, configuration, without_candidates};
 use super::sockets::own_addresses;
 use crate::turn::{TurnBehaviour, TurnServer};
 
@@ -17,29 +17,29 @@ use crate::turn::{TurnBehaviour, TurnServer};
 /// allocations. Returns how long the set-up took.
 ///
 /// No description or candidate of either side contains another of its addresses.
-pub async fn relayed_candidates_connect(offerer: &dyn Transport, answerer: &dyn Transport) -> Option<SetUp> {
+pub async fn relayed_candidates_connect(offerer: &dyn Transport, answerer: &dyn Transport) -> Option<SetupTimes> {
     if !both_relay(offerer, answerer) {
         return None;
     }
     let server = start().await;
     let own = [own_ips(offerer).await, own_ips(answerer).await].concat();
     let mut pair = open([(offerer, relays_only(&server)), (answerer, relays_only(&server))]).await;
-    let set_up = pair.set_up().await;
+    let setup_times = pair.measure_setup().await;
     // Some stacks drop packets that arrive through a relay before the track is set up, so that the
     // first packet may be lost.
-    pair.speak_until_heard().await;
-    pair.speak(10).await;
+    pair.exchange_until_received().await;
+    pair.exchange_packets(10).await;
     for side in [true, false] {
-        assert_only_relays(&pair.told(side), &server, &own);
+        assert_only_relays(&pair.signaled(side), &server, &own);
     }
     if offerer.capabilities().ice_restart && answerer.capabilities().ice_restart {
-        let before = pair.users.clone();
+        let before = pair.ufrags.clone();
         pair.negotiate(true).await;
-        assert_ne!(before, pair.users, "the credentials are new");
-        pair.speak_until_heard().await;
-        pair.speak(10).await;
+        assert_ne!(before, pair.ufrags, "the credentials are new");
+        pair.exchange_until_received().await;
+        pair.exchange_packets(10).await;
         for side in [true, false] {
-            assert_only_relays(&pair.told(side), &server, &own);
+            assert_only_relays(&pair.signaled(side), &server, &own);
         }
     }
     let counters = server.counters();
@@ -50,7 +50,7 @@ pub async fn relayed_candidates_connect(offerer: &dyn Transport, answerer: &dyn 
         assert!(Instant::now() < deadline, "allocations are not released: {:?}", server.counters());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    Some(set_up)
+    Some(setup_times)
 }
 
 /// Messages sent through relays as soon as a channel is open arrive in order, though the remote
@@ -93,9 +93,9 @@ pub async fn one_side_may_be_relay_only(offerer: &dyn Transport, answerer: &dyn 
         let [ours, theirs] = ice;
         let mut pair = open([(offerer, ours), (answerer, theirs)]).await;
         pair.connect().await;
-        pair.speak_until_heard().await;
-        pair.speak(10).await;
-        assert_only_relays(&pair.told(secretive), &server, &[]);
+        pair.exchange_until_received().await;
+        pair.exchange_packets(10).await;
+        assert_only_relays(&pair.signaled(secretive), &server, &[]);
         assert!(server.counters().to_peers > 10, "no packets pass the relay: {:?}", server.counters());
         pair.close().await;
     }
@@ -153,7 +153,7 @@ pub async fn failing_servers_are_reported(transport: &dyn Transport) {
         let (url, error) = &failures[0];
         assert_eq!((url, error.kind()), (&asked.url, kind), "{error}");
         assert!(!error.to_string().contains(&asked.credential), "the error discloses the password: {error}");
-        pair.speak(1).await;
+        pair.exchange_packets(1).await;
         pair.close().await;
     }
 }
@@ -175,7 +175,7 @@ pub async fn unusable_servers_do_not_end_the_session(transport: &dyn Transport) 
         let failed: BTreeSet<_> = failures(side).into_iter().map(|(url, _)| url).collect();
         assert_eq!(failed, urls.map(str::to_owned).into(), "each server is reported");
     }
-    pair.speak(1).await;
+    pair.exchange_packets(1).await;
     pair.close().await;
 }
 
@@ -227,26 +227,26 @@ async fn own_ips(transport: &dyn Transport) -> Vec<IpAddr> {
 
 /// Verifies that descriptions and candidates contain relayed addresses and no other address of
 /// their side.
-fn assert_only_relays(told: &[String], server: &TurnServer, own: &[IpAddr]) {
+fn assert_only_relays(signaled: &[String], server: &TurnServer, own: &[IpAddr]) {
     let relayed = server.counters().relayed;
-    let relays = match only_relays(told, &relayed) {
+    let relays = match only_relays(signaled, &relayed) {
         Ok(relays) => relays,
         Err(leak) => panic!("{leak}"),
     };
-    assert!(relays > 0, "no relayed candidates are disclosed: {told:?}");
+    assert!(relays > 0, "no relayed candidates are disclosed: {signaled:?}");
     let hidden = own.iter().filter(|address| !relayed.iter().any(|relayed| relayed.ip() == **address));
     for address in hidden {
-        let leak = told.iter().find(|text| text.contains(&address.to_string()));
+        let leak = signaled.iter().find(|text| text.contains(&address.to_string()));
         assert!(leak.is_none(), "{address} is disclosed: {leak:?}");
     }
 }
 
 /// Number of candidates in descriptions and candidates; an error for one that is not relayed, or
 /// that discloses its related address.
-pub(crate) fn only_relays(told: &[String], relayed: &[SocketAddr]) -> Result<usize, String> {
+pub(crate) fn only_relays(signaled: &[String], relayed: &[SocketAddr]) -> Result<usize, String> {
     let mut relays = 0;
     for candidate in
-        told.iter().flat_map(|text| text.lines()).filter_map(|line| Some(&line[line.find("candidate:")?..]))
+        signaled.iter().flat_map(|text| text.lines()).filter_map(|line| Some(&line[line.find("candidate:")?..]))
     {
         let fields: Vec<&str> = candidate.split_whitespace().collect();
         let value =

@@ -75,7 +75,7 @@ pub async fn unusual_lines_are_accepted(offerer: &dyn Transport, answerer: &dyn 
         let applied = pair.offerer.session.accept_answer(&change(&answer)).await;
         applied.unwrap_or_else(|error| panic!("an answer with {name} is rejected: {error:?}"));
         pair.until_connected().await;
-        pair.speak(1).await;
+        pair.exchange_packets(1).await;
         pair.close().await;
     }
 }
@@ -98,7 +98,7 @@ pub async fn unusual_sections_are_rejected(offerer: &dyn Transport, answerer: &d
             let answer = without_rejected(&answer, section, place);
             pair.offerer.session.accept_answer(&answer).await.expect("the rest of the answer fits");
             pair.until_connected().await;
-            pair.speak(1).await;
+            pair.exchange_packets(1).await;
         }
         pair.close().await;
     }
@@ -129,7 +129,7 @@ pub async fn rejected_sections_need_no_mid(offerer: &dyn Transport, answerer: &d
     let answer = format!("{before}{line}\r\n{}", &rejected[end..]);
     pair.offerer.session.accept_answer(&answer).await.expect("a rejected section needs no mid");
     pair.until_connected().await;
-    pair.speak(1).await;
+    pair.exchange_packets(1).await;
     pair.close().await;
 }
 

@@ -53,9 +53,17 @@ pub fn run(data: &[u8]) {
                     has_fec: false,
                     payload: payload.clone(),
                 };
-                let loud = Some(marker);
-                let packet =
-                    AudioPacket { sequence, timestamp, ticks, marker, loud, has_fec: !marker, payload, arrival };
+                let voice_activity = Some(marker);
+                let packet = AudioPacket {
+                    sequence,
+                    timestamp,
+                    ticks,
+                    marker,
+                    voice_activity,
+                    has_fec: !marker,
+                    payload,
+                    arrival,
+                };
                 buffer.push_with(packet, (choice & 128 != 0).then_some(copy).into_iter());
                 pushed += 1;
                 copies += u64::from(choice & 128 != 0);

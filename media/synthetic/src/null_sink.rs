@@ -1,4 +1,4 @@
-//! Sink that discards all audio.
+//! The device `null`: a speaker that discards all audio.
 
 use std::time::Duration;
 
@@ -6,7 +6,11 @@ use blink_api::{AudioFormat, AudioSink, Error, ErrorKind, Result};
 
 use crate::NAME;
 
-/// Audio sink that discards all samples.
+/// Speaker that discards all samples and otherwise behaves as a device: it fails once it is
+/// finished.
+///
+/// Calls without a speaker use `NullSink` of `blink-media` instead, which has no device and never
+/// fails.
 pub(crate) struct NullSink {
     format: AudioFormat,
     finished: bool,

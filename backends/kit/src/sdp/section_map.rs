@@ -30,7 +30,8 @@ impl SectionMap {
     ///   new in this session.
     /// * A rejected section without mid (RFC 9429 §5.3.1) gets the mid of its index.
     /// * Unusable candidates are removed. Resolvable mDNS names stay:
-    ///   [`RemoteCandidates`](crate::remote_candidates::RemoteCandidates) takes them out.
+    ///   [`RemoteCandidateFilter`](crate::remote_candidate_filter::RemoteCandidateFilter) takes
+    ///   them out.
     /// * One fingerprint stays, with its hash name in lower case: the first SHA-256 one, or else
     ///   the first (RFC 8122 §5).
     /// * Irrelevant lines are removed: bandwidths, titles, contacts, times.

@@ -62,7 +62,7 @@ impl Driver {
         }
         match MdnsResponder::announce(&self.own_addresses()) {
             Ok(names) => {
-                self.candidate_filter.set_names(names.names().to_vec());
+                self.local_candidate_filter.set_names(names.names().to_vec());
                 self.names = Some(names);
             }
             Err(error) => tracing::warn!(%error, "mDNS is not available: host candidates are not signaled"),

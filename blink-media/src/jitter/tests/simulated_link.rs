@@ -61,7 +61,7 @@ impl SimulatedLink {
             timestamp: RtpTime(self.first.1.wrapping_add(number * self.frame)),
             ticks: self.frame,
             marker: false,
-            loud: None,
+            voice_activity: None,
             has_fec: true,
             payload: Bytes::copy_from_slice(&number.to_be_bytes()),
             arrival: self.start + Duration::from_millis(at),
@@ -102,10 +102,10 @@ impl SimulatedLink {
                 assert!(asked < 1_000, "no progress at {} ms", self.now);
                 let now = self.start + Duration::from_millis(self.now);
                 let (played, ticks) = match self.jitter.next(now, (TICKS - self.ahead) as u32) {
-                    PlayoutDecision::Packet { payload, ticks, past, .. } => {
-                        let left = i64::from(ticks) - i64::from(past).min(ticks.into());
+                    PlayoutDecision::Packet { payload, ticks, already_concealed, .. } => {
+                        let left = i64::from(ticks) - i64::from(already_concealed).min(ticks.into());
                         (
-                            if past == 0 { Packet(number(&payload)) } else { Repaired(number(&payload)) },
+                            if already_concealed == 0 { Packet(number(&payload)) } else { Repaired(number(&payload)) },
                             self.stretch(left),
                         )
                     }

@@ -1,4 +1,4 @@
-//! One participant's audio track, from packets to samples.
+//! Receiving side of one audio track: jitter buffer, decoder, concealment, time stretching, volume.
 
 mod delay_adaptation;
 mod packet_input;
@@ -38,22 +38,22 @@ pub(super) struct Played {
     pub(super) speaking: Option<bool>,
 }
 
-/// A participant's jitter buffer, decoder and volume, with room for one decoded frame.
-pub(super) struct Stream {
+/// Decodes one participant's audio track for the mix. It buffers one decoded frame.
+pub(super) struct ReceiveStream {
     config: ReceiveConfig,
     format: AudioFormat,
     jitter: JitterBuffer,
-    restoring: PacketLossConcealer,
-    stretch: TimeStretcher,
-    /// The audio decoded last; `played..filled` is still to be played.
-    sound: Vec<f32>,
+    concealer: PacketLossConcealer,
+    time_stretcher: TimeStretcher,
+    /// Samples of the frame decoded last, of which `played..filled` are not played yet.
+    buffer: Vec<f32>,
     played: usize,
     filled: usize,
     /// Samples since the last time stretching.
     unstretched: usize,
-    /// Samples that were removed and repeated, in all.
-    removed: u64,
-    repeated: u64,
+    /// Samples that time stretching removed and inserted so far.
+    removed_samples: u64,
+    inserted_samples: u64,
     /// Samples of background since the last audio.
     paused: usize,
     quiet: bool,
@@ -62,58 +62,61 @@ pub(super) struct Stream {
     volume: f32,
     /// The volume at the end of the last tick; the next one goes from there to `volume`.
     gain: f32,
-    /// The packet whose time it is, while it is not audible.
-    unheard: Option<Bytes>,
+    /// Packet due now that was not decoded, because the stream is not audible.
+    skipped: Option<Bytes>,
     started: bool,
     detector: SpeechDetector,
-    /// Whether ticks are slewed to the audio, and by how many nanoseconds they are late for it.
+    /// Whether ticks are slewed to the audio.
     follow_media_clock: bool,
-    late: Option<i64>,
+    /// Nanoseconds by which ticks come after the audio reaches its target delay, negative where
+    /// they come before; `None` while that is unknown.
+    tick_lateness_ns: Option<i64>,
     pushed: u64,
-    foreign: u64,
+    /// Packets discarded because they are of another codec.
+    other_codec_packets: u64,
     /// Counts that the jitter buffer does not have.
     statistics: AudioStatistics,
 }
 
-impl Stream {
+impl ReceiveStream {
     pub(super) fn new(
         config: ReceiveConfig,
         format: AudioFormat,
         decoder: Box<dyn AudioDecoder>,
         follow_media_clock: bool,
     ) -> Self {
-        let stretch = TimeStretcher::new(format);
+        let time_stretcher = TimeStretcher::new(format);
         Self {
             jitter: JitterBuffer::new(config.jitter),
             config,
             format,
-            restoring: PacketLossConcealer::new(format, decoder),
-            sound: vec![0.0; format.samples_in(LONGEST_FRAME) + stretch.most()],
-            stretch,
+            concealer: PacketLossConcealer::new(format, decoder),
+            buffer: vec![0.0; format.samples_in(LONGEST_FRAME) + time_stretcher.most()],
+            time_stretcher,
             played: 0,
             filled: 0,
             unstretched: 0,
-            removed: 0,
-            repeated: 0,
+            removed_samples: 0,
+            inserted_samples: 0,
             paused: 0,
             quiet: false,
             quiet_for: 0,
             volume: 1.0,
             gain: 1.0,
-            unheard: None,
+            skipped: None,
             started: false,
             detector: SpeechDetector::default(),
             follow_media_clock,
-            late: None,
+            tick_lateness_ns: None,
             pushed: 0,
-            foreign: 0,
+            other_codec_packets: 0,
             statistics: AudioStatistics::default(),
         }
     }
 
     pub(super) fn follow_media_clock(&mut self, follow: bool) {
         self.follow_media_clock = follow;
-        self.late = None;
+        self.tick_lateness_ns = None;
     }
 
     pub(super) fn set_volume(&mut self, volume: f32) {
@@ -121,8 +124,8 @@ impl Stream {
     }
 
     /// Adds the next 10 ms to `mix`, and writes them to `tapped` before the volume is applied.
-    /// Where they would not be heard (`audible` says whether anything is) and there is no tap,
-    /// nothing is decoded, and time goes on all the same.
+    /// `audible` is whether the mix is played. An inaudible stream without a tap decodes nothing
+    /// but advances all the same.
     pub(super) fn play(
         &mut self,
         now: Instant,
@@ -134,10 +137,10 @@ impl Stream {
         let total = mix.len();
         let (from, to) = (self.gain, self.volume);
         self.gain = to;
-        let heard = audible && (from > 0.0 || to > 0.0);
-        let decodes = heard || tapped.is_some();
+        let is_audible = audible && (from > 0.0 || to > 0.0);
+        let decodes = is_audible || tapped.is_some();
         if decodes {
-            self.listen_again();
+            self.decode_skipped();
         }
         let gain_at = |n: usize| from + (to - from) * n as f32 / total.max(1) as f32;
         let (mut at, mut first) = (0, None);
@@ -148,8 +151,8 @@ impl Stream {
                 break;
             }
             let count = (self.filled - self.played).min(total - at);
-            let samples = &self.sound[self.played..self.played + count];
-            if heard {
+            let samples = &self.buffer[self.played..self.played + count];
+            if is_audible {
                 mix::add(&mut mix[at..at + count], samples, gain_at(at), gain_at(at + count));
             }
             if let Some(tapped) = &mut tapped {
@@ -175,10 +178,10 @@ impl Stream {
         self.jitter.position().map(|next| RtpTime(next.0.wrapping_sub(ticks as u32)))
     }
 
-    /// Nanoseconds by which ticks are late for this stream, as far as that is known; negative where
-    /// they are early. A caller that moves them changes it.
-    pub(super) fn late(&mut self) -> Option<&mut i64> {
-        self.late.as_mut()
+    /// Nanoseconds by which ticks are late for this stream, negative where they are early; `None`
+    /// while that is unknown. A caller that moves the ticks updates the value.
+    pub(super) fn tick_lateness_ns(&mut self) -> Option<&mut i64> {
+        self.tick_lateness_ns.as_mut()
     }
 
     pub(super) fn statistics(&self) -> AudioStatistics {
@@ -195,92 +198,92 @@ impl Stream {
             concealed_samples: samples(jitter.concealed_samples.saturating_sub(own.dred_recovered_samples)),
             late_repairs: own.late_repairs,
             packets_corrupt: jitter.packets_corrupt + own.packets_corrupt,
-            packets_discarded: jitter.packets_discarded + self.foreign,
+            packets_discarded: jitter.packets_discarded + self.other_codec_packets,
             packets_skipped: own.packets_skipped,
-            removed_samples_for_acceleration: self.removed / channels,
+            removed_samples_for_acceleration: self.removed_samples / channels,
             inserted_samples_for_deceleration: samples(jitter.inserted_samples_for_deceleration)
-                + self.repeated / channels,
+                + self.inserted_samples / channels,
             ..jitter
         }
     }
 
-    /// The stream becomes audible: the packet that passed last is decoded, so that it goes on from
-    /// within it.
-    fn listen_again(&mut self) {
-        let Some(packet) = self.unheard.take() else { return };
+    /// Decodes the packet skipped last, so that a stream that becomes audible continues within it.
+    fn decode_skipped(&mut self) {
+        let Some(packet) = self.skipped.take() else { return };
         let left = self.filled - self.played;
-        self.filled = self.restoring.decode(&packet, 0, &mut self.sound).unwrap_or(0);
+        self.filled = self.concealer.decode(&packet, 0, &mut self.buffer).unwrap_or(0);
         self.played = self.filled.saturating_sub(left);
     }
 
     /// Fills the buffer with what is due at `now`. `false` where nothing is.
-    fn refill(&mut self, now: Instant, at: usize, wanted: usize, heard: bool) -> bool {
+    fn refill(&mut self, now: Instant, at: usize, wanted: usize, decodes: bool) -> bool {
         loop {
             let due = self.jitter.next(now, self.ticks_of(wanted));
-            let gone = !self.started || !heard || self.paused >= self.format.samples_in(LONGEST_PAUSE);
+            let gone = !self.started || !decodes || self.paused >= self.format.samples_in(LONGEST_PAUSE);
             if matches!(due, PlayoutDecision::Wait) && gone {
-                (self.quiet, self.late) = (true, None);
+                (self.quiet, self.tick_lateness_ns) = (true, None);
                 return false;
             }
             (self.played, self.filled) = (0, 0);
-            if heard {
+            if decodes {
                 self.fill(due, wanted, at);
             } else {
-                self.pass_over(due);
+                self.skip(due);
             }
-            // What is over when it comes leaves nothing to play.
+            // A packet that was concealed whole leaves nothing to play.
             if self.filled > self.played {
                 return true;
             }
         }
     }
 
+    /// Fills the buffer as decided, and stretches received audio towards the target delay.
     fn fill(&mut self, due: PlayoutDecision, wanted: usize, at: usize) {
-        let (background, came) = (
+        let (background, is_packet) = (
             matches!(due, PlayoutDecision::Wait | PlayoutDecision::Silence { .. }),
             matches!(due, PlayoutDecision::Packet { .. }),
         );
         let mut in_time = false;
         match due {
-            PlayoutDecision::Wait => self.rest(wanted),
-            PlayoutDecision::Silence { ticks } => self.rest(self.samples_of(ticks)),
-            PlayoutDecision::Conceal { ticks, held } => {
+            PlayoutDecision::Wait => self.fill_background(wanted),
+            PlayoutDecision::Silence { ticks } => self.fill_background(self.samples_of(ticks)),
+            PlayoutDecision::Conceal { ticks, extends_delay } => {
                 self.filled = self.samples_of(ticks);
-                self.restoring.conceal(&mut self.sound[..self.filled], held);
+                self.concealer.conceal(&mut self.buffer[..self.filled], extends_delay);
             }
             PlayoutDecision::Dred { later, distance, ticks } => {
                 self.filled = self.samples_of(ticks);
                 let distance = duration_of(distance.into(), self.config.jitter.clock_rate);
-                let restored = self.restoring.decode_dred(&later, distance, &mut self.sound[..self.filled]);
+                let restored = self.concealer.decode_dred(&later, distance, &mut self.buffer[..self.filled]);
                 if restored {
                     self.statistics.dred_recovered_samples += u64::from(ticks);
                 }
             }
-            PlayoutDecision::Fec { next, ticks, past } => {
-                self.filled = self.samples_of(ticks + past);
+            PlayoutDecision::Fec { next, ticks, already_concealed } => {
+                self.filled = self.samples_of(ticks + already_concealed);
                 self.played = self.filled - self.samples_of(ticks);
-                self.restoring.decode_fec(&next, self.played, &mut self.sound[..self.filled]);
+                self.concealer.decode_fec(&next, self.played, &mut self.buffer[..self.filled]);
             }
-            PlayoutDecision::Packet { payload, ticks, past, copy, .. } => {
-                in_time = past == 0;
-                self.decode(&payload, ticks, past, copy);
+            PlayoutDecision::Packet { payload, ticks, already_concealed, redundant, .. } => {
+                in_time = already_concealed == 0;
+                self.decode(&payload, ticks, already_concealed, redundant);
             }
         }
-        let sound = &mut self.sound[self.played..self.filled];
-        if sound.is_empty() {
+        let samples = &mut self.buffer[self.played..self.filled];
+        if samples.is_empty() {
             return;
         }
-        self.restoring.cross_fade(sound);
-        let mut power = power(sound);
+        self.concealer.cross_fade(samples);
+        let mut power = power(samples);
         if !power.is_finite() {
-            sound.fill(0.0);
+            samples.fill(0.0);
             power = 0.0;
         }
         self.quiet = power < QUIET || background;
-        self.quiet_for = if self.quiet { self.quiet_for.saturating_add(sound.len()) } else { 0 };
-        self.paused = if background { self.paused.saturating_add(sound.len()) } else { 0 };
-        if came {
-            self.restoring.observe(&self.sound[self.played..self.filled], power);
+        self.quiet_for = if self.quiet { self.quiet_for.saturating_add(samples.len()) } else { 0 };
+        self.paused = if background { self.paused.saturating_add(samples.len()) } else { 0 };
+        if is_packet {
+            self.concealer.observe(&self.buffer[self.played..self.filled], power);
         }
         self.unstretched = self.unstretched.saturating_add(self.filled - self.played);
         if in_time {
@@ -288,57 +291,59 @@ impl Stream {
         }
     }
 
-    fn decode(&mut self, payload: &[u8], ticks: u32, past: u32, copy: bool) {
-        let over = if past == 0 { 0 } else { self.samples_of(past) };
-        match self.restoring.decode(payload, over, &mut self.sound) {
+    fn decode(&mut self, payload: &[u8], ticks: u32, already_concealed: u32, redundant: bool) {
+        let over = if already_concealed == 0 { 0 } else { self.samples_of(already_concealed) };
+        match self.concealer.decode(payload, over, &mut self.buffer) {
             Ok(samples @ 1..) => {
                 self.filled = samples;
                 self.played = over.min(samples);
                 self.started = true;
-                self.statistics.packets_decoded += u64::from(!copy);
-                self.statistics.late_repairs += u64::from(past > 0);
+                self.statistics.packets_decoded += u64::from(!redundant);
+                self.statistics.late_repairs += u64::from(already_concealed > 0);
             }
             Ok(_) | Err(_) => {
                 self.statistics.packets_corrupt += 1;
-                let missing = ticks.saturating_sub(past);
+                let missing = ticks.saturating_sub(already_concealed);
                 if missing > 0 {
                     self.filled = self.samples_of(missing);
-                    self.restoring.conceal(&mut self.sound[..self.filled], false);
+                    self.concealer.conceal(&mut self.buffer[..self.filled], false);
                 }
             }
         }
     }
 
-    /// As [`fill`](Self::fill), without decoding, and with the delay as it should be at once.
-    fn pass_over(&mut self, due: PlayoutDecision) {
-        let came = matches!(due, PlayoutDecision::Packet { .. });
-        let (ticks, loud) = match due {
+    /// Advances as [`fill`](Self::fill) without decoding, and brings the delay to its target at
+    /// once.
+    fn skip(&mut self, due: PlayoutDecision) {
+        let is_packet = matches!(due, PlayoutDecision::Packet { .. });
+        let (ticks, voice_activity) = match due {
             PlayoutDecision::Wait => (0, false),
-            PlayoutDecision::Packet { payload, ticks, past, loud, .. } => {
-                self.unheard = Some(payload);
+            PlayoutDecision::Packet { payload, ticks, already_concealed, voice_activity, .. } => {
+                self.skipped = Some(payload);
                 self.started = true;
                 self.statistics.packets_skipped += 1;
-                (ticks.saturating_sub(past), loud.unwrap_or(false))
+                (ticks.saturating_sub(already_concealed), voice_activity.unwrap_or(false))
             }
             PlayoutDecision::Fec { ticks, .. }
             | PlayoutDecision::Dred { ticks, .. }
             | PlayoutDecision::Conceal { ticks, .. }
             | PlayoutDecision::Silence { ticks } => (ticks, !self.quiet),
         };
-        self.quiet = !loud;
-        if !came {
-            self.unheard = None;
+        self.quiet = !voice_activity;
+        if !is_packet {
+            self.skipped = None;
         }
         if ticks > 0 {
             let off = self.jitter.excess().clamp(-i64::from(ticks), i64::from(ticks) - 1);
             self.filled = self.samples_of(u32::try_from(i64::from(ticks) - off).unwrap_or(ticks));
-            self.sound[..self.filled].fill(0.0);
+            self.buffer[..self.filled].fill(0.0);
         }
     }
 
-    fn rest(&mut self, samples: usize) {
-        self.filled = samples.min(self.sound.len());
-        self.restoring.fill_background(&mut self.sound[..self.filled]);
+    /// Fills the buffer with background noise.
+    fn fill_background(&mut self, samples: usize) {
+        self.filled = samples.min(self.buffer.len());
+        self.concealer.fill_background(&mut self.buffer[..self.filled]);
     }
 
     fn ticks_of(&self, samples: usize) -> u32 {
@@ -352,6 +357,6 @@ impl Stream {
         let frames =
             u64::from(ticks) * u64::from(self.format.sample_rate) / u64::from(self.config.jitter.clock_rate.max(1));
         let channels = usize::from(self.format.channels.max(1));
-        (usize::try_from(frames.max(1)).unwrap_or(usize::MAX).saturating_mul(channels)).min(self.sound.len())
+        (usize::try_from(frames.max(1)).unwrap_or(usize::MAX).saturating_mul(channels)).min(self.buffer.len())
     }
 }

@@ -2,7 +2,7 @@
 
 use web_time::Duration;
 
-use super::Stream;
+use super::ReceiveStream;
 use crate::relative_delay::{duration_of, ticks_in};
 use crate::tick_scheduler::TICK;
 use crate::time_stretcher::TimeStretcher;
@@ -32,34 +32,34 @@ const PAUSE: Duration = Duration::from_millis(60);
 /// Least duration between two changes of speech, unless the delay is far off.
 const REST: Duration = Duration::from_millis(50);
 
-impl Stream {
+impl ReceiveStream {
     /// Brings the delay nearer to its target: removes or repeats a part of what is to be played
     /// from `at` in this tick on. In silence the whole error, in speech a period of the voice, if
     /// need be.
     pub(super) fn adapt(&mut self, at: usize) {
-        let off = self.off(at);
-        let (long, steps) = if off > 0 { (true, ACCELERATE_BEYOND) } else { (false, EXPAND_BEYOND) };
-        let distance = duration_of(off.abs(), self.config.jitter.clock_rate);
+        let error = self.delay_error(at);
+        let (too_long, steps) = if error > 0 { (true, ACCELERATE_BEYOND) } else { (false, EXPAND_BEYOND) };
+        let distance = duration_of(error.abs(), self.config.jitter.clock_rate);
         let resting = self.unstretched < self.format.samples_in(REST);
-        let (before, most) = (self.filled, self.samples_of(u32::try_from(off.abs()).unwrap_or(u32::MAX)));
+        let (before, most) = (self.filled, self.samples_of(u32::try_from(error.abs()).unwrap_or(u32::MAX)));
         let min_similarity = match steps.map(|(beyond, _)| distance >= beyond) {
-            _ if off == 0 => return,
+            _ if error == 0 => return,
             _ if self.quiet_for >= self.format.samples_in(PAUSE) => None,
             [.., true] => Some(steps[2].1),
             [_, true, _] => Some(steps[1].1),
             [true, ..] if !resting => Some(steps[0].1),
             _ => return,
         };
-        let exactly = most.min(self.stretch.most());
-        let sound = &mut self.sound;
-        self.filled = match (long, min_similarity) {
-            (true, None) => self.stretch.remove(&mut sound[..before], exactly),
-            (true, Some(least)) => self.stretch.accelerate(&mut sound[..before], most, least),
-            (false, None) => self.stretch.repeat(sound, before, exactly),
-            (false, Some(least)) => self.stretch.preemptive_expand(sound, before, most, least),
+        let exactly = most.min(self.time_stretcher.most());
+        let samples = &mut self.buffer;
+        self.filled = match (too_long, min_similarity) {
+            (true, None) => self.time_stretcher.remove(&mut samples[..before], exactly),
+            (true, Some(least)) => self.time_stretcher.accelerate(&mut samples[..before], most, least),
+            (false, None) => self.time_stretcher.repeat(samples, before, exactly),
+            (false, Some(least)) => self.time_stretcher.preemptive_expand(samples, before, most, least),
         };
-        self.removed += before.saturating_sub(self.filled) as u64;
-        self.repeated += self.filled.saturating_sub(before) as u64;
+        self.removed_samples += before.saturating_sub(self.filled) as u64;
+        self.inserted_samples += self.filled.saturating_sub(before) as u64;
         if self.filled != before {
             self.unstretched = 0;
         }
@@ -69,14 +69,14 @@ impl Stream {
     /// the target with which packets are due when a tick begins: in the middle of one, they must
     /// have been there at its beginning, and the rest of it would be delay for nothing. Where ticks
     /// follow the audio it may be a little under the target.
-    fn off(&mut self, at: usize) -> i64 {
+    fn delay_error(&mut self, at: usize) -> i64 {
         let ticks = |duration| ticks_in(duration, self.config.jitter.clock_rate);
         let (tick, into_tick) = (ticks(TICK).max(1), i64::from(self.ticks_of(at)));
         // This much over the target it would be at the beginning of the tick.
         let begun = self.jitter.excess() - into_tick;
         let least = if self.follow_media_clock { -ticks(FOLLOWED) } else { 0 };
         let is_settled = (least..least + tick + ticks(SETTLED)).contains(&begun);
-        self.late = (is_settled && self.follow_media_clock)
+        self.tick_lateness_ns = (is_settled && self.follow_media_clock)
             .then_some(begun * 1_000_000_000 / i64::from(self.config.jitter.clock_rate.max(1)));
         if is_settled && into_tick <= ticks(ALIGNED) {
             return 0;

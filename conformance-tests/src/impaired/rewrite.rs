@@ -1,8 +1,8 @@
-//! Addresses in descriptions and candidates (RFC 8839 §5.1).
+//! Replacement of addresses in descriptions and candidates (RFC 8839 §5.1).
 
 use std::net::SocketAddr;
 
-/// A candidate with another address; `None` for one that `replace` leaves out, or that has a name
+/// Replaces a candidate's address; `None` if `replace` returns none, or if the candidate has a name
 /// instead of an address.
 pub(super) fn candidate(attribute: &str, replace: &mut dyn FnMut(SocketAddr) -> Option<SocketAddr>) -> Option<String> {
     let mut fields: Vec<String> = attribute.split_whitespace().map(str::to_owned).collect();
@@ -13,7 +13,7 @@ pub(super) fn candidate(attribute: &str, replace: &mut dyn FnMut(SocketAddr) -> 
     Some(fields.join(" "))
 }
 
-/// A description whose candidates have other addresses.
+/// Replaces the addresses of a description's candidates.
 pub(super) fn description(sdp: &str, replace: &mut dyn FnMut(SocketAddr) -> Option<SocketAddr>) -> String {
     let lines = sdp.lines().filter_map(|line| match line.strip_prefix("a=") {
         Some(attribute) if attribute.starts_with("candidate:") => {
@@ -29,13 +29,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_of_candidates_are_replaced_and_names_left_out() {
+    fn only_addresses_of_candidates_are_replaced_and_names_removed() {
         let sdp = "v=0\r\nc=IN IP4 192.0.2.1\r\na=candidate:1 1 udp 7 192.0.2.1 5000 typ host generation 0\r\n\
                    a=candidate:2 1 udp 6 192.0.2.1 6000 typ host\r\na=candidate:3 1 udp 5 a.local 5000 typ host\r\na=mid:0\r\n";
-        let told =
+        let rewritten =
             "v=0\r\nc=IN IP4 192.0.2.1\r\na=candidate:1 1 udp 7 127.0.0.1 9 typ host generation 0\r\na=mid:0\r\n";
         let mut replace = |address: SocketAddr| (address.port() == 5000).then(|| SocketAddr::from(([127, 0, 0, 1], 9)));
-        assert_eq!(description(sdp, &mut replace), told);
+        assert_eq!(description(sdp, &mut replace), rewritten);
         for text in ["", "candidate:", "candidate:1 1 udp 7 192.0.2.1"] {
             assert_eq!(candidate(text, &mut replace), None, "{text}");
         }

@@ -1,5 +1,7 @@
-//! Filter of remote candidates, which limits the addresses that a peer can make this device send
-//! to.
+//! Filter of received candidates, against abuse: limits the addresses to which a peer can make this
+//! device send connectivity checks.
+//!
+//! [`local_candidate_filter`](crate::local_candidate_filter) filters the other direction.
 //!
 //! Candidates in descriptions and trickled ones are treated alike. Inadmissible ones are ignored
 //! without an error, since they must not end a call.
@@ -31,13 +33,13 @@ const BAD_PORTS: &[u16] = &[
     5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
 ];
 
-/// Filter and budget of a session's remote candidates.
+/// Admits a session's remote candidates by address, port and number.
 ///
 /// The stack may reject a description after it was filtered. So filter with a clone, and keep it
 /// once the stack has accepted the description; otherwise a rejected description would start a new
 /// generation.
 #[derive(Debug, Clone)]
-pub struct RemoteCandidates {
+pub struct RemoteCandidateFilter {
     own: OwnScope,
     /// ICE username fragment of the current generation; `None` before the first description.
     generation: Option<String>,
@@ -65,7 +67,7 @@ pub struct AdmittedDescription {
     pub candidates: Vec<(Candidate, CandidateUse)>,
 }
 
-impl RemoteCandidates {
+impl RemoteCandidateFilter {
     /// Creates the filter of a session with these local addresses.
     pub fn new(own: &[IpAddr]) -> Self {
         Self {
@@ -85,13 +87,13 @@ impl RemoteCandidates {
     /// Filters a description. A new ICE username fragment starts a generation with a budget of its
     /// own.
     pub fn description(&mut self, sdp: &str) -> AdmittedDescription {
-        let user = sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap_or_default().trim();
-        let is_new = self.generation.as_deref() != Some(user);
+        let ufrag = sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap_or_default().trim();
+        let is_new = self.generation.as_deref() != Some(ufrag);
         // After a restart most early candidates belong to the previous generation, so they must
         // leave budget for those to come.
         let most_early = if self.generation.is_some() { MAX_EARLY } else { MAX_KEPT };
         if is_new {
-            self.generation = Some(user.to_owned());
+            self.generation = Some(ufrag.to_owned());
             self.admitted.clear();
             self.names.clear();
         }
@@ -152,7 +154,7 @@ impl RemoteCandidates {
     /// [`Invalid`](blink_api::ErrorKind::Invalid) if it is not a candidate.
     pub fn admit(&mut self, attribute: &str) -> Result<CandidateUse> {
         let usable = candidate::classify(attribute)?;
-        if self.generation.as_deref().is_some_and(|user| is_of_other(attribute, user)) {
+        if self.generation.as_deref().is_some_and(|ufrag| is_of_other(attribute, ufrag)) {
             return Ok(CandidateUse::Ignore);
         }
         let is_admitted = match &usable {
@@ -209,11 +211,11 @@ fn is_link_local(ip: &IpAddr) -> bool {
 }
 
 /// Returns whether a candidate's `ufrag` (RFC 8838 §11) is of another generation.
-fn is_of_other(attribute: &str, user: &str) -> bool {
+fn is_of_other(attribute: &str, ufrag: &str) -> bool {
     let mut extensions = attribute.split_whitespace().skip(8);
     while let (Some(name), Some(value)) = (extensions.next(), extensions.next()) {
         if name == "ufrag" {
-            return value != user;
+            return value != ufrag;
         }
     }
     false
@@ -243,13 +245,13 @@ mod tests {
     }
 
     /// Creates a filter with a first generation `user` without candidates.
-    fn begun(own: &[IpAddr]) -> RemoteCandidates {
-        let mut remote = RemoteCandidates::new(own);
+    fn begun(own: &[IpAddr]) -> RemoteCandidateFilter {
+        let mut remote = RemoteCandidateFilter::new(own);
         remote.description(&description("user", &[]));
         remote
     }
 
-    fn is_checked(remote: &mut RemoteCandidates, address: &str, port: u16) -> bool {
+    fn is_checked(remote: &mut RemoteCandidateFilter, address: &str, port: u16) -> bool {
         remote.trickle(&trickled(host(address, port))).expect("a candidate") == CandidateUse::Check
     }
 
@@ -309,7 +311,7 @@ mod tests {
 
     #[test]
     fn sixteen_addresses_per_family_are_checked_from_all_sources_together() {
-        let mut remote = RemoteCandidates::new(OWN);
+        let mut remote = RemoteCandidateFilter::new(OWN);
         // Half of them overtake the description and rank after its own candidates.
         for n in 0..30 {
             assert!(!is_checked(&mut remote, &format!("198.51.100.{n}"), 50_000));

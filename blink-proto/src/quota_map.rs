@@ -1,10 +1,10 @@
-//! Bounded maps with a separate share for strangers, so that strangers only evict strangers.
+//! Bounded maps with a separate quota for strangers, so that strangers evict only strangers.
 
 use std::collections::BTreeMap;
 
-/// Share of a bounded map that an entry uses.
+/// Quota of a bounded map that an entry uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Share {
+pub(crate) enum Quota {
     /// The own person, people whom the integrator named as known, and calls in which the user took
     /// part.
     Familiar,
@@ -12,61 +12,62 @@ pub(crate) enum Share {
     Strangers,
 }
 
-impl Share {
+impl Quota {
     pub(crate) fn familiar(is: bool) -> Self {
         if is { Self::Familiar } else { Self::Strangers }
     }
 }
 
-/// A map with a limit for each share. When a share is full, its oldest entry is evicted.
+/// Map with a capacity per quota. Beyond it, the quota's oldest entry is evicted.
 #[derive(Debug, Clone)]
-pub(crate) struct SharedMap<K, V> {
+pub(crate) struct QuotaMap<K, V> {
     entries: BTreeMap<K, Entry<V>>,
-    /// Keys in order of insertion, by share.
+    /// Keys in order of insertion, by quota.
     order: [BTreeMap<u64, K>; 2],
-    room: [usize; 2],
+    capacity: [usize; 2],
     inserted: u64,
 }
 
 #[derive(Debug, Clone)]
 struct Entry<V> {
     number: u64,
-    share: Share,
+    quota: Quota,
     value: V,
 }
 
-impl<K: Ord + Copy, V> SharedMap<K, V> {
-    /// Empty map with the limits of both shares.
+impl<K: Ord + Copy, V> QuotaMap<K, V> {
+    /// Creates an empty map with the capacities of both quotas.
     pub(crate) fn new(familiar: usize, strangers: usize) -> Self {
         let order = [BTreeMap::new(), BTreeMap::new()];
-        Self { entries: BTreeMap::new(), order, room: [familiar, strangers], inserted: 0 }
+        Self { entries: BTreeMap::new(), order, capacity: [familiar, strangers], inserted: 0 }
     }
 
     /// Inserts or replaces an entry; returns the evicted key. An existing key keeps its position in
     /// the order, and a familiar entry remains familiar.
-    pub(crate) fn insert(&mut self, share: Share, key: K, value: V) -> Option<K> {
+    pub(crate) fn insert(&mut self, quota: Quota, key: K, value: V) -> Option<K> {
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.value = value;
-            return if share == Share::Familiar { self.make_familiar(&key) } else { None };
+            return if quota == Quota::Familiar { self.make_familiar(&key) } else { None };
         }
         self.inserted += 1;
-        self.entries.insert(key, Entry { number: self.inserted, share, value });
-        self.order[share as usize].insert(self.inserted, key);
-        self.make_room(share)
+        self.entries.insert(key, Entry { number: self.inserted, quota, value });
+        self.order[quota as usize].insert(self.inserted, key);
+        self.evict(quota)
     }
 
-    /// Moves an entry to the familiar share; returns the evicted key.
+    /// Moves an entry to the familiar quota; returns the evicted key.
     pub(crate) fn make_familiar(&mut self, key: &K) -> Option<K> {
-        let entry = self.entries.get_mut(key).filter(|entry| entry.share == Share::Strangers)?;
-        entry.share = Share::Familiar;
-        self.order[Share::Strangers as usize].remove(&entry.number);
-        self.order[Share::Familiar as usize].insert(entry.number, *key);
-        self.make_room(Share::Familiar)
+        let entry = self.entries.get_mut(key).filter(|entry| entry.quota == Quota::Strangers)?;
+        entry.quota = Quota::Familiar;
+        self.order[Quota::Strangers as usize].remove(&entry.number);
+        self.order[Quota::Familiar as usize].insert(entry.number, *key);
+        self.evict(Quota::Familiar)
     }
 
-    fn make_room(&mut self, share: Share) -> Option<K> {
-        let order = &mut self.order[share as usize];
-        if order.len() <= self.room[share as usize] {
+    /// Evicts the oldest entry of a quota that is over its capacity; returns its key.
+    fn evict(&mut self, quota: Quota) -> Option<K> {
+        let order = &mut self.order[quota as usize];
+        if order.len() <= self.capacity[quota as usize] {
             return None;
         }
         let (_, oldest) = order.pop_first()?;
@@ -95,13 +96,13 @@ impl<K: Ord + Copy, V> SharedMap<K, V> {
         self.entries.values_mut().map(|entry| &mut entry.value)
     }
 
-    /// Removes the oldest entry of a share for which the condition holds.
+    /// Removes the oldest entry of a quota for which the condition holds.
     pub(crate) fn pop_oldest_if(&mut self, is: impl Fn(&V) -> bool) -> Option<K> {
         let oldest = self.order.iter().filter_map(|order| order.first_key_value());
         let applies = |key: &K| self.entries.get(key).is_some_and(|entry| is(&entry.value));
         let key = oldest.map(|(_, key)| *key).find(applies)?;
         let entry = self.entries.remove(&key)?;
-        self.order[entry.share as usize].remove(&entry.number);
+        self.order[entry.quota as usize].remove(&entry.number);
         Some(key)
     }
 
@@ -116,25 +117,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_push_out_strangers_only() {
-        let mut map = SharedMap::new(3, 2);
+    fn strangers_evict_strangers_only() {
+        let mut map = QuotaMap::new(3, 2);
         for key in 0..3 {
-            assert_eq!(map.insert(Share::Familiar, key, ()), None);
+            assert_eq!(map.insert(Quota::Familiar, key, ()), None);
         }
-        let made_room: Vec<_> = (10..15).filter_map(|key| map.insert(Share::Strangers, key, ())).collect();
-        assert_eq!(made_room, [10, 11, 12]);
+        let evicted: Vec<_> = (10..15).filter_map(|key| map.insert(Quota::Strangers, key, ())).collect();
+        assert_eq!(evicted, [10, 11, 12]);
         assert!((0..3).all(|key| map.contains_key(&key)));
         assert_eq!(map.make_familiar(&13), Some(0));
-        assert_eq!(map.insert(Share::Strangers, 13, ()), None, "it stays familiar");
-        assert_eq!(map.insert(Share::Strangers, 15, ()), None, "there is room for one more stranger");
+        assert_eq!(map.insert(Quota::Strangers, 13, ()), None, "it stays familiar");
+        assert_eq!(map.insert(Quota::Strangers, 15, ()), None, "the quota of strangers has a free place");
         assert_eq!(map.len(), 5);
     }
 
     #[test]
-    fn what_is_old_goes_from_both_shares_the_oldest_of_each_first() {
-        let mut map = SharedMap::new(4, 4);
-        for (key, share) in [(1, Share::Familiar), (2, Share::Strangers), (3, Share::Familiar), (4, Share::Strangers)] {
-            map.insert(share, key, key);
+    fn old_entries_are_removed_from_both_quotas_oldest_first() {
+        let mut map = QuotaMap::new(4, 4);
+        for (key, quota) in [(1, Quota::Familiar), (2, Quota::Strangers), (3, Quota::Familiar), (4, Quota::Strangers)] {
+            map.insert(quota, key, key);
         }
         let mut gone = Vec::new();
         while let Some(key) = map.pop_oldest_if(|value| *value < 4) {
