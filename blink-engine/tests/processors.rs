@@ -1,5 +1,5 @@
-//! Processors that are slow to build, or panic: the engine goes on, and no microphone is sent without
-//! them.
+//! Processors that are slow to build, or panic: the engine goes on, and no microphone is sent
+//! without them.
 
 mod people;
 
