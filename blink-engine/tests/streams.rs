@@ -6,7 +6,9 @@ mod people;
 use std::time::Duration;
 
 use blink_api::{ErrorKind, StreamId, TrackKind, TrackSource};
-use blink_engine::{CallConfig, Event, Frames, ReceivedFrame, RequestedStream, StreamConfig, StreamEndReason};
+use blink_engine::{
+    CallConfig, Event, Frames, Identity, ReceivedFrame, RequestedStream, StreamConfig, StreamEndReason,
+};
 use people::{Person, Town};
 
 fn config(kind: TrackKind, source: &str) -> StreamConfig {
@@ -160,5 +162,42 @@ async fn who_speaks_is_told_once_per_utterance() {
         person.until("silent", |event| matches!(event, Event::SpeakingStopped { .. })).await;
         let started = person.told.iter().filter(|event| matches!(event, Event::SpeakingStarted { .. }));
         assert_eq!(started.count(), 1);
+    }
+}
+
+/// The viewer requests a stream and receives it; then it is revoked.
+async fn receives(viewer: &mut Person, sender: &Person, stream: StreamId) {
+    offered(viewer, stream).await;
+    let requested = viewer.blink.request_stream(sender.blink.endpoint(), stream).await.unwrap();
+    let is = |event: &Event| matches!(event, Event::MediaStarted { track, .. } if track.source == TrackSource::Stream(stream));
+    viewer.until("media", is).await;
+    if let RequestedStream::Video(mut frames) = requested {
+        take(&mut frames, 5).await;
+    }
+    sender.blink.revoke_stream(stream).await.unwrap();
+    let revoked = |event: &Event| matches!(event, Event::StreamEnded { reason: StreamEndReason::Revoked, .. });
+    viewer.until("revoked", revoked).await;
+}
+
+/// A call with an offered stream that is given up for another one of the same people: the stream
+/// goes on in that one.
+#[tokio::test(start_paused = true)]
+async fn offered_streams_go_on_in_the_call_that_continues_after_glare() {
+    for (kind, source) in [(TrackKind::Video, "clip:vp8"), (TrackKind::Audio, "tone:700")] {
+        let mut replaced = 0;
+        for seed in 1..9 {
+            let town = Town::new();
+            let alice = town.person(seed, "silence").await;
+            // He is not there yet, so that both call each other when he comes.
+            let his_did = Identity::from_seed(&[seed + 100; 32]).did();
+            let call = alice.blink.offer_call(&[his_did], CallConfig::default()).await.unwrap();
+            let first = call.id();
+            let stream = alice.blink.offer_stream(config(kind, source)).await.unwrap();
+            let mut bob = town.person(seed + 100, "silence").await;
+            bob.blink.offer_call(&[alice.blink.did()], CallConfig::default()).await.unwrap();
+            receives(&mut bob, &alice, stream).await;
+            replaced += usize::from(call.id() != first);
+        }
+        assert!(replaced > 0, "calls with streams were replaced");
     }
 }

@@ -72,6 +72,7 @@ pub use path_feedback::{PathFeedback, REPORT_INTERVAL, SectionQuality};
 pub use path_id::PathId;
 pub use section_report::SectionReport;
 pub use send_track::SendTrack;
+pub use sending::OfferedStreams;
 pub use taps::{PacketDirection, Tap, TappedPacket};
 pub use video_receiver::FrameSink;
 pub use video_sender::{VideoCommand, VideoSender};
@@ -164,6 +165,7 @@ impl CallMedia {
     /// Carries out a command.
     pub fn handle(&mut self, now: Instant, command: MediaCommand) {
         match command {
+            MediaCommand::SetProcessors(processors) => self.processors = processors,
             MediaCommand::SetMicrophone(source) => self.set_microphone(now, source),
             MediaCommand::RemoveMicrophone => self.remove_microphone(now),
             MediaCommand::SetSpeaker { sink, hardware_clock } => self.set_speaker(now, sink, hardware_clock),

@@ -57,6 +57,11 @@ pub trait CaptureOutput {
     /// Takes a packet to send, and the time at which its first sample was captured.
     fn on_packet(&mut self, packet: RtpOut, captured: Instant);
 
+    /// Takes note of a frame that is not sent, muted or silent: the timestamps go on with it.
+    fn on_skipped(&mut self, codec: &CodecName, timestamp: RtpTime, captured: Instant) {
+        let _ = (codec, timestamp, captured);
+    }
+
     /// Takes 10 ms of audio, processed and muted as it will be encoded, and the time at which its
     /// first sample was captured.
     fn on_samples(&mut self, samples: &[f32], captured: Instant) {
@@ -179,6 +184,11 @@ impl Capture {
         Ok(())
     }
 
+    /// Its source. What was captured and not yet sent is dropped.
+    pub fn into_source(self) -> Box<dyn AudioSource> {
+        self.input.into_source()
+    }
+
     /// Mutes or unmutes. Muting takes effect with this call, also for audio that was captured and
     /// not yet sent.
     pub fn set_muted(&mut self, muted: bool) {
@@ -287,7 +297,12 @@ impl Capture {
     fn send_frame(&mut self, level: u8, captured: Instant, output: &mut dyn CaptureOutput) -> Result<(), CaptureFault> {
         let Self { encodings, frame, encoded, store, .. } = self;
         if self.muted && self.tail == TRAILING_SILENCE {
-            encodings.iter_mut().for_each(Encoding::skip);
+            for encoding in encodings {
+                if encoding.used {
+                    output.on_skipped(encoding.codec(), encoding.timestamp(), captured);
+                }
+                encoding.skip();
+            }
             return Ok(());
         }
         self.tail += u32::from(self.muted);
@@ -295,8 +310,15 @@ impl Capture {
         let mut outcome = Ok(());
         for encoding in encodings {
             if encoding.used {
-                let emit = &mut |packet| output.on_packet(packet, captured);
+                let (timestamp, mut emitted) = (encoding.timestamp(), false);
+                let emit = &mut |packet| {
+                    emitted = true;
+                    output.on_packet(packet, captured);
+                };
                 let sent = encoding.send(frame, level, encoded, store, emit);
+                if !emitted {
+                    output.on_skipped(encoding.codec(), timestamp, captured);
+                }
                 outcome = outcome.and(sent.map_err(CaptureFault::Encoder));
             } else {
                 encoding.skip();

@@ -85,6 +85,11 @@ impl Encoding {
         self.codec.clock_rate
     }
 
+    /// The timestamp of the next frame.
+    pub(super) fn timestamp(&self) -> RtpTime {
+        self.timestamp
+    }
+
     pub(super) fn hint(&mut self, hint: EncoderHint) -> Result<()> {
         self.encoder.hint(hint)
     }

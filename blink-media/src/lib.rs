@@ -33,6 +33,7 @@ mod endurance;
 #[allow(missing_docs)]
 pub mod fake;
 mod jitter;
+mod latency;
 mod loss_estimator;
 mod mix;
 mod null_sink;
@@ -60,8 +61,8 @@ pub use call_audio::CallAudio;
 pub use call_clock::{CallClock, CapturePoint, ClockBasis, RtpStamp, SyncRound};
 pub use call_media::{
     AnnouncedSection, CallMedia, CallMediaConfig, FrameSink, MediaCommand, MediaEvent, MediaOutput, NegotiatedSection,
-    PacketDirection, PathFeedback, PathId, PathStatistics, REPORT_INTERVAL, ReportedCapture, SectionQuality,
-    SectionReport, SendTrack, StreamSink, Tap, TappedPacket, VideoCommand, VideoSender,
+    OfferedStreams, PacketDirection, PathFeedback, PathId, PathStatistics, REPORT_INTERVAL, ReportedCapture,
+    SectionQuality, SectionReport, SendTrack, StreamSink, Tap, TappedPacket, VideoCommand, VideoSender,
 };
 pub use capture::{Capture, CaptureConfig, CaptureFault, CaptureOutput};
 pub use device_manager::{DeviceAction, DeviceEvent, DeviceManager, HostDevice, HostEntry, OpenId};

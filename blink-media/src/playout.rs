@@ -9,6 +9,7 @@ use blink_api::{
 };
 
 use super::jitter::{DelayRange, JitterConfig};
+use super::latency::believed;
 use super::mix;
 use super::receive_stream::ReceiveStream;
 use super::statistics::AudioStatistics;
@@ -263,7 +264,7 @@ impl<K: Ord + Copy> Playout<K> {
                 // What was not taken is not played.
                 self.played[taken.min(self.format.samples_in(TICK))..].fill(0.0);
                 if taken > 0 {
-                    self.played_in = Some(self.format.duration_of(queued) + self.sink.latency());
+                    self.played_in = Some(self.format.duration_of(queued) + believed(self.sink.latency()));
                 }
                 Ok(())
             }

@@ -4,6 +4,8 @@ use web_time::{Duration, Instant};
 
 use blink_api::{AudioProcessor, Result};
 
+use super::latency::believed;
+
 /// A chain of processors between the microphone and the encoders. It sees what the speaker plays
 /// ([`render`](Self::render)) and changes what the microphone captures
 /// ([`capture`](Self::capture)).
@@ -46,9 +48,10 @@ impl Processors {
         self.chain.iter_mut().for_each(|processor| processor.reset());
     }
 
-    /// Delay that the whole chain adds to captured audio.
+    /// Delay that the whole chain adds to captured audio; at most 2 s.
     pub fn delay(&self) -> Duration {
-        self.chain.iter().map(|processor| processor.delay()).sum()
+        let sum = self.chain.iter().fold(Duration::ZERO, |sum, processor| sum.saturating_add(processor.delay()));
+        believed(sum)
     }
 
     fn each(&mut self, mut process: impl FnMut(&mut dyn AudioProcessor) -> Result<()>) -> Result<()> {

@@ -20,22 +20,21 @@ impl Driver {
         self.drive_devices().await;
         self.devices.forget_disturbances();
         self.active = call;
-        let Some(call) = call else {
+        if call.is_none() {
             self.streams.clear();
             return self.media.close().await;
-        };
-        let processors = self.media.open(self.machine.clock_epoch()).await;
+        }
+        self.media.open(self.machine.clock_epoch()).await;
         let (microphone, speaker) = (self.parts.settings.microphone.clone(), self.parts.settings.speaker.clone());
         if speaker == NONE {
             self.use_null_sink().await;
         }
-        match processors {
-            Ok(()) => self.want_devices(&microphone, &speaker),
+        if self.parts.processors.is_empty() {
+            self.want_devices(&microphone, &speaker);
+        } else {
             // A microphone must not be sent without the configured processors.
-            Err(error) => {
-                self.emit(Event::NoMicrophone { call, error: error.to_string() });
-                self.want_devices(NONE, &speaker);
-            }
+            self.want_devices(NONE, &speaker);
+            self.build_processors();
         }
     }
 

@@ -30,7 +30,7 @@ use super::subscriptions::Subscriptions;
 use crate::event_sender::EventSender;
 use crate::handle::Handles;
 use crate::store::Store;
-use blink_media::{MediaCommand, PathId};
+use blink_media::{MediaCommand, MediaEvent, PathId};
 use blink_proto::call::{Change, Event, Input, Machine, Now, Output, SessionId, SessionInput, Signal};
 use blink_proto::secure::{EnvelopeCodec, Refusal};
 use blink_proto::wire::{ChannelMessage, Content};
@@ -203,7 +203,12 @@ impl Driver {
                 tracing::debug!(messages, "a participant sends more on its data channel than is read");
                 (0..messages).for_each(|_| self.envelopes.count(Refusal::RateLimited));
             }
-            Report::Media(epoch, event) if self.media.is_current(epoch) => self.handle_media_event(event).await,
+            // A stream may outlive the media that it was first offered in.
+            Report::Media(epoch, event)
+                if self.media.is_current(epoch) || matches!(event, MediaEvent::SourceLost(..)) =>
+            {
+                self.handle_media_event(event).await;
+            }
             Report::Media(..) => {}
             Report::Devices(host, devices) => self.devices.manager.handle_devices(now.mono, host, devices),
             Report::DeviceChanged(host, change) => self.devices.manager.handle_change(now.mono, host, change),
@@ -212,6 +217,7 @@ impl Driver {
 
     async fn handle_opened(&mut self, opened: Opened) {
         match opened {
+            Opened::Processors(epoch, result) => self.handle_processors(epoch, result).await,
             Opened::Microphone(id, result) => self.handle_microphone(id, result),
             Opened::Speaker(id, result) => self.handle_speaker(id, result),
             Opened::RequiredMicrophone(result, pending) => match result {

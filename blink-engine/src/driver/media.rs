@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use blink_api::{AudioProcessor, AudioSource, Clock, Endpoint, Result, RtpIn, RtpSink, StreamId, TrackKey};
+use blink_api::{AudioSource, Clock, Endpoint, RtpIn, RtpSink, StreamId, TrackKey};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{mpsc, oneshot};
@@ -101,12 +101,20 @@ impl Media {
         std::mem::replace(&mut self.handle.audio, audio)
     }
 
-    /// No call opens any more with what was prepared. Where none did, the audio is as before.
+    /// The call opened with what was prepared; where none did, the audio is as before. A microphone
+    /// that waits for processors stays.
     pub(super) fn settle(&mut self, before: Option<CallAudio>) {
-        self.prepared = None;
+        if before.is_some() || self.parts.processors.is_empty() {
+            self.drop_prepared();
+        }
         if let Some(audio) = before {
             self.handle.audio = audio;
         }
+    }
+
+    /// Closes a microphone that was opened ahead of a call and is not used.
+    pub(super) fn drop_prepared(&mut self) {
+        self.prepared = None;
     }
 
     /// The microphone that was opened ahead of the call.
@@ -117,32 +125,27 @@ impl Media {
     /// The user accepted a call: its media begins, without devices. `clock_epoch` is the zero of
     /// the time sync with others.
     ///
-    /// # Errors
-    /// Those of a processor, whose call goes on without any.
-    pub(super) async fn open(&mut self, clock_epoch: Instant) -> Result<()> {
-        self.close().await;
+    /// Where another call's media is open, this one continues in its place (glare): offered streams
+    /// go on.
+    pub(super) async fn open(&mut self, clock_epoch: Instant) {
+        self.epoch.0 += 1;
         self.is_open = true;
-        let format = self.handle.audio.format();
-        let processors: Result<Vec<Box<dyn AudioProcessor>>> =
-            self.parts.processors.iter().map(|factory| factory.processor(format)).collect();
-        let (processors, result) = match processors {
-            Ok(processors) => (processors, Ok(())),
-            Err(error) => (Vec::new(), Err(error)),
-        };
         let now = self.parts.clock.now();
         let config = CallMediaConfig {
             local: self.local,
             audio: self.handle.audio.clone(),
             prefer: self.parts.settings.quality.prefer,
-            processors: Processors::new(processors),
+            processors: Processors::default(),
             clock: CallClock::new(clock_epoch, now),
             tick_grid: self.parts.workers.tick_grid(),
             payload_formats: self.parts.payload_formats.clone(),
             seed: self.random.random(),
         };
         let media = Box::new(CallMedia::new(config, now));
-        self.handle.send_command(MediaWorkerCommand::Open(self.epoch, media)).await;
-        result
+        let (done, opened) = oneshot::channel();
+        self.handle.send_command(MediaWorkerCommand::Open { epoch: self.epoch, media, done }).await;
+        // A worker that is gone has closed the devices of the call before.
+        opened.await.ok();
     }
 
     /// The user is in no call: devices close, and files are complete when this returns.

@@ -13,9 +13,12 @@ use super::report::Report;
 use super::report_messages::report_message;
 use super::send_rtp::send;
 use super::session_command::SessionCommand;
+use super::video_port::VideoPort;
 use super::video_worker::VideoWorkerCommand;
 use super::worker::Worker;
-use blink_media::{AudioStatistics, CallMedia, MediaCommand, MediaOutput, PathId, PathStatistics, VideoCommand};
+use blink_media::{
+    AudioStatistics, CallMedia, MediaCommand, MediaOutput, OfferedStreams, PathId, PathStatistics, VideoCommand,
+};
 use blink_proto::call::{SessionId, SessionInput};
 use blink_proto::wire::ChannelMessage;
 
@@ -25,8 +28,10 @@ const MAX_REPORTS: usize = 256;
 
 /// A command for the media worker.
 pub(super) enum MediaWorkerCommand {
-    /// This device is in a call with this media, in place of the one before.
-    Open(Epoch, Box<CallMedia>),
+    /// This device is in a call with this media. Where it was in another one, that call's media
+    /// ends and its offered streams go on in this one; devices of the former are closed, and files
+    /// complete, when this is done.
+    Open { epoch: Epoch, media: Box<CallMedia>, done: oneshot::Sender<()> },
     /// The call is over. Devices close, and files are complete when this is done.
     Close { done: oneshot::Sender<()> },
     /// A command for the media of the call; without effect when it is another one by now.
@@ -80,7 +85,7 @@ pub(super) struct MediaWorker {
     packets: mpsc::Receiver<(PathId, RtpIn)>,
     media: Option<(Epoch, Box<CallMedia>)>,
     sessions: BTreeMap<PathId, SessionPort>,
-    video: BTreeMap<StreamId, mpsc::Sender<VideoWorkerCommand>>,
+    video: BTreeMap<StreamId, VideoPort>,
     next_call: Switches,
     volumes: BTreeMap<Endpoint, f32>,
     /// Reports that the driver's queue had no room for.
@@ -117,8 +122,12 @@ impl MediaWorker {
         self.media.as_ref().is_some_and(|(current, _)| *current == epoch)
     }
 
-    fn open(&mut self, epoch: Epoch, media: Box<CallMedia>) {
+    fn open(&mut self, epoch: Epoch, mut media: Box<CallMedia>) {
+        let streams = self.take_streams();
+        let video = std::mem::take(&mut self.video);
         self.close();
+        media.offer_streams(streams);
+        self.video = video;
         self.media = Some((epoch, media));
         let Switches { muted, deafened } = self.next_call;
         self.command(MediaCommand::SetMuted(muted));
@@ -126,6 +135,15 @@ impl MediaWorker {
         for (participant, volume) in self.volumes.clone() {
             self.command(MediaCommand::SetVolume(participant, volume));
         }
+    }
+
+    /// The streams that go on in the next call. The paths of this one end, which the senders of
+    /// video are told.
+    fn take_streams(&mut self) -> OfferedStreams {
+        let now = self.clock.now();
+        let streams = self.media.as_mut().map(|(_, media)| media.take_streams(now));
+        self.flush();
+        streams.unwrap_or_default()
     }
 
     fn close(&mut self) {
@@ -173,14 +191,14 @@ impl MediaWorker {
     }
 
     fn command_video(&mut self, stream: StreamId, command: VideoCommand) {
-        let Some(worker) = self.video.get(&stream) else { return };
+        let Some(port) = self.video.get_mut(&stream) else { return };
         let session = match &command {
             VideoCommand::AddReceiver(path, _) => self.sessions.get(path).map(|port| port.session.clone()),
             _ => None,
         };
         // A full queue means that the source has blocked its thread for long.
-        if worker.try_send(VideoWorkerCommand { command, session }).is_err() {
-            tracing::warn!(%stream, "the sender of a video stream does not keep up");
+        if !port.send(VideoWorkerCommand { command, session }) {
+            tracing::debug!(%stream, "the sender of a video stream does not keep up");
         }
     }
 
@@ -213,10 +231,14 @@ impl Worker for MediaWorker {
 
     fn handle(&mut self, command: MediaWorkerCommand) {
         match command {
-            MediaWorkerCommand::Open(epoch, media) => self.open(epoch, media),
+            MediaWorkerCommand::Open { epoch, media, done } => {
+                self.open(epoch, media);
+                // The caller may have stopped waiting.
+                done.send(()).ok();
+            }
             MediaWorkerCommand::Close { done } => {
                 self.close();
-                // The caller may have stopped waiting.
+                // As above.
                 done.send(()).ok();
             }
             MediaWorkerCommand::Media(epoch, command) => {
@@ -236,7 +258,7 @@ impl Worker for MediaWorker {
             MediaWorkerCommand::OfSession(command) => self.command(command),
             MediaWorkerCommand::OfferVideo(epoch, stream, commands) => {
                 if self.is_current(epoch) {
-                    self.video.insert(stream, commands);
+                    self.video.insert(stream, VideoPort::new(commands));
                     self.command(MediaCommand::OfferVideo(stream));
                 }
             }
@@ -280,6 +302,7 @@ impl Worker for MediaWorker {
             let Some(output) = media.poll() else { break };
             self.carry_out(epoch, output);
         }
+        self.video.values_mut().for_each(VideoPort::flush);
         while let Some(report) = self.waiting.pop_front() {
             if let Err(mpsc::error::TrySendError::Full(report)) = self.reports.try_send(report) {
                 self.waiting.push_front(report);

@@ -19,7 +19,8 @@
 //! |---|---|
 //! | one input after the other into the machine, and its outputs | `driver_loop` |
 //! | sessions, without their media | `session` |
-//! | the media of the call: commands in, packets out | `media`, `media_worker`, `video_worker` |
+//! | the media of the call: commands in, packets out | `media`, `media_worker`, `video_port`, `video_worker` |
+//! | processors of the microphone | `processing` |
 //! | received packets, and that a path is alive | `rtp_input` |
 //! | microphone and speaker: opened, used, closed | `devices`; while they open: `openings`; until they are used: `opened_devices` |
 //! | threads | `worker_host`, `media_threads` |
@@ -37,6 +38,7 @@ mod media_worker;
 mod opened_devices;
 mod openings;
 pub(crate) mod parts;
+mod processing;
 mod publisher;
 mod report;
 mod report_messages;
@@ -47,6 +49,7 @@ mod session_command;
 mod store_writer;
 mod streams;
 mod subscriptions;
+mod video_port;
 mod video_worker;
 mod worker;
 pub(crate) mod worker_host;

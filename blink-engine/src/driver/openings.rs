@@ -1,15 +1,18 @@
 //! Devices that are being opened, in the background: opening may take its time.
 
-use blink_api::{AudioSink, AudioSource, CallId, Did, Result, StreamId, VideoSource};
+use blink_api::{AudioProcessor, AudioSink, AudioSource, CallId, Did, Result, StreamId, VideoSource};
 use blink_media::{CallAudio, OpenId};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use super::epoch::Epoch;
 use crate::call_config::StreamConfig;
 use crate::handle::Call;
 
 /// A device that was opened, or not, with what it is for.
 pub(super) enum Opened {
+    /// The processors of a call's microphone.
+    Processors(Epoch, Result<Vec<Box<dyn AudioProcessor>>>),
     /// The microphone of a call.
     Microphone(OpenId, Result<Box<dyn AudioSource>>),
     /// The speaker of a call.

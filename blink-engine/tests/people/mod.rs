@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blink_api::{Clock, Configuration, MediaHost, Registry};
-use blink_engine::{Blink, Event, EventItem, Events, Identity, Pacing};
+use blink_engine::{Blink, BlinkBuilder, Event, EventItem, Events, Identity, Pacing};
 use blink_media_cpal_opus as _;
 use blink_media_synthetic as _;
 use blink_signaling_memory as _;
@@ -84,6 +84,20 @@ impl Town {
         settings: &[&str],
         hosts: &[(&str, Arc<dyn MediaHost>)],
     ) -> Person {
+        self.person_built(seed, microphone, settings, |engine| {
+            hosts.iter().fold(engine, |engine, (name, host)| engine.media_host(name, host.clone()))
+        })
+        .await
+    }
+
+    /// As above, with an engine that the test completes.
+    pub(crate) async fn person_built(
+        &self,
+        seed: u8,
+        microphone: &str,
+        settings: &[&str],
+        complete: impl FnOnce(BlinkBuilder) -> BlinkBuilder,
+    ) -> Person {
         let heard = self.directory().join(format!("heard-{seed}.wav"));
         let mut builder = Configuration::builder(&self.registry).set("test", "microphone", microphone).set(
             "test",
@@ -97,14 +111,11 @@ impl Town {
         // Each start has other keys.
         let mut random = [seed; 32];
         random[..8].copy_from_slice(&clock.unix_ms().to_be_bytes());
-        let mut engine = Blink::builder(&builder.build().unwrap())
+        let engine = Blink::builder(&builder.build().unwrap())
             .identity(Identity::from_seed(&[seed; 32]))
             .seed(random)
             .clock(clock, Pacing::Tasks);
-        for (name, host) in hosts {
-            engine = engine.media_host(name, host.clone());
-        }
-        let blink = engine.start().await.unwrap();
+        let blink = complete(engine).start().await.unwrap();
         let events = blink.events();
         Person { blink, heard, events, told: Vec::new() }
     }

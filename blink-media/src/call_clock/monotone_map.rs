@@ -14,6 +14,8 @@ const MAX_SLEW: f64 = 0.05;
 const SLEW_S: f64 = 2.0;
 /// Larger ones that would take the mapping back let it stand still for at least this long.
 const HOLD_S: f64 = 0.5;
+/// Rate of the mapping after a restart until it is right: it still has an inverse.
+const CRAWL: f64 = 0.01;
 /// Pieces that are kept: what lies before the oldest is extrapolated from it.
 const PIECES: usize = 128;
 
@@ -100,11 +102,22 @@ impl MonotoneMap {
     /// Goes on at a track time behind `newest`: the sender began anew. What was answered before
     /// stays the least that is answered.
     pub(super) fn restart(&mut self, newest: f64, from: f64, value: f64) {
-        let least = self.at(newest);
-        while self.pieces.len() > 1 && self.pieces.back().is_some_and(|piece| piece.from > newest) {
+        // Playout, concealment included, has asked for what is settled.
+        let settled = newest + SETTLED_S;
+        let least = self.at(settled);
+        while self.pieces.len() > 1 && self.pieces.back().is_some_and(|piece| piece.from > settled) {
             self.pieces.pop_back();
         }
-        self.push(Piece { from, value: value.max(least), rate: 1.0 });
+        let behind = (least - value) / 1e6;
+        if (0.0..=SETTLED_S).contains(&behind) {
+            // No more than what was settled in advance: it crawls until it is right, where a slew
+            // would take seconds. What is further behind is left to steering.
+            let crawls = behind / (1.0 - CRAWL);
+            self.push(Piece { from, value: least, rate: CRAWL });
+            self.push(Piece { from: from + crawls, value: least + crawls * CRAWL * 1e6, rate: 1.0 });
+        } else {
+            self.push(Piece { from, value: value.max(least), rate: 1.0 });
+        }
         self.steered = f64::NEG_INFINITY;
     }
 
@@ -168,6 +181,26 @@ mod tests {
         map.restart(10.0, 90_000.0, 0.0);
         assert!(map.at(90_000.0) >= map.at(10.25) && map.at(50_000.0) <= map.at(90_000.0));
         assert!((map.at(90_001.0) - map.at(90_000.0) - 1e6).abs() < 1.0);
+    }
+
+    /// Playout asks for up to [`SETTLED_S`] beyond the newest packet, and the sender restarts then.
+    #[test]
+    fn what_is_settled_at_a_restart_is_not_revised_and_nothing_goes_backwards() {
+        for (value, target) in [(5.01e6, 0.0), (5.4e6, 0.0), (0.0, 0.0), (5.01e6, -3e6), (5.01e6, 2e6)] {
+            let mut map = MonotoneMap::new(0.0, 0.0);
+            (0..250).for_each(|n| map.steer(f64::from(n) * 0.02, 0.0, |time| time * 1e6));
+            map.steer(5.0, 0.0, |time| time * 1e6 + target);
+            let settled = |map: &MonotoneMap| (0..=25).map(|n| map.at(5.0 + f64::from(n) * 0.01)).collect::<Vec<_>>();
+            let before = settled(&map);
+            map.restart(5.0, 6.0, value);
+            assert_eq!(settled(&map), before, "{value} {target}");
+            assert!(map.at(6.0) >= before[25], "{value} {target}: {} after {}", map.at(6.0), before[25]);
+            for n in 0..400 {
+                map.steer(6.0 + f64::from(n) * 0.02, 0.0, |time| time * 1e6 - 4e6);
+                assert!(map.at(6.0 + f64::from(n) * 0.02) >= before[25]);
+            }
+            assert_eq!(settled(&map), before, "{value} {target}, later");
+        }
     }
 
     #[test]

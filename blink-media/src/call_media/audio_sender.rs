@@ -84,6 +84,11 @@ impl AudioSender {
         Ok(())
     }
 
+    /// Its source, to be sent in another call.
+    pub(super) fn into_source(self) -> Option<Box<dyn AudioSource>> {
+        self.capture.map(Capture::into_source)
+    }
+
     pub(super) fn has_source(&self) -> bool {
         self.capture.is_some()
     }
@@ -195,6 +200,13 @@ impl CaptureOutput for Output<'_, '_> {
                 let (path, track) = (receiver.path, receiver.track.track);
                 outputs.push_back(MediaOutput::Send { path, track, packet: receiver.track.number(&packet) });
             }
+        }
+    }
+
+    fn on_skipped(&mut self, codec: &CodecName, timestamp: RtpTime, captured: Instant) {
+        let Context { audio, clock, .. } = &mut *self.context;
+        if let Some(clock_rate) = audio.clock_rate(codec) {
+            clock.handle_capture(self.track, RtpStamp { timestamp, clock_rate }, captured);
         }
     }
 

@@ -8,10 +8,14 @@ use super::section_report::SectionReport;
 use super::taps::Tap;
 use super::video_receiver::FrameSink;
 use crate::call_clock::{RtpStamp, SyncRound};
+use crate::processors::Processors;
 
 /// A command to the media of a call, by who gives it.
 pub enum MediaCommand {
     // Devices.
+    /// Processes the microphone with these, in place of those before. Send it before the microphone
+    /// that must not be sent without them.
+    SetProcessors(Processors),
     /// Captures from this microphone, in place of the one before.
     SetMicrophone(Box<dyn AudioSource>),
     /// Captures silence: there is no microphone any longer.

@@ -45,7 +45,7 @@ pub enum MediaOutput {
         interval: Duration,
         /// The media sections.
         sections: Vec<SectionReport>,
-        /// Capture times of the tracks that are sent on this path.
+        /// Capture times of the audio tracks that are sent on this path, muted and silent ones too.
         captures: Vec<CapturePoint>,
     },
     /// No media section is free for a stream on this path.

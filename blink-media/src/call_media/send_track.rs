@@ -20,7 +20,7 @@ pub struct SendTrack {
 
 impl SendTrack {
     /// A track whose first packet has this number. Random (RFC 3550 §5.1).
-    pub(super) fn new(track: TrackId, first_sequence: u16) -> Self {
+    pub fn new(track: TrackId, first_sequence: u16) -> Self {
         Self { track, next: Arc::new(AtomicU16::new(first_sequence)), frames_dropped: Arc::default() }
     }
 

@@ -12,7 +12,33 @@ use super::section_report::SectionReport;
 use super::video_sender::VideoCommand;
 use crate::receiver_reports::PathQuality;
 
+/// The streams that a call offers, with the sources of the audio streams.
+#[derive(Default)]
+pub struct OfferedStreams {
+    audio: Vec<(StreamId, Box<dyn AudioSource>)>,
+    video: Vec<StreamId>,
+}
+
 impl CallMedia {
+    /// Takes the offered streams out, for the media of a call that continues in place of this one
+    /// (glare). All paths end with that.
+    pub fn take_streams(&mut self, now: Instant) -> OfferedStreams {
+        let paths: Vec<_> = self.paths.keys().copied().collect();
+        paths.into_iter().for_each(|path| self.remove_path(now, path));
+        let audio = std::mem::take(&mut self.audio_streams).into_iter();
+        OfferedStreams {
+            audio: audio.filter_map(|(stream, sender)| Some((stream, sender.into_source()?))).collect(),
+            video: std::mem::take(&mut self.video_streams),
+        }
+    }
+
+    /// Offers the streams of another call. A source that does not fit this one is lost
+    /// ([`MediaEvent::SourceLost`]).
+    pub fn offer_streams(&mut self, streams: OfferedStreams) {
+        streams.audio.into_iter().for_each(|(stream, source)| self.offer_audio(stream, source));
+        self.video_streams.extend(streams.video);
+    }
+
     pub(super) fn offer_audio(&mut self, stream: StreamId, source: Box<dyn AudioSource>) {
         let mut sender = AudioSender::new(TrackKey::stream(self.local, stream));
         match sender.set_source(&self.audio, source, &mut self.random) {
@@ -29,9 +55,15 @@ impl CallMedia {
     }
 
     pub(super) fn start_sending(&mut self, now: Instant, id: PathId, stream: StreamId) {
-        let kind = if self.audio_streams.contains_key(&stream) { TrackKind::Audio } else { TrackKind::Video };
+        let is_audio = self.audio_streams.contains_key(&stream);
+        let kind = match (is_audio, self.video_streams.contains(&stream)) {
+            (true, _) => Some(TrackKind::Audio),
+            (false, true) => Some(TrackKind::Video),
+            // Its source was lost meanwhile.
+            (false, false) => None,
+        };
         let Some(path) = self.paths.get_mut(&id) else { return };
-        let Some(section) = path.free_section(kind) else {
+        let Some(section) = kind.and_then(|kind| path.free_section(kind)) else {
             return self.outputs.push_back(MediaOutput::Unsendable { path: id, stream });
         };
         let Some(mid) = section.mid.clone() else { return };

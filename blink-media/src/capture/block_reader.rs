@@ -4,6 +4,8 @@ use web_time::Instant;
 
 use blink_api::{AudioSource, ErrorKind, Result};
 
+use crate::latency::believed;
+
 /// Ticks without samples from which on a source counts as silent, until it has samples again.
 const STARVED: u32 = 10;
 
@@ -46,6 +48,10 @@ impl BlockReader {
         self.source = source;
         self.state = SourceState::Stale;
         (self.starved, self.filled) = (0, 0);
+    }
+
+    pub(super) fn into_source(self) -> Box<dyn AudioSource> {
+        self.source
     }
 
     /// Silences what was read and not yet taken.
@@ -131,6 +137,6 @@ impl BlockReader {
 
     /// Time at which audio that is read at `now` was captured, as far as the source knows.
     fn captured_at(&self, now: Instant) -> Instant {
-        now.checked_sub(self.source.latency()).unwrap_or(now)
+        now.checked_sub(believed(self.source.latency())).unwrap_or(now)
     }
 }

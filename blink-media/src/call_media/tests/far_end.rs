@@ -4,6 +4,7 @@
 use web_time::Duration;
 
 use super::room::{Room, assert_rendered};
+use crate::latency::MAX_LATENCY;
 use crate::tick_scheduler::TICK;
 
 const fn ms(ms: u64) -> Duration {
@@ -116,4 +117,22 @@ fn a_block_that_the_speaker_did_not_take_is_not_rendered() {
     room.talk(20);
     assert!(room.loudspeakers[0].played().len() > before);
     assert_rendered(&room.observer, &room.loudspeakers);
+}
+
+/// A device's latency is its own claim: an absurd one costs the echo canceller its delay, not the
+/// call its media.
+#[test]
+fn an_absurd_latency_of_a_device_or_processor_is_bounded() {
+    let mut room = Room::new();
+    room.observer.delay = Duration::MAX;
+    room.set_processors(2);
+    room.open_speaker(Duration::MAX / 2);
+    room.open_microphone(0.5, Duration::MAX);
+    room.connect();
+    room.admit();
+    room.talk(10);
+    let rendered = room.observer.rendered.lock().unwrap();
+    let (_, at) = rendered.last().expect("the far end is rendered");
+    assert!(at.saturating_duration_since(room.now) <= MAX_LATENCY + ms(100));
+    assert!(!room.sent.is_empty(), "the microphone is sent");
 }

@@ -182,3 +182,26 @@ fn reports_have_what_arrives_and_when_what_is_sent_was_captured() {
         assert_eq!(captures[0].track, TrackKey::microphone(endpoint(1)));
     }
 }
+
+/// A muted microphone sends nothing, and its timestamps go on: reports still say when they were
+/// captured.
+#[test]
+fn a_muted_microphone_stays_in_the_reports() {
+    let mut room = Room::new();
+    room.connect();
+    room.admit();
+    room.open_microphone(0.5, Duration::ZERO);
+    room.run(Duration::from_secs(1));
+    room.command(MediaCommand::SetMuted(true));
+    room.run(Duration::from_secs(9));
+    room.outputs.clear();
+    let before = room.now;
+    room.run(Duration::from_secs(2));
+    let captured = room.outputs.iter().find_map(|output| match output {
+        MediaOutput::Report { captures, .. } => captures.first(),
+        _ => None,
+    });
+    let captured = captured.expect("the microphone is reported");
+    assert_eq!(captured.track, TrackKey::microphone(endpoint(1)));
+    assert!(captured.captured_us + 20_000 >= (before - room.start).as_micros() as u64);
+}
