@@ -78,6 +78,8 @@ mod tests {
                 ("codec", "pcma"),
                 ("codec", "pcmu"),
                 ("media_host", "synthetic"),
+                ("payload_format", "h264"),
+                ("payload_format", "vp8"),
                 ("signaling", "ipfs"),
                 ("signaling", "libp2p"),
                 ("signaling", "memory"),

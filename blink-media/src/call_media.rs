@@ -111,7 +111,7 @@ pub struct PathStatistics {
     pub frames_dropped: u64,
 }
 
-/// The media of one call. See the [module](self) for its parts.
+/// The media of one call. The documentation of its module lists its parts.
 pub struct CallMedia {
     local: Endpoint,
     audio: CallAudio,
