@@ -10,13 +10,13 @@ use blink_api::{Configuration, ErrorKind, Registry};
 use blink_engine::{AudioConfig, CallConfig, EndReason, Event};
 use blink_media_g711 as _;
 use blink_transport_memory::Hub;
-use people::{Person, Town};
+use people::{Person, TestNetwork};
 
 fn media(event: &Event) -> bool {
     matches!(event, Event::MediaStarted { .. })
 }
 
-/// The codecs that somebody sends with, and how many packets were decoded of each participant.
+/// Codecs of the sent audio, and the number of decoded packets of each participant.
 async fn sent_and_heard(person: &Person) -> BTreeMap<String, (String, u64)> {
     let statistics = person.blink.statistics().await.unwrap();
     statistics
@@ -29,10 +29,10 @@ async fn sent_and_heard(person: &Person) -> BTreeMap<String, (String, u64)> {
 /// third.
 #[tokio::test(start_paused = true)]
 async fn each_pair_uses_the_most_preferred_codec_that_both_have() {
-    let town = Town::new();
-    let mut alice = town.person_with(1, "tone:440", &["codec=[opus,pcmu]"]).await;
-    let mut bob = town.person_with(2, "tone:700", &["codec=pcmu"]).await;
-    let mut carol = town.person_with(3, "tone:1000", &["codec=[opus,pcma,pcmu]"]).await;
+    let network = TestNetwork::new();
+    let mut alice = network.person_with(1, "tone:440", &["codec=[opus,pcmu]"]).await;
+    let mut bob = network.person_with(2, "tone:700", &["codec=pcmu"]).await;
+    let mut carol = network.person_with(3, "tone:1000", &["codec=[opus,pcma,pcmu]"]).await;
     alice.blink.offer_call(&[bob.blink.did(), carol.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;
     carol.answers().await;
@@ -64,9 +64,9 @@ async fn each_pair_uses_the_most_preferred_codec_that_both_have() {
 /// Where packets are lost, those after them carry copies, and what was lost is played from these.
 #[tokio::test(start_paused = true)]
 async fn lost_sound_comes_with_the_packets_after_it() {
-    let town = Town::new();
-    let mut alice = town.person_with(1, "tone:440", &["codec=opus"]).await;
-    let mut bob = town.person_with(2, "tone:700", &["codec=opus"]).await;
+    let network = TestNetwork::new();
+    let mut alice = network.person_with(1, "tone:440", &["codec=opus"]).await;
+    let mut bob = network.person_with(2, "tone:700", &["codec=opus"]).await;
     alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;
     for person in [&mut alice, &mut bob] {
@@ -80,7 +80,7 @@ async fn lost_sound_comes_with_the_packets_after_it() {
     for person in [&alice, &bob] {
         assert_eq!(recovered(person).await.0, 0, "nothing was lost so far");
     }
-    town.registry().shared().of::<Hub>().lose(0.15, 7);
+    network.registry().shared().of::<Hub>().lose(0.15, 7);
     tokio::time::sleep(Duration::from_secs(20)).await;
     for person in [&alice, &bob] {
         let (recovered, lost) = recovered(person).await;
@@ -93,9 +93,9 @@ async fn lost_sound_comes_with_the_packets_after_it() {
 /// failed.
 #[tokio::test(start_paused = true)]
 async fn without_a_common_codec_the_call_fails_on_both_sides() {
-    let town = Town::new();
-    let mut alice = town.person_with(1, "tone:440", &["codec=opus"]).await;
-    let mut bob = town.person_with(2, "tone:700", &["codec=[pcmu,pcma]"]).await;
+    let network = TestNetwork::new();
+    let mut alice = network.person_with(1, "tone:440", &["codec=opus"]).await;
+    let mut bob = network.person_with(2, "tone:700", &["codec=[pcmu,pcma]"]).await;
     alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;
     for person in [&mut alice, &mut bob] {
@@ -110,10 +110,10 @@ async fn a_call_sounds_as_it_was_offered() {
     for (frame_ms, channels, codec) in
         [(10, 1, "opus"), (40, 1, "opus"), (60, 2, "opus"), (20, 2, "PCMA"), (10, 1, "PCMA")]
     {
-        let town = Town::new();
+        let network = TestNetwork::new();
         let settings = ["codec=[opus,pcma]"];
-        let mut alice = town.person_with(1, "tone:440", &settings).await;
-        let mut bob = town.person_with(2, "tone:1000", &settings).await;
+        let mut alice = network.person_with(1, "tone:440", &settings).await;
+        let mut bob = network.person_with(2, "tone:1000", &settings).await;
         let audio = AudioConfig {
             codecs: vec![codec.to_owned()],
             frame: Some(Duration::from_millis(frame_ms)),
@@ -144,9 +144,9 @@ async fn a_call_sounds_as_it_was_offered() {
 /// wrong.
 #[tokio::test(start_paused = true)]
 async fn sound_that_cannot_be_sent_is_refused() {
-    let town = Town::new();
-    let alice = town.person_with(1, "tone:440", &["codec=[opus,pcmu]"]).await;
-    let bob = town.person_with(2, "tone:440", &["codec=opus"]).await;
+    let network = TestNetwork::new();
+    let alice = network.person_with(1, "tone:440", &["codec=[opus,pcmu]"]).await;
+    let bob = network.person_with(2, "tone:440", &["codec=opus"]).await;
     let audio = AudioConfig::default;
     for (audio, kind, named) in [
         (AudioConfig { frame: Some(Duration::from_millis(30)), ..audio() }, ErrorKind::Invalid, "frame"),

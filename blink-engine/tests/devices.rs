@@ -12,7 +12,7 @@ use blink_api::{
     MediaCapabilities, MediaHost, OpenRequest, ReadResult, Result, TrackKind,
 };
 use blink_engine::{CallConfig, Event};
-use people::Town;
+use people::TestNetwork;
 use tokio::sync::broadcast;
 
 /// A host with the microphones and speakers `usb`, which can be unplugged, and `default`.
@@ -154,10 +154,10 @@ async fn opens(desk: &Desk, name: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn an_unplugged_microphone_is_replaced_and_used_again_once_it_is_back() {
-    let town = Town::new();
+    let network = TestNetwork::new();
     let desk = Desk::new();
-    let mut alice = town.person_on(1, "usb", &["speaker=none"], &[("desk", desk.clone())]).await;
-    let mut bob = town.person(2, "none").await;
+    let mut alice = network.person_on(1, "usb", &["speaker=none"], &[("desk", desk.clone())]).await;
+    let mut bob = network.person(2, "none").await;
     alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;
     bob.until("heard", |event| matches!(event, Event::MediaStarted { .. })).await;
@@ -185,12 +185,12 @@ async fn an_unplugged_microphone_is_replaced_and_used_again_once_it_is_back() {
 #[tokio::test(start_paused = true)]
 async fn a_microphone_of_the_second_host_is_found_by_its_name() {
     for name in ["usb", "desk/usb"] {
-        let town = Town::new();
+        let network = TestNetwork::new();
         let (preferred, desk) = (Desk::new(), Desk::new());
         preferred.is_unplugged.store(true, Ordering::Relaxed);
         let hosts: [(&str, Arc<dyn MediaHost>); 2] = [("rack", preferred.clone()), ("desk", desk.clone())];
-        let alice = town.person_on(1, name, &["speaker=none"], &hosts).await;
-        let mut bob = town.person(2, "none").await;
+        let alice = network.person_on(1, name, &["speaker=none"], &hosts).await;
+        let mut bob = network.person(2, "none").await;
         alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
         bob.answers().await;
         bob.until("heard", |event| matches!(event, Event::MediaStarted { .. })).await;
@@ -226,10 +226,10 @@ async fn plays(desk: &Desk) {
 
 #[tokio::test(start_paused = true)]
 async fn a_stand_in_speaker_plays_on_while_the_chosen_one_cannot_be_opened() {
-    let town = Town::new();
+    let network = TestNetwork::new();
     let desk = Desk::new();
-    let mut alice = town.person_on(1, "none", &["speaker=desk/usb"], &[("desk", desk.clone())]).await;
-    let mut bob = town.person(2, "tone:440").await;
+    let mut alice = network.person_on(1, "none", &["speaker=desk/usb"], &[("desk", desk.clone())]).await;
+    let mut bob = network.person(2, "tone:440").await;
     alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;
     alice.until("heard", |event| matches!(event, Event::MediaStarted { .. })).await;
@@ -245,10 +245,10 @@ async fn a_stand_in_speaker_plays_on_while_the_chosen_one_cannot_be_opened() {
 
 #[tokio::test(start_paused = true)]
 async fn a_live_stand_in_microphone_is_reported_as_such() {
-    let town = Town::new();
+    let network = TestNetwork::new();
     let desk = Desk::new();
-    let mut alice = town.person_on(1, "usb", &["speaker=none"], &[("desk", desk.clone())]).await;
-    let mut bob = town.person(2, "none").await;
+    let mut alice = network.person_on(1, "usb", &["speaker=none"], &[("desk", desk.clone())]).await;
+    let mut bob = network.person(2, "none").await;
     alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;
     bob.until("heard", |event| matches!(event, Event::MediaStarted { .. })).await;
@@ -262,4 +262,22 @@ async fn a_live_stand_in_microphone_is_reported_as_such() {
     while let Some(event) = alice.next().await {
         assert!(!matches!(event, Event::NoMicrophone { .. }), "another one is live");
     }
+}
+
+/// A microphone that was opened before its call belongs to the host that opened it.
+#[tokio::test(start_paused = true)]
+async fn a_required_microphone_is_lost_when_its_own_host_removes_it() {
+    let network = TestNetwork::new();
+    let (preferred, desk) = (Desk::new(), Desk::new());
+    preferred.is_unplugged.store(true, Ordering::Relaxed);
+    let hosts: [(&str, Arc<dyn MediaHost>); 2] = [("rack", preferred.clone()), ("desk", desk.clone())];
+    let settings = ["speaker=none", "call.require_microphone=true"];
+    let mut alice = network.person_on(1, "usb", &settings, &hosts).await;
+    let mut bob = network.person(2, "none").await;
+    alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
+    bob.answers().await;
+    bob.until("heard", |event| matches!(event, Event::MediaStarted { .. })).await;
+    assert_eq!(desk.opened(), ["usb"], "it is opened once");
+    desk.changes.send(DeviceChange::Removed("usb".to_owned())).unwrap();
+    alice.until("lost", |event| matches!(event, Event::DeviceLost { name } if name == "usb")).await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use blink_api::ErrorKind;
 use blink_engine::{Blink, CallConfig, EndReason, Event, EventItem};
-use people::Town;
+use people::TestNetwork;
 
 fn joined(event: &Event) -> bool {
     matches!(event, Event::ParticipantJoined { .. })
@@ -33,9 +33,9 @@ fn share_of_tone(path: &std::path::Path, hertz: f32) -> f32 {
 
 #[tokio::test(start_paused = true)]
 async fn two_people_hear_each_others_tone() {
-    let town = Town::new();
-    let mut alice = town.person(1, "tone:440").await;
-    let mut bob = town.person(2, "tone:1000").await;
+    let network = TestNetwork::new();
+    let mut alice = network.person(1, "tone:440").await;
+    let mut bob = network.person(2, "tone:1000").await;
     let config = CallConfig { conversation: b"hello".to_vec(), ..CallConfig::default() };
     let call = alice.blink.offer_call(&[bob.blink.did()], config).await.unwrap();
     assert_eq!(bob.answers().await, call.id());
@@ -60,10 +60,10 @@ async fn two_people_hear_each_others_tone() {
 
 #[tokio::test(start_paused = true)]
 async fn three_people_all_hear_each_other() {
-    let town = Town::new();
-    let mut alice = town.person(1, "tone:440").await;
-    let mut bob = town.person(2, "tone:700").await;
-    let mut carol = town.person(3, "tone:1000").await;
+    let network = TestNetwork::new();
+    let mut alice = network.person(1, "tone:440").await;
+    let mut bob = network.person(2, "tone:700").await;
+    let mut carol = network.person(3, "tone:1000").await;
     alice.blink.offer_call(&[bob.blink.did(), carol.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;
     carol.answers().await;
@@ -85,11 +85,11 @@ async fn three_people_all_hear_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn before_the_answer_no_device_is_opened_and_a_missing_microphone_is_told() {
-    let town = Town::new();
+    let network = TestNetwork::new();
     let missing = "wav:/nowhere/at/all.wav";
-    let alice = town.person(1, "tone:440").await;
-    let mut bob = town.person(2, missing).await;
-    let mut carol = town.person_with(3, missing, &["call.require_microphone=true"]).await;
+    let alice = network.person(1, "tone:440").await;
+    let mut bob = network.person(2, missing).await;
+    let mut carol = network.person_with(3, missing, &["call.require_microphone=true"]).await;
     alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.until("incoming", |event| matches!(event, Event::IncomingCall { .. })).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -109,9 +109,9 @@ async fn before_the_answer_no_device_is_opened_and_a_missing_microphone_is_told(
 #[tokio::test(start_paused = true)]
 async fn nothing_is_told_of_a_call_of_two_after_its_end() {
     for wait in [0, 1, 5, 20, 60, 200, 1_000] {
-        let town = Town::new();
-        let alice = town.person(1, "tone:440").await;
-        let mut bob = town.person(2, "wav:/nowhere.wav").await;
+        let network = TestNetwork::new();
+        let alice = network.person(1, "tone:440").await;
+        let mut bob = network.person(2, "wav:/nowhere.wav").await;
         let mut events = bob.blink.events();
         alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
         bob.answers().await;
@@ -130,10 +130,10 @@ async fn nothing_is_told_of_a_call_of_two_after_its_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_shutdown_the_data_directory_is_free_at_once() {
-    let town = Town::new();
-    let setting = format!("data_dir={}", town.directory().join("data").display());
+    let network = TestNetwork::new();
+    let setting = format!("data_dir={}", network.directory().join("data").display());
     let configuration =
-        blink_api::Configuration::builder(town.registry()).set_argument("test", &setting).build().unwrap();
+        blink_api::Configuration::builder(network.registry()).set_argument("test", &setting).build().unwrap();
     for _ in 0..30 {
         Blink::start(&configuration).await.unwrap().shutdown().await;
     }
@@ -141,9 +141,9 @@ async fn after_shutdown_the_data_directory_is_free_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_muted_microphone_sends_no_sound() {
-    let town = Town::new();
-    let mut alice = town.person(1, "tone:440").await;
-    let mut bob = town.person(2, "silence").await;
+    let network = TestNetwork::new();
+    let mut alice = network.person(1, "tone:440").await;
+    let mut bob = network.person(2, "silence").await;
     alice.blink.set_muted(true).await.unwrap();
     alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;
@@ -158,10 +158,10 @@ async fn a_muted_microphone_sends_no_sound() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_call_publishes_shows_nobody_and_nothing() {
-    let town = Town::new();
-    let mut tap = town.registry().shared().of::<blink_signaling_memory::Hub>().tap();
-    let mut alice = town.person(1, "tone:440").await;
-    let mut bob = town.person(2, "tone:1000").await;
+    let network = TestNetwork::new();
+    let mut tap = network.registry().shared().of::<blink_signaling_memory::Hub>().tap();
+    let mut alice = network.person(1, "tone:440").await;
+    let mut bob = network.person(2, "tone:1000").await;
     let call = alice
         .blink
         .offer_call(&[bob.blink.did()], CallConfig { conversation: b"secret".to_vec(), ..CallConfig::default() })
@@ -197,11 +197,11 @@ async fn what_a_call_publishes_shows_nobody_and_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn replaying_all_that_was_published_changes_nothing_and_is_counted() {
-    let town = Town::new();
-    let hub = town.registry().shared().of::<blink_signaling_memory::Hub>();
+    let network = TestNetwork::new();
+    let hub = network.registry().shared().of::<blink_signaling_memory::Hub>();
     let mut tap = hub.tap();
-    let alice = town.person(1, "silence").await;
-    let mut bob = town.person(2, "silence").await;
+    let alice = network.person(1, "silence").await;
+    let mut bob = network.person(2, "silence").await;
     let call = alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;
     bob.until("media", media).await;
@@ -240,9 +240,9 @@ async fn replaying_all_that_was_published_changes_nothing_and_is_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_listener_is_told_what_it_missed_and_how_things_stand() {
-    let town = Town::new();
-    let alice = town.person(1, "silence").await;
-    let bob = town.person(2, "silence").await;
+    let network = TestNetwork::new();
+    let alice = network.person(1, "silence").await;
+    let bob = network.person(2, "silence").await;
     let mut slow = alice.blink.events();
     for _ in 0..1_200 {
         alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
@@ -257,10 +257,10 @@ async fn a_slow_listener_is_told_what_it_missed_and_how_things_stand() {
 
 #[tokio::test(start_paused = true)]
 async fn identity_and_device_survive_a_restart_and_the_directory_has_one_owner() {
-    let town = Town::new();
-    let setting = format!("data_dir={}", town.directory().join("data").display());
+    let network = TestNetwork::new();
+    let setting = format!("data_dir={}", network.directory().join("data").display());
     let configuration =
-        blink_api::Configuration::builder(town.registry()).set_argument("test", &setting).build().unwrap();
+        blink_api::Configuration::builder(network.registry()).set_argument("test", &setting).build().unwrap();
     let first = Blink::start(&configuration).await.unwrap();
     let endpoint = first.endpoint();
     let busy = Blink::start(&configuration).await.err().unwrap();
@@ -281,9 +281,9 @@ async fn a_call_comes_about_whatever_the_clock_says() {
     // Before 1970 (which the system's clock gives as 0), its first hour, 2100, and as far as it can
     // be written.
     for unix_ms in [0, 1_800_000, 4_102_444_800_000, u64::MAX] {
-        let town = Town::at(unix_ms);
-        let alice = town.person(1, "none").await;
-        let mut bob = town.person(2, "none").await;
+        let network = TestNetwork::at(unix_ms);
+        let alice = network.person(1, "none").await;
+        let mut bob = network.person(2, "none").await;
         for _ in 0..2 {
             let call = alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
             bob.answers().await;

@@ -13,7 +13,7 @@ use blink_engine::{CallConfig, Event};
 use blink_proto::secure::{AgreementKey, Identity, MAX_ENVELOPE, Random, Sealing, inbox_topic, seal};
 use blink_proto::wire::{Body, Content, Ringing};
 use blink_signaling_memory::{Hub, Traffic};
-use people::Town;
+use people::TestNetwork;
 use rand::{Rng, SeedableRng};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -30,7 +30,7 @@ fn held() -> usize {
     stats.bytes_allocated - stats.bytes_deallocated
 }
 
-/// A letter that opens, by somebody who exists for it alone.
+/// An envelope that can be opened, from an identity that sends nothing else.
 fn letter(random: &mut Random, to: &Did, seq: u64) -> Vec<u8> {
     let stranger = Identity::generate(random);
     let from = Endpoint { did: stranger.did(), device: DeviceId::from_random([9; 16]) };
@@ -50,11 +50,11 @@ fn garbage(random: &mut Random, size: u64) -> Vec<u8> {
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_costs_less_than_20_mb_and_gives_it_back() {
-    let town = Town::new();
-    let hub = town.registry().shared().of::<Hub>();
+    let network = TestNetwork::new();
+    let hub = network.registry().shared().of::<Hub>();
     let mut tap = hub.tap();
-    let mut alice = town.person(1, "none").await;
-    let mut bob = town.person(2, "none").await;
+    let mut alice = network.person(1, "none").await;
+    let mut bob = network.person(2, "none").await;
     alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;
     for person in [&mut alice, &mut bob] {

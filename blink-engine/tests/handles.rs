@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use blink_api::ErrorKind;
 use blink_engine::{Blink, Call, CallConfig, EndReason, Event, EventItem};
-use people::Town;
+use people::TestNetwork;
 
 fn joined(event: &Event) -> bool {
     matches!(event, Event::ParticipantJoined { .. })
@@ -43,8 +43,8 @@ async fn talks_and_leaves(blink: Blink, events: blink_engine::Events, call: Call
 async fn a_handle_follows_its_call_where_two_people_call_each_other() {
     let mut replaced = 0;
     for seed in 0..8 {
-        let town = Town::new();
-        let (alice, bob) = (town.person(seed * 2 + 1, "none").await, town.person(seed * 2 + 2, "none").await);
+        let network = TestNetwork::new();
+        let (alice, bob) = (network.person(seed * 2 + 1, "none").await, network.person(seed * 2 + 2, "none").await);
         let everything = [alice.blink.events(), bob.blink.events()];
         let events = [alice.blink.events(), bob.blink.events()];
         let (to_bob, to_alice) = ([bob.blink.did()], [alice.blink.did()]);
@@ -65,7 +65,7 @@ async fn a_handle_follows_its_call_where_two_people_call_each_other() {
         assert_eq!((ended.0.0, ended.1.0), (1, 1), "seed {seed}");
         assert_eq!(hers.id(), his.id(), "seed {seed}: both are in one call");
         assert!(hers.is(offered[0]) && his.is(offered[1]));
-        // Whoever reads late sees all of it, too.
+        // A late reader sees all events, too.
         for (events, call) in everything.into_iter().zip([&hers, &his]) {
             let mut events = events.of(call);
             let mut last = None;
@@ -81,10 +81,10 @@ async fn a_handle_follows_its_call_where_two_people_call_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn the_events_of_a_call_that_was_joined_again_are_those_of_this_joining() {
-    let town = Town::new();
-    let alice = town.person(1, "none").await;
-    let mut bob = town.person(2, "none").await;
-    let mut carol = town.person(3, "none").await;
+    let network = TestNetwork::new();
+    let alice = network.person(1, "none").await;
+    let mut bob = network.person(2, "none").await;
+    let mut carol = network.person(3, "none").await;
     let people = [bob.blink.did(), carol.blink.did()];
     alice.blink.offer_call(&people, CallConfig::default()).await.unwrap();
     carol.answers().await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use blink_api::{AudioFormat, AudioProcessor, AudioProcessorFactory, Error, ErrorKind, ProcessorCapabilities, Result};
 use blink_engine::{CallConfig, Event};
-use people::Town;
+use people::TestNetwork;
 
 /// Changes nothing.
 struct Idle;
@@ -59,11 +59,11 @@ impl AudioProcessorFactory for Panicking {
 #[tokio::test(start_paused = true)]
 async fn a_processor_that_loads_keeps_no_command_waiting_and_the_microphone_waits_for_it() {
     for settings in [&[][..], &["call.require_microphone=true"]] {
-        let town = Town::new();
+        let network = TestNetwork::new();
         let (loaded, loading) = mpsc::channel();
         let factory = Arc::new(Loading(Mutex::new(loading)));
-        let alice = town.person_built(1, "tone:440", settings, |engine| engine.processor(factory)).await;
-        let mut bob = town.person(2, "silence").await;
+        let alice = network.person_built(1, "tone:440", settings, |engine| engine.processor(factory)).await;
+        let mut bob = network.person(2, "silence").await;
         alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
         bob.answers().await;
         bob.until("joined", |event| matches!(event, Event::ParticipantJoined { .. })).await;
@@ -76,9 +76,9 @@ async fn a_processor_that_loads_keeps_no_command_waiting_and_the_microphone_wait
 
 #[tokio::test(start_paused = true)]
 async fn a_processor_that_panics_costs_the_microphone_and_not_the_engine() {
-    let town = Town::new();
-    let mut alice = town.person_built(1, "tone:440", &[], |engine| engine.processor(Arc::new(Panicking))).await;
-    let mut bob = town.person(2, "tone:440").await;
+    let network = TestNetwork::new();
+    let mut alice = network.person_built(1, "tone:440", &[], |engine| engine.processor(Arc::new(Panicking))).await;
+    let mut bob = network.person(2, "tone:440").await;
     alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     let event = alice.until("no microphone", |event| matches!(event, Event::NoMicrophone { .. })).await;
     assert!(matches!(event, Event::NoMicrophone { error, .. } if error.contains("panicked")));

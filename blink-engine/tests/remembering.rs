@@ -10,7 +10,7 @@ use blink_engine::{
     CallConfig, CallDirection, CallOutcome, DataDirectory, Event, EventItem, ParticipantStatus, Presence,
 };
 use blink_signaling_memory::{Hub, Traffic};
-use people::{Person, Town};
+use people::{Person, TestNetwork};
 
 fn joined(event: &Event) -> bool {
     matches!(event, Event::ParticipantJoined { .. })
@@ -25,14 +25,14 @@ fn ended(event: &Event) -> bool {
 }
 
 /// A participant with this data directory.
-async fn keeping(town: &Town, seed: u8, directory: &Path) -> Person {
-    town.person_with(seed, "silence", &[&format!("data_dir={}", directory.display())]).await
+async fn keeping(network: &TestNetwork, seed: u8, directory: &Path) -> Person {
+    network.person_with(seed, "silence", &[&format!("data_dir={}", directory.display())]).await
 }
 
 /// Copy of the data directory as a crash at this moment would leave it.
-async fn image(town: &Town, of: &Path, name: &str) -> PathBuf {
+async fn image(network: &TestNetwork, of: &Path, name: &str) -> PathBuf {
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let image = town.directory().join(name);
+    let image = network.directory().join(name);
     std::fs::create_dir(&image).unwrap();
     std::fs::copy(of.join("blink.redb"), image.join("blink.redb")).unwrap();
     image
@@ -40,10 +40,10 @@ async fn image(town: &Town, of: &Path, name: &str) -> PathBuf {
 
 #[tokio::test(start_paused = true)]
 async fn the_history_survives_and_can_be_read_without_an_engine() {
-    let town = Town::new();
-    let directory = town.directory().join("bob");
-    let alice = town.person(1, "silence").await;
-    let mut bob = keeping(&town, 2, &directory).await;
+    let network = TestNetwork::new();
+    let directory = network.directory().join("bob");
+    let alice = network.person(1, "silence").await;
+    let mut bob = keeping(&network, 2, &directory).await;
     alice
         .blink
         .offer_call(&[bob.blink.did()], CallConfig { conversation: b"tea".to_vec(), ..CallConfig::default() })
@@ -73,27 +73,27 @@ async fn the_history_survives_and_can_be_read_without_an_engine() {
     let kept = DataDirectory::open(&directory).unwrap();
     assert_eq!(kept.history().unwrap(), history);
     drop(kept);
-    let bob = keeping(&town, 2, &directory).await;
+    let bob = keeping(&network, 2, &directory).await;
     assert_eq!((bob.blink.endpoint(), bob.blink.call_history().await.unwrap()), (endpoint, history));
     bob.blink.clear_history().await.unwrap();
     bob.blink.shutdown().await;
     assert_eq!(DataDirectory::open(&directory).unwrap().history().unwrap(), []);
-    let nowhere = DataDirectory::open(&town.directory().join("nowhere")).err().unwrap();
+    let nowhere = DataDirectory::open(&network.directory().join("nowhere")).err().unwrap();
     assert_eq!(nowhere.kind(), ErrorKind::NotFound);
-    assert!(!town.directory().join("nowhere").exists(), "looking makes nothing");
+    assert!(!network.directory().join("nowhere").exists(), "looking makes nothing");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_rings_during_a_restart_rings_once_and_can_be_answered() {
-    let town = Town::new();
-    let directory = town.directory().join("bob");
-    let mut alice = town.person(1, "silence").await;
-    let mut bob = keeping(&town, 2, &directory).await;
+    let network = TestNetwork::new();
+    let directory = network.directory().join("bob");
+    let mut alice = network.person(1, "silence").await;
+    let mut bob = keeping(&network, 2, &directory).await;
     let call = alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.until("incoming", incoming).await;
     bob.blink.shutdown().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let mut bob = keeping(&town, 2, &directory).await;
+    let mut bob = keeping(&network, 2, &directory).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     let pending: Vec<_> = bob.blink.pending_calls().await.unwrap().iter().map(|call| call.call).collect();
     assert_eq!(pending, [call.id()]);
@@ -106,11 +106,11 @@ async fn a_call_that_rings_during_a_restart_rings_once_and_can_be_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_crash_a_groups_call_is_left_for_the_others_and_can_be_joined_again() {
-    let town = Town::new();
-    let directory = town.directory().join("carol");
-    let mut alice = town.person(1, "silence").await;
-    let mut bob = town.person(2, "silence").await;
-    let mut carol = keeping(&town, 3, &directory).await;
+    let network = TestNetwork::new();
+    let directory = network.directory().join("carol");
+    let mut alice = network.person(1, "silence").await;
+    let mut bob = network.person(2, "silence").await;
+    let mut carol = keeping(&network, 3, &directory).await;
     let people = [bob.blink.did(), carol.blink.did()];
     let call = alice.blink.offer_call(&people, CallConfig::default()).await.unwrap();
     bob.answers().await;
@@ -119,11 +119,11 @@ async fn after_a_crash_a_groups_call_is_left_for_the_others_and_can_be_joined_ag
         carol.until("joined", joined).await;
         alice.until("joined", joined).await;
     }
-    let crashed = image(&town, &directory, "crashed").await;
+    let crashed = image(&network, &directory, "crashed").await;
     carol.blink.shutdown().await;
     alice.until("left", |event| matches!(event, Event::ParticipantLeft { .. })).await;
 
-    let mut carol = keeping(&town, 3, &crashed).await;
+    let mut carol = keeping(&network, 3, &crashed).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(carol.blink.current_call().await.unwrap(), None, "the user has not said so");
     let ongoing = carol.blink.ongoing_calls().await.unwrap();
@@ -139,9 +139,9 @@ async fn after_a_crash_a_groups_call_is_left_for_the_others_and_can_be_joined_ag
 
 #[tokio::test(start_paused = true)]
 async fn presence_tells_who_listens() {
-    let town = Town::new();
-    let alice = town.person(1, "silence").await;
-    let bob = town.person(2, "silence").await;
+    let network = TestNetwork::new();
+    let alice = network.person(1, "silence").await;
+    let bob = network.person(2, "silence").await;
     assert_eq!(alice.blink.presence(bob.blink.did()).await.unwrap(), Presence::Online);
     let did = bob.blink.did();
     bob.blink.shutdown().await;
@@ -150,14 +150,14 @@ async fn presence_tells_who_listens() {
 
 #[tokio::test(start_paused = true)]
 async fn of_a_device_that_was_copied_the_one_that_started_first_stops() {
-    let town = Town::new();
-    let directory = town.directory().join("bob");
-    let alice = town.person(1, "silence").await;
-    keeping(&town, 2, &directory).await.blink.shutdown().await;
-    let copy = image(&town, &directory, "copy").await;
-    let mut first = keeping(&town, 2, &directory).await;
+    let network = TestNetwork::new();
+    let directory = network.directory().join("bob");
+    let alice = network.person(1, "silence").await;
+    keeping(&network, 2, &directory).await.blink.shutdown().await;
+    let copy = image(&network, &directory, "copy").await;
+    let mut first = keeping(&network, 2, &directory).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let mut second = keeping(&town, 2, &copy).await;
+    let mut second = keeping(&network, 2, &copy).await;
     assert_eq!(first.blink.endpoint(), second.blink.endpoint());
 
     alice.blink.offer_call(&[first.blink.did()], CallConfig::default()).await.unwrap();
@@ -176,20 +176,20 @@ async fn of_a_device_that_was_copied_the_one_that_started_first_stops() {
 
 #[tokio::test(start_paused = true)]
 async fn old_words_of_a_device_that_are_played_back_stop_nothing() {
-    let town = Town::new();
-    let hub = town.registry().shared().of::<Hub>();
+    let network = TestNetwork::new();
+    let hub = network.registry().shared().of::<Hub>();
     let mut tap = hub.tap();
-    let directory = town.directory().join("bob");
-    let alice = town.person(1, "silence").await;
+    let directory = network.directory().join("bob");
+    let alice = network.person(1, "silence").await;
     for _ in 0..2 {
-        let mut bob = keeping(&town, 2, &directory).await;
+        let mut bob = keeping(&network, 2, &directory).await;
         alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
         bob.answers().await;
         bob.until("joined", joined).await;
         bob.blink.shutdown().await;
         tokio::time::sleep(Duration::from_secs(20)).await;
     }
-    let bob = keeping(&town, 2, &directory).await;
+    let bob = keeping(&network, 2, &directory).await;
     for (n, sent) in tap.take().into_iter().enumerate() {
         let Traffic::Published { topic, message, .. } = sent else { continue };
         let mut origin = [9; 16];

@@ -9,16 +9,16 @@ use blink_api::{ErrorKind, StreamId, TrackKind, TrackSource};
 use blink_engine::{
     CallConfig, Event, Frames, Identity, ReceivedFrame, RequestedStream, StreamConfig, StreamEndReason,
 };
-use people::{Person, Town};
+use people::{Person, TestNetwork};
 
 fn config(kind: TrackKind, source: &str) -> StreamConfig {
     StreamConfig { kind, source: source.to_owned(), name: "shown".to_owned() }
 }
 
 /// Two people in a call.
-async fn connected(town: &Town) -> (Person, Person) {
-    let mut alice = town.person(1, "silence").await;
-    let mut bob = town.person(2, "silence").await;
+async fn connected(network: &TestNetwork) -> (Person, Person) {
+    let mut alice = network.person(1, "silence").await;
+    let mut bob = network.person(2, "silence").await;
     alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;
     for person in [&mut alice, &mut bob] {
@@ -51,8 +51,8 @@ async fn take(frames: &mut Frames, count: usize) -> Vec<ReceivedFrame> {
 #[tokio::test(start_paused = true)]
 async fn a_shown_clip_arrives_frame_by_frame_in_both_codecs() {
     for source in ["clip:vp8", "clip:h264"] {
-        let town = Town::new();
-        let (alice, mut bob) = connected(&town).await;
+        let network = TestNetwork::new();
+        let (alice, mut bob) = connected(&network).await;
         let stream = alice.blink.offer_stream(config(TrackKind::Video, source)).await.unwrap();
         offered(&mut bob, stream).await;
         let mut frames = video(&bob, &alice, stream).await;
@@ -68,8 +68,8 @@ async fn a_shown_clip_arrives_frame_by_frame_in_both_codecs() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_close_and_are_made_again_and_revoking_ends_them() {
-    let town = Town::new();
-    let (alice, mut bob) = connected(&town).await;
+    let network = TestNetwork::new();
+    let (alice, mut bob) = connected(&network).await;
     let stream = alice.blink.offer_stream(config(TrackKind::Video, "clip:vp8")).await.unwrap();
     offered(&mut bob, stream).await;
     let sender = alice.blink.endpoint();
@@ -91,8 +91,8 @@ async fn requests_close_and_are_made_again_and_revoking_ends_them() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_viewer_goes_on_at_a_key_frame() {
-    let town = Town::new();
-    let (alice, mut bob) = connected(&town).await;
+    let network = TestNetwork::new();
+    let (alice, mut bob) = connected(&network).await;
     let stream = alice.blink.offer_stream(config(TrackKind::Video, "clip:vp8")).await.unwrap();
     offered(&mut bob, stream).await;
     let mut frames = video(&bob, &alice, stream).await;
@@ -105,8 +105,8 @@ async fn a_slow_viewer_goes_on_at_a_key_frame() {
 
 #[tokio::test(start_paused = true)]
 async fn an_audio_stream_is_heard_beside_the_voice_and_is_not_muted_with_it() {
-    let town = Town::new();
-    let (alice, mut bob) = connected(&town).await;
+    let network = TestNetwork::new();
+    let (alice, mut bob) = connected(&network).await;
     alice.blink.set_muted(true).await.unwrap();
     let stream = alice.blink.offer_stream(config(TrackKind::Audio, "tone:700")).await.unwrap();
     offered(&mut bob, stream).await;
@@ -128,14 +128,14 @@ async fn an_audio_stream_is_heard_beside_the_voice_and_is_not_muted_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn who_cannot_be_shown_anything_is_told_why() {
-    let town = Town::new();
-    let alice = town.person(1, "silence").await;
+    let network = TestNetwork::new();
+    let alice = network.person(1, "silence").await;
     let without = alice.blink.offer_stream(config(TrackKind::Video, "clip:vp8")).await;
     assert_eq!(without.unwrap_err().kind(), ErrorKind::State);
     drop(alice);
 
-    let town = Town::new();
-    let (alice, _bob) = connected(&town).await;
+    let network = TestNetwork::new();
+    let (alice, _bob) = connected(&network).await;
     let missing = alice.blink.offer_stream(config(TrackKind::Video, "clip:/nowhere.ivf")).await.unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);
     assert!(missing.to_string().contains("/nowhere.ivf"), "{missing}");
@@ -146,9 +146,9 @@ async fn who_cannot_be_shown_anything_is_told_why() {
 
 #[tokio::test(start_paused = true)]
 async fn who_speaks_is_told_once_per_utterance() {
-    let town = Town::new();
-    let mut alice = town.person(1, "tone:440").await;
-    let mut bob = town.person(2, "silence").await;
+    let network = TestNetwork::new();
+    let mut alice = network.person(1, "tone:440").await;
+    let mut bob = network.person(2, "silence").await;
     alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;
     let speaker = alice.blink.endpoint();
@@ -186,14 +186,14 @@ async fn offered_streams_go_on_in_the_call_that_continues_after_glare() {
     for (kind, source) in [(TrackKind::Video, "clip:vp8"), (TrackKind::Audio, "tone:700")] {
         let mut replaced = 0;
         for seed in 1..9 {
-            let town = Town::new();
-            let alice = town.person(seed, "silence").await;
+            let network = TestNetwork::new();
+            let alice = network.person(seed, "silence").await;
             // He is not there yet, so that both call each other when he comes.
             let his_did = Identity::from_seed(&[seed + 100; 32]).did();
             let call = alice.blink.offer_call(&[his_did], CallConfig::default()).await.unwrap();
             let first = call.id();
             let stream = alice.blink.offer_stream(config(kind, source)).await.unwrap();
-            let mut bob = town.person(seed + 100, "silence").await;
+            let mut bob = network.person(seed + 100, "silence").await;
             bob.blink.offer_call(&[alice.blink.did()], CallConfig::default()).await.unwrap();
             receives(&mut bob, &alice, stream).await;
             replaced += usize::from(call.id() != first);

@@ -47,14 +47,13 @@ mod video_sender;
 use std::collections::{BTreeMap, VecDeque};
 use web_time::{Duration, Instant};
 
-use blink_api::{
-    AudioSink, CodecName, DeviceDirection, Endpoint, Preference, RtpIn, StreamId, TrackId, TrackKey, TrackKind,
-};
+use blink_api::{AudioSink, CodecName, Endpoint, Preference, RtpIn, StreamId, TrackId, TrackKey, TrackKind};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::call_audio::CallAudio;
 use crate::call_clock::CallClock;
+use crate::device_manager::OpenId;
 use crate::processors::Processors;
 use crate::receiver_reports::PathQuality;
 use crate::statistics::AudioStatistics;
@@ -166,9 +165,12 @@ impl CallMedia {
     pub fn handle(&mut self, now: Instant, command: MediaCommand) {
         match command {
             MediaCommand::SetProcessors(processors) => self.processors = processors,
-            MediaCommand::SetMicrophone(source) => self.set_microphone(now, source),
+            MediaCommand::SetMicrophone(id, source) => self.set_microphone(now, Some(id), source),
             MediaCommand::RemoveMicrophone => self.remove_microphone(now),
-            MediaCommand::SetSpeaker { sink, hardware_clock } => self.set_speaker(now, sink, hardware_clock),
+            MediaCommand::SetSpeaker { sink, hardware_clock, id } => {
+                self.set_speaker(now, Some((id, sink)), hardware_clock);
+            }
+            MediaCommand::RemoveSpeaker => self.set_speaker(now, None, false),
             MediaCommand::SetMuted(muted) => self.microphone.set_muted(muted),
             MediaCommand::SetDeafened(deafened) => self.speaker.set_deafened(deafened),
             MediaCommand::SetVolume(participant, volume) => self.speaker.set_volume(participant, volume),
@@ -272,12 +274,13 @@ impl CallMedia {
         self.speaker.finish();
     }
 
-    fn set_speaker(&mut self, now: Instant, sink: Box<dyn AudioSink>, hardware_clock: bool) {
+    /// Plays to a device from now on; to none for `None`.
+    fn set_speaker(&mut self, now: Instant, device: Option<(OpenId, Box<dyn AudioSink>)>, hardware_clock: bool) {
         // What processors learned about the speaker before is wrong now.
         self.processors.reset();
         let start = self.tick_grid.map_or(now, |grid| next_on_grid(grid, now));
-        if let Err(error) = self.speaker.set_sink(sink, hardware_clock, start) {
-            self.outputs.push_back(MediaOutput::Event(MediaEvent::DeviceLost(DeviceDirection::Sink, error)));
+        if let Err((id, error)) = self.speaker.set_device(device, hardware_clock, start) {
+            self.outputs.push_back(MediaOutput::Event(MediaEvent::DeviceLost(id, error)));
         }
     }
 

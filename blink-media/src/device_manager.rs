@@ -50,7 +50,7 @@ use port::Port;
 
 /// One opening of a device. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct OpenId(u64);
+pub struct OpenId(pub u64);
 
 /// A device of a media host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

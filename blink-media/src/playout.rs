@@ -86,9 +86,11 @@ pub struct Playout<K = Endpoint> {
     gain: f32,
     mix: Vec<f32>,
     played: Vec<f32>,
-    /// Time from the last tick to when its first sample leaves the loudspeaker; `None` where the
-    /// sink did not take it.
+    /// Time from the last reading of the queue to when the first sample of the last tick leaves the
+    /// loudspeaker; `None` where the sink did not take it.
     played_in: Option<Duration>,
+    /// Samples in the sink's queue when it was read last, and those written since.
+    queued: usize,
     /// 10 ms of one participant before its volume, for a tap.
     tapped: Vec<f32>,
     overruns: u64,
@@ -111,6 +113,7 @@ impl<K: Ord + Copy> Playout<K> {
             mix: vec![0.0; samples],
             played: vec![0.0; samples],
             played_in: None,
+            queued: 0,
             tapped: vec![0.0; samples],
             overruns: 0,
             follow_media_clock: false,
@@ -204,13 +207,19 @@ impl<K: Ord + Copy> Playout<K> {
         PlayoutReport { started, speaking, sink_error: self.write().err() }
     }
 
+    /// Reads the length of the sink's queue, which [`played_in`](Playout::played_in) counts from
+    /// until the next call.
+    pub fn read_queue(&mut self) {
+        self.queued = self.sink.queued();
+    }
+
     /// 10 ms that the last tick played, in the sink's format.
     pub fn far_end(&self) -> &[f32] {
         &self.played
     }
 
-    /// Time from the last tick to when the first sample of [`far_end`](Playout::far_end) leaves the
-    /// loudspeaker; `None` where the sink did not take it.
+    /// Time from the last [`read_queue`](Playout::read_queue) to when the first sample of
+    /// [`far_end`](Playout::far_end) leaves the loudspeaker; `None` where the sink did not take it.
     pub fn played_in(&self) -> Option<Duration> {
         self.played_in
     }
@@ -253,8 +262,7 @@ impl<K: Ord + Copy> Playout<K> {
         if self.failed {
             return Ok(());
         }
-        let queued = self.sink.queued();
-        if queued > self.format.samples_in(LONGEST_QUEUE) {
+        if self.sink.queued() > self.format.samples_in(LONGEST_QUEUE) {
             self.overruns += 1;
             return Ok(());
         }
@@ -264,7 +272,8 @@ impl<K: Ord + Copy> Playout<K> {
                 // What was not taken is not played.
                 self.played[taken.min(self.format.samples_in(TICK))..].fill(0.0);
                 if taken > 0 {
-                    self.played_in = Some(self.format.duration_of(queued) + believed(self.sink.latency()));
+                    self.played_in = Some(self.format.duration_of(self.queued) + believed(self.sink.latency()));
+                    self.queued += taken;
                 }
                 Ok(())
             }

@@ -1,11 +1,10 @@
-//! The path of sound allocates nothing once it runs: what may allocate may wait, and sound must
-//! not.
+//! The audio path allocates nothing once it runs: an allocation may block, and audio must not wait.
 //!
-//! From the microphone's samples to those for the speaker everything is here but the transport
-//! between [`Capture`] and [`Playout`], and once as a whole: [`CallMedia`]. Its packets share the
-//! bytes that the capture encoded them into, as they do in an engine; what a WebRTC stack does for
-//! its own is not measured. One thing is left out: that somebody begins or ceases to speak is told
-//! in a list, which that tick allocates, once.
+//! From the samples of the microphone to those for the speaker everything is measured but the
+//! transport between [`Capture`] and [`Playout`], and once as a whole: [`CallMedia`]. Its packets
+//! share the bytes that the capture encoded them into, as in an engine; what a WebRTC stack
+//! allocates is not measured. One exception: the tick in which a participant starts or stops
+//! speaking allocates the event that reports it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +20,7 @@ use blink_media::AudioStatistics;
 use blink_media::video::PayloadFormats;
 use blink_media::{
     CallAudio, CallClock, CallMedia, CallMediaConfig, Capture, CaptureConfig, MediaCommand, MediaOutput,
-    NegotiatedSection, PathId, Playout, Processors, ReceiveConfig, TICK, WorstCasePath,
+    NegotiatedSection, OpenId, PathId, Playout, Processors, ReceiveConfig, TICK, WorstCasePath,
 };
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_media_synthetic::speech_clip;
@@ -288,8 +287,8 @@ impl Call {
         };
         let (mut media, now) = (CallMedia::new(config, others.now), others.now);
         let source = Speech { samples: speech_clip(PEOPLE, Duration::from_secs(10)), at: 0 };
-        media.handle(now, MediaCommand::SetMicrophone(Box::new(source)));
-        media.handle(now, MediaCommand::SetSpeaker { sink: Box::new(Speaker), hardware_clock: false });
+        media.handle(now, MediaCommand::SetMicrophone(OpenId(1), Box::new(source)));
+        media.handle(now, MediaCommand::SetSpeaker { sink: Box::new(Speaker), hardware_clock: false, id: OpenId(2) });
         for person in 0..PEOPLE {
             let (path, track) = (PathId(person as u64), TrackId(0));
             media.handle(now, MediaCommand::AddPath(path, endpoint(person as u8), vec![(track, TrackKind::Audio)]));

@@ -142,8 +142,8 @@ fn weak_and_impossible_ed25519_keys_are_refused_whatever_is_signed() {
     assert!(verify(&sound.did(), b"a", b"b", &sound.sign(b"a", b"b")).is_ok(), "others are taken");
 }
 
-/// The sum of a signature's equation holds for a point of small order too: whoever signs could then
-/// deny what was signed (RFC 8032 §8.9 leaves that to the protocol).
+/// The verification equation holds for an R of small order too, and the signer could deny such a
+/// signature (RFC 8032 §8.9 leaves the check to the protocol).
 #[test]
 fn a_signature_with_a_point_of_small_order_is_refused() {
     let sound = Identity::from_seed(&[1; 32]);

@@ -1,12 +1,12 @@
 //! Microphone and speaker of a call: opens, uses and closes them, as the
 //! [`DeviceManager`](blink_media::DeviceManager) decides.
 
-use blink_api::{AudioSink, AudioSource, CallId, DeviceDirection, Error, ErrorKind, OpenRequest, Result};
+use blink_api::{AudioSink, AudioSource, CallId, DeviceDirection, Error, ErrorKind, MediaHost, OpenRequest, Result};
 
 use super::driver_loop::{Driver, OPENING_TIMEOUT, now};
 use super::opened_devices::{OpenedDevice, candidates};
 use super::openings::{Opened, PendingCall};
-use blink_media::{DeviceAction, DeviceEvent, HostDevice, MediaCommand, NullSink, OpenId, TICK};
+use blink_media::{DeviceAction, DeviceEvent, HostDevice, MediaCommand, OpenId, TICK};
 use blink_proto::call::Event;
 
 /// The name in the configuration that stands for no device.
@@ -27,7 +27,7 @@ impl Driver {
         self.media.open(self.machine.clock_epoch()).await;
         let (microphone, speaker) = (self.parts.settings.microphone.clone(), self.parts.settings.speaker.clone());
         if speaker == NONE {
-            self.use_null_sink().await;
+            self.media.send_command(MediaCommand::RemoveSpeaker).await;
         }
         if self.parts.processors.is_empty() {
             self.want_devices(&microphone, &speaker);
@@ -74,8 +74,17 @@ impl Driver {
         let request = self.open_request();
         match direction {
             DeviceDirection::Source => {
-                if let Some(microphone) = self.media.take_prepared() {
-                    return self.handle_microphone(id, Ok(microphone));
+                match self.media.take_prepared() {
+                    Some((host, microphone)) if host == device.host => {
+                        return self.handle_microphone(id, Ok(microphone));
+                    }
+                    // Another host opened it: the manager tries that one next.
+                    Some(prepared) => {
+                        self.media.keep_prepared(prepared);
+                        let error = Error::new(ErrorKind::NotFound, "another media host has this microphone");
+                        return self.handle_microphone(id, Err(error));
+                    }
+                    None => {}
                 }
                 self.openings.spawn_device_open(async move {
                     Opened::Microphone(id, host.open_audio_source(&device.name, request).await)
@@ -126,23 +135,16 @@ impl Driver {
     }
 
     async fn use_device(&mut self, direction: DeviceDirection, id: Option<OpenId>) {
-        let device = id.and_then(|id| self.devices.take(id));
-        match (direction, device) {
-            (_, Some((OpenedDevice::Microphone(microphone), _))) => {
-                self.media.send_command(MediaCommand::SetMicrophone(microphone)).await;
+        let device = id.and_then(|id| Some((id, self.devices.take(id)?)));
+        let command = match (direction, device) {
+            (_, Some((id, (OpenedDevice::Microphone(microphone), _)))) => MediaCommand::SetMicrophone(id, microphone),
+            (_, Some((id, (OpenedDevice::Speaker(sink), hardware_clock)))) => {
+                MediaCommand::SetSpeaker { sink, hardware_clock, id }
             }
-            (_, Some((OpenedDevice::Speaker(sink), hardware_clock))) => {
-                self.media.send_command(MediaCommand::SetSpeaker { sink, hardware_clock }).await;
-            }
-            (DeviceDirection::Source, None) => self.media.send_command(MediaCommand::RemoveMicrophone).await,
-            (DeviceDirection::Sink, None) => self.use_null_sink().await,
-        }
-    }
-
-    /// Discards the received audio, so that it is decoded and counted without a device.
-    async fn use_null_sink(&mut self) {
-        let sink = Box::new(NullSink::new(self.media.audio().format()));
-        self.media.send_command(MediaCommand::SetSpeaker { sink, hardware_clock: false }).await;
+            (DeviceDirection::Source, None) => MediaCommand::RemoveMicrophone,
+            (DeviceDirection::Sink, None) => MediaCommand::RemoveSpeaker,
+        };
+        self.media.send_command(command).await;
     }
 
     async fn handle_device_event(&mut self, event: DeviceEvent) {
@@ -176,7 +178,7 @@ impl Driver {
                 tracing::error!(%error, "the speaker cannot be opened");
                 if !self.devices.set_disturbed(direction, true) {
                     self.emit(Event::DeviceLost { name: self.setting(direction) });
-                    self.use_null_sink().await;
+                    self.media.send_command(MediaCommand::RemoveSpeaker).await;
                 }
             }
         }
@@ -188,12 +190,10 @@ impl Driver {
         if direction == DeviceDirection::Source { settings.microphone.clone() } else { settings.speaker.clone() }
     }
 
-    /// Handles the failure of a device in use.
-    pub(super) fn handle_device_lost(&mut self, direction: DeviceDirection, error: Error) {
+    /// Handles the failure of a device, which another one may have replaced by now.
+    pub(super) fn handle_device_lost(&mut self, id: OpenId, error: Error) {
         let now = now(&self.parts).mono;
-        if let Some((id, _)) = self.devices.manager.in_use(direction) {
-            self.devices.manager.handle_lost(now, id, Some(error));
-        }
+        self.devices.manager.handle_lost(now, id, Some(error));
     }
 
     /// Opens the microphone that a call must not begin without.
@@ -203,14 +203,15 @@ impl Driver {
         let request = OpenRequest::new(pending.audio.format(), TICK);
         self.openings.spawn_device_open(async move {
             let mut result = Err(Error::new(ErrorKind::NotFound, "no media host has this microphone"));
-            for (index, (host, name)) in candidates(&hosts, &name).enumerate() {
+            let with_sources = |(_, host, _): &(usize, &dyn MediaHost, &str)| host.capabilities().audio_sources;
+            for (tried, (index, host, name)) in candidates(&hosts, &name).filter(with_sources).enumerate() {
                 match host.open_audio_source(name, request).await {
                     Ok(source) => {
-                        result = Ok(source);
+                        result = Ok((index, source));
                         break;
                     }
                     // The error of the preferred host is reported.
-                    Err(error) if index == 0 => result = Err(error),
+                    Err(error) if tried == 0 => result = Err(error),
                     Err(_) => {}
                 }
             }

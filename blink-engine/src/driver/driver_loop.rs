@@ -225,14 +225,7 @@ impl Driver {
                 // A reply that no one waits for is no failure, here as with every command.
                 Err(error) => drop(pending.reply.send(Err(error))),
             },
-            Opened::Stream(result, pending) => {
-                let result = match result {
-                    Ok(source) => self.offer_stream(source, &pending.config).await,
-                    Err(error) => Err(error),
-                };
-                // As above.
-                pending.reply.send(result).ok();
-            }
+            Opened::Stream(result, pending) => self.handle_stream_opened(result, pending).await,
         }
     }
 

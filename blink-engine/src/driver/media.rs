@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use blink_api::{AudioSource, Clock, Endpoint, RtpIn, RtpSink, StreamId, TrackKey};
+use blink_api::{Clock, Endpoint, RtpIn, RtpSink, StreamId, TrackKey};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{mpsc, oneshot};
 
 use super::epoch::Epoch;
 use super::media_worker::{MediaStatistics, MediaWorker, MediaWorkerCommand, SessionPort};
+use super::openings::PreparedMicrophone;
 use super::parts::{Parts, RandomUse};
 use super::report::Report;
 use super::rtp_input::{Liveness, RtpInput};
@@ -31,7 +32,7 @@ pub(super) struct Media {
     local: Endpoint,
     /// A microphone that was opened before the call was accepted, because a call without one is
     /// refused.
-    prepared: Option<Box<dyn AudioSource>>,
+    prepared: Option<PreparedMicrophone>,
     epoch: Epoch,
     is_open: bool,
     /// Seeds of the media of each call.
@@ -96,7 +97,7 @@ impl Media {
 
     /// Sets the audio of the call that opens next, and its microphone where that is open already.
     /// Returns the audio that was set before.
-    pub(super) fn prepare(&mut self, audio: CallAudio, microphone: Option<Box<dyn AudioSource>>) -> CallAudio {
+    pub(super) fn prepare(&mut self, audio: CallAudio, microphone: Option<PreparedMicrophone>) -> CallAudio {
         self.prepared = microphone;
         std::mem::replace(&mut self.handle.audio, audio)
     }
@@ -118,8 +119,13 @@ impl Media {
     }
 
     /// The microphone that was opened ahead of the call.
-    pub(super) fn take_prepared(&mut self) -> Option<Box<dyn AudioSource>> {
+    pub(super) fn take_prepared(&mut self) -> Option<PreparedMicrophone> {
         self.prepared.take()
+    }
+
+    /// Puts the microphone back that was opened ahead of the call.
+    pub(super) fn keep_prepared(&mut self, microphone: PreparedMicrophone) {
+        self.prepared = Some(microphone);
     }
 
     /// The user accepted a call: its media begins, without devices. `clock_epoch` is the zero of

@@ -81,17 +81,18 @@ impl Devices {
     }
 }
 
-/// Media hosts that may have a device, the preferred one first, with the host's own name of it:
-/// `HOST/NAME` names a device of that host, and any other name one of any host.
+/// Media hosts that may have a device, the preferred one first, each with its index and its own
+/// name of the device: `HOST/NAME` names a device of that host, any other name one of any host.
 pub(super) fn candidates<'a>(
     hosts: &'a [(String, Arc<dyn MediaHost>)],
     name: &'a str,
-) -> impl Iterator<Item = (&'a dyn MediaHost, &'a str)> {
+) -> impl Iterator<Item = (usize, &'a dyn MediaHost, &'a str)> {
     let named = name.split_once('/').and_then(|(prefix, rest)| {
-        let (_, host) = hosts.iter().find(|(host, _)| host == prefix)?;
-        Some((&**host, rest))
+        let index = hosts.iter().position(|(host, _)| host == prefix)?;
+        Some((index, &*hosts[index].1, rest))
     });
     let is_named = named.is_some();
-    let any = hosts.iter().filter(move |_| !is_named).map(move |(_, host)| (&**host, name));
+    let any = hosts.iter().enumerate().filter(move |_| !is_named);
+    let any = any.map(move |(index, (_, host))| (index, &**host, name));
     named.into_iter().chain(any)
 }

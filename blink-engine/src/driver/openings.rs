@@ -18,10 +18,13 @@ pub(super) enum Opened {
     /// The speaker of a call.
     Speaker(OpenId, Result<Box<dyn AudioSink>>),
     /// The microphone that a call must not be offered or answered without.
-    RequiredMicrophone(Result<Box<dyn AudioSource>>, PendingCall),
+    RequiredMicrophone(Result<PreparedMicrophone>, PendingCall),
     /// The source of a stream.
     Stream(Result<StreamSource>, PendingStream),
 }
+
+/// A microphone that is open before its call, with the index of its media host.
+pub(super) type PreparedMicrophone = (usize, Box<dyn AudioSource>);
 
 /// The source of a stream.
 pub(super) enum StreamSource {
@@ -45,6 +48,8 @@ pub(super) enum CallAction {
 /// A stream that waits for its source.
 pub(super) struct PendingStream {
     pub(super) config: StreamConfig,
+    /// The call that it is to be offered in ([`Streams::call`](super::streams::Streams::call)).
+    pub(super) call: u64,
     pub(super) reply: oneshot::Sender<Result<StreamId>>,
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Streams {
     /// The names of the sources.
     offered: BTreeMap<StreamId, String>,
     requested: BTreeMap<(Endpoint, StreamId), RequestedSink>,
+    /// Number of the call. A call that continues another one (glare) has the same.
+    call: u64,
 }
 
 /// Where a requested stream goes.
@@ -25,6 +27,11 @@ enum RequestedSink {
 }
 
 impl Streams {
+    /// Number of the call that streams are offered in, to tell it from later ones.
+    pub(super) fn call(&self) -> u64 {
+        self.call
+    }
+
     /// A stream is offered that is read from this source.
     pub(super) fn add_offered(&mut self, stream: StreamId, source: String) {
         self.offered.insert(stream, source);
@@ -68,6 +75,7 @@ impl Streams {
 
     /// The call is over: all streams end.
     pub(super) fn clear(&mut self) {
+        self.call += 1;
         self.offered.clear();
         self.requested.clear();
     }

@@ -30,8 +30,8 @@ impl Clock for TokioClock {
     }
 }
 
-/// People who can meet: their engines come from one registry.
-pub(crate) struct Town {
+/// Engines that reach each other: all come from one registry.
+pub(crate) struct TestNetwork {
     registry: Registry,
     directory: tempfile::TempDir,
     began: tokio::time::Instant,
@@ -47,12 +47,12 @@ pub(crate) struct Person {
     pub(crate) told: Vec<Event>,
 }
 
-impl Town {
+impl TestNetwork {
     pub(crate) fn new() -> Self {
         Self::at(1_000_000)
     }
 
-    /// A town whose clocks begin here.
+    /// A network whose wall clocks begin at this time.
     pub(crate) fn at(unix_ms: u64) -> Self {
         let (registry, directory) = (Registry::discovered().unwrap(), tempfile::tempdir().unwrap());
         Self { registry, directory, began: tokio::time::Instant::now(), unix_ms }

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use web_time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, AudioSource, CodecName, DeviceDirection, Error, ErrorKind, Result, RtpOut, RtpTime, TrackKey,
-    TrackSource,
+    AudioFormat, AudioSource, CodecName, Error, ErrorKind, Result, RtpOut, RtpTime, TrackKey, TrackSource,
 };
 use rand::Rng;
 
@@ -17,6 +16,7 @@ use super::taps::TappedPacket;
 use crate::call_audio::CallAudio;
 use crate::call_clock::RtpStamp;
 use crate::capture::{Capture, CaptureConfig, CaptureFault, CaptureOutput};
+use crate::device_manager::OpenId;
 use crate::processors::Processors;
 use crate::receiver_reports::{PathQuality, ReceiverReports, WorstCasePath};
 use crate::red;
@@ -27,6 +27,8 @@ const ADAPT_INTERVAL: Duration = Duration::from_secs(1);
 /// Captures a source and sends it to all its receivers.
 pub(super) struct AudioSender {
     track: TrackKey,
+    /// The opening that the source came from; `None` for a stream and without a device.
+    device: Option<OpenId>,
     /// `None` while there is no source.
     capture: Option<Capture>,
     /// The source was read before.
@@ -52,6 +54,7 @@ impl AudioSender {
     pub(super) fn new(track: TrackKey) -> Self {
         Self {
             track,
+            device: None,
             capture: None,
             is_reading: false,
             muted: false,
@@ -70,15 +73,18 @@ impl AudioSender {
     pub(super) fn set_source(
         &mut self,
         audio: &CallAudio,
-        source: Box<dyn AudioSource>,
+        (device, source): (Option<OpenId>, Box<dyn AudioSource>),
         random: &mut impl Rng,
     ) -> Result<()> {
         if let Some(capture) = &mut self.capture {
-            return capture.set_source(source);
+            capture.set_source(source)?;
+            self.device = device;
+            return Ok(());
         }
         let mut capture = new_capture(audio, source, random)?;
         capture.set_muted(self.muted);
         self.capture = Some(capture);
+        self.device = device;
         self.adapted = None;
         self.use_encoders();
         Ok(())
@@ -152,7 +158,7 @@ impl AudioSender {
         let format = capture.format();
         let mut output = Output { track: self.track, receivers: &self.receivers, format, context };
         if let Err(fault) = capture.tick(due, processors, &mut output) {
-            report_fault(self.track, fault, context.outputs);
+            report_fault(self.track, self.device, fault, context.outputs);
         }
         if let Some(speaking) = capture.take_speaking()
             && self.track.source == TrackSource::Microphone
@@ -218,11 +224,13 @@ impl CaptureOutput for Output<'_, '_> {
     }
 }
 
-fn report_fault(track: TrackKey, fault: CaptureFault, outputs: &mut VecDeque<MediaOutput>) {
+fn report_fault(track: TrackKey, device: Option<OpenId>, fault: CaptureFault, outputs: &mut VecDeque<MediaOutput>) {
     let event = match (fault, track.source) {
         (CaptureFault::Source(error), TrackSource::Microphone) => {
             tracing::error!(%error, "the microphone is lost");
-            MediaEvent::DeviceLost(DeviceDirection::Source, error)
+            // The silence in place of a microphone does not fail.
+            let Some(id) = device else { return };
+            MediaEvent::DeviceLost(id, error)
         }
         (CaptureFault::Source(error), TrackSource::Stream(stream)) => {
             tracing::error!(%error, "the source of a stream is lost");

@@ -8,6 +8,7 @@ use super::section_report::SectionReport;
 use super::taps::Tap;
 use super::video_receiver::FrameSink;
 use crate::call_clock::{RtpStamp, SyncRound};
+use crate::device_manager::OpenId;
 use crate::processors::Processors;
 
 /// A command to the media of a call, by who gives it.
@@ -16,8 +17,9 @@ pub enum MediaCommand {
     /// Processes the microphone with these, in place of those before. Send it before the microphone
     /// that must not be sent without them.
     SetProcessors(Processors),
-    /// Captures from this microphone, in place of the one before.
-    SetMicrophone(Box<dyn AudioSource>),
+    /// Captures from this microphone, in place of the one before. The id is that of the opening
+    /// that it came from, for [`MediaEvent::DeviceLost`](super::MediaEvent).
+    SetMicrophone(OpenId, Box<dyn AudioSource>),
     /// Captures silence: there is no microphone any longer.
     RemoveMicrophone,
     /// Plays to this speaker, in place of the one before. Audio that arrives before the first one
@@ -27,7 +29,11 @@ pub enum MediaCommand {
         sink: Box<dyn AudioSink>,
         /// Whether it is played by a hardware clock; otherwise its ticks follow the audio.
         hardware_clock: bool,
+        /// The opening that it came from, for [`MediaEvent::DeviceLost`](super::MediaEvent).
+        id: OpenId,
     },
+    /// Discards what is received: there is no speaker, and processors see no far end.
+    RemoveSpeaker,
 
     // The user.
     /// Mutes or unmutes the microphone.

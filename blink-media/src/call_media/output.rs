@@ -1,12 +1,13 @@
 //! Outputs of [`CallMedia`](super::CallMedia).
 
-use blink_api::{DeviceDirection, Error, Mid, RtpOut, StreamId, TrackId, TrackKey};
+use blink_api::{Error, Mid, RtpOut, StreamId, TrackId, TrackKey};
 use web_time::Duration;
 
 use super::path_id::PathId;
 use super::section_report::SectionReport;
 use super::video_sender::VideoCommand;
 use crate::call_clock::CapturePoint;
+use crate::device_manager::OpenId;
 
 /// An output of the media of a call, for its driver to carry out.
 pub enum MediaOutput {
@@ -82,8 +83,8 @@ pub enum MediaEvent {
     Speaking(TrackKey, bool),
     /// The microphone cannot be used: it does not fit the call.
     MicrophoneUnusable(Error),
-    /// The microphone (source) or the speaker (sink) failed. Silence takes its place.
-    DeviceLost(DeviceDirection, Error),
+    /// The microphone or speaker of this opening failed. Silence takes its place.
+    DeviceLost(OpenId, Error),
     /// The source of an offered stream failed.
     SourceLost(StreamId, Error),
 }

@@ -41,7 +41,7 @@ impl CallMedia {
 
     pub(super) fn offer_audio(&mut self, stream: StreamId, source: Box<dyn AudioSource>) {
         let mut sender = AudioSender::new(TrackKey::stream(self.local, stream));
-        match sender.set_source(&self.audio, source, &mut self.random) {
+        match sender.set_source(&self.audio, (None, source), &mut self.random) {
             Ok(()) => drop(self.audio_streams.insert(stream, sender)),
             Err(error) => self.outputs.push_back(MediaOutput::Event(MediaEvent::SourceLost(stream, error))),
         }

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use web_time::Instant;
 
-use blink_api::{
-    AudioDecoder, AudioFormat, AudioSink, DeviceDirection, Endpoint, Result, RtpIn, RtpTime, TrackKey, TrackSource,
-};
+use blink_api::{AudioDecoder, AudioFormat, AudioSink, Endpoint, Error, RtpIn, RtpTime, TrackKey, TrackSource};
 
 use super::context::Context;
 use super::output::{MediaEvent, MediaOutput};
 use super::path_id::PathId;
 use crate::call_clock::RtpStamp;
+use crate::device_manager::OpenId;
 use crate::null_sink::NullSink;
 use crate::playout::{Playout, PlayoutReport, ReceiveConfig};
 use crate::processors::Processors;
@@ -23,6 +22,8 @@ pub(super) struct Speaker {
     /// `None` before there is a sink: what arrives waits in the jitter buffers.
     schedule: Option<TickScheduler>,
     hardware_clock: bool,
+    /// The opening that the sink came from; `None` without a device.
+    device: Option<OpenId>,
     /// The path that each track is received on, and the clock rate of its codec.
     tracks: BTreeMap<TrackKey, (PathId, u32)>,
     /// Tracks that were reported to have started: a sender that changes its codec does not start
@@ -37,22 +38,38 @@ impl Speaker {
             playout: Playout::new(Box::new(NullSink::new(format))),
             schedule: None,
             hardware_clock: false,
+            device: None,
             tracks: BTreeMap::new(),
             started: BTreeSet::new(),
             volumes: BTreeMap::new(),
         }
     }
 
-    /// Plays to this sink. The first one starts the ticks at `start`.
+    /// Plays to this device, or to none. The first call starts the ticks at `start`.
     ///
     /// # Errors
-    /// [`Invalid`](blink_api::ErrorKind::Invalid) for a sink of another format; the old one goes
-    /// on.
-    pub(super) fn set_sink(&mut self, sink: Box<dyn AudioSink>, hardware_clock: bool, start: Instant) -> Result<()> {
-        if sink.format() == self.playout.format() {
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) with the device for a sink of another format; the
+    /// old one goes on.
+    pub(super) fn set_device(
+        &mut self,
+        device: Option<(OpenId, Box<dyn AudioSink>)>,
+        hardware_clock: bool,
+        start: Instant,
+    ) -> Result<(), (OpenId, Error)> {
+        let format = self.playout.format();
+        let (id, sink) = match device {
+            Some((id, sink)) => (Some(id), sink),
+            None => (None, Box::new(NullSink::new(format)) as Box<dyn AudioSink>),
+        };
+        if sink.format() == format {
             self.finish();
         }
-        self.playout.set_sink(sink)?;
+        match (self.playout.set_sink(sink), id) {
+            (Err(error), Some(id)) => return Err((id, error)),
+            // The null sink has the format of the playout.
+            (Err(_), None) | (Ok(()), _) => {}
+        }
+        self.device = id;
         self.hardware_clock = hardware_clock;
         // Without a hardware clock, nothing but these ticks decides when audio is played: they
         // follow the audio.
@@ -118,7 +135,9 @@ impl Speaker {
 
     /// Plays all blocks that are due.
     pub(super) fn tick(&mut self, now: Instant, processors: &mut Processors, context: &mut Context<'_>) {
-        let Self { playout, schedule: Some(schedule), tracks, .. } = self else { return };
+        let Self { playout, schedule: Some(schedule), tracks, device, .. } = self else { return };
+        // Decoding takes time, in which a device plays on: its queue is read when the tick begins.
+        playout.read_queue();
         for due in schedule.due(now) {
             let report = if context.taps.is_empty() {
                 playout.tick(due)
@@ -132,11 +151,12 @@ impl Speaker {
                     }),
                 )
             };
-            publish(&mut self.started, report, context);
+            publish(&mut self.started, report, *device, context);
             // Without a hardware clock a block is played when it is due; with one, the device goes
             // on from its queue, however late this tick is.
             let tick_at = if self.hardware_clock { now } else { due };
-            if let Some(delay) = playout.played_in().filter(|_| !processors.is_empty())
+            let is_rendered = device.is_some() && !processors.is_empty();
+            if let Some(delay) = playout.played_in().filter(|_| is_rendered)
                 && let Err(error) = processors.render(playout.far_end(), tick_at + delay)
             {
                 tracing::error!(%error, "a processor failed and was removed");
@@ -166,7 +186,12 @@ fn show_samples(
     context.taps.on_samples(track, at, format, samples);
 }
 
-fn publish(started: &mut BTreeSet<TrackKey>, report: PlayoutReport<TrackKey>, context: &mut Context<'_>) {
+fn publish(
+    started: &mut BTreeSet<TrackKey>,
+    report: PlayoutReport<TrackKey>,
+    device: Option<OpenId>,
+    context: &mut Context<'_>,
+) {
     let PlayoutReport { started: new, speaking, sink_error } = report;
     for track in new {
         if started.insert(track) {
@@ -179,6 +204,6 @@ fn publish(started: &mut BTreeSet<TrackKey>, report: PlayoutReport<TrackKey>, co
     }
     if let Some(error) = sink_error {
         tracing::error!(%error, "the speaker is lost");
-        context.outputs.push_back(MediaOutput::Event(MediaEvent::DeviceLost(DeviceDirection::Sink, error)));
+        context.outputs.extend(device.map(|id| MediaOutput::Event(MediaEvent::DeviceLost(id, error))));
     }
 }

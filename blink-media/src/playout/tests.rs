@@ -135,7 +135,8 @@ fn who_is_not_heard_is_not_decoded_and_is_heard_at_once_when_wanted() {
     }
 }
 
-/// Whom nobody hears is reported to have begun, all the same, and to speak where packets say so.
+/// The start of an inaudible participant is reported, and its speaking by the voice flag of its
+/// packets.
 #[test]
 fn who_is_not_heard_is_reported() {
     let mut room = Room::new(&[1]);
@@ -326,9 +327,8 @@ fn a_sink_with_much_in_its_queue_gets_no_more() {
     assert_eq!(FRAME, TICK * 2);
 }
 
-/// However the ticks fell at first, with frames of 20 ms that come every 20 ms: in the end the
-/// delay is what it should be, to a fraction of a millisecond. Whoever does not move ticks is not
-/// asked to.
+/// Whatever the first phase of the ticks, the playout delay converges to its target, to a fraction
+/// of a millisecond; a playout that does not follow the media clock leaves the ticks as they are.
 #[test]
 fn ticks_that_follow_the_sound_come_when_it_is_due() {
     for (phase, follows) in [(0, true), (3_000, true), (5_500, true), (9_900, true), (3_000, false)] {

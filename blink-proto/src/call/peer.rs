@@ -36,7 +36,7 @@ pub(super) struct Peer {
     stale: bool,
     /// `None` for an endpoint known from hints only.
     status: Option<Status>,
-    /// Signed by the endpoint's DID, whoever passed it on.
+    /// Signed by the endpoint's DID, also where another member forwarded it.
     call_key: Option<SignedKey>,
     seat: u64,
     link: Option<Link>,

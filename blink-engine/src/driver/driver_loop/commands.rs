@@ -1,11 +1,11 @@
 //! Commands of the user, carried out and answered.
 
-use blink_api::{AudioCodec, AudioSource, CallId, CodecName, Did, Error, ErrorKind, Result};
+use blink_api::{AudioCodec, CallId, CodecName, Did, Error, ErrorKind, Result};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::super::command::Command;
-use super::super::openings::{CallAction, PendingCall};
+use super::super::openings::{CallAction, PendingCall, PreparedMicrophone};
 use super::super::session::SessionHandle;
 use super::{Driver, STATISTICS, now};
 use crate::call_config::{AudioConfig, CallConfig};
@@ -119,7 +119,7 @@ impl Driver {
         }
     }
 
-    pub(super) async fn join(&mut self, pending: PendingCall, microphone: Option<Box<dyn AudioSource>>) {
+    pub(super) async fn join(&mut self, pending: PendingCall, microphone: Option<PreparedMicrophone>) {
         let PendingCall { action, audio, reply } = pending;
         let now = now(&self.parts);
         let before = self.media.prepare(audio, microphone);

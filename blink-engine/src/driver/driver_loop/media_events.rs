@@ -27,7 +27,7 @@ impl Driver {
             }
             MediaEvent::Speaking(..) => {}
             MediaEvent::MicrophoneUnusable(error) => self.emit(Event::NoMicrophone { call, error: error.to_string() }),
-            MediaEvent::DeviceLost(direction, error) => self.handle_device_lost(direction, error),
+            MediaEvent::DeviceLost(id, error) => self.handle_device_lost(id, error),
             MediaEvent::SourceLost(stream, _) => self.handle_source_lost(stream).await,
         }
     }

@@ -23,9 +23,10 @@ impl Driver {
         }
         let hosts = self.parts.media_hosts.clone();
         let request = blink_api::OpenRequest::new(self.media.audio().format(), TICK);
+        let call = self.streams.call();
         self.openings.spawn_device_open(async move {
             let result = open_source(&hosts, &config, request).await;
-            Opened::Stream(result, PendingStream { config, reply })
+            Opened::Stream(result, PendingStream { config, call, reply })
         });
     }
 
@@ -37,8 +38,22 @@ impl Driver {
         Ok(())
     }
 
+    /// The opening of a stream's source ended. A source that was opened for an earlier call closes.
+    pub(super) async fn handle_stream_opened(&mut self, result: Result<StreamSource>, pending: PendingStream) {
+        let PendingStream { config, call, reply } = pending;
+        let result = match result {
+            Ok(_) if call != self.streams.call() => {
+                Err(Error::new(ErrorKind::State, "the call that the stream was to be offered in is over"))
+            }
+            Ok(source) => self.offer_stream(source, &config).await,
+            Err(error) => Err(error),
+        };
+        // A reply that no one waits for is no failure, as with every command.
+        reply.send(result).ok();
+    }
+
     /// The source is open.
-    pub(super) async fn offer_stream(&mut self, source: StreamSource, config: &StreamConfig) -> Result<StreamId> {
+    async fn offer_stream(&mut self, source: StreamSource, config: &StreamConfig) -> Result<StreamId> {
         let stream = StreamId::from_random(self.random.random());
         let codec = self.start_stream(stream, source).await?;
         self.streams.add_offered(stream, config.source.clone());
@@ -146,7 +161,7 @@ async fn open_source(
     request: blink_api::OpenRequest,
 ) -> Result<StreamSource> {
     let mut first = None;
-    for (host, name) in super::super::opened_devices::candidates(hosts, &config.source) {
+    for (_, host, name) in super::super::opened_devices::candidates(hosts, &config.source) {
         let result = match config.kind {
             TrackKind::Audio => host.open_audio_source(name, request).await.map(StreamSource::Audio),
             TrackKind::Video => host.open_video_source(name).await.map(StreamSource::Video),

@@ -1,9 +1,11 @@
 //! The far end: what a processor's `render` sees is what the speaker plays, at the time at which it
 //! plays it.
 
+use blink_api::TrackKey;
 use web_time::Duration;
 
-use super::room::{Room, assert_rendered};
+use super::super::{MediaCommand, MediaEvent, MediaOutput};
+use super::room::{Room, SPEAKER, assert_rendered, endpoint};
 use crate::latency::MAX_LATENCY;
 use crate::tick_scheduler::TICK;
 
@@ -135,4 +137,41 @@ fn an_absurd_latency_of_a_device_or_processor_is_bounded() {
     let (_, at) = rendered.last().expect("the far end is rendered");
     assert!(at.saturating_duration_since(room.now) <= MAX_LATENCY + ms(100));
     assert!(!room.sent.is_empty(), "the microphone is sent");
+}
+
+/// Decoding takes 6 ms, in which the loudspeaker plays on from its queue.
+#[test]
+fn the_work_of_a_tick_does_not_move_the_time_of_the_far_end() {
+    let mut room = talking();
+    room.loudspeakers[0].fill(ms(30));
+    room.loudspeakers[0].set_work(ms(6));
+    room.talk(20);
+    assert_rendered(&room.observer, &room.loudspeakers);
+}
+
+/// Without a speaker nothing is played that a microphone could capture.
+#[test]
+fn without_a_speaker_processors_see_no_far_end() {
+    let mut room = Room::new();
+    room.command(MediaCommand::RemoveSpeaker);
+    room.connect();
+    room.admit();
+    room.talk(20);
+    assert!(room.observer.rendered.lock().unwrap().is_empty());
+    assert!(
+        room.media.audio_statistics(&TrackKey::microphone(endpoint(2))).is_some_and(|audio| audio.packets_received > 0)
+    );
+    room.open_speaker(ms(13));
+    room.talk(5);
+    assert_rendered(&room.observer, &room.loudspeakers);
+}
+
+/// The speaker that is in use by the time of the report may be another one.
+#[test]
+fn a_lost_speaker_is_named_by_its_opening() {
+    let mut room = talking();
+    room.loudspeakers[0].unplug();
+    room.talk(2);
+    let lost = |output: &MediaOutput| matches!(output, MediaOutput::Event(MediaEvent::DeviceLost(SPEAKER, _)));
+    assert_eq!(room.outputs.iter().filter(|output| lost(output)).count(), 1);
 }

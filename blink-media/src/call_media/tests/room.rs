@@ -5,8 +5,8 @@ use web_time::{Duration, Instant};
 
 use blink_api::{
     AudioCodec, AudioCodecCapabilities, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig,
-    AudioFormat, AudioProcessor, AudioSettings, AudioSink, AudioSource, CodecName, DeviceId, Did, Endpoint, Mid,
-    Preference, ReadResult, Result, RtpCodec, RtpIn, RtpOut, TrackId, TrackKind,
+    AudioFormat, AudioProcessor, AudioSettings, AudioSink, AudioSource, CodecName, DeviceId, Did, Endpoint, Error,
+    ErrorKind, Mid, Preference, ReadResult, Result, RtpCodec, RtpIn, RtpOut, TrackId, TrackKind,
 };
 
 use super::super::*;
@@ -85,16 +85,29 @@ struct LoudspeakerState {
     empty_at: Instant,
     /// First sample of each block, and the time at which it left the loudspeaker.
     played: Vec<(f32, Instant)>,
+    /// Time that goes by before each write, as decoding takes.
+    work: Duration,
+    is_unplugged: bool,
 }
 
 impl Loudspeaker {
     pub(super) fn new(now: Instant, latency: Duration) -> Self {
-        let state = LoudspeakerState { now, empty_at: now, played: Vec::new() };
+        let state =
+            LoudspeakerState { now, empty_at: now, played: Vec::new(), work: Duration::ZERO, is_unplugged: false };
         Self { state: Arc::new(Mutex::new(state)), latency }
     }
 
     pub(super) fn set_now(&self, now: Instant) {
         self.state.lock().unwrap().now = now;
+    }
+
+    /// From now on each tick works so long before it writes.
+    pub(super) fn set_work(&self, work: Duration) {
+        self.state.lock().unwrap().work = work;
+    }
+
+    pub(super) fn unplug(&self) {
+        self.state.lock().unwrap().is_unplugged = true;
     }
 
     /// Something else fills its queue.
@@ -115,6 +128,11 @@ impl AudioSink for Loudspeaker {
 
     fn write(&mut self, samples: &[f32]) -> Result<usize> {
         let mut state = self.state.lock().unwrap();
+        if state.is_unplugged {
+            return Err(Error::new(ErrorKind::Closed, "the loudspeaker was unplugged"));
+        }
+        let work = state.work;
+        state.now += work;
         let start = state.empty_at.max(state.now);
         // An absurd latency is none that a test measures.
         let heard = start.checked_add(self.latency).unwrap_or(start);
@@ -176,6 +194,10 @@ impl AudioSource for Microphone {
     }
 }
 
+/// Openings of the devices.
+pub(super) const MICROPHONE: OpenId = OpenId(1);
+pub(super) const SPEAKER: OpenId = OpenId(2);
+
 /// The media of a call, with a clock that goes by hand.
 pub(super) struct Room {
     pub(super) media: CallMedia,
@@ -230,13 +252,13 @@ impl Room {
     pub(super) fn open_speaker(&mut self, latency: Duration) {
         let sink = Loudspeaker::new(self.now, latency);
         self.loudspeakers.push(sink.clone());
-        self.command(MediaCommand::SetSpeaker { sink: Box::new(sink), hardware_clock: true });
+        self.command(MediaCommand::SetSpeaker { sink: Box::new(sink), hardware_clock: true, id: SPEAKER });
     }
 
     pub(super) fn open_microphone(&mut self, value: f32, latency: Duration) {
         let source = Microphone::new(self.now, value, latency);
         self.microphones.push(source.clone());
-        self.command(MediaCommand::SetMicrophone(Box::new(source)));
+        self.command(MediaCommand::SetMicrophone(MICROPHONE, Box::new(source)));
     }
 
     /// A session with the microphone's section and one of video.

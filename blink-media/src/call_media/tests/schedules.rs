@@ -6,7 +6,7 @@ use web_time::{Duration, Instant};
 use blink_api::TrackKey;
 
 use super::super::{MediaCommand, MediaEvent, MediaOutput};
-use super::room::{PATH, Room, endpoint};
+use super::room::{MICROPHONE, PATH, Room, SPEAKER, endpoint};
 use crate::fake::{Heard, Script};
 use crate::tick_scheduler::TICK;
 
@@ -28,8 +28,8 @@ fn without_a_hardware_clock_the_speaker_follows_its_audio_and_the_microphone_doe
     let mut room = Room::new();
     let (heard, script) = (Heard::default(), Script::without_clock());
     script.put(std::iter::repeat_n(0.5, 480_000));
-    room.command(MediaCommand::SetSpeaker { sink: Box::new(heard), hardware_clock: false });
-    room.command(MediaCommand::SetMicrophone(Box::new(script)));
+    room.command(MediaCommand::SetSpeaker { sink: Box::new(heard), hardware_clock: false, id: SPEAKER });
+    room.command(MediaCommand::SetMicrophone(MICROPHONE, Box::new(script)));
     room.connect();
     room.admit();
     // Audio arrives in the middle of ticks: those of the speaker move there.

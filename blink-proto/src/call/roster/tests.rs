@@ -1,4 +1,4 @@
-//! Everybody computes the same roster, and nobody can fill it.
+//! All members compute the same roster, and no member can fill it.
 
 use blink_api::{DeviceId, Endpoint};
 
