@@ -64,7 +64,7 @@ pub use media::{DeviceChange, DeviceDirection, DeviceInfo, MediaCapabilities, Me
 pub use payload_format::{FrameFragment, FramePacketizer, PayloadFormat, PayloadFormatCapabilities};
 pub use processor::{AudioProcessor, AudioProcessorFactory, ProcessorCapabilities};
 pub use recorder::{
-    RecordedTrack, Recorder, RecorderCapabilities, Recording, RecordingConfig, RecordingSummary, RtpSample, Sample,
+    RecordedTrack, Recorder, RecorderCapabilities, Recording, RecordingConfig, RecordingSummary, RtpSample, Sample, TrackSummary,
     TrackFormat,
 };
 pub use registry::{BackendSummary, Context, Entry, Kind, Plugin, Registry, Shared};
