@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use blink_api::{CallTime, RtpTime};
 
-pub(crate) use frames::{Frame, FrameTimeline};
+pub(crate) use frames::{Frame, FrameTimeline, RATE as FRAME_RATE};
 use reorder::{Key, Released, Reorder};
 
 /// Gap of lost packets up to which the decoder conceals; longer ones are silence.

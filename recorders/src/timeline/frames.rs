@@ -86,6 +86,11 @@ impl<T> FrameTimeline<T> {
         Some(finished(last, end))
     }
 
+    /// Position of the frame whose duration is not known yet.
+    pub(crate) fn pending(&self) -> Option<u64> {
+        self.pending.as_ref().map(|pending| pending.position)
+    }
+
     /// End of the last frame, were it the end of the track.
     pub(crate) fn end(&self) -> u64 {
         self.pending.as_ref().map_or(0, |pending| pending.position + LAST_FRAME)
