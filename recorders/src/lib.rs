@@ -1,18 +1,28 @@
 //! Recorders of the Blink call engine, and tools for their files.
 //!
-//! A program that links this crate (`use blink_recorders as _;`) finds the recorders `wav` and
-//! `mp4` in the registry.
+//! A program that links this crate (`use blink_recorders as _;`) finds the recorders `wav`,
+//! `mp4` and `rtp-log` in the registry. The functions [`info`], [`repair`], [`export`] and
+//! [`analyze`] read their files.
 
+mod analysis;
+mod box_reader;
 mod config;
+#[doc(hidden)]
+pub mod fuzzing;
+mod inspection;
 mod mp4;
 mod opus_packet;
 mod output_file;
+mod rtp_log;
 mod timeline;
 mod wav;
 mod wav_file;
 
+pub use analysis::{Audible, Bursts, Delays, RtpAnalysis, TrackAnalysis, Verdict, analyze, delay_svg};
 pub use config::{Mp4Config, RtpLogConfig, SampleFormat, WavConfig};
+pub use inspection::{FileFormat, RecordingInfo, RepairReport, TrackInfo, export, info, repair};
 pub use mp4::Mp4Recorder;
+pub use rtp_log::RtpLogRecorder;
 pub use wav::WavRecorder;
 
 use std::sync::Arc;
@@ -55,3 +65,17 @@ impl Plugin<dyn Recorder> for Mp4Recorder {
 }
 
 submit! { Entry::<dyn Recorder>::of::<Mp4Recorder>() }
+
+#[async_trait]
+impl Plugin<dyn Recorder> for RtpLogRecorder {
+    type Config = RtpLogConfig;
+    const NAME: &'static str = rtp_log::NAME;
+    const SUMMARY: &'static str = "header and arrival of every RTP packet, and RTCP; for analysis and Wireshark";
+    const CAPABILITIES: RecorderCapabilities = rtp_log::CAPABILITIES;
+
+    async fn create(config: RtpLogConfig, _: &Context) -> Result<Arc<dyn Recorder>> {
+        Ok(Arc::new(Self::new(config)))
+    }
+}
+
+submit! { Entry::<dyn Recorder>::of::<RtpLogRecorder>() }

@@ -120,7 +120,7 @@ fn packets_are_put_in_order_and_copies_dropped() {
             }
             while waiting.len() > random.random_range(0..8) {
                 // None is overtaken for longer than a packet waits.
-                let overdue = sender.now - waiting[0].at.0 > Duration::from_millis(180);
+                let overdue = sender.now - waiting[0].at.0 > Duration::from_millis(100);
                 let packet = waiting.remove(if overdue { 0 } else { random.random_range(0..waiting.len()) });
                 sender.timeline.push(packet);
             }
