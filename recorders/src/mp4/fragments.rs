@@ -260,3 +260,49 @@ pub(crate) fn complete(file: &mut File, begin: u64, end: u64, tracks: Vec<(Trak,
 fn encoding(error: mp4_atom::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::box_reader::Movie;
+
+    #[test]
+    fn files_beyond_4_gib_have_64_bit_offsets() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut written = FragmentedFile::create(file.try_clone().unwrap(), 16 << 10).unwrap();
+        let Added::Track(track) = written.add_track(&Media::Opus { channels: 1 }, "one", 0).unwrap() else {
+            panic!("there is room")
+        };
+        for second in 0..3u64 {
+            for packet in 0..50 {
+                written.push(track, (second * 50 + packet) * 960, 960, true, &[0xf8, 0xff, 0xfe]);
+            }
+            written.cut().unwrap();
+            written.skip(3 << 30).unwrap();
+        }
+        written.finish().unwrap();
+        let movie = Movie::read(&mut file).unwrap();
+        assert!(movie.complete);
+        let samples = &movie.tracks[0].samples;
+        assert_eq!(samples.len(), 150);
+        assert!(samples[149].offset > 6 << 30);
+        let mut packet = [0; 3];
+        file.seek(SeekFrom::Start(samples[149].offset)).unwrap();
+        io::Read::read_exact(&mut file, &mut packet).unwrap();
+        assert_eq!(packet, [0xf8, 0xff, 0xfe]);
+    }
+
+    #[test]
+    fn tracks_beyond_the_reserve_have_no_room_and_do_no_harm() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut written = FragmentedFile::create(file.try_clone().unwrap(), 4 << 10).unwrap();
+        let mut tracks = 0;
+        while written.add_track(&Media::Opus { channels: 1 }, "one", 0).unwrap() != Added::NoRoom {
+            tracks += 1;
+        }
+        assert!((3..20).contains(&tracks), "{tracks}");
+        written.push(0, 0, 960, true, &[0xf8, 0xff, 0xfe]);
+        written.cut().unwrap();
+        assert_eq!(Movie::read(&mut file).unwrap().tracks.len(), tracks);
+    }
+}

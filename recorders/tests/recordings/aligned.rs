@@ -74,8 +74,9 @@ fn mp4_recorder() -> Mp4Recorder {
 fn mp4_and_wav_of_one_call_are_aligned_with_each_other_and_within() {
     let directory = tempfile::tempdir().unwrap();
     let mut people = participants();
+    // ffmpeg looks for the parameters of a stream in the first 5 s only.
     let mut streams =
-        [Stream::vp8(&people[1], Duration::from_millis(2_510)), Stream::h264(&people[2], Duration::from_millis(6_000))];
+        [Stream::vp8(&people[1], Duration::from_millis(2_510)), Stream::h264(&people[2], Duration::from_millis(3_000))];
     let mp4 = record(&mp4_recorder(), directory.path(), &mut people, &mut streams, DURATION, |_| ()).unwrap();
     let [file] = &mp4.files[..] else { panic!("one file: {:?}", mp4.files) };
 
@@ -100,7 +101,7 @@ fn mp4_and_wav_of_one_call_are_aligned_with_each_other_and_within() {
 
     let counts: Vec<usize> = streams.iter().map(|(.., packets)| *packets).collect();
     assert_eq!(tools::symphonia(file), counts, "symphonia and ffprobe count differently");
-    assert_eq!(tools::crate_mp4(file), counts.iter().take(counts.len()).copied().collect::<Vec<_>>());
+    assert_eq!(tools::crate_mp4(file), counts);
 
     let wav = WavRecorder::new(WavConfig { mix: true, ..WavConfig::default() }).unwrap();
     let mut people = participants();

@@ -54,8 +54,7 @@ fn a_limit_of_file_size_is_named_and_what_was_written_stays_good() {
 }
 
 #[test]
-fn a_full_disk_is_named() {
-    // Writing to it fails as to a disk that is full.
+fn a_directory_that_is_not_there_is_named() {
     let directory = tempfile::tempdir().unwrap();
     for recorder in recorders() {
         let error = record(

@@ -24,15 +24,24 @@ fn text(path: &Path) -> &str {
 /// Decodes one audio track to 48 kHz mono.
 pub(crate) fn decode(path: &Path, track: usize) -> Vec<f32> {
     let map = format!("0:a:{track}");
-    let arguments =
-        ["-v", "warning", "-nostdin", "-i", text(path), "-map", &map, "-f", "f32le", "-ac", "1", "-ar", "48000", "-"];
+    let mut arguments = vec!["-v", "warning", "-nostdin"];
+    if path.extension().is_some_and(|extension| extension == "wav") {
+        // A plain header names no speakers; ffmpeg would say that it guesses them.
+        arguments.extend(["-guess_layout_max", "0"]);
+    }
+    arguments.extend(["-i", text(path), "-map", &map, "-f", "f32le", "-ac", "1", "-ar", "48000", "-"]);
     let bytes = run("ffmpeg", &arguments).stdout;
     bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
 /// Decodes everything and drops it.
 pub(crate) fn decode_all(path: &Path) {
-    run("ffmpeg", &["-v", "warning", "-nostdin", "-i", text(path), "-map", "0", "-f", "null", "-"]);
+    let mut arguments = vec!["-v", "warning", "-nostdin"];
+    if path.extension().is_some_and(|extension| extension == "wav") {
+        arguments.extend(["-guess_layout_max", "0"]);
+    }
+    arguments.extend(["-i", text(path), "-map", "0", "-f", "null", "-"]);
+    run("ffmpeg", &arguments);
 }
 
 /// What ffprobe says of the tracks: kind, duration in seconds, packets.
