@@ -30,7 +30,10 @@ pub(crate) fn signal(at: usize) -> f32 {
 }
 
 pub(crate) fn opus() -> OpusCodec {
-    OpusCodec::new(OpusConfig::default()).expect("the default is valid")
+    // Keeps the waveform, so that chirps can be compared.
+    let config =
+        OpusConfig { bitrate: 64_000, fec: false, redundancy_ms: 0, decoder_complexity: 4, ..OpusConfig::default() };
+    OpusCodec::new(config).expect("the values are in range")
 }
 
 /// A participant and what happens to it.
