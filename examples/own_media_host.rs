@@ -1,5 +1,5 @@
-//! A backend of one's own: a media host whose microphone is a metronome and whose speaker remembers
-//! how loud it was.
+//! Custom backend: a media host whose microphone is a metronome and whose speaker measures the
+//! level.
 //!
 //! Two engines of this program call each other over the memory transport and signaling, and the
 //! metronome is heard on the other side:
@@ -21,13 +21,13 @@ use blink_engine::{Blink, CallConfig, Event, EventItem};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-// The other parts. A crate that nobody names is left out of the program, and so are its entries in
-// the registry.
+// The other backends. A crate that is not named is not linked, and its entries are missing from the
+// registry.
 use {blink_media_cpal_opus as _, blink_signaling_memory as _, blink_transport_memory as _};
 
 submit! { Entry::<dyn MediaHost>::of::<Metronome>() }
 
-/// What it is chosen by: `media_host = "metronome"`.
+/// Name in the configuration: `media_host = "metronome"`.
 const NAME: &str = "metronome";
 
 const CAPABILITIES: MediaCapabilities = MediaCapabilities {
@@ -51,7 +51,7 @@ impl Default for MetronomeConfig {
     }
 }
 
-/// The host.
+/// The media host.
 struct Metronome {
     config: MetronomeConfig,
     loudness: Arc<Loudness>,
@@ -111,10 +111,10 @@ fn known(name: &str) -> Result<()> {
     }
 }
 
-/// 50 ms of 1 kHz for each beat.
+/// Source of beats, each 50 ms of 1 kHz.
 struct Beats {
     format: AudioFormat,
-    /// Frames from beat to beat.
+    /// Frames between beats.
     pause: u32,
     frame: u32,
 }
@@ -124,7 +124,7 @@ impl AudioSource for Beats {
         self.format
     }
 
-    /// Without a clock of its own it gives all that is asked.
+    /// Fills the buffer, since it has no clock of its own.
     fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
         let rate = self.format.sample_rate;
         for frame in out.chunks_mut(usize::from(self.format.channels)) {
@@ -140,7 +140,7 @@ impl AudioSource for Beats {
     }
 }
 
-/// Keeps the loudest sample.
+/// Sink that measures the peak level.
 struct Meter {
     format: AudioFormat,
     loudness: Arc<Loudness>,
@@ -170,15 +170,15 @@ impl AudioSink for Meter {
     }
 }
 
-/// The loudest sample that any speaker of this program played, in thousandths. One for each
-/// registry: there are no globals.
+/// Peak level played by any speaker of this program, in thousandths. One per registry: there are no
+/// globals.
 #[derive(Default)]
 struct Loudness(AtomicU32);
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let registry = Registry::discovered()?;
-    // Nothing is chosen: of each kind this program has one.
+    // Nothing is selected: this program has one backend of each kind.
     let configuration =
         Configuration::builder(&registry).set("example", "media_hosts.metronome.beats_per_minute", 240).build()?;
     let (alice, bob) = (Blink::start(&configuration).await?, Blink::start(&configuration).await?);

@@ -1,4 +1,4 @@
-//! Calls somebody, says recorded speech, and keeps what is heard in `heard.wav`.
+//! Calls a DID, sends recorded speech, and records the received audio to `heard.wav`.
 //!
 //! ```sh
 //! cargo run -p blink-examples --bin place_call -- DID ADDRESS

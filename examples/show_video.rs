@@ -1,4 +1,5 @@
-//! Two people in one program: Alice shows a clip, Bob asks for it and counts what he sees.
+//! Video between two engines in one program: Alice offers a clip, Bob requests it and counts the
+//! frames.
 //!
 //! ```sh
 //! cargo run -p blink-examples --bin show_video
@@ -33,7 +34,7 @@ async fn main() -> Result<()> {
     until(&mut events, |event| matches!(event, Event::StreamOffered { stream: of, .. } if of.stream == stream)).await?;
     if let RequestedStream::Video(mut frames) = bob.request_stream(alice.endpoint(), stream).await? {
         for number in 1..=30 {
-            // `None` would mean that the stream is over.
+            // `None` would mean that the stream has ended.
             let Some(received) = frames.next().await else { break };
             println!("frame {number}: {} bytes, key frame: {}", received.frame.data.len(), received.frame.key);
         }

@@ -64,8 +64,8 @@ pub use media::{DeviceChange, DeviceDirection, DeviceInfo, MediaCapabilities, Me
 pub use payload_format::{FrameFragment, FramePacketizer, PayloadFormat, PayloadFormatCapabilities};
 pub use processor::{AudioProcessor, AudioProcessorFactory, ProcessorCapabilities};
 pub use recorder::{
-    RecordedTrack, Recorder, RecorderCapabilities, Recording, RecordingConfig, RecordingSummary, RtpSample, Sample, TrackSummary,
-    TrackFormat,
+    RecordedTrack, Recorder, RecorderCapabilities, Recording, RecordingConfig, RecordingSummary, RtpSample, Sample,
+    TrackFormat, TrackSummary,
 };
 pub use registry::{BackendSummary, Context, Entry, Kind, Plugin, Registry, Shared};
 pub use rtp::{CodecName, RtpCodec, RtpIn, RtpOut, RtpReceiver, RtpSink, rtp_queue};

@@ -18,8 +18,8 @@ pub enum TrackKind {
 
 /// Lists and opens devices, files and generators.
 ///
-/// The asynchronous methods may be called at the same time. Where the future of one is dropped, what
-/// it was opening is closed.
+/// The asynchronous methods may be called at the same time. Where the future of one is dropped,
+/// what it was opening is closed.
 #[async_trait]
 pub trait MediaHost: Send + Sync {
     /// What this host can do. The same value as in its registry entry.
@@ -43,8 +43,9 @@ pub trait MediaHost: Send + Sync {
     /// [`video_sources`](MediaCapabilities::video_sources).
     ///
     /// # Errors
-    /// As [`open_audio_source`](MediaHost::open_audio_source); [`Unsupported`](crate::ErrorKind::Unsupported)
-    /// where the host has no video, or where it does not know the codec of a file.
+    /// As [`open_audio_source`](MediaHost::open_audio_source);
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where the host has no video, or where it does
+    /// not know the codec of a file.
     async fn open_video_source(&self, name: &str) -> Result<Box<dyn VideoSource>> {
         Err(Error::unsupported("media host", "open_video_source").with("name", name))
     }
@@ -55,8 +56,8 @@ pub trait MediaHost: Send + Sync {
     /// As [`open_audio_source`](MediaHost::open_audio_source).
     async fn open_audio_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>>;
 
-    /// Changes of the list of devices from now on; `None` where it never changes. A reader that lags
-    /// calls [`devices`](MediaHost::devices) again.
+    /// Changes of the list of devices from now on; `None` where it never changes. A reader that
+    /// lags calls [`devices`](MediaHost::devices) again.
     fn changes(&self) -> Option<broadcast::Receiver<DeviceChange>>;
 }
 

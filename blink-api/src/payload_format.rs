@@ -17,13 +17,13 @@ pub trait PayloadFormat: Send + Sync {
     /// A packetizer for one stream.
     fn packetizer(&self) -> Box<dyn FramePacketizer>;
 
-    /// Parses a payload; `None` for one that does not follow this format. An empty payload (padding)
-    /// is an empty fragment.
+    /// Parses a payload; `None` for one that does not follow this format. An empty payload
+    /// (padding) is an empty fragment.
     fn parse(&self, payload: &Bytes) -> Option<FrameFragment>;
 
-    /// Joins all fragments of a frame to its bitstream, with whether it is a key frame; `None` where
-    /// they do not fit together.
-    fn join(&self, fragments: &mut dyn Iterator<Item = &FrameFragment>) -> Option<(Bytes, bool)>;
+    /// Joins all fragments of a frame to its bitstream, with whether it is a key frame; `None`
+    /// where they do not fit together.
+    fn join(&self, fragments: &[&FrameFragment]) -> Option<(Bytes, bool)>;
 }
 
 /// Capabilities of a payload format.
@@ -50,7 +50,8 @@ pub trait FramePacketizer: Send {
 /// The part of a frame that one packet carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameFragment {
-    /// The data, in the form that [`PayloadFormat::join`] takes. Empty for a packet without payload.
+    /// The data, in the form that [`PayloadFormat::join`] takes. Empty for a packet without
+    /// payload.
     pub data: Bytes,
     /// A frame begins here, whatever came before.
     pub begins: bool,

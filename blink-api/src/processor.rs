@@ -1,4 +1,5 @@
-//! Audio processing between a device and a codec: echo cancellation, noise suppression, gain control.
+//! Audio processing between a device and a codec: echo cancellation, noise suppression, gain
+//! control.
 
 use web_time::{Duration, Instant};
 
@@ -37,9 +38,9 @@ impl ProcessorCapabilities {
 /// A processor of 10 ms blocks of interleaved samples. Used by one thread, which it never blocks,
 /// and free of allocations in the steady state.
 ///
-/// Both directions carry times of one clock. Their difference is the delay of the acoustic path that
-/// an echo canceller has to span: a block that is played at `t` reaches the microphone at `t` plus
-/// the time in the air, and is captured with that time.
+/// Both directions carry times of one clock. Their difference is the delay of the acoustic path
+/// that an echo canceller has to span: a block that is played at `t` reaches the microphone at `t`
+/// plus the time in the air, and is captured with that time.
 pub trait AudioProcessor: Send {
     /// Takes a block of the far end, before it is played.
     ///
@@ -54,19 +55,19 @@ pub trait AudioProcessor: Send {
 
     /// Processes a block of the near end in place.
     ///
-    /// * `at` is the time at which its first sample reached the microphone, with the device's latency
-    ///   counted in.
+    /// * `at` is the time at which its first sample reached the microphone, with the device's
+    ///   latency counted in.
     /// * Blocks follow each other without gaps until [`reset`](AudioProcessor::reset).
     ///
     /// # Errors
     /// As [`render`](AudioProcessor::render).
     fn capture(&mut self, near_end: &mut [f32], at: Instant) -> Result<()>;
 
-    /// Discards what was learned of the acoustic path and all buffered audio, such as after a device
-    /// change.
+    /// Discards what was learned of the acoustic path and all buffered audio, such as after a
+    /// device change.
     fn reset(&mut self);
 
-    /// Delay from a block that goes into [`capture`](AudioProcessor::capture) to the same audio that
-    /// comes out.
+    /// Delay from a block that goes into [`capture`](AudioProcessor::capture) to the same audio
+    /// that comes out.
     fn delay(&self) -> Duration;
 }

@@ -226,8 +226,8 @@ pub trait Recording: Send {
     /// Writes out what is due. Called about every 100 ms.
     ///
     /// # Errors
-    /// [`Io`](crate::ErrorKind::Io), after which the recording is over and what was written before is
-    /// good.
+    /// [`Io`](crate::ErrorKind::Io), after which the recording is over and what was written before
+    /// is good.
     fn tick(&mut self, now: CallTime) -> Result<()>;
 
     /// Completes the files.

@@ -61,7 +61,8 @@ pub trait Signaling: Send + Sync {
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for an address this backend cannot read,
-    /// [`Io`](crate::ErrorKind::Io) or [`Timeout`](crate::ErrorKind::Timeout) where the node does not answer.
+    /// [`Io`](crate::ErrorKind::Io) or [`Timeout`](crate::ErrorKind::Timeout) where the node does
+    /// not answer.
     ///
     /// # Cancellation
     /// Where the future is dropped, the backend goes on connecting.
@@ -102,8 +103,8 @@ pub struct SignalingCapabilities {
 }
 
 impl SignalingCapabilities {
-    /// No capability, and messages of 16 KiB: the base for entries, which stay valid when a field is
-    /// added.
+    /// No capability, and messages of 16 KiB: the base for entries, which stay valid when a field
+    /// is added.
     pub const NONE: Self =
         Self { max_message: 16_384, origins: false, verdicts: false, local_discovery: false, network: false };
 }

@@ -95,8 +95,8 @@ pub struct SessionConfig {
     pub clock: Arc<dyn Clock>,
     /// The receiver of all RTP packets.
     pub rtp: Arc<dyn RtpSink>,
-    /// The identity at the other end, as far as it is known. Over all sessions with a participant, a
-    /// transport bounds how many checks it sends to addresses that do not answer.
+    /// The identity at the other end, as far as it is known. Over all sessions with a participant,
+    /// a transport bounds how many checks it sends to addresses that do not answer.
     pub participant: Option<Did>,
 }
 
@@ -140,15 +140,16 @@ impl SessionConfig {
 /// The control events of a session: bounded, 1,024 entries and 1 MiB of messages. RTP does not take
 /// this way, but that of [`SessionConfig::rtp`].
 ///
-/// While its reader is behind, a transport drops [`SessionEvent::Rtcp`] and [`SessionEvent::Data`] (the
-/// network may lose them too) and keeps every other event until there is room.
+/// While its reader is behind, a transport drops [`SessionEvent::Rtcp`] and [`SessionEvent::Data`]
+/// (the network may lose them too) and keeps every other event until there is room.
 pub type SessionEvents = mpsc::Receiver<SessionEvent>;
 
 /// A connection to one remote device, from before its negotiation until after its end.
 ///
 /// The engine calls the asynchronous methods one after the other; `send_rtp` and `send_data` come
-/// from other threads at any time. Where the future of a method is dropped, the session stays usable
-/// and may or may not have done what was asked; the engine drops one only to close the session. After [`close`](Session::close) every method fails with
+/// from other threads at any time. Where the future of a method is dropped, the session stays
+/// usable and may or may not have done what was asked; the engine drops one only to close the
+/// session. After [`close`](Session::close) every method fails with
 /// [`Closed`](crate::ErrorKind::Closed).
 #[async_trait]
 pub trait Session: Send + Sync {

@@ -58,8 +58,8 @@ impl From<EncodedVideoFrame> for VideoFrame {
     }
 }
 
-/// A frame of pixels in I420: a full-size plane of luma (Y), then planes of chroma (U, V) of half the
-/// width and height, rounded up; 8 bits a sample, no padding between rows or planes.
+/// A frame of pixels in I420: a full-size plane of luma (Y), then planes of chroma (U, V) of half
+/// the width and height, rounded up; 8 bits a sample, no padding between rows or planes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawVideoFrame {
     /// Width in pixels.
@@ -86,8 +86,8 @@ pub struct EncodedVideoFrame {
     /// The codec's bitstream of exactly one frame. VP8: as in RFC 6386 §9. H.264: an access unit in
     /// the byte stream format (H.264 Annex B), each NAL unit behind the start code `00 00 00 01`.
     pub data: Bytes,
-    /// Whether it can be decoded without any other. H.264: it holds an IDR picture and the parameter
-    /// sets for it.
+    /// Whether it can be decoded without any other. H.264: it holds an IDR picture and the
+    /// parameter sets for it.
     pub key: bool,
     /// The time at which it was captured, on this device's clock; for a received frame, the arrival
     /// of its first packet.
@@ -99,7 +99,8 @@ pub trait VideoSource: Send {
     /// Size and rate of the frames.
     fn format(&self) -> VideoFormat;
 
-    /// The codec of the frames as SDP names it; `None` for a source of raw frames. It does not change.
+    /// The codec of the frames as SDP names it; `None` for a source of raw frames. It does not
+    /// change.
     fn codec(&self) -> Option<RtpCodec>;
 
     /// The next frame that is due at `now` and was not given before; `None` where none is. Call it
@@ -107,19 +108,19 @@ pub trait VideoSource: Send {
     ///
     /// * Frames are [`Encoded`](VideoFrame::Encoded) where [`codec`](Self::codec) is given, and
     ///   [`Raw`](VideoFrame::Raw) otherwise.
-    /// * The first encoded frame is a key frame, and so is the first after a dropped one: frames can be
-    ///   decoded in the order in which they are given.
+    /// * The first encoded frame is a key frame, and so is the first after a dropped one: frames
+    ///   can be decoded in the order in which they are given.
     /// * A caller that is late gets frames from the newest key frame on; older ones are dropped.
     /// * Capture times grow from frame to frame, and are not after `now`.
-    /// * A source without a hardware clock (a file, a generator) runs on `now`, which does not go back;
-    ///   its first frame is due at the first call.
+    /// * A source without a hardware clock (a file, a generator) runs on `now`, which does not go
+    ///   back; its first frame is due at the first call.
     ///
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed) where the device is gone, for good.
     fn read_frame(&mut self, now: Instant) -> Result<Option<VideoFrame>>;
 
-    /// Requests that the next frame be a key frame, such as for a new receiver. A second request before
-    /// it came has no effect. Sources of raw frames ignore it.
+    /// Requests that the next frame be a key frame, such as for a new receiver. A second request
+    /// before it came has no effect. Sources of raw frames ignore it.
     fn request_keyframe(&mut self);
 }
 
@@ -144,8 +145,8 @@ pub trait VideoCodec: Send + Sync {
     /// What this codec can do. The same value as in its registry entry.
     fn capabilities(&self) -> VideoCodecCapabilities;
 
-    /// Its name and parameters in SDP. There must be a [`PayloadFormat`](crate::PayloadFormat) of that
-    /// name.
+    /// Its name and parameters in SDP. There must be a [`PayloadFormat`](crate::PayloadFormat) of
+    /// that name.
     fn rtp(&self) -> RtpCodec;
 
     /// A new encoder.
@@ -219,7 +220,7 @@ pub trait VideoDecoder: Send {
     /// Decodes a frame; `None` where the codec shows none for it.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no frame of this codec. The decoder goes
-    /// on with the next key frame.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no frame of this codec. The
+    /// decoder goes on with the next key frame.
     fn decode(&mut self, frame: &EncodedVideoFrame) -> Result<Option<RawVideoFrame>>;
 }

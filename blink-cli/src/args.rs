@@ -1,4 +1,4 @@
-//! The command line.
+//! Command-line arguments.
 
 use std::path::PathBuf;
 
@@ -10,13 +10,14 @@ use crate::files::path;
 
 const EXAMPLES: &str = "\
 Try it:
-  blink demo                              two people on this machine, two different WebRTC stacks, real speech
+  blink demo                              two engines in this process, two WebRTC stacks, recorded speech
   blink listen --answer --out heard       in one terminal: prints DID@ADDRESS lines and waits
   blink call DID@ADDRESS --in hello.wav   in another terminal, with one of those lines
 
-Exit status: 0 success, 1 the call failed, 2 something given cannot be used, 130 interrupted (Ctrl-C).";
+Exit status: 0 success, 1 the call failed, 2 invalid arguments or configuration, 130 interrupted (Ctrl-C).";
 
-/// Encrypted peer-to-peer calls without a server, made of parts that can be swapped.
+/// Encrypted peer-to-peer calls without a server, with pluggable WebRTC, signaling, codec and
+/// device backends
 #[derive(Debug, Parser)]
 #[command(name = "blink", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -29,59 +30,63 @@ pub(crate) struct Arguments {
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// Read this configuration file instead of `blink.toml` in the working directory, which may be
-    /// absent and is refused where other users can change it
+    /// Read this configuration file instead of `blink.toml` in the working directory, which is
+    /// optional and refused if other users can change it
     #[arg(long, global = true, value_name = "FILE", value_parser = path(), help_heading = "Options of every command")]
     pub(crate) config: Option<PathBuf>,
-    /// Content of that file.
+    /// Content of the configuration file.
     #[arg(skip)]
     pub(crate) file: File,
-    /// Set one key of the configuration, such as `transport=str0m` or `call.ring_time=20s`; may be
-    /// repeated. `blink config` lists the keys
+    /// Set a configuration key, such as `transport=str0m` or `call.ring_time=20s`; may be repeated.
+    /// `blink config` lists all keys
     #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Options of every command")]
     pub(crate) set: Vec<String>,
-    /// Print JSON, one object a line, for programs to read
+    /// Print JSON for programs, one object per line
     #[arg(long, global = true, help_heading = "Options of every command")]
     pub(crate) json: bool,
-    /// Print results and errors only
+    /// Print only results and errors
     #[arg(short, long, global = true, help_heading = "Options of every command")]
     pub(crate) quiet: bool,
-    /// Write logs to stderr; more with -vv and -vvv. The variable `RUST_LOG` chooses in detail.
-    /// `log.addresses` and `log.libraries` show more
+    /// Write logs to stderr; -vv and -vvv for more detail. `RUST_LOG` sets filters, `log.addresses`
+    /// and `log.libraries` include addresses and library logs
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Options of every command")]
     pub(crate) verbose: u8,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Let two people talk on this machine, and judge what each one heard
+    /// Run a call between two engines on this machine, and rate the received speech
     #[command(long_about = DEMO)]
     Demo(DemoArguments),
-    /// Wait for calls; prints the DID@ADDRESS lines that `blink call` takes
+    /// Wait for calls; prints the DID@ADDRESS lines that `blink call` accepts
     #[command(long_about = LISTEN)]
     Listen(ListenArguments),
-    /// Call one person, or several at once
+    /// Call one or more people
     #[command(long_about = CALL)]
     Call(CallArguments),
-    /// List the parts that can be swapped: transports, signaling, media hosts, codecs
+    /// List the available backends: transports, signaling, media hosts, codecs
     Backends,
-    /// Show every configuration key, its value, and where that comes from
+    /// Show every configuration key with its value and source
     Config,
-    /// Show who this is: the DID and the device, and whether they are kept
+    /// Show the local DID and device, and whether they are stored
     Id,
-    /// List the calls that were, the newest first; needs `data_dir`
+    /// List past calls, newest first; requires `data_dir`
     History(HistoryArguments),
-    /// Run call situations over every pairing of backends, and say which hold
+    /// Inspect, repair and export the files of recordings
+    Recording(crate::recording::RecordingArguments),
+    /// Analyze logs of RTP packets
+    Rtp(crate::rtp::RtpArguments),
+    /// Run call scenarios over every pairing of backends, and report which pass
     #[command(long_about = crate::conformance::ABOUT)]
     Conformance(ConformanceArguments),
-    /// Measure what this program does
+    /// Measure audio quality, latency and CPU time
     Bench(BenchArguments),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArguments {
-    /// Mend a damaged data directory first: the identity and whatever else can be read are kept,
-    /// and the damaged file is put aside
+    /// Repair a damaged data directory first: keeps the identity and all other readable data, and
+    /// moves the damaged file aside
     #[arg(long)]
     pub(crate) repair: bool,
 }
@@ -94,98 +99,101 @@ pub(crate) struct BenchArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
-    /// Send speech over bad networks and judge what is heard
+    /// Simulate speech over impaired networks, and rate the received audio
     #[command(long_about = BENCH_AUDIO)]
     Audio(BenchAudioArguments),
-    /// Measure the time from mouth to ear through two engines on this machine
+    /// Measure mouth-to-ear latency between two engines on this machine
     #[command(long_about = BENCH_LATENCY)]
     Latency(BenchLatencyArguments),
-    /// Measure what one more call costs
+    /// Measure the CPU time per call
     #[command(long_about = BENCH_CALLS)]
     Calls(BenchCallsArguments),
 }
 
 const BENCH_LATENCY: &str = "\
-Lets two complete engines talk over loopback, for each pair of transports, and measures the time from mouth to ear in both directions.
+Runs a call between two complete engines over loopback, for each pair of transports, and measures the mouth-to-ear latency in both directions.
 
-Each side says chirps of 20 ms (400 to 3400 Hz) at uneven times, read in periods of 10 ms as from a device: what is read was said in the period before. What the \
-other side plays is kept with the time of its playing, and the chirps are looked for in it by correlation. So the figures hold framing, encoding, network, jitter buffer, \
-decoding, mixing and the ticks of both sides, and the look-ahead of the codec; no device's own delay. Measure on an idle machine.";
+Each side sends chirps of 20 ms (400 to 3400 Hz) at irregular intervals, read in periods of 10 ms as from a device: a period contains \
+the audio captured before the read. The playback of the other side is recorded with its times, and the chirps are located by \
+correlation. The latency includes framing, encoding, network, jitter buffer, decoding, mixing, the ticks of both sides and the \
+look-ahead of the codec, but no device latency. Measure on an idle machine.";
 
 const BENCH_CALLS: &str = "\
-Runs more and more calls in this process, each between two complete engines over loopback with recorded speech in both directions, and measures the processor \
-time of the process. The slope over the number of calls is what one more call costs; each of its two ends, which both run here, has half of that. The time within the codec's \
-encoders and decoders is measured in the same run and told apart. The engines share threads for sound, as those of one program can.
+Runs an increasing number of calls in this process, each between two complete engines over loopback with recorded speech in both \
+directions, and measures the CPU time of the process. The slope over the number of calls is the cost of one more call; each of its two \
+ends, which both run here, causes half of it. The time within the codec's encoders and decoders is measured in the same run and \
+reported separately. The engines share audio threads, as engines of one program can.
 
-The transport is the configured one (`--set transport=NAME`). Measure on an idle machine; the build's profile matters. What came too late \
-and was made up is shown: where that is much, the machine had no time for the calls.";
+The transport is the configured one (`--set transport=NAME`). Measure a release build on an idle machine. The share of concealed audio \
+is reported too: a high share means that the machine was overloaded.";
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchLatencyArguments {
-    /// Sound in each packet: 10, 20, 40 or 60 ms [default: 20, then 10]
+    /// Audio per packet: 10, 20, 40 or 60 ms [default: 20, then 10]
     #[arg(long, value_name = "MS")]
     pub(crate) frame: Option<u64>,
-    /// How long each pair talks, 1 to 600 s
+    /// Duration of the call for each pair of transports, 1 to 600 s
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) seconds: u64,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchCallsArguments {
-    /// Most calls at once, 2 to 64
+    /// Maximum number of concurrent calls, 2 to 64
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub(crate) n: usize,
-    /// How long each number of calls is measured, 1 to 600 s
+    /// Duration of each measurement, 1 to 600 s
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) seconds: u64,
 }
 
 const BENCH_AUDIO: &str = "\
-Sends recorded speech through encoder, a network that loses and delays, jitter buffer and decoder, on virtual time, and judges what is \
-heard by PESQ-WB (ITU-T P.862.2: 1 bad, 4.6 perfect). Every figure is a mean over the seeds. Beside it stands what a fixed buffer of \
-60 ms with Opus' own error correction makes of the same packets lost and delayed.
+Sends recorded speech through an encoder, a simulated network with loss and delay, the jitter buffer and a decoder, in virtual time, \
+and rates the result by PESQ-WB (ITU-T P.862.2: 1 bad, 4.6 perfect). All values are means over the seeds. The baseline is a fixed \
+buffer of 60 ms with Opus' in-band FEC, for the same losses and delays.
 
-Delay is the time from a sample's capture to its playing: framing, encoding, network, buffer and decoding, no devices. The bitrate is that \
-of all payloads, redundancy included, without headers. Without `--loss` and `--jitter` a table over both is made.
+Delay is the time from the capture of a sample to its playback: framing, encoding, network, buffer and decoding, without devices. The \
+bitrate is that of all payloads, including redundancy, without headers. The default is a table over several values of `--loss` and \
+`--jitter`.
 
 Opus and `quality.prefer` are as configured.";
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchAudioArguments {
-    /// Lose so many percent of the packets [default: 0, 5, 10, 20 and 30]
+    /// Packet loss in percent [default: 0, 5, 10, 20 and 30]
     #[arg(long, value_name = "PERCENT")]
     pub(crate) loss: Option<f64>,
-    /// Delay each packet by up to so many ms, evenly spread [default: 0, 20 and 60]
+    /// Maximum additional packet delay in ms, uniformly distributed [default: 0, 20 and 60]
     #[arg(long, value_name = "MS")]
     pub(crate) jitter: Option<u64>,
-    /// Lose packets in bursts of so many on average (Gilbert's model), instead of each for itself
+    /// Mean length of loss bursts in packets (Gilbert model) [default: independent losses]
     #[arg(long, value_name = "MEAN")]
     pub(crate) burst: Option<f64>,
-    /// Round trip time of the network without jitter
+    /// Round-trip time of the network without jitter
     #[arg(long, value_name = "MS", default_value_t = 0)]
     pub(crate) rtt: u64,
-    /// Sound in each packet: 10, 20, 40 or 60 ms
+    /// Audio per packet: 10, 20, 40 or 60 ms
     #[arg(long, value_name = "MS", default_value_t = 20)]
     pub(crate) frame: u64,
     /// Receive as with `--set quality.prefer=speech`
     #[arg(long)]
     pub(crate) speech: bool,
-    /// How many networks to take the mean of, 1 to 1000
+    /// Number of random seeds to average over, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) seeds: u64,
-    /// Draw the delay over time to this SVG file
+    /// Write a plot of delay over time to this SVG file
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub(crate) plot: Option<PathBuf>,
 }
 
 const DEMO: &str = "\
-Lets two people talk on this machine, and judges what each one heard.
+Runs a call between two engines on this machine, and rates the received speech.
 
-Alice and Bob each get a complete engine with an identity and a network node of its own, all in this process. Alice calls, Bob answers, \
-recorded speech goes both ways over real sockets and is written to WAV files, and PESQ-WB (ITU-T P.862.2: 1 bad, 4.6 perfect) \
-compares what was heard with what was said. Success means that both heard the other with 3.0 or more.
+Alice and Bob are complete engines with an identity and a network node each, both in this process. Alice calls, Bob answers, and \
+recorded speech flows in both directions over real sockets. The received audio is written to WAV files and compared with the sent \
+speech by PESQ-WB (ITU-T P.862.2: 1 bad, 4.6 perfect). The demo succeeds if both directions reach 3.0.
 
-Unless the configuration says otherwise, Alice uses the transport `webrtc-rs` and Bob `str0m`.";
+By default, Alice uses the transport `webrtc-rs` and Bob `str0m`.";
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
@@ -195,22 +203,23 @@ pub(crate) struct DemoArguments {
     /// Set a configuration key for Bob only; may be repeated
     #[arg(long = "b", value_name = "KEY=VALUE")]
     pub(crate) bob: Vec<String>,
-    /// Use this signaling backend for both; `--a` and `--b` win over it
+    /// Signaling backend of both sides; `--a` and `--b` take precedence
     #[arg(long, value_name = "NAME")]
     pub(crate) signaling: Option<String>,
-    /// Let Alice say this WAV file instead of 8 s of recorded speech
+    /// WAV file that Alice sends instead of 8 s of recorded speech
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub(crate) speech_a: Option<PathBuf>,
-    /// Let Bob say this WAV file instead of 8 s of recorded speech
+    /// WAV file that Bob sends instead of 8 s of recorded speech
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub(crate) speech_b: Option<PathBuf>,
-    /// Write what was heard to this directory
+    /// Directory for the recordings of the received audio
     #[arg(long, value_name = "DIR", value_parser = path(), default_value = "blink-out")]
     pub(crate) out: PathBuf,
-    /// Talk so long, 1 to 300 s, once both are connected [default: the speech and half a second]
+    /// Duration of the call once both are connected, 1 to 300 s [default: the speech and half a
+    /// second]
     #[arg(long, value_name = "N")]
     pub(crate) seconds: Option<f64>,
-    /// Do it all again so many times, 1 to 1000, with new engines; figures are medians
+    /// Number of runs, 1 to 1000, each with new engines; the results are medians
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) repeat: usize,
 }
@@ -218,53 +227,52 @@ pub(crate) struct DemoArguments {
 const LISTEN: &str = "\
 Waits for calls until it is interrupted with Ctrl-C.
 
-Prints one DID@ADDRESS line for each address this node can be reached at; give one of them to `blink call`. The last ones work on this \
-machine only.
+Prints one DID@ADDRESS line for each address of this node; pass one of them to `blink call`. The last ones work on this machine only.
 
-When somebody calls, type `y` to answer or `n` to reject the call that was named; `h` hangs up, `j` joins a group's call again that was left, or lists those that go on, and \
-`j 1` joins the first of the list. With `--answer` every call is answered. If nobody can type \
-(stdin is not open), a call rings until the caller gives up.";
+When a call rings, type `y` to answer or `n` to reject it. `h` hangs up, `j` rejoins the group call that was left or lists the ongoing \
+calls, and `j 1` joins the first one of the list. With `--answer` every call is answered. If stdin is closed, a call rings until the \
+caller cancels.";
 
 #[derive(Debug, Args)]
 pub(crate) struct ListenArguments {
     /// Answer every call
     #[arg(long)]
     pub(crate) answer: bool,
-    /// Say this WAV file, then silence, in every call
+    /// WAV file to send in every call, followed by silence
     #[arg(long = "in", value_name = "WAV", value_parser = path())]
     pub(crate) input: Option<PathBuf>,
-    /// Show this video in every call: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264
+    /// Video to send in every call: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264
     /// file
     #[arg(long, value_name = "SOURCE")]
     pub(crate) video: Option<String>,
-    /// Write what is heard to `heard-1.wav`, `heard-2.wav`, … in this directory, one for each call,
-    /// and the video that others show to `seen-1.ivf` or `seen-1.h264`, …
+    /// Directory for recordings: `heard-1.wav`, `heard-2.wav`, … with the audio of each call, and
+    /// `seen-1.ivf` or `seen-1.h264`, … with received video
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) out: Option<PathBuf>,
 }
 
 const CALL: &str = "\
-Calls one person, or several at once, and stays until everybody has left or Ctrl-C is pressed.
+Calls one or more people, and stays in the call until all others have left or Ctrl-C is pressed.
 
-Take the DID@ADDRESS from `blink listen` on the other side. A person may be named several times with different addresses, and without an \
-address when the nodes find each other some other way, such as on the same local network.";
+Take the DID@ADDRESS from `blink listen` on the other side. A DID may be given several times with different addresses, or without an \
+address if the nodes discover each other, for example on the same local network.";
 
 #[derive(Debug, Args)]
 pub(crate) struct CallArguments {
-    /// Whom to call, and where their node listens
+    /// DIDs to call, and the addresses of their nodes
     #[arg(required = true, value_name = "DID@ADDRESS")]
     pub(crate) targets: Vec<String>,
-    /// Say this WAV file, then silence
+    /// WAV file to send, followed by silence
     #[arg(long = "in", value_name = "WAV", value_parser = path())]
     pub(crate) input: Option<PathBuf>,
-    /// Show this video: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264 file
+    /// Video to send: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264 file
     #[arg(long, value_name = "SOURCE")]
     pub(crate) video: Option<String>,
-    /// Write what is heard to `heard.wav` in this directory, and the video that others show to
-    /// `seen-1.ivf` or `seen-1.h264`, …
+    /// Directory for recordings: `heard.wav` with the received audio, and `seen-1.ivf` or
+    /// `seen-1.h264`, … with received video
     #[arg(long, value_name = "DIR", value_parser = path())]
     pub(crate) out: Option<PathBuf>,
-    /// Leave after so many seconds of being connected, at most 2592000 (30 days)
+    /// Leave the call this many seconds after connecting, at most 2592000 (30 days)
     #[arg(long, value_name = "N")]
     pub(crate) seconds: Option<f64>,
 }
@@ -276,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn clap_accepts_the_command_definition() {
         Arguments::command().debug_assert();
     }
 }

@@ -1,8 +1,9 @@
-//! The backends of this program, one line each, and which of them it uses unless told otherwise.
+//! Registered backends of this program, and its default choices.
 
 use blink_media_cpal_opus as _;
 use blink_media_g711 as _;
 use blink_media_synthetic as _;
+use blink_recorders as _;
 use blink_signaling_ipfs as _;
 use blink_signaling_libp2p as _;
 use blink_signaling_memory as _;
@@ -15,21 +16,21 @@ use blink_api::{Configuration, ConfigurationBuilder, Registry};
 /// The media host that reads and writes files.
 pub(crate) const FILES: &str = "synthetic";
 
-/// What sound is sent with: what every WebRTC stack has, for those who have no Opus, comes last.
+/// Offered codecs in order of preference. G.711, which every WebRTC stack supports, comes last.
 pub(crate) const CODECS: [&str; 3] = ["opus", "pcmu", "pcma"];
 
-/// The transports of the demonstration: two that have no code in common.
+/// Transports of the demo, without shared code.
 pub(crate) const DEMO_TRANSPORTS: [&str; 2] = ["webrtc-rs", "str0m"];
 
-/// Signaling backends that speak with each other: gossipsub on the same topics.
+/// Signaling backends that interoperate: gossipsub on the same topics.
 const GOSSIP: [&str; 2] = ["ipfs", "libp2p"];
 
-/// Whether people on these two signaling backends can find each other.
+/// Whether two signaling backends interoperate.
 pub(crate) fn meet(one: &str, other: &str) -> bool {
     one == other || (GOSSIP.contains(&one) && GOSSIP.contains(&other))
 }
 
-/// Begins a configuration with this program's choices.
+/// Starts a configuration with this program's defaults.
 pub(crate) fn configuration(registry: &Registry) -> ConfigurationBuilder {
     Configuration::builder(registry)
         .default_value("transport", "str0m")
@@ -38,7 +39,7 @@ pub(crate) fn configuration(registry: &Registry) -> ConfigurationBuilder {
         .default_value("media_host", FILES)
 }
 
-/// Two nodes in one process that nobody else finds.
+/// Configures two nodes in this process that no other node discovers.
 pub(crate) fn demonstration(builder: ConfigurationBuilder) -> ConfigurationBuilder {
     GOSSIP.iter().fold(builder, |builder, name| {
         builder.set("demo", &format!("signalings.{name}.listen"), vec!["/ip4/127.0.0.1/tcp/0"]).set(
@@ -49,7 +50,7 @@ pub(crate) fn demonstration(builder: ConfigurationBuilder) -> ConfigurationBuild
     })
 }
 
-/// Settings of everybody in a laboratory on this machine.
+/// Settings of all participants of conformance runs on this machine.
 pub(crate) const LABORATORY: [&str; 5] = [
     r#"signalings.libp2p.listen=["/ip4/127.0.0.1/tcp/0"]"#,
     "signalings.libp2p.mdns=false",
@@ -58,7 +59,7 @@ pub(crate) const LABORATORY: [&str; 5] = [
     r#"ice.interfaces=["127.0.0.1"]"#,
 ];
 
-/// Nothing that touches the network or a device.
+/// Configures backends without network and devices.
 pub(crate) fn offline(builder: ConfigurationBuilder) -> ConfigurationBuilder {
     builder.set("id", "transport", "memory").set("id", "signaling", "memory").set("id", "media_host", FILES)
 }
@@ -78,6 +79,9 @@ mod tests {
                 ("codec", "pcma"),
                 ("codec", "pcmu"),
                 ("media_host", "synthetic"),
+                ("recorder", "mp4"),
+                ("recorder", "rtp-log"),
+                ("recorder", "wav"),
                 ("signaling", "ipfs"),
                 ("signaling", "libp2p"),
                 ("signaling", "memory"),

@@ -1,23 +1,22 @@
-//! `blink bench`: what this program does, in figures.
+//! `blink bench`: measurements.
 
 mod audio;
 mod calls;
+mod chirps;
 mod clocks;
 mod cpu;
+mod engine_call;
 mod latency;
 mod line;
-mod markers;
-mod metered;
-mod path;
+mod metered_codec;
 mod plot;
-mod talk;
 
 use crate::args::{Bench, Global};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
-/// Measures one thing.
+/// Runs one measurement.
 pub(crate) async fn run(bench: &Bench, global: &Global, output: &Output, interrupt: &Interrupt) -> Result<(), Failure> {
     match bench {
         Bench::Audio(arguments) => audio::run(arguments, global, output, interrupt).await,

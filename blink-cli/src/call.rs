@@ -1,4 +1,4 @@
-//! `blink call`: calls somebody.
+//! `blink call`: places a call.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,31 +14,31 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::args::{CallArguments, Global};
+use crate::event_text::{Names, ended, milliseconds};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::show::{Names, ended, milliseconds};
 use crate::target::{self, Target};
 use crate::video::Video;
 use crate::{configuration, engine, files};
 
 const HEARD: &str = "heard.wav";
-/// Longest call that `--seconds` can ask for: 30 days.
+/// Maximum of `--seconds`: 30 days.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// How long the first connection to a node may take.
+/// Timeout of the first connection to a node.
 const CONNECT: Duration = Duration::from_secs(30);
 
-/// Runs until the call is over.
+/// Runs until the call has ended.
 pub(crate) async fn run(
     arguments: &CallArguments,
     global: &Global,
     output: &Output,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let people = target::parse(&arguments.targets)?;
+    let callees = target::parse(&arguments.targets)?;
     let seconds = arguments.seconds.map(limit).transpose()?;
     let heard = arguments.out.as_ref().map(|directory| directory.join(HEARD));
-    let configuration = configuration::person(global, arguments.input.as_deref(), heard.as_deref())?;
+    let configuration = configuration::for_engine(global, arguments.input.as_deref(), heard.as_deref())?;
     files::check_microphone(&configuration).await?;
     files::check_video(&configuration, arguments.video.as_deref()).await?;
     if let Some(directory) = &arguments.out {
@@ -50,19 +50,19 @@ pub(crate) async fn run(
         blink: blink.clone(),
         output,
         names: Names::default(),
-        talk: Talk::default(),
+        progress: CallProgress::default(),
         hint: files::silence(&configuration),
         video: Video::new(&blink, arguments.video.as_deref(), arguments.out.as_deref()),
     };
     let result = tokio::select! {
-        result = caller.call(&people, seconds, &mut events) => result,
+        result = caller.call(&callees, seconds, &mut events) => result,
         () = interrupt.wait() => Err(Failure::interrupted()),
     };
-    let Caller { names, talk, video, .. } = caller;
+    let Caller { names, progress, video, .. } = caller;
     engine::stop(blink, events, output, |event| engine::show(output, &names, event)).await;
     video.finish(output).await;
-    let heard = arguments.out.as_ref().map(|directory| directory.join(HEARD)).filter(|_| talk.connected.is_some());
-    talk.show(output, &names, heard, result.is_ok());
+    let heard = arguments.out.as_ref().map(|directory| directory.join(HEARD)).filter(|_| progress.connected.is_some());
+    progress.show(output, &names, heard, result.is_ok());
     result
 }
 
@@ -79,17 +79,17 @@ struct Caller<'a> {
     blink: Blink,
     output: &'a Output,
     names: Names,
-    talk: Talk,
-    /// What to tell whoever calls.
+    progress: CallProgress,
+    /// Hint that is printed while calling.
     hint: Option<&'static str>,
     video: Video,
 }
 
-/// What became of the call.
+/// Progress and result of the call.
 #[derive(Default)]
-struct Talk {
+struct CallProgress {
     call: Option<Call>,
-    /// How long it took until somebody was there.
+    /// Time until the first participant joined.
     connected: Option<Duration>,
     ended: Option<EndReason>,
     present: BTreeSet<Endpoint>,
@@ -97,14 +97,19 @@ struct Talk {
 }
 
 impl Caller<'_> {
-    async fn call(&mut self, people: &[Target], seconds: Option<Duration>, events: &mut Events) -> Result<(), Failure> {
-        for person in people {
-            self.connect(person).await?;
+    async fn call(
+        &mut self,
+        callees: &[Target],
+        seconds: Option<Duration>,
+        events: &mut Events,
+    ) -> Result<(), Failure> {
+        for callee in callees {
+            self.connect(callee).await?;
         }
-        let dids: Vec<Did> = people.iter().map(|person| person.did).collect();
+        let dids: Vec<Did> = callees.iter().map(|callee| callee.did).collect();
         let call = self.blink.offer_call(&dids, CallConfig::default()).await?;
         let offered = Instant::now();
-        self.talk.call = Some(call.clone());
+        self.progress.call = Some(call.clone());
         let names: Vec<_> = dids.iter().map(|did| self.names.of(did)).collect();
         self.output.event(&format!("{:8.3} s  calling {}", self.output.elapsed().as_secs_f64(), names.join(", ")));
         self.output.json_event(&json!({
@@ -121,14 +126,14 @@ impl Caller<'_> {
             tokio::select! {
                 item = events.next() => {
                     let Some(item) = item else { return Err(Failure::call("the engine stopped")) };
-                    let first = self.talk.connected.is_none();
+                    let first = self.progress.connected.is_none();
                     self.handle_item(&call, item, offered);
-                    if first && self.talk.connected.is_some() {
+                    if first && self.progress.connected.is_some() {
                         leave_at = seconds.map(|seconds| Instant::now() + seconds);
                         self.output.waiting("in the call");
                     }
-                    if let Some(reason) = self.talk.ended {
-                        return self.talk.verdict(reason);
+                    if let Some(reason) = self.progress.ended {
+                        return self.progress.verdict(reason);
                     }
                     if self.is_alone().await? {
                         self.leave().await?;
@@ -144,15 +149,15 @@ impl Caller<'_> {
         }
     }
 
-    /// Connects to any one of somebody's addresses.
-    async fn connect(&self, person: &Target) -> Result<(), Failure> {
-        if person.addresses.is_empty() {
+    /// Connects to any of a callee's addresses.
+    async fn connect(&self, callee: &Target) -> Result<(), Failure> {
+        if callee.addresses.is_empty() {
             return Ok(());
         }
-        let name = self.names.of(&person.did);
+        let name = self.names.of(&callee.did);
         self.output.waiting(format!("connecting to {name}'s node"));
         let mut attempts = JoinSet::new();
-        for address in person.addresses.clone() {
+        for address in callee.addresses.clone() {
             let blink = self.blink.clone();
             attempts.spawn(async move { blink.connect(&address).await });
         }
@@ -178,38 +183,38 @@ impl Caller<'_> {
         let event = match item {
             EventItem::Event(event) => event,
             EventItem::Lagged { snapshot, .. } => {
-                // Its end may be among what was missed.
+                // The event of its end may have been missed.
                 let goes_on = |known: &CallSnapshot| call.is(known.call) && known.state != CallState::Open;
                 if !snapshot.calls.iter().any(goes_on) {
-                    self.talk.ended = Some(EndReason::Gone);
+                    self.progress.ended = Some(EndReason::Gone);
                 }
                 return;
             }
         };
         engine::show(self.output, &self.names, &event);
         self.video.handle(&event, self.output);
-        // Another call may ring, be missed or be cancelled meanwhile.
+        // Other calls may ring, be missed or be cancelled meanwhile.
         if !call.concerns(&event) {
             return;
         }
         match event {
             Event::ParticipantJoined { participant, .. } => {
-                self.talk.connected.get_or_insert(offered.elapsed());
-                self.talk.present.insert(participant);
+                self.progress.connected.get_or_insert(offered.elapsed());
+                self.progress.present.insert(participant);
             }
             Event::ParticipantLeft { participant, .. } => {
-                self.talk.present.remove(&participant);
+                self.progress.present.remove(&participant);
             }
-            // Paths of the call that was given up are closed without a word.
-            Event::CallReplaced { .. } => self.talk.present.clear(),
-            Event::CallEnded { reason, .. } => self.talk.ended = Some(reason),
+            // The paths of a replaced call are closed without a message.
+            Event::CallReplaced { .. } => self.progress.present.clear(),
+            Event::CallEnded { reason, .. } => self.progress.ended = Some(reason),
             _ => {}
         }
     }
 
-    /// Whether everybody was there or refused, and nobody is or will be.
+    /// Whether every invited participant has left, rejected or not answered.
     async fn is_alone(&self) -> Result<bool, Failure> {
-        if self.talk.connected.is_none() || !self.talk.present.is_empty() {
+        if self.progress.connected.is_none() || !self.progress.present.is_empty() {
             return Ok(false);
         }
         let Some(call) = self.blink.current_call().await? else { return Ok(false) };
@@ -225,10 +230,10 @@ impl Caller<'_> {
         Ok(call.participants.iter().all(|participant| is_gone(participant.status)))
     }
 
-    /// Leaves; the event that says so ends the command.
+    /// Leaves the call; the resulting event ends the command.
     async fn leave(&self) -> Result<(), Failure> {
         match self.blink.leave_call().await {
-            // Over already: the event that says so is on its way.
+            // The call has already ended; its event follows.
             Err(error) if error.kind() == ErrorKind::State => Ok(()),
             result => Ok(result?),
         }
@@ -237,20 +242,20 @@ impl Caller<'_> {
     async fn keep_statistics(&mut self) -> Result<(), Failure> {
         let statistics = self.blink.statistics().await?;
         for new in statistics {
-            self.talk.statistics.retain(|known| known.participant != new.participant);
-            self.talk.statistics.push(new);
+            self.progress.statistics.retain(|known| known.participant != new.participant);
+            self.progress.statistics.push(new);
         }
         Ok(())
     }
 }
 
-impl Talk {
-    /// Whether a call that ended like this succeeded.
+impl CallProgress {
+    /// Result of the command for a call that ended with `reason`.
     fn verdict(&self, reason: EndReason) -> Result<(), Failure> {
         match (self.connected, reason) {
             (Some(_), EndReason::Left | EndReason::RemoteLeft) => Ok(()),
-            (Some(_), reason) => Err(Failure::call(format!("the call broke off: {}", ended(reason)))),
-            (None, reason) => Err(Failure::call(format!("no call came about: {}", ended(reason)))),
+            (Some(_), reason) => Err(Failure::call(format!("the call was interrupted: {}", ended(reason)))),
+            (None, reason) => Err(Failure::call(format!("the call failed: {}", ended(reason)))),
         }
     }
 
@@ -259,7 +264,7 @@ impl Talk {
             let session = &figures.session;
             let round_trip = session.round_trip.map(|time| format!(", {:.1} ms round trip", milliseconds(time)));
             output.event(&format!(
-                "{}: {} packets heard, {} lost{}",
+                "{}: {} packets received, {} lost{}",
                 names.of(&figures.participant.did),
                 session.packets_received,
                 session.packets_lost,
@@ -278,7 +283,7 @@ impl Talk {
     }
 }
 
-/// Waits until then; for ever without a time.
+/// Waits until `time`, or forever without one.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,

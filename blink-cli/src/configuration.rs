@@ -1,5 +1,5 @@
-//! The configuration of a command: this program's choices, then the file, the environment and the
-//! options.
+//! Configuration of a command, merged from this program's defaults, the file, the environment and
+//! the options.
 
 use std::path::Path;
 
@@ -11,19 +11,19 @@ use crate::args::Global;
 use crate::failure::Failure;
 use crate::{backends, files};
 
-/// Read where no other file is named.
+/// Default configuration file.
 const FILE: &str = "blink.toml";
 
-/// The configuration file of a run, read once: it may be a pipe.
+/// Configuration file of a run, read once because it may be a pipe.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct File(Option<Result<ConfigurationFile>>);
 
 impl File {
-    /// Reads the file that was named, or the one in the working directory where there is one.
+    /// Reads the named file, or the default file in the working directory if it exists.
     ///
-    /// An unnamed file is refused where another user can change it: such a file, in a directory
-    /// like `/tmp`, would choose whom this user's calls go through and where the secret key is
-    /// kept. A file that was named is the user's choice.
+    /// The default file is refused if another user can change it: in a directory like `/tmp` such a
+    /// file would choose the servers that relay this user's calls, and the directory of the secret
+    /// key. A named file is the user's choice.
     pub(crate) fn read(named: Option<&Path>) -> Self {
         Self(match named {
             Some(path) => Some(ConfigurationFile::read(path)),
@@ -33,10 +33,10 @@ impl File {
 }
 
 fn found(path: &Path) -> Option<Result<ConfigurationFile>> {
-    let why = "another user owns or can change this configuration file; `chown` and `chmod go-w` close it, or name it with --config";
-    // Opening a pipe of another user would wait for ever.
+    let why = "another user owns or can change this configuration file; use `chown` and `chmod go-w`, or name it with --config";
+    // Opening another user's pipe would block forever.
     if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        let why = "this is no regular file; where it is meant, name it with --config";
+        let why = "not a regular file; to use it, name it with --config";
         return Some(Err(Error::new(ErrorKind::Invalid, why).with("file", path.display())));
     }
     match ConfigurationFile::read(path) {
@@ -48,12 +48,12 @@ fn found(path: &Path) -> Option<Result<ConfigurationFile>> {
     }
 }
 
-/// Everything below the options.
+/// All sources below the options.
 pub(crate) fn base(registry: &Registry, global: &Global) -> ConfigurationBuilder {
     file_and_environment(backends::configuration(registry), global)
 }
 
-/// The file and the environment on top of a program's defaults.
+/// Adds the file and the environment to a program's defaults.
 pub(crate) fn file_and_environment(builder: ConfigurationBuilder, global: &Global) -> ConfigurationBuilder {
     let builder = match &global.file.0 {
         Some(file) => builder.file_read(file.clone()),
@@ -62,24 +62,26 @@ pub(crate) fn file_and_environment(builder: ConfigurationBuilder, global: &Globa
     builder.environment()
 }
 
-/// What may stand in the log. A configuration that cannot be used is not complained about here: the
-/// command does that.
+/// Log settings. Errors of the configuration are ignored here, because the command reports them.
 pub(crate) fn log(global: &Global) -> LogSettings {
     let settings = || Some(options(base(&Registry::discovered().ok()?, global), global).build().ok()?.settings().log);
     settings().unwrap_or_default()
 }
 
-/// The options `--set`.
+/// Adds the `--set` options.
 pub(crate) fn options(builder: ConfigurationBuilder, global: &Global) -> ConfigurationBuilder {
     global.set.iter().fold(builder, |builder, argument| builder.set_argument("--set", argument))
 }
 
-/// The configuration of one person on this machine: what is said from a file, what is heard into
-/// one, where the options name them.
+/// Configuration of an engine, with the audio files that the options name.
 ///
 /// # Errors
-/// An input failure that names what is wrong and where it was set.
-pub(crate) fn person(global: &Global, input: Option<&Path>, heard: Option<&Path>) -> Result<Configuration, Failure> {
+/// An input failure with the invalid value and its source.
+pub(crate) fn for_engine(
+    global: &Global,
+    input: Option<&Path>,
+    heard: Option<&Path>,
+) -> Result<Configuration, Failure> {
     let registry = Registry::discovered()?;
     let mut builder = options(base(&registry, global), global);
     if let Some(input) = input {
@@ -100,7 +102,7 @@ mod tests {
         builder.build().err().expect(toml).to_string()
     }
 
-    /// Each backend's section: the key is said as it is written, and where it was set.
+    /// Errors in a backend's section name the key as it is written, and its source.
     #[test]
     fn wrong_types_in_sections_of_backends_name_the_whole_key() {
         for (toml, key) in [

@@ -1,10 +1,10 @@
-//! `blink conformance`: call situations over every pairing of backends.
+//! `blink conformance`: call scenarios over every pairing of backends.
 
 mod arguments;
 mod html;
 mod junit;
-mod numbers;
 mod report;
+mod scenario_list;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,7 +25,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
-/// A case that ended, for programs that want to know.
+/// JSON event of a completed case.
 #[derive(Serialize)]
 struct Ended<'a> {
     event: &'static str,
@@ -36,7 +36,7 @@ struct Ended<'a> {
     why: Option<&'a str>,
 }
 
-/// A case that would run.
+/// JSON object of a listed case.
 #[derive(Serialize)]
 struct Listed {
     name: String,
@@ -44,7 +44,7 @@ struct Listed {
     waits_for: Option<&'static str>,
 }
 
-/// Runs what was asked for, and reports.
+/// Runs the selected cases, and writes the report.
 pub(crate) async fn run(
     arguments: &ConformanceArguments,
     global: &Global,
@@ -57,7 +57,7 @@ pub(crate) async fn run(
         return Ok(());
     }
     if let Some(directory) = &arguments.report {
-        // Before an hour's work, not after it.
+        // Fail before the run, which may take an hour.
         std::fs::create_dir_all(directory).map_err(|error| cannot_write(directory, &error))?;
     }
     let (started, began) = (SystemTime::now(), Instant::now());
@@ -71,11 +71,11 @@ pub(crate) async fn run(
     }
     output.json_result(&report.totals);
     if let Some(pairing) = report.empty_pairings().next() {
-        return Err(Failure::call(format!("nothing ran over {pairing}")).reported());
+        return Err(Failure::call(format!("no scenario ran over {pairing}")).reported());
     }
     match report.totals.failed {
         0 => Ok(()),
-        failed => Err(Failure::call(format!("{failed} of the situations did not hold")).reported()),
+        failed => Err(Failure::call(format!("{failed} scenarios failed")).reported()),
     }
 }
 
@@ -87,19 +87,19 @@ fn matrix(arguments: &ConformanceArguments, global: &Global) -> Result<Matrix, F
     let matrix =
         Matrix::new(Registry::discovered, pairings).settings(backends::LABORATORY).settings(global.set.iter().cloned());
     let wanted: Option<BTreeSet<u8>> = match &arguments.scenarios {
-        Some(list) => Some(numbers::parse(list).map_err(Failure::input)?),
+        Some(list) => Some(scenario_list::parse(list).map_err(Failure::input)?),
         None => arguments.quick.then(|| QUICK.iter().copied().collect()),
     };
     let Some(wanted) = wanted else { return Ok(matrix) };
     let there: BTreeSet<u8> = matrix.numbers().collect();
     if let Some(unknown) = wanted.difference(&there).next() {
-        return Err(Failure::input(format!("there is no situation {unknown}; --list shows those there are")));
+        return Err(Failure::input(format!("unknown scenario {unknown}; --list shows all scenarios")));
     }
     Ok(matrix.only(|number| wanted.contains(&number)))
 }
 
-/// Every ordered pair of what was named, or of all that use the network. Backends inside one
-/// process meet only their own kind.
+/// Every ordered pair of the selected backends, or of all that use the network. In-process backends
+/// are paired with their own kind only.
 fn pairings(registry: &Registry, arguments: &ConformanceArguments) -> Result<Vec<Pairing>, Failure> {
     let mut transports = arguments.transports.clone();
     for name in &transports {
@@ -145,27 +145,27 @@ fn list(matrix: &Matrix, output: &Output) {
     }
 }
 
-/// Runs the matrix on threads of its own, telling how far it is.
+/// Runs the matrix on threads of its own, with progress.
 async fn work(matrix: &Matrix, lanes: usize, output: &Output, interrupt: &Interrupt) -> Result<Vec<Row>, Failure> {
     let control = Arc::new(Control::new(lanes));
     let total = matrix.cases().len();
-    let (told, mut news) = tokio::sync::mpsc::unbounded_channel();
+    let (ended_rows, mut rows_ended) = tokio::sync::mpsc::unbounded_channel();
     let (own_control, own_matrix) = (control.clone(), matrix.clone());
     let mut working = tokio::task::spawn_blocking(move || {
-        // Whoever is gone wants no news.
-        own_matrix.run(&own_control, &|row| drop(told.send(row.clone())))
+        // The receiver is dropped on interrupt.
+        own_matrix.run(&own_control, &|row| drop(ended_rows.send(row.clone())))
     });
     let (done, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let tell = |row: &Row| {
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         ended(row, output);
         let failed = failed.fetch_add(usize::from(matches!(row.verdict, Verdict::Failed(_))), Ordering::Relaxed);
-        output.waiting(format!("{done} of {total} situations, {failed} did not hold"));
+        output.waiting(format!("{done} of {total} scenarios, {failed} failed"));
     };
-    output.waiting(format!("{total} situations"));
+    output.waiting(format!("{total} scenarios"));
     let rows = loop {
         tokio::select! {
-            Some(row) = news.recv() => tell(&row),
+            Some(row) = rows_ended.recv() => tell(&row),
             rows = &mut working => break rows.map_err(|error| Failure::call(format!("the matrix failed: {error}")))?,
             () = interrupt.wait() => {
                 control.stop();
@@ -173,7 +173,7 @@ async fn work(matrix: &Matrix, lanes: usize, output: &Output, interrupt: &Interr
             }
         }
     };
-    while let Ok(row) = news.try_recv() {
+    while let Ok(row) = rows_ended.try_recv() {
         tell(&row);
     }
     output.waited();
@@ -195,7 +195,7 @@ fn ended(row: &Row, output: &Output) {
 
 fn write(report: &Report, directory: &Path) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(report).expect("a report has text keys only");
-    let xml = junit::xml(report).map_err(|error| Failure::call(format!("the JUnit report cannot be made: {error}")))?;
+    let xml = junit::xml(report).map_err(|error| Failure::call(format!("cannot create the JUnit report: {error}")))?;
     for (name, text) in [("report.json", json), ("report.xml", xml), ("report.html", html::page(report))] {
         let file = directory.join(name);
         blink_api::private::write(&file, text).map_err(|error| cannot_write(&file, &error))?;
@@ -204,5 +204,5 @@ fn write(report: &Report, directory: &Path) -> Result<(), Failure> {
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::input(format!("{} cannot be written: {error}", path.display()))
+    Failure::input(format!("cannot write {}: {error}", path.display()))
 }

@@ -1,8 +1,8 @@
-//! `blink demo`: two people on one machine, and what each one heard.
+//! `blink demo`: a call between two engines on one machine, and the quality of the received speech.
 
 mod plan;
-mod report;
 mod run;
+mod summary;
 mod table;
 
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use plan::Plan;
-use report::{Report, Round};
+use summary::{Report, Round};
 
-/// Runs the demonstration as often as asked for.
+/// Runs the demo with its repetitions.
 pub(crate) async fn run(
     arguments: &DemoArguments,
     global: &Global,
@@ -31,8 +31,8 @@ pub(crate) async fn run(
         if arguments.repeat > 1 {
             output.event(&format!("run {number} of {}", arguments.repeat));
         }
-        let talks = run::once(&plan, output, interrupt).await.map_err(of)?;
-        rounds.push(score(&plan, talks, output, interrupt).await.map_err(of)?);
+        let measurements = run::once(&plan, output, interrupt).await.map_err(of)?;
+        rounds.push(score(&plan, measurements, output, interrupt).await.map_err(of)?);
     }
     output.waited();
     let report = Report::new(&plan, &rounds);
@@ -41,16 +41,16 @@ pub(crate) async fn run(
     report.verdict()
 }
 
-/// Compares what was heard with what was said, on a thread of its own so that Ctrl-C is heard.
+/// Compares received with sent speech on a thread of its own, so that Ctrl-C stays responsive.
 async fn score(
     plan: &Arc<Plan>,
-    talks: [run::Talk; 2],
+    measurements: [run::Measurement; 2],
     output: &Output,
     interrupt: &Interrupt,
 ) -> Result<Round, Failure> {
-    output.waiting("comparing what was heard with what was said");
+    output.waiting("comparing received with sent speech");
     let plan = plan.clone();
-    let scoring = tokio::task::spawn_blocking(move || Round::new(&plan, talks));
+    let scoring = tokio::task::spawn_blocking(move || Round::new(&plan, measurements));
     tokio::select! {
         round = scoring => round.map_err(|error| Failure::call(format!("the comparison failed: {error}")))?,
         () = interrupt.wait() => Err(Failure::interrupted()),

@@ -1,8 +1,8 @@
-//! Why a command did not succeed, and the exit status that says so.
+//! Failure of a command, with its exit status.
 
 use blink_api::{Error, ErrorKind};
 
-/// A command that did not succeed.
+/// A failed command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     status: u8,
@@ -11,12 +11,12 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The call did not come about, or not well: exit status 1.
+    /// The call failed or was interrupted: exit status 1.
     pub(crate) fn call(reason: impl Into<String>) -> Self {
         Self { status: 1, reason: one_line(&reason.into()), reported: false }
     }
 
-    /// What the user gave cannot be used: exit status 2.
+    /// Invalid arguments, configuration or files: exit status 2.
     pub(crate) fn input(reason: impl Into<String>) -> Self {
         Self { status: 2, reason: one_line(&reason.into()), reported: false }
     }
@@ -26,29 +26,29 @@ impl Failure {
         Self { status: 130, reason: "interrupted".to_owned(), reported: false }
     }
 
-    /// The command's own last line of JSON says it already.
+    /// Marks a failure that the command's last line of JSON already contains.
     pub(crate) fn reported(mut self) -> Self {
         self.reported = true;
         self
     }
 
-    /// The same, with what was being done.
+    /// Adds the step that failed.
     pub(crate) fn during(mut self, what: &str) -> Self {
         self.reason = format!("{what}: {}", self.reason);
         self
     }
 
-    /// The program's exit status.
+    /// Exit status of the program.
     pub(crate) fn status(&self) -> u8 {
         self.status
     }
 
-    /// Why, in one line.
+    /// Reason, in one line.
     pub(crate) fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// Whether JSON has yet to say it.
+    /// Whether the failure must still be printed as JSON.
     pub(crate) fn is_unreported(&self) -> bool {
         !self.reported
     }
@@ -64,7 +64,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Text of another library's, such as one line for each address, as one line.
+/// Joins the lines of a library's text, such as one line per address.
 pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_user_can_change_is_status_2_and_the_text_is_one_line() {
+    fn input_errors_have_status_2_and_reasons_are_one_line() {
         for (kind, status) in [
             (ErrorKind::Invalid, 2),
             (ErrorKind::NotFound, 2),
@@ -89,6 +89,6 @@ mod tests {
             assert!(failure.reason().ends_with("two lines"), "{}", failure.reason());
         }
         assert_eq!(Failure::interrupted().status(), 130);
-        assert_eq!(Failure::call("no\n sound").during("run 2").reason(), "run 2: no sound");
+        assert_eq!(Failure::call("no\n audio").during("run 2").reason(), "run 2: no audio");
     }
 }

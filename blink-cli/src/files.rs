@@ -1,4 +1,4 @@
-//! Files that a command reads and writes, looked at before anything is started.
+//! Files that a command reads and writes, checked before an engine starts.
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::failure::Failure;
 
-/// What a media host without a clock of its own gives is the same whenever it is read.
+/// Read period. Media hosts without a hardware clock produce the same samples at any rate.
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// Reads a path of the command line: `~/` stands for the home directory also where no shell expands
-/// it, as in `--in=~/hello.wav`. What is not UTF-8 is taken as it is.
+/// Parser of a path argument. `~/` is expanded also where no shell does it, as in
+/// `--in=~/hello.wav`. Paths that are not UTF-8 are kept unchanged.
 pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(|text| match text.to_str() {
         Some(text) => expand_path(text).map_err(|error| error.message().to_owned()),
@@ -26,23 +26,25 @@ pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
-/// The name of a source or sink that is a file, as the media host for files wants it.
+/// Device name of a file for the file media host.
 ///
 /// # Errors
-/// An input failure for a path that is not UTF-8: names of devices are text, and another file would
-/// be used.
+/// An input failure for a path that is not UTF-8: device names are text, so that it would name
+/// another file.
 pub(crate) fn device(path: &Path) -> Result<String, Failure> {
     match path.to_str() {
         Some(path) => Ok(format!("wav:{path}")),
-        None => Err(Failure::input(format!("the path {} is not UTF-8, and no name of a device", path.display()))),
+        None => {
+            Err(Failure::input(format!("the path {} is not UTF-8, so that it cannot name a device", path.display())))
+        }
     }
 }
 
-/// Opens the microphone if that is a file or a generator, so that a name or file that cannot be
-/// used is found now. A device is left alone: nobody has accepted a call.
+/// Opens the microphone if it is a file or a generator, to report an invalid one now. Hardware is
+/// not opened before a call is accepted.
 ///
 /// # Errors
-/// An input failure that names what cannot be read.
+/// An input failure that names the file.
 pub(crate) async fn check_microphone(configuration: &Configuration) -> Result<(), Failure> {
     let has_devices = configuration.chosen::<dyn MediaHost>()?.capabilities.hardware_clock;
     if !has_devices && configuration.settings().microphone != "none" {
@@ -51,11 +53,10 @@ pub(crate) async fn check_microphone(configuration: &Configuration) -> Result<()
     Ok(())
 }
 
-/// Opens what is to be shown, if anything, so that a name or file that cannot be used is found now.
-/// A device is left alone, as above.
+/// Opens the video source, if any, to report an invalid one now. Hardware is not opened, as above.
 ///
 /// # Errors
-/// An input failure that names what cannot be read.
+/// An input failure that names the file.
 pub(crate) async fn check_video(configuration: &Configuration, source: Option<&str>) -> Result<(), Failure> {
     let has_devices = configuration.chosen::<dyn MediaHost>()?.capabilities.hardware_clock;
     if let Some(source) = source.filter(|_| !has_devices) {
@@ -64,22 +65,24 @@ pub(crate) async fn check_video(configuration: &Configuration, source: Option<&s
     Ok(())
 }
 
-/// What to tell somebody who chose nothing to say and has no device either, where that is so.
+/// Hint for a user without a microphone and without an input file.
 pub(crate) fn silence(configuration: &Configuration) -> Option<&'static str> {
     let has_devices = configuration.chosen::<dyn MediaHost>().is_ok_and(|host| host.capabilities.hardware_clock);
     let is_unset = matches!(configuration.settings().microphone.as_str(), "default" | "none");
-    (is_unset && !has_devices).then_some("you will say nothing: give a file with --in, or --set microphone=speech")
+    (is_unset && !has_devices).then_some("no audio will be sent: use --in FILE or --set microphone=speech")
 }
 
-/// Reads what the microphone will say in so much time: 48 kHz, mono.
+/// Reads the first `duration` of the microphone: 48 kHz, mono.
 ///
 /// # Errors
-/// An input failure where it cannot be read, or is a device that says something else every time.
+/// An input failure if it cannot be read, or if it is hardware.
 pub(crate) async fn said(configuration: &Configuration, duration: Duration) -> Result<Vec<f32>, Failure> {
     let host = configuration.chosen::<dyn MediaHost>()?;
     if host.capabilities.hardware_clock {
-        let reason =
-            format!("the media host `{}` gives live sound; what was heard can be compared with a file only", host.name);
+        let reason = format!(
+            "the media host `{}` captures live audio; received speech can only be compared with a file",
+            host.name
+        );
         return Err(Failure::input(reason));
     }
     let mut source = open(configuration).await?;
@@ -90,10 +93,10 @@ pub(crate) async fn said(configuration: &Configuration, duration: Duration) -> R
     Ok(samples)
 }
 
-/// Sees whether a file can be written, and makes its directory. A file that is there stays as it
-/// is.
+/// Verifies that a file can be written, and creates its directory. An existing file stays
+/// unchanged.
 ///
-/// # Errors
+/// An input failure that names the directory or file.
 /// An input failure that names the directory or file.
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     let unusable = |what: &'static str, path: &Path, source: std::io::Error| {
@@ -101,18 +104,18 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     };
     if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(directory)
-            .map_err(|source| unusable("the directory cannot be made", directory, source))?;
+            .map_err(|source| unusable("cannot create the directory", directory, source))?;
     }
     let is_new = !path.exists();
     let mut options = OpenOptions::new();
     options.append(true).create(true);
-    // What is recorded is closed to other users, from the file's first moment.
+    // Recordings are readable by their owner only, from their creation on.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
         .open(path)
         .and_then(|_| if is_new { std::fs::remove_file(path) } else { Ok(()) })
-        .map_err(|source| unusable("the file cannot be written", path, source))
+        .map_err(|source| unusable("cannot write the file", path, source))
 }
 
 async fn open(configuration: &Configuration) -> Result<Box<dyn AudioSource>, Error> {
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn speech_is_read_as_it_will_be_said_and_unusable_names_are_found() {
+    async fn microphone_files_are_read_and_invalid_ones_are_reported() {
         let configuration = with_microphone("speech:2");
         check_microphone(&configuration).await.unwrap();
         let said = said(&configuration, Duration::from_millis(1_010)).await.unwrap();
@@ -150,7 +153,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn paths_that_are_not_utf_8_go_nowhere_else() {
+    fn paths_that_are_not_utf_8_are_refused_as_devices() {
         use std::os::unix::ffi::OsStrExt;
         let odd = Path::new(std::ffi::OsStr::from_bytes(b"/tmp/\xe9"));
         let refused = device(odd).unwrap_err();
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_made_and_a_file_is_left_as_it_is() {
+    fn directories_are_created_and_existing_files_stay_unchanged() {
         let directory = tempfile::tempdir().unwrap();
         let heard = directory.path().join("new/folder/heard.wav");
         check(&heard).unwrap();

@@ -1,4 +1,4 @@
-//! `blink history`: the calls that were, as they are kept in the data directory.
+//! `blink history`: past calls from the data directory.
 
 use std::path::Path;
 
@@ -8,23 +8,23 @@ use serde_json::json;
 
 use crate::args::{Global, HistoryArguments};
 use crate::configuration;
+use crate::event_text::Names;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::show::Names;
 
-/// `blink history`
+/// Runs `blink history`.
 pub(crate) fn run(arguments: &HistoryArguments, global: &Global, output: &Output) -> Result<(), Failure> {
     let registry = Registry::discovered()?;
     let configuration = configuration::options(configuration::base(&registry, global), global).build()?;
     let Some(directory) = &configuration.settings().data_dir else {
-        return Err(Failure::input("no calls are kept: `data_dir` is not set"));
+        return Err(Failure::input("no calls are stored: `data_dir` is not set"));
     };
     if arguments.repair {
         repair(directory, output)?;
     }
     let entries = match DataDirectory::open(directory) {
         Ok(kept) => kept.history()?,
-        // Nobody has called from there yet.
+        // No call has been made with this directory yet.
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error.into()),
     };
@@ -38,23 +38,25 @@ pub(crate) fn run(arguments: &HistoryArguments, global: &Global, output: &Output
     Ok(())
 }
 
-/// Mends the data directory, and tells what became of it.
+/// Repairs the data directory, and reports the result.
 fn repair(directory: &Path, output: &Output) -> Result<(), Failure> {
-    // The database panics over damage, which is what is expected here.
+    // The database panics on damaged files, which is expected here.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|panic| tracing::debug!(%panic, "reading the damaged file")));
     let repaired = DataDirectory::repair(directory);
     std::panic::set_hook(hook);
     let repair = repaired?;
     let Some(damaged) = &repair.damaged else {
-        output.event("the data directory is sound: nothing to repair");
+        output.event("the data directory is intact: nothing to repair");
         return Ok(());
     };
     let damaged = damaged.display();
     let identity = match &repair.identity {
-        Some(did) if repair.is_verified => format!("{did} is kept"),
-        Some(did) => format!("{did} was read, and may be damaged: compare it with the one that others know"),
-        None => "the key cannot be read: the next start makes a new identity".to_owned(),
+        Some(did) if repair.is_verified => format!("the identity {did} is kept"),
+        Some(did) => {
+            format!("the identity {did} was read but not verified: compare it with the DID that your contacts know")
+        }
+        None => "the key is unreadable: the next start creates a new identity".to_owned(),
     };
     output.result(&format!(
         "repaired: {identity}; {} calls of the history are kept; the damaged file is {damaged}",
@@ -82,33 +84,33 @@ fn line(entry: &HistoryEntry) -> String {
 
 fn outcome(outcome: CallOutcome) -> &'static str {
     match outcome {
-        CallOutcome::Ongoing => "was going on when the program ended",
+        CallOutcome::Ongoing => "was ongoing when the program ended",
         CallOutcome::Answered => "answered",
         CallOutcome::Missed => "missed",
         CallOutcome::Rejected => "rejected",
-        CallOutcome::Cancelled => "taken back",
+        CallOutcome::Cancelled => "cancelled",
         CallOutcome::Busy => "busy",
         CallOutcome::Unanswered => "not answered",
-        CallOutcome::Elsewhere => "dealt with on another device",
+        CallOutcome::Elsewhere => "answered or rejected on another device",
         CallOutcome::Failed => "failed",
         _ => "over",
     }
 }
 
-/// Hours, minutes and seconds.
+/// Formats a duration as hours, minutes and seconds.
 fn duration(ms: u64) -> String {
     let seconds = ms / 1_000;
     let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
-/// Unix milliseconds as date and time in UTC (RFC 3339 §5.6, with a space), by the calendar of days
-/// of 400 years.
+/// Formats Unix milliseconds as date and time in UTC (RFC 3339 §5.6, with a space), based on the
+/// 400-year cycle of the calendar.
 fn date(unix_ms: u64) -> String {
     let seconds = unix_ms / 1_000;
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    // Days since the 1st of March of the year 0: leap days come last in a year, and 400 years have
-    // 146,097 days.
+    // Days since 0000-03-01: leap days are then the last day of a year, and 400 years have 146,097
+    // days.
     let days = seconds / 86_400 + 719_468;
     let (cycle, of_cycle) = (days / 146_097, days % 146_097);
     let year_of_cycle = (of_cycle - of_cycle / 1_460 + of_cycle / 36_524 - of_cycle / 146_096) / 365;
@@ -125,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_those_of_the_calendar() {
+    fn dates_follow_the_gregorian_calendar() {
         for (unix_ms, text) in [
             (0, "1970-01-01 00:00:00Z"),
             (951_782_399_999, "2000-02-28 23:59:59Z"),
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_as_on_a_telephone() {
+    fn durations_have_hours_only_when_needed() {
         assert_eq!([999, 61_000, 3_723_000].map(duration), ["0:00", "1:01", "1:02:03"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The commands that only look: `backends`, `config`, `id`.
+//! Commands that only read: `backends`, `config`, `id`.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::{backends, configuration};
 
-/// `blink backends`
+/// Runs `blink backends`.
 pub(crate) fn backends(output: &Output) -> Result<(), Failure> {
     let backends = Registry::discovered()?.summaries();
     output.json_result(&backends);
@@ -26,7 +26,7 @@ pub(crate) fn backends(output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `blink config`
+/// Runs `blink config`.
 pub(crate) fn config(global: &Global, output: &Output) -> Result<(), Failure> {
     let registry = Registry::discovered()?;
     let configuration = configuration::options(configuration::base(&registry, global), global).build()?;
@@ -41,12 +41,12 @@ pub(crate) fn config(global: &Global, output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `blink id`
+/// Runs `blink id`.
 pub(crate) async fn id(global: &Global, output: &Output) -> Result<(), Failure> {
     let registry = Registry::discovered()?;
     let builder = || configuration::options(configuration::base(&registry, global), global);
-    // As it is used for calls, so that what is wrong with it is said here too; then without
-    // anything that a call needs.
+    // Build the full configuration first, to report its errors; then one without network and
+    // devices.
     builder().build()?;
     let configuration = backends::offline(builder()).build()?;
     let data_dir = configuration.settings().data_dir.clone();
@@ -61,20 +61,20 @@ pub(crate) async fn id(global: &Global, output: &Output) -> Result<(), Failure> 
     };
     output.json_result(&json!({
         "did": endpoint.did, "device": endpoint.device, "kept": data_dir.is_some(),
-        // As text: a home directory may be none.
+        // As text: a path need not be UTF-8.
         "data_dir": data_dir.as_deref().map(|directory| directory.display().to_string()),
     }));
     output.result(&format!("did     {}", endpoint.did));
     output.result(&format!("device  {}", endpoint.device));
     match data_dir {
-        Some(directory) => output.event(&format!("kept in {}", directory.display())),
-        None => output.event("not kept: another one at every start, unless `data_dir` is set"),
+        Some(directory) => output.event(&format!("stored in {}", directory.display())),
+        None => output.event("not stored: a new identity at every start, unless `data_dir` is set"),
     }
     Ok(())
 }
 
-/// Who is kept in a directory. An engine that only looks would leave the calls of the one before,
-/// unheard by anybody.
+/// Endpoint stored in a directory. Starting an engine to read it would leave the calls of its
+/// previous run.
 fn kept(directory: &Path) -> Result<Option<Endpoint>, Failure> {
     match DataDirectory::open(directory).and_then(|kept| kept.endpoint()) {
         Ok(endpoint) => Ok(Some(endpoint)),
@@ -83,7 +83,7 @@ fn kept(directory: &Path) -> Result<Option<Endpoint>, Failure> {
     }
 }
 
-/// What a backend can do: flags that are set, and numbers.
+/// Capabilities of a backend: flags that are set, and numbers.
 fn capabilities(capabilities: &serde_json::Value) -> String {
     let Some(capabilities) = capabilities.as_object() else { return String::new() };
     let words = capabilities.iter().filter_map(|(name, value)| match value {

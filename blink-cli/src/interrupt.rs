@@ -1,19 +1,19 @@
-//! Ctrl-C and its relatives.
+//! Termination signals, such as Ctrl-C.
 
 use std::io;
 
 use tokio::sync::watch;
 
-/// Tells that the program should end. Whoever waits for it then leaves calls and completes files; a
-/// second signal ends the program at once.
+/// Request to end the program. Commands then leave calls and complete files; a second signal ends
+/// the program immediately.
 #[derive(Clone)]
 pub(crate) struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {
-    /// Listens from now on.
+    /// Starts to listen.
     ///
     /// # Errors
-    /// What the system says against it.
+    /// The system's error.
     pub(crate) fn listen() -> io::Result<Self> {
         let mut signals = Signals::new()?;
         let (sender, receiver) = watch::channel(false);
@@ -26,19 +26,18 @@ impl Interrupt {
         Ok(Self(receiver))
     }
 
-    /// Waits until the program should end.
+    /// Waits for a termination signal.
     pub(crate) async fn wait(&self) {
         let mut receiver = self.0.clone();
         if receiver.wait_for(|interrupted| *interrupted).await.is_err() {
-            // The listening task ends with the runtime only.
+            // The sender lives as long as the runtime.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// Signals that end the program. One that was ignored when the program started stays ignored:
-/// `nohup` ignores that the terminal is closed, a shell without job control ignores Ctrl-C for what
-/// runs in the background.
+/// Signals that end the program. A signal that was ignored at the start stays ignored: `nohup`
+/// ignores SIGHUP, and a shell without job control ignores SIGINT for background processes.
 #[cfg(unix)]
 struct Signals([Option<tokio::signal::unix::Signal>; 3]);
 
@@ -77,9 +76,8 @@ async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
     }
 }
 
-/// Signals that are ignored, as bits from the lowest on: what the process inherited, until it
-/// listens. Where the system does not say so in a file (Linux: `proc_pid_status(5)`), none is taken
-/// for ignored.
+/// Ignored signals as a bit mask, inherited from the parent process. Without `/proc` (Linux:
+/// `proc_pid_status(5)`) none is assumed to be ignored.
 #[cfg(unix)]
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -1,10 +1,10 @@
-//! Lines that somebody types, read so that nothing waits for them.
+//! Lines of standard input, read on a thread of their own.
 
 use std::io::{self, BufRead, Read};
 
 use tokio::sync::mpsc;
 
-/// Bytes of a line that are looked at; no word is longer, and the rest is skipped.
+/// Maximum length of a line in bytes; the rest is skipped.
 const LONGEST: u64 = 1_024;
 
 /// Standard input, line by line.
@@ -14,9 +14,9 @@ pub(crate) struct Keyboard {
 }
 
 impl Keyboard {
-    /// Begins to read, or never does.
+    /// Starts to read if `open`.
     ///
-    /// The thread that reads may wait for a line forever; the program ends without it.
+    /// The reading thread may block forever; the program ends without it.
     pub(crate) fn new(open: bool) -> Self {
         let (sender, lines) = mpsc::channel(16);
         if open {
@@ -32,7 +32,7 @@ impl Keyboard {
         Self { lines, open }
     }
 
-    /// Waits for the next line; for ever once the input has ended.
+    /// Waits for the next line; forever once the input has ended.
     pub(crate) async fn line(&mut self) -> String {
         if self.open {
             match self.lines.recv().await {
@@ -43,16 +43,16 @@ impl Keyboard {
         std::future::pending().await
     }
 
-    /// Whether somebody may still type.
+    /// Whether the input is still open.
     pub(crate) fn is_open(&self) -> bool {
         self.open
     }
 }
 
-/// The next line, whatever bytes are in it; `None` at the end, and where reading fails for good.
+/// Reads the next line, whatever its bytes; `None` at the end, and after a permanent error.
 fn next_line(input: &mut impl BufRead) -> Option<String> {
     let mut line = Vec::new();
-    // `read_until` goes on by itself after a signal.
+    // `read_until` retries after a signal.
     if input.by_ref().take(LONGEST).read_until(b'\n', &mut line).ok()? == 0 {
         return None;
     }
@@ -62,7 +62,7 @@ fn next_line(input: &mut impl BufRead) -> Option<String> {
     Some(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Skips the rest of a line, which is not kept.
+/// Skips the rest of a line.
 fn skip_line(input: &mut impl BufRead) -> io::Result<()> {
     loop {
         let available = match input.fill_buf() {
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_that_are_no_text_or_too_long_are_lines_and_the_next_one_is_read() {
+    fn invalid_and_overlong_lines_do_not_stop_the_reader() {
         let mut bytes = b"y\r\n\xff\xfe\n\n".to_vec();
         bytes.extend(vec![b'x'; 100_000]);
         bytes.extend(b"\nn\nj");

@@ -1,23 +1,25 @@
 //! `blink listen`: waits for calls.
 
+mod commands;
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use blink_api::{CallId, Did, ErrorKind};
-use blink_engine::{Blink, Call, CallSnapshot, CallState, Event, EventItem, Events, ParticipantStatus, Snapshot};
+use blink_engine::{Blink, Call, CallSnapshot, CallState, Event, EventItem, Events, Snapshot};
 use blink_media_synthetic::numbered;
 use serde_json::json;
 
 use crate::args::{Global, ListenArguments};
+use crate::event_text::Names;
 use crate::failure::{Failure, one_line};
 use crate::interrupt::Interrupt;
 use crate::keyboard::Keyboard;
 use crate::output::Output;
-use crate::show::Names;
 use crate::video::Video;
 use crate::{configuration, engine, files};
 
-/// One file for each call; the media host counts.
+/// Recording of each call, numbered by the media host.
 const HEARD: &str = "heard-{n}.wav";
 
 /// Runs until interrupted.
@@ -28,7 +30,7 @@ pub(crate) async fn run(
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     let heard = arguments.out.as_ref().map(|directory| directory.join(HEARD));
-    let configuration = configuration::person(global, arguments.input.as_deref(), heard.as_deref())?;
+    let configuration = configuration::for_engine(global, arguments.input.as_deref(), heard.as_deref())?;
     files::check_microphone(&configuration).await?;
     files::check_video(&configuration, arguments.video.as_deref()).await?;
     if let Some(directory) = &arguments.out {
@@ -72,7 +74,7 @@ pub(crate) async fn run(
     result
 }
 
-/// Says where what was heard is, if anywhere.
+/// Prints the path of a recording, if there is one.
 fn show_heard(output: &Output, heard: Option<(CallId, PathBuf)>) {
     if let Some((call, path)) = heard {
         output.result(&format!("heard: {}", path.display()));
@@ -84,58 +86,58 @@ struct Listener<'a> {
     blink: Blink,
     output: &'a Output,
     names: Names,
-    /// Answers every call by itself.
+    /// Answers every call automatically.
     answers: bool,
     keyboard: Keyboard,
     out: Option<PathBuf>,
-    /// Calls that ring, the oldest first.
+    /// Ringing calls, oldest first.
     ringing: VecDeque<Ringing>,
-    /// The call that the last prompt named: the only one that is answered or rejected by a word.
+    /// The call named by the last prompt: the only one that `y` and `n` apply to.
     named: Option<CallId>,
-    /// The call this device answered.
+    /// The call that this device is in.
     current: Option<Call>,
-    /// Who began it.
+    /// Its creator.
     caller: Option<Did>,
-    /// The call this device was in last.
+    /// The call that this device was in last.
     last: Option<Call>,
-    /// Ongoing calls as they were listed last, to be joined by their number.
+    /// Ongoing calls as last listed, to be joined by number.
     listed: Vec<CallId>,
-    /// What to tell whoever listens beside how to answer.
+    /// Hint that is printed while waiting.
     hint: Option<&'static str>,
-    /// The file of the current call.
+    /// Recording of the current call.
     heard: Option<(CallId, PathBuf)>,
-    /// The addresses that were shown last.
+    /// Addresses that were last printed.
     addresses: Vec<String>,
     video: Video,
 }
 
-/// A call that rings.
+/// A ringing call.
 struct Ringing {
     call: CallId,
     from: Did,
 }
 
 impl Listener<'_> {
-    /// Goes on until something is wrong with the engine.
+    /// Runs until the engine stops or fails.
     async fn serve(&mut self, events: &mut Events) -> Failure {
         if let Err(failure) = self.introduce().await {
             return failure;
         }
-        // What rang before the program was started anew rings still, without being told of again.
+        // Calls of the engine's previous run still ring, without an event.
         match self.blink.snapshot().await {
             Ok(snapshot) => self.handle_snapshot(&snapshot).await,
             Err(error) => return error.into(),
         }
         if !self.answers && !self.ringing.is_empty() {
-            self.output.event("            a call from before still rings");
+            self.output.event("            a call from the previous run still rings");
             self.handle_ringing().await;
         }
         loop {
             let waiting = self.waiting();
             self.output.waiting(waiting);
             tokio::select! {
-                // What a line did is told before the next line: the end of a call that was left
-                // must not be taken for that of the same call joined again.
+                // Process the events of a command before the next line: the end of a call that was
+                // left must not be mistaken for that of the same call rejoined.
                 biased;
                 item = events.next() => match item {
                     Some(EventItem::Event(event)) => self.handle_event(event).await,
@@ -173,9 +175,9 @@ impl Listener<'_> {
         self.addresses = self.addresses().await?;
         self.show_addresses();
         let how = if self.answers {
-            "every call is answered"
+            "answering every call"
         } else {
-            "y answers a call, n rejects it, h hangs up, j lists those that go on"
+            "y answers a call, n rejects it, h hangs up, j lists ongoing calls"
         };
         self.output.event(&format!("waiting for calls; {how}; Ctrl-C ends"));
         if let Some(hint) = self.hint {
@@ -184,13 +186,13 @@ impl Listener<'_> {
         Ok(())
     }
 
-    /// Where to call, as on a command line.
+    /// Targets for `blink call`.
     async fn addresses(&self) -> blink_api::Result<Vec<String>> {
         let did = self.blink.did();
         Ok(self.blink.addresses().await?.iter().map(|address| format!("{did}@{address}")).collect())
     }
 
-    /// Shows them again where they are others.
+    /// Prints the addresses if they have changed.
     async fn update_addresses(&mut self) {
         match self.addresses().await {
             Ok(addresses) if addresses != self.addresses => {
@@ -224,12 +226,12 @@ impl Listener<'_> {
             Event::CallCancelled { call, .. } | Event::MissedCall { call, .. } => {
                 self.ringing.retain(|ringing| ringing.call != call);
             }
-            // Whoever answers everything is there for the caller, and does not hold a group's call
-            // with others of its kind.
+            // An automatic answerer follows the caller, and does not keep a group call open with
+            // others of its kind.
             Event::ParticipantLeft { call, participant, .. }
                 if self.answers && self.is_current(call) && self.caller == Some(participant.did) =>
             {
-                // In a call of two that was its end.
+                // A call of two has already ended then.
                 let error = self.blink.leave_call().await.err();
                 self.report(error.filter(|error| error.kind() != ErrorKind::State));
             }
@@ -250,14 +252,14 @@ impl Listener<'_> {
         self.current.as_ref().is_some_and(|current| current.is(call))
     }
 
-    /// Some events were missed; how things stand is known.
+    /// Synchronizes with a snapshot after missed events.
     async fn handle_snapshot(&mut self, snapshot: &Snapshot) {
         let in_state = |state: fn(CallState) -> bool| snapshot.calls.iter().filter(move |call| state(call.state));
         let ringing = |call: &CallSnapshot| Ringing { call: call.call, from: call.from };
         self.ringing = in_state(|state| state == CallState::Ringing).map(ringing).collect();
         match in_state(|state| matches!(state, CallState::Joining | CallState::Active)).next() {
             Some(call) if self.is_current(call.call) => {}
-            // Over in the meantime: then none is current.
+            // It has ended meanwhile.
             Some(call) => self.current = self.blink.call(call.call).await.ok(),
             None => self.current = None,
         }
@@ -266,8 +268,8 @@ impl Listener<'_> {
         }
     }
 
-    /// Answers, or says how to. A call that rings while another goes on waits for that to end, if
-    /// nobody is there to decide.
+    /// Answers, or prompts. A call that rings during another one waits for its end if it cannot be
+    /// answered by hand.
     async fn handle_ringing(&mut self) {
         if self.answers {
             while self.current.is_none()
@@ -278,11 +280,13 @@ impl Listener<'_> {
         } else if self.keyboard.is_open() {
             self.prompt();
         } else if !self.ringing.is_empty() {
-            self.output.event("            nobody can type here: it rings until the caller gives up; --answer answers");
+            self.output.event(
+                "            standard input is closed: the call rings until the caller cancels; use --answer to answer",
+            );
         }
     }
 
-    /// Names the oldest call that rings; from now on a word answers or rejects it.
+    /// Names the oldest ringing call; from now on `y` and `n` apply to it.
     fn prompt(&mut self) {
         if let Some(first) = self.ringing.front() {
             self.named = Some(first.call);
@@ -291,100 +295,11 @@ impl Listener<'_> {
         }
     }
 
-    async fn handle_line(&mut self, line: &str) {
-        let line = line.trim().to_lowercase();
-        match line.split_once(' ').map_or((line.as_str(), ""), |(word, rest)| (word, rest.trim())) {
-            ("y" | "yes", "") => {
-                if let Some(call) = self.take_named() {
-                    self.enter(call).await;
-                }
-            }
-            ("n" | "no", "") => {
-                if let Some(call) = self.take_named() {
-                    self.report(self.blink.reject_call(call).await.err());
-                    self.prompt();
-                }
-            }
-            ("h", "") | ("hang", "up") => self.hang_up().await,
-            ("j" | "join", "") => self.join_last().await,
-            ("j" | "join", number) => self.join(number).await,
-            ("", _) => {}
-            _ => self.output.event("            y answers, n rejects, h hangs up, j lists ongoing calls, Ctrl-C ends"),
-        }
-    }
-
-    /// The call that the user was asked about. Another one is named first: it may have begun to
-    /// ring since, or is the next one where the first gave up.
-    fn take_named(&mut self) -> Option<CallId> {
-        let first = self.ringing.front().map(|ringing| ringing.call);
-        if first.is_some() && first == self.named {
-            self.named = None;
-            return self.ringing.pop_front().map(|ringing| ringing.call);
-        }
-        self.refuse_line(match (first, self.named) {
-            (None, _) => "no call rings",
-            (Some(_), Some(_)) => "that call rings no more",
-            (Some(_), None) => "another call rings",
-        });
-        self.prompt();
-        None
-    }
-
-    async fn hang_up(&mut self) {
-        let current = self.current.clone();
-        self.report(self.blink.leave_call().await.err());
-        let ongoing = self.blink.ongoing_calls().await.unwrap_or_default();
-        let left = |call: &&CallSnapshot| current.as_ref().is_some_and(|current| current.is(call.call));
-        if let Some(call) = ongoing.iter().find(left) {
-            // The event that says so may not have been read yet.
-            self.last.clone_from(&current);
-            self.output.event(&format!("            {} goes on: j joins it again", self.describe(call)));
-        }
-    }
-
-    /// Joins again the call that was left, if it goes on. All others are listed, so that none is
-    /// joined that was not named.
-    async fn join_last(&mut self) {
-        let ongoing = self.blink.ongoing_calls().await.unwrap_or_default();
-        let last = |call: &&CallSnapshot| self.last.as_ref().is_some_and(|last| last.is(call.call));
-        if let Some(call) = ongoing.iter().find(last) {
-            self.output.event(&format!("            joining {} again", self.describe(call)));
-            return self.enter(call.call).await;
-        }
-        if ongoing.is_empty() {
-            self.refuse_line("no call goes on that could be joined");
-        }
-        for (n, call) in (1..).zip(&ongoing) {
-            self.output.event(&format!("            type j {n} to join {}", self.describe(call)));
-        }
-        let calls: Vec<_> = ongoing.iter().map(|call| json!({ "call": call.call, "from": call.from })).collect();
-        self.output.json_event(&json!({ "event": "ongoing", "calls": calls }));
-        self.listed = ongoing.iter().map(|call| call.call).collect();
-    }
-
-    /// Joins a call by its number in the list that was shown last.
-    async fn join(&mut self, number: &str) {
-        let listed = number.parse::<usize>().ok().and_then(|n| self.listed.get(n.checked_sub(1)?).copied());
-        match listed {
-            Some(call) => self.enter(call).await,
-            None => self.refuse_line("no call was listed under that number: j lists them"),
-        }
-    }
-
-    /// Creator and members of a group's call.
-    fn describe(&self, call: &CallSnapshot) -> String {
-        let is_in = |status| matches!(status, ParticipantStatus::Joined);
-        let present = call.participants.iter().filter(|participant| is_in(participant.status));
-        let present: Vec<_> = present.map(|participant| self.names.of(&participant.did)).collect();
-        let with = if present.is_empty() { String::new() } else { format!(" ({} in it)", present.join(", ")) };
-        format!("the call of {}{with}", self.names.of(&call.from))
-    }
-
     async fn enter(&mut self, call: CallId) {
         let file = self.out.as_ref().map(|directory| numbered(&directory.join(HEARD)));
         match self.blink.answer_call(call).await {
             Ok(call) => {
-                // Over already: then nobody leaves any more.
+                // The call may have ended meanwhile, and be left already.
                 self.caller = self.blink.current_call().await.ok().flatten().map(|call| call.from);
                 self.heard = file.map(|file| (call.id(), file));
                 self.current = Some(call);
@@ -393,18 +308,12 @@ impl Listener<'_> {
         }
     }
 
-    /// Rejects what still rings, so that nobody waits for an answer that cannot come.
+    /// Rejects all ringing calls, so that their callers do not wait for an answer.
     async fn refuse(&self) {
         for ringing in &self.ringing {
-            // Over in the meantime, or the engine is gone: nobody waits then.
+            // The call has ended meanwhile, or the engine has stopped.
             self.blink.reject_call(ringing.call).await.ok();
         }
-    }
-
-    /// Says why a line that was typed does nothing.
-    fn refuse_line(&self, why: &str) {
-        self.output.event(&format!("            {why}"));
-        self.output.json_event(&json!({ "event": "refused", "error": why }));
     }
 
     fn report(&self, error: Option<blink_api::Error>) {

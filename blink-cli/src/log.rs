@@ -1,15 +1,15 @@
-//! The log: lines on stderr for whoever looks for a fault, without what nobody should read there.
+//! Log output on stderr, without secrets and addresses.
 //!
-//! Blink's own crates log no keys, no SDP and no message content at any level, and addresses at
-//! debug and below only. Two things are left to whoever sets up the log:
+//! Blink's crates never log keys, SDP or message content, and log addresses at debug level and
+//! below only. The log writer enforces two more rules:
 //!
-//! * The libraries under the transports and signaling follow no such rule. Below a warning they
-//!   show STUN attributes, whole packets, addresses. What they say there is left out, whatever
-//!   `RUST_LOG` asks for, unless `log.libraries` is set.
-//! * Addresses also stand in the texts of errors. They are taken out of every line, unless
-//!   `log.addresses` is set, and above debug even then.
+//! * Libraries of the transports and signaling backends log STUN attributes, packets and addresses
+//! below warning level. These lines are suppressed, whatever `RUST_LOG` says, unless
+//! `log.libraries` is set.
+//! * Error texts contain addresses. They are redacted in every line, except at debug level and
+//! below with `log.addresses`.
 
-mod discreet;
+mod redacting_writer;
 
 use std::io::IsTerminal;
 
@@ -24,10 +24,11 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::shown::shown;
-use discreet::Discreet;
+use crate::terminal_text::escape;
+use redacting_writer::RedactingWriter;
 
-/// Logs go to stderr: this program's warnings, with `-v` more, and whatever `RUST_LOG` asks for.
+/// Starts logging to stderr: warnings of this program by default, more with `-v`, and as `RUST_LOG`
+/// says.
 pub(crate) fn start(verbose: u8, settings: LogSettings) {
     let default = match verbose {
         0 => "off,blink=warn",
@@ -41,7 +42,7 @@ pub(crate) fn start(verbose: u8, settings: LogSettings) {
         .expect("the log is started once");
 }
 
-/// Writes what passes the filter, and nothing that should not be read.
+/// Formats the lines that pass the filter, redacted.
 fn lines<S, W>(filter: EnvFilter, settings: LogSettings, colours: bool, writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -52,15 +53,15 @@ where
     tracing_subscriber::fmt::layer()
         .with_ansi(colours)
         .fmt_fields(fields())
-        .with_writer(Discreet::new(writer, settings.addresses))
+        .with_writer(RedactingWriter::new(writer, settings.addresses))
         .with_filter(filter.and(allowed))
 }
 
-/// Fields of events and spans, the message among them, as they may be shown. Everything that comes
-/// from others is in fields; colours are added around them only.
+/// Formats the fields of events and spans, including the message, with control characters escaped.
+/// All untrusted text is in fields; colours are added around them only.
 fn fields() -> impl for<'a> FormatFields<'a> + Send + Sync + 'static {
     debug_fn(|writer: &mut Writer<'_>, field, value| {
-        let value = shown(&format!("{value:?}"));
+        let value = escape(&format!("{value:?}"));
         match field.name() {
             "message" => write!(writer, "{value}"),
             name => write!(writer, "{}={value}", name.trim_start_matches("r#")),
@@ -69,12 +70,12 @@ fn fields() -> impl for<'a> FormatFields<'a> + Send + Sync + 'static {
     .delimited(" ")
 }
 
-/// Blink's crates have names that begin with `blink`.
+/// Whether a target belongs to Blink: its crates' names begin with `blink`.
 fn is_own(target: &str) -> bool {
     target.split("::").next().is_some_and(|name| name == "blink" || name.starts_with("blink_"))
 }
 
-/// Whether a line of this level may show addresses where that is asked for.
+/// Whether lines of this level may contain addresses if `log.addresses` is set.
 fn may_show_addresses(level: Level) -> bool {
     level >= Level::DEBUG
 }

@@ -8,6 +8,7 @@ mod configuration;
 mod conformance;
 mod demo;
 mod engine;
+mod event_text;
 mod failure;
 mod files;
 mod history;
@@ -17,10 +18,11 @@ mod keyboard;
 mod listen;
 mod log;
 mod output;
+mod recording;
+mod rtp;
 mod score;
-mod show;
-mod shown;
 mod target;
+mod terminal_text;
 mod video;
 
 use std::process::ExitCode;
@@ -54,13 +56,13 @@ fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::call(format!("no threads can be started: {error}")))?;
+        .map_err(|error| Failure::call(format!("cannot start threads: {error}")))?;
     let result = runtime.block_on(async {
         let interrupt =
-            Interrupt::listen().map_err(|error| Failure::call(format!("signals cannot be received: {error}")))?;
+            Interrupt::listen().map_err(|error| Failure::call(format!("cannot receive signals: {error}")))?;
         dispatch(arguments, output, &interrupt).await
     });
-    // What an interrupt left behind, such as a score being computed, is not waited for.
+    // Do not wait for blocking tasks after an interrupt, such as a score computation.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
 }
@@ -75,24 +77,26 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
         Command::Config => inspect::config(global, output),
         Command::Id => inspect::id(global, output).await,
         Command::History(history) => history::run(history, global, output),
+        Command::Recording(arguments) => recording::run(&arguments.command, output),
+        Command::Rtp(arguments) => rtp::run(&arguments.command, output),
         Command::Conformance(asked) => conformance::run(asked, global, output, interrupt).await,
         Command::Bench(bench) => bench::run(&bench.bench, global, output, interrupt).await,
     }
 }
 
-/// The same refusal of arguments that are safe to show: it repeats them, and they may be copied
-/// from anywhere.
+/// Rebuilds the error from escaped arguments: its text repeats them, and they may contain control
+/// characters.
 fn without_escapes(error: clap::Error) -> clap::Error {
-    let shown = std::env::args_os().map(|argument| shown::shown(&argument.to_string_lossy()));
+    let shown = std::env::args_os().map(|argument| terminal_text::escape(&argument.to_string_lossy()));
     match Arguments::try_parse_from(shown) {
         Err(shown) if shown.kind() == error.kind() => shown,
         _ => clap::Error::new(error.kind()),
     }
 }
 
-/// What clap has to say: help and version, or why the arguments cannot be used.
+/// Prints clap's output: help, version, or the error.
 fn usage(error: &clap::Error) -> ExitCode {
-    // Nobody is left to be told where this cannot be printed.
+    // There is no other place to report a failing stdout or stderr.
     error.print().ok();
     if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
         let text = error.to_string();

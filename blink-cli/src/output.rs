@@ -1,5 +1,5 @@
-//! What the program prints: results and events on stdout, for people or as JSON; progress and
-//! errors on stderr.
+//! Output of the program: results and events on stdout, as text or JSON; progress and errors on
+//! stderr.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use crate::args::Global;
 use crate::failure::Failure;
-use crate::shown::Line;
+use crate::terminal_text::Line;
 
-/// How long a picture of the progress stands.
+/// Frame duration of the progress spinner.
 const FRAME: Duration = Duration::from_millis(120);
 
-/// Where everything that is printed goes through.
+/// Writer of all output.
 pub(crate) struct Output {
     json: bool,
     quiet: bool,
@@ -23,8 +23,8 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// As the options say. Progress is shown to a person who watches, and not between the lines of
-    /// a log.
+    /// Creates the writer from the options. Progress is shown on a terminal only, and not between
+    /// log lines.
     pub(crate) fn new(global: &Global) -> Self {
         let watched = !global.json && !global.quiet && global.verbose == 0 && std::io::stderr().is_terminal();
         Self {
@@ -35,41 +35,41 @@ impl Output {
         }
     }
 
-    /// Prints a line of the result, for people.
+    /// Prints a line of the result, as text.
     pub(crate) fn result(&self, text: &str) {
         if !self.json {
             self.print(&Line::new(text));
         }
     }
 
-    /// Prints a table of the result, for people. Its lines are its own: what is not, such as a
-    /// path, is in it as [`shown`](crate::shown::shown).
+    /// Prints a table of the result, as text. Its cells must be escaped with
+    /// [`escape`](crate::terminal_text::escape).
     pub(crate) fn table(&self, text: &str) {
         text.lines().for_each(|line| self.result(line));
     }
 
-    /// Prints what happens, for people who want to know.
+    /// Prints an event, as text.
     pub(crate) fn event(&self, text: &str) {
         if !self.json && !self.quiet {
             self.print(&Line::new(text));
         }
     }
 
-    /// Prints a line of the result, for programs.
+    /// Prints a line of the result, as JSON.
     pub(crate) fn json_result(&self, value: &impl Serialize) {
         if self.json {
             self.print(&Line::json(value));
         }
     }
 
-    /// Prints what happens, for programs that want to know.
+    /// Prints an event, as JSON.
     pub(crate) fn json_event(&self, value: &impl Serialize) {
         if self.json && !self.quiet {
             self.print(&Line::json(value));
         }
     }
 
-    /// Shows what is being waited for.
+    /// Shows the current step on the progress line.
     pub(crate) fn waiting(&self, what: impl Into<String>) {
         let what = Line::new(&what.into());
         if self.progress.message() != what.as_str() {
@@ -79,38 +79,37 @@ impl Output {
         }
     }
 
-    /// Shows nothing any more.
+    /// Clears the progress line.
     pub(crate) fn waited(&self) {
         self.progress.finish_and_clear();
     }
 
-    /// Says why the command did not succeed, in one line of stderr and, if asked for, one of JSON.
+    /// Prints a failure: a line on stderr, and a JSON line with `--json`.
     pub(crate) fn failure(&self, failure: &Failure) {
         self.waited();
-        // Where stderr is closed, the exit status says it.
+        // The exit status still reports the failure if stderr is closed.
         writeln!(std::io::stderr(), "blink: {}", Line::new(failure.reason()).as_str()).ok();
         if self.json && failure.is_unreported() {
             failure_as_json(failure.reason());
         }
     }
 
-    /// Time since the program began.
+    /// Time since the program started.
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
     fn print(&self, line: &Line) {
-        // Before there is a message there is nothing to redraw either.
+        // The progress bar draws nothing before its first message.
         if self.progress.message().is_empty() { print(line) } else { self.progress.suspend(|| print(line)) }
     }
 }
 
-/// Reports bugs of the program on one escaped line of stderr: the text of a panic may hold
-/// anything.
+/// Reports panics as bugs, as escaped lines on stderr: their texts may contain control characters.
 pub(crate) fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = std::backtrace::Backtrace::capture().to_string();
-        // Where stderr is closed, the exit status says it.
+        // The exit status still reports the failure if stderr is closed.
         writeln!(std::io::stderr(), "blink: bug: {}", Line::new(&panic.to_string()).as_str()).ok();
         for line in backtrace.lines().filter(|line| line.starts_with(' ')) {
             writeln!(std::io::stderr(), "{}", Line::new(line).as_str()).ok();
@@ -118,7 +117,7 @@ pub(crate) fn report_panics() {
     }));
 }
 
-/// The last line of stdout of a command that failed, with `--json`.
+/// Prints the final JSON line of a failed command.
 pub(crate) fn failure_as_json(reason: &str) {
     #[derive(Serialize)]
     struct Failed<'a> {
@@ -130,7 +129,7 @@ pub(crate) fn failure_as_json(reason: &str) {
 
 fn print(line: &Line) {
     let mut stdout = std::io::stdout().lock();
-    // A reader that went away, such as `head`, needs no more; a call goes on without it.
+    // Ignore a closed reader, such as `head`; a call continues without it.
     writeln!(stdout, "{}", line.as_str()).and_then(|()| stdout.flush()).ok();
 }
 

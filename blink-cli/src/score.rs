@@ -1,21 +1,20 @@
-//! How well speech was heard: PESQ-WB (ITU-T P.862.2), 1.0 to 4.6.
+//! Speech quality: PESQ-WB (ITU-T P.862.2), 1.0 to 4.6.
 
 use blink_media_synthetic::resample;
 
-/// What PESQ-WB works at, in Hz.
+/// Sampling rate of PESQ-WB in Hz.
 const RATE: u32 = 16_000;
-/// Samples whose power makes one point of an envelope: 4 ms, as in P.862 §10.
+/// Samples per point of an envelope: 4 ms, as in P.862 §10.
 const HOP: usize = 64;
-/// So much of the beginning may be lost: 1 s.
+/// Maximum missing beginning of the received speech, in points: 1 s.
 const EARLIEST: usize = RATE as usize / HOP;
-/// So late the speech may begin: 60 s.
+/// Maximum delay of the received speech, in points: 60 s.
 const LATEST: usize = 60 * EARLIEST;
-/// Samples that PESQ needs at least: 250 ms.
+/// Minimum input of PESQ in samples: 250 ms.
 const SHORTEST: usize = RATE as usize / 4;
 
-/// Compares what was heard with what was said; mono, both at `rate` Hz. What was heard may begin
-/// with up to a minute of something else, and what follows after the length of what was said does
-/// not count. `None` where there is nothing to compare: silence, or less than 250 ms.
+/// Rates `heard` against `said`; mono, both at `rate` Hz. `heard` may begin with up to a minute of
+/// other audio, and is cut at the length of `said`. `None` for silence and for less than 250 ms.
 pub(crate) fn pesq_wb(said: &[f32], heard: &[f32], rate: u32) -> Option<f32> {
     let said = resample(said, rate, RATE);
     let heard = resample(heard, rate, RATE);
@@ -29,8 +28,7 @@ pub(crate) fn pesq_wb(said: &[f32], heard: &[f32], rate: u32) -> Option<f32> {
     pesq::pesq_wb(&to_i16(&said), &to_i16(&heard)).ok().filter(|score| score.is_finite())
 }
 
-/// By how many samples `heard` is later than `said`, to within an envelope's point; PESQ finds the
-/// rest.
+/// Delay of `heard` in samples, to within one point; PESQ aligns the rest.
 fn delay(said: &[f32], heard: &[f32]) -> isize {
     let said = envelope(said);
     let heard = envelope(heard);
@@ -47,7 +45,7 @@ fn delay(said: &[f32], heard: &[f32]) -> isize {
     best.map_or(0, |(delay, _)| delay) * HOP as isize
 }
 
-/// The loudness of each 4 ms, around its mean.
+/// Amplitude of each 4 ms, minus its mean.
 fn envelope(samples: &[f32]) -> Vec<f32> {
     let power = |chunk: &[f32]| chunk.iter().map(|sample| sample * sample).sum::<f32>();
     let mut envelope: Vec<f32> = samples.chunks(HOP).map(|chunk| power(chunk).sqrt()).collect();
@@ -56,13 +54,13 @@ fn envelope(samples: &[f32]) -> Vec<f32> {
     envelope
 }
 
-/// `length` samples from `start` on, silence where there are none.
+/// `length` samples from `start` on, padded with silence.
 fn cut(samples: &[f32], start: isize, length: usize) -> Vec<f32> {
     let sample = |n: usize| usize::try_from(start + n as isize).ok().and_then(|n| samples.get(n));
     (0..length).map(|n| sample(n).copied().unwrap_or(0.0)).collect()
 }
 
-/// Louder than the last bit of 16, somewhere.
+/// Whether any sample is above the least significant bit of 16.
 fn is_audible(samples: &[f32]) -> bool {
     samples.iter().any(|sample| sample.abs() > 2.0 / 32_768.0)
 }
@@ -85,7 +83,7 @@ mod tests {
         speech_clip(0, Duration::from_secs(8))
     }
 
-    /// White noise, the same every time: a linear congruential generator (Knuth's MMIX).
+    /// Deterministic white noise: a linear congruential generator (Knuth's MMIX).
     fn noise(amplitude: f32) -> impl FnMut() -> f32 {
         let mut state = 1u64;
         move || {
@@ -95,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_scores_best_however_late_it_comes() {
+    fn an_identical_signal_scores_best_at_any_delay() {
         let said = speech();
         for late_ms in [0, 3, 80, 300, 1_000, 2_500, 20_000] {
             let mut heard = vec![0.0; CALL as usize * late_ms / 1_000];
@@ -106,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_beginning_or_end_costs_little_and_half_of_it_much() {
+    fn short_missing_parts_cost_little_and_half_the_signal_much() {
         let said = speech();
         let heard_from_late = pesq_wb(&said, &said[CALL as usize / 5..], CALL).unwrap();
         assert!(heard_from_late > 3.8, "{heard_from_late}");
@@ -126,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_and_shreds_have_no_score() {
+    fn silence_and_short_signals_have_no_score() {
         let said = speech();
         assert_eq!(pesq_wb(&said, &vec![0.0; 8 * CALL as usize], CALL), None);
         assert_eq!(pesq_wb(&vec![0.0; 8 * CALL as usize], &said, CALL), None);
@@ -135,9 +133,9 @@ mod tests {
         }
     }
 
-    /// Whatever a call leaves behind gets a score or none.
+    /// Any audio yields a score or `None`.
     #[test]
-    fn strange_sound_does_not_panic() {
+    fn unusual_signals_do_not_panic() {
         let said = speech();
         let click = |at: usize| (0..8 * CALL as usize).map(|n| if n == at { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
         let square: Vec<f32> = (0..8 * CALL as usize).map(|n| if n / 50 % 2 == 0 { 1.0 } else { -1.0 }).collect();

@@ -1,19 +1,19 @@
-//! Whom to call, and where their node is: `DID@ADDRESS`.
+//! Call targets: `DID@ADDRESS`.
 
 use blink_api::Did;
 
 use crate::failure::Failure;
 
-/// A person and the addresses of their node.
+/// A callee and the addresses of its node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// Who.
+    /// DID of the callee.
     pub(crate) did: Did,
-    /// Any of these will do; without any, the node must be known from elsewhere.
+    /// Alternative addresses; without any, the node must be discovered otherwise.
     pub(crate) addresses: Vec<String>,
 }
 
-/// Reads targets, one for each person, in the order they were first named.
+/// Parses targets and merges those with the same DID, in order of first appearance.
 ///
 /// # Errors
 /// An input failure that names the target.
@@ -27,7 +27,7 @@ pub(crate) fn parse(targets: &[String]) -> Result<Vec<Target>, Failure> {
         let unusable = |why: String| Failure::input(format!("`{target}` is not DID@ADDRESS: {why}"));
         let did: Did = did.parse().map_err(|error: blink_api::Error| unusable(error.to_string()))?;
         if address == Some("") {
-            return Err(unusable("there is no address after the @".to_owned()));
+            return Err(unusable("the address after the @ is missing".to_owned()));
         }
         let position = people.iter().position(|person| person.did == did).unwrap_or_else(|| {
             people.push(Target { did, addresses: Vec::new() });
@@ -46,7 +46,7 @@ mod tests {
     const BOB: &str = "did:key:z6MknGc3ocHs3zdPiJbnaaqDi58NGb4pk1Sp9WxWufuXSdxf";
 
     #[test]
-    fn a_person_may_have_several_addresses_or_none() {
+    fn targets_with_the_same_did_are_merged() {
         let targets = [format!("{ALICE}@memory:1"), BOB.to_owned(), format!("{ALICE}@/ip4/127.0.0.1/tcp/1@odd")];
         let people = parse(&targets).unwrap();
         assert_eq!(people.len(), 2);
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strange_target_is_named_with_what_is_wrong() {
+    fn invalid_targets_are_named_with_their_error() {
         for target in ["", "bob", "did:web:x@y", &format!("{ALICE}@")] {
             let failure = parse(&[target.to_owned()]).unwrap_err();
             assert_eq!(failure.status(), 2);

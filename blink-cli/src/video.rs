@@ -1,4 +1,4 @@
-//! Video in calls: what is shown to others, and files of what they show.
+//! Video in calls: the offered stream, and files of received streams.
 
 use std::path::{Path, PathBuf};
 
@@ -15,18 +15,18 @@ use crate::output::Output;
 
 mod ivf;
 
-/// Video of one command's calls.
+/// Video of a command's calls.
 pub(crate) struct Video {
     blink: Blink,
-    /// What is shown.
+    /// Source to offer.
     source: Option<String>,
-    /// Where what others show is written.
+    /// Directory for received streams.
     out: Option<PathBuf>,
     seen: usize,
     work: JoinSet<Result<Option<Saved>, Error>>,
 }
 
-/// A file of what somebody showed.
+/// A file with a received stream.
 struct Saved {
     path: PathBuf,
     frames: u64,
@@ -38,7 +38,7 @@ impl Video {
         Self { blink: blink.clone(), source, out, seen: 0, work: JoinSet::new() }
     }
 
-    /// Shows, asks for what is shown, and tells of what came to its end.
+    /// Offers and requests streams as events occur, and reports completed files.
     pub(crate) fn handle(&mut self, event: &Event, output: &Output) {
         while let Some(done) = self.work.try_join_next() {
             tell(done, output);
@@ -58,7 +58,7 @@ impl Video {
         self.work.spawn(async move {
             let config = StreamConfig { kind: TrackKind::Video, source, name: "video".to_owned() };
             match blink.offer_stream(config).await {
-                // Over in the meantime.
+                // The call has ended meanwhile.
                 Err(error) if matches!(error.kind(), ErrorKind::State | ErrorKind::Closed) => Ok(None),
                 result => result.map(|_| None),
             }
@@ -74,7 +74,7 @@ impl Video {
         self.work.spawn(async move { save(blink, participant, stream, path).await });
     }
 
-    /// Tells of what is left. With the engine, everything comes to its end.
+    /// Completes all files. The streams end with the engine.
     pub(crate) async fn finish(mut self, output: &Output) {
         drop(self.blink);
         while let Some(done) = self.work.join_next().await {
@@ -83,7 +83,7 @@ impl Video {
     }
 }
 
-/// How work on video came to its end.
+/// Result of a video task.
 type Done = Result<Result<Option<Saved>, Error>, JoinError>;
 
 fn tell(done: Done, output: &Output) {
@@ -106,20 +106,20 @@ async fn save(blink: Blink, participant: Endpoint, stream: StreamId, path: PathB
     let frames = match blink.request_stream(participant, stream).await {
         Ok(RequestedStream::Video(frames)) => frames,
         Ok(RequestedStream::Audio) => return Ok(None),
-        // Taken back in the meantime, or the call is over.
+        // The stream was revoked meanwhile, or the call has ended.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Closed) => return Ok(None),
         Err(error) => return Err(error),
     };
-    // Whoever holds an engine keeps it running.
+    // Drop the handle: it would keep the engine running.
     drop(blink);
     let written = write(frames, &path).await;
     let frames = written.map_err(|source| {
-        Error::new(ErrorKind::Io, "what is seen cannot be written").with("file", path.display()).source(source)
+        Error::new(ErrorKind::Io, "cannot write the received video").with("file", path.display()).source(source)
     })?;
     Ok((frames > 0).then_some(Saved { path, frames }))
 }
 
-/// Writes frames until there are no more; returns how many there were.
+/// Writes frames until the stream ends, and returns their number.
 async fn write(mut frames: Frames, path: &Path) -> std::io::Result<u64> {
     let mut file = None;
     let (mut count, mut clock) = (0, None);

@@ -1,9 +1,9 @@
 //! Commands to the driver, and their answers.
 
-use blink_api::Result;
+use blink_api::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::driver::{Command, closed};
+use crate::driver::command::Command;
 
 /// Sends a command and waits for its answer.
 ///
@@ -16,4 +16,9 @@ pub(crate) async fn ask<T>(
     let (reply, answer) = oneshot::channel();
     commands.send(command(reply)).await.map_err(|_| closed())?;
     answer.await.map_err(|_| closed())
+}
+
+/// The error of a command that no driver is there to take.
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the engine is shut down")
 }

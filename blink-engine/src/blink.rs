@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use blink_api::{CallId, Configuration, Did, Endpoint, Error, Result, Signaling, StreamId, TrackKind};
+use blink_api::{CallId, Configuration, Did, Endpoint, Error, Result, Signaling, StreamId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ask::ask;
 use crate::builder::BlinkBuilder;
-use crate::driver::{Command, Frames};
+use crate::call_config::{CallConfig, RequestedStream, StreamConfig};
+use crate::driver::command::Command;
 use crate::events::{Events, WeakEvents};
 use crate::handle::Call;
 use crate::statistics::ParticipantStatistics;
@@ -28,50 +28,6 @@ pub struct Blink {
     pub(crate) endpoint: Endpoint,
     /// Why the engine stopped by itself, if it did.
     pub(crate) stopped: Arc<OnceLock<Error>>,
-}
-
-/// What a call is offered with.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CallConfig {
-    /// The integrator's own bytes, at most 1 KiB: shown to everybody invited, in `IncomingCall` and
-    /// in snapshots.
-    pub conversation: Vec<u8>,
-    /// How this device's sound is sent in the call. The others choose for theirs.
-    pub audio: AudioConfig,
-}
-
-/// How sound is sent; what is left out is as configured (`codec` and `[call.audio]`).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AudioConfig {
-    /// Codecs that may be used, by their names in SDP, the preferred one first: some of those
-    /// configured. Empty: all of those. Each participant is sent the first that it has too.
-    pub codecs: Vec<String>,
-    /// Sound in each packet: 10, 20, 40 or 60 ms.
-    pub frame: Option<Duration>,
-    /// Channels that are captured, sent and played: 1 or 2.
-    pub channels: Option<u16>,
-    /// Most bits per second to send with, before redundancy, for codecs that can choose.
-    pub bitrate: Option<u32>,
-}
-
-/// A stream to offer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamConfig {
-    /// Sound or pictures.
-    pub kind: TrackKind,
-    /// What it is read from: a source of the media host, such as `clip:vp8` or `wav:PATH`.
-    pub source: String,
-    /// For people, such as `screen`; at most 64 bytes.
-    pub name: String,
-}
-
-/// A stream that was asked for.
-#[derive(Debug)]
-pub enum RequestedStream {
-    /// Sound: it is played with the participants' voices, at its participant's volume.
-    Audio,
-    /// Pictures, encoded.
-    Video(Frames),
 }
 
 impl Blink {

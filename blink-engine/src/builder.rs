@@ -4,16 +4,23 @@ use std::sync::{Arc, OnceLock};
 
 use blink_api::{
     AudioCodec, AudioProcessorFactory, Clock, Configuration, Context, DeviceId, Endpoint, Error, ErrorKind,
-    HostCandidates, IceConfig, MediaHost, Result, Signaling, SystemClock, Transport, TransportCapabilities,
+    HostCandidates, IceConfig, MediaHost, PayloadFormat, Result, Signaling, SystemClock, Transport,
+    TransportCapabilities,
 };
 use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
-use crate::blink::{AudioConfig, Blink};
-use crate::driver::{CallAudio, Driver, MediaThreads, Pacing, Parts, Place};
-use crate::events::EventSender;
+use crate::blink::Blink;
+use crate::driver::driver_loop::Driver;
+use crate::driver::media_threads::MediaThreads;
+use crate::driver::parts::Parts;
+use crate::driver::worker_host::{Pacing, WorkerHost};
+use crate::event_sender::EventSender;
+use crate::events::WeakEvents;
 use crate::store::Store;
+use blink_media::CallAudio;
+use blink_media::video::PayloadFormats;
 use blink_proto::call::{Machine, MachineConfig, Memory, Now};
 use blink_proto::secure::{EnvelopeCodec, Identity, Random};
 
@@ -136,7 +143,7 @@ impl BlinkBuilder {
         };
         let endpoint = Endpoint { did: identity.did(), device };
         let memory = remembered(store.as_ref())?;
-        let parts = self.parts().await?;
+        let parts = self.parts(fresh(&mut random)).await?;
         let now = Now { mono: parts.clock.now(), unix_ms: parts.clock.unix_ms() };
         let call = parts.settings.call.clone();
         let seed = fresh(&mut random);
@@ -146,7 +153,7 @@ impl BlinkBuilder {
     }
 
     /// Signaling comes last: it is what others notice.
-    async fn parts(&self) -> Result<Parts> {
+    async fn parts(&self, seed: [u8; 32]) -> Result<Parts> {
         let configuration = &self.configuration;
         let context = Context { clock: self.clock.clone(), shared: configuration.registry().shared() };
         let settings = configuration.settings().clone();
@@ -159,7 +166,7 @@ impl BlinkBuilder {
             [] => configuration.create_all::<dyn AudioCodec>(&context).await?,
             given => given.to_vec(),
         };
-        let audio = CallAudio::new(&codecs, &settings.call.audio, &AudioConfig::default())?;
+        let audio = CallAudio::new(codecs.clone(), settings.call.audio.clone())?;
         let mut media_hosts = self.media_hosts.clone();
         if media_hosts.is_empty() {
             for entry in configuration.chosen_all::<dyn MediaHost>()? {
@@ -173,13 +180,29 @@ impl BlinkBuilder {
                 processors.push(entry.create(configuration, &context).await?);
             }
         }
-        let media_host = media_hosts[0].1.clone();
+        let mut payload_formats = Vec::new();
+        for entry in configuration.registry().entries::<dyn PayloadFormat>() {
+            payload_formats.push(entry.create(configuration, &context).await?);
+        }
+        let payload_formats = PayloadFormats::new(payload_formats);
         let signaling = match &self.signaling {
             Some(signaling) => signaling.clone(),
             None => configuration.create::<dyn Signaling>(&context).await?,
         };
-        let (clock, place) = (self.clock.clone(), Place::new(self.pacing, self.threads.as_ref())?);
-        Ok(Parts { transport, signaling, codecs, audio, media_host, processors, clock, settings, place })
+        let (clock, workers) = (self.clock.clone(), WorkerHost::new(self.pacing, self.threads.as_ref())?);
+        Ok(Parts {
+            transport,
+            signaling,
+            codecs,
+            audio,
+            media_hosts,
+            processors,
+            payload_formats,
+            clock,
+            settings,
+            workers,
+            seed,
+        })
     }
 
     fn random(&self) -> Result<Random> {
@@ -204,7 +227,7 @@ async fn launch(
     let events = EventSender::new(EVENTS);
     let (commands, queue) = mpsc::channel(COMMANDS);
     let signaling = parts.signaling.clone();
-    let listeners = events.downgrade();
+    let listeners = WeakEvents::of(&events);
     let stopped = Arc::new(OnceLock::new());
     let driver = match Driver::start(parts, machine, opener, store, events, stopped.clone()).await {
         Ok(driver) => driver,

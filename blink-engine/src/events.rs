@@ -2,8 +2,6 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
@@ -12,7 +10,8 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::ask::ask;
-use crate::driver::Command;
+use crate::driver::command::Command;
+use crate::event_sender::{EventSender, Numbered};
 use crate::handle::Call;
 use blink_proto::call::{CallState, Event, Snapshot};
 
@@ -165,54 +164,16 @@ fn is_last(event: &Event) -> bool {
     matches!(event, Event::CallEnded { .. } | Event::CallCancelled { .. } | Event::MissedCall { .. })
 }
 
-/// An event with its number among the engine's events.
-#[derive(Debug, Clone)]
-pub(crate) struct Numbered {
-    pub(crate) number: u64,
-    pub(crate) event: Event,
-}
-
-/// The sending end for all listeners.
-#[derive(Clone)]
-pub(crate) struct EventSender {
-    listeners: broadcast::Sender<Numbered>,
-    next: Arc<AtomicU64>,
-}
-
-impl EventSender {
-    /// A sender that keeps `capacity` events for each listener.
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { listeners: broadcast::channel(capacity).0, next: Arc::new(AtomicU64::new(1)) }
-    }
-
-    /// Sends an event to all listeners.
-    pub(crate) fn send(&self, event: Event) {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        // Without a listener the event is dropped, which is the user's choice.
-        self.listeners.send(Numbered { number, event }).ok();
-    }
-
-    /// Lower bound of the next event's number.
-    pub(crate) fn next_number(&self) -> u64 {
-        self.next.load(Ordering::Relaxed)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Numbered> {
-        self.listeners.subscribe()
-    }
-
-    /// A handle that does not keep the events open.
-    pub(crate) fn downgrade(&self) -> WeakEvents {
-        WeakEvents(self.listeners.downgrade())
-    }
-}
-
 /// The engine's events for as long as it runs.
 #[derive(Clone)]
 pub(crate) struct WeakEvents(broadcast::WeakSender<Numbered>);
 
 impl WeakEvents {
+    /// The events of a sender, which these do not keep open.
+    pub(crate) fn of(sender: &EventSender) -> Self {
+        Self(sender.downgrade())
+    }
+
     pub(crate) fn subscribe(&self, commands: mpsc::WeakSender<Command>) -> Events {
         // Once the engine is shut down, the events end at once.
         let receiver = self.0.upgrade().map_or_else(|| broadcast::channel(1).1, |listeners| listeners.subscribe());

@@ -40,13 +40,15 @@
 mod ask;
 mod blink;
 mod builder;
+mod call_config;
 mod driver;
+mod event_sender;
 mod events;
 mod handle;
 mod statistics;
 mod store;
 
-pub use blink::{AudioConfig, Blink, CallConfig, RequestedStream, StreamConfig};
+pub use blink::Blink;
 pub use blink_media::AudioStatistics;
 pub use blink_media::video::ReceivedFrame;
 pub use blink_proto::call::{
@@ -56,6 +58,7 @@ pub use blink_proto::call::{
 };
 pub use blink_proto::secure::{Identity, SecurityCounters};
 pub use builder::BlinkBuilder;
+pub use call_config::{AudioConfig, CallConfig, RequestedStream, StreamConfig};
 pub use driver::{Frames, MediaThreads, Pacing};
 pub use events::{CallEvents, EventItem, Events};
 pub use handle::Call;

@@ -35,6 +35,6 @@ pub struct SendingStatistics {
     pub audio_bitrate: Option<u32>,
     /// What the path is taken to carry, in bits per second, headers included.
     pub path_bitrate: u64,
-    /// Frames of pictures that were left out because there was no room for them.
-    pub left_out: u64,
+    /// Video frames that were dropped because the path had no room for them.
+    pub frames_dropped: u64,
 }

@@ -140,7 +140,8 @@ async fn a_call_sounds_as_it_was_offered() {
     }
 }
 
-/// What cannot be sent so is refused before anybody is called, in words that name what is wrong.
+/// Settings that cannot be sent are refused before a call is offered, in words that name what is
+/// wrong.
 #[tokio::test(start_paused = true)]
 async fn sound_that_cannot_be_sent_is_refused() {
     let town = Town::new();

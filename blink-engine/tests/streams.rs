@@ -5,7 +5,7 @@ mod people;
 
 use std::time::Duration;
 
-use blink_api::{ErrorKind, StreamId, TrackKind};
+use blink_api::{ErrorKind, StreamId, TrackKind, TrackSource};
 use blink_engine::{CallConfig, Event, Frames, ReceivedFrame, RequestedStream, StreamConfig, StreamEndReason};
 use people::{Person, Town};
 
@@ -60,7 +60,7 @@ async fn a_shown_clip_arrives_frame_by_frame_in_both_codecs() {
         assert!(steps.iter().all(|step| (5_990..=6_010).contains(step)), "{source}: 15 frames a second, {steps:?}");
         let event =
             bob.until("media", |event| matches!(event, Event::MediaStarted { kind: TrackKind::Video, .. })).await;
-        assert!(matches!(event, Event::MediaStarted { stream: Some(of), .. } if of == stream));
+        assert!(matches!(event, Event::MediaStarted { track, .. } if track.source == TrackSource::Stream(stream)));
     }
 }
 
@@ -110,7 +110,7 @@ async fn an_audio_stream_is_heard_beside_the_voice_and_is_not_muted_with_it() {
     offered(&mut bob, stream).await;
     let requested = bob.blink.request_stream(alice.blink.endpoint(), stream).await.unwrap();
     assert!(matches!(requested, RequestedStream::Audio));
-    let is = |event: &Event| matches!(event, Event::MediaStarted { stream: Some(of), .. } if *of == stream);
+    let is = |event: &Event| matches!(event, Event::MediaStarted { track, .. } if track.source == TrackSource::Stream(stream));
     bob.until("media", is).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     bob.blink.close_stream(alice.blink.endpoint(), stream).await.unwrap();

@@ -22,27 +22,9 @@ use std::collections::BTreeMap;
 
 use web_time::{Duration, Instant};
 
-use blink_api::{CallTime, Endpoint, RtpTime, StreamId};
+use blink_api::{CallTime, Endpoint, RtpTime, TrackKey};
 
 use track_clock::{EndpointClocks, TrackClock};
-
-/// The source of a track. (Moves to `blink-api`.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TrackSource {
-    /// The endpoint's microphone.
-    Microphone,
-    /// A stream that the endpoint offers.
-    Stream(StreamId),
-}
-
-/// The name of a track. (Moves to `blink-api`.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TrackKey {
-    /// The sender.
-    pub endpoint: Endpoint,
-    /// The sender's source.
-    pub source: TrackSource,
-}
 
 /// An RTP timestamp together with the clock that it counts: a track that is sent with Opus and with
 /// PCMU has one timeline at 48 kHz and one at 8 kHz.
@@ -118,8 +100,8 @@ const REPORTED_FOR: Duration = Duration::from_secs(5);
 /// | more than 250 ms earlier | stands still until it is right |
 ///
 /// Nothing that an endpoint says moves a capture time past the arrival of the packet, or more than
-/// 10 s before it, and nothing that it says concerns another endpoint's tracks. What no receiver can
-/// know remains as an error: half the difference between the two ways' shortest delays.
+/// 10 s before it, and nothing that it says concerns another endpoint's tracks. What no receiver
+/// can know remains as an error: half the difference between the two ways' shortest delays.
 #[derive(Debug)]
 pub struct CallClock {
     epoch: Instant,
@@ -213,8 +195,8 @@ impl CallClock {
     }
 
     /// RTP timestamp of what a track captured at a call time; the inverse of
-    /// [`call_time`](Self::call_time). `None` for an unknown track, or for a time more than a minute
-    /// from the newest.
+    /// [`call_time`](Self::call_time). `None` for an unknown track, or for a time more than a
+    /// minute from the newest.
     pub fn rtp_time(&self, track: &TrackKey, clock_rate: u32, at: CallTime) -> Option<RtpTime> {
         let own = self.micros(self.start) + at.0.as_secs_f64() * 1e6;
         self.tracks.get(&(*track, clock_rate))?.timestamp(own)

@@ -1,36 +1,37 @@
-//! The background of a place while nothing comes from there.
+//! Comfort noise: the background of a participant's place during pauses.
 
 use blink_api::AudioFormat;
 
-/// Sound that is up to so much more powerful than the quietest of late is background: 6 dB.
+/// Power over the noise floor up to which audio counts as background: 6 dB.
 const BACKGROUND: f32 = 4.0;
-/// Nothing louder than this mean square (−35 dBov) is taken for background.
+/// Mean square above which nothing counts as background: −35 dBov.
 const LOUDEST: f32 = 3.2e-4;
-/// How fast the quietest is forgotten, with each frame: 3 dB in some 3 s.
+/// Growth of the noise floor with each frame: 3 dB in some 3 s.
 const FORGET: f32 = 1.005;
-/// How much of the background is kept, and how much of it is played in one go, in fractions of a
+/// Length of the background that is kept, and of the grains that are played, in fractions of a
 /// second: 100 and 10 ms.
 const KEPT: u32 = 10;
 const GRAIN: u32 = 100;
 
-/// Remembers what a place sounds like when nobody speaks, and goes on with it during pauses of the
-/// sender (comfort noise, as RFC 3389 calls it).
+/// Learns the background noise and synthesizes it during pauses of the sender (comfort noise, RFC
+/// 3389).
 ///
-/// Grains of what was heard are laid over each other in random order: whatever colour the noise
-/// has, it keeps.
+/// Grains of the recorded background are overlapped in random order, which keeps the spectrum of
+/// the noise. RFC 3389's filter coefficients would have to be sent; this needs nothing of the
+/// sender.
 #[derive(Debug)]
 pub(super) struct ComfortNoise {
     channels: usize,
     floor: f32,
-    /// A ring of background, of which the newest is before `at`.
+    /// Ring of background samples, the newest before `at`.
     background: Vec<f32>,
     at: usize,
     filled: usize,
     grain: usize,
-    /// How a grain begins, from 0 to 1; the one before ends the other way round. Of noises that
-    /// have nothing to do with each other, the powers add up.
+    /// Fade-in of a grain, from 0 to 1; the grain before fades out in reverse. It is a square root,
+    /// since the powers of uncorrelated noises add up, not their amplitudes.
     fade: Vec<f32>,
-    /// The second half of the last grain, which fades while the next one begins.
+    /// Second half of the last grain, which fades out while the next one begins.
     fading: Vec<f32>,
     random: u32,
 }
@@ -53,23 +54,25 @@ impl ComfortNoise {
         }
     }
 
-    /// Sound of this mean square came and was played.
-    pub(super) fn observe(&mut self, sound: &[f32], power: f32) {
+    /// Takes decoded audio of this mean square that is played.
+    pub(super) fn observe(&mut self, audio: &[f32], power: f32) {
+        // Minimum statistics: the floor follows quiet frames at once and rises slowly, so that
+        // speech between them does not lift it.
         self.floor = (self.floor * FORGET + 1e-12).min(power.max(1e-12)).min(LOUDEST);
         if power > self.floor * BACKGROUND || power > LOUDEST {
             return;
         }
-        let mut left = sound;
+        let mut left = audio;
         while !left.is_empty() {
             let (piece, rest) = left.split_at(left.len().min(self.background.len() - self.at));
             self.background[self.at..self.at + piece.len()].copy_from_slice(piece);
             self.at = (self.at + piece.len()) % self.background.len();
             left = rest;
         }
-        self.filled = (self.filled + sound.len()).min(self.background.len());
+        self.filled = (self.filled + audio.len()).min(self.background.len());
     }
 
-    /// Fills `out`, whole frames, with background; with silence where none is known.
+    /// Fills `out`, whole frames, with background; with silence before a whole ring of it is known.
     pub(super) fn fill(&mut self, out: &mut [f32]) {
         out.fill(0.0);
         if self.filled < self.background.len() {
@@ -77,7 +80,7 @@ impl ComfortNoise {
         }
         let frames = (self.background.len() - 2 * self.grain) / self.channels;
         for piece in out.chunks_mut(self.grain) {
-            // Numerical Recipes' generator: that grains differ is all that is asked for.
+            // Numerical Recipes' generator: the grains only need to differ.
             self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let begin = self.at + (self.random >> 8) as usize % frames.max(1) * self.channels;
             let fades = self.fade.iter().zip(self.fade.iter().rev());
@@ -92,7 +95,7 @@ impl ComfortNoise {
     }
 }
 
-/// Once around a ring, from a place on.
+/// Iterates once around a ring, from a place on.
 fn from(ring: &[f32], place: usize) -> impl Iterator<Item = &f32> {
     let (end, beginning) = ring.split_at(place % ring.len());
     beginning.iter().chain(end)
@@ -111,8 +114,8 @@ mod tests {
         (0..samples).map(next).collect()
     }
 
-    fn observe(comfort: &mut ComfortNoise, sound: &[f32]) {
-        comfort.observe(sound, power(sound));
+    fn observe(comfort: &mut ComfortNoise, audio: &[f32]) {
+        comfort.observe(audio, power(audio));
     }
 
     #[test]

@@ -1,20 +1,21 @@
-//! How late packets come, and so how long to wait for them.
+//! Histogram of packet delays, for the jitter buffer's target delay.
 
 use web_time::Duration;
 
-/// The width of a bin.
+/// Width of a bin.
 const BIN: Duration = Duration::from_millis(5);
-/// Bins: lateness up to 500 ms; whatever is later counts as that.
+/// Number of bins: delays up to 500 ms; longer ones count as that.
 const BINS: usize = 100;
-/// From so many packets on there is a first guess, and from so many on it is more than that.
+/// Weights of packets from which on a quantile is a first guess, and from which on it is settled.
 const FEWEST: f32 = 6.0;
 const ENOUGH: f32 = 24.0;
-/// How much of the past each packet leaves: some 10 s of packets of 20 ms count.
+/// Weight that each packet leaves to the ones before it: some 10 s of packets of 20 ms count.
 const KEPT: f32 = 0.998;
 
-/// A histogram of lateness that forgets.
+/// Histogram of relative delays with exponential forgetting.
 ///
-/// After RFC 3550 §A.8's estimate of jitter, which knows no shape: what matters here is the tail.
+/// RFC 3550 §A.8 estimates a mean deviation; a playout delay depends on the tail of the
+/// distribution.
 #[derive(Debug)]
 pub(super) struct DelayHistogram {
     bins: [f32; BINS],
@@ -26,9 +27,9 @@ impl DelayHistogram {
         Self { bins: [0.0; BINS], weight: 0.0 }
     }
 
-    /// A packet came so much later than the fastest would have.
-    pub(super) fn observe(&mut self, lateness: Duration) {
-        let bin = (lateness.as_nanos() / BIN.as_nanos()).min(BINS as u128 - 1) as usize;
+    /// Takes a packet's delay beyond that of the fastest one.
+    pub(super) fn observe(&mut self, delay: Duration) {
+        let bin = (delay.as_nanos() / BIN.as_nanos()).min(BINS as u128 - 1) as usize;
         for share in &mut self.bins {
             *share *= KEPT;
         }
@@ -36,13 +37,13 @@ impl DelayHistogram {
         self.weight = self.weight * KEPT + 1.0;
     }
 
-    /// How long to wait so that this share of packets, 0.0 to 1.0, is in time; `None` before there
-    /// were enough to tell.
+    /// Delay within which this share of packets, 0.0 to 1.0, arrives; `None` before there were
+    /// enough packets to tell.
     pub(super) fn wait(&self, in_time: f32) -> Option<Duration> {
         (self.weight >= FEWEST).then(|| self.quantile(in_time))
     }
 
-    /// Whether there were enough packets for what [`wait`](Self::wait) tells to be no mere guess.
+    /// Whether there were enough packets for [`wait`](Self::wait) to be more than a first guess.
     pub(super) fn is_settled(&self) -> bool {
         self.weight >= ENOUGH
     }
@@ -51,7 +52,8 @@ impl DelayHistogram {
         let mut late = self.weight * (1.0 - in_time);
         for (bin, share) in self.bins.iter().enumerate().rev() {
             if *share > late {
-                // They are taken to be spread evenly over the bin.
+                // Delays within a bin are taken to be spread evenly over it: without that, the
+                // target would jump by a bin's width.
                 return BIN * bin as u32 + BIN.mul_f32(1.0 - late / share);
             }
             late -= share;
@@ -64,9 +66,9 @@ impl DelayHistogram {
 mod tests {
     use super::*;
 
-    fn after(lateness: impl Iterator<Item = u64>, in_time: f32) -> Option<u128> {
+    fn after(delay: impl Iterator<Item = u64>, in_time: f32) -> Option<u128> {
         let mut histogram = DelayHistogram::new();
-        lateness.for_each(|ms| histogram.observe(Duration::from_millis(ms)));
+        delay.for_each(|ms| histogram.observe(Duration::from_millis(ms)));
         histogram.wait(in_time).map(|wait| wait.as_millis())
     }
 

@@ -10,14 +10,41 @@
 //! | media hosts | [`handle_devices`](DeviceManager::handle_devices), [`handle_change`](DeviceManager::handle_change) |
 //! | time | [`handle_timeout`](DeviceManager::handle_timeout) at [`deadline`](DeviceManager::deadline) |
 //!
-//! Outputs: [`DeviceAction`], from [`poll`](DeviceManager::poll). After each input, poll until there
-//! is none.
+//! Outputs: [`DeviceAction`], from [`poll`](DeviceManager::poll). After each input, poll until
+//! there is none.
+//!
+//! ```text
+//!              set_wanted                    opened                          lost
+//!   nothing ──────────────► opening chosen ─────────► chosen in use ─────────────────┐
+//!      ▲                      ▲   │ failed                                           ▼
+//!      │                      │   ▼ (device known)                  opened    opening default
+//!      └─ "none"    retry, ───┘  opening default ─────────────────► fallback ◄──────┘
+//!                   device added  (backoff 0.5 s to 10 s)           in use ── retry ──► opening chosen
+//! ```
+//!
+//! * A name is opened by the first host that knows it, `HOST/NAME` by that host. `"default"` is
+//!   that of the first host that has one.
+//! * A device is in use until the next one is open: changing devices makes no gap.
+//! * Where the chosen device dies or is busy, the default one stands in until the chosen one can be
+//!   opened again. A microphone that was never there, such as a misspelt file, has no stand-in:
+//!   another microphone than the chosen one would be heard by surprise.
+//! * One opening at a time for each direction; one that takes 5 s has failed, and is closed should
+//!   it succeed later.
+//! * Failures are retried after 0.5 s, doubling to 10 s; a device that worked for 10 s starts anew.
+//!   Each outage is reported once.
+
+mod backoff;
+mod hosts;
+mod port;
 
 use std::collections::VecDeque;
 
 use web_time::Instant;
 
-use blink_api::{DeviceChange, DeviceDirection, DeviceInfo, Error};
+use blink_api::{DeviceChange, DeviceDirection, DeviceInfo, Error, ErrorKind};
+
+use hosts::Hosts;
+use port::Port;
 
 /// One opening of a device. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,7 +59,7 @@ pub struct HostDevice {
     pub name: String,
 }
 
-/// What the owner of the devices does next.
+/// Next action of the owner of the devices.
 #[derive(Debug, Clone)]
 pub enum DeviceAction {
     /// Open a device ([`MediaHost::open_source`](blink_api::MediaHost::open_source),
@@ -44,7 +71,7 @@ pub enum DeviceAction {
         id: OpenId,
         /// Microphone or speaker.
         direction: DeviceDirection,
-        /// What to open.
+        /// The device to open.
         device: HostDevice,
     },
     /// Use an opened device from now on, in place of the one in use; `None`: silence, or nowhere.
@@ -60,7 +87,7 @@ pub enum DeviceAction {
     Report(DeviceEvent),
 }
 
-/// What a user is told about devices.
+/// Event for the user.
 #[derive(Debug, Clone)]
 pub enum DeviceEvent {
     /// The device in use is gone.
@@ -81,11 +108,12 @@ pub enum DeviceEvent {
         /// Whether it stands in for the wanted one.
         fallback: bool,
     },
-    /// No device can be opened. Openings are tried again.
+    /// The wanted device cannot be opened, or no device is there; told once until it was in use for
+    /// a while. Openings are tried again.
     Unavailable {
         /// Microphone or speaker.
         direction: DeviceDirection,
-        /// Why the wanted device cannot be opened.
+        /// Why.
         error: Error,
     },
 }
@@ -101,42 +129,95 @@ pub struct HostEntry {
     pub sinks: bool,
 }
 
+/// Name of a host's default device, and name for no device at all.
+const DEFAULT: &str = "default";
+const NONE: &str = "none";
+
 /// Decides which devices are open.
 #[derive(Debug)]
 pub struct DeviceManager {
+    hosts: Hosts,
+    ports: [Port; 2],
+    next_id: u64,
     outputs: VecDeque<DeviceAction>,
 }
 
 impl DeviceManager {
     /// Creates a manager that wants no device, over media hosts in order of preference.
-    pub fn new(_hosts: Vec<HostEntry>) -> Self {
-        Self { outputs: VecDeque::new() }
+    pub fn new(hosts: Vec<HostEntry>) -> Self {
+        Self {
+            hosts: Hosts::new(hosts),
+            ports: [DeviceDirection::Source, DeviceDirection::Sink].map(Port::new),
+            next_id: 0,
+            outputs: VecDeque::new(),
+        }
     }
 
-    /// Sets the wanted device: `"default"`, `"none"`, a name of any host, or `HOST/NAME`.
-    pub fn set_wanted(&mut self, _now: Instant, _direction: DeviceDirection, _name: &str) {}
+    /// Sets the wanted device: `"default"`, `"none"`, a name of any host, or `HOST/NAME`. The
+    /// device in use stays in use until the wanted one is open. Setting the same one again tries at
+    /// once.
+    pub fn set_wanted(&mut self, now: Instant, direction: DeviceDirection, name: &str) {
+        let candidates = if name == NONE { None } else { Some(self.hosts.candidates(direction, name)) };
+        let is_known = self.hosts.is_listed(direction, candidates.as_deref().unwrap_or_default());
+        self.port(direction).set_wanted(name, candidates, is_known);
+        self.advance(now);
+    }
 
-    /// Takes the success of an opening.
-    pub fn handle_opened(&mut self, _now: Instant, _id: OpenId) {}
+    /// Takes the success of an opening. One that nothing waits for any more is closed.
+    pub fn handle_opened(&mut self, now: Instant, id: OpenId) {
+        let Self { ports, hosts, outputs, .. } = self;
+        let taken = ports.iter_mut().any(|port| port.handle_opened(now, id, hosts, outputs));
+        if !taken {
+            self.outputs.push_back(DeviceAction::Close(id));
+        }
+        self.advance(now);
+    }
 
-    /// Takes the failure of an opening.
-    pub fn handle_open_failed(&mut self, _now: Instant, _id: OpenId, _error: Error) {}
+    /// Takes the failure of an opening. [`NotFound`](ErrorKind::NotFound) and
+    /// [`Unsupported`](ErrorKind::Unsupported) say that the host does not know the name.
+    pub fn handle_open_failed(&mut self, now: Instant, id: OpenId, error: Error) {
+        for port in &mut self.ports {
+            port.handle_open_failed(now, id, &error, &mut self.outputs);
+        }
+        self.advance(now);
+    }
 
     /// Takes the news that a device in use is gone. Further calls about it change nothing.
-    pub fn handle_lost(&mut self, _now: Instant, _id: OpenId, _error: Option<Error>) {}
+    pub fn handle_lost(&mut self, now: Instant, id: OpenId, error: Option<Error>) {
+        for port in &mut self.ports {
+            port.handle_lost(now, id, error.clone(), &mut self.outputs);
+        }
+        self.advance(now);
+    }
 
-    /// Takes the whole list of a host's devices.
-    pub fn handle_devices(&mut self, _now: Instant, _host: usize, _devices: Vec<DeviceInfo>) {}
+    /// Takes the whole list of a host's devices, such as one that was polled; what changed since
+    /// the last one counts as [`handle_change`](Self::handle_change).
+    pub fn handle_devices(&mut self, now: Instant, host: usize, devices: Vec<DeviceInfo>) {
+        for (change, directions) in self.hosts.replace(host, devices) {
+            self.handle_change_of(now, host, &change, &directions);
+        }
+    }
 
     /// Takes a change of a host's devices.
-    pub fn handle_change(&mut self, _now: Instant, _host: usize, _change: DeviceChange) {}
+    pub fn handle_change(&mut self, now: Instant, host: usize, change: DeviceChange) {
+        let directions = self.hosts.apply(host, &change);
+        self.handle_change_of(now, host, &change, &directions);
+    }
 
     /// Does what is due by `now`.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for port in &mut self.ports {
+            if let Some(id) = port.expired(now) {
+                let error = Error::new(ErrorKind::Timeout, "the device did not open");
+                port.handle_open_failed(now, id, &error, &mut self.outputs);
+            }
+        }
+        self.advance(now);
+    }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due; `None` where nothing waits for time.
     pub fn deadline(&self) -> Option<Instant> {
-        None
+        self.ports.iter().filter_map(Port::deadline).min()
     }
 
     /// Next thing to do.
@@ -145,7 +226,33 @@ impl DeviceManager {
     }
 
     /// Device in use and its opening.
-    pub fn in_use(&self, _direction: DeviceDirection) -> Option<(OpenId, &HostDevice)> {
-        None
+    pub fn in_use(&self, direction: DeviceDirection) -> Option<(OpenId, &HostDevice)> {
+        self.ports.iter().find(|port| port.direction() == direction)?.in_use()
+    }
+
+    fn handle_change_of(&mut self, now: Instant, host: usize, change: &DeviceChange, directions: &[DeviceDirection]) {
+        for port in self.ports.iter_mut().filter(|port| directions.contains(&port.direction())) {
+            port.handle_change(now, host, change, &mut self.outputs);
+        }
+        self.advance(now);
+    }
+
+    fn port(&mut self, direction: DeviceDirection) -> &mut Port {
+        let [source, sink] = &mut self.ports;
+        if direction == DeviceDirection::Source { source } else { sink }
+    }
+
+    /// Lets each direction start what is due.
+    fn advance(&mut self, now: Instant) {
+        let Self { hosts, ports, next_id, outputs } = self;
+        for port in ports {
+            port.advance(now, hosts, outputs, &mut || {
+                *next_id += 1;
+                OpenId(*next_id)
+            });
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! One codec's way out: frames in, packets with its own numbers and clock.
+//! An encoder with the RTP stream that it fills: frames in, packets out.
 
 use web_time::Duration;
 
@@ -6,9 +6,9 @@ use blink_api::{
     AudioEncoder, AudioLevel, CodecName, EncoderHint, Error, ErrorKind, Result, RtpCodec, RtpOut, RtpTime,
 };
 
-use super::listeners::Network;
 use super::packets::PacketStore;
 use super::rate::LEAST_AUDIO;
+use super::receiver_reports::WorstCasePath;
 use super::red::{self, RedSender};
 use super::relative_delay::ticks_in;
 
@@ -16,7 +16,7 @@ use super::relative_delay::ticks_in;
 pub(crate) struct Encoding {
     codec: RtpCodec,
     encoder: Box<dyn AudioEncoder>,
-    /// What it was made for.
+    /// The bitrate it was made for.
     bitrate: Option<u32>,
     frame_ticks: u32,
     sequence: u16,
@@ -24,15 +24,15 @@ pub(crate) struct Encoding {
     /// The last frame was not sent.
     paused: bool,
     failed: bool,
-    /// What was sent lately; where there are copies of this codec.
+    /// The packets sent last, for codecs that are sent redundantly.
     red: Option<RedSender>,
-    /// Everybody who listens understands copies.
+    /// All receivers understand copies.
     copies: bool,
     /// A payload with copies.
     copied: Vec<u8>,
-    /// What it is prepared for.
-    network: Option<Network>,
-    /// Somebody listens.
+    /// The path that the encoder is adapted to.
+    path: Option<WorstCasePath>,
+    /// A receiver needs it.
     pub(super) used: bool,
 }
 
@@ -66,7 +66,7 @@ impl Encoding {
             red,
             copies: false,
             copied: Vec::with_capacity(red::LONGEST_PAYLOAD),
-            network: None,
+            path: None,
             used: true,
         })
     }
@@ -75,15 +75,26 @@ impl Encoding {
         &self.codec.name
     }
 
+    /// Whether packets of this codec are this encoder's: its own, or those with copies (RFC 2198).
+    pub(super) fn is_sent_as(&self, codec: &CodecName) -> bool {
+        self.codec.name == *codec || (codec.is_red() && self.red.is_some())
+    }
+
+    /// Ticks per second of its timestamps.
+    pub(super) fn clock_rate(&self) -> u32 {
+        self.codec.clock_rate
+    }
+
     pub(super) fn hint(&mut self, hint: EncoderHint) -> Result<()> {
         self.encoder.hint(hint)
     }
 
-    /// Prepares for a network: with its own bitrate, or less where there is no room for that.
-    pub(super) fn adapt(&mut self, network: Network) -> Result<()> {
-        let bitrate = self.bitrate.map(|own| network.bitrate.unwrap_or(own).clamp(LEAST_AUDIO.min(own), own));
-        self.network = Some(network);
-        let hint = EncoderHint { loss: network.loss, burst: network.burst, bitrate };
+    /// Adapts to a path: with the encoder's own bitrate, or less where the path has no room for
+    /// that.
+    pub(super) fn adapt(&mut self, path: WorstCasePath) -> Result<()> {
+        let bitrate = self.bitrate.map(|own| path.bitrate.unwrap_or(own).clamp(LEAST_AUDIO.min(own), own));
+        self.path = Some(path);
+        let hint = EncoderHint { loss: path.loss, burst: path.burst, bitrate };
         let hint = match (&mut self.red, bitrate) {
             (Some(red), Some(bitrate)) if self.copies => red.hint(hint, bitrate),
             _ => hint,
@@ -91,13 +102,13 @@ impl Encoding {
         self.encoder.hint(hint)
     }
 
-    /// Whether everybody who listens understands packets with copies of earlier ones.
+    /// Sets whether all receivers understand packets with copies of earlier ones.
     ///
     /// # Errors
     /// The encoder's, which adapts to that.
     pub(super) fn use_copies(&mut self, copies: bool) -> Result<()> {
         let changed = std::mem::replace(&mut self.copies, copies) != copies;
-        self.network.filter(|_| changed && self.red.is_some()).map_or(Ok(()), |network| self.adapt(network))
+        self.path.filter(|_| changed && self.red.is_some()).map_or(Ok(()), |path| self.adapt(path))
     }
 
     /// A frame is not sent: receivers see a pause.

@@ -1,4 +1,4 @@
-//! A codec, sources and a sink of which a test knows everything.
+//! A codec, sources and a sink of which a test knows every sample.
 
 use std::sync::{Arc, Mutex};
 use web_time::{Duration, Instant};
@@ -9,9 +9,10 @@ use blink_api::{
 };
 use bytes::Bytes;
 
-use super::{CaptureConfig, FRAME};
+use super::capture::CaptureConfig;
+use super::tick_scheduler::FRAME;
 
-/// What is made up for lost sound.
+/// Value of concealed samples.
 pub const MADE_UP: f32 = 0.25;
 
 pub fn rtp_codec() -> RtpCodec {
@@ -55,7 +56,7 @@ pub fn received(packet: &RtpOut, arrival: Instant) -> RtpIn {
     }
 }
 
-/// A frame is its first sample and that of the frame before, as f32: enough where sound is
+/// A frame is its first sample and that of the frame before, as f32: enough where audio is
 /// constant. Silence is not sent with `dtx`.
 #[derive(Debug, Default)]
 pub struct FakeCodec {
@@ -115,7 +116,7 @@ impl AudioDecoder for FakeCodec {
     }
 }
 
-/// A frame is its 960 samples, in 16 bits each. Lost sound is silence.
+/// A frame is its 960 samples, in 16 bits each. Lost audio is silence.
 pub struct PcmCodec;
 
 impl PcmCodec {

@@ -1,43 +1,48 @@
-//! The paths of sound and pictures: pure machines that are driven by `tick` and read no clock.
+//! The media pipelines of a call: state machines that are driven by `tick` and read no clock.
 //!
 //! ```text
-//!  AudioSource ──► Capture ─────────────────────────────────► emit(RtpOut), to every session
-//!                  10 ms pieces → processors → mute
-//!                  → whole frame → encode once
+//!  AudioSource ──► Capture ──────────────────────────────────► packets, to every session
+//!                  10 ms blocks → Processors → mute → frame → encode once per codec
 //!                        ▲
-//!                        │ far end (what is played, for echo cancelling)
+//!                        │ far end: what is played, with the time at which it is played
 //!                        │
-//!  AudioSink ◄──── Playout ◄──────────────────────────────── push(Endpoint, RtpIn), from every session
-//!                  sink ← limit ← mix ← volume ← stretch ← decode ← JitterBuffer, one for each participant
+//!  AudioSink ◄──── Playout ◄──────────────────────────────── packets, from every session
+//!                  sink ← limit ← mix ← volume ← stretch ← decode ← JitterBuffer, one per track
 //! ```
 //!
-//! Pictures take another path, with nothing to decode in it: [`video`].
+//! [`CallMedia`] has all of them for one call, and is what an engine drives. Video is packetized
+//! and assembled, and not decoded: [`video`].
 //!
-//! [`Capture`] and [`Playout`] do 10 ms of work each time they are called; [`TickScheduler`] says
-//! when that is due. They never block and take no locks, and in a steady state they allocate next
-//! to nothing, so a thread of their own can run them, and a test can on virtual time.
+//! They never block and take no locks, and allocate nothing in the steady state, so that a thread
+//! of their own can run them, and a test on virtual time.
 
+mod call_audio;
 mod call_clock;
+mod call_media;
 mod capture;
 mod comfort;
 mod concealer;
 mod delay_histogram;
 mod device_manager;
 mod encoding;
+#[cfg(test)]
+mod endurance;
 /// Fakes for tests, of other crates too.
 #[cfg(any(test, feature = "fake"))]
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod fake;
 mod jitter;
-mod listeners;
 mod loss_estimator;
 mod mix;
 mod null_sink;
+mod null_source;
 mod packets;
 mod playout;
+mod processors;
 pub mod rate;
 mod receive_statistics;
+mod receiver_reports;
 pub mod red;
 mod relative_delay;
 mod speaking;
@@ -51,22 +56,21 @@ mod timeline;
 mod unwrap;
 pub mod video;
 
-use web_time::Duration;
-
-pub use call_clock::{CallClock, CapturePoint, ClockBasis, RtpStamp, SyncRound, TrackKey, TrackSource};
-pub use capture::{Capture, CaptureConfig, CaptureFault};
+pub use call_audio::CallAudio;
+pub use call_clock::{CallClock, CapturePoint, ClockBasis, RtpStamp, SyncRound};
+pub use call_media::{
+    AnnouncedSection, CallMedia, CallMediaConfig, FrameSink, MediaCommand, MediaEvent, MediaOutput, NegotiatedSection,
+    PacketDirection, PathFeedback, PathId, PathStatistics, REPORT_INTERVAL, ReportedCapture, SectionQuality,
+    SectionReport, SendTrack, StreamSink, Tap, TappedPacket, VideoCommand, VideoSender,
+};
+pub use capture::{Capture, CaptureConfig, CaptureFault, CaptureOutput};
 pub use device_manager::{DeviceAction, DeviceEvent, DeviceManager, HostDevice, HostEntry, OpenId};
 pub use jitter::{AudioCopy, AudioPacket, DelayRange, JitterBuffer, JitterConfig, PlayoutDecision};
-pub use listeners::{Listeners, Network};
 pub use null_sink::NullSink;
-pub use playout::{Playout, PlayoutReport, ReceiveConfig};
+pub use playout::{Playout, PlayoutReport, ReceiveConfig, SampleTap};
+pub use processors::Processors;
 pub use receive_statistics::{ReceiveReport, ReceiveStatistics};
+pub use receiver_reports::{PathQuality, ReceiverReports, WorstCasePath};
 pub use statistics::AudioStatistics;
-pub use tick_scheduler::TickScheduler;
+pub use tick_scheduler::{FRAME, TICK, TickScheduler};
 pub use unwrap::{SequenceUnwrapper, TimestampUnwrapper};
-
-/// How much sound is worked on at a time.
-pub const TICK: Duration = Duration::from_millis(10);
-
-/// How much sound a packet holds that is sent.
-pub const FRAME: Duration = Duration::from_millis(20);

@@ -1,15 +1,14 @@
-//! What the network lost.
+//! Estimate of the network's packet loss.
 
-/// How much of the estimate each packet is: it is that of some 200 packets.
+/// Weight of each packet in the share of losses: some 200 packets count.
 const WEIGHT: f32 = 0.005;
-/// The first packets weigh as if so many had come before them.
+/// Packets without loss that the first ones are taken to follow: one early loss is not 100 %.
 const FIRST: f32 = 20.0;
 
-/// Counts packets that never came. A packet is settled once it is too late to be merely out of
-/// order.
+/// Counts packets that never came. A packet is settled once it is too late to be merely reordered.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LossEstimator {
-    /// Of late, 0.0 to 1.0.
+    /// Share of losses lately, 0.0 to 1.0.
     share: f32,
     settled: u32,
     lost: u64,
@@ -18,7 +17,7 @@ pub(super) struct LossEstimator {
 }
 
 impl LossEstimator {
-    /// The next packet in the order of sending came, or never will.
+    /// Takes the fate of the next packet in sending order: it came, or never will.
     pub(super) fn settle(&mut self, came: bool) {
         self.settled = self.settled.saturating_add(1);
         let weight = WEIGHT.max(1.0 / (FIRST + self.settled as f32));
@@ -29,17 +28,17 @@ impl LossEstimator {
         self.in_burst = !came;
     }
 
-    /// The share that is lost lately, 0.0 to 1.0.
+    /// Share of packets lost lately, 0.0 to 1.0.
     pub(super) fn share(&self) -> f32 {
         self.share
     }
 
-    /// How many packets were lost.
+    /// Packets lost so far.
     pub(super) fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// How many times one or more in a row were.
+    /// Bursts of one or more lost packets in a row so far.
     pub(super) fn bursts(&self) -> u64 {
         self.bursts
     }

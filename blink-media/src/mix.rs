@@ -1,9 +1,9 @@
-//! Adding sounds up.
+//! Mixing and limiting.
 
-/// Up to here sound is left as it is; above it is bent so that it stays below 1.
+/// Level up to which samples are unchanged; above, they are compressed to stay below 1.
 const KNEE: f32 = 0.9;
 
-/// Adds `sound` to `mix` while its gain goes evenly from `from` to `to`. `sound` may be shorter;
+/// Adds `sound` to `mix` while its gain goes linearly from `from` to `to`. `sound` may be shorter;
 /// the rest counts as silence.
 pub(super) fn add(mix: &mut [f32], sound: &[f32], from: f32, to: f32) {
     if from == to {
@@ -18,8 +18,7 @@ pub(super) fn add(mix: &mut [f32], sound: &[f32], from: f32, to: f32) {
     }
 }
 
-/// Keeps samples within −1.0..=1.0: unchanged up to 0.9, bent softly above. What is no number
-/// becomes silence.
+/// Limits samples to −1.0..=1.0: unchanged up to 0.9, compressed softly above. NaN becomes silence.
 pub(super) fn limit(mix: &mut [f32]) {
     // Nearly always all of it is below the knee, and a look without a branch for each sample tells.
     if mix.iter().fold(true, |below, sample| below & (sample.abs() <= KNEE)) {

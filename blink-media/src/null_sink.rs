@@ -1,17 +1,17 @@
-//! A speaker that is not there.
+//! A speaker that plays nothing.
 
 use web_time::Duration;
 
 use blink_api::{AudioFormat, AudioSink, Result};
 
-/// Takes sound and throws it away, for a call without a speaker.
+/// Drops what it takes, for a call without a speaker.
 #[derive(Debug, Clone, Copy)]
 pub struct NullSink {
     format: AudioFormat,
 }
 
 impl NullSink {
-    /// One that takes this format.
+    /// A sink in this format.
     pub fn new(format: AudioFormat) -> Self {
         Self { format }
     }

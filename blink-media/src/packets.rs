@@ -1,4 +1,4 @@
-//! Where the bytes of packets live until everybody has let go of them.
+//! Memory of packets, which is used again once no one holds them.
 
 use bytes::{Bytes, BytesMut};
 
@@ -30,7 +30,7 @@ impl PacketStore {
             self.current = (self.current + 1) % BLOCKS;
             let next = &mut self.blocks[self.current];
             if !next.try_reclaim(BLOCK) {
-                // Somebody keeps packets for long: they keep that block, and there is a new one.
+                // A receiver keeps packets for long: it keeps that block, and there is a new one.
                 *next = BytesMut::with_capacity(BLOCK.max(bytes.len()));
                 share(next);
             }

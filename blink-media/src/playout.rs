@@ -1,4 +1,4 @@
-//! From the network to the speaker.
+//! Playout: from received packets to the samples of a sink.
 
 use std::collections::BTreeMap;
 use web_time::{Duration, Instant};
@@ -8,28 +8,31 @@ use blink_api::{
     RtpTime,
 };
 
+use super::jitter::{DelayRange, JitterConfig};
+use super::mix;
+use super::statistics::AudioStatistics;
 use super::stream::Stream;
-use super::{AudioStatistics, DelayRange, JitterConfig, TICK, TickScheduler, mix};
+use super::tick_scheduler::{TICK, TickScheduler};
 
-/// A sink that is so far behind gets no more until it has played some: its queue is delay that
-/// everybody hears.
+/// Queue of a sink from which on it gets nothing until it has played some: the queue is delay of
+/// all participants.
 const LONGEST_QUEUE: Duration = Duration::from_millis(80);
 
-/// The loudest volume of a participant: four times as loud as sent (12 dB).
+/// Greatest volume of a participant: four times as loud as sent (12 dB).
 const MAX_VOLUME: f32 = 4.0;
 
-/// The delay to begin with: on a good network it stays, and a later change of it in speech is worse
-/// than a few late packets at the beginning.
+/// Initial delay: on a good network it stays, and a later change of it in speech is worse than a
+/// few late packets at the beginning.
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 
-/// What a participant sends.
+/// The configuration of a received stream.
 #[derive(Debug, Clone)]
 pub struct ReceiveConfig {
-    /// The codec; packets of another are dropped and counted as discarded, but for `red`
+    /// The codec; packets of another are dropped and counted as discarded, except for `red`
     /// ([`red`](super::red)), whose blocks are taken to be of this codec where they have the
     /// payload type of the packet's own.
     pub codec: CodecName,
-    /// Its RTP clock, and the delay to play it with.
+    /// Its RTP clock, and the delay of playout.
     pub jitter: JitterConfig,
 }
 
@@ -54,37 +57,41 @@ impl ReceiveConfig {
     }
 }
 
-/// What one tick of a [`Playout`] has to tell. Empty, and nothing was allocated for it, most of the
-/// time.
+/// Events of one tick of a [`Playout`]. Empty most of the time, and nothing was allocated for it.
 #[derive(Debug)]
 #[must_use]
 pub struct PlayoutReport<K> {
-    /// Of these participants, for the first time since they were added, a packet is being played,
-    /// or would be if it were to be heard.
+    /// Participants of which the first packet since they were added is played, or would be if it
+    /// were audible.
     pub started: Vec<K>,
-    /// The voices of these participants are heard from now on, or no more.
+    /// Participants whose utterance began (`true`) or ended.
     pub speaking: Vec<(K, bool)>,
-    /// The sink failed. Told once; what should be played is thrown away until
+    /// Failure of the sink. Reported once; audio is dropped until
     /// [`Playout::set_sink`].
     pub sink_error: Option<Error>,
 }
 
 /// Decodes what participants send, mixes it and plays it, 10 ms at a time.
 ///
-/// Only who is heard is decoded. Of others (deafened, or at volume 0) packets are taken in and let
-/// pass in their time, so that they are heard at once when they may be.
+/// Only audible participants are decoded. Packets of the others (deafened, or at volume 0) are
+/// buffered and pass in their time, so that they are audible at once when that changes.
 pub struct Playout<K = Endpoint> {
     sink: Box<dyn AudioSink>,
     format: AudioFormat,
     failed: bool,
     streams: BTreeMap<K, Stream>,
     deafened: bool,
-    /// Of all sound, at the end of the last tick: 0 deafened, 1 not.
+    /// Gain of the mix at the end of the last tick: 0 deafened, 1 not.
     gain: f32,
     mix: Vec<f32>,
     played: Vec<f32>,
+    /// Time from the last tick to when its first sample leaves the loudspeaker; `None` where the
+    /// sink did not take it.
+    played_in: Option<Duration>,
+    /// 10 ms of one participant before its volume, for a tap.
+    tapped: Vec<f32>,
     overruns: u64,
-    follows: bool,
+    follow_media_clock: bool,
 }
 
 impl<K: Ord + Copy> Playout<K> {
@@ -102,16 +109,18 @@ impl<K: Ord + Copy> Playout<K> {
             gain: 1.0,
             mix: vec![0.0; samples],
             played: vec![0.0; samples],
+            played_in: None,
+            tapped: vec![0.0; samples],
             overruns: 0,
-            follows: false,
+            follow_media_clock: false,
         }
     }
 
-    /// Whoever ticks has them moved by [`lean`](Playout::lean), as with a sink that has no clock of
-    /// its own: then the sound's delay need not be rounded up to the next tick. For participants
-    /// that are added from now on.
-    pub fn follow_media_clock(&mut self, follows: bool) {
-        self.follows = follows;
+    /// Sets whether the owner moves ticks by [`slew`](Playout::slew), as with a sink that has no
+    /// hardware clock: then the delay need not be rounded up to the next tick.
+    pub fn follow_media_clock(&mut self, follow: bool) {
+        self.follow_media_clock = follow;
+        self.streams.values_mut().for_each(|stream| stream.follow_media_clock(follow));
     }
 
     /// The format that decoders must give.
@@ -119,7 +128,7 @@ impl<K: Ord + Copy> Playout<K> {
         self.format
     }
 
-    /// Plays somewhere else from the next tick on.
+    /// Plays to another sink from the next tick on.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for a sink of another format; the old one goes on.
@@ -136,7 +145,7 @@ impl<K: Ord + Copy> Playout<K> {
 
     /// Adds a participant at volume 1.0, in place of one of the same name.
     pub fn add(&mut self, participant: K, config: ReceiveConfig, decoder: Box<dyn AudioDecoder>) {
-        self.streams.insert(participant, Stream::new(config, self.format, decoder, self.follows));
+        self.streams.insert(participant, Stream::new(config, self.format, decoder, self.follow_media_clock));
     }
 
     /// Removes a participant; `false` where there is none. What is decoded and not yet played is
@@ -145,7 +154,7 @@ impl<K: Ord + Copy> Playout<K> {
         self.streams.remove(participant).is_some()
     }
 
-    /// Takes a packet of a participant. One of nobody that was added is dropped.
+    /// Takes a packet of a participant. One of an unknown participant is dropped.
     pub fn push(&mut self, participant: &K, packet: RtpIn) {
         if let Some(stream) = self.streams.get_mut(participant) {
             stream.push(packet);
@@ -159,7 +168,7 @@ impl<K: Ord + Copy> Playout<K> {
         stream.map(|stream| stream.set_volume(volume.clamp(0.0, MAX_VOLUME))).is_some()
     }
 
-    /// Plays silence in place of everybody, or no longer; takes effect within the next tick.
+    /// Plays silence in place of all participants, or ends that; takes effect within the next tick.
     pub fn set_deafened(&mut self, deafened: bool) {
         self.deafened = deafened;
     }
@@ -167,14 +176,25 @@ impl<K: Ord + Copy> Playout<K> {
     /// Plays the next 10 ms. `now` is the time the tick was due
     /// ([`TickScheduler::due`](super::TickScheduler::due)).
     pub fn tick(&mut self, now: Instant) -> PlayoutReport<K> {
+        self.tick_tapped(now, None)
+    }
+
+    /// Plays the next 10 ms and shows the tap those of each participant that is playing, decoded,
+    /// before its volume, with the timestamp of the first sample. Participants whom the user does
+    /// not hear are decoded for a tap only.
+    pub fn tick_tapped(&mut self, now: Instant, mut tap: Option<SampleTap<'_, K>>) -> PlayoutReport<K> {
         let (mut started, mut speaking) = (Vec::new(), Vec::new());
         self.mix.fill(0.0);
         let gain = if self.deafened { 0.0 } else { 1.0 };
         let audible = gain > 0.0 || self.gain > 0.0;
         for (participant, stream) in &mut self.streams {
-            let played = stream.play(now, &mut self.mix, audible);
+            let tapped = tap.is_some().then_some(&mut self.tapped[..]);
+            let played = stream.play(now, &mut self.mix, audible, tapped);
             started.extend(played.started.then_some(*participant));
             speaking.extend(played.speaking.map(|speaking| (*participant, speaking)));
+            if let (Some(tap), Some(first)) = (&mut tap, played.first) {
+                tap(participant, first, &self.tapped);
+            }
         }
         mix::limit(&mut self.mix);
         self.played.fill(0.0);
@@ -183,37 +203,43 @@ impl<K: Ord + Copy> Playout<K> {
         PlayoutReport { started, speaking, sink_error: self.write().err() }
     }
 
-    /// What the last tick played, for the echo canceller: 10 ms in the sink's format.
+    /// 10 ms that the last tick played, in the sink's format.
     pub fn far_end(&self) -> &[f32] {
         &self.played
     }
 
-    /// The timestamp of the sample of a participant's that is played next, such as to show pictures
-    /// with it; `None` while none is.
+    /// Time from the last tick to when the first sample of [`far_end`](Playout::far_end) leaves the
+    /// loudspeaker; `None` where the sink did not take it.
+    pub fn played_in(&self) -> Option<Duration> {
+        self.played_in
+    }
+
+    /// The timestamp of the participant's sample that is played next, such as for lip-sync; `None`
+    /// while none is.
     pub fn position(&self, participant: &K) -> Option<RtpTime> {
         self.streams.get(participant).and_then(Stream::position)
     }
 
-    /// Moves ticks a little towards where the sound has the delay it should have. Where several
-    /// participants are played, it is for the first of them. Does nothing unless
-    /// [`follow_media_clock`](Playout::follow_media_clock) was told.
-    pub fn lean(&mut self, pacer: &mut TickScheduler) {
+    /// Moves ticks a little towards the times at which the audio has its target delay. With several
+    /// participants, the first that is playing decides. No effect without
+    /// [`follow_media_clock`](Playout::follow_media_clock).
+    pub fn slew(&mut self, scheduler: &mut TickScheduler) {
         if let Some(late) = self.streams.values_mut().find_map(Stream::late) {
-            *late -= pacer.lean(*late);
+            *late -= scheduler.slew(*late);
         }
     }
 
-    /// What happened to a participant's sound; `None` where there is no such participant.
+    /// Statistics of a participant; `None` where there is no such participant.
     pub fn statistics(&self, participant: &K) -> Option<AudioStatistics> {
         self.streams.get(participant).map(Stream::statistics)
     }
 
-    /// Ticks whose sound, or a part of it, the sink had no room for.
+    /// Ticks for whose audio, or a part of it, the sink had no room.
     pub fn overruns(&self) -> u64 {
         self.overruns
     }
 
-    /// Ends the output so that what was played is kept, such as a file.
+    /// Completes the output, such as a file, so that what was played is kept.
     ///
     /// # Errors
     /// [`Io`](ErrorKind::Io), as the sink says.
@@ -222,16 +248,23 @@ impl<K: Ord + Copy> Playout<K> {
     }
 
     fn write(&mut self) -> Result<()> {
+        self.played_in = None;
         if self.failed {
             return Ok(());
         }
-        if self.sink.queued() > self.format.samples_in(LONGEST_QUEUE) {
+        let queued = self.sink.queued();
+        if queued > self.format.samples_in(LONGEST_QUEUE) {
             self.overruns += 1;
             return Ok(());
         }
         match self.sink.write(&self.played) {
             Ok(taken) => {
                 self.overruns += u64::from(taken < self.played.len());
+                // What was not taken is not played.
+                self.played[taken.min(self.format.samples_in(TICK))..].fill(0.0);
+                if taken > 0 {
+                    self.played_in = Some(self.format.duration_of(queued) + self.sink.latency());
+                }
                 Ok(())
             }
             Err(error) => {
@@ -241,6 +274,10 @@ impl<K: Ord + Copy> Playout<K> {
         }
     }
 }
+
+/// Function that a tick shows a participant's decoded samples to: its name, the timestamp of the
+/// first sample, 10 ms.
+pub type SampleTap<'a, K> = &'a mut dyn FnMut(&K, RtpTime, &[f32]);
 
 #[cfg(test)]
 mod tests;

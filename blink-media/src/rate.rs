@@ -1,82 +1,79 @@
-//! How much may be sent on a path, and who gets it: sound first, then pictures.
+//! Rate control of one path, and its division: audio first, then video.
 //!
-//! From the receiver's reports, over every transport: a queue that builds up or much that is lost
-//! is a path that is full; then the rate goes below what came through, so that the queue empties
-//! (as in draft-ietf-rmcat-gcc §5.5 and §6, in terms of RFC 8836). Otherwise it grows: quickly, but
-//! with care near where it was full before. Where the transport has an estimate of its own, the
-//! lesser of the two counts.
+//! It uses the receiver's reports, over every transport. A standing queue or much loss is a full
+//! path: the rate goes below what was received, so that the queue empties (draft-ietf-rmcat-gcc
+//! §5.5 and §6; terms of RFC 8836). Otherwise the rate grows, slowly near where the path was full
+//! before. If the transport has an estimate of its own, the lower of the two counts.
 //!
-//! Loss without a queue may be a bad radio link rather than a full one: sending less helps no one
-//! there, so that alone takes nothing from sound.
+//! Loss without a queue may be a bad radio link rather than a full path. Sending less helps no one
+//! there, so loss alone takes nothing from audio.
 
 use web_time::{Duration, Instant};
 
-/// The least and the most that a path is taken to carry, in bits per second, and what is assumed
-/// before anything is known.
+/// Least and greatest rate of a path, and the rate assumed at the beginning, in bits per second.
 const LEAST: f64 = 16_000.0;
 const MOST: f64 = 20_000_000.0;
 const START: f64 = 2_000_000.0;
 
-/// A queue that every packet waits in for longer is a full path; one that is shorter than the
-/// second is none.
+/// Standing delay above which a path is full, and below which it has no queue.
 const FULL: Duration = Duration::from_millis(100);
 const EMPTY: Duration = Duration::from_millis(50);
-/// Shares of loss: more is a full path, less is none.
+/// Shares of loss above which a path is full, and below which it has room.
 const MUCH_LOSS: f32 = 0.1;
 const LITTLE_LOSS: f32 = 0.02;
 
-/// Of what comes through a full path, so much is sent from then on (draft-ietf-rmcat-gcc §5.5, β).
+/// Share of the received rate that is sent on a full path (draft-ietf-rmcat-gcc §5.5, β).
 const RELIEF: f64 = 0.85;
-/// Growth from one report to the next, near where the path was full before and elsewhere.
+/// Growth from one report to the next: near where the path was full before, and elsewhere.
 const CAREFUL: f64 = 1.04;
 const QUICK: f64 = 1.25;
-/// What is near.
+/// Range around the rate at which the path was full, as a share of it, that counts as near.
 const NEAR: std::ops::Range<f64> = 0.7..1.3;
 
-/// A transport's estimate counts for so long.
+/// Age at which a transport's estimate is ignored.
 const STALE: Duration = Duration::from_secs(10);
 
-/// The least that sound is sent with, in bits per second: still understood.
+/// Least bitrate of audio, in bits per second: still intelligible.
 pub const LEAST_AUDIO: u32 = 8_000;
-/// What a packet takes beside its payload, in bits: IP, UDP, RTP with an extension, SRTP's tag.
+/// Bits of a packet beside its payload: IP, UDP, RTP with an extension, SRTP's tag.
 pub const HEADERS: f64 = 8.0 * 58.0;
 
-/// What sound asks for.
+/// Bitrate that audio asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AudioDemand {
     /// Bits of payload per second.
     pub bitrate: u32,
-    /// Sound in a packet.
+    /// Duration of the audio in a packet.
     pub frame: Duration,
 }
 
-/// What a receiver told of a path.
+/// Receiver's report about a path.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct PathReport {
-    /// The share of packets that were lost, 0.0 to 1.0.
+    /// Share of packets that were lost, 0.0 to 1.0.
     pub loss: f32,
-    /// How long every packet waits in a queue.
+    /// Standing delay: the time that every packet waits in a queue.
     pub delay: Duration,
-    /// What came through, headers included, in bits per second.
+    /// Received rate, headers included, in bits per second.
     pub received: f64,
 }
 
-/// Who gets how much, in bits of payload per second.
+/// Division of a path's rate, in bits of payload per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allocation {
-    /// For sound; no more than it asked for.
+    /// Bitrate of audio; at most what it asked for.
     pub audio: u32,
-    /// What is left for pictures.
+    /// Bitrate that is left for video.
     pub video: u32,
 }
 
-/// What one path carries.
+/// Rate controller of one path.
 #[derive(Debug, Clone)]
 pub struct RateController {
     rate: f64,
-    /// What came through when the path was full.
+    /// Received rate when the path was full.
     full_at: Option<f64>,
-    /// The transport's own estimate.
+    /// The transport's own estimate, and when it came.
     estimate: Option<(Instant, f64)>,
 }
 
@@ -87,17 +84,21 @@ impl Default for RateController {
 }
 
 impl RateController {
-    /// The receiver told, as it does about once a second.
+    /// Takes a report of the receiver, one a second.
     pub fn handle_report(&mut self, report: PathReport, demand: AudioDemand) {
         let received = report.received.max(LEAST);
         if report.delay > FULL {
+            // A full path: below what it carries, so that the queue empties.
             self.full_at = Some(received);
             self.rate = self.rate.min(RELIEF * received);
         } else if report.loss > MUCH_LOSS {
+            // A policer without a queue, or a bad radio link: video gives way, audio keeps its
+            // rate.
             let least = self.rate.min(demand.total());
             self.rate = (self.rate * (1.0 - f64::from(report.loss) / 2.0)).min(received.max(least)).max(least);
         } else if report.loss < LITTLE_LOSS && report.delay < EMPTY {
             let near = self.full_at.is_some_and(|full| NEAR.contains(&(self.rate / full)));
+            // Well past where it was full before: the path has become wider.
             if self.full_at.is_some_and(|full| self.rate / full >= NEAR.end) {
                 self.full_at = None;
             }
@@ -106,12 +107,12 @@ impl RateController {
         self.rate = self.rate.clamp(LEAST, MOST);
     }
 
-    /// The transport says what the path carries.
+    /// Takes the transport's own estimate.
     pub fn handle_estimate(&mut self, now: Instant, bits_per_second: u64) {
         self.estimate = Some((now, bits_per_second as f64));
     }
 
-    /// What the path is taken to carry, in bits per second, headers included.
+    /// Estimated rate of the path, in bits per second, headers included.
     pub fn rate(&self, now: Instant) -> f64 {
         match self.estimate {
             Some((at, estimate)) if now < at + STALE => self.rate.min(estimate).max(LEAST),
@@ -119,12 +120,12 @@ impl RateController {
         }
     }
 
-    /// Who gets how much of it. Sound gets all that it asks for before pictures get anything.
+    /// Divides the rate. Audio gets all that it asks for before video gets anything.
     pub fn allocation(&self, now: Instant, demand: AudioDemand) -> Allocation {
         let rate = self.rate(now);
         let room = (rate - demand.headers()).max(LEAST_AUDIO.into());
         let audio = f64::from(demand.bitrate).min(room);
-        // A full packet of pictures has 1,200 bytes beside its headers.
+        // A full packet of video has 1,200 bytes beside its headers.
         let video = (rate - audio - demand.headers()).max(0.0) * (1.0 - HEADERS / 9_600.0);
         Allocation { audio: audio as u32, video: video as u32 }
     }
@@ -135,23 +136,23 @@ impl AudioDemand {
         HEADERS / self.frame.as_secs_f64().max(0.001)
     }
 
-    /// With headers.
+    /// Bitrate with headers.
     fn total(self) -> f64 {
         f64::from(self.bitrate) + self.headers()
     }
 }
 
-/// Decides which frames of an encoded video are sent where there is not room for all: whole groups
-/// from a key frame on, so that everything that is sent can be decoded.
+/// Decides which frames of an encoded video are sent where the path has no room for all: whole
+/// groups of frames from a key frame on, so that everything that is sent can be decoded.
 #[derive(Debug, Clone)]
 pub struct VideoRateGate {
     /// Bits per second; `None` for no limit.
     rate: Option<u32>,
-    /// Bits that may still be sent; a frame is sent whole while there is any, and what it takes too
-    /// much is waited for.
+    /// Bits that may still be sent. A frame is sent whole while there are any; the debt it leaves
+    /// is waited for.
     left: f64,
     at: Option<Instant>,
-    /// Nothing is sent until a key frame.
+    /// Frames are dropped until a key frame.
     waiting: bool,
 }
 
@@ -161,18 +162,18 @@ impl Default for VideoRateGate {
     }
 }
 
-/// What is not sent may be sent later for so long.
+/// Time for which unused rate is saved, in seconds.
 const SAVED: f64 = 0.5;
 
 impl VideoRateGate {
-    /// How much there is from now on, in bits per second; `None` for no limit.
+    /// Sets the rate from now on, in bits per second; `None` for no limit.
     pub fn set_rate(&mut self, now: Instant, rate: Option<u32>) {
         self.refill(now);
         self.rate = rate;
         self.left = self.left.min(self.most());
     }
 
-    /// Whether a frame of so many bytes is sent. Ask for every frame, in order.
+    /// Whether a frame of so many bytes is sent. To be asked for every frame, in order.
     pub fn admit(&mut self, now: Instant, bytes: usize, key: bool) -> bool {
         self.refill(now);
         if self.rate.is_none() && (key || !self.waiting) {

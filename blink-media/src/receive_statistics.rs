@@ -1,5 +1,4 @@
-//! What a receiver can tell a sender about the path: how much was lost and how, how evenly packets
-//! came, and whether they queue up.
+//! Reception statistics for reports to the sender: loss, bursts, jitter and standing delay.
 
 use std::collections::VecDeque;
 use web_time::{Duration, Instant};
@@ -11,72 +10,72 @@ use super::unwrap::{SequenceUnwrapper, TimestampUnwrapper};
 
 /// Sequence numbers that are remembered, a power of two: more than a second of the fastest video.
 const REMEMBERED: i64 = 2_048;
-/// A packet is lost when so many after it have come: until then it may have been overtaken.
+/// Packets with later numbers after which a missing packet counts as lost; until then it may be
+/// reordered.
 const REORDERED: i64 = 8;
-/// A jump in sequence numbers that is a restart of the source (RFC 3550 §A.1, `MAX_DROPOUT`).
+/// Jump in sequence numbers that is a restart of the source (RFC 3550 §A.1, `MAX_DROPOUT`).
 const MAX_DROPOUT: u64 = 3_000;
-/// How many reports the fastest packet counts for: what is slower than it waits in queues.
+/// Reports for which the fastest packet counts; slower packets wait in queues.
 const FASTEST: usize = 20;
-/// And for how long at most: in a pause, such as while muted, the two clocks go apart by more than
-/// a queue is long.
+/// Time for which it counts at most: in a pause, such as while muted, the two clocks drift apart by
+/// more than a queue is long.
 const FASTEST_FOR: Duration = Duration::from_secs(30);
-/// No queue is so long: where arrival and timestamp go apart by more from one packet to the next,
-/// the sender's clock jumped.
+/// Difference of arrival and timestamp from one packet to the next beyond which the sender's clock
+/// jumped: no queue is that long.
 const CLOCK_JUMP: Duration = Duration::from_secs(10);
 
-/// Counts one source's packets.
+/// Statistics of one source's packets.
 #[derive(Debug)]
 pub struct ReceiveStatistics {
     clock_rate: u32,
-    /// `None` before the first packet.
+    /// Sequence numbers; `None` before the first packet.
     numbers: Option<SequenceUnwrapper>,
-    /// Everything before this was reported.
+    /// Count up to which everything is reported.
     reported: i64,
-    /// Bit `n % REMEMBERED`: packet `n` of the newest came.
+    /// Bit `n % REMEMBERED`: packet `n` came.
     came: [u64; (REMEMBERED / 64) as usize],
-    /// RFC 3550 §6.4.1, in ticks.
+    /// Interarrival jitter (RFC 3550 §6.4.1), in ticks.
     jitter: f64,
     timing: Option<Timing>,
-    /// The least difference of arrival and timestamp since the last report, and with each of those
-    /// before and when they ended.
+    /// Least difference of arrival and timestamp since the last report, and with each of the
+    /// reports before, with when they ended.
     fastest: Option<i64>,
     before: VecDeque<(Instant, i64)>,
     bytes: u64,
 }
 
-/// How the sender's clock goes against the own one.
+/// Sender's clock against the own one.
 #[derive(Debug)]
 struct Timing {
-    /// When both clocks are taken to be 0.
+    /// Moment at which both clocks are taken to be 0.
     epoch: Instant,
     first: i64,
     timestamps: TimestampUnwrapper,
-    /// The newest packet with payload: when it came, and how much later than the first one it came
-    /// than was to be expected, in ticks.
+    /// Newest packet with payload: its arrival, and its delay relative to the first one, in ticks.
     arrival: Instant,
     transit: i64,
 }
 
-/// What came of a source since the report before.
+/// Reception of a source since the report before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReceiveReport {
-    /// Packets that should have come.
+    /// Packets that were sent, by their sequence numbers.
     pub expected: u32,
-    /// Of these, those that did not.
+    /// Packets of these that did not come.
     pub lost: u32,
-    /// How many times one or several in a row did not.
+    /// Bursts of one or several in a row that did not come.
     pub runs: u32,
-    /// How unevenly packets came (RFC 3550 §6.4.1).
+    /// Interarrival jitter (RFC 3550 §6.4.1).
     pub jitter: Duration,
-    /// How much slower than the fastest packet of late the fastest since the last report was: the
-    /// time that every packet waits in a queue.
+    /// Standing delay: how much slower the fastest packet since the last report was than the
+    /// fastest lately. Every packet waits that long in a queue.
     pub delay: Duration,
-    /// Bytes of payload that came.
+    /// Bytes of payload received.
     pub bytes: u32,
 }
 
 impl ReceiveStatistics {
-    /// For a source with so many ticks per second.
+    /// Creates statistics for a source with so many ticks per second.
     pub fn new(clock_rate: u32) -> Self {
         Self {
             clock_rate: clock_rate.max(1),
@@ -91,8 +90,8 @@ impl ReceiveStatistics {
         }
     }
 
-    /// A packet came with so many bytes of payload. One without any is counted, and says nothing of
-    /// the time: what fills the path may have any timestamp.
+    /// Takes a packet with so many bytes of payload. One without payload is counted and says
+    /// nothing of time: padding may have any timestamp.
     pub fn push(&mut self, sequence: u16, timestamp: RtpTime, arrival: Instant, bytes: usize) {
         self.count(sequence);
         if bytes > 0 {
@@ -108,7 +107,7 @@ impl ReceiveStatistics {
             return self.restart(sequence);
         }
         self.numbers = Some(numbers);
-        // Those between did not come, so far.
+        // Those between are missing, until they come after all.
         (highest + 1..number).for_each(|missing| self.mark(missing, false));
         if numbers.highest() - number < REMEMBERED {
             self.mark(number, true);
@@ -140,7 +139,7 @@ impl ReceiveStatistics {
         self.came[bit / 64] >> (bit % 64) & 1 == 1
     }
 
-    /// Learns from when a packet came.
+    /// Learns from a packet's arrival.
     fn observe(&mut self, timestamp: RtpTime, arrival: Instant) {
         let rate = self.clock_rate;
         let timing = self.timing.get_or_insert_with(|| Timing::new(rate, timestamp, arrival));
@@ -155,7 +154,7 @@ impl ReceiveStatistics {
         self.fastest = Some(self.fastest.map_or(transit, |fastest| fastest.min(transit)));
     }
 
-    /// Report about the time since the one before; `None` without any packet with payload.
+    /// Reports the time since the last report; `None` without any packet with payload.
     pub fn report(&mut self) -> Option<ReceiveReport> {
         let (fastest, arrival) = (self.fastest.take()?, self.timing.as_ref()?.arrival);
         let (highest, before) = (self.numbers?.highest(), &mut self.before);
@@ -192,7 +191,7 @@ impl Timing {
         Self { epoch: arrival, first: timestamps.newest(), timestamps, arrival, transit: 0 }
     }
 
-    /// Returns how much more slowly a packet came than the one before, in ticks.
+    /// Returns the delay relative to the packet before, in ticks.
     fn observe(&mut self, clock_rate: u32, timestamp: RtpTime, arrival: Instant) -> i64 {
         let sent = self.timestamps.advance(timestamp, arrival) - self.first;
         let transit = ticks_between(self.epoch, arrival, clock_rate) - sent;
@@ -207,7 +206,7 @@ mod tests {
 
     const FRAME: Duration = Duration::from_millis(20);
 
-    /// Packets of 20 ms with these numbers, each so many ms late.
+    /// Packets of 20 ms with these numbers, each so many milliseconds late.
     fn receive(reception: &mut ReceiveStatistics, start: Instant, packets: impl IntoIterator<Item = (u32, u64)>) {
         for (n, late) in packets {
             let arrival = start + FRAME * n + Duration::from_millis(late);

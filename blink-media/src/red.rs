@@ -8,14 +8,15 @@ pub use sender::RedSender;
 use blink_api::{CodecName, Error, ErrorKind, Result};
 use bytes::Bytes;
 
-/// The payload type of Opus in the blocks: both network transports give it this one, as browsers
-/// do. Receivers go by that of the packet's own block.
+/// Payload type of Opus in the blocks: both network transports use this one, as browsers do.
+/// Receivers go by that of the packet's own block.
 pub(crate) const OPUS: u8 = 111;
 
-/// Most copies in a packet that is read. Nobody sends nearly as many.
+/// Most copies in a packet that is read, far more than any sender puts there.
 const MOST_COPIES: usize = 16;
 
-/// The longest copy, in bytes, and the furthest, in ticks: the header has 10 and 14 bits for them.
+/// Longest copy, in bytes, and its greatest distance, in ticks: the header has 10 and 14 bits for
+/// them.
 const LONGEST_COPY: usize = (1 << 10) - 1;
 const FURTHEST_COPY: u32 = (1 << 14) - 1;
 
@@ -24,26 +25,25 @@ pub fn is_copied(codec: &CodecName) -> bool {
     codec.as_str().eq_ignore_ascii_case("opus")
 }
 
-/// One of the pieces of sound in a packet.
+/// Block of a packet: a copy of an earlier payload, or the packet's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// What it is encoded with: 0 to 127.
+    /// Payload type, 0 to 127.
     pub payload_type: u8,
-    /// How many ticks before the packet's timestamp it begins. 0 for the packet's own.
+    /// Ticks by which it begins before the packet's timestamp; 0 for the packet's own.
     pub offset: u32,
-    /// The codec's payload.
+    /// Payload of the codec.
     pub payload: Bytes,
 }
 
-/// The pieces of sound in a packet: copies of earlier ones in the order of the packet, then the
-/// packet's own.
+/// Blocks of a packet: copies in the order of the packet, then the packet's own.
 #[derive(Debug, Clone)]
 pub struct Blocks {
     headers: Bytes,
     bodies: Bytes,
 }
 
-/// Takes a payload apart. Nothing is copied.
+/// Splits a payload into its blocks, without copying.
 ///
 /// # Errors
 /// [`Invalid`](ErrorKind::Invalid) for bytes that are no such payload, or one of more than 17
@@ -93,7 +93,7 @@ impl Iterator for Blocks {
     }
 }
 
-/// Puts a payload together in `out`, which is cleared first.
+/// Writes a payload to `out`, which is cleared first.
 ///
 /// # Errors
 /// [`Invalid`](ErrorKind::Invalid) for a payload type over 127, a copy of more than 1,023 bytes or
@@ -138,7 +138,7 @@ mod tests {
         Block { payload_type, offset, payload: Bytes::from_static(payload) }
     }
 
-    /// RFC 2198 §5: two payload types, the copy 1,600 ticks before, 14 bytes of it.
+    /// Example of RFC 2198 §5: two payload types, the copy 1,600 ticks before, 14 bytes of it.
     #[test]
     fn the_bytes_are_those_of_the_standard() {
         let mut out = Vec::new();

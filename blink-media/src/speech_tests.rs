@@ -8,28 +8,27 @@ use blink_api::{
 };
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_media_synthetic::{resample, speech_clip};
+use blink_sim::impairment::{Impairments, Link};
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::fake::{Heard, PcmCodec, Script, capture_config, numbered, received, rtp_codec};
 use super::red::RedSender;
-use super::{AudioStatistics, Capture, DelayRange, FRAME, JitterConfig, Playout, ReceiveConfig, TICK, TickScheduler};
+use super::{
+    AudioStatistics, Capture, DelayRange, FRAME, JitterConfig, Playout, Processors, ReceiveConfig, TICK, TickScheduler,
+};
+
+mod loss_and_stalls;
 
 const SECONDS: u64 = 8;
 
-/// What a path does to packets.
-#[derive(Debug, Clone, Copy)]
-struct Path {
-    loss: f64,
-    /// Each packet takes up to so long, evenly spread.
-    jitter: Duration,
-    seed: u64,
-}
+/// A network, and the seed of its chance.
+type Path = (Impairments, u64);
 
-const CLEAN: Path = Path { loss: 0.0, jitter: Duration::ZERO, seed: 0 };
+const CLEAN: Path = (Impairments::NONE, 0);
 
-/// What was said and what was heard, at 48 kHz, and what happened to it.
+/// Sent and played audio at 48 kHz, and the statistics of the receiver.
 fn call(settings: OpusConfig, path: Path) -> (Vec<f32>, Vec<f32>, AudioStatistics) {
     call_through(JitterConfig { adapt: Some(DelayRange::default()), ..JitterConfig::default() }, settings, path)
 }
@@ -42,27 +41,22 @@ fn call_through(jitter: JitterConfig, settings: OpusConfig, path: Path) -> (Vec<
     let script = Script::without_clock();
     script.put(said.iter().copied());
     let encoder = codec.encoder(AudioEncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
-    let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), Vec::new(), encoder).unwrap();
+    let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), encoder).unwrap();
     let heard = Heard::default();
     let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
     let receive = ReceiveConfig { jitter, ..ReceiveConfig::new(&codec.rtp()) };
     playout.add(0, receive, codec.decoder(AudioDecoderConfig { format }).unwrap());
 
-    let mut random = ChaCha8Rng::seed_from_u64(path.seed);
+    let mut link = Link::new(path.0, path.1);
     let mut now = Instant::now();
-    let mut on_the_way: Vec<(Instant, RtpOut)> = Vec::new();
     for _ in 0..SECONDS * 100 + 20 {
         let mut sent = Vec::new();
-        capture.tick(&[], &mut |packet| sent.push(packet)).unwrap();
+        let emit = &mut |packet| sent.push(packet);
+        capture.tick(Instant::now(), &mut Processors::default(), emit).unwrap();
         for packet in sent {
-            let delay = path.jitter.mul_f64(random.random());
-            if !random.random_bool(path.loss) {
-                on_the_way.push((now + delay, packet));
-            }
+            link.send(now, packet.payload.len(), packet);
         }
-        on_the_way.sort_by_key(|(arrival, _)| *arrival);
-        let there = on_the_way.partition_point(|(arrival, _)| *arrival <= now);
-        for (arrival, packet) in on_the_way.drain(..there) {
+        while let Some((arrival, packet)) = link.receive(now) {
             playout.push(&0, received(&packet, arrival));
         }
         assert!(playout.tick(now).sink_error.is_none());
@@ -78,8 +72,7 @@ fn pesq(said: &[f32], heard: &[f32]) -> f32 {
     pesq::pesq_wb(&pcm(said), &pcm(heard)).unwrap()
 }
 
-/// How much later the heard sound is the said one, in samples, and how well they agree (1 is the
-/// same).
+/// Delay of the played audio in samples, and its correlation with the sent audio (1: the same).
 fn delay_of(said: &[f32], heard: &[f32]) -> (usize, f64) {
     let part = 24_000..72_000;
     let energy = |samples: &[f32]| samples.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>().sqrt();
@@ -113,7 +106,7 @@ fn the_delay_follows_the_path_in_pauses_and_speech_keeps_its_score() {
     assert_eq!((statistics.concealed_samples, statistics.fec_recovered), (0, 0));
     assert!(statistics.jitter_buffer_delay <= Duration::from_millis(30), "{statistics:?}");
 
-    let rough = Path { jitter: Duration::from_millis(80), ..CLEAN };
+    let rough = (Impairments { jitter: Duration::from_millis(80), ..Impairments::NONE }, 0);
     let (said, heard, adapting) = call(OpusConfig::default(), rough);
     let (fixed_said, fixed_heard, fixed) = call_through(JitterConfig::default(), OpusConfig::default(), rough);
     let (score, fixed_score) = (pesq(&said, &heard), pesq(&fixed_said, &fixed_heard));
@@ -125,7 +118,7 @@ fn the_delay_follows_the_path_in_pauses_and_speech_keeps_its_score() {
 fn speech_with_10_percent_loss_scores_at_least_3_on_average_and_always_more_than_without_error_correction() {
     let mut sum = 0.0;
     for seed in 1..=5 {
-        let path = Path { loss: 0.1, seed, ..CLEAN };
+        let path = (Impairments { loss: 0.1, ..Impairments::NONE }, seed);
         let (said, heard, statistics) = call_through(JitterConfig::default(), OpusConfig::default(), path);
         let score = pesq(&said, &heard);
         let without = call_through(JitterConfig::default(), OpusConfig { fec: false, ..OpusConfig::default() }, path);
@@ -144,7 +137,7 @@ fn speech_with_10_percent_loss_scores_at_least_3_on_average_and_always_more_than
 #[test]
 fn speech_with_jitter_within_the_delay_scores_as_without() {
     for seed in [1, 2, 3] {
-        let path = Path { jitter: Duration::from_millis(39), seed, ..CLEAN };
+        let path = (Impairments { jitter: Duration::from_millis(39), ..Impairments::NONE }, seed);
         let (said, heard, statistics) = call(OpusConfig::default(), path);
         let score = pesq(&said, &heard);
         assert!(score >= 4.0, "seed {seed}: PESQ {score:.2}: {statistics:?}");
@@ -208,122 +201,9 @@ fn late_speech(
             playout.push(&0, received(&packet, at));
         }
         pacer.due(now).for_each(|due| assert!(playout.tick(due).sink_error.is_none()));
-        playout.lean(&mut pacer);
+        playout.slew(&mut pacer);
     }
     (said, heard.take(), playout)
-}
-
-#[test]
-fn what_comes_while_it_is_made_up_mends_what_follows() {
-    let (mut mended, mut forgotten) = (0.0, 0.0);
-    for seed in 1..=3 {
-        let late = |number: u32| {
-            let mut random = ChaCha8Rng::seed_from_u64(seed * 10_000 + u64::from(number));
-            Some(Duration::from_millis(65).mul_f64(random.random()))
-        };
-        let (said, heard, playout) = late_speech(late, false, false);
-        let statistics = playout.statistics(&0).unwrap();
-        assert!(statistics.late_repairs > 30, "seed {seed}: {statistics:?}");
-        mended += pesq(&said, &heard) / 3.0;
-        let (said, heard, _) = late_speech(late, true, false);
-        forgotten += pesq(&said, &heard) / 3.0;
-    }
-    assert!(mended > forgotten + 0.1, "PESQ {mended:.2} mended, {forgotten:.2} otherwise");
-}
-
-#[test]
-fn after_a_stall_of_2_s_the_delay_is_back_within_2_s_and_nobody_falls_silent() {
-    stall(false);
-}
-
-#[test]
-fn so_it_is_after_a_stall_where_ticks_follow_the_sound() {
-    stall(true);
-}
-
-/// For 2 s nothing comes, then all of it at once.
-fn stall(follows: bool) {
-    let stalled = 150..250u32;
-    let end = FRAME * stalled.end;
-    let arrival = |number| Some(if stalled.contains(&number) { end - FRAME * number } else { Duration::ZERO });
-    let (said, heard, playout) = late_speech(arrival, false, follows);
-    let statistics = playout.statistics(&0).unwrap();
-    assert!(
-        statistics.jitter_buffer_delay <= statistics.jitter_buffer_target_delay + Duration::from_millis(40),
-        "{statistics:?}"
-    );
-    assert!(
-        statistics.packets_discarded >= 85 && statistics.removed_samples_for_acceleration >= 40 * 48,
-        "{statistics:?}"
-    );
-
-    // From the end of the stall on it is what was said 46.5 ms ago, after 2 s at the latest.
-    let from = AudioFormat::CALL.samples_in(end + Duration::from_secs(2));
-    let (delay, agreement) = {
-        let (said, heard) = (&said[from - 24_000..], &heard[from - 24_000..]);
-        delay_of(said, &heard[..heard.len().min(said.len() + 9_600)])
-    };
-    assert!(delay <= 48 * (60 + 40) && agreement > 0.7, "{delay} samples, {agreement:.3}");
-    let longest_silence = |sound: &[f32]| {
-        let quiet = |tick: &[f32]| tick.iter().all(|sample| sample.abs() < 0.002);
-        sound
-            .chunks(480)
-            .fold((0, 0), |(run, most), tick| {
-                let run = if quiet(tick) { run + 1 } else { 0 };
-                (run, most.max(run))
-            })
-            .1
-    };
-    let burst = AudioFormat::CALL.samples_in(end);
-    let (before, after) = (longest_silence(&said), longest_silence(&heard[burst..burst + 96_000]));
-    assert!(after <= before.max(10), "{after} ticks of silence, {before} in what was said");
-}
-
-/// A share of the packets lost, and copies in those after them instead of error correction of the
-/// codec's own.
-#[test]
-fn copies_make_up_for_a_fifth_of_all_packets() {
-    let mut mean = 0.0;
-    for seed in 1..=3 {
-        let codec = OpusCodec::new(OpusConfig::default()).unwrap();
-        let format = AudioFormat::CALL;
-        let said = speech_clip(0, Duration::from_secs(SECONDS));
-        let mut encoder = codec.encoder(AudioEncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
-        let mut sender = RedSender::new(FRAME);
-        encoder.hint(sender.hint(EncoderHint { loss: 0.2, burst: 1.2, bitrate: None }, 32_000)).unwrap();
-        let heard = Heard::default();
-        let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
-        playout.add(0, ReceiveConfig::new(&codec.rtp()), codec.decoder(AudioDecoderConfig { format }).unwrap());
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let start = Instant::now();
-        let (mut encoded, mut payload, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for (number, frame) in said.chunks_exact(960).enumerate() {
-            encoder.encode(frame, &mut encoded).unwrap();
-            let timestamp = RtpTime(number as u32 * 960);
-            sender.pack(0, timestamp, &Bytes::copy_from_slice(&encoded), &mut payload);
-            bytes += payload.len();
-            let now = start + FRAME * number as u32;
-            if !random.random_bool(0.2) {
-                let packet = RtpOut {
-                    codec: CodecName::red(),
-                    sequence: number as u16,
-                    timestamp,
-                    marker: false,
-                    level: None,
-                    payload: Bytes::copy_from_slice(&payload),
-                };
-                playout.push(&0, received(&packet, now));
-            }
-            for tick in [now, now + TICK] {
-                assert!(playout.tick(tick).sink_error.is_none());
-            }
-        }
-        let statistics = playout.statistics(&0).unwrap();
-        assert!(statistics.red_recovered > 40, "seed {seed}: {statistics:?}");
-        assert!(bytes as u64 * 8 / SECONDS <= 35_000, "{} bit/s", bytes as u64 * 8 / SECONDS);
-        mean += pesq(&said, &heard.take()) / 3.0;
-    }
-    assert!(mean >= 2.8, "PESQ {mean:.2}");
 }
 
 /// Ten minutes of speech from a sender whose clock is wrong by 200 parts per million, with a
@@ -354,7 +234,7 @@ fn a_clock_that_is_off_is_followed_without_a_gap() {
                 number += 1;
             }
             pacer.due(now).for_each(|due| assert!(playout.tick(due).sink_error.is_none()));
-            playout.lean(&mut pacer);
+            playout.slew(&mut pacer);
             if tick >= 1_000 {
                 delays.push(playout.statistics(&0).unwrap().jitter_buffer_delay.as_millis());
             }
@@ -381,11 +261,12 @@ fn what_leaves_after_muting_is_silence_to_whoever_decodes_it() {
     let script = Script::without_clock();
     script.put(speech_clip(0, Duration::from_secs(4)));
     let encoder = codec.encoder(AudioEncoderConfig { format, frame: FRAME, bitrate: None }).unwrap();
-    let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), Vec::new(), encoder).unwrap();
+    let mut capture = Capture::new(capture_config(codec.rtp()), Box::new(script), encoder).unwrap();
     let mut decoder = codec.decoder(AudioDecoderConfig { format }).unwrap();
     let mut sent = Vec::new();
     for _ in 0..101 {
-        capture.tick(&[], &mut |packet| sent.push(packet)).unwrap();
+        let emit = &mut |packet| sent.push(packet);
+        capture.tick(Instant::now(), &mut Processors::default(), emit).unwrap();
     }
     let mut out = vec![0.0; 960];
     for packet in &sent {
@@ -395,7 +276,8 @@ fn what_leaves_after_muting_is_silence_to_whoever_decodes_it() {
     capture.set_muted(true);
     sent.clear();
     for _ in 0..200 {
-        capture.tick(&[], &mut |packet| sent.push(packet)).unwrap();
+        let emit = &mut |packet| sent.push(packet);
+        capture.tick(Instant::now(), &mut Processors::default(), emit).unwrap();
     }
     assert_eq!(sent.len(), 2);
     // What was spoken before comes out of the encoder up to its lookahead later, and rings out.

@@ -4,7 +4,7 @@ use web_time::Duration;
 
 use serde::Serialize;
 
-use super::Network;
+use super::receiver_reports::PathQuality;
 
 /// Statistics of one participant's audio since its stream was added.
 ///
@@ -76,11 +76,11 @@ impl AudioStatistics {
 
     /// Loss and bursts of the network since these statistics were those of `earlier`, for a report
     /// to the sender.
-    pub fn network_since(&self, earlier: &Self) -> Network {
+    pub fn path_quality_since(&self, earlier: &Self) -> PathQuality {
         let since = |count: fn(&Self) -> u64| count(self).saturating_sub(count(earlier)) as f32;
         let (lost, received) = (since(|all| all.packets_lost), since(|all| all.packets_received));
         let burst = (lost / since(|all| all.loss_bursts).max(1.0)).max(1.0);
-        Network { loss: (lost / (lost + received).max(1.0)).min(1.0), burst, bitrate: None }
+        PathQuality { loss: (lost / (lost + received).max(1.0)).min(1.0), burst, bitrate: None }
     }
 }
 
@@ -93,10 +93,10 @@ mod tests {
         let earlier =
             AudioStatistics { packets_received: 100, packets_lost: 50, loss_bursts: 50, ..AudioStatistics::default() };
         let later = AudioStatistics { packets_received: 183, packets_lost: 67, loss_bursts: 56, ..earlier };
-        let told = later.network_since(&earlier);
+        let told = later.path_quality_since(&earlier);
         assert!((told.loss - 0.17).abs() < 1e-6 && (told.burst - 17.0 / 6.0).abs() < 1e-6, "{told:?}");
-        assert_eq!(later.network_since(&later), Network { loss: 0.0, burst: 1.0, bitrate: None });
-        assert_eq!(earlier.network_since(&later), Network { loss: 0.0, burst: 1.0, bitrate: None });
+        assert_eq!(later.path_quality_since(&later), PathQuality { loss: 0.0, burst: 1.0, bitrate: None });
+        assert_eq!(earlier.path_quality_since(&later), PathQuality { loss: 0.0, burst: 1.0, bitrate: None });
     }
 
     #[test]

@@ -1,60 +1,38 @@
-//! One participant's sound, from packets to samples.
+//! One participant's audio track, from packets to samples.
+
+mod delay_adaptation;
+mod packet_input;
 
 use web_time::{Duration, Instant};
 
-use blink_api::{AudioDecoder, AudioFormat, AudioLevel, RtpIn, RtpTime};
+use blink_api::{AudioDecoder, AudioFormat, RtpTime};
 use bytes::Bytes;
 
 use super::concealer::PacketLossConcealer;
-use super::jitter::{AudioCopy, AudioPacket, JitterBuffer, PlayoutDecision};
+use super::jitter::{JitterBuffer, PlayoutDecision};
+use super::mix;
 use super::mix::power;
 use super::playout::ReceiveConfig;
-use super::red;
-use super::relative_delay::{duration_of, ticks_in};
+use super::relative_delay::duration_of;
 use super::speaking::SpeechDetector;
+use super::statistics::AudioStatistics;
+use super::tick_scheduler::TICK;
 use super::time_stretcher::TimeStretcher;
-use super::{AudioStatistics, TICK, mix};
 
 /// The longest frame there is (RFC 6716 §2.1.4).
 const LONGEST_FRAME: Duration = Duration::from_millis(120);
 
-/// Below this mean square (−45 dBov) nobody hears a period more or less.
+/// Mean square (−45 dBov) below which a period more or less is inaudible.
 const QUIET: f32 = 3.2e-5;
 
-/// Playout-delay error beyond which active speech is time-stretched, by the waveform similarity
-/// that it takes: small errors only where it is hardly heard, large ones at any price. In silence
-/// the error is removed whole.
-const ACCELERATE_BEYOND: [(Duration, f32); 3] = [
-    (Duration::from_millis(45), 0.85),
-    (Duration::from_millis(80), 0.5),
-    (Duration::from_millis(120), TimeStretcher::ANY),
-];
-/// As above, where the delay is too short.
-const EXPAND_BEYOND: [(Duration, f32); 3] = [
-    (Duration::from_millis(12), 0.85),
-    (Duration::from_millis(25), 0.5),
-    (Duration::from_millis(50), TimeStretcher::ANY),
-];
-/// The delay stays where it is within a tick and so much over the target.
-const SETTLED: Duration = Duration::from_millis(3);
-/// And where ticks follow the sound, so much under it: they come later then.
-const FOLLOWED: Duration = Duration::from_millis(4);
-/// So little into a tick is its beginning.
-const ALIGNED: Duration = Duration::from_micros(200);
-/// So long it must have been quiet: within words it is for less.
-const PAUSE: Duration = Duration::from_millis(60);
-/// In speech, so much is left as it is between two changes, unless the delay is far off.
-const REST: Duration = Duration::from_millis(50);
-
-/// So long a pause has a background; who is silent for longer is gone.
+/// Longest pause that has a background; a sender that is silent for longer is gone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// One packet of so many is asked how far back its description of the past reaches.
-const ASKED: u64 = 25;
-
-/// What one tick of a stream has to tell.
+/// Result of one tick of a stream.
 pub(super) struct Played {
-    /// The first packet of all was decoded for it, or would have been if anybody listened.
+    /// The timestamp of the first sample; `None` where nothing is played, or without a tap.
+    pub(super) first: Option<RtpTime>,
+    /// The first packet of all was decoded, or would have been if it were audible.
     pub(super) started: bool,
     /// A voice began or ended.
     pub(super) speaking: Option<bool>,
@@ -67,34 +45,33 @@ pub(super) struct Stream {
     jitter: JitterBuffer,
     restoring: PacketLossConcealer,
     stretch: TimeStretcher,
-    /// What was decoded last; `played..filled` is still to be played.
+    /// The audio decoded last; `played..filled` is still to be played.
     sound: Vec<f32>,
     played: usize,
     filled: usize,
-    /// Samples since the sound was stretched.
+    /// Samples since the last time stretching.
     unstretched: usize,
-    /// Samples by which it became shorter and longer, in all.
-    left_out: u64,
+    /// Samples that were removed and repeated, in all.
+    removed: u64,
     repeated: u64,
-    /// Samples of background since the last sound.
+    /// Samples of background since the last audio.
     paused: usize,
     quiet: bool,
-    /// Samples since it was loud.
+    /// Samples of silence.
     quiet_for: usize,
     volume: f32,
     /// The volume at the end of the last tick; the next one goes from there to `volume`.
     gain: f32,
-    /// The packet whose time it is, while nobody hears it.
+    /// The packet whose time it is, while it is not audible.
     unheard: Option<Bytes>,
     started: bool,
     detector: SpeechDetector,
-    /// Whether ticks are moved so that the sound is due when they are, and by how many nanoseconds
-    /// they are late for it.
-    follows: bool,
+    /// Whether ticks are slewed to the audio, and by how many nanoseconds they are late for it.
+    follow_media_clock: bool,
     late: Option<i64>,
     pushed: u64,
     foreign: u64,
-    /// What the jitter buffer does not know of.
+    /// Counts that the jitter buffer does not have.
     statistics: AudioStatistics,
 }
 
@@ -103,7 +80,7 @@ impl Stream {
         config: ReceiveConfig,
         format: AudioFormat,
         decoder: Box<dyn AudioDecoder>,
-        follows: bool,
+        follow_media_clock: bool,
     ) -> Self {
         let stretch = TimeStretcher::new(format);
         Self {
@@ -116,7 +93,7 @@ impl Stream {
             played: 0,
             filled: 0,
             unstretched: 0,
-            left_out: 0,
+            removed: 0,
             repeated: 0,
             paused: 0,
             quiet: false,
@@ -126,7 +103,7 @@ impl Stream {
             unheard: None,
             started: false,
             detector: SpeechDetector::default(),
-            follows,
+            follow_media_clock,
             late: None,
             pushed: 0,
             foreign: 0,
@@ -134,94 +111,61 @@ impl Stream {
         }
     }
 
+    pub(super) fn follow_media_clock(&mut self, follow: bool) {
+        self.follow_media_clock = follow;
+        self.late = None;
+    }
+
     pub(super) fn set_volume(&mut self, volume: f32) {
         self.volume = volume;
     }
 
-    /// Takes a packet of the codec, alone or with copies of earlier ones (RFC 2198), or one without
-    /// payload.
-    pub(super) fn push(&mut self, packet: RtpIn) {
-        if packet.payload.is_empty() {
-            self.jitter.push_padding(packet.sequence);
-        } else if packet.codec == self.config.codec {
-            self.push_with(&packet, packet.payload.clone(), std::iter::empty());
-        } else if packet.codec.is_red() {
-            let Ok(blocks) = red::unpack(&packet.payload) else {
-                // Nothing in it can be read; it is counted as such.
-                return self.push_with(&packet, Bytes::new(), std::iter::empty());
-            };
-            let Some(own) = blocks.clone().last().filter(|own| !own.payload.is_empty()) else {
-                return self.jitter.push_padding(packet.sequence);
-            };
-            let of_own_codec = own.payload_type;
-            let copies = blocks.filter(move |block| block.offset > 0 && block.payload_type == of_own_codec);
-            self.push_with(&packet, own.payload, copies);
-        } else {
-            // It came, and what it holds is nothing for this decoder.
-            self.foreign += 1;
-            self.jitter.push_padding(packet.sequence);
-        }
-    }
-
-    fn push_with(&mut self, packet: &RtpIn, payload: Bytes, copies: impl Iterator<Item = red::Block> + Clone) {
-        if self.pushed.is_multiple_of(ASKED) {
-            self.jitter.observe_redundancy_span(self.restoring.redundancy_span(&payload));
-        }
-        self.pushed += 1;
-        let (restoring, rate) = (&self.restoring, self.config.jitter.clock_rate);
-        let ticks = |payload: &[u8]| {
-            restoring.duration(payload).map_or(0, |duration| {
-                let nanos = duration.as_nanos() * u128::from(rate);
-                u32::try_from((nanos + 500_000_000) / 1_000_000_000).unwrap_or(0)
-            })
-        };
-        let copies = copies.map(|block| AudioCopy {
-            offset: block.offset,
-            ticks: ticks(&block.payload),
-            has_fec: restoring.has_fec(&block.payload),
-            payload: block.payload,
-        });
-        let packet = AudioPacket {
-            sequence: packet.sequence,
-            timestamp: packet.timestamp,
-            ticks: ticks(&payload),
-            marker: packet.marker,
-            loud: packet.level.map(AudioLevel::is_voice),
-            has_fec: restoring.has_fec(&payload),
-            payload,
-            arrival: packet.arrival,
-        };
-        self.jitter.push_with(packet, copies);
-    }
-
-    /// Adds the next 10 ms to `mix`. Where they would not be heard (`audible` says whether anything
-    /// is), nothing is decoded, and time goes on all the same.
-    pub(super) fn play(&mut self, now: Instant, mix: &mut [f32], audible: bool) -> Played {
+    /// Adds the next 10 ms to `mix`, and writes them to `tapped` before the volume is applied.
+    /// Where they would not be heard (`audible` says whether anything is) and there is no tap,
+    /// nothing is decoded, and time goes on all the same.
+    pub(super) fn play(
+        &mut self,
+        now: Instant,
+        mix: &mut [f32],
+        audible: bool,
+        mut tapped: Option<&mut [f32]>,
+    ) -> Played {
         let started_before = self.started;
         let total = mix.len();
         let (from, to) = (self.gain, self.volume);
         self.gain = to;
         let heard = audible && (from > 0.0 || to > 0.0);
-        if heard {
+        let decodes = heard || tapped.is_some();
+        if decodes {
             self.listen_again();
         }
         let gain_at = |n: usize| from + (to - from) * n as f32 / total.max(1) as f32;
-        let mut at = 0;
+        let (mut at, mut first) = (0, None);
         while at < total {
             if self.played == self.filled
-                && !self.refill(now + TICK * at as u32 / total.max(1) as u32, at, total - at, heard)
+                && !self.refill(now + TICK * at as u32 / total.max(1) as u32, at, total - at, decodes)
             {
                 break;
             }
             let count = (self.filled - self.played).min(total - at);
+            let samples = &self.sound[self.played..self.played + count];
             if heard {
-                let sound = &self.sound[self.played..self.played + count];
-                mix::add(&mut mix[at..at + count], sound, gain_at(at), gain_at(at + count));
+                mix::add(&mut mix[at..at + count], samples, gain_at(at), gain_at(at + count));
+            }
+            if let Some(tapped) = &mut tapped {
+                tapped[at..at + count].copy_from_slice(samples);
+                if at == 0 {
+                    first = self.position();
+                }
             }
             self.played += count;
             at += count;
         }
-        Played { started: self.started && !started_before, speaking: self.detector.observe(!self.quiet, TICK) }
+        if let Some(tapped) = tapped {
+            tapped[at..].fill(0.0);
+        }
+        let speaking = self.detector.observe(!self.quiet, TICK);
+        Played { first, started: self.started && !started_before, speaking }
     }
 
     /// The timestamp of the sample that is played next; `None` where nothing is played.
@@ -231,8 +175,8 @@ impl Stream {
         self.jitter.position().map(|next| RtpTime(next.0.wrapping_sub(ticks as u32)))
     }
 
-    /// By how many nanoseconds ticks are late for this sound, as far as that can be told; negative
-    /// where they are early. Whoever moves them changes it.
+    /// Nanoseconds by which ticks are late for this stream, as far as that is known; negative where
+    /// they are early. A caller that moves them changes it.
     pub(super) fn late(&mut self) -> Option<&mut i64> {
         self.late.as_mut()
     }
@@ -253,14 +197,15 @@ impl Stream {
             packets_corrupt: jitter.packets_corrupt + own.packets_corrupt,
             packets_discarded: jitter.packets_discarded + self.foreign,
             packets_skipped: own.packets_skipped,
-            removed_samples_for_acceleration: self.left_out / channels,
+            removed_samples_for_acceleration: self.removed / channels,
             inserted_samples_for_deceleration: samples(jitter.inserted_samples_for_deceleration)
                 + self.repeated / channels,
             ..jitter
         }
     }
 
-    /// Somebody listens: what was let pass last is decoded, so that it is heard from where it is.
+    /// The stream becomes audible: the packet that passed last is decoded, so that it goes on from
+    /// within it.
     fn listen_again(&mut self) {
         let Some(packet) = self.unheard.take() else { return };
         let left = self.filled - self.played;
@@ -268,7 +213,7 @@ impl Stream {
         self.played = self.filled.saturating_sub(left);
     }
 
-    /// Fills the sound with what is due at `now`. `false` where nothing is.
+    /// Fills the buffer with what is due at `now`. `false` where nothing is.
     fn refill(&mut self, now: Instant, at: usize, wanted: usize, heard: bool) -> bool {
         loop {
             let due = self.jitter.next(now, self.ticks_of(wanted));
@@ -301,12 +246,12 @@ impl Stream {
             PlayoutDecision::Silence { ticks } => self.rest(self.samples_of(ticks)),
             PlayoutDecision::Conceal { ticks, held } => {
                 self.filled = self.samples_of(ticks);
-                self.restoring.make_up(&mut self.sound[..self.filled], held);
+                self.restoring.conceal(&mut self.sound[..self.filled], held);
             }
             PlayoutDecision::Dred { later, distance, ticks } => {
                 self.filled = self.samples_of(ticks);
                 let distance = duration_of(distance.into(), self.config.jitter.clock_rate);
-                let restored = self.restoring.restore_from(&later, distance, &mut self.sound[..self.filled]);
+                let restored = self.restoring.decode_dred(&later, distance, &mut self.sound[..self.filled]);
                 if restored {
                     self.statistics.dred_recovered_samples += u64::from(ticks);
                 }
@@ -314,7 +259,7 @@ impl Stream {
             PlayoutDecision::Fec { next, ticks, past } => {
                 self.filled = self.samples_of(ticks + past);
                 self.played = self.filled - self.samples_of(ticks);
-                self.restoring.recover(&next, self.played, &mut self.sound[..self.filled]);
+                self.restoring.decode_fec(&next, self.played, &mut self.sound[..self.filled]);
             }
             PlayoutDecision::Packet { payload, ticks, past, copy, .. } => {
                 in_time = past == 0;
@@ -325,7 +270,7 @@ impl Stream {
         if sound.is_empty() {
             return;
         }
-        self.restoring.join(sound);
+        self.restoring.cross_fade(sound);
         let mut power = power(sound);
         if !power.is_finite() {
             sound.fill(0.0);
@@ -358,7 +303,7 @@ impl Stream {
                 let missing = ticks.saturating_sub(past);
                 if missing > 0 {
                     self.filled = self.samples_of(missing);
-                    self.restoring.make_up(&mut self.sound[..self.filled], false);
+                    self.restoring.conceal(&mut self.sound[..self.filled], false);
                 }
             }
         }
@@ -393,60 +338,7 @@ impl Stream {
 
     fn rest(&mut self, samples: usize) {
         self.filled = samples.min(self.sound.len());
-        self.restoring.rest(&mut self.sound[..self.filled]);
-    }
-
-    /// Brings the delay nearer to its target by leaving out or repeating a part of what is to be
-    /// played from `at` in this tick on: where it is quiet, exactly; in speech, a period, if need
-    /// be.
-    fn adapt(&mut self, at: usize) {
-        let off = self.off(at);
-        let (long, steps) = if off > 0 { (true, ACCELERATE_BEYOND) } else { (false, EXPAND_BEYOND) };
-        let distance = duration_of(off.abs(), self.config.jitter.clock_rate);
-        let resting = self.unstretched < self.format.samples_in(REST);
-        let (before, most) = (self.filled, self.samples_of(u32::try_from(off.abs()).unwrap_or(u32::MAX)));
-        let min_similarity = match steps.map(|(beyond, _)| distance >= beyond) {
-            _ if off == 0 => return,
-            _ if self.quiet_for >= self.format.samples_in(PAUSE) => None,
-            [.., true] => Some(steps[2].1),
-            [_, true, _] => Some(steps[1].1),
-            [true, ..] if !resting => Some(steps[0].1),
-            _ => return,
-        };
-        let exactly = most.min(self.stretch.most());
-        let sound = &mut self.sound;
-        self.filled = match (long, min_similarity) {
-            (true, None) => self.stretch.remove(&mut sound[..before], exactly),
-            (true, Some(least)) => self.stretch.accelerate(&mut sound[..before], most, least),
-            (false, None) => self.stretch.repeat(sound, before, exactly),
-            (false, Some(least)) => self.stretch.preemptive_expand(sound, before, most, least),
-        };
-        self.left_out += before.saturating_sub(self.filled) as u64;
-        self.repeated += self.filled.saturating_sub(before) as u64;
-        if self.filled != before {
-            self.unstretched = 0;
-        }
-    }
-
-    /// How much longer the delay is than it should be, in ticks. It should be the least not under
-    /// the target with which packets are due when a tick begins: in the middle of one, they must
-    /// have been there at its beginning, and the rest of it would be delay for nothing. Where ticks
-    /// follow the sound it may be a little under the target.
-    fn off(&mut self, at: usize) -> i64 {
-        let ticks = |duration| ticks_in(duration, self.config.jitter.clock_rate);
-        let (tick, into_tick) = (ticks(TICK).max(1), i64::from(self.ticks_of(at)));
-        // This much over the target it would be at the beginning of the tick.
-        let begun = self.jitter.excess() - into_tick;
-        let least = if self.follows { -ticks(FOLLOWED) } else { 0 };
-        let is_settled = (least..least + tick + ticks(SETTLED)).contains(&begun);
-        self.late = (is_settled && self.follows)
-            .then_some(begun * 1_000_000_000 / i64::from(self.config.jitter.clock_rate.max(1)));
-        if is_settled && into_tick <= ticks(ALIGNED) {
-            return 0;
-        }
-        // The same, at the beginning of the one at which it is least.
-        let wanted = (begun - least).rem_euclid(tick) + least;
-        self.jitter.excess() - wanted
+        self.restoring.fill_background(&mut self.sound[..self.filled]);
     }
 
     fn ticks_of(&self, samples: usize) -> u32 {

@@ -1,35 +1,39 @@
-//! When to tick.
+//! The schedule of ticks: when the next 10 ms of audio are due.
 
 use web_time::{Duration, Instant};
 
-use super::TICK;
+/// Duration of a tick: audio is captured and played in blocks of this length.
+pub const TICK: Duration = Duration::from_millis(10);
 
-/// The most ticks that are due at once: 100 ms.
+/// Duration of audio in a packet, unless configured otherwise.
+pub const FRAME: Duration = Duration::from_millis(20);
+
+/// Most ticks that are due at once: 100 ms.
 const BURST: u32 = 10;
 
-/// [`TickScheduler::lean`] moves a tick by at most so much, one percent of what lies between two,
-/// and ticks by no more than this in all.
-const LEANING: Duration = Duration::from_micros(100);
-const LEANT: Duration = Duration::from_millis(20);
+/// Most that [`TickScheduler::slew`] moves a tick: one percent of the time between two.
+const MAX_STEP: Duration = Duration::from_micros(100);
+/// Most that ticks are slewed in all.
+const MAX_SLEW: Duration = Duration::from_millis(20);
 
 /// Says which ticks are due, one every 10 ms. Reads no clock: a thread asks it, ticks, and sleeps
 /// until [`next`](TickScheduler::next).
 ///
-/// Ticks keep their distance on average: one that comes late does not move those after it. After a
-/// stall the missed ticks are made up for at once, but no more than the last 100 ms of them; the
-/// rest is skipped and counted.
+/// Ticks keep their distance on average: a late tick does not move those after it. After a stall
+/// the missed ticks are caught up with at once, but no more than the last 100 ms of them; the rest
+/// is skipped and counted.
 #[derive(Debug, Clone)]
 pub struct TickScheduler {
     next: Instant,
     skipped: u64,
-    /// How much later than at first the ticks are, in nanoseconds.
-    moved: i64,
+    /// By how much ticks were slewed to later times, in nanoseconds.
+    slewed: i64,
 }
 
 impl TickScheduler {
-    /// A pacer whose first tick is due at `start`.
+    /// A schedule whose first tick is due at `start`.
     pub fn new(start: Instant) -> Self {
-        Self { next: start, skipped: 0, moved: 0 }
+        Self { next: start, skipped: 0, slewed: 0 }
     }
 
     /// The times of the ticks that are due and were not given before, oldest first. Tick with these
@@ -47,20 +51,20 @@ impl TickScheduler {
         (0..count).map(move |tick| first + TICK * tick)
     }
 
-    /// Moves the ticks from the next one on a little towards where they should be: `late` is by how
-    /// many nanoseconds they are late, negative where they are early. They move by at most one
-    /// percent of the time, and never further than two ticks from where they began. Returns by how
-    /// many nanoseconds they are less late then.
-    pub fn lean(&mut self, late: i64) -> i64 {
-        let (most, room) = (LEANING.as_nanos() as i64, LEANT.as_nanos() as i64);
-        let moved = (self.moved - late.clamp(-most, most)).clamp(-room, room);
-        let by = Duration::from_nanos(moved.abs_diff(self.moved));
-        if moved > self.moved {
+    /// Moves all ticks from the next one on towards the times that the media need. `late` is by how
+    /// many nanoseconds they are late, negative where they are early. A call moves them by at most
+    /// one percent of a tick, and all calls together by at most two ticks. Returns by how many
+    /// nanoseconds they are less late now.
+    pub fn slew(&mut self, late: i64) -> i64 {
+        let (step, limit) = (MAX_STEP.as_nanos() as i64, MAX_SLEW.as_nanos() as i64);
+        let slewed = (self.slewed - late.clamp(-step, step)).clamp(-limit, limit);
+        let by = Duration::from_nanos(slewed.abs_diff(self.slewed));
+        if slewed > self.slewed {
             self.next += by;
         } else {
             self.next = self.next.checked_sub(by).unwrap_or(self.next);
         }
-        std::mem::replace(&mut self.moved, moved) - moved
+        std::mem::replace(&mut self.slewed, slewed) - slewed
     }
 
     /// When the next tick is due.
@@ -68,7 +72,7 @@ impl TickScheduler {
         self.next
     }
 
-    /// Ticks that were left out since the beginning.
+    /// Ticks that were skipped since the start.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
@@ -78,48 +82,48 @@ impl TickScheduler {
 mod tests {
     use super::*;
 
-    fn ticks(pacer: &mut TickScheduler, start: Instant, now_ms: u64) -> Vec<u128> {
-        pacer.due(start + Duration::from_millis(now_ms)).map(|at| (at - start).as_millis()).collect()
+    fn ticks(scheduler: &mut TickScheduler, start: Instant, now_ms: u64) -> Vec<u128> {
+        scheduler.due(start + Duration::from_millis(now_ms)).map(|at| (at - start).as_millis()).collect()
     }
 
     #[test]
     fn a_tick_is_due_every_10_ms_however_late_the_thread_wakes() {
         let start = Instant::now();
-        let mut pacer = TickScheduler::new(start);
-        assert_eq!(ticks(&mut pacer, start, 0), [0]);
-        assert!(ticks(&mut pacer, start, 9).is_empty());
-        assert_eq!(ticks(&mut pacer, start, 17), [10]);
-        assert_eq!(pacer.next(), start + Duration::from_millis(20));
-        assert_eq!(ticks(&mut pacer, start, 59), [20, 30, 40, 50]);
-        assert_eq!(pacer.skipped(), 0);
+        let mut scheduler = TickScheduler::new(start);
+        assert_eq!(ticks(&mut scheduler, start, 0), [0]);
+        assert!(ticks(&mut scheduler, start, 9).is_empty());
+        assert_eq!(ticks(&mut scheduler, start, 17), [10]);
+        assert_eq!(scheduler.next(), start + Duration::from_millis(20));
+        assert_eq!(ticks(&mut scheduler, start, 59), [20, 30, 40, 50]);
+        assert_eq!(scheduler.skipped(), 0);
     }
 
     #[test]
     fn ticks_lean_to_where_they_should_be_a_little_at_a_time_and_by_two_ticks_at_most() {
         let start = Instant::now();
-        let mut pacer = TickScheduler::new(start + TICK * 2);
+        let mut scheduler = TickScheduler::new(start + TICK * 2);
         for (late, micros) in [(40_000, 19_960), (-40_000, 20_000), (70_000_000, 19_900), (-70_000_000, 20_000)] {
-            let (before, moved) = (pacer.next(), pacer.lean(late));
-            assert_eq!((pacer.next() - start).as_micros(), micros, "{late}");
-            let (there, back) = (before - start, pacer.next() - start);
+            let (before, moved) = (scheduler.next(), scheduler.slew(late));
+            assert_eq!((scheduler.next() - start).as_micros(), micros, "{late}");
+            let (there, back) = (before - start, scheduler.next() - start);
             assert_eq!(there.as_nanos() as i64 - back.as_nanos() as i64, moved);
         }
         for (late, end) in [(i64::MAX, 0), (i64::MIN, 40)] {
-            while pacer.lean(late) != 0 {}
-            assert_eq!((pacer.next() - start).as_millis(), end);
+            while scheduler.slew(late) != 0 {}
+            assert_eq!((scheduler.next() - start).as_millis(), end);
         }
-        assert_eq!(ticks(&mut pacer, start, 65), [40, 50, 60]);
+        assert_eq!(ticks(&mut scheduler, start, 65), [40, 50, 60]);
     }
 
     #[test]
     fn a_stall_is_made_up_for_up_to_100_ms_and_the_rest_is_skipped() {
         let start = Instant::now();
-        let mut pacer = TickScheduler::new(start);
-        assert_eq!(ticks(&mut pacer, start, 0), [0]);
-        let made_up = ticks(&mut pacer, start, 2_000);
+        let mut scheduler = TickScheduler::new(start);
+        assert_eq!(ticks(&mut scheduler, start, 0), [0]);
+        let made_up = ticks(&mut scheduler, start, 2_000);
         assert_eq!((made_up.len(), made_up[0], made_up[9]), (10, 1_910, 2_000));
-        assert_eq!(pacer.skipped(), 190);
-        assert_eq!(pacer.next(), start + Duration::from_millis(2_010));
-        assert!(ticks(&mut pacer, start, 0).is_empty());
+        assert_eq!(scheduler.skipped(), 190);
+        assert_eq!(scheduler.next(), start + Duration::from_millis(2_010));
+        assert!(ticks(&mut scheduler, start, 0).is_empty());
     }
 }

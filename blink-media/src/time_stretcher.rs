@@ -193,13 +193,13 @@ mod tests {
             (state >> 8) as f32 / 8_388_608.0 - 1.0
         };
         let original: Vec<f32> = (0..960).map(|_| noise()).collect();
-        let mut sound = original.clone();
-        assert_eq!(stretch.accelerate(&mut sound, usize::MAX, 0.85), 960);
-        assert_eq!(sound, original);
-        let length = stretch.accelerate(&mut sound, 300, TimeStretcher::ANY);
+        let mut audio = original.clone();
+        assert_eq!(stretch.accelerate(&mut audio, usize::MAX, 0.85), 960);
+        assert_eq!(audio, original);
+        let length = stretch.accelerate(&mut audio, 300, TimeStretcher::ANY);
         assert!((660..960).contains(&length), "no more than may be: {length}");
-        assert_eq!(sound[length - 200..length], original[760..], "it ends as it did");
-        assert_eq!(sound[0], original[0], "it begins as it did");
+        assert_eq!(audio[length - 200..length], original[760..], "it ends as it did");
+        assert_eq!(audio[0], original[0], "it begins as it did");
     }
 
     #[test]
@@ -208,10 +208,10 @@ mod tests {
         for (frames, period, changed) in
             [(960, 480, 480), (480, 480, 360), (480, 960, 360), (480, 1, 1), (120, 48, 0), (0, 48, 0)]
         {
-            let mut sound = voice(frames, 300, 1);
-            sound.resize(frames + stretch.most(), 0.0);
-            assert_eq!(stretch.remove(&mut sound.clone()[..frames], period), frames - changed);
-            assert_eq!(stretch.repeat(&mut sound, frames, period), frames + changed);
+            let mut audio = voice(frames, 300, 1);
+            audio.resize(frames + stretch.most(), 0.0);
+            assert_eq!(stretch.remove(&mut audio.clone()[..frames], period), frames - changed);
+            assert_eq!(stretch.repeat(&mut audio, frames, period), frames + changed);
         }
     }
 
@@ -219,9 +219,9 @@ mod tests {
     fn audio_shorter_than_a_period_is_unchanged() {
         let stretch = TimeStretcher::new(AudioFormat::CALL);
         for frames in [0, 1, 100, 239] {
-            let mut sound = vec![0.1; frames + stretch.most()];
-            assert_eq!(stretch.accelerate(&mut sound[..frames], usize::MAX, TimeStretcher::ANY), frames);
-            assert_eq!(stretch.preemptive_expand(&mut sound, frames, usize::MAX, TimeStretcher::ANY), frames);
+            let mut audio = vec![0.1; frames + stretch.most()];
+            assert_eq!(stretch.accelerate(&mut audio[..frames], usize::MAX, TimeStretcher::ANY), frames);
+            assert_eq!(stretch.preemptive_expand(&mut audio, frames, usize::MAX, TimeStretcher::ANY), frames);
         }
         assert_eq!(stretch.accelerate(&mut [0.1; 960], 100, TimeStretcher::ANY), 960, "less may go than a period");
     }

@@ -1,5 +1,5 @@
-//! Where packets belong: from 16-bit sequence numbers and 32-bit timestamps to a line without
-//! wraps.
+//! Unwrapped places of packets: from 16-bit sequence numbers and 32-bit timestamps to a line
+//! without wraps.
 
 use web_time::Instant;
 
@@ -12,10 +12,10 @@ use super::unwrap::{SequenceUnwrapper, TimestampUnwrapper};
 /// `MAX_DROPOUT`).
 const MAX_DROPOUT: i64 = 3_000;
 
-/// A packet so many behind the newest that is not there by then is lost.
+/// Distance behind the newest packet at which a missing one counts as lost.
 const SETTLED: i64 = 16;
 
-/// After one packet out of line, so many numbers further another may be to confirm a new numbering.
+/// Greatest distance of two packets out of line that confirm a new numbering.
 const MAX_CONFIRM: u16 = 8;
 
 /// A packet that a [`Timeline`] finds a place for.
@@ -32,8 +32,8 @@ pub(super) trait Numbered {
     fn arrival(&self) -> Instant;
 }
 
-/// Extends what the wire cuts off, finds duplicates, and tells a sender's restart from a stray
-/// packet by asking for two in a row.
+/// Unwraps numbers, finds duplicates, and distinguishes a sender's restart from a stray packet by
+/// two packets in a row.
 #[derive(Debug)]
 pub(super) struct Timeline<P> {
     clock_rate: u32,
@@ -46,7 +46,7 @@ pub(super) struct Timeline<P> {
     losses: LossEstimator,
 }
 
-/// How far the line goes.
+/// The end of the line.
 #[derive(Debug, Clone, Copy)]
 struct Newest {
     /// The highest number, with or without payload.
@@ -55,12 +55,12 @@ struct Newest {
     payload: Option<(i64, TimestampUnwrapper)>,
 }
 
-/// Where a packet belongs.
+/// The place of a packet.
 #[derive(Debug)]
 pub(super) enum Placement<P> {
     /// Here.
     At { sequence: i64, timestamp: i64, packet: P },
-    /// It came before. Told of the last 128 packets.
+    /// It came before. Known for the last 128 packets.
     Duplicate,
     /// Nowhere, so far: the packet is held until the next one out of line, and dropped when the
     /// next one is in line.
@@ -71,10 +71,10 @@ pub(super) enum Placement<P> {
 }
 
 impl<P: Numbered> Timeline<P> {
-    /// By how much a later packet's timestamp is later, at least.
+    /// Least difference of a later packet's timestamp.
     const LEAST_MOVE: i64 = if P::SHARED_TIMESTAMPS { 0 } else { 1 };
 
-    /// An empty line of timestamps with so many ticks per second.
+    /// An empty line of timestamps with this clock rate.
     pub(super) fn new(clock_rate: u32) -> Self {
         Self { clock_rate, newest: None, seen: 0, length: 0, stray: None, losses: LossEstimator::default() }
     }
@@ -143,7 +143,7 @@ impl<P: Numbered> Timeline<P> {
         Some(sequence)
     }
 
-    /// What the network lost, of all lines so far.
+    /// Losses of all lines so far.
     pub(super) fn losses(&self) -> &LossEstimator {
         &self.losses
     }
@@ -152,14 +152,14 @@ impl<P: Numbered> Timeline<P> {
         TimestampUnwrapper::new(self.clock_rate, packet.timestamp(), packet.arrival())
     }
 
-    /// Whether a number may be of the line, as far as numbers tell.
+    /// Whether a number may be of the line, by the number alone.
     fn is_near(newest: &Newest, number: u16) -> bool {
         let step = newest.sequences.extend(number) - newest.sequences.highest();
         (-P::MAX_MISORDER..MAX_DROPOUT).contains(&step)
     }
 
-    /// Takes note of the packet so many numbers after the newest. `false` where it came before, as
-    /// far as that is known.
+    /// Marks the packet `step` numbers after the newest. `false` where it came before, as far as
+    /// that is known.
     fn mark(&mut self, step: i64) -> bool {
         if step > 0 {
             self.settle(step);
@@ -176,7 +176,7 @@ impl<P: Numbered> Timeline<P> {
     /// not come.
     fn settle(&mut self, step: i64) {
         for behind in ((SETTLED - step)..SETTLED).rev() {
-            // Those in front of the newest so far are left out by the step.
+            // Those after the newest so far are skipped by the step.
             let came = u32::try_from(behind).is_ok_and(|behind| self.seen >> behind & 1 == 1);
             if behind < self.length {
                 self.losses.settle(came);

@@ -1,8 +1,8 @@
 //! 16-bit sequence numbers and 32-bit timestamps as counts without wraps.
 //!
 //! A difference to a number of long ago is wrong from half a wrap on: 2¹⁵ packets are 11 minutes of
-//! audio, 2³¹ ticks 12.4 hours of it and 6.6 hours of video. Everything that compares such numbers
-//! over time therefore extends them first, here.
+//! audio, 2³¹ ticks 12.4 hours of audio and 6.6 hours of video. Everything that compares such
+//! numbers over time therefore extends them first, here.
 
 use web_time::Instant;
 
@@ -18,24 +18,24 @@ pub struct SequenceUnwrapper {
 }
 
 impl SequenceUnwrapper {
-    /// An unwrapper whose counts begin with this number.
+    /// Creates an unwrapper whose counts begin with this number.
     pub fn new(first: u16) -> Self {
         Self { highest: i64::from(first) }
     }
 
-    /// The count of a packet, without moving on to it.
+    /// Count of a packet, without advancing to it.
     pub fn extend(&self, sequence: u16) -> i64 {
         self.highest + i64::from(sequence.wrapping_sub(self.highest as u16).cast_signed())
     }
 
-    /// The count of a packet. The highest one so far is the reference of later packets.
+    /// Count of a packet. The highest one so far is the reference of later packets.
     pub fn advance(&mut self, sequence: u16) -> i64 {
         let count = self.extend(sequence);
         self.highest = self.highest.max(count);
         count
     }
 
-    /// The highest count so far.
+    /// Highest count so far.
     pub fn highest(&self) -> i64 {
         self.highest
     }
@@ -43,8 +43,8 @@ impl SequenceUnwrapper {
 
 /// Extends one sender's RTP timestamps to a count of ticks.
 ///
-/// Of all counts with the same lower 32 bits it is the one nearest to where the sender's clock must
-/// be by the time that has gone by, so that a pause may last longer than 2³¹ ticks, or several
+/// Of all counts with the same lower 32 bits it takes the one nearest to where the sender's clock
+/// must be by the time that has passed, so that a pause may last longer than 2³¹ ticks, or several
 /// wraps.
 #[derive(Debug, Clone, Copy)]
 pub struct TimestampUnwrapper {
@@ -54,32 +54,32 @@ pub struct TimestampUnwrapper {
 }
 
 impl TimestampUnwrapper {
-    /// An unwrapper for a clock of so many ticks per second, whose counts begin with this packet's
-    /// timestamp.
+    /// Creates an unwrapper for a clock of so many ticks per second, whose counts begin with this
+    /// packet's timestamp.
     pub fn new(clock_rate: u32, first: RtpTime, arrival: Instant) -> Self {
         Self { clock_rate, ticks: i64::from(first.0), arrival }
     }
 
-    /// Count at which the sender's clock must be by the time that has gone by.
+    /// Count at which the sender's clock must be by the time that has passed.
     pub fn expected(&self, arrival: Instant) -> i64 {
         self.ticks + ticks_between(self.arrival, arrival, self.clock_rate)
     }
 
-    /// The count of a packet, without moving on to it.
+    /// Count of a packet, without advancing to it.
     pub fn extend(&self, timestamp: RtpTime, arrival: Instant) -> i64 {
         let expected = self.expected(arrival);
-        // The upper bits are those of what is expected.
+        // The upper bits are those of the expected count.
         expected + i64::from(timestamp.since(RtpTime(expected as u32)))
     }
 
-    /// The count of a packet, which is the reference of later ones.
+    /// Count of a packet, which is the reference of later ones.
     pub fn advance(&mut self, timestamp: RtpTime, arrival: Instant) -> i64 {
         self.ticks = self.extend(timestamp, arrival);
         self.arrival = arrival;
         self.ticks
     }
 
-    /// The count of the packet that is the reference.
+    /// Count of the packet that is the reference.
     pub fn newest(&self) -> i64 {
         self.ticks
     }
@@ -111,7 +111,8 @@ mod tests {
                 elapsed += Duration::from_millis(pause);
                 let ticks = elapsed.as_millis() as i64 * i64::from(rate) / 1_000;
                 let timestamp = RtpTime((i64::from(first) + ticks) as u32);
-                // It may come sooner or later than the one before, by as much as networks do.
+                // It may come sooner or later than the one before, by as much as networks delay
+                // packets.
                 for late in [0, 5_000] {
                     let arrival = start + elapsed + Duration::from_millis(late);
                     assert_eq!(unwrapper.extend(timestamp, arrival), i64::from(first) + ticks);

@@ -2,20 +2,27 @@
 //! not.
 //!
 //! From the microphone's samples to those for the speaker everything is here but the transport
-//! between [`Capture`] and [`Playout`]. Its packets share the bytes that the capture encoded them
-//! into, as they do in an engine; what a WebRTC stack does for its own is not measured. One thing
-//! is left out: that somebody begins or ceases to speak is told in a list, which that tick
-//! allocates, once.
+//! between [`Capture`] and [`Playout`], and once as a whole: [`CallMedia`]. Its packets share the
+//! bytes that the capture encoded them into, as they do in an engine; what a WebRTC stack does for
+//! its own is not measured. One thing is left out: that somebody begins or ceases to speak is told
+//! in a list, which that tick allocates, once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
 use blink_api::{
-    AudioCodec, AudioDecoderConfig, AudioEncoderConfig, AudioFormat, AudioSink, AudioSource, Mid, ReadResult, Result,
-    RtpIn, RtpOut, RtpTime,
+    AudioCodec, AudioDecoderConfig, AudioEncoderConfig, AudioFormat, AudioProcessor, AudioSettings, AudioSink,
+    AudioSource, DeviceId, Did, Endpoint, Mid, Preference, ReadResult, Result, RtpIn, RtpOut, RtpTime, TrackId,
+    TrackKind,
 };
 use blink_media::AudioStatistics;
-use blink_media::{Capture, CaptureConfig, Network, Playout, ReceiveConfig, TICK};
+use blink_media::video::PayloadFormats;
+use blink_media::{
+    CallAudio, CallClock, CallMedia, CallMediaConfig, Capture, CaptureConfig, MediaCommand, MediaOutput,
+    NegotiatedSection, PathId, Playout, Processors, ReceiveConfig, TICK, WorstCasePath,
+};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_media_synthetic::speech_clip;
 
@@ -79,6 +86,8 @@ struct Room {
     playout: Playout<usize>,
     /// Packets on their way, with when they arrive and whose they are.
     underway: Vec<(Instant, usize, RtpOut)>,
+    /// Room for those that arrive in a tick.
+    arrived: Vec<(usize, RtpIn)>,
     mid: Mid,
     now: Instant,
     tick: u32,
@@ -109,15 +118,16 @@ impl Room {
                 first_sequence: 65_000,
                 first_timestamp: RtpTime(u32::MAX - 100_000),
             };
-            let mut capture = Capture::new(config, Box::new(source), Vec::new(), encoder).unwrap();
+            let mut capture = Capture::new(config, Box::new(source), encoder).unwrap();
             let loss = if lost == 0 { 0.0 } else { 1.0 / lost as f32 };
             capture.use_copies(|_| copies).unwrap();
-            capture.adapt(Network { loss, burst: 1.0, bitrate: Some(24_000) }).unwrap();
+            capture.adapt(WorstCasePath { loss, burst: 1.0, bitrate: Some(24_000) }).unwrap();
             capture
         });
         let speaking = speaking.collect();
-        let underway = Vec::with_capacity(100);
-        Self { speaking, playout, underway, mid: Mid::new("0"), now: Instant::now(), tick: 0, lost, allocations: 0 }
+        let (underway, arrived) = (Vec::with_capacity(100), Vec::with_capacity(100));
+        let (mid, now) = (Mid::new("0"), Instant::now());
+        Self { speaking, playout, underway, arrived, mid, now, tick: 0, lost, allocations: 0 }
     }
 
     fn run(&mut self, ticks: u32) {
@@ -130,9 +140,28 @@ impl Room {
 
     /// Returns how many lists there were to tell.
     fn tick(&mut self) -> u64 {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        self.speak_into(&mut arrived);
+        for (person, packet) in arrived.drain(..) {
+            self.playout.push(&person, packet);
+        }
+        self.arrived = arrived;
+        let report = self.playout.tick(self.now);
+        assert!(report.sink_error.is_none());
+        u64::from(!report.started.is_empty()) + u64::from(!report.speaking.is_empty())
+    }
+
+    /// 10 ms go by. Returns the packets that arrive by then.
+    fn speak(&mut self) -> Vec<(usize, RtpIn)> {
+        let mut arrived = Vec::new();
+        self.speak_into(&mut arrived);
+        arrived
+    }
+
+    fn speak_into(&mut self, arrived: &mut Vec<(usize, RtpIn)>) {
         self.tick += 1;
         self.now += TICK;
-        let Self { speaking, playout, underway, mid, lost, .. } = self;
+        let Self { speaking, underway, mid, lost, .. } = self;
         let (now, lost, frame) = (self.now, *lost, self.tick / 2);
         for (person, capture) in speaking.iter_mut().enumerate() {
             let number = frame + person as u32;
@@ -142,7 +171,7 @@ impl Room {
                     underway.push((now + late, person, packet));
                 }
             };
-            capture.tick(&[], &mut send).unwrap();
+            capture.tick(now, &mut Processors::default(), &mut send).unwrap();
             capture.take_speaking();
         }
         underway.retain(|(arrival, person, packet)| {
@@ -160,12 +189,9 @@ impl Room {
                 payload: packet.payload.clone(),
                 arrival: *arrival,
             };
-            playout.push(person, packet);
+            arrived.push((*person, packet));
             false
         });
-        let report = playout.tick(now);
-        assert!(report.sink_error.is_none());
-        u64::from(!report.started.is_empty()) + u64::from(!report.speaking.is_empty())
     }
 }
 
@@ -207,4 +233,112 @@ fn a_minute_with_copies_allocates_nothing() {
     let (allocations, heard) = allocations(12, true);
     assert!(heard.red_recovered > 0, "nothing came from a copy: the test tests too little");
     assert_eq!(allocations, 0);
+}
+
+/// The media of a call with four others, who speak as in [`Room`].
+struct Call {
+    media: CallMedia,
+    others: Room,
+    /// Packets sent to the others.
+    sent: u64,
+    /// Blocks that a processor saw of the far end and the near end.
+    processed: Arc<AtomicU64>,
+    allocations: u64,
+}
+
+/// Counts what it sees.
+struct Counter(Arc<AtomicU64>);
+
+impl AudioProcessor for Counter {
+    fn render(&mut self, _: &[f32], _: Instant) -> Result<()> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn capture(&mut self, _: &mut [f32], _: Instant) -> Result<()> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn reset(&mut self) {}
+
+    fn delay(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+impl Call {
+    fn new(lost: u32) -> Self {
+        let others = Room::new(lost, false);
+        let endpoint = |number: u8| Endpoint {
+            did: Did::from_public_key([number; 32]),
+            device: DeviceId::from_random([number; 16]),
+        };
+        let codec = Arc::new(OpusCodec::new(OpusConfig::default()).unwrap());
+        let processed = Arc::new(AtomicU64::new(0));
+        let config = CallMediaConfig {
+            local: endpoint(100),
+            audio: CallAudio::new(vec![codec.clone()], AudioSettings::default()).unwrap(),
+            prefer: Preference::default(),
+            processors: Processors::new(vec![Box::new(Counter(processed.clone()))]),
+            clock: CallClock::new(others.now, others.now),
+            tick_grid: None,
+            payload_formats: PayloadFormats::default(),
+            seed: [7; 32],
+        };
+        let (mut media, now) = (CallMedia::new(config, others.now), others.now);
+        let source = Speech { samples: speech_clip(PEOPLE, Duration::from_secs(10)), at: 0 };
+        media.handle(now, MediaCommand::SetMicrophone(Box::new(source)));
+        media.handle(now, MediaCommand::SetSpeaker { sink: Box::new(Speaker), hardware_clock: false });
+        for person in 0..PEOPLE {
+            let (path, track) = (PathId(person as u64), TrackId(0));
+            media.handle(now, MediaCommand::AddPath(path, endpoint(person as u8), vec![(track, TrackKind::Audio)]));
+            let section = NegotiatedSection { track, mid: Mid::new("0"), codecs: vec![codec.rtp().name] };
+            media.handle(now, MediaCommand::Negotiated(path, vec![section]));
+            media.handle(now, MediaCommand::Admit(path));
+        }
+        Self { media, others, sent: 0, processed, allocations: 0 }
+    }
+
+    fn run(&mut self, ticks: u32) {
+        for _ in 0..ticks {
+            let arrived = self.others.speak();
+            let now = self.others.now;
+            // Once a second there is a report to each of the others, and now and then an event.
+            let mut is_quiet = true;
+            let Self { media, sent, .. } = self;
+            let allocated = measure(|| {
+                for (person, packet) in arrived {
+                    media.push(now, PathId(person as u64), packet);
+                }
+                media.tick(now);
+                while let Some(output) = media.poll() {
+                    match output {
+                        MediaOutput::Send { .. } => *sent += 1,
+                        _ => is_quiet = false,
+                    }
+                }
+            });
+            if is_quiet {
+                self.allocations += allocated.count_total;
+            }
+        }
+    }
+}
+
+/// The whole call: what four others send is played, what is captured is sent to them, and
+/// processors see both. Ticks with a report or an event aside, of which there are some in a second,
+/// nothing is allocated.
+#[test]
+fn a_minute_of_a_call_of_five_allocates_nothing() {
+    for lost in [0, 12] {
+        let mut call = Call::new(lost);
+        call.run(WARM_UP);
+        (call.allocations, call.sent) = (0, 0);
+        call.processed.store(0, Ordering::Relaxed);
+        call.run(TICKS);
+        assert!(call.sent > u64::from(TICKS) / 3 * PEOPLE as u64, "{} packets", call.sent);
+        assert!(call.processed.load(Ordering::Relaxed) > u64::from(TICKS) * 19 / 10);
+        assert_eq!(call.allocations, 0, "one of {lost} packets is lost");
+    }
 }

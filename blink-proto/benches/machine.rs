@@ -1,28 +1,20 @@
 //! How many inputs a call machine takes a second, how many whole calls are simulated in one, and
 //! what offers cost.
 //!
-//! The inputs are those of the one who is called in a minute of a call of two, all that reaches a
-//! machine in it: messages, what its session reports, time.
+//! The inputs are all those of the callee in a minute of a call of two: messages, events of its
+//! session, timers.
 
-#[path = "../tests/world/mod.rs"]
-mod world;
-
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use blink_api::{CallId, CallSettings, DeviceId, Endpoint};
-use blink_proto::call::{
-    Input, Machine, MachineConfig, Memory, Negotiation, Now, Output, SessionId, SessionInput, Signal,
-};
+use blink_proto::call::{Event, Input, Machine, MachineConfig, Memory, Now, Output, Signal};
 use blink_proto::secure::Channel;
 use blink_proto::secure::Identity;
 use blink_proto::wire::{Body, Entry, EntryBody, Offer, Signed, cbor};
+use blink_sim::simulation::{Network, Simulation, Step};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use world::{Network, World};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// How often a session reports packets.
-const TRAFFIC: Duration = Duration::from_millis(100);
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
@@ -33,13 +25,13 @@ fn main() {
 }
 
 fn inputs(criterion: &mut Criterion) {
-    let (fresh, steps) = Pair::new().record();
+    let (fresh, steps) = record();
     let mut group = criterion.benchmark_group("machine");
     group.throughput(Throughput::Elements(steps.len() as u64));
     group.bench_function("inputs", |bencher| {
         let play = |mut machine: Machine| {
             for (now, step) in &steps {
-                step.clone().take(&mut machine, *now);
+                step.clone().to(&mut machine, *now);
                 while machine.poll().is_some() {}
             }
             machine
@@ -117,8 +109,8 @@ fn calls(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn simulate(people: u8, seed: u64) -> World {
-    let mut world = World::with(people, seed, Network::ROUGH, CallSettings::default());
+fn simulate(people: u8, seed: u64) -> Simulation {
+    let mut world = Simulation::with(people, seed, Network::ROUGH, CallSettings::default());
     let callees: Vec<_> = (1..usize::from(people)).collect();
     let call = world.offer(0, &callees);
     world.advance(Duration::from_secs(10));
@@ -135,130 +127,45 @@ fn simulate(people: u8, seed: u64) -> World {
     world
 }
 
-/// What a machine is given.
+/// What the callee's machine is given.
 #[derive(Clone)]
-enum Step {
-    Input(Box<Input>),
+enum Given {
+    Step(Step),
     Answer(CallId),
-    Timeout,
 }
 
-impl Step {
-    fn take(self, machine: &mut Machine, now: Now) {
+impl Given {
+    fn to(self, machine: &mut Machine, now: Now) {
         match self {
-            Self::Input(input) => machine.handle(now, *input),
+            Self::Step(Step::Input(input)) => machine.handle(now, *input),
+            Self::Step(Step::Timeout) => machine.handle_timeout(now),
             Self::Answer(call) => drop(machine.answer(now, call).expect("it rings")),
-            Self::Timeout => machine.handle_timeout(now),
         }
     }
 }
 
-/// Two machines on a network that loses nothing and takes no time.
-struct Pair {
-    machines: [Machine; 2],
-    sessions: [Option<SessionId>; 2],
-    news: VecDeque<(usize, Step)>,
-    began: Instant,
-    now: Instant,
-    /// All that the second was given.
-    steps: Vec<(Now, Step)>,
+/// The callee's machine before a minute of a call of two, and all that it is given in it.
+fn record() -> (Machine, Vec<(Now, Given)>) {
+    let (caller, callee) = (0, 1);
+    let mut simulation = Simulation::new(2, 1);
+    simulation.trace.disable();
+    let fresh = simulation.nodes[callee].machine.clone();
+    simulation.record(callee);
+    let call = simulation.offer(caller, &[callee]);
+    simulation.until(callee, MINUTE, "the offer", |event| matches!(event, Event::IncomingCall { .. }));
+    let mut given: Vec<_> = steps(&mut simulation);
+    given.push((simulation.time(callee), Given::Answer(call)));
+    simulation.record(callee);
+    simulation.answer(callee, call);
+    simulation.advance(MINUTE);
+    given.extend(steps(&mut simulation));
+    let measured = simulation.nodes[callee].machine.clock_of(&simulation.nodes[caller].endpoint).is_some();
+    assert!(measured, "a call in which the paths are measured");
+    (fresh, given)
 }
 
-impl Pair {
-    fn new() -> Self {
-        let began = Instant::now();
-        let start = Now { mono: began, unix_ms: 0 };
-        let machines = [1, 2].map(|person| Machine::new(config(person), start));
-        Self { machines, sessions: [None; 2], news: VecDeque::new(), began, now: began, steps: Vec::new() }
-    }
-
-    /// A minute of a call, and the machine that was called as it was before.
-    fn record(mut self) -> (Machine, Vec<(Now, Step)>) {
-        let fresh = self.machines[1].clone();
-        let now = self.time();
-        let call = self.machines[0].offer(now, &[fresh.own().did], b"").expect("there is somebody to call");
-        self.carry_out(0);
-        self.deliver();
-        self.give(1, Step::Answer(call));
-        let end = self.began + MINUTE;
-        let mut traffic = self.began + TRAFFIC;
-        loop {
-            self.deliver();
-            let timer = (0..2).filter_map(|node| Some((self.machines[node].deadline()?, node))).min();
-            self.now = self.now.max(timer.map_or(traffic, |(at, _)| at.min(traffic)));
-            if self.now >= end {
-                break;
-            }
-            match timer {
-                Some((at, node)) if at < traffic => self.give(node, Step::Timeout),
-                _ => {
-                    traffic += TRAFFIC;
-                    (0..2).for_each(|node| self.report(node, SessionInput::Traffic));
-                }
-            }
-        }
-        let connected = self.machines[1].clock_of(&self.machines[0].own()).is_some();
-        assert!(connected, "a call in which the paths are measured");
-        (fresh, self.steps)
-    }
-
-    fn time(&self) -> Now {
-        Now { mono: self.now, unix_ms: self.now.duration_since(self.began).as_millis() as u64 }
-    }
-
-    fn deliver(&mut self) {
-        while let Some((to, step)) = self.news.pop_front() {
-            self.give(to, step);
-        }
-    }
-
-    fn give(&mut self, to: usize, step: Step) {
-        let now = self.time();
-        if to == 1 {
-            self.steps.push((now, step.clone()));
-        }
-        step.take(&mut self.machines[to], now);
-        self.carry_out(to);
-    }
-
-    fn report(&mut self, to: usize, event: SessionInput) {
-        if let Some(session) = self.sessions[to] {
-            self.news.push_back((to, Step::Input(Box::new(Input::Session { session, event }))));
-        }
-    }
-
-    fn carry_out(&mut self, node: usize) {
-        while let Some(output) = self.machines[node].poll() {
-            match output {
-                Output::Send { channel, call, body, .. } => {
-                    let signal = Signal { channel, from: self.machines[node].own(), boot: 1, call, body: *body };
-                    self.news.push_back((1 - node, Step::Input(Box::new(Input::Signal(signal)))));
-                }
-                Output::OpenSession { session, .. } => self.sessions[node] = Some(session),
-                Output::Negotiate { step, .. } => self.negotiate(node, &step),
-                Output::SendChannelMessage { message, .. } => self.report(1 - node, SessionInput::Channel(message)),
-                _ => {}
-            }
-        }
-    }
-
-    fn negotiate(&mut self, node: usize, step: &Negotiation) {
-        match step {
-            Negotiation::Offer { generation, .. } | Negotiation::AcceptOffer { generation, .. } => {
-                let sdp = format!("v=0\r\na=fingerprint:sha-256 {node}\r\n");
-                self.report(node, SessionInput::Described { generation: *generation, sdp });
-                let attribute = "candidate:1 1 udp 1 192.0.2.1 9 typ host".to_owned();
-                self.report(node, SessionInput::Candidate { attribute });
-            }
-            Negotiation::Answer { .. } => {
-                for to in 0..2 {
-                    self.report(to, SessionInput::Connected);
-                    self.report(to, SessionInput::ChannelOpen);
-                }
-            }
-            Negotiation::Candidate { .. } => {}
-        }
-    }
+fn steps(simulation: &mut Simulation) -> Vec<(Now, Given)> {
+    simulation.take_recording().into_iter().map(|(now, step)| (now, Given::Step(step))).collect()
 }
 
 fn config(person: u8) -> MachineConfig {

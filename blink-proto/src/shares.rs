@@ -1,14 +1,14 @@
-//! Bounded maps in which strangers have a share of their own: what they fill up is theirs alone.
+//! Bounded maps with a separate share for strangers, so that strangers only evict strangers.
 
 use std::collections::BTreeMap;
 
-/// Whose part of a bounded memory an entry takes.
+/// Share of a bounded map that an entry uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Share {
-    /// Of the own person, of people the integrator named as known, and of calls the user took part
-    /// in.
+    /// The own person, people whom the integrator named as known, and calls in which the user took
+    /// part.
     Familiar,
-    /// Of everybody else.
+    /// Everyone else.
     Strangers,
 }
 
@@ -18,12 +18,11 @@ impl Share {
     }
 }
 
-/// A map with room for so many familiar entries and so many of strangers. In a share that is full,
-/// the entry that was inserted first makes room.
+/// A map with a limit for each share. When a share is full, its oldest entry is evicted.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedMap<K, V> {
     entries: BTreeMap<K, Entry<V>>,
-    /// By order of insertion.
+    /// Keys in order of insertion, by share.
     order: [BTreeMap<u64, K>; 2],
     room: [usize; 2],
     inserted: u64,
@@ -37,14 +36,14 @@ struct Entry<V> {
 }
 
 impl<K: Ord + Copy, V> SharedMap<K, V> {
-    /// An empty map.
+    /// Empty map with the limits of both shares.
     pub(crate) fn new(familiar: usize, strangers: usize) -> Self {
         let order = [BTreeMap::new(), BTreeMap::new()];
         Self { entries: BTreeMap::new(), order, room: [familiar, strangers], inserted: 0 }
     }
 
-    /// Inserts or replaces; returns the key that made room. A key that is there keeps its place in
-    /// the order, and an entry that is familiar stays so.
+    /// Inserts or replaces an entry; returns the evicted key. An existing key keeps its position in
+    /// the order, and a familiar entry remains familiar.
     pub(crate) fn insert(&mut self, share: Share, key: K, value: V) -> Option<K> {
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.value = value;
@@ -56,7 +55,7 @@ impl<K: Ord + Copy, V> SharedMap<K, V> {
         self.make_room(share)
     }
 
-    /// Moves an entry to the familiar share; returns the key that made room.
+    /// Moves an entry to the familiar share; returns the evicted key.
     pub(crate) fn make_familiar(&mut self, key: &K) -> Option<K> {
         let entry = self.entries.get_mut(key).filter(|entry| entry.share == Share::Strangers)?;
         entry.share = Share::Familiar;
@@ -96,7 +95,7 @@ impl<K: Ord + Copy, V> SharedMap<K, V> {
         self.entries.values_mut().map(|entry| &mut entry.value)
     }
 
-    /// Removes an entry that is the oldest of its share, if there is one to which this applies.
+    /// Removes the oldest entry of a share for which the condition holds.
     pub(crate) fn pop_oldest_if(&mut self, is: impl Fn(&V) -> bool) -> Option<K> {
         let oldest = self.order.iter().filter_map(|order| order.first_key_value());
         let applies = |key: &K| self.entries.get(key).is_some_and(|entry| is(&entry.value));

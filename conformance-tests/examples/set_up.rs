@@ -1,9 +1,9 @@
-//! Times each step of a session's set-up between every two network transports, with the sections of
-//! a call (two of audio, two of video, one for data), and prints medians in milliseconds and the
+//! Measures each step of a session's set-up between every two network transports, with the sections
+//! of a call (two of audio, two of video, one for data). Prints medians in milliseconds, and the
 //! sizes of offer and answer in bytes.
 //!
-//! `cargo run --release -p blink-conformance --example set_up [ROUNDS [SIGNALING_MS]]`: so many
-//! rounds, with an answer that takes so long to come back, as it does on a real network.
+//! `cargo run --release -p blink-conformance --example set_up [ROUNDS [SIGNALING_MS]]`, where
+//! SIGNALING_MS delays each answer, as signaling does on a real network.
 
 #![allow(clippy::print_stdout, reason = "what it is for")]
 
@@ -40,7 +40,7 @@ async fn main() {
                 let (taken, bytes) = round(offerer, answerer, signaling).await;
                 times.push(taken);
                 sizes = bytes;
-                // The next round begins with what a transport prepares in quiet.
+                // Let the transport finish its background preparation before the next round.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             let medians = (0..STEPS.len()).map(|step| median(times.iter().map(|times| times[step]).collect()));
@@ -50,8 +50,8 @@ async fn main() {
     }
 }
 
-/// From opening both sessions to `connected` at both; then to the channel at both, and to the first
-/// message of both.
+/// Times from opening both sessions to `connected` at both, to the open channel at both, and to the
+/// first message at both.
 async fn round(offerer: &dyn Transport, answerer: &dyn Transport, signaling: Duration) -> (Times, Sizes) {
     let began = Instant::now();
     let mut times = [Duration::ZERO; STEPS.len()];

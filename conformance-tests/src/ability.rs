@@ -1,4 +1,4 @@
-//! What a scenario asks of backends, and what happens where one has declared that it cannot.
+//! Optional abilities of backends that scenarios need, and the check that a missing one is refused.
 
 use blink_api::{
     CodecName, Configuration, Context, ErrorKind, Registry, RtpCodec, SessionConfig, SystemClock, TrackKind, Transport,
@@ -6,9 +6,9 @@ use blink_api::{
 };
 use std::sync::Arc;
 
-use crate::lab::Stage;
+use crate::lab::LabConfig;
 
-/// Something that a transport may be unable to do.
+/// An optional ability of a transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ability {
     /// Carrying video.
@@ -16,34 +16,34 @@ pub enum Ability {
 }
 
 impl Ability {
-    /// What it is called in reports.
+    /// Name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Video => "video",
         }
     }
 
-    /// Whether a transport declares it.
+    /// Whether a transport declares the ability.
     pub fn is_declared(self, capabilities: TransportCapabilities) -> bool {
         match self {
             Self::Video => capabilities.video,
         }
     }
 
-    /// The first of a stage's transports that declares that it cannot; `None` where both can.
+    /// First of the two transports that does not declare the ability; `None` if both do.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for a transport that is not there.
-    pub(crate) fn missing_at(self, stage: &Stage) -> blink_api::Result<Option<&str>> {
-        for name in &stage.transports {
-            if !self.is_declared(stage.registry.entry::<dyn Transport>(name)?.capabilities) {
+    /// [`NotFound`](ErrorKind::NotFound) for a transport that is not registered.
+    pub(crate) fn missing_at(self, config: &LabConfig) -> blink_api::Result<Option<&str>> {
+        for name in &config.transports {
+            if !self.is_declared(config.registry.entry::<dyn Transport>(name)?.capabilities) {
                 return Ok(Some(name));
             }
         }
         Ok(None)
     }
 
-    /// Whoever declares that it cannot must also refuse, with `Unsupported`.
+    /// Verifies that a transport without the ability refuses it with `Unsupported`.
     pub(crate) async fn is_refused_by(self, registry: &Registry, transport: &str) -> Result<(), String> {
         match self.try_with(registry, transport).await {
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),

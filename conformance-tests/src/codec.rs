@@ -1,7 +1,7 @@
-//! What every codec must do.
+//! Conformance tests for audio codecs.
 //!
-//! Each function verifies one thing and panics with a sentence where the contract does not hold.
-//! The author of a codec calls [`verify`], which calls them all, from a test of their own crate:
+//! Each function verifies one property, and panics with a sentence that names it. The author of a
+//! codec calls [`verify`], which calls them all, from a test of their own crate:
 //!
 //! ```no_run
 //! # fn test(mine: &dyn blink_api::AudioCodec) {
@@ -9,10 +9,10 @@
 //! # }
 //! ```
 //!
-//! What a codec declares that it cannot do is left to it, within what the traits say of everybody:
-//! [`Lost`](blink_api::DecoderInput::Conceal) gives silence without concealment, and
-//! [`Recover`](blink_api::DecoderInput::Fec) what [`Lost`](blink_api::DecoderInput::Conceal) gives
-//! without a copy.
+//! Undeclared abilities are tested for their fallbacks, which the traits define:
+//! [`Conceal`](blink_api::DecoderInput::Conceal) produces silence without concealment, and
+//! [`Fec`](blink_api::DecoderInput::Fec) the same as [`Conceal`](blink_api::DecoderInput::Conceal)
+//! without redundancy.
 
 use std::time::Duration;
 
@@ -23,34 +23,34 @@ use blink_api::{
 
 use crate::tone;
 
-/// Sound in a packet that every codec has.
+/// Frame duration that every codec supports.
 const FRAME: Duration = Duration::from_millis(20);
-/// The largest payload (`RtpOut::payload`).
+/// Maximum payload size (`RtpOut::payload`).
 const LARGEST: usize = 1_200;
-/// The longest packet of any codec.
+/// Maximum packet duration of any codec.
 const ROOM: Duration = Duration::from_millis(120);
-/// Frames that a tone lasts: a second.
+/// Frames of a tone: one second.
 const FRAMES: usize = 50;
-/// A tone that every codec for speech carries, telephones included, in Hz.
+/// Frequency of a tone in Hz that every speech codec carries, including narrowband ones.
 const PITCH: f32 = 500.0;
-/// How loud it is.
+/// Amplitude of the tone.
 const AMPLITUDE: f32 = 0.3;
 
-/// Runs everything in this module.
+/// Runs all tests of this module.
 pub fn verify(codec: &dyn AudioCodec) {
-    a_tone_comes_back_in_every_format(codec);
-    packets_say_how_long_they_last(codec);
-    what_is_missing_is_filled_exactly(codec);
-    concealment_is_what_was_declared(codec);
-    copies_are_what_was_declared(codec);
+    tones_are_decoded_in_every_format(codec);
+    packets_have_a_known_duration(codec);
+    missing_audio_is_filled_exactly(codec);
+    concealment_matches_the_capabilities(codec);
+    fec_matches_the_capabilities(codec);
     the_bitrate_follows_hints_where_declared(codec);
-    unusable_settings_are_refused(codec);
-    unusable_packets_are_harmless(codec);
+    unsupported_settings_are_refused(codec);
+    malformed_packets_are_harmless(codec);
 }
 
-/// In every number of channels that it declares, a tone comes back: the loudest pitch is its own,
-/// and it is about as loud.
-pub fn a_tone_comes_back_in_every_format(codec: &dyn AudioCodec) {
+/// A tone is decoded in every declared number of channels: with its frequency, and about its
+/// amplitude.
+pub fn tones_are_decoded_in_every_format(codec: &dyn AudioCodec) {
     let channels = codec.capabilities().max_channels;
     assert!(channels > 0, "a codec has at least one channel");
     for channels in 1..=channels.min(2) {
@@ -66,24 +66,23 @@ pub fn a_tone_comes_back_in_every_format(codec: &dyn AudioCodec) {
         }
         let mono: Vec<f32> = heard.chunks(channels.into()).map(|frame| frame[0]).skip(4_800).collect();
         let level = tone::amplitude(&mono, PITCH, format.sample_rate);
-        assert!((0.5..1.5).contains(&(level / AMPLITUDE)), "a tone of {AMPLITUDE} came back as {level}");
+        assert!((0.5..1.5).contains(&(level / AMPLITUDE)), "a tone of amplitude {AMPLITUDE} was decoded with {level}");
         let power = mono.iter().map(|sample| sample * sample).sum::<f32>() / mono.len() as f32;
-        assert!(level * level / 2.0 > 0.7 * power, "more came back than the tone: {power} in all");
+        assert!(level * level / 2.0 > 0.7 * power, "the output contains more than the tone: power {power}");
     }
 }
 
-/// The length of a packet is known without decoding it, and fits into RTP.
-pub fn packets_say_how_long_they_last(codec: &dyn AudioCodec) {
+/// The duration of a packet is known without decoding it, and its size fits into RTP.
+pub fn packets_have_a_known_duration(codec: &dyn AudioCodec) {
     let decoder = decoder(codec, AudioFormat::CALL);
     for packet in encode(&mut *encoder(codec, AudioFormat::CALL), AudioFormat::CALL) {
-        assert_eq!(decoder.duration(&packet).expect("its own packet has a length"), FRAME);
+        assert_eq!(decoder.duration(&packet).expect("its own packet has a duration"), FRAME);
         assert!(packet.len() <= LARGEST, "a packet of {} bytes does not fit", packet.len());
     }
 }
 
-/// What is lost, and what is recovered or restored from another packet, fills exactly what is
-/// missing, whatever its length.
-pub fn what_is_missing_is_filled_exactly(codec: &dyn AudioCodec) {
+/// Concealment, FEC and DRED fill exactly the missing duration, whatever its length.
+pub fn missing_audio_is_filled_exactly(codec: &dyn AudioCodec) {
     let packets = encode(&mut *encoder(codec, AudioFormat::CALL), AudioFormat::CALL);
     let later = &packets[FRAMES - 1];
     for milliseconds in [10, 20, 40, 60] {
@@ -95,54 +94,52 @@ pub fn what_is_missing_is_filled_exactly(codec: &dyn AudioCodec) {
             .expect("a packet");
         let restore = DecoderInput::Dred { later, distance: Duration::from_millis(100) };
         for input in [DecoderInput::Conceal, DecoderInput::Fec(later), restore] {
-            let filled = decoder.decode(input, &mut out).expect("whatever is missing can be filled");
+            let filled = decoder.decode(input, &mut out).expect("missing audio can be filled");
             assert_eq!(filled, out.len(), "{input:?} must fill {missing:?}");
-            assert!(out.iter().all(|sample| sample.is_finite()), "{input:?} gives numbers");
+            assert!(out.iter().all(|sample| sample.is_finite()), "{input:?} produces finite samples");
         }
     }
 }
 
-/// After a tone, what is lost goes on sounding where concealment is declared, and is silent where
-/// it is not.
-pub fn concealment_is_what_was_declared(codec: &dyn AudioCodec) {
+/// After a tone, concealment continues the audio if it is declared, and is silent otherwise.
+pub fn concealment_matches_the_capabilities(codec: &dyn AudioCodec) {
     let mut decoder = decoder(codec, AudioFormat::CALL);
     let mut room = vec![0.0; AudioFormat::CALL.samples_in(ROOM)];
     for packet in encode(&mut *encoder(codec, AudioFormat::CALL), AudioFormat::CALL) {
         decoder.decode(DecoderInput::Packet(&packet), &mut room).expect("its own packet is decoded");
     }
     let mut out = vec![0.0; AudioFormat::CALL.samples_in(FRAME)];
-    // The first may hold what a filter still has of the packet before.
+    // The first frame may contain the filter state of the previous packet.
     for _ in 0..2 {
-        decoder.decode(DecoderInput::Conceal, &mut out).expect("whatever is missing can be filled");
+        decoder.decode(DecoderInput::Conceal, &mut out).expect("missing audio can be filled");
     }
     let loudest = out.iter().fold(0.0, |loudest: f32, sample| loudest.max(sample.abs()));
     match codec.capabilities().concealment {
-        true => assert!(loudest > 0.03, "concealment was declared, and what is lost is silent"),
-        false => assert!(loudest < 0.001, "no concealment was declared, and what is lost sounds"),
+        true => assert!(loudest > 0.03, "concealment is declared, and lost audio is silent"),
+        false => assert!(loudest < 0.001, "no concealment is declared, and lost audio is not silent"),
     }
 }
 
-/// Packets carry a copy of the frame before under reported loss if forward error correction is
-/// declared, and never otherwise.
-pub fn copies_are_what_was_declared(codec: &dyn AudioCodec) {
+/// Packets carry FEC under reported loss if it is declared, and never otherwise.
+pub fn fec_matches_the_capabilities(codec: &dyn AudioCodec) {
     let mut encoder = encoder(codec, AudioFormat::CALL);
-    encoder.hint(EncoderHint { loss: 0.2, burst: 1.0, bitrate: None }).expect("a fifth may be lost");
+    encoder.hint(EncoderHint { loss: 0.2, burst: 1.0, bitrate: None }).expect("a loss of 20 % is a valid hint");
     let packets = encode(&mut *encoder, AudioFormat::CALL);
     let mut decoder = decoder(codec, AudioFormat::CALL);
     let copies = packets.iter().filter(|packet| decoder.has_fec(packet)).count();
     match codec.capabilities().forward_error_correction {
-        true => assert!(copies > FRAMES / 4, "{copies} of {FRAMES} packets carry a copy under 20 % of loss"),
-        false => assert_eq!(copies, 0, "no forward error correction was declared, and packets carry copies"),
+        true => assert!(copies > FRAMES / 4, "{copies} of {FRAMES} packets carry FEC under 20 % loss"),
+        false => assert_eq!(copies, 0, "no FEC is declared, and packets carry it"),
     }
     if !codec.capabilities().deep_redundancy {
-        let reach = packets.iter().map(|packet| decoder.redundancy_span(packet)).max();
-        assert_eq!(reach, Some(Duration::ZERO), "no deep redundancy was declared, and packets carry some");
+        let span = packets.iter().map(|packet| decoder.redundancy_span(packet)).max();
+        assert_eq!(span, Some(Duration::ZERO), "no DRED is declared, and packets carry it");
     }
-    assert!(!decoder.has_fec(&[]) && decoder.redundancy_span(&[]).is_zero(), "no packet carries nothing");
+    assert!(!decoder.has_fec(&[]) && decoder.redundancy_span(&[]).is_zero(), "an empty packet carries no redundancy");
 }
 
-/// Where a variable bitrate is declared, a hint of half as much makes packets smaller; otherwise
-/// they stay as they are.
+/// A lower bitrate hint reduces the packet size if a variable bitrate is declared, and has no
+/// effect otherwise.
 pub fn the_bitrate_follows_hints_where_declared(codec: &dyn AudioCodec) {
     let bytes = |bitrate| {
         let mut encoder = encoder(codec, AudioFormat::CALL);
@@ -151,17 +148,17 @@ pub fn the_bitrate_follows_hints_where_declared(codec: &dyn AudioCodec) {
     };
     let (more, less) = (bytes(48_000), bytes(16_000));
     match codec.capabilities().variable_bitrate {
-        true => assert!(less * 2 < more, "at a third of the bitrate {less} bytes instead of {more}"),
-        false => assert_eq!(less, more, "no variable bitrate was declared"),
+        true => assert!(less * 2 < more, "{less} bytes at a third of the bitrate, {more} bytes before"),
+        false => assert_eq!(less, more, "no variable bitrate is declared"),
     }
 }
 
-/// Formats, frames and hints that make no sense are invalid, and an encoder is afterwards as it
-/// was.
-pub fn unusable_settings_are_refused(codec: &dyn AudioCodec) {
+/// Unsupported formats, frame durations and hints fail with `Invalid`, and leave the encoder
+/// unchanged.
+pub fn unsupported_settings_are_refused(codec: &dyn AudioCodec) {
     let invalid = |what: &str, error: Option<blink_api::Error>| match error {
         Some(error) => assert_eq!(error.kind(), ErrorKind::Invalid, "{what}: {error}"),
-        None => panic!("{what} was taken"),
+        None => panic!("{what} was accepted"),
     };
     let usual = AudioEncoderConfig { format: AudioFormat::CALL, frame: FRAME, bitrate: None };
     let many = AudioFormat { channels: codec.capabilities().max_channels + 1, ..AudioFormat::CALL };
@@ -176,17 +173,17 @@ pub fn unusable_settings_are_refused(codec: &dyn AudioCodec) {
     }
     let mut encoder = encoder(codec, AudioFormat::CALL);
     for loss in [-0.1, 1.1, f32::NAN] {
-        invalid("that share of loss", encoder.hint(EncoderHint { loss, ..EncoderHint::default() }).err());
+        invalid("a loss out of range", encoder.hint(EncoderHint { loss, ..EncoderHint::default() }).err());
     }
     let mut packet = vec![1, 2, 3];
     invalid("half a frame", encoder.encode(&vec![0.0; encoder.frame_samples() / 2], &mut packet).err());
-    let sound = vec![0.1; encoder.frame_samples()];
-    encoder.encode(&sound, &mut packet).expect("afterwards it encodes");
+    let audio = vec![0.1; encoder.frame_samples()];
+    encoder.encode(&audio, &mut packet).expect("it still encodes");
 }
 
-/// Bytes that are no packet are an error or sound, never more; and the decoder goes on with the
-/// next packet.
-pub fn unusable_packets_are_harmless(codec: &dyn AudioCodec) {
+/// Malformed packets fail or decode to at most the buffer's length, and the decoder continues with
+/// the next packet.
+pub fn malformed_packets_are_harmless(codec: &dyn AudioCodec) {
     let packets = encode(&mut *encoder(codec, AudioFormat::CALL), AudioFormat::CALL);
     let mut decoder = decoder(codec, AudioFormat::CALL);
     let mut room = vec![0.0; AudioFormat::CALL.samples_in(ROOM)];
@@ -202,26 +199,27 @@ pub fn unusable_packets_are_harmless(codec: &dyn AudioCodec) {
         let garbage: Vec<u8> = garbage.take(length).collect();
         for input in [DecoderInput::Packet(&garbage), DecoderInput::Fec(&garbage)] {
             match decoder.decode(input, &mut room) {
-                Ok(samples) => assert!(samples <= room.len(), "no more is written than there is room for"),
+                Ok(samples) => assert!(samples <= room.len(), "at most the buffer is filled"),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Invalid, "{error}"),
             }
         }
-        // Whether it is a packet is the codec's to say.
+        // Either result is allowed: some random bytes are valid packets.
         decoder.duration(&garbage).ok();
         decoder.has_fec(&garbage);
         decoder.redundancy_span(&garbage);
     }
-    let refused =
-        decoder.decode(DecoderInput::Packet(&packets[0]), &mut [0.0; 1]).expect_err("there is no room for a frame");
+    let refused = decoder
+        .decode(DecoderInput::Packet(&packets[0]), &mut [0.0; 1])
+        .expect_err("the buffer is shorter than a frame");
     assert_eq!(refused.kind(), ErrorKind::Invalid);
-    let samples = decoder.decode(DecoderInput::Packet(&packets[1]), &mut room).expect("it goes on");
+    let samples = decoder.decode(DecoderInput::Packet(&packets[1]), &mut room).expect("the decoder continues");
     assert_eq!(samples, AudioFormat::CALL.samples_in(FRAME));
 }
 
 fn encoder(codec: &dyn AudioCodec, format: AudioFormat) -> Box<dyn AudioEncoder> {
     let encoder =
         codec.encoder(AudioEncoderConfig { format, frame: FRAME, bitrate: None }).expect("frames of 20 ms at 48 kHz");
-    assert_eq!(encoder.frame_samples(), format.samples_in(FRAME), "a frame is as long as was asked for");
+    assert_eq!(encoder.frame_samples(), format.samples_in(FRAME), "a frame has the requested duration");
     encoder
 }
 
@@ -229,16 +227,16 @@ fn decoder(codec: &dyn AudioCodec, format: AudioFormat) -> Box<dyn AudioDecoder>
     codec.decoder(AudioDecoderConfig { format }).expect("48 kHz")
 }
 
-/// A second of a tone.
+/// Encodes one second of a tone.
 fn encode(encoder: &mut dyn AudioEncoder, format: AudioFormat) -> Vec<Vec<u8>> {
     let channels = usize::from(format.channels);
     let frame = encoder.frame_samples();
-    let sound = tone::wave(PITCH, AMPLITUDE, format.sample_rate, frame / channels * FRAMES);
-    let interleaved: Vec<f32> = sound.iter().flat_map(|sample| std::iter::repeat_n(*sample, channels)).collect();
+    let audio = tone::wave(PITCH, AMPLITUDE, format.sample_rate, frame / channels * FRAMES);
+    let interleaved: Vec<f32> = audio.iter().flat_map(|sample| std::iter::repeat_n(*sample, channels)).collect();
     let packets = interleaved.chunks(frame).map(|frame| {
         let mut packet = Vec::new();
         encoder.encode(frame, &mut packet).expect("a frame of the right length");
-        assert!(!packet.is_empty(), "a tone is not silence");
+        assert!(!packet.is_empty(), "a tone is not encoded as silence");
         packet
     });
     packets.collect()

@@ -1,15 +1,15 @@
-//! Backends in front of other backends: everything that one does not say otherwise is as the one
-//! behind it does it.
+//! Wrappers of backends: every method that a wrapper does not implement is forwarded to the inner
+//! backend.
 //!
 //! ```
 //! use blink_api::macros::async_trait;
 //! use blink_api::{Result, Session};
 //! use blink_conformance::forwarding::ForwardingSession;
 //!
-//! struct Chatty(Box<dyn Session>);
+//! struct LoggingSession(Box<dyn Session>);
 //!
 //! #[async_trait]
-//! impl ForwardingSession for Chatty {
+//! impl ForwardingSession for LoggingSession {
 //!     fn behind(&self) -> &dyn Session {
 //!         &*self.0
 //!     }
@@ -20,8 +20,8 @@
 //!     }
 //! }
 //!
-//! blink_conformance::forwards!(Session for Chatty);
-//! # fn check(session: Chatty) -> Box<dyn Session> { Box::new(session) }
+//! blink_conformance::forwards!(Session for LoggingSession);
+//! # fn check(session: LoggingSession) -> Box<dyn Session> { Box::new(session) }
 //! ```
 
 use blink_api::macros::async_trait;
@@ -32,12 +32,12 @@ use blink_api::{
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-/// A session in front of another one. The methods are those of [`Session`], which
-/// [`forwards!`](crate::forwards) makes of them.
+/// A session that wraps another one. Its methods are those of [`Session`], which
+/// [`forwards!`](crate::forwards) implements from them.
 #[async_trait]
 #[allow(missing_docs, reason = "each is the method of `Session` of its name")]
 pub trait ForwardingSession: Send + Sync {
-    /// The other one.
+    /// The wrapped session.
     fn behind(&self) -> &dyn Session;
 
     async fn create_offer(&self, ice_restart: bool) -> Result<String> {
@@ -97,12 +97,12 @@ pub trait ForwardingSession: Send + Sync {
     }
 }
 
-/// A signaling backend in front of another one. The methods are those of [`Signaling`], which
-/// [`forwards!`](crate::forwards) makes of them.
+/// A signaling backend that wraps another one. Its methods are those of [`Signaling`], which
+/// [`forwards!`](crate::forwards) implements from them.
 #[async_trait]
 #[allow(missing_docs, reason = "each is the method of `Signaling` of its name")]
 pub trait ForwardingSignaling: Send + Sync {
-    /// The other one.
+    /// The wrapped backend.
     fn behind(&self) -> &dyn Signaling;
 
     fn capabilities(&self) -> SignalingCapabilities {
@@ -142,9 +142,9 @@ pub trait ForwardingSignaling: Send + Sync {
     }
 }
 
-/// Makes a [`Session`](blink_api::Session) of a
-/// [`ForwardingSession`](crate::forwarding::ForwardingSession), or a
-/// [`Signaling`](blink_api::Signaling) of a
+/// Implements [`Session`](blink_api::Session) for a
+/// [`ForwardingSession`](crate::forwarding::ForwardingSession), or
+/// [`Signaling`](blink_api::Signaling) for a
 /// [`ForwardingSignaling`](crate::forwarding::ForwardingSignaling).
 #[macro_export]
 macro_rules! forwards {

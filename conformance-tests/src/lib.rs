@@ -1,8 +1,8 @@
 //! Conformance suite for backends of the Blink call engine.
 //!
-//! A backend's author calls one function per trait from a test of their own crate; see
-//! [`transport`], [`signaling`], [`codec`], [`media`] and [`recorder`]. Whether whole calls work
-//! over backends is what the [`scenarios`] say, which run in a [`lab`].
+//! The author of a backend calls one function per trait from a test of their own crate: see
+//! [`transport`], [`signaling`], [`codec`], [`media`] and [`recorder`]. The [`scenarios`] verify
+//! whole calls over combinations of backends; they run in a [`lab`].
 
 mod ability;
 pub mod codec;

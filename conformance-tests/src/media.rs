@@ -1,8 +1,8 @@
-//! What every media host must do.
+//! Conformance tests for media hosts.
 //!
-//! Each function verifies one thing and panics with a sentence where the contract does not hold.
-//! The author of a media host calls [`verify`] from a test of their own crate, with names of a
-//! source, a sink and a source of video that can be opened wherever the test runs:
+//! Each function verifies one property, and panics with a sentence that names it. The author of a
+//! media host calls [`verify`] from a test of their own crate, with names of an audio source, an
+//! audio sink and a video source that can be opened wherever the test runs:
 //!
 //! ```no_run
 //! # async fn test(mine: &dyn blink_api::MediaHost) {
@@ -15,43 +15,43 @@ use std::time::{Duration, Instant};
 
 use blink_api::{AudioFormat, DeviceDirection, ErrorKind, MediaHost, OpenRequest, TrackKind, VideoFrame};
 
-/// What an engine asks for.
+/// Request of an engine.
 const CALL: OpenRequest = OpenRequest::new(AudioFormat::CALL, Duration::from_millis(10));
 
-/// What can be opened for a test; `None` for a kind that the host does not have.
+/// Devices to open in the test; `None` for a kind that the host does not have.
 #[derive(Debug, Clone, Copy)]
 pub struct Names<'a> {
-    /// A source of sound.
+    /// An audio source.
     pub source: Option<&'a str>,
-    /// A sink of sound.
+    /// An audio sink.
     pub sink: Option<&'a str>,
-    /// A source of video.
+    /// A video source.
     pub video: Option<&'a str>,
 }
 
-/// Runs everything in this module.
+/// Runs all tests of this module.
 pub async fn verify(host: &dyn MediaHost, names: Names<'_>) {
-    capabilities_are_what_there_is(host, names).await;
+    capabilities_match_the_devices(host, names).await;
     devices_are_listed(host).await;
     unknown_names_are_not_found(host).await;
     if let Some(name) = names.source {
-        sources_give_samples_in_the_format_asked_for(host, name).await;
+        sources_produce_samples_in_the_requested_format(host, name).await;
     }
     if let Some(name) = names.sink {
-        sinks_take_samples_and_say_how_many(host, name).await;
+        sinks_report_the_samples_they_consume(host, name).await;
     }
     if let Some(name) = names.video {
-        video_begins_with_a_key_frame_and_goes_forward(host, name).await;
+        video_begins_with_a_key_frame_and_times_increase(host, name).await;
     }
 }
 
-/// What is declared is there, and what is not is refused as unsupported.
-pub async fn capabilities_are_what_there_is(host: &dyn MediaHost, names: Names<'_>) {
+/// Declared kinds can be opened, and others are refused as unsupported.
+pub async fn capabilities_match_the_devices(host: &dyn MediaHost, names: Names<'_>) {
     let declared = host.capabilities();
     for (what, declared, name) in [
-        ("sources of sound", declared.audio_sources, names.source),
-        ("sinks of sound", declared.audio_sinks, names.sink),
-        ("sources of video", declared.video_sources, names.video),
+        ("audio sources", declared.audio_sources, names.source),
+        ("audio sinks", declared.audio_sinks, names.sink),
+        ("video sources", declared.video_sources, names.video),
     ] {
         assert_eq!(declared, name.is_some(), "{what} are declared if and only if the test has a name of one");
     }
@@ -61,19 +61,19 @@ pub async fn capabilities_are_what_there_is(host: &dyn MediaHost, names: Names<'
         (declared.video_sources, host.open_video_source("default").await.err()),
     ];
     for (_, error) in refused.into_iter().filter(|(declared, _)| !declared) {
-        let error = error.expect("what is not declared cannot be opened");
+        let error = error.expect("a kind that is not declared cannot be opened");
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     }
-    assert_eq!(declared.hotplug, host.changes().is_some(), "changes are reported if and only if that is declared");
+    assert_eq!(declared.hotplug, host.changes().is_some(), "changes are reported if and only if hotplug is declared");
 }
 
-/// Devices have names, each once in its direction and kind, of kinds that are declared, and at most
-/// one default of each.
+/// Devices have names that are unique per direction and kind, are of declared kinds, and include at
+/// most one default of each.
 pub async fn devices_are_listed(host: &dyn MediaHost) {
     let devices = host.devices().await.expect("devices can be listed");
     let declared = host.capabilities();
     for (n, device) in devices.iter().enumerate() {
-        assert!(!device.name.is_empty() && !device.summary.is_empty(), "{device:?} has a name and says what it is");
+        assert!(!device.name.is_empty() && !device.summary.is_empty(), "{device:?} has a name and a summary");
         let kind = (device.direction, device.kind);
         let has = match kind {
             (DeviceDirection::Source, TrackKind::Audio) => declared.audio_sources,
@@ -88,9 +88,9 @@ pub async fn devices_are_listed(host: &dyn MediaHost) {
     }
 }
 
-/// A name that is not there is not found, whatever is asked for.
+/// Opening an unknown name fails with `NotFound`, for every kind.
 pub async fn unknown_names_are_not_found(host: &dyn MediaHost) {
-    const UNKNOWN: &str = "there is no device of this name";
+    const UNKNOWN: &str = "no-such-device";
     let declared = host.capabilities();
     let opened = [
         (declared.audio_sources, host.open_audio_source(UNKNOWN, CALL).await.err()),
@@ -98,27 +98,30 @@ pub async fn unknown_names_are_not_found(host: &dyn MediaHost) {
         (declared.video_sources, host.open_video_source(UNKNOWN).await.err()),
     ];
     for (_, error) in opened.into_iter().filter(|(declared, _)| *declared) {
-        let error = error.expect("a name that is not there cannot be opened");
+        let error = error.expect("an unknown name cannot be opened");
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     }
 }
 
-/// A source gives samples in the format asked for, at most as many as there is room for, and all of
-/// them where it has no clock of its own.
-pub async fn sources_give_samples_in_the_format_asked_for(host: &dyn MediaHost, name: &str) {
+/// A source produces samples in the requested format, at most as many as the buffer holds, and
+/// fills it if it has no clock of its own.
+pub async fn sources_produce_samples_in_the_requested_format(host: &dyn MediaHost, name: &str) {
     for format in [AudioFormat::CALL, AudioFormat { sample_rate: 16_000, channels: 2 }] {
         let request = OpenRequest::new(format, CALL.period);
         let mut source = host.open_audio_source(name, request).await.expect("the source of the test can be opened");
-        assert_eq!(source.format(), format, "a host converts to what was asked for");
+        assert_eq!(source.format(), format, "a host converts to the requested format");
         let mut out = vec![f32::NAN; format.samples_in(CALL.period)];
         for _ in 0..20 {
-            let captured = source.read(&mut out).expect("the source gives sound");
-            assert!(captured.samples <= out.len(), "no more than there is room for");
+            let captured = source.read(&mut out).expect("the source can be read");
+            assert!(captured.samples <= out.len(), "at most the buffer is filled");
             assert!(captured.samples.is_multiple_of(format.channels.into()), "whole frames");
-            let given = &out[..captured.samples];
-            assert!(given.iter().all(|sample| (-1.0..=1.0).contains(sample)), "samples are between -1 and 1");
+            let captured_samples = &out[..captured.samples];
+            assert!(
+                captured_samples.iter().all(|sample| (-1.0..=1.0).contains(sample)),
+                "samples are between -1 and 1"
+            );
             if !host.capabilities().hardware_clock {
-                assert_eq!(captured.samples, out.len(), "a source without a clock gives all that is asked for");
+                assert_eq!(captured.samples, out.len(), "a source without a clock fills the buffer");
                 assert_eq!(captured.at, None, "a source without a clock has no times");
             }
         }
@@ -126,26 +129,27 @@ pub async fn sources_give_samples_in_the_format_asked_for(host: &dyn MediaHost, 
     }
 }
 
-/// A sink takes samples in the format asked for, says how many, and can be finished more than once.
-pub async fn sinks_take_samples_and_say_how_many(host: &dyn MediaHost, name: &str) {
+/// A sink consumes samples in the requested format, reports how many, and can be finished
+/// repeatedly.
+pub async fn sinks_report_the_samples_they_consume(host: &dyn MediaHost, name: &str) {
     let mut sink = host.open_audio_sink(name, CALL).await.expect("the sink of the test can be opened");
-    assert_eq!(sink.format(), AudioFormat::CALL, "a host converts from what was asked for");
-    let sound = vec![0.1; AudioFormat::CALL.samples_in(CALL.period)];
+    assert_eq!(sink.format(), AudioFormat::CALL, "a host converts from the requested format");
+    let audio = vec![0.1; AudioFormat::CALL.samples_in(CALL.period)];
     for _ in 0..20 {
-        let taken = sink.write(&sound).expect("the sink takes sound");
-        assert!(taken <= sound.len(), "no more than there was");
+        let taken = sink.write(&audio).expect("the sink can be written");
+        assert!(taken <= audio.len(), "at most the input is consumed");
         if !host.capabilities().hardware_clock {
-            assert_eq!(taken, sound.len(), "a sink without a clock takes all there is");
+            assert_eq!(taken, audio.len(), "a sink without a clock consumes the input");
         }
     }
-    sink.finish().expect("what was written is kept");
-    sink.finish().expect("finishing again does nothing");
+    sink.finish().expect("the sink can be finished");
+    sink.finish().expect("finishing again has no effect");
 }
 
-/// Video begins with a key frame, its times go forward and are not in the future, and a key frame
-/// that is asked for comes.
-pub async fn video_begins_with_a_key_frame_and_goes_forward(host: &dyn MediaHost, name: &str) {
-    /// How far the clock of the test goes on at a time, and how long it runs.
+/// Video begins with a key frame, has increasing times that are not in the future, and produces a
+/// requested key frame.
+pub async fn video_begins_with_a_key_frame_and_times_increase(host: &dyn MediaHost, name: &str) {
+    /// Step of the test's clock, and number of steps.
     const STEP: Duration = Duration::from_millis(10);
     const STEPS: u32 = 1_000;
     let mut source = host.open_video_source(name).await.expect("the source of the test can be opened");
@@ -155,17 +159,17 @@ pub async fn video_begins_with_a_key_frame_and_goes_forward(host: &dyn MediaHost
     let (start, mut last, mut keys, mut frames) = (Instant::now(), None, 0, 0);
     for step in 0..STEPS {
         let now = start + STEP * step;
-        while let Some(frame) = source.read_frame(now).expect("the source gives frames") {
-            assert!(frame.at() <= now, "a frame is not of the future");
+        while let Some(frame) = source.read_frame(now).expect("the source can be read") {
+            assert!(frame.at() <= now, "the time of a frame is not in the future");
             let VideoFrame::Encoded(frame) = frame else {
-                assert!(codec.is_none(), "a source with a codec gives encoded frames");
+                assert!(codec.is_none(), "a source with a codec produces encoded frames");
                 frames += 1;
                 continue;
             };
-            assert!(codec.is_some(), "a source of encoded frames names their codec");
+            assert!(codec.is_some(), "a source of encoded frames declares their codec");
             assert!(frames > 0 || frame.key, "the first frame is a key frame");
-            assert!(!frame.data.is_empty(), "a frame holds something");
-            assert!(last.is_none_or(|last| frame.at > last), "times grow");
+            assert!(!frame.data.is_empty(), "a frame is not empty");
+            assert!(last.is_none_or(|last| frame.at > last), "times increase");
             last = Some(frame.at);
             frames += 1;
             keys += u32::from(frame.key);
@@ -176,6 +180,6 @@ pub async fn video_begins_with_a_key_frame_and_goes_forward(host: &dyn MediaHost
         }
     }
     assert!(frames > 10, "{frames} frames came in 10 s");
-    assert!(codec.is_none() || keys > 0, "a key frame was asked for, and none came");
+    assert!(codec.is_none() || keys > 0, "no key frame followed a request");
     assert_eq!(source.codec(), codec, "the codec does not change");
 }

@@ -1,8 +1,7 @@
-//! What every recorder must do.
+//! Conformance tests for recorders.
 //!
-//! Each function verifies one thing and panics with a sentence where the contract does not hold.
-//! The author of a recorder calls [`verify`] from a test of their own crate, with an empty
-//! directory:
+//! Each function verifies one property, and panics with a sentence that names it. The author of a
+//! recorder calls [`verify`] from a test of their own crate, with an empty directory:
 //!
 //! ```no_run
 //! # fn test(mine: &dyn blink_api::Recorder, directory: &std::path::Path) {
@@ -20,45 +19,45 @@ use blink_api::{
 
 use crate::transport::{opus, vp8};
 
-/// What a piece of a track lasts, and how often a recording is told the time.
+/// Duration of a sample block, and the interval of ticks.
 const PIECE: Duration = Duration::from_millis(20);
 const TICK: Duration = Duration::from_millis(100);
 const TRACK: u8 = 1;
 
-/// Runs everything in this module in `directory`, which exists and is empty.
+/// Runs all tests of this module in `directory`, which exists and is empty.
 pub fn verify(recorder: &dyn Recorder, directory: &Path) {
     let within = |name: &str| {
         let directory = directory.join(name);
         std::fs::create_dir(&directory).expect("the test's directory is empty and can be written to");
         directory
     };
-    formats_are_taken_as_declared(recorder, &within("formats"));
+    accepted_formats_match_the_capabilities(recorder, &within("formats"));
     unknown_tracks_are_not_found(recorder, &within("unknown"));
-    what_is_pushed_is_in_the_files(recorder, &within("pushed"));
-    tracks_may_come_later_and_pause(recorder, &within("later"));
-    recordings_at_the_same_time_are_apart(recorder, &within("apart"));
-    what_was_recorded_is_never_written_over(recorder, &within("again"));
-    what_was_written_stays_when_a_recording_is_dropped(recorder, &within("dropped"));
-    a_directory_that_is_not_there_is_named(recorder, &directory.join("not there"));
+    pushed_samples_are_in_the_files(recorder, &within("pushed"));
+    tracks_may_start_later_and_pause(recorder, &within("later"));
+    concurrent_recordings_have_separate_files(recorder, &within("apart"));
+    existing_recordings_are_never_overwritten(recorder, &within("again"));
+    written_data_survives_a_dropped_recording(recorder, &within("dropped"));
+    missing_directories_are_named(recorder, &directory.join("missing"));
 }
 
-/// Tracks of the kinds that are declared are taken, and others refused as unsupported, without harm
-/// to the recording.
-pub fn formats_are_taken_as_declared(recorder: &dyn Recorder, directory: &Path) {
+/// Tracks of declared kinds are accepted, and others refused as unsupported, without harm to the
+/// recording.
+pub fn accepted_formats_match_the_capabilities(recorder: &dyn Recorder, directory: &Path) {
     let declared = recorder.capabilities();
     assert!(declared.samples || declared.packets, "a recorder takes samples or packets");
     let mut recording = start(recorder, directory, 1);
     let kinds = [
-        ("decoded sound", declared.samples, TrackFormat::Samples(AudioFormat::CALL)),
-        ("encoded sound", declared.packets, TrackFormat::Encoded(opus())),
+        ("decoded audio", declared.samples, TrackFormat::Samples(AudioFormat::CALL)),
+        ("encoded audio", declared.packets, TrackFormat::Encoded(opus())),
         ("video", declared.video, TrackFormat::Encoded(vp8())),
     ];
     for (number, (what, declared, format)) in (1..).zip(kinds) {
         let added = recording.add_track(track(number, format));
         match added {
-            Ok(()) => assert!(declared, "{what} is taken, and was not declared"),
+            Ok(()) => assert!(declared, "{what} is accepted, but not declared"),
             Err(error) => {
-                assert!(!declared, "{what} was declared, and is refused: {error}");
+                assert!(!declared, "{what} is declared, but refused: {error}");
                 assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
             }
         }
@@ -66,19 +65,18 @@ pub fn formats_are_taken_as_declared(recorder: &dyn Recorder, directory: &Path) 
     finish(recording);
 }
 
-/// Pieces of a track that was not added are refused, and the recording goes on.
+/// Samples of an unknown track are refused, and the recording continues.
 pub fn unknown_tracks_are_not_found(recorder: &dyn Recorder, directory: &Path) {
     let format = usual(recorder);
     let mut recording = start_with_track(recorder, directory, 1, &format);
-    let error = push(&mut *recording, 2, &format, Duration::ZERO).expect_err("nobody added this track");
+    let error = push(&mut *recording, 2, &format, Duration::ZERO).expect_err("the track is unknown");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(1));
     finish(recording);
 }
 
-/// What is recorded for longer takes more room, and the summary names the files and counts their
-/// bytes.
-pub fn what_is_pushed_is_in_the_files(recorder: &dyn Recorder, directory: &Path) {
+/// A longer recording takes more space, and the summary lists the files and their total size.
+pub fn pushed_samples_are_in_the_files(recorder: &dyn Recorder, directory: &Path) {
     let format = usual(recorder);
     let bytes = [1, 10].map(|seconds| {
         let mut recording = start_with_track(recorder, directory, seconds, &format);
@@ -90,12 +88,12 @@ pub fn what_is_pushed_is_in_the_files(recorder: &dyn Recorder, directory: &Path)
     assert!(bytes[1] > bytes[0], "ten seconds take {} bytes, and one {}", bytes[1], bytes[0]);
 }
 
-/// A track may be added in the middle, and one may have nothing to record for a while.
-pub fn tracks_may_come_later_and_pause(recorder: &dyn Recorder, directory: &Path) {
+/// A track may be added during the recording, and may have gaps.
+pub fn tracks_may_start_later_and_pause(recorder: &dyn Recorder, directory: &Path) {
     let (format, second) = (usual(recorder), Duration::from_secs(1));
     let mut recording = start_with_track(recorder, directory, 1, &format);
     record(&mut *recording, &format, Duration::ZERO..second);
-    recording.add_track(track(2, format.clone())).expect("a track may come later");
+    recording.add_track(track(2, format.clone())).expect("a track may be added later");
     for at in [second * 2, second * 2 + PIECE, second * 5] {
         push(&mut *recording, TRACK, &format, at).expect("gaps are silence");
         push(&mut *recording, 2, &format, at).expect("gaps are silence");
@@ -104,8 +102,8 @@ pub fn tracks_may_come_later_and_pause(recorder: &dyn Recorder, directory: &Path
     finish(recording);
 }
 
-/// Two recordings in one directory at the same time have files of their own.
-pub fn recordings_at_the_same_time_are_apart(recorder: &dyn Recorder, directory: &Path) {
+/// Two concurrent recordings in one directory have different files.
+pub fn concurrent_recordings_have_separate_files(recorder: &dyn Recorder, directory: &Path) {
     let format = usual(recorder);
     let mut recordings = [1, 2].map(|number| start_with_track(recorder, directory, number, &format));
     for recording in &mut recordings {
@@ -115,9 +113,9 @@ pub fn recordings_at_the_same_time_are_apart(recorder: &dyn Recorder, directory:
     assert!(one.files.iter().all(|file| !other.files.contains(file)), "{:?} are of both recordings", one.files);
 }
 
-/// A second recording of the same name is refused, or has other files: what was recorded stays as
-/// it is.
-pub fn what_was_recorded_is_never_written_over(recorder: &dyn Recorder, directory: &Path) {
+/// A second recording with the same id is refused or uses other files; existing files stay
+/// unchanged.
+pub fn existing_recordings_are_never_overwritten(recorder: &dyn Recorder, directory: &Path) {
     let format = usual(recorder);
     let mut recording = start_with_track(recorder, directory, 1, &format);
     record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(1));
@@ -134,12 +132,11 @@ pub fn what_was_recorded_is_never_written_over(recorder: &dyn Recorder, director
         }
     }
     let after: Vec<Vec<u8>> = files.iter().map(content).collect();
-    assert!(before == after, "an earlier recording was written over");
+    assert!(before == after, "an earlier recording was overwritten");
 }
 
-/// Of a recording that is dropped, as by a program that fails, the files have what was written:
-/// that is, all but what was pushed since the last tick.
-pub fn what_was_written_stays_when_a_recording_is_dropped(recorder: &dyn Recorder, directory: &Path) {
+/// A recording that is dropped, as by a crash, keeps all data up to the last tick.
+pub fn written_data_survives_a_dropped_recording(recorder: &dyn Recorder, directory: &Path) {
     let format = usual(recorder);
     let mut recording = start_with_track(recorder, directory, 1, &format);
     record(&mut *recording, &format, Duration::ZERO..Duration::from_secs(10));
@@ -153,8 +150,8 @@ pub fn what_was_written_stays_when_a_recording_is_dropped(recorder: &dyn Recorde
     assert!(left >= finished / 2, "{left} bytes are left of {finished}");
 }
 
-/// A directory that is not there is an error that names it.
-pub fn a_directory_that_is_not_there_is_named(recorder: &dyn Recorder, directory: &Path) {
+/// A missing directory fails with an error that names it.
+pub fn missing_directories_are_named(recorder: &dyn Recorder, directory: &Path) {
     let started = recorder.start(RecordingConfig::new(id(1), directory));
     let error = started.err().expect("nothing can be recorded where there is no directory");
     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
@@ -171,7 +168,7 @@ fn start(recorder: &dyn Recorder, directory: &Path, number: u8) -> Box<dyn Recor
     recorder.start(config).expect("a recording begins where there is a directory")
 }
 
-/// A recording of one track, [`TRACK`].
+/// A recording with one track, [`TRACK`].
 fn start_with_track(recorder: &dyn Recorder, directory: &Path, number: u8, format: &TrackFormat) -> Box<dyn Recording> {
     let mut recording = start(recorder, directory, number);
     recording.add_track(track(TRACK, format.clone())).expect("a track of a kind that is declared is taken");
@@ -188,12 +185,12 @@ fn track(number: u8, format: TrackFormat) -> RecordedTrack {
     RecordedTrack::new(key(number), format)
 }
 
-/// What the recorder takes that is recorded most often.
+/// Most common format that the recorder supports.
 fn usual(recorder: &dyn Recorder) -> TrackFormat {
     if recorder.capabilities().samples { TrackFormat::Samples(AudioFormat::CALL) } else { TrackFormat::Encoded(opus()) }
 }
 
-/// Pushes what lasts from the beginning of a range to its end, with the ticks that are due.
+/// Pushes sample blocks over a time range, with the ticks that are due.
 fn record(recording: &mut dyn Recording, format: &TrackFormat, range: std::ops::Range<Duration>) {
     let mut at = range.start;
     while at < range.end {
@@ -205,7 +202,7 @@ fn record(recording: &mut dyn Recording, format: &TrackFormat, range: std::ops::
     }
 }
 
-/// A piece of a tone of 440 Hz, or of what a codec calls silence.
+/// Pushes a block of a 440 Hz tone, or of encoded silence.
 fn push(recording: &mut dyn Recording, track: u8, format: &TrackFormat, at: Duration) -> blink_api::Result<()> {
     let timestamp = RtpTime((at.as_micros() * 48 / 1_000) as u32);
     match format {
@@ -219,7 +216,7 @@ fn push(recording: &mut dyn Recording, track: u8, format: &TrackFormat, at: Dura
             let samples: Vec<f32> = (0..format.samples_in(PIECE)).map(sample).collect();
             recording.push(&key(track), CallTime(at), Sample::Audio { timestamp, samples: &samples })
         }
-        // One frame of 20 ms of SILK at 16 kHz without a voice in it (RFC 6716 §3.1).
+        // A frame of 20 ms: SILK at 16 kHz without voice activity (RFC 6716 §3.1).
         _ => {
             let (codec, sequence) = (CodecName::new("opus"), (at.as_millis() / PIECE.as_millis()) as u16);
             let payload = &[0x48, 0x0b, 0xe4, 0xc1, 0x36, 0xec, 0xc5, 0x80];
@@ -229,7 +226,7 @@ fn push(recording: &mut dyn Recording, track: u8, format: &TrackFormat, at: Dura
     }
 }
 
-/// Finishes, and looks whether the summary is true.
+/// Finishes the recording, and verifies the summary.
 fn finish(recording: Box<dyn Recording>) -> RecordingSummary {
     let summary = recording.finish().expect("a recording can be finished");
     let size = |file: &PathBuf| std::fs::metadata(file).expect("a file of the summary is there").len();
@@ -242,7 +239,7 @@ fn finish(recording: Box<dyn Recording>) -> RecordingSummary {
     summary
 }
 
-/// Of everything in a directory.
+/// Total size of the files in a directory.
 fn size_of_all(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).expect("the test's directory can be read");
     entries

@@ -1,15 +1,14 @@
-//! Tones that suites send and listen for.
+//! Tones that the suites send and detect.
 
 use std::f32::consts::TAU;
 
-/// A sine of so many samples.
+/// A sine wave with this number of samples.
 pub(crate) fn wave(hertz: f32, amplitude: f32, sample_rate: u32, samples: usize) -> Vec<f32> {
     let step = f64::from(hertz) / f64::from(sample_rate);
     (0..samples).map(|n| amplitude * ((n as f64 * step).fract() as f32 * TAU).sin()).collect()
 }
 
-/// How loud a pitch is in what was heard: its amplitude (Goertzel's algorithm, as one correlation
-/// with a turning pointer).
+/// Amplitude of a frequency in received audio (one bin of a discrete Fourier transform).
 pub(crate) fn amplitude(heard: &[f32], hertz: f32, sample_rate: u32) -> f32 {
     let step = f64::from(hertz) / f64::from(sample_rate);
     let (mut real, mut imaginary) = (0.0, 0.0);
@@ -26,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tone_is_as_loud_as_it_was_made_and_others_are_not_there() {
+    fn amplitude_of_a_tone_is_measured_and_other_frequencies_are_absent() {
         let heard = wave(500.0, 0.3, 48_000, 48_000);
         assert!((amplitude(&heard, 500.0, 48_000) - 0.3).abs() < 0.001);
         assert!(amplitude(&heard, 700.0, 48_000) < 0.001);

@@ -1,4 +1,4 @@
-//! A STUN and TURN server (RFC 8489, RFC 8656) inside the test process, on loopback:
+//! STUN and TURN server (RFC 8489, RFC 8656) inside the test process, on loopback:
 //! [`turn_server_proto`] with sockets.
 //!
 //! ```no_run
@@ -26,36 +26,35 @@ use turn_server_proto::stun::agent::Transmit;
 use turn_server_proto::types::prelude::DelayedTransmitBuild as _;
 use turn_server_proto::types::{Instant as ServerInstant, TransportType};
 
-/// Larger than any datagram of WebRTC.
+/// Maximum size of a datagram in WebRTC.
 const LARGEST_DATAGRAM: usize = 2048;
-/// Datagrams on their way from relayed addresses.
+/// Capacity of the queue of received datagrams.
 const QUEUE: usize = 1024;
 
-/// A running server. It ends when it is dropped.
+/// A running server. Dropping it stops it.
 pub struct TurnServer {
     address: SocketAddr,
-    figures: Arc<Mutex<Figures>>,
+    counters: Arc<Mutex<TurnCounters>>,
     task: JoinHandle<()>,
 }
 
-/// What a server has done.
+/// Counters of a server.
 #[derive(Debug, Clone, Default)]
-pub struct Figures {
-    /// Every relayed address it gave.
+pub struct TurnCounters {
+    /// Every relayed address that it has allocated.
     pub relayed: Vec<SocketAddr>,
-    /// Relayed addresses that were not given back.
+    /// Relayed addresses that are currently allocated.
     pub open: usize,
-    /// Datagrams that left for peers.
+    /// Datagrams relayed to peers.
     pub to_peers: u64,
-    /// Datagrams that came from peers.
+    /// Datagrams relayed from peers.
     pub from_peers: u64,
 }
 
-/// How a server behaves.
+/// Behaviour of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct TurnBehaviour {
-    /// How many relayed addresses it has; the next client is told that its capacity is reached (RFC
-    /// 8656 §7.2, 508).
+    /// Maximum number of allocations; further clients get error 508 (RFC 8656 §7.2).
     pub capacity: usize,
 }
 
@@ -66,15 +65,15 @@ impl Default for TurnBehaviour {
 }
 
 impl TurnServer {
-    /// Who may use it.
+    /// Username of the only account.
     pub const USERNAME: &str = "user";
-    /// Their password.
+    /// Password of the only account.
     pub const CREDENTIAL: &str = "a password of the test server";
 
-    /// A server on a free port of `127.0.0.1`.
+    /// Starts a server on a free port of `127.0.0.1`.
     ///
     /// # Errors
-    /// Where no socket can be had.
+    /// No socket can be bound.
     pub async fn start() -> io::Result<Self> {
         Self::start_with(TurnBehaviour::default()).await
     }
@@ -82,43 +81,43 @@ impl TurnServer {
     /// As [`start`](Self::start), with another behaviour.
     ///
     /// # Errors
-    /// Where no socket can be had.
+    /// No socket can be bound.
     pub async fn start_with(behaviour: TurnBehaviour) -> io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = socket.local_addr()?;
         let mut protocol =
             turn_server_proto::server::TurnServer::new(TransportType::Udp, address, "conformance.test".to_owned());
         protocol.add_user(Self::USERNAME.to_owned(), Self::CREDENTIAL.to_owned());
-        let figures = Arc::new(Mutex::new(Figures::default()));
+        let counters = Arc::new(Mutex::new(TurnCounters::default()));
         let running = Running {
             protocol,
             socket: Arc::new(socket),
             relays: HashMap::new(),
             began: Instant::now(),
             behaviour,
-            figures: Arc::clone(&figures),
+            counters: Arc::clone(&counters),
         };
-        Ok(Self { address, figures, task: tokio::spawn(running.run()) })
+        Ok(Self { address, counters, task: tokio::spawn(running.run()) })
     }
 
-    /// Where it listens.
+    /// Listening address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its URL, as it is configured.
+    /// URL of the server for `ice.servers`.
     pub fn url(&self) -> String {
         format!("turn:{}", self.address)
     }
 
-    /// Its entry in `ice.servers`.
+    /// Entry of the server in `ice.servers`.
     pub fn ice_server(&self) -> IceServer {
         IceServer { url: self.url(), username: Self::USERNAME.to_owned(), credential: Self::CREDENTIAL.to_owned() }
     }
 
-    /// What it has done up to now.
-    pub fn figures(&self) -> Figures {
-        lock(&self.figures).clone()
+    /// Current counters.
+    pub fn counters(&self) -> TurnCounters {
+        lock(&self.counters).clone()
     }
 }
 
@@ -128,17 +127,17 @@ impl Drop for TurnServer {
     }
 }
 
-/// The server's task.
+/// State of the server's task.
 struct Running {
     protocol: turn_server_proto::server::TurnServer,
     socket: Arc<UdpSocket>,
     relays: HashMap<SocketAddr, Relay>,
     began: Instant,
     behaviour: TurnBehaviour,
-    figures: Arc<Mutex<Figures>>,
+    counters: Arc<Mutex<TurnCounters>>,
 }
 
-/// The socket of a relayed address, and the task that reads it.
+/// Socket of a relayed address, and the task that reads it.
 struct Relay {
     socket: Arc<UdpSocket>,
     reading: JoinHandle<()>,
@@ -150,7 +149,7 @@ impl Drop for Relay {
     }
 }
 
-/// A datagram that came to one of the server's addresses.
+/// Received datagram: local address, remote address, payload.
 type Datagram = (SocketAddr, SocketAddr, Vec<u8>);
 
 impl Running {
@@ -176,7 +175,7 @@ impl Running {
 
     async fn handle(&mut self, (to, from, data): Datagram) {
         if self.relays.contains_key(&to) {
-            lock(&self.figures).from_peers += 1;
+            lock(&self.counters).from_peers += 1;
         }
         let now = self.now();
         let answer = self.protocol.recv(Transmit::new(data, TransportType::Udp, from, to), now);
@@ -186,7 +185,7 @@ impl Running {
         }
     }
 
-    /// Does what the protocol wants and says how long it can wait.
+    /// Executes the protocol's requests, and returns the time until the next one.
     async fn advance(&mut self, queue: &mpsc::Sender<Datagram>) -> Duration {
         loop {
             let now = self.now();
@@ -215,9 +214,9 @@ impl Running {
                 }
                 TurnServerPollRet::SocketClose { listen_addr, .. } => {
                     self.relays.remove(&listen_addr);
-                    lock(&self.figures).open = self.relays.len();
+                    lock(&self.counters).open = self.relays.len();
                 }
-                // Relays over TCP (RFC 6062) are none of the transports' business.
+                // Relays over TCP (RFC 6062) are not used by WebRTC.
                 _ => return Duration::from_millis(10),
             }
         }
@@ -233,16 +232,16 @@ impl Running {
         let socket = Arc::new(socket);
         let reading = tokio::spawn(read(Arc::clone(&socket), queue.clone()));
         self.relays.insert(address, Relay { socket, reading });
-        let mut figures = lock(&self.figures);
-        figures.relayed.push(address);
-        figures.open = self.relays.len();
+        let mut counters = lock(&self.counters);
+        counters.relayed.push(address);
+        counters.open = self.relays.len();
         Ok(address)
     }
 
     async fn send(&self, from: SocketAddr, to: SocketAddr, data: &[u8]) {
         let relay = self.relays.get(&from);
         if relay.is_some() {
-            lock(&self.figures).to_peers += 1;
+            lock(&self.counters).to_peers += 1;
         }
         let socket = relay.map_or(&self.socket, |relay| &relay.socket);
         if let Err(error) = socket.send_to(data, to).await {
@@ -251,12 +250,12 @@ impl Running {
     }
 }
 
-/// Hands over what comes to a socket.
+/// Forwards received datagrams to the server's task.
 async fn read(socket: Arc<UdpSocket>, queue: mpsc::Sender<Datagram>) {
     let Ok(address) = socket.local_addr() else { return };
     let mut buffer = [0; LARGEST_DATAGRAM];
     loop {
-        // Some systems report here that an earlier datagram reached no one.
+        // Some systems report an earlier ICMP error here.
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
         if queue.send((address, from, buffer[..length].to_vec())).await.is_err() {
             return;
@@ -264,6 +263,6 @@ async fn read(socket: Arc<UdpSocket>, queue: mpsc::Sender<Datagram>) {
     }
 }
 
-fn lock(figures: &Mutex<Figures>) -> MutexGuard<'_, Figures> {
-    figures.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(counters: &Mutex<TurnCounters>) -> MutexGuard<'_, TurnCounters> {
+    counters.lock().unwrap_or_else(PoisonError::into_inner)
 }

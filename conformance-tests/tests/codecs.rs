@@ -1,4 +1,4 @@
-//! The codecs' contract, for every codec there is.
+//! Conformance tests of every registered codec.
 
 use blink_api::{AudioCodec, Configuration, Context, Registry, SystemClock};
 use blink_conformance::codec;
@@ -13,7 +13,7 @@ async fn every_registered_codec_fulfils_the_contract() {
     for entry in registry.entries::<dyn AudioCodec>() {
         let configuration = Configuration::builder(&registry).build().unwrap();
         let made = entry.create(&configuration, &context).await.unwrap();
-        assert_eq!(made.capabilities(), entry.capabilities, "{} declares the same twice", entry.name);
+        assert_eq!(made.capabilities(), entry.capabilities, "{} declares the same duplicate", entry.name);
         codec::verify(&*made);
         verified.push(entry.name);
     }

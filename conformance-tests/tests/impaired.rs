@@ -1,12 +1,12 @@
-//! Networks that fail under real stacks on real sockets, in real time: cut, and lossy, between
-//! every two network transports. What recovers here are the stacks themselves, where the other
-//! scenarios cut between engine and backend.
+//! Outages and loss under real stacks on real sockets, in real time, between every two network
+//! transports. Here the stacks themselves must recover, while the other scenarios cut between
+//! engine and backend.
 
 use std::time::Duration;
 
 use blink_api::Registry;
-use blink_conformance::impaired::{Impairment, Loss, SignalingImpairment};
-use blink_conformance::lab::{Impaired, Stage, Timing};
+use blink_conformance::impaired::Impairments;
+use blink_conformance::lab::{Impaired, LabConfig, Timing};
 use blink_conformance::scenarios;
 use blink_signaling_libp2p as _;
 use blink_transport_str0m as _;
@@ -15,37 +15,40 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 const PAIRS: [[&str; 2]; 4] =
     [["str0m", "webrtc-rs"], ["webrtc-rs", "str0m"], ["str0m", "str0m"], ["webrtc-rs", "webrtc-rs"]];
-/// Blackouts short and long, and another address.
+/// Short and long outages, and an address change.
 const CUT: [&str; 3] = ["blackout-of-5-s", "blackout-of-20-s", "address-changes"];
-/// A call of three is set up and heard on a network that loses, delays and repeats.
+/// A call of three on a network with loss, delay and duplication.
 const ROUGH: [&str; 1] = ["three-way"];
 
 fn main() {
     let arguments = Arguments::from_args();
     let rough = Impaired {
-        packets: Impairment {
-            delay: Duration::from_millis(30),
-            jitter: Duration::from_millis(20),
-            loss: Loss::Bursts { every: 40.0, length: 2.0 },
-            duplicated: 0.02,
-            reordered: Some(50),
-            seed: 1,
-            ..Impairment::NONE
+        // Bursts of two packets, one in 42 packets.
+        packets: Impairments {
+            delay: Duration::from_millis(10),
+            jitter: Duration::from_millis(40),
+            in_order: true,
+            loss: 2.0 / 42.0,
+            burst: Some(2.0),
+            duplicate: 0.02,
+            reorder: Some(50),
+            ..Impairments::NONE
         },
-        deliveries: SignalingImpairment {
+        deliveries: Impairments {
             delay: Duration::from_millis(20),
             jitter: Duration::from_millis(60),
-            lost: 0.1,
-            duplicated: 0.1,
-            seed: 1,
+            loss: 0.1,
+            duplicate: 0.1,
+            ..Impairments::NONE
         },
+        seed: 1,
     };
     let networks = [("cut", Impaired::CUTS_ONLY, &CUT[..]), ("rough", rough, &ROUGH[..])];
     let trials = networks.into_iter().flat_map(|(network, impaired, names)| {
         PAIRS.into_iter().flat_map(move |pair| {
             let wanted = scenarios::all().into_iter().filter(move |scenario| names.contains(&scenario.name));
             wanted.map(move |scenario| {
-                let name = format!("{network}::{}::{}", stage(pair, impaired).name(), scenario.title());
+                let name = format!("{network}::{}::{}", config(pair, impaired).name(), scenario.title());
                 Trial::test(name, move || in_real_time(scenario, pair, impaired))
             })
         })
@@ -55,19 +58,19 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-fn stage(transports: [&str; 2], impaired: Impaired) -> Stage {
+fn config(transports: [&str; 2], impaired: Impaired) -> LabConfig {
     let registry = Registry::discovered().expect("backends have different names");
-    let stage = Stage::new(registry, "str0m", "libp2p", Timing::Real);
+    let config = LabConfig::new(registry, "str0m", "libp2p", Timing::Real);
     let settings = [
         r#"signalings.libp2p.listen=["/ip4/127.0.0.1/tcp/0"]"#,
         "signalings.libp2p.mdns=false",
         r#"ice.interfaces=["127.0.0.1"]"#,
     ];
-    Stage {
+    LabConfig {
         transports: transports.map(str::to_owned),
         settings: settings.map(str::to_owned).into(),
         impaired: Some(impaired),
-        ..stage
+        ..config
     }
 }
 
@@ -77,5 +80,5 @@ fn in_real_time(
     impaired: Impaired,
 ) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    Ok(runtime.block_on(scenario.run_on(&stage(transports, impaired)))?)
+    Ok(runtime.block_on(scenario.run_on(&config(transports, impaired)))?)
 }

@@ -1,9 +1,9 @@
-//! The matrix: call scenarios on real sockets, for every ordered pair of network transports and of
+//! Matrix of call scenarios on real sockets, for every ordered pair of network transports and of
 //! network signaling backends, in real time.
 //!
-//! Without more said it is the quick set, a selection for every pairing; `BLINK_MATRIX=full` makes
-//! it all of them. What waits for a part of the engine is listed as ignored. A pairing without a
-//! case is a failure.
+//! The default is the quick set, a selection for every pairing; `BLINK_MATRIX=full` runs all
+//! scenarios. Scenarios that are not implemented are listed as ignored. A pairing without a case is
+//! a failure.
 
 use blink_api::{Registry, Signaling, Transport};
 use blink_conformance::matrix::{Case, Matrix, Pairing, QUICK, Row, Verdict};
@@ -13,7 +13,7 @@ use blink_transport_str0m as _;
 use blink_transport_webrtc_rs as _;
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Cases at a time: they mostly wait.
+/// Concurrent cases, which are mostly idle.
 const LANES: usize = 16;
 
 fn main() {
@@ -28,15 +28,14 @@ fn main() {
     ]);
     let matrix = if full { matrix } else { matrix.only(|number| QUICK.contains(&number)) };
     let (quiet, together): (Vec<_>, Vec<_>) = matrix.cases().into_iter().partition(|case| case.scenario.quiet_machine);
-    let trial = |case: Case| Trial::test(case.name(), move || judge(&case.run()));
+    let trial = |case: Case| Trial::test(case.name(), move || decide(&case.run()));
     let mut trials: Vec<Trial> = together.into_iter().map(trial).collect();
     let quiet = quiet.into_iter().map(trial);
     let counted = matrix.clone();
     trials.push(Trial::test("every_pairing_has_cases", move || has_cases(&counted)));
     let waits = |row: Row| Trial::test(row.name(), || Ok(())).with_ignored_flag(true);
     trials.extend(matrix.waiting().into_iter().map(waits));
-    // With a process for each test, as nextest has it, `.config/nextest.toml` says what runs beside
-    // what.
+    // nextest runs a process per test; `.config/nextest.toml` limits what runs concurrently.
     if std::env::var_os("NEXTEST").is_some() || arguments.list {
         trials.extend(quiet);
         libtest_mimic::run(&arguments, trials).exit();
@@ -58,8 +57,8 @@ fn pairings() -> Vec<Pairing> {
     Pairing::all(&transports, &signalings)
 }
 
-/// Backends that are here can do everything: an `Unsupported` would be news.
-fn judge(row: &Row) -> Result<(), Failed> {
+/// All backends of this repository support everything, so that `Unsupported` is a failure.
+fn decide(row: &Row) -> Result<(), Failed> {
     match &row.verdict {
         Verdict::Passed => Ok(()),
         Verdict::Failed(why) => Err(why.into()),

@@ -1,4 +1,4 @@
-//! The media hosts' contract.
+//! Conformance tests of the media hosts.
 
 use std::sync::Arc;
 

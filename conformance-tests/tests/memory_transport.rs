@@ -1,4 +1,4 @@
-//! The memory transport against the suite for transports: between two of a hub, and within one.
+//! Conformance tests of the memory transport: between two transports of a hub, and within one.
 
 use blink_conformance::transport;
 use blink_transport_memory::{Hub, MemoryTransport};
@@ -16,7 +16,7 @@ async fn sessions_of_one_transport_fulfil_the_contract() {
     transport::verify(&transport, &transport).await;
 }
 
-/// Nothing in it waits: the same on a clock that stands still.
+/// The transport never waits for time: the same tests on a paused clock.
 #[tokio::test(start_paused = true)]
 async fn the_contract_holds_under_a_paused_clock() {
     let hub = Hub::default();

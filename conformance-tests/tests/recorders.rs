@@ -1,5 +1,5 @@
-//! The recorders' contract, with the simplest recorder that fulfils it, and with ones that are
-//! broken on purpose: each is caught by the part of the contract that is about it.
+//! Conformance tests for recorders, run against a minimal recorder, and against broken ones: each
+//! must be detected by the test that is about it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,34 +13,33 @@ use blink_api::{
 };
 use blink_conformance::recorder::{self as contract, verify};
 
-/// What is wrong with a recorder.
+/// Fault of a recorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
-    /// Takes what it did not declare.
+    /// Accepts an undeclared kind.
     TakesVideo,
-    /// Takes no track of a kind that it declared.
+    /// Refuses a declared kind.
     TakesNothing,
-    /// Passes over pieces of tracks that nobody added.
+    /// Ignores samples of unknown tracks.
     TakesUnknownTracks,
     /// Keeps only the first second.
     Stops,
-    /// Counts a byte too many.
+    /// Reports a byte too many.
     MiscountsBytes,
-    /// All recordings have the same file.
+    /// Uses one file for all recordings.
     SharesFiles,
-    /// Begins the files of an earlier recording anew.
+    /// Truncates the files of an earlier recording.
     WritesOver,
     /// Writes only at the end.
     WritesAtTheEnd,
-    /// Makes the directory that is not there.
+    /// Creates a missing directory.
     MakesDirectories,
-    /// Says that something went wrong, and not where.
+    /// Returns an error that does not name the path.
     NamesNoPath,
 }
 
-/// Writes each track to a file of its own: samples as they are, packets with their length before
-/// them.
+/// Writes each track to a file of its own: raw samples, and packets with a length prefix.
 struct Plain(Fault);
 
 struct PlainRecording {
@@ -52,7 +51,7 @@ struct PlainRecording {
 struct PlainTrack {
     path: PathBuf,
     file: File,
-    /// What the next tick writes.
+    /// Data to write at the next tick.
     waiting: Vec<u8>,
 }
 
@@ -79,7 +78,7 @@ impl Recording for PlainRecording {
     fn add_track(&mut self, track: RecordedTrack) -> Result<()> {
         let is_video = matches!(&track.format, TrackFormat::Encoded(codec) if codec.channels == 0);
         if is_video && self.fault != Fault::TakesVideo || self.fault == Fault::TakesNothing {
-            return Err(Error::new(ErrorKind::Unsupported, "tracks of this kind are not kept"));
+            return Err(Error::new(ErrorKind::Unsupported, "tracks of this kind are not supported"));
         }
         let name = match self.fault {
             Fault::SharesFiles => format!("{}.raw", track.key.endpoint.device),
@@ -89,7 +88,7 @@ impl Recording for PlainRecording {
         let again = matches!(self.fault, Fault::SharesFiles | Fault::WritesOver);
         let options = File::options().write(true).create_new(!again).create(again).truncate(again).open(&path);
         let file = options.map_err(|error| {
-            Error::new(ErrorKind::Io, "a track's file cannot be begun").with("path", path.display()).source(error)
+            Error::new(ErrorKind::Io, "cannot create a track's file").with("path", path.display()).source(error)
         })?;
         self.tracks.insert(track.key, PlainTrack { path, file, waiting: Vec::new() });
         Ok(())
@@ -144,7 +143,7 @@ impl PlainRecording {
 }
 
 #[test]
-fn the_simplest_recorder_fulfils_the_contract() {
+fn a_minimal_recorder_fulfils_the_contract() {
     let directory = tempfile::tempdir().unwrap();
     verify(&Plain(Fault::None), directory.path());
 }
@@ -164,20 +163,20 @@ fn the_recorders_of_this_project_fulfil_the_contract() {
     }
 }
 
-/// One part of the contract.
+/// One test of the suite.
 type Part = fn(&dyn Recorder, &Path);
 
 #[test]
-fn recorders_that_are_broken_are_caught_by_the_part_that_is_about_it() {
+fn broken_recorders_are_detected_by_the_matching_test() {
     let parts: [(Fault, Part); 10] = [
-        (Fault::TakesVideo, contract::formats_are_taken_as_declared),
-        (Fault::TakesNothing, contract::formats_are_taken_as_declared),
+        (Fault::TakesVideo, contract::accepted_formats_match_the_capabilities),
+        (Fault::TakesNothing, contract::accepted_formats_match_the_capabilities),
         (Fault::TakesUnknownTracks, contract::unknown_tracks_are_not_found),
-        (Fault::Stops, contract::what_is_pushed_is_in_the_files),
-        (Fault::MiscountsBytes, contract::tracks_may_come_later_and_pause),
-        (Fault::SharesFiles, contract::recordings_at_the_same_time_are_apart),
-        (Fault::WritesOver, contract::what_was_recorded_is_never_written_over),
-        (Fault::WritesAtTheEnd, contract::what_was_written_stays_when_a_recording_is_dropped),
+        (Fault::Stops, contract::pushed_samples_are_in_the_files),
+        (Fault::MiscountsBytes, contract::tracks_may_start_later_and_pause),
+        (Fault::SharesFiles, contract::concurrent_recordings_have_separate_files),
+        (Fault::WritesOver, contract::existing_recordings_are_never_overwritten),
+        (Fault::WritesAtTheEnd, contract::written_data_survives_a_dropped_recording),
         (Fault::MakesDirectories, missing),
         (Fault::NamesNoPath, missing),
     ];
@@ -186,11 +185,11 @@ fn recorders_that_are_broken_are_caught_by_the_part_that_is_about_it() {
             let directory = tempfile::tempdir().unwrap();
             catch_unwind(AssertUnwindSafe(|| part(&Plain(fault), directory.path())))
         };
-        assert!(run(Fault::None).is_ok(), "a sound recorder is caught where {fault:?} should be");
+        assert!(run(Fault::None).is_ok(), "the recorder without a fault fails the test of {fault:?} should be");
         assert!(run(fault).is_err(), "{fault:?} is not noticed");
     }
 }
 
 fn missing(recorder: &dyn Recorder, directory: &Path) {
-    contract::a_directory_that_is_not_there_is_named(recorder, &directory.join("not there"));
+    contract::missing_directories_are_named(recorder, &directory.join("not there"));
 }

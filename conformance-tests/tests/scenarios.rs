@@ -1,8 +1,8 @@
-//! Every call scenario over the memory backends, in virtual time; and each once more in a lab with
-//! a fault, where it must fail.
+//! Every call scenario over the memory backends, in virtual time; and each once more with each of
+//! its faults, with which it must fail.
 
 use blink_api::Registry;
-use blink_conformance::lab::{Failure, FailureKind, Stage, Timing};
+use blink_conformance::lab::{Failure, FailureKind, LabConfig, Timing};
 use blink_conformance::scenarios;
 use blink_signaling_memory as _;
 use blink_transport_memory as _;
@@ -13,34 +13,33 @@ fn main() {
     let mut trials = Vec::new();
     for scenario in scenarios::all() {
         let title = scenario.title();
-        let name = format!("call::{}::{title}", stage().name());
-        trials.push(Trial::test(name, move || Ok(on_paused_time(scenario.run_on(&stage()))?)));
+        let name = format!("call::{}::{title}", config().name());
+        trials.push(Trial::test(name, move || Ok(on_paused_time(scenario.run_on(&config()))?)));
         for (number, fault) in scenario.faults.iter().enumerate() {
             let name = match number {
                 0 => format!("red::{title}"),
                 _ => format!("red::{title}::{}", number + 1),
             };
-            trials.push(Trial::test(name, move || red(on_paused_time(scenario.run_with(&stage(), *fault)))));
+            trials.push(Trial::test(name, move || red(on_paused_time(scenario.run_with(&config(), *fault)))));
         }
     }
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// Both sides on the memory backends. Every run has networks of its own: they belong to the
-/// registry.
-fn stage() -> Stage {
+/// Memory backends on both sides. Every run has networks of its own, which belong to the registry.
+fn config() -> LabConfig {
     let registry = Registry::discovered().expect("backends have different names");
-    Stage::new(registry, "memory", "memory", Timing::Virtual)
+    LabConfig::new(registry, "memory", "memory", Timing::Virtual)
 }
 
 fn on_paused_time<T>(run: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().start_paused(true).build().expect("a runtime needs no more than a thread");
+    let runtime = runtime.enable_all().start_paused(true).build().expect("a single-threaded runtime");
     runtime.block_on(run)
 }
 
-/// A scenario in a lab with a fault must fail, and by what it asserts. With `BLINK_SHOW_RED` set
-/// one sees by what.
+/// A scenario in a lab with a fault must fail by an assertion. `BLINK_SHOW_RED` prints the
+/// failures.
 #[expect(clippy::print_stderr, reason = "asked for")]
 fn red(outcome: Result<(), Failure>) -> Result<(), Failed> {
     match outcome {
@@ -51,6 +50,6 @@ fn red(outcome: Result<(), Failure>) -> Result<(), Failed> {
             Ok(())
         }
         Err(failure) => Err(format!("failed for another reason: {failure}").into()),
-        Ok(()) => Err("held in spite of the fault: it does not verify what it says".into()),
+        Ok(()) => Err("passed in spite of the fault: the scenario does not verify its property".into()),
     }
 }

@@ -1,4 +1,4 @@
-//! The signaling suite, for every backend.
+//! Conformance tests of every signaling backend.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ signaling_tests!(ipfs_with_libp2p_quic, NodeNetwork::new([Kind::Ipfs, Kind::Libp
 signaling_tests!(libp2p_with_ipfs_websocket, NodeNetwork::new([Kind::Libp2p, Kind::Ipfs], WEBSOCKET));
 signaling_tests!(ipfs_with_libp2p_websocket, NodeNetwork::new([Kind::Ipfs, Kind::Libp2p], WEBSOCKET));
 
-/// What stands before and after the port.
+/// Parts of a listen address before and after the port.
 type Carrier = [&'static str; 2];
 const TCP: Carrier = ["/ip4/127.0.0.1/tcp/", ""];
 const QUIC: Carrier = ["/ip4/127.0.0.1/udp/", "/quic-v1"];
@@ -47,26 +47,26 @@ enum Kind {
     Ipfs,
 }
 
-/// Nodes on the loopback interface with a key file each, so that a node can come back as itself.
-/// Node `a` is of the first kind, the others are of the second.
+/// Nodes on the loopback interface with a key file each, so that a node can restart with its
+/// identity. Node `a` is of the first kind, the others are of the second.
 struct NodeNetwork {
     kinds: [Kind; 2],
     carrier: Carrier,
     keys: tempfile::TempDir,
-    listening: Mutex<HashMap<String, String>>,
+    audio_checks: Mutex<HashMap<String, String>>,
 }
 
 impl NodeNetwork {
     fn new(kinds: [Kind; 2], carrier: Carrier) -> Self {
         let keys = tempfile::tempdir().expect("there is room for a key");
-        Self { kinds, carrier, keys, listening: Mutex::default() }
+        Self { kinds, carrier, keys, audio_checks: Mutex::default() }
     }
 }
 
 #[async_trait]
 impl Network for NodeNetwork {
     async fn start(&self, name: &str) -> Arc<dyn Signaling> {
-        let known = self.listening.lock().unwrap().get(name).cloned();
+        let known = self.audio_checks.lock().unwrap().get(name).cloned();
         let [before, after] = self.carrier;
         let listen = vec![known.unwrap_or_else(|| format!("{before}0{after}"))];
         let node_key = Some(self.keys.path().join(name));
@@ -81,8 +81,8 @@ impl Network for NodeNetwork {
             }
         };
         let address = node.addresses().await.unwrap().swap_remove(0);
-        let (listening, _) = address.split_once("/p2p/").expect("an address names its node");
-        self.listening.lock().unwrap().insert(name.to_owned(), listening.to_owned());
+        let (audio_checks, _) = address.split_once("/p2p/").expect("an address names its node");
+        self.audio_checks.lock().unwrap().insert(name.to_owned(), audio_checks.to_owned());
         node
     }
 }

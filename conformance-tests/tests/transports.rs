@@ -1,4 +1,4 @@
-//! The transports' contract between every two transports that can meet, in both roles.
+//! Conformance tests between every two network transports, in both roles.
 
 use blink_api::Transport;
 use blink_conformance::transport;
@@ -21,39 +21,39 @@ macro_rules! pairs {
             pairs! { @tests $offerer, $answerer:
                 negotiates_and_carries
                 candidates_may_trickle_and_repeat
-                candidates_may_come_before_the_description
-                packets_arrive_as_they_were_sent
+                candidates_may_precede_the_description
+                packets_are_delivered_unchanged
                 packets_without_payload_arrive
-                messages_arrive_both_ways
+                messages_are_delivered_both_ways
                 messages_for_a_slow_reader_are_bounded
                 messages_for_a_peer_that_is_gone_are_bounded
-                a_listener_hears_and_may_speak_later
-                a_removed_track_ends_and_the_other_goes_on
+                a_receive_only_side_can_add_a_track_later
+                a_removed_track_ends_and_the_other_direction_continues
                 ice_restart_keeps_media
                 stats_count_what_was_sent
                 sections_carry_their_own_tracks
                 sides_may_have_different_numbers_of_tracks
-                video_goes_in_either_codec
+                video_is_carried_in_either_codec
                 video_without_a_shared_codec_is_refused
                 key_frame_requests_reach_the_sender
                 an_ice_restart_keeps_all_sections
-                audio_goes_on_while_video_flows
-                lost_video_is_sent_again
+                audio_continues_during_video_bursts
+                lost_video_is_retransmitted
                 no_common_codec_is_incompatible
-                redundant_audio_goes_where_both_have_it
-                unusable_input_is_invalid_and_harmless
-                unusual_lines_are_taken
+                redundant_audio_is_negotiated_if_both_support_it
+                malformed_input_is_invalid_and_harmless
+                unusual_lines_are_accepted
                 unusual_sections_are_rejected
                 rejected_sections_need_no_mid
-                other_hosts_are_sent_few_checks
+                checks_to_third_parties_are_bounded
                 everything_fails_after_close
-                a_closed_peer_is_a_lost_path_and_no_more
-                its_sockets_are_free_after_close_and_drop
+                a_closed_peer_is_reported_as_disconnected
+                sockets_are_released_after_close_and_drop
                 relayed_candidates_connect
                 first_messages_arrive_through_relays
-                one_side_may_keep_to_relays
-                hosts_may_go_untold
-                hosts_may_have_names
+                one_side_may_be_relay_only
+                host_candidates_may_be_omitted
+                host_candidates_may_be_mdns_names
             }
         })*
     };
@@ -66,7 +66,7 @@ macro_rules! pairs {
     };
 }
 
-macro_rules! alone {
+macro_rules! exclusive_process {
     ($($transport:ident)*) => {
         $(mod $transport {
             #[tokio::test]
@@ -80,18 +80,18 @@ macro_rules! alone {
             }
 
             #[tokio::test]
-            async fn nothing_leaves_but_through_the_relay() {
-                blink_conformance::transport::nothing_leaves_but_through_the_relay(&super::$transport()).await;
+            async fn relay_only_sends_nothing_past_the_relay() {
+                blink_conformance::transport::relay_only_sends_nothing_past_the_relay(&super::$transport()).await;
             }
 
             #[tokio::test]
-            async fn servers_that_give_nothing_are_told() {
-                blink_conformance::transport::servers_that_give_nothing_are_told(&super::$transport()).await;
+            async fn failing_servers_are_reported() {
+                blink_conformance::transport::failing_servers_are_reported(&super::$transport()).await;
             }
 
             #[tokio::test]
-            async fn unusable_servers_end_no_session() {
-                blink_conformance::transport::unusable_servers_end_no_session(&super::$transport()).await;
+            async fn unusable_servers_do_not_end_the_session() {
+                blink_conformance::transport::unusable_servers_do_not_end_the_session(&super::$transport()).await;
             }
 
             #[tokio::test]
@@ -102,7 +102,7 @@ macro_rules! alone {
     };
 }
 
-alone! { str0m webrtc_rs }
+exclusive_process! { str0m webrtc_rs }
 
 pairs! {
     str0m_str0m: str0m, str0m;

@@ -1,4 +1,4 @@
-//! Every body and every message on the data channel.
+//! Bodies and data channel messages.
 
 use blink_api::{Endpoint, TrackKind};
 use blink_proto::wire::{
@@ -13,7 +13,7 @@ use crate::hex;
 use crate::names::nonce_bytes;
 use crate::scene::{NEW_SECRET, SECRET, Scene};
 
-/// Name, kind, what it says, and its bytes.
+/// Name, kind, fields and bytes of every body.
 pub(crate) fn bodies(scene: &Scene) -> Value {
     let bodies = all(scene).into_iter().map(|(name, body, says)| {
         json!({ "name": name, "kind": body.kind() as u8, "input": says, "output": hex(&cbor::encode(&body)) })
@@ -21,8 +21,8 @@ pub(crate) fn bodies(scene: &Scene) -> Value {
     bodies.collect()
 }
 
-/// Every body with its name and what it says; one of each kind, and a second one where a field may
-/// be absent.
+/// Every body with its name and fields: one of each kind, and a second one with optional fields
+/// absent.
 pub(crate) fn all(scene: &Scene) -> Vec<(&'static str, Body, Value)> {
     let mut bodies = Vec::new();
     for (name, conversation, entries) in [
@@ -135,7 +135,7 @@ fn report(stream: Bytes16) -> ChannelMessage {
     ChannelMessage::Report { version: REPORT_VERSION, interval_ms: 1_000, sections: vec![section], captures }
 }
 
-/// Bob's record, who sees Alice and has a path to her.
+/// Bob's record, with Alice seen and connected.
 pub(crate) fn member(scene: &Scene, entries: Vec<Signed>) -> Member {
     let (alice, stream) = (scene.alice_endpoint(), scene.stream);
     let record = Record {
@@ -238,7 +238,7 @@ fn link(scene: &Scene, sdp: Option<&str>) -> (Link, Value) {
     (link, says)
 }
 
-/// That Alice is in the call.
+/// Claim that Alice is in the call.
 fn claim(scene: &Scene) -> JoinedClaim {
     JoinedClaim { endpoint: scene.alice_endpoint(), boot: 7, version: 1, call_key: scene.alice_signed_key() }
 }
@@ -260,7 +260,7 @@ fn endpoint(endpoint: &Endpoint) -> String {
     hex(endpoint.did.public_key()) + &hex(endpoint.device.as_bytes())
 }
 
-/// The digest of entries that stand in its order.
+/// Digest of entries, in order.
 fn digest(entries: &[Signed]) -> [u8; 16] {
     let hash = entries.iter().fold(Sha256::new(), |hash, entry| hash.chain_update(&entry.bytes)).finalize();
     *hash.first_chunk().expect("a SHA-256 hash has 32 bytes")

@@ -1,5 +1,4 @@
-//! Cases on which two implementations of the same text could differ: what is refused, what is
-//! ignored, what counts.
+//! Edge cases in which two implementations could differ: refused, ignored and accepted input.
 
 use blink_api::Did;
 use blink_proto::secure::{AgreementKey, Refusal, verify};
@@ -15,7 +14,7 @@ use crate::envelopes::from_bob;
 use crate::scene::{BOB_SEED, Scene};
 use crate::{bodies, hex};
 
-/// Bytes, and whether they are deterministic CBOR as the wire has it.
+/// Bytes, and whether they are deterministic CBOR as the wire format requires.
 pub(crate) fn encodings() -> Value {
     let nested = |levels: usize, innermost: u8| [vec![0x81; levels - 1], vec![innermost]].concat();
     let (accepted, refused) = ("accepted", "malformed");
@@ -41,11 +40,11 @@ pub(crate) fn encodings() -> Value {
     encodings.into_iter().collect()
 }
 
-/// Bytes of a content, and what it is taken for.
+/// Bytes of a content, and the result of decoding it.
 pub(crate) fn content_forms(scene: &Scene) -> Value {
     let whole = from_bob(scene, Body::Busy(Busy {})).encode();
     // The last three bytes are the kind, the key of the body, and an empty map; the two before the
-    // kind are the call id's end and the kind's key.
+    // kind are the end of the call id and the key of the kind.
     let head = &whole[1..whole.len() - 3];
     let with = |fields: u8, rest: &[u8]| [&[0xa0 | fields], head, rest].concat();
     let without_did = [&[0xa7], &head[35..], &[9, 8, 0xa0]].concat();
@@ -75,7 +74,7 @@ pub(crate) fn content_forms(scene: &Scene) -> Value {
     forms.into_iter().collect()
 }
 
-/// Keys of people, and whether they are.
+/// Public keys, and whether they are usable.
 pub(crate) fn keys(scene: &Scene) -> Value {
     let noncanonical = |least: u8, highest: u8| {
         let mut key = [0xff; 32];
@@ -90,7 +89,7 @@ pub(crate) fn keys(scene: &Scene) -> Value {
         ("an ordinary key", *scene.bob.did().public_key(), "usable"),
         ("the neutral element", neutral, "weak_key"),
         ("no point of the curve", no_point, "weak_key"),
-        // p + 3 and p + 4: 3 and 4 are points' coordinates.
+        // p + 3 and p + 4: 3 and 4 are coordinates of points.
         ("y = p + 3", noncanonical(0xf0, 0x7f), "weak_key"),
         ("y = p + 3, the other x", noncanonical(0xf0, 0xff), "weak_key"),
         ("y = p + 4", noncanonical(0xf1, 0x7f), "weak_key"),
@@ -103,7 +102,7 @@ pub(crate) fn keys(scene: &Scene) -> Value {
     keys.into_iter().collect()
 }
 
-/// Bob's signatures, and those that satisfy the equation S·B = R + k·A all the same and are none.
+/// Bob's signature, and invalid ones that satisfy the equation S·B = R + k·A.
 pub(crate) fn signatures(scene: &Scene) -> Value {
     const MESSAGE: &[u8] = b"blink/1";
     let did = scene.bob.did();
@@ -114,14 +113,12 @@ pub(crate) fn signatures(scene: &Scene) -> Value {
         let hash = Sha512::new().chain_update(r).chain_update(did.public_key()).chain_update(MESSAGE).finalize();
         Scalar::from_bytes_mod_order_wide(&hash.into())
     };
-    // The neutral element is 0·B: whoever has the key can take it for R. It has a second form too,
-    // y = p + 1.
+    // The neutral element is 0·B: any signer can use it for R. Its second encoding is y = p + 1.
     let neutral = EdwardsPoint::default().compress().to_bytes();
     let mut second_form = [0xff; 32];
     (second_form[0], second_form[31]) = (0xee, 0x7f);
     let of_neutral = |r: [u8; 32]| signature(r, challenge(&r) * secret);
-    // R of order 8 and S as for the neutral element: holds where both sides are multiplied by the
-    // cofactor.
+    // R of order 8 with S as for the neutral element satisfies only the equation with the cofactor.
     let torsion = constants::EIGHT_TORSION[1].compress().to_bytes();
     let mut great = sound;
     add_order(&mut great);
@@ -157,9 +154,9 @@ fn signature(r: [u8; 32], s: Scalar) -> [u8; 64] {
     signature
 }
 
-/// Adds the group's order to S, in little endian.
+/// Adds the group order to S, in little endian.
 fn add_order(signature: &mut [u8; 64]) {
-    // The order less 1, and 1.
+    // The order is (order - 1) + 1.
     let order = (Scalar::ZERO - Scalar::ONE).to_bytes();
     let mut carry = 1;
     for (byte, add) in signature[32..].iter_mut().zip(order) {
@@ -168,7 +165,7 @@ fn add_order(signature: &mut [u8; 64]) {
     }
 }
 
-/// Seen and Claim: the last two elements stand in different order, and one is not understood as the
+/// Seen and Claim: their last two elements have different orders, and neither is decoded as the
 /// other.
 pub(crate) fn arrays(scene: &Scene) -> Value {
     let seen = bodies::member(scene, Vec::new()).record.seen.remove(0);
@@ -181,8 +178,7 @@ pub(crate) fn arrays(scene: &Scene) -> Value {
     ])
 }
 
-/// A message with more entries than are read. What is after those is no entry at all, and spoils
-/// nothing.
+/// A message with more entries than are read. Those after the limit are ignored, even if malformed.
 pub(crate) fn entries_of_a_message(scene: &Scene) -> Value {
     let mut offer = offer(scene);
     let entry = scene.signed_entries().remove(0);
@@ -200,8 +196,8 @@ fn offer(scene: &Scene) -> Offer {
     offers.next().expect("it is one of them")
 }
 
-/// Candidates of a generation: those of its description first, then those of the messages in the
-/// order of their indexes, which count the latter only.
+/// Candidates of a generation: those of its description first, then those of the messages in order
+/// of their indexes, which count the latter only.
 pub(crate) fn descriptions(scene: &Scene) -> Value {
     let [host, reflexive, trickled] = [
         "candidate:1 1 udp 2130706431 192.0.2.1 50000 typ host",
@@ -238,9 +234,9 @@ pub(crate) fn descriptions(scene: &Scene) -> Value {
     }])
 }
 
-/// A message on the data channel with elements beyond those that are known.
+/// A data channel message with additional elements.
 pub(crate) fn longer_arrays() -> Value {
-    // [1, [7, 8]] is a Ping; then with a third element within, and with one without.
+    // [1, [7, 8]] is a Ping; additional elements are inside or outside the inner array.
     let forms = [
         ("a ping", &[0x82, 1, 0x82, 7, 8][..], true),
         ("with one element more within", &[0x82, 1, 0x83, 7, 8, 9], true),
@@ -256,7 +252,7 @@ pub(crate) fn longer_arrays() -> Value {
     forms.into_iter().collect()
 }
 
-/// Where the SCTP handshake happens, by whether offer and answer have a valid `a=sctp-init`.
+/// Location of the SCTP handshake, depending on a valid `a=sctp-init` in offer and answer.
 pub(crate) fn sctp_init() -> Value {
     // RFC 9260 §3.3.2: type, flags, length, initiate tag, advertised window, streams out and in,
     // first TSN.
@@ -268,7 +264,7 @@ pub(crate) fn sctp_init() -> Value {
     json!({ "init_chunk": hex(&chunk), "attribute": format!("a=sctp-init:{}", base64(&chunk)), "handshake": handshakes })
 }
 
-/// RFC 4648 §4, with padding.
+/// Base64 with padding (RFC 4648 §4).
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let group = |three: &[u8]| {

@@ -1,4 +1,4 @@
-//! Contents, and envelopes with all that is random in them.
+//! Contents, and envelopes with all of their random values.
 
 use blink_api::{Endpoint, Topic};
 use blink_engine::Identity;
@@ -43,8 +43,8 @@ pub(crate) fn from(endpoint: Endpoint, scene: &Scene, body: Body) -> Content {
     Content { from: endpoint, boot: 7, seq: 1, unix_ms: SENT_MS, call: scene.call, body }
 }
 
-/// Each body in an envelope where it belongs: those for inboxes to Alice's, those for the call's
-/// topic to Alice and two others.
+/// Each body in an envelope on its channel: inbox bodies to Alice, call bodies to Alice and two
+/// others.
 pub(crate) fn envelopes(scene: &Scene) -> Result<Value, Refusal> {
     let mut envelopes = Vec::new();
     for (number, (name, body, _)) in (0u8..).zip(bodies::all(scene)) {
@@ -55,7 +55,7 @@ pub(crate) fn envelopes(scene: &Scene) -> Result<Value, Refusal> {
     Ok(envelopes.into_iter().collect())
 }
 
-/// Where an envelope goes, for whom, and what is random in it.
+/// Channel, recipients and random values of an envelope.
 pub(crate) struct Sealed<'a> {
     pub(crate) topic: Topic,
     pub(crate) tag: Option<&'a [u8; 32]>,
@@ -79,18 +79,18 @@ impl<'a> Sealed<'a> {
         })
     }
 
-    /// Bytes signed and sealed, whatever they are.
+    /// Signs and seals any bytes.
     pub(crate) fn seal(&self, identity: &Identity, content: &[u8]) -> Result<Vec<u8>, Refusal> {
         let sealing = Sealing { topic: self.topic, recipients: &self.recipients, tag: self.tag, identity };
         seal(&sealing, content, &mut self.random.clone())
     }
 
-    /// The envelope with other padding. It has one recipient.
+    /// Replaces the padding of an envelope with one recipient.
     pub(crate) fn repadded(&self, envelope: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let (head, rest) = envelope.split_at(3 + usize::from(envelope[2]));
         let ciphertext = &rest[3..rest.len() - 1];
         let mut key = [0; 32];
-        // The ephemeral key comes first.
+        // The ephemeral key is the first random value.
         let mut random = self.random.clone();
         random.fill_bytes(&mut key);
         random.fill_bytes(&mut key);
@@ -110,7 +110,7 @@ impl<'a> Sealed<'a> {
         [head, &length, &ciphertext, &[0x40]].concat()
     }
 
-    /// What Alice says of an envelope.
+    /// Opens an envelope as Alice.
     pub(crate) fn open(&self, envelope: &[u8]) -> Result<Content, Refusal> {
         open(&self.topic, envelope, &[&self.key], self.tag)
     }
@@ -118,7 +118,7 @@ impl<'a> Sealed<'a> {
     fn envelope(&self, name: &str, identity: &Identity, content: &Content) -> Result<Value, Refusal> {
         let envelope = self.seal(identity, &content.encode())?;
         assert_eq!(self.open(&envelope)?, *content);
-        // In the order in which the engine takes them.
+        // In the order in which the engine draws them.
         let mut random = self.random.clone();
         let mut draw = |bytes: &mut [u8]| random.fill_bytes(bytes);
         let (mut ephemeral, mut content_key) = ([0; 32], [0; 32]);

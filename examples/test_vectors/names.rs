@@ -1,4 +1,4 @@
-//! Keys, names and the roster.
+//! Keys, ids and the roster.
 
 use blink_api::Endpoint;
 use blink_proto::secure::{AgreementKey, inbox_topic};
@@ -61,7 +61,7 @@ pub(crate) fn call(scene: &Scene) -> Value {
     })
 }
 
-/// The nonce that Bob's device gives Alice for this call.
+/// Nonce that Bob's device issues to Alice for this call.
 pub(crate) fn nonce(scene: &Scene) -> Value {
     json!({
         "input": {
@@ -141,7 +141,7 @@ pub(crate) fn entries(scene: &Scene) -> Value {
     entries.collect()
 }
 
-/// Of all three entries, which stand in its order.
+/// Digest of all three entries, in order.
 pub(crate) fn digest(scene: &Scene) -> Value {
     let mut hash = Sha256::new();
     let bytes: Vec<_> = scene.signed_entries().into_iter().map(|signed| signed.bytes).collect();

@@ -1,4 +1,4 @@
-//! Envelopes that must be refused, and why.
+//! Envelopes that must be refused, with the reason.
 
 use blink_api::{Did, Endpoint};
 use blink_proto::secure::Refusal;
@@ -9,13 +9,13 @@ use crate::envelopes::{Sealed, from, from_bob};
 use crate::scene::Scene;
 use crate::{bodies, hex};
 
-/// In an envelope with one recipient: where the version stands, the ephemeral key, the wrap's hint
-/// and the wrap itself.
+/// Offsets in an envelope with one recipient: version, ephemeral key, hint of the wrap, and the
+/// wrap.
 const VERSION: usize = 4;
 const EPHEMERAL: usize = 8;
 const HINT: usize = 43;
 const WRAP: usize = 51;
-/// In one with four: where the first wrap's head stands.
+/// Offset of the first wrap in an envelope with four wraps.
 const WRAPS: usize = 42;
 
 pub(crate) fn refused(scene: &Scene) -> Result<Value, Refusal> {
@@ -94,13 +94,13 @@ pub(crate) fn refused(scene: &Scene) -> Result<Value, Refusal> {
     Ok(refused.into_iter().collect())
 }
 
-/// The header's length in two bytes where one suffices.
+/// Encodes the header's length in two bytes where one suffices.
 fn overlong(envelope: &[u8]) -> Vec<u8> {
     assert_eq!(envelope[..2], [0x83, 0x58], "an array of three, a string with its length in a byte");
     [&[0x83, 0x59, 0], &envelope[2..]].concat()
 }
 
-/// A refusal's name in `docs/protocol.md`.
+/// Name of a refusal in `docs/protocol.md`.
 fn word(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Malformed => "malformed",

@@ -1,4 +1,4 @@
-//! Alice calls Bob: who they are and what they know.
+//! Fixed keys and state of a call from Alice to Bob.
 
 use blink_api::{CallId, DeviceId, Endpoint, StreamId};
 use blink_engine::Identity;
@@ -11,16 +11,16 @@ pub(crate) const BOB_SEED: [u8; 32] = [2; 32];
 pub(crate) const CAROL_SEED: [u8; 32] = [12; 32];
 pub(crate) const DAVE_SEED: [u8; 32] = [14; 32];
 pub(crate) const SECRET: [u8; 32] = [3; 32];
-/// That of the call once Carol was removed.
+/// Secret of the call after Carol's removal.
 pub(crate) const NEW_SECRET: [u8; 32] = [15; 32];
 pub(crate) const ROOT_NONCE: [u8; 16] = [4; 16];
 pub(crate) const ROOT_MS: u64 = 1_700_000_000_000;
 pub(crate) const ALICE_CALL_SCALAR: [u8; 32] = [5; 32];
 pub(crate) const BOB_CALL_SCALAR: [u8; 32] = [6; 32];
 pub(crate) const BOOT_SECRET: [u8; 32] = [13; 32];
-/// Minutes since Bob's device started.
+/// Minutes since the start of Bob's device.
 pub(crate) const MINUTE: u64 = 2;
-/// Of what is in the call beside them.
+/// Call keys of the other members.
 pub(crate) const STRANGERS: [[u8; 32]; 2] = [[7; 32], [8; 32]];
 
 pub(crate) struct Scene {
@@ -89,9 +89,8 @@ impl Scene {
         sign_call_key(&self.bob, &self.bob_endpoint().device, &self.call, self.bob_key.public())
     }
 
-    /// One entry of each kind, in the order of a digest: its name, the signer, and the content.
-    /// Carol is invited by Bob, then removed; people she invited would be gone with her, but for
-    /// Dave.
+    /// One entry of each kind, in the order of a digest: name, signer and content. Carol is invited
+    /// by Bob, then removed; members that she invited are removed with her, except Dave.
     pub(crate) fn entries(&self) -> Vec<(&'static str, &Identity, Entry)> {
         let entry = |about: &Identity, body| Entry { call: self.call, did: about.did(), body };
         let mut entries = vec![
@@ -112,7 +111,7 @@ impl Scene {
         entries
     }
 
-    /// All of them, signed.
+    /// The signed entries.
     pub(crate) fn signed_entries(&self) -> Vec<Signed> {
         self.entries().iter().map(|(_, signer, entry)| sign_entry(signer, entry)).collect()
     }

@@ -1,4 +1,4 @@
-//! What the documents show is what compiles and what is understood.
+//! Tests that the code and configuration in documents match the repository.
 
 use blink_api::{AudioCodec, Configuration, Entry, Registry, Result};
 use blink_engine::Blink;
@@ -8,12 +8,12 @@ use {blink_media_synthetic as _, blink_signaling_libp2p as _, blink_transport_st
 const README: &str = include_str!("../../README.md");
 const BACKENDS: &str = include_str!("../../docs/backends.md");
 
-/// A program without what its first lines say about it.
+/// Source of a program without its leading doc comment.
 fn program(source: &str) -> String {
     source.lines().skip_while(|line| line.starts_with("//!") || line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-/// The lines between a fence of this language and the next fence.
+/// Content of a document's first code block in a language.
 fn block<'a>(document: &'a str, language: &str) -> &'a str {
     let (_, rest) = document.split_once(&format!("```{language}\n")).expect("the document has such a block");
     rest.split_once("```").expect("a block ends").0
@@ -50,7 +50,7 @@ fn an_entry_can_be_registered_by_hand() {
     assert!(Registry::empty().with(&ENTRY).unwrap().entry::<dyn AudioCodec>("opus").is_ok());
 }
 
-/// As `docs/integrators.md` begins.
+/// The example of `docs/integrators.md`.
 #[expect(dead_code, reason = "that it compiles is the test")]
 async fn lifecycle() -> Result<Blink> {
     let registry = Registry::discovered()?;

@@ -1,4 +1,4 @@
-//! The local addresses to offer as host candidates.
+//! Selection of local addresses for host candidates.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -8,17 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use blink_api::{Error, ErrorKind, Result};
 use if_addrs::Interface;
 
-/// More addresses than this are left out: each costs a socket and doubles the pairs to check.
-const MOST_ADDRESSES: usize = 8;
-/// Notices remembered, so that each is given once.
+/// Maximum number of addresses: each costs a socket and adds a row of candidate pairs.
+const MAX_ADDRESSES: usize = 8;
+/// Maximum number of remembered log messages, each of which is logged once.
 const MAX_NOTICES: usize = 64;
-/// Destinations that only a default route leads to (RFC 5737, RFC 3849). Nothing is sent there.
+/// Destinations reached only by a default route (RFC 5737, RFC 3849). Nothing is sent to them.
 const OUTSIDE: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9),
     SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9),
 ];
-/// How the interfaces of containers and virtual machines are usually named, where the system does
-/// not say what they are.
+/// Usual name prefixes of container and VM interfaces, for systems without a better indication.
 const VIRTUAL_NAMES: &[&str] = &[
     "br-",
     "bridge",
@@ -39,24 +38,24 @@ const VIRTUAL_NAMES: &[&str] = &[
     "vEthernet",
 ];
 
-/// Chooses local addresses, and says once what it leaves out. Cheap to clone.
+/// Selector of local addresses, which logs omitted ones once. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct AddressSelector {
     notices: Arc<Mutex<HashSet<String>>>,
 }
 
-/// Addresses chosen, the most useful first, and what the user should know of the choice.
+/// Selected addresses, most useful first, and what to log about the selection.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Selection {
     addresses: Vec<IpAddr>,
-    /// Names of the interfaces whose addresses are beyond the limit.
-    left_out: Vec<String>,
-    /// Wanted interfaces that are not there, and how many of those are named by address.
-    absent: Vec<String>,
-    absent_addresses: usize,
+    /// Interfaces with addresses beyond the limit.
+    omitted: Vec<String>,
+    /// Configured interfaces that do not exist now, and the number of those given by address.
+    missing: Vec<String>,
+    missing_addresses: usize,
 }
 
-/// An address of an interface.
+/// Address of a local interface.
 struct LocalAddress {
     name: String,
     ip: IpAddr,
@@ -65,47 +64,46 @@ struct LocalAddress {
 }
 
 impl AddressSelector {
-    /// The addresses a session should use now, at most eight.
+    /// Selects the addresses for a session, at most eight.
     ///
-    /// * `wanted` names interfaces or their addresses (`ice.interfaces`). Only these are used,
-    ///   loopback ones too, in that order. Those that are not there now are left out; a later
-    ///   session or ICE restart uses them.
-    /// * Without a wish: every interface that is up, but neither loopback nor link-local addresses.
-    ///   Those with a route to the outside come first, those of containers and virtual machines
-    ///   last. Where that leaves none (no network), a loopback address, so that two sessions on one
-    ///   machine connect.
-    ///
+    /// * `wanted` lists interfaces or addresses (`ice.interfaces`). Only these are used, including
+    ///   loopback, in this order. Those that do not exist now are skipped; a later session or ICE
+    ///   restart picks them up.
+    /// * If it is empty: every interface that is up, without loopback and link-local addresses.
+    ///   Those with a default route come first, those of containers and virtual machines last. If
+    ///   there is none (no network), a loopback address, so that two sessions on one machine can
+    ///   connect.
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) where none of the wanted interfaces is there now,
-    /// [`Io`](ErrorKind::Io) where the system does not tell.
+    /// [`Invalid`](ErrorKind::Invalid) if none of the wanted interfaces exists now,
+    /// [`Io`](ErrorKind::Io) if the interfaces cannot be listed.
     pub fn usable(&self, wanted: &[String]) -> Result<Vec<IpAddr>> {
         let local: Vec<LocalAddress> = if_addrs::get_if_addrs()?.into_iter().map(LocalAddress::new).collect();
         let outside = if wanted.is_empty() { outside_addresses() } else { Vec::new() };
         let selection = select(&local, wanted, &outside);
-        self.tell(&selection);
+        self.log(&selection);
         if selection.addresses.is_empty() {
-            return Err(Error::new(ErrorKind::Invalid, "none of the wanted interfaces is there now")
+            return Err(Error::new(ErrorKind::Invalid, "none of the configured interfaces exists now")
                 .with("key", "ice.interfaces")
                 .with("value", wanted.join(", ")));
         }
         Ok(selection.addresses)
     }
 
-    /// Names interfaces only: addresses do not belong into logs.
-    fn tell(&self, selection: &Selection) {
-        let Selection { left_out, absent, absent_addresses, .. } = selection;
-        if !left_out.is_empty() && self.is_new(format!("left out {left_out:?}")) {
+    /// Logs interface names only, since addresses are private.
+    fn log(&self, selection: &Selection) {
+        let Selection { omitted, missing, missing_addresses, .. } = selection;
+        if !omitted.is_empty() && self.is_new(format!("omitted {omitted:?}")) {
             tracing::warn!(
-                interfaces = left_out.join(", "),
-                limit = MOST_ADDRESSES,
-                "more local addresses than calls use; ice.interfaces names those to use"
+                interfaces = omitted.join(", "),
+                limit = MAX_ADDRESSES,
+                "more local addresses than a session uses: list the ones to use in ice.interfaces"
             );
         }
-        if absent.len() + absent_addresses > 0 && self.is_new(format!("absent {absent:?} {absent_addresses}")) {
+        if missing.len() + missing_addresses > 0 && self.is_new(format!("absent {missing:?} {missing_addresses}")) {
             tracing::warn!(
-                interfaces = absent.join(", "),
-                addresses = absent_addresses,
-                "interfaces named in ice.interfaces are not there now and not used"
+                interfaces = missing.join(", "),
+                addresses = missing_addresses,
+                "interfaces in ice.interfaces do not exist now and are skipped"
             );
         }
     }
@@ -136,8 +134,8 @@ fn select(local: &[LocalAddress], wanted: &[String], outside: &[IpAddr]) -> Sele
         }));
         match address {
             _ if chosen.len() > before => {}
-            Some(_) => selection.absent_addresses += 1,
-            None => selection.absent.push(name.clone()),
+            Some(_) => selection.missing_addresses += 1,
+            None => selection.missing.push(name.clone()),
         }
     }
     if wanted.is_empty() {
@@ -147,10 +145,10 @@ fn select(local: &[LocalAddress], wanted: &[String], outside: &[IpAddr]) -> Sele
         if selection.addresses.contains(&local.ip) {
             continue;
         }
-        if selection.addresses.len() < MOST_ADDRESSES {
+        if selection.addresses.len() < MAX_ADDRESSES {
             selection.addresses.push(local.ip);
-        } else if !selection.left_out.contains(&local.name) {
-            selection.left_out.push(local.name.clone());
+        } else if !selection.omitted.contains(&local.name) {
+            selection.omitted.push(local.name.clone());
         }
     }
     if wanted.is_empty() && selection.addresses.is_empty() {
@@ -161,8 +159,8 @@ fn select(local: &[LocalAddress], wanted: &[String], outside: &[IpAddr]) -> Sele
     selection
 }
 
-/// Addresses without loopback and link-local ones, by how likely a peer can reach them. Of each
-/// class, the first address of each interface and family comes before the second of any.
+/// Sorts addresses by the likelihood that a peer can reach them, without loopback and link-local
+/// ones. Within a class, the first address of each interface and family precedes any second one.
 fn by_usefulness<'a>(local: &'a [LocalAddress], outside: &[IpAddr]) -> Vec<&'a LocalAddress> {
     let usable = local.iter().filter(|local| local.is_up && !local.ip.is_loopback() && !is_link_local(local.ip));
     let mut counts: HashMap<(&str, bool), usize> = HashMap::new();
@@ -178,33 +176,33 @@ fn by_usefulness<'a>(local: &'a [LocalAddress], outside: &[IpAddr]) -> Vec<&'a L
             ((class, *count), local)
         })
         .collect();
-    // Stable: otherwise in the system's order.
+    // The sort is stable, so the operating system's order is kept within a rank.
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, local)| local).collect()
 }
 
-/// The local address of each family from which packets to the outside would go.
+/// Local source address of each family for packets that take the default route.
 fn outside_addresses() -> Vec<IpAddr> {
     let source = |destination: SocketAddr| {
         let any = if destination.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = UdpSocket::bind((any, 0))?;
-        // Looks up the route and sends nothing.
+        // Connecting a UDP socket looks up the route without sending.
         socket.connect(destination)?;
         socket.local_addr()
     };
-    // Where there is no such route there is no such address.
+    // Without a default route of a family there is no such address.
     OUTSIDE.into_iter().filter_map(|destination| source(destination).ok()).map(|local| local.ip()).collect()
 }
 
-/// Bridges and the interfaces of containers and virtual machines. Tunnels are not meant.
+/// Returns whether an interface is a bridge or belongs to containers or VMs. Tunnels do not count.
 fn is_virtual(name: &str) -> bool {
-    // Linux says which interfaces are bridges. A name with a slash is none of its interfaces'
-    // names.
+    // Linux marks bridges in sysfs. The check for a slash prevents path traversal.
     let is_bridge = !name.contains('/') && Path::new("/sys/class/net").join(name).join("bridge").exists();
     is_bridge || VIRTUAL_NAMES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Link-local addresses need a zone that candidates cannot carry (RFC 8839 §5.1).
+/// Returns whether an address is link-local, which needs a zone that candidates cannot carry (RFC
+/// 8839 §5.1).
 fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_link_local(),
@@ -231,7 +229,7 @@ mod tests {
         ]
     }
 
-    /// A host where many containers run, and its interfaces to the outside came last.
+    /// A host with many containers whose external interfaces are listed last.
     fn container_host() -> Vec<LocalAddress> {
         let bridges = (0..9).map(|n| local(&format!("br-{n}"), &format!("172.{}.0.1", 16 + n)));
         bridges
@@ -248,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn all_but_loopback_and_link_local_are_used_without_a_wish() {
+    fn without_configuration_all_but_loopback_and_link_local_are_used() {
         assert_eq!(texts(select(&machine(), &[], &[])), ["192.0.2.7", "2001:db8::7", "198.51.100.7"]);
         let mut machine = machine();
         machine[1].is_up = false;
@@ -256,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_used_when_there_is_nothing_else_or_it_is_named() {
+    fn loopback_is_used_as_the_last_resort_or_when_configured() {
         let both = [local("lo", "::1"), local("lo", "127.0.0.1")];
         assert_eq!(texts(select(&both, &[], &[])), ["127.0.0.1"]);
         assert_eq!(texts(select(&both[..1], &[], &[])), ["::1"]);
@@ -266,11 +264,11 @@ mod tests {
     }
 
     #[test]
-    fn wanted_interfaces_are_named_by_name_or_address_and_those_that_are_there_are_used() {
+    fn configured_interfaces_are_matched_by_name_or_address_and_missing_ones_skipped() {
         let wanted = names(&["198.51.100.7", "eth7", "eth0", "wlan0", "203.0.113.1", ""]);
         let selection = select(&machine(), &wanted, &[]);
-        assert_eq!(selection.absent, ["eth7", ""]);
-        assert_eq!(selection.absent_addresses, 1);
+        assert_eq!(selection.missing, ["eth7", ""]);
+        assert_eq!(selection.missing_addresses, 1);
         assert_eq!(texts(selection), ["198.51.100.7", "192.0.2.7", "2001:db8::7"]);
         let mut later = machine();
         later.push(local("eth7", "192.0.2.77"));
@@ -278,18 +276,18 @@ mod tests {
     }
 
     #[test]
-    fn without_any_of_the_wanted_interfaces_no_other_is_used() {
-        let absent = "no such interface".to_owned();
-        let error = AddressSelector::default().usable(&[absent]).expect_err("it is not there");
+    fn if_no_configured_interface_exists_no_other_is_used() {
+        let missing = "no such interface".to_owned();
+        let error = AddressSelector::default().usable(&[missing]).expect_err("the interface does not exist");
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().contains("ice.interfaces"), "{error}");
     }
 
     #[test]
-    fn what_leads_outside_comes_first_and_bridges_of_containers_last() {
+    fn default_routes_come_first_and_container_bridges_last() {
         let outside = ["192.0.2.7".parse().expect("an address")];
         let selection = select(&container_host(), &[], &outside);
-        assert_eq!(selection.left_out, ["br-5", "br-6", "br-7", "br-8"]);
+        assert_eq!(selection.omitted, ["br-5", "br-6", "br-7", "br-8"]);
         assert_eq!(
             texts(selection),
             [
@@ -306,16 +304,16 @@ mod tests {
     }
 
     #[test]
-    fn many_addresses_of_one_interface_do_not_push_out_those_of_others() {
+    fn many_addresses_of_one_interface_do_not_displace_others() {
         let mut machine: Vec<_> = (0..20).map(|n| local("eth0", &format!("2001:db8::{n:x}"))).collect();
         machine.extend([local("eth0", "192.0.2.7"), local("wlan0", "198.51.100.7")]);
         let selection = select(&machine, &[], &[]);
-        assert_eq!(selection.left_out, ["eth0"]);
+        assert_eq!(selection.omitted, ["eth0"]);
         assert_eq!(texts(selection)[..4], ["2001:db8::", "192.0.2.7", "198.51.100.7", "2001:db8::1"]);
     }
 
     #[test]
-    fn a_notice_is_given_once_and_again_when_something_else_is_left_out() {
+    fn each_log_message_is_given_once() {
         let selector = AddressSelector::default();
         let given = ["eth7", "eth7", "eth8", "eth7"].map(|name| selector.clone().is_new(format!("absent {name}")));
         assert_eq!(given, [true, false, true, false]);

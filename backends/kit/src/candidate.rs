@@ -1,28 +1,27 @@
-//! Which remote candidates are usable, which are ignored, which are no candidates.
+//! Classification of remote candidates: usable, ignored or invalid.
 
 use std::net::{IpAddr, SocketAddr};
 
 use blink_api::{Error, ErrorKind, Result};
 
-/// What to do with a candidate that is well formed.
+/// Handling of a well-formed candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Use {
-    /// Give it to the ICE agent.
+pub enum CandidateUse {
+    /// Pass it to the ICE agent.
     Check,
-    /// As [`Check`](Use::Check), once it is known what address this name of multicast DNS stands
-    /// for, if that can be found out.
+    /// Resolve this mDNS name, then pass it to the ICE agent.
     Resolve(String),
-    /// Accept it and do nothing: another transport than UDP, another component than RTP's, or
-    /// another host name.
+    /// Accept and ignore it: a transport other than UDP, a component other than RTP, or another
+    /// host name.
     Ignore,
 }
 
-/// Judges a candidate's text (RFC 8839 §5.1).
+/// Classifies a candidate attribute (RFC 8839 §5.1).
 ///
 /// # Errors
-/// [`Invalid`](ErrorKind::Invalid) for text that is no candidate.
-pub fn judge(attribute: &str) -> Result<Use> {
-    let invalid = || Error::new(ErrorKind::Invalid, "this is no ICE candidate");
+/// [`Invalid`](ErrorKind::Invalid) if it is not a candidate.
+pub fn classify(attribute: &str) -> Result<CandidateUse> {
+    let invalid = || Error::new(ErrorKind::Invalid, "this is not an ICE candidate");
     let fields = attribute.strip_prefix("candidate:").ok_or_else(invalid)?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let [_foundation, component, transport, priority, address, port, "typ", kind, extensions @ ..] = fields.as_slice()
@@ -38,31 +37,31 @@ pub fn judge(attribute: &str) -> Result<Use> {
     let is_known = ["host", "srflx", "prflx", "relay"].contains(kind);
     let is_address = address.parse::<IpAddr>().is_ok();
     if component != 1 || !transport.eq_ignore_ascii_case("udp") || !is_known {
-        Ok(Use::Ignore)
+        Ok(CandidateUse::Ignore)
     } else if is_address {
-        Ok(Use::Check)
+        Ok(CandidateUse::Check)
     } else if is_local_name(address) {
-        Ok(Use::Resolve((*address).to_owned()))
+        Ok(CandidateUse::Resolve((*address).to_owned()))
     } else {
-        Ok(Use::Ignore)
+        Ok(CandidateUse::Ignore)
     }
 }
 
-/// The transport address of a candidate (RFC 8839 §5.1) that is no name.
+/// Transport address of a candidate (RFC 8839 §5.1); `None` if it has a name.
 pub fn address(attribute: &str) -> Option<SocketAddr> {
     let mut fields = attribute.split_whitespace().skip(4);
     Some(SocketAddr::new(fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
-/// A candidate without its extensions. Those that are not known must be ignored (RFC 8839 §5.1),
-/// but stacks find fault with some, and with the order of others.
-pub fn bare(attribute: &str) -> String {
+/// Removes the extensions of a candidate. Unknown ones must be ignored (RFC 8839 §5.1), but stacks
+/// reject some, and the order of others.
+pub fn without_extensions(attribute: &str) -> String {
     let fields = attribute.split_whitespace().take(8).enumerate();
     let fields = fields.map(|(place, field)| if place == 2 { field.to_ascii_lowercase() } else { field.to_owned() });
     fields.collect::<Vec<String>>().join(" ")
 }
 
-/// A candidate with an address in the place of its name.
+/// Replaces the name in a candidate by an address.
 pub fn with_address(attribute: &str, address: IpAddr) -> String {
     let address = address.to_string();
     let fields = attribute.split_whitespace().enumerate();
@@ -70,8 +69,8 @@ pub fn with_address(attribute: &str, address: IpAddr) -> String {
     fields.join(" ")
 }
 
-/// One label below `local`, of letters, digits and hyphens (draft-ietf-mmusic-mdns-ice-candidates
-/// §3.2.1).
+/// Returns whether a host name is an mDNS name: one label below `local` of letters, digits and
+/// hyphens (draft-ietf-mmusic-mdns-ice-candidates §3.2.1).
 fn is_local_name(name: &str) -> bool {
     let label = name.strip_suffix(".local").unwrap_or_default();
     (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -87,23 +86,23 @@ mod tests {
             "candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host",
             "candidate:a 1 UDP 1 2001:db8::1 1 typ srflx raddr 192.0.2.1 rport 9 ufrag abcd generation 0",
         ] {
-            assert_eq!(judge(text).expect(text), Use::Check);
+            assert_eq!(classify(text).expect(text), CandidateUse::Check);
         }
     }
 
     #[test]
-    fn bare_candidates_have_what_a_check_needs() {
+    fn candidates_without_extensions_keep_what_a_check_needs() {
         let text = "candidate:a 1 UDP 1 2001:db8::1 50000  typ srflx raddr 192.0.2.1 rport 9 new value ufrag abcd";
-        assert_eq!(bare(text), "candidate:a 1 udp 1 2001:db8::1 50000 typ srflx");
-        assert_eq!(address(&bare(text)), Some("[2001:db8::1]:50000".parse().expect("an address")));
-        assert_eq!(judge(&bare(text)).expect(text), Use::Check);
+        assert_eq!(without_extensions(text), "candidate:a 1 udp 1 2001:db8::1 50000 typ srflx");
+        assert_eq!(address(&without_extensions(text)), Some("[2001:db8::1]:50000".parse().expect("an address")));
+        assert_eq!(classify(&without_extensions(text)).expect(text), CandidateUse::Check);
     }
 
     #[test]
-    fn names_of_this_network_are_resolved() {
+    fn mdns_names_are_resolved() {
         const NAMED: &str = "candidate:1 1 udp 2122194687 8a1c0e1e-aaaa-bbbb-cccc-1234567890ab.local 51192 typ host";
         let name = "8a1c0e1e-aaaa-bbbb-cccc-1234567890ab.local".to_owned();
-        assert_eq!(judge(NAMED).expect(NAMED), Use::Resolve(name));
+        assert_eq!(classify(NAMED).expect(NAMED), CandidateUse::Resolve(name));
         let address = "192.0.2.1".parse().expect("an address");
         assert_eq!(with_address(NAMED, address), "candidate:1 1 udp 2122194687 192.0.2.1 51192 typ host");
     }
@@ -118,12 +117,12 @@ mod tests {
             "candidate:1 2 udp 2130706431 192.0.2.1 5000 typ host",
             "candidate:1 1 quic 2130706431 192.0.2.1 5000 typ tunnel",
         ] {
-            assert_eq!(judge(text).expect(text), Use::Ignore);
+            assert_eq!(classify(text).expect(text), CandidateUse::Ignore);
         }
     }
 
     #[test]
-    fn anything_else_is_invalid() {
+    fn malformed_candidates_are_invalid() {
         for text in [
             "",
             "candidate:",
@@ -133,7 +132,7 @@ mod tests {
             "candidate:1 1 udp 1 192.0.2.1 70000 typ host",
             "candidate:1 1 udp 1 192.0.2.1 5000 typ host ufrag",
         ] {
-            assert_eq!(judge(text).expect_err(text).kind(), ErrorKind::Invalid);
+            assert_eq!(classify(text).expect_err(text).kind(), ErrorKind::Invalid);
         }
     }
 }

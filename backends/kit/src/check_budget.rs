@@ -1,30 +1,28 @@
-//! Budget of unanswered connectivity checks: third parties must not be flooded because a peer named
-//! them.
+//! Limits of unanswered connectivity checks, against amplification of traffic to third parties.
 //!
-//! A stack repeats its checks of each pair of addresses, for seconds. Where a peer named the
-//! addresses of third parties, that is traffic which they did not ask for. Each Binding request
-//! (RFC 8489 §3) costs a token of the session, of the participant and of the destination's address;
-//! an answer gives it back, and a check that comes from an address pays for one that goes there.
-//! What finds no token is dropped, as if the network had lost it.
+//! A stack repeats its checks of each candidate pair for seconds. If a peer names addresses of
+//! third parties, that is unsolicited traffic. Each Binding request (RFC 8489 §3) costs a token of
+//! the session, of the participant and of the destination address. A response refunds it, and a
+//! check received from an address pays for one sent to it. Checks without a token are dropped, as
+//! if lost on the network.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Of one session: six checks of each pair where both sides have eight addresses, then enough to
-/// find a path that comes later.
+/// Limit per session: six checks of each pair with eight addresses on both sides, then a rate that
+/// finds a path that appears later.
 const LINK: Limit = Limit { burst: 384.0, per_second: 8.0 };
-/// Of one participant over all sessions with it, which may follow each other quickly.
+/// Limit per participant across its sessions, which may follow each other quickly.
 const PARTICIPANT: Limit = Limit { burst: 768.0, per_second: 8.0 };
-/// Towards one address, over all participants that named it.
+/// Limit per destination address, across all participants that named it.
 const DESTINATION: Limit = Limit { burst: 768.0, per_second: 16.0 };
-/// Participants and addresses remembered; where there are more, the one with most tokens is
-/// forgotten.
+/// Limit of tracked participants and addresses; when full, the one with most tokens is evicted.
 const MAX_KEYS: usize = 1024;
-/// Checks remembered until their answer.
-const MAX_OPEN: usize = 512;
-/// Addresses whose checks pay for own ones, and how many each.
+/// Limit of tracked checks without a response.
+const MAX_UNANSWERED: usize = 512;
+/// Limit of addresses with credit for received checks, and of the credit of each.
 const MAX_CREDITED: usize = 64;
 const MAX_CREDIT: u8 = 8;
 
@@ -34,22 +32,22 @@ const BINDING_REQUEST: [u8; 2] = [0x00, 0x01];
 const BINDING_SUCCESS: [u8; 2] = [0x01, 0x01];
 const MESSAGE_INTEGRITY: [u8; 2] = [0x00, 0x08];
 
-/// Budgets that all sessions of a transport share. Cheap to clone; clones are the same budgets.
+/// Budgets shared by all sessions of a transport. Clones share the same budgets.
 #[derive(Debug, Clone, Default)]
 pub struct CheckBudgets(Arc<Mutex<HashMap<Key, Bucket>>>);
 
 /// Budget of one session.
 ///
-/// The transport asks [`allows`](Self::allows) before each datagram to a peer, and tells each one
-/// that comes to [`received`](Self::received). What goes to configured STUN and TURN servers is the
-/// transport's own affair and is not asked for.
+/// The transport calls [`allows`](Self::allows) before it sends a datagram to a peer, and
+/// [`received`](Self::received) for each one that arrives. Traffic with configured STUN and TURN
+/// servers is not counted.
 #[derive(Debug)]
 pub struct CheckBudget {
     shared: CheckBudgets,
     participant: Option<String>,
     link: Option<Bucket>,
-    /// Checks that cost a token, the oldest first.
-    open: VecDeque<(Transaction, SocketAddr)>,
+    /// Checks that cost a token and have no response yet, the oldest first.
+    unanswered: VecDeque<(Transaction, SocketAddr)>,
     credits: HashMap<SocketAddr, u8>,
 }
 
@@ -66,7 +64,7 @@ struct Limit {
     per_second: f64,
 }
 
-/// A token bucket.
+/// Token bucket.
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
     tokens: f64,
@@ -74,14 +72,14 @@ struct Bucket {
 }
 
 impl CheckBudgets {
-    /// Budget of a new session. Sessions with the same participant share one over time; without one
-    /// (`None`) only the session's own and those of the destinations count.
+    /// Creates the budget of a session. Sessions with the same participant share its budget;
+    /// without one (`None`), only the session's own and those of the destinations apply.
     pub fn session(&self, participant: Option<&str>) -> CheckBudget {
         CheckBudget {
             shared: self.clone(),
             participant: participant.map(str::to_owned),
             link: None,
-            open: VecDeque::new(),
+            unanswered: VecDeque::new(),
             credits: HashMap::new(),
         }
     }
@@ -92,10 +90,11 @@ impl CheckBudgets {
 }
 
 impl CheckBudget {
-    /// Whether a datagram may be sent; it is counted then. Only connectivity checks are ever
+    /// Returns whether a datagram may be sent, and counts it. Only connectivity checks are ever
     /// refused.
     pub fn allows(&mut self, now: Instant, destination: SocketAddr, datagram: &[u8]) -> bool {
         let Some(transaction) = transaction(datagram, BINDING_REQUEST) else { return true };
+        // A check received from this address pays for one in return, so that triggered checks pass.
         if let Some(credit) = self.credits.get_mut(&destination) {
             *credit -= 1;
             if *credit == 0 {
@@ -104,17 +103,17 @@ impl CheckBudget {
             return true;
         }
         if !self.take(now, destination.ip()) {
-            tracing::debug!("the budget of connectivity checks is spent");
+            tracing::debug!("connectivity check dropped: the budget is exhausted");
             return false;
         }
-        if self.open.len() == MAX_OPEN {
-            self.open.pop_front();
+        if self.unanswered.len() == MAX_UNANSWERED {
+            self.unanswered.pop_front();
         }
-        self.open.push_back((transaction, destination));
+        self.unanswered.push_back((transaction, destination));
         true
     }
 
-    /// Takes note of a datagram that came.
+    /// Records a received datagram.
     pub fn received(&mut self, source: SocketAddr, datagram: &[u8]) {
         if transaction(datagram, BINDING_REQUEST).is_some() {
             if self.credits.len() < MAX_CREDITED || self.credits.contains_key(&source) {
@@ -123,14 +122,14 @@ impl CheckBudget {
             }
         } else if let Some(transaction) = transaction(datagram, BINDING_SUCCESS).filter(|_| has_integrity(datagram)) {
             let answered = |(sent, to): &(Transaction, SocketAddr)| (sent, to) == (&transaction, &source);
-            if let Some(position) = self.open.iter().position(answered) {
-                self.open.remove(position);
-                self.give_back(source.ip());
+            if let Some(position) = self.unanswered.iter().position(answered) {
+                self.unanswered.remove(position);
+                self.refund(source.ip());
             }
         }
     }
 
-    /// Takes a token of each kind, or none.
+    /// Takes a token from each bucket, or from none.
     fn take(&mut self, now: Instant, destination: IpAddr) -> bool {
         let link = self.link.get_or_insert(Bucket::full(now, &LINK));
         link.fill(now, &LINK);
@@ -142,7 +141,7 @@ impl CheckBudget {
         keys.extend(self.participant.clone().map(Key::Participant));
         if !keys.iter().all(|key| buckets.contains_key(key)) {
             while buckets.len() + keys.len() > MAX_KEYS {
-                forget_fullest(&mut buckets, now);
+                evict_fullest(&mut buckets, now);
             }
         }
         for key in &keys {
@@ -150,6 +149,7 @@ impl CheckBudget {
             buckets.entry(key.clone()).or_insert(Bucket::full(now, limit)).fill(now, limit);
         }
         let has_token = |key: &Key| buckets.get(key).is_some_and(|bucket| bucket.tokens >= 1.0);
+        // All or nothing: a refused check must not drain the other buckets.
         if !keys.iter().all(has_token) {
             return false;
         }
@@ -162,7 +162,7 @@ impl CheckBudget {
         true
     }
 
-    fn give_back(&mut self, destination: IpAddr) {
+    fn refund(&mut self, destination: IpAddr) {
         if let Some(link) = &mut self.link {
             link.add(1.0, &LINK);
         }
@@ -203,8 +203,8 @@ impl Bucket {
     }
 }
 
-/// Makes room: what is full says nothing that a new bucket would not.
-fn forget_fullest(buckets: &mut HashMap<Key, Bucket>, now: Instant) {
+/// Evicts the fullest bucket: a full one is equal to a new one.
+fn evict_fullest(buckets: &mut HashMap<Key, Bucket>, now: Instant) {
     let missing = |(key, bucket): &(&Key, &Bucket)| {
         let mut bucket = **bucket;
         bucket.fill(now, key.limit());
@@ -216,14 +216,14 @@ fn forget_fullest(buckets: &mut HashMap<Key, Bucket>, now: Instant) {
     }
 }
 
-/// The transaction of a STUN message (RFC 8489 §5), if it is one of that type.
+/// Transaction id of a STUN message (RFC 8489 §5) of the given type.
 fn transaction(datagram: &[u8], kind: [u8; 2]) -> Option<Transaction> {
     let is_it = datagram.starts_with(&kind) && datagram.get(4..8) == Some(COOKIE.as_slice());
     datagram.get(TRANSACTION).filter(|_| is_it)?.try_into().ok()
 }
 
-/// Whether a STUN message says that its sender knows the password. The stack verifies it; here it
-/// tells an ICE agent from a STUN server, which answers anybody.
+/// Returns whether a STUN message has MESSAGE-INTEGRITY. The stack verifies it; here it
+/// distinguishes an ICE agent from a STUN server, which responds to everyone.
 pub fn has_integrity(datagram: &[u8]) -> bool {
     let mut attributes = datagram.get(20..).unwrap_or_default();
     while let [k0, k1, l0, l1, rest @ ..] = attributes {
@@ -263,18 +263,18 @@ mod tests {
         SocketAddr::from(([198, 51, 100, n], port))
     }
 
-    /// How many of that many checks are sent, without an answer.
+    /// Number of checks that are sent without a response.
     fn sent(budget: &mut CheckBudget, now: Instant, checks: u32, destination: impl Fn(u32) -> SocketAddr) -> usize {
         (0..checks).filter(|number| budget.allows(now, destination(*number), &check(*number))).count()
     }
 
     #[test]
-    fn unanswered_checks_of_a_session_are_bounded_and_come_back_slowly() {
+    fn unanswered_checks_of_a_session_are_limited_and_refill_slowly() {
         let (mut budget, now) = (CheckBudgets::default().session(None), Instant::now());
         let spread = |number| host((number % 16) as u8, 50_000);
         assert_eq!(sent(&mut budget, now, 10_000, spread), 384);
         assert_eq!(sent(&mut budget, now + Duration::from_secs(10), 10_000, spread), 80);
-        assert!(budget.allows(now, host(1, 1), b"\x16\xfe\xfd, no check"), "everything else goes");
+        assert!(budget.allows(now, host(1, 1), b"\x16\xfe\xfd, no check"), "other datagrams pass");
         assert!(budget.allows(now, host(1, 1), &answer(1)));
     }
 
@@ -288,14 +288,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_answer_to_a_check_gives_back_what_it_cost() {
+    fn only_the_response_to_a_check_refunds_its_cost() {
         let (mut budget, now, peer) = (CheckBudgets::default().session(None), Instant::now(), host(1, 50_000));
         let mut allowed = 0;
         for number in 0..1000 {
             allowed += usize::from(budget.allows(now, peer, &check(number)));
             budget.received(host(2, 50_000), &answer(number));
             budget.received(peer, &answer(number + 5000));
-            // Any STUN server would answer without integrity.
+            // Any STUN server would respond without integrity.
             budget.received(peer, &message(BINDING_SUCCESS, number, &[]));
             budget.received(peer, &message(BINDING_SUCCESS, number, &[0, 0x20, 0xff, 0xff, 1]));
         }
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_comes_pays_for_one_that_goes_back() {
+    fn a_received_check_pays_for_one_in_return() {
         let (mut budget, now, peer) = (CheckBudgets::default().session(None), Instant::now(), host(1, 50_000));
         assert_eq!(sent(&mut budget, now, 1000, |_| peer), 384);
         budget.received(peer, &check(1));
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_participant_has_one_budget_however_many_sessions_it_causes() {
+    fn sessions_of_a_participant_share_one_budget() {
         let (budgets, now) = (CheckBudgets::default(), Instant::now());
         let spread =
             |session: u32| move |number: u32| SocketAddr::from(([198, 51, session as u8, number as u8], 50_000));
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_is_spared_whoever_names_it_and_on_whatever_port() {
+    fn checks_to_one_address_are_limited_across_participants_and_ports() {
         let (budgets, now) = (CheckBudgets::default(), Instant::now());
         let total: usize = (0..50)
             .map(|n| {
@@ -335,11 +335,15 @@ mod tests {
             })
             .sum();
         assert_eq!(total, 768);
-        assert_eq!(sent(&mut budgets.session(None), now, 10, |_| host(8, 50_000)), 10, "others are reached");
+        assert_eq!(
+            sent(&mut budgets.session(None), now, 10, |_| host(8, 50_000)),
+            10,
+            "other addresses are not affected"
+        );
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_and_spent_budgets_stay() {
+    fn tracked_state_is_bounded_and_exhausted_budgets_are_kept() {
         let (budgets, now) = (CheckBudgets::default(), Instant::now());
         for session in 0..10 {
             sent(&mut budgets.session(None), now, 100, |_| host(7, session));

@@ -1,18 +1,18 @@
-//! The first random number, which takes long.
+//! Early seeding of the random number generator, which is slow.
 
 use std::thread;
 
-/// Lets the stacks' cryptography gather its entropy now, on a thread of its own.
+/// Seeds the stacks' random number generator on a thread of its own.
 ///
-/// AWS-LC measures the jitter of the processor before the first random number of a process: 20 ms
-/// and more. Without this, the first session would stand still so long while its certificate is
-/// made. Call it when a transport is created; it returns at once.
-pub fn gather() {
-    let gather = || {
-        // A failure says nothing yet: whoever needs random numbers is told then.
+/// AWS-LC collects CPU jitter before the first random number of a process, which takes 20 ms and
+/// more. Otherwise the first session would block for that long while its certificate is created.
+/// Call it when a transport is created; it returns immediately.
+pub fn seed() {
+    let seed = || {
+        // A failure is reported to the first actual user of random numbers.
         let _ = aws_lc_rs::rand::fill(&mut [0; 32]);
     };
-    if let Err(error) = thread::Builder::new().name("blink-entropy".to_owned()).spawn(gather) {
-        tracing::debug!(%error, "entropy is gathered when it is needed");
+    if let Err(error) = thread::Builder::new().name("blink-entropy".to_owned()).spawn(seed) {
+        tracing::debug!(%error, "no thread for early seeding: the first session seeds the RNG");
     }
 }

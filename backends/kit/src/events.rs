@@ -1,4 +1,4 @@
-//! The bounded queue to the session's reader.
+//! Bounded event queue of a session.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,18 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use blink_api::{SessionEvent, SessionEvents};
 use tokio::sync::{Notify, mpsc};
 
-use crate::unread::Unread;
+use crate::unread::UnreadBytes;
 
-/// Entries of the queue, as [`SessionEvents`] documents.
+/// Capacity of the queue, as documented in [`SessionEvents`].
 const CAPACITY: usize = 1024;
-/// Events that wait for a slow reader before a transport should take no more from its peer.
+/// Number of waiting events from which a transport should stop receiving from its peer.
 const BEHIND: usize = 256;
 
-/// The sending end of a session's events. Cheap to clone; sending never blocks.
+/// Sender of a session's events. Cheap to clone; sending never blocks.
 ///
-/// While the reader is behind, [`Rtcp`](SessionEvent::Rtcp) and [`Data`](SessionEvent::Data) are dropped, repeated keyframe requests and estimates become one,
-/// and every other event waits here until [`forward`](EventSender::forward) has put it in the
-/// queue. A reader is behind with messages as soon as 1 MiB of them wait.
+/// While the reader is behind, [`Rtcp`](SessionEvent::Rtcp) and [`Data`](SessionEvent::Data) are
+/// dropped, repeated key frame requests and bandwidth estimates are merged, and all other events
+/// wait until [`forward`](EventSender::forward) moves them into the queue. Messages are also
+/// dropped while 1 MiB of them is unread.
 #[derive(Clone)]
 pub struct EventSender(Arc<Inner>);
 
@@ -30,18 +31,18 @@ struct State {
     /// `None` once the events have ended.
     queue: Option<mpsc::Sender<SessionEvent>>,
     waiting: VecDeque<SessionEvent>,
-    unread: Unread,
+    unread: UnreadBytes,
 }
 
-/// A session's event queue.
+/// Creates a session's event queue.
 pub fn channel() -> (EventSender, SessionEvents) {
     let (queue, events) = mpsc::channel(CAPACITY);
-    let state = State { queue: Some(queue), waiting: VecDeque::new(), unread: Unread::default() };
+    let state = State { queue: Some(queue), waiting: VecDeque::new(), unread: UnreadBytes::default() };
     (EventSender(Arc::new(Inner { state: Mutex::new(state), more: Notify::new() })), events)
 }
 
 impl EventSender {
-    /// Reports an event.
+    /// Sends an event.
     pub fn send(&self, event: SessionEvent) {
         let state = &mut *self.state();
         let Some(queue) = &state.queue else { return };
@@ -53,7 +54,7 @@ impl EventSender {
             match queue.try_send(event) {
                 Err(mpsc::error::TrySendError::Full(event)) => event,
                 Ok(()) => return state.unread.add(message),
-                // A reader that has left wants no events; the session goes on.
+                // Without a reader events are dropped; the session continues.
                 Err(mpsc::error::TrySendError::Closed(_)) => return,
             }
         } else {
@@ -65,12 +66,12 @@ impl EventSender {
         }
     }
 
-    /// Whether so many events wait that nothing which causes more should be taken from the peer.
+    /// Returns whether so many events wait that the transport should stop receiving from its peer.
     pub fn is_behind(&self) -> bool {
         self.state().waiting.len() >= BEHIND
     }
 
-    /// Moves waiting events into the queue as the reader makes room. Never returns; dropping it
+    /// Moves waiting events into the queue as it has space. Never returns; dropping the future
     /// loses no event.
     pub async fn forward(&self) {
         let Some(queue) = self.state().queue.clone() else { return std::future::pending().await };
@@ -89,8 +90,8 @@ impl EventSender {
         }
     }
 
-    /// Hands over what still waits, then [`SessionEvent::Closed`], after which the events end. What
-    /// is sent from now on is ignored.
+    /// Sends the waiting events and [`SessionEvent::Closed`], after which the events end. Later
+    /// events are ignored.
     pub async fn finish(self) {
         let (queue, waiting) = {
             let mut state = self.state();
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn control_events_wait_in_order_for_a_slow_reader_and_media_is_dropped() {
+    async fn control_events_reach_a_slow_reader_in_order_and_messages_are_dropped() {
         let (sender, mut events) = channel();
         for _ in 0..CAPACITY + 10 {
             sender.send(data());
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_of_one_mebibyte_wait_for_a_slow_reader_and_no_more() {
+    async fn unread_messages_are_limited_to_one_mebibyte() {
         let (sender, mut events) = channel();
         let message = || SessionEvent::Data { channel: ChannelId(1), message: vec![0; 16 * 1024].into() };
         (0..300).for_each(|_| sender.send(message()));
@@ -172,12 +173,12 @@ mod tests {
             assert!(matches!(events.recv().await, Some(SessionEvent::Data { .. })));
         }
         sender.send(message());
-        assert!(matches!(events.recv().await, Some(SessionEvent::Connected)), "1 MiB waited, the rest was dropped");
-        assert!(matches!(events.recv().await, Some(SessionEvent::Data { .. })), "there is room again");
+        assert!(matches!(events.recv().await, Some(SessionEvent::Connected)), "messages beyond 1 MiB were dropped");
+        assert!(matches!(events.recv().await, Some(SessionEvent::Data { .. })), "there is space again");
     }
 
     #[tokio::test]
-    async fn a_reader_that_has_left_holds_nothing_up() {
+    async fn a_dropped_reader_does_not_block_the_session() {
         let (sender, events) = channel();
         drop(events);
         sender.send(SessionEvent::Connected);

@@ -1,26 +1,27 @@
-//! Remote candidates that may be checked: a peer chooses where this device sends datagrams to, so
-//! its choice has bounds.
+//! Filter of remote candidates, which limits the addresses that a peer can make this device send
+//! to.
 //!
-//! Both kinds count alike, those in a description and those that are trickled. What is not admitted
-//! is ignored without an error: an unusable candidate must not end a call.
+//! Candidates in descriptions and trickled ones are treated alike. Inadmissible ones are ignored
+//! without an error, since they must not end a call.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use blink_api::{Candidate, Result};
 
-use crate::candidate::{self, Use};
+use crate::candidate::{self, CandidateUse};
 
-/// Transport addresses checked per ICE generation and address family.
+/// Limit of transport addresses per ICE generation and address family.
 const MAX_PER_FAMILY: usize = 16;
-/// Names looked up per ICE generation.
+/// Limit of mDNS names resolved per ICE generation.
 const MAX_NAMES: usize = 16;
-/// Candidates trickled before the description of an ICE restart that are checked.
+/// Limit of candidates that are used although they were trickled before the description of an ICE
+/// restart.
 const MAX_EARLY: usize = MAX_PER_FAMILY / 2;
-/// Trickled candidates kept for the next ICE generation; the oldest are dropped.
+/// Limit of trickled candidates kept for the next ICE generation; the oldest are dropped.
 const MAX_KEPT: usize = 64;
 
-/// Ports that browsers do not connect to, because services that could be talked into something
+/// Ports that browsers block, because other protocols' services that could misinterpret a datagram
 /// listen there: the "bad ports" of the Fetch standard
 /// (<https://fetch.spec.whatwg.org/#port-blocking>), as of November 2026. Sorted.
 const BAD_PORTS: &[u16] = &[
@@ -32,40 +33,40 @@ const BAD_PORTS: &[u16] = &[
 
 /// Filter and budget of a session's remote candidates.
 ///
-/// A description may be refused by the stack after it was read here. So work on a clone and keep
-/// it once the stack has accepted the description; otherwise a refused description would begin a
+/// The stack may reject a description after it was filtered. So filter with a clone, and keep it
+/// once the stack has accepted the description; otherwise a rejected description would start a new
 /// generation.
 #[derive(Debug, Clone)]
 pub struct RemoteCandidates {
     own: OwnScope,
-    /// ICE user name fragment of the current generation; `None` before the first description.
+    /// ICE username fragment of the current generation; `None` before the first description.
     generation: Option<String>,
     admitted: HashSet<SocketAddr>,
     names: HashSet<String>,
-    /// Trickled since the current generation began. They may be early for the next one.
+    /// Candidates trickled in the current generation, which may belong to the next one.
     kept: VecDeque<Candidate>,
 }
 
-/// Address scopes that are checked only where the own side uses them too.
+/// Address scopes that are checked only if the local side uses them too.
 #[derive(Debug, Clone, Copy, Default)]
 struct OwnScope {
     loopback: bool,
     link_local: bool,
 }
 
-/// A description as the stack may read it.
+/// Filtered description for the stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdmittedDescription {
-    /// Its candidates are addresses that may be checked, and nothing else.
+    /// Description with admitted candidates only.
     pub sdp: String,
-    /// To be added once the stack has accepted the description: candidates with names, and those
-    /// that were trickled before the description they belong to. None of them is [`Use::Ignore`].
-    /// They have their extensions; [`candidate::bare`] is for stacks.
-    pub candidates: Vec<(Candidate, Use)>,
+    /// Candidates to add once the stack has accepted the description: those with mDNS names, and
+    /// those trickled before their description. None of them is [`CandidateUse::Ignore`]. They have
+    /// their extensions; pass [`candidate::without_extensions`] ones to stacks.
+    pub candidates: Vec<(Candidate, CandidateUse)>,
 }
 
 impl RemoteCandidates {
-    /// Filter of a session with these local addresses.
+    /// Creates the filter of a session with these local addresses.
     pub fn new(own: &[IpAddr]) -> Self {
         Self {
             own: OwnScope::of(own),
@@ -76,18 +77,18 @@ impl RemoteCandidates {
         }
     }
 
-    /// Sets the local addresses, which may have changed with an ICE restart.
+    /// Updates the local addresses, which may change with an ICE restart.
     pub fn set_own(&mut self, own: &[IpAddr]) {
         self.own = OwnScope::of(own);
     }
 
-    /// Narrows a description to the candidates that may be checked. Another ICE user name fragment
-    /// than before begins a generation with a budget of its own.
+    /// Filters a description. A new ICE username fragment starts a generation with a budget of its
+    /// own.
     pub fn description(&mut self, sdp: &str) -> AdmittedDescription {
         let user = sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).unwrap_or_default().trim();
         let is_new = self.generation.as_deref() != Some(user);
-        // After a restart most of them belong to the generation before, and must leave room for
-        // those to come.
+        // After a restart most early candidates belong to the previous generation, so they must
+        // leave budget for those to come.
         let most_early = if self.generation.is_some() { MAX_EARLY } else { MAX_KEPT };
         if is_new {
             self.generation = Some(user.to_owned());
@@ -100,23 +101,23 @@ impl RemoteCandidates {
             let attribute = line.trim_end().strip_prefix("a=").filter(|line| line.starts_with("candidate:"));
             match attribute.map(|attribute| (attribute, self.admit(attribute))) {
                 None => admitted.push_str(line),
-                Some((attribute, Ok(Use::Check))) => {
-                    admitted.extend(["a=", &candidate::bare(attribute), "\r\n"]);
+                Some((attribute, Ok(CandidateUse::Check))) => {
+                    admitted.extend(["a=", &candidate::without_extensions(attribute), "\r\n"]);
                 }
-                Some((attribute, Ok(Use::Resolve(name)))) => {
+                Some((attribute, Ok(CandidateUse::Resolve(name)))) => {
                     let candidate = Candidate { attribute: attribute.to_owned(), mid: None };
-                    candidates.push((candidate, Use::Resolve(name)));
+                    candidates.push((candidate, CandidateUse::Resolve(name)));
                 }
-                // One that cannot be read must not cost the whole description.
-                Some((_, Ok(Use::Ignore) | Err(_))) => {}
+                // An unparsable candidate must not fail the whole description.
+                Some((_, Ok(CandidateUse::Ignore) | Err(_))) => {}
             }
         }
         if is_new {
             let mut early = Vec::new();
-            // The newest first: they are the most likely ones to have overtaken this description.
+            // Newest first: these are the most likely to have overtaken this description.
             for candidate in std::mem::take(&mut self.kept).into_iter().rev() {
                 match self.admit(&candidate.attribute) {
-                    Ok(Use::Ignore) | Err(_) => {}
+                    Ok(CandidateUse::Ignore) | Err(_) => {}
                     Ok(usable) => early.push((candidate, usable)),
                 }
                 if early.len() == most_early {
@@ -128,43 +129,43 @@ impl RemoteCandidates {
         AdmittedDescription { sdp: admitted, candidates }
     }
 
-    /// Says what to do with a trickled candidate now. It is kept for the next description too,
-    /// which it may have overtaken.
+    /// Filters a trickled candidate, and keeps it for the next description, which it may have
+    /// overtaken.
     ///
     /// # Errors
-    /// [`Invalid`](blink_api::ErrorKind::Invalid) for text that is no candidate.
-    pub fn trickle(&mut self, candidate: &Candidate) -> Result<Use> {
-        if candidate::judge(&candidate.attribute)? == Use::Ignore {
-            return Ok(Use::Ignore);
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) if it is not a candidate.
+    pub fn trickle(&mut self, candidate: &Candidate) -> Result<CandidateUse> {
+        if candidate::classify(&candidate.attribute)? == CandidateUse::Ignore {
+            return Ok(CandidateUse::Ignore);
         }
         if self.kept.len() == MAX_KEPT {
             self.kept.pop_front();
         }
         self.kept.push_back(candidate.clone());
-        if self.generation.is_some() { self.admit(&candidate.attribute) } else { Ok(Use::Ignore) }
+        if self.generation.is_some() { self.admit(&candidate.attribute) } else { Ok(CandidateUse::Ignore) }
     }
 
-    /// Judges a candidate for the current generation and takes it from the budget. One that was
-    /// admitted before costs nothing. Names are judged again once their address is known.
+    /// Filters a candidate in the current generation and takes it from the budget. One that was
+    /// admitted before is free. Names are filtered again once resolved.
     ///
     /// # Errors
-    /// [`Invalid`](blink_api::ErrorKind::Invalid) for text that is no candidate.
-    pub fn admit(&mut self, attribute: &str) -> Result<Use> {
-        let usable = candidate::judge(attribute)?;
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) if it is not a candidate.
+    pub fn admit(&mut self, attribute: &str) -> Result<CandidateUse> {
+        let usable = candidate::classify(attribute)?;
         if self.generation.as_deref().is_some_and(|user| is_of_other(attribute, user)) {
-            return Ok(Use::Ignore);
+            return Ok(CandidateUse::Ignore);
         }
         let is_admitted = match &usable {
-            Use::Check => candidate::address(attribute).is_some_and(|address| self.admit_address(address)),
-            Use::Resolve(name) => {
+            CandidateUse::Check => candidate::address(attribute).is_some_and(|address| self.admit_address(address)),
+            CandidateUse::Resolve(name) => {
                 self.names.contains(name) || (self.names.len() < MAX_NAMES && self.names.insert(name.clone()))
             }
-            Use::Ignore => false,
+            CandidateUse::Ignore => false,
         };
         if !is_admitted {
-            tracing::debug!("a remote candidate is not checked");
+            tracing::debug!("remote candidate ignored");
         }
-        Ok(if is_admitted { usable } else { Use::Ignore })
+        Ok(if is_admitted { usable } else { CandidateUse::Ignore })
     }
 
     fn admit_address(&mut self, address: SocketAddr) -> bool {
@@ -181,13 +182,13 @@ impl OwnScope {
         Self { loopback: own.iter().any(IpAddr::is_loopback), link_local: own.iter().any(is_link_local) }
     }
 
-    /// Directed broadcast addresses of the own networks are not known here; the system refuses to
-    /// send there from sockets that did not ask for it (`SO_BROADCAST`).
+    /// Returns whether an address may be checked. Directed broadcast addresses of local networks
+    /// are not known here; the operating system refuses them without `SO_BROADCAST`.
     fn may_check(self, address: SocketAddr) -> bool {
-        // What is written as an IPv6 address may be sent to an IPv4 one (RFC 4291 §2.5.5.2).
+        // The system may send IPv4-mapped IPv6 addresses to the IPv4 one (RFC 4291 §2.5.5.2).
         let ip = address.ip().to_canonical();
         let is_unusable = match ip {
-            // "This network" (RFC 1122 §3.2.1.3), reserved addresses and the limited broadcast (RFC
+            // "This network" (RFC 1122 §3.2.1.3), reserved addresses and limited broadcast (RFC
             // 1112 §4).
             IpAddr::V4(ip) => ip.octets()[0] == 0 || ip.octets()[0] >= 240 || ip == Ipv4Addr::BROADCAST,
             IpAddr::V6(ip) => ip.is_unspecified(),
@@ -207,7 +208,7 @@ fn is_link_local(ip: &IpAddr) -> bool {
     }
 }
 
-/// Whether a candidate names another generation than this one (`ufrag`, RFC 8838 §11).
+/// Returns whether a candidate's `ufrag` (RFC 8838 §11) is of another generation.
 fn is_of_other(attribute: &str, user: &str) -> bool {
     let mut extensions = attribute.split_whitespace().skip(8);
     while let (Some(name), Some(value)) = (extensions.next(), extensions.next()) {
@@ -241,7 +242,7 @@ mod tests {
         format!("v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=ice-ufrag:{user}\r\n{lines}a=end-of-candidates\r\n")
     }
 
-    /// A filter whose first generation, `user`, has begun without candidates.
+    /// Creates a filter with a first generation `user` without candidates.
     fn begun(own: &[IpAddr]) -> RemoteCandidates {
         let mut remote = RemoteCandidates::new(own);
         remote.description(&description("user", &[]));
@@ -249,11 +250,11 @@ mod tests {
     }
 
     fn is_checked(remote: &mut RemoteCandidates, address: &str, port: u16) -> bool {
-        remote.trickle(&trickled(host(address, port))).expect("a candidate") == Use::Check
+        remote.trickle(&trickled(host(address, port))).expect("a candidate") == CandidateUse::Check
     }
 
     #[test]
-    fn addresses_that_are_no_single_host_are_never_checked() {
+    fn multicast_broadcast_and_unspecified_addresses_are_never_checked() {
         let mut remote = begun(OWN);
         for address in [
             "0.0.0.0",
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_and_link_local_are_checked_only_where_the_own_side_uses_them() {
+    fn loopback_and_link_local_are_checked_only_if_used_locally() {
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let link_local = [IpAddr::V4(Ipv4Addr::new(169, 254, 7, 7))];
         for (own, expected) in [
@@ -307,9 +308,9 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_addresses_of_each_family_are_checked_however_they_come() {
+    fn sixteen_addresses_per_family_are_checked_from_all_sources_together() {
         let mut remote = RemoteCandidates::new(OWN);
-        // Half of them overtake the description, and come after what is in it.
+        // Half of them overtake the description and rank after its own candidates.
         for n in 0..30 {
             assert!(!is_checked(&mut remote, &format!("198.51.100.{n}"), 50_000));
         }
@@ -320,7 +321,7 @@ mod tests {
             admitted.candidates.iter().filter_map(|(early, _)| early.attribute.split(' ').nth(4)).collect();
         assert_eq!(early, ["198.51.100.29", "198.51.100.28", "198.51.100.27", "198.51.100.26"]);
         assert!(!is_checked(&mut remote, "192.0.2.77", 50_000));
-        assert!(is_checked(&mut remote, "203.0.113.3", 50_000), "a known one costs nothing");
+        assert!(is_checked(&mut remote, "203.0.113.3", 50_000), "an admitted one is free");
         let sixth: Vec<bool> = (0..20).map(|n| is_checked(&mut remote, &format!("2001:db8::{n:x}"), 50_000)).collect();
         assert_eq!(sixth.iter().filter(|checked| **checked).count(), 16);
         let again = remote.description(&description("user", &inside));
@@ -330,14 +331,14 @@ mod tests {
     }
 
     #[test]
-    fn one_address_on_many_ports_is_many_candidates() {
+    fn each_port_of_an_address_counts() {
         let mut remote = begun(OWN);
         let checked = (50_000..50_100).filter(|port| is_checked(&mut remote, "198.51.100.1", *port)).count();
         assert_eq!(checked, 16);
     }
 
     #[test]
-    fn a_description_keeps_only_candidates_that_can_be_checked() {
+    fn a_filtered_description_contains_admissible_candidates_only() {
         let named = "candidate:1 1 udp 2122194687 8a1c0e1e-aaaa-bbbb-cccc-1234567890ab.local 51192 typ host".to_owned();
         let good = host("198.51.100.1", 50_000);
         let candidates = [
@@ -354,28 +355,29 @@ mod tests {
         let admitted = begun(OWN).description(&description("user", &candidates));
         assert_eq!(admitted.sdp, description("user", &[good]));
         let name = "8a1c0e1e-aaaa-bbbb-cccc-1234567890ab.local".to_owned();
-        assert_eq!(admitted.candidates, [(trickled(named), Use::Resolve(name))]);
+        assert_eq!(admitted.candidates, [(trickled(named), CandidateUse::Resolve(name))]);
     }
 
     #[test]
     fn candidates_of_another_generation_are_not_checked() {
         let mut remote = begun(OWN);
         let of = |user: &str, address: &str| trickled(format!("{} generation 0 ufrag {user}", host(address, 50_000)));
-        assert_eq!(remote.trickle(&of("user", "198.51.100.1")).expect("a candidate"), Use::Check);
-        assert_eq!(remote.trickle(&of("next", "198.51.100.2")).expect("a candidate"), Use::Ignore);
+        assert_eq!(remote.trickle(&of("user", "198.51.100.1")).expect("a candidate"), CandidateUse::Check);
+        assert_eq!(remote.trickle(&of("next", "198.51.100.2")).expect("a candidate"), CandidateUse::Ignore);
         let next = remote.description(&description("next", &[]));
-        assert_eq!(next.candidates, [(of("next", "198.51.100.2"), Use::Check)], "it had overtaken its description");
+        assert_eq!(next.candidates, [(of("next", "198.51.100.2"), CandidateUse::Check)], "it overtook its description");
         assert!(remote.description(&description("last", &[])).candidates.is_empty());
     }
 
     #[test]
-    fn names_are_bounded_and_judged_again_when_they_are_addresses() {
+    fn names_are_limited_and_filtered_again_once_resolved() {
         let mut remote = begun(OWN);
         let name = |n: u32| trickled(format!("candidate:1 1 udp 2122194687 {n:08x}.local 51192 typ host"));
-        let looked_up =
-            (0..100).filter(|n| matches!(remote.trickle(&name(*n)).expect("a candidate"), Use::Resolve(_))).count();
+        let looked_up = (0..100)
+            .filter(|n| matches!(remote.trickle(&name(*n)).expect("a candidate"), CandidateUse::Resolve(_)))
+            .count();
         assert_eq!(looked_up, 16);
-        for (address, expected) in [("127.0.0.1", Use::Ignore), ("198.51.100.1", Use::Check)] {
+        for (address, expected) in [("127.0.0.1", CandidateUse::Ignore), ("198.51.100.1", CandidateUse::Check)] {
             let address = address.parse().expect("an address");
             let resolved = candidate::with_address(&name(1).attribute, address);
             assert_eq!(remote.admit(&resolved).expect("a candidate"), expected);
@@ -383,8 +385,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_candidate_is_said_to_be_invalid() {
-        let error = begun(OWN).trickle(&trickled("candidate:".to_owned())).expect_err("no candidate");
+    fn a_malformed_candidate_is_an_error() {
+        let error = begun(OWN).trickle(&trickled("candidate:".to_owned())).expect_err("not a candidate");
         assert_eq!(error.kind(), ErrorKind::Invalid);
     }
 }

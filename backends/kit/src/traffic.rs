@@ -1,17 +1,17 @@
-//! Packet and loss counts, and sequence numbers without their wrap.
+//! Packet and loss counters, and extended sequence numbers.
 
 use std::time::Duration;
 
 use blink_api::SessionStats;
 
-/// Sources counted apart; a peer that changes its SSRC more often counts as one that restarts.
-const MOST_SOURCES: usize = 16;
-/// A jump in sequence numbers that is a restart of the source rather than loss (RFC 3550 §A.1).
+/// Limit of tracked SSRCs; with more, the oldest is folded into the total.
+const MAX_SOURCES: usize = 16;
+/// Jump in sequence numbers that counts as a restart of the source instead of loss (RFC 3550 §A.1).
 const MAX_DROPOUT: u16 = 3000;
 
-/// Counts what a session sends and receives.
+/// Counters of a session's sent and received packets.
 #[derive(Debug, Default)]
-pub struct Traffic {
+pub struct TrafficCounters {
     packets_sent: u64,
     bytes_sent: u64,
     packets_received: u64,
@@ -20,7 +20,7 @@ pub struct Traffic {
     lost_before: u64,
 }
 
-/// One source's sequence numbers since its last restart.
+/// Sequence numbers of one SSRC since its last restart.
 #[derive(Debug)]
 struct Source {
     first: u64,
@@ -28,14 +28,14 @@ struct Source {
     received: u64,
 }
 
-impl Traffic {
-    /// A packet was sent with so many bytes of payload.
+impl TrafficCounters {
+    /// Counts a sent packet with this payload size in bytes.
     pub fn sent(&mut self, payload: usize) {
         self.packets_sent += 1;
         self.bytes_sent += payload as u64;
     }
 
-    /// A packet of a source came with so many bytes of payload.
+    /// Counts a received packet with this payload size in bytes.
     pub fn received(&mut self, ssrc: u32, sequence: u16, payload: usize) {
         self.packets_received += 1;
         self.bytes_received += payload as u64;
@@ -51,14 +51,14 @@ impl Traffic {
             }
             return;
         }
-        if self.sources.len() == MOST_SOURCES {
+        if self.sources.len() == MAX_SOURCES {
             let (_, oldest) = self.sources.remove(0);
             self.lost_before += oldest.lost();
         }
         self.sources.push((ssrc, Source::beginning(sequence)));
     }
 
-    /// The figures up to now.
+    /// Statistics up to now.
     pub fn stats(&self, round_trip: Option<Duration>) -> SessionStats {
         let mut stats = SessionStats::default();
         stats.packets_sent = self.packets_sent;
@@ -72,26 +72,25 @@ impl Traffic {
 }
 
 impl Source {
-    /// Begins a whole cycle up, so that packets from before the first one have a number too.
+    /// Starts one cycle up, so that packets before the first received one have a number too.
     fn beginning(sequence: u16) -> Self {
         let first = (1 << 16) | u64::from(sequence);
         Self { first, highest: first, received: 1 }
     }
 
-    /// RFC 3550 §A.3; duplicates never make it negative.
+    /// Number of lost packets (RFC 3550 §A.3); duplicates never make it negative.
     fn lost(&self) -> u64 {
         (self.highest - self.first + 1).saturating_sub(self.received)
     }
 }
 
-/// Sequence numbers of a stream that is sent, without their wrap.
+/// Extended sequence numbers of a sent stream.
 #[derive(Debug, Default)]
 pub struct SendSequence(Option<u64>);
 
 impl SendSequence {
-    /// The number counted through, or `None` for one that does not lie after the last one. Such a
-    /// packet must not be sent: SRTP would encrypt two packets with one key stream (RFC 3711
-    /// §3.3.1).
+    /// Extends a sequence number; `None` if it is not greater than the last one. Such a packet must
+    /// not be sent: SRTP would encrypt two packets with the same keystream (RFC 3711 §3.3.1).
     pub fn advance(&mut self, sequence: u16) -> Option<u64> {
         let next = match self.0 {
             None => u64::from(sequence),
@@ -102,7 +101,7 @@ impl SendSequence {
     }
 }
 
-/// The number with these low 16 bits that lies nearest to `reference`.
+/// Extended number with these low 16 bits that is nearest to `reference`.
 fn nearest(reference: u64, sequence: u16) -> u64 {
     let distance = sequence.wrapping_sub(reference as u16).cast_signed();
     reference.saturating_add_signed(i64::from(distance))
@@ -113,25 +112,25 @@ mod tests {
     use super::*;
 
     fn lost(sequences: impl IntoIterator<Item = u16>) -> u64 {
-        let mut traffic = Traffic::default();
+        let mut traffic = TrafficCounters::default();
         sequences.into_iter().for_each(|sequence| traffic.received(1, sequence, 100));
         traffic.stats(None).packets_lost
     }
 
     #[test]
-    fn loss_is_what_is_missing_between_the_first_and_the_highest_number() {
+    fn loss_is_counted_between_the_first_and_the_highest_number() {
         assert_eq!(lost([]), 0);
         assert_eq!(lost([5, 6, 9, 10]), 2);
-        assert_eq!(lost([5, 6, 9, 10, 7]), 1, "one came late");
+        assert_eq!(lost([5, 6, 9, 10, 7]), 1, "one is late");
         assert_eq!(lost([65_534, 65_535, 1]), 1, "around the wrap");
-        assert_eq!(lost([3, 1, 2]), 0, "the first to come was not the first");
+        assert_eq!(lost([3, 1, 2]), 0, "reordered from the start");
         assert_eq!(lost([7, 7, 7, 9]), 0, "duplicates count as packets, as in RFC 3550");
-        assert_eq!(lost([10, 12, 40_000, 40_001]), 1, "a restart is no loss and forgets none");
+        assert_eq!(lost([10, 12, 40_000, 40_001]), 1, "a restart counts no loss and keeps earlier loss");
     }
 
     #[test]
-    fn sources_are_counted_apart() {
-        let mut traffic = Traffic::default();
+    fn sources_are_counted_separately() {
+        let mut traffic = TrafficCounters::default();
         for (ssrc, sequence) in [(1, 10), (2, 500), (1, 12), (2, 501)] {
             traffic.received(ssrc, sequence, 10);
         }
@@ -140,18 +139,18 @@ mod tests {
     }
 
     #[test]
-    fn many_sources_keep_the_loss_of_forgotten_ones() {
-        let mut traffic = Traffic::default();
+    fn evicted_sources_keep_their_loss() {
+        let mut traffic = TrafficCounters::default();
         for ssrc in 0..100 {
             traffic.received(ssrc, 1, 1);
             traffic.received(ssrc, 3, 1);
         }
         assert_eq!(traffic.stats(None).packets_lost, 100);
-        assert_eq!(traffic.sources.len(), MOST_SOURCES);
+        assert_eq!(traffic.sources.len(), MAX_SOURCES);
     }
 
     #[test]
-    fn sent_numbers_only_go_forward_and_count_through_the_wrap() {
+    fn sent_numbers_only_increase_and_are_extended_across_the_wrap() {
         let mut sequence = SendSequence::default();
         let numbers = [65_534, 65_535, 65_535, 65_534, 0, 5].map(|number| sequence.advance(number));
         assert_eq!(numbers, [Some(65_534), Some(65_535), None, None, Some(65_536), Some(65_541)]);

@@ -1,4 +1,4 @@
-//! The place where all sessions of a process meet.
+//! In-process network that connects all sessions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,17 +16,17 @@ use crate::NAME;
 use crate::outbox::Outbox;
 use crate::peer::{Path, Peer};
 
-/// Messages that wait for a cut path.
-const MOST_UNSENT: usize = 256;
-/// The largest message and the largest payload, as the contract has them.
-const LARGEST_MESSAGE: usize = 16 * 1024;
-const LARGEST_PAYLOAD: usize = 1_200;
+/// Limit of messages queued for a cut path.
+const MAX_UNSENT: usize = 256;
+/// Maximum sizes of a message and of a payload, as defined by the API.
+const MAX_MESSAGE: usize = 16 * 1024;
+const MAX_PAYLOAD: usize = 1_200;
 
-/// An in-process network. Clones are the same network.
+/// In-process network. Clones refer to the same network.
 #[derive(Clone, Default)]
 pub struct Hub(Arc<Mutex<State>>);
 
-/// A transport of a hub, in the order of their making.
+/// Transport of a hub, numbered in order of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransportId(u32);
 
@@ -36,7 +36,7 @@ impl fmt::Display for TransportId {
     }
 }
 
-/// A session of a hub, in the order of their opening.
+/// Session of a hub, numbered in order of opening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SessionNumber(pub(crate) u64);
 
@@ -57,50 +57,50 @@ struct Loss {
 
 /// Hooks for tests.
 impl Hub {
-    /// All transports that ever joined, in the order of their making: for those that a registry
-    /// made.
+    /// All transports that ever joined, in order of creation, including those created by a
+    /// registry.
     pub fn transports(&self) -> Vec<TransportId> {
         (0..self.state().transports).map(TransportId).collect()
     }
 
-    /// How many sessions of a transport are open.
+    /// Number of open sessions of a transport.
     pub fn sessions(&self, transport: TransportId) -> usize {
         self.state().peers.values().filter(|peer| peer.transport == transport).count()
     }
 
-    /// Cuts all paths of a transport: packets vanish, messages wait, nobody is told.
+    /// Cuts all paths of a transport: packets are dropped, messages are queued, no event is sent.
     pub fn cut(&self, transport: TransportId) {
         self.state().cut.insert(transport);
     }
 
-    /// Ends what [`cut`](Hub::cut) did.
+    /// Reverts [`cut`](Hub::cut).
     pub fn heal(&self, transport: TransportId) {
         let mut state = self.state();
         state.cut.remove(&transport);
         state.progress_all();
     }
 
-    /// Cuts the paths between the sessions of two transports: packets vanish, messages wait, nobody
-    /// is told.
+    /// Cuts the paths between two transports: packets are dropped, messages are queued, no event is
+    /// sent.
     pub fn cut_between(&self, a: TransportId, b: TransportId) {
         self.state().cut_pairs.insert((a.min(b), a.max(b)));
     }
 
-    /// Ends what [`cut_between`](Hub::cut_between) did.
+    /// Reverts [`cut_between`](Hub::cut_between).
     pub fn heal_between(&self, a: TransportId, b: TransportId) {
         let mut state = self.state();
         state.cut_pairs.remove(&(a.min(b), a.max(b)));
         state.progress_all();
     }
 
-    /// Loses a share of all RTP packets from now on, 0.0 to 1.0, the same ones for the same seed
-    /// and the same packets.
+    /// Drops a share of all RTP packets from now on, 0.0 to 1.0; which ones depends only on the
+    /// seed and the packets.
     pub fn lose(&self, share: f64, seed: u64) {
         self.state().loss = (share > 0.0).then(|| Loss { share, random: ChaCha8Rng::seed_from_u64(seed) });
     }
 }
 
-/// What transports and sessions do.
+/// Operations of transports and sessions.
 impl Hub {
     pub(crate) fn join(&self) -> TransportId {
         let mut state = self.state();
@@ -117,7 +117,7 @@ impl Hub {
         (number, events)
     }
 
-    /// Runs a method on a session's state, and then whatever has become possible by it.
+    /// Runs a method on a session's state, then whatever it has made possible.
     pub(crate) fn with<T>(
         &self,
         number: SessionNumber,
@@ -153,8 +153,8 @@ impl Hub {
         asked.map_err(|error| error.backend(NAME).operation("request_keyframe"))
     }
 
-    /// Idempotent. The other end learns of it, as by a closed DTLS connection, where the path is
-    /// not cut.
+    /// Closes a session; idempotent. Unless the path is cut, the peer is notified, as by a DTLS
+    /// alert.
     pub(crate) fn close(&self, number: SessionNumber) {
         let mut state = self.state();
         state.report_end(number);
@@ -184,10 +184,10 @@ impl State {
         numbers.into_iter().for_each(|number| self.progress(number));
     }
 
-    /// Finds a session's path where everything for it is there, opens its channels, sends what
-    /// waited.
+    /// Connects a session if all prerequisites are met, opens its channels, and sends queued
+    /// messages.
     fn progress(&mut self, number: SessionNumber) {
-        self.find_path(number);
+        self.set_connected(number);
         let Some(to) = self.peers.get(&number).and_then(|peer| peer.path.as_ref()).map(|path| path.to) else { return };
         if self.is_cut(number, to) {
             return;
@@ -198,16 +198,16 @@ impl State {
         }
     }
 
-    fn find_path(&mut self, number: SessionNumber) {
+    fn set_connected(&mut self, number: SessionNumber) {
         let Some(peer) = self.peers.get(&number).filter(|peer| !peer.has_newest_path()) else { return };
         let Some(other) = self.peers.values().find(|other| peer.knows(other) && other.knows(peer)) else { return };
         let (Some(user), Some(other_user)) = (peer.local_user(), other.local_user()) else { return };
         let to = other.number;
-        let path = Path { to, local_user: user.clone(), remote_user: other_user.clone() };
+        let path = Path { to, local_user: user.clone(), remote_ufrag: other_user.clone() };
         if self.is_cut(number, to) {
             return;
         }
-        let back = Path { to: number, local_user: other_user, remote_user: user };
+        let back = Path { to: number, local_user: other_user, remote_ufrag: user };
         for (number, path) in [(number, path), (to, back)] {
             if let Some(peer) = self.peers.get_mut(&number) {
                 peer.path = Some(path);
@@ -253,8 +253,8 @@ impl State {
         let peer = self.peer(number)?;
         let not_found = || Error::new(ErrorKind::NotFound, "there is no such track");
         let mid = peer.tracks.get(&id).ok_or_else(not_found)?.mid.clone();
-        if packet.payload.len() > LARGEST_PAYLOAD {
-            return Err(Error::new(ErrorKind::TooLarge, "a payload has at most 1,200 bytes"));
+        if packet.payload.len() > MAX_PAYLOAD {
+            return Err(Error::new(ErrorKind::TooLarge, "a payload may have at most 1,200 bytes"));
         }
         let section = peer.sections.iter().find(|section| Some(&section.mid) == mid.as_ref());
         let Some(section) = section.filter(|section| !section.is_rejected) else { return Ok(()) };
@@ -273,14 +273,14 @@ impl State {
         Ok(())
     }
 
-    /// Takes the next number whether or not it matters, so that what is lost depends on the packets
-    /// alone.
+    /// Decides whether a packet is lost. Draws a number even if unused, so that loss depends only
+    /// on the packets.
     fn is_lost(&mut self) -> bool {
         let Some(loss) = &mut self.loss else { return false };
         f64::from(loss.random.next_u32()) < loss.share * f64::from(u32::MAX)
     }
 
-    /// `source` tells the sender's tracks apart, as an SSRC does.
+    /// Delivers a packet. `source` distinguishes the sender's tracks, as an SSRC does.
     fn receive_rtp(&mut self, to: SessionNumber, mid: Mid, payload_type: u8, source: TrackId, packet: RtpOut) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         let section = peer.incoming(&mid);
@@ -298,8 +298,8 @@ impl State {
         let (Some(there), Some(path)) = (peer.channels.get(&channel).copied(), &peer.path) else {
             return Err(Error::new(ErrorKind::NotFound, "there is no such open channel"));
         };
-        if message.len() > LARGEST_MESSAGE {
-            return Err(Error::new(ErrorKind::TooLarge, "a message has at most 16 KiB"));
+        if message.len() > MAX_MESSAGE {
+            return Err(Error::new(ErrorKind::TooLarge, "a message may have at most 16 KiB"));
         }
         let to = path.to;
         if !self.is_cut(number, to) {
@@ -309,8 +309,8 @@ impl State {
             return Ok(());
         }
         let peer = self.peer(number)?;
-        if peer.unsent.len() == MOST_UNSENT {
-            return Err(Error::new(ErrorKind::Full, "messages wait for a path"));
+        if peer.unsent.len() == MAX_UNSENT {
+            return Err(Error::new(ErrorKind::Full, "the message queue is full"));
         }
         peer.unsent.push_back((there, message));
         Ok(())
@@ -319,7 +319,7 @@ impl State {
     fn request_keyframe(&mut self, number: SessionNumber, mid: &Mid) -> Result<()> {
         let peer = self.peer(number)?;
         if peer.incoming(mid).is_none() {
-            return Err(Error::new(ErrorKind::NotFound, "no track comes in there").with("mid", mid));
+            return Err(Error::new(ErrorKind::NotFound, "no track is received on this section").with("mid", mid));
         }
         let Some(to) = peer.path.as_ref().map(|path| path.to) else { return Ok(()) };
         if !self.is_cut(number, to)

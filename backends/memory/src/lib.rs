@@ -1,10 +1,10 @@
-//! Transport of the Blink call engine inside one process: all transports made from one registry
-//! meet in one [`Hub`].
+//! Transport between sessions of one process: all transports created from one registry share a
+//! [`Hub`].
 //!
-//! Sessions behave like those of a WebRTC stack: they negotiate codecs, tracks and channels through
-//! SDP and connect only when descriptions and candidates have gone both ways. What is sent arrives
-//! at once and in order, without timers and tasks, so that it works under a paused clock. For tests
-//! there are hooks on the [`Hub`] to cut paths silently and to lose packets.
+//! Sessions behave like those of a WebRTC stack: they negotiate codecs, tracks and channels with
+//! SDP, and connect only after descriptions and candidates were exchanged. Packets arrive at once
+//! and in order, without timers and tasks, so it works under a paused clock. The [`Hub`] has hooks
+//! for tests that cut paths silently and drop packets.
 
 #![deny(missing_docs)]
 
@@ -31,7 +31,7 @@ use session::MemorySession;
 
 submit! { Entry::<dyn Transport>::of::<Memory>() }
 
-/// The name this transport is chosen by and named with in errors.
+/// Name of the transport in configurations and errors.
 const NAME: &str = "memory";
 
 const CAPABILITIES: TransportCapabilities = TransportCapabilities {
@@ -39,27 +39,23 @@ const CAPABILITIES: TransportCapabilities = TransportCapabilities {
     video: true,
     data_channels: true,
     ice_restart: true,
-    stun: false,
-    relay: false,
-    hidden_hosts: false,
-    bandwidth_estimate: false,
     renegotiation: true,
-    network: false,
+    ..TransportCapabilities::NONE
 };
 
-/// A device's place in a [`Hub`].
+/// Transport of a [`Hub`].
 pub struct MemoryTransport {
     hub: Hub,
     id: TransportId,
 }
 
 impl MemoryTransport {
-    /// A new transport, whose sessions reach those of all others of the hub.
+    /// Creates a transport, whose sessions can connect to those of all others of the hub.
     pub fn new(hub: &Hub) -> Self {
         Self { hub: hub.clone(), id: hub.join() }
     }
 
-    /// What [`Hub::cut`] and its like know it by.
+    /// Id of the transport for [`Hub::cut`] and the other hooks.
     pub fn id(&self) -> TransportId {
         self.id
     }
@@ -71,8 +67,8 @@ impl Transport for MemoryTransport {
         CAPABILITIES
     }
 
-    /// Servers and interfaces mean nothing here and are ignored; candidates of other kinds than
-    /// relayed ones cannot be kept secret, so that `ice.relay_only` is refused.
+    /// Opens a session. Servers and interfaces are ignored. `ice.relay_only` and hidden host
+    /// candidates are refused, because addresses cannot be hidden here.
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
         if config.ice.relay_only {
             return Err(Error::unsupported(NAME, "open").with("key", "ice.relay_only"));
@@ -85,7 +81,7 @@ impl Transport for MemoryTransport {
     }
 }
 
-/// `[transports.memory]`: nothing to set.
+/// Configuration `[transports.memory]`, which has no keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryConfig {}
@@ -96,7 +92,7 @@ struct Memory;
 impl Plugin<dyn Transport> for Memory {
     type Config = MemoryConfig;
     const NAME: &'static str = NAME;
-    const SUMMARY: &'static str = "connects sessions of one process, without a network";
+    const SUMMARY: &'static str = "sessions of one process, without a network";
     const CAPABILITIES: TransportCapabilities = CAPABILITIES;
 
     async fn create(_: MemoryConfig, context: &Context) -> Result<Arc<dyn Transport>> {

@@ -2,7 +2,7 @@
 
 use blink_api::{Error, ErrorKind, Mid, Result, SessionEvent, TrackId, TrackKind};
 
-use crate::peer::{OpenOffer, Peer, Remote, find};
+use crate::peer::{Peer, PendingOffer, Remote, find};
 use crate::sdp::{Description, Format, Role, Section};
 
 impl Peer {
@@ -18,21 +18,21 @@ impl Peer {
             (None, None) => 0,
         };
         let (sections, planned) = self.plan_offer();
-        self.offer = Some(OpenOffer { generation, planned, sections: sections.clone() });
+        self.offer = Some(PendingOffer { generation, planned, sections: sections.clone() });
         self.gather(generation);
         let offer = self.describe(Role::Offer, generation, sections).to_sdp();
         Ok(self.restore(&offer))
     }
 
-    /// An own description with the sections that were hidden when they came.
+    /// Adds the hidden sections to a local description.
     fn restore(&mut self, sdp: &str) -> String {
-        let (sdp, places) = self.places.restore(sdp);
-        self.places = places;
+        let (sdp, section_map) = self.section_map.to_peer(sdp);
+        self.section_map = section_map;
         sdp
     }
 
-    /// The sections there are and those that new tracks and channels need, and which tracks go
-    /// where.
+    /// Existing sections plus those for new tracks and channels, and the sections planned for
+    /// tracks.
     fn plan_offer(&self) -> (Vec<Section>, Vec<(TrackId, Mid)>) {
         let mut sections = self.sections.clone();
         let mut planned: Vec<(TrackId, Mid)> = Vec::new();
@@ -57,7 +57,7 @@ impl Peer {
     }
 
     pub(crate) fn accept_offer(&mut self, sdp: &str) -> Result<String> {
-        let (sdp, places) = self.places.show(sdp)?;
+        let (sdp, section_map) = self.section_map.to_stack(sdp)?;
         let offer = Description::parse(&sdp, Role::Offer)?;
         check_order(&self.sections, &offer.sections)?;
         let formats = offer.sections.iter().map(|section| self.answer_formats(section)).collect::<Result<Vec<_>>>()?;
@@ -91,36 +91,36 @@ impl Peer {
         let generation = match self.generation {
             Some(_) if restarts => self.next_generation,
             Some(current) => current,
-            // An own open offer has used up credentials of its own.
+            // A pending local offer has used credentials of its own.
             None => self.next_generation,
         };
         self.offer = None;
-        self.places = places;
-        self.settle(sections.clone(), &planned, generation, remote);
+        self.section_map = section_map;
+        self.apply_negotiated(sections.clone(), &planned, generation, remote);
         self.gather(generation);
         let answer = self.describe(Role::Answer, generation, sections).to_sdp();
         Ok(self.restore(&answer))
     }
 
     pub(crate) fn accept_answer(&mut self, sdp: &str) -> Result<()> {
-        let Some(open) = &self.offer else { return Err(Error::new(ErrorKind::State, "there is no open offer")) };
-        let (sdp, places) = self.places.show(sdp)?;
+        let Some(open) = &self.offer else { return Err(Error::new(ErrorKind::State, "there is no pending offer")) };
+        let (sdp, section_map) = self.section_map.to_stack(sdp)?;
         let answer = Description::parse(&sdp, Role::Answer)?;
         check_order(&open.sections, &answer.sections)?;
         if answer.sections.len() != open.sections.len() {
-            return Err(Error::new(ErrorKind::Invalid, "the answer has other sections than the offer"));
+            return Err(Error::new(ErrorKind::Invalid, "the answer has a different number of sections than the offer"));
         }
         let both = open.sections.iter().zip(&answer.sections);
         let sections = both.map(|(offered, answered)| settled(offered, answered)).collect::<Result<Vec<_>>>()?;
         let Some(open) = self.offer.take() else { unreachable!("it was there above") };
-        self.places = places;
+        self.section_map = section_map;
         let remote = Remote { user: answer.user, fingerprint: answer.fingerprint };
-        self.settle(sections, &open.planned, open.generation, remote);
+        self.apply_negotiated(sections, &open.planned, open.generation, remote);
         Ok(())
     }
 
-    /// The offered formats this side has too, under its own names for them and with the offer's
-    /// payload types.
+    /// Offered formats that this side supports, with its own codec names and the offer's payload
+    /// types.
     fn answer_formats(&self, offered: &Section) -> Result<Vec<Format>> {
         let Some(kind) = offered.kind.filter(|_| !offered.is_rejected) else { return Ok(Vec::new()) };
         let own = self.formats(kind);
@@ -135,10 +135,16 @@ impl Peer {
         Ok(shared)
     }
 
-    /// Takes over what a negotiation has settled.
-    fn settle(&mut self, sections: Vec<Section>, planned: &[(TrackId, Mid)], generation: u32, remote: Remote) {
+    /// Applies the result of a negotiation.
+    fn apply_negotiated(
+        &mut self,
+        sections: Vec<Section>,
+        planned: &[(TrackId, Mid)],
+        generation: u32,
+        remote: Remote,
+    ) {
         for (id, mid) in planned {
-            // A track may have been removed while its offer was open.
+            // A track may have been removed while its offer was pending.
             if let Some(track) = self.tracks.get_mut(id) {
                 track.mid = Some(mid.clone());
             }
@@ -162,7 +168,7 @@ impl Peer {
         }
     }
 
-    /// Whether something is wanted that the newest description does not have.
+    /// Returns whether something is wanted that the latest description does not contain.
     fn needs_negotiation(&self) -> bool {
         self.tracks.values().any(|track| track.mid.is_none())
             || (!self.wanted.is_empty() && !self.has_data())
@@ -186,7 +192,7 @@ impl Peer {
     }
 }
 
-/// Adds a section under the first number that is free.
+/// Adds a section with the first free number as its mid.
 fn add_section(sections: &mut Vec<Section>, kind: Option<TrackKind>, formats: Vec<Format>) -> Mid {
     let is_free = |mid: &Mid| !sections.iter().any(|section| section.mid == *mid);
     let mid = (0u64..).map(|n| Mid::new(&n.to_string())).find(is_free).expect("there are more numbers than sections");
@@ -195,7 +201,7 @@ fn add_section(sections: &mut Vec<Section>, kind: Option<TrackKind>, formats: Ve
     mid
 }
 
-/// Sections stay where they are (RFC 8829 §5.2.2); new ones come after them.
+/// Checks that sections keep their index (RFC 8829 §5.2.2), with new ones at the end.
 fn check_order(known: &[Section], newer: &[Section]) -> Result<()> {
     let fits = |(known, newer): (&Section, &Section)| known.mid == newer.mid && known.kind == newer.kind;
     if newer.len() >= known.len() && known.iter().zip(newer).all(fits) {
@@ -204,7 +210,7 @@ fn check_order(known: &[Section], newer: &[Section]) -> Result<()> {
     Err(Error::new(ErrorKind::Invalid, "the description does not fit the session"))
 }
 
-/// A section of an offer after its answer.
+/// Negotiated section from an offered and an answered one.
 fn settled(offered: &Section, answered: &Section) -> Result<Section> {
     let is_rejected = offered.is_rejected || answered.is_rejected;
     let mut formats = Vec::new();
@@ -228,5 +234,5 @@ fn settled(offered: &Section, answered: &Section) -> Result<Section> {
 }
 
 fn incompatible(mid: &Mid) -> Error {
-    Error::new(ErrorKind::Incompatible, "the two sides share no codec").with("section", mid)
+    Error::new(ErrorKind::Incompatible, "there is no common codec").with("section", mid)
 }

@@ -1,41 +1,39 @@
-//! The bounded queue to a session's reader.
+//! Bounded event queue of a session.
 
 use std::collections::VecDeque;
 
 use blink_api::{SessionEvent, SessionEvents};
-use blink_transport_kit::unread::Unread;
+use blink_transport_kit::unread::UnreadBytes;
 use tokio::sync::mpsc;
 
-/// Entries a reader may be behind before media and messages are dropped, as [`SessionEvents`]
-/// documents.
+/// Queue entries before media and messages are dropped, as documented in [`SessionEvents`].
 const CAPACITY: usize = 1_024;
-/// Further entries for everything else. What finds no room there either waits for the next event to
-/// be sent.
+/// Additional entries for other events. Events beyond them wait for the next `send`.
 const RESERVE: usize = 1_024;
 
-/// The sending end of a session's events.
+/// Sender of a session's events.
 pub(crate) struct Outbox {
     queue: mpsc::Sender<SessionEvent>,
-    /// A place kept for the last event.
+    /// Slot reserved for the last event.
     last: mpsc::OwnedPermit<SessionEvent>,
     waiting: VecDeque<SessionEvent>,
-    unread: Unread,
+    unread: UnreadBytes,
 }
 
 impl Outbox {
     pub(crate) fn new() -> (Self, SessionEvents) {
         let (queue, events) = mpsc::channel(CAPACITY + RESERVE + 1);
         let last = queue.clone().try_reserve_owned().expect("a new queue has room");
-        (Self { queue, last, waiting: VecDeque::new(), unread: Unread::default() }, events)
+        (Self { queue, last, waiting: VecDeque::new(), unread: UnreadBytes::default() }, events)
     }
 
-    /// Reports an event. While the reader is behind, messages and key frame requests are
-    /// dropped and everything else waits.
+    /// Sends an event. While the reader is behind, messages and key frame requests are dropped and
+    /// other events are queued.
     pub(crate) fn send(&mut self, event: SessionEvent) {
         self.flush();
         let is_behind = !self.waiting.is_empty() || self.queue.capacity() <= RESERVE;
         let may_drop = matches!(event, SessionEvent::Data { .. } | SessionEvent::KeyframeRequested { .. });
-        // One place of the queue is kept for the last event.
+        // One slot of the queue is reserved for the last event.
         let entries = CAPACITY + RESERVE - self.queue.capacity();
         let is_too_much = message_length(&event).is_some_and(|length| !self.unread.has_room(entries, length));
         if is_too_much || (may_drop && is_behind) {
@@ -55,7 +53,7 @@ impl Outbox {
                     }
                 }
                 Err(mpsc::error::TrySendError::Full(())) => return,
-                // A reader that has left wants no events; the session goes on.
+                // Without a reader events are dropped; the session continues.
                 Err(mpsc::error::TrySendError::Closed(())) => self.waiting.clear(),
             }
         }
@@ -81,7 +79,7 @@ mod tests {
     use blink_api::{ChannelId, TrackKind};
 
     #[tokio::test]
-    async fn control_events_survive_a_slow_reader_in_order_and_messages_are_dropped() {
+    async fn control_events_reach_a_slow_reader_in_order_and_messages_are_dropped() {
         let (mut outbox, mut events) = Outbox::new();
         let message = || SessionEvent::Data { channel: ChannelId(1), message: Default::default() };
         (0..CAPACITY + 10).for_each(|_| outbox.send(message()));
@@ -107,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_of_one_mebibyte_wait_for_a_slow_reader_and_no_more() {
+    async fn unread_messages_are_limited_to_one_mebibyte() {
         let (mut outbox, mut events) = Outbox::new();
         let message = || SessionEvent::Data { channel: ChannelId(1), message: vec![0; 16 * 1024].into() };
         (0..300).for_each(|_| outbox.send(message()));
@@ -116,12 +114,12 @@ mod tests {
             assert!(matches!(events.recv().await, Some(SessionEvent::Data { .. })));
         }
         outbox.send(message());
-        assert!(matches!(events.recv().await, Some(SessionEvent::Connected)), "1 MiB waited, the rest was dropped");
-        assert!(matches!(events.recv().await, Some(SessionEvent::Data { .. })), "there is room again");
+        assert!(matches!(events.recv().await, Some(SessionEvent::Connected)), "messages beyond 1 MiB were dropped");
+        assert!(matches!(events.recv().await, Some(SessionEvent::Data { .. })), "there is space again");
     }
 
     #[tokio::test]
-    async fn the_last_event_has_a_place_however_far_the_reader_is_behind() {
+    async fn the_last_event_has_a_reserved_slot() {
         let (mut outbox, mut events) = Outbox::new();
         (0..10_000).for_each(|_| outbox.send(SessionEvent::Connected));
         outbox.finish();

@@ -1,16 +1,14 @@
-//! Session descriptions: the lines of SDP (RFC 8866, RFC 8829) that two sessions of this transport
-//! decide on.
+//! Session descriptions: the subset of SDP (RFC 8866, RFC 8829) that this transport uses.
 
 use std::fmt::Write as _;
 
 use blink_api::{CodecName, Error, ErrorKind, Mid, Result, RtpCodec, TrackKind};
 
-/// Larger descriptions and more sections than any call has.
-const LONGEST: usize = 64 * 1024;
-const MOST_SECTIONS: usize = 64;
+/// Limits of the size and the sections of a description, more than any call has.
+const MAX_DESCRIPTION: usize = 64 * 1024;
+const MAX_SECTIONS: usize = 64;
 
-/// Which of the two a description is: an offer leaves the DTLS role open (RFC 8842 §5.2), an answer
-/// does not.
+/// Type of a description. An offer leaves the DTLS role open (RFC 8842 §5.2), an answer does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Offer,
@@ -20,12 +18,12 @@ pub(crate) enum Role {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Description {
     pub(crate) role: Role,
-    /// The session's number, and that of the description in it.
+    /// Session number, and version of the description.
     pub(crate) origin: (u64, u64),
-    /// ICE user name: names a session and its generation of candidates.
+    /// ICE username fragment, which encodes session and generation.
     pub(crate) user: String,
     pub(crate) password: String,
-    /// SHA-256 in the form `AA:BB:…`.
+    /// SHA-256 fingerprint in the form `AA:BB:…`.
     pub(crate) fingerprint: String,
     pub(crate) sections: Vec<Section>,
 }
@@ -33,10 +31,10 @@ pub(crate) struct Description {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Section {
     pub(crate) mid: Mid,
-    /// `None` for data channels.
+    /// Kind of media; `None` for data channels.
     pub(crate) kind: Option<TrackKind>,
     pub(crate) is_rejected: bool,
-    /// Empty for data channels and where it is rejected.
+    /// Formats; empty for data channels and rejected sections.
     pub(crate) formats: Vec<Format>,
     pub(crate) sends: bool,
     pub(crate) receives: bool,
@@ -49,8 +47,8 @@ pub(crate) struct Format {
 }
 
 impl Format {
-    /// Payload types for codecs: the usual ones where there are some, else dynamic ones (RFC 3551
-    /// §3). Who has more codecs than there are payload types loses the last ones.
+    /// Assigns payload types: static or usual ones if there are any, else dynamic ones (RFC 3551
+    /// §3). With more codecs than payload types, the last ones are omitted.
     pub(crate) fn assign(codecs: &[RtpCodec], first: u8) -> Vec<Self> {
         let mut dynamic = (first..=127).filter(|payload_type| *payload_type != 111);
         let assign = |codec: &RtpCodec| {
@@ -66,7 +64,7 @@ impl Format {
         codecs.iter().map_while(assign).collect()
     }
 
-    /// Whether the two name the same encoding; parameters are the encoding's own business.
+    /// Returns whether both are the same encoding, whatever the parameters.
     pub(crate) fn matches(&self, codec: &RtpCodec) -> bool {
         self.codec.name == codec.name && self.codec.clock_rate == codec.clock_rate
     }
@@ -85,37 +83,37 @@ impl Description {
         text
     }
 
-    /// Reads a description that a peer sent.
+    /// Parses a remote description.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid).
+    /// [`Invalid`](ErrorKind::Invalid) with the reason.
     pub(crate) fn parse(text: &str, role: Role) -> Result<Self> {
-        if text.len() > LONGEST {
+        if text.len() > MAX_DESCRIPTION {
             return Err(invalid("the description is too long"));
         }
         let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
         if lines.first() != Some(&"v=0") {
-            return Err(invalid("this is no session description"));
+            return Err(invalid("this is not a session description"));
         }
         let value = |name: &str| lines.iter().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let found = match value("a=setup:") {
             Some("actpass") => Role::Offer,
             Some("active" | "passive") => Role::Answer,
-            _ => return Err(invalid("the description does not say who begins")),
+            _ => return Err(invalid("the description has no DTLS role")),
         };
         if found != role {
-            return Err(invalid(if role == Role::Offer { "this is no offer" } else { "this is no answer" }));
+            return Err(invalid(if role == Role::Offer { "this is not an offer" } else { "this is not an answer" }));
         }
         let fingerprint = value("a=fingerprint:").and_then(|value| value.strip_prefix("sha-256 "));
         let fingerprint = fingerprint
             .filter(|value| is_fingerprint(value))
-            .ok_or_else(|| invalid("there is no SHA-256 fingerprint"))?;
+            .ok_or_else(|| invalid("the description has no SHA-256 fingerprint"))?;
         let mut origin =
             value("o=").unwrap_or_default().split_whitespace().skip(1).map_while(|field| field.parse().ok());
         let origin = (origin.next().unwrap_or_default(), origin.next().unwrap_or_default());
         let begins: Vec<usize> = (0..lines.len()).filter(|n| lines[*n].starts_with("m=")).collect();
-        if begins.is_empty() || begins.len() > MOST_SECTIONS {
-            return Err(invalid("a description has 1 to 64 media sections"));
+        if begins.is_empty() || begins.len() > MAX_SECTIONS {
+            return Err(invalid("a description must have 1 to 64 media sections"));
         }
         let ends = begins.iter().skip(1).copied().chain([lines.len()]);
         let blocks = begins.iter().zip(ends).map(|(begin, end)| &lines[*begin..end]);
@@ -127,8 +125,10 @@ impl Description {
         Ok(Self {
             role,
             origin,
-            user: value("a=ice-ufrag:").ok_or_else(|| invalid("there is no ICE user name"))?.to_owned(),
-            password: value("a=ice-pwd:").ok_or_else(|| invalid("there is no ICE password"))?.to_owned(),
+            user: value("a=ice-ufrag:")
+                .ok_or_else(|| invalid("the description has no ICE username fragment"))?
+                .to_owned(),
+            password: value("a=ice-pwd:").ok_or_else(|| invalid("the description has no ICE password"))?.to_owned(),
             fingerprint: fingerprint.to_owned(),
             sections,
         })
@@ -172,9 +172,10 @@ impl Section {
             Some("audio") => Some(TrackKind::Audio),
             Some("video") => Some(TrackKind::Video),
             Some("application") => None,
-            _ => return Err(invalid("a media section has an unknown kind")),
+            _ => return Err(invalid("the description has a section of an unknown kind")),
         };
-        let port: u16 = fields.next().and_then(|port| port.parse().ok()).ok_or_else(|| invalid("a port is missing"))?;
+        let port: u16 =
+            fields.next().and_then(|port| port.parse().ok()).ok_or_else(|| invalid("a section has no port"))?;
         let mid = lines.iter().find_map(|line| line.strip_prefix("a=mid:")).map(str::trim);
         let mid = mid.filter(|mid| !mid.is_empty()).ok_or_else(|| invalid("a media section has no mid"))?;
         let has = |line: &str| lines.contains(&line);
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptions_come_back_from_their_text() {
+    fn descriptions_round_trip_through_sdp() {
         for role in [Role::Offer, Role::Answer] {
             let description = description(role);
             assert_eq!(Description::parse(&description.to_sdp(), role).unwrap(), description);
@@ -257,29 +258,29 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_is_no_answer() {
+    fn an_offer_is_refused_as_an_answer() {
         let text = description(Role::Offer).to_sdp();
         assert_eq!(Description::parse(&text, Role::Answer).unwrap_err().kind(), ErrorKind::Invalid);
     }
 
     #[test]
-    fn cut_and_shuffled_text_never_panics() {
+    fn truncated_and_incomplete_text_does_not_panic() {
         let text = description(Role::Offer).to_sdp();
         for end in 0..text.len() {
-            // Whether what is left is a description is not the question here.
+            // Only panics matter here; some of the text may be valid.
             let _maybe = Description::parse(&text[..end], Role::Offer);
             let _maybe = Description::parse(&format!("v=0\r\n{}", &text[end..]), Role::Offer);
         }
         let lines: Vec<&str> = text.lines().collect();
-        for left_out in 0..lines.len() {
+        for omitted in 0..lines.len() {
             let rest: String =
-                lines.iter().enumerate().filter(|(n, _)| *n != left_out).map(|(_, line)| format!("{line}\n")).collect();
+                lines.iter().enumerate().filter(|(n, _)| *n != omitted).map(|(_, line)| format!("{line}\n")).collect();
             let _maybe = Description::parse(&rest, Role::Offer);
         }
     }
 
     #[test]
-    fn payload_types_are_the_usual_ones_or_different() {
+    fn payload_types_are_static_or_unique() {
         let codec =
             |name: &str| RtpCodec { name: CodecName::new(name), clock_rate: 8_000, channels: 1, fmtp: String::new() };
         let codecs = ["a", "Opus", "PCMU", "b"].map(codec);

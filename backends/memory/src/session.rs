@@ -1,4 +1,4 @@
-//! The handle: every call goes to the hub.
+//! Handle of a session: every call goes to the hub.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::hub::{Hub, SessionNumber};
 
-/// A session of the memory transport. Dropping it ends it too.
+/// Session of the memory transport. Dropping it closes it.
 pub(crate) struct MemorySession {
     hub: Hub,
     number: SessionNumber,

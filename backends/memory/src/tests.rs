@@ -1,4 +1,4 @@
-//! Two sessions of one hub, and a signaling path that each test holds in its hand.
+//! Two sessions of one hub, with signaling done by each test.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ impl Side {
         }
     }
 
-    /// All events that are there now.
+    /// Receives all available events.
     fn drain(&mut self) -> Vec<SessionEvent> {
         std::iter::from_fn(|| self.events.try_recv().ok()).collect()
     }
@@ -84,7 +84,7 @@ impl Side {
         self.session.send_rtp(self.track, packet(sequence)).unwrap();
     }
 
-    /// Sequence numbers of the packets that are there now.
+    /// Receives the sequence numbers of all available packets.
     fn heard(&mut self) -> Vec<u16> {
         std::iter::from_fn(|| self.packets.try_recv()).map(|packet| packet.sequence).collect()
     }
@@ -97,7 +97,7 @@ fn packet(sequence: u16) -> RtpOut {
 }
 
 #[tokio::test]
-async fn a_path_needs_both_descriptions_and_a_candidate_each_way() {
+async fn a_path_needs_both_descriptions_and_a_candidate_in_each_direction() {
     let hub = Hub::default();
     let (mut a, mut b) = sides(&hub).await;
     let is_connected = |side: &mut Side| side.drain().iter().any(|event| matches!(event, SessionEvent::Connected));
@@ -107,12 +107,12 @@ async fn a_path_needs_both_descriptions_and_a_candidate_each_way() {
     assert_eq!(ours.len(), 1);
     let answer = b.session.accept_offer(&offer).await.unwrap();
     let theirs = b.candidates();
-    // Candidates before the description, and twice.
+    // Candidates before the description, and repeated.
     a.session.add_candidate(&theirs[0]).await.unwrap();
     a.session.add_candidate(&theirs[0]).await.unwrap();
     a.session.accept_answer(&answer).await.unwrap();
     a.send(1);
-    assert!(!is_connected(&mut a) && b.heard().is_empty(), "b has no candidate of a's");
+    assert!(!is_connected(&mut a) && b.heard().is_empty(), "b has no candidate of a");
     b.session.add_candidate(&ours[0]).await.unwrap();
     assert!(is_connected(&mut a) && is_connected(&mut b));
     a.send(2);
@@ -120,7 +120,7 @@ async fn a_path_needs_both_descriptions_and_a_candidate_each_way() {
 }
 
 #[tokio::test]
-async fn a_description_with_another_fingerprint_never_connects() {
+async fn a_description_with_a_wrong_fingerprint_does_not_connect() {
     let hub = Hub::default();
     let (mut a, mut b) = sides(&hub).await;
     let offer = a.session.create_offer(false).await.unwrap();
@@ -133,10 +133,10 @@ async fn a_description_with_another_fingerprint_never_connects() {
     assert!(a.drain().is_empty() && b.drain().is_empty());
 }
 
-/// The engine compares fingerprints: there is exactly one, 32 bytes of it, the same in offers and
-/// answers of a session.
+/// The engine compares fingerprints: each description has exactly one of 32 bytes, the same in all
+/// descriptions of a session.
 #[tokio::test]
-async fn descriptions_carry_one_sha_256_fingerprint() {
+async fn descriptions_contain_one_sha_256_fingerprint() {
     let hub = Hub::default();
     let (mut a, mut b) = connected(&hub).await;
     let fingerprint = |sdp: &str| {
@@ -154,7 +154,7 @@ async fn descriptions_carry_one_sha_256_fingerprint() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_is_silent_loses_packets_and_holds_messages_until_it_heals() {
+async fn a_cut_path_drops_packets_silently_and_queues_messages_until_healed() {
     let hub = Hub::default();
     let (mut a, mut b) = connected(&hub).await;
     hub.cut(a.transport);
@@ -164,7 +164,7 @@ async fn a_cut_is_silent_loses_packets_and_holds_messages_until_it_heals() {
     a.session.send_data(channel, Bytes::from_static(b"first")).unwrap();
     a.session.send_data(channel, Bytes::from_static(b"second")).unwrap();
     tokio::time::sleep(std::time::Duration::from_secs(60)).await;
-    assert!(a.drain().is_empty() && b.drain().is_empty(), "nobody is told");
+    assert!(a.drain().is_empty() && b.drain().is_empty(), "no event");
     hub.heal(a.transport);
     let message = |event| match event {
         SessionEvent::Data { channel, message } => (channel, message),
@@ -183,7 +183,7 @@ async fn a_cut_is_silent_loses_packets_and_holds_messages_until_it_heals() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_on_a_cut_path_is_not_reported() {
+async fn closing_a_session_on_a_cut_path_is_not_reported() {
     let hub = Hub::default();
     let (mut a, b) = connected(&hub).await;
     hub.cut(b.transport);
@@ -193,7 +193,7 @@ async fn the_end_of_a_session_on_a_cut_path_is_not_reported() {
 }
 
 #[tokio::test]
-async fn a_connection_set_up_during_a_cut_comes_up_when_it_heals() {
+async fn a_connection_negotiated_during_a_cut_is_established_when_healed() {
     let hub = Hub::default();
     let (mut a, mut b) = sides(&hub).await;
     hub.cut(b.transport);
@@ -208,12 +208,12 @@ async fn a_connection_set_up_during_a_cut_comes_up_when_it_heals() {
 }
 
 #[tokio::test]
-async fn a_restart_during_a_cut_connects_anew_when_it_heals_and_the_old_path_carries_until_then() {
+async fn an_ice_restart_during_a_cut_reconnects_when_healed_and_keeps_the_old_path_until_then() {
     let hub = Hub::default();
     let (mut a, mut b) = connected(&hub).await;
     let offer = a.session.create_offer(true).await.unwrap();
     a.send(1);
-    assert_eq!(b.heard(), [1], "the old path carries while the restart is on its way");
+    assert_eq!(b.heard(), [1], "the old path is used during the restart");
     hub.cut(a.transport);
     let answer = b.session.accept_offer(&offer).await.unwrap();
     a.session.accept_answer(&answer).await.unwrap();
@@ -228,7 +228,7 @@ async fn a_restart_during_a_cut_connects_anew_when_it_heals_and_the_old_path_car
 }
 
 #[tokio::test]
-async fn a_share_of_packets_is_lost_by_the_seed_and_counted() {
+async fn packet_loss_follows_the_seed_and_is_counted() {
     let mut runs = Vec::new();
     for _ in 0..2 {
         let hub = Hub::default();
@@ -240,7 +240,7 @@ async fn a_share_of_packets_is_lost_by_the_seed_and_counted() {
         let heard = b.heard();
         assert!((600..750).contains(&heard.len()), "{}", heard.len());
         let lost = b.session.stats().await.unwrap().packets_lost;
-        // What was lost before the first packet that came is not known.
+        // Loss before the first received packet is unknown.
         assert_eq!(lost as usize, 901 - usize::from(heard[0]) - heard.len());
         runs.push(heard);
     }
@@ -248,13 +248,13 @@ async fn a_share_of_packets_is_lost_by_the_seed_and_counted() {
 }
 
 #[tokio::test]
-async fn without_a_shared_codec_offer_and_session_stay_as_they_were() {
+async fn without_a_common_codec_the_offer_fails_and_the_session_is_unchanged() {
     let hub = Hub::default();
     let a = side(&hub, config().with_audio(vec![codec("G722", 8_000)])).await;
     let mut b = side(&hub, config()).await;
     let offer = a.session.create_offer(false).await.unwrap();
     assert_eq!(b.session.accept_offer(&offer).await.unwrap_err().kind(), ErrorKind::Incompatible);
-    assert!(b.drain().is_empty(), "nothing was gathered");
+    assert!(b.drain().is_empty(), "no candidates were gathered");
     let mut c = side(&hub, config()).await;
     negotiate(&mut c, &mut b, false).await;
     c.send(5);
@@ -262,9 +262,9 @@ async fn without_a_shared_codec_offer_and_session_stay_as_they_were() {
     a.session.close().await;
 }
 
-/// Video that the other side has no codec for is refused without harm to audio.
+/// Video without a common codec is rejected, and audio is unaffected.
 #[tokio::test]
-async fn video_without_a_shared_codec_is_left_out() {
+async fn video_without_a_common_codec_is_rejected() {
     let hub = Hub::default();
     let mut a = side(&hub, config().with_video(vec![codec("VP8", 90_000)])).await;
     let mut b = side(&hub, config()).await;
@@ -276,7 +276,7 @@ async fn video_without_a_shared_codec_is_left_out() {
 }
 
 #[tokio::test]
-async fn video_goes_beside_audio_and_asks_for_key_frames() {
+async fn video_is_sent_beside_audio_and_key_frames_are_requested() {
     let hub = Hub::default();
     let with_video = || config().with_video(vec![codec("VP8", 90_000)]);
     let (mut a, mut b) = (side(&hub, with_video()).await, side(&hub, with_video()).await);
@@ -292,9 +292,9 @@ async fn video_goes_beside_audio_and_asks_for_key_frames() {
     assert_eq!(refused.kind(), ErrorKind::NotFound, "b sends no video");
 }
 
-/// Both offer at once: the one that accepts gives up its own offer, and both end up connected.
+/// Glare: the side that accepts the other's offer discards its own, and both connect.
 #[tokio::test]
-async fn offers_that_cross_can_be_settled_by_accepting_one() {
+async fn glare_is_resolved_by_accepting_one_offer() {
     let hub = Hub::default();
     let (mut a, mut b) = sides(&hub).await;
     let offer = a.session.create_offer(false).await.unwrap();
@@ -309,7 +309,7 @@ async fn offers_that_cross_can_be_settled_by_accepting_one() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_loses_packets_and_no_event() {
+async fn a_slow_reader_loses_packets_but_no_control_event() {
     let hub = Hub::default();
     let (a, mut b) = connected(&hub).await;
     (0..3_000).for_each(|sequence| a.send(sequence));
@@ -321,7 +321,7 @@ async fn a_slow_reader_loses_packets_and_no_event() {
 }
 
 #[tokio::test]
-async fn sessions_are_gone_when_closed_or_dropped_and_what_is_sent_to_them_vanishes() {
+async fn closed_or_dropped_sessions_leave_the_hub_and_packets_to_them_are_dropped() {
     let hub = Hub::default();
     let (mut a, b) = connected(&hub).await;
     assert_eq!(hub.transports(), [a.transport, b.transport]);
@@ -342,7 +342,7 @@ async fn sessions_are_gone_when_closed_or_dropped_and_what_is_sent_to_them_vanis
 }
 
 #[tokio::test]
-async fn hiding_addresses_is_refused_and_transports_of_one_registry_share_a_hub() {
+async fn hidden_addresses_are_refused_and_transports_of_one_registry_share_a_hub() {
     let registry = Registry::discovered().unwrap();
     let configuration = Configuration::builder(&registry).build().unwrap();
     let context = Context { clock: Arc::new(SystemClock), shared: registry.shared() };

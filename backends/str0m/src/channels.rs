@@ -1,4 +1,4 @@
-//! Data channels: the stack's and the contract's names for them, and the messages on their way.
+//! Data channels: mapping between str0m's ids and those of the API, and queued messages.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,28 +8,29 @@ use str0m::channel::ChannelData;
 
 use crate::peer::Peer;
 
-/// Data channels a peer may open.
-const MOST_CHANNELS: usize = 64;
-/// Messages kept for a channel that is not open yet, and their bytes. What comes then is dropped.
+/// Limit of data channels that a peer may open.
+const MAX_CHANNELS: usize = 64;
+/// Limit of messages kept for a channel that is not open yet, and of their bytes. Further ones are
+/// dropped.
 const MAX_EARLY_MESSAGES: usize = 64;
 const MAX_EARLY_BYTES: usize = 64 * 1024;
 
 type StackId = str0m::channel::ChannelId;
 
-/// A session's data channels.
+/// Data channels of a session.
 #[derive(Default)]
 pub(crate) struct Channels {
     open: Vec<(StackId, ChannelId)>,
     opened: u32,
     early: HashMap<StackId, EarlyMessages>,
-    /// Messages that the stack had no room for.
+    /// Messages that the stack had no buffer space for.
     backlog: VecDeque<(ChannelId, Bytes)>,
 }
 
-/// Messages on a channel that is not open yet.
+/// Messages received on a channel that is not open yet.
 ///
-/// A channel of the own side is open for the stack once the peer has acknowledged it (RFC 8832 §6),
-/// but the peer may send before its acknowledgement, and Firefox does.
+/// For the stack, a local channel is open once the peer has acknowledged it (RFC 8832 §6). But the
+/// peer may send before its acknowledgement, and Firefox does.
 #[derive(Default)]
 struct EarlyMessages {
     messages: Vec<Bytes>,
@@ -39,7 +40,7 @@ struct EarlyMessages {
 impl EarlyMessages {
     fn push(&mut self, message: Bytes) {
         if self.messages.len() == MAX_EARLY_MESSAGES || self.bytes + message.len() > MAX_EARLY_BYTES {
-            return tracing::debug!("a message on a channel that does not open is dropped");
+            return tracing::debug!("message dropped: too many on a channel that is not open");
         }
         self.bytes += message.len();
         self.messages.push(message);
@@ -61,8 +62,8 @@ impl Peer {
         if self.channels.by_stack_id(id).is_some() {
             return;
         }
-        if self.channels.open.len() == MOST_CHANNELS {
-            tracing::debug!("a data channel beyond the limit is closed");
+        if self.channels.open.len() == MAX_CHANNELS {
+            tracing::debug!("data channel closed: the limit is reached");
             self.channels.early.remove(&id);
             return self.rtc.direct_api().close_data_channel(id);
         }
@@ -86,8 +87,8 @@ impl Peer {
         let message = Bytes::from(data.data);
         match self.channels.by_stack_id(data.id) {
             Some(channel) => self.events.send(SessionEvent::Data { channel, message }),
-            // The stack knows the channel, so there are no more of these than it has streams.
-            None if self.channels.early.len() < MOST_CHANNELS || self.channels.early.contains_key(&data.id) => {
+            // The stack knows the channel, so their number is bounded by its streams.
+            None if self.channels.early.len() < MAX_CHANNELS || self.channels.early.contains_key(&data.id) => {
                 self.channels.early.entry(data.id).or_default().push(message);
             }
             None => {}
@@ -99,11 +100,11 @@ impl Peer {
         self.flush_backlog();
     }
 
-    /// Hands waiting messages to the stack as far as it has room.
+    /// Writes queued messages to the stack until its buffer is full.
     pub(crate) fn flush_backlog(&mut self) {
         while let Some((channel, message)) = self.channels.backlog.front() {
             let id = self.channels.stack_id(*channel);
-            // A message to a channel that was closed meanwhile has nowhere to go.
+            // A message to a channel that was closed meanwhile is dropped.
             if let Some(mut stream) = id.and_then(|id| self.rtc.channel(id))
                 && stream.write(true, message).is_ok_and(|taken| !taken)
             {
@@ -129,12 +130,12 @@ mod tests {
         ChannelData { id, binary: true, data: content.to_vec() }
     }
 
-    /// A channel that the own side has asked for and the other one has not acknowledged.
+    /// Creates a local channel that the peer has not acknowledged.
     fn asked_for(peer: &mut Peer) -> StackId {
         peer.rtc.direct_api().create_data_channel(ChannelConfig::default())
     }
 
-    /// Events of channels, in order.
+    /// Received channel events, in order.
     fn told(events: &mut SessionEvents) -> Vec<String> {
         let events = std::iter::from_fn(|| events.try_recv().ok());
         let told = events.map(|event| match event {
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_before_the_acknowledgement_wait_for_their_channel_in_order() {
+    fn messages_before_the_acknowledgement_are_delivered_in_order_after_it() {
         let (mut peer, mut events) = peer();
         let (one, other) = (asked_for(&mut peer), asked_for(&mut peer));
         for (id, content) in [(one, "hello"), (other, "elsewhere"), (one, "again")] {
@@ -158,11 +159,11 @@ mod tests {
         assert_eq!(told(&mut events), ["1 is blink/1", "1: hello", "1: again", "1: later"]);
         peer.handle_channel_close(other);
         peer.handle_channel_open(other, "new".to_owned());
-        assert_eq!(told(&mut events), ["2 is new"], "what was for a closed channel is gone");
+        assert_eq!(told(&mut events), ["2 is new"], "messages of a closed channel are dropped");
     }
 
     #[test]
-    fn what_waits_for_a_channel_is_bounded_by_number_and_size() {
+    fn early_messages_are_bounded_by_number_and_size() {
         for (content, kept) in [(vec![7; 4], MAX_EARLY_MESSAGES), (vec![7; 16 * 1024], 4)] {
             let (mut peer, mut events) = peer();
             let id = asked_for(&mut peer);
@@ -173,14 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn channels_beyond_the_limit_are_closed_and_keep_nothing() {
+    fn channels_beyond_the_limit_are_closed_and_keep_no_messages() {
         let (mut peer, mut events) = peer();
-        for _ in 0..MOST_CHANNELS + 10 {
+        for _ in 0..MAX_CHANNELS + 10 {
             let id = asked_for(&mut peer);
             peer.handle_message(message(id, b"early"));
             peer.handle_channel_open(id, "many".to_owned());
         }
-        assert_eq!(told(&mut events).len(), 2 * MOST_CHANNELS);
+        assert_eq!(told(&mut events).len(), 2 * MAX_CHANNELS);
         assert!(peer.channels.early.is_empty());
     }
 }

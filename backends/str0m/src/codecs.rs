@@ -1,23 +1,25 @@
-//! The codecs of a session's configuration in str0m's terms.
+//! Mapping between the codecs of the configuration and str0m's.
 
 use blink_api::{CodecName, Error, ErrorKind, Mid, Result, RtpCodec, SessionConfig, TrackKind};
 use str0m::Rtc;
 use str0m::format::{Codec, CodecConfig, FormatParams, PayloadParams};
 use str0m::media::{Frequency, Pt};
 
-/// Dynamic payload types (RFC 3551 §3), the usual one of Opus left out.
+/// Dynamic payload types (RFC 3551 §3).
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
 const OPUS: u8 = 111;
 
-/// What a session negotiates.
+/// Codecs that a session negotiates.
 pub(crate) struct Codecs {
-    /// Sections without one of these are refused.
+    /// Audio codecs. An audio section without one of these is rejected.
     pub(crate) audio: Vec<RtpCodec>,
     pub(crate) video: Vec<RtpCodec>,
     known: Vec<(Codec, CodecName)>,
 }
 
 impl Codecs {
+    /// Maps the codecs of a session.
+    ///
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) for a codec that str0m does not know.
     pub(crate) fn new(config: &SessionConfig) -> Result<Self> {
@@ -25,8 +27,8 @@ impl Codecs {
         Ok(Self { known: known.collect::<Result<_>>()?, audio: config.audio.clone(), video: config.video.clone() })
     }
 
-    /// The codecs in their order, each with a payload type, video with retransmissions too (RFC
-    /// 4588).
+    /// Configures str0m with the codecs in order of preference, each with a payload type, video
+    /// with RTX (RFC 4588).
     pub(crate) fn configure(&self, config: &mut CodecConfig) {
         config.clear();
         let mut free: Vec<u8> = [0, 8, 9].into_iter().chain(DYNAMIC).rev().collect();
@@ -49,11 +51,10 @@ impl Codecs {
                 Codec::Opus => Some(OPUS),
                 _ => None,
             };
-            // Who configures more codecs than there are payload types loses the least preferred
-            // ones.
+            // With more codecs than payload types, the least preferred ones are omitted.
             let Some(payload_type) = take(usual) else { return };
             if known == Codec::Opus && self.red().is_some() {
-                // With copies, it knows Opus only as browsers have it.
+                // With RED, str0m supports Opus only in the browsers' configuration.
                 config.enable_opus(true, true);
                 continue;
             }
@@ -64,7 +65,7 @@ impl Codecs {
         }
     }
 
-    /// Redundant audio, where it is configured.
+    /// Name of RED, if it is configured.
     fn red(&self) -> Option<&CodecName> {
         self.known.iter().find(|(codec, _)| *codec == Codec::Red).map(|(_, name)| name)
     }
@@ -77,7 +78,7 @@ impl Codecs {
         }
     }
 
-    /// What a payload type stands for, as negotiated.
+    /// Codec name of a negotiated payload type.
     pub(crate) fn name(&self, rtc: &Rtc, payload_type: Pt) -> Option<CodecName> {
         let of = |params: &&PayloadParams| params.pt() == payload_type || params.red() == Some(payload_type);
         let params = rtc.codec_config().params().iter().find(of)?;
@@ -87,7 +88,7 @@ impl Codecs {
         self.known.iter().find(|(codec, _)| *codec == params.spec().codec).map(|(_, name)| name.clone())
     }
 
-    /// The payload type to send a codec with on a section.
+    /// Payload type for sending a codec on a section.
     pub(crate) fn payload_type(&self, rtc: &Rtc, mid: str0m::media::Mid, name: &CodecName) -> Option<Pt> {
         let negotiated = rtc.media(mid)?.remote_pts();
         let found = |wanted: &CodecName| {
@@ -96,14 +97,14 @@ impl Codecs {
         if !name.is_red() {
             return found(name);
         }
-        // str0m counts it to the codec whose copies it has.
+        // str0m stores RED as a property of the codec it protects.
         self.known.iter().filter_map(|(_, name)| found(name)).find_map(|number| {
             let params = rtc.codec_config().params().iter().find(|params| params.pt() == number)?;
             params.red().filter(|_| self.red().is_some())
         })
     }
 
-    /// The codecs that may be sent on a section, in the order of the configuration.
+    /// Codecs that may be sent on a section, in order of preference.
     pub(crate) fn negotiated(&self, rtc: &Rtc, mid: str0m::media::Mid) -> Vec<CodecName> {
         let payload_types = rtc.media(mid).map(str0m::media::Media::remote_pts).unwrap_or_default();
         let mut negotiated: Vec<_> = payload_types.iter().filter_map(|number| self.name(rtc, *number)).collect();
@@ -121,7 +122,8 @@ fn known(codec: &RtpCodec) -> Result<Codec> {
     }
 }
 
-/// str0m counts G.722 in samples, SDP in its historical 8,000 Hz (RFC 3551 §4.5.2).
+/// RTP clock rate for str0m, which counts G.722 at 16 kHz; SDP has its historical 8,000 Hz (RFC
+/// 3551 §4.5.2).
 fn clock_rate(known: Codec, codec: &RtpCodec) -> Frequency {
     match known {
         Codec::G722 => Frequency::SIXTEEN_KHZ,
@@ -129,7 +131,7 @@ fn clock_rate(known: Codec, codec: &RtpCodec) -> Frequency {
     }
 }
 
-/// A tag in the contract's type.
+/// Converts a mid to the API's type.
 pub(crate) fn tag(mid: str0m::media::Mid) -> Mid {
     Mid::new(&mid)
 }

@@ -1,4 +1,4 @@
-//! The transport's section of the configuration.
+//! Configuration `[transports.str0m]`.
 
 use std::time::Duration;
 
@@ -7,33 +7,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::NAME;
 
-/// `[transports.str0m]`.
+/// Configuration `[transports.str0m]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Str0mConfig {
-    /// How often a working path is checked (RFC 7675), which is also how fresh the round trip time
-    /// is. A path counts as lost after about eight checks without an answer.
+    /// Interval of consent checks (RFC 7675) and round-trip measurements. The path counts as lost
+    /// after about eight missed responses.
     #[serde(with = "humantime_serde")]
     pub check_interval: Duration,
-    /// Which versions of DTLS to speak.
+    /// DTLS versions to negotiate.
     pub dtls: DtlsVersion,
-    /// Estimate what the path carries from what the other side tells of every packet
-    /// (transport-wide congestion control), and pace pictures by it. Otherwise the receivers'
-    /// reports of the engine have to do, which cost next to nothing.
+    /// Bandwidth estimation by transport-wide congestion control, which also paces video. Otherwise
+    /// the engine's own receiver reports are used, at almost no cost.
     pub bandwidth_estimate: bool,
 }
 
-/// Versions of DTLS.
+/// DTLS version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum DtlsVersion {
-    /// RFC 6347, which every WebRTC stack speaks.
+    /// DTLS 1.2 (RFC 6347), which every WebRTC stack supports.
     #[default]
     #[serde(rename = "1.2")]
     V1_2,
-    /// RFC 9147.
+    /// DTLS 1.3 (RFC 9147).
     #[serde(rename = "1.3")]
     V1_3,
-    /// The one the other side begins with.
+    /// The version that the remote peer starts with.
     #[serde(rename = "auto")]
     Auto,
 }
@@ -45,6 +44,8 @@ impl Default for Str0mConfig {
 }
 
 impl Str0mConfig {
+    /// Checks the values.
+    ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for an interval that would flood the path or let its NAT
     /// bindings expire.

@@ -1,5 +1,5 @@
-//! A session with its sockets and servers: it moves datagrams and time into the [`Peer`] and sends
-//! what comes out. It never waits.
+//! Driver of a session: moves datagrams and time between the sockets, the servers and the [`Peer`],
+//! without blocking.
 
 mod gathering;
 #[cfg(test)]
@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use blink_api::{Candidate, IceConfig, Result, SessionEvent};
 use blink_transport_kit::addresses::AddressSelector;
-use blink_transport_kit::candidate::{self, Use};
+use blink_transport_kit::candidate::{self, CandidateUse};
+use blink_transport_kit::candidate_filter::CandidateFilter;
 use blink_transport_kit::check_budget::CheckBudget;
-use blink_transport_kit::disclosure::Disclosure;
-use blink_transport_kit::names::Names;
+use blink_transport_kit::mdns::MdnsResponder;
 use blink_transport_kit::remote_candidates::RemoteCandidates;
-use blink_transport_kit::sdp::{Description, Places};
+use blink_transport_kit::sdp::{Description, SectionMap};
 use str0m::net::{Protocol, Transmit};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -26,20 +26,19 @@ use crate::peer::{Peer, Step};
 use crate::rtp::Outgoing;
 use crate::sockets::{Datagram, Sockets};
 
-/// Names of a peer that are looked for at a time.
-const MOST_NAMES: usize = 16;
-/// Datagrams that wait for room in a socket; what comes then is lost, as in the network.
-const MOST_BLOCKED: usize = 512;
-/// Datagrams that are taken before others have their turn.
-const MOST_DATAGRAMS: usize = 32;
-/// How often what is due already is done at once. A stack that always has more must let others have
-/// their turn too.
-const MOST_ROUNDS: usize = 4;
+/// Limit of concurrent lookups of mDNS names.
+const MAX_LOOKUPS: usize = 16;
+/// Limit of datagrams queued for a full socket; further ones are dropped, as by the network.
+const MAX_BLOCKED: usize = 512;
+/// Datagrams received before other inputs are handled.
+const MAX_DATAGRAMS: usize = 32;
+/// Rounds of due work before other inputs are handled, in case the stack is always due.
+const MAX_ROUNDS: usize = 4;
 
-/// A method of the session.
+/// Session method that runs on the driver.
 pub(crate) type Call = Box<dyn FnOnce(&mut Driver) + Send>;
 
-/// Owns what a session consists of.
+/// State of a session.
 pub(crate) struct Driver {
     pub(crate) peer: Peer,
     pub(crate) sockets: Sockets,
@@ -47,23 +46,23 @@ pub(crate) struct Driver {
     servers: Servers,
     gatherer: Gatherer,
     ice: IceConfig,
-    disclosure: Disclosure,
-    /// Media sections by their place, with those that the stack does not see.
-    places: Places,
+    candidate_filter: CandidateFilter,
+    /// Media sections by index, including those hidden from the stack.
+    section_map: SectionMap,
     remote: RemoteCandidates,
     checks: CheckBudget,
-    /// With [`HostCandidates::Mdns`], from the first gathering on.
-    names: Option<Names>,
-    /// For names of the peer, and of servers; what comes of it goes to
-    /// [`handle_found`](Self::handle_found).
-    searches: JoinSet<()>,
-    found: mpsc::UnboundedSender<Found>,
-    /// Counts the times that servers were looked for.
-    lookups: u32,
-    /// Datagrams that their sockets had no room for, the oldest first.
+    /// mDNS responder with [`HostCandidates::Mdns`], created at the first gathering.
+    names: Option<MdnsResponder>,
+    /// Lookups of mDNS names and of servers, whose results go to
+    /// [`handle_resolved`](Self::handle_found).
+    lookup_tasks: JoinSet<()>,
+    found: mpsc::UnboundedSender<Resolved>,
+    /// Number of server lookups started.
+    server_lookups: u32,
+    /// Datagrams that their sockets had no buffer space for, the oldest first.
     blocked: VecDeque<Blocked>,
     has_gathered: bool,
-    /// When there is something to do without anything having happened.
+    /// Time of the next scheduled work.
     due: Instant,
     pub(crate) is_closing: bool,
 }
@@ -76,25 +75,24 @@ pub(crate) struct Network {
     pub(crate) checks: CheckBudget,
 }
 
-/// A datagram that waits for room in its socket.
+/// Datagram queued for a full socket.
 struct Blocked {
     local: SocketAddr,
     destination: SocketAddr,
     datagram: Vec<u8>,
 }
 
-/// What a search came to.
-pub(crate) enum Found {
-    /// Servers by their places in the configuration, with their addresses, and which lookup they
-    /// are of.
+/// Result of a lookup.
+pub(crate) enum Resolved {
+    /// Server addresses by configuration index, with the number of the lookup.
     Servers(u32, Vec<(usize, SocketAddr)>),
-    /// A remote candidate whose name stands for an address.
+    /// Remote candidate whose mDNS name was resolved.
     Candidate(Candidate),
 }
 
 impl Driver {
-    /// What searches come to goes to `found`, for each of them once.
-    pub(crate) fn new(peer: Peer, network: Network, ice: IceConfig, found: mpsc::UnboundedSender<Found>) -> Self {
+    /// Creates the driver. Results of lookups go to `found`.
+    pub(crate) fn new(peer: Peer, network: Network, ice: IceConfig, found: mpsc::UnboundedSender<Resolved>) -> Self {
         let Network { sockets, servers, addresses, checks } = network;
         Self {
             due: peer.clock.now(),
@@ -103,15 +101,15 @@ impl Driver {
             addresses,
             gatherer: Gatherer::new(servers.clone()),
             servers,
-            disclosure: Disclosure::new(&ice),
-            places: Places::default(),
+            candidate_filter: CandidateFilter::new(&ice),
+            section_map: SectionMap::default(),
             remote: RemoteCandidates::new(&[]),
             checks,
             ice,
             names: None,
-            searches: JoinSet::new(),
+            lookup_tasks: JoinSet::new(),
             found,
-            lookups: 0,
+            server_lookups: 0,
             blocked: VecDeque::new(),
             has_gathered: false,
             is_closing: false,
@@ -121,15 +119,15 @@ impl Driver {
     /// Sends a packet or message.
     pub(crate) fn send(&mut self, outgoing: Outgoing) {
         self.peer.handle_outgoing(outgoing);
-        // What was written the stack sends with the next timeout.
+        // str0m transmits written packets at the next timeout.
         self.peer.handle_timeout();
         self.drain();
     }
 
-    /// Does what is due. Returns when there will be more.
-    pub(crate) fn go_on(&mut self) -> Instant {
+    /// Does due work; returns the time of the next.
+    pub(crate) fn advance(&mut self) -> Instant {
         self.unblock();
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let now = self.peer.clock.now();
             if self.due > now {
                 break;
@@ -147,10 +145,10 @@ impl Driver {
         self.drain();
     }
 
-    /// Takes the datagrams that wait.
+    /// Receives available datagrams.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) {
-        for _ in 0..MOST_DATAGRAMS {
-            // A reader that is far behind stops what its peer can cause.
+        for _ in 0..MAX_DATAGRAMS {
+            // Backpressure: a slow reader stops what its peer can cause.
             if self.peer.events.is_behind() {
                 return;
             }
@@ -160,19 +158,19 @@ impl Driver {
         }
     }
 
-    pub(crate) fn handle_found(&mut self, found: Found) {
+    pub(crate) fn handle_resolved(&mut self, found: Resolved) {
         match found {
-            // Who looked again wants only what comes of that.
-            Found::Servers(lookup, _) if lookup != self.lookups => {}
-            Found::Servers(_, servers) => {
+            // A newer lookup supersedes the result.
+            Resolved::Servers(lookup, _) if lookup != self.server_lookups => {}
+            Resolved::Servers(_, servers) => {
                 let locals: Vec<SocketAddr> = self.sockets.locals().collect();
                 self.gatherer.begin(self.peer.clock.now(), &locals, &servers);
             }
-            Found::Candidate(candidate) => {
-                // Its address is judged as that of any other candidate.
+            Resolved::Candidate(candidate) => {
+                // The resolved address is filtered like any other candidate.
                 let used = self.remote.admit(&candidate.attribute);
                 if let Err(error) = used.and_then(|usable| self.use_candidate(&candidate, usable)) {
-                    tracing::debug!(%error, "a name stands for nothing that can be checked");
+                    tracing::debug!(%error, "resolved candidate ignored");
                 }
             }
         }
@@ -182,7 +180,7 @@ impl Driver {
     fn handle_datagram(&mut self, datagram: &Datagram, data: &[u8]) {
         let Datagram { local, source, .. } = *datagram;
         let is_servers = self.gatherer.handle_datagram(self.peer.clock.now(), local, source, data);
-        // With relays only, nobody who finds out an own address gets an answer from there.
+        // With relay_only, a peer that learned a local address gets no response from it.
         if is_servers || self.ice.relay_only {
             return;
         }
@@ -190,7 +188,7 @@ impl Driver {
         self.peer.handle_datagram(source, local, data);
     }
 
-    /// Sends everything there is to send after something happened.
+    /// Sends all output of the stack and the servers.
     fn drain(&mut self) {
         loop {
             let deadline = loop {
@@ -199,7 +197,7 @@ impl Driver {
                     Step::WaitUntil(deadline) => break deadline,
                 }
             };
-            // What comes through a relay may be answered.
+            // Data from a relay may cause further output of the stack.
             let Some(step) = self.gatherer.poll() else {
                 self.due = self.gatherer.poll_timeout().map_or(deadline, |timeout| deadline.min(timeout));
                 return;
@@ -220,17 +218,16 @@ impl Driver {
         }
     }
 
-    /// Puts a datagram into a socket. It waits where there is no room, behind those that wait
-    /// already.
+    /// Sends a datagram, or queues it if the socket is full or others are queued already.
     fn put(&mut self, local: SocketAddr, destination: SocketAddr, datagram: &[u8]) {
         if (!self.blocked.is_empty() || !self.sockets.send(local, destination, datagram))
-            && self.blocked.len() < MOST_BLOCKED
+            && self.blocked.len() < MAX_BLOCKED
         {
             self.blocked.push_back(Blocked { local, destination, datagram: datagram.to_vec() });
         }
     }
 
-    /// Goes on with what waited for room.
+    /// Sends queued datagrams.
     fn unblock(&mut self) {
         while let Some(Blocked { local, destination, datagram }) = self.blocked.front() {
             if !self.sockets.send(*local, *destination, datagram) {
@@ -240,13 +237,13 @@ impl Driver {
         }
     }
 
-    /// The local address whose socket must have room before more can be sent.
+    /// Local address of the full socket, if datagrams are queued.
     pub(crate) fn blocked(&self) -> Option<SocketAddr> {
         self.blocked.front().map(|blocked| blocked.local)
     }
 
-    /// Ends the DTLS connection, so that the other side need not wait for its timeout.
-    pub(crate) fn say_goodbye(&mut self) {
+    /// Closes the DTLS connection, so that the peer need not wait for its timeout, and the relays.
+    pub(crate) fn shut_down(&mut self) {
         if let Err(error) = self.peer.rtc.close() {
             tracing::debug!(%error, "str0m");
         }
@@ -262,81 +259,81 @@ impl Driver {
     pub(crate) fn create_offer(&mut self, ice_restart: bool) -> Result<String> {
         self.peer.check_offer(ice_restart)?;
         self.gather(ice_restart);
-        let (offer, places) = self.places.restore(&self.peer.create_offer(ice_restart)?);
-        self.places = places;
-        Ok(self.disclosure.description(&offer))
+        let (offer, section_map) = self.section_map.to_peer(&self.peer.create_offer(ice_restart)?);
+        self.section_map = section_map;
+        Ok(self.candidate_filter.description(&offer))
     }
 
     pub(crate) fn accept_offer(&mut self, sdp: &str) -> Result<String> {
-        // Work on copies: only an accepted description may begin a generation.
-        let (shown, places) = self.places.show(sdp)?;
+        // Filter copies: only an accepted description may start a new generation.
+        let (shown, section_map) = self.section_map.to_stack(sdp)?;
         let mut description = Description::parse(&shown)?;
         description.check_audio(&self.peer.codecs.audio)?;
-        description.refuse_video(&self.peer.codecs.video);
-        let is_restart = self.peer.remote_user.as_ref().is_some_and(|user| *user != description.ice_user);
+        description.reject_video(&self.peer.codecs.video);
+        let is_restart = self.peer.remote_ufrag.as_ref().is_some_and(|user| *user != description.ice_ufrag);
         self.gather(is_restart);
         let mut remote = self.remote.clone();
         let admitted = remote.description(&shown);
-        let (answer, places) = places.restore(&self.peer.accept_offer(&admitted.sdp, &description)?);
-        self.places = places;
+        let (answer, section_map) = section_map.to_peer(&self.peer.accept_offer(&admitted.sdp, &description)?);
+        self.section_map = section_map;
         self.remote = remote;
         self.add_admitted(admitted.candidates);
-        Ok(self.disclosure.description(&answer))
+        Ok(self.candidate_filter.description(&answer))
     }
 
     pub(crate) fn accept_answer(&mut self, sdp: &str) -> Result<()> {
-        let (shown, places) = self.places.show(sdp)?;
+        let (shown, section_map) = self.section_map.to_stack(sdp)?;
         let description = Description::parse(&shown)?;
         description.check_audio(&self.peer.codecs.audio)?;
         let mut remote = self.remote.clone();
         let admitted = remote.description(&shown);
         self.peer.accept_answer(&admitted.sdp, &description)?;
-        self.places = places;
+        self.section_map = section_map;
         self.remote = remote;
         self.add_admitted(admitted.candidates);
         Ok(())
     }
 
-    /// Takes a trickled remote candidate.
+    /// Adds a trickled remote candidate.
     pub(crate) fn add_remote_candidate(&mut self, candidate: &Candidate) -> Result<()> {
         let usable = self.remote.trickle(candidate)?;
         self.use_candidate(candidate, usable)
     }
 
-    fn add_admitted(&mut self, candidates: Vec<(Candidate, Use)>) {
+    fn add_admitted(&mut self, candidates: Vec<(Candidate, CandidateUse)>) {
         for (candidate, usable) in candidates {
-            // They were found to be candidates before.
+            // They were validated before.
             if let Err(error) = self.use_candidate(&candidate, usable) {
-                tracing::debug!(%error, "a remote candidate is of no use");
+                tracing::debug!(%error, "remote candidate ignored");
             }
         }
     }
 
-    /// Has a candidate checked; one with a name once that is resolved, which only those do who hide
-    /// behind names themselves.
-    fn use_candidate(&mut self, candidate: &Candidate, usable: Use) -> Result<()> {
+    /// Passes a candidate to ICE; one with an mDNS name once it is resolved. Names are resolved
+    /// only if the local side uses mDNS too.
+    fn use_candidate(&mut self, candidate: &Candidate, usable: CandidateUse) -> Result<()> {
         match usable {
-            Use::Check => self.peer.add_candidate(candidate),
-            Use::Resolve(name) => {
-                while self.searches.try_join_next().is_some() {}
-                if let Some(names) = self.names.as_ref().filter(|_| self.searches.len() < MOST_NAMES) {
+            CandidateUse::Check => self.peer.add_candidate(candidate),
+            CandidateUse::Resolve(name) => {
+                while self.lookup_tasks.try_join_next().is_some() {}
+                if let Some(names) = self.names.as_ref().filter(|_| self.lookup_tasks.len() < MAX_LOOKUPS) {
                     let (resolved, candidate) = (names.resolve(&name), candidate.clone());
-                    self.search(async move {
+                    self.spawn_lookup(async move {
                         let attribute = candidate::with_address(&candidate.attribute, resolved.await?);
-                        Some(Found::Candidate(Candidate { attribute, ..candidate }))
+                        Some(Resolved::Candidate(Candidate { attribute, ..candidate }))
                     });
                 }
                 Ok(())
             }
-            Use::Ignore => Ok(()),
+            CandidateUse::Ignore => Ok(()),
         }
     }
 
-    fn search(&mut self, search: impl Future<Output = Option<Found>> + Send + 'static) {
+    fn spawn_lookup(&mut self, spawn_lookup: impl Future<Output = Option<Resolved>> + Send + 'static) {
         let found = self.found.clone();
-        self.searches.spawn(async move {
-            if let Some(outcome) = search.await {
-                // A session that is over needs nothing more.
+        self.lookup_tasks.spawn(async move {
+            if let Some(outcome) = spawn_lookup.await {
+                // The receiver is gone when the session has ended.
                 found.send(outcome).ok();
             }
         });
@@ -367,10 +364,10 @@ impl Driver {
     fn add_candidate(&mut self, candidate: Result<str0m::Candidate, str0m::error::IceError>) {
         let candidate = match candidate {
             Ok(candidate) => candidate,
-            Err(error) => return tracing::debug!(%error, "a server's address cannot be a candidate"),
+            Err(error) => return tracing::debug!(%error, "invalid candidate from a server"),
         };
         let added = self.peer.rtc.add_local_candidate(candidate).map(str0m::Candidate::to_sdp_string);
-        if let Some(attribute) = added.and_then(|attribute| self.disclosure.candidate(&attribute)) {
+        if let Some(attribute) = added.and_then(|attribute| self.candidate_filter.candidate(&attribute)) {
             self.peer.events.send(SessionEvent::LocalCandidate(Candidate { attribute, mid: None }));
         }
     }

@@ -1,4 +1,5 @@
-//! DTLS for str0m: the implementation that it uses itself, which it gives no way to set timers of.
+//! DTLS provider for str0m: the same implementation that str0m uses by default, but with configured
+//! retransmission timers, for which str0m has no setting.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,16 +10,16 @@ use str0m::crypto::dtls::{
 };
 use str0m::crypto::{CryptoError, CryptoProvider, from_feature_flags};
 
-/// When a flight of the handshake is first repeated, and from then on after twice the time each.
-/// RFC 9147 §5.8.2 has 1 s in general, recommends 400 ms for DTLS-SRTP, and allows less: where each
-/// tenth packet is lost, every other handshake loses something, and people wait. On a slow path it
-/// costs a few datagrams that were not needed.
-const FIRST_REPETITION: Duration = Duration::from_millis(100);
-/// Repetitions of a flight, those included that the other side asks for by repeating its own. The
-/// handshake's own limit comes before their end.
-const MOST_REPETITIONS: usize = 20;
+/// Initial retransmission timeout of handshake flights, doubled each time. RFC 9147 §5.8.2 has 1 s
+/// in general, recommends 400 ms for DTLS-SRTP, and allows less. At 10 % packet loss every other
+/// handshake loses a packet, and the user waits for it. On a slow path the shorter timeout costs a
+/// few redundant datagrams.
+const INITIAL_RTO: Duration = Duration::from_millis(100);
+/// Limit of retransmissions of a flight, including those that the peer triggers by repeating its
+/// own. The handshake's own time limit comes first.
+const MAX_RETRANSMITS: usize = 20;
 
-/// What str0m encrypts and signs with.
+/// Crypto provider of the stack, with this DTLS implementation.
 pub(crate) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { dtls_provider: &Provider, ..from_feature_flags() })
 }
@@ -28,7 +29,7 @@ struct Provider;
 
 impl DtlsProvider for Provider {
     fn generate_certificate(&self) -> Option<DtlsCert> {
-        self_signed().inspect_err(|error| tracing::error!(%error, "no certificate can be made")).ok()
+        self_signed().inspect_err(|error| tracing::error!(%error, "the certificate cannot be created")).ok()
     }
 
     fn new_dtls(
@@ -39,11 +40,11 @@ impl DtlsProvider for Provider {
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
         let failed = |error: dimpl::Error| CryptoError::Other(error.to_string());
-        // ICE has shown that the other side is where it says; cookies would show that once more.
+        // ICE has already verified the return path, which is what DTLS cookies do.
         let mut config = dimpl::Config::builder()
             .use_server_cookie(false)
-            .flight_start_rto(FIRST_REPETITION)
-            .flight_retries(MOST_REPETITIONS);
+            .flight_start_rto(INITIAL_RTO)
+            .flight_retries(MAX_RETRANSMITS);
         if let Some(mtu) = mtu {
             config = config.mtu(mtu);
         }
@@ -52,15 +53,15 @@ impl DtlsProvider for Provider {
             DtlsVersion::Dtls12 => dimpl::Dtls::new_12(config, certificate, now),
             DtlsVersion::Dtls13 => dimpl::Dtls::new_13(config, certificate, now),
             DtlsVersion::Auto => dimpl::Dtls::new_auto(config, certificate, now),
-            other => return Err(CryptoError::Other(format!("{other} is not known here"))),
+            other => return Err(CryptoError::Other(format!("{other} is not supported"))),
         };
         Ok(Box::new(Dtls(dtls)))
     }
 }
 
-/// A fresh certificate. It proves nothing but that its key is the one of the description, so its
-/// validity is fixed: peers do not look at it (RFC 8827 §6.5), it must not depend on a clock that
-/// may be wrong, and dates before 1970 cannot be read.
+/// Creates a self-signed certificate. Only its fingerprint in the description counts (RFC 8827
+/// §6.5), so its validity is constant: peers ignore it, it must not depend on a wrong system clock,
+/// and dates before 1970 cannot be encoded.
 fn self_signed() -> Result<DtlsCert, rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut parameters = CertificateParams::default();
@@ -68,17 +69,17 @@ fn self_signed() -> Result<DtlsCert, rcgen::Error> {
     parameters.distinguished_name.push(DnType::CommonName, "WebRTC");
     parameters.is_ca = IsCa::NoCa;
     (parameters.not_before, parameters.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2049, 12, 31));
-    // The serial number is made from the key: Firefox wants it to be unique.
+    // The serial number is derived from the key: Firefox requires it to be unique.
     let certificate = parameters.self_signed(&key)?;
     Ok(DtlsCert { certificate: certificate.der().to_vec(), private_key: key.serialize_der() })
 }
 
-/// One end of a connection.
+/// DTLS endpoint.
 struct Dtls(dimpl::Dtls);
 
 impl std::fmt::Debug for Dtls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Keys are in it.
+        // The fields contain keys.
         f.debug_struct("Dtls").finish_non_exhaustive()
     }
 }
@@ -129,7 +130,7 @@ impl DtlsInstance for Dtls {
 mod tests {
     use super::*;
 
-    /// All that one end has to send, and whether it became connected.
+    /// Output of an endpoint, and whether it became connected.
     fn flight(end: &mut dyn DtlsInstance) -> (Vec<Vec<u8>>, bool) {
         let (mut buffer, mut packets, mut is_connected) = (vec![0; 2048], Vec::new(), false);
         loop {
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn flights_that_are_lost_come_again_at_once_and_the_handshake_is_soon_over() {
+    fn lost_flights_are_retransmitted_and_the_handshake_completes_in_time() {
         for version in [DtlsVersion::Dtls12, DtlsVersion::Dtls13] {
             let certificate = Provider.generate_certificate().expect("a certificate");
             let start = Instant::now();
@@ -160,7 +161,7 @@ mod tests {
                     let (packets, is_connected) = flight(&mut *ends[one]);
                     connected[one] |= is_connected;
                     flights[one] += usize::from(!packets.is_empty());
-                    // Of each end, the first two are lost.
+                    // The first two flights of each endpoint are lost.
                     for packet in packets.iter().filter(|_| flights[one] > 2) {
                         ends[1 - one].handle_packet(packet).expect("a packet of the handshake");
                     }

@@ -1,59 +1,58 @@
-//! Candidates that servers give (RFC 8445 §5.1.1.2): which are asked, and what they gave, for the
-//! life of a session.
+//! Gathering of server-reflexive and relayed candidates (RFC 8445 §5.1.1.2) throughout a session.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use blink_api::{Error, IceConfig, Result};
-use blink_transport_kit::servers::{Failure, Server};
+use blink_transport_kit::servers::{Server, ServerFailure};
 use bytes::BytesMut;
 use tokio::task::JoinSet;
 
-use crate::inquiry::{Inquiry, Output};
+use crate::turn_client::{Output, TurnClient};
 
-/// Servers that have not answered by then are not waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Time to wait for servers to respond.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The servers to ask.
+/// Configured STUN and TURN servers.
 #[derive(Clone)]
 pub(crate) struct Servers {
     servers: Vec<Server>,
     relay_only: bool,
 }
 
-/// Asks servers, and carries what goes through their relays.
+/// Gatherer of candidates from servers, which also carries traffic through their relays.
 pub(crate) struct Gatherer {
     servers: Servers,
-    inquiries: Vec<Inquiry>,
-    /// What is still to be sent for inquiries that have ended.
-    farewells: VecDeque<Step>,
-    /// Until when answers are waited for; `None` while none are.
+    clients: Vec<TurnClient>,
+    /// Pending requests of closed clients.
+    closing_requests: VecDeque<Step>,
+    /// Deadline of the current gathering; `None` if none is in progress.
     until: Option<Instant>,
 }
 
-/// What to do next.
+/// Next output of the gatherer.
 pub(crate) enum Step {
     /// Send a datagram to a server.
     Send { local: SocketAddr, server: SocketAddr, datagram: BytesMut },
-    /// A new candidate: what a server sees a local address as.
+    /// New server-reflexive candidate.
     Reflexive { local: SocketAddr, seen: SocketAddr },
-    /// A new candidate: what a server relays for a local address.
+    /// New relayed candidate.
     Relayed { local: SocketAddr, relay: SocketAddr },
-    /// A peer's packet came through a relay.
+    /// Packet from a peer through a relay.
     Data { relay: SocketAddr, peer: SocketAddr, data: BytesMut },
-    /// Nothing more will come of what was asked; these servers gave nothing.
+    /// Gathering is complete; these servers failed.
     Done(Vec<(String, Error)>),
 }
 
 impl Servers {
-    /// Those of the configuration that it lets be asked.
+    /// Servers of the configuration that may be used.
     ///
     /// # Errors
-    /// [`Invalid`](blink_api::ErrorKind::Invalid) for text that names no server.
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for an invalid URL.
     pub(crate) fn new(ice: &IceConfig) -> Result<Self> {
         let mut servers = ice.servers.iter().map(Server::parse).collect::<Result<Vec<_>>>()?;
-        servers.retain(|server| server.account.is_some() || !ice.relay_only);
+        servers.retain(|server| server.credentials.is_some() || !ice.relay_only);
         Ok(Self { servers, relay_only: ice.relay_only })
     }
 
@@ -61,27 +60,29 @@ impl Servers {
         self.servers.is_empty()
     }
 
-    /// Addresses of the servers that are configured by address.
+    /// Addresses of the servers that are configured by IP address.
     pub(crate) fn literal_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.servers.iter().filter_map(|server| server.host.parse().ok())
     }
 
-    /// Looks the names up, side by side; each address goes with its server's place in the list. A
-    /// resolver that does not answer in time delays no other server.
+    /// Resolves the names concurrently; each address comes with its server's index. A slow lookup
+    /// does not delay the other servers.
     pub(crate) async fn resolve(self) -> Vec<(usize, SocketAddr)> {
-        let mut lookups = JoinSet::new();
+        let mut server_lookups = JoinSet::new();
         for (index, server) in self.servers.into_iter().enumerate() {
-            lookups.spawn(async move {
+            server_lookups.spawn(async move {
                 let lookup = tokio::net::lookup_host((server.host.as_str(), server.port));
-                match tokio::time::timeout(PATIENCE, lookup).await {
+                match tokio::time::timeout(RESPONSE_TIMEOUT, lookup).await {
                     Ok(Ok(found)) => return found.map(|address| (index, address)).collect(),
-                    Ok(Err(error)) => tracing::warn!(%error, url = server.url, "a server's name cannot be looked up"),
-                    Err(_) => tracing::warn!(url = server.url, "a server's name is not looked up in time"),
+                    Ok(Err(error)) => {
+                        tracing::warn!(%error, url = server.url, "the name of an ICE server cannot be resolved");
+                    }
+                    Err(_) => tracing::warn!(url = server.url, "the name of an ICE server was not resolved in time"),
                 }
                 Vec::new()
             });
         }
-        let mut addresses = lookups.join_all().await.concat();
+        let mut addresses = server_lookups.join_all().await.concat();
         addresses.sort_by_key(|(index, _)| *index);
         addresses
     }
@@ -89,65 +90,67 @@ impl Servers {
 
 impl Gatherer {
     pub(crate) fn new(servers: Servers) -> Self {
-        Self { servers, inquiries: Vec::new(), farewells: VecDeque::new(), until: None }
+        Self { servers, clients: Vec::new(), closing_requests: VecDeque::new(), until: None }
     }
 
-    /// Asks each server from each local address of its family, but keeps the relays that are up.
+    /// Starts gathering from each local address at each server of its family. Working relays are
+    /// kept.
     pub(crate) fn begin(&mut self, now: Instant, locals: &[SocketAddr], addresses: &[(usize, SocketAddr)]) {
-        let is_over = |inquiry: &mut Inquiry| inquiry.relayed().is_none() || !locals.contains(&inquiry.local);
-        for mut over in self.inquiries.extract_if(.., is_over) {
-            // A server has one relay for each pair of addresses: what is left of an old one goes
-            // before a new one is asked for.
+        let is_over =
+            |turn_client: &mut TurnClient| turn_client.relayed().is_none() || !locals.contains(&turn_client.local);
+        for mut over in self.clients.extract_if(.., is_over) {
+            // A server has one allocation per address pair, so an old one must be released before a
+            // new one is requested.
             over.close(now);
             let (local, server) = (over.local, over.server);
             let requests = std::iter::from_fn(|| over.poll_request());
-            self.farewells.extend(requests.map(|datagram| Step::Send { local, server, datagram }));
+            self.closing_requests.extend(requests.map(|datagram| Step::Send { local, server, datagram }));
         }
-        self.until = Some(now + PATIENCE);
+        self.until = Some(now + RESPONSE_TIMEOUT);
         for local in locals {
             for (index, server) in addresses.iter().filter(|(_, server)| server.is_ipv4() == local.is_ipv4()) {
-                if self.inquiries.iter().any(|inquiry| (inquiry.local, inquiry.server) == (*local, *server)) {
+                if self.clients.iter().any(|turn_client| (turn_client.local, turn_client.server) == (*local, *server)) {
                     continue;
                 }
-                let account = self.servers.servers[*index].account.as_ref();
-                match Inquiry::begin(now, (*local, *server, *index), !self.servers.relay_only, account) {
-                    Ok(inquiry) => self.inquiries.push(inquiry),
-                    Err(error) => tracing::warn!(%error, "a server cannot be asked"),
+                let credentials = self.servers.servers[*index].credentials.as_ref();
+                match TurnClient::begin(now, (*local, *server, *index), !self.servers.relay_only, credentials) {
+                    Ok(turn_client) => self.clients.push(turn_client),
+                    Err(error) => tracing::warn!(%error, "no client for an ICE server"),
                 }
             }
         }
     }
 
-    /// Whether a datagram was a server's.
+    /// Handles a datagram from a server; returns `false` if it is not from one.
     pub(crate) fn handle_datagram(&mut self, now: Instant, local: SocketAddr, source: SocketAddr, data: &[u8]) -> bool {
-        let is_asked = |inquiry: &&mut Inquiry| inquiry.server == source && inquiry.local == local;
-        let Some(inquiry) = self.inquiries.iter_mut().find(is_asked) else { return false };
-        inquiry.handle_datagram(now, data);
+        let is_asked = |turn_client: &&mut TurnClient| turn_client.server == source && turn_client.local == local;
+        let Some(turn_client) = self.clients.iter_mut().find(is_asked) else { return false };
+        turn_client.handle_datagram(now, data);
         true
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.inquiries.iter_mut().for_each(|inquiry| inquiry.handle_timeout(now));
+        self.clients.iter_mut().for_each(|turn_client| turn_client.handle_timeout(now));
         if self.until.is_some_and(|until| now >= until) {
-            self.inquiries.iter_mut().for_each(Inquiry::give_up);
+            self.clients.iter_mut().for_each(TurnClient::give_up);
         }
     }
 
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        self.inquiries.iter_mut().filter_map(Inquiry::poll_timeout).chain(self.until).min()
+        self.clients.iter_mut().filter_map(TurnClient::poll_timeout).chain(self.until).min()
     }
 
-    /// Says what to do next; ask until it is `None`.
+    /// Returns the next output; call until it is `None`.
     pub(crate) fn poll(&mut self) -> Option<Step> {
-        if let Some(farewell) = self.farewells.pop_front() {
+        if let Some(farewell) = self.closing_requests.pop_front() {
             return Some(farewell);
         }
-        for inquiry in &mut self.inquiries {
-            let (local, server) = (inquiry.local, inquiry.server);
-            if let Some(datagram) = inquiry.poll_request() {
+        for turn_client in &mut self.clients {
+            let (local, server) = (turn_client.local, turn_client.server);
+            if let Some(datagram) = turn_client.poll_request() {
                 return Some(Step::Send { local, server, datagram });
             }
-            if let Some(output) = inquiry.poll_output() {
+            if let Some(output) = turn_client.poll_output() {
                 return Some(match output {
                     Output::Reflexive(seen) => Step::Reflexive { local, seen },
                     Output::Relayed(relay) => Step::Relayed { local, relay },
@@ -155,37 +158,38 @@ impl Gatherer {
                 });
             }
         }
-        if self.until.is_some() && !self.inquiries.iter().any(Inquiry::is_open) {
+        if self.until.is_some() && !self.clients.iter().any(TurnClient::passes_all) {
             self.until = None;
             return Some(Step::Done(self.failures()));
         }
         None
     }
 
-    /// Sends through the relay of that address; `false` where there is none.
+    /// Sends through the relay with this address; returns `false` if there is none.
     pub(crate) fn send(&mut self, now: Instant, relay: SocketAddr, peer: SocketAddr, packet: &[u8]) -> bool {
-        let Some(inquiry) = self.inquiries.iter_mut().find(|inquiry| inquiry.relayed() == Some(relay)) else {
+        let Some(turn_client) = self.clients.iter_mut().find(|turn_client| turn_client.relayed() == Some(relay)) else {
             return false;
         };
-        inquiry.send(now, peer, packet);
+        turn_client.send(now, peer, packet);
         true
     }
 
-    /// Gives all relays back.
+    /// Releases all relays.
     pub(crate) fn close(&mut self, now: Instant) {
         self.until = None;
-        self.inquiries.iter_mut().for_each(|inquiry| inquiry.close(now));
+        self.clients.iter_mut().for_each(|turn_client| turn_client.close(now));
     }
 
-    /// The servers that gave nothing from any local address.
+    /// Servers that failed from every local address.
     fn failures(&self) -> Vec<(String, Error)> {
         let failed = self.servers.servers.iter().enumerate().filter_map(|(index, server)| {
-            let mut asked = self.inquiries.iter().filter(|inquiry| inquiry.index == index).map(Inquiry::failure);
-            let first = asked.next().unwrap_or(Some(Failure::Unknown))?;
+            let mut asked =
+                self.clients.iter().filter(|turn_client| turn_client.index == index).map(TurnClient::failure);
+            let first = asked.next().unwrap_or(Some(ServerFailure::Unresolved))?;
             let rest = asked.collect::<Option<Vec<_>>>()?;
-            // What a server says is more telling than its silence on another way.
-            let failure = [first].into_iter().chain(rest).find(|failure| *failure != Failure::Silent);
-            Some((server.url.clone(), server.failed(failure.unwrap_or(Failure::Silent))))
+            // An error response is more specific than a timeout on another path.
+            let failure = [first].into_iter().chain(rest).find(|failure| *failure != ServerFailure::NoResponse);
+            Some((server.url.clone(), server.failed(failure.unwrap_or(ServerFailure::NoResponse))))
         });
         failed.collect()
     }

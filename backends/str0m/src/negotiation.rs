@@ -1,7 +1,7 @@
 //! Offers and answers.
 //!
-//! str0m drops an own open offer, with everything in it, when it accepts another. So what is wanted
-//! (tracks, channels) lives in [`Peer`] and every offer is made from it afresh.
+//! str0m discards a pending local offer with all its content when it accepts a remote one. So the
+//! wanted tracks and channels are stored in [`Peer`], and every offer is created from them.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use str0m::change::{SdpAnswer, SdpOffer};
 use str0m::media::{Direction, MediaKind, Mid};
 
 use crate::codecs::tag;
-use crate::dialect::readable;
-use crate::peer::{LocalTrack, OpenOffer, Peer};
-use crate::shared::Place;
+use crate::peer::{LocalTrack, Peer, PendingOffer};
+use crate::sdp_compat::to_str0m;
+use crate::shared::SendTarget;
 
-/// How long a first connection is looked for at the fastest pace.
-const HURRY: Duration = Duration::from_secs(5);
+/// Time for which a first connection is checked at the fastest pace.
+const FAST_CHECKS: Duration = Duration::from_secs(5);
 
 impl Peer {
     /// Checks that an offer would have content.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) where there is nothing to offer.
+    /// [`State`](ErrorKind::State) if there is nothing to offer.
     pub(crate) fn check_offer(&self, ice_restart: bool) -> Result<()> {
         if self.needs_negotiation() || (ice_restart && self.is_negotiated) {
             return Ok(());
@@ -31,7 +31,7 @@ impl Peer {
         Err(Error::new(ErrorKind::State, "there is nothing to offer"))
     }
 
-    /// Offers all tracks and channels. Call [`check_offer`](Peer::check_offer) before.
+    /// Creates an offer of all tracks and channels. Call [`check_offer`](Peer::check_offer) before.
     pub(crate) fn create_offer(&mut self, ice_restart: bool) -> Result<String> {
         let mut planned: Vec<(blink_api::TrackId, Mid)> = Vec::new();
         let mut unplaced = Vec::new();
@@ -65,18 +65,18 @@ impl Peer {
         for label in &self.wanted_channels {
             changes.add_channel(label.clone());
         }
-        // Before the first answer there are no credentials that a restart could replace.
+        // Before the first answer there are no credentials for a restart to replace.
         if ice_restart && self.is_negotiated {
             changes.ice_restart(true);
         }
         let (offer, pending) =
             changes.apply().ok_or_else(|| Error::new(ErrorKind::State, "there is nothing to offer"))?;
-        self.offer = Some(OpenOffer { pending, planned, channels: self.wanted_channels.len() });
+        self.offer = Some(PendingOffer { pending, planned, channels: self.wanted_channels.len() });
         Ok(offer.to_sdp_string())
     }
 
-    /// Answers an offer that [`Description::parse`] and [`Description::check_audio`] let pass,
-    /// without the sections that are refused in it.
+    /// Answers an offer that passed [`Description::parse`] and [`Description::check_audio`],
+    /// without the sections rejected in it.
     pub(crate) fn accept_offer(&mut self, sdp: &str, description: &Description) -> Result<String> {
         let mut planned: Vec<(blink_api::TrackId, Mid)> = Vec::new();
         for track in self.tracks.iter().filter(|track| track.section.is_none()) {
@@ -91,36 +91,36 @@ impl Peer {
             let mid = Mid::from(mid.as_str());
             self.is_bound(mid) || planned.iter().any(|(_, planned)| *planned == mid)
         };
-        let narrowed = sdp::without_reception(&sdp::without_refused(sdp, description), description, sends);
-        let offer = SdpOffer::from_sdp_string(&readable(&narrowed)).map_err(|_| unreadable())?;
+        let narrowed = sdp::mask_receiving(&sdp::apply_rejections(sdp, description), description, sends);
+        let offer = SdpOffer::from_sdp_string(&to_str0m(&narrowed)).map_err(|_| unreadable())?;
         for (_, mid) in &planned {
             self.renew_stream(*mid);
         }
         self.offer = None;
         let answer = self.rtc.sdp_api().accept_offer(offer).map_err(refused)?;
         self.bind(&planned);
-        self.settle(description);
+        self.apply_negotiated(description);
         if self.needs_negotiation() {
             self.events.send(SessionEvent::NegotiationNeeded);
         }
         Ok(answer.to_sdp_string())
     }
 
-    /// Applies an answer that [`Description::parse`] and [`Description::check_audio`] let pass.
+    /// Applies an answer that passed [`Description::parse`] and [`Description::check_audio`].
     pub(crate) fn accept_answer(&mut self, sdp: &str, description: &Description) -> Result<()> {
-        // str0m wants a direction in refused sections too, where it means nothing (RFC 8829
+        // str0m requires a direction in rejected sections too, where it has no meaning (RFC 8829
         // §5.3.1).
-        let sdp = sdp::without_refused(sdp, description);
-        let answer = SdpAnswer::from_sdp_string(&readable(&sdp)).map_err(|_| unreadable())?;
-        let open = self.offer.take().ok_or_else(|| Error::new(ErrorKind::State, "there is no open offer"))?;
+        let sdp = sdp::apply_rejections(sdp, description);
+        let answer = SdpAnswer::from_sdp_string(&to_str0m(&sdp)).map_err(|_| unreadable())?;
+        let open = self.offer.take().ok_or_else(|| Error::new(ErrorKind::State, "there is no pending offer"))?;
         self.rtc.sdp_api().accept_answer(open.pending, answer).map_err(refused)?;
         self.wanted_channels.drain(..open.channels.min(self.wanted_channels.len()));
         self.bind(&open.planned);
-        self.settle(description);
+        self.apply_negotiated(description);
         Ok(())
     }
 
-    /// Whether something is wanted that the newest description does not have.
+    /// Returns whether something is wanted that the latest description does not contain.
     fn needs_negotiation(&self) -> bool {
         let stops =
             |mid: Mid| self.rtc.media(mid).is_some_and(|media| media.direction().is_sending()) && !self.is_bound(mid);
@@ -135,19 +135,19 @@ impl Peer {
 
     fn bind(&mut self, planned: &[(blink_api::TrackId, Mid)]) {
         for (id, mid) in planned {
-            // A track may have been removed while its offer was open.
+            // A track may have been removed while its offer was pending.
             if let Some(track) = self.tracks.iter_mut().find(|track| track.id == *id) {
                 track.section = Some(*mid);
             } else {
-                self.spent.insert(*mid);
+                self.used_streams.insert(*mid);
             }
         }
     }
 
-    /// A new track begins with a sequence number of its own, and so needs a source of its own: SRTP
-    /// must not use a number twice.
+    /// Gives a section's stream a new SSRC, since a new track starts with its own sequence number
+    /// and SRTP must not use an index twice (RFC 3711 §3.3.1).
     fn renew_stream(&mut self, mid: Mid) {
-        if !self.spent.remove(&mid) {
+        if !self.used_streams.remove(&mid) {
             return;
         }
         let mut direct = self.rtc.direct_api();
@@ -159,10 +159,10 @@ impl Peer {
         direct.declare_stream_tx(new, resends, mid, None);
     }
 
-    /// Takes over what a negotiation has settled.
-    fn settle(&mut self, description: &Description) {
+    /// Applies the result of a negotiation.
+    fn apply_negotiated(&mut self, description: &Description) {
         self.is_negotiated = true;
-        self.hurry_until.get_or_insert(self.clock.now() + HURRY);
+        self.fast_checks_until.get_or_insert(self.clock.now() + FAST_CHECKS);
         self.has_data = description.has_data();
         self.sections = [TrackKind::Audio, TrackKind::Video]
             .into_iter()
@@ -173,15 +173,16 @@ impl Peer {
         if self.has_data {
             self.open_wanted_channels();
         }
-        self.remote_user = Some(description.ice_user.clone());
+        self.remote_ufrag = Some(description.ice_ufrag.clone());
     }
 
     fn publish_tracks(&mut self) {
         let mut shared = self.shared.lock();
         for LocalTrack { id, section, .. } in &self.tracks {
             let usable = section.filter(|mid| self.sections.iter().any(|(usable, _)| usable == mid));
-            let place = usable.map(|mid| Place { section: tag(mid), codecs: self.codecs.negotiated(&self.rtc, mid) });
-            shared.tracks.insert(*id, place);
+            let target =
+                usable.map(|mid| SendTarget { section: tag(mid), codecs: self.codecs.negotiated(&self.rtc, mid) });
+            shared.tracks.insert(*id, target);
         }
     }
 
@@ -203,7 +204,7 @@ impl Peer {
         }
     }
 
-    /// Once there is a section for data, further channels need no negotiation.
+    /// Opens further channels, which need no negotiation once there is a data section.
     pub(crate) fn open_wanted_channels(&mut self) {
         if self.wanted_channels.is_empty() {
             return;
@@ -218,7 +219,7 @@ impl Peer {
 }
 
 fn unreadable() -> Error {
-    Error::new(ErrorKind::Invalid, "the description cannot be read")
+    Error::new(ErrorKind::Invalid, "the description cannot be parsed")
 }
 
 fn refused(error: RtcError) -> Error {

@@ -1,5 +1,4 @@
-//! A session's state around str0m, without input, output or clock: the driver feeds it and sends
-//! what it says.
+//! State of a session around str0m, sans-IO: the driver feeds it and sends its output.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -23,29 +22,28 @@ use crate::config::{DtlsVersion, Str0mConfig};
 use crate::shared::Shared;
 use crate::stack_time::StackTime;
 
-/// How often str0m hands out its measurements.
+/// Interval of str0m's statistics events.
 const STATS_INTERVAL: Duration = Duration::from_millis(500);
-/// The shortest pace of connectivity checks that RFC 8445 §14.2 allows.
+/// Shortest pace of connectivity checks (Ta) that RFC 8445 §14.2 allows.
 const CHECK_PACE: Duration = Duration::from_millis(5);
-/// When a first check is repeated, and from then on after twice the time each. The answering side
-/// checks before the answer has come to the offering one, so its first checks are always in vain,
-/// and the stack's own 250 ms would be heard.
-const FIRST_REPETITION: Duration = Duration::from_millis(20);
-/// Repetitions until a pair is given up: the stack's nine, and those that come earlier.
-const MOST_REPETITIONS: usize = 12;
-/// When to look again after the stack reported a fault.
-const FAULT_PAUSE: Duration = Duration::from_millis(20);
-/// When to look again at a stack that has ended.
+/// Initial retransmission timeout of a first check, doubled each time. The answerer starts checks
+/// before the offerer has the answer, so its first checks are always lost, and the stack's default
+/// of 250 ms would delay the first audio noticeably.
+const INITIAL_RTO: Duration = Duration::from_millis(20);
+/// Retransmissions until a pair fails: the stack's nine, plus the additional early ones.
+const MAX_RETRANSMITS: usize = 12;
+/// Delay before polling again after an error of the stack.
+const ERROR_DELAY: Duration = Duration::from_millis(20);
+/// Poll interval of a stack that has ended.
 const IDLE: Duration = Duration::from_secs(60);
-/// What a path is taken to carry before anything is known of it, in bits per second: sound and a
-/// little picture.
+/// Initial bandwidth estimate in bits per second: audio and some video.
 const FIRST_ESTIMATE: u64 = 1_000_000;
-/// Handshake packets kept from addresses that ICE has not checked yet, in all and of one address: a
-/// flight of DTLS. What comes then is dropped, and repeated by its sender.
+/// Limit of DTLS packets kept from addresses that ICE has not validated yet, in total and per
+/// address: a handshake flight. Further ones are dropped and retransmitted by their sender.
 const MAX_EARLY: usize = 16;
 const MAX_EARLY_PER_SOURCE: usize = 4;
 
-/// One side of a connection.
+/// One endpoint of a connection.
 pub(crate) struct Peer {
     pub(crate) rtc: Rtc,
     pub(crate) clock: Arc<dyn Clock>,
@@ -56,61 +54,61 @@ pub(crate) struct Peer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) tracks: Vec<LocalTrack>,
     next_track: u32,
-    /// Audio and video sections of the newest description.
+    /// Audio and video sections of the latest description.
     pub(crate) sections: Vec<(Mid, TrackKind)>,
-    /// Sections whose stream belonged to a track that was removed.
-    pub(crate) spent: HashSet<Mid>,
+    /// Sections whose stream was used by a removed track.
+    pub(crate) used_streams: HashSet<Mid>,
     /// Labels of channels that wait for a negotiation.
     pub(crate) wanted_channels: Vec<String>,
     pub(crate) has_data: bool,
     pub(crate) channels: Channels,
-    pub(crate) offer: Option<OpenOffer>,
+    pub(crate) offer: Option<PendingOffer>,
     pub(crate) is_negotiated: bool,
-    /// ICE user name fragment of the newest remote description.
-    pub(crate) remote_user: Option<String>,
-    /// Handshake packets from addresses that ICE has not checked yet.
+    /// ICE username fragment of the latest remote description.
+    pub(crate) remote_ufrag: Option<String>,
+    /// DTLS packets from addresses that ICE has not validated yet.
     early: VecDeque<EarlyPacket>,
-    /// The section each source sends on.
+    /// Section of each received SSRC.
     pub(crate) sources: HashMap<u32, blink_api::Mid>,
     pub(crate) path: Path,
-    /// When a first connection that is still being looked for becomes a matter of patience.
-    pub(crate) hurry_until: Option<Instant>,
+    /// Time until which a first connection is checked at the fastest pace.
+    pub(crate) fast_checks_until: Option<Instant>,
 }
 
-/// A track that is sent.
+/// Sent track.
 pub(crate) struct LocalTrack {
     pub(crate) id: TrackId,
     pub(crate) kind: TrackKind,
-    /// The section it is sent on, once negotiated.
+    /// Section of the track, once negotiated.
     pub(crate) section: Option<Mid>,
     pub(crate) sequence: SendSequence,
 }
 
-/// An own offer without an answer yet.
-pub(crate) struct OpenOffer {
+/// Local offer without an answer.
+pub(crate) struct PendingOffer {
     pub(crate) pending: SdpPendingOffer,
-    /// The section meant for each track that had none.
+    /// Planned section of each track that had none.
     pub(crate) planned: Vec<(TrackId, Mid)>,
-    /// How many of the wanted channels it opens.
+    /// Number of wanted channels in the offer.
     pub(crate) channels: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Path {
-    /// ICE and DTLS are on the way.
+    /// ICE and DTLS are in progress.
     New,
     Up,
     Lost,
 }
 
-/// A packet of the handshake that waits for its address to be checked.
+/// DTLS packet that waits for its address to be validated.
 struct EarlyPacket {
     source: SocketAddr,
     local: SocketAddr,
     data: Vec<u8>,
 }
 
-/// What the driver must do before the next input.
+/// Next output.
 pub(crate) enum Step {
     Send(Transmit),
     WaitUntil(Instant),
@@ -132,27 +130,26 @@ impl Peer {
                 DtlsVersion::Auto => str0m::config::DtlsVersion::Auto,
             },
         );
-        // Nothing here uses the time of sending, and str0m panics when it reads one while the
-        // system's clock is in the first hour of 1970, as on devices without a clock battery.
-        let mut left_out = vec![Extension::AbsoluteSendTime];
+        // abs-send-time is not used here, and str0m panics when it reads one while the system clock
+        // is in the first hour of 1970, as on devices without a clock battery.
+        let mut omitted = vec![Extension::AbsoluteSendTime];
         if config.bandwidth_estimate && !session.video.is_empty() {
             builder = builder.enable_bwe(Some(Bitrate::bps(FIRST_ESTIMATE)));
         } else {
-            // Without an estimate nobody needs the numbers of all packets, nor to be told which of
-            // them came.
-            left_out.push(Extension::TransportSequenceNumber);
+            // Without an estimate, transport-wide sequence numbers and their feedback are overhead.
+            omitted.push(Extension::TransportSequenceNumber);
         }
         let (mut extensions, standard) = (ExtensionMap::empty(), ExtensionMap::standard());
-        for (id, extension) in standard.iter().filter(|(_, extension)| !left_out.contains(extension)) {
+        for (id, extension) in standard.iter().filter(|(_, extension)| !omitted.contains(extension)) {
             extensions.set(id, extension.clone());
         }
         builder = builder.set_extension_map(extensions);
-        // The first messages of SCTP go with the description (draft-hancke-tsvwg-snap): where
-        // packets are lost, the first repetition of one takes 3 s (RFC 9260 §16).
+        // SCTP's INIT goes with the description (draft-hancke-tsvwg-snap), because a lost INIT is
+        // retransmitted only after 3 s (RFC 9260 §16).
         builder = builder.set_snap_enabled(true);
-        builder.set_initial_stun_rto(FIRST_REPETITION);
+        builder.set_initial_stun_rto(INITIAL_RTO);
         builder.set_max_stun_rto(config.check_interval);
-        builder.set_max_stun_retransmits(MOST_REPETITIONS);
+        builder.set_max_stun_retransmits(MAX_RETRANSMITS);
         builder = builder.set_crypto_provider(crate::dtls::crypto());
         codecs.configure(builder.codec_config());
         Self {
@@ -166,56 +163,58 @@ impl Peer {
             tracks: Vec::new(),
             next_track: 1,
             sections: Vec::new(),
-            spent: HashSet::new(),
+            used_streams: HashSet::new(),
             wanted_channels: Vec::new(),
             has_data: false,
             channels: Channels::default(),
             offer: None,
             is_negotiated: false,
-            remote_user: None,
+            remote_ufrag: None,
             early: VecDeque::new(),
             sources: HashMap::new(),
             path: Path::New,
-            hurry_until: None,
+            fast_checks_until: None,
         }
     }
 
-    /// Says what to do next; ask until it is [`Step::WaitUntil`].
+    /// Returns the next output; call until it is [`Step::WaitUntil`].
     pub(crate) fn poll(&mut self) -> Step {
         loop {
             if !self.rtc.is_alive() {
-                self.lose_path();
+                self.set_disconnected();
                 return Step::WaitUntil(self.clock.now() + IDLE);
             }
             match self.rtc.poll_output() {
-                Ok(Output::Timeout(at)) => return Step::WaitUntil(self.hurry(self.stack_time.back(at))),
+                Ok(Output::Timeout(at)) => return Step::WaitUntil(self.pace_checks(self.stack_time.back(at))),
                 Ok(Output::Transmit(datagram)) => return Step::Send(datagram),
                 Ok(Output::Event(event)) => self.handle_event(event),
                 Err(error) => {
                     tracing::debug!(%error, "str0m");
-                    return Step::WaitUntil(self.clock.now() + FAULT_PAUSE);
+                    return Step::WaitUntil(self.clock.now() + ERROR_DELAY);
                 }
             }
         }
     }
 
-    /// str0m checks one pair of addresses each time it is called and asks for a call every 50 ms. A
-    /// first connection has it hurry.
-    fn hurry(&self, at: Instant) -> Instant {
-        let Some(until) = self.hurry_until.filter(|_| self.path == Path::New) else { return at };
+    /// Shortens a timeout while a first connection is being established. str0m checks one candidate
+    /// pair per call and asks for a call every 50 ms; RFC 8445 allows a pace of 5 ms.
+    fn pace_checks(&self, at: Instant) -> Instant {
+        let Some(until) = self.fast_checks_until.filter(|_| self.path == Path::New) else { return at };
         let now = self.clock.now();
         if now < until { at.min(now + CHECK_PACE) } else { at }
     }
 
-    /// Takes a datagram that came from `source` to `local`.
+    /// Handles a datagram that came from `source` to `local`.
     ///
-    /// STUN authenticates itself. Everything else counts only from addresses that ICE has checked:
-    /// DTLS would answer a ClientHello of anybody, and then not the peer's.
+    /// STUN authenticates itself. Everything else is accepted only from addresses that ICE has
+    /// validated: DTLS would respond to a ClientHello from anyone, and then not to the peer's.
     pub(crate) fn handle_datagram(&mut self, source: SocketAddr, local: SocketAddr, data: &[u8]) {
         let is_stun = is_stun(data);
         let now = self.stack_now();
         let Ok(datagram) = Receive::new(Protocol::Udp, source, local, data) else { return };
         let input = Input::Receive(now, datagram);
+        // DTLS that arrives before the local check has succeeded is kept, or the peer would have to
+        // retransmit its first flight after 100 ms and more.
         if !is_stun && !self.rtc.accepts(&input) {
             return self.keep_early(source, local, data);
         }
@@ -225,7 +224,7 @@ impl Peer {
         }
     }
 
-    /// Keeps the first flight of a peer whose own check was answered earlier than ours.
+    /// Keeps the first DTLS flight of a peer whose check succeeded before the local one.
     fn keep_early(&mut self, source: SocketAddr, local: SocketAddr, data: &[u8]) {
         let of_source = self.early.iter().filter(|packet| packet.source == source).count();
         if is_dtls(data) && self.early.len() < MAX_EARLY && of_source < MAX_EARLY_PER_SOURCE {
@@ -233,7 +232,7 @@ impl Peer {
         }
     }
 
-    /// Hands over what came from addresses that have been checked by now.
+    /// Handles kept packets from addresses that have been validated by now.
     fn release_early(&mut self) {
         for packet in std::mem::take(&mut self.early) {
             let EarlyPacket { source, local, data } = &packet;
@@ -251,18 +250,17 @@ impl Peer {
         self.handle_input(Input::Timeout(self.stack_now()));
     }
 
-    /// Now, as the stack has it.
+    /// Current time for the stack.
     pub(crate) fn stack_now(&self) -> Instant {
         self.stack_time.of(self.clock.now())
     }
 
-    /// When a packet came, in the session's time.
+    /// Arrival time of a packet on the session's clock.
     pub(crate) fn arrival(&self, stack_time: Instant) -> Instant {
         self.stack_time.back(stack_time)
     }
 
-    /// A datagram that the stack finds fault with is one that anybody may have sent: it changes
-    /// nothing.
+    /// Passes input to the stack. Errors are ignored, since anyone may send an invalid datagram.
     fn handle_input(&mut self, input: Input<'_>) {
         if let Err(error) = self.rtc.handle_input(input) {
             tracing::debug!(%error, "str0m");
@@ -271,12 +269,12 @@ impl Peer {
 
     fn handle_event(&mut self, event: Event) {
         match event {
-            Event::Connected => self.find_path(),
-            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => self.lose_path(),
+            Event::Connected => self.set_connected(),
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => self.set_disconnected(),
             Event::IceConnectionStateChange(state) if state.is_connected() && self.path == Path::Lost => {
-                self.find_path();
+                self.set_connected();
             }
-            Event::Closed => self.lose_path(),
+            Event::Closed => self.set_disconnected(),
             Event::ChannelOpen(id, label) => self.handle_channel_open(id, label),
             Event::ChannelData(data) => self.handle_message(data),
             Event::ChannelClose(id) => self.handle_channel_close(id),
@@ -299,12 +297,12 @@ impl Peer {
         }
     }
 
-    fn find_path(&mut self) {
+    fn set_connected(&mut self) {
         self.path = Path::Up;
         self.events.send(SessionEvent::Connected);
     }
 
-    fn lose_path(&mut self) {
+    fn set_disconnected(&mut self) {
         if self.path == Path::Up {
             self.path = Path::Lost;
             self.events.send(SessionEvent::Disconnected);
@@ -319,16 +317,16 @@ impl Peer {
         self.next_track += 1;
         self.tracks.push(LocalTrack { id, kind, section: None, sequence: SendSequence::default() });
         self.shared.lock().tracks.insert(id, None);
-        self.ask_for_negotiation();
+        self.request_negotiation();
         Ok(id)
     }
 
     pub(crate) fn remove_track(&mut self, id: TrackId) -> Result<()> {
         let position = self.tracks.iter().position(|track| track.id == id);
         let position = position.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no such track"))?;
-        self.spent.extend(self.tracks.remove(position).section);
+        self.used_streams.extend(self.tracks.remove(position).section);
         self.shared.lock().tracks.remove(&id);
-        self.ask_for_negotiation();
+        self.request_negotiation();
         Ok(())
     }
 
@@ -337,32 +335,32 @@ impl Peer {
         if self.has_data {
             self.open_wanted_channels();
         } else {
-            self.ask_for_negotiation();
+            self.request_negotiation();
         }
     }
 
-    /// Only changes after the first negotiation are news to the engine.
-    fn ask_for_negotiation(&self) {
+    /// Requests a negotiation, except before the first one, which the engine starts itself.
+    fn request_negotiation(&self) {
         if self.is_negotiated || self.offer.is_some() {
             self.events.send(SessionEvent::NegotiationNeeded);
         }
     }
 
-    /// Has a remote candidate checked.
+    /// Adds a remote candidate for checks.
     pub(crate) fn add_candidate(&mut self, candidate: &Candidate) -> Result<()> {
-        let parsed = str0m::Candidate::from_sdp_string(&candidate::bare(&candidate.attribute))
-            .map_err(|_| Error::new(ErrorKind::Invalid, "this is no ICE candidate"))?;
+        let parsed = str0m::Candidate::from_sdp_string(&candidate::without_extensions(&candidate.attribute))
+            .map_err(|_| Error::new(ErrorKind::Invalid, "this is not an ICE candidate"))?;
         self.rtc.add_remote_candidate(parsed);
         Ok(())
     }
 }
 
-/// STUN by its first byte (RFC 7983 §7).
+/// Returns whether a packet is STUN, by its first byte (RFC 7983 §7).
 fn is_stun(data: &[u8]) -> bool {
     data.first().is_some_and(|first| *first < 4)
 }
 
-/// DTLS by its first byte (RFC 7983 §7).
+/// Returns whether a packet is DTLS, by its first byte (RFC 7983 §7).
 fn is_dtls(data: &[u8]) -> bool {
     data.first().is_some_and(|first| (20..64).contains(first))
 }

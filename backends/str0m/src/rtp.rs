@@ -1,4 +1,4 @@
-//! Packets and messages.
+//! RTP packets and data-channel messages.
 
 use blink_api::{AudioLevel, ChannelId, Mid, RtpIn, RtpOut, RtpTime, TrackId, TrackKind};
 use bytes::Bytes;
@@ -8,10 +8,10 @@ use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 use crate::codecs::tag;
 use crate::peer::{Path, Peer};
 
-/// More sources than this on one connection are a peer's fault; their sections are looked up anew.
-const MOST_SOURCES: usize = 64;
+/// Limit of cached SSRCs, which only a faulty peer exceeds; then the cache is rebuilt.
+const MAX_SOURCES: usize = 64;
 
-/// What other threads hand to the driver.
+/// Outgoing data passed to the driver by other threads.
 pub(crate) enum Outgoing {
     Packet(TrackId, RtpOut),
     Message(ChannelId, Bytes),
@@ -44,7 +44,7 @@ impl Peer {
         let now = self.stack_now();
         let mut direct = self.rtc.direct_api();
         let Some(stream) = direct.stream_tx_by_mid(mid, None) else { return };
-        // str0m takes the level as it is, negative; the extension counts it positive.
+        // str0m takes the level as negative dBov; the API and the extension have it positive.
         let extensions = ExtensionValues {
             audio_level: packet.level.map(|level| -level.minus_dbov().cast_signed()),
             voice_activity: packet.level.map(AudioLevel::is_voice),
@@ -87,7 +87,7 @@ impl Peer {
             return Some(mid.clone());
         }
         let mid = tag(self.rtc.direct_api().stream_rx(&ssrc)?.mid());
-        if self.sources.len() == MOST_SOURCES {
+        if self.sources.len() == MAX_SOURCES {
             self.sources.clear();
         }
         self.sources.insert(*ssrc, mid.clone());

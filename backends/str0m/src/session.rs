@@ -1,4 +1,4 @@
-//! The handle: calls go to the session's task, media and questions take a short way.
+//! Handle of a session: calls go to its task, media and queries take a short path.
 
 use std::sync::Arc;
 
@@ -10,48 +10,48 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::NAME;
-use crate::driver::{Call, Driver, Found};
+use crate::driver::{Call, Driver, Resolved};
 use crate::rtp::Outgoing;
 use crate::shared::{Shared, State};
-use crate::workplace::{Inbox, Workplace};
+use crate::shared_session::{Inbox, SharedSession};
 
-/// Calls are made one after the other.
+/// Limit of queued calls, which run one after the other.
 const CALLS: usize = 8;
-/// The largest message, as the contract has it.
-const LARGEST_MESSAGE: usize = 16 * 1024;
-/// Bytes of messages that may wait for the stack.
-const MOST_QUEUED_BYTES: usize = 1024 * 1024;
+/// Maximum size of a message, as defined by the API.
+const MAX_MESSAGE: usize = 16 * 1024;
+/// Limit of message bytes queued for the stack.
+const MAX_QUEUED_BYTES: usize = 1024 * 1024;
 
-/// A session of the str0m transport. Dropping it ends it too.
+/// Session of the str0m transport. Dropping it closes it.
 pub(crate) struct Str0mSession {
     calls: mpsc::Sender<Call>,
-    workplace: Arc<Workplace>,
+    shared_session: Arc<SharedSession>,
     shared: Arc<Shared>,
-    /// Its sender is dropped when the sockets are closed.
+    /// Completes when the sockets are closed.
     ended: watch::Receiver<()>,
 }
 
 impl Str0mSession {
-    /// Starts the session's task. The driver is given where what it finds goes.
-    pub(crate) fn start(driver: impl FnOnce(mpsc::UnboundedSender<Found>) -> Driver, shared: Arc<Shared>) -> Self {
+    /// Starts the session's task. The driver gets the sender for results of lookups.
+    pub(crate) fn start(driver: impl FnOnce(mpsc::UnboundedSender<Resolved>) -> Driver, shared: Arc<Shared>) -> Self {
         let (calls, call_receiver) = mpsc::channel(CALLS);
-        // As many as there are searches, which are bounded.
+        // Bounded by the number of lookups, which is limited.
         let (finds, found) = mpsc::unbounded_channel();
         let (end, ended) = watch::channel(());
         let driver = driver(finds);
         let (events, clock) = (driver.peer.events.clone(), Arc::clone(&driver.peer.clock));
-        let workplace = Arc::new(Workplace::new(driver));
-        let (working, closing) = (Arc::clone(&workplace), Arc::clone(&shared));
+        let shared_session = Arc::new(SharedSession::new(driver));
+        let (working, closing) = (Arc::clone(&shared_session), Arc::clone(&shared));
         tokio::spawn(async move {
             working.run(&events, &*clock, Inbox { calls: call_receiver, found }).await;
             closing.lock().is_closed = true;
             drop(end);
             events.finish().await;
         });
-        Self { calls, workplace, shared, ended }
+        Self { calls, shared_session, shared, ended }
     }
 
-    /// Runs a method in the session's task.
+    /// Runs a method on the session's task.
     async fn call<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -60,7 +60,7 @@ impl Str0mSession {
         drop(self.check_open(operation)?);
         let (reply, result) = oneshot::channel();
         let call: Call = Box::new(move |driver| {
-            // A caller that no longer waits wants no result.
+            // The caller may have stopped waiting.
             let _ = reply.send(run(driver));
         });
         self.calls.send(call).await.map_err(|_| closed(operation))?;
@@ -73,7 +73,7 @@ impl Str0mSession {
     }
 
     fn send(&self, operation: &'static str, outgoing: Outgoing) -> Result<()> {
-        if self.workplace.send(outgoing) { Ok(()) } else { Err(full(operation)) }
+        if self.shared_session.send(outgoing) { Ok(()) } else { Err(full(operation)) }
     }
 }
 
@@ -108,20 +108,20 @@ impl Session for Str0mSession {
 
     fn mid(&self, track: TrackId) -> Option<Mid> {
         let state = self.shared.lock();
-        let place = state.tracks.get(&track)?.as_ref().filter(|_| !state.is_closed)?;
-        Some(place.section.clone())
+        let target = state.tracks.get(&track)?.as_ref().filter(|_| !state.is_closed)?;
+        Some(target.section.clone())
     }
 
     fn codecs(&self, track: TrackId) -> Vec<CodecName> {
         let state = self.shared.lock();
-        let place = state.tracks.get(&track).and_then(Option::as_ref).filter(|_| !state.is_closed);
-        place.map(|place| place.codecs.clone()).unwrap_or_default()
+        let target = state.tracks.get(&track).and_then(Option::as_ref).filter(|_| !state.is_closed);
+        target.map(|target| target.codecs.clone()).unwrap_or_default()
     }
 
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
         match self.check_open("send_rtp")?.tracks.get(&track) {
             None => return Err(not_found("send_rtp", "there is no such track")),
-            Some(Some(place)) if !place.codecs.contains(&packet.codec) => {
+            Some(Some(target)) if !target.codecs.contains(&packet.codec) => {
                 return Err(Error::new(ErrorKind::Incompatible, "this codec was not negotiated")
                     .backend(NAME)
                     .operation("send_rtp")
@@ -134,7 +134,7 @@ impl Session for Str0mSession {
 
     fn request_keyframe(&self, mid: &Mid) -> Result<()> {
         if !self.check_open("request_keyframe")?.receiving.contains(mid) {
-            return Err(not_found("request_keyframe", "no track comes in there"));
+            return Err(not_found("request_keyframe", "no track is received on this section"));
         }
         self.send("request_keyframe", Outgoing::KeyframeRequest(mid.clone()))
     }
@@ -154,16 +154,16 @@ impl Session for Str0mSession {
         if !state.channels.contains(&channel) {
             return Err(not_found("send_data", "there is no such open channel"));
         }
-        if length > LARGEST_MESSAGE {
-            return Err(Error::new(ErrorKind::TooLarge, "a message has at most 16 KiB")
+        if length > MAX_MESSAGE {
+            return Err(Error::new(ErrorKind::TooLarge, "a message may have at most 16 KiB")
                 .backend(NAME)
                 .operation("send_data"));
         }
-        if state.queued_bytes + length > MOST_QUEUED_BYTES {
+        if state.queued_bytes + length > MAX_QUEUED_BYTES {
             return Err(full("send_data"));
         }
         state.queued_bytes += length;
-        // Whoever works on the session needs it.
+        // Sending drives the session, which needs this lock.
         drop(state);
         self.send("send_data", Outgoing::Message(channel, message))
             .inspect_err(|_| self.shared.lock().queued_bytes -= length)
@@ -176,7 +176,7 @@ impl Session for Str0mSession {
 
     async fn close(&self) {
         self.shared.lock().is_closed = true;
-        // Where the task has ended already there is nothing to ask it.
+        // If the task has ended, the session is closed already.
         let _ = self.calls.send(Box::new(Driver::close)).await;
         let mut ended = self.ended.clone();
         while ended.changed().await.is_ok() {}

@@ -1,39 +1,39 @@
-//! What the session's handle answers without asking its task.
+//! State that the session's handle reads without its task.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use blink_api::{ChannelId, CodecName, Mid, TrackId};
-use blink_transport_kit::traffic::Traffic;
+use blink_transport_kit::traffic::TrafficCounters;
 
-/// State that the driver writes and the handle reads; locked for moments only.
+/// State written by the driver and read by the handle; locked only briefly.
 #[derive(Default)]
 pub(crate) struct Shared(Mutex<State>);
 
 #[derive(Default)]
 pub(crate) struct State {
-    /// Every method fails from now on.
+    /// The session is closed and every method fails.
     pub(crate) is_closed: bool,
-    /// The tracks sent, and where; `None` before the negotiation, and where the other side refused
-    /// the section.
-    pub(crate) tracks: HashMap<TrackId, Option<Place>>,
-    /// The sections something comes in on.
+    /// Sent tracks with their sections; `None` before the negotiation, and if the peer rejected the
+    /// section.
+    pub(crate) tracks: HashMap<TrackId, Option<SendTarget>>,
+    /// Sections that a track is received on.
     pub(crate) receiving: HashSet<Mid>,
-    /// The data channels that are open.
+    /// Open data channels.
     pub(crate) channels: HashSet<ChannelId>,
-    /// Bytes of messages that the driver has not handed to the stack.
+    /// Bytes of messages not written to the stack yet.
     pub(crate) queued_bytes: usize,
-    /// Packets sent and received.
-    pub(crate) traffic: Traffic,
-    /// The newest round trip time.
+    /// Packet counters.
+    pub(crate) traffic: TrafficCounters,
+    /// Latest round-trip time.
     pub(crate) round_trip: Option<Duration>,
 }
 
-/// Where a track is sent.
-pub(crate) struct Place {
+/// Negotiated section of a sent track.
+pub(crate) struct SendTarget {
     pub(crate) section: Mid,
-    /// What it may be sent with.
+    /// Codecs that may be sent.
     pub(crate) codecs: Vec<CodecName>,
 }
 

@@ -1,8 +1,7 @@
 //! One UDP socket per local address.
 //!
-//! A socket bound to the wildcard address would not tell which local address a datagram was sent
-//! to, and ICE checks pairs of addresses. So each address has a socket of its own, and the kernel's
-//! answer to `local_addr` is the candidate.
+//! A wildcard socket does not report the local address of a datagram, but ICE checks address pairs.
+//! So each address has its own socket, whose `local_addr` is the candidate.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +12,7 @@ use blink_api::Result;
 use socket2::SockRef;
 use tokio::net::UdpSocket;
 
-/// A session's sockets. Clones are the same ones, until one of them [follows](Self::follow) the
+/// Sockets of a session. Clones share them, until one of them [follows](Self::follow) the
 /// interfaces.
 #[derive(Clone)]
 pub(crate) struct Sockets(Arc<Vec<Arc<Socket>>>);
@@ -23,7 +22,7 @@ struct Socket {
     udp: UdpSocket,
 }
 
-/// Where a datagram in the buffer came from.
+/// Addresses and length of a received datagram.
 pub(crate) struct Datagram {
     pub(crate) local: SocketAddr,
     pub(crate) source: SocketAddr,
@@ -31,10 +30,10 @@ pub(crate) struct Datagram {
 }
 
 impl Sockets {
-    /// Binds a free port of each address. An address that went away meanwhile is left out.
+    /// Binds a free port of each address. Addresses that have disappeared are skipped.
     ///
     /// # Errors
-    /// [`Io`](blink_api::ErrorKind::Io) where no socket can be had.
+    /// [`Io`](blink_api::ErrorKind::Io) if no socket can be bound.
     pub(crate) fn bind(addresses: &[IpAddr]) -> Result<Self> {
         let mut sockets = Self(Arc::default());
         let mut failure = None;
@@ -47,14 +46,14 @@ impl Sockets {
         }
     }
 
-    /// Follows the interfaces: binds new addresses, closes the sockets of those that are gone.
-    /// Returns the local addresses closed.
+    /// Binds new addresses and closes the sockets of those that have disappeared. Returns the local
+    /// addresses closed.
     pub(crate) fn follow(&mut self, addresses: &[IpAddr]) -> Vec<SocketAddr> {
         for address in addresses {
             if !self.0.iter().any(|socket| socket.local.ip() == *address)
                 && let Err(error) = self.add(*address)
             {
-                tracing::debug!(%address, %error, "an address cannot be used");
+                tracing::debug!(%address, %error, "the address cannot be bound");
             }
         }
         let gone = Arc::make_mut(&mut self.0).extract_if(.., |socket| !addresses.contains(&socket.local.ip()));
@@ -69,28 +68,28 @@ impl Sockets {
         Ok(())
     }
 
-    /// The local addresses, with ports.
+    /// Local addresses with ports.
     pub(crate) fn locals(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.0.iter().map(|socket| socket.local)
     }
 
-    /// Waits until a datagram may be there.
-    pub(crate) async fn readable(&self) {
+    /// Waits until a socket may be readable.
+    pub(crate) async fn to_str0m(&self) {
         std::future::poll_fn(|context| {
-            // All are asked, so that each wakes whoever waits.
+            // All sockets are polled, so that each one registers the waker.
             let ready = self.0.iter().filter(|socket| socket.udp.poll_recv_ready(context).is_ready()).count();
             if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 
-    /// Receives a datagram that is there on any socket.
+    /// Receives a datagram from any socket, if available.
     pub(crate) fn try_receive(&self, buffer: &mut [u8]) -> Option<Datagram> {
         self.0.iter().find_map(|socket| match socket.udp.try_recv_from(buffer) {
             Ok((length, source)) => Some(Datagram { local: socket.local, source, length }),
             Err(error) => {
-                // Some systems report here that an earlier datagram reached no one; the next call
-                // looks further.
+                // Some systems report an ICMP error of an earlier datagram here; the next call
+                // continues.
                 if error.kind() != io::ErrorKind::WouldBlock {
                     tracing::trace!(%error, "receive");
                 }
@@ -99,13 +98,13 @@ impl Sockets {
         })
     }
 
-    /// Sends a datagram. One that cannot be sent is lost, as in the network. Returns `false` where
-    /// the socket has no room for it.
+    /// Sends a datagram. Errors count as loss on the network. Returns `false` if the socket's
+    /// buffer is full.
     pub(crate) fn send(&self, local: SocketAddr, destination: SocketAddr, datagram: &[u8]) -> bool {
         let Some(socket) = self.socket(local) else { return true };
         let is_full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
         let sent = match socket.udp.try_send_to(datagram, destination) {
-            // The runtime may only not have heard yet that there is room, as at first.
+            // tokio may not have polled for writability yet, as at first, so ask the socket itself.
             Err(error) if is_full(&error) => SockRef::from(&socket.udp).send_to(datagram, &destination.into()),
             sent => sent,
         };
@@ -117,7 +116,7 @@ impl Sockets {
         true
     }
 
-    /// Waits until the socket may have room for more.
+    /// Waits until the socket may be writable.
     pub(crate) async fn writable(&self, local: Option<SocketAddr>) {
         match local.and_then(|local| self.socket(local)) {
             Some(socket) => drop(socket.udp.writable().await),

@@ -1,33 +1,33 @@
-//! The time that str0m is given.
+//! Time base of the stack.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Time between the moment that is looked at and the first one given to the stack, at most.
+/// Safety margin above 1970 for the stack's first time.
 const MARGIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Offset of the stack's time from the session's.
 ///
-/// The stack, and its DTLS, count from the system's clock as it is when the first session of the
-/// process begins, and panic at times before 1970. A clock that is wrong must cost no call, so then
-/// the stack is told a later time. It needs differences only.
+/// The stack and its DTLS read the system clock when the first session of the process starts, and
+/// panic at times before 1970. A wrong clock must not prevent calls, so the stack then gets a later
+/// time. It uses differences only.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct StackTime {
     offset: Duration,
 }
 
 impl StackTime {
-    /// Settings of the stack for this system time.
+    /// Offset for this system time.
     pub(crate) fn at(system: SystemTime) -> Self {
         let missing = system.duration_since(UNIX_EPOCH).err().map(|error| error.duration());
         Self { offset: missing.map_or(Duration::ZERO, |missing| missing + MARGIN) }
     }
 
-    /// The stack's time at a time of the session.
+    /// Converts a time of the session to the stack's.
     pub(crate) fn of(self, session: Instant) -> Instant {
         session + self.offset
     }
 
-    /// The session's time at a time of the stack.
+    /// Converts a time of the stack to the session's.
     pub(crate) fn back(self, stack: Instant) -> Instant {
         stack.checked_sub(self.offset).unwrap_or(stack)
     }

@@ -1,4 +1,4 @@
-//! Opens sessions.
+//! Transport that opens sessions.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ const CAPABILITIES: TransportCapabilities = TransportCapabilities {
     network: true,
 };
 
-/// WebRTC on str0m.
+/// WebRTC transport on str0m.
 #[derive(Debug, Clone, Default)]
 pub struct Str0mTransport {
     config: Str0mConfig,
@@ -45,13 +45,13 @@ pub struct Str0mTransport {
 }
 
 impl Str0mTransport {
-    /// A transport for programs that need no registry.
+    /// Creates a transport without a registry.
     ///
     /// # Errors
-    /// [`Invalid`](blink_api::ErrorKind::Invalid) for values that make no sense, naming the key.
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for values out of range, with the key.
     pub fn new(config: Str0mConfig) -> Result<Self> {
         config.check()?;
-        entropy::gather();
+        entropy::seed();
         Ok(Self { config, stack_time: StackTime::at(SystemTime::now()), ..Self::default() })
     }
 }
@@ -60,7 +60,7 @@ impl Str0mTransport {
 impl Plugin<dyn Transport> for Str0mTransport {
     type Config = Str0mConfig;
     const NAME: &'static str = NAME;
-    const SUMMARY: &'static str = "WebRTC on str0m: who sends a packet brings it to the socket";
+    const SUMMARY: &'static str = "WebRTC on str0m: sans-IO stack, lowest cost per packet";
     const CAPABILITIES: TransportCapabilities = CAPABILITIES;
 
     fn check(config: &Str0mConfig) -> Result<()> {
@@ -87,7 +87,7 @@ impl Transport for Str0mTransport {
         let (events, reader) = events::channel();
         let shared = Arc::new(Shared::default());
         let make = || Peer::new(&self.config, &config, codecs, events, Arc::clone(&shared), self.stack_time);
-        // A fault of the stack ends this session, and not the task that opens it.
+        // A panic of the stack ends this session, but not the task that opens it.
         let peer = catch_unwind(AssertUnwindSafe(make))
             .map_err(|_| named(Error::new(ErrorKind::Unexpected, "str0m panicked")))?;
         let checks = self.checks.session(config.participant.map(|did| did.to_string()).as_deref());

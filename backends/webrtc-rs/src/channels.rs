@@ -1,4 +1,4 @@
-//! Data channels: one task each, which reads and writes.
+//! Data channels, each served by a task that reads and writes.
 
 use std::sync::Arc;
 
@@ -9,22 +9,22 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent};
 
 use crate::shared::Shared;
 
-/// Data channels of a session, of both sides. Further ones are closed as soon as they open.
+/// Limit of data channels in a session. Further ones are closed when they open.
 const MAX_CHANNELS: usize = 64;
-/// Messages of a channel that wait to be handed to the stack.
+/// Limit of messages queued per channel for the stack.
 const QUEUED_MESSAGES: usize = 64;
-/// Bytes that wait so in all channels of a session.
+/// Limit of bytes queued in all channels of a session.
 pub(crate) const QUEUED_BYTES: usize = 1024 * 1024;
-/// Bytes of a channel that the stack holds until they are acknowledged.
+/// Limit of a channel's unacknowledged bytes in the stack.
 pub(crate) const SEND_BUFFER: usize = 256 * 1024;
-/// Messages and bytes kept for a channel that is not open yet.
+/// Limits of messages and bytes kept for a channel that is not open yet.
 const EARLY_MESSAGES: usize = 64;
 const EARLY_BYTES: usize = 64 * 1024;
 
-/// A message on its way to the stack, with its share of [`QUEUED_BYTES`].
+/// Queued message with its share of [`QUEUED_BYTES`].
 pub(crate) type Queued = (Bytes, OwnedSemaphorePermit);
 
-/// Serves a channel of either side from before it is open until it is closed.
+/// Serves a local or remote channel from before it opens until it closes.
 pub(crate) fn run(shared: &Arc<Shared>, channel: Arc<dyn DataChannel>) {
     let is_admitted = {
         let mut state = shared.lock();
@@ -43,10 +43,10 @@ pub(crate) fn run(shared: &Arc<Shared>, channel: Arc<dyn DataChannel>) {
     });
 }
 
-/// Closes a channel, and drops what comes until it is closed: the stack keeps messages that are not
-/// taken.
+/// Closes a channel and drains its messages until it is closed, because the stack keeps unread
+/// ones.
 async fn refuse(stream: &dyn DataChannel) {
-    tracing::debug!("the peer opened too many data channels, one is closed");
+    tracing::debug!("data channel closed: the limit is reached");
     if let Err(error) = stream.close().await {
         tracing::debug!(%error, "a data channel cannot be closed");
     }
@@ -59,8 +59,8 @@ async fn refuse(stream: &dyn DataChannel) {
 
 async fn serve(shared: &Shared, stream: &dyn DataChannel) {
     let (queue, messages) = mpsc::channel(QUEUED_MESSAGES);
-    // Writing waits for the peer. Reading must go on meanwhile, or two full sides wait for each
-    // other.
+    // Writing waits for the peer. Reading must continue meanwhile, otherwise two sides with full
+    // buffers deadlock.
     tokio::select! {
         () = read(shared, stream, queue) => {}
         () = write(stream, messages) => {}
@@ -90,11 +90,11 @@ async fn read(shared: &Shared, stream: &dyn DataChannel, queue: mpsc::Sender<Que
     }
 }
 
-/// Hands messages to the stack, each as soon as it has room. Never returns.
+/// Writes messages to the stack as it has buffer space. Never returns.
 async fn write(stream: &dyn DataChannel, mut messages: mpsc::Receiver<Queued>) {
     while let Some((message, _share)) = messages.recv().await {
         if let Err(error) = stream.send(BytesMut::from(message)).await {
-            tracing::debug!(%error, "a message cannot be sent");
+            tracing::debug!(%error, "the message cannot be sent");
         }
     }
     std::future::pending::<()>().await;
@@ -110,8 +110,8 @@ async fn announce(shared: &Shared, stream: &dyn DataChannel, queue: mpsc::Sender
     channel
 }
 
-/// Messages of a channel on their way in. Through a relay the stack may hand over the first ones
-/// before it says that the channel is open; they wait until it does.
+/// Received messages of a channel. Through a relay, the stack may deliver the first ones before it
+/// reports the channel as open; they are kept until then.
 #[derive(Default)]
 struct Incoming {
     channel: Option<ChannelId>,
@@ -119,13 +119,13 @@ struct Incoming {
 }
 
 impl Incoming {
-    /// The channel is open: what came before is due.
+    /// Records that the channel is open; returns the messages kept for it.
     fn open(&mut self, channel: ChannelId) -> Vec<SessionEvent> {
         self.channel = Some(channel);
         std::mem::take(&mut self.early).into_iter().map(|message| SessionEvent::Data { channel, message }).collect()
     }
 
-    /// A message came.
+    /// Handles a received message.
     fn take(&mut self, message: Bytes) -> Option<SessionEvent> {
         let kept: usize = self.early.iter().map(Bytes::len).sum();
         match self.channel {
@@ -133,7 +133,7 @@ impl Incoming {
             None if self.early.len() < EARLY_MESSAGES && kept + message.len() <= EARLY_BYTES => {
                 self.early.push(message);
             }
-            None => tracing::debug!("a message on a channel that does not open is dropped"),
+            None => tracing::debug!("message dropped: too many on a channel that is not open"),
         }
         None
     }
@@ -144,11 +144,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_wait_for_their_channel_and_keep_their_order() {
+    fn messages_are_kept_in_order_until_the_channel_opens() {
         let mut incoming = Incoming::default();
         let message = |number: usize| Bytes::from(vec![number as u8]);
         for number in 0..EARLY_MESSAGES + 1 {
-            assert!(incoming.take(message(number)).is_none(), "nothing is told of a channel that is not open");
+            assert!(incoming.take(message(number)).is_none(), "no event before the channel is open");
         }
         let mut told = incoming.open(ChannelId(7));
         told.extend(incoming.take(message(200)));
@@ -160,11 +160,11 @@ mod tests {
             })
             .collect();
         let expected: Vec<u8> = (0..EARLY_MESSAGES as u8).chain([200]).collect();
-        assert_eq!(told, expected, "the one too many is dropped, and no other");
+        assert_eq!(told, expected, "only the one beyond the limit is dropped");
     }
 
     #[test]
-    fn a_channel_that_does_not_open_keeps_few_bytes() {
+    fn early_bytes_are_limited() {
         let mut incoming = Incoming::default();
         for _ in 0..EARLY_MESSAGES {
             assert!(incoming.take(Bytes::from(vec![0; 16 * 1024])).is_none());

@@ -1,4 +1,4 @@
-//! The transport's section of the configuration.
+//! Configuration `[transports.webrtc-rs]`.
 
 use std::time::Duration;
 
@@ -7,23 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::NAME;
 
-/// `[transports.webrtc-rs]`.
+/// Configuration `[transports.webrtc-rs]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebRtcConfig {
-    /// How often candidate pairs may be tried while there is no path: unanswered ones are repeated
-    /// ever more rarely. A set-up waits for one of these intervals, because the stack nominates a
-    /// pair in the next after its answer, and its own 200 ms would be heard.
+    /// Interval of connectivity checks while there is no path; unanswered ones back off. A set-up
+    /// takes one interval longer, because the stack nominates a pair in the one after its response,
+    /// and its default of 200 ms would delay the first audio noticeably.
     #[serde(with = "humantime_serde")]
     pub check_interval: Duration,
-    /// How long a pair without an answer is tried.
+    /// Time for which a candidate pair is checked without a response.
     #[serde(with = "humantime_serde")]
     pub check_for: Duration,
-    /// How often a working path is checked (RFC 7675), which is also how fresh the round trip time
-    /// is.
+    /// Interval of consent checks (RFC 7675) and round-trip measurements.
     #[serde(with = "humantime_serde")]
     pub keepalive: Duration,
-    /// How long nothing may come before the path counts as lost.
+    /// Time without packets after which the path counts as lost.
     #[serde(with = "humantime_serde")]
     pub disconnected_after: Duration,
 }
@@ -40,6 +39,8 @@ impl Default for WebRtcConfig {
 }
 
 impl WebRtcConfig {
+    /// Checks the values.
+    ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for values that would flood the path or lose it at once.
     pub(crate) fn check(&self) -> Result<()> {
@@ -56,7 +57,7 @@ impl WebRtcConfig {
         if self.disconnected_after <= self.keepalive {
             return invalid("transports.webrtc-rs.disconnected_after", "must be longer than keepalive");
         }
-        // A time without an upper bound overflows where it is added to another.
+        // Unbounded durations overflow when added to an instant.
         if self.check_for > Duration::from_secs(600) {
             return invalid("transports.webrtc-rs.check_for", "must be 10min or less");
         }
@@ -66,7 +67,7 @@ impl WebRtcConfig {
         Ok(())
     }
 
-    /// How many requests a pair is tried with.
+    /// Maximum number of checks of a pair.
     pub(crate) fn check_requests(&self) -> u16 {
         let requests = self.check_for.as_millis() / self.check_interval.as_millis().max(1);
         u16::try_from(requests).unwrap_or(u16::MAX)

@@ -1,4 +1,4 @@
-//! The stack's callbacks, and the tasks that read incoming tracks.
+//! Callbacks of the stack, and tasks that read remote tracks.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use webrtc::peer_connection::{
 use crate::channels;
 use crate::shared::{Gathered, Shared};
 
-/// Called from the connection's own task: everything here hands over and returns.
+/// Event handler. Called on the connection's own task, so every callback returns immediately.
 pub(crate) struct Handler(pub(crate) Arc<Shared>);
 
 #[async_trait]
 impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         let Ok(candidate) = event.candidate.to_json() else { return };
-        // An empty one is the end-of-candidates mark of the browsers' interface.
+        // The browser API signals the end of candidates by an empty one.
         if !candidate.candidate.is_empty() {
             let mid = candidate.sdp_mid.filter(|mid| !mid.is_empty()).map(|mid| Mid::new(&mid));
             let candidate = Candidate { attribute: candidate.candidate, mid };
@@ -37,9 +37,9 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         match state {
-            RTCPeerConnectionState::Connected => self.0.find_path(),
+            RTCPeerConnectionState::Connected => self.0.set_connected(),
             RTCPeerConnectionState::Disconnected | RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => {
-                self.0.lose_path();
+                self.0.set_disconnected();
             }
             _ => {}
         }
@@ -55,10 +55,10 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
-/// Reads an incoming track until it ends.
+/// Reads a remote track until it ends.
 async fn read(shared: Arc<Shared>, track: Arc<dyn TrackRemote>) {
     let Some(mid) = section_of(&shared, &track).await else {
-        tracing::debug!("a track without a section came in");
+        tracing::debug!("remote track without a section");
         return;
     };
     let kind = match track.kind().await {
@@ -73,8 +73,7 @@ async fn read(shared: Arc<Shared>, track: Arc<dyn TrackRemote>) {
     }
 }
 
-/// The section of a track, found through its transceiver: the track's ids are the sender's to
-/// choose.
+/// Section of a track, found through its transceiver, since the sender chooses the track's ids.
 async fn section_of(shared: &Shared, track: &Arc<dyn TrackRemote>) -> Option<Mid> {
     for transceiver in shared.connection()?.get_transceivers().await {
         if let Ok(Some(receiver)) = transceiver.receiver().await
@@ -90,7 +89,7 @@ fn handle_packet(shared: &Shared, mid: &Mid, kind: TrackKind, packet: rtc::rtp::
     let arrival = shared.clock.now();
     let header = packet.header;
     let mut state = shared.lock();
-    // Packets of a section that is just being negotiated come too early to be named.
+    // Packets of a section that is still being negotiated are dropped.
     let Some(section) = state.receiving.get(mid) else { return };
     let codec = section.codec(header.payload_type, shared.codecs(kind)).cloned();
     let level =

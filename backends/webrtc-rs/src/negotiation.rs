@@ -1,13 +1,13 @@
-//! Offers, answers, candidates, and the tracks that take part.
+//! Offers, answers and candidates, and the tracks in them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use blink_api::{Candidate, Error, ErrorKind, Mid, Result, SessionEvent, TrackId, TrackKind};
-use blink_transport_kit::candidate::{self, Use};
+use blink_transport_kit::candidate::{self, CandidateUse};
 use blink_transport_kit::remote_candidates::RemoteCandidates;
-use blink_transport_kit::sdp::{self, Description, Places, Section};
+use blink_transport_kit::sdp::{self, Description, Section, SectionMap};
 use blink_transport_kit::traffic::SendSequence;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCOfferOptions;
@@ -20,31 +20,31 @@ use webrtc::rtp_transceiver::RtpSender;
 use crate::shared::{Gathered, LocalTrack, Shared};
 use crate::{NAME, channels, stack};
 
-/// How long a description waits for the candidates of the own addresses.
-const HOSTS_TAKE: Duration = Duration::from_millis(50);
+/// Time for which a description waits for host candidates.
+const HOST_GATHERING_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// The state of offer and answer; its methods are called one after the other.
+/// Offer/answer state. Methods are called one after the other.
 pub(crate) struct Negotiation {
     connection: Arc<dyn PeerConnection>,
     shared: Arc<Shared>,
-    /// The addresses to expect host candidates of.
+    /// Addresses with expected host candidates.
     hosts: Vec<IpAddr>,
     has_gathered: bool,
     has_channel: bool,
-    offer: Option<OpenOffer>,
+    offer: Option<PendingOffer>,
     is_negotiated: bool,
-    /// Media sections by their place, with those that the stack does not see.
-    places: Places,
+    /// Media sections by index, including those hidden from the stack.
+    section_map: SectionMap,
     remote: RemoteCandidates,
-    /// The peer's ICE user name.
-    remote_user: Option<String>,
+    /// ICE username fragment of the peer.
+    remote_ufrag: Option<String>,
 }
 
-/// An own offer without an answer yet.
-enum OpenOffer {
+/// Local offer without an answer.
+enum PendingOffer {
     Applied,
-    /// The stack gives up its path when an ICE restart is applied. So it is applied together with
-    /// its answer, and media goes on until then.
+    /// Offer of an ICE restart. The stack drops its path when the restart is applied, so it is
+    /// applied together with its answer, and media continues until then.
     Held(Box<RTCSessionDescription>),
 }
 
@@ -63,9 +63,9 @@ impl Negotiation {
             has_channel: false,
             offer: None,
             is_negotiated: false,
-            places: Places::default(),
+            section_map: SectionMap::default(),
             remote,
-            remote_user: None,
+            remote_ufrag: None,
         }
     }
 
@@ -74,50 +74,50 @@ impl Negotiation {
         if !(has_tracks || self.has_channel || self.is_negotiated) {
             return Err(Error::new(ErrorKind::State, "there is nothing to offer"));
         }
-        // Before the first answer there are no credentials that a restart could replace.
+        // Before the first answer there are no credentials for a restart to replace.
         let ice_restart = ice_restart && self.is_negotiated;
         let options = RTCOfferOptions { ice_restart };
         let offer = self.connection.create_offer(Some(options)).await.map_err(stack::fault)?;
         if ice_restart {
-            let sdp = self.shared.lock().disclosure.description(&offer.sdp);
-            self.offer = Some(OpenOffer::Held(Box::new(offer)));
+            let sdp = self.shared.lock().candidate_filter.description(&offer.sdp);
+            self.offer = Some(PendingOffer::Held(Box::new(offer)));
             return Ok(self.restore(&sdp));
         }
         let sdp = self.apply(offer).await?;
-        self.offer = Some(OpenOffer::Applied);
+        self.offer = Some(PendingOffer::Applied);
         Ok(self.restore(&sdp))
     }
 
-    /// An own description with the sections that the stack does not see.
+    /// Adds the sections hidden from the stack to a local description.
     fn restore(&mut self, sdp: &str) -> String {
-        let (sdp, places) = self.places.restore(sdp);
-        self.places = places;
+        let (sdp, section_map) = self.section_map.to_peer(sdp);
+        self.section_map = section_map;
         sdp
     }
 
-    /// Answers an offer. Candidates with names come back, to be resolved.
+    /// Answers an offer. Returns the answer, and candidates with names to be resolved.
     pub(crate) async fn accept_offer(&mut self, sdp: &str) -> Result<(String, Vec<Candidate>)> {
         let mut remote = self.remote.clone();
-        let (shown, places) = self.places.show(sdp)?;
+        let (shown, section_map) = self.section_map.to_stack(sdp)?;
         let admitted = remote.description(&shown);
         let sdp = &admitted.sdp;
         let mut description = Description::parse(sdp)?;
         description.check_audio(&self.shared.audio)?;
-        description.refuse_video(&self.shared.video);
-        let offer = RTCSessionDescription::offer(sdp::without_refused(sdp, &description)).map_err(refused)?;
-        if let Some(OpenOffer::Applied) = self.offer.take() {
+        description.reject_video(&self.shared.video);
+        let offer = RTCSessionDescription::offer(sdp::apply_rejections(sdp, &description)).map_err(refused)?;
+        if let Some(PendingOffer::Applied) = self.offer.take() {
             let rollback = RTCSessionDescription::rollback(None).map_err(stack::fault)?;
             self.connection.set_local_description(rollback).await.map_err(stack::fault)?;
         }
-        let restarts = self.remote_user.as_ref().is_some_and(|user| *user != description.ice_user);
+        let restarts = self.remote_ufrag.as_ref().is_some_and(|user| *user != description.ice_ufrag);
         self.connection.set_remote_description(offer).await.map_err(refused)?;
         self.remote = remote;
-        self.places = places;
+        self.section_map = section_map;
         let named = self.add_admitted(admitted.candidates).await;
         let answer = self.connection.create_answer(None).await.map_err(stack::fault)?;
-        self.settle(&description, &Description::parse(&answer.sdp)?).await?;
+        self.apply_negotiated(&description, &Description::parse(&answer.sdp)?).await?;
         if self.shared.lock().tracks.values().any(|track| track.section.is_none()) {
-            self.ask_for_negotiation();
+            self.request_negotiation();
         }
         if restarts {
             self.shared.begin_gathering();
@@ -126,8 +126,8 @@ impl Negotiation {
         Ok((self.restore(&answer), named))
     }
 
-    /// Applies an own description and gives it the candidates of the own addresses, which are there
-    /// at once: fewer messages to send.
+    /// Applies a local description and adds the host candidates, which are available at once and
+    /// need no trickling.
     async fn apply(&mut self, description: RTCSessionDescription) -> Result<String> {
         self.shared.lock().held = Some(Vec::new());
         let bare = description.sdp.clone();
@@ -137,18 +137,18 @@ impl Negotiation {
         }
         let applied = self.connection.set_local_description(description).await;
         if applied.is_ok() {
-            // Where the addresses take longer, their candidates follow as events.
-            let _ = tokio::time::timeout(HOSTS_TAKE, self.until_hosts_gathered()).await;
+            // On a timeout, late host candidates are trickled.
+            let _ = tokio::time::timeout(HOST_GATHERING_TIMEOUT, self.until_hosts_gathered()).await;
         }
         let sdp = self.connection.local_description().await.map_or(bare, |description| description.sdp);
         let held = self.shared.lock().held.take().unwrap_or_default();
         for gathered in held {
             if !matches!(&gathered, Gathered::Candidate(candidate) if sdp.contains(&candidate.attribute)) {
-                self.shared.tell_gathered(gathered);
+                self.shared.emit_gathered(gathered);
             }
         }
         applied.map_err(stack::fault)?;
-        Ok(self.shared.lock().disclosure.description(&sdp))
+        Ok(self.shared.lock().candidate_filter.description(&sdp))
     }
 
     async fn until_hosts_gathered(&mut self) {
@@ -163,75 +163,75 @@ impl Negotiation {
         self.has_gathered = true;
     }
 
-    /// Applies an answer. Candidates with names come back, to be resolved.
+    /// Applies an answer. Returns candidates with names to be resolved.
     pub(crate) async fn accept_answer(&mut self, sdp: &str) -> Result<Vec<Candidate>> {
         let mut remote = self.remote.clone();
-        let (shown, places) = self.places.show(sdp)?;
+        let (shown, section_map) = self.section_map.to_stack(sdp)?;
         let admitted = remote.description(&shown);
         let sdp = &admitted.sdp;
         let description = Description::parse(sdp)?;
         if self.offer.is_none() {
-            return Err(Error::new(ErrorKind::State, "there is no open offer"));
+            return Err(Error::new(ErrorKind::State, "there is no pending offer"));
         }
         description.check_audio(&self.shared.audio)?;
         let answer = RTCSessionDescription::answer(sdp.clone()).map_err(refused)?;
-        if let Some(OpenOffer::Held(offer)) = self.offer.replace(OpenOffer::Applied) {
+        if let Some(PendingOffer::Held(offer)) = self.offer.replace(PendingOffer::Applied) {
             self.shared.begin_gathering();
             self.connection.set_local_description(*offer).await.map_err(stack::fault)?;
         }
         self.connection.set_remote_description(answer).await.map_err(refused)?;
         self.remote = remote;
-        self.places = places;
+        self.section_map = section_map;
         self.offer = None;
-        self.settle(&description, &description).await?;
+        self.apply_negotiated(&description, &description).await?;
         Ok(self.add_admitted(admitted.candidates).await)
     }
 
-    /// Adds those of a description that came beside it. Those with names come back.
-    async fn add_admitted(&self, candidates: Vec<(Candidate, Use)>) -> Vec<Candidate> {
+    /// Adds candidates that were separated from a description; returns those with names.
+    async fn add_admitted(&self, candidates: Vec<(Candidate, CandidateUse)>) -> Vec<Candidate> {
         let mut named = Vec::new();
         for (candidate, usable) in candidates {
             match usable {
-                Use::Check => {
-                    // One that is of no use must not end the call.
-                    if let Err(error) = self.give(&candidate).await {
-                        tracing::debug!(%error, "a candidate cannot be checked");
+                CandidateUse::Check => {
+                    // An unusable candidate must not end the call.
+                    if let Err(error) = self.add_to_stack(&candidate).await {
+                        tracing::debug!(%error, "remote candidate ignored");
                     }
                 }
-                Use::Resolve(_) => named.push(candidate),
-                Use::Ignore => {}
+                CandidateUse::Resolve(_) => named.push(candidate),
+                CandidateUse::Ignore => {}
             }
         }
         named
     }
 
-    /// Adds a candidate, and keeps it for the description that may come later. Says whether it has
-    /// a name to be resolved.
+    /// Adds a trickled candidate, and keeps it for a description that it may have overtaken.
+    /// Returns whether it has a name to be resolved.
     pub(crate) async fn add_candidate(&mut self, candidate: &Candidate) -> Result<bool> {
         match self.remote.trickle(candidate)? {
-            Use::Check => self.give(candidate).await.map(|()| false),
-            Use::Resolve(_) => Ok(true),
-            Use::Ignore => Ok(false),
+            CandidateUse::Check => self.add_to_stack(candidate).await.map(|()| false),
+            CandidateUse::Resolve(_) => Ok(true),
+            CandidateUse::Ignore => Ok(false),
         }
     }
 
-    /// Adds a candidate whose name became an address.
+    /// Adds a candidate whose name was resolved.
     pub(crate) async fn add_resolved(&mut self, candidate: &Candidate) -> Result<()> {
         match self.remote.admit(&candidate.attribute)? {
-            Use::Check => self.give(candidate).await,
-            Use::Resolve(_) | Use::Ignore => Ok(()),
+            CandidateUse::Check => self.add_to_stack(candidate).await,
+            CandidateUse::Resolve(_) | CandidateUse::Ignore => Ok(()),
         }
     }
 
-    async fn give(&self, candidate: &Candidate) -> Result<()> {
+    async fn add_to_stack(&self, candidate: &Candidate) -> Result<()> {
         let init = RTCIceCandidateInit {
-            candidate: candidate::bare(&candidate.attribute),
+            candidate: candidate::without_extensions(&candidate.attribute),
             sdp_mid: candidate.mid.as_ref().map(|mid| mid.as_str().to_owned()),
             sdp_mline_index: Some(0),
             ..RTCIceCandidateInit::default()
         };
         let added = self.connection.add_ice_candidate(init).await;
-        added.map_err(|error| Error::new(ErrorKind::Invalid, "this is no ICE candidate").source(error))
+        added.map_err(|error| Error::new(ErrorKind::Invalid, "this is not an ICE candidate").source(error))
     }
 
     pub(crate) async fn add_track(&mut self, kind: TrackKind) -> Result<TrackId> {
@@ -249,7 +249,7 @@ impl Negotiation {
         let local = Arc::new(TrackLocalStaticRTP::new(track));
         let sender =
             self.connection.add_track(Arc::clone(&local) as Arc<dyn TrackLocal>).await.map_err(stack::fault)?;
-        self.prefer(&*sender, codecs).await?;
+        self.set_codec_preferences(&*sender, codecs).await?;
         let id = {
             let mut state = self.shared.lock();
             state.next_track += 1;
@@ -258,13 +258,13 @@ impl Negotiation {
             state.tracks.insert(id, track);
             id
         };
-        self.ask_for_negotiation();
+        self.request_negotiation();
         Ok(id)
     }
 
-    /// Has all of these codecs negotiated for a track: the stack would take only the one the track
-    /// was made with.
-    async fn prefer(&self, sender: &dyn RtpSender, codecs: Vec<RTCRtpCodecParameters>) -> Result<()> {
+    /// Negotiates all of these codecs for a track; by default, the stack negotiates only the one
+    /// the track was created with.
+    async fn set_codec_preferences(&self, sender: &dyn RtpSender, codecs: Vec<RTCRtpCodecParameters>) -> Result<()> {
         for transceiver in self.connection.get_transceivers().await {
             if let Ok(Some(own)) = transceiver.sender().await
                 && own.id() == sender.id()
@@ -279,7 +279,7 @@ impl Negotiation {
         let removed = self.shared.lock().tracks.remove(&id);
         let removed = removed.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no such track"))?;
         self.connection.remove_track(&removed.sender).await.map_err(stack::fault)?;
-        self.ask_for_negotiation();
+        self.request_negotiation();
         Ok(())
     }
 
@@ -287,20 +287,20 @@ impl Negotiation {
         let channel = self.connection.create_data_channel(label, None).await.map_err(stack::fault)?;
         channels::run(&self.shared, channel);
         if !std::mem::replace(&mut self.has_channel, true) {
-            self.ask_for_negotiation();
+            self.request_negotiation();
         }
         Ok(())
     }
 
-    /// Only changes after the first negotiation are news to the engine.
-    fn ask_for_negotiation(&self) {
+    /// Requests a negotiation, except before the first one, which the engine starts itself.
+    fn request_negotiation(&self) {
         if self.is_negotiated || self.offer.is_some() {
             self.shared.events.send(SessionEvent::NegotiationNeeded);
         }
     }
 
-    /// Takes over what a negotiation has settled; codecs and extensions are those of the answer.
-    async fn settle(&mut self, remote: &Description, answer: &Description) -> Result<()> {
+    /// Applies the result of a negotiation; codecs and extensions are those of the answer.
+    async fn apply_negotiated(&mut self, remote: &Description, answer: &Description) -> Result<()> {
         self.is_negotiated = true;
         self.has_channel |= answer.has_data();
         let mut bound = Vec::new();
@@ -313,7 +313,7 @@ impl Negotiation {
         let sections: Vec<&Section> = sections.collect();
         {
             let mut state = self.shared.lock();
-            state.repeats = sections.iter().flat_map(|section| section.retransmissions()).collect();
+            state.rtx_payload_types = sections.iter().flat_map(|section| section.rtx_payload_types()).collect();
             for track in state.tracks.values_mut() {
                 let mid = bound.iter().find(|(sender, _)| *sender == track.sender.id()).map(|(_, mid)| mid);
                 let section = mid.and_then(|mid| sections.iter().find(|section| section.mid == *mid));
@@ -321,7 +321,7 @@ impl Negotiation {
             }
         }
         self.report_remote_tracks(remote, &sections);
-        self.remote_user = Some(remote.ice_user.clone());
+        self.remote_ufrag = Some(remote.ice_ufrag.clone());
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Packets on their way out: checked by the caller's thread, written by the session's sender task.
+//! Outgoing packets: validated on the caller's thread, written by the session's sender task.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use webrtc::media_stream::track_remote::TrackRemote;
 
 use crate::shared::{Path, Shared};
 
-/// What other threads hand to the sender task.
+/// Outgoing data passed to the sender task.
 pub(crate) enum Outgoing {
     Packet(Arc<TrackLocalStaticRTP>, rtp::Packet),
     KeyframeRequest(Arc<dyn TrackRemote>),
 }
 
-/// Makes the packet of a track; `None` where there is no path to send it on yet.
+/// Creates the packet of a track; `None` if there is no path yet.
 pub(crate) fn packet(shared: &Shared, id: TrackId, packet: RtpOut) -> Result<Option<Outgoing>> {
     let mut state = shared.lock();
     let has_path = state.path != Path::New;
@@ -45,16 +45,15 @@ pub(crate) fn packet(shared: &Shared, id: TrackId, packet: RtpOut) -> Result<Opt
     };
     if let (Some(id), Some(level)) = (section.level_extension, packet.level) {
         let byte = Bytes::copy_from_slice(&[level.to_byte()]);
-        // An id that does not fit a header is the other side's fault; the packet goes without its
-        // level.
+        // The peer chose an id that does not fit the header; the packet is sent without its level.
         if let Err(error) = header.set_extension(id, byte) {
-            tracing::debug!(%error, "the level cannot be sent");
+            tracing::debug!(%error, "the audio level cannot be sent");
         }
     }
     Ok(Some(Outgoing::Packet(Arc::clone(&track.local), rtp::Packet { header, payload: packet.payload })))
 }
 
-/// Writes what the handle gives, until the session ends.
+/// Writes queued packets until the session ends.
 pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Outgoing>) {
     while let Some(outgoing) = queue.recv().await {
         match outgoing {
@@ -62,14 +61,14 @@ pub(crate) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Outgoing>
                 let length = packet.payload.len();
                 match track.write_rtp(packet).await {
                     Ok(()) => shared.lock().traffic.sent(length),
-                    Err(error) => tracing::debug!(%error, "a packet cannot be sent"),
+                    Err(error) => tracing::debug!(%error, "the packet cannot be sent"),
                 }
             }
             Outgoing::KeyframeRequest(track) => {
                 let media_ssrc = track.ssrcs().await.first().copied().unwrap_or_default();
                 let request = PictureLossIndication { sender_ssrc: 0, media_ssrc };
                 if let Err(error) = track.write_rtcp(vec![Box::new(request)]).await {
-                    tracing::debug!(%error, "a key frame cannot be asked for");
+                    tracing::debug!(%error, "the key frame request cannot be sent");
                 }
             }
         }

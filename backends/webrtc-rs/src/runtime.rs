@@ -1,4 +1,4 @@
-//! The runtime the stack's driver runs on: tokio, and no datagram left lying until the next timer.
+//! Runtime of the stack: tokio, with a workaround for datagrams that the stack sends late.
 
 use std::future::Future;
 use std::io;
@@ -14,45 +14,45 @@ use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
 };
 
-use crate::guard::Guard;
-use crate::guarded::GuardedSocket;
-use crate::handshake::RepeatingSocket;
+use crate::dtls_retransmit::RetransmittingSocket;
+use crate::filtered_socket::FilteredSocket;
+use crate::packet_filter::PacketFilter;
 
-/// Longest time a server's name is looked up.
-const LOOKUP: Duration = Duration::from_secs(1);
-/// How often the driver goes round again without relays: to send what events made it want to.
-const MORE_ROUNDS: u8 = 1;
-/// And with relays, where what came is read in the first round, makes events in the second, of
-/// which what is to be sent is wrapped for the relay in the third, and goes out in the fourth.
-const MORE_ROUNDS_RELAYED: u8 = 3;
+/// Timeout of a server's name lookup.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
+/// Additional driver rounds without relays: events are handled after sending, so one more sends
+/// their output.
+const EXTRA_ROUNDS: u8 = 1;
+/// Additional driver rounds with relays: a datagram is read in the first, causes events in the
+/// second, whose output is wrapped for the relay in the third and sent in the fourth.
+const EXTRA_ROUNDS_RELAYED: u8 = 3;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Tokio, for one connection.
+/// Tokio runtime of one connection.
 ///
-/// The stack's driver sends first, then handles events, then reads, then sleeps. What an event made
-/// it want to send (the first flight of DTLS, the INIT of SCTP, the opening of a data channel)
-/// would lie there until a packet or timer comes, up to 200 ms each. The driver sleeps once in each
-/// round. So each time it wakes up, its first sleeps are over at once and it goes round again,
-/// until there is nothing new and it sleeps as long as it wants.
+/// The stack's driver sends, handles events, reads and sleeps, in this order. Output of an event
+/// (the first DTLS flight, the SCTP INIT, the opening of a data channel) would wait for the next
+/// packet or timer, up to 200 ms each. The driver sleeps once per round. So after each wakeup its
+/// first sleeps return immediately, and it runs again until there is no output left.
 #[derive(Debug)]
 pub(crate) struct SettlingRuntime {
     tokio: TokioRuntime,
-    /// The first task that is spawned. What others sleep for is left alone: they mean it as a
-    /// deadline.
+    /// Id of the driver task, the first to be spawned. Sleeps of other tasks are deadlines and
+    /// unchanged.
     driver: Arc<OnceLock<task::Id>>,
-    /// How often it goes round again.
-    more_rounds: u8,
-    /// How often it has since it last woke up.
+    /// Additional rounds per wakeup.
+    extra_rounds: u8,
+    /// Additional rounds since the last wakeup.
     rounds: Arc<AtomicU8>,
-    guard: Arc<Guard>,
+    packet_filter: Arc<PacketFilter>,
 }
 
 impl SettlingRuntime {
-    pub(crate) fn new(guard: Arc<Guard>) -> Self {
-        let relays = guard.servers.iter().any(|server| server.account.is_some());
-        let more_rounds = if relays { MORE_ROUNDS_RELAYED } else { MORE_ROUNDS };
-        Self { tokio: TokioRuntime, driver: Arc::default(), more_rounds, rounds: Arc::default(), guard }
+    pub(crate) fn new(packet_filter: Arc<PacketFilter>) -> Self {
+        let relays = packet_filter.servers.iter().any(|server| server.credentials.is_some());
+        let extra_rounds = if relays { EXTRA_ROUNDS_RELAYED } else { EXTRA_ROUNDS };
+        Self { tokio: TokioRuntime, driver: Arc::default(), extra_rounds, rounds: Arc::default(), packet_filter }
     }
 
     fn is_driver(&self) -> bool {
@@ -73,7 +73,7 @@ impl Runtime for SettlingRuntime {
         if !self.is_driver() {
             return self.tokio.sleep(duration);
         }
-        if self.rounds.load(Ordering::Relaxed) >= self.more_rounds {
+        if self.rounds.load(Ordering::Relaxed) >= self.extra_rounds {
             self.rounds.store(0, Ordering::Relaxed);
             return self.tokio.sleep(duration);
         }
@@ -82,8 +82,9 @@ impl Runtime for SettlingRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        // Handshakes are watched behind the guard: what a stranger sends is no answer to a flight.
-        Ok(RepeatingSocket::wrap(GuardedSocket::wrap(self.tokio.wrap_udp_socket(socket)?, &self.guard)?))
+        // Handshakes are observed behind the filter, because a third party's message must not count
+        // as a response.
+        Ok(RetransmittingSocket::wrap(FilteredSocket::wrap(self.tokio.wrap_udp_socket(socket)?, &self.packet_filter)?))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -96,16 +97,16 @@ impl Runtime for SettlingRuntime {
 
     fn resolve_host<'a>(&'a self, host: &'a str) -> Boxed<'a, io::Result<Vec<SocketAddr>>> {
         Box::pin(async move {
-            // The stack leaves out the brackets of a TURN server's IPv6 address.
+            // The stack omits the brackets around a TURN server's IPv6 address.
             let host = match host.rsplit_once(':') {
                 Some((address, port)) if address.contains(':') && !address.starts_with('[') => {
                     format!("[{address}]:{port}")
                 }
                 _ => host.to_owned(),
             };
-            // The stack does nothing else meanwhile.
-            let found = timeout(LOOKUP, self.tokio.resolve_host(&host)).await??;
-            self.guard.found(&host, &found);
+            // The stack does nothing else during a lookup, hence the short timeout.
+            let found = timeout(LOOKUP_TIMEOUT, self.tokio.resolve_host(&host)).await??;
+            self.packet_filter.found(&host, &found);
             Ok(found)
         })
     }
@@ -127,8 +128,8 @@ impl Runtime for SettlingRuntime {
     }
 }
 
-/// A sleep that is over at once. Where the driver goes on for something else, a packet that was
-/// faster, the count begins anew.
+/// Sleep that returns immediately. If it is cancelled because a packet was faster, the count
+/// restarts.
 struct Rounds {
     count: Arc<AtomicU8>,
     is_over: bool,

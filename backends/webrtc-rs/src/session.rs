@@ -1,4 +1,4 @@
-//! The handle.
+//! Handle of a session.
 
 use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard};
@@ -9,7 +9,7 @@ use blink_api::{
     Candidate, ChannelId, CodecName, Error, ErrorKind, Mid, Result, RtpOut, Session, SessionConfig, SessionStats,
     TrackId, TrackKind,
 };
-use blink_transport_kit::candidate::{self, Use};
+use blink_transport_kit::candidate::{self, CandidateUse};
 use blink_transport_kit::check_budget::CheckBudget;
 use blink_transport_kit::events::EventSender;
 use blink_transport_kit::remote_candidates::RemoteCandidates;
@@ -25,28 +25,28 @@ use crate::outgoing::Outgoing;
 use crate::shared::{Shared, State};
 use crate::{NAME, outgoing, stack};
 
-/// Packets that wait for the sender task: a few hundred milliseconds of everything.
+/// Limit of packets queued for the sender task: a few hundred milliseconds.
 const PACKETS: usize = 512;
-/// The largest message, as the contract has it.
-const LARGEST_MESSAGE: usize = 16 * 1024;
+/// Maximum size of a message, as defined by the API.
+const MAX_MESSAGE: usize = 16 * 1024;
 
-/// Names of a peer that are looked for at a time.
-const MOST_NAMES: usize = 16;
+/// Limit of concurrent lookups of mDNS names.
+const MAX_LOOKUPS: usize = 16;
 
-/// A session of the webrtc-rs transport. Dropping it ends it too.
+/// Session of the webrtc-rs transport. Dropping it closes it.
 pub(crate) struct WebRtcSession {
-    ending: Ending,
+    closer: SessionCloser,
     negotiation: Arc<Mutex<Negotiation>>,
     packets: mpsc::Sender<Outgoing>,
     runtime: Handle,
 }
 
-/// What ends a session, whoever does it.
+/// State needed to close a session.
 #[derive(Clone)]
-struct Ending {
+struct SessionCloser {
     connection: Arc<dyn PeerConnection>,
     shared: Arc<Shared>,
-    /// Held while closing, so that a second caller returns when it is done.
+    /// Locked while closing, so that a second caller returns when it is done.
     once: Arc<Mutex<bool>>,
 }
 
@@ -60,8 +60,8 @@ impl WebRtcSession {
     ) -> Result<Self> {
         let shared = Arc::new(Shared::new(events, &session, budget)?);
         let connection = stack::open(config, &session, addresses, &shared).await?;
-        // The handler is called only after an offer or answer, and this is the one place that sets
-        // it.
+        // The handler is called only after an offer or answer, and nothing else sets the
+        // connection.
         let is_first = shared.connection.set(Arc::downgrade(&connection)).is_ok();
         debug_assert!(is_first);
         let (packets, queue) = mpsc::channel(PACKETS);
@@ -69,18 +69,18 @@ impl WebRtcSession {
         let forwarding = shared.events.clone();
         shared.spawn(async move { forwarding.forward().await });
         let hosts = if session.ice.relay_only { Vec::new() } else { addresses.to_vec() };
-        // Whose relay is on a host of its own scope may be relayed to that scope.
-        let servers = shared.guard.servers.iter().filter_map(|server| server.host.parse().ok());
+        // A relay on loopback or a link-local address may relay to that scope.
+        let servers = shared.packet_filter.servers.iter().filter_map(|server| server.host.parse().ok());
         let own: Vec<IpAddr> = addresses.iter().copied().chain(servers).collect();
         let remote = RemoteCandidates::new(&own);
         let negotiation = Negotiation::new(Arc::clone(&connection), Arc::clone(&shared), hosts, remote);
         let negotiation = Arc::new(Mutex::new(negotiation));
-        let ending = Ending { connection, shared, once: Arc::default() };
-        Ok(Self { ending, negotiation, packets, runtime: Handle::current() })
+        let closer = SessionCloser { connection, shared, once: Arc::default() };
+        Ok(Self { closer, negotiation, packets, runtime: Handle::current() })
     }
 
     fn shared(&self) -> &Arc<Shared> {
-        &self.ending.shared
+        &self.closer.shared
     }
 
     fn check_open(&self, operation: &'static str) -> Result<MutexGuard<'_, State>> {
@@ -88,15 +88,14 @@ impl WebRtcSession {
         if state.is_closed { Err(closed(operation)) } else { Ok(state) }
     }
 
-    fn hand_over(&self, operation: &'static str, outgoing: Outgoing) -> Result<()> {
+    fn enqueue(&self, operation: &'static str, outgoing: Outgoing) -> Result<()> {
         self.packets.try_send(outgoing).map_err(|error| match error {
             TrySendError::Full(_) => full(operation),
             TrySendError::Closed(_) => closed(operation),
         })
     }
 
-    /// Runs a step of the negotiation. What fails because the session was closed meanwhile fails as
-    /// such.
+    /// Runs a negotiation step. If the session is closed meanwhile, it fails with `Closed`.
     async fn negotiate<T>(
         &self,
         operation: &'static str,
@@ -108,13 +107,13 @@ impl WebRtcSession {
         result.map_err(|error| error.backend(NAME).operation(operation))
     }
 
-    /// Adds a candidate with a name once that is resolved, which only those do who hide behind
-    /// names themselves.
+    /// Resolves and adds a candidate with an mDNS name. Names are resolved only if the local side
+    /// uses mDNS too.
     fn resolve(&self, candidate: Candidate) {
-        let Ok(Use::Resolve(name)) = candidate::judge(&candidate.attribute) else { return };
+        let Ok(CandidateUse::Resolve(name)) = candidate::classify(&candidate.attribute) else { return };
         let resolved = {
             let mut state = self.shared().lock();
-            let Some(names) = state.names.as_ref().filter(|_| state.resolving < MOST_NAMES) else { return };
+            let Some(names) = state.names.as_ref().filter(|_| state.resolving < MAX_LOOKUPS) else { return };
             let resolved = names.resolve(&name);
             state.resolving += 1;
             resolved
@@ -127,13 +126,13 @@ impl WebRtcSession {
             let attribute = candidate::with_address(&candidate.attribute, address);
             let candidate = Candidate { attribute, ..candidate };
             if let Err(error) = negotiation.lock().await.add_resolved(&candidate).await {
-                tracing::debug!(%error, "a name stands for nothing that can be checked");
+                tracing::debug!(%error, "resolved candidate ignored");
             }
         });
     }
 
     async fn round_trip(&self) -> Option<Duration> {
-        let report = self.ending.connection.get_stats(self.shared().clock.now(), StatsSelector::None).await;
+        let report = self.closer.connection.get_stats(self.shared().clock.now(), StatsSelector::None).await;
         let measured = report.candidate_pairs().filter(|pair| pair.current_round_trip_time > 0.0);
         let newest = measured.max_by_key(|pair| (pair.nominated, pair.responses_received))?;
         Duration::try_from_secs_f64(newest.current_round_trip_time).ok()
@@ -193,19 +192,19 @@ impl Session for WebRtcSession {
         drop(self.check_open("send_rtp")?);
         let packet = outgoing::packet(self.shared(), track, packet)
             .map_err(|error| error.backend(NAME).operation("send_rtp"))?;
-        packet.map_or(Ok(()), |packet| self.hand_over("send_rtp", packet))
+        packet.map_or(Ok(()), |packet| self.enqueue("send_rtp", packet))
     }
 
     fn request_keyframe(&self, mid: &Mid) -> Result<()> {
         let state = self.check_open("request_keyframe")?;
         if !state.receiving.contains_key(mid) {
-            return Err(not_found("request_keyframe", "no track comes in there"));
+            return Err(not_found("request_keyframe", "no track is received on this section"));
         }
-        // Before its first packet the stack does not know the track; whoever sends it begins with a
+        // Before its first packet the stack does not know the track, and its sender starts with a
         // key frame.
         let track = state.incoming.get(mid).cloned();
         drop(state);
-        track.map_or(Ok(()), |track| self.hand_over("request_keyframe", Outgoing::KeyframeRequest(track)))
+        track.map_or(Ok(()), |track| self.enqueue("request_keyframe", Outgoing::KeyframeRequest(track)))
     }
 
     async fn open_channel(&self, label: &str) -> Result<()> {
@@ -216,8 +215,8 @@ impl Session for WebRtcSession {
         let state = self.check_open("send_data")?;
         let queue =
             state.channels.get(&channel).ok_or_else(|| not_found("send_data", "there is no such open channel"))?;
-        if message.len() > LARGEST_MESSAGE {
-            return Err(Error::new(ErrorKind::TooLarge, "a message has at most 16 KiB")
+        if message.len() > MAX_MESSAGE {
+            return Err(Error::new(ErrorKind::TooLarge, "a message may have at most 16 KiB")
                 .backend(NAME)
                 .operation("send_data"));
         }
@@ -237,11 +236,11 @@ impl Session for WebRtcSession {
     }
 
     async fn close(&self) {
-        self.ending.close().await;
+        self.closer.close().await;
     }
 }
 
-impl Ending {
+impl SessionCloser {
     async fn close(&self) {
         self.shared.lock().is_closed = true;
         let mut is_closed = self.once.lock().await;
@@ -262,9 +261,9 @@ impl Drop for WebRtcSession {
         if self.shared().lock().is_closed {
             return;
         }
-        // The stack's task would run on: it ends only when it is told to.
-        let ending = self.ending.clone();
-        self.runtime.spawn(async move { ending.close().await });
+        // The stack's task ends only when the connection is closed.
+        let closer = self.closer.clone();
+        self.runtime.spawn(async move { closer.close().await });
     }
 }
 

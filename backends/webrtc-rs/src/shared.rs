@@ -1,4 +1,4 @@
-//! What the handle, the handler and the tasks of a session have in common.
+//! State shared by the handle, the handler and the tasks of a session.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,12 +9,12 @@ use blink_api::{
     Candidate, ChannelId, Clock, HostCandidates, Mid, Result, RtpCodec, RtpSink, SessionConfig, SessionEvent, TrackId,
     TrackKind,
 };
+use blink_transport_kit::candidate_filter::CandidateFilter;
 use blink_transport_kit::check_budget::CheckBudget;
-use blink_transport_kit::disclosure::Disclosure;
 use blink_transport_kit::events::EventSender;
-use blink_transport_kit::names::Names;
+use blink_transport_kit::mdns::MdnsResponder;
 use blink_transport_kit::sdp::Section;
-use blink_transport_kit::traffic::{SendSequence, Traffic};
+use blink_transport_kit::traffic::{SendSequence, TrafficCounters};
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -26,72 +26,72 @@ use webrtc::peer_connection::PeerConnection;
 use webrtc::rtp_transceiver::RtpSender;
 
 use crate::channels::Queued;
-use crate::guard::Guard;
+use crate::packet_filter::PacketFilter;
 use crate::{NAME, channels};
 
-/// Servers that have not answered by then are not waited for.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Time to wait for servers to respond.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A session's common ground.
+/// Shared state of a session.
 pub(crate) struct Shared {
     pub(crate) events: EventSender,
     pub(crate) rtp: Arc<dyn RtpSink>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) audio: Vec<RtpCodec>,
     pub(crate) video: Vec<RtpCodec>,
-    /// Set once, right after the connection that the handler belongs to is made.
+    /// Connection, set once right after it is created with its handler.
     pub(crate) connection: OnceLock<Weak<dyn PeerConnection>>,
-    /// Told of each event of gathering.
+    /// Notified of each gathering event.
     pub(crate) gathered: Notify,
-    pub(crate) guard: Arc<Guard>,
+    pub(crate) packet_filter: Arc<PacketFilter>,
     /// Bytes of messages that may still be queued.
     pub(crate) send_room: Arc<Semaphore>,
     hosts: HostCandidates,
     state: Mutex<State>,
 }
 
-/// What changes; locked for moments only.
+/// Mutable state; locked only briefly.
 #[derive(Default)]
 pub(crate) struct State {
-    /// Every method fails from now on.
+    /// The session is closed and every method fails.
     pub(crate) is_closed: bool,
     pub(crate) path: Path,
-    /// Events of gathering that wait for the description which may say the same.
+    /// Gathering events held back while a description is created, which may contain the same.
     pub(crate) held: Option<Vec<Gathered>>,
-    pub(crate) disclosure: Disclosure,
-    /// With [`HostCandidates::Mdns`], from the first gathering on.
-    pub(crate) names: Option<Names>,
-    /// Names of the peer that are looked for.
+    pub(crate) candidate_filter: CandidateFilter,
+    /// mDNS responder with [`HostCandidates::Mdns`], created at the first gathering.
+    pub(crate) names: Option<MdnsResponder>,
+    /// Lookups of mDNS names in progress.
     pub(crate) resolving: usize,
-    /// Counts the times that gathering began.
+    /// Number of gatherings started.
     pub(crate) gatherings: u64,
-    /// All that the newest gathering may bring was told.
+    /// The end of the latest gathering was reported.
     pub(crate) is_gathered: bool,
     pub(crate) tracks: HashMap<TrackId, LocalTrack>,
     pub(crate) next_track: u32,
-    /// The sections of the newest answer that something comes in on.
+    /// Sections of the latest answer that a track is received on.
     pub(crate) receiving: HashMap<Mid, Section>,
     pub(crate) incoming: HashMap<Mid, Arc<dyn TrackRemote>>,
-    /// Payload types of retransmissions in the newest answer, each with the one whose packets it
-    /// repeats (RFC 4588).
-    pub(crate) repeats: Vec<(u8, u8)>,
-    /// Data channels that have a task: open ones, and those on the way to it.
+    /// RTX payload types of the latest answer, each with the payload type that it retransmits (RFC
+    /// 4588).
+    pub(crate) rtx_payload_types: Vec<(u8, u8)>,
+    /// Data channels with a task, open or opening.
     pub(crate) served_channels: usize,
-    /// The open ones.
+    /// Open data channels.
     pub(crate) channels: HashMap<ChannelId, mpsc::Sender<Queued>>,
     pub(crate) next_channel: u32,
-    pub(crate) traffic: Traffic,
-    /// Readers and the sender: they end with the session.
+    pub(crate) traffic: TrafficCounters,
+    /// Reader and sender tasks, which end with the session.
     pub(crate) tasks: JoinSet<()>,
 }
 
-/// A track that is sent.
+/// Sent track.
 pub(crate) struct LocalTrack {
     pub(crate) kind: TrackKind,
     pub(crate) local: Arc<TrackLocalStaticRTP>,
     pub(crate) sender: Arc<dyn RtpSender>,
     pub(crate) ssrc: u32,
-    /// The section of the newest answer it is sent on.
+    /// Section of the latest answer that it is sent on.
     pub(crate) section: Option<Section>,
     pub(crate) sequence: SendSequence,
 }
@@ -102,16 +102,16 @@ impl LocalTrack {
     }
 }
 
-/// What gathering brought, as the stack has it.
+/// Gathering event of the stack.
 pub(crate) enum Gathered {
     Candidate(Candidate),
-    /// There is no more.
+    /// Gathering is complete.
     All,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Path {
-    /// ICE and DTLS are on the way.
+    /// ICE and DTLS are in progress.
     #[default]
     New,
     Up,
@@ -119,10 +119,12 @@ pub(crate) enum Path {
 }
 
 impl Shared {
+    /// Creates the state.
+    ///
     /// # Errors
-    /// [`Invalid`](blink_api::ErrorKind::Invalid) for servers that are none.
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for an invalid server URL.
     pub(crate) fn new(events: EventSender, session: &SessionConfig, budget: CheckBudget) -> Result<Self> {
-        let disclosure = Disclosure::new(&session.ice);
+        let candidate_filter = CandidateFilter::new(&session.ice);
         Ok(Self {
             events,
             rtp: Arc::clone(&session.rtp),
@@ -131,10 +133,10 @@ impl Shared {
             video: session.video.clone(),
             connection: OnceLock::new(),
             gathered: Notify::new(),
-            guard: Arc::new(Guard::new(&session.ice, budget)?),
+            packet_filter: Arc::new(PacketFilter::new(&session.ice, budget)?),
             send_room: Arc::new(Semaphore::new(channels::QUEUED_BYTES)),
             hosts: session.ice.host_candidates,
-            state: Mutex::new(State { disclosure, ..State::default() }),
+            state: Mutex::new(State { candidate_filter, ..State::default() }),
         })
     }
 
@@ -150,7 +152,7 @@ impl Shared {
         }
     }
 
-    /// Reports the RTCP that came, and who wants a key frame of which track.
+    /// Reports received RTCP and key frame requests in it.
     pub(crate) fn handle_rtcp(&self, packets: &[Box<dyn rtcp::Packet>]) {
         for packet in packets {
             let (any, mut wanted) = (packet.as_any(), Vec::new());
@@ -167,45 +169,45 @@ impl Shared {
             }
             match packet.marshal() {
                 Ok(bytes) => self.events.send(SessionEvent::Rtcp(bytes.freeze())),
-                Err(error) => tracing::debug!(%error, "an RTCP packet cannot be shown"),
+                Err(error) => tracing::debug!(%error, "the RTCP packet cannot be serialised"),
             }
         }
     }
 
-    /// The connection, while the session lasts.
+    /// Connection, while the session is open.
     pub(crate) fn connection(&self) -> Option<Arc<dyn PeerConnection>> {
         self.connection.get()?.upgrade()
     }
 
-    /// Runs a task for as long as the session lasts.
+    /// Spawns a task that ends with the session.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut state = self.lock();
         if !state.is_closed {
-            // Tasks that have ended are kept until they are asked for.
+            // Finished tasks stay in the set until joined.
             while state.tasks.try_join_next().is_some() {}
             state.tasks.spawn(task);
         }
     }
 
-    /// Names host candidates where they are told by names; hosts without names are not told.
+    /// Assigns mDNS names to host candidates if configured; without names they are not signaled.
     pub(crate) fn name_hosts(&self, hosts: &[IpAddr]) {
         if self.hosts != HostCandidates::Mdns || hosts.is_empty() {
             return;
         }
-        match Names::announce(hosts) {
+        match MdnsResponder::announce(hosts) {
             Ok(names) => {
                 let mut state = self.lock();
-                state.disclosure.set_names(names.names().to_vec());
+                state.candidate_filter.set_names(names.names().to_vec());
                 state.names = Some(names);
             }
-            Err(error) => tracing::warn!(%error, "host candidates cannot be named by multicast DNS, and are not told"),
+            Err(error) => tracing::warn!(%error, "mDNS is not available: host candidates are not signaled"),
         }
     }
 
-    /// Gathering begins. Where it has not ended after a while, because a server does not answer, it
-    /// is over for the reader all the same.
+    /// Starts a gathering. If a server does not respond, it is reported as complete after
+    /// [`RESPONSE_TIMEOUT`].
     pub(crate) fn begin_gathering(self: &Arc<Self>) {
-        self.guard.begin();
+        self.packet_filter.begin();
         let gathering = {
             let mut state = self.lock();
             state.gatherings += 1;
@@ -214,7 +216,7 @@ impl Shared {
         };
         let shared = Arc::downgrade(self);
         self.spawn(async move {
-            tokio::time::sleep(PATIENCE).await;
+            tokio::time::sleep(RESPONSE_TIMEOUT).await;
             let Some(shared) = shared.upgrade() else { return };
             let is_newest = shared.lock().gatherings == gathering;
             if is_newest {
@@ -223,7 +225,7 @@ impl Shared {
         });
     }
 
-    /// Reports what gathering brought, or keeps it while a description is being made.
+    /// Reports a gathering event, or holds it back while a description is created.
     pub(crate) fn report_gathering(&self, gathered: Gathered) {
         let now = match &mut self.lock().held {
             Some(held) => {
@@ -233,26 +235,26 @@ impl Shared {
             None => Some(gathered),
         };
         if let Some(gathered) = now {
-            self.tell_gathered(gathered);
+            self.emit_gathered(gathered);
         }
         self.gathered.notify_one();
     }
 
-    /// Tells the reader what it may be told, and that there is no more once.
-    pub(crate) fn tell_gathered(&self, gathered: Gathered) {
+    /// Sends a filtered gathering event to the reader, and the end only once.
+    pub(crate) fn emit_gathered(&self, gathered: Gathered) {
         let mut state = self.lock();
         if state.is_gathered {
             return;
         }
         match gathered {
             Gathered::Candidate(candidate) => {
-                if let Some(attribute) = state.disclosure.candidate(&candidate.attribute) {
+                if let Some(attribute) = state.candidate_filter.candidate(&candidate.attribute) {
                     self.events.send(SessionEvent::LocalCandidate(Candidate { attribute, ..candidate }));
                 }
             }
             Gathered::All => {
                 state.is_gathered = true;
-                for (url, error) in self.guard.failures() {
+                for (url, error) in self.packet_filter.failures() {
                     self.events.send(SessionEvent::ServerFailed { url, error: error.backend(NAME) });
                 }
                 self.events.send(SessionEvent::CandidatesDone);
@@ -260,13 +262,13 @@ impl Shared {
         }
     }
 
-    pub(crate) fn find_path(&self) {
+    pub(crate) fn set_connected(&self) {
         if std::mem::replace(&mut self.lock().path, Path::Up) != Path::Up {
             self.events.send(SessionEvent::Connected);
         }
     }
 
-    pub(crate) fn lose_path(&self) {
+    pub(crate) fn set_disconnected(&self) {
         let mut state = self.lock();
         if state.path == Path::Up {
             state.path = Path::Lost;

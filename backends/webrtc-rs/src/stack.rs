@@ -1,5 +1,4 @@
-//! The stack, set up for calls: exactly the configured codecs, and no waiting that a call can do
-//! without.
+//! Configuration of the stack for calls: exactly the configured codecs, and minimal delays.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -24,31 +23,30 @@ use webrtc::peer_connection::{
 
 use crate::config::WebRtcConfig;
 use crate::handler::Handler;
+use crate::rtx_interceptor::RtxInterceptor;
 use crate::runtime::SettlingRuntime;
 use crate::shared::Shared;
-use crate::tap::Tap;
-use crate::{channels, guard};
+use crate::{channels, packet_filter};
 
-/// Dynamic payload types (RFC 3551 §3), the usual one of Opus left out.
+/// Dynamic payload types (RFC 3551 §3).
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
 const OPUS: u8 = 111;
-/// What video may be asked to do: repeat packets, and send a key frame (RFC 4585 §6.2.1, §6.3.1;
-/// RFC 5104 §4.3.1).
+/// RTCP feedback for video: retransmission and key frame requests (RFC 4585 §6.2.1, §6.3.1; RFC
+/// 5104 §4.3.1).
 const VIDEO_FEEDBACK: [(&str, &str); 3] = [("nack", ""), ("nack", "pli"), ("ccm", "fir")];
-/// Where the tap sits in the chain: next to the wire, so that what it restores counts as received.
-const TAP_SLOT: usize = 500;
-/// How often missing packets are asked for: what is on its way again should have come before the
-/// next time.
+/// Position of the RTX interceptor in the chain: closest to the network, so that recovered packets
+/// count as received.
+const RTX_SLOT: usize = 500;
+/// Interval of NACKs for a packet, long enough for the retransmission to arrive.
 const NACK_INTERVAL: Duration = Duration::from_millis(50);
-/// How often one packet is asked for. What comes later than this takes is of no use to a call.
-const MOST_NACKS: u16 = 8;
+/// Limit of NACKs per packet. A later retransmission is useless in a call.
+const MAX_NACKS: u16 = 8;
 
-/// How often a relay is refreshed at least. A refresh with a nonce that has become stale only
-/// brings a new one, so several must fit into the relay's life, which is 10 minutes (RFC 8656
-/// §7.2).
+/// Maximum interval between refreshes of an allocation. A refresh with a stale nonce only yields a
+/// new nonce, so several must fit into the allocation's lifetime of 10 minutes (RFC 8656 §7.2).
 const REFRESH_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Opens a connection on these addresses. It binds its sockets and sends nothing.
+/// Opens a connection on these addresses: binds sockets, but sends nothing.
 pub(crate) async fn open(
     config: &WebRtcConfig,
     session: &SessionConfig,
@@ -61,7 +59,7 @@ pub(crate) async fn open(
     let relay_only = session.ice.relay_only;
     let policy = if relay_only { RTCIceTransportPolicy::Relay } else { RTCIceTransportPolicy::All };
     let configuration = RTCConfigurationBuilder::new()
-        .with_ice_servers(ice_servers(&shared.guard.servers, relay_only))
+        .with_ice_servers(ice_servers(&shared.packet_filter.servers, relay_only))
         .with_ice_transport_policy(policy)
         .build();
     let connection = PeerConnectionBuilder::new()
@@ -70,17 +68,17 @@ pub(crate) async fn open(
         .with_interceptor_registry(interceptors)
         .with_setting_engine(settings(config))
         .with_handler(handler)
-        .with_runtime(Arc::new(SettlingRuntime::new(Arc::clone(&shared.guard))))
+        .with_runtime(Arc::new(SettlingRuntime::new(Arc::clone(&shared.packet_filter))))
         .with_data_channel_send_buffer_limit(channels::SEND_BUFFER)
         .with_udp_addrs(addresses.iter().map(|address| SocketAddr::new(*address, 0)).collect())
         .build()
         .await
-        .map_err(|error| Error::new(ErrorKind::Io, "the connection cannot be opened").source(error))?;
+        .map_err(|error| Error::new(ErrorKind::Io, "the connection cannot be created").source(error))?;
     Ok(Arc::new(connection))
 }
 
-/// The stack's codecs for the configured ones, each with a payload type, video with retransmissions
-/// too (RFC 4588).
+/// Codecs of the stack for the configured ones, each with a payload type, video with RTX (RFC
+/// 4588).
 pub(crate) fn codecs(audio: &[RtpCodec], video: &[RtpCodec]) -> Vec<(TrackKind, RTCRtpCodecParameters)> {
     let mut free = DYNAMIC.filter(|number| *number != OPUS).peekable();
     let mut codecs = Vec::new();
@@ -93,11 +91,11 @@ pub(crate) fn codecs(audio: &[RtpCodec], video: &[RtpCodec]) -> Vec<(TrackKind, 
             "g722" => Some(9),
             _ => free.next(),
         };
-        // Who configures more codecs than there are payload types loses the least preferred ones.
+        // With more codecs than payload types, the least preferred ones are omitted.
         let Some(payload_type) = payload_type else { break };
         let mut rtp_codec = codec(kind, configured);
         if configured.name.is_red() {
-            // Its own block and the copy are Opus (RFC 2198 §5).
+            // The primary and the redundant block are Opus (RFC 2198 §5).
             rtp_codec.sdp_fmtp_line = format!("{OPUS}/{OPUS}");
         }
         codecs.push((kind, RTCRtpCodecParameters { rtp_codec, payload_type }));
@@ -138,7 +136,7 @@ pub(crate) fn codec_kind(kind: TrackKind) -> RtpCodecKind {
     }
 }
 
-/// A fault in the stack that fits nothing else.
+/// Unexpected error of the stack.
 pub(crate) fn fault(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::Unexpected, "webrtc-rs failed").source(error)
 }
@@ -153,42 +151,42 @@ fn media_engine(session: &SessionConfig) -> Result<MediaEngine, webrtc::error::E
     Ok(media)
 }
 
-/// The stack's usual chain with a brisker way of asking for lost packets, and the tap.
+/// The stack's default chain with more frequent NACKs and the RTX interceptor.
 fn interceptors(media: &mut MediaEngine, shared: &Arc<Shared>) -> Result<Registry, webrtc::error::Error> {
-    let nacks = NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(MOST_NACKS).build();
+    let nacks = NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(MAX_NACKS).build();
     configure_simulcast_extension_headers(media)?;
     let registry = configure_twcc_receiver_only(Registry::new(), media)?;
     Ok(configure_rtcp_reports(registry)
         .with(Slot::NackResponder, NackResponderBuilder::new().build())
         .with(Slot::NackGenerator, nacks)
-        .with(TAP_SLOT.into(), Tap::new(Arc::clone(shared))))
+        .with(RTX_SLOT.into(), RtxInterceptor::new(Arc::clone(shared))))
 }
 
 fn settings(config: &WebRtcConfig) -> SettingEngine {
     let at_once = Some(Duration::ZERO);
     SettingEngineBuilder::new()
-        // Queries would open port 5353 for each connection.
+        // The stack's mDNS would open port 5353 for each connection.
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_host_acceptance_min_wait(at_once)
         .with_srflx_acceptance_min_wait(at_once)
         .with_prflx_acceptance_min_wait(at_once)
         .with_relay_acceptance_min_wait(at_once)
         .with_ice_connection_attempts(Some(config.check_interval), Some(config.check_requests()))
-        // Zero: a path is never given up for good, because that is the engine's to decide.
+        // Zero: a path never fails for good, because the engine decides that.
         .with_turn_allocation_refresh_interval_cap(REFRESH_INTERVAL)
         .with_ice_timeouts(Some(config.disconnected_after), Some(Duration::ZERO), Some(config.keepalive))
         .build()
 }
 
-/// A TURN server answers STUN too, so it is asked for the own address as well, unless only relays
-/// count.
+/// Servers for the stack. TURN servers also answer STUN, so they are used for both, unless only
+/// relays count.
 fn ice_servers(servers: &[Server], relay_only: bool) -> Vec<RTCIceServer> {
     let asked = servers.iter().map(|server| {
-        let place = guard::place(&server.host, server.port);
+        let place = packet_filter::place(&server.host, server.port);
         let stun = (!relay_only).then(|| format!("stun:{place}"));
-        let turn = server.account.as_ref().map(|_| format!("turn:{place}?transport=udp"));
-        let (username, credential) = match &server.account {
-            Some(account) => (account.username.clone(), account.credential.clone()),
+        let turn = server.credentials.as_ref().map(|_| format!("turn:{place}?transport=udp"));
+        let (username, credential) = match &server.credentials {
+            Some(credentials) => (credentials.username.clone(), credentials.credential.clone()),
             None => Default::default(),
         };
         RTCIceServer { urls: stun.into_iter().chain(turn).collect(), username, credential }

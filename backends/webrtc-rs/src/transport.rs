@@ -1,4 +1,4 @@
-//! Opens sessions.
+//! Transport that opens sessions.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ const CAPABILITIES: TransportCapabilities = TransportCapabilities {
     network: true,
 };
 
-/// WebRTC on webrtc-rs.
+/// WebRTC transport on webrtc-rs.
 #[derive(Debug, Clone, Default)]
 pub struct WebRtcTransport {
     config: WebRtcConfig,
@@ -36,13 +36,13 @@ pub struct WebRtcTransport {
 }
 
 impl WebRtcTransport {
-    /// A transport for programs that need no registry.
+    /// Creates a transport without a registry.
     ///
     /// # Errors
-    /// [`Invalid`](blink_api::ErrorKind::Invalid) for values that make no sense, naming the key.
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for values out of range, with the key.
     pub fn new(config: WebRtcConfig) -> Result<Self> {
         config.check()?;
-        entropy::gather();
+        entropy::seed();
         Ok(Self { config, ..Self::default() })
     }
 }
@@ -51,7 +51,7 @@ impl WebRtcTransport {
 impl Plugin<dyn Transport> for WebRtcTransport {
     type Config = WebRtcConfig;
     const NAME: &'static str = NAME;
-    const SUMMARY: &'static str = "WebRTC on webrtc-rs";
+    const SUMMARY: &'static str = "WebRTC on webrtc-rs: a complete stack with its own tasks";
     const CAPABILITIES: TransportCapabilities = CAPABILITIES;
 
     fn check(config: &WebRtcConfig) -> Result<()> {

@@ -19,6 +19,7 @@ pub enum Preference {
     /// covers most losses.
     #[default]
     Latency,
-    /// Complete speech, for listening: waits for all but the latest packets and the furthest redundancy.
+    /// Complete speech, for listening: waits for all but the latest packets and the furthest
+    /// redundancy.
     Quality,
 }

@@ -23,8 +23,8 @@ pub struct Settings {
     /// May be empty where there is one only.
     #[serde(deserialize_with = "one_or_several")]
     pub codec: Vec<String>,
-    /// Names of media hosts in order of preference; a single name may stand for a list of it. May be
-    /// empty where there is one only.
+    /// Names of media hosts in order of preference; a single name may stand for a list of it. May
+    /// be empty where there is one only.
     #[serde(deserialize_with = "one_or_several")]
     pub media_host: Vec<String>,
     /// The source that is captured: a name that a media host knows, `HOST/NAME`, `"default"` or

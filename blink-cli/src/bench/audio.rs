@@ -1,4 +1,4 @@
-//! `blink bench audio`: speech over bad networks.
+//! `blink bench audio`: simulated speech over impaired networks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,10 +8,10 @@ use blink_api::{AudioFormat, Preference};
 use blink_media::TICK;
 use blink_media_cpal_opus::OpusConfig;
 use blink_media_synthetic::speech_clip;
+use blink_sim::impairment::Impairments;
 use serde::Serialize;
 
 use super::line::{self, Ends, Outcome};
-use super::path::Impairment;
 use super::plot::{self, Panel};
 use crate::args::{BenchAudioArguments, Global};
 use crate::configuration;
@@ -20,18 +20,19 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::score::pesq_wb;
 
-/// How much is said: all the speech there is.
+/// Duration of the sent speech: the whole recording.
 const SPEECH: Duration = Duration::from_millis(24_700);
 
-/// The table's rows, in percent and ms, and the bursts of its last ones.
+/// Rows of the table: loss in percent, jitter in ms, and loss with mean burst length of the last
+/// rows.
 const LOSSES: [f64; 5] = [0.0, 5.0, 10.0, 20.0, 30.0];
 const JITTERS: [u64; 3] = [0, 20, 60];
 const BURSTS: (f64, f64) = (17.0, 3.0);
 
-/// The baseline's delay.
+/// Fixed delay of the baseline's jitter buffer.
 const FIXED: Duration = Duration::from_millis(60);
 
-/// One row.
+/// Network conditions of one row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Case {
     loss: f64,
@@ -39,23 +40,23 @@ struct Case {
     burst: Option<f64>,
 }
 
-/// The last line of `--json`.
+/// Last line of `--json`.
 #[derive(Debug, Serialize)]
 struct Report {
     results: Vec<Row>,
 }
 
-/// What came of one case.
+/// Results of one row.
 #[derive(Debug, Serialize)]
 struct Row {
-    /// Percent.
+    /// Loss in percent.
     loss: f64,
     jitter_ms: u64,
     /// `random` or `burst`.
     pattern: &'static str,
     #[serde(flatten)]
     figures: Figures,
-    /// The same with a fixed buffer of 60 ms.
+    /// Results of a fixed buffer of 60 ms.
     baseline: Figures,
 }
 
@@ -66,19 +67,19 @@ struct Figures {
     delay_ms_median: f64,
     delay_ms_p95: f64,
     buffer_ms: f64,
-    /// The share of the sound that was made up, 0 to 1.
+    /// Share of concealed audio, 0 to 1.
     concealed: f64,
-    /// The share of the sound that was left out or repeated to change the delay, 0 to 1.
+    /// Share of audio removed or inserted to change the delay, 0 to 1.
     stretched: f64,
     cpu_us_per_20ms: f64,
-    /// Bits per second.
+    /// Bitrate in bits per second.
     bitrate: f64,
 }
 
-/// One simulated call: which case, which seed, with the baseline's ends or not.
+/// One simulated call: index of the case, seed, and whether it is the baseline.
 type Job = (usize, u64, bool);
 
-/// How calls are set up.
+/// Setup of the calls.
 #[derive(Debug, Clone, Copy)]
 struct Setup {
     codec: OpusConfig,
@@ -86,7 +87,7 @@ struct Setup {
     frame: Duration,
 }
 
-/// Measures the cases asked for.
+/// Simulates the selected cases.
 pub(super) async fn run(
     arguments: &BenchAudioArguments,
     global: &Global,
@@ -149,14 +150,14 @@ fn cases(arguments: &BenchAudioArguments) -> Vec<Case> {
     }
 }
 
-/// As configured, but for what the options say.
+/// Setup from the configuration and the options.
 fn setup(arguments: &BenchAudioArguments, global: &Global) -> Result<Setup, Failure> {
-    let configuration = configuration::person(global, None, None)?;
+    let configuration = configuration::for_engine(global, None, None)?;
     let prefer = if arguments.speech { Preference::Quality } else { configuration.settings().quality.prefer };
     Ok(Setup { codec: configuration.section("codecs", "opus")?, prefer, frame: Duration::from_millis(arguments.frame) })
 }
 
-/// How both ends are set up.
+/// Setup of both ends.
 fn ends(Setup { codec: usual, prefer, frame }: Setup, baseline: bool) -> Ends {
     if baseline {
         let codec = OpusConfig { redundancy_ms: 0, decoder_complexity: 0, ..usual };
@@ -168,7 +169,7 @@ fn ends(Setup { codec: usual, prefer, frame }: Setup, baseline: bool) -> Ends {
 /// A simulated call with its score.
 type Done = (Job, Outcome, Option<f32>);
 
-/// Runs all calls, on all processors.
+/// Simulates all calls on all processors.
 fn simulate(cases: &[Case], setup: Setup, delay: Duration, seeds: u64) -> Result<Vec<Done>, Failure> {
     let said = speech_clip(0, SPEECH);
     let jobs: Vec<Job> = (0..cases.len())
@@ -179,10 +180,11 @@ fn simulate(cases: &[Case], setup: Setup, delay: Duration, seeds: u64) -> Result
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let (case, seed, baseline) = *job;
             let Case { loss, jitter, burst } = cases[case];
-            let impairment = Impairment { loss: loss / 100.0, burst, jitter: Duration::from_millis(jitter), delay };
-            let outcome = line::run(&ends(setup, baseline), impairment, seed, &said)?;
+            let jitter = Duration::from_millis(jitter);
+            let impairments = Impairments { loss: loss / 100.0, burst, jitter, ..Impairments::delayed(delay) };
+            let outcome = line::run(&ends(setup, baseline), impairments, seed, &said)?;
             let score = pesq_wb(&said, &outcome.heard, AudioFormat::CALL.sample_rate);
-            done.lock().expect("whoever adds does not panic").push((*job, outcome, score));
+            done.lock().expect("no thread panics while it holds the lock").push((*job, outcome, score));
         }
         Ok(())
     };
@@ -194,7 +196,7 @@ fn simulate(cases: &[Case], setup: Setup, delay: Duration, seeds: u64) -> Result
             Err(panic) => std::panic::resume_unwind(panic),
         })
     })?;
-    let mut done = done.into_inner().expect("whoever added did not panic");
+    let mut done = done.into_inner().expect("no thread panics while it holds the lock");
     done.sort_by_key(|(job, ..)| *job);
     Ok(done)
 }
@@ -224,7 +226,7 @@ impl Figures {
         let (statistics, lasted) = (outcome.statistics, f64::from(outcome.ticks.max(1)) * TICK.as_secs_f64());
         let stretched = statistics.removed_samples_for_acceleration + statistics.inserted_samples_for_deceleration;
         Self {
-            // Nothing heard is as bad as it gets.
+            // A call without audio has the worst score.
             pesq_wb: score.map_or(1.0, f64::from),
             delay_ms_median: at(0.5),
             delay_ms_p95: at(0.95),
@@ -277,7 +279,7 @@ fn table(report: &Report) -> String {
     lines.join("\n")
 }
 
-/// The first seed's delays.
+/// Delays of the first seed.
 fn panel(case: Case, n: usize, done: &[Done]) -> Panel {
     let of = |baseline: bool| {
         let job = done.iter().find(|((of, _, base), ..)| *of == n && *base == baseline);

@@ -1,4 +1,4 @@
-//! `blink bench calls`: what one more call costs.
+//! `blink bench calls`: CPU time per call.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,48 +8,48 @@ use blink_engine::MediaThreads;
 use serde::Serialize;
 
 use super::clocks;
-use super::metered::{Meter, Metered};
-use super::talk::{Side, Talk};
+use super::engine_call::{EngineCall, Side};
+use super::metered_codec::{Meter, MeteredCodec};
 use crate::args::{BenchCallsArguments, Global};
 use crate::configuration;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
-/// Between the beginning of a call and its measurement: connecting is over, buffers have their
-/// delay.
+/// Time between the start of a call and its measurement, in which it connects and its buffers
+/// settle.
 const WARM_UP: Duration = Duration::from_secs(3);
-/// Calls are counted in about so many steps.
+/// Approximate number of measurements.
 const STEPS: usize = 4;
-/// Both ends of each call run here.
+/// Ends per call in this process.
 const ENDS: f64 = 2.0;
 
-/// The last line of `--json`. Percentages are of one core.
+/// Last line of `--json`. Percentages are of one core.
 #[derive(Debug, Serialize)]
 struct Report {
     transport: &'static str,
     codec: &'static str,
     points: Vec<Point>,
-    /// What one more call costs each of its two ends: half of the slope over the points.
+    /// CPU time of one more call per end: half of the slope over the points.
     cpu_percent_per_call: f64,
-    /// Of that, encoding and decoding.
+    /// Share of encoding and decoding.
     codec_percent_per_call: f64,
-    /// Of that, everything else.
+    /// Share of everything else.
     rest_percent_per_call: f64,
 }
 
-/// With so many calls, both ends of each.
+/// Measurement with a number of calls, both ends of each.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Point {
     calls: usize,
     cpu_percent: f64,
     codec_percent: f64,
-    /// The share of all sound that came too late and was made up, 0.0 to 1.0: much of it, and the
-    /// machine had no time for the calls.
+    /// Share of late and therefore concealed audio, 0.0 to 1.0: a high share means that the machine
+    /// was overloaded.
     concealed: f64,
 }
 
-/// Measures with more and more calls.
+/// Measures with an increasing number of calls.
 pub(super) async fn run(
     arguments: &BenchCallsArguments,
     global: &Global,
@@ -63,7 +63,7 @@ pub(super) async fn run(
         return Err(Failure::input("--seconds is 1 to 600"));
     }
     if clocks::of_process().is_none() {
-        return Err(Failure::call("this system does not tell how much a process computes"));
+        return Err(Failure::call("CPU time of a process is not available on this system"));
     }
     let registry = Registry::discovered()?;
     let base = configuration::base(&registry, global)
@@ -71,14 +71,14 @@ pub(super) async fn run(
         .set("bench", "microphone", "speech")
         .set("bench", "speaker", "null");
     let configuration = configuration::options(base, global).build()?;
-    let mut talks = Vec::new();
+    let mut engine_calls = Vec::new();
     let result = tokio::select! {
-        result = measure(arguments, &configuration, output, &mut talks) => result,
+        result = measure(arguments, &configuration, output, &mut engine_calls) => result,
         () = interrupt.wait() => Err(Failure::interrupted()),
     };
     output.waiting("ending the calls");
-    for talk in talks {
-        talk.end().await;
+    for engine_call in engine_calls {
+        engine_call.end().await;
     }
     output.waited();
     let report = report(&configuration, result?)?;
@@ -91,33 +91,34 @@ async fn measure(
     arguments: &BenchCallsArguments,
     configuration: &Configuration,
     output: &Output,
-    talks: &mut Vec<Talk>,
+    engine_calls: &mut Vec<EngineCall>,
 ) -> Result<Vec<Point>, Failure> {
     let meter = Meter::default();
     let context = Context { clock: Arc::new(SystemClock), shared: configuration.registry().shared() };
     let codecs = configuration.create_all::<dyn AudioCodec>(&context).await?;
-    let metered = |codec: Arc<dyn AudioCodec>| Arc::new(Metered { codec, meter: meter.clone() }) as Arc<dyn AudioCodec>;
-    let codecs: Vec<_> = codecs.into_iter().map(metered).collect();
+    let metered_codec =
+        |codec: Arc<dyn AudioCodec>| Arc::new(MeteredCodec { codec, meter: meter.clone() }) as Arc<dyn AudioCodec>;
+    let codecs: Vec<_> = codecs.into_iter().map(metered_codec).collect();
     let threads = MediaThreads::new(std::thread::available_parallelism().map_or(1, usize::from))?;
     let side = Side { configuration: configuration.clone(), codecs, media_host: None, threads: Some(threads) };
     let reading = clocks::reading();
     let mut points = Vec::new();
     for calls in steps(arguments.n) {
-        while talks.len() < calls {
-            output.waiting(format!("starting call {} of {}", talks.len() + 1, arguments.n));
-            talks.push(Talk::start([side.clone(), side.clone()]).await?);
+        while engine_calls.len() < calls {
+            output.waiting(format!("starting call {} of {}", engine_calls.len() + 1, arguments.n));
+            engine_calls.push(EngineCall::start([side.clone(), side.clone()]).await?);
         }
         output.waiting(format!("measuring {calls} calls"));
         tokio::time::sleep(WARM_UP).await;
-        let concealed = concealed_in(talks).await?;
+        let concealed = concealed_in(engine_calls).await?;
         let (began, cpu, codec) = (Instant::now(), clocks::of_process(), meter.total());
         tokio::time::sleep(Duration::from_secs(arguments.seconds)).await;
         let lasted = began.elapsed();
         let cpu = clocks::of_process().unwrap_or_default().saturating_sub(cpu.unwrap_or_default());
         let codec = meter.total().since(codec);
-        // Measuring is no part of a call.
+        // Subtract the cost of the measurement itself.
         let (cpu, codec) = (cpu.saturating_sub(2 * codec.measuring(reading)), codec.spent - codec.measuring(reading));
-        let concealed = concealed_in(talks).await?.saturating_sub(concealed);
+        let concealed = concealed_in(engine_calls).await?.saturating_sub(concealed);
         let share = |spent: Duration| spent.as_secs_f64() / lasted.as_secs_f64();
         points.push(Point {
             calls,
@@ -129,16 +130,16 @@ async fn measure(
     Ok(points)
 }
 
-/// Sound that all ends of all calls made up so far.
-async fn concealed_in(talks: &[Talk]) -> Result<Duration, Failure> {
+/// Audio concealed so far at all ends of all calls.
+async fn concealed_in(engine_calls: &[EngineCall]) -> Result<Duration, Failure> {
     let mut concealed = Duration::ZERO;
-    for talk in talks {
-        concealed += talk.concealed().await?;
+    for engine_call in engine_calls {
+        concealed += engine_call.concealed().await?;
     }
     Ok(concealed)
 }
 
-/// From one call to all of them.
+/// Numbers of calls to measure, from one to all.
 fn steps(n: usize) -> Vec<usize> {
     let mut steps: Vec<_> = (0..=STEPS).map(|step| (1 + (n - 1) * step / STEPS).min(n)).collect();
     steps.dedup();
@@ -163,7 +164,7 @@ fn report(configuration: &Configuration, points: Vec<Point>) -> Result<Report, F
     })
 }
 
-/// Of the line nearest to all points (least squares).
+/// Slope of the least-squares line through the points.
 fn slope(points: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
     let count = points.clone().count().max(1) as f64;
     let mean = |of: &dyn Fn((f64, f64)) -> f64| points.clone().map(of).sum::<f64>() / count;
@@ -173,13 +174,13 @@ fn slope(points: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
 }
 
 fn table(report: &Report) -> String {
-    let mut lines = vec!["calls  CPU       codec     everything else  made up".to_owned()];
+    let mut lines = vec!["calls  CPU       codec     everything else  concealed".to_owned()];
     for Point { calls, cpu_percent, codec_percent, concealed } in &report.points {
         let (rest, concealed) = (cpu_percent - codec_percent, 100.0 * concealed);
-        lines.push(format!("{calls:5}  {cpu_percent:6.2} %  {codec_percent:6.2} %  {rest:13.2} %  {concealed:5.2} %"));
+        lines.push(format!("{calls:5}  {cpu_percent:6.2} %  {codec_percent:6.2} %  {rest:13.2} %  {concealed:7.2} %"));
     }
     lines.push(format!(
-        "one more call costs each of its two ends ({}, {}): {:.2} % of a core, codec {:.2} %, everything else {:.3} %",
+        "CPU per call and end ({}, {}): {:.2} % of a core, codec {:.2} %, everything else {:.3} %",
         report.transport,
         report.codec,
         report.cpu_percent_per_call,
@@ -194,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slope_is_that_of_the_line_nearest_to_the_points() {
+    fn slope_is_that_of_the_least_squares_line() {
         let exact = slope([(1.0, 5.0), (2.0, 7.0), (4.0, 11.0)].into_iter());
         assert!((exact - 2.0).abs() < 1e-9);
         let nearest = slope([(0.0, 0.0), (1.0, 3.0), (2.0, 2.0)].into_iter());
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_steps_go_from_one_call_to_all() {
+    fn steps_range_from_one_call_to_all() {
         assert_eq!(steps(8), [1, 2, 4, 6, 8]);
         assert_eq!(steps(2), [1, 2]);
         assert_eq!(steps(3), [1, 2, 3]);

@@ -1,8 +1,8 @@
-//! How much the process and its threads computed (POSIX `clock_gettime`).
+//! CPU time of the process and its threads (POSIX `clock_gettime`).
 
 use std::time::Duration;
 
-/// Processor time of all threads of this process up to now; `None` where the system does not tell.
+/// CPU time of all threads of this process; `None` if the system does not provide it.
 pub(super) fn of_process() -> Option<Duration> {
     #[cfg(unix)]
     return Some(read(rustix::time::ClockId::ProcessCPUTime));
@@ -10,7 +10,7 @@ pub(super) fn of_process() -> Option<Duration> {
     None
 }
 
-/// Processor time of this thread up to now; `None` where the system does not tell.
+/// CPU time of this thread; `None` if the system does not provide it.
 pub(super) fn of_thread() -> Option<Duration> {
     #[cfg(unix)]
     return Some(read(rustix::time::ClockId::ThreadCPUTime));
@@ -18,7 +18,7 @@ pub(super) fn of_thread() -> Option<Duration> {
     None
 }
 
-/// How much processor time [`of_thread`] takes.
+/// CPU time of one call of [`of_thread`].
 pub(super) fn reading() -> Duration {
     const READINGS: u32 = 10_000;
     let before = of_thread().unwrap_or_default();
@@ -31,6 +31,6 @@ pub(super) fn reading() -> Duration {
 #[cfg(unix)]
 fn read(clock: rustix::time::ClockId) -> Duration {
     let time = rustix::time::clock_gettime(clock);
-    // Neither is ever negative.
+    // CPU time is never negative.
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }

@@ -1,9 +1,9 @@
-//! How much a thread computed.
+//! CPU time of a thread.
 
 use std::time::{Duration, Instant};
 
-/// The processor time of this thread since a point in time; where the system does not tell, simply
-/// the time.
+/// CPU time of this thread since a point in time; wall-clock time if the system does not provide
+/// it.
 pub(super) struct CpuTime {
     began: Instant,
     used: Option<Duration>,
@@ -22,7 +22,7 @@ impl CpuTime {
     }
 }
 
-/// What Linux counts in nanoseconds (`Documentation/scheduler/sched-stats.rst`,
+/// CPU time in nanoseconds on Linux (`Documentation/scheduler/sched-stats.rst`,
 /// `/proc/<pid>/schedstat`, first field).
 fn of_this_thread() -> Option<Duration> {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;

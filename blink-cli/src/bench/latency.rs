@@ -1,30 +1,30 @@
-//! `blink bench latency`: from mouth to ear.
+//! `blink bench latency`: mouth-to-ear latency.
 
 use std::time::{Duration, Instant};
 
 use blink_api::{Configuration, Registry};
 use serde::Serialize;
 
-use super::markers::Head;
-use super::talk::{Side, Talk};
+use super::chirps::ChirpHost;
+use super::engine_call::{EngineCall, Side};
 use crate::args::{BenchLatencyArguments, Global};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::{backends, configuration};
 
-/// What the table is made of unless one is asked for.
+/// Frame durations of the table, unless one is given.
 const FRAMES: [u64; 2] = [20, 10];
-/// Until the jitter buffers have found their delay.
+/// Time in which the jitter buffers settle.
 const WARM_UP: Duration = Duration::from_secs(2);
 
-/// The last line of `--json`.
+/// Last line of `--json`.
 #[derive(Debug, Serialize)]
 struct Report {
     results: Vec<Row>,
 }
 
-/// One pair of transports with one length of frames.
+/// One pair of transports with one frame duration.
 #[derive(Debug, Serialize)]
 struct Row {
     caller: &'static str,
@@ -32,7 +32,7 @@ struct Row {
     frame_ms: u64,
     median_ms: f64,
     p95_ms: f64,
-    /// How many chirps were said in both directions together, and how many of them were not heard.
+    /// Number of chirps sent in both directions, and of those not detected.
     chirps: usize,
     missed: usize,
 }
@@ -58,7 +58,8 @@ pub(super) async fn run(
             for callee in backends::DEMO_TRANSPORTS {
                 output.waiting(format!("measuring {caller} to {callee} with frames of {frame} ms"));
                 let sides = [caller, callee].map(|transport| {
-                    configure(&registry, global, transport, frame).map(|configuration| (configuration, Head::default()))
+                    configure(&registry, global, transport, frame)
+                        .map(|configuration| (configuration, ChirpHost::default()))
                 });
                 let [alice, bob] = sides;
                 let measured = measure([alice?, bob?], Duration::from_secs(arguments.seconds));
@@ -91,33 +92,33 @@ fn configure(
     Ok(configuration::options(builder, global).build()?)
 }
 
-/// The delays of both directions.
-async fn measure(sides: [(Configuration, Head); 2], duration: Duration) -> Result<Vec<Option<f64>>, Failure> {
+/// Delays of both directions.
+async fn measure(sides: [(Configuration, ChirpHost); 2], duration: Duration) -> Result<Vec<Option<f64>>, Failure> {
     let [(alice, alices), (bob, bobs)] = sides;
-    let side = |configuration, head: &Head| Side {
+    let side = |configuration, head: &ChirpHost| Side {
         configuration,
         codecs: Vec::new(),
         media_host: Some(std::sync::Arc::new(head.clone())),
         threads: None,
     };
-    let talk = Talk::start([side(alice, &alices), side(bob, &bobs)]).await?;
+    let engine_call = EngineCall::start([side(alice, &alices), side(bob, &bobs)]).await?;
     tokio::time::sleep(WARM_UP).await;
     let since = Instant::now();
     tokio::time::sleep(duration).await;
-    talk.end().await;
+    engine_call.end().await;
     let found = tokio::task::spawn_blocking(move || {
         let mut delays = alices.delays_to(&bobs, since);
         delays.extend(bobs.delays_to(&alices, since));
         delays
     });
-    found.await.map_err(|error| Failure::call(format!("the chirps were not looked for: {error}")))
+    found.await.map_err(|error| Failure::call(format!("the detection of chirps failed: {error}")))
 }
 
 fn row(caller: &'static str, callee: &'static str, frame_ms: u64, delays: &[Option<f64>]) -> Result<Row, Failure> {
     let mut heard: Vec<f64> = delays.iter().flatten().copied().collect();
     heard.sort_by(f64::total_cmp);
     if heard.is_empty() {
-        return Err(Failure::call(format!("{caller} to {callee}: nothing was heard")));
+        return Err(Failure::call(format!("{caller} to {callee}: no audio was received")));
     }
     let quantile = |share: f64| {
         let at = ((heard.len() - 1) as f64 * share).round() as usize;

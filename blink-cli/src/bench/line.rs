@@ -11,13 +11,14 @@ use blink_api::{
 use blink_engine::AudioStatistics;
 use blink_media::red::RedSender;
 use blink_media::{
-    Capture, CaptureConfig, JitterConfig, Listeners, Network, Playout, ReceiveConfig, TICK, TickScheduler,
+    Capture, CaptureConfig, JitterConfig, PathQuality, Playout, Processors, ReceiveConfig, ReceiverReports, TICK,
+    TickScheduler, WorstCasePath,
 };
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
+use blink_sim::impairment::{Impairments, Link};
 use bytes::Bytes;
 
 use super::cpu::CpuTime;
-use super::path::{Impairment, Path};
 use crate::failure::Failure;
 
 /// How often the receiver tells the sender what was lost (RFC 3550 §6.2 has 5 s as the least, RFC
@@ -57,7 +58,7 @@ pub(super) struct Outcome {
 }
 
 /// Says `said` (48 kHz, mono) over the network.
-pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) -> Result<Outcome, Failure> {
+pub(super) fn run(ends: &Ends, impairments: Impairments, seed: u64, said: &[f32]) -> Result<Outcome, Failure> {
     let codec = OpusCodec::new(ends.codec)?;
     let format = AudioFormat::CALL;
     let encoder = codec.encoder(AudioEncoderConfig { format, frame: ends.frame, bitrate: None })?;
@@ -70,7 +71,7 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
         first_timestamp: RtpTime(0),
     };
     let source = Script { samples: said.to_vec(), at: 0 };
-    let mut capture = Capture::new(capture, Box::new(source), Vec::new(), encoder)?;
+    let mut capture = Capture::new(capture, Box::new(source), encoder)?;
     let heard = Heard::default();
     let mut playout = Playout::<u8>::new(Box::new(heard.clone()));
     let usual = ReceiveConfig::new(&codec.rtp()).preferring(ends.prefer);
@@ -83,15 +84,14 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
     playout.follow_media_clock(ends.fixed.is_none());
     playout.add(0, receive, codec.decoder(AudioDecoderConfig { format })?);
 
-    let mut path = Path::new(impairment, seed);
+    let mut link = Link::new(impairments, seed);
     let start = Instant::now();
     // The ends' ticks do not fall together.
     let mut pacer = TickScheduler::new(start + TICK + TICK.mul_f64((seed as f64 * 0.618).fract()));
-    let mut on_the_way: Vec<(Instant, RtpIn)> = Vec::with_capacity(1_000);
     let (mut sent, mut payload_bytes) = (Vec::with_capacity(8), 0);
     let (mut delays, mut buffer) = (Vec::new(), Vec::new());
-    let mut reports: Vec<(Instant, Network)> = Vec::new();
-    let (mut reported, mut listeners) = (AudioStatistics::default(), Listeners::<u8>::default());
+    let mut reports: Vec<(Instant, PathQuality)> = Vec::new();
+    let (mut reported, mut receivers) = (AudioStatistics::default(), ReceiverReports::<u8>::default());
     let red = ends.red.then(|| RedSender::new(ends.frame));
     let mut sender = Sender { red, bitrate: ends.codec.bitrate, payload: Vec::new() };
     let expected = EncoderHint { loss: f32::from(ends.codec.expected_loss) / 100.0, ..EncoderHint::default() };
@@ -101,24 +101,24 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
     for tick in 0..ticks + REST {
         // What is captured in a tick was spoken before it.
         let captured = start + TICK * (tick + 1);
-        while let Some((_, network)) = reports.pop_if(|(at, _)| *at <= captured) {
-            listeners.tell(0, captured, network);
-            if let Some(Network { loss, burst, bitrate }) = listeners.worst(captured) {
+        while let Some((_, quality)) = reports.pop_if(|(at, _)| *at <= captured) {
+            receivers.on_report(0, captured, quality);
+            if let Some(WorstCasePath { loss, burst, bitrate }) = receivers.worst_case(captured) {
                 capture.hint(sender.prepare(EncoderHint { loss, burst, bitrate }))?;
             }
         }
-        capture.tick(&[], &mut |packet| sent.push(packet)).map_err(|fault| Failure::call(fault.to_string()))?;
+        let emit = &mut |packet| sent.push(packet);
+        let result = capture.tick(captured, &mut Processors::default(), emit);
+        result.map_err(|fault| Failure::call(fault.to_string()))?;
         for packet in sent.drain(..).map(|packet| sender.carry(packet)) {
             payload_bytes += packet.payload.len();
-            if let Some(delay) = path.send() {
-                on_the_way.push((captured + delay, received(packet, captured + delay)));
-            }
+            link.send(captured, packet.payload.len(), packet);
         }
-        on_the_way.sort_by_key(|(arrival, _)| *arrival);
         while pacer.next() < captured + TICK {
             let now = pacer.next();
-            let there = on_the_way.partition_point(|(arrival, _)| *arrival <= now);
-            on_the_way.drain(..there).for_each(|(_, packet)| playout.push(&0, packet));
+            while let Some((arrival, packet)) = link.receive(now) {
+                playout.push(&0, received(packet, arrival));
+            }
             if let Some(position) = playout.position(&0) {
                 let age = (now - start).as_secs_f64() * 1_000.0 - f64::from(position.0) / TICKS_PER_MS;
                 delays.push(((now - start).as_secs_f64(), age + lookahead.as_secs_f64() * 1_000.0));
@@ -128,13 +128,13 @@ pub(super) fn run(ends: &Ends, impairment: Impairment, seed: u64, said: &[f32]) 
                     return Err(error.into());
                 }
             }
-            playout.lean(&mut pacer);
+            playout.slew(&mut pacer);
             let statistics = playout.statistics(&0).unwrap_or_default();
             buffer.push(statistics.jitter_buffer_delay.as_secs_f64() * 1_000.0);
         }
         if tick % REPORTS == REPORTS - 1 {
             let statistics = playout.statistics(&0).unwrap_or_default();
-            reports.insert(0, (captured + TICK + impairment.delay, statistics.network_since(&reported)));
+            reports.insert(0, (captured + TICK + impairments.delay, statistics.path_quality_since(&reported)));
             reported = statistics;
         }
     }

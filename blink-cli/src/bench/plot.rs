@@ -1,24 +1,24 @@
-//! Delay over time, drawn.
+//! Plot of delay over time.
 
 use std::fmt::Write as _;
 
-/// Width and height of one panel, in px, and the room around the drawing in it.
+/// Width and height of a panel in px, and its margins.
 const SIZE: (f64, f64) = (960.0, 220.0);
 const LEFT: f64 = 50.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 24.0;
 
-/// Two that people with any colour vision tell apart.
+/// Colours that are distinguishable with any colour vision.
 const COLOURS: [&str; 2] = ["#b0b0b0", "#0060c0"];
 
 /// One case: lines over the same axes.
 pub(super) struct Panel {
     pub(super) title: String,
-    /// Name, and points of s and ms.
+    /// Name, and points in s and ms.
     pub(super) lines: Vec<(String, Vec<(f64, f64)>)>,
 }
 
-/// The panels, one under the other, as an SVG 1.1 document.
+/// Draws the panels one below the other, as an SVG 1.1 document.
 pub(super) fn svg(panels: &[Panel]) -> String {
     let (width, height) = (SIZE.0, SIZE.1 * panels.len() as f64);
     let mut svg = format!(

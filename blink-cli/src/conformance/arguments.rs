@@ -1,19 +1,19 @@
-//! The options of `blink conformance`.
+//! Arguments of `blink conformance`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 pub(crate) const ABOUT: &str = "\
-Runs call situations over every pairing of backends on this machine, and says which hold.
+Runs call scenarios over every pairing of backends on this machine, and reports which pass.
 
-A pairing is two transports and two signaling backends in order: whoever calls uses the first of each. Every situation is played by complete \
-engines in real time over real sockets on the loopback interface; that somebody is heard means that its tone was decoded. Several situations run at a time; those that \
-assert that sound is never interrupted come last, a quarter as many at a time.
+A pairing is an ordered pair of transports and an ordered pair of signaling backends: the first participant uses the first of each. \
+The scenarios run complete engines in real time over real sockets on the loopback interface; a participant counts as heard if its tone \
+was decoded. Several scenarios run concurrently; those that assert uninterrupted audio run last, a quarter as many at a time.
 
-Exit status 0 means that nothing failed and that something ran over every pairing.";
+The exit status is 0 if no scenario failed and every pairing ran at least one.";
 
-/// `blink conformance`
+/// Arguments of `blink conformance`
 #[derive(Debug, Args)]
 pub(crate) struct ConformanceArguments {
     /// Transports to pair, by name [default: all that use the network]
@@ -22,19 +22,19 @@ pub(crate) struct ConformanceArguments {
     /// Signaling backends to pair, by name [default: all that use the network]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) signalings: Vec<String>,
-    /// Situations by number, such as 1-20,44 [default: all]
+    /// Scenarios by number, such as 1-20,44 [default: all]
     #[arg(long, value_name = "NUMBERS")]
     pub(crate) scenarios: Option<String>,
-    /// Only a selection that looks at every part of a call
+    /// Run a selection that covers every part of a call
     #[arg(long, conflicts_with = "scenarios")]
     pub(crate) quick: bool,
-    /// List what would run, and run nothing
+    /// List the cases without running them
     #[arg(long)]
     pub(crate) list: bool,
     /// Write report.html, report.json and report.xml (JUnit) to this directory
     #[arg(long, value_name = "DIR", value_parser = crate::files::path())]
     pub(crate) report: Option<PathBuf>,
-    /// How many situations run at a time, 1 to 64
+    /// Number of scenarios that run concurrently, 1 to 64
     #[arg(long, value_name = "N", default_value_t = 24)]
     pub(crate) lanes: usize,
 }

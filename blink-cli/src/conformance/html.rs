@@ -1,16 +1,15 @@
-//! The report as one page that needs nothing else: the data as JSON within it, and a script that
-//! shows it.
+//! HTML report: a self-contained page with the data as JSON and a script that displays it.
 
 use super::report::Report;
 
 const PAGE: &str = include_str!("report.html");
-/// Where the data goes.
+/// Placeholder of the data.
 const PLACE: &str = "{{report}}";
 
-/// The whole page.
+/// Builds the page.
 pub(super) fn page(report: &Report) -> String {
     let data = serde_json::to_string(report).expect("a report has text keys only");
-    // Within a script element only this could end it.
+    // Within a script element only this sequence could end it.
     PAGE.replacen(PLACE, &data.replace('<', "\\u003c"), 1)
 }
 
@@ -19,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_data_cannot_leave_its_place() {
+    fn data_cannot_end_the_script_element() {
         assert_eq!(PAGE.matches(PLACE).count(), 1);
         let page = page(&super::super::report::tests::example());
         let ends = PAGE.matches("</script>").count();

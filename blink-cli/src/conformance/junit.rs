@@ -1,5 +1,4 @@
-//! The report as JUnit XML, which build servers show: a test suite for each pairing, a test case
-//! for each scenario.
+//! JUnit XML report for build servers: a test suite per pairing, a test case per scenario.
 
 use std::time::Duration;
 
@@ -7,10 +6,10 @@ use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use super::report::{Report, RowReport};
 
-/// The whole document.
+/// Builds the document.
 ///
 /// # Errors
-/// What the writer says.
+/// The error of the XML writer.
 pub(super) fn xml(report: &Report) -> Result<String, quick_junit::SerializeError> {
     let mut document = quick_junit::Report::new("blink conformance");
     document.set_time(Duration::from_secs_f64(report.seconds));
@@ -49,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_case_is_there_and_what_failed_says_why() {
+    fn every_case_is_included_and_failures_have_a_reason() {
         let xml = xml(&super::super::report::tests::example()).unwrap();
         assert!(xml.contains(r#"tests="4" skipped="2" failures="1" errors="0""#), "{xml}");
         assert_eq!(xml.matches("<testcase ").count(), 4);

@@ -1,4 +1,4 @@
-//! What came of the matrix, as programs read it and as tables.
+//! Report of the matrix: JSON for programs and tables for terminals.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use blink_conformance::matrix::{Pairing, Row, Verdict};
 use serde::Serialize;
 
-/// `report.json`.
+/// Content of `report.json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// The version of this program.
+    /// Version of this program.
     pub(super) version: &'static str,
-    /// When the run began, in milliseconds since 1970.
+    /// Start of the run in Unix milliseconds.
     pub(super) started_unix_ms: u64,
     pub(super) seconds: f64,
     pub(super) lanes: usize,
@@ -20,7 +20,7 @@ pub(super) struct Report {
     pub(super) rows: Vec<RowReport>,
 }
 
-/// The last line of `--json`.
+/// Last line of `--json`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Totals {
     pub(super) passed: usize,
@@ -38,12 +38,12 @@ pub(super) struct PairingReport {
     pub(super) signalings: [String; 2],
     #[serde(flatten)]
     pub(super) counts: Counts,
-    /// From answering a call to the first other one in it, over all scenarios; `null` where nobody
-    /// answered.
+    /// Median time from answering a call to the first `ParticipantJoined`, over all scenarios;
+    /// `null` if no call was answered.
     pub(super) set_up_ms_median: Option<f64>,
 }
 
-/// How the cases of a pairing ended.
+/// Numbers of cases of a pairing by outcome.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(super) struct Counts {
     pub(super) passed: usize,
@@ -61,14 +61,14 @@ pub(super) struct RowReport {
     pub(super) verifies: &'static str,
     /// `passed`, `failed`, `waiting` or `unsupported`.
     pub(super) outcome: &'static str,
-    /// Why it failed, what it waits for, or what is not supported.
+    /// Failure, missing part of the engine, or unsupported ability.
     pub(super) why: Option<String>,
     pub(super) seconds: f64,
     pub(super) set_up_ms: Vec<f64>,
     pub(super) participants: Vec<ParticipantReport>,
 }
 
-/// What a participant saw.
+/// Event log of a participant.
 #[derive(Debug, Serialize)]
 pub(super) struct ParticipantReport {
     pub(super) name: String,
@@ -97,13 +97,13 @@ impl Report {
         }
     }
 
-    /// The pairings over which nothing ran.
+    /// Pairings over which no scenario ran.
     pub(super) fn empty_pairings(&self) -> impl Iterator<Item = &str> {
         let ran = |counts: &Counts| counts.passed + counts.failed + counts.unsupported > 0;
         self.pairings.iter().filter(move |pairing| !ran(&pairing.counts)).map(|pairing| pairing.name.as_str())
     }
 
-    /// Scenarios over pairings, for a terminal, and what failed.
+    /// Table of scenarios over pairings for a terminal, and the failures.
     pub(super) fn table(&self) -> String {
         let mut lines = Vec::new();
         let width = self.rows.iter().map(|row| row.scenario.len()).max().unwrap_or(0);
@@ -123,7 +123,7 @@ impl Report {
             let marks: String = marks.map(|mark| format!("{mark:>3}")).collect();
             lines.push(format!("{scenario:width$} {marks}"));
         }
-        lines.push("\n✓ held  ✕ failed  – not supported  · waits for a part of the engine".to_owned());
+        lines.push("\n✓ passed  ✕ failed  – not supported  · not implemented".to_owned());
         for row in self.rows.iter().filter(|row| row.outcome == "failed") {
             lines.push(format!("\nFAILED {} over {}\n{}", row.scenario, row.pairing, row.why.as_deref().unwrap_or("")));
         }
@@ -148,14 +148,14 @@ impl PairingReport {
                 Verdict::Unsupported(_) => counts.unsupported += 1,
             }
         }
-        let mut set_ups: Vec<_> = own().flat_map(|row| row.set_ups.iter().copied()).collect();
-        set_ups.sort();
+        let mut setup_times: Vec<_> = own().flat_map(|row| row.setup_times.iter().copied()).collect();
+        setup_times.sort();
         Self {
             name: pairing.to_string(),
             transports: pairing.transports.clone(),
             signalings: pairing.signalings.clone(),
             counts,
-            set_up_ms_median: set_ups.get(set_ups.len() / 2).map(|median| milliseconds(*median)),
+            set_up_ms_median: setup_times.get(setup_times.len() / 2).map(|median| milliseconds(*median)),
         }
     }
 }
@@ -168,9 +168,9 @@ impl RowReport {
             Verdict::Waiting(what) => ("waiting", Some(format!("waits for {what}"))),
             Verdict::Unsupported(what) => ("unsupported", Some(what.clone())),
         };
-        let participant = |diary: &blink_conformance::lab::Diary| ParticipantReport {
-            name: diary.name.clone(),
-            log: diary.lines.clone(),
+        let participant = |event_log: &blink_conformance::lab::EventLog| ParticipantReport {
+            name: event_log.name.clone(),
+            log: event_log.lines.clone(),
         };
         Self {
             pairing: row.pairing.to_string(),
@@ -180,8 +180,8 @@ impl RowReport {
             outcome,
             why,
             seconds: rounded(row.took.as_secs_f64(), 1_000.0),
-            set_up_ms: row.set_ups.iter().map(|set_up| milliseconds(*set_up)).collect(),
-            participants: row.diaries.iter().map(participant).collect(),
+            set_up_ms: row.setup_times.iter().map(|set_up| milliseconds(*set_up)).collect(),
+            participants: row.event_logs.iter().map(participant).collect(),
         }
     }
 }
@@ -206,9 +206,9 @@ fn rounded(value: f64, per_unit: f64) -> f64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use blink_conformance::lab::Diary;
+    use blink_conformance::lab::EventLog;
 
-    /// Two pairings: one with a case of each kind, one with nothing.
+    /// Two pairings: one with a case of each outcome, one without cases.
     pub(in crate::conformance) fn example() -> Report {
         let names = |one: &str, other: &str| [one.to_owned(), other.to_owned()];
         let pairings = Pairing::all(&names("x", "y"), &["m".to_owned()]).into_iter().take(2).collect::<Vec<_>>();
@@ -221,19 +221,19 @@ pub(super) mod tests {
         let row = |(n, verdict): (usize, Verdict)| Row {
             pairing: pairings[0].clone(),
             number: n as u8 + 1,
-            title: format!("{:02}-situation", n + 1),
-            verifies: "Something holds.",
+            title: format!("{:02}-scenario", n + 1),
+            verifies: "A property holds.",
             verdict,
             took: Duration::from_millis(1_500),
-            set_ups: vec![Duration::from_millis(10 * (n as u64 + 1))],
-            diaries: vec![Diary { name: "alice".to_owned(), lines: vec!["0.100 s   </script><b>".to_owned()] }],
+            setup_times: vec![Duration::from_millis(10 * (n as u64 + 1))],
+            event_logs: vec![EventLog { name: "alice".to_owned(), lines: vec!["0.100 s   </script><b>".to_owned()] }],
         };
         let rows: Vec<_> = verdicts.into_iter().enumerate().map(row).collect();
         Report::new(&pairings, &rows, 1_700_000_000_000, Duration::from_secs(3), 4)
     }
 
     #[test]
-    fn everything_is_counted_and_an_empty_pairing_is_noticed() {
+    fn outcomes_are_counted_and_empty_pairings_are_detected() {
         let report = example();
         assert_eq!(report.totals, Totals { passed: 1, failed: 1, waiting: 1, unsupported: 1, pairings: 2 });
         assert_eq!(report.pairings[0].set_up_ms_median, Some(30.0));
@@ -241,7 +241,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_table_marks_every_case_and_says_why_one_failed() {
+    fn table_marks_every_case_and_shows_failures() {
         let table = example().table();
         for mark in ["✓", "✕", "–", "·"] {
             assert!(table.lines().any(|line| line.starts_with("0") && line.contains(mark)), "{mark} in\n{table}");

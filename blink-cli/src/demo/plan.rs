@@ -1,4 +1,4 @@
-//! What the demonstration is going to do, checked before anything is started.
+//! Plan of the demo, validated before an engine starts.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,24 +15,24 @@ use crate::backends::{self, DEMO_TRANSPORTS};
 use crate::failure::Failure;
 use crate::{configuration, files};
 
-/// So much recorded speech is said.
+/// Duration of the recorded speech.
 const SPEECH: Duration = Duration::from_secs(8);
-/// So much longer than the speech a call is, so that its end is heard too.
+/// Additional duration of the call, so that the end of the speech is received too.
 const REST: Duration = Duration::from_millis(500);
 
-/// Both sides, and how long they talk.
+/// Both sides, and the duration of the call.
 pub(super) struct Plan {
     /// Alice, who calls, and Bob.
     pub(super) sides: [Side; 2],
-    /// How long after both hear each other they leave.
+    /// Time from the first audio of both sides to leaving.
     pub(super) talk: Duration,
 }
 
-/// One person.
+/// Configuration of one side.
 pub(super) struct Side {
-    /// What to call it.
+    /// Display name.
     pub(super) name: &'static str,
-    /// Of its engine.
+    /// Configuration of its engine.
     pub(super) configuration: Configuration,
     /// Name of its transport.
     pub(super) transport: &'static str,
@@ -40,14 +40,14 @@ pub(super) struct Side {
     pub(super) signaling: &'static str,
     /// Name of its codec.
     pub(super) codec: &'static str,
-    /// What it says within the call: 48 kHz, mono.
+    /// Sent speech: 48 kHz, mono.
     pub(super) said: Vec<f32>,
-    /// Where what it hears is written.
+    /// Path of the recording of the received audio.
     pub(super) heard: PathBuf,
 }
 
 impl Plan {
-    /// Checks everything that can be checked without an engine.
+    /// Validates everything that needs no engine.
     pub(super) async fn new(arguments: &DemoArguments, global: &Global) -> Result<Self, Failure> {
         if !(1..=1_000).contains(&arguments.repeat) {
             return Err(Failure::input(format!("--repeat {}: expected 1 to 1000", arguments.repeat)));
@@ -71,12 +71,12 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Two who can never meet are told so now rather than after waiting.
+    /// Fails for sides that can never connect, instead of waiting.
     fn check_pair(&self) -> Result<(), Failure> {
         let [alice, bob] = &self.sides;
         if !backends::meet(alice.signaling, bob.signaling) {
             return Err(Failure::input(format!(
-                "Alice's signaling is `{}` and Bob's `{}`: they cannot find each other",
+                "Alice's signaling is `{}` and Bob's `{}`: they do not interoperate",
                 alice.signaling, bob.signaling
             )));
         }
@@ -91,7 +91,10 @@ impl Plan {
             )));
         }
         if alice.heard == bob.heard {
-            return Err(Failure::input(format!("both would write what they hear to {}", alice.heard.display())));
+            return Err(Failure::input(format!(
+                "both sides would write the received audio to {}",
+                alice.heard.display()
+            )));
         }
         Ok(())
     }
@@ -102,7 +105,9 @@ impl Side {
         let of = |failure: Failure| failure.during(name);
         let speaker = &configuration.settings().speaker;
         let heard = speaker.strip_prefix("wav:").map(expand_path).ok_or_else(|| {
-            of(Failure::input(format!("speaker `{speaker}` is no file (wav:PATH), so what was heard cannot be judged")))
+            of(Failure::input(format!(
+                "speaker `{speaker}` is not a file (wav:PATH), so that the received audio cannot be rated"
+            )))
         })??;
         files::check(&heard).map_err(of)?;
         let said = files::said(&configuration, speech).await.map_err(of)?;
@@ -118,7 +123,7 @@ impl Side {
     }
 }
 
-/// What is different between the two.
+/// Differences between the two sides.
 struct Role {
     name: &'static str,
     transport: &'static str,
@@ -152,8 +157,9 @@ const BOB: Role = Role {
     values: |arguments| &arguments.bob,
 };
 
-/// From the least to the most particular: the program's choices, file and environment, what two in
-/// one process need, the options of every command, those of the demonstration, those of one side.
+/// Layers of the configuration, with increasing precedence: defaults, file and environment,
+/// settings for two engines in one process, global options, options of the demo, options of one
+/// side.
 fn configure(
     registry: &Registry,
     arguments: &DemoArguments,
@@ -175,7 +181,7 @@ fn configure(
     Ok(builder.build()?)
 }
 
-/// A fresh identity, nobody else around, and files instead of devices.
+/// A new identity, no discovery, and files instead of devices.
 fn alone(builder: ConfigurationBuilder) -> ConfigurationBuilder {
     backends::demonstration(builder).set("demo", "data_dir", Value::from(Empty::None)).set(
         "demo",
@@ -184,7 +190,7 @@ fn alone(builder: ConfigurationBuilder) -> ConfigurationBuilder {
     )
 }
 
-/// How long a side speaks: a file to its end, anything else for a while.
+/// Duration of a side's speech: a file to its end, otherwise a default.
 fn speech(configuration: &Configuration) -> Result<Duration, Failure> {
     let Some(path) = configuration.settings().microphone.strip_prefix("wav:") else { return Ok(SPEECH) };
     let pcm = read_wav(expand_path(path)?)?;
@@ -195,5 +201,5 @@ fn speech(configuration: &Configuration) -> Result<Duration, Failure> {
     if limits.contains(&length) {
         return Ok(length);
     }
-    Err(Failure::input(format!("{path}: speech of 1 to 290 s can be judged, this is {:.1} s", length.as_secs_f64())))
+    Err(Failure::input(format!("{path}: expected speech of 1 to 290 s, found {:.1} s", length.as_secs_f64())))
 }

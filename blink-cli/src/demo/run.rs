@@ -1,4 +1,4 @@
-//! One call between the two.
+//! One call of the demo.
 
 use std::time::{Duration, Instant};
 
@@ -6,34 +6,34 @@ use blink_engine::{Blink, Call, CallConfig, EndReason, Event, EventItem, Events,
 use tokio::sync::mpsc;
 
 use super::plan::Plan;
+use crate::event_text::{Names, json, words};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::show::{Names, json, words};
 
-/// How long each step may take.
+/// Timeout of each step.
 const STEP: Duration = Duration::from_secs(30);
-/// How long until leaving is seen on the other side.
+/// Timeout until the other side sees that one left.
 const LEAVING: Duration = Duration::from_secs(5);
-/// How long closing may take.
+/// Timeout of the shutdown.
 const GOODBYE: Duration = Duration::from_secs(10);
 
-/// One side's figures of a call. Times are from `answer_call`.
+/// Measurements of one side in a call. Times are from `answer_call`.
 #[derive(Debug, Clone)]
-pub(super) struct Talk {
-    /// Until the path to the other one was up.
+pub(super) struct Measurement {
+    /// Time until the path to the other side was up.
     pub(super) connected: Duration,
-    /// Until the first sound was decoded.
+    /// Time until the first audio was decoded.
     pub(super) first_audio: Duration,
-    /// What the engine counted.
+    /// Statistics of the engine.
     pub(super) statistics: ParticipantStatistics,
 }
 
-/// Starts both engines, lets them talk, and ends both, whatever happens in between.
-pub(super) async fn once(plan: &Plan, output: &Output, interrupt: &Interrupt) -> Result<[Talk; 2], Failure> {
+/// Starts both engines, runs the call, and shuts both down, whatever the result.
+pub(super) async fn once(plan: &Plan, output: &Output, interrupt: &Interrupt) -> Result<[Measurement; 2], Failure> {
     let mut engines = Vec::new();
     let result = tokio::select! {
-        result = talk(plan, output, &mut engines) => result,
+        result = measure(plan, output, &mut engines) => result,
         () = interrupt.wait() => Err(Failure::interrupted()),
     };
     output.waiting("closing");
@@ -49,7 +49,7 @@ pub(super) async fn once(plan: &Plan, output: &Output, interrupt: &Interrupt) ->
     result
 }
 
-async fn talk(plan: &Plan, output: &Output, engines: &mut Vec<Blink>) -> Result<[Talk; 2], Failure> {
+async fn measure(plan: &Plan, output: &Output, engines: &mut Vec<Blink>) -> Result<[Measurement; 2], Failure> {
     output.waiting("starting both engines");
     let began = Instant::now();
     for side in &plan.sides {
@@ -57,36 +57,36 @@ async fn talk(plan: &Plan, output: &Output, engines: &mut Vec<Blink>) -> Result<
         let engine = starting.await.map_err(|_| late("starting", side.name, STEP))?;
         engines.push(engine.map_err(|error| Failure::from(error).during(side.name))?);
     }
-    let [alice, bob] = &engines[..] else { return Err(Failure::call("there are two engines")) };
-    let mut stage = Stage::new(plan, output, [alice, bob], began);
+    let [alice, bob] = &engines[..] else { return Err(Failure::call("internal error: not two engines")) };
+    let mut monitor = Monitor::new(plan, output, [alice, bob], began);
 
-    stage.tell(&format!("both engines run; Alice connects to Bob's node ({})", plan.sides[0].signaling))?;
+    monitor.tell(&format!("both engines run; Alice connects to Bob's node ({})", plan.sides[0].signaling))?;
     output.waiting("connecting the nodes");
     let addresses = bob.addresses().await?;
     let address = addresses.first().ok_or_else(|| Failure::input("Bob's node has no address to connect to"))?;
     within(STEP, "connecting the nodes", alice.connect(address)).await?;
 
-    stage.tell("Alice calls Bob")?;
+    monitor.tell("Alice calls Bob")?;
     let call = within(STEP, "offering the call", alice.offer_call(&[bob.did()], CallConfig::default())).await?;
-    stage.call = Some(call.clone());
-    stage.until("ringing", STEP, |seen| seen.side(BOB).rings).await?;
-    stage.tell("Bob answers")?;
+    monitor.call = Some(call.clone());
+    monitor.until("ringing", STEP, |seen| seen.side(BOB).rings).await?;
+    monitor.tell("Bob answers")?;
     let answered = Instant::now();
     within(STEP, "answering", bob.answer_call(&call)).await?;
-    stage.until("connecting", STEP, |seen| seen.sides.iter().all(|side| side.joined.is_some())).await?;
-    stage.until("the first sound", STEP, |seen| seen.sides.iter().all(|side| side.heard.is_some())).await?;
-    stage.stay(plan.talk).await?;
+    monitor.until("connecting", STEP, |seen| seen.sides.iter().all(|side| side.joined.is_some())).await?;
+    monitor.until("the first audio", STEP, |seen| seen.sides.iter().all(|side| side.heard.is_some())).await?;
+    monitor.stay(plan.talk).await?;
 
-    let mut talks = Vec::new();
-    for (engine, side) in [alice, bob].into_iter().zip(&stage.seen.sides) {
-        talks.push(side.talk(answered, engine.statistics().await?)?);
+    let mut measurements = Vec::new();
+    for (engine, side) in [alice, bob].into_iter().zip(&monitor.seen.sides) {
+        measurements.push(side.measure(answered, engine.statistics().await?)?);
     }
     within(STEP, "leaving", alice.leave_call()).await?;
-    stage.until("the end of the call", LEAVING, |seen| seen.sides.iter().all(|side| side.ended.is_some())).await?;
-    talks.try_into().map_err(|_| Failure::call("there are two sides"))
+    monitor.until("the end of the call", LEAVING, |seen| seen.sides.iter().all(|side| side.ended.is_some())).await?;
+    measurements.try_into().map_err(|_| Failure::call("internal error: not two sides"))
 }
 
-/// Runs one step of an engine, which should not take long.
+/// Runs one step of an engine with a timeout.
 async fn within<T>(
     limit: Duration,
     what: &str,
@@ -102,34 +102,34 @@ fn late(what: &str, who: &str, limit: Duration) -> Failure {
 
 const BOB: usize = 1;
 
-/// What happens on both sides, with times, in the order in which it happens.
-struct Stage<'a> {
+/// Events of both sides, with times, in order.
+struct Monitor<'a> {
     output: &'a Output,
     names: Names,
     sides: [&'static str; 2],
     began: Instant,
     events: mpsc::Receiver<(Instant, usize, EventItem)>,
-    seen: Seen,
-    /// The call that is looked at, once it is offered; anybody may call meanwhile.
+    seen: Progress,
+    /// The call of the demo, once offered; other calls may arrive meanwhile.
     call: Option<Call>,
 }
 
-/// What both sides have seen.
+/// Progress of both sides.
 #[derive(Default)]
-struct Seen {
-    sides: [SeenBy; 2],
+struct Progress {
+    sides: [SideProgress; 2],
 }
 
-/// What one side has seen.
+/// Progress of one side.
 #[derive(Default, Clone)]
-struct SeenBy {
+struct SideProgress {
     rings: bool,
     joined: Option<Instant>,
     heard: Option<Instant>,
     ended: Option<EndReason>,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> Monitor<'a> {
     fn new(plan: &Plan, output: &'a Output, engines: [&Blink; 2], began: Instant) -> Self {
         let mut names = Names::default();
         let (sender, events) = mpsc::channel(1_024);
@@ -138,10 +138,10 @@ impl<'a> Stage<'a> {
             tokio::spawn(forward(n, engine.events(), sender.clone()));
         }
         let sides = [plan.sides[0].name, plan.sides[1].name];
-        Self { output, names, sides, began, events, seen: Seen::default(), call: None }
+        Self { output, names, sides, began, events, seen: Progress::default(), call: None }
     }
 
-    /// Shows what is done now, after what happened before it.
+    /// Prints a step, after the events before it.
     fn tell(&mut self, text: &str) -> Result<(), Failure> {
         while let Ok(event) = self.events.try_recv() {
             self.take(Some(event))?;
@@ -150,8 +150,8 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Shows what happens until something has.
-    async fn until(&mut self, what: &str, limit: Duration, reached: impl Fn(&Seen) -> bool) -> Result<(), Failure> {
+    /// Prints events until a condition holds.
+    async fn until(&mut self, what: &str, limit: Duration, reached: impl Fn(&Progress) -> bool) -> Result<(), Failure> {
         self.output.waiting(what);
         let deadline = tokio::time::sleep(limit);
         tokio::pin!(deadline);
@@ -164,13 +164,13 @@ impl<'a> Stage<'a> {
             }
             let ended = self.seen.sides.iter().find_map(|side| side.ended).filter(|_| !reached(&self.seen));
             if let Some(reason) = ended.filter(|reason| !matches!(reason, EndReason::Left | EndReason::RemoteLeft)) {
-                return Err(Failure::call(format!("{what}: the call is over: {}", crate::show::ended(reason))));
+                return Err(Failure::call(format!("{what}: the call ended: {}", crate::event_text::ended(reason))));
             }
         }
         Ok(())
     }
 
-    /// Shows what happens for a while, in which the call should not end.
+    /// Prints events for a while, in which the call must not end.
     async fn stay(&mut self, duration: Duration) -> Result<(), Failure> {
         self.output.waiting(format!("talking for {:.1} s", duration.as_secs_f64()));
         let end = tokio::time::sleep(duration);
@@ -181,7 +181,7 @@ impl<'a> Stage<'a> {
                 () = &mut end => return Ok(()),
             }
             if let Some(reason) = self.seen.sides.iter().find_map(|side| side.ended) {
-                return Err(Failure::call(format!("the call broke off: {}", crate::show::ended(reason))));
+                return Err(Failure::call(format!("the call was interrupted: {}", crate::event_text::ended(reason))));
             }
         }
     }
@@ -189,7 +189,7 @@ impl<'a> Stage<'a> {
     fn take(&mut self, event: Option<(Instant, usize, EventItem)>) -> Result<(), Failure> {
         let Some((at, side, item)) = event else { return Err(Failure::call("both engines stopped")) };
         let EventItem::Event(event) = item else {
-            return Err(Failure::call("this program was too slow for its engines"));
+            return Err(Failure::call("events were missed: this machine is overloaded"));
         };
         if self.call.as_ref().is_some_and(|call| call.concerns(&event)) {
             self.seen.sides[side].note(at, &event);
@@ -203,13 +203,13 @@ impl<'a> Stage<'a> {
     }
 }
 
-impl Seen {
-    fn side(&self, n: usize) -> &SeenBy {
+impl Progress {
+    fn side(&self, n: usize) -> &SideProgress {
         &self.sides[n]
     }
 }
 
-impl SeenBy {
+impl SideProgress {
     fn note(&mut self, at: Instant, event: &Event) {
         match event {
             Event::IncomingCall { .. } => self.rings = true,
@@ -220,16 +220,16 @@ impl SeenBy {
         }
     }
 
-    fn talk(&self, answered: Instant, mut statistics: Vec<ParticipantStatistics>) -> Result<Talk, Failure> {
+    fn measure(&self, answered: Instant, mut statistics: Vec<ParticipantStatistics>) -> Result<Measurement, Failure> {
         let (Some(joined), Some(heard), Some(statistics)) = (self.joined, self.heard, statistics.pop()) else {
-            return Err(Failure::call("the engine has no figures of the call"));
+            return Err(Failure::call("the engine has no statistics of the call"));
         };
         let since = |at: Instant| at.saturating_duration_since(answered);
-        Ok(Talk { connected: since(joined), first_audio: since(heard), statistics })
+        Ok(Measurement { connected: since(joined), first_audio: since(heard), statistics })
     }
 }
 
-/// Stamps events when they come. It ends with the engine, or when nobody listens any more.
+/// Stamps events on arrival. Ends with the engine, or with the receiver.
 async fn forward(side: usize, mut events: Events, sender: mpsc::Sender<(Instant, usize, EventItem)>) {
     while let Some(item) = events.next().await {
         if sender.send((Instant::now(), side, item)).await.is_err() {

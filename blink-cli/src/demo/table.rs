@@ -1,25 +1,25 @@
-//! What came out, for people.
+//! Report of the demo as a table.
 
-use super::report::{Participant, Report};
-use crate::shown::shown;
+use super::summary::{Participant, Report};
+use crate::terminal_text::escape;
 
-/// A row: what it is, and how it is written for one side.
+/// A row: its label, and its text for one side.
 type Row = (&'static str, fn(&Participant) -> String);
 
-/// The report as a table, and what it means.
+/// Formats the report with a summary.
 pub(super) fn table(report: &Report) -> String {
     let rows: [Row; 11] = [
         ("transport", |side| side.transport.to_owned()),
         ("signaling", |side| side.signaling.to_owned()),
-        ("codec", |side| shown(&side.codec)),
+        ("codec", |side| escape(&side.codec)),
         ("connected after", |side| format!("{:.1} ms", side.connected_ms)),
-        ("first sound after", |side| format!("{:.1} ms", side.first_audio_ms)),
+        ("first audio after", |side| format!("{:.1} ms", side.first_audio_ms)),
         ("packets received", |side| side.packets_received.to_string()),
         ("packets lost", lost),
         ("bytes received", |side| side.bytes_received.to_string()),
         ("round trip", |side| side.rtt_ms.map_or_else(|| "not measured".to_owned(), |rtt| format!("{rtt:.2} ms"))),
-        ("PESQ-WB of it", score),
-        ("what was heard", |side| shown(&side.heard.display().to_string())),
+        ("PESQ-WB", score),
+        ("recording", |side| escape(&side.heard.display().to_string())),
     ];
     let [alice, bob] = &report.participants;
     let cells = |side: &Participant| rows.map(|(_, cell)| cell(side));
@@ -39,7 +39,7 @@ fn summary(report: &Report) -> String {
         1 => "Times are from answering the call.".to_owned(),
         runs => format!("Medians of {runs} runs; times are from answering the call."),
     };
-    let verdict = if report.ok { "Both heard each other well." } else { "They did not hear each other well." };
+    let verdict = if report.ok { "Good speech quality in both directions." } else { "Poor speech quality." };
     format!("{verdict} {runs}")
 }
 
@@ -54,6 +54,6 @@ fn score(side: &Participant) -> String {
         (Some(score), Some(worst)) if worst < score => format!("{score:.2} (worst {worst:.2})"),
         (Some(score), Some(_)) => format!("{score:.2}"),
         (Some(score), None) => format!("{score:.2} (not always)"),
-        (None, _) => "nothing heard".to_owned(),
+        (None, _) => "no audio".to_owned(),
     }
 }

@@ -1,9 +1,9 @@
-//! A whole call between two stacks over a real network with everything logged that can be, and
-//! nothing in it that should not be read.
+//! A whole call between two stacks over a real network with all logs enabled, in which no secret
+//! appears.
 
-mod foreign;
-mod overheard;
+mod capturing_backends;
 mod secrets;
+mod untrusted_text;
 
 use std::io;
 use std::path::Path;
@@ -17,17 +17,17 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::lines;
 use crate::backends::{self, DEMO_TRANSPORTS};
-use overheard::{ListeningSignaling, ListeningTransport, Overheard};
+use capturing_backends::{CapturedSecrets, CapturingSignaling, CapturingTransport};
 use secrets::Secrets;
 
-/// How long anything may take, on a machine that is busy with other tests.
+/// Timeout of every wait, on a machine that runs other tests.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Fewer lines at trace would not be a whole call.
+/// Minimum number of trace lines of a whole call.
 const FEWEST: usize = 30;
-/// Steps of a call that is told from its beginning to its end.
+/// Steps of a call that must be logged.
 const STEPS: [&str; 5] = ["kind=Offer", "kind=Link", "\"connected\"", "\"participant_joined\"", "\"call_ended\""];
 
-/// What was logged.
+/// Captured log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -49,7 +49,7 @@ impl io::Write for Log {
     }
 }
 
-/// Two logs of one call: as it is by default, and with all that can be asked for.
+/// Two logs of one call: with the default settings, and with all that can be enabled.
 #[test]
 fn a_call_logged_at_trace_shows_no_keys_no_passwords_and_no_addresses() {
     let (plain, open) = (Log::default(), Log::default());
@@ -67,17 +67,21 @@ fn a_call_logged_at_trace_shows_no_keys_no_passwords_and_no_addresses() {
     let (plain_lines, open_lines) = (plain.lines(), open.lines());
 
     let of_blink = plain_lines.iter().filter(|line| line.contains(" TRACE ") && line.contains(" blink_engine::"));
-    assert!(of_blink.count() >= FEWEST, "a whole call is told at trace:\n{}", plain_lines.join("\n"));
+    assert!(of_blink.count() >= FEWEST, "a whole call is logged at trace:\n{}", plain_lines.join("\n"));
     for step in STEPS {
-        assert!(plain_lines.iter().any(|line| line.contains(step)), "{step} is told:\n{}", plain_lines.join("\n"));
+        assert!(
+            plain_lines.iter().any(|line| line.contains(step)),
+            "{step} is not logged:\n{}",
+            plain_lines.join("\n")
+        );
     }
     for line in &plain_lines {
         assert_eq!(secrets.found_in(line), None, "{line}");
         assert_eq!(secrets.address_in(line), None, "{line}");
     }
 
-    // Asked for, there are addresses, at debug and below only; and what was looked for is what the
-    // libraries show.
+    // With the settings enabled, addresses appear at debug and below only; and the secrets of this
+    // test appear in the libraries' lines, so that the test can find them.
     let with_address: Vec<_> = open_lines.iter().filter(|line| secrets.address_in(line).is_some()).collect();
     assert!(with_address.iter().any(|line| line.contains(" blink_signaling_libp2p")), "{with_address:#?}");
     assert!(with_address.iter().all(|line| line.contains("DEBUG ") || line.contains("TRACE ")), "{with_address:#?}");
@@ -85,8 +89,7 @@ fn a_call_logged_at_trace_shows_no_keys_no_passwords_and_no_addresses() {
     let shown = open_lines.iter().find(|line| secrets.found_in(line).is_some());
     assert!(shown.is_some(), "libraries show what this test looks for");
 
-    // Whatever the engine would log of these, it would be found, or be taken out for what it looks
-    // like.
+    // Verify that each secret would be detected or redacted if the engine logged it.
     for secret in secrets.written() {
         tracing::trace!(target: "blink_engine::test", "a slip: {secret}");
         let slip = plain.lines().pop().unwrap_or_default();
@@ -94,18 +97,18 @@ fn a_call_logged_at_trace_shows_no_keys_no_passwords_and_no_addresses() {
     }
 }
 
-/// Alice calls Bob, they hear each other, one mutes, and Alice leaves.
+/// Runs a call: Alice calls Bob, both receive audio, one mutes, and Alice leaves.
 async fn call(directory: &Path) -> Secrets {
-    let overheard = Overheard::default();
+    let captured = CapturedSecrets::default();
     let (mut alice, mut bob) =
-        (Person::start(directory, 0, &overheard).await, Person::start(directory, 1, &overheard).await);
+        (TestEngine::start(directory, 0, &captured).await, TestEngine::start(directory, 1, &captured).await);
     let addresses = [alice.blink.addresses().await.unwrap(), bob.blink.addresses().await.unwrap()].concat();
     alice.blink.connect(&addresses[addresses.len() - 1]).await.unwrap();
     let call = alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.sees(|event| matches!(event, Event::IncomingCall { .. })).await;
     bob.blink.answer_call(call).await.unwrap();
-    for person in [&mut alice, &mut bob] {
-        person.sees(|event| matches!(event, Event::MediaStarted { .. })).await;
+    for engine in [&mut alice, &mut bob] {
+        engine.sees(|event| matches!(event, Event::MediaStarted { .. })).await;
     }
     alice.blink.set_muted(true).await.unwrap();
     bob.sees(|event| matches!(event, Event::ParticipantStateChanged { .. })).await;
@@ -113,17 +116,17 @@ async fn call(directory: &Path) -> Secrets {
     bob.sees(|event| matches!(event, Event::CallEnded { .. })).await;
     alice.blink.shutdown().await;
     bob.blink.shutdown().await;
-    Secrets::of([&alice.identity, &bob.identity], &addresses, &overheard)
+    Secrets::of([&alice.identity, &bob.identity], &addresses, &captured)
 }
 
-struct Person {
+struct TestEngine {
     identity: Identity,
     blink: Blink,
     events: Events,
 }
 
-impl Person {
-    async fn start(directory: &Path, number: usize, overheard: &Overheard) -> Self {
+impl TestEngine {
+    async fn start(directory: &Path, number: usize, captured: &CapturedSecrets) -> Self {
         let registry = Registry::discovered().unwrap();
         let heard = directory.join(format!("heard-{number}.wav"));
         let configuration: Configuration = backends::demonstration(backends::configuration(&registry))
@@ -141,8 +144,8 @@ impl Person {
         let identity = Identity::from_seed(&seed);
         let blink = Blink::builder(&configuration)
             .identity(identity.clone())
-            .transport(Arc::new(ListeningTransport { inner: transport, overheard: overheard.clone() }))
-            .signaling(Arc::new(ListeningSignaling { inner: signaling, overheard: overheard.clone() }))
+            .transport(Arc::new(CapturingTransport { inner: transport, captured: captured.clone() }))
+            .signaling(Arc::new(CapturingSignaling { inner: signaling, captured: captured.clone() }))
             .start()
             .await
             .unwrap();

@@ -1,7 +1,8 @@
-//! IVF, the simplest container of VP8: a header of 32 bytes, then each frame behind one of 12.
+//! IVF, a simple container for VP8: a header of 32 bytes, then each frame after a header of 12
+//! bytes.
 
-/// The header for a file that begins with this key frame, whose header holds the size (RFC 6386
-/// §9.1). The clock is RTP's of 90 kHz; the number of frames is left open.
+/// File header for a stream that begins with this key frame, which contains the size (RFC 6386
+/// §9.1). The clock is RTP's 90 kHz; the number of frames is 0, which readers ignore.
 pub(super) fn header(key_frame: &[u8]) -> [u8; 32] {
     let mut header = [0; 32];
     header[..4].copy_from_slice(b"DKIF");
@@ -15,7 +16,7 @@ pub(super) fn header(key_frame: &[u8]) -> [u8; 32] {
     header
 }
 
-/// Header of a frame: its length in bytes and its time, which does not wrap.
+/// Frame header: length in bytes, and time, which does not wrap.
 pub(super) fn frame_header(length: usize, timestamp: u64) -> [u8; 12] {
     let mut header = [0; 12];
     let length = u32::try_from(length).unwrap_or(u32::MAX);

@@ -1,13 +1,14 @@
-//! Two people who call each other at the same time.
+//! Glare between two processes.
 
 use std::net::TcpListener;
 use std::path::Path;
 
 use crate::program::{Ended, Program, run};
 
-/// Runs `blink call` on both sides, each to the other, until one of the two ids was given up.
+/// Runs `blink call` on both sides towards each other, until glare has replaced one of the two
+/// calls.
 #[test]
-fn two_who_call_each_other_talk_in_one_call_and_both_end_after_their_time() {
+fn glare_results_in_one_call_that_both_sides_end_after_their_time() {
     let directory = tempfile::tempdir().unwrap();
     let dids = ["a", "b"].map(|name| {
         let id = run(directory.path(), &["id", "--json", "--set", &format!("data_dir={name}")]);
@@ -28,7 +29,7 @@ fn two_who_call_each_other_talk_in_one_call_and_both_end_after_their_time() {
             return;
         }
     }
-    panic!("the calls never crossed");
+    panic!("no glare in three attempts");
 }
 
 fn start(directory: &Path, one: usize, other: &str, ports: [u16; 2]) -> Program {
@@ -46,7 +47,7 @@ fn start(directory: &Path, one: usize, other: &str, ports: [u16; 2]) -> Program 
     Program::start(directory, &arguments)
 }
 
-/// Two ports that were free just now.
+/// Two ports that were just free.
 fn free_ports() -> [u16; 2] {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())

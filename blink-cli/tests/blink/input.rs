@@ -1,4 +1,4 @@
-//! What cannot be used is refused with status 2 and one line that names it.
+//! Invalid input: status 2, and one line that names it.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -7,8 +7,8 @@ use crate::program::{Program, run};
 
 const DID: &str = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp";
 
-/// Runs the arguments with and without `--json`: status 2, one line of errors with all of `named`,
-/// nothing on stdout but the same as JSON.
+/// Runs the arguments with and without `--json`: status 2, one error line that contains all of
+/// `named`, and nothing on stdout but the same error as JSON.
 fn refused(directory: &Path, arguments: &[&str], named: &[&str]) {
     let plain = run(directory, arguments);
     assert_eq!((plain.status, plain.lines.len()), (2, 0), "{arguments:?}: {plain:?}");
@@ -23,7 +23,7 @@ fn refused(directory: &Path, arguments: &[&str], named: &[&str]) {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_used_is_named_with_where_it_was_set() {
+fn invalid_settings_are_named_with_their_source() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("odd.toml");
     std::fs::write(&file, "[call]\nring_tine = \"20s\"\n").unwrap();
@@ -45,7 +45,7 @@ fn a_configuration_that_cannot_be_used_is_named_with_where_it_was_set() {
 }
 
 #[test]
-fn a_blink_toml_in_the_working_directory_is_read_and_its_faults_are_named() {
+fn blink_toml_in_the_working_directory_is_read_and_its_errors_are_named() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("blink.toml"), "transport = \"nope\"\n").unwrap();
     refused(directory.path(), &["config"], &["nope", "blink.toml"]);
@@ -53,7 +53,7 @@ fn a_blink_toml_in_the_working_directory_is_read_and_its_faults_are_named() {
     refused(directory.path(), &["listen"], &["not TOML", "blink.toml"]);
 }
 
-/// It is read for the log and for the command; a pipe can be read once.
+/// The file is used for the log and for the command, but a pipe can be read only once.
 #[cfg(unix)]
 #[test]
 fn a_configuration_may_come_from_a_pipe() {
@@ -69,7 +69,7 @@ fn a_configuration_may_come_from_a_pipe() {
 
 #[cfg(unix)]
 #[test]
-fn a_blink_toml_that_others_can_write_is_refused_unless_it_is_named() {
+fn blink_toml_writable_by_others_is_refused_unless_named() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("blink.toml");
@@ -80,7 +80,7 @@ fn a_blink_toml_that_others_can_write_is_refused_unless_it_is_named() {
 }
 
 #[test]
-fn an_environment_that_cannot_be_used_is_named_and_keeps_nothing() {
+fn invalid_environment_variables_are_named_and_nothing_is_written() {
     let directory = tempfile::tempdir().unwrap();
     let id = |name, value| Program::start_in(directory.path(), &["id"], &[(name, value)]).end();
     let empty = id("BLINK_DATA_DIR", "");
@@ -91,10 +91,10 @@ fn an_environment_that_cannot_be_used_is_named_and_keeps_nothing() {
 }
 
 #[test]
-fn speech_that_cannot_be_read_is_named_before_anything_starts() {
+fn unreadable_speech_files_are_named_before_the_start() {
     let directory = tempfile::tempdir().unwrap();
     let text = directory.path().join("text.wav");
-    std::fs::write(&text, "this is no sound").unwrap();
+    std::fs::write(&text, "not audio").unwrap();
     let short = directory.path().join("short.wav");
     write_wav(&short, 48_000, 4_800);
     let strange = directory.path().join("strange.wav");
@@ -120,7 +120,7 @@ fn write_wav(path: &Path, sample_rate: u32, samples: usize) {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_is_named() {
+fn unwritable_directories_are_named() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("file"), "").unwrap();
     for arguments in [&["demo"][..], &["listen"], &["call", DID]] {
@@ -129,7 +129,7 @@ fn a_directory_that_cannot_be_written_is_named() {
 }
 
 #[test]
-fn targets_and_numbers_that_make_no_sense_are_named() {
+fn invalid_targets_and_numbers_are_named() {
     let directory = tempfile::tempdir().unwrap();
     refused(directory.path(), &["call", "bob"], &["bob", "DID@ADDRESS"]);
     refused(directory.path(), &["call", "did:key:z6Mkbroken@/ip4/127.0.0.1/tcp/1"], &["z6Mkbroken"]);
@@ -144,7 +144,7 @@ fn targets_and_numbers_that_make_no_sense_are_named() {
 }
 
 #[test]
-fn sides_that_can_never_meet_are_told_so_at_once() {
+fn incompatible_sides_are_refused_before_the_start() {
     let directory = tempfile::tempdir().unwrap();
     refused(directory.path(), &["demo", "--a", "transport=memory"], &["`memory`", "`str0m`"]);
     refused(directory.path(), &["demo", "--b", "signaling=memory"], &["`libp2p`", "`memory`"]);
@@ -153,7 +153,7 @@ fn sides_that_can_never_meet_are_told_so_at_once() {
 }
 
 #[test]
-fn an_address_that_cannot_be_read_is_named() {
+fn invalid_addresses_are_named() {
     let directory = tempfile::tempdir().unwrap();
     refused(directory.path(), &["call", &format!("{DID}@somewhere")], &["somewhere"]);
 }
@@ -182,7 +182,7 @@ fn a_data_directory_in_use_is_named() {
 }
 
 #[test]
-fn unknown_options_are_named_and_json_says_so_too() {
+fn unknown_options_are_named_in_text_and_json() {
     let directory = tempfile::tempdir().unwrap();
     let ended = run(directory.path(), &["demo", "--loud", "--json"]);
     assert_eq!(ended.status, 2);

@@ -1,12 +1,12 @@
-//! Ctrl-C at any point, on either side: the other one sees it, and files are whole.
+//! Ctrl-C in every phase, on either side: the other side is informed, and files are complete.
 
 use std::path::Path;
 use std::time::Instant;
 
-use crate::calls::{call, is_heard, listen};
+use crate::call_command::{call, is_heard, listen};
 use crate::program::{Program, SEEN};
 
-/// Interrupts a program and waits for the event that tells the other one.
+/// Interrupts a program and waits for the resulting event of the other one.
 fn interrupt(program: &Program, other: &mut Program, event: &str) -> serde_json::Value {
     let at = Instant::now();
     program.interrupt();
@@ -16,7 +16,7 @@ fn interrupt(program: &Program, other: &mut Program, event: &str) -> serde_json:
 }
 
 #[test]
-fn a_caller_interrupted_while_it_rings_takes_its_offer_back() {
+fn interrupting_a_ringing_caller_cancels_the_call() {
     let directory = tempfile::tempdir().unwrap();
     let (mut listener, address) = listen(directory.path(), &[]);
     let mut caller = call(directory.path(), &[&address]);
@@ -31,7 +31,7 @@ fn a_caller_interrupted_while_it_rings_takes_its_offer_back() {
 }
 
 #[test]
-fn a_listener_interrupted_while_it_rings_rejects() {
+fn interrupting_a_ringing_listener_rejects_the_call() {
     let directory = tempfile::tempdir().unwrap();
     let (mut listener, address) = listen(directory.path(), &[]);
     let mut caller = call(directory.path(), &[&address]);
@@ -43,7 +43,7 @@ fn a_listener_interrupted_while_it_rings_rejects() {
 }
 
 #[test]
-fn a_caller_interrupted_in_the_call_leaves_and_both_files_are_whole() {
+fn interrupting_a_caller_in_a_call_leaves_and_completes_both_files() {
     let directory = tempfile::tempdir().unwrap();
     let (mut listener, caller) = talking(directory.path());
     assert_eq!(interrupt(&caller, &mut listener, "call_ended")["reason"], "remote_left");
@@ -56,7 +56,7 @@ fn a_caller_interrupted_in_the_call_leaves_and_both_files_are_whole() {
 }
 
 #[test]
-fn a_listener_interrupted_in_the_call_leaves_and_both_files_are_whole() {
+fn interrupting_a_listener_in_a_call_leaves_and_completes_both_files() {
     let directory = tempfile::tempdir().unwrap();
     let (listener, mut caller) = talking(directory.path());
     assert_eq!(interrupt(&listener, &mut caller, "call_ended")["reason"], "remote_left");
@@ -69,8 +69,8 @@ fn a_listener_interrupted_in_the_call_leaves_and_both_files_are_whole() {
     is_heard(&directory.path().join("l/heard-1.wav"));
 }
 
-/// Whatever phase of the call it hits: who is interrupted exits with 130, and the other one is free
-/// for the next call.
+/// In every phase of the call: the interrupted program exits with 130, and the listener is free for
+/// the next call.
 #[test]
 fn a_caller_interrupted_at_any_time_leaves_the_listener_free() {
     let directory = tempfile::tempdir().unwrap();
@@ -80,7 +80,8 @@ fn a_caller_interrupted_at_any_time_leaves_the_listener_free() {
         std::thread::sleep(std::time::Duration::from_millis(milliseconds));
         caller.interrupt();
         let ended = caller.end();
-        // In the first moments nobody catches the signal yet, and the program ends by it.
+        // In the first moments no signal handler is installed, and the signal itself ends the
+        // program.
         assert!([130, -1].contains(&ended.status), "after {milliseconds} ms: {ended:#?}");
     }
     let next = call(directory.path(), &[&address, "--seconds", "1"]).end();
@@ -89,14 +90,14 @@ fn a_caller_interrupted_at_any_time_leaves_the_listener_free() {
     assert_eq!(listener.end().status, 130);
 }
 
-/// A listener and a caller who have talked for a while, each into a file.
+/// Starts a listener and a caller who have talked for a while, each recording to a file.
 fn talking(directory: &Path) -> (Program, Program) {
     let speech = ["--set", "microphone=speech"];
     let (mut listener, address) = listen(directory, &[&["--answer", "--out", "l"], &speech[..]].concat());
     let mut caller = call(directory, &[&[&address, "--out", "c"], &speech[..]].concat());
     caller.event("media_started");
     listener.event("media_started");
-    // The time it takes to say something.
+    // Wait until some speech is recorded.
     std::thread::sleep(std::time::Duration::from_millis(1_500));
     (listener, caller)
 }

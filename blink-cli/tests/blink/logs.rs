@@ -1,14 +1,14 @@
-//! What the program writes to its log.
+//! Tests of the log output.
 
 use std::time::Duration;
 
 use crate::program::Program;
 
-/// A run of a few seconds, on a machine that is busy with other tests.
+/// Timeout of a run of a few seconds, on a machine that runs other tests.
 const RUN: Duration = Duration::from_secs(90);
-/// Nothing of a description or a candidate is logged.
+/// Parts of descriptions and candidates, which must not be logged.
 const NEVER: [&str; 5] = ["ice-pwd", "ice-ufrag", "fingerprint:", "candidate:", "ufrag"];
-/// Where both nodes of a demonstration listen.
+/// Listen address of both nodes of a demo.
 const ADDRESS: &str = "127.0.0.1";
 
 fn demonstration_at_trace(arguments: &[&str]) -> Vec<String> {
@@ -26,7 +26,7 @@ fn demonstration_at_trace(arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_demonstration_at_trace_shows_no_addresses_and_nothing_of_libraries() {
+fn trace_logs_have_no_addresses_and_no_library_lines() {
     for line in demonstration_at_trace(&[]) {
         assert!(!line.contains(ADDRESS), "{line}");
         let of_blink = line.contains(" blink_") || line.contains(" blink:");
@@ -35,7 +35,7 @@ fn a_demonstration_at_trace_shows_no_addresses_and_nothing_of_libraries() {
 }
 
 #[test]
-fn addresses_are_shown_where_they_are_asked_for_at_debug_and_below() {
+fn addresses_are_logged_at_debug_and_below_if_enabled() {
     let lines = demonstration_at_trace(&["--set", "log.addresses=true"]);
     let with_address: Vec<_> = lines.iter().filter(|line| line.contains(ADDRESS)).collect();
     assert!(!with_address.is_empty(), "{lines:#?}");

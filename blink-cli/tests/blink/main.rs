@@ -1,11 +1,11 @@
-//! The program as its users run it.
+//! Tests of the program as its users run it.
 
-mod bench;
-mod calls;
-mod demo;
+mod bench_command;
+mod call_command;
+mod demo_command;
 mod glare;
 mod input;
-mod inspect;
+mod inspect_command;
 mod interrupts;
 mod logs;
 #[allow(dead_code, reason = "the tests of nodes use the rest")]

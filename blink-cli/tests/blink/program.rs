@@ -1,4 +1,4 @@
-//! Running the program, with deadlines.
+//! Runs the program, with deadlines.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long anything may take that should happen soon. Generous: other tests use the processor too.
+/// Timeout of anything that should happen soon, on a machine that runs other tests.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-/// How long the other side may take to see that somebody left: 1 s on an idle machine.
+/// Timeout until the other side detects that one left: 1 s on an idle machine.
 pub(crate) const SEEN: Duration = Duration::from_secs(5);
 
-/// A node that only this machine can reach and nobody finds.
+/// Settings of a node on this machine that no other node discovers.
 pub(crate) const ALONE: [&str; 10] = [
     "--set",
     r#"signalings.libp2p.listen=["/ip4/127.0.0.1/tcp/0"]"#,
@@ -28,7 +28,7 @@ pub(crate) const ALONE: [&str; 10] = [
     r#"ice.interfaces=["127.0.0.1"]"#,
 ];
 
-/// A running program. It is killed when dropped.
+/// A running program, killed on drop.
 pub(crate) struct Program {
     child: Child,
     input: Option<ChildStdin>,
@@ -37,7 +37,7 @@ pub(crate) struct Program {
     errors: Option<JoinHandle<String>>,
 }
 
-/// A program that has ended.
+/// A program that has exited.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: i32,
@@ -46,12 +46,12 @@ pub(crate) struct Ended {
 }
 
 impl Program {
-    /// Starts `blink` in a directory, without the configuration of whoever runs the tests.
+    /// Starts `blink` in a directory, without the user's configuration.
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
         Self::start_in(directory, arguments, &[])
     }
 
-    /// The same, in an environment with more variables.
+    /// Starts `blink` with additional environment variables.
     pub(crate) fn start_in(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         Self::start_command(Command::new(env!("CARGO_BIN_EXE_blink")), directory, arguments, environment)
     }
@@ -96,17 +96,17 @@ impl Program {
         writeln!(self.input.as_mut().expect("stdin is open"), "{line}").expect("the program reads");
     }
 
-    /// Types bytes that need not be text.
+    /// Types bytes, which need not be text.
     pub(crate) fn type_bytes(&mut self, bytes: &[u8]) {
         self.input.as_mut().expect("stdin is open").write_all(bytes).expect("the program reads");
     }
 
-    /// Ends the input, as `</dev/null` does.
+    /// Closes the input, as `</dev/null` does.
     pub(crate) fn type_nothing(&mut self) {
         self.input = None;
     }
 
-    /// Waits for a line of whatever form.
+    /// Waits for a line that matches.
     pub(crate) fn line(&mut self, what: &str, is: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + SOON;
         loop {
@@ -122,12 +122,12 @@ impl Program {
         }
     }
 
-    /// Waits for an event of JSON.
+    /// Waits for a JSON event.
     pub(crate) fn event(&mut self, name: &str) -> Value {
         self.event_within(name, SOON)
     }
 
-    /// Waits for an event of JSON that should come within a time.
+    /// Waits for a JSON event, with a timeout.
     pub(crate) fn event_within(&mut self, name: &str, limit: Duration) -> Value {
         let deadline = Instant::now() + limit;
         loop {
@@ -144,8 +144,8 @@ impl Program {
         }
     }
 
-    /// Ends the program as Ctrl-C does. By another signal where SIGINT is ignored, as by what a
-    /// shell starts in the background: the program inherits that.
+    /// Interrupts the program as Ctrl-C does, or with SIGTERM if the tests run with SIGINT ignored,
+    /// which the program inherits.
     pub(crate) fn interrupt(&self) {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored =
@@ -153,18 +153,18 @@ impl Program {
         self.signal(if ignored.is_some_and(|ignored| ignored & 0b10 != 0) { "TERM" } else { "INT" });
     }
 
-    /// Sends a signal. The shell's own `kill` is everywhere.
+    /// Sends a signal with the shell's `kill`, which every system has.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status();
         assert!(status.expect("there is a shell").success());
     }
 
-    /// Waits for the end.
+    /// Waits for the exit.
     pub(crate) fn end(mut self) -> Ended {
         self.end_within(SOON)
     }
 
-    /// Waits for the end, which should come within a time.
+    /// Waits for the exit, with a timeout.
     pub(crate) fn end_within(&mut self, limit: Duration) -> Ended {
         let deadline = Instant::now() + limit;
         loop {
@@ -174,7 +174,7 @@ impl Program {
                 Err(RecvTimeoutError::Timeout) => panic!("no end within {limit:?}; seen: {:#?}", self.seen),
             }
         }
-        // Its output has ended, so it is about to.
+        // Its output has ended, so that it is about to exit.
         let status = self.child.wait().expect("the program can be waited for");
         let errors = self.errors.take().expect("waited for once").join().expect("errors were read");
         Ended { status: status.code().unwrap_or(-1), lines: std::mem::take(&mut self.seen), errors }
@@ -183,21 +183,21 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It has ended where the test passed.
+        // It has already exited if the test passed.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
 impl Ended {
-    /// The last line of stdout, as JSON.
+    /// Last line of stdout, as JSON.
     pub(crate) fn last(&self) -> Value {
         let line = self.lines.last().unwrap_or_else(|| panic!("nothing was printed; errors: {}", self.errors));
         serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 }
 
-/// Runs `blink` to its end.
+/// Runs `blink` to its exit.
 pub(crate) fn run(directory: &Path, arguments: &[&str]) -> Ended {
     Program::start(directory, arguments).end()
 }

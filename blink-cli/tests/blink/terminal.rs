@@ -1,23 +1,23 @@
-//! Keyboard input, signals of a closing terminal, and output to it.
+//! Keyboard input, signals of a closing terminal, and terminal output.
 
 use std::path::{Path, PathBuf};
 
-use crate::calls::{call, listen};
+use crate::call_command::{call, listen};
 use crate::program::{ALONE, Program, run};
 
-/// Clipboard, title, colour, a forged line, an 8-bit CSI, a right-to-left override, something
-/// invisible, a separator of lines.
+/// Clipboard, title, colour, a forged line, an 8-bit CSI, a right-to-left override, an invisible
+/// character, a line separator.
 const HOSTILE: &str =
     "\u{1b}]52;c;Zm9v\u{7}\u{1b}]0;t\u{7}\u{1b}[31m\n   0.000 s  connected\u{9b}2J\u{202e}\u{200b}\u{2028}";
 
-/// Nothing in a line acts on the terminal or hides.
+/// Whether a line has no effect on the terminal, and nothing hidden.
 fn is_harmless(line: &str) -> bool {
     line.chars()
         .all(|c| !c.is_control() && !matches!(u32::from(c), 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f))
 }
 
 #[test]
-fn a_line_that_is_no_text_does_not_end_the_keyboard() {
+fn an_invalid_line_does_not_stop_keyboard_input() {
     let directory = tempfile::tempdir().unwrap();
     let (mut listener, address) = listen(directory.path(), &[]);
     let mut caller = call(directory.path(), &[&address]);
@@ -38,7 +38,7 @@ fn a_line_that_is_no_text_does_not_end_the_keyboard() {
 #[test]
 fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     let directory = tempfile::tempdir().unwrap();
-    // As `nohup` does, and a shell without job control for what runs in the background.
+    // As `nohup` and a shell without job control do.
     let arguments = [&["listen", "--json", "--answer"], &ALONE[..]].concat();
     let mut listener = Program::start_ignoring(directory.path(), "HUP INT", &arguments);
     let listening = listener.event("listening");
@@ -53,7 +53,7 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
 }
 
 #[test]
-fn a_call_that_was_not_named_is_not_joined() {
+fn only_a_named_call_is_joined() {
     let directory = tempfile::tempdir().unwrap();
     let (mut bob, bobs) = listen(directory.path(), &[]);
     let (carol, carols) = listen(directory.path(), &["--answer"]);
@@ -63,7 +63,7 @@ fn a_call_that_was_not_named_is_not_joined() {
     bob.event("incoming_call");
     bob.type_line("n");
     alice.event("participant_joined");
-    // A group's call that this person was not in: it is named, and joined by its number only.
+    // A group call that this participant was not in is listed, and joined by its number only.
     bob.type_line("j");
     assert_eq!(bob.event("ongoing")["calls"].as_array().unwrap().len(), 1);
     for unknown in ["j 0", "j 2", "j x"] {
@@ -79,7 +79,7 @@ fn a_call_that_was_not_named_is_not_joined() {
 }
 
 #[test]
-fn a_word_answers_the_call_that_was_named_and_no_other() {
+fn an_answer_applies_only_to_the_call_of_the_prompt() {
     let directory = tempfile::tempdir().unwrap();
     let (mut listener, address) = listen(directory.path(), &[]);
     let first = call(directory.path(), &[&address]);
@@ -89,7 +89,7 @@ fn a_word_answers_the_call_that_was_named_and_no_other() {
     first.interrupt();
     assert_eq!(first.end().status, 130);
     listener.event("call_cancelled");
-    // This `y` was meant for the one that gave up.
+    // This `y` was meant for the call that was cancelled.
     listener.type_line("y");
     listener.event("refused");
     listener.type_line("y");
@@ -101,11 +101,11 @@ fn a_word_answers_the_call_that_was_named_and_no_other() {
 }
 
 #[test]
-fn nothing_that_is_given_on_the_command_line_or_in_files_acts_on_the_terminal() {
+fn arguments_and_files_have_no_effect_on_the_terminal() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
-    std::fs::write(path.join(format!("{HOSTILE}.wav")), "this is no sound").unwrap();
-    // An IVF file (`DKIF`, version 0, 32 bytes of header) whose codec is an escape sequence.
+    std::fs::write(path.join(format!("{HOSTILE}.wav")), "not audio").unwrap();
+    // An IVF file (`DKIF`, version 0, header of 32 bytes) whose codec is an escape sequence.
     let header = [&b"DKIF\0\0\x20\0\x1b[2J"[..], &[0; 20]].concat();
     std::fs::write(path.join(format!("{HOSTILE}.ivf")), header).unwrap();
     let toml = serde_json::json!(HOSTILE);
@@ -147,10 +147,9 @@ fn nothing_that_is_given_on_the_command_line_or_in_files_acts_on_the_terminal() 
     }
 }
 
-/// Nothing but the modules listed here writes to the terminal, so that the test above covers all
-/// output.
+/// Only the modules listed here write to the terminal, so that the test above covers all output.
 #[test]
-fn the_program_prints_in_one_place_only() {
+fn all_output_goes_through_the_output_module() {
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
     sources(&source, &mut |path, text| {
@@ -163,10 +162,10 @@ fn the_program_prints_in_one_place_only() {
     found.sort();
     found.dedup();
     let expected = [
-        // Lines of the log, whose fields are escaped, and whether there is a terminal.
+        // Log lines, whose fields are escaped, and the test for a terminal.
         ("log.rs", "io::stderr"),
         ("log.rs", "stderr()"),
-        // clap's own words about arguments that were escaped.
+        // clap's messages about escaped arguments.
         ("main.rs", ".print()"),
         ("main.rs", "stderr()"),
         ("output.rs", "io::stderr"),

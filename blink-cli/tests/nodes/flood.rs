@@ -1,4 +1,4 @@
-//! A flood of messages into somebody's inbox while somebody known calls.
+//! Flood of messages to an inbox during calls of a known caller.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,31 +17,31 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::person::Person;
+use crate::test_engine::TestEngine;
 
-/// Calls of the flood that every run of the tests sees; `BLINK_FLOOD_CALLS` makes them more.
+/// Calls during the flood; `BLINK_FLOOD_CALLS` overrides it.
 const CALLS: u32 = 12;
-/// Messages of both attackers together in a second.
+/// Messages per second of both attackers together.
 const RATE: u64 = 1_000;
-/// Messages after which a reader that does not read has lost some.
+/// Number of messages after which a subscription that is not read has lost some.
 const ENOUGH: u64 = 1_000;
 
-/// Half of the flood is garbage, half is a stranger's sound letter again and again, from two nodes
-/// each. Of a hundred calls 99 have to be set up; of these few all.
+/// Half of the flood is garbage, half is a repeated valid message of a stranger, from two nodes
+/// each. 99 % of the calls must be set up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_known_caller_gets_through_a_flood_and_what_is_lost_is_told() {
+async fn a_known_caller_gets_through_a_flood_and_losses_are_reported() {
     let calls = std::env::var("BLINK_FLOOD_CALLS").map_or(CALLS, |calls| calls.parse().expect("a number of calls"));
     let node = Arc::new(IpfsSignaling::start(ipfs()).await.unwrap());
-    let mut bob = Person::with_node("bob", &["transport=str0m", "signaling=ipfs"], node.clone()).await;
-    let mut alice = Person::start("alice", &["transport=str0m", "signaling=libp2p"]).await;
+    let mut bob = TestEngine::with_node("bob", &["transport=str0m", "signaling=ipfs"], node.clone()).await;
+    let mut alice = TestEngine::start("alice", &["transport=str0m", "signaling=libp2p"]).await;
     bob.blink.set_known_people([alice.blink.did()]).await.unwrap();
     alice.blink.connect(&bob.address().await).await.unwrap();
 
     let inbox = inbox_topic(&bob.blink.did());
     let fast = count(node.subscribe(&inbox).await.unwrap());
     let slow = node.subscribe(&inbox).await.unwrap();
-    let letter = letter_of_a_stranger(bob.blink.did()).await;
-    let flood = Flood::begin(&bob.address().await, inbox, letter).await;
+    let message = message_of_a_stranger(bob.blink.did()).await;
+    let flood = Flood::begin(&bob.address().await, inbox, message).await;
     let mut set_up = 0;
     for _ in 0..calls {
         set_up += u32::from(one_call(&mut alice, &mut bob).await);
@@ -63,8 +63,8 @@ async fn a_known_caller_gets_through_a_flood_and_what_is_lost_is_told() {
     }
 }
 
-/// Whether a call came about; it is over afterwards.
-async fn one_call(alice: &mut Person, bob: &mut Person) -> bool {
+/// Makes a call, and returns whether it was set up. It has ended afterwards.
+async fn one_call(alice: &mut TestEngine, bob: &mut TestEngine) -> bool {
     let offered = alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     let limit = Duration::from_secs(20);
     let rings = bob.sees_within(limit, |event| match event {
@@ -88,8 +88,7 @@ struct Tally {
     lagged: u64,
 }
 
-/// Reads as fast as it can until the node is shut down. What is to be thought of a message is the
-/// engine's to say.
+/// Counts deliveries until the node is shut down, without a verdict, which is left to the engine.
 fn count(mut subscription: Subscription) -> tokio::task::JoinHandle<Tally> {
     tokio::spawn(async move {
         let mut tally = Tally::default();
@@ -103,7 +102,7 @@ fn count(mut subscription: Subscription) -> tokio::task::JoinHandle<Tally> {
     })
 }
 
-/// Nodes that publish until they are told to end.
+/// Nodes that publish until they are stopped.
 struct Flood {
     attackers: Vec<tokio::task::JoinHandle<()>>,
     ends: Arc<AtomicBool>,
@@ -111,10 +110,10 @@ struct Flood {
 }
 
 impl Flood {
-    async fn begin(victim: &str, inbox: Topic, letter: Bytes) -> Self {
+    async fn begin(victim: &str, inbox: Topic, message: Bytes) -> Self {
         let (ends, sent) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let mut attackers = Vec::new();
-        let contents = [Bytes::from(vec![0x5a; 600]), letter];
+        let contents = [Bytes::from(vec![0x5a; 600]), message];
         for number in 0..4 {
             let node: Arc<dyn Signaling> = match number % 2 {
                 0 => Arc::new(Libp2pSignaling::start(libp2p()).await.unwrap()),
@@ -134,8 +133,8 @@ impl Flood {
                     for _ in 0..RATE / 100 / 4 + (number as u64 % 2) {
                         match node.publish(&inbox, content.clone()).await {
                             Ok(()) => sent.fetch_add(1, Ordering::Relaxed),
-                            // The victim does not take more, or does not listen to this node any
-                            // more.
+                            // The victim is overloaded, or has stopped accepting this node's
+                            // messages.
                             Err(error) if matches!(error.kind(), ErrorKind::Full | ErrorKind::NoSubscribers) => 0,
                             Err(error) => panic!("{error}"),
                         };
@@ -147,8 +146,8 @@ impl Flood {
         Self { attackers, ends, sent }
     }
 
-    /// Waits until so many messages were handed to the network: calls may be quicker, and nodes
-    /// that send garbage are shut out.
+    /// Waits until this many messages were handed to the network: calls may be faster, and nodes
+    /// that send garbage are disconnected.
     async fn until(&self, enough: u64) {
         let sending = async {
             let mut beat = interval(Duration::from_millis(10));
@@ -159,7 +158,7 @@ impl Flood {
         tokio::time::timeout(Duration::from_secs(60), sending).await.expect("the flood goes on");
     }
 
-    /// How many messages were handed to the network.
+    /// Stops, and returns the number of messages handed to the network.
     async fn end(self) -> u64 {
         self.ends.store(true, Ordering::Relaxed);
         for attacker in self.attackers {
@@ -169,28 +168,28 @@ impl Flood {
     }
 }
 
-/// A call that somebody offers, sealed for whoever is called, as it goes to the network.
-async fn letter_of_a_stranger(callee: Did) -> Bytes {
-    let post = Arc::new(Post::default());
-    let mallory = Person::with_node("mallory", &["transport=str0m", "signaling=libp2p"], post.clone()).await;
+/// Captures the sealed offer of a stranger to the callee.
+async fn message_of_a_stranger(callee: Did) -> Bytes {
+    let capturing = Arc::new(CapturingSignaling::default());
+    let mallory = TestEngine::with_node("mallory", &["transport=str0m", "signaling=libp2p"], capturing.clone()).await;
     mallory.blink.offer_call(&[callee], CallConfig::default()).await.unwrap();
     let inbox = inbox_topic(&callee);
     loop {
-        let letters = post.0.lock().unwrap().clone();
-        if let Some((_, letter)) = letters.into_iter().find(|(topic, _)| *topic == inbox) {
+        let messages = capturing.0.lock().unwrap().clone();
+        if let Some((_, message)) = messages.into_iter().find(|(topic, _)| *topic == inbox) {
             mallory.blink.shutdown().await;
-            return letter;
+            return message;
         }
         tokio::task::yield_now().await;
     }
 }
 
-/// Keeps what is published, and delivers nothing.
+/// Signaling backend that stores published messages, and delivers nothing.
 #[derive(Default)]
-struct Post(Mutex<Vec<(Topic, Bytes)>>);
+struct CapturingSignaling(Mutex<Vec<(Topic, Bytes)>>);
 
 #[async_trait]
-impl Signaling for Post {
+impl Signaling for CapturingSignaling {
     fn capabilities(&self) -> SignalingCapabilities {
         SignalingCapabilities { max_message: 16_384, ..SignalingCapabilities::default() }
     }

@@ -1,17 +1,17 @@
-//! A participant who chooses names that a terminal would act on.
+//! Participant with names that contain terminal escape sequences.
 
 use blink_api::TrackKind;
 use blink_engine::{CallConfig, Event, StreamConfig};
 
-use crate::person::Person;
 use crate::program::{ALONE, Program};
+use crate::test_engine::TestEngine;
 
-/// Clipboard, a forged line, an 8-bit CSI, a right-to-left override, something invisible: 64 bytes
-/// at most.
+/// Clipboard, a forged line, an 8-bit CSI, a right-to-left override, an invisible character: at
+/// most 64 bytes.
 const NAME: &str = "\u{1b}]52;c;Zm9v\u{7}\n   0.000 s  connected\u{9b}2J\u{202e}\u{200b}\u{2028}";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_that_others_choose_do_not_act_on_the_terminal() {
+async fn remote_names_have_no_effect_on_the_terminal() {
     let directory = tempfile::tempdir().unwrap();
     for json in [false, true] {
         let form: &[&str] = if json { &["--json"] } else { &[] };
@@ -20,7 +20,7 @@ async fn names_that_others_choose_do_not_act_on_the_terminal() {
         let line = listener.line("the address", |line| line.contains("/ip4/127.0.0.1/tcp/"));
         let target = line.split(['"', ' ']).find(|word| word.contains('@')).expect("it listens");
         let (did, address) = target.split_once('@').expect("just found");
-        let mut mallory = Person::start("mallory", &["transport=str0m", "signaling=libp2p"]).await;
+        let mut mallory = TestEngine::start("mallory", &["transport=str0m", "signaling=libp2p"]).await;
         mallory.blink.connect(address).await.unwrap();
         mallory.blink.offer_call(&[did.parse().unwrap()], CallConfig::default()).await.unwrap();
         mallory.sees("bob", |event| matches!(event, Event::ParticipantJoined { .. }).then_some(())).await;

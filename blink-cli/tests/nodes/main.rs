@@ -1,5 +1,4 @@
-//! People whose network is in trouble: nodes that end, stop and come back in the middle of a call,
-//! and floods.
+//! Signaling nodes that stop, crash and restart during a call, and floods.
 
 use blink_media_cpal_opus as _;
 use blink_media_synthetic as _;
@@ -11,7 +10,7 @@ use blink_transport_webrtc_rs as _;
 mod flood;
 mod hostile;
 mod middle;
-mod person;
 #[path = "../blink/program.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod program;
+mod test_engine;

@@ -1,5 +1,5 @@
-//! Two people who find each other only through a third node, which is killed, stopped and started
-//! again in the middle of their call.
+//! Two participants whose nodes are connected only through a third one, which is killed, suspended
+//! and restarted during their call.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,32 +8,32 @@ use blink_api::Did;
 use blink_engine::{CallConfig, Event};
 use serde_json::Value;
 
-use crate::person::{Person, is_state_of};
 use crate::program::{ALONE, Program};
+use crate::test_engine::{TestEngine, is_state_of};
 
-/// So many packets of 20 ms are enough to know that sound goes on.
+/// Packets of 20 ms that show that audio continues.
 const SOME: u64 = 50;
 const STOPPED: Duration = Duration::from_secs(5);
 
-/// Alice's node is the only one that Bob's and Carol's are connected to, and passes their gossip on
-/// because she is in the same call. She is a process of its own.
+/// Bob's and Carol's nodes are connected to Alice's only, which forwards their gossip because she
+/// is in the same call. Alice is a separate process.
 struct Group {
     alice: Program,
-    bob: Person,
-    carol: Person,
+    bob: TestEngine,
+    carol: TestEngine,
 }
 
 impl Group {
-    /// All three hear each other, and Bob has muted himself, which Carol knows.
+    /// Starts the call: all three hear each other, and Carol knows that Bob was muted.
     async fn meet(directory: &Path, signaling: &str) -> Self {
-        let mut bob = Person::start("bob", &["transport=str0m", "signaling=libp2p"]).await;
-        let mut carol = Person::start("carol", &["transport=webrtc-rs", "signaling=ipfs"]).await;
+        let mut bob = TestEngine::start("bob", &["transport=str0m", "signaling=libp2p"]).await;
+        let mut carol = TestEngine::start("carol", &["transport=webrtc-rs", "signaling=ipfs"]).await;
         let (to_bob, to_carol) = (bob.target().await, carol.target().await);
         let settings = Self::alices(signaling);
         let alice = [&["call", "--json", &to_bob, &to_carol], &ALONE[..], &Self::set(&settings)].concat();
         let mut alice = Program::start(directory, &alice);
-        for person in [&mut bob, &mut carol] {
-            answer(person).await;
+        for engine in [&mut bob, &mut carol] {
+            answer(engine).await;
         }
         let caller = alice.event("calling")["call"].clone();
         assert!(caller.is_string(), "{caller}");
@@ -61,15 +61,15 @@ impl Group {
         settings.iter().flat_map(|setting| ["--set", setting]).collect()
     }
 
-    /// Both hear each other, whatever became of the node between them.
+    /// Verifies that both hear each other, whatever the state of the node between them.
     async fn go_on_talking(&self) {
         self.bob.hears_on(self.carol.blink.did(), SOME).await;
         self.carol.hears_on(self.bob.blink.did(), SOME).await;
     }
 }
 
-/// Stopped for 5 s, she is lost and found again. What Carol says in the meantime reaches Bob beside
-/// her, on their data channel, and Alice afterwards.
+/// A node suspended for 5 s is reported lost and restored. Carol's state reaches Bob meanwhile over
+/// their data channel, and Alice afterwards.
 async fn a_node_in_the_middle_may_stop(signaling: &str) {
     let directory = tempfile::tempdir().unwrap();
     let mut group = Group::meet(directory.path(), signaling).await;
@@ -82,7 +82,7 @@ async fn a_node_in_the_middle_may_stop(signaling: &str) {
         is_told |= is_state_of(event, carol, |state| state.deafened);
         (is_lost && is_told).then_some(())
     });
-    // She stays stopped for so long at least.
+    // Keep it suspended for at least this time.
     tokio::join!(both, tokio::time::sleep(STOPPED));
     group.go_on_talking().await;
     group.alice.signal("CONT");
@@ -92,8 +92,8 @@ async fn a_node_in_the_middle_may_stop(signaling: &str) {
     group.go_on_talking().await;
 }
 
-/// Killed, she is missed by nobody's ears; started again she comes back into the call, and what was
-/// said meanwhile reaches everybody.
+/// A killed node interrupts no audio; once restarted it rejoins the call, and the current states
+/// reach all participants.
 async fn a_node_in_the_middle_may_be_killed_and_started_again(signaling: &str) {
     let directory = tempfile::tempdir().unwrap();
     let Group { alice, mut bob, mut carol } = Group::meet(directory.path(), signaling).await;
@@ -111,11 +111,11 @@ async fn a_node_in_the_middle_may_be_killed_and_started_again(signaling: &str) {
     let mut alice = Program::start(directory.path(), &again);
     let listening = alice.event("listening");
     let alices: Did = listening["did"].as_str().unwrap().parse().unwrap();
-    // Names the calls that go on, then joins the first.
+    // Lists the ongoing calls, then joins the first.
     alice.type_line("j");
     alice.type_line("j 1");
-    for person in [&mut bob, &mut carol] {
-        person.is_joined_by(vec![alices]).await;
+    for engine in [&mut bob, &mut carol] {
+        engine.is_joined_by(vec![alices]).await;
     }
     carol.sees_state_of(bob.blink.did(), "that Bob records", |state| state.recording).await;
     bob.sees_state_of(carol.blink.did(), "that Carol is deafened", |state| state.deafened).await;
@@ -124,34 +124,33 @@ async fn a_node_in_the_middle_may_be_killed_and_started_again(signaling: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_libp2p_node_in_the_middle_may_stop() {
+async fn a_libp2p_node_in_the_middle_may_be_suspended() {
     a_node_in_the_middle_may_stop("libp2p").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_ipfs_node_in_the_middle_may_stop() {
+async fn an_ipfs_node_in_the_middle_may_be_suspended() {
     a_node_in_the_middle_may_stop("ipfs").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_libp2p_node_in_the_middle_may_be_killed_and_started_again() {
+async fn a_libp2p_node_in_the_middle_may_be_killed_and_restarted() {
     a_node_in_the_middle_may_be_killed_and_started_again("libp2p").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_ipfs_node_in_the_middle_may_be_killed_and_started_again() {
+async fn an_ipfs_node_in_the_middle_may_be_killed_and_restarted() {
     a_node_in_the_middle_may_be_killed_and_started_again("ipfs").await;
 }
 
-/// Bob and Carol listen nowhere: both are reached only through a relay, a process that has nothing
-/// to do with their call.
+/// Bob and Carol do not listen: both are reachable only through a relay, an uninvolved process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_may_stop_be_killed_and_started_again() {
+async fn a_relay_may_be_suspended_killed_and_restarted() {
     let directory = tempfile::tempdir().unwrap();
     let (relay, at) = relay(directory.path(), "/ip4/127.0.0.1/tcp/0");
     let relays = format!(r#"signalings.ipfs.relays=["{at}"]"#);
     let hidden = ["transport=str0m", "signaling=ipfs", "signalings.ipfs.listen=[]", &relays];
-    let (mut bob, mut carol) = (Person::start("bob", &hidden).await, Person::start("carol", &hidden).await);
+    let (mut bob, mut carol) = (TestEngine::start("bob", &hidden).await, TestEngine::start("carol", &hidden).await);
     let (bobs, carols) = (bob.blink.did(), carol.blink.did());
     carol.blink.connect(&through_relay(&mut bob).await).await.unwrap();
     call(&carol, bobs).await;
@@ -170,7 +169,7 @@ async fn a_relay_may_stop_be_killed_and_started_again() {
 
     relay.signal("KILL");
     drop(relay);
-    // There is no other way between their nodes.
+    // There is no other path between their nodes.
     bob.sees_nodes(0).await;
     carol.sees_nodes(0).await;
     carol.blink.set_deafened(false).await.unwrap();
@@ -180,11 +179,11 @@ async fn a_relay_may_stop_be_killed_and_started_again() {
     let (listen, _) = at.split_once("/p2p/").unwrap();
     let (_relay, again) = self::relay(directory.path(), listen);
     assert_eq!(again, at);
-    // The relay's and the other's.
+    // The relay's node and the other participant's.
     bob.sees_nodes(2).await;
     carol.sees_nodes(2).await;
 
-    // And the next call is set up through it.
+    // The next call is set up through it.
     carol.blink.leave_call().await.unwrap();
     bob.sees("the end", |event| matches!(event, Event::CallEnded { .. }).then_some(())).await;
     call(&bob, carols).await;
@@ -193,12 +192,12 @@ async fn a_relay_may_stop_be_killed_and_started_again() {
 }
 
 #[test]
-fn whoever_listens_says_the_address_through_a_relay_once_there_is_one() {
+fn listen_prints_the_relayed_address_once_reserved() {
     let directory = tempfile::tempdir().unwrap();
     let (_relay, at) = relay(directory.path(), "/ip4/127.0.0.1/tcp/0");
     let relays = format!(r#"signalings.ipfs.relays=["{at}"]"#);
     let settings = ["--set", "signaling=ipfs", "--set", "signalings.ipfs.listen=[]", "--set", &relays];
-    // What comes last on a command line counts.
+    // The last setting on the command line takes precedence.
     let mut hidden = Program::start(directory.path(), &[&["listen", "--json"], &ALONE[..], &settings].concat());
     loop {
         let listening = hidden.event("listening");
@@ -210,7 +209,7 @@ fn whoever_listens_says_the_address_through_a_relay_once_there_is_one() {
     }
 }
 
-/// A node that serves as a relay and answers nobody, and its address.
+/// Starts a node that serves as a relay and answers no calls, and returns its address.
 fn relay(directory: &Path, listen: &str) -> (Program, String) {
     let listen = format!(r#"signalings.ipfs.listen=["{listen}"]"#);
     let settings =
@@ -222,30 +221,30 @@ fn relay(directory: &Path, listen: &str) -> (Program, String) {
     (relay, address.to_owned())
 }
 
-/// The address through the relay, once that has agreed.
-async fn through_relay(person: &mut Person) -> String {
+/// Waits for the address through the relay.
+async fn through_relay(engine: &mut TestEngine) -> String {
     loop {
-        if let Some(address) = person.blink.addresses().await.unwrap().pop() {
+        if let Some(address) = engine.blink.addresses().await.unwrap().pop() {
             return address;
         }
-        person.sees("the relay's consent", |event| matches!(event, Event::AddressesChanged).then_some(())).await;
+        engine.sees("the relay's consent", |event| matches!(event, Event::AddressesChanged).then_some(())).await;
     }
 }
 
-async fn call(caller: &Person, callee: Did) {
+async fn call(caller: &TestEngine, callee: Did) {
     caller.blink.offer_call(&[callee], CallConfig::default()).await.unwrap();
 }
 
-async fn answer(person: &mut Person) {
-    let call = person.sees("a call", |event| match event {
+async fn answer(engine: &mut TestEngine) {
+    let call = engine.sees("a call", |event| match event {
         Event::IncomingCall { call, .. } => Some(*call),
         _ => None,
     });
     let call = call.await;
-    person.blink.answer_call(call).await.unwrap();
+    engine.blink.answer_call(call).await.unwrap();
 }
 
-/// Reads events of a program until one says that somebody is in a state.
+/// Reads a program's events until one reports a participant's state.
 fn told_that(program: &mut Program, did: Did, state: &str) {
     loop {
         let event = program.event("participant_state_changed");

@@ -1,12 +1,12 @@
-//! A time that a loop waits for beside other things.
+//! A timer that a loop waits for beside other events.
 
 use std::pin::Pin;
 use std::time::Instant;
 
 use tokio::time::Sleep;
 
-/// Waits for one time after the other. The runtime hears of it where the time changes, and not with
-/// each turn of the loop.
+/// Waits for one time after the other. The runtime's timer is set where the time changes, and not
+/// with each turn of the loop.
 pub(super) struct Alarm {
     sleep: Pin<Box<Sleep>>,
     at: Instant,

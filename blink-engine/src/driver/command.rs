@@ -1,11 +1,11 @@
-//! What [`Blink`](crate::Blink) asks of its driver.
+//! Commands of the user to the driver.
 
 use std::collections::BTreeSet;
 
 use blink_api::{CallId, Did, Endpoint, Result, StreamId};
 use tokio::sync::oneshot;
 
-use crate::blink::{CallConfig, RequestedStream, StreamConfig};
+use crate::call_config::{CallConfig, RequestedStream, StreamConfig};
 use crate::handle::Call;
 use crate::statistics::ParticipantStatistics;
 use blink_proto::call::{HistoryEntry, Presence, Snapshot};

@@ -1,48 +1,68 @@
-//! The loop: one input after the other into the machine, and all that it wants done.
+//! The loop: one input after the other into the machine, and all outputs of it carried out.
 
 mod commands;
-mod streams;
+mod device_actions;
+mod media_events;
+mod stream_commands;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use blink_api::{CallId, Error, ErrorKind, Result, SignalingEvent, Verdict};
+use rand_chacha::ChaCha8Rng;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinSet;
 
-use super::keeper::Keeper;
+use super::alarm::Alarm;
+use super::command::Command;
+use super::device_watch;
+use super::devices::Devices;
 use super::media::Media;
+use super::openings::{Opened, Openings};
+use super::parts::{Parts, RandomUse};
 use super::publisher::Publisher;
+use super::report::Report;
 use super::session::SessionHandle;
+use super::store_writer::StoreWriter;
 use super::streams::Streams;
 use super::subscriptions::Subscriptions;
-use super::{Command, Parts, Report};
-use crate::events::EventSender;
+use crate::event_sender::EventSender;
 use crate::handle::Handles;
 use crate::store::Store;
+use blink_media::{MediaCommand, PathId};
 use blink_proto::call::{Change, Event, Input, Machine, Now, Output, SessionId, SessionInput, Signal};
 use blink_proto::secure::{EnvelopeCodec, Refusal};
-use blink_proto::wire::Content;
+use blink_proto::wire::{ChannelMessage, Content};
 
-/// How long a shutdown says farewell, so that one lost message does not leave others waiting.
+/// How long a shutdown repeats its farewell, so that one lost message does not leave others
+/// waiting.
 const FAREWELL: Duration = Duration::from_millis(250);
-
-/// How long a session may take to tell its figures.
+/// How long a session may take for its statistics.
 const STATISTICS: Duration = Duration::from_millis(500);
 /// How long a shutdown waits for sessions to close.
 const CLOSING: Duration = Duration::from_secs(1);
+/// How long a shutdown waits for devices that are being opened.
+const OPENING: Duration = Duration::from_secs(1);
 
 pub(crate) struct Driver {
     parts: Parts,
     machine: Machine,
-    opener: EnvelopeCodec,
+    envelopes: EnvelopeCodec,
     sessions: BTreeMap<SessionId, SessionHandle>,
     subscriptions: Subscriptions,
     publisher: Publisher,
     media: Media,
+    /// The call that this device is in.
+    active: Option<CallId>,
+    devices: Devices,
+    /// Held so that the watches go on.
+    _watches: JoinSet<()>,
+    openings: Openings,
     streams: Streams,
-    keeper: Keeper,
+    random: ChaCha8Rng,
+    store_writer: StoreWriter,
     /// Why the engine stopped by itself, if it did.
     stopped: Arc<OnceLock<Error>>,
     events: EventSender,
@@ -58,7 +78,7 @@ impl Driver {
     pub(crate) async fn start(
         parts: Parts,
         machine: Machine,
-        opener: EnvelopeCodec,
+        envelopes: EnvelopeCodec,
         store: Option<Store>,
         events: EventSender,
         stopped: Arc<OnceLock<Error>>,
@@ -68,13 +88,18 @@ impl Driver {
         subscriptions.subscribe(machine.inbox()).await?;
         Ok(Self {
             publisher: Publisher::start(parts.signaling.clone()),
-            media: Media::start(&parts, reports.clone()),
-            streams: Streams::new(parts.clone(), reports.clone()),
-            keeper: Keeper::start(store, &events),
+            media: Media::start(&parts, machine.own(), reports.clone()),
+            active: None,
+            devices: Devices::new(&parts.media_hosts),
+            _watches: device_watch::start(&parts.media_hosts, &reports),
+            openings: Openings::default(),
+            streams: Streams::default(),
+            random: parts.random(RandomUse::Streams),
+            store_writer: StoreWriter::start(store, &events),
             stopped,
             parts,
             machine,
-            opener,
+            envelopes,
             sessions: BTreeMap::new(),
             subscriptions,
             events,
@@ -85,14 +110,15 @@ impl Driver {
         })
     }
 
-    /// Until the engine is shut down, or nobody can give commands any more. Whoever asked for the
-    /// shutdown is told by the caller, once everything is free.
+    /// Runs until the engine is shut down, or all its handles are dropped. Returns where the caller
+    /// of the shutdown waits, to be answered once everything is free.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Option<oneshot::Sender<()>> {
         let mut network = Some(self.parts.signaling.events());
-        // What the machine remembers may be something to say.
+        let mut alarm = Alarm::new();
+        // The machine's memory may hold something to send.
         self.carry_out().await;
         loop {
-            let deadline = self.machine.deadline();
+            let deadlines = [self.machine.deadline(), self.devices.manager.deadline()];
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Shutdown { reply }) => {
@@ -106,18 +132,25 @@ impl Driver {
                     }
                 },
                 Some(report) = self.incoming.recv() => self.handle_report(report).await,
+                Some(opened) = self.openings.next() => self.handle_opened(opened).await,
                 event = network_event(&mut network) => self.handle_network(event),
-                () = sleep_until(deadline) => self.machine.handle_timeout(now(&self.parts)),
+                () = alarm.wait(deadlines.into_iter().flatten().min()) => self.handle_timeout(),
             }
             self.carry_out().await;
-            if let Some(boot) = self.opener.cloned() {
+            if let Some(boot) = self.envelopes.cloned() {
                 self.give_way(boot).await;
                 return None;
             }
         }
     }
 
-    /// Somebody else speaks as this very device: one of the two must stop, and whoever started
+    fn handle_timeout(&mut self) {
+        let now = now(&self.parts);
+        self.machine.handle_timeout(now);
+        self.devices.manager.handle_timeout(now.mono);
+    }
+
+    /// Another process acts as this very device: one of the two must stop, and the one that started
     /// first does.
     async fn give_way(&mut self, boot: u64) {
         let error = Error::new(ErrorKind::Busy, "this device runs elsewhere, too: its data directory was copied");
@@ -125,8 +158,8 @@ impl Driver {
         // Nothing else sets it.
         self.stopped.set(error).ok();
         self.emit(Event::DeviceCloned);
-        // The next start is the later one, and what was said now is an old word then.
-        self.keeper.keep(Change::Boot(boot));
+        // The next start is the later one, and messages of this one are older then.
+        self.store_writer.persist(Change::Boot(boot));
         self.shut_down().await;
     }
 
@@ -135,7 +168,7 @@ impl Driver {
         match report {
             Report::Delivery(topic, delivery) => {
                 let expects = |did: &_| self.machine.is_expected(did);
-                let (result, verdict) = self.opener.open_expecting(now.mono, &topic, &delivery, &expects);
+                let (result, verdict) = self.envelopes.open_expecting(now.mono, &topic, &delivery, &expects);
                 match result {
                     Ok((channel, Content { from, boot, call, body, .. })) => {
                         tracing::trace!(kind = ?body.kind(), "a message came");
@@ -146,12 +179,12 @@ impl Driver {
                         let may_speak = self.machine.is_permitted(&channel, &from.did);
                         self.parts.signaling.report(delivery.id, if may_speak { verdict } else { Verdict::Ignore });
                         let expected = self.machine.is_expected(&from.did);
-                        self.opener.set_expected(now.mono, &delivery, &from, expected, lasts);
+                        self.envelopes.set_expected(now.mono, &delivery, &from, expected, lasts);
                     }
                     Err(refusal) => {
                         self.parts.signaling.report(delivery.id, verdict);
                         tracing::trace!(?refusal, "a message was refused");
-                        if let Some(boot_rollback) = self.opener.take_boot_rollback() {
+                        if let Some(boot_rollback) = self.envelopes.take_boot_rollback() {
                             self.machine.handle(now, Input::BootRollback(boot_rollback));
                         }
                     }
@@ -159,34 +192,42 @@ impl Driver {
             }
             Report::Lagged(lost) => tracing::warn!(lost, "signaling came faster than it was read"),
             Report::Session(session, event) => {
-                tracing::trace!(?session, event = event.name(), "a session reports");
+                tracing::trace!(?session, event = event.name(), "a session reported an event");
+                let is_pong = matches!(event, SessionInput::Channel(ChannelMessage::Pong { .. }));
                 self.machine.handle(now, Input::Session { session, event });
-            }
-            Report::Malformed => self.opener.count(Refusal::Malformed),
-            Report::Flooded(messages) => {
-                tracing::debug!(messages, "a participant says more on its data channel than is read");
-                (0..messages).for_each(|_| self.opener.count(Refusal::RateLimited));
-            }
-            Report::Media(epoch, event) if self.media.is_current(epoch) => self.emit(event),
-            Report::Media(..) => {}
-            Report::Speaking(epoch, participant, speaking) if self.media.is_current(epoch) => {
-                let endpoint = participant.unwrap_or(self.machine.own());
-                self.machine.handle(now, Input::Speaking { endpoint, speaking });
-            }
-            Report::Speaking(..) => {}
-            Report::SourceLost(stream) => self.handle_source_lost(stream),
-            Report::Source(result, command) => {
-                if let Command::OfferStream { config, reply } = *command {
-                    // As with every command: a reply that nobody waits for is no failure.
-                    reply.send(result.and_then(|source| self.offer_stream(source, &config))).ok();
+                if is_pong {
+                    self.pass_on_clock_round(session).await;
                 }
             }
-            Report::Microphone(Ok(source), command, audio) => self.join(*command, audio, Some(source)).await,
-            Report::Microphone(Err(error), command, _) => match *command {
-                // As with every command: a reply that nobody waits for is no failure.
-                Command::Offer { reply, .. } | Command::Answer { reply, .. } => drop(reply.send(Err(error))),
-                _ => {}
+            Report::Malformed => self.envelopes.count(Refusal::Malformed),
+            Report::Flooded(messages) => {
+                tracing::debug!(messages, "a participant sends more on its data channel than is read");
+                (0..messages).for_each(|_| self.envelopes.count(Refusal::RateLimited));
+            }
+            Report::Media(epoch, event) if self.media.is_current(epoch) => self.handle_media_event(event).await,
+            Report::Media(..) => {}
+            Report::Devices(host, devices) => self.devices.manager.handle_devices(now.mono, host, devices),
+            Report::DeviceChanged(host, change) => self.devices.manager.handle_change(now.mono, host, change),
+        }
+    }
+
+    async fn handle_opened(&mut self, opened: Opened) {
+        match opened {
+            Opened::Microphone(id, result) => self.handle_microphone(id, result),
+            Opened::Speaker(id, result) => self.handle_speaker(id, result),
+            Opened::RequiredMicrophone(result, pending) => match result {
+                Ok(microphone) => self.join(pending, Some(microphone)).await,
+                // A reply that no one waits for is no failure, here as with every command.
+                Err(error) => drop(pending.reply.send(Err(error))),
             },
+            Opened::Stream(result, pending) => {
+                let result = match result {
+                    Ok(source) => self.offer_stream(source, &pending.config).await,
+                    Err(error) => Err(error),
+                };
+                // As above.
+                pending.reply.send(result).ok();
+            }
         }
     }
 
@@ -199,34 +240,40 @@ impl Driver {
                 self.emit(Event::SignalingChanged { nodes });
             }
             Ok(SignalingEvent::AddressesChanged) => self.emit(Event::AddressesChanged),
-            // What was missed is repeated by the machine's timers anyway.
+            // Lost events are made up for by the machine's timers.
             Ok(_) | Err(_) => {}
         }
     }
 
-    /// Does everything the machine wants done.
+    /// Carries out all outputs of the machine and of the device manager.
     async fn carry_out(&mut self) {
+        self.carry_out_machine().await;
+        self.drive_devices().await;
+        self.store_writer.hand_over();
+    }
+
+    async fn carry_out_machine(&mut self) {
         while let Some(output) = self.machine.poll() {
             match output {
                 Output::Send { channel, recipients, call, body } => {
                     let unix_ms = self.parts.clock.unix_ms();
                     tracing::trace!(kind = ?body.kind(), "a message goes out");
-                    match self.opener.seal(&channel, &recipients, call, *body, unix_ms) {
+                    match self.envelopes.seal(&channel, &recipients, call, *body, unix_ms) {
                         Ok((topic, message)) => self.publisher.publish(topic, message),
                         Err(refusal) => tracing::warn!(?refusal, "a message cannot be sealed"),
                     }
                 }
                 Output::Subscribe(topic) => {
-                    self.opener.join(topic.keys.clone(), topic.key);
+                    self.envelopes.join(topic.keys.clone(), topic.key);
                     if let Err(error) = self.subscriptions.subscribe(topic.keys.topic).await {
                         tracing::error!(%error, "a call's topic cannot be read");
                     }
                 }
                 Output::RetireTopic(topic) => {
-                    self.opener.retire_topic(&topic);
+                    self.envelopes.retire_topic(&topic);
                     self.subscriptions.unsubscribe(&topic);
                 }
-                Output::Unsubscribe(call) => self.part(call),
+                Output::Unsubscribe(call) => self.unsubscribe(call),
                 Output::OpenSession { session, call, remote, is_offerer } => {
                     let media = self.media.handle();
                     let span = tracing::info_span!("session", id = session.0, %call, peer = %remote.did);
@@ -238,30 +285,29 @@ impl Driver {
                 Output::SendChannelMessage { session, message } => {
                     self.with_session(session, |handle| handle.send(message));
                 }
-                Output::Admit { session } => self.with_session(session, SessionHandle::admit),
+                Output::Admit { session } => self.media.send_command(MediaCommand::Admit(path_of(session))).await,
                 Output::SetStreamFlow { session, stream, direction, active } => {
-                    self.change_stream(session, stream, direction, active);
+                    self.change_stream(session, stream, direction, active).await;
                 }
-                Output::EndStream { participant, stream } => self.streams.drop_requested(participant, stream),
+                Output::EndStream(track) => self.streams.remove_requested(track),
                 Output::CloseSession { session } => {
                     if let Some(handle) = self.sessions.remove(&session) {
                         self.closing.retain_mut(|closing| closing.try_recv() == Err(TryRecvError::Empty));
                         self.closing.push(handle.close());
                     }
                 }
-                Output::SetActiveCall(gate) => self.set_gate(gate).await,
-                Output::Persist(memo) => self.keeper.keep(memo),
-                Output::SetBoot(boot) => self.opener.set_boot(boot),
+                Output::SetActiveCall(call) => self.set_active_call(call).await,
+                Output::Persist(change) => self.store_writer.persist(change),
+                Output::SetBoot(boot) => self.envelopes.set_boot(boot),
                 Output::Emit(event) => self.emit(event),
-                Output::CountRefusal(refusal) => self.opener.count(refusal),
+                Output::CountRefusal(refusal) => self.envelopes.count(refusal),
             }
         }
-        self.keeper.hand_over();
     }
 
-    fn part(&mut self, call: CallId) {
-        let topic = self.opener.topic(&blink_proto::secure::Channel::Call(call));
-        self.opener.leave(&call);
+    fn unsubscribe(&mut self, call: CallId) {
+        let topic = self.envelopes.topic(&blink_proto::secure::Channel::Call(call));
+        self.envelopes.leave(&call);
         if let Some(topic) = topic {
             self.subscriptions.unsubscribe(&topic);
         }
@@ -275,16 +321,6 @@ impl Driver {
         }
     }
 
-    async fn set_gate(&mut self, gate: Option<CallId>) {
-        match gate {
-            Some(call) => self.media.open(call).await,
-            None => {
-                self.streams.clear();
-                self.media.close().await;
-            }
-        }
-    }
-
     fn emit(&mut self, event: Event) {
         tracing::debug!(event = event.name());
         if let Event::CallReplaced { old, new } = event {
@@ -293,17 +329,18 @@ impl Driver {
         self.events.send(event);
     }
 
-    /// Leaves, says so, and closes everything.
+    /// Leaves, notifies the others, and closes everything.
     async fn shut_down(&mut self) {
-        // Who is in no call has none to leave.
+        // An error means that there is no call to leave.
         self.machine.leave(now(&self.parts)).ok();
         self.carry_out().await;
         if self.machine.has_pending_farewells() {
             let end = tokio::time::Instant::now() + FAREWELL;
+            let mut alarm = Alarm::new();
             loop {
                 self.carry_out().await;
                 tokio::select! {
-                    () = sleep_until(self.machine.deadline()) => self.machine.handle_timeout(now(&self.parts)),
+                    () = alarm.wait(self.machine.deadline()) => self.machine.handle_timeout(now(&self.parts)),
                     Some(report) = self.incoming.recv() => self.handle_report(report).await,
                     () = tokio::time::sleep_until(end) => break,
                 }
@@ -322,10 +359,10 @@ impl Driver {
         if tokio::time::timeout(CLOSING, all).await.is_err() {
             tracing::warn!("a session did not close in time");
         }
-        self.media.finish().await;
+        self.close_media().await;
         self.publisher.flush().await;
         self.parts.signaling.shutdown().await;
-        self.keeper.finish().await;
+        self.store_writer.finish().await;
     }
 }
 
@@ -342,18 +379,11 @@ async fn network_event(
     std::future::pending().await
 }
 
-/// The error of a command that no driver is there to take.
-pub(crate) fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the engine is shut down")
+/// A session as the media knows it.
+fn path_of(session: SessionId) -> PathId {
+    PathId(session.0)
 }
 
 fn now(parts: &Parts) -> Now {
     Now { mono: parts.clock.now(), unix_ms: parts.clock.unix_ms() }
-}
-
-pub(super) async fn sleep_until(deadline: Option<std::time::Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
-    }
 }

@@ -1,91 +1,55 @@
-//! The only place with tasks: moves values between the call machine, the door, signaling, sessions
+//! The only place with tasks: moves values between the call machine, envelopes, signaling, sessions
 //! and media, and decides nothing.
 //!
 //! ```text
-//!   Blink ──commands──▶ ┌────────┐ ──publish──▶ publisher ──▶ Signaling
-//!   subscriptions ────▶ │ Driver │ ◀─────────── deliveries
-//!   sessions ─────────▶ │        │ ──steps────▶ session task (one each) ◀──▶ Session
-//!   timer ────────────▶ └────────┘ ──gate─────▶ capture and playout workers
-//!                                  ──memos────▶ keeper ──▶ data_dir
+//!   Blink ──commands──▶ ┌────────┐ ──messages──▶ publisher ──▶ Signaling
+//!   subscriptions ────▶ │ Driver │ ◀──────────── deliveries
+//!   sessions ─────────▶ │        │ ──commands──▶ session task (one each) ◀──▶ Session
+//!   openings ─────────▶ │        │ ──commands──▶ media worker ──packets──▶ Session
+//!   timer ────────────▶ └────────┘ ──changes───▶ store writer ──▶ data_dir
+//!                                                     media worker ◀──packets── Session
 //! ```
 //!
 //! The driver waits for no session, no device that opens and no message to be sent: it hands over
-//! and goes on. What it does wait for is short: a worker that mutes or closes (so that what the
-//! user asked is done when the command returns), and the signaling backend's word that it
-//! subscribed. All queues are bounded; each says below what happens when it is full.
+//! and goes on. It waits where that is short: for the media worker to mute or close, so that a
+//! command of the user has taken effect when it returns, and for the signaling backend to
+//! subscribe. All queues are bounded; each says below what happens when it is full.
+//!
+//! | what | where |
+//! |---|---|
+//! | one input after the other into the machine, and its outputs | `driver_loop` |
+//! | sessions, without their media | `session` |
+//! | the media of the call: commands in, packets out | `media`, `media_worker`, `video_worker` |
+//! | received packets, and that a path is alive | `rtp_input` |
+//! | microphone and speaker: which, opened when | `devices`, `driver_loop/device_actions`, `openings` |
+//! | threads | `worker_host`, `media_threads` |
 
 mod alarm;
-mod audio;
-mod command;
-mod driver_loop;
-#[cfg(test)]
-mod endurance;
-mod feedback;
-mod frames;
-mod keeper;
+pub(crate) mod command;
+mod device_watch;
+mod devices;
+pub(crate) mod driver_loop;
+mod epoch;
+pub(crate) mod frames;
 mod media;
+pub(crate) mod media_threads;
+mod media_worker;
+mod openings;
+pub(crate) mod parts;
 mod publisher;
-mod sections;
+mod report;
+mod report_messages;
+mod rtp_input;
+mod send_rtp;
 mod session;
+mod session_command;
+mod store_writer;
 mod streams;
 mod subscriptions;
+mod video_worker;
+mod worker;
+pub(crate) mod worker_host;
 
-use std::sync::Arc;
-
-use blink_api::{
-    AudioCodec, AudioProcessorFactory, AudioSource, Clock, Delivery, Endpoint, MediaHost, Result, Settings, Signaling,
-    StreamId, Topic, Transport,
-};
-
-use blink_proto::call::{Event, SessionId, SessionInput};
-
-pub(crate) use audio::CallAudio;
-pub(crate) use command::Command;
-use driver_loop::sleep_until;
-pub(crate) use driver_loop::{Driver, closed};
 pub use frames::Frames;
-pub use media::Pacing;
-pub(crate) use media::Place;
-use media::stream::OpenedSource;
-pub use media::threads::MediaThreads;
-
-/// The parts an engine is made of.
-#[derive(Clone)]
-pub(crate) struct Parts {
-    pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) signaling: Arc<dyn Signaling>,
-    /// The preferred one first.
-    pub(crate) codecs: Vec<Arc<dyn AudioCodec>>,
-    /// How sound is sent and received unless a call says otherwise.
-    pub(crate) audio: CallAudio,
-    pub(crate) media_host: Arc<dyn MediaHost>,
-    pub(crate) processors: Vec<Arc<dyn AudioProcessorFactory>>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) settings: Settings,
-    pub(crate) place: Place,
-}
-
-/// What reaches the driver beside commands. 1,024 wait; those who report wait with them.
-pub(crate) enum Report {
-    /// A message came in.
-    Delivery(Topic, Delivery),
-    /// A subscription lost this many messages.
-    Lagged(u64),
-    /// A session reports.
-    Session(SessionId, SessionInput),
-    /// A session received bytes that are no message.
-    Malformed,
-    /// A session received so many messages more than its other end may send.
-    Flooded(u32),
-    /// Something of the media for the user; of no interest once the call it is about is over.
-    Media(u64, Event),
-    /// A voice is heard from now on or no more: a participant's, or where there is none this
-    /// device's.
-    Speaking(u64, Option<Endpoint>, bool),
-    /// The source of an offered stream failed for good.
-    SourceLost(StreamId),
-    /// The source of a stream that a command asked for.
-    Source(Result<OpenedSource>, Box<Command>),
-    /// The microphone that a command asked for before it is carried out.
-    Microphone(Result<Box<dyn AudioSource>>, Box<Command>, CallAudio),
-}
+pub use media_threads::MediaThreads;
+pub use worker_host::Pacing;

@@ -25,7 +25,7 @@ impl Publisher {
             while let Some(item) = items.recv().await {
                 match item {
                     Item::Message(topic, message) => publish(&*signaling, topic, message).await,
-                    // Nobody waits any more: nothing to tell.
+                    // The caller may have stopped waiting.
                     Item::Flush(done) => drop(done.send(())),
                 }
             }

@@ -1,108 +1,72 @@
-//! Streams beside the microphone, as the driver keeps them: the sources of those offered, and where
-//! those asked for go.
+//! Streams beside the microphone, as the driver keeps them: the names of those offered, and where
+//! those requested go.
 
 use std::collections::BTreeMap;
 
-use blink_api::{CodecName, Endpoint, Result, StreamId, TrackKind};
+use blink_api::{CodecName, Endpoint, StreamId, TrackKey, TrackKind, TrackSource};
 use tokio::sync::mpsc;
 
-use super::media::stream::{OfferedStream, OpenedSource, StreamOpening};
-use super::{CallAudio, Command, Parts, Report};
-use crate::blink::StreamConfig;
-use blink_media::video::ReceivedFrame;
+use super::frames::{FrameQueue, Frames, MAX_FRAMES};
+use blink_media::StreamSink;
 use blink_proto::call::StreamInfo;
 
-/// All streams of the call this device is in.
+/// All streams of the call that this device is in.
+#[derive(Default)]
 pub(super) struct Streams {
-    parts: Parts,
-    reports: mpsc::Sender<Report>,
-    offered: BTreeMap<StreamId, (String, OfferedStream)>,
-    requested: BTreeMap<(Endpoint, StreamId), StreamSink>,
+    /// The names of the sources.
+    offered: BTreeMap<StreamId, String>,
+    requested: BTreeMap<(Endpoint, StreamId), RequestedSink>,
 }
 
-/// Where a stream that was asked for goes.
-#[derive(Clone)]
-pub(super) enum StreamSink {
-    /// To the speaker.
+/// Where a requested stream goes.
+enum RequestedSink {
     Audio,
-    /// To whoever asked for it.
-    Video {
-        /// What it is encoded with.
-        codec: CodecName,
-        /// Whole frames.
-        frames: mpsc::Sender<ReceivedFrame>,
-    },
+    Video(CodecName, FrameQueue),
 }
 
 impl Streams {
-    pub(super) fn new(parts: Parts, reports: mpsc::Sender<Report>) -> Self {
-        Self { parts, reports, offered: BTreeMap::new(), requested: BTreeMap::new() }
+    /// A stream is offered that is read from this source.
+    pub(super) fn add_offered(&mut self, stream: StreamId, source: String) {
+        self.offered.insert(stream, source);
     }
 
-    /// Opens the source of a stream, in the background; the report brings it with the command that
-    /// asked for it.
-    pub(super) fn open(&self, audio: &CallAudio, config: &StreamConfig, command: Command) {
-        let opening = StreamOpening::new(&self.parts, audio, config);
-        let reports = self.reports.clone();
-        super::media::aside(async move {
-            let result = opening.run().await;
-            // Without a driver nobody waits for the command.
-            reports.send(Report::Source(result, Box::new(command))).await.ok();
-        });
+    /// A stream is no longer offered. Returns the name of its source.
+    pub(super) fn remove_offered(&mut self, stream: &StreamId) -> Option<String> {
+        self.offered.remove(stream)
     }
 
-    /// Starts what a stream is sent by; it waits for those who ask for it.
-    ///
-    /// # Errors
-    /// [`Unsupported`](blink_api::ErrorKind::Unsupported) for a codec that cannot be carried.
-    pub(super) fn prepare(
-        &self,
-        source: OpenedSource,
-        audio: &CallAudio,
-        config: &StreamConfig,
-    ) -> Result<(StreamInfo, OfferedStream)> {
-        let stream = StreamId::from_random(rand::random());
-        let codec = source.codec(audio)?;
-        let offered = source.start(stream, &self.parts, audio, self.reports.clone())?;
-        let codec = codec.as_str().to_owned();
-        Ok((StreamInfo { stream, kind: config.kind, codec, name: config.name.clone() }, offered))
-    }
-
-    pub(super) fn keep_offered(&mut self, stream: StreamId, source: String, offered: OfferedStream) {
-        self.offered.insert(stream, (source, offered));
-    }
-
-    /// A stream is taken back; its source closes. Returns the source's name.
-    pub(super) fn drop_offered(&mut self, stream: &StreamId) -> Option<String> {
-        self.offered.remove(stream).map(|(source, _)| source)
-    }
-
-    pub(super) fn offered(&self, stream: &StreamId) -> Option<OfferedStream> {
-        self.offered.get(stream).map(|(_, offered)| offered.clone())
-    }
-
-    /// A stream was asked for: its frames arrive at the receiver, if it is one of video.
-    pub(super) fn request(&mut self, from: Endpoint, info: &StreamInfo) -> Option<mpsc::Receiver<ReceivedFrame>> {
-        let (sink, receiver) = match info.kind {
-            TrackKind::Audio => (StreamSink::Audio, None),
+    /// Requests a stream. Returns its frames, if it is one of video.
+    pub(super) fn request(&mut self, from: Endpoint, info: &StreamInfo) -> Option<Frames> {
+        let (sink, frames) = match info.kind {
+            TrackKind::Audio => (RequestedSink::Audio, None),
             TrackKind::Video => {
-                let (frames, receiver) = mpsc::channel(super::frames::WAITING);
-                (StreamSink::Video { codec: CodecName::new(&info.codec), frames }, Some(receiver))
+                let (queue, receiver) = mpsc::channel(MAX_FRAMES);
+                let sink = RequestedSink::Video(CodecName::new(&info.codec), FrameQueue(queue));
+                (sink, Some(Frames::new(receiver)))
             }
         };
         self.requested.insert((from, info.stream), sink);
-        receiver
+        frames
     }
 
-    pub(super) fn requested(&self, from: Endpoint, stream: StreamId) -> Option<StreamSink> {
-        self.requested.get(&(from, stream)).cloned()
+    /// The sink of a requested stream, for one session that it is received on.
+    pub(super) fn sink(&self, from: Endpoint, stream: StreamId) -> Option<StreamSink> {
+        Some(match self.requested.get(&(from, stream))? {
+            RequestedSink::Audio => StreamSink::Audio,
+            RequestedSink::Video(codec, frames) => {
+                StreamSink::Video { codec: codec.clone(), frames: Box::new(frames.clone()) }
+            }
+        })
     }
 
-    pub(super) fn drop_requested(&mut self, from: Endpoint, stream: StreamId) {
-        self.requested.remove(&(from, stream));
+    /// A stream is no longer requested; its frames end.
+    pub(super) fn remove_requested(&mut self, track: TrackKey) {
+        if let TrackSource::Stream(stream) = track.source {
+            self.requested.remove(&(track.endpoint, stream));
+        }
     }
 
-    /// The call is over: sources close, receivers end.
+    /// The call is over: all streams end.
     pub(super) fn clear(&mut self) {
         self.offered.clear();
         self.requested.clear();

@@ -7,7 +7,7 @@ use blink_api::{Result, Signaling, SubscriptionEvent, Topic};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::Report;
+use super::report::Report;
 
 pub(super) struct Subscriptions {
     signaling: Arc<dyn Signaling>,

@@ -1,15 +1,17 @@
-//! A data directory, to look at while no engine uses it.
+//! Read access to a data directory that no engine uses.
 
 use std::path::Path;
 
 use blink_api::{DeviceId, Endpoint, Error, ErrorKind, Result};
 use zeroize::Zeroizing;
 
-use super::{FILE, Repair, Store, damaged, repair};
+use super::database::{FILE, Store, damaged};
+use super::repair::{self, Repair};
 use blink_proto::call::HistoryEntry;
 use blink_proto::secure::Identity;
 
-/// What an engine keeps under `data_dir`. While this is open no engine can use the directory.
+/// The persistent state of an engine under `data_dir`. While this is open, no engine can use the
+/// directory.
 pub struct DataDirectory {
     store: Store,
 }
@@ -23,42 +25,42 @@ impl DataDirectory {
     /// it cannot be read.
     pub fn open(directory: &Path) -> Result<Self> {
         if !directory.join(FILE).exists() {
-            return Err(Error::new(ErrorKind::NotFound, "nothing is kept there").with("data_dir", directory.display()));
+            return Err(Error::new(ErrorKind::NotFound, "there is no data file in this directory")
+                .with("data_dir", directory.display()));
         }
         Store::open(directory).map(|store| Self { store })
     }
 
-    /// Mends a directory whose file is damaged. What can be read, the identity first of all, goes
-    /// to a new file, and the damaged one is put aside beside it. A sound directory is left as it
-    /// is.
+    /// Repairs a directory whose file is damaged. All readable entries, the identity first, go to a
+    /// new file, and the damaged one is renamed. A sound directory is not changed.
     ///
-    /// It reads the whole file and may take half a minute.
+    /// Reads the whole file and may take half a minute.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) where no engine has used the directory,
     /// [`Busy`](ErrorKind::Busy) where one does now, [`Invalid`](ErrorKind::Invalid) for one of a
     /// later version, [`Io`](ErrorKind::Io) where a file cannot be read or written. The damaged
-    /// file is as it was then, under one of the two names.
+    /// file is unchanged then, under one of the two names.
     pub fn repair(directory: &Path) -> Result<Repair> {
         repair::repair(directory)
     }
 
-    /// Who is kept here, on which device.
+    /// The stored identity and device.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for nobody, [`Invalid`](ErrorKind::Invalid) where that is
-    /// damaged.
+    /// [`NotFound`](ErrorKind::NotFound) without an identity, [`Invalid`](ErrorKind::Invalid) where
+    /// that is damaged.
     pub fn endpoint(&self) -> Result<Endpoint> {
-        let nobody = || Error::new(ErrorKind::NotFound, "nobody is kept there");
-        let seed = self.store.read("identity")?.ok_or_else(nobody)?;
+        let absent = || Error::new(ErrorKind::NotFound, "there is no identity in this directory");
+        let seed = self.store.read("identity")?.ok_or_else(absent)?;
         let seed = Zeroizing::new(seed[..].try_into().map_err(|_| damaged("identity"))?);
-        let device = self.store.read("device")?.ok_or_else(nobody)?;
+        let device = self.store.read("device")?.ok_or_else(absent)?;
         let device = DeviceId::from_bytes(device[..].try_into().map_err(|_| damaged("device"))?);
         Ok(Endpoint { did: Identity::from_seed(&seed).did(), device })
     }
 
-    /// Calls that were, the one recorded last first. What is ongoing there was ongoing when the
-    /// engine ended without a word.
+    /// The call history, newest entry first. An ongoing call was ongoing when the engine was
+    /// killed.
     ///
     /// # Errors
     /// [`Io`](ErrorKind::Io) where it cannot be read.

@@ -1,4 +1,4 @@
-//! A data directory's file in memory, as `fuzz/` calls it; no part of the interface.
+//! A data file in memory for the fuzz target. Not part of the public interface.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use blink_api::{DeviceId, Result};
 use redb::backends::InMemoryBackend;
 use redb::{Database, StorageBackend};
 
-use super::{Store, guarded};
+use super::database::{Store, guarded};
 use blink_proto::call::Change;
 use blink_proto::secure::Identity;
 
 const SEED: [u8; 32] = [7; 32];
 
-/// A file as starts and calls leave it.
+/// A file after several starts and calls.
 pub fn used_file() -> Vec<u8> {
     let disk = Disk::default();
     for start in 0..4u8 {
@@ -34,7 +34,7 @@ pub fn used_file() -> Vec<u8> {
     bytes
 }
 
-/// Starts with a file of these bytes; says whether the identity is that of [`used_file`].
+/// Starts with a file of these bytes; returns whether the identity is that of [`used_file`].
 ///
 /// # Errors
 /// As a start with a damaged data directory.
@@ -58,7 +58,7 @@ fn open(disk: Disk) -> Result<Store> {
     Ok(store)
 }
 
-/// What outlives a database.
+/// Storage that outlives a database.
 #[derive(Debug, Clone, Default)]
 struct Disk(Arc<InMemoryBackend>);
 

@@ -1,12 +1,11 @@
-//! What is remembered of calls, as entries of the database: one table for each sort, deterministic
-//! CBOR in it.
+//! State of calls as entries of the database: one table for each kind, in deterministic CBOR.
 
 use blink_api::{CallId, Did, Result};
 use minicbor::{Decode, Encode};
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use zeroize::Zeroizing;
 
-use super::{META, Store, guarded};
+use super::database::{META, Store, guarded};
 use blink_proto::call::{Change, HistoryEntry, Memory, SavedCall, SavedNotice};
 use blink_proto::wire::cbor;
 
@@ -21,15 +20,15 @@ const NOTICES: Table = TableDefinition::new("notices");
 /// Call id: [`HistoryEntry`].
 const HISTORY: Table = TableDefinition::new("history");
 
-/// All of them.
+/// All tables.
 pub(super) const TABLES: [Table; 4] = [TOMBSTONES, CALLS, NOTICES, HISTORY];
 
-/// An entry that is larger than any that was written.
+/// Bound above the size of every entry that an engine writes.
 const MAX_ENTRY: usize = 32_768;
 
 impl Store {
-    /// What is remembered, and how many entries were damaged. Those are taken out; the rest is as
-    /// it was.
+    /// The stored state, and the number of damaged entries. Those are removed; the others are
+    /// unchanged.
     ///
     /// # Errors
     /// [`Io`](blink_api::ErrorKind::Io) where the file cannot be read.
@@ -41,8 +40,8 @@ impl Store {
             Some(())
         })?;
         self.read_entries(CALLS, &mut damaged, |key, value| {
-            let (call, kept) = (call_id(key)?, entry::<SavedCall>(value)?);
-            kept.is_sound(&call).then(|| drop(memory.calls.insert(call, kept)))
+            let (call, saved) = (call_id(key)?, entry::<SavedCall>(value)?);
+            saved.is_sound(&call).then(|| drop(memory.calls.insert(call, saved)))
         })?;
         self.read_entries(NOTICES, &mut damaged, |key, value| {
             let (call, did) = key.split_at_checked(16)?;
@@ -51,29 +50,29 @@ impl Store {
             Some(())
         })?;
         self.read_entries(HISTORY, &mut damaged, |key, value| {
-            let (call, kept) = (call_id(key)?, entry::<HistoryEntry>(value)?);
-            (kept.call == call).then(|| drop(memory.history.insert(call, kept)))
+            let (call, saved) = (call_id(key)?, entry::<HistoryEntry>(value)?);
+            (saved.call == call).then(|| drop(memory.history.insert(call, saved)))
         })?;
         self.remove(&damaged)?;
         Ok((memory, damaged.len()))
     }
 
-    /// Writes changes down, all or none.
+    /// Stores changes, all or none.
     ///
     /// # Errors
     /// [`Io`](blink_api::ErrorKind::Io), such as for a full disk.
-    pub(crate) fn write_memory(&self, memos: &[Change]) -> Result<()> {
+    pub(crate) fn write_memory(&self, changes: &[Change]) -> Result<()> {
         guarded(|| {
             let transaction = self.database.begin_write()?;
-            for memo in memos {
-                apply(&transaction, memo)?;
+            for change in changes {
+                apply(&transaction, change)?;
             }
             transaction.commit()?;
             Ok(())
         })
     }
 
-    /// Reads a table; `take` gives `None` for what is damaged.
+    /// Reads a table; `take` returns `None` for a damaged entry.
     fn read_entries(
         &self,
         table: Table,
@@ -112,7 +111,7 @@ impl Store {
     }
 }
 
-fn apply(transaction: &redb::WriteTransaction, memo: &Change) -> Result<(), redb::Error> {
+fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), redb::Error> {
     let put = |table: Table, key: &[u8], value: Option<Zeroizing<Vec<u8>>>| -> Result<(), redb::Error> {
         let mut table = transaction.open_table(table)?;
         match value {
@@ -121,13 +120,13 @@ fn apply(transaction: &redb::WriteTransaction, memo: &Change) -> Result<(), redb
         }
         Ok(())
     };
-    match memo {
+    match change {
         Change::Tombstone(call, since) => put(TOMBSTONES, call.as_bytes(), since.as_ref().map(bytes)),
-        Change::Call(call, kept) => put(CALLS, call.as_bytes(), kept.as_deref().map(bytes)),
-        Change::Notice(call, to, kept) => {
-            put(NOTICES, &[&call.as_bytes()[..], to.public_key()].concat(), kept.as_deref().map(bytes))
+        Change::Call(call, saved) => put(CALLS, call.as_bytes(), saved.as_deref().map(bytes)),
+        Change::Notice(call, to, saved) => {
+            put(NOTICES, &[&call.as_bytes()[..], to.public_key()].concat(), saved.as_deref().map(bytes))
         }
-        Change::History(call, kept) => put(HISTORY, call.as_bytes(), kept.as_deref().map(bytes)),
+        Change::History(call, saved) => put(HISTORY, call.as_bytes(), saved.as_deref().map(bytes)),
         Change::HistoryCleared => {
             transaction.delete_table(HISTORY)?;
             Ok(())
@@ -142,7 +141,8 @@ fn apply(transaction: &redb::WriteTransaction, memo: &Change) -> Result<(), redb
     }
 }
 
-/// An entry may hold secrets: its bytes are wiped, and made in one place that need not grow.
+/// Encodes an entry. It may hold secrets: its buffer is zeroized, and large enough never to be
+/// moved.
 fn bytes<T: Encode<()>>(value: &T) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_ENTRY));
     minicbor::encode(value, &mut *bytes).expect("writing to a Vec does not fail");

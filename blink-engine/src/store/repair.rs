@@ -1,12 +1,11 @@
-//! Mending a damaged data directory: what can be read goes to a new file, the identity first of
-//! all.
+//! Repair of a damaged data directory: all readable entries go to a new file, the identity first.
 //!
-//! redb verifies a file by the checksums of its pages when it is opened, and refuses one in which
-//! any is wrong, even if that page holds nothing but an old call. A repair reads a copy in memory
-//! without that check, entry by entry, on a thread of its own: redb may panic there, or not come to
-//! an end. Where nothing can be read that way, the entries of this device (identity, device, boots)
-//! are looked for in the bytes: a page is never overwritten in place, so that most of them are
-//! there several times.
+//! redb verifies the checksums of all pages when it opens a file, and refuses a file with any wrong
+//! page, even if that page holds only an old call. A repair reads a copy in memory without that
+//! check, entry by entry, on a thread of its own, because redb may panic there or loop for ever.
+//! Where nothing can be read that way, a search in the bytes looks for the entries of this device
+//! (identity, device, boot): redb never overwrites a page in place, and most of them exist several
+//! times.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,22 +20,22 @@ use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend};
 use zeroize::Zeroizing;
 
+use super::database::{FILE, META, Store, guarded, is_damaged};
 use super::memory::TABLES;
-use super::{FILE, META, Store, guarded, is_damaged};
 use blink_proto::secure::Identity;
 
-/// Larger than any file that is repaired: it is read into memory.
+/// Largest file that is repaired, in bytes: it is read into memory.
 const LARGEST: u64 = 1 << 30;
-/// How long reading a damaged file may take.
+/// Longest time that reading a damaged file may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A new file until it is whole.
+/// Name of the new file until it is complete.
 const NEW: &str = "blink.redb.new";
-/// Entries of this device by their keys in sorted order, as they follow one another in a page, and
-/// their lengths.
+/// Entries of this device: keys in sorted order, as they follow one another in a page, with the
+/// lengths of their values.
 const ENTRIES: [(&str, usize); 5] = [("boot", 8), ("device", 16), ("did", 32), ("format", 8), ("identity", 32)];
 
-/// Boots are Unix times in milliseconds, or a little greater: a damaged one that is far greater is
-/// none.
+/// Greatest plausible boot number. Boot numbers are Unix times in milliseconds, or a little
+/// greater.
 const MOST_BOOT: u64 = 1 << 53;
 
 type Bytes = Zeroizing<Vec<u8>>;
@@ -45,15 +44,15 @@ type Bytes = Zeroizing<Vec<u8>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Repair {
-    /// Where the damaged file is now; `None` where the file was sound and is as it was.
+    /// New path of the damaged file; `None` where the file was sound and is unchanged.
     pub damaged: Option<PathBuf>,
-    /// The identity that was kept; `None` where its key could not be read: the next start makes a
-    /// new one.
+    /// The recovered identity; `None` where its key could not be read, and the next start generates
+    /// a new one.
     pub identity: Option<Did>,
-    /// Whether the identity's key was read together with its DID, which fits. Without that a
-    /// damaged key would go unnoticed.
+    /// Whether the identity's key was read together with its DID, and they match. Otherwise damage
+    /// of the key itself would not be noticed.
     pub is_verified: bool,
-    /// Calls in the history that were kept.
+    /// Number of recovered calls in the history.
     pub history: usize,
 }
 
@@ -66,7 +65,8 @@ pub(super) fn repair(directory: &Path) -> Result<Repair> {
     };
     let file = directory.join(FILE);
     if !file.exists() {
-        return Err(Error::new(ErrorKind::NotFound, "nothing is kept there").with("data_dir", directory.display()));
+        return Err(Error::new(ErrorKind::NotFound, "there is no data file in this directory")
+            .with("data_dir", directory.display()));
     }
     match Store::open(directory).and_then(|store| summary(&store, None)) {
         Err(error) if is_damaged(&error) => {}
@@ -76,18 +76,18 @@ pub(super) fn repair(directory: &Path) -> Result<Repair> {
     let opened = private::open(&file).map_err(failed("the damaged file cannot be read"))?;
     opened.take(LARGEST).read_to_end(&mut bytes).map_err(failed("the damaged file cannot be read"))?;
     let new = directory.join(NEW);
-    // What a repair left that did not come to its end.
+    // Left by a repair that was interrupted.
     fs::remove_file(&new).or_else(ignore_missing).map_err(failed("an older repair cannot be removed"))?;
-    let kept = Contents::salvage(bytes);
-    kept.write(&new)?;
+    let salvaged = Contents::salvage(bytes);
+    salvaged.write(&new)?;
     let aside = free_name(directory);
-    // Never without a file of that name: the next start would make a new identity.
+    // The file name always exists: without it the next start would generate a new identity.
     fs::hard_link(&file, &aside)
         .or_else(|_| fs::copy(&file, &aside).map(drop))
-        .map_err(failed("the damaged file cannot be put aside"))?;
+        .map_err(failed("the damaged file cannot be renamed"))?;
     fs::rename(&new, &file).map_err(failed("the new file cannot be put in place"))?;
     let mut repaired = Store::open(directory).and_then(|store| summary(&store, Some(aside)))?;
-    repaired.is_verified = kept.is_verified;
+    repaired.is_verified = salvaged.is_verified;
     Ok(repaired)
 }
 
@@ -99,7 +99,7 @@ fn summary(store: &Store, damaged: Option<PathBuf>) -> Result<Repair> {
     Ok(Repair { damaged, identity, is_verified: identity.is_some(), history: memory.history.len() })
 }
 
-/// What was read of a damaged file.
+/// Entries read from a damaged file.
 #[derive(Default)]
 struct Contents {
     meta: BTreeMap<String, Bytes>,
@@ -107,10 +107,10 @@ struct Contents {
     entries: Vec<(usize, Bytes, Bytes)>,
 }
 
-/// An entry on its way from the thread that reads.
+/// An entry on its way from the reading thread.
 enum Entry {
     Meta(String, Bytes),
-    /// By the table's place in [`TABLES`].
+    /// With the index of its table in [`TABLES`].
     Call(usize, Bytes, Bytes),
 }
 
@@ -118,7 +118,7 @@ impl Contents {
     fn salvage(bytes: Bytes) -> Self {
         let found = find_entries(&bytes);
         let mut contents = Self::default();
-        // No more entries than bytes: damage may make a table that goes round and round.
+        // Bounds the number of entries: a damaged table may be cyclic.
         let (entries, read) = mpsc::sync_channel(1_024);
         let most = bytes.len() / 8;
         let reading = std::thread::Builder::new().name("blink-repair".to_owned());
@@ -137,10 +137,10 @@ impl Contents {
         contents
     }
 
-    /// Takes the identity that is there together with its DID; else the one that was read, or else
-    /// the most frequent one.
+    /// Chooses the identity that is found together with its DID; otherwise the one that was read,
+    /// or the most frequent one.
     fn choose_identity(&mut self, found: &[BTreeMap<&'static str, Bytes>]) {
-        // A DID that was written before the damage proves a key wherever either is found.
+        // A DID proves a key, wherever in the file either is found.
         let dids: Vec<Bytes> =
             found.iter().filter_map(|meta| meta.get("did")).chain(self.meta.get("did")).cloned().collect();
         let proven = |identity: Option<&Bytes>| {
@@ -165,7 +165,7 @@ impl Contents {
             }
         }
         self.is_verified = did.is_some();
-        // One that does not fit would have the store refused.
+        // The store refuses a DID that does not match.
         match did {
             Some(did) => drop(self.meta.insert("did".to_owned(), did)),
             None => drop(self.meta.remove("did")),
@@ -185,7 +185,7 @@ impl Contents {
 
     fn write(&self, path: &Path) -> Result<()> {
         let file = private::create_new(path).map_err(|source| {
-            Error::new(ErrorKind::Io, "the new file cannot be made").with("file", path.display()).source(source)
+            Error::new(ErrorKind::Io, "the new file cannot be created").with("file", path.display()).source(source)
         })?;
         guarded(|| {
             let database = Database::builder().create_with_backend(FileBackend::new(file)?)?;
@@ -205,16 +205,16 @@ impl Contents {
     }
 }
 
-/// Reads a copy of a file as far as that goes, and hands over each entry at once.
+/// Reads a copy of a file as far as possible, and sends each entry at once.
 fn read_copy(bytes: &[u8], entries: &mpsc::SyncSender<Entry>) {
     let copy = || -> std::result::Result<_, redb::Error> {
         let copy = InMemoryBackend::new();
         copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, bytes)).map_err(redb::Error::Io)?;
         Ok(copy)
     };
-    // Databases and transactions are never dropped: in a panic that would lead to another one,
-    // which ends the process. Without writing less is read when opening; after a crash only opening
-    // for writing is possible.
+    // Databases and transactions are never dropped: their destructors may panic during a panic,
+    // which aborts the process. Opening read-only reads less of the file; after a crash only
+    // opening for writing is possible.
     let opened = guarded(|| {
         let database = ManuallyDrop::new(Database::builder().open_read_only_with_backend(copy()?)?);
         Ok(ManuallyDrop::new(database.begin_read()?))
@@ -228,17 +228,17 @@ fn read_copy(bytes: &[u8], entries: &mpsc::SyncSender<Entry>) {
     let Ok(transaction) = opened else { return };
     let meta = |key: &str| -> std::result::Result<(), redb::Error> {
         if let Some(value) = transaction.open_table(META)?.get(key)? {
-            // Without a receiver it has waited long enough.
+            // Without a receiver the deadline has passed.
             entries.send(Entry::Meta(key.to_owned(), Bytes::new(value.value().to_vec()))).ok();
         }
         Ok(())
     };
-    // Of what fails the hook for panics has told; what was read before it is handed over.
+    // The panic hook has logged a failure; entries read before it have been sent.
     for (key, _) in ENTRIES {
         guarded(|| meta(key)).ok();
     }
     for table in 0..TABLES.len() {
-        // From both ends, so that damage in the middle costs no more than that.
+        // From both ends, so that damage in the middle loses only the damaged part.
         guarded(|| read_table(&transaction, table, false, entries)).ok();
         guarded(|| read_table(&transaction, table, true, entries)).ok();
     }
@@ -262,7 +262,7 @@ fn read_table(
     Ok(())
 }
 
-/// Looks for the entries of this device in the bytes of a file: their keys follow one another, then
+/// Searches the bytes of a file for the entries of this device: their keys follow one another, then
 /// their values.
 fn find_entries(bytes: &[u8]) -> Vec<BTreeMap<&'static str, Bytes>> {
     const LAST: &[u8] = b"formatidentity";
@@ -290,7 +290,7 @@ fn find_entries(bytes: &[u8]) -> Vec<BTreeMap<&'static str, Bytes>> {
     found
 }
 
-/// A name in the directory for the damaged file.
+/// An unused name in the directory for the damaged file.
 fn free_name(directory: &Path) -> PathBuf {
     let mut names = (1u64..).map(|n| directory.join(format!("blink.redb.damaged-{n}")));
     names.find(|path| !path.exists()).expect("there are more numbers than files")

@@ -1,20 +1,23 @@
 //! What is written is read again, and damage costs no more than what is damaged.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use blink_api::{CallId, CallSettings, Endpoint};
+use blink_api::{CallId, CallSettings, DeviceId, Endpoint, ErrorKind, Result};
 use redb::backends::InMemoryBackend;
-use redb::{StorageBackend, TableDefinition};
+use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition};
 
+use super::database::{FILE, META};
 use super::*;
 
 mod damage;
 mod permissions;
 
 use blink_proto::call::{Change, Machine, MachineConfig, Memory, Now, Output};
+use blink_proto::secure::Identity;
 
 /// A store whose disk is full from now on. Opened again in its directory it works.
 pub(crate) fn on_a_full_disk(directory: &Path) -> Store {

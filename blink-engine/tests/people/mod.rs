@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blink_api::{Clock, Configuration, Registry};
+use blink_api::{Clock, Configuration, MediaHost, Registry};
 use blink_engine::{Blink, Event, EventItem, Events, Identity, Pacing};
 use blink_media_cpal_opus as _;
 use blink_media_synthetic as _;
@@ -35,7 +35,7 @@ pub(crate) struct Town {
     registry: Registry,
     directory: tempfile::TempDir,
     began: tokio::time::Instant,
-    /// What the wall clocks said then.
+    /// The time of the wall clocks then.
     unix_ms: u64,
 }
 
@@ -67,12 +67,23 @@ impl Town {
         self.directory.path()
     }
 
-    /// Somebody with a microphone, whose speaker is a file.
+    /// A person with a microphone, whose speaker is a file.
     pub(crate) async fn person(&self, seed: u8, microphone: &str) -> Person {
         self.person_with(seed, microphone, &[]).await
     }
 
     pub(crate) async fn person_with(&self, seed: u8, microphone: &str, settings: &[&str]) -> Person {
+        self.person_on(seed, microphone, settings, &[]).await
+    }
+
+    /// As above, with these media hosts in place of the configured one.
+    pub(crate) async fn person_on(
+        &self,
+        seed: u8,
+        microphone: &str,
+        settings: &[&str],
+        hosts: &[(&str, Arc<dyn MediaHost>)],
+    ) -> Person {
         let heard = self.directory().join(format!("heard-{seed}.wav"));
         let mut builder = Configuration::builder(&self.registry).set("test", "microphone", microphone).set(
             "test",
@@ -86,13 +97,14 @@ impl Town {
         // Each start has other keys.
         let mut random = [seed; 32];
         random[..8].copy_from_slice(&clock.unix_ms().to_be_bytes());
-        let blink = Blink::builder(&builder.build().unwrap())
+        let mut engine = Blink::builder(&builder.build().unwrap())
             .identity(Identity::from_seed(&[seed; 32]))
             .seed(random)
-            .clock(clock, Pacing::Tasks)
-            .start()
-            .await
-            .unwrap();
+            .clock(clock, Pacing::Tasks);
+        for (name, host) in hosts {
+            engine = engine.media_host(name, host.clone());
+        }
+        let blink = engine.start().await.unwrap();
         let events = blink.events();
         Person { blink, heard, events, told: Vec::new() }
     }

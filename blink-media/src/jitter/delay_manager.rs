@@ -1,53 +1,51 @@
-//! How long to wait for packets.
+//! Target delay of an adapting jitter buffer.
 
 use web_time::Duration;
 
 use blink_api::Preference;
 
-use super::DelayRange;
+use super::jitter_config::DelayRange;
 use crate::delay_histogram::DelayHistogram;
 
-/// Where more packets than these are lost, waiting for what makes up for them pays.
+/// Share of losses from which on it pays to wait for redundancy.
 const LOSSY: f32 = 0.01;
 
-/// The share of packets that should be in time where nothing else makes up for them, and where
-/// copies do.
+/// Shares of packets that should be in time: without other redundancy, and with copies.
 const IN_TIME: f32 = 0.99;
 const IN_TIME_WITH_COPIES: f32 = 0.84;
-/// The share of packets with copies that should be in time. What is a little late is mended.
+/// Share of packets with copies that should be in time. Slightly late ones are repaired.
 const COPIES_IN_TIME: f32 = 0.63;
-/// All that, where the sound matters more than the delay.
-const PATIENT: f32 = 0.99;
+/// Share of packets in time where quality is preferred to latency.
+const IN_TIME_FOR_QUALITY: f32 = 0.99;
 
-/// Packets that a description of the past (deep redundancy) is waited for: after these, most bursts
-/// are over.
+/// Packets that deep redundancy is waited for, by preference: most bursts are over after these.
 const LOOKAHEAD: u32 = 4;
-const PATIENT_LOOKAHEAD: u32 = 8;
+const LOOKAHEAD_FOR_QUALITY: u32 = 8;
 
-/// After so many packets without a copy, none is expected.
+/// Packets without a copy after which none is expected.
 const WITHOUT_COPY: u32 = 50;
 
-/// Learns from arrivals, losses and redundancy.
+/// Learns the target delay from arrivals, losses and redundancy.
 #[derive(Debug)]
 pub(super) struct DelayManager {
     range: DelayRange,
     prefer: Preference,
-    lateness: DelayHistogram,
-    /// How far back the packets' copies were taken lately, and since how many packets.
+    delays: DelayHistogram,
+    /// Distance of the copies in recent packets, and packets since the last copy.
     copies: Option<(Duration, u32)>,
-    /// How far back the descriptions in packets reach.
-    reach: Duration,
+    /// Span of the past that the packets' deep redundancy describes.
+    span: Duration,
 }
 
 impl DelayManager {
     pub(super) fn new(range: DelayRange, prefer: Preference) -> Self {
-        Self { range, prefer, lateness: DelayHistogram::new(), copies: None, reach: Duration::ZERO }
+        Self { range, prefer, delays: DelayHistogram::new(), copies: None, span: Duration::ZERO }
     }
 
-    /// A packet came so much later than the fastest would have, with a copy of what was that long
-    /// ago.
-    pub(super) fn observe(&mut self, lateness: Duration, copy: Option<Duration>) {
-        self.lateness.observe(lateness);
+    /// Takes a packet's delay beyond that of the fastest one, and the distance of the furthest copy
+    /// in it.
+    pub(super) fn observe(&mut self, delay: Duration, copy: Option<Duration>) {
+        self.delays.observe(delay);
         self.copies = match (copy, self.copies) {
             (Some(distance), _) => Some((distance, 0)),
             (None, Some((distance, since))) if since < WITHOUT_COPY => Some((distance, since + 1)),
@@ -55,34 +53,36 @@ impl DelayManager {
         };
     }
 
-    /// A packet carries a description of so much of the past; zero for none.
-    pub(super) fn observe_redundancy_span(&mut self, reach: Duration) {
-        self.reach = reach;
+    /// Takes the span of a packet's deep redundancy; zero for none.
+    pub(super) fn observe_redundancy_span(&mut self, span: Duration) {
+        self.span = span;
     }
 
-    /// Whether enough packets came for a delay shorter than the first one. A few that were fast by
-    /// chance say nothing, a few slow ones do.
+    /// Whether enough packets came to shorten the first delay. A few that were fast by chance say
+    /// nothing, a few slow ones do.
     pub(super) fn is_settled(&self) -> bool {
-        self.lateness.is_settled()
+        self.delays.is_settled()
     }
 
-    /// The delay to have, where `loss` is the share of packets that are lost and each holds a
-    /// `frame` of sound; `None` before there was enough to tell.
+    /// Target delay, where `loss` is the share of packets that are lost and each holds a `frame` of
+    /// audio; `None` before there was enough to tell.
     pub(super) fn delay(&self, loss: f32, frame: Duration) -> Option<Duration> {
-        let patient = self.prefer == Preference::Quality;
+        let for_quality = self.prefer == Preference::Quality;
         let lossy = loss > LOSSY;
         let copies = self.copies.map(|(distance, _)| distance);
-        let (in_time, with_redundancy) = match (patient, lossy && copies.is_some()) {
-            (true, _) => (PATIENT, PATIENT),
+        let (in_time, with_redundancy) = match (for_quality, lossy && copies.is_some()) {
+            (true, _) => (IN_TIME_FOR_QUALITY, IN_TIME_FOR_QUALITY),
             (false, true) => (IN_TIME_WITH_COPIES, COPIES_IN_TIME),
             (false, false) => (IN_TIME, COPIES_IN_TIME),
         };
-        let mut delay = self.lateness.wait(in_time)?;
+        let mut delay = self.delays.wait(in_time)?;
         if lossy {
-            let lookahead = frame * if patient { PATIENT_LOOKAHEAD } else { LOOKAHEAD };
-            // The copy in the next packet (the codec's own) is there whether or not one knows.
-            let redundancy = copies.unwrap_or(self.reach.min(lookahead).max(frame));
-            delay = delay.max(redundancy + self.lateness.wait(with_redundancy)?);
+            let lookahead = frame * if for_quality { LOOKAHEAD_FOR_QUALITY } else { LOOKAHEAD };
+            // The codec's own copy is in the next packet, a frame later, whether or not it is
+            // known. A packet with the copy is waited for as any other, so that its delay adds to
+            // that distance.
+            let redundancy = copies.unwrap_or(self.span.min(lookahead).max(frame));
+            delay = delay.max(redundancy + self.delays.wait(with_redundancy)?);
         }
         Some(delay.clamp(self.range.shortest, self.range.longest.max(self.range.shortest)))
     }

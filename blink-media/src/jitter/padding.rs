@@ -1,12 +1,12 @@
-//! Packets without payload among those that wait.
+//! Packets without payload among those that wait in the jitter buffer.
 
 use std::collections::VecDeque;
 
-/// Numbers that are remembered; where there are more, the oldest are forgotten.
+/// Most numbers that are remembered; the oldest are forgotten.
 const MOST: usize = 128;
 
-/// The sequence numbers, in order, of packets without payload (RFC 3550 §5.1) beyond what was given
-/// out: nothing is missing there.
+/// Sequence numbers, in order, of packets without payload (RFC 3550 §5.1) beyond the last packet
+/// released: nothing is missing there.
 #[derive(Debug, Default)]
 pub(super) struct Padding(VecDeque<i64>);
 
@@ -21,7 +21,7 @@ impl Padding {
         }
     }
 
-    /// The first number from `next` on that is none of these. Forgets those before it.
+    /// First number from `next` on that is none of these. Forgets those before it.
     pub(super) fn pass(&mut self, mut next: i64) -> i64 {
         while let Some(sequence) = self.0.pop_front_if(|sequence| *sequence <= next) {
             next += i64::from(sequence == next);
@@ -29,7 +29,7 @@ impl Padding {
         next
     }
 
-    /// Whether there is nothing but these from `next` up to `sequence`.
+    /// Whether all numbers from `next` up to `sequence` are of these.
     pub(super) fn reaches(&self, next: i64, sequence: i64) -> bool {
         let first = self.0.partition_point(|other| *other < next);
         let between = self.0.partition_point(|other| *other < sequence).saturating_sub(first);

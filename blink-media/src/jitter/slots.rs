@@ -1,19 +1,19 @@
-//! The packets that wait.
+//! Packets that wait in the jitter buffer.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// A packet, or a copy of one.
+/// Packet, or copy of one.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) sequence: i64,
     pub(super) timestamp: i64,
     pub(super) ticks: i64,
     pub(super) loud: Option<bool>,
-    /// It came with a later packet; its own did not come yet.
+    /// It is a copy that came with a later packet; its own packet did not come yet.
     pub(super) copy: bool,
-    /// The codec put a copy of the frame before into it.
+    /// It holds the codec's own copy of the frame before.
     pub(super) has_fec: bool,
     pub(super) payload: Bytes,
 }
@@ -24,20 +24,20 @@ impl Slot {
     }
 }
 
-/// Packets in order; never more than a number of them.
+/// Packets in order, of a bounded number.
 #[derive(Debug)]
 pub(super) struct Slots {
     slots: VecDeque<Slot>,
     most: usize,
 }
 
-/// What became of a packet.
+/// Outcome of an insertion.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Inserted {
     Added,
-    /// It is the oldest, and there is no room.
+    /// Dropped: it is the oldest, and there is no room.
     Refused,
-    /// The oldest made room for it.
+    /// Added in place of the oldest, which is dropped.
     Displaced,
 }
 
@@ -66,7 +66,7 @@ impl Slots {
         self.slots.clear();
     }
 
-    /// Adds a packet that came itself. It takes the place of its copy.
+    /// Adds a packet, in place of its copy if there is one.
     pub(super) fn insert(&mut self, slot: Slot) -> Inserted {
         let copy = self.slots.iter().position(|other| other.copy && other.timestamp == slot.timestamp);
         if let Some(at) = copy {
@@ -85,9 +85,9 @@ impl Slots {
         }
     }
 
-    /// Adds a copy unless its packet or another copy is there. `sequence` is estimated; it lies
-    /// between those before and after it, of which `after_last` is at least and `carrier` at most.
-    /// `false` where it has no place.
+    /// Adds a copy unless its packet or another copy is there; `false` where it has no place. Its
+    /// `sequence` is estimated, since RFC 2198 transmits none: it lies between those of its
+    /// neighbours, at least `after_last` and less than `carrier`.
     pub(super) fn insert_copy(&mut self, copy: Slot, after_last: i64, carrier: i64) -> bool {
         let at = self.slots.partition_point(|other| other.timestamp < copy.timestamp);
         let before = at.checked_sub(1).and_then(|before| self.slots.get(before));

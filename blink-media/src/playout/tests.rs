@@ -346,7 +346,7 @@ fn ticks_that_follow_the_sound_come_when_it_is_due() {
                 number += 1;
             }
             pacer.due(now).for_each(|due| assert!(playout.tick(due).sink_error.is_none()));
-            playout.lean(&mut pacer);
+            playout.slew(&mut pacer);
         }
         let statistics = playout.statistics(&1).unwrap();
         let over = statistics.jitter_buffer_delay.as_secs_f64() - statistics.jitter_buffer_target_delay.as_secs_f64();

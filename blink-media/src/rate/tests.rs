@@ -4,18 +4,18 @@ use super::*;
 
 const DEMAND: AudioDemand = AudioDemand { bitrate: 32_000, frame: Duration::from_millis(20) };
 const STEP: Duration = Duration::from_millis(20);
-/// Pictures as they come: 15 a second and a key frame each second, 300 kbit/s.
+/// Video as it is offered: 15 frames a second and a key frame each second, 300 kbit/s.
 const FRAMES: [usize; 15] =
     [9_500, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000];
 
-/// A link with a queue, sound and pictures that are sent over it, and a receiver that reports once
-/// a second.
+/// Link with a queue, audio and video that are sent over it, and a receiver that reports once a
+/// second.
 struct Link {
     now: Instant,
-    /// Bits per second, and how long its queue may be.
+    /// Bits per second, and the longest queue.
     capacity: f64,
     longest: Duration,
-    /// Every n-th packet is lost beside that; 0 for none.
+    /// Every n-th packet is lost as well; 0 for none.
     lossy: u32,
     queue: VecDeque<f64>,
     queued: f64,
@@ -27,9 +27,9 @@ struct Link {
     controller: RateController,
     room: VideoRateGate,
     frame: usize,
-    /// What sound was sent with in each second, frames of pictures sent, the queue in seconds.
+    /// Bitrate of audio in each second, video frames sent, the queue in seconds.
     audio: Vec<u32>,
-    pictures: Vec<u32>,
+    video_frames: Vec<u32>,
     delays: Vec<f64>,
 }
 
@@ -51,7 +51,7 @@ impl Link {
             room: VideoRateGate::default(),
             frame: 0,
             audio: Vec::new(),
-            pictures: Vec::new(),
+            video_frames: Vec::new(),
             delays: Vec::new(),
         }
     }
@@ -71,7 +71,7 @@ impl Link {
     }
 
     fn second(&mut self) {
-        let mut pictures = 0;
+        let mut video_frames = 0;
         let allocation = self.controller.allocation(self.now, DEMAND);
         self.room.set_rate(self.now, Some(allocation.video));
         for step in 0..50 {
@@ -80,7 +80,7 @@ impl Link {
             if step * 15 / 50 != (step + 1) * 15 / 50 {
                 let bytes = FRAMES[self.frame % FRAMES.len()];
                 if self.room.admit(self.now, bytes, self.frame.is_multiple_of(FRAMES.len())) {
-                    pictures += 1;
+                    video_frames += 1;
                     (0..bytes.div_ceil(1_200)).for_each(|n| self.send(8.0 * (bytes - n * 1_200).min(1_200) as f64));
                 }
                 self.frame += 1;
@@ -100,40 +100,40 @@ impl Link {
         };
         self.controller.handle_report(report, DEMAND);
         self.audio.push(allocation.audio);
-        self.pictures.push(pictures);
+        self.video_frames.push(video_frames);
         self.delays.push(report.delay.as_secs_f64());
         (self.sent, self.dropped, self.received, self.waited) = (0, 0, 0.0, f64::MAX);
     }
 
     fn run(&mut self, seconds: usize) {
-        (self.audio, self.pictures, self.delays) = (Vec::new(), Vec::new(), Vec::new());
+        (self.audio, self.video_frames, self.delays) = (Vec::new(), Vec::new(), Vec::new());
         (0..seconds).for_each(|_| self.second());
     }
 }
 
-/// Where there is room for both, both have all they want, from the beginning on.
+/// With room for both, audio and video have all they want from the beginning on.
 #[test]
 fn a_wide_path_is_used_by_both() {
     let mut link = Link::new(5_000_000.0);
     link.run(30);
     assert!(link.audio.iter().all(|bitrate| *bitrate == DEMAND.bitrate), "{:?}", link.audio);
-    assert!(link.pictures.iter().all(|frames| *frames == 15), "{:?}", link.pictures);
+    assert!(link.video_frames.iter().all(|frames| *frames == 15), "{:?}", link.video_frames);
 }
 
-/// A path that carries sound and half of the pictures: sound loses nothing, some pictures get
-/// through, and the queue empties within a few seconds and stays short.
+/// A path that carries audio and half of the video: audio loses nothing, some video gets through,
+/// and the queue empties within a few seconds and stays short.
 #[test]
-fn a_narrow_path_takes_pictures_first_and_its_queue_empties() {
+fn a_narrow_path_takes_from_video_first_and_its_queue_empties() {
     let mut link = Link::new(200_000.0);
     link.run(60);
     assert!(link.audio.iter().all(|bitrate| *bitrate == DEMAND.bitrate), "{:?}", link.audio);
-    let pictures: u32 = link.pictures[10..].iter().sum();
-    assert!((150..700).contains(&pictures), "{:?}", link.pictures);
+    let video_frames: u32 = link.video_frames[10..].iter().sum();
+    assert!((150..700).contains(&video_frames), "{:?}", link.video_frames);
     let long = link.delays[10..].iter().filter(|delay| **delay > 0.2).count();
     assert!(long <= 3, "{:?}", link.delays);
 }
 
-/// A path that does not carry even the sound: it is sent with less, and no pictures are; when the
+/// A path that does not carry even the audio: it is sent at a lower bitrate, and no video; when the
 /// path is wide again, all comes back.
 #[test]
 fn a_path_too_narrow_for_sound_lowers_its_rate_and_all_comes_back() {
@@ -143,23 +143,23 @@ fn a_path_too_narrow_for_sound_lowers_its_rate_and_all_comes_back() {
     assert!(last.iter().all(|bitrate| (LEAST_AUDIO..DEMAND.bitrate).contains(bitrate)), "{:?}", link.audio);
     let mean = f64::from(last.iter().sum::<u32>()) / last.len() as f64;
     assert!(mean > 15_000.0 && mean + DEMAND.headers() < link.capacity, "{mean} {:?}", link.audio);
-    assert!(link.pictures[20..].iter().sum::<u32>() <= 5, "{:?}", link.pictures);
+    assert!(link.video_frames[20..].iter().sum::<u32>() <= 5, "{:?}", link.video_frames);
     assert!(link.delays[20..].iter().all(|delay| *delay < 0.2), "{:?}", link.delays);
     link.capacity = 5_000_000.0;
     link.run(40);
     assert_eq!(link.audio[39], DEMAND.bitrate, "{:?}", link.audio);
-    assert_eq!(link.pictures[35..], [15; 5], "{:?}", link.pictures);
+    assert_eq!(link.video_frames[35..], [15; 5], "{:?}", link.video_frames);
 }
 
-/// Loss that no queue goes with takes pictures, and nothing from sound: it needs its bits to
-/// correct the loss.
+/// Loss without a queue takes from video, and nothing from audio: that needs its bits to correct
+/// the loss.
 #[test]
-fn loss_without_a_queue_takes_nothing_from_sound() {
+fn loss_without_a_queue_takes_nothing_from_audio() {
     let mut link = Link::new(5_000_000.0);
     link.lossy = 5;
     link.run(60);
     assert!(link.audio.iter().all(|bitrate| *bitrate == DEMAND.bitrate), "{:?}", link.audio);
-    assert!(link.pictures[50..].iter().all(|frames| *frames < 15), "{:?}", link.pictures);
+    assert!(link.video_frames[50..].iter().all(|frames| *frames < 15), "{:?}", link.video_frames);
 }
 
 #[test]
@@ -174,10 +174,9 @@ fn the_lesser_of_both_estimates_counts_while_it_is_fresh() {
     assert!(controller.allocation(now + STALE, DEMAND).video > 1_000_000, "a transport that says nothing any more");
 }
 
-/// Everything that is sent can be decoded: after a frame that is not sent comes none before a key
-/// frame.
+/// Everything that is sent can be decoded: after a dropped frame comes none before a key frame.
 #[test]
-fn pictures_pause_until_a_key_frame_and_on_average_keep_to_their_rate() {
+fn video_pauses_until_a_key_frame_and_on_average_keep_to_their_rate() {
     let (mut room, start) = (VideoRateGate::default(), Instant::now());
     assert!(room.admit(start, 1_000_000, false), "without a limit all is sent");
     room.set_rate(start, Some(100_000));

@@ -1,4 +1,4 @@
-//! What was sent lately, to be sent again.
+//! Sender of redundant audio: which earlier packets go along.
 
 use std::collections::VecDeque;
 use web_time::Duration;
@@ -8,60 +8,60 @@ use bytes::Bytes;
 
 use super::{Block, FURTHEST_COPY, LONGEST_COPY, pack};
 
-/// What a payload may hold, in bytes.
+/// Most bytes of a payload.
 pub(crate) const LONGEST_PAYLOAD: usize = 1_200;
 
-/// Below this share of lost packets there are no copies.
+/// Share of losses below which there are no copies.
 const LOSSY: f32 = 0.01;
-/// From this share on, one copy is too few.
+/// Share of losses from which on there are two copies.
 const VERY_LOSSY: f32 = 0.25;
-/// LossEstimator come in bursts where so many packets are lost in a row, on average. Where each is
-/// lost for itself, it is 1.1 at 10 % and 1.4 at 30 %.
+/// Packets lost in a row, on average, from which on losses are bursts. Independent losses give 1.1
+/// at 10 % and 1.4 at 30 %.
 const BURSTS: f32 = 2.0;
 
-/// Copies and their headers may take so much more than the rate that is aimed at; without copies, a
-/// variable rate does so too.
-const MORE: f32 = 1.06;
-/// No encoding is made for less, in bits per second.
-const LEAST: f32 = 8_000.0;
+/// Factor by which copies and their headers may exceed the target bitrate; a variable bitrate does
+/// so too.
+const OVERHEAD: f32 = 1.06;
+/// Least bitrate of an encoding, in bits per second.
+const LEAST_BITRATE: f32 = 8_000.0;
 
-/// As many packets back as a copy may be: what comes after most bursts. The delay that it takes is
-/// the longest that a conversation bears.
+/// Greatest distance of a copy, in packets: most bursts are over by then, and its delay is the
+/// longest that a conversation bears.
 const FURTHEST: usize = 4;
 
-/// Carries copies of earlier packets along: as many, and of as long ago, as the losses ask for.
+/// Carries copies of earlier packets along: as many, and at such distances, as the losses ask for.
 ///
 /// | losses | copies of |
 /// |---|---|
 /// | under 1 % | none |
-/// | single ones | the packet before; of the two before from 25 % on |
-/// | bursts | the fourth packet before: most bursts are over by then, and none of its delay changes with the estimate |
+/// | single | the packet before; from 25 % on, the two before |
+/// | bursts | the fourth packet before, whatever their length: so the delay does not change with the estimate |
 ///
-/// The rate that is aimed at is shared: each packet is encoded at an equal part of it. Measured on
-/// speech, that gains more than error correction of the codec's own.
+/// The target bitrate is shared: each packet is encoded at an equal part of it. Measured on speech,
+/// that gains more than the codec's own error correction at the whole bitrate.
 #[derive(Debug)]
 pub struct RedSender {
     codec: CodecName,
     frame: Duration,
-    /// How many packets before this one the copies are of, ascending.
-    distances: Distances,
-    /// The newest last; at most [`FURTHEST`].
+    /// CopyDistances of the copies in packets, ascending.
+    distances: CopyDistances,
+    /// Packets sent last, the newest at the end; at most [`FURTHEST`].
     sent: VecDeque<(RtpTime, Bytes)>,
     copies: Vec<Block>,
-    /// Ticks since the last of them that no packet was sent for.
+    /// Ticks since the last of them for which no packet was sent.
     paused: u32,
 }
 
-/// At most two.
+/// CopyDistances of copies: at most two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Distances {
+enum CopyDistances {
     #[default]
     None,
     One(usize),
     Two(usize, usize),
 }
 
-impl Distances {
+impl CopyDistances {
     fn of(loss: f32, burst: f32) -> Self {
         if loss < LOSSY {
             Self::None
@@ -80,51 +80,52 @@ impl Distances {
             Self::One(distance) => (None, Some(distance)),
             Self::Two(near, far) => (Some(near), Some(far)),
         };
-        // The furthest comes first, as in the examples of the standard.
+        // The furthest comes first, as in the examples of RFC 2198.
         far.into_iter().chain(near)
     }
 }
 
 impl RedSender {
-    /// For packets of a `frame` of sound each. Without copies, until it is told of losses.
+    /// Creates a sender for packets of a `frame` of audio each. Without copies, until it is told of
+    /// losses.
     pub fn new(frame: Duration) -> Self {
         Self {
             codec: CodecName::red(),
             frame,
-            distances: Distances::None,
+            distances: CopyDistances::None,
             sent: VecDeque::with_capacity(FURTHEST + 1),
             copies: Vec::with_capacity(2),
             paused: 0,
         }
     }
 
-    /// Prepares for what the network does, and returns what the encoder is to prepare for: its
-    /// share of `bitrate`, in bits per second, and no losses where copies make up for them.
+    /// Prepares for losses, and returns what the encoder is to prepare for: its share of `bitrate`,
+    /// in bits per second, and no losses where copies make up for them.
     pub fn hint(&mut self, hint: EncoderHint, bitrate: u32) -> EncoderHint {
-        self.distances = Distances::of(hint.loss, hint.burst);
+        self.distances = CopyDistances::of(hint.loss, hint.burst);
         let bitrate = hint.bitrate.unwrap_or(bitrate);
         match self.distances.iter().count() as f32 {
             0.0 => EncoderHint { bitrate: Some(bitrate), ..hint },
             copies => {
                 let headers = (copies * 4.0 + 1.0) * 8.0 / self.frame.as_secs_f32().max(0.001);
-                let share = ((bitrate as f32 * MORE - headers) / (copies + 1.0)).max(LEAST);
+                let share = ((bitrate as f32 * OVERHEAD - headers) / (copies + 1.0)).max(LEAST_BITRATE);
                 EncoderHint { loss: 0.0, burst: 1.0, bitrate: Some(share as u32) }
             }
         }
     }
 
-    /// The codec of packets with copies.
+    /// Codec of packets with copies.
     pub fn codec(&self) -> &CodecName {
         &self.codec
     }
 
     /// Whether packets have copies.
     pub fn is_on(&self) -> bool {
-        self.distances != Distances::None
+        self.distances != CopyDistances::None
     }
 
-    /// No packet is sent for so many ticks. What is too long ago for a copy is forgotten: after a
-    /// pause of 2³² ticks its timestamp would look new.
+    /// Takes note that no packet is sent for so many ticks. Packets too long ago for a copy are
+    /// forgotten: after a pause of 2³² ticks their timestamps would look new.
     pub fn skip(&mut self, ticks: u32) {
         self.paused = self.paused.saturating_add(ticks);
         if self.paused > FURTHEST_COPY {
@@ -132,7 +133,8 @@ impl RedSender {
         }
     }
 
-    /// Makes the payload of a packet with its copies in `out`. `payload_type` is that of the codec.
+    /// Writes the payload of a packet with its copies to `out`. `payload_type` is that of the
+    /// codec.
     pub fn pack(&mut self, payload_type: u8, timestamp: RtpTime, payload: &Bytes, out: &mut Vec<u8>) {
         let Self { distances, sent, copies, paused, .. } = self;
         copies.clear();
@@ -142,8 +144,8 @@ impl RedSender {
             let Some((earlier, copy)) = sent.len().checked_sub(distance).and_then(|at| sent.get(at)) else { continue };
             let offset = timestamp.0.wrapping_sub(earlier.0);
             let size = copy.len() + 4;
-            // A pause lies between them, or they are large enough to be cut by nobody: then it is
-            // worth nothing.
+            // Beyond a pause the header cannot express the offset, and a copy that does not fit
+            // whole is useless.
             if offset <= FURTHEST_COPY && copy.len() <= LONGEST_COPY && size <= room {
                 room -= size;
                 copies.push(Block { payload_type, offset, payload: copy.clone() });
@@ -162,7 +164,7 @@ mod tests {
     use super::super::unpack;
     use super::*;
 
-    /// What of ten packets the last one carries, by number.
+    /// Numbers of the packets, of ten, that the last one carries.
     fn carried(sender: &mut RedSender) -> Vec<u8> {
         let mut out = Vec::new();
         for number in 0..10u8 {

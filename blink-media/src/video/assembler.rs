@@ -1,24 +1,27 @@
-//! From packets to whole frames.
+//! Assembly of video frames from packets.
 
 use std::collections::VecDeque;
 use web_time::{Duration, Instant};
 
-use blink_api::{CodecName, EncodedVideoFrame, Result, RtpIn, RtpTime};
+use std::fmt;
+use std::sync::Arc;
 
-use super::payload::{Fragment, PayloadFormat};
+use blink_api::{CodecName, EncodedVideoFrame, FrameFragment, PayloadFormat, RtpIn, RtpTime};
+
 use super::{CLOCK_RATE, VideoStatistics};
 use crate::timeline::{Numbered, Placement, Timeline};
 
-/// How a [`FrameAssembler`] works.
+/// Configuration of a [`FrameAssembler`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AssemblerConfig {
-    /// How long a missing packet is waited for, from the arrival of the first one after it.
+    /// Time that a missing packet is waited for, from the arrival of the first one after it.
     pub wait: Duration,
-    /// Key frames are asked for no more often than this.
+    /// Least time between two requests of a key frame.
     pub keyframe_interval: Duration,
-    /// Most packets held. Where more come, the oldest frame is dropped.
+    /// Most packets held. With more, the oldest frame is dropped.
     pub max_packets: usize,
-    /// Most bytes of payload held, likewise. Larger frames never come out.
+    /// Most bytes of payload held. With more, the oldest frame is dropped; a larger frame is never
+    /// assembled.
     pub max_bytes: usize,
 }
 
@@ -33,55 +36,62 @@ impl Default for AssemblerConfig {
     }
 }
 
-/// A frame that is whole and can be decoded after those that came out before it.
+/// Frame that is complete and can be decoded after those before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedFrame {
-    /// The frame; its time is when the first of its packets came.
+    /// The frame, with the arrival of its first packet for its time.
     pub frame: EncodedVideoFrame,
-    /// When it was captured, in the sender's clock of 90,000 ticks a second.
+    /// Capture time on the sender's clock of 90,000 ticks a second.
     pub timestamp: RtpTime,
 }
 
-/// Puts the frames of one stream together again, whatever the network did to its packets.
+/// Assembles the frames of one stream from its packets, in any order and with losses.
 ///
-/// * Frames come out in the order they were sent in, each as soon as it and all before it are
-///   whole.
+/// * Frames come out in the order of sending, each as soon as it and all before it are complete.
 /// * A missing packet is waited for a bounded time. Then its frame is dropped, and so is everything
-///   until the next key frame, which is taken as soon as it is whole, and asked for
-///   ([`wants_keyframe`](FrameAssembler::wants_keyframe)). It begins by waiting for one.
-/// * Key frames are found by their bytes: VP8 by the frame tag (RFC 7741 §4.3), H.264 by an IDR
-///   picture with its parameter sets.
-/// * What cannot be read is counted and dropped, as if it had been lost.
-#[derive(Debug)]
+///   until the next key frame, which is taken as soon as it is complete, and requested
+///   ([`wants_keyframe`](FrameAssembler::wants_keyframe)). A new assembler waits for a key frame.
+/// * Key frames are recognized by their bytes: VP8 by the frame tag (RFC 7741 §4.3), H.264 by an
+///   IDR picture with its parameter sets.
+/// * Packets that cannot be read are counted and dropped, as if lost.
 pub struct FrameAssembler {
     config: AssemblerConfig,
     codec: CodecName,
-    format: PayloadFormat,
+    format: Arc<dyn PayloadFormat>,
+    /// The first packet of every frame says so.
+    marks_frame_start: bool,
     timeline: Timeline<RtpIn>,
-    /// In order of sequence.
+    /// Packets in order of sequence.
     slots: VecDeque<Slot>,
     bytes: usize,
-    /// The sequence number after all that was given out or given up; `None` before the first.
+    /// Sequence number after all that was released or given up; `None` before the first.
     next: Option<i64>,
-    /// The newest timestamp that was given out or given up: nothing more is wanted of it.
+    /// Newest timestamp that was released or given up: later packets of it are late.
     done: i64,
     awaits_keyframe: bool,
     asked: Option<Instant>,
     statistics: VideoStatistics,
 }
 
+impl fmt::Debug for FrameAssembler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.slots.len();
+        f.debug_struct("FrameAssembler").field("codec", &self.codec).field("waiting", &waiting).finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug)]
 struct Slot {
     sequence: i64,
-    /// [`FILLER`] for one without payload.
+    /// Extended timestamp; [`FILLER`] without payload.
     timestamp: i64,
     wire: RtpTime,
     marker: bool,
     arrival: Instant,
-    fragment: Fragment,
+    fragment: FrameFragment,
 }
 
-/// A packet without payload is of no frame; its timestamp says nothing.
+/// Timestamp of a packet without payload, which belongs to no frame.
 const FILLER: i64 = i64::MIN;
 
 impl Slot {
@@ -91,9 +101,9 @@ impl Slot {
 }
 
 impl Numbered for RtpIn {
-    // A packet sent again comes behind all that a large key frame sent meanwhile.
+    // A retransmitted packet comes behind all that a large key frame sent meanwhile.
     const MAX_MISORDER: i64 = 1_000;
-    // Ten seconds. A sender that begins anew a little behind where it was is told by its
+    // Ten seconds. A sender that restarts slightly behind where it was is recognized by its
     // timestamps.
     const MAX_AGE: i64 = 10 * CLOCK_RATE as i64;
     const SHARED_TIMESTAMPS: bool = true;
@@ -112,15 +122,13 @@ impl Numbered for RtpIn {
 }
 
 impl FrameAssembler {
-    /// An assembler that waits for a key frame.
-    ///
-    /// # Errors
-    /// [`Unsupported`](blink_api::ErrorKind::Unsupported) for other codecs than VP8 and H264.
-    pub fn new(codec: CodecName, config: AssemblerConfig) -> Result<Self> {
-        Ok(Self {
+    /// Creates an assembler that waits for a key frame.
+    pub fn new(format: Arc<dyn PayloadFormat>, config: AssemblerConfig) -> Self {
+        Self {
             config,
-            format: PayloadFormat::of(&codec)?,
-            codec,
+            codec: format.rtp().name,
+            marks_frame_start: format.capabilities().marks_frame_start,
+            format,
             timeline: Timeline::new(CLOCK_RATE),
             slots: VecDeque::new(),
             bytes: 0,
@@ -129,37 +137,39 @@ impl FrameAssembler {
             awaits_keyframe: true,
             asked: None,
             statistics: VideoStatistics::default(),
-        })
+        }
     }
 
-    /// Takes a packet, in whatever order they come, one without payload too: it fills the path and
-    /// is of no frame. Ask [`poll`](FrameAssembler::poll) afterwards.
+    /// Takes a packet, in any order. To be followed by [`poll`](FrameAssembler::poll).
     pub fn push(&mut self, packet: RtpIn) {
         self.statistics.packets_received += 1;
         if packet.payload.is_empty() {
             self.place_padding(packet);
-        } else if packet.codec == self.codec && self.format.read(&packet.payload).is_some() {
+        } else if packet.codec == self.codec && self.format.parse(&packet.payload).is_some() {
             self.place(packet);
         } else {
             self.statistics.packets_malformed += 1;
         }
     }
 
-    /// The next frame, where there is one. Ask until there is none, after packets came and at the
+    /// Next frame. To be asked until there is none, after packets came and at the
     /// [`deadline`](FrameAssembler::deadline).
     pub fn poll(&mut self, now: Instant) -> Option<ReceivedFrame> {
         while let Some(front) = self.slots.front() {
             let in_turn = self.next == Some(front.sequence);
             if in_turn && front.timestamp <= self.done {
+                // Of a frame that was released or given up already.
                 self.pop();
             } else if in_turn && let Some(length) = self.whole_frame(0) {
                 if let Some(frame) = self.take(length) {
                     return Some(frame);
                 }
-            } else if in_turn && self.format.marks_begin() && !front.fragment.begins {
+            } else if in_turn && self.marks_frame_start && !front.fragment.begins {
+                // Nothing is missing before it, and yet no frame begins: its beginning never came.
                 self.statistics.packets_malformed += 1;
                 self.drop_frame();
             } else if let Some(at) = self.awaited_keyframe() {
+                // A key frame needs nothing before it: waiting for that would only cost time.
                 self.skip_to(at);
             } else if self.deadline().is_some_and(|deadline| deadline <= now) {
                 self.give_up();
@@ -170,9 +180,10 @@ impl FrameAssembler {
         None
     }
 
-    /// When what is missing will be given up; `None` where nothing is.
+    /// Time at which missing packets are given up; `None` where none is missing.
     pub fn deadline(&self) -> Option<Instant> {
         let front = self.slots.front()?;
+        // The wait begins with the arrival of the first packet behind the gap: that revealed it.
         let after_gap = if self.next == Some(front.sequence) {
             let mut pairs = self.slots.iter().zip(self.slots.iter().skip(1));
             pairs.position(|(one, other)| other.sequence != one.sequence + 1)? + 1
@@ -183,8 +194,8 @@ impl FrameAssembler {
         Some(revealed + self.config.wait)
     }
 
-    /// Whether to ask the sender for a key frame now. Says so once, and again after the interval of
-    /// the configuration while none came, since both the request and the key frame can be lost.
+    /// Whether to request a key frame from the sender now: true once, and again after the
+    /// configured interval while none came, since both the request and the key frame can be lost.
     pub fn wants_keyframe(&mut self, now: Instant) -> bool {
         let again = |asked| now.saturating_duration_since(asked) >= self.config.keyframe_interval;
         let wanted = self.awaits_keyframe && self.asked.is_none_or(again);
@@ -194,18 +205,18 @@ impl FrameAssembler {
         wanted
     }
 
-    /// What came out was lost on its way to the reader: nothing more comes out before the next key
-    /// frame, which is asked for.
+    /// Takes note that a released frame was lost on its way to the decoder: nothing is released
+    /// before the next key frame, which is requested.
     pub fn restart(&mut self) {
         self.awaits_keyframe = true;
     }
 
-    /// What happened so far.
+    /// Statistics so far.
     pub fn statistics(&self) -> VideoStatistics {
         self.statistics
     }
 
-    /// Packets and bytes that are held.
+    /// Packets and bytes held.
     #[cfg(test)]
     pub(super) fn held(&self) -> (usize, usize) {
         (self.slots.len(), self.bytes)
@@ -230,7 +241,7 @@ impl FrameAssembler {
         }
     }
 
-    /// Its number is not missing any more, whatever else it says.
+    /// Takes padding: its number is not missing, whatever else it says.
     fn place_padding(&mut self, packet: RtpIn) {
         if let Some(sequence) = self.timeline.place_padding(packet.sequence) {
             self.insert(sequence, FILLER, RtpIn { marker: false, ..packet });
@@ -238,7 +249,7 @@ impl FrameAssembler {
     }
 
     fn insert(&mut self, sequence: i64, timestamp: i64, packet: RtpIn) {
-        let Some(fragment) = self.format.read(&packet.payload) else { return };
+        let Some(fragment) = self.format.parse(&packet.payload) else { return };
         let before = self.next.is_some_and(|next| sequence < next);
         if timestamp != FILLER && (before || timestamp <= self.done) {
             self.statistics.packets_late += 1;
@@ -259,8 +270,8 @@ impl FrameAssembler {
         }
     }
 
-    /// How many packets, from the one at `at` on, are a whole frame; `None` where it does not begin
-    /// there or something of it is missing.
+    /// Number of packets from the one at `at` on that are a complete frame; `None` where no frame
+    /// begins there or a packet of it is missing.
     fn whole_frame(&self, at: usize) -> Option<usize> {
         if !self.begins(at) {
             return None;
@@ -285,10 +296,10 @@ impl FrameAssembler {
 
     fn begins(&self, at: usize) -> bool {
         let slot = &self.slots[at];
-        if slot.fragment.begins || self.format.marks_begin() || slot.is_filler() {
+        if slot.fragment.begins || self.marks_frame_start || slot.is_filler() {
             return slot.fragment.begins;
         }
-        // Fillers may stand between it and the frame before.
+        // The packet before ended a frame, or is of another one. Padding may stand between them.
         let mut sequence = slot.sequence;
         for before in self.slots.range(..at).rev() {
             if before.sequence + 1 != sequence {
@@ -302,7 +313,7 @@ impl FrameAssembler {
         self.next == Some(sequence)
     }
 
-    /// Where a whole key frame begins, if one is waited for.
+    /// Position of a complete key frame, if one is waited for.
     fn awaited_keyframe(&self) -> Option<usize> {
         let starts = 0..if self.awaits_keyframe { self.slots.len() } else { 0 };
         starts.into_iter().find(|&at| {
@@ -311,10 +322,11 @@ impl FrameAssembler {
         })
     }
 
-    /// Takes a frame off the front; `None` where it is not to be shown.
+    /// Removes a complete frame from the front; `None` where it cannot be decoded.
     fn take(&mut self, length: usize) -> Option<ReceivedFrame> {
         let slots = self.slots.range(..length).filter(|slot| !slot.is_filler());
-        let joined = self.format.join(slots.clone().map(|slot| &slot.fragment));
+        let fragments: Vec<_> = slots.clone().map(|slot| &slot.fragment).collect();
+        let joined = self.format.join(&fragments);
         let at = slots.map(|slot| slot.arrival).min()?;
         let timestamp = self.slots.front()?.wire;
         self.done = self.done.max(self.slots.front()?.timestamp);
@@ -338,7 +350,7 @@ impl FrameAssembler {
         None
     }
 
-    /// Goes on after what is missing.
+    /// Gives up what is missing, and goes on behind it.
     fn give_up(&mut self) {
         match self.slots.front() {
             Some(front) if front.fragment.begins && self.next != Some(front.sequence) => self.skip_to(0),
@@ -346,7 +358,7 @@ impl FrameAssembler {
         }
     }
 
-    /// Drops what is before the packet at `at`, which begins a frame.
+    /// Drops everything before the packet at `at`, which begins a frame.
     fn skip_to(&mut self, at: usize) {
         let Some(target) = self.slots.get(at).map(|slot| slot.sequence) else { return };
         while self.slots.front().is_some_and(|front| front.sequence < target) {
@@ -362,7 +374,7 @@ impl FrameAssembler {
         }
     }
 
-    /// Drops the frame at the front, as far as it is here.
+    /// Drops the packets of the frame at the front.
     fn drop_frame(&mut self) {
         let Some(timestamp) = self.slots.front().map(|front| front.timestamp) else { return };
         self.statistics.frames_dropped += u64::from(timestamp > self.done);
@@ -373,7 +385,7 @@ impl FrameAssembler {
         }
     }
 
-    /// Takes a packet off the front, and counts those that are missing before it.
+    /// Removes a packet from the front, and counts those that are missing before it.
     fn pop(&mut self) {
         let Some(slot) = self.slots.pop_front() else { return };
         self.bytes -= slot.fragment.data.len();

@@ -1,12 +1,16 @@
-//! H.264 in packets (RFC 6184): single NAL units, STAP-A and FU-A, the three of packetization modes
-//! 0 and 1.
+//! RTP payload format of H.264 (RFC 6184): single NAL units, STAP-A and FU-A, the three of
+//! packetization modes 0 and 1.
 //!
-//! Read here and not by `rtc-rtp`, which panics on a STAP-A with one byte too many and does not
-//! notice fragments that do not fit together.
+//! Not read by `rtc-rtp`, which panics on a STAP-A with one byte too many and does not notice
+//! fragments that do not fit together.
 
+use blink_api::{CodecName, FrameFragment, FramePacketizer, PayloadFormat, PayloadFormatCapabilities, RtpCodec};
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::payload::Fragment;
+use rtc_rtp::codec::h264::H264Payloader;
+
+use super::CLOCK_RATE;
+use super::payload_formats::RtcPacketizer;
 
 /// `nal_unit_type` (H.264 table 7-1, RFC 6184 table 1).
 const IDR: u8 = 5;
@@ -16,17 +20,55 @@ const DELIMITER: u8 = 9;
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
 
-/// In the second byte of an FU-A: its NAL unit begins, ends here (RFC 6184 §5.8).
+/// Bits in the second byte of an FU-A: a NAL unit begins, ends here (RFC 6184 §5.8).
 const START: u8 = 0x80;
 const END: u8 = 0x40;
 
-/// What NAL units are behind in a byte stream (H.264 Annex B).
+/// Start code of NAL units in a byte stream (H.264 Annex B).
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
+/// The payload format of H.264 (RFC 6184) in packetization mode 1.
+pub(super) struct H264;
+
+impl H264 {
+    pub(super) const CAPABILITIES_OF_FORMAT: PayloadFormatCapabilities =
+        PayloadFormatCapabilities { marks_frame_start: false };
+}
+
+impl PayloadFormat for H264 {
+    fn capabilities(&self) -> PayloadFormatCapabilities {
+        Self::CAPABILITIES_OF_FORMAT
+    }
+
+    fn rtp(&self) -> RtpCodec {
+        RtpCodec {
+            name: CodecName::new("H264"),
+            clock_rate: CLOCK_RATE,
+            channels: 0,
+            fmtp: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f".to_owned(),
+        }
+    }
+
+    fn packetizer(&self) -> Box<dyn FramePacketizer> {
+        Box::new(RtcPacketizer(Box::new(H264Payloader::default())))
+    }
+
+    fn parse(&self, payload: &Bytes) -> Option<FrameFragment> {
+        if payload.is_empty() {
+            return Some(FrameFragment { data: Bytes::new(), begins: false, key: false });
+        }
+        read(payload)
+    }
+
+    fn join(&self, fragments: &[&FrameFragment]) -> Option<(Bytes, bool)> {
+        join(fragments.iter().copied())
+    }
+}
+
 /// Checks a payload from its first byte to its last.
-pub(super) fn read(payload: &Bytes) -> Option<Fragment> {
+fn read(payload: &Bytes) -> Option<FrameFragment> {
     let first = *payload.first()?;
-    let fragment = |begins, key| Some(Fragment { data: payload.clone(), begins, key });
+    let fragment = |begins, key| Some(FrameFragment { data: payload.clone(), begins, key });
     let (begins, key) = (|kind| matches!(kind, SPS | DELIMITER), |kind| kind == IDR);
     match kind(first)? {
         single @ 1..=23 => fragment(begins(single), key(single)),
@@ -38,20 +80,20 @@ pub(super) fn read(payload: &Bytes) -> Option<Fragment> {
         FU_A => {
             let header = *payload.get(1)?;
             let kind = header & 0x1f;
-            let sound = (1..=23).contains(&kind) && header & (START | END) != START | END;
-            sound.then(|| fragment(header & START != 0 && begins(kind), key(kind)))?
+            let is_valid = (1..=23).contains(&kind) && header & (START | END) != START | END;
+            is_valid.then(|| fragment(header & START != 0 && begins(kind), key(kind)))?
         }
         _ => None,
     }
 }
 
-/// Puts an access unit together in the byte stream format. A key frame has an IDR picture and its
+/// Assembles an access unit in the byte stream format. A key frame has an IDR picture and its
 /// parameter sets.
-pub(super) fn join<'a>(fragments: impl Iterator<Item = &'a Fragment> + Clone) -> Option<(Bytes, bool)> {
+fn join<'a>(fragments: impl Iterator<Item = &'a FrameFragment> + Clone) -> Option<(Bytes, bool)> {
     let most = fragments.clone().map(|fragment| fragment.data.len() + 2 * START_CODE.len()).sum();
     let mut unit = AccessUnit { data: BytesMut::with_capacity(most), kinds: 0 };
     let mut open = false;
-    for Fragment { data, .. } in fragments {
+    for FrameFragment { data, .. } in fragments {
         let Some(&first) = data.first() else { continue };
         let kind = kind(first)?;
         if kind == FU_A {
@@ -78,14 +120,14 @@ pub(super) fn join<'a>(fragments: impl Iterator<Item = &'a Fragment> + Clone) ->
     (!open && !unit.data.is_empty()).then(|| (unit.data.freeze(), key))
 }
 
-/// The type of a NAL unit by its first byte; `None` where the bit is set that must not be.
+/// Type of a NAL unit by its first byte; `None` where the forbidden bit is set.
 fn kind(first: u8) -> Option<u8> {
     (first & 0x80 == 0).then_some(first & 0x1f)
 }
 
 struct AccessUnit {
     data: BytesMut,
-    /// Bit n: there is a NAL unit of type n.
+    /// NAL unit types that were found, bit n for type n.
     kinds: u32,
 }
 
@@ -102,7 +144,7 @@ impl AccessUnit {
     }
 }
 
-/// The NAL units of a STAP-A behind its first byte (RFC 6184 §5.7.1), each behind its length in two
+/// NAL units of a STAP-A behind its first byte (RFC 6184 §5.7.1), each behind its length in two
 /// bytes; `None` for one that is cut off.
 struct Aggregated<'a>(&'a [u8]);
 

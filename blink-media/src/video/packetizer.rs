@@ -1,50 +1,36 @@
-//! From encoded frames to packets.
+//! Packetization of encoded video frames.
 
 use std::fmt;
 use web_time::Instant;
 
-use blink_api::{CodecName, EncodedVideoFrame, Error, ErrorKind, Result, RtpOut, RtpTime};
-use rtc_rtp::codec::h264::H264Payloader;
-use rtc_rtp::codec::vp8::Vp8Payloader;
-use rtc_rtp::packetizer::Payloader;
+use blink_api::{
+    CodecName, EncodedVideoFrame, Error, ErrorKind, FramePacketizer, PayloadFormat, Result, RtpOut, RtpTime,
+};
 
-use super::payload::PayloadFormat;
 use super::{CLOCK_RATE, MAX_PAYLOAD};
 
-/// Puts the frames of one source into packets: VP8 as in RFC 7741 with picture ids, H.264 as in RFC
-/// 6184 in packetization mode 1.
+/// Packetizes the frames of one source in the payload format of its codec.
 ///
-/// Make one for each stream, whatever the number of listeners; whoever sends to several numbers the
+/// One is made for each stream, whatever the number of receivers; a sender to several numbers the
 /// packets anew for each.
 pub struct Packetizer {
     codec: CodecName,
-    payloader: Box<dyn Payloader>,
+    payloads: Box<dyn FramePacketizer>,
     next_sequence: u16,
 }
 
 impl Packetizer {
-    /// A packetizer whose first packet has this sequence number.
-    ///
-    /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) for other codecs than VP8 and H264.
-    pub fn new(codec: CodecName, first_sequence: u16) -> Result<Self> {
-        let payloader: Box<dyn Payloader> = match PayloadFormat::of(&codec)? {
-            PayloadFormat::Vp8 => {
-                let mut payloader = Vp8Payloader::default();
-                payloader.enable_picture_id = true;
-                Box::new(payloader)
-            }
-            PayloadFormat::H264 => Box::new(H264Payloader::default()),
-        };
-        Ok(Self { codec, payloader, next_sequence: first_sequence })
+    /// Creates a packetizer whose first packet has this sequence number.
+    pub fn new(format: &dyn PayloadFormat, first_sequence: u16) -> Self {
+        Self { codec: format.rtp().name, payloads: format.packetizer(), next_sequence: first_sequence }
     }
 
-    /// The packets of the next frame, in order, each with a payload of at most [`MAX_PAYLOAD`]
-    /// bytes and all with the timestamp given, 90,000 ticks a second ([`VideoClock`]). The last one
+    /// Packets of the next frame, in order, each with a payload of at most [`MAX_PAYLOAD`] bytes
+    /// and all with the timestamp given, at 90,000 ticks a second ([`VideoClock`]). The last one
     /// has the marker.
     ///
     /// H.264 comes as [`EncodedVideoFrame::data`] says. Access unit delimiters and filler data are
-    /// left out, and parameter sets go into one packet before the picture; more than one of each
+    /// dropped, and parameter sets go into one packet before the picture; more than one of each
     /// kind in a frame are not carried.
     ///
     /// # Errors
@@ -52,7 +38,7 @@ impl Packetizer {
     pub fn packetize(&mut self, frame: &EncodedVideoFrame, timestamp: RtpTime) -> Result<Vec<RtpOut>> {
         let invalid =
             || Error::new(ErrorKind::Invalid, "a video frame holds nothing to send").with("codec", &self.codec);
-        let payloads = self.payloader.payload(MAX_PAYLOAD, &frame.data).map_err(|source| invalid().source(source))?;
+        let payloads = self.payloads.packetize(frame, MAX_PAYLOAD).map_err(|source| invalid().source(source))?;
         let last = payloads.len().checked_sub(1).ok_or_else(invalid)?;
         let packets = payloads.into_iter().enumerate().map(|(number, payload)| {
             let sequence = self.next_sequence;
@@ -69,7 +55,7 @@ impl fmt::Debug for Packetizer {
     }
 }
 
-/// From the time of capture to RTP timestamps.
+/// Capture time to RTP timestamps.
 #[derive(Debug, Clone, Copy)]
 pub struct VideoClock {
     origin: Instant,
@@ -77,17 +63,16 @@ pub struct VideoClock {
 }
 
 impl VideoClock {
-    /// A clock that shows `first` at `origin`, such as when the first frame was captured.
+    /// Creates a clock that shows `first` at `origin`, such as the capture of the first frame.
     pub fn new(origin: Instant, first: RtpTime) -> Self {
         Self { origin, first }
     }
 
-    /// The timestamp of what was captured `at`, around the wrap; that of the origin for what is
-    /// before it.
+    /// Timestamp of a capture time, around the wrap; that of the origin for earlier times.
     pub fn timestamp(&self, at: Instant) -> RtpTime {
         let elapsed = at.saturating_duration_since(self.origin);
         let ticks = elapsed.as_nanos() * u128::from(CLOCK_RATE) / 1_000_000_000;
-        // The upper bits go, as is meant.
+        // The upper bits are cut off: RTP time is modulo 2³².
         self.first.wrapping_add(ticks as u32)
     }
 }

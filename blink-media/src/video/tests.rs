@@ -3,9 +3,10 @@
 mod damage;
 mod order;
 
+use std::sync::Arc;
 use web_time::{Duration, Instant};
 
-use blink_api::{CodecName, EncodedVideoFrame, ErrorKind, MediaHost, Mid, RtpIn, RtpOut, RtpTime};
+use blink_api::{CodecName, EncodedVideoFrame, ErrorKind, MediaHost, Mid, PayloadFormat, RtpIn, RtpOut, RtpTime};
 use blink_media_synthetic::{SyntheticConfig, SyntheticHost};
 use bytes::Bytes;
 use rand::seq::IndexedRandom;
@@ -19,7 +20,7 @@ use super::*;
 
 const CODECS: [&str; 2] = ["VP8", "H264"];
 
-/// What was sent: frames at 15 a second, with a key frame every 15.
+/// Frames as sent: 15 a second, with a key frame every 15.
 struct Sent {
     codec: CodecName,
     start: Instant,
@@ -30,7 +31,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// So many frames of a clip, with numbers that wrap soon.
+    /// Frames of a clip, with numbers that wrap soon.
     fn new(codec: &str, count: usize) -> Self {
         Self::numbered(codec, count, 65_530, RtpTime(u32::MAX - 20_000))
     }
@@ -40,16 +41,16 @@ impl Sent {
         let clock = VideoClock::new(start, timestamp);
         let codec = CodecName::new(codec);
         let frames = clip(&codec, start, count);
-        let mut packetizer = Packetizer::new(codec.clone(), sequence).unwrap();
+        let mut packetizer = Packetizer::new(&*format(&codec), sequence);
         let packets = frames.iter().map(|frame| packetizer.packetize(frame, clock.timestamp(frame.at)).unwrap());
         Self { packets: packets.collect(), codec, start, frames, clock }
     }
 
     fn assembler(&self) -> FrameAssembler {
-        FrameAssembler::new(self.codec.clone(), AssemblerConfig::default()).unwrap()
+        FrameAssembler::new(format(&self.codec), AssemblerConfig::default())
     }
 
-    /// The number of a frame that came out, which must be as it was sent.
+    /// Number of a frame that came out, which must be as it was sent.
     fn number(&self, received: &ReceivedFrame) -> usize {
         let found = self.frames.iter().position(|frame| self.clock.timestamp(frame.at) == received.timestamp);
         let number = found.expect("a timestamp that was sent");
@@ -84,7 +85,7 @@ impl Sent {
         numbers
     }
 
-    /// What can be decoded where only these frames are whole.
+    /// Frames that can be decoded where only these are complete.
     fn decodable(&self, whole: impl Fn(usize) -> bool) -> Vec<usize> {
         let mut follows = false;
         let mut numbers = Vec::new();
@@ -94,6 +95,10 @@ impl Sent {
         }
         numbers
     }
+}
+
+fn format(codec: &CodecName) -> Arc<dyn PayloadFormat> {
+    PayloadFormats::default().of(codec).unwrap()
 }
 
 /// Frames of a clip of the synthetic media host, from `start` on.
@@ -167,11 +172,10 @@ fn the_clock_runs_at_90_khz_around_the_wrap() {
 #[test]
 fn other_codecs_and_empty_frames_are_refused() {
     let other = CodecName::new("AV1");
-    assert_eq!(Packetizer::new(other.clone(), 0).unwrap_err().kind(), ErrorKind::Unsupported);
-    let error = FrameAssembler::new(other, AssemblerConfig::default()).unwrap_err();
+    let error = PayloadFormats::default().of(&other).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     for codec in CODECS {
-        let mut packetizer = Packetizer::new(CodecName::new(codec), 0).unwrap();
+        let mut packetizer = Packetizer::new(&*format(&CodecName::new(codec)), 0);
         let empty = EncodedVideoFrame { data: Bytes::new(), key: false, at: Instant::now() };
         assert_eq!(packetizer.packetize(&empty, RtpTime(0)).unwrap_err().kind(), ErrorKind::Invalid);
     }

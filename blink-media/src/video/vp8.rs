@@ -1,14 +1,52 @@
-//! VP8 in packets (RFC 7741).
+//! RTP payload format of VP8 (RFC 7741).
 //!
-//! Read here and not by `rtc-rtp`, which refuses the short last packets of senders without picture
-//! ids.
+//! Not read by `rtc-rtp`, which refuses the short last packets of senders without picture ids.
 
+use blink_api::{CodecName, FrameFragment, FramePacketizer, PayloadFormat, PayloadFormatCapabilities, RtpCodec};
 use bytes::{Bytes, BytesMut};
 
-use super::payload::Fragment;
+use rtc_rtp::codec::vp8::Vp8Payloader;
 
-/// Takes the payload descriptor off (RFC 7741 §4.2).
-pub(super) fn read(payload: &Bytes) -> Option<Fragment> {
+use super::CLOCK_RATE;
+use super::payload_formats::RtcPacketizer;
+
+/// The payload format of VP8 (RFC 7741), with picture ids.
+pub(super) struct Vp8;
+
+impl Vp8 {
+    pub(super) const CAPABILITIES_OF_FORMAT: PayloadFormatCapabilities =
+        PayloadFormatCapabilities { marks_frame_start: true };
+}
+
+impl PayloadFormat for Vp8 {
+    fn capabilities(&self) -> PayloadFormatCapabilities {
+        Self::CAPABILITIES_OF_FORMAT
+    }
+
+    fn rtp(&self) -> RtpCodec {
+        RtpCodec { name: CodecName::new("VP8"), clock_rate: CLOCK_RATE, channels: 0, fmtp: String::new() }
+    }
+
+    fn packetizer(&self) -> Box<dyn FramePacketizer> {
+        let mut payloader = Vp8Payloader::default();
+        payloader.enable_picture_id = true;
+        Box::new(RtcPacketizer(Box::new(payloader)))
+    }
+
+    fn parse(&self, payload: &Bytes) -> Option<FrameFragment> {
+        if payload.is_empty() {
+            return Some(FrameFragment { data: Bytes::new(), begins: false, key: false });
+        }
+        read(payload)
+    }
+
+    fn join(&self, fragments: &[&FrameFragment]) -> Option<(Bytes, bool)> {
+        join(fragments.iter().copied())
+    }
+}
+
+/// Removes the payload descriptor (RFC 7741 §4.2).
+fn read(payload: &Bytes) -> Option<FrameFragment> {
     let first = *payload.first()?;
     let mut length = 1;
     if first & 0x80 != 0 {
@@ -24,11 +62,11 @@ pub(super) fn read(payload: &Bytes) -> Option<Fragment> {
     let data = payload.get(length..).filter(|data| !data.is_empty())?;
     // S, and PID 0: the beginning of the first partition.
     let begins = first & 0x17 == 0x10;
-    Some(Fragment { key: begins && data[0] & 1 == 0, begins, data: payload.slice(length..) })
+    Some(FrameFragment { key: begins && data[0] & 1 == 0, begins, data: payload.slice(length..) })
 }
 
-/// Puts a frame together.
-pub(super) fn join<'a>(fragments: impl Iterator<Item = &'a Fragment> + Clone) -> Option<(Bytes, bool)> {
+/// Assembles a frame.
+fn join<'a>(fragments: impl Iterator<Item = &'a FrameFragment> + Clone) -> Option<(Bytes, bool)> {
     let in_one = fragments.clone().enumerate().all(|(at, fragment)| fragment.begins == (at == 0));
     let mut data = BytesMut::with_capacity(fragments.clone().map(|fragment| fragment.data.len()).sum());
     for fragment in fragments {

@@ -1,4 +1,4 @@
-//! What the user can do: offer, answer, reject, leave, invite, remove, mute.
+//! User commands: offer, answer, reject, leave, invite, remove, mute.
 
 use std::collections::BTreeSet;
 
@@ -7,26 +7,29 @@ use minicbor::bytes::ByteVec;
 use rand::Rng;
 use zeroize::Zeroizing;
 
-use super::Now;
-use super::event::EndReason;
-use super::lifecycle::{Call, Phase};
-use super::machine::{MAX_CONVERSATION, Machine};
+use super::io::Now;
+use super::machine::Machine;
+use super::reason::EndReason;
 use super::roster::{MAX_ROOT_MEMBERS, Roster};
+use super::state::{Call, Phase};
 use crate::secure::{AgreementKey, CallKeys, Identity, sha256};
 use crate::wire::{CallConfiguration, Root};
 
+/// Longest conversation of an integrator, in bytes.
+pub(super) const MAX_CONVERSATION: usize = 1_024;
+
 impl Machine {
-    /// Offers a call to other people. A call that rings here with exactly the same people is
-    /// answered instead. A call this device is in is left.
+    /// Offers a call to other people. A ringing call of exactly the same people is answered
+    /// instead. The current call is left.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for nobody, too many, an unusable DID or too long a
-    /// conversation.
+    /// [`Invalid`](ErrorKind::Invalid) without other people, for too many, an unusable DID or too
+    /// long a conversation.
     pub fn offer(&mut self, now: Now, people: &[Did], conversation: &[u8]) -> Result<CallId> {
-        self.shared.now = now;
+        self.begin_input(now);
         self.check_offer(people, conversation)?;
         let members = self.root_members(people)?;
-        let same = |call: &&Call| call.phase == Phase::In && call.roster.root().members == members;
+        let same = |call: &&Call| call.phase() == Phase::In && call.roster.root().members == members;
         if let Some(pending) = self.calls.values().find(same).map(Call::id) {
             return self.answer(now, pending);
         }
@@ -57,10 +60,12 @@ impl Machine {
         let own = self.shared.own.did;
         let members: BTreeSet<Did> = people.iter().copied().chain([own]).collect();
         if members.len() < 2 {
-            return Err(Error::new(ErrorKind::Invalid, "a call needs somebody else").operation("offer_call"));
+            return Err(
+                Error::new(ErrorKind::Invalid, "a call needs at least one other person").operation("offer_call")
+            );
         }
         if members.len() > MAX_ROOT_MEMBERS {
-            return Err(Error::new(ErrorKind::Invalid, "a call begins with at most 16 people").operation("offer_call"));
+            return Err(Error::new(ErrorKind::Invalid, "a call starts with at most 16 people").operation("offer_call"));
         }
         for did in &members {
             if AgreementKey::public_of(did).is_err() {
@@ -72,13 +77,14 @@ impl Machine {
         Ok(members.into_iter().collect())
     }
 
-    /// Answers a call that rings here, or joins one that goes on. A call this device is in is left.
+    /// Answers a ringing call, or joins one that continues without this device. The current call is
+    /// left.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for a call unknown here, [`State`](ErrorKind::State) for
-    /// one this device is in already or that is over.
+    /// [`NotFound`](ErrorKind::NotFound) for an unknown call, [`State`](ErrorKind::State) for one
+    /// that this device is in already or that has ended.
     pub fn answer(&mut self, now: Now, id: CallId) -> Result<CallId> {
-        self.shared.now = now;
+        self.begin_input(now);
         self.check_answer(id)?;
         let id = self.resolve(id);
         self.leave_current(EndReason::Left);
@@ -86,37 +92,37 @@ impl Machine {
         Ok(id)
     }
 
-    /// Rejects a call that rings here.
+    /// Rejects a ringing call.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for a call unknown here, [`State`](ErrorKind::State) for
-    /// one that does not ring.
+    /// [`NotFound`](ErrorKind::NotFound) for an unknown call, [`State`](ErrorKind::State) for one
+    /// that does not ring.
     pub fn reject(&mut self, now: Now, id: CallId) -> Result<()> {
-        self.shared.now = now;
+        self.begin_input(now);
         let id = self.resolve(id);
-        if self.known(id)?.phase != Phase::In {
-            return Err(Error::new(ErrorKind::State, "that call does not ring here").with("call", id));
+        if self.known(id)?.phase() != Phase::In {
+            return Err(Error::new(ErrorKind::State, "that call does not ring").with("call", id));
         }
         self.with_call(id, Call::reject);
         Ok(())
     }
 
-    /// Leaves the call this device is in, or takes back its offer.
+    /// Leaves the current call, or withdraws its offer.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) where there is none.
+    /// [`State`](ErrorKind::State) without one.
     pub fn leave(&mut self, now: Now) -> Result<()> {
-        self.shared.now = now;
+        self.begin_input(now);
         if self.leave_current(EndReason::Left) { Ok(()) } else { Err(Error::new(ErrorKind::State, "not in a call")) }
     }
 
-    /// Invites somebody into the call this device is in; it is a group's from then on.
+    /// Invites a person into the current call, which is a group from then on.
     ///
     /// # Errors
     /// [`State`](ErrorKind::State) without a call, or where the roster does not allow it;
     /// [`Invalid`](ErrorKind::Invalid) for an unusable DID.
     pub fn add(&mut self, now: Now, did: Did) -> Result<()> {
-        self.shared.now = now;
+        self.begin_input(now);
         if AgreementKey::public_of(&did).is_err() {
             return Err(Error::new(ErrorKind::Invalid, "not a usable key").with("did", did));
         }
@@ -125,14 +131,13 @@ impl Machine {
         Ok(())
     }
 
-    /// Removes somebody for good from the call this device is in, which this person must have
-    /// begun.
+    /// Removes a person from the current call for good. Only the creator of the call may.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) without a call, for somebody else's, or for somebody who is not
-    /// in it.
+    /// [`State`](ErrorKind::State) without a call, in a call of another creator, or for a person
+    /// who is not in it.
     pub fn remove(&mut self, now: Now, did: Did) -> Result<()> {
-        self.shared.now = now;
+        self.begin_input(now);
         let secret = self.fresh_secret();
         let id = self.change_roster(|roster, identity| {
             roster.remove(did, identity)?;
@@ -156,31 +161,31 @@ impl Machine {
         secret
     }
 
-    /// Tells others whether this device sends sound.
+    /// Announces whether this device sends audio.
     pub fn set_muted(&mut self, now: Now, muted: bool) {
-        self.shared.now = now;
+        self.begin_input(now);
         if std::mem::replace(&mut self.shared.muted, muted) != muted {
             self.change_current(false);
         }
         if let Some(id) = self.current() {
-            self.with_call(id, |call, shared| call.tell_speaking(shared.own, shared));
+            self.with_call(id, |call, shared| call.update_speaking(shared.own, shared));
         }
     }
 
-    /// Tells others whether this device plays sound.
+    /// Announces whether this device plays audio.
     pub fn set_deafened(&mut self, now: Now, deafened: bool) {
-        self.shared.now = now;
+        self.begin_input(now);
         if std::mem::replace(&mut self.shared.deafened, deafened) != deafened {
             self.change_current(false);
         }
     }
 
-    /// Tells others whether this device records the call. The flag ends with the call.
+    /// Announces whether this device records the call. Reset at the end of the call.
     ///
     /// # Errors
     /// [`State`](ErrorKind::State) without a call.
     pub fn set_recording(&mut self, now: Now, recording: bool) -> Result<()> {
-        self.shared.now = now;
+        self.begin_input(now);
         if self.current().is_none() {
             return Err(Error::new(ErrorKind::State, "not in a call"));
         }
@@ -190,21 +195,26 @@ impl Machine {
         Ok(())
     }
 
-    /// People whose offers ring under `call.from = "known"`, and of whom more may be pending.
+    /// Sets the people whom the integrator knows: their offers ring under `call.from = "known"`,
+    /// and they have a share of their own in bounded tables.
     pub fn set_known(&mut self, known: BTreeSet<Did>) {
         self.shared.known = known;
         let known = &self.shared.known;
         self.calls.values_mut().for_each(|call| call.familiar |= known.contains(&call.from));
-        self.shared.recognize_history();
+        self.deliver();
+        let changes = self.history.recognize(&self.shared.known);
+        self.persist_all(changes);
         self.settle();
     }
 
-    /// Forgets all calls that were.
+    /// Clears the history, except for ongoing calls.
     pub fn clear_history(&mut self) {
-        self.shared.clear_history();
+        self.deliver();
+        let changes = self.history.clear();
+        self.persist_all(changes);
     }
 
-    /// What others are told about this device has changed.
+    /// Announces a change of this device's state in the current call.
     pub(super) fn change_current(&mut self, at_once: bool) {
         if let Some(id) = self.current() {
             self.with_call(id, |call, shared| {
@@ -220,7 +230,7 @@ impl Machine {
         true
     }
 
-    /// Whether an offer could be made; changes nothing.
+    /// Checks whether a call can be offered; changes nothing.
     ///
     /// # Errors
     /// As [`offer`](Machine::offer).
@@ -231,15 +241,15 @@ impl Machine {
         self.root_members(people).map(drop)
     }
 
-    /// Whether a call could be answered or joined; changes nothing.
+    /// Checks whether a call can be answered or joined; changes nothing.
     ///
     /// # Errors
     /// As [`answer`](Machine::answer).
     pub fn check_answer(&self, id: CallId) -> Result<()> {
         let call = self.known(self.resolve(id))?;
-        if matches!(call.phase, Phase::In | Phase::Open) {
+        if matches!(call.phase(), Phase::In | Phase::Open) {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::State, "this device is in that call, or it is over").with("call", id))
+        Err(Error::new(ErrorKind::State, "this device is already in that call, or it has ended").with("call", id))
     }
 }

@@ -1,219 +1,220 @@
-//! What the user of the engine is told.
+//! Events for the user of the engine.
 
-use blink_api::{CallId, Did, Endpoint, StreamId, TrackKind};
+use std::fmt;
+
+use blink_api::{CallId, Did, Endpoint, TrackKey, TrackKind};
 use serde::Serialize;
 
-use super::streams::StreamInfo;
+use super::participant::{ParticipantState, StreamInfo};
+use super::reason::{CancelledReason, EndReason, LeftReason, StreamEndReason};
 
-/// Something happened. Events of one call come in the order in which they happened.
+/// An event. Events of one call are delivered in the order in which they happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// Somebody calls. Once per call. Until `answer_call` nothing of this device is touched or
-    /// shown.
+    /// A call rings. Once per call. Until `answer_call`, no device is opened and nothing of this
+    /// device is shared.
     IncomingCall {
         /// The call.
         call: CallId,
-        /// Who signed the offer.
+        /// Signer of the offer.
         from: Did,
-        /// Everybody on the roster.
+        /// Everyone on the roster.
         members: Vec<Did>,
-        /// What the caller's integrator passed along.
+        /// Opaque bytes of the caller's integrator.
         conversation: Vec<u8>,
     },
-    /// A call that rang here rings no more. After `IncomingCall`, once, instead of `MissedCall`.
+    /// A ringing call stopped ringing. Once, after `IncomingCall`, instead of `MissedCall`.
     CallCancelled {
         /// The call.
         call: CallId,
-        /// Why.
+        /// Reason.
         reason: CancelledReason,
     },
-    /// A call was not answered here in time.
+    /// A call was not answered on this device in time.
     MissedCall {
         /// The call.
         call: CallId,
-        /// Who called.
+        /// Caller.
         from: Did,
     },
-    /// An invited person's device rings. At most once per person and call.
+    /// A device of an invited person rings. At most once per person and call.
     ParticipantRinging {
         /// The call.
         call: CallId,
-        /// Whose device.
+        /// Invited person.
         participant: Did,
     },
     /// An invited person is in another call and has no other device that rings.
     ParticipantBusy {
         /// The call.
         call: CallId,
-        /// Who.
+        /// Invited person.
         participant: Did,
     },
-    /// An invited person will not come.
+    /// An invited person rejected.
     ParticipantRejected {
         /// The call.
         call: CallId,
-        /// Who.
+        /// Invited person.
         participant: Did,
     },
     /// An invited person did not answer in time.
     ParticipantUnanswered {
         /// The call.
         call: CallId,
-        /// Who.
+        /// Invited person.
         participant: Did,
     },
-    /// The path to a participant is up and verified; media flows. Once for each time it joins.
+    /// The path to a participant is connected and verified; media flows. Once for each time it
+    /// joins.
     ParticipantJoined {
         /// The call.
         call: CallId,
-        /// Who, on which device.
+        /// The participant and its device.
         participant: Endpoint,
     },
-    /// The path to a participant is silent; it is being looked for. Before `ParticipantReconnected`
-    /// or `ParticipantLeft`.
+    /// The path to a participant is silent; ICE is restarted. Before `ParticipantReconnected` or
+    /// `ParticipantLeft`.
     ParticipantReconnecting {
         /// The call.
         call: CallId,
-        /// Who.
+        /// The participant.
         participant: Endpoint,
     },
-    /// The path was found again.
+    /// The path to a participant carries packets again.
     ParticipantReconnected {
         /// The call.
         call: CallId,
-        /// Who.
+        /// The participant.
         participant: Endpoint,
     },
-    /// No path to a member of a group could be made; it is tried again. Once for each time it
+    /// No path to a member of a group could be established; it is retried. Once for each time it
     /// joins.
     ParticipantUnreachable {
         /// The call.
         call: CallId,
-        /// Who.
+        /// The participant.
         participant: Endpoint,
     },
-    /// A participant is gone. After `ParticipantJoined` or `ParticipantUnreachable`, once.
+    /// A participant left. Once, after `ParticipantJoined` or `ParticipantUnreachable`.
     ParticipantLeft {
         /// The call.
         call: CallId,
-        /// Who.
+        /// The participant.
         participant: Endpoint,
-        /// Why.
+        /// Reason.
         reason: LeftReason,
     },
-    /// A participant's announced state changed, or is known for the first time.
+    /// The announced state of a participant changed, or is known for the first time.
     ParticipantStateChanged {
         /// The call.
         call: CallId,
-        /// Who.
+        /// The participant.
         participant: Endpoint,
-        /// Its state.
+        /// New state.
         state: ParticipantState,
     },
-    /// A participant offers a stream, to be asked for with `request_stream`. Once for each stream;
-    /// for streams that were there before, right after the participant is known.
+    /// A participant offers a stream, which `request_stream` starts. Once for each stream; for
+    /// streams that were offered before this device joined, right after the participant is known.
     StreamOffered {
         /// The call.
         call: CallId,
-        /// Who.
+        /// The participant.
         participant: Endpoint,
-        /// What.
+        /// The stream.
         stream: StreamInfo,
     },
-    /// A stream is offered no more, or could not be sent. Once, after `StreamOffered`; what was
-    /// asked for of it comes no more. After `Refused` it is still offered.
+    /// A stream is no longer offered, or could not be sent. Once, after `StreamOffered`; no further
+    /// frame of it arrives. After `Refused` it is still offered.
     StreamEnded {
         /// The call.
         call: CallId,
-        /// Whose.
-        participant: Endpoint,
-        /// Which.
-        stream: StreamId,
-        /// Why.
+        /// The stream and the endpoint that offered it.
+        track: TrackKey,
+        /// Reason.
         reason: StreamEndReason,
     },
-    /// Somebody in the call, or this device, began to speak. Once per utterance.
+    /// A participant, or this device, started speaking. Once per utterance.
     SpeakingStarted {
         /// The call.
         call: CallId,
-        /// Who.
+        /// The participant.
         participant: Endpoint,
     },
-    /// It is silent again, was muted or left. Once, after `SpeakingStarted`; not told at the end of
-    /// the call.
+    /// A participant, or this device, stopped speaking, was muted or left. Once, after
+    /// `SpeakingStarted`; not delivered at the end of the call.
     SpeakingStopped {
         /// The call.
         call: CallId,
-        /// Who.
+        /// The participant.
         participant: Endpoint,
     },
-    /// This device is in the call: somebody of it has heard that. Once for each time it joins.
+    /// This device is in the call: a participant acknowledged it. Once for each time it joins.
     CallJoined {
         /// The call.
         call: CallId,
     },
-    /// This device is no longer in the call, or its offer is over. The last event of a call of two.
+    /// This device left the call, or its offer ended. The last event of a call of two.
     CallEnded {
         /// The call.
         call: CallId,
-        /// Why.
+        /// Reason.
         reason: EndReason,
     },
-    /// Glare: two people called each other at the same time; both are in `new` now, and neither
-    /// rings. The old id is still understood, and a `Call` of the engine is the same call under
+    /// Glare: two people called each other at the same time. Both are in `new` now, and neither
+    /// rings. The old id remains valid, and a `Call` of the engine refers to the same call under
     /// both.
     CallReplaced {
         /// The call that was given up.
         old: CallId,
-        /// The call that goes on.
+        /// The call that continues.
         new: CallId,
     },
-    /// The first sound of a participant was decoded from a packet, loud or not, or the first frame
-    /// of a stream that was asked for is whole. Once for each path: again where one was made anew.
+    /// The first audio packet of a participant was decoded, or the first frame of a requested
+    /// stream is complete. Once for each path: again after the path was established anew.
     MediaStarted {
         /// The call.
         call: CallId,
-        /// Who.
-        participant: Endpoint,
+        /// The track.
+        track: TrackKey,
         /// Audio or video.
         kind: TrackKind,
-        /// Which stream; `None` for the microphone.
-        stream: Option<StreamId>,
     },
-    /// There is no microphone; this device only listens. After answering or offering.
+    /// No microphone could be opened; this device only receives. After answering or offering.
     NoMicrophone {
         /// The call.
         call: CallId,
-        /// What the media host said.
+        /// Error of the media host.
         error: String,
     },
-    /// A device is gone; the call goes on without it.
+    /// A media device was lost; the call continues without it.
     DeviceLost {
-        /// Its name.
+        /// Name of the device.
         name: String,
     },
-    /// This device's identity speaks from somewhere else, too: its data directory was copied. The
-    /// engine stops; it is the last event.
+    /// Another process uses this device's identity: its data directory was copied. The engine
+    /// stops; this is the last event.
     DeviceCloned,
-    /// What happens cannot be written down under `data_dir`: a restart may not know of it. Once,
-    /// until writing works again.
+    /// Writing to `data_dir` failed: a restart may not know of what happens now. Once, until
+    /// writing succeeds again.
     PersistenceFailed {
-        /// Why.
+        /// Error of the store.
         error: String,
     },
-    /// The signaling network was lost (no node connected) or found.
+    /// A signaling node connected or disconnected.
     SignalingChanged {
         /// Connected nodes.
         nodes: usize,
     },
-    /// [`Blink::addresses`](crate::Blink::addresses) are others than before.
+    /// The result of `Blink::addresses` changed.
     AddressesChanged,
 }
 
 impl Event {
-    /// The call that it is about; the one that goes on, of [`CallReplaced`](Event::CallReplaced).
+    /// Call that the event is about; for [`CallReplaced`](Event::CallReplaced), the call that
+    /// continues.
     pub fn call(&self) -> Option<CallId> {
         match self {
             Self::IncomingCall { call, .. }
@@ -246,7 +247,7 @@ impl Event {
         }
     }
 
-    /// What happened, without whom it happened to; for logs.
+    /// Name of the event as in its JSON form, without its content; for logs.
     pub fn name(&self) -> &'static str {
         match self {
             Self::IncomingCall { .. } => "incoming_call",
@@ -280,81 +281,8 @@ impl Event {
     }
 }
 
-/// Why a call rings no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CancelledReason {
-    /// Everybody who was in it left.
-    CallerLeft,
-    /// Another device of this person answered.
-    AnsweredElsewhere,
-    /// Another device of this person rejected.
-    RejectedElsewhere,
-    /// Another offer took its place, since only so many may be pending.
-    Displaced,
-}
-
-/// Why a participant is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LeftReason {
-    /// It said so.
-    Left,
-    /// No sign of it for too long.
-    TimedOut,
-    /// It started anew or joined again.
-    Restarted,
-    /// Whoever began the call removed it.
-    Removed,
-}
-
-/// Why a stream comes no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StreamEndReason {
-    /// Whoever offered it revoked it.
-    Revoked,
-    /// Whoever offered it is not in the call any more.
-    ParticipantLeft,
-    /// It cannot be sent here, such as video to a transport without it.
-    Refused,
-}
-
-/// Why a call is over for this device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EndReason {
-    /// This device left.
-    Left,
-    /// The other one left.
-    RemoteLeft,
-    /// The other one gave no sign for too long.
-    TimedOut,
-    /// Everybody invited rejected.
-    Rejected,
-    /// Everybody invited is in another call.
-    Busy,
-    /// Nobody answered in time.
-    Unanswered,
-    /// The call was over when this device wanted to join.
-    Gone,
-    /// Nobody in the call heard this device in time.
-    Unreachable,
-    /// No path for media could be made or found again.
-    Failed,
-    /// Whoever began the call removed this person.
-    Removed,
-    /// Another device of this person joined.
-    OtherDevice,
-}
-
-/// What a participant announces about itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct ParticipantState {
-    /// Sends no sound.
-    pub muted: bool,
-    /// Plays no sound.
-    pub deafened: bool,
-    /// Records the call.
-    pub recording: bool,
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }

@@ -1,70 +1,68 @@
-//! The history: what the user is shown of calls that were.
+//! Call history entries: one call as this device saw it, and how events change it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 use blink_api::{CallId, Did};
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-use super::event::{CancelledReason, EndReason, Event};
-use super::lifecycle::Call;
-use super::memory::Change;
-use super::shared::Shared;
+use super::event::Event;
+use super::reason::{CancelledReason, EndReason};
 use crate::wire::fields::{call, people, person};
 
 /// One call as this device saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode, Decode)]
 #[cbor(map)]
+#[non_exhaustive]
 pub struct HistoryEntry {
     /// The call.
     #[cbor(n(0), with = "call")]
     pub call: CallId,
-    /// Whether this person called.
+    /// Incoming or outgoing.
     #[n(1)]
     pub direction: CallDirection,
-    /// Who called.
+    /// Caller.
     #[cbor(n(2), with = "person")]
     pub from: Did,
-    /// Everybody on the roster, this person too.
+    /// Everyone on the roster, this person included.
     #[cbor(n(3), with = "people")]
     pub members: Vec<Did>,
-    /// The others to whom there was a path, in the order in which they came.
+    /// Other people to whom a path was established, in order of arrival.
     #[cbor(n(4), with = "people")]
     pub participants: Vec<Did>,
-    /// What the caller's integrator passed along.
+    /// Opaque bytes of the caller's integrator.
     #[cbor(n(5), with = "minicbor::bytes")]
     pub conversation: Vec<u8>,
-    /// When it was offered or first heard of here, in Unix milliseconds.
+    /// Time at which the call was offered or first received here, in Unix milliseconds.
     #[n(6)]
     pub started_ms: u64,
-    /// When this device was first in it with somebody, in Unix milliseconds.
+    /// Time at which this device first joined another participant, in Unix milliseconds.
     #[n(7)]
     pub answered_ms: Option<u64>,
-    /// When it was over for this device, in Unix milliseconds. `None` while it is not, and where
-    /// the process ended without a word during it.
+    /// Time at which the call ended on this device, in Unix milliseconds. `None` while it is
+    /// ongoing, and where the process ended during the call.
     #[n(8)]
     pub ended_ms: Option<u64>,
-    /// What became of it.
+    /// Outcome.
     #[n(9)]
     pub outcome: CallOutcome,
-    /// Place in the order in which calls were recorded on this device, which no clock decides.
-    /// `None` in entries from before there was such an order: they are older than all that have
-    /// one.
+    /// Position in the order in which calls were recorded on this device, independent of clocks.
+    /// `None` in entries of versions that had no such order: they are older than all others.
     #[n(10)]
     #[serde(skip)]
     pub sequence: Option<u64>,
-    /// Whether the caller is not known to the integrator and this device was not in it. Such calls
-    /// leave room for others.
+    /// Whether the caller is unknown to the integrator and this device did not take part. Such
+    /// calls are evicted first.
     #[cbor(n(11), default)]
     pub stranger: bool,
 }
 
-/// Which way a call went.
+/// Direction of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
 #[cbor(index_only)]
 pub enum CallDirection {
-    /// Somebody else called.
+    /// Another person called.
     #[n(0)]
     Incoming,
     /// This person called.
@@ -72,90 +70,95 @@ pub enum CallDirection {
     Outgoing,
 }
 
-/// What became of a call on this device.
+/// Outcome of a call on this device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
 #[cbor(index_only)]
 #[non_exhaustive]
 pub enum CallOutcome {
-    /// Nothing yet: it rings, is being offered, or this device is in it.
+    /// None yet: it rings, is being offered, or this device is in it.
     #[n(0)]
     Ongoing,
     /// This device was in it.
     #[n(1)]
     Answered,
-    /// It was not answered here before its caller gave up or the time was over.
+    /// Not answered on this device before the caller gave up or the ring time ended.
     #[n(2)]
     Missed,
-    /// Incoming: the user rejected it. Outgoing: everybody invited did.
+    /// Incoming: rejected by the user. Outgoing: rejected by everyone invited.
     #[n(3)]
     Rejected,
-    /// The user took it back before anybody was in it.
+    /// Cancelled by the user before anyone answered.
     #[n(4)]
     Cancelled,
-    /// Incoming: it never rang, since this device was in another call. Outgoing: everybody invited
-    /// was in another call.
+    /// Incoming: it did not ring, because this device was in another call. Outgoing: everyone
+    /// invited was in another call.
     #[n(5)]
     Busy,
-    /// Outgoing: nobody answered in time.
+    /// Outgoing: not answered in time.
     #[n(6)]
     Unanswered,
     /// Another device of this person answered or rejected it.
     #[n(7)]
     Elsewhere,
-    /// Nobody could be reached, no path could be made, or the process ended before anybody was in
-    /// it.
+    /// No participant could be reached, no path could be established, or the process ended before
+    /// anyone joined.
     #[n(8)]
     Failed,
 }
 
-/// Strangers' calls keep a quarter of a history that is full, and no more than that.
-const STRANGERS: usize = 4;
-
-/// The newest calls, up to a limit.
-#[derive(Clone, Default)]
-pub(super) struct History {
-    /// The oldest first.
-    entries: VecDeque<HistoryEntry>,
-    limit: usize,
-    /// Place of the next entry.
-    next: u64,
+impl fmt::Display for CallDirection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Incoming => "incoming",
+            Self::Outgoing => "outgoing",
+        })
+    }
 }
 
-impl History {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { entries: VecDeque::new(), limit, next: 0 }
-    }
-
-    /// The newest first.
-    pub(super) fn newest_first(&self) -> Vec<HistoryEntry> {
-        self.entries.iter().rev().cloned().collect()
-    }
-
-    fn get_mut(&mut self, call: &CallId) -> Option<&mut HistoryEntry> {
-        self.entries.iter_mut().rev().find(|entry| entry.call == *call)
-    }
-
-    /// Which entry goes so that one more finds room: the oldest of strangers where these have more
-    /// than their share by then, or else the oldest of others.
-    fn surplus(&self, stranger: bool) -> Option<usize> {
-        if self.entries.len() < self.limit {
-            return None;
-        }
-        let of_strangers = self.entries.iter().filter(|entry| entry.stranger).count() + usize::from(stranger);
-        let too_many = of_strangers > (self.limit / STRANGERS).max(1);
-        Some(self.entries.iter().position(|entry| entry.stranger == too_many).unwrap_or(0))
+impl fmt::Display for CallOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ongoing => "ongoing",
+            Self::Answered => "answered",
+            Self::Missed => "missed",
+            Self::Rejected => "rejected",
+            Self::Cancelled => "cancelled",
+            Self::Busy => "busy",
+            Self::Unanswered => "not answered",
+            Self::Elsewhere => "handled on another device",
+            Self::Failed => "failed",
+        })
     }
 }
 
 impl HistoryEntry {
-    /// Sorts entries in the order in which they were recorded. Only those without a place in it are
-    /// sorted by what a clock said, which may have been wrong.
+    /// Entry of a call that starts now.
+    pub fn new(call: CallId, direction: CallDirection, from: Did, members: Vec<Did>, started_ms: u64) -> Self {
+        Self {
+            call,
+            direction,
+            from,
+            members,
+            participants: Vec::new(),
+            conversation: Vec::new(),
+            started_ms,
+            answered_ms: None,
+            ended_ms: None,
+            outcome: CallOutcome::Ongoing,
+            sequence: None,
+            stranger: false,
+        }
+    }
+
+    /// Sort key: the order in which calls were recorded. Only entries without a sequence are sorted
+    /// by wall-clock time, which may have been wrong.
     pub fn order(&self) -> impl Ord + use<> {
         (self.sequence, self.started_ms, self.call)
     }
 
-    fn observe(&mut self, event: &Event, now_ms: u64) {
+    /// Applies an event of this call.
+    pub(super) fn observe(&mut self, event: &Event, now_ms: u64) {
         match event {
             Event::CallJoined { .. } => {
                 self.answered_ms.get_or_insert(now_ms);
@@ -165,18 +168,19 @@ impl HistoryEntry {
                 self.participants.push(participant.did);
             }
             Event::MissedCall { .. } => self.finish(CallOutcome::Missed, now_ms),
-            Event::CallCancelled { reason, .. } => self.finish(cancelled(*reason), now_ms),
-            Event::CallEnded { reason, .. } => self.finish(self.outcome_of(*reason), now_ms),
+            Event::CallCancelled { reason, .. } => self.finish(outcome_of_cancel(*reason), now_ms),
+            Event::CallEnded { reason, .. } => self.finish(self.outcome_of_end(*reason), now_ms),
             _ => {}
         }
     }
 
-    fn finish(&mut self, outcome: CallOutcome, now_ms: u64) {
+    /// Sets the outcome and the time of the end.
+    pub(super) fn finish(&mut self, outcome: CallOutcome, now_ms: u64) {
         self.outcome = outcome;
         self.ended_ms = Some(now_ms);
     }
 
-    fn outcome_of(&self, reason: EndReason) -> CallOutcome {
+    fn outcome_of_end(&self, reason: EndReason) -> CallOutcome {
         let answered = self.answered_ms.is_some();
         match reason {
             _ if !self.participants.is_empty() => CallOutcome::Answered,
@@ -190,8 +194,8 @@ impl HistoryEntry {
         }
     }
 
-    /// The process ended while it was ongoing.
-    fn interrupted(&mut self) {
+    /// Sets the outcome of a call during which the process ended.
+    pub(super) fn interrupt(&mut self) {
         self.outcome = match (self.answered_ms, self.direction) {
             (Some(_), _) => CallOutcome::Answered,
             (None, CallDirection::Incoming) => CallOutcome::Missed,
@@ -200,143 +204,10 @@ impl HistoryEntry {
     }
 }
 
-fn cancelled(reason: CancelledReason) -> CallOutcome {
+fn outcome_of_cancel(reason: CancelledReason) -> CallOutcome {
     match reason {
         CancelledReason::CallerLeft | CancelledReason::Displaced => CallOutcome::Missed,
         CancelledReason::AnsweredElsewhere | CancelledReason::RejectedElsewhere => CallOutcome::Elsewhere,
-    }
-}
-
-/// The history follows what the user is told; what is not told of is noted where it happens.
-impl Shared {
-    /// What is kept from the time before.
-    pub(super) fn restore_history(&mut self, kept: BTreeMap<CallId, HistoryEntry>) {
-        let mut entries: Vec<_> = kept.into_values().collect();
-        entries.sort_by_key(HistoryEntry::order);
-        let newest = entries.iter().filter_map(|entry| entry.sequence).max();
-        self.history.next = newest.map_or(0, |newest| newest.saturating_add(1));
-        let mut entries = entries.into_iter();
-        // As if each came now, so that strangers have their share of a smaller limit, too.
-        while self.history.limit > 0
-            && let Some(entry) = entries.next()
-        {
-            self.make_history_room(entry.stranger);
-            self.history.entries.push_back(entry);
-        }
-        entries.for_each(|entry| self.keep(Change::History(entry.call, None)));
-    }
-
-    fn make_history_room(&mut self, stranger: bool) {
-        if let Some(goes) = self.history.surplus(stranger).and_then(|at| self.history.entries.remove(at)) {
-            self.keep(Change::History(goes.call, None));
-        }
-    }
-
-    /// The integrator named people as known: calls of theirs are not those of strangers.
-    pub(super) fn recognize_history(&mut self) {
-        let known = |entry: &&HistoryEntry| entry.stranger && self.known.contains(&entry.from);
-        let calls: Vec<_> = self.history.entries.iter().filter(known).map(|entry| entry.call).collect();
-        calls.iter().for_each(|call| self.change_history(call, |entry| entry.stranger = false));
-    }
-
-    /// What was ongoing when the process ended, and is no more, is over.
-    pub(super) fn interrupt_history(&mut self, is_ongoing: impl Fn(&CallId) -> bool) {
-        let interrupted = |entry: &&HistoryEntry| entry.outcome == CallOutcome::Ongoing && !is_ongoing(&entry.call);
-        let calls: Vec<_> = self.history.entries.iter().filter(interrupted).map(|entry| entry.call).collect();
-        calls.iter().for_each(|call| self.change_history(call, HistoryEntry::interrupted));
-    }
-
-    /// A call begins, or this device comes back to one.
-    pub(super) fn begin_history(&mut self, mut entry: HistoryEntry) {
-        if self.history.get_mut(&entry.call).is_some() {
-            // A stranger's call that the user joins is familiar from then on.
-            return self.change_history(&entry.call, |known| known.stranger &= entry.stranger);
-        }
-        if self.history.limit == 0 {
-            return;
-        }
-        self.make_history_room(entry.stranger);
-        entry.sequence = Some(self.history.next);
-        self.history.next = self.history.next.saturating_add(1);
-        self.keep(Change::History(entry.call, Some(Box::new(entry.clone()))));
-        self.history.entries.push_back(entry);
-    }
-
-    /// The user is told something of a call.
-    pub(super) fn observe(&mut self, event: &Event) {
-        let now_ms = self.now.unix_ms;
-        match event {
-            Event::CallReplaced { old, new } => self.replace_history(old, new),
-            Event::CallJoined { call }
-            | Event::ParticipantJoined { call, .. }
-            | Event::MissedCall { call, .. }
-            | Event::CallCancelled { call, .. }
-            | Event::CallEnded { call, .. } => self.change_history(call, |entry| entry.observe(event, now_ms)),
-            _ => {}
-        }
-    }
-
-    /// A call has this outcome, of which the user is not told since it did it or should not be
-    /// bothered.
-    pub(super) fn finish_history(&mut self, call: &CallId, outcome: CallOutcome) {
-        let now_ms = self.now.unix_ms;
-        self.change_history(call, |entry| entry.finish(outcome, now_ms));
-    }
-
-    /// Who may take part has changed.
-    pub(super) fn set_history_members(&mut self, call: &CallId, members: &[Did]) {
-        self.change_history(call, |entry| entry.members = members.to_vec());
-    }
-
-    /// Forgets all but what is ongoing.
-    pub(super) fn clear_history(&mut self) {
-        self.history.entries.retain(|entry| entry.outcome == CallOutcome::Ongoing);
-        self.keep(Change::HistoryCleared);
-        let ongoing: Vec<_> = self.history.entries.iter().cloned().collect();
-        ongoing.into_iter().for_each(|entry| self.keep(Change::History(entry.call, Some(Box::new(entry)))));
-    }
-
-    fn change_history(&mut self, call: &CallId, change: impl FnOnce(&mut HistoryEntry)) {
-        let Some(entry) = self.history.get_mut(call) else { return };
-        let before = entry.clone();
-        change(entry);
-        if *entry != before {
-            let memo = Change::History(*call, Some(Box::new(entry.clone())));
-            self.keep(memo);
-        }
-    }
-
-    /// Two calls are one: it began when the first of them did, and the user called.
-    fn replace_history(&mut self, old: &CallId, new: &CallId) {
-        let Some(at) = self.history.entries.iter().position(|entry| entry.call == *old) else { return };
-        let Some(entry) = self.history.entries.remove(at) else { return };
-        self.keep(Change::History(*old, None));
-        self.change_history(new, |kept| {
-            kept.direction = entry.direction;
-            kept.started_ms = entry.started_ms;
-            (kept.outcome, kept.ended_ms) = (CallOutcome::Ongoing, None);
-        });
-    }
-}
-
-impl Call {
-    /// How its history begins.
-    pub(super) fn history_entry(&self, shared: &Shared) -> HistoryEntry {
-        let outgoing = self.from == shared.own.did;
-        HistoryEntry {
-            call: self.id(),
-            direction: if outgoing { CallDirection::Outgoing } else { CallDirection::Incoming },
-            from: self.from,
-            members: self.roster.valid().to_vec(),
-            participants: Vec::new(),
-            conversation: self.conversation(),
-            started_ms: shared.unix_ms(self.began),
-            answered_ms: None,
-            ended_ms: None,
-            outcome: CallOutcome::Ongoing,
-            sequence: None,
-            stranger: !self.familiar,
-        }
     }
 }
 
@@ -344,7 +215,7 @@ impl Call {
 mod tests {
     use super::*;
 
-    /// As the versions before [`HistoryEntry::sequence`] wrote it.
+    /// Encoding of versions before [`HistoryEntry::sequence`].
     #[derive(Encode)]
     #[cbor(map)]
     struct Before {

@@ -1,52 +1,52 @@
-//! The links of one call: made where both sides are in it, and what their state means for the call.
+//! The links of one call: when they are made, what their sessions report, and what their state
+//! means for the call.
 
+use blink_api::{Endpoint, StreamId, TrackKey, TrackKind};
 use web_time::Instant;
 
-use blink_api::{Endpoint, StreamId, TrackKind};
-
-use super::event::{EndReason, Event};
-use super::lifecycle::{Call, Phase};
+use super::event::Event;
+use super::io::{Output, SessionId, SessionInput};
 use super::link::{Link, LinkAction, LinkState};
-use super::member::Peer;
+use super::peer::Peer;
+use super::reason::EndReason;
 use super::repeat::SUBSCRIBER_PAUSE;
 use super::shared::Shared;
-use super::streams::Flows;
-use super::{Output, SessionId, SessionInput};
+use super::state::{Call, Phase};
 use crate::secure::{Refusal, link_id};
 use crate::wire::{self, Body, ChannelMessage};
 
+/// Effects of a data-channel message on the call, performed after the link has handled it.
+#[derive(Default)]
+struct ChannelEffects {
+    reply: Option<ChannelMessage>,
+    refused: Option<StreamId>,
+    record: Option<(u64, Box<wire::Member>)>,
+}
+
 impl Call {
-    /// Makes the link to another endpoint where both are in the call and the local user has
-    /// accepted it.
+    /// Makes the link to another endpoint, if both are in the call and the user accepted it.
     pub(super) fn ensure_link(&mut self, endpoint: Endpoint, shared: &mut Shared) {
-        let own_key = self.key.signed.key;
+        let (current, own_key) = (self.is_current(), self.key.signed.key);
         let holds_seat = self.holds_seat(&endpoint);
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
-        let wanted = self.phase.is_current() && peer.is_present() && holds_seat && peer.link.is_none();
-        let Some(key) = peer.call_key.filter(|_| wanted) else { return };
+        let wanted = current && peer.is_present() && holds_seat && peer.link().is_none();
+        let Some(key) = peer.call_key().filter(|_| wanted) else { return };
+        // The greater endpoint makes all offers: both sides agree without asking.
         let is_offerer = shared.own > endpoint;
         let session = shared.fresh_session();
-        let link = Link::new(
-            link_id((&shared.own, &own_key), (&endpoint, &key.key)),
-            is_offerer,
-            session,
-            shared.mono(),
-            shared.timers(),
-        );
-        peer.link = Some(link.counting_on(peer.link_counts));
-        self.with_link(endpoint, shared, |link, _, actions| link.dial(actions));
+        let id = link_id((&shared.own, &own_key), (&endpoint, &key.key));
+        peer.open_link(Link::new(id, is_offerer, session, shared.mono(), shared.timers()));
+        self.with_link(endpoint, shared, |link, _, actions| link.start(actions));
     }
 
     pub(super) fn close_link(peer: &mut Peer, shared: &mut Shared) {
-        if let Some(link) = peer.link.take() {
-            peer.link_counts = link.counts();
-            shared.out.push_back(Output::CloseSession { session: link.session });
+        if let Some(session) = peer.close_link() {
+            shared.output(Output::CloseSession { session });
         }
-        peer.flows = Flows::default();
     }
 
     pub(super) fn handle_link(&mut self, from: Endpoint, message: &wire::Link, shared: &mut Shared) {
-        if !self.phase.is_current() || !self.roster.is_valid(&from.did) {
+        if !self.is_current() || !self.roster.is_valid(&from.did) {
             return shared.refuse(Refusal::NotAuthorized);
         }
         let too_long = |sdp: &String| sdp.len() > super::link::MAX_SDP || super::link::fingerprint(sdp).is_none();
@@ -57,7 +57,8 @@ impl Call {
         let now = shared.mono();
         let Some(peer) = self.peers.get_mut(&from) else { return };
         peer.heard = Some(now);
-        if peer.link.as_ref().is_none_or(|link| message.link[..] != link.id) {
+        // A message for a link between other call keys: one side has joined anew since.
+        if peer.link().is_none_or(|link| message.link[..] != link.id()) {
             return;
         }
         let fresh = shared.fresh_session();
@@ -66,90 +67,101 @@ impl Call {
         });
     }
 
-    /// The endpoint whose session this is.
+    /// Endpoint to which a session belongs.
     pub(super) fn endpoint_of(&self, session: SessionId) -> Option<Endpoint> {
-        let has = |peer: &Peer| peer.link.as_ref().is_some_and(|link| link.session == session);
+        let has = |peer: &Peer| peer.link().is_some_and(|link| link.session() == session);
         self.peers.iter().find(|(_, peer)| has(peer)).map(|(endpoint, _)| *endpoint)
     }
 
+    /// Handles a report of a session.
     pub(super) fn handle_session(&mut self, endpoint: Endpoint, event: SessionInput, shared: &mut Shared) {
         let now = shared.mono();
-        let mut answer = None;
-        let mut record = None;
-        let mut unsendable = None;
-        let mut first_frame = None;
-        let mut refused = None;
-        let kind = match &event {
-            SessionInput::Channel(message) => Some(message.kind()),
-            _ => None,
-        };
-        let admitted = match self.peers.get_mut(&endpoint).zip(kind) {
-            Some((peer, kind)) => peer.channel.admit(now, kind),
+        match event {
+            SessionInput::Channel(message) => self.handle_channel_message(endpoint, message, shared),
+            SessionInput::FirstFrame(stream) => self.handle_first_frame(endpoint, stream, shared),
+            SessionInput::StreamRefused(stream) => {
+                let stream = (*stream.as_bytes()).into();
+                self.reply_on_channel(endpoint, ChannelMessage::Refused { stream }, shared);
+            }
+            event => self.with_link(endpoint, shared, |link, shared, actions| {
+                let timers = &shared.settings.timers;
+                match event {
+                    SessionInput::Described { generation, sdp } => {
+                        link.handle_described(generation, sdp, now, timers, actions);
+                    }
+                    SessionInput::Candidate { attribute } => link.handle_candidate(attribute, now),
+                    SessionInput::Connected => link.handle_connected(now, actions),
+                    SessionInput::ChannelOpen => link.handle_channel(now, timers, actions),
+                    SessionInput::Failed => link.handle_failed(now, actions),
+                    _ => link.handle_traffic(now, actions),
+                }
+            }),
+        }
+    }
+
+    /// Handles a message on the data channel, within the participant's rate limit.
+    fn handle_channel_message(&mut self, endpoint: Endpoint, message: ChannelMessage, shared: &mut Shared) {
+        let now = shared.mono();
+        let admitted = match self.peers.get_mut(&endpoint) {
+            Some(peer) => peer.channel.admit(now, message.kind()),
             None => Ok(()),
         };
-        // A packet all the same: the path carries.
-        let event = if admitted.is_ok() { event } else { SessionInput::Traffic };
         if let Err(refusal) = admitted {
             shared.refuse(refusal);
+            // It shows all the same that the path carries packets.
+            return self.with_link(endpoint, shared, |link, _, actions| link.handle_traffic(now, actions));
         }
+        let mut effects = ChannelEffects::default();
         self.with_link(endpoint, shared, |link, shared, actions| {
-            let timers = &shared.settings.timers;
-            match event {
-                SessionInput::Described { generation, sdp } => {
-                    link.handle_described(generation, sdp, now, timers, actions);
+            link.handle_traffic(now, actions);
+            // A pong answers any ping, before its sender is admitted: it proves no hello.
+            if !matches!(message, ChannelMessage::Hello { .. } | ChannelMessage::Pong { .. }) {
+                link.handle_admitted_message();
+            }
+            match message {
+                ChannelMessage::Hello { link: id } => link.handle_hello(&id, now, actions),
+                ChannelMessage::Ping { id, sent_us } => {
+                    effects.reply = Some(ChannelMessage::Pong { id, sent_us, received_us: shared.media_us() });
                 }
-                SessionInput::Candidate { attribute } => link.handle_candidate(attribute, now),
-                SessionInput::Connected => link.handle_connected(now, actions),
-                SessionInput::ChannelOpen => link.handle_channel(now, timers, actions),
-                SessionInput::Traffic => link.handle_traffic(now, actions),
-                SessionInput::Failed => link.handle_failed(now, actions),
-                SessionInput::FirstFrame(stream) => first_frame = Some(stream),
-                SessionInput::StreamRefused(stream) => unsendable = Some((link.session, stream)),
-                SessionInput::Channel(message) => {
-                    link.handle_traffic(now, actions);
-                    // A Pong answers any Ping, before its sender is admitted.
-                    if !matches!(message, ChannelMessage::Hello { .. } | ChannelMessage::Pong { .. }) {
-                        link.handle_admitted_message();
-                    }
-                    match message {
-                        ChannelMessage::Hello { link: id } => link.handle_hello(&id, now, actions),
-                        ChannelMessage::Ping { id, sent_us } => answer = Some((link.session, id, sent_us)),
-                        ChannelMessage::Refused { stream } if link.is_admitted() => refused = Some(stream),
-                        ChannelMessage::Pong { id, received_us, .. } => {
-                            link.clock.handle_pong(id, received_us, micros_since(shared.started, now));
-                        }
-                        // The session reads what is said of sections.
-                        ChannelMessage::Section { .. }
-                        | ChannelMessage::Report { .. }
-                        | ChannelMessage::Refused { .. } => {}
-                        ChannelMessage::Member { boot, member } if link.is_up() => record = Some((boot, member)),
-                        ChannelMessage::Member { .. } => {}
-                    }
+                ChannelMessage::Pong { id, received_us, .. } => {
+                    link.clock.handle_pong(id, received_us, shared.media_us());
                 }
+                ChannelMessage::Refused { stream } if link.is_admitted() => {
+                    effects.refused = Some(StreamId::from_bytes(stream.into()));
+                }
+                ChannelMessage::Member { boot, member } if link.is_up() => effects.record = Some((boot, member)),
+                // Media evaluates sections and reports; the rest comes before the path is verified.
+                ChannelMessage::Section { .. }
+                | ChannelMessage::Report { .. }
+                | ChannelMessage::Refused { .. }
+                | ChannelMessage::Member { .. } => {}
             }
         });
-        if let Some((session, id, sent_us)) = answer {
-            let received_us = micros_since(shared.started, now);
-            let message = ChannelMessage::Pong { id, sent_us, received_us };
-            shared.out.push_back(Output::SendChannelMessage { session, message });
+        if let Some(reply) = effects.reply {
+            self.reply_on_channel(endpoint, reply, shared);
         }
-        if let Some(stream) = first_frame.filter(|stream| self.wants(endpoint, *stream)) {
-            let (call, kind) = (self.id(), TrackKind::Video);
-            shared.emit(Event::MediaStarted { call, participant: endpoint, kind, stream: Some(stream) });
+        if let Some(stream) = effects.refused {
+            self.handle_stream_refused(endpoint, stream, shared);
         }
-        if let Some((session, stream)) = unsendable {
-            let stream = (*stream.as_bytes()).into();
-            shared.out.push_back(Output::SendChannelMessage { session, message: ChannelMessage::Refused { stream } });
-        }
-        if let Some(stream) = refused {
-            self.handle_stream_refused(endpoint, StreamId::from_bytes(stream.into()), shared);
-        }
-        if let Some((boot, member)) = record {
+        if let Some((boot, member)) = effects.record {
             self.handle_member(endpoint, boot, &member, shared);
         }
     }
 
-    /// Lets a link work and does what it wants done.
+    fn reply_on_channel(&self, endpoint: Endpoint, message: ChannelMessage, shared: &mut Shared) {
+        if let Some(link) = self.peers.get(&endpoint).and_then(Peer::link) {
+            shared.output(Output::SendChannelMessage { session: link.session(), message });
+        }
+    }
+
+    fn handle_first_frame(&mut self, participant: Endpoint, stream: StreamId, shared: &mut Shared) {
+        if self.wants(participant, stream) {
+            let (call, track, kind) = (self.id(), TrackKey::stream(participant, stream), TrackKind::Video);
+            shared.emit(Event::MediaStarted { call, track, kind });
+        }
+    }
+
+    /// Calls a method of a link and performs the actions that it requests.
     fn with_link(
         &mut self,
         endpoint: Endpoint,
@@ -157,8 +169,8 @@ impl Call {
         work: impl FnOnce(&mut Link, &mut Shared, &mut Vec<LinkAction>),
     ) {
         let mut actions = Vec::new();
-        let Some(link) = self.peers.get_mut(&endpoint).and_then(|peer| peer.link.as_mut()) else { return };
-        let before = link.session;
+        let Some(link) = self.peers.get_mut(&endpoint).and_then(Peer::link_mut) else { return };
+        let before = link.session();
         work(link, shared, &mut actions);
         for action in actions {
             self.perform(endpoint, before, action, shared);
@@ -167,28 +179,25 @@ impl Call {
 
     fn perform(&mut self, endpoint: Endpoint, before: SessionId, action: LinkAction, shared: &mut Shared) {
         let call = self.id();
-        let Some(link) = self.peers.get(&endpoint).and_then(|peer| peer.link.as_ref()) else { return };
-        let (session, id) = (link.session, link.id);
-        let hello = |message| Output::SendChannelMessage { session, message };
+        let Some(peer) = self.peers.get_mut(&endpoint) else { return };
+        let Some(link) = peer.link_mut() else { return };
+        let (session, id) = (link.session(), link.id());
+        let send = |message| Output::SendChannelMessage { session, message };
         match action {
             LinkAction::Open(session) => {
+                peer.flows = super::flows::Flows::default();
                 if before != session {
-                    shared.out.push_back(Output::CloseSession { session: before });
-                }
-                if let Some(peer) = self.peers.get_mut(&endpoint) {
-                    peer.flows = Flows::default();
+                    shared.output(Output::CloseSession { session: before });
                 }
                 let is_offerer = shared.own > endpoint;
-                shared.out.push_back(Output::OpenSession { session, call, remote: endpoint, is_offerer });
+                shared.output(Output::OpenSession { session, call, remote: endpoint, is_offerer });
             }
-            LinkAction::Negotiate(step) => shared.out.push_back(Output::Negotiate { session, step }),
-            LinkAction::Hello => shared.out.push_back(hello(ChannelMessage::Hello { link: id.into() })),
+            LinkAction::Negotiate(step) => shared.output(Output::Negotiate { session, step }),
+            LinkAction::Hello => shared.output(send(ChannelMessage::Hello { link: id.into() })),
             LinkAction::Ping(id) => {
-                let sent_us = micros_since(shared.started, shared.mono());
-                if let Some(link) = self.peers.get_mut(&endpoint).and_then(|peer| peer.link.as_mut()) {
-                    link.clock.handle_ping(id, sent_us);
-                }
-                shared.out.push_back(hello(ChannelMessage::Ping { id, sent_us }));
+                let sent_us = shared.media_us();
+                link.clock.handle_ping(id, sent_us);
+                shared.output(send(ChannelMessage::Ping { id, sent_us }));
             }
             LinkAction::Up => self.handle_up(endpoint, session, shared),
             LinkAction::Suspect => {
@@ -206,7 +215,7 @@ impl Call {
     fn handle_up(&mut self, endpoint: Endpoint, session: SessionId, shared: &mut Shared) {
         let call = self.id();
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
-        shared.out.push_back(Output::Admit { session });
+        shared.output(Output::Admit { session });
         let first = !std::mem::replace(&mut peer.announced, true);
         peer.unreachable_announced = false;
         shared.emit(match first {
@@ -214,49 +223,53 @@ impl Call {
             false => Event::ParticipantReconnected { call, participant: endpoint },
         });
         self.announce(shared, false);
-        self.tell_speaking(endpoint, shared);
+        self.update_speaking(endpoint, shared);
         self.sync_flows(endpoint, shared);
     }
 
     fn handle_link_failed(&mut self, endpoint: Endpoint, shared: &mut Shared) {
         let call = self.id();
         if !self.roster.is_group() {
-            // The other side should hear why before this side says that it left.
+            // The remote side should learn why before it hears that this side left.
             self.send_links(shared);
             return self.end(EndReason::Failed, shared);
         }
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
-        if let Some(link) = &peer.link {
-            shared.out.push_back(Output::CloseSession { session: link.session });
+        if let Some(link) = peer.link() {
+            shared.output(Output::CloseSession { session: link.session() });
         }
         if !std::mem::replace(&mut peer.unreachable_announced, true) {
             shared.emit(Event::ParticipantUnreachable { call, participant: endpoint });
         }
     }
 
+    /// Sends the link messages that are due.
     pub(super) fn send_links(&mut self, shared: &mut Shared) {
         let (call, now) = (self.id(), shared.mono());
         for peer in self.peers.values_mut() {
-            let Some((link, key)) = peer.link.as_mut().zip(peer.call_key) else { continue };
-            if let Some(message) = link.poll_message(now, &mut shared.random) {
+            let Some(key) = peer.call_key() else { continue };
+            let message = peer.link_mut().and_then(|link| link.poll_message(now, &mut shared.random));
+            if let Some(message) = message {
                 shared.send_call(vec![key.key], call, Body::Link(Box::new(message)));
             }
         }
     }
 
-    /// Somebody began to listen on the call's topic.
+    /// Handles a new subscriber of the call's topic: record and unacknowledged links are sent
+    /// again.
     pub(super) fn handle_topic_subscriber(&mut self, at_once: bool, shared: &Shared) {
-        if self.phase.is_current() && self.present().next().is_some() {
+        if self.is_current() && !self.is_deserted() {
             let now = shared.mono();
-            match self.schedule.last.map(|last| last + SUBSCRIBER_PAUSE).filter(|due| !at_once && *due > now) {
-                Some(due) => self.schedule.due = Some(self.schedule.due.map_or(due, |earlier| earlier.min(due))),
+            match self.schedule.last().map(|last| last + SUBSCRIBER_PAUSE).filter(|due| !at_once && *due > now) {
+                Some(due) => self.schedule.no_later_than(due),
                 None => self.announce(shared, true),
             }
-            let links = self.peers.values_mut().filter_map(|peer| peer.link.as_mut());
-            links.for_each(|link| link.hurry_for_subscriber(now, at_once));
+            let links = self.peers.values_mut().filter_map(Peer::link_mut);
+            links.for_each(|link| link.expedite_for_subscriber(now, at_once));
         }
     }
 
+    /// Does everything that is due for the links.
     pub(super) fn time_out_links(&mut self, shared: &mut Shared) {
         let (now, group) = (shared.mono(), self.roster.is_group());
         let endpoints: Vec<_> = self.peers.keys().copied().collect();
@@ -271,19 +284,15 @@ impl Call {
         }
     }
 
-    /// When a call of two ends because its path stays lost while signaling lives.
+    /// Time at which a call of two ends because its path stays silent while signaling works.
     pub(super) fn path_failed_at(&self, shared: &Shared) -> Option<Instant> {
-        if self.roster.is_group() || self.phase != Phase::Active {
+        if self.roster.is_group() || self.phase() != Phase::Active {
             return None;
         }
-        let suspect = self.peers.values().filter_map(|peer| match peer.link.as_ref()?.state {
+        let suspect = self.peers.values().filter_map(|peer| match peer.link()?.state() {
             LinkState::Suspect(since) => Some(since),
             _ => None,
         });
         suspect.min().map(|since| since + shared.timers().path_failed)
     }
-}
-
-fn micros_since(start: Instant, now: Instant) -> u64 {
-    u64::try_from(now.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,19 +1,20 @@
-//! Changes of who may take part, and which of a person's devices does.
+//! Changes of the roster, and the choice among a person's devices.
 
 use blink_api::{DeviceId, Did, Endpoint};
 use zeroize::Zeroizing;
 
-use super::event::{EndReason, LeftReason};
-use super::lifecycle::Call;
+use super::history_log::HistoryNote;
+use super::reason::{EndReason, LeftReason};
 use super::shared::Shared;
+use super::state::Call;
 use crate::secure::{Refusal, Statement};
 use crate::wire::{Body, Record, Reject, Signed, Status};
 
 impl Call {
-    /// Takes in roster entries of a message, with the secret that came along, and does what follows
-    /// from them. Where its sender has made this device check too many signatures lately, they are
-    /// ignored: they come again while the digests differ.
-    pub(super) fn take_entries(
+    /// Merges roster entries of a message, with the secret that came along, and applies the
+    /// changes. Where the sender's budget of signature checks is exhausted, they are ignored: they
+    /// are repeated while the digests differ.
+    pub(super) fn merge_entries(
         &mut self,
         from: &Did,
         entries: &[Signed],
@@ -37,37 +38,38 @@ impl Call {
         Ok(())
     }
 
-    /// Tells all members of an invitation by this person.
+    /// Announces an invitation by this person.
     pub(super) fn handle_own_invitation(&mut self, shared: &mut Shared) {
         self.send_record_with_entries(shared);
         self.handle_roster_changed(shared);
         self.change_record(shared, false);
     }
 
+    /// Applies a changed roster: new people are invited, removed ones are disconnected.
     pub(super) fn handle_roster_changed(&mut self, shared: &mut Shared) {
         self.sync_people(shared.mono() + shared.settings.ring_time, shared);
         let rejected = self.roster.rejected();
-        self.settle_rejections(&rejected, shared);
+        self.apply_rejections(&rejected, shared);
         let removed: Vec<Endpoint> =
             self.peers.keys().filter(|endpoint| !self.roster.is_valid(&endpoint.did)).copied().collect();
         for endpoint in removed {
             self.handle_gone(endpoint, LeftReason::Removed, shared);
             self.peers.remove(&endpoint);
         }
-        // A notice may hold the call's secret, and says who is in the call.
+        // Pending messages to removed people may contain the secret, and say who is in the call.
         let uninvited: Vec<Did> = self.people.keys().filter(|did| !self.roster.is_valid(did)).copied().collect();
-        self.notices.retain(|notice| !uninvited.contains(&notice.to));
-        self.unheard.retain(|(did, _)| !uninvited.contains(did));
+        self.notices.retain(|to| !uninvited.contains(to));
+        self.undelivered.retain(|(did, _)| !uninvited.contains(did));
         self.people.retain(|did, _| self.roster.is_valid(did));
         self.uninvited.extend(uninvited);
-        shared.set_history_members(&self.id(), self.roster.valid());
+        shared.note_history(HistoryNote::Members(self.id(), self.roster.valid().to_vec()));
         if !self.roster.is_valid(&shared.own.did) {
-            self.expel(shared);
+            self.end_removed(shared);
         }
     }
 
-    /// Somebody was removed and does not know it yet. Of others who do not take part nothing is
-    /// said: the invitation may not have come here yet.
+    /// Tells a removed person that does not know it yet. People who were never on the roster get no
+    /// reply: their invitation may not have arrived here yet.
     pub(super) fn reply_removed(&self, to: Did, status: Status, shared: &mut Shared) {
         let Some(entry) = self.roster.removal_of(&to).filter(|_| status != Status::Left) else { return };
         if shared.may_reply(self.id(), to) {
@@ -76,12 +78,12 @@ impl Call {
         }
     }
 
-    /// Another device of this person says which seat it takes: the greatest holds it.
+    /// Handles the record of another device of this person: the greatest seat takes part.
     pub(super) fn handle_own_device(&mut self, from: Endpoint, record: &Record, shared: &mut Shared) {
         if record.status == Status::Left {
             return;
         }
-        if self.phase.is_current() {
+        if self.is_current() {
             if (record.seat, from.device) > (self.seat, shared.own.device) {
                 self.seat = record.seat;
                 self.end(EndReason::OtherDevice, shared);
@@ -95,7 +97,7 @@ impl Call {
     pub(super) fn holds_seat(&self, endpoint: &Endpoint) -> bool {
         let seat = |(endpoint, seat): (&Endpoint, u64)| -> (u64, DeviceId) { (seat, endpoint.device) };
         let devices = self.present().filter(|(other, _)| other.did == endpoint.did);
-        let greatest = devices.map(|(other, peer)| seat((other, peer.seat))).max();
+        let greatest = devices.map(|(other, peer)| seat((other, peer.seat()))).max();
         greatest.is_none_or(|(_, device)| device == endpoint.device)
     }
 }

@@ -1,54 +1,52 @@
-//! What is remembered of calls beyond the end of the process.
+//! State that survives a restart of the process.
 //!
-//! The machine is handed a [`Memory`] when it is made and says with [`Change`]s how it changes.
-//! Whoever drives it writes them down or, without a place for that, drops them: until its end the
-//! machine remembers by itself. Times are Unix times in milliseconds, since no other clock survives
-//! a restart.
+//! The machine is created with a [`Memory`] and outputs a [`Change`] whenever it changes. The
+//! driver writes changes to its store, or drops them where it has none: the machine itself does not
+//! read them back. Times are Unix times in milliseconds, the only clock that survives a restart.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use web_time::Duration;
 
-use blink_api::{CallId, Did};
+use blink_api::{CallId, Did, Endpoint, Topic};
 use minicbor::{Decode, Encode};
+use web_time::Duration;
 use zeroize::Zeroizing;
 
 use super::history::HistoryEntry;
 use super::roster::Roster;
 use crate::secure::Refusal;
 use crate::wire::fields::{person, secret};
-use crate::wire::{CallConfiguration, JoinedClaim, Offer, Signed, WireEndpoint};
+use crate::wire::{CallConfiguration, JoinedClaim, Offer, Signed, SignedKey, WireEndpoint};
 
-/// How long calls that are over, calls that go on without this device, and notices of missed calls
-/// are remembered.
+/// Retention of ended calls, of calls that continue without this device, and of missed-call
+/// notices.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long after a start calls that are over are remembered at least, whatever the clock says: no
-/// offer rings longer.
+/// Minimum retention of ended calls after a start, whatever the clock says. No offer rings longer.
 pub(super) const REMEMBERED_AT_LEAST: Duration = Duration::from_secs(600);
 
-/// What is remembered.
+/// Persisted state.
 #[derive(Clone, Default)]
 pub struct Memory {
-    /// Calls that are over, and since when.
+    /// Ended calls and the time of their end.
     pub tombstones: BTreeMap<CallId, u64>,
-    /// Calls that are not over.
+    /// Calls that have not ended.
     pub calls: BTreeMap<CallId, SavedCall>,
-    /// People who were called and do not know it yet.
+    /// Missed-call notices by call and recipient.
     pub notices: BTreeMap<(CallId, Did), SavedNotice>,
-    /// What the user is shown of calls.
+    /// Call history.
     pub history: BTreeMap<CallId, HistoryEntry>,
 }
 
 impl Memory {
-    /// Writes a change down.
-    pub fn apply(&mut self, memo: Change) {
-        match memo {
+    /// Applies a change.
+    pub fn apply(&mut self, change: Change) {
+        match change {
             Change::Tombstone(call, since) => put(&mut self.tombstones, call, since),
-            Change::Call(call, kept) => put(&mut self.calls, call, kept.map(|kept| *kept)),
-            Change::Notice(call, to, kept) => put(&mut self.notices, (call, to), kept.map(|kept| *kept)),
+            Change::Call(call, saved) => put(&mut self.calls, call, saved.map(|saved| *saved)),
+            Change::Notice(call, to, saved) => put(&mut self.notices, (call, to), saved.map(|saved| *saved)),
             Change::History(call, entry) => put(&mut self.history, call, entry.map(|entry| *entry)),
             Change::HistoryCleared => self.history.clear(),
-            // A device's start is counted by whoever starts it.
+            // The boot counter belongs to the driver, which counts starts.
             Change::Boot(_) => {}
         }
     }
@@ -61,25 +59,36 @@ fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
     }
 }
 
-/// One change of what is remembered. `None` means that something is forgotten.
+/// Shows numbers only.
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("tombstones", &self.tombstones.len())
+            .field("calls", &self.calls.len())
+            .field("notices", &self.notices.len())
+            .field("history", &self.history.len())
+            .finish()
+    }
+}
+
+/// One change of the persisted state. `None` removes an item.
 #[derive(Clone)]
 pub enum Change {
-    /// A call is over since this time, in Unix milliseconds.
+    /// A call ended at this time, in Unix milliseconds.
     Tombstone(CallId, Option<u64>),
-    /// A call that is not over.
+    /// A call that has not ended.
     Call(CallId, Option<Box<SavedCall>>),
-    /// Somebody was called and does not know it yet.
+    /// A missed-call notice for a recipient.
     Notice(CallId, Did, Option<Box<SavedNotice>>),
-    /// What the user is shown of a call.
+    /// A history entry.
     History(CallId, Option<Box<HistoryEntry>>),
-    /// The user is shown nothing of calls before.
+    /// The history was cleared.
     HistoryCleared,
-    /// This device's next start must count higher than this.
+    /// The next boot counter must be greater than this.
     Boot(u64),
 }
 
-// Calls and notices hold secrets, and everything says who talked to whom.
-
+/// Shows the kind only: calls and notices contain secrets, and everything names participants.
 impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -93,7 +102,7 @@ impl fmt::Debug for Change {
     }
 }
 
-/// A call that was not over. It holds the call's secret.
+/// A call that had not ended. Contains the call's secret.
 #[derive(Clone, Encode, Decode)]
 #[cbor(map)]
 pub struct SavedCall {
@@ -107,74 +116,105 @@ pub struct SavedCall {
     pub(super) secret: Zeroizing<[u8; 32]>,
     #[n(4)]
     pub(super) configuration: CallConfiguration,
-    /// Who called.
+    /// Caller.
     #[cbor(n(5), with = "person")]
     pub(super) from: Did,
-    /// Of the own record.
+    /// Version of the own record.
     #[n(6)]
     pub(super) version: u64,
     #[n(7)]
     pub(super) seat: u64,
-    /// Whom this endpoint believed in the call.
+    /// Endpoints that this endpoint believed to be in the call.
     #[n(8)]
     pub(super) joined: Vec<JoinedClaim>,
-    /// Since when it is in its stage; while this endpoint is in it, the last hour of that.
+    /// Time at which it entered its stage; refreshed every hour while this endpoint is in it.
     #[n(9)]
     pub(super) since_ms: u64,
-    /// Until when it rings.
+    /// End of ringing.
     #[n(10)]
     pub(super) ring_until_ms: u64,
-    /// It never rang, since this device was in another call.
+    /// Whether it did not ring because this device was in another call.
     #[n(11)]
     pub(super) busy: bool,
-    /// Those of `joined` who said so themselves.
+    /// Those of `joined` that reported it themselves.
     #[n(12)]
     pub(super) heard: Option<Vec<WireEndpoint>>,
-    /// Who had left by its own word, with what it said last.
+    /// Endpoints that reported leaving, with their last record version.
     #[n(13)]
     pub(super) left: Option<Vec<JoinedClaim>>,
-    /// Whether it makes no room for calls of strangers. `None` where an earlier version wrote it.
+    /// Whether it counts towards the familiar share. `None` in saves of earlier versions.
     #[n(14)]
     pub(super) familiar: Option<bool>,
 }
 
+/// Shows no content: it contains the call's secret.
+impl fmt::Debug for SavedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SavedCall").field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
 impl SavedCall {
-    /// Its roster, checked as if it had come from somebody else.
+    /// Roster, verified as if another device had sent it.
     pub(super) fn roster(&self) -> Result<Roster, Refusal> {
-        Roster::kept(&self.root, &self.secret, &self.entries)
+        Roster::restore(&self.root, &self.secret, &self.entries)
     }
 
-    /// Whether it is the call it is kept as.
+    /// Whether the saved roster verifies and belongs to this call id.
     pub fn is_sound(&self, call: &CallId) -> bool {
         self.roster().is_ok_and(|roster| roster.call() == *call)
     }
 }
 
-/// Where a call stood.
+/// The part of a call's state whose change makes it worth saving again.
+#[derive(Clone, PartialEq)]
+pub(super) struct SavedSummary {
+    /// `None` for a call that ended.
+    pub(super) stage: Option<Stage>,
+    pub(super) seat: u64,
+    /// Digest of the roster entries.
+    pub(super) entries: [u8; 16],
+    pub(super) topic: Topic,
+    /// Endpoints in the call, their call keys, and whether they reported it themselves.
+    pub(super) joined: Vec<(Endpoint, Option<SignedKey>, bool)>,
+    pub(super) left: Vec<JoinedClaim>,
+    pub(super) familiar: bool,
+    /// The current hour, while this endpoint is in the call.
+    pub(super) hour: Option<u64>,
+}
+
+/// Stage of a saved call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub(super) enum Stage {
-    /// This device called, nobody had joined.
+    /// Offered by this device, not yet joined by another.
     #[n(0)]
     Calling,
-    /// It rang here.
+    /// Rang on this device.
     #[n(1)]
     Ringing,
-    /// This device was in it, or about to be.
+    /// This device was in it or joining.
     #[n(2)]
     Joined,
-    /// It went on without this device.
+    /// Continued without this device.
     #[n(3)]
     Open,
 }
 
-/// An offer for somebody who did not hear of it in time. It holds the call's secret.
+/// An undelivered offer, sent later as a missed-call notice. Contains the call's secret.
 #[derive(Clone, Encode, Decode)]
 #[cbor(map)]
 pub struct SavedNotice {
-    /// With nothing remaining.
+    /// Offer with no remaining ring time.
     #[n(0)]
     pub(super) offer: Offer,
     #[n(1)]
     pub(super) since_ms: u64,
+}
+
+/// Shows no content: it contains the call's secret.
+impl fmt::Debug for SavedNotice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SavedNotice").finish_non_exhaustive()
+    }
 }

@@ -1,49 +1,65 @@
-//! Words that must be heard: said again until they are acknowledged.
-
-use web_time::Instant;
+//! Messages to a person's inbox that are retransmitted until they are acknowledged.
 
 use blink_api::Did;
+use web_time::Instant;
 
-use super::lifecycle::Call;
 use super::repeat::Repeat;
-use super::shared::Shared;
-use crate::wire::{self, Body};
+use crate::secure::Random;
+use crate::wire::{Body, Kind};
 
-/// Something a person must hear, repeated until it is acknowledged or the time is over.
+/// Unacknowledged messages of one call.
+#[derive(Clone, Default)]
+pub(super) struct Notices {
+    pending: Vec<Notice>,
+}
+
 #[derive(Clone)]
-pub(super) struct Notice {
-    pub(super) to: Did,
+struct Notice {
+    to: Did,
     body: Body,
     repeat: Repeat,
     until: Instant,
 }
 
-impl Notice {
+impl Notices {
+    /// Adds a message. It replaces one of the same kind to the same person.
+    pub(super) fn add(&mut self, to: Did, body: Body, repeat: Repeat, until: Instant) {
+        self.acknowledge(&to, body.kind());
+        self.pending.push(Notice { to, body, repeat, until });
+    }
+
+    /// Drops the message of a kind that a person acknowledged.
+    pub(super) fn acknowledge(&mut self, from: &Did, kind: Kind) {
+        self.pending.retain(|notice| notice.to != *from || notice.body.kind() != kind);
+    }
+
+    /// Drops all messages to people for which `keep` is false.
+    pub(super) fn retain(&mut self, keep: impl Fn(&Did) -> bool) {
+        self.pending.retain(|notice| keep(&notice.to));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.pending.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Recipients of pending messages.
+    pub(super) fn recipients(&self) -> impl Iterator<Item = Did> {
+        self.pending.iter().map(|notice| notice.to)
+    }
+
+    /// Messages that are due now. Expired ones are dropped.
+    pub(super) fn take_due(&mut self, now: Instant, random: &mut Random) -> Vec<(Did, Body)> {
+        self.pending.retain(|notice| now < notice.until);
+        let due = self.pending.iter_mut().filter_map(|notice| notice.repeat.fire(now, random).then_some(&*notice));
+        due.map(|notice| (notice.to, notice.body.clone())).collect()
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.repeat.due().map(|due| due.min(self.until))
-    }
-}
-
-impl Call {
-    /// Says something to a person until it is acknowledged.
-    pub(super) fn notify(&mut self, to: Did, body: Body, shared: &Shared) {
-        let (now, timers) = (shared.mono(), shared.timers());
-        let repeat = Repeat::starting(now, timers.repeat_first, timers.repeat_longest);
-        self.notices.retain(|notice| notice.to != to || notice.body.kind() != body.kind());
-        self.notices.push(Notice { to, body, repeat, until: now + timers.give_up });
-    }
-
-    pub(super) fn send_notices(&mut self, shared: &mut Shared) {
-        let (call, now) = (self.id(), shared.mono());
-        self.notices.retain(|notice| now < notice.until);
-        for notice in &mut self.notices {
-            if notice.repeat.fire(now, &mut shared.random) {
-                shared.send_inbox(notice.to, call, notice.body.clone());
-            }
-        }
-    }
-
-    pub(super) fn acknowledge(&mut self, from: &Did, kind: wire::Kind) {
-        self.notices.retain(|notice| notice.to != *from || notice.body.kind() != kind);
+        let deadline = |notice: &Notice| notice.repeat.due().map(|due| due.min(notice.until));
+        self.pending.iter().filter_map(deadline).min()
     }
 }

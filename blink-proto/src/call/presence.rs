@@ -1,34 +1,42 @@
-//! Who can be reached, as far as is known here.
-
-use web_time::{Duration, Instant};
+//! Presence of people, as far as it is known from their messages.
 
 use blink_api::Did;
 use serde::Serialize;
+use web_time::{Duration, Instant};
 
-use super::Now;
-use super::machine::Machine;
 use crate::shares::{Share, SharedMap};
 
-/// Whoever was heard within this time is online.
+/// A person heard within this time is online.
 const RECENT: Duration = Duration::from_secs(60);
-/// Known people and strangers remembered; beyond, the one of its sort that was first heard goes.
+/// People remembered: known ones and strangers. Beyond, the one first heard is evicted.
 const MAX_HEARD: (usize, usize) = (3_072, 1_024);
 
-/// Whether somebody can be reached. A hint: nobody is asked for it, and whoever watches an inbox
-/// looks like its owner.
+/// Presence of a person. A hint: people are not asked, and a subscriber of an inbox need not be its
+/// owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Presence {
-    /// Nothing is known of a device that is online.
+    /// No device is known to be online.
     Unknown,
-    /// A device said something in the last minute, or somebody listens on the person's inbox.
+    /// A device sent a message within the last minute, or the person's inbox has a subscriber.
     Online,
-    /// In the call this device is in.
+    /// In the current call of this device.
     InThisCall,
 }
 
-/// When somebody was last heard.
-#[derive(Clone)]
+impl std::fmt::Display for Presence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown",
+            Self::Online => "online",
+            Self::InThisCall => "in this call",
+        })
+    }
+}
+
+/// Times at which people were last heard.
+#[derive(Debug, Clone)]
 pub(super) struct Heard {
     last: SharedMap<Did, Instant>,
 }
@@ -40,21 +48,13 @@ impl Default for Heard {
 }
 
 impl Heard {
-    pub(super) fn note(&mut self, share: Share, did: Did, now: Instant) {
+    /// Records a message of a person.
+    pub(super) fn record(&mut self, share: Share, did: Did, now: Instant) {
         self.last.insert(share, did, now);
     }
-}
 
-impl Machine {
-    /// What is known of somebody from what was heard. Signaling may know more.
-    pub fn presence(&self, now: Now, did: &Did) -> Presence {
-        let in_call = |id| self.calls.get(&id).is_some_and(|call| call.present().any(|(other, _)| other.did == *did));
-        if self.current().is_some_and(in_call) {
-            Presence::InThisCall
-        } else if self.heard.last.get(did).is_some_and(|at| now.mono < *at + RECENT) {
-            Presence::Online
-        } else {
-            Presence::Unknown
-        }
+    /// Whether a person was heard within the last minute.
+    pub(super) fn is_recent(&self, did: &Did, now: Instant) -> bool {
+        self.last.get(did).is_some_and(|at| now < *at + RECENT)
     }
 }

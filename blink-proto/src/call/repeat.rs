@@ -1,17 +1,16 @@
-//! When something is said again.
-
-use web_time::{Duration, Instant};
+//! Retransmission timers with exponential backoff.
 
 use rand::RngExt;
+use web_time::{Duration, Instant};
 
 use crate::secure::Random;
 
-/// Where many subscribe to a topic in a row, what was said there is said again after this at the
-/// earliest.
+/// Minimum time between retransmissions that new subscribers of a topic trigger, where many
+/// subscribe in a row.
 pub(super) const SUBSCRIBER_PAUSE: Duration = Duration::from_secs(1);
 
-/// A repetition that slows down: due at once, then after pauses that double up to a longest one,
-/// each ± 10 %.
+/// A retransmission timer: due at once, then after intervals that double up to a maximum, each
+/// ± 10 %.
 #[derive(Debug, Clone)]
 pub(super) struct Repeat {
     due: Option<Instant>,
@@ -21,22 +20,22 @@ pub(super) struct Repeat {
 }
 
 impl Repeat {
-    /// Due now.
+    /// Timer that is due now.
     pub(super) fn starting(now: Instant, first: Duration, longest: Duration) -> Self {
         Self { due: Some(now), pause: first, longest, fired: None }
     }
 
-    /// Not due before it is hurried.
+    /// Timer that is not due until [`expedite`](Self::expedite).
     pub(super) fn idle(first: Duration, longest: Duration) -> Self {
         Self { due: None, pause: first, longest, fired: None }
     }
 
-    /// When it is due next.
+    /// Time of the next transmission.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Whether it is due; if so, the next time is set.
+    /// Whether a transmission is due; if so, schedules the next.
     pub(super) fn fire(&mut self, now: Instant, random: &mut Random) -> bool {
         if self.due.is_none_or(|due| now < due) {
             return false;
@@ -47,34 +46,34 @@ impl Repeat {
         true
     }
 
-    /// Due at once, whatever the pause.
-    pub(super) fn hurry(&mut self, now: Instant) {
+    /// Makes it due now.
+    pub(super) fn expedite(&mut self, now: Instant) {
         self.due = Some(now);
     }
 
-    /// A new subscriber of the topic: due at once, or a pause after it was said last.
-    pub(super) fn hurry_for_subscriber(&mut self, now: Instant, at_once: bool) {
+    /// Makes it due for a new subscriber of the topic: now, or a pause after the last transmission.
+    pub(super) fn expedite_for_subscriber(&mut self, now: Instant, at_once: bool) {
         let again = self.fired.map_or(now, |fired| now.max(fired + SUBSCRIBER_PAUSE));
-        self.at_latest(if at_once { now } else { again });
+        self.no_later_than(if at_once { now } else { again });
     }
 
-    /// Due at this time or before.
-    pub(super) fn at_latest(&mut self, at: Instant) {
+    /// Makes it due at this time or earlier.
+    pub(super) fn no_later_than(&mut self, at: Instant) {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
-    /// The longest pause from now on.
-    pub(super) fn slow_down(&mut self) {
+    /// Uses the longest interval from the next transmission on.
+    pub(super) fn back_off(&mut self) {
         self.pause = self.longest;
     }
 
-    /// No more.
+    /// Stops it.
     pub(super) fn stop(&mut self) {
         self.due = None;
     }
 }
 
-/// A pause that differs by up to 10 % either way, so that devices do not fall into step.
+/// Varies an interval by ± 10 %, so that devices do not synchronise.
 pub(super) fn jittered(pause: Duration, random: &mut Random) -> Duration {
     pause.mul_f64(random.random_range(0.9..=1.1))
 }

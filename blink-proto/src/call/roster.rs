@@ -1,5 +1,5 @@
-//! Who may take part: a signed root and signed entries, of which everybody computes the same
-//! answer.
+//! The roster: the people who may take part. A signed root and signed entries, from which every
+//! device computes the same result. See `docs/protocol.md`, section "Roster".
 
 mod admission;
 
@@ -13,16 +13,16 @@ use admission::{Admission, Candidates, MAX_BRANCH, admit};
 
 const ROOT_CONTEXT: &[u8] = b"blink/1 root\0";
 const ENTRY_CONTEXT: &[u8] = b"blink/1 entry\0";
-/// Most people in a root.
+/// Maximum number of people in a root.
 pub(super) const MAX_ROOT_MEMBERS: usize = 16;
-/// Invitations of one person.
+/// Invitations that one person can make.
 const SLOTS: u8 = 4;
-/// Bytes of all entries that travel in one envelope beside a record.
+/// Bytes of entries that fit in an envelope next to a record.
 const MAX_ENTRY_BYTES: usize = 10_000;
-/// CBOR heads of a [`Signed`]: array, bytes, signature.
+/// Bytes of the CBOR heads of a [`Signed`]: array, bytes, signature.
 const SIGNED_HEADS: usize = 6;
 
-/// How signatures of entries are checked.
+/// Signature check of entries.
 pub(super) type Check<'a> = &'a mut dyn FnMut(&Statement<'_>) -> Result<(), Refusal>;
 
 /// A call's root and entries.
@@ -36,7 +36,7 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    /// Signs a new root and gives the call its id.
+    /// Signs a new root, whose hash is the call's id.
     pub(super) fn create(root: Root, creator: &Identity) -> Self {
         let bytes = cbor::encode(&root);
         let signature = creator.sign(ROOT_CONTEXT, &bytes);
@@ -45,8 +45,7 @@ impl Roster {
         Self { call, root, signed_root: Signed { bytes, signature }, entries: Candidates::new(), valid }
     }
 
-    /// Checks a root that came with an offer, and takes in the entries: id, secret and signatures
-    /// belong together, the members are in order.
+    /// Verifies a root and merges entries: id, secret and signatures match, the members are sorted.
     ///
     /// # Errors
     /// [`Refusal::Inconsistent`], that of the signature, and as [`merge`](Roster::merge).
@@ -63,9 +62,9 @@ impl Roster {
         Ok(roster)
     }
 
-    /// As [`verified`](Roster::verified), but for the signatures, which are dear, and without the
-    /// entries. Nothing of it may be believed before [`root_statement`](Roster::root_statement) was
-    /// checked.
+    /// As [`verified`](Roster::verified), without the entries and without checking signatures,
+    /// which are expensive. Not trusted before [`root_statement`](Roster::root_statement) was
+    /// verified.
     ///
     /// # Errors
     /// [`Refusal::Malformed`] and [`Refusal::Inconsistent`].
@@ -78,8 +77,8 @@ impl Roster {
         let root: Root = cbor::decode(&signed.bytes).map_err(|_| Refusal::Malformed)?;
         let members = &root.members;
         let secret_hash = sha256(&[secret]);
-        // Cheap before dear: the secret is that of the root, or one that an entry names. Without
-        // that entry nothing of the secret is taken.
+        // The secret is that of the root, or one that an entry names; the entry's signature is
+        // checked later, and without it the secret is ignored.
         let named = |signed: &Signed| matches!(Entry::read(signed), Some(entry) if entry.body.names(&secret_hash));
         let sound = call_id(&signed.bytes) == call
             && (secret_hash == root.secret_hash || entries.iter().take(MAX_ENTRIES).any(named))
@@ -99,33 +98,32 @@ impl Roster {
         Statement { did: &self.root.creator.did, context: ROOT_CONTEXT, bytes, signature }
     }
 
-    /// Whether a person is in the root, or could be on the roster by entries whose signatures are
-    /// not checked.
+    /// Whether a person is in the root, or is named by unverified entries.
     pub(super) fn could_name(&self, did: &Did, entries: &[Signed]) -> bool {
         let adds = |entry: Entry| entry.did == *did && matches!(entry.body, EntryBody::Add { .. });
         let named = |signed: &Signed| Entry::read(signed).is_some_and(adds);
         self.root.members.contains(did) || entries.iter().take(MAX_ENTRIES).any(named)
     }
 
-    /// A roster that was kept: the same checks as of one that came with an offer.
+    /// Restores a saved roster, with the same checks as one that came with an offer.
     ///
     /// # Errors
     /// As [`verified`](Roster::verified).
-    pub(super) fn kept(root: &Signed, secret: &[u8; 32], entries: &[Signed]) -> Result<Self, Refusal> {
+    pub(super) fn restore(root: &Signed, secret: &[u8; 32], entries: &[Signed]) -> Result<Self, Refusal> {
         Self::verified(call_id(&root.bytes), root, secret, entries)
     }
 
-    /// The call's id.
+    /// Id of the call.
     pub(super) fn call(&self) -> CallId {
         self.call
     }
 
-    /// How it began.
+    /// The root.
     pub(super) fn root(&self) -> &Root {
         &self.root
     }
 
-    /// How it began, as signed.
+    /// The root, as signed.
     pub(super) fn signed_root(&self) -> &Signed {
         &self.signed_root
     }
@@ -135,18 +133,18 @@ impl Roster {
         self.entries.values().cloned().collect()
     }
 
-    /// Takes in entries of another device; true where any was new. Which of them are held follows
-    /// from all that are known ([`admit`]). One that names a new secret is taken only together with
-    /// it, so that no device holds the one without the other.
+    /// Merges entries of another device; true if the roster changed. Which entries are held is a
+    /// function of all known ones ([`admit`]). An entry that names a new secret is only accepted
+    /// together with it, so that no device has one without the other.
     ///
     /// # Errors
     /// For the first entry of another call, out of range, or that would be held and has a wrong
-    /// signature; nothing is taken in then.
+    /// signature; nothing is merged then.
     pub(super) fn merge(&mut self, entries: &[Signed], secret: Option<&[u8; 32]>) -> Result<bool, Refusal> {
         self.merge_checked(entries, secret, &mut |it| verify(it.did, it.context, it.bytes, it.signature))
     }
 
-    /// As [`merge`](Roster::merge), with a given way of checking signatures.
+    /// As [`merge`](Roster::merge), with a given signature check.
     ///
     /// # Errors
     /// As [`merge`](Roster::merge), and those of `check`.
@@ -172,14 +170,14 @@ impl Roster {
         }
         candidates.extend(self.entries.clone());
         let admission = admit(&self.root, &candidates);
-        // Only the signatures of entries that would be held matter, and they are dear.
+        // Only the signatures of entries that would be held matter: checks are expensive.
         for entry in admission.held.iter().filter(|entry| !self.entries.contains_key(entry)) {
             check(&entry_statement(&signer(entry, &self.root), &candidates[entry]))?;
         }
         Ok(self.replace(candidates, admission))
     }
 
-    /// Holds what was admitted; true where that is something else than before.
+    /// Holds the admitted entries; true if they differ from those before.
     fn replace(&mut self, mut candidates: Candidates, admission: Admission) -> bool {
         candidates.retain(|entry, _| admission.held.contains(entry));
         let changed = !candidates.keys().eq(self.entries.keys());
@@ -198,7 +196,7 @@ impl Roster {
         if sound && entry.call == self.call { Ok(()) } else { Err(Refusal::Inconsistent) }
     }
 
-    /// Signs and takes in an own rejection.
+    /// Signs and adds a rejection by this person.
     pub(super) fn reject(&mut self, identity: &Identity) -> Signed {
         let did = identity.did();
         let earlier = self.entries.keys().filter(|entry| entry.did == did).filter_map(|entry| match entry.body {
@@ -209,10 +207,10 @@ impl Roster {
         self.sign(Entry { call: self.call, did, body }, identity)
     }
 
-    /// Signs and takes in an invitation by this person.
+    /// Signs and adds an invitation by this person.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) for a person who takes part already, was removed or rejected,
+    /// [`State`](ErrorKind::State) for a person who is already invited, was removed or rejected,
     /// where this person has no invitation left or is too far from the root, or the call is full.
     pub(super) fn add(&mut self, did: Did, identity: &Identity) -> Result<(), Error> {
         let refused = |why: &'static str| Err(Error::new(ErrorKind::State, why).with("did", did));
@@ -228,7 +226,7 @@ impl Roster {
         }
         let taken = |slot: &u8| self.entries.keys().any(|entry| entry.body == EntryBody::Add { by, slot: *slot });
         let Some(slot) = (0..SLOTS).find(|slot| !taken(slot)) else {
-            return refused("this person has invited four people already");
+            return refused("this person has already invited four people");
         };
         let before = self.clone();
         self.sign(Entry { call: self.call, did, body: EntryBody::Add { by, slot } }, identity);
@@ -239,16 +237,16 @@ impl Roster {
         Ok(())
     }
 
-    /// Signs and takes in the removal of a person, for good; only the creator's counts. People
-    /// invited by that person stay.
+    /// Signs and adds the final removal of a person. Only the creator can remove. People whom that
+    /// person invited stay.
     ///
     /// # Errors
-    /// [`State`](ErrorKind::State) for a caller other than the creator, or for a person who does
-    /// not take part.
+    /// [`State`](ErrorKind::State) for an identity other than the creator's, or for a person who is
+    /// not in the call.
     pub(super) fn remove(&mut self, did: Did, identity: &Identity) -> Result<(), Error> {
         let refused = |why: &'static str| Err(Error::new(ErrorKind::State, why).with("did", did));
         if identity.did() != self.root.creator.did || did == identity.did() {
-            return refused("only whoever began a call removes others from it");
+            return refused("only the creator of a call can remove others from it");
         }
         if !self.is_valid(&did) {
             return refused("not in this call");
@@ -257,7 +255,7 @@ impl Roster {
         let keep = admit(&self.root, &self.entries).invited_through(&did);
         self.sign(Entry { call: self.call, did, body: EntryBody::Remove { keep } }, identity);
         if self.is_too_large() {
-            // Removal goes before what was invited through the removed person.
+            // Being able to remove matters more than keeping those whom the removed person invited.
             *self = before.clone();
             self.sign(Entry { call: self.call, did, body: EntryBody::Remove { keep: Vec::new() } }, identity);
         }
@@ -268,15 +266,14 @@ impl Roster {
         Ok(())
     }
 
-    /// Signs and takes in a new secret; only the creator's counts.
+    /// Signs and adds a new secret. Only the creator can rotate it.
     pub(super) fn rotate(&mut self, secret: &[u8; 32], identity: &Identity) {
         let n = self.rotation().map_or(0, |(n, _)| n).saturating_add(1);
         let body = EntryBody::Rotate { n, secret_hash: sha256(&[secret]) };
         self.sign(Entry { call: self.call, did: identity.did(), body }, identity);
     }
 
-    /// How often the secret was changed, and the hash of the newest; `None` while it is that of the
-    /// root.
+    /// Number of rotations and hash of the newest secret; `None` while it is that of the root.
     pub(super) fn rotation(&self) -> Option<(u32, [u8; 32])> {
         self.entries.keys().find_map(|entry| match entry.body {
             EntryBody::Rotate { n, secret_hash } => Some((n, secret_hash)),
@@ -289,10 +286,10 @@ impl Roster {
         sha256(&[secret]) == self.rotation().map_or(self.root.secret_hash, |(_, secret_hash)| secret_hash)
     }
 
-    /// Entries for a person that was removed: all but the hash of the secret.
+    /// Entries for a removed person: all except the hash of the new secret.
     pub(super) fn entries_for_removed(&self) -> Vec<Signed> {
-        let told = |entry: &Entry| !matches!(entry.body, EntryBody::Rotate { .. });
-        self.entries.iter().filter(|(entry, _)| told(entry)).map(|(_, signed)| signed.clone()).collect()
+        let shown = |entry: &Entry| !matches!(entry.body, EntryBody::Rotate { .. });
+        self.entries.iter().filter(|(entry, _)| shown(entry)).map(|(_, signed)| signed.clone()).collect()
     }
 
     fn sign(&mut self, entry: Entry, identity: &Identity) -> Signed {
@@ -305,36 +302,37 @@ impl Roster {
         signed
     }
 
-    /// Whether the entries find no room in an envelope beside a record.
+    /// Whether the entries do not fit in an envelope next to a record.
     fn is_too_large(&self) -> bool {
         let bytes = |signed: &Signed| signed.bytes.len() + signed.signature.len() + SIGNED_HEADS;
         self.entries.values().map(bytes).sum::<usize>() > MAX_ENTRY_BYTES
     }
 
-    /// What removed somebody, if anything did.
+    /// Entry that removed a person, if any.
     pub(super) fn removal_of(&self, did: &Did) -> Option<&Signed> {
         let is = |entry: &Entry| entry.did == *did && matches!(entry.body, EntryBody::Remove { .. });
         self.entries.iter().find(|(entry, _)| is(entry)).map(|(_, signed)| signed)
     }
 
-    /// Whether somebody may take part.
+    /// Whether a person may take part.
     pub(super) fn is_valid(&self, did: &Did) -> bool {
         self.valid.contains(did)
     }
 
-    /// Everybody who may take part: those of the root, then those added, in an order all agree on.
+    /// Everyone who may take part: people of the root, then added people, in the same order on all
+    /// devices.
     pub(super) fn valid(&self) -> &[Did] {
         &self.valid
     }
 
-    /// Who has rejected.
+    /// People who rejected.
     pub(super) fn rejected(&self) -> BTreeSet<Did> {
         let rejections = self.entries.keys().filter(|entry| matches!(entry.body, EntryBody::Reject { .. }));
         rejections.map(|entry| entry.did).collect()
     }
 
-    /// More than two people by the root, or by an invitation that ever counted; of one that is held
-    /// no more a removal tells.
+    /// Whether it has, or once had, more than two people. A removal is evidence of an invitation
+    /// that is no longer held.
     pub(super) fn is_group(&self) -> bool {
         let invited = |entry: &Entry| match entry.body {
             EntryBody::Add { .. } => true,
@@ -344,7 +342,7 @@ impl Roster {
         self.root.members.len() > 2 || self.entries.keys().any(invited)
     }
 
-    /// SHA-256 of the sorted entries, shortened.
+    /// SHA-256 of the sorted entries, truncated to 16 bytes.
     pub(super) fn digest(&self) -> [u8; 16] {
         let parts: Vec<&[u8]> = self.entries.values().map(|signed| &signed.bytes[..]).collect();
         *sha256(&parts).first_chunk().expect("a SHA-256 hash has 32 bytes")
@@ -356,7 +354,7 @@ fn entry_statement<'a>(did: &'a Did, Signed { bytes, signature }: &'a Signed) ->
     Statement { did, context: ENTRY_CONTEXT, bytes, signature }
 }
 
-/// The person whose signature an entry needs.
+/// Person whose signature an entry needs.
 fn signer(entry: &Entry, root: &Root) -> Did {
     match entry.body {
         EntryBody::Add { by, .. } => by,

@@ -1,55 +1,40 @@
-//! A call's secret and topic change when a person is removed: it knows the old ones.
+//! Rotation of a call's secret and topic when a person is removed, who knows the old ones.
 //!
-//! The remover gives the new secret to all members that stay, once on the old topic and on data
-//! channels, and goes to the new topic at once. From then on nothing is said on the old one, which
-//! is listened to for a while. A member whose digest still differs is given entries and secret
+//! The remover gives the new secret to the remaining members, once on the old topic and on data
+//! channels, and moves to the new topic at once. Nothing is published on the old topic any more,
+//! but it is read for a while. A member whose digest still differs receives entries and secret
 //! again, on its data channel and in its inbox.
 
-use web_time::{Duration, Instant};
-
-use blink_api::{Endpoint, Topic};
+use blink_api::Endpoint;
 use zeroize::Zeroizing;
 
-use super::Output;
-use super::lifecycle::Call;
+use super::io::Output;
 use super::shared::Shared;
+use super::state::Call;
 use crate::secure::CallKeys;
-use crate::wire::Secret;
-
-/// How long a topic is listened to after the call has gone to another one.
-const LISTEN: Duration = Duration::from_secs(30);
-/// Topics listened to beside the newest; the oldest goes.
-const MAX_RETIRED: usize = 4;
-
-/// A topic on which this endpoint says nothing any more.
-#[derive(Clone)]
-pub(super) struct RetiredTopic {
-    topic: Topic,
-    until: Instant,
-}
 
 impl Call {
-    /// Tells of a removal by this person, and spreads the secret that it gave the call.
+    /// Announces a removal by this person, and distributes the new secret.
     pub(super) fn handle_own_removal(&mut self, secret: Zeroizing<[u8; 32]>, shared: &mut Shared) {
         let uninvited = |endpoint: &&Endpoint| !self.roster.is_valid(&endpoint.did);
         let removed: Vec<Endpoint> = self.peers.keys().filter(uninvited).copied().collect();
-        self.tell_removed(&removed, shared);
+        self.notify_removed(&removed, shared);
         self.handle_roster_changed(shared);
         self.replace_keys(secret, shared);
-        // The topic that is joined is still the old one: the last message there is sealed for the
-        // members that stay.
+        // The driver still publishes on the old topic until `subscribe`: the last message there is
+        // sealed for the remaining members only.
         self.send_record_with_entries(shared);
-        self.listen(shared);
+        self.subscribe(shared);
         self.change_record(shared, false);
     }
 
-    /// Goes to the topic of a new secret, where the roster says that this is the newest.
+    /// Moves to the topic of a new secret, if the roster names it as the newest.
     pub(super) fn follow_rotation(&mut self, secret: Option<&Zeroizing<[u8; 32]>>, shared: &mut Shared) {
         let newest = secret.filter(|secret| self.roster.fits(secret) && *self.keys.secret() != **secret);
         let Some(secret) = newest else { return };
         self.replace_keys(secret.clone(), shared);
-        if self.is_listening() {
-            self.listen(shared);
+        if self.is_subscribed() {
+            self.subscribe(shared);
             self.announce(shared, true);
         }
     }
@@ -57,44 +42,10 @@ impl Call {
     fn replace_keys(&mut self, secret: Zeroizing<[u8; 32]>, shared: &mut Shared) {
         let keys = CallKeys::new(self.id(), secret);
         let old = std::mem::replace(&mut self.keys, keys);
-        if self.is_listening() {
-            if self.retired.len() == MAX_RETIRED {
-                shared.out.push_back(Output::RetireTopic(self.retired.remove(0).topic));
-            }
-            self.retired.push(RetiredTopic { topic: old.topic, until: shared.mono() + LISTEN });
-            // A secret may come again: its topic is the newest then.
-            self.retired.retain(|retired| retired.topic != self.keys.topic);
+        if self.is_subscribed()
+            && let Some(dropped) = self.retired.add(old.topic, &self.keys.topic, shared.mono())
+        {
+            shared.output(Output::RetireTopic(dropped));
         }
-    }
-
-    fn is_listening(&self) -> bool {
-        self.phase.is_current() || self.lingering.is_some()
-    }
-
-    /// The secret that goes along with roster entries; `None` while it is that of the root.
-    pub(super) fn rotated_secret(&self) -> Option<Secret> {
-        self.roster.rotation().map(|_| Secret(self.keys.secret().clone()))
-    }
-
-    /// Ends the subscriptions to topics whose time is over.
-    pub(super) fn retire_topics(&mut self, shared: &mut Shared) {
-        let now = shared.mono();
-        self.retired.retain(|retired| {
-            let over = now >= retired.until;
-            if over {
-                shared.out.push_back(Output::RetireTopic(retired.topic));
-            }
-            !over
-        });
-    }
-
-    /// Ends all subscriptions of this call.
-    pub(super) fn stop_listening(&mut self, shared: &mut Shared) {
-        shared.out.extend(self.retired.drain(..).map(|retired| Output::RetireTopic(retired.topic)));
-        shared.out.push_back(Output::Unsubscribe(self.id()));
-    }
-
-    pub(super) fn retired_deadline(&self) -> Option<Instant> {
-        self.retired.iter().map(|retired| retired.until).min()
     }
 }

@@ -1,112 +1,116 @@
-//! What the user can ask at any time: the calls there are, and who is in them.
+//! Snapshots: the calls of this device and their participants at one moment.
 
 use blink_api::{CallId, Did, Endpoint};
 use serde::Serialize;
 
-use super::ParticipantState;
-use super::invite::PersonState;
-use super::lifecycle::{Call, Phase};
-use super::link::LinkState;
-use super::member::Peer;
+use super::link::{Link, LinkState};
+use super::participant::{ParticipantState, StreamInfo};
+use super::peer::Peer;
+use super::person::{Person, PersonState};
 use super::shared::Shared;
-use super::streams::StreamInfo;
+use super::state::{Call, Phase};
 
-/// Everything at one moment.
+/// State of all calls at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Snapshot {
-    /// All calls that are not over.
+    /// All calls that have not ended.
     pub calls: Vec<CallSnapshot>,
-    /// This device sends no sound.
+    /// This device sends no audio.
     pub muted: bool,
-    /// This device plays no sound.
+    /// This device plays no audio.
     pub deafened: bool,
-    /// This device records the call it is in.
+    /// This device records the current call.
     pub recording: bool,
-    /// What this device offers in the call it is in.
+    /// Streams that this device offers in the current call.
     pub streams: Vec<StreamInfo>,
 }
 
 /// One call at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct CallSnapshot {
     /// The call.
     pub call: CallId,
-    /// Where it stands here.
+    /// State on this device.
     pub state: CallState,
-    /// Who called.
+    /// Caller.
     pub from: Did,
-    /// More than two people, now or ever.
+    /// Whether it is a group: it has, or once had, more than two people.
     pub group: bool,
-    /// What the caller's integrator passed along.
+    /// Opaque bytes of the caller's integrator.
     pub conversation: Vec<u8>,
-    /// Everybody on the roster but the own person.
+    /// Everyone on the roster except the own person.
     pub participants: Vec<ParticipantSnapshot>,
 }
 
-/// Where a call stands on this device.
+/// State of a call on this device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum CallState {
-    /// This device calls; nobody has answered.
+    /// Offered by this device, not yet answered.
     Calling,
-    /// Rings here.
+    /// Rings on this device.
     Ringing,
-    /// Answered; nobody in it has heard that yet.
+    /// Answered, not yet acknowledged by a participant.
     Joining,
     /// This device is in it.
     Active,
-    /// Goes on without this device, which may join.
+    /// Continues without this device, which may join.
     Open,
 }
 
 /// One person of a call at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ParticipantSnapshot {
-    /// Who.
+    /// The person.
     pub did: Did,
-    /// Its device, once one has joined.
+    /// Device that joined, if any.
     pub endpoint: Option<Endpoint>,
-    /// How far it got.
+    /// Progress of the invitation or connection.
     pub status: ParticipantStatus,
-    /// What it announces about itself.
+    /// Announced state.
     pub state: ParticipantState,
-    /// Its voice is heard now.
+    /// Whether it speaks now.
     pub speaking: bool,
-    /// What it offers beside its microphone.
+    /// Offered streams.
     pub streams: Vec<StreamInfo>,
 }
 
-/// How far a person got into a call.
+/// Progress of a person's invitation or connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ParticipantStatus {
-    /// Asked, nothing heard.
+    /// Invited, no reply yet.
     Invited,
     /// A device rings.
     Ringing,
     /// In another call.
     Busy,
-    /// Will not come.
+    /// Rejected.
     Rejected,
-    /// Did not answer in time.
+    /// Not answered in time.
     Unanswered,
-    /// Is in the call, as far as is known here; this device is not.
+    /// In the call, as far as is known; this device is not.
     Joined,
-    /// Has joined; the path is being made.
+    /// Joined; the path is being established.
     Connecting,
-    /// The path is up.
+    /// Joined; the path is connected.
     Connected,
-    /// The path is lost and being looked for.
+    /// Joined; the path is silent and ICE is restarted.
     Reconnecting,
-    /// Has joined, but no path could be made.
+    /// Joined, but no path could be established.
     Unreachable,
-    /// Was in the call.
+    /// Left the call.
     Left,
 }
 
 impl Call {
     pub(super) fn snapshot(&self, shared: &Shared) -> Option<CallSnapshot> {
-        let state = match self.phase {
+        let state = match self.phase() {
             Phase::Out => CallState::Calling,
             Phase::In => CallState::Ringing,
             Phase::Joining => CallState::Joining,
@@ -127,8 +131,8 @@ impl Call {
 
     fn participant(&self, did: &Did) -> ParticipantSnapshot {
         let present = self.present().find(|(endpoint, _)| endpoint.did == *did);
-        let status = match (present, self.people.get(did).map(|person| person.state)) {
-            (Some(_), _) if !self.phase.is_current() => ParticipantStatus::Joined,
+        let status = match (present, self.people.get(did).map(Person::state)) {
+            (Some(_), _) if !self.is_current() => ParticipantStatus::Joined,
             (Some((_, peer)), _) => link_status(peer),
             (None, Some(PersonState::Ringing)) => ParticipantStatus::Ringing,
             (None, Some(PersonState::Busy { .. })) => ParticipantStatus::Busy,
@@ -142,19 +146,14 @@ impl Call {
             endpoint: present.map(|(endpoint, _)| *endpoint),
             status,
             state: present.map(|(_, peer)| peer.state).unwrap_or_default(),
-            speaking: present.is_some_and(|(_, peer)| peer.voice.speaking),
+            speaking: present.is_some_and(|(_, peer)| peer.voice.is_speaking()),
             streams: present.map(|(_, peer)| peer.streams.iter().map(StreamInfo::from).collect()).unwrap_or_default(),
         }
-    }
-
-    /// What the caller's integrator passed along.
-    pub(super) fn conversation(&self) -> Vec<u8> {
-        self.configuration.conversation.clone().map(Into::into).unwrap_or_default()
     }
 }
 
 fn link_status(peer: &Peer) -> ParticipantStatus {
-    match peer.link.as_ref().map(|link| link.state) {
+    match peer.link().map(Link::state) {
         None | Some(LinkState::Connecting(_)) => ParticipantStatus::Connecting,
         Some(LinkState::Up) => ParticipantStatus::Connected,
         Some(LinkState::Suspect(_)) => ParticipantStatus::Reconnecting,

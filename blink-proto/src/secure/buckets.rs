@@ -1,16 +1,17 @@
-//! Token buckets on virtual time.
+//! Token buckets. Time is an argument.
 
 use std::collections::BTreeMap;
+
 use web_time::{Duration, Instant};
 
-use super::Refusal;
+use super::counters::Refusal;
 
-/// Buckets remembered of each sort; beyond, full ones are forgotten first.
+/// Buckets kept in one map. Beyond, full ones are dropped first.
 const MAX_BUCKETS: usize = 4_096;
-/// How often full ones are forgotten, so that what a flood leaves behind does not stay.
+/// Interval at which full buckets are dropped, so that a flood leaves nothing behind.
 const TIDY: Duration = Duration::from_secs(60);
 
-/// One token bucket: so many tokens a second, and at most a burst of them.
+/// A token bucket: a rate per second, and a burst as its size.
 #[derive(Debug, Clone)]
 pub(crate) struct Bucket {
     per_second: f64,
@@ -20,7 +21,7 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// A full bucket.
+    /// Full bucket.
     pub(crate) fn new(per_second: f64, burst: f64, now: Instant) -> Self {
         Self { per_second, burst, tokens: burst, at: now }
     }
@@ -28,7 +29,7 @@ impl Bucket {
     /// Takes a token.
     ///
     /// # Errors
-    /// [`Refusal::RateLimited`] where there is none.
+    /// [`Refusal::RateLimited`] without one.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Refusal> {
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
         self.tokens = (self.tokens + elapsed * self.per_second).min(self.burst);
@@ -55,12 +56,12 @@ pub(crate) struct Buckets<K> {
 }
 
 impl<K: Ord + Copy> Buckets<K> {
-    /// Full buckets for everybody.
+    /// Map in which every key starts with a full bucket.
     pub(crate) fn new(per_second: f64, burst: f64, now: Instant) -> Self {
         Self { per_second, burst, buckets: BTreeMap::new(), tidied: now }
     }
 
-    /// Takes a token out of a key's bucket.
+    /// Takes a token from a key's bucket.
     ///
     /// # Errors
     /// As [`Bucket::take`].
@@ -74,7 +75,7 @@ impl<K: Ord + Copy> Buckets<K> {
         self.buckets.entry(key).or_insert_with(full).take(now)
     }
 
-    /// A bucket that has filled up again says nothing; where all are in use, all begin again.
+    /// Drops full buckets, which are the same as new ones. If all are in use, all start anew.
     fn forget_full(&mut self, now: Instant) {
         self.buckets.retain(|_, bucket| !bucket.is_full(now));
         if self.buckets.len() >= MAX_BUCKETS {

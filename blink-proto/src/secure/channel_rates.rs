@@ -1,13 +1,13 @@
-//! How much one participant may say on the data channel.
+//! Rate limits of one participant's data-channel messages.
 
 use web_time::Instant;
 
-use super::Refusal;
 use super::buckets::Bucket;
+use super::counters::Refusal;
 use crate::wire::ChannelKind;
 
-/// Messages a second and burst, by kind. After an outage everything that was said during it arrives
-/// at once: bursts are what an honest participant says in a minute.
+/// Messages per second and burst, by kind. After an outage, the messages sent during it arrive at
+/// once: a burst is what an honest participant sends in a minute.
 const LIMITS: [(ChannelKind, f64, f64); ChannelKind::COUNT] = [
     (ChannelKind::Hello, 4.0, 16.0),
     (ChannelKind::Ping, 8.0, 128.0),
@@ -19,7 +19,7 @@ const LIMITS: [(ChannelKind, f64, f64); ChannelKind::COUNT] = [
     (ChannelKind::Unknown, 4.0, 16.0),
 ];
 
-/// One participant's token buckets, one for each kind of message.
+/// Token buckets of one participant, one for each kind of message.
 #[derive(Debug, Clone)]
 pub struct ChannelRates {
     buckets: [Bucket; ChannelKind::COUNT],

@@ -1,49 +1,75 @@
-//! What was refused, and how often. Nothing of a refused message is kept but the count.
+//! Reasons of refusal and their counters. Nothing else of a refused message is kept.
+
+use std::fmt;
 
 use serde::Serialize;
 
-/// Why a message was refused.
+/// Reason why a message was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Refusal {
     /// Larger than any envelope.
     Oversize,
-    /// More than the rate limits allow.
+    /// Over a rate limit.
     RateLimited,
     /// Not an envelope.
     Malformed,
-    /// An envelope that opens, and what is in it is not content.
+    /// An envelope that opens, but does not contain valid content.
     BadContent,
-    /// The call topic's tag does not fit: not from a holder of the call's secret.
+    /// The tag of a call's topic does not match: the sender does not hold the call's secret.
     BadTag,
-    /// No wrap is for a key of this device. On a call's topic that is normal: it was for another
-    /// member.
+    /// No key wrap is for this device. Normal on a call's topic, where it is for another member.
     NotForUs,
-    /// A wrap is for this device and does not open, or the content does not.
+    /// A key wrap for this device, or the content, does not decrypt.
     BadSeal,
     /// A public key of small order.
     WeakKey,
-    /// The signature does not fit.
+    /// The signature does not match.
     BadSignature,
-    /// Signed as this very endpoint, and said by it before.
+    /// Signed by this endpoint, and sent by it before: an echo or a replay.
     OwnEndpoint,
-    /// Signed as this very endpoint, which never said it.
+    /// Signed as this endpoint, but never sent by it: another process holds its key.
     ClonedDevice,
-    /// A kind this version does not know.
+    /// A kind of message that this version does not know.
     UnknownKind,
-    /// A kind that does not belong on that topic.
+    /// A kind of message that is not allowed on that topic.
     WrongTopic,
-    /// Seen before, or from before the sender's newest start.
+    /// Received before, or sent before the sender's newest boot.
     Replayed,
-    /// The sender has no right to say this in that call.
+    /// The sender is not authorized to send this in that call.
     NotAuthorized,
-    /// A root, entry or fingerprint that does not hold.
+    /// A root, entry or fingerprint that does not match.
     Inconsistent,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Oversize => "larger than any envelope",
+            Self::RateLimited => "over a rate limit",
+            Self::Malformed => "not an envelope",
+            Self::BadContent => "invalid content",
+            Self::BadTag => "wrong tag",
+            Self::NotForUs => "not for this device",
+            Self::BadSeal => "does not decrypt",
+            Self::WeakKey => "weak key",
+            Self::BadSignature => "wrong signature",
+            Self::OwnEndpoint => "own message",
+            Self::ClonedDevice => "signed by a clone of this device",
+            Self::UnknownKind => "unknown kind of message",
+            Self::WrongTopic => "wrong topic",
+            Self::Replayed => "replayed",
+            Self::NotAuthorized => "not authorized",
+            Self::Inconsistent => "inconsistent",
+        })
+    }
 }
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $field:ident: $refusal:ident,)*) => {
-        /// How many messages were refused since the start, by reason.
+        /// Messages refused since the start, by reason.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+        #[non_exhaustive]
         pub struct SecurityCounters {
             $($(#[$doc])* pub $field: u64,)*
         }
@@ -56,7 +82,7 @@ macro_rules! counters {
                 }
             }
 
-            /// All refusals but those that are normal on a shared topic (`not_for_us`).
+            /// All refusals except those that are normal on a shared topic (`not_for_us`).
             pub fn total(&self) -> u64 {
                 0 $(+ self.$field)* - self.not_for_us
             }
@@ -67,34 +93,34 @@ macro_rules! counters {
 counters! {
     /// Larger than any envelope.
     oversize: Oversize,
-    /// Over the rate limits.
+    /// Over a rate limit.
     rate_limited: RateLimited,
-    /// No envelope.
+    /// Not an envelope.
     malformed: Malformed,
-    /// No content in an envelope that opens.
+    /// Invalid content in an envelope that opens.
     bad_content: BadContent,
-    /// A wrong tag on a call's topic.
+    /// Wrong tag on a call's topic.
     bad_tag: BadTag,
     /// For another member; normal on a call's topic.
     not_for_us: NotForUs,
-    /// Does not open.
+    /// Does not decrypt.
     bad_seal: BadSeal,
     /// A key of small order.
     weak_key: WeakKey,
-    /// A wrong signature.
+    /// Wrong signature.
     bad_signature: BadSignature,
-    /// Signed as this very endpoint, and said by it before.
+    /// Sent by this endpoint before.
     own_endpoint: OwnEndpoint,
-    /// Signed as this very endpoint, which never said it.
+    /// Signed as this endpoint, never sent by it.
     cloned_device: ClonedDevice,
-    /// An unknown kind.
+    /// Unknown kind of message.
     unknown_kind: UnknownKind,
-    /// A kind on the wrong topic.
+    /// Kind of message on the wrong topic.
     wrong_topic: WrongTopic,
-    /// Seen before.
+    /// Received before.
     replayed: Replayed,
-    /// Not the sender's to say.
+    /// Not authorized.
     not_authorized: NotAuthorized,
-    /// A root, entry or fingerprint that does not hold.
+    /// Inconsistent root, entry or fingerprint.
     inconsistent: Inconsistent,
 }

@@ -1,4 +1,5 @@
-//! Envelopes: content signed by its sender, readable by its recipients only, bound to its topic.
+//! Envelopes: content that is signed by its sender, encrypted for its recipients, and bound to its
+//! topic.
 //!
 //! ```text
 //! Envelope = [ H: bstr, ct: bstr, tag: bstr ]                     at most 16,384 bytes
@@ -10,7 +11,8 @@
 //! tag = on a call's topic HMAC-SHA256(k_tag, "blink/1 tag\0" ‖ hh ‖ ct)[0..16]; on an inbox empty
 //! ```
 //!
-//! `eph` and `cek` are fresh for every envelope; that alone makes the zero nonces safe.
+//! `eph` and `cek` are fresh for every envelope: no key encrypts twice, which makes zero nonces
+//! safe.
 
 use std::collections::BTreeSet;
 
@@ -19,14 +21,16 @@ use minicbor::{Decode, Encode};
 use rand::Rng;
 use zeroize::Zeroizing;
 
-use super::identity::verify;
+use super::counters::Refusal;
+use super::identity::{Identity, verify};
+use super::keys::AgreementKey;
+use super::random::Random;
 use super::symmetric::{aes_256_gcm_open, aes_256_gcm_seal, expand, hmac_sha256, hmac_sha256_begins, sha256};
-use super::{AgreementKey, Identity, Random, Refusal};
-use crate::wire::{Content, cbor};
+use crate::wire::{Content, ContentError, cbor};
 
-/// The largest envelope in bytes.
+/// Largest envelope in bytes.
 pub const MAX_ENVELOPE: usize = 16_384;
-/// The most recipients of one envelope.
+/// Maximum number of recipients of one envelope.
 pub const MAX_RECIPIENTS: usize = 32;
 
 const VERSION: u8 = 1;
@@ -34,19 +38,20 @@ const SUITE: u8 = 1;
 const WRAP: usize = 8 + 32 + 16;
 const SIGNATURE: usize = 64;
 const PADDING: usize = 256;
-/// Of every encryption: no key is used twice.
+/// Nonce of every encryption: no key is used twice.
 const NONCE: [u8; 12] = [0; 12];
 const TAG_CONTEXT: &[u8] = b"blink/1 tag\0";
 
-/// What an envelope is sealed with.
+/// Parameters of [`seal`].
+#[derive(Debug)]
 pub struct Sealing<'a> {
-    /// Where it will be published.
+    /// Topic on which it will be published.
     pub topic: Topic,
-    /// The X25519 keys of those who may read it: 1 to 32.
+    /// X25519 keys of the recipients: 1 to 32.
     pub recipients: &'a [[u8; 32]],
-    /// The call's tag key on a call's topic; none on an inbox.
+    /// Tag key of the call on a call's topic; `None` on an inbox.
     pub tag: Option<&'a [u8; 32]>,
-    /// Who signs it; the same as in the content.
+    /// Signer; the same as in the content.
     pub identity: &'a Identity,
 }
 
@@ -86,12 +91,13 @@ pub fn seal(sealing: &Sealing<'_>, content: &[u8], random: &mut Random) -> Resul
     random.fill_bytes(&mut content_key[..]);
 
     let mut wraps = Vec::with_capacity(sealing.recipients.len().next_power_of_two());
-    // A key that is named twice would make two wraps of which one is too many.
+    // Duplicate keys would make equal wraps, which the strict order of wraps does not allow.
     for recipient in sealing.recipients.iter().collect::<BTreeSet<_>>() {
         let (key, hint) = wrapping_key(&sealing.topic, &ephemeral, recipient, ephemeral.public(), recipient)?;
         let wrapped = aes_256_gcm_seal(&key, &NONCE, &[], &content_key[..]);
         wraps.push([&hint[..], &wrapped].concat().try_into().expect("8 bytes of hint, 32 of key, 16 of tag"));
     }
+    // Random wraps hide the exact number of recipients, and sorting hides their order.
     while !wraps.len().is_power_of_two() {
         let mut random_wrap = [0; WRAP];
         random.fill_bytes(&mut random_wrap);
@@ -110,11 +116,11 @@ pub fn seal(sealing: &Sealing<'_>, content: &[u8], random: &mut Random) -> Resul
     if envelope.len() > MAX_ENVELOPE { Err(Refusal::Oversize) } else { Ok(envelope) }
 }
 
-/// Opens an envelope with the keys this device has for the topic, and checks all that can be
-/// checked without memory of others.
+/// Opens an envelope with the keys of this device for the topic, and performs all checks that need
+/// no state.
 ///
 /// # Errors
-/// Why it is refused, the cheapest check first.
+/// Reason of the refusal. Cheap checks come first.
 pub fn open(
     topic: &Topic,
     envelope: &[u8],
@@ -133,8 +139,8 @@ pub fn open(
     let plaintext = aes_256_gcm_open(&content_key, &NONCE, &associated(&header_hash), &outer.ciphertext)?;
     let (content, signature) = split(&plaintext)?;
     let signed = Content::decode(content).map_err(|error| match error {
-        crate::wire::ContentError::Malformed => Refusal::BadContent,
-        crate::wire::ContentError::UnknownKind => Refusal::UnknownKind,
+        ContentError::Malformed => Refusal::BadContent,
+        ContentError::UnknownKind => Refusal::UnknownKind,
     })?;
     verify(&signed.from.did, &signature_context(&header_hash), content, signature)?;
     Ok(signed)
@@ -166,7 +172,7 @@ fn tag_of(key: &[u8; 32], header_hash: &[u8; 32], ciphertext: &[u8]) -> Vec<u8> 
     hmac_sha256(key, &[TAG_CONTEXT, header_hash, ciphertext])[..16].to_vec()
 }
 
-/// Finds the wrap for one of the keys and takes the content key out of it.
+/// Finds the wrap for one of the keys and decrypts the content key.
 fn unwrap(topic: &Topic, header: &Header, keys: &[&AgreementKey]) -> Result<Zeroizing<[u8; 32]>, Refusal> {
     for own in keys {
         let (key, hint) = wrapping_key(topic, own, &header.ephemeral, &header.ephemeral, own.public())?;
@@ -179,7 +185,8 @@ fn unwrap(topic: &Topic, header: &Header, keys: &[&AgreementKey]) -> Result<Zero
     Err(Refusal::NotForUs)
 }
 
-/// The key that wraps the content key for one recipient, and the hint that finds it.
+/// Key that wraps the content key for one recipient, and the hint by which the recipient finds the
+/// wrap.
 fn wrapping_key(
     topic: &Topic,
     own: &AgreementKey,
@@ -206,7 +213,7 @@ fn plaintext(identity: &Identity, header_hash: &[u8; 32], content: &[u8]) -> Zer
     plaintext
 }
 
-/// Content and signature of a plaintext whose padding is as it must be.
+/// Splits a plaintext into content and signature, and checks its padding.
 fn split(plaintext: &[u8]) -> Result<(&[u8], &[u8; SIGNATURE]), Refusal> {
     let (length, rest) = plaintext.split_first_chunk().ok_or(Refusal::BadContent)?;
     let (content, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(Refusal::BadContent)?;

@@ -1,39 +1,42 @@
-//! The door: every message from the network passes here, the cheapest check first, and nothing is
-//! remembered before all have passed.
+//! The envelope codec: seals all messages of one endpoint, and opens and checks all received ones.
+//! Cheap checks come first, and no state changes before all have passed.
 
 use std::collections::BTreeMap;
-use web_time::Instant;
 
 use blink_api::{CallId, Delivery, DeviceId, Did, Endpoint, Topic, Verdict};
 use rand::Rng;
+use web_time::Instant;
 
-use super::{
-    AgreementKey, CallKeys, Identity, Place, Random, RateLimits, Refusal, ReplayWindows, Sealing, SecurityCounters,
-    inbox_topic, open, seal,
-};
+use super::counters::{Refusal, SecurityCounters};
+use super::envelope::{MAX_ENVELOPE, Sealing, open, seal};
+use super::identity::Identity;
+use super::keys::{AgreementKey, CallKeys, inbox_topic};
+use super::random::Random;
+use super::rates::{RateLimits, TopicKind};
+use super::window::ReplayWindows;
 use crate::wire::{Body, Content, Kind};
 
-/// Times that others are told are rounded down to whole minutes, in milliseconds: they are for
-/// people, and a precise clock is as good as a name.
+/// Resolution of the times in messages, in milliseconds: they are for display, and a precise clock
+/// would identify the device.
 const COARSE: u64 = 60_000;
 
-/// Where a message came in or goes out.
+/// Channel on which a message is received or sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Channel {
-    /// A person's inbox.
+    /// Inbox of a person.
     Inbox(Did),
-    /// A call's topic.
+    /// Topic of a call.
     Call(CallId),
 }
 
-/// Seals and opens everything of one endpoint.
+/// Seals and opens all envelopes of one endpoint.
 pub struct EnvelopeCodec {
     identity: Identity,
     inbox_key: AgreementKey,
     own: Endpoint,
     boot: u64,
     seq: u64,
-    calls: BTreeMap<Topic, CallDoor>,
+    calls: BTreeMap<Topic, TopicKeys>,
     topics: BTreeMap<CallId, Topic>,
     windows: ReplayWindows,
     rates: RateLimits,
@@ -43,27 +46,36 @@ pub struct EnvelopeCodec {
     boot_rollback: Option<BootRollback>,
 }
 
-/// An endpoint that speaks under a smaller boot than it has before: whoever plays back old
-/// envelopes, or a device whose count was lost.
+/// A message whose boot counter is smaller than that of an earlier message of the same endpoint: a
+/// replay, or a device that lost its counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BootRollback {
-    /// Which.
+    /// The endpoint.
     pub endpoint: Endpoint,
-    /// The greatest boot that was heard of it.
+    /// Greatest boot counter received of it.
     pub boot: u64,
-    /// The call that it spoke of.
+    /// Call that the message is about.
     pub call: CallId,
 }
 
-struct CallDoor {
+/// Keys that open envelopes on a call's topic.
+struct TopicKeys {
     keys: CallKeys,
     key: AgreementKey,
-    /// The key of the time before, for what is still under way after rejoining.
+    /// Key of the previous stay in the call, for messages in flight while rejoining.
     previous: Option<AgreementKey>,
 }
 
+/// Shows the endpoint and the counters only.
+impl std::fmt::Debug for EnvelopeCodec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { own, boot, counters, .. } = self;
+        f.debug_struct("EnvelopeCodec").field("own", own).field("boot", boot).field("counters", counters).finish()
+    }
+}
+
 impl EnvelopeCodec {
-    /// The door of an endpoint that started as `boot`.
+    /// Codec of an endpoint with a boot counter.
     pub fn new(identity: Identity, own: Endpoint, boot: u64, random: Random, now: Instant) -> Self {
         Self {
             inbox_key: identity.agreement(),
@@ -82,18 +94,18 @@ impl EnvelopeCodec {
         }
     }
 
-    /// This endpoint reads a call's topic from now on, with this key.
+    /// Adds a call's topic, with this endpoint's key in the call.
     pub fn join(&mut self, keys: CallKeys, key: AgreementKey) {
         self.topics.insert(keys.id, keys.topic);
         match self.calls.get_mut(&keys.topic) {
-            Some(door) => door.previous = Some(std::mem::replace(&mut door.key, key)),
+            Some(topic_keys) => topic_keys.previous = Some(std::mem::replace(&mut topic_keys.key, key)),
             None => {
-                self.calls.insert(keys.topic, CallDoor { keys, key, previous: None });
+                self.calls.insert(keys.topic, TopicKeys { keys, key, previous: None });
             }
         }
     }
 
-    /// This endpoint reads a call's topic no more.
+    /// Removes a call and its topic.
     pub fn leave(&mut self, call: &CallId) {
         if let Some(topic) = self.topics.remove(call) {
             self.calls.remove(&topic);
@@ -101,7 +113,7 @@ impl EnvelopeCodec {
         }
     }
 
-    /// This endpoint reads no more what is said on a topic that a call had before.
+    /// Removes an earlier topic of a call.
     pub fn retire_topic(&mut self, topic: &Topic) {
         if self.topics.values().all(|newest| newest != topic) {
             self.calls.remove(topic);
@@ -109,7 +121,7 @@ impl EnvelopeCodec {
         }
     }
 
-    /// The topic of a channel; `None` for a call that was not joined.
+    /// Topic of a channel; `None` for an unknown call.
     pub fn topic(&self, channel: &Channel) -> Option<Topic> {
         match channel {
             Channel::Inbox(did) => Some(inbox_topic(did)),
@@ -117,16 +129,15 @@ impl EnvelopeCodec {
         }
     }
 
-    /// Counts of what was refused.
+    /// Counters of refused messages.
     pub fn counters(&self) -> &SecurityCounters {
         &self.counters
     }
 
-    /// Says whether the sender of a delivery that was opened is expected to write. If so, the
-    /// network's name for where it came from has a share of what is kept for such people, and loses
-    /// it otherwise.
+    /// Sets whether the sender of an opened delivery is expected. If so, the delivery's origin gets
+    /// a share of the rates reserved for expected people, and loses it otherwise.
     ///
-    /// A device that exists for one message (`lasts` is false) takes no place of those that are
+    /// `lasts` is false for a device that exists for one message only: its replay window is not
     /// kept.
     pub fn set_expected(&mut self, now: Instant, delivery: &Delivery, from: &Endpoint, expected: bool, lasts: bool) {
         if expected && lasts {
@@ -139,13 +150,13 @@ impl EnvelopeCodec {
         }
     }
 
-    /// Counts a refusal that the call machine decided.
+    /// Counts a refusal by the call machine.
     pub fn count(&mut self, refusal: Refusal) {
         self.counters.count(refusal);
     }
 
-    /// Opens a delivery. A refusal is counted; the verdict tells the network whether the sender
-    /// deserves blame. Who was expected to write once is for ever.
+    /// Opens a delivery. A refusal is counted; the verdict tells the signaling network whether to
+    /// penalise the sender. People who were expected once remain so.
     pub fn open(
         &mut self,
         now: Instant,
@@ -155,8 +166,8 @@ impl EnvelopeCodec {
         self.open_expecting(now, topic, delivery, &|_| true)
     }
 
-    /// As [`open`](EnvelopeCodec::open), where `expects` tells whether a person is still expected
-    /// to write, as [`Machine::is_expected`](crate::call::Machine::is_expected) does.
+    /// As [`open`](EnvelopeCodec::open), where `expects` tells whether a person is still expected;
+    /// see [`Machine::is_expected`](crate::call::Machine::is_expected).
     pub fn open_expecting(
         &mut self,
         now: Instant,
@@ -167,7 +178,7 @@ impl EnvelopeCodec {
         let result = self.check(now, topic, delivery, expects);
         if let Err(refusal) = &result {
             self.counters.count(*refusal);
-            if let Some(origin) = delivery.origin.filter(|_| is_made_up(*refusal)) {
+            if let Some(origin) = delivery.origin.filter(|_| is_forged(*refusal)) {
                 self.rates.distrust(&origin);
             }
         }
@@ -182,17 +193,17 @@ impl EnvelopeCodec {
         delivery: &Delivery,
         expects: &dyn Fn(&Did) -> bool,
     ) -> Result<(Channel, Content), Refusal> {
-        if delivery.message.len() > super::MAX_ENVELOPE {
+        if delivery.message.len() > MAX_ENVELOPE {
             return Err(Refusal::Oversize);
         }
-        let door = self.calls.get(topic);
-        let place = if door.is_some() { Place::Call(*topic) } else { Place::Inbox };
-        self.rates.admit(now, delivery.origin, place, expects)?;
-        let (channel, content) = match door {
-            Some(door) => {
-                let keys: Vec<_> = std::iter::once(&door.key).chain(&door.previous).collect();
-                let content = open(topic, &delivery.message, &keys, Some(door.keys.tag()))?;
-                (Channel::Call(door.keys.id), content)
+        let topic_keys = self.calls.get(topic);
+        let kind = if topic_keys.is_some() { TopicKind::Call(*topic) } else { TopicKind::Inbox };
+        self.rates.admit(now, delivery.origin, kind, expects)?;
+        let (channel, content) = match topic_keys {
+            Some(topic_keys) => {
+                let keys: Vec<_> = std::iter::once(&topic_keys.key).chain(&topic_keys.previous).collect();
+                let content = open(topic, &delivery.message, &keys, Some(topic_keys.keys.tag()))?;
+                (Channel::Call(topic_keys.keys.id), content)
             }
             None if *topic != inbox_topic(&self.own.did) => return Err(Refusal::WrongTopic),
             None => {
@@ -206,6 +217,8 @@ impl EnvelopeCodec {
         if !fits(&channel, &content) {
             return Err(Refusal::WrongTopic);
         }
+        // Checked before the sender's rate, but committed only after: a refused message may come
+        // again.
         self.windows.check(&content.from, content.boot, content.seq).inspect_err(|_| {
             let newest = self.windows.newest(&content.from).filter(|newest| content.boot < *newest);
             self.boot_rollback = newest.map(|boot| BootRollback { endpoint: content.from, boot, call: content.call });
@@ -215,8 +228,8 @@ impl EnvelopeCodec {
         Ok((channel, content))
     }
 
-    /// Signed as this very endpoint. What it said itself, whoever says it again, counts no higher
-    /// than it has come; what counts higher somebody else says.
+    /// Handles a message signed as this endpoint. A (boot, sequence) that this device already used
+    /// is its own message replayed. A greater one means that another device holds its key.
     fn handle_own(&mut self, content: &Content) -> Refusal {
         if (content.boot, content.seq) <= (self.boot, self.seq) {
             return Refusal::OwnEndpoint;
@@ -225,17 +238,17 @@ impl EnvelopeCodec {
         Refusal::ClonedDevice
     }
 
-    /// The boot under which somebody else speaks as this very endpoint, once that was heard.
+    /// Boot counter of another process that signs as this endpoint, if any was heard.
     pub fn cloned(&self) -> Option<u64> {
         self.cloned
     }
 
-    /// Whose last message was refused because it counts below what it has said before, once.
+    /// Takes the boot rollback that the last message was refused for, if any.
     pub fn take_boot_rollback(&mut self) -> Option<BootRollback> {
         self.boot_rollback.take()
     }
 
-    /// This endpoint goes on under a greater boot.
+    /// Raises the boot counter.
     pub fn set_boot(&mut self, boot: u64) {
         self.boot = self.boot.max(boot);
     }
@@ -254,14 +267,14 @@ impl EnvelopeCodec {
     ) -> Result<(Topic, Vec<u8>), Refusal> {
         let content = self.content(call, body, unix_ms).encode();
         let topic = self.topic(channel).ok_or(Refusal::WrongTopic)?;
-        let tag = self.calls.get(&topic).map(|door| door.keys.tag());
+        let tag = self.calls.get(&topic).map(|topic_keys| topic_keys.keys.tag());
         let sealing = Sealing { topic, recipients, tag, identity: &self.identity };
         seal(&sealing, &content, &mut self.random).map(|envelope| (topic, envelope))
     }
 
-    /// A nonce is given to every caller, strangers included, without the user being told, and so is
-    /// a boot that is behind. They come from a device that exists for this one message, so that
-    /// they tell nothing of this one but that it is online.
+    /// Content of a message. Replies that strangers get without the user's knowledge (a nonce, a
+    /// stale boot) come from a random device with no counter and no clock: they reveal nothing
+    /// about this device except that it is online.
     fn content(&mut self, call: CallId, body: Body, unix_ms: u64) -> Content {
         if body.is_from_throwaway() {
             let mut device = [0; 16];
@@ -274,7 +287,7 @@ impl EnvelopeCodec {
     }
 }
 
-/// Which kinds belong where.
+/// Whether a kind of message is allowed on a channel.
 fn fits(channel: &Channel, content: &Content) -> bool {
     match (channel, content.body.kind()) {
         (Channel::Inbox(_), Kind::Link) => false,
@@ -284,8 +297,8 @@ fn fits(channel: &Channel, content: &Content) -> bool {
     }
 }
 
-/// Whether no honest node sends this, whatever is lost, repeated or unknown to it.
-fn is_made_up(refusal: Refusal) -> bool {
+/// Whether no honest node sends this, whatever is lost, repeated or unknown.
+fn is_forged(refusal: Refusal) -> bool {
     matches!(
         refusal,
         Refusal::Oversize
@@ -298,9 +311,8 @@ fn is_made_up(refusal: Refusal) -> bool {
     )
 }
 
-/// What anybody on the way can see to be garbage, no honest node passes on. What only shows once it
-/// is opened is not the fault of whoever passed it on, and what only this device cannot read, has
-/// seen or will not hear may be good for others.
+/// Verdict for the signaling network. Reject only what every relay can verify without keys.
+/// Everything else is `Ignore`, so that forwarding nodes are not penalised.
 fn verdict<T>(result: &Result<T, Refusal>) -> Verdict {
     match result {
         Ok(_) | Err(Refusal::NotForUs) => Verdict::Accept,
@@ -310,84 +322,4 @@ fn verdict<T>(result: &Result<T, Refusal>) -> Verdict {
 }
 
 #[cfg(test)]
-mod tests {
-    use web_time::Duration;
-
-    use blink_api::{DeliveryId, Origin};
-    use rand::SeedableRng;
-
-    use super::*;
-    use crate::wire::{Busy, Ringing};
-
-    const CALL: CallId = CallId::from_bytes([7; 16]);
-    /// Late in a minute.
-    const UNIX_MS: u64 = 1_700_000_039_999;
-
-    fn opener(person: u8, now: Instant) -> EnvelopeCodec {
-        let identity = Identity::from_seed(&[person; 32]);
-        let own = Endpoint { did: identity.did(), device: DeviceId::from_random([person; 16]) };
-        EnvelopeCodec::new(identity, own, UNIX_MS - 5_000, Random::from_seed([person; 32]), now)
-    }
-
-    /// Message of one person to another, as it arrives from an origin.
-    fn delivery(from: &mut EnvelopeCodec, to: &EnvelopeCodec, body: Body, origin: u8) -> (Topic, Delivery) {
-        let key = AgreementKey::public_of(&to.own.did).expect("a sound key");
-        let sealed = from.seal(&Channel::Inbox(to.own.did), &[key], CALL, body, UNIX_MS).expect("it fits");
-        let (id, origin) = (DeliveryId(1), Some(Origin([origin; 16])));
-        (sealed.0, Delivery { id, origin, message: sealed.1.into() })
-    }
-
-    fn ringing(rings: bool) -> Body {
-        Body::Ringing(Ringing { nonce: [1; 16].into(), rings })
-    }
-
-    #[test]
-    fn the_answer_to_an_unasked_offer_names_no_device_start_clock_or_count() {
-        let now = Instant::now();
-        let (mut asked, mut stranger) = (opener(1, now), opener(2, now));
-        let mut hears = |body| {
-            let (topic, delivery) = delivery(&mut asked, &stranger, body, 1);
-            stranger.open(now, &topic, &delivery).0.expect("it is well made").1
-        };
-        let (first, second) = (hears(ringing(false)), hears(ringing(false)));
-        for Content { from, boot, seq, unix_ms, .. } in [&first, &second] {
-            assert_eq!((from.did, *boot, *seq, *unix_ms), (Identity::from_seed(&[1; 32]).did(), 1, 1, 0));
-            assert_ne!(from.device, DeviceId::from_random([1; 16]));
-        }
-        assert_ne!(first.from, second.from, "two answers have no device in common");
-        let rings = hears(ringing(true));
-        assert_eq!((rings.from.device, rings.seq), (DeviceId::from_random([1; 16]), 1), "answers are not counted");
-        assert_eq!(rings.unix_ms % 60_000, 0, "times are coarse");
-    }
-
-    #[test]
-    fn an_origin_loses_its_share_with_the_first_thing_that_its_person_did_not_say() {
-        let now = Instant::now();
-        let later = now + Duration::from_secs(60);
-        let (mut friend, mut bob) = (opener(1, now), opener(2, now));
-        let friend_did = friend.own.did;
-        let mut stranger = opener(3, now);
-        // How many messages pass the rate limits at once: a stranger's origin has a burst of ten.
-        let passes = |bob: &mut EnvelopeCodec, at, origin| {
-            let topic = inbox_topic(&bob.own.did);
-            let before = bob.counters().rate_limited;
-            for _ in 0..100 {
-                let (id, origin) = (DeliveryId(1), Some(Origin([origin; 16])));
-                drop(bob.open(at, &topic, &Delivery { id, origin, message: vec![0; 16].into() }));
-            }
-            100 - (bob.counters().rate_limited - before)
-        };
-        let (topic, first) = delivery(&mut friend, &bob, Body::Busy(Busy {}), 1);
-        let from = bob.open(now, &topic, &first).0.expect("it is well made").1.from;
-        bob.set_expected(now, &first, &from, from.did == friend_did, true);
-        assert_eq!(passes(&mut bob, now, 1), 10, "what is left of a stranger's burst, and what costs it its share");
-
-        let (topic, again) = delivery(&mut friend, &bob, Body::Busy(Busy {}), 2);
-        let from = bob.open(later, &topic, &again).0.expect("it is well made").1.from;
-        bob.set_expected(later, &again, &from, true, true);
-        let (topic, strange) = delivery(&mut stranger, &bob, Body::Busy(Busy {}), 2);
-        let from = bob.open(later, &topic, &strange).0.expect("it is well made").1.from;
-        bob.set_expected(later, &strange, &from, false, true);
-        assert!(passes(&mut bob, later, 2) <= 10, "it brought what a stranger said");
-    }
-}
+mod tests;

@@ -1,30 +1,32 @@
-//! Origins from which people write who are expected to.
+//! Origins from which messages of expected people arrive.
 
 use std::collections::BTreeMap;
-use web_time::Instant;
 
 use blink_api::{Did, Origin};
+use web_time::Instant;
 
-/// Origins remembered; beyond, the one of which nothing was heard for the longest time goes.
+/// Origins kept. Beyond, the one not heard for the longest time is evicted.
 const MAX_ORIGINS: usize = 4_096;
 /// Origins of one person.
 const MAX_ORIGINS_OF_ONE: usize = 4;
 
-/// Whose messages come from which origin. An envelope does not name its origin, so that a node
-/// which republishes one before its author does stands here in the author's place. It gains little:
-/// a person has few origins, and one from which something else comes loses its place.
-#[derive(Default)]
+/// People by the origin of their messages.
+///
+/// An envelope does not name its origin, so that a node which republishes it before its author is
+/// taken for the author's origin. It gains little: a person has few origins, and an origin from
+/// which other messages arrive is removed.
+#[derive(Debug, Default)]
 pub(super) struct ExpectedOrigins {
     origins: BTreeMap<Origin, (Did, Instant)>,
 }
 
 impl ExpectedOrigins {
-    /// The person whose messages come from an origin.
+    /// Person whose messages arrive from an origin.
     pub(super) fn person(&self, origin: &Origin) -> Option<&Did> {
         self.origins.get(origin).map(|(person, _)| person)
     }
 
-    /// A message that this person signed came from this origin.
+    /// Records that a message signed by a person arrived from an origin.
     pub(super) fn bind(&mut self, now: Instant, origin: Origin, person: Did) {
         if self.person(&origin) != Some(&person) {
             self.origins.remove(&origin);
@@ -47,7 +49,7 @@ impl ExpectedOrigins {
         }
     }
 
-    /// Something else came from this origin.
+    /// Removes an origin.
     pub(super) fn forget(&mut self, origin: &Origin) {
         self.origins.remove(origin);
     }

@@ -1,41 +1,49 @@
-//! A person's key: signs with Ed25519 (RFC 8032), agrees on secrets with X25519 (RFC 7748).
+//! Identities: Ed25519 signatures (RFC 8032), and the X25519 key of the same secret (RFC 7748).
 
 use blink_api::Did;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use rand::Rng;
 use zeroize::Zeroizing;
 
+use super::counters::Refusal;
 use super::keys::AgreementKey;
-use super::{Random, Refusal};
+use super::random::Random;
 
-/// A person's secret key.
+/// Secret key of a person.
 #[derive(Clone)]
 pub struct Identity {
     signing: SigningKey,
     did: Did,
 }
 
+/// Shows the DID only.
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").field("did", &self.did).finish_non_exhaustive()
+    }
+}
+
 impl Identity {
-    /// A fresh identity.
+    /// Fresh identity.
     pub fn generate(random: &mut Random) -> Self {
         let mut seed = Zeroizing::new([0; 32]);
         random.fill_bytes(&mut seed[..]);
         Self::from_seed(&seed)
     }
 
-    /// The identity of a 32-byte Ed25519 seed (RFC 8032 §5.1.5).
+    /// Identity of a 32-byte Ed25519 seed (RFC 8032 §5.1.5).
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let signing = SigningKey::from_bytes(seed);
         let did = Did::from_public_key(signing.verifying_key().to_bytes());
         Self { signing, did }
     }
 
-    /// The seed, to be kept where nobody else reads it.
+    /// Seed, to be stored where only its owner can read it.
     pub fn seed(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(self.signing.to_bytes())
     }
 
-    /// Its public name.
+    /// DID of the public key.
     pub fn did(&self) -> Did {
         self.did
     }
@@ -45,15 +53,15 @@ impl Identity {
         self.signing.sign(&[context, message].concat()).to_bytes()
     }
 
-    /// The X25519 key of the same secret (the birational map of RFC 7748 §4.1), for what is sent to
-    /// the DID.
+    /// X25519 key pair of the same secret (birational map of RFC 7748 §4.1), for messages sealed
+    /// for the DID.
     pub fn agreement(&self) -> AgreementKey {
         AgreementKey::from_scalar(&self.signing.to_scalar_bytes())
     }
 }
 
-/// Checks a signature over `context ‖ message` strictly: no weak keys, no second form of the same
-/// signature (RFC 8032 §5.1.7, cofactorless).
+/// Verifies a signature over `context ‖ message` strictly: no weak keys, no second encoding of the
+/// same signature (RFC 8032 §5.1.7, cofactorless).
 ///
 /// # Errors
 /// [`Refusal::WeakKey`] and [`Refusal::BadSignature`].
@@ -63,16 +71,16 @@ pub fn verify(did: &Did, context: &[u8], message: &[u8], signature: &[u8; 64]) -
         .map_err(|_| Refusal::BadSignature)
 }
 
-/// The public X25519 key of a DID.
+/// Public X25519 key of a DID.
 ///
 /// # Errors
-/// [`Refusal::WeakKey`] for a DID that is no point or one of small order.
+/// [`Refusal::WeakKey`] for a DID that is not a point, or one of small order.
 pub(super) fn agreement_public(did: &Did) -> Result<[u8; 32], Refusal> {
     Ok(verifying_key(did)?.to_montgomery().to_bytes())
 }
 
-/// The key of a DID. The y coordinate of its point must be below the field's prime: a second form
-/// of a key would be a second person with the same signatures.
+/// Verifying key of a DID. The y coordinate of its point must be below the field's prime: a second
+/// encoding of a key would be a second person with the same signatures.
 fn verifying_key(did: &Did) -> Result<VerifyingKey, Refusal> {
     if !is_canonical(did.public_key()) {
         return Err(Refusal::WeakKey);
@@ -81,8 +89,8 @@ fn verifying_key(did: &Did) -> Result<VerifyingKey, Refusal> {
     if key.is_weak() { Err(Refusal::WeakKey) } else { Ok(key) }
 }
 
-/// Whether y, in little endian without the sign of x in the highest bit (RFC 8032 §5.1.2), is below
-/// 2²⁵⁵ − 19.
+/// Whether y is below 2²⁵⁵ − 19. It is encoded in little endian, with the sign of x in the highest
+/// bit (RFC 8032 §5.1.2).
 fn is_canonical(key: &[u8; 32]) -> bool {
     let [least, middle @ .., highest] = key;
     *least < 0xed || middle.iter().any(|byte| *byte != 0xff) || highest & 0x7f != 0x7f
@@ -92,7 +100,7 @@ fn is_canonical(key: &[u8; 32]) -> bool {
 mod tests {
     use super::*;
 
-    /// Of the 19 forms with y ≥ p, some are points of large order.
+    /// Some of the 19 encodings with y ≥ p are points of large order.
     #[test]
     fn a_key_has_one_form() {
         let mut points = 0;

@@ -1,62 +1,73 @@
-//! Keys and names derived from keys.
+//! Agreement keys, call keys, and the topics and ids derived from keys.
+
+use std::fmt;
 
 use blink_api::{CallId, DeviceId, Did, Endpoint, Topic};
 use rand::Rng;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
+use super::counters::Refusal;
 use super::identity::{Identity, agreement_public, verify};
+use super::random::Random;
+use super::statement::Statement;
 use super::symmetric::{expand, sha256};
-use super::{Random, Refusal, Statement};
 use crate::wire::SignedKey;
 
-/// An X25519 key pair (RFC 7748): a person's, or one device's for one time in one call.
+/// An X25519 key pair (RFC 7748): of a person, or of one device for one stay in one call.
 #[derive(Clone)]
 pub struct AgreementKey {
     secret: StaticSecret,
     public: [u8; 32],
 }
 
+/// Shows the public key only.
+impl fmt::Debug for AgreementKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgreementKey").field("public", &self.public).finish_non_exhaustive()
+    }
+}
+
 impl AgreementKey {
-    /// A fresh key pair.
+    /// Fresh key pair.
     pub fn generate(random: &mut Random) -> Self {
         let mut scalar = Zeroizing::new([0; 32]);
         random.fill_bytes(&mut scalar[..]);
         Self::from_scalar(&scalar)
     }
 
-    /// The key pair of a scalar, which is clamped where it is used (RFC 7748 §5).
+    /// Key pair of a scalar, which is clamped on use (RFC 7748 §5).
     pub fn from_scalar(scalar: &[u8; 32]) -> Self {
         let secret = StaticSecret::from(*scalar);
         let public = PublicKey::from(&secret).to_bytes();
         Self { secret, public }
     }
 
-    /// The public key.
+    /// Public key.
     pub fn public(&self) -> &[u8; 32] {
         &self.public
     }
 
-    /// The shared secret with somebody's public key.
+    /// Computes the shared secret with a public key.
     ///
     /// # Errors
-    /// [`Refusal::WeakKey`] where it would be all zeros (RFC 7748 §6.1).
+    /// [`Refusal::WeakKey`] if it is all zeros (RFC 7748 §6.1).
     pub fn agree(&self, public: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, Refusal> {
         let shared = self.secret.diffie_hellman(&PublicKey::from(*public));
         if shared.was_contributory() { Ok(Zeroizing::new(shared.to_bytes())) } else { Err(Refusal::WeakKey) }
     }
 
-    /// Whether a secret can be agreed on with a public key: it is not of small order (RFC 7748
-    /// §6.1), or nothing could be sealed for it.
+    /// Whether a public key is usable: not of small order (RFC 7748 §6.1).
     pub fn is_sound(public: &[u8; 32]) -> bool {
-        // Every scalar is a multiple of the curve's cofactor, so that any of them tells.
+        // Clamped scalars are multiples of the cofactor: with a key of small order, any of them
+        // gives zero.
         StaticSecret::from([1; 32]).diffie_hellman(&PublicKey::from(*public)).was_contributory()
     }
 
-    /// The public X25519 key of a DID.
+    /// Public X25519 key of a DID.
     ///
     /// # Errors
-    /// [`Refusal::WeakKey`] for a DID that is no point or one of small order.
+    /// [`Refusal::WeakKey`] for a DID that is not a point, or one of small order.
     pub fn public_of(did: &Did) -> Result<[u8; 32], Refusal> {
         agreement_public(did)
     }
@@ -64,12 +75,12 @@ impl AgreementKey {
 
 const CALL_KEY_CONTEXT: &[u8] = b"blink/1 key\0";
 
-/// An endpoint's key in a call, signed by its owner, so that others may pass it on.
+/// Signs an endpoint's key in a call, so that others may pass it on.
 pub fn sign_call_key(owner: &Identity, device: &DeviceId, call: &CallId, key: &[u8; 32]) -> SignedKey {
     SignedKey { key: *key, signature: owner.sign(CALL_KEY_CONTEXT, &call_key_statement(device, call, key)) }
 }
 
-/// Checks that a key can be sealed for, and that an endpoint said that it is its own in a call.
+/// Verifies a call key: it is usable, and signed by the endpoint's DID for that call.
 ///
 /// # Errors
 /// [`Refusal::WeakKey`] for a key of small order or an unusable DID, [`Refusal::BadSignature`].
@@ -77,10 +88,10 @@ pub fn verify_call_key(endpoint: &Endpoint, call: &CallId, key: &SignedKey) -> R
     check_call_key(endpoint, call, key, |it| verify(it.did, it.context, it.bytes, it.signature))
 }
 
-/// As [`verify_call_key`], with a given way of checking the signature.
+/// As [`verify_call_key`], with a given signature check.
 ///
 /// # Errors
-/// As there, and those of `check`.
+/// As [`verify_call_key`], and those of `check`.
 pub(crate) fn check_call_key(
     endpoint: &Endpoint,
     call: &CallId,
@@ -98,43 +109,50 @@ fn call_key_statement(device: &DeviceId, call: &CallId, key: &[u8; 32]) -> Vec<u
     [&call.as_bytes()[..], device.as_bytes(), key].concat()
 }
 
-/// What follows from a call's id and secret.
+/// Keys derived from a call's id and secret.
 #[derive(Clone)]
 pub struct CallKeys {
-    /// The call.
+    /// Id of the call.
     pub id: CallId,
-    /// Where its members write.
+    /// Topic on which its members publish.
     pub topic: Topic,
     secret: Zeroizing<[u8; 32]>,
     tag: Zeroizing<[u8; 32]>,
 }
 
+/// Shows id and topic only.
+impl fmt::Debug for CallKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallKeys").field("id", &self.id).field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
 impl CallKeys {
-    /// The keys of a call.
+    /// Derives the keys of a call.
     pub fn new(id: CallId, secret: Zeroizing<[u8; 32]>) -> Self {
         let topic = Topic::from_bytes(*expand(id.as_bytes(), &secret[..], b"blink/1 call topic"));
         let tag = expand(id.as_bytes(), &secret[..], b"blink/1 call tag");
         Self { id, topic, secret, tag }
     }
 
-    /// The secret that every invitee is given.
+    /// Secret that every invited person receives.
     pub fn secret(&self) -> &Zeroizing<[u8; 32]> {
         &self.secret
     }
 
-    /// The key of the tags on the call's topic.
+    /// Key of the tags on the call's topic.
     pub fn tag(&self) -> &[u8; 32] {
         &self.tag
     }
 }
 
-/// Where a person is written to before there is a call.
+/// Topic of a person's inbox, for messages outside of a call.
 pub fn inbox_topic(did: &Did) -> Topic {
     Topic::from_bytes(sha256(&[b"blink/1 inbox\0", did.public_key()]))
 }
 
-/// The name of the link between two endpoints with their call keys, the same from both sides.
-/// Whoever says that another's key is its own stands in another link.
+/// Id of the link between two endpoints with their call keys, the same on both sides. An endpoint
+/// that presents another's key as its own computes a different id.
 pub fn link_id(one: (&Endpoint, &[u8; 32]), other: (&Endpoint, &[u8; 32])) -> [u8; 16] {
     let end = |(endpoint, key): (&Endpoint, &[u8; 32])| {
         [&endpoint.did.public_key()[..], endpoint.device.as_bytes(), key].concat()

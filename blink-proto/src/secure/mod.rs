@@ -1,7 +1,8 @@
-//! Identity, keys and envelopes: who says something, who can read it, and what is refused.
+//! Identities, keys and envelopes: signing and encryption of messages, and the checks of received
+//! ones.
 //!
-//! The construction is in `docs/protocol.md`, section "Envelope". Keys live in types that wipe
-//! themselves and have no `Debug`.
+//! `docs/protocol.md`, section "Envelope", specifies the construction. Key types wipe themselves
+//! and their `Debug` shows no secrets.
 
 mod buckets;
 mod channel_rates;
@@ -11,8 +12,10 @@ mod envelope_codec;
 mod expected;
 mod identity;
 mod keys;
+mod random;
 mod rates;
 mod signatures;
+mod statement;
 pub mod symmetric;
 mod window;
 
@@ -24,11 +27,9 @@ pub use envelope_codec::{BootRollback, Channel, EnvelopeCodec};
 pub use identity::{Identity, verify};
 pub(crate) use keys::check_call_key;
 pub use keys::{AgreementKey, CallKeys, inbox_topic, link_id, sign_call_key, verify_call_key};
-pub use rates::{Place, RateLimits};
-pub(crate) use signatures::{SignatureChecks, Statement};
+pub use random::Random;
+pub use rates::{RateLimits, TopicKind};
+pub(crate) use signatures::SignatureChecks;
+pub(crate) use statement::Statement;
 pub(crate) use symmetric::{hmac_sha256, sha256};
 pub use window::ReplayWindows;
-
-/// The generator of everything random: a stream cipher, seeded by the operating system or by a
-/// test.
-pub type Random = rand_chacha::ChaCha20Rng;

@@ -1,26 +1,27 @@
-//! Rate limits, before anything expensive is done: token buckets on virtual time.
+//! Rate limits of deliveries, applied before any expensive check.
 
 use std::collections::BTreeMap;
-use web_time::Instant;
 
 use blink_api::{Did, Origin, Topic};
+use web_time::Instant;
 
-use super::Refusal;
 use super::buckets::{Bucket, Buckets};
+use super::counters::Refusal;
 use super::expected::ExpectedOrigins;
 
-/// Where a delivery came in.
+/// Kind of the topic on which a delivery arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum TopicKind {
     /// The own inbox.
     Inbox,
     /// A call's topic.
     Call(Topic),
 }
 
-/// The limits of `docs/protocol.md`, section "Limits". Half of an inbox and most of a call's topic
-/// is kept for origins of people who are expected to write there. Every other origin has a small
-/// share, so that few of them cannot use up the rest.
+/// Rate limits of `docs/protocol.md`, section "Limits". Half of an inbox and most of a call's topic
+/// are reserved for the origins of expected people. Every other origin has a small share, so that a
+/// few of them cannot exhaust the rest.
+#[derive(Debug)]
 pub struct RateLimits {
     origins: Buckets<Origin>,
     people: Buckets<Did>,
@@ -32,11 +33,12 @@ pub struct RateLimits {
     expected: ExpectedOrigins,
 }
 
-/// A call topic's buckets.
+/// Buckets of a call's topic.
+#[derive(Debug)]
 struct CallBuckets {
     all: Bucket,
-    /// Of origins from which no present member was heard: a holder of the secret makes up as many
-    /// of them as it likes.
+    /// Shared by all origins from which no current member was heard: a holder of the secret can
+    /// create any number of them.
     others: Bucket,
 }
 
@@ -62,7 +64,7 @@ impl RateLimits {
     }
 
     /// Takes a token for a delivery before it is opened. `expects` tells whether a person is still
-    /// expected to write: an origin is, for as long as the person is whose messages come from it.
+    /// expected; an origin is expected for as long as the person whose messages arrive from it.
     ///
     /// # Errors
     /// [`Refusal::RateLimited`].
@@ -70,7 +72,7 @@ impl RateLimits {
         &mut self,
         now: Instant,
         origin: Option<Origin>,
-        place: Place,
+        topic: TopicKind,
         expects: &dyn Fn(&Did) -> bool,
     ) -> Result<(), Refusal> {
         if let Some(origin) = origin {
@@ -78,8 +80,8 @@ impl RateLimits {
         }
         let person = origin.and_then(|origin| self.expected.person(&origin));
         let stranger = !person.is_some_and(expects);
-        match place {
-            Place::Inbox => {
+        match topic {
+            TopicKind::Inbox => {
                 if stranger {
                     if let Some(origin) = origin {
                         self.stranger_origins.take(now, origin)?;
@@ -88,10 +90,10 @@ impl RateLimits {
                 }
                 self.inbox.take(now)
             }
-            Place::Call(topic) => {
+            TopicKind::Call(topic) => {
                 let call = self.calls.entry(topic).or_insert_with(|| CallBuckets::new(now));
-                // Where the network names no origins, a member cannot be told from others before
-                // its message is opened.
+                // Without origins, members cannot be told from others before their messages are
+                // opened.
                 if let Some(origin) = origin.filter(|_| stranger) {
                     self.call_origins.take(now, origin)?;
                     call.others.take(now)?;
@@ -101,7 +103,7 @@ impl RateLimits {
         }
     }
 
-    /// Takes a token for a sender whose signature holds.
+    /// Takes a token for a sender whose signature was verified.
     ///
     /// # Errors
     /// [`Refusal::RateLimited`].
@@ -109,17 +111,17 @@ impl RateLimits {
         self.people.take(now, sender)
     }
 
-    /// A message came from this origin, signed by a person who is expected to write.
+    /// Reserves a share for an origin from which an expected person's message arrived.
     pub fn expect(&mut self, now: Instant, origin: Origin, person: Did) {
         self.expected.bind(now, origin, person);
     }
 
-    /// Something came from this origin that no expected person said.
+    /// Withdraws the share of an origin from which another message arrived.
     pub fn distrust(&mut self, origin: &Origin) {
         self.expected.forget(origin);
     }
 
-    /// Forgets a call's topic that is not read any more.
+    /// Drops the buckets of a call's topic that is no longer read.
     pub fn forget_call(&mut self, topic: &Topic) {
         self.calls.remove(topic);
     }
@@ -139,7 +141,7 @@ mod tests {
         true
     }
 
-    const CALL: Place = Place::Call(Topic::from_bytes([7; 32]));
+    const CALL: TopicKind = TopicKind::Call(Topic::from_bytes([7; 32]));
 
     #[test]
     fn an_origin_gets_its_burst_and_then_its_rate() {
@@ -160,9 +162,10 @@ mod tests {
         let mut limits = RateLimits::new(start);
         limits.expect(start, Origin([255; 16]), person(1));
         let flood = (0..50).flat_map(|n| (0..20).map(move |_| Origin([n; 16])));
-        let passed = flood.filter(|origin| limits.admit(start, Some(*origin), Place::Inbox, &anybody).is_ok()).count();
+        let passed =
+            flood.filter(|origin| limits.admit(start, Some(*origin), TopicKind::Inbox, &anybody).is_ok()).count();
         assert_eq!(passed, 150);
-        assert!(limits.admit(start, Some(Origin([255; 16])), Place::Inbox, &anybody).is_ok());
+        assert!(limits.admit(start, Some(Origin([255; 16])), TopicKind::Inbox, &anybody).is_ok());
     }
 
     #[test]
@@ -174,11 +177,11 @@ mod tests {
             let now = start + Duration::from_millis(100 * tenth);
             for n in (0..50).flat_map(|n| [n, n]) {
                 // What is refused is what this is about.
-                limits.admit(now, Some(Origin([n; 16])), Place::Inbox, &anybody).ok();
+                limits.admit(now, Some(Origin([n; 16])), TopicKind::Inbox, &anybody).ok();
             }
             // Once the bursts are over.
             if tenth >= 50 && tenth % 10 == 0 {
-                passed += usize::from(limits.admit(now, Some(Origin([200; 16])), Place::Inbox, &anybody).is_ok());
+                passed += usize::from(limits.admit(now, Some(Origin([200; 16])), TopicKind::Inbox, &anybody).is_ok());
             }
         }
         assert_eq!(passed, 5);

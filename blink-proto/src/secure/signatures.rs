@@ -1,34 +1,24 @@
-//! Signatures inside messages: each is checked once and remembered, and what one sender lets this
-//! device check is bounded.
+//! Cache and budgets of signature checks inside messages: each signature is checked once, and every
+//! sender has a budget.
 
 use std::collections::{BTreeSet, VecDeque};
-use web_time::Instant;
 
 use blink_api::Did;
+use web_time::Instant;
 
 use super::buckets::{Bucket, Buckets};
-use super::{Refusal, sha256, verify};
+use super::counters::Refusal;
+use super::identity::verify;
+use super::statement::Statement;
 use crate::shares::Share;
 
-/// Signatures remembered as right; beyond, the one checked longest ago is forgotten.
+/// Valid signatures cached. Beyond, the oldest is evicted.
 const MAX_REMEMBERED: usize = 4_096;
 
-/// One signed statement.
-#[derive(Clone, Copy)]
-pub(crate) struct Statement<'a> {
-    /// The signer.
-    pub(crate) did: &'a Did,
-    /// The kind of statement, part of what is signed.
-    pub(crate) context: &'a [u8],
-    /// Bytes that are signed.
-    pub(crate) bytes: &'a [u8],
-    pub(crate) signature: &'a [u8; 64],
-}
-
 /// Checks signatures of statements in messages of others.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct SignatureChecks {
-    right: BTreeSet<[u8; 32]>,
+    valid: BTreeSet<[u8; 32]>,
     order: VecDeque<[u8; 32]>,
     senders: Buckets<Did>,
     strangers: Bucket,
@@ -36,11 +26,11 @@ pub(crate) struct SignatureChecks {
 }
 
 impl SignatureChecks {
-    /// With full budgets: 32 a second with a burst of 256 for each sender, and 64 with the same
-    /// burst for all strangers.
+    /// Full budgets: 32 checks per second with a burst of 256 for each sender, and 64 per second
+    /// with the same burst for all strangers together.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            right: BTreeSet::new(),
+            valid: BTreeSet::new(),
             order: VecDeque::new(),
             senders: Buckets::new(32.0, 256.0, now),
             strangers: Bucket::new(64.0, 256.0, now),
@@ -48,60 +38,52 @@ impl SignatureChecks {
         }
     }
 
-    /// Checks a statement out of a sender's budget, unless it is known to be right.
+    /// Verifies a statement from a sender's budget, unless its result is cached.
     ///
     /// # Errors
-    /// [`Refusal::RateLimited`] where the budget is used up, and those of [`verify`].
+    /// [`Refusal::RateLimited`] if the budget is exhausted, and those of [`verify`].
     pub(crate) fn verify_for(
         &mut self,
         now: Instant,
         (sender, share): (Did, Share),
         statement: &Statement<'_>,
     ) -> Result<(), Refusal> {
-        let name = statement.name();
-        if self.right.contains(&name) {
+        let digest = statement.digest();
+        if self.valid.contains(&digest) {
             return Ok(());
         }
         self.senders.take(now, sender)?;
         if share == Share::Strangers {
             self.strangers.take(now)?;
         }
-        self.check(name, statement)
+        self.check(digest, statement)
     }
 
-    /// Checks a statement of which each message holds one, unless it is known to be right.
+    /// Verifies a statement of which a message contains only one, unless its result is cached.
     ///
     /// # Errors
     /// Those of [`verify`].
     pub(crate) fn verify(&mut self, statement: &Statement<'_>) -> Result<(), Refusal> {
-        let name = statement.name();
-        if self.right.contains(&name) { Ok(()) } else { self.check(name, statement) }
+        let digest = statement.digest();
+        if self.valid.contains(&digest) { Ok(()) } else { self.check(digest, statement) }
     }
 
-    fn check(&mut self, name: [u8; 32], statement: &Statement<'_>) -> Result<(), Refusal> {
+    fn check(&mut self, digest: [u8; 32], statement: &Statement<'_>) -> Result<(), Refusal> {
         self.checked += 1;
         verify(statement.did, statement.context, statement.bytes, statement.signature)?;
         if self.order.len() == MAX_REMEMBERED
             && let Some(oldest) = self.order.pop_front()
         {
-            self.right.remove(&oldest);
+            self.valid.remove(&oldest);
         }
-        self.right.insert(name);
-        self.order.push_back(name);
+        self.valid.insert(digest);
+        self.order.push_back(digest);
         Ok(())
     }
 
-    /// How many signatures were checked, those that were remembered left out.
+    /// Number of signatures checked; cached results do not count.
     pub(crate) fn checked(&self) -> u64 {
         self.checked
-    }
-}
-
-impl Statement<'_> {
-    fn name(&self) -> [u8; 32] {
-        // The context has a length of its own, so that no two statements are the same bytes.
-        let length = (self.context.len() as u64).to_be_bytes();
-        sha256(&[&length, self.context, self.did.public_key(), self.signature, self.bytes])
     }
 }
 

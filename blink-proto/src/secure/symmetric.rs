@@ -1,7 +1,7 @@
-//! SHA-256, HMAC, HKDF and AES-GCM as `docs/protocol.md` uses them, each in one place.
+//! SHA-256, HMAC, HKDF and AES-GCM as `docs/protocol.md` uses them.
 //!
-//! Nobody needs these to make calls. They are public so that tests can hold them against published
-//! vectors; keys that are agreed on and signatures are at [`AgreementKey`](super::AgreementKey),
+//! Public so that tests can check them against published vectors; not needed to make calls. Key
+//! agreement and signatures are at [`AgreementKey`](super::AgreementKey),
 //! [`Identity`](super::Identity) and [`verify`](super::verify).
 
 use aes_gcm::aead::{Aead, Payload};
@@ -11,48 +11,48 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::Refusal;
+use super::counters::Refusal;
 
-/// SHA-256 (FIPS 180-4) of the parts one after the other.
+/// SHA-256 (FIPS 180-4) of the concatenated parts.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = Sha256::new();
     parts.iter().for_each(|part| hash.update(part));
     hash.finalize().into()
 }
 
-/// HMAC-SHA256 (RFC 2104) of the parts one after the other.
+/// HMAC-SHA256 (RFC 2104) of the concatenated parts.
 pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     mac(key, parts).finalize().into_bytes().into()
 }
 
-/// Whether a tag is the first bytes of the HMAC-SHA256 of the parts: 1 to 32 of them, compared in
-/// constant time.
+/// Whether a tag of 1 to 32 bytes is a prefix of the HMAC-SHA256 of the parts. Compares in constant
+/// time.
 pub fn hmac_sha256_begins(key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
     mac(key, parts).verify_truncated_left(tag).is_ok()
 }
 
-/// HKDF-SHA256 (RFC 5869), extracted and expanded to as many bytes as there is room for.
+/// HKDF-SHA256 (RFC 5869), extract and expand, to the length of the output.
 ///
 /// # Errors
-/// [`TooLong`] beyond 8,160 bytes, which are 255 hashes.
+/// [`TooLong`] beyond 8,160 bytes (255 hashes).
 pub fn hkdf_sha256(salt: &[u8], key: &[u8], info: &[u8], output: &mut [u8]) -> Result<(), TooLong> {
     Hkdf::<Sha256>::new(Some(salt), key).expand(info, output).map_err(|_| TooLong)
 }
 
-/// More than HKDF can give.
+/// Error for an HKDF output that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong;
 
-/// AES-256-GCM (NIST SP 800-38D): the ciphertext and its tag of 16 bytes.
+/// Encrypts with AES-256-GCM (NIST SP 800-38D): ciphertext followed by the 16-byte tag.
 pub fn aes_256_gcm_seal(key: &[u8; 32], nonce: &[u8; 12], associated: &[u8], message: &[u8]) -> Vec<u8> {
     let payload = Payload { msg: message, aad: associated };
     cipher(key).encrypt(&Nonce::from(*nonce), payload).expect("far below the cipher's limit of 64 GiB")
 }
 
-/// Opens what [`aes_256_gcm_seal`] made.
+/// Decrypts the output of [`aes_256_gcm_seal`].
 ///
 /// # Errors
-/// [`Refusal::BadSeal`] where any of it does not fit.
+/// [`Refusal::BadSeal`] where key, nonce, associated data or tag do not match.
 pub fn aes_256_gcm_open(
     key: &[u8; 32],
     nonce: &[u8; 12],
@@ -63,7 +63,7 @@ pub fn aes_256_gcm_open(
     opened.map(Zeroizing::new).map_err(|_| Refusal::BadSeal)
 }
 
-/// HKDF to a short length that is known.
+/// HKDF to a fixed short length.
 pub(super) fn expand<const N: usize>(salt: &[u8], key: &[u8], info: &[u8]) -> Zeroizing<[u8; N]> {
     let mut output = Zeroizing::new([0; N]);
     hkdf_sha256(salt, key, info, &mut output[..]).expect("shorter than 255 hashes");

@@ -1,19 +1,20 @@
-//! Which messages of a sender have been seen: a sliding window of 1,024 sequence numbers under its
-//! newest boot.
+//! Replay protection: a sliding window of 1,024 sequence numbers for each sender, under its newest
+//! boot (as RFC 4303 §3.4.3 for IPsec).
 
 use blink_api::Endpoint;
 
-use super::Refusal;
+use super::counters::Refusal;
 use crate::shares::{Share, SharedMap};
 
 const WINDOW: u64 = 1_024;
 const WORDS: usize = WINDOW as usize / 64;
-/// Endpoints remembered of people who are expected to write, and of others; beyond, the one of its
-/// sort that was first heard longest ago goes. What it said before is still harmless: bodies are
-/// idempotent, and an offer rings only with a fresh echo.
+/// Endpoints kept of expected people, and of others. Beyond, the one of the same share that was
+/// first heard longest ago is evicted. Its messages can then be replayed, which is harmless: bodies
+/// are idempotent, and an offer rings only with a fresh nonce.
 const MAX_ENDPOINTS: (usize, usize) = (2_048, 2_048);
 
-/// The windows of everybody heard so far.
+/// Replay windows of all senders.
+#[derive(Debug)]
 pub struct ReplayWindows {
     windows: SharedMap<Endpoint, Window>,
 }
@@ -24,6 +25,9 @@ impl Default for ReplayWindows {
     }
 }
 
+/// Window of one sender under its newest boot. Bit `seq % WINDOW` of `seen` belongs to the newest
+/// sequence number with that remainder, within `WINDOW` of `highest`.
+#[derive(Debug)]
 struct Window {
     boot: u64,
     highest: u64,
@@ -31,22 +35,22 @@ struct Window {
 }
 
 impl ReplayWindows {
-    /// Whether a message is new. Changes nothing.
+    /// Checks that a message is new; changes nothing.
     ///
     /// # Errors
-    /// [`Refusal::Replayed`] for one seen before, too old to tell, or from before the sender's
-    /// newest start.
+    /// [`Refusal::Replayed`] for a message received before, below the window, or sent before the
+    /// sender's newest boot.
     pub fn check(&self, from: &Endpoint, boot: u64, seq: u64) -> Result<(), Refusal> {
         let Some(window) = self.windows.get(from) else { return Ok(()) };
         if boot > window.boot || (boot == window.boot && window.is_new(seq)) { Ok(()) } else { Err(Refusal::Replayed) }
     }
 
-    /// The newest start of an endpoint.
+    /// Newest boot of an endpoint.
     pub fn newest(&self, from: &Endpoint) -> Option<u64> {
         self.windows.get(from).map(|window| window.boot)
     }
 
-    /// Remembers a message that passed every check.
+    /// Records a message that passed every check.
     pub fn commit(&mut self, from: &Endpoint, boot: u64, seq: u64) {
         if let Some(window) = self.windows.get_mut(from) {
             return window.commit(boot, seq);
@@ -56,7 +60,7 @@ impl ReplayWindows {
         self.windows.insert(Share::Strangers, *from, window);
     }
 
-    /// Keeps the window of an expected person's endpoint: those of others do not take its place.
+    /// Moves the window of an expected person's endpoint to the share that strangers cannot evict.
     pub fn keep(&mut self, endpoint: &Endpoint) {
         self.windows.make_familiar(endpoint);
     }
@@ -72,6 +76,7 @@ impl Window {
             *self = Self { boot, highest: seq, seen: [0; WORDS] };
         }
         if seq > self.highest {
+            // The window slides: bits of the sequence numbers in between belonged to older ones.
             if seq - self.highest >= WINDOW {
                 self.seen = [0; WORDS];
             } else {

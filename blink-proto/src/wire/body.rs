@@ -1,37 +1,37 @@
-//! The eight kinds of message and what they contain.
+//! The eight kinds of message bodies.
 
 use blink_api::{CallId, Endpoint};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 use zeroize::Zeroizing;
 
+use super::entry::Signed;
 use super::fields::{Bytes16, WireEndpoint, call_id, secret};
-use super::record::{JoinedClaim, Member};
-use super::roster::Signed;
+use super::member::{JoinedClaim, Member};
 
-/// A message's kind: the content's field 7.
+/// Kind of a message: field 7 of the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Kind {
-    /// Come to this call.
+    /// Invitation to a call.
     Offer = 0,
-    /// I am here, and this nonce proves it to me.
+    /// Reply to an offer, with a nonce to echo.
     Ringing = 1,
-    /// I am in another call.
+    /// The device is in another call.
     Busy = 2,
-    /// I will not come.
+    /// The person rejects the call, or was removed from it.
     Reject = 3,
-    /// I am not, or no longer, in this call.
+    /// The device is not, or no longer, in the call.
     Cancel = 4,
-    /// My record.
+    /// The device's record.
     Member = 5,
-    /// What one side of a link has to say to the other.
+    /// State of one side of a link.
     Link = 6,
-    /// Your device counts below what it has said before.
+    /// The recipient's boot counter went back.
     StaleBoot = 7,
 }
 
-/// A message.
+/// Message body.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     /// See [`Kind::Offer`].
@@ -53,7 +53,7 @@ pub enum Body {
 }
 
 impl Body {
-    /// Its kind.
+    /// Kind of the message.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Offer(_) => Kind::Offer,
@@ -67,13 +67,13 @@ impl Body {
         }
     }
 
-    /// Whether it comes from a device that exists for this one message: it may answer a stranger
-    /// without the user being told.
+    /// Whether it is sent from a random device that exists for this one message, because it may
+    /// answer a stranger without the user's knowledge.
     pub fn is_from_throwaway(&self) -> bool {
         matches!(self, Self::Ringing(Ringing { rings: false, .. }) | Self::StaleBoot(_))
     }
 
-    /// Reads the body of a kind; `None` for an unknown kind.
+    /// Decodes the body of a kind; `None` for an unknown kind.
     pub(super) fn decode(kind: u64, decoder: &mut Decoder<'_>) -> Option<Result<Self, decode::Error>> {
         Some(match kind {
             0 => decoder.decode().map(Self::Offer),
@@ -104,33 +104,34 @@ impl<C> Encode<C> for Body {
     }
 }
 
-/// Come to this call. Whoever holds it can compute the call's id, topic and tag key.
+/// Invitation to a call. Its holder can compute the call's id, topic and tag key.
 #[derive(Clone, PartialEq, Encode, Decode)]
 #[cbor(map)]
 pub struct Offer {
-    /// Who began the call, and with whom.
+    /// Signed root of the call.
     #[n(0)]
     pub root: Signed,
-    /// What changed the roster since.
+    /// Roster entries.
     #[n(1)]
     pub entries: Vec<Signed>,
-    /// The call's secret; the root holds its hash.
+    /// Secret of the call, whose hash is in the root or in a Rotate entry.
     #[cbor(n(2), with = "secret")]
     pub secret: Zeroizing<[u8; 32]>,
-    /// Whom the sender believes joined, itself among them.
+    /// Endpoints that the sender believes joined, itself included.
     #[n(3)]
     pub joined: Vec<JoinedClaim>,
-    /// How much longer it rings; 0 tells of a missed call.
+    /// Remaining ring time; 0 for a missed-call notice.
     #[n(4)]
     pub remaining_ms: u32,
-    /// Nonces that the recipient's devices gave out.
+    /// Nonces that the recipient's devices asked to have echoed.
     #[n(5)]
     pub echo: Vec<Bytes16>,
-    /// What the integrator passes along.
+    /// Configuration of the call.
     #[n(6)]
     pub configuration: CallConfiguration,
 }
 
+/// Shows no secret and no signatures.
 impl std::fmt::Debug for Offer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Offer")
@@ -141,83 +142,83 @@ impl std::fmt::Debug for Offer {
     }
 }
 
-/// What every participant should know of a call before answering it.
+/// Properties of a call that every participant should know before answering it.
 #[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct CallConfiguration {
-    /// The integrator's own, at most 1 KiB.
+    /// Opaque bytes of the integrator, at most 1 KiB.
     #[n(0)]
     pub conversation: Option<ByteVec>,
 }
 
-/// I am here: sent for every offer without a valid echo, before anything is stored.
+/// Reply to an offer. Sent for every offer without a valid echo, before anything is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Ringing {
-    /// To be echoed in the next offer.
+    /// Nonce to be echoed in the next offer.
     #[n(0)]
     pub nonce: Bytes16,
-    /// Whether the call rings here, so that offers may come more slowly.
+    /// Whether the call rings, so that offers may be sent less often.
     #[n(1)]
     pub rings: bool,
 }
 
-/// I am in another call.
+/// Reply of a device that is in another call.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Busy {}
 
-/// I will not come; or, from a member to somebody who does not know it yet: you were removed.
+/// Rejection of a call; or, from a member to a removed person, the entry that removed it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Reject {
-    /// The sender's Reject, or the recipient's Remove ([`Entry`](super::Entry)).
+    /// Reject entry of the sender, or Remove entry of the recipient ([`Entry`](super::Entry)).
     #[n(0)]
     pub entry: Signed,
-    /// Set in the answer of whoever has it now, so that it need not be repeated.
+    /// Set in the acknowledgement, which ends the retransmission.
     #[n(1)]
     pub acknowledged: bool,
 }
 
-/// I am not in this call.
+/// The sender is not in the call, or only stops inviting the recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Cancel {
-    /// Why.
+    /// Reason.
     #[n(0)]
     pub reason: CancelReason,
-    /// The sender's record version, which its own word has from now on.
+    /// Version of the sender's record.
     #[n(1)]
     pub version: u64,
-    /// Whom the sender believes joined; itself among them where it only asks no more.
+    /// Endpoints that the sender believes joined; itself included where it only stops inviting.
     #[n(2)]
     pub joined: Vec<JoinedClaim>,
-    /// Set in the answer of whoever has it now, so that it need not be repeated.
+    /// Set in the acknowledgement, which ends the retransmission.
     #[n(3)]
     pub acknowledged: bool,
-    /// The call that goes on instead, where the reason is `Replaced`.
+    /// Call that continues instead, for `Replaced`.
     #[cbor(n(4), with = "call_id")]
     pub replaced_by: Option<CallId>,
 }
 
 impl Cancel {
-    /// Whether its sender is still in the call, and only asks no more.
+    /// Whether its sender stays in the call and only stops inviting.
     pub fn stays(&self, sender: &Endpoint) -> bool {
         self.joined.iter().any(|claim| claim.endpoint == *sender)
     }
 }
 
-/// Why a device is not in a call.
+/// Reason of a [`Cancel`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum CancelReason {
-    /// The user hung up.
+    /// The user left.
     #[n(0)]
     Left,
-    /// The call is over as far as the sender knows.
+    /// The call has ended, as far as the sender knows.
     #[n(1)]
     Ended,
-    /// Nobody answered in time.
+    /// Not answered in time.
     #[n(2)]
     Unanswered,
     /// Another device of the same person answered.
@@ -226,60 +227,61 @@ pub enum CancelReason {
     /// Another device of the same person rejected.
     #[n(4)]
     RejectedElsewhere,
-    /// Two offers crossed; another call goes on.
+    /// Glare: another call continues.
     #[n(5)]
     Replaced,
 }
 
-/// A device of the recipient spoke under a smaller boot than the sender has heard of it, and is not
-/// heard before it counts above.
+/// The boot counter of a device of the recipient went back. Its messages are refused until it
+/// counts higher.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct StaleBoot {
-    /// Which device.
+    /// The device.
     #[n(0)]
     pub endpoint: WireEndpoint,
-    /// The greatest boot that was heard of it.
+    /// Greatest boot counter received of it.
     #[n(1)]
     pub boot: u64,
 }
 
-/// Everything one side of a link has to say, repeated until acknowledged.
+/// State of one side of a link, complete in each message, retransmitted until acknowledged.
 #[derive(Clone, PartialEq, Encode, Decode)]
 #[cbor(map)]
 pub struct Link {
-    /// Which pair of call keys it is between.
+    /// Id of the link, derived from both endpoints and call keys.
     #[n(0)]
     pub link: Bytes16,
-    /// How often the sender has asked for a new generation; only the greater endpoint makes them.
+    /// Number of new generations that the sender asked for. Only the greater endpoint offers them.
     #[n(1)]
     pub renegotiation_requests: u32,
-    /// The negotiation this is about; 0 before the first.
+    /// Generation of the negotiation; 0 before the first.
     #[n(2)]
     pub generation: u32,
-    /// What `sdp` is.
+    /// Offer or answer.
     #[n(3)]
     pub role: LinkRole,
-    /// The description; absent once acknowledged.
+    /// SDP; absent once acknowledged.
     #[n(4)]
     pub sdp: Option<String>,
-    /// The index of the first candidate below among all of this generation.
+    /// Index of the first of `candidates` within the generation.
     #[n(5)]
     pub first_candidate: u32,
-    /// Candidates that are not acknowledged, at most 40.
+    /// Unacknowledged candidates, at most 40.
     #[n(6)]
     pub candidates: Vec<String>,
-    /// The newest generation whose description has arrived here.
+    /// Newest generation whose description was received.
     #[n(7)]
     pub ack_generation: u32,
-    /// How many candidates of it have arrived here.
+    /// Number of its candidates that were received.
     #[n(8)]
     pub ack_candidates: u32,
-    /// The sender cannot connect this generation.
+    /// The sender failed to connect this generation.
     #[n(9)]
     pub failed: bool,
 }
 
+/// Shows no descriptions and candidates: they contain passwords and addresses.
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Link")
@@ -294,7 +296,7 @@ impl std::fmt::Debug for Link {
     }
 }
 
-/// What a link's description is.
+/// Role of a link's description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum LinkRole {

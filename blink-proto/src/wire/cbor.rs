@@ -1,38 +1,44 @@
-//! Deterministic CBOR: the one encoding of a value that RFC 8949 §4.2.1 allows. Of what that can
-//! encode, the wire has no floats, no tags, and no map keys but small integers.
+//! Deterministic CBOR: the single encoding of a value according to RFC 8949 §4.2.1, without floats
+//! and tags, and with small integers as the only map keys.
 
 use minicbor::{Decode, Encode};
 
-/// Levels of nesting. The outermost item is the first; what is in an array or a map, keys included,
-/// is a level below it.
+/// Levels of nesting. The outermost item is the first level; items in an array or a map, keys
+/// included, are one level deeper.
 const MAX_DEPTH: u8 = 12;
-/// The greatest key of a map.
+/// Greatest key of a map.
 const MAX_KEY: u64 = u16::MAX as u64;
 
-/// Why bytes are no value of a type.
+/// Error of [`decode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
-    /// Not the deterministic encoding of anything: indefinite or overlong lengths, unsorted or
-    /// repeated keys, trailing or missing bytes, floats, tags, map keys that are no integers from 0
-    /// to 65,535, or too deep.
+    /// Not deterministic: indefinite or overlong lengths, unsorted or repeated keys, trailing or
+    /// missing bytes, floats, tags, map keys other than integers from 0 to 65,535, or nested too
+    /// deeply.
     NotDeterministic,
-    /// A value of another type, or out of range.
+    /// Value of another type, or out of range.
     WrongType,
 }
 
-/// The bytes of a value. Types derive their encoding with ascending map keys, which makes it
+/// Encodes a value. Types derive their encoding with ascending map keys, which makes it
 /// deterministic.
 pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
     minicbor::to_vec(value).expect("writing to a Vec does not fail")
 }
 
-/// The value of bytes that are its deterministic encoding and nothing more.
+/// Decodes bytes that are exactly the deterministic encoding of a value.
+///
+/// # Errors
+/// [`Malformed`].
 pub fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, Malformed> {
     check(bytes)?;
     minicbor::decode(bytes).map_err(|_| Malformed::WrongType)
 }
 
-/// Whether bytes are exactly one value in deterministic encoding.
+/// Checks that bytes are exactly one value in deterministic encoding.
+///
+/// # Errors
+/// [`Malformed::NotDeterministic`].
 pub fn check(bytes: &[u8]) -> Result<(), Malformed> {
     match item(bytes, MAX_DEPTH) {
         Some([]) => Ok(()),
@@ -40,7 +46,7 @@ pub fn check(bytes: &[u8]) -> Result<(), Malformed> {
     }
 }
 
-/// Walks over one item and returns what follows it.
+/// Walks over one item and returns the bytes after it.
 fn item(bytes: &[u8], depth: u8) -> Option<&[u8]> {
     let depth = depth.checked_sub(1)?;
     let (major, argument, mut rest) = head(bytes)?;
@@ -64,11 +70,11 @@ fn item(bytes: &[u8], depth: u8) -> Option<&[u8]> {
     }
 }
 
-/// Walks over a map's entries, whose keys must be small integers and ascend.
+/// Walks over a map's entries, whose keys must be ascending small integers.
 fn map(mut rest: &[u8], entries: u64, depth: u8) -> Option<&[u8]> {
     let mut previous: Option<u64> = None;
     for _ in 0..entries {
-        // In their shortest form integers ascend as their encoding does.
+        // In shortest form, integers sort as their encodings do.
         let (major, key, after_key) = head(rest)?;
         if major != 0 || key > MAX_KEY || previous.is_some_and(|previous| previous >= key) {
             return None;
@@ -79,7 +85,7 @@ fn map(mut rest: &[u8], entries: u64, depth: u8) -> Option<&[u8]> {
     Some(rest)
 }
 
-/// Major type, argument in its shortest form, and what follows (RFC 8949 §3).
+/// Major type, argument in shortest form, and the bytes after the head (RFC 8949 §3).
 fn head(bytes: &[u8]) -> Option<(u8, u64, &[u8])> {
     let (&initial, rest) = bytes.split_first()?;
     let (major, short) = (initial >> 5, initial & 0x1f);
@@ -94,6 +100,17 @@ fn head(bytes: &[u8]) -> Option<(u8, u64, &[u8])> {
     };
     (argument >= least && !(major == 7 && short > 24)).then_some((major, argument, rest))
 }
+
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NotDeterministic => "not deterministic CBOR",
+            Self::WrongType => "value of another type",
+        })
+    }
+}
+
+impl std::error::Error for Malformed {}
 
 #[cfg(test)]
 mod tests {
@@ -163,7 +180,7 @@ mod tests {
         }
     }
 
-    /// Twelve levels: whatever an item is, it is one.
+    /// Twelve levels, whatever the kind of item.
     #[test]
     fn what_is_not_too_deep_passes() {
         for hex in

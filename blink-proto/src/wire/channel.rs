@@ -1,73 +1,73 @@
-//! Messages on a link's data channel, which only the two ends of it can read.
+//! Messages on a link's data channel, which only its two ends can read.
 
 use minicbor::{Decode, Encode};
 
-use super::Member;
 use super::fields::Bytes16;
+use super::member::Member;
 
 /// One message on a data channel.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum ChannelMessage {
-    /// The first message of each side: both ends must name the same link, or somebody sits between
-    /// them.
+    /// First message of each side. Both ends must name the same link; otherwise a third party
+    /// terminates DTLS in between.
     #[n(0)]
     Hello {
-        /// The link's id.
+        /// Id of the link.
         #[n(0)]
         link: Bytes16,
     },
-    /// Are you there? Also synchronizes the clocks.
+    /// Liveness probe; also measures the clock offset.
     #[n(1)]
     Ping {
-        /// Echoed.
+        /// Number of the ping, echoed in the pong.
         #[n(0)]
         id: u64,
-        /// The sender's media clock, microseconds.
+        /// Media clock of the sender, in microseconds.
         #[n(1)]
         sent_us: u64,
     },
-    /// Yes.
+    /// Reply to a ping.
     #[n(2)]
     Pong {
-        /// Of the ping.
+        /// Number of the ping.
         #[n(0)]
         id: u64,
-        /// Of the ping.
+        /// `sent_us` of the ping.
         #[n(1)]
         sent_us: u64,
-        /// The answering side's media clock when the ping came, microseconds.
+        /// Media clock of the replying side at the arrival of the ping, in microseconds.
         #[n(2)]
         received_us: u64,
     },
-    /// A record, faster than through signaling.
+    /// Record of the sender, faster than through signaling.
     #[n(3)]
     Member {
-        /// The sender's boot.
+        /// Boot counter of the sender.
         #[n(0)]
         boot: u64,
-        /// As in signaling.
+        /// Same as in signaling.
         #[n(1)]
         member: Box<Member>,
     },
-    /// What the sender sends on one media section from now on.
+    /// Stream that the sender sends on a media section from now on.
     #[n(4)]
     Section {
-        /// The section's identification tag (RFC 5888).
+        /// Identification tag of the section (RFC 5888).
         #[n(0)]
         mid: String,
-        /// The stream; nothing for none. The first audio section is the microphone's for ever.
+        /// The stream, or null for none. The first audio section always belongs to the microphone.
         #[n(1)]
         stream: Option<Bytes16>,
-        /// The sequence number of its first packet (RFC 3550 §5.1); what comes before is of another
-        /// stream.
+        /// RTP sequence number of its first packet (RFC 3550 §5.1). Earlier packets belong to
+        /// another stream.
         #[n(2)]
         sequence: u16,
     },
-    /// The sender cannot send this stream to the recipient: no section is left for it, or the
-    /// recipient refused its kind.
+    /// The sender cannot send a requested stream: no section is free, or the recipient refused its
+    /// kind.
     #[n(5)]
     Refused {
-        /// The stream that was wanted.
+        /// The requested stream.
         #[n(0)]
         stream: Bytes16,
     },
@@ -78,10 +78,10 @@ pub enum ChannelMessage {
         /// [`REPORT_VERSION`]. One of another version is ignored.
         #[n(0)]
         version: u32,
-        /// The time that `sections` cover: since the report before.
+        /// Time that `sections` cover: since the previous report.
         #[n(1)]
         interval_ms: u32,
-        /// Media sections on which something came.
+        /// Media sections on which packets arrived.
         #[n(2)]
         sections: Vec<SectionReport>,
         /// Capture times of what the sender sends, at most [`MAX_CAPTURES`]. Devices before these
@@ -92,7 +92,7 @@ pub enum ChannelMessage {
     },
 }
 
-/// The kind of a message on a data channel, as on the wire.
+/// Kind of a data-channel message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelKind {
     /// [`ChannelMessage::Hello`].
@@ -109,16 +109,15 @@ pub enum ChannelKind {
     Refused,
     /// [`ChannelMessage::Report`].
     Report,
-    /// Bytes that are no message of this version.
+    /// Not a message of this version.
     Unknown,
 }
 
 impl ChannelKind {
-    /// How many there are.
+    /// Number of kinds.
     pub(crate) const COUNT: usize = 8;
 
-    /// The kind of a message that is not decoded yet: an array of two elements, of which the first
-    /// is the kind.
+    /// Kind of an encoded message: an array of two elements, of which the first is the kind.
     pub fn of(bytes: &[u8]) -> Self {
         match bytes {
             [0x82, 0, ..] => Self::Hello,
@@ -134,7 +133,7 @@ impl ChannelKind {
 }
 
 impl ChannelMessage {
-    /// Its kind.
+    /// Kind of the message.
     pub fn kind(&self) -> ChannelKind {
         match self {
             Self::Hello { .. } => ChannelKind::Hello,
@@ -148,42 +147,44 @@ impl ChannelMessage {
     }
 }
 
-/// The version of [`ChannelMessage::Report`].
+/// Version of [`ChannelMessage::Report`].
 pub const REPORT_VERSION: u32 = 1;
 
-/// How what is sent on one media section arrives.
+/// Reception statistics of one media section (as an RTCP report block, RFC 3550 §6.4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct SectionReport {
-    /// The section's identification tag (RFC 5888).
+    /// Identification tag of the section (RFC 5888).
     #[n(0)]
     pub mid: String,
-    /// Packets that should have come, by their sequence numbers.
+    /// Packets expected, by their sequence numbers.
     #[n(1)]
     pub expected: u32,
-    /// Of these, those that did not.
+    /// Packets lost, of those expected.
     #[n(2)]
     pub lost: u32,
-    /// How many times one or several in a row did not.
+    /// Number of loss bursts: runs of one or more consecutive lost packets.
     #[n(3)]
     pub runs: u32,
-    /// The interarrival jitter (RFC 3550 §6.4.1), microseconds.
+    /// Interarrival jitter (RFC 3550 §6.4.1), in microseconds.
     #[n(4)]
     pub jitter_us: u32,
-    /// How much slower than the fastest packet of late the fastest of this time was, microseconds.
+    /// Queueing delay: transit time of the fastest packet of this interval above that of the
+    /// fastest recent packet, in microseconds.
     #[n(5)]
     pub delay_us: u32,
-    /// Bytes of payload that came.
+    /// Payload bytes received.
     #[n(6)]
     pub bytes: u32,
 }
 
-/// Entries of [`ChannelMessage::Report`]'s `captures` that are sent and read; the rest is ignored.
-/// A device sends its microphone and at most three streams to another
-/// ([`SECTIONS`](crate::call::SECTIONS)), each perhaps with two codecs while it changes.
+/// Maximum number of `captures` in a [`ChannelMessage::Report`]; further ones are ignored. A device
+/// sends its microphone and at most three streams to another
+/// ([`STREAM_SECTIONS`](crate::call::STREAM_SECTIONS)), each perhaps with two codecs while it
+/// changes.
 pub const MAX_CAPTURES: usize = 8;
 
-/// "What has this RTP timestamp was captured then", as the first half of an RTCP sender report
-/// (RFC 3550 §6.4.1), on the clock of the time sync instead of an NTP clock.
+/// Capture time of an RTP timestamp: as the first half of an RTCP sender report (RFC 3550 §6.4.1),
+/// on the clock of the pings instead of an NTP clock.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct CaptureReport {
     /// The stream; none for the microphone.

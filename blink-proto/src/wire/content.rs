@@ -1,40 +1,52 @@
-//! What an envelope contains: who says what about which call.
+//! Content of an envelope: sender, call and message body.
 
 use blink_api::{CallId, DeviceId, Did, Endpoint};
 use minicbor::data::Type;
 use minicbor::{Decoder, Encoder, decode};
 
+use super::body::Body;
+use super::cbor;
 use super::fields::fixed;
-use super::{Body, cbor};
 
 /// The signed content of an envelope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Content {
-    /// Who says it: the DID whose key signs, and the device.
+    /// Sender: the DID whose key signs, and the device.
     pub from: Endpoint,
-    /// The sender's start: greater with every start of that device.
+    /// Boot counter of the sender: greater with every start of the device.
     pub boot: u64,
-    /// Counts the sender's envelopes since that start.
+    /// Sequence number of the envelope since that start.
     pub seq: u64,
-    /// When, on the sender's clock; compared with nothing.
+    /// Time on the sender's clock; for display only.
     pub unix_ms: u64,
-    /// Which call it is about.
+    /// Call that the message is about.
     pub call: CallId,
-    /// What it says.
+    /// Message body.
     pub body: Body,
 }
 
-/// Why bytes are no content.
+/// Error of [`Content::decode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentError {
-    /// Not deterministic CBOR of the right shape.
+    /// Not deterministic CBOR, or fields are missing or of the wrong type.
     Malformed,
-    /// A whole content of a kind that this version does not know.
+    /// Well-formed content of a kind that this version does not know.
     UnknownKind,
 }
 
+impl std::fmt::Display for ContentError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "malformed content",
+            Self::UnknownKind => "unknown kind of message",
+        })
+    }
+}
+
+impl std::error::Error for ContentError {}
+
 impl Content {
-    /// Its bytes: a map of fields 1 to 8.
+    /// Encodes it as a map of fields 1 to 8.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(512);
         let mut e = Encoder::new(&mut bytes);
@@ -48,7 +60,10 @@ impl Content {
         bytes
     }
 
-    /// Reads what [`encode`](Content::encode) writes. Unknown fields are ignored.
+    /// Decodes content. Unknown fields are ignored.
+    ///
+    /// # Errors
+    /// [`ContentError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, ContentError> {
         cbor::check(bytes).map_err(|_| ContentError::Malformed)?;
         Self::read(&mut Decoder::new(bytes)).map_err(|_| ContentError::Malformed)?
@@ -72,8 +87,7 @@ impl Content {
                     let Some(kind) = kind else { return Ok(Err(ContentError::Malformed)) };
                     body = match Body::decode(kind, d) {
                         Some(read) => Some(Some(read?)),
-                        // Of a kind that is not known all that is certain is that its body is a
-                        // map.
+                        // The body of an unknown kind is a map, whatever it contains.
                         None if d.datatype()? == Type::Map => {
                             d.skip()?;
                             Some(None)
@@ -84,7 +98,7 @@ impl Content {
                 _ => d.skip()?,
             }
         }
-        // A field is missing where it is, whatever the kind.
+        // A missing field makes the content malformed, whatever its kind.
         let content = (|| {
             let from = Endpoint { did: did?, device: device? };
             let (boot, seq, unix_ms, call, body) = (boot?, seq?, unix_ms?, call?, body?);
@@ -100,7 +114,7 @@ mod tests {
     use super::*;
     use crate::wire::Busy;
 
-    /// The bytes before kind and body, of so many fields in all; then the rest.
+    /// Encoded fields 1 to 6 of a map with `fields` fields, followed by the rest.
     fn with(fields: u8, rest: &[u8]) -> Vec<u8> {
         let from = Endpoint { did: Did::from_public_key([1; 32]), device: DeviceId::from_random([2; 16]) };
         let body = Body::Busy(Busy {});

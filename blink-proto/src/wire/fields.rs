@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 /// 16 bytes as a byte string.
 pub type Bytes16 = minicbor::bytes::ByteArray<16>;
 
-/// An endpoint as 48 bytes: DID key, device.
+/// Endpoint encoded as 48 bytes: public key of the DID, device id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WireEndpoint(pub Endpoint);
 
@@ -30,13 +30,13 @@ impl<'b, C> Decode<'b, C> for WireEndpoint {
     }
 }
 
-/// An endpoint's key in one call, with the signature of its DID: 96 bytes. Without that signature
-/// nothing is sealed for a key.
+/// Key of an endpoint in one call, signed by its DID: 96 bytes. Nothing is sealed for a key without
+/// a valid signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignedKey {
-    /// The X25519 key.
+    /// X25519 key.
     pub key: [u8; 32],
-    /// Ed25519, by the endpoint's DID.
+    /// Ed25519 signature by the endpoint's DID.
     pub signature: [u8; 64],
 }
 
@@ -69,10 +69,11 @@ pub(super) fn expect_array(d: &mut Decoder<'_>, length: u64) -> Result<(), decod
     if d.array()? == Some(length) { Ok(()) } else { Err(decode::Error::message("wrong length")) }
 }
 
-/// A call's secret, wiped when it is dropped and shown nowhere.
+/// Secret of a call, wiped on drop.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub Zeroizing<[u8; 32]>);
 
+/// Shows no content.
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret")
@@ -91,7 +92,7 @@ impl<'b, C> Decode<'b, C> for Secret {
     }
 }
 
-/// A secret that is wiped when it is dropped.
+/// Encoding of a secret, wiped on drop.
 pub(crate) mod secret {
     use super::*;
 
@@ -108,11 +109,11 @@ pub(crate) mod secret {
     }
 }
 
-/// A call id or null.
+/// Encoding of a call id or null.
 pub(super) mod call_id {
     use super::*;
 
-    pub(in crate::wire) fn encode<C, W: encode::Write>(
+    pub(crate) fn encode<C, W: encode::Write>(
         value: &Option<CallId>,
         e: &mut Encoder<W>,
         _: &mut C,
@@ -123,7 +124,7 @@ pub(super) mod call_id {
         }
     }
 
-    pub(in crate::wire) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<CallId>, decode::Error> {
+    pub(crate) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<CallId>, decode::Error> {
         if d.datatype()? == Type::Null {
             return d.null().map(|()| None);
         }
@@ -131,7 +132,7 @@ pub(super) mod call_id {
     }
 }
 
-/// A call id.
+/// Encoding of a call id.
 pub(crate) mod call {
     use super::*;
 
@@ -148,7 +149,7 @@ pub(crate) mod call {
     }
 }
 
-/// A person.
+/// Encoding of a person.
 pub(crate) mod person {
     use super::*;
 
@@ -165,7 +166,7 @@ pub(crate) mod person {
     }
 }
 
-/// Several people.
+/// Encoding of several people.
 pub(crate) mod people {
     use super::*;
 

@@ -1,17 +1,17 @@
-//! What devices say to each other, as values and as bytes.
+//! Messages between devices: types and their encoding.
 //!
-//! Everything is deterministic CBOR (RFC 8949 §4.2.1). [`cbor::decode`] refuses any other encoding
-//! of the same value before the fields are read, so that a value has exactly one form.
-//! `docs/protocol.md` lists every field.
+//! Everything is deterministic CBOR (RFC 8949 §4.2.1). [`cbor::decode`] rejects any other encoding
+//! of a value before its fields are read, so that every value has exactly one encoding.
+//! `docs/protocol.md` lists all fields.
 
 mod body;
 pub mod cbor;
 mod channel;
 mod content;
 mod description;
+mod entry;
 pub(crate) mod fields;
-mod record;
-mod roster;
+mod member;
 mod stream;
 
 pub use body::{
@@ -20,7 +20,7 @@ pub use body::{
 pub use channel::{CaptureReport, ChannelKind, ChannelMessage, MAX_CAPTURES, REPORT_VERSION, SectionReport};
 pub use content::{Content, ContentError};
 pub use description::candidates_of;
+pub use entry::{Entry, EntryBody, MAX_ENTRIES, Root, Signed};
 pub use fields::{Bytes16, Secret, SignedKey, WireEndpoint};
-pub use record::{JoinedClaim, Member, Record, Seen, Status};
-pub use roster::{Entry, EntryBody, MAX_ENTRIES, Root, Signed};
-pub use stream::{MAX_STREAM_NAME, StreamOffer, StreamRequest};
+pub use member::{JoinedClaim, MAX_CLAIMS, Member, Record, Seen, Status};
+pub use stream::{MAX_STREAM_NAME, MAX_STREAMS, StreamOffer, StreamRequest};

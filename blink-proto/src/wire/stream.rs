@@ -1,25 +1,27 @@
-//! Streams that devices offer each other beside their microphones.
+//! Stream offers and requests.
 
 use blink_api::{Endpoint, StreamId, TrackKind};
 use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 use super::fields::{WireEndpoint, expect_array, fixed};
 
-/// The longest codec name in bytes.
+/// Longest codec name in bytes.
 const MAX_CODEC: usize = 16;
-/// The longest stream name in bytes.
+/// Longest stream name in bytes.
 pub const MAX_STREAM_NAME: usize = 64;
+/// Maximum number of streams that one record offers.
+pub const MAX_STREAMS: usize = 8;
 
-/// A stream that a device offers.
+/// Stream that a device offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamOffer {
-    /// Its name for devices.
+    /// Identifier.
     pub id: StreamId,
-    /// Sound or pictures.
+    /// Audio or video.
     pub kind: TrackKind,
-    /// What it is encoded with, as in SDP; at most 16 bytes.
+    /// Encoding name as in SDP; at most 16 bytes.
     pub codec: String,
-    /// Its name for people; at most 64 bytes.
+    /// Display name; at most 64 bytes.
     pub name: String,
 }
 
@@ -50,12 +52,12 @@ impl<'b, C> Decode<'b, C> for StreamOffer {
     }
 }
 
-/// A stream that a device wants to receive.
+/// Stream that a device requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamRequest {
-    /// Whose.
+    /// Endpoint that offers it.
     pub endpoint: Endpoint,
-    /// Which.
+    /// The stream.
     pub stream: StreamId,
 }
 

@@ -1,23 +1,22 @@
 //! The call machine on virtual time: what everyone must see in each situation, and what nobody may.
 
-mod floods;
+mod budgets;
+mod false_claims;
 mod group;
-mod history;
-mod liars;
 mod network;
+mod offered_streams;
 mod pair;
+mod past_calls;
 mod people;
+mod rate_limits;
 mod remembering;
 mod strangers;
-mod streams;
-#[path = "../world/mod.rs"]
-mod world;
 
 use std::time::Duration;
 
 use blink_api::{CallId, CallSettings};
 use blink_proto::call::{CancelledReason, EndReason, Event};
-use world::{Network, World};
+use blink_sim::simulation::{Network, Simulation};
 
 pub(crate) const A: usize = 0;
 pub(crate) const B: usize = 1;
@@ -45,7 +44,7 @@ pub(crate) fn ended_with(reason: EndReason) -> impl Fn(&Event) -> bool {
 }
 
 /// A calls the others and all of them answer.
-pub(crate) fn connected(world: &mut World, callees: &[usize]) -> CallId {
+pub(crate) fn connected(world: &mut Simulation, callees: &[usize]) -> CallId {
     let call = world.offer(A, callees);
     for callee in callees {
         world.until(*callee, 20 * SECOND, "incoming", incoming);
@@ -58,21 +57,26 @@ pub(crate) fn connected(world: &mut World, callees: &[usize]) -> CallId {
             }
             world.advance(Duration::from_millis(50));
         }
-        assert_eq!(world.count(node, joined), callees.len(), "node {node}\n{}", world.story());
+        assert_eq!(world.count(node, joined), callees.len(), "node {node}\n{}", world.transcript());
     }
     call
 }
 
 /// No calls, no sessions, no open microphone.
-pub(crate) fn idle(world: &World, node: usize) {
+pub(crate) fn idle(world: &Simulation, node: usize) {
     let snapshot = world.nodes[node].machine.snapshot();
-    assert!(snapshot.calls.is_empty(), "node {node}: {:?}\n{}", snapshot.calls, world.story());
-    assert_eq!((world.paths.open_at(node), world.nodes[node].gate), (0, None), "node {node}\n{}", world.story());
+    assert!(snapshot.calls.is_empty(), "node {node}: {:?}\n{}", snapshot.calls, world.transcript());
+    assert_eq!(
+        (world.paths.open_at(node), world.nodes[node].active_call),
+        (0, None),
+        "node {node}\n{}",
+        world.transcript()
+    );
 }
 
 /// A with one device, B with two.
-pub(crate) fn two_devices(seed: u64) -> World {
-    World::of_devices(&[(1, 1), (2, 2), (2, 3)], seed, Network::PERFECT, CallSettings::default())
+pub(crate) fn two_devices(seed: u64) -> Simulation {
+    Simulation::of_devices(&[(1, 1), (2, 2), (2, 3)], seed, Network::PERFECT, CallSettings::default())
 }
 
 pub(crate) fn cancelled_with(reason: CancelledReason) -> impl Fn(&Event) -> bool {

@@ -5,26 +5,31 @@ use std::time::Duration;
 use blink_api::{BusyPolicy, CallId, CallSettings};
 use blink_proto::call::{CancelledReason, EndReason, Event, LeftReason};
 use blink_proto::wire::Kind;
+use blink_sim::simulation::{Network, Simulation};
 
-use crate::world::{Network, World};
 use crate::{A, B, C, SECOND, connected, ended, ended_with, idle, incoming, joined, left};
 
 #[test]
 fn accept_connects_both_once_and_quickly() {
-    let mut world = World::new(2, 1);
+    let mut world = Simulation::new(2, 1);
     let call = world.offer(A, &[B]);
     world.until(B, SECOND, "incoming", incoming);
     let answered = world.now;
     world.answer(B, call);
     world.until(A, SECOND, "joined", joined);
     world.until(B, SECOND, "joined", joined);
-    assert!(world.now - answered < Duration::from_millis(50), "took {:?}\n{}", world.now - answered, world.story());
+    assert!(
+        world.now - answered < Duration::from_millis(50),
+        "took {:?}\n{}",
+        world.now - answered,
+        world.transcript()
+    );
     world.advance(90 * SECOND);
     for node in [A, B] {
         assert_eq!(world.count(node, joined), 1);
         assert_eq!(world.count(node, |event| matches!(event, Event::CallJoined { .. })), 1);
         assert_eq!(world.nodes[node].machine.current(), Some(call));
-        assert_eq!(world.nodes[node].gate, Some(call));
+        assert_eq!(world.nodes[node].active_call, Some(call));
         assert_eq!(world.count(node, |event| left(event) || ended(event)), 0);
         assert!(world.nodes[node].refusals.is_empty());
     }
@@ -33,17 +38,17 @@ fn accept_connects_both_once_and_quickly() {
 
 #[test]
 fn nothing_of_media_before_accept() {
-    let mut world = World::new(2, 2);
+    let mut world = Simulation::new(2, 2);
     world.offer(A, &[B]);
     world.until(B, SECOND, "incoming", incoming);
     world.advance(20 * SECOND);
-    assert_eq!((world.nodes[B].gate, world.nodes[B].sessions_opened), (None, 0));
-    assert!(world.sent.iter().all(|(node, kind)| *node != B || *kind == Kind::Ringing), "{}", world.story());
+    assert_eq!((world.nodes[B].active_call, world.nodes[B].sessions_opened), (None, 0));
+    assert!(world.sent.iter().all(|(node, kind)| *node != B || *kind == Kind::Ringing), "{}", world.transcript());
 }
 
 #[test]
 fn reject_ends_the_callers_offer() {
-    let mut world = World::new(2, 3);
+    let mut world = Simulation::new(2, 3);
     let call = world.offer(A, &[B]);
     world.until(B, SECOND, "incoming", incoming);
     world.reject(B, call);
@@ -57,7 +62,7 @@ fn reject_ends_the_callers_offer() {
 
 #[test]
 fn cancel_while_ringing_is_seen_within_a_second() {
-    let mut world = World::new(2, 4);
+    let mut world = Simulation::new(2, 4);
     world.offer(A, &[B]);
     world.until(B, SECOND, "incoming", incoming);
     world.leave(A);
@@ -71,7 +76,7 @@ fn cancel_while_ringing_is_seen_within_a_second() {
 
 #[test]
 fn no_answer_ends_after_the_ring_time_on_both_sides() {
-    let mut world = World::new(2, 5);
+    let mut world = Simulation::new(2, 5);
     world.offer(A, &[B]);
     world.until(B, SECOND, "incoming", incoming);
     world.advance(59 * SECOND - Duration::from_millis(100));
@@ -87,7 +92,7 @@ fn no_answer_ends_after_the_ring_time_on_both_sides() {
 #[test]
 fn leaving_a_call_of_two_ends_it_on_both_sides() {
     for leaver in [A, B] {
-        let mut world = World::new(2, 6);
+        let mut world = Simulation::new(2, 6);
         connected(&mut world, &[B]);
         world.leave(leaver);
         let other = 1 - leaver;
@@ -106,7 +111,7 @@ fn leaving_a_call_of_two_ends_it_on_both_sides() {
 #[test]
 fn busy_is_told_to_the_caller_only() {
     let settings = CallSettings { busy: BusyPolicy::Reject, ..CallSettings::default() };
-    let mut world = World::with(3, 16, Network::PERFECT, settings);
+    let mut world = Simulation::with(3, 16, Network::PERFECT, settings);
     let call = connected(&mut world, &[B]);
     let events = world.nodes[B].events.len();
     world.offer(C, &[B]);
@@ -117,7 +122,7 @@ fn busy_is_told_to_the_caller_only() {
 
 #[test]
 fn answering_a_second_call_leaves_the_first() {
-    let mut world = World::new(3, 17);
+    let mut world = Simulation::new(3, 17);
     connected(&mut world, &[B]);
     let second = world.offer(C, &[B]);
     world.until(B, SECOND, "incoming", |event| matches!(event, Event::IncomingCall { call, .. } if *call == second));
@@ -131,7 +136,7 @@ fn answering_a_second_call_leaves_the_first() {
 
 #[test]
 fn two_calls_ring_and_answering_one_leaves_the_other_ringing() {
-    let mut world = World::new(3, 18);
+    let mut world = Simulation::new(3, 18);
     let first = world.offer(A, &[B]);
     let second = world.offer(C, &[B]);
     world.advance(SECOND);
@@ -145,7 +150,7 @@ fn two_calls_ring_and_answering_one_leaves_the_other_ringing() {
 fn two_who_call_each_other_at_the_same_instant_are_in_one_call() {
     for seed in 0..40 {
         let network = if seed % 2 == 0 { Network::PERFECT } else { Network::ROUGH };
-        let mut world = World::with(2, seed, network, CallSettings::default());
+        let mut world = Simulation::with(2, seed, network, CallSettings::default());
         let calls = [world.offer(A, &[B]), world.offer(B, &[A])];
         assert!(world.nodes[B].endpoint < world.nodes[A].endpoint, "the call of the smaller endpoint goes on");
         let [given_up, survivor] = calls;
@@ -155,17 +160,22 @@ fn two_who_call_each_other_at_the_same_instant_are_in_one_call() {
         world.network = Network::PERFECT;
         world.advance(60 * SECOND);
         for node in [A, B] {
-            assert_eq!(world.nodes[node].machine.current(), Some(survivor), "seed {seed}\n{}", world.story());
-            assert_eq!(world.count(node, |event| incoming(event) || ended(event)), 0, "seed {seed}\n{}", world.story());
+            assert_eq!(world.nodes[node].machine.current(), Some(survivor), "seed {seed}\n{}", world.transcript());
+            assert_eq!(
+                world.count(node, |event| incoming(event) || ended(event)),
+                0,
+                "seed {seed}\n{}",
+                world.transcript()
+            );
             assert_eq!(
                 (world.count(node, joined), world.paths.open_at(node)),
                 (1, 1),
                 "seed {seed}\n{}",
-                world.story()
+                world.transcript()
             );
         }
         let replaced = |event: &Event| matches!(event, Event::CallReplaced { .. });
-        assert_eq!(world.count(A, replaced) + world.count(B, replaced), 1, "seed {seed}\n{}", world.story());
+        assert_eq!(world.count(A, replaced) + world.count(B, replaced), 1, "seed {seed}\n{}", world.transcript());
         let loser = if calls[0] == given_up { A } else { B };
         use blink_api::ErrorKind;
         let by_old_id = world.act(loser, |machine, now| machine.answer(now, given_up).unwrap_err());
@@ -180,7 +190,7 @@ fn two_who_call_each_other_at_the_same_instant_are_in_one_call() {
 #[test]
 fn one_who_hangs_up_while_calls_cross_leaves_both_idle() {
     for seed in 0..40 {
-        let mut world = World::new(2, seed);
+        let mut world = Simulation::new(2, seed);
         world.offer(A, &[B]);
         world.offer(B, &[A]);
         world.advance(Duration::from_millis(seed));
@@ -193,7 +203,7 @@ fn one_who_hangs_up_while_calls_cross_leaves_both_idle() {
 
 #[test]
 fn unknown_call_ids_are_typed_errors_without_events() {
-    let mut world = World::new(2, 25);
+    let mut world = Simulation::new(2, 25);
     let unknown = CallId::from_bytes([9; 16]);
     let errors = [
         world.act(A, |machine, now| machine.answer(now, unknown).unwrap_err()),

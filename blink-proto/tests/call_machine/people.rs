@@ -3,8 +3,8 @@
 use blink_api::{CallId, CallSettings, Topic};
 use blink_proto::call::{CancelledReason, EndReason, Event, LeftReason};
 use blink_proto::wire::Kind;
+use blink_sim::simulation::{Network, Simulation, SimulationConfig};
 
-use crate::world::{Network, Setup, World};
 use crate::{A, B, C, SECOND, cancelled_with, connected, ended, ended_with, idle, incoming, joined, left, two_devices};
 
 #[test]
@@ -17,7 +17,12 @@ fn of_two_devices_one_accepts_and_the_other_stops_ringing() {
     world.until(C, SECOND, "answered elsewhere", cancelled_with(CancelledReason::AnsweredElsewhere));
     world.until(A, SECOND, "joined", joined);
     world.advance(60 * SECOND);
-    assert_eq!((world.count(A, joined), world.count(A, left), world.paths.open_at(A)), (1, 0, 1), "{}", world.story());
+    assert_eq!(
+        (world.count(A, joined), world.count(A, left), world.paths.open_at(A)),
+        (1, 0, 1),
+        "{}",
+        world.transcript()
+    );
     idle(&world, C);
 }
 
@@ -37,7 +42,7 @@ fn of_two_devices_one_rejects_and_the_other_stops_ringing() {
 #[test]
 fn a_second_device_takes_over_a_groups_call() {
     let devices = [(1, 1), (2, 2), (2, 3), (4, 4)];
-    let mut world = World::of_devices(&devices, 28, Network::PERFECT, CallSettings::default());
+    let mut world = Simulation::of_devices(&devices, 28, Network::PERFECT, CallSettings::default());
     let call = world.offer(A, &[B, 3]);
     for node in [B, C, 3] {
         world.until(node, SECOND, "incoming", incoming);
@@ -49,7 +54,7 @@ fn a_second_device_takes_over_a_groups_call() {
     world.until(B, SECOND, "the other device", ended_with(EndReason::OtherDevice));
     world.advance(10 * SECOND);
     for node in [A, 3] {
-        assert_eq!((world.count(node, joined), world.count(node, left)), (3, 1), "{}", world.story());
+        assert_eq!((world.count(node, joined), world.count(node, left)), (3, 1), "{}", world.transcript());
         assert_eq!(world.paths.open_at(node), 2);
     }
     assert_eq!((world.count(C, joined), world.paths.open_at(B)), (2, 0));
@@ -58,7 +63,7 @@ fn a_second_device_takes_over_a_groups_call() {
 #[test]
 fn somebody_added_rings_joins_and_meets_everybody() {
     for network in [Network::PERFECT, Network::ROUGH] {
-        let mut world = World::with(4, 29, network, CallSettings::default());
+        let mut world = Simulation::with(4, 29, network, CallSettings::default());
         let call = connected(&mut world, &[B]);
         let carol = world.did(C);
         world.act(B, |machine, now| machine.add(now, carol)).unwrap();
@@ -69,7 +74,7 @@ fn somebody_added_rings_joins_and_meets_everybody() {
             (world.count(A, joined), world.count(B, joined), world.count(C, joined)),
             (2, 2, 2),
             "{}",
-            world.story()
+            world.transcript()
         );
         world.network = Network::PERFECT;
         world.leave(A);
@@ -85,7 +90,7 @@ fn somebody_added_rings_joins_and_meets_everybody() {
 
 #[test]
 fn somebody_added_after_the_ring_time_is_asked_all_the_same() {
-    let mut world = World::new(3, 33);
+    let mut world = Simulation::new(3, 33);
     let call = connected(&mut world, &[B]);
     world.advance(90 * SECOND);
     let carol = world.did(C);
@@ -98,7 +103,7 @@ fn somebody_added_after_the_ring_time_is_asked_all_the_same() {
 
 #[test]
 fn one_who_rejected_before_another_was_reached_is_asked_by_nobody() {
-    let mut world = World::new(3, 35);
+    let mut world = Simulation::new(3, 35);
     world.nodes[B].online = false;
     let call = world.offer(A, &[B, C]);
     world.until(C, SECOND, "incoming", incoming);
@@ -108,13 +113,13 @@ fn one_who_rejected_before_another_was_reached_is_asked_by_nobody() {
     world.until(B, SECOND, "incoming", incoming);
     world.answer(B, call);
     world.advance(90 * SECOND);
-    assert_eq!(world.count(C, incoming), 1, "{}", world.story());
+    assert_eq!(world.count(C, incoming), 1, "{}", world.transcript());
     assert_eq!((world.count(A, joined), world.count(B, joined)), (1, 1));
 }
 
 #[test]
 fn somebody_removed_is_out_for_good_and_hears_nothing_more() {
-    let mut world = World::new(3, 30);
+    let mut world = Simulation::new(3, 30);
     let call = connected(&mut world, &[B, C]);
     let carol = world.did(C);
     world.act(A, |machine, now| machine.remove(now, carol)).unwrap();
@@ -136,7 +141,7 @@ fn somebody_removed_is_out_for_good_and_hears_nothing_more() {
 #[test]
 fn a_person_that_is_removed_while_away_is_sent_no_notice_with_the_calls_secret() {
     for removed in [true, false] {
-        let mut world = World::new(3, 36);
+        let mut world = Simulation::new(3, 36);
         world.nodes[C].online = false;
         let call = world.offer(A, &[B, C]);
         world.until(B, SECOND, "incoming", incoming);
@@ -146,27 +151,27 @@ fn a_person_that_is_removed_while_away_is_sent_no_notice_with_the_calls_secret()
             let carol = world.did(C);
             world.act(A, |machine, now| machine.remove(now, carol)).unwrap();
         }
-        let offers = |world: &World| world.sent.iter().filter(|sent| **sent == (A, Kind::Offer)).count();
+        let offers = |world: &Simulation| world.sent.iter().filter(|sent| **sent == (A, Kind::Offer)).count();
         let before = offers(&world);
         world.go_online(C);
         world.advance(5 * SECOND);
-        assert_eq!(offers(&world) == before, removed, "{}", world.story());
+        assert_eq!(offers(&world) == before, removed, "{}", world.transcript());
     }
 }
 
 /// Four people whose messages travel in envelopes; the fourth was not called.
-fn sealed(seed: u64) -> World {
+fn sealed(seed: u64) -> Simulation {
     let devices = [(1, 1), (2, 2), (3, 3), (4, 4)];
     let (network, settings) = (Network::PERFECT, CallSettings::default());
-    World::set_up(Setup { devices: &devices, seed, network, settings, sealed: true })
+    Simulation::configured(SimulationConfig { devices: &devices, seed, network, settings, sealed: true })
 }
 
-fn topic(world: &World, node: usize, call: CallId) -> Option<Topic> {
+fn topic(world: &Simulation, node: usize, call: CallId) -> Option<Topic> {
     world.nodes[node].topic_of(&call)
 }
 
 /// Three people are connected, and A removes C.
-fn removed(world: &mut World) -> CallId {
+fn removed(world: &mut Simulation) -> CallId {
     let call = connected(world, &[B, C]);
     let carol = world.did(C);
     world.act(A, |machine, now| machine.remove(now, carol)).unwrap();
@@ -181,23 +186,24 @@ fn after_a_removal_nothing_is_said_on_a_topic_that_the_removed_one_knows() {
     world.until(C, SECOND, "removed", ended_with(EndReason::Removed));
     world.advance(SECOND);
     assert!(topic(&world, A, call) == topic(&world, B, call) && topic(&world, A, call) != Some(old));
-    let (before, late) = (world.wire.len(), world.now + 29 * SECOND);
+    let (before, late) = (world.published.len(), world.now + 29 * SECOND);
     world.act(A, |machine, now| machine.set_muted(now, true));
     world.advance(20 * SECOND);
-    let theirs =
-        |letter: &&std::rc::Rc<crate::world::Letter>| letter.topic == old && letter.origin != world.nodes[C].origin();
-    assert_eq!(world.wire[before..].iter().filter(theirs).count(), 0, "{}", world.story());
-    assert!(world.nodes[A].reads_topic(&old), "for those who are behind");
+    let theirs = |letter: &&std::rc::Rc<blink_sim::simulation::Envelope>| {
+        letter.topic == old && letter.origin != world.nodes[C].origin()
+    };
+    assert_eq!(world.published[before..].iter().filter(theirs).count(), 0, "{}", world.transcript());
+    assert!(world.nodes[A].subscribes(&old), "for those who are behind");
     world.advance(late - world.now + SECOND);
-    assert!(!world.nodes[A].reads_topic(&old) && !world.nodes[B].reads_topic(&old));
-    assert_eq!(world.count(A, left), 1, "{}", world.story());
+    assert!(!world.nodes[A].subscribes(&old) && !world.nodes[B].subscribes(&old));
+    assert_eq!(world.count(A, left), 1, "{}", world.transcript());
 }
 
 #[test]
 fn whoever_did_not_hear_of_a_new_secret_is_given_it_once_it_can_be_reached() {
     // Nothing lost, less than a lease, and longer.
     for seconds in [0, 5, 20, 50] {
-        let mut world = World::new(4, 38);
+        let mut world = Simulation::new(4, 38);
         let call = connected(&mut world, &[B, C, 3]);
         world.cut_signaling.extend([(A, B), (B, A), (3, B), (B, 3)]);
         world.paths.cut.extend([(A, B), (B, 3)]);
@@ -209,9 +215,9 @@ fn whoever_did_not_hear_of_a_new_secret_is_given_it_once_it_can_be_reached() {
         world.paths.cut.clear();
         world.advance(40 * SECOND);
         let topics = [A, B, 3].map(|node| topic(&world, node, call));
-        assert!(topics.iter().all(|topic| *topic == topics[0]), "after {seconds} s\n{}", world.story());
+        assert!(topics.iter().all(|topic| *topic == topics[0]), "after {seconds} s\n{}", world.transcript());
         for node in [A, B, 3] {
-            assert_eq!(world.paths.open_at(node), 2, "after {seconds} s\n{}", world.story());
+            assert_eq!(world.paths.open_at(node), 2, "after {seconds} s\n{}", world.transcript());
         }
     }
 }
@@ -219,7 +225,7 @@ fn whoever_did_not_hear_of_a_new_secret_is_given_it_once_it_can_be_reached() {
 #[test]
 fn two_removals_at_once_on_a_bad_network_end_on_one_topic() {
     for seed in 0..10 {
-        let mut world = World::new(4, seed);
+        let mut world = Simulation::new(4, seed);
         let call = connected(&mut world, &[B, C, 3]);
         world.network = Network::ROUGH;
         for removed in [C, 3] {
@@ -227,15 +233,15 @@ fn two_removals_at_once_on_a_bad_network_end_on_one_topic() {
             world.act(A, |machine, now| machine.remove(now, did)).unwrap();
         }
         world.advance(30 * SECOND);
-        assert_eq!(topic(&world, A, call), topic(&world, B, call), "seed {seed}\n{}", world.story());
-        assert_eq!((world.paths.open_at(A), world.paths.open_at(B)), (1, 1), "seed {seed}\n{}", world.story());
+        assert_eq!(topic(&world, A, call), topic(&world, B, call), "seed {seed}\n{}", world.transcript());
+        assert_eq!((world.paths.open_at(A), world.paths.open_at(B)), (1, 1), "seed {seed}\n{}", world.transcript());
     }
 }
 
 #[test]
 fn who_is_invited_or_comes_back_after_a_removal_joins_on_the_new_topic() {
     for network in [Network::PERFECT, Network::ROUGH] {
-        let mut world = World::new(4, 39);
+        let mut world = Simulation::new(4, 39);
         let call = connected(&mut world, &[B, C]);
         let (carol, dave) = (world.did(C), world.did(3));
         // One rings, the other left, when the secret changes.
@@ -249,16 +255,16 @@ fn who_is_invited_or_comes_back_after_a_removal_joins_on_the_new_topic() {
         world.answer(3, call);
         world.advance(20 * SECOND);
         let topics = [A, B, 3].map(|node| topic(&world, node, call));
-        assert!(topics.iter().all(|topic| topic.is_some() && *topic == topics[0]), "{}", world.story());
+        assert!(topics.iter().all(|topic| topic.is_some() && *topic == topics[0]), "{}", world.transcript());
         for node in [A, B, 3] {
-            assert_eq!(world.paths.open_at(node), 2, "{}", world.story());
+            assert_eq!(world.paths.open_at(node), 2, "{}", world.transcript());
         }
     }
 }
 
 #[test]
 fn a_restart_comes_back_on_the_topic_of_the_newest_secret() {
-    let mut world = World::new(4, 40);
+    let mut world = Simulation::new(4, 40);
     let call = connected(&mut world, &[B, C, 3]);
     let carol = world.did(C);
     world.act(A, |machine, now| machine.remove(now, carol)).unwrap();
@@ -268,5 +274,5 @@ fn a_restart_comes_back_on_the_topic_of_the_newest_secret() {
     world.answer(B, call);
     world.advance(5 * SECOND);
     assert_eq!(topic(&world, A, call), topic(&world, B, call));
-    assert_eq!(world.paths.open_at(B), 2, "{}", world.story());
+    assert_eq!(world.paths.open_at(B), 2, "{}", world.transcript());
 }

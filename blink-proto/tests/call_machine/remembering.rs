@@ -9,8 +9,8 @@ use blink_proto::call::{
 };
 use blink_proto::secure::{Channel, Identity, sign_call_key};
 use blink_proto::wire::{Body, Member, Record, Seen, Status};
+use blink_sim::simulation::{Network, Simulation, UNIX_MS};
 
-use crate::world::{Network, UNIX_MS, World};
 use crate::{A, B, C, SECOND, cancelled_with, connected, ended, ended_with, idle, incoming, joined};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -21,7 +21,7 @@ fn missed(event: &Event) -> bool {
 
 #[test]
 fn a_call_that_rang_does_not_ring_again_and_can_be_answered() {
-    let mut world = World::new(2, 60);
+    let mut world = Simulation::new(2, 60);
     let call = world.offer(A, &[B]);
     world.until(B, SECOND, "incoming", incoming);
     world.restart_with_memory(B);
@@ -34,7 +34,7 @@ fn a_call_that_rang_does_not_ring_again_and_can_be_answered() {
 
 #[test]
 fn a_call_that_never_rang_rings_after_a_restart() {
-    let mut world = World::new(2, 61);
+    let mut world = Simulation::new(2, 61);
     world.nodes[B].online = false;
     world.offer(A, &[B]);
     world.advance(5 * SECOND);
@@ -44,7 +44,7 @@ fn a_call_that_never_rang_rings_after_a_restart() {
 
 #[test]
 fn a_ringing_call_that_was_given_up_meanwhile_is_missed() {
-    let mut world = World::new(2, 62);
+    let mut world = Simulation::new(2, 62);
     world.offer(A, &[B]);
     world.until(B, SECOND, "incoming", incoming);
     // Nothing is said of it any more.
@@ -61,7 +61,7 @@ fn a_ringing_call_that_was_given_up_meanwhile_is_missed() {
 #[test]
 fn what_was_rejected_missed_or_cancelled_does_not_ring_again() {
     for deed in 0..3 {
-        let mut world = World::new(2, 63);
+        let mut world = Simulation::new(2, 63);
         let call = world.offer(A, &[B]);
         world.until(B, SECOND, "incoming", incoming);
         match deed {
@@ -84,7 +84,7 @@ fn what_was_rejected_missed_or_cancelled_does_not_ring_again() {
         world.advance(90 * SECOND);
         world.replay_all();
         world.advance(5 * SECOND);
-        assert_eq!(world.count(B, incoming), 1, "deed {deed}\n{}", world.story());
+        assert_eq!(world.count(B, incoming), 1, "deed {deed}\n{}", world.transcript());
         idle(&world, A);
         idle(&world, B);
     }
@@ -93,7 +93,7 @@ fn what_was_rejected_missed_or_cancelled_does_not_ring_again() {
 #[test]
 fn who_crashed_in_a_group_is_gone_at_once_and_can_come_back() {
     for network in [Network::PERFECT, Network::ROUGH] {
-        let mut world = World::with(3, 64, network, CallSettings::default());
+        let mut world = Simulation::with(3, 64, network, CallSettings::default());
         let call = connected(&mut world, &[B, C]);
         world.restart_with_memory(C);
         let restarted = |event: &Event| matches!(event, Event::ParticipantLeft { reason: LeftReason::Restarted, .. });
@@ -108,7 +108,7 @@ fn who_crashed_in_a_group_is_gone_at_once_and_can_come_back() {
         world.answer(C, call);
         world.advance(3 * SECOND);
         let counts = [A, B, C].map(|node| world.count(node, joined));
-        assert_eq!(counts, [3, 3, 4], "{}", world.story());
+        assert_eq!(counts, [3, 3, 4], "{}", world.transcript());
         let unanswered = |event: &Event| matches!(event, Event::ParticipantUnanswered { .. });
         assert_eq!(world.count(C, unanswered), 0, "who came long ago is not asked");
     }
@@ -116,7 +116,7 @@ fn who_crashed_in_a_group_is_gone_at_once_and_can_come_back() {
 
 #[test]
 fn who_left_a_group_can_come_back_after_a_restart_and_for_a_day() {
-    let mut world = World::new(3, 65);
+    let mut world = Simulation::new(3, 65);
     let call = connected(&mut world, &[B, C]);
     world.leave(C);
     world.advance(20 * SECOND);
@@ -127,7 +127,7 @@ fn who_left_a_group_can_come_back_after_a_restart_and_for_a_day() {
     world.advance(SECOND);
     world.answer(C, call);
     world.advance(3 * SECOND);
-    assert_eq!(world.count(A, joined), 3, "{}", world.story());
+    assert_eq!(world.count(A, joined), 3, "{}", world.transcript());
     world.leave(C);
     world.advance(20 * SECOND);
     world.nodes[C].online = false;
@@ -138,7 +138,7 @@ fn who_left_a_group_can_come_back_after_a_restart_and_for_a_day() {
 
 #[test]
 fn a_crash_in_a_call_of_two_ends_it_for_the_other_one_at_once() {
-    let mut world = World::new(2, 66);
+    let mut world = Simulation::new(2, 66);
     let call = connected(&mut world, &[B]);
     world.restart_with_memory(A);
     world.until(B, SECOND, "ended", ended_with(EndReason::RemoteLeft));
@@ -152,7 +152,7 @@ fn a_crash_in_a_call_of_two_ends_it_for_the_other_one_at_once() {
 
 #[test]
 fn a_crash_while_calling_takes_the_offer_back_and_tells_who_missed_it() {
-    let mut world = World::new(3, 67);
+    let mut world = Simulation::new(3, 67);
     world.nodes[C].online = false;
     world.offer(A, &[B, C]);
     world.until(B, SECOND, "incoming", incoming);
@@ -176,7 +176,7 @@ fn a_crash_while_calling_takes_the_offer_back_and_tells_who_missed_it() {
 /// remembered after a restart as anything else.
 #[test]
 fn a_clock_that_is_set_between_two_starts_costs_nothing_but_time_stamps() {
-    let mut world = World::new(5, 70);
+    let mut world = Simulation::new(5, 70);
     // The first hour of 1970.
     for node in [B, C] {
         world.nodes[node].clock_error_ms = 1_800_000 - UNIX_MS as i64;
@@ -197,11 +197,11 @@ fn a_clock_that_is_set_between_two_starts_costs_nothing_but_time_stamps() {
         world.restart_with_memory(node);
     }
     world.advance(5 * SECOND);
-    assert_eq!(world.count(B, rings), 1, "{}", world.story());
+    assert_eq!(world.count(B, rings), 1, "{}", world.transcript());
     assert_eq!(world.nodes[B].machine.pending(), [ringing], "it rings on");
     for node in [B, C] {
         let calls = world.nodes[node].machine.snapshot().calls;
-        assert!(calls.iter().any(|call| call.call == group), "the group's call goes on\n{}", world.story());
+        assert!(calls.iter().any(|call| call.call == group), "the group's call goes on\n{}", world.transcript());
     }
     assert_eq!(world.nodes[C].machine.history().len(), 2);
     world.go_online(absent);
@@ -213,7 +213,7 @@ fn a_clock_that_is_set_between_two_starts_costs_nothing_but_time_stamps() {
 fn a_clock_that_jumped_loses_nothing_that_must_not_ring_and_keeps_nothing_for_ever() {
     let year: i64 = 365 * 24 * 3_600_000;
     for jump in [-year, year] {
-        let mut world = World::new(3, 68);
+        let mut world = Simulation::new(3, 68);
         let group = connected(&mut world, &[B, C]);
         world.leave(C);
         let call = world.offer(C, &[B]);
@@ -232,7 +232,7 @@ fn a_clock_that_jumped_loses_nothing_that_must_not_ring_and_keeps_nothing_for_ev
         world.cut_signaling.clear();
         world.advance(5 * SECOND);
         let rung = world.count(B, |event| matches!(event, Event::IncomingCall { call: of, .. } if *of == call));
-        assert_eq!(rung, 1, "jump {jump}\n{}", world.story());
+        assert_eq!(rung, 1, "jump {jump}\n{}", world.transcript());
         assert!(world.nodes[B].machine.history().len() == 2);
         let open = world.nodes[C].machine.snapshot().calls.iter().any(|open| open.call == group);
         assert_eq!(open, jump < 0, "after so long by the clock nobody is expected in it");
@@ -251,7 +251,7 @@ fn a_clock_that_jumped_loses_nothing_that_must_not_ring_and_keeps_nothing_for_ev
 fn of_two_calls_that_cross_a_third_person_comes_along_into_the_one_that_goes_on() {
     let mut tried = 0;
     for seed in 0..20 {
-        let mut world = World::new(3, seed);
+        let mut world = Simulation::new(3, seed);
         world.cut_inboxes.extend([(A, B), (B, A)]);
         let given_up = world.offer(A, &[B, C]);
         let goes_on = world.offer(B, &[A, C]);
@@ -267,16 +267,16 @@ fn of_two_calls_that_cross_a_third_person_comes_along_into_the_one_that_goes_on(
         world.until(C, 10 * SECOND, "replaced", replaced);
         world.advance(5 * SECOND);
         for node in [A, B, C] {
-            assert_eq!(world.nodes[node].machine.current(), Some(goes_on), "seed {seed}\n{}", world.story());
-            assert_eq!(world.count(node, ended), 0, "seed {seed}\n{}", world.story());
-            assert_eq!(world.paths.open_at(node), 2, "seed {seed}\n{}", world.story());
+            assert_eq!(world.nodes[node].machine.current(), Some(goes_on), "seed {seed}\n{}", world.transcript());
+            assert_eq!(world.count(node, ended), 0, "seed {seed}\n{}", world.transcript());
+            assert_eq!(world.paths.open_at(node), 2, "seed {seed}\n{}", world.transcript());
         }
     }
     assert!(tried > 3);
 }
 
 /// A record of A that lists B as it would have been heard under this boot.
-fn having_seen(world: &World, call: CallId, boot: u64, version: u64) -> Input {
+fn having_seen(world: &Simulation, call: CallId, boot: u64, version: u64) -> Input {
     let (a, b) = (world.nodes[A].endpoint, world.nodes[B].endpoint);
     let signed = |node: usize, key| {
         let owner = Identity::from_seed(&[world.nodes[node].seed.0; 32]);
@@ -303,7 +303,7 @@ fn having_seen(world: &World, call: CallId, boot: u64, version: u64) -> Input {
 
 #[test]
 fn a_device_whose_starts_were_miscounted_counts_on_above_what_others_heard() {
-    let mut world = World::new(3, 69);
+    let mut world = Simulation::new(3, 69);
     let call = connected(&mut world, &[B, C]);
     let unbelievable = having_seen(&world, call, u64::MAX, 1_000);
     world.input(B, unbelievable);
@@ -315,5 +315,5 @@ fn a_device_whose_starts_were_miscounted_counts_on_above_what_others_heard() {
     world.input(B, higher);
     assert_eq!(world.nodes[B].boot, 51);
     world.advance(60 * SECOND);
-    assert_eq!(world.nodes[B].machine.current(), Some(call), "{}", world.story());
+    assert_eq!(world.nodes[B].machine.current(), Some(call), "{}", world.transcript());
 }

@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use blink_api::{CallId, Endpoint, StreamId, TrackKind};
 use blink_proto::call::{CallSnapshot, CallState, Input, Machine, StreamInfo};
 use blink_proto::secure::Random;
+use blink_sim::simulation::Simulation;
 use rand::{Rng, RngExt};
-
-use crate::world::World;
 
 /// Something that one of these devices' users does. What is refused is refused with an error; that
 /// is fine here.
-pub(crate) fn act(world: &mut World, nodes: usize, random: &mut Random) {
+pub(crate) fn act(world: &mut Simulation, nodes: usize, random: &mut Random) {
     let node = random.random_range(0..nodes);
     let current = world.nodes[node].machine.current();
     match random.random_range(0..30) {
@@ -25,12 +24,12 @@ pub(crate) fn act(world: &mut World, nodes: usize, random: &mut Random) {
         18 => drop(world.act(node, |machine, now| machine.set_recording(now, random.random_bool(0.5)).ok())),
         19 => {
             let somebody = world.did(random.random_range(0..world.nodes.len()));
-            world.note(node, || format!("adds {somebody}"));
+            world.trace(node, || format!("adds {somebody}"));
             world.act(node, |machine, now| machine.add(now, somebody).ok());
         }
         20 => {
             let somebody = world.did(random.random_range(0..world.nodes.len()));
-            world.note(node, || format!("removes {somebody}"));
+            world.trace(node, || format!("removes {somebody}"));
             // Only the creator may.
             world.try_remove(node, somebody).ok();
         }
@@ -43,44 +42,44 @@ pub(crate) fn act(world: &mut World, nodes: usize, random: &mut Random) {
     }
 }
 
-fn offer_one(world: &mut World, node: usize, random: &mut Random) {
+fn offer_one(world: &mut Simulation, node: usize, random: &mut Random) {
     let somebody = world.did(random.random_range(0..world.nodes.len()));
-    world.note(node, || format!("calls {somebody}"));
+    world.trace(node, || format!("calls {somebody}"));
     // Oneself is refused.
     world.try_offer(node, &[somebody]).ok();
 }
 
-fn offer_group(world: &mut World, node: usize, random: &mut Random) {
+fn offer_group(world: &mut Simulation, node: usize, random: &mut Random) {
     let people: BTreeSet<_> =
         (0..world.nodes.len()).filter(|_| random.random_bool(0.6)).map(|other| world.did(other)).collect();
     let people: Vec<_> = people.into_iter().collect();
-    world.note(node, || format!("calls {} people", people.len()));
+    world.trace(node, || format!("calls {} people", people.len()));
     // Nobody at all is refused.
     world.try_offer(node, &people).ok();
 }
 
 /// A call that rings, or one that goes on.
-fn answer(world: &mut World, node: usize, random: &mut Random) {
+fn answer(world: &mut Simulation, node: usize, random: &mut Random) {
     if let Some(call) = any_call(world, node, &[CallState::Ringing, CallState::Open], random) {
-        world.note(node, || format!("answers {}", crate::world::short(&call)));
+        world.trace(node, || format!("answers {}", blink_sim::simulation::short(&call)));
         world.try_answer(node, call).ok();
     }
 }
 
-fn reject(world: &mut World, node: usize, random: &mut Random) {
+fn reject(world: &mut Simulation, node: usize, random: &mut Random) {
     if let Some(call) = any_call(world, node, &[CallState::Ringing], random) {
-        world.note(node, || format!("rejects {}", crate::world::short(&call)));
+        world.trace(node, || format!("rejects {}", blink_sim::simulation::short(&call)));
         world.act(node, |machine, now| machine.reject(now, call).ok());
     }
 }
 
-fn any_call(world: &World, node: usize, states: &[CallState], random: &mut Random) -> Option<CallId> {
+fn any_call(world: &Simulation, node: usize, states: &[CallState], random: &mut Random) -> Option<CallId> {
     let calls = world.nodes[node].machine.snapshot().calls;
     let calls: Vec<_> = calls.iter().filter(|call| states.contains(&call.state)).map(|call| call.call).collect();
     (!calls.is_empty()).then(|| calls[random.random_range(0..calls.len())])
 }
 
-fn offer_stream(world: &mut World, node: usize, random: &mut Random) {
+fn offer_stream(world: &mut Simulation, node: usize, random: &mut Random) {
     let mut id = [0; 16];
     random.fill_bytes(&mut id);
     let kind = if random.random_bool(0.7) { TrackKind::Video } else { TrackKind::Audio };
@@ -88,14 +87,14 @@ fn offer_stream(world: &mut World, node: usize, random: &mut Random) {
     world.act(node, |machine, now| machine.offer_stream(now, info).ok());
 }
 
-fn revoke_stream(world: &mut World, node: usize) {
+fn revoke_stream(world: &mut Simulation, node: usize) {
     let own = world.nodes[node].machine.snapshot().streams;
     if let Some(stream) = own.first().map(|info| info.stream) {
         world.act(node, |machine, now| machine.revoke_stream(now, stream).ok());
     }
 }
 
-fn request_stream(world: &mut World, node: usize, random: &mut Random) {
+fn request_stream(world: &mut Simulation, node: usize, random: &mut Random) {
     let Some(call) = current(world, node) else { return };
     let offered: Vec<(Endpoint, StreamId)> = call
         .participants
@@ -105,20 +104,20 @@ fn request_stream(world: &mut World, node: usize, random: &mut Random) {
         .collect();
     if !offered.is_empty() {
         let (endpoint, stream) = offered[random.random_range(0..offered.len())];
-        world.note(node, || format!("asks {} for {stream}", endpoint.device));
+        world.trace(node, || format!("asks {} for {stream}", endpoint.device));
         // More than sections are there are refused.
         world.try_request(node, endpoint, stream).ok();
     }
 }
 
-fn close_stream(world: &mut World, node: usize) {
+fn close_stream(world: &mut Simulation, node: usize) {
     if let Some(request) = world.nodes[node].requested.first().copied() {
         world.act(node, |machine, now| machine.close_stream(now, request.endpoint, request.stream).ok());
     }
 }
 
 /// A voice is heard on this device: its own, or somebody's.
-fn speak(world: &mut World, node: usize, random: &mut Random) {
+fn speak(world: &mut Simulation, node: usize, random: &mut Random) {
     let others = current(world, node).map(|call| call.participants).unwrap_or_default();
     let voices: Vec<Endpoint> =
         others.iter().filter_map(|other| other.endpoint).chain([world.nodes[node].endpoint]).collect();
@@ -127,7 +126,7 @@ fn speak(world: &mut World, node: usize, random: &mut Random) {
 }
 
 /// The call that a device is in.
-pub(crate) fn current(world: &World, node: usize) -> Option<CallSnapshot> {
+pub(crate) fn current(world: &Simulation, node: usize) -> Option<CallSnapshot> {
     let machine: &Machine = &world.nodes[node].machine;
     let id = machine.current()?;
     machine.snapshot().calls.into_iter().find(|call| call.call == id)

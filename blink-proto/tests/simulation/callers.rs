@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use blink_api::CallSettings;
 use blink_proto::call::{CallState, Event};
+use blink_sim::simulation::{Network, Simulation, SimulationConfig};
 use libtest_mimic::{Failed, Trial};
-
-use crate::world::{Network, Setup, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SEEDS: u64 = 3;
@@ -31,11 +30,12 @@ fn a_friend_rings(strangers: u8) -> Result<(), Failed> {
         let devices: Vec<(u8, u8)> = (1..=strangers + 2).map(|person| (person, person)).collect();
         let settings = CallSettings { ring_time: 20 * SECOND, ..CallSettings::default() };
         let network = Network::PERFECT;
-        let mut world = World::set_up(Setup { devices: &devices, seed, network, settings, sealed: true });
-        world.trace.silence();
+        let mut world =
+            Simulation::configured(SimulationConfig { devices: &devices, seed, network, settings, sealed: true });
+        world.trace.disable();
         let alice = world.did(0);
         world.act(1, |machine, _| machine.set_known(BTreeSet::from([alice])));
-        let siege = |world: &mut World, duration: Duration| {
+        let siege = |world: &mut Simulation, duration: Duration| {
             let end = world.now + duration;
             while world.now < end {
                 for stranger in 2..devices.len() {
@@ -70,7 +70,7 @@ fn a_friend_rings(strangers: u8) -> Result<(), Failed> {
     Ok(())
 }
 
-fn check_bounds(world: &World) -> Result<(), String> {
+fn check_bounds(world: &Simulation) -> Result<(), String> {
     let calls = world.nodes[1].machine.snapshot().calls;
     let ringing =
         |call: &&blink_proto::call::CallSnapshot| call.state == CallState::Ringing && call.from != world.did(0);

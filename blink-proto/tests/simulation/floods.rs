@@ -10,12 +10,12 @@ use blink_api::{CallSettings, DeviceId, Did, Endpoint, Origin, Topic};
 use blink_proto::call::{CallState, Event};
 use blink_proto::secure::{AgreementKey, CallKeys, Identity, MAX_ENVELOPE, Random, Sealing, inbox_topic, seal};
 use blink_proto::wire::{Body, Content, Ringing};
+use blink_sim::simulation::{Envelope, Network, Simulation, SimulationConfig};
 use bytes::Bytes;
 use libtest_mimic::{Failed, Trial};
 use rand::{Rng, SeedableRng};
 
 use crate::actions::current;
-use crate::world::{Letter, Network, Setup, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Calls of each flood.
@@ -72,11 +72,11 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn former_members_have_a_share() -> Result<(), Failed> {
     let mut siege = Siege::new(1, Place::Call, Flood::Former, FRESH);
     if !siege.call_comes_about() {
-        return Err(siege.world.story().into());
+        return Err(siege.world.transcript().into());
     }
-    let counters = |siege: &Siege| *siege.world.nodes[1].door.as_ref().expect("letters are sealed").counters();
+    let counters = |siege: &Siege| *siege.world.nodes[1].envelopes.as_ref().expect("letters are sealed").counters();
     let before = counters(&siege);
-    let topic = siege.world.topic_of_a_call(0);
+    let topic = siege.world.call_topic(0);
     siege.run(5 * SECOND, topic);
     let after = counters(&siege);
     let looked_at = after.not_for_us - before.not_for_us;
@@ -94,7 +94,7 @@ fn somebody_gets_through(place: Place, flood: Flood, origins: u8) -> Result<(), 
         if siege.call_comes_about() {
             came_about += 1;
         } else {
-            last = siege.world.story();
+            last = siege.world.transcript();
         }
     }
     if came_about < ENOUGH {
@@ -105,7 +105,7 @@ fn somebody_gets_through(place: Place, flood: Flood, origins: u8) -> Result<(), 
 
 /// Two people under a flood.
 struct Siege {
-    world: World,
+    world: Simulation,
     place: Place,
     flood: Flood,
     origins: u8,
@@ -118,8 +118,9 @@ impl Siege {
     fn new(seed: u64, place: Place, flood: Flood, origins: u8) -> Self {
         let (network, settings) = (Network::PERFECT, CallSettings::default());
         let devices = [(1, 1), (2, 2)];
-        let mut world = World::set_up(Setup { devices: &devices, seed, network, settings, sealed: true });
-        world.trace.silence();
+        let mut world =
+            Simulation::configured(SimulationConfig { devices: &devices, seed, network, settings, sealed: true });
+        world.trace.disable();
         world.paths.traffic = SECOND;
         let mut random = Random::seed_from_u64(seed ^ 0xf100d);
         let made = |n: usize| match flood {
@@ -138,7 +139,7 @@ impl Siege {
             self.run(BEFORE, topic);
         }
         let call = self.world.offer(0, &[1]);
-        let topic = if self.place == Place::Inbox { topic } else { self.world.topic_of_a_call(0) };
+        let topic = if self.place == Place::Inbox { topic } else { self.world.call_topic(0) };
         for _ in 0..60 {
             if self.world.nodes[1].machine.pending().contains(&call) {
                 self.world.answer(1, call);
@@ -160,22 +161,22 @@ impl Siege {
         while self.world.now < end {
             let letter = self.next(topic);
             // What becomes of it is what this is about.
-            self.world.bring_to(1, &letter);
+            self.world.deliver_to(1, &letter);
             if self.place == Place::Call {
-                self.world.bring_to(0, &letter);
+                self.world.deliver_to(0, &letter);
             }
             self.world.advance(PAUSE);
         }
     }
 
-    fn next(&mut self, topic: Topic) -> Letter {
+    fn next(&mut self, topic: Topic) -> Envelope {
         self.sent += 1;
         let origin = match self.origins {
             FRESH => Origin((u128::from(self.sent) << 64).to_be_bytes()),
             origins => Origin([200 + (self.sent % u64::from(origins)) as u8; 16]),
         };
         if matches!(self.flood, Flood::Former) && self.sent == 1 {
-            let keys = self.world.secrets_of_a_call(0);
+            let keys = self.world.call_secrets(0);
             let mut random = Random::seed_from_u64(self.world.seed ^ 0x5ec2e7);
             self.made = (0..64).map(|_| former(&mut random, &keys)).collect();
         }
@@ -183,12 +184,12 @@ impl Siege {
             Flood::Former => self.made[self.sent as usize % self.made.len()].clone(),
             Flood::Garbage | Flood::Letters => self.made[self.sent as usize % self.made.len()].clone(),
             Flood::Replays => {
-                let of_topic = |letter: &&Rc<Letter>| letter.topic == topic;
-                let heard = self.world.wire.iter().rev().find(of_topic).map(|letter| letter.bytes.clone());
+                let of_topic = |letter: &&Rc<Envelope>| letter.topic == topic;
+                let heard = self.world.published.iter().rev().find(of_topic).map(|letter| letter.bytes.clone());
                 heard.unwrap_or_else(|| self.made[0].clone())
             }
         };
-        Letter { topic, bytes, origin }
+        Envelope { topic, bytes, origin }
     }
 }
 

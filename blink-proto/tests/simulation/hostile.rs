@@ -11,11 +11,11 @@ use blink_api::{CallId, DeviceId, Endpoint, Origin, Topic};
 use blink_proto::call::Input;
 use blink_proto::secure::{AgreementKey, Channel, Identity, Random, Sealing, inbox_topic, seal, sign_call_key};
 use blink_proto::wire::{Body, CallConfiguration, Content, JoinedClaim, Offer, Root, Signed, cbor};
+use blink_sim::simulation::{Envelope, Simulation};
 use bytes::Bytes;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::lies::Liar;
-use crate::world::{Letter, World};
 
 /// Attacks of one moment.
 const ATTACKS: usize = 4;
@@ -33,7 +33,7 @@ pub(crate) struct Hostile {
 
 impl Hostile {
     /// One or two of the devices belong to liars; at least two are honest.
-    pub(crate) fn among(world: &mut World, seed: u64) -> Self {
+    pub(crate) fn among(world: &mut Simulation, seed: u64) -> Self {
         let mut random = Random::seed_from_u64(seed ^ 0xbad);
         let count = world.nodes.len();
         let number = if count > 3 { random.random_range(1..=2) } else { usize::from(count > 2) };
@@ -47,18 +47,18 @@ impl Hostile {
         let endpoints: Vec<Endpoint> = world.nodes.iter().map(|node| node.endpoint).collect();
         for liar in &liars {
             let mut tongue = Liar::new(endpoints.clone(), Random::seed_from_u64(random.next_u64()));
-            world.lies.insert(*liar, Box::new(move |body| tongue.twist(body)));
+            world.mutations.insert(*liar, Box::new(move |body| tongue.twist(body)));
         }
         let subscribing = Random::seed_from_u64(seed ^ 0x5b5c);
         Self { random, subscribing, outsider: Identity::from_seed(&[200; 32]), seq: 0, liars }
     }
 
-    pub(crate) fn honest(&self, world: &World) -> Vec<usize> {
+    pub(crate) fn honest(&self, world: &Simulation) -> Vec<usize> {
         (0..world.nodes.len()).filter(|node| !self.liars.contains(node)).collect()
     }
 
     /// A few attacks.
-    pub(crate) fn attack(&mut self, world: &mut World) {
+    pub(crate) fn attack(&mut self, world: &mut Simulation) {
         for _ in 0..ATTACKS {
             match self.random.random_range(0..8) {
                 0..=2 => self.play_back(world),
@@ -73,12 +73,12 @@ impl Hostile {
     }
 
     /// Subscribes again and again to an inbox or a topic, of which everybody hears.
-    fn subscribe(&mut self, world: &mut World) {
-        let heard = world.wire.len();
+    fn subscribe(&mut self, world: &mut Simulation) {
+        let heard = world.published.len();
         if heard == 0 {
             return;
         }
-        let topic = world.wire[self.subscribing.random_range(0..heard)].topic;
+        let topic = world.published[self.subscribing.random_range(0..heard)].topic;
         for _ in 0..self.subscribing.random_range(0..8) {
             for node in (0..world.nodes.len()).filter(|node| world.nodes[*node].online).collect::<Vec<_>>() {
                 world.input(node, Input::SubscriberJoined(topic));
@@ -87,14 +87,14 @@ impl Hostile {
     }
 
     /// Something that was heard, once more for everybody who listens there, its sender too.
-    fn play_back(&mut self, world: &mut World) {
+    fn play_back(&mut self, world: &mut Simulation) {
         if let Some(letter) = self.heard(world) {
             world.inject(self.sent_as(letter.topic, letter.bytes.clone()));
         }
     }
 
     /// Something that was heard, with a bit flipped, an end cut off or more at it.
-    fn damage(&mut self, world: &mut World) {
+    fn damage(&mut self, world: &mut Simulation) {
         let Some(letter) = self.heard(world) else { return };
         let mut bytes = letter.bytes.to_vec();
         let at = self.random.random_range(0..bytes.len());
@@ -107,22 +107,22 @@ impl Hostile {
     }
 
     /// Something that was heard, on another topic: an inbox, or another call's.
-    fn move_elsewhere(&mut self, world: &mut World) {
+    fn move_elsewhere(&mut self, world: &mut Simulation) {
         let (Some(letter), Some(other)) = (self.heard(world), self.heard(world)) else { return };
         world.inject(self.sent_as(other.topic, letter.bytes.clone()));
     }
 
-    fn heard(&mut self, world: &World) -> Option<Rc<Letter>> {
-        let heard = world.wire.len();
-        (heard > 0).then(|| world.wire[self.random.random_range(0..heard)].clone())
+    fn heard(&mut self, world: &Simulation) -> Option<Rc<Envelope>> {
+        let heard = world.published.len();
+        (heard > 0).then(|| world.published[self.random.random_range(0..heard)].clone())
     }
 
-    fn sent_as(&mut self, topic: Topic, bytes: Bytes) -> Letter {
-        Letter { topic, bytes, origin: Origin([200 + self.random.random_range(0..50); 16]) }
+    fn sent_as(&mut self, topic: Topic, bytes: Bytes) -> Envelope {
+        Envelope { topic, bytes, origin: Origin([200 + self.random.random_range(0..50); 16]) }
     }
 
     /// A call of its own, offered to somebody who never heard of it.
-    fn call(&mut self, world: &mut World) {
+    fn call(&mut self, world: &mut Simulation) {
         let to = world.did(self.random.random_range(0..world.nodes.len()));
         let mut secret = [0; 32];
         self.random.fill_bytes(&mut secret);
@@ -150,7 +150,7 @@ impl Hostile {
     }
 
     /// Something about a call in which it has no part, to somebody's inbox.
-    fn speak(&mut self, world: &mut World) {
+    fn speak(&mut self, world: &mut Simulation) {
         let to = world.did(self.random.random_range(0..world.nodes.len()));
         let Some(call) = any_call(world, &mut self.random) else { return };
         let endpoints: Vec<Endpoint> = world.nodes.iter().map(|node| node.endpoint).collect();
@@ -160,12 +160,12 @@ impl Hostile {
     }
 
     /// A member says something that its machine never would, on the call's topic or to an inbox.
-    fn lie(&mut self, world: &mut World) {
+    fn lie(&mut self, world: &mut Simulation) {
         if self.liars.is_empty() {
             return;
         }
         let node = self.liars[self.random.random_range(0..self.liars.len())];
-        let Some((call, keys)) = world.keys_of_a_call(node) else { return };
+        let Some((call, keys)) = world.known_call_keys(node) else { return };
         let to = self.random.random_range(0..world.nodes.len());
         let endpoints: Vec<Endpoint> = world.nodes.iter().map(|node| node.endpoint).collect();
         let mut liar = Liar::new(endpoints, Random::seed_from_u64(self.random.next_u64()));
@@ -188,7 +188,7 @@ impl Hostile {
         Endpoint { did: self.outsider.did(), device: DeviceId::from_random([200; 16]) }
     }
 
-    fn write(&mut self, world: &mut World, to: blink_api::Did, call: CallId, body: Body) {
+    fn write(&mut self, world: &mut Simulation, to: blink_api::Did, call: CallId, body: Body) {
         self.seq += 1;
         let from = self.endpoint();
         let content = Content { from, boot: 1, seq: self.seq, unix_ms: 0, call, body }.encode();
@@ -204,7 +204,7 @@ impl Hostile {
 }
 
 /// A call that somebody takes part in or remembers.
-fn any_call(world: &World, random: &mut Random) -> Option<CallId> {
+fn any_call(world: &Simulation, random: &mut Random) -> Option<CallId> {
     let calls: Vec<CallId> =
         world.nodes.iter().flat_map(|node| node.machine.snapshot().calls).map(|call| call.call).collect();
     (!calls.is_empty()).then(|| calls[random.random_range(0..calls.len())])

@@ -6,10 +6,10 @@ use blink_api::{CallId, Did, Topic};
 use blink_proto::call::{
     CallOutcome, CallSnapshot, CallState, Event, ParticipantSnapshot, ParticipantState, ParticipantStatus,
 };
+use blink_sim::simulation::Simulation;
 
 use crate::actions::current;
 use crate::told::Told;
-use crate::world::World;
 
 /// A fault that was found.
 #[derive(Debug, Clone)]
@@ -41,15 +41,15 @@ fn hold(holds: bool, kind: FaultKind, text: impl FnOnce() -> String) -> Check {
 }
 
 /// What must hold on a device whenever it has done something.
-pub(crate) fn check_moment(world: &World, node: usize, told: &mut Told) -> Check {
+pub(crate) fn check_moment(world: &Simulation, node: usize, told: &mut Told) -> Check {
     let state = &world.nodes[node];
     let current = state.machine.current();
     let other = FaultKind::Other;
-    hold(state.gate == current, other, || {
-        format!("node {node}'s microphone is open for {:?}, and its call is {current:?}", state.gate)
+    hold(state.active_call == current, other, || {
+        format!("node {node}'s microphone is open for {:?}, and its call is {current:?}", state.active_call)
     })?;
-    hold(!world.sealed_for_nobody.iter().any(|(sealer, _)| *sealer == node), other, || {
-        format!("node {node} seals for a key that is no device's: {:?}", world.sealed_for_nobody)
+    hold(!world.unknown_recipients.iter().any(|(sealer, _)| *sealer == node), other, || {
+        format!("node {node} seals for a key that is no device's: {:?}", world.unknown_recipients)
     })?;
     hold(current.is_none_or(|call| state.accepted.contains(&call)), other, || {
         format!("node {node} is in {current:?}, which its user did not accept")
@@ -66,7 +66,7 @@ pub(crate) fn check_moment(world: &World, node: usize, told: &mut Told) -> Check
 
 /// What these devices believe once nothing was lost for 40 s.
 pub(crate) struct Agreement<'a> {
-    pub(crate) world: &'a World,
+    pub(crate) world: &'a Simulation,
     pub(crate) honest: &'a [usize],
     pub(crate) told: &'a [Told],
     /// Somebody attacks still: what others claim of who is not there is believed until its own word
@@ -172,7 +172,13 @@ impl Agreement<'_> {
 }
 
 /// What somebody says about itself is what others know of it.
-fn check_state(world: &World, node: usize, call: CallId, participant: &ParticipantSnapshot, there: usize) -> Check {
+fn check_state(
+    world: &Simulation,
+    node: usize,
+    call: CallId,
+    participant: &ParticipantSnapshot,
+    there: usize,
+) -> Check {
     let snapshot = world.nodes[there].machine.snapshot();
     let state = ParticipantState { muted: snapshot.muted, deafened: snapshot.deafened, recording: snapshot.recording };
     let same = participant.state == state && participant.streams == snapshot.streams;
@@ -182,7 +188,7 @@ fn check_state(world: &World, node: usize, call: CallId, participant: &Participa
 }
 
 fn check_roster(
-    world: &World,
+    world: &Simulation,
     honest: &[usize],
     node: usize,
     call: &CallSnapshot,
@@ -202,7 +208,7 @@ fn check_roster(
 
 /// What rings here is a call with somebody in it. What only liars are said to be in rings until its
 /// ring time or the lease of their last Offer is over.
-fn check_ringing(world: &World, honest: &[usize], node: usize) -> Check {
+fn check_ringing(world: &Simulation, honest: &[usize], node: usize) -> Check {
     let snapshot = world.nodes[node].machine.snapshot();
     let is_liar = |did: &Did| honest.iter().all(|other| world.did(*other) != *did);
     for call in world.nodes[node].machine.pending() {
@@ -216,7 +222,7 @@ fn check_ringing(world: &World, honest: &[usize], node: usize) -> Check {
 }
 
 /// What was asked for flows, and nothing else.
-fn check_streams(world: &World, calls: &[Option<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
+fn check_streams(world: &Simulation, calls: &[Option<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
     for request in &world.nodes[node].requested {
         let there = world.nodes.iter().position(|other| other.endpoint == request.endpoint);
         let in_it = |there: &usize| calls[*there].as_ref().is_some_and(|other| other.call == call.call);
@@ -234,7 +240,7 @@ fn check_streams(world: &World, calls: &[Option<CallSnapshot>], node: usize, cal
 }
 
 /// Who remembers is told once that a call comes, however often it starts anew.
-fn check_rung_once(world: &World, honest: &[usize]) -> Check {
+fn check_rung_once(world: &Simulation, honest: &[usize]) -> Check {
     for node in honest.iter().filter(|node| !world.forgetful.contains(node)) {
         let mut rung = BTreeSet::new();
         for event in &world.nodes[*node].events {
@@ -248,14 +254,16 @@ fn check_rung_once(world: &World, honest: &[usize]) -> Check {
 
 /// Two minutes after everybody left: nothing goes on, nothing is listened to, nothing is left to
 /// say.
-pub(crate) fn check_idle(world: &World, node: usize) -> Check {
+pub(crate) fn check_idle(world: &Simulation, node: usize) -> Check {
     let state = &world.nodes[node];
     let snapshot = state.machine.snapshot();
     let open = snapshot.calls.iter().all(|call| call.state == CallState::Open);
     hold(open, FaultKind::Stuck, || format!("node {node} left, and is not idle: {snapshot:?}"))?;
-    let quiet = state.sessions.is_empty() && world.paths.open_at(node) == 0 && state.gate.is_none();
+    let quiet = state.sessions.is_empty() && world.paths.open_at(node) == 0 && state.active_call.is_none();
     hold(quiet, FaultKind::Stuck, || format!("node {node} has sessions without a call"))?;
-    hold(state.listening() == 0, FaultKind::Stuck, || format!("node {node} still reads {} calls", state.listening()))?;
+    hold(state.subscribed_calls() == 0, FaultKind::Stuck, || {
+        format!("node {node} still reads {} calls", state.subscribed_calls())
+    })?;
     hold(!state.machine.has_pending_farewells(), FaultKind::Stuck, || {
         format!("node {node} never stops repeating itself")
     })?;

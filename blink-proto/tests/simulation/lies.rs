@@ -204,7 +204,7 @@ impl Liar {
     }
 
     fn boot(&mut self) -> u64 {
-        let near = crate::world::UNIX_MS + self.random.random_range(0..200_000);
+        let near = blink_sim::simulation::UNIX_MS + self.random.random_range(0..200_000);
         [0, 1, near, near + (1 << 41), near + (1 << 43), u64::MAX][self.random.random_range(0..6)]
     }
 

@@ -7,17 +7,18 @@ use blink_api::{CallId, CallSettings};
 use blink_proto::call::{CallState, Event, ParticipantStatus};
 use blink_proto::secure::Random;
 use blink_proto::wire::{Body, Record};
+use blink_sim::impairment::Impairments;
+use blink_sim::simulation::{Network, Simulation};
 use libtest_mimic::{Failed, Trial};
 use rand::{RngExt, SeedableRng};
 
 use crate::actions::current;
-use crate::world::{Network, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Seeds of each.
 const SEEDS: u64 = 100;
 
-type Harm = fn(&mut World, usize, &mut Random);
+type Harm = fn(&mut Simulation, usize, &mut Random);
 
 pub(crate) fn trials() -> Vec<Trial> {
     let harms: [(&str, Harm); 4] = [
@@ -36,8 +37,9 @@ fn converge(harm: Harm) -> Result<(), Failed> {
         let mut random = Random::seed_from_u64(seed);
         let count = random.random_range(3..=6);
         let loss = random.random_range(0.0..0.3);
-        let network = Network { loss, ..Network::ROUGH };
-        let mut world = World::with(count, seed, network, CallSettings::default());
+        let impairments = Impairments { loss, ..Network::ROUGH.impairments };
+        let network = Network { impairments, ..Network::ROUGH };
+        let mut world = Simulation::with(count, seed, network, CallSettings::default());
         world.paths.traffic = SECOND;
         let last = usize::from(count) - 1;
         let when = random.random_range(0..3);
@@ -46,7 +48,7 @@ fn converge(harm: Harm) -> Result<(), Failed> {
         }
         let call = world.offer(0, &(1..=last).collect::<Vec<_>>());
         for node in 1..=last {
-            let rings = |world: &World| world.nodes[node].machine.pending().contains(&call);
+            let rings = |world: &Simulation| world.nodes[node].machine.pending().contains(&call);
             for _ in 0..if node == last { 10 } else { 40 } {
                 if !rings(&world) {
                     world.advance(SECOND);
@@ -65,14 +67,14 @@ fn converge(harm: Harm) -> Result<(), Failed> {
             harm(&mut world, last, &mut random);
         }
         world.advance(75 * SECOND);
-        agreed(&world, call, last).map_err(|text| format!("seed {seed}: {text}\n{}", world.story()))?;
+        agreed(&world, call, last).map_err(|text| format!("seed {seed}: {text}\n{}", world.transcript()))?;
     }
     Ok(())
 }
 
 /// All but the last are connected to each other; to the last one they are connected or not, but
 /// wait for nothing.
-fn agreed(world: &World, call: CallId, last: usize) -> Result<(), String> {
+fn agreed(world: &Simulation, call: CallId, last: usize) -> Result<(), String> {
     for node in 0..last {
         let Some(snapshot) = current(world, node).filter(|snapshot| snapshot.call == call) else {
             return Err(format!("node {node} is not in the call"));
@@ -97,24 +99,24 @@ fn agreed(world: &World, call: CallId, last: usize) -> Result<(), String> {
     Ok(())
 }
 
-fn cut_one_way(world: &mut World, last: usize, random: &mut Random) {
+fn cut_one_way(world: &mut Simulation, last: usize, random: &mut Random) {
     let other = random.random_range(0..last);
     let pair = if random.random_bool(0.5) { (last, other) } else { (other, last) };
     world.cut_signaling.insert(pair);
 }
 
-fn silence(world: &mut World, last: usize, _: &mut Random) {
+fn silence(world: &mut Simulation, last: usize, _: &mut Random) {
     world.cut_signaling.extend((0..last).map(|other| (last, other)));
 }
 
-fn crash(world: &mut World, last: usize, _: &mut Random) {
+fn crash(world: &mut Simulation, last: usize, _: &mut Random) {
     world.nodes[last].online = false;
     world.cut_signaling.extend((0..last).map(|other| (last, other)));
     world.paths.cut.extend((0..last).map(|other| (other, last)));
 }
 
 /// It hears everything and says so of nothing.
-fn never_acknowledge(world: &mut World, last: usize, _: &mut Random) {
+fn never_acknowledge(world: &mut Simulation, last: usize, _: &mut Random) {
     let deaf = |body: &mut Body| match body {
         Body::Member(member) => member.record = Record { seen: Vec::new(), ..member.record.clone() },
         Body::Link(link) => (link.ack_generation, link.ack_candidates) = (0, 0),
@@ -122,5 +124,5 @@ fn never_acknowledge(world: &mut World, last: usize, _: &mut Random) {
         Body::Reject(reject) => reject.acknowledged = false,
         Body::Offer(_) | Body::Ringing(_) | Body::Busy(_) | Body::StaleBoot(_) => {}
     };
-    world.lies.insert(last, Box::new(deaf));
+    world.mutations.insert(last, Box::new(deaf));
 }

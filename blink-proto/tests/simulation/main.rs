@@ -24,8 +24,6 @@ mod plan;
 mod replays;
 mod tally;
 mod told;
-#[path = "../world/mod.rs"]
-mod world;
 
 use std::ops::Range;
 use std::process::ExitCode;

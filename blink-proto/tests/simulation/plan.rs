@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use blink_api::{BusyPolicy, CallSettings};
 use blink_proto::secure::Random;
+use blink_sim::impairment::Impairments;
+use blink_sim::simulation::{Network, Simulation, SimulationConfig};
 use rand::{RngExt, SeedableRng};
 
 use crate::actions::act;
@@ -12,7 +14,6 @@ use crate::faults::{heal, misbehave, restart, set_clocks};
 use crate::hostile::Hostile;
 use crate::invariants::{Agreement, Fault, FaultKind, check_idle, check_moment};
 use crate::told::Told;
-use crate::world::{Network, Setup, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// For so long people do things while the network is bad.
@@ -36,7 +37,7 @@ pub(crate) struct Plan {
 
 /// One run of a plan.
 struct Run {
-    world: World,
+    world: Simulation,
     random: Random,
     told: Vec<Told>,
     starts: Vec<u64>,
@@ -61,10 +62,10 @@ impl Plan {
     ///
     /// # Errors
     /// What it found.
-    pub(crate) fn run(&self, traced: bool) -> Result<World, Fault> {
+    pub(crate) fn run(&self, traced: bool) -> Result<Simulation, Fault> {
         let mut run = self.begin();
         if !traced {
-            run.world.trace.silence();
+            run.world.trace.disable();
         }
         // A machine that panics is a fault as any other.
         let result = catch_unwind(AssertUnwindSafe(|| run.course()));
@@ -75,7 +76,7 @@ impl Plan {
         });
         match result {
             Ok(()) => Ok(run.world),
-            Err(fault) if traced => Err(Fault { text: run.world.told_by(&fault.text), ..fault }),
+            Err(fault) if traced => Err(Fault { text: run.world.transcript_with(&fault.text), ..fault }),
             Err(fault) => Err(fault),
         }
     }
@@ -85,24 +86,27 @@ impl Plan {
         let mut run = self.begin();
         // What is found is told of by whoever runs this seed for it.
         run.course().ok();
-        run.world.story()
+        run.world.transcript()
     }
 
     fn begin(&self) -> Run {
         let mut random = Random::seed_from_u64(self.seed ^ 0x5117);
         let devices = population(&mut random);
         let loss = random.random_range(0.0..0.4);
-        let network = Network {
+        let impairments = Impairments {
             loss: self.loss.map_or(loss, |percent| percent as f64 / 100.0),
-            duplication: random.random_range(0.0..0.3),
-            delay: (Duration::from_millis(1), Duration::from_millis(random.random_range(2..1_000))),
-            tells_subscribers: random.random_bool(0.5),
+            duplicate: random.random_range(0.0..0.3),
+            delay: Duration::from_millis(1),
+            jitter: Duration::from_millis(random.random_range(1..999)),
+            ..Impairments::NONE
         };
+        let network = Network { impairments, announces_subscribers: random.random_bool(0.5) };
         let busy = if random.random_bool(0.15) { BusyPolicy::Reject } else { BusyPolicy::Ring };
         let ring_time = random.random_range(15..=60) * SECOND;
         let settings = CallSettings { busy, ring_time, ..CallSettings::default() };
         let sealed = self.sealed;
-        let mut world = World::set_up(Setup { devices: &devices, seed: self.seed, network, settings, sealed });
+        let mut world =
+            Simulation::configured(SimulationConfig { devices: &devices, seed: self.seed, network, settings, sealed });
         world.paths.traffic = SECOND;
         set_clocks(&mut world, &mut random);
         let hostile = self.hostile.then(|| Hostile::among(&mut world, self.seed));
@@ -122,8 +126,8 @@ impl Plan {
 impl Run {
     fn course(&mut self) -> Result<(), Fault> {
         let count = self.world.nodes.len();
-        let end = self.world.age() + TROUBLE;
-        while self.world.age() < end {
+        let end = self.world.elapsed() + TROUBLE;
+        while self.world.elapsed() < end {
             misbehave(&mut self.world, &mut self.random);
             self.check_all()?;
             act(&mut self.world, count, &mut self.random);
@@ -145,13 +149,14 @@ impl Run {
 
     /// The faults stop.
     fn agree(&mut self) -> Result<(), Fault> {
-        self.world.network = Network { tells_subscribers: self.world.network.tells_subscribers, ..Network::PERFECT };
+        self.world.network =
+            Network { announces_subscribers: self.world.network.announces_subscribers, ..Network::PERFECT };
         heal(&mut self.world);
         if !self.relentless {
             self.stop_attacks();
         }
-        let end = self.world.age() + AGREEMENT;
-        while self.world.age() < end {
+        let end = self.world.elapsed() + AGREEMENT;
+        while self.world.elapsed() < end {
             self.attack();
             self.advance(SECOND)?;
         }
@@ -167,14 +172,14 @@ impl Run {
 
     fn stop_attacks(&mut self) {
         self.hostile = None;
-        self.world.lies.clear();
+        self.world.mutations.clear();
     }
 
     /// Runs for a time; whoever has done something is looked at.
     fn advance(&mut self, duration: Duration) -> Result<(), Fault> {
         let end = self.world.now + duration;
         while self.world.step(end) {
-            let node = self.world.turn;
+            let node = self.world.last_active;
             self.check(node)?;
             self.stop_cloned(node)?;
         }
@@ -184,7 +189,9 @@ impl Run {
     /// A device that hears itself where it did not speak stops, and is started anew. Only who plays
     /// back what it said under a later clock makes it believe that.
     fn stop_cloned(&mut self, node: usize) -> Result<(), Fault> {
-        let Some(boot) = self.world.nodes[node].door.as_ref().and_then(|door| door.cloned()) else { return Ok(()) };
+        let Some(boot) = self.world.nodes[node].envelopes.as_ref().and_then(|door| door.cloned()) else {
+            return Ok(());
+        };
         if self.hostile.is_none() {
             let text = format!("node {node} believes that somebody else is itself, as start {boot}");
             return Err(Fault { kind: FaultKind::Double, text });

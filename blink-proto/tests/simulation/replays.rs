@@ -7,9 +7,8 @@ use std::time::Duration;
 use blink_api::{CallId, CallSettings, Origin, StreamId, Topic, TrackKind};
 use blink_proto::call::{Event, Snapshot, StreamInfo};
 use blink_proto::secure::inbox_topic;
+use blink_sim::simulation::{Envelope, Network, Simulation, SimulationConfig};
 use libtest_mimic::{Failed, Trial};
-
-use crate::world::{Letter, Network, Setup, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Played back to each device every second: few enough that no limit of rates is what keeps it out.
@@ -48,10 +47,11 @@ fn after_everybody_started_anew() -> Result<(), Failed> {
 
 /// Four people, one of them with two devices: who is offered a call answers, rejects or does
 /// nothing; there are streams, and somebody joins again.
-fn call_of_a_group() -> (World, CallId) {
+fn call_of_a_group() -> (Simulation, CallId) {
     let devices = [(1, 1), (2, 2), (2, 20), (3, 3), (4, 4), (5, 5)];
     let (network, settings) = (Network::PERFECT, CallSettings::default());
-    let mut world = World::set_up(Setup { devices: &devices, seed: 1, network, settings, sealed: true });
+    let mut world =
+        Simulation::configured(SimulationConfig { devices: &devices, seed: 1, network, settings, sealed: true });
     world.paths.traffic = SECOND;
     let call = world.offer(0, &[1, 3, 4, 5]);
     world.advance(SECOND);
@@ -76,7 +76,7 @@ fn call_of_a_group() -> (World, CallId) {
 }
 
 /// As above, then all leave, two of them talk alone, and one is called who is not asked for long.
-fn everything() -> World {
+fn everything() -> Simulation {
     let (mut world, _) = call_of_a_group();
     for node in [0, 1, 3] {
         world.leave(node);
@@ -96,8 +96,8 @@ fn everything() -> World {
 }
 
 /// Nobody may be told anything by it, and nobody may believe anything else after it.
-fn play_everything_back(world: &mut World) -> Result<(), Failed> {
-    let letters = world.wire.clone();
+fn play_everything_back(world: &mut Simulation) -> Result<(), Failed> {
+    let letters = world.published.clone();
     let inboxes = world.nodes.iter().map(|node| inbox_topic(&node.endpoint.did));
     let topics: BTreeSet<Topic> = letters.iter().map(|letter| letter.topic).chain(inboxes).collect();
     let before = beliefs(world);
@@ -107,12 +107,12 @@ fn play_everything_back(world: &mut World) -> Result<(), Failed> {
             played += 1;
             let mut origin = [0; 16];
             origin[..8].copy_from_slice(&played.to_be_bytes());
-            let letter = Letter { topic: *topic, bytes: letter.bytes.clone(), origin: Origin(origin) };
+            let letter = Envelope { topic: *topic, bytes: letter.bytes.clone(), origin: Origin(origin) };
             for node in 0..world.nodes.len() {
                 let told = world.nodes[node].events.len();
-                world.bring_to(node, &letter);
+                world.deliver_to(node, &letter);
                 if world.nodes[node].events.len() > told {
-                    return Err(format!("{}\nnode {node} was told something", world.story()).into());
+                    return Err(format!("{}\nnode {node} was told something", world.transcript()).into());
                 }
             }
             if played.is_multiple_of(AT_ONCE) {
@@ -123,18 +123,19 @@ fn play_everything_back(world: &mut World) -> Result<(), Failed> {
     world.advance(60 * SECOND);
     let after = beliefs(world);
     if before != after {
-        return Err(format!("{}\nbefore: {before:?}\nafter: {after:?}", world.story()).into());
+        return Err(format!("{}\nbefore: {before:?}\nafter: {after:?}", world.transcript()).into());
     }
     let limited: u64 =
-        world.nodes.iter().filter_map(|node| node.door.as_ref()).map(|d| d.counters().rate_limited).sum();
+        world.nodes.iter().filter_map(|node| node.envelopes.as_ref()).map(|d| d.counters().rate_limited).sum();
     if played == 0 || limited > 0 {
         return Err(format!("{played} were played back, of which limits of rates kept {limited} out").into());
     }
     Ok(())
 }
 
-fn beliefs(world: &World) -> Vec<(Snapshot, Vec<Event>, Option<CallId>, usize)> {
-    let belief =
-        |node: &crate::world::Node| (node.machine.snapshot(), node.events.clone(), node.gate, node.sessions.len());
+fn beliefs(world: &Simulation) -> Vec<(Snapshot, Vec<Event>, Option<CallId>, usize)> {
+    let belief = |node: &blink_sim::simulation::Node| {
+        (node.machine.snapshot(), node.events.clone(), node.active_call, node.sessions.len())
+    };
     world.nodes.iter().map(belief).collect()
 }

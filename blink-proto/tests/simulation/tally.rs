@@ -3,9 +3,9 @@
 use std::sync::Mutex;
 
 use blink_proto::call::Event;
+use blink_sim::simulation::Simulation;
 
 use crate::invariants::FaultKind;
-use crate::world::World;
 
 /// Counts over all seeds.
 #[derive(Default)]
@@ -31,10 +31,10 @@ struct Counts {
 
 impl Tally {
     /// A seed whose world held.
-    pub(crate) fn count(&self, seed: u64, world: &World) {
+    pub(crate) fn count(&self, seed: u64, world: &Simulation) {
         let mut counts = self.counts.lock().expect("counting does not panic");
         counts.begin(seed);
-        counts.seconds += world.age().as_secs_f64();
+        counts.seconds += world.elapsed().as_secs_f64();
         counts.messages += world.sent.len();
         counts.devices += world.nodes.len();
         counts.removals += world.removals.len();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use blink_api::{CallId, Did, Endpoint, StreamId};
+use blink_api::{CallId, Did, Endpoint, StreamId, TrackSource};
 use blink_proto::call::{Event, ParticipantState, StreamEndReason};
 
 /// What a user knows from what it was told.
@@ -111,10 +111,11 @@ impl Told {
             Event::StreamOffered { call, participant, stream } => {
                 self.other(call, participant, |other| other.streams.insert(stream.stream))
             }
-            Event::StreamEnded { call, participant, stream, reason } => {
-                self.other(call, participant, |other| match reason {
-                    StreamEndReason::Refused => other.streams.contains(stream),
-                    _ => other.streams.remove(stream),
+            Event::StreamEnded { call, track, reason } => {
+                let TrackSource::Stream(stream) = track.source else { return Err(format!("was told {event:?}")) };
+                self.other(call, &track.endpoint, |other| match reason {
+                    StreamEndReason::Refused => other.streams.contains(&stream),
+                    _ => other.streams.remove(&stream),
                 })
             }
             Event::SpeakingStarted { call, participant } => self.call(call).speaking.insert(*participant),

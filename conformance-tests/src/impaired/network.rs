@@ -6,13 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use str0m_netem::{Input, Netem, Output};
+use blink_sim::impairment::{Impairments, Link};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{Cut, Impairment};
+use super::Cut;
 
 /// Larger than any datagram of WebRTC.
 const LARGEST_DATAGRAM: usize = 2048;
@@ -51,7 +51,8 @@ struct Shared {
 }
 
 struct State {
-    impairment: Impairment,
+    impairments: Impairments,
+    seed: u64,
     cuts: HashMap<Device, Cut>,
     devices: u64,
     /// By the addresses that are told.
@@ -61,7 +62,7 @@ struct State {
     /// Addresses whose devices have moved on: nothing passes until they are told again.
     left: HashSet<SocketAddr>,
     /// By the addresses behind aliases: from and to.
-    flows: HashMap<(SocketAddr, SocketAddr), Netem<Vec<u8>>>,
+    flows: HashMap<(SocketAddr, SocketAddr), Link<Vec<u8>>>,
     carried: Carried,
 }
 
@@ -87,10 +88,12 @@ struct Due {
 }
 
 impl ImpairedNetwork {
-    /// A network with this impairment. It needs a tokio runtime.
-    pub fn new(impairment: Impairment) -> Arc<Self> {
+    /// Creates a network that impairs each direction between two addresses. The directions have
+    /// losses and delays of their own, from one seed. It needs a tokio runtime.
+    pub fn new(impairments: Impairments, seed: u64) -> Arc<Self> {
         let state = State {
-            impairment,
+            impairments,
+            seed,
             cuts: HashMap::new(),
             devices: 0,
             aliases: HashMap::new(),
@@ -104,13 +107,11 @@ impl ImpairedNetwork {
         Arc::new(Self { shared, clock })
     }
 
-    /// Is another network from now on. What is under way arrives as it would have.
-    pub fn set_impairment(&self, impairment: Impairment) {
+    /// Replaces the impairments. Datagrams on their way arrive as they would have.
+    pub fn set_impairments(&self, impairments: Impairments) {
         let mut state = self.shared.lock();
-        state.impairment = impairment;
-        for (number, flow) in (0..).zip(state.flows.values_mut()) {
-            flow.set_config(impairment.netem(number));
-        }
+        state.impairments = impairments;
+        state.flows.values_mut().for_each(|flow| flow.set_impairments(impairments));
     }
 
     /// What it has done up to now.
@@ -199,9 +200,9 @@ impl Shared {
         if !state.passes(source, to) {
             return;
         }
-        let (number, impairment) = (state.flows.len() as u64, state.impairment);
-        let flow = state.flows.entry((source, to)).or_insert_with(|| Netem::new(impairment.netem(number)));
-        flow.handle_input(Input::Packet(Instant::now().into_std(), datagram.to_vec()));
+        let (seed, impairments) = (state.seed.wrapping_add(state.flows.len() as u64), state.impairments);
+        let flow = state.flows.entry((source, to)).or_insert_with(|| Link::new(impairments, seed));
+        flow.send(Instant::now().into_std(), datagram.len(), datagram.to_vec());
         drop(state);
         self.sooner.notify_one();
     }
@@ -223,16 +224,10 @@ impl State {
         let mut packets = Vec::new();
         let mut next: Option<Instant> = None;
         for ((from, to), flow) in &mut self.flows {
-            flow.handle_input(Input::Timeout(now.into_std()));
-            while let Some(output) = flow.poll_output() {
-                match output {
-                    Output::Packet(datagram) => packets.push((*from, *to, datagram)),
-                    Output::Timeout(at) => {
-                        let at = Instant::from_std(at);
-                        next = Some(next.map_or(at, |next| next.min(at)));
-                    }
-                }
+            while let Some((_, datagram)) = flow.receive(now.into_std()) {
+                packets.push((*from, *to, datagram));
             }
+            next = next.into_iter().chain(flow.next_arrival().map(Instant::from_std)).min();
         }
         // What is cut meanwhile is lost on its way.
         let due: Vec<Due> = packets
@@ -306,7 +301,6 @@ async fn keep_time(shared: Arc<Shared>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::impaired::Loss;
 
     /// Two devices with a socket each, and the addresses that stand for them.
     struct Pair {
@@ -317,8 +311,8 @@ mod tests {
     }
 
     impl Pair {
-        async fn new(impairment: Impairment) -> Self {
-            let network = ImpairedNetwork::new(impairment);
+        async fn new(impairments: Impairments) -> Self {
+            let network = ImpairedNetwork::new(impairments, 0);
             let devices = [network.add_device(), network.add_device()];
             let socket = async || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
             let sockets = [socket().await, socket().await];
@@ -355,7 +349,7 @@ mod tests {
 
     #[tokio::test]
     async fn packets_come_from_the_address_that_was_told() {
-        let pair = Pair::new(Impairment { delay: Duration::from_millis(1), ..Impairment::NONE }).await;
+        let pair = Pair::new(Impairments::delayed(Duration::from_millis(1))).await;
         for (from, to) in [(0, 1), (1, 0)] {
             pair.send(from, "hello").await;
             assert_eq!(pair.next(to).await, ("hello".to_owned(), pair.told[from]));
@@ -364,7 +358,7 @@ mod tests {
 
     #[tokio::test]
     async fn strangers_are_answered_through_the_network_too() {
-        let pair = Pair::new(Impairment::NONE).await;
+        let pair = Pair::new(Impairments::NONE).await;
         let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
         stranger.send_to(b"who", pair.told[0]).await.expect("it is sent");
         let (text, from) = pair.next(0).await;
@@ -378,7 +372,7 @@ mod tests {
 
     #[tokio::test]
     async fn cuts_stop_one_direction_or_both_until_they_are_healed() {
-        let pair = Pair::new(Impairment::NONE).await;
+        let pair = Pair::new(Impairments::NONE).await;
         for (cut, passes) in [
             (Cut::Outgoing, [false, true]),
             (Cut::Incoming, [true, false]),
@@ -400,7 +394,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_under_way_when_it_is_cut_is_lost() {
-        let pair = Pair::new(Impairment { delay: Duration::from_millis(50), ..Impairment::NONE }).await;
+        let pair = Pair::new(Impairments::delayed(Duration::from_millis(50))).await;
         pair.send_and_be_read(0, "under way").await;
         pair.network.cut(pair.devices[1], Cut::Incoming);
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -412,7 +406,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_was_left_is_dead_until_it_is_told_again() {
-        let mut pair = Pair::new(Impairment::NONE).await;
+        let mut pair = Pair::new(Impairments::NONE).await;
         pair.network.move_on(pair.devices[0]);
         pair.send_and_be_read(0, "from the old address").await;
         // The alias is gone with its socket.
@@ -429,13 +423,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_impairment_holds_for_both_directions_and_can_change() {
-        let pair = Pair::new(Impairment { loss: Loss::Random(1.0), ..Impairment::NONE }).await;
+        let pair = Pair::new(Impairments { loss: 1.0, ..Impairments::NONE }).await;
         for (from, to) in [(0, 1), (1, 0)] {
             pair.send_and_be_read(from, "lost").await;
-            pair.network.set_impairment(Impairment { duplicated: 1.0, ..Impairment::NONE });
+            pair.network.set_impairments(Impairments { duplicate: 1.0, ..Impairments::NONE });
             pair.send(from, "twice").await;
             assert_eq!((pair.next(to).await.0, pair.next(to).await.0), ("twice".to_owned(), "twice".to_owned()));
-            pair.network.set_impairment(Impairment { loss: Loss::Random(1.0), ..Impairment::NONE });
+            pair.network.set_impairments(Impairments { loss: 1.0, ..Impairments::NONE });
         }
     }
 }

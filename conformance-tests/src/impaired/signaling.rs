@@ -1,17 +1,14 @@
-//! A signaling backend whose deliveries come late, out of order, twice or never.
+//! A signaling backend whose deliveries are lost, delayed, reordered and duplicated.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use blink_api::macros::async_trait;
 use blink_api::{
     Delivery, DeliveryQueue, Result, Signaling, SignalingEvent, Subscription, SubscriptionEvent, Topic, subscription,
 };
+use blink_sim::impairment::{Impairments, Link};
 use bytes::Bytes;
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::Instant;
 
@@ -20,36 +17,14 @@ use crate::forwarding;
 
 /// Messages that wait for a slow reader.
 const QUEUE: usize = 1_024;
-/// Deliveries of a subscription that are under way; more are lost.
-const MOST_UNDER_WAY: usize = 4_096;
 /// Events that wait for a slow listener.
 const EVENTS: usize = 256;
-
-/// What happens to deliveries, of each subscription apart.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SignalingImpairment {
-    /// How long every delivery takes beside what the backend takes.
-    pub delay: Duration,
-    /// Up to so much longer, at random: deliveries overtake each other.
-    pub jitter: Duration,
-    /// The fraction that never arrives, from 0 to 1.
-    pub lost: f64,
-    /// The fraction that arrives twice, from 0 to 1, the second time after a delay of its own.
-    pub duplicated: f64,
-    /// Where chance comes from: the same seed and the same deliveries give the same losses and
-    /// delays.
-    pub seed: u64,
-}
-
-impl SignalingImpairment {
-    /// Everything arrives at once.
-    pub const NONE: Self = Self { delay: Duration::ZERO, jitter: Duration::ZERO, lost: 0.0, duplicated: 0.0, seed: 0 };
-}
 
 /// Any signaling backend, on a bad network. It runs on tokio's time, which a test may pause.
 pub struct ImpairedSignaling {
     inner: Arc<dyn Signaling>,
-    impairment: SignalingImpairment,
+    impairments: Impairments,
+    seed: u64,
     cut: watch::Sender<Cut>,
     events: broadcast::Sender<SignalingEvent>,
     subscriptions: AtomicU64,
@@ -57,11 +32,12 @@ pub struct ImpairedSignaling {
 }
 
 impl ImpairedSignaling {
-    /// A backend with an impairment. It needs a tokio runtime.
-    pub fn new(inner: Arc<dyn Signaling>, impairment: SignalingImpairment) -> Self {
+    /// Creates a backend that impairs the deliveries of each subscription. The subscriptions have
+    /// losses and delays of their own, from one seed. It needs a tokio runtime.
+    pub fn new(inner: Arc<dyn Signaling>, impairments: Impairments, seed: u64) -> Self {
         let (cut, events, nodes) = (watch::Sender::new(Cut::None), broadcast::Sender::new(EVENTS), Arc::default());
         tokio::spawn(announce(inner.events(), cut.subscribe(), events.clone(), Arc::clone(&nodes)));
-        Self { inner, impairment, cut, events, subscriptions: AtomicU64::new(0), nodes }
+        Self { inner, impairments, seed, cut, events, subscriptions: AtomicU64::new(0), nodes }
     }
 
     /// Cuts the node off; [`Cut::None`] heals it. What is under way is lost. Whoever listens to
@@ -90,13 +66,8 @@ impl forwarding::ForwardingSignaling for ImpairedSignaling {
         let (closing, closed) = oneshot::channel::<()>();
         let (queue, outer) = subscription(QUEUE, move || drop(closing));
         let number = self.subscriptions.fetch_add(1, Ordering::Relaxed);
-        let delivering = Delivering {
-            impairment: self.impairment,
-            chance: SmallRng::seed_from_u64(self.impairment.seed.wrapping_add(number)),
-            under_way: BTreeMap::new(),
-            count: 0,
-            queue,
-        };
+        let link = Link::new(self.impairments, self.seed.wrapping_add(number));
+        let delivering = Delivering { link, queue };
         let cut = self.cut.subscribe();
         tokio::spawn(async move {
             tokio::select! {
@@ -145,59 +116,43 @@ async fn announce(
 
 /// One subscription's deliveries.
 struct Delivering {
-    impairment: SignalingImpairment,
-    chance: SmallRng,
-    /// By when they are due, and in which order they came.
-    under_way: BTreeMap<(Instant, u64), Delivery>,
-    count: u64,
+    link: Link<Delivery>,
     queue: DeliveryQueue,
 }
 
 impl Delivering {
     async fn run(mut self, mut inner: Subscription, mut cut: watch::Receiver<Cut>) {
         loop {
-            let due = self.under_way.first_key_value().map(|((due, _), _)| *due);
+            let due = self.link.next_arrival().map(Instant::from_std);
             tokio::select! {
                 event = inner.next() => match event {
-                    Some(SubscriptionEvent::Delivery(delivery)) => self.take(delivery, *cut.borrow()),
+                    Some(SubscriptionEvent::Delivery(delivery)) => {
+                        if !cut.borrow().stops_incoming() {
+                            self.link.send(Instant::now().into_std(), delivery.message.len(), delivery);
+                        }
+                    }
                     Some(SubscriptionEvent::Lagged(lost)) => tracing::warn!(lost, "an impaired backend is read slowly"),
                     None => break,
                 },
                 () = until(due) => self.deliver(),
                 Ok(()) = cut.changed() => {
                     if cut.borrow_and_update().stops_incoming() {
-                        self.under_way.clear();
+                        self.link.clear();
                     }
                 }
             }
         }
-        while let Some(((due, _), _)) = self.under_way.first_key_value() {
-            tokio::time::sleep_until(*due).await;
+        while let Some(due) = self.link.next_arrival() {
+            tokio::time::sleep_until(Instant::from_std(due)).await;
             self.deliver();
         }
     }
 
-    fn take(&mut self, delivery: Delivery, cut: Cut) {
-        // As many chances for each, so that what is lost does not depend on what was lost before.
-        let [lost, duplicated] = [self.impairment.lost, self.impairment.duplicated]
-            .map(|fraction| self.chance.random_bool(fraction.clamp(0.0, 1.0)));
-        let delays = [(); 2].map(|()| self.impairment.delay + self.impairment.jitter.mul_f64(self.chance.random()));
-        if lost || cut.stops_incoming() {
-            return;
-        }
-        for delay in delays.into_iter().take(if duplicated { 2 } else { 1 }) {
-            if self.under_way.len() < MOST_UNDER_WAY {
-                self.count += 1;
-                self.under_way.insert((Instant::now() + delay, self.count), delivery.clone());
-            }
-        }
-    }
-
     fn deliver(&mut self) {
-        let now = Instant::now();
-        while let Some(next) = self.under_way.first_entry().filter(|next| next.key().0 <= now) {
+        let now = Instant::now().into_std();
+        while let Some((_, delivery)) = self.link.receive(now) {
             // A slow reader is told of what it misses, and one that is gone wants no messages.
-            self.queue.push(next.remove()).ok();
+            self.queue.push(delivery).ok();
         }
     }
 }
@@ -211,6 +166,9 @@ async fn until(due: Option<Instant>) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
     use blink_signaling_memory::{Hub, MemorySignaling};
 
     use super::*;
@@ -221,9 +179,9 @@ mod tests {
     const GRAIN: Duration = Duration::from_millis(1);
 
     /// A node that publishes, and one on a bad network that reads.
-    fn nodes(impairment: SignalingImpairment) -> (MemorySignaling, ImpairedSignaling) {
+    fn nodes(impairments: Impairments, seed: u64) -> (MemorySignaling, ImpairedSignaling) {
         let hub = Hub::default();
-        let impaired = ImpairedSignaling::new(Arc::new(MemorySignaling::new(&hub)), impairment);
+        let impaired = ImpairedSignaling::new(Arc::new(MemorySignaling::new(&hub)), impairments, seed);
         (MemorySignaling::new(&hub), impaired)
     }
 
@@ -239,8 +197,8 @@ mod tests {
     }
 
     /// Publishes so many numbers at a pace; says which arrived, in order, and how long each took.
-    async fn through(impairment: SignalingImpairment, count: u32) -> Vec<(u32, Duration)> {
-        let (publisher, reader) = nodes(impairment);
+    async fn through(impairments: Impairments, seed: u64, count: u32) -> Vec<(u32, Duration)> {
+        let (publisher, reader) = nodes(impairments, seed);
         let mut subscription = reader.subscribe(&TOPIC).await.expect("a subscription");
         let began = Instant::now();
         let reading = tokio::spawn(async move {
@@ -263,7 +221,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_an_impairment_everything_arrives_at_once_and_in_order() {
-        let arrived = through(SignalingImpairment::NONE, 500).await;
+        let arrived = through(Impairments::NONE, 0, 500).await;
         assert_eq!(numbers(&arrived), (0..500).collect::<Vec<_>>());
         assert!(arrived.iter().all(|(_, taken)| *taken <= GRAIN), "{arrived:?}");
     }
@@ -271,7 +229,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn delays_lie_in_the_range_that_is_asked_for_and_deliveries_overtake_each_other() {
         let (delay, jitter) = (Duration::from_millis(40), Duration::from_millis(100));
-        let arrived = through(SignalingImpairment { delay, jitter, seed: 3, ..SignalingImpairment::NONE }, 2_000).await;
+        let arrived = through(Impairments { delay, jitter, ..Impairments::NONE }, 3, 2_000).await;
         let range = delay..=delay + jitter + GRAIN;
         assert!(arrived.iter().all(|(_, taken)| range.contains(taken)), "{arrived:?}");
         let overtaken = arrived.windows(2).filter(|pair| pair[0].0 > pair[1].0).count();
@@ -283,9 +241,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn as_many_are_lost_and_repeated_as_is_asked_for() {
-        let impairment = SignalingImpairment { lost: 0.2, duplicated: 0.1, seed: 5, ..SignalingImpairment::NONE };
+        let impairments = Impairments { loss: 0.2, duplicate: 0.1, ..Impairments::NONE };
         let mut times = BTreeMap::new();
-        numbers(&through(impairment, 5_000).await)
+        numbers(&through(impairments, 5, 5_000).await)
             .into_iter()
             .for_each(|number| *times.entry(number).or_insert(0) += 1);
         let (arrived, twice) = (times.len(), times.values().filter(|times| **times == 2).count());
@@ -296,16 +254,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_same_seed_gives_the_same_network_and_another_one_another() {
-        let rough = |seed| SignalingImpairment { delay: PACE, jitter: PACE * 3, lost: 0.2, duplicated: 0.1, seed };
-        let first = through(rough(1), 300).await;
-        assert_eq!(first, through(rough(1), 300).await);
-        assert_ne!(numbers(&first), numbers(&through(rough(2), 300).await));
+        let (jitter, loss, duplicate) = (PACE * 3, 0.2, 0.1);
+        let rough = Impairments { jitter, loss, duplicate, ..Impairments::delayed(PACE) };
+        let first = through(rough, 1, 300).await;
+        assert_eq!(first, through(rough, 1, 300).await);
+        assert_ne!(numbers(&first), numbers(&through(rough, 2, 300).await));
     }
 
     /// Subscriptions of one node do not share their fate.
     #[tokio::test(start_paused = true)]
     async fn each_subscription_has_losses_of_its_own() {
-        let (publisher, reader) = nodes(SignalingImpairment { lost: 0.5, ..SignalingImpairment::NONE });
+        let (publisher, reader) = nodes(Impairments { loss: 0.5, ..Impairments::NONE }, 0);
         let mut subscriptions = Vec::new();
         for _ in 0..2 {
             subscriptions.push(reader.subscribe(&TOPIC).await.expect("a subscription"));
@@ -333,7 +292,7 @@ mod tests {
             (Cut::Both, false, false),
             (Cut::None, true, true),
         ] {
-            let (other, impaired) = nodes(SignalingImpairment::NONE);
+            let (other, impaired) = nodes(Impairments::NONE, 0);
             let mut here = impaired.subscribe(&TOPIC).await.expect("a subscription");
             let mut there = other.subscribe(&TOPIC).await.expect("a subscription");
             impaired.cut(cut);
@@ -353,7 +312,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_under_way_when_it_is_cut_is_lost() {
-        let (publisher, reader) = nodes(SignalingImpairment { delay: PACE * 5, ..SignalingImpairment::NONE });
+        let (publisher, reader) = nodes(Impairments::delayed(PACE * 5), 0);
         let mut subscription = reader.subscribe(&TOPIC).await.expect("a subscription");
         publish(&publisher, 1).await;
         tokio::time::sleep(PACE).await;
@@ -368,7 +327,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_listens_is_told_of_blackouts_and_of_nothing_that_happens_in_them() {
         let hub = Hub::default();
-        let reader = ImpairedSignaling::new(Arc::new(MemorySignaling::new(&hub)), SignalingImpairment::NONE);
+        let reader = ImpairedSignaling::new(Arc::new(MemorySignaling::new(&hub)), Impairments::NONE, 0);
         let mut events = reader.events();
         // The task that passes events on takes what came before.
         tokio::time::sleep(PACE).await;
@@ -385,7 +344,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn dropping_a_subscription_unsubscribes() {
-        let (publisher, reader) = nodes(SignalingImpairment::NONE);
+        let (publisher, reader) = nodes(Impairments::NONE, 0);
         let subscription = reader.subscribe(&TOPIC).await.expect("a subscription");
         assert_eq!(publisher.subscribers(&TOPIC).await.expect("the node is running"), 1);
         drop(subscription);

@@ -1,4 +1,4 @@
-//! What everything in a lab shares.
+//! State shared by all parts of a lab.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,62 +12,62 @@ use blink_engine::{EndReason, Event};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::clock::LabClock;
+use super::config::{LabConfig, Timing};
+use super::event_log::EventLog;
 use super::failure::{Failure, Result};
 use super::fault::Fault;
-use super::line::Line;
-use super::log::Diary;
-use super::person::Person;
-use super::post::Post;
-use super::session::End;
-use super::signaling::MADE_UP;
-use super::stage::{Network, Stage, Timing};
+use super::link::Link;
+use super::link_session::PathEnd;
+use super::link_signaling::FIRST_INJECTED_ID;
+use super::message_network::MessageNetwork;
+use super::participant_inner::ParticipantInner;
 use super::stalls::Stalls;
-use super::time::LabClock;
-use crate::impaired::ImpairedNetwork;
+use crate::impaired::{ImpairedNetwork, Impairments};
 use crate::turn::TurnServer;
 
 pub(crate) struct Core {
-    pub(crate) stage: Stage,
+    pub(crate) config: LabConfig,
     pub(crate) clock: LabClock,
-    /// Where time passes as it does for everybody.
+    /// CPU stalls of the machine, in real time only.
     stalls: Option<&'static Stalls>,
     pub(crate) fault: Option<Fault>,
-    pub(crate) post: Post,
-    /// Counts everything that is logged, so that whoever waits looks again.
-    pub(crate) news: watch::Sender<u64>,
+    pub(crate) message_network: MessageNetwork,
+    /// Number of logged events, so that waiting steps check the logs again.
+    pub(crate) logged_count: watch::Sender<u64>,
     path_changes: watch::Sender<u64>,
     candidates_first: AtomicBool,
-    /// With [`Stage::impaired`].
+    /// The emulated network, with [`LabConfig::impaired`].
     pub(crate) network: Option<Arc<ImpairedNetwork>>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    people: Vec<Arc<Person>>,
-    lines: Vec<Arc<Line>>,
-    /// In the order in which they were heard of: how logs name them.
+    participants: Vec<Arc<ParticipantInner>>,
+    links: Vec<Arc<Link>>,
+    /// In the order in which they were first seen, which numbers them in logs.
     calls: Vec<CallId>,
-    /// Ends of paths, by their ICE user names.
-    ends: HashMap<String, Arc<End>>,
-    /// What relays for everybody.
+    /// Local ends of media paths, by ICE username fragment.
+    ends: HashMap<String, Arc<PathEnd>>,
+    /// The lab's TURN server, once started.
     turn: Option<Arc<TurnServer>>,
-    /// Sessions of the dead.
-    buried: Vec<Arc<dyn Session>>,
+    /// Sessions kept open after their engine was killed or failed to close them.
+    kept_open: Vec<Arc<dyn Session>>,
     directory: Option<tempfile::TempDir>,
-    made_up: u64,
+    injected: u64,
 }
 
 impl Core {
-    pub(crate) fn new(stage: Stage, network: Network, fault: Option<Fault>) -> Self {
+    pub(crate) fn new(config: LabConfig, network: Impairments, fault: Option<Fault>) -> Self {
         Self {
-            network: stage.impaired.map(|impaired| ImpairedNetwork::new(impaired.packets)),
-            stalls: (stage.timing == Timing::Real).then(Stalls::watched),
-            stage,
+            network: config.impaired.map(|impaired| ImpairedNetwork::new(impaired.packets, impaired.seed)),
+            stalls: (config.timing == Timing::Real).then(Stalls::watched),
+            config,
             clock: LabClock::start(),
             fault,
-            post: Post::new(network, fault),
-            news: watch::Sender::new(0),
+            message_network: MessageNetwork::new(network, fault),
+            logged_count: watch::Sender::new(0),
             path_changes: watch::Sender::new(0),
             candidates_first: AtomicBool::new(false),
             state: Mutex::default(),
@@ -75,25 +75,25 @@ impl Core {
     }
 
     pub(crate) fn is_virtual(&self) -> bool {
-        self.stage.timing == Timing::Virtual
+        self.config.timing == Timing::Virtual
     }
 
-    /// For how long of a stretch of time the machine stood still.
-    pub(crate) fn stood_still(&self, stretch: &Range<Duration>) -> Duration {
+    /// Time within a range during which the machine was stalled.
+    pub(crate) fn stall_time(&self, stretch: &Range<Duration>) -> Duration {
         let [start, end] = [stretch.start, stretch.end].map(|time| self.clock.instant(time));
         self.stalls.map_or(Duration::ZERO, |stalls| stalls.within(start..end))
     }
 
-    pub(crate) fn people(&self) -> Vec<Arc<Person>> {
-        self.state().people.clone()
+    pub(crate) fn participants(&self) -> Vec<Arc<ParticipantInner>> {
+        self.state().participants.clone()
     }
 
-    pub(crate) fn add_person(&self, person: Arc<Person>) {
-        self.state().people.push(person);
+    pub(crate) fn add_person(&self, participant: Arc<ParticipantInner>) {
+        self.state().participants.push(participant);
     }
 
-    pub(crate) fn add_line(&self, line: Arc<Line>) {
-        self.state().lines.push(line);
+    pub(crate) fn add_link(&self, link: Arc<Link>) {
+        self.state().links.push(link);
     }
 
     pub(crate) fn set_candidates_first(&self) {
@@ -104,16 +104,16 @@ impl Core {
         self.candidates_first.load(Ordering::Relaxed)
     }
 
-    /// Opens or closes a line for packets; with one queue for all, everybody's.
-    pub(crate) fn set_media(&self, line: &Line, open: bool) {
-        if matches!(self.fault, Some(Fault::OneQueueForAll)) {
-            self.state().lines.iter().for_each(|line| line.set_media(open));
+    /// Opens or closes a link for packets, or all links with [`Fault::SharesPacketQueue`].
+    pub(crate) fn set_media(&self, link: &Link, open: bool) {
+        if matches!(self.fault, Some(Fault::SharesPacketQueue)) {
+            self.state().links.iter().for_each(|link| link.set_media(open));
         }
-        line.set_media(open);
+        link.set_media(open);
         self.paths_changed();
     }
 
-    /// Sessions look again whether packets pass.
+    /// Makes every session check again whether packets pass.
     pub(crate) fn paths_changed(&self) {
         self.path_changes.send_modify(|count| *count += 1);
     }
@@ -122,58 +122,64 @@ impl Core {
         self.path_changes.subscribe()
     }
 
-    /// Remembers an end of a path by its ICE user name.
-    pub(crate) fn introduce(&self, user: &str, end: Arc<End>) {
+    /// Registers the local end of a media path under its ICE username fragment.
+    pub(crate) fn register_path_end(&self, user: &str, end: Arc<PathEnd>) {
         self.state().ends.insert(user.to_owned(), end);
     }
 
-    /// The end of a path with that ICE user name.
-    pub(crate) fn met(&self, user: &str) -> Option<Arc<End>> {
+    /// The end of the media path with this ICE username fragment.
+    pub(crate) fn path_end(&self, user: &str) -> Option<Arc<PathEnd>> {
         self.state().ends.get(user).cloned()
     }
 
-    /// Opens or closes a line for messages; its engine is told, as a real network would.
-    pub(crate) fn set_signaling(&self, line: &Line, open: bool) {
-        if line.set_signaling(open) {
+    /// Opens or closes a link for signaling messages, and reports the change to its engine as a
+    /// real backend would.
+    pub(crate) fn set_signaling(&self, link: &Link, open: bool) {
+        if link.set_signaling(open) {
             return;
         }
         let event = match open {
             true => SignalingEvent::Connected { nodes: 1 },
             false => SignalingEvent::Disconnected { nodes: 0 },
         };
-        // Nobody has to listen.
-        line.network_events.send(event).ok();
+        // The engine may have stopped, and have no receiver.
+        link.network_events.send(event).ok();
     }
 
     pub(crate) fn is_signaling_cut(&self) -> bool {
-        self.state().lines.iter().any(|line| !line.has_signaling())
+        self.state().links.iter().any(|link| !link.has_signaling())
     }
 
-    /// Keeps a session as it is until the lab ends.
-    pub(crate) fn bury(&self, session: Arc<dyn Session>) {
-        self.state().buried.push(session);
+    /// Keeps a session open until the lab ends.
+    pub(crate) fn keep_open(&self, session: Arc<dyn Session>) {
+        self.state().kept_open.push(session);
     }
 
-    /// Hands a message to everybody who reads a topic, as if somebody unknown had published it.
-    /// Says how many got it.
+    /// Delivers a message to every subscriber of a topic, as if an unknown node had published it.
+    /// Returns the number of subscriptions that received it.
     pub(crate) fn inject(&self, topic: Topic, message: &Bytes) -> usize {
-        let (lines, people, number) = {
+        let (links, participants, number) = {
             let mut state = self.state();
-            state.made_up += 1;
-            (state.lines.clone(), state.people.clone(), state.made_up)
+            state.injected += 1;
+            (state.links.clone(), state.participants.clone(), state.injected)
         };
         let mut origin = *b"forged  ........";
         origin[8..].copy_from_slice(&number.to_be_bytes());
-        let delivery =
-            Delivery { id: DeliveryId(MADE_UP + number), origin: Some(Origin(origin)), message: message.clone() };
+        let delivery = Delivery {
+            id: DeliveryId(FIRST_INJECTED_ID + number),
+            origin: Some(Origin(origin)),
+            message: message.clone(),
+        };
         let mut readers = 0;
-        for line in lines.iter().filter(|line| line.has_signaling()) {
-            for queue in line.boxes(&topic) {
+        for link in links.iter().filter(|link| link.has_signaling()) {
+            for queue in link.queues(&topic) {
                 if queue.push(delivery.clone()).is_ok() {
                     readers += 1;
-                    if matches!(self.fault, Some(Fault::BelievesEverything)) {
+                    if matches!(self.fault, Some(Fault::AcceptsForgedMessages)) {
                         let reason = EndReason::RemoteLeft;
-                        people[line.number].log.invent(self, |call| Event::CallEnded { call, reason });
+                        participants[link.number]
+                            .log
+                            .record_false_event(self, |call| Event::CallEnded { call, reason });
                     }
                 }
             }
@@ -181,18 +187,18 @@ impl Core {
         readers
     }
 
-    /// Bytes of what it wrote down about messages, addresses and sound.
+    /// Approximate memory of the lab's records of messages, addresses and audio, in bytes.
     pub(crate) fn size(&self) -> usize {
         let state = self.state();
-        let ears: usize = state.people.iter().map(|person| person.devices.ear.size()).sum();
-        let lines: usize = state.lines.iter().map(|line| line.size()).sum();
-        ears + lines + self.post.size()
+        let recordings: usize = state.participants.iter().map(|participant| participant.devices.recording.size()).sum();
+        let links: usize = state.links.iter().map(|link| link.size()).sum();
+        recordings + links + self.message_network.size()
     }
 
-    /// A directory of the lab's own, gone when the lab ends.
+    /// A temporary directory, removed when the lab is dropped.
     ///
     /// # Errors
-    /// [`Failure`] of the set-up where none can be made.
+    /// A [`Failure`] of the set-up if it cannot be created.
     pub(crate) fn directory(&self) -> Result<PathBuf> {
         let mut state = self.state();
         if state.directory.is_none() {
@@ -201,27 +207,27 @@ impl Core {
         Ok(state.directory.as_ref().map(|directory| directory.path().to_owned()).unwrap_or_default())
     }
 
-    /// Remembers a call, so that logs can name it.
-    pub(crate) fn meet_call(&self, call: CallId) {
+    /// Assigns a short name for logs to a call.
+    pub(crate) fn register_call(&self, call: CallId) {
         let mut state = self.state();
         if !state.calls.contains(&call) {
             state.calls.push(call);
         }
     }
 
-    /// A text in which people and calls have short names.
+    /// Replaces the ids of participants and calls in a text by their short names.
     pub(crate) fn with_names(&self, text: &str) -> String {
         let state = self.state();
         let mut text = text.to_owned();
-        for person in &state.people {
-            if let Some(endpoint) = person.endpoint() {
+        for participant in &state.participants {
+            if let Some(endpoint) = participant.endpoint() {
                 let full = format!("Endpoint {{ did: {}, device: {} }}", endpoint.did, endpoint.device);
-                text = text.replace(&full, &person.name);
-                text = text.replace(&endpoint.to_string(), &person.name);
+                text = text.replace(&full, &participant.name);
+                text = text.replace(&endpoint.to_string(), &participant.name);
             }
         }
-        for person in &state.people {
-            text = text.replace(&person.identity.did().to_string(), &person.name);
+        for participant in &state.participants {
+            text = text.replace(&participant.identity.did().to_string(), &participant.name);
         }
         for (n, call) in state.calls.iter().enumerate() {
             text = text.replace(&call.to_string(), &format!("call {}", n + 1));
@@ -229,12 +235,12 @@ impl Core {
         text
     }
 
-    /// A scenario does not hold: says why, and what everybody saw until now.
+    /// Builds an assertion failure: the reason, followed by all event logs.
     pub(crate) fn fails(&self, why: &str) -> Failure {
         let mut text = why.to_owned();
-        for person in self.people() {
-            text.push_str(&format!("\n  {}:", person.name));
-            let lines = person.log.lines();
+        for participant in self.participants() {
+            text.push_str(&format!("\n  {}:", participant.name));
+            let lines = participant.log.lines();
             if lines.is_empty() {
                 text.push_str("\n    (nothing)");
             }
@@ -245,34 +251,34 @@ impl Core {
         Failure::assertion(self.with_names(&text))
     }
 
-    /// What everybody saw until now.
-    pub(crate) fn diaries(&self) -> Vec<Diary> {
-        let diary = |person: &Arc<Person>| Diary {
-            name: person.name.clone(),
-            lines: person.log.lines().iter().map(|line| self.with_names(line)).collect(),
+    /// Event logs of all participants so far.
+    pub(crate) fn event_logs(&self) -> Vec<EventLog> {
+        let event_log = |participant: &Arc<ParticipantInner>| EventLog {
+            name: participant.name.clone(),
+            lines: participant.log.lines().iter().map(|line| self.with_names(line)).collect(),
         };
-        self.people().iter().map(diary).collect()
+        self.participants().iter().map(event_log).collect()
     }
 
-    /// Ends every engine.
+    /// Shuts down every engine.
     pub(crate) async fn end(&self) {
-        let people = self.people();
-        for person in &people {
-            person.end().await;
+        let participants = self.participants();
+        for participant in &participants {
+            participant.end().await;
         }
-        let buried = std::mem::take(&mut self.state().buried);
-        for session in buried {
+        let kept_open = std::mem::take(&mut self.state().kept_open);
+        for session in kept_open {
             session.close().await;
         }
         let mut state = self.state();
-        state.people.clear();
-        state.lines.clear();
+        state.participants.clear();
+        state.links.clear();
     }
 
-    /// The lab's own TURN server, started when it is needed first.
+    /// Returns the lab's TURN server, and starts it at the first call.
     ///
     /// # Errors
-    /// [`Failure`] of the set-up where there is no socket for it.
+    /// A [`Failure`] of the set-up if it has no socket.
     pub(crate) async fn turn(&self) -> Result<Arc<TurnServer>> {
         if let Some(turn) = &self.state().turn {
             return Ok(turn.clone());
@@ -282,9 +288,9 @@ impl Core {
         Ok(turn)
     }
 
-    /// Something was logged.
-    pub(crate) fn tell_news(&self) {
-        self.news.send_modify(|count| *count += 1);
+    /// Wakes the steps that wait for an event.
+    pub(crate) fn notify_logged(&self) {
+        self.logged_count.send_modify(|count| *count += 1);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -292,7 +298,7 @@ impl Core {
     }
 }
 
-/// As it is written in logs: `12.345 s`.
+/// Formats a time for logs: `12.345 s`.
 pub(crate) fn seconds(time: Duration) -> String {
     format!("{:7.3} s", time.as_secs_f64())
 }

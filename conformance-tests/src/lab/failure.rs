@@ -1,23 +1,23 @@
-//! Why a scenario did not hold.
+//! Failure of a scenario.
 
 use std::fmt;
 
-/// What a step of a scenario gives.
+/// Result of a step of a scenario.
 pub type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
-/// A scenario that did not hold: who, what was awaited, and what everybody saw until then.
+/// Failure of a scenario: the participant, the expected event, and all event logs up to it.
 #[derive(Clone)]
 pub struct Failure {
     kind: FailureKind,
     text: String,
 }
 
-/// Whose fault a [`Failure`] is.
+/// Cause of a [`Failure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// Something that the scenario demands did not happen, or something that it forbids did.
+    /// A required event did not occur, or a forbidden one did.
     Assertion,
-    /// The lab could not be set up: an engine did not start, a backend is not there.
+    /// The lab could not be set up: an engine did not start, or a backend is missing.
     SetUp,
 }
 
@@ -30,12 +30,12 @@ impl Failure {
         Self { kind: FailureKind::SetUp, text: text.to_string() }
     }
 
-    /// Whose fault it is.
+    /// Cause of the failure.
     pub fn kind(&self) -> FailureKind {
         self.kind
     }
 
-    /// What failed, in one line: the text without the logs.
+    /// First link of the failure, without the event logs.
     pub fn summary(&self) -> &str {
         self.text.lines().next().unwrap_or_default()
     }

@@ -1,120 +1,118 @@
-//! Faults that a lab can have, so that every scenario can be seen to fail.
+//! Faults that are injected into a lab, to show that every scenario can fail.
 
 use blink_engine::Event;
 use blink_proto::wire::Kind;
 
-/// One thing that is broken in a lab: an engine that lies, or a backend that does what a broken one
-/// would do.
+/// One injected fault: an engine that reports wrong events, or a backend that misbehaves.
 #[derive(Debug, Clone, Copy)]
 pub enum Fault {
-    /// Engines tell something else than what happened.
-    Tells(fn(&Event) -> Telling),
-    /// Engines say that they did this, and did not.
-    Neglects(Deed),
-    /// No command fails: engines say yes to everything.
-    SaysYes,
-    /// Answering a call unmutes, since the microphone is opened anew.
+    /// Engines drop, repeat or add events.
+    MutatesEvents(fn(&Event) -> EventMutation),
+    /// Engines report success for this command without executing it.
+    IgnoresCommand(Command),
+    /// Engines report success for every command.
+    NeverReportsErrors,
+    /// Answering a call unmutes, because the microphone is opened again.
     UnmutesOnAnswer,
-    /// Answering a call rejects all others that ring.
+    /// Answering a call rejects all other ringing calls.
     RejectsOthersOnAnswer,
-    /// Muting and deafening are announced to others, and nothing else.
-    MutesForShow,
-    /// Whoever rejected a call cannot join it any more.
-    RejectsForGood,
-    /// Where one of many leaves, the call rings no more.
-    OneLeaverIsAll,
-    /// The volume of one participant is set for all.
-    TurnsEverybody,
-    /// Settings that are not the default have no effect.
-    ForgetsSettings,
-    /// A message that came before, or that somebody forged, ends the call: as without a replay
-    /// window, tags and signatures.
-    BelievesEverything,
-    /// Refused messages are not counted.
-    CountsNothing,
+    /// Muting and deafening are announced to others, but have no effect.
+    OnlyAnnouncesMute,
+    /// A participant that rejected a call can never join it.
+    RejectIsPermanent,
+    /// A group call stops ringing as soon as one participant leaves.
+    LeaveEndsGroupCall,
+    /// Setting the volume of one participant sets that of all.
+    SetsVolumeOfAll,
+    /// Settings other than the defaults are ignored.
+    IgnoresSettings,
+    /// A replayed or forged message ends the call, as without replay windows, tags and signatures.
+    AcceptsForgedMessages,
+    /// Rejected messages are not counted.
+    NeverCountsRejections,
 
-    /// Signaling: messages of this kind to an inbox never arrive.
-    Loses(Kind),
-    /// Signaling: it is never told that somebody subscribed.
+    /// Signaling: messages of this kind to an inbox are dropped.
+    DropsInboxMessages(Kind),
+    /// Signaling: `SubscriberJoined` is never reported.
     NeverAnnouncesSubscribers,
 
-    /// Signaling: whoever does not listen on a topic any more is still subscribed to it.
+    /// Signaling: dropping a subscription does not unsubscribe.
     NeverUnsubscribes,
 
-    /// Transport: the participant of this number (in the order of appearance, from 0) gets no
-    /// packets of media.
+    /// Transport: the participant with this number (in order of creation, from 0) receives no media
+    /// packets.
     NoMediaFor(usize),
-    /// Transport: all paths share one queue, and where one of them is dead, nothing moves on any.
-    OneQueueForAll,
-    /// Transport: candidates that come before their description are forgotten.
-    ForgetsEarlyCandidates,
-    /// Transport: a path that can be used again is not noticed for 10 s.
-    HealsLate,
-    /// Transport: an ICE restart changes nothing.
-    IgnoresRestarts,
-    /// Transport: messages of data channels go the way of signaling, and get lost with it.
-    ChannelsOverSignaling,
-    /// Transport: sessions that are closed stay open.
+    /// Transport: all paths share one queue, so that one dead path blocks all.
+    SharesPacketQueue,
+    /// Transport: candidates that arrive before their description are dropped.
+    DropsEarlyCandidates,
+    /// Transport: a restored path is detected 10 s late.
+    ReconnectsLate,
+    /// Transport: an ICE restart has no effect.
+    IgnoresIceRestarts,
+    /// Transport: data channel messages take the signaling path, and are lost with it.
+    SendsDataOverSignaling,
+    /// Transport: closed sessions stay open.
     NeverCloses,
-    /// Transport: no packet of video arrives.
-    NoVideo,
-    /// Transport: sound gets lost while video begins.
-    VideoInterruptsSound,
-    /// Transport: a session is opened, and gathers, as soon as somebody calls.
+    /// Transport: video packets are dropped.
+    DropsVideo,
+    /// Transport: audio packets are lost when video starts.
+    VideoInterruptsAudio,
+    /// Transport: a session is opened, and gathers candidates, before the call is answered.
     GathersEarly,
 
-    /// Media host: the microphone is open as soon as somebody calls.
+    /// Media host: the microphone is opened before the call is answered.
     OpensMicrophoneEarly,
-    /// Media host: where there is no microphone it gives silence.
-    PretendsMicrophone,
+    /// Media host: a missing microphone is replaced by silence.
+    FakesMicrophone,
 }
 
-/// What an engine that lies makes of an event.
+/// Change that a fault makes to an event.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Telling {
-    /// Tells it.
-    Truth,
-    /// Keeps it to itself.
-    Nothing,
-    /// Tells it twice.
-    Twice,
-    /// Tells it, and this.
-    Also(Event),
+pub enum EventMutation {
+    /// Reports the event unchanged.
+    Unchanged,
+    /// Drops the event.
+    Drop,
+    /// Reports the event duplicate.
+    Duplicate,
+    /// Reports the event, followed by another one.
+    Append(Event),
 }
 
-impl Telling {
-    /// The truth, but nothing of events of this name ([`Event::name`]).
-    pub fn nothing_of(event: &Event, name: &str) -> Self {
-        if event.name() == name { Self::Nothing } else { Self::Truth }
+impl EventMutation {
+    /// Drops events with this name ([`Event::name`]), and keeps all others.
+    pub fn suppress(event: &Event, name: &str) -> Self {
+        if event.name() == name { Self::Drop } else { Self::Unchanged }
     }
 
-    /// The truth, but events of this name twice.
-    pub fn twice(event: &Event, name: &str) -> Self {
-        if event.name() == name { Self::Twice } else { Self::Truth }
+    /// Repeats events with this name, and keeps all others.
+    pub fn duplicate(event: &Event, name: &str) -> Self {
+        if event.name() == name { Self::Duplicate } else { Self::Unchanged }
     }
 }
 
-/// What a user can ask of an engine.
+/// Command of a user to an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
-    /// To answer or join a call.
+pub enum Command {
+    /// Answer or join a call.
     Answer,
-    /// To reject a call.
+    /// Reject a call.
     Reject,
-    /// To leave the call.
+    /// Leave the call.
     Leave,
-    /// To send no sound, or to send it again.
+    /// Mute or unmute the microphone.
     Mute,
-    /// To play no sound, or to play it again.
+    /// Deafen or undeafen.
     Deafen,
-    /// To invite somebody.
+    /// Invite a participant.
     Add,
-    /// To remove somebody.
+    /// Remove a participant.
     Remove,
-    /// To play somebody louder or less loud.
+    /// Set the playback volume of a participant.
     SetVolume,
-    /// To take a stream back.
+    /// Revoke an offered stream.
     Revoke,
-    /// To ask for a stream no more.
+    /// Close a requested stream.
     Close,
 }

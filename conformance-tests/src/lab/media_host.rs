@@ -1,5 +1,5 @@
-//! A media host of the lab: a microphone that gives a participant's own tone, a loudspeaker that
-//! remembers what it played.
+//! Media host of the lab: a microphone with a tone of its own per participant, and a loudspeaker
+//! that records what it plays.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,44 +12,44 @@ use blink_api::{
 };
 use tokio::sync::broadcast;
 
-use super::pictures::Camera;
-use super::sound::{AMPLITUDE, Ear, tone_of};
-use super::time::LabClock;
+use super::camera::Camera;
+use super::clock::LabClock;
+use super::playback::{AMPLITUDE, PlaybackRecording, tone_of};
 
-/// A participant's microphone and loudspeaker, the same over all lives of its engine.
+/// A participant's microphone and loudspeaker, kept over all runs of its engine.
 pub(crate) struct Devices {
-    pub(crate) ear: Ear,
-    /// Whose they are, by number.
+    pub(crate) recording: PlaybackRecording,
+    /// Number of the participant.
     owner: usize,
     hertz: f32,
     pub(crate) clock: LabClock,
     has_microphone: bool,
-    /// Gives silence where there is no microphone.
-    pretends: bool,
-    /// How often the microphone was opened.
+    /// Produces silence if there is no microphone.
+    fakes_microphone: bool,
+    /// Number of times that the microphone was opened.
     pub(crate) microphones_opened: AtomicUsize,
-    /// How often the loudspeaker was opened.
+    /// Number of times that the loudspeaker was opened.
     pub(crate) speakers_opened: AtomicUsize,
-    /// Devices that are open.
+    /// Number of open devices.
     pub(crate) open: AtomicUsize,
 }
 
 impl Devices {
-    pub(crate) fn new(owner: usize, clock: LabClock, has_microphone: bool, pretends: bool) -> Self {
+    pub(crate) fn new(owner: usize, clock: LabClock, has_microphone: bool, fakes_microphone: bool) -> Self {
         Self {
-            ear: Ear::default(),
+            recording: PlaybackRecording::default(),
             owner,
             hertz: tone_of(owner),
             clock,
             has_microphone,
-            pretends,
+            fakes_microphone,
             microphones_opened: AtomicUsize::new(0),
             speakers_opened: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
         }
     }
 
-    /// Counts a device as open until this is dropped.
+    /// Counts a device as open until the returned guard is dropped.
     fn opened(self: &Arc<Self>, counter: impl Fn(&Self) -> &AtomicUsize) -> OpenDevice {
         counter(self).fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +57,7 @@ impl Devices {
     }
 }
 
-/// A host for one engine.
+/// Media host of one engine.
 pub(crate) struct LabHost(pub(crate) Arc<Devices>);
 
 #[async_trait]
@@ -76,7 +76,7 @@ impl MediaHost for LabHost {
     }
 
     async fn open_audio_source(&self, _: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
-        if !self.0.has_microphone && !self.0.pretends {
+        if !self.0.has_microphone && !self.0.fakes_microphone {
             return Err(Error::new(ErrorKind::NotFound, "this participant has no microphone"));
         }
         let hertz = if self.0.has_microphone { self.0.hertz } else { 0.0 };
@@ -108,7 +108,7 @@ impl Drop for OpenDevice {
 
 struct Microphone {
     format: AudioFormat,
-    /// Turns for each sample, and those done.
+    /// Turns per sample, and the current phase in turns.
     step: f32,
     phase: f32,
     _device: OpenDevice,
@@ -143,7 +143,7 @@ impl AudioSink for Loudspeaker {
     }
 
     fn write(&mut self, samples: &[f32]) -> Result<usize> {
-        self.device.0.ear.take(self.device.0.clock.elapsed(), samples);
+        self.device.0.recording.take(self.device.0.clock.elapsed(), samples);
         Ok(samples.len())
     }
 

@@ -1,4 +1,4 @@
-//! A participant of a lab, and what a user does.
+//! Participant of a lab, and the commands of its user.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,372 +9,376 @@ use blink_engine::{Blink, CallConfig, CancelledReason, Event, Identity, Particip
 
 use super::core::Core;
 use super::failure::Result;
-use super::fault::{Deed, Fault};
-use super::line::Line;
-use super::person::Person;
+use super::fault::{Command, Fault};
+use super::link::Link;
+use super::participant_inner::ParticipantInner;
 
-/// One person on one device, with a real engine. Cheap to clone; all clones are the same
-/// participant.
+/// One user on one device, with a real engine. Clones refer to the same participant.
 #[derive(Clone)]
 pub struct Participant {
-    pub(crate) person: Arc<Person>,
+    pub(crate) inner: Arc<ParticipantInner>,
     pub(crate) core: Arc<Core>,
 }
 
-/// What the user does. Each fails where the engine refuses.
+/// Commands of the user. Each fails if the engine returns an error.
 impl Participant {
-    /// Calls people.
-    pub async fn offers(&self, people: &[&Participant]) -> Result<CallId> {
-        let names: Vec<_> = people.iter().map(ToString::to_string).collect();
-        self.note(format!("calls {}", names.join(" and ")));
-        let dids: Vec<Did> = people.iter().map(|person| person.did()).collect();
-        let call = self.done("offer a call", self.blink()?.offer_call(&dids, CallConfig::default()).await)?.id();
-        self.core.meet_call(call);
+    /// Calls participants.
+    pub async fn offers(&self, participants: &[&Participant]) -> Result<CallId> {
+        let names: Vec<_> = participants.iter().map(ToString::to_string).collect();
+        self.log_action(format!("calls {}", names.join(" and ")));
+        let dids: Vec<Did> = participants.iter().map(|participant| participant.did()).collect();
+        let call = self.expect_ok("offer a call", self.blink()?.offer_call(&dids, CallConfig::default()).await)?.id();
+        self.core.register_call(call);
         Ok(call)
     }
 
-    /// Answers a call that rings, or joins one that goes on; gives the id of the call it is in
-    /// then.
+    /// Answers a ringing call, or joins an ongoing one. Returns the id of the call that it is in
+    /// afterwards.
     pub async fn answers(&self, call: CallId) -> Result<CallId> {
         let answered = self.tries_to_answer(call).await?;
-        self.done("answer", answered)
+        self.expect_ok("answer", answered)
     }
 
-    /// As [`answers`](Self::answers), with what the engine says.
+    /// As [`answers`](Self::answers), but returns the engine's error.
     pub async fn tries_to_answer(&self, call: CallId) -> Result<Result<CallId, Error>> {
-        self.note(format!("answers {call}"));
+        self.log_action(format!("answers {call}"));
         let blink = self.blink()?;
         if matches!(self.core.fault, Some(Fault::RejectsOthersOnAnswer)) {
-            for other in self.done("see what rings", blink.pending_calls().await)? {
+            for other in self.expect_ok("list ringing calls", blink.pending_calls().await)? {
                 if other.call != call {
-                    self.done("reject", blink.reject_call(other.call).await)?;
+                    self.expect_ok("reject", blink.reject_call(other.call).await)?;
                 }
             }
         }
-        if matches!(self.core.fault, Some(Fault::RejectsForGood))
-            && self.person.log.has_note(&format!("rejects {call}"))
+        if matches!(self.core.fault, Some(Fault::RejectIsPermanent))
+            && self.inner.log.has_action(&format!("rejects {call}"))
         {
-            return Ok(Err(Error::new(ErrorKind::State, "it was rejected")));
+            return Ok(Err(Error::new(ErrorKind::State, "the call was rejected")));
         }
-        let answered = self.does(Deed::Answer, call, async { Ok(blink.answer_call(call).await?.id()) }).await;
+        let answered = self.run_command(Command::Answer, call, async { Ok(blink.answer_call(call).await?.id()) }).await;
         if matches!(self.core.fault, Some(Fault::UnmutesOnAnswer)) {
-            self.done("unmute", blink.set_muted(false).await)?;
+            self.expect_ok("unmute", blink.set_muted(false).await)?;
         }
         Ok(answered)
     }
 
-    /// Rejects a call that rings.
+    /// Rejects a ringing call.
     pub async fn rejects(&self, call: CallId) -> Result<()> {
         let rejected = self.tries_to_reject(call).await?;
-        self.done("reject", rejected)
+        self.expect_ok("reject", rejected)
     }
 
-    /// As [`rejects`](Self::rejects), with what the engine says.
+    /// As [`rejects`](Self::rejects), but returns the engine's error.
     pub async fn tries_to_reject(&self, call: CallId) -> Result<Result<(), Error>> {
-        self.note(format!("rejects {call}"));
-        Ok(self.does(Deed::Reject, (), self.blink()?.reject_call(call)).await)
+        self.log_action(format!("rejects {call}"));
+        Ok(self.run_command(Command::Reject, (), self.blink()?.reject_call(call)).await)
     }
 
-    /// Leaves the call it is in, or takes back its offer.
+    /// Leaves its call, or cancels its offer.
     pub async fn leaves(&self) -> Result<()> {
         let left = self.tries_to_leave().await?;
-        self.done("leave", left)
+        self.expect_ok("leave", left)
     }
 
-    /// As [`leaves`](Self::leaves), with what the engine says.
+    /// As [`leaves`](Self::leaves), but returns the engine's error.
     pub async fn tries_to_leave(&self) -> Result<Result<(), Error>> {
-        self.note("leaves");
-        if matches!(self.core.fault, Some(Fault::OneLeaverIsAll)) {
+        self.log_action("leaves");
+        if matches!(self.core.fault, Some(Fault::LeaveEndsGroupCall)) {
             let reason = CancelledReason::CallerLeft;
-            let others = self.core.people().into_iter().filter(|person| person.number != self.number());
-            others.for_each(|person| person.log.invent(&self.core, |call| Event::CallCancelled { call, reason }));
+            let others = self.core.participants().into_iter().filter(|participant| participant.number != self.number());
+            others.for_each(|participant| {
+                participant.log.record_false_event(&self.core, |call| Event::CallCancelled { call, reason });
+            });
         }
-        Ok(self.does(Deed::Leave, (), self.blink()?.leave_call()).await)
+        Ok(self.run_command(Command::Leave, (), self.blink()?.leave_call()).await)
     }
 
-    /// Invites somebody into the call it is in.
+    /// Invites a participant into its call.
     pub async fn adds(&self, who: &Participant) -> Result<()> {
         let added = self.tries_to_add(who).await?;
-        self.done("add", added)
+        self.expect_ok("add", added)
     }
 
-    /// As [`adds`](Self::adds), with what the engine says.
+    /// As [`adds`](Self::adds), but returns the engine's error.
     pub async fn tries_to_add(&self, who: &Participant) -> Result<Result<(), Error>> {
-        self.note(format!("adds {who}"));
-        Ok(self.does(Deed::Add, (), self.blink()?.add_participant(who.did())).await)
+        self.log_action(format!("adds {who}"));
+        Ok(self.run_command(Command::Add, (), self.blink()?.add_participant(who.did())).await)
     }
 
-    /// Removes somebody for good from the call it began.
+    /// Removes a participant permanently from the call that it created.
     pub async fn removes(&self, who: &Participant) -> Result<()> {
-        self.note(format!("removes {who}"));
-        let removed = self.does(Deed::Remove, (), self.blink()?.remove_participant(who.did())).await;
-        self.done("remove", removed)
+        self.log_action(format!("removes {who}"));
+        let removed = self.run_command(Command::Remove, (), self.blink()?.remove_participant(who.did())).await;
+        self.expect_ok("remove", removed)
     }
 
-    /// Sends no sound from now on, or sends it again.
+    /// Mutes or unmutes its microphone.
     pub async fn sets_muted(&self, muted: bool) -> Result<()> {
-        self.note(if muted { "mutes" } else { "unmutes" });
-        if matches!(self.core.fault, Some(Fault::MutesForShow)) {
-            self.only_announces(ParticipantState { muted, ..ParticipantState::default() });
+        self.log_action(if muted { "mutes" } else { "unmutes" });
+        if matches!(self.core.fault, Some(Fault::OnlyAnnouncesMute)) {
+            self.announce_only(ParticipantState { muted, ..ParticipantState::default() });
             return Ok(());
         }
-        let set = self.does(Deed::Mute, (), self.blink()?.set_muted(muted)).await;
-        self.done("mute", set)
+        let set = self.run_command(Command::Mute, (), self.blink()?.set_muted(muted)).await;
+        self.expect_ok("mute", set)
     }
 
-    /// Plays no sound from now on, or plays it again.
+    /// Deafens or undeafens it.
     pub async fn sets_deafened(&self, deafened: bool) -> Result<()> {
-        self.note(if deafened { "deafens" } else { "listens again" });
-        if matches!(self.core.fault, Some(Fault::MutesForShow)) {
-            self.only_announces(ParticipantState { deafened, ..ParticipantState::default() });
+        self.log_action(if deafened { "deafens" } else { "undeafens" });
+        if matches!(self.core.fault, Some(Fault::OnlyAnnouncesMute)) {
+            self.announce_only(ParticipantState { deafened, ..ParticipantState::default() });
             return Ok(());
         }
-        let set = self.does(Deed::Deafen, (), self.blink()?.set_deafened(deafened)).await;
-        self.done("deafen", set)
+        let set = self.run_command(Command::Deafen, (), self.blink()?.set_deafened(deafened)).await;
+        self.expect_ok("deafen", set)
     }
 
-    /// Plays somebody louder or less loud: 1.0 as it came.
+    /// Sets the playback volume of a participant, where 1.0 leaves the level unchanged.
     pub async fn sets_volume(&self, of: &Participant, volume: f32) -> Result<()> {
-        self.note(format!("sets the volume of {of} to {volume}"));
+        self.log_action(format!("sets the volume of {of} to {volume}"));
         let blink = self.blink()?;
-        let mut turned = vec![of.person.clone()];
-        if matches!(self.core.fault, Some(Fault::TurnsEverybody)) {
-            turned = self.core.people();
+        let mut turned = vec![of.inner.clone()];
+        if matches!(self.core.fault, Some(Fault::SetsVolumeOfAll)) {
+            turned = self.core.participants();
         }
-        for endpoint in turned.iter().filter_map(|person| person.endpoint()) {
-            let set = self.does(Deed::SetVolume, (), blink.set_volume(endpoint, volume)).await;
-            self.done("set the volume", set)?;
+        for endpoint in turned.iter().filter_map(|participant| participant.endpoint()) {
+            let set = self.run_command(Command::SetVolume, (), blink.set_volume(endpoint, volume)).await;
+            self.expect_ok("set the volume", set)?;
         }
         Ok(())
     }
 
-    /// Names the people whose calls ring under `call.from = "known"`.
-    pub async fn knows(&self, people: &[&Participant]) -> Result<()> {
-        let known: Vec<Did> = people.iter().map(|person| person.did()).collect();
-        self.done("name people it knows", self.blink()?.set_known_people(known).await)
+    /// Sets the known DIDs, whose calls ring with `call.from = "known"`.
+    pub async fn knows(&self, participants: &[&Participant]) -> Result<()> {
+        let known: Vec<Did> = participants.iter().map(|participant| participant.did()).collect();
+        self.expect_ok("set the known participants", self.blink()?.set_known_people(known).await)
     }
 
-    /// The engine ends without a word, as when the power fails.
+    /// Kills the engine without any message, as by a power failure.
     pub async fn is_killed(&self) {
-        self.note("is killed");
-        self.person.kill(&self.core);
+        self.log_action("is killed");
+        self.inner.kill(&self.core);
     }
 
-    /// The engine starts again, with what its data directory has.
-    pub async fn comes_back(&self) -> Result<()> {
-        self.note("starts again");
-        self.person.start(&self.core).await
+    /// Restarts the engine with the state of its data directory.
+    pub async fn restarts(&self) -> Result<()> {
+        self.log_action("starts again");
+        self.inner.start(&self.core).await
     }
 
-    /// Everybody else is told something about this one.
-    fn only_announces(&self, state: ParticipantState) {
+    /// Announces a state to the other participants without changing it.
+    fn announce_only(&self, state: ParticipantState) {
         let Some(participant) = self.endpoint() else { return };
-        for other in self.core.people().into_iter().filter(|person| person.number != self.number()) {
-            other.log.invent(&self.core, |call| Event::ParticipantStateChanged { call, participant, state });
+        for other in self.core.participants().into_iter().filter(|participant| participant.number != self.number()) {
+            other.log.record_false_event(&self.core, |call| Event::ParticipantStateChanged {
+                call,
+                participant,
+                state,
+            });
         }
     }
 
-    pub(super) async fn does<T>(
+    pub(super) async fn run_command<T>(
         &self,
-        deed: Deed,
-        pretended: T,
-        done: impl Future<Output = Result<T, Error>>,
+        command: Command,
+        default: T,
+        result: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         match self.core.fault {
-            Some(Fault::Neglects(neglected)) if neglected == deed => Ok(pretended),
-            Some(Fault::SaysYes) => Ok(done.await.unwrap_or(pretended)),
-            _ => done.await,
+            Some(Fault::IgnoresCommand(ignored)) if ignored == command => Ok(default),
+            Some(Fault::NeverReportsErrors) => Ok(result.await.unwrap_or(default)),
+            _ => result.await,
         }
     }
 
-    pub(super) fn done<T>(&self, what: &str, result: Result<T, Error>) -> Result<T> {
+    pub(super) fn expect_ok<T>(&self, what: &str, result: Result<T, Error>) -> Result<T> {
         result.map_err(|error| self.fails(format!("could not {what}: {error}")))
     }
 }
 
-/// What happens to its network.
+/// Changes of its network.
 impl Participant {
-    /// No packet gets through any more; signaling is as it was.
-    pub fn loses_its_path(&self) -> Result<()> {
-        self.note("loses its path");
-        self.core.set_media(&*self.line()?, false);
+    /// Cuts its packet path; signaling is unaffected.
+    pub fn loses_media_path(&self) -> Result<()> {
+        self.log_action("loses its path");
+        self.core.set_media(&*self.link()?, false);
         Ok(())
     }
 
-    /// Packets get through again.
-    pub fn finds_its_path(&self) -> Result<()> {
-        self.note("could be reached again");
-        self.core.set_media(&*self.line()?, true);
+    /// Restores its packet path.
+    pub fn regains_media_path(&self) -> Result<()> {
+        self.log_action("regains its path");
+        self.core.set_media(&*self.link()?, true);
         Ok(())
     }
 
-    /// No message gets through any more; paths are as they were.
+    /// Cuts its signaling; packet paths are unaffected.
     pub fn loses_signaling(&self) -> Result<()> {
-        self.note("loses signaling");
-        self.core.set_signaling(&*self.line()?, false);
+        self.log_action("loses signaling");
+        self.core.set_signaling(&*self.link()?, false);
         Ok(())
     }
 
-    /// Messages get through again.
-    pub fn finds_signaling(&self) -> Result<()> {
-        self.note("has signaling again");
-        self.core.set_signaling(&*self.line()?, true);
+    /// Restores its signaling.
+    pub fn regains_signaling(&self) -> Result<()> {
+        self.log_action("regains signaling");
+        self.core.set_signaling(&*self.link()?, true);
         Ok(())
     }
 
-    /// Neither packets nor messages get through.
-    pub fn goes_dark(&self) -> Result<()> {
+    /// Cuts its packet path and its signaling.
+    pub fn loses_network(&self) -> Result<()> {
         self.loses_signaling()?;
-        self.loses_its_path()
+        self.loses_media_path()
     }
 
-    /// Ends what [`goes_dark`](Self::goes_dark) did.
-    pub fn is_back(&self) -> Result<()> {
-        self.finds_signaling()?;
-        self.finds_its_path()
+    /// Restores its packet path and its signaling.
+    pub fn regains_network(&self) -> Result<()> {
+        self.regains_signaling()?;
+        self.regains_media_path()
     }
 
-    /// Its device has another address: paths made before are dead, those that an ICE restart makes
-    /// are not.
-    pub fn changes_its_address(&self) -> Result<()> {
-        self.note("has another address");
-        self.line()?.change_address();
+    /// Changes its device's address: existing paths die, and an ICE restart finds new ones.
+    pub fn changes_address(&self) -> Result<()> {
+        self.log_action("changes its address");
+        self.link()?.change_address();
         self.core.paths_changed();
         Ok(())
     }
 }
 
-/// What it is and has.
+/// Identity, counters and resources.
 impl Participant {
-    /// Who it is.
+    /// DID of the participant.
     pub fn did(&self) -> Did {
-        self.person.identity.did()
+        self.inner.identity.did()
     }
 
-    /// Its identity, for what only it can sign.
+    /// Identity of the participant, for messages that only it can sign.
     pub fn identity(&self) -> &Identity {
-        &self.person.identity
+        &self.inner.identity
     }
 
-    /// Who it is, on which device; `None` before its first start.
+    /// Endpoint of the participant; `None` before its first start.
     pub fn endpoint(&self) -> Option<Endpoint> {
-        self.person.endpoint()
+        self.inner.endpoint()
     }
 
-    /// Its number, in the order of appearance, from 0.
+    /// Number of the participant, in order of creation, from 0.
     pub fn number(&self) -> usize {
-        self.person.number
+        self.inner.number
     }
 
-    /// The topic it is called on.
+    /// Topic of its inbox.
     pub fn inbox(&self) -> Topic {
         blink_proto::secure::inbox_topic(&self.did())
     }
 
-    /// All its calls that are not over.
+    /// Snapshot of its current calls.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        self.done("tell how things stand", self.blink()?.snapshot().await)
+        self.expect_ok("take a snapshot", self.blink()?.snapshot().await)
     }
 
-    /// How many messages it refused, by reason.
+    /// Counters of rejected messages, by reason.
     pub async fn counters(&self) -> Result<SecurityCounters> {
-        if matches!(self.core.fault, Some(Fault::CountsNothing)) {
+        if matches!(self.core.fault, Some(Fault::NeverCountsRejections)) {
             return Ok(SecurityCounters::default());
         }
-        self.done("count refusals", self.blink()?.security_counters().await)
+        self.expect_ok("read the counters", self.blink()?.security_counters().await)
     }
 
-    /// Packets of media that its engine sent, in this life.
+    /// Media packets that its engine sent in this run.
     pub fn packets_sent(&self) -> Result<u64> {
-        Ok(self.line()?.packets_sent.load(Ordering::Relaxed))
+        Ok(self.link()?.packets_sent.load(Ordering::Relaxed))
     }
 
-    /// Packets of media that reached its engine, in this life.
+    /// Media packets that its engine received in this run.
     pub fn packets_received(&self) -> Result<u64> {
-        Ok(self.line()?.packets_received.load(Ordering::Relaxed))
+        Ok(self.link()?.packets_received.load(Ordering::Relaxed))
     }
 
-    /// Candidates that its transport gathered, in this life.
+    /// Candidates that its transport gathered in this run.
     pub fn candidates_gathered(&self) -> Result<u64> {
-        Ok(self.line()?.candidates_sent.load(Ordering::Relaxed))
+        Ok(self.link()?.candidates_sent.load(Ordering::Relaxed))
     }
 
-    /// Descriptions and candidates that its transport made for others, in this life.
-    pub fn addresses_told(&self) -> Result<Vec<String>> {
-        Ok(self.line()?.told())
+    /// Descriptions and candidates that its transport created in this run.
+    pub fn signaled_addresses(&self) -> Result<Vec<String>> {
+        Ok(self.link()?.signaled())
     }
 
-    /// Sessions that its engine opened, in this life.
+    /// Sessions that its engine opened in this run.
     pub fn sessions_opened(&self) -> Result<usize> {
-        Ok(self.line()?.sessions_opened.load(Ordering::Relaxed))
+        Ok(self.link()?.sessions_opened.load(Ordering::Relaxed))
     }
 
-    /// Sessions that are open.
+    /// Number of open sessions.
     pub fn open_sessions(&self) -> Result<usize> {
-        Ok(self.line()?.sessions_open.load(Ordering::Relaxed))
+        Ok(self.link()?.sessions_open.load(Ordering::Relaxed))
     }
 
-    /// Topics that it is subscribed to; one that it subscribed to twice counts twice.
-    pub fn open_topics(&self) -> Result<usize> {
-        Ok(self.line()?.subscriptions_open.load(Ordering::Relaxed))
+    /// Number of open subscriptions; two of the same topic count duplicate.
+    pub fn open_subscriptions(&self) -> Result<usize> {
+        Ok(self.link()?.subscriptions_open.load(Ordering::Relaxed))
     }
 
-    /// ICE restarts that its engine offered, in this life.
+    /// ICE restarts that its engine offered in this run.
     pub fn ice_restarts(&self) -> Result<usize> {
-        Ok(self.line()?.restarts.load(Ordering::Relaxed))
+        Ok(self.link()?.restarts.load(Ordering::Relaxed))
     }
 
-    /// How often its microphone was opened.
+    /// Number of times that its microphone was opened.
     pub fn microphones_opened(&self) -> usize {
-        self.person.devices.microphones_opened.load(Ordering::Relaxed)
+        self.inner.devices.microphones_opened.load(Ordering::Relaxed)
     }
 
-    /// Microphones and loudspeakers that are open.
+    /// Number of open microphones and loudspeakers.
     pub fn open_devices(&self) -> usize {
-        self.person.devices.open.load(Ordering::Relaxed)
+        self.inner.devices.open.load(Ordering::Relaxed)
     }
 
-    /// How many messages reached it on calls' topics since a time.
-    pub fn call_letters_since(&self, since: std::time::Duration) -> Result<u64> {
-        let post = &self.core.post;
-        Ok(self.line()?.delivered_since(since, |topic| !post.is_inbox(topic)))
+    /// Messages that it received on calls' topics since a time.
+    pub fn call_messages_since(&self, since: std::time::Duration) -> Result<u64> {
+        let message_network = &self.core.message_network;
+        Ok(self.link()?.delivered_since(since, |topic| !message_network.is_inbox(topic)))
     }
 
-    /// How many messages of others were published to its inbox since a time.
-    pub fn inbox_letters_since(&self, since: std::time::Duration) -> usize {
+    /// Messages that others published to its inbox since a time.
+    pub fn inbox_messages_since(&self, since: std::time::Duration) -> usize {
         let inbox = self.inbox();
-        let fresh = |letter: &&super::post::Published| letter.at >= since && letter.topic == inbox;
-        self.core.post.published().iter().filter(fresh).count()
+        let fresh = |message: &&super::message_network::Published| message.at >= since && message.topic == inbox;
+        self.core.message_network.published().iter().filter(fresh).count()
     }
 
-    /// Its engine, for what a scenario cannot say otherwise.
+    /// Handle of its engine, for steps without a method of their own.
     ///
     /// # Errors
-    /// Where it is dead.
+    /// The engine is not running.
     pub fn blink(&self) -> Result<Blink> {
-        self.person.blink().ok_or_else(|| self.fails("is dead, and was asked to do something"))
+        self.inner.blink().ok_or_else(|| self.fails("cannot execute a command: its engine is not running"))
     }
 
-    pub(crate) fn line(&self) -> Result<Arc<Line>> {
-        self.person.line().ok_or_else(|| self.fails("was never started"))
+    pub(crate) fn link(&self) -> Result<Arc<Link>> {
+        self.inner.link().ok_or_else(|| self.fails("was never started"))
     }
 
-    pub(super) fn note(&self, what: impl Into<String>) {
-        self.person.log.note(self.core.clock.elapsed(), what);
+    pub(super) fn log_action(&self, what: impl Into<String>) {
+        self.inner.log.log_action(self.core.clock.elapsed(), what);
     }
 }
 
 impl fmt::Display for Participant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.person.name)
+        f.write_str(&self.inner.name)
     }
 }
 
-/// Says of a command that it was refused in the way it should be.
-pub fn refused<T>(who: &Participant, kind: ErrorKind, what: &str, result: Result<T, Error>) -> Result<()> {
+/// Verifies that a command failed with the expected kind of error.
+pub fn expect_error<T>(who: &Participant, kind: ErrorKind, what: &str, result: Result<T, Error>) -> Result<()> {
     match result {
         Err(error) if error.kind() == kind => Ok(()),
-        Err(error) => Err(who.fails(format!("{what}: refused with {:?} instead of {kind:?}: {error}", error.kind()))),
-        Ok(_) => Err(who.fails(format!("{what}: was allowed, and should be refused with {kind:?}"))),
+        Err(error) => Err(who.fails(format!("{what}: failed with {:?} instead of {kind:?}: {error}", error.kind()))),
+        Ok(_) => Err(who.fails(format!("{what}: succeeded, and should fail with {kind:?}"))),
     }
 }

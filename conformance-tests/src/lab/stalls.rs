@@ -1,29 +1,28 @@
-//! When a virtual machine's processors were taken away: nobody is heard then, whatever the call
-//! does.
+//! CPU steal time of a virtual machine, which interrupts audio whatever the call does.
 
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often the system is asked.
-const BEAT: Duration = Duration::from_millis(10);
-/// What the system counts in: `USER_HZ`, 100 a second on every Linux.
+/// Sampling interval.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(10);
+/// Unit of the system's counters: `USER_HZ`, 100 per second on Linux.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Time that the host of this virtual machine ran others in, while something here was ready to run.
-/// A machine on which too much runs does not stand still.
+/// Steal time: time in which the host ran other machines while a task of this one was ready to run.
+/// Load within this machine does not count.
 #[derive(Default)]
 pub(crate) struct Stalls(Mutex<Vec<Stall>>);
 
-/// Between two looks so much was missing, all processors together.
+/// Steal time between two samples, over all processors.
 struct Stall {
     looks: Range<Instant>,
     missing: Duration,
 }
 
 impl Stalls {
-    /// Those of this machine, from the first time this is called in a process on. None where the
-    /// system does not tell.
+    /// Stalls of this machine, sampled from the first call in the process on. Empty on systems
+    /// without steal time.
     pub(crate) fn watched() -> &'static Self {
         static STALLS: Stalls = Stalls(Mutex::new(Vec::new()));
         static WATCH: OnceLock<()> = OnceLock::new();
@@ -31,13 +30,13 @@ impl Stalls {
             let Some(before) = stolen() else { return };
             let watch = move || STALLS.watch(before);
             if let Err(error) = std::thread::Builder::new().name("blink-stalls".to_owned()).spawn(watch) {
-                tracing::warn!(%error, "nobody sees whether the machine stands still");
+                tracing::warn!(%error, "cannot sample CPU stalls");
             }
         });
         &STALLS
     }
 
-    /// For how long the machine stood still in a stretch of time, and at most its length.
+    /// Stall time that overlaps a time range, at most the length of the range.
     pub(crate) fn within(&self, stretch: Range<Instant>) -> Duration {
         let meets = |stall: &&Stall| stall.looks.start < stretch.end && stall.looks.end > stretch.start;
         let missing: Duration = self.list().iter().filter(meets).map(|stall| stall.missing).sum();
@@ -47,7 +46,7 @@ impl Stalls {
     fn watch(&self, mut before: Duration) {
         let mut looked = Instant::now();
         loop {
-            std::thread::sleep(BEAT);
+            std::thread::sleep(SAMPLE_INTERVAL);
             let Some(now_stolen) = stolen() else { return };
             let looks = std::mem::replace(&mut looked, Instant::now())..looked;
             let missing = now_stolen.saturating_sub(std::mem::replace(&mut before, now_stolen));
@@ -62,13 +61,12 @@ impl Stalls {
     }
 }
 
-/// Steal time of all processors since the system began (proc_stat(5)); `None` where the system does
-/// not tell.
+/// Steal time of all processors since boot (proc_stat(5)); `None` on systems without it.
 fn stolen() -> Option<Duration> {
     steal_in(&std::fs::read_to_string("/proc/stat").ok()?)
 }
 
-/// The eighth number of the first line: user, nice, system, idle, iowait, irq, softirq, steal.
+/// Eighth number of the first link: user, nice, system, idle, iowait, irq, softirq, steal.
 fn steal_in(stat: &str) -> Option<Duration> {
     let ticks: u32 = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().nth(7)?.parse().ok()?;
     Some(TICK * ticks)
@@ -79,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_missing_counts_where_it_may_have_been_and_never_for_more_than_the_stretch() {
+    fn stall_time_counts_overlapping_samples_and_at_most_the_range() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let ms = Duration::from_millis;
@@ -93,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn steal_time_is_read_from_what_linux_prints() {
+    fn steal_time_is_parsed_from_proc_stat() {
         let stat =
             "cpu  2596583 17826 180745 2206056 27660 0 5157 86718 0 0\ncpu0 1292649 8652 87133 1 2 0 3 43000 0 0\n";
         assert_eq!(steal_in(stat), Some(Duration::from_millis(867_180)));

@@ -1,69 +1,69 @@
-//! One scenario over one pairing, and what came of it.
+//! One scenario over one pairing, and its result.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use super::StageMaker;
+use super::LabConfigFactory;
 use super::pairing::Pairing;
-use super::waiting::Waiting;
+use super::unimplemented::Waiting;
 use crate::ability::Ability;
-use crate::lab::Diary;
+use crate::lab::EventLog;
 use crate::scenarios::{Record, Scenario};
 
-/// Threads of the runtime of each case.
+/// Worker threads of each case's runtime.
 const THREADS: usize = 2;
 
 /// One scenario over one pairing.
 #[derive(Clone)]
 pub struct Case {
-    /// The backends.
+    /// Backends of the case.
     pub pairing: Pairing,
-    /// What happens.
+    /// Scenario of the case.
     pub scenario: Scenario,
-    pub(super) stage: StageMaker,
+    pub(super) config: LabConfigFactory,
 }
 
-/// What came of a case.
+/// Result of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It held.
+    /// It passed.
     Passed,
-    /// It did not: why, and what everybody saw.
+    /// It failed: the failure with all event logs.
     Failed(String),
-    /// Nothing can run it yet: what it waits for.
+    /// It is not implemented yet: the missing part.
     Waiting(&'static str),
-    /// A backend declares that it cannot do this, and refuses it with `Unsupported`: what it is.
+    /// A backend declares that it lacks this ability, and refuses it with `Unsupported`.
     Unsupported(String),
 }
 
-/// A case that ended.
+/// Report of a completed case.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// The backends.
+    /// Backends of the case.
     pub pairing: Pairing,
-    /// The scenario's number.
+    /// Number of the scenario.
     pub number: u8,
-    /// The scenario's number and name.
+    /// Number and name of the scenario.
     pub title: String,
-    /// What it verifies; empty for one that waits.
+    /// Property that it verifies; empty if it is not implemented.
     pub verifies: &'static str,
-    /// What came of it.
+    /// Result of the case.
     pub verdict: Verdict,
-    /// How long it took.
+    /// Duration.
     pub took: Duration,
-    /// Each time from answering a call to the first other one in it.
-    pub set_ups: Vec<Duration>,
-    /// What everybody saw.
-    pub diaries: Vec<Diary>,
+    /// Times from answering a call to the first `ParticipantJoined`.
+    pub setup_times: Vec<Duration>,
+    /// Event logs of all participants.
+    pub event_logs: Vec<EventLog>,
 }
 
 impl Case {
-    /// As tests are called: `call::str0m~webrtc-rs::libp2p~libp2p::14-glare`.
+    /// Name of the case's test: `call::str0m~webrtc-rs::libp2p~libp2p::14-glare`.
     pub fn name(&self) -> String {
         format!("call::{}::{}", self.pairing, self.scenario.title())
     }
 
-    /// Runs it on a runtime of its own. It blocks: not for asynchronous code.
+    /// Runs the case on a runtime of its own. Blocks: not for asynchronous code.
     pub fn run(&self) -> Row {
         let began = Instant::now();
         let run = AssertUnwindSafe(|| self.run_in_real_time());
@@ -74,9 +74,10 @@ impl Case {
             },
             Ok(Ok(Run::Unsupported(what))) => (Verdict::Unsupported(what), None),
             Ok(Err(why)) => (Verdict::Failed(why), None),
-            Err(panic) => (Verdict::Failed(format!("it panicked: {}", text_of(&*panic))), None),
+            Err(panic) => (Verdict::Failed(format!("panicked: {}", text_of(&*panic))), None),
         };
-        let (set_ups, diaries) = record.map(|record| (record.set_ups, record.diaries)).unwrap_or_default();
+        let (setup_times, event_logs) =
+            record.map(|record| (record.setup_times, record.event_logs)).unwrap_or_default();
         Row {
             pairing: self.pairing.clone(),
             number: self.scenario.number,
@@ -84,23 +85,23 @@ impl Case {
             verifies: self.scenario.verifies,
             verdict,
             took: began.elapsed(),
-            set_ups,
-            diaries,
+            setup_times,
+            event_logs,
         }
     }
 
     fn run_in_real_time(&self) -> Result<Run, String> {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(THREADS).enable_all().build().map_err(|error| error.to_string())?;
-        let stage = self.stage.make().map_err(|error| error.to_string())?;
+        let config = self.config.make().map_err(|error| error.to_string())?;
         runtime.block_on(async {
             for ability in self.scenario.abilities {
-                if let Some(transport) = ability.missing_at(&stage).map_err(|error| error.to_string())? {
-                    Ability::is_refused_by(*ability, &stage.registry, transport).await?;
+                if let Some(transport) = ability.missing_at(&config).map_err(|error| error.to_string())? {
+                    Ability::is_refused_by(*ability, &config.registry, transport).await?;
                     return Ok(Run::Unsupported(format!("{transport} has no {}", ability.name())));
                 }
             }
-            Ok(Run::Done(self.scenario.record_on(&stage).await))
+            Ok(Run::Done(self.scenario.record_on(&config).await))
         })
     }
 }
@@ -114,12 +115,12 @@ impl Row {
             verifies: "",
             verdict: Verdict::Waiting(waiting.for_what),
             took: Duration::ZERO,
-            set_ups: Vec::new(),
-            diaries: Vec::new(),
+            setup_times: Vec::new(),
+            event_logs: Vec::new(),
         }
     }
 
-    /// As tests are called.
+    /// Name of the case's test.
     pub fn name(&self) -> String {
         format!("call::{}::{}", self.pairing, self.title)
     }
@@ -132,5 +133,5 @@ enum Run {
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }

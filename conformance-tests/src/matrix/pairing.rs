@@ -1,19 +1,19 @@
-//! Which backends meet.
+//! Ordered pairings of backends.
 
 use std::fmt;
 
-/// Two transports and two signaling backends, in order.
+/// An ordered pair of transports and one of signaling backends.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pairing {
-    /// Of the first participant, the third, …; and of the second, the fourth, …
+    /// Transports of the participants with even and odd numbers.
     pub transports: [String; 2],
-    /// The same.
+    /// Signaling backends of the participants with even and odd numbers.
     pub signalings: [String; 2],
 }
 
 impl Pairing {
-    /// Every ordered pair of the transports with every ordered pair of the signaling backends. What
-    /// is named twice counts once.
+    /// Combines every ordered pair of the transports with every ordered pair of the signaling
+    /// backends. Repeated names count once.
     pub fn all(transports: &[String], signalings: &[String]) -> Vec<Self> {
         let signalings = ordered_pairs(signalings);
         let with = |transports: [String; 2]| {
@@ -25,7 +25,7 @@ impl Pairing {
     }
 }
 
-/// `transport~transport::signaling~signaling`, as tests are called.
+/// Formats the pairing as in test names: `transport~transport::signaling~signaling`.
 impl fmt::Display for Pairing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ([a, b], [c, d]) = (&self.transports, &self.signalings);
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_ordered_pair_meets_every_other() {
+    fn every_ordered_pair_is_combined_with_every_other() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let all = Pairing::all(&names(&["x", "y", "x"]), &names(&["m"]));
         let all: Vec<_> = all.iter().map(ToString::to_string).collect();

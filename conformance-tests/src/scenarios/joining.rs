@@ -1,111 +1,116 @@
-//! Groups: who comes when.
+//! Group calls: joining, rejoining and inviting.
 
 use std::time::Duration;
 
 use blink_engine::{CallState, EndReason, LeftReason, ParticipantState};
 
 use super::{Ability, Scenario};
+use crate::impaired::Impairments;
 use crate::lab::{
-    Deed, Fault, Lab, Network, Result, Telling, any_of, call_ended, call_joined, hear_each_other, incoming_call,
-    joined, left, media_started, meet, ringing, state_of, stream_offered,
+    Command, EventMutation, Fault, Lab, Result, all_hear_each_other, all_meet, any_of, call_ended, call_joined,
+    incoming_call, joined, left, media_started, ringing, state_of, stream_offered,
 };
+
+/// Delayed, reordered, and 10 % lost.
+const LOSSY: Impairments =
+    Impairments { jitter: Duration::from_millis(120), loss: 0.1, ..Impairments::delayed(Duration::from_millis(20)) };
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         number: 21,
         name: "three-way",
-        verifies: "In a call of three everybody hears both others.",
+        verifies: "In a call of three each participant hears both others.",
         faults: &[Fault::NoMediaFor(1)],
         run: |lab| Box::pin(three_way(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 22,
         name: "everyone-at-once",
-        verifies: "Five people who join at once over a rough network connect each to each exactly once.",
-        network: Network::ROUGH,
-        faults: &[Fault::Tells(|event| Telling::twice(event, "participant_joined"))],
+        verifies: "Five participants that join at once over a lossy network are connected pairwise, each pair exactly once.",
+        network: LOSSY,
+        faults: &[Fault::MutatesEvents(|event| EventMutation::duplicate(event, "participant_joined"))],
         run: |lab| Box::pin(everyone_at_once(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 23,
         name: "late-joiner",
-        verifies: "Whoever joins late knows within a second who is muted, who is deaf, who records and who offers what, and is seen to join once.",
+        verifies: "A participant that joins late knows within a second who is muted, deafened, recording or offering a stream, and is reported to join once.",
         abilities: &[Ability::Video],
         faults: &[
-            Fault::Tells(|event| Telling::nothing_of(event, "participant_state_changed")),
-            Fault::Tells(|event| Telling::nothing_of(event, "stream_offered")),
-            Fault::Tells(|event| Telling::twice(event, "participant_joined")),
+            Fault::MutatesEvents(|event| EventMutation::suppress(event, "participant_state_changed")),
+            Fault::MutatesEvents(|event| EventMutation::suppress(event, "stream_offered")),
+            Fault::MutatesEvents(|event| EventMutation::duplicate(event, "participant_joined")),
         ],
         run: |lab| Box::pin(late_joiner(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 28,
         name: "leave-and-rejoin",
-        verifies: "Whoever leaves a group and joins it again is seen to leave and to join, and is heard again.",
+        verifies: "A participant that leaves a group call and rejoins it is reported to leave and to join, and is heard again.",
         faults: &[
-            Fault::Tells(|event| Telling::nothing_of(event, "participant_left")),
-            Fault::Tells(|event| Telling::twice(event, "participant_joined")),
+            Fault::MutatesEvents(|event| EventMutation::suppress(event, "participant_left")),
+            Fault::MutatesEvents(|event| EventMutation::duplicate(event, "participant_joined")),
         ],
         run: |lab| Box::pin(leave_and_rejoin(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 34,
         name: "add-someone",
-        verifies: "Somebody invited into a call of two rings, joins, and everybody hears everybody.",
-        faults: &[Fault::Neglects(Deed::Add)],
+        verifies: "A participant invited into a call of two rings and joins, and all three hear each other.",
+        faults: &[Fault::IgnoresCommand(Command::Add)],
         run: |lab| Box::pin(add_someone(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
 ];
 
 async fn three_way(lab: &mut Lab) -> Result {
     let [alice, bob, carol] = lab.participants().await?;
     alice.calls(&[&bob, &carol]).await?;
-    hear_each_other(&[&alice, &bob, &carol]).await?;
-    lab.nobody_sees_anything_more().await
+    all_hear_each_other(&[&alice, &bob, &carol]).await?;
+    lab.no_unexpected_events().await
 }
 
 async fn everyone_at_once(lab: &mut Lab) -> Result {
     let [alice, bob, carol, dave, erin] = lab.participants().await?;
-    let everybody = [&alice, &bob, &carol, &dave, &erin];
-    let invited = &everybody[1..];
-    let patience = Duration::from_secs(20);
+    let everyone = [&alice, &bob, &carol, &dave, &erin];
+    let invited = &everyone[1..];
+    let event_timeout = Duration::from_secs(20);
     let call = alice.offers(invited).await?;
-    for person in invited {
-        person.sees_within(patience, incoming_call(call, &alice)).await?;
-        alice.sees_within(patience, ringing(call, person)).await?;
+    for participant in invited {
+        participant.sees_within(event_timeout, incoming_call(call, &alice)).await?;
+        alice.sees_within(event_timeout, ringing(call, participant)).await?;
     }
-    for person in invited {
-        person.answers(call).await?;
+    for participant in invited {
+        participant.answers(call).await?;
     }
-    for one in everybody {
-        one.sees_within(patience, call_joined(call)).await?;
-        for other in everybody.iter().filter(|other| other.number() != one.number()) {
-            one.sees_within(patience, joined(call, other)).await?;
-            one.sees_within(patience, media_started(call, other)).await?;
+    for one in everyone {
+        one.sees_within(event_timeout, call_joined(call)).await?;
+        for other in everyone.iter().filter(|other| other.number() != one.number()) {
+            one.sees_within(event_timeout, joined(call, other)).await?;
+            one.sees_within(event_timeout, media_started(call, other)).await?;
         }
     }
-    hear_each_other(&everybody).await?;
+    all_hear_each_other(&everyone).await?;
     lab.passes(Duration::from_secs(10)).await;
-    lab.nobody_sees_anything_more().await?;
-    everybody.iter().try_for_each(|one| one.must(one.open_sessions()? == 4, "has not one session for each other"))
+    lab.no_unexpected_events().await?;
+    everyone.iter().try_for_each(|one| one.must(one.open_sessions()? == 4, "has not one session for each other"))
 }
 
 async fn late_joiner(lab: &mut Lab) -> Result {
     let [alice, bob, carol] = lab.participants().await?;
     let call = alice.offers(&[&bob, &carol]).await?;
-    for person in [&bob, &carol] {
-        person.sees(incoming_call(call, &alice)).await?;
-        alice.sees(ringing(call, person)).await?;
+    for participant in [&bob, &carol] {
+        participant.sees(incoming_call(call, &alice)).await?;
+        alice.sees(ringing(call, participant)).await?;
     }
     bob.answers(call).await?;
     bob.sees(call_joined(call)).await?;
     alice.sees(call_joined(call)).await?;
-    meet(call, &[&alice, &bob]).await?;
+    all_meet(call, &[&alice, &bob]).await?;
     let muted = ParticipantState { muted: true, ..ParticipantState::default() };
     let recording = ParticipantState { recording: true, ..muted };
     let deafened = ParticipantState { deafened: true, ..ParticipantState::default() };
@@ -115,7 +120,7 @@ async fn late_joiner(lab: &mut Lab) -> Result {
     bob.sees(state_of(call, &alice, recording)).await?;
     bob.sets_deafened(true).await?;
     alice.sees(state_of(call, &bob, deafened)).await?;
-    let stream = bob.shows().await?;
+    let stream = bob.offers_video().await?;
     alice.sees(stream_offered(call, &bob, stream)).await?;
     lab.passes(Duration::from_secs(3)).await;
 
@@ -135,12 +140,12 @@ async fn late_joiner(lab: &mut Lab) -> Result {
     alice.hears(&carol).await?;
     bob.hears_nothing_of(&carol).await?;
     carol.hears_nothing_of(&alice).await?;
-    lab.nobody_sees_anything_more().await
+    lab.no_unexpected_events().await
 }
 
 async fn leave_and_rejoin(lab: &mut Lab) -> Result {
     let [alice, bob, carol] = lab.participants().await?;
-    let everybody = [&alice, &bob, &carol];
+    let everyone = [&alice, &bob, &carol];
     let call = alice.calls(&[&bob, &carol]).await?;
     for pause in [Duration::ZERO, Duration::from_secs(20)] {
         bob.leaves().await?;
@@ -156,8 +161,8 @@ async fn leave_and_rejoin(lab: &mut Lab) -> Result {
             bob.meets(call, other).await?;
             other.meets(call, &bob).await?;
         }
-        hear_each_other(&everybody).await?;
-        lab.nobody_sees_anything_more().await?;
+        all_hear_each_other(&everyone).await?;
+        lab.no_unexpected_events().await?;
     }
     Ok(())
 }
@@ -166,7 +171,7 @@ async fn add_someone(lab: &mut Lab) -> Result {
     let [alice, bob, carol] = lab.participants().await?;
     let call = alice.calls(&[&bob]).await?;
     bob.adds(&carol).await?;
-    // Whoever is in the call may be the first to reach her.
+    // Either participant of the call may be the first to reach her.
     carol.sees(any_of("incoming_call", call)).await?;
     carol.answers(call).await?;
     carol.sees(call_joined(call)).await?;
@@ -174,6 +179,6 @@ async fn add_someone(lab: &mut Lab) -> Result {
         carol.meets(call, other).await?;
         other.meets(call, &carol).await?;
     }
-    hear_each_other(&[&alice, &bob, &carol]).await?;
-    lab.nobody_sees_anything_more().await
+    all_hear_each_other(&[&alice, &bob, &carol]).await?;
+    lab.no_unexpected_events().await
 }

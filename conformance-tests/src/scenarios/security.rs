@@ -1,4 +1,4 @@
-//! What somebody may do who wishes no good, and what must not come of it.
+//! Attacks by uninvited, removed and malicious participants.
 
 use std::time::Duration;
 
@@ -13,54 +13,54 @@ use rand::SeedableRng;
 
 use super::Scenario;
 use crate::lab::{
-    Deed, Fault, Handling, Lab, Needs, Participant, Profile, Result, any, call_ended, call_joined, hear_each_other,
-    incoming_call, left, meet, refused, ringing, state_of,
+    Command, Fault, Lab, MessageAction, Participant, Profile, Requirements, Result, all_hear_each_other, all_meet, any,
+    call_ended, call_joined, expect_error, incoming_call, left, ringing, state_of,
 };
 
-const LETTERS: Needs = Needs { letters: true, ..Needs::NOTHING };
+const LETTERS: Requirements = Requirements { messages: true, ..Requirements::NONE };
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         number: 31,
         name: "uninvited-peer",
-        verifies: "Somebody who is not invited changes nothing, hears nothing, and does not even learn that the other is there.",
+        verifies: "An uninvited participant changes nothing, hears nothing, and does not even learn whether the callee is online.",
         needs: LETTERS,
         quiet_machine: true,
-        faults: &[Fault::ForgetsSettings, Fault::CountsNothing, Fault::BelievesEverything],
+        faults: &[Fault::IgnoresSettings, Fault::NeverCountsRejections, Fault::AcceptsForgedMessages],
         run: |lab| Box::pin(uninvited_peer(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 55,
         name: "forged-messages",
-        verifies: "Messages that were tampered with, reflected, moved to another topic or signed by somebody else are dropped and counted.",
+        verifies: "Messages that were tampered with, reflected, moved to another topic or signed with another key are dropped and counted.",
         needs: LETTERS,
         quiet_machine: true,
-        faults: &[Fault::BelievesEverything, Fault::CountsNothing],
+        faults: &[Fault::AcceptsForgedMessages, Fault::NeverCountsRejections],
         run: |lab| Box::pin(forged_messages(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 56,
         name: "left-or-removed",
-        verifies: "Whoever left or was removed can read nothing sent afterwards; whoever was removed hears nothing more and cannot come back, whatever it wrote into the roster before.",
-        needs: Needs { second_device: true, letters: true, ..Needs::NOTHING },
-        faults: &[Fault::Neglects(Deed::Remove), Fault::SaysYes, Fault::CountsNothing],
+        verifies: "A participant that left or was removed cannot decrypt later messages; one that was removed receives no media and cannot rejoin, whatever it wrote into the roster before.",
+        needs: Requirements { second_device: true, messages: true, ..Requirements::NONE },
+        faults: &[Fault::IgnoresCommand(Command::Remove), Fault::NeverReportsErrors, Fault::NeverCountsRejections],
         run: |lab| Box::pin(left_or_removed(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
     Scenario {
         number: 57,
         name: "nothing-before-accept",
-        verifies: "Before its user answers, a device opens no microphone, gathers nothing and sends no packet, whatever a caller sends.",
+        verifies: "Before its user answers, a device opens no microphone, gathers no candidates and sends no packet, whatever a caller sends.",
         needs: LETTERS,
         faults: &[Fault::OpensMicrophoneEarly, Fault::GathersEarly],
         run: |lab| Box::pin(nothing_before_accept(lab)),
-        ..Scenario::USUAL
+        ..Scenario::DEFAULT
     },
 ];
 
-/// A farewell that somebody writes, in somebody's name, to somebody's inbox.
+/// Builds a `Cancel` with the given signer and sender, addressed to a participant's inbox.
 fn farewell(call: CallId, signer: &Identity, name: Endpoint, seq: u64, to: &Participant) -> (Topic, Bytes) {
     let cancel = Cancel {
         reason: CancelReason::Left,
@@ -70,7 +70,7 @@ fn farewell(call: CallId, signer: &Identity, name: Endpoint, seq: u64, to: &Part
         replaced_by: None,
     };
     let content = Content { from: name, boot: u64::MAX / 2, seq, unix_ms: 0, call, body: Body::Cancel(cancel) };
-    let key = AgreementKey::public_of(&to.did()).expect("a participant's key is sound");
+    let key = AgreementKey::public_of(&to.did()).expect("a participant's key is valid");
     let sealing = Sealing { topic: to.inbox(), recipients: &[key], tag: None, identity: signer };
     let mut random = Random::from_seed([seq as u8; 32]);
     let envelope = seal(&sealing, &content.encode(), &mut random).expect("a farewell is small");
@@ -86,61 +86,66 @@ async fn uninvited_peer(lab: &mut Lab) -> Result {
     lab.passes(Duration::from_secs(5)).await;
     bob.never_saw(any("incoming_call"))?;
     mallory.never_saw(any("participant_ringing"))?;
-    mallory
-        .must(mallory.inbox_letters_since(Duration::ZERO) == 0, "got an answer from somebody who does not know it")?;
+    mallory.must(
+        mallory.inbox_messages_since(Duration::ZERO) == 0,
+        "received an answer from a participant that does not know it",
+    )?;
     mallory.leaves().await?;
     mallory.sees(call_ended(unwanted, EndReason::Left)).await?;
 
     let call = alice.calls(&[&bob]).await?;
     let before = (alice.snapshot().await?, bob.snapshot().await?);
-    let (talking_since, mut counted) = (lab.now(), Vec::new());
+    let (since, mut counted) = (lab.now(), Vec::new());
     for (seq, victim) in [(1, &alice), (2, &bob)] {
         counted.push(victim.counters().await?.not_authorized);
         let own = mallory.endpoint().ok_or_else(|| mallory.fails("was never started"))?;
-        let (topic, letter) = farewell(call, mallory.identity(), own, seq, victim);
-        victim.must(lab.delivers(topic, &letter) > 0, "does not read its inbox")?;
+        let (topic, message) = farewell(call, mallory.identity(), own, seq, victim);
+        victim.must(lab.inject_message(topic, &message) > 0, "does not read its inbox")?;
     }
     lab.passes(Duration::from_secs(1)).await;
     for (victim, before) in [&alice, &bob].into_iter().zip(counted) {
         let after = victim.counters().await?.not_authorized;
-        victim.must(after > before, "did not count what somebody said who is not in the call")?;
+        victim.must(after > before, "did not count a message from outside the call")?;
     }
-    alice.must((alice.snapshot().await?, bob.snapshot().await?) == before, "changed by a stranger's word")?;
-    mallory.must(mallory.packets_received()? == 0, "got media of a call it is not in")?;
-    alice.heard_throughout(&bob, talking_since)?;
-    bob.heard_throughout(&alice, talking_since)?;
-    lab.nobody_sees_anything_more().await
+    alice.must(
+        (alice.snapshot().await?, bob.snapshot().await?) == before,
+        "changed by a message from outside the call",
+    )?;
+    mallory.must(mallory.packets_received()? == 0, "received media of a call that it is not in")?;
+    alice.heard_throughout(&bob, since)?;
+    bob.heard_throughout(&alice, since)?;
+    lab.no_unexpected_events().await
 }
 
 async fn forged_messages(lab: &mut Lab) -> Result {
     let [alice, bob] = lab.participants().await?;
     let call = alice.calls(&[&bob]).await?;
-    // Everybody should have said something more than once on the call's topic.
+    // Each participant should have published more than once on the call's topic.
     lab.passes(Duration::from_secs(12)).await;
-    let letters = lab.published();
+    let messages = lab.published();
     let before = (alice.snapshot().await?, bob.snapshot().await?);
     let counted = bob.counters().await?;
-    let on_call = letters.iter().find(|letter| !lab.is_inbox(&letter.topic)).map(|letter| letter.topic);
-    let on_call = on_call.ok_or_else(|| alice.fails("nothing was said on the call's topic"))?;
-    let talking_since = lab.now();
-    for (number, letter) in letters.iter().enumerate() {
-        let mut tampered = letter.message.to_vec();
+    let on_call = messages.iter().find(|message| !lab.is_inbox(&message.topic)).map(|message| message.topic);
+    let on_call = on_call.ok_or_else(|| alice.fails("nothing was published on the call's topic"))?;
+    let since = lab.now();
+    for (number, message) in messages.iter().enumerate() {
+        let mut tampered = message.message.to_vec();
         let place = number * 37 % tampered.len();
         tampered[place] ^= 1 << (number % 8);
-        lab.delivers(letter.topic, &tampered.into());
-        // As they were: replayed, and reflected to whoever sent them.
-        lab.delivers(letter.topic, &letter.message);
-        let elsewhere = if lab.is_inbox(&letter.topic) { on_call } else { bob.inbox() };
-        lab.delivers(elsewhere, &letter.message);
+        lab.inject_message(message.topic, &tampered.into());
+        // Unchanged: replayed, and reflected to their senders.
+        lab.inject_message(message.topic, &message.message);
+        let elsewhere = if lab.is_inbox(&message.topic) { on_call } else { bob.inbox() };
+        lab.inject_message(elsewhere, &message.message);
         lab.passes(Duration::from_millis(60)).await;
     }
     let stranger = Identity::from_seed(&[99; 32]);
     let alice_herself = alice.endpoint().ok_or_else(|| alice.fails("was never started"))?;
     let unknown_device = Endpoint { did: alice.did(), device: DeviceId::from_bytes([9; 16]) };
     for (seq, signer, name) in [(1, &stranger, alice_herself), (2, &stranger, unknown_device)] {
-        let (topic, letter) = farewell(call, signer, name, seq, &bob);
-        lab.delivers(topic, &letter);
-        lab.delivers(on_call, &letter);
+        let (topic, message) = farewell(call, signer, name, seq, &bob);
+        lab.inject_message(topic, &message);
+        lab.inject_message(on_call, &message);
     }
     lab.passes(Duration::from_secs(1)).await;
 
@@ -151,15 +156,15 @@ async fn forged_messages(lab: &mut Lab) -> Result {
         ("a broken seal", after.bad_seal > counted.bad_seal),
         ("a replay", after.replayed > counted.replayed),
         ("its own name", after.own_endpoint > counted.own_endpoint),
-        ("a message for somebody else", after.not_for_us > counted.not_for_us),
+        ("a message for another recipient", after.not_for_us > counted.not_for_us),
     ] {
         bob.must(more, format!("did not count {what}"))?;
     }
     let now = (alice.snapshot().await?, bob.snapshot().await?);
     bob.must(now == before, format!("changed by forged messages, from {before:?} to {now:?}"))?;
-    alice.heard_throughout(&bob, talking_since)?;
-    bob.heard_throughout(&alice, talking_since)?;
-    lab.nobody_sees_anything_more().await
+    alice.heard_throughout(&bob, since)?;
+    bob.heard_throughout(&alice, since)?;
+    lab.no_unexpected_events().await
 }
 
 async fn left_or_removed(lab: &mut Lab) -> Result {
@@ -170,21 +175,21 @@ async fn left_or_removed(lab: &mut Lab) -> Result {
     for other in [&alice, &bob, &dave] {
         other.sees(left(call, &carol, LeftReason::Left)).await?;
     }
-    // Carol still listens on the call's topic for a few seconds, and what is said there is not for
-    // her.
+    // Carol stays subscribed to the call's topic for a few seconds, but has no key for later
+    // messages.
     lab.passes(Duration::from_secs(2)).await;
     let (first, packets) = (call_letters(lab, &carol).await?, carol.packets_received()?);
     mute_twice(lab, call, &alice, &[&bob, &dave]).await?;
     let last = call_letters(lab, &carol).await?;
-    let (letters, unreadable) = (last.came - first.came, last.unreadable - first.unreadable);
-    carol.must(letters > 0, "did not listen, so that nothing is shown")?;
-    carol.must(unreadable == letters, format!("could read {} of {letters}", letters.abs_diff(unreadable)))?;
-    hears_no_media(&carol, packets)?;
+    let (messages, unreadable) = (last.came - first.came, last.unreadable - first.unreadable);
+    carol.must(messages > 0, "was not subscribed, so that the check is void")?;
+    carol.must(unreadable == messages, format!("could read {} of {messages}", messages.abs_diff(unreadable)))?;
+    receives_no_media(&carol, packets)?;
 
-    // Dave fills the roster with people that do not exist, so that his removal would find no room.
+    // Dave fills the roster with invented members, so that his removal would find no free entry.
     for (seq, other) in [(1, &alice), (2, &bob), (3, &carol)] {
-        let (topic, letter) = crowd(call, &dave, seq, other);
-        other.must(lab.delivers(topic, &letter) > 0, "does not read its inbox")?;
+        let (topic, message) = crowd(call, &dave, seq, other);
+        other.must(lab.inject_message(topic, &message) > 0, "does not read its inbox")?;
     }
     lab.passes(Duration::from_secs(1)).await;
     alice.removes(&dave).await?;
@@ -192,26 +197,26 @@ async fn left_or_removed(lab: &mut Lab) -> Result {
     for other in [&alice, &bob] {
         other.sees(left(call, &dave, LeftReason::Removed)).await?;
     }
-    // Dave listens, too, and nothing more is said where he does.
+    // Dave stays subscribed too, but the call continues on another topic.
     lab.passes(Duration::from_secs(2)).await;
     let (first, packets) = (call_letters(lab, &dave).await?, dave.packets_received()?);
     mute_twice(lab, call, &alice, &[&bob]).await?;
     let last = call_letters(lab, &dave).await?;
-    dave.must(last.came == first.came, format!("heard {} messages", last.came - first.came))?;
-    hears_no_media(&dave, packets)?;
+    dave.must(last.came == first.came, format!("received {} messages", last.came - first.came))?;
+    receives_no_media(&dave, packets)?;
 
-    refused(&dave, ErrorKind::NotFound, "to join a call one was removed from", dave.tries_to_answer(call).await?)?;
-    refused(&alice, ErrorKind::State, "to invite somebody who was removed", alice.tries_to_add(&dave).await?)?;
+    expect_error(&dave, ErrorKind::NotFound, "to join a call one was removed from", dave.tries_to_answer(call).await?)?;
+    expect_error(&alice, ErrorKind::State, "to invite a removed participant", alice.tries_to_add(&dave).await?)?;
     let tablet = lab.participant(Profile::device_of("dave's tablet", &dave)).await?;
     lab.passes(Duration::from_secs(15)).await;
     tablet.has_no_call().await?;
     dave.has_no_call().await?;
     carol.has_call(call, CallState::Open).await?;
-    hear_each_other(&[&alice, &bob]).await?;
-    lab.nobody_sees_anything_more().await
+    all_hear_each_other(&[&alice, &bob]).await?;
+    lab.no_unexpected_events().await
 }
 
-/// Changes the state of one participant a few times, which the others see.
+/// Changes the state of one participant a few times, and waits until the others see each change.
 async fn mute_twice(lab: &mut Lab, call: CallId, one: &Participant, others: &[&Participant]) -> Result {
     for muted in [true, false, true, false] {
         one.sets_muted(muted).await?;
@@ -224,21 +229,21 @@ async fn mute_twice(lab: &mut Lab, call: CallId, one: &Participant, others: &[&P
     Ok(())
 }
 
-fn hears_no_media(absent: &Participant, packets_before: u64) -> Result {
-    absent.must(absent.packets_received()? == packets_before, "got media of a call it is not in")?;
-    absent.must(absent.open_sessions()? == 0, "has a session open in no call")
+fn receives_no_media(outsider: &Participant, packets_before: u64) -> Result {
+    outsider.must(outsider.packets_received()? == packets_before, "received media of a call that it is not in")?;
+    outsider.must(outsider.open_sessions()? == 0, "has an open session outside a call")
 }
 
-/// A letter of another device of somebody's, with as many roster entries as find room: people that
-/// do not exist, invited by it and by each other, who all have rejected, so that nobody rings.
+/// Builds a message of another device of a participant, with as many roster entries as fit:
+/// invented members, invited by it and by each other, that have all rejected, so that none rings.
 fn crowd(call: CallId, maker: &Participant, seq: u64, to: &Participant) -> (Topic, Bytes) {
-    let person = |n: u8| Identity::from_seed(&[150 + n; 32]);
+    let participant = |n: u8| Identity::from_seed(&[150 + n; 32]);
     let mut entries = Vec::new();
     for n in 0..32 {
-        let by = if n < 4 { maker.identity().clone() } else { person(n / 4 - 1) };
+        let by = if n < 4 { maker.identity().clone() } else { participant(n / 4 - 1) };
         let add = EntryBody::Add { by: by.did(), slot: n % 4 };
-        for (signer, body) in [(&by, add), (&person(n), EntryBody::Reject { n: 0 })] {
-            let bytes = cbor::encode(&Entry { call, did: person(n).did(), body });
+        for (signer, body) in [(&by, add), (&participant(n), EntryBody::Reject { n: 0 })] {
+            let bytes = cbor::encode(&Entry { call, did: participant(n).did(), body });
             entries.push(Signed { signature: signer.sign(b"blink/1 entry\0", &bytes), bytes });
         }
     }
@@ -260,26 +265,26 @@ fn crowd(call: CallId, maker: &Participant, seq: u64, to: &Participant) -> (Topi
     };
     let body = Body::Member(Box::new(Member { record, entries, secret: None }));
     let content = Content { from, boot: 1, seq, unix_ms: 0, call, body };
-    let key = AgreementKey::public_of(&to.did()).expect("a participant's key is sound");
+    let key = AgreementKey::public_of(&to.did()).expect("a participant's key is valid");
     let sealing = Sealing { topic: to.inbox(), recipients: &[key], tag: None, identity: maker.identity() };
     let mut random = Random::from_seed([seq as u8; 32]);
     let envelope = seal(&sealing, &content.encode(), &mut random).expect("64 entries find room");
     (to.inbox(), envelope.into())
 }
 
-/// Messages on calls' topics that reached somebody, and messages that its engine could not read.
+/// Messages received on calls' topics, and messages that the engine could not decrypt.
 struct CallLetters {
     came: u64,
     unreadable: u64,
 }
 
-/// Counts them at a moment at which the engine has looked at all that came.
-async fn call_letters(lab: &mut Lab, person: &Participant) -> Result<CallLetters> {
+/// Counts them at a moment when the engine has processed all received messages.
+async fn call_letters(lab: &mut Lab, participant: &Participant) -> Result<CallLetters> {
     loop {
-        let came = person.call_letters_since(Duration::ZERO)?;
+        let came = participant.call_messages_since(Duration::ZERO)?;
         lab.passes(Duration::from_millis(200)).await;
-        let unreadable = person.counters().await?.not_for_us;
-        if person.call_letters_since(Duration::ZERO)? == came {
+        let unreadable = participant.counters().await?.not_for_us;
+        if participant.call_messages_since(Duration::ZERO)? == came {
             return Ok(CallLetters { came, unreadable });
         }
     }
@@ -287,20 +292,20 @@ async fn call_letters(lab: &mut Lab, person: &Participant) -> Result<CallLetters
 
 async fn nothing_before_accept(lab: &mut Lab) -> Result {
     let [alice, bob] = lab.participants().await?;
-    lab.handles_letters(|letter| if letter.to == 1 { Handling::Repeat(3) } else { Handling::Deliver });
+    lab.set_message_rule(|message| if message.to == 1 { MessageAction::Duplicate(3) } else { MessageAction::Deliver });
     let call = alice.offers(&[&bob]).await?;
     bob.sees(incoming_call(call, &alice)).await?;
     alice.sees(ringing(call, &bob)).await?;
     lab.passes(Duration::from_secs(3)).await;
-    for letter in lab.published() {
-        // What was said, in another order, and where it does not belong.
-        lab.delivers(bob.inbox(), &letter.message);
+    for message in lab.published() {
+        // The published messages, in another order and on wrong topics.
+        lab.inject_message(bob.inbox(), &message.message);
         lab.passes(Duration::from_millis(20)).await;
     }
     let her_tablet = Endpoint { did: alice.did(), device: DeviceId::from_bytes([9; 16]) };
     let other_call = CallId::from_bytes([3; 16]);
-    let (topic, letter) = farewell(other_call, alice.identity(), her_tablet, 1, &bob);
-    lab.delivers(topic, &letter);
+    let (topic, message) = farewell(other_call, alice.identity(), her_tablet, 1, &bob);
+    lab.inject_message(topic, &message);
     lab.passes(Duration::from_secs(5)).await;
 
     bob.must(bob.microphones_opened() == 0, "opened its microphone before its user answered")?;
@@ -308,15 +313,15 @@ async fn nothing_before_accept(lab: &mut Lab) -> Result {
     bob.must(bob.sessions_opened()? == 0, "opened a session before its user answered")?;
     bob.must(bob.candidates_gathered()? == 0, "gathered a candidate before its user answered")?;
     bob.must(bob.packets_sent()? == 0, "sent a packet before its user answered")?;
-    let said = lab.letters_of(&bob);
+    let said = lab.message_kinds_from(&bob);
     let only_rings = said.iter().all(|kind| *kind == Some(Kind::Ringing));
     bob.must(only_rings, format!("said more than that it rings: {said:?}"))?;
     bob.has_pending(&[call]).await?;
 
-    lab.releases_letters();
+    lab.release_held_messages();
     let call = bob.answers(call).await?;
     alice.sees(call_joined(call)).await?;
     bob.sees(call_joined(call)).await?;
-    meet(call, &[&alice, &bob]).await?;
-    lab.nobody_sees_anything_more().await
+    all_meet(call, &[&alice, &bob]).await?;
+    lab.no_unexpected_events().await
 }

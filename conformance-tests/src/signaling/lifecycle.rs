@@ -1,4 +1,4 @@
-//! Connecting, announcing, leaving, coming back.
+//! Connections, subscriber announcements, shutdown and reconnection.
 
 use blink_api::{DeliveryId, ErrorKind, SignalingEvent, Verdict};
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Network, PATIENCE, first_address, next_message, pair, topic, until_event, until_subscribed, within};
 
-/// A node hears of it when another one subscribes, and knows how many have.
+/// A node is informed when a remote node subscribes, and knows the number of remote subscribers.
 pub async fn subscribers_are_announced(network: &dyn Network) {
     let (a, b) = pair(network).await;
     let (first, second) = (topic(1), topic(2));
@@ -20,8 +20,8 @@ pub async fn subscribers_are_announced(network: &dyn Network) {
     assert_eq!(b.subscribers(&first).await.unwrap(), 0, "a node does not count itself");
 }
 
-/// What is no address is refused as such; a network says where nobody answers.
-pub async fn bad_and_dead_addresses_fail(network: &dyn Network) {
+/// An invalid address fails with `Invalid`; a network reports an address that does not answer.
+pub async fn invalid_and_unreachable_addresses_fail(network: &dyn Network) {
     let (a, b) = pair(network).await;
     for address in ["", "no address", "::", "\u{0}"] {
         assert_eq!(a.connect(address).await.unwrap_err().kind(), ErrorKind::Invalid, "{address:?}");
@@ -35,7 +35,7 @@ pub async fn bad_and_dead_addresses_fail(network: &dyn Network) {
     }
 }
 
-/// What was published just before shutdown still arrives.
+/// Messages published just before shutdown still arrive.
 pub async fn shutdown_sends_what_was_published(network: &dyn Network) {
     let (a, b) = pair(network).await;
     let topic = topic(3);
@@ -46,8 +46,8 @@ pub async fn shutdown_sends_what_was_published(network: &dyn Network) {
     assert_eq!(next_message(&*b, &mut at_b).await, "goodbye");
 }
 
-/// After shutdown subscriptions end, the others see one node less, everything fails as closed, and
-/// a second shutdown does nothing.
+/// After shutdown subscriptions end, remote nodes see one node less, every method fails with
+/// `Closed`, and a second shutdown has no effect.
 pub async fn shutdown_ends_everything(network: &dyn Network) {
     let (a, b) = pair(network).await;
     let topic = topic(4);
@@ -72,8 +72,8 @@ pub async fn shutdown_ends_everything(network: &dyn Network) {
     within("a second shutdown", a.shutdown()).await;
 }
 
-/// A node that was connected to is connected to again when it comes back at its address, and
-/// messages go both ways as before.
+/// A node that restarts at its address is reconnected, and messages flow in both directions as
+/// before.
 pub async fn reconnects_after_the_other_node_restarts(network: &dyn Network) {
     let (a, b) = pair(network).await;
     let topic = topic(5);

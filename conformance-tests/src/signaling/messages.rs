@@ -10,7 +10,8 @@ use tokio::time::{sleep, timeout};
 
 use super::{Network, next_delivery, next_message, pair, topic, until_subscribed, within};
 
-/// Messages go both ways unchanged, with an origin where the capabilities promise one.
+/// Messages are delivered unchanged in both directions, with an origin if the capabilities declare
+/// it.
 pub async fn delivers_both_ways(network: &dyn Network) {
     let (a, b) = pair(network).await;
     let topic = topic(1);
@@ -35,7 +36,7 @@ pub async fn delivers_both_ways(network: &dyn Network) {
     }
 }
 
-/// A node subscribed to a topic does not hear itself there.
+/// A node does not receive its own messages on a topic that it is subscribed to.
 pub async fn own_messages_do_not_come_back(network: &dyn Network) {
     let (a, b) = pair(network).await;
     let topic = topic(2);
@@ -51,14 +52,14 @@ pub async fn own_messages_do_not_come_back(network: &dyn Network) {
     }
 }
 
-/// Two subscriptions of one topic at one node both get all messages.
+/// Two subscriptions of one topic at one node both receive all messages.
 pub async fn every_subscription_gets_every_message(network: &dyn Network) {
     let (a, b) = pair(network).await;
     let topic = topic(3);
     let mut first = b.subscribe(&topic).await.unwrap();
     let mut second = b.subscribe(&topic).await.unwrap();
     until_subscribed(&*a, &topic, 1).await;
-    assert_eq!(a.subscribers(&topic).await.unwrap(), 1, "nodes are counted, not subscriptions");
+    assert_eq!(a.subscribers(&topic).await.unwrap(), 1, "subscribers counts nodes, not subscriptions");
     for round in 0..5u8 {
         a.publish(&topic, vec![round].into()).await.unwrap();
         assert_eq!(next_message(&*b, &mut first).await, vec![round]);
@@ -66,8 +67,8 @@ pub async fn every_subscription_gets_every_message(network: &dyn Network) {
     }
 }
 
-/// What is published to one topic is not delivered to another.
-pub async fn topics_are_apart(network: &dyn Network) {
+/// A message is delivered on its own topic only.
+pub async fn topics_are_separate(network: &dyn Network) {
     let (a, b) = pair(network).await;
     let (first, second) = (topic(4), topic(5));
     let mut at_first = b.subscribe(&first).await.unwrap();
@@ -82,7 +83,7 @@ pub async fn topics_are_apart(network: &dyn Network) {
     }
 }
 
-/// A node leaves a topic with its last subscription and not before, and can come back.
+/// A node leaves a topic with its last subscription and not before, and can subscribe again.
 pub async fn dropping_unsubscribes(network: &dyn Network) {
     let (a, b) = pair(network).await;
     let topic = topic(6);
@@ -94,7 +95,7 @@ pub async fn dropping_unsubscribes(network: &dyn Network) {
     assert_eq!(next_message(&*b, &mut second).await, "still here");
 
     drop(second);
-    // Leaving raises no event, so that it has to be looked for.
+    // Leaving causes no event, so that the subscriber count is polled.
     within("unsubscribing", async {
         while a.subscribers(&topic).await.unwrap() > 0 {
             sleep(Duration::from_millis(5)).await;
@@ -109,8 +110,8 @@ pub async fn dropping_unsubscribes(network: &dyn Network) {
     assert_eq!(next_message(&*b, &mut again).await, "welcome back");
 }
 
-/// Where no other node is subscribed, publishing says so; one's own subscription does not count.
-pub async fn publishing_to_nobody_fails(network: &dyn Network) {
+/// Publishing fails if no remote node is subscribed; own subscriptions do not count.
+pub async fn publishing_without_subscribers_fails(network: &dyn Network) {
     let (a, _b) = pair(network).await;
     let topic = topic(7);
     for _ in 0..2 {
@@ -123,7 +124,7 @@ pub async fn publishing_to_nobody_fails(network: &dyn Network) {
     assert_eq!(a.publish(&topic, Bytes::new()).await.unwrap_err().kind(), ErrorKind::NoSubscribers);
 }
 
-/// A node need not be subscribed to a topic to publish to it.
+/// A node can publish to a topic without being subscribed.
 pub async fn publishing_without_subscribing_works(network: &dyn Network) {
     let (a, b) = pair(network).await;
     let topic = topic(8);
@@ -133,8 +134,7 @@ pub async fn publishing_without_subscribing_works(network: &dyn Network) {
     assert_eq!(next_message(&*b, &mut at_b).await, "from outside");
 }
 
-/// Every size from none to what the capabilities promise is carried unchanged; one byte more is
-/// refused.
+/// Every size from 0 to the declared maximum is delivered unchanged; one byte more is refused.
 pub async fn carries_all_sizes(network: &dyn Network) {
     let (a, b) = pair(network).await;
     let topic = topic(9);
@@ -154,10 +154,10 @@ pub async fn carries_all_sizes(network: &dyn Network) {
     assert!(!error.is_retryable());
 }
 
-/// A reader too slow for a burst is told how many messages it missed: inside one process delivered
-/// and missed ones add up to those sent, and on a network, where more can be lost, they are no more
-/// than those. No message comes twice.
-pub async fn a_slow_reader_is_told_what_it_missed(network: &dyn Network) {
+/// A reader too slow for a burst is informed how many messages it missed: in process, delivered and
+/// missed messages add up to those sent; on a network, where more can be lost, they are at most as
+/// many. No message is delivered twice.
+pub async fn a_slow_reader_is_informed_of_missed_messages(network: &dyn Network) {
     const BURST: u32 = 1000;
     const LAST: u32 = u32::MAX;
     let (a, b) = pair(network).await;
@@ -174,7 +174,7 @@ pub async fn a_slow_reader_is_told_what_it_missed(network: &dyn Network) {
             Err(error) => assert_eq!(error.kind(), ErrorKind::Full),
         }
     }
-    // The last one is repeated, for it can be lost like any other.
+    // Repeat the last message, which can be lost like any other.
     within("the last message", async {
         loop {
             match a.publish(&topic, LAST.to_be_bytes().to_vec().into()).await {

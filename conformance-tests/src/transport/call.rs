@@ -8,11 +8,11 @@ use bytes::Bytes;
 use super::opus;
 use super::pair::{Pair, Side, codec, configuration};
 
-/// The largest description that the engine sends (docs/protocol.md).
+/// Maximum size of a description that the engine sends (docs/protocol.md).
 const LARGEST_DESCRIPTION: usize = 12 * 1024;
-/// The largest payload, as the contract has it.
+/// Maximum payload size of the contract.
 const LARGEST_PAYLOAD: usize = 1200;
-/// What each side of a call sends: two tracks of audio, two of video.
+/// Tracks that each side of a call sends: two of audio, two of video.
 pub(super) const KINDS: [TrackKind; 4] = [TrackKind::Audio, TrackKind::Audio, TrackKind::Video, TrackKind::Video];
 
 /// Two sides, and the tracks of each in the order of [`KINDS`].
@@ -37,7 +37,7 @@ impl Call {
         Self::with_tracks((ours, offerers), (theirs, answerers)).await
     }
 
-    /// A call of sessions with a configuration that is made from the usual one.
+    /// A call of sessions whose configuration is derived from the default one.
     pub(super) async fn open_as(
         (offerer, offerers): (&dyn Transport, &[TrackKind]),
         (answerer, answerers): (&dyn Transport, &[TrackKind]),
@@ -60,14 +60,13 @@ impl Call {
         for kind in answerers.iter().rev() {
             theirs.push((*kind, answerer.session.add_track(*kind).await.expect("a track")));
         }
-        // Tracks of a kind count in the order in which they were added; that of the kinds does not
-        // matter.
+        // Tracks are matched by their order within a kind; the order of the kinds is irrelevant.
         theirs.sort_by_key(|(kind, _)| *kind);
         let answerers = theirs.into_iter().map(|(_, track)| track).collect();
         Self { pair: Pair::of(offerer, answerer), offerers: ours, answerers }
     }
 
-    /// Negotiates, and checks that the descriptions are small enough to be sent.
+    /// Negotiates, and verifies that the descriptions are small enough to be sent.
     pub(super) async fn negotiate(&mut self) {
         let offer = self.pair.offerer.session.create_offer(false).await.expect("an offer");
         let answer = self.pair.answerer.session.accept_offer(&offer).await.expect("an answer");
@@ -83,7 +82,7 @@ impl Call {
         self.pair.until_connected().await;
     }
 
-    /// The sections of the offerer's tracks, which are those of the answerer's too.
+    /// Sections of the offerer's tracks, which equal those of the answerer's.
     pub(super) fn sections(&self) -> Vec<Mid> {
         let mids = |side: &Side, tracks: &[TrackId]| -> Vec<Option<Mid>> {
             tracks.iter().map(|track| side.session.mid(*track)).collect()
@@ -96,8 +95,8 @@ impl Call {
         sections
     }
 
-    /// Both sides send these packets on the n-th track of each, and hear all of them in order on
-    /// this section.
+    /// Sends these packets on the n-th track of both sides, and verifies that both receive all of
+    /// them in order on this section.
     pub(super) async fn exchange(&mut self, n: usize, section: &Mid, packets: &[RtpOut]) {
         for packet in packets {
             self.pair.offerer.send_on(self.offerers[n], packet.clone());
@@ -117,13 +116,13 @@ impl Call {
     }
 }
 
-/// The packets with these numbers that came on a section.
+/// Received packets of a section with the sequence numbers of `sent`.
 fn newest<'a>(side: &'a Side, section: &Mid, sent: &[RtpOut]) -> Vec<&'a RtpIn> {
     let is_sent = |packet: &RtpIn| sent.iter().any(|sent| sent.sequence == packet.sequence);
     side.packets_on(section).filter(|packet| is_sent(packet)).collect()
 }
 
-/// Fails unless these are the packets that were sent, in their order.
+/// Verifies that the received packets equal those that were sent, in order.
 pub(super) fn assert_same(received: &[&RtpIn], sent: &[RtpOut]) {
     let arrived: Vec<u16> = received.iter().map(|packet| packet.sequence).collect();
     let expected: Vec<u16> = sent.iter().map(|packet| packet.sequence).collect();
@@ -136,8 +135,8 @@ pub(super) fn assert_same(received: &[&RtpIn], sent: &[RtpOut]) {
     }
 }
 
-/// Packets of a video track in frames of four, of which the last one has the marker; every payload
-/// says which track it is of.
+/// Packets of a video track in frames of four, the last one with the marker; every payload names
+/// its track.
 pub(super) fn video_packets(codec: &str, track: u8, first: u16, count: u16) -> Vec<RtpOut> {
     let packet = |n: u16| {
         let sequence = first.wrapping_add(n);
@@ -154,7 +153,7 @@ pub(super) fn video_packets(codec: &str, track: u8, first: u16, count: u16) -> V
     (0..count).map(packet).collect()
 }
 
-/// Whether both transports carry video. One that does not must say so.
+/// Whether both transports carry video. One that does not must refuse it.
 pub(super) async fn both_carry_video(offerer: &dyn Transport, answerer: &dyn Transport) -> bool {
     let mut both = true;
     for transport in [offerer, answerer].into_iter().filter(|transport| !transport.capabilities().video) {
@@ -167,7 +166,7 @@ pub(super) async fn both_carry_video(offerer: &dyn Transport, answerer: &dyn Tra
     both
 }
 
-/// The tracks of a side that have begun, each with its kind.
+/// Tracks of a side that have started, with their kinds.
 pub(super) fn started(side: &Side) -> Vec<(Mid, TrackKind)> {
     let started = |event: &SessionEvent| match event {
         SessionEvent::TrackStarted { mid, kind } => Some((mid.clone(), *kind)),

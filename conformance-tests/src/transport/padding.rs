@@ -5,14 +5,14 @@ use bytes::Bytes;
 
 use super::pair::{Pair, packet};
 
-/// A packet without payload arrives as one: its number is one of those that came.
+/// A packet without payload is delivered, so that its sequence number counts as received.
 pub async fn packets_without_payload_arrive(offerer: &dyn Transport, answerer: &dyn Transport) {
     const COUNT: u16 = 30;
     let mut pair = Pair::open(offerer, answerer).await;
     pair.connect().await;
     for n in 0..COUNT {
         let whole = packet(65_520u16.wrapping_add(n));
-        // The first one has payload, so that there is a sender to be known.
+        // The first packet has a payload, from which the receiver learns the sender's SSRC.
         let packet = if n % 3 == 1 { RtpOut { payload: Bytes::new(), ..whole } } else { whole };
         pair.offerer.send(packet.clone());
         pair.answerer.send(packet);

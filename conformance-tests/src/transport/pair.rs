@@ -1,24 +1,25 @@
-//! Two sessions, and a signaling path between them that the test holds in its hand.
+//! Two sessions, and a signaling path between them that the test controls.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blink_api::{
-    AudioLevel, Candidate, ChannelId, CodecName, Mid, RtpCodec, RtpIn, RtpOut, RtpReceiver, RtpTime, Session,
-    SessionConfig, SessionEvent, SessionEvents, SystemClock, TrackId, TrackKind, Transport, rtp_queue,
+    Candidate, ChannelId, Mid, RtpCodec, RtpIn, RtpOut, RtpReceiver, Session, SessionConfig, SessionEvent,
+    SessionEvents, TrackId, TrackKind, Transport, rtp_queue,
 };
 use bytes::Bytes;
 use tokio::time::timeout;
 
+use super::fixtures::ice_user;
+pub(super) use super::fixtures::{candidate, codec, configuration, packet, without_candidates};
 use super::opus;
 
-/// Packets that may wait for a test to take them.
+/// Capacity of the queue of received packets.
 const QUEUE: usize = 1_024;
 
-/// How long anything may take on one machine.
+/// Timeout of any step on one machine.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long the steps of a set-up took, from `create_offer` on.
+/// Durations of the steps of a set-up, from `create_offer` on.
 #[derive(Debug, Clone, Copy)]
 pub struct SetUp {
     /// Until the answer was applied.
@@ -27,12 +28,12 @@ pub struct SetUp {
     pub offerer: Duration,
     /// Until the answerer was connected.
     pub answerer: Duration,
-    /// Until a packet had come that the offerer sent as soon as it was connected, and every two
-    /// milliseconds from then on.
+    /// Until the first packet arrived. The offerer sends one as soon as it is connected, and every
+    /// two milliseconds from then on.
     pub first_packet: Duration,
 }
 
-/// One session and what it reported.
+/// One session and its reported events.
 pub(super) struct Side {
     pub(super) session: Box<dyn Session>,
     pub(super) track: TrackId,
@@ -58,11 +59,11 @@ pub(super) enum Arrival {
     Packet(RtpIn),
 }
 
-/// Two sides.
+/// Two connected sides, and the descriptions between them.
 pub(super) struct Pair {
     pub(super) offerer: Side,
     pub(super) answerer: Side,
-    /// The ICE user names of the newest offer and answer.
+    /// ICE username fragments of the latest offer and answer.
     pub(super) users: (String, String),
     /// All offers, and all answers.
     descriptions: [Vec<String>; 2],
@@ -85,7 +86,7 @@ impl Pair {
         Self::of(offerer, answerer)
     }
 
-    /// Two sides that are open.
+    /// Creates a pair of opened sides.
     pub(super) fn of(offerer: Side, answerer: Side) -> Self {
         Self { offerer, answerer, users: Default::default(), descriptions: Default::default(), next: 10_000 }
     }
@@ -96,7 +97,7 @@ impl Pair {
         self.until_connected().await;
     }
 
-    /// As `connect`, with the time taken; then the offerer sends until it is heard.
+    /// As `connect`, with durations; then the offerer sends until a packet arrives.
     pub(super) async fn set_up(&mut self) -> SetUp {
         let began = Instant::now();
         self.negotiate(false).await;
@@ -112,7 +113,7 @@ impl Pair {
                 self.offerer.send(next);
             }
         }
-        let (offerer, answerer) = offerer.zip(answerer).expect("who is heard is connected");
+        let (offerer, answerer) = offerer.zip(answerer).expect("a side that sends packets is connected");
         SetUp { negotiated, offerer, answerer, first_packet: began.elapsed() }
     }
 
@@ -133,7 +134,7 @@ impl Pair {
         self.descriptions[1].push(answer);
     }
 
-    /// All that one side has told the other: descriptions and candidates.
+    /// All descriptions and candidates that one side has sent to the other.
     pub(super) fn told(&self, by_offerer: bool) -> Vec<String> {
         let (side, descriptions) =
             if by_offerer { (&self.offerer, &self.descriptions[0]) } else { (&self.answerer, &self.descriptions[1]) };
@@ -144,14 +145,15 @@ impl Pair {
         descriptions.iter().cloned().chain(side.log.iter().filter_map(candidate)).collect()
     }
 
-    /// The side that answered first offers.
+    /// Negotiates with an offer of the side that answered first.
     pub(super) async fn negotiate_backwards(&mut self) {
         let offer = self.answerer.session.create_offer(false).await.expect("an offer");
         let answer = self.offerer.session.accept_offer(&offer).await.expect("an answer");
         self.answerer.session.accept_answer(&answer).await.expect("the answer fits");
     }
 
-    /// Each side sends packets with the next sequence numbers, and hears all of the other's.
+    /// Sends packets with the next sequence numbers from both sides, and waits until all have
+    /// arrived.
     pub(super) async fn speak(&mut self, count: u16) {
         let first = self.next;
         self.next += count;
@@ -161,19 +163,19 @@ impl Pair {
         }
         let heard =
             |side: &Side| side.packets().filter(|packet| (first..first + count).contains(&packet.sequence)).count();
-        self.until("both sides hear each other", |a, b| {
+        self.until("both sides receive all packets", |a, b| {
             heard(a) == usize::from(count) && heard(b) == usize::from(count)
         })
         .await;
     }
 
-    /// Both sides send every few milliseconds until each has heard the other; says how long that
-    /// took.
+    /// Sends packets from both sides every few milliseconds until each has received one, and
+    /// returns how long that took.
     pub(super) async fn speak_until_heard(&mut self) -> Duration {
         let (began, first) = (Instant::now(), self.next);
         let heard = |side: &Side| side.packets().any(|packet| packet.sequence >= first);
         while !(heard(&self.offerer) && heard(&self.answerer)) {
-            assert!(began.elapsed() < DEADLINE, "both sides hear each other again");
+            assert!(began.elapsed() < DEADLINE, "both sides receive packets again");
             let next = self.next_packet();
             self.offerer.send(next.clone());
             self.answerer.send(next);
@@ -182,13 +184,13 @@ impl Pair {
         began.elapsed()
     }
 
-    /// The packet after all that were sent.
+    /// The packet after all packets sent so far.
     pub(super) fn next_packet(&mut self) -> RtpOut {
         self.next += 1;
         packet(self.next - 1)
     }
 
-    /// Takes events of both sides and passes candidates on until `done`.
+    /// Processes events of both sides and exchanges candidates until `done`.
     pub(super) async fn until(&mut self, what: &str, mut done: impl FnMut(&Side, &Side) -> bool) {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         while !done(&self.offerer, &self.answerer) {
@@ -200,7 +202,7 @@ impl Pair {
         }
     }
 
-    /// Takes the next event, if one comes soon.
+    /// Processes the next event, if one arrives soon.
     pub(super) async fn pass_for(&mut self, soon: Duration) {
         if let Ok(event) = timeout(soon, self.next_event()).await {
             self.take(event).await;
@@ -216,19 +218,19 @@ impl Pair {
         (is_offerers, event.expect("the session is open"))
     }
 
-    /// Logs an event or packet, and passes a candidate on to the other side.
+    /// Logs an event or packet, and adds a candidate to the other side.
     async fn take(&mut self, (is_offerers, event): (bool, Arrival)) {
         let (from, to) = match is_offerers {
             true => (&mut self.offerer, &self.answerer),
             false => (&mut self.answerer, &self.offerer),
         };
         if let Arrival::Event(SessionEvent::LocalCandidate(candidate)) = &event {
-            to.session.add_candidate(candidate).await.expect("a candidate of the other side");
+            to.session.add_candidate(candidate).await.expect("the remote candidate is accepted");
         }
         from.take(event);
     }
 
-    /// Takes the candidates both sides report until they are done.
+    /// Collects the candidates of both sides until gathering is complete.
     pub(super) async fn hold_candidates(&mut self, ours: &mut Vec<Candidate>, theirs: &mut Vec<Candidate>) {
         self.offerer.gather(ours).await;
         self.answerer.gather(theirs).await;
@@ -261,8 +263,8 @@ impl Side {
         }
     }
 
-    /// The next event or packet; `None` once the events have ended. An event that was reported before a
-    /// packet comes before it.
+    /// The next event or packet; `None` once the events have ended. An event that was reported
+    /// before a packet precedes it.
     async fn next(&mut self) -> Option<Arrival> {
         tokio::select! {
             biased;
@@ -283,16 +285,16 @@ impl Side {
     }
 
     pub(super) fn send_on(&self, track: TrackId, packet: RtpOut) {
-        self.session.send_rtp(track, packet).expect("the packet is taken");
+        self.session.send_rtp(track, packet).expect("the packet is accepted");
     }
 
     pub(super) async fn add_candidates(&self, candidates: &[Candidate]) {
         for candidate in candidates {
-            self.session.add_candidate(candidate).await.expect("a candidate of the other side");
+            self.session.add_candidate(candidate).await.expect("the remote candidate is accepted");
         }
     }
 
-    /// Takes candidates until they are done.
+    /// Collects candidates until gathering is complete.
     pub(super) async fn gather(&mut self, candidates: &mut Vec<Candidate>) {
         while !self.saw(|event| matches!(event, SessionEvent::CandidatesDone)) {
             let event = timeout(DEADLINE, self.next()).await.expect("candidates are done in time");
@@ -304,7 +306,7 @@ impl Side {
         }
     }
 
-    /// Takes events until `done`, for as long as a stack needs to miss its peer.
+    /// Processes events until `done`, long enough for a stack to detect that its peer is gone.
     pub(super) async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         while !done(self) {
             let event = timeout(3 * DEADLINE, self.next()).await;
@@ -313,31 +315,31 @@ impl Side {
         }
     }
 
-    /// Takes events until they end.
+    /// Processes events until they end.
     pub(super) async fn until_ended(&mut self) {
         while let Some(event) = timeout(DEADLINE, self.next()).await.expect("the events end in time") {
             self.take(event);
         }
     }
 
-    /// Takes the next event, if one comes soon.
+    /// Processes the next event, if one arrives soon.
     pub(super) async fn pass_for(&mut self, soon: Duration) {
         if let Ok(event) = timeout(soon, self.next()).await {
             self.take(event.expect("the session is open"));
         }
     }
 
-    /// Takes events until none comes for a moment.
+    /// Processes events until none arrives for a moment.
     pub(super) async fn drain(&mut self) {
         while let Ok(event) = timeout(Duration::from_millis(300), self.next()).await {
             self.take(event.expect("the session is open"));
         }
     }
 
-    /// Fails if an event comes within a moment.
+    /// Fails if an event arrives within a moment.
     pub(super) async fn expect_silence(&mut self) {
         if let Ok(event) = timeout(Duration::from_millis(200), self.next()).await {
-            panic!("nothing was negotiated, and yet: {event:?}");
+            panic!("unexpected event before negotiation: {event:?}");
         }
     }
 
@@ -349,7 +351,7 @@ impl Side {
         self.saw(|event| matches!(event, SessionEvent::Connected))
     }
 
-    /// The section of the audio track that comes in.
+    /// Section of the received audio track.
     pub(super) fn started(&self) -> Option<Mid> {
         self.log.iter().find_map(|event| match event {
             SessionEvent::TrackStarted { mid, kind: TrackKind::Audio } => Some(mid.clone()),
@@ -380,7 +382,7 @@ impl Side {
         self.log.iter().filter_map(message).collect()
     }
 
-    /// The log without addresses and payloads, events before packets.
+    /// Log without addresses and payloads, events before packets.
     fn summary(&self) -> Vec<String> {
         let line = |event: &SessionEvent| match event {
             SessionEvent::Data { message, .. } => format!("message of {}", message.len()),
@@ -390,48 +392,4 @@ impl Side {
         let packet = |packet: &RtpIn| format!("packet {} on {}", packet.sequence, packet.mid);
         self.log.iter().map(line).chain(self.packets().map(packet)).collect()
     }
-}
-
-/// A session's configuration as a call has it.
-pub(super) fn configuration(audio: Vec<RtpCodec>) -> SessionConfig {
-    let clock = Arc::new(SystemClock);
-    SessionConfig::new(clock, rtp_queue(1).0).with_audio(audio)
-}
-
-pub(super) fn codec(name: &str, clock_rate: u32, channels: u16, fmtp: &str) -> RtpCodec {
-    RtpCodec { name: CodecName::new(name), clock_rate, channels, fmtp: fmtp.to_owned() }
-}
-
-/// A packet whose every field follows from its sequence number; every fourth has no level, every
-/// fifth a marker.
-pub(super) fn packet(sequence: u16) -> RtpOut {
-    let level =
-        (!sequence.is_multiple_of(4)).then(|| AudioLevel::new((sequence % 128) as u8, sequence.is_multiple_of(2)));
-    RtpOut {
-        codec: CodecName::new("opus"),
-        sequence,
-        timestamp: RtpTime(u32::from(sequence).wrapping_mul(960)),
-        marker: sequence.is_multiple_of(5),
-        level,
-        payload: Bytes::from(vec![sequence as u8; 20 + usize::from(sequence % 100)]),
-    }
-}
-
-pub(super) fn candidate(attribute: &str) -> Candidate {
-    Candidate { attribute: attribute.to_owned(), mid: None }
-}
-
-/// A description without its candidates, and those.
-pub(super) fn without_candidates(sdp: &str) -> (String, Vec<Candidate>) {
-    let is_candidate = |line: &&str| line.starts_with("a=candidate:") || line.starts_with("a=end-of-candidates");
-    let candidates =
-        sdp.lines().filter_map(|line| line.strip_prefix("a=").filter(|text| text.starts_with("candidate:")));
-    let candidates = candidates.map(candidate).collect();
-    let rest: String = sdp.lines().filter(|line| !is_candidate(line)).flat_map(|line| [line, "\r\n"]).collect();
-    (rest, candidates)
-}
-
-fn ice_user(sdp: &str) -> String {
-    let line = sdp.lines().find(|line| line.starts_with("a=ice-ufrag:")).expect("a description has ICE credentials");
-    line.to_owned()
 }

@@ -1,4 +1,4 @@
-//! Relayed candidates (RFC 8656), and what `ice.relay_only` keeps secret.
+//! Relayed candidates (RFC 8656), and the addresses that `ice.relay_only` must not disclose.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,11 +13,10 @@ use super::pair::{DEADLINE, Pair, SetUp, Side, configuration, without_candidates
 use super::sockets::own_addresses;
 use crate::turn::{TurnBehaviour, TurnServer};
 
-/// Two sides that tell relayed candidates only connect through them, restart ICE, and give their
-/// relays back; says how long it took.
+/// Two sides with relayed candidates only connect through them, restart ICE, and release their
+/// allocations. Returns how long the set-up took.
 ///
-/// Nothing that they send each other, neither description nor candidate, has another address of
-/// theirs in it.
+/// No description or candidate of either side contains another of its addresses.
 pub async fn relayed_candidates_connect(offerer: &dyn Transport, answerer: &dyn Transport) -> Option<SetUp> {
     if !both_relay(offerer, answerer) {
         return None;
@@ -26,8 +25,8 @@ pub async fn relayed_candidates_connect(offerer: &dyn Transport, answerer: &dyn 
     let own = [own_ips(offerer).await, own_ips(answerer).await].concat();
     let mut pair = open([(offerer, relays_only(&server)), (answerer, relays_only(&server))]).await;
     let set_up = pair.set_up().await;
-    // What comes through a relay before a stack has a place for its track is lost in some: they
-    // hear each other from the second packet on.
+    // Some stacks drop packets that arrive through a relay before the track is set up, so that the
+    // first packet may be lost.
     pair.speak_until_heard().await;
     pair.speak(10).await;
     for side in [true, false] {
@@ -43,19 +42,19 @@ pub async fn relayed_candidates_connect(offerer: &dyn Transport, answerer: &dyn 
             assert_only_relays(&pair.told(side), &server, &own);
         }
     }
-    let figures = server.figures();
-    assert!(figures.to_peers > 20 && figures.from_peers > 20, "packets go through the relays: {figures:?}");
+    let counters = server.counters();
+    assert!(counters.to_peers > 20 && counters.from_peers > 20, "no packets pass the relays: {counters:?}");
     pair.close().await;
     let deadline = Instant::now() + DEADLINE;
-    while server.figures().open > 0 {
-        assert!(Instant::now() < deadline, "relays are given back: {:?}", server.figures());
+    while server.counters().open > 0 {
+        assert!(Instant::now() < deadline, "allocations are not released: {:?}", server.counters());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Some(set_up)
 }
 
-/// What is sent through relays the moment a channel is open arrives, in order, though the other
-/// side may not have been told yet that it is.
+/// Messages sent through relays as soon as a channel is open arrive in order, though the remote
+/// side may not have reported the channel yet.
 pub async fn first_messages_arrive_through_relays(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !(both_relay(offerer, answerer) && offerer.capabilities().data_channels) {
         return;
@@ -83,8 +82,8 @@ pub async fn first_messages_arrive_through_relays(offerer: &dyn Transport, answe
     }
 }
 
-/// One side keeps to its relay, whichever role it has, and the other need not know of any.
-pub async fn one_side_may_keep_to_relays(offerer: &dyn Transport, answerer: &dyn Transport) {
+/// One side uses relayed candidates only, in either role, and the other side needs no relay.
+pub async fn one_side_may_be_relay_only(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !both_relay(offerer, answerer) {
         return;
     }
@@ -97,14 +96,14 @@ pub async fn one_side_may_keep_to_relays(offerer: &dyn Transport, answerer: &dyn
         pair.speak_until_heard().await;
         pair.speak(10).await;
         assert_only_relays(&pair.told(secretive), &server, &[]);
-        assert!(server.figures().to_peers > 10, "packets go through the relay: {:?}", server.figures());
+        assert!(server.counters().to_peers > 10, "no packets pass the relay: {:?}", server.counters());
         pair.close().await;
     }
 }
 
-/// A session that keeps to its relay sends a peer nothing from anywhere else, whatever the peer's
-/// candidates are.
-pub async fn nothing_leaves_but_through_the_relay(transport: &dyn Transport) {
+/// A session with relayed candidates only sends a peer nothing from any other address, whatever the
+/// peer's candidates are.
+pub async fn relay_only_sends_nothing_past_the_relay(transport: &dyn Transport) {
     if !(transport.capabilities().relay && transport.capabilities().network) {
         return;
     }
@@ -123,24 +122,24 @@ pub async fn nothing_leaves_but_through_the_relay(transport: &dyn Transport) {
     for _ in 0..3 {
         let came = tokio::time::timeout(DEADLINE, trap.recv_from(&mut datagram)).await;
         let (_, from) = came.expect("the peer is checked").expect("a datagram");
-        assert!(server.figures().relayed.contains(&from), "a packet came from {from}, which is no relay");
+        assert!(server.counters().relayed.contains(&from), "a packet came from {from}, which is not a relayed address");
     }
     pair.close().await;
 }
 
-/// A server that does not take the credentials, has no relay to spare or does not answer is told
-/// of, by its URL, before the candidates are done; the session connects without it.
-pub async fn servers_that_give_nothing_are_told(transport: &dyn Transport) {
+/// A server that rejects the credentials, has no free allocation or does not answer is reported
+/// once with its URL before gathering completes; the session connects without it.
+pub async fn failing_servers_are_reported(transport: &dyn Transport) {
     if !transport.capabilities().relay {
         return;
     }
     let server = start().await;
     let full = TurnServer::start_with(TurnBehaviour { capacity: 0 }).await.expect("a server");
-    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket that nobody reads");
+    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
     let url = format!("turn:{}?transport=udp", silent.local_addr().expect("a bound socket"));
     let cases = [
         (IceServer { credential: "a wrong one".to_owned(), ..server.ice_server() }, ErrorKind::Security),
-        (IceServer { username: "nobody".to_owned(), ..server.ice_server() }, ErrorKind::Security),
+        (IceServer { username: "unknown".to_owned(), ..server.ice_server() }, ErrorKind::Security),
         (full.ice_server(), ErrorKind::Full),
         (IceServer { url, ..server.ice_server() }, ErrorKind::Timeout),
     ];
@@ -150,19 +149,19 @@ pub async fn servers_that_give_nothing_are_told(transport: &dyn Transport) {
         pair.connect().await;
         pair.offerer.gather(&mut Vec::new()).await;
         let failures = failures(&pair.offerer);
-        assert_eq!(failures.len(), 1, "one server gave nothing, and that is said once: {failures:?}");
+        assert_eq!(failures.len(), 1, "the failed server is not reported exactly once: {failures:?}");
         let (url, error) = &failures[0];
         assert_eq!((url, error.kind()), (&asked.url, kind), "{error}");
-        assert!(!error.to_string().contains(&asked.credential), "no password is told: {error}");
+        assert!(!error.to_string().contains(&asked.credential), "the error discloses the password: {error}");
         pair.speak(1).await;
         pair.close().await;
     }
 }
 
-/// Servers that cannot be used, all at once on both sides: a name that nothing stands for, ports
-/// where nothing listens, addresses that the system sends nothing to. The session connects, and
-/// each of them is told of.
-pub async fn unusable_servers_end_no_session(transport: &dyn Transport) {
+/// Unusable servers, all at once on both sides: a name that does not resolve, ports without a
+/// listener, addresses that the system does not send to. The session connects, and each server is
+/// reported.
+pub async fn unusable_servers_do_not_end_the_session(transport: &dyn Transport) {
     if !transport.capabilities().stun {
         return;
     }
@@ -174,7 +173,7 @@ pub async fn unusable_servers_end_no_session(transport: &dyn Transport) {
     for side in [&mut pair.offerer, &mut pair.answerer] {
         side.gather(&mut Vec::new()).await;
         let failed: BTreeSet<_> = failures(side).into_iter().map(|(url, _)| url).collect();
-        assert_eq!(failed, urls.map(str::to_owned).into(), "each is told");
+        assert_eq!(failed, urls.map(str::to_owned).into(), "each server is reported");
     }
     pair.speak(1).await;
     pair.close().await;
@@ -217,7 +216,7 @@ pub(super) async fn open(sides: [(&dyn Transport, IceConfig); 2]) -> Pair {
     Pair::of(offerer, answerer)
 }
 
-/// The addresses that a session has where nothing is kept secret.
+/// Addresses that a session discloses without restrictions.
 async fn own_ips(transport: &dyn Transport) -> Vec<IpAddr> {
     let mut plain = Side::open(transport, vec![opus()]).await;
     plain.session.add_track(TrackKind::Audio).await.expect("a track");
@@ -226,24 +225,25 @@ async fn own_ips(transport: &dyn Transport) -> Vec<IpAddr> {
     addresses.iter().map(SocketAddr::ip).collect()
 }
 
-/// Descriptions and candidates that show relayed addresses, and nothing else of their side.
+/// Verifies that descriptions and candidates contain relayed addresses and no other address of
+/// their side.
 fn assert_only_relays(told: &[String], server: &TurnServer, own: &[IpAddr]) {
-    let relayed = server.figures().relayed;
-    let relays = match relays_alone(told, &relayed) {
+    let relayed = server.counters().relayed;
+    let relays = match only_relays(told, &relayed) {
         Ok(relays) => relays,
         Err(leak) => panic!("{leak}"),
     };
-    assert!(relays > 0, "relayed candidates are told: {told:?}");
+    assert!(relays > 0, "no relayed candidates are disclosed: {told:?}");
     let hidden = own.iter().filter(|address| !relayed.iter().any(|relayed| relayed.ip() == **address));
     for address in hidden {
         let leak = told.iter().find(|text| text.contains(&address.to_string()));
-        assert!(leak.is_none(), "{address} is not told: {leak:?}");
+        assert!(leak.is_none(), "{address} is disclosed: {leak:?}");
     }
 }
 
-/// How many candidates there are in descriptions and candidates; or one that is not relayed, or
-/// shows what is behind it.
-pub(crate) fn relays_alone(told: &[String], relayed: &[SocketAddr]) -> Result<usize, String> {
+/// Number of candidates in descriptions and candidates; an error for one that is not relayed, or
+/// that discloses its related address.
+pub(crate) fn only_relays(told: &[String], relayed: &[SocketAddr]) -> Result<usize, String> {
     let mut relays = 0;
     for candidate in
         told.iter().flat_map(|text| text.lines()).filter_map(|line| Some(&line[line.find("candidate:")?..]))
@@ -258,7 +258,7 @@ pub(crate) fn relays_alone(told: &[String], relayed: &[SocketAddr]) -> Result<us
         let is_relay = value("typ") == Some("relay") && address.is_some_and(|address| relayed.contains(&address));
         let behind = value("raddr").map(str::parse::<IpAddr>);
         if !is_relay || !behind.is_none_or(|behind| behind.is_ok_and(|behind| behind.is_unspecified())) {
-            return Err(format!("told a candidate that is no relayed one alone: {candidate}"));
+            return Err(format!("disclosed a candidate that is not relayed, or its related address: {candidate}"));
         }
         relays += 1;
     }

@@ -1,5 +1,4 @@
-//! What a session does with the machine's network: addresses, servers, and that it leaves nothing
-//! behind.
+//! Sockets of a session: addresses, servers, and release on close.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -8,12 +7,12 @@ use blink_api::{Error, ErrorKind, HostCandidates, IceServer, SessionEvent, Track
 
 use super::pair::{Pair, Side, configuration, without_candidates};
 
-/// The address a test's STUN server claims to see (RFC 5737).
+/// Reflexive address that the test's STUN server reports (RFC 5737).
 const REFLEXIVE: &str = "203.0.113.9";
 
-/// The ports of a session can be bound by others as soon as `close` has returned, and soon after it
-/// was dropped instead.
-pub async fn its_sockets_are_free_after_close_and_drop(offerer: &dyn Transport, answerer: &dyn Transport) {
+/// The ports of a session can be bound again as soon as `close` has returned, and soon after the
+/// session was dropped.
+pub async fn sockets_are_released_after_close_and_drop(offerer: &dyn Transport, answerer: &dyn Transport) {
     for is_closed in [true, false] {
         let mut pair = Pair::open(offerer, answerer).await;
         if !offerer.capabilities().network {
@@ -38,9 +37,9 @@ pub async fn its_sockets_are_free_after_close_and_drop(offerer: &dyn Transport, 
     }
 }
 
-/// When one side closes, the other misses it (on a network, where paths get lost) and goes on until
-/// it is closed itself.
-pub async fn a_closed_peer_is_a_lost_path_and_no_more(offerer: &dyn Transport, answerer: &dyn Transport) {
+/// When one side closes, the other reports `Disconnected` (on a network, where paths can be lost)
+/// and stays open until it is closed itself.
+pub async fn a_closed_peer_is_reported_as_disconnected(offerer: &dyn Transport, answerer: &dyn Transport) {
     let mut pair = Pair::open(offerer, answerer).await;
     pair.connect().await;
     pair.answerer.session.close().await;
@@ -56,8 +55,8 @@ pub async fn a_closed_peer_is_a_lost_path_and_no_more(offerer: &dyn Transport, a
     pair.offerer.session.close().await;
 }
 
-/// A configured STUN server is asked, and what it sees becomes a candidate; without one, nobody is
-/// asked.
+/// A configured STUN server is queried, and its answer becomes a candidate; without a server no
+/// such candidate is gathered.
 pub async fn stun_servers_give_reflexive_candidates(transport: &dyn Transport) {
     let mut plain = Side::open(transport, vec![super::opus()]).await;
     plain.session.add_track(TrackKind::Audio).await.expect("a track");
@@ -81,7 +80,7 @@ pub async fn stun_servers_give_reflexive_candidates(transport: &dyn Transport) {
     server.abort();
 }
 
-/// A configuration that cannot work is refused when a session is opened.
+/// Unusable configurations are refused when a session is opened.
 pub async fn unusable_configurations_are_refused(transport: &dyn Transport) {
     let capabilities = transport.capabilities();
     if capabilities.network {
@@ -110,7 +109,7 @@ async fn refusal(transport: &dyn Transport, config: blink_api::SessionConfig) ->
     }
 }
 
-/// Makes an offer and reads the host candidates' addresses.
+/// Creates an offer and returns the addresses of its host candidates.
 pub(super) async fn own_addresses(side: &mut Side) -> Vec<SocketAddr> {
     let (_, mut candidates) = without_candidates(&side.session.create_offer(false).await.expect("an offer"));
     side.gather(&mut candidates).await;
@@ -126,7 +125,7 @@ pub(super) async fn own_addresses(side: &mut Side) -> Vec<SocketAddr> {
     addresses
 }
 
-/// A STUN server that knows one answer (RFC 8489 §14.2).
+/// A STUN server with a fixed answer (RFC 8489 §14.2).
 async fn answer_binding_requests(socket: tokio::net::UdpSocket) {
     const MAGIC: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
     let mut request = [0; 512];
@@ -140,7 +139,7 @@ async fn answer_binding_requests(socket: tokio::net::UdpSocket) {
         answer.extend_from_slice(&request[4..20]);
         answer.extend_from_slice(&[0, 0x20, 0, 8, 0, 1, port[0] ^ MAGIC[0], port[1] ^ MAGIC[1]]);
         answer.extend(address.octets().iter().zip(MAGIC).map(|(byte, mask)| byte ^ mask));
-        // What is lost is asked for again.
+        // A lost answer is requested again.
         let _ = socket.send_to(&answer, from).await;
     }
 }

@@ -7,9 +7,9 @@ use blink_api::{CodecName, ErrorKind, Mid, RtpOut, SessionEvent, TrackId, TrackK
 use super::call::{Call, KINDS, assert_same, both_carry_video, h264, started, video_packets, vp8};
 use super::pair::{DEADLINE, Side, packet};
 
-/// Two sections of audio and two of video carry each the packets of its own two tracks, both ways
-/// at once, as they were sent; every track is announced before its first packet, and both sides
-/// know its section by the same tag.
+/// Two audio and two video sections each carry the packets of their own two tracks unchanged, in
+/// both directions at once; every track is announced before its first packet, and both sides use
+/// the same mid for a section.
 pub async fn sections_carry_their_own_tracks(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !both_carry_video(offerer, answerer).await {
         return;
@@ -49,9 +49,9 @@ pub async fn sections_carry_their_own_tracks(offerer: &dyn Transport, answerer: 
     call.close().await;
 }
 
-/// A video section carries every codec that both sides have, whichever of them each prefers, and
-/// says which one a packet is of.
-pub async fn video_goes_in_either_codec(offerer: &dyn Transport, answerer: &dyn Transport) {
+/// A video section carries every codec that both sides support, whatever their preferences, and
+/// reports the codec of each packet.
+pub async fn video_is_carried_in_either_codec(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !both_carry_video(offerer, answerer).await {
         return;
     }
@@ -78,15 +78,14 @@ pub async fn video_goes_in_either_codec(offerer: &dyn Transport, answerer: &dyn 
     for (side, tracks) in [(&call.pair.offerer, &call.offerers), (&call.pair.answerer, &call.answerers)] {
         for (track, codec) in [(tracks[2], "VP8"), (tracks[2], "opus"), (tracks[0], "H264")] {
             let foreign = RtpOut { codec: CodecName::new(codec), ..packet(1) };
-            let refused = side.session.send_rtp(track, foreign).expect_err("a codec nobody negotiated");
+            let refused = side.session.send_rtp(track, foreign).expect_err("the codec was not negotiated");
             assert_eq!(refused.kind(), ErrorKind::Incompatible, "{codec}");
         }
     }
     call.close().await;
 }
 
-/// Who asks for a key frame of a track is heard by the side that sends it, which learns the track's
-/// section.
+/// A key frame request reaches the side that sends the track, with the track's section.
 pub async fn key_frame_requests_reach_the_sender(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !both_carry_video(offerer, answerer).await {
         return;
@@ -111,8 +110,7 @@ pub async fn key_frame_requests_reach_the_sender(offerer: &dyn Transport, answer
     call.close().await;
 }
 
-/// Video that one side has no codec for is refused, on whichever side that is, and audio works
-/// without it.
+/// Video without a shared codec is refused on both sides, and audio works without it.
 pub async fn video_without_a_shared_codec_is_refused(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !both_carry_video(offerer, answerer).await {
         return;
@@ -149,8 +147,8 @@ pub async fn video_without_a_shared_codec_is_refused(offerer: &dyn Transport, an
     }
 }
 
-/// A side with fewer tracks than there are sections receives on all of them; what the answering
-/// side has more is negotiated with its own offer.
+/// A side with fewer tracks than sections receives on all of them; additional tracks of the
+/// answering side are negotiated with an offer of its own.
 pub async fn sides_may_have_different_numbers_of_tracks(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !both_carry_video(offerer, answerer).await {
         return;
@@ -191,14 +189,16 @@ pub async fn sides_may_have_different_numbers_of_tracks(offerer: &dyn Transport,
         for (n, packets) in [(1, vec![packet(1)]), (3, video_packets("VP8", 3, 1, 4))] {
             let section = mid(&call.pair.answerer, answerers[n]).expect("the track is negotiated");
             packets.iter().for_each(|packet| call.pair.answerer.send_on(answerers[n], packet.clone()));
-            call.pair.until("the other tracks are heard", |a, _| a.packets_on(&section).count() == packets.len()).await;
+            call.pair
+                .until("packets of the other tracks arrive", |a, _| a.packets_on(&section).count() == packets.len())
+                .await;
             assert_same(&call.pair.offerer.packets_on(&section).collect::<Vec<_>>(), &packets);
         }
     }
     call.close().await;
 }
 
-/// An ICE restart keeps every section with its tracks, and afterwards all of them carry again.
+/// An ICE restart keeps every section with its tracks, and all of them carry packets afterwards.
 pub async fn an_ice_restart_keeps_all_sections(offerer: &dyn Transport, answerer: &dyn Transport) {
     let can_restart = offerer.capabilities().ice_restart && answerer.capabilities().ice_restart;
     if !(both_carry_video(offerer, answerer).await && can_restart) {
@@ -219,7 +219,7 @@ pub async fn an_ice_restart_keeps_all_sections(offerer: &dyn Transport, answerer
     let heard = |side: &Side| sections.iter().all(|section| side.packets_on(section).count() > 1);
     let (began, mut next) = (Instant::now(), 2);
     while !(heard(&call.pair.offerer) && heard(&call.pair.answerer)) {
-        assert!(began.elapsed() < DEADLINE, "all sections carry again");
+        assert!(began.elapsed() < DEADLINE, "all sections carry packets again");
         for n in 0..KINDS.len() {
             let packet = packets(n, next).remove(0);
             call.pair.offerer.send_on(call.offerers[n], packet.clone());
@@ -229,14 +229,14 @@ pub async fn an_ice_restart_keeps_all_sections(offerer: &dyn Transport, answerer
         call.pair.pass_for(Duration::from_millis(5)).await;
     }
     for side in [&call.pair.offerer, &call.pair.answerer] {
-        assert_eq!(started(side).len(), KINDS.len(), "no track begins anew");
+        assert_eq!(started(side).len(), KINDS.len(), "no track is announced again");
         assert!(!side.saw(|event| matches!(event, SessionEvent::TrackEnded { .. })), "no track ends");
     }
     call.close().await;
 }
 
-/// Bursts of video neither delay nor lose a packet of audio.
-pub async fn audio_goes_on_while_video_flows(offerer: &dyn Transport, answerer: &dyn Transport) {
+/// Bursts of video neither delay nor drop audio packets.
+pub async fn audio_continues_during_video_bursts(offerer: &dyn Transport, answerer: &dyn Transport) {
     if !both_carry_video(offerer, answerer).await {
         return;
     }

@@ -1,5 +1,4 @@
-//! What devices say to each other: contents of every kind, each kind's body, roster entries,
-//! messages on the data channel.
+//! Wire messages: contents of every kind, bodies, roster entries, and data channel messages.
 
 use std::fmt::Debug;
 
@@ -8,12 +7,12 @@ use blink_proto::wire::{
 };
 use minicbor::{Decode, Encode};
 
-/// Whatever can be read, says the same when it is written again; what has no room for unknown
-/// fields, in the same bytes.
+/// Decoded values survive encoding and decoding; types without unknown fields also keep their
+/// bytes.
 pub fn run(data: &[u8]) {
     if let Ok(content) = Content::decode(data) {
         let again = content.encode();
-        assert_eq!(cbor::check(&again), Ok(()), "what is written is deterministic");
+        assert_eq!(cbor::check(&again), Ok(()), "the encoding is deterministic");
         assert_eq!(Content::decode(&again), Ok(content));
     }
     if let Ok(root) = cbor::decode::<Root>(data) {
@@ -37,7 +36,7 @@ pub fn run(data: &[u8]) {
 fn says_the_same<T: for<'b> Decode<'b, ()> + Encode<()> + PartialEq + Debug>(data: &[u8]) {
     if let Ok(value) = cbor::decode::<T>(data) {
         let again = cbor::encode(&value);
-        assert_eq!(cbor::check(&again), Ok(()), "what is written is deterministic");
+        assert_eq!(cbor::check(&again), Ok(()), "the encoding is deterministic");
         assert_eq!(cbor::decode::<T>(&again), Ok(value));
     }
 }

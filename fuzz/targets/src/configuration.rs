@@ -11,8 +11,8 @@ use {
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::discovered().expect("no name is taken twice"));
 
-/// Bytes are understood or refused in one line. The first one says where they stand: in a file, in
-/// the environment, in arguments, in the URI of a server.
+/// Input is parsed or refused with a one-line error. The first byte selects the source: file,
+/// environment, arguments, or the URI of a server.
 pub fn run(data: &[u8]) {
     let Some((how, bytes)) = data.split_first() else { return };
     let text = str::from_utf8(bytes);
@@ -36,14 +36,14 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// A line `NAME=VALUE` as a variable of this program's, UTF-8 or not.
+/// Parses a line `NAME=VALUE` into an environment variable, UTF-8 or not.
 fn variable(line: &[u8]) -> Option<(OsString, OsString)> {
     let split = line.iter().position(|byte| *byte == b'=')?;
     let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
     Some((text(&[b"BLINK_", &line[..split]].concat()), text(&line[split + 1..])))
 }
 
-/// What is read is written again, and means the same; what is refused shows nothing of what stands
+/// A parsed URI survives formatting and parsing; an error contains nothing of the user information
 /// before an `@`.
 fn uri(text: &str) {
     match ServerUri::parse(text) {
@@ -51,7 +51,7 @@ fn uri(text: &str) {
         Err(error) => {
             let error = error.to_string();
             let secret = text.rsplit_once('@').map_or("", |(secret, _)| secret);
-            // The same text may stand behind the `@`, too, where it is a host.
+            // The same text may also occur after the `@`, as a host.
             assert!(secret.len() < 20 || !error.contains(&format!("{secret}@")), "{error}");
         }
     }

@@ -1,4 +1,4 @@
-//! Envelopes: garbage, envelopes with bytes changed, and whole ones with any content.
+//! Envelopes: garbage, modified envelopes, and valid ones with any content.
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -14,13 +14,13 @@ use crate::input::Input;
 
 const CALL: CallId = CallId::from_bytes([7; 16]);
 
-/// Two people and the keys of a call, made once.
+/// Two identities and the keys of a call, created once.
 struct Scene {
     alice: Identity,
     bob: Identity,
     call_key: AgreementKey,
     keys: CallKeys,
-    letter: Vec<u8>,
+    inbox_envelope: Vec<u8>,
     record: Vec<u8>,
 }
 
@@ -30,30 +30,30 @@ static SCENE: LazyLock<Scene> = LazyLock::new(|| {
     let keys = CallKeys::new(CALL, [4; 32].into());
     let body = Body::Ringing(Ringing { nonce: Bytes16::from([5; 16]), rings: true });
     let content = Content { from: endpoint(&alice), boot: 1, seq: 1, unix_ms: 1, call: CALL, body }.encode();
-    let letter = sealed(&alice, inbox_topic(&bob.did()), *bob.agreement().public(), None, &content);
+    let inbox_envelope = sealed(&alice, inbox_topic(&bob.did()), *bob.agreement().public(), None, &content);
     let record = sealed(&alice, keys.topic, *call_key.public(), Some(keys.tag()), &content);
-    let (letter, record) = (letter.expect("it fits"), record.expect("it fits"));
-    Scene { alice, bob, call_key, keys, letter, record }
+    let (inbox_envelope, record) = (inbox_envelope.expect("it fits"), record.expect("it fits"));
+    Scene { alice, bob, call_key, keys, inbox_envelope, record }
 });
 
-/// Opens what the bytes make. The first says how: as they are, on an inbox or a call's topic; as
-/// changes of an envelope that is whole, which then must be refused; as the content of one, which
-/// opens to just that or not at all.
+/// Opens an envelope built from the input. The first byte selects how: unmodified bytes, on an
+/// inbox or a call's topic; modifications of a valid envelope, which must be refused; or the
+/// content of one, which must decode to the same content or be refused.
 pub fn run(data: &[u8]) {
     let scene = &*SCENE;
     let mut input = Input::new(data);
     let how = input.byte();
     let on_call = how & 1 != 0;
     match (how >> 1) % 3 {
-        0 => through_the_door(on_call, input.rest()),
+        0 => through_the_codec(on_call, input.rest()),
         1 => {
-            let original = if on_call { &scene.record } else { &scene.letter };
+            let original = if on_call { &scene.record } else { &scene.inbox_envelope };
             let mut changed = original.clone();
             while !input.is_empty() {
                 let at = usize::from(input.u16()) % changed.len();
                 changed[at] ^= input.byte();
             }
-            assert_eq!(open_on(on_call, &changed).is_ok(), changed == *original, "an envelope is whole or refused");
+            assert_eq!(open_on(on_call, &changed).is_ok(), changed == *original, "a modified envelope is refused");
         }
         _ => {
             let content = input.rest();
@@ -67,18 +67,18 @@ pub fn run(data: &[u8]) {
     }
 }
 
-fn through_the_door(on_call: bool, message: &[u8]) {
+fn through_the_codec(on_call: bool, message: &[u8]) {
     let scene = &*SCENE;
     let now = Instant::now();
     let random = Random::from_seed([6; 32]);
-    let mut door = EnvelopeCodec::new(scene.bob.clone(), endpoint(&scene.bob), 1, random, now);
-    door.join(scene.keys.clone(), scene.call_key.clone());
+    let mut codec = EnvelopeCodec::new(scene.bob.clone(), endpoint(&scene.bob), 1, random, now);
+    codec.join(scene.keys.clone(), scene.call_key.clone());
     let channel = if on_call { Channel::Call(CALL) } else { Channel::Inbox(scene.bob.did()) };
-    let topic = door.topic(&channel).expect("the call was joined");
+    let topic = codec.topic(&channel).expect("the call was joined");
     let message = bytes::Bytes::copy_from_slice(message);
     let delivery = Delivery { id: DeliveryId(1), origin: Some(Origin([1; 16])), message };
-    let refused = door.open(now, &topic, &delivery).0.is_err();
-    let counters = door.counters();
+    let refused = codec.open(now, &topic, &delivery).0.is_err();
+    let counters = codec.counters();
     let counted = counters.total() + counters.not_for_us;
     assert_eq!(counted, u64::from(refused), "each refusal is counted once");
 }

@@ -1,6 +1,6 @@
-//! Bytes as a list of choices.
+//! Fuzzer input as a sequence of choices.
 
-/// Hands out a fuzzer's bytes; zeros once they are used up.
+/// Reads values from the fuzzer's bytes; zeros at the end.
 pub(crate) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -24,7 +24,7 @@ impl<'a> Input<'a> {
         u32::from_le_bytes(self.array())
     }
 
-    /// As many bytes as the next two say, or all that are left.
+    /// Reads a chunk with a length prefix of two bytes, or all remaining bytes.
     pub(crate) fn chunk(&mut self) -> &'a [u8] {
         let length = usize::from(self.u16()).min(self.0.len());
         let (chunk, rest) = self.0.split_at(length);

@@ -1,5 +1,5 @@
-//! The jitter buffer: packets with and without payload, with any numbers and any times, and pauses
-//! of days.
+//! The jitter buffer: packets with and without payload, with any sequence numbers and times, and
+//! pauses of days.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ use bytes::Bytes;
 
 use crate::input::Input;
 
-/// Far from the beginning of time, so that packets may come from before it.
+/// An instant far from the epoch, so that packets may be earlier.
 static START: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from_secs(100_000));
 
-/// Nothing comes out that did not go in, nothing lasts longer than a packet can, and what is held
-/// has a bound.
+/// Only pushed packets are played, none lasts longer than a packet can, and the buffered packets
+/// are bounded.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let (delay, prefer, packets, adapt, begin) = (input.byte(), input.byte(), input.byte(), input.byte(), input.byte());
@@ -27,7 +27,7 @@ pub fn run(data: &[u8]) {
     };
     let most = config.max_packets.max(2) as u64;
     let mut buffer = JitterBuffer::new(config);
-    // Numbers that wrap soon, and such that are half a wrap from the first one soon.
+    // Start close to the wrap of the sequence number, or half a range away from it.
     let (mut sequence, first) =
         [(0u16, 0), (65_530, u32::MAX - 3_000), (32_760, (1 << 31) - 3_000), (0, u32::MAX)][usize::from(begin / 4 % 4)];
     let (mut now, mut timestamp) = (*START, RtpTime(first));
@@ -63,7 +63,7 @@ pub fn run(data: &[u8]) {
             3..=5 => {
                 let due = buffer.next(now, config.clock_rate / 100);
                 let ticks = match due {
-                    // One that is over mends what follows, and takes no time.
+                    // A late packet repairs the following output, and takes no time.
                     PlayoutDecision::Packet { ticks, .. } => {
                         played += 1;
                         ticks
@@ -79,13 +79,13 @@ pub fn run(data: &[u8]) {
             }
             6 => now += Duration::from_millis(input.u16().into()),
             _ if choice & 16 != 0 && choice & 8 == 0 => {
-                // Padding: the next number, or any.
+                // Padding: the next sequence number, or any.
                 sequence = sequence.wrapping_add(if choice & 32 == 0 { 1 } else { input.u16() });
                 buffer.push_padding(sequence);
                 padding += 1;
             }
             _ if choice & 16 != 0 => {
-                // A pause of up to a week, in which the sender's clock goes on.
+                // A pause of up to a week, in which the sender's clock continues.
                 let seconds = u32::from(input.u16()) * 10;
                 now += Duration::from_secs(seconds.into());
                 timestamp = timestamp.wrapping_add(seconds.wrapping_mul(config.clock_rate));
@@ -98,7 +98,7 @@ pub fn run(data: &[u8]) {
         let gone = statistics.packets_late + statistics.packets_duplicated + statistics.packets_corrupt;
         assert!(gone <= pushed, "{statistics:?}");
     }
-    // All that is held comes out by and by, and no more than may be held.
+    // All buffered packets are played eventually, and they are at most as many as allowed.
     let (mut left, end) = (0, now + Duration::from_secs(100_000));
     for _ in 0..100_000 {
         match buffer.next(now, config.clock_rate / 100) {

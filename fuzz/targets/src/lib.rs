@@ -1,8 +1,8 @@
-//! What is fuzzed: one plain function for each place that reads bytes from outside.
+//! Fuzz targets: a function for each parser or state machine with external input.
 //!
-//! Each takes any bytes and panics where something is wrong: the code under test must not panic
-//! itself, and what each module says of it must hold. `fuzz/` runs them with libFuzzer, the tests
-//! of this crate over the corpus that is committed there.
+//! Each function accepts any bytes and panics on a bug: the code under test must not panic, and
+//! must keep the property that the module documents. `fuzz/` runs the functions with libFuzzer, the
+//! tests of this crate run them over the committed corpus.
 
 mod body;
 mod configuration;
@@ -17,10 +17,10 @@ mod sdp;
 mod store;
 mod video;
 
-/// A function that is fuzzed.
+/// A fuzz target.
 pub type Target = fn(&[u8]);
 
-/// All of them, by the names of their corpora.
+/// All targets, by the names of their corpora.
 pub const TARGETS: &[(&str, Target)] = &[
     ("body", body::run),
     ("clip", files::clip),

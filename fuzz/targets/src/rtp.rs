@@ -1,30 +1,29 @@
-//! RTP packets with header extensions and padding, from the bytes of a datagram to sound and to
-//! what is reported of them.
+//! RTP packets with header extensions and padding, from datagrams to audio and receive statistics.
 
 use std::time::{Duration, Instant};
 
 use blink_api::{AudioCodec, AudioDecoderConfig, AudioFormat, AudioLevel, CodecName, Mid, RtpIn, RtpTime};
 use blink_media::{JitterConfig, NullSink, Playout, ReceiveConfig, ReceiveStatistics};
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
-use blink_transport_kit::traffic::Traffic;
+use blink_transport_kit::traffic::TrafficCounters;
 use bytes::Bytes;
 use rtc_rtp::packet::Packet;
 use rtc_shared::marshal::{Marshal, MarshalSize, Unmarshal};
 
 use crate::input::Input;
 
-/// Packets are read as the transport `webrtc-rs` reads them, some as redundant audio (RFC 2198),
-/// and played.
+/// Parses packets as the transport `webrtc-rs` does, some as redundant audio (RFC 2198), and plays
+/// them.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let extension = input.byte();
-    let codec = OpusCodec::new(OpusConfig::default()).expect("the defaults are sound");
+    let codec = OpusCodec::new(OpusConfig::default()).expect("the defaults are valid");
     let format = AudioFormat::CALL;
     let decoder = codec.decoder(AudioDecoderConfig { format }).expect("calls are in a format that Opus has");
     let (name, red) = (CodecName::new("opus"), CodecName::new("red"));
     let mut playout: Playout<u8> = Playout::new(Box::new(NullSink::new(AudioFormat::CALL)));
     playout.add(1, ReceiveConfig { codec: name.clone(), jitter: JitterConfig::default() }, decoder);
-    let (mut traffic, mut reception) = (Traffic::default(), ReceiveStatistics::new(48_000));
+    let (mut traffic, mut reception) = (TrafficCounters::default(), ReceiveStatistics::new(48_000));
     let mut now = Instant::now();
     while !input.is_empty() {
         let ticks = input.byte();
@@ -32,7 +31,7 @@ pub fn run(data: &[u8]) {
             now += Duration::from_millis(10);
             let report = playout.tick(now);
             assert!(report.sink_error.is_none());
-            assert!(playout.far_end().iter().all(|sample| (-1.0..=1.0).contains(sample)), "sound is in range");
+            assert!(playout.far_end().iter().all(|sample| (-1.0..=1.0).contains(sample)), "samples are in range");
         }
         if ticks & 16 != 0 {
             // A pause of up to two days.
@@ -50,7 +49,7 @@ pub fn run(data: &[u8]) {
         if let Some(level) = level
             && header.set_extension(extension, Bytes::copy_from_slice(&[level.to_byte()])).is_ok()
         {
-            // A header that was taken apart can be put together.
+            // A parsed header can be serialized.
             let mut bytes = vec![0; header.marshal_size()];
             header.marshal_to(&mut bytes).ok();
         }

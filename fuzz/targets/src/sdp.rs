@@ -1,25 +1,25 @@
-//! Session descriptions and candidates, as transports read them before their stack does.
+//! Session descriptions and candidates, as transports parse them before their stack.
 
 use blink_api::{CodecName, RtpCodec, TrackKind};
 use blink_transport_kit::candidate;
-use blink_transport_kit::sdp::{Description, Places, without_reception, without_refused};
+use blink_transport_kit::sdp::{Description, SectionMap, apply_rejections, mask_receiving};
 
-/// Descriptions stay readable with sections taken out, and what was taken out is gone. What is
-/// hidden from a stack is in its place again afterwards.
+/// Descriptions stay valid with sections rejected or restricted. Sections hidden from a stack are
+/// restored at their index.
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     for line in text.lines() {
-        // Which of the three it is does not matter here.
-        candidate::judge(line.trim_start_matches("a=")).ok();
+        // Only panics matter here.
+        candidate::classify(line.trim_start_matches("a=")).ok();
     }
-    if let Ok((shown, places)) = Places::default().show(text) {
-        let (again, _) = Places::default().show(&shown).expect("it was readable before");
+    if let Ok((shown, places)) = SectionMap::default().to_stack(text) {
+        let (again, _) = SectionMap::default().to_stack(&shown).expect("it was readable before");
         assert_eq!(again, shown, "nothing is left to change");
-        let (restored, after) = places.restore(&shown);
+        let (restored, after) = places.to_peer(&shown);
         assert_eq!(after, places, "every section is in its place");
         assert_eq!(sections(&restored), sections(text), "no section appears or goes");
         // A later description of this session finds the same places.
-        let (_, after) = places.show(&restored).expect("it was readable before");
+        let (_, after) = places.to_stack(&restored).expect("it was readable before");
         assert_eq!(after, places, "places stay");
         narrow(&shown);
     }
@@ -34,23 +34,23 @@ fn narrow(text: &str) {
     let Ok(mut description) = Description::parse(text) else { return };
     let opus = RtpCodec { name: CodecName::new("opus"), clock_rate: 48_000, channels: 2, fmtp: String::new() };
     let vp8 = RtpCodec { name: CodecName::new("VP8"), clock_rate: 90_000, channels: 0, fmtp: String::new() };
-    // Whether there is a codec in common does not matter here.
+    // A common codec is not required.
     description.check_audio(std::slice::from_ref(&opus)).ok();
     for section in &description.sections {
         let codecs = [opus.clone(), vp8.clone()];
         if let Some(payload_type) = section.payload_type(&codecs[0].name) {
             section.codec(payload_type, &codecs);
         }
-        section.retransmissions().for_each(drop);
+        section.rtx_payload_types().for_each(drop);
     }
     let media = |description: &Description| description.media(TrackKind::Video).count();
     let before = media(&description);
-    description.refuse_video(std::slice::from_ref(&vp8));
+    description.reject_video(std::slice::from_ref(&vp8));
     assert!(media(&description) <= before);
-    let narrowed = without_refused(text, &description);
+    let narrowed = apply_rejections(text, &description);
     let again = Description::parse(&narrowed).expect("it was readable before");
     assert_eq!(again.sections.len(), description.sections.len(), "no section appears or goes");
-    let deaf = without_reception(text, &description, |mid| mid.as_str().len().is_multiple_of(2));
+    let deaf = mask_receiving(text, &description, |mid| mid.as_str().len().is_multiple_of(2));
     let again = Description::parse(&deaf).expect("it was readable before");
     assert_eq!(again.sections.len(), description.sections.len(), "no section appears or goes");
 }

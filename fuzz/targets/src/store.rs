@@ -1,4 +1,4 @@
-//! The file of a data directory.
+//! The database file of a data directory.
 
 use std::io::Write;
 use std::sync::{LazyLock, Once};
@@ -8,17 +8,16 @@ use blink_engine::fuzzing;
 
 use crate::input::Input;
 
-/// As starts and calls leave it.
+/// A file after some starts and calls.
 static FILE: LazyLock<Vec<u8>> = LazyLock::new(fuzzing::used_file);
 
 /// A fuzzer ends at every panic, but the store catches those of the database.
 static HOOK: Once = Once::new();
 
-/// A file that was damaged: its identity is read or it is refused. Where the database panics, that
-/// is an error.
+/// A damaged file yields its identity or an error, also if the database panics.
 ///
-/// Checksums make bytes from nowhere pointless: the input is what is changed, as places and bytes.
-/// An empty chunk cuts the file off there.
+/// Random bytes would fail at checksums, so that the input is a list of modifications, as offsets
+/// and bytes. An empty chunk truncates the file.
 pub fn run(data: &[u8]) {
     HOOK.call_once(|| std::panic::set_hook(Box::new(report)));
     let mut file = FILE.clone();
@@ -34,15 +33,15 @@ pub fn run(data: &[u8]) {
         }
     }
     match fuzzing::start(&file) {
-        Ok(is_same) => assert!(is_same || file.is_empty(), "another identity without a word"),
+        Ok(is_same) => assert!(is_same || file.is_empty(), "another identity without an error"),
         Err(error) => assert_eq!(error.kind(), ErrorKind::Invalid, "{error}"),
     }
 }
 
-/// Reports panics other than the database's. Those that are not caught end the fuzzer all the same.
+/// Reports panics other than the database's. Uncaught panics end the fuzzer regardless.
 fn report(panic: &std::panic::PanicHookInfo<'_>) {
     if panic.location().is_none_or(|location| !location.file().contains("/redb-")) {
-        // Without stderr the exit status says it.
+        // The exit status still reports the failure without stderr.
         writeln!(std::io::stderr(), "{panic}").ok();
     }
 }

@@ -1,25 +1,26 @@
-//! Video packets with any numbers, times and payloads.
+//! Video packets with any sequence numbers, times and payloads.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use blink_api::{CodecName, Mid, RtpIn, RtpTime};
-use blink_media::video::{AssemblerConfig, FrameAssembler, Packetizer};
+use blink_media::video::{AssemblerConfig, FrameAssembler, Packetizer, PayloadFormats};
 use bytes::Bytes;
 
 use crate::input::Input;
 
 static START: LazyLock<Instant> = LazyLock::new(|| Instant::now() + Duration::from_secs(1_000));
 
-/// The first frame is a key frame, and so is the first after a loss; a deadline that has passed is
-/// dealt with; every frame that comes out can be put into packets again.
+/// The first frame is a key frame, and so is the first one after a loss; expired frames are given
+/// up; every assembled frame can be packetized again.
 pub fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let choice = input.byte();
     let codec = CodecName::new(if choice & 1 == 0 { "VP8" } else { "H264" });
     let config = AssemblerConfig { max_packets: 1 + usize::from(choice >> 1), ..AssemblerConfig::default() };
-    let mut assembler = FrameAssembler::new(codec.clone(), config).expect("both are known");
-    let mut packetizer = Packetizer::new(codec.clone(), 0).expect("both are known");
+    let format = PayloadFormats::default().of(&codec).expect("both are known");
+    let mut packetizer = Packetizer::new(&*format, 0);
+    let mut assembler = FrameAssembler::new(format, config);
     let (mut now, mut sequence, mut timestamp) = (*START, 0u16, RtpTime(0));
     let mut waits_for_key = true;
     while !input.is_empty() {
@@ -55,10 +56,10 @@ pub fn run(data: &[u8]) {
             assert!(frame.frame.key || !waits_for_key, "the first frame is a key frame");
             assert!(!frame.frame.data.is_empty());
             waits_for_key = false;
-            // What holds nothing to send is refused.
+            // A frame without data is refused.
             packetizer.packetize(&frame.frame, frame.timestamp).ok();
         }
-        assert!(assembler.deadline().is_none_or(|deadline| deadline > now), "what is overdue was given up");
+        assert!(assembler.deadline().is_none_or(|deadline| deadline > now), "expired frames are given up");
     }
     let statistics = assembler.statistics();
     assert!(

@@ -1,12 +1,12 @@
-//! Every input that is kept in `fuzz/corpus` goes through its target, so that what was found once
-//! stays mended without a fuzzer.
+//! Runs every committed input of `fuzz/corpus` through its target, as a regression test without a
+//! fuzzer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use blink_fuzz_targets::TARGETS;
 
-/// Of all inputs together, in bytes: they are a part of the repository.
+/// Maximum size of all inputs together in bytes, since they are part of the repository.
 const LARGEST: u64 = 400_000;
 
 fn corpus() -> PathBuf {
@@ -27,7 +27,7 @@ fn every_target_takes_its_corpus() {
         assert!(!files.is_empty(), "{name} has inputs");
         for file in files {
             let data = fs::read(&file).unwrap();
-            // What a target finds names no input: this does.
+            // The panic does not name the input.
             if std::panic::catch_unwind(|| target(&data)).is_err() {
                 panic!("{name} fails with {}", file.display());
             }

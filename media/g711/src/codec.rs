@@ -8,14 +8,8 @@ use blink_api::{
 use crate::decoder::G711Decoder;
 use crate::encoder::G711Encoder;
 
-pub(crate) const CAPABILITIES: AudioCodecCapabilities = AudioCodecCapabilities {
-    forward_error_correction: false,
-    deep_redundancy: false,
-    concealment: false,
-    discontinuous: false,
-    variable_bitrate: false,
-    max_channels: 2,
-};
+pub(crate) const CAPABILITIES: AudioCodecCapabilities =
+    AudioCodecCapabilities { max_channels: 2, ..AudioCodecCapabilities::NONE };
 
 /// Sample rate on the wire in Hz, which is also the RTP clock rate.
 pub(crate) const CLOCK_RATE: u32 = 8_000;

@@ -18,13 +18,8 @@ use crate::video_source::ClipSource;
 use crate::wav_sink::WavSink;
 use crate::{CLIPS, NAME, SyntheticConfig, speech, wav};
 
-pub(crate) const CAPABILITIES: MediaCapabilities = MediaCapabilities {
-    audio_sources: true,
-    audio_sinks: true,
-    video_sources: true,
-    hotplug: false,
-    hardware_clock: false,
-};
+pub(crate) const CAPABILITIES: MediaCapabilities =
+    MediaCapabilities { audio_sources: true, audio_sinks: true, video_sources: true, ..MediaCapabilities::NONE };
 
 const SOURCES: [(&str, &str); 6] = [
     ("silence", "silence"),

@@ -25,6 +25,6 @@ async fn a_node_is_dialled_by_name_and_redialled_when_it_comes_back() {
     let _second = Node::start(with_key(listen)).await.unwrap();
     until_event("the connection", &mut events, |event| *event == SignalingEvent::Connected { nodes: 1 }).await;
 
-    let unknown = within("a refusal", node.connect("/dns4/nobody.invalid/tcp/1")).await.unwrap_err();
+    let unknown = within("a refusal", node.connect("/dns4/unknown.invalid/tcp/1")).await.unwrap_err();
     assert!(matches!(unknown.kind(), ErrorKind::Io | ErrorKind::Timeout), "{unknown}");
 }

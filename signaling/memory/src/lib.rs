@@ -28,9 +28,8 @@ const MAX_MESSAGE: usize = 16 * 1024;
 const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
     max_message: MAX_MESSAGE,
     origins: true,
-    verdicts: false,
     local_discovery: true,
-    network: false,
+    ..SignalingCapabilities::NONE
 };
 
 /// Node of a [`Hub`]. It leaves the hub and ends its subscriptions at `shutdown` or when dropped.

@@ -1,4 +1,4 @@
-//! Descriptions, as they come and with sections taken out.
+//! Parsing and restriction of descriptions.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn codec(name: &str, clock_rate: u32) -> RtpCodec {
 }
 
 #[test]
-fn sections_have_kind_direction_and_whether_they_are_refused() {
+fn sections_have_kind_direction_and_rejection() {
     let description = Description::parse(OFFER).expect("an offer");
     let kinds: Vec<_> = description.sections.iter().map(|section| (section.kind, section.is_rejected)).collect();
     assert_eq!(
@@ -32,7 +32,7 @@ fn sections_have_kind_direction_and_whether_they_are_refused() {
 }
 
 #[test]
-fn audio_without_a_shared_codec_is_incompatible() {
+fn audio_without_a_common_codec_is_incompatible() {
     let description = Description::parse(OFFER).expect("an offer");
     for codec in [codec("OPUS", 48_000), codec("pcmu", 8000)] {
         description.check_audio(&[codec]).expect("a shared codec");
@@ -44,7 +44,7 @@ fn audio_without_a_shared_codec_is_incompatible() {
 }
 
 #[test]
-fn payload_types_and_extensions_are_read() {
+fn payload_types_and_extensions_are_parsed() {
     let text = OFFER.replace("a=mid:0", &format!("a=mid:0\r\na=extmap:7/sendrecv {AUDIO_LEVEL} vad=on"));
     let description = Description::parse(&text).expect("an offer");
     let [audio, video, ..] = &description.sections[..] else { panic!("two sections") };
@@ -57,21 +57,21 @@ fn payload_types_and_extensions_are_read() {
 }
 
 #[test]
-fn retransmissions_name_what_they_repeat() {
+fn rtx_formats_name_the_retransmitted_payload_type() {
     let text = OFFER.replace("a=mid:1", "a=mid:1\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96;rtx-time=3000");
     let description = Description::parse(&text).expect("an offer");
-    assert_eq!(description.sections[1].retransmissions().collect::<Vec<_>>(), [(97, 96)]);
-    assert_eq!(description.sections[0].retransmissions().count(), 0);
+    assert_eq!(description.sections[1].rtx_payload_types().collect::<Vec<_>>(), [(97, 96)]);
+    assert_eq!(description.sections[0].rtx_payload_types().count(), 0);
 }
 
 #[test]
-fn refused_video_ends_and_nothing_else_does() {
+fn only_video_without_a_common_codec_is_rejected() {
     let mut description = Description::parse(OFFER).expect("an offer");
-    description.refuse_video(&[codec("vp8", 90_000)]);
+    description.reject_video(&[codec("vp8", 90_000)]);
     assert_eq!(description.media(TrackKind::Video).count(), 1, "VP8 is shared");
-    description.refuse_video(&[codec("H264", 90_000)]);
+    description.reject_video(&[codec("H264", 90_000)]);
     assert_eq!(description.media(TrackKind::Video).count(), 0);
-    let text = without_refused(OFFER, &description);
+    let text = apply_rejections(OFFER, &description);
     assert!(text.contains("a=group:BUNDLE 0\r\n"), "{text}");
     let ended = Description::parse(&text).expect("still an offer");
     let refused: Vec<_> = ended.sections.iter().map(|section| section.is_rejected).collect();
@@ -82,17 +82,17 @@ fn refused_video_ends_and_nothing_else_does() {
 }
 
 #[test]
-fn refused_sections_stay_readable_whatever_separates_their_fields() {
+fn rejected_sections_are_rewritten_with_any_field_separator() {
     let offer = OFFER.replace("m=video ", "m= video\t");
     let mut description = Description::parse(&offer).expect("the parser takes any white space");
-    description.refuse_video(&[codec("H264", 90_000)]);
-    let ended = Description::parse(&without_refused(&offer, &description)).expect("still an offer");
+    description.reject_video(&[codec("H264", 90_000)]);
+    let ended = Description::parse(&apply_rejections(&offer, &description)).expect("still an offer");
     assert_eq!(ended.media(TrackKind::Video).count(), 0);
     assert_eq!(ended.sections.len(), description.sections.len());
 }
 
 #[test]
-fn descriptions_without_what_a_stack_needs_are_invalid() {
+fn descriptions_without_mandatory_lines_are_invalid() {
     for removed in ["v=0", "a=fingerprint", "a=ice-ufrag", "a=ice-pwd", "a=mid"] {
         let text: Vec<&str> = OFFER.lines().filter(|line| !line.starts_with(removed)).collect();
         let error = Description::parse(&text.join("\r\n")).expect_err(removed);
@@ -103,28 +103,28 @@ fn descriptions_without_what_a_stack_needs_are_invalid() {
 }
 
 #[test]
-fn reception_is_taken_out_of_sections_nobody_sends_on() {
+fn receiving_is_removed_from_sections_that_are_not_sent_on() {
     let description = Description::parse(OFFER).expect("an offer");
-    let text = without_reception(OFFER, &description, |mid| mid.as_str() == "0");
+    let text = mask_receiving(OFFER, &description, |mid| mid.as_str() == "0");
     let narrowed = Description::parse(&text).expect("still an offer");
     let directions: Vec<_> = narrowed.sections.iter().map(|section| section.direction.line()).collect();
     assert_eq!(directions, ["a=sendrecv", "a=inactive", "a=sendonly", "a=sendrecv"]);
     assert_eq!(text.lines().filter(|line| line.starts_with("a=recvonly")).count(), 0);
 }
 
-fn show(sdp: &str) -> (String, Places) {
-    Places::default().show(sdp).expect("few sections")
+fn show(sdp: &str) -> (String, SectionMap) {
+    SectionMap::default().to_stack(sdp).expect("few sections")
 }
 
 #[test]
-fn foreign_sections_are_hidden_and_rejected_in_their_places() {
+fn unsupported_sections_are_hidden_and_rejected_at_their_index() {
     let text = "m=text 9 UDP/TLS/RTP/SAVPF 98\r\na=mid:t\r\na=rtpmap:98 t140/1000\r\n";
     let ended = "m=audio 0 UDP/TLS/RTP/SAVPF 0\r\n";
     let offer = OFFER.replace("BUNDLE 0 1", "BUNDLE t 0 1").replacen("m=video", &format!("{text}m=video"), 1) + ended;
-    let (shown, places) = show(&offer);
-    assert_eq!(shown, show(OFFER).0, "as if they were not there");
+    let (shown, section_map) = show(&offer);
+    assert_eq!(shown, show(OFFER).0, "as if they did not exist");
     let answer = "v=0\r\nm=audio 9 a\r\na=mid:0\r\nm=video 0 b\r\na=mid:1\r\nm=video 0 c\r\na=mid:2\r\nm=application 9 d\r\na=mid:3\r\n";
-    let (answer, places) = places.restore(answer);
+    let (answer, section_map) = section_map.to_peer(answer);
     let lines: Vec<&str> = answer.lines().filter(|line| line.starts_with("m=") || line.starts_with("a=mid")).collect();
     assert_eq!(
         lines,
@@ -143,28 +143,28 @@ fn foreign_sections_are_hidden_and_rejected_in_their_places() {
         ]
     );
     let own = "v=0\r\nm=audio 9 a\r\na=mid:t\r\n";
-    let (own, _) = places.restore(own);
-    assert_eq!(own.matches("a=mid:t\r\n").count(), 1, "the stack has given that tag to a section of its own: {own}");
+    let (own, _) = section_map.to_peer(own);
+    assert_eq!(own.matches("a=mid:t\r\n").count(), 1, "the stack assigned that mid to a section of its own: {own}");
     assert_eq!(own.matches("m=text 0 ").count(), 1);
     let reused = offer.replace("m=text 9 UDP/TLS/RTP/SAVPF 98", "m=video 9 UDP/TLS/RTP/SAVPF 98");
-    assert_eq!(places.show(&reused).expect("an offer").0, shown, "what was hidden once stays so");
+    assert_eq!(section_map.to_stack(&reused).expect("an offer").0, shown, "a hidden section stays hidden");
 }
 
 #[test]
-fn rejected_sections_get_the_mid_of_their_place() {
-    let (_, places) = Places::default().restore(OFFER);
+fn rejected_sections_get_the_mid_of_their_index() {
+    let (_, section_map) = SectionMap::default().to_peer(OFFER);
     let rejected = "m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=mid:2\r\na=rtpmap:96 VP8/90000\r\n";
     let answer = OFFER.replace(rejected, "m=video 0 UDP/TLS/RTP/SAVPF 96\r\n");
     assert!(Description::parse(&answer).is_err());
-    let (shown, after) = places.show(&answer).expect("an answer");
-    assert_eq!(after, places);
+    let (shown, after) = section_map.to_stack(&answer).expect("an answer");
+    assert_eq!(after, section_map);
     let description = Description::parse(&shown).expect("readable");
     assert_eq!((description.sections[2].mid.as_str(), description.sections[2].is_rejected), ("2", true));
-    assert_eq!(show(&answer).0.matches("m=").count(), 3, "where the place is new, it is hidden");
+    assert_eq!(show(&answer).0.matches("m=").count(), 3, "hidden if the index is new");
 }
 
 #[test]
-fn one_fingerprint_is_left_and_no_line_that_decides_nothing() {
+fn one_fingerprint_stays_and_irrelevant_lines_are_removed() {
     let digits = ["ab"; 32].join(":");
     let sdp = OFFER
         .replace("a=fingerprint:sha-256 00", &format!("a=fingerprint:sha-512 00\r\na=fingerprint:SHA-256 {digits}"))
@@ -177,11 +177,11 @@ fn one_fingerprint_is_left_and_no_line_that_decides_nothing() {
     let (shown, _) = show(&sdp);
     let (usual, _) = show(&OFFER.replace("a=fingerprint:sha-256 00", &fingerprint));
     assert_eq!(shown, usual);
-    assert_eq!(show(&usual).0, usual, "nothing is left to change");
+    assert_eq!(show(&usual).0, usual, "normalisation is idempotent");
 }
 
 #[test]
-fn more_sections_than_any_call_has_are_invalid() {
+fn too_many_sections_are_invalid() {
     let sdp = OFFER.to_owned() + &"m=audio 0 RTP/SAVPF 0\r\n".repeat(61);
-    assert_eq!(Places::default().show(&sdp).expect_err("65 sections").kind(), ErrorKind::Invalid);
+    assert_eq!(SectionMap::default().to_stack(&sdp).expect_err("65 sections").kind(), ErrorKind::Invalid);
 }

@@ -10,7 +10,7 @@ use crate::Str0mConfig;
 use crate::codecs::Codecs;
 use crate::stack_time::StackTime;
 
-/// A clock that stands still until it is moved.
+/// Clock that is advanced manually.
 struct ManualClock(Mutex<Instant>);
 
 impl ManualClock {
@@ -29,7 +29,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// A session with an audio track on the loopback address, without a task.
+/// Creates a session with an audio track on loopback, without a task.
 fn driver(clock: &Arc<ManualClock>) -> (Driver, SessionEvents) {
     let opus = RtpCodec { name: CodecName::new("opus"), clock_rate: 48_000, channels: 2, fmtp: String::new() };
     let ice = IceConfig { interfaces: vec!["127.0.0.1".to_owned()], ..IceConfig::default() };
@@ -59,7 +59,7 @@ fn bystanders(count: usize) -> Vec<UdpSocket> {
     std::iter::repeat_with(bind).take(count).collect()
 }
 
-/// Datagrams that came to a socket since the last time.
+/// Number of datagrams received since the last call.
 fn received(socket: &UdpSocket) -> usize {
     std::iter::from_fn(|| socket.recv(&mut [0; 2048]).ok()).count()
 }
@@ -68,10 +68,10 @@ fn candidate(socket: &UdpSocket) -> String {
     format!("candidate:1 1 udp 2130706431 127.0.0.1 {} typ host", socket.local_addr().unwrap().port())
 }
 
-/// A peer names third parties as its candidates, many in its description and many more later, and
-/// begins ICE generations one after the other.
+/// A peer names third parties as its candidates, many in its description and many trickled, and
+/// starts one ICE generation after the other.
 #[tokio::test]
-async fn a_peer_cannot_have_many_datagrams_sent_to_addresses_that_it_names() {
+async fn checks_to_third_party_addresses_named_by_a_peer_are_limited() {
     let clock = Arc::new(ManualClock(Mutex::new(Instant::now())));
     let (mut attacker, _events) = driver(&clock);
     let (mut victim, _events) = driver(&clock);
@@ -91,7 +91,7 @@ async fn a_peer_cannot_have_many_datagrams_sent_to_addresses_that_it_names() {
         let before = counts.clone();
         for _ in 0..1000 {
             clock.advance(Duration::from_millis(5));
-            victim.go_on();
+            victim.advance();
             for (count, socket) in counts.iter_mut().zip(&sockets) {
                 *count += received(socket);
             }
@@ -99,12 +99,12 @@ async fn a_peer_cannot_have_many_datagrams_sent_to_addresses_that_it_names() {
         addresses.push(counts.iter().zip(&before).filter(|(now, before)| now > before).count());
     }
     assert!(addresses[0] > 0 && addresses.iter().all(|addresses| *addresses <= 16), "{addresses:?}");
-    // 384 at once, and 8 a second for 50 s.
+    // 384 at once, then 8 per second for 50 s.
     let total: usize = counts.iter().sum();
     assert!(total <= 384 + 8 * 50, "{total} datagrams");
 }
 
-/// The line with the user name of a description.
+/// The `a=ice-ufrag` line of a description.
 fn user_line(offer: &str) -> String {
     offer.lines().find(|line| line.starts_with("a=ice-ufrag:")).unwrap().to_owned()
 }

@@ -2,7 +2,7 @@ use blink_api::{CodecName, RtpCodec, SessionEvents, SystemClock, rtp_queue};
 
 use super::*;
 
-/// A session's state without a network, and what it tells.
+/// Creates a peer without a network, and its events.
 pub(crate) fn peer() -> (Peer, SessionEvents) {
     let opus = RtpCodec { name: CodecName::new("opus"), clock_rate: 48_000, channels: 2, fmtp: String::new() };
     let session = SessionConfig::new(Arc::new(SystemClock), rtp_queue(1).0).with_audio(vec![opus]);
@@ -12,7 +12,7 @@ pub(crate) fn peer() -> (Peer, SessionEvents) {
 }
 
 #[test]
-fn handshake_packets_of_addresses_that_are_not_checked_are_kept_in_bounds() {
+fn dtls_packets_from_unvalidated_addresses_are_kept_within_limits() {
     let (mut peer, _events) = peer();
     let local = SocketAddr::from(([127, 0, 0, 1], 50_000));
     let handshake = [22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];

@@ -14,12 +14,12 @@ use tokio::time::timeout;
 use super::*;
 use crate::{Str0mConfig, Str0mTransport};
 
-/// As many packets as a socket's buffer holds in any case.
+/// Number of packets that fits any socket buffer.
 const PACKETS: u16 = 100;
-/// For what takes milliseconds.
+/// Deadline of steps that take milliseconds.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A session with a track.
+/// Session with a track.
 struct Side {
     session: Box<dyn Session>,
     track: TrackId,
@@ -56,18 +56,18 @@ impl Side {
         self.session.send_rtp(self.track, packet).unwrap();
     }
 
-    /// What it can tell without anybody else having a turn.
+    /// Packets sent, without yielding to other tasks.
     fn sent(&self) -> u64 {
         match pin!(self.session.stats()).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(stats) => stats.unwrap().packets_sent,
-            Poll::Pending => panic!("a session's figures are there"),
+            Poll::Pending => panic!("statistics are available at once"),
         }
     }
 
-    /// What happens next, while the session goes on.
+    /// Receives the next event of an open session.
     async fn next(&mut self) -> SessionEvent {
-        let event = timeout(DEADLINE, self.events.recv()).await.expect("something happens in time");
-        event.expect("the session goes on")
+        let event = timeout(DEADLINE, self.events.recv()).await.expect("an event in time");
+        event.expect("the session is open")
     }
 
     async fn until_connected(&mut self) {
@@ -77,10 +77,10 @@ impl Side {
     async fn until_over(&mut self) {
         while timeout(DEADLINE, self.events.recv()).await.expect("the session ends in time").is_some() {}
         assert_eq!(self.session.stats().await.map_err(|error| error.kind()), Err(ErrorKind::Closed));
-        timeout(DEADLINE, self.session.close()).await.expect("there is nothing left to close");
+        timeout(DEADLINE, self.session.close()).await.expect("the session is closed already");
     }
 
-    /// The numbers of the packets that come, until that one has.
+    /// Sequence numbers of received packets up to the last one.
     async fn heard_until(&mut self, last: u16) -> Vec<u16> {
         let mut heard = Vec::new();
         while heard.last() != Some(&last) {
@@ -91,7 +91,7 @@ impl Side {
     }
 }
 
-/// A clock that fails once it is to, once.
+/// Clock that panics once when told to.
 #[derive(Default)]
 struct FailingClock {
     fails: AtomicBool,
@@ -99,7 +99,7 @@ struct FailingClock {
 
 impl Clock for FailingClock {
     fn now(&self) -> Instant {
-        assert!(!self.fails.swap(false, Ordering::Relaxed), "this clock fails");
+        assert!(!self.fails.swap(false, Ordering::Relaxed), "this clock panics");
         SystemClock.now()
     }
 
@@ -108,14 +108,14 @@ impl Clock for FailingClock {
     }
 }
 
-/// A stranger who sends one ClientHello after the other to these addresses, until it is dropped.
+/// Attacker that floods addresses with ClientHellos until it is dropped.
 struct Stranger {
     is_done: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Stranger {
-    /// In all, at most 10,000 rounds of them.
+    /// Starts the flood, of at most 10,000 rounds.
     fn start(addresses: Vec<SocketAddr>) -> Self {
         let is_done = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&is_done);
@@ -126,7 +126,7 @@ impl Stranger {
                     return;
                 }
                 for address in &addresses {
-                    // Whether it is there yet, or still, is not the stranger's concern.
+                    // The address may not exist yet or any longer.
                     socket.send_to(&hello, address).ok();
                 }
                 std::thread::sleep(Duration::from_millis(1));
@@ -143,7 +143,7 @@ impl Drop for Stranger {
     }
 }
 
-/// The first packet of a handshake, which anybody can make.
+/// First DTLS packet of a handshake, which anyone can send.
 fn client_hello() -> Vec<u8> {
     let (crypto, now) = (crate::dtls::crypto(), Instant::now());
     let provider = crypto.dtls_provider;
@@ -166,7 +166,7 @@ async fn connected() -> (Side, Side) {
     (one, other)
 }
 
-/// Two sessions, of which the first has that clock, and this address.
+/// Connects two sessions; the first has the clock. Also returns the first one's address.
 async fn connected_by(clock: Arc<dyn Clock>) -> (Side, Side, SocketAddr) {
     let (mut one, mut other) = (Side::open(clock).await, Side::open(Arc::new(SystemClock)).await);
     let offer = one.session.create_offer(false).await.unwrap();
@@ -177,32 +177,32 @@ async fn connected_by(clock: Arc<dyn Clock>) -> (Side, Side, SocketAddr) {
     (one, other, host(&offer))
 }
 
-/// The address of the host candidate (RFC 8839 §5.1) in a description.
+/// Address of the host candidate (RFC 8839 §5.1) in a description.
 fn host(description: &str) -> SocketAddr {
     let candidate = description.lines().find(|line| line.starts_with("a=candidate:")).expect("a candidate");
     let fields: Vec<&str> = candidate.split(' ').collect();
     format!("{}:{}", fields[4], fields[5]).parse().expect("an address with its port")
 }
 
-/// A fault of the stack, seen by whoever is made to work on the first session of two, ends that
-/// session: its socket is free, and the other one goes on.
+/// A panic of the stack while driving the first of two sessions closes that session and its socket,
+/// and leaves the other one intact.
 async fn fails_alone(work: impl FnOnce(&Side, &Side)) {
     let clock = Arc::new(FailingClock::default());
     let (mut one, other, address) = connected_by(clock.clone()).await;
-    assert!(UdpSocket::bind(address).is_err(), "the session has its socket");
+    assert!(UdpSocket::bind(address).is_err(), "the session owns its socket");
     clock.fails.store(true, Ordering::Relaxed);
     work(&one, &other);
     one.until_over().await;
-    assert!(!clock.fails.load(Ordering::Relaxed), "it failed");
-    UdpSocket::bind(address).expect("its socket is free");
+    assert!(!clock.fails.load(Ordering::Relaxed), "the clock panicked");
+    UdpSocket::bind(address).expect("the socket is closed");
     let sent = other.sent();
     other.send(2);
     assert_eq!(other.sent(), sent + 1);
 }
 
-/// Nothing else runs on this runtime while the test does not wait.
+/// No other task runs on this runtime while the test does not await.
 #[tokio::test]
-async fn who_sends_a_packet_sends_it_itself() {
+async fn a_packet_is_sent_on_the_callers_thread() {
     let (one, mut other) = connected().await;
     for sequence in 1..=PACKETS {
         one.send(sequence);
@@ -211,10 +211,9 @@ async fn who_sends_a_packet_sends_it_itself() {
     assert_eq!(other.heard_until(PACKETS).await, Vec::from_iter(1..=PACKETS));
 }
 
-/// Senders and tasks meet at the same sessions; whoever finds a session taken leaves its packet to
-/// the other.
+/// Several threads and tasks send on the same sessions, which are locked by one at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn packets_keep_their_order_whoever_sends_them() {
+async fn packets_keep_their_order_across_sending_threads() {
     let (mut one, mut other) = connected().await;
     for round in 0..20 {
         let numbers = round * PACKETS + 1..=(round + 1) * PACKETS;
@@ -231,18 +230,18 @@ async fn packets_keep_their_order_whoever_sends_them() {
 }
 
 #[tokio::test]
-async fn a_fault_while_sending_ends_the_session_and_no_more() {
+async fn a_panic_while_sending_closes_only_that_session() {
     fails_alone(|one, _| one.send(1)).await;
 }
 
-/// The first session's task receives.
+/// The panic occurs on the first session's task.
 #[tokio::test]
-async fn a_fault_while_receiving_ends_the_session_and_no_more() {
+async fn a_panic_while_receiving_closes_only_that_session() {
     fails_alone(|_, other| other.send(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stranger_with_client_hellos_keeps_nobody_from_connecting() {
+async fn a_client_hello_flood_does_not_prevent_connecting() {
     for _ in 0..5 {
         let (mut one, mut other) = (Side::open(Arc::new(SystemClock)).await, Side::open(Arc::new(SystemClock)).await);
         let offer = one.session.create_offer(false).await.unwrap();
@@ -259,9 +258,9 @@ async fn a_stranger_with_client_hellos_keeps_nobody_from_connecting() {
     }
 }
 
-/// Where the system has no IPv6 there is no such address, which is said.
+/// Without IPv6 the address does not exist, and the test asserts the error.
 #[tokio::test]
-async fn the_loopback_address_of_ipv6_works_alone() {
+async fn ipv6_loopback_works_alone() {
     let has_it = UdpSocket::bind("[::1]:0").is_ok();
     let transport = Str0mTransport::new(Str0mConfig::default()).unwrap();
     let ice = IceConfig { interfaces: vec!["::1".to_owned()], ..IceConfig::default() };
@@ -274,7 +273,7 @@ async fn the_loopback_address_of_ipv6_works_alone() {
 }
 
 #[tokio::test]
-async fn an_interface_that_is_absent_at_the_moment_costs_nothing() {
+async fn missing_interfaces_are_skipped() {
     connect_on(&["no-such-interface", "127.0.0.1", "203.0.113.77"]).await;
 }
 
@@ -288,10 +287,10 @@ async fn connect_on(interfaces: &[&str]) {
     other.until_connected().await;
 }
 
-/// As other programs write them: no session name, bandwidths, and the directions left to the
-/// default.
+/// Descriptions with an empty session name, bandwidths and default directions, as some programs
+/// write them.
 #[tokio::test]
-async fn right_but_unusual_descriptions_connect() {
+async fn valid_but_unusual_descriptions_connect() {
     let (mut one, mut other) = (Side::open(Arc::new(SystemClock)).await, Side::open(Arc::new(SystemClock)).await);
     let unusual = |sdp: &str| {
         let name = sdp.lines().find(|line| line.starts_with("s=")).unwrap();

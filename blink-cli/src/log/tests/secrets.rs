@@ -1,4 +1,4 @@
-//! What must not be read in a log, in every form in which it could be written.
+//! Secrets that must not be logged, in every form in which they could be formatted.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,29 +7,29 @@ use blink_engine::Identity;
 use blink_proto::secure::{CallKeys, inbox_topic, open};
 use blink_proto::wire::Body;
 
-use super::overheard::Overheard;
+use super::capturing_backends::CapturedSecrets;
 
 /// Keys, passwords, fingerprints and addresses of one call.
 pub(super) struct Secrets {
-    /// What it is, and how it would be written.
+    /// Kind of a secret, and its formatted text.
     texts: Vec<(&'static str, String)>,
-    /// ICE user names are too short to be looked for inside of words.
+    /// ICE username fragments, too short to be searched for within words.
     users: BTreeSet<String>,
     addresses: BTreeSet<String>,
 }
 
 impl Secrets {
-    /// What two people have of their own, and what was overheard of their call.
-    pub(super) fn of(people: [&Identity; 2], addresses: &[String], overheard: &Overheard) -> Self {
+    /// Collects the secrets of two identities and of their captured call.
+    pub(super) fn of(people: [&Identity; 2], addresses: &[String], captured: &CapturedSecrets) -> Self {
         let mut secrets = Self { texts: Vec::new(), users: BTreeSet::new(), addresses: BTreeSet::new() };
-        for person in people {
-            secrets.add_bytes("an identity's seed", &person.seed()[..]);
+        for engine in people {
+            secrets.add_bytes("an identity's seed", &engine.seed()[..]);
         }
-        secrets.add_call(people, overheard);
-        for description in overheard.descriptions() {
+        secrets.add_call(people, captured);
+        for description in captured.descriptions() {
             secrets.add_description(&description);
         }
-        let candidates = overheard.candidates();
+        let candidates = captured.candidates();
         assert!(!candidates.is_empty() || !secrets.addresses.is_empty(), "paths have addresses");
         let words = candidates.iter().flat_map(|candidate| candidate.split_whitespace());
         let parts = addresses.iter().flat_map(|address| address.split('/'));
@@ -45,28 +45,28 @@ impl Secrets {
         secrets
     }
 
-    /// What of the secrets stands in a line.
+    /// Kind of the secret that a line contains, if any.
     pub(super) fn found_in(&self, line: &str) -> Option<&'static str> {
         let words = || line.split(|c: char| !(c.is_ascii_alphanumeric() || "+/=".contains(c)));
         let text = self.texts.iter().find(|(_, text)| line.contains(text)).map(|(what, _)| *what);
         text.or_else(|| words().any(|word| self.users.contains(word)).then_some("an ICE user name"))
     }
 
-    /// An address that stands in a line.
+    /// Address that a line contains, if any.
     pub(super) fn address_in(&self, line: &str) -> Option<&str> {
         self.addresses.iter().find(|address| line.contains(*address)).map(String::as_str)
     }
 
-    /// Each as one would write it.
+    /// Formatted secrets.
     pub(super) fn written(&self) -> impl Iterator<Item = &str> {
         self.texts.iter().map(|(_, text)| text.as_str()).chain(self.users.iter().map(String::as_str))
     }
 
-    /// The call's secret, which the first Offer tells, and what follows from it.
-    fn add_call(&mut self, [caller, callee]: [&Identity; 2], overheard: &Overheard) {
+    /// Adds the call's secret from the first Offer, and the keys derived from it.
+    fn add_call(&mut self, [caller, callee]: [&Identity; 2], captured: &CapturedSecrets) {
         let (inbox, key) = (inbox_topic(&callee.did()), callee.agreement());
-        for (topic, letter) in overheard.letters() {
-            let content = (topic == inbox).then(|| open(&topic, &letter, &[&key], None).ok()).flatten();
+        for (topic, message) in captured.messages() {
+            let content = (topic == inbox).then(|| open(&topic, &message, &[&key], None).ok()).flatten();
             if let Some(content) = content
                 && content.from.did == caller.did()
                 && let Body::Offer(offer) = content.body
@@ -97,7 +97,7 @@ impl Secrets {
         }
     }
 
-    /// The first bytes are enough: hexadecimal, as lists of numbers, in base64.
+    /// Adds a prefix of the bytes: hexadecimal, as lists of numbers, and in base64.
     fn add_bytes(&mut self, what: &'static str, bytes: &[u8]) {
         let hex =
             |separator: &str| bytes[..8].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(separator);
@@ -108,7 +108,7 @@ impl Secrets {
     }
 }
 
-/// RFC 4648 §4, of whole groups of three.
+/// Base64 of whole groups of three bytes (RFC 4648 §4).
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let groups = bytes.chunks_exact(3).map(|group| u32::from_be_bytes([0, group[0], group[1], group[2]]));

@@ -1,27 +1,37 @@
 //! Commands of the user, carried out and answered.
 
-use blink_api::{AudioSource, CallId, Did, Result};
+use blink_api::{AudioCodec, AudioSource, CallId, CodecName, Did, Error, ErrorKind, Result};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
-use super::super::session::{PathFigures, SessionHandle};
-use super::super::{CallAudio, Command};
+use super::super::command::Command;
+use super::super::openings::{CallAction, PendingCall};
+use super::super::session::SessionHandle;
 use super::{Driver, STATISTICS, now};
-use crate::blink::CallConfig;
+use crate::call_config::{AudioConfig, CallConfig};
 use crate::handle::Call;
-use crate::statistics::ParticipantStatistics;
+use crate::statistics::{ParticipantStatistics, SendingStatistics};
+use blink_media::{CallAudio, PathStatistics};
+use blink_proto::call::SessionId;
 
 impl Driver {
     pub(super) async fn handle_command(&mut self, command: Command) {
         let now = now(&self.parts);
-        // A reply that nobody waits for is no failure: the command was carried out all the same.
+        // A reply that no one waits for is no failure: the command was carried out all the same.
         match command {
             Command::Offer { people, config, reply } => match self.check_offer(&people, &config) {
                 Err(error) => drop(reply.send(Err(error))),
-                Ok(audio) => self.take_part(Command::Offer { people, config, reply }, audio).await,
+                Ok(audio) => {
+                    let action = CallAction::Offer { people, conversation: config.conversation };
+                    self.begin_call(PendingCall { action, audio, reply }).await;
+                }
             },
             Command::Answer { call, reply } => match self.machine.check_answer(call) {
                 Err(error) => drop(reply.send(Err(error))),
-                Ok(()) => self.take_part(Command::Answer { call, reply }, self.parts.audio.clone()).await,
+                Ok(()) => {
+                    let (action, audio) = (CallAction::Answer(call), self.parts.audio.clone());
+                    self.begin_call(PendingCall { action, audio, reply }).await;
+                }
             },
             Command::Handle { call, reply } => {
                 let known = self.machine.check_known(call);
@@ -51,7 +61,7 @@ impl Driver {
             }
             Command::SetRecording { recording, reply } => drop(reply.send(self.machine.set_recording(now, recording))),
             Command::OfferStream { config, reply } => self.open_stream(config, reply),
-            Command::RevokeStream { stream, reply } => drop(reply.send(self.revoke_stream(stream))),
+            Command::RevokeStream { stream, reply } => drop(reply.send(self.revoke_stream(stream).await)),
             Command::RequestStream { participant, stream, reply } => {
                 reply.send(self.request_stream(participant, stream)).ok();
             }
@@ -69,7 +79,7 @@ impl Driver {
             }
             Command::Presence { did, reply } => drop(reply.send(self.machine.presence(now, &did))),
             Command::Snapshot { reply } => drop(reply.send(self.machine.snapshot())),
-            Command::SecurityCounters { reply } => drop(reply.send(*self.opener.counters())),
+            Command::SecurityCounters { reply } => drop(reply.send(*self.envelopes.counters())),
             Command::Statistics { reply } => self.collect_statistics(reply),
             Command::Shutdown { .. } => unreachable!("the loop takes it"),
         }
@@ -77,31 +87,51 @@ impl Driver {
 
     fn check_offer(&self, people: &[Did], config: &CallConfig) -> Result<CallAudio> {
         self.machine.check_offer(people, &config.conversation)?;
-        CallAudio::new(&self.parts.codecs, &self.parts.settings.call.audio, &config.audio)
+        self.call_audio(&config.audio)
     }
 
-    /// A call is to be offered or answered; with a microphone first where there must be one.
-    async fn take_part(&mut self, command: Command, audio: CallAudio) {
+    /// The audio of a call: as configured, except for what the call is offered with.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for values out of range, [`NotFound`](ErrorKind::NotFound)
+    /// for a codec that is not configured, and those of a codec that does not support the format,
+    /// frame or bitrate.
+    fn call_audio(&self, config: &AudioConfig) -> Result<CallAudio> {
+        let mut settings = self.parts.settings.call.audio.clone();
+        settings.frame = config.frame.unwrap_or(settings.frame);
+        settings.channels = config.channels.unwrap_or(settings.channels);
+        settings.bitrate = config.bitrate.or(settings.bitrate);
+        // Before the codecs, as the more likely mistake.
+        settings.check()?;
+        let codecs = match &config.codecs[..] {
+            [] => self.parts.codecs.clone(),
+            names => names.iter().map(|name| find_codec(&self.parts.codecs, name)).collect::<Result<_>>()?,
+        };
+        CallAudio::new(codecs, settings)
+    }
+
+    /// Begins a call; where it must have a microphone, that is opened first.
+    async fn begin_call(&mut self, pending: PendingCall) {
         if self.media.requires_microphone() {
-            self.media.prepare_microphone(command, audio);
+            self.open_required_microphone(pending);
         } else {
-            self.join(command, audio, None).await;
+            self.join(pending, None).await;
         }
     }
 
-    pub(super) async fn join(&mut self, command: Command, audio: CallAudio, microphone: Option<Box<dyn AudioSource>>) {
+    pub(super) async fn join(&mut self, pending: PendingCall, microphone: Option<Box<dyn AudioSource>>) {
+        let PendingCall { action, audio, reply } = pending;
         let now = now(&self.parts);
         let before = self.media.prepare(audio, microphone);
-        let (result, reply) = match command {
-            Command::Offer { people, config, reply } => (self.machine.offer(now, &people, &config.conversation), reply),
-            Command::Answer { call, reply } => (self.machine.answer(now, call), reply),
-            _ => return,
+        let result = match action {
+            CallAction::Offer { people, conversation } => self.machine.offer(now, &people, &conversation),
+            CallAction::Answer(call) => self.machine.answer(now, call),
         };
-        // Before anything of it is told: a call may be replaced by what it is told first.
+        // The handle is made first: carrying out the outputs may replace the call's id.
         let result = result.map(|id| self.handle_of(id));
         self.carry_out().await;
-        // Where nothing came of it, the microphone closes again, and the call that goes on sounds
-        // as before.
+        // Where no call began, the microphone closes again, and the call that goes on keeps its
+        // audio.
         self.media.settle(result.is_err().then_some(before));
         reply.send(result).ok();
     }
@@ -111,22 +141,45 @@ impl Driver {
         self.handles.add(self.machine.ids_of(call), self.events.next_number())
     }
 
-    /// Asks sessions and playout, and answers when all have: the driver does not wait.
+    /// Collects the statistics of sessions and media in the background: the driver does not wait.
     fn collect_statistics(&self, reply: oneshot::Sender<Vec<ParticipantStatistics>>) {
         let media = self.media.handle();
-        let ask = |session: &SessionHandle| (session.remote, self.machine.clock_of(&session.remote), session.stats());
-        let asked: Vec<_> = self.sessions.values().map(ask).collect();
+        let request = |(id, session): (&SessionId, &SessionHandle)| {
+            (*id, session.remote, self.machine.clock_of(&session.remote), session.stats())
+        };
+        let requested: Vec<_> = self.sessions.iter().map(request).collect();
         tokio::spawn(async move {
             let mut all = Vec::new();
-            for (participant, clock, stats) in asked {
-                // A session that ended meanwhile has no figures, and one that is still being opened
-                // has none yet.
-                if let Ok(Ok(PathFigures { session, codec, sending })) = tokio::time::timeout(STATISTICS, stats).await {
-                    let audio = media.statistics(participant).await;
-                    all.push(ParticipantStatistics { participant, session, audio, clock, codec, sending });
-                }
+            for (id, participant, clock, stats) in requested {
+                // A session that ended meanwhile has no statistics, and one that is still being
+                // opened has none yet.
+                let Ok(Ok(session)) = tokio::time::timeout(STATISTICS, stats).await else { continue };
+                let media = media.statistics(participant, id).await;
+                let (codec, sending) = media.path.map(sending_statistics).unwrap_or_default();
+                all.push(ParticipantStatistics { participant, session, audio: media.audio, clock, codec, sending });
             }
             reply.send(all).ok();
         });
     }
+}
+
+/// The codec that a path is sent with, and how that fares.
+fn sending_statistics(path: PathStatistics) -> (String, SendingStatistics) {
+    let codec = path.codec.map(|codec| codec.to_string()).unwrap_or_default();
+    let sending = SendingStatistics {
+        loss: path.microphone.loss,
+        burst: path.microphone.burst,
+        audio_bitrate: path.microphone.bitrate,
+        path_bitrate: path.bitrate,
+        frames_dropped: path.frames_dropped,
+    };
+    (codec, sending)
+}
+
+fn find_codec(configured: &[Arc<dyn AudioCodec>], name: &str) -> Result<Arc<dyn AudioCodec>> {
+    let wanted = CodecName::new(name);
+    configured.iter().find(|codec| codec.rtp().name == wanted).cloned().ok_or_else(|| {
+        let names: Vec<_> = configured.iter().map(|codec| codec.rtp().name.to_string()).collect();
+        Error::new(ErrorKind::NotFound, format!("the codec `{name}` is not configured; there is: {}", names.join(", ")))
+    })
 }

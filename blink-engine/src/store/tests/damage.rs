@@ -22,7 +22,11 @@ fn used() -> (Vec<u8>, Did) {
         let entry = store.memory().unwrap().0.history.into_values().next().unwrap();
         let call = |n: u64| CallId::from_bytes([&n.to_be_bytes()[..], &[1; 8]].concat().try_into().unwrap());
         let calls = (0..200).map(|n| call(start * 1_000 + n));
-        let history = calls.map(|call| Change::History(call, Some(Box::new(HistoryEntry { call, ..entry.clone() }))));
+        let history = calls.map(|call| {
+            let mut entry: HistoryEntry = entry.clone();
+            entry.call = call;
+            Change::History(call, Some(Box::new(entry)))
+        });
         store.write_memory(&history.collect::<Vec<_>>()).unwrap();
     }
     (std::fs::read(directory.path().join(FILE)).unwrap(), did.unwrap())

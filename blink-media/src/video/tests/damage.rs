@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Exactly what can be decoded comes out: after a loss nothing until the next key frame, and that
-/// at once.
+/// Exactly the frames that can be decoded come out: after a loss none until the next key frame, and
+/// that at once.
 #[test]
 fn under_loss_only_frames_that_can_be_decoded_in_sequence_come_out() {
     for codec in CODECS {
@@ -28,7 +28,7 @@ fn under_loss_only_frames_that_can_be_decoded_in_sequence_come_out() {
             let statistics = assembler.statistics();
             assert_eq!(statistics.frames_received, expected.len() as u64);
             assert!(statistics.packets_lost <= missing, "{codec}, seed {seed}: {statistics:?}");
-            // Before the first and after the last that came, nobody knows of any.
+            // Losses before the first packet and after the last one that came are unknown.
             let unknown = u64::from(first.wrapping_sub(65_530));
             assert!(
                 statistics.packets_lost + unknown + 10 >= missing,
@@ -92,7 +92,7 @@ fn a_key_frame_that_is_whole_is_not_held_up_by_what_is_missing_before_it() {
     for codec in CODECS {
         let sent = Sent::new(codec, 60);
         let mut assembler = sent.assembler();
-        // A piece of what came before, then a gap, then a key frame.
+        // A part of a frame, then a gap, then a key frame.
         let now = sent.frames[15].at;
         for packet in sent.packets[13].iter().chain(&sent.packets[15]) {
             assembler.push(arrive(packet, now));
@@ -107,8 +107,8 @@ fn it_holds_no_more_than_it_may() {
     for codec in CODECS {
         let sent = Sent::new(codec, 300);
         let config = AssemblerConfig { max_packets: 40, max_bytes: 20_000, ..AssemblerConfig::default() };
-        let mut assembler = FrameAssembler::new(sent.codec.clone(), config).unwrap();
-        // Nobody asks, and one is missing.
+        let mut assembler = FrameAssembler::new(format(&sent.codec), config);
+        // No poll, and one packet is missing.
         for packet in sent.arrivals().into_iter().skip(1) {
             assembler.push(packet);
             let (packets, bytes) = assembler.held();
@@ -122,8 +122,8 @@ fn it_holds_no_more_than_it_may() {
     }
 }
 
-/// Whatever comes in between is counted and does not get out, and frames come again from the next
-/// key frame on.
+/// Damaged packets in between are counted and dropped, and frames come again from the next key
+/// frame on.
 #[test]
 fn garbage_is_counted_and_breaks_nothing() {
     for codec in CODECS {
@@ -135,7 +135,7 @@ fn garbage_is_counted_and_breaks_nothing() {
             for _ in 0..300 {
                 let mut packet = packets[random.random_range(0..packets.len() / 2)].clone();
                 match seed % 5 {
-                    // Bytes at random, in nobody's place.
+                    // Random bytes with sequence numbers of their own.
                     0 => {
                         packet.sequence = random.random();
                         packet.timestamp = RtpTime(random.random());

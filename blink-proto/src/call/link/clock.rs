@@ -1,4 +1,5 @@
-//! The offset of the clock at a link's other end, from Pings and their Pongs (RFC 5905 §10).
+//! Clock offset between the two ends of a link, from pings and their pongs (clock filter of RFC
+//! 5905 §10).
 
 use std::collections::VecDeque;
 
@@ -11,6 +12,7 @@ const OUTSTANDING: usize = 8;
 
 /// Offset of another device's media clock. Each clock counts from a moment of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ClockSync {
     /// The other clock minus this one, in microseconds; off by half the round trip at most.
     pub offset_us: i64,
@@ -48,7 +50,7 @@ pub(in crate::call) struct ClockFilter {
 }
 
 impl ClockFilter {
-    /// Takes note of a ping that goes out.
+    /// Records a ping that is sent.
     pub(in crate::call) fn handle_ping(&mut self, id: u64, sent_us: u64) {
         if self.outstanding.len() == OUTSTANDING {
             self.outstanding.pop_front();
@@ -56,7 +58,7 @@ impl ClockFilter {
         self.outstanding.push_back((id, sent_us));
     }
 
-    /// Takes an answer. One to no outstanding ping, such as a second one, is ignored.
+    /// Evaluates a pong. One without an outstanding ping, such as a second one, is ignored.
     pub(in crate::call) fn handle_pong(&mut self, id: u64, received_us: u64, now_us: u64) {
         let Some(at) = self.outstanding.iter().position(|(ping, _)| *ping == id) else { return };
         let Some((_, sent_us)) = self.outstanding.remove(at) else { return };

@@ -1,13 +1,12 @@
-//! When hello is said again.
-
-use web_time::{Duration, Instant};
+//! Retransmission of the hello on the data channel.
 
 use blink_api::CallTimers;
+use web_time::{Duration, Instant};
 
-/// Repetition of the hello until the other side is known to have it.
+/// Retransmission timer of the hello, until the remote side is known to have it.
 ///
-/// The channel is reliable, but what it delivers may be dropped before the engine reads it: by a
-/// stack that does not take the channel for open yet, and where events wait for a slow reader.
+/// The channel is reliable, but a WebRTC stack may drop data that arrives before it reports the
+/// channel as open, and the driver may drop events when it is slow.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HelloRepeat {
     pub(super) due: Option<Instant>,
@@ -24,7 +23,7 @@ impl HelloRepeat {
         self.due = None;
     }
 
-    /// Whether it is due; if so, the next time is set.
+    /// Whether it is due; if so, schedules the next.
     pub(super) fn fire(&mut self, now: Instant, timers: &CallTimers) -> bool {
         let is_due = self.due.is_some_and(|due| due <= now);
         if is_due {

@@ -1,17 +1,17 @@
-//! What the two sides of a link say to each other: descriptions, candidates, acknowledgements, each
-//! message whole.
-
-use web_time::Instant;
+//! Link messages: descriptions, candidates and acknowledgements. Each message carries the whole
+//! state of its sender.
 
 use blink_api::CallTimers;
+use web_time::Instant;
 
-use super::super::{Negotiation, SessionId};
-use super::{ClockFilter, Link, LinkAction, LinkState, MAX_CANDIDATES, MAX_GENERATION_CANDIDATES, MAX_MESSAGE, idle};
+use super::super::io::{Negotiation, SessionId};
+use super::clock::ClockFilter;
+use super::{Link, LinkAction, LinkState, MAX_CANDIDATES, MAX_GENERATION_CANDIDATES, MAX_MESSAGE, idle};
 use crate::secure::Random;
 use crate::wire::{self, LinkRole, candidates_of};
 
 impl Link {
-    /// What the other side has to say.
+    /// Handles a message of the remote side.
     pub(in crate::call) fn handle_message(
         &mut self,
         message: &wire::Link,
@@ -28,19 +28,19 @@ impl Link {
             }
             return;
         }
-        self.take_acknowledgements(message);
+        self.handle_acknowledgements(message);
         if self.is_offerer {
-            self.take_answer(message, now, actions);
+            self.handle_answer(message, now, actions);
         } else {
-            self.take_offer(message, fresh_session, now, timers, actions);
+            self.handle_offer(message, fresh_session, now, timers, actions);
         }
-        self.take_candidates(message, now, actions);
+        self.handle_candidates(message, now, actions);
         if self.all_acknowledged() && !self.failed && self.send.due().is_none_or(|due| due > now) {
             self.send.stop();
         }
     }
 
-    fn take_acknowledgements(&mut self, message: &wire::Link) {
+    fn handle_acknowledgements(&mut self, message: &wire::Link) {
         if message.ack_generation == self.generation && self.sdp.is_some() {
             self.acked_description = true;
             let known = self.candidates.len() as u32;
@@ -48,17 +48,17 @@ impl Link {
         }
     }
 
-    fn take_answer(&mut self, message: &wire::Link, now: Instant, actions: &mut Vec<LinkAction>) {
+    fn handle_answer(&mut self, message: &wire::Link, now: Instant, actions: &mut Vec<LinkAction>) {
         if message.renegotiation_requests > self.remote_requests {
             self.remote_requests = message.renegotiation_requests;
-            self.restart = Some(now);
-            self.send.hurry(now);
+            self.ice_restart = Some(now);
+            self.send.expedite(now);
         }
         if message.role != LinkRole::Answer || message.generation != self.generation {
             return;
         }
         let Some(sdp) = &message.sdp else { return };
-        self.send.hurry(now);
+        self.send.expedite(now);
         if !self.remote_described {
             self.remote_described = true;
             self.count_described(sdp);
@@ -66,7 +66,7 @@ impl Link {
         }
     }
 
-    fn take_offer(
+    fn handle_offer(
         &mut self,
         message: &wire::Link,
         fresh_session: SessionId,
@@ -78,18 +78,20 @@ impl Link {
         if message.role != LinkRole::Offer || message.generation < self.generation {
             return;
         }
-        self.send.hurry(now);
+        self.send.expedite(now);
         if message.generation == self.generation {
             return;
         }
         let fingerprint = fingerprint(sdp).map(str::to_owned);
         if matches!(self.state, LinkState::Failed(_)) && fingerprint == self.remote_fingerprint {
-            // The session that this would restart is gone: the dialer must begin anew, and hears so
-            // until it does.
+            // An ICE restart of a session that is gone here. The offerer must start a new session:
+            // `failed` tells it until it does.
             self.generation = message.generation;
             self.sdp = None;
             return;
         }
+        // Another DTLS fingerprint means another remote session, which an ICE restart cannot reach
+        // (RFC 8842 §4).
         if self.generation == 0 || fingerprint != self.remote_fingerprint {
             self.begin_session(fresh_session, now, actions);
         }
@@ -102,15 +104,15 @@ impl Link {
         self.count_described(sdp);
         self.failed = false;
         self.send = idle(timers);
-        self.send.hurry(now);
+        self.send.expedite(now);
         let step = Negotiation::AcceptOffer { generation: self.generation, sdp: sdp.clone() };
         actions.push(LinkAction::Negotiate(step));
     }
 
-    /// A session of its own for a remote one that is new.
+    /// Opens a session for a new remote one.
     pub(super) fn begin_session(&mut self, session: SessionId, now: Instant, actions: &mut Vec<LinkAction>) {
         if self.is_up() {
-            // The other side gave up a path that was good in this direction.
+            // The remote side gave up a path that still works in this direction.
             actions.push(LinkAction::Suspect);
         }
         self.session = session;
@@ -123,19 +125,20 @@ impl Link {
         actions.push(LinkAction::Open(session));
     }
 
-    /// Candidates in the description are the first ones of its generation.
+    /// Counts the candidates inside a description, which are the first of its generation.
     fn count_described(&mut self, sdp: &str) {
         self.used_candidates = u32::try_from(candidates_of(sdp).count()).unwrap_or(u32::MAX);
     }
 
-    fn take_candidates(&mut self, message: &wire::Link, now: Instant, actions: &mut Vec<LinkAction>) {
+    fn handle_candidates(&mut self, message: &wire::Link, now: Instant, actions: &mut Vec<LinkAction>) {
         let applies = self.remote_described
             && message.generation == self.generation
             && message.first_candidate <= self.remote_candidates;
         if message.candidates.is_empty() || !applies {
             return;
         }
-        self.send.hurry(now);
+        self.send.expedite(now);
+        // Candidates repeat until acknowledged: skip those already known.
         let known = (self.remote_candidates - message.first_candidate) as usize;
         for candidate in message.candidates.iter().take(MAX_CANDIDATES).skip(known) {
             self.remote_candidates = self.remote_candidates.saturating_add(1);
@@ -150,7 +153,7 @@ impl Link {
         self.sdp.is_none() || (self.acked_description && self.acked_candidates as usize >= self.candidates.len())
     }
 
-    /// The message to send now, if one is due.
+    /// Message that is due now, if any.
     pub(in crate::call) fn poll_message(&mut self, now: Instant, random: &mut Random) -> Option<wire::Link> {
         if !self.send.fire(now, random) {
             return None;
@@ -181,8 +184,8 @@ impl Link {
     }
 }
 
-/// The one SHA-256 fingerprint of a description (RFC 8122 §5); `None` where there is none, another
-/// hash, or two that differ.
+/// SHA-256 fingerprint of a description (RFC 8122 §5). `None` without one, with another hash, or
+/// with two that differ: which one DTLS accepts would then depend on the transport.
 pub(in crate::call) fn fingerprint(sdp: &str) -> Option<&str> {
     let mut found = sdp.lines().filter_map(|line| line.trim_end().strip_prefix("a=fingerprint:"));
     let first = found.next()?;

@@ -81,17 +81,20 @@ mod tests {
     fn a_circuit_waits_while_its_relay_is_dialled() {
         let (relay, other) = (PeerId::random(), PeerId::random());
         let mut circuits = Circuits::default();
-        let nobody = |_: &PeerId| false;
-        assert!(circuits.begin(dial(relay, None).1, nobody).is_some());
+        let none_connected = |_: &PeerId| false;
+        assert!(circuits.begin(dial(relay, None).1, none_connected).is_some());
         let (waits, through) = dial(PeerId::random(), Some(relay));
-        assert!(circuits.begin(through, nobody).is_none());
-        assert!(circuits.begin(dial(PeerId::random(), Some(other)).1, nobody).is_some(), "another relay does not wait");
+        assert!(circuits.begin(through, none_connected).is_none());
+        assert!(
+            circuits.begin(dial(PeerId::random(), Some(other)).1, none_connected).is_some(),
+            "another relay does not wait"
+        );
 
         assert!(circuits.connected(other).is_empty());
         assert_eq!(ids(circuits.connected(relay)), [waits]);
         assert!(circuits.connected(relay).is_empty(), "returned once");
         assert!(
-            circuits.begin(dial(PeerId::random(), Some(relay)).1, nobody).is_some(),
+            circuits.begin(dial(PeerId::random(), Some(relay)).1, none_connected).is_some(),
             "the relay was disconnected since"
         );
     }
@@ -100,11 +103,11 @@ mod tests {
     fn a_circuit_waits_for_another_through_the_same_relay_until_that_dial_ends() {
         let relay = PeerId::random();
         let mut circuits = Circuits::default();
-        let nobody = |_: &PeerId| false;
+        let none_connected = |_: &PeerId| false;
         let (first, dials) = dial(PeerId::random(), Some(relay));
-        assert!(circuits.begin(dials, nobody).is_some());
+        assert!(circuits.begin(dials, none_connected).is_some());
         let (second, waits) = dial(PeerId::random(), Some(relay));
-        assert!(circuits.begin(waits, nobody).is_none());
+        assert!(circuits.begin(waits, none_connected).is_none());
         assert_eq!(ids(circuits.failed(first)), [second]);
         let connected = |peer: &PeerId| *peer == relay;
         assert!(circuits.begin(dial(PeerId::random(), Some(relay)).1, connected).is_some());

@@ -1,7 +1,7 @@
 //! Admission control as a swarm behaviour, for any version of libp2p.
 
-/// Defines `Admission`, a `NetworkBehaviour` around [`Admission`](crate::admission::Admission), with
-/// the `libp2p` of the calling crate.
+/// Defines `Admission`, a `NetworkBehaviour` around [`Admission`](crate::admission::Admission),
+/// with the `libp2p` of the calling crate.
 ///
 /// The backends use two versions of libp2p, whose types differ while their names agree. A macro
 /// needs no dependency on either. The calling crate also needs `tokio` and `tracing`.
@@ -17,8 +17,8 @@ macro_rules! admission_behaviour {
         use libp2p::core::{ConnectedPoint, Endpoint};
         use libp2p::multiaddr::Protocol;
         use libp2p::swarm::{
-            ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
-            dummy,
+            ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
+            ToSwarm, dummy,
         };
         use libp2p::{Multiaddr, PeerId};
         use tokio::time::Instant;

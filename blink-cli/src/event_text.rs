@@ -1,0 +1,192 @@
+//! Texts and JSON of events.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use blink_api::{Did, TrackKind};
+use blink_engine::{CancelledReason, EndReason, Event, LeftReason};
+use serde_json::{Value, json};
+
+/// Display names of DIDs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names(BTreeMap<Did, String>);
+
+impl Names {
+    /// Assigns a name.
+    pub(crate) fn add(&mut self, did: Did, name: &str) {
+        self.0.insert(did, name.to_owned());
+    }
+
+    /// Name of a DID, or its shortened form.
+    pub(crate) fn of(&self, did: &Did) -> String {
+        self.0.get(did).cloned().unwrap_or_else(|| {
+            let text = did.to_string();
+            let key = text.trim_start_matches("did:key:");
+            format!("{}…{}", &key[..8], &key[key.len() - 6..])
+        })
+    }
+}
+
+/// Text of an event; `None` for events that only programs need.
+pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
+    let name = |did: &Did| names.of(did);
+    Some(match event {
+        Event::IncomingCall { from, members, .. } if members.len() > 2 => {
+            format!("{} calls, a group of {}", name(from), members.len())
+        }
+        Event::IncomingCall { from, .. } => format!("{} calls", name(from)),
+        Event::CallCancelled { reason, .. } => format!("stopped ringing: {}", cancelled(*reason)),
+        Event::MissedCall { from, .. } => format!("missed a call from {}", name(from)),
+        Event::ParticipantRinging { participant, .. } => format!("ringing at {}", name(participant)),
+        Event::ParticipantBusy { participant, .. } => format!("{} is in another call", name(participant)),
+        Event::ParticipantRejected { participant, .. } => format!("{} rejected", name(participant)),
+        Event::ParticipantUnanswered { participant, .. } => format!("{} did not answer", name(participant)),
+        Event::ParticipantJoined { participant, .. } => format!("connected to {}", name(&participant.did)),
+        Event::ParticipantReconnecting { participant, .. } => {
+            format!("lost the path to {}, reconnecting", name(&participant.did))
+        }
+        Event::ParticipantReconnected { participant, .. } => format!("reconnected to {}", name(&participant.did)),
+        Event::ParticipantUnreachable { participant, .. } => format!("no path to {}", name(&participant.did)),
+        Event::ParticipantLeft { participant, reason, .. } => {
+            format!("{} {}", name(&participant.did), left(*reason))
+        }
+        Event::ParticipantStateChanged { participant, state, .. } => {
+            let states = [(state.muted, "muted"), (state.deafened, "deafened"), (state.recording, "recording")];
+            let states: Vec<_> = states.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
+            // A participant that just joined has no state to show.
+            let states = if states.is_empty() { return None } else { states.join(", ") };
+            format!("{} is {states}", name(&participant.did))
+        }
+        Event::CallJoined { .. } => "joined the call".to_owned(),
+        Event::CallEnded { reason, .. } => format!("the call ended: {}", ended(*reason)),
+        Event::CallReplaced { .. } => "both sides called at the same time (glare): merged into one call".to_owned(),
+        Event::MediaStarted { track, kind: TrackKind::Audio, .. } => {
+            format!("receiving audio from {}", name(&track.endpoint.did))
+        }
+        Event::MediaStarted { track, kind: TrackKind::Video, .. } => {
+            format!("receiving video from {}", name(&track.endpoint.did))
+        }
+        Event::StreamOffered { participant, stream, .. } => {
+            format!("{} offers {} `{}`", name(&participant.did), stream.codec, stream.name)
+        }
+        Event::StreamEnded { track, .. } => format!("a stream of {} ended", name(&track.endpoint.did)),
+        Event::NoMicrophone { error, .. } => format!("no microphone, receiving only: {error}"),
+        Event::DeviceLost { name } => format!("the device `{name}` was lost"),
+        Event::DeviceCloned => {
+            "the data directory was copied and is used by another running engine: this engine stops".to_owned()
+        }
+        Event::PersistenceFailed { error } => format!("cannot store the state: {error}"),
+        Event::SignalingChanged { nodes: 0 } => "connected to no signaling node".to_owned(),
+        Event::SignalingChanged { nodes: 1 } => "connected to 1 signaling node".to_owned(),
+        Event::SignalingChanged { nodes } => format!("connected to {nodes} signaling nodes"),
+        _ => return None,
+    })
+}
+
+/// JSON of an event, with the time since the start and the name of its engine, if there are
+/// several.
+pub(crate) fn json(event: &Event, at: Duration, whose: Option<&str>) -> Value {
+    let mut value = serde_json::to_value(event).unwrap_or_else(|error| json!({ "error": error.to_string() }));
+    value["at_ms"] = json!(milliseconds(at));
+    if let Some(name) = whose {
+        value["name"] = json!(name);
+    }
+    value
+}
+
+/// Text of an end reason.
+pub(crate) fn ended(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Left => "left",
+        EndReason::RemoteLeft => "the remote side left",
+        EndReason::TimedOut => "connection lost",
+        EndReason::Rejected => "rejected",
+        EndReason::Busy => "busy, in another call",
+        EndReason::Unanswered => "not answered",
+        EndReason::Gone => "the call had already ended",
+        EndReason::Unreachable => "no participant could be reached",
+        EndReason::Failed => "no media path could be established or restored",
+        EndReason::Removed => "removed by the creator of the call",
+        EndReason::OtherDevice => "another device of yours joined",
+        _ => "ended",
+    }
+}
+
+/// Milliseconds with one decimal.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10_000.0).round() / 10.0
+}
+
+fn cancelled(reason: CancelledReason) -> &'static str {
+    match reason {
+        CancelledReason::CallerLeft => "the caller cancelled",
+        CancelledReason::AnsweredElsewhere => "answered on another device",
+        CancelledReason::RejectedElsewhere => "rejected on another device",
+        CancelledReason::Displaced => "too many calls at once",
+        _ => "cancelled",
+    }
+}
+
+fn left(reason: LeftReason) -> &'static str {
+    match reason {
+        LeftReason::Left => "left",
+        LeftReason::TimedOut => "lost the connection",
+        LeftReason::Restarted => "restarted",
+        LeftReason::Removed => "was removed",
+        _ => "left",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use blink_api::{CallId, DeviceId, Endpoint, StreamId};
+    use blink_engine::StreamInfo;
+
+    use super::*;
+    use crate::terminal_text::tests::HOSTILE;
+    use crate::terminal_text::{Line, is_plain};
+
+    /// Every event with untrusted text.
+    #[test]
+    fn untrusted_text_is_escaped_and_readable() {
+        let did: Did = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp".parse().unwrap();
+        let call = CallId::from_bytes([1; 16]);
+        let text = || HOSTILE.to_owned();
+        let stream =
+            StreamInfo { stream: StreamId::from_random([1; 16]), kind: TrackKind::Video, codec: text(), name: text() };
+        let participant = Endpoint { did, device: DeviceId::from_random([1; 16]) };
+        let events = [
+            Event::StreamOffered { call, participant, stream },
+            Event::NoMicrophone { call, error: text() },
+            Event::DeviceLost { name: text() },
+            Event::PersistenceFailed { error: text() },
+        ];
+        for event in &events {
+            let line = Line::new(&words(event, &Names::default()).unwrap());
+            assert!(line.as_str().contains(r"\u{1b}]52;c;Zm9v") && line.as_str().chars().all(is_plain), "{line:?}");
+            let json = Line::json(&json(event, Duration::ZERO, None));
+            assert!(json.as_str().contains("Zm9v") && json.as_str().chars().all(is_plain), "{json:?}");
+        }
+    }
+
+    #[test]
+    fn dids_without_a_name_are_shortened() {
+        let did: Did = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp".parse().unwrap();
+        let mut names = Names::default();
+        assert_eq!(names.of(&did), "z6MkiTBz…mDooWp");
+        names.add(did, "Bob");
+        let event = Event::ParticipantRinging { call: CallId::from_bytes([1; 16]), participant: did };
+        assert_eq!(words(&event, &names).unwrap(), "rings at Bob");
+    }
+
+    #[test]
+    fn json_contains_event_time_and_engine_name() {
+        let event = Event::CallEnded { call: CallId::from_bytes([0; 16]), reason: EndReason::RemoteLeft };
+        assert_eq!(
+            json(&event, Duration::from_micros(1_234_567), Some("Alice")),
+            json!({
+                "event": "call_ended", "call": "0".repeat(32), "reason": "remote_left", "at_ms": 1234.6, "name": "Alice"
+            })
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! Microphone and speaker of a call: what the device manager decides is carried out here.
+
+use blink_api::{AudioSink, AudioSource, CallId, DeviceDirection, Error, ErrorKind, OpenRequest, Result};
+
+use super::super::devices::{OpenedDevice, candidates};
+use super::super::openings::{Opened, PendingCall};
+use super::{Driver, OPENING, now};
+use blink_media::{DeviceAction, DeviceEvent, HostDevice, MediaCommand, NullSink, OpenId, TICK};
+use blink_proto::call::Event;
+
+/// The name of no device.
+const NONE: &str = "none";
+
+impl Driver {
+    /// The user is in this call from now on, or in none: devices open, or close.
+    pub(super) async fn set_active_call(&mut self, call: Option<CallId>) {
+        self.want_devices(NONE, NONE);
+        self.drive_devices().await;
+        self.active = call;
+        let Some(call) = call else {
+            self.streams.clear();
+            return self.media.close().await;
+        };
+        let processors = self.media.open(self.machine.clock_epoch()).await;
+        let (microphone, speaker) = (self.parts.settings.microphone.clone(), self.parts.settings.speaker.clone());
+        if speaker == NONE {
+            self.play_nowhere().await;
+        }
+        match processors {
+            Ok(()) => self.want_devices(&microphone, &speaker),
+            // Without its processors a microphone is not what the user wants others to hear.
+            Err(error) => {
+                self.emit(Event::NoMicrophone { call, error: error.to_string() });
+                self.want_devices(NONE, &speaker);
+            }
+        }
+    }
+
+    /// Shutting down: returns when no device is open any longer.
+    pub(super) async fn close_media(&mut self) {
+        self.set_active_call(None).await;
+        let ended = async { while self.openings.next().await.is_some() {} };
+        if tokio::time::timeout(OPENING, ended).await.is_err() {
+            tracing::warn!("a device takes long to open; it is closed when it has");
+        }
+    }
+
+    fn want_devices(&mut self, microphone: &str, speaker: &str) {
+        let now = now(&self.parts).mono;
+        self.devices.manager.set_wanted(now, DeviceDirection::Source, microphone);
+        self.devices.manager.set_wanted(now, DeviceDirection::Sink, speaker);
+    }
+
+    /// Carries out what the device manager decided.
+    pub(super) async fn drive_devices(&mut self) {
+        while let Some(action) = self.devices.manager.poll() {
+            match action {
+                DeviceAction::Open { id, direction, device } => self.open_device(id, direction, device),
+                DeviceAction::Use { direction, id } => self.use_device(direction, id).await,
+                DeviceAction::Close(id) => drop(self.devices.take(id)),
+                DeviceAction::Report(event) => self.handle_device_event(event).await,
+            }
+        }
+    }
+
+    fn open_device(&mut self, id: OpenId, direction: DeviceDirection, device: HostDevice) {
+        let now = now(&self.parts).mono;
+        let Some(host) = self.devices.begin(id, &device) else {
+            let error = Error::new(ErrorKind::NotFound, "there is no such media host");
+            return self.devices.manager.handle_open_failed(now, id, error);
+        };
+        let request = self.open_request();
+        match direction {
+            DeviceDirection::Source => {
+                if let Some(microphone) = self.media.take_prepared() {
+                    return self.handle_microphone(id, Ok(microphone));
+                }
+                self.openings.spawn_device_open(async move {
+                    Opened::Microphone(id, host.open_audio_source(&device.name, request).await)
+                });
+            }
+            DeviceDirection::Sink => self.openings.spawn_device_open(async move {
+                Opened::Speaker(id, host.open_audio_sink(&device.name, request).await)
+            }),
+        }
+    }
+
+    pub(super) fn handle_microphone(&mut self, id: OpenId, result: Result<Box<dyn AudioSource>>) {
+        let result = result.and_then(|microphone| {
+            self.check_format(microphone.format())?;
+            Ok(OpenedDevice::Microphone(microphone))
+        });
+        self.handle_device_opened(id, result);
+    }
+
+    pub(super) fn handle_speaker(&mut self, id: OpenId, result: Result<Box<dyn AudioSink>>) {
+        let result = result.and_then(|speaker| {
+            self.check_format(speaker.format())?;
+            Ok(OpenedDevice::Speaker(speaker))
+        });
+        self.handle_device_opened(id, result);
+    }
+
+    fn handle_device_opened(&mut self, id: OpenId, result: Result<OpenedDevice>) {
+        let now = now(&self.parts).mono;
+        match result {
+            Ok(device) => {
+                self.devices.end(id, Some(device));
+                self.devices.manager.handle_opened(now, id);
+            }
+            Err(error) => {
+                self.devices.end(id, None);
+                self.devices.manager.handle_open_failed(now, id, error);
+            }
+        }
+    }
+
+    /// A device may have been opened for an earlier call with another format.
+    fn check_format(&self, format: blink_api::AudioFormat) -> Result<()> {
+        if format == self.media.audio().format() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Invalid, "the device has another format than the call"))
+    }
+
+    async fn use_device(&mut self, direction: DeviceDirection, id: Option<OpenId>) {
+        let device = id.and_then(|id| self.devices.take(id));
+        match (direction, device) {
+            (_, Some((OpenedDevice::Microphone(microphone), _))) => {
+                self.media.send_command(MediaCommand::SetMicrophone(microphone)).await;
+            }
+            (_, Some((OpenedDevice::Speaker(sink), hardware_clock))) => {
+                self.media.send_command(MediaCommand::SetSpeaker { sink, hardware_clock }).await;
+            }
+            (DeviceDirection::Source, None) => self.media.send_command(MediaCommand::RemoveMicrophone).await,
+            (DeviceDirection::Sink, None) => self.play_nowhere().await,
+        }
+    }
+
+    /// Plays what arrives to no device, so that it does not wait for one.
+    async fn play_nowhere(&mut self) {
+        let sink = Box::new(NullSink::new(self.media.audio().format()));
+        self.media.send_command(MediaCommand::SetSpeaker { sink, hardware_clock: false }).await;
+    }
+
+    async fn handle_device_event(&mut self, event: DeviceEvent) {
+        let Some(call) = self.active else { return };
+        match event {
+            DeviceEvent::Lost { device, .. } => self.emit(Event::DeviceLost { name: device.name }),
+            DeviceEvent::Changed { direction, device, fallback } => {
+                let device = device.map(|device| device.name);
+                tracing::info!(?direction, device, fallback, "another device is in use");
+            }
+            DeviceEvent::Unavailable { direction: DeviceDirection::Source, error } => {
+                self.emit(Event::NoMicrophone { call, error: error.to_string() });
+            }
+            DeviceEvent::Unavailable { direction: DeviceDirection::Sink, error } => {
+                tracing::error!(%error, "the speaker cannot be opened");
+                self.emit(Event::DeviceLost { name: self.parts.settings.speaker.clone() });
+                self.play_nowhere().await;
+            }
+        }
+    }
+
+    /// A device in use failed.
+    pub(super) fn handle_device_lost(&mut self, direction: DeviceDirection, error: Error) {
+        let now = now(&self.parts).mono;
+        if let Some((id, _)) = self.devices.manager.in_use(direction) {
+            self.devices.manager.handle_lost(now, id, Some(error));
+        }
+    }
+
+    /// Opens the microphone that a call must not begin without.
+    pub(super) fn open_required_microphone(&mut self, pending: PendingCall) {
+        let hosts = self.parts.media_hosts.clone();
+        let name = self.parts.settings.microphone.clone();
+        let request = OpenRequest::new(pending.audio.format(), TICK);
+        self.openings.spawn_device_open(async move {
+            let mut result = Err(Error::new(ErrorKind::NotFound, "no media host has this microphone"));
+            for (index, (host, name)) in candidates(&hosts, &name).enumerate() {
+                match host.open_audio_source(name, request).await {
+                    Ok(source) => {
+                        result = Ok(source);
+                        break;
+                    }
+                    // The preferred host's error says most.
+                    Err(error) if index == 0 => result = Err(error),
+                    Err(_) => {}
+                }
+            }
+            Opened::RequiredMicrophone(result, pending)
+        });
+    }
+
+    fn open_request(&self) -> OpenRequest {
+        OpenRequest::new(self.media.audio().format(), TICK)
+    }
+}

@@ -1,0 +1,34 @@
+//! Events of the media, as inputs of the machine and events for the user.
+
+use blink_api::{TrackKind, TrackSource};
+
+use super::{Driver, now};
+use blink_media::{MediaCommand, MediaEvent, SyncRound};
+use blink_proto::call::{ClockRound, Event, Input, SessionId};
+
+impl Driver {
+    /// A Pong came: the call's clock learns of the newest round of the time sync.
+    pub(super) async fn pass_on_clock_round(&mut self, session: SessionId) {
+        let Some(endpoint) = self.sessions.get(&session).map(|handle| handle.remote) else { return };
+        let Some(round) = self.machine.clock_rounds(&endpoint).last() else { return };
+        let ClockRound { sent_us, received_us, answered_us } = round;
+        let round = SyncRound { sent_us, received_us, answered_us };
+        self.media.send_command(MediaCommand::ClockSynced(endpoint, round)).await;
+    }
+
+    /// An event of the call that goes on.
+    pub(super) async fn handle_media_event(&mut self, event: MediaEvent) {
+        let Some(call) = self.active else { return };
+        let now = now(&self.parts);
+        match event {
+            MediaEvent::Started(track) => self.emit(Event::MediaStarted { call, track, kind: TrackKind::Audio }),
+            MediaEvent::Speaking(track, speaking) if track.source == TrackSource::Microphone => {
+                self.machine.handle(now, Input::Speaking { endpoint: track.endpoint, speaking });
+            }
+            MediaEvent::Speaking(..) => {}
+            MediaEvent::MicrophoneUnusable(error) => self.emit(Event::NoMicrophone { call, error: error.to_string() }),
+            MediaEvent::DeviceLost(direction, error) => self.handle_device_lost(direction, error),
+            MediaEvent::SourceLost(stream, _) => self.handle_source_lost(stream).await,
+        }
+    }
+}

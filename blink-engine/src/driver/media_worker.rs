@@ -1,0 +1,294 @@
+//! The media worker: runs the [`CallMedia`] of the call that this device is in, and carries out its
+//! outputs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use blink_api::{Clock, Endpoint, RtpIn, Session, StreamId, TrackKey};
+use tokio::sync::{mpsc, oneshot};
+
+use super::epoch::Epoch;
+use super::report::Report;
+use super::report_messages::report_message;
+use super::send_rtp::send;
+use super::session_command::SessionCommand;
+use super::video_worker::VideoWorkerCommand;
+use super::worker::Worker;
+use blink_media::{AudioStatistics, CallMedia, MediaCommand, MediaOutput, PathId, PathStatistics, VideoCommand};
+use blink_proto::call::{SessionId, SessionInput};
+use blink_proto::wire::ChannelMessage;
+
+/// Reports that wait for a driver whose queue is full. Further ones are dropped; the log has what
+/// matters.
+const MAX_REPORTS: usize = 256;
+
+/// A command for the media worker.
+pub(super) enum MediaWorkerCommand {
+    /// This device is in a call with this media, in place of the one before.
+    Open(Epoch, Box<CallMedia>),
+    /// The call is over. Devices close, and files are complete when this is done.
+    Close { done: oneshot::Sender<()> },
+    /// A command for the media of the call; without effect when it is another one by now.
+    Media(Epoch, MediaCommand),
+    /// A session, and how it is reached.
+    AddSession { id: SessionId, port: SessionPort, command: MediaCommand },
+    /// A session that ends.
+    RemoveSession(SessionId),
+    /// A command of a session's task.
+    OfSession(MediaCommand),
+    /// A video stream is offered, by the worker that these commands go to.
+    OfferVideo(Epoch, StreamId, mpsc::Sender<VideoWorkerCommand>),
+    /// A stream is no longer offered.
+    RevokeStream(StreamId),
+    /// Mutes or unmutes, for this call and the next ones.
+    SetMuted { muted: bool, done: oneshot::Sender<()> },
+    /// Silences the speaker or ends that, for this call and the next ones.
+    SetDeafened(bool),
+    /// Sets a participant's volume, for this call and the next ones.
+    SetVolume(Endpoint, f32),
+    /// Statistics of what is received of a track and what is sent on a path.
+    Statistics(TrackKey, SessionId, oneshot::Sender<MediaStatistics>),
+}
+
+/// Statistics of one participant.
+#[derive(Debug, Default)]
+pub(super) struct MediaStatistics {
+    pub(super) audio: AudioStatistics,
+    /// `None` for a path without media.
+    pub(super) path: Option<PathStatistics>,
+}
+
+/// A session as the media worker reaches it.
+pub(super) struct SessionPort {
+    pub(super) session: Arc<dyn Session>,
+    /// Weak: a session's task ends when its handles are dropped.
+    pub(super) commands: mpsc::WeakSender<SessionCommand>,
+}
+
+/// Settings of the user that hold for the next call too.
+#[derive(Debug, Clone, Copy, Default)]
+struct Switches {
+    muted: bool,
+    deafened: bool,
+}
+
+pub(super) struct MediaWorker {
+    clock: Arc<dyn Clock>,
+    reports: mpsc::Sender<Report>,
+    /// Packets that arrived since the last tick. Read with each tick: they wake nothing.
+    packets: mpsc::Receiver<(PathId, RtpIn)>,
+    media: Option<(Epoch, Box<CallMedia>)>,
+    sessions: BTreeMap<PathId, SessionPort>,
+    video: BTreeMap<StreamId, mpsc::Sender<VideoWorkerCommand>>,
+    next_call: Switches,
+    volumes: BTreeMap<Endpoint, f32>,
+    /// Reports that the driver's queue had no room for.
+    waiting: VecDeque<Report>,
+}
+
+impl MediaWorker {
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        reports: mpsc::Sender<Report>,
+        packets: mpsc::Receiver<(PathId, RtpIn)>,
+    ) -> Self {
+        Self {
+            clock,
+            reports,
+            packets,
+            media: None,
+            sessions: BTreeMap::new(),
+            video: BTreeMap::new(),
+            next_call: Switches::default(),
+            volumes: BTreeMap::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    fn command(&mut self, command: MediaCommand) {
+        let now = self.clock.now();
+        if let Some((_, media)) = &mut self.media {
+            media.handle(now, command);
+        }
+    }
+
+    fn is_current(&self, epoch: Epoch) -> bool {
+        self.media.as_ref().is_some_and(|(current, _)| *current == epoch)
+    }
+
+    fn open(&mut self, epoch: Epoch, media: Box<CallMedia>) {
+        self.close();
+        self.media = Some((epoch, media));
+        let Switches { muted, deafened } = self.next_call;
+        self.command(MediaCommand::SetMuted(muted));
+        self.command(MediaCommand::SetDeafened(deafened));
+        for (participant, volume) in self.volumes.clone() {
+            self.command(MediaCommand::SetVolume(participant, volume));
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some((_, media)) = self.media.take() {
+            media.finish();
+        }
+        self.video.clear();
+        while self.packets.try_recv().is_ok() {}
+    }
+
+    fn statistics(&self, track: TrackKey, session: SessionId) -> MediaStatistics {
+        let Some((_, media)) = &self.media else { return MediaStatistics::default() };
+        MediaStatistics {
+            audio: media.audio_statistics(&track).unwrap_or_default(),
+            path: media.path_statistics(self.clock.now(), PathId(session.0)),
+        }
+    }
+
+    fn carry_out(&mut self, epoch: Epoch, output: MediaOutput) {
+        match output {
+            MediaOutput::Send { path, track, packet } => {
+                if let Some(port) = self.sessions.get(&path) {
+                    send(&*port.session, track, packet);
+                }
+            }
+            MediaOutput::RequestKeyframe { path, mid } => {
+                if let Some(port) = self.sessions.get(&path) {
+                    // The request is repeated as long as it is needed.
+                    port.session.request_keyframe(&mid).ok();
+                }
+            }
+            MediaOutput::Announce { path, mid, stream, first_sequence } => {
+                let stream = stream.map(|stream| (*stream.as_bytes()).into());
+                let mid = mid.as_str().to_owned();
+                self.send_message(path, ChannelMessage::Section { mid, stream, sequence: first_sequence });
+            }
+            MediaOutput::Report { path, interval, sections, captures } => {
+                self.send_message(path, report_message(interval, &sections, &captures));
+            }
+            MediaOutput::Unsendable { path, stream } => self.report_session(path, SessionInput::StreamRefused(stream)),
+            MediaOutput::FirstFrame { path, stream } => self.report_session(path, SessionInput::FirstFrame(stream)),
+            MediaOutput::Video { stream, command } => self.command_video(stream, command),
+            MediaOutput::Event(event) => self.report(Report::Media(epoch, event)),
+        }
+    }
+
+    fn command_video(&mut self, stream: StreamId, command: VideoCommand) {
+        let Some(worker) = self.video.get(&stream) else { return };
+        let session = match &command {
+            VideoCommand::AddReceiver(path, _) => self.sessions.get(path).map(|port| port.session.clone()),
+            _ => None,
+        };
+        // A full queue means that the source has blocked its thread for long.
+        if worker.try_send(VideoWorkerCommand { command, session }).is_err() {
+            tracing::warn!(%stream, "the sender of a video stream does not keep up");
+        }
+    }
+
+    fn send_message(&self, path: PathId, message: ChannelMessage) {
+        let commands = self.sessions.get(&path).and_then(|port| port.commands.upgrade());
+        if commands.is_some_and(|commands| commands.try_send(SessionCommand::Send(message)).is_err()) {
+            tracing::warn!("a session does not keep up; a message of its media is dropped");
+        }
+    }
+
+    fn report_session(&mut self, path: PathId, input: SessionInput) {
+        self.report(Report::Session(SessionId(path.0), input));
+    }
+
+    fn report(&mut self, report: Report) {
+        if self.waiting.len() == MAX_REPORTS {
+            tracing::error!("the driver does not keep up; a report of the media is dropped");
+        } else {
+            self.waiting.push_back(report);
+        }
+    }
+}
+
+impl Worker for MediaWorker {
+    type Command = MediaWorkerCommand;
+
+    fn next(&self) -> Option<Instant> {
+        self.media.as_ref().and_then(|(_, media)| media.deadline())
+    }
+
+    fn handle(&mut self, command: MediaWorkerCommand) {
+        match command {
+            MediaWorkerCommand::Open(epoch, media) => self.open(epoch, media),
+            MediaWorkerCommand::Close { done } => {
+                self.close();
+                // The caller may have stopped waiting.
+                done.send(()).ok();
+            }
+            MediaWorkerCommand::Media(epoch, command) => {
+                if self.is_current(epoch) {
+                    self.command(command);
+                }
+            }
+            MediaWorkerCommand::AddSession { id, port, command } => {
+                self.sessions.insert(PathId(id.0), port);
+                self.command(command);
+            }
+            MediaWorkerCommand::RemoveSession(id) => {
+                self.command(MediaCommand::RemovePath(PathId(id.0)));
+                self.flush();
+                self.sessions.remove(&PathId(id.0));
+            }
+            MediaWorkerCommand::OfSession(command) => self.command(command),
+            MediaWorkerCommand::OfferVideo(epoch, stream, commands) => {
+                if self.is_current(epoch) {
+                    self.video.insert(stream, commands);
+                    self.command(MediaCommand::OfferVideo(stream));
+                }
+            }
+            MediaWorkerCommand::RevokeStream(stream) => {
+                self.command(MediaCommand::RevokeStream(stream));
+                self.video.remove(&stream);
+            }
+            MediaWorkerCommand::SetMuted { muted, done } => {
+                self.next_call.muted = muted;
+                self.command(MediaCommand::SetMuted(muted));
+                // As above.
+                done.send(()).ok();
+            }
+            MediaWorkerCommand::SetDeafened(deafened) => {
+                self.next_call.deafened = deafened;
+                self.command(MediaCommand::SetDeafened(deafened));
+            }
+            MediaWorkerCommand::SetVolume(participant, volume) => {
+                self.volumes.insert(participant, volume);
+                self.command(MediaCommand::SetVolume(participant, volume));
+            }
+            MediaWorkerCommand::Statistics(track, session, reply) => {
+                // As above.
+                reply.send(self.statistics(track, session)).ok();
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        let Some((_, media)) = &mut self.media else { return };
+        while let Ok((path, packet)) = self.packets.try_recv() {
+            media.push(now, path, packet);
+        }
+        media.tick(now);
+    }
+
+    fn flush(&mut self) {
+        while let Some((epoch, media)) = &mut self.media {
+            let epoch = *epoch;
+            let Some(output) = media.poll() else { break };
+            self.carry_out(epoch, output);
+        }
+        while let Some(report) = self.waiting.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(report)) = self.reports.try_send(report) {
+                self.waiting.push_front(report);
+                break;
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,355 @@
+//! All media of one call: a state machine that is driven by time, commands and packets.
+//!
+//! ```text
+//!  handle(MediaCommand) ─┐                                         ┌─► MediaOutput::Send
+//!  push(path, RtpIn) ────┤  tick(now): 1. speaker   2. microphone  ├─► MediaOutput::Announce, Report, …
+//!  tick(now) ────────────┘             play, render    capture     └─► MediaOutput::Event
+//! ```
+//!
+//! | part | module |
+//! |---|---|
+//! | microphone: where its source is opened and replaced | `microphone` |
+//! | microphone and audio streams: source → processors → encoders → packets | `audio_sender` |
+//! | speaker: jitter buffers → decoders → volumes → mix → sink | `speaker` |
+//! | offered streams, and how much of them a path has room for | `sending` |
+//! | received packets: to the decoder or assembler of their track | `receiving` |
+//! | offered video: source → packets, beside this machine on a thread of its own | `video_sender` |
+//! | received video: packets → frames | `video_receiver` |
+//! | sessions: media sections, announcements, early packets, receive statistics | `path` |
+//! | reports about paths, and the bitrates that follow from them | `path_feedback` |
+//! | taps: where recorders and analyzers listen | `taps` |
+//!
+//! It reads no clock, blocks on nothing, takes no lock, and allocates nothing in the steady state.
+//! A tick does what is due of two schedules, playout first: the processors see a block of the far
+//! end before the microphone can capture it. Without a hardware clock the speaker's ticks are
+//! slewed to where its audio needs them (docs/decisions/0025). The microphone's are not: its
+//! receiver slews to them, and two ends that follow each other would both drift.
+
+mod audio_sender;
+mod command;
+mod context;
+mod microphone;
+mod output;
+mod path;
+mod path_feedback;
+mod path_id;
+mod receiving;
+mod section_report;
+mod send_track;
+mod sending;
+mod speaker;
+mod taps;
+#[cfg(test)]
+mod tests;
+mod video_receiver;
+mod video_sender;
+
+use std::collections::{BTreeMap, VecDeque};
+use web_time::{Duration, Instant};
+
+use blink_api::{
+    AudioSink, CodecName, DeviceDirection, Endpoint, Preference, RtpIn, StreamId, TrackId, TrackKey, TrackKind,
+};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::call_audio::CallAudio;
+use crate::call_clock::CallClock;
+use crate::processors::Processors;
+use crate::receiver_reports::PathQuality;
+use crate::statistics::AudioStatistics;
+use crate::tick_scheduler::{TICK, TickScheduler};
+use crate::video::{self, PayloadFormats};
+use audio_sender::AudioSender;
+use context::Context;
+use path::{Path, Receiver};
+use speaker::Speaker;
+use taps::Taps;
+
+pub use command::{AnnouncedSection, MediaCommand, NegotiatedSection, ReportedCapture, StreamSink};
+pub use output::{MediaEvent, MediaOutput};
+pub use path_feedback::{PathFeedback, REPORT_INTERVAL, SectionQuality};
+pub use path_id::PathId;
+pub use section_report::SectionReport;
+pub use send_track::SendTrack;
+pub use taps::{PacketDirection, Tap, TappedPacket};
+pub use video_receiver::FrameSink;
+pub use video_sender::{VideoCommand, VideoSender};
+
+/// The configuration of a [`CallMedia`].
+pub struct CallMediaConfig {
+    /// This device.
+    pub local: Endpoint,
+    /// Codecs, frames, channels.
+    pub audio: CallAudio,
+    /// Preference of the jitter buffers.
+    pub prefer: Preference,
+    /// The processors of the microphone, in order.
+    pub processors: Processors,
+    /// Payload formats of video.
+    pub payload_formats: PayloadFormats,
+    /// The clock of the call.
+    pub clock: CallClock,
+    /// Ticks begin a multiple of [`TICK`] after this, so that calls on one thread tick together;
+    /// `None` for ticks that begin at once.
+    pub tick_grid: Option<Instant>,
+    /// Seed of the first sequence numbers and timestamps.
+    pub seed: [u8; 32],
+}
+
+/// Statistics of what is sent on a path.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PathStatistics {
+    /// The codec that the microphone is sent with; `None` before it is.
+    pub codec: Option<CodecName>,
+    /// The newest report about the microphone's packets.
+    pub microphone: PathQuality,
+    /// Bits per second that the path is taken to carry, headers included.
+    pub bitrate: u64,
+    /// Video frames that were dropped because the path had no room for them.
+    pub frames_dropped: u64,
+}
+
+/// The media of one call. See the [module](self) for its parts.
+pub struct CallMedia {
+    local: Endpoint,
+    audio: CallAudio,
+    prefer: Preference,
+    tick_grid: Option<Instant>,
+    random: ChaCha8Rng,
+    clock: CallClock,
+    payload_formats: PayloadFormats,
+    taps: Taps,
+    processors: Processors,
+    /// Streams have no processors: these are for voices.
+    no_processors: Processors,
+    speaker: Speaker,
+    microphone: AudioSender,
+    audio_streams: BTreeMap<StreamId, AudioSender>,
+    video_streams: Vec<StreamId>,
+    paths: BTreeMap<PathId, Path>,
+    /// Ticks of the microphone and the audio streams; `None` before the first has a receiver.
+    captures: Option<TickScheduler>,
+    /// Time of the next look at the paths while there are no ticks of the speaker.
+    paths_at: Instant,
+    outputs: VecDeque<MediaOutput>,
+}
+
+impl CallMedia {
+    /// The media of a call without devices and paths.
+    pub fn new(config: CallMediaConfig, now: Instant) -> Self {
+        let CallMediaConfig { local, audio, prefer, processors, payload_formats, clock, tick_grid, seed } = config;
+        Self {
+            speaker: Speaker::new(audio.format()),
+            microphone: AudioSender::new(TrackKey::microphone(local)),
+            local,
+            audio,
+            prefer,
+            tick_grid,
+            random: ChaCha8Rng::from_seed(seed),
+            clock,
+            payload_formats,
+            taps: Taps::default(),
+            processors,
+            no_processors: Processors::default(),
+            audio_streams: BTreeMap::new(),
+            video_streams: Vec::new(),
+            paths: BTreeMap::new(),
+            captures: None,
+            paths_at: now,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Carries out a command.
+    pub fn handle(&mut self, now: Instant, command: MediaCommand) {
+        match command {
+            MediaCommand::SetMicrophone(source) => self.set_microphone(now, source),
+            MediaCommand::RemoveMicrophone => self.remove_microphone(now),
+            MediaCommand::SetSpeaker { sink, hardware_clock } => self.set_speaker(now, sink, hardware_clock),
+            MediaCommand::SetMuted(muted) => self.microphone.set_muted(muted),
+            MediaCommand::SetDeafened(deafened) => self.speaker.set_deafened(deafened),
+            MediaCommand::SetVolume(participant, volume) => self.speaker.set_volume(participant, volume),
+            MediaCommand::OfferAudio(stream, source) => self.offer_audio(stream, source),
+            MediaCommand::OfferVideo(stream) => self.video_streams.push(stream),
+            MediaCommand::RevokeStream(stream) => self.revoke_stream(stream),
+            MediaCommand::AddTap(tap) => self.taps.add(tap),
+            MediaCommand::AddPath(path, remote, tracks) => self.add_path(now, path, remote, &tracks),
+            MediaCommand::Negotiated(path, sections) => {
+                if let Some(path) = self.paths.get_mut(&path) {
+                    path.set_negotiated(sections);
+                }
+            }
+            MediaCommand::Admit(path) => self.admit(now, path),
+            MediaCommand::Announced(path, section) => self.handle_announced(now, path, section),
+            MediaCommand::Reported(path, interval, sections) => self.handle_report(now, path, interval, &sections),
+            MediaCommand::CapturesReported(path, captures) => self.handle_captures(now, path, &captures),
+            MediaCommand::BandwidthEstimate(path, bits_per_second) => {
+                if let Some(known) = self.paths.get_mut(&path) {
+                    known.feedback.handle_estimate(now, bits_per_second);
+                    self.adapt(now, path, &[]);
+                }
+            }
+            MediaCommand::KeyframeRequested(path, mid) => {
+                let stream = self.paths.get(&path).and_then(|path| path.sent_on(&mid));
+                if let Some(stream) = stream.filter(|stream| self.video_streams.contains(stream)) {
+                    self.outputs.push_back(MediaOutput::Video { stream, command: VideoCommand::RequestKeyframe });
+                }
+            }
+            MediaCommand::RemovePath(path) => self.remove_path(now, path),
+            MediaCommand::StartSending(path, stream) => self.start_sending(now, path, stream),
+            MediaCommand::StopSending(path, stream) => self.stop_sending(now, path, stream),
+            MediaCommand::StartReceiving(path, stream, sink) => self.start_receiving(path, stream, sink),
+            MediaCommand::StopReceiving(path, stream) => self.stop_receiving(path, stream),
+            MediaCommand::ClockSynced(endpoint, round) => self.clock.handle_sync(endpoint, round),
+        }
+    }
+
+    /// Takes a packet that arrived on a path.
+    pub fn push(&mut self, now: Instant, id: PathId, packet: RtpIn) {
+        let Some(path) = self.paths.get_mut(&id) else { return };
+        let Some(packet) = path.hold(packet) else { return };
+        let clock_rate = self.audio.clock_rate(&packet.codec).unwrap_or(video::CLOCK_RATE);
+        path.feedback.on_packet(&packet, clock_rate);
+        self.receive(now, id, packet);
+    }
+
+    /// Plays what is due, then captures what is due, then looks after the paths.
+    pub fn tick(&mut self, now: Instant) {
+        let Self { audio, clock, taps, outputs, .. } = self;
+        let mut context = Context { audio, clock, taps, outputs };
+        self.speaker.tick(now, &mut self.processors, &mut context);
+        if let Some(captures) = &mut self.captures {
+            self.microphone.adapt(now);
+            self.audio_streams.values_mut().for_each(|stream| stream.adapt(now));
+            for due in captures.due(now) {
+                self.microphone.tick(due, &mut self.processors, &mut context);
+                for stream in self.audio_streams.values_mut() {
+                    stream.tick(due, &mut self.no_processors, &mut context);
+                }
+            }
+        }
+        self.tick_paths(now);
+    }
+
+    /// Time of the next [`tick`](Self::tick); `None` while nothing is to be done.
+    pub fn deadline(&self) -> Option<Instant> {
+        let captures = self.captures.as_ref().map(TickScheduler::next);
+        let paths = (!self.paths.is_empty() && self.speaker.next().is_none()).then_some(self.paths_at);
+        [self.speaker.next(), captures, paths].into_iter().flatten().min()
+    }
+
+    /// The next output. After each input, poll until there is none.
+    pub fn poll(&mut self) -> Option<MediaOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// The clock of the call.
+    pub fn clock(&mut self) -> &mut CallClock {
+        &mut self.clock
+    }
+
+    /// Statistics of a received audio track; `None` where it is not received.
+    pub fn audio_statistics(&self, track: &TrackKey) -> Option<AudioStatistics> {
+        self.speaker.statistics(track)
+    }
+
+    /// Statistics of a path; `None` for an unknown one.
+    pub fn path_statistics(&self, now: Instant, path: PathId) -> Option<PathStatistics> {
+        let path = self.paths.get(&path)?;
+        Some(PathStatistics {
+            codec: path.sent_with.clone(),
+            microphone: path.feedback.microphone(),
+            bitrate: path.feedback.bitrate(now),
+            frames_dropped: path.frames_dropped(),
+        })
+    }
+
+    /// Completes the speaker's output, such as a file.
+    pub fn finish(mut self) {
+        self.speaker.finish();
+    }
+
+    fn set_speaker(&mut self, now: Instant, sink: Box<dyn AudioSink>, hardware_clock: bool) {
+        // What processors learned about the speaker before is wrong now.
+        self.processors.reset();
+        let start = self.tick_grid.map_or(now, |grid| next_on_grid(grid, now));
+        if let Err(error) = self.speaker.set_sink(sink, hardware_clock, start) {
+            self.outputs.push_back(MediaOutput::Event(MediaEvent::DeviceLost(DeviceDirection::Sink, error)));
+        }
+    }
+
+    fn add_path(&mut self, now: Instant, id: PathId, remote: Endpoint, tracks: &[(TrackId, TrackKind)]) {
+        let random = &mut self.random;
+        match Path::new(remote, tracks, || random.next_u32() as u16, now) {
+            Some(path) => drop(self.paths.insert(id, path)),
+            None => tracing::error!("a session without a track of audio carries no media"),
+        }
+        self.paths_at = now;
+    }
+
+    fn remove_path(&mut self, now: Instant, id: PathId) {
+        let Some(mut path) = self.paths.remove(&id) else { return };
+        self.microphone.remove_receiver(id, now);
+        self.speaker.remove_track(id, &TrackKey::microphone(path.remote));
+        for stream in path.outgoing.iter_mut().filter_map(|section| section.sending.take()) {
+            self.remove_stream_receiver(now, id, stream);
+        }
+        for (stream, receiver) in path.receivers {
+            if matches!(receiver, Receiver::Audio) {
+                self.speaker.remove_track(id, &TrackKey::stream(path.remote, stream));
+            }
+        }
+        if self.paths.values().all(|other| other.remote != path.remote) {
+            self.clock.remove_endpoint(&path.remote);
+        }
+    }
+
+    /// Does what time demands of the paths: reports, and video that waits for lost packets.
+    fn tick_paths(&mut self, now: Instant) {
+        self.paths_at = now + TICK;
+        for (id, path) in &mut self.paths {
+            if path.is_admitted() && now >= path.feedback.due() {
+                let (interval, sections) = path.feedback.report(now);
+                let captures: Vec<_> =
+                    self.clock.capture_points().filter(|point| path.sends(point.track.source)).collect();
+                if !(sections.is_empty() && captures.is_empty()) {
+                    self.outputs.push_back(MediaOutput::Report { path: *id, interval, sections, captures });
+                }
+            }
+            for (mid, stream, receiver) in path.video_receivers() {
+                let (started, wants_keyframe) = receiver.tick(now);
+                if started {
+                    self.outputs.push_back(MediaOutput::FirstFrame { path: *id, stream });
+                }
+                if wants_keyframe {
+                    self.outputs.push_back(MediaOutput::RequestKeyframe { path: *id, mid: mid.clone() });
+                }
+            }
+        }
+    }
+
+    /// Starts the ticks of the microphone and the audio streams with the first receiver.
+    fn start_captures(&mut self, now: Instant) {
+        let is_active = self.microphone.is_active() || self.audio_streams.values().any(AudioSender::is_active);
+        if self.captures.is_none() && is_active {
+            self.captures = Some(TickScheduler::new(self.first_tick(now)));
+        }
+    }
+
+    /// Time of the first tick of a schedule that starts now.
+    fn first_tick(&self, now: Instant) -> Instant {
+        match (self.tick_grid, self.speaker.grid()) {
+            (Some(grid), _) => next_on_grid(grid, now),
+            // Two hardware clocks: one wake-up for both.
+            (None, Some(next)) => next,
+            (None, None) => now,
+        }
+    }
+}
+
+/// The first time not before `now` that is a multiple of [`TICK`] after `grid`.
+fn next_on_grid(grid: Instant, now: Instant) -> Instant {
+    let into_tick = now.saturating_duration_since(grid).as_nanos() % TICK.as_nanos();
+    if into_tick == 0 { now } else { now + TICK - Duration::from_nanos(into_tick as u64) }
+}

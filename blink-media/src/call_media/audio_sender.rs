@@ -1,0 +1,239 @@
+//! A sent audio track: the microphone or an audio stream, encoded once for all its receivers.
+
+use std::collections::VecDeque;
+use web_time::{Duration, Instant};
+
+use blink_api::{
+    AudioFormat, AudioSource, CodecName, DeviceDirection, Error, ErrorKind, Result, RtpOut, RtpTime, TrackKey,
+    TrackSource,
+};
+use rand::Rng;
+
+use super::context::Context;
+use super::output::{MediaEvent, MediaOutput};
+use super::path_id::PathId;
+use super::send_track::SendTrack;
+use super::taps::TappedPacket;
+use crate::call_audio::CallAudio;
+use crate::call_clock::RtpStamp;
+use crate::capture::{Capture, CaptureConfig, CaptureFault, CaptureOutput};
+use crate::processors::Processors;
+use crate::receiver_reports::{PathQuality, ReceiverReports, WorstCasePath};
+use crate::red;
+
+/// Interval at which encoders adapt again: reports grow stale.
+const ADAPT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Captures a source and sends it to all its receivers.
+pub(super) struct AudioSender {
+    track: TrackKey,
+    /// `None` while there is no source.
+    capture: Option<Capture>,
+    /// The source was read before.
+    is_reading: bool,
+    muted: bool,
+    receivers: Vec<Receiver>,
+    reports: ReceiverReports<PathId>,
+    adapted: Option<WorstCasePath>,
+    /// Time at which the encoders adapt next; `None` before the first report.
+    adapt_at: Option<Instant>,
+}
+
+/// A path that audio is sent on.
+struct Receiver {
+    path: PathId,
+    track: SendTrack,
+    codec: CodecName,
+    /// Its other end understands copies of earlier packets (RFC 2198).
+    copies: bool,
+}
+
+impl AudioSender {
+    pub(super) fn new(track: TrackKey) -> Self {
+        Self {
+            track,
+            capture: None,
+            is_reading: false,
+            muted: false,
+            receivers: Vec::new(),
+            reports: ReceiverReports::default(),
+            adapted: None,
+            adapt_at: None,
+        }
+    }
+
+    /// Reads from this source, in place of the one before.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for a source of another format; the old one goes on. Those
+    /// of a codec.
+    pub(super) fn set_source(
+        &mut self,
+        audio: &CallAudio,
+        source: Box<dyn AudioSource>,
+        random: &mut impl Rng,
+    ) -> Result<()> {
+        if let Some(capture) = &mut self.capture {
+            return capture.set_source(source);
+        }
+        let mut capture = new_capture(audio, source, random)?;
+        capture.set_muted(self.muted);
+        self.capture = Some(capture);
+        self.adapted = None;
+        self.use_encoders();
+        Ok(())
+    }
+
+    pub(super) fn has_source(&self) -> bool {
+        self.capture.is_some()
+    }
+
+    /// Whether the source is to be read. Reading begins with the first receiver, so that the
+    /// beginning of a file is received.
+    pub(super) fn is_active(&self) -> bool {
+        self.capture.is_some() && (self.is_reading || !self.receivers.is_empty())
+    }
+
+    pub(super) fn set_muted(&mut self, muted: bool) {
+        self.muted = muted;
+        if let Some(capture) = &mut self.capture {
+            capture.set_muted(muted);
+        }
+    }
+
+    pub(super) fn add_receiver(&mut self, path: PathId, track: SendTrack, codec: CodecName, copies: bool) {
+        self.receivers.push(Receiver { path, track, codec, copies });
+        self.use_encoders();
+    }
+
+    pub(super) fn remove_receiver(&mut self, path: PathId, now: Instant) {
+        let before = self.receivers.len();
+        self.receivers.retain(|receiver| receiver.path != path);
+        if self.receivers.len() < before {
+            self.reports.remove(path);
+            self.adapt_at = Some(now);
+            self.use_encoders();
+        }
+    }
+
+    /// Takes a receiver's report.
+    pub(super) fn on_report(&mut self, path: PathId, now: Instant, quality: PathQuality) {
+        if self.receivers.iter().any(|receiver| receiver.path == path) {
+            self.reports.on_report(path, now, quality);
+            self.adapt_at = Some(now);
+        }
+    }
+
+    /// Adapts the encoders to the receivers' reports, where that is due.
+    pub(super) fn adapt(&mut self, now: Instant) {
+        let Some(capture) = self.capture.as_mut().filter(|_| self.adapt_at.is_some_and(|at| now >= at)) else { return };
+        self.adapt_at = Some(now + ADAPT_INTERVAL);
+        // Without recent reports the last ones are the best guess.
+        let Some(worst) = self.reports.worst_case(now) else { return };
+        if self.adapted.replace(worst) != Some(worst)
+            && let Err(error) = capture.adapt(worst)
+        {
+            tracing::debug!(%error, "an encoder does not adapt");
+        }
+    }
+
+    /// Captures and sends the 10 ms that were due at `due`.
+    pub(super) fn tick(&mut self, due: Instant, processors: &mut Processors, context: &mut Context<'_>) {
+        if !self.is_active() {
+            return;
+        }
+        let Some(capture) = &mut self.capture else { return };
+        self.is_reading = true;
+        let format = capture.format();
+        let mut output = Output { track: self.track, receivers: &self.receivers, format, context };
+        if let Err(fault) = capture.tick(due, processors, &mut output) {
+            report_fault(self.track, fault, context.outputs);
+        }
+        if let Some(speaking) = capture.take_speaking()
+            && self.track.source == TrackSource::Microphone
+        {
+            context.outputs.push_back(MediaOutput::Event(MediaEvent::Speaking(self.track, speaking)));
+        }
+    }
+
+    /// Prepares the encoders for what the receivers understand.
+    fn use_encoders(&mut self) {
+        let Some(capture) = &mut self.capture else { return };
+        let receivers = &self.receivers;
+        capture.use_codecs(|codec| receivers.iter().any(|receiver| receiver.codec == *codec));
+        // All receivers of a codec share one encoder. With copies it has half the bitrate and no
+        // error correction of its own, which a receiver that does not understand copies needs.
+        let understood = |codec: &CodecName| {
+            receivers.iter().filter(|receiver| receiver.codec == *codec).all(|receiver| receiver.copies)
+        };
+        if let Err(error) = capture.use_copies(understood) {
+            tracing::debug!(%error, "an encoder does not adapt");
+        }
+    }
+}
+
+/// Sends what a capture makes.
+struct Output<'a, 'b> {
+    track: TrackKey,
+    receivers: &'a [Receiver],
+    format: AudioFormat,
+    context: &'a mut Context<'b>,
+}
+
+impl CaptureOutput for Output<'_, '_> {
+    fn on_packet(&mut self, packet: RtpOut, captured: Instant) {
+        let Context { audio, clock, taps, outputs } = &mut *self.context;
+        if let Some(clock_rate) = audio.clock_rate(&packet.codec) {
+            clock.handle_capture(self.track, RtpStamp { timestamp: packet.timestamp, clock_rate }, captured);
+        }
+        if !taps.is_empty() {
+            taps.on_packet(&self.track, clock.call_time_at(captured), &TappedPacket::from(&packet));
+        }
+        let has_copies = packet.codec.is_red();
+        for receiver in self.receivers {
+            if receiver.codec == packet.codec || has_copies && red::is_copied(&receiver.codec) {
+                let (path, track) = (receiver.path, receiver.track.track);
+                outputs.push_back(MediaOutput::Send { path, track, packet: receiver.track.number(&packet) });
+            }
+        }
+    }
+
+    fn on_samples(&mut self, samples: &[f32], captured: Instant) {
+        let Context { clock, taps, .. } = &mut *self.context;
+        if !taps.is_empty() {
+            taps.on_samples(&self.track, clock.call_time_at(captured), self.format, samples);
+        }
+    }
+}
+
+fn report_fault(track: TrackKey, fault: CaptureFault, outputs: &mut VecDeque<MediaOutput>) {
+    let event = match (fault, track.source) {
+        (CaptureFault::Source(error), TrackSource::Microphone) => {
+            tracing::error!(%error, "the microphone is lost");
+            MediaEvent::DeviceLost(DeviceDirection::Source, error)
+        }
+        (CaptureFault::Source(error), TrackSource::Stream(stream)) => {
+            tracing::error!(%error, "the source of a stream is lost");
+            MediaEvent::SourceLost(stream, error)
+        }
+        (fault, _) => return tracing::error!(%fault, "audio cannot be sent as configured"),
+    };
+    outputs.push_back(MediaOutput::Event(event));
+}
+
+/// A capture with an encoder of each codec; its numbers are random.
+fn new_capture(audio: &CallAudio, source: Box<dyn AudioSource>, random: &mut impl Rng) -> Result<Capture> {
+    let mut encoders = audio.encoders()?.into_iter();
+    let none = || Error::new(ErrorKind::Invalid, "a call needs a codec");
+    let (codec, encoder) = encoders.next().ok_or_else(none)?;
+    let config = CaptureConfig {
+        format: audio.format(),
+        codec,
+        frame: audio.frame(),
+        first_sequence: random.next_u32() as u16,
+        first_timestamp: RtpTime(random.next_u32()),
+    };
+    let mut capture = Capture::new(config, source, encoder)?;
+    encoders.try_for_each(|(codec, encoder)| capture.add_encoder(codec, encoder))?;
+    Ok(capture)
+}

@@ -1,0 +1,184 @@
+//! The speaker: received audio tracks, their volumes, and the sink that plays them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use web_time::Instant;
+
+use blink_api::{
+    AudioDecoder, AudioFormat, AudioSink, DeviceDirection, Endpoint, Result, RtpIn, RtpTime, TrackKey, TrackSource,
+};
+
+use super::context::Context;
+use super::output::{MediaEvent, MediaOutput};
+use super::path_id::PathId;
+use crate::call_clock::RtpStamp;
+use crate::null_sink::NullSink;
+use crate::playout::{Playout, PlayoutReport, ReceiveConfig};
+use crate::processors::Processors;
+use crate::statistics::AudioStatistics;
+use crate::tick_scheduler::TickScheduler;
+
+/// Plays what participants send, and shows the processors what is played.
+pub(super) struct Speaker {
+    playout: Playout<TrackKey>,
+    /// `None` before there is a sink: what arrives waits in the jitter buffers.
+    schedule: Option<TickScheduler>,
+    hardware_clock: bool,
+    /// The path that each track is received on, and the clock rate of its codec.
+    tracks: BTreeMap<TrackKey, (PathId, u32)>,
+    /// Tracks that were reported to have started: a sender that changes its codec does not start
+    /// again.
+    started: BTreeSet<TrackKey>,
+    volumes: BTreeMap<Endpoint, f32>,
+}
+
+impl Speaker {
+    pub(super) fn new(format: AudioFormat) -> Self {
+        Self {
+            playout: Playout::new(Box::new(NullSink::new(format))),
+            schedule: None,
+            hardware_clock: false,
+            tracks: BTreeMap::new(),
+            started: BTreeSet::new(),
+            volumes: BTreeMap::new(),
+        }
+    }
+
+    /// Plays to this sink. The first one starts the ticks at `start`.
+    ///
+    /// # Errors
+    /// [`Invalid`](blink_api::ErrorKind::Invalid) for a sink of another format; the old one goes
+    /// on.
+    pub(super) fn set_sink(&mut self, sink: Box<dyn AudioSink>, hardware_clock: bool, start: Instant) -> Result<()> {
+        if sink.format() == self.playout.format() {
+            self.finish();
+        }
+        self.playout.set_sink(sink)?;
+        self.hardware_clock = hardware_clock;
+        // Without a hardware clock, nothing but these ticks decides when audio is played: they
+        // follow the audio.
+        self.playout.follow_media_clock(!hardware_clock);
+        self.schedule.get_or_insert_with(|| TickScheduler::new(start));
+        Ok(())
+    }
+
+    /// Time of the next tick; `None` without a sink.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.schedule.as_ref().map(TickScheduler::next)
+    }
+
+    /// A tick that others can share the grid of; `None` where ticks follow the audio.
+    pub(super) fn grid(&self) -> Option<Instant> {
+        self.next().filter(|_| self.hardware_clock)
+    }
+
+    /// Receives a track on a path, in place of what was received of it before.
+    pub(super) fn add_track(
+        &mut self,
+        path: PathId,
+        track: TrackKey,
+        config: ReceiveConfig,
+        decoder: Box<dyn AudioDecoder>,
+    ) {
+        let clock_rate = config.jitter.clock_rate;
+        if self.tracks.insert(track, (path, clock_rate)).is_none_or(|(before, _)| before != path) {
+            self.started.remove(&track);
+        }
+        self.playout.add(track, config, decoder);
+        self.playout.set_volume(&track, self.volumes.get(&track.endpoint).copied().unwrap_or(1.0));
+    }
+
+    /// Ends receiving a track, unless it is received on another path by now.
+    pub(super) fn remove_track(&mut self, path: PathId, track: &TrackKey) {
+        if self.tracks.get(track).is_some_and(|(received_on, _)| *received_on == path) {
+            self.tracks.remove(track);
+            self.started.remove(track);
+            self.playout.remove(track);
+        }
+    }
+
+    pub(super) fn push(&mut self, track: &TrackKey, packet: RtpIn) {
+        self.playout.push(track, packet);
+    }
+
+    /// Sets the volume of all tracks of a participant, also of those that come later.
+    pub(super) fn set_volume(&mut self, participant: Endpoint, volume: f32) {
+        self.volumes.insert(participant, volume);
+        for track in self.tracks.keys().filter(|track| track.endpoint == participant) {
+            self.playout.set_volume(track, volume);
+        }
+    }
+
+    pub(super) fn set_deafened(&mut self, deafened: bool) {
+        self.playout.set_deafened(deafened);
+    }
+
+    pub(super) fn statistics(&self, track: &TrackKey) -> Option<AudioStatistics> {
+        self.playout.statistics(track)
+    }
+
+    /// Plays all blocks that are due.
+    pub(super) fn tick(&mut self, now: Instant, processors: &mut Processors, context: &mut Context<'_>) {
+        let Self { playout, schedule: Some(schedule), tracks, .. } = self else { return };
+        for due in schedule.due(now) {
+            let report = if context.taps.is_empty() {
+                playout.tick(due)
+            } else {
+                let format = playout.format();
+                playout.tick_tapped(
+                    due,
+                    Some(&mut |track, first, samples| {
+                        let clock_rate = tracks.get(track).map_or(0, |(_, clock_rate)| *clock_rate);
+                        show_samples(context, track, (first, clock_rate), due, (format, samples));
+                    }),
+                )
+            };
+            publish(&mut self.started, report, context);
+            // Without a hardware clock a block is played when it is due; with one, the device goes
+            // on from its queue, however late this tick is.
+            let tick_at = if self.hardware_clock { now } else { due };
+            if let Some(delay) = playout.played_in().filter(|_| !processors.is_empty())
+                && let Err(error) = processors.render(playout.far_end(), tick_at + delay)
+            {
+                tracing::error!(%error, "a processor failed and was removed");
+            }
+        }
+        playout.slew(schedule);
+    }
+
+    /// Completes the sink's output.
+    pub(super) fn finish(&mut self) {
+        if let Err(error) = self.playout.finish() {
+            tracing::error!(%error, "the speaker's output could not be completed");
+        }
+    }
+}
+
+/// Shows taps the samples of a track that are due.
+fn show_samples(
+    context: &mut Context<'_>,
+    track: &TrackKey,
+    (timestamp, clock_rate): (RtpTime, u32),
+    due: Instant,
+    (format, samples): (AudioFormat, &[f32]),
+) {
+    let at = context.clock.call_time(track, RtpStamp { timestamp, clock_rate });
+    let at = at.unwrap_or_else(|| context.clock.call_time_at(due));
+    context.taps.on_samples(track, at, format, samples);
+}
+
+fn publish(started: &mut BTreeSet<TrackKey>, report: PlayoutReport<TrackKey>, context: &mut Context<'_>) {
+    let PlayoutReport { started: new, speaking, sink_error } = report;
+    for track in new {
+        if started.insert(track) {
+            context.outputs.push_back(MediaOutput::Event(MediaEvent::Started(track)));
+        }
+    }
+    // An audio stream is not the participant's voice.
+    for (track, speaking) in speaking.into_iter().filter(|(track, _)| track.source == TrackSource::Microphone) {
+        context.outputs.push_back(MediaOutput::Event(MediaEvent::Speaking(track, speaking)));
+    }
+    if let Some(error) = sink_error {
+        tracing::error!(%error, "the speaker is lost");
+        context.outputs.push_back(MediaOutput::Event(MediaEvent::DeviceLost(DeviceDirection::Sink, error)));
+    }
+}

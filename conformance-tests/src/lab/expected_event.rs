@@ -1,0 +1,230 @@
+//! Expected events: `bob.sees(incoming_call(call, &alice))`.
+
+use std::fmt;
+
+use blink_api::{CallId, StreamId, TrackKey};
+use blink_engine::{CancelledReason, EndReason, Event, LeftReason, ParticipantState, StreamEndReason};
+
+use super::participant::Participant;
+
+type Check = Box<dyn Fn(&Event) -> bool + Send + Sync>;
+
+/// An event that a scenario waits for, or that must not occur.
+pub struct ExpectedEvent {
+    text: String,
+    check: Check,
+}
+
+impl ExpectedEvent {
+    /// Whether an event matches.
+    pub(crate) fn is(&self, event: &Event) -> bool {
+        (self.check)(event)
+    }
+}
+
+impl fmt::Display for ExpectedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Any event with this name ([`Event::name`]).
+pub fn any(name: &'static str) -> ExpectedEvent {
+    expected_event(format!("any {name}"), move |event| event.name() == name)
+}
+
+/// Any event with this name about a call.
+pub fn any_of(name: &'static str, call: CallId) -> ExpectedEvent {
+    expected_event(format!("any {name} of {call}"), move |event| event.name() == name && event.call() == Some(call))
+}
+
+/// An incoming call rings.
+pub fn incoming_call(call: CallId, from: &Participant) -> ExpectedEvent {
+    let who = from.did();
+    expected_event(
+        format!("IncomingCall {call} from {from}"),
+        move |event| matches!(event, Event::IncomingCall { call: of, from, .. } if *of == call && *from == who),
+    )
+}
+
+/// A call stops ringing.
+pub fn call_cancelled(call: CallId, reason: CancelledReason) -> ExpectedEvent {
+    expected_event(format!("CallCancelled({reason:?}) of {call}"), move |event| {
+        *event == Event::CallCancelled { call, reason }
+    })
+}
+
+/// A call was missed.
+pub fn missed_call(call: CallId, from: &Participant) -> ExpectedEvent {
+    let who = from.did();
+    expected_event(format!("MissedCall {call} from {from}"), move |event| {
+        *event == Event::MissedCall { call, from: who }
+    })
+}
+
+/// A device of an invited participant rings.
+pub fn ringing(call: CallId, who: &Participant) -> ExpectedEvent {
+    let participant = who.did();
+    expected_event(format!("ParticipantRinging({who}) of {call}"), move |event| {
+        *event == Event::ParticipantRinging { call, participant }
+    })
+}
+
+/// An invited participant is in another call.
+pub fn busy(call: CallId, who: &Participant) -> ExpectedEvent {
+    let participant = who.did();
+    expected_event(format!("ParticipantBusy({who}) of {call}"), move |event| {
+        *event == Event::ParticipantBusy { call, participant }
+    })
+}
+
+/// An invited participant rejected the call.
+pub fn rejected(call: CallId, who: &Participant) -> ExpectedEvent {
+    let participant = who.did();
+    expected_event(format!("ParticipantRejected({who}) of {call}"), move |event| {
+        *event == Event::ParticipantRejected { call, participant }
+    })
+}
+
+/// An invited participant did not answer in time.
+pub fn unanswered(call: CallId, who: &Participant) -> ExpectedEvent {
+    let participant = who.did();
+    expected_event(format!("ParticipantUnanswered({who}) of {call}"), move |event| {
+        *event == Event::ParticipantUnanswered { call, participant }
+    })
+}
+
+/// The path to a participant is up.
+pub fn joined(call: CallId, who: &Participant) -> ExpectedEvent {
+    let of = who.endpoint();
+    expected_event(
+        format!("ParticipantJoined({who}) of {call}"),
+        move |event| matches!(event, Event::ParticipantJoined { call: c, participant } if *c == call && Some(*participant) == of),
+    )
+}
+
+/// The path to a participant is interrupted.
+pub fn reconnecting(call: CallId, who: &Participant) -> ExpectedEvent {
+    let of = who.endpoint();
+    expected_event(
+        format!("ParticipantReconnecting({who}) of {call}"),
+        move |event| matches!(event, Event::ParticipantReconnecting { call: c, participant } if *c == call && Some(*participant) == of),
+    )
+}
+
+/// The path to a participant is restored.
+pub fn reconnected(call: CallId, who: &Participant) -> ExpectedEvent {
+    let of = who.endpoint();
+    expected_event(
+        format!("ParticipantReconnected({who}) of {call}"),
+        move |event| matches!(event, Event::ParticipantReconnected { call: c, participant } if *c == call && Some(*participant) == of),
+    )
+}
+
+/// No path to a participant was found.
+pub fn unreachable(call: CallId, who: &Participant) -> ExpectedEvent {
+    let of = who.endpoint();
+    expected_event(
+        format!("ParticipantUnreachable({who}) of {call}"),
+        move |event| matches!(event, Event::ParticipantUnreachable { call: c, participant } if *c == call && Some(*participant) == of),
+    )
+}
+
+/// A participant left.
+pub fn left(call: CallId, who: &Participant, reason: LeftReason) -> ExpectedEvent {
+    let of = who.endpoint();
+    expected_event(format!("ParticipantLeft({who}, {reason:?}) of {call}"), move |event| {
+        let Event::ParticipantLeft { call: c, participant, reason: r } = event else { return false };
+        *c == call && Some(*participant) == of && *r == reason
+    })
+}
+
+/// A participant announced this state.
+pub fn state_of(call: CallId, who: &Participant, state: ParticipantState) -> ExpectedEvent {
+    let of = who.endpoint();
+    expected_event(format!("ParticipantStateChanged({who}, {state:?}) of {call}"), move |event| {
+        let Event::ParticipantStateChanged { call: c, participant, state: s } = event else { return false };
+        *c == call && Some(*participant) == of && *s == state
+    })
+}
+
+/// The first audio of a participant was decoded.
+pub fn media_started(call: CallId, who: &Participant) -> ExpectedEvent {
+    let of = who.endpoint();
+    expected_event(format!("MediaStarted({who}) of {call}"), move |event| {
+        let Event::MediaStarted { call: c, track, .. } = event else { return false };
+        *c == call && Some(*track) == of.map(TrackKey::microphone)
+    })
+}
+
+/// The first frame of a participant's stream arrived.
+pub fn video_started(call: CallId, who: &Participant, stream: StreamId) -> ExpectedEvent {
+    let of = who.endpoint();
+    expected_event(format!("MediaStarted({who}, {stream}) of {call}"), move |event| {
+        let Event::MediaStarted { call: c, track, .. } = event else { return false };
+        *c == call && Some(*track) == of.map(|endpoint| TrackKey::stream(endpoint, stream))
+    })
+}
+
+/// A participant offers a stream.
+pub fn stream_offered(call: CallId, who: &Participant, stream: StreamId) -> ExpectedEvent {
+    let of = who.endpoint();
+    expected_event(format!("StreamOffered({who}, {stream}) of {call}"), move |event| {
+        let Event::StreamOffered { call: c, participant, stream: s } = event else { return false };
+        *c == call && Some(*participant) == of && s.stream == stream
+    })
+}
+
+/// A stream ended.
+pub fn stream_ended(call: CallId, who: &Participant, stream: StreamId, reason: StreamEndReason) -> ExpectedEvent {
+    let of = who.endpoint();
+    expected_event(format!("StreamEnded({who}, {stream}, {reason:?}) of {call}"), move |event| {
+        let Event::StreamEnded { call: c, track, reason: r } = event else { return false };
+        *c == call && Some(*track) == of.map(|endpoint| TrackKey::stream(endpoint, stream)) && *r == reason
+    })
+}
+
+/// A participant started to speak.
+pub fn speaking_started(call: CallId, who: &Participant) -> ExpectedEvent {
+    let of = who.endpoint();
+    expected_event(
+        format!("SpeakingStarted({who}) of {call}"),
+        move |event| matches!(event, Event::SpeakingStarted { call: c, participant } if *c == call && Some(*participant) == of),
+    )
+}
+
+/// A participant stopped speaking.
+pub fn speaking_stopped(call: CallId, who: &Participant) -> ExpectedEvent {
+    let of = who.endpoint();
+    expected_event(
+        format!("SpeakingStopped({who}) of {call}"),
+        move |event| matches!(event, Event::SpeakingStopped { call: c, participant } if *c == call && Some(*participant) == of),
+    )
+}
+
+/// This device joined the call.
+pub fn call_joined(call: CallId) -> ExpectedEvent {
+    expected_event(format!("CallJoined {call}"), move |event| *event == Event::CallJoined { call })
+}
+
+/// This device is no longer in the call.
+pub fn call_ended(call: CallId, reason: EndReason) -> ExpectedEvent {
+    expected_event(format!("CallEnded({reason:?}) of {call}"), move |event| *event == Event::CallEnded { call, reason })
+}
+
+/// One call replaced another.
+pub fn call_replaced(old: CallId, new: CallId) -> ExpectedEvent {
+    expected_event(format!("CallReplaced({old} by {new})"), move |event| *event == Event::CallReplaced { old, new })
+}
+
+/// No microphone could be opened.
+pub fn no_microphone(call: CallId) -> ExpectedEvent {
+    expected_event(
+        format!("NoMicrophone in {call}"),
+        move |event| matches!(event, Event::NoMicrophone { call: of, .. } if *of == call),
+    )
+}
+
+fn expected_event(text: String, check: impl Fn(&Event) -> bool + Send + Sync + 'static) -> ExpectedEvent {
+    ExpectedEvent { text, check: Box::new(check) }
+}
