@@ -138,7 +138,10 @@ impl FragmentedFile {
         self.cut()?;
         let tracks = std::mem::take(&mut self.tracks);
         let tracks = tracks.into_iter().map(|track| (track.description, track.table)).collect();
-        complete(&mut self.file, self.moov, self.end, tracks)
+        complete(&mut self.file, self.moov, self.end, tracks).inspect_err(|_| {
+            // What is appended by half is cut off: the file is then as good as before.
+            self.file.set_len(self.end).ok();
+        })
     }
 
     /// Cuts off what is not committed, after a failure, and completes the file where there is room.
@@ -236,17 +239,18 @@ impl FragmentedTrack {
 }
 
 /// Appends the complete `moov` of a file at `end`, and hides everything from `begin` on in an
-/// `mdat`.
-pub(crate) fn complete(file: &mut File, begin: u64, end: u64, tracks: Vec<(Trak, SampleTable)>) -> io::Result<()> {
+/// `mdat`. Where this fails, what is before `end` is as before.
+pub(crate) fn complete(
+    file: &mut (impl Write + Seek),
+    begin: u64,
+    end: u64,
+    tracks: Vec<(Trak, SampleTable)>,
+) -> io::Result<()> {
     let mut moov = Vec::new();
     movie::complete(tracks).encode(&mut moov).map_err(encoding)?;
     moov[4..8].copy_from_slice(b"free");
     file.seek(SeekFrom::Start(end))?;
-    if let Err(error) = file.write_all(&moov) {
-        // Without it the file is as good as before.
-        file.set_len(end).ok();
-        return Err(error);
-    }
+    file.write_all(&moov)?;
     file.seek(SeekFrom::Start(end + 4))?;
     file.write_all(b"moov")?;
     let mut header = vec![0, 0, 0, 1];
