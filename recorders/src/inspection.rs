@@ -2,6 +2,7 @@
 
 mod export;
 mod info;
+mod merge;
 mod repair;
 
 use std::fs::File;
@@ -13,6 +14,7 @@ use blink_api::{Error, ErrorKind, Result};
 pub use export::export;
 pub(crate) use export::write_track;
 pub use info::{FileFormat, RecordingInfo, TrackInfo, info};
+pub use merge::merge;
 pub(crate) use repair::repaired;
 pub use repair::{RepairReport, repair};
 

@@ -60,7 +60,7 @@ fn export_log(path: &Path, directory: Option<&Path>, log: &Log) -> Result<Vec<Pa
 }
 
 /// Reads one sample, which is within the file.
-fn read_sample<F: Read + Seek>(file: &mut F, sample: &SampleRef) -> io::Result<Vec<u8>> {
+pub(super) fn read_sample<F: Read + Seek>(file: &mut F, sample: &SampleRef) -> io::Result<Vec<u8>> {
     let mut data = Vec::new();
     file.seek(SeekFrom::Start(sample.offset))?;
     file.take(u64::from(sample.size)).read_to_end(&mut data)?;

@@ -272,8 +272,9 @@ mod tests {
 
     #[test]
     fn files_beyond_4_gib_have_64_bit_offsets() {
-        let mut file = tempfile::tempfile().unwrap();
-        let mut written = FragmentedFile::create(file.try_clone().unwrap(), 16 << 10).unwrap();
+        let named = tempfile::Builder::new().suffix(".mp4").tempfile().unwrap();
+        let mut file = named.reopen().unwrap();
+        let mut written = FragmentedFile::create(named.reopen().unwrap(), 16 << 10).unwrap();
         let Added::Track(track) = written.add_track(&Media::Opus { channels: 1 }, "one", 0).unwrap() else {
             panic!("there is room")
         };
@@ -294,6 +295,20 @@ mod tests {
         file.seek(SeekFrom::Start(samples[149].offset)).unwrap();
         io::Read::read_exact(&mut file, &mut packet).unwrap();
         assert_eq!(packet, [0xf8, 0xff, 0xfe]);
+        assert_eq!(packets_in_ffprobe(named.path()), "150");
+        let independent = mp4::read_mp4(named.reopen().unwrap()).unwrap();
+        assert_eq!(independent.sample_count(1).unwrap(), 150);
+    }
+
+    /// Packets that ffprobe reads, without a complaint.
+    fn packets_in_ffprobe(path: &std::path::Path) -> String {
+        let arguments =
+            ["-v", "warning", "-count_packets", "-show_entries", "stream=nb_read_packets", "-of", "csv=p=0"];
+        let output = std::process::Command::new("ffprobe").args(arguments).arg(path).output();
+        let output = output.expect("ffprobe is installed: script/setup installs it");
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && complaints.is_empty(), "{complaints}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     #[test]

@@ -174,7 +174,7 @@ fn samples_that_share_bytes_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let file = originals(directory.path()).remove(0);
     let mut bytes = std::fs::read(&file).unwrap();
-    let at = bytes.windows(4).position(|window| window == b"stsz").expect("a complete file has sizes");
+    let at = bytes.windows(4).rposition(|window| window == b"stsz").expect("a complete file has sizes");
     let count = u32::from_be_bytes(bytes[at + 12..at + 16].try_into().unwrap()) as usize;
     let size = (bytes.len() as u32 / 2).to_be_bytes();
     for sample in 0..count {
