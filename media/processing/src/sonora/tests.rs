@@ -45,9 +45,10 @@ fn the_delay_is_exact_for_each_switch_and_sample_rate() {
 
 #[test]
 fn what_is_switched_off_is_not_declared() {
-    let config = SonoraConfig { noise_suppression: false, ..SonoraConfig::default() };
-    let capabilities = SonoraFactory::new(config).unwrap().capabilities();
+    let capabilities = SonoraFactory::new(SonoraConfig::default()).unwrap().capabilities();
     assert_eq!(capabilities, ProcessorCapabilities { noise_suppression: false, ..CAPABILITIES });
+    let config = SonoraConfig { noise_suppression: true, ..SonoraConfig::default() };
+    assert_eq!(SonoraFactory::new(config).unwrap().capabilities(), CAPABILITIES);
 }
 
 #[test]
