@@ -9,7 +9,8 @@ use crate::{AudioFormat, Result};
 
 /// A kind of audio processing. Each call has a processor of its own.
 pub trait AudioProcessorFactory: Send + Sync {
-    /// What its processors can do. The same value as in its registry entry.
+    /// What its processors can do as configured: at most what the registry entry declares, as
+    /// configuration may switch abilities off.
     fn capabilities(&self) -> ProcessorCapabilities;
 
     /// A new processor for audio in this format.
