@@ -9,7 +9,7 @@ use crate::{AudioFormat, Result};
 
 /// A kind of audio processing. Each call has a processor of its own.
 pub trait AudioProcessorFactory: Send + Sync {
-    /// What its processors can do as configured: at most what the registry entry declares, as
+    /// Capabilities of its processors as configured: at most those of the registry entry, as
     /// configuration may switch abilities off.
     fn capabilities(&self) -> ProcessorCapabilities;
 
