@@ -195,7 +195,7 @@ impl Configuration {
         self.check_chosen::<dyn crate::AudioCodec>()?;
         let at = |key: &'static str| move |error: Error| error.with("key", key);
         for name in &self.settings.processors {
-            let entry = self.registry.entry::<dyn crate::AudioProcessorFactory>(name).map_err(at("processors"))?;
+            let entry = self.registry.entry::<dyn crate::AudioProcessorFactory>(name).map_err(at("processor"))?;
             entry.check(self)?;
         }
         for name in &self.settings.recorders {

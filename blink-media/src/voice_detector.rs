@@ -17,10 +17,13 @@ const DECIMATION: usize = 3;
 const TAPS: usize = 48;
 const CUTOFF_HZ: f32 = 7_000.0;
 const SAMPLE_RATE: f32 = 48_000.0;
-/// Score from which a frame counts as voice.
-const THRESHOLD: f32 = 0.5;
-/// Frames in a row that begin a voice: 80 ms. Clicks and strokes of keys are shorter.
-const ONSET: u32 = 5;
+/// Score from which a frame can begin a voice. Half of all speech frames have it, and 3 % of those
+/// of a piano's chords; tones reach 0.7.
+const ONSET_SCORE: f32 = 0.9;
+/// Score from which a frame continues a voice.
+const VOICE_SCORE: f32 = 0.7;
+/// Frames in a row that begin a voice: 64 ms. Clicks and strokes of keys are shorter.
+const ONSET: u32 = 4;
 /// Frames after which a voice has ended: 320 ms, longer than the pauses between words.
 const HANGOVER: u32 = 20;
 
@@ -34,8 +37,9 @@ pub struct VoiceDetector {
     until_next: usize,
     frame: [f32; FRAME],
     filled: usize,
-    voiced_in_a_row: u32,
-    unvoiced_in_a_row: u32,
+    /// Frames in a row that can begin a voice, and frames in a row that do not continue it.
+    onset: u32,
+    unvoiced: u32,
     is_voice: bool,
 }
 
@@ -55,8 +59,8 @@ impl VoiceDetector {
             until_next: DECIMATION,
             frame: [0.0; FRAME],
             filled: 0,
-            voiced_in_a_row: 0,
-            unvoiced_in_a_row: 0,
+            onset: 0,
+            unvoiced: 0,
             is_voice: false,
         }
     }
@@ -89,18 +93,19 @@ impl VoiceDetector {
         if self.filled == FRAME {
             self.filled = 0;
             let score = self.network.predict_f32(&self.frame);
-            self.decide(score >= THRESHOLD);
+            self.decide(score);
         }
     }
 
-    fn decide(&mut self, voiced: bool) {
-        (self.voiced_in_a_row, self.unvoiced_in_a_row) =
-            if voiced { (self.voiced_in_a_row + 1, 0) } else { (0, self.unvoiced_in_a_row + 1) };
-        if self.voiced_in_a_row >= ONSET {
+    fn decide(&mut self, score: f32) {
+        self.onset = if score >= ONSET_SCORE { self.onset + 1 } else { 0 };
+        self.unvoiced = if score >= VOICE_SCORE { 0 } else { self.unvoiced.saturating_add(1) };
+        if self.onset >= ONSET {
             self.is_voice = true;
-        } else if self.unvoiced_in_a_row >= HANGOVER {
+        } else if self.unvoiced >= HANGOVER {
             self.is_voice = false;
         }
+        self.onset = self.onset.min(ONSET);
     }
 }
 

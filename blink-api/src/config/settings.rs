@@ -33,6 +33,7 @@ pub struct Settings {
     /// The sink that is played to, as `microphone`.
     pub speaker: String,
     /// Names of audio processors, in the order in which they process.
+    #[serde(rename = "processor")]
     pub processors: Vec<String>,
     /// Names of recorders.
     pub recorders: Vec<String>,

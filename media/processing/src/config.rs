@@ -60,7 +60,7 @@ impl SonoraConfig {
         in_range("processors.sonora.max_gain_db", self.max_gain_db, 0.0, 50.0)?;
         in_range("processors.sonora.headroom_db", self.headroom_db, 1.0, 30.0)?;
         if !(self.echo_cancellation || self.noise_suppression || self.high_pass_filter || self.gain_control) {
-            let why = "everything is switched off: remove `sonora` from `processors` instead";
+            let why = "everything is switched off: remove `sonora` from `processor` instead";
             return Err(Error::new(ErrorKind::Invalid, why).with("key", "processors.sonora"));
         }
         Ok(())

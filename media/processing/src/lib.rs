@@ -2,7 +2,7 @@
 //!
 //! A program that links this crate (`use blink_media_processing as _;`) finds the processors
 //! `sonora` (a port of WebRTC's audio processing) and `nnnoiseless` (RNNoise) in the registry, and
-//! chains them by `processors = ["sonora", "nnnoiseless"]`.
+//! chains them by `processor = ["sonora", "nnnoiseless"]`.
 
 mod block;
 mod config;

@@ -133,7 +133,8 @@ fn processing(config: &SonoraConfig, format: &BlockFormat) -> AudioProcessing {
     let gain = AdaptiveDigital {
         headroom_db: config.headroom_db,
         max_gain_db: config.max_gain_db,
-        initial_gain_db: AdaptiveDigital::default().initial_gain_db.min(config.max_gain_db),
+        // No gain before speech was heard: the library's 15 dB would raise noise and residual echo.
+        initial_gain_db: 0.0,
         ..AdaptiveDigital::default()
     };
     // The filter costs 1.3 PESQ-WB of clean speech, and cancellation works without it.
