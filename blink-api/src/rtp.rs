@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::{AudioLevel, Mid, RtpTime};
+use crate::{AudioLevel, Error, ErrorKind, Mid, Result, RtpTime};
 
 /// A codec as SDP names it (RFC 4566 `rtpmap` and `fmtp`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -78,8 +78,26 @@ pub struct RtpOut {
     pub marker: bool,
     /// The audio level to send along (RFC 6464).
     pub level: Option<AudioLevel>,
-    /// The payload, at most 1,200 bytes.
+    /// The payload, at most [`MAX_PAYLOAD`](Self::MAX_PAYLOAD) bytes.
     pub payload: Bytes,
+}
+
+impl RtpOut {
+    /// Longest payload in bytes: with all headers it fits the MTU of every network in use.
+    pub const MAX_PAYLOAD: usize = 1_200;
+
+    /// Checks the length of the payload, for implementations of
+    /// [`Session::send_rtp`](crate::Session::send_rtp).
+    ///
+    /// # Errors
+    /// [`TooLarge`](ErrorKind::TooLarge) for more than [`MAX_PAYLOAD`](Self::MAX_PAYLOAD) bytes.
+    pub fn check_length(&self) -> Result<()> {
+        if self.payload.len() <= Self::MAX_PAYLOAD {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::TooLarge, "a payload may have at most 1,200 bytes")
+            .with("length", self.payload.len()))
+    }
 }
 
 /// A packet that came.
@@ -101,7 +119,7 @@ pub struct RtpIn {
     pub level: Option<AudioLevel>,
     /// The payload, without padding (RFC 3550 §5.1). Empty for a packet of padding alone, such as
     /// of a bandwidth probe: a transport hands it on all the same, because its sequence number is
-    /// one of those that came. AudioCodec and timestamp of such a packet mean nothing.
+    /// one of those that came. Codec and timestamp of such a packet mean nothing.
     pub payload: Bytes,
     /// When it came, on the session's clock.
     pub arrival: Instant,

@@ -140,8 +140,10 @@ impl SessionConfig {
 /// The control events of a session: bounded, 1,024 entries and 1 MiB of messages. RTP does not take
 /// this way, but that of [`SessionConfig::rtp`].
 ///
-/// While its reader is behind, a transport drops [`SessionEvent::Rtcp`] and [`SessionEvent::Data`]
-/// (the network may lose them too) and keeps every other event until there is room.
+/// While its reader is behind, a transport may drop [`SessionEvent::Rtcp`], [`SessionEvent::Data`]
+/// and [`SessionEvent::KeyframeRequested`] (the network may lose them too), may merge repeated
+/// requests and [`SessionEvent::BandwidthEstimate`]s, and keeps every other event until there is
+/// room.
 pub type SessionEvents = mpsc::Receiver<SessionEvent>;
 
 /// A connection to one remote device, from before its negotiation until after its end.
@@ -235,6 +237,7 @@ pub trait Session: Send + Sync {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for an unknown track,
     /// [`Incompatible`](crate::ErrorKind::Incompatible) for a codec that was not negotiated,
+    /// [`TooLarge`](crate::ErrorKind::TooLarge) for a payload of more than 1,200 bytes,
     /// [`Full`](crate::ErrorKind::Full) where the session cannot keep up (the packet is dropped).
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()>;
 
@@ -257,6 +260,7 @@ pub trait Session: Send + Sync {
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for a channel that is not open,
+    /// [`TooLarge`](crate::ErrorKind::TooLarge) for a message of more than 16 KiB,
     /// [`Full`](crate::ErrorKind::Full) where the session cannot keep up (the message is dropped).
     fn send_data(&self, channel: ChannelId, message: Bytes) -> Result<()>;
 

@@ -191,9 +191,9 @@ pub(crate) struct BenchAudioArguments {
     /// Audio per packet: 10, 20, 40 or 60 ms
     #[arg(long, value_name = "MS", default_value_t = 20)]
     pub(crate) frame: u64,
-    /// Receive as with `--set quality.prefer=speech`
+    /// Receive as with `--set quality.prefer=quality`
     #[arg(long)]
-    pub(crate) speech: bool,
+    pub(crate) quality: bool,
     /// Number of random seeds to average over, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) seeds: u64,

@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(names.of(&did), "z6MkiTBz…mDooWp");
         names.add(did, "Bob");
         let event = Event::ParticipantRinging { call: CallId::from_bytes([1; 16]), participant: did };
-        assert_eq!(words(&event, &names).unwrap(), "rings at Bob");
+        assert_eq!(words(&event, &names).unwrap(), "ringing at Bob");
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! below only. The log writer enforces two more rules:
 //!
 //! * Libraries of the transports and signaling backends log STUN attributes, packets and addresses
-//! below warning level. These lines are suppressed, whatever `RUST_LOG` says, unless
-//! `log.libraries` is set.
+//!   below warning level. These lines are suppressed, whatever `RUST_LOG` says, unless
+//!   `log.libraries` is set.
 //! * Error texts contain addresses. They are redacted in every line, except at debug level and
-//! below with `log.addresses`.
+//!   below with `log.addresses`.
 
 mod redacting_writer;
 

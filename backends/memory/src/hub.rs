@@ -18,9 +18,8 @@ use crate::peer::{Path, Peer};
 
 /// Limit of messages queued for a cut path.
 const MAX_UNSENT: usize = 256;
-/// Maximum sizes of a message and of a payload, as defined by the API.
+/// Maximum size of a message, as defined by the API.
 const MAX_MESSAGE: usize = 16 * 1024;
-const MAX_PAYLOAD: usize = 1_200;
 
 /// In-process network. Clones refer to the same network.
 #[derive(Clone, Default)]
@@ -253,9 +252,7 @@ impl State {
         let peer = self.peer(number)?;
         let not_found = || Error::new(ErrorKind::NotFound, "there is no such track");
         let mid = peer.tracks.get(&id).ok_or_else(not_found)?.mid.clone();
-        if packet.payload.len() > MAX_PAYLOAD {
-            return Err(Error::new(ErrorKind::TooLarge, "a payload may have at most 1,200 bytes"));
-        }
+        packet.check_length()?;
         let section = peer.sections.iter().find(|section| Some(&section.mid) == mid.as_ref());
         let Some(section) = section.filter(|section| !section.is_rejected) else { return Ok(()) };
         let Some(format) = section.formats.iter().find(|format| format.codec.name == packet.codec) else {

@@ -329,10 +329,10 @@ impl Driver {
         }
     }
 
-    fn spawn_lookup(&mut self, spawn_lookup: impl Future<Output = Option<Resolved>> + Send + 'static) {
+    fn spawn_lookup(&mut self, lookup: impl Future<Output = Option<Resolved>> + Send + 'static) {
         let found = self.found.clone();
         self.lookup_tasks.spawn(async move {
-            if let Some(outcome) = spawn_lookup.await {
+            if let Some(outcome) = lookup.await {
                 // The receiver is gone when the session has ended.
                 found.send(outcome).ok();
             }

@@ -158,7 +158,7 @@ impl Gatherer {
                 });
             }
         }
-        if self.until.is_some() && !self.clients.iter().any(TurnClient::passes_all) {
+        if self.until.is_some() && !self.clients.iter().any(TurnClient::is_pending) {
             self.until = None;
             return Some(Step::Done(self.failures()));
         }

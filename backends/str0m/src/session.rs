@@ -119,6 +119,7 @@ impl Session for Str0mSession {
     }
 
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
+        packet.check_length().map_err(|error| error.backend(NAME).operation("send_rtp"))?;
         match self.check_open("send_rtp")?.tracks.get(&track) {
             None => return Err(not_found("send_rtp", "there is no such track")),
             Some(Some(target)) if !target.codecs.contains(&packet.codec) => {

@@ -117,7 +117,7 @@ impl SharedSession {
                 Some(found) = inbox.found.recv() => Input::Resolved(found),
                 // Backpressure: a slow reader stops what its peer can cause, but neither calls nor
                 // timers.
-                () = sockets.to_str0m(), if !events.is_behind() => Input::Datagrams,
+                () = sockets.readable(), if !events.is_behind() => Input::Datagrams,
                 () = sockets.writable(blocked) => Input::Work,
                 () = self.wakeup.notified() => Input::Work,
                 () = &mut timer => Input::Work,

@@ -74,7 +74,7 @@ impl Sockets {
     }
 
     /// Waits until a socket may be readable.
-    pub(crate) async fn to_str0m(&self) {
+    pub(crate) async fn readable(&self) {
         std::future::poll_fn(|context| {
             // All sockets are polled, so that each one registers the waker.
             let ready = self.0.iter().filter(|socket| socket.udp.poll_recv_ready(context).is_ready()).count();

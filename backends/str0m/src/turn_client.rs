@@ -123,7 +123,7 @@ impl TurnClient {
     }
 
     /// Returns whether a response is pending.
-    pub(crate) fn passes_all(&self) -> bool {
+    pub(crate) fn is_pending(&self) -> bool {
         self.binding == Binding::Pending || self.relay == Relay::Pending
     }
 

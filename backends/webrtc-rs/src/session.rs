@@ -190,6 +190,7 @@ impl Session for WebRtcSession {
 
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()> {
         drop(self.check_open("send_rtp")?);
+        packet.check_length().map_err(|error| error.backend(NAME).operation("send_rtp"))?;
         let packet = outgoing::packet(self.shared(), track, packet)
             .map_err(|error| error.backend(NAME).operation("send_rtp"))?;
         packet.map_or(Ok(()), |packet| self.enqueue("send_rtp", packet))

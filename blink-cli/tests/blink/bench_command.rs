@@ -18,9 +18,9 @@ fn audio_bench_uses_the_configuration() {
     let heard =
         |result: &Value| [&result["pesq_wb"], &result["delay_ms_median"]].map(|figure| figure.as_f64().unwrap());
     let usual = audio(&[]);
-    let configured = audio(&["--set", "quality.prefer=speech"]);
+    let configured = audio(&["--set", "quality.prefer=quality"]);
     assert_ne!(heard(&configured), heard(&usual));
-    assert_eq!(heard(&configured), heard(&audio(&["--speech"])));
+    assert_eq!(heard(&configured), heard(&audio(&["--quality"])));
     let narrow = audio(&["--set", "codecs.opus.bitrate=16000"]);
     let bitrate = |result: &Value| result["bitrate"].as_f64().unwrap();
     assert!(bitrate(&narrow) < 0.7 * bitrate(&usual), "{} of {}", bitrate(&narrow), bitrate(&usual));

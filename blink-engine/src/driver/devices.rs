@@ -1,75 +1,200 @@
-//! Microphone and speaker: what the [`DeviceManager`] decided, and the devices that are open and
-//! not yet in use.
+//! Microphone and speaker of a call: opens, uses and closes them, as the
+//! [`DeviceManager`](blink_media::DeviceManager) decides.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use blink_api::{AudioSink, AudioSource, CallId, DeviceDirection, Error, ErrorKind, OpenRequest, Result};
 
-use blink_api::{AudioSink, AudioSource, MediaHost};
-use blink_media::{DeviceManager, HostDevice, HostEntry, OpenId};
+use super::driver_loop::{Driver, OPENING_TIMEOUT, now};
+use super::opened_devices::{OpenedDevice, candidates};
+use super::openings::{Opened, PendingCall};
+use blink_media::{DeviceAction, DeviceEvent, HostDevice, MediaCommand, NullSink, OpenId, TICK};
+use blink_proto::call::Event;
 
-/// The media hosts with the manager of their devices.
-pub(super) struct Devices {
-    pub(super) manager: DeviceManager,
-    hosts: Vec<(String, Arc<dyn MediaHost>)>,
-    /// Devices that were opened and are not in use yet, with whether they have a hardware clock.
-    opened: BTreeMap<OpenId, (OpenedDevice, bool)>,
-    /// The host of each opening that is under way.
-    opening: BTreeMap<OpenId, usize>,
-}
+/// The name in the configuration that stands for no device.
+const NONE: &str = "none";
 
-/// A device that was opened.
-pub(super) enum OpenedDevice {
-    Microphone(Box<dyn AudioSource>),
-    Speaker(Box<dyn AudioSink>),
-}
+impl Driver {
+    /// Opens the media and devices of the call that the user is in from now on; closes them for
+    /// `None`.
+    pub(super) async fn set_active_call(&mut self, call: Option<CallId>) {
+        self.want_devices(NONE, NONE);
+        self.drive_devices().await;
+        self.active = call;
+        let Some(call) = call else {
+            self.streams.clear();
+            return self.media.close().await;
+        };
+        let processors = self.media.open(self.machine.clock_epoch()).await;
+        let (microphone, speaker) = (self.parts.settings.microphone.clone(), self.parts.settings.speaker.clone());
+        if speaker == NONE {
+            self.use_null_sink().await;
+        }
+        match processors {
+            Ok(()) => self.want_devices(&microphone, &speaker),
+            // A microphone must not be sent without the configured processors.
+            Err(error) => {
+                self.emit(Event::NoMicrophone { call, error: error.to_string() });
+                self.want_devices(NONE, &speaker);
+            }
+        }
+    }
 
-impl Devices {
-    pub(super) fn new(hosts: &[(String, Arc<dyn MediaHost>)]) -> Self {
-        let entries = hosts.iter().map(|(name, host)| {
-            let capabilities = host.capabilities();
-            HostEntry { name: name.clone(), sources: capabilities.audio_sources, sinks: capabilities.audio_sinks }
+    /// Closes all media for a shutdown; returns when no device is open.
+    pub(super) async fn close_media(&mut self) {
+        self.set_active_call(None).await;
+        let ended = async { while self.openings.next().await.is_some() {} };
+        if tokio::time::timeout(OPENING_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("a device takes long to open; it is closed when it has");
+        }
+    }
+
+    fn want_devices(&mut self, microphone: &str, speaker: &str) {
+        let now = now(&self.parts).mono;
+        self.devices.manager.set_wanted(now, DeviceDirection::Source, microphone);
+        self.devices.manager.set_wanted(now, DeviceDirection::Sink, speaker);
+    }
+
+    /// Carries out the actions of the device manager.
+    pub(super) async fn drive_devices(&mut self) {
+        while let Some(action) = self.devices.manager.poll() {
+            match action {
+                DeviceAction::Open { id, direction, device } => self.open_device(id, direction, device),
+                DeviceAction::Use { direction, id } => self.use_device(direction, id).await,
+                DeviceAction::Close(id) => drop(self.devices.take(id)),
+                DeviceAction::Report(event) => self.handle_device_event(event).await,
+            }
+        }
+    }
+
+    fn open_device(&mut self, id: OpenId, direction: DeviceDirection, device: HostDevice) {
+        let now = now(&self.parts).mono;
+        let Some(host) = self.devices.begin(id, &device) else {
+            let error = Error::new(ErrorKind::NotFound, "there is no such media host");
+            return self.devices.manager.handle_open_failed(now, id, error);
+        };
+        let request = self.open_request();
+        match direction {
+            DeviceDirection::Source => {
+                if let Some(microphone) = self.media.take_prepared() {
+                    return self.handle_microphone(id, Ok(microphone));
+                }
+                self.openings.spawn_device_open(async move {
+                    Opened::Microphone(id, host.open_audio_source(&device.name, request).await)
+                });
+            }
+            DeviceDirection::Sink => self.openings.spawn_device_open(async move {
+                Opened::Speaker(id, host.open_audio_sink(&device.name, request).await)
+            }),
+        }
+    }
+
+    pub(super) fn handle_microphone(&mut self, id: OpenId, result: Result<Box<dyn AudioSource>>) {
+        let result = result.and_then(|microphone| {
+            self.check_format(microphone.format())?;
+            Ok(OpenedDevice::Microphone(microphone))
         });
-        Self {
-            manager: DeviceManager::new(entries.collect()),
-            hosts: hosts.to_vec(),
-            opened: BTreeMap::new(),
-            opening: BTreeMap::new(),
+        self.handle_device_opened(id, result);
+    }
+
+    pub(super) fn handle_speaker(&mut self, id: OpenId, result: Result<Box<dyn AudioSink>>) {
+        let result = result.and_then(|speaker| {
+            self.check_format(speaker.format())?;
+            Ok(OpenedDevice::Speaker(speaker))
+        });
+        self.handle_device_opened(id, result);
+    }
+
+    fn handle_device_opened(&mut self, id: OpenId, result: Result<OpenedDevice>) {
+        let now = now(&self.parts).mono;
+        match result {
+            Ok(device) => {
+                self.devices.end(id, Some(device));
+                self.devices.manager.handle_opened(now, id);
+            }
+            Err(error) => {
+                self.devices.end(id, None);
+                self.devices.manager.handle_open_failed(now, id, error);
+            }
         }
     }
 
-    /// An opening begins. Returns the host of the device.
-    pub(super) fn begin(&mut self, id: OpenId, device: &HostDevice) -> Option<Arc<dyn MediaHost>> {
-        let (_, host) = self.hosts.get(device.host)?;
-        self.opening.insert(id, device.host);
-        Some(host.clone())
+    /// Checks the format: a device may have been opened for an earlier call with another one.
+    fn check_format(&self, format: blink_api::AudioFormat) -> Result<()> {
+        if format == self.media.audio().format() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Invalid, "the device has another format than the call"))
     }
 
-    /// An opening ended; the device waits to be used or closed.
-    pub(super) fn end(&mut self, id: OpenId, device: Option<OpenedDevice>) {
-        let host = self.opening.remove(&id).and_then(|host| self.hosts.get(host));
-        let hardware_clock = host.is_some_and(|(_, host)| host.capabilities().hardware_clock);
-        if let Some(device) = device {
-            self.opened.insert(id, (device, hardware_clock));
+    async fn use_device(&mut self, direction: DeviceDirection, id: Option<OpenId>) {
+        let device = id.and_then(|id| self.devices.take(id));
+        match (direction, device) {
+            (_, Some((OpenedDevice::Microphone(microphone), _))) => {
+                self.media.send_command(MediaCommand::SetMicrophone(microphone)).await;
+            }
+            (_, Some((OpenedDevice::Speaker(sink), hardware_clock))) => {
+                self.media.send_command(MediaCommand::SetSpeaker { sink, hardware_clock }).await;
+            }
+            (DeviceDirection::Source, None) => self.media.send_command(MediaCommand::RemoveMicrophone).await,
+            (DeviceDirection::Sink, None) => self.use_null_sink().await,
         }
     }
 
-    /// The device of an opening, and whether it has a hardware clock.
-    pub(super) fn take(&mut self, id: OpenId) -> Option<(OpenedDevice, bool)> {
-        self.opened.remove(&id)
+    /// Discards the received audio, so that it is decoded and counted without a device.
+    async fn use_null_sink(&mut self) {
+        let sink = Box::new(NullSink::new(self.media.audio().format()));
+        self.media.send_command(MediaCommand::SetSpeaker { sink, hardware_clock: false }).await;
     }
-}
 
-/// Media hosts that may have a device, the preferred one first, with the host's own name of it:
-/// `HOST/NAME` names a device of that host, and any other name one of any host.
-pub(super) fn candidates<'a>(
-    hosts: &'a [(String, Arc<dyn MediaHost>)],
-    name: &'a str,
-) -> impl Iterator<Item = (&'a dyn MediaHost, &'a str)> {
-    let named = name.split_once('/').and_then(|(prefix, rest)| {
-        let (_, host) = hosts.iter().find(|(host, _)| host == prefix)?;
-        Some((&**host, rest))
-    });
-    let is_named = named.is_some();
-    let any = hosts.iter().filter(move |_| !is_named).map(move |(_, host)| (&**host, name));
-    named.into_iter().chain(any)
+    async fn handle_device_event(&mut self, event: DeviceEvent) {
+        let Some(call) = self.active else { return };
+        match event {
+            DeviceEvent::Lost { device, .. } => self.emit(Event::DeviceLost { name: device.name }),
+            DeviceEvent::Changed { direction, device, fallback } => {
+                let device = device.map(|device| device.name);
+                tracing::info!(?direction, device, fallback, "another device is in use");
+            }
+            DeviceEvent::Unavailable { direction: DeviceDirection::Source, error } => {
+                self.emit(Event::NoMicrophone { call, error: error.to_string() });
+            }
+            DeviceEvent::Unavailable { direction: DeviceDirection::Sink, error } => {
+                tracing::error!(%error, "the speaker cannot be opened");
+                self.emit(Event::DeviceLost { name: self.parts.settings.speaker.clone() });
+                self.use_null_sink().await;
+            }
+        }
+    }
+
+    /// Handles the failure of a device in use.
+    pub(super) fn handle_device_lost(&mut self, direction: DeviceDirection, error: Error) {
+        let now = now(&self.parts).mono;
+        if let Some((id, _)) = self.devices.manager.in_use(direction) {
+            self.devices.manager.handle_lost(now, id, Some(error));
+        }
+    }
+
+    /// Opens the microphone that a call must not begin without.
+    pub(super) fn open_required_microphone(&mut self, pending: PendingCall) {
+        let hosts = self.parts.media_hosts.clone();
+        let name = self.parts.settings.microphone.clone();
+        let request = OpenRequest::new(pending.audio.format(), TICK);
+        self.openings.spawn_device_open(async move {
+            let mut result = Err(Error::new(ErrorKind::NotFound, "no media host has this microphone"));
+            for (index, (host, name)) in candidates(&hosts, &name).enumerate() {
+                match host.open_audio_source(name, request).await {
+                    Ok(source) => {
+                        result = Ok(source);
+                        break;
+                    }
+                    // The error of the preferred host is reported.
+                    Err(error) if index == 0 => result = Err(error),
+                    Err(_) => {}
+                }
+            }
+            Opened::RequiredMicrophone(result, pending)
+        });
+    }
+
+    fn open_request(&self) -> OpenRequest {
+        OpenRequest::new(self.media.audio().format(), TICK)
+    }
 }

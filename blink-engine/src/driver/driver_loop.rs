@@ -1,7 +1,6 @@
 //! The loop: one input after the other into the machine, and all outputs of it carried out.
 
 mod commands;
-mod device_actions;
 mod media_events;
 mod stream_commands;
 
@@ -18,8 +17,8 @@ use tokio::task::JoinSet;
 use super::alarm::Alarm;
 use super::command::Command;
 use super::device_watch;
-use super::devices::Devices;
 use super::media::Media;
+use super::opened_devices::Devices;
 use super::openings::{Opened, Openings};
 use super::parts::{Parts, RandomUse};
 use super::publisher::Publisher;
@@ -44,23 +43,23 @@ const STATISTICS: Duration = Duration::from_millis(500);
 /// How long a shutdown waits for sessions to close.
 const CLOSING: Duration = Duration::from_secs(1);
 /// How long a shutdown waits for devices that are being opened.
-const OPENING: Duration = Duration::from_secs(1);
+pub(super) const OPENING_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Driver {
-    parts: Parts,
-    machine: Machine,
+    pub(super) parts: Parts,
+    pub(super) machine: Machine,
     envelopes: EnvelopeCodec,
     sessions: BTreeMap<SessionId, SessionHandle>,
     subscriptions: Subscriptions,
     publisher: Publisher,
-    media: Media,
+    pub(super) media: Media,
     /// The call that this device is in.
-    active: Option<CallId>,
-    devices: Devices,
+    pub(super) active: Option<CallId>,
+    pub(super) devices: Devices,
     /// Held so that the watches go on.
     _watches: JoinSet<()>,
-    openings: Openings,
-    streams: Streams,
+    pub(super) openings: Openings,
+    pub(super) streams: Streams,
     random: ChaCha8Rng,
     store_writer: StoreWriter,
     /// Why the engine stopped by itself, if it did.
@@ -321,7 +320,7 @@ impl Driver {
         }
     }
 
-    fn emit(&mut self, event: Event) {
+    pub(super) fn emit(&mut self, event: Event) {
         tracing::debug!(event = event.name());
         if let Event::CallReplaced { old, new } = event {
             self.handles.replace(old, new);
@@ -384,6 +383,6 @@ fn path_of(session: SessionId) -> PathId {
     PathId(session.0)
 }
 
-fn now(parts: &Parts) -> Now {
+pub(super) fn now(parts: &Parts) -> Now {
     Now { mono: parts.clock.now(), unix_ms: parts.clock.unix_ms() }
 }

@@ -21,7 +21,7 @@
 //! | sessions, without their media | `session` |
 //! | the media of the call: commands in, packets out | `media`, `media_worker`, `video_worker` |
 //! | received packets, and that a path is alive | `rtp_input` |
-//! | microphone and speaker: which, opened when | `devices`, `driver_loop/device_actions`, `openings` |
+//! | microphone and speaker: opened, used, closed | `devices`; while they open: `openings`; until they are used: `opened_devices` |
 //! | threads | `worker_host`, `media_threads` |
 
 mod alarm;
@@ -34,6 +34,7 @@ pub(crate) mod frames;
 mod media;
 pub(crate) mod media_threads;
 mod media_worker;
+mod opened_devices;
 mod openings;
 pub(crate) mod parts;
 mod publisher;

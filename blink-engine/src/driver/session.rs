@@ -342,6 +342,7 @@ impl OpenSession {
     async fn handle_message(&mut self, message: ChannelMessage, now: Instant, reporter: &mut Reporter) {
         match message {
             ChannelMessage::Section { mid, stream, sequence } => {
+                reporter.liveness.on_traffic(now);
                 let stream = stream.map(|stream| StreamId::from_bytes(stream.into()));
                 let section = AnnouncedSection { mid, stream, first_sequence: sequence };
                 self.command_media(|path| MediaCommand::Announced(path, section)).await;

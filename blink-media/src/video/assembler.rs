@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use blink_api::{CodecName, EncodedVideoFrame, FrameFragment, PayloadFormat, RtpIn, RtpTime};
 
-use super::{CLOCK_RATE, VideoStatistics};
+use super::limits::CLOCK_RATE;
+use super::video_statistics::VideoStatistics;
 use crate::timeline::{Numbered, Placement, Timeline};
 
 /// Configuration of a [`FrameAssembler`].

@@ -9,8 +9,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use rtc_rtp::codec::h264::H264Payloader;
 
-use super::CLOCK_RATE;
-use super::payload_formats::RtcPacketizer;
+use super::limits::CLOCK_RATE;
+use super::rtc_packetizer::RtcPacketizer;
 
 /// `nal_unit_type` (H.264 table 7-1, RFC 6184 table 1).
 const IDR: u8 = 5;

@@ -13,21 +13,18 @@
 
 mod assembler;
 mod h264;
+mod limits;
 mod packetizer;
 mod payload_formats;
 mod registration;
+mod rtc_packetizer;
 #[cfg(test)]
 mod tests;
 mod video_statistics;
 mod vp8;
 
 pub use assembler::{AssemblerConfig, FrameAssembler, ReceivedFrame};
+pub use limits::{CLOCK_RATE, MAX_PAYLOAD};
 pub use packetizer::{Packetizer, VideoClock};
 pub use payload_formats::PayloadFormats;
 pub use video_statistics::VideoStatistics;
-
-/// RTP ticks per second of every video codec (RFC 7741 §4.1, RFC 6184 §5.1).
-pub const CLOCK_RATE: u32 = 90_000;
-
-/// Most bytes of payload in a packet.
-pub const MAX_PAYLOAD: usize = 1_200;

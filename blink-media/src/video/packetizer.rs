@@ -7,7 +7,7 @@ use blink_api::{
     CodecName, EncodedVideoFrame, Error, ErrorKind, FramePacketizer, PayloadFormat, Result, RtpOut, RtpTime,
 };
 
-use super::{CLOCK_RATE, MAX_PAYLOAD};
+use super::limits::{CLOCK_RATE, MAX_PAYLOAD};
 
 /// Packetizes the frames of one source in the payload format of its codec.
 ///

@@ -3,9 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use blink_api::{CodecName, Error, ErrorKind, FramePacketizer, PayloadFormat, Result, RtpCodec};
-use bytes::Bytes;
-use rtc_rtp::packetizer::Payloader;
+use blink_api::{CodecName, Error, ErrorKind, PayloadFormat, Result, RtpCodec};
 
 use super::h264::H264;
 use super::vp8::Vp8;
@@ -61,19 +59,11 @@ impl fmt::Debug for PayloadFormats {
     }
 }
 
-/// Packetizer of `rtc-rtp` for one stream.
-pub(super) struct RtcPacketizer(pub(super) Box<dyn Payloader>);
-
-impl FramePacketizer for RtcPacketizer {
-    fn packetize(&mut self, frame: &blink_api::EncodedVideoFrame, max: usize) -> Result<Vec<Bytes>> {
-        self.0
-            .payload(max, &frame.data)
-            .map_err(|source| Error::new(ErrorKind::Invalid, "a video frame cannot be packetized").source(source))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use blink_api::FramePacketizer;
+    use bytes::Bytes;
+
     use super::*;
 
     /// VP8 under another name.

@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 
 use rtc_rtp::codec::vp8::Vp8Payloader;
 
-use super::CLOCK_RATE;
-use super::payload_formats::RtcPacketizer;
+use super::limits::CLOCK_RATE;
+use super::rtc_packetizer::RtcPacketizer;
 
 /// The payload format of VP8 (RFC 7741), with picture ids.
 pub(super) struct Vp8;

@@ -50,7 +50,7 @@ pub struct HistoryEntry {
     /// `None` in entries of versions that had no such order: they are older than all others.
     #[n(10)]
     #[serde(skip)]
-    pub sequence: Option<u64>,
+    pub(super) sequence: Option<u64>,
     /// Whether the caller is unknown to the integrator and this device did not take part. Such
     /// calls are evicted first.
     #[cbor(n(11), default)]

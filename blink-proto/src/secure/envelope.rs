@@ -14,6 +14,8 @@
 //! `eph` and `cek` are fresh for every envelope: no key encrypts twice, which makes zero nonces
 //! safe.
 
+use std::fmt;
+
 use std::collections::BTreeSet;
 
 use blink_api::Topic;
@@ -43,7 +45,6 @@ const NONCE: [u8; 12] = [0; 12];
 const TAG_CONTEXT: &[u8] = b"blink/1 tag\0";
 
 /// Parameters of [`seal`].
-#[derive(Debug)]
 pub struct Sealing<'a> {
     /// Topic on which it will be published.
     pub topic: Topic,
@@ -53,6 +54,14 @@ pub struct Sealing<'a> {
     pub tag: Option<&'a [u8; 32]>,
     /// Signer; the same as in the content.
     pub identity: &'a Identity,
+}
+
+// The tag key is a secret: it is shown in no log.
+impl fmt::Debug for Sealing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let recipients = self.recipients.len();
+        f.debug_struct("Sealing").field("topic", &self.topic).field("recipients", &recipients).finish_non_exhaustive()
+    }
 }
 
 #[derive(Encode, Decode)]

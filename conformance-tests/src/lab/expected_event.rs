@@ -213,8 +213,11 @@ pub fn call_ended(call: CallId, reason: EndReason) -> ExpectedEvent {
 }
 
 /// One call replaced another.
-pub fn call_replaced(old: CallId, new: CallId) -> ExpectedEvent {
-    expected_event(format!("CallReplaced({old} by {new})"), move |event| *event == Event::CallReplaced { old, new })
+pub fn call_replaced_by(new: CallId) -> ExpectedEvent {
+    expected_event(
+        format!("CallReplaced by {new}"),
+        move |event| matches!(event, Event::CallReplaced { old, new: by } if *by == new && *old != new),
+    )
 }
 
 /// No microphone could be opened.

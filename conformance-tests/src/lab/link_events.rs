@@ -28,8 +28,11 @@ pub(super) async fn forward(path: Arc<Path>, mut events: SessionEvents, queue: m
             }
             Ok(()) = changes.changed() => {
                 let opens = !std::mem::replace(&mut open, path.passes()) && open;
-                if opens && matches!(path.core.fault, Some(Fault::ReconnectsLate)) {
-                    tokio::time::sleep(DETECTION_DELAY).await;
+                if matches!(path.core.fault, Some(Fault::ReconnectsLate)) {
+                    if opens {
+                        tokio::time::sleep(DETECTION_DELAY).await;
+                    }
+                    path.undetected.store(!open, Ordering::Relaxed);
                 }
             }
         }
@@ -75,7 +78,7 @@ impl RtpSink for GatedRtp {
     fn deliver(&self, packet: RtpIn) {
         let Some(path) = self.path.get().and_then(Weak::upgrade) else { return };
         let blocked = matches!(path.core.fault, Some(Fault::NoMediaFor(number)) if number == path.link.number);
-        if path.passes() && !blocked {
+        if path.passes() && !blocked && !path.undetected.load(Ordering::Relaxed) {
             path.link.packets_received.fetch_add(1, Ordering::Relaxed);
             self.inner.deliver(packet);
         }

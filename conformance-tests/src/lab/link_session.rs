@@ -49,6 +49,8 @@ pub(super) struct Path {
     /// An answer held back until a candidate has overtaken it.
     late_answer: Mutex<Option<String>>,
     closed: AtomicBool,
+    /// Packets do not pass yet, although the path is open: [`Fault::ReconnectsLate`].
+    pub(super) undetected: AtomicBool,
     /// Number of ICE credential generations.
     negotiations: AtomicU64,
     /// Audio packets still to be lost with [`Fault::VideoInterruptsAudio`].
@@ -86,6 +88,7 @@ impl LinkSession {
             unsent: Mutex::default(),
             late_answer: Mutex::default(),
             closed: AtomicBool::new(false),
+            undetected: AtomicBool::new(false),
             negotiations: AtomicU64::new(0),
             interrupted: AtomicU64::new(0),
         });

@@ -83,7 +83,7 @@ pub use audio_checks::{all_hear_each_other, all_meet};
 pub use config::{Impaired, LabConfig, Requirements, Timing};
 pub use event_log::{EventLog, ObservedEvent};
 pub use expected_event::{
-    ExpectedEvent, any, any_of, busy, call_cancelled, call_ended, call_joined, call_replaced, incoming_call, joined,
+    ExpectedEvent, any, any_of, busy, call_cancelled, call_ended, call_joined, call_replaced_by, incoming_call, joined,
     left, media_started, missed_call, no_microphone, reconnected, reconnecting, rejected, ringing, speaking_started,
     speaking_stopped, state_of, stream_ended, stream_offered, unanswered, unreachable, video_started,
 };

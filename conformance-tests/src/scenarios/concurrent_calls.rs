@@ -9,7 +9,7 @@ use blink_proto::wire::Kind;
 use super::Scenario;
 use crate::lab::{
     Command, EventMutation, Fault, Lab, Participant, Profile, Requirements, Result, all_meet, any, busy,
-    call_cancelled, call_ended, call_joined, call_replaced, expect_error, incoming_call, left, rejected, ringing,
+    call_cancelled, call_ended, call_joined, call_replaced_by, expect_error, incoming_call, left, rejected, ringing,
 };
 
 pub(super) const ALL: &[Scenario] = &[
@@ -166,9 +166,11 @@ async fn answered(call: CallId, caller: &Participant, callee: &Participant) -> R
 async fn glare(lab: &mut Lab) -> Result {
     let [alice, bob] = lab.participants().await?;
     let (hers, his) = call_each_other(&alice, &bob).await?;
-    let (call, given_up, winner, loser) =
-        if alice.endpoint() < bob.endpoint() { (hers, his, &alice, &bob) } else { (his, hers, &bob, &alice) };
-    loser.sees(call_replaced(given_up, call)).await?;
+    let (call, winner, loser) =
+        if alice.endpoint() < bob.endpoint() { (hers, &alice, &bob) } else { (his, &bob, &alice) };
+    // The loser's handle may name the call that continues before its offer has returned.
+    let replaced = loser.sees(call_replaced_by(call)).await?;
+    let Event::CallReplaced { old: given_up, .. } = replaced.event else { unreachable!("the event that was expected") };
     winner.sees(call_joined(call)).await?;
     loser.sees(call_joined(call)).await?;
     all_meet(call, &[winner, loser]).await?;

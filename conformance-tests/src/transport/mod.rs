@@ -57,7 +57,7 @@ pub use video::{
 
 use std::time::Duration;
 
-use blink_api::{CodecName, ErrorKind, SessionEvent, SessionStats, TrackKind, Transport};
+use blink_api::{CodecName, ErrorKind, RtpOut, SessionEvent, SessionStats, TrackKind, Transport};
 use bytes::Bytes;
 use pair::{Pair, Side, codec, packet, without_candidates};
 
@@ -188,6 +188,10 @@ pub async fn packets_are_delivered_unchanged(offerer: &dyn Transport, answerer: 
     foreign.codec = CodecName::new("PCMA");
     let refused = pair.offerer.session.send_rtp(pair.offerer.track, foreign).expect_err("the codec was not negotiated");
     assert_eq!(refused.kind(), ErrorKind::Incompatible);
+    let mut long = packet(101);
+    long.payload = Bytes::from(vec![0; RtpOut::MAX_PAYLOAD + 1]);
+    let refused = pair.offerer.session.send_rtp(pair.offerer.track, long).expect_err("the payload is too long");
+    assert_eq!(refused.kind(), ErrorKind::TooLarge);
     let unknown = blink_api::TrackId(pair.offerer.track.0 + 1000);
     let refused = pair.offerer.session.send_rtp(unknown, packet(1)).expect_err("the track is unknown");
     assert_eq!(refused.kind(), ErrorKind::NotFound);

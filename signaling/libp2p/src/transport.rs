@@ -43,9 +43,8 @@ pub(crate) fn transport(key: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerB
     let quic = quic::tokio::Transport::new(quic::Config::new(key))
         .map(|(peer, connection), _| (peer, close_with_timeout(connection)));
 
-    let expected = dns::tokio::Transport::system(quic.or_transport(tcp).map(either))?;
-    let timely =
-        TransportTimeout::with_ingoing_timeout(websocket.or_transport(expected).map(either), HANDSHAKE_TIMEOUT);
+    let named = dns::tokio::Transport::system(quic.or_transport(tcp).map(either))?;
+    let timely = TransportTimeout::with_ingoing_timeout(websocket.or_transport(named).map(either), HANDSHAKE_TIMEOUT);
     Ok(TransportTimeout::with_outgoing_timeout(timely.boxed(), CONNECT_TIMEOUT).boxed())
 }
 

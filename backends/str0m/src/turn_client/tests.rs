@@ -167,7 +167,7 @@ fn error_responses_are_reported_and_keep_the_reflexive_candidate() {
         scene.has_room = has_room;
         scene.exchange();
         assert_eq!(scene.turn_client.failure(), Some(ServerFailure::Rejected(code)));
-        assert_eq!((scene.turn_client.passes_all(), scene.turn_client.binding), (false, Binding::Done));
+        assert_eq!((scene.turn_client.is_pending(), scene.turn_client.binding), (false, Binding::Done));
         scene.turn_client.send(scene.now, peer(), b"nowhere");
         assert!(scene.turn_client.poll_request().is_none(), "there is no relay to send through");
     }

@@ -146,7 +146,7 @@ async fn open_source(
     request: blink_api::OpenRequest,
 ) -> Result<StreamSource> {
     let mut first = None;
-    for (host, name) in super::super::devices::candidates(hosts, &config.source) {
+    for (host, name) in super::super::opened_devices::candidates(hosts, &config.source) {
         let result = match config.kind {
             TrackKind::Audio => host.open_audio_source(name, request).await.map(StreamSource::Audio),
             TrackKind::Video => host.open_video_source(name).await.map(StreamSource::Video),
