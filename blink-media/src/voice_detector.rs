@@ -17,15 +17,19 @@ const DECIMATION: usize = 3;
 const TAPS: usize = 48;
 const CUTOFF_HZ: f32 = 7_000.0;
 const SAMPLE_RATE: f32 = 48_000.0;
-/// Score from which a frame can begin a voice. Half of all speech frames have it, and 3 % of those
-/// of a piano's chords; tones reach 0.7.
-const ONSET_SCORE: f32 = 0.9;
-/// Score from which a frame continues a voice.
-const VOICE_SCORE: f32 = 0.7;
-/// Frames in a row that begin a voice: 64 ms. Clicks and strokes of keys are shorter.
-const ONSET: u32 = 4;
+/// Score from which a frame counts as voice. Half of all speech frames have it, and 3 % of those of
+/// a piano's chords; tones reach 0.7.
+const THRESHOLD: f32 = 0.9;
+/// Frames in a row that begin a voice: 80 ms. Clicks and strokes of keys are shorter.
+const ONSET: u32 = 5;
 /// Frames after which a voice has ended: 320 ms, longer than the pauses between words.
 const HANGOVER: u32 = 20;
+
+/// Level of loud syllables (root mean square) that frames are normalized to, the greatest gain, and
+/// what is left of the loudest level after each frame: half after 3.7 s.
+const LEVEL: f32 = 0.14;
+const MAX_GAIN: f32 = 16.0;
+const LEVEL_DECAY: f32 = 0.997;
 
 /// Voice detector of one microphone. Allocates at creation only.
 pub struct VoiceDetector {
@@ -37,6 +41,8 @@ pub struct VoiceDetector {
     until_next: usize,
     frame: [f32; FRAME],
     filled: usize,
+    /// Decaying maximum of the frames' levels.
+    loudest: f32,
     /// Frames in a row that can begin a voice, and frames in a row that do not continue it.
     onset: u32,
     unvoiced: u32,
@@ -59,6 +65,7 @@ impl VoiceDetector {
             until_next: DECIMATION,
             frame: [0.0; FRAME],
             filled: 0,
+            loudest: 0.0,
             onset: 0,
             unvoiced: 0,
             is_voice: false,
@@ -92,14 +99,23 @@ impl VoiceDetector {
         self.filled += 1;
         if self.filled == FRAME {
             self.filled = 0;
+            self.normalize();
             let score = self.network.predict_f32(&self.frame);
             self.decide(score);
         }
     }
 
+    /// Brings the frame to the level of speech near the microphone, as the scores depend on it.
+    fn normalize(&mut self) {
+        let power = self.frame.iter().map(|sample| sample * sample).sum::<f32>() / FRAME as f32;
+        self.loudest = power.sqrt().max(self.loudest * LEVEL_DECAY);
+        let gain = (LEVEL / self.loudest.max(1e-6)).clamp(0.25, MAX_GAIN);
+        self.frame.iter_mut().for_each(|sample| *sample = (*sample * gain).clamp(-1.0, 1.0));
+    }
+
     fn decide(&mut self, score: f32) {
-        self.onset = if score >= ONSET_SCORE { self.onset + 1 } else { 0 };
-        self.unvoiced = if score >= VOICE_SCORE { 0 } else { self.unvoiced.saturating_add(1) };
+        self.onset = if score >= THRESHOLD { self.onset + 1 } else { 0 };
+        self.unvoiced = if score >= THRESHOLD { 0 } else { self.unvoiced.saturating_add(1) };
         if self.onset >= ONSET {
             self.is_voice = true;
         } else if self.unvoiced >= HANGOVER {
