@@ -86,7 +86,6 @@ impl AudioProcessorFactory for Plain {
             echo_cancellation: self.0 == Fault::DeclaresEcho,
             noise_suppression: self.0 == Fault::DeclaresNoise,
             gain_control: self.0 == Fault::DeclaresGain,
-            ..ProcessorCapabilities::NONE
         }
     }
 

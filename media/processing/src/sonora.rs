@@ -12,12 +12,8 @@ use crate::block::{BlockFormat, Planes};
 use crate::far_end::FarEnd;
 use crate::{NoiseSuppressionLevel, SONORA, SonoraConfig};
 
-pub(crate) const CAPABILITIES: ProcessorCapabilities = ProcessorCapabilities {
-    echo_cancellation: true,
-    noise_suppression: true,
-    gain_control: true,
-    ..ProcessorCapabilities::NONE
-};
+pub(crate) const CAPABILITIES: ProcessorCapabilities =
+    ProcessorCapabilities { echo_cancellation: true, noise_suppression: true, gain_control: true };
 
 /// Sample rates that the library processes without resampling.
 const RATES: [u32; 3] = [16_000, 32_000, 48_000];
@@ -45,7 +41,6 @@ impl AudioProcessorFactory for SonoraFactory {
             echo_cancellation: self.config.echo_cancellation,
             noise_suppression: self.config.noise_suppression,
             gain_control: self.config.gain_control,
-            ..ProcessorCapabilities::NONE
         }
     }
 
