@@ -50,7 +50,6 @@ fn echo_of_speech_is_lowered_by_40_db_after_two_seconds() {
         for (what, reported) in [("reported", delay), ("unreported", Duration::ZERO)] {
             let out = process(&mut [echo_canceller()], FORMAT, &far, &near, |_| reported).unwrap();
             let lowered = level(&near[2 * SECOND..]) - level(&out[2 * SECOND..]);
-            println!("{what} {delay:?}: {lowered:.1} dB");
             assert!(lowered >= 40.0, "{what} {delay:?}: {lowered:.1} dB");
         }
     }
@@ -63,7 +62,6 @@ fn a_reported_change_of_the_delay_is_followed() {
     let near = with_floor(&delayed(&echo, FORMAT, delay_at));
     let out = process(&mut [echo_canceller()], FORMAT, &far, &near, delay_at).unwrap();
     let lowered = level(&near[7 * SECOND..]) - level(&out[7 * SECOND..]);
-    println!("moved: {lowered:.1} dB");
     assert!(lowered >= 40.0, "{lowered:.1} dB one second after the change");
 }
 
@@ -75,7 +73,6 @@ fn near_end_speech_alone_loses_less_than_a_tenth_of_pesq() {
     let mut chain = [echo_canceller()];
     let out = process(&mut chain, FORMAT, &silence, &near, NOTHING).unwrap();
     let score = pesq(&near, &out, chain[0].delay());
-    println!("near end alone: {score:.2} of {clean:.2}");
     assert!(clean - score < 0.1, "{score:.2} of {clean:.2}");
 }
 
@@ -100,7 +97,6 @@ fn echo_is_lowered_in_pauses_of_double_talk_and_the_near_end_is_kept() {
     };
     let lowered = part(&mixed, false) - part(&out, false);
     let lost = part(&near, true) - part(&out, true);
-    println!("double talk: echo lowered by {lowered:.1} dB in pauses, near end by {lost:.1} dB");
     assert!(lowered > 20.0, "echo is lowered by {lowered:.1} dB in the pauses of the near end");
     assert!(lost < 6.0, "the near end loses {lost:.1} dB");
 }
@@ -123,7 +119,6 @@ fn noise_at_5_db_is_worth_three_tenths_of_pesq() {
         let mut chain = [noise_suppressor()];
         let out = process(&mut chain, FORMAT, &silence, &noisy, NOTHING).unwrap();
         let (before, after) = (pesq(&near, &noisy, Duration::ZERO), pesq(&near, &out, chain[0].delay()));
-        println!("noise {feedback}: {before:.2} -> {after:.2}");
         assert!(after - before > 0.2, "feedback {feedback}: PESQ-WB {before:.2} before, {after:.2} after");
         after - before
     });

@@ -107,7 +107,7 @@ fn detection_allocates_nothing() {
     let allocations = measure(|| {
         speech.chunks(BLOCK).for_each(|block| {
             detector.push(block);
-        })
+        });
     });
     assert_eq!(allocations.count_total, 0);
 }

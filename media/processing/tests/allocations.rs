@@ -32,7 +32,6 @@ fn allocations_in_the_steady_state_are_those_of_the_libraries() {
         };
         blocks.by_ref().take(WARM_UP).for_each(&mut step);
         let allocations = measure(|| blocks.for_each(&mut step));
-        println!("{name}: {allocations:?} in {BLOCKS} blocks");
         assert!(allocations.count_total <= per_block * BLOCKS as u64, "{name}: {allocations:?} in {BLOCKS} blocks");
         assert_eq!((allocations.count_current, allocations.bytes_current), (0, 0), "{name} grows");
     }

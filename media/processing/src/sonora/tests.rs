@@ -11,7 +11,7 @@ fn bursts(rate: u32) -> Vec<f32> {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (seed >> 8) as f32 / (1 << 24) as f32 - 0.5
     };
-    (0..rate).map(|n| if n / (rate / 8) % 2 == 0 { noise() * 0.3 } else { 0.0 }).collect()
+    (0..rate).map(|n| if (n / (rate / 8)).is_multiple_of(2) { noise() * 0.3 } else { 0.0 }).collect()
 }
 
 /// The delay in frames at which the correlation of two signals is greatest.
