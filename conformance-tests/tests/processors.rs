@@ -146,7 +146,7 @@ impl AudioProcessor for PlainProcessor {
         match self.fault {
             Fault::Hisses => near_end.iter_mut().step_by(2).for_each(|sample| *sample += 0.01),
             Fault::OneChannel if self.format.channels > 1 => {
-                near_end.iter_mut().step_by(2).for_each(|sample| *sample = 0.0)
+                near_end.iter_mut().step_by(2).for_each(|sample| *sample = 0.0);
             }
             Fault::HidesDelay => {
                 self.delayed.extend_from_slice(near_end);
@@ -175,14 +175,17 @@ fn a_processor_that_passes_blocks_on_fulfils_the_contract() {
     verify(&Plain(Fault::None));
 }
 
+/// Test of the suite.
+type Test = fn(&dyn AudioProcessorFactory);
+
 /// Whether a test of the suite panics for a fault.
-fn detects(test: fn(&dyn AudioProcessorFactory), fault: Fault) -> bool {
+fn detects(test: Test, fault: Fault) -> bool {
     catch_unwind(AssertUnwindSafe(|| test(&Plain(fault)))).is_err()
 }
 
 #[test]
 fn every_fault_is_detected_by_the_test_about_it() {
-    let cases: [(Fault, fn(&dyn AudioProcessorFactory)); 17] = [
+    let cases: [(Fault, Test); 17] = [
         (Fault::TakesEveryFormat, contract::formats_work_or_are_refused),
         (Fault::OneChannel, contract::formats_work_or_are_refused),
         (Fault::TakesEveryLength, contract::other_lengths_are_refused),
