@@ -1,5 +1,4 @@
-//! Compressing sound and restoring it. The calls are synchronous; a steady stream allocates
-//! nothing.
+//! Audio codecs. All methods are synchronous; a steady stream allocates nothing.
 
 use web_time::Duration;
 
@@ -7,42 +6,45 @@ use serde::Serialize;
 
 use crate::{AudioFormat, Result, RtpCodec};
 
-/// An audio codec: makes encoders and decoders and says how SDP names it.
+/// An audio codec: makes encoders and decoders, and gives its name in SDP.
 pub trait AudioCodec: Send + Sync {
-    /// What this codec can do. The same value as in its registry entry.
+    /// Capabilities of this codec, as in its registry entry.
     fn capabilities(&self) -> AudioCodecCapabilities;
 
-    /// How SDP names it.
+    /// Name, clock rate, channels and format parameters in SDP.
     fn rtp(&self) -> RtpCodec;
 
-    /// A fresh encoder.
+    /// A new encoder.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for a format, frame length or bitrate it does not
-    /// have.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a format, frame duration or bitrate that it does
+    /// not support.
     fn encoder(&self, config: AudioEncoderConfig) -> Result<Box<dyn AudioEncoder>>;
 
-    /// A fresh decoder.
+    /// A new decoder.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for a format it does not have.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a format that it does not support.
     fn decoder(&self, config: AudioDecoderConfig) -> Result<Box<dyn AudioDecoder>>;
 }
 
 /// Capabilities of an audio codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct AudioCodecCapabilities {
-    /// A packet carries enough of the one before to restore it ([`DecoderInput::Fec`]).
+    /// In-band forward error correction: a packet may carry a copy of the frame before it
+    /// ([`DecoderInput::Fec`]).
     pub forward_error_correction: bool,
-    /// A packet may carry a description of up to a second before it ([`DecoderInput::Dred`]).
+    /// Deep redundancy: a packet may describe up to a second of audio before it
+    /// ([`DecoderInput::Dred`]).
     pub deep_redundancy: bool,
-    /// [`DecoderInput::Conceal`] continues the sound instead of giving silence.
+    /// Packet loss concealment: [`DecoderInput::Conceal`] extrapolates the audio instead of writing
+    /// silence.
     pub concealment: bool,
-    /// Sends less in silence.
+    /// Discontinuous transmission: silence is sent with fewer packets.
     pub discontinuous: bool,
-    /// [`EncoderHint::bitrate`] is honoured.
+    /// Bitrate changes of a running encoder ([`EncoderHint::bitrate`]).
     pub variable_bitrate: bool,
-    /// Most channels.
+    /// Maximum number of channels.
     pub max_channels: u16,
 }
 
@@ -58,100 +60,102 @@ impl AudioCodecCapabilities {
     };
 }
 
-/// What an encoder is made for.
+/// Configuration of an audio encoder.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AudioEncoderConfig {
-    /// The samples it is given.
+    /// Format of the samples to encode.
     pub format: AudioFormat,
-    /// Sound per packet: 10, 20, 40 or 60 ms.
+    /// Duration of a packet: 10, 20, 40 or 60 ms.
     pub frame: Duration,
-    /// Bits per second; `None` for the codec's own choice.
+    /// Target in bits per second; `None` for the codec's own choice.
     pub bitrate: Option<u32>,
 }
 
-/// What a decoder is made for.
+/// Configuration of an audio decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AudioDecoderConfig {
-    /// The samples it gives.
+    /// Format of the decoded samples.
     pub format: AudioFormat,
 }
 
-/// What the network told about itself, for the encoder to act on.
+/// Network conditions for an encoder to adapt to.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct EncoderHint {
-    /// The share of packets that are lost, 0.0 to 1.0.
+    /// Fraction of packets lost, 0.0 to 1.0.
     pub loss: f32,
-    /// How many packets are lost in a row, on average: 1.0 where losses are single or unknown.
-    /// Values below count as 1.0.
+    /// Mean length of a loss burst in packets; 1.0 where losses are isolated or nothing is known.
+    /// Values below 1.0 count as 1.0.
     pub burst: f32,
-    /// Bits per second to aim at; `None` keeps the rate.
+    /// Target in bits per second; `None` keeps the current one.
     pub bitrate: Option<u32>,
 }
 
-/// Compresses one stream of sound.
+/// Encodes one stream of audio.
 pub trait AudioEncoder: Send {
     /// Samples per frame, all channels counted.
     fn frame_samples(&self) -> usize;
 
     /// Encodes exactly one frame of interleaved samples. `out` is cleared first; it stays empty
-    /// where nothing needs to be sent (discontinuous transmission).
+    /// where no packet needs to be sent (discontinuous transmission).
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for another number of samples.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for another number of samples than
+    /// [`frame_samples`](Self::frame_samples).
     fn encode(&mut self, samples: &[f32], out: &mut Vec<u8>) -> Result<()>;
 
-    /// Adapts to the network; takes effect from the next frame on.
+    /// Adapts to network conditions from the next frame on.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for values out of range; the encoder is as it was.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for values out of range; the encoder is unchanged.
     fn hint(&mut self, hint: EncoderHint) -> Result<()>;
 
-    /// The bits per second it was made to aim at, redundancy included, whatever hints said since;
-    /// `None` where it has no choice.
+    /// Target bitrate at creation in bits per second, redundancy included, unaffected by hints;
+    /// `None` for a codec of a fixed bitrate.
     fn bitrate(&self) -> Option<u32> {
         None
     }
 
-    /// Sound that comes out later than it went in, through encoder and decoder together.
+    /// Algorithmic delay of encoder and decoder together, beyond the duration of a frame.
     fn lookahead(&self) -> Duration;
 }
 
-/// What a decoder is given for one frame of output.
+/// Input of a decoder for one frame of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecoderInput<'a> {
     /// The frame's own packet.
     Packet(&'a [u8]),
-    /// The frame's packet is lost; this is the one after it, which may carry a copy. It will be
-    /// given again as `Packet`.
+    /// The packet after a lost one, which may carry a copy of the lost frame. It is decoded again
+    /// as `Packet` later.
     Fec(&'a [u8]),
-    /// The frame's packet is lost; a later one may describe it. It will be given again as `Packet`.
+    /// A later packet, which may describe the lost frame. It is decoded again as `Packet` later.
     Dred {
         /// The later packet.
         later: &'a [u8],
-        /// From the beginning of the missing sound to the beginning of that packet's own.
+        /// Distance from the beginning of the lost audio to the beginning of the later packet's own
+        /// audio.
         distance: Duration,
     },
-    /// The frame's packet is lost, and nothing that could restore it is there: continue the sound.
+    /// No packet: the frame is lost and to be concealed.
     Conceal,
 }
 
-/// Restores one stream of sound.
+/// Decodes one stream of audio.
 pub trait AudioDecoder: Send {
     /// Decodes one frame of interleaved samples and returns how many were written, all channels
     /// counted.
     ///
-    /// * `Packet` writes what the packet holds; `out` must have room for it (120 ms suffice for
-    ///   every codec here).
-    /// * `Fec`, `Dred` and `Conceal` fill `out` exactly: its length says how much is missing. What
-    ///   a packet does not carry ([`has_fec`](AudioDecoder::has_fec),
-    ///   [`redundancy_span`](AudioDecoder::redundancy_span)) is continued as for `Conceal`.
+    /// * `Packet` writes the whole packet; `out` must have room for it. 120 ms suffice for every
+    ///   codec of this project.
+    /// * `Fec`, `Dred` and `Conceal` fill `out` exactly: its length is that of the lost audio.
+    ///   Audio that the packet does not cover ([`has_fec`](AudioDecoder::has_fec),
+    ///   [`redundancy_span`](AudioDecoder::redundancy_span)) is concealed as by `Conceal`.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no packet of this codec or for too
-    /// small an `out`. The decoder can go on with the next one.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no packet of this codec, and for
+    /// an `out` that is too short. The decoder stays usable.
     fn decode(&mut self, input: DecoderInput<'_>, out: &mut [f32]) -> Result<usize>;
 
-    /// How long the sound in a packet lasts, without decoding it.
+    /// Duration of the audio in a packet, without decoding it.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for bytes that are no packet of this codec.
@@ -159,23 +163,23 @@ pub trait AudioDecoder: Send {
 
     /// Whether a packet carries a copy of the frame right before its own, for
     /// [`DecoderInput::Fec`], without decoding it. `false` for bytes that are no packet of this
-    /// codec. Asked of every packet: it costs next to nothing.
+    /// codec. Called for every packet, and therefore cheap.
     fn has_fec(&self, _packet: &[u8]) -> bool {
         false
     }
 
-    /// How far back a packet describes the sound before its own: [`DecoderInput::Dred`] works up to
-    /// this distance. Nothing, for bytes that are no packet of this codec.
+    /// Duration of the audio before its own that a packet describes: the largest distance for
+    /// [`DecoderInput::Dred`]. Zero for bytes that are no packet of this codec.
     fn redundancy_span(&mut self, _packet: &[u8]) -> Duration {
         Duration::ZERO
     }
 
-    /// Remembers its state, for [`restore_state`](AudioDecoder::restore_state); `false` where it
-    /// cannot.
+    /// Saves the decoder's state for [`restore_state`](AudioDecoder::restore_state); `false` where
+    /// the codec does not support it.
     fn save_state(&mut self) -> bool {
         false
     }
 
-    /// Goes back to the state remembered last. Nothing happens where there is none.
+    /// Restores the state saved last. Has no effect where none was saved.
     fn restore_state(&mut self) {}
 }

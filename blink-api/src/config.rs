@@ -1,5 +1,5 @@
-//! Configuration: defaults, then a file, then the environment, then flags; every value knows where
-//! it came from.
+//! Configuration in layers: defaults, files, environment variables, flags. Every value knows the
+//! layer that set it.
 
 mod audio;
 mod explain;
@@ -32,7 +32,8 @@ use layers::Layer;
 /// Prefix of this program's environment variables.
 const PREFIX: &str = "BLINK_";
 
-/// A checked configuration: types are right, no key is unknown, and every chosen backend exists.
+/// A checked configuration: every key is known, every value has the right type, and every chosen
+/// backend exists.
 #[derive(Clone)]
 pub struct Configuration {
     figment: Figment,
@@ -40,7 +41,7 @@ pub struct Configuration {
     settings: Settings,
 }
 
-/// A value in force and where it comes from.
+/// A value in force, with its source.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EffectiveValue {
     /// The key, levels separated by dots.
@@ -84,8 +85,8 @@ impl Configuration {
         Ok(all.first().copied().expect("where none is named, there is the only one"))
     }
 
-    /// The chosen backends of a kind of which there may be several at once, the preferred one
-    /// first: codecs. At least one.
+    /// The chosen backends of a kind of which several may be in use, such as codecs, the preferred
+    /// one first. At least one.
     ///
     /// # Errors
     /// As [`chosen`](Configuration::chosen), and [`Invalid`](ErrorKind::Invalid) for one that is
@@ -106,7 +107,7 @@ impl Configuration {
         names.iter().map(entry).collect()
     }
 
-    /// What the configuration says: a name, or a list of names.
+    /// Names in the configuration of a kind, which holds a name or a list of names.
     fn named<K: Kind + ?Sized>(&self) -> Vec<String> {
         match self.figment.find_value(K::KIND) {
             Ok(Value::String(_, name)) => vec![name],
@@ -131,6 +132,9 @@ impl Configuration {
     ///
     /// # Errors
     /// As [`chosen`](Configuration::chosen) and [`Entry::create`].
+    ///
+    /// # Cancellation
+    /// As [`Entry::create`].
     pub async fn create<K: Kind + ?Sized>(&self, context: &Context) -> Result<std::sync::Arc<K>> {
         self.chosen::<K>()?.create(self, context).await
     }
@@ -139,6 +143,9 @@ impl Configuration {
     ///
     /// # Errors
     /// As [`chosen_all`](Configuration::chosen_all) and [`Entry::create`].
+    ///
+    /// # Cancellation
+    /// As [`Entry::create`]; backends that were created before are dropped.
     pub async fn create_all<K: Kind + ?Sized>(&self, context: &Context) -> Result<Vec<std::sync::Arc<K>>> {
         let mut all = Vec::new();
         for entry in self.chosen_all::<K>()? {
@@ -157,7 +164,7 @@ impl Configuration {
         self.figment.extract_inner(&format!("{section}.{name}")).map_err(|error| explain(&error, levels))
     }
 
-    /// Every key with its value and where that comes from, sorted by key.
+    /// Every key with its value and its source, sorted by key.
     pub fn effective(&self) -> Vec<EffectiveValue> {
         let mut values = Vec::new();
         if let Ok(Value::Dict(_, root)) = self.figment.find_value("") {
@@ -174,12 +181,12 @@ impl Configuration {
         source_of(&self.figment, key)
     }
 
-    /// Checks all that can be checked without opening anything. Errors say where the value was set.
+    /// Checks all values without opening anything. Errors name the source of the value.
     fn check(&self) -> Result<()> {
         self.check_all().map_err(|error| self.locate(error))
     }
 
-    /// The error with where the key that it names was set, unless it says so already.
+    /// Adds to an error the source of the key that it names, unless the error names one already.
     pub fn locate(&self, error: Error) -> Error {
         let fact = |name| error.context().iter().find(|(fact, _)| *fact == name).map(|(_, value)| value.clone());
         match (fact("key"), fact("set in")) {
@@ -204,8 +211,8 @@ impl Configuration {
         self.settings.check()
     }
 
-    /// A kind that nobody registered cannot be chosen and need not be: an engine may be given the
-    /// object itself.
+    /// Checks the chosen backends of a kind. A kind without a choice is accepted: a program may
+    /// give the engine an object of its own.
     fn check_chosen<K: Kind + ?Sized>(&self) -> Result<()> {
         if self.named::<K>().is_empty() && self.registry.entries::<K>().count() != 1 {
             return Ok(());
@@ -280,7 +287,7 @@ impl ConfigurationBuilder {
         self
     }
 
-    /// Sets one key, in the words of the flag it came from.
+    /// Sets one key. `source` names the flag in errors and in [`Configuration::effective`].
     pub fn set(self, source: &str, key: &str, value: impl Into<Value>) -> Self {
         self.layer(Ok(Layer::nested(source.to_owned(), key, value.into())))
     }
@@ -292,7 +299,7 @@ impl ConfigurationBuilder {
             Some((key, value)) if !key.trim().is_empty() => {
                 self.set(&format!("{source} {}", key.trim()), key.trim(), parse_value(value.trim()))
             }
-            // What is no key may be a password too.
+            // Text that is no key may be a password too.
             _ => self.layer(Err(Error::new(ErrorKind::Invalid, "expected KEY=VALUE")
                 .with("set in", source)
                 .with("argument", key_of(argument)))),
@@ -305,11 +312,11 @@ impl ConfigurationBuilder {
         self.layer(Ok(Layer::nested("default".to_owned(), key, value.into())))
     }
 
-    /// Checks everything.
+    /// Checks the layers and makes a configuration of them.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) or [`NotFound`](ErrorKind::NotFound): one line naming what
-    /// is wrong and where it was set. The first one, in the order of the layers.
+    /// [`Invalid`](ErrorKind::Invalid) or [`NotFound`](ErrorKind::NotFound) in one line that names
+    /// the key and its source. Of several errors, the first in the order of the layers.
     pub fn build(self) -> Result<Configuration> {
         if let Some(error) = self.error {
             return Err(error);
@@ -331,8 +338,8 @@ impl ConfigurationBuilder {
         self
     }
 
-    /// The key that an environment variable means: levels split at `__`, each matched to a known
-    /// key with `-` read as `_`.
+    /// The key of an environment variable: levels split at `__`, each matched to a known key with
+    /// `-` read as `_`.
     fn resolve(&self, variable: &str) -> String {
         let mut at = Some(&self.known);
         let mut key = Vec::new();

@@ -1,4 +1,5 @@
-//! The one error type: what happened, where, and whether trying again can help.
+//! The error type of all crates: kind, message, backend, operation, context, and whether a retry
+//! can succeed.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 /// A result with Blink's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, in terms a caller can act on.
+/// Category of an error, for callers to act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -24,15 +25,15 @@ pub enum ErrorKind {
     Closed,
     /// It cannot be done in the present state, such as answering a call that is over.
     State,
-    /// Nobody is subscribed to the topic, so nothing was sent.
+    /// The topic has no subscribers; nothing was sent.
     NoSubscribers,
-    /// It is larger than the backend carries.
+    /// The message is larger than the backend carries.
     TooLarge,
-    /// A bounded queue is full; what was given is dropped.
+    /// A bounded queue is full; the new item is dropped.
     Full,
-    /// A resource belongs to somebody else: an occupied port, a locked directory.
+    /// A resource is in use elsewhere: an occupied port, a locked directory.
     Busy,
-    /// It took longer than it may.
+    /// A time limit passed.
     Timeout,
     /// The operating system, network or device failed.
     Io,
@@ -43,7 +44,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The kind in words, as the error's text begins.
+    /// Text of the kind, with which the error's text begins.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Invalid => "invalid",
@@ -82,7 +83,7 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of a kind with a message for people. It is not retryable unless its kind is
+    /// An error of a kind with a message for users. It is not retryable unless its kind is
     /// [`Full`](ErrorKind::Full), [`Timeout`](ErrorKind::Timeout) or
     /// [`NoSubscribers`](ErrorKind::NoSubscribers).
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
@@ -98,7 +99,7 @@ impl Error {
         }))
     }
 
-    /// The error for something that a backend declares it cannot do.
+    /// The error of a method that a backend's capabilities exclude.
     pub fn unsupported(backend: &'static str, operation: &'static str) -> Self {
         Self::new(ErrorKind::Unsupported, "not done by this backend").backend(backend).operation(operation)
     }
@@ -109,13 +110,13 @@ impl Error {
         self
     }
 
-    /// Names the operation, as the method is called.
+    /// Names the operation: the name of the method.
     pub fn operation(mut self, operation: &'static str) -> Self {
         self.0.operation = Some(operation);
         self
     }
 
-    /// Says whether the same call can succeed later.
+    /// Sets whether the same call can succeed later.
     pub fn retryable(mut self, retryable: bool) -> Self {
         self.0.retryable = retryable;
         self
@@ -133,12 +134,12 @@ impl Error {
         self
     }
 
-    /// What went wrong.
+    /// Category of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The message for people, without kind, context and source.
+    /// The message for users, without kind, context and source.
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -148,12 +149,12 @@ impl Error {
         self.0.retryable
     }
 
-    /// The backend's name, where one is involved.
+    /// Name of the backend that failed; `None` for an error of the engine.
     pub fn backend_name(&self) -> Option<&'static str> {
         self.0.backend
     }
 
-    /// The facts that came with it.
+    /// Facts in the order in which they were added: name and value.
     pub fn context(&self) -> &[(&'static str, String)] {
         &self.0.context
     }

@@ -1,4 +1,4 @@
-//! Identifiers: who, which device, which call, which stream.
+//! Identifiers of identities, devices, calls, streams, tracks and recordings.
 
 use std::fmt;
 use std::str::FromStr;
@@ -70,12 +70,12 @@ impl<'de> Deserialize<'de> for Did {
     }
 }
 
-/// One device of one person: what holds a seat in a call. Ordered by DID, then device.
+/// One device of one identity, the unit of membership in a call. Ordered by DID, then device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// Who.
+    /// The identity.
     pub did: Did,
-    /// On which device.
+    /// Its device.
     pub device: DeviceId,
 }
 
@@ -85,8 +85,8 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A call's name: the first 16 bytes of the hash of its signed root (`docs/protocol.md`), written
-/// in hex.
+/// Identifier of a call: the first 16 bytes of the hash of its signed root (`docs/protocol.md`),
+/// written in hex.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId([u8; 16]);
 
@@ -144,12 +144,12 @@ macro_rules! uuid_newtype {
         pub struct $name(Uuid);
 
         impl $name {
-            /// An id from 16 random bytes; version and variant bits are set as RFC 9562 §5.4 says.
+            /// An id from 16 random bytes, with version and variant bits set (RFC 9562 §5.4).
             pub fn from_random(bytes: [u8; 16]) -> Self {
                 Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
             }
 
-            /// An id that came over the wire or from disk, as it is.
+            /// An id read from the wire or from disk, unchanged.
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
             }
@@ -175,7 +175,7 @@ macro_rules! uuid_newtype {
 }
 
 uuid_newtype! {
-    /// A device of one person (UUID version 4).
+    /// A device of one identity (UUID version 4).
     DeviceId
 }
 uuid_newtype! {

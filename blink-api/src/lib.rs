@@ -1,11 +1,11 @@
-//! The contract between the Blink call engine and everything that can be swapped in it.
+//! The contract between the Blink call engine and its backends.
 //!
-//! An implementer of a backend needs this crate and nothing else:
+//! A backend depends on this crate only:
 //!
-//! | to bring | implement | and register a |
+//! | to provide | implement | and register a |
 //! |---|---|---|
-//! | a path for media between two devices | [`Transport`], [`Session`] | [`Plugin<dyn Transport>`](Plugin) |
-//! | a way to pass small messages before there is a path | [`Signaling`] | `Plugin<dyn Signaling>` |
+//! | a media path between two devices | [`Transport`], [`Session`] | [`Plugin<dyn Transport>`](Plugin) |
+//! | delivery of small messages before a media path exists | [`Signaling`] | `Plugin<dyn Signaling>` |
 //! | microphones, speakers, cameras, files | [`MediaHost`], [`AudioSource`], [`AudioSink`], [`VideoSource`] | `Plugin<dyn MediaHost>` |
 //! | an audio codec | [`AudioCodec`], [`AudioEncoder`], [`AudioDecoder`] | `Plugin<dyn AudioCodec>` |
 //! | a video codec | [`VideoCodec`], [`VideoEncoder`], [`VideoDecoder`] | `Plugin<dyn VideoCodec>` |
@@ -13,9 +13,9 @@
 //! | echo cancellation, noise suppression, gain | [`AudioProcessor`] | `Plugin<dyn AudioProcessorFactory>` |
 //! | a file format for recordings | [`Recorder`], [`Recording`] | `Plugin<dyn Recorder>` |
 //!
-//! A backend's crate submits one [`Entry`] per implementation; a program that names the crate
-//! (`use blink_transport_x as _;`) finds it in [`Registry::discovered`], and a user chooses it by
-//! name in a [`Configuration`].
+//! A backend's crate submits one [`Entry`] per implementation. A program that links the crate
+//! (`use blink_transport_x as _;`) finds the entry in [`Registry::discovered`], and a user chooses
+//! it by name in a [`Configuration`].
 //!
 //! # Rules that hold for every trait
 //!
@@ -23,10 +23,10 @@
 //!   blocks.
 //! * Nothing here spawns a task or reads a clock. A backend that needs time takes it from
 //!   [`Context::clock`].
-//! * What a peer, a file, a device or a user sends never panics: it is an [`Error`], which says
-//!   whether trying again can help.
-//! * Queues are bounded. Each says in its documentation what happens when it is full.
-//! * What a backend cannot do is declared in its capabilities and fails with
+//! * Input from a peer, a file, a device or a user never causes a panic. Unusable input is an
+//!   [`Error`], which says whether a retry can succeed.
+//! * Queues are bounded. The documentation of each says what happens when it is full.
+//! * A backend declares in its capabilities what it supports. Every other method fails with
 //!   [`ErrorKind::Unsupported`].
 
 #![deny(missing_docs)]
@@ -83,8 +83,8 @@ pub use video::{
     VideoEncoderConfig, VideoFormat, VideoFrame, VideoSink, VideoSource,
 };
 
-/// What a backend's crate needs beside the traits: the macro for trait implementations and the one
-/// that registers an entry.
+/// Macros for the crates of backends: `async_trait` for implementations of the asynchronous traits,
+/// `submit` to register an [`Entry`].
 pub mod macros {
     pub use async_trait::async_trait;
     pub use inventory::submit;

@@ -1,4 +1,4 @@
-//! Media hosts: lists of devices, files and generators, and how they are opened.
+//! Media hosts: lists of devices, files and generators, and their opening.
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -18,17 +18,19 @@ pub enum TrackKind {
 
 /// Lists and opens devices, files and generators.
 ///
-/// The asynchronous methods may be called at the same time. Where the future of one is dropped,
-/// what it was opening is closed.
+/// The asynchronous methods may be called concurrently.
+///
+/// # Cancellation
+/// Where the future of a method is dropped, the device that it was opening is closed.
 #[async_trait]
 pub trait MediaHost: Send + Sync {
-    /// What this host can do. The same value as in its registry entry.
+    /// Capabilities of this host, as in its registry entry.
     fn capabilities(&self) -> MediaCapabilities;
 
     /// The devices that exist now. Names that take a parameter (`wav:PATH`) appear as a pattern.
     ///
     /// # Errors
-    /// [`Io`](crate::ErrorKind::Io) where the sound system does not answer.
+    /// [`Io`](crate::ErrorKind::Io) where the audio system does not answer.
     async fn devices(&self) -> Result<Vec<DeviceInfo>>;
 
     /// Opens a device to read audio from. `"default"` is the host's default.
@@ -64,15 +66,16 @@ pub trait MediaHost: Send + Sync {
 /// Capabilities of a media host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct MediaCapabilities {
-    /// Has sources of audio.
+    /// Audio sources ([`MediaHost::open_audio_source`]).
     pub audio_sources: bool,
-    /// Has sinks of audio.
+    /// Audio sinks ([`MediaHost::open_audio_sink`]).
     pub audio_sinks: bool,
-    /// Has sources of video.
+    /// Video sources ([`MediaHost::open_video_source`]).
     pub video_sources: bool,
-    /// Reports devices that come and go.
+    /// Reports of added and removed devices ([`MediaHost::changes`]).
     pub hotplug: bool,
-    /// Runs on the clock of a device; otherwise sources and sinks run on that of their caller.
+    /// Hardware clock: sources and sinks run on the clock of a device; otherwise they run on that
+    /// of their caller.
     pub hardware_clock: bool,
 }
 
@@ -104,7 +107,7 @@ pub struct DeviceInfo {
     pub direction: DeviceDirection,
     /// Audio or video.
     pub kind: TrackKind,
-    /// Whether the host takes it for `"default"`.
+    /// Whether `"default"` opens it.
     pub is_default: bool,
 }
 

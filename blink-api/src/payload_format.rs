@@ -6,9 +6,9 @@ use serde::Serialize;
 use crate::{EncodedVideoFrame, Result, RtpCodec};
 
 /// The RTP payload format of a video codec, such as RFC 7741 (VP8) and RFC 6184 (H.264): frames to
-/// payloads and back. Registered, so that a codec of another crate can bring its own.
+/// payloads and back. Registered separately, so that the crate of a codec can add its own.
 pub trait PayloadFormat: Send + Sync {
-    /// What this format can do. The same value as in its registry entry.
+    /// Capabilities of this format, as in its registry entry.
     fn capabilities(&self) -> PayloadFormatCapabilities;
 
     /// The codec's name and parameters in SDP. The clock rate is 90 kHz.
@@ -29,7 +29,7 @@ pub trait PayloadFormat: Send + Sync {
 /// Capabilities of a payload format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct PayloadFormatCapabilities {
-    /// The first packet of every frame says so ([`FrameFragment::begins`]).
+    /// Marking of the first packet of every frame ([`FrameFragment::begins`]).
     pub marks_frame_start: bool,
 }
 
@@ -43,7 +43,7 @@ pub trait FramePacketizer: Send {
     /// The payloads of the next frame in order, at most `max` bytes each.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for a frame that holds nothing to send.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a frame without data.
     fn packetize(&mut self, frame: &EncodedVideoFrame, max: usize) -> Result<Vec<Bytes>>;
 }
 
@@ -53,8 +53,8 @@ pub struct FrameFragment {
     /// The data, in the form that [`PayloadFormat::join`] takes. Empty for a packet without
     /// payload.
     pub data: Bytes,
-    /// A frame begins here, whatever came before.
+    /// Whether it is the first of its frame.
     pub begins: bool,
-    /// It belongs to a frame that can be a key frame.
+    /// Whether its frame can be a key frame.
     pub key: bool,
 }

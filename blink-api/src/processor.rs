@@ -23,11 +23,11 @@ pub trait AudioProcessorFactory: Send + Sync {
 /// Capabilities of a processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct ProcessorCapabilities {
-    /// Cancels the echo of the far end in the near end.
+    /// Cancellation of the far end's echo in the near end.
     pub echo_cancellation: bool,
-    /// Suppresses noise.
+    /// Noise suppression.
     pub noise_suppression: bool,
-    /// Controls the gain.
+    /// Automatic gain control.
     pub gain_control: bool,
 }
 

@@ -9,10 +9,10 @@ use crate::{AudioFormat, CallTime, CodecName, EncodedVideoFrame, RecordingId, Re
 
 /// Starts recordings in one file format.
 pub trait Recorder: Send + Sync {
-    /// What this recorder can do. The same value as in its registry entry.
+    /// Capabilities of this recorder, as in its registry entry.
     fn capabilities(&self) -> RecorderCapabilities;
 
-    /// Creates the files and begins.
+    /// Creates the files and begins a recording.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) and [`Busy`](crate::ErrorKind::Busy), naming the path.
@@ -22,13 +22,13 @@ pub trait Recorder: Send + Sync {
 /// Capabilities of a recorder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct RecorderCapabilities {
-    /// Takes decoded audio ([`Sample::Audio`]).
+    /// Recording of decoded audio ([`Sample::Audio`]).
     pub samples: bool,
-    /// Takes encoded audio packets ([`Sample::Rtp`]).
+    /// Recording of audio packets ([`Sample::Rtp`]).
     pub packets: bool,
-    /// Takes encoded video frames ([`Sample::Video`]).
+    /// Recording of encoded video frames ([`Sample::Video`]).
     pub video: bool,
-    /// A file whose writer was killed can be read, except for the last second.
+    /// Files that stay readable, except for the last second, when the process is killed.
     pub survives_kill: bool,
 }
 
@@ -60,7 +60,7 @@ impl RecordingConfig {
 pub struct RecordedTrack {
     /// Its name, unique in the recording. Its endpoint tells two devices of one identity apart.
     pub key: TrackKey,
-    /// What [`Recording::push`] will bring.
+    /// Format of the samples passed to [`Recording::push`].
     pub format: TrackFormat,
 }
 

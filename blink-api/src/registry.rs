@@ -1,4 +1,5 @@
-//! Finding backends by name: each crate submits entries at link time, a program chooses among them.
+//! The registry of backends: each crate submits entries at link time, and a program chooses among
+//! them by name.
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
@@ -50,16 +51,16 @@ use crate::{
 /// ```
 #[async_trait]
 pub trait Plugin<K: Kind + ?Sized>: Send + 'static {
-    /// Its section of the configuration. Its default's serialized form names every key there is.
+    /// Its section of the configuration. The serialized default has every key that exists.
     type Config: Serialize + DeserializeOwned + Default + Send;
-    /// What a user writes to choose it: lower case, digits and `-`.
+    /// Name in the configuration: lower case, digits and `-`.
     const NAME: &'static str;
-    /// What it is, in a line.
+    /// Description in one line.
     const SUMMARY: &'static str;
-    /// What it can do.
+    /// Capabilities of the backend.
     const CAPABILITIES: K::Capabilities;
 
-    /// Checks values that have the right types but may make no sense. Opens nothing.
+    /// Checks ranges and combinations of values. Opens nothing.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid), naming the key.
@@ -67,20 +68,23 @@ pub trait Plugin<K: Kind + ?Sized>: Send + 'static {
         Ok(())
     }
 
-    /// Makes it, with everything it needs opened.
+    /// Creates the backend and opens everything that it needs.
     ///
     /// # Errors
-    /// Whatever opening can meet; see [`ErrorKind`].
+    /// Those of the sockets, files and devices that it opens; see [`ErrorKind`].
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, everything it opened is closed.
     async fn create(config: Self::Config, context: &Context) -> Result<Arc<K>>;
 }
 
-/// The kinds of backend: implemented by the trait objects `dyn Transport`, `dyn Signaling`, …
+/// A kind of backend; implemented by the trait objects `dyn Transport`, `dyn Signaling`, …
 pub trait Kind: Send + Sync + 'static {
     /// The capabilities of this kind.
     type Capabilities: Copy + Serialize + Send + Sync + 'static;
-    /// The kind's name, which is also the configuration key that chooses one.
+    /// Name of the kind, which is also the configuration key that chooses a backend.
     const KIND: &'static str;
-    /// The configuration's table with a section for each backend.
+    /// Configuration table with a section for each backend.
     const SECTION: &'static str;
 
     #[doc(hidden)]
@@ -91,11 +95,11 @@ pub trait Kind: Send + Sync + 'static {
 
 /// A registered backend.
 pub struct Entry<K: Kind + ?Sized> {
-    /// The name it is chosen by.
+    /// Name in the configuration.
     pub name: &'static str,
-    /// What it is, in a line.
+    /// Description in one line.
     pub summary: &'static str,
-    /// What it can do.
+    /// Capabilities of the backend.
     pub capabilities: K::Capabilities,
     defaults: fn() -> serde_json::Value,
     check: fn(&Configuration) -> Result<()>,
@@ -119,7 +123,7 @@ impl<K: Kind + ?Sized> Entry<K> {
         }
     }
 
-    /// The defaults of its section, as a JSON object with every key there is.
+    /// Defaults of its section, as a JSON object with every key.
     pub fn defaults(&self) -> serde_json::Value {
         (self.defaults)()
     }
@@ -127,35 +131,38 @@ impl<K: Kind + ?Sized> Entry<K> {
     /// Checks its section. Opens nothing.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid), naming the key and where it was set.
+    /// [`Invalid`](ErrorKind::Invalid), naming the key and its source.
     pub fn check(&self, configuration: &Configuration) -> Result<()> {
         (self.check)(configuration)
     }
 
-    /// Makes the backend.
+    /// Creates the backend.
     ///
     /// # Errors
-    /// As [`check`](Entry::check), and whatever opening can meet.
+    /// As [`check`](Entry::check) and [`Plugin::create`].
+    ///
+    /// # Cancellation
+    /// As [`Plugin::create`].
     pub async fn create(&self, configuration: &Configuration, context: &Context) -> Result<Arc<K>> {
         (self.create)(configuration, context).await.map_err(|error| configuration.locate(error))
     }
 }
 
-/// What a backend is made with beside its configuration.
+/// Environment of a backend beside its configuration.
 #[derive(Clone)]
 pub struct Context {
-    /// Where it takes the time from.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What backends made from the same [`Registry`] share, such as an in-process network.
+    /// Values shared by the backends of one [`Registry`], such as an in-process network.
     pub shared: Shared,
 }
 
-/// Values shared by all backends that are made from one registry, one of each type.
+/// Values shared by all backends of one registry, at most one of each type.
 #[derive(Clone, Default)]
 pub struct Shared(Arc<Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>);
 
 impl Shared {
-    /// The value of type `T`, made at the first use.
+    /// The value of type `T`, created by its default at the first use.
     pub fn of<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let mut values = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let value = values.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default())).clone();
@@ -163,7 +170,7 @@ impl Shared {
     }
 }
 
-/// The backends a program can choose from, sorted by name.
+/// The registered backends of a program, sorted by name.
 #[derive(Default, Clone)]
 pub struct Registry {
     transports: Table<dyn Transport>,
@@ -177,27 +184,27 @@ pub struct Registry {
     shared: Shared,
 }
 
-/// A backend as `blink backends` lists it.
+/// A backend in a list such as that of `blink backends`.
 #[derive(Debug, Clone, Serialize)]
 pub struct BackendSummary {
-    /// `transport`, `signaling`, …
+    /// Name of the kind: `transport`, `signaling`, …
     pub kind: &'static str,
-    /// The name it is chosen by.
+    /// Name in the configuration.
     pub name: &'static str,
-    /// What it is, in a line.
+    /// Description in one line.
     pub summary: &'static str,
-    /// What it can do, a JSON object of its capabilities.
+    /// Capabilities, as a JSON object.
     pub capabilities: serde_json::Value,
 }
 
 impl Registry {
-    /// No backends; for tests and for platforms without link-time registration.
+    /// A registry without backends, for tests and for platforms without link-time registration.
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// Every backend in a crate that the program names (`use blink_transport_x as _;`: the compiler
-    /// leaves out crates nobody names).
+    /// Every backend of the crates that the program links. A crate is linked where it is named, as
+    /// in `use blink_transport_x as _;`.
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) where two of a kind have the same name.
@@ -215,10 +222,10 @@ impl Registry {
         Ok(registry)
     }
 
-    /// This registry and one more backend.
+    /// Adds a backend.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) where there is one of that kind and name.
+    /// [`Invalid`](ErrorKind::Invalid) where one of that kind and name exists.
     pub fn with<K: Kind + ?Sized>(mut self, entry: &'static Entry<K>) -> Result<Self> {
         self.collect(std::iter::once(entry))?;
         Ok(self)
@@ -243,7 +250,7 @@ impl Registry {
     /// The backend of a kind and name.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound), listing what there is.
+    /// [`NotFound`](ErrorKind::NotFound), listing the registered names.
     pub fn entry<K: Kind + ?Sized>(&self, name: &str) -> Result<&'static Entry<K>> {
         K::table(self).get(name).copied().ok_or_else(|| {
             let names: Vec<_> = K::table(self).keys().copied().collect();
@@ -251,7 +258,7 @@ impl Registry {
         })
     }
 
-    /// What backends made from this registry (and its clones) share.
+    /// Values shared by the backends of this registry and of its clones.
     pub fn shared(&self) -> Shared {
         self.shared.clone()
     }

@@ -1,4 +1,4 @@
-//! RTP as the engine and a transport exchange it (RFC 3550).
+//! RTP packets between the engine and a transport (RFC 3550).
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use tokio::sync::mpsc;
 
 use crate::{AudioLevel, Error, ErrorKind, Mid, Result, RtpTime};
 
-/// A codec as SDP names it (RFC 4566 `rtpmap` and `fmtp`).
+/// A codec in SDP (`rtpmap` and `fmtp`, RFC 8866 §6.6 and §6.15).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RtpCodec {
     /// The encoding name, such as `opus`.
     pub name: CodecName,
     /// RTP clock rate in Hz.
     pub clock_rate: u32,
-    /// Channels in `rtpmap`; 2 for Opus whatever is sent (RFC 7587 §7), 0 for video.
+    /// Channels in `rtpmap`: always 2 for Opus (RFC 7587 §7), 0 for video.
     pub channels: u16,
     /// Format parameters, such as `minptime=10;useinbandfec=1`; empty for none.
     pub fmtp: String,
@@ -38,8 +38,7 @@ impl CodecName {
         Self::new("red")
     }
 
-    /// Whether it is that of redundant audio: packets with copies of earlier ones, in the codec
-    /// that they are negotiated with.
+    /// Whether it is redundant audio (RFC 2198): packets with copies of earlier payloads.
     pub fn is_red(&self) -> bool {
         self.0.eq_ignore_ascii_case("red")
     }
@@ -52,7 +51,7 @@ impl CodecName {
 
 impl PartialEq for CodecName {
     fn eq(&self, other: &Self) -> bool {
-        // Most names are clones of one that was configured: then there is nothing to read.
+        // Most names are clones of a configured one: comparing the pointers suffices.
         Arc::ptr_eq(&self.0, &other.0) || self.0.eq_ignore_ascii_case(&other.0)
     }
 }
@@ -65,18 +64,19 @@ impl fmt::Display for CodecName {
     }
 }
 
-/// A packet to send. Payload type, SSRC and extension ids are the transport's.
+/// A packet to send. The transport adds payload type, SSRC and extension ids.
 #[derive(Debug, Clone)]
 pub struct RtpOut {
-    /// What the payload is encoded with.
+    /// Codec of the payload.
     pub codec: CodecName,
     /// The 16-bit sequence number (RFC 3550 §5.1).
     pub sequence: u16,
     /// The timestamp in the codec's clock rate.
     pub timestamp: RtpTime,
-    /// The marker bit: the first packet of a talkspurt, or the last of a video frame.
+    /// The marker bit, set on the first packet of a talkspurt (RFC 3551 §4.1) and on the last of a
+    /// video frame.
     pub marker: bool,
-    /// The audio level to send along (RFC 6464).
+    /// The audio level of the packet (RFC 6464).
     pub level: Option<AudioLevel>,
     /// The payload, at most [`MAX_PAYLOAD`](Self::MAX_PAYLOAD) bytes.
     pub payload: Bytes,
@@ -100,14 +100,14 @@ impl RtpOut {
     }
 }
 
-/// A packet that came.
+/// A received packet.
 #[derive(Debug, Clone)]
 pub struct RtpIn {
     /// The media section.
     pub mid: Mid,
     /// The payload type on the wire.
     pub payload_type: u8,
-    /// The codec this payload type stands for.
+    /// Codec of the payload type.
     pub codec: CodecName,
     /// The 16-bit sequence number.
     pub sequence: u16,
@@ -115,21 +115,21 @@ pub struct RtpIn {
     pub timestamp: RtpTime,
     /// The marker bit.
     pub marker: bool,
-    /// The audio level the sender gave (RFC 6464).
+    /// The audio level that the sender measured (RFC 6464); `None` for a packet without one.
     pub level: Option<AudioLevel>,
-    /// The payload, without padding (RFC 3550 §5.1). Empty for a packet of padding alone, such as
-    /// of a bandwidth probe: a transport hands it on all the same, because its sequence number is
-    /// one of those that came. Codec and timestamp of such a packet mean nothing.
+    /// The payload without padding (RFC 3550 §5.1). Empty for a packet of padding alone, such as a
+    /// bandwidth probe: a transport delivers it too, because its sequence number counts as
+    /// received. Codec and timestamp of such a packet have no meaning.
     pub payload: Bytes,
-    /// When it came, on the session's clock.
+    /// Time of arrival on the session's clock.
     pub arrival: Instant,
 }
 
 /// The receiver of a session's RTP packets: the media pipeline's queue.
 ///
 /// A transport calls it from its own tasks or threads, possibly with its locks held. An
-/// implementation neither blocks nor calls back into the session. Where its queue is full it drops
-/// the packet, as the network might have.
+/// implementation neither blocks nor calls back into the session. Where its queue is full, it drops
+/// the packet.
 pub trait RtpSink: Send + Sync {
     /// Takes one packet, with or without payload ([`RtpIn::payload`]). Packets of one media section
     /// come in the order of their arrival.

@@ -1,4 +1,4 @@
-//! Small messages between people who have no path yet: opaque bytes on opaque topics, nothing more.
+//! Signaling: opaque messages on opaque topics, before a media path exists.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use crate::{Error, ErrorKind, Result};
 
 /// A publish-subscribe network.
 ///
-/// Delivery is at most once, in any order: the engine repeats what must arrive. A signaling backend
-/// knows nothing of calls, and what it carries is sealed.
+/// Messages are delivered at most once, in any order; the engine retransmits them. A signaling
+/// backend knows nothing of calls, and its messages are encrypted.
 #[async_trait]
 pub trait Signaling: Send + Sync {
-    /// What this backend can do. The same value as in its registry entry.
+    /// Capabilities of this backend, as in its registry entry.
     fn capabilities(&self) -> SignalingCapabilities;
 
-    /// Subscribes to a topic; dropping the [`Subscription`] unsubscribes. Several subscriptions of
-    /// one topic each get every message. One's own messages do not come back.
+    /// Subscribes to a topic; dropping the [`Subscription`] unsubscribes. Each of several
+    /// subscriptions of one topic receives every message. Own messages are not delivered.
     ///
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed) after `shutdown`.
@@ -30,37 +30,37 @@ pub trait Signaling: Send + Sync {
     /// Where the future is dropped, the topic is not subscribed to.
     async fn subscribe(&self, topic: &Topic) -> Result<Subscription>;
 
-    /// Publishes to a topic, which need not be subscribed to. `Ok` means handed to the network,
-    /// never delivered.
+    /// Publishes to a topic, which need not be subscribed to. `Ok` means that the message was
+    /// handed to the network, not that it was delivered.
     ///
     /// # Errors
-    /// [`NoSubscribers`](crate::ErrorKind::NoSubscribers) where nobody known is subscribed (nothing
-    /// is queued), [`TooLarge`](crate::ErrorKind::TooLarge), [`Full`](crate::ErrorKind::Full),
+    /// [`NoSubscribers`](crate::ErrorKind::NoSubscribers) where no subscriber is known (nothing is
+    /// queued), [`TooLarge`](crate::ErrorKind::TooLarge), [`Full`](crate::ErrorKind::Full),
     /// [`Closed`](crate::ErrorKind::Closed).
     ///
     /// # Cancellation
-    /// Where the future is dropped, the message may or may not be published, whole.
+    /// Where the future is dropped, the message is published as a whole or not at all.
     async fn publish(&self, topic: &Topic, message: Bytes) -> Result<()>;
 
-    /// How many other nodes that this one knows are subscribed to the topic.
+    /// Number of other nodes known to be subscribed to the topic.
     ///
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed).
     ///
     /// # Cancellation
-    /// Changes nothing, as with [`addresses`](Signaling::addresses).
+    /// Has no side effects.
     async fn subscribers(&self, topic: &Topic) -> Result<usize>;
 
-    /// Tells the network what became of a delivery, so that it can refuse those who send garbage
-    /// and pass on what is good. Every delivery is reported once; a second report and one that
-    /// comes too late are ignored.
+    /// Reports the verdict on a delivery, by which the network forwards the message and scores its
+    /// sender. Each delivery is reported once; a second report and one that comes too late are
+    /// ignored.
     fn report(&self, delivery: DeliveryId, verdict: Verdict);
 
-    /// Connects to a node, and again whenever the connection is lost, until `shutdown`. Returns
-    /// when connected or failed the first time.
+    /// Connects to a node, and reconnects whenever the connection is lost, until `shutdown`.
+    /// Returns after the first attempt.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for an address this backend cannot read,
+    /// [`Invalid`](crate::ErrorKind::Invalid) for an address that this backend cannot parse,
     /// [`Io`](crate::ErrorKind::Io) or [`Timeout`](crate::ErrorKind::Timeout) where the node does
     /// not answer.
     ///
@@ -68,37 +68,40 @@ pub trait Signaling: Send + Sync {
     /// Where the future is dropped, the backend goes on connecting.
     async fn connect(&self, address: &str) -> Result<()>;
 
-    /// The addresses others can give to `connect`, in this backend's own form; those that reach
-    /// further first.
+    /// The addresses by which other nodes can `connect`, in this backend's own form, those of the
+    /// widest reach first.
     ///
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Cancellation
+    /// Has no side effects.
     async fn addresses(&self) -> Result<Vec<String>>;
 
-    /// What happens from now on. A slow reader sees `Lagged` from the channel and goes on with the
+    /// Events from now on. A slow reader sees `Lagged` from the channel and continues with the
     /// newest 256.
     fn events(&self) -> broadcast::Receiver<SignalingEvent>;
 
-    /// Leaves the network: what was published before is sent out (within 1 s), connections are
-    /// closed, listeners freed. Idempotent.
+    /// Leaves the network: messages published before are sent (within 1 s), then connections and
+    /// listeners are closed. Idempotent.
     ///
     /// # Cancellation
     /// Where the future is dropped, the shutdown goes on; a second call waits for its end.
     async fn shutdown(&self);
 }
 
-/// What a signaling backend can do.
+/// Capabilities of a signaling backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct SignalingCapabilities {
     /// The largest message in bytes; at least 16,384.
     pub max_message: usize,
-    /// Deliveries name where they come from.
+    /// Origins of deliveries ([`Delivery::origin`]).
     pub origins: bool,
-    /// Verdicts change what the network does.
+    /// Verdicts that affect forwarding and the scores of senders ([`Signaling::report`]).
     pub verdicts: bool,
-    /// Nodes on the local network find each other without an address.
+    /// Discovery of nodes on the local network without an address.
     pub local_discovery: bool,
-    /// Messages cross process and machine borders.
+    /// Delivery to other processes and machines.
     pub network: bool,
 }
 
@@ -113,21 +116,20 @@ impl SignalingCapabilities {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignalingEvent {
-    /// A node connected; this many are connected now.
+    /// A node connected.
     Connected {
-        /// Connected nodes.
+        /// Number of connected nodes now.
         nodes: usize,
     },
-    /// A node's last connection closed; this many are left.
+    /// A node's last connection closed.
     Disconnected {
-        /// Connected nodes.
+        /// Number of connected nodes now.
         nodes: usize,
     },
-    /// Another node subscribed to a topic: what was published to it before may be worth saying
-    /// again.
+    /// Another node subscribed to a topic. It has missed the messages published before.
     SubscriberJoined(Topic),
-    /// This node is reached at other addresses than before: an interface came or went, or a relay
-    /// agreed or is gone.
+    /// The addresses of this node changed: an interface was added or removed, or a relay was gained
+    /// or lost.
     AddressesChanged,
 }
 
@@ -146,7 +148,7 @@ impl Topic {
         &self.0
     }
 
-    /// Reads the form that `Display` writes; `None` for anything else.
+    /// Parses the form that `Display` writes; `None` for any other text.
     pub fn from_hex(text: &str) -> Option<Self> {
         if text.len() != 64 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return None;
@@ -171,19 +173,19 @@ impl fmt::Debug for Topic {
     }
 }
 
-/// One message that came.
+/// A received message.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// For [`Signaling::report`].
+    /// Its id for [`Signaling::report`].
     pub id: DeliveryId,
-    /// What the network can say about who sent it; `None` where it cannot. For rate limits only: it
-    /// proves nothing.
+    /// The node that the message came from; `None` where the network cannot tell. Not
+    /// authenticated, and therefore for rate limits only.
     pub origin: Option<Origin>,
     /// The bytes as published.
     pub message: Bytes,
 }
 
-/// A delivery, as the backend that made it knows it.
+/// Identifier of a delivery, unique in its backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DeliveryId(pub u64);
 
@@ -191,14 +193,14 @@ pub struct DeliveryId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin(pub [u8; 16]);
 
-/// What became of a delivery.
+/// Verdict on a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// Well-formed: pass it on.
+    /// Well-formed: the message is forwarded.
     Accept,
-    /// Garbage: do not pass it on, and think less of whoever did.
+    /// Malformed: the message is not forwarded, and the score of its sender is lowered.
     Reject,
-    /// Not to be judged here, such as beyond a rate limit: do not pass it on, blame nobody.
+    /// Not judged, such as beyond a rate limit: the message is not forwarded, and no score changes.
     Ignore,
 }
 
@@ -209,18 +211,20 @@ pub struct Subscription {
     _guard: DropGuard,
 }
 
-/// What a subscription yields.
+/// An item of a [`Subscription`].
 #[derive(Debug, Clone)]
 pub enum SubscriptionEvent {
-    /// A message came.
+    /// A message.
     Delivery(Delivery),
-    /// This many messages were lost because this reader was slow; reported before the next
-    /// delivery.
+    /// Number of messages dropped because this reader was slow; comes before the next delivery.
     Lagged(u64),
 }
 
 impl Subscription {
-    /// Waits for the next message; `None` after the backend's shutdown.
+    /// The next item; `None` after the backend's shutdown.
+    ///
+    /// # Cancellation
+    /// Where the future is dropped before it is ready, no message is lost.
     pub async fn next(&mut self) -> Option<SubscriptionEvent> {
         let lagged = self.lagged.swap(0, Ordering::Relaxed);
         if lagged > 0 {
@@ -238,12 +242,12 @@ pub struct DeliveryQueue {
 }
 
 impl DeliveryQueue {
-    /// Hands a message to the reader. Where its queue is full the message is dropped and counted,
-    /// and the reader is told.
+    /// Adds a message. Where the queue is full, the message is dropped and counted, and the reader
+    /// receives [`SubscriptionEvent::Lagged`].
     ///
     /// # Errors
-    /// [`Full`](ErrorKind::Full) where it was dropped, [`Closed`](ErrorKind::Closed) where the
-    /// reader is gone.
+    /// [`Full`](ErrorKind::Full) for a dropped message, [`Closed`](ErrorKind::Closed) after the
+    /// reader unsubscribed.
     pub fn push(&self, delivery: Delivery) -> Result<()> {
         self.sender.try_send(delivery).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
@@ -255,8 +259,8 @@ impl DeliveryQueue {
     }
 }
 
-/// Makes the two ends of a subscription for a backend: a queue of `capacity` messages, and what to
-/// do when the reader drops its end.
+/// Creates both ends of a subscription: a queue of `capacity` messages, and a callback for the time
+/// when the reader drops its end.
 pub fn subscription(capacity: usize, on_drop: impl FnOnce() + Send + 'static) -> (DeliveryQueue, Subscription) {
     let (sender, receiver) = mpsc::channel(capacity);
     let lagged = Arc::new(AtomicU64::new(0));
@@ -287,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reader_is_told_how_much_it_missed_and_drop_unsubscribes() {
+    fn a_slow_reader_learns_the_number_of_dropped_messages_and_drop_unsubscribes() {
         let dropped = Arc::new(AtomicU64::new(0));
         let (queue, mut subscription) = {
             let dropped = dropped.clone();

@@ -1,4 +1,4 @@
-//! A path for media and data between two devices.
+//! Transports: media and data channels between two devices.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,56 +11,53 @@ use tokio::sync::mpsc;
 
 use crate::{Clock, CodecName, Did, Error, IceConfig, Result, RtpCodec, RtpOut, RtpSink, TrackKind};
 
-/// Opens sessions: one stack of WebRTC, or something that behaves like one.
+/// A WebRTC stack, or an equivalent of one. Opens sessions.
 ///
-/// SDP and candidates are in WebRTC's text forms (RFC 8829, RFC 8839), so that sessions of
-/// different transports connect.
+/// SDP and candidates have WebRTC's text forms (RFC 8829, RFC 8839), so that sessions of different
+/// transports connect.
 #[async_trait]
 pub trait Transport: Send + Sync {
-    /// What this transport can do. The same value as in its registry entry.
+    /// Capabilities of this transport, as in its registry entry.
     fn capabilities(&self) -> TransportCapabilities;
 
     /// Opens a session towards one remote device.
     ///
-    /// * Sends nothing and gathers nothing: that begins with [`Session::create_offer`] or
-    ///   [`Session::accept_offer`].
+    /// * Sends and gathers nothing before [`Session::create_offer`] or [`Session::accept_offer`].
     /// * The events end (`None`) after [`SessionEvent::Closed`].
     ///
     /// # Errors
-    /// [`Io`](crate::ErrorKind::Io) where no socket can be had,
+    /// [`Io`](crate::ErrorKind::Io) where no socket can be opened,
     /// [`Invalid`](crate::ErrorKind::Invalid) for a configuration that cannot work, such as
-    /// `ice.interfaces` of which none is there now, [`Unsupported`](crate::ErrorKind::Unsupported)
-    /// for `ice.relay_only` and `ice.host_candidates` that it cannot honour.
+    /// `ice.interfaces` of which none exists now, [`Unsupported`](crate::ErrorKind::Unsupported)
+    /// for `ice.relay_only` and `ice.host_candidates` that its capabilities exclude.
     ///
     /// # Cancellation
     /// Where the future is dropped, the session is closed and its sockets are freed.
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)>;
 }
 
-/// Capabilities of a transport. Every field that is false fails with
-/// [`Unsupported`](crate::ErrorKind::Unsupported).
+/// Capabilities of a transport. Use of a missing one is [`Unsupported`](crate::ErrorKind).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct TransportCapabilities {
-    /// Carries audio.
+    /// Audio.
     pub audio: bool,
-    /// Carries video.
+    /// Video.
     pub video: bool,
-    /// Carries data channels.
+    /// Data channels (RFC 8831).
     pub data_channels: bool,
-    /// `create_offer(true)` restarts ICE.
+    /// ICE restarts by `create_offer(true)` (RFC 8445 §9).
     pub ice_restart: bool,
-    /// Finds server-reflexive candidates through configured STUN servers.
+    /// Server-reflexive candidates from configured STUN servers (RFC 8489).
     pub stun: bool,
-    /// Finds relayed candidates through configured TURN servers (RFC 8656, over UDP), and honours
-    /// `ice.relay_only`.
+    /// Relayed candidates from configured TURN servers (RFC 8656, over UDP), and `ice.relay_only`.
     pub relay: bool,
-    /// Honours values of `ice.host_candidates` other than `address`.
+    /// Values of `ice.host_candidates` other than `address`.
     pub hidden_hosts: bool,
-    /// Reports [`SessionEvent::BandwidthEstimate`].
+    /// Bandwidth estimation ([`SessionEvent::BandwidthEstimate`]).
     pub bandwidth_estimate: bool,
-    /// Tracks can be added and removed after the first negotiation.
+    /// Renegotiation: tracks are added and removed after the first offer and answer.
     pub renegotiation: bool,
-    /// Sends real packets, so that a network can lose them.
+    /// Packets on a network, which may lose them.
     pub network: bool,
 }
 
@@ -137,34 +134,36 @@ impl SessionConfig {
     }
 }
 
-/// The control events of a session: bounded, 1,024 entries and 1 MiB of messages. RTP does not take
-/// this way, but that of [`SessionConfig::rtp`].
+/// Control events of a session, in a queue of 1,024 entries and 1 MiB of messages. RTP packets go
+/// to [`SessionConfig::rtp`] instead.
 ///
-/// While its reader is behind, a transport may drop [`SessionEvent::Rtcp`], [`SessionEvent::Data`]
-/// and [`SessionEvent::KeyframeRequested`] (the network may lose them too), may merge repeated
+/// While the queue is full, a transport may drop [`SessionEvent::Rtcp`], [`SessionEvent::Data`]
+/// and [`SessionEvent::KeyframeRequested`], may merge repeated
 /// requests and [`SessionEvent::BandwidthEstimate`]s, and keeps every other event until there is
 /// room.
 pub type SessionEvents = mpsc::Receiver<SessionEvent>;
 
 /// A connection to one remote device, from before its negotiation until after its end.
 ///
-/// The engine calls the asynchronous methods one after the other; `send_rtp` and `send_data` come
-/// from other threads at any time. Where the future of a method is dropped, the session stays
-/// usable and may or may not have done what was asked; the engine drops one only to close the
-/// session. After [`close`](Session::close) every method fails with
+/// The engine calls the asynchronous methods one after the other, `send_rtp` and `send_data` from
+/// other threads at any time. After [`close`](Session::close), every method fails with
 /// [`Closed`](crate::ErrorKind::Closed).
+///
+/// # Cancellation
+/// Where the future of a method is dropped, the session stays usable and the operation may or may
+/// not have taken effect. The engine drops one only to close the session.
 #[async_trait]
 pub trait Session: Send + Sync {
     /// Makes an SDP offer for all tracks and channels added so far, applies it locally and starts
     /// gathering.
     ///
-    /// * With `ice_restart` the offer carries new ICE credentials (RFC 8445 §9); media goes on over
+    /// * With `ice_restart` the offer carries new ICE credentials (RFC 8445 §9). Media continues on
     ///   the old path meanwhile.
-    /// * Candidates follow as [`SessionEvent::LocalCandidate`]; those already in the SDP need not.
-    /// * Called again before the answer, the newest offer counts.
+    /// * Candidates follow as [`SessionEvent::LocalCandidate`]; those in the SDP may be omitted.
+    /// * A further offer before the answer replaces the former one.
     ///
     /// # Errors
-    /// [`State`](crate::ErrorKind::State) where there is nothing to offer.
+    /// [`State`](crate::ErrorKind::State) without tracks and channels.
     async fn create_offer(&self, ice_restart: bool) -> Result<String>;
 
     /// Applies a remote SDP offer and answers it; the tracks and channels added locally take part.
@@ -190,33 +189,31 @@ pub trait Session: Send + Sync {
     /// transports or with names that cannot be resolved are accepted and ignored.
     async fn add_candidate(&self, candidate: &Candidate) -> Result<()>;
 
-    /// Adds a track to send. Takes part from the next negotiation on; nothing flows until it sends
-    /// packets.
+    /// Adds a track to send, from the next negotiation on.
     ///
     /// * The n-th track of a kind that this side added shares the n-th media section of that kind,
     ///   in the order of the SDP, with the n-th track of that kind of the other side. The sections
     ///   are bundled (RFC 9143).
-    /// * A side that has fewer tracks of a kind than there are sections only receives on those that
-    ///   are left.
-    /// * An offer has as many sections as its side has tracks. What the answering side has more
-    ///   waits for an offer of its own ([`SessionEvent::NegotiationNeeded`]).
-    /// * A side refuses video sections that it has no codec for (port 0, RFC 3264 §6); everything
-    ///   else goes on without them.
+    /// * A side with fewer tracks of a kind than sections only receives on the remaining sections.
+    /// * An offer has as many sections as its side has tracks. Further tracks of the answering side
+    ///   wait for an offer of its own ([`SessionEvent::NegotiationNeeded`]).
+    /// * A side rejects video sections without a common codec (port 0, RFC 3264 §6); all other
+    ///   sections are unaffected.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) for a kind the transport does not carry or
     /// the configuration gave no codec for.
     async fn add_track(&self, kind: TrackKind) -> Result<TrackId>;
 
-    /// Stops sending a track. The other side's half of the media section goes on.
+    /// Stops sending a track. The other side's track in the same media section is unaffected.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) for a track that is not there.
+    /// [`NotFound`](crate::ErrorKind::NotFound) for an unknown track.
     async fn remove_track(&self, track: TrackId) -> Result<()>;
 
     /// The media section a track is sent on. Never blocks.
     ///
-    /// `None` before the track was negotiated, where the other side refused its section, for an
+    /// `None` before the track was negotiated, where the other side rejected its section, for an
     /// unknown track, and after [`close`](Session::close).
     fn mid(&self, track: TrackId) -> Option<Mid>;
 
@@ -225,32 +222,31 @@ pub trait Session: Send + Sync {
     fn codecs(&self, track: TrackId) -> Vec<CodecName>;
 
     /// Sends one RTP packet. Never blocks. Before the path is up, and on a track whose section was
-    /// refused, the packet is dropped without an error.
+    /// rejected, the packet is dropped without an error.
     ///
     /// * [`RtpOut::codec`] chooses among the codecs of the section; it may change from one packet
     ///   to the next.
-    /// * Sequence numbers go upwards, through their wrap; a packet whose number does not is
-    ///   dropped.
-    /// * On video sections a transport sends again what the other side missed (RFC 4585 §6.2.1, RFC
-    ///   4588), as far as its stack does.
+    /// * Sequence numbers increase, modulo 2¹⁶; a packet with a lower one is dropped.
+    /// * On video sections a transport retransmits on negative acknowledgements (RFC 4585 §6.2.1,
+    ///   RFC 4588), as far as its stack supports it.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for an unknown track,
     /// [`Incompatible`](crate::ErrorKind::Incompatible) for a codec that was not negotiated,
     /// [`TooLarge`](crate::ErrorKind::TooLarge) for a payload of more than 1,200 bytes,
-    /// [`Full`](crate::ErrorKind::Full) where the session cannot keep up (the packet is dropped).
+    /// [`Full`](crate::ErrorKind::Full) for a full queue (the packet is dropped).
     fn send_rtp(&self, track: TrackId, packet: RtpOut) -> Result<()>;
 
-    /// Asks the other side for a key frame of its track (RFC 4585 §6.3.1, PLI). Never blocks. It
-    /// gets [`SessionEvent::KeyframeRequested`]. Like any packet, the request may be lost.
+    /// Requests a key frame of the other side's track (PLI, RFC 4585 §6.3.1). Never blocks. The
+    /// other side receives [`SessionEvent::KeyframeRequested`], unless the packet is lost.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) where no track comes in on `mid`.
+    /// [`NotFound`](crate::ErrorKind::NotFound) where no track is received on `mid`.
     fn request_keyframe(&self, mid: &Mid) -> Result<()>;
 
-    /// Opens a reliable, ordered data channel (RFC 8831). Only the side that makes the first offer
-    /// opens; the other sees it in [`SessionEvent::ChannelOpen`]. Takes part from the next
-    /// negotiation on.
+    /// Opens a data channel (RFC 8831), reliable and ordered on the wire; a reader that is behind
+    /// loses [`SessionEvent::Data`]. Only the side that makes the first SDP offer opens; the other
+    /// learns of it by [`SessionEvent::ChannelOpen`]. Effective from the next negotiation on.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without data channels.
@@ -261,19 +257,19 @@ pub trait Session: Send + Sync {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for a channel that is not open,
     /// [`TooLarge`](crate::ErrorKind::TooLarge) for a message of more than 16 KiB,
-    /// [`Full`](crate::ErrorKind::Full) where the session cannot keep up (the message is dropped).
+    /// [`Full`](crate::ErrorKind::Full) for a full queue (the message is dropped).
     fn send_data(&self, channel: ChannelId, message: Bytes) -> Result<()>;
 
-    /// Figures of the session up to now.
+    /// Statistics of the session since it was opened.
     ///
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed).
     async fn stats(&self) -> Result<SessionStats>;
 
-    /// Ends the session and frees its sockets before it returns. Idempotent.
+    /// Ends the session; its sockets are closed when it returns. Idempotent.
     ///
     /// # Cancellation
-    /// Where the future is dropped, the session closes all the same.
+    /// Where the future is dropped, the session still closes.
     async fn close(&self);
 }
 
@@ -283,24 +279,24 @@ pub trait Session: Send + Sync {
 pub enum SessionEvent {
     /// A local candidate to send to the other side.
     LocalCandidate(Candidate),
-    /// No more local candidates for this negotiation.
+    /// End of local candidates for this negotiation (RFC 8838 §4).
     CandidatesDone,
-    /// A configured server gave no candidate; the session goes on with what there is.
+    /// A configured server gave no candidate; the session continues with the others.
     ServerFailed {
         /// The server's URL, as configured.
         url: String,
-        /// Why: [`Security`](crate::ErrorKind::Security) where it does not take the credentials,
-        /// [`Full`](crate::ErrorKind::Full) where it has no relay to spare,
-        /// [`Timeout`](crate::ErrorKind::Timeout) where it does not answer,
-        /// [`NotFound`](crate::ErrorKind::NotFound) where its name has no address,
-        /// [`Io`](crate::ErrorKind::Io) for anything else it says.
+        /// The cause: [`Security`](crate::ErrorKind::Security) for rejected credentials,
+        /// [`Full`](crate::ErrorKind::Full) for a server without a free relay,
+        /// [`Timeout`](crate::ErrorKind::Timeout) for one that does not answer,
+        /// [`NotFound`](crate::ErrorKind::NotFound) for a name without an address,
+        /// [`Io`](crate::ErrorKind::Io) for any other failure.
         error: Error,
     },
-    /// ICE and DTLS are up, and what is sent arrives. Again after a path was lost and found.
+    /// ICE and DTLS are up in both directions. Repeated whenever a lost path is restored.
     Connected,
-    /// The stack takes the path for lost. It may come back.
+    /// The path is lost. It may be restored.
     Disconnected,
-    /// The other side sends a track from now on; reported before its first packet is delivered.
+    /// The other side began to send a track; comes before its first packet.
     TrackStarted {
         /// The media section.
         mid: Mid,
@@ -312,7 +308,7 @@ pub enum SessionEvent {
         /// The media section.
         mid: Mid,
     },
-    /// One RTCP packet came, decrypted, as on the wire (RFC 3550 §6). Not every transport shows
+    /// A received RTCP packet, decrypted, as on the wire (RFC 3550 §6). Not every transport reports
     /// them.
     Rtcp(Bytes),
     /// A data channel is open in both directions.
@@ -322,27 +318,27 @@ pub enum SessionEvent {
         /// Its label.
         label: String,
     },
-    /// A data channel's message came.
+    /// A message on a data channel.
     Data {
-        /// On which channel.
+        /// The channel.
         channel: ChannelId,
         /// Its bytes.
         message: Bytes,
     },
-    /// The other side wants a key frame of the track sent on this media section (RFC 4585 §6.3.1,
-    /// PLI; RFC 5104 §4.3.1, FIR).
+    /// The other side requests a key frame of the track sent on this media section (PLI, RFC 4585
+    /// §6.3.1; FIR, RFC 5104 §4.3.1).
     KeyframeRequested {
         /// The media section.
         mid: Mid,
     },
-    /// What the path can carry now, in bits per second.
+    /// A new estimate of the path's bandwidth.
     BandwidthEstimate {
-        /// Bits per second, all media together.
+        /// Bits per second for all media together.
         bits_per_second: u64,
     },
-    /// A track was added or removed and waits for a negotiation.
+    /// A track was added or removed, which requires a negotiation.
     NegotiationNeeded,
-    /// The session ended; nothing follows.
+    /// The session ended. The last event.
     Closed,
 }
 
@@ -393,7 +389,7 @@ pub struct SessionStats {
     pub packets_sent: u64,
     /// RTP packets received.
     pub packets_received: u64,
-    /// RTP packets that were sent to us and never came, by their sequence numbers.
+    /// RTP packets lost on the way to this device, by gaps in their sequence numbers.
     pub packets_lost: u64,
     /// RTP payload bytes sent.
     pub bytes_sent: u64,

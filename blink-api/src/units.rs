@@ -15,8 +15,7 @@ impl RtpTime {
         Self(self.0.wrapping_add(ticks))
     }
 
-    /// The signed distance from `earlier` to this time in ticks; right while the two are less than
-    /// 2³¹ apart.
+    /// The signed distance from `earlier` to this time in ticks, valid up to a distance of 2³¹.
     pub fn since(self, earlier: Self) -> i32 {
         self.0.wrapping_sub(earlier.0).cast_signed()
     }
@@ -50,7 +49,8 @@ impl AudioLevel {
         if samples.is_empty() {
             return Self { level: 127, voice };
         }
-        // Several sums at a time: in a single one, each addition waits for the one before.
+        // Eight independent sums vectorize; in a single one, each addition waits for the one
+        // before.
         let (chunks, rest) = samples.as_chunks::<8>();
         let square = |sample: &f32| f64::from(*sample).powi(2);
         let mut sums = [0.0; 8];
@@ -77,7 +77,7 @@ impl AudioLevel {
         self.level
     }
 
-    /// Whether the sender takes it for voice.
+    /// Whether the sender classified it as voice.
     pub fn is_voice(self) -> bool {
         self.voice
     }
@@ -89,13 +89,12 @@ impl fmt::Display for AudioLevel {
     }
 }
 
-/// Where backends and the engine take the time from, so that a test can give them its own.
+/// Source of time for backends and the engine, replaceable in tests.
 pub trait Clock: Send + Sync {
     /// Monotonic time.
     fn now(&self) -> Instant;
 
-    /// Milliseconds since the Unix epoch. It may jump; nothing but the `boot` of the protocol
-    /// depends on it.
+    /// Milliseconds since the Unix epoch. May jump; only the `boot` of the protocol depends on it.
     fn unix_ms(&self) -> u64;
 }
 
@@ -109,8 +108,8 @@ impl Clock for SystemClock {
     }
 
     fn unix_ms(&self) -> u64 {
-        // A system clock before 1970 counts as 1970: nothing compares this with anybody else's
-        // clock.
+        // A system clock before 1970 counts as 1970: this is never compared with the clock of
+        // another device.
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as u64)
     }
 }

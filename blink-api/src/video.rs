@@ -1,4 +1,4 @@
-//! Video: frames, their sources and sinks, codecs, and how a codec's frames are carried in RTP.
+//! Video frames, sources, sinks and codecs.
 
 use web_time::{Duration, Instant};
 
@@ -142,7 +142,7 @@ pub trait VideoSink: Send {
 
 /// A video codec: makes encoders and decoders, and gives its name in SDP.
 pub trait VideoCodec: Send + Sync {
-    /// What this codec can do. The same value as in its registry entry.
+    /// Capabilities of this codec, as in its registry entry.
     fn capabilities(&self) -> VideoCodecCapabilities;
 
     /// Its name and parameters in SDP. There must be a [`PayloadFormat`](crate::PayloadFormat) of
@@ -165,11 +165,11 @@ pub trait VideoCodec: Send + Sync {
 /// Capabilities of a video codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct VideoCodecCapabilities {
-    /// Has an encoder.
+    /// Encoding ([`VideoCodec::encoder`]).
     pub encoder: bool,
-    /// Has a decoder.
+    /// Decoding ([`VideoCodec::decoder`]).
     pub decoder: bool,
-    /// [`VideoEncoder::hint`] changes the bitrate of a running encoder.
+    /// Bitrate changes of a running encoder ([`VideoEncoder::hint`]).
     pub variable_bitrate: bool,
 }
 
@@ -186,7 +186,7 @@ pub struct VideoEncoderConfig {
     pub format: VideoFormat,
     /// Target in bits per second; `None` for the codec's own choice.
     pub bitrate: Option<u32>,
-    /// Longest interval between key frames that nobody requested; `None` for as long as possible.
+    /// Longest interval between key frames without a request; `None` for as long as possible.
     pub keyframe_interval: Option<Duration>,
 }
 

@@ -98,7 +98,7 @@ pub(crate) enum Bench {
     /// Simulate speech over impaired networks, and rate the received audio
     #[command(long_about = BENCH_AUDIO)]
     Audio(BenchAudioArguments),
-    /// Measure mouth-to-ear latency between two engines on this machine
+    /// Measure capture-to-playout latency between two engines on this machine
     #[command(long_about = BENCH_LATENCY)]
     Latency(BenchLatencyArguments),
     /// Measure echo cancellation, noise suppression and gain control in simulated rooms
@@ -110,7 +110,7 @@ pub(crate) enum Bench {
 }
 
 const BENCH_LATENCY: &str = "\
-Runs a call between two complete engines over loopback, for each pair of transports, and measures the mouth-to-ear latency in both directions.
+Runs a call between two complete engines over loopback, for each pair of transports, and measures the capture-to-playout latency in both directions.
 
 Each side sends chirps of 20 ms (400 to 3400 Hz) at irregular intervals, read in periods of 10 ms as from a device: a period contains \
 the audio captured before the read. The playback of the other side is recorded with its times, and the chirps are located by \

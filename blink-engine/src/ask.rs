@@ -5,7 +5,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::command::Command;
 
-/// Sends a command and waits for its answer.
+/// Sends a command and waits for its answer. Where the future is dropped, a command that was sent
+/// is carried out, and one that waits for room is not.
 ///
 /// # Errors
 /// [`Closed`](blink_api::ErrorKind::Closed) once the engine is shut down.
@@ -18,7 +19,7 @@ pub(crate) async fn ask<T>(
     answer.await.map_err(|_| closed())
 }
 
-/// The error of a command that no driver is there to take.
+/// The error of a command without a running driver.
 fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the engine is shut down")
 }

@@ -1,5 +1,6 @@
-//! Putting an engine together.
+//! Construction of an engine.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use blink_api::{
@@ -24,12 +25,13 @@ use blink_media::video::PayloadFormats;
 use blink_proto::call::{Machine, MachineConfig, Memory, Now};
 use blink_proto::secure::{EnvelopeCodec, Identity, Random};
 
-/// Events that wait for a slow listener.
+/// Events that are kept for a slow listener.
 const EVENTS: usize = 1_024;
-/// Commands that wait for the driver; those who give more wait with them.
+/// Commands that wait for the driver. Methods with a further command wait for room.
 const COMMANDS: usize = 64;
 
-/// An engine in the making: parts named by the configuration, unless given.
+/// Builder of an engine. Backends that are not given are those of the configuration.
+#[must_use = "an engine is started with `start`"]
 pub struct BlinkBuilder {
     configuration: Configuration,
     identity: Option<Identity>,
@@ -61,71 +63,75 @@ impl BlinkBuilder {
         }
     }
 
-    /// Who it is. Without: whoever `data_dir` keeps, or somebody new.
+    /// Sets the identity. Default: the one in `data_dir`, or a new one.
     pub fn identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
         self
     }
 
-    /// Where time comes from; for tests together with [`Pacing::Tasks`].
+    /// Sets the clock, and whether media runs on threads or tasks. Tests with a clock of their own
+    /// use [`Pacing::Tasks`].
     pub fn clock(mut self, clock: Arc<dyn Clock>, pacing: Pacing) -> Self {
         self.clock = clock;
         self.pacing = pacing;
         self
     }
 
-    /// Works its sound on threads that other engines of this process use too. Without: on one of
-    /// its own.
+    /// Runs media on threads that it shares with other engines of this process. Default: a thread
+    /// of its own.
     pub fn media_threads(mut self, threads: &MediaThreads) -> Self {
         self.threads = Some(threads.clone());
         self
     }
 
-    /// Makes identity, keys, nonces and ids repeatable. For tests only: whoever knows the seed
-    /// knows every key.
+    /// Makes identity, keys, nonces and ids reproducible. For tests only: every key follows from
+    /// the seed.
     pub fn seed(mut self, seed: [u8; 32]) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// This transport instead of the configured one.
+    /// Sets the transport. Default: the configured one.
     pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
         self.transport = Some(transport);
         self
     }
 
-    /// This signaling backend instead of the configured one.
+    /// Sets the signaling backend. Default: the configured one.
     pub fn signaling(mut self, signaling: Arc<dyn Signaling>) -> Self {
         self.signaling = Some(signaling);
         self
     }
 
-    /// This codec instead of the configured ones. Given several times, the first is preferred.
+    /// Adds an audio codec; the first is preferred. Default: the configured ones.
     pub fn codec(mut self, codec: Arc<dyn AudioCodec>) -> Self {
         self.codecs.push(codec);
         self
     }
 
-    /// This media host instead of the configured ones. Given several times, the first is preferred;
-    /// `name` is the one of `HOST/NAME` in the names of devices.
+    /// Adds a media host, whose devices are named `HOST/NAME` with this name; the first is
+    /// preferred. Default: the configured ones.
     pub fn media_host(mut self, name: &str, media_host: Arc<dyn MediaHost>) -> Self {
         self.media_hosts.push((name.to_owned(), media_host));
         self
     }
 
-    /// This audio processor instead of the configured ones. Given several times, they process in
-    /// this order.
+    /// Adds an audio processor; they process in the order in which they are added. Default: the
+    /// configured ones.
     pub fn processor(mut self, processor: Arc<dyn AudioProcessorFactory>) -> Self {
         self.processors.push(processor);
         self
     }
 
-    /// Opens the parts and starts the engine.
+    /// Opens the backends and starts the engine.
     ///
     /// # Errors
-    /// Whatever opening the parts can meet, naming the part.
-    /// [`Unsupported`](ErrorKind::Unsupported) where the transport cannot keep the addresses secret
-    /// that `ice.relay_only` or `ice.host_candidates` want kept.
+    /// Those of opening a backend, which the error names, such as an occupied port or a data
+    /// directory in use; [`Unsupported`](ErrorKind::Unsupported) where the transport does not
+    /// support the configured `ice.relay_only` or `ice.host_candidates`.
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, no engine runs and all backends that were opened are dropped.
     pub async fn start(self) -> Result<Blink> {
         let mut random = self.random()?;
         let settings = self.configuration.settings().clone();
@@ -152,7 +158,7 @@ impl BlinkBuilder {
         launch(parts, Machine::new(config, now), opener, endpoint, store).await
     }
 
-    /// Signaling comes last: it is what others notice.
+    /// Opens the backends. Signaling comes last: with it the device becomes visible to others.
     async fn parts(&self, seed: [u8; 32]) -> Result<Parts> {
         let configuration = &self.configuration;
         let context = Context { clock: self.clock.clone(), shared: configuration.registry().shared() };
@@ -217,6 +223,12 @@ impl BlinkBuilder {
     }
 }
 
+impl fmt::Debug for BlinkBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlinkBuilder").field("pacing", &self.pacing).finish_non_exhaustive()
+    }
+}
+
 async fn launch(
     parts: Parts,
     machine: Machine,
@@ -238,15 +250,16 @@ async fn launch(
     };
     let span = tracing::info_span!("engine", did = %endpoint.did);
     let work = async move {
-        // Whoever asked for it may have stopped waiting; nobody did where all handles were dropped.
+        // There is no reply where all handles were dropped, and no receiver where the future of
+        // `shutdown` was.
         driver.run(queue).await.map(|reply| reply.send(()))
     };
     tokio::spawn(work.instrument(span));
     Ok(Blink { commands, events: listeners, signaling, endpoint, stopped })
 }
 
-/// What is to be kept secret is refused where the transport cannot, before anybody is told
-/// anything.
+/// Rejects a configuration that hides addresses with a transport that cannot, before any message is
+/// sent.
 fn keeps_secrets(ice: &IceConfig, transport: TransportCapabilities) -> Result<()> {
     let refused = |key: &'static str, message: &'static str| {
         Err(Error::new(ErrorKind::Unsupported, message).operation("start").with("key", key))
@@ -255,12 +268,12 @@ fn keeps_secrets(ice: &IceConfig, transport: TransportCapabilities) -> Result<()
         return refused("ice.relay_only", "the transport finds no relayed candidates");
     }
     if ice.host_candidates != HostCandidates::Address && !transport.hidden_hosts {
-        return refused("ice.host_candidates", "the transport tells host candidates as addresses only");
+        return refused("ice.host_candidates", "the transport sends host candidates as addresses only");
     }
     Ok(())
 }
 
-/// What a store remembers; what is damaged in it costs nothing else.
+/// Reads the state of calls from the store, without damaged entries.
 fn remembered(store: Option<&Store>) -> Result<Memory> {
     let Some(store) = store else { return Ok(Memory::default()) };
     let (memory, damaged) = store.memory()?;

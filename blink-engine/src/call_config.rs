@@ -9,24 +9,24 @@ use crate::driver::frames::Frames;
 /// The configuration of a call that is offered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CallConfig {
-    /// The integrator's own bytes, at most 1 KiB: shown to all who are invited, in `IncomingCall`
-    /// and in snapshots.
+    /// Bytes of the integrator's choice, at most 1 KiB: part of the offer, in `IncomingCall` and in
+    /// snapshots.
     pub conversation: Vec<u8>,
-    /// How this device's audio is sent in the call. The others choose for theirs.
+    /// Sending of this device's audio in the call. Other participants choose for theirs.
     pub audio: AudioConfig,
 }
 
-/// How audio is sent. Fields that are not set are as configured (`codec` and `[call.audio]`).
+/// Sending of audio. Fields that are not set are as configured (`codec` and `[call.audio]`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AudioConfig {
-    /// Codecs that may be used, by their names in SDP, the preferred one first: some of those
-    /// configured. Empty: all of those. Each participant is sent the first that it has too.
+    /// Codecs to use, by their names in SDP, the preferred one first: a subset of the configured
+    /// ones. Empty: all configured ones. A participant is sent the first that it supports.
     pub codecs: Vec<String>,
-    /// Audio in each packet: 10, 20, 40 or 60 ms.
+    /// Duration of a packet: 10, 20, 40 or 60 ms.
     pub frame: Option<Duration>,
-    /// Channels that are captured, sent and played: 1 or 2.
+    /// Number of channels that are captured, sent and played: 1 or 2.
     pub channels: Option<u16>,
-    /// Most bits per second to send with, before redundancy, for codecs that can choose.
+    /// Maximum bitrate in bits per second before redundancy, for codecs of variable bitrate.
     pub bitrate: Option<u32>,
 }
 
@@ -43,6 +43,7 @@ pub struct StreamConfig {
 
 /// A stream that was requested.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum RequestedStream {
     /// Audio: it is played with the participants' voices, at its participant's volume.
     Audio,

@@ -29,6 +29,7 @@ type NumberedItem = (u64, EventItem);
 
 /// Item of [`Events`].
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum EventItem {
     /// An event.
     Event(Event),
@@ -44,7 +45,8 @@ pub enum EventItem {
 impl Events {
     /// The next item; `None` once the engine is shut down.
     ///
-    /// Cancel safe: a future that is dropped before it is ready has taken no item.
+    /// # Cancellation
+    /// Where the future is dropped before it is ready, no item is lost.
     pub async fn next(&mut self) -> Option<EventItem> {
         std::future::poll_fn(|context| self.poll_numbered(context)).await.map(|(_, item)| item)
     }
@@ -124,7 +126,8 @@ impl CallEvents {
     /// The next item; `None` after the call's last event, and once the engine is shut down.
     /// [`EventItem::Lagged`] is the last item where its snapshot no longer has the call.
     ///
-    /// Cancel safe, as [`Events::next`].
+    /// # Cancellation
+    /// As [`Events::next`].
     pub async fn next(&mut self) -> Option<EventItem> {
         std::future::poll_fn(|context| self.poll_item(context)).await
     }

@@ -1,4 +1,4 @@
-//! Handles of calls, which stay valid where a call goes on under another id.
+//! Handles of calls, which stay valid where the id of a call changes.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -12,17 +12,16 @@ const MAX_IDS: usize = 64;
 
 /// A call, under every id that it has had.
 ///
-/// Two people who call each other at the same time end up in one call, and for one of them its id
-/// changes ([`Event::CallReplaced`]). A handle has the new id before that event is delivered, and
-/// recognises events that name an older one, however late they are read. So ask the handle
-/// ([`is`](Call::is), [`concerns`](Call::concerns)) instead of comparing with an id kept from
-/// before.
+/// Glare, two identities that call each other at the same time, is resolved to one call, whose id
+/// changes for one of them ([`Event::CallReplaced`]). A handle has the new id before that event is
+/// delivered, and recognizes events with an older one. Compare by [`is`](Call::is) and
+/// [`concerns`](Call::concerns) rather than with a stored id.
 ///
 /// Cheap to clone; all clones are the same handle. It does not keep the engine running.
 #[derive(Clone)]
 pub struct Call {
     ids: Arc<Ids>,
-    /// Number of the first event that is told of this joining or offering of the call.
+    /// Number of the first event since the call was joined or offered.
     since: u64,
 }
 
@@ -85,7 +84,7 @@ impl Handles {
         Call { ids, since }
     }
 
-    /// One call goes on as another.
+    /// Replaces the id of a call in its handles.
     pub(crate) fn replace(&mut self, old: CallId, new: CallId) {
         for handle in self.0.iter().filter_map(Weak::upgrade) {
             handle.with(|ids| {
@@ -105,7 +104,7 @@ struct Ids(Mutex<Vec<CallId>>);
 
 impl Ids {
     fn with<T>(&self, work: impl FnOnce(&mut Vec<CallId>) -> T) -> T {
-        // Nothing that runs under the lock can leave it half done.
+        // A poisoned lock is usable: no closure under it leaves the list in an inconsistent state.
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn events_from_before_a_call_was_joined_again_are_not_of_this_joining() {
+    fn events_from_before_a_call_was_rejoined_do_not_concern_it() {
         let call = Handles::default().add(vec![id(1)], 10);
         let ended = Event::CallEnded { call: id(1), reason: EndReason::Left };
         assert!(call.concerns(&ended) && !call.concerns_now(9, &ended) && call.concerns_now(10, &ended));

@@ -1,9 +1,8 @@
 //! The Blink call engine: encrypted group calls over any transport and any signaling, without a
 //! server.
 //!
-//! [`Blink`] is what an integrator uses. It is made from a
-//! [`Configuration`](blink_api::Configuration), which names the parts, and tells what happens
-//! through one stream of [`Event`]s:
+//! Integrators use [`Blink`]. It is started from a [`Configuration`](blink_api::Configuration),
+//! which names the backends, and reports one sequence of [`Event`]s:
 //!
 //! ```no_run
 //! use blink_api::{Configuration, Registry};
@@ -15,12 +14,12 @@
 //! let blink = Blink::start(&configuration).await?;
 //! let events = blink.events();
 //! let call = blink.offer_call(&["did:key:z6Mk…".parse()?], CallConfig::default()).await?;
-//! // Events of this call, under every id that it has, up to the one that says it is over.
+//! // Events of this call, under every id that it has, up to its last event.
 //! let mut events = events.of(&call);
 //! while let Some(item) = events.next().await {
 //!     match item {
-//!         EventItem::Event(Event::ParticipantJoined { participant, .. }) => println!("talking to {participant}"),
-//!         EventItem::Event(Event::CallEnded { reason, .. }) => println!("over: {reason:?}"),
+//!         EventItem::Event(Event::ParticipantJoined { participant, .. }) => println!("{participant} joined"),
+//!         EventItem::Event(Event::CallEnded { reason, .. }) => println!("ended: {reason}"),
 //!         _ => {}
 //!     }
 //! }
@@ -28,14 +27,14 @@
 //! # }
 //! ```
 //!
-//! # Where things are
+//! # Structure
 //!
 //! * `blink-proto`: the call machine, envelopes and wire format, without IO or clock.
 //! * `blink-media`: capture, jitter buffer, playout, rate control and video packets, driven by
 //!   ticks.
 //! * `driver`: the only place with tasks.
 //!
-//! The protocol is written down in `docs/protocol.md`.
+//! The protocol is specified in `docs/protocol.md`.
 
 mod ask;
 mod blink;

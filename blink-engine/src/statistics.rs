@@ -1,4 +1,4 @@
-//! Figures of a call, by participant.
+//! Statistics of a call by participant.
 
 use blink_api::{Endpoint, SessionStats};
 use serde::Serialize;
@@ -6,35 +6,36 @@ use serde::Serialize;
 use blink_media::AudioStatistics;
 use blink_proto::call::ClockSync;
 
-/// One participant's figures since its path was opened.
+/// Statistics of one participant since its media path was opened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ParticipantStatistics {
-    /// Who.
+    /// The participant.
     pub participant: Endpoint,
-    /// The path's.
+    /// Statistics of the path.
     pub session: SessionStats,
-    /// What became of its sound here.
+    /// Statistics of its audio: jitter buffer, concealment and playout.
     pub audio: AudioStatistics,
-    /// How its clock stands against this device's; `None` before that was measured.
+    /// Offset of its clock from this device's; `None` before the first measurement.
     pub clock: Option<ClockSync>,
-    /// The codec that sound is sent to it with.
+    /// Codec of the audio sent to it.
     pub codec: String,
-    /// How what is sent to it fares, as it told.
+    /// Statistics of the media sent to it, from its reports.
     pub sending: SendingStatistics,
 }
 
-/// How what is sent to a participant fares.
+/// Statistics of the media sent to a participant, from its reports.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[non_exhaustive]
 pub struct SendingStatistics {
-    /// The share of the microphone's packets that were lost on the way, in the newest report; 0.0
-    /// to 1.0.
+    /// Fraction of the microphone's packets lost on the way in the newest report, 0.0 to 1.0.
     pub loss: f32,
-    /// How many were lost in a row, on average; 1.0 where none were.
+    /// Mean length of a loss burst in packets; 1.0 without losses.
     pub burst: f32,
-    /// Most bits per second that sound may take on this path; `None` before the first report.
+    /// Maximum bitrate of audio on this path in bits per second; `None` before the first report.
     pub audio_bitrate: Option<u32>,
-    /// What the path is taken to carry, in bits per second, headers included.
+    /// Estimated bandwidth of the path in bits per second, headers included.
     pub path_bitrate: u64,
-    /// Video frames that were dropped because the path had no room for them.
+    /// Video frames dropped because the path's bandwidth did not suffice.
     pub frames_dropped: u64,
 }

@@ -24,12 +24,12 @@ fn ended(event: &Event) -> bool {
     matches!(event, Event::CallEnded { .. })
 }
 
-/// Somebody who keeps things in this directory.
+/// A participant with this data directory.
 async fn keeping(town: &Town, seed: u8, directory: &Path) -> Person {
     town.person_with(seed, "silence", &[&format!("data_dir={}", directory.display())]).await
 }
 
-/// What a crash at this moment would leave: the file as it is.
+/// Copy of the data directory as a crash at this moment would leave it.
 async fn image(town: &Town, of: &Path, name: &str) -> PathBuf {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let image = town.directory().join(name);

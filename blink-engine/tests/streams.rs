@@ -33,7 +33,7 @@ async fn offered(person: &mut Person, stream: StreamId) {
 async fn video(viewer: &Person, from: &Person, stream: StreamId) -> Frames {
     match viewer.blink.request_stream(from.blink.endpoint(), stream).await.unwrap() {
         RequestedStream::Video(frames) => frames,
-        RequestedStream::Audio => panic!("asked for video"),
+        stream => panic!("not video: {stream:?}"),
     }
 }
 

@@ -110,24 +110,24 @@ fn calls(criterion: &mut Criterion) {
 }
 
 fn simulate(people: u8, seed: u64) -> Simulation {
-    let mut world = Simulation::with(people, seed, Network::ROUGH, CallSettings::default());
+    let mut simulation = Simulation::with(people, seed, Network::ROUGH, CallSettings::default());
     let callees: Vec<_> = (1..usize::from(people)).collect();
-    let call = world.offer(0, &callees);
-    world.advance(Duration::from_secs(10));
+    let call = simulation.offer(0, &callees);
+    simulation.advance(Duration::from_secs(10));
     for callee in &callees {
         // One whom no offer has reached yet has nothing to answer.
-        world.act(*callee, |machine, now| machine.answer(now, call).ok());
+        simulation.act(*callee, |machine, now| machine.answer(now, call).ok());
     }
-    world.advance(MINUTE);
+    simulation.advance(MINUTE);
     for node in 0..usize::from(people) {
-        // One that is alone in a call of two has left it.
-        world.act(node, |machine, now| machine.leave(now).ok());
+        // The last one in a call of two has left already, which is an error.
+        simulation.act(node, |machine, now| machine.leave(now).ok());
     }
-    world.advance(Duration::from_secs(20));
-    world
+    simulation.advance(Duration::from_secs(20));
+    simulation
 }
 
-/// What the callee's machine is given.
+/// Input of the callee's machine.
 #[derive(Clone)]
 enum Given {
     Step(Step),

@@ -189,7 +189,7 @@ struct Callee {
     machine: Machine,
     now: Now,
     nonce: Bytes16,
-    /// What it did, once it may not.
+    /// First output that is not allowed before the call is accepted.
     wrong: Option<String>,
 }
 

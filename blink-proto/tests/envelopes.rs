@@ -1,4 +1,4 @@
-//! What an attacker can do to an envelope, and that none of it does anything but count.
+//! Attacks on envelopes, each of which is rejected and counted and has no other effect.
 
 use std::time::Instant;
 
@@ -36,15 +36,15 @@ fn delivery(message: Vec<u8>) -> Delivery {
 }
 
 /// From Alice to Bob's inbox.
-fn letter(alice: &mut Person, bob: &Person) -> (Topic, Vec<u8>) {
+fn envelope(alice: &mut Person, bob: &Person) -> (Topic, Vec<u8>) {
     let recipient = AgreementKey::public_of(&bob.endpoint.did).unwrap();
     alice.opener.seal(&Channel::Inbox(bob.endpoint.did), &[recipient], CALL, ringing(), 5).unwrap()
 }
 
 #[test]
-fn a_letter_arrives_once_and_says_who_sent_it() {
+fn an_envelope_is_accepted_once_and_names_its_sender() {
     let (mut alice, mut bob) = (person(1), person(2));
-    let (topic, bytes) = letter(&mut alice, &bob);
+    let (topic, bytes) = envelope(&mut alice, &bob);
     let (result, verdict) = bob.opener.open(Instant::now(), &topic, &delivery(bytes.clone()));
     let (channel, content) = result.unwrap();
     assert_eq!((channel, verdict), (Channel::Inbox(bob.endpoint.did), Verdict::Accept));
@@ -57,7 +57,7 @@ fn a_letter_arrives_once_and_says_who_sent_it() {
 #[test]
 fn every_flipped_bit_and_every_truncation_is_refused_and_counted() {
     let (mut alice, mut bob) = (person(1), person(2));
-    let (topic, bytes) = letter(&mut alice, &bob);
+    let (topic, bytes) = envelope(&mut alice, &bob);
     let key = bob.identity.agreement();
     for at in 0..bytes.len() {
         for bit in 0..8 {
@@ -71,7 +71,7 @@ fn every_flipped_bit_and_every_truncation_is_refused_and_counted() {
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
-        // An origin of its own for each, so that the rate limits stay out of it.
+        // A separate origin for each, so that no rate limit applies.
         let origin = Some(Origin([(at % 251) as u8; 16]));
         let delivery = Delivery { origin, ..delivery(changed) };
         let later = Instant::now() + std::time::Duration::from_secs(at as u64);
@@ -80,13 +80,16 @@ fn every_flipped_bit_and_every_truncation_is_refused_and_counted() {
     }
     let counters = *bob.opener.counters();
     assert_eq!(counters.total() + counters.not_for_us, refused);
-    assert!(bob.opener.open(Instant::now(), &topic, &delivery(bytes)).0.is_ok(), "nothing refused was remembered");
+    assert!(
+        bob.opener.open(Instant::now(), &topic, &delivery(bytes)).0.is_ok(),
+        "rejected envelopes do not enter the replay window"
+    );
 }
 
 #[test]
-fn a_letter_opens_with_its_key_on_its_topic_only() {
+fn an_envelope_opens_with_its_key_on_its_topic_only() {
     let (mut alice, bob, mut carol) = (person(1), person(2), person(3));
-    let (topic, bytes) = letter(&mut alice, &bob);
+    let (topic, bytes) = envelope(&mut alice, &bob);
     let (bobs, carols) = (bob.identity.agreement(), carol.identity.agreement());
     assert_eq!(open(&topic, &bytes, &[&carols], None), Err(Refusal::NotForUs));
     let elsewhere = inbox_topic(&carol.endpoint.did);
@@ -99,7 +102,7 @@ fn a_letter_opens_with_its_key_on_its_topic_only() {
 #[test]
 fn oversize_is_refused_before_anything_else_and_never_made() {
     let (mut alice, mut bob) = (person(1), person(2));
-    let (topic, _) = letter(&mut alice, &bob);
+    let (topic, _) = envelope(&mut alice, &bob);
     let (result, verdict) = bob.opener.open(Instant::now(), &topic, &delivery(vec![0; MAX_ENVELOPE + 1]));
     assert_eq!((result.unwrap_err(), verdict), (Refusal::Oversize, Verdict::Reject));
     assert_eq!(bob.opener.counters().oversize, 1);
@@ -133,7 +136,7 @@ fn a_call_topic_needs_the_calls_tag_and_takes_records_only() {
     assert_ne!(other.topic, keys.topic);
     assert_eq!(open(&topic, &record, &[&bobs], Some(other.tag())), Err(Refusal::BadTag));
     bob.opener.leave(&CALL);
-    assert!(bob.opener.open(now, &topic, &delivery(record)).0.is_err(), "after parting it is nobody's");
+    assert!(bob.opener.open(now, &topic, &delivery(record)).0.is_err(), "after leaving, the call's topic is unknown");
 }
 
 #[test]
@@ -150,7 +153,7 @@ fn nobody_speaks_for_somebody_else() {
     let forged = seal(&sealing, &content(alice.endpoint, 1).encode(), &mut random).unwrap();
     let (refused, verdict) = bob.opener.open(Instant::now(), &topic, &delivery(forged));
     assert_eq!(refused.unwrap_err(), Refusal::BadSignature);
-    assert_eq!(verdict, Verdict::Ignore, "whoever passed it on could not see that");
+    assert_eq!(verdict, Verdict::Ignore, "a relay cannot verify that");
 
     let (_, own) = bob.opener.seal(&Channel::Inbox(bob.endpoint.did), &[recipient], CALL, ringing(), 5).unwrap();
     assert_eq!(bob.opener.open(Instant::now(), &topic, &delivery(own)).0.unwrap_err(), Refusal::OwnEndpoint);
@@ -193,7 +196,7 @@ fn a_device_notices_that_it_was_copied_and_takes_no_old_word_of_its_own_for_that
     let mut snapshot = started_as(6);
     assert_eq!(hears(&mut snapshot, &said[3]), Refusal::ClonedDevice);
 
-    // Whoever begins above what was heard is the later one, for good.
+    // A boot above the received one is the later one, permanently.
     let mut again = started_as(7);
     said.iter().for_each(|own| assert_eq!(hears(&mut again, own), Refusal::OwnEndpoint));
 }
@@ -201,10 +204,10 @@ fn a_device_notices_that_it_was_copied_and_takes_no_old_word_of_its_own_for_that
 #[test]
 fn envelopes_look_alike_whatever_is_in_them() {
     let (mut alice, bob) = (person(1), person(2));
-    let lengths: Vec<_> = (0..8).map(|_| letter(&mut alice, &bob).1.len()).collect();
+    let lengths: Vec<_> = (0..8).map(|_| envelope(&mut alice, &bob).1.len()).collect();
     assert!(lengths.windows(2).all(|pair| pair[0] == pair[1]), "{lengths:?}");
-    let (_, one) = letter(&mut alice, &bob);
-    let (_, other) = letter(&mut alice, &bob);
+    let (_, one) = envelope(&mut alice, &bob);
+    let (_, other) = envelope(&mut alice, &bob);
     let same = one.iter().zip(&other).filter(|(one, other)| one == other).count();
     assert!(same < one.len() / 4, "two envelopes of the same message share {same} of {} bytes", one.len());
     for needle in [&alice.endpoint.did.public_key()[..], bob.endpoint.did.public_key(), CALL.as_bytes()] {

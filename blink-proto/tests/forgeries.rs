@@ -1,5 +1,4 @@
-//! Envelopes written out by hand, by somebody who has every key and keeps to the protocol but for
-//! one thing.
+//! Handwritten envelopes of a sender that has every key and violates one rule of the protocol.
 
 use std::time::{Duration, Instant};
 
@@ -13,18 +12,18 @@ use rand::SeedableRng;
 
 const CALL: CallId = CallId::from_bytes([7; 16]);
 
-/// How an envelope is made. [`Forgery::honest`] is as `docs/protocol.md` says.
+/// Parts of an envelope. [`Forgery::honest`] conforms to `docs/protocol.md`.
 #[derive(Clone)]
 struct Forgery {
-    /// What is hashed and signed.
+    /// Topic in the signed hash.
     topic: Topic,
     /// Topic and recipient of each wrap.
     wraps: Vec<(Topic, [u8; 32])>,
     content: Vec<u8>,
-    /// After the signature; as it must be where `None`.
+    /// Padding after the signature; `None` for the required one.
     padding: Option<Vec<u8>>,
     tag: Vec<u8>,
-    /// What is done to the wraps before they are written.
+    /// Transformation of the wraps before they are encoded.
     order: fn(&mut Vec<[u8; 56]>),
 }
 
@@ -71,7 +70,7 @@ impl Forgery {
         envelope.into_writer()
     }
 
-    /// So many bytes short of a whole block the plaintext is without padding.
+    /// Number of padding bytes up to a multiple of the block size.
     fn missing(&self) -> usize {
         let length = 2 + self.content.len() + 64;
         length.next_multiple_of(256) - length
@@ -104,31 +103,30 @@ fn content(boot: u64, seq: u64) -> Content {
     Content { from: endpoint(&alice()), boot, seq, unix_ms: 0, call: CALL, body }
 }
 
-fn letter() -> Forgery {
+fn envelope() -> Forgery {
     Forgery::honest(inbox_topic(&bob().did()), *bob().agreement().public())
 }
 
-/// What Bob says of a letter.
+/// Result of opening an envelope with Bob's key.
 fn opened(envelope: &[u8]) -> Result<Content, Refusal> {
     open(&inbox_topic(&bob().did()), envelope, &[&bob().agreement()], None)
 }
 
 #[test]
-fn what_is_made_as_it_should_be_opens() {
-    assert_eq!(opened(&letter().seal()), Ok(content(1, 1)));
-    let zeros = Forgery { padding: Some(vec![0; letter().missing()]), ..letter() };
-    assert_eq!(zeros.seal(), letter().seal());
+fn a_conforming_envelope_opens() {
+    assert_eq!(opened(&envelope().seal()), Ok(content(1, 1)));
+    let zeros = Forgery { padding: Some(vec![0; envelope().missing()]), ..envelope() };
+    assert_eq!(zeros.seal(), envelope().seal());
 }
 
-/// With a wrap for each of two topics, all that keeps an envelope on one of them is that the topic
-/// is hashed.
+/// With a wrap for each of two topics, the hashed topic alone binds an envelope to one of them.
 #[test]
 fn an_envelope_is_good_on_one_topic_whatever_its_wraps_are_for() {
     let keys = CallKeys::new(CALL, [3; 32].into());
-    let (inbox, key) = (letter().topic, bob().agreement());
+    let (inbox, key) = (envelope().topic, bob().agreement());
     for (signed_for, elsewhere) in [(inbox, keys.topic), (keys.topic, inbox)] {
         let wraps = [inbox, keys.topic].map(|topic| (topic, *key.public())).to_vec();
-        let envelope = Forgery { topic: signed_for, wraps, ..letter() }.seal();
+        let envelope = Forgery { topic: signed_for, wraps, ..envelope() }.seal();
         assert_eq!(open(&signed_for, &envelope, &[&key], None), Ok(content(1, 1)));
         assert_eq!(open(&elsewhere, &envelope, &[&key], None), Err(Refusal::BadSeal));
     }
@@ -136,11 +134,11 @@ fn an_envelope_is_good_on_one_topic_whatever_its_wraps_are_for() {
 
 #[test]
 fn padding_is_zeros_up_to_the_next_block_and_nothing_else() {
-    let missing = letter().missing();
+    let missing = envelope().missing();
     let mut odd = vec![0; missing];
     odd[missing - 1] = 1;
     for padding in [odd, vec![0; missing + 256], vec![0; missing - 1], Vec::new()] {
-        let forged = Forgery { padding: Some(padding.clone()), ..letter() };
+        let forged = Forgery { padding: Some(padding.clone()), ..envelope() };
         assert_eq!(opened(&forged.seal()), Err(Refusal::BadContent), "{} bytes", padding.len());
     }
 }
@@ -156,15 +154,15 @@ fn wraps_ascend_and_their_number_is_a_power_of_two() {
         |wraps| wraps.extend([[0xfe; 56], [0xff; 56]]),
     ];
     for order in orders {
-        assert_eq!(opened(&Forgery { order, ..letter() }.seal()), Err(Refusal::Malformed));
+        assert_eq!(opened(&Forgery { order, ..envelope() }.seal()), Err(Refusal::Malformed));
     }
-    let two = Forgery { order: |wraps| wraps.push([0xff; 56]), ..letter() };
+    let two = Forgery { order: |wraps| wraps.push([0xff; 56]), ..envelope() };
     assert_eq!(opened(&two.seal()), Ok(content(1, 1)));
 }
 
 #[test]
 fn there_is_one_encoding_of_an_envelope() {
-    let envelope = letter().seal();
+    let envelope = envelope().seal();
     assert_eq!(envelope[..2], [0x83, 0x58], "the header's length stands in one byte");
     let overlong = [&[0x83, 0x59, 0], &envelope[2..]].concat();
     let longer = [&envelope[..], &[0]].concat();
@@ -183,19 +181,19 @@ fn a_call_topic_takes_no_envelope_without_the_calls_tag_and_an_inbox_none_with_o
     for forged in [record.seal(), record.seal_with(Some(&[0; 32])), Forgery { tag: vec![0; 16], ..record }.seal()] {
         assert_eq!(on_call(&forged), Err(Refusal::BadTag));
     }
-    assert_eq!(opened(&letter().seal_with(Some(keys.tag()))), Err(Refusal::BadTag));
+    assert_eq!(opened(&envelope().seal_with(Some(keys.tag()))), Err(Refusal::BadTag));
 }
 
 #[test]
-fn a_sender_whose_key_is_of_small_order_is_nobody() {
+fn a_sender_with_a_key_of_small_order_is_rejected() {
     let mut neutral = [0; 32];
     neutral[0] = 1;
     let from = Endpoint { did: Did::from_public_key(neutral), ..endpoint(&alice()) };
-    let forged = Forgery { content: Content { from, ..content(1, 1) }.encode(), ..letter() };
+    let forged = Forgery { content: Content { from, ..content(1, 1) }.encode(), ..envelope() };
     assert_eq!(opened(&forged.seal()), Err(Refusal::WeakKey));
 }
 
-fn door(now: Instant) -> EnvelopeCodec {
+fn codec(now: Instant) -> EnvelopeCodec {
     EnvelopeCodec::new(bob(), endpoint(&bob()), 1, Random::from_seed([2; 32]), now)
 }
 
@@ -206,14 +204,14 @@ fn delivery(message: &[u8], origin: u32) -> Delivery {
 }
 
 fn of(boot: u64, seq: u64) -> Vec<u8> {
-    Forgery { content: content(boot, seq).encode(), ..letter() }.seal()
+    Forgery { content: content(boot, seq).encode(), ..envelope() }.seal()
 }
 
 #[test]
-fn nothing_is_taken_from_before_a_senders_newest_start() {
+fn envelopes_of_an_older_boot_are_rejected() {
     let now = Instant::now();
-    let (mut door, topic) = (door(now), letter().topic);
-    let mut hears = |boot, seq| door.open(now, &topic, &delivery(&of(boot, seq), 1)).0.map(|_| ());
+    let (mut codec, topic) = (codec(now), envelope().topic);
+    let mut hears = |boot, seq| codec.open(now, &topic, &delivery(&of(boot, seq), 1)).0.map(|_| ());
     assert_eq!(hears(5, 1), Ok(()));
     assert_eq!(hears(4, 2), Err(Refusal::Replayed), "an older start");
     assert_eq!(hears(6, 1), Ok(()), "a newer start counts from the beginning");
@@ -221,47 +219,48 @@ fn nothing_is_taken_from_before_a_senders_newest_start() {
 }
 
 #[test]
-fn a_flood_is_stopped_before_it_is_opened_and_blamed_on_nobody() {
+fn a_flood_is_dropped_before_decryption_and_ignored_by_verdict() {
     let now = Instant::now();
-    let topic = letter().topic;
+    let topic = envelope().topic;
     let garbage = vec![0; 1_000];
-    // From one origin of people who are not expected, and from many of them.
+    // From one origin of unknown identities, and from many.
     for (origins, most) in [(1, 10), (1_000, 150)] {
-        let mut door = door(now);
-        let verdicts: Vec<_> = (0..1_000).map(|n| door.open(now, &topic, &delivery(&garbage, n % origins)).1).collect();
-        let counters = *door.counters();
+        let mut codec = codec(now);
+        let verdicts: Vec<_> =
+            (0..1_000).map(|n| codec.open(now, &topic, &delivery(&garbage, n % origins)).1).collect();
+        let counters = *codec.counters();
         assert_eq!((counters.malformed, counters.rate_limited), (most, 1_000 - most), "{origins} origins");
         assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::Ignore).count() as u64, 1_000 - most);
     }
     // On a call's topic an origin has a bucket of its own, too.
-    let mut door = door(now);
+    let mut codec = codec(now);
     let keys = CallKeys::new(CALL, [3; 32].into());
-    door.join(keys.clone(), AgreementKey::from_scalar(&[5; 32]));
-    (0..1_000).for_each(|_| drop(door.open(now, &keys.topic, &delivery(&garbage, 1))));
-    assert_eq!((door.counters().malformed, door.counters().rate_limited), (20, 980));
+    codec.join(keys.clone(), AgreementKey::from_scalar(&[5; 32]));
+    (0..1_000).for_each(|_| drop(codec.open(now, &keys.topic, &delivery(&garbage, 1))));
+    assert_eq!((codec.counters().malformed, codec.counters().rate_limited), (20, 980));
 }
 
 #[test]
-fn one_person_has_one_share_from_wherever_it_speaks() {
+fn one_identity_has_one_rate_limit_over_all_origins() {
     let now = Instant::now();
-    let (mut door, topic) = (door(now), letter().topic);
-    let letters: Vec<_> = (1..=120).map(|seq| of(1, seq)).collect();
-    let hear = |door: &mut EnvelopeCodec, at, range: std::ops::Range<usize>| {
-        range.filter(|n| door.open(at, &topic, &delivery(&letters[*n], *n as u32)).0.is_ok()).count()
+    let (mut codec, topic) = (codec(now), envelope().topic);
+    let envelopes: Vec<_> = (1..=120).map(|seq| of(1, seq)).collect();
+    let hear = |codec: &mut EnvelopeCodec, at, range: std::ops::Range<usize>| {
+        range.filter(|n| codec.open(at, &topic, &delivery(&envelopes[*n], *n as u32)).0.is_ok()).count()
     };
-    assert_eq!(hear(&mut door, now, 0..100), 80);
-    assert_eq!(door.counters().rate_limited, 20);
-    // What was refused for that was not remembered as heard.
-    assert_eq!(hear(&mut door, now + Duration::from_secs(1), 80..120), 20);
+    assert_eq!(hear(&mut codec, now, 0..100), 80);
+    assert_eq!(codec.counters().rate_limited, 20);
+    // Rate-limited envelopes do not enter the replay window.
+    assert_eq!(hear(&mut codec, now + Duration::from_secs(1), 80..120), 20);
 }
 
 #[test]
-fn what_is_said_on_a_calls_topic_is_about_that_call() {
+fn a_message_on_a_calls_topic_names_that_call() {
     let now = Instant::now();
     let keys = CallKeys::new(CALL, [3; 32].into());
     let key = AgreementKey::from_scalar(&[5; 32]);
-    let mut door = door(now);
-    door.join(keys.clone(), key.clone());
+    let mut codec = codec(now);
+    codec.join(keys.clone(), key.clone());
     let other = CallId::from_bytes([8; 16]);
     let reject = |call, seq| {
         let signed = blink_proto::wire::Signed { bytes: Vec::new(), signature: [0; 64] };
@@ -269,7 +268,8 @@ fn what_is_said_on_a_calls_topic_is_about_that_call() {
         let content = Content { call, body, ..content(1, seq) }.encode();
         Forgery { content, ..Forgery::honest(keys.topic, *key.public()) }.seal_with(Some(keys.tag()))
     };
-    let mut hears = |envelope: &[u8]| door.open(now, &keys.topic, &delivery(envelope, 1)).0.map(|(channel, _)| channel);
+    let mut hears =
+        |envelope: &[u8]| codec.open(now, &keys.topic, &delivery(envelope, 1)).0.map(|(channel, _)| channel);
     assert_eq!(hears(&reject(other, 1)), Err(Refusal::WrongTopic));
     assert_eq!(hears(&reject(CALL, 2)), Ok(Channel::Call(CALL)));
     let ringing = Forgery::honest(keys.topic, *key.public()).seal_with(Some(keys.tag()));

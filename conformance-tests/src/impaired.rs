@@ -1,12 +1,12 @@
-//! Bad networks without privileges: decorators that delay, lose, repeat, reorder, slow down and cut
-//! what goes through real backends.
+//! Impaired networks without privileges: decorators that delay, drop, duplicate, reorder,
+//! rate-limit and cut the traffic of real backends.
 //!
-//! [`ImpairedTransport`] puts a relay in user space between two devices: what one tells the other
-//! of its addresses, in descriptions and candidates, is replaced by addresses of an
-//! [`ImpairedNetwork`] before it is sent, so that all packets of the two pass there. The stacks
-//! below notice and mend what happens themselves, as on a bad network. [`ImpairedSignaling`] does
-//! the same to the deliveries of a signaling backend. What happens to a packet or a delivery is
-//! decided by [`blink_sim::impairment`], from seeds.
+//! [`ImpairedTransport`] puts a relay in user space between two devices: their addresses in
+//! descriptions and candidates are replaced by addresses of an [`ImpairedNetwork`] before they are
+//! sent, so that all packets pass the relay. The stacks below detect and repair impairments
+//! themselves, as on a real network. [`ImpairedSignaling`] does the same with the deliveries of a
+//! signaling backend. The fate of a packet or delivery is drawn by [`blink_sim::impairment`] from a
+//! seed.
 //!
 //! ```no_run
 //! # use std::sync::Arc;
@@ -29,26 +29,26 @@
 //! ```
 
 mod network;
+mod rewrite;
 mod signaling;
-mod telling;
 mod transport;
 
 pub use blink_sim::impairment::{Impairments, Rate};
-pub use network::{Carried, ImpairedNetwork};
+pub use network::{ImpairedNetwork, NetworkStatistics};
 pub use signaling::ImpairedSignaling;
 pub use transport::ImpairedTransport;
 
-/// Which packets of a device, or deliveries, do not pass.
+/// Packets or deliveries of a device that are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Cut {
-    /// All pass.
+    /// None.
     #[default]
     None,
-    /// What it sends does not.
+    /// Those that it sends.
     Outgoing,
-    /// What is sent to it does not.
+    /// Those that are sent to it.
     Incoming,
-    /// Nothing passes.
+    /// All.
     Both,
 }
 

@@ -1,4 +1,4 @@
-//! How the sound of a call is sent.
+//! `[call.audio]`: sending of audio.
 
 use web_time::Duration;
 
@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AudioFormat, Error, ErrorKind, Result};
 
-/// `[call.audio]`: how this device sends sound.
+/// `[call.audio]`: sending of audio.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AudioSettings {
-    /// Sound in each packet: 10, 20, 40 or 60 ms. Short frames arrive earlier, long ones cost less
-    /// of the network.
+    /// Duration of a packet: 10, 20, 40 or 60 ms. Short packets reduce delay, long ones reduce
+    /// overhead.
     #[serde(with = "humantime_serde")]
     pub frame: Duration,
-    /// Channels that are captured, sent and played: 1 or 2.
+    /// Number of channels that are captured, sent and played: 1 or 2.
     pub channels: u16,
-    /// Most bits per second to send with, before redundancy, for codecs that can choose; absent:
-    /// the codec's own setting.
+    /// Maximum bitrate in bits per second before redundancy, 6,000 to 510,000, for codecs of
+    /// variable bitrate; absent: the codec's own setting.
     pub bitrate: Option<u32>,
 }
 
@@ -28,7 +28,7 @@ impl Default for AudioSettings {
 }
 
 impl AudioSettings {
-    /// What is captured and played: 48 kHz.
+    /// Format of captured and played audio: 48 kHz with the configured channels.
     pub fn format(&self) -> AudioFormat {
         AudioFormat { channels: self.channels, ..AudioFormat::CALL }
     }

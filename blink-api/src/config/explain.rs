@@ -11,10 +11,10 @@ const SECRETS: [&str; 1] = ["credential"];
 /// the wrong place.
 const WITH_SECRETS: [&str; 2] = ["ice", "ice.servers"];
 
-/// Explains an error of figment: what is wrong, with which key, and where that was set.
+/// Converts an error of figment to one that names the key and its source.
 ///
-/// The last `prefix` levels of its path come first: figment appends the path of what was extracted
-/// behind the path within it.
+/// The last `prefix` levels of its path are moved to the front: figment appends the path of the
+/// extracted section behind the path within it.
 pub(super) fn explain(error: &figment::Error, prefix: usize) -> Error {
     let mut path = error.path.clone();
     path.rotate_right(prefix.min(error.path.len()));
@@ -48,7 +48,7 @@ pub(super) fn hide_secrets(value: &mut serde_json::Value) {
     }
 }
 
-/// The beginning of an argument that looks like a key: what follows may be a password.
+/// The beginning of an argument that has the form of a key. The rest may be a password.
 pub(super) fn key_of(argument: &str) -> &str {
     let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     argument.split(|c| !is_key(c)).next().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Configuration files, read once: what is read may be a pipe.
+//! Configuration files. Each is read once, because it may be a pipe.
 
 use std::fs::File;
 use std::io::Read;
@@ -21,9 +21,11 @@ impl ConfigurationFile {
     /// Reads a file or a pipe to its end.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) where there is none, [`Invalid`](ErrorKind::Invalid) for
-    /// what cannot be read, is not UTF-8 or is larger than 1 MiB, naming the file. Whether it is
-    /// TOML is judged where it is added.
+    /// [`NotFound`](ErrorKind::NotFound) for a file that does not exist,
+    /// [`Invalid`](ErrorKind::Invalid) for one that cannot be read, is not UTF-8 or is larger than
+    /// 1 MiB; the error names the file. TOML is parsed by [`ConfigurationBuilder::file_read`].
+    ///
+    /// [`ConfigurationBuilder::file_read`]: super::ConfigurationBuilder::file_read
     pub fn read(path: &Path) -> Result<Self> {
         let failed = |kind, why: &'static str| Error::new(kind, why).with("file", path.display());
         let unreadable = |source: std::io::Error| {

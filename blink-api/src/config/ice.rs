@@ -1,4 +1,4 @@
-//! `[ice]`: how a transport looks for paths, and the URIs of the servers it asks.
+//! `[ice]`: gathering of ICE candidates, and the URIs of STUN and TURN servers.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -14,26 +14,28 @@ const LONGEST_NAME: usize = 253;
 /// Longest part of a name between dots (RFC 1035 §2.3.4).
 const LONGEST_LABEL: usize = 63;
 
-/// How a transport looks for paths (RFC 8445).
+/// `[ice]`: gathering of candidates (RFC 8445).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IceConfig {
-    /// STUN and TURN servers. Empty by default: no server is asked unless it is configured.
+    /// STUN and TURN servers. Empty by default: only configured servers are used.
     pub servers: Vec<IceServer>,
-    /// Use and tell relayed candidates only: no other address of this device is in what peers are
-    /// sent, and no packet goes to a peer but through a TURN server. Needs one among `servers`.
+    /// Whether only relayed candidates are gathered and used. No other address of this device is
+    /// in descriptions and candidates, and all packets go through a TURN server. Requires one among
+    /// `servers`.
     pub relay_only: bool,
-    /// How the device's own addresses are told.
+    /// Form of host candidates in descriptions and trickled candidates.
     pub host_candidates: HostCandidates,
-    /// IP addresses or names of the interfaces to use, as far as they are there; empty: all that
-    /// are up.
+    /// IP addresses or names of the interfaces to use, as far as they exist; empty: all that are
+    /// up.
     pub interfaces: Vec<String>,
 }
 
-/// How host candidates are told to peers, and with them the addresses of the device's interfaces.
+/// Form in which host candidates, and with them the addresses of this device's interfaces, are sent
+/// to participants.
 ///
-/// It decides about descriptions and candidates only. The peer of a connection that is made sees
-/// the address its packets come from; only [`IceConfig::relay_only`] hides that.
+/// Affects descriptions and candidates only. The remote side of an established connection sees the
+/// address that packets come from; only [`IceConfig::relay_only`] hides that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HostCandidates {
@@ -43,7 +45,7 @@ pub enum HostCandidates {
     /// As names that only this network resolves, by multicast DNS
     /// (draft-ietf-mmusic-mdns-ice-candidates).
     Mdns,
-    /// Not at all: peers are told what STUN and TURN servers see.
+    /// No host candidates: server-reflexive and relayed ones only.
     None,
 }
 
@@ -51,9 +53,8 @@ pub enum HostCandidates {
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IceServer {
-    /// `stun:HOST[:PORT]`, or `turn:HOST[:PORT][?transport=udp]`, which is asked as a STUN server
-    /// too. Both are spoken over UDP. An IPv6 address stands in brackets. [`ServerUri::parse`]
-    /// reads it.
+    /// `stun:HOST[:PORT]`, or `turn:HOST[:PORT][?transport=udp]`, which is used as a STUN server
+    /// too. Both over UDP. An IPv6 address is written in brackets. Parsed by [`ServerUri::parse`].
     pub url: String,
     /// User name, for TURN.
     pub username: String,
@@ -61,7 +62,7 @@ pub struct IceServer {
     pub credential: String,
 }
 
-/// A parsed URI of a STUN (RFC 7064) or TURN server (RFC 7065) that is asked over UDP.
+/// A parsed URI of a STUN (RFC 7064) or TURN server (RFC 7065) over UDP.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ServerUri {
@@ -77,9 +78,9 @@ pub struct ServerUri {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ServerScheme {
-    /// Tells the address that it sees (RFC 8489).
+    /// STUN: server-reflexive candidates (RFC 8489).
     Stun,
-    /// Relays (RFC 8656).
+    /// TURN: relayed candidates (RFC 8656).
     Turn,
 }
 
@@ -133,8 +134,8 @@ impl ServerUri {
     ///
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) for servers over TCP or TLS,
-    /// [`Invalid`](ErrorKind::Invalid) for other text, with the right way to write it. Neither
-    /// shows what stands before an `@`, which is a password at times.
+    /// [`Invalid`](ErrorKind::Invalid) for other text, with the expected form. Neither shows the
+    /// text before an `@`, which may be a password.
     pub fn parse(text: &str) -> Result<Self> {
         let refuse = |kind, why: String| Error::new(kind, why).with("url", without_secrets(text));
         let invalid = |why: String| refuse(ErrorKind::Invalid, why);
@@ -203,7 +204,7 @@ enum Problem<'a> {
 fn split_authority(authority: &str) -> Result<(&str, u16), Problem<'_>> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (address, rest) = rest.split_once(']').ok_or(Problem::Other)?;
-        // A zone belongs to this device's interfaces only, and RFC 3986 has none.
+        // A zone has a meaning on this device only, and RFC 3986 does not allow it.
         address.parse::<Ipv6Addr>().map_err(|_| Problem::Other)?;
         let port = match rest {
             "" => DEFAULT_PORT,
@@ -221,14 +222,14 @@ fn split_authority(authority: &str) -> Result<(&str, u16), Problem<'_>> {
     }
 }
 
-/// Digits only: `str::parse` would take a sign.
+/// Parses a port of digits only: `str::parse` would accept a sign.
 fn parse_port(text: &str) -> Result<u16, Problem<'_>> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|port| digits && *port != 0).ok_or(Problem::Port)
 }
 
-/// A name as DNS has it (RFC 1123 §2.1, with the underscores that are met), or a dotted IPv4
-/// address.
+/// Whether it is a host name (RFC 1123 §2.1, with the underscores that occur in practice) or a
+/// dotted IPv4 address.
 fn is_name_or_ipv4(host: &str) -> bool {
     if host.parse::<Ipv4Addr>().is_ok() {
         return true;
@@ -238,14 +239,14 @@ fn is_name_or_ipv4(host: &str) -> bool {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         (1..=LONGEST_LABEL).contains(&label.len()) && label.bytes().all(allowed)
     };
-    // What ends in a number is meant to be an IPv4 address, and is none.
+    // A last label of digits is a mistyped IPv4 address.
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
     name.len() <= LONGEST_NAME && name.split('.').all(is_label) && !is_number
 }
 
-/// The text of a URI without the parts in which people write passwords: what stands before the last
-/// `@`, and parameters.
+/// The text of a URI without the parts that may hold passwords: everything before the last `@`, and
+/// parameters.
 fn without_secrets(url: &str) -> String {
     let (url, query) = url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
     let url = url.rsplit_once('@').map_or(url.to_owned(), |(_, host)| format!("(hidden)@{host}"));

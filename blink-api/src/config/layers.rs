@@ -1,4 +1,4 @@
-//! One layer of configuration: where it came from and what it sets.
+//! A layer of configuration: values and their source.
 
 use figment::providers::Serialized;
 use figment::value::{Dict, Map, Value};
@@ -50,13 +50,13 @@ impl Layer {
         Self { metadata: Metadata::named(source), values }
     }
 
-    /// Refuses keys that nobody knows.
+    /// Rejects unknown keys.
     pub(super) fn check(&self, known: &serde_json::Value) -> Result<()> {
         self.check_level(&self.values, known, "")
     }
 
     fn check_level(&self, values: &Dict, known: &serde_json::Value, prefix: &str) -> Result<()> {
-        // A table where none is known is a matter of types, which the reader of that key judges.
+        // A table in place of a value is an error of type, which deserialization reports.
         let Some(known) = known.as_object() else { return Ok(()) };
         for (name, value) in values {
             let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };

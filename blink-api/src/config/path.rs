@@ -1,4 +1,4 @@
-//! Paths as users write them.
+//! Paths in configuration files, flags and device names.
 
 use std::path::PathBuf;
 

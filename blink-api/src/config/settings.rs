@@ -1,4 +1,4 @@
-//! The keys that belong to no backend.
+//! Settings of the engine: every key outside the sections of backends.
 
 use std::path::PathBuf;
 use web_time::Duration;
@@ -11,34 +11,34 @@ use super::path::optional_path;
 use super::quality::QualitySettings;
 use crate::{Error, ErrorKind, Result};
 
-/// Everything outside the backends' own sections.
+/// Settings of the engine: every key outside the sections of backends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Name of the transport; may be absent where there is one only.
+    /// Name of the transport; optional where one is registered.
     pub transport: Option<String>,
-    /// Name of the signaling backend; may be absent where there is one only.
+    /// Name of the signaling backend; optional where one is registered.
     pub signaling: Option<String>,
-    /// Names of audio codecs, the preferred one first; a single name may stand for a list of it.
-    /// May be empty where there is one only.
+    /// Names of audio codecs, the preferred one first; a single name may be written without a
+    /// list. Optional where one is registered.
     #[serde(deserialize_with = "one_or_several")]
     pub codec: Vec<String>,
-    /// Names of media hosts in order of preference; a single name may stand for a list of it. May
-    /// be empty where there is one only.
+    /// Names of media hosts, the preferred one first; a single name may be written without a list.
+    /// Optional where one is registered.
     #[serde(deserialize_with = "one_or_several")]
     pub media_host: Vec<String>,
-    /// The source that is captured: a name that a media host knows, `HOST/NAME`, `"default"` or
+    /// Audio source to capture: a device name of a media host, `HOST/NAME`, `"default"` or
     /// `"none"`.
     pub microphone: String,
-    /// The sink that is played to, as `microphone`.
+    /// Audio sink to play to, in the form of `microphone`.
     pub speaker: String,
-    /// Names of audio processors, in the order in which they process.
+    /// Names of audio processors, in processing order.
     #[serde(rename = "processor")]
     pub processors: Vec<String>,
     /// Names of recorders.
     pub recorders: Vec<String>,
-    /// Where identity and open calls are kept; absent: in memory. A leading `~/` is the home
-    /// directory.
+    /// Directory of the identity, open calls and the history; absent: memory. A leading `~/` is the
+    /// home directory.
     #[serde(deserialize_with = "optional_path")]
     pub data_dir: Option<PathBuf>,
     /// `[ice]`
@@ -92,20 +92,21 @@ fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Re
     })
 }
 
-/// `[call]`: how calls behave.
+/// `[call]`: behaviour of calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallSettings {
-    /// How long an offer rings, on the inviter's clock.
+    /// Duration for which an offer rings, 1 s to 10 min, on the inviter's clock.
     #[serde(with = "humantime_serde")]
     pub ring_time: Duration,
-    /// What happens to an offer that comes during a call.
+    /// Handling of offers that arrive during a call.
     pub busy: BusyPolicy,
-    /// Whose offers ring.
+    /// Identities whose offers ring.
     pub from: Invitations,
-    /// Refuse to answer without a microphone, instead of listening only.
+    /// Whether accepting a call fails without a microphone, instead of listening only.
     pub require_microphone: bool,
-    /// Calls that are listed in the history; beyond, the oldest goes. 0: none are.
+    /// Maximum number of calls in the history, up to 100,000; beyond it, the oldest is removed. 0
+    /// keeps no history.
     pub history: usize,
     /// `[call.audio]`
     pub audio: AudioSettings,
@@ -143,100 +144,103 @@ impl CallSettings {
     }
 }
 
-/// `[log]`: what a program that sets up a log by this configuration lets into it. What the engine
-/// and the backends say does not depend on it.
+/// `[log]`: filter of a program that sets up its log by this configuration. Events of the engine
+/// and of backends do not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
-    /// Show addresses in lines at debug and below.
+    /// Whether addresses are shown at levels debug and trace.
     pub addresses: bool,
-    /// Show what libraries say below a warning. They know no rule about passwords, addresses and
-    /// content.
+    /// Whether lines of libraries below level warn are shown. Libraries may log passwords,
+    /// addresses and content.
     pub libraries: bool,
 }
 
-/// What happens to an offer that comes during a call.
+/// Handling of offers that arrive during a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BusyPolicy {
-    /// It rings as any other.
+    /// The offer rings.
     #[default]
     Ring,
-    /// The caller is told that this device is busy; nothing rings.
+    /// The offer is rejected as busy and does not ring.
     Reject,
 }
 
-/// Whose offers ring.
+/// Identities whose offers ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Invitations {
-    /// Everybody's.
+    /// All identities.
     #[default]
     Anyone,
-    /// Those of people the integrator named as known; strangers learn nothing.
+    /// Identities that the integrator declared known. Offers of others are dropped without an
+    /// answer.
     Known,
 }
 
-/// `[call.timers]`: the timers of the protocol (`docs/protocol.md`, section "Timers"). All devices
-/// of a call should have the same.
+/// `[call.timers]`: timers of the protocol (`docs/protocol.md`, section "Timers"). All devices of a
+/// call should use the same values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallTimers {
-    /// First repetition of offers, cancels, rejections and joining records; doubles from there.
+    /// First retransmission interval of offers, cancels, rejections and joining records; doubles
+    /// with each retransmission.
     #[serde(with = "humantime_serde")]
     pub repeat_first: Duration,
-    /// Longest pause between repetitions of offers, cancels and rejections.
+    /// Longest retransmission interval of offers, cancels and rejections.
     #[serde(with = "humantime_serde")]
     pub repeat_longest: Duration,
-    /// Longest pause between repetitions of the record while joining.
+    /// Longest retransmission interval of the record while joining.
     #[serde(with = "humantime_serde")]
     pub join_repeat_longest: Duration,
-    /// How long joining may take.
+    /// Time limit for joining.
     #[serde(with = "humantime_serde")]
     pub join_limit: Duration,
-    /// How long a ringing offer lives without being repeated.
+    /// Lifetime of a ringing offer since its last retransmission.
     #[serde(with = "humantime_serde")]
     pub offer_lease: Duration,
-    /// How long cancels and rejections are repeated without an acknowledgement.
+    /// Time after which unacknowledged cancels and rejections are no longer retransmitted.
     #[serde(with = "humantime_serde")]
     pub give_up: Duration,
-    /// How often a record is sent when nothing changes.
+    /// Interval between records while nothing changes.
     #[serde(with = "humantime_serde")]
     pub record_interval: Duration,
-    /// How long changes of a record are collected before it is sent.
+    /// Delay in which changes of a record are collected before it is sent.
     #[serde(with = "humantime_serde")]
     pub record_coalesce: Duration,
-    /// The shortest time between two records.
+    /// Minimum interval between two records.
     #[serde(with = "humantime_serde")]
     pub record_gap: Duration,
-    /// How often a record is sent while a path is lost or a change is not acknowledged.
+    /// Interval between records while a path is lost or a change is unacknowledged.
     #[serde(with = "humantime_serde")]
     pub record_urgent: Duration,
-    /// First repetition of a link's description; doubles from there.
+    /// First retransmission interval of a link's description; doubles with each retransmission.
     #[serde(with = "humantime_serde")]
     pub link_repeat_first: Duration,
-    /// Longest pause between repetitions of a link's description.
+    /// Longest retransmission interval of a link's description.
     #[serde(with = "humantime_serde")]
     pub link_repeat_longest: Duration,
-    /// How long connecting to one participant may take.
+    /// Time limit for connecting to one participant.
     #[serde(with = "humantime_serde")]
     pub connect_limit: Duration,
-    /// How often the data channel is pinged.
+    /// Interval between pings on the data channel.
     #[serde(with = "humantime_serde")]
     pub ping: Duration,
-    /// A path without a packet for so long is reconnecting.
+    /// Time without a packet after which a path is reconnecting.
     #[serde(with = "humantime_serde")]
     pub suspect: Duration,
-    /// A participant without any sign for so long has left.
+    /// Time without any message or packet after which a participant has left.
     #[serde(with = "humantime_serde")]
     pub left: Duration,
-    /// A path that stays lost for so long while signaling lives ends a call of two.
+    /// Time after which a lost path ends a call of two while signaling works.
     #[serde(with = "humantime_serde")]
     pub path_failed: Duration,
-    /// How long the call topic stays subscribed after leaving.
+    /// Time for which the call topic stays subscribed after leaving.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
-    /// A device that is busy is final unless another device of that person rings within this time.
+    /// Time in which another device of an identity may ring before the busy answer of one device is
+    /// final.
     #[serde(with = "humantime_serde")]
     pub busy_grace: Duration,
 }
@@ -270,14 +274,14 @@ impl Default for CallTimers {
 }
 
 impl CallTimers {
-    /// Longest time that any timer may be set to.
+    /// Maximum of every timer.
     const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
     fn check(&self) -> Result<()> {
         let invalid = |key: &'static str, why: &'static str| {
             Err(Error::new(ErrorKind::Invalid, why).with("key", format!("call.timers.{key}")))
         };
-        // First of all: what follows computes with them.
+        // Checked first: the arithmetic below cannot overflow within this bound.
         if let Some((key, _)) = self.all().into_iter().find(|(_, value)| *value > Self::LONGEST) {
             return invalid(key, "must be at most a day");
         }
@@ -302,7 +306,7 @@ impl CallTimers {
 
     /// Every timer with its key.
     fn all(&self) -> [(&'static str, Duration); 19] {
-        // Without `..`, so that none is left out.
+        // Without `..`, so that the compiler reports a missing one.
         let Self {
             repeat_first,
             repeat_longest,

@@ -1,4 +1,4 @@
-//! What a user may write, and what they are told where it is wrong.
+//! Accepted configurations, and the errors for rejected ones.
 
 use super::*;
 use crate::{ErrorKind, Registry};
@@ -67,7 +67,7 @@ fn wrong_types_and_nonsense_are_refused_with_file_and_key() {
         let error = build(toml).err().expect(toml);
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.to_string().contains(words) && !error.to_string().contains('\n'), "{error}");
-        assert!(error.to_string().contains("blink.toml"), "where it was set is told: {error}");
+        assert!(error.to_string().contains("blink.toml"), "the error names the source: {error}");
     }
 }
 
@@ -84,7 +84,7 @@ fn values_out_of_range_name_the_variable_or_argument_they_were_set_by() {
     assert!(error.to_string().contains("set in=--set ice.servers"), "{error}");
 }
 
-/// An identity that is silently not kept is another one at the next start.
+/// A data directory that is silently ignored would mean a new identity at the next start.
 #[cfg(unix)]
 #[test]
 fn an_environment_that_is_not_utf_8_is_refused() {
@@ -167,8 +167,7 @@ fn passwords_are_shown_neither_as_values_nor_in_errors() {
     assert!(error.contains("password") && !error.contains("hunter2"), "{error}");
 }
 
-/// Syntax, types, values out of range and arguments that are none: each error once showed what it
-/// could not use.
+/// Errors of syntax, type, range and arguments do not quote the value.
 #[test]
 fn no_error_shows_a_password() {
     let server =

@@ -1,4 +1,4 @@
-//! `blink bench latency`: mouth-to-ear latency.
+//! `blink bench latency`: capture-to-playout latency.
 
 use std::time::{Duration, Instant};
 
@@ -129,10 +129,10 @@ fn row(caller: &'static str, callee: &'static str, frame_ms: u64, delays: &[Opti
 }
 
 fn table(report: &Report) -> String {
-    let mut lines = vec!["caller     callee     frame  mouth to ear: median    p95   chirps  missed".to_owned()];
+    let mut lines = vec!["caller     callee     frame  capture to playout: median    p95   chirps  missed".to_owned()];
     for Row { caller, callee, frame_ms, median_ms, p95_ms, chirps, missed } in &report.results {
         lines.push(format!(
-            "{caller:9}  {callee:9}  {frame_ms:2} ms              {median_ms:5.1} ms  {p95_ms:5.1}   {chirps:6}  {missed:6}"
+            "{caller:9}  {callee:9}  {frame_ms:2} ms{median_ms:25.1} ms  {p95_ms:5.1}   {chirps:6}  {missed:6}"
         ));
     }
     lines.join("\n")

@@ -43,13 +43,12 @@ pub(super) struct Ends {
     pub(super) red: bool,
 }
 
-/// What came of it.
+/// Result of a transmission.
 pub(super) struct Outcome {
     pub(super) heard: Vec<f32>,
-    /// From capture to playing, in ms, at every tick that played something, with the time of the
-    /// tick in s.
+    /// Time in s and mouth-to-ear delay in ms of every tick that played audio.
     pub(super) delays: Vec<(f64, f64)>,
-    /// Between arrival of the fastest packets and decoding, in ms, at every tick.
+    /// Delay from the arrival of the fastest packets to their decoding in ms, at every tick.
     pub(super) buffer: Vec<f64>,
     pub(super) statistics: AudioStatistics,
     pub(super) payload_bytes: usize,
@@ -143,7 +142,7 @@ pub(super) fn run(ends: &Ends, impairments: Impairments, seed: u64, said: &[f32]
     Ok(Outcome { heard: heard.take(), delays, buffer, statistics, payload_bytes, cpu, ticks: ticks + REST })
 }
 
-/// What stands between an encoder and the network.
+/// Redundancy between an encoder and the network.
 struct Sender {
     red: Option<RedSender>,
     bitrate: u32,
@@ -151,12 +150,12 @@ struct Sender {
 }
 
 impl Sender {
-    /// What the encoder is to prepare for.
+    /// Network conditions for the encoder, adjusted for the redundancy that is sent.
     fn prepare(&mut self, hint: EncoderHint) -> EncoderHint {
         self.red.as_mut().map_or(hint, |red| red.hint(hint, self.bitrate))
     }
 
-    /// The packet as it is sent.
+    /// Adds redundancy to a packet.
     fn carry(&mut self, packet: RtpOut) -> RtpOut {
         let Some(red) = &mut self.red else { return packet };
         red.pack(111, packet.timestamp, &packet.payload, &mut self.payload);

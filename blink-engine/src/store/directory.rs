@@ -20,9 +20,9 @@ impl DataDirectory {
     /// Opens a directory that an engine has used.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) where none has, [`Busy`](ErrorKind::Busy) where one does
-    /// now, [`Invalid`](ErrorKind::Invalid) for one of a later version, [`Io`](ErrorKind::Io) where
-    /// it cannot be read.
+    /// [`NotFound`](ErrorKind::NotFound) where no engine has used it, [`Busy`](ErrorKind::Busy)
+    /// where one uses it now, [`Invalid`](ErrorKind::Invalid) for a directory of a later version,
+    /// [`Io`](ErrorKind::Io) for one that cannot be read.
     pub fn open(directory: &Path) -> Result<Self> {
         if !directory.join(FILE).exists() {
             return Err(Error::new(ErrorKind::NotFound, "there is no data file in this directory")

@@ -1,4 +1,4 @@
-//! What is written is read again, and damage costs no more than what is damaged.
+//! Reading of stored state, also from files with damaged entries.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -64,9 +64,9 @@ impl StorageBackend for FullDisk {
 
 type Raw = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
-/// What a device with calls of every kind keeps: one it offers, one that is over, somebody who
-/// missed it, two entries of history.
-fn memos() -> Vec<Change> {
+/// Changes of a device with calls of every kind: an offered one, an ended one, a notice of a missed
+/// call, two entries of the history.
+fn changes() -> Vec<Change> {
     let identity = |seed| Identity::from_seed(&[seed; 32]);
     let own = Endpoint { did: identity(1).did(), device: DeviceId::from_random([1; 16]) };
     let settings = CallSettings::default();
@@ -77,7 +77,7 @@ fn memos() -> Vec<Change> {
     machine.offer(now, &[identity(2).did()], b"tea").unwrap();
     machine.offer(now, &[identity(3).did()], b"").unwrap();
     let outputs = std::iter::from_fn(|| machine.poll());
-    outputs.filter_map(|output| if let Output::Persist(memo) = output { Some(memo) } else { None }).collect()
+    outputs.filter_map(|output| if let Output::Persist(change) = output { Some(change) } else { None }).collect()
 }
 
 fn counts(memory: &Memory) -> [usize; 4] {
@@ -91,14 +91,14 @@ fn put(store: &Store, table: &'static str, key: &[u8], value: &[u8]) {
 }
 
 #[test]
-fn what_is_written_is_read_after_opening_again() {
+fn stored_state_is_read_after_reopening() {
     let directory = tempfile::tempdir().unwrap();
     let mut expected = Memory::default();
-    memos().into_iter().for_each(|memo| expected.apply(memo));
+    changes().into_iter().for_each(|change| expected.apply(change));
     {
         let store = Store::open(directory.path()).unwrap();
         assert_eq!(counts(&store.memory().unwrap().0), [0; 4]);
-        store.write_memory(&memos()).unwrap();
+        store.write_memory(&changes()).unwrap();
     }
     let (read, damaged) = Store::open(directory.path()).unwrap().memory().unwrap();
     assert_eq!((counts(&read), damaged), ([1, 1, 1, 2], 0));
@@ -108,10 +108,10 @@ fn what_is_written_is_read_after_opening_again() {
 }
 
 #[test]
-fn what_is_forgotten_is_gone() {
+fn removed_entries_are_not_read() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
-    store.write_memory(&memos()).unwrap();
+    store.write_memory(&changes()).unwrap();
     let (memory, _) = store.memory().unwrap();
     let mut forgotten = vec![Change::HistoryCleared];
     forgotten.extend(memory.tombstones.keys().map(|call| Change::Tombstone(*call, None)));
@@ -125,7 +125,7 @@ fn what_is_forgotten_is_gone() {
 fn a_damaged_entry_is_left_out_and_the_rest_is_as_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
-    store.write_memory(&memos()).unwrap();
+    store.write_memory(&changes()).unwrap();
     let calls = Raw::new("calls");
     let sound = {
         let entries = store.database.begin_read().unwrap().open_table(calls).unwrap();
@@ -155,7 +155,7 @@ fn what_a_later_version_wrote_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     {
         let store = Store::open(directory.path()).unwrap();
-        store.write_memory(&memos()).unwrap();
+        store.write_memory(&changes()).unwrap();
         store.write("format", &2_u64.to_be_bytes()).unwrap();
     }
     let refused = Store::open(directory.path()).err().unwrap();
@@ -178,6 +178,6 @@ fn a_boot_that_was_jumped_to_is_counted_on_from() {
 
 #[test]
 fn nothing_secret_is_shown() {
-    let shown = format!("{:?}", memos());
+    let shown = format!("{:?}", changes());
     assert!(shown.len() < 200 && shown.starts_with('['), "{shown}");
 }

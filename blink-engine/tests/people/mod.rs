@@ -122,7 +122,7 @@ impl Person {
                             return event;
                         }
                     }
-                    Some(EventItem::Lagged { .. }) => panic!("lagged"),
+                    Some(item) => panic!("no event: {item:?}"),
                     None => panic!("the engine ended before `{what}`"),
                 }
             }

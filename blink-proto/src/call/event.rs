@@ -13,8 +13,8 @@ use super::reason::{CancelledReason, EndReason, LeftReason, StreamEndReason};
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// A call rings. Once per call. Until `answer_call`, no device is opened and nothing of this
-    /// device is shared.
+    /// A call rings. Once per call. Until `answer_call`, no device is opened and no media address
+    /// revealed. The caller learns the device id, boot and sequence number.
     IncomingCall {
         /// The call.
         call: CallId,
@@ -189,9 +189,11 @@ pub enum Event {
         /// Error of the media host.
         error: String,
     },
-    /// A media device was lost; the call continues without it.
+    /// A media device failed, or the speaker cannot be opened. The call continues with the default
+    /// device, if there is one, until the configured one is back.
     DeviceLost {
-        /// Name of the device.
+        /// The media host's own name of the device, without `HOST/`. The configured name if the
+        /// speaker cannot be opened.
         name: String,
     },
     /// Another process uses this device's identity: its data directory was copied. The engine

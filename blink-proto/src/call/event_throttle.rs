@@ -19,7 +19,7 @@ use crate::wire::StreamOffer;
 const MAX_EVENTS: usize = 10;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// What the user was told of one participant, and when.
+/// State of one participant as last reported to the user, with the times of recent events.
 #[derive(Clone, Default)]
 pub(super) struct EventThrottle {
     state: ParticipantState,
@@ -35,7 +35,7 @@ pub(super) struct EventThrottle {
 #[derive(Clone)]
 struct AnnouncedStream {
     offer: StreamOffer,
-    /// It ended since, even if it is offered again.
+    /// Whether it has ended since, even if it is offered again.
     ended: bool,
 }
 

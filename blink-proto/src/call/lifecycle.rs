@@ -109,8 +109,8 @@ impl Call {
 
     /// Stops the ringing of a call that may continue without this device.
     ///
-    /// The call keeps its age: among open calls it is as old as its ringing, so that calls which rang
-    /// during a flood are the first to be dropped.
+    /// The call keeps its age: among open calls it is as old as its ringing, so that calls which
+    /// rang during a flood are the first to be dropped.
     pub(super) fn stop_ringing(&mut self, reason: CancelledReason, shared: &mut Shared) {
         self.enter_since(self.phase_after_leaving(), self.since());
         shared.emit(Event::CallCancelled { call: self.id(), reason });

@@ -99,7 +99,7 @@ pub(super) struct Link {
     /// Local description and candidates of this generation.
     sdp: Option<String>,
     candidates: Vec<String>,
-    /// What the remote side acknowledged of them.
+    /// Acknowledgements of the remote side: the description and the number of candidates.
     acked_description: bool,
     acked_candidates: u32,
     /// Whether the remote description of this generation arrived.

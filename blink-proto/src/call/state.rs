@@ -94,7 +94,7 @@ pub(super) struct Call {
     /// The caller is known to the integrator, or the user takes or took part: it is not evicted for
     /// calls of strangers.
     pub(super) familiar: bool,
-    /// What was last persisted.
+    /// Summary that was last persisted.
     pub(super) saved: Option<SavedSummary>,
 }
 

@@ -1,4 +1,4 @@
-//! Members who lie, and messages that come when nobody expects them any more.
+//! False statements of malicious members, and messages that arrive late.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,20 +21,20 @@ fn sealed(seed: u64) -> Simulation {
     Simulation::configured(SimulationConfig { devices: &devices, seed, network, settings, sealed: true })
 }
 
-/// The call's keys as everybody in it knows them.
-fn keys(world: &Simulation, node: usize) -> Vec<[u8; 32]> {
-    let (_, keys) = world.known_call_keys(node).unwrap();
+/// Keys of the call's members.
+fn keys(simulation: &Simulation, node: usize) -> Vec<[u8; 32]> {
+    let (_, keys) = simulation.known_call_keys(node).unwrap();
     keys.into_iter().map(|(_, key)| key).collect()
 }
 
 /// A device's key as its owner would sign it.
-fn signed(world: &Simulation, endpoint: Endpoint, call: CallId, key: [u8; 32]) -> SignedKey {
-    world.signed_key(&endpoint, &call, &key)
+fn signed(simulation: &Simulation, endpoint: Endpoint, call: CallId, key: [u8; 32]) -> SignedKey {
+    simulation.signed_key(&endpoint, &call, &key)
 }
 
 /// The key under which a device is in the call.
-fn own_key(world: &Simulation, node: usize, call: CallId) -> SignedKey {
-    signed(world, world.nodes[node].endpoint, call, keys(world, node)[0])
+fn own_key(simulation: &Simulation, node: usize, call: CallId) -> SignedKey {
+    signed(simulation, simulation.nodes[node].endpoint, call, keys(simulation, node)[0])
 }
 
 fn record(call_key: SignedKey, version: u64) -> Record {
@@ -54,15 +54,15 @@ fn record(call_key: SignedKey, version: u64) -> Record {
     }
 }
 
-/// A member says something that its machine never would to everybody in the call.
-fn says(world: &mut Simulation, node: usize, call: CallId, record: Record) {
-    says_of_the_roster(world, node, call, record, Vec::new());
+/// Sends a message of a malicious member to all others.
+fn says(simulation: &mut Simulation, node: usize, call: CallId, record: Record) {
+    says_of_the_roster(simulation, node, call, record, Vec::new());
 }
 
-fn says_of_the_roster(world: &mut Simulation, node: usize, call: CallId, record: Record, entries: Vec<Signed>) {
-    let recipients = keys(world, node);
+fn says_of_the_roster(simulation: &mut Simulation, node: usize, call: CallId, record: Record, entries: Vec<Signed>) {
+    let recipients = keys(simulation, node);
     let body = Body::Member(Box::new(Member { record, entries, secret: None }));
-    world.send_raw(node, Channel::Call(call), &recipients, call, body);
+    simulation.send_raw(node, Channel::Call(call), &recipients, call, body);
 }
 
 /// An invitation by a person of whom this much is known.
@@ -83,14 +83,14 @@ fn made_up_people(call: CallId, by: &Identity) -> Vec<Signed> {
     entries
 }
 
-/// A member claims something in a letter.
-fn claims(world: &mut Simulation, node: usize, to: usize, call: CallId, mut joined: Vec<JoinedClaim>) {
-    let (endpoint, boot) = (world.nodes[node].endpoint, world.nodes[node].boot);
-    joined.push(JoinedClaim { endpoint, boot, version: 1, call_key: own_key(world, node, call) });
+/// A member claims something in a envelope.
+fn claims(simulation: &mut Simulation, node: usize, to: usize, call: CallId, mut joined: Vec<JoinedClaim>) {
+    let (endpoint, boot) = (simulation.nodes[node].endpoint, simulation.nodes[node].boot);
+    joined.push(JoinedClaim { endpoint, boot, version: 1, call_key: own_key(simulation, node, call) });
     let reason = CancelReason::Left;
     let body = Body::Cancel(Cancel { reason, version: 1, joined, acknowledged: false, replaced_by: None });
-    let recipient = AgreementKey::public_of(&world.did(to)).unwrap();
-    world.send_raw(node, Channel::Inbox(world.did(to)), &[recipient], call, body);
+    let recipient = AgreementKey::public_of(&simulation.did(to)).unwrap();
+    simulation.send_raw(node, Channel::Inbox(simulation.did(to)), &[recipient], call, body);
 }
 
 fn muted(event: &Event) -> bool {
@@ -103,70 +103,74 @@ fn device(of: &Simulation, node: usize, number: u8) -> Endpoint {
 
 #[test]
 fn a_call_key_for_which_nothing_can_be_sealed_is_refused_and_keeps_no_record_from_others() {
-    let mut world = sealed(1);
-    let call = connected(&mut world, &[B, C]);
-    let endpoint = device(&world, B, 90);
-    let fake = Seen { endpoint, boot: 1, call_key: signed(&world, endpoint, call, [0; 32]), version: 1 };
-    let own = own_key(&world, C, call);
-    says(&mut world, C, call, Record { seen: vec![fake], ..record(own, 500) });
-    let weak = signed(&world, world.nodes[C].endpoint, call, [0; 32]);
-    says(&mut world, C, call, record(weak, 501));
-    let endpoint = device(&world, B, 91);
-    let claim = JoinedClaim { endpoint, boot: 1, version: 1, call_key: signed(&world, endpoint, call, [0; 32]) };
-    claims(&mut world, C, A, call, vec![claim]);
-    world.advance(SECOND);
-    assert!(world.nodes[A].refusals.contains(&Refusal::WeakKey), "{:?}", world.nodes[A].refusals);
-    world.paths.cut.insert((A, B));
-    world.act(A, |machine, now| machine.set_muted(now, true));
-    world.until(B, 2 * SECOND, "muted", muted);
+    let mut simulation = sealed(1);
+    let call = connected(&mut simulation, &[B, C]);
+    let endpoint = device(&simulation, B, 90);
+    let fake = Seen { endpoint, boot: 1, call_key: signed(&simulation, endpoint, call, [0; 32]), version: 1 };
+    let own = own_key(&simulation, C, call);
+    says(&mut simulation, C, call, Record { seen: vec![fake], ..record(own, 500) });
+    let weak = signed(&simulation, simulation.nodes[C].endpoint, call, [0; 32]);
+    says(&mut simulation, C, call, record(weak, 501));
+    let endpoint = device(&simulation, B, 91);
+    let claim = JoinedClaim { endpoint, boot: 1, version: 1, call_key: signed(&simulation, endpoint, call, [0; 32]) };
+    claims(&mut simulation, C, A, call, vec![claim]);
+    simulation.advance(SECOND);
+    assert!(simulation.nodes[A].refusals.contains(&Refusal::WeakKey), "{:?}", simulation.nodes[A].refusals);
+    simulation.paths.cut.insert((A, B));
+    simulation.act(A, |machine, now| machine.set_muted(now, true));
+    simulation.until(B, 2 * SECOND, "muted", muted);
 }
 
 #[test]
 fn a_call_key_that_is_said_to_be_anothers_keeps_no_record_from_its_owner_and_breaks_no_path() {
-    let mut world = sealed(2);
-    let call = connected(&mut world, &[B, C]);
-    let [own, theirs] = [C, B].map(|node| own_key(&world, node, call));
-    // One after the other, so that the liar itself loses its path only in the end.
-    let fake =
-        |world: &Simulation, number| Seen { endpoint: device(world, B, number), boot: 1, call_key: theirs, version: 1 };
-    let seen = vec![fake(&world, 90), fake(&world, 91)];
-    says(&mut world, C, call, Record { seen, ..record(own, 500) });
-    world.advance(SECOND);
-    let as_own = signed(&world, world.nodes[C].endpoint, call, theirs.key);
-    says(&mut world, C, call, record(as_own, 600));
-    world.advance(SECOND);
-    world.act(A, |machine, now| machine.set_muted(now, true));
-    world.until(B, 2 * SECOND, "muted", muted);
-    world.advance(100 * SECOND);
+    let mut simulation = sealed(2);
+    let call = connected(&mut simulation, &[B, C]);
+    let [own, theirs] = [C, B].map(|node| own_key(&simulation, node, call));
+    // One after the other, so that the malicious member loses its own path last.
+    let fake = |simulation: &Simulation, number| Seen {
+        endpoint: device(simulation, B, number),
+        boot: 1,
+        call_key: theirs,
+        version: 1,
+    };
+    let seen = vec![fake(&simulation, 90), fake(&simulation, 91)];
+    says(&mut simulation, C, call, Record { seen, ..record(own, 500) });
+    simulation.advance(SECOND);
+    let as_own = signed(&simulation, simulation.nodes[C].endpoint, call, theirs.key);
+    says(&mut simulation, C, call, record(as_own, 600));
+    simulation.advance(SECOND);
+    simulation.act(A, |machine, now| machine.set_muted(now, true));
+    simulation.until(B, 2 * SECOND, "muted", muted);
+    simulation.advance(100 * SECOND);
     let trouble = |event: &Event| match event {
         Event::ParticipantReconnecting { participant, .. } | Event::ParticipantLeft { participant, .. } => {
-            participant.did != world.did(C)
+            participant.did != simulation.did(C)
         }
         _ => false,
     };
-    assert_eq!((world.count(A, trouble), world.count(B, trouble)), (0, 0), "{}", world.transcript());
+    assert_eq!((simulation.count(A, trouble), simulation.count(B, trouble)), (0, 0), "{}", simulation.transcript());
 }
 
 #[test]
 fn a_member_that_fills_the_roster_is_removed_all_the_same_and_keeps_nobody_out() {
-    let mut world = sealed(8);
-    let call = connected(&mut world, &[B, C]);
-    let (own, liar) = (own_key(&world, C, call), Identity::from_seed(&[3; 32]));
-    assert_eq!(liar.did(), world.did(C));
+    let mut simulation = sealed(8);
+    let call = connected(&mut simulation, &[B, C]);
+    let (own, liar) = (own_key(&simulation, C, call), Identity::from_seed(&[3; 32]));
+    assert_eq!(liar.did(), simulation.did(C));
     let entries = made_up_people(call, &liar);
-    says_of_the_roster(&mut world, C, call, record(own, 500), entries);
-    world.advance(SECOND);
-    let (third, fourth) = (world.did(C), world.did(3));
-    world.act(A, |machine, now| machine.remove(now, third)).unwrap();
+    says_of_the_roster(&mut simulation, C, call, record(own, 500), entries);
+    simulation.advance(SECOND);
+    let (third, fourth) = (simulation.did(C), simulation.did(3));
+    simulation.act(A, |machine, now| machine.remove(now, third)).unwrap();
     let removed = |event: &Event| matches!(event, Event::ParticipantLeft { reason: LeftReason::Removed, participant, .. } if participant.did == third);
-    world.until(A, SECOND, "removed", removed);
-    world.until(B, SECOND, "removed", removed);
-    world.until(C, SECOND, "removed", ended_with(EndReason::Removed));
-    world.act(B, |machine, now| machine.add(now, fourth)).unwrap();
-    world.until(3, 5 * SECOND, "incoming", incoming);
-    world.answer(3, call);
+    simulation.until(A, SECOND, "removed", removed);
+    simulation.until(B, SECOND, "removed", removed);
+    simulation.until(C, SECOND, "removed", ended_with(EndReason::Removed));
+    simulation.act(B, |machine, now| machine.add(now, fourth)).unwrap();
+    simulation.until(3, 5 * SECOND, "incoming", incoming);
+    simulation.answer(3, call);
     for node in [A, B] {
-        world.until(
+        simulation.until(
             node,
             5 * SECOND,
             "joined",
@@ -176,11 +180,11 @@ fn a_member_that_fills_the_roster_is_removed_all_the_same_and_keeps_nobody_out()
     // What the removed one says of people whom it invites now makes none of them a member.
     let late = Identity::from_seed(&[250; 32]).did();
     let entries = (0..4).map(|slot| invitation(call, &liar, late, slot)).collect();
-    says_of_the_roster(&mut world, C, call, record(own, 600), entries);
-    world.advance(3 * SECOND);
+    says_of_the_roster(&mut simulation, C, call, record(own, 600), entries);
+    simulation.advance(3 * SECOND);
     let people = |node: usize| -> BTreeSet<_> {
-        let participants = world.nodes[node].machine.snapshot().calls.remove(0).participants;
-        participants.into_iter().map(|participant| participant.did).chain([world.did(node)]).collect()
+        let participants = simulation.nodes[node].machine.snapshot().calls.remove(0).participants;
+        participants.into_iter().map(|participant| participant.did).chain([simulation.did(node)]).collect()
     };
     assert!(!people(A).contains(&late) && !people(B).contains(&late));
     assert_eq!(people(A), people(B));
@@ -188,60 +192,64 @@ fn a_member_that_fills_the_roster_is_removed_all_the_same_and_keeps_nobody_out()
 
 #[test]
 fn nothing_is_sealed_for_a_key_that_its_owner_has_not_signed_for() {
-    let mut world = sealed(9);
-    let call = connected(&mut world, &[B, C]);
-    let own = own_key(&world, C, call);
-    // The liar's keys as those of other people's devices, signed by itself: in a record, and in
-    // letters.
+    let mut simulation = sealed(9);
+    let call = connected(&mut simulation, &[B, C]);
+    let own = own_key(&simulation, C, call);
+    // The malicious member's keys as those of other identities' devices, signed by itself: in a
+    // record, and in envelopes.
     let eyes: Vec<AgreementKey> = (90..94).map(|number| AgreementKey::from_scalar(&[number; 32])).collect();
     let liar = Identity::from_seed(&[3; 32]);
-    let fake = |world: &Simulation, node: usize, number: u8| {
-        let endpoint = device(world, node, number);
+    let fake = |simulation: &Simulation, node: usize, number: u8| {
+        let endpoint = device(simulation, node, number);
         let key = eyes[usize::from(number - 90)].public();
         (endpoint, sign_call_key(&liar, &endpoint.device, &call, key))
     };
     for (number, node) in [(90, B), (91, A)] {
-        let (endpoint, call_key) = fake(&world, node, number);
+        let (endpoint, call_key) = fake(&simulation, node, number);
         let seen = vec![Seen { endpoint, boot: 1, call_key, version: 1 }];
-        says(&mut world, C, call, Record { seen, ..record(own, 500 + u64::from(number)) });
+        says(&mut simulation, C, call, Record { seen, ..record(own, 500 + u64::from(number)) });
     }
     for (number, node, to) in [(92, B, A), (93, A, B)] {
-        let (endpoint, call_key) = fake(&world, node, number);
-        claims(&mut world, C, to, call, vec![JoinedClaim { endpoint, boot: 1, version: 1, call_key }]);
+        let (endpoint, call_key) = fake(&simulation, node, number);
+        claims(&mut simulation, C, to, call, vec![JoinedClaim { endpoint, boot: 1, version: 1, call_key }]);
     }
-    world.advance(SECOND);
+    simulation.advance(SECOND);
     for node in [A, B] {
-        assert!(world.nodes[node].refusals.contains(&Refusal::BadSignature), "{:?}", world.nodes[node].refusals);
+        assert!(
+            simulation.nodes[node].refusals.contains(&Refusal::BadSignature),
+            "{:?}",
+            simulation.nodes[node].refusals
+        );
     }
-    let carol = world.did(C);
-    world.act(A, |machine, now| machine.remove(now, carol)).unwrap();
-    world.advance(10 * SECOND);
-    world.act(A, |machine, now| machine.set_muted(now, true));
-    world.until(B, 2 * SECOND, "muted", muted);
+    let carol = simulation.did(C);
+    simulation.act(A, |machine, now| machine.remove(now, carol)).unwrap();
+    simulation.advance(10 * SECOND);
+    simulation.act(A, |machine, now| machine.set_muted(now, true));
+    simulation.until(B, 2 * SECOND, "muted", muted);
     let read: Vec<_> =
-        world.unknown_recipients.iter().filter(|(_, key)| eyes.iter().any(|eye| eye.public() == key)).collect();
-    assert!(read.is_empty(), "{read:?}\n{}", world.transcript());
+        simulation.unknown_recipients.iter().filter(|(_, key)| eyes.iter().any(|eye| eye.public() == key)).collect();
+    assert!(read.is_empty(), "{read:?}\n{}", simulation.transcript());
 }
 
 #[test]
 fn devices_that_are_made_up_do_not_keep_the_real_one_out() {
-    let mut world = sealed(3);
-    let call = world.offer(A, &[B, C, 3]);
-    world.until(B, SECOND, "incoming", incoming);
-    world.until(C, SECOND, "incoming", incoming);
-    world.answer(B, call);
-    world.until(A, SECOND, "joined", joined);
+    let mut simulation = sealed(3);
+    let call = simulation.offer(A, &[B, C, 3]);
+    simulation.until(B, SECOND, "incoming", incoming);
+    simulation.until(C, SECOND, "incoming", incoming);
+    simulation.answer(B, call);
+    simulation.until(A, SECOND, "joined", joined);
     let made_up = |number| {
-        let endpoint = device(&world, C, number);
-        let call_key = signed(&world, endpoint, call, *AgreementKey::from_scalar(&[number; 32]).public());
+        let endpoint = device(&simulation, C, number);
+        let call_key = signed(&simulation, endpoint, call, *AgreementKey::from_scalar(&[number; 32]).public());
         JoinedClaim { endpoint, boot: 1, version: 1, call_key }
     };
     let made_up = (90..98).map(made_up).collect();
-    claims(&mut world, B, A, call, made_up);
-    world.advance(SECOND);
-    world.answer(C, call);
-    let third = world.nodes[C].endpoint;
-    world.until(
+    claims(&mut simulation, B, A, call, made_up);
+    simulation.advance(SECOND);
+    simulation.answer(C, call);
+    let third = simulation.nodes[C].endpoint;
+    simulation.until(
         A,
         2 * SECOND,
         "joined",
@@ -251,103 +259,103 @@ fn devices_that_are_made_up_do_not_keep_the_real_one_out() {
 
 #[test]
 fn a_claim_keeps_nobody_in_a_call_who_says_that_it_left() {
-    let mut world = sealed(4);
-    let call = world.offer(A, &[B, C]);
-    world.until(B, SECOND, "incoming", incoming);
-    world.until(C, SECOND, "incoming", incoming);
-    world.answer(C, call);
-    world.until(A, SECOND, "joined", joined);
-    let (endpoint, call_key) = (world.nodes[A].endpoint, own_key(&world, A, call));
+    let mut simulation = sealed(4);
+    let call = simulation.offer(A, &[B, C]);
+    simulation.until(B, SECOND, "incoming", incoming);
+    simulation.until(C, SECOND, "incoming", incoming);
+    simulation.answer(C, call);
+    simulation.until(A, SECOND, "joined", joined);
+    let (endpoint, call_key) = (simulation.nodes[A].endpoint, own_key(&simulation, A, call));
     let claim = JoinedClaim { endpoint, boot: u64::MAX, version: u64::MAX, call_key };
-    claims(&mut world, C, B, call, vec![claim]);
-    world.advance(SECOND);
-    world.leave(A);
-    world.leave(C);
-    world.until(B, SECOND, "cancelled", |event| matches!(event, Event::CallCancelled { .. }));
+    claims(&mut simulation, C, B, call, vec![claim]);
+    simulation.advance(SECOND);
+    simulation.leave(A);
+    simulation.leave(C);
+    simulation.until(B, SECOND, "cancelled", |event| matches!(event, Event::CallCancelled { .. }));
 }
 
 #[test]
 fn of_two_streams_with_one_id_the_first_is_offered() {
-    let mut world = sealed(5);
-    let call = connected(&mut world, &[B]);
+    let mut simulation = sealed(5);
+    let call = connected(&mut simulation, &[B]);
     let stream =
         |kind| StreamOffer { id: StreamId::from_random([1; 16]), kind, codec: "any".to_owned(), name: String::new() };
-    let own = own_key(&world, B, call);
+    let own = own_key(&simulation, B, call);
     let streams = vec![stream(TrackKind::Video), stream(TrackKind::Audio)];
-    says(&mut world, B, call, Record { streams, ..record(own, 500) });
-    world.advance(SECOND);
+    says(&mut simulation, B, call, Record { streams, ..record(own, 500) });
+    simulation.advance(SECOND);
     let offered = |event: &Event| matches!(event, Event::StreamOffered { .. });
-    assert_eq!(world.count(A, offered), 1, "{}", world.transcript());
+    assert_eq!(simulation.count(A, offered), 1, "{}", simulation.transcript());
 }
 
 #[test]
 fn an_offer_that_was_held_back_does_not_ring() {
-    let mut world = sealed(6);
-    world.offer(A, &[B]);
-    while !world.sent.contains(&(B, Kind::Ringing)) {
-        world.advance(Duration::from_millis(1));
+    let mut simulation = sealed(6);
+    simulation.offer(A, &[B]);
+    while !simulation.sent.contains(&(B, Kind::Ringing)) {
+        simulation.advance(Duration::from_millis(1));
     }
-    world.nodes[B].online = false;
-    world.advance(SECOND);
-    world.leave(A);
-    world.advance(180 * SECOND);
-    world.nodes[B].online = true;
-    for letter in world.published.clone() {
-        world.deliver_to(B, &letter);
+    simulation.nodes[B].online = false;
+    simulation.advance(SECOND);
+    simulation.leave(A);
+    simulation.advance(180 * SECOND);
+    simulation.nodes[B].online = true;
+    for envelope in simulation.published.clone() {
+        simulation.deliver_to(B, &envelope);
     }
-    world.advance(60 * SECOND);
-    assert_eq!(world.count(B, incoming), 0, "{}", world.transcript());
+    simulation.advance(60 * SECOND);
+    assert_eq!(simulation.count(B, incoming), 0, "{}", simulation.transcript());
 }
 
 #[test]
 fn who_comes_back_is_told_everything_anew_and_so_is_everybody_about_it() {
-    let mut world = Simulation::new(3, 7);
-    let call = connected(&mut world, &[B, C]);
+    let mut simulation = Simulation::new(3, 7);
+    let call = connected(&mut simulation, &[B, C]);
     let (stream, codec) = (StreamId::from_random([1; 16]), "VP8".to_owned());
     let info = StreamInfo { stream, kind: TrackKind::Video, codec, name: String::new() };
-    world.act(B, |machine, now| machine.set_muted(now, true));
-    world.advance(SECOND);
-    world.leave(A);
+    simulation.act(B, |machine, now| machine.set_muted(now, true));
+    simulation.advance(SECOND);
+    simulation.leave(A);
     // While A is out, its device hears of the call all the same.
-    world.act(B, |machine, now| machine.offer_stream(now, info)).unwrap();
-    world.advance(SECOND);
-    world.answer(A, call);
-    world.advance(5 * SECOND);
+    simulation.act(B, |machine, now| machine.offer_stream(now, info)).unwrap();
+    simulation.advance(SECOND);
+    simulation.answer(A, call);
+    simulation.advance(5 * SECOND);
     let offered = |event: &Event| matches!(event, Event::StreamOffered { .. });
-    assert_eq!((world.count(A, muted), world.count(A, offered)), (2, 1), "{}", world.transcript());
+    assert_eq!((simulation.count(A, muted), simulation.count(A, offered)), (2, 1), "{}", simulation.transcript());
     // Now B comes back, as muted as before.
-    world.leave(B);
-    world.advance(SECOND);
-    world.answer(B, call);
-    world.advance(5 * SECOND);
-    assert_eq!((world.count(A, muted), world.count(C, muted)), (3, 2), "{}", world.transcript());
+    simulation.leave(B);
+    simulation.advance(SECOND);
+    simulation.answer(B, call);
+    simulation.advance(5 * SECOND);
+    assert_eq!((simulation.count(A, muted), simulation.count(C, muted)), (3, 2), "{}", simulation.transcript());
 }
 
 #[test]
 fn nothing_is_told_of_a_call_that_another_one_took_the_place_of() {
     let mut replaced = 0;
     for seed in 0..20 {
-        let mut world = Simulation::new(3, seed);
-        world.nodes[C].online = false;
-        let old = connected(&mut world, &[B]);
-        world.leave(A);
-        world.advance(20 * SECOND);
-        let first = world.offer(A, &[B, C]);
-        world.until(B, SECOND, "incoming", incoming);
-        world.advance(SECOND);
-        world.answer(B, first);
-        world.advance(3 * SECOND);
-        world.nodes[C].online = true;
-        world.offer(C, &[A, B]);
-        world.advance(60 * SECOND);
+        let mut simulation = Simulation::new(3, seed);
+        simulation.nodes[C].online = false;
+        let old = connected(&mut simulation, &[B]);
+        simulation.leave(A);
+        simulation.advance(20 * SECOND);
+        let first = simulation.offer(A, &[B, C]);
+        simulation.until(B, SECOND, "incoming", incoming);
+        simulation.advance(SECOND);
+        simulation.answer(B, first);
+        simulation.advance(3 * SECOND);
+        simulation.nodes[C].online = true;
+        simulation.offer(C, &[A, B]);
+        simulation.advance(60 * SECOND);
         for node in [A, B, C] {
-            let events = &world.nodes[node].events;
+            let events = &simulation.nodes[node].events;
             let is = |event: &Event| matches!(event, Event::CallReplaced { .. });
             let Some(at) = events.iter().position(is) else { continue };
             let Event::CallReplaced { old: given_up, .. } = &events[at] else { continue };
             replaced += 1;
             let of_it = |event: &Event| format!("{event:?}").contains(&given_up.to_string());
-            assert!(!events[at + 1..].iter().any(of_it), "seed {seed} node {node}\n{}", world.transcript());
+            assert!(!events[at + 1..].iter().any(of_it), "seed {seed} node {node}\n{}", simulation.transcript());
         }
         assert_ne!(old, first);
     }

@@ -1,4 +1,4 @@
-//! The call machine on virtual time: what everyone must see in each situation, and what nobody may.
+//! The call machine on virtual time: required and forbidden events and messages of each situation.
 
 mod budgets;
 mod false_claims;
@@ -44,33 +44,33 @@ pub(crate) fn ended_with(reason: EndReason) -> impl Fn(&Event) -> bool {
 }
 
 /// A calls the others and all of them answer.
-pub(crate) fn connected(world: &mut Simulation, callees: &[usize]) -> CallId {
-    let call = world.offer(A, callees);
+pub(crate) fn connected(simulation: &mut Simulation, callees: &[usize]) -> CallId {
+    let call = simulation.offer(A, callees);
     for callee in callees {
-        world.until(*callee, 20 * SECOND, "incoming", incoming);
-        world.answer(*callee, call);
+        simulation.until(*callee, 20 * SECOND, "incoming", incoming);
+        simulation.answer(*callee, call);
     }
     for node in 0..=callees.len() {
         for _ in 0..400 {
-            if world.count(node, joined) >= callees.len() {
+            if simulation.count(node, joined) >= callees.len() {
                 break;
             }
-            world.advance(Duration::from_millis(50));
+            simulation.advance(Duration::from_millis(50));
         }
-        assert_eq!(world.count(node, joined), callees.len(), "node {node}\n{}", world.transcript());
+        assert_eq!(simulation.count(node, joined), callees.len(), "node {node}\n{}", simulation.transcript());
     }
     call
 }
 
 /// No calls, no sessions, no open microphone.
-pub(crate) fn idle(world: &Simulation, node: usize) {
-    let snapshot = world.nodes[node].machine.snapshot();
-    assert!(snapshot.calls.is_empty(), "node {node}: {:?}\n{}", snapshot.calls, world.transcript());
+pub(crate) fn idle(simulation: &Simulation, node: usize) {
+    let snapshot = simulation.nodes[node].machine.snapshot();
+    assert!(snapshot.calls.is_empty(), "node {node}: {:?}\n{}", snapshot.calls, simulation.transcript());
     assert_eq!(
-        (world.paths.open_at(node), world.nodes[node].active_call),
+        (simulation.paths.open_at(node), simulation.nodes[node].active_call),
         (0, None),
         "node {node}\n{}",
-        world.transcript()
+        simulation.transcript()
     );
 }
 

@@ -87,7 +87,7 @@ pub(crate) fn call_of(root: &[u8]) -> CallId {
     CallId::from_bytes(*sha256(&[b"blink/1 call\0", root]).first_chunk().unwrap())
 }
 
-/// The device that everybody writes to, with what it wrote down.
+/// The device that all strangers send to, with its memory.
 pub(crate) struct Callee {
     pub(crate) machine: Machine,
     pub(crate) now: Now,

@@ -1,7 +1,7 @@
-//! What may be said by whom in a call: each check of a machine met once by a caller who does as it
-//! should, and once by what it is there for.
+//! Authorization in a call: each check of the machine, once with a conforming caller and once with
+//! the attack that it prevents.
 //!
-//! The machine is real, the caller is written out, so that it can say anything.
+//! The callee is a real machine. The caller is handwritten, so that it can send any message.
 
 mod parties;
 
@@ -18,7 +18,7 @@ fn an_offer_rings_only_with_the_nonce_of_this_start_for_this_caller_and_this_cal
     let (alice, bob, carol) = people();
     let caller = Caller::new(&alice, &bob);
     let mut callee = Callee::new(&bob);
-    let asked = callee.hears_offer(&caller, caller.offer(None));
+    let asked = callee.receive_offer(&caller, caller.offer(None));
     let own = nonce(&asked).unwrap();
     assert!(!rang(&asked), "{asked:?}");
 
@@ -26,19 +26,19 @@ fn an_offer_rings_only_with_the_nonce_of_this_start_for_this_caller_and_this_cal
     let other_call = Caller { root: Root { unix_ms: 2, ..caller.root.clone() }, ..Caller::new(&alice, &bob) };
     let nonces = [
         Bytes16::from([0; 16]),
-        nonce(&callee.hears_offer(&other_person, other_person.offer(None))).unwrap(),
-        nonce(&callee.hears_offer(&other_call, other_call.offer(None))).unwrap(),
-        nonce(&Callee::started(&bob, 0, 8).hears_offer(&caller, caller.offer(None))).unwrap(),
+        nonce(&callee.receive_offer(&other_person, other_person.offer(None))).unwrap(),
+        nonce(&callee.receive_offer(&other_call, other_call.offer(None))).unwrap(),
+        nonce(&Callee::started(&bob, 0, 8).receive_offer(&caller, caller.offer(None))).unwrap(),
     ];
     for wrong in nonces {
-        let outputs = callee.hears_offer(&caller, caller.offer(Some(wrong)));
+        let outputs = callee.receive_offer(&caller, caller.offer(Some(wrong)));
         assert!(!rang(&outputs), "{outputs:?}");
     }
     assert!(callee.machine.snapshot().calls.is_empty(), "nothing is stored before");
-    assert!(rang(&callee.hears_offer(&caller, caller.offer(Some(own)))));
+    assert!(rang(&callee.receive_offer(&caller, caller.offer(Some(own)))));
 }
 
-/// A caller's root with which its call has a smaller, or a greater, id than another one.
+/// A caller with a root ground until its call's id is smaller, or greater, than another one.
 fn ground(caller: Caller, than: CallId, smaller: bool) -> Caller {
     let roots = (1..).map(|unix_ms| Root { unix_ms, ..caller.root.clone() });
     let mut fitting = roots.filter(|root| (call_of(&cbor::encode(root)) < than) == smaller);
@@ -47,7 +47,7 @@ fn ground(caller: Caller, than: CallId, smaller: bool) -> Caller {
 }
 
 #[test]
-fn of_two_calls_that_cross_no_call_id_that_was_sought_for_it_decides_which_goes_on() {
+fn a_ground_call_id_does_not_decide_glare() {
     let (alice, bob, _) = people();
     // Bob's endpoint is the smaller one: his call goes on, whatever Alice's is called.
     for (caller, callee, replaced) in [(&alice, &bob, false), (&bob, &alice, true)] {
@@ -55,8 +55,8 @@ fn of_two_calls_that_cross_no_call_id_that_was_sought_for_it_decides_which_goes_
         let own = machine.machine.offer(machine.now, &[caller.did()], b"").unwrap();
         machine.outputs();
         let crossing = ground(Caller::new(caller, callee), own, !replaced);
-        let nonce = nonce(&machine.hears_offer(&crossing, crossing.offer(None))).unwrap();
-        let outputs = machine.hears_offer(&crossing, crossing.offer(Some(nonce)));
+        let nonce = nonce(&machine.receive_offer(&crossing, crossing.offer(None))).unwrap();
+        let outputs = machine.receive_offer(&crossing, crossing.offer(Some(nonce)));
         let given_up = events(&outputs).any(|event| matches!(event, Event::CallReplaced { .. }));
         assert_eq!(given_up, replaced, "{outputs:?}");
         assert_eq!(machine.machine.current(), Some(if replaced { crossing.call() } else { own }));
@@ -64,7 +64,7 @@ fn of_two_calls_that_cross_no_call_id_that_was_sought_for_it_decides_which_goes_
 }
 
 #[test]
-fn an_offer_whose_root_does_not_hold_is_not_even_answered() {
+fn an_offer_with_an_invalid_root_is_not_answered() {
     let (alice, bob, carol) = people();
     let caller = Caller::new(&alice, &bob);
     let root = |root: &Root| signed(&alice, b"blink/1 root\0", cbor::encode(root));
@@ -78,7 +78,7 @@ fn an_offer_whose_root_does_not_hold_is_not_even_answered() {
     let good = caller.offer(None);
     for (what, call, offer, refusal) in [
         (
-            "signed by somebody else",
+            "signed by another identity",
             caller.call(),
             Offer { root: signed(&carol, b"blink/1 root\0", cbor::encode(&caller.root)), ..good.clone() },
             Refusal::BadSignature,
@@ -111,16 +111,16 @@ fn an_offer_whose_root_does_not_hold_is_not_even_answered() {
         ),
     ] {
         let mut callee = Callee::new(&bob);
-        let outputs = callee.hears(caller.endpoint, call, Body::Offer(Box::new(offer)));
+        let outputs = callee.receive(caller.endpoint, call, Body::Offer(Box::new(offer)));
         assert_eq!(refusals(&outputs), [refusal], "{what}");
         assert_eq!(outputs.len(), 1, "{what}: {outputs:?}");
     }
-    let outputs = Callee::new(&bob).hears(endpoint(&carol), caller.call(), Body::Offer(Box::new(good)));
-    assert_eq!(refusals(&outputs), [Refusal::NotAuthorized], "an offer of somebody who is not on the roster");
+    let outputs = Callee::new(&bob).receive(endpoint(&carol), caller.call(), Body::Offer(Box::new(good)));
+    assert_eq!(refusals(&outputs), [Refusal::NotAuthorized], "an offer of an identity that is not on the roster");
 }
 
 #[test]
-fn entries_that_do_not_hold_are_refused_and_add_nobody() {
+fn invalid_entries_are_rejected_and_add_no_member() {
     let (alice, bob, carol) = people();
     let caller = Caller::new(&alice, &bob);
     let entry = |call, signer: &Identity| {
@@ -135,7 +135,7 @@ fn entries_that_do_not_hold_are_refused_and_add_nobody() {
     ] {
         let record = Record { version, ..caller.record(&callee) };
         let body = Body::Member(Box::new(Member { record, entries: vec![bad], secret: None }));
-        assert_eq!(refusals(&callee.hears(caller.endpoint, caller.call(), body)), [refusal]);
+        assert_eq!(refusals(&callee.receive(caller.endpoint, caller.call(), body)), [refusal]);
     }
     let people = |callee: &Callee| -> Vec<_> {
         callee.machine.snapshot().calls[0].participants.iter().map(|participant| participant.did).collect()
@@ -143,12 +143,16 @@ fn entries_that_do_not_hold_are_refused_and_add_nobody() {
     assert!(!people(&callee).contains(&carol.did()), "{:?}", people(&callee));
     let record = Record { version: 5, ..caller.record(&callee) };
     let entries = vec![entry(caller.call(), &alice)];
-    callee.hears(caller.endpoint, caller.call(), Body::Member(Box::new(Member { record, entries, secret: None })));
-    assert!(people(&callee).contains(&carol.did()), "who signs for itself may add somebody: {:?}", people(&callee));
+    callee.receive(caller.endpoint, caller.call(), Body::Member(Box::new(Member { record, entries, secret: None })));
+    assert!(
+        people(&callee).contains(&carol.did()),
+        "an entry signed by its author adds an identity: {:?}",
+        people(&callee)
+    );
 }
 
 #[test]
-fn who_is_not_on_the_roster_is_not_in_the_call_whatever_it_says() {
+fn messages_of_identities_outside_the_roster_are_rejected() {
     let (alice, bob, carol) = people();
     let caller = Caller::new(&alice, &bob);
     let mut callee = Callee::new(&bob);
@@ -159,10 +163,10 @@ fn who_is_not_on_the_roster_is_not_in_the_call_whatever_it_says() {
     let link = stranger.link(&callee, &format!("v=0\r\n{FINGERPRINT}"));
     for body in [record, Body::Link(Box::new(link))] {
         let kind = body.kind();
-        let outputs = callee.hears(stranger.endpoint, caller.call(), body);
+        let outputs = callee.receive(stranger.endpoint, caller.call(), body);
         assert_eq!(refusals(&outputs), [Refusal::NotAuthorized], "{kind:?}");
-        // What is due to the caller and to this person's own devices goes on; the stranger gets
-        // nothing.
+        // Messages to the caller and to the callee's own devices continue; none goes to the
+        // stranger.
         let strangers = [*stranger.key.public(), *carol.agreement().public()];
         let to_others = |output: &Output| match output {
             Output::Send { recipients, .. } => recipients.iter().all(|key| !strangers.contains(key)),
@@ -190,10 +194,10 @@ fn a_description_goes_to_the_transport_under_the_links_id_only() {
         link_id((&stranger, caller.key.public()), (&own, &callee.call_key())),
     ] {
         let wrong = Link { link: link.into(), ..right.clone() };
-        let outputs = callee.hears(caller.endpoint, caller.call(), Body::Link(Box::new(wrong)));
+        let outputs = callee.receive(caller.endpoint, caller.call(), Body::Link(Box::new(wrong)));
         assert!(!accepted(&outputs), "{outputs:?}");
     }
-    assert!(accepted(&callee.hears(caller.endpoint, caller.call(), Body::Link(Box::new(right)))));
+    assert!(accepted(&callee.receive(caller.endpoint, caller.call(), Body::Link(Box::new(right)))));
 }
 
 #[test]
@@ -211,31 +215,31 @@ fn a_description_must_name_one_certificate() {
         format!("v=0\r\n{FINGERPRINT}{long}"),
     ] {
         let link = caller.link(&callee, &sdp);
-        let outputs = callee.hears(caller.endpoint, caller.call(), Body::Link(Box::new(link)));
+        let outputs = callee.receive(caller.endpoint, caller.call(), Body::Link(Box::new(link)));
         assert_eq!(refusals(&outputs), [Refusal::Inconsistent], "{}", &sdp[..sdp.len().min(80)]);
         assert!(!accepted(&outputs), "{outputs:?}");
     }
     let link = caller.link(&callee, &format!("v=0\r\n{FINGERPRINT}{}", FINGERPRINT.to_lowercase()));
-    assert!(accepted(&callee.hears(caller.endpoint, caller.call(), Body::Link(Box::new(link)))), "said twice");
+    assert!(accepted(&callee.receive(caller.endpoint, caller.call(), Body::Link(Box::new(link)))), "said twice");
 }
 
-/// Whatever comes while it rings: no device, no session, no topic of the call before its user
-/// answers, whichever side would dial.
+/// No message opens a device, a session or the call's topic before the user accepts, whichever side
+/// is the offerer.
 #[test]
 fn a_call_that_rings_opens_nothing() {
     let (alice, bob, _) = people();
     for (calls, called) in [(&alice, &bob), (&bob, &alice)] {
         let caller = Caller::new(calls, called);
         let mut callee = Callee::new(called);
-        let nonce = nonce(&callee.hears_offer(&caller, caller.offer(None))).unwrap();
-        let mut outputs = callee.hears_offer(&caller, caller.offer(Some(nonce)));
+        let nonce = nonce(&callee.receive_offer(&caller, caller.offer(None))).unwrap();
+        let mut outputs = callee.receive_offer(&caller, caller.offer(Some(nonce)));
         assert!(rang(&outputs), "{outputs:?}");
         // As if it had answered, under a key that it could have.
         callee.key = Some(*AgreementKey::from_scalar(&[11; 32]).public());
         let record = member(caller.record(&callee));
         let link = caller.link(&callee, &format!("v=0\r\n{FINGERPRINT}"));
         for body in [record, Body::Link(Box::new(link)), Body::Offer(Box::new(caller.offer(Some(nonce))))] {
-            outputs.extend(callee.hears(caller.endpoint, caller.call(), body));
+            outputs.extend(callee.receive(caller.endpoint, caller.call(), body));
         }
         let opens = |output: &&Output| {
             matches!(
@@ -253,7 +257,8 @@ fn a_call_that_rings_opens_nothing() {
     }
 }
 
-/// Media flows once both ends have named the same link on the path: nobody sits between them.
+/// Media is sent once both ends have named the same link on the path, which excludes a man in the
+/// middle.
 #[test]
 fn a_path_is_admitted_once_the_other_end_names_this_link() {
     let (alice, bob, _) = people();
@@ -266,14 +271,14 @@ fn a_path_is_admitted_once_the_other_end_names_this_link() {
     let mut outputs = callee.session(session, SessionInput::Connected);
     outputs.extend(callee.session(session, SessionInput::ChannelOpen));
     outputs.extend(callee.session(session, SessionInput::Traffic));
-    assert!(!admitted(&outputs), "before anything was said: {outputs:?}");
+    assert!(!admitted(&outputs), "before the first message: {outputs:?}");
     let early = Record { version: 9, muted: true, ..caller.record(&callee) };
     let member = ChannelMessage::Member {
         boot: 1,
         member: Box::new(Member { record: early, entries: Vec::new(), secret: None }),
     };
     let outputs = callee.session(session, SessionInput::Channel(member));
-    assert_eq!(events(&outputs).count(), 0, "nothing is believed on a path that is not verified: {outputs:?}");
+    assert_eq!(events(&outputs).count(), 0, "messages on an unverified path are ignored: {outputs:?}");
     let outputs = callee.session(session, hello(right(&callee)));
     assert!(admitted(&outputs), "{outputs:?}");
     assert!(events(&outputs).any(|event| matches!(event, Event::ParticipantJoined { .. })), "{outputs:?}");

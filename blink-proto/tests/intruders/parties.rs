@@ -27,7 +27,7 @@ pub(crate) fn people() -> (Identity, Identity, Identity) {
     if one.did() > other.did() { (one, other, third) } else { (other, one, third) }
 }
 
-/// Who calls: everything that it says is made up here.
+/// A caller whose messages are handwritten.
 pub(crate) struct Caller {
     pub(crate) identity: Identity,
     pub(crate) endpoint: Endpoint,
@@ -65,9 +65,9 @@ impl Caller {
         }
     }
 
-    /// Its record, once it has that of the one it called.
+    /// Its record, which acknowledges that of the callee.
     pub(crate) fn record(&self, callee: &Callee) -> Record {
-        // Each knows its own key: the signature is for others.
+        // The callee knows its own key, and does not verify the signature.
         let call_key = SignedKey { key: callee.call_key(), signature: [0; 64] };
         let seen = Seen { endpoint: callee.machine.own(), boot: 1, call_key, version: 1 };
         Record {
@@ -121,7 +121,7 @@ pub(crate) fn member(record: Record) -> Body {
     Body::Member(Box::new(Member { record, entries: Vec::new(), secret: None }))
 }
 
-/// Who is called: a real machine, and all that it did.
+/// A callee with a real machine.
 pub(crate) struct Callee {
     pub(crate) machine: Machine,
     pub(crate) now: Now,
@@ -144,20 +144,20 @@ impl Callee {
         self.key.expect("it answered")
     }
 
-    /// Somebody says something where it belongs; what follows.
-    pub(crate) fn hears(&mut self, from: Endpoint, call: CallId, body: Body) -> Vec<Output> {
+    /// Receives a message on the channel of its kind and returns the outputs.
+    pub(crate) fn receive(&mut self, from: Endpoint, call: CallId, body: Body) -> Vec<Output> {
         let channel = match body {
             Body::Member(_) | Body::Link(_) => Channel::Call(call),
             _ => Channel::Inbox(self.machine.own().did),
         };
-        // A later time for each, so that no answer is held back.
+        // A later time for each, so that no answer is delayed.
         self.now.mono += std::time::Duration::from_secs(1);
         self.machine.handle(self.now, Input::Signal(Signal { channel, from, boot: 1, call, body }));
         self.outputs()
     }
 
-    pub(crate) fn hears_offer(&mut self, caller: &Caller, offer: Offer) -> Vec<Output> {
-        self.hears(caller.endpoint, caller.call(), Body::Offer(Box::new(offer)))
+    pub(crate) fn receive_offer(&mut self, caller: &Caller, offer: Offer) -> Vec<Output> {
+        self.receive(caller.endpoint, caller.call(), Body::Offer(Box::new(offer)))
     }
 
     pub(crate) fn session(&mut self, session: SessionId, event: SessionInput) -> Vec<Output> {
@@ -175,28 +175,28 @@ impl Callee {
         outputs
     }
 
-    /// It rings by an offer with a fresh echo.
+    /// Rings, by an offer with a current nonce.
     pub(crate) fn rings(&mut self, caller: &Caller) {
-        let nonce = nonce(&self.hears_offer(caller, caller.offer(None))).expect("who offers is given a nonce");
-        let outputs = self.hears_offer(caller, caller.offer(Some(nonce)));
+        let nonce = nonce(&self.receive_offer(caller, caller.offer(None))).expect("who offers is given a nonce");
+        let outputs = self.receive_offer(caller, caller.offer(Some(nonce)));
         assert!(rang(&outputs), "{outputs:?}");
     }
 
-    /// It rings, its user answers, and the caller has heard of that.
+    /// Rings, is accepted, and receives the caller's record.
     pub(crate) fn is_in_the_call(&mut self, caller: &Caller) {
         self.rings(caller);
         self.machine.answer(self.now, caller.call()).unwrap();
         self.outputs();
         let record = member(caller.record(self));
-        let outputs = self.hears(caller.endpoint, caller.call(), record);
+        let outputs = self.receive(caller.endpoint, caller.call(), record);
         assert!(events(&outputs).any(|event| matches!(event, Event::CallJoined { .. })), "{outputs:?}");
     }
 
-    /// As before, and the caller's description came: the session's name.
+    /// As before, with the caller's description. Returns the session.
     pub(crate) fn has_a_session(&mut self, caller: &Caller) -> SessionId {
         self.is_in_the_call(caller);
         let link = caller.link(self, &format!("v=0\r\n{FINGERPRINT}"));
-        let outputs = self.hears(caller.endpoint, caller.call(), Body::Link(Box::new(link)));
+        let outputs = self.receive(caller.endpoint, caller.call(), Body::Link(Box::new(link)));
         let mut opened = outputs.iter().filter_map(|output| match output {
             Output::OpenSession { session, .. } => Some(*session),
             _ => None,
@@ -236,7 +236,7 @@ pub(crate) fn nonce(outputs: &[Output]) -> Option<Bytes16> {
     })
 }
 
-/// A description went to the transport.
+/// Whether a description was handed to the transport.
 pub(crate) fn accepted(outputs: &[Output]) -> bool {
     outputs.iter().any(|output| matches!(output, Output::Negotiate { step: Negotiation::AcceptOffer { .. }, .. }))
 }

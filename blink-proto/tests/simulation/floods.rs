@@ -1,7 +1,7 @@
-//! Floods: a thousand messages a second, and a person whom one knows gets through all the same.
+//! Floods of 1,000 messages a second, under which calls are still established.
 //!
-//! Every call goes through envelopes and doors as the driver opens them, on virtual time: what is
-//! measured is what is let in, not how fast a machine is.
+//! Messages are sealed in envelopes and opened as by the driver, on virtual time: the tests measure
+//! admission by rate limits, not speed.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,32 +18,32 @@ use rand::{Rng, SeedableRng};
 use crate::actions::current;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Calls of each flood.
+/// Number of calls in each test.
 const CALLS: u64 = 100;
-/// Of which so many must come about.
+/// Minimum number of calls that are established.
 const ENOUGH: u64 = 99;
-/// Between two messages.
+/// Interval between two messages of the flood.
 const PAUSE: Duration = Duration::from_millis(1);
-/// Each message from another origin.
+/// Number of origins that stands for a new origin for each message.
 const FRESH: u8 = 0;
-/// How long the flood lasts before somebody calls.
+/// Duration of the flood before the call.
 const BEFORE: Duration = Duration::from_secs(3);
 
-/// What comes in.
+/// Messages of a flood.
 #[derive(Debug, Clone, Copy)]
 enum Flood {
-    /// No envelopes at all.
+    /// Random bytes.
     Garbage,
-    /// Envelopes for the callee by people who exist for one message each.
-    Letters,
-    /// Something that the callee has had, again and again.
+    /// Valid envelopes for the callee, each of another identity.
+    Envelopes,
+    /// The last envelope on the topic.
     Replays,
-    /// Envelopes with a call's right tag and for none of its members, by a former holder of its
+    /// Envelopes with a call's tag, encrypted for none of its members, by a former holder of its
     /// secret.
     Former,
 }
 
-/// Where it comes in.
+/// Flooded topic.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
     Inbox,
@@ -53,103 +53,105 @@ enum Place {
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for place in [Place::Inbox, Place::Call] {
-        for flood in [Flood::Garbage, Flood::Letters, Flood::Replays] {
+        for flood in [Flood::Garbage, Flood::Envelopes, Flood::Replays] {
             for origins in [1, 50] {
                 let name = format!("floods::{place:?}_{flood:?}_from_{origins}_origins").to_lowercase();
-                trials.push(Trial::test(name, move || somebody_gets_through(place, flood, origins)));
+                trials.push(Trial::test(name, move || calls_are_established(place, flood, origins)));
             }
         }
     }
     for origins in [1, 50, FRESH] {
         let name = format!("floods::call_former_from_{origins}_origins");
-        trials.push(Trial::test(name, move || somebody_gets_through(Place::Call, Flood::Former, origins)));
+        trials.push(Trial::test(name, move || calls_are_established(Place::Call, Flood::Former, origins)));
     }
-    trials.push(Trial::test("floods::who_once_had_the_secret_uses_up_its_share", former_members_have_a_share));
+    trials.push(Trial::test("floods::former_members_are_rate_limited", former_members_are_rate_limited));
     trials
 }
 
-/// Of a thousand messages a second under fresh names few are looked at, and of members' all.
-fn former_members_have_a_share() -> Result<(), Failed> {
-    let mut siege = Siege::new(1, Place::Call, Flood::Former, FRESH);
-    if !siege.call_comes_about() {
-        return Err(siege.world.transcript().into());
+/// Of 1,000 messages a second from new origins, few are decrypted.
+fn former_members_are_rate_limited() -> Result<(), Failed> {
+    let mut flooded = FloodedCall::new(1, Place::Call, Flood::Former, FRESH);
+    if !flooded.call_is_established() {
+        return Err(flooded.simulation.transcript().into());
     }
-    let counters = |siege: &Siege| *siege.world.nodes[1].envelopes.as_ref().expect("letters are sealed").counters();
-    let before = counters(&siege);
-    let topic = siege.world.call_topic(0);
-    siege.run(5 * SECOND, topic);
-    let after = counters(&siege);
-    let looked_at = after.not_for_us - before.not_for_us;
-    if looked_at > 100 + 5 * 50 + 5 {
-        return Err(format!("{looked_at} of 5,000 were looked at").into());
+    let counters = |flooded: &FloodedCall| {
+        *flooded.simulation.nodes[1].envelopes.as_ref().expect("the simulation is sealed").counters()
+    };
+    let before = counters(&flooded);
+    let topic = flooded.simulation.call_topic(0);
+    flooded.run(5 * SECOND, topic);
+    let after = counters(&flooded);
+    let decrypted = after.not_for_us - before.not_for_us;
+    if decrypted > 100 + 5 * 50 + 5 {
+        return Err(format!("{decrypted} of 5,000 were decrypted").into());
     }
     Ok(())
 }
 
-fn somebody_gets_through(place: Place, flood: Flood, origins: u8) -> Result<(), Failed> {
-    let mut came_about = 0;
+fn calls_are_established(place: Place, flood: Flood, origins: u8) -> Result<(), Failed> {
+    let mut established = 0;
     let mut last = String::new();
     for seed in 0..CALLS {
-        let mut siege = Siege::new(seed, place, flood, origins);
-        if siege.call_comes_about() {
-            came_about += 1;
+        let mut flooded = FloodedCall::new(seed, place, flood, origins);
+        if flooded.call_is_established() {
+            established += 1;
         } else {
-            last = siege.world.transcript();
+            last = flooded.simulation.transcript();
         }
     }
-    if came_about < ENOUGH {
-        return Err(format!("{last}\n{came_about} of {CALLS} calls came about").into());
+    if established < ENOUGH {
+        return Err(format!("{last}\n{established} of {CALLS} calls were established").into());
     }
     Ok(())
 }
 
-/// Two people under a flood.
-struct Siege {
-    world: Simulation,
+/// A call of two under a flood.
+struct FloodedCall {
+    simulation: Simulation,
     place: Place,
     flood: Flood,
     origins: u8,
     sent: u64,
-    /// What is sent over and over again, where it is not what was heard.
+    /// Prepared messages of the flood, sent in rotation.
     made: Vec<Bytes>,
 }
 
-impl Siege {
+impl FloodedCall {
     fn new(seed: u64, place: Place, flood: Flood, origins: u8) -> Self {
         let (network, settings) = (Network::PERFECT, CallSettings::default());
         let devices = [(1, 1), (2, 2)];
-        let mut world =
+        let mut simulation =
             Simulation::configured(SimulationConfig { devices: &devices, seed, network, settings, sealed: true });
-        world.trace.disable();
-        world.paths.traffic = SECOND;
+        simulation.trace.disable();
+        simulation.paths.traffic = SECOND;
         let mut random = Random::seed_from_u64(seed ^ 0xf100d);
         let made = |n: usize| match flood {
             Flood::Garbage => garbage(&mut random, 1 + n * 251),
-            Flood::Letters | Flood::Replays | Flood::Former => letter(&mut random, &world.did(1)),
+            Flood::Envelopes | Flood::Replays | Flood::Former => envelope(&mut random, &simulation.did(1)),
         };
         let made = (0..64).map(made).collect();
-        Self { world, place, flood, origins, sent: 0, made }
+        Self { simulation, place, flood, origins, sent: 0, made }
     }
 
-    /// Alice calls Bob, whose inbox or whose call is flooded. True once both hear each other and
-    /// one more word of theirs came through.
-    fn call_comes_about(&mut self) -> bool {
-        let topic = inbox_topic(&self.world.did(1));
+    /// Alice calls Bob, whose inbox or whose call is flooded. Whether both connect, and stay in the
+    /// call under two more seconds of the flood.
+    fn call_is_established(&mut self) -> bool {
+        let topic = inbox_topic(&self.simulation.did(1));
         if self.place == Place::Inbox {
             self.run(BEFORE, topic);
         }
-        let call = self.world.offer(0, &[1]);
-        let topic = if self.place == Place::Inbox { topic } else { self.world.call_topic(0) };
+        let call = self.simulation.offer(0, &[1]);
+        let topic = if self.place == Place::Inbox { topic } else { self.simulation.call_topic(0) };
         for _ in 0..60 {
-            if self.world.nodes[1].machine.pending().contains(&call) {
-                self.world.answer(1, call);
+            if self.simulation.nodes[1].machine.pending().contains(&call) {
+                self.simulation.answer(1, call);
             }
             let connected =
-                |node: usize| self.world.count(node, |event| matches!(event, Event::ParticipantJoined { .. })) > 0;
+                |node: usize| self.simulation.count(node, |event| matches!(event, Event::ParticipantJoined { .. })) > 0;
             if connected(0) && connected(1) {
                 self.run(2 * SECOND, topic);
                 return (0..2)
-                    .all(|node| current(&self.world, node).is_some_and(|call| call.state == CallState::Active));
+                    .all(|node| current(&self.simulation, node).is_some_and(|call| call.state == CallState::Active));
             }
             self.run(SECOND / 2, topic);
         }
@@ -157,15 +159,14 @@ impl Siege {
     }
 
     fn run(&mut self, duration: Duration, topic: Topic) {
-        let end = self.world.now + duration;
-        while self.world.now < end {
-            let letter = self.next(topic);
-            // What becomes of it is what this is about.
-            self.world.deliver_to(1, &letter);
+        let end = self.simulation.now + duration;
+        while self.simulation.now < end {
+            let envelope = self.next(topic);
+            self.simulation.deliver_to(1, &envelope);
             if self.place == Place::Call {
-                self.world.deliver_to(0, &letter);
+                self.simulation.deliver_to(0, &envelope);
             }
-            self.world.advance(PAUSE);
+            self.simulation.advance(PAUSE);
         }
     }
 
@@ -176,16 +177,17 @@ impl Siege {
             origins => Origin([200 + (self.sent % u64::from(origins)) as u8; 16]),
         };
         if matches!(self.flood, Flood::Former) && self.sent == 1 {
-            let keys = self.world.call_secrets(0);
-            let mut random = Random::seed_from_u64(self.world.seed ^ 0x5ec2e7);
+            let keys = self.simulation.call_secrets(0);
+            let mut random = Random::seed_from_u64(self.simulation.seed ^ 0x5ec2e7);
             self.made = (0..64).map(|_| former(&mut random, &keys)).collect();
         }
         let bytes = match self.flood {
             Flood::Former => self.made[self.sent as usize % self.made.len()].clone(),
-            Flood::Garbage | Flood::Letters => self.made[self.sent as usize % self.made.len()].clone(),
+            Flood::Garbage | Flood::Envelopes => self.made[self.sent as usize % self.made.len()].clone(),
             Flood::Replays => {
-                let of_topic = |letter: &&Rc<Envelope>| letter.topic == topic;
-                let heard = self.world.published.iter().rev().find(of_topic).map(|letter| letter.bytes.clone());
+                let of_topic = |envelope: &&Rc<Envelope>| envelope.topic == topic;
+                let heard =
+                    self.simulation.published.iter().rev().find(of_topic).map(|envelope| envelope.bytes.clone());
                 heard.unwrap_or_else(|| self.made[0].clone())
             }
         };
@@ -193,7 +195,7 @@ impl Siege {
     }
 }
 
-/// An envelope that every holder of the secret takes for one of the call, and that none can read.
+/// An envelope with the tag of a call that no member can decrypt.
 fn former(random: &mut Random, keys: &CallKeys) -> Bytes {
     let former = Identity::generate(random);
     let from = Endpoint { did: former.did(), device: DeviceId::from_random([9; 16]) };
@@ -210,14 +212,14 @@ fn garbage(random: &mut Random, size: usize) -> Bytes {
     bytes.into()
 }
 
-/// A letter that opens, by somebody whom nobody knows.
-fn letter(random: &mut Random, to: &Did) -> Bytes {
+/// A valid envelope of an unknown identity.
+fn envelope(random: &mut Random, to: &Did) -> Bytes {
     let stranger = Identity::generate(random);
     let from = Endpoint { did: stranger.did(), device: DeviceId::from_random([9; 16]) };
     let body = Body::Ringing(Ringing { nonce: [0; 16].into(), rings: true });
     let call = blink_api::CallId::from_bytes([5; 16]);
     let content = Content { from, boot: 1, seq: 1, unix_ms: 0, call, body }.encode();
-    let recipients = [AgreementKey::public_of(to).expect("a device of this world has a sound key")];
+    let recipients = [AgreementKey::public_of(to).expect("a device of this simulation has a usable key")];
     let sealing = Sealing { topic: inbox_topic(to), recipients: &recipients, tag: None, identity: &stranger };
     seal(&sealing, &content, random).expect("a short message to one recipient").into()
 }

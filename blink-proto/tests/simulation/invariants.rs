@@ -1,4 +1,4 @@
-//! What must hold at every moment, and what everybody must agree on once the faults have stopped.
+//! Invariants of each device at every step, and agreement of all after the last fault.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use blink_proto::call::{
 use blink_sim::simulation::Simulation;
 
 use crate::actions::current;
-use crate::told::Told;
+use crate::user_view::UserView;
 
 /// A fault that was found.
 #[derive(Debug, Clone)]
@@ -20,11 +20,11 @@ pub(crate) struct Fault {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FaultKind {
-    /// Something that should go on or end does neither.
+    /// A call, path or stream that neither progresses nor ends.
     Stuck,
-    /// Somebody is believed to be in a call who is not.
+    /// A participant that is not in the call.
     Ghost,
-    /// Two calls or two devices where there may be one.
+    /// Two calls or two devices instead of one.
     Double,
     /// Anything else.
     Other,
@@ -40,16 +40,16 @@ fn hold(holds: bool, kind: FaultKind, text: impl FnOnce() -> String) -> Check {
     if holds { Ok(()) } else { fault(kind, text()) }
 }
 
-/// What must hold on a device whenever it has done something.
-pub(crate) fn check_moment(world: &Simulation, node: usize, told: &mut Told) -> Check {
-    let state = &world.nodes[node];
+/// Checks the invariants of one device after a step.
+pub(crate) fn check_step(simulation: &Simulation, node: usize, view: &mut UserView) -> Check {
+    let state = &simulation.nodes[node];
     let current = state.machine.current();
     let other = FaultKind::Other;
     hold(state.active_call == current, other, || {
         format!("node {node}'s microphone is open for {:?}, and its call is {current:?}", state.active_call)
     })?;
-    hold(!world.unknown_recipients.iter().any(|(sealer, _)| *sealer == node), other, || {
-        format!("node {node} seals for a key that is no device's: {:?}", world.unknown_recipients)
+    hold(!simulation.unknown_recipients.iter().any(|(sealer, _)| *sealer == node), other, || {
+        format!("node {node} seals for a key that is no device's: {:?}", simulation.unknown_recipients)
     })?;
     hold(current.is_none_or(|call| state.accepted.contains(&call)), other, || {
         format!("node {node} is in {current:?}, which its user did not accept")
@@ -61,61 +61,68 @@ pub(crate) fn check_moment(world: &Simulation, node: usize, told: &mut Told) -> 
     hold(remotes.len() == state.sessions.len(), FaultKind::Double, || {
         format!("node {node} has two sessions to one device: {:?}", state.sessions)
     })?;
-    told.read(&state.events).or_else(|text| fault(other, format!("node {node} {text}")))
+    view.read(&state.events).or_else(|text| fault(other, format!("node {node} {text}")))
 }
 
-/// What these devices believe once nothing was lost for 40 s.
+/// Agreement of the honest devices 40 s after the last fault.
 pub(crate) struct Agreement<'a> {
-    pub(crate) world: &'a Simulation,
+    pub(crate) simulation: &'a Simulation,
     pub(crate) honest: &'a [usize],
-    pub(crate) told: &'a [Told],
-    /// Somebody attacks still: what others claim of who is not there is believed until its own word
-    /// or the lease says otherwise.
+    pub(crate) views: &'a [UserView],
+    /// Whether attacks continue: third-party state about absent devices is accepted until
+    /// self-reported state or the lease ends it.
     pub(crate) attacked: bool,
 }
 
 impl Agreement<'_> {
-    /// They believe the same of each other.
+    /// Checks agreement.
     pub(crate) fn check(&self) -> Check {
-        check_rung_once(self.world, self.honest)?;
+        check_rung_once(self.simulation, self.honest)?;
         let calls: Vec<Option<CallSnapshot>> =
-            (0..self.world.nodes.len()).map(|node| current(self.world, node)).collect();
+            (0..self.simulation.nodes.len()).map(|node| current(self.simulation, node)).collect();
         for node in self.honest.iter().copied() {
-            check_ringing(self.world, self.honest, node)?;
+            check_ringing(self.simulation, self.honest, node)?;
             if let Some(call) = &calls[node] {
                 self.check_call(&calls, node, call)?;
-                check_streams(self.world, &calls, node, call)?;
+                check_streams(self.simulation, &calls, node, call)?;
             }
         }
         Ok(())
     }
 
     fn check_call(&self, calls: &[Option<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
-        let (world, honest) = (self.world, self.honest);
+        let (simulation, honest) = (self.simulation, self.honest);
         hold(call.state != CallState::Joining, FaultKind::Stuck, || format!("node {node} still joins {call:?}"))?;
         let is_in = |other: &usize| calls[*other].as_ref().is_some_and(|there| there.call == call.call);
-        let own = world.did(node);
-        let twin = honest.iter().find(|other| **other != node && world.did(**other) == own && is_in(other));
+        let own = simulation.did(node);
+        let twin = honest.iter().find(|other| **other != node && simulation.did(**other) == own && is_in(other));
         hold(twin.is_none(), FaultKind::Double, || {
             format!("nodes {node} and {twin:?} of one person are both in {call:?}")
         })?;
-        let honest_people: BTreeSet<Did> = honest.iter().map(|node| world.did(*node)).collect();
+        let honest_people: BTreeSet<Did> = honest.iter().map(|node| simulation.did(*node)).collect();
         let mut others = 0;
         for participant in call.participants.iter().filter(|other| honest_people.contains(&other.did)) {
-            let there = honest.iter().copied().find(|other| world.did(*other) == participant.did && is_in(other));
+            let there = honest.iter().copied().find(|other| simulation.did(*other) == participant.did && is_in(other));
             self.check_participant(node, call, participant, there)?;
             if let (Some(there), Some(endpoint)) = (there, participant.endpoint) {
                 others += 1;
-                check_state(world, node, call.call, participant, there)?;
-                let known = self.told[node].of(&call.call, &endpoint);
+                check_state(simulation, node, call.call, participant, there)?;
+                let known = self.views[node].of(&call.call, &endpoint);
                 hold(known == (true, participant.state), FaultKind::Other, || {
-                    format!("node {node}'s user was told {known:?} of {participant:?}")
+                    format!("the events of node {node} say {known:?} of {participant:?}")
                 })?;
-                let topics = [node, there].map(|node| world.nodes[node].topic_of(&call.call));
+                let topics = [node, there].map(|node| simulation.nodes[node].topic_of(&call.call));
                 hold(topics[0] == topics[1], FaultKind::Stuck, || {
                     format!("nodes {node} and {there} speak on {topics:?} in {call:?}")
                 })?;
-                check_roster(world, honest, node, call, there, calls[there].as_ref().expect("it is in that call"))?;
+                check_roster(
+                    simulation,
+                    honest,
+                    node,
+                    call,
+                    there,
+                    calls[there].as_ref().expect("it is in that call"),
+                )?;
             }
         }
         self.check_removals(calls, node, call)?;
@@ -124,12 +131,12 @@ impl Agreement<'_> {
         hold(!alone || with_strangers, FaultKind::Ghost, || format!("node {node} is alone in a call of two: {call:?}"))
     }
 
-    /// Whoever was removed from a call is in it for nobody, as long as the remover is still there
-    /// to say so.
+    /// Checks that a removed identity is in the call for no member, as long as its remover is in
+    /// the call and can report the removal.
     fn check_removals(&self, calls: &[Option<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
-        for (removed_from, did, remover, starts) in &self.world.removals {
+        for (removed_from, did, remover, starts) in &self.simulation.removals {
             let there = calls[*remover].as_ref().is_some_and(|there| there.call == call.call);
-            let counts = *removed_from == call.call && there && self.world.nodes[*remover].starts == *starts;
+            let counts = *removed_from == call.call && there && self.simulation.nodes[*remover].starts == *starts;
             let member = call.participants.iter().any(|other| other.did == *did);
             if !counts || !self.honest.contains(remover) {
                 continue;
@@ -137,11 +144,11 @@ impl Agreement<'_> {
             hold(!member, FaultKind::Ghost, || {
                 format!("node {node} has {did} in {call:?}, whom node {remover} removed")
             })?;
-            let topic = self.world.nodes[node].topic_of(&call.call);
+            let topic = self.simulation.nodes[node].topic_of(&call.call);
             let known = |(of, id, known): &(usize, CallId, Topic)| {
-                self.world.did(*of) == *did && *id == call.call && Some(*known) == topic
+                self.simulation.did(*of) == *did && *id == call.call && Some(*known) == topic
             };
-            hold(!self.world.known_topics.iter().any(known), FaultKind::Ghost, || {
+            hold(!self.simulation.known_topics.iter().any(known), FaultKind::Ghost, || {
                 format!("node {node} speaks on a topic of {call:?} that {did} knows, whom node {remover} removed")
             })?;
         }
@@ -163,7 +170,7 @@ impl Agreement<'_> {
         match there {
             None if connected || (participant.endpoint.is_some() && !self.attacked) => believed(FaultKind::Ghost),
             Some(_) if !connected => believed(FaultKind::Stuck),
-            Some(there) if participant.endpoint != Some(self.world.nodes[there].endpoint) => {
+            Some(there) if participant.endpoint != Some(self.simulation.nodes[there].endpoint) => {
                 believed(FaultKind::Double)
             }
             _ => Ok(()),
@@ -171,15 +178,15 @@ impl Agreement<'_> {
     }
 }
 
-/// What somebody says about itself is what others know of it.
+/// Checks that the state of a participant is its self-reported state.
 fn check_state(
-    world: &Simulation,
+    simulation: &Simulation,
     node: usize,
     call: CallId,
     participant: &ParticipantSnapshot,
     there: usize,
 ) -> Check {
-    let snapshot = world.nodes[there].machine.snapshot();
+    let snapshot = simulation.nodes[there].machine.snapshot();
     let state = ParticipantState { muted: snapshot.muted, deafened: snapshot.deafened, recording: snapshot.recording };
     let same = participant.state == state && participant.streams == snapshot.streams;
     hold(same, FaultKind::Other, || {
@@ -188,7 +195,7 @@ fn check_state(
 }
 
 fn check_roster(
-    world: &Simulation,
+    simulation: &Simulation,
     honest: &[usize],
     node: usize,
     call: &CallSnapshot,
@@ -196,54 +203,56 @@ fn check_roster(
     same: &CallSnapshot,
 ) -> Check {
     let people = |node: usize, call: &CallSnapshot| -> BTreeSet<Did> {
-        call.participants.iter().map(|other| other.did).chain([world.did(node)]).collect()
+        call.participants.iter().map(|other| other.did).chain([simulation.did(node)]).collect()
     };
-    // Who lies may add somebody at the last moment.
-    let all_honest = honest.len() == world.nodes.len();
+    // A malicious member may add an identity at the last moment.
+    let all_honest = honest.len() == simulation.nodes.len();
     let (one, other) = (people(node, call), people(there, same));
     hold(!all_honest || one == other, FaultKind::Other, || {
         format!("nodes {node} and {there} know another roster of {}: {one:?} and {other:?}", call.call)
     })
 }
 
-/// What rings here is a call with somebody in it. What only liars are said to be in rings until its
-/// ring time or the lease of their last Offer is over.
-fn check_ringing(world: &Simulation, honest: &[usize], node: usize) -> Check {
-    let snapshot = world.nodes[node].machine.snapshot();
-    let is_liar = |did: &Did| honest.iter().all(|other| world.did(*other) != *did);
-    for call in world.nodes[node].machine.pending() {
-        let in_it = world.nodes.iter().any(|other| other.machine.current() == Some(call));
-        let said_in_it = snapshot.calls.iter().filter(|known| known.call == call).flat_map(|known| &known.participants);
-        let mut said_in_it = said_in_it.filter(|other| other.endpoint.is_some()).peekable();
-        let made_up = said_in_it.peek().is_some() && said_in_it.all(|other| is_liar(&other.did));
-        hold(in_it || made_up, FaultKind::Ghost, || format!("{call} rings at node {node}, and nobody is in it"))?;
+/// Checks that a ringing call has members. A call with malicious members only rings until the end
+/// of its ring time or of the lease of their last Offer.
+fn check_ringing(simulation: &Simulation, honest: &[usize], node: usize) -> Check {
+    let snapshot = simulation.nodes[node].machine.snapshot();
+    let is_malicious = |did: &Did| honest.iter().all(|other| simulation.did(*other) != *did);
+    for call in simulation.nodes[node].machine.pending() {
+        let in_it = simulation.nodes.iter().any(|other| other.machine.current() == Some(call));
+        let claimed = snapshot.calls.iter().filter(|known| known.call == call).flat_map(|known| &known.participants);
+        let mut claimed = claimed.filter(|other| other.endpoint.is_some()).peekable();
+        let by_malicious_only = claimed.peek().is_some() && claimed.all(|other| is_malicious(&other.did));
+        hold(in_it || by_malicious_only, FaultKind::Ghost, || format!("{call} rings at node {node} without members"))?;
     }
     Ok(())
 }
 
-/// What was asked for flows, and nothing else.
-fn check_streams(world: &Simulation, calls: &[Option<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
-    for request in &world.nodes[node].requested {
-        let there = world.nodes.iter().position(|other| other.endpoint == request.endpoint);
+/// Checks that requested streams are received, and that no others are sent.
+fn check_streams(simulation: &Simulation, calls: &[Option<CallSnapshot>], node: usize, call: &CallSnapshot) -> Check {
+    for request in &simulation.nodes[node].requested {
+        let there = simulation.nodes.iter().position(|other| other.endpoint == request.endpoint);
         let in_it = |there: &usize| calls[*there].as_ref().is_some_and(|other| other.call == call.call);
-        let flows = there.filter(in_it).is_some_and(|there| world.flows(there, node, request.stream));
-        hold(flows, FaultKind::Stuck, || format!("node {node} asked for {request:?}, which does not come"))?;
+        let flows = there.filter(in_it).is_some_and(|there| simulation.flows(there, node, request.stream));
+        hold(flows, FaultKind::Stuck, || format!("node {node} requested {request:?}, which it does not receive"))?;
     }
-    for (to, stream) in world.sending(node) {
+    for (to, stream) in simulation.sending(node) {
         let wanted = to.is_some_and(|to| {
-            let endpoint = world.nodes[node].endpoint;
-            world.nodes[to].requested.iter().any(|it| it.endpoint == endpoint && it.stream == stream)
+            let endpoint = simulation.nodes[node].endpoint;
+            simulation.nodes[to].requested.iter().any(|it| it.endpoint == endpoint && it.stream == stream)
         });
-        hold(wanted, FaultKind::Ghost, || format!("node {node} sends {stream} to node {to:?}, which did not ask"))?;
+        hold(wanted, FaultKind::Ghost, || {
+            format!("node {node} sends {stream} to node {to:?}, which did not request it")
+        })?;
     }
     Ok(())
 }
 
-/// Who remembers is told once that a call comes, however often it starts anew.
-fn check_rung_once(world: &Simulation, honest: &[usize]) -> Check {
-    for node in honest.iter().filter(|node| !world.forgetful.contains(node)) {
+/// Checks that a device with memory rings once for a call, across restarts.
+fn check_rung_once(simulation: &Simulation, honest: &[usize]) -> Check {
+    for node in honest.iter().filter(|node| !simulation.forgetful.contains(node)) {
         let mut rung = BTreeSet::new();
-        for event in &world.nodes[*node].events {
+        for event in &simulation.nodes[*node].events {
             if let Event::IncomingCall { call, .. } = event {
                 hold(rung.insert(*call), FaultKind::Double, || format!("{call} rang twice at node {node}"))?;
             }
@@ -252,21 +261,19 @@ fn check_rung_once(world: &Simulation, honest: &[usize]) -> Check {
     Ok(())
 }
 
-/// Two minutes after everybody left: nothing goes on, nothing is listened to, nothing is left to
-/// say.
-pub(crate) fn check_idle(world: &Simulation, node: usize) -> Check {
-    let state = &world.nodes[node];
+/// Checks that two minutes after the end of all calls no call, session, subscription or
+/// retransmission is left.
+pub(crate) fn check_idle(simulation: &Simulation, node: usize) -> Check {
+    let state = &simulation.nodes[node];
     let snapshot = state.machine.snapshot();
     let open = snapshot.calls.iter().all(|call| call.state == CallState::Open);
     hold(open, FaultKind::Stuck, || format!("node {node} left, and is not idle: {snapshot:?}"))?;
-    let quiet = state.sessions.is_empty() && world.paths.open_at(node) == 0 && state.active_call.is_none();
+    let quiet = state.sessions.is_empty() && simulation.paths.open_at(node) == 0 && state.active_call.is_none();
     hold(quiet, FaultKind::Stuck, || format!("node {node} has sessions without a call"))?;
     hold(state.subscribed_calls() == 0, FaultKind::Stuck, || {
         format!("node {node} still reads {} calls", state.subscribed_calls())
     })?;
-    hold(!state.machine.has_pending_farewells(), FaultKind::Stuck, || {
-        format!("node {node} never stops repeating itself")
-    })?;
+    hold(!state.machine.has_pending_farewells(), FaultKind::Stuck, || format!("node {node} still retransmits"))?;
     let history = state.machine.history();
     let ongoing = history.iter().find(|entry| entry.outcome == CallOutcome::Ongoing);
     hold(ongoing.is_none(), FaultKind::Stuck, || format!("node {node}'s history says that {ongoing:?} goes on"))

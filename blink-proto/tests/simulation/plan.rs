@@ -1,4 +1,4 @@
-//! One seed: what its world is like, and its course.
+//! The simulation of one seed: its configuration and its course.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -10,64 +10,64 @@ use blink_sim::simulation::{Network, Simulation, SimulationConfig};
 use rand::{RngExt, SeedableRng};
 
 use crate::actions::act;
-use crate::faults::{heal, misbehave, restart, set_clocks};
+use crate::faults::{cause_fault, heal, restart, set_clocks};
 use crate::hostile::Hostile;
-use crate::invariants::{Agreement, Fault, FaultKind, check_idle, check_moment};
-use crate::told::Told;
+use crate::invariants::{Agreement, Fault, FaultKind, check_idle, check_step};
+use crate::user_view::UserView;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// For so long people do things while the network is bad.
+/// Duration of random actions and faults.
 const TROUBLE: Duration = Duration::from_secs(60);
-/// By then everybody agrees.
+/// Time limit for agreement after the last fault.
 const AGREEMENT: Duration = Duration::from_secs(40);
-/// By then nothing is left over of a call that everybody left.
+/// Time limit for all state of a call to be released after everyone has left it.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// What follows from a seed.
+/// Configuration of a simulation.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
     seed: u64,
-    /// Through real envelopes.
+    /// Whether messages are sealed in envelopes.
     sealed: bool,
-    /// With peers who attack.
+    /// Whether there are attackers.
     hostile: bool,
-    /// Messages that are lost, of a hundred; `None` for up to 40, by the seed.
+    /// Message loss in percent; `None` for a random one of up to 40.
     loss: Option<u64>,
 }
 
 /// One run of a plan.
 struct Run {
-    world: Simulation,
+    simulation: Simulation,
     random: Random,
-    told: Vec<Told>,
+    views: Vec<UserView>,
     starts: Vec<u64>,
     hostile: Option<Hostile>,
-    /// Attacks go on when the faults stop.
+    /// Whether attacks continue after the last fault.
     relentless: bool,
     honest: Vec<usize>,
 }
 
 impl Plan {
-    /// Of every twenty seeds one goes through envelopes, and another one is hostile.
+    /// The plan of a seed: of 20 seeds, two are sealed, and one of these is hostile.
     pub(crate) fn of(seed: u64) -> Self {
         Self { seed, sealed: matches!(seed % 20, 0 | 10), hostile: seed % 20 == 10, loss: None }
     }
 
-    /// The same with so much loss while the faults last.
+    /// The plan with another message loss in percent while faults last.
     pub(crate) fn with_loss(self, loss: Option<u64>) -> Self {
         Self { loss, ..self }
     }
 
-    /// Runs it; with its story where one is wanted and it fails.
+    /// Runs the simulation. The error contains a transcript where `traced`.
     ///
     /// # Errors
-    /// What it found.
+    /// The first fault.
     pub(crate) fn run(&self, traced: bool) -> Result<Simulation, Fault> {
         let mut run = self.begin();
         if !traced {
-            run.world.trace.disable();
+            run.simulation.trace.disable();
         }
-        // A machine that panics is a fault as any other.
+        // A panic of a machine is a fault.
         let result = catch_unwind(AssertUnwindSafe(|| run.course()));
         let result = result.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
@@ -75,18 +75,18 @@ impl Plan {
             Err(Fault { kind: FaultKind::Other, text: text.unwrap_or_else(|| "a panic".to_owned()) })
         });
         match result {
-            Ok(()) => Ok(run.world),
-            Err(fault) if traced => Err(Fault { text: run.world.transcript_with(&fault.text), ..fault }),
+            Ok(()) => Ok(run.simulation),
+            Err(fault) if traced => Err(Fault { text: run.simulation.transcript_with(&fault.text), ..fault }),
             Err(fault) => Err(fault),
         }
     }
 
-    /// All that happens, in words.
-    pub(crate) fn story(&self) -> String {
+    /// Transcript of the simulation.
+    pub(crate) fn transcript(&self) -> String {
         let mut run = self.begin();
-        // What is found is told of by whoever runs this seed for it.
+        // A fault is reported by the test that runs this seed.
         run.course().ok();
-        run.world.transcript()
+        run.simulation.transcript()
     }
 
     fn begin(&self) -> Run {
@@ -105,19 +105,19 @@ impl Plan {
         let ring_time = random.random_range(15..=60) * SECOND;
         let settings = CallSettings { busy, ring_time, ..CallSettings::default() };
         let sealed = self.sealed;
-        let mut world =
+        let mut simulation =
             Simulation::configured(SimulationConfig { devices: &devices, seed: self.seed, network, settings, sealed });
-        world.paths.traffic = SECOND;
-        set_clocks(&mut world, &mut random);
-        let hostile = self.hostile.then(|| Hostile::among(&mut world, self.seed));
+        simulation.paths.traffic = SECOND;
+        set_clocks(&mut simulation, &mut random);
+        let hostile = self.hostile.then(|| Hostile::among(&mut simulation, self.seed));
         let everybody = || (0..devices.len()).collect();
         Run {
-            told: devices.iter().map(|_| Told::default()).collect(),
-            starts: world.nodes.iter().map(|node| node.starts).collect(),
+            views: devices.iter().map(|_| UserView::default()).collect(),
+            starts: simulation.nodes.iter().map(|node| node.starts).collect(),
             relentless: random.random_bool(0.5),
-            honest: hostile.as_ref().map_or_else(everybody, |hostile| hostile.honest(&world)),
+            honest: hostile.as_ref().map_or_else(everybody, |hostile| hostile.honest(&simulation)),
             hostile,
-            world,
+            simulation,
             random,
         }
     }
@@ -125,12 +125,12 @@ impl Plan {
 
 impl Run {
     fn course(&mut self) -> Result<(), Fault> {
-        let count = self.world.nodes.len();
-        let end = self.world.elapsed() + TROUBLE;
-        while self.world.elapsed() < end {
-            misbehave(&mut self.world, &mut self.random);
+        let count = self.simulation.nodes.len();
+        let end = self.simulation.elapsed() + TROUBLE;
+        while self.simulation.elapsed() < end {
+            cause_fault(&mut self.simulation, &mut self.random);
             self.check_all()?;
-            act(&mut self.world, count, &mut self.random);
+            act(&mut self.simulation, count, &mut self.random);
             self.check_all()?;
             self.attack();
             let pause = self.random.random_range(0..2_500);
@@ -140,90 +140,90 @@ impl Run {
 
         self.stop_attacks();
         for node in 0..count {
-            // Who is in no call cannot leave one.
-            self.world.act(node, |machine, now| machine.leave(now).ok());
+            // An error for nodes without a call.
+            self.simulation.act(node, |machine, now| machine.leave(now).ok());
         }
         self.advance(IDLE)?;
-        self.honest.iter().try_for_each(|node| check_idle(&self.world, *node))
+        self.honest.iter().try_for_each(|node| check_idle(&self.simulation, *node))
     }
 
-    /// The faults stop.
+    /// Stops all faults and checks agreement.
     fn agree(&mut self) -> Result<(), Fault> {
-        self.world.network =
-            Network { announces_subscribers: self.world.network.announces_subscribers, ..Network::PERFECT };
-        heal(&mut self.world);
+        self.simulation.network =
+            Network { announces_subscribers: self.simulation.network.announces_subscribers, ..Network::PERFECT };
+        heal(&mut self.simulation);
         if !self.relentless {
             self.stop_attacks();
         }
-        let end = self.world.elapsed() + AGREEMENT;
-        while self.world.elapsed() < end {
+        let end = self.simulation.elapsed() + AGREEMENT;
+        while self.simulation.elapsed() < end {
             self.attack();
             self.advance(SECOND)?;
         }
         let attacked = self.hostile.is_some();
-        Agreement { world: &self.world, honest: &self.honest, told: &self.told, attacked }.check()
+        Agreement { simulation: &self.simulation, honest: &self.honest, views: &self.views, attacked }.check()
     }
 
     fn attack(&mut self) {
         if let Some(hostile) = &mut self.hostile {
-            hostile.attack(&mut self.world);
+            hostile.attack(&mut self.simulation);
         }
     }
 
     fn stop_attacks(&mut self) {
         self.hostile = None;
-        self.world.mutations.clear();
+        self.simulation.mutations.clear();
     }
 
-    /// Runs for a time; whoever has done something is looked at.
+    /// Runs for a time, and checks each node after each of its steps.
     fn advance(&mut self, duration: Duration) -> Result<(), Fault> {
-        let end = self.world.now + duration;
-        while self.world.step(end) {
-            let node = self.world.last_active;
+        let end = self.simulation.now + duration;
+        while self.simulation.step(end) {
+            let node = self.simulation.last_active;
             self.check(node)?;
             self.stop_cloned(node)?;
         }
         Ok(())
     }
 
-    /// A device that hears itself where it did not speak stops, and is started anew. Only who plays
-    /// back what it said under a later clock makes it believe that.
+    /// Restarts a device that stopped because it detected a clone of itself. Only attackers cause
+    /// that, by replaying messages that the device sent under a later clock.
     fn stop_cloned(&mut self, node: usize) -> Result<(), Fault> {
-        let Some(boot) = self.world.nodes[node].envelopes.as_ref().and_then(|door| door.cloned()) else {
+        let Some(boot) = self.simulation.nodes[node].envelopes.as_ref().and_then(|codec| codec.cloned()) else {
             return Ok(());
         };
         if self.hostile.is_none() {
-            let text = format!("node {node} believes that somebody else is itself, as start {boot}");
+            let text = format!("node {node} detected a clone of itself with boot {boot}");
             return Err(Fault { kind: FaultKind::Double, text });
         }
-        self.world.nodes[node].boot = self.world.nodes[node].boot.max(boot);
-        restart(&mut self.world, node, true);
+        self.simulation.nodes[node].boot = self.simulation.nodes[node].boot.max(boot);
+        restart(&mut self.simulation, node, true);
         self.check(node)
     }
 
     fn check_all(&mut self) -> Result<(), Fault> {
-        (0..self.world.nodes.len()).try_for_each(|node| self.check(node))
+        (0..self.simulation.nodes.len()).try_for_each(|node| self.check(node))
     }
 
     fn check(&mut self, node: usize) -> Result<(), Fault> {
         if !self.honest.contains(&node) {
             return Ok(());
         }
-        let starts = self.world.nodes[node].starts;
+        let starts = self.simulation.nodes[node].starts;
         if std::mem::replace(&mut self.starts[node], starts) != starts {
-            self.told[node].start_anew(self.world.nodes[node].remembers);
+            self.views[node].restart(self.simulation.nodes[node].remembers);
         }
-        check_moment(&self.world, node, &mut self.told[node])
+        check_step(&self.simulation, node, &mut self.views[node])
     }
 }
 
-/// Two to eight devices, mostly a few, some of one person.
+/// Two to eight devices as (identity, device), mostly few, some of one identity.
 fn population(random: &mut Random) -> Vec<(u8, u8)> {
     let count = [2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 7, 8][random.random_range(0..15)];
     let mut devices: Vec<(u8, u8)> = vec![(1, 1), (2, 2)];
     for device in 3..=count {
         let person = if random.random_bool(0.25) { random.random_range(1..device) } else { device };
-        // A person that no device was of stays away.
+        // Without an earlier device of that identity, the device gets one of its own.
         let person = if devices.iter().any(|(known, _)| *known == person) { person } else { device };
         devices.push((person, device));
     }

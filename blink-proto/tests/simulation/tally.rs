@@ -1,4 +1,4 @@
-//! What was run, and what was found.
+//! Counts of simulated calls and faults.
 
 use std::sync::Mutex;
 
@@ -15,7 +15,7 @@ pub(crate) struct Tally {
 
 #[derive(Default)]
 struct Counts {
-    worlds: u64,
+    simulations: u64,
     seeds: Option<(u64, u64)>,
     stuck: u64,
     ghost: u64,
@@ -30,20 +30,21 @@ struct Counts {
 }
 
 impl Tally {
-    /// A seed whose world held.
-    pub(crate) fn count(&self, seed: u64, world: &Simulation) {
+    /// Counts a seed without a fault.
+    pub(crate) fn count(&self, seed: u64, simulation: &Simulation) {
         let mut counts = self.counts.lock().expect("counting does not panic");
         counts.begin(seed);
-        counts.seconds += world.elapsed().as_secs_f64();
-        counts.messages += world.sent.len();
-        counts.devices += world.nodes.len();
-        counts.removals += world.removals.len();
-        let all = |is: fn(&Event) -> bool| (0..world.nodes.len()).map(|node| world.count(node, is)).sum::<usize>();
+        counts.seconds += simulation.elapsed().as_secs_f64();
+        counts.messages += simulation.sent.len();
+        counts.devices += simulation.nodes.len();
+        counts.removals += simulation.removals.len();
+        let all =
+            |is: fn(&Event) -> bool| (0..simulation.nodes.len()).map(|node| simulation.count(node, is)).sum::<usize>();
         counts.rung += all(|event| matches!(event, Event::IncomingCall { .. }));
         counts.joined += all(|event| matches!(event, Event::ParticipantJoined { .. }));
     }
 
-    /// A seed that found something.
+    /// Counts a seed with a fault.
     pub(crate) fn count_fault(&self, seed: u64, kind: FaultKind) {
         let mut counts = self.counts.lock().expect("counting does not panic");
         counts.begin(seed);
@@ -55,13 +56,13 @@ impl Tally {
         } += 1;
     }
 
-    /// Says it, where anything was run.
+    /// Prints the counts, unless no seed was run.
     #[expect(clippy::print_stdout, reason = "the result of the run")]
     pub(crate) fn print(&self) {
         let counts = self.counts.lock().expect("counting does not panic");
         let Some((first, last)) = counts.seeds else { return };
         println!(
-            "{} devices, {:.0} virtual hours, {} messages, {} times it rang, {} times somebody joined, {} removals; other faults {}",
+            "{} devices, {:.0} virtual hours, {} messages, {} rang, {} joined, {} removals; other faults {}",
             counts.devices,
             counts.seconds / 3_600.0,
             counts.messages,
@@ -72,7 +73,7 @@ impl Tally {
         );
         println!(
             "simulation: {} calls, seeds {first}..{}, stuck {}, ghost {}, double {}",
-            counts.worlds,
+            counts.simulations,
             last + 1,
             counts.stuck,
             counts.ghost,
@@ -83,7 +84,7 @@ impl Tally {
 
 impl Counts {
     fn begin(&mut self, seed: u64) {
-        self.worlds += 1;
+        self.simulations += 1;
         let (first, last) = self.seeds.unwrap_or((seed, seed));
         self.seeds = Some((first.min(seed), last.max(seed)));
     }

@@ -40,8 +40,8 @@ impl ImpairedSignaling {
         Self { inner, impairments, seed, cut, events, subscriptions: AtomicU64::new(0), nodes }
     }
 
-    /// Cuts the node off; [`Cut::None`] heals it. What is under way is lost. Whoever listens to
-    /// events is told where nothing passes any more, and when something does again.
+    /// Cuts the node off; [`Cut::None`] heals it. Messages on their way are lost. A full cut and
+    /// its end are reported as events.
     pub fn cut(&self, cut: Cut) {
         let before = self.cut.send_replace(cut);
         let nodes = *self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +50,7 @@ impl ImpairedSignaling {
             (true, false) => SignalingEvent::Connected { nodes },
             _ => return,
         };
-        // Nobody has to listen.
+        // Events without a listener are dropped.
         self.events.send(event).ok();
     }
 }
@@ -104,7 +104,7 @@ async fn announce(
                     *nodes.lock().unwrap_or_else(PoisonError::into_inner) = *now;
                 }
                 if !cut.borrow().stops_incoming() {
-                    // Nobody has to listen.
+                    // Events without a listener are dropped.
                     events.send(event).ok();
                 }
             }
@@ -151,7 +151,7 @@ impl Delivering {
     fn deliver(&mut self) {
         let now = Instant::now().into_std();
         while let Some((_, delivery)) = self.link.receive(now) {
-            // A slow reader is told of what it misses, and one that is gone wants no messages.
+            // The queue reports drops to a slow reader; a closed one needs no messages.
             self.queue.push(delivery).ok();
         }
     }
@@ -175,7 +175,7 @@ mod tests {
 
     const TOPIC: Topic = Topic::from_bytes([7; 32]);
     const PACE: Duration = Duration::from_millis(20);
-    /// What timers may be late: they go by milliseconds.
+    /// Resolution of timers, by which they may be late.
     const GRAIN: Duration = Duration::from_millis(1);
 
     /// A node that publishes, and one on a bad network that reads.
@@ -186,7 +186,7 @@ mod tests {
     }
 
     async fn publish(node: &dyn Signaling, number: u32) {
-        node.publish(&TOPIC, Bytes::copy_from_slice(&number.to_be_bytes())).await.expect("somebody reads");
+        node.publish(&TOPIC, Bytes::copy_from_slice(&number.to_be_bytes())).await.expect("a subscriber");
     }
 
     /// The next number; `None` when nothing comes for a while.
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_under_way_when_it_is_cut_is_lost() {
+    async fn deliveries_on_their_way_over_a_link_that_is_cut_are_lost() {
         let (publisher, reader) = nodes(Impairments::delayed(PACE * 5), 0);
         let mut subscription = reader.subscribe(&TOPIC).await.expect("a subscription");
         publish(&publisher, 1).await;

@@ -10,7 +10,7 @@ use blink_api::{
 use tokio::sync::mpsc;
 
 use super::network::{Device, ImpairedNetwork};
-use super::{Cut, telling};
+use super::{Cut, rewrite};
 use crate::forwarding::ForwardingSession;
 
 /// Events that wait for a slow reader, as many as a session's own.
@@ -18,17 +18,17 @@ const QUEUE: usize = 1_024;
 
 /// Any transport, as one device on an [`ImpairedNetwork`].
 ///
-/// Addresses are replaced both in what a session tells and in what it is told, so that it suffices
-/// where one side of a connection is on the network. Candidates with names instead of addresses
-/// would lead past the network and are left out.
+/// Addresses are replaced in local and remote descriptions and candidates, so that one side of a
+/// connection on the network suffices. Candidates with names instead of addresses would bypass the
+/// network and are dropped.
 pub struct ImpairedTransport {
     inner: Arc<dyn Transport>,
-    place: Place,
+    attachment: Attachment,
 }
 
 /// A device on its network.
 #[derive(Clone)]
-struct Place {
+struct Attachment {
     network: Arc<ImpairedNetwork>,
     device: Device,
 }
@@ -36,19 +36,19 @@ struct Place {
 impl ImpairedTransport {
     /// A transport on a network.
     pub fn new(inner: Arc<dyn Transport>, network: &Arc<ImpairedNetwork>) -> Self {
-        let place = Place { network: Arc::clone(network), device: network.add_device() };
-        Self { inner, place }
+        let attachment = Attachment { network: Arc::clone(network), device: network.add_device() };
+        Self { inner, attachment }
     }
 
-    /// Cuts the device off, in the network; [`Cut::None`] heals it. What is under way is lost.
+    /// Cuts the device off the network; [`Cut::None`] heals it. Packets on their way are lost.
     pub fn cut(&self, cut: Cut) {
-        self.place.network.cut(self.place.device, cut);
+        self.attachment.network.cut(self.attachment.device, cut);
     }
 
-    /// The device has another address: nothing passes to or from those that it told up to now.
-    /// Those that it tells from now on work.
+    /// Changes the device's address: all packets to and from the addresses that it has signaled are
+    /// dropped. Addresses that it signals from now on work.
     pub fn change_address(&self) {
-        self.place.network.move_on(self.place.device);
+        self.attachment.network.move_on(self.attachment.device);
     }
 }
 
@@ -60,7 +60,7 @@ impl Transport for ImpairedTransport {
 
     async fn open(&self, config: SessionConfig) -> Result<(Box<dyn Session>, SessionEvents)> {
         let (inner, events) = self.inner.open(config).await?;
-        let addresses = Arc::new(Addresses { place: self.place.clone(), used: Mutex::default() });
+        let addresses = Arc::new(Addresses { attachment: self.attachment.clone(), used: Mutex::default() });
         let (queue, outer) = mpsc::channel(QUEUE);
         // It ends with the session's events, which end after the session.
         tokio::spawn(forward(Arc::clone(&addresses), events, queue));
@@ -70,33 +70,35 @@ impl Transport for ImpairedTransport {
 
 /// The addresses of one session.
 struct Addresses {
-    place: Place,
+    attachment: Attachment,
     used: Mutex<Vec<SocketAddr>>,
 }
 
 impl Addresses {
-    /// What is told of an own address; one that cannot be relayed is not told.
-    fn tell(&self, address: SocketAddr) -> Option<SocketAddr> {
-        let told = self.place.network.tell(self.place.device, address);
+    /// The alias to signal for a local address; `None` for one that cannot be relayed.
+    fn local_alias(&self, address: SocketAddr) -> Option<SocketAddr> {
+        let alias = self.attachment.network.local_alias(self.attachment.device, address);
         self.used().push(address);
-        told.inspect_err(|error| tracing::warn!(%error, "an address cannot be impaired")).ok()
+        alias.inspect_err(|error| tracing::warn!(%error, "an address cannot be impaired")).ok()
     }
 
-    /// What the session is given for an address of the other side.
-    fn stand_in(&self, address: SocketAddr) -> Option<SocketAddr> {
-        let stands_in = self.place.network.stand_in(address);
-        if stands_in.as_ref().is_ok_and(|stands_in| *stands_in != address) {
+    /// The address to give to the session for a remote one.
+    fn remote_alias(&self, address: SocketAddr) -> Option<SocketAddr> {
+        let alias = self.attachment.network.remote_alias(address);
+        if alias.as_ref().is_ok_and(|alias| *alias != address) {
             self.used().push(address);
         }
-        stands_in.inspect_err(|error| tracing::warn!(%error, "an address cannot be impaired")).ok()
+        alias.inspect_err(|error| tracing::warn!(%error, "an address cannot be impaired")).ok()
     }
 
-    fn told(&self, sdp: &str) -> String {
-        telling::description(sdp, &mut |address| self.tell(address))
+    /// A local description with aliases.
+    fn local(&self, sdp: &str) -> String {
+        rewrite::description(sdp, &mut |address| self.local_alias(address))
     }
 
-    fn given(&self, sdp: &str) -> String {
-        telling::description(sdp, &mut |address| self.stand_in(address))
+    /// A remote description with aliases.
+    fn remote(&self, sdp: &str) -> String {
+        rewrite::description(sdp, &mut |address| self.remote_alias(address))
     }
 
     fn used(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
@@ -107,7 +109,7 @@ impl Addresses {
 impl Drop for Addresses {
     fn drop(&mut self) {
         let used = std::mem::take(&mut *self.used());
-        self.place.network.forget(&used);
+        self.attachment.network.remove(&used);
     }
 }
 
@@ -125,35 +127,35 @@ impl ForwardingSession for ImpairedSession {
 
     async fn create_offer(&self, ice_restart: bool) -> Result<String> {
         let sdp = self.inner.create_offer(ice_restart).await?;
-        Ok(self.addresses.told(&sdp))
+        Ok(self.addresses.local(&sdp))
     }
 
     async fn accept_offer(&self, sdp: &str) -> Result<String> {
-        let answer = self.inner.accept_offer(&self.addresses.given(sdp)).await?;
-        Ok(self.addresses.told(&answer))
+        let answer = self.inner.accept_offer(&self.addresses.remote(sdp)).await?;
+        Ok(self.addresses.local(&answer))
     }
 
     async fn accept_answer(&self, sdp: &str) -> Result<()> {
-        self.inner.accept_answer(&self.addresses.given(sdp)).await
+        self.inner.accept_answer(&self.addresses.remote(sdp)).await
     }
 
     async fn add_candidate(&self, candidate: &Candidate) -> Result<()> {
-        let given = telling::candidate(&candidate.attribute, &mut |address| self.addresses.stand_in(address));
-        // What is no candidate with an address is the transport's to judge.
-        let attribute = given.unwrap_or_else(|| candidate.attribute.clone());
+        let rewritten = rewrite::candidate(&candidate.attribute, &mut |address| self.addresses.remote_alias(address));
+        // Text without an address is left to the transport, which accepts or rejects it.
+        let attribute = rewritten.unwrap_or_else(|| candidate.attribute.clone());
         self.inner.add_candidate(&Candidate { attribute, mid: candidate.mid.clone() }).await
     }
 }
 
 crate::forwards!(Session for ImpairedSession);
 
-/// Passes events on, candidates with the addresses that stand for theirs.
+/// Forwards events, candidates with their aliases.
 async fn forward(addresses: Arc<Addresses>, mut events: SessionEvents, queue: mpsc::Sender<SessionEvent>) {
     while let Some(event) = events.recv().await {
         let event = match event {
             SessionEvent::LocalCandidate(candidate) => {
-                let told = telling::candidate(&candidate.attribute, &mut |address| addresses.tell(address));
-                let Some(attribute) = told else { continue };
+                let rewritten = rewrite::candidate(&candidate.attribute, &mut |address| addresses.local_alias(address));
+                let Some(attribute) = rewritten else { continue };
                 SessionEvent::LocalCandidate(Candidate { attribute, ..candidate })
             }
             event => event,

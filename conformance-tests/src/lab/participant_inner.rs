@@ -266,6 +266,7 @@ async fn listen(participant: Arc<ParticipantInner>, core: Arc<Core>, mut events:
                     .log
                     .log_action(core.clock.elapsed(), format!("the lab was too slow and missed {missed} events"));
             }
+            item => participant.log.log_action(core.clock.elapsed(), format!("an unknown item: {item:?}")),
         }
     }
 }

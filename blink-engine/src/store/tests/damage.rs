@@ -17,7 +17,7 @@ fn used() -> (Vec<u8>, Did) {
         did = Some(store.identity(|| Identity::from_seed(&[7; 32])).unwrap().did());
         store.device(DeviceId::from_random([7; 16])).unwrap();
         store.next_boot(1_700_000_000_000 + start).unwrap();
-        store.write_memory(&memos()).unwrap();
+        store.write_memory(&changes()).unwrap();
         // Many calls, so that there is more than one page of them.
         let entry = store.memory().unwrap().0.history.into_values().next().unwrap();
         let call = |n: u64| CallId::from_bytes([&n.to_be_bytes()[..], &[1; 8]].concat().try_into().unwrap());
@@ -32,7 +32,7 @@ fn used() -> (Vec<u8>, Did) {
     (std::fs::read(directory.path().join(FILE)).unwrap(), did.unwrap())
 }
 
-/// Opens and reads all that a start does.
+/// Opens the store and reads it as an engine does at its start.
 fn start(directory: &Path) -> Result<(Did, usize)> {
     let store = Store::open(directory)?;
     let identity = store.identity(|| Identity::from_seed(&[8; 32]))?;
@@ -41,10 +41,13 @@ fn start(directory: &Path) -> Result<(Did, usize)> {
     Ok((identity.did(), store.memory()?.0.history.len()))
 }
 
-/// What became of a file, and how many calls of the history a repair kept.
+/// Outcome for a damaged file.
 enum Outcome {
+    /// It was read without a repair.
     Sound,
+    /// Number of calls of the history that the repair kept.
     Kept(usize),
+    /// The identity was lost.
     Lost,
 }
 
@@ -53,7 +56,7 @@ fn outcome(bytes: &[u8], did: Did, what: &str) -> Outcome {
     std::fs::write(directory.path().join(FILE), bytes).unwrap();
     let error = match start(directory.path()) {
         Ok((read, _)) => {
-            assert_eq!(read, did, "{what}: another identity without a word");
+            assert_eq!(read, did, "{what}: another identity without an error");
             return Outcome::Sound;
         }
         Err(error) => error,
@@ -72,12 +75,12 @@ fn outcome(bytes: &[u8], did: Did, what: &str) -> Outcome {
     Outcome::Kept(history)
 }
 
-/// Overwrites, zeroes, flips and cuts, at places that a seed draws.
+/// Overwrites, zeroes, flips or truncates bytes, at positions drawn from a seed.
 fn damage(bytes: &[u8], seed: u64) -> (Vec<u8>, String) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut damaged = bytes.to_vec();
-    // What was never written is all zeros, and costs nothing: a place is drawn where there is
-    // something.
+    // Pages that were never written are zeros, and their damage has no effect: positions are drawn
+    // among the others.
     let written: Vec<usize> =
         (0..bytes.len()).step_by(512).filter(|n| bytes[*n..].iter().take(512).any(|b| *b != 0)).collect();
     let block = written[random.random_range(0..written.len())];

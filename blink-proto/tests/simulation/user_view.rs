@@ -1,13 +1,13 @@
-//! What one user may be told and in which order, as [`Event`] says it.
+//! Validity of the sequence of events of one user, as documented at [`Event`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use blink_api::{CallId, Did, Endpoint, StreamId, TrackSource};
 use blink_proto::call::{Event, ParticipantState, StreamEndReason};
 
-/// What a user knows from what it was told.
+/// State of calls as one user knows it from events.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct UserView {
     read: usize,
     rang: BTreeMap<CallId, bool>,
     calls: BTreeMap<CallId, InCall>,
@@ -27,37 +27,37 @@ struct Other {
     joined: bool,
     reconnecting: bool,
     unreachable: bool,
-    /// `None` until something was told of it: nothing set.
+    /// `None` before the first event, which means that no flag is set.
     state: Option<ParticipantState>,
     streams: BTreeSet<StreamId>,
 }
 
-impl Told {
-    /// The device starts anew: it is in no call, and remembers what rang or does not.
-    pub(crate) fn start_anew(&mut self, remembers: bool) {
+impl UserView {
+    /// Resets the view after a restart of the device; with memory, calls that rang are kept.
+    pub(crate) fn restart(&mut self, remembers: bool) {
         self.calls.clear();
         if !remembers {
             self.rang.clear();
         }
     }
 
-    /// Reads what is new.
+    /// Reads new events.
     ///
     /// # Errors
-    /// What was told that may not be told.
+    /// The first event that is not valid at its position.
     pub(crate) fn read(&mut self, events: &[Event]) -> Result<(), String> {
         let new = &events[self.read.min(events.len())..];
         self.read = events.len();
-        new.iter().try_for_each(|event| self.hear(event))
+        new.iter().try_for_each(|event| self.apply(event))
     }
 
-    /// What the user believes of a participant: whether it is there, and its state.
+    /// Whether a participant has joined, and its state.
     pub(crate) fn of(&self, call: &CallId, participant: &Endpoint) -> (bool, ParticipantState) {
         let other = self.calls.get(call).and_then(|known| known.others.get(participant));
         other.map(|other| (other.joined, other.state.unwrap_or_default())).unwrap_or_default()
     }
 
-    fn hear(&mut self, event: &Event) -> Result<(), String> {
+    fn apply(&mut self, event: &Event) -> Result<(), String> {
         let fits = match event {
             Event::IncomingCall { call, .. } => self.rang.insert(*call, true).is_none(),
             Event::CallCancelled { call, .. } => self.rang.insert(*call, false) == Some(true),
@@ -76,7 +76,7 @@ impl Told {
             Event::CallEnded { call, .. } => {
                 self.rang.entry(*call).and_modify(|rings| *rings = false);
                 let fresh = InCall { ended: true, ..InCall::default() };
-                // A call may be offered or answered again before anything else of it is told.
+                // A call may be offered or accepted again before any other event.
                 drop(self.calls.insert(*call, fresh));
                 true
             }
@@ -112,7 +112,7 @@ impl Told {
                 self.other(call, participant, |other| other.streams.insert(stream.stream))
             }
             Event::StreamEnded { call, track, reason } => {
-                let TrackSource::Stream(stream) = track.source else { return Err(format!("was told {event:?}")) };
+                let TrackSource::Stream(stream) = track.source else { return Err(format!("got {event:?}")) };
                 self.other(call, &track.endpoint, |other| match reason {
                     StreamEndReason::Refused => other.streams.contains(&stream),
                     _ => other.streams.remove(&stream),
@@ -122,7 +122,7 @@ impl Told {
             Event::SpeakingStopped { call, participant } => self.call(call).speaking.remove(participant),
             _ => true,
         };
-        if fits { Ok(()) } else { Err(format!("was told {event:?} out of turn")) }
+        if fits { Ok(()) } else { Err(format!("got {event:?} out of order")) }
     }
 
     fn call(&mut self, call: &CallId) -> &mut InCall {

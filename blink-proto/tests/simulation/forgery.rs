@@ -1,4 +1,4 @@
-//! What members say who lie: about themselves, about others, about anything.
+//! Forged messages of malicious members, about themselves, other members and unknown devices.
 
 use blink_api::{CallId, DeviceId, Did, Endpoint, StreamId, TrackKind};
 use blink_proto::secure::{Identity, Random, link_id, sign_call_key};
@@ -8,27 +8,27 @@ use blink_proto::wire::{
 };
 use rand::{Rng, RngExt};
 
-/// A tongue that tells few truths.
-pub(crate) struct Liar {
+/// Alters and forges message bodies at random.
+pub(crate) struct Forger {
     endpoints: Vec<Endpoint>,
     /// Call keys of others, as they signed them.
     keys: Vec<SignedKey>,
     random: Random,
 }
 
-impl Liar {
-    /// One that knows these devices.
+impl Forger {
+    /// A forger that knows these devices.
     pub(crate) fn new(endpoints: Vec<Endpoint>, random: Random) -> Self {
         Self { endpoints, keys: Vec::new(), random }
     }
 
-    /// It has heard these call keys, and says that they are somebody else's.
+    /// Adds call keys of others, to be claimed for further devices.
     pub(crate) fn know(&mut self, keys: Vec<SignedKey>) {
         self.keys = keys;
     }
 
-    /// Changes what an honest machine would have said, now and then.
-    pub(crate) fn twist(&mut self, body: &mut Body) {
+    /// Alters 30 % of the bodies of an honest machine.
+    pub(crate) fn alter(&mut self, body: &mut Body) {
         if self.random.random_bool(0.7) {
             return;
         }
@@ -41,7 +41,7 @@ impl Liar {
             },
             Body::Member(member) => {
                 self.know(member.record.seen.iter().map(|seen| seen.call_key).collect());
-                self.twist_record(&mut member.record);
+                self.alter_record(&mut member.record);
             }
             Body::Cancel(cancel) => cancel.joined.push(self.claim()),
             Body::Link(link) => match self.random.random_range(0..5) {
@@ -56,7 +56,7 @@ impl Liar {
         }
     }
 
-    fn twist_record(&mut self, record: &mut Record) {
+    fn alter_record(&mut self, record: &mut Record) {
         match self.random.random_range(0..10) {
             0 => record.version = self.number(),
             1 => record.seat = self.number(),
@@ -71,9 +71,9 @@ impl Liar {
         }
     }
 
-    /// Something made up, in the name of `own`. `key` is its call key, `theirs` somebody in the
-    /// call with its.
-    pub(crate) fn make_up(
+    /// A forged body in the name of `own`. `key` is its call key, `theirs` another member with its
+    /// key.
+    pub(crate) fn forge(
         &mut self,
         identity: &Identity,
         own: Endpoint,
@@ -90,16 +90,16 @@ impl Liar {
             }),
             3 | 4 => {
                 let mut record = self.record(sign_call_key(identity, &own.device, &call, &key));
-                self.twist_record(&mut record);
-                self.twist_record(&mut record);
+                self.alter_record(&mut record);
+                self.alter_record(&mut record);
                 let entries = match self.random.random_range(0..12) {
-                    0 => made_up_people(identity, call),
+                    0 => invitations_of_unknown_identities(identity, call),
                     _ => (0..self.random.random_range(0..3)).map(|_| self.entry(identity, own.did, call)).collect(),
                 };
                 Body::Member(Box::new(Member { record, entries, secret: None }))
             }
             5 => Body::Cancel(self.cancel()),
-            6 => Body::StaleBoot(StaleBoot { endpoint: WireEndpoint(self.somebody()), boot: self.number() }),
+            6 => Body::StaleBoot(StaleBoot { endpoint: WireEndpoint(self.any_endpoint()), boot: self.number() }),
             _ => {
                 let id = theirs.map_or_else(|| self.bytes(), |theirs| link_id((&own, &key), theirs));
                 Body::Link(Box::new(self.link(id)))
@@ -162,10 +162,12 @@ impl Liar {
     fn entry(&mut self, identity: &Identity, own: Did, call: CallId) -> Signed {
         let somebody = match self.random.random_range(0..3) {
             0 => Identity::from_seed(&[self.random.random_range(210..230); 32]).did(),
-            _ => self.somebody().did,
+            _ => self.any_endpoint().did,
         };
         let body = match self.random.random_range(0..4) {
-            0 => EntryBody::Remove { keep: (0..self.random.random_range(0..2)).map(|_| self.somebody().did).collect() },
+            0 => EntryBody::Remove {
+                keep: (0..self.random.random_range(0..2)).map(|_| self.any_endpoint().did).collect(),
+            },
             1 => EntryBody::Reject { n: self.random.random_range(0..=255) },
             _ => EntryBody::Add { by: own, slot: self.random.random_range(0..6) },
         };
@@ -175,17 +177,17 @@ impl Liar {
     }
 
     fn claim(&mut self) -> JoinedClaim {
-        let endpoint = self.somebody();
+        let endpoint = self.any_endpoint();
         JoinedClaim { endpoint, boot: self.boot(), version: self.number(), call_key: self.key() }
     }
 
     fn seen(&mut self) -> Seen {
-        let endpoint = self.somebody();
+        let endpoint = self.any_endpoint();
         Seen { endpoint, boot: self.boot(), call_key: self.key(), version: self.number() }
     }
 
-    /// Somebody of this world, or a device that does not exist.
-    fn somebody(&mut self) -> Endpoint {
+    /// A device of this simulation, or one that does not exist.
+    fn any_endpoint(&mut self) -> Endpoint {
         let known = self.endpoints[self.random.random_range(0..self.endpoints.len())];
         match self.random.random_range(0..4) {
             0 => Endpoint { device: DeviceId::from_random([self.random.random_range(100..110); 16]), ..known },
@@ -196,11 +198,14 @@ impl Liar {
     fn stream(&mut self) -> StreamOffer {
         let id = StreamId::from_random([self.random.random_range(0..6); 16]);
         let kind = if self.random.random_bool(0.5) { TrackKind::Audio } else { TrackKind::Video };
-        StreamOffer { id, kind, codec: "lie".to_owned(), name: "lie".to_owned() }
+        StreamOffer { id, kind, codec: "forged".to_owned(), name: "forged".to_owned() }
     }
 
     fn request(&mut self) -> StreamRequest {
-        StreamRequest { endpoint: self.somebody(), stream: StreamId::from_random([self.random.random_range(0..6); 16]) }
+        StreamRequest {
+            endpoint: self.any_endpoint(),
+            stream: StreamId::from_random([self.random.random_range(0..6); 16]),
+        }
     }
 
     fn boot(&mut self) -> u64 {
@@ -226,8 +231,9 @@ impl Liar {
     }
 }
 
-/// The roster filled by one person: people that do not exist, invited by it and by each other.
-fn made_up_people(identity: &Identity, call: CallId) -> Vec<Signed> {
+/// Roster entries of one identity that fill the roster: unknown identities, invited by it and by
+/// each other.
+fn invitations_of_unknown_identities(identity: &Identity, call: CallId) -> Vec<Signed> {
     let person = |n: u8| Identity::from_seed(&[n; 32]);
     let invite = |n: u8| {
         let by = if n < 4 { identity.clone() } else { person(150 + n / 4) };
