@@ -1,7 +1,6 @@
 //! Transports: media and data channels between two devices.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 use web_time::Duration;
 
 use async_trait::async_trait;
