@@ -43,6 +43,7 @@ mod processor;
 mod recorder;
 mod registry;
 mod rtp;
+mod session_config;
 mod signaling;
 mod transport;
 mod units;
@@ -69,12 +70,13 @@ pub use recorder::{
 };
 pub use registry::{BackendSummary, Context, Entry, Kind, Plugin, Registry, Shared};
 pub use rtp::{CodecName, RtpCodec, RtpIn, RtpOut, RtpReceiver, RtpSink, rtp_queue};
+pub use session_config::SessionConfig;
 pub use signaling::{
     Delivery, DeliveryId, DeliveryQueue, Origin, Signaling, SignalingCapabilities, SignalingEvent, Subscription,
     SubscriptionEvent, Topic, Verdict, subscription,
 };
 pub use transport::{
-    Candidate, ChannelId, Mid, Session, SessionConfig, SessionEvent, SessionEvents, SessionStats, TrackId, Transport,
+    Candidate, ChannelId, Mid, Session, SessionEvent, SessionEvents, SessionStats, TrackId, Transport,
     TransportCapabilities,
 };
 pub use units::{AudioLevel, CallTime, Clock, RtpTime, SystemClock};
