@@ -66,6 +66,12 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         Event::MediaStarted { track, kind: TrackKind::Video, .. } => {
             format!("receiving video from {}", name(&track.endpoint.did))
         }
+        Event::QualityDegraded { participant, reason, .. } => {
+            format!("poor connection to {}: {reason}", name(&participant.did))
+        }
+        Event::QualityRecovered { participant, .. } => {
+            format!("the connection to {} is good again", name(&participant.did))
+        }
         Event::StreamOffered { participant, stream, .. } => {
             format!("{} offers {} `{}`", name(&participant.did), stream.codec, stream.name)
         }
