@@ -28,7 +28,8 @@ use blink_api::{QualityReason, QualitySettings};
 /// its state, so that a value around the threshold does not alternate.
 const GOOD_AGAIN: f64 = 0.75;
 /// Packets within the window from which loss is measured: of fewer, each lost one is a high share.
-const FEWEST_PACKETS: u64 = 50;
+/// With 60 ms of audio in a packet, 5 s have 83.
+const FEWEST_PACKETS: u64 = 80;
 /// Video frames within the window from which dropped ones are measured.
 const FEWEST_FRAMES: u64 = 10;
 
@@ -344,7 +345,7 @@ mod tests {
         assert_eq!(call.reasons(), [(5, "round_trip")]);
         // It has to stay good for the whole time.
         for _ in 0..20 {
-            call.passes(9, GOOD);
+            call.passes(5, GOOD);
             call.passes(7, QualitySample { round_trip: Some(ms(310)), ..GOOD });
         }
         assert_eq!(call.reasons().len(), 1);
@@ -373,8 +374,9 @@ mod tests {
         call.passes(60, QualitySample { packets_expected: 3, packets_lost: 1, frames_dropped: 1, ..silent });
         assert_eq!(call.reasons(), []);
         let [_, (_, lossy), ..] = bad_samples();
+        call.passes(10, silent);
         call.passes(10, lossy);
-        assert_eq!(call.reasons(), [(123, "loss")]);
+        assert_eq!(call.reasons(), [(132, "loss")], "a hundred packets tell");
         call.passes(20, silent);
         assert_eq!(call.reasons().last().map(|(_, name)| *name), Some("recovered"), "the participant is muted");
     }
