@@ -80,11 +80,12 @@ impl QualityMonitor {
 
     /// Takes the newest sample, and passes on the changes that follow from it.
     pub fn observe(&mut self, now: Instant, sample: QualitySample, mut on_change: impl FnMut(QualityChange)) {
+        let length = self.settings.degraded_after;
         self.window.push_back(sample);
-        while self.window.front().is_some_and(|oldest| self.covered() - oldest.interval >= self.window_length()) {
+        while self.window.front().is_some_and(|oldest| self.covered() - oldest.interval >= length) {
             self.window.pop_front();
         }
-        if self.covered() < self.window_length() {
+        if self.covered() < length {
             return;
         }
         let was_degraded = self.is_degraded();
@@ -103,10 +104,6 @@ impl QualityMonitor {
     /// Whether it is degraded for any reason.
     pub fn is_degraded(&self) -> bool {
         self.states.iter().any(|state| *state != State::Good)
-    }
-
-    fn window_length(&self) -> Duration {
-        self.settings.degraded_after
     }
 
     /// Time that the samples of the window are about.

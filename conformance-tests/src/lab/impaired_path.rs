@@ -44,7 +44,7 @@ impl ImpairedPackets {
         let impairments = self.link.impairments();
         let mut state = self.state();
         state.count += 1;
-        if self.every_second_lost && state.count % 2 == 0 {
+        if self.every_second_lost && state.count.is_multiple_of(2) {
             return None;
         }
         if self.link.is_stalled() || !state.held.is_empty() {

@@ -60,10 +60,12 @@ impl Participant {
     pub fn speech_score_of(&self, talker: &Participant, from: Duration, length: Duration) -> Result<f32> {
         let (said, heard) = self.speech_of(talker)?;
         let score = speech::pesq_wb(said, heard, from, length);
-        score.ok_or_else(|| self.fails(format!("heard nothing of what {talker} said from {from:?} on")))
+        let score = score.ok_or_else(|| self.fails(format!("heard nothing that {talker} said from {from:?} on")))?;
+        self.log_action(format!("hears {talker} with a PESQ-WB score of {score:.2}"));
+        Ok(score)
     }
 
-    /// What a talker said, and what was heard here.
+    /// Recordings of a talker and of the own loudspeaker.
     fn speech_of<'a>(&'a self, talker: &'a Participant) -> Result<(&'a SpeechRecording, &'a SpeechRecording)> {
         match (&talker.inner.devices.speech, &self.inner.devices.speech) {
             (Some([said, _]), Some([_, heard])) => Ok((said, heard)),

@@ -53,19 +53,19 @@ pub(super) const ALL: &[Scenario] = &[
 const WINDOW: Duration = Duration::from_secs(3);
 /// Speech that is scored. PESQ needs 8 s.
 const SCORED: Duration = Duration::from_secs(8);
-/// Score of intelligible speech. Opus with redundancy has 2.4 to 3.0 on this network, and 1.4 to 1.6
-/// where every second packet is lost as well.
-const LEAST_SCORE: f32 = 1.9;
+/// Score of intelligible speech. Opus with redundancy has 2.2 to 3.2 on this network, and 1.4 to
+/// 1.6 where every second packet is lost as well.
+const LEAST_SCORE: f32 = 1.8;
 /// The lab's own codec plays silence for every lost packet, which halves the score.
 const LEAST_SCORE_OF_LAB_CODEC: f32 = 1.2;
 /// Growth of the delay that counts as bounded: three times the jitter.
 const BOUND: Duration = Duration::from_millis(300);
-/// Time in which the jitter buffer forgets a bad network: its histogram has a time constant of 10 s,
-/// and the latest of 100 packets decides, which takes 46 s.
+/// Time in which the jitter buffer forgets a bad network: its histogram has a time constant of
+/// 10 s, and the latest of 100 packets decides, which takes 46 s.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 /// Longest delay that is measured, after which speech was heard.
 const PLAYED_OUT: Duration = Duration::from_millis(1_500);
-/// Growth of the delay that counts as none: three packets of 20 ms. The bad network adds more.
+/// Growth of the delay that counts as none: as much jitter as a machine with much else to do has.
 const NO_GROWTH: Duration = Duration::from_millis(60);
 
 async fn loss_and_jitter(lab: &mut Lab) -> Result {
@@ -81,14 +81,12 @@ async fn loss_and_jitter(lab: &mut Lab) -> Result {
     let least = if lab.has_speech_codec() { LEAST_SCORE } else { LEAST_SCORE_OF_LAB_CODEC };
     for (one, other) in [(&alice, &bob), (&bob, &alice)] {
         let score = one.speech_score_of(other, from, SCORED)?;
-        eprintln!("SCORE {score}");
         one.must(score >= least, format!("heard {other} with a PESQ-WB score of {score:.2}"))?;
         one.sees_within(Duration::from_secs(10), quality_degraded(call, other, "loss")).await?;
     }
     for (number, (one, other)) in [(&alice, &bob), (&bob, &alice)].into_iter().enumerate() {
         for start in [from, from + WINDOW] {
             let delay = one.speech_delay_of(other, start, WINDOW)?;
-            eprintln!("DELAY {delay:?} before {before:?}");
             let limit = before[number] + BOUND;
             one.must(delay <= limit, format!("heard {other} after {delay:?}, more than {limit:?}"))?;
         }
@@ -182,7 +180,6 @@ async fn delays_come_back(
             lab.passes((from + WINDOW + PLAYED_OUT).saturating_sub(lab.now())).await;
             let delay = one.speech_delay_of(other, from, WINDOW);
             if delay.as_ref().is_ok_and(|delay| *delay <= before + NO_GROWTH) {
-                eprintln!("BACK {:?} after {:?} {:?}", delay.as_ref().ok(), from - began, before);
                 break;
             }
             from += Duration::from_secs(1);
