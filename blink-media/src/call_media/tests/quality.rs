@@ -35,9 +35,9 @@ fn call() -> Room {
 fn talk(room: &mut Room, seconds: u32, lost: u32) {
     for number in 0..seconds * 50 {
         if number % 10 < lost {
-            room.skip()
+            room.skip();
         } else {
-            room.arrive(0.1)
+            room.arrive(0.1);
         }
         room.run(Duration::from_millis(20));
     }
