@@ -85,3 +85,18 @@ fn a_path_that_ends_has_recovered() {
     room.command(MediaCommand::RemovePath(PATH));
     assert_eq!(told(&room), [] as [&str; 0]);
 }
+
+#[test]
+fn video_frames_that_find_no_room_degrade_a_path() {
+    let mut room = call();
+    for (dropped, seconds) in [(0, 10), (5, 10), (0, 20)] {
+        for _ in 0..seconds {
+            let path = room.media.paths.get(&PATH).unwrap();
+            let video = &path.outgoing.last().unwrap().track;
+            (0..15 - dropped).for_each(|_| video.count_sent_frame());
+            (0..dropped).for_each(|_| video.count_dropped_frame());
+            talk(&mut room, 1, 0);
+        }
+    }
+    assert_eq!(told(&room), ["bandwidth", "recovered"]);
+}
