@@ -40,6 +40,7 @@ mod media;
 mod payload_format;
 pub mod private;
 mod processor;
+mod quality_reason;
 mod recorder;
 mod registry;
 mod rtp;
@@ -64,6 +65,7 @@ pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId, TrackKey, 
 pub use media::{DeviceChange, DeviceDirection, DeviceInfo, MediaCapabilities, MediaHost, TrackKind};
 pub use payload_format::{FrameFragment, FramePacketizer, PayloadFormat, PayloadFormatCapabilities};
 pub use processor::{AudioProcessor, AudioProcessorFactory, ProcessorCapabilities};
+pub use quality_reason::QualityReason;
 pub use recorder::{
     RecordedTrack, Recorder, RecorderCapabilities, Recording, RecordingConfig, RecordingSummary, RtpSample, Sample,
     TrackFormat,

@@ -153,6 +153,7 @@ impl VideoSender {
         for VideoReceiverGate { path, track, gate } in &mut self.receivers {
             if gate.admit(now, frame.data.len(), frame.key) {
                 packets.iter().for_each(|packet| send(*path, track.track, track.number(packet)));
+                track.count_sent_frame();
             } else {
                 track.count_dropped_frame();
             }

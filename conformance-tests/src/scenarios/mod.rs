@@ -26,6 +26,7 @@ mod groups;
 mod joining;
 mod leaks;
 mod outages;
+mod rough_networks;
 mod security;
 mod setup;
 mod state;
@@ -77,6 +78,7 @@ pub fn all() -> Vec<Scenario> {
         state::ALL,
         streams::ALL,
         outages::ALL,
+        rough_networks::ALL,
         security::ALL,
         leaks::ALL,
     ];
