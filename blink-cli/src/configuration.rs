@@ -99,7 +99,7 @@ mod tests {
 
     fn refusal(toml: &str) -> String {
         let builder = backends::configuration(&Registry::discovered().unwrap()).toml("blink.toml", toml);
-        builder.build().err().expect(toml).to_string()
+        builder.build().expect_err(toml).to_string()
     }
 
     /// Errors in a backend's section name the key as it is written, and its source.

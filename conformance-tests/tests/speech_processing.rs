@@ -75,7 +75,6 @@ fn near_end_speech_alone_loses_less_than_a_tenth_of_pesq() {
     for mut chain in chains {
         let out = process(&mut chain, FORMAT, &silence, &near, NOTHING).unwrap();
         let score = pesq(&near, &out, chain.iter().map(|processor| processor.delay()).sum());
-        println!("{score:.2} of {clean:.2}");
         assert!(clean - score < 0.1, "{score:.2} of {clean:.2}");
     }
 }

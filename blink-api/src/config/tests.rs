@@ -37,7 +37,7 @@ fn unknown_keys_are_refused_with_file_and_key() {
     for (toml, key) in
         [("microfone = 'x'", "microfone"), ("[call]\nring = 3", "call.ring"), ("[ice]\nserver = []", "ice.server")]
     {
-        let error = build(toml).err().expect(toml).to_string();
+        let error = build(toml).expect_err(toml).to_string();
         assert!(error.contains(&format!("key={key}")) && error.contains("blink.toml"), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
@@ -49,7 +49,7 @@ fn alternatives_are_quoted_once() {
         ("[quality]\nprefer = 'speech'", "unknown variant: found `speech`, expected `latency` or `quality`"),
         ("[[ice.servers]]\nuri = 'stun:x'", "unknown field: found `uri`, expected one of `url`, "),
     ] {
-        let error = build(toml).err().expect(toml).to_string();
+        let error = build(toml).expect_err(toml).to_string();
         assert!(error.contains(expected) && !error.contains("``"), "{error}");
     }
 }
@@ -85,7 +85,7 @@ fn wrong_types_and_nonsense_are_refused_with_file_and_key() {
         ("microphone = ", "not TOML"),
         ("call = 3", "call"),
     ] {
-        let error = build(toml).err().expect(toml);
+        let error = build(toml).expect_err(toml);
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.to_string().contains(words) && !error.to_string().contains('\n'), "{error}");
         assert!(error.to_string().contains("blink.toml"), "the error names the source: {error}");
@@ -123,7 +123,7 @@ fn an_environment_that_is_not_utf_8_is_refused() {
 #[test]
 fn a_data_directory_is_a_path_and_may_begin_at_home() {
     let build = |value| Configuration::builder(&Registry::empty()).environment_of([("BLINK_DATA_DIR", value)]).build();
-    let error = build("").err().expect("the working directory is no place for a secret key").to_string();
+    let error = build("").expect_err("the working directory is no place for a secret key").to_string();
     assert!(error.contains("empty") && error.contains("environment variable BLINK_DATA_DIR"), "{error}");
     let home = std::env::home_dir().expect("tests run with a home directory");
     assert_eq!(build("~/.blink").unwrap().settings().data_dir, Some(home.join(".blink")));
@@ -155,7 +155,7 @@ fn every_timer_has_an_upper_bound() {
     assert_eq!(keys.len(), 19);
     for key in keys {
         for value in ["1day 1s", "18446744073709551615s"] {
-            let error = build(&format!("[call.timers]\n{key} = '{value}'")).err().expect(key).to_string();
+            let error = build(&format!("[call.timers]\n{key} = '{value}'")).expect_err(key).to_string();
             assert!(error.contains(&format!("call.timers.{key}")) && error.contains("at most a day"), "{error}");
         }
     }
@@ -166,9 +166,8 @@ fn every_timer_has_an_upper_bound() {
 #[test]
 fn servers_over_tcp_and_tls_are_unsupported() {
     for url in ["turns:x.example", "stuns:x.example:5349", "turn:x.example?transport=tcp"] {
-        let error = build(&format!("[ice]\nservers = [{{ url = '{url}', username = 'u', credential = 'p' }}]"))
-            .err()
-            .expect(url);
+        let error =
+            build(&format!("[ice]\nservers = [{{ url = '{url}', username = 'u', credential = 'p' }}]")).expect_err(url);
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
         assert!(error.to_string().contains(url), "{error}");
     }
@@ -205,12 +204,12 @@ fn no_error_shows_a_password() {
         "ice = 'turn:u:hunter2x@192.0.2.1'".to_owned(),
         "[[ice.servers]]\nurl = 'turn:u:hunter2x@192.0.2.1'\nusername = 'u'\ncredential = 'hunter2x'".to_owned(),
     ] {
-        let error = build(&toml).err().expect(&toml).to_string();
+        let error = build(&toml).expect_err(&toml).to_string();
         assert!(!error.contains("hunter2x") && !error.contains("222222"), "{error}");
     }
     let argument = |argument: &str| Configuration::builder(&Registry::empty()).set_argument("--set", argument).build();
     for text in ["ice.servers:[{credential: hunter2x}]", "=hunter2x", "ice.servers=hunter2x", "ice.servers=222222"] {
-        let error = argument(text).err().expect(text).to_string();
+        let error = argument(text).expect_err(text).to_string();
         assert!(!error.contains("hunter2x") && !error.contains("222222"), "{error}");
     }
     let environment = [("BLINK_ICE__SERVERS", "[{url=\"turn:192.0.2.1\",credential=\"hunter2x\"")];
@@ -224,7 +223,7 @@ fn lists_of_processors_and_recorders_stand_beside_their_sections() {
     let configuration = build("processor = []\nrecorder = []\n[processors]\n[recorders]").unwrap();
     assert!(configuration.settings().processors.is_empty() && configuration.settings().recorders.is_empty());
     for (toml, key) in [("processor = ['x']", "processor"), ("recorder = ['x']", "recorder")] {
-        let error = build(toml).err().expect(toml).to_string();
+        let error = build(toml).expect_err(toml).to_string();
         assert!(error.contains(&format!("key={key}")), "{error}");
     }
 }

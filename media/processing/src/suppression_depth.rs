@@ -12,8 +12,13 @@ const NOISE: f32 = 0.3;
 const ASSUMED_SPEECH_DB: f32 = -30.0;
 /// Lowest level, in dB relative to full scale.
 const LOWEST_DB: f32 = -90.0;
-/// Blocks of 10 ms over which levels are averaged.
-const AVERAGED_BLOCKS: f32 = 50.0;
+/// Share of a block in a level that it is nearer to what is followed than: peaks of speech, the
+/// floor of noise.
+const FAST: f32 = 0.2;
+/// Share of any other block: the level leaves an extreme within about 2 s.
+const SLOW: f32 = 0.005;
+/// First blocks that are averaged evenly.
+const FIRST_BLOCKS: f32 = 10.0;
 /// Change of the depth in a block of 10 ms: from end to end in 200 ms.
 const STEP: f32 = 0.05;
 /// Blocks after speech that are kept like speech: consonants that end words, which the network
@@ -37,7 +42,7 @@ impl SuppressionDepth {
     pub(crate) fn new() -> Self {
         Self {
             noise: Level { db: LOWEST_DB, blocks: 0.0 },
-            speech: Level { db: ASSUMED_SPEECH_DB, blocks: 0.0 },
+            speech: Level { db: ASSUMED_SPEECH_DB, blocks: FIRST_BLOCKS },
             hangover: 0,
             depth: 0.0,
         }
@@ -48,12 +53,12 @@ impl SuppressionDepth {
     pub(crate) fn update(&mut self, level_db: f32, voice: f32) -> f32 {
         let level_db = level_db.max(LOWEST_DB);
         if voice >= SPEECH {
-            self.speech.add(level_db);
+            self.speech.add(level_db, level_db > self.speech.db);
             self.hangover = HANGOVER_BLOCKS;
         } else {
             self.hangover = self.hangover.saturating_sub(1);
             if voice <= NOISE {
-                self.noise.add(level_db);
+                self.noise.add(level_db, level_db < self.noise.db);
             }
         }
         let target = match self.hangover {
@@ -65,7 +70,7 @@ impl SuppressionDepth {
     }
 }
 
-/// Average of levels: of all blocks at first, exponential later.
+/// Level that follows the extremes of one side.
 #[derive(Debug, Clone)]
 struct Level {
     db: f32,
@@ -73,8 +78,13 @@ struct Level {
 }
 
 impl Level {
-    fn add(&mut self, db: f32) {
-        self.blocks = (self.blocks + 1.0).min(AVERAGED_BLOCKS);
-        self.db += (db - self.db) / self.blocks;
+    fn add(&mut self, db: f32, extreme: bool) {
+        self.blocks = (self.blocks + 1.0).min(FIRST_BLOCKS + 1.0);
+        let share = match (self.blocks <= FIRST_BLOCKS, extreme) {
+            (true, _) => 1.0 / self.blocks,
+            (false, true) => FAST,
+            (false, false) => SLOW,
+        };
+        self.db += (db - self.db) * share;
     }
 }

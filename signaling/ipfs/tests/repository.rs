@@ -14,7 +14,7 @@ async fn a_repository_is_locked_by_its_node_until_shutdown() {
     let on_disk = || Config { repository: Some(directory.path().join("a/repository")), ..config(TCP) };
     let first = Node::start(on_disk()).await.unwrap();
     assert!(directory.path().join("a/repository").is_dir());
-    let refused = Node::start(on_disk()).await.err().expect("the repository is in use");
+    let refused = Node::start(on_disk()).await.expect_err("the repository is in use");
     assert!(refused.to_string().contains("a/repository"), "{refused}");
     first.shutdown().await;
     Node::start(on_disk()).await.unwrap();

@@ -31,7 +31,7 @@ async fn an_occupied_port_is_named_in_the_error() {
         format!("/ip4/127.0.0.1/tcp/{}/ws", tcp.0),
         format!("/ip4/127.0.0.1/udp/{}/quic-v1", udp.0),
     ] {
-        let error = Node::start(config(&listen)).await.err().expect("the port is taken");
+        let error = Node::start(config(&listen)).await.expect_err("the port is taken");
         assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
         assert!(error.to_string().contains(&format!("address={listen}")), "{error}");
     }
@@ -43,7 +43,7 @@ async fn a_port_of_another_node_is_busy_until_shutdown() {
         let first = node(listen).await;
         let taken = address(&first).await;
         let (taken, _) = taken.split_once("/p2p/").unwrap();
-        let error = Node::start(config(taken)).await.err().expect("the port is taken");
+        let error = Node::start(config(taken)).await.expect_err("the port is taken");
         assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
         first.shutdown().await;
         Node::start(config(taken)).await.unwrap();
@@ -120,7 +120,6 @@ async fn the_registry_creates_it_from_its_configuration_section() {
         .set("test", "signaling", NAME)
         .set("test", &key("bootstrap"), vec!["somewhere"])
         .build()
-        .err()
-        .expect("no address");
+        .expect_err("no address");
     assert!(refused.to_string().contains(&key("bootstrap")), "{refused}");
 }

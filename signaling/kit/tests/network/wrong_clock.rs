@@ -67,7 +67,7 @@ async fn with_a_clock_of_1970() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_clock_of_1969() {
     assert!(SystemTime::now() < UNIX_EPOCH);
-    let refused = Node::start(config(TCP)).await.err().expect("gossipsub cannot count from here");
+    let refused = Node::start(config(TCP)).await.expect_err("gossipsub cannot count from here");
     assert_eq!(refused.kind(), ErrorKind::Invalid);
     assert!(refused.to_string().contains("clock"), "{refused}");
 }
