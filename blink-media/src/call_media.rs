@@ -28,12 +28,14 @@
 mod audio_sender;
 mod command;
 mod context;
+mod levels;
 mod microphone;
 mod output;
 mod path;
 mod path_feedback;
 mod path_id;
 mod receiving;
+mod retired_device;
 mod section_report;
 mod send_track;
 mod sending;
@@ -66,9 +68,11 @@ use speaker::Speaker;
 use taps::Taps;
 
 pub use command::{AnnouncedSection, MediaCommand, NegotiatedSection, ReportedCapture, StreamSink};
+pub use levels::ParticipantLevel;
 pub use output::{MediaEvent, MediaOutput};
 pub use path_feedback::{PathFeedback, REPORT_INTERVAL, SectionQuality};
 pub use path_id::PathId;
+pub use retired_device::RetiredDevice;
 pub use section_report::SectionReport;
 pub use send_track::SendTrack;
 pub use sending::OfferedStreams;
@@ -269,9 +273,18 @@ impl CallMedia {
         })
     }
 
-    /// Completes the speaker's output, such as a file.
-    pub fn finish(mut self) {
-        self.speaker.finish();
+    /// Ends the media. Returns all its devices, to be closed where that may block.
+    #[must_use = "the devices stay open until they are closed"]
+    pub fn finish(self) -> Vec<RetiredDevice> {
+        let senders = std::iter::once(self.microphone).chain(self.audio_streams.into_values());
+        let sources =
+            senders.map(AudioSender::into_sources).flat_map(|(source, retired)| source.into_iter().chain(retired));
+        let waiting = self.outputs.into_iter().filter_map(|output| match output {
+            MediaOutput::Retired(device) => Some(device),
+            _ => None,
+        });
+        let sinks = self.speaker.into_sinks().into_iter().map(RetiredDevice::Sink);
+        waiting.chain(sinks).chain(sources.map(RetiredDevice::Source)).collect()
     }
 
     /// Plays to a device from now on; to none for `None`.
@@ -282,6 +295,7 @@ impl CallMedia {
         if let Err((id, error)) = self.speaker.set_device(device, hardware_clock, start) {
             self.outputs.push_back(MediaOutput::Event(MediaEvent::DeviceLost(id, error)));
         }
+        self.speaker.retire(&mut self.outputs);
     }
 
     fn add_path(&mut self, now: Instant, id: PathId, remote: Endpoint, tracks: &[(TrackId, TrackKind)]) {

@@ -4,6 +4,7 @@ use blink_api::{Error, Mid, RtpOut, StreamId, TrackId, TrackKey};
 use web_time::Duration;
 
 use super::path_id::PathId;
+use super::retired_device::RetiredDevice;
 use super::section_report::SectionReport;
 use super::video_sender::VideoCommand;
 use crate::call_clock::CapturePoint;
@@ -70,6 +71,8 @@ pub enum MediaOutput {
         /// The command.
         command: VideoCommand,
     },
+    /// Close a device that is no longer in use, on a thread that may block.
+    Retired(RetiredDevice),
     /// An event for the user or the call machine.
     Event(MediaEvent),
 }
@@ -81,6 +84,8 @@ pub enum MediaEvent {
     Started(TrackKey),
     /// An utterance begins (`true`) or ends in a track: a participant's, or this device's own.
     Speaking(TrackKey, bool),
+    /// An utterance begins in the microphone while it is muted.
+    SpeakingWhileMuted,
     /// The microphone cannot be used: it does not fit the call.
     MicrophoneUnusable(Error),
     /// The microphone or speaker of this opening failed. Silence takes its place.

@@ -4,6 +4,7 @@ use super::*;
 use crate::FRAME;
 use crate::fake::{FakeCodec, Heard, MADE_UP, numbered, received, rtp_codec};
 use crate::red;
+use blink_api::ErrorKind;
 use blink_api::{AudioLevel, RtpOut, RtpTime};
 use bytes::Bytes;
 
