@@ -97,27 +97,24 @@ mod tests {
         let registry = Registry::discovered().unwrap();
         let names: Vec<_> = registry.summaries().iter().map(|backend| (backend.kind, backend.name)).collect();
         assert_eq!(
-                    names,
-                    [
-                        ("codec", "opus"),
-                        ("codec", "pcma"),
-                        ("codec", "pcmu"),
-                        ("media_host", "synthetic"),
-        <<<<<<< HEAD
-                        ("payload_format", "h264"),
-                        ("payload_format", "vp8"),
-        =======
-                        ("processor", "nnnoiseless"),
-                        ("processor", "sonora"),
-        >>>>>>> processing
-                        ("signaling", "ipfs"),
-                        ("signaling", "libp2p"),
-                        ("signaling", "memory"),
-                        ("transport", "memory"),
-                        ("transport", "str0m"),
-                        ("transport", "webrtc-rs"),
-                    ]
-                );
+            names,
+            [
+                ("codec", "opus"),
+                ("codec", "pcma"),
+                ("codec", "pcmu"),
+                ("media_host", "synthetic"),
+                ("payload_format", "h264"),
+                ("payload_format", "vp8"),
+                ("processor", "nnnoiseless"),
+                ("processor", "sonora"),
+                ("signaling", "ipfs"),
+                ("signaling", "libp2p"),
+                ("signaling", "memory"),
+                ("transport", "memory"),
+                ("transport", "str0m"),
+                ("transport", "webrtc-rs"),
+            ]
+        );
     }
 
     #[test]
