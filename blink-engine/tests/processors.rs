@@ -62,7 +62,7 @@ async fn a_processor_that_loads_keeps_no_command_waiting_and_the_microphone_wait
         let network = TestNetwork::new();
         let (loaded, loading) = mpsc::channel();
         let factory = Arc::new(Loading(Mutex::new(loading)));
-        let alice = network.person_built(1, "tone:440", settings, |engine| engine.processor(factory)).await;
+        let alice = network.person_built(1, "speech", settings, |engine| engine.processor(factory)).await;
         let mut bob = network.person(2, "silence").await;
         alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
         bob.answers().await;

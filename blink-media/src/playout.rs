@@ -279,4 +279,6 @@ impl<K: Ord + Copy> Playout<K> {
 pub type SampleTap<'a, K> = &'a mut dyn FnMut(&K, RtpTime, &[f32]);
 
 #[cfg(test)]
+mod switch_tests;
+#[cfg(test)]
 mod tests;

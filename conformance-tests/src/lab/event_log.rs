@@ -113,8 +113,8 @@ impl Log {
         self.entries().iter().filter(fits).count()
     }
 
-    /// Unclaimed events. Three kinds are exempt: changes of signaling nodes and addresses depend on
-    /// the backend; ringing is reported to every participant that happened to ask, though only
+    /// Unclaimed events. Exempt are: changes of signaling nodes and addresses, which depend on the
+    /// backend; changes of the list of devices, of which several may be one event; ringing is reported to every participant that happened to ask, though only
     /// once; and speaking starts and stops in alternation whenever a participant talks.
     pub(crate) fn unclaimed(&self) -> Vec<Event> {
         let entries = self.entries();
@@ -127,7 +127,7 @@ impl Log {
         let mut unclaimed = Vec::new();
         for (event, claimed) in events {
             let excused = match event {
-                Event::SignalingChanged { .. } | Event::AddressesChanged => true,
+                Event::SignalingChanged { .. } | Event::AddressesChanged | Event::DevicesChanged { .. } => true,
                 Event::ParticipantRinging { .. } => !rang.contains(&event),
                 Event::SpeakingStarted { call, participant } => !speaking.contains(&(*call, *participant)),
                 Event::SpeakingStopped { call, participant } => speaking.contains(&(*call, *participant)),

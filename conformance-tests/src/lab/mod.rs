@@ -53,6 +53,7 @@ mod event_log;
 mod expected_event;
 mod failure;
 mod fault;
+mod headset;
 mod lab_codec;
 mod link;
 mod link_events;
@@ -68,6 +69,7 @@ mod profile;
 mod resource_usage;
 mod stalls;
 mod video_streams;
+mod voice;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,12 +85,14 @@ pub use audio_checks::{all_hear_each_other, all_meet};
 pub use config::{Impaired, LabConfig, Requirements, Timing};
 pub use event_log::{EventLog, ObservedEvent};
 pub use expected_event::{
-    ExpectedEvent, any, any_of, busy, call_cancelled, call_ended, call_joined, call_replaced_by, incoming_call, joined,
-    left, media_started, missed_call, no_microphone, reconnected, reconnecting, rejected, ringing, speaking_started,
-    speaking_stopped, state_of, stream_ended, stream_offered, unanswered, unreachable, video_started,
+    ExpectedEvent, any, any_of, busy, call_cancelled, call_ended, call_joined, call_replaced_by, device_changed,
+    device_lost, incoming_call, joined, left, media_started, missed_call, no_microphone, reconnected, reconnecting,
+    rejected, ringing, speaking_started, speaking_stopped, state_of, stream_ended, stream_offered, unanswered,
+    unreachable, video_started,
 };
 pub use failure::{Failure, FailureKind, Result};
 pub use fault::{Command, EventMutation, Fault};
+pub use headset::Unplugging;
 pub use message_network::{Message, MessageAction, Published};
 pub use participant::{Participant, expect_error};
 use participant_inner::ParticipantInner;

@@ -53,7 +53,7 @@ impl ParticipantInner {
     pub(crate) fn new(core: &Core, number: usize, profile: Profile) -> Self {
         let identity = profile.identity.clone().unwrap_or_else(|| Identity::from_seed(&[number as u8 + 1; 32]));
         let fakes_microphone = matches!(core.fault, Some(Fault::FakesMicrophone));
-        let devices = Devices::new(number, core.clock, profile.has_microphone, fakes_microphone);
+        let devices = Devices::new(number, core.clock, (profile.has_microphone, fakes_microphone), profile.has_headset);
         Self {
             name: profile.name.clone(),
             number,

@@ -11,6 +11,7 @@ pub struct Profile {
     pub(crate) identity: Option<Identity>,
     pub(crate) settings: Vec<String>,
     pub(crate) has_microphone: bool,
+    pub(crate) has_headset: bool,
     pub(crate) has_data_directory: bool,
     pub(crate) unshared_codec: bool,
 }
@@ -23,6 +24,7 @@ impl Profile {
             identity: None,
             settings: Vec::new(),
             has_microphone: true,
+            has_headset: false,
             has_data_directory: false,
             unshared_codec: false,
         }
@@ -43,6 +45,12 @@ impl Profile {
     pub fn without_microphone(mut self) -> Self {
         self.has_microphone = false;
         self
+    }
+
+    /// Adds a headset, as the chosen microphone and loudspeaker beside the default ones.
+    pub fn with_headset(mut self) -> Self {
+        self.has_headset = true;
+        self.setting("microphone=headset").setting("speaker=headset")
     }
 
     /// Stores identity, device and boot counter in a directory, so that a killed engine can restart

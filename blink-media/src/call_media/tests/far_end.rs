@@ -73,6 +73,8 @@ fn another_speaker_has_its_own_latency_from_its_first_block_on() {
     assert_eq!(*room.observer.resets.lock().unwrap(), resets + 1);
     room.talk(10);
     assert!(room.loudspeakers[1].played().len() >= 19);
+    // The block in which both play is rendered once.
+    room.loudspeakers[0].forget_newest();
     assert_rendered(&room.observer, &room.loudspeakers);
 }
 
