@@ -82,3 +82,57 @@ impl LevelPublisher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use allocation_counter::measure;
+    use blink_api::{AudioLevel, DeviceId, Did, Endpoint};
+
+    use super::*;
+
+    fn level(participant: u8, minus_dbov: u8) -> ParticipantLevel {
+        let did = Did::from_public_key([participant; 32]);
+        let participant = Endpoint { did, device: DeviceId::from_random([participant; 16]) };
+        ParticipantLevel { participant, level: AudioLevel::new(minus_dbov, false) }
+    }
+
+    /// The worker neither waits for a reader nor allocates.
+    #[tokio::test]
+    async fn a_reader_that_holds_the_levels_does_not_block_the_writer() {
+        let (mut writer, LevelPublisher(shared)) = level_channel();
+        let held = shared.levels.lock().unwrap();
+        writer.read.push(level(1, 30));
+        writer.write();
+        assert!(held.is_empty(), "left out");
+        drop(held);
+        let allocated = measure(|| {
+            for round in 0..100 {
+                writer.read.clear();
+                writer.read.extend((0..16).map(|participant| level(participant, round)));
+                writer.write();
+            }
+        });
+        assert_eq!(allocated.count_total, 0);
+        assert_eq!(shared.levels.lock().unwrap().len(), 16);
+    }
+
+    #[tokio::test]
+    async fn the_newest_levels_are_published_and_the_same_ones_once() {
+        let (mut writer, publisher) = level_channel();
+        let (sender, mut levels) = watch::channel(Levels::default());
+        let publishing = tokio::spawn(publisher.run(sender));
+        writer.read.extend([level(1, 30), level(2, 40)]);
+        writer.write();
+        levels.changed().await.unwrap();
+        assert_eq!(levels.borrow_and_update().of(&level(2, 0).participant), Some(AudioLevel::new(40, false)));
+        writer.read.clear();
+        writer.read.extend([level(1, 30), level(2, 40)]);
+        writer.write();
+        tokio::task::yield_now().await;
+        assert!(!levels.has_changed().unwrap());
+        writer.clear();
+        levels.changed().await.unwrap();
+        assert!(levels.borrow().is_empty());
+        publishing.abort();
+    }
+}

@@ -114,6 +114,10 @@ impl BlockReader {
                 let stale = std::mem::replace(&mut self.state, SourceState::Running) == SourceState::Stale;
                 if stale && hardware_clock {
                     self.drain(read.samples >= wanted)?;
+                    if self.is_silent {
+                        // The silence before lasts until the next tick.
+                        self.fill_silence(now);
+                    }
                     return Ok(false);
                 }
                 if self.filled == 0 {
