@@ -262,6 +262,15 @@ impl CallMedia {
         self.speaker.statistics(track)
     }
 
+    /// Replaces the content of `levels` by the levels since the last call: this device's own first,
+    /// then those of the participants whose microphones are received. Allocates nothing where
+    /// `levels` has room.
+    pub fn take_levels(&mut self, levels: &mut Vec<ParticipantLevel>) {
+        levels.clear();
+        levels.push(ParticipantLevel { participant: self.local, level: self.microphone.take_level() });
+        self.speaker.take_levels(levels);
+    }
+
     /// Statistics of a path; `None` for an unknown one.
     pub fn path_statistics(&self, now: Instant, path: PathId) -> Option<PathStatistics> {
         let path = self.paths.get(&path)?;

@@ -341,6 +341,6 @@ fn check_format(format: AudioFormat, source: &dyn AudioSource) -> Result<()> {
 }
 
 #[cfg(test)]
-mod switch_tests;
+mod source_switch_tests;
 #[cfg(test)]
 mod tests;

@@ -235,8 +235,8 @@ impl<K: Ord + Copy> Playout<K> {
         self.streams.get(participant).map(ReceiveStream::statistics)
     }
 
-    /// The loudest level of a participant since the last call, as it was sent; `None` where there is
-    /// no such participant.
+    /// The loudest level of a participant since the last call, as it was sent; `None` where there
+    /// is no such participant.
     pub fn take_level(&mut self, participant: &K) -> Option<AudioLevel> {
         self.streams.get_mut(participant).map(ReceiveStream::take_level)
     }
@@ -279,6 +279,6 @@ impl<K: Ord + Copy> Playout<K> {
 pub type SampleTap<'a, K> = &'a mut dyn FnMut(&K, RtpTime, &[f32]);
 
 #[cfg(test)]
-mod switch_tests;
+mod sink_switch_tests;
 #[cfg(test)]
 mod tests;

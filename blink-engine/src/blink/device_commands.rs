@@ -32,8 +32,8 @@ impl Blink {
     /// # Errors
     /// [`NotFound`](blink_api::ErrorKind::NotFound) for a name that no media host knows, with
     /// similar names; those of opening the device, [`State`](blink_api::ErrorKind::State) where
-    /// another one is chosen before this one is open, [`Closed`](blink_api::ErrorKind::Closed). With
-    /// an error, the microphone stays what it was.
+    /// another one is chosen before this one is open, [`Closed`](blink_api::ErrorKind::Closed). The
+    /// microphone stays what it was.
     ///
     /// # Cancellation
     /// As all commands.

@@ -3,25 +3,11 @@
 use blink_api::{DeviceDirection, Error, ErrorKind, Result};
 use tokio::sync::oneshot;
 
+use super::device_requests::{NamedChoice, PendingChoice};
 use super::devices::NONE;
 use super::driver_loop::{Driver, now};
 use super::openings::Opened;
 use blink_media::MediaCommand;
-
-/// A choice that waits for its device to be in use.
-pub(super) struct PendingChoice {
-    direction: DeviceDirection,
-    /// The name that was configured before, for a device that cannot be opened.
-    before: String,
-    reply: oneshot::Sender<Result<()>>,
-}
-
-/// A name that is looked up at the media hosts.
-pub(super) struct NamedChoice {
-    pub(super) direction: DeviceDirection,
-    pub(super) name: String,
-    pub(super) reply: oneshot::Sender<Result<()>>,
-}
 
 impl Driver {
     /// Looks the name up; [`choose_device`](Self::choose_device) goes on.

@@ -1,4 +1,4 @@
-//! What the device manager reports, as events for the user.
+//! Reports of the device manager, as events for the user.
 
 use blink_api::DeviceDirection;
 

@@ -1,30 +1,18 @@
 //! Lists of the devices of all media hosts: on request, and as an event where they changed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use blink_api::{DeviceDirection, Error, ErrorKind, MediaHost, Result, TrackKind};
+use blink_api::{DeviceChange, DeviceDirection, DeviceInfo, MediaHost, Result, TrackKind};
 use tokio::sync::oneshot;
 
-use super::driver_loop::Driver;
+use super::device_names::devices_of;
+use super::driver_loop::{Driver, now};
 use super::report::Report;
 use blink_media::HostDevice;
 use blink_proto::call::{Device, Event};
 
-/// How long a host may take to list its devices.
-const LISTING: Duration = Duration::from_secs(2);
 /// A host's own name of its default device.
 const DEFAULT: &str = "default";
-
-/// The list that was reported last, and whether a newer one is under way.
-#[derive(Default)]
-pub(super) struct DeviceListing {
-    /// `None` before the first one, which is no change.
-    known: Option<Vec<Device>>,
-    is_running: bool,
-    /// Something changed since the running listing began.
-    is_outdated: bool,
-}
 
 /// Microphone and speaker in use.
 type InUse = [Option<HostDevice>; 2];
@@ -39,9 +27,21 @@ impl Driver {
         });
     }
 
+    /// Takes the list of a host.
+    pub(super) fn handle_devices(&mut self, host: usize, devices: Vec<DeviceInfo>) {
+        self.devices.manager.handle_devices(now(&self.parts).mono, host, devices);
+        self.list_changed_devices();
+    }
+
+    /// Takes a change of a host's devices.
+    pub(super) fn handle_device_change(&mut self, host: usize, change: DeviceChange) {
+        self.devices.manager.handle_change(now(&self.parts).mono, host, change);
+        self.list_changed_devices();
+    }
+
     /// Lists all devices in the background since those of a host changed. One listing runs at a
     /// time, however many changes there are.
-    pub(super) fn list_changed_devices(&mut self) {
+    fn list_changed_devices(&mut self) {
         if std::mem::replace(&mut self.devices.listing.is_running, true) {
             self.devices.listing.is_outdated = true;
             return;
@@ -119,13 +119,4 @@ async fn list(hosts: &[(String, Arc<dyn MediaHost>)], in_use: &InUse) -> Result<
         Some(error) if devices.is_empty() => Err(error),
         _ => Ok(devices),
     }
-}
-
-/// The devices of a host.
-///
-/// # Errors
-/// Those of the host; [`Timeout`](ErrorKind::Timeout).
-pub(super) async fn devices_of(host: &dyn MediaHost) -> Result<Vec<blink_api::DeviceInfo>> {
-    let timeout = |_| Error::new(ErrorKind::Timeout, "the media host does not list its devices");
-    tokio::time::timeout(LISTING, host.devices()).await.map_err(timeout)?
 }

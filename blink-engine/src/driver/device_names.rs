@@ -1,12 +1,15 @@
-//! Names of devices that the user chooses: known to a media host, or refused with names like it.
+//! Names of devices as media hosts list them, and names that the user chooses: known to a host, or
+//! refused with similar ones.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use blink_api::{DeviceDirection, DeviceInfo, Error, ErrorKind, MediaHost, Result, TrackKind};
 
-use super::device_list::devices_of;
 use super::opened_devices::candidates;
 
+/// How long a host may take to list its devices.
+const LISTING: Duration = Duration::from_secs(2);
 /// Names that an error suggests.
 const SUGGESTIONS: usize = 3;
 /// Likeness (Jaro-Winkler) from which on a name is suggested.
@@ -43,6 +46,15 @@ pub(super) async fn check_name(
         known.extend(fitting.map(|info| (host_name.clone(), info.name)));
     }
     Err(unknown(direction, name, &known))
+}
+
+/// The devices of a host.
+///
+/// # Errors
+/// Those of the host; [`Timeout`](ErrorKind::Timeout).
+pub(super) async fn devices_of(host: &dyn MediaHost) -> Result<Vec<DeviceInfo>> {
+    let timeout = |_| Error::new(ErrorKind::Timeout, "the media host does not list its devices");
+    tokio::time::timeout(LISTING, host.devices()).await.map_err(timeout)?
 }
 
 fn is_of(info: &DeviceInfo, direction: DeviceDirection) -> bool {

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::alarm::Alarm;
 use super::command::Command;
 use super::device_watch;
-use super::levels::level_channel;
+use super::level_channel::level_channel;
 use super::media::Media;
 use super::opened_devices::Devices;
 use super::openings::{Opened, Openings};
@@ -216,14 +216,8 @@ impl Driver {
                 self.handle_media_event(event).await;
             }
             Report::Media(..) => {}
-            Report::Devices(host, devices) => {
-                self.devices.manager.handle_devices(now.mono, host, devices);
-                self.list_changed_devices();
-            }
-            Report::DeviceChanged(host, change) => {
-                self.devices.manager.handle_change(now.mono, host, change);
-                self.list_changed_devices();
-            }
+            Report::Devices(host, devices) => self.handle_devices(host, devices),
+            Report::DeviceChanged(host, change) => self.handle_device_change(host, change),
             Report::DevicesListed(result) => self.handle_device_list(result),
             Report::Retired(device) => self.dispose(device),
         }

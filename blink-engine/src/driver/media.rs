@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::device_disposal::close_devices;
 use super::epoch::Epoch;
-use super::levels::LevelWriter;
+use super::level_channel::LevelWriter;
 use super::media_worker::{MediaStatistics, MediaWorker, MediaWorkerCommand, SessionPort};
 use super::openings::PreparedMicrophone;
 use super::parts::{Parts, RandomUse};

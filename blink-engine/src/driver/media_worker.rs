@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::device_disposal::close_devices;
 use super::epoch::Epoch;
-use super::levels::LevelWriter;
+use super::level_channel::LevelWriter;
 use super::parts::Parts;
 use super::report::Report;
 use super::report_messages::report_message;

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use blink_api::{AudioFormat, AudioSink, AudioSource, DeviceDirection, MediaHost};
 use blink_media::{DeviceManager, HostDevice, HostEntry, OpenId, RetiredDevice};
 
-use super::device_choice::PendingChoice;
-use super::device_list::DeviceListing;
+use super::device_requests::{DeviceListing, PendingChoice};
 
 /// The media hosts with the manager of their devices.
 pub(super) struct Devices {

@@ -5,7 +5,7 @@ use blink_media::{CallAudio, OpenId};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::device_choice::NamedChoice;
+use super::device_requests::NamedChoice;
 use super::epoch::Epoch;
 use super::worker_host::WorkerHost;
 use crate::call_config::StreamConfig;

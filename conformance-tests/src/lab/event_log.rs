@@ -113,9 +113,10 @@ impl Log {
         self.entries().iter().filter(fits).count()
     }
 
-    /// Unclaimed events. Exempt are: changes of signaling nodes and addresses, which depend on the
-    /// backend; changes of the list of devices, of which several may be one event; ringing is reported to every participant that happened to ask, though only
-    /// once; and speaking starts and stops in alternation whenever a participant talks.
+    /// Unclaimed events. Exempt are changes of signaling nodes and addresses, which depend on the
+    /// backend; changes of the list of devices, of which several may be one event; ringing, which
+    /// is reported to every participant that happened to ask, though only once; and speaking, which
+    /// starts and stops in alternation whenever a participant talks.
     pub(crate) fn unclaimed(&self) -> Vec<Event> {
         let entries = self.entries();
         let events = entries.iter().filter_map(|entry| match &entry.kind {

@@ -63,6 +63,7 @@ mod link_transport;
 mod media_host;
 mod message_network;
 mod participant;
+mod participant_devices;
 mod participant_inner;
 mod playback;
 mod profile;

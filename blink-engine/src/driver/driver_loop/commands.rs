@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::super::command::Command;
-use super::super::device_choice::NamedChoice;
+use super::super::device_requests::NamedChoice;
 use super::super::openings::{CallAction, PendingCall, PreparedMicrophone};
 use super::super::session::SessionHandle;
 use super::{Driver, STATISTICS, now};

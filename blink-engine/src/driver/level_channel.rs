@@ -23,7 +23,7 @@ struct Shared {
 /// The worker's end. It neither waits for a reader nor allocates.
 pub(super) struct LevelWriter {
     shared: Arc<Shared>,
-    /// What is read from the media, in place of what is in `shared`.
+    /// Levels that were read from the media, to be swapped with those in `shared`.
     read: Vec<ParticipantLevel>,
     /// Time of the next reading; `None` before the first one of a call.
     due: Option<Instant>,

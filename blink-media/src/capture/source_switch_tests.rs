@@ -11,7 +11,7 @@ use crate::tick_scheduler::TICK;
 /// Greatest change from one sample to the next of a tone of 440 Hz at half of full scale.
 const STEP: f32 = 0.5 * 440.0 * std::f32::consts::TAU / 48_000.0;
 
-/// What a capture made.
+/// Output of a capture.
 #[derive(Default)]
 struct Made {
     samples: Vec<f32>,
@@ -172,7 +172,7 @@ fn a_source_that_was_not_read_is_replaced_at_once() {
     assert!((bench.made.samples[0] - 0.5).abs() < 1e-3, "it begins with its first sample");
 }
 
-/// What a muted user says is no utterance of the call's, and reported once; the rest of what was
+/// An utterance of a muted user is reported once, and is none of the call's; the rest of what was
 /// said when muting is neither.
 #[test]
 fn speaking_while_muted_is_told_once_per_utterance() {
