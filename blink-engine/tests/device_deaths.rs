@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use blink_api::{DeviceChange, ErrorKind, SystemClock};
 use blink_engine::{CallConfig, Event, Pacing};
+use blink_media_g711 as _;
 use desk::{Desk, DeskHost, Device};
 use people::TestNetwork;
 use tokio::time::Instant;
@@ -27,61 +28,78 @@ enum Death {
 
 const ROUNDS: usize = 50;
 
+#[tokio::test(start_paused = true)]
+async fn a_headset_that_is_gone_50_times() {
+    dies_50_times(Death::Gone).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_headset_that_fails_50_times() {
+    dies_50_times(Death::Failing).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_headset_whose_streams_are_moved_50_times() {
+    dies_50_times(Death::Moved).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_headset_that_is_removed_with_a_flood_of_reports_50_times() {
+    dies_50_times(Death::Flood).await;
+}
+
 /// Audio is back on another device within 2 s each time, and on the chosen one once it returns; one
 /// loss is told for each device, and all that was used before is closed.
-#[tokio::test(start_paused = true)]
-async fn a_headset_dies_50_times_in_each_way() {
-    for death in [Death::Gone, Death::Failing, Death::Moved, Death::Flood] {
-        let network = TestNetwork::new();
-        let desk = Desk::with(&["built-in", "headset"]);
-        let host = Arc::new(DeskHost(desk.clone()));
-        let mut alice = network.person_on(1, "headset", &["speaker=headset"], &[("desk", host)]).await;
-        let mut bob = network.person(2, "tone:440").await;
-        alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
-        bob.answers().await;
-        bob.until("heard", |event| matches!(event, Event::MediaStarted { .. })).await;
-        alice.until("heard", |event| matches!(event, Event::MediaStarted { .. })).await;
-        for round in 1..=ROUNDS {
-            tokio::time::sleep(Duration::from_secs(12)).await;
-            desk.set(
-                "headset",
-                match death {
-                    Death::Gone | Death::Flood => Device::Failing(ErrorKind::Closed),
-                    Death::Failing => Device::Failing(ErrorKind::Timeout),
-                    Death::Moved => Device::Moved,
-                },
-            );
-            let died = Instant::now();
-            if death == Death::Flood {
-                for _ in 0..2_000 {
-                    desk.tell(DeviceChange::Removed("headset".to_owned()));
-                }
-            }
-            desk.is_used("mic built-in").await;
-            desk.is_used("speaker built-in").await;
-            assert!(died.elapsed() < Duration::from_secs(2), "{death:?} {round}: {:?}", died.elapsed());
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            assert_eq!(desk.open(), 2, "{death:?} {round}");
-
-            desk.set("headset", Device::Plugged);
-            let back = Instant::now();
-            desk.is_used("mic headset").await;
-            desk.is_used("speaker headset").await;
-            assert!(back.elapsed() < Duration::from_secs(2), "{death:?} {round}: {:?}", back.elapsed());
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            assert_eq!(desk.open(), 2, "{death:?} {round}");
-            if round % 10 == 0 {
-                // Events wait for a listener that is 1,024 of them late.
-                let lost = drain(&mut alice).await;
-                assert_eq!(lost, 20, "{death:?}: one loss for each device and round");
-                drain(&mut bob).await;
+async fn dies_50_times(death: Death) {
+    let network = TestNetwork::new();
+    let desk = Desk::with(&["built-in", "headset"]);
+    let host = Arc::new(DeskHost(desk.clone()));
+    let mut alice = network.person_on(1, "headset", &["speaker=headset", "codec=pcmu"], &[("desk", host)]).await;
+    let mut bob = network.person_with(2, "tone:440", &["codec=pcmu"]).await;
+    alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
+    bob.answers().await;
+    bob.until("heard", |event| matches!(event, Event::MediaStarted { .. })).await;
+    alice.until("heard", |event| matches!(event, Event::MediaStarted { .. })).await;
+    for round in 1..=ROUNDS {
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        desk.set(
+            "headset",
+            match death {
+                Death::Gone | Death::Flood => Device::Failing(ErrorKind::Closed),
+                Death::Failing => Device::Failing(ErrorKind::Timeout),
+                Death::Moved => Device::Moved,
+            },
+        );
+        let died = Instant::now();
+        if death == Death::Flood {
+            for _ in 0..2_000 {
+                desk.tell(DeviceChange::Removed("headset".to_owned()));
             }
         }
-        let audio = bob.blink.statistics().await.unwrap()[0].audio;
-        assert_eq!(audio.packets_lost, 0, "{death:?}");
-        alice.blink.shutdown().await;
-        assert_eq!(desk.open(), 0, "{death:?}");
+        desk.is_used("mic built-in").await;
+        desk.is_used("speaker built-in").await;
+        assert!(died.elapsed() < Duration::from_secs(2), "{death:?} {round}: {:?}", died.elapsed());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(desk.open(), 2, "{death:?} {round}");
+
+        desk.set("headset", Device::Plugged);
+        let back = Instant::now();
+        desk.is_used("mic headset").await;
+        desk.is_used("speaker headset").await;
+        assert!(back.elapsed() < Duration::from_secs(2), "{death:?} {round}: {:?}", back.elapsed());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(desk.open(), 2, "{death:?} {round}");
+        if round % 10 == 0 {
+            // Events wait for a listener that is 1,024 of them late.
+            let lost = drain(&mut alice).await;
+            assert_eq!(lost, 20, "{death:?}: one loss for each device and round");
+            drain(&mut bob).await;
+        }
     }
+    let audio = bob.blink.statistics().await.unwrap()[0].audio;
+    assert_eq!(audio.packets_lost, 0, "{death:?}");
+    alice.blink.shutdown().await;
+    assert_eq!(desk.open(), 0, "{death:?}");
 }
 
 /// Reads the events up to now. Returns how many losses there were.

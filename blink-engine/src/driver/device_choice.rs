@@ -1,7 +1,6 @@
 //! The user chooses a microphone or speaker, in a call and before one.
 
 use blink_api::{DeviceDirection, Error, ErrorKind, Result};
-use tokio::sync::oneshot;
 
 use super::device_requests::{NamedChoice, PendingChoice};
 use super::devices::NONE;

@@ -96,7 +96,7 @@ impl Desk {
         self.state().used.get(stream).copied().unwrap_or(0)
     }
 
-    /// Waits until 100 ms more of a stream were used.
+    /// Waits until 100 ms more of a stream were used, or more at a low sample rate.
     pub(crate) async fn is_used(&self, stream: &str) {
         let before = self.used(stream);
         let used = async {

@@ -179,7 +179,7 @@ fn speaking_while_muted_is_told_once_per_utterance() {
     let script = Script::without_clock();
     let speech = blink_media_synthetic::speech_clip(0, std::time::Duration::from_secs(6));
     let mut bench = Bench::new(Box::new(script.clone()));
-    let mut hear = |bench: &mut Bench, muted: bool| {
+    let hear = |bench: &mut Bench, muted: bool| {
         script.put(speech.iter().copied());
         script.put(std::iter::repeat_n(0.0, 2 * 48_000));
         bench.capture.set_muted(muted);
