@@ -285,15 +285,16 @@ impl CallMedia {
     /// Ends the media. Returns all its devices, to be closed where that may block.
     #[must_use = "the devices stay open until they are closed"]
     pub fn finish(self) -> Vec<RetiredDevice> {
-        let senders = std::iter::once(self.microphone).chain(self.audio_streams.into_values());
-        let sources =
-            senders.map(AudioSender::into_sources).flat_map(|(source, retired)| source.into_iter().chain(retired));
-        let waiting = self.outputs.into_iter().filter_map(|output| match output {
+        let mut devices: Vec<_> = self.speaker.into_sinks().into_iter().map(RetiredDevice::Sink).collect();
+        for sender in std::iter::once(self.microphone).chain(self.audio_streams.into_values()) {
+            let source = sender.into_source(&mut devices);
+            devices.extend(source.map(RetiredDevice::Source));
+        }
+        devices.extend(self.outputs.into_iter().filter_map(|output| match output {
             MediaOutput::Retired(device) => Some(device),
             _ => None,
-        });
-        let sinks = self.speaker.into_sinks().into_iter().map(RetiredDevice::Sink);
-        waiting.chain(sinks).chain(sources.map(RetiredDevice::Source)).collect()
+        }));
+        devices
     }
 
     /// Plays to a device from now on; to none for `None`.

@@ -91,10 +91,11 @@ impl AudioSender {
         Ok(())
     }
 
-    /// Its source, to be sent in another call, and those that are no longer read.
-    pub(super) fn into_sources(self) -> (Option<Box<dyn AudioSource>>, Vec<Box<dyn AudioSource>>) {
-        let sources = self.capture.map(Capture::into_sources);
-        sources.map_or_else(Default::default, |(source, retired)| (Some(source), retired))
+    /// Its source, to be sent in another call. Those that are no longer read go to `retired`.
+    pub(super) fn into_source(self, retired: &mut Vec<RetiredDevice>) -> Option<Box<dyn AudioSource>> {
+        let (source, former) = self.capture?.into_sources();
+        retired.extend(former.into_iter().map(RetiredDevice::Source));
+        Some(source)
     }
 
     /// Hands over the sources that are no longer read.

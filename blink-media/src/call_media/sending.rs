@@ -35,9 +35,9 @@ impl CallMedia {
 
     /// The source of a stream; former ones are retired.
     fn take_source(&mut self, sender: AudioSender) -> Option<Box<dyn AudioSource>> {
-        let (source, retired) = sender.into_sources();
-        let retired = retired.into_iter().map(|source| MediaOutput::Retired(RetiredDevice::Source(source)));
-        self.outputs.extend(retired);
+        let mut retired = Vec::new();
+        let source = sender.into_source(&mut retired);
+        self.outputs.extend(retired.into_iter().map(MediaOutput::Retired));
         source
     }
 
