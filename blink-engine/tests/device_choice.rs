@@ -232,7 +232,7 @@ async fn levels_are_published_for_meters() {
         updates += 1;
         let level = newest.of(&speaker).map_or(127, blink_api::AudioLevel::minus_dbov);
         loudest = loudest.min(level);
-        voiced += usize::from(newest.of(&speaker).is_some_and(|level| level.is_voice()));
+        voiced += usize::from(newest.of(&speaker).is_some_and(blink_api::AudioLevel::is_voice));
         assert_eq!(newest.of(&own).map(|level| level.minus_dbov()), Some(127), "silence");
     }
     assert!((30..=51).contains(&updates), "{updates} updates in 5 s");

@@ -195,7 +195,8 @@ fn speaking_while_muted_is_told_once_per_utterance() {
     assert!((1..=3).contains(&sent) && unsent == 0, "{sent} {unsent}");
     let utterances = sent;
     assert_eq!(hear(&mut bench, true), (0, utterances));
-    let voiced = bench.made.packets.iter().filter(|packet| packet.level.is_some_and(|level| level.is_voice())).count();
+    let voiced =
+        bench.made.packets.iter().filter(|packet| packet.level.is_some_and(blink_api::AudioLevel::is_voice)).count();
     assert!(voiced > 150, "{voiced} packets with the voice bit");
 
     script.put(speech[..3 * 48_000].iter().copied());
