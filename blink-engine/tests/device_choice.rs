@@ -233,7 +233,7 @@ async fn levels_are_published_for_meters() {
         let level = newest.of(&speaker).map_or(127, blink_api::AudioLevel::minus_dbov);
         loudest = loudest.min(level);
         voiced += usize::from(newest.of(&speaker).is_some_and(blink_api::AudioLevel::is_voice));
-        assert_eq!(newest.of(&own).map(|level| level.minus_dbov()), Some(127), "silence");
+        assert_eq!(newest.of(&own).map(blink_api::AudioLevel::minus_dbov), Some(127), "silence");
     }
     assert!((30..=51).contains(&updates), "{updates} updates in 5 s");
     assert!(loudest < 30 && voiced > 15, "-{loudest} dBov, voice in {voiced}");
