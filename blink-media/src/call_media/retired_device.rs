@@ -1,5 +1,7 @@
 //! Devices that a call no longer uses.
 
+use std::fmt;
+
 use blink_api::{AudioSink, AudioSource};
 
 /// A device that is no longer in use. A call never drops one itself: a device whose daemon is gone
@@ -21,5 +23,14 @@ impl RetiredDevice {
         {
             tracing::error!(%error, "the output of a speaker could not be completed");
         }
+    }
+}
+
+impl fmt::Debug for RetiredDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source(_) => "RetiredDevice::Source",
+            Self::Sink(_) => "RetiredDevice::Sink",
+        })
     }
 }
