@@ -1,6 +1,7 @@
 //! `blink call`: places a call.
 
 use std::collections::BTreeSet;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,9 +15,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::args::{CallArguments, Global};
+use crate::device_lines::{self, DeviceLine};
 use crate::event_text::{Names, ended, milliseconds};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::keyboard::Keyboard;
 use crate::output::Output;
 use crate::target::{self, Target};
 use crate::video::Video;
@@ -119,6 +122,8 @@ impl Caller<'_> {
             self.output.event(hint);
         }
         self.output.waiting("calling");
+        // Without a terminal no one types: standard input stays unread.
+        let mut keyboard = Keyboard::new(std::io::stdin().is_terminal());
         let mut leave_at = None;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -139,6 +144,10 @@ impl Caller<'_> {
                         self.leave().await?;
                     }
                 }
+                line = keyboard.line() => match DeviceLine::parse(&line) {
+                    Some(line) => line.run(&self.blink, self.output).await,
+                    None => self.output.event(&format!("            {}", device_lines::HELP)),
+                },
                 _ = tick.tick() => self.keep_statistics().await?,
                 () = at(leave_at) => {
                     leave_at = None;

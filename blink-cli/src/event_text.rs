@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use blink_api::{DeviceDirection, Did, TrackKind};
-use blink_engine::{CancelledReason, EndReason, Event, LeftReason};
+use blink_engine::{CancelledReason, DeviceChangeReason, EndReason, Event, LeftReason};
 use serde_json::{Value, json};
 
 /// Display names of DIDs.
@@ -76,13 +76,17 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
             format!("{} offers {} `{}`", name(&participant.did), stream.codec, stream.name)
         }
         Event::StreamEnded { track, .. } => format!("a stream of {} ended", name(&track.endpoint.did)),
-        Event::NoMicrophone { error, .. } => format!("no microphone, receiving only: {error}"),
-        Event::DeviceLost { name } => format!("the device `{name}` was lost"),
-        Event::DeviceChanged { direction, name, fallback } => {
-            let device = if *direction == DeviceDirection::Source { "microphone" } else { "speaker" };
-            let stands_in = if *fallback { ", in place of the configured one" } else { "" };
-            format!("the {device} is now `{name}`{stands_in}")
+        Event::NoMicrophone { error, .. } => {
+            format!("no microphone, receiving only: {error}; type mic NAME to choose one, d to list them")
         }
+        Event::DeviceLost { name } => format!("the device `{name}` was lost"),
+        Event::DeviceChanged { direction, from, to, reason } => {
+            changed(*direction, from.as_deref(), to.as_deref(), *reason)
+        }
+        Event::DevicesChanged { devices } => {
+            format!("the audio and video devices changed, there are {} now: type d to list them", devices.len())
+        }
+        Event::SpeakingWhileMuted { .. } => "you are speaking while you are muted".to_owned(),
         Event::DeviceCloned => {
             "the data directory was copied and is used by another running engine: this engine stops".to_owned()
         }
@@ -138,6 +142,17 @@ fn cancelled(reason: CancelledReason) -> &'static str {
     }
 }
 
+fn changed(direction: DeviceDirection, from: Option<&str>, to: Option<&str>, reason: DeviceChangeReason) -> String {
+    let device = if direction == DeviceDirection::Source { "microphone" } else { "speaker" };
+    let to = to.map_or_else(|| "none".to_owned(), |to| format!("`{to}`"));
+    match (reason, from) {
+        (DeviceChangeReason::FellBack, Some(from)) => format!("the {device} is now {to}, in place of `{from}`"),
+        (DeviceChangeReason::FellBack, None) => format!("the {device} is now {to}, in place of the chosen one"),
+        (DeviceChangeReason::Returned, _) => format!("the {device} is {to} again"),
+        _ => format!("the {device} is now {to}"),
+    }
+}
+
 fn left(reason: LeftReason) -> &'static str {
     match reason {
         LeftReason::Left => "left",
@@ -170,7 +185,12 @@ mod tests {
             Event::StreamOffered { call, participant, stream },
             Event::NoMicrophone { call, error: text() },
             Event::DeviceLost { name: text() },
-            Event::DeviceChanged { direction: DeviceDirection::Source, name: text(), fallback: true },
+            Event::DeviceChanged {
+                direction: DeviceDirection::Source,
+                from: Some(text()),
+                to: Some(text()),
+                reason: DeviceChangeReason::FellBack,
+            },
             Event::PersistenceFailed { error: text() },
         ];
         for event in &events {

@@ -7,6 +7,7 @@ mod call;
 mod configuration;
 mod conformance;
 mod demo;
+mod device_lines;
 mod engine;
 mod event_text;
 mod failure;

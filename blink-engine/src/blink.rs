@@ -1,5 +1,6 @@
 //! The engine's interface for integrators.
 
+mod device_commands;
 mod media_commands;
 
 use std::collections::BTreeSet;
@@ -7,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use blink_api::{CallId, Configuration, Did, Endpoint, Error, Result, Signaling};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::ask::ask;
 use crate::builder::BlinkBuilder;
@@ -15,6 +16,7 @@ use crate::call_config::CallConfig;
 use crate::driver::command::Command;
 use crate::events::{Events, WeakEvents};
 use crate::handle::Call;
+use crate::levels::Levels;
 use crate::statistics::ParticipantStatistics;
 use blink_proto::call::{CallSnapshot, CallState, HistoryEntry, Presence, Snapshot};
 use blink_proto::secure::{SecurityCounters, inbox_topic};
@@ -40,6 +42,7 @@ pub struct Blink {
     pub(crate) events: WeakEvents,
     pub(crate) signaling: Arc<dyn Signaling>,
     pub(crate) endpoint: Endpoint,
+    pub(crate) levels: watch::Receiver<Levels>,
     /// Error with which the engine stopped by itself.
     pub(crate) stopped: Arc<OnceLock<Error>>,
 }

@@ -9,7 +9,7 @@ use blink_api::{
     TransportCapabilities,
 };
 use rand::{Rng, SeedableRng};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::Instrument;
 
 use crate::blink::Blink;
@@ -19,6 +19,7 @@ use crate::driver::parts::Parts;
 use crate::driver::worker_host::{Pacing, WorkerHost};
 use crate::event_sender::EventSender;
 use crate::events::WeakEvents;
+use crate::levels::Levels;
 use crate::store::Store;
 use blink_media::CallAudio;
 use blink_media::video::PayloadFormats;
@@ -241,7 +242,8 @@ async fn launch(
     let signaling = parts.signaling.clone();
     let listeners = WeakEvents::of(&events);
     let stopped = Arc::new(OnceLock::new());
-    let driver = match Driver::start(parts, machine, opener, store, events, stopped.clone()).await {
+    let (level_sender, levels) = watch::channel(Levels::default());
+    let driver = match Driver::start(parts, machine, opener, store, events, stopped.clone(), level_sender).await {
         Ok(driver) => driver,
         Err(error) => {
             signaling.shutdown().await;
@@ -255,7 +257,7 @@ async fn launch(
         driver.run(queue).await.map(|reply| reply.send(()))
     };
     tokio::spawn(work.instrument(span));
-    Ok(Blink { commands, events: listeners, signaling, endpoint, stopped })
+    Ok(Blink { commands, events: listeners, signaling, endpoint, levels, stopped })
 }
 
 /// Rejects a configuration that hides addresses with a transport that cannot, before any message is

@@ -44,6 +44,7 @@ mod driver;
 mod event_sender;
 mod events;
 mod handle;
+mod levels;
 mod statistics;
 mod store;
 
@@ -51,9 +52,9 @@ pub use blink::Blink;
 pub use blink_media::AudioStatistics;
 pub use blink_media::video::ReceivedFrame;
 pub use blink_proto::call::{
-    CallDirection, CallOutcome, CallSnapshot, CallState, CancelledReason, ClockSync, EndReason, Event, HistoryEntry,
-    LeftReason, ParticipantSnapshot, ParticipantState, ParticipantStatus, Presence, Snapshot, StreamEndReason,
-    StreamInfo,
+    CallDirection, CallOutcome, CallSnapshot, CallState, CancelledReason, ClockSync, Device, DeviceChangeReason,
+    EndReason, Event, HistoryEntry, LeftReason, ParticipantSnapshot, ParticipantState, ParticipantStatus, Presence,
+    Snapshot, StreamEndReason, StreamInfo,
 };
 pub use blink_proto::secure::{Identity, SecurityCounters};
 pub use builder::BlinkBuilder;
@@ -61,6 +62,7 @@ pub use call_config::{AudioConfig, CallConfig, RequestedStream, StreamConfig};
 pub use driver::{Frames, MediaThreads, Pacing};
 pub use events::{CallEvents, EventItem, Events};
 pub use handle::Call;
+pub use levels::Levels;
 pub use statistics::{ParticipantStatistics, SendingStatistics};
 #[doc(hidden)]
 pub use store::fuzzing;

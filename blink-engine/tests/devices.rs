@@ -11,6 +11,7 @@ use blink_api::{
     AudioFormat, AudioSink, AudioSource, DeviceChange, DeviceDirection, DeviceInfo, Error, ErrorKind,
     MediaCapabilities, MediaHost, OpenRequest, ReadResult, Result, TrackKind,
 };
+use blink_engine::DeviceChangeReason::FellBack;
 use blink_engine::{CallConfig, Event};
 use people::TestNetwork;
 use tokio::sync::broadcast;
@@ -253,8 +254,7 @@ async fn a_live_stand_in_microphone_is_reported_as_such() {
     bob.answers().await;
     bob.until("heard", |event| matches!(event, Event::MediaStarted { .. })).await;
     desk.is_unplugged.store(true, Ordering::Relaxed);
-    let is_live =
-        |event: &Event| matches!(event, Event::DeviceChanged { name, fallback: true, .. } if name == "desk/default");
+    let is_live = |event: &Event| matches!(event, Event::DeviceChanged { to: Some(to), reason: FellBack, .. } if to == "desk/default");
     alice.until("another one is live", is_live).await;
     is_opened(&desk, "default", 1).await;
     is_opened(&desk, "usb", 3).await;

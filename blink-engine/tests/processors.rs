@@ -62,7 +62,7 @@ async fn a_processor_that_loads_keeps_no_command_waiting_and_the_microphone_wait
         let network = TestNetwork::new();
         let (loaded, loading) = mpsc::channel();
         let factory = Arc::new(Loading(Mutex::new(loading)));
-        let alice = network.person_built(1, "tone:440", settings, |engine| engine.processor(factory)).await;
+        let alice = network.person_built(1, "speech", settings, |engine| engine.processor(factory)).await;
         let mut bob = network.person(2, "silence").await;
         alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
         bob.answers().await;
@@ -78,7 +78,7 @@ async fn a_processor_that_loads_keeps_no_command_waiting_and_the_microphone_wait
 async fn a_processor_that_panics_costs_the_microphone_and_not_the_engine() {
     let network = TestNetwork::new();
     let mut alice = network.person_built(1, "tone:440", &[], |engine| engine.processor(Arc::new(Panicking))).await;
-    let mut bob = network.person(2, "tone:440").await;
+    let mut bob = network.person(2, "speech").await;
     alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     let event = alice.until("no microphone", |event| matches!(event, Event::NoMicrophone { .. })).await;
     assert!(matches!(event, Event::NoMicrophone { error, .. } if error.contains("panicked")));

@@ -147,7 +147,7 @@ async fn who_cannot_be_shown_anything_is_told_why() {
 #[tokio::test(start_paused = true)]
 async fn who_speaks_is_told_once_per_utterance() {
     let network = TestNetwork::new();
-    let mut alice = network.person(1, "tone:440").await;
+    let mut alice = network.person(1, "speech").await;
     let mut bob = network.person(2, "silence").await;
     alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;

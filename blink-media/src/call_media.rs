@@ -28,6 +28,7 @@
 mod audio_sender;
 mod command;
 mod context;
+mod levels;
 mod microphone;
 mod output;
 mod path;
@@ -35,6 +36,7 @@ mod path_feedback;
 mod path_id;
 mod path_quality;
 mod receiving;
+mod retired_device;
 mod section_report;
 mod send_track;
 mod sending;
@@ -68,9 +70,11 @@ use speaker::Speaker;
 use taps::Taps;
 
 pub use command::{AnnouncedSection, MediaCommand, NegotiatedSection, ReportedCapture, StreamSink};
+pub use levels::ParticipantLevel;
 pub use output::{MediaEvent, MediaOutput};
 pub use path_feedback::{PathFeedback, REPORT_INTERVAL, SectionQuality};
 pub use path_id::PathId;
+pub use retired_device::RetiredDevice;
 pub use section_report::SectionReport;
 pub use send_track::SendTrack;
 pub use sending::OfferedStreams;
@@ -267,6 +271,15 @@ impl CallMedia {
         self.speaker.statistics(track)
     }
 
+    /// Replaces the content of `levels` by the levels since the last call: this device's own first,
+    /// then those of the participants whose microphones are received. Allocates nothing where
+    /// `levels` has room.
+    pub fn take_levels(&mut self, levels: &mut Vec<ParticipantLevel>) {
+        levels.clear();
+        levels.push(ParticipantLevel { participant: self.local, level: self.microphone.take_level() });
+        self.speaker.take_levels(levels);
+    }
+
     /// Statistics of a path; `None` for an unknown one.
     pub fn path_statistics(&self, now: Instant, path: PathId) -> Option<PathStatistics> {
         let path = self.paths.get(&path)?;
@@ -278,9 +291,19 @@ impl CallMedia {
         })
     }
 
-    /// Completes the speaker's output, such as a file.
-    pub fn finish(mut self) {
-        self.speaker.finish();
+    /// Ends the media. Returns all its devices, to be closed where that may block.
+    #[must_use = "the devices stay open until they are closed"]
+    pub fn finish(self) -> Vec<RetiredDevice> {
+        let mut devices: Vec<_> = self.speaker.into_sinks().into_iter().map(RetiredDevice::Sink).collect();
+        for sender in std::iter::once(self.microphone).chain(self.audio_streams.into_values()) {
+            let source = sender.into_source(&mut devices);
+            devices.extend(source.map(RetiredDevice::Source));
+        }
+        devices.extend(self.outputs.into_iter().filter_map(|output| match output {
+            MediaOutput::Retired(device) => Some(device),
+            _ => None,
+        }));
+        devices
     }
 
     /// Plays to a device from now on; to none for `None`.
@@ -291,6 +314,7 @@ impl CallMedia {
         if let Err((id, error)) = self.speaker.set_device(device, hardware_clock, start) {
             self.outputs.push_back(MediaOutput::Event(MediaEvent::DeviceLost(id, error)));
         }
+        self.speaker.retire(&mut self.outputs);
     }
 
     fn add_path(&mut self, now: Instant, id: PathId, remote: Endpoint, tracks: &[(TrackId, TrackKind)]) {

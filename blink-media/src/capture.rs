@@ -2,6 +2,8 @@
 
 mod block_reader;
 mod fault;
+mod source_switch;
+mod voice;
 
 use std::fmt;
 use web_time::{Duration, Instant};
@@ -12,16 +14,15 @@ use blink_api::{
 };
 
 use block_reader::BlockReader;
+use source_switch::SourceSwitch;
+use voice::CapturedVoice;
 
+use super::declick::Declick;
 use super::encoding::Encoding;
 use super::packets::PacketStore;
 use super::processors::Processors;
 use super::receiver_reports::WorstCasePath;
-use super::speaking::SpeechDetector;
 use super::tick_scheduler::TICK;
-
-/// Level in −dBov up to which a frame counts as voice.
-const VOICE: u8 = 45;
 
 /// Frames of silence that are sent after muting, so that decoders do not extend the last syllable.
 const TRAILING_SILENCE: u32 = 2;
@@ -37,6 +38,7 @@ const MAX_BLOCKS: u32 = 5;
 const LONGEST_PACKET: usize = 1_500;
 
 pub use fault::CaptureFault;
+pub(crate) use voice::louder;
 
 /// The configuration of a [`Capture`].
 #[derive(Debug, Clone)]
@@ -107,8 +109,9 @@ pub struct Capture {
     tail: u32,
     /// Blocks to silence after muting ended.
     mute_guard: u32,
-    detector: SpeechDetector,
-    speaking: Option<bool>,
+    switch: SourceSwitch,
+    declick: Declick,
+    voice: CapturedVoice,
 }
 
 impl Capture {
@@ -137,8 +140,9 @@ impl Capture {
             muted: false,
             tail: 0,
             mute_guard: 0,
-            detector: SpeechDetector::default(),
-            speaking: None,
+            switch: SourceSwitch::default(),
+            declick: Declick::new(format.channels),
+            voice: CapturedVoice::new(format),
             config,
             input: BlockReader::new(source, block),
         })
@@ -181,21 +185,6 @@ impl Capture {
         self.encodings.iter().find(|encoding| encoding.is_sent_as(codec)).map(Encoding::clock_rate)
     }
 
-    /// Reads from another source from the next tick on.
-    ///
-    /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for a source of another format; the old one goes on.
-    pub fn set_source(&mut self, source: Box<dyn AudioSource>) -> Result<()> {
-        check_format(self.config.format, source.as_ref())?;
-        self.input.set_source(source);
-        Ok(())
-    }
-
-    /// Its source. What was captured and not yet sent is dropped.
-    pub fn into_source(self) -> Box<dyn AudioSource> {
-        self.input.into_source()
-    }
-
     /// Mutes or unmutes. Muting takes effect with this call, also for audio that was captured and
     /// not yet sent.
     pub fn set_muted(&mut self, muted: bool) {
@@ -203,8 +192,7 @@ impl Capture {
             self.frame.fill(0.0);
             self.input.silence();
             self.tail = 0;
-            // The utterance is over, and its end is not sent.
-            self.speaking = self.detector.reset().or(self.speaking);
+            self.voice.mute();
         }
         if self.muted && !muted {
             self.mute_guard = MUTE_GUARD;
@@ -219,7 +207,17 @@ impl Capture {
 
     /// Change since the last call: an utterance began (`true`) or ended.
     pub fn take_speaking(&mut self) -> Option<bool> {
-        self.speaking.take()
+        self.voice.take_speaking()
+    }
+
+    /// Whether an utterance began since the last call while the source is muted.
+    pub fn take_spoke_muted(&mut self) -> bool {
+        self.voice.take_spoke_muted()
+    }
+
+    /// The loudest 10 ms since the last call, processed and not muted.
+    pub fn take_level(&mut self) -> AudioLevel {
+        self.voice.take_level()
     }
 
     /// Adapts the encoders to the network.
@@ -252,9 +250,11 @@ impl Capture {
         output: &mut dyn CaptureOutput,
     ) -> Result<(), CaptureFault> {
         let mut outcome = Ok(());
+        let mut switched = self.switch_source(now, processors);
         for _ in 0..MAX_BLOCKS {
-            let more = match self.input.read(now) {
+            let more = match switched.take().unwrap_or_else(|| self.input.read(now)) {
                 Ok(more) => more,
+                Err(_) if self.switch.is_pending() => false,
                 Err(error) => {
                     outcome = outcome.and(Err(CaptureFault::Source(error)));
                     false
@@ -279,6 +279,8 @@ impl Capture {
     ) -> Result<(), CaptureFault> {
         let (block, captured) = self.input.take_block(now);
         let processed = processors.capture(block, captured).map_err(CaptureFault::Processor);
+        self.declick.process(block);
+        self.voice.observe(block, self.muted);
         if self.muted || (self.mute_guard > 0 && !processors.is_empty()) {
             block.fill(0.0);
         }
@@ -295,13 +297,17 @@ impl Capture {
             return processed;
         }
         self.framed = 0;
-        let level = AudioLevel::of(&self.frame, false).minus_dbov();
-        self.speaking = self.detector.observe(level <= VOICE, self.config.frame).or(self.speaking);
+        let level = AudioLevel::of(&self.frame, self.voice.is_voice() && !self.muted);
         let frame_at = self.frame_at.take().unwrap_or(captured);
         processed.and(self.send_frame(level, frame_at, output))
     }
 
-    fn send_frame(&mut self, level: u8, captured: Instant, output: &mut dyn CaptureOutput) -> Result<(), CaptureFault> {
+    fn send_frame(
+        &mut self,
+        level: AudioLevel,
+        captured: Instant,
+        output: &mut dyn CaptureOutput,
+    ) -> Result<(), CaptureFault> {
         let Self { encodings, frame, encoded, store, .. } = self;
         if self.muted && self.tail == TRAILING_SILENCE {
             for encoding in encodings {
@@ -313,7 +319,6 @@ impl Capture {
             return Ok(());
         }
         self.tail += u32::from(self.muted);
-        let level = AudioLevel::new(level, level <= VOICE);
         let mut outcome = Ok(());
         for encoding in encodings {
             if encoding.used {
@@ -342,5 +347,7 @@ fn check_format(format: AudioFormat, source: &dyn AudioSource) -> Result<()> {
     Err(Error::new(ErrorKind::Invalid, "the source has another format than the call"))
 }
 
+#[cfg(test)]
+mod source_switch_tests;
 #[cfg(test)]
 mod tests;

@@ -232,6 +232,11 @@ impl DeviceManager {
         self.ports.iter().find(|port| port.direction() == direction)?.in_use()
     }
 
+    /// Whether what the user wants is in use: the wanted device, or none where none is wanted.
+    pub fn is_settled(&self, direction: DeviceDirection) -> bool {
+        self.ports.iter().find(|port| port.direction() == direction).is_none_or(Port::is_settled)
+    }
+
     fn handle_change_of(&mut self, now: Instant, host: usize, change: &DeviceChange, directions: &[DeviceDirection]) {
         for port in self.ports.iter_mut().filter(|port| directions.contains(&port.direction())) {
             port.handle_change(now, host, change, &mut self.outputs);

@@ -101,7 +101,7 @@ fn audio_without_a_pause((sequence, timestamp): (u16, RtpTime), length: Duration
             timestamp: packet.timestamp,
             ticks: TICKS,
             marker: false,
-            voice_activity: None,
+            level: None,
             has_fec: false,
             payload: packet.payload,
             arrival: packet.arrival,

@@ -212,10 +212,9 @@ impl JitterBuffer {
     }
 
     fn insert(&mut self, sequence: i64, timestamp: i64, packet: AudioPacket) {
-        let voice_activity = packet.voice_activity;
+        let level = packet.level;
         let AudioPacket { ticks, has_fec, payload, .. } = packet;
-        let slot =
-            Slot { sequence, timestamp, ticks: ticks.into(), voice_activity, redundant: false, has_fec, payload };
+        let slot = Slot { sequence, timestamp, ticks: ticks.into(), level, redundant: false, has_fec, payload };
         if self.next_sequence.is_some_and(|next| sequence < next) {
             self.statistics.packets_late += 1;
             return;
@@ -253,7 +252,7 @@ impl JitterBuffer {
         // RFC 2198 gives a copy's timestamp and not its sequence number: with frames of one length
         // it is as many packets before its carrier as frames fit between.
         let sequence = carrier - offset / ticks;
-        let copy = Slot { sequence, timestamp, ticks, voice_activity: None, redundant: true, has_fec, payload };
+        let copy = Slot { sequence, timestamp, ticks, level: None, redundant: true, has_fec, payload };
         self.slots.insert_copy(copy, after_last, carrier);
     }
 

@@ -22,6 +22,7 @@ mod call_media;
 mod capture;
 mod comfort;
 mod concealer;
+mod declick;
 mod delay_histogram;
 mod device_manager;
 mod encoding;
@@ -57,14 +58,16 @@ mod time_stretcher;
 mod timeline;
 mod unwrap;
 pub mod video;
+mod voice_activity;
 mod voice_detector;
 
 pub use call_audio::CallAudio;
 pub use call_clock::{CallClock, CapturePoint, ClockBasis, RtpStamp, SyncRound};
 pub use call_media::{
     AnnouncedSection, CallMedia, CallMediaConfig, FrameSink, MediaCommand, MediaEvent, MediaOutput, NegotiatedSection,
-    OfferedStreams, PacketDirection, PathFeedback, PathId, PathStatistics, REPORT_INTERVAL, ReportedCapture,
-    SectionQuality, SectionReport, SendTrack, StreamSink, Tap, TappedPacket, VideoCommand, VideoSender,
+    OfferedStreams, PacketDirection, ParticipantLevel, PathFeedback, PathId, PathStatistics, REPORT_INTERVAL,
+    ReportedCapture, RetiredDevice, SectionQuality, SectionReport, SendTrack, StreamSink, Tap, TappedPacket,
+    VideoCommand, VideoSender,
 };
 pub use capture::{Capture, CaptureConfig, CaptureFault, CaptureOutput};
 pub use device_manager::{DeviceAction, DeviceEvent, DeviceManager, HostDevice, HostEntry, OpenId};

@@ -1,11 +1,13 @@
 //! Playout: from received packets to the samples of a sink.
 
+mod sink_switch;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use web_time::{Duration, Instant};
 
 use blink_api::{
-    AudioDecoder, AudioFormat, AudioSink, CodecName, Endpoint, Error, ErrorKind, Preference, Result, RtpCodec, RtpIn,
+    AudioDecoder, AudioFormat, AudioLevel, AudioSink, CodecName, Endpoint, Error, Preference, Result, RtpCodec, RtpIn,
     RtpTime,
 };
 
@@ -15,6 +17,7 @@ use super::mix;
 use super::receive_stream::ReceiveStream;
 use super::statistics::AudioStatistics;
 use super::tick_scheduler::{TICK, TickScheduler};
+use sink_switch::SinkSwitch;
 
 /// Queue of a sink from which on it gets nothing until it has played some: the queue is delay of
 /// all participants.
@@ -81,6 +84,7 @@ pub struct Playout<K = Endpoint> {
     sink: Box<dyn AudioSink>,
     format: AudioFormat,
     failed: bool,
+    switch: SinkSwitch,
     streams: BTreeMap<K, ReceiveStream>,
     deafened: bool,
     /// Gain of the mix at the end of the last tick: 0 deafened, 1 not.
@@ -114,6 +118,7 @@ impl<K: Ord + Copy> Playout<K> {
             sink,
             format,
             failed: false,
+            switch: SinkSwitch::default(),
             streams: BTreeMap::new(),
             deafened: false,
             gain: 1.0,
@@ -137,21 +142,6 @@ impl<K: Ord + Copy> Playout<K> {
     /// The format that decoders must give.
     pub fn format(&self) -> AudioFormat {
         self.format
-    }
-
-    /// Plays to another sink from the next tick on.
-    ///
-    /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for a sink of another format; the old one goes on.
-    pub fn set_sink(&mut self, sink: Box<dyn AudioSink>) -> Result<()> {
-        if sink.format() != self.format {
-            return Err(
-                Error::new(ErrorKind::Invalid, "the sink has another format than the call").operation("set_sink")
-            );
-        }
-        self.sink = sink;
-        self.failed = false;
-        Ok(())
     }
 
     /// Adds a participant at volume 1.0, in place of one of the same name.
@@ -211,6 +201,7 @@ impl<K: Ord + Copy> Playout<K> {
         self.played.fill(0.0);
         mix::add(&mut self.played, &self.mix, self.gain, gain);
         self.gain = gain;
+        self.switch.apply(&mut self.played);
         PlayoutReport { started, speaking, sink_error: self.write().err() }
     }
 
@@ -251,17 +242,15 @@ impl<K: Ord + Copy> Playout<K> {
         self.streams.get(participant).map(ReceiveStream::statistics)
     }
 
+    /// The loudest level of a participant since the last call, as it was sent; `None` where there
+    /// is no such participant.
+    pub fn take_level(&mut self, participant: &K) -> Option<AudioLevel> {
+        self.streams.get_mut(participant).map(ReceiveStream::take_level)
+    }
+
     /// Ticks for whose audio, or a part of it, the sink had no room.
     pub fn overruns(&self) -> u64 {
         self.overruns
-    }
-
-    /// Completes the output, such as a file, so that what was played is kept.
-    ///
-    /// # Errors
-    /// [`Io`](ErrorKind::Io), as the sink says.
-    pub fn finish(&mut self) -> Result<()> {
-        self.sink.finish()
     }
 
     fn write(&mut self) -> Result<()> {
@@ -296,5 +285,7 @@ impl<K: Ord + Copy> Playout<K> {
 /// first sample, 10 ms.
 pub type SampleTap<'a, K> = &'a mut dyn FnMut(&K, RtpTime, &[f32]);
 
+#[cfg(test)]
+mod sink_switch_tests;
 #[cfg(test)]
 mod tests;

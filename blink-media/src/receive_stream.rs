@@ -2,10 +2,11 @@
 
 mod delay_adaptation;
 mod packet_input;
+mod received_voice;
 
 use web_time::{Duration, Instant};
 
-use blink_api::{AudioDecoder, AudioFormat, RtpTime};
+use blink_api::{AudioDecoder, AudioFormat, AudioLevel, RtpTime};
 use bytes::Bytes;
 
 use super::concealer::PacketLossConcealer;
@@ -14,16 +15,19 @@ use super::mix;
 use super::mix::power;
 use super::playout::ReceiveConfig;
 use super::relative_delay::duration_of;
-use super::speaking::SpeechDetector;
 use super::statistics::AudioStatistics;
 use super::tick_scheduler::TICK;
 use super::time_stretcher::TimeStretcher;
+use received_voice::ReceivedVoice;
 
 /// The longest frame there is (RFC 6716 §2.1.4).
 const LONGEST_FRAME: Duration = Duration::from_millis(120);
 
 /// Mean square (−45 dBov) below which a period more or less is inaudible.
 const QUIET: f32 = 3.2e-5;
+
+/// The same as a level: quieter packets have a greater one.
+const QUIET_LEVEL: u8 = 45;
 
 /// Longest pause that has a background; a sender that is silent for longer is gone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -65,7 +69,7 @@ pub(super) struct ReceiveStream {
     /// Packet due now that was not decoded, because the stream is not audible.
     skipped: Option<Bytes>,
     started: bool,
-    detector: SpeechDetector,
+    voice: ReceivedVoice,
     /// Whether ticks are slewed to the audio.
     follow_media_clock: bool,
     /// Nanoseconds by which ticks come after the audio reaches its target delay, negative where
@@ -105,7 +109,7 @@ impl ReceiveStream {
             gain: 1.0,
             skipped: None,
             started: false,
-            detector: SpeechDetector::default(),
+            voice: ReceivedVoice::new(format),
             follow_media_clock,
             tick_lateness_ns: None,
             pushed: 0,
@@ -167,7 +171,7 @@ impl ReceiveStream {
         if let Some(tapped) = tapped {
             tapped[at..].fill(0.0);
         }
-        let speaking = self.detector.observe(!self.quiet, TICK);
+        let speaking = self.voice.tick();
         Played { first, started: self.started && !started_before, speaking }
     }
 
@@ -182,6 +186,11 @@ impl ReceiveStream {
     /// while that is unknown. A caller that moves the ticks updates the value.
     pub(super) fn tick_lateness_ns(&mut self) -> Option<&mut i64> {
         self.tick_lateness_ns.as_mut()
+    }
+
+    /// The loudest level since the last call, as it was sent.
+    pub(super) fn take_level(&mut self) -> AudioLevel {
+        self.voice.take_level()
     }
 
     pub(super) fn statistics(&self) -> AudioStatistics {
@@ -222,6 +231,7 @@ impl ReceiveStream {
             let gone = !self.started || !decodes || self.paused >= self.format.samples_in(LONGEST_PAUSE);
             if matches!(due, PlayoutDecision::Wait) && gone {
                 (self.quiet, self.tick_lateness_ns) = (true, None);
+                self.voice.on_pause();
                 return false;
             }
             (self.played, self.filled) = (0, 0);
@@ -243,7 +253,8 @@ impl ReceiveStream {
             matches!(due, PlayoutDecision::Wait | PlayoutDecision::Silence { .. }),
             matches!(due, PlayoutDecision::Packet { .. }),
         );
-        let mut in_time = false;
+        // The level of a packet; a redundant copy has none.
+        let (mut in_time, mut sent_level) = (false, None);
         match due {
             PlayoutDecision::Wait => self.fill_background(wanted),
             PlayoutDecision::Silence { ticks } => self.fill_background(self.samples_of(ticks)),
@@ -264,8 +275,9 @@ impl ReceiveStream {
                 self.played = self.filled - self.samples_of(ticks);
                 self.concealer.decode_fec(&next, self.played, &mut self.buffer[..self.filled]);
             }
-            PlayoutDecision::Packet { payload, ticks, already_concealed, redundant, .. } => {
+            PlayoutDecision::Packet { payload, ticks, already_concealed, redundant, level } => {
                 in_time = already_concealed == 0;
+                sent_level = (!redundant).then_some(level);
                 self.decode(&payload, ticks, already_concealed, redundant);
             }
         }
@@ -282,6 +294,11 @@ impl ReceiveStream {
         self.quiet = power < QUIET || background;
         self.quiet_for = if self.quiet { self.quiet_for.saturating_add(samples.len()) } else { 0 };
         self.paused = if background { self.paused.saturating_add(samples.len()) } else { 0 };
+        match sent_level {
+            Some(level) => self.voice.on_packet(level, Some(&self.buffer[self.played..self.filled])),
+            None if background => self.voice.on_pause(),
+            None => {}
+        }
         if is_packet {
             self.concealer.observe(&self.buffer[self.played..self.filled], power);
         }
@@ -316,20 +333,24 @@ impl ReceiveStream {
     /// once.
     fn skip(&mut self, due: PlayoutDecision) {
         let is_packet = matches!(due, PlayoutDecision::Packet { .. });
-        let (ticks, voice_activity) = match due {
-            PlayoutDecision::Wait => (0, false),
-            PlayoutDecision::Packet { payload, ticks, already_concealed, voice_activity, .. } => {
+        let (ticks, is_quiet) = match due {
+            PlayoutDecision::Wait => (0, true),
+            PlayoutDecision::Packet { payload, ticks, already_concealed, level, redundant } => {
                 self.skipped = Some(payload);
                 self.started = true;
                 self.statistics.packets_skipped += 1;
-                (ticks.saturating_sub(already_concealed), voice_activity.unwrap_or(false))
+                if !redundant {
+                    self.voice.on_packet(level, None);
+                }
+                let is_quiet = level.is_none_or(|level| level.minus_dbov() > QUIET_LEVEL);
+                (ticks.saturating_sub(already_concealed), is_quiet)
             }
             PlayoutDecision::Fec { ticks, .. }
             | PlayoutDecision::Dred { ticks, .. }
             | PlayoutDecision::Conceal { ticks, .. }
-            | PlayoutDecision::Silence { ticks } => (ticks, !self.quiet),
+            | PlayoutDecision::Silence { ticks } => (ticks, self.quiet),
         };
-        self.quiet = !voice_activity;
+        self.quiet = is_quiet;
         if !is_packet {
             self.skipped = None;
         }

@@ -1,4 +1,4 @@
-//! Detection of utterances: loud for longer than a click, until it is quiet for longer than a
+//! Detection of utterances: voice for longer than a click, until there is none for longer than a
 //! pause.
 
 use web_time::Duration;
@@ -8,25 +8,30 @@ const ONSET: Duration = Duration::from_millis(60);
 /// Longest pause within an utterance.
 const HANGOVER: Duration = Duration::from_millis(600);
 
-/// Detects utterances by the loudness of one block of audio after the other.
+/// Detects utterances by the voice in one block of audio after the other.
 #[derive(Debug, Default)]
 pub(super) struct SpeechDetector {
     speaking: bool,
-    /// Duration for which the loudness has contradicted `speaking`.
+    /// Duration for which the voice has contradicted `speaking`.
     otherwise: Duration,
 }
 
 impl SpeechDetector {
+    /// A detector within an utterance, or without one.
+    pub(super) fn with_speech(speaking: bool) -> Self {
+        Self { speaking, otherwise: Duration::ZERO }
+    }
+
     /// Resets the detector; returns `false` where an utterance ends by that.
     pub(super) fn reset(&mut self) -> Option<bool> {
         std::mem::take(self).speaking.then_some(false)
     }
 
     /// Takes the next block. Returns whether an utterance begins (`true`) or ends with it.
-    pub(super) fn observe(&mut self, loud: bool, duration: Duration) -> Option<bool> {
-        if loud == self.speaking {
-            // Quiet blocks within a voice that begins are its own pauses; only as much quiet as
-            // there was voice undoes it.
+    pub(super) fn observe(&mut self, is_voice: bool, duration: Duration) -> Option<bool> {
+        if is_voice == self.speaking {
+            // Blocks without voice where a voice begins are its own pauses; only as many of
+            // them as there were with voice undo it.
             self.otherwise = if self.speaking { Duration::ZERO } else { self.otherwise.saturating_sub(duration) };
             return None;
         }
@@ -36,8 +41,8 @@ impl SpeechDetector {
             return None;
         }
         self.otherwise = Duration::ZERO;
-        self.speaking = loud;
-        Some(loud)
+        self.speaking = is_voice;
+        Some(is_voice)
     }
 }
 

@@ -2,7 +2,7 @@
 //! (`earshot`). Source of the voice bit of RFC 6464.
 //!
 //! It is part of this crate and no processor, as every sender needs it, whatever processors are
-//! configured. It is not wired into [`Capture`](crate::Capture) yet.
+//! configured.
 
 use std::f32::consts::PI;
 use std::fmt;

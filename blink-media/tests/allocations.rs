@@ -20,7 +20,7 @@ use blink_media::AudioStatistics;
 use blink_media::video::PayloadFormats;
 use blink_media::{
     CallAudio, CallClock, CallMedia, CallMediaConfig, Capture, CaptureConfig, MediaCommand, MediaOutput,
-    NegotiatedSection, OpenId, PathId, Playout, Processors, ReceiveConfig, TICK, WorstCasePath,
+    NegotiatedSection, OpenId, ParticipantLevel, PathId, Playout, Processors, ReceiveConfig, TICK, WorstCasePath,
 };
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_media_synthetic::speech_clip;
@@ -243,6 +243,9 @@ struct Call {
     /// Blocks that a processor saw of the far end and the near end.
     processed: Arc<AtomicU64>,
     allocations: u64,
+    levels: Vec<ParticipantLevel>,
+    /// Levels in which someone has voice.
+    voiced: usize,
 }
 
 /// Counts what it sees.
@@ -296,7 +299,7 @@ impl Call {
             media.handle(now, MediaCommand::Negotiated(path, vec![section]));
             media.handle(now, MediaCommand::Admit(path));
         }
-        Self { media, others, sent: 0, processed, allocations: 0 }
+        Self { media, others, sent: 0, processed, allocations: 0, levels: Vec::with_capacity(64), voiced: 0 }
     }
 
     fn run(&mut self, ticks: u32) {
@@ -305,12 +308,16 @@ impl Call {
             let now = self.others.now;
             // Once a second there is a report to each of the others, and now and then an event.
             let mut is_quiet = true;
-            let Self { media, sent, .. } = self;
+            let reads_levels = self.others.tick.is_multiple_of(10);
+            let Self { media, sent, levels, .. } = self;
             let allocated = measure(|| {
                 for (person, packet) in arrived {
                     media.push(now, PathId(person as u64), packet);
                 }
                 media.tick(now);
+                if reads_levels {
+                    media.take_levels(levels);
+                }
                 while let Some(output) = media.poll() {
                     match output {
                         MediaOutput::Send { .. } => *sent += 1,
@@ -318,6 +325,10 @@ impl Call {
                     }
                 }
             });
+            if reads_levels {
+                assert_eq!(self.levels.len(), PEOPLE + 1);
+                self.voiced += self.levels.iter().filter(|level| level.level.is_voice()).count();
+            }
             if is_quiet {
                 self.allocations += allocated.count_total;
             }
@@ -339,5 +350,25 @@ fn a_minute_of_a_call_of_five_allocates_nothing() {
         assert!(call.sent > u64::from(TICKS) / 3 * PEOPLE as u64, "{} packets", call.sent);
         assert!(call.processed.load(Ordering::Relaxed) > u64::from(TICKS) * 19 / 10);
         assert_eq!(call.allocations, 0, "one of {lost} packets is lost");
+    }
+}
+
+/// Nor after microphone and speaker were changed, with voice detection and levels for meters.
+#[test]
+fn once_devices_are_changed_a_call_allocates_nothing() {
+    let mut call = Call::new(0);
+    call.run(WARM_UP);
+    for round in 0..3 {
+        let (id, now) = (10 + 2 * round, call.others.now);
+        let source = Speech { samples: speech_clip(round as usize, Duration::from_secs(10)), at: 0 };
+        call.media.handle(now, MediaCommand::SetMicrophone(OpenId(id), Box::new(source)));
+        let sink = Box::new(Speaker);
+        call.media.handle(now, MediaCommand::SetSpeaker { sink, hardware_clock: false, id: OpenId(id + 1) });
+        // The change itself allocates: it is no steady state.
+        call.run(50);
+        (call.allocations, call.voiced) = (0, 0);
+        call.run(TICKS / 3);
+        assert_eq!(call.allocations, 0, "round {round}");
+        assert!(call.voiced > 300, "voice in {} levels", call.voiced);
     }
 }

@@ -5,10 +5,14 @@ use blink_engine::{CallSnapshot, ParticipantStatus};
 use serde_json::json;
 
 use super::Listener;
+use crate::device_lines::{self, DeviceLine};
 
 impl Listener<'_> {
     /// Executes a typed line.
     pub(super) async fn handle_line(&mut self, line: &str) {
+        if let Some(line) = DeviceLine::parse(line) {
+            return line.run(&self.blink, self.output).await;
+        }
         let line = line.trim().to_lowercase();
         match line.split_once(' ').map_or((line.as_str(), ""), |(word, rest)| (word, rest.trim())) {
             ("y" | "yes", "") => {
@@ -26,7 +30,12 @@ impl Listener<'_> {
             ("j" | "join", "") => self.join_last().await,
             ("j" | "join", number) => self.join(number).await,
             ("", _) => {}
-            _ => self.output.event("            y answers, n rejects, h hangs up, j lists ongoing calls, Ctrl-C ends"),
+            _ => {
+                let help = device_lines::HELP;
+                let line =
+                    format!("            y answers, n rejects, h hangs up, j lists ongoing calls, Ctrl-C ends; {help}");
+                self.output.event(&line);
+            }
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, Did, Endpoint, Result, StreamId};
+use blink_api::{CallId, DeviceDirection, Did, Endpoint, Result, StreamId};
 use tokio::sync::oneshot;
 
 use crate::call_config::{CallConfig, RequestedStream, StreamConfig};
 use crate::handle::Call;
 use crate::statistics::ParticipantStatistics;
-use blink_proto::call::{HistoryEntry, Presence, Snapshot};
+use blink_proto::call::{Device, HistoryEntry, Presence, Snapshot};
 use blink_proto::secure::SecurityCounters;
 
 /// A command and where its answer goes.
@@ -24,6 +24,8 @@ pub(crate) enum Command {
     SetDeafened { deafened: bool, reply: oneshot::Sender<()> },
     SetVolume { participant: Endpoint, volume: f32, reply: oneshot::Sender<()> },
     SetRecording { recording: bool, reply: oneshot::Sender<Result<()>> },
+    Devices { reply: oneshot::Sender<Result<Vec<Device>>> },
+    ChooseDevice { direction: DeviceDirection, name: String, reply: oneshot::Sender<Result<()>> },
     OfferStream { config: StreamConfig, reply: oneshot::Sender<Result<StreamId>> },
     RevokeStream { stream: StreamId, reply: oneshot::Sender<Result<()>> },
     RequestStream { participant: Endpoint, stream: StreamId, reply: oneshot::Sender<Result<RequestedStream>> },

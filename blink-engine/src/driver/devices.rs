@@ -3,28 +3,31 @@
 
 use blink_api::{AudioSink, AudioSource, CallId, DeviceDirection, Error, ErrorKind, MediaHost, OpenRequest, Result};
 
+use super::device_disposal::{CLOSING, close_devices};
 use super::driver_loop::{Driver, OPENING_TIMEOUT, now};
 use super::opened_devices::{OpenedDevice, candidates};
 use super::openings::{Opened, PendingCall};
-use blink_media::{DeviceAction, DeviceEvent, HostDevice, MediaCommand, OpenId, TICK};
-use blink_proto::call::Event;
+use blink_media::{DeviceAction, HostDevice, MediaCommand, OpenId, RetiredDevice, TICK};
 
 /// The name in the configuration that stands for no device.
-const NONE: &str = "none";
+pub(super) const NONE: &str = "none";
 
 impl Driver {
     /// Opens the media and devices of the call that the user is in from now on; closes them for
     /// `None`.
     pub(super) async fn set_active_call(&mut self, call: Option<CallId>) {
+        self.settle_choices();
         self.want_devices(NONE, NONE);
         self.drive_devices().await;
-        self.devices.forget_disturbances();
+        self.devices.forget_call();
         self.active = call;
         if call.is_none() {
             self.streams.clear();
-            return self.media.close().await;
+            let devices = self.media.close().await;
+            return self.close_devices_of_call(devices).await;
         }
-        self.media.open(self.machine.clock_epoch()).await;
+        let devices = self.media.open(self.machine.clock_epoch()).await;
+        self.close_devices_of_call(devices).await;
         let (microphone, speaker) = (self.parts.settings.microphone.clone(), self.parts.settings.speaker.clone());
         if speaker == NONE {
             self.media.send_command(MediaCommand::RemoveSpeaker).await;
@@ -34,6 +37,7 @@ impl Driver {
         } else {
             // A microphone must not be sent without the configured processors.
             self.want_devices(NONE, &speaker);
+            self.devices.awaits_processors = true;
             self.build_processors();
         }
     }
@@ -45,6 +49,19 @@ impl Driver {
         if tokio::time::timeout(OPENING_TIMEOUT, ended).await.is_err() {
             tracing::warn!("a device takes long to open; it is closed when it has");
         }
+    }
+
+    /// Closes the devices of a call that is over. Files are complete when this returns.
+    async fn close_devices_of_call(&mut self, devices: Vec<RetiredDevice>) {
+        // An error means that a thread ended before its device was closed: it panicked.
+        if tokio::time::timeout(CLOSING, close_devices(&self.parts.workers, devices)).await.is_err() {
+            tracing::warn!("a device of the call does not close; the call ends without waiting for it");
+        }
+    }
+
+    /// Closes a device that is not in use.
+    pub(super) fn dispose(&self, device: RetiredDevice) {
+        drop(close_devices(&self.parts.workers, [device]));
     }
 
     fn want_devices(&mut self, microphone: &str, speaker: &str) {
@@ -59,7 +76,11 @@ impl Driver {
             match action {
                 DeviceAction::Open { id, direction, device } => self.open_device(id, direction, device),
                 DeviceAction::Use { direction, id } => self.use_device(direction, id).await,
-                DeviceAction::Close(id) => drop(self.devices.take(id)),
+                DeviceAction::Close(id) => {
+                    if let Some((device, _)) = self.devices.take(id) {
+                        self.dispose(device.into());
+                    }
+                }
                 DeviceAction::Report(event) => self.handle_device_event(event).await,
             }
         }
@@ -86,34 +107,33 @@ impl Driver {
                     }
                     None => {}
                 }
-                self.openings.spawn_device_open(async move {
+                self.openings.spawn_device_open(&self.parts.workers, async move {
                     Opened::Microphone(id, host.open_audio_source(&device.name, request).await)
                 });
             }
-            DeviceDirection::Sink => self.openings.spawn_device_open(async move {
+            DeviceDirection::Sink => self.openings.spawn_device_open(&self.parts.workers, async move {
                 Opened::Speaker(id, host.open_audio_sink(&device.name, request).await)
             }),
         }
     }
 
     pub(super) fn handle_microphone(&mut self, id: OpenId, result: Result<Box<dyn AudioSource>>) {
-        let result = result.and_then(|microphone| {
-            self.check_format(microphone.format())?;
-            Ok(OpenedDevice::Microphone(microphone))
-        });
-        self.handle_device_opened(id, result);
+        self.handle_device_opened(id, result.map(OpenedDevice::Microphone));
     }
 
     pub(super) fn handle_speaker(&mut self, id: OpenId, result: Result<Box<dyn AudioSink>>) {
-        let result = result.and_then(|speaker| {
-            self.check_format(speaker.format())?;
-            Ok(OpenedDevice::Speaker(speaker))
-        });
-        self.handle_device_opened(id, result);
+        self.handle_device_opened(id, result.map(OpenedDevice::Speaker));
     }
 
     fn handle_device_opened(&mut self, id: OpenId, result: Result<OpenedDevice>) {
         let now = now(&self.parts).mono;
+        let result = result.and_then(|device| match self.check_format(device.format()) {
+            Ok(()) => Ok(device),
+            Err(error) => {
+                self.dispose(device.into());
+                Err(error)
+            }
+        });
         match result {
             Ok(device) => {
                 self.devices.end(id, Some(device));
@@ -147,49 +167,6 @@ impl Driver {
         self.media.send_command(command).await;
     }
 
-    async fn handle_device_event(&mut self, event: DeviceEvent) {
-        let Some(call) = self.active else { return };
-        match event {
-            DeviceEvent::Lost { direction, device, chosen, .. } => {
-                self.devices.set_disturbed(direction, true);
-                let name = if chosen { self.setting(direction) } else { self.devices.full_name(&device) };
-                self.emit(Event::DeviceLost { name });
-            }
-            DeviceEvent::Changed { direction, device: Some(device), fallback } => {
-                let was_disturbed = self.devices.set_disturbed(direction, fallback);
-                let name = if fallback { self.devices.full_name(&device) } else { self.setting(direction) };
-                tracing::info!(?direction, name, fallback, "another device is in use");
-                // The first device of a call is the expected one.
-                if fallback || was_disturbed {
-                    self.emit(Event::DeviceChanged { direction, name, fallback });
-                }
-            }
-            DeviceEvent::Changed { device: None, .. } => {}
-            // What is in use, such as a stand-in, stays in use: neither is it lost nor does silence
-            // take its place.
-            DeviceEvent::Unavailable { direction, error } if self.devices.manager.in_use(direction).is_some() => {
-                tracing::warn!(%error, ?direction, "the configured device cannot be opened");
-            }
-            DeviceEvent::Unavailable { direction: direction @ DeviceDirection::Source, error } => {
-                self.devices.set_disturbed(direction, true);
-                self.emit(Event::NoMicrophone { call, error: error.to_string() });
-            }
-            DeviceEvent::Unavailable { direction: direction @ DeviceDirection::Sink, error } => {
-                tracing::error!(%error, "the speaker cannot be opened");
-                if !self.devices.set_disturbed(direction, true) {
-                    self.emit(Event::DeviceLost { name: self.setting(direction) });
-                    self.media.send_command(MediaCommand::RemoveSpeaker).await;
-                }
-            }
-        }
-    }
-
-    /// The configured device.
-    fn setting(&self, direction: DeviceDirection) -> String {
-        let settings = &self.parts.settings;
-        if direction == DeviceDirection::Source { settings.microphone.clone() } else { settings.speaker.clone() }
-    }
-
     /// Handles the failure of a device, which another one may have replaced by now.
     pub(super) fn handle_device_lost(&mut self, id: OpenId, error: Error) {
         let now = now(&self.parts).mono;
@@ -201,7 +178,7 @@ impl Driver {
         let hosts = self.parts.media_hosts.clone();
         let name = self.parts.settings.microphone.clone();
         let request = OpenRequest::new(pending.audio.format(), TICK);
-        self.openings.spawn_device_open(async move {
+        self.openings.spawn_device_open(&self.parts.workers, async move {
             let mut result = Err(Error::new(ErrorKind::NotFound, "no media host has this microphone"));
             let with_sources = |(_, host, _): &(usize, &dyn MediaHost, &str)| host.capabilities().audio_sources;
             for (tried, (index, host, name)) in candidates(&hosts, &name).filter(with_sources).enumerate() {

@@ -11,12 +11,13 @@ use std::time::Duration;
 use blink_api::{CallId, Error, ErrorKind, Result, SignalingEvent, Verdict};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::oneshot::error::TryRecvError;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::alarm::Alarm;
 use super::command::Command;
 use super::device_watch;
+use super::level_channel::level_channel;
 use super::media::Media;
 use super::opened_devices::Devices;
 use super::openings::{Opened, Openings};
@@ -29,6 +30,7 @@ use super::streams::Streams;
 use super::subscriptions::Subscriptions;
 use crate::event_sender::EventSender;
 use crate::handle::Handles;
+use crate::levels::Levels;
 use crate::store::Store;
 use blink_media::{MediaCommand, MediaEvent, PathId};
 use blink_proto::call::{Change, Event, Input, Machine, Now, Output, SessionId, SessionInput, Signal};
@@ -56,7 +58,7 @@ pub(crate) struct Driver {
     /// The call that this device is in.
     pub(super) active: Option<CallId>,
     pub(super) devices: Devices,
-    /// Held so that the watches go on.
+    /// Held so that devices are watched and levels published.
     _watches: JoinSet<()>,
     pub(super) openings: Openings,
     pub(super) streams: Streams,
@@ -66,7 +68,7 @@ pub(crate) struct Driver {
     stopped: Arc<OnceLock<Error>>,
     events: EventSender,
     handles: Handles,
-    reports: mpsc::Sender<Report>,
+    pub(super) reports: mpsc::Sender<Report>,
     incoming: mpsc::Receiver<Report>,
     /// Sessions that are being closed.
     closing: Vec<oneshot::Receiver<()>>,
@@ -81,16 +83,20 @@ impl Driver {
         store: Option<Store>,
         events: EventSender,
         stopped: Arc<OnceLock<Error>>,
+        levels: watch::Sender<Levels>,
     ) -> Result<Self> {
         let (reports, incoming) = mpsc::channel(1_024);
         let mut subscriptions = Subscriptions::new(parts.signaling.clone(), reports.clone());
         subscriptions.subscribe(machine.inbox()).await?;
+        let (level_writer, level_publisher) = level_channel();
+        let mut watches = device_watch::start(&parts.media_hosts, &reports);
+        watches.spawn(level_publisher.run(levels));
         Ok(Self {
             publisher: Publisher::start(parts.signaling.clone()),
-            media: Media::start(&parts, machine.own(), reports.clone()),
+            media: Media::start(&parts, machine.own(), reports.clone(), level_writer),
             active: None,
             devices: Devices::new(&parts.media_hosts),
-            _watches: device_watch::start(&parts.media_hosts, &reports),
+            _watches: watches,
             openings: Openings::default(),
             streams: Streams::default(),
             random: parts.random(RandomUse::Streams),
@@ -210,8 +216,10 @@ impl Driver {
                 self.handle_media_event(event).await;
             }
             Report::Media(..) => {}
-            Report::Devices(host, devices) => self.devices.manager.handle_devices(now.mono, host, devices),
-            Report::DeviceChanged(host, change) => self.devices.manager.handle_change(now.mono, host, change),
+            Report::Devices(host, devices) => self.handle_devices(host, devices),
+            Report::DeviceChanged(host, change) => self.handle_device_change(host, change),
+            Report::DevicesListed(result) => self.handle_device_list(result),
+            Report::Retired(device) => self.dispose(device),
         }
     }
 
@@ -220,6 +228,7 @@ impl Driver {
             Opened::Processors(epoch, result) => self.handle_processors(epoch, result).await,
             Opened::Microphone(id, result) => self.handle_microphone(id, result),
             Opened::Speaker(id, result) => self.handle_speaker(id, result),
+            Opened::Name(result, choice) => self.choose_device(result, choice).await,
             Opened::RequiredMicrophone(result, pending) => match result {
                 Ok(microphone) => self.join(pending, Some(microphone)).await,
                 // A reply that no one waits for is no failure, here as with every command.

@@ -9,7 +9,9 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{mpsc, oneshot};
 
+use super::device_disposal::close_devices;
 use super::epoch::Epoch;
+use super::level_channel::LevelWriter;
 use super::media_worker::{MediaStatistics, MediaWorker, MediaWorkerCommand, SessionPort};
 use super::openings::PreparedMicrophone;
 use super::parts::{Parts, RandomUse};
@@ -17,7 +19,7 @@ use super::report::Report;
 use super::rtp_input::{Liveness, RtpInput};
 use super::video_worker::VideoWorkerCommand;
 use blink_media::video::PayloadFormats;
-use blink_media::{CallAudio, CallClock, CallMedia, CallMediaConfig, MediaCommand, PathId, Processors};
+use blink_media::{CallAudio, CallClock, CallMedia, CallMediaConfig, MediaCommand, PathId, Processors, RetiredDevice};
 use blink_proto::call::SessionId;
 
 /// Commands that wait for the worker; those who give more wait with them.
@@ -50,10 +52,10 @@ pub(super) struct MediaHandle {
 }
 
 impl Media {
-    pub(super) fn start(parts: &Parts, local: Endpoint, reports: mpsc::Sender<Report>) -> Self {
+    pub(super) fn start(parts: &Parts, local: Endpoint, reports: mpsc::Sender<Report>, levels: LevelWriter) -> Self {
         let (commands, queue) = mpsc::channel(QUEUE);
         let (packets, packet_queue) = mpsc::channel(PACKETS);
-        let worker = MediaWorker::new(parts.clock.clone(), reports, packet_queue);
+        let worker = MediaWorker::new(parts, reports, packet_queue, levels);
         parts.workers.add_worker(worker, queue, parts.clock.clone());
         Self {
             handle: MediaHandle {
@@ -98,6 +100,7 @@ impl Media {
     /// Sets the audio of the call that opens next, and its microphone where that is open already.
     /// Returns the audio that was set before.
     pub(super) fn prepare(&mut self, audio: CallAudio, microphone: Option<PreparedMicrophone>) -> CallAudio {
+        self.drop_prepared();
         self.prepared = microphone;
         std::mem::replace(&mut self.handle.audio, audio)
     }
@@ -115,7 +118,10 @@ impl Media {
 
     /// Closes a microphone that was opened ahead of a call and is not used.
     pub(super) fn drop_prepared(&mut self) {
-        self.prepared = None;
+        if let Some((_, microphone)) = self.prepared.take() {
+            // Nothing waits for it.
+            drop(close_devices(&self.parts.workers, [RetiredDevice::Source(microphone)]));
+        }
     }
 
     /// The microphone that was opened ahead of the call.
@@ -133,7 +139,9 @@ impl Media {
     ///
     /// Where another call's media is open, this one continues in its place (glare): offered streams
     /// go on.
-    pub(super) async fn open(&mut self, clock_epoch: Instant) {
+    ///
+    /// Returns the devices of that other call, to be closed.
+    pub(super) async fn open(&mut self, clock_epoch: Instant) -> Vec<RetiredDevice> {
         self.epoch.0 += 1;
         self.is_open = true;
         let now = self.parts.clock.now();
@@ -151,17 +159,17 @@ impl Media {
         let (done, opened) = oneshot::channel();
         self.handle.send_command(MediaWorkerCommand::Open { epoch: self.epoch, media, done }).await;
         // A worker that is gone has closed the devices of the call before.
-        opened.await.ok();
+        opened.await.unwrap_or_default()
     }
 
-    /// The user is in no call: devices close, and files are complete when this returns.
-    pub(super) async fn close(&mut self) {
+    /// The user is in no call. Returns the devices, to be closed.
+    pub(super) async fn close(&mut self) -> Vec<RetiredDevice> {
         self.epoch.0 += 1;
         self.is_open = false;
         let (done, closed) = oneshot::channel();
         self.handle.send_command(MediaWorkerCommand::Close { done }).await;
         // A worker that is gone has closed its devices.
-        closed.await.ok();
+        closed.await.unwrap_or_default()
     }
 
     /// A command for the media of the call that goes on.

@@ -8,7 +8,10 @@ use std::time::Instant;
 use blink_api::{Clock, Endpoint, RtpIn, Session, StreamId, TrackKey};
 use tokio::sync::{mpsc, oneshot};
 
+use super::device_disposal::close_devices;
 use super::epoch::Epoch;
+use super::level_channel::LevelWriter;
+use super::parts::Parts;
 use super::report::Report;
 use super::report_messages::report_message;
 use super::send_rtp::send;
@@ -16,8 +19,10 @@ use super::session_command::SessionCommand;
 use super::video_port::VideoPort;
 use super::video_worker::VideoWorkerCommand;
 use super::worker::Worker;
+use super::worker_host::WorkerHost;
 use blink_media::{
-    AudioStatistics, CallMedia, MediaCommand, MediaOutput, OfferedStreams, PathId, PathStatistics, VideoCommand,
+    AudioStatistics, CallMedia, MediaCommand, MediaOutput, OfferedStreams, PathId, PathStatistics, RetiredDevice,
+    VideoCommand,
 };
 use blink_proto::call::{SessionId, SessionInput};
 use blink_proto::wire::ChannelMessage;
@@ -29,11 +34,10 @@ const MAX_REPORTS: usize = 256;
 /// A command for the media worker.
 pub(super) enum MediaWorkerCommand {
     /// This device is in a call with this media. Where it was in another one, that call's media
-    /// ends and its offered streams go on in this one; devices of the former are closed, and files
-    /// complete, when this is done.
-    Open { epoch: Epoch, media: Box<CallMedia>, done: oneshot::Sender<()> },
-    /// The call is over. Devices close, and files are complete when this is done.
-    Close { done: oneshot::Sender<()> },
+    /// ends and its offered streams go on in this one; the devices of the former are to be closed.
+    Open { epoch: Epoch, media: Box<CallMedia>, done: oneshot::Sender<Vec<RetiredDevice>> },
+    /// The call is over. Its devices are to be closed.
+    Close { done: oneshot::Sender<Vec<RetiredDevice>> },
     /// A command for the media of the call; without effect when it is another one by now.
     Media(Epoch, MediaCommand),
     /// A session, and how it is reached.
@@ -80,7 +84,9 @@ struct Switches {
 
 pub(super) struct MediaWorker {
     clock: Arc<dyn Clock>,
+    workers: WorkerHost,
     reports: mpsc::Sender<Report>,
+    levels: LevelWriter,
     /// Packets that arrived since the last tick. Read with each tick: they wake nothing.
     packets: mpsc::Receiver<(PathId, RtpIn)>,
     media: Option<(Epoch, Box<CallMedia>)>,
@@ -94,13 +100,16 @@ pub(super) struct MediaWorker {
 
 impl MediaWorker {
     pub(super) fn new(
-        clock: Arc<dyn Clock>,
+        parts: &Parts,
         reports: mpsc::Sender<Report>,
         packets: mpsc::Receiver<(PathId, RtpIn)>,
+        levels: LevelWriter,
     ) -> Self {
         Self {
-            clock,
+            clock: parts.clock.clone(),
+            workers: parts.workers.clone(),
             reports,
+            levels,
             packets,
             media: None,
             sessions: BTreeMap::new(),
@@ -122,10 +131,11 @@ impl MediaWorker {
         self.media.as_ref().is_some_and(|(current, _)| *current == epoch)
     }
 
-    fn open(&mut self, epoch: Epoch, mut media: Box<CallMedia>) {
+    /// Returns the devices of the call before.
+    fn open(&mut self, epoch: Epoch, mut media: Box<CallMedia>) -> Vec<RetiredDevice> {
         let streams = self.take_streams();
         let video = std::mem::take(&mut self.video);
-        self.close();
+        let devices = self.close();
         media.offer_streams(streams);
         self.video = video;
         self.media = Some((epoch, media));
@@ -135,6 +145,7 @@ impl MediaWorker {
         for (participant, volume) in self.volumes.clone() {
             self.command(MediaCommand::SetVolume(participant, volume));
         }
+        devices
     }
 
     /// The streams that go on in the next call. The paths of this one end, which the senders of
@@ -146,12 +157,20 @@ impl MediaWorker {
         streams.unwrap_or_default()
     }
 
-    fn close(&mut self) {
-        if let Some((_, media)) = self.media.take() {
-            media.finish();
-        }
+    /// Ends the media of the call. Returns its devices.
+    fn close(&mut self) -> Vec<RetiredDevice> {
+        let devices = self.media.take().map(|(_, media)| media.finish()).unwrap_or_default();
         self.video.clear();
         while self.packets.try_recv().is_ok() {}
+        self.levels.clear();
+        devices
+    }
+
+    /// Hands over devices; closes them where the caller has stopped waiting.
+    fn answer(&self, done: oneshot::Sender<Vec<RetiredDevice>>, devices: Vec<RetiredDevice>) {
+        if let Err(devices) = done.send(devices) {
+            drop(close_devices(&self.workers, devices));
+        }
     }
 
     fn statistics(&self, track: TrackKey, session: SessionId) -> MediaStatistics {
@@ -186,6 +205,8 @@ impl MediaWorker {
             MediaOutput::Unsendable { path, stream } => self.report_session(path, SessionInput::StreamRefused(stream)),
             MediaOutput::FirstFrame { path, stream } => self.report_session(path, SessionInput::FirstFrame(stream)),
             MediaOutput::Video { stream, command } => self.command_video(stream, command),
+            // Never left out: the device would be dropped here.
+            MediaOutput::Retired(device) => self.waiting.push_back(Report::Retired(device)),
             MediaOutput::Event(event) => self.report(Report::Media(epoch, event)),
         }
     }
@@ -214,7 +235,7 @@ impl MediaWorker {
     }
 
     fn report(&mut self, report: Report) {
-        if self.waiting.len() == MAX_REPORTS {
+        if self.waiting.len() >= MAX_REPORTS {
             tracing::error!("the driver does not keep up; a report of the media is dropped");
         } else {
             self.waiting.push_back(report);
@@ -232,14 +253,12 @@ impl Worker for MediaWorker {
     fn handle(&mut self, command: MediaWorkerCommand) {
         match command {
             MediaWorkerCommand::Open { epoch, media, done } => {
-                self.open(epoch, media);
-                // The caller may have stopped waiting.
-                done.send(()).ok();
+                let devices = self.open(epoch, media);
+                self.answer(done, devices);
             }
             MediaWorkerCommand::Close { done } => {
-                self.close();
-                // As above.
-                done.send(()).ok();
+                let devices = self.close();
+                self.answer(done, devices);
             }
             MediaWorkerCommand::Media(epoch, command) => {
                 if self.is_current(epoch) {
@@ -269,7 +288,7 @@ impl Worker for MediaWorker {
             MediaWorkerCommand::SetMuted { muted, done } => {
                 self.next_call.muted = muted;
                 self.command(MediaCommand::SetMuted(muted));
-                // As above.
+                // The caller may have stopped waiting.
                 done.send(()).ok();
             }
             MediaWorkerCommand::SetDeafened(deafened) => {
@@ -294,6 +313,7 @@ impl Worker for MediaWorker {
             media.push(now, path, packet);
         }
         media.tick(now);
+        self.levels.tick(now, media);
     }
 
     fn flush(&mut self) {
@@ -312,6 +332,8 @@ impl Worker for MediaWorker {
     }
 
     fn finish(&mut self) {
-        self.close();
+        let devices = self.close();
+        // The driver, which would wait for it, has ended.
+        drop(close_devices(&self.workers, devices));
     }
 }

@@ -22,16 +22,25 @@
 //! | the media of the call: commands in, packets out | `media`, `media_worker`, `video_port`, `video_worker` |
 //! | processors of the microphone | `processing` |
 //! | received packets, and that a path is alive | `rtp_input` |
-//! | microphone and speaker: opened, used, closed | `devices`; while they open: `openings`; until they are used: `opened_devices` |
+//! | microphone and speaker: opened, used, closed | `devices`; while they open: `openings`; until they are used: `opened_devices`; after that: `device_disposal` |
+//! | devices for the user: chosen, listed, reported | `device_choice` (names: `device_names`), `device_list`, `device_events`; waiting for an answer: `device_requests` |
+//! | levels for meters | `level_channel` |
 //! | threads | `worker_host`, `media_threads` |
 
 mod alarm;
 pub(crate) mod command;
+mod device_choice;
+mod device_disposal;
+mod device_events;
+mod device_list;
+mod device_names;
+mod device_requests;
 mod device_watch;
 mod devices;
 pub(crate) mod driver_loop;
 mod epoch;
 pub(crate) mod frames;
+mod level_channel;
 mod media;
 pub(crate) mod media_threads;
 mod media_worker;

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use blink_api::{AudioSink, AudioSource, DeviceDirection, MediaHost};
-use blink_media::{DeviceManager, HostDevice, HostEntry, OpenId};
+use blink_api::{AudioFormat, AudioSink, AudioSource, DeviceDirection, MediaHost};
+use blink_media::{DeviceManager, HostDevice, HostEntry, OpenId, RetiredDevice};
+
+use super::device_requests::{DeviceListing, PendingChoice};
 
 /// The media hosts with the manager of their devices.
 pub(super) struct Devices {
@@ -16,12 +18,37 @@ pub(super) struct Devices {
     disturbed: Vec<DeviceDirection>,
     /// The host of each opening that is under way.
     opening: BTreeMap<OpenId, usize>,
+    /// Names of microphone and speaker as they were reported last.
+    names: [Option<String>; 2],
+    /// At most one for each direction.
+    pub(super) choices: Vec<PendingChoice>,
+    /// The microphone opens once its processors are there.
+    pub(super) awaits_processors: bool,
+    pub(super) listing: DeviceListing,
 }
 
 /// A device that was opened.
 pub(super) enum OpenedDevice {
     Microphone(Box<dyn AudioSource>),
     Speaker(Box<dyn AudioSink>),
+}
+
+impl OpenedDevice {
+    pub(super) fn format(&self) -> AudioFormat {
+        match self {
+            Self::Microphone(source) => source.format(),
+            Self::Speaker(sink) => sink.format(),
+        }
+    }
+}
+
+impl From<OpenedDevice> for RetiredDevice {
+    fn from(device: OpenedDevice) -> Self {
+        match device {
+            OpenedDevice::Microphone(source) => Self::Source(source),
+            OpenedDevice::Speaker(sink) => Self::Sink(sink),
+        }
+    }
 }
 
 impl Devices {
@@ -36,6 +63,10 @@ impl Devices {
             opened: BTreeMap::new(),
             disturbed: Vec::new(),
             opening: BTreeMap::new(),
+            names: [None, None],
+            choices: Vec::new(),
+            awaits_processors: false,
+            listing: DeviceListing::default(),
         }
     }
 
@@ -61,6 +92,13 @@ impl Devices {
         format!("{host}/{}", device.name)
     }
 
+    /// Replaces the name of the device in use. Returns the one before.
+    pub(super) fn set_name(&mut self, direction: DeviceDirection, name: Option<String>) -> Option<String> {
+        let [microphone, speaker] = &mut self.names;
+        let known = if direction == DeviceDirection::Source { microphone } else { speaker };
+        std::mem::replace(known, name)
+    }
+
     /// The user is told that the wanted device is not in use, or that it is again. Returns which of
     /// the two the user was told before.
     pub(super) fn set_disturbed(&mut self, direction: DeviceDirection, disturbed: bool) -> bool {
@@ -71,8 +109,10 @@ impl Devices {
     }
 
     /// Another call begins: nothing was told of its devices.
-    pub(super) fn forget_disturbances(&mut self) {
+    pub(super) fn forget_call(&mut self) {
         self.disturbed.clear();
+        self.names = [None, None];
+        self.awaits_processors = false;
     }
 
     /// The device of an opening, and whether it has a hardware clock.

@@ -5,7 +5,9 @@ use blink_media::{CallAudio, OpenId};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use super::device_requests::NamedChoice;
 use super::epoch::Epoch;
+use super::worker_host::WorkerHost;
 use crate::call_config::StreamConfig;
 use crate::handle::Call;
 
@@ -19,6 +21,8 @@ pub(super) enum Opened {
     Speaker(OpenId, Result<Box<dyn AudioSink>>),
     /// The microphone that a call must not be offered or answered without.
     RequiredMicrophone(Result<PreparedMicrophone>, PendingCall),
+    /// A name that the user chose is known, or not.
+    Name(Result<()>, NamedChoice),
     /// The source of a stream.
     Stream(Result<StreamSource>, PendingStream),
 }
@@ -56,23 +60,41 @@ pub(super) struct PendingStream {
 /// The openings that are under way.
 #[derive(Default)]
 pub(super) struct Openings {
-    running: JoinSet<Opened>,
+    /// `None` where an opening panicked.
+    running: JoinSet<Option<Opened>>,
 }
 
 impl Openings {
-    /// Opens a device where it keeps no other task from running.
-    pub(super) fn spawn_device_open(&mut self, opening: impl Future<Output = Opened> + Send + 'static) {
+    /// Opens a device where it keeps no other task from running: on a thread of its own, as it may
+    /// never return, and a runtime that ends would wait for a thread of its pool. Where media runs
+    /// as tasks it is such a thread, for whose end a paused clock waits.
+    pub(super) fn spawn_device_open(
+        &mut self,
+        workers: &WorkerHost,
+        opening: impl Future<Output = Opened> + Send + 'static,
+    ) {
         let runtime = tokio::runtime::Handle::current();
-        self.running.spawn_blocking(move || runtime.block_on(opening));
+        let work = move || runtime.block_on(opening);
+        if let WorkerHost::Tasks = workers {
+            self.running.spawn_blocking(move || Some(work()));
+            return;
+        }
+        let (done, opened) = oneshot::channel();
+        // Where the driver has ended, the device closes with its thread.
+        let work = move || drop(done.send(work()));
+        if let Err(error) = std::thread::Builder::new().name("blink-open".to_owned()).spawn(work) {
+            tracing::error!(%error, "no thread to open a device on");
+        }
+        self.running.spawn(async move { opened.await.ok() });
     }
 
     /// Waits for the next opening to end; `None` without any. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Opened> {
         loop {
             match self.running.join_next().await? {
-                Ok(opened) => return Some(opened),
+                Ok(Some(opened)) => return Some(opened),
                 // What waited for it is dropped with it, and its caller sees that.
-                Err(error) => tracing::error!(%error, "the opening of a device panicked"),
+                Ok(None) | Err(_) => tracing::error!("the opening of a device panicked"),
             }
         }
     }

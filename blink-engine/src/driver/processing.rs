@@ -17,7 +17,9 @@ impl Driver {
     pub(super) fn build_processors(&mut self) {
         let (epoch, format) = (self.media.epoch(), self.media.audio().format());
         let factories = self.parts.processors.clone();
-        self.openings.spawn_device_open(async move { Opened::Processors(epoch, build(&factories, format)) });
+        self.openings.spawn_device_open(&self.parts.workers, async move {
+            Opened::Processors(epoch, build(&factories, format))
+        });
     }
 
     /// The processors are there, and the microphone opens; without them there is none.
@@ -27,6 +29,7 @@ impl Driver {
             // Those of the call that goes on are being built.
             return;
         }
+        self.devices.awaits_processors = false;
         match result {
             Ok(chain) => {
                 self.media.send_command(MediaCommand::SetProcessors(Processors::new(chain))).await;

@@ -1,8 +1,8 @@
 //! Reports: what reaches the driver beside commands of the user and openings of devices.
 
-use blink_api::{Delivery, DeviceChange, DeviceInfo, Topic};
-use blink_media::MediaEvent;
-use blink_proto::call::{SessionId, SessionInput};
+use blink_api::{Delivery, DeviceChange, DeviceInfo, Result, Topic};
+use blink_media::{MediaEvent, RetiredDevice};
+use blink_proto::call::{Device, SessionId, SessionInput};
 
 use super::epoch::Epoch;
 
@@ -24,4 +24,8 @@ pub(crate) enum Report {
     Devices(usize, Vec<DeviceInfo>),
     /// A change of a media host's devices.
     DeviceChanged(usize, DeviceChange),
+    /// The devices of all hosts.
+    DevicesListed(Result<Vec<Device>>),
+    /// A device that the media no longer uses, to be closed.
+    Retired(RetiredDevice),
 }

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use web_time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, AudioSource, CodecName, Error, ErrorKind, Result, RtpOut, RtpTime, TrackKey, TrackSource,
+    AudioFormat, AudioLevel, AudioSource, CodecName, Error, ErrorKind, Result, RtpOut, RtpTime, TrackKey, TrackSource,
 };
 use rand::Rng;
 
 use super::context::Context;
 use super::output::{MediaEvent, MediaOutput};
 use super::path_id::PathId;
+use super::retired_device::RetiredDevice;
 use super::send_track::SendTrack;
 use super::taps::TappedPacket;
 use crate::call_audio::CallAudio;
@@ -69,7 +70,7 @@ impl AudioSender {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) for a source of another format; the old one goes on. Those
-    /// of a codec.
+    /// of a codec. The source is dropped with an error where there was none before.
     pub(super) fn set_source(
         &mut self,
         audio: &CallAudio,
@@ -90,9 +91,23 @@ impl AudioSender {
         Ok(())
     }
 
-    /// Its source, to be sent in another call.
-    pub(super) fn into_source(self) -> Option<Box<dyn AudioSource>> {
-        self.capture.map(Capture::into_source)
+    /// Its source, to be sent in another call. Those that are no longer read go to `retired`.
+    pub(super) fn into_source(self, retired: &mut Vec<RetiredDevice>) -> Option<Box<dyn AudioSource>> {
+        let (source, former) = self.capture?.into_sources();
+        retired.extend(former.into_iter().map(RetiredDevice::Source));
+        Some(source)
+    }
+
+    /// Hands over the sources that are no longer read.
+    pub(super) fn retire(&mut self, outputs: &mut VecDeque<MediaOutput>) {
+        while let Some(source) = self.capture.as_mut().and_then(Capture::take_retired) {
+            outputs.push_back(MediaOutput::Retired(RetiredDevice::Source(source)));
+        }
+    }
+
+    /// The loudest level of its source since the last call, before muting.
+    pub(super) fn take_level(&mut self) -> AudioLevel {
+        self.capture.as_mut().map_or(AudioLevel::SILENCE, Capture::take_level)
     }
 
     pub(super) fn has_source(&self) -> bool {
@@ -160,11 +175,16 @@ impl AudioSender {
         if let Err(fault) = capture.tick(due, processors, &mut output) {
             report_fault(self.track, self.device, fault, context.outputs);
         }
-        if let Some(speaking) = capture.take_speaking()
-            && self.track.source == TrackSource::Microphone
-        {
-            context.outputs.push_back(MediaOutput::Event(MediaEvent::Speaking(self.track, speaking)));
+        // A stream is no one's voice.
+        if self.track.source == TrackSource::Microphone {
+            if let Some(speaking) = capture.take_speaking() {
+                context.outputs.push_back(MediaOutput::Event(MediaEvent::Speaking(self.track, speaking)));
+            }
+            if capture.take_spoke_muted() {
+                context.outputs.push_back(MediaOutput::Event(MediaEvent::SpeakingWhileMuted));
+            }
         }
+        self.retire(context.outputs);
     }
 
     /// Prepares the encoders for what the receivers understand.

@@ -10,12 +10,12 @@ use crate::device_manager::OpenId;
 use crate::null_source::NullSource;
 
 impl CallMedia {
-    /// Captures from this source. What processors learned about the one before is wrong now.
+    /// Captures from this source.
     pub(super) fn set_microphone(&mut self, now: Instant, device: Option<OpenId>, source: Box<dyn AudioSource>) {
-        self.processors.reset();
         if let Err(error) = self.microphone.set_source(&self.audio, (device, source), &mut self.random) {
             self.outputs.push_back(MediaOutput::Event(MediaEvent::MicrophoneUnusable(error)));
         }
+        self.microphone.retire(&mut self.outputs);
         self.start_captures(now);
     }
 

@@ -4,6 +4,7 @@ use blink_api::{Endpoint, Error, Mid, QualityReason, RtpOut, StreamId, TrackId, 
 use web_time::Duration;
 
 use super::path_id::PathId;
+use super::retired_device::RetiredDevice;
 use super::section_report::SectionReport;
 use super::video_sender::VideoCommand;
 use crate::call_clock::CapturePoint;
@@ -71,6 +72,8 @@ pub enum MediaOutput {
         /// The command.
         command: VideoCommand,
     },
+    /// Close a device that is no longer in use, on a thread that may block.
+    Retired(RetiredDevice),
     /// An event for the user or the call machine.
     Event(MediaEvent),
 }
@@ -86,6 +89,8 @@ pub enum MediaEvent {
     QualityDegraded(Endpoint, QualityReason),
     /// A participant's media is not degraded any more, or its path is gone.
     QualityRecovered(Endpoint),
+    /// An utterance begins in the microphone while it is muted.
+    SpeakingWhileMuted,
     /// The microphone cannot be used: it does not fit the call.
     MicrophoneUnusable(Error),
     /// The microphone or speaker of this opening failed. Silence takes its place.

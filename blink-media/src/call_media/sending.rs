@@ -9,6 +9,7 @@ use super::audio_sender::AudioSender;
 use super::output::{MediaEvent, MediaOutput};
 use super::path_feedback::SectionQuality;
 use super::path_id::PathId;
+use super::retired_device::RetiredDevice;
 use super::section_report::SectionReport;
 use super::video_sender::VideoCommand;
 use crate::receiver_reports::PathQuality;
@@ -34,9 +35,17 @@ impl CallMedia {
         paths.into_iter().for_each(|path| self.remove_path(now, path));
         let audio = std::mem::take(&mut self.audio_streams).into_iter();
         OfferedStreams {
-            audio: audio.filter_map(|(stream, sender)| Some((stream, sender.into_source()?))).collect(),
+            audio: audio.filter_map(|(stream, sender)| Some((stream, self.take_source(sender)?))).collect(),
             video: std::mem::take(&mut self.video_streams),
         }
+    }
+
+    /// The source of a stream; former ones are retired.
+    fn take_source(&mut self, sender: AudioSender) -> Option<Box<dyn AudioSource>> {
+        let mut retired = Vec::new();
+        let source = sender.into_source(&mut retired);
+        self.outputs.extend(retired.into_iter().map(MediaOutput::Retired));
+        source
     }
 
     /// Offers the streams of another call. A source that does not fit this one is lost
@@ -57,7 +66,9 @@ impl CallMedia {
     /// The sections that carry the stream stay taken until
     /// [`StopSending`](super::MediaCommand::StopSending).
     pub(super) fn revoke_stream(&mut self, stream: StreamId) {
-        self.audio_streams.remove(&stream);
+        if let Some(source) = self.audio_streams.remove(&stream).and_then(|sender| self.take_source(sender)) {
+            self.outputs.push_back(MediaOutput::Retired(RetiredDevice::Source(source)));
+        }
         self.video_streams.retain(|known| *known != stream);
     }
 

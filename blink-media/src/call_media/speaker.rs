@@ -1,13 +1,15 @@
 //! The speaker: received audio tracks, their volumes, and the sink that plays them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use web_time::Instant;
 
 use blink_api::{AudioDecoder, AudioFormat, AudioSink, Endpoint, Error, RtpIn, RtpTime, TrackKey, TrackSource};
 
 use super::context::Context;
+use super::levels::ParticipantLevel;
 use super::output::{MediaEvent, MediaOutput};
 use super::path_id::PathId;
+use super::retired_device::RetiredDevice;
 use crate::call_clock::RtpStamp;
 use crate::device_manager::OpenId;
 use crate::null_sink::NullSink;
@@ -61,9 +63,6 @@ impl Speaker {
             Some((id, sink)) => (Some(id), sink),
             None => (None, Box::new(NullSink::new(format)) as Box<dyn AudioSink>),
         };
-        if sink.format() == format {
-            self.finish();
-        }
         match (self.playout.set_sink(sink), id) {
             (Err(error), Some(id)) => return Err((id, error)),
             // The null sink has the format of the playout.
@@ -152,6 +151,7 @@ impl Speaker {
                 )
             };
             publish(&mut self.started, report, *device, context);
+            retire(playout, context.outputs);
             // Without a hardware clock a block is played when it is due; with one, the device goes
             // on from its queue, however late this tick is.
             let tick_at = if self.hardware_clock { now } else { due };
@@ -165,11 +165,29 @@ impl Speaker {
         playout.slew(schedule);
     }
 
-    /// Completes the sink's output.
-    pub(super) fn finish(&mut self) {
-        if let Err(error) = self.playout.finish() {
-            tracing::error!(%error, "the speaker's output could not be completed");
+    /// Hands over the sinks that are no longer played to.
+    pub(super) fn retire(&mut self, outputs: &mut VecDeque<MediaOutput>) {
+        retire(&mut self.playout, outputs);
+    }
+
+    /// Adds the levels of all received microphones.
+    pub(super) fn take_levels(&mut self, levels: &mut Vec<ParticipantLevel>) {
+        for track in self.tracks.keys().filter(|track| track.source == TrackSource::Microphone) {
+            if let Some(level) = self.playout.take_level(track) {
+                levels.push(ParticipantLevel { participant: track.endpoint, level });
+            }
         }
+    }
+
+    /// All its sinks.
+    pub(super) fn into_sinks(self) -> Vec<Box<dyn AudioSink>> {
+        self.playout.into_sinks()
+    }
+}
+
+fn retire(playout: &mut Playout<TrackKey>, outputs: &mut VecDeque<MediaOutput>) {
+    while let Some(sink) = playout.take_retired() {
+        outputs.push_back(MediaOutput::Retired(RetiredDevice::Sink(sink)));
     }
 }
 

@@ -4,6 +4,7 @@ use web_time::Instant;
 
 use blink_api::{AudioSource, ErrorKind, Result};
 
+use crate::declick::Declick;
 use crate::latency::believed;
 
 /// Ticks without samples from which on a source counts as silent, until it has samples again.
@@ -22,6 +23,9 @@ pub(super) struct BlockReader {
     block: Vec<f32>,
     filled: usize,
     at: Option<Instant>,
+    /// Silence took the place of samples.
+    is_silent: bool,
+    declick: Declick,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,17 +41,26 @@ enum SourceState {
 }
 
 impl BlockReader {
-    /// A reader of blocks of `samples` samples.
+    /// A reader of blocks of `samples` interleaved samples.
     pub(super) fn new(source: Box<dyn AudioSource>, samples: usize) -> Self {
-        let (block, state) = (vec![0.0; samples], SourceState::Stale);
-        Self { source, state, starved: 0, block, filled: 0, at: None }
+        let channels = source.format().channels;
+        Self {
+            source,
+            state: SourceState::Stale,
+            starved: 0,
+            block: vec![0.0; samples],
+            filled: 0,
+            at: None,
+            is_silent: false,
+            declick: Declick::new(channels),
+        }
     }
 
-    /// Reads from another source from the next block on.
-    pub(super) fn set_source(&mut self, source: Box<dyn AudioSource>) {
-        self.source = source;
-        self.state = SourceState::Stale;
-        (self.starved, self.filled) = (0, 0);
+    /// Lets the block that was read, the first one, begin from zero.
+    pub(super) fn fade_in(&mut self) {
+        self.declick = Declick::new(self.source.format().channels);
+        self.declick.begin();
+        self.declick.process(&mut self.block[..self.filled]);
     }
 
     pub(super) fn into_source(self) -> Box<dyn AudioSource> {
@@ -57,6 +70,11 @@ impl BlockReader {
     /// Silences what was read and not yet taken.
     pub(super) fn silence(&mut self) {
         self.block.fill(0.0);
+    }
+
+    /// Samples of a block.
+    pub(super) fn samples(&self) -> usize {
+        self.block.len()
     }
 
     /// Whether a block can be taken.
@@ -96,12 +114,21 @@ impl BlockReader {
                 let stale = std::mem::replace(&mut self.state, SourceState::Running) == SourceState::Stale;
                 if stale && hardware_clock {
                     self.drain(read.samples >= wanted)?;
+                    if self.is_silent {
+                        // The silence before lasts until the next tick.
+                        self.fill_silence(now);
+                    }
                     return Ok(false);
                 }
                 if self.filled == 0 {
                     self.at = Some(read.at.unwrap_or_else(|| self.captured_at(now)));
                 }
-                self.filled += read.samples.min(wanted);
+                let filled = self.filled + read.samples.min(wanted);
+                if std::mem::take(&mut self.is_silent) {
+                    self.declick.begin();
+                }
+                self.declick.process(&mut self.block[self.filled..filled]);
+                self.filled = filled;
                 Ok(hardware_clock && read.samples >= wanted)
             }
             Err(error) => {
@@ -131,7 +158,12 @@ impl BlockReader {
         if self.filled == 0 {
             self.at = Some(self.captured_at(now));
         }
-        self.block[self.filled..].fill(0.0);
+        if !std::mem::replace(&mut self.is_silent, true) {
+            self.declick.begin();
+        }
+        let silence = &mut self.block[self.filled..];
+        silence.fill(0.0);
+        self.declick.process(silence);
         self.filled = self.block.len();
     }
 

@@ -102,6 +102,13 @@ impl Port {
         self.in_use.as_ref().map(|in_use| (in_use.id, &in_use.device))
     }
 
+    pub(super) fn is_settled(&self) -> bool {
+        match &self.in_use {
+            Some(in_use) => in_use.purpose == Purpose::Chosen && self.candidates.is_some(),
+            None => self.candidates.is_none(),
+        }
+    }
+
     pub(super) fn set_wanted(&mut self, name: &str, candidates: Option<Vec<HostDevice>>, is_known: bool) {
         (self.is_reported, self.is_given_up) = (false, false);
         if self.wanted == name {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use web_time::Instant;
 
-use blink_api::RtpTime;
+use blink_api::{AudioLevel, RtpTime};
 
 use crate::timeline::Numbered;
 
@@ -19,8 +19,8 @@ pub struct AudioPacket {
     pub ticks: u32,
     /// Marker bit: the first packet of a talkspurt (RFC 3551 §4.1).
     pub marker: bool,
-    /// Voice flag of the audio level extension (RFC 6464); `None` without the extension.
-    pub voice_activity: Option<bool>,
+    /// Audio level extension (RFC 6464); `None` without the extension.
+    pub level: Option<AudioLevel>,
     /// Whether it holds the codec's own copy of the frame before
     /// ([`AudioDecoder::has_fec`](blink_api::AudioDecoder::has_fec)).
     pub has_fec: bool,

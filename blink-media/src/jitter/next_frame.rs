@@ -138,7 +138,7 @@ impl JitterBuffer {
             ticks: ticks_u32(slot.ticks),
             already_concealed: ticks_u32(already_concealed),
             redundant: slot.redundant,
-            voice_activity: slot.voice_activity,
+            level: slot.level,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The next step of playout.
 
+use blink_api::AudioLevel;
 use bytes::Bytes;
 
 /// Next step of playout. Durations are in ticks of the RTP clock.
@@ -15,8 +16,8 @@ pub enum PlayoutDecision {
         already_concealed: u32,
         /// Whether it is a redundant copy from a later packet (RFC 2198).
         redundant: bool,
-        /// Voice flag of the sender (RFC 6464).
-        voice_activity: Option<bool>,
+        /// Level as the sender measured it (RFC 6464).
+        level: Option<AudioLevel>,
     },
     /// Decode missing audio from the in-band FEC of the next packet, which will be released as
     /// `Packet` too.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use blink_api::AudioLevel;
 use bytes::Bytes;
 
 /// Packet, or copy of one.
@@ -10,7 +11,7 @@ pub(super) struct Slot {
     pub(super) sequence: i64,
     pub(super) timestamp: i64,
     pub(super) ticks: i64,
-    pub(super) voice_activity: Option<bool>,
+    pub(super) level: Option<AudioLevel>,
     /// Whether it is a redundant copy from a later packet; its own packet has not arrived.
     pub(super) redundant: bool,
     /// It holds the codec's own copy of the frame before.

@@ -4,7 +4,7 @@ use super::*;
 use crate::FRAME;
 use crate::fake::{FakeCodec, Heard, MADE_UP, numbered, received, rtp_codec};
 use crate::red;
-use blink_api::{AudioLevel, RtpOut, RtpTime};
+use blink_api::{AudioLevel, ErrorKind, RtpOut, RtpTime};
 use bytes::Bytes;
 
 /// With a delay of two frames to begin with.

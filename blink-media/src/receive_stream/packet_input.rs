@@ -1,6 +1,6 @@
 //! Input of received packets into the jitter buffer.
 
-use blink_api::{AudioLevel, RtpIn};
+use blink_api::RtpIn;
 use bytes::Bytes;
 
 use super::ReceiveStream;
@@ -59,7 +59,7 @@ impl ReceiveStream {
             timestamp: packet.timestamp,
             ticks: ticks(&payload),
             marker: packet.marker,
-            voice_activity: packet.level.map(AudioLevel::is_voice),
+            level: packet.level,
             has_fec: concealer.has_fec(&payload),
             payload,
             arrival: packet.arrival,

@@ -5,6 +5,7 @@ use std::fmt;
 use blink_api::{CallId, DeviceDirection, Did, Endpoint, QualityReason, TrackKey, TrackKind};
 use serde::Serialize;
 
+use super::device_event::{Device, DeviceChangeReason};
 use super::participant::{ParticipantState, StreamInfo};
 use super::reason::{CancelledReason, EndReason, LeftReason, StreamEndReason};
 
@@ -215,14 +216,27 @@ pub enum Event {
         /// speaker cannot be opened.
         name: String,
     },
-    /// Another microphone or speaker is in use, in place of the one before.
+    /// Another microphone or speaker is in use. Names are those that were chosen, `HOST/NAME` for a
+    /// stand-in.
     DeviceChanged {
         /// Microphone (source) or speaker (sink).
         direction: DeviceDirection,
-        /// Name of the device: that of the configuration, `HOST/NAME` for a stand-in.
-        name: String,
-        /// Whether it stands in for the configured one, which cannot be opened.
-        fallback: bool,
+        /// The device in use before, also where it was lost; `None` where there was none.
+        from: Option<String>,
+        /// The device in use now; `None` where the user chose none.
+        to: Option<String>,
+        /// Reason.
+        reason: DeviceChangeReason,
+    },
+    /// The devices of a media host changed. In a call and without one.
+    DevicesChanged {
+        /// All devices of all media hosts.
+        devices: Vec<Device>,
+    },
+    /// This device's user speaks while the microphone is muted. Once per utterance.
+    SpeakingWhileMuted {
+        /// The call.
+        call: CallId,
     },
     /// Another process uses this device's identity: its data directory was copied. The engine
     /// stops; this is the last event.
@@ -270,9 +284,11 @@ impl Event {
             | Self::CallEnded { call, .. }
             | Self::CallReplaced { new: call, .. }
             | Self::MediaStarted { call, .. }
+            | Self::SpeakingWhileMuted { call }
             | Self::NoMicrophone { call, .. } => Some(*call),
             Self::DeviceLost { .. }
             | Self::DeviceChanged { .. }
+            | Self::DevicesChanged { .. }
             | Self::DeviceCloned
             | Self::PersistenceFailed { .. }
             | Self::SignalingChanged { .. }
@@ -309,6 +325,8 @@ impl Event {
             Self::NoMicrophone { .. } => "no_microphone",
             Self::DeviceLost { .. } => "device_lost",
             Self::DeviceChanged { .. } => "device_changed",
+            Self::DevicesChanged { .. } => "devices_changed",
+            Self::SpeakingWhileMuted { .. } => "speaking_while_muted",
             Self::DeviceCloned => "device_cloned",
             Self::PersistenceFailed { .. } => "persistence_failed",
             Self::SignalingChanged { .. } => "signaling_changed",

@@ -56,6 +56,7 @@ mod announcements;
 mod claims;
 mod commands;
 mod departures;
+mod device_event;
 mod event;
 mod event_throttle;
 mod farewell;
@@ -100,6 +101,7 @@ mod stream_commands;
 mod streams;
 mod voice;
 
+pub use device_event::{Device, DeviceChangeReason};
 pub use event::Event;
 pub use history::{CallDirection, CallOutcome, HistoryEntry};
 pub use io::{Input, JoinedTopic, Negotiation, Now, Output, SessionId, SessionInput, Signal, StreamDirection};

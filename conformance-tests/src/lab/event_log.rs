@@ -113,10 +113,11 @@ impl Log {
         self.entries().iter().filter(fits).count()
     }
 
-    /// Unclaimed events. Four kinds are exempt: changes of signaling nodes and addresses depend on
-    /// the backend; ringing is reported to every participant that happened to ask, though only
-    /// once; speaking starts and stops in alternation whenever a participant talks; and quality
-    /// that was degraded, once for each reason, recovers: it depends on the machine too.
+    /// Unclaimed events. Exempt are changes of signaling nodes and addresses, which depend on the
+    /// backend; changes of the list of devices, of which several may be one event; ringing, which
+    /// is reported to every participant that happened to ask, though only once; speaking, which
+    /// starts and stops in alternation whenever a participant talks; and quality that was degraded,
+    /// once for each reason, and recovers: it depends on the machine too.
     pub(crate) fn unclaimed(&self) -> Vec<Event> {
         let entries = self.entries();
         let events = entries.iter().filter_map(|entry| match &entry.kind {
@@ -129,7 +130,7 @@ impl Log {
         let mut unclaimed = Vec::new();
         for (event, claimed) in events {
             let excused = match event {
-                Event::SignalingChanged { .. } | Event::AddressesChanged => true,
+                Event::SignalingChanged { .. } | Event::AddressesChanged | Event::DevicesChanged { .. } => true,
                 Event::ParticipantRinging { .. } => !rang.contains(&event),
                 Event::SpeakingStarted { call, participant } => !speaking.contains(&(*call, *participant)),
                 Event::SpeakingStopped { call, participant } => speaking.contains(&(*call, *participant)),

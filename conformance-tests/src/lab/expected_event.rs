@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use blink_api::{CallId, StreamId, TrackKey};
-use blink_engine::{CancelledReason, EndReason, Event, LeftReason, ParticipantState, StreamEndReason};
+use blink_api::{CallId, DeviceDirection, StreamId, TrackKey};
+use blink_engine::{
+    CancelledReason, DeviceChangeReason, EndReason, Event, LeftReason, ParticipantState, StreamEndReason,
+};
 
 use super::participant::Participant;
 
@@ -251,6 +253,22 @@ pub fn no_microphone(call: CallId) -> ExpectedEvent {
         format!("NoMicrophone in {call}"),
         move |event| matches!(event, Event::NoMicrophone { call: of, .. } if *of == call),
     )
+}
+
+/// A device was lost.
+pub fn device_lost(name: &'static str) -> ExpectedEvent {
+    expected_event(
+        format!("DeviceLost of {name}"),
+        move |event| matches!(event, Event::DeviceLost { name: of } if of == name),
+    )
+}
+
+/// Another device is in use.
+pub fn device_changed(of: DeviceDirection, name: &'static str, why: DeviceChangeReason) -> ExpectedEvent {
+    expected_event(format!("DeviceChanged({of:?}) to {name}, {why:?}"), move |event| {
+        matches!(event, Event::DeviceChanged { direction, to, reason, .. }
+            if *direction == of && to.as_deref() == Some(name) && *reason == why)
+    })
 }
 
 fn expected_event(text: String, check: impl Fn(&Event) -> bool + Send + Sync + 'static) -> ExpectedEvent {

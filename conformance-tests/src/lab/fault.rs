@@ -67,6 +67,8 @@ pub enum Fault {
 
     /// Media host: the microphone is opened before the call is answered.
     OpensMicrophoneEarly,
+    /// Media host: an unplugged device goes on, and stays in the list.
+    LosesDevicesSilently,
     /// Media host: a missing microphone is replaced by silence.
     FakesMicrophone,
 }

@@ -2,7 +2,7 @@
 //! that records what it plays.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use blink_api::macros::async_trait;
@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 
 use super::camera::Camera;
 use super::clock::LabClock;
+use super::headset::{HEADSET, Headset};
 use super::playback::{AMPLITUDE, PlaybackRecording, tone_of};
 use super::profile::Profile;
 use super::speech::{SpeechClip, SpeechRecording};
@@ -30,6 +31,10 @@ pub(crate) struct Devices {
     has_microphone: bool,
     /// Produces silence if there is no microphone.
     fakes_microphone: bool,
+    /// `None` where there is none.
+    pub(crate) headset: Option<Headset>,
+    /// The microphone captures speech in place of its tone.
+    pub(crate) speaks: AtomicBool,
     /// Number of times that the microphone was opened.
     pub(crate) microphones_opened: AtomicUsize,
     /// Number of times that the loudspeaker was opened.
@@ -48,6 +53,8 @@ impl Devices {
             clock,
             has_microphone: profile.has_microphone,
             fakes_microphone,
+            headset: profile.has_headset.then(Headset::new),
+            speaks: AtomicBool::new(false),
             microphones_opened: AtomicUsize::new(0),
             speakers_opened: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
@@ -61,10 +68,19 @@ impl Devices {
     }
 
     /// Counts a device as open until the returned guard is dropped.
-    fn opened(self: &Arc<Self>, counter: impl Fn(&Self) -> &AtomicUsize) -> OpenDevice {
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) for a headset that is not plugged in.
+    fn opened(self: &Arc<Self>, name: &str, counter: impl Fn(&Self) -> &AtomicUsize) -> Result<OpenDevice> {
+        let is_headset = name == HEADSET;
+        match self.headset.as_ref().filter(|_| is_headset) {
+            Some(headset) => headset.check_plugged()?,
+            None if is_headset => return Err(Error::new(ErrorKind::NotFound, "there is no headset")),
+            None => {}
+        }
         counter(self).fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
-        OpenDevice(self.clone())
+        Ok(OpenDevice { devices: self.clone(), is_headset })
     }
 }
 
@@ -78,46 +94,58 @@ impl MediaHost for LabHost {
             audio_sources: true,
             audio_sinks: true,
             video_sources: true,
+            hotplug: self.0.headset.is_some(),
             ..MediaCapabilities::default()
         }
     }
 
     async fn devices(&self) -> Result<Vec<DeviceInfo>> {
-        Ok(Vec::new())
+        Ok(self.0.headset.as_ref().map(Headset::devices).unwrap_or_default())
     }
 
-    async fn open_audio_source(&self, _: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
+    async fn open_audio_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
         if !self.0.has_microphone && !self.0.fakes_microphone {
             return Err(Error::new(ErrorKind::NotFound, "this participant has no microphone"));
         }
         let hertz = if self.0.has_microphone { self.0.hertz } else { 0.0 };
         let step = hertz / request.format.sample_rate as f32;
-        let device = self.0.opened(|devices| &devices.microphones_opened);
+        let device = self.0.opened(name, |devices| &devices.microphones_opened)?;
+        let clip = SpeechClip::of(self.0.owner);
         if self.0.speech.is_some() {
-            let clip = SpeechClip::of(self.0.owner);
             return Ok(Box::new(SpeechMicrophone { format: request.format, clip, device }));
         }
-        Ok(Box::new(Microphone { format: request.format, step, phase: 0.0, _device: device }))
+        Ok(Box::new(Microphone { format: request.format, step, phase: 0.0, voice: clip, device }))
     }
 
     async fn open_video_source(&self, _: &str) -> Result<Box<dyn VideoSource>> {
         Ok(Box::new(Camera::new(self.0.owner)))
     }
 
-    async fn open_audio_sink(&self, _: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>> {
-        Ok(Box::new(Loudspeaker { format: request.format, device: self.0.opened(|devices| &devices.speakers_opened) }))
+    async fn open_audio_sink(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>> {
+        let device = self.0.opened(name, |devices| &devices.speakers_opened)?;
+        Ok(Box::new(Loudspeaker { format: request.format, device }))
     }
 
     fn changes(&self) -> Option<broadcast::Receiver<DeviceChange>> {
-        None
+        self.0.headset.as_ref().map(Headset::changes)
     }
 }
 
-struct OpenDevice(Arc<Devices>);
+struct OpenDevice {
+    devices: Arc<Devices>,
+    is_headset: bool,
+}
+
+impl OpenDevice {
+    fn check_running(&self) -> Result<()> {
+        let headset = self.devices.headset.as_ref().filter(|_| self.is_headset);
+        headset.map_or(Ok(()), Headset::check_running)
+    }
+}
 
 impl Drop for OpenDevice {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.devices.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -126,7 +154,9 @@ struct Microphone {
     /// Turns per sample, and the current phase in turns.
     step: f32,
     phase: f32,
-    _device: OpenDevice,
+    /// Speech that it captures while its user speaks.
+    voice: SpeechClip,
+    device: OpenDevice,
 }
 
 impl AudioSource for Microphone {
@@ -135,6 +165,13 @@ impl AudioSource for Microphone {
     }
 
     fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
+        self.device.check_running()?;
+        if self.device.devices.speaks.load(Ordering::Relaxed) {
+            for frame in out.chunks_mut(usize::from(self.format.channels.max(1))) {
+                frame.fill(self.voice.next());
+            }
+            return Ok(ReadResult::new(out.len()));
+        }
         for frame in out.chunks_mut(usize::from(self.format.channels.max(1))) {
             frame.fill(AMPLITUDE * (self.phase * std::f32::consts::TAU).sin());
             self.phase = (self.phase + self.step).fract();
@@ -161,8 +198,8 @@ impl AudioSource for SpeechMicrophone {
 
     fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
         out.fill_with(|| self.clip.next());
-        if let Some([said, _]) = &self.device.0.speech {
-            said.take(self.device.0.clock.elapsed(), out);
+        if let Some([said, _]) = &self.device.devices.speech {
+            said.take(self.device.devices.clock.elapsed(), out);
         }
         Ok(ReadResult::new(out.len()))
     }
@@ -183,9 +220,10 @@ impl AudioSink for Loudspeaker {
     }
 
     fn write(&mut self, samples: &[f32]) -> Result<usize> {
-        let now = self.device.0.clock.elapsed();
-        self.device.0.recording.take(now, samples);
-        if let Some([_, heard]) = &self.device.0.speech {
+        self.device.check_running()?;
+        let now = self.device.devices.clock.elapsed();
+        self.device.devices.recording.take(now, samples);
+        if let Some([_, heard]) = &self.device.devices.speech {
             heard.take(now, samples);
         }
         Ok(samples.len())

@@ -53,6 +53,7 @@ mod event_log;
 mod expected_event;
 mod failure;
 mod fault;
+mod headset;
 mod impaired_path;
 mod lab_codec;
 mod link;
@@ -63,6 +64,7 @@ mod link_transport;
 mod media_host;
 mod message_network;
 mod participant;
+mod participant_devices;
 mod participant_inner;
 mod playback;
 mod profile;
@@ -87,13 +89,14 @@ pub use audio_checks::{all_hear_each_other, all_meet};
 pub use config::{Impaired, LabConfig, Requirements, Timing};
 pub use event_log::{EventLog, ObservedEvent};
 pub use expected_event::{
-    ExpectedEvent, any, any_of, busy, call_cancelled, call_ended, call_joined, call_replaced_by, incoming_call, joined,
-    left, media_started, missed_call, no_microphone, quality_degraded, quality_recovered, reconnected, reconnecting,
-    rejected, ringing, speaking_started, speaking_stopped, state_of, stream_ended, stream_offered, unanswered,
-    unreachable, video_started,
+    ExpectedEvent, any, any_of, busy, call_cancelled, call_ended, call_joined, call_replaced_by, device_changed,
+    device_lost, incoming_call, joined, left, media_started, missed_call, no_microphone, quality_degraded,
+    quality_recovered, reconnected, reconnecting, rejected, ringing, speaking_started, speaking_stopped, state_of,
+    stream_ended, stream_offered, unanswered, unreachable, video_started,
 };
 pub use failure::{Failure, FailureKind, Result};
 pub use fault::{Command, EventMutation, Fault};
+pub use headset::Unplugging;
 pub use message_network::{Message, MessageAction, Published};
 pub use participant::{Participant, expect_error};
 use participant_inner::{ParticipantInner, SPEECH_CODEC};

@@ -12,6 +12,7 @@ pub struct Profile {
     pub(crate) settings: Vec<String>,
     pub(crate) has_microphone: bool,
     pub(crate) speaks: bool,
+    pub(crate) has_headset: bool,
     pub(crate) has_data_directory: bool,
     pub(crate) unshared_codec: bool,
 }
@@ -25,6 +26,7 @@ impl Profile {
             settings: Vec::new(),
             has_microphone: true,
             speaks: false,
+            has_headset: false,
             has_data_directory: false,
             unshared_codec: false,
         }
@@ -51,6 +53,12 @@ impl Profile {
     pub fn with_speech(mut self) -> Self {
         self.speaks = true;
         self
+    }
+
+    /// Adds a headset, as the chosen microphone and loudspeaker beside the default ones.
+    pub fn with_headset(mut self) -> Self {
+        self.has_headset = true;
+        self.setting("microphone=headset").setting("speaker=headset")
     }
 
     /// Stores identity, device and boot counter in a directory, so that a killed engine can restart

@@ -13,7 +13,6 @@ pub struct Waiting {
 
 /// All scenarios that are not implemented.
 pub const WAITING: &[Waiting] = &[
-    Waiting { number: 44, name: "device-lost", for_what: "microphones and speakers" },
     Waiting { number: 58, name: "record-stop-record", for_what: "recorders" },
     Waiting { number: 59, name: "aligned-recordings", for_what: "recorders" },
     Waiting { number: 60, name: "killed-while-recording", for_what: "recorders" },

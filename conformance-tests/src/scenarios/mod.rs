@@ -22,6 +22,7 @@
 //! `start_paused`, and have one thread.
 
 mod concurrent_calls;
+mod devices;
 mod groups;
 mod joining;
 mod leaks;
@@ -77,6 +78,7 @@ pub fn all() -> Vec<Scenario> {
         joining::ALL,
         state::ALL,
         streams::ALL,
+        devices::ALL,
         outages::ALL,
         rough_networks::ALL,
         security::ALL,

@@ -315,6 +315,10 @@ async fn no_microphone_there(lab: &mut Lab) -> Result {
     bob.hears(&alice).await?;
     alice.hears_nothing_of(&bob).await?;
 
+    // Openings are tried again meanwhile.
+    lab.passes(Duration::from_secs(3)).await;
+    bob.saw_once("no_microphone", call)?;
+
     let answer = carol.tries_to_answer(call).await?;
     expect_error(&carol, ErrorKind::NotFound, "to answer without a microphone", answer)?;
     carol.has_pending(&[call]).await?;

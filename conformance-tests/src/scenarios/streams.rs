@@ -12,10 +12,11 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         number: 39,
         name: "speaking",
-        verifies: "The beginning and end of speech are reported once per utterance, to the speaker and to all others.",
+        verifies: "The beginning and end of speech, but not of a tone, are reported once per utterance, to the speaker and to all others; who speaks while muted is told so, and no one else.",
         faults: &[
             Fault::MutatesEvents(|event| EventMutation::suppress(event, "speaking_stopped")),
             Fault::MutatesEvents(|event| EventMutation::duplicate(event, "speaking_started")),
+            Fault::MutatesEvents(|event| EventMutation::duplicate(event, "speaking_while_muted")),
         ],
         run: |lab| Box::pin(speaking(lab)),
         ..Scenario::DEFAULT
@@ -67,16 +68,33 @@ async fn speaking(lab: &mut Lab) -> Result {
     let call = alice.calls_silently(&[&bob, &carol]).await?;
     for round in 1..=2 {
         alice.sets_muted(false).await?;
+        // A tone is no voice.
+        lab.passes(std::time::Duration::from_secs(2)).await;
+        for participant in everyone {
+            participant.saw_exactly(round - 1, any_of("speaking_started", call))?;
+        }
+        alice.speaks(true);
         for participant in everyone {
             participant.sees(speaking_started(call, &alice)).await?;
         }
         lab.passes(std::time::Duration::from_secs(3)).await;
         alice.sets_muted(true).await?;
+        alice.speaks(false);
         for participant in everyone {
             participant.sees(speaking_stopped(call, &alice)).await?;
             participant.saw_exactly(round, any_of("speaking_started", call))?;
             participant.saw_exactly(round, any_of("speaking_stopped", call))?;
         }
+    }
+    alice.speaks(true);
+    alice.sees(any_of("speaking_while_muted", call)).await?;
+    lab.passes(std::time::Duration::from_secs(2)).await;
+    alice.saw_once("speaking_while_muted", call)?;
+    for participant in everyone {
+        participant.saw_exactly(2, any_of("speaking_started", call))?;
+    }
+    for participant in [&bob, &carol] {
+        participant.saw_exactly(0, any_of("speaking_while_muted", call))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use blink_api::{Preference, RtpTime};
+use blink_api::{AudioLevel, Preference, RtpTime};
 use blink_media::{AudioCopy, AudioPacket, DelayRange, JitterBuffer, JitterConfig, PlayoutDecision};
 use bytes::Bytes;
 
@@ -53,17 +53,9 @@ pub fn run(data: &[u8]) {
                     has_fec: false,
                     payload: payload.clone(),
                 };
-                let voice_activity = Some(marker);
-                let packet = AudioPacket {
-                    sequence,
-                    timestamp,
-                    ticks,
-                    marker,
-                    voice_activity,
-                    has_fec: !marker,
-                    payload,
-                    arrival,
-                };
+                let level = Some(AudioLevel::new(30, marker));
+                let packet =
+                    AudioPacket { sequence, timestamp, ticks, marker, level, has_fec: !marker, payload, arrival };
                 buffer.push_with(packet, (choice & 128 != 0).then_some(copy).into_iter());
                 pushed += 1;
                 copies += u64::from(choice & 128 != 0);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::super::command::Command;
+use super::super::device_requests::NamedChoice;
 use super::super::openings::{CallAction, PendingCall, PreparedMicrophone};
 use super::super::session::SessionHandle;
 use super::{Driver, STATISTICS, now};
@@ -60,6 +61,10 @@ impl Driver {
                 reply.send(()).ok();
             }
             Command::SetRecording { recording, reply } => drop(reply.send(self.machine.set_recording(now, recording))),
+            Command::Devices { reply } => self.list_devices(reply),
+            Command::ChooseDevice { direction, name, reply } => {
+                self.check_device(NamedChoice { direction, name, reply });
+            }
             Command::OfferStream { config, reply } => self.open_stream(config, reply),
             Command::RevokeStream { stream, reply } => drop(reply.send(self.revoke_stream(stream).await)),
             Command::RequestStream { participant, stream, reply } => {

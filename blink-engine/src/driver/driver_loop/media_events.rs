@@ -32,6 +32,7 @@ impl Driver {
             MediaEvent::QualityRecovered(endpoint) => {
                 self.machine.handle(now, Input::Quality { endpoint, degraded: None });
             }
+            MediaEvent::SpeakingWhileMuted => self.emit(Event::SpeakingWhileMuted { call }),
             MediaEvent::MicrophoneUnusable(error) => self.emit(Event::NoMicrophone { call, error: error.to_string() }),
             MediaEvent::DeviceLost(id, error) => self.handle_device_lost(id, error),
             MediaEvent::SourceLost(stream, _) => self.handle_source_lost(stream).await,

@@ -24,7 +24,7 @@ impl Driver {
         let hosts = self.parts.media_hosts.clone();
         let request = blink_api::OpenRequest::new(self.media.audio().format(), TICK);
         let call = self.streams.call();
-        self.openings.spawn_device_open(async move {
+        self.openings.spawn_device_open(&self.parts.workers, async move {
             let result = open_source(&hosts, &config, request).await;
             Opened::Stream(result, PendingStream { config, call, reply })
         });

@@ -73,6 +73,8 @@ fn another_speaker_has_its_own_latency_from_its_first_block_on() {
     assert_eq!(*room.observer.resets.lock().unwrap(), resets + 1);
     room.talk(10);
     assert!(room.loudspeakers[1].played().len() >= 19);
+    // The block in which both play is rendered once.
+    room.loudspeakers[0].forget_newest();
     assert_rendered(&room.observer, &room.loudspeakers);
 }
 
@@ -83,8 +85,8 @@ fn another_microphone_resets_the_processors_and_leaves_the_far_end_alone() {
     room.talk(5);
     let resets = *room.observer.resets.lock().unwrap();
     room.open_microphone(0.75, ms(40));
-    assert_eq!(*room.observer.resets.lock().unwrap(), resets + 1);
     room.talk(10);
+    assert_eq!(*room.observer.resets.lock().unwrap(), resets + 1);
     assert_rendered(&room.observer, &room.loudspeakers);
     let captured = room.observer.captured.lock().unwrap();
     let (block, newest) = captured.last().unwrap();

@@ -116,6 +116,11 @@ impl Loudspeaker {
         state.empty_at = state.empty_at.max(state.now) + time;
     }
 
+    /// The newest block was not played.
+    pub(super) fn forget_newest(&self) {
+        self.state.lock().unwrap().played.pop();
+    }
+
     pub(super) fn played(&self) -> Vec<(f32, Instant)> {
         self.state.lock().unwrap().played.clone()
     }

@@ -61,7 +61,7 @@ impl SimulatedLink {
             timestamp: RtpTime(self.first.1.wrapping_add(number * self.frame)),
             ticks: self.frame,
             marker: false,
-            voice_activity: None,
+            level: None,
             has_fec: true,
             payload: Bytes::copy_from_slice(&number.to_be_bytes()),
             arrival: self.start + Duration::from_millis(at),
