@@ -5,6 +5,7 @@ mod calls;
 mod chirps;
 mod clocks;
 mod cpu;
+mod echo;
 mod engine_call;
 mod latency;
 mod line;
@@ -21,6 +22,7 @@ pub(crate) async fn run(bench: &Bench, global: &Global, output: &Output, interru
     match bench {
         Bench::Audio(arguments) => audio::run(arguments, global, output, interrupt).await,
         Bench::Latency(arguments) => latency::run(arguments, global, output, interrupt).await,
+        Bench::Echo(arguments) => echo::run(arguments, global, output, interrupt).await,
         Bench::Calls(arguments) => calls::run(arguments, global, output, interrupt).await,
     }
 }

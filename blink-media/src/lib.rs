@@ -56,6 +56,7 @@ mod time_stretcher;
 mod timeline;
 mod unwrap;
 pub mod video;
+mod voice_detector;
 
 pub use call_audio::CallAudio;
 pub use call_clock::{CallClock, CapturePoint, ClockBasis, RtpStamp, SyncRound};
@@ -75,3 +76,4 @@ pub use receiver_reports::{PathQuality, ReceiverReports, WorstCasePath};
 pub use statistics::AudioStatistics;
 pub use tick_scheduler::{FRAME, TICK, TickScheduler};
 pub use unwrap::{SequenceUnwrapper, TimestampUnwrapper};
+pub use voice_detector::VoiceDetector;
