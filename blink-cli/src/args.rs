@@ -66,6 +66,9 @@ pub(crate) enum Command {
     Call(CallArguments),
     /// List the available backends: transports, signaling, media hosts, codecs
     Backends,
+    /// List microphones and speakers, and test them
+    #[command(long_about = DEVICES)]
+    Devices(DevicesArguments),
     /// Show every configuration key with its value and source
     Config,
     /// Show the local DID and device, and whether they are stored
@@ -107,6 +110,39 @@ pub(crate) enum Bench {
     /// Measure the CPU time per call
     #[command(long_about = BENCH_CALLS)]
     Calls(BenchCallsArguments),
+}
+
+const DEVICES: &str = "\
+Lists the microphones and speakers of each media host, and the sound system that was chosen with the reason. Every name can be used \
+with `--microphone` and `--speaker`, and in the configuration; `HOST/NAME` names a device of that host only.
+
+With `--test`, the level of the microphone is shown while you speak, a tone is played, and the round trip from the speaker to the \
+microphone is measured by chirps, where the two can hear each other.";
+
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArguments {
+    /// Test the microphone and the speaker
+    #[arg(long)]
+    pub(crate) test: bool,
+    #[command(flatten)]
+    pub(crate) devices: DeviceOptions,
+    /// Duration of the level meter, 1 to 60 s
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) seconds: u64,
+}
+
+/// Devices and processors of a call.
+#[derive(Debug, Default, Args)]
+pub(crate) struct DeviceOptions {
+    /// Microphone: a name from `blink devices`, `default`, `none`, `speech`, `wav:FILE` …
+    #[arg(long, value_name = "NAME")]
+    pub(crate) microphone: Option<String>,
+    /// Speaker: a name from `blink devices`, `default`, `none`, `wav:FILE` …
+    #[arg(long, value_name = "NAME")]
+    pub(crate) speaker: Option<String>,
+    /// Audio processors in processing order, such as `sonora,nnnoiseless`; `none` for none
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) processors: Option<Vec<String>>,
 }
 
 const BENCH_LATENCY: &str = "\
@@ -254,8 +290,10 @@ pub(crate) struct ListenArguments {
     /// Answer every call
     #[arg(long)]
     pub(crate) answer: bool,
+    #[command(flatten)]
+    pub(crate) devices: DeviceOptions,
     /// WAV file to send in every call, followed by silence
-    #[arg(long = "in", value_name = "WAV", value_parser = path())]
+    #[arg(long = "in", value_name = "WAV", value_parser = path(), conflicts_with = "microphone")]
     pub(crate) input: Option<PathBuf>,
     /// Video to send in every call: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264
     /// file
@@ -263,7 +301,7 @@ pub(crate) struct ListenArguments {
     pub(crate) video: Option<String>,
     /// Directory for recordings: `heard-1.wav`, `heard-2.wav`, … with the audio of each call, and
     /// `seen-1.ivf` or `seen-1.h264`, … with received video
-    #[arg(long, value_name = "DIR", value_parser = path())]
+    #[arg(long, value_name = "DIR", value_parser = path(), conflicts_with = "speaker")]
     pub(crate) out: Option<PathBuf>,
 }
 
@@ -278,15 +316,17 @@ pub(crate) struct CallArguments {
     /// DIDs to call, and the addresses of their nodes
     #[arg(required = true, value_name = "DID@ADDRESS")]
     pub(crate) targets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) devices: DeviceOptions,
     /// WAV file to send, followed by silence
-    #[arg(long = "in", value_name = "WAV", value_parser = path())]
+    #[arg(long = "in", value_name = "WAV", value_parser = path(), conflicts_with = "microphone")]
     pub(crate) input: Option<PathBuf>,
     /// Video to send: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264 file
     #[arg(long, value_name = "SOURCE")]
     pub(crate) video: Option<String>,
     /// Directory for recordings: `heard.wav` with the received audio, and `seen-1.ivf` or
     /// `seen-1.h264`, … with received video
-    #[arg(long, value_name = "DIR", value_parser = path())]
+    #[arg(long, value_name = "DIR", value_parser = path(), conflicts_with = "speaker")]
     pub(crate) out: Option<PathBuf>,
     /// Leave the call this many seconds after connecting, at most 2592000 (30 days)
     #[arg(long, value_name = "N")]

@@ -25,6 +25,8 @@ const RESERVE_DECAY: f64 = 0.000_1;
 
 /// Time after which an unusually late write counts 1/e, in seconds.
 const JITTER_MEMORY: f64 = 10.0;
+/// Lateness of writes that is expected before one was seen, in seconds.
+const EXPECTED_JITTER: f64 = 0.003;
 /// Lateness of a write beyond which the writer paused.
 const PAUSE: f64 = 0.2;
 
@@ -144,7 +146,7 @@ impl DeviceSink {
             filled: 0,
             written: 0,
             last_write: None,
-            jitter: 0.0,
+            jitter: EXPECTED_JITTER,
             underruns: 0,
             reserve: RESERVE,
             parts,
