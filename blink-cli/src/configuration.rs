@@ -92,8 +92,7 @@ pub(crate) fn for_call(
 ) -> Result<Configuration, Failure> {
     let registry = Registry::discovered()?;
     let (input, heard) = (input.map(files::device).transpose()?, heard.map(files::device).transpose()?);
-    let named = |defaults| {
-        let mut builder = options(file_and_environment(defaults, global), global);
+    let named = |mut builder: ConfigurationBuilder| {
         let choices = [
             ("--in", "microphone", &input),
             ("--out", "speaker", &heard),
@@ -111,24 +110,32 @@ pub(crate) fn for_call(
         }
         builder
     };
-    let defaults = |registry| match input {
+    let with_defaults = |has_devices: bool| {
+        let defaults = if has_devices { backends::with_devices(&registry) } else { backends::configuration(&registry) };
         // A file has neither echo nor noise.
-        Some(_) => backends::with_devices(registry).default_value("processor", Vec::<String>::new()),
-        None => backends::with_devices(registry),
+        let is_processed = has_devices && input.is_none();
+        let defaults = if is_processed { defaults } else { defaults.default_value("processor", Vec::<String>::new()) };
+        named(options(file_and_environment(defaults, global), global))
     };
-    let configuration = named(defaults(&registry)).build()?;
-    let Some(host) = device_host(&configuration)? else {
-        return with_files(named(backends::configuration(&registry)), &input, &heard);
-    };
-    let mut builder = named(defaults(&registry));
-    // The default of a host of files is silence: without a device, the call is to say so.
-    let settings = configuration.settings();
-    for (key, name) in [("microphone", &settings.microphone), ("speaker", &settings.speaker)] {
-        if name == "default" {
-            builder = builder.set("the default", key, format!("{host}/default"));
+    let first = with_defaults(true).build()?;
+    let device_host = device_host(&first)?;
+    let mut builder = with_defaults(device_host.is_some());
+    if let Some(host) = device_host {
+        // The default of a host of files is silence: without a device, the call is to say so.
+        let settings = first.settings();
+        for (key, name) in [("microphone", &settings.microphone), ("speaker", &settings.speaker)] {
+            if name == "default" {
+                builder = builder.set("the default", key, format!("{host}/default"));
+            }
         }
     }
-    with_files(builder, &input, &heard)
+    // The host of files for the options that name files.
+    let mut hosts: Vec<_> = first.chosen_all::<dyn MediaHost>()?.iter().map(|host| host.name).collect();
+    if (input.is_some() || heard.is_some()) && !hosts.contains(&backends::FILES) {
+        hosts.push(backends::FILES);
+        builder = builder.set(if input.is_some() { "--in" } else { "--out" }, "media_host", hosts);
+    }
+    Ok(builder.build()?)
 }
 
 /// The first media host with hardware.
@@ -138,22 +145,6 @@ pub(crate) fn for_call(
 pub(crate) fn device_host(configuration: &Configuration) -> Result<Option<&'static str>> {
     let hosts = configuration.chosen_all::<dyn MediaHost>()?;
     Ok(hosts.iter().find(|host| host.capabilities.hardware_clock).map(|host| host.name))
-}
-
-/// Adds the host of files for the options that name files.
-fn with_files(
-    builder: ConfigurationBuilder,
-    input: &Option<String>,
-    heard: &Option<String>,
-) -> Result<Configuration, Failure> {
-    let option = if input.is_some() { "--in" } else { "--out" };
-    let configuration = builder.clone().build()?;
-    let mut hosts: Vec<_> = configuration.chosen_all::<dyn MediaHost>()?.iter().map(|host| host.name).collect();
-    if (input.is_none() && heard.is_none()) || hosts.contains(&backends::FILES) {
-        return Ok(configuration);
-    }
-    hosts.push(backends::FILES);
-    Ok(builder.set(option, "media_host", hosts).build()?)
 }
 
 #[cfg(test)]
