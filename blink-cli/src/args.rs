@@ -151,7 +151,11 @@ Runs a call between two complete engines over loopback, for each pair of transpo
 Each side sends chirps of 20 ms (400 to 3400 Hz) at irregular intervals, read in periods of 10 ms as from a device: a period contains \
 the audio captured before the read. The playback of the other side is recorded with its times, and the chirps are located by \
 correlation. The latency includes framing, encoding, network, jitter buffer, decoding, mixing, the ticks of both sides and the \
-look-ahead of the codec, but no device latency. Measure on an idle machine.";
+look-ahead of the codec, but no device latency. Measure on an idle machine.
+
+With `--device`, chirps are played to the sink `--mouth`, which the microphone of the caller hears, and recorded by the source `--ear`, \
+which hears the speaker of the callee. The latency from mouth to ear is compared with that of the same call without devices, and with \
+the latencies that the devices report.";
 
 const BENCH_ECHO: &str = "\
 Runs recorded speech through chains of audio processors, in virtual time. A simulated room adds the echo of the far end, 40 to 400 ms \
@@ -180,6 +184,18 @@ pub(crate) struct BenchLatencyArguments {
     /// Duration of the call for each pair of transports, 1 to 600 s
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) seconds: u64,
+    /// Measure from mouth to ear through `--microphone` and `--speaker`, with the configured
+    /// transport
+    #[arg(long, requires_all = ["mouth", "ear"])]
+    pub(crate) device: bool,
+    /// With `--device`: sink that the microphone hears, such as a null sink
+    #[arg(long, value_name = "NAME")]
+    pub(crate) mouth: Option<String>,
+    /// With `--device`: source that hears the speaker, such as the monitor of a null sink
+    #[arg(long, value_name = "NAME")]
+    pub(crate) ear: Option<String>,
+    #[command(flatten)]
+    pub(crate) devices: DeviceOptions,
 }
 
 #[derive(Debug, Args)]

@@ -17,7 +17,7 @@ pub(super) struct ChosenSystem {
     pub(super) connect: Connect,
     /// A connection lists devices that were added after it was made.
     pub(super) lists_changes: bool,
-    /// What was chosen, and why.
+    /// Text for users: the choice and its reason.
     pub(super) description: String,
 }
 

@@ -17,6 +17,8 @@ use cpal::{
 };
 
 use super::super::sound_system::ChosenSystem;
+use super::device_samples::DeviceSamples;
+use super::virtual_clock::VirtualClock;
 
 /// Latency that the devices report for the first frame of a callback, beyond its duration.
 pub(super) const LATENCY: Duration = Duration::from_millis(3);
@@ -61,28 +63,6 @@ pub(super) enum Unplug {
     Starves,
 }
 
-/// Virtual time.
-pub(super) struct VirtualClock {
-    start: Instant,
-    nanos: AtomicU64,
-}
-
-impl VirtualClock {
-    fn set(&self, nanos: u64) {
-        self.nanos.store(nanos, Ordering::SeqCst);
-    }
-}
-
-impl Clock for VirtualClock {
-    fn now(&self) -> Instant {
-        self.start + Duration::from_nanos(self.nanos.load(Ordering::SeqCst))
-    }
-
-    fn unix_ms(&self) -> u64 {
-        0
-    }
-}
-
 type OnData = Box<dyn FnMut(&mut Data, Duration) + Send>;
 type OnError = Box<dyn FnMut(Error) + Send>;
 
@@ -119,10 +99,7 @@ pub(super) struct VirtualHost {
 
 impl VirtualHost {
     pub(super) fn new(devices: &[(&str, Spec)]) -> Self {
-        let host = Self {
-            bus: Arc::default(),
-            clock: Arc::new(VirtualClock { start: Instant::now(), nanos: AtomicU64::new(1_000_000_000) }),
-        };
+        let host = Self { bus: Arc::default(), clock: Arc::new(VirtualClock::new()) };
         devices.iter().for_each(|(name, spec)| host.plug(name, spec.clone()));
         host
     }
@@ -252,53 +229,15 @@ impl Running {
             }
         }
         let mut on_data = self.on_data.lock().unwrap();
-        let mut bytes = Bytes::new(&samples, self.spec.format);
-        let data = &mut bytes.data();
+        let mut converted = DeviceSamples::new(&samples, self.spec.format);
+        let data = &mut converted.data();
         let now = Duration::from_nanos(host.clock.nanos.load(Ordering::SeqCst));
         let allocations = allocation_counter::measure(|| on_data(data, now));
         host.lock().allocations += allocations.count_total;
         if !self.spec.is_input {
             let mut bus = host.lock();
             let heard = bus.heard.entry(self.name.clone()).or_default();
-            heard.extend(bytes.samples().chunks_exact(channels).map(|frame| frame[0]));
-        }
-    }
-}
-
-/// Samples in a device's format.
-enum Bytes {
-    U8(Vec<u8>),
-    I16(Vec<i16>),
-    F32(Vec<f32>),
-}
-
-impl Bytes {
-    fn new(samples: &[f32], format: SampleFormat) -> Self {
-        match format {
-            SampleFormat::U8 => Self::U8(samples.iter().map(|x| (x * 127.0 + 128.0) as u8).collect()),
-            SampleFormat::I16 => Self::I16(samples.iter().map(|x| (x * 32_767.0) as i16).collect()),
-            SampleFormat::F32 => Self::F32(samples.to_vec()),
-            other => panic!("no virtual device has {other}"),
-        }
-    }
-
-    /// The samples as the sound system passes them to a callback.
-    #[allow(unsafe_code)]
-    fn data(&mut self) -> Data {
-        let (samples, length, format) = match self {
-            Self::U8(samples) => (samples.as_mut_ptr().cast(), samples.len(), SampleFormat::U8),
-            Self::I16(samples) => (samples.as_mut_ptr().cast(), samples.len(), SampleFormat::I16),
-            Self::F32(samples) => (samples.as_mut_ptr().cast(), samples.len(), SampleFormat::F32),
-        };
-        // SAFETY: the pointer is to `length` samples of the format, and the data is dropped first.
-        unsafe { Data::from_parts(samples, length, format) }
-    }
-
-    fn samples(&self) -> Vec<f32> {
-        match self {
-            Self::U8(samples) => samples.iter().map(|x| (f32::from(*x) - 128.0) / 128.0).collect(),
-            Self::I16(samples) => samples.iter().map(|x| f32::from(*x) / 32_768.0).collect(),
-            Self::F32(samples) => samples.clone(),
+            heard.extend(converted.samples().chunks_exact(channels).map(|frame| frame[0]));
         }
     }
 }
