@@ -8,7 +8,8 @@ use cpal::SampleFormat;
 use super::super::input::DeviceSource;
 use super::super::output::DeviceSink;
 use super::super::{CpalConfig, CpalHost, opening};
-use super::virtual_host::{AMPLITUDE, LATENCY, Spec, TONE, VirtualHost};
+use super::virtual_host::VirtualHost;
+use super::virtual_spec::{AMPLITUDE, LATENCY, Spec, TONE};
 
 const REQUEST: OpenRequest = OpenRequest::new(AudioFormat::CALL, TICK);
 const TICK: Duration = Duration::from_millis(10);

@@ -5,3 +5,4 @@ mod device_samples;
 mod unplugging;
 mod virtual_clock;
 mod virtual_host;
+mod virtual_spec;

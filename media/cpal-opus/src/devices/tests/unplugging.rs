@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use blink_api::{AudioFormat, AudioSink, AudioSource, DeviceChange, ErrorKind, MediaHost, OpenRequest};
 
 use super::super::{CpalConfig, CpalHost};
-use super::virtual_host::{Spec, Unplug, VirtualHost};
+use super::virtual_host::VirtualHost;
+use super::virtual_spec::{Spec, Unplug};
 
 const REQUEST: OpenRequest = OpenRequest::new(AudioFormat::CALL, Duration::from_millis(10));
 const TIMES: usize = 50;
