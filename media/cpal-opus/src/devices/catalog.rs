@@ -9,8 +9,8 @@ use super::opening::{failure, not_found};
 const DEFAULT: &str = "default";
 
 /// ALSA plugins that are no devices: they discard audio, or lead to another plugin.
-const PLUGINS: [&str; 9] =
-    ["null", "lavrate", "samplerate", "speexrate", "jack", "oss", "upmix", "vdownmix", "usbstream"];
+const PLUGINS: [&str; 10] =
+    ["null", "lavrate", "samplerate", "speexrate", "speex", "jack", "oss", "upmix", "vdownmix", "usbstream"];
 
 /// Lists the devices, microphones first.
 ///
@@ -84,9 +84,9 @@ fn is_device(host: &cpal::Host, name: &str) -> bool {
     host.id().name() != "ALSA" || !PLUGINS.contains(&name)
 }
 
-/// Whether a device of ALSA only stands for one of its cards or of a sound server.
+/// Whether a device of ALSA only stands for one of its cards, or for that of a sound server.
 fn is_alias(host: &cpal::Host, name: &str) -> bool {
-    host.id().name() == "ALSA" && !name.contains(":CARD=") && !matches!(name, "pulse" | "pipewire")
+    host.id().name() == "ALSA" && !name.contains(":CARD=")
 }
 
 /// A description of ALSA has two lines.

@@ -27,6 +27,8 @@ const RESERVE_DECAY: f64 = 0.000_1;
 const JITTER_MEMORY: f64 = 10.0;
 /// Lateness of writes that is expected before one was seen, in seconds.
 const EXPECTED_JITTER: f64 = 0.003;
+/// Greatest lateness that the queue is to cover: more would be delay for seconds.
+const MAX_JITTER: f64 = 0.05;
 /// Lateness of a write beyond which the writer paused.
 const PAUSE: f64 = 0.2;
 
@@ -182,7 +184,7 @@ impl DeviceSink {
         let late = elapsed - self.parts.period.as_secs_f64();
         self.jitter *= (-elapsed / JITTER_MEMORY).exp();
         if late < PAUSE {
-            self.jitter = self.jitter.max(late);
+            self.jitter = self.jitter.max(late.min(MAX_JITTER));
         }
         let underruns = self.parts.health.underruns();
         if underruns > self.underruns {
