@@ -1,5 +1,6 @@
 //! The media host.
 
+use std::fmt;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -86,6 +87,13 @@ impl CpalHost {
         })
         .await
         .map_err(|error| error.operation(operation))
+    }
+}
+
+impl fmt::Debug for CpalHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let system = &self.system.description;
+        f.debug_struct("CpalHost").field("config", &self.config).field("system", system).finish_non_exhaustive()
     }
 }
 
