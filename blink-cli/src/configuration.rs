@@ -105,7 +105,7 @@ pub(crate) fn for_call(
             }
         }
         if let Some(names) = &devices.processors {
-            let names: Vec<_> = names.iter().filter(|name| *name != "none" && !name.is_empty()).collect();
+            let names: Vec<_> = names.iter().filter(|name| *name != "none" && !name.is_empty()).cloned().collect();
             builder = builder.set("--processors", "processor", names);
         }
         builder
