@@ -128,7 +128,7 @@ fn milliseconds(time: Duration) -> f64 {
 
 fn ticks() -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks
 }
 

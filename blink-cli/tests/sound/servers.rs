@@ -52,7 +52,7 @@ impl Server {
         };
         let log = std::fs::File::create(path.join("log")).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
-        command.env("HOME", path).env("XDG_RUNTIME_DIR", path).env("PULSE_RUNTIME_PATH", path.join("run"));
+        command.env("HOME", path).env("XDG_RUNTIME_DIR", path).env_remove("PULSE_RUNTIME_PATH");
         command.env("PULSE_STATE_PATH", path.join("state")).env_remove("DBUS_SESSION_BUS_ADDRESS");
         let leader = command.spawn().unwrap_or_else(|error| panic!("{kind:?}: {error}; run script/setup --tests"));
         let server = Self { directory, socket, leader };
@@ -133,7 +133,7 @@ impl Server {
 
     /// Kills the server at once.
     pub(crate) fn kill(&mut self) {
-        let group = format!("kill -KILL -- -{}", self.leader.id());
+        let group = format!("kill -KILL -{}", self.leader.id());
         Command::new("sh").arg("-c").arg(group).status().unwrap();
         self.leader.wait().unwrap();
     }

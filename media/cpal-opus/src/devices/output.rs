@@ -32,9 +32,9 @@ const MAX_JITTER: f64 = 0.05;
 /// Lateness of a write beyond which the writer paused.
 const PAUSE: f64 = 0.2;
 
-/// Longest queue that is reported as such. What a device with long callbacks needs beyond is its
-/// latency: the queue is not to be shortened by the writer.
-const MAX_QUEUED: Duration = Duration::from_millis(60);
+/// Longest target in seconds that is reported as a queue. What a device with long callbacks needs
+/// beyond is its latency: the queue is not to be shortened by the writer.
+const MAX_QUEUED: f64 = 0.04;
 
 /// Side of the callback: converts samples and channels, and notes when they were played.
 pub(super) struct OutputRing {
@@ -163,6 +163,11 @@ impl DeviceSink {
         self.device.burst() + self.jitter + self.reserve
     }
 
+    /// Part of the target that is reported as latency, in seconds.
+    fn needed(&self) -> f64 {
+        (self.target() - MAX_QUEUED).clamp(0.0, 10.0)
+    }
+
     /// Playing begins at the target and half a period, the average time to the next write.
     fn set_start(&self) {
         let start = (self.target() + self.parts.period.as_secs_f64() / 2.0) * self.rate;
@@ -252,13 +257,12 @@ impl AudioSink for DeviceSink {
     }
 
     fn queued(&self) -> usize {
-        let queued = self.queued_seconds(self.parts.clock.now()).clamp(0.0, MAX_QUEUED.as_secs_f64());
-        self.parts.format.samples_in(Duration::from_secs_f64(queued))
+        let queued = self.queued_seconds(self.parts.clock.now()) - self.needed();
+        self.parts.format.samples_in(Duration::from_secs_f64(queued.clamp(0.0, 10.0)))
     }
 
     fn latency(&self) -> Duration {
-        let queued = self.queued_seconds(self.parts.clock.now()).clamp(0.0, 10.0);
-        self.device_latency() + Duration::from_secs_f64(queued).saturating_sub(MAX_QUEUED)
+        self.device_latency() + Duration::from_secs_f64(self.needed())
     }
 
     fn finish(&mut self) -> Result<()> {
