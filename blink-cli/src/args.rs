@@ -75,6 +75,10 @@ pub(crate) enum Command {
     Id,
     /// List past calls, newest first; requires `data_dir`
     History(HistoryArguments),
+    /// Inspect, repair and export the files of recordings
+    Recording(crate::recording::RecordingArguments),
+    /// Analyze logs of RTP packets
+    Rtp(crate::rtp::RtpArguments),
     /// Run call scenarios over every pairing of backends, and report which pass
     #[command(long_about = crate::conformance::ABOUT)]
     Conformance(ConformanceArguments),
@@ -110,6 +114,24 @@ pub(crate) enum Bench {
     /// Measure the CPU time per call
     #[command(long_about = BENCH_CALLS)]
     Calls(BenchCallsArguments),
+    /// Measure the CPU time per recorded participant
+    #[command(long_about = BENCH_RECORDING)]
+    Recording(BenchRecordingArguments),
+}
+
+const BENCH_RECORDING: &str = "\
+Records synthetic participants, as fast as possible, with each of the recorders that are configured (all, if none is), and measures the \
+CPU time of the recording thread, writing to the file system included. Audio is not encoded or decoded in that time. Files go to the \
+temporary directory and are removed. Measure a release build on an idle machine.";
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchRecordingArguments {
+    /// Number of participants, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) participants: u8,
+    /// Recorded seconds, 1 to 36000
+    #[arg(long, value_name = "N", default_value_t = 600)]
+    pub(crate) seconds: u64,
 }
 
 const DEVICES: &str = "\

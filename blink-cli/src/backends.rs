@@ -4,6 +4,7 @@ use blink_media_cpal_opus as _;
 use blink_media_g711 as _;
 use blink_media_processing as _;
 use blink_media_synthetic as _;
+use blink_recorders as _;
 use blink_signaling_ipfs as _;
 use blink_signaling_libp2p as _;
 use blink_signaling_memory as _;
@@ -130,6 +131,9 @@ mod tests {
                 ("payload_format", "vp8"),
                 ("processor", "nnnoiseless"),
                 ("processor", "sonora"),
+                ("recorder", "mp4"),
+                ("recorder", "rtp-log"),
+                ("recorder", "wav"),
                 ("signaling", "ipfs"),
                 ("signaling", "libp2p"),
                 ("signaling", "memory"),

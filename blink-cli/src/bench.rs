@@ -12,6 +12,7 @@ mod latency;
 mod line;
 mod metered_codec;
 mod plot;
+mod recorders;
 
 use crate::args::{Bench, Global};
 use crate::failure::Failure;
@@ -25,5 +26,6 @@ pub(crate) async fn run(bench: &Bench, global: &Global, output: &Output, interru
         Bench::Latency(arguments) => latency::run(arguments, global, output, interrupt).await,
         Bench::Echo(arguments) => echo::run(arguments, global, output, interrupt).await,
         Bench::Calls(arguments) => calls::run(arguments, global, output, interrupt).await,
+        Bench::Recording(arguments) => recorders::run(arguments, global, output, interrupt).await,
     }
 }

@@ -75,7 +75,8 @@ impl Default for Settings {
 impl Settings {
     pub(super) fn check(&self) -> Result<()> {
         self.ice.check()?;
-        self.call.check()
+        self.call.check()?;
+        self.quality.check()
     }
 }
 

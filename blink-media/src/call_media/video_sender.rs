@@ -1,6 +1,7 @@
 //! Sent video: one offered stream, from its source to every path that it is sent on.
 
 use blink_api::{Error, ErrorKind, Result, RtpOut, RtpTime, StreamId, TrackId, VideoFrame, VideoSource};
+use std::fmt;
 use web_time::{Duration, Instant};
 
 use super::path_id::PathId;
@@ -43,6 +44,12 @@ pub struct VideoSender {
     first_timestamp: RtpTime,
     next: Instant,
     pause: Duration,
+}
+
+impl fmt::Debug for VideoSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VideoSender").finish_non_exhaustive()
+    }
 }
 
 /// A path that frames are sent on, as far as there is room.
@@ -146,6 +153,7 @@ impl VideoSender {
         for VideoReceiverGate { path, track, gate } in &mut self.receivers {
             if gate.admit(now, frame.data.len(), frame.key) {
                 packets.iter().for_each(|packet| send(*path, track.track, track.number(packet)));
+                track.count_sent_frame();
             } else {
                 track.count_dropped_frame();
             }

@@ -26,6 +26,7 @@ mod groups;
 mod joining;
 mod leaks;
 mod outages;
+mod rough_networks;
 mod security;
 mod setup;
 mod state;
@@ -40,7 +41,7 @@ use crate::impaired::Impairments;
 use crate::lab::{EventLog, Fault, Lab, LabConfig, Requirements, Result};
 
 /// One scenario: participants, their actions, and the events that must and must not occur.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     /// Number in the list of scenarios.
     pub number: u8,
@@ -77,6 +78,7 @@ pub fn all() -> Vec<Scenario> {
         state::ALL,
         streams::ALL,
         outages::ALL,
+        rough_networks::ALL,
         security::ALL,
         leaks::ALL,
     ];

@@ -8,8 +8,8 @@ const GAP_MEMORY: f64 = 10.0;
 /// Time over which the latency of a device is averaged, in seconds.
 const LATENCY_MEMORY: f64 = 2.0;
 
-/// Most stamps that wait for the media thread. 2,000 callbacks a second fill it in half a second.
-pub(super) const STAMPS: usize = 1_024;
+/// Most stamps that wait for the media thread. 2,000 callbacks a second fill it in two seconds.
+pub(super) const STAMPS: usize = 4_096;
 
 /// Callbacks nearer than this belong together: a sound server passes a buffer in two pieces where
 /// it wraps.
@@ -64,8 +64,9 @@ impl DeviceClock {
         }
         let elapsed = elapsed.as_secs_f64();
         let kept = (-elapsed / GAP_MEMORY).exp();
-        // Frames of different callbacks: a device that stopped and started again made no gap.
-        if last.frames > 0 && stamp.frames > 0 {
+        // A device that stopped and started again made no gap, and neither did stamps that were
+        // dropped while nothing was read.
+        if last.frames > 0 && stamp.frames > 0 && continues {
             self.gap = (self.gap * kept).max(elapsed);
         }
         self.burst = (self.burst * kept).max(f64::from(stamp.frames) / self.rate);
