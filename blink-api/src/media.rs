@@ -27,6 +27,12 @@ pub trait MediaHost: Send + Sync {
     /// Capabilities of this host, as in its registry entry.
     fn capabilities(&self) -> MediaCapabilities;
 
+    /// Facts about this host for users, such as which sound system it chose and why; `None` where
+    /// there are none. One line.
+    fn description(&self) -> Option<String> {
+        None
+    }
+
     /// The devices that exist now. Names that take a parameter (`wav:PATH`) appear as a pattern.
     ///
     /// # Errors

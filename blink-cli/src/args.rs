@@ -66,6 +66,9 @@ pub(crate) enum Command {
     Call(CallArguments),
     /// List the available backends: transports, signaling, media hosts, codecs
     Backends,
+    /// List microphones and speakers, and test them
+    #[command(long_about = DEVICES)]
+    Devices(DevicesArguments),
     /// Show every configuration key with its value and source
     Config,
     /// Show the local DID and device, and whether they are stored
@@ -131,13 +134,50 @@ pub(crate) struct BenchRecordingArguments {
     pub(crate) seconds: u64,
 }
 
+const DEVICES: &str = "\
+Lists the microphones and speakers of each media host, and the sound system that was chosen with the reason. Every name can be used \
+with `--microphone` and `--speaker`, and in the configuration; `HOST/NAME` names a device of that host only.
+
+With `--test`, the level of the microphone is shown while you speak, a tone is played, and the round trip from the speaker to the \
+microphone is measured by chirps, where the two can hear each other.";
+
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArguments {
+    /// Test the microphone and the speaker
+    #[arg(long)]
+    pub(crate) test: bool,
+    #[command(flatten)]
+    pub(crate) devices: DeviceOptions,
+    /// Duration of the level meter, 1 to 60 s
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) seconds: u64,
+}
+
+/// Devices and processors of a call.
+#[derive(Debug, Default, Args)]
+pub(crate) struct DeviceOptions {
+    /// Microphone: a name from `blink devices`, `default`, `none`, `speech`, `wav:FILE` …
+    #[arg(long, value_name = "NAME")]
+    pub(crate) microphone: Option<String>,
+    /// Speaker: a name from `blink devices`, `default`, `none`, `wav:FILE` …
+    #[arg(long, value_name = "NAME")]
+    pub(crate) speaker: Option<String>,
+    /// Audio processors in processing order, such as `sonora,nnnoiseless`; `none` for none
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) processors: Option<Vec<String>>,
+}
+
 const BENCH_LATENCY: &str = "\
 Runs a call between two complete engines over loopback, for each pair of transports, and measures the capture-to-playout latency in both directions.
 
 Each side sends chirps of 20 ms (400 to 3400 Hz) at irregular intervals, read in periods of 10 ms as from a device: a period contains \
 the audio captured before the read. The playback of the other side is recorded with its times, and the chirps are located by \
 correlation. The latency includes framing, encoding, network, jitter buffer, decoding, mixing, the ticks of both sides and the \
-look-ahead of the codec, but no device latency. Measure on an idle machine.";
+look-ahead of the codec, but no device latency. Measure on an idle machine.
+
+With `--device`, chirps are played to the sink `--mouth`, which the microphone of the caller hears, and recorded by the source `--ear`, \
+which hears the speaker of the callee. The latency from mouth to ear is compared with that of the same call without devices, and with \
+the latencies that the devices report.";
 
 const BENCH_ECHO: &str = "\
 Runs recorded speech through chains of audio processors, in virtual time. A simulated room adds the echo of the far end, 40 to 400 ms \
@@ -166,6 +206,18 @@ pub(crate) struct BenchLatencyArguments {
     /// Duration of the call for each pair of transports, 1 to 600 s
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) seconds: u64,
+    /// Measure from mouth to ear through `--microphone` and `--speaker`, with the configured
+    /// transport
+    #[arg(long, requires_all = ["mouth", "ear"])]
+    pub(crate) device: bool,
+    /// With `--device`: sink that the microphone hears, such as a null sink
+    #[arg(long, value_name = "NAME")]
+    pub(crate) mouth: Option<String>,
+    /// With `--device`: source that hears the speaker, such as the monitor of a null sink
+    #[arg(long, value_name = "NAME")]
+    pub(crate) ear: Option<String>,
+    #[command(flatten)]
+    pub(crate) devices: DeviceOptions,
 }
 
 #[derive(Debug, Args)]
@@ -276,8 +328,10 @@ pub(crate) struct ListenArguments {
     /// Answer every call
     #[arg(long)]
     pub(crate) answer: bool,
+    #[command(flatten)]
+    pub(crate) devices: DeviceOptions,
     /// WAV file to send in every call, followed by silence
-    #[arg(long = "in", value_name = "WAV", value_parser = path())]
+    #[arg(long = "in", value_name = "WAV", value_parser = path(), conflicts_with = "microphone")]
     pub(crate) input: Option<PathBuf>,
     /// Video to send in every call: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264
     /// file
@@ -285,7 +339,7 @@ pub(crate) struct ListenArguments {
     pub(crate) video: Option<String>,
     /// Directory for recordings: `heard-1.wav`, `heard-2.wav`, … with the audio of each call, and
     /// `seen-1.ivf` or `seen-1.h264`, … with received video
-    #[arg(long, value_name = "DIR", value_parser = path())]
+    #[arg(long, value_name = "DIR", value_parser = path(), conflicts_with = "speaker")]
     pub(crate) out: Option<PathBuf>,
 }
 
@@ -300,15 +354,17 @@ pub(crate) struct CallArguments {
     /// DIDs to call, and the addresses of their nodes
     #[arg(required = true, value_name = "DID@ADDRESS")]
     pub(crate) targets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) devices: DeviceOptions,
     /// WAV file to send, followed by silence
-    #[arg(long = "in", value_name = "WAV", value_parser = path())]
+    #[arg(long = "in", value_name = "WAV", value_parser = path(), conflicts_with = "microphone")]
     pub(crate) input: Option<PathBuf>,
     /// Video to send: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264 file
     #[arg(long, value_name = "SOURCE")]
     pub(crate) video: Option<String>,
     /// Directory for recordings: `heard.wav` with the received audio, and `seen-1.ivf` or
     /// `seen-1.h264`, … with received video
-    #[arg(long, value_name = "DIR", value_parser = path())]
+    #[arg(long, value_name = "DIR", value_parser = path(), conflicts_with = "speaker")]
     pub(crate) out: Option<PathBuf>,
     /// Leave the call this many seconds after connecting, at most 2592000 (30 days)
     #[arg(long, value_name = "N")]

@@ -17,6 +17,15 @@ use blink_api::{Configuration, ConfigurationBuilder, Registry};
 /// The media host that reads and writes files.
 pub(crate) const FILES: &str = "synthetic";
 
+/// The media host of devices, where it is built in.
+#[cfg(feature = "cpal")]
+const DEVICES: Option<&str> = Some("cpal");
+#[cfg(not(feature = "cpal"))]
+const DEVICES: Option<&str> = None;
+
+/// Processors of a microphone: echo cancellation and gain, then noise suppression.
+const PROCESSORS: [&str; 2] = ["sonora", "nnnoiseless"];
+
 /// Offered codecs in order of preference. G.711, which every WebRTC stack supports, comes last.
 pub(crate) const CODECS: [&str; 3] = ["opus", "pcmu", "pcma"];
 
@@ -64,6 +73,18 @@ pub(crate) fn configuration(registry: &Registry) -> ConfigurationBuilder {
         .default_value("media_host", FILES)
 }
 
+/// Starts a configuration for calls on devices, with files in second place. Echo, noise and gain of
+/// the microphone are processed.
+pub(crate) fn with_devices(registry: &Registry) -> ConfigurationBuilder {
+    let builder = configuration(registry);
+    match DEVICES {
+        Some(devices) => {
+            builder.default_value("media_host", vec![devices, FILES]).default_value("processor", PROCESSORS.to_vec())
+        }
+        None => builder,
+    }
+}
+
 /// Configures two nodes in this process that no other node discovers.
 pub(crate) fn demonstration(builder: ConfigurationBuilder) -> ConfigurationBuilder {
     GOSSIP.iter().fold(builder, |builder, name| {
@@ -103,6 +124,8 @@ mod tests {
                 ("codec", "opus"),
                 ("codec", "pcma"),
                 ("codec", "pcmu"),
+                #[cfg(feature = "cpal")]
+                ("media_host", "cpal"),
                 ("media_host", "synthetic"),
                 ("payload_format", "h264"),
                 ("payload_format", "vp8"),

@@ -5,6 +5,7 @@ mod calls;
 mod chirps;
 mod clocks;
 mod cpu;
+mod device_latency;
 mod echo;
 mod engine_call;
 mod latency;

@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use blink_api::{
-    Configuration, ConfigurationBuilder, ConfigurationFile, Error, ErrorKind, LogSettings, Registry, Result,
+    Configuration, ConfigurationBuilder, ConfigurationFile, Error, ErrorKind, LogSettings, MediaHost, Registry, Result,
 };
 
-use crate::args::Global;
+use crate::args::{DeviceOptions, Global};
 use crate::failure::Failure;
 use crate::{backends, files};
 
@@ -73,24 +73,78 @@ pub(crate) fn options(builder: ConfigurationBuilder, global: &Global) -> Configu
     global.set.iter().fold(builder, |builder, argument| builder.set_argument("--set", argument))
 }
 
-/// Configuration of an engine, with the audio files that the options name.
+/// Configuration of an engine on files.
 ///
 /// # Errors
 /// An input failure with the invalid value and its source.
-pub(crate) fn for_engine(
+pub(crate) fn for_engine(global: &Global) -> Result<Configuration, Failure> {
+    Ok(options(base(&Registry::discovered()?, global), global).build()?)
+}
+
+/// Configuration of a call on devices, or on the audio files that `--in` and `--out` name.
+///
+/// # Errors
+/// An input failure with the invalid value and its source.
+pub(crate) fn for_call(
     global: &Global,
-    input: Option<&Path>,
-    heard: Option<&Path>,
+    devices: &DeviceOptions,
+    (input, heard): (Option<&Path>, Option<&Path>),
 ) -> Result<Configuration, Failure> {
     let registry = Registry::discovered()?;
-    let mut builder = options(base(&registry, global), global);
-    if let Some(input) = input {
-        builder = builder.set("--in", "media_host", backends::FILES).set("--in", "microphone", files::device(input)?);
+    let (input, heard) = (input.map(files::device).transpose()?, heard.map(files::device).transpose()?);
+    let named = |mut builder: ConfigurationBuilder| {
+        let choices = [
+            ("--in", "microphone", &input),
+            ("--out", "speaker", &heard),
+            ("--microphone", "microphone", &devices.microphone),
+            ("--speaker", "speaker", &devices.speaker),
+        ];
+        for (option, key, value) in choices {
+            if let Some(value) = value {
+                builder = builder.set(option, key, value.clone());
+            }
+        }
+        if let Some(names) = &devices.processors {
+            let names: Vec<_> = names.iter().filter(|name| *name != "none" && !name.is_empty()).cloned().collect();
+            builder = builder.set("--processors", "processor", names);
+        }
+        builder
+    };
+    let with_defaults = |has_devices: bool| {
+        let defaults = if has_devices { backends::with_devices(&registry) } else { backends::configuration(&registry) };
+        // A file has neither echo nor noise.
+        let is_processed = has_devices && input.is_none();
+        let defaults = if is_processed { defaults } else { defaults.default_value("processor", Vec::<String>::new()) };
+        named(options(file_and_environment(defaults, global), global))
+    };
+    let first = with_defaults(true).build()?;
+    let device_host = device_host(&first)?;
+    let mut builder = with_defaults(device_host.is_some());
+    if let Some(host) = device_host {
+        // The default of a host of files is silence: without a device, the call is to say so.
+        let settings = first.settings();
+        for (key, name) in [("microphone", &settings.microphone), ("speaker", &settings.speaker)] {
+            if name == "default" {
+                builder = builder.set("the default", key, format!("{host}/default"));
+            }
+        }
     }
-    if let Some(heard) = heard {
-        builder = builder.set("--out", "media_host", backends::FILES).set("--out", "speaker", files::device(heard)?);
+    // The host of files for the options that name files.
+    let mut hosts: Vec<_> = first.chosen_all::<dyn MediaHost>()?.iter().map(|host| host.name).collect();
+    if (input.is_some() || heard.is_some()) && !hosts.contains(&backends::FILES) {
+        hosts.push(backends::FILES);
+        builder = builder.set(if input.is_some() { "--in" } else { "--out" }, "media_host", hosts);
     }
     Ok(builder.build()?)
+}
+
+/// The first media host with hardware.
+///
+/// # Errors
+/// Those of an unknown name.
+pub(crate) fn device_host(configuration: &Configuration) -> Result<Option<&'static str>> {
+    let hosts = configuration.chosen_all::<dyn MediaHost>()?;
+    Ok(hosts.iter().find(|host| host.capabilities.hardware_clock).map(|host| host.name))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use blink_api::{
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
+use crate::configuration::device_host;
 use crate::failure::Failure;
 
 /// Read period. Media hosts without a hardware clock produce the same samples at any rate.
@@ -46,30 +47,53 @@ pub(crate) fn device(path: &Path) -> Result<String, Failure> {
 /// # Errors
 /// An input failure that names the file.
 pub(crate) async fn check_microphone(configuration: &Configuration) -> Result<(), Failure> {
-    let has_devices = configuration.chosen::<dyn MediaHost>()?.capabilities.hardware_clock;
-    if !has_devices && configuration.settings().microphone != "none" {
-        open(configuration).await?;
+    let name = configuration.settings().microphone.as_str();
+    let has_devices = device_host(configuration)?.is_some();
+    let host = file_host(configuration).await?;
+    let Some((host, name)) = host.map(|(host_name, host)| (host, own_name(name, host_name))) else { return Ok(()) };
+    if name == "none" || (has_devices && !name.contains(':')) {
+        return Ok(());
     }
-    Ok(())
+    match host.open_audio_source(name, OpenRequest::new(AudioFormat::CALL, PERIOD)).await {
+        // It may be a device.
+        Err(error) if has_devices && error.kind() == ErrorKind::NotFound && !name.starts_with("wav:") => Ok(()),
+        result => Ok(result.map(drop)?),
+    }
 }
 
-/// Opens the video source, if any, to report an invalid one now. Hardware is not opened, as above.
+/// Opens the video source, if any, to report an invalid one now.
 ///
 /// # Errors
 /// An input failure that names the file.
 pub(crate) async fn check_video(configuration: &Configuration, source: Option<&str>) -> Result<(), Failure> {
-    let has_devices = configuration.chosen::<dyn MediaHost>()?.capabilities.hardware_clock;
-    if let Some(source) = source.filter(|_| !has_devices) {
-        host(configuration).await?.open_video_source(source).await?;
+    if let (Some(source), Some((_, host))) = (source, file_host(configuration).await?) {
+        host.open_video_source(source).await?;
     }
     Ok(())
 }
 
 /// Hint for a user without a microphone and without an input file.
 pub(crate) fn silence(configuration: &Configuration) -> Option<&'static str> {
-    let has_devices = configuration.chosen::<dyn MediaHost>().is_ok_and(|host| host.capabilities.hardware_clock);
+    let has_devices = device_host(configuration).is_ok_and(|host| host.is_some());
     let is_unset = matches!(configuration.settings().microphone.as_str(), "default" | "none");
     (is_unset && !has_devices).then_some("no audio will be sent: use --in FILE or --set microphone=speech")
+}
+
+/// Name of a device without that of its host.
+fn own_name<'a>(name: &'a str, host: &str) -> &'a str {
+    name.strip_prefix(host).and_then(|name| name.strip_prefix('/')).unwrap_or(name)
+}
+
+/// The first media host without hardware, with its name.
+async fn file_host(configuration: &Configuration) -> Result<Option<(&'static str, Arc<dyn MediaHost>)>, Error> {
+    let hosts = configuration.chosen_all::<dyn MediaHost>()?;
+    let Some(entry) = hosts.into_iter().find(|host| !host.capabilities.hardware_clock) else { return Ok(None) };
+    Ok(Some((entry.name, entry.create(configuration, &context(configuration)).await?)))
+}
+
+/// Environment of a media host without an engine.
+pub(crate) fn context(configuration: &Configuration) -> Context {
+    Context { clock: Arc::new(SystemClock), shared: configuration.registry().shared() }
 }
 
 /// Reads the first `duration` of the microphone: 48 kHz, mono.
@@ -124,8 +148,7 @@ async fn open(configuration: &Configuration) -> Result<Box<dyn AudioSource>, Err
 }
 
 async fn host(configuration: &Configuration) -> Result<Arc<dyn MediaHost>, Error> {
-    let context = Context { clock: Arc::new(SystemClock), shared: configuration.registry().shared() };
-    configuration.create::<dyn MediaHost>(&context).await
+    configuration.create::<dyn MediaHost>(&context(configuration)).await
 }
 
 #[cfg(test)]

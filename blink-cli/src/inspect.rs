@@ -29,7 +29,9 @@ pub(crate) fn backends(output: &Output) -> Result<(), Failure> {
 /// Runs `blink config`.
 pub(crate) fn config(global: &Global, output: &Output) -> Result<(), Failure> {
     let registry = Registry::discovered()?;
-    let configuration = configuration::options(configuration::base(&registry, global), global).build()?;
+    let defaults = backends::with_devices(&registry);
+    let configuration =
+        configuration::options(configuration::file_and_environment(defaults, global), global).build()?;
     let values = configuration.effective();
     output.json_result(&values);
     let keys = values.iter().map(|value| value.key.len()).max().unwrap_or(0);

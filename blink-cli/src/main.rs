@@ -8,6 +8,7 @@ mod configuration;
 mod conformance;
 mod demo;
 mod device_lines;
+mod devices;
 mod engine;
 mod event_text;
 mod failure;
@@ -75,6 +76,7 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
         Command::Listen(listen) => listen::run(listen, global, output, interrupt).await,
         Command::Call(call) => call::run(call, global, output, interrupt).await,
         Command::Backends => inspect::backends(output),
+        Command::Devices(asked) => devices::run(asked, global, output, interrupt).await,
         Command::Config => inspect::config(global, output),
         Command::Id => inspect::id(global, output).await,
         Command::History(history) => history::run(history, global, output),

@@ -2,6 +2,7 @@
 //! times, and the detection of the chirps.
 
 use std::f32::consts::TAU;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::broadcast;
 
 const RATE: u32 = AudioFormat::CALL.sample_rate;
+/// Blocks of devices.
+pub(super) const PERIOD: Duration = Duration::from_millis(10);
+const BLOCK: usize = 480;
 /// Length of a chirp in samples: 20 ms.
 const CHIRP: usize = 960;
 /// Lowest and highest frequency of a chirp in Hz, within the band of speech.
@@ -52,6 +56,45 @@ impl ChirpHost {
         let said = self.recording().said.clone();
         // The last chirps may not have arrived yet.
         said.iter().filter(|at| **at >= since && **at + LATEST < end).map(|at| heard.delay_of(*at)).collect()
+    }
+}
+
+impl ChirpHost {
+    /// Plays chirps to a sink of devices, and records what a source of devices hears, until told
+    /// to stop. Blocks its thread.
+    pub(super) fn run_on_devices(
+        &self,
+        mouth: &mut dyn AudioSink,
+        (ear, heard): (&mut dyn AudioSource, &ChirpHost),
+        stop: &AtomicBool,
+    ) -> Result<()> {
+        let mut chirps = self.source();
+        let mut block = [0.0; BLOCK];
+        let mut next = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            next += PERIOD;
+            let delay = PERIOD + AudioFormat::CALL.duration_of(mouth.queued()) + mouth.latency();
+            let before = self.recording().said.len();
+            chirps.read(&mut block)?;
+            // The source takes a block for captured before; this one is still to be played.
+            self.recording().said[before..].iter_mut().for_each(|at| *at += delay);
+            mouth.write(&block)?;
+            loop {
+                let read = ear.read(&mut block)?;
+                let (Some(at), 1..) = (read.at, read.samples) else { break };
+                let mut recording = heard.recording();
+                let first = recording.heard.len();
+                recording.played.push((first, at));
+                recording.heard.extend_from_slice(&block[..read.samples]);
+            }
+        }
+        Ok(())
+    }
+
+    fn source(&self) -> ChirpSource {
+        let random = ChaCha8Rng::seed_from_u64(1);
+        ChirpSource { head: self.clone(), chirp: chirp(), at: CHIRP, pause: RATE as usize / 5, random }
     }
 }
 
@@ -97,8 +140,7 @@ impl MediaHost for ChirpHost {
     }
 
     async fn open_audio_source(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSource>> {
-        let random = ChaCha8Rng::seed_from_u64(1);
-        Ok(Box::new(ChirpSource { head: self.clone(), chirp: chirp(), at: CHIRP, pause: RATE as usize / 5, random }))
+        Ok(Box::new(self.source()))
     }
 
     async fn open_audio_sink(&self, _: &str, _: OpenRequest) -> Result<Box<dyn AudioSink>> {

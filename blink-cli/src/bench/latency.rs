@@ -6,6 +6,7 @@ use blink_api::{Configuration, Registry};
 use serde::Serialize;
 
 use super::chirps::ChirpHost;
+use super::device_latency;
 use super::engine_call::{EngineCall, Side};
 use crate::args::{BenchLatencyArguments, Global};
 use crate::failure::Failure;
@@ -14,9 +15,9 @@ use crate::output::Output;
 use crate::{backends, configuration};
 
 /// Frame durations of the table, unless one is given.
-const FRAMES: [u64; 2] = [20, 10];
+pub(super) const FRAMES: [u64; 2] = [20, 10];
 /// Time in which the jitter buffers settle.
-const WARM_UP: Duration = Duration::from_secs(2);
+pub(super) const WARM_UP: Duration = Duration::from_secs(2);
 
 /// Last line of `--json`.
 #[derive(Debug, Serialize)]
@@ -51,6 +52,9 @@ pub(super) async fn run(
         return Err(Failure::input("--frame is 10, 20, 40 or 60 ms"));
     }
     let frames = arguments.frame.map_or(FRAMES.to_vec(), |frame| vec![frame]);
+    if arguments.device {
+        return device_latency::run(arguments, global, output, interrupt).await;
+    }
     let registry = Registry::discovered()?;
     let mut results = Vec::new();
     for frame in frames {
@@ -93,7 +97,10 @@ fn configure(
 }
 
 /// Delays of both directions.
-async fn measure(sides: [(Configuration, ChirpHost); 2], duration: Duration) -> Result<Vec<Option<f64>>, Failure> {
+pub(super) async fn measure(
+    sides: [(Configuration, ChirpHost); 2],
+    duration: Duration,
+) -> Result<Vec<Option<f64>>, Failure> {
     let [(alice, alices), (bob, bobs)] = sides;
     let side = |configuration, head: &ChirpHost| Side {
         configuration,
@@ -120,12 +127,15 @@ fn row(caller: &'static str, callee: &'static str, frame_ms: u64, delays: &[Opti
     if heard.is_empty() {
         return Err(Failure::call(format!("{caller} to {callee}: no audio was received")));
     }
-    let quantile = |share: f64| {
-        let at = ((heard.len() - 1) as f64 * share).round() as usize;
-        (heard[at] * 10.0).round() / 10.0
-    };
+    let quantile = |share: f64| quantile(&heard, share);
     let (chirps, missed) = (delays.len(), delays.len() - heard.len());
     Ok(Row { caller, callee, frame_ms, median_ms: quantile(0.5), p95_ms: quantile(0.95), chirps, missed })
+}
+
+/// Quantile of sorted figures, which are not empty, with one decimal.
+pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let at = ((sorted.len() - 1) as f64 * share).round() as usize;
+    (sorted[at] * 10.0).round() / 10.0
 }
 
 fn table(report: &Report) -> String {

@@ -69,6 +69,8 @@ impl Program {
                 command.env_remove(name);
             }
         }
+        // Tests leave the devices of the machine alone.
+        command.env("BLINK_MEDIA_HOST", "synthetic");
         command.args(arguments).envs(environment.iter().copied()).current_dir(directory);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program was built");

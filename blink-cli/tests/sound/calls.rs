@@ -1,0 +1,138 @@
+//! Calls between two processes, from microphone to speaker.
+
+use std::time::{Duration, Instant};
+
+use blink_media_synthetic::speech_clip;
+use serde_json::Value;
+
+use crate::program::{ALONE, Program};
+use crate::score::pesq_wb;
+use crate::servers::{Kind, Server};
+
+const RATE: u32 = 48_000;
+/// Least PESQ-WB of a call.
+const GOOD: f32 = 3.8;
+
+/// A program on the devices of one person.
+fn start(server: &Server, directory: &tempfile::TempDir, person: &str, arguments: &[&str]) -> Program {
+    let (microphone, speaker) = (format!("{person}_mic"), format!("{person}_speaker"));
+    let devices = ["--microphone", &microphone, "--speaker", &speaker, "--processors", "none", "--json"];
+    start_with(server, directory, &[arguments, &devices[..]].concat())
+}
+
+fn start_with(server: &Server, directory: &tempfile::TempDir, arguments: &[&str]) -> Program {
+    let environment = server.environment();
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Program::start_in(directory.path(), &[arguments, &ALONE[..]].concat(), &environment)
+}
+
+/// Starts a call of two in which both hear each other.
+fn call(server: &Server, directory: &tempfile::TempDir, seconds: &str) -> [Program; 2] {
+    let mut listener = start(server, directory, "b", &["listen", "--answer"]);
+    let listening = listener.event("listening");
+    let address = listening["addresses"].as_array().and_then(|all| all.last()).unwrap().as_str().unwrap().to_owned();
+    let mut caller = start(server, directory, "a", &["call", &address, "--seconds", seconds]);
+    caller.event("media_started");
+    listener.event("media_started");
+    [caller, listener]
+}
+
+fn lines(program: &mut Program) -> Value {
+    program.event_within("device_lost", Duration::from_secs(20))
+}
+
+fn speech_arrives_both_ways(kind: Kind) {
+    let server = Server::start(kind, &["a", "b"]);
+    let directory = tempfile::tempdir().unwrap();
+    let [caller, listener] = call(&server, &directory, "25");
+    let (said_by_a, said_by_b) = (speech_clip(0, Duration::from_secs(9)), speech_clip(1, Duration::from_secs(9)));
+    let (heard_by_a, heard_by_b) = (server.record("a_speaker.monitor"), server.record("b_speaker.monitor"));
+    let players = [server.play("a_feed", &said_by_a), server.play("b_feed", &said_by_b)];
+    for mut player in players {
+        assert!(player.wait().unwrap().success());
+    }
+    // What is on its way.
+    std::thread::sleep(Duration::from_secs(1));
+    let (heard_by_a, heard_by_b) = (heard_by_a.end(), heard_by_b.end());
+    let scores = [pesq_wb(&said_by_a, &heard_by_b, RATE), pesq_wb(&said_by_b, &heard_by_a, RATE)];
+    println!("{kind:?}: PESQ-WB {scores:?}");
+    assert!(scores.iter().all(|score| score.is_some_and(|score| score >= GOOD)), "{kind:?}: {scores:?}");
+    drop((caller, listener));
+}
+
+#[test]
+fn speech_arrives_both_ways_on_pulseaudio() {
+    speech_arrives_both_ways(Kind::PulseAudio);
+}
+
+#[test]
+fn speech_arrives_both_ways_on_pipewire() {
+    speech_arrives_both_ways(Kind::PipeWire);
+}
+
+/// The server is killed in mid-call: both sides say so once, and the call goes on to its end.
+#[test]
+fn a_killed_server_is_told_and_the_call_goes_on() {
+    for kind in [Kind::PulseAudio, Kind::PipeWire] {
+        let mut server = Server::start(kind, &["a", "b"]);
+        let directory = tempfile::tempdir().unwrap();
+        let [mut caller, mut listener] = call(&server, &directory, "12");
+        server.kill();
+        lines(&mut caller);
+        lines(&mut listener);
+        let ended = caller.end_within(Duration::from_secs(30));
+        assert_eq!((ended.status, ended.last()["ok"].as_bool()), (0, Some(true)), "{kind:?}: {ended:#?}");
+        listener.interrupt();
+        let interrupted = Instant::now();
+        assert_eq!(listener.end().status, 130);
+        assert!(interrupted.elapsed() < Duration::from_secs(15), "the shutdown hangs");
+    }
+}
+
+/// A speaker is removed in mid-call: its user is told, and is heard on.
+#[test]
+fn a_removed_speaker_is_told_and_the_call_goes_on() {
+    for kind in [Kind::PulseAudio, Kind::PipeWire] {
+        let server = Server::start(kind, &["a", "b"]);
+        let module = server.add_sink("headset");
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = ["listen", "--answer", "--json", "--microphone", "b_mic", "--speaker", "headset"];
+        let mut listener = start_with(&server, &directory, &[&arguments[..], &["--processors", "none"]].concat());
+        let listening = listener.event("listening");
+        let address = listening["addresses"].as_array().unwrap().last().unwrap().as_str().unwrap().to_owned();
+        let mut caller = start(&server, &directory, "a", &["call", &address, "--seconds", "14"]);
+        caller.event("media_started");
+        listener.event("media_started");
+        server.unload(&module);
+        let lost = lines(&mut listener);
+        assert!(lost["name"].as_str().unwrap().contains("headset"), "{kind:?}: {lost}");
+        let ended = caller.end_within(Duration::from_secs(30));
+        assert_eq!((ended.status, ended.last()["ok"].as_bool()), (0, Some(true)), "{kind:?}: {ended:#?}");
+    }
+}
+
+/// `blink devices` lists the devices with the sound system, and measures a loop.
+#[test]
+fn devices_are_listed_and_tested() {
+    for kind in [Kind::PulseAudio, Kind::PipeWire] {
+        let server = Server::start(kind, &["a"]);
+        let directory = tempfile::tempdir().unwrap();
+        let loop_devices = ["--microphone", "a_speaker.monitor", "--speaker", "a_speaker"];
+        let arguments = [&["devices", "--json", "--test", "--seconds", "1"][..], &loop_devices].concat();
+        let environment = server.environment();
+        let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let ended = Program::start_in(directory.path(), &arguments, &environment).end();
+        assert_eq!(ended.status, 0, "{kind:?}: {ended:#?}");
+        let listing: Value = serde_json::from_str(&ended.lines[0]).unwrap();
+        assert_eq!(listing["host"], "cpal");
+        assert!(listing["description"].as_str().unwrap().starts_with("PulseAudio: "), "{kind:?}: {listing}");
+        let names: Vec<_> = listing["devices"].as_array().unwrap().iter().map(|device| &device["name"]).collect();
+        assert!(
+            names.iter().any(|name| *name == "a_mic") && names.iter().any(|name| *name == "a_speaker"),
+            "{names:?}"
+        );
+        let round_trip = ended.last()["round_trip_ms"].as_f64().unwrap_or_else(|| panic!("{kind:?}: {ended:#?}"));
+        println!("{kind:?}: round trip {round_trip} ms");
+        assert!((5.0..250.0).contains(&round_trip), "{kind:?}: {round_trip} ms");
+    }
+}
