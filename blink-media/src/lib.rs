@@ -51,6 +51,7 @@ mod speaking;
 #[cfg(test)]
 mod speech_tests;
 mod statistics;
+mod tap_queue;
 mod tick_scheduler;
 mod time_stretcher;
 mod timeline;
@@ -62,7 +63,8 @@ pub use call_clock::{CallClock, CapturePoint, ClockBasis, RtpStamp, SyncRound};
 pub use call_media::{
     AnnouncedSection, CallMedia, CallMediaConfig, FrameSink, MediaCommand, MediaEvent, MediaOutput, NegotiatedSection,
     OfferedStreams, PacketDirection, PathFeedback, PathId, PathStatistics, REPORT_INTERVAL, ReportedCapture,
-    SectionQuality, SectionReport, SendTrack, StreamSink, Tap, TappedPacket, VideoCommand, VideoSender,
+    SectionQuality, SectionReport, SendTrack, StreamSink, Tap, TapId, TappedFrame, TappedPacket, TappedSamples,
+    VideoCommand, VideoSender, VideoTap,
 };
 pub use capture::{Capture, CaptureConfig, CaptureFault, CaptureOutput};
 pub use device_manager::{DeviceAction, DeviceEvent, DeviceManager, HostDevice, HostEntry, OpenId};
@@ -73,5 +75,6 @@ pub use processors::Processors;
 pub use receive_statistics::{ReceiveReport, ReceiveStatistics};
 pub use receiver_reports::{PathQuality, ReceiverReports, WorstCasePath};
 pub use statistics::AudioStatistics;
+pub use tap_queue::{QueueTap, QueuedContent, QueuedItem, TapContents, TapQueue, TrackSelection};
 pub use tick_scheduler::{FRAME, TICK, TickScheduler};
 pub use unwrap::{SequenceUnwrapper, TimestampUnwrapper};

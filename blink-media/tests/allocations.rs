@@ -20,7 +20,8 @@ use blink_media::AudioStatistics;
 use blink_media::video::PayloadFormats;
 use blink_media::{
     CallAudio, CallClock, CallMedia, CallMediaConfig, Capture, CaptureConfig, MediaCommand, MediaOutput,
-    NegotiatedSection, OpenId, PathId, Playout, Processors, ReceiveConfig, TICK, WorstCasePath,
+    NegotiatedSection, OpenId, PathId, Playout, Processors, ReceiveConfig, TICK, TapContents, TapId, TapQueue,
+    TrackSelection, WorstCasePath,
 };
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_media_synthetic::speech_clip;
@@ -243,6 +244,9 @@ struct Call {
     /// Blocks that a processor saw of the far end and the near end.
     processed: Arc<AtomicU64>,
     allocations: u64,
+    /// Queues of recorders, each read by a thread of its own in an engine.
+    recordings: Vec<TapQueue>,
+    recorded: u64,
 }
 
 /// Counts what it sees.
@@ -296,7 +300,18 @@ impl Call {
             media.handle(now, MediaCommand::Negotiated(path, vec![section]));
             media.handle(now, MediaCommand::Admit(path));
         }
-        Self { media, others, sent: 0, processed, allocations: 0 }
+        Self { media, others, sent: 0, processed, allocations: 0, recordings: Vec::new(), recorded: 0 }
+    }
+
+    /// Two recorders, as of WAV and MP4 files.
+    fn record(&mut self) {
+        let samples = TapContents { samples: true, ..TapContents::default() };
+        let packets = TapContents { packets: true, frames: true, ..TapContents::default() };
+        for (id, contents) in (1..).zip([samples, packets]) {
+            let (queue, tap) = TapQueue::new(contents, TrackSelection::All);
+            self.media.handle(self.others.now, MediaCommand::AddTap(TapId(id), Box::new(tap)));
+            self.recordings.push(queue);
+        }
     }
 
     fn run(&mut self, ticks: u32) {
@@ -321,6 +336,11 @@ impl Call {
             if is_quiet {
                 self.allocations += allocated.count_total;
             }
+            if self.others.tick.is_multiple_of(10) {
+                for queue in &mut self.recordings {
+                    queue.drain(&mut |_| self.recorded += 1);
+                }
+            }
         }
     }
 }
@@ -340,4 +360,19 @@ fn a_minute_of_a_call_of_five_allocates_nothing() {
         assert!(call.processed.load(Ordering::Relaxed) > u64::from(TICKS) * 19 / 10);
         assert_eq!(call.allocations, 0, "one of {lost} packets is lost");
     }
+}
+
+/// Nor is anything allocated while two recorders take all samples and packets.
+#[test]
+fn a_minute_of_a_recorded_call_of_five_allocates_nothing() {
+    let mut call = Call::new(12);
+    call.record();
+    call.run(WARM_UP);
+    (call.allocations, call.sent, call.recorded) = (0, 0, 0);
+    call.run(TICKS);
+    assert!(call.sent > u64::from(TICKS) / 3 * PEOPLE as u64, "{} packets", call.sent);
+    // A block each 10 ms and a packet each 20 ms, of five people, some of whom pause.
+    assert!(call.recorded > u64::from(TICKS) * 6, "{} were recorded", call.recorded);
+    assert!(call.recordings.iter().all(|queue| queue.dropped() == 0));
+    assert_eq!(call.allocations, 0);
 }
