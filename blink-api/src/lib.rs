@@ -65,7 +65,7 @@ pub use payload_format::{FrameFragment, FramePacketizer, PayloadFormat, PayloadF
 pub use processor::{AudioProcessor, AudioProcessorFactory, ProcessorCapabilities};
 pub use recorder::{
     RecordedTrack, Recorder, RecorderCapabilities, Recording, RecordingConfig, RecordingSummary, RtpSample, Sample,
-    TrackFormat,
+    TrackFormat, TrackSummary,
 };
 pub use registry::{BackendSummary, Context, Entry, Kind, Plugin, Registry, Shared};
 pub use rtp::{CodecName, RtpCodec, RtpIn, RtpOut, RtpReceiver, RtpSink, rtp_queue};

@@ -72,6 +72,10 @@ pub(crate) enum Command {
     Id,
     /// List past calls, newest first; requires `data_dir`
     History(HistoryArguments),
+    /// Inspect, repair and export the files of recordings
+    Recording(crate::recording::RecordingArguments),
+    /// Analyze logs of RTP packets
+    Rtp(crate::rtp::RtpArguments),
     /// Run call scenarios over every pairing of backends, and report which pass
     #[command(long_about = crate::conformance::ABOUT)]
     Conformance(ConformanceArguments),

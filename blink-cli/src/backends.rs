@@ -3,6 +3,7 @@
 use blink_media_cpal_opus as _;
 use blink_media_g711 as _;
 use blink_media_synthetic as _;
+use blink_recorders as _;
 use blink_signaling_ipfs as _;
 use blink_signaling_libp2p as _;
 use blink_signaling_memory as _;
@@ -80,6 +81,9 @@ mod tests {
                 ("media_host", "synthetic"),
                 ("payload_format", "h264"),
                 ("payload_format", "vp8"),
+                ("recorder", "mp4"),
+                ("recorder", "rtp-log"),
+                ("recorder", "wav"),
                 ("signaling", "ipfs"),
                 ("signaling", "libp2p"),
                 ("signaling", "memory"),

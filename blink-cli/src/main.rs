@@ -18,6 +18,8 @@ mod keyboard;
 mod listen;
 mod log;
 mod output;
+mod recording;
+mod rtp;
 mod score;
 mod target;
 mod terminal_text;
@@ -75,6 +77,8 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
         Command::Config => inspect::config(global, output),
         Command::Id => inspect::id(global, output).await,
         Command::History(history) => history::run(history, global, output),
+        Command::Recording(arguments) => recording::run(&arguments.command, output),
+        Command::Rtp(arguments) => rtp::run(&arguments.command, output),
         Command::Conformance(asked) => conformance::run(asked, global, output, interrupt).await,
         Command::Bench(bench) => bench::run(&bench.bench, global, output, interrupt).await,
     }

@@ -220,7 +220,7 @@ fn push(recording: &mut dyn Recording, track: u8, format: &TrackFormat, at: Dura
         _ => {
             let (codec, sequence) = (CodecName::new("opus"), (at.as_millis() / PIECE.as_millis()) as u16);
             let payload = &[0x48, 0x0b, 0xe4, 0xc1, 0x36, 0xec, 0xc5, 0x80];
-            let packet = RtpSample { codec: &codec, sequence, timestamp, marker: false, payload };
+            let packet = RtpSample::new(&codec, sequence, timestamp, payload);
             recording.push(&key(track), CallTime(at), Sample::Rtp(packet))
         }
     }

@@ -148,6 +148,21 @@ fn a_minimal_recorder_fulfils_the_contract() {
     verify(&Plain(Fault::None), directory.path());
 }
 
+/// The project's own recorders, in their default configuration.
+#[test]
+fn the_recorders_of_this_project_fulfil_the_contract() {
+    use blink_recorders::{Mp4Config, Mp4Recorder, RtpLogConfig, RtpLogRecorder, WavConfig, WavRecorder};
+    let recorders: [Box<dyn Recorder>; 3] = [
+        Box::new(WavRecorder::new(WavConfig { mix: true, ..WavConfig::default() }).unwrap()),
+        Box::new(Mp4Recorder::new(Mp4Config::default()).unwrap()),
+        Box::new(RtpLogRecorder::new(RtpLogConfig::default())),
+    ];
+    for recorder in recorders {
+        let directory = tempfile::tempdir().unwrap();
+        verify(&*recorder, directory.path());
+    }
+}
+
 /// One test of the suite.
 type Part = fn(&dyn Recorder, &Path);
 

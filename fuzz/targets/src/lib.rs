@@ -11,6 +11,7 @@ mod files;
 mod input;
 mod jitter;
 mod machine;
+mod recording;
 mod rtp;
 mod sdp;
 mod store;
@@ -27,6 +28,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("envelope", envelope::run),
     ("jitter", jitter::run),
     ("machine", machine::run),
+    ("recording", recording::run),
     ("rtp", rtp::run),
     ("sdp", sdp::run),
     ("store", store::run),
@@ -40,6 +42,7 @@ pub use envelope::run as envelope;
 pub use files::{clip, wav};
 pub use jitter::run as jitter;
 pub use machine::run as machine;
+pub use recording::run as recording;
 pub use rtp::run as rtp;
 pub use sdp::run as sdp;
 pub use store::run as store;
