@@ -1,6 +1,7 @@
 //! The engine's interface for integrators.
 
 mod media_commands;
+mod recording_commands;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -44,12 +44,13 @@ mod driver;
 mod event_sender;
 mod events;
 mod handle;
+mod recording_request;
 mod statistics;
 mod store;
 
 pub use blink::Blink;
-pub use blink_media::AudioStatistics;
 pub use blink_media::video::ReceivedFrame;
+pub use blink_media::{AudioStatistics, TrackSelection};
 pub use blink_proto::call::{
     CallDirection, CallOutcome, CallSnapshot, CallState, CancelledReason, ClockSync, EndReason, Event, HistoryEntry,
     LeftReason, ParticipantSnapshot, ParticipantState, ParticipantStatus, Presence, Snapshot, StreamEndReason,
@@ -61,6 +62,7 @@ pub use call_config::{AudioConfig, CallConfig, RequestedStream, StreamConfig};
 pub use driver::{Frames, MediaThreads, Pacing};
 pub use events::{CallEvents, EventItem, Events};
 pub use handle::Call;
+pub use recording_request::RecordingRequest;
 pub use statistics::{ParticipantStatistics, SendingStatistics};
 #[doc(hidden)]
 pub use store::fuzzing;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, Did, Endpoint, Result, StreamId};
+use blink_api::{CallId, Did, Endpoint, RecordingId, RecordingReport, Result, StreamId};
 use tokio::sync::oneshot;
 
 use crate::call_config::{CallConfig, RequestedStream, StreamConfig};
 use crate::handle::Call;
+use crate::recording_request::RecordingRequest;
 use crate::statistics::ParticipantStatistics;
 use blink_proto::call::{HistoryEntry, Presence, Snapshot};
 use blink_proto::secure::SecurityCounters;
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     SetDeafened { deafened: bool, reply: oneshot::Sender<()> },
     SetVolume { participant: Endpoint, volume: f32, reply: oneshot::Sender<()> },
     SetRecording { recording: bool, reply: oneshot::Sender<Result<()>> },
+    StartRecording { request: RecordingRequest, reply: oneshot::Sender<Result<RecordingId>> },
+    StopRecording { reply: oneshot::Sender<Result<RecordingReport>> },
     OfferStream { config: StreamConfig, reply: oneshot::Sender<Result<StreamId>> },
     RevokeStream { stream: StreamId, reply: oneshot::Sender<Result<()>> },
     RequestStream { participant: Endpoint, stream: StreamId, reply: oneshot::Sender<Result<RequestedStream>> },

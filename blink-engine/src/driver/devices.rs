@@ -22,8 +22,11 @@ impl Driver {
         self.active = call;
         if call.is_none() {
             self.streams.clear();
-            return self.media.close().await;
+            self.media.close().await;
+            return self.leave_recording().await;
         }
+        // The media of another call, which ends, is recorded up to here.
+        self.leave_recording().await;
         self.media.open(self.machine.clock_epoch()).await;
         let (microphone, speaker) = (self.parts.settings.microphone.clone(), self.parts.settings.speaker.clone());
         if speaker == NONE {

@@ -22,6 +22,7 @@ use super::opened_devices::Devices;
 use super::openings::{Opened, Openings};
 use super::parts::{Parts, RandomUse};
 use super::publisher::Publisher;
+use super::recordings::Recordings;
 use super::report::Report;
 use super::session::SessionHandle;
 use super::store_writer::StoreWriter;
@@ -60,13 +61,14 @@ pub(crate) struct Driver {
     _watches: JoinSet<()>,
     pub(super) openings: Openings,
     pub(super) streams: Streams,
+    pub(super) recordings: Recordings,
     random: ChaCha8Rng,
     store_writer: StoreWriter,
     /// Why the engine stopped by itself, if it did.
     stopped: Arc<OnceLock<Error>>,
     events: EventSender,
     handles: Handles,
-    reports: mpsc::Sender<Report>,
+    pub(super) reports: mpsc::Sender<Report>,
     incoming: mpsc::Receiver<Report>,
     /// Sessions that are being closed.
     closing: Vec<oneshot::Receiver<()>>,
@@ -93,6 +95,7 @@ impl Driver {
             _watches: device_watch::start(&parts.media_hosts, &reports),
             openings: Openings::default(),
             streams: Streams::default(),
+            recordings: Recordings::new(&parts),
             random: parts.random(RandomUse::Streams),
             store_writer: StoreWriter::start(store, &events),
             stopped,
@@ -132,6 +135,7 @@ impl Driver {
                 },
                 Some(report) = self.incoming.recv() => self.handle_report(report).await,
                 Some(opened) = self.openings.next() => self.handle_opened(opened).await,
+                Some(progress) = self.recordings.next() => self.handle_recording(progress).await,
                 event = network_event(&mut network) => self.handle_network(event),
                 () = alarm.wait(deadlines.into_iter().flatten().min()) => self.handle_timeout(),
             }
@@ -210,6 +214,7 @@ impl Driver {
                 self.handle_media_event(event).await;
             }
             Report::Media(..) => {}
+            Report::Recorder(notice) => self.handle_recorder_notice(notice).await,
             Report::Devices(host, devices) => self.devices.manager.handle_devices(now.mono, host, devices),
             Report::DeviceChanged(host, change) => self.devices.manager.handle_change(now.mono, host, change),
         }
@@ -321,10 +326,18 @@ impl Driver {
 
     pub(super) fn emit(&mut self, event: Event) {
         tracing::debug!(event = event.name());
-        if let Event::CallReplaced { old, new } = event {
-            self.handles.replace(old, new);
-        }
+        let joined = match event {
+            Event::CallReplaced { old, new } => {
+                self.handles.replace(old, new);
+                None
+            }
+            Event::CallJoined { call } => Some(call),
+            _ => None,
+        };
         self.events.send(event);
+        if let Some(call) = joined {
+            self.start_automatic_recording(call);
+        }
     }
 
     /// Leaves, notifies the others, and closes everything.
@@ -358,6 +371,7 @@ impl Driver {
             tracing::warn!("a session did not close in time");
         }
         self.close_media().await;
+        self.finish_recordings().await;
         self.publisher.flush().await;
         self.parts.signaling.shutdown().await;
         self.store_writer.finish().await;

@@ -23,6 +23,7 @@
 //! | processors of the microphone | `processing` |
 //! | received packets, and that a path is alive | `rtp_input` |
 //! | microphone and speaker: opened, used, closed | `devices`; while they open: `openings`; until they are used: `opened_devices` |
+//! | recordings of the call, each recorder on a thread of its own | `recordings`, `recorder_worker` |
 //! | threads | `worker_host`, `media_threads` |
 
 mod alarm;
@@ -40,6 +41,8 @@ mod openings;
 pub(crate) mod parts;
 mod processing;
 mod publisher;
+mod recorder_worker;
+mod recordings;
 mod report;
 mod report_messages;
 mod rtp_input;

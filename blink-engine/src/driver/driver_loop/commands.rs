@@ -59,7 +59,9 @@ impl Driver {
                 self.media.set_volume(participant, volume).await;
                 reply.send(()).ok();
             }
-            Command::SetRecording { recording, reply } => drop(reply.send(self.machine.set_recording(now, recording))),
+            Command::SetRecording { recording, reply } => drop(reply.send(self.set_recording(recording))),
+            Command::StartRecording { request, reply } => self.start_recording(request, reply),
+            Command::StopRecording { reply } => self.stop_recording(reply).await,
             Command::OfferStream { config, reply } => self.open_stream(config, reply),
             Command::RevokeStream { stream, reply } => drop(reply.send(self.revoke_stream(stream).await)),
             Command::RequestStream { participant, stream, reply } => {
