@@ -9,6 +9,7 @@ use blink_api::{
 
 use crate::args::Global;
 use crate::failure::Failure;
+use crate::record::RecordArguments;
 use crate::{backends, files};
 
 /// Default configuration file.
@@ -73,7 +74,7 @@ pub(crate) fn options(builder: ConfigurationBuilder, global: &Global) -> Configu
     global.set.iter().fold(builder, |builder, argument| builder.set_argument("--set", argument))
 }
 
-/// Configuration of an engine, with the audio files that the options name.
+/// Configuration of an engine, with the audio files and recorders that the options name.
 ///
 /// # Errors
 /// An input failure with the invalid value and its source.
@@ -81,9 +82,13 @@ pub(crate) fn for_engine(
     global: &Global,
     input: Option<&Path>,
     heard: Option<&Path>,
+    record: Option<(&RecordArguments, Option<&Path>)>,
 ) -> Result<Configuration, Failure> {
     let registry = Registry::discovered()?;
     let mut builder = options(base(&registry, global), global);
+    if let Some((record, out)) = record {
+        builder = record.configure(builder, out)?;
+    }
     if let Some(input) = input {
         builder = builder.set("--in", "media_host", backends::FILES).set("--in", "microphone", files::device(input)?);
     }

@@ -152,7 +152,7 @@ fn cases(arguments: &BenchAudioArguments) -> Vec<Case> {
 
 /// Setup from the configuration and the options.
 fn setup(arguments: &BenchAudioArguments, global: &Global) -> Result<Setup, Failure> {
-    let configuration = configuration::for_engine(global, None, None)?;
+    let configuration = configuration::for_engine(global, None, None, None)?;
     let prefer = if arguments.quality { Preference::Quality } else { configuration.settings().quality.prefer };
     Ok(Setup { codec: configuration.section("codecs", "opus")?, prefer, frame: Duration::from_millis(arguments.frame) })
 }

@@ -2,7 +2,7 @@
 //! that records what it plays.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use blink_api::macros::async_trait;
@@ -15,6 +15,7 @@ use tokio::sync::broadcast;
 use super::camera::Camera;
 use super::clock::LabClock;
 use super::playback::{AMPLITUDE, PlaybackRecording, tone_of};
+use super::recordings::{BEEP, BEEP_INTERVAL};
 
 /// A participant's microphone and loudspeaker, kept over all runs of its engine.
 pub(crate) struct Devices {
@@ -32,6 +33,8 @@ pub(crate) struct Devices {
     pub(crate) speakers_opened: AtomicUsize,
     /// Number of open devices.
     pub(crate) open: AtomicUsize,
+    /// The microphone beeps instead of having a lasting tone.
+    pub(crate) beeps: AtomicBool,
 }
 
 impl Devices {
@@ -46,6 +49,7 @@ impl Devices {
             microphones_opened: AtomicUsize::new(0),
             speakers_opened: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
+            beeps: AtomicBool::new(false),
         }
     }
 
@@ -82,7 +86,7 @@ impl MediaHost for LabHost {
         let hertz = if self.0.has_microphone { self.0.hertz } else { 0.0 };
         let step = hertz / request.format.sample_rate as f32;
         let device = self.0.opened(|devices| &devices.microphones_opened);
-        Ok(Box::new(Microphone { format: request.format, step, phase: 0.0, _device: device }))
+        Ok(Box::new(Microphone { format: request.format, step, phase: 0.0, beeping: None, device }))
     }
 
     async fn open_video_source(&self, _: &str) -> Result<Box<dyn VideoSource>> {
@@ -111,7 +115,9 @@ struct Microphone {
     /// Turns per sample, and the current phase in turns.
     step: f32,
     phase: f32,
-    _device: OpenDevice,
+    /// Time of the next sample on the lab's clock, once it beeps.
+    beeping: Option<Duration>,
+    device: OpenDevice,
 }
 
 impl AudioSource for Microphone {
@@ -120,9 +126,17 @@ impl AudioSource for Microphone {
     }
 
     fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
+        let devices = &self.device.0;
+        if self.beeping.is_none() && devices.beeps.load(Ordering::Relaxed) {
+            self.beeping = Some(devices.clock.elapsed());
+        }
+        let frame_time = Duration::from_secs(1) / self.format.sample_rate;
         for frame in out.chunks_mut(usize::from(self.format.channels.max(1))) {
-            frame.fill(AMPLITUDE * (self.phase * std::f32::consts::TAU).sin());
+            let is_audible = self.beeping.is_none_or(is_beep);
+            let amplitude = if is_audible { AMPLITUDE } else { 0.0 };
+            frame.fill(amplitude * (self.phase * std::f32::consts::TAU).sin());
             self.phase = (self.phase + self.step).fract();
+            self.beeping = self.beeping.map(|at| at + frame_time);
         }
         Ok(ReadResult::new(out.len()))
     }
@@ -130,6 +144,11 @@ impl AudioSource for Microphone {
     fn latency(&self) -> Duration {
         Duration::ZERO
     }
+}
+
+/// Whether microphones that beep are audible at this time.
+fn is_beep(at: Duration) -> bool {
+    Duration::from_nanos((at.as_nanos() % BEEP_INTERVAL.as_nanos()) as u64) < BEEP
 }
 
 struct Loudspeaker {

@@ -17,10 +17,6 @@ pub const WAITING: &[Waiting] = &[
     Waiting { number: 51, name: "loss-and-jitter", for_what: "speech in the lab" },
     Waiting { number: 52, name: "burst-after-a-stall", for_what: "speech in the lab" },
     Waiting { number: 53, name: "long-round-trip", for_what: "quality events" },
-    Waiting { number: 58, name: "record-stop-record", for_what: "recorders" },
-    Waiting { number: 59, name: "aligned-recordings", for_what: "recorders" },
-    Waiting { number: 60, name: "killed-while-recording", for_what: "recorders" },
-    Waiting { number: 61, name: "disk-full-while-recording", for_what: "recorders" },
 ];
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod groups;
 mod joining;
 mod leaks;
 mod outages;
+mod recordings;
 mod security;
 mod setup;
 mod state;
@@ -78,6 +79,7 @@ pub fn all() -> Vec<Scenario> {
         streams::ALL,
         outages::ALL,
         security::ALL,
+        recordings::ALL,
         leaks::ALL,
     ];
     let mut all = groups.concat();
