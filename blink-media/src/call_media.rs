@@ -17,7 +17,7 @@
 //! | received video: packets → frames | `video_receiver` |
 //! | sessions: media sections, announcements, early packets, receive statistics | `path` |
 //! | reports about paths, and the bitrates that follow from them | `path_feedback` |
-//! | taps: where recorders and analyzers listen | `taps`, `tapping` |
+//! | taps: where recorders and analyzers listen | `taps`, `tap_control` |
 //!
 //! It reads no clock, blocks on nothing, takes no lock, and allocates nothing in the steady state.
 //! A tick does what is due of two schedules, playout first: the processors see a block of the far
@@ -38,7 +38,7 @@ mod section_report;
 mod send_track;
 mod sending;
 mod speaker;
-mod tapping;
+mod tap_control;
 mod taps;
 #[cfg(test)]
 mod tests;

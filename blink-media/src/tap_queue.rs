@@ -75,7 +75,7 @@ pub struct QueuedItem {
     pub track: TrackKey,
     /// Call time at which its first sample, or its frame, was captured.
     pub at: CallTime,
-    /// What it is.
+    /// Its media.
     pub content: QueuedContent,
 }
 

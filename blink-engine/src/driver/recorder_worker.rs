@@ -45,7 +45,7 @@ pub(crate) enum NoticeKind {
     Incomplete(u64),
 }
 
-/// What a recorder worker needs to know of its call.
+/// Properties of the call that recorder workers use.
 #[derive(Clone)]
 pub(super) struct RecordedCall {
     pub(super) recording: RecordingId,

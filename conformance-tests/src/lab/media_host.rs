@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 use super::camera::Camera;
 use super::clock::LabClock;
 use super::playback::{AMPLITUDE, PlaybackRecording, tone_of};
-use super::recordings::{BEEP, BEEP_INTERVAL};
+use super::recorded::{BEEP, BEEP_INTERVAL};
 
 /// A participant's microphone and loudspeaker, kept over all runs of its engine.
 pub(crate) struct Devices {

@@ -66,7 +66,7 @@ mod participant;
 mod participant_inner;
 mod playback;
 mod profile;
-mod recordings;
+mod recorded;
 mod resource_usage;
 mod stalls;
 mod video_streams;
@@ -95,7 +95,7 @@ pub use message_network::{Message, MessageAction, Published};
 pub use participant::{Participant, expect_error};
 use participant_inner::ParticipantInner;
 pub use profile::Profile;
-pub use recordings::{Beep, FULL_RECORDER, RECORDER, beeps_in};
+pub use recorded::{Beep, FULL_RECORDER, RECORDER, beeps_in};
 pub use resource_usage::ResourceUsage;
 pub use video_streams::VideoReceiver;
 

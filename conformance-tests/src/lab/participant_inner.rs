@@ -20,7 +20,7 @@ use super::link_transport::LinkTransport;
 use super::media_host::{Devices, LabHost};
 use super::playback::BLOCK;
 use super::profile::Profile;
-use super::recordings::{FULL_AFTER, FULL_RECORDER, RECORDER};
+use super::recorded::{FULL_AFTER, FULL_RECORDER, RECORDER};
 use crate::impaired::{ImpairedSignaling, ImpairedTransport};
 
 pub(crate) struct ParticipantInner {

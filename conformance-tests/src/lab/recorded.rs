@@ -93,8 +93,7 @@ impl Participant {
         lab_recorder::read(file).map_err(|error| self.fails(format!("cannot read {}: {error}", file.display())))
     }
 
-    /// Files in the directory of its recordings, copied elsewhere: what would be left of them if its
-    /// process were killed now.
+    /// Copies the files of its recordings: as they would be left if its process were killed now.
     ///
     /// # Errors
     /// A file cannot be copied.
