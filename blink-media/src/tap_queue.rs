@@ -148,6 +148,8 @@ pub struct QueueTap {
     spare_samples: Receiver<Vec<f32>>,
     spare_payloads: Receiver<Vec<u8>>,
     totals: Arc<Totals>,
+    /// Tracks of which a frame was dropped: they go on with a key frame.
+    broken: Vec<TrackKey>,
     /// Where the reader learns of further ends.
     ends: Sender<End>,
 }
@@ -172,17 +174,20 @@ impl QueueTap {
         let (payloads, spare_payloads) = sync_channel(SPARES);
         // A reader that is gone reads no end.
         ends.send(End { items: filled, spare_samples: samples, spare_payloads: payloads }).ok();
-        Self { contents, selection, items, spare_samples, spare_payloads, totals, ends }
+        Self { contents, selection, items, spare_samples, spare_payloads, totals, broken: Vec::new(), ends }
     }
 
-    fn push(&self, item: QueuedItem) {
+    /// Queues an item. Returns whether there was room.
+    fn push(&self, item: QueuedItem) -> bool {
         let bytes = item.content.bytes();
         // The bytes are counted first: the reader subtracts them as soon as the item is there.
         let waiting = self.totals.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if waiting > MAX_BYTES || self.items.try_send(item).is_err() {
+        let has_room = waiting <= MAX_BYTES && self.items.try_send(item).is_ok();
+        if !has_room {
             self.totals.bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.totals.dropped.fetch_add(1, Ordering::Relaxed);
         }
+        has_room
     }
 }
 
@@ -237,8 +242,15 @@ impl Tap for QueueTap {
     fn on_frame(&mut self, track: &TrackKey, at: CallTime, frame: &TappedFrame<'_>) {
         if self.contents.frames && self.selection.contains(track) {
             let TappedFrame { codec, timestamp, frame, .. } = *frame;
+            if self.broken.contains(track) && !frame.key {
+                self.totals.dropped.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            self.broken.retain(|broken| broken != track);
             let content = QueuedContent::Frame { codec: codec.clone(), timestamp, frame: frame.clone() };
-            self.push(QueuedItem { track: *track, at, content });
+            if !self.push(QueuedItem { track: *track, at, content }) {
+                self.broken.push(*track);
+            }
         }
     }
 }
@@ -362,6 +374,13 @@ mod tests {
             tap.on_frame(&track(1), CallTime::default(), &frame);
         }
         assert_eq!((drained(&mut queue).len(), queue.dropped()), (9, 11));
+        // The track goes on with a key frame, another one at once.
+        let delta = EncodedVideoFrame { key: false, ..frame.frame.clone() };
+        let delta = TappedFrame { frame: &delta, ..frame };
+        for (track, frame) in [(track(1), delta), (track(2), delta), (track(1), frame), (track(1), delta)] {
+            tap.on_frame(&track, CallTime::default(), &frame);
+        }
+        assert_eq!((drained(&mut queue).len(), queue.dropped()), (3, 12));
     }
 
     #[test]

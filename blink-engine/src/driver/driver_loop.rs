@@ -326,18 +326,12 @@ impl Driver {
 
     pub(super) fn emit(&mut self, event: Event) {
         tracing::debug!(event = event.name());
-        let joined = match event {
-            Event::CallReplaced { old, new } => {
-                self.handles.replace(old, new);
-                None
-            }
-            Event::CallJoined { call } => Some(call),
-            _ => None,
-        };
-        self.events.send(event);
-        if let Some(call) = joined {
-            self.start_automatic_recording(call);
+        match event {
+            Event::CallReplaced { old, new } => self.handles.replace(old, new),
+            Event::CallJoined { call } => self.start_automatic_recording(call),
+            _ => {}
         }
+        self.events.send(event);
     }
 
     /// Leaves, notifies the others, and closes everything.

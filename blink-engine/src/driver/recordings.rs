@@ -230,7 +230,10 @@ impl Driver {
         selection: TrackSelection,
     ) -> Result<(Writer, QueueTap)> {
         let RecorderCapabilities { samples, packets, video, wire, .. } = capabilities;
-        let (queue, tap) = TapQueue::new(TapContents { samples, packets, frames: video, wire }, selection);
+        // A track has one format: packets are what was sent, without decoding, and those of the
+        // wire have the frames in them.
+        let (samples, frames) = (samples && !packets && !wire, video && !wire);
+        let (queue, tap) = TapQueue::new(TapContents { samples, packets, frames, wire }, selection);
         let worker = RecorderWorker::new(recorder.to_owned(), recording, queue, call.clone(), self.reports.clone());
         let (commands, waiting) = mpsc::channel(1);
         self.parts.workers.spawn_dedicated("blink-recorder", worker, waiting, self.parts.clock.clone())?;

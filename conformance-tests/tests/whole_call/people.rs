@@ -67,7 +67,7 @@ impl Network {
     }
 
     pub(crate) fn hub(&self) -> Hub {
-        self.registry.shared().of::<Hub>()
+        (*self.registry.shared().of::<Hub>()).clone()
     }
 
     pub(crate) async fn person(&self, seed: u8, microphone: &str, recorders: &[&str]) -> Person {
