@@ -9,7 +9,8 @@ use crate::{AudioFormat, Result};
 
 /// A kind of audio processing. Each call has a processor of its own.
 pub trait AudioProcessorFactory: Send + Sync {
-    /// Capabilities of its processors, as in its registry entry.
+    /// Capabilities of its processors as configured: at most those of the registry entry, as
+    /// configuration may switch abilities off.
     fn capabilities(&self) -> ProcessorCapabilities;
 
     /// A new processor for audio in this format.

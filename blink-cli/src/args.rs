@@ -106,9 +106,30 @@ pub(crate) enum Bench {
     /// Measure capture-to-playout latency between two engines on this machine
     #[command(long_about = BENCH_LATENCY)]
     Latency(BenchLatencyArguments),
+    /// Measure echo cancellation, noise suppression and gain control in simulated rooms
+    #[command(long_about = BENCH_ECHO)]
+    Echo(BenchEchoArguments),
     /// Measure the CPU time per call
     #[command(long_about = BENCH_CALLS)]
     Calls(BenchCallsArguments),
+    /// Measure the CPU time per recorded participant
+    #[command(long_about = BENCH_RECORDING)]
+    Recording(BenchRecordingArguments),
+}
+
+const BENCH_RECORDING: &str = "\
+Records synthetic participants, as fast as possible, with each of the recorders that are configured (all, if none is), and measures the \
+CPU time of the recording thread, writing to the file system included. Audio is not encoded or decoded in that time. Files go to the \
+temporary directory and are removed. Measure a release build on an idle machine.";
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchRecordingArguments {
+    /// Number of participants, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) participants: u8,
+    /// Recorded seconds, 1 to 36000
+    #[arg(long, value_name = "N", default_value_t = 600)]
+    pub(crate) seconds: u64,
 }
 
 const BENCH_LATENCY: &str = "\
@@ -118,6 +139,16 @@ Each side sends chirps of 20 ms (400 to 3400 Hz) at irregular intervals, read in
 the audio captured before the read. The playback of the other side is recorded with its times, and the chirps are located by \
 correlation. The latency includes framing, encoding, network, jitter buffer, decoding, mixing, the ticks of both sides and the \
 look-ahead of the codec, but no device latency. Measure on an idle machine.";
+
+const BENCH_ECHO: &str = "\
+Runs recorded speech through chains of audio processors, in virtual time. A simulated room adds the echo of the far end, 40 to 400 ms \
+late, with reverberation and a noise floor; the devices report the delay, or report none.
+
+ERLE is the reduction of far-end speech in the microphone, after 2 s of adaptation (also after each change of a moving delay). \
+Near-end speech is rated by PESQ-WB (ITU-T P.862.2: 1 bad, 4.6 perfect): alone, while both sides speak, and in noise. The CPU time is \
+that of the double talk; measure a release build on an idle machine.
+
+The settings of the processors are as configured, except for those that define a chain.";
 
 const BENCH_CALLS: &str = "\
 Runs an increasing number of calls in this process, each between two complete engines over loopback with recorded speech in both \
@@ -135,6 +166,13 @@ pub(crate) struct BenchLatencyArguments {
     pub(crate) frame: Option<u64>,
     /// Duration of the call for each pair of transports, 1 to 600 s
     #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) seconds: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchEchoArguments {
+    /// Duration of each simulation, 8 to 120 s
+    #[arg(long, value_name = "N", default_value_t = 16)]
     pub(crate) seconds: u64,
 }
 

@@ -2,6 +2,7 @@
 
 use blink_media_cpal_opus as _;
 use blink_media_g711 as _;
+use blink_media_processing as _;
 use blink_media_synthetic as _;
 use blink_recorders as _;
 use blink_signaling_ipfs as _;
@@ -18,6 +19,30 @@ pub(crate) const FILES: &str = "synthetic";
 
 /// Offered codecs in order of preference. G.711, which every WebRTC stack supports, comes last.
 pub(crate) const CODECS: [&str; 3] = ["opus", "pcmu", "pcma"];
+
+/// Chain of processors that `blink bench echo` measures.
+pub(crate) struct ProcessorChain {
+    pub(crate) name: &'static str,
+    pub(crate) processors: &'static [&'static str],
+    pub(crate) settings: &'static [&'static str],
+}
+
+/// Chains of `blink bench echo`.
+pub(crate) const PROCESSOR_CHAINS: [ProcessorChain; 5] = [
+    ProcessorChain {
+        name: "sonora, echo only",
+        processors: &["sonora"],
+        settings: &["processors.sonora.gain_control=false"],
+    },
+    ProcessorChain { name: "sonora", processors: &["sonora"], settings: &[] },
+    ProcessorChain {
+        name: "sonora, with its noise suppression",
+        processors: &["sonora"],
+        settings: &["processors.sonora.noise_suppression=true"],
+    },
+    ProcessorChain { name: "nnnoiseless", processors: &["nnnoiseless"], settings: &[] },
+    ProcessorChain { name: "sonora, nnnoiseless", processors: &["sonora", "nnnoiseless"], settings: &[] },
+];
 
 /// Transports of the demo, without shared code.
 pub(crate) const DEMO_TRANSPORTS: [&str; 2] = ["webrtc-rs", "str0m"];
@@ -81,6 +106,8 @@ mod tests {
                 ("media_host", "synthetic"),
                 ("payload_format", "h264"),
                 ("payload_format", "vp8"),
+                ("processor", "nnnoiseless"),
+                ("processor", "sonora"),
                 ("recorder", "mp4"),
                 ("recorder", "rtp-log"),
                 ("recorder", "wav"),

@@ -5,11 +5,13 @@ mod calls;
 mod chirps;
 mod clocks;
 mod cpu;
+mod echo;
 mod engine_call;
 mod latency;
 mod line;
 mod metered_codec;
 mod plot;
+mod recorders;
 
 use crate::args::{Bench, Global};
 use crate::failure::Failure;
@@ -21,6 +23,8 @@ pub(crate) async fn run(bench: &Bench, global: &Global, output: &Output, interru
     match bench {
         Bench::Audio(arguments) => audio::run(arguments, global, output, interrupt).await,
         Bench::Latency(arguments) => latency::run(arguments, global, output, interrupt).await,
+        Bench::Echo(arguments) => echo::run(arguments, global, output, interrupt).await,
         Bench::Calls(arguments) => calls::run(arguments, global, output, interrupt).await,
+        Bench::Recording(arguments) => recorders::run(arguments, global, output, interrupt).await,
     }
 }

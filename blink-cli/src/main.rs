@@ -78,7 +78,7 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
         Command::Config => inspect::config(global, output),
         Command::Id => inspect::id(global, output).await,
         Command::History(history) => history::run(history, global, output),
-        Command::Recording(arguments) => recording::run(&arguments.command, output),
+        Command::Recording(arguments) => recording::run(&arguments.command, global, output).await,
         Command::Rtp(arguments) => rtp::run(&arguments.command, output),
         Command::Conformance(asked) => conformance::run(asked, global, output, interrupt).await,
         Command::Bench(bench) => bench::run(&bench.bench, global, output, interrupt).await,

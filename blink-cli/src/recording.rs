@@ -1,9 +1,13 @@
 //! `blink recording`: inspection, repair and export of recordings.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use blink_api::{AudioCodec, Context, Registry, SystemClock};
 use clap::{Args, Subcommand};
 
+use crate::args::Global;
+use crate::configuration;
 use crate::failure::Failure;
 use crate::files::path;
 use crate::output::Output;
@@ -36,11 +40,15 @@ pub(crate) enum RecordingCommand {
         /// Directory for the files; beside the recording by default
         #[arg(long, value_name = "DIR", value_parser = path())]
         out: Option<PathBuf>,
+        /// Export an MP4 file with all voices in one audio track, for players that play one at a
+        /// time
+        #[arg(long)]
+        merge: bool,
     },
 }
 
 /// `blink recording`
-pub(crate) fn run(command: &RecordingCommand, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(command: &RecordingCommand, global: &Global, output: &Output) -> Result<(), Failure> {
     match command {
         RecordingCommand::Info { file } => {
             let info = blink_recorders::info(file)?;
@@ -62,11 +70,22 @@ pub(crate) fn run(command: &RecordingCommand, output: &Output) -> Result<(), Fai
                 None => output.result("the recording is complete"),
             }
         }
-        RecordingCommand::Export { file, out } => {
-            let files = blink_recorders::export(file, out.as_deref())?;
+        RecordingCommand::Export { file, out, merge } => {
+            let files = match merge {
+                true => vec![blink_recorders::merge(file, out.as_deref(), &*opus(global).await?)?],
+                false => blink_recorders::export(file, out.as_deref())?,
+            };
             output.json_result(&files);
             files.iter().for_each(|file| output.result(&file.display().to_string()));
         }
     }
     Ok(())
+}
+
+/// The codec of MP4 recordings, as configured.
+async fn opus(global: &Global) -> Result<Arc<dyn AudioCodec>, Failure> {
+    let registry = Registry::discovered()?;
+    let configuration = configuration::options(configuration::base(&registry, global), global).build()?;
+    let context = Context { clock: Arc::new(SystemClock), shared: registry.shared() };
+    Ok(registry.entry::<dyn AudioCodec>("opus")?.create(&configuration, &context).await?)
 }

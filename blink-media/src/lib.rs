@@ -57,6 +57,7 @@ mod time_stretcher;
 mod timeline;
 mod unwrap;
 pub mod video;
+mod voice_detector;
 
 pub use call_audio::CallAudio;
 pub use call_clock::{CallClock, CapturePoint, ClockBasis, RtpStamp, SyncRound};
@@ -78,3 +79,4 @@ pub use statistics::AudioStatistics;
 pub use tap_queue::{QueueTap, QueuedContent, QueuedItem, TapContents, TapQueue, TrackSelection};
 pub use tick_scheduler::{FRAME, TICK, TickScheduler};
 pub use unwrap::{SequenceUnwrapper, TimestampUnwrapper};
+pub use voice_detector::VoiceDetector;

@@ -1,4 +1,5 @@
-//! Analysis of RTP logs: loss, jitter, bursts, reordering, delay, and what of it was audible.
+//! Analysis of RTP logs: loss, jitter, bursts, reordering, delay, and an estimate of the audible
+//! result.
 
 mod svg;
 #[cfg(test)]
@@ -67,11 +68,11 @@ pub struct TrackAnalysis {
     pub delay: Delays,
     /// Times at which the sender began a new sequence.
     pub restarts: u64,
-    /// What was audible, by estimate.
+    /// Estimate of what a listener heard.
     pub audible: Audible,
-    /// The judgement.
+    /// Verdict.
     pub verdict: Verdict,
-    /// Why.
+    /// Reason of the verdict, as a sentence for users.
     pub reason: String,
     /// Delay over time: seconds since the beginning, ms.
     pub curve: Vec<(f64, f64)>,
@@ -101,7 +102,7 @@ pub struct Delays {
     pub max: f64,
 }
 
-/// What a listener heard of it, with a jitter buffer for the 95th percentile of delay.
+/// Estimate of what a listener heard, with a jitter buffer for the 95th percentile of delay.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Audible {
     /// Share of packets that were lost or too late.

@@ -1,7 +1,8 @@
-//! What a recording's file holds, its repair, and its export to simpler formats.
+//! Contents of recorded files, their repair, and their export to simpler formats.
 
 mod export;
 mod info;
+mod merge;
 mod repair;
 
 use std::fs::File;
@@ -11,7 +12,10 @@ use std::path::{Path, PathBuf};
 use blink_api::{Error, ErrorKind, Result};
 
 pub use export::export;
+pub(crate) use export::write_track;
 pub use info::{FileFormat, RecordingInfo, TrackInfo, info};
+pub use merge::merge;
+pub(crate) use repair::repaired;
 pub use repair::{RepairReport, repair};
 
 use crate::box_reader::Movie;
@@ -47,6 +51,15 @@ impl Content {
             return Movie::read(file).map(Self::Mp4);
         }
         Err(io::Error::new(io::ErrorKind::InvalidData, "this is no recording: neither MP4, nor WAV, nor an RTP log"))
+    }
+
+    /// Whether the recording was finished.
+    pub(crate) fn is_complete(&self) -> bool {
+        match self {
+            Self::Mp4(movie) => movie.complete,
+            Self::Wav(header) => header.declared == header.present,
+            Self::RtpLog(log) => log.torn() == 0,
+        }
     }
 
     fn open(path: &Path) -> Result<(File, Self)> {

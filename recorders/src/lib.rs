@@ -1,8 +1,8 @@
 //! Recorders of the Blink call engine, and tools for their files.
 //!
 //! A program that links this crate (`use blink_recorders as _;`) finds the recorders `wav`,
-//! `mp4` and `rtp-log` in the registry. The functions [`info`], [`repair`], [`export`] and
-//! [`analyze`] read their files.
+//! `mp4` and `rtp-log` in the registry. The functions [`info`], [`repair`], [`export`],
+//! [`merge`] and [`analyze`] read their files.
 
 mod analysis;
 mod box_reader;
@@ -20,7 +20,7 @@ mod wav_file;
 
 pub use analysis::{Audible, Bursts, Delays, RtpAnalysis, TrackAnalysis, Verdict, analyze, delay_svg};
 pub use config::{Mp4Config, RtpLogConfig, SampleFormat, WavConfig};
-pub use inspection::{FileFormat, RecordingInfo, RepairReport, TrackInfo, export, info, repair};
+pub use inspection::{FileFormat, RecordingInfo, RepairReport, TrackInfo, export, info, merge, repair};
 pub use mp4::Mp4Recorder;
 pub use rtp_log::RtpLogRecorder;
 pub use wav::WavRecorder;

@@ -85,7 +85,10 @@ pub(crate) struct Slot {
 impl Output {
     fn begin_part(&mut self) -> Result<()> {
         let (file, path) = self.files.create(self.parts.len() as u32 + 1, "mp4")?;
-        let file = FragmentedFile::create(file, self.reserve).map_err(|source| write_error(NAME, &path, source))?;
+        let file = FragmentedFile::create(file, self.reserve).map_err(|source| {
+            OutputFiles::discard(&path);
+            write_error(NAME, &path, source)
+        })?;
         self.parts.push(Part { file, path });
         Ok(())
     }

@@ -81,7 +81,7 @@ pub(crate) struct Block<'a> {
     pub(crate) payload: &'a [u8],
 }
 
-/// Blocks of a payload of redundant audio (RFC 2198 §3), the oldest first; none where it is damaged.
+/// Blocks of a payload of redundant audio (RFC 2198 §3), the oldest first; empty if it is damaged.
 pub(crate) fn red_blocks(payload: &[u8]) -> Vec<Block<'_>> {
     let mut headers = Vec::new();
     let mut rest = payload;

@@ -68,6 +68,12 @@ impl OutputFiles {
         Err(self.error("there are too many files of this name").with("path", self.directory.join(stem).display()))
     }
 
+    /// Removes a file whose beginning could not be written: no program could read it.
+    pub(crate) fn discard(path: &Path) {
+        // Where that fails, too, an empty or torn file stays; the error of writing is reported.
+        std::fs::remove_file(path).ok();
+    }
+
     fn failed(&self, path: &Path, source: std::io::Error) -> Error {
         self.error("the recording cannot be created").with("path", path.display()).source(source)
     }
@@ -94,7 +100,7 @@ pub(crate) fn unknown_track(backend: &'static str, key: &TrackKey) -> Error {
     Error::new(ErrorKind::NotFound, "there is no such track").backend(backend).operation("push").with("track", key)
 }
 
-/// What a file name says of a track: `NN_PARTICIPANT_SOURCE`.
+/// Part of a file name that identifies a track: `NN_PARTICIPANT_SOURCE`.
 pub(crate) fn track_label(number: usize, track: &RecordedTrack) -> String {
     let device = &track.key.endpoint.device.to_string()[..8];
     let name = match track.name.as_deref().map(safe).filter(|name| !name.is_empty()) {

@@ -68,7 +68,7 @@ impl Recorder for RtpLogRecorder {
             begin: config.begin,
             failed: false,
         };
-        recording.write()?;
+        recording.write().inspect_err(|_| OutputFiles::discard(&recording.path))?;
         Ok(Box::new(recording))
     }
 }

@@ -69,7 +69,7 @@ pub(crate) struct Item<T> {
     pub(crate) media: T,
 }
 
-/// What comes next on a track.
+/// Next part of a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Piece<T> {
     Media { ticks: u32, media: T },

@@ -2,7 +2,7 @@
 
 mod mix;
 mod parts;
-mod track;
+mod pcm_track;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::config::WavConfig;
 use crate::output_file::{OutputFiles, track_label, unknown_track};
 use mix::Mix;
 use parts::{Parts, WavFormat};
-use track::Track;
+use pcm_track::Track;
 
 /// Name of the recorder in configurations and errors.
 pub(crate) const NAME: &str = "wav";

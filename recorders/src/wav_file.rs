@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 /// Chunks before the samples, at most.
 const MOST_CHUNKS: usize = 64;
 
-/// What a header says, and what the file has.
+/// Fields of the header, and the length of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) channels: u16,
@@ -50,6 +50,8 @@ pub(crate) fn read_header<F: Read + Seek>(file: &mut F) -> io::Result<Header> {
             b"fmt " => format = Some(read_array::<16>(file)?),
             b"data" => {
                 let format = format.ok_or_else(|| invalid("the WAV file does not say its format"))?;
+                let rest = length.saturating_sub(at + 8);
+                let followed = size < rest && ends_in_chunks(file, at + 8 + size + size % 2, length)?;
                 let u16_at = |at: usize| u16::from_le_bytes([format[at], format[at + 1]]);
                 let header = Header {
                     channels: u16_at(2),
@@ -58,7 +60,7 @@ pub(crate) fn read_header<F: Read + Seek>(file: &mut F) -> io::Result<Header> {
                     block: u16_at(12),
                     data: at + 8,
                     declared: size,
-                    present: length.saturating_sub(at + 8),
+                    present: if followed { size } else { rest },
                 };
                 let usable = header.channels > 0 && header.sample_rate > 0 && header.block > 0;
                 return if usable { Ok(header) } else { Err(invalid("the WAV file's format makes no sense")) };
@@ -68,6 +70,27 @@ pub(crate) fn read_header<F: Read + Seek>(file: &mut F) -> io::Result<Header> {
         at += 8 + size + size % 2;
     }
     Err(invalid("the WAV file has no samples"))
+}
+
+/// Whether whole chunks with printable names fill the file from `at` to its end: text that other
+/// programs append. Samples that the header does not count are none.
+fn ends_in_chunks<F: Read + Seek>(file: &mut F, mut at: u64, length: u64) -> io::Result<bool> {
+    for _ in 0..MOST_CHUNKS {
+        if at >= length {
+            return Ok(at == length || at == length + 1);
+        }
+        if length - at < 8 {
+            return Ok(false);
+        }
+        file.seek(SeekFrom::Start(at))?;
+        let chunk = read_array::<8>(file)?;
+        if !chunk[..4].iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') {
+            return Ok(false);
+        }
+        let size = u64::from(u32::from_le_bytes([chunk[4], chunk[5], chunk[6], chunk[7]]));
+        at += 8 + size + size % 2;
+    }
+    Ok(false)
 }
 
 /// Makes the header say what the file has, and cuts off an incomplete frame.

@@ -11,7 +11,7 @@ mod files;
 mod input;
 mod jitter;
 mod machine;
-mod recording;
+mod recordings;
 mod rtp;
 mod sdp;
 mod store;
@@ -28,8 +28,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("envelope", envelope::run),
     ("jitter", jitter::run),
     ("machine", machine::run),
-    ("recording", recording::run),
+    ("recorded_mp4", recordings::recorded_mp4),
+    ("recorded_wav", recordings::recorded_wav),
     ("rtp", rtp::run),
+    ("rtp_log", recordings::rtp_log),
     ("sdp", sdp::run),
     ("store", store::run),
     ("video", video::run),
@@ -42,7 +44,7 @@ pub use envelope::run as envelope;
 pub use files::{clip, wav};
 pub use jitter::run as jitter;
 pub use machine::run as machine;
-pub use recording::run as recording;
+pub use recordings::{recorded_mp4, recorded_wav, rtp_log};
 pub use rtp::run as rtp;
 pub use sdp::run as sdp;
 pub use store::run as store;

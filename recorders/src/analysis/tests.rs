@@ -102,3 +102,10 @@ fn a_log_that_is_cut_off_is_read_up_to_there_and_repaired() {
         assert_eq!(read.is_ok(), end >= 44, "{end}: {read:?}");
     }
 }
+
+/// Found by fuzzing: the length field of rtpdump counts the header, too.
+#[test]
+fn the_longest_payload_is_exported() {
+    let log = include_bytes!("../../../fuzz/corpus/rtp_log/length-of-65535");
+    assert!(crate::fuzzing::export(log).unwrap() > 0);
+}

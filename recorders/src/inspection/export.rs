@@ -18,7 +18,7 @@ use crate::rtp_log::records::Log;
 ///
 /// # Errors
 /// As [`info`](super::info), [`Unsupported`](ErrorKind::Unsupported) for a WAV file, which every
-/// program reads, and [`Io`](ErrorKind::Io) where a file cannot be written. Files that exist are not
+/// program reads, and [`Io`](ErrorKind::Io) where a file cannot be written. Existing files are not
 /// replaced.
 pub fn export(path: &Path, directory: Option<&Path>) -> Result<Vec<PathBuf>> {
     let (mut file, content) = Content::open(path)?;
@@ -35,20 +35,11 @@ pub fn export(path: &Path, directory: Option<&Path>) -> Result<Vec<PathBuf>> {
 fn export_movie(path: &Path, directory: Option<&Path>, file: &mut File, movie: &Movie) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for (number, track) in (1..).zip(&movie.tracks).filter(|(_, track)| !track.samples.is_empty()) {
-        let extension = match &track.codec {
-            b"Opus" => "opus",
-            b"vp08" => "ivf",
-            b"avc3" | b"avc1" => "h264",
-            _ => continue,
-        };
+        let Some(extension) = extension(track) else { continue };
         let target = beside(path, directory, &format!("-track{number}"), extension);
         let written = private::create_new(&target).and_then(|out| {
             let mut out = BufWriter::new(out);
-            match extension {
-                "opus" => write_ogg(file, track, &mut out)?,
-                "ivf" => write_ivf(file, track, &mut out)?,
-                _ => write_annex_b(file, track, &mut out)?,
-            }
+            write_track(file, track, &mut out)?;
             out.flush()
         });
         written.map_err(|source| failed("a track cannot be exported", &target, source))?;
@@ -69,15 +60,34 @@ fn export_log(path: &Path, directory: Option<&Path>, log: &Log) -> Result<Vec<Pa
 }
 
 /// Reads one sample, which is within the file.
-fn read_sample(file: &mut File, sample: &SampleRef) -> io::Result<Vec<u8>> {
+pub(super) fn read_sample<F: Read + Seek>(file: &mut F, sample: &SampleRef) -> io::Result<Vec<u8>> {
     let mut data = Vec::new();
     file.seek(SeekFrom::Start(sample.offset))?;
     file.take(u64::from(sample.size)).read_to_end(&mut data)?;
     Ok(data)
 }
 
+/// Ending of a track's file; `None` for a codec that is not exported.
+fn extension(track: &MovieTrack) -> Option<&'static str> {
+    match &track.codec {
+        b"Opus" => Some("opus"),
+        b"vp08" => Some("ivf"),
+        b"avc3" | b"avc1" => Some("h264"),
+        _ => None,
+    }
+}
+
+/// Writes a track in the simplest format of its codec.
+pub(crate) fn write_track<F: Read + Seek>(file: &mut F, track: &MovieTrack, out: &mut impl Write) -> io::Result<()> {
+    match &track.codec {
+        b"Opus" => write_ogg(file, track, out),
+        b"vp08" => write_ivf(file, track, out),
+        _ => write_annex_b(file, track, out),
+    }
+}
+
 /// Ogg Opus (RFC 7845).
-fn write_ogg(file: &mut File, track: &MovieTrack, out: &mut impl Write) -> io::Result<()> {
+fn write_ogg<F: Read + Seek>(file: &mut F, track: &MovieTrack, out: &mut impl Write) -> io::Result<()> {
     let mut writer = PacketWriter::new(out);
     let mut head = b"OpusHead\x01".to_vec();
     head.push(track.channels.clamp(1, 2) as u8);
@@ -104,7 +114,7 @@ fn write_ogg(file: &mut File, track: &MovieTrack, out: &mut impl Write) -> io::R
 }
 
 /// IVF, in units of the track's timescale.
-fn write_ivf(file: &mut File, track: &MovieTrack, out: &mut impl Write) -> io::Result<()> {
+fn write_ivf<F: Read + Seek>(file: &mut F, track: &MovieTrack, out: &mut impl Write) -> io::Result<()> {
     out.write_all(b"DKIF\0\0\x20\0VP80")?;
     out.write_all(&track.width.to_le_bytes())?;
     out.write_all(&track.height.to_le_bytes())?;
@@ -122,7 +132,7 @@ fn write_ivf(file: &mut File, track: &MovieTrack, out: &mut impl Write) -> io::R
 }
 
 /// H.264 in the byte stream format.
-fn write_annex_b(file: &mut File, track: &MovieTrack, out: &mut impl Write) -> io::Result<()> {
+fn write_annex_b<F: Read + Seek>(file: &mut F, track: &MovieTrack, out: &mut impl Write) -> io::Result<()> {
     for sample in &track.samples {
         let data = read_sample(file, sample)?;
         let mut rest = &data[..];

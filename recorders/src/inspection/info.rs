@@ -1,4 +1,4 @@
-//! What is in a file.
+//! Tracks of a recorded file.
 
 use std::path::Path;
 
@@ -59,7 +59,7 @@ pub struct TrackInfo {
     pub key_samples: u64,
 }
 
-/// Reads what is in a file of any recorder.
+/// Describes a file of any recorder.
 ///
 /// # Errors
 /// [`NotFound`](blink_api::ErrorKind::NotFound), [`Io`](blink_api::ErrorKind::Io), and

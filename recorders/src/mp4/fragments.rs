@@ -138,7 +138,10 @@ impl FragmentedFile {
         self.cut()?;
         let tracks = std::mem::take(&mut self.tracks);
         let tracks = tracks.into_iter().map(|track| (track.description, track.table)).collect();
-        complete(&mut self.file, self.moov, self.end, tracks)
+        complete(&mut self.file, self.moov, self.end, tracks).inspect_err(|_| {
+            // What is appended by half is cut off: the file is then as good as before.
+            self.file.set_len(self.end).ok();
+        })
     }
 
     /// Cuts off what is not committed, after a failure, and completes the file where there is room.
@@ -236,17 +239,18 @@ impl FragmentedTrack {
 }
 
 /// Appends the complete `moov` of a file at `end`, and hides everything from `begin` on in an
-/// `mdat`.
-pub(crate) fn complete(file: &mut File, begin: u64, end: u64, tracks: Vec<(Trak, SampleTable)>) -> io::Result<()> {
+/// `mdat`. Where this fails, what is before `end` is as before.
+pub(crate) fn complete(
+    file: &mut (impl Write + Seek),
+    begin: u64,
+    end: u64,
+    tracks: Vec<(Trak, SampleTable)>,
+) -> io::Result<()> {
     let mut moov = Vec::new();
     movie::complete(tracks).encode(&mut moov).map_err(encoding)?;
     moov[4..8].copy_from_slice(b"free");
     file.seek(SeekFrom::Start(end))?;
-    if let Err(error) = file.write_all(&moov) {
-        // Without it the file is as good as before.
-        file.set_len(end).ok();
-        return Err(error);
-    }
+    file.write_all(&moov)?;
     file.seek(SeekFrom::Start(end + 4))?;
     file.write_all(b"moov")?;
     let mut header = vec![0, 0, 0, 1];
@@ -268,8 +272,9 @@ mod tests {
 
     #[test]
     fn files_beyond_4_gib_have_64_bit_offsets() {
-        let mut file = tempfile::tempfile().unwrap();
-        let mut written = FragmentedFile::create(file.try_clone().unwrap(), 16 << 10).unwrap();
+        let named = tempfile::Builder::new().suffix(".mp4").tempfile().unwrap();
+        let mut file = named.reopen().unwrap();
+        let mut written = FragmentedFile::create(named.reopen().unwrap(), 16 << 10).unwrap();
         let Added::Track(track) = written.add_track(&Media::Opus { channels: 1 }, "one", 0).unwrap() else {
             panic!("there is room")
         };
@@ -290,6 +295,20 @@ mod tests {
         file.seek(SeekFrom::Start(samples[149].offset)).unwrap();
         io::Read::read_exact(&mut file, &mut packet).unwrap();
         assert_eq!(packet, [0xf8, 0xff, 0xfe]);
+        assert_eq!(packets_in_ffprobe(named.path()), "150");
+        let independent = mp4::read_mp4(named.reopen().unwrap()).unwrap();
+        assert_eq!(independent.sample_count(1).unwrap(), 150);
+    }
+
+    /// Packets that ffprobe reads, without a complaint.
+    fn packets_in_ffprobe(path: &std::path::Path) -> String {
+        let arguments =
+            ["-v", "warning", "-count_packets", "-show_entries", "stream=nb_read_packets", "-of", "csv=p=0"];
+        let output = std::process::Command::new("ffprobe").args(arguments).arg(path).output();
+        let output = output.expect("ffprobe is installed: script/setup installs it");
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && complaints.is_empty(), "{complaints}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     #[test]

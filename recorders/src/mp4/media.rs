@@ -5,6 +5,7 @@ use h264_reader::nal::sps::SeqParameterSet;
 use h264_reader::rbsp::{BitReader, decode_nal};
 use mp4_atom::{Audio, Avc3, Avcc, Codec, Dops, Opus, Visual, Vp08, VpcC};
 
+use crate::box_reader::MovieTrack;
 use crate::opus_packet::PRE_SKIP;
 use crate::timeline;
 
@@ -31,7 +32,7 @@ impl Kind {
     }
 }
 
-/// What the sample description says of a track's media.
+/// Content of a track's sample description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Media {
     Opus { channels: u8 },
@@ -64,6 +65,20 @@ impl Media {
                 }
                 _ => None,
             },
+        }
+    }
+
+    /// Describes the stream of a track of a file; `None` for one that this recorder does not write.
+    pub(crate) fn of_track(track: &MovieTrack) -> Option<Self> {
+        let (width, height) = (track.width, track.height);
+        match &track.codec {
+            b"Opus" => Some(Self::Opus { channels: track.channels.clamp(1, 2) as u8 }),
+            b"avc3" | b"avc1" => {
+                let (sps, pps) = parameter_sets(&track.avcc)?;
+                Some(Self::H264 { sps, pps, width, height })
+            }
+            b"vp08" => Some(Self::Vp8 { width, height }),
+            _ => None,
         }
     }
 
@@ -129,6 +144,22 @@ impl Media {
         };
         Some(codec)
     }
+}
+
+/// The first parameter sets of an `avcC` box (ISO/IEC 14496-15 §5.3.3.1).
+fn parameter_sets(avcc: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let set = |bytes: &[u8]| {
+        let (length, rest) = bytes.split_first_chunk::<2>()?;
+        let (set, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        (!set.is_empty()).then(|| (set.to_vec(), rest.to_vec()))
+    };
+    let sps_count = avcc.get(5)? & 0x1f;
+    let (sps, mut rest) = set(avcc.get(6..)?)?;
+    for _ in 1..sps_count {
+        (_, rest) = set(&rest)?;
+    }
+    let (pps, _) = set(rest.get(1..)?)?;
+    (sps.len() >= 4).then_some((sps, pps))
 }
 
 /// A frame as a sample: H.264 with lengths instead of start codes (ISO/IEC 14496-15 §5.3.2).

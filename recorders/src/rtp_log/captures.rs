@@ -26,7 +26,7 @@ pub(crate) fn rtpdump(log: &Log) -> Vec<u8> {
     for record in log.iter() {
         let (arrival, packet, length) = match &record {
             Record::Track(_) => continue,
-            Record::Rtp(packet) => (packet.arrival, rtp(packet), RTP_HEADER as u16 + packet.length),
+            Record::Rtp(packet) => (packet.arrival, rtp(packet), packet.length.saturating_add(RTP_HEADER as u16)),
             // A length of 0 marks RTCP.
             Record::Rtcp(packet) => (packet.arrival, packet.packet.to_vec(), 0),
         };

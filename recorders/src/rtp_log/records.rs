@@ -21,7 +21,7 @@ const LEVEL: u8 = 2;
 const SENT: u8 = 4;
 const LOCAL: u8 = 1;
 
-/// What a log begins with.
+/// Header of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Header {
     pub(crate) recording: [u8; 16],

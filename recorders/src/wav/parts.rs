@@ -137,11 +137,13 @@ type Begun = (WavWriter<BufWriter<File>>, File, PathBuf);
 
 fn begin(files: &OutputFiles, label: &str, format: WavFormat, part: u32) -> Result<Begun> {
     let (file, path) = files.create_labelled(label, part, "wav")?;
-    let failed = |source: std::io::Error| write_error(NAME, &path, source);
-    let second = file.try_clone().map_err(failed)?;
+    let second = file.try_clone().map_err(|source| write_error(NAME, &path, source))?;
     let writer = WavWriter::new(BufWriter::with_capacity(1 << 16, file), format.spec());
-    let mut writer = writer.map_err(|error| write_error(NAME, &path, error))?;
-    writer.flush().map_err(|error| write_error(NAME, &path, error))?;
+    let begun = writer.and_then(|mut writer| writer.flush().map(|()| writer));
+    let writer = begun.map_err(|error| {
+        OutputFiles::discard(&path);
+        write_error(NAME, &path, error)
+    })?;
     Ok((writer, second, path))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use blink_api::Recorder;
 use blink_recorders::{Mp4Config, Mp4Recorder, WavConfig, WavRecorder};
 
-use crate::call::{CHIRP, Participant, Stream, record, signal};
+use crate::call::{CHIRP, Participant, Stream, opus, record, signal};
 use crate::tools;
 
 const DURATION: Duration = Duration::from_secs(16);
@@ -150,4 +150,31 @@ fn wav_files_continue_in_the_next_before_they_are_too_long() {
     assert_eq!(whole.len(), 5 * 48_000);
     assert!((1..5).all(|second| lag(&whole, second).is_some_and(|lag| lag.abs() < 10.0)));
     assert!(summary.files.iter().all(|file| std::fs::metadata(file).unwrap().len() <= 200_000));
+}
+
+#[test]
+fn a_merged_file_has_all_voices_in_one_track_and_the_video() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut people = [Participant::new(1, "one"), Participant::new(2, "two")];
+    people[0].present = vec![0.0..3.5];
+    people[1].present = vec![4.5..f64::MAX];
+    let mut streams = [Stream::vp8(&people[0], Duration::from_millis(1_200))];
+    let duration = Duration::from_secs(8);
+    let summary = record(&mp4_recorder(), directory.path(), &mut people, &mut streams, duration, |_| ()).unwrap();
+    let merged = blink_recorders::merge(&summary.files[0], None, &opus()).unwrap();
+    assert!(blink_recorders::merge(&summary.files[0], None, &opus()).is_err(), "nothing is replaced");
+
+    let original = tools::probe(&summary.files[0]);
+    let streams = tools::probe(&merged);
+    let [(audio, length, _), (video, _, frames)] = &streams[..] else { panic!("two tracks: {streams:?}") };
+    assert_eq!((audio.as_str(), video.as_str()), ("audio", "video"));
+    assert!((length - duration.as_secs_f64()).abs() < 0.05, "{length}");
+    assert_eq!(*frames, original.last().unwrap().2);
+    tools::decode_all(&merged);
+    let samples = tools::decode(&merged, 0);
+    for second in [1, 2, 5, 6, 7] {
+        let lag = lag(&samples, second).unwrap_or_else(|| panic!("no chirp at {second} s"));
+        assert!(lag.abs() < 10.0, "{lag} ms at {second} s");
+    }
+    assert_eq!(lag(&samples, 4), None, "no one speaks at 4 s");
 }

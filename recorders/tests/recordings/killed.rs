@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use blink_recorders::{Mp4Config, Mp4Recorder, WavConfig, WavRecorder};
+use blink_recorders::{Mp4Config, Mp4Recorder, RtpLogConfig, RtpLogRecorder, WavConfig, WavRecorder};
 use rand::{RngExt as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -33,7 +33,10 @@ fn child() {
     };
     let forever = Duration::from_secs(100_000);
     let directory = Path::new(&directory);
-    let result = if recorder == "wav" {
+    let result = if recorder == "rtp-log" {
+        let log = RtpLogRecorder::new(RtpLogConfig::default());
+        record(&log, directory, &mut people, &mut [], forever, tell)
+    } else if recorder == "wav" {
         let wav = WavRecorder::new(WavConfig::default()).unwrap();
         record(&wav, directory, &mut people, &mut [], forever, tell)
     } else {
@@ -118,5 +121,20 @@ fn killed_wav_recordings_lose_at_most_a_second() {
         tools::symphonia(file);
         let late = if file.to_string_lossy().contains("three") { 3.0 } else { 0.0 };
         assert!(length >= recorded.as_secs_f64() - 1.0 - late, "{length} s of {recorded:?}");
+    });
+}
+
+#[test]
+fn killed_rtp_logs_lose_at_most_a_second_and_can_be_repaired() {
+    kill_each("rtp-log", |file, recorded| {
+        let about = blink_recorders::info(file).unwrap();
+        assert!(about.duration >= recorded.as_secs_f64() - 1.0, "{} s of {recorded:?}", about.duration);
+        let analysis = blink_recorders::analyze(file).unwrap();
+        assert_eq!(analysis.tracks.len(), about.tracks.len());
+        let repaired = blink_recorders::repair(file).unwrap().file;
+        assert_eq!(repaired.is_some(), about.torn_bytes > 0, "{about:?}");
+        if let Some(repaired) = repaired {
+            assert!(blink_recorders::info(&repaired).unwrap().complete);
+        }
     });
 }

@@ -2,6 +2,8 @@
 
 mod aligned;
 mod broken;
+mod browser;
 mod call;
+mod hostile;
 mod killed;
 mod tools;

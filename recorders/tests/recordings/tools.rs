@@ -44,7 +44,7 @@ pub(crate) fn decode_all(path: &Path) {
     run("ffmpeg", &arguments);
 }
 
-/// What ffprobe says of the tracks: kind, duration in seconds, packets.
+/// Tracks as ffprobe lists them: kind, duration in seconds, packets.
 pub(crate) fn probe(path: &Path) -> Vec<(String, f64, usize)> {
     let arguments = ["-v", "warning", "-count_packets", "-show_streams", "-of", "json", text(path)];
     let output = run("ffprobe", &arguments);
