@@ -20,6 +20,7 @@ pub use recording::RecordingSettings;
 pub use settings::{BusyPolicy, CallSettings, CallTimers, Invitations, LogSettings, Settings};
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::Path;
 
 use figment::Figment;
@@ -43,6 +44,12 @@ pub struct Configuration {
     settings: Settings,
 }
 
+impl fmt::Debug for Configuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Configuration").finish_non_exhaustive()
+    }
+}
+
 /// A value in force, with its source.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EffectiveValue {
@@ -60,6 +67,12 @@ pub struct ConfigurationBuilder {
     registry: Registry,
     known: serde_json::Value,
     error: Option<Error>,
+}
+
+impl fmt::Debug for ConfigurationBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfigurationBuilder").finish_non_exhaustive()
+    }
 }
 
 impl Configuration {

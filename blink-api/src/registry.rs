@@ -94,6 +94,7 @@ pub trait Kind: Send + Sync + 'static {
 }
 
 /// A registered backend.
+#[derive(Debug)]
 pub struct Entry<K: Kind + ?Sized> {
     /// Name in the configuration.
     pub name: &'static str,
@@ -157,9 +158,21 @@ pub struct Context {
     pub shared: Shared,
 }
 
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").finish_non_exhaustive()
+    }
+}
+
 /// Values shared by all backends of one registry, at most one of each type.
 #[derive(Clone, Default)]
 pub struct Shared(Arc<Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>>);
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
 
 impl Shared {
     /// The value of type `T`, created by its default at the first use.

@@ -211,6 +211,12 @@ pub struct Subscription {
     _guard: DropGuard,
 }
 
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").finish_non_exhaustive()
+    }
+}
+
 /// An item of a [`Subscription`].
 #[derive(Debug, Clone)]
 pub enum SubscriptionEvent {

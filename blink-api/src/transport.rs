@@ -97,6 +97,12 @@ pub struct SessionConfig {
     pub participant: Option<Did>,
 }
 
+impl fmt::Debug for SessionConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionConfig").finish_non_exhaustive()
+    }
+}
+
 impl SessionConfig {
     /// A configuration without media, servers or a known participant.
     pub fn new(clock: Arc<dyn Clock>, rtp: Arc<dyn RtpSink>) -> Self {

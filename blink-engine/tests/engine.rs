@@ -157,7 +157,7 @@ async fn a_muted_microphone_sends_no_sound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_call_publishes_shows_nobody_and_nothing() {
+async fn what_a_call_publishes_shows_no_identity_and_no_content() {
     let network = TestNetwork::new();
     let mut tap = network.registry().shared().of::<blink_signaling_memory::Hub>().tap();
     let mut alice = network.person(1, "tone:440").await;

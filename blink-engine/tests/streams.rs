@@ -123,7 +123,7 @@ async fn an_audio_stream_is_heard_beside_the_voice_and_is_not_muted_with_it() {
     let end = heard.len();
     let (during, after) = (power(&heard[end - 5 * 48_000..end - 4 * 48_000]), power(&heard[end - 2 * 48_000..]));
     assert!(during > 1e-3 && after < 1e-6, "{during} {after}");
-    assert!(!bob.told.iter().any(|event| matches!(event, Event::SpeakingStarted { .. })), "a stream is nobody's voice");
+    assert!(!bob.told.iter().any(|event| matches!(event, Event::SpeakingStarted { .. })), "a stream is not a voice");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! The audio of a call: codecs in order of preference, frames, channels, bitrate.
 
+use std::fmt;
 use std::sync::Arc;
 use web_time::Duration;
 
@@ -24,6 +25,12 @@ pub struct CallAudio {
     settings: AudioSettings,
     /// Bits per second of the preferred codec.
     bitrate: u32,
+}
+
+impl fmt::Debug for CallAudio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallAudio").finish_non_exhaustive()
+    }
 }
 
 impl CallAudio {

@@ -46,6 +46,7 @@ mod video_receiver;
 mod video_sender;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use web_time::{Duration, Instant};
 
 use blink_api::{AudioSink, CodecName, Endpoint, Preference, RtpIn, StreamId, TrackId, TrackKey, TrackKind};
@@ -78,6 +79,7 @@ pub use video_receiver::FrameSink;
 pub use video_sender::{VideoCommand, VideoSender, VideoTap};
 
 /// The configuration of a [`CallMedia`].
+#[derive(Debug)]
 pub struct CallMediaConfig {
     /// This device.
     pub local: Endpoint,
@@ -134,6 +136,12 @@ pub struct CallMedia {
     /// Time of the next look at the paths while there are no ticks of the speaker.
     paths_at: Instant,
     outputs: VecDeque<MediaOutput>,
+}
+
+impl fmt::Debug for CallMedia {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallMedia").finish_non_exhaustive()
+    }
 }
 
 impl CallMedia {

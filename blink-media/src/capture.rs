@@ -3,6 +3,7 @@
 mod block_reader;
 mod fault;
 
+use std::fmt;
 use web_time::{Duration, Instant};
 
 use blink_api::{
@@ -50,6 +51,12 @@ pub struct CaptureConfig {
     pub first_sequence: u16,
     /// The first frame's timestamp. Random (RFC 3550 §5.1).
     pub first_timestamp: RtpTime,
+}
+
+impl fmt::Debug for Capture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Capture").finish_non_exhaustive()
+    }
 }
 
 /// Receiver of what a [`Capture`] makes. A closure that takes packets is one.

@@ -117,6 +117,7 @@ impl AudioDecoder for FakeCodec {
 }
 
 /// A frame is its 960 samples, in 16 bits each. Lost audio is silence.
+#[derive(Debug)]
 pub struct PcmCodec;
 
 impl PcmCodec {

@@ -1,6 +1,7 @@
 //! Playout: from received packets to the samples of a sink.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use web_time::{Duration, Instant};
 
 use blink_api::{
@@ -95,6 +96,12 @@ pub struct Playout<K = Endpoint> {
     tapped: Vec<f32>,
     overruns: u64,
     follow_media_clock: bool,
+}
+
+impl<K> fmt::Debug for Playout<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Playout").finish_non_exhaustive()
+    }
 }
 
 impl<K: Ord + Copy> Playout<K> {

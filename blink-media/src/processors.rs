@@ -1,5 +1,6 @@
 //! The processors of a call: echo cancellation, noise suppression, gain control, in order.
 
+use std::fmt;
 use web_time::{Duration, Instant};
 
 use blink_api::{AudioProcessor, Result};
@@ -14,6 +15,12 @@ use super::latency::believed;
 #[derive(Default)]
 pub struct Processors {
     chain: Vec<Box<dyn AudioProcessor>>,
+}
+
+impl fmt::Debug for Processors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Processors").finish_non_exhaustive()
+    }
 }
 
 impl Processors {

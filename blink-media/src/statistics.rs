@@ -13,6 +13,7 @@ use super::receiver_reports::PathQuality;
 /// durations are as of now: `jitter_buffer_delay` and `jitter_buffer_target_delay` are the current
 /// ones, not sums over all emitted samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
 pub struct AudioStatistics {
     /// Samples per second of the counts of samples.
     pub sample_rate: u32,

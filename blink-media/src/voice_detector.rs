@@ -5,6 +5,7 @@
 //! configured. It is not wired into [`Capture`](crate::Capture) yet.
 
 use std::f32::consts::PI;
+use std::fmt;
 
 use earshot::Detector;
 
@@ -47,6 +48,12 @@ pub struct VoiceDetector {
     onset: u32,
     unvoiced: u32,
     is_voice: bool,
+}
+
+impl fmt::Debug for VoiceDetector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VoiceDetector").finish_non_exhaustive()
+    }
 }
 
 impl Default for VoiceDetector {

@@ -76,7 +76,7 @@ fn offers(criterion: &mut Criterion) {
 fn offer_full_of_entries(callee: &Machine, now: Now) -> (Endpoint, CallId, Offer) {
     let identity = Identity::from_seed(&[9; 32]);
     let mut caller = Machine::new(config(9), now);
-    let call = caller.offer(now, &[callee.own().did], b"").expect("there is somebody to call");
+    let call = caller.offer(now, &[callee.own().did], b"").expect("one participant to call");
     let offer = std::iter::from_fn(|| caller.poll()).find_map(|output| match output {
         Output::Send { body, .. } => match *body {
             Body::Offer(offer) => Some(*offer),

@@ -140,7 +140,7 @@ fn a_call_topic_needs_the_calls_tag_and_takes_records_only() {
 }
 
 #[test]
-fn nobody_speaks_for_somebody_else() {
+fn a_member_cannot_speak_for_another() {
     let (alice, mut bob, mallory) = (person(1), person(2), person(3));
     let recipient = AgreementKey::public_of(&bob.endpoint.did).unwrap();
     let topic = inbox_topic(&bob.endpoint.did);

@@ -32,6 +32,7 @@ const LARGEST_DATAGRAM: usize = 2048;
 const QUEUE: usize = 1024;
 
 /// A running server. Dropping it stops it.
+#[derive(Debug)]
 pub struct TurnServer {
     address: SocketAddr,
     counters: Arc<Mutex<TurnCounters>>,

@@ -39,7 +39,7 @@ pub(crate) fn refused(scene: &Scene) -> Result<Value, Refusal> {
 
     let mut neutral = [0; 32];
     neutral[0] = 1;
-    let nobody = Endpoint { did: Did::from_public_key(neutral), ..scene.bob_endpoint() };
+    let unknown = Endpoint { did: Did::from_public_key(neutral), ..scene.bob_endpoint() };
     let mut swapped = record.clone();
     swapped[WRAPS..WRAPS + 2 * 58].rotate_left(58);
 
@@ -70,11 +70,11 @@ pub(crate) fn refused(scene: &Scene) -> Result<Value, Refusal> {
         (
             "a sender whose key is of small order",
             &inbox,
-            inbox.seal(&scene.bob, &from(nobody, scene, busy()).encode())?,
+            inbox.seal(&scene.bob, &from(unknown, scene, busy()).encode())?,
             Refusal::WeakKey,
         ),
         (
-            "signed by somebody else",
+            "signed by another",
             &inbox,
             inbox.seal(&scene.bob, &from(scene.alice_endpoint(), scene, busy()).encode())?,
             Refusal::BadSignature,

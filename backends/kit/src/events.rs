@@ -1,6 +1,7 @@
 //! Bounded event queue of a session.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blink_api::{SessionEvent, SessionEvents};
@@ -21,6 +22,12 @@ const BEHIND: usize = 256;
 /// dropped while 1 MiB of them is unread.
 #[derive(Clone)]
 pub struct EventSender(Arc<Inner>);
+
+impl fmt::Debug for EventSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSender").finish_non_exhaustive()
+    }
+}
 
 struct Inner {
     state: Mutex<State>,

@@ -27,6 +27,7 @@ const MAX_PACKET: usize = 9000;
 /// others. It answers until dropped.
 ///
 /// IPv6 addresses get no names.
+#[derive(Debug)]
 pub struct MdnsResponder {
     names: Vec<(IpAddr, String)>,
     queries: Vec<mpsc::Sender<Query>>,

@@ -1,6 +1,7 @@
 //! STUN and TURN servers: configuration and error responses.
 
 use blink_api::{Error, ErrorKind, IceServer, Result, ServerScheme};
+use std::fmt;
 
 /// STUN or TURN server over UDP.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,6 +16,12 @@ pub struct Server {
     pub credentials: Option<Credentials>,
 }
 
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
 /// Long-term credentials (RFC 8489 §9.2).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -22,6 +29,12 @@ pub struct Credentials {
     pub username: String,
     /// Password.
     pub credential: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
 }
 
 impl Server {

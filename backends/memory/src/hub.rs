@@ -25,6 +25,12 @@ const MAX_MESSAGE: usize = 16 * 1024;
 #[derive(Clone, Default)]
 pub struct Hub(Arc<Mutex<State>>);
 
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
+
 /// Transport of a hub, numbered in order of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransportId(u32);

@@ -44,6 +44,7 @@ const CAPABILITIES: TransportCapabilities = TransportCapabilities {
 };
 
 /// Transport of a [`Hub`].
+#[derive(Debug)]
 pub struct MemoryTransport {
     hub: Hub,
     id: TransportId,

@@ -137,10 +137,10 @@ fn measure(chain: &ProcessorChain, factories: &Factories, duration: Duration) ->
         cpu_us_per_10ms,
         delay_ms: (delay.as_secs_f64() * 1e4).round() / 10.0,
         echo: echo_rows,
-        near_end: Change { before: score(&near, &near)?, after: score(&near, &alone)? },
+        near_end: Change { before: score(&near, &near)?, after: score_delayed(&near, &alone, delay)? },
         double_talk,
         double_talk_echo_reduction_db,
-        noise: noises(factories, &near)?,
+        noise: noises(factories, &near, delay)?,
     })
 }
 
@@ -189,13 +189,14 @@ fn double_talk(factories: &Factories, duration: Duration) -> Result<(Change, f32
     // The middle of each pause, clear of the delay of the chain.
     let pauses = |at: usize| at >= ALONE && !speaks(at) && (SECOND / 4..3 * SECOND / 4).contains(&(at % SECOND));
     let reduction = selected_level(&mixed, pauses) - selected_level(&out, pauses);
-    let scores =
-        Change { before: score(&near[ALONE..], &mixed[ALONE..])?, after: score(&near[ALONE..], &out[ALONE..])? };
+    let delay = processors(factories)?.iter().map(|processor| processor.delay()).sum();
+    let after = score_delayed(&near[ALONE..], &out[ALONE..], delay)?;
+    let scores = Change { before: score(&near[ALONE..], &mixed[ALONE..])?, after };
     Ok((scores, tenths(reduction), cpu_us.round()))
 }
 
 /// Near-end speech in noise.
-fn noises(factories: &Factories, near: &[f32]) -> Result<Vec<NoiseResult>, Failure> {
+fn noises(factories: &Factories, near: &[f32], delay: Duration) -> Result<Vec<NoiseResult>, Failure> {
     let silence = vec![0.0; near.len()];
     let mut results = Vec::new();
     for (feedback, name) in NOISES {
@@ -211,7 +212,7 @@ fn noises(factories: &Factories, near: &[f32]) -> Result<Vec<NoiseResult>, Failu
         let out = run_chain(factories, &silence, &noisy, |_| Duration::ZERO)?;
         results.push(NoiseResult {
             noise: name,
-            pesq_wb: Change { before: score(near, &noisy)?, after: score(near, &out)? },
+            pesq_wb: Change { before: score(near, &noisy)?, after: score_delayed(near, &out, delay)? },
         });
     }
     Ok(results)
@@ -244,6 +245,13 @@ fn selected_level(signal: &[f32], selects: impl Fn(usize) -> bool) -> f32 {
 fn score(reference: &[f32], processed: &[f32]) -> Result<f32, Failure> {
     let score = pesq_wb(reference, processed, FORMAT.sample_rate);
     score.map(|score| (score * 100.0).round() / 100.0).ok_or_else(|| Failure::call("PESQ gave no score"))
+}
+
+/// PESQ-WB of a signal that `delay` was added to. PESQ itself aligns to 4 ms only, which costs up to
+/// 0.1.
+fn score_delayed(reference: &[f32], processed: &[f32], delay: Duration) -> Result<f32, Failure> {
+    let delay = FORMAT.samples_in(delay);
+    score(&reference[..reference.len() - delay], &processed[delay..])
 }
 
 fn tenths(value: f32) -> f32 {

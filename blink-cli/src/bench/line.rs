@@ -208,7 +208,7 @@ struct Heard(Arc<Mutex<Vec<f32>>>);
 
 impl Heard {
     fn take(&self) -> Vec<f32> {
-        std::mem::take(&mut self.0.lock().expect("whoever writes does not panic"))
+        std::mem::take(&mut self.0.lock().expect("the writer does not panic"))
     }
 }
 
@@ -218,7 +218,7 @@ impl AudioSink for Heard {
     }
 
     fn write(&mut self, samples: &[f32]) -> Result<usize> {
-        self.0.lock().expect("whoever reads does not panic").extend_from_slice(samples);
+        self.0.lock().expect("the reader does not panic").extend_from_slice(samples);
         Ok(samples.len())
     }
 

@@ -1,5 +1,6 @@
 //! Read access to a data directory that no engine uses.
 
+use std::fmt;
 use std::path::Path;
 
 use blink_api::{DeviceId, Endpoint, Error, ErrorKind, Result};
@@ -14,6 +15,12 @@ use blink_proto::secure::Identity;
 /// directory.
 pub struct DataDirectory {
     store: Store,
+}
+
+impl fmt::Debug for DataDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataDirectory").finish_non_exhaustive()
+    }
 }
 
 impl DataDirectory {

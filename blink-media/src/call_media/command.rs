@@ -1,6 +1,7 @@
 //! Inputs of [`CallMedia`](super::CallMedia).
 
 use blink_api::{AudioSink, AudioSource, CodecName, Endpoint, Mid, StreamId, TrackId, TrackKind, TrackSource};
+use std::fmt;
 use web_time::Duration;
 
 use super::path_id::PathId;
@@ -87,6 +88,12 @@ pub enum MediaCommand {
     ClockSynced(Endpoint, SyncRound),
 }
 
+impl fmt::Debug for MediaCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MediaCommand").finish_non_exhaustive()
+    }
+}
+
 /// A media section as this side sends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NegotiatedSection {
@@ -131,4 +138,10 @@ pub enum StreamSink {
         /// Where they go.
         frames: Box<dyn FrameSink>,
     },
+}
+
+impl fmt::Debug for StreamSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamSink").finish_non_exhaustive()
+    }
 }

@@ -10,6 +10,7 @@ use crate::call_clock::CapturePoint;
 use crate::device_manager::OpenId;
 
 /// An output of the media of a call, for its driver to carry out.
+#[derive(Debug)]
 pub enum MediaOutput {
     /// Send a packet on a track of a session.
     Send {

@@ -2,6 +2,7 @@
 //! end's reports.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use web_time::{Duration, Instant};
 
 use blink_api::{Mid, RtpIn};
@@ -27,12 +28,19 @@ pub struct PathFeedback {
     microphone: PathQuality,
 }
 
+impl fmt::Debug for PathFeedback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PathFeedback").finish_non_exhaustive()
+    }
+}
+
 struct Incoming {
     clock_rate: u32,
     statistics: ReceiveStatistics,
 }
 
 /// The quality of the path as reported for one section.
+#[derive(Debug)]
 pub struct SectionQuality {
     /// The section.
     pub mid: Mid,

@@ -1,6 +1,7 @@
 //! Offered streams, the paths that they are sent on, and the bitrates that these have room for.
 
 use blink_api::{AudioSource, CodecName, StreamId, TrackKey, TrackKind};
+use std::fmt;
 use web_time::{Duration, Instant};
 
 use super::CallMedia;
@@ -17,6 +18,12 @@ use crate::receiver_reports::PathQuality;
 pub struct OfferedStreams {
     audio: Vec<(StreamId, Box<dyn AudioSource>)>,
     video: Vec<StreamId>,
+}
+
+impl fmt::Debug for OfferedStreams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OfferedStreams").finish_non_exhaustive()
+    }
 }
 
 impl CallMedia {

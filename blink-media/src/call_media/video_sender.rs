@@ -56,6 +56,12 @@ pub struct VideoSender {
     pause: Duration,
 }
 
+impl fmt::Debug for VideoSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VideoSender").finish_non_exhaustive()
+    }
+}
+
 /// A path that frames are sent on, as far as there is room.
 struct VideoReceiverGate {
     path: PathId,

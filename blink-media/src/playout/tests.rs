@@ -244,7 +244,7 @@ fn garbage_is_counted_and_concealed_and_the_next_packet_is_heard() {
 }
 
 #[test]
-fn packets_of_another_codec_or_of_nobody_are_dropped() {
+fn packets_of_another_codec_or_of_an_unknown_sender_are_dropped() {
     let mut room = Room::new(&[1]);
     let packet = RtpOut {
         codec: CodecName::new("telephone-event"),

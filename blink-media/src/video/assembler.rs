@@ -39,6 +39,7 @@ impl Default for AssemblerConfig {
 
 /// Frame that is complete and can be decoded after those before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReceivedFrame {
     /// The frame, with the arrival of its first packet for its time.
     pub frame: EncodedVideoFrame,

@@ -137,7 +137,7 @@ mod tests {
         Did::from_public_key([n; 32])
     }
 
-    fn anybody(_: &Did) -> bool {
+    fn any_did(_: &Did) -> bool {
         true
     }
 
@@ -149,7 +149,7 @@ mod tests {
         let mut limits = RateLimits::new(start);
         limits.expect(start, Origin([1; 16]), person(1));
         let mut admitted = |at| {
-            let passes = |_: &i32| limits.admit(at, Some(Origin([1; 16])), CALL, &anybody).is_ok();
+            let passes = |_: &i32| limits.admit(at, Some(Origin([1; 16])), CALL, &any_did).is_ok();
             (0..1_000).filter(passes).count()
         };
         assert_eq!(admitted(start), 200);
@@ -163,9 +163,9 @@ mod tests {
         limits.expect(start, Origin([255; 16]), person(1));
         let flood = (0..50).flat_map(|n| (0..20).map(move |_| Origin([n; 16])));
         let passed =
-            flood.filter(|origin| limits.admit(start, Some(*origin), TopicKind::Inbox, &anybody).is_ok()).count();
+            flood.filter(|origin| limits.admit(start, Some(*origin), TopicKind::Inbox, &any_did).is_ok()).count();
         assert_eq!(passed, 150);
-        assert!(limits.admit(start, Some(Origin([255; 16])), TopicKind::Inbox, &anybody).is_ok());
+        assert!(limits.admit(start, Some(Origin([255; 16])), TopicKind::Inbox, &any_did).is_ok());
     }
 
     #[test]
@@ -177,11 +177,11 @@ mod tests {
             let now = start + Duration::from_millis(100 * tenth);
             for n in (0..50).flat_map(|n| [n, n]) {
                 // What is refused is what this is about.
-                limits.admit(now, Some(Origin([n; 16])), TopicKind::Inbox, &anybody).ok();
+                limits.admit(now, Some(Origin([n; 16])), TopicKind::Inbox, &any_did).ok();
             }
             // Once the bursts are over.
             if tenth >= 50 && tenth % 10 == 0 {
-                passed += usize::from(limits.admit(now, Some(Origin([200; 16])), TopicKind::Inbox, &anybody).is_ok());
+                passed += usize::from(limits.admit(now, Some(Origin([200; 16])), TopicKind::Inbox, &any_did).is_ok());
             }
         }
         assert_eq!(passed, 5);
@@ -196,9 +196,9 @@ mod tests {
         for n in 0..1_500_u64 {
             let now = start + Duration::from_micros(3_333 * n);
             let fresh = Origin(u128::from(n).to_be_bytes());
-            passed += usize::from(limits.admit(now, Some(fresh), CALL, &anybody).is_ok());
+            passed += usize::from(limits.admit(now, Some(fresh), CALL, &any_did).is_ok());
             if n % 30 == 0 {
-                assert!(limits.admit(now, Some(Origin([255; 16])), CALL, &anybody).is_ok(), "a member at {n}");
+                assert!(limits.admit(now, Some(Origin([255; 16])), CALL, &any_did).is_ok(), "a member at {n}");
             }
         }
         assert_eq!(passed, 349, "a burst of 100 and 50 a second, of 1,500 in 5 s");

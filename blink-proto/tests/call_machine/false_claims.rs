@@ -152,7 +152,7 @@ fn a_call_key_that_is_said_to_be_anothers_keeps_no_record_from_its_owner_and_bre
 }
 
 #[test]
-fn a_member_that_fills_the_roster_is_removed_all_the_same_and_keeps_nobody_out() {
+fn a_member_that_fills_the_roster_is_removed_and_keeps_no_other_out() {
     let mut simulation = sealed(8);
     let call = connected(&mut simulation, &[B, C]);
     let (own, liar) = (own_key(&simulation, C, call), Identity::from_seed(&[3; 32]));
@@ -258,7 +258,7 @@ fn devices_that_are_made_up_do_not_keep_the_real_one_out() {
 }
 
 #[test]
-fn a_claim_keeps_nobody_in_a_call_who_says_that_it_left() {
+fn a_third_party_state_keeps_no_member_in_a_call_that_it_left() {
     let mut simulation = sealed(4);
     let call = simulation.offer(A, &[B, C]);
     simulation.until(B, SECOND, "incoming", incoming);

@@ -39,7 +39,7 @@ fn an_answered_call_is_listed_on_both_sides_with_its_times_and_people() {
 }
 
 #[test]
-fn each_way_in_which_nobody_talks_has_its_name_on_either_side() {
+fn each_reason_of_an_unanswered_call_is_named_at_both_ends() {
     use CallOutcome::{Cancelled, Missed, Rejected, Unanswered};
     type Deed = fn(&mut Simulation, blink_api::CallId);
     let deeds: [(Deed, CallOutcome, CallOutcome); 3] = [

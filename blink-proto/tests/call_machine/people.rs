@@ -66,7 +66,7 @@ fn a_second_device_takes_over_a_groups_call() {
 }
 
 #[test]
-fn somebody_added_rings_joins_and_meets_everybody() {
+fn an_added_participant_rings_joins_and_connects_to_all() {
     for network in [Network::PERFECT, Network::ROUGH] {
         let mut simulation = Simulation::with(4, 29, network, CallSettings::default());
         let call = connected(&mut simulation, &[B]);
@@ -94,7 +94,7 @@ fn somebody_added_rings_joins_and_meets_everybody() {
 }
 
 #[test]
-fn somebody_added_after_the_ring_time_is_asked_all_the_same() {
+fn a_participant_added_after_the_ring_time_is_asked() {
     let mut simulation = Simulation::new(3, 33);
     let call = connected(&mut simulation, &[B]);
     simulation.advance(90 * SECOND);
@@ -107,7 +107,7 @@ fn somebody_added_after_the_ring_time_is_asked_all_the_same() {
 }
 
 #[test]
-fn one_who_rejected_before_another_was_reached_is_asked_by_nobody() {
+fn a_participant_that_rejected_is_not_asked_again_by_another() {
     let mut simulation = Simulation::new(3, 35);
     simulation.nodes[B].online = false;
     let call = simulation.offer(A, &[B, C]);
@@ -123,7 +123,7 @@ fn one_who_rejected_before_another_was_reached_is_asked_by_nobody() {
 }
 
 #[test]
-fn somebody_removed_is_out_for_good_and_hears_nothing_more() {
+fn a_removed_participant_stays_out_and_receives_nothing_more() {
     let mut simulation = Simulation::new(3, 30);
     let call = connected(&mut simulation, &[B, C]);
     let carol = simulation.did(C);
@@ -205,7 +205,7 @@ fn after_a_removal_nothing_is_said_on_a_topic_that_the_removed_one_knows() {
 }
 
 #[test]
-fn whoever_did_not_hear_of_a_new_secret_is_given_it_once_it_can_be_reached() {
+fn a_member_that_missed_a_new_secret_is_given_it_once_reachable() {
     // Nothing lost, less than a lease, and longer.
     for seconds in [0, 5, 20, 50] {
         let mut simulation = Simulation::new(4, 38);

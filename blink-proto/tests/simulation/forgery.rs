@@ -160,7 +160,7 @@ impl Forger {
     }
 
     fn entry(&mut self, identity: &Identity, own: Did, call: CallId) -> Signed {
-        let somebody = match self.random.random_range(0..3) {
+        let other = match self.random.random_range(0..3) {
             0 => Identity::from_seed(&[self.random.random_range(210..230); 32]).did(),
             _ => self.any_endpoint().did,
         };
@@ -171,7 +171,7 @@ impl Forger {
             1 => EntryBody::Reject { n: self.random.random_range(0..=255) },
             _ => EntryBody::Add { by: own, slot: self.random.random_range(0..6) },
         };
-        let did = if matches!(body, EntryBody::Reject { .. }) && self.random.random_bool(0.5) { own } else { somebody };
+        let did = if matches!(body, EntryBody::Reject { .. }) && self.random.random_bool(0.5) { own } else { other };
         let bytes = cbor::encode(&Entry { call, did, body });
         Signed { signature: identity.sign(b"blink/1 entry\0", &bytes), bytes }
     }

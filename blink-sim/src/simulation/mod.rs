@@ -23,6 +23,7 @@ mod sessions;
 mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,7 @@ impl Network {
 }
 
 /// Configuration of a simulation.
+#[derive(Debug)]
 pub struct SimulationConfig<'a> {
     /// Devices: the number of the person and that of the device.
     pub devices: &'a [(u8, u8)],
@@ -138,6 +140,12 @@ pub struct Simulation {
     recording: Option<(usize, Vec<(Now, Step)>)>,
     settings: CallSettings,
     sealed: bool,
+}
+
+impl fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation").finish_non_exhaustive()
+    }
 }
 
 impl Simulation {

@@ -1,6 +1,7 @@
 //! One device of a simulation: its call machine, its envelopes, its commands and events.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use blink_api::{CallId, CallSettings, DeviceId, Endpoint, Origin, StreamId, Topic};
 use blink_proto::call::{Event, Machine, MachineConfig, Memory, Now, SessionId};
@@ -54,6 +55,12 @@ pub struct Node {
     /// Numbers of its person and its device.
     pub seed: (u8, u8),
     inbox: Topic,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").finish_non_exhaustive()
+    }
 }
 
 /// Subscription of a call's topic.

@@ -4,6 +4,7 @@
 //! passes arrives once packets do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use blink_proto::call::{Negotiation, SessionId, SessionInput};
@@ -30,6 +31,12 @@ pub struct SessionPaths {
     pub cut: BTreeSet<(usize, usize)>,
     /// Nodes whose sessions fail to answer an offer.
     pub broken: BTreeSet<usize>,
+}
+
+impl fmt::Debug for SessionPaths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionPaths").finish_non_exhaustive()
+    }
 }
 
 impl Default for SessionPaths {

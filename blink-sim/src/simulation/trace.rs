@@ -12,6 +12,7 @@ use blink_proto::wire::{Body, JoinedClaim, Member};
 use super::Node;
 
 /// Trace of a simulation.
+#[derive(Debug)]
 pub struct Trace {
     on: bool,
     lines: Vec<String>,

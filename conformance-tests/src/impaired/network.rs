@@ -1,6 +1,7 @@
 //! The relay: an alias for each address of a device, and an impaired link for each pair of them.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +29,12 @@ const IDLE: Duration = Duration::from_secs(60);
 pub struct ImpairedNetwork {
     shared: Arc<Shared>,
     clock: JoinHandle<()>,
+}
+
+impl fmt::Debug for ImpairedNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImpairedNetwork").finish_non_exhaustive()
+    }
 }
 
 /// Statistics of a network.

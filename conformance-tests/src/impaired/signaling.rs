@@ -1,5 +1,6 @@
 //! A signaling backend whose deliveries are lost, delayed, reordered and duplicated.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,6 +30,12 @@ pub struct ImpairedSignaling {
     events: broadcast::Sender<SignalingEvent>,
     subscriptions: AtomicU64,
     nodes: Arc<Mutex<usize>>,
+}
+
+impl fmt::Debug for ImpairedSignaling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImpairedSignaling").finish_non_exhaustive()
+    }
 }
 
 impl ImpairedSignaling {
@@ -325,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_listens_is_told_of_blackouts_and_of_nothing_that_happens_in_them() {
+    async fn subscribers_are_told_of_blackouts_and_receive_nothing_sent_in_them() {
         let hub = Hub::default();
         let reader = ImpairedSignaling::new(Arc::new(MemorySignaling::new(&hub)), Impairments::NONE, 0);
         let mut events = reader.events();

@@ -1,5 +1,6 @@
 //! A transport whose packets go through an [`ImpairedNetwork`].
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +25,12 @@ const QUEUE: usize = 1_024;
 pub struct ImpairedTransport {
     inner: Arc<dyn Transport>,
     attachment: Attachment,
+}
+
+impl fmt::Debug for ImpairedTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImpairedTransport").finish_non_exhaustive()
+    }
 }
 
 /// A device on its network.

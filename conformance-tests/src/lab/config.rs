@@ -17,7 +17,7 @@ const LOSSY_EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Participants alternate: those with even numbers use the first transport and signaling backend,
 /// those with odd numbers the second. All are created from one registry, so that backends within
 /// the process reach each other.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct LabConfig {
     /// Registry of the backends.
     pub registry: Registry,

@@ -15,6 +15,12 @@ pub struct ExpectedEvent {
     check: Check,
 }
 
+impl fmt::Debug for ExpectedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExpectedEvent").finish_non_exhaustive()
+    }
+}
+
 impl ExpectedEvent {
     /// Whether an event matches.
     pub(crate) fn is(&self, event: &Event) -> bool {

@@ -71,6 +71,7 @@ mod resource_usage;
 mod stalls;
 mod video_streams;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,6 +106,12 @@ const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
 /// State of one run of a scenario: its participants and the network between them.
 pub struct Lab {
     core: Arc<Core>,
+}
+
+impl fmt::Debug for Lab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lab").finish_non_exhaustive()
+    }
 }
 
 impl Lab {

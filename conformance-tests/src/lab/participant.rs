@@ -20,6 +20,12 @@ pub struct Participant {
     pub(crate) core: Arc<Core>,
 }
 
+impl fmt::Debug for Participant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Participant").finish_non_exhaustive()
+    }
+}
+
 /// Commands of the user. Each fails if the engine returns an error.
 impl Participant {
     /// Calls participants.

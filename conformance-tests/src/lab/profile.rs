@@ -5,7 +5,7 @@ use blink_engine::Identity;
 use super::participant::Participant;
 
 /// Properties of a participant. Default: a microphone, a loudspeaker and default settings.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Profile {
     pub(crate) name: String,
     pub(crate) identity: Option<Identity>,

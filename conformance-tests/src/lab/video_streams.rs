@@ -1,5 +1,6 @@
 //! Video streams: offering, requesting and checking them.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,12 @@ const ABSENCE_WINDOW: Duration = Duration::from_secs(1);
 /// Receiver of one video stream.
 pub struct VideoReceiver {
     shown: Arc<Mutex<ReceivedFrames>>,
+}
+
+impl fmt::Debug for VideoReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VideoReceiver").finish_non_exhaustive()
+    }
 }
 
 #[derive(Default)]

@@ -1,5 +1,6 @@
 //! One scenario over one pairing, and its result.
 
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,12 @@ pub struct Case {
     /// Scenario of the case.
     pub scenario: Scenario,
     pub(super) config: LabConfigFactory,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Case").finish_non_exhaustive()
+    }
 }
 
 /// Result of a case.

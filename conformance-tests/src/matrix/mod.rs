@@ -35,7 +35,7 @@ pub use workers::Control;
 pub const QUICK: &[u8] = &[1, 2, 3, 9, 14, 17, 21, 27, 28, 33, 35, 41, 48, 54];
 
 /// Set of scenarios and pairings.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Matrix {
     registry: fn() -> blink_api::Result<Registry>,
     pairings: Vec<Pairing>,

@@ -41,7 +41,7 @@ use crate::impaired::Impairments;
 use crate::lab::{EventLog, Fault, Lab, LabConfig, Requirements, Result};
 
 /// One scenario: participants, their actions, and the events that must and must not occur.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     /// Number in the list of scenarios.
     pub number: u8,

@@ -9,6 +9,7 @@ mod config;
 mod far_end;
 mod nnnoiseless;
 mod sonora;
+mod suppression_depth;
 
 pub use config::{NnnoiselessConfig, NoiseSuppressionLevel, SonoraConfig};
 pub use nnnoiseless::NnnoiselessFactory;

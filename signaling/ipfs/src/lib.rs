@@ -48,6 +48,7 @@ const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
 };
 
 /// Registers [`IpfsSignaling`] under the name `ipfs`.
+#[derive(Debug)]
 pub struct Ipfs;
 
 #[async_trait]

@@ -29,6 +29,7 @@ const REPOSITORY_RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 const PROBE_INTERVAL: Duration = Duration::from_millis(10);
 
 /// IPFS node with gossipsub. Dropping it shuts the node down in the background.
+#[derive(Debug)]
 pub struct IpfsSignaling(Handle<Multiaddr>);
 
 impl IpfsSignaling {

@@ -87,6 +87,12 @@ pub struct Admission<C, P> {
     banned: VecDeque<(P, Instant)>,
 }
 
+impl<C, P> fmt::Debug for Admission<C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission").finish_non_exhaustive()
+    }
+}
+
 struct Connection<P> {
     peer: P,
     /// Remote address; `None` for an outbound connection.

@@ -20,6 +20,7 @@ pub struct PendingDelivery<M, P> {
 }
 
 /// Bounded table of deliveries awaiting a verdict. Evicted and expired entries count as ignored.
+#[derive(Debug)]
 pub struct PendingDeliveries<M, P> {
     ttl: Duration,
     next: u64,

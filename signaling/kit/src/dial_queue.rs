@@ -1,5 +1,6 @@
 //! Nodes to stay connected to, with redials and exponential backoff.
 
+use std::fmt;
 use std::time::Duration;
 
 use blink_api::Result;
@@ -23,6 +24,12 @@ pub type ConnectReply = oneshot::Sender<Result<()>>;
 
 /// Nodes to stay connected to: addresses `A`, peer ids `P`, connection ids `C`.
 pub struct DialQueue<A, P, C>(Vec<Target<A, P, C>>);
+
+impl<A, P, C> fmt::Debug for DialQueue<A, P, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DialQueue").finish_non_exhaustive()
+    }
+}
 
 struct Target<A, P, C> {
     addresses: Vec<A>,

@@ -20,6 +20,7 @@ const SUBSCRIPTION_CAPACITY: usize = 256;
 const EVENT_CAPACITY: usize = 256;
 
 /// Handle to a node with addresses of type `A`. When dropped, the node shuts down.
+#[derive(Debug)]
 pub struct Handle<A> {
     backend: &'static str,
     max_message: usize,
@@ -31,6 +32,7 @@ pub struct Handle<A> {
 }
 
 /// Request to the node. The caller may have stopped waiting for the reply.
+#[derive(Debug)]
 pub enum Command<A> {
     /// Subscribe to a topic.
     Subscribe {
@@ -74,6 +76,7 @@ pub enum Command<A> {
 }
 
 /// Channel ends held by the task or behaviour that owns the node.
+#[derive(Debug)]
 pub struct Inputs<A> {
     /// Commands; closed when the handle is dropped.
     pub commands: mpsc::Receiver<Command<A>>,

@@ -15,6 +15,7 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(3);
 const SILENCE: Duration = PING_INTERVAL.saturating_mul(3);
 
 /// Time of the last activity of every connection `C` to a node `P`.
+#[derive(Debug)]
 pub struct Liveness<C, P>(HashMap<C, (P, Instant)>);
 
 impl<C, P> Default for Liveness<C, P> {

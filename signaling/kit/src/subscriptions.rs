@@ -10,6 +10,7 @@ use blink_api::{Delivery, DeliveryQueue, Topic};
 use crate::admission::EvictionPriority;
 
 /// One local subscription to a topic.
+#[derive(Debug)]
 pub struct Subscriber {
     /// Queue that receives its messages.
     pub queue: DeliveryQueue,
@@ -19,7 +20,7 @@ pub struct Subscriber {
 }
 
 /// Local subscriptions by topic.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Subscribers(HashMap<Topic, Vec<Subscriber>>);
 
 impl Subscribers {
@@ -60,6 +61,7 @@ impl Subscribers {
 
 /// Topics that remote nodes `P` are subscribed to. Bounded by gossipsub's limit of topics per node
 /// and the connection limit.
+#[derive(Debug)]
 pub struct RemoteSubscriptions<P>(HashMap<P, HashSet<Topic>>);
 
 impl<P> Default for RemoteSubscriptions<P> {

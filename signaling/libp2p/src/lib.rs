@@ -40,6 +40,7 @@ const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
 };
 
 /// Registers [`Libp2pSignaling`] under the name `libp2p`.
+#[derive(Debug)]
 pub struct Libp2p;
 
 #[async_trait]

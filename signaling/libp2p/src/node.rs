@@ -16,6 +16,7 @@ use crate::task::Task;
 use crate::{CAPABILITIES, MAX_MESSAGE, NAME, addresses, key, listen};
 
 /// libp2p node with gossipsub. Dropping it shuts the node down in the background.
+#[derive(Debug)]
 pub struct Libp2pSignaling(Handle<Multiaddr>);
 
 impl Libp2pSignaling {

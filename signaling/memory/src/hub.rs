@@ -1,6 +1,7 @@
 //! In-process network that connects all nodes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blink_api::{
@@ -17,6 +18,12 @@ const EVENT_CAPACITY: usize = 256;
 /// In-process network. Clones refer to the same network.
 #[derive(Clone, Default)]
 pub struct Hub(Arc<Mutex<State>>);
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
 
 /// Event recorded by a [`Tap`].
 #[derive(Debug, Clone)]
@@ -43,6 +50,7 @@ pub enum Traffic {
 
 /// Recording of all traffic of a [`Hub`] since [`Hub::tap`]. For tests: the queue of unread items
 /// is unbounded.
+#[derive(Debug)]
 pub struct Tap(mpsc::UnboundedReceiver<Traffic>);
 
 impl Tap {

@@ -33,6 +33,7 @@ const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
 };
 
 /// Node of a [`Hub`]. It leaves the hub and ends its subscriptions at `shutdown` or when dropped.
+#[derive(Debug)]
 pub struct MemorySignaling {
     hub: Hub,
     origin: Origin,

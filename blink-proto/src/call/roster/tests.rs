@@ -195,18 +195,18 @@ fn however_entries_travel_everybody_ends_with_the_same() {
         let start = roster(&[1, 2, 3, 4]);
         let mut entries = Vec::new();
         for _ in 0..random.random_range(20..160) {
-            let somebody = random.random_range(2..40);
+            let member = random.random_range(2..40);
             let by = if random.random_bool(0.4) { random.random_range(1..5) } else { random.random_range(1..40) };
             entries.push(match random.random_range(0..10) {
-                0 => remove(&start, somebody, &[random.random_range(5..40), random.random_range(40..45)]),
-                1 => remove(&start, somebody, &[]),
+                0 => remove(&start, member, &[random.random_range(5..40), random.random_range(40..45)]),
+                1 => remove(&start, member, &[]),
                 2 => signed(
                     &start,
-                    person(somebody).did(),
+                    person(member).did(),
                     EntryBody::Reject { n: random.random_range(0..3) },
-                    &person(somebody),
+                    &person(member),
                 ),
-                _ => add(&start, by, somebody, random.random_range(0..SLOTS)),
+                _ => add(&start, by, member, random.random_range(0..SLOTS)),
             });
         }
         let mut devices = vec![start; 4];
