@@ -99,7 +99,7 @@ impl Recording for LabRecording {
             at += LATE;
         }
         let gap = at - known.samples;
-        if gap < -TOLERANCE || gap > LONGEST_GAP {
+        if !(-TOLERANCE..=LONGEST_GAP).contains(&gap) {
             return Ok(());
         }
         if gap > TOLERANCE {
