@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    AudioFormat, AudioSink, AudioSource, CallId, Clock, Configuration, DeviceDirection, DeviceInfo, Error, ErrorKind,
-    MediaCapabilities, MediaHost, OpenRequest, ReadResult, Registry, Result, TrackKind, VideoSource,
+    AudioFormat, AudioSink, AudioSource, CallId, Clock, Configuration, DeviceChange, DeviceDirection, DeviceInfo,
+    Error, ErrorKind, MediaCapabilities, MediaHost, OpenRequest, ReadResult, Registry, Result, TrackKind,
 };
 use blink_engine::{Blink, Event, EventItem, Events, Identity, Pacing};
 use blink_media_cpal_opus as _;
 use blink_recorders as _;
 use blink_signaling_memory as _;
 use blink_transport_memory::Hub;
+use tokio::sync::broadcast;
 
 /// Duration of the chirp at each whole second.
 pub(crate) const CHIRP: Duration = Duration::from_millis(200);
@@ -145,12 +146,12 @@ impl MediaHost for Chimes {
         Ok(Box::new(Microphone { format: request.format, began: self.began, next: None, is_gone }))
     }
 
-    async fn open_video_source(&self, _: &str) -> Result<Box<dyn VideoSource>> {
-        Err(Error::unsupported("chimes", "open_video_source"))
-    }
-
     async fn open_audio_sink(&self, _: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>> {
         Ok(Box::new(Speaker(request.format)))
+    }
+
+    fn changes(&self) -> Option<broadcast::Receiver<DeviceChange>> {
+        None
     }
 }
 
