@@ -1,6 +1,6 @@
 //! `--record`: recording of calls by the engine.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use blink_api::{ConfigurationBuilder, RecordingReport};
 use blink_engine::Event;
@@ -70,17 +70,13 @@ pub(crate) fn words(event: &Event) -> Option<String> {
 fn stopped(report: &RecordingReport) -> String {
     let mut parts = Vec::new();
     for recorder in &report.recorders {
-        let files: Vec<_> = recorder.summary.files.iter().map(file).collect();
+        let files: Vec<_> = recorder.summary.files.iter().map(|file| file.display().to_string()).collect();
         let seconds = recorder.summary.duration.as_secs_f64();
         let lost = if recorder.dropped == 0 { String::new() } else { format!(", {} dropped", recorder.dropped) };
         let bytes = recorder.summary.bytes;
         parts.push(format!("{} ({seconds:.3} s, {bytes} bytes{lost}): {}", recorder.recorder, files.join(" ")));
     }
     format!("recorded {}", parts.join("; "))
-}
-
-fn file(path: &PathBuf) -> String {
-    path.display().to_string()
 }
 
 #[cfg(test)]
