@@ -16,7 +16,11 @@ fn output(program: &str, arguments: &[&str], file: &Path, more: &[&str]) -> Vec<
 pub(crate) fn decode(file: &Path, track: usize) -> Vec<f32> {
     let track = format!("0:a:{track}");
     let format = ["-map", &track, "-f", "f32le", "-ac", "1", "-ar", "48000", "-"];
-    let bytes = output("ffmpeg", &["-v", "warning", "-nostdin", "-i"], file, &format);
+    // A plain WAV header names no speakers, which ffmpeg would otherwise remark on.
+    let is_wav = file.extension().is_some_and(|extension| extension == "wav");
+    let guess: &[&str] = if is_wav { &["-guess_layout_max", "0"] } else { &[] };
+    let arguments = [&["-v", "warning", "-nostdin"], guess, &["-i"]].concat();
+    let bytes = output("ffmpeg", &arguments, file, &format);
     bytes.chunks_exact(4).map(|sample| f32::from_le_bytes([sample[0], sample[1], sample[2], sample[3]])).collect()
 }
 

@@ -80,7 +80,9 @@ impl Recording for LabRecording {
         if !matches!(&track.format, TrackFormat::Samples(format) if format.channels == 1) {
             return Err(Error::unsupported("lab", "add_track"));
         }
-        let name = format!("{}-{}.f32", self.config.id, track.key.endpoint.device);
+        // Two recorders of one recording share its directory.
+        let disk = if self.limit.is_some() { "full" } else { "large" };
+        let name = format!("{}-{disk}-{}.f32", self.config.id, track.key.endpoint.device);
         let path = self.config.directory.join(name);
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
         let file = file.map_err(|source| io_error(&path, source))?;
