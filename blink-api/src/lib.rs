@@ -40,10 +40,12 @@ mod media;
 mod payload_format;
 pub mod private;
 mod processor;
+mod quality_reason;
 mod recorder;
 mod recording_report;
 mod registry;
 mod rtp;
+mod session_config;
 mod signaling;
 mod transport;
 mod units;
@@ -64,6 +66,7 @@ pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId, TrackKey, 
 pub use media::{DeviceChange, DeviceDirection, DeviceInfo, MediaCapabilities, MediaHost, TrackKind};
 pub use payload_format::{FrameFragment, FramePacketizer, PayloadFormat, PayloadFormatCapabilities};
 pub use processor::{AudioProcessor, AudioProcessorFactory, ProcessorCapabilities};
+pub use quality_reason::QualityReason;
 pub use recorder::{
     RecordedTrack, Recorder, RecorderCapabilities, Recording, RecordingConfig, RecordingSummary, RtpSample, Sample,
     TrackFormat, TrackSummary,
@@ -71,12 +74,13 @@ pub use recorder::{
 pub use recording_report::{RecorderReport, RecordingReport};
 pub use registry::{BackendSummary, Context, Entry, Kind, Plugin, Registry, Shared};
 pub use rtp::{CodecName, RtpCodec, RtpIn, RtpOut, RtpReceiver, RtpSink, rtp_queue};
+pub use session_config::SessionConfig;
 pub use signaling::{
     Delivery, DeliveryId, DeliveryQueue, Origin, Signaling, SignalingCapabilities, SignalingEvent, Subscription,
     SubscriptionEvent, Topic, Verdict, subscription,
 };
 pub use transport::{
-    Candidate, ChannelId, Mid, Session, SessionConfig, SessionEvent, SessionEvents, SessionStats, TrackId, Transport,
+    Candidate, ChannelId, Mid, Session, SessionEvent, SessionEvents, SessionStats, TrackId, Transport,
     TransportCapabilities,
 };
 pub use units::{AudioLevel, CallTime, Clock, RtpTime, SystemClock};

@@ -66,6 +66,12 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         Event::MediaStarted { track, kind: TrackKind::Video, .. } => {
             format!("receiving video from {}", name(&track.endpoint.did))
         }
+        Event::QualityDegraded { participant, reason, .. } => {
+            format!("poor connection to {}: {reason}", name(&participant.did))
+        }
+        Event::QualityRecovered { participant, .. } => {
+            format!("the connection to {} is good again", name(&participant.did))
+        }
         Event::StreamOffered { participant, stream, .. } => {
             format!("{} offers {} `{}`", name(&participant.did), stream.codec, stream.name)
         }
@@ -144,7 +150,7 @@ fn left(reason: LeftReason) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use blink_api::{CallId, DeviceId, Endpoint, StreamId};
+    use blink_api::{CallId, DeviceId, Endpoint, QualityReason, StreamId};
     use blink_engine::StreamInfo;
 
     use super::*;
@@ -183,6 +189,20 @@ mod tests {
         names.add(did, "Bob");
         let event = Event::ParticipantRinging { call: CallId::from_bytes([1; 16]), participant: did };
         assert_eq!(words(&event, &names).unwrap(), "ringing at Bob");
+    }
+
+    #[test]
+    fn degraded_quality_is_told_with_its_reason() {
+        let did: Did = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp".parse().unwrap();
+        let call = CallId::from_bytes([1; 16]);
+        let participant = Endpoint { did, device: DeviceId::from_random([1; 16]) };
+        let reason = QualityReason::Loss { measured: 0.125, threshold: 0.05 };
+        let event = Event::QualityDegraded { call, participant, reason };
+        let text = words(&event, &Names::default()).unwrap();
+        assert_eq!(text, "poor connection to z6MkiTBz…mDooWp: 12.5 % of packets lost, over 5 %");
+        let json = json(&event, Duration::ZERO, None);
+        assert_eq!((&json["event"], &json["reason"]["kind"]), (&json!("quality_degraded"), &json!("loss")));
+        assert_eq!(json["reason"]["measured"], json!(0.125));
     }
 
     #[test]

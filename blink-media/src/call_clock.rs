@@ -48,6 +48,13 @@ pub struct SyncRound {
     pub answered_us: u64,
 }
 
+impl SyncRound {
+    /// Time from the Ping to the Pong.
+    pub fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.answered_us.saturating_sub(self.sent_us))
+    }
+}
+
 /// "The sample or frame with this timestamp was captured at this time": an entry of the
 /// data-channel report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -33,6 +33,7 @@ mod output;
 mod path;
 mod path_feedback;
 mod path_id;
+mod path_quality;
 mod receiving;
 mod section_report;
 mod send_track;
@@ -49,12 +50,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use web_time::{Duration, Instant};
 
-use blink_api::{AudioSink, CodecName, Endpoint, Preference, RtpIn, StreamId, TrackId, TrackKey, TrackKind};
+use blink_api::{AudioSink, CodecName, Endpoint, QualitySettings, RtpIn, StreamId, TrackId, TrackKey, TrackKind};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::call_audio::CallAudio;
-use crate::call_clock::CallClock;
+use crate::call_clock::{CallClock, SyncRound};
 use crate::device_manager::OpenId;
 use crate::processors::Processors;
 use crate::receiver_reports::PathQuality;
@@ -85,8 +86,8 @@ pub struct CallMediaConfig {
     pub local: Endpoint,
     /// Codecs, frames, channels.
     pub audio: CallAudio,
-    /// Preference of the jitter buffers.
-    pub prefer: Preference,
+    /// Preference of the jitter buffers, and thresholds of degraded quality.
+    pub quality: QualitySettings,
     /// The processors of the microphone, in order.
     pub processors: Processors,
     /// Payload formats of video.
@@ -117,7 +118,7 @@ pub struct PathStatistics {
 pub struct CallMedia {
     local: Endpoint,
     audio: CallAudio,
-    prefer: Preference,
+    quality: QualitySettings,
     tick_grid: Option<Instant>,
     random: ChaCha8Rng,
     clock: CallClock,
@@ -147,13 +148,13 @@ impl fmt::Debug for CallMedia {
 impl CallMedia {
     /// The media of a call without devices and paths.
     pub fn new(config: CallMediaConfig, now: Instant) -> Self {
-        let CallMediaConfig { local, audio, prefer, processors, payload_formats, clock, tick_grid, seed } = config;
+        let CallMediaConfig { local, audio, quality, processors, payload_formats, clock, tick_grid, seed } = config;
         Self {
             speaker: Speaker::new(audio.format()),
             microphone: AudioSender::new(TrackKey::microphone(local)),
             local,
             audio,
-            prefer,
+            quality,
             tick_grid,
             random: ChaCha8Rng::from_seed(seed),
             clock,
@@ -215,7 +216,7 @@ impl CallMedia {
             MediaCommand::StopSending(path, stream) => self.stop_sending(now, path, stream),
             MediaCommand::StartReceiving(path, stream, sink) => self.start_receiving(path, stream, sink),
             MediaCommand::StopReceiving(path, stream) => self.stop_receiving(path, stream),
-            MediaCommand::ClockSynced(endpoint, round) => self.clock.handle_sync(endpoint, round),
+            MediaCommand::ClockSynced(endpoint, round) => self.handle_sync(endpoint, round),
         }
     }
 
@@ -296,7 +297,7 @@ impl CallMedia {
 
     fn add_path(&mut self, now: Instant, id: PathId, remote: Endpoint, tracks: &[(TrackId, TrackKind)]) {
         let random = &mut self.random;
-        match Path::new(remote, tracks, || random.next_u32() as u16, now) {
+        match Path::new(remote, tracks, || random.next_u32() as u16, self.quality, now) {
             Some(path) => drop(self.paths.insert(id, path)),
             None => tracing::error!("a session without a track of audio carries no media"),
         }
@@ -306,6 +307,9 @@ impl CallMedia {
     fn remove_path(&mut self, now: Instant, id: PathId) {
         let Some(mut path) = self.paths.remove(&id) else { return };
         self.microphone.remove_receiver(id, now);
+        if path.quality.is_degraded() {
+            self.outputs.push_back(MediaOutput::Event(MediaEvent::QualityRecovered(path.remote)));
+        }
         self.speaker.remove_track(id, &TrackKey::microphone(path.remote));
         for stream in path.outgoing.iter_mut().filter_map(|section| section.sending.take()) {
             self.remove_stream_receiver(now, id, stream);
@@ -320,12 +324,22 @@ impl CallMedia {
         }
     }
 
+    /// A round of the time sync with an endpoint is complete.
+    fn handle_sync(&mut self, endpoint: Endpoint, round: SyncRound) {
+        self.clock.handle_sync(endpoint, round);
+        for path in self.paths.values_mut().filter(|path| path.remote == endpoint) {
+            path.quality.handle_round_trip(round.round_trip());
+        }
+    }
+
     /// Does what time demands of the paths: reports, and video that waits for lost packets.
     fn tick_paths(&mut self, now: Instant) {
         self.paths_at = now + TICK;
         for (id, path) in &mut self.paths {
             if path.is_admitted() && now >= path.feedback.due() {
                 let (interval, sections) = path.feedback.report(now);
+                let audio = self.speaker.statistics(&TrackKey::microphone(path.remote)).unwrap_or_default();
+                path.observe_quality(now, interval, &sections, audio, &mut self.outputs);
                 let captures: Vec<_> =
                     self.clock.capture_points().filter(|point| path.sends(point.track.source)).collect();
                 if !(sections.is_empty() && captures.is_empty()) {

@@ -41,6 +41,7 @@ mod null_source;
 mod packets;
 mod playout;
 mod processors;
+mod quality_monitor;
 pub mod rate;
 mod receive_statistics;
 mod receive_stream;
@@ -73,6 +74,7 @@ pub use jitter::{AudioCopy, AudioPacket, DelayRange, JitterBuffer, JitterConfig,
 pub use null_sink::NullSink;
 pub use playout::{Playout, PlayoutReport, ReceiveConfig, SampleTap};
 pub use processors::Processors;
+pub use quality_monitor::{QualityChange, QualityMonitor, QualitySample};
 pub use receive_statistics::{ReceiveReport, ReceiveStatistics};
 pub use receiver_reports::{PathQuality, ReceiverReports, WorstCasePath};
 pub use statistics::AudioStatistics;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use allocation_counter::measure;
 use blink_api::{
     AudioCodec, AudioDecoderConfig, AudioEncoderConfig, AudioFormat, AudioProcessor, AudioSettings, AudioSink,
-    AudioSource, DeviceId, Did, Endpoint, Mid, Preference, ReadResult, Result, RtpIn, RtpOut, RtpTime, TrackId,
+    AudioSource, DeviceId, Did, Endpoint, Mid, QualitySettings, ReadResult, Result, RtpIn, RtpOut, RtpTime, TrackId,
     TrackKind,
 };
 use blink_media::AudioStatistics;
@@ -282,7 +282,7 @@ impl Call {
         let config = CallMediaConfig {
             local: endpoint(100),
             audio: CallAudio::new(vec![codec.clone()], AudioSettings::default()).unwrap(),
-            prefer: Preference::default(),
+            quality: QualitySettings::default(),
             processors: Processors::new(vec![Box::new(Counter(processed.clone()))]),
             clock: CallClock::new(others.now, others.now),
             tick_grid: None,

@@ -7,6 +7,7 @@
 
 use blink_api::{Registry, Signaling, Transport};
 use blink_conformance::matrix::{Case, Matrix, Pairing, QUICK, Row, Verdict};
+use blink_media_cpal_opus as _;
 use blink_signaling_ipfs as _;
 use blink_signaling_libp2p as _;
 use blink_transport_str0m as _;

@@ -4,6 +4,7 @@
 use blink_api::Registry;
 use blink_conformance::lab::{Failure, FailureKind, LabConfig, Timing};
 use blink_conformance::scenarios;
+use blink_media_cpal_opus as _;
 use blink_signaling_memory as _;
 use blink_transport_memory as _;
 use libtest_mimic::{Arguments, Failed, Trial};

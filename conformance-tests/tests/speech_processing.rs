@@ -86,7 +86,7 @@ fn echo_is_lowered_in_pauses_of_double_talk_and_the_near_end_is_kept() {
     // After four seconds of the far end alone, both talk: the near end a second, then a pause of
     // one.
     let speech = speech_clip(2, Duration::from_secs(14));
-    let speaks = |at: usize| at >= 4 * SECOND && at / SECOND % 2 == 0;
+    let speaks = |at: usize| at >= 4 * SECOND && (at / SECOND).is_multiple_of(2);
     let near = speech.iter().enumerate().map(|(at, sample)| if speaks(at) { 0.7 * sample } else { 0.0 });
     let near: Vec<f32> = near.collect();
     let mixed: Vec<f32> = with_floor(&echo).iter().zip(&near).map(|(echo, near)| 0.5 * echo + near).collect();

@@ -80,7 +80,8 @@ impl Settings {
     pub(super) fn check(&self) -> Result<()> {
         self.ice.check()?;
         self.recording.check()?;
-        self.call.check()
+        self.call.check()?;
+        self.quality.check()
     }
 }
 

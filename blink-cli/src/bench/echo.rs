@@ -247,8 +247,8 @@ fn score(reference: &[f32], processed: &[f32]) -> Result<f32, Failure> {
     score.map(|score| (score * 100.0).round() / 100.0).ok_or_else(|| Failure::call("PESQ gave no score"))
 }
 
-/// PESQ-WB of a signal that `delay` was added to. PESQ itself aligns to 4 ms only, which costs up to
-/// 0.1.
+/// PESQ-WB of a signal that `delay` was added to. PESQ itself aligns to 4 ms only, which costs up
+/// to 0.1.
 fn score_delayed(reference: &[f32], processed: &[f32], delay: Duration) -> Result<f32, Failure> {
     let delay = FORMAT.samples_in(delay);
     score(&reference[..reference.len() - delay], &processed[delay..])

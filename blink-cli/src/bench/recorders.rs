@@ -182,7 +182,7 @@ fn record(
             };
             recording.push(key, at, sample)?;
         }
-        if frame % FRAMES_PER_TICK == 0 {
+        if frame.is_multiple_of(FRAMES_PER_TICK) {
             recording.tick(at)?;
         }
     }

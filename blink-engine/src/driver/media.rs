@@ -149,7 +149,7 @@ impl Media {
         let config = CallMediaConfig {
             local: self.local,
             audio: self.handle.audio.clone(),
-            prefer: self.parts.settings.quality.prefer,
+            quality: self.parts.settings.quality,
             processors: Processors::default(),
             clock: CallClock::new(clock_epoch, now),
             tick_grid: self.parts.workers.tick_grid(),

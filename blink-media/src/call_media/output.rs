@@ -1,6 +1,6 @@
 //! Outputs of [`CallMedia`](super::CallMedia).
 
-use blink_api::{Error, Mid, RtpOut, StreamId, TrackId, TrackKey};
+use blink_api::{Endpoint, Error, Mid, QualityReason, RtpOut, StreamId, TrackId, TrackKey};
 use web_time::Duration;
 
 use super::path_id::PathId;
@@ -82,6 +82,10 @@ pub enum MediaEvent {
     Started(TrackKey),
     /// An utterance begins (`true`) or ends in a track: a participant's, or this device's own.
     Speaking(TrackKey, bool),
+    /// A participant's media is degraded for one more reason.
+    QualityDegraded(Endpoint, QualityReason),
+    /// A participant's media is not degraded any more, or its path is gone.
+    QualityRecovered(Endpoint),
     /// The microphone cannot be used: it does not fit the call.
     MicrophoneUnusable(Error),
     /// The microphone or speaker of this opening failed. Silence takes its place.

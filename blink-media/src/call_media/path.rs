@@ -7,13 +7,18 @@
 use std::collections::{BTreeMap, VecDeque};
 use web_time::{Duration, Instant};
 
-use blink_api::{CodecName, Endpoint, Mid, RtpIn, StreamId, TrackId, TrackKind, TrackSource};
+use blink_api::{CodecName, Endpoint, Mid, QualitySettings, RtpIn, StreamId, TrackId, TrackKind, TrackSource};
 
 use super::command::{AnnouncedSection, NegotiatedSection};
+use super::output::{MediaEvent, MediaOutput};
 use super::path_feedback::PathFeedback;
+use super::path_quality::{Frames, PathCounts, PathQuality};
+use super::section_report::SectionReport;
 use super::send_track::SendTrack;
 use super::video_receiver::VideoReceiver;
+use crate::quality_monitor::QualityChange;
 use crate::rate::AudioDemand;
+use crate::statistics::AudioStatistics;
 use crate::unwrap::SequenceUnwrapper;
 
 /// Packets that are held until the path is verified (640 ms of audio), so that the first word is
@@ -45,6 +50,7 @@ pub(super) struct Path {
     held: Option<VecDeque<RtpIn>>,
     unannounced: VecDeque<RtpIn>,
     pub(super) feedback: PathFeedback,
+    pub(super) quality: PathQuality,
 }
 
 /// A media section as this side sends on it.
@@ -105,6 +111,7 @@ impl Path {
         remote: Endpoint,
         tracks: &[(TrackId, TrackKind)],
         mut first_sequence: impl FnMut() -> u16,
+        quality: QualitySettings,
         now: Instant,
     ) -> Option<Self> {
         let mut tracks: Vec<_> =
@@ -121,6 +128,7 @@ impl Path {
             held: Some(VecDeque::new()),
             unannounced: VecDeque::new(),
             feedback: PathFeedback::new(now),
+            quality: PathQuality::new(quality),
         })
     }
 
@@ -230,9 +238,34 @@ impl Path {
         AudioDemand { bitrate: one.bitrate.saturating_mul(voices), frame: one.frame / voices }
     }
 
+    /// Video frames that were sent and dropped.
+    pub(super) fn frames(&self) -> Frames {
+        let sent = self.outgoing.iter().map(|section| section.track.frames_sent()).sum();
+        Frames { sent, dropped: self.frames_dropped() }
+    }
+
     /// Video frames that were not sent because the path had no room for them.
     pub(super) fn frames_dropped(&self) -> u64 {
         self.outgoing.iter().map(|section| section.track.frames_dropped()).sum()
+    }
+
+    /// Takes the statistics of an interval, and reports where the quality changes.
+    pub(super) fn observe_quality(
+        &mut self,
+        now: Instant,
+        interval: Duration,
+        sections: &[SectionReport],
+        audio: AudioStatistics,
+        outputs: &mut VecDeque<MediaOutput>,
+    ) {
+        let (remote, frames) = (self.remote, self.frames());
+        let counts = PathCounts { sections, microphone: self.microphone.mid.as_ref(), audio, frames };
+        self.quality.observe(now, interval, &counts, |change| {
+            outputs.push_back(MediaOutput::Event(match change {
+                QualityChange::Degraded(reason) => MediaEvent::QualityDegraded(remote, reason),
+                QualityChange::Recovered => MediaEvent::QualityRecovered(remote),
+            }));
+        });
     }
 
     /// Sets the codec that a track is decoded with.

@@ -142,7 +142,7 @@ impl CallMedia {
         let Some((codec, decoder)) = self.audio.decoder(codec)? else {
             return Err(Error::new(ErrorKind::Incompatible, "this codec was not offered").with("codec", codec));
         };
-        let config = ReceiveConfig::new(&codec).preferring(self.prefer);
+        let config = ReceiveConfig::new(&codec).preferring(self.quality.prefer);
         self.speaker.add_track(id, track, config, decoder);
         Ok(())
     }

@@ -15,13 +15,15 @@ pub struct SendTrack {
     /// The session's name for it.
     pub track: TrackId,
     next: Arc<AtomicU16>,
+    frames_sent: Arc<AtomicU64>,
     frames_dropped: Arc<AtomicU64>,
 }
 
 impl SendTrack {
     /// A track whose first packet has this number. Random (RFC 3550 §5.1).
     pub fn new(track: TrackId, first_sequence: u16) -> Self {
-        Self { track, next: Arc::new(AtomicU16::new(first_sequence)), frames_dropped: Arc::default() }
+        let next = Arc::new(AtomicU16::new(first_sequence));
+        Self { track, next, frames_sent: Arc::default(), frames_dropped: Arc::default() }
     }
 
     /// The sequence number of the next packet.
@@ -32,6 +34,16 @@ impl SendTrack {
     /// The packet under the next sequence number.
     pub(super) fn number(&self, packet: &RtpOut) -> RtpOut {
         RtpOut { sequence: self.next.fetch_add(1, Ordering::Relaxed), ..packet.clone() }
+    }
+
+    /// Counts a video frame that was sent.
+    pub(super) fn count_sent_frame(&self) {
+        self.frames_sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Video frames that were sent.
+    pub(super) fn frames_sent(&self) -> u64 {
+        self.frames_sent.load(Ordering::Relaxed)
     }
 
     /// Counts a video frame that the rate gate dropped.

@@ -1,6 +1,7 @@
 //! Media of a call on virtual time, with devices and codecs of which everything is known.
 
 mod far_end;
+mod quality;
 mod room;
 mod routing;
 mod schedules;

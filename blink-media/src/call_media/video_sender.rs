@@ -175,6 +175,7 @@ impl VideoSender {
             if gate.admit(now, frame.data.len(), frame.key) {
                 is_sent = true;
                 packets.iter().for_each(|packet| send(*path, track.track, track.number(packet)));
+                track.count_sent_frame();
             } else {
                 track.count_dropped_frame();
             }

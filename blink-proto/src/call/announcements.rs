@@ -1,6 +1,6 @@
-//! Events about what participants announce: speech, state and streams.
+//! Events about what participants announce: speech, state and streams; and about their quality.
 
-use blink_api::Endpoint;
+use blink_api::{Endpoint, QualityReason};
 
 use super::event::Event;
 use super::shared::Shared;
@@ -40,6 +40,23 @@ impl Call {
             true => Event::SpeakingStarted { call, participant: endpoint },
             false => Event::SpeakingStopped { call, participant: endpoint },
         });
+    }
+
+    /// Reports that a participant's media is degraded for one more reason, or for none any more.
+    /// Media may measure a path that is not announced yet, or that of a participant that has left.
+    pub(super) fn set_quality(&mut self, endpoint: Endpoint, degraded: Option<QualityReason>, shared: &mut Shared) {
+        let (call, current) = (self.id(), self.is_current());
+        let Some(peer) = self.peers.get_mut(&endpoint).filter(|peer| current && peer.announced) else { return };
+        match degraded {
+            Some(reason) => {
+                peer.degraded = true;
+                shared.emit(Event::QualityDegraded { call, participant: endpoint, reason });
+            }
+            None if std::mem::take(&mut peer.degraded) => {
+                shared.emit(Event::QualityRecovered { call, participant: endpoint });
+            }
+            None => {}
+        }
     }
 
     /// Reports changes of a participant's state and streams, as far as their rate allows.

@@ -23,6 +23,7 @@ impl Call {
         self.end_streams_of(endpoint, shared);
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
         let announced = std::mem::take(&mut peer.announced) | std::mem::take(&mut peer.unreachable_announced);
+        peer.degraded = false;
         if announced {
             // If it returns, its state is announced like that of a new participant.
             peer.state = ParticipantState::default();

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use blink_api::{CallId, DeviceDirection, Did, Endpoint, RecordingId, RecordingReport, TrackKey, TrackKind};
+use blink_api::{
+    CallId, DeviceDirection, Did, Endpoint, QualityReason, RecordingId, RecordingReport, TrackKey, TrackKind,
+};
 use serde::Serialize;
 
 use super::participant::{ParticipantState, StreamInfo};
@@ -152,6 +154,25 @@ pub enum Event {
         /// The participant.
         participant: Endpoint,
     },
+    /// A participant's media is degraded, or likely to be. Once for each kind of reason, until
+    /// `QualityRecovered`; only between `ParticipantJoined` and `ParticipantLeft`.
+    QualityDegraded {
+        /// The call.
+        call: CallId,
+        /// The participant.
+        participant: Endpoint,
+        /// The measure that is above its threshold.
+        reason: QualityReason,
+    },
+    /// All measures of a participant are good again, or a new path to it is measured from the
+    /// beginning. Once, after one or more `QualityDegraded`; not delivered if the participant
+    /// leaves or the call ends.
+    QualityRecovered {
+        /// The call.
+        call: CallId,
+        /// The participant.
+        participant: Endpoint,
+    },
     /// This device is in the call: a participant acknowledged it. Once for each time it joins.
     CallJoined {
         /// The call.
@@ -289,6 +310,8 @@ impl Event {
             | Self::StreamEnded { call, .. }
             | Self::SpeakingStarted { call, .. }
             | Self::SpeakingStopped { call, .. }
+            | Self::QualityDegraded { call, .. }
+            | Self::QualityRecovered { call, .. }
             | Self::CallJoined { call }
             | Self::CallEnded { call, .. }
             | Self::CallReplaced { new: call, .. }
@@ -327,6 +350,8 @@ impl Event {
             Self::StreamEnded { .. } => "stream_ended",
             Self::SpeakingStarted { .. } => "speaking_started",
             Self::SpeakingStopped { .. } => "speaking_stopped",
+            Self::QualityDegraded { .. } => "quality_degraded",
+            Self::QualityRecovered { .. } => "quality_recovered",
             Self::CallJoined { .. } => "call_joined",
             Self::CallEnded { .. } => "call_ended",
             Self::CallReplaced { .. } => "call_replaced",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use blink_api::{CallId, Endpoint, StreamId, Topic, TrackKey};
+use blink_api::{CallId, Endpoint, QualityReason, StreamId, Topic, TrackKey};
 use web_time::Instant;
 
 use super::event::Event;
@@ -47,6 +47,13 @@ pub enum Input {
         endpoint: Endpoint,
         /// Whether voice activity is detected.
         speaking: bool,
+    },
+    /// A participant's media is degraded or has recovered.
+    Quality {
+        /// The participant.
+        endpoint: Endpoint,
+        /// The reason that was added; `None` once there is none.
+        degraded: Option<QualityReason>,
     },
     /// A session reports.
     Session {

@@ -216,6 +216,11 @@ impl Machine {
                     self.with_call(id, |call, shared| call.set_voice_detected(endpoint, speaking, shared));
                 }
             }
+            Input::Quality { endpoint, degraded } => {
+                if let Some(id) = self.current() {
+                    self.with_call(id, |call, shared| call.set_quality(endpoint, degraded, shared));
+                }
+            }
             Input::Session { session, event } => {
                 let of = |call: &Call| Some((call.id(), call.endpoint_of(session)?));
                 if let Some((id, endpoint)) = self.calls.values().find_map(of) {

@@ -13,6 +13,7 @@
 //! | signaling | [`Input::SubscriberJoined`] | a new subscriber of a topic: messages may have to be repeated |
 //! | session | [`Input::Session`] | a description, a candidate, a connection, a data-channel message, traffic, a failure |
 //! | media | [`Input::Speaking`] | voice activity started or stopped |
+//! | media | [`Input::Quality`] | the quality of a participant's media is degraded or has recovered |
 //! | time | [`Machine::handle_timeout`] | [`Machine::deadline`] has passed |
 //!
 //! After each input, [`Machine::poll`] returns [`Output`]s until there are none.

@@ -65,6 +65,8 @@ pub(super) struct Peer {
     pub(super) channel: ChannelRates,
     /// `ParticipantJoined` was delivered.
     pub(super) announced: bool,
+    /// `QualityDegraded` was delivered, without `QualityRecovered` since.
+    pub(super) degraded: bool,
     /// `ParticipantUnreachable` was delivered.
     pub(super) unreachable_announced: bool,
 }
@@ -102,6 +104,7 @@ impl Peer {
             throttle: EventThrottle::default(),
             channel: ChannelRates::new(now),
             announced: false,
+            degraded: false,
             unreachable_announced: false,
         }
     }
@@ -231,6 +234,7 @@ impl Peer {
     /// whatever is known of the other endpoint is announced anew.
     pub(super) fn forget_joining(&mut self) {
         self.announced = false;
+        self.degraded = false;
         self.unreachable_announced = false;
         self.voice = Voice::default();
         self.stale = true;
@@ -242,6 +246,7 @@ impl Peer {
     /// Resets what belongs to one stay of the other endpoint, when it joins with a new key.
     pub(super) fn begin_joining(&mut self, now: Instant) {
         self.announced = false;
+        self.degraded = false;
         self.unreachable_announced = false;
         self.acknowledged = 0;
         self.last_listed_us = now;

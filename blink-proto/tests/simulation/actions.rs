@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, Endpoint, StreamId, TrackKind};
+use blink_api::{CallId, Endpoint, QualityReason, StreamId, TrackKind};
 use blink_proto::call::{CallSnapshot, CallState, Input, Machine, StreamInfo};
 use blink_proto::secure::Random;
 use blink_sim::simulation::Simulation;
@@ -38,6 +38,7 @@ pub(crate) fn act(simulation: &mut Simulation, nodes: usize, random: &mut Random
         24 | 25 => request_stream(simulation, node, random),
         26 => close_stream(simulation, node),
         27 | 28 => speak(simulation, node, random),
+        29 => measure(simulation, node, random),
         _ => {}
     }
 }
@@ -123,6 +124,14 @@ fn speak(simulation: &mut Simulation, node: usize, random: &mut Random) {
         others.iter().filter_map(|other| other.endpoint).chain([simulation.nodes[node].endpoint]).collect();
     let endpoint = voices[random.random_range(0..voices.len())];
     simulation.input(node, Input::Speaking { endpoint, speaking: random.random_bool(0.6) });
+}
+
+/// The media of a participant, or of one that is not there, is degraded or has recovered.
+fn measure(simulation: &mut Simulation, node: usize, random: &mut Random) {
+    let endpoint = simulation.nodes[random.random_range(0..simulation.nodes.len())].endpoint;
+    let reason = QualityReason::Loss { measured: 0.1, threshold: 0.05 };
+    let degraded = random.random_bool(0.6).then_some(reason);
+    simulation.input(node, Input::Quality { endpoint, degraded });
 }
 
 /// The call that a device is in.

@@ -30,6 +30,7 @@ struct Other {
     /// `None` before the first event, which means that no flag is set.
     state: Option<ParticipantState>,
     streams: BTreeSet<StreamId>,
+    degraded: bool,
 }
 
 impl UserView {
@@ -120,6 +121,13 @@ impl UserView {
             }
             Event::SpeakingStarted { call, participant } => self.call(call).speaking.insert(*participant),
             Event::SpeakingStopped { call, participant } => self.call(call).speaking.remove(participant),
+            Event::QualityDegraded { call, participant, .. } => self.other(call, participant, |other| {
+                other.degraded = true;
+                other.joined
+            }),
+            Event::QualityRecovered { call, participant } => {
+                self.other(call, participant, |other| std::mem::take(&mut other.degraded))
+            }
             _ => true,
         };
         if fits { Ok(()) } else { Err(format!("got {event:?} out of order")) }

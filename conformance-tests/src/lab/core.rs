@@ -26,6 +26,9 @@ use super::stalls::Stalls;
 use crate::impaired::{ImpairedNetwork, Impairments};
 use crate::turn::TurnServer;
 
+/// Delay that stays with [`Fault::KeepsDelay`].
+const KEPT_DELAY: Duration = Duration::from_millis(500);
+
 pub(crate) struct Core {
     pub(crate) config: LabConfig,
     pub(crate) clock: LabClock,
@@ -113,6 +116,30 @@ impl Core {
         self.paths_changed();
     }
 
+    /// Impairs what arrives at every participant, from now on.
+    pub(crate) fn set_impairments(&self, impairments: Impairments) {
+        if let Some(network) = &self.network {
+            return network.set_impairments(impairments);
+        }
+        self.state().links.iter().for_each(|link| link.set_impairments(self.with_fault(impairments)));
+        self.paths_changed();
+    }
+
+    /// Holds all that arrives at a link, or delivers it at once.
+    pub(crate) fn set_stalled(&self, link: &Link, stalled: bool) {
+        link.set_impairments(self.with_fault(link.impairments()));
+        link.set_stalled(stalled);
+        self.paths_changed();
+    }
+
+    /// Impairments that include the delay of [`Fault::KeepsDelay`].
+    fn with_fault(&self, impairments: Impairments) -> Impairments {
+        match self.fault {
+            Some(Fault::KeepsDelay) => Impairments { delay: impairments.delay.max(KEPT_DELAY), ..impairments },
+            _ => impairments,
+        }
+    }
+
     /// Makes every session check again whether packets pass.
     pub(crate) fn paths_changed(&self) {
         self.path_changes.send_modify(|count| *count += 1);
@@ -190,7 +217,7 @@ impl Core {
     /// Approximate memory of the lab's records of messages, addresses and audio, in bytes.
     pub(crate) fn size(&self) -> usize {
         let state = self.state();
-        let recordings: usize = state.participants.iter().map(|participant| participant.devices.recording.size()).sum();
+        let recordings: usize = state.participants.iter().map(|participant| participant.devices.size()).sum();
         let links: usize = state.links.iter().map(|link| link.size()).sum();
         recordings + links + self.message_network.size()
     }

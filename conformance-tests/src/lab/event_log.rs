@@ -113,9 +113,10 @@ impl Log {
         self.entries().iter().filter(fits).count()
     }
 
-    /// Unclaimed events. Three kinds are exempt: changes of signaling nodes and addresses depend on
+    /// Unclaimed events. Four kinds are exempt: changes of signaling nodes and addresses depend on
     /// the backend; ringing is reported to every participant that happened to ask, though only
-    /// once; and speaking starts and stops in alternation whenever a participant talks.
+    /// once; speaking starts and stops in alternation whenever a participant talks; and quality
+    /// that was degraded, once for each reason, recovers: it depends on the machine too.
     pub(crate) fn unclaimed(&self) -> Vec<Event> {
         let entries = self.entries();
         let events = entries.iter().filter_map(|entry| match &entry.kind {
@@ -124,6 +125,7 @@ impl Log {
         });
         let mut rang = Vec::new();
         let mut speaking = Vec::new();
+        let mut degraded = Vec::new();
         let mut unclaimed = Vec::new();
         for (event, claimed) in events {
             let excused = match event {
@@ -131,12 +133,23 @@ impl Log {
                 Event::ParticipantRinging { .. } => !rang.contains(&event),
                 Event::SpeakingStarted { call, participant } => !speaking.contains(&(*call, *participant)),
                 Event::SpeakingStopped { call, participant } => speaking.contains(&(*call, *participant)),
+                Event::QualityDegraded { participant, reason, .. } => {
+                    !degraded.contains(&(*participant, reason.name()))
+                }
+                Event::QualityRecovered { participant, .. } => degraded.iter().any(|(who, _)| who == participant),
                 _ => false,
             };
             match event {
+                Event::QualityDegraded { participant, reason, .. } => degraded.push((*participant, reason.name())),
+                Event::QualityRecovered { participant, .. } | Event::ParticipantLeft { participant, .. } => {
+                    degraded.retain(|(who, _)| who != participant);
+                }
                 Event::SpeakingStarted { call, participant } => speaking.push((*call, *participant)),
                 Event::SpeakingStopped { call, participant } => speaking.retain(|who| *who != (*call, *participant)),
-                Event::CallEnded { .. } => speaking.clear(),
+                Event::CallEnded { .. } => {
+                    speaking.clear();
+                    degraded.clear();
+                }
                 _ => {}
             }
             if matches!(event, Event::ParticipantRinging { .. }) {

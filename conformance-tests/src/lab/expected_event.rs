@@ -208,6 +208,25 @@ pub fn speaking_stopped(call: CallId, who: &Participant) -> ExpectedEvent {
     )
 }
 
+/// The media of a participant is degraded, by the name of its reason
+/// ([`QualityReason::name`](blink_api::QualityReason::name)).
+pub fn quality_degraded(call: CallId, who: &Participant, by: &'static str) -> ExpectedEvent {
+    let of = who.endpoint();
+    expected_event(format!("QualityDegraded({who}, {by}) of {call}"), move |event| {
+        let Event::QualityDegraded { call: c, participant, reason } = event else { return false };
+        *c == call && Some(*participant) == of && reason.name() == by
+    })
+}
+
+/// The media of a participant has recovered.
+pub fn quality_recovered(call: CallId, who: &Participant) -> ExpectedEvent {
+    let of = who.endpoint();
+    expected_event(
+        format!("QualityRecovered({who}) of {call}"),
+        move |event| matches!(event, Event::QualityRecovered { call: c, participant } if *c == call && Some(*participant) == of),
+    )
+}
+
 /// This device joined the call.
 pub fn call_joined(call: CallId) -> ExpectedEvent {
     expected_event(format!("CallJoined {call}"), move |event| *event == Event::CallJoined { call })

@@ -58,6 +58,10 @@ pub enum Fault {
     DropsVideo,
     /// Transport: audio packets are lost when video starts.
     VideoInterruptsAudio,
+    /// Transport: every second media packet is dropped.
+    DropsEverySecondPacket,
+    /// Transport: packets stay delayed after the network was impaired or stalled.
+    KeepsDelay,
     /// Transport: a session is opened, and gathers candidates, before the call is answered.
     GathersEarly,
 

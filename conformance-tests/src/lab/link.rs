@@ -9,7 +9,7 @@ use std::time::Duration;
 use blink_api::{DeliveryQueue, SignalingEvent, Topic};
 use tokio::sync::broadcast;
 
-use crate::impaired::{Cut, ImpairedSignaling, ImpairedTransport};
+use crate::impaired::{Cut, ImpairedSignaling, ImpairedTransport, Impairments};
 
 /// State of the packet path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(crate) struct Link {
     /// Number of the participant.
     pub(crate) number: usize,
     paths: Mutex<Paths>,
+    impairments: Mutex<Impairments>,
+    stalled: AtomicBool,
     signaling: AtomicBool,
     killed: AtomicBool,
     pub(crate) network_events: broadcast::Sender<SignalingEvent>,
@@ -55,6 +57,8 @@ impl Link {
         Self {
             number,
             paths: Mutex::new(Paths { open: true, address: 0 }),
+            impairments: Mutex::new(Impairments::NONE),
+            stalled: AtomicBool::new(false),
             signaling: AtomicBool::new(true),
             killed: AtomicBool::new(false),
             network_events: broadcast::Sender::new(256),
@@ -92,6 +96,24 @@ impl Link {
 
     pub(crate) fn paths(&self) -> Paths {
         *self.paths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Impairments of what arrives.
+    pub(crate) fn impairments(&self) -> Impairments {
+        *self.impairments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_impairments(&self, impairments: Impairments) {
+        *self.impairments.lock().unwrap_or_else(PoisonError::into_inner) = impairments;
+    }
+
+    /// Whether what arrives is held.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_stalled(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Relaxed);
     }
 
     /// Returns whether the backend itself reports the cut.

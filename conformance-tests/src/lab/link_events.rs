@@ -10,6 +10,7 @@ use blink_api::{RtpIn, RtpSink, SessionEvent, SessionEvents};
 use tokio::sync::mpsc;
 
 use super::fault::Fault;
+use super::impaired_path::{ImpairedMessages, ImpairedPackets};
 use super::link_session::Path;
 
 /// Delay of detection with [`Fault::ReconnectsLate`].
@@ -20,12 +21,14 @@ pub(super) async fn forward(path: Arc<Path>, mut events: SessionEvents, queue: m
     let mut changes = path.core.path_changes();
     let mut open = path.passes();
     let mut held = VecDeque::new();
+    let mut messages = ImpairedMessages::new(path.link.clone());
     loop {
         tokio::select! {
             event = events.recv() => {
                 let Some(event) = event else { return };
-                held.push_back(event);
+                held.extend(messages.delay(event));
             }
+            message = messages.next() => held.push_back(message),
             Ok(()) = changes.changed() => {
                 let opens = !std::mem::replace(&mut open, path.passes()) && open;
                 if matches!(path.core.fault, Some(Fault::ReconnectsLate)) {
@@ -58,8 +61,8 @@ pub(super) async fn forward(path: Arc<Path>, mut events: SessionEvents, queue: m
 
 /// RTP sink that forwards packets while the path of their session is open.
 pub(super) struct GatedRtp {
-    path: OnceLock<Weak<Path>>,
-    inner: Arc<dyn RtpSink>,
+    path: OnceLock<(Weak<Path>, Arc<ImpairedPackets>)>,
+    pub(super) inner: Arc<dyn RtpSink>,
 }
 
 impl GatedRtp {
@@ -67,20 +70,23 @@ impl GatedRtp {
         Self { path: OnceLock::new(), inner }
     }
 
-    /// Sets the path of the session that the sink was created for.
-    pub(super) fn open(&self, path: &Arc<Path>) {
+    /// Sets the path of the session that the sink was created for, and its impairments.
+    pub(super) fn open(&self, path: &Arc<Path>, packets: Arc<ImpairedPackets>) {
         // A sink belongs to one session, so that this is called once.
-        self.path.set(Arc::downgrade(path)).ok();
+        self.path.set((Arc::downgrade(path), packets)).ok();
     }
 }
 
 impl RtpSink for GatedRtp {
     fn deliver(&self, packet: RtpIn) {
-        let Some(path) = self.path.get().and_then(Weak::upgrade) else { return };
+        let Some((path, packets)) = self.path.get() else { return };
+        let Some(path) = path.upgrade() else { return };
         let blocked = matches!(path.core.fault, Some(Fault::NoMediaFor(number)) if number == path.link.number);
         if path.passes() && !blocked && !path.undetected.load(Ordering::Relaxed) {
             path.link.packets_received.fetch_add(1, Ordering::Relaxed);
-            self.inner.deliver(packet);
+            if let Some(packet) = packets.delay(packet) {
+                self.inner.deliver(packet);
+            }
         }
     }
 }
@@ -101,6 +107,7 @@ fn decide(path: &Path, event: &SessionEvent, passes: bool) -> Disposition {
         }
         SessionEvent::Rtcp(_) if !passes => Disposition::Drop,
         SessionEvent::Data { .. } if path.loses_messages() => Disposition::Drop,
+        SessionEvent::Data { .. } if path.link.is_stalled() => Disposition::Hold,
         SessionEvent::Connected | SessionEvent::ChannelOpen { .. } | SessionEvent::Data { .. } if !passes => {
             Disposition::Hold
         }

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::core::Core;
 use super::fault::Fault;
+use super::impaired_path::ImpairedPackets;
 use super::link::Link;
 use super::link_events::{GatedRtp, forward};
 use crate::forwarding::ForwardingSession;
@@ -24,7 +25,8 @@ const LOST_AUDIO_PACKETS: u64 = 5;
 
 pub(crate) struct LinkSession {
     path: Arc<Path>,
-    forwarding: JoinHandle<()>,
+    /// Forward events, and packets behind an impaired network.
+    forwarding: [JoinHandle<()>; 2],
 }
 
 /// Local end of a media path. It outlives the session: a cut also applies to packets of the remote
@@ -92,9 +94,13 @@ impl LinkSession {
             negotiations: AtomicU64::new(0),
             interrupted: AtomicU64::new(0),
         });
-        gate.open(&path);
+        let packets = Arc::new(ImpairedPackets::new(path.link.clone(), &path.core));
+        gate.open(&path, packets.clone());
         let (queue, outer) = mpsc::channel(QUEUE);
-        let forwarding = tokio::spawn(forward(path.clone(), events, queue));
+        let forwarding = [
+            tokio::spawn(forward(path.clone(), events, queue)),
+            tokio::spawn(packets.deliver(path.core.clone(), gate.inner.clone())),
+        ];
         (Self { path, forwarding }, outer)
     }
 }
@@ -186,7 +192,7 @@ impl ForwardingSession for LinkSession {
         } else {
             self.path.inner.close().await;
         }
-        self.forwarding.abort();
+        self.forwarding.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -201,7 +207,7 @@ impl Drop for LinkSession {
         if self.path.link.is_killed() {
             self.path.core.keep_open(self.path.inner.clone());
         }
-        self.forwarding.abort();
+        self.forwarding.iter().for_each(JoinHandle::abort);
     }
 }
 

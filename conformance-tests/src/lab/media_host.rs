@@ -15,11 +15,15 @@ use tokio::sync::broadcast;
 use super::camera::Camera;
 use super::clock::LabClock;
 use super::playback::{AMPLITUDE, PlaybackRecording, tone_of};
+use super::profile::Profile;
 use super::recorded::{BEEP, BEEP_INTERVAL};
+use super::speech::{SpeechClip, SpeechRecording};
 
 /// A participant's microphone and loudspeaker, kept over all runs of its engine.
 pub(crate) struct Devices {
     pub(crate) recording: PlaybackRecording,
+    /// Recordings of a participant with real speech: its own, and that of the loudspeaker.
+    pub(crate) speech: Option<[SpeechRecording; 2]>,
     /// Number of the participant.
     owner: usize,
     hertz: f32,
@@ -38,19 +42,26 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    pub(crate) fn new(owner: usize, clock: LabClock, has_microphone: bool, fakes_microphone: bool) -> Self {
+    pub(crate) fn new(owner: usize, clock: LabClock, profile: &Profile, fakes_microphone: bool) -> Self {
         Self {
             recording: PlaybackRecording::default(),
+            speech: profile.speaks.then(Default::default),
             owner,
             hertz: tone_of(owner),
             clock,
-            has_microphone,
+            has_microphone: profile.has_microphone,
             fakes_microphone,
             microphones_opened: AtomicUsize::new(0),
             speakers_opened: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             beeps: AtomicBool::new(false),
         }
+    }
+
+    /// Approximate memory of its recordings, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        let speech: usize = self.speech.iter().flatten().map(SpeechRecording::size).sum();
+        self.recording.size() + speech
     }
 
     /// Counts a device as open until the returned guard is dropped.
@@ -86,6 +97,10 @@ impl MediaHost for LabHost {
         let hertz = if self.0.has_microphone { self.0.hertz } else { 0.0 };
         let step = hertz / request.format.sample_rate as f32;
         let device = self.0.opened(|devices| &devices.microphones_opened);
+        if self.0.speech.is_some() {
+            let clip = SpeechClip::of(self.0.owner);
+            return Ok(Box::new(SpeechMicrophone { format: request.format, clip, device }));
+        }
         Ok(Box::new(Microphone { format: request.format, step, phase: 0.0, beeping: None, device }))
     }
 
@@ -151,6 +166,31 @@ fn is_beep(at: Duration) -> bool {
     Duration::from_nanos((at.as_nanos() % BEEP_INTERVAL.as_nanos()) as u64) < BEEP
 }
 
+/// A microphone with recorded speech, on one channel.
+struct SpeechMicrophone {
+    format: AudioFormat,
+    clip: SpeechClip,
+    device: OpenDevice,
+}
+
+impl AudioSource for SpeechMicrophone {
+    fn format(&self) -> AudioFormat {
+        self.format
+    }
+
+    fn read(&mut self, out: &mut [f32]) -> Result<ReadResult> {
+        out.fill_with(|| self.clip.next());
+        if let Some([said, _]) = &self.device.0.speech {
+            said.take(self.device.0.clock.elapsed(), out);
+        }
+        Ok(ReadResult::new(out.len()))
+    }
+
+    fn latency(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
 struct Loudspeaker {
     format: AudioFormat,
     device: OpenDevice,
@@ -162,7 +202,11 @@ impl AudioSink for Loudspeaker {
     }
 
     fn write(&mut self, samples: &[f32]) -> Result<usize> {
-        self.device.0.recording.take(self.device.0.clock.elapsed(), samples);
+        let now = self.device.0.clock.elapsed();
+        self.device.0.recording.take(now, samples);
+        if let Some([_, heard]) = &self.device.0.speech {
+            heard.take(now, samples);
+        }
         Ok(samples.len())
     }
 

@@ -53,6 +53,7 @@ mod event_log;
 mod expected_event;
 mod failure;
 mod fault;
+mod impaired_path;
 mod lab_codec;
 mod lab_recorder;
 mod link;
@@ -68,6 +69,8 @@ mod playback;
 mod profile;
 mod recorded;
 mod resource_usage;
+mod speech;
+mod speech_checks;
 mod stalls;
 mod video_streams;
 
@@ -75,7 +78,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use blink_api::{Topic, Transport, TransportCapabilities};
+use blink_api::{AudioCodec, Topic, Transport, TransportCapabilities};
 use blink_proto::wire::Kind;
 use bytes::Bytes;
 
@@ -87,14 +90,15 @@ pub use config::{Impaired, LabConfig, Requirements, Timing};
 pub use event_log::{EventLog, ObservedEvent};
 pub use expected_event::{
     ExpectedEvent, any, any_of, busy, call_cancelled, call_ended, call_joined, call_replaced_by, incoming_call, joined,
-    left, media_started, missed_call, no_microphone, reconnected, reconnecting, rejected, ringing, speaking_started,
-    speaking_stopped, state_of, stream_ended, stream_offered, unanswered, unreachable, video_started,
+    left, media_started, missed_call, no_microphone, quality_degraded, quality_recovered, reconnected, reconnecting,
+    rejected, ringing, speaking_started, speaking_stopped, state_of, stream_ended, stream_offered, unanswered,
+    unreachable, video_started,
 };
 pub use failure::{Failure, FailureKind, Result};
 pub use fault::{Command, EventMutation, Fault};
 pub use message_network::{Message, MessageAction, Published};
 pub use participant::{Participant, expect_error};
-use participant_inner::ParticipantInner;
+use participant_inner::{ParticipantInner, SPEECH_CODEC};
 pub use profile::Profile;
 pub use recorded::{Beep, FULL_RECORDER, RECORDER, beeps_in};
 pub use resource_usage::ResourceUsage;
@@ -185,6 +189,17 @@ impl Lab {
     /// Waits.
     pub async fn passes(&self, time: Duration) {
         tokio::time::sleep(time).await;
+    }
+
+    /// Impairs all packets and data-channel messages that arrive at any participant, from now on.
+    pub fn impairs(&self, impairments: Impairments) {
+        self.core.set_impairments(impairments);
+    }
+
+    /// Whether participants with speech have a codec for speech; otherwise they have the lab's own,
+    /// which conceals nothing.
+    pub fn has_speech_codec(&self) -> bool {
+        self.core.config.registry.entry::<dyn AudioCodec>(SPEECH_CODEC).is_ok()
     }
 
     /// Number of live tasks on the runtime: those of engines, backends and the lab.

@@ -23,6 +23,9 @@ use super::profile::Profile;
 use super::recorded::{FULL_AFTER, FULL_RECORDER, RECORDER};
 use crate::impaired::{ImpairedSignaling, ImpairedTransport};
 
+/// Codec of participants with real speech, where it is registered.
+pub(crate) const SPEECH_CODEC: &str = "opus";
+
 pub(crate) struct ParticipantInner {
     pub(crate) name: String,
     /// Number in order of creation.
@@ -55,7 +58,7 @@ impl ParticipantInner {
     pub(crate) fn new(core: &Core, number: usize, profile: Profile) -> Self {
         let identity = profile.identity.clone().unwrap_or_else(|| Identity::from_seed(&[number as u8 + 1; 32]));
         let fakes_microphone = matches!(core.fault, Some(Fault::FakesMicrophone));
-        let devices = Devices::new(number, core.clock, profile.has_microphone, fakes_microphone);
+        let devices = Devices::new(number, core.clock, &profile, fakes_microphone);
         Self {
             name: profile.name.clone(),
             number,
@@ -123,7 +126,7 @@ impl ParticipantInner {
         }
         if self.profile.unshared_codec {
             builder = builder.codec(Arc::new(LabCodec::UNSHARED) as Arc<dyn AudioCodec>);
-        } else if core.config.codec.is_none() {
+        } else if self.codec(core).is_none() {
             builder = builder.codec(Arc::new(LabCodec::DEFAULT) as Arc<dyn AudioCodec>);
         }
         let blink = builder.start().await?;
@@ -155,8 +158,8 @@ impl ParticipantInner {
         let mut builder = Configuration::builder(&config.registry)
             .set("lab", "transport", config.transports[self.number % 2].as_str())
             .set("lab", "signaling", config.signalings[self.number % 2].as_str());
-        if let Some(codec) = &config.codec {
-            builder = builder.set("lab", "codec", codec.as_str());
+        if let Some(codec) = self.codec(core) {
+            builder = builder.set("lab", "codec", codec);
         }
         if self.profile.has_data_directory {
             let directory = core
@@ -173,6 +176,14 @@ impl ParticipantInner {
             }
         }
         builder.build()
+    }
+
+    /// Name of a registered codec; `None` for the lab's own.
+    fn codec<'a>(&self, core: &'a Core) -> Option<&'a str> {
+        let config = &core.config;
+        let has_opus = || config.registry.entry::<dyn AudioCodec>(SPEECH_CODEC).is_ok();
+        let of_speech = (self.profile.speaks && has_opus()).then_some(SPEECH_CODEC);
+        config.codec.as_deref().or(of_speech)
     }
 
     /// Kills the engine without any message to others.

@@ -11,6 +11,7 @@ pub struct Profile {
     pub(crate) identity: Option<Identity>,
     pub(crate) settings: Vec<String>,
     pub(crate) has_microphone: bool,
+    pub(crate) speaks: bool,
     pub(crate) has_data_directory: bool,
     pub(crate) unshared_codec: bool,
 }
@@ -23,6 +24,7 @@ impl Profile {
             identity: None,
             settings: Vec::new(),
             has_microphone: true,
+            speaks: false,
             has_data_directory: false,
             unshared_codec: false,
         }
@@ -42,6 +44,12 @@ impl Profile {
     /// Removes the microphone.
     pub fn without_microphone(mut self) -> Self {
         self.has_microphone = false;
+        self
+    }
+
+    /// Replaces the microphone's tone by recorded speech, and records what it says and hears.
+    pub fn with_speech(mut self) -> Self {
+        self.speaks = true;
         self
     }
 

@@ -12,12 +12,7 @@ pub struct Waiting {
 }
 
 /// All scenarios that are not implemented.
-pub const WAITING: &[Waiting] = &[
-    Waiting { number: 44, name: "device-lost", for_what: "microphones and speakers" },
-    Waiting { number: 51, name: "loss-and-jitter", for_what: "speech in the lab" },
-    Waiting { number: 52, name: "burst-after-a-stall", for_what: "speech in the lab" },
-    Waiting { number: 53, name: "long-round-trip", for_what: "quality events" },
-];
+pub const WAITING: &[Waiting] = &[Waiting { number: 44, name: "device-lost", for_what: "microphones and speakers" }];
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,7 @@ mod joining;
 mod leaks;
 mod outages;
 mod recordings;
+mod rough_networks;
 mod security;
 mod setup;
 mod state;
@@ -78,6 +79,7 @@ pub fn all() -> Vec<Scenario> {
         state::ALL,
         streams::ALL,
         outages::ALL,
+        rough_networks::ALL,
         security::ALL,
         recordings::ALL,
         leaks::ALL,

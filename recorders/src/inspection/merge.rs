@@ -25,6 +25,10 @@ const BITRATE: u32 = 64_000;
 const FRAMES_PER_FRAGMENT: u64 = 25;
 /// Bytes of the description of all tracks, at most.
 const RESERVE: u32 = 64 << 10;
+/// Video that lasts longer than all voices is cut off after this time.
+const LONGEST_OVERHANG: Duration = Duration::from_secs(600);
+/// Longest merged file.
+const LONGEST: Duration = Duration::from_secs(86_400);
 /// Longest packet of Opus in samples of one channel.
 const LONGEST_PACKET: usize = 5_760;
 
@@ -98,6 +102,12 @@ impl<'a> Merger<'a> {
         Ok(Self { voices, streams, opus, out })
     }
 
+    /// End of the merged file at the latest: a hostile file may place a frame centuries later.
+    fn limit(&self) -> Duration {
+        let end = self.voices.iter().map(|voice| duration_of(voice.track.end(), RATE)).max();
+        end.map_or(LONGEST, |end| end.saturating_add(LONGEST_OVERHANG)).min(LONGEST)
+    }
+
     fn run(mut self, file: &mut File) -> Result<()> {
         let config = AudioEncoderConfig {
             format: AudioFormat::CALL,
@@ -105,6 +115,7 @@ impl<'a> Merger<'a> {
             bitrate: Some(BITRATE),
         };
         let mut encoder = self.opus.encoder(config)?;
+        let limit = self.limit();
         let mut mix = vec![0.0f32; FRAME as usize];
         let mut packet = Vec::new();
         for number in 0u64.. {
@@ -122,10 +133,10 @@ impl<'a> Merger<'a> {
             packet.clear();
             encoder.encode(&mix, &mut packet)?;
             self.out.push(0, position, FRAME, true, &packet);
-            if number % FRAMES_PER_FRAGMENT == 0 {
+            if number.is_multiple_of(FRAMES_PER_FRAGMENT) {
                 self.out.cut().map_err(write_failed)?;
             }
-            if !more {
+            if !more || end >= limit {
                 break;
             }
         }

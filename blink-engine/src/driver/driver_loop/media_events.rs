@@ -26,6 +26,12 @@ impl Driver {
                 self.machine.handle(now, Input::Speaking { endpoint: track.endpoint, speaking });
             }
             MediaEvent::Speaking(..) => {}
+            MediaEvent::QualityDegraded(endpoint, reason) => {
+                self.machine.handle(now, Input::Quality { endpoint, degraded: Some(reason) });
+            }
+            MediaEvent::QualityRecovered(endpoint) => {
+                self.machine.handle(now, Input::Quality { endpoint, degraded: None });
+            }
             MediaEvent::MicrophoneUnusable(error) => self.emit(Event::NoMicrophone { call, error: error.to_string() }),
             MediaEvent::DeviceLost(id, error) => self.handle_device_lost(id, error),
             MediaEvent::SourceLost(stream, _) => self.handle_source_lost(stream).await,

@@ -6,7 +6,7 @@ use web_time::{Duration, Instant};
 use blink_api::{
     AudioCodec, AudioCodecCapabilities, AudioDecoder, AudioDecoderConfig, AudioEncoder, AudioEncoderConfig,
     AudioFormat, AudioProcessor, AudioSettings, AudioSink, AudioSource, CodecName, DeviceId, Did, Endpoint, Error,
-    ErrorKind, Mid, Preference, ReadResult, Result, RtpCodec, RtpIn, RtpOut, TrackId, TrackKind,
+    ErrorKind, Mid, QualitySettings, ReadResult, Result, RtpCodec, RtpIn, RtpOut, TrackId, TrackKind,
 };
 
 use super::super::*;
@@ -218,7 +218,7 @@ impl Room {
         let config = CallMediaConfig {
             local: endpoint(1),
             audio,
-            prefer: Preference::default(),
+            quality: QualitySettings::default(),
             processors: Processors::new(vec![Box::new(observer.clone())]),
             clock: CallClock::new(start, start),
             tick_grid: None,
@@ -285,6 +285,11 @@ impl Room {
         let packet = received(&numbered(self.next, payload.into()), self.now);
         self.next += 1;
         self.media.push(self.now, PATH, packet);
+    }
+
+    /// A packet of 20 ms is lost.
+    pub(super) fn skip(&mut self) {
+        self.next += 1;
     }
 
     pub(super) fn push(&mut self, packet: RtpIn) {
