@@ -8,6 +8,7 @@ mod ice;
 mod layers;
 mod path;
 mod quality;
+mod recording;
 mod settings;
 
 pub use audio::AudioSettings;
@@ -15,6 +16,7 @@ pub use file::ConfigurationFile;
 pub use ice::{HostCandidates, IceConfig, IceServer, ServerScheme, ServerUri};
 pub use path::{expand_path, optional_path};
 pub use quality::{Preference, QualitySettings};
+pub use recording::RecordingSettings;
 pub use settings::{BusyPolicy, CallSettings, CallTimers, Invitations, LogSettings, Settings};
 
 use std::ffi::OsString;

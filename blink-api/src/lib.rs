@@ -42,6 +42,7 @@ pub mod private;
 mod processor;
 mod quality_reason;
 mod recorder;
+mod recording_report;
 mod registry;
 mod rtp;
 mod session_config;
@@ -58,7 +59,7 @@ pub use audio_io::{AudioFormat, AudioSink, AudioSource, OpenRequest, ReadResult}
 pub use config::{
     AudioSettings, BusyPolicy, CallSettings, CallTimers, Configuration, ConfigurationBuilder, ConfigurationFile,
     EffectiveValue, HostCandidates, IceConfig, IceServer, Invitations, LogSettings, Preference, QualitySettings,
-    ServerScheme, ServerUri, Settings, expand_path, optional_path, parse_value,
+    RecordingSettings, ServerScheme, ServerUri, Settings, expand_path, optional_path, parse_value,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId, TrackKey, TrackSource};
@@ -70,6 +71,7 @@ pub use recorder::{
     RecordedTrack, Recorder, RecorderCapabilities, Recording, RecordingConfig, RecordingSummary, RtpSample, Sample,
     TrackFormat, TrackSummary,
 };
+pub use recording_report::{RecorderReport, RecordingReport};
 pub use registry::{BackendSummary, Context, Entry, Kind, Plugin, Registry, Shared};
 pub use rtp::{CodecName, RtpCodec, RtpIn, RtpOut, RtpReceiver, RtpSink, rtp_queue};
 pub use session_config::SessionConfig;

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::configuration::File;
 use crate::conformance::ConformanceArguments;
 use crate::files::path;
+use crate::record::RecordArguments;
 
 const EXAMPLES: &str = "\
 Try it:
@@ -302,9 +303,12 @@ pub(crate) struct DemoArguments {
     /// WAV file that Bob sends instead of 8 s of recorded speech
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub(crate) speech_b: Option<PathBuf>,
-    /// Directory for the recordings of the received audio
+    /// Directory for the received audio, and with `--record` for the recordings of each side in
+    /// `alice` and `bob`
     #[arg(long, value_name = "DIR", value_parser = path(), default_value = "blink-out")]
     pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) record: RecordArguments,
     /// Duration of the call once both are connected, 1 to 300 s [default: the speech and half a
     /// second]
     #[arg(long, value_name = "N")]
@@ -337,6 +341,8 @@ pub(crate) struct ListenArguments {
     /// file
     #[arg(long, value_name = "SOURCE")]
     pub(crate) video: Option<String>,
+    #[command(flatten)]
+    pub(crate) record: RecordArguments,
     /// Directory for recordings: `heard-1.wav`, `heard-2.wav`, … with the audio of each call, and
     /// `seen-1.ivf` or `seen-1.h264`, … with received video
     #[arg(long, value_name = "DIR", value_parser = path(), conflicts_with = "speaker")]
@@ -362,6 +368,8 @@ pub(crate) struct CallArguments {
     /// Video to send: `clip:vp8`, `clip:h264`, or `clip:FILE` with an .ivf or .h264 file
     #[arg(long, value_name = "SOURCE")]
     pub(crate) video: Option<String>,
+    #[command(flatten)]
+    pub(crate) record: RecordArguments,
     /// Directory for recordings: `heard.wav` with the received audio, and `seen-1.ivf` or
     /// `seen-1.h264`, … with received video
     #[arg(long, value_name = "DIR", value_parser = path(), conflicts_with = "speaker")]

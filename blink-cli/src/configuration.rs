@@ -9,6 +9,7 @@ use blink_api::{
 
 use crate::args::{DeviceOptions, Global};
 use crate::failure::Failure;
+use crate::record::RecordArguments;
 use crate::{backends, files};
 
 /// Default configuration file.
@@ -89,6 +90,7 @@ pub(crate) fn for_call(
     global: &Global,
     devices: &DeviceOptions,
     (input, heard): (Option<&Path>, Option<&Path>),
+    (record, out): (&RecordArguments, Option<&Path>),
 ) -> Result<Configuration, Failure> {
     let registry = Registry::discovered()?;
     let (input, heard) = (input.map(files::device).transpose()?, heard.map(files::device).transpose()?);
@@ -119,7 +121,7 @@ pub(crate) fn for_call(
     };
     let first = with_defaults(true).build()?;
     let device_host = device_host(&first)?;
-    let mut builder = with_defaults(device_host.is_some());
+    let mut builder = record.configure(with_defaults(device_host.is_some()), out)?;
     if let Some(host) = device_host {
         // The default of a host of files is silence: without a device, the call is to say so.
         let settings = first.settings();

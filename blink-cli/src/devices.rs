@@ -13,6 +13,7 @@ use crate::args::{DevicesArguments, Global};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
+use crate::record::RecordArguments;
 use crate::terminal_text::escape;
 use crate::{configuration, files};
 
@@ -36,7 +37,8 @@ pub(crate) async fn run(
     if !(1..=60).contains(&arguments.seconds) {
         return Err(Failure::input("--seconds is 1 to 60"));
     }
-    let configuration = configuration::for_call(global, &arguments.devices, (None, None))?;
+    let configuration =
+        configuration::for_call(global, &arguments.devices, (None, None), (&RecordArguments::default(), None))?;
     let context = files::context(&configuration);
     let mut hosts = Vec::new();
     for entry in configuration.chosen_all::<dyn MediaHost>()? {

@@ -94,7 +94,7 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         Event::SignalingChanged { nodes: 0 } => "connected to no signaling node".to_owned(),
         Event::SignalingChanged { nodes: 1 } => "connected to 1 signaling node".to_owned(),
         Event::SignalingChanged { nodes } => format!("connected to {nodes} signaling nodes"),
-        _ => return None,
+        event => return crate::record::words(event),
     })
 }
 

@@ -30,8 +30,12 @@ pub(crate) async fn run(
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     let heard = arguments.out.as_ref().map(|directory| directory.join(HEARD));
-    let configuration =
-        configuration::for_call(global, &arguments.devices, (arguments.input.as_deref(), heard.as_deref()))?;
+    let configuration = configuration::for_call(
+        global,
+        &arguments.devices,
+        (arguments.input.as_deref(), heard.as_deref()),
+        (&arguments.record, arguments.out.as_deref()),
+    )?;
     files::check_microphone(&configuration).await?;
     files::check_video(&configuration, arguments.video.as_deref()).await?;
     if let Some(directory) = &arguments.out {

@@ -20,6 +20,7 @@ mod keyboard;
 mod listen;
 mod log;
 mod output;
+mod record;
 mod recording;
 mod rtp;
 mod score;

@@ -2,6 +2,7 @@
 
 mod device_commands;
 mod media_commands;
+mod recording_commands;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use blink_api::{
     AudioCodec, AudioProcessorFactory, Clock, Configuration, Context, DeviceId, Endpoint, Error, ErrorKind,
-    HostCandidates, IceConfig, MediaHost, PayloadFormat, Result, Signaling, SystemClock, Transport,
+    HostCandidates, IceConfig, MediaHost, PayloadFormat, Recorder, Result, Signaling, SystemClock, Transport,
     TransportCapabilities,
 };
 use rand::{Rng, SeedableRng};
@@ -15,7 +15,7 @@ use tracing::Instrument;
 use crate::blink::Blink;
 use crate::driver::driver_loop::Driver;
 use crate::driver::media_threads::MediaThreads;
-use crate::driver::parts::Parts;
+use crate::driver::parts::{NamedRecorder, Parts};
 use crate::driver::worker_host::{Pacing, WorkerHost};
 use crate::event_sender::EventSender;
 use crate::events::WeakEvents;
@@ -45,6 +45,7 @@ pub struct BlinkBuilder {
     codecs: Vec<Arc<dyn AudioCodec>>,
     media_hosts: Vec<(String, Arc<dyn MediaHost>)>,
     processors: Vec<Arc<dyn AudioProcessorFactory>>,
+    recorders: Vec<NamedRecorder>,
 }
 
 impl BlinkBuilder {
@@ -61,6 +62,7 @@ impl BlinkBuilder {
             codecs: Vec::new(),
             media_hosts: Vec::new(),
             processors: Vec::new(),
+            recorders: Vec::new(),
         }
     }
 
@@ -121,6 +123,13 @@ impl BlinkBuilder {
     /// configured ones.
     pub fn processor(mut self, processor: Arc<dyn AudioProcessorFactory>) -> Self {
         self.processors.push(processor);
+        self
+    }
+
+    /// Adds a recorder, which [`RecordingRequest`](crate::RecordingRequest) names. Default: the
+    /// configured ones.
+    pub fn recorder(mut self, name: &str, recorder: Arc<dyn Recorder>) -> Self {
+        self.recorders.push((name.to_owned(), recorder));
         self
     }
 
@@ -187,6 +196,18 @@ impl BlinkBuilder {
                 processors.push(entry.create(configuration, &context).await?);
             }
         }
+        let mut recorders = self.recorders.clone();
+        if recorders.is_empty() {
+            for name in &settings.recorders {
+                let entry = configuration.registry().entry::<dyn Recorder>(name)?;
+                recorders.push((name.clone(), entry.create(configuration, &context).await?));
+            }
+        }
+        if settings.recording.automatic && recorders.is_empty() {
+            let error =
+                Error::new(ErrorKind::Invalid, "`recording.automatic` needs a recorder").with("key", "recorder");
+            return Err(configuration.locate(error));
+        }
         let mut payload_formats = Vec::new();
         for entry in configuration.registry().entries::<dyn PayloadFormat>() {
             payload_formats.push(entry.create(configuration, &context).await?);
@@ -204,6 +225,7 @@ impl BlinkBuilder {
             audio,
             media_hosts,
             processors,
+            recorders,
             payload_formats,
             clock,
             settings,

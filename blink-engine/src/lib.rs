@@ -45,12 +45,13 @@ mod event_sender;
 mod events;
 mod handle;
 mod levels;
+mod recording_request;
 mod statistics;
 mod store;
 
 pub use blink::Blink;
-pub use blink_media::AudioStatistics;
 pub use blink_media::video::ReceivedFrame;
+pub use blink_media::{AudioStatistics, TrackSelection};
 pub use blink_proto::call::{
     CallDirection, CallOutcome, CallSnapshot, CallState, CancelledReason, ClockSync, Device, DeviceChangeReason,
     EndReason, Event, HistoryEntry, LeftReason, ParticipantSnapshot, ParticipantState, ParticipantStatus, Presence,
@@ -63,6 +64,7 @@ pub use driver::{Frames, MediaThreads, Pacing};
 pub use events::{CallEvents, EventItem, Events};
 pub use handle::Call;
 pub use levels::Levels;
+pub use recording_request::RecordingRequest;
 pub use statistics::{ParticipantStatistics, SendingStatistics};
 #[doc(hidden)]
 pub use store::fuzzing;

@@ -126,6 +126,11 @@ impl CallClock {
         Self { epoch, start, endpoints: BTreeMap::new(), tracks: BTreeMap::new(), newest: f64::NEG_INFINITY }
     }
 
+    /// Zero of [`CallTime`].
+    pub fn start(&self) -> Instant {
+        self.start
+    }
+
     /// Call time of a moment of this device; zero for moments before the start.
     pub fn call_time_at(&self, at: Instant) -> CallTime {
         CallTime(at.saturating_duration_since(self.start))

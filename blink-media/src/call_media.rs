@@ -17,7 +17,7 @@
 //! | received video: packets → frames | `video_receiver` |
 //! | sessions: media sections, announcements, early packets, receive statistics | `path` |
 //! | reports about paths, and the bitrates that follow from them | `path_feedback` |
-//! | taps: where recorders and analyzers listen | `taps` |
+//! | taps: where recorders and analyzers listen | `taps`, `tap_control` |
 //!
 //! It reads no clock, blocks on nothing, takes no lock, and allocates nothing in the steady state.
 //! A tick does what is due of two schedules, playout first: the processors see a block of the far
@@ -41,6 +41,7 @@ mod section_report;
 mod send_track;
 mod sending;
 mod speaker;
+mod tap_control;
 mod taps;
 #[cfg(test)]
 mod tests;
@@ -48,7 +49,6 @@ mod video_receiver;
 mod video_sender;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use web_time::{Duration, Instant};
 
 use blink_api::{AudioSink, CodecName, Endpoint, QualitySettings, RtpIn, StreamId, TrackId, TrackKey, TrackKind};
@@ -78,9 +78,9 @@ pub use retired_device::RetiredDevice;
 pub use section_report::SectionReport;
 pub use send_track::SendTrack;
 pub use sending::OfferedStreams;
-pub use taps::{PacketDirection, Tap, TappedPacket};
+pub use taps::{PacketDirection, Tap, TapId, TappedFrame, TappedPacket, TappedSamples};
 pub use video_receiver::FrameSink;
-pub use video_sender::{VideoCommand, VideoSender};
+pub use video_sender::{VideoCommand, VideoSender, VideoTap};
 
 /// The configuration of a [`CallMedia`].
 #[derive(Debug)]
@@ -142,8 +142,8 @@ pub struct CallMedia {
     outputs: VecDeque<MediaOutput>,
 }
 
-impl fmt::Debug for CallMedia {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for CallMedia {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CallMedia").finish_non_exhaustive()
     }
 }
@@ -188,9 +188,10 @@ impl CallMedia {
             MediaCommand::SetDeafened(deafened) => self.speaker.set_deafened(deafened),
             MediaCommand::SetVolume(participant, volume) => self.speaker.set_volume(participant, volume),
             MediaCommand::OfferAudio(stream, source) => self.offer_audio(stream, source),
-            MediaCommand::OfferVideo(stream) => self.video_streams.push(stream),
+            MediaCommand::OfferVideo(stream) => self.offer_video(stream),
             MediaCommand::RevokeStream(stream) => self.revoke_stream(stream),
-            MediaCommand::AddTap(tap) => self.taps.add(tap),
+            MediaCommand::AddTap(id, tap) => self.add_tap(id, tap),
+            MediaCommand::RemoveTap(id) => self.remove_tap(id),
             MediaCommand::AddPath(path, remote, tracks) => self.add_path(now, path, remote, &tracks),
             MediaCommand::Negotiated(path, sections) => {
                 if let Some(path) = self.paths.get_mut(&path) {
@@ -368,8 +369,10 @@ impl CallMedia {
                     self.outputs.push_back(MediaOutput::Report { path: *id, interval, sections, captures });
                 }
             }
+            let remote = path.remote;
             for (mid, stream, receiver) in path.video_receivers() {
-                let (started, wants_keyframe) = receiver.tick(now);
+                let mut show = receiving::frame_tap(&self.clock, &mut self.taps, TrackKey::stream(remote, stream));
+                let (started, wants_keyframe) = receiver.tick(now, &mut show);
                 if started {
                     self.outputs.push_back(MediaOutput::FirstFrame { path: *id, stream });
                 }

@@ -71,10 +71,10 @@ pub trait CaptureOutput {
         let _ = (codec, timestamp, captured);
     }
 
-    /// Takes 10 ms of audio, processed and muted as it will be encoded, and the time at which its
-    /// first sample was captured.
-    fn on_samples(&mut self, samples: &[f32], captured: Instant) {
-        let _ = (samples, captured);
+    /// Takes 10 ms of audio, processed and muted as it will be encoded; the RTP time of its first
+    /// sample with the first codec, and the time at which that was captured.
+    fn on_samples(&mut self, samples: &[f32], timestamp: RtpTime, captured: Instant) {
+        let _ = (samples, timestamp, captured);
     }
 }
 
@@ -173,6 +173,11 @@ impl Capture {
     pub fn use_copies(&mut self, mut is_understood: impl FnMut(&CodecName) -> bool) -> Result<()> {
         let adapt = |encoding: &mut Encoding| encoding.use_copies(is_understood(encoding.codec()));
         self.encodings.iter_mut().map(adapt).fold(Ok(()), Result::and)
+    }
+
+    /// The first codec.
+    pub fn preferred(&self) -> &CodecName {
+        &self.config.codec.name
     }
 
     /// The format of the source.
@@ -287,7 +292,8 @@ impl Capture {
         self.mute_guard = self.mute_guard.saturating_sub(1);
         // The block holds what was captured earlier by the delay of the processors.
         let captured = captured.checked_sub(processors.delay()).unwrap_or(captured);
-        output.on_samples(block, captured);
+        let timestamp = self.encodings[0].timestamp_of(self.framed, self.config.format);
+        output.on_samples(block, timestamp, captured);
         if self.framed == 0 {
             self.frame_at = Some(captured);
         }

@@ -3,7 +3,7 @@
 use web_time::Duration;
 
 use blink_api::{
-    AudioEncoder, AudioLevel, CodecName, EncoderHint, Error, ErrorKind, Result, RtpCodec, RtpOut, RtpTime,
+    AudioEncoder, AudioFormat, AudioLevel, CodecName, EncoderHint, Error, ErrorKind, Result, RtpCodec, RtpOut, RtpTime,
 };
 
 use super::packets::PacketStore;
@@ -88,6 +88,12 @@ impl Encoding {
     /// The timestamp of the next frame.
     pub(super) fn timestamp(&self) -> RtpTime {
         self.timestamp
+    }
+
+    /// The timestamp of the sample that comes after `framed` interleaved ones of the next frame.
+    pub(super) fn timestamp_of(&self, framed: usize, format: AudioFormat) -> RtpTime {
+        let position = ticks_in(format.duration_of(framed), self.codec.clock_rate);
+        self.timestamp.wrapping_add(u32::try_from(position).unwrap_or(0))
     }
 
     pub(super) fn hint(&mut self, hint: EncoderHint) -> Result<()> {

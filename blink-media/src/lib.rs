@@ -53,6 +53,7 @@ mod speaking;
 #[cfg(test)]
 mod speech_tests;
 mod statistics;
+mod tap_queue;
 mod tick_scheduler;
 mod time_stretcher;
 mod timeline;
@@ -66,8 +67,8 @@ pub use call_clock::{CallClock, CapturePoint, ClockBasis, RtpStamp, SyncRound};
 pub use call_media::{
     AnnouncedSection, CallMedia, CallMediaConfig, FrameSink, MediaCommand, MediaEvent, MediaOutput, NegotiatedSection,
     OfferedStreams, PacketDirection, ParticipantLevel, PathFeedback, PathId, PathStatistics, REPORT_INTERVAL,
-    ReportedCapture, RetiredDevice, SectionQuality, SectionReport, SendTrack, StreamSink, Tap, TappedPacket,
-    VideoCommand, VideoSender,
+    ReportedCapture, RetiredDevice, SectionQuality, SectionReport, SendTrack, StreamSink, Tap, TapId, TappedFrame,
+    TappedPacket, TappedSamples, VideoCommand, VideoSender, VideoTap,
 };
 pub use capture::{Capture, CaptureConfig, CaptureFault, CaptureOutput};
 pub use device_manager::{DeviceAction, DeviceEvent, DeviceManager, HostDevice, HostEntry, OpenId};
@@ -79,6 +80,7 @@ pub use quality_monitor::{QualityChange, QualityMonitor, QualitySample};
 pub use receive_statistics::{ReceiveReport, ReceiveStatistics};
 pub use receiver_reports::{PathQuality, ReceiverReports, WorstCasePath};
 pub use statistics::AudioStatistics;
+pub use tap_queue::{QueueTap, QueuedContent, QueuedItem, TapContents, TapQueue, TrackSelection};
 pub use tick_scheduler::{FRAME, TICK, TickScheduler};
 pub use unwrap::{SequenceUnwrapper, TimestampUnwrapper};
 pub use voice_detector::VoiceDetector;

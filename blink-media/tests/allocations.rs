@@ -16,11 +16,11 @@ use blink_api::{
     AudioSource, DeviceId, Did, Endpoint, Mid, QualitySettings, ReadResult, Result, RtpIn, RtpOut, RtpTime, TrackId,
     TrackKind,
 };
-use blink_media::AudioStatistics;
 use blink_media::video::PayloadFormats;
 use blink_media::{
-    CallAudio, CallClock, CallMedia, CallMediaConfig, Capture, CaptureConfig, MediaCommand, MediaOutput,
-    NegotiatedSection, OpenId, ParticipantLevel, PathId, Playout, Processors, ReceiveConfig, TICK, WorstCasePath,
+    AudioStatistics, CallAudio, CallClock, CallMedia, CallMediaConfig, Capture, CaptureConfig, MediaCommand,
+    MediaOutput, NegotiatedSection, OpenId, ParticipantLevel, PathId, Playout, Processors, ReceiveConfig, TICK,
+    TapContents, TapId, TapQueue, TrackSelection, WorstCasePath,
 };
 use blink_media_cpal_opus::{OpusCodec, OpusConfig};
 use blink_media_synthetic::speech_clip;
@@ -246,6 +246,9 @@ struct Call {
     levels: Vec<ParticipantLevel>,
     /// Levels in which someone has voice.
     voiced: usize,
+    /// Queues of recorders, each read by a thread of its own in an engine.
+    recordings: Vec<TapQueue>,
+    recorded: u64,
 }
 
 /// Counts what it sees.
@@ -299,7 +302,20 @@ impl Call {
             media.handle(now, MediaCommand::Negotiated(path, vec![section]));
             media.handle(now, MediaCommand::Admit(path));
         }
-        Self { media, others, sent: 0, processed, allocations: 0, levels: Vec::with_capacity(64), voiced: 0 }
+        let levels = Vec::with_capacity(64);
+        let recordings = Vec::new();
+        Self { media, others, sent: 0, processed, allocations: 0, levels, voiced: 0, recordings, recorded: 0 }
+    }
+
+    /// Two recorders, as of WAV and MP4 files.
+    fn record(&mut self) {
+        let samples = TapContents { samples: true, ..TapContents::default() };
+        let packets = TapContents { packets: true, frames: true, ..TapContents::default() };
+        for (id, contents) in (1..).zip([samples, packets]) {
+            let (queue, tap) = TapQueue::new(contents, TrackSelection::All);
+            self.media.handle(self.others.now, MediaCommand::AddTap(TapId(id), Box::new(tap)));
+            self.recordings.push(queue);
+        }
     }
 
     fn run(&mut self, ticks: u32) {
@@ -331,6 +347,11 @@ impl Call {
             }
             if is_quiet {
                 self.allocations += allocated.count_total;
+            }
+            if self.others.tick.is_multiple_of(10) {
+                for queue in &mut self.recordings {
+                    queue.drain(&mut |_| self.recorded += 1);
+                }
             }
         }
     }
@@ -371,4 +392,19 @@ fn once_devices_are_changed_a_call_allocates_nothing() {
         assert_eq!(call.allocations, 0, "round {round}");
         assert!(call.voiced > 300, "voice in {} levels", call.voiced);
     }
+}
+
+/// Nor is anything allocated while two recorders take all samples and packets.
+#[test]
+fn a_minute_of_a_recorded_call_of_five_allocates_nothing() {
+    let mut call = Call::new(12);
+    call.record();
+    call.run(WARM_UP);
+    (call.allocations, call.sent, call.recorded) = (0, 0, 0);
+    call.run(TICKS);
+    assert!(call.sent > u64::from(TICKS) / 3 * PEOPLE as u64, "{} packets", call.sent);
+    // A block each 10 ms and a packet each 20 ms, of five people, some of whom pause.
+    assert!(call.recorded > u64::from(TICKS) * 6, "{} were recorded", call.recorded);
+    assert!(call.recordings.iter().all(|queue| queue.dropped() == 0));
+    assert_eq!(call.allocations, 0);
 }

@@ -6,6 +6,7 @@ use blink_media_cpal_opus::OpusCodec;
 use {blink_media_synthetic as _, blink_signaling_libp2p as _, blink_transport_str0m as _};
 
 const README: &str = include_str!("../../README.md");
+const INTEGRATORS: &str = include_str!("../../docs/integrators.md");
 const BACKENDS: &str = include_str!("../../docs/backends.md");
 
 /// Source of a program without its leading doc comment.
@@ -22,6 +23,11 @@ fn block<'a>(document: &'a str, language: &str) -> &'a str {
 #[test]
 fn the_readme_shows_the_example() {
     assert_eq!(block(README, "rust").trim(), program(include_str!("../place_call.rs")));
+}
+
+#[test]
+fn the_guide_for_programs_shows_how_to_record() {
+    assert!(INTEGRATORS.contains(&program(include_str!("../record_call.rs"))));
 }
 
 #[test]

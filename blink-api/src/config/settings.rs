@@ -9,6 +9,7 @@ use super::audio::AudioSettings;
 use super::ice::IceConfig;
 use super::path::optional_path;
 use super::quality::QualitySettings;
+use super::recording::RecordingSettings;
 use crate::{Error, ErrorKind, Result};
 
 /// Settings of the engine: every key outside the sections of backends.
@@ -50,6 +51,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// `[quality]`
     pub quality: QualitySettings,
+    /// `[recording]`
+    pub recording: RecordingSettings,
 }
 
 impl Default for Settings {
@@ -68,6 +71,7 @@ impl Default for Settings {
             call: CallSettings::default(),
             log: LogSettings::default(),
             quality: QualitySettings::default(),
+            recording: RecordingSettings::default(),
         }
     }
 }
@@ -75,6 +79,7 @@ impl Default for Settings {
 impl Settings {
     pub(super) fn check(&self) -> Result<()> {
         self.ice.check()?;
+        self.recording.check()?;
         self.call.check()?;
         self.quality.check()
     }

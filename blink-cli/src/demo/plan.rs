@@ -44,6 +44,8 @@ pub(super) struct Side {
     pub(super) said: Vec<f32>,
     /// Path of the recording of the received audio.
     pub(super) heard: PathBuf,
+    /// Directory of the engine's recordings; `None` where it records nothing.
+    pub(super) recordings: Option<PathBuf>,
 }
 
 impl Plan {
@@ -63,8 +65,8 @@ impl Plan {
         };
         let audible = talk - REST;
         let sides = [
-            Side::new(ALICE.name, alice, speech[0].min(audible)).await?,
-            Side::new(BOB.name, bob, speech[1].min(audible)).await?,
+            Side::new(ALICE.name, alice, speech[0].min(audible), arguments).await?,
+            Side::new(BOB.name, bob, speech[1].min(audible), arguments).await?,
         ];
         let plan = Self { sides, talk };
         plan.check_pair()?;
@@ -101,7 +103,12 @@ impl Plan {
 }
 
 impl Side {
-    async fn new(name: &'static str, configuration: Configuration, speech: Duration) -> Result<Self, Failure> {
+    async fn new(
+        name: &'static str,
+        configuration: Configuration,
+        speech: Duration,
+        arguments: &DemoArguments,
+    ) -> Result<Self, Failure> {
         let of = |failure: Failure| failure.during(name);
         let speaker = &configuration.settings().speaker;
         let heard = speaker.strip_prefix("wav:").map(expand_path).ok_or_else(|| {
@@ -118,6 +125,7 @@ impl Side {
             codec: configuration.chosen::<dyn AudioCodec>()?.name,
             said,
             heard,
+            recordings: arguments.record.directory(Some(&arguments.out))?.map(|out| out.join(name.to_lowercase())),
             configuration,
         })
     }
@@ -177,6 +185,7 @@ fn configure(
     if let Some(file) = (role.speech_file)(arguments) {
         builder = builder.set(role.speech_flag, "microphone", files::device(file)?);
     }
+    builder = arguments.record.choose(builder);
     builder = (role.values)(arguments).iter().fold(builder, |builder, value| builder.set_argument(role.flag, value));
     Ok(builder.build()?)
 }

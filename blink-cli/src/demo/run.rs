@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use blink_engine::{Blink, Call, CallConfig, EndReason, Event, EventItem, Events, ParticipantStatistics};
+use blink_engine::{
+    Blink, Call, CallConfig, EndReason, Event, EventItem, Events, ParticipantStatistics, RecordingRequest,
+};
 use tokio::sync::mpsc;
 
 use super::plan::Plan;
@@ -74,6 +76,13 @@ async fn measure(plan: &Plan, output: &Output, engines: &mut Vec<Blink>) -> Resu
     let answered = Instant::now();
     within(STEP, "answering", bob.answer_call(&call)).await?;
     monitor.until("connecting", STEP, |seen| seen.sides.iter().all(|side| side.joined.is_some())).await?;
+    for (engine, side) in [alice, bob].into_iter().zip(&plan.sides) {
+        if let Some(directory) = &side.recordings {
+            let request = RecordingRequest::new(directory);
+            let request = request.name(alice.did(), plan.sides[0].name).name(bob.did(), plan.sides[1].name);
+            within(STEP, "starting to record", engine.start_recording(request)).await?;
+        }
+    }
     monitor.until("the first audio", STEP, |seen| seen.sides.iter().all(|side| side.heard.is_some())).await?;
     monitor.stay(plan.talk).await?;
 
@@ -83,6 +92,10 @@ async fn measure(plan: &Plan, output: &Output, engines: &mut Vec<Blink>) -> Resu
     }
     within(STEP, "leaving", alice.leave_call()).await?;
     monitor.until("the end of the call", LEAVING, |seen| seen.sides.iter().all(|side| side.ended.is_some())).await?;
+    if plan.sides.iter().any(|side| side.recordings.is_some()) {
+        let complete = |seen: &Progress| seen.sides.iter().all(|side| side.recorded);
+        monitor.until("the files of the recordings", LEAVING, complete).await?;
+    }
     measurements.try_into().map_err(|_| Failure::call("internal error: not two sides"))
 }
 
@@ -127,6 +140,8 @@ struct SideProgress {
     joined: Option<Instant>,
     heard: Option<Instant>,
     ended: Option<EndReason>,
+    /// The files of its recording are complete.
+    recorded: bool,
 }
 
 impl<'a> Monitor<'a> {
@@ -216,6 +231,7 @@ impl SideProgress {
             Event::ParticipantJoined { .. } => _ = self.joined.get_or_insert(at),
             Event::MediaStarted { .. } => _ = self.heard.get_or_insert(at),
             Event::CallEnded { reason, .. } => self.ended = Some(*reason),
+            Event::RecordingStopped { .. } => self.recorded = true,
             _ => {}
         }
     }

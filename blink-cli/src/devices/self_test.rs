@@ -66,7 +66,7 @@ pub(super) async fn run(
         Ok(opened) => (sink, report.speaker) = (Some(opened), Some(speaker.to_owned())),
         Err(error) => report.errors.push(format!("speaker: {error}")),
     }
-    let result = test((&mut source, &mut sink), seconds, (output, &mut report)).await;
+    let result = test(source.as_deref_mut(), sink.as_deref_mut(), seconds, (output, &mut report)).await;
     if let Err(error) = result {
         report.errors.push(error.to_string());
     }
@@ -79,21 +79,22 @@ pub(super) async fn run(
 }
 
 async fn test(
-    (source, sink): (&mut Option<Box<dyn AudioSource>>, &mut Option<Box<dyn AudioSink>>),
+    mut source: Option<&mut (dyn AudioSource + 'static)>,
+    sink: Option<&mut (dyn AudioSink + 'static)>,
     seconds: u64,
     (output, report): (&Output, &mut Report),
 ) -> Result<(), blink_api::Error> {
-    if let Some(source) = source {
-        report.peak_dbfs = Some(meter(&mut **source, seconds, output).await?);
+    if let Some(source) = source.as_deref_mut() {
+        report.peak_dbfs = Some(meter(source, seconds, output).await?);
         report.microphone_latency_ms = Some(milliseconds(source.latency()));
     }
     let Some(sink) = sink else { return Ok(()) };
     output.waiting("playing a tone");
-    tone(&mut **sink).await?;
+    tone(sink).await?;
     report.tone_played = true;
     if let Some(source) = source {
         output.waiting("measuring the round trip");
-        report.round_trip_ms = round_trip(&mut **source, &mut **sink).await?;
+        report.round_trip_ms = round_trip(source, sink).await?;
         report.microphone_latency_ms = Some(milliseconds(source.latency()));
     }
     report.speaker_latency_ms = Some(milliseconds(sink.latency() + FORMAT.duration_of(sink.queued())));

@@ -55,7 +55,6 @@ fn speech_arrives_both_ways(kind: Kind) {
     std::thread::sleep(Duration::from_secs(1));
     let (heard_by_a, heard_by_b) = (heard_by_a.end(), heard_by_b.end());
     let scores = [pesq_wb(&said_by_a, &heard_by_b, RATE), pesq_wb(&said_by_b, &heard_by_a, RATE)];
-    println!("{kind:?}: PESQ-WB {scores:?}");
     assert!(scores.iter().all(|score| score.is_some_and(|score| score >= GOOD)), "{kind:?}: {scores:?}");
     drop((caller, listener));
 }
@@ -132,7 +131,6 @@ fn devices_are_listed_and_tested() {
             "{names:?}"
         );
         let round_trip = ended.last()["round_trip_ms"].as_f64().unwrap_or_else(|| panic!("{kind:?}: {ended:#?}"));
-        println!("{kind:?}: round trip {round_trip} ms");
         assert!((5.0..250.0).contains(&round_trip), "{kind:?}: {round_trip} ms");
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, DeviceDirection, Did, Endpoint, Result, StreamId};
+use blink_api::{CallId, DeviceDirection, Did, Endpoint, RecordingId, RecordingReport, Result, StreamId};
 use tokio::sync::oneshot;
 
 use crate::call_config::{CallConfig, RequestedStream, StreamConfig};
 use crate::handle::Call;
+use crate::recording_request::RecordingRequest;
 use crate::statistics::ParticipantStatistics;
 use blink_proto::call::{Device, HistoryEntry, Presence, Snapshot};
 use blink_proto::secure::SecurityCounters;
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     SetRecording { recording: bool, reply: oneshot::Sender<Result<()>> },
     Devices { reply: oneshot::Sender<Result<Vec<Device>>> },
     ChooseDevice { direction: DeviceDirection, name: String, reply: oneshot::Sender<Result<()>> },
+    StartRecording { request: RecordingRequest, reply: oneshot::Sender<Result<RecordingId>> },
+    StopRecording { reply: oneshot::Sender<Result<RecordingReport>> },
     OfferStream { config: StreamConfig, reply: oneshot::Sender<Result<StreamId>> },
     RevokeStream { stream: StreamId, reply: oneshot::Sender<Result<()>> },
     RequestStream { participant: Endpoint, stream: StreamId, reply: oneshot::Sender<Result<RequestedStream>> },

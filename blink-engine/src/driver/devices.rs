@@ -24,8 +24,11 @@ impl Driver {
         if call.is_none() {
             self.streams.clear();
             let devices = self.media.close().await;
-            return self.close_devices_of_call(devices).await;
+            self.close_devices_of_call(devices).await;
+            return self.leave_recording().await;
         }
+        // The media of another call, which ends, is recorded up to here.
+        self.leave_recording().await;
         let devices = self.media.open(self.machine.clock_epoch()).await;
         self.close_devices_of_call(devices).await;
         let (microphone, speaker) = (self.parts.settings.microphone.clone(), self.parts.settings.speaker.clone());

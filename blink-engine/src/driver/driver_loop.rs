@@ -1,6 +1,7 @@
 //! The loop: one input after the other into the machine, and all outputs of it carried out.
 
 mod commands;
+mod deliveries;
 mod media_events;
 mod stream_commands;
 
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use blink_api::{CallId, Error, ErrorKind, Result, SignalingEvent, Verdict};
+use blink_api::{CallId, Error, ErrorKind, Result, SignalingEvent};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -23,6 +24,7 @@ use super::opened_devices::Devices;
 use super::openings::{Opened, Openings};
 use super::parts::{Parts, RandomUse};
 use super::publisher::Publisher;
+use super::recordings::Recordings;
 use super::report::Report;
 use super::session::SessionHandle;
 use super::store_writer::StoreWriter;
@@ -33,9 +35,9 @@ use crate::handle::Handles;
 use crate::levels::Levels;
 use crate::store::Store;
 use blink_media::{MediaCommand, MediaEvent, PathId};
-use blink_proto::call::{Change, Event, Input, Machine, Now, Output, SessionId, SessionInput, Signal};
+use blink_proto::call::{Change, Event, Input, Machine, Now, Output, SessionId, SessionInput};
 use blink_proto::secure::{EnvelopeCodec, Refusal};
-use blink_proto::wire::{ChannelMessage, Content};
+use blink_proto::wire::ChannelMessage;
 
 /// How long a shutdown repeats its farewell, so that one lost message does not leave others
 /// waiting.
@@ -62,6 +64,7 @@ pub(crate) struct Driver {
     _watches: JoinSet<()>,
     pub(super) openings: Openings,
     pub(super) streams: Streams,
+    pub(super) recordings: Recordings,
     random: ChaCha8Rng,
     store_writer: StoreWriter,
     /// Why the engine stopped by itself, if it did.
@@ -99,6 +102,7 @@ impl Driver {
             _watches: watches,
             openings: Openings::default(),
             streams: Streams::default(),
+            recordings: Recordings::new(&parts),
             random: parts.random(RandomUse::Streams),
             store_writer: StoreWriter::start(store, &events),
             stopped,
@@ -138,6 +142,7 @@ impl Driver {
                 },
                 Some(report) = self.incoming.recv() => self.handle_report(report).await,
                 Some(opened) = self.openings.next() => self.handle_opened(opened).await,
+                Some(progress) = self.recordings.next() => self.handle_recording(progress).await,
                 event = network_event(&mut network) => self.handle_network(event),
                 () = alarm.wait(deadlines.into_iter().flatten().min()) => self.handle_timeout(),
             }
@@ -171,30 +176,7 @@ impl Driver {
     async fn handle_report(&mut self, report: Report) {
         let now = now(&self.parts);
         match report {
-            Report::Delivery(topic, delivery) => {
-                let expects = |did: &_| self.machine.is_expected(did);
-                let (result, verdict) = self.envelopes.open_expecting(now.mono, &topic, &delivery, &expects);
-                match result {
-                    Ok((channel, Content { from, boot, call, body, .. })) => {
-                        tracing::trace!(kind = ?body.kind(), "a message came");
-                        let lasts = !body.is_from_one_time_device();
-                        self.machine.handle(now, Input::Signal(Signal { channel, from, boot, call, body }));
-                        // Judged afterwards: a message may bring the entry by which its sender is a
-                        // member.
-                        let may_speak = self.machine.is_permitted(&channel, &from.did);
-                        self.parts.signaling.report(delivery.id, if may_speak { verdict } else { Verdict::Ignore });
-                        let expected = self.machine.is_expected(&from.did);
-                        self.envelopes.set_expected(now.mono, &delivery, &from, expected, lasts);
-                    }
-                    Err(refusal) => {
-                        self.parts.signaling.report(delivery.id, verdict);
-                        tracing::trace!(?refusal, "a message was refused");
-                        if let Some(boot_rollback) = self.envelopes.take_boot_rollback() {
-                            self.machine.handle(now, Input::BootRollback(boot_rollback));
-                        }
-                    }
-                }
-            }
+            Report::Delivery(topic, delivery) => self.handle_delivery(now, &topic, &delivery),
             Report::Lagged(lost) => tracing::warn!(lost, "signaling came faster than it was read"),
             Report::Session(session, event) => {
                 tracing::trace!(?session, event = event.name(), "a session reported an event");
@@ -216,6 +198,7 @@ impl Driver {
                 self.handle_media_event(event).await;
             }
             Report::Media(..) => {}
+            Report::Recorder(notice) => self.handle_recorder_notice(notice).await,
             Report::Devices(host, devices) => self.handle_devices(host, devices),
             Report::DeviceChanged(host, change) => self.handle_device_change(host, change),
             Report::DevicesListed(result) => self.handle_device_list(result),
@@ -330,8 +313,10 @@ impl Driver {
 
     pub(super) fn emit(&mut self, event: Event) {
         tracing::debug!(event = event.name());
-        if let Event::CallReplaced { old, new } = event {
-            self.handles.replace(old, new);
+        match event {
+            Event::CallReplaced { old, new } => self.handles.replace(old, new),
+            Event::CallJoined { call } => self.start_automatic_recording(call),
+            _ => {}
         }
         self.events.send(event);
     }
@@ -367,6 +352,7 @@ impl Driver {
             tracing::warn!("a session did not close in time");
         }
         self.close_media().await;
+        self.finish_recordings().await;
         self.publisher.flush().await;
         self.parts.signaling.shutdown().await;
         self.store_writer.finish().await;

@@ -37,6 +37,8 @@ pub(super) struct Media {
     prepared: Option<PreparedMicrophone>,
     epoch: Epoch,
     is_open: bool,
+    /// Zero of the time of the call that goes on, or the last one.
+    started: Instant,
     /// Seeds of the media of each call.
     random: ChaCha8Rng,
 }
@@ -69,6 +71,7 @@ impl Media {
             prepared: None,
             epoch: Epoch::default(),
             is_open: false,
+            started: parts.clock.now(),
             random: parts.random(RandomUse::Media),
         }
     }
@@ -85,6 +88,11 @@ impl Media {
     /// The call that goes on; no other one's media is affected by what is made for it.
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Zero of the time of the call that goes on.
+    pub(super) fn started(&self) -> Instant {
+        self.started
     }
 
     /// Whether something is about the call that goes on.
@@ -145,6 +153,7 @@ impl Media {
         self.epoch.0 += 1;
         self.is_open = true;
         let now = self.parts.clock.now();
+        self.started = now;
         let config = CallMediaConfig {
             local: self.local,
             audio: self.handle.audio.clone(),

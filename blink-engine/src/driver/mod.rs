@@ -25,6 +25,7 @@
 //! | microphone and speaker: opened, used, closed | `devices`; while they open: `openings`; until they are used: `opened_devices`; after that: `device_disposal` |
 //! | devices for the user: chosen, listed, reported | `device_choice` (names: `device_names`), `device_list`, `device_events`; waiting for an answer: `device_requests` |
 //! | levels for meters | `level_channel` |
+//! | recordings of the call, each recorder on a thread of its own | `recordings`, `recorder_worker` |
 //! | threads | `worker_host`, `media_threads` |
 
 mod alarm;
@@ -49,6 +50,8 @@ mod openings;
 pub(crate) mod parts;
 mod processing;
 mod publisher;
+mod recorder_worker;
+mod recordings;
 mod report;
 mod report_messages;
 mod rtp_input;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use blink_api::{AudioCodec, AudioProcessorFactory, Clock, MediaHost, Settings, Signaling, Transport};
+use blink_api::{AudioCodec, AudioProcessorFactory, Clock, MediaHost, Recorder, Settings, Signaling, Transport};
 use blink_media::CallAudio;
 use blink_media::video::PayloadFormats;
 
@@ -23,6 +23,7 @@ pub(crate) struct Parts {
     /// Names and hosts, the preferred one first.
     pub(crate) media_hosts: Vec<(String, Arc<dyn MediaHost>)>,
     pub(crate) processors: Vec<Arc<dyn AudioProcessorFactory>>,
+    pub(crate) recorders: Vec<NamedRecorder>,
     /// Payload formats of video.
     pub(crate) payload_formats: PayloadFormats,
     pub(crate) clock: Arc<dyn Clock>,
@@ -32,6 +33,9 @@ pub(crate) struct Parts {
     pub(crate) seed: [u8; 32],
 }
 
+/// A recorder with its name in the configuration.
+pub(crate) type NamedRecorder = (String, Arc<dyn Recorder>);
+
 /// Uses of randomness, each with a generator of its own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum RandomUse {
@@ -39,6 +43,8 @@ pub(crate) enum RandomUse {
     Streams,
     /// Media of calls.
     Media,
+    /// Ids of recordings.
+    Recordings,
 }
 
 impl Parts {

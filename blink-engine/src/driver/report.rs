@@ -5,6 +5,7 @@ use blink_media::{MediaEvent, RetiredDevice};
 use blink_proto::call::{Device, SessionId, SessionInput};
 
 use super::epoch::Epoch;
+use super::recorder_worker::RecorderNotice;
 
 /// A report to the driver. 1,024 wait; those who report wait with them.
 pub(crate) enum Report {
@@ -20,6 +21,8 @@ pub(crate) enum Report {
     Flooded(u32),
     /// An event of the media of a call; ignored when the call is over.
     Media(Epoch, MediaEvent),
+    /// A recorder failed, or does not keep up.
+    Recorder(RecorderNotice),
     /// All devices of a media host, by the host's place in the order of preference.
     Devices(usize, Vec<DeviceInfo>),
     /// A change of a media host's devices.

@@ -48,11 +48,14 @@ impl VideoPort {
         }
     }
 
-    /// Whether a receiver is removed that waits to be added; then neither is sent, so that a
+    /// Whether a receiver or tap is removed that waits to be added; then neither is sent, so that a
     /// participant who requests and closes a stream again and again fills no memory.
     fn cancels_waiting(&mut self, command: &VideoCommand) -> bool {
-        let VideoCommand::RemoveReceiver(path) = command else { return false };
-        let added = |waiting: &VideoWorkerCommand| matches!(&waiting.command, VideoCommand::AddReceiver(added, _) if added == path);
+        let added = |waiting: &VideoWorkerCommand| match (command, &waiting.command) {
+            (VideoCommand::RemoveReceiver(path), VideoCommand::AddReceiver(added, _)) => added == path,
+            (VideoCommand::RemoveTap(tap), VideoCommand::AddTap(added, _)) => added == tap,
+            _ => false,
+        };
         let found = self.waiting.iter().position(added);
         found.is_some_and(|at| self.waiting.remove(at).is_some())
     }

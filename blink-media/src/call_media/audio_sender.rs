@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use web_time::{Duration, Instant};
 
 use blink_api::{
-    AudioFormat, AudioLevel, AudioSource, CodecName, Error, ErrorKind, Result, RtpOut, RtpTime, TrackKey, TrackSource,
+    AudioFormat, AudioLevel, AudioSource, CodecName, Error, ErrorKind, Result, RtpOut, RtpTime, TrackKey, TrackKind,
+    TrackSource,
 };
 use rand::Rng;
 
@@ -13,7 +14,7 @@ use super::output::{MediaEvent, MediaOutput};
 use super::path_id::PathId;
 use super::retired_device::RetiredDevice;
 use super::send_track::SendTrack;
-use super::taps::TappedPacket;
+use super::taps::{TappedPacket, TappedSamples};
 use crate::call_audio::CallAudio;
 use crate::call_clock::RtpStamp;
 use crate::capture::{Capture, CaptureConfig, CaptureFault, CaptureOutput};
@@ -35,6 +36,8 @@ pub(super) struct AudioSender {
     /// The source was read before.
     is_reading: bool,
     muted: bool,
+    /// Taps take its packets, also while there are no receivers.
+    recorded: bool,
     receivers: Vec<Receiver>,
     reports: ReceiverReports<PathId>,
     adapted: Option<WorstCasePath>,
@@ -59,6 +62,7 @@ impl AudioSender {
             capture: None,
             is_reading: false,
             muted: false,
+            recorded: false,
             receivers: Vec::new(),
             reports: ReceiverReports::default(),
             adapted: None,
@@ -127,6 +131,13 @@ impl AudioSender {
         }
     }
 
+    /// Encodes for taps too, from the first receiver on.
+    pub(super) fn set_recorded(&mut self, recorded: bool) {
+        if std::mem::replace(&mut self.recorded, recorded) != recorded {
+            self.use_encoders();
+        }
+    }
+
     pub(super) fn add_receiver(&mut self, path: PathId, track: SendTrack, codec: CodecName, copies: bool) {
         self.receivers.push(Receiver { path, track, codec, copies });
         self.use_encoders();
@@ -171,7 +182,7 @@ impl AudioSender {
         let Some(capture) = &mut self.capture else { return };
         self.is_reading = true;
         let format = capture.format();
-        let mut output = Output { track: self.track, receivers: &self.receivers, format, context };
+        let mut output = Output { track: self.track, receivers: &self.receivers, format, due, context };
         if let Err(fault) = capture.tick(due, processors, &mut output) {
             report_fault(self.track, self.device, fault, context.outputs);
         }
@@ -191,7 +202,11 @@ impl AudioSender {
     fn use_encoders(&mut self) {
         let Some(capture) = &mut self.capture else { return };
         let receivers = &self.receivers;
-        capture.use_codecs(|codec| receivers.iter().any(|receiver| receiver.codec == *codec));
+        // A recording has this device also while it is alone.
+        let recorded = (self.recorded && receivers.is_empty()).then(|| capture.preferred().clone());
+        capture.use_codecs(|codec| {
+            recorded.as_ref() == Some(codec) || receivers.iter().any(|receiver| receiver.codec == *codec)
+        });
         // All receivers of a codec share one encoder. With copies it has half the bitrate and no
         // error correction of its own, which a receiver that does not understand copies needs.
         let understood = |codec: &CodecName| {
@@ -208,6 +223,8 @@ struct Output<'a, 'b> {
     track: TrackKey,
     receivers: &'a [Receiver],
     format: AudioFormat,
+    /// When the tick was due: packets are sent then.
+    due: Instant,
     context: &'a mut Context<'b>,
 }
 
@@ -218,7 +235,8 @@ impl CaptureOutput for Output<'_, '_> {
             clock.handle_capture(self.track, RtpStamp { timestamp: packet.timestamp, clock_rate }, captured);
         }
         if !taps.is_empty() {
-            taps.on_packet(&self.track, clock.call_time_at(captured), &TappedPacket::from(&packet));
+            let packet = TappedPacket::sent(TrackKind::Audio, &packet, clock.call_time_at(self.due));
+            taps.on_packet(&self.track, clock.call_time_at(captured), &packet);
         }
         let has_copies = packet.codec.is_red();
         for receiver in self.receivers {
@@ -236,10 +254,11 @@ impl CaptureOutput for Output<'_, '_> {
         }
     }
 
-    fn on_samples(&mut self, samples: &[f32], captured: Instant) {
+    fn on_samples(&mut self, samples: &[f32], timestamp: RtpTime, captured: Instant) {
         let Context { clock, taps, .. } = &mut *self.context;
         if !taps.is_empty() {
-            taps.on_samples(&self.track, clock.call_time_at(captured), self.format, samples);
+            let block = TappedSamples { format: self.format, timestamp, samples };
+            taps.on_samples(&self.track, clock.call_time_at(captured), &block);
         }
     }
 }

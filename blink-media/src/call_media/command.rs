@@ -6,7 +6,7 @@ use web_time::Duration;
 
 use super::path_id::PathId;
 use super::section_report::SectionReport;
-use super::taps::Tap;
+use super::taps::{Tap, TapId};
 use super::video_receiver::FrameSink;
 use crate::call_clock::{RtpStamp, SyncRound};
 use crate::device_manager::OpenId;
@@ -51,7 +51,9 @@ pub enum MediaCommand {
     /// Ends an offered stream for all receivers.
     RevokeStream(StreamId),
     /// Shows a tap all tracks from now on.
-    AddTap(Box<dyn Tap>),
+    AddTap(TapId, Box<dyn Tap>),
+    /// Drops a tap.
+    RemoveTap(TapId),
 
     // Sessions.
     /// A session has these tracks. The first of audio is the microphone's.

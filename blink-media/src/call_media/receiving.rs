@@ -1,6 +1,6 @@
 //! Received packets: from a path to the decoder or assembler of their track.
 
-use blink_api::{CodecName, Error, ErrorKind, Result, RtpIn, StreamId, TrackKey, TrackSource};
+use blink_api::{CodecName, Error, ErrorKind, Result, RtpIn, StreamId, TrackKey, TrackKind, TrackSource};
 use web_time::Instant;
 
 use super::CallMedia;
@@ -8,11 +8,11 @@ use super::command::{AnnouncedSection, ReportedCapture, StreamSink};
 use super::output::MediaOutput;
 use super::path::{Receiver, Routed};
 use super::path_id::PathId;
-use super::taps::TappedPacket;
+use super::taps::{PacketDirection, TappedFrame, TappedPacket, Taps};
 use super::video_receiver::VideoReceiver;
-use crate::call_clock::RtpStamp;
+use crate::call_clock::{CallClock, RtpStamp};
 use crate::playout::ReceiveConfig;
-use crate::video;
+use crate::video::{self, ReceivedFrame};
 
 impl CallMedia {
     /// The path is verified: the microphones are sent and received, and what came early is played.
@@ -88,14 +88,15 @@ impl CallMedia {
             None => {}
             Some(Routed::Audio(source, packet)) => {
                 let track = TrackKey::new(remote, source);
-                self.observe(&track, &packet);
+                self.observe(TrackKind::Audio, &track, &packet);
                 self.receive_audio(now, id, track, packet);
             }
             Some(Routed::Video(stream, packet)) => {
-                self.observe(&TrackKey::stream(remote, stream), &packet);
+                let track = TrackKey::stream(remote, stream);
+                self.observe(TrackKind::Video, &track, &packet);
                 let path = self.paths.get_mut(&id);
                 if let Some(Receiver::Video(receiver)) = path.and_then(|path| path.receivers.get_mut(&stream))
-                    && receiver.push(packet, now)
+                    && receiver.push(packet, now, &mut frame_tap(&self.clock, &mut self.taps, track))
                 {
                     self.outputs.push_back(MediaOutput::FirstFrame { path: id, stream });
                 }
@@ -117,7 +118,7 @@ impl CallMedia {
     }
 
     /// Shows a packet to the clock and the taps.
-    fn observe(&mut self, track: &TrackKey, packet: &RtpIn) {
+    fn observe(&mut self, kind: TrackKind, track: &TrackKey, packet: &RtpIn) {
         let clock_rate = self.audio.clock_rate(&packet.codec).unwrap_or(video::CLOCK_RATE);
         let stamp = RtpStamp { timestamp: packet.timestamp, clock_rate };
         if !packet.payload.is_empty() {
@@ -125,8 +126,8 @@ impl CallMedia {
         }
         if !self.taps.is_empty() {
             let at = self.clock.call_time(track, stamp);
-            let at = at.unwrap_or_else(|| self.clock.call_time_at(packet.arrival));
-            self.taps.on_packet(track, at, &TappedPacket::from(packet));
+            let arrival = self.clock.call_time_at(packet.arrival);
+            self.taps.on_packet(track, at.unwrap_or(arrival), &TappedPacket::received(kind, packet, arrival));
         }
     }
 
@@ -144,5 +145,21 @@ impl CallMedia {
         let config = ReceiveConfig::new(&codec).preferring(self.quality.prefer);
         self.speaker.add_track(id, track, config, decoder);
         Ok(())
+    }
+}
+
+/// Shows the taps the whole frames of a received video stream.
+pub(super) fn frame_tap<'a>(
+    clock: &'a CallClock,
+    taps: &'a mut Taps,
+    track: TrackKey,
+) -> impl FnMut(&CodecName, &ReceivedFrame) + 'a {
+    move |codec, ReceivedFrame { frame, timestamp }| {
+        if !taps.is_empty() {
+            let stamp = RtpStamp { timestamp: *timestamp, clock_rate: video::CLOCK_RATE };
+            let at = clock.call_time(&track, stamp).unwrap_or_else(|| clock.call_time_at(frame.at));
+            let direction = PacketDirection::Received;
+            taps.on_frame(&track, at, &TappedFrame { direction, codec, timestamp: *timestamp, frame });
+        }
     }
 }

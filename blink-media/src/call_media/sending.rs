@@ -33,6 +33,7 @@ impl CallMedia {
     pub fn take_streams(&mut self, now: Instant) -> OfferedStreams {
         let paths: Vec<_> = self.paths.keys().copied().collect();
         paths.into_iter().for_each(|path| self.remove_path(now, path));
+        self.untap_videos();
         let audio = std::mem::take(&mut self.audio_streams).into_iter();
         OfferedStreams {
             audio: audio.filter_map(|(stream, sender)| Some((stream, self.take_source(sender)?))).collect(),
@@ -52,13 +53,16 @@ impl CallMedia {
     /// ([`MediaEvent::SourceLost`]).
     pub fn offer_streams(&mut self, streams: OfferedStreams) {
         streams.audio.into_iter().for_each(|(stream, source)| self.offer_audio(stream, source));
-        self.video_streams.extend(streams.video);
+        streams.video.into_iter().for_each(|stream| self.offer_video(stream));
     }
 
     pub(super) fn offer_audio(&mut self, stream: StreamId, source: Box<dyn AudioSource>) {
         let mut sender = AudioSender::new(TrackKey::stream(self.local, stream));
         match sender.set_source(&self.audio, (None, source), &mut self.random) {
-            Ok(()) => drop(self.audio_streams.insert(stream, sender)),
+            Ok(()) => {
+                sender.set_recorded(self.taps.take_packets());
+                self.audio_streams.insert(stream, sender);
+            }
             Err(error) => self.outputs.push_back(MediaOutput::Event(MediaEvent::SourceLost(stream, error))),
         }
     }

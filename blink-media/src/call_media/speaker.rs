@@ -10,6 +10,7 @@ use super::levels::ParticipantLevel;
 use super::output::{MediaEvent, MediaOutput};
 use super::path_id::PathId;
 use super::retired_device::RetiredDevice;
+use super::taps::TappedSamples;
 use crate::call_clock::RtpStamp;
 use crate::device_manager::OpenId;
 use crate::null_sink::NullSink;
@@ -201,7 +202,7 @@ fn show_samples(
 ) {
     let at = context.clock.call_time(track, RtpStamp { timestamp, clock_rate });
     let at = at.unwrap_or_else(|| context.clock.call_time_at(due));
-    context.taps.on_samples(track, at, format, samples);
+    context.taps.on_samples(track, at, &TappedSamples { format, timestamp, samples });
 }
 
 fn publish(

@@ -6,3 +6,4 @@ mod room;
 mod routing;
 mod schedules;
 mod tapping;
+mod video_tapping;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use blink_api::{PayloadFormat, RtpIn};
+use blink_api::{CodecName, PayloadFormat, RtpIn};
 use web_time::Instant;
 
 use crate::video::{AssemblerConfig, FrameAssembler, ReceivedFrame};
@@ -17,8 +17,12 @@ pub trait FrameSink: Send {
     fn try_push(&mut self, frame: ReceivedFrame) -> bool;
 }
 
+/// Called with each whole frame and its codec.
+pub(super) type ShowFrame<'a> = &'a mut dyn FnMut(&CodecName, &ReceivedFrame);
+
 /// The receiver of one video stream on one path.
 pub(super) struct VideoReceiver {
+    codec: CodecName,
     assembler: FrameAssembler,
     frames: Box<dyn FrameSink>,
     started: bool,
@@ -26,25 +30,28 @@ pub(super) struct VideoReceiver {
 
 impl VideoReceiver {
     pub(super) fn new(format: Arc<dyn PayloadFormat>, frames: Box<dyn FrameSink>) -> Self {
-        Self { assembler: FrameAssembler::new(format, AssemblerConfig::default()), frames, started: false }
+        let codec = format.rtp().name;
+        Self { codec, assembler: FrameAssembler::new(format, AssemblerConfig::default()), frames, started: false }
     }
 
-    /// Takes a packet. Returns whether the first frame of all became whole.
-    pub(super) fn push(&mut self, packet: RtpIn, now: Instant) -> bool {
+    /// Takes a packet. Returns whether the first frame of all became whole. `show` is called with
+    /// each whole frame.
+    pub(super) fn push(&mut self, packet: RtpIn, now: Instant, show: ShowFrame<'_>) -> bool {
         self.assembler.push(packet);
-        self.hand_on(now)
+        self.hand_on(now, show)
     }
 
     /// Gives up frames that waited too long for a lost packet. Returns whether the first frame of
     /// all became whole, and whether a key frame is needed.
-    pub(super) fn tick(&mut self, now: Instant) -> (bool, bool) {
-        (self.hand_on(now), self.assembler.wants_keyframe(now))
+    pub(super) fn tick(&mut self, now: Instant, show: ShowFrame<'_>) -> (bool, bool) {
+        (self.hand_on(now, show), self.assembler.wants_keyframe(now))
     }
 
-    fn hand_on(&mut self, now: Instant) -> bool {
+    fn hand_on(&mut self, now: Instant, show: ShowFrame<'_>) -> bool {
         let started = self.started;
         while let Some(frame) = self.assembler.poll(now) {
             self.started = true;
+            show(&self.codec, &frame);
             if !self.frames.try_push(frame) {
                 self.assembler.restart();
             }

@@ -1,11 +1,16 @@
 //! Sent video: one offered stream, from its source to every path that it is sent on.
 
-use blink_api::{Error, ErrorKind, Result, RtpOut, RtpTime, StreamId, TrackId, VideoFrame, VideoSource};
 use std::fmt;
+
+use blink_api::{
+    CallTime, CodecName, EncodedVideoFrame, Error, ErrorKind, Result, RtpOut, RtpTime, StreamId, TrackId, TrackKey,
+    TrackKind, VideoFrame, VideoSource,
+};
 use web_time::{Duration, Instant};
 
 use super::path_id::PathId;
 use super::send_track::SendTrack;
+use super::taps::{PacketDirection, Tap, TapId, TappedFrame, TappedPacket};
 use crate::rate::VideoRateGate;
 use crate::video::{Packetizer, PayloadFormats, VideoClock};
 
@@ -26,6 +31,10 @@ pub enum VideoCommand {
     RequestKeyframe,
     /// Limits the bits per second on a path; `None` for no limit.
     SetRate(PathId, Option<u32>),
+    /// Shows a tap what is sent.
+    AddTap(TapId, VideoTap),
+    /// Drops a tap.
+    RemoveTap(TapId),
 }
 
 /// Reads a video source and sends its frames on every path, as far as each has room.
@@ -37,6 +46,7 @@ pub struct VideoSender {
     source: Box<dyn VideoSource>,
     packetizer: Packetizer,
     receivers: Vec<VideoReceiverGate>,
+    taps: Vec<(TapId, VideoTap)>,
     /// Time of the last request for a key frame because a path has room again.
     requested: Option<Instant>,
     /// Begins with the first frame.
@@ -82,6 +92,7 @@ impl VideoSender {
             source,
             packetizer,
             receivers: Vec::new(),
+            taps: Vec::new(),
             requested: None,
             clock: None,
             first_timestamp,
@@ -108,6 +119,12 @@ impl VideoSender {
                 receivers.for_each(|receiver| receiver.gate.set_rate(now, rate));
             }
             VideoCommand::RequestKeyframe => self.source.request_keyframe(),
+            VideoCommand::AddTap(id, tap) => {
+                self.taps.push((id, tap));
+                // A recording begins with a key frame.
+                self.source.request_keyframe();
+            }
+            VideoCommand::RemoveTap(id) => self.taps.retain(|(known, _)| *known != id),
         }
     }
 
@@ -142,7 +159,10 @@ impl VideoSender {
         let VideoFrame::Encoded(frame) = frame else { return Err(raw_frames()) };
         let first = self.first_timestamp;
         let clock = self.clock.get_or_insert_with(|| VideoClock::new(frame.at, first));
-        let packets = match self.packetizer.packetize(frame, clock.timestamp(frame.at)) {
+        let timestamp = clock.timestamp(frame.at);
+        let codec = self.packetizer.codec();
+        self.taps.iter_mut().for_each(|(_, tap)| tap.show_frame(codec, timestamp, frame));
+        let packets = match self.packetizer.packetize(frame, timestamp) {
             Ok(packets) => packets,
             Err(error) => {
                 // Receivers notice the gap and request a key frame.
@@ -150,15 +170,62 @@ impl VideoSender {
                 return Ok(());
             }
         };
+        let mut is_sent = false;
         for VideoReceiverGate { path, track, gate } in &mut self.receivers {
             if gate.admit(now, frame.data.len(), frame.key) {
+                is_sent = true;
                 packets.iter().for_each(|packet| send(*path, track.track, track.number(packet)));
                 track.count_sent_frame();
             } else {
                 track.count_dropped_frame();
             }
         }
+        if is_sent {
+            self.taps.iter_mut().for_each(|(_, tap)| tap.show_packets(now, frame.at, &packets));
+        }
         Ok(())
+    }
+}
+
+/// A tap's end at the sender of a video stream, which has a thread of its own.
+pub struct VideoTap {
+    tap: Box<dyn Tap>,
+    track: TrackKey,
+    /// Zero of the call's time.
+    start: Instant,
+    /// Sequence number of the next packet: frames that no path has room for leave no gap.
+    next_sequence: u16,
+}
+
+impl VideoTap {
+    pub(super) fn new(tap: Box<dyn Tap>, track: TrackKey, start: Instant) -> Self {
+        Self { tap, track, start, next_sequence: 0 }
+    }
+
+    fn show_frame(&mut self, codec: &CodecName, timestamp: RtpTime, frame: &EncodedVideoFrame) {
+        let at = self.call_time_at(frame.at);
+        let direction = PacketDirection::Sent;
+        self.tap.on_frame(&self.track, at, &TappedFrame { direction, codec, timestamp, frame });
+    }
+
+    fn show_packets(&mut self, now: Instant, captured: Instant, packets: &[RtpOut]) {
+        let (at, moment) = (self.call_time_at(captured), self.call_time_at(now));
+        for packet in packets {
+            let mut packet = TappedPacket::sent(TrackKind::Video, packet, moment);
+            packet.sequence = self.next_sequence;
+            self.next_sequence = self.next_sequence.wrapping_add(1);
+            self.tap.on_packet(&self.track, at, &packet);
+        }
+    }
+
+    fn call_time_at(&self, at: Instant) -> CallTime {
+        CallTime(at.saturating_duration_since(self.start))
+    }
+}
+
+impl fmt::Debug for VideoTap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VideoTap").field("track", &self.track).finish_non_exhaustive()
     }
 }
 

@@ -28,7 +28,7 @@ impl CaptureOutput for Made {
         self.skipped += 1;
     }
 
-    fn on_samples(&mut self, samples: &[f32], _: Instant) {
+    fn on_samples(&mut self, samples: &[f32], _: RtpTime, _: Instant) {
         self.samples.extend_from_slice(samples);
     }
 }

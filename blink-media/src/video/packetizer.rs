@@ -25,6 +25,11 @@ impl Packetizer {
         Self { codec: format.rtp().name, payloads: format.packetizer(), next_sequence: first_sequence }
     }
 
+    /// The codec of the frames.
+    pub fn codec(&self) -> &CodecName {
+        &self.codec
+    }
+
     /// Packets of the next frame, in order, each with a payload of at most [`MAX_PAYLOAD`] bytes
     /// and all with the timestamp given, at 90,000 ticks a second ([`VideoClock`]). The last one
     /// has the marker.

@@ -1,8 +1,11 @@
 //! Events for the user of the engine.
 
 use std::fmt;
+use std::path::PathBuf;
 
-use blink_api::{CallId, DeviceDirection, Did, Endpoint, QualityReason, TrackKey, TrackKind};
+use blink_api::{
+    CallId, DeviceDirection, Did, Endpoint, QualityReason, RecordingId, RecordingReport, TrackKey, TrackKind,
+};
 use serde::Serialize;
 
 use super::device_event::{Device, DeviceChangeReason};
@@ -238,6 +241,49 @@ pub enum Event {
         /// The call.
         call: CallId,
     },
+    /// This device records the call from now on, which the other participants see.
+    RecordingStarted {
+        /// The call.
+        call: CallId,
+        /// The recording.
+        recording: RecordingId,
+        /// Names of the recorders.
+        recorders: Vec<String>,
+        /// Directory of the files.
+        directory: PathBuf,
+    },
+    /// The disk does not keep up: media was not recorded, which the call does not notice. At most
+    /// once in 10 s for each recorder.
+    RecordingIncomplete {
+        /// The call.
+        call: CallId,
+        /// The recording.
+        recording: RecordingId,
+        /// Name of the recorder.
+        recorder: String,
+        /// Packets, frames and blocks of 10 ms that were not written so far.
+        dropped: u64,
+    },
+    /// A recorder failed, such as on a full disk. What it wrote before is good. The call and the
+    /// other recorders of the recording continue; after the last one, `RecordingStopped` follows.
+    RecordingFailed {
+        /// The call.
+        call: CallId,
+        /// The recording.
+        recording: RecordingId,
+        /// Name of the recorder.
+        recorder: String,
+        /// Error of the recorder.
+        error: String,
+    },
+    /// A recording ended, and its files are complete. Once, after `RecordingStarted`; after
+    /// `CallEnded` where the end of the call ends it.
+    RecordingStopped {
+        /// The call.
+        call: CallId,
+        /// Files, durations, sizes and tracks.
+        report: RecordingReport,
+    },
     /// Another process uses this device's identity: its data directory was copied. The engine
     /// stops; this is the last event.
     DeviceCloned,
@@ -285,7 +331,11 @@ impl Event {
             | Self::CallReplaced { new: call, .. }
             | Self::MediaStarted { call, .. }
             | Self::SpeakingWhileMuted { call }
-            | Self::NoMicrophone { call, .. } => Some(*call),
+            | Self::NoMicrophone { call, .. }
+            | Self::RecordingStarted { call, .. }
+            | Self::RecordingIncomplete { call, .. }
+            | Self::RecordingFailed { call, .. }
+            | Self::RecordingStopped { call, .. } => Some(*call),
             Self::DeviceLost { .. }
             | Self::DeviceChanged { .. }
             | Self::DevicesChanged { .. }
@@ -327,6 +377,10 @@ impl Event {
             Self::DeviceChanged { .. } => "device_changed",
             Self::DevicesChanged { .. } => "devices_changed",
             Self::SpeakingWhileMuted { .. } => "speaking_while_muted",
+            Self::RecordingStarted { .. } => "recording_started",
+            Self::RecordingIncomplete { .. } => "recording_incomplete",
+            Self::RecordingFailed { .. } => "recording_failed",
+            Self::RecordingStopped { .. } => "recording_stopped",
             Self::DeviceCloned => "device_cloned",
             Self::PersistenceFailed { .. } => "persistence_failed",
             Self::SignalingChanged { .. } => "signaling_changed",

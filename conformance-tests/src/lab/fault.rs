@@ -65,6 +65,11 @@ pub enum Fault {
     /// Transport: a session is opened, and gathers candidates, before the call is answered.
     GathersEarly,
 
+    /// Recorder: tracks of others are 50 ms late.
+    RecordsLate,
+    /// Recorder: the files are written at the end only.
+    RecordsAtTheEnd,
+
     /// Media host: the microphone is opened before the call is answered.
     OpensMicrophoneEarly,
     /// Media host: an unplugged device goes on, and stays in the list.
@@ -121,4 +126,6 @@ pub enum Command {
     Revoke,
     /// Close a requested stream.
     Close,
+    /// Record the call.
+    Record,
 }

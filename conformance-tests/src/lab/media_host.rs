@@ -17,6 +17,7 @@ use super::clock::LabClock;
 use super::headset::{HEADSET, Headset};
 use super::playback::{AMPLITUDE, PlaybackRecording, tone_of};
 use super::profile::Profile;
+use super::recorded::{BEEP, BEEP_INTERVAL};
 use super::speech::{SpeechClip, SpeechRecording};
 
 /// A participant's microphone and loudspeaker, kept over all runs of its engine.
@@ -41,6 +42,8 @@ pub(crate) struct Devices {
     pub(crate) speakers_opened: AtomicUsize,
     /// Number of open devices.
     pub(crate) open: AtomicUsize,
+    /// The microphone beeps instead of having a lasting tone.
+    pub(crate) beeps: AtomicBool,
 }
 
 impl Devices {
@@ -58,6 +61,7 @@ impl Devices {
             microphones_opened: AtomicUsize::new(0),
             speakers_opened: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
+            beeps: AtomicBool::new(false),
         }
     }
 
@@ -114,7 +118,7 @@ impl MediaHost for LabHost {
         if self.0.speech.is_some() {
             return Ok(Box::new(SpeechMicrophone { format: request.format, clip, device }));
         }
-        Ok(Box::new(Microphone { format: request.format, step, phase: 0.0, voice: clip, device }))
+        Ok(Box::new(Microphone { format: request.format, step, phase: 0.0, voice: clip, beeping: None, device }))
     }
 
     async fn open_video_source(&self, _: &str) -> Result<Box<dyn VideoSource>> {
@@ -156,6 +160,8 @@ struct Microphone {
     phase: f32,
     /// Speech that it captures while its user speaks.
     voice: SpeechClip,
+    /// Time of the next sample on the lab's clock, once it beeps.
+    beeping: Option<Duration>,
     device: OpenDevice,
 }
 
@@ -172,9 +178,17 @@ impl AudioSource for Microphone {
             }
             return Ok(ReadResult::new(out.len()));
         }
+        let devices = &self.device.devices;
+        if self.beeping.is_none() && devices.beeps.load(Ordering::Relaxed) {
+            self.beeping = Some(devices.clock.elapsed());
+        }
+        let frame_time = Duration::from_secs(1) / self.format.sample_rate;
         for frame in out.chunks_mut(usize::from(self.format.channels.max(1))) {
-            frame.fill(AMPLITUDE * (self.phase * std::f32::consts::TAU).sin());
+            let is_audible = self.beeping.is_none_or(is_beep);
+            let amplitude = if is_audible { AMPLITUDE } else { 0.0 };
+            frame.fill(amplitude * (self.phase * std::f32::consts::TAU).sin());
             self.phase = (self.phase + self.step).fract();
+            self.beeping = self.beeping.map(|at| at + frame_time);
         }
         Ok(ReadResult::new(out.len()))
     }
@@ -182,6 +196,11 @@ impl AudioSource for Microphone {
     fn latency(&self) -> Duration {
         Duration::ZERO
     }
+}
+
+/// Whether microphones that beep are audible at this time.
+fn is_beep(at: Duration) -> bool {
+    Duration::from_nanos((at.as_nanos() % BEEP_INTERVAL.as_nanos()) as u64) < BEEP
 }
 
 /// A microphone with recorded speech, on one channel.

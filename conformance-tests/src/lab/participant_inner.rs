@@ -13,12 +13,14 @@ use super::event_log::Log;
 use super::failure::{Failure, Result};
 use super::fault::Fault;
 use super::lab_codec::LabCodec;
+use super::lab_recorder::LabRecorder;
 use super::link::Link;
 use super::link_signaling::LinkSignaling;
 use super::link_transport::LinkTransport;
 use super::media_host::{Devices, LabHost};
 use super::playback::BLOCK;
 use super::profile::Profile;
+use super::recorded::{FULL_AFTER, FULL_RECORDER, RECORDER};
 use crate::impaired::{ImpairedSignaling, ImpairedTransport};
 
 /// Codec of participants with real speech, where it is registered.
@@ -119,6 +121,9 @@ impl ParticipantInner {
             .media_host("lab", host.clone())
             .transport(transport.clone())
             .signaling(Arc::new(LinkSignaling::new(signaling, link.clone(), core.clone())));
+        for (name, limit) in [(RECORDER, None), (FULL_RECORDER, Some(FULL_AFTER))] {
+            builder = builder.recorder(name, Arc::new(LabRecorder { limit, fault: core.fault }));
+        }
         if self.profile.unshared_codec {
             builder = builder.codec(Arc::new(LabCodec::UNSHARED) as Arc<dyn AudioCodec>);
         } else if self.codec(core).is_none() {

@@ -12,12 +12,7 @@ pub struct Waiting {
 }
 
 /// All scenarios that are not implemented.
-pub const WAITING: &[Waiting] = &[
-    Waiting { number: 58, name: "record-stop-record", for_what: "recorders" },
-    Waiting { number: 59, name: "aligned-recordings", for_what: "recorders" },
-    Waiting { number: 60, name: "killed-while-recording", for_what: "recorders" },
-    Waiting { number: 61, name: "disk-full-while-recording", for_what: "recorders" },
-];
+pub const WAITING: &[Waiting] = &[];
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,7 @@ mod groups;
 mod joining;
 mod leaks;
 mod outages;
+mod recordings;
 mod rough_networks;
 mod security;
 mod setup;
@@ -82,6 +83,7 @@ pub fn all() -> Vec<Scenario> {
         outages::ALL,
         rough_networks::ALL,
         security::ALL,
+        recordings::ALL,
         leaks::ALL,
     ];
     let mut all = groups.concat();

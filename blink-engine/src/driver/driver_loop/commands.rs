@@ -60,7 +60,9 @@ impl Driver {
                 self.media.set_volume(participant, volume).await;
                 reply.send(()).ok();
             }
-            Command::SetRecording { recording, reply } => drop(reply.send(self.machine.set_recording(now, recording))),
+            Command::SetRecording { recording, reply } => drop(reply.send(self.set_recording(recording))),
+            Command::StartRecording { request, reply } => self.start_recording(request, reply),
+            Command::StopRecording { reply } => self.stop_recording(reply).await,
             Command::Devices { reply } => self.list_devices(reply),
             Command::ChooseDevice { direction, name, reply } => {
                 self.check_device(NamedChoice { direction, name, reply });

@@ -13,7 +13,7 @@ use crate::video::ReceivedFrame;
 
 const STREAM: [u8; 16] = [5; 16];
 
-fn stream() -> StreamId {
+pub(super) fn stream() -> StreamId {
     StreamId::from_bytes(STREAM)
 }
 
@@ -98,7 +98,7 @@ fn a_video_stream_is_commanded_through_its_sender() {
 
 /// Keeps whole frames.
 #[derive(Clone, Default)]
-struct Frames(Arc<Mutex<Vec<ReceivedFrame>>>);
+pub(super) struct Frames(pub(super) Arc<Mutex<Vec<ReceivedFrame>>>);
 
 impl FrameSink for Frames {
     fn try_push(&mut self, frame: ReceivedFrame) -> bool {
@@ -108,7 +108,7 @@ impl FrameSink for Frames {
 }
 
 /// A VP8 key frame of one packet.
-fn key_frame(room: &Room, sequence: u16) -> RtpIn {
+pub(super) fn key_frame(room: &Room, sequence: u16) -> RtpIn {
     const KEY: &[u8] = &[0x10, 0, 0, 0, 0x9d, 0x01, 0x2a, 0, 0, 0, 0];
     let mut packet = received(&numbered(u32::from(sequence), Bytes::from_static(KEY)), room.now);
     (packet.mid, packet.codec, packet.marker) = (Mid::new("2"), CodecName::new("VP8"), true);
