@@ -27,6 +27,7 @@
 
 mod audio_sender;
 mod command;
+mod config;
 mod context;
 mod levels;
 mod microphone;
@@ -51,7 +52,7 @@ mod video_sender;
 use std::collections::{BTreeMap, VecDeque};
 use web_time::{Duration, Instant};
 
-use blink_api::{AudioSink, CodecName, Endpoint, QualitySettings, RtpIn, StreamId, TrackId, TrackKey, TrackKind};
+use blink_api::{AudioSink, Endpoint, QualitySettings, RtpIn, StreamId, TrackId, TrackKey, TrackKind};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -59,8 +60,7 @@ use crate::call_audio::CallAudio;
 use crate::call_clock::{CallClock, SyncRound};
 use crate::device_manager::OpenId;
 use crate::processors::Processors;
-use crate::receiver_reports::PathQuality;
-use crate::statistics::AudioStatistics;
+use crate::statistics::{AudioStatistics, PathStatistics};
 use crate::tick_scheduler::{TICK, TickScheduler};
 use crate::video::{self, PayloadFormats};
 use audio_sender::AudioSender;
@@ -70,6 +70,7 @@ use speaker::Speaker;
 use taps::Taps;
 
 pub use command::{AnnouncedSection, MediaCommand, NegotiatedSection, ReportedCapture, StreamSink};
+pub use config::CallMediaConfig;
 pub use levels::ParticipantLevel;
 pub use output::{MediaEvent, MediaOutput};
 pub use path_feedback::{PathFeedback, REPORT_INTERVAL, SectionQuality};
@@ -81,41 +82,6 @@ pub use sending::OfferedStreams;
 pub use taps::{PacketDirection, Tap, TapId, TappedFrame, TappedPacket, TappedSamples};
 pub use video_receiver::FrameSink;
 pub use video_sender::{VideoCommand, VideoSender, VideoTap};
-
-/// The configuration of a [`CallMedia`].
-#[derive(Debug)]
-pub struct CallMediaConfig {
-    /// This device.
-    pub local: Endpoint,
-    /// Codecs, frames, channels.
-    pub audio: CallAudio,
-    /// Preference of the jitter buffers, and thresholds of degraded quality.
-    pub quality: QualitySettings,
-    /// The processors of the microphone, in order.
-    pub processors: Processors,
-    /// Payload formats of video.
-    pub payload_formats: PayloadFormats,
-    /// The clock of the call.
-    pub clock: CallClock,
-    /// Ticks begin a multiple of [`TICK`] after this, so that calls on one thread tick together;
-    /// `None` for ticks that begin at once.
-    pub tick_grid: Option<Instant>,
-    /// Seed of the first sequence numbers and timestamps.
-    pub seed: [u8; 32],
-}
-
-/// Statistics of what is sent on a path.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PathStatistics {
-    /// The codec that the microphone is sent with; `None` before it is.
-    pub codec: Option<CodecName>,
-    /// The newest report about the microphone's packets.
-    pub microphone: PathQuality,
-    /// Bits per second that the path is taken to carry, headers included.
-    pub bitrate: u64,
-    /// Video frames that were dropped because the path had no room for them.
-    pub frames_dropped: u64,
-}
 
 /// The media of one call. The documentation of its module lists its parts.
 pub struct CallMedia {

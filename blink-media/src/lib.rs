@@ -66,9 +66,9 @@ pub use call_audio::CallAudio;
 pub use call_clock::{CallClock, CapturePoint, ClockBasis, RtpStamp, SyncRound};
 pub use call_media::{
     AnnouncedSection, CallMedia, CallMediaConfig, FrameSink, MediaCommand, MediaEvent, MediaOutput, NegotiatedSection,
-    OfferedStreams, PacketDirection, ParticipantLevel, PathFeedback, PathId, PathStatistics, REPORT_INTERVAL,
-    ReportedCapture, RetiredDevice, SectionQuality, SectionReport, SendTrack, StreamSink, Tap, TapId, TappedFrame,
-    TappedPacket, TappedSamples, VideoCommand, VideoSender, VideoTap,
+    OfferedStreams, PacketDirection, ParticipantLevel, PathFeedback, PathId, REPORT_INTERVAL, ReportedCapture,
+    RetiredDevice, SectionQuality, SectionReport, SendTrack, StreamSink, Tap, TapId, TappedFrame, TappedPacket,
+    TappedSamples, VideoCommand, VideoSender, VideoTap,
 };
 pub use capture::{Capture, CaptureConfig, CaptureFault, CaptureOutput};
 pub use device_manager::{DeviceAction, DeviceEvent, DeviceManager, HostDevice, HostEntry, OpenId};
@@ -79,7 +79,7 @@ pub use processors::Processors;
 pub use quality_monitor::{QualityChange, QualityMonitor, QualitySample};
 pub use receive_statistics::{ReceiveReport, ReceiveStatistics};
 pub use receiver_reports::{PathQuality, ReceiverReports, WorstCasePath};
-pub use statistics::AudioStatistics;
+pub use statistics::{AudioStatistics, PathStatistics};
 pub use tap_queue::{QueueTap, QueuedContent, QueuedItem, TapContents, TapQueue, TrackSelection};
 pub use tick_scheduler::{FRAME, TICK, TickScheduler};
 pub use unwrap::{SequenceUnwrapper, TimestampUnwrapper};

@@ -2,9 +2,23 @@
 
 use web_time::Duration;
 
+use blink_api::CodecName;
 use serde::Serialize;
 
 use super::receiver_reports::PathQuality;
+
+/// Statistics of what is sent on a path.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PathStatistics {
+    /// The codec that the microphone is sent with; `None` before it is.
+    pub codec: Option<CodecName>,
+    /// The newest report about the microphone's packets.
+    pub microphone: PathQuality,
+    /// Bits per second that the path is taken to carry, headers included.
+    pub bitrate: u64,
+    /// Video frames that were dropped because the path had no room for them.
+    pub frames_dropped: u64,
+}
 
 /// Statistics of one participant's audio since its stream was added.
 ///
