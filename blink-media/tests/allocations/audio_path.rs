@@ -3,24 +3,24 @@
 use super::*;
 
 /// Some people who speak, and one who hears them all.
-struct Room {
-    speaking: Vec<Capture>,
-    playout: Playout<usize>,
+pub(super) struct Room {
+    pub(super) speaking: Vec<Capture>,
+    pub(super) playout: Playout<usize>,
     /// Packets on their way, with when they arrive and whose they are.
-    underway: Vec<(Instant, usize, RtpOut)>,
+    pub(super) underway: Vec<(Instant, usize, RtpOut)>,
     /// Room for those that arrive in a tick.
-    arrived: Vec<(usize, RtpIn)>,
-    mid: Mid,
-    now: Instant,
-    tick: u32,
+    pub(super) arrived: Vec<(usize, RtpIn)>,
+    pub(super) mid: Mid,
+    pub(super) now: Instant,
+    pub(super) tick: u32,
     /// One of so many packets is lost, and one of so many is late; 0 for none.
-    lost: u32,
+    pub(super) lost: u32,
     /// Allocations, without those of lists of who speaks.
-    allocations: u64,
+    pub(super) allocations: u64,
 }
 
 impl Room {
-    fn new(lost: u32, copies: bool) -> Self {
+    pub(super) fn new(lost: u32, copies: bool) -> Self {
         let codec = OpusCodec::new(OpusConfig::default()).unwrap();
         let format = AudioFormat::CALL;
         let mut playout = Playout::new(Box::new(Speaker));
@@ -52,7 +52,7 @@ impl Room {
         Self { speaking, playout, underway, arrived, mid, now, tick: 0, lost, allocations: 0 }
     }
 
-    fn run(&mut self, ticks: u32) {
+    pub(super) fn run(&mut self, ticks: u32) {
         for _ in 0..ticks {
             let mut told = 0;
             let allocated = measure(|| told = self.tick()).count_total;
@@ -61,7 +61,7 @@ impl Room {
     }
 
     /// Returns how many lists there were to tell.
-    fn tick(&mut self) -> u64 {
+    pub(super) fn tick(&mut self) -> u64 {
         let mut arrived = std::mem::take(&mut self.arrived);
         self.speak_into(&mut arrived);
         for (person, packet) in arrived.drain(..) {
@@ -74,13 +74,13 @@ impl Room {
     }
 
     /// 10 ms go by. Returns the packets that arrive by then.
-    fn speak(&mut self) -> Vec<(usize, RtpIn)> {
+    pub(super) fn speak(&mut self) -> Vec<(usize, RtpIn)> {
         let mut arrived = Vec::new();
         self.speak_into(&mut arrived);
         arrived
     }
 
-    fn speak_into(&mut self, arrived: &mut Vec<(usize, RtpIn)>) {
+    pub(super) fn speak_into(&mut self, arrived: &mut Vec<(usize, RtpIn)>) {
         self.tick += 1;
         self.now += TICK;
         let Self { speaking, underway, mid, lost, .. } = self;

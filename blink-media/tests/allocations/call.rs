@@ -1,5 +1,6 @@
 //! A whole call: [`CallMedia`].
 
+use super::audio_path::Room;
 use super::*;
 
 /// The media of a call with four others, who speak as in [`Room`].
