@@ -132,8 +132,11 @@ async fn nothing_is_told_of_a_call_of_two_after_its_end() {
 async fn after_shutdown_the_data_directory_is_free_at_once() {
     let network = TestNetwork::new();
     let setting = format!("data_dir={}", network.directory().join("data").display());
-    let configuration =
-        blink_api::Configuration::builder(network.registry()).set_argument("test", &setting).build().unwrap();
+    let configuration = blink_api::Configuration::builder(network.registry())
+        .set("test", "media_host", "synthetic")
+        .set_argument("test", &setting)
+        .build()
+        .unwrap();
     for _ in 0..30 {
         Blink::start(&configuration).await.unwrap().shutdown().await;
     }
@@ -259,8 +262,11 @@ async fn a_slow_listener_is_told_what_it_missed_and_how_things_stand() {
 async fn identity_and_device_survive_a_restart_and_the_directory_has_one_owner() {
     let network = TestNetwork::new();
     let setting = format!("data_dir={}", network.directory().join("data").display());
-    let configuration =
-        blink_api::Configuration::builder(network.registry()).set_argument("test", &setting).build().unwrap();
+    let configuration = blink_api::Configuration::builder(network.registry())
+        .set("test", "media_host", "synthetic")
+        .set_argument("test", &setting)
+        .build()
+        .unwrap();
     let first = Blink::start(&configuration).await.unwrap();
     let endpoint = first.endpoint();
     let busy = Blink::start(&configuration).await.err().unwrap();

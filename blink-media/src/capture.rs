@@ -201,6 +201,7 @@ impl Capture {
         }
         if self.muted && !muted {
             self.mute_guard = MUTE_GUARD;
+            self.voice.unmute();
         }
         self.muted = muted;
     }

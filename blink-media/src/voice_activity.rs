@@ -60,6 +60,11 @@ impl VoiceActivity {
         self.is_voice
     }
 
+    /// Ends a voice that paused: only what follows is voice.
+    pub(crate) fn end_pause(&mut self) {
+        self.detector.end_pause();
+    }
+
     /// Discards all state, such as after a device change. Allocates.
     pub(crate) fn reset(&mut self) {
         *self = Self::new(self.format);

@@ -95,6 +95,11 @@ impl VoiceDetector {
         self.is_voice
     }
 
+    /// Ends a voice that paused: only what follows is voice.
+    pub fn end_pause(&mut self) {
+        self.is_voice &= self.unvoiced == 0;
+    }
+
     /// Discards all state, such as after a device change. Allocates.
     pub fn reset(&mut self) {
         *self = Self::new();

@@ -171,6 +171,7 @@ async fn engine(registry: &Registry, (transport, estimates): Stack, network: &Ar
         .set("test", "transport", transport)
         .set("test", "signaling", "memory")
         .set("test", "codec", vec!["opus"])
+        .set("test", "media_host", "synthetic")
         .set("test", "microphone", "speech")
         .set("test", "speaker", "null")
         .set("test", "ice.interfaces", vec!["127.0.0.1"])

@@ -17,7 +17,9 @@ fn backends_are_listed_with_their_capabilities() {
     assert_eq!(names("transport"), ["memory", "str0m", "webrtc-rs"]);
     assert_eq!(names("signaling"), ["ipfs", "libp2p", "memory"]);
     assert_eq!(names("codec"), ["opus", "pcma", "pcmu"]);
-    assert_eq!(names("media_host"), ["synthetic"]);
+    assert_eq!(names("media_host"), ["cpal", "synthetic"]);
+    assert_eq!(names("processor"), ["nnnoiseless", "sonora"]);
+    assert_eq!(names("recorder"), ["mp4", "rtp-log", "wav"]);
     for backend in backends.as_array().unwrap() {
         assert!(!backend["summary"].as_str().unwrap().is_empty());
         assert!(!backend["capabilities"].as_object().unwrap().is_empty());

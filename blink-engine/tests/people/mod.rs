@@ -99,11 +99,10 @@ impl TestNetwork {
         complete: impl FnOnce(BlinkBuilder) -> BlinkBuilder,
     ) -> Person {
         let heard = self.directory().join(format!("heard-{seed}.wav"));
-        let mut builder = Configuration::builder(&self.registry).set("test", "microphone", microphone).set(
-            "test",
-            "speaker",
-            format!("wav:{}", heard.display()),
-        );
+        let mut builder = Configuration::builder(&self.registry)
+            .set("test", "media_host", "synthetic")
+            .set("test", "microphone", microphone)
+            .set("test", "speaker", format!("wav:{}", heard.display()));
         for setting in settings {
             builder = builder.set_argument("test", setting);
         }

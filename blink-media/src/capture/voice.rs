@@ -49,6 +49,12 @@ impl CapturedVoice {
         self.speaking = ended.or(self.speaking);
     }
 
+    /// The microphone is not muted any more: an utterance that ended meanwhile is none to be sent,
+    /// although the detector still waits for its next word.
+    pub(super) fn unmute(&mut self) {
+        self.activity.end_pause();
+    }
+
     /// Whether there is voice at the end of what was captured.
     pub(super) fn is_voice(&self) -> bool {
         self.activity.is_voice()

@@ -38,7 +38,7 @@ pub(crate) fn act(simulation: &mut Simulation, nodes: usize, random: &mut Random
         24 | 25 => request_stream(simulation, node, random),
         26 => close_stream(simulation, node),
         27 | 28 => speak(simulation, node, random),
-        29 => measure(simulation, node, random),
+        29 => measure(simulation, node),
         _ => {}
     }
 }
@@ -127,10 +127,13 @@ fn speak(simulation: &mut Simulation, node: usize, random: &mut Random) {
 }
 
 /// The media of a participant, or of one that is not there, is degraded or has recovered.
-fn measure(simulation: &mut Simulation, node: usize, random: &mut Random) {
-    let endpoint = simulation.nodes[random.random_range(0..simulation.nodes.len())].endpoint;
+///
+/// Chosen by the time, so that each seed keeps its other choices.
+fn measure(simulation: &mut Simulation, node: usize) {
+    let milliseconds = simulation.elapsed().as_millis() as usize;
+    let endpoint = simulation.nodes[milliseconds % simulation.nodes.len()].endpoint;
     let reason = QualityReason::Loss { measured: 0.1, threshold: 0.05 };
-    let degraded = random.random_bool(0.6).then_some(reason);
+    let degraded = (milliseconds % 5 < 3).then_some(reason);
     simulation.input(node, Input::Quality { endpoint, degraded });
 }
 
