@@ -133,9 +133,9 @@ async fn devices_that_hang_are_not_waited_for_and_nothing_is_left() {
     let complete = |engine: blink_engine::BlinkBuilder| {
         engine.clock(Arc::new(SystemClock), Pacing::Threads).media_host("desk", host)
     };
-    let mut alice = network.person_built(1, "headset", &["speaker=headset"], complete).await;
+    let mut alice = network.person_built(1, "headset", &["speaker=headset", "codec=pcmu"], complete).await;
     let threaded = |engine: blink_engine::BlinkBuilder| engine.clock(Arc::new(SystemClock), Pacing::Threads);
-    let mut bob = network.person_built(2, "silence", &["speaker=none"], threaded).await;
+    let mut bob = network.person_built(2, "silence", &["speaker=none", "codec=pcmu"], threaded).await;
     alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
     bob.answers().await;
     alice.until("heard", |event| matches!(event, Event::MediaStarted { .. })).await;

@@ -41,11 +41,16 @@ fn lines(program: &mut Program) -> Value {
     program.event_within("device_lost", Duration::from_secs(20))
 }
 
+/// Speech that does not clip: PipeWire's conversions between mono and stereo add 3 dB each.
+fn quiet(speech: Vec<f32>) -> Vec<f32> {
+    speech.into_iter().map(|sample| 0.35 * sample).collect()
+}
+
 fn speech_arrives_both_ways(kind: Kind) {
     let server = Server::start(kind, &["a", "b"]);
     let directory = tempfile::tempdir().unwrap();
     let [caller, listener] = call(&server, &directory, "25");
-    let (said_by_a, said_by_b) = (speech_clip(0, Duration::from_secs(9)), speech_clip(1, Duration::from_secs(9)));
+    let [said_by_a, said_by_b] = [0, 1].map(|clip| quiet(speech_clip(clip, Duration::from_secs(9))));
     let (heard_by_a, heard_by_b) = (server.record("a_speaker.monitor"), server.record("b_speaker.monitor"));
     let players = [server.play("a_feed", &said_by_a), server.play("b_feed", &said_by_b)];
     for mut player in players {
