@@ -86,7 +86,7 @@ async fn speaking(lab: &mut Lab) -> Result {
             participant.saw_exactly(round, any_of("speaking_stopped", call))?;
         }
         // Longer than a pause within an utterance.
-        lab.passes(std::time::Duration::from_secs(1)).await;
+        lab.passes(std::time::Duration::from_secs(3)).await;
     }
     alice.speaks(true);
     alice.sees(any_of("speaking_while_muted", call)).await?;
