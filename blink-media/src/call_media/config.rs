@@ -23,8 +23,8 @@ pub struct CallMediaConfig {
     pub payload_formats: PayloadFormats,
     /// The clock of the call.
     pub clock: CallClock,
-    /// Ticks begin a multiple of [`TICK`](crate::TICK) after this, so that calls on one thread tick together;
-    /// `None` for ticks that begin at once.
+    /// Ticks begin a multiple of [`TICK`](crate::TICK) after this, so that calls on one thread tick
+    /// together; `None` for ticks that begin at once.
     pub tick_grid: Option<Instant>,
     /// Seed of the first sequence numbers and timestamps.
     pub seed: [u8; 32],

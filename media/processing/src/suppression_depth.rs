@@ -33,8 +33,8 @@ const HANGOVER_BLOCKS: u32 = 40;
 /// Follows one channel and decides how deeply its noise is suppressed.
 ///
 /// The network harms speech that has no noise to remove: 4.64 to 3.81 PESQ-WB. So clean speech
-/// passes, and the depth grows as the ratio of speech to noise falls. Loud sounds between utterances
-/// are suppressed in full: there is no speech to harm.
+/// passes, and the depth grows as the ratio of speech to noise falls. Loud sounds between
+/// utterances are suppressed in full: there is no speech to harm.
 #[derive(Debug, Clone)]
 pub(crate) struct SuppressionDepth {
     noise: Level,
