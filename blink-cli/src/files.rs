@@ -117,18 +117,26 @@ pub(crate) async fn said(configuration: &Configuration, duration: Duration) -> R
     Ok(samples)
 }
 
+/// Creates a directory where there is none.
+///
+/// # Errors
+/// An input failure that names the directory.
+pub(crate) fn create_directory(directory: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(directory).map_err(|source| unusable("cannot create the directory", directory, source))
+}
+
+fn unusable(what: &'static str, path: &Path, source: std::io::Error) -> Failure {
+    Failure::from(Error::new(ErrorKind::Invalid, what).with("path", path.display()).source(source))
+}
+
 /// Verifies that a file can be written, and creates its directory. An existing file stays
 /// unchanged.
 ///
-/// An input failure that names the directory or file.
+/// # Errors
 /// An input failure that names the directory or file.
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
-    let unusable = |what: &'static str, path: &Path, source: std::io::Error| {
-        Failure::from(Error::new(ErrorKind::Invalid, what).with("path", path.display()).source(source))
-    };
     if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(directory)
-            .map_err(|source| unusable("cannot create the directory", directory, source))?;
+        create_directory(directory)?;
     }
     let is_new = !path.exists();
     let mut options = OpenOptions::new();

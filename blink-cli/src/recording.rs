@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use crate::args::Global;
 use crate::configuration;
 use crate::failure::Failure;
+use crate::files;
 use crate::files::path;
 use crate::output::Output;
 
@@ -71,12 +72,15 @@ pub(crate) async fn run(command: &RecordingCommand, global: &Global, output: &Ou
             }
         }
         RecordingCommand::Export { file, out, merge } => {
-            let files = match merge {
+            if let Some(directory) = out {
+                files::create_directory(directory)?;
+            }
+            let written = match merge {
                 true => vec![blink_recorders::merge(file, out.as_deref(), &*opus(global).await?)?],
                 false => blink_recorders::export(file, out.as_deref())?,
             };
-            output.json_result(&files);
-            files.iter().for_each(|file| output.result(&file.display().to_string()));
+            output.json_result(&written);
+            written.iter().for_each(|file| output.result(&file.display().to_string()));
         }
     }
     Ok(())

@@ -10,4 +10,5 @@ mod interrupts;
 mod logs;
 #[allow(dead_code, reason = "the tests of nodes use the rest")]
 mod program;
+mod recording_command;
 mod terminal;
