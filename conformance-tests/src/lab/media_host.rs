@@ -178,6 +178,7 @@ impl AudioSource for Microphone {
             }
             return Ok(ReadResult::new(out.len()));
         }
+        self.voice.restart();
         let devices = &self.device.devices;
         if self.beeping.is_none() && devices.beeps.load(Ordering::Relaxed) {
             self.beeping = Some(devices.clock.elapsed());

@@ -36,6 +36,11 @@ impl SpeechClip {
         Self { samples, position: 0 }
     }
 
+    /// Begins again with the first word.
+    pub(super) fn restart(&mut self) {
+        self.position = 0;
+    }
+
     /// The next sample at 48 kHz, interpolated. It never ends.
     pub(super) fn next(&mut self) -> f32 {
         let at = |n: usize| self.samples[n % self.samples.len()];
