@@ -143,7 +143,7 @@ impl Watcher {
         };
         let default = now.iter().filter(|info| info.is_default && !was_default(info));
         for change in removed.chain(added).chain(default.map(|info| DeviceChange::DefaultChanged(info.clone()))) {
-            // Without a reader, there is nobody to tell.
+            // Fails only without a reader of the changes.
             self.changes.send(change).ok();
         }
     }

@@ -33,7 +33,7 @@ impl Spec {
 /// Behaviour of a device that is unplugged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unplug {
-    /// The stream goes on elsewhere, and nobody is told.
+    /// The stream continues on another device, without an error.
     Moves,
     /// One error, then nothing; the drop of the stream hangs until [`VirtualHost::release`].
     HangsOnDrop,
