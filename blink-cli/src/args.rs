@@ -165,7 +165,15 @@ pub(crate) struct DeviceOptions {
     pub(crate) speaker: Option<String>,
     /// Audio processors in processing order, such as `sonora,nnnoiseless`; `none` for none
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
-    pub(crate) processors: Option<Vec<String>>,
+    processors: Option<Vec<String>>,
+}
+
+impl DeviceOptions {
+    /// Chosen processors, empty for `none`; `None` without the option.
+    pub(crate) fn processors(&self) -> Option<Vec<String>> {
+        let names = self.processors.as_ref()?.iter();
+        Some(names.filter(|name| *name != "none" && !name.is_empty()).cloned().collect())
+    }
 }
 
 const BENCH_LATENCY: &str = "\

@@ -106,8 +106,7 @@ pub(crate) fn for_call(
                 builder = builder.set(option, key, value.clone());
             }
         }
-        if let Some(names) = &devices.processors {
-            let names: Vec<_> = names.iter().filter(|name| *name != "none" && !name.is_empty()).cloned().collect();
+        if let Some(names) = devices.processors() {
             builder = builder.set("--processors", "processor", names);
         }
         builder

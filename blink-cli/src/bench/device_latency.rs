@@ -83,7 +83,7 @@ async fn row(arguments: &BenchLatencyArguments, global: &Global, frame: u64) -> 
         let builder = configuration::options(configuration::file_and_environment(builder, global), global)
             .set("bench", "signaling", "memory")
             .set("bench", "call.audio.frame", format!("{frame}ms"))
-            .set("bench", "processor", arguments.devices.processors.clone().unwrap_or_default())
+            .set("bench", "processor", arguments.devices.processors().unwrap_or_default())
             .set("bench", "microphone", microphone)
             .set("bench", "speaker", speaker);
         builder.build()

@@ -179,7 +179,7 @@ async fn disk_full_while_recording(lab: &mut Lab) -> Result {
     alice.sees_within(Duration::from_secs(20), any_of("recording_failed", call)).await?;
     alice.hears(&bob).await?;
     bob.hears(&alice).await?;
-    lab.passes(Duration::from_secs(2)).await;
+    lab.passes(Duration::from_secs(3)).await;
     let report = alice.stops_recording().await?;
     bob.sees(state_of(call, &alice, NONE)).await?;
     let [full, other] = &report.recorders[..] else { return Err(alice.fails("has no reports of its recorders")) };
@@ -191,7 +191,7 @@ async fn disk_full_while_recording(lab: &mut Lab) -> Result {
             (alice.recorded(&full.summary.files, participant)?, alice.recorded(&other.summary.files, participant)?);
         let (before, whole) = (before.len() as f64 / RATE, whole.len() as f64 / RATE);
         alice.must(before > 0.5, format!("lost what was written of {participant}: {before:.2} s are left"))?;
-        alice.must(whole > before + 1.5, format!("recorded {whole:.2} s of {participant} after {before:.2} s"))?;
+        alice.must(whole > before + 2.0, format!("recorded {whole:.2} s of {participant} after {before:.2} s"))?;
     }
     Ok(())
 }
