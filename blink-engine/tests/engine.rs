@@ -31,6 +31,16 @@ fn share_of_tone(path: &std::path::Path, hertz: f32) -> f32 {
     2.0 * (sine * sine + cosine * cosine) / (middle.len() as f32 * power.max(1e-9))
 }
 
+/// Configuration of an engine that keeps its identity.
+fn stored_configuration(network: &TestNetwork) -> blink_api::Configuration {
+    let setting = format!("data_dir={}", network.directory().join("data").display());
+    blink_api::Configuration::builder(network.registry())
+        .set("test", "media_host", "synthetic")
+        .set_argument("test", &setting)
+        .build()
+        .unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_people_hear_each_others_tone() {
     let network = TestNetwork::new();
@@ -131,12 +141,7 @@ async fn nothing_is_told_of_a_call_of_two_after_its_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_shutdown_the_data_directory_is_free_at_once() {
     let network = TestNetwork::new();
-    let setting = format!("data_dir={}", network.directory().join("data").display());
-    let configuration = blink_api::Configuration::builder(network.registry())
-        .set("test", "media_host", "synthetic")
-        .set_argument("test", &setting)
-        .build()
-        .unwrap();
+    let configuration = stored_configuration(&network);
     for _ in 0..30 {
         Blink::start(&configuration).await.unwrap().shutdown().await;
     }
@@ -261,12 +266,7 @@ async fn a_slow_listener_is_told_what_it_missed_and_how_things_stand() {
 #[tokio::test(start_paused = true)]
 async fn identity_and_device_survive_a_restart_and_the_directory_has_one_owner() {
     let network = TestNetwork::new();
-    let setting = format!("data_dir={}", network.directory().join("data").display());
-    let configuration = blink_api::Configuration::builder(network.registry())
-        .set("test", "media_host", "synthetic")
-        .set_argument("test", &setting)
-        .build()
-        .unwrap();
+    let configuration = stored_configuration(&network);
     let first = Blink::start(&configuration).await.unwrap();
     let endpoint = first.endpoint();
     let busy = Blink::start(&configuration).await.err().unwrap();

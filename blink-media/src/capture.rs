@@ -141,7 +141,7 @@ impl Capture {
             tail: 0,
             mute_guard: 0,
             switch: SourceSwitch::default(),
-            declick: Declick::new(format.channels),
+            declick: Declick::new(format),
             voice: CapturedVoice::new(format),
             config,
             input: BlockReader::new(source, block),

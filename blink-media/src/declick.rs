@@ -1,8 +1,12 @@
 //! Removal of steps between samples, where one source of audio takes the place of another.
 
-/// Frames of a ramp: 10 ms at 48 kHz. A step from one full scale to the other becomes changes of
-/// 0.004 a sample, which are inaudible.
-const RAMP: usize = 480;
+use std::time::Duration;
+
+use blink_api::AudioFormat;
+
+/// Duration of a ramp. At 48 kHz, a step from one full scale to the other becomes changes of 0.004
+/// a sample, which are inaudible.
+const RAMP: Duration = Duration::from_millis(10);
 
 /// Keeps audio continuous: after [`begin`](Self::begin), the value before it passes over into the
 /// samples after it, within 10 ms.
@@ -12,20 +16,22 @@ pub(crate) struct Declick {
     last: Vec<f32>,
     /// The frame that passes over.
     held: Vec<f32>,
-    /// Frames that are left of the ramp.
+    /// Frames of a ramp, and those that are left of it.
+    ramp: usize,
     left: usize,
 }
 
 impl Declick {
-    pub(crate) fn new(channels: u16) -> Self {
-        let frame = vec![0.0; usize::from(channels.max(1))];
-        Self { last: frame.clone(), held: frame, left: 0 }
+    pub(crate) fn new(format: AudioFormat) -> Self {
+        let channels = usize::from(format.channels.max(1));
+        let frame = vec![0.0; channels];
+        Self { last: frame.clone(), held: frame, ramp: format.samples_in(RAMP) / channels, left: 0 }
     }
 
     /// Begins a ramp from the newest frame.
     pub(crate) fn begin(&mut self) {
         self.held.copy_from_slice(&self.last);
-        self.left = RAMP;
+        self.left = self.ramp;
     }
 
     /// Takes the next samples, which are interleaved and whole frames.
@@ -35,7 +41,7 @@ impl Declick {
             if self.left == 0 {
                 break;
             }
-            let held = self.left as f32 / (RAMP + 1) as f32;
+            let held = self.left as f32 / (self.ramp + 1) as f32;
             self.left -= 1;
             frame.iter_mut().zip(&self.held).for_each(|(sample, last)| *sample = last * held + *sample * (1.0 - held));
         }
@@ -51,20 +57,23 @@ mod tests {
 
     #[test]
     fn a_step_becomes_a_ramp_and_what_is_before_and_after_it_stays() {
-        let mut declick = Declick::new(2);
-        let mut before = [0.25, -1.0].repeat(100);
-        let given = before.clone();
-        declick.process(&mut before);
-        assert_eq!(before, given);
-        declick.begin();
-        let mut after = [-0.75, 1.0].repeat(1_000);
-        let given = after.clone();
-        for block in after.chunks_mut(34) {
-            declick.process(block);
+        for sample_rate in [8_000, 48_000] {
+            let ramp = sample_rate as usize / 100;
+            let mut declick = Declick::new(AudioFormat { sample_rate, channels: 2 });
+            let mut before = [0.25, -1.0].repeat(100);
+            let given = before.clone();
+            declick.process(&mut before);
+            assert_eq!(before, given);
+            declick.begin();
+            let mut after = [-0.75, 1.0].repeat(1_000);
+            let given = after.clone();
+            for block in after.chunks_mut(34) {
+                declick.process(block);
+            }
+            assert_eq!(after[2 * ramp..], given[2 * ramp..]);
+            let all = [&before[..], &after].concat();
+            let step = all.windows(3).map(|three| (three[2] - three[0]).abs()).fold(0.0, f32::max);
+            assert!(step < 2.1 / ramp as f32, "{step} at {sample_rate} Hz");
         }
-        assert_eq!(after[2 * RAMP..], given[2 * RAMP..]);
-        let all = [&before[..], &after].concat();
-        let step = all.windows(3).map(|three| (three[2] - three[0]).abs()).fold(0.0, f32::max);
-        assert!(step < 2.1 / RAMP as f32, "{step}");
     }
 }

@@ -131,7 +131,7 @@ impl State {
         *self = match *self {
             Self::Good if value > threshold => Self::Degraded,
             Self::Degraded if value <= threshold * GOOD_AGAIN => Self::Recovering(now),
-            Self::Recovering(_) if value > threshold => Self::Degraded,
+            Self::Recovering(_) if value > threshold * GOOD_AGAIN => Self::Degraded,
             Self::Recovering(since) if now.saturating_duration_since(since) >= recovered_after => Self::Good,
             unchanged => unchanged,
         };

@@ -55,7 +55,7 @@ impl Driver {
     }
 
     /// Closes the devices of a call that is over. Files are complete when this returns.
-    async fn close_devices_of_call(&mut self, devices: Vec<RetiredDevice>) {
+    pub(super) async fn close_devices_of_call(&mut self, devices: Vec<RetiredDevice>) {
         // An error means that a thread ended before its device was closed: it panicked.
         if tokio::time::timeout(CLOSING, close_devices(&self.parts.workers, devices)).await.is_err() {
             tracing::warn!("a device of the call does not close; the call ends without waiting for it");

@@ -352,6 +352,13 @@ impl Driver {
             tracing::warn!("a session did not close in time");
         }
         self.close_media().await;
+        let mut retired = Vec::new();
+        while let Ok(report) = self.incoming.try_recv() {
+            if let Report::Retired(device) = report {
+                retired.push(device);
+            }
+        }
+        self.close_devices_of_call(retired).await;
         self.finish_recordings().await;
         self.publisher.flush().await;
         self.parts.signaling.shutdown().await;

@@ -159,7 +159,14 @@ impl MediaWorker {
 
     /// Ends the media of the call. Returns its devices.
     fn close(&mut self) -> Vec<RetiredDevice> {
-        let devices = self.media.take().map(|(_, media)| media.finish()).unwrap_or_default();
+        let mut devices = self.media.take().map(|(_, media)| media.finish()).unwrap_or_default();
+        // Those that the driver has not taken yet, too.
+        for report in std::mem::take(&mut self.waiting) {
+            match report {
+                Report::Retired(device) => devices.push(device),
+                other => self.waiting.push_back(other),
+            }
+        }
         self.video.clear();
         while self.packets.try_recv().is_ok() {}
         self.levels.clear();
@@ -324,9 +331,16 @@ impl Worker for MediaWorker {
         }
         self.video.values_mut().for_each(VideoPort::flush);
         while let Some(report) = self.waiting.pop_front() {
-            if let Err(mpsc::error::TrySendError::Full(report)) = self.reports.try_send(report) {
-                self.waiting.push_front(report);
-                break;
+            match self.reports.try_send(report) {
+                Err(mpsc::error::TrySendError::Full(report)) => {
+                    self.waiting.push_front(report);
+                    break;
+                }
+                Err(mpsc::error::TrySendError::Closed(Report::Retired(device))) => {
+                    drop(close_devices(&self.workers, [device]));
+                }
+                // Or the driver, which would read it, has ended.
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
             }
         }
     }

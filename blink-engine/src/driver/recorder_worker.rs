@@ -148,7 +148,9 @@ impl RecorderWorker {
     fn report_dropped(&mut self) {
         let (dropped, now) = (self.queue.dropped(), self.call.clock.now());
         let (reported, at) = self.reported;
-        if dropped > reported && at.is_none_or(|at| now >= at + REPORT_INTERVAL) {
+        // One that has failed has said so, which this must not replace.
+        let is_running = self.writer.is_some();
+        if is_running && dropped > reported && at.is_none_or(|at| now >= at + REPORT_INTERVAL) {
             self.reported = (dropped, Some(now));
             self.notify(NoticeKind::Incomplete(dropped));
         }

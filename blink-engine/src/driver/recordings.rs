@@ -1,5 +1,6 @@
 //! Recordings of the call: started, attached to its media, and finished.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -165,7 +166,12 @@ impl Driver {
             RecordingProgress::Started(mut pending, started) => {
                 self.recordings.is_starting = false;
                 let reply = pending.reply.take();
+                let is_over = !self.media.is_current(pending.epoch);
                 let result = self.begin_recording(pending, started).await;
+                // The call that was joined meanwhile found the start of this recording under way.
+                if is_over && let Some(call) = self.active {
+                    self.start_automatic_recording(call);
+                }
                 // A reply that no one waits for is no failure, as with every command.
                 reply.map(|reply| reply.send(result));
             }
@@ -354,9 +360,8 @@ fn chosen(known: &[NamedRecorder], names: &[String]) -> Result<Vec<NamedRecorder
             Error::new(ErrorKind::NotFound, why)
         })
     };
-    let mut names = names.to_vec();
-    names.dedup();
-    names.iter().map(find).collect()
+    let mut seen = BTreeSet::new();
+    names.iter().filter(|name| seen.insert(*name)).map(find).collect()
 }
 
 /// Starts a recorder, which is foreign code.

@@ -43,7 +43,7 @@ enum SourceState {
 impl BlockReader {
     /// A reader of blocks of `samples` interleaved samples.
     pub(super) fn new(source: Box<dyn AudioSource>, samples: usize) -> Self {
-        let channels = source.format().channels;
+        let format = source.format();
         Self {
             source,
             state: SourceState::Stale,
@@ -52,13 +52,13 @@ impl BlockReader {
             filled: 0,
             at: None,
             is_silent: false,
-            declick: Declick::new(channels),
+            declick: Declick::new(format),
         }
     }
 
     /// Lets the block that was read, the first one, begin from zero.
     pub(super) fn fade_in(&mut self) {
-        self.declick = Declick::new(self.source.format().channels);
+        self.declick = Declick::new(self.source.format());
         self.declick.begin();
         self.declick.process(&mut self.block[..self.filled]);
     }

@@ -123,6 +123,12 @@ fn a_value_around_the_threshold_does_not_alternate() {
         call.passes(7, QualitySample { round_trip: Some(ms(310)), ..GOOD });
     }
     assert_eq!(call.reasons().len(), 1);
+    // Just under the threshold is not good either, after it was good for a moment.
+    for _ in 0..5 {
+        call.passes(6, GOOD);
+        call.passes(30, QualitySample { round_trip: Some(ms(290)), ..GOOD });
+    }
+    assert_eq!(call.reasons().len(), 1);
     call.passes(16, GOOD);
     assert_eq!(call.reasons()[1].1, "recovered");
 }
