@@ -150,7 +150,7 @@ pub(crate) struct DevicesArguments {
     #[command(flatten)]
     pub(crate) devices: DeviceOptions,
     /// Duration of the level meter, 1 to 60 s
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "test")]
     pub(crate) seconds: u64,
 }
 
@@ -169,6 +169,11 @@ pub(crate) struct DeviceOptions {
 }
 
 impl DeviceOptions {
+    /// Whether one of them was given.
+    pub(crate) fn is_any(&self) -> bool {
+        self.microphone.is_some() || self.speaker.is_some() || self.processors.is_some()
+    }
+
     /// Chosen processors, empty for `none`; `None` without the option.
     pub(crate) fn processors(&self) -> Option<Vec<String>> {
         let names = self.processors.as_ref()?.iter();
@@ -220,10 +225,10 @@ pub(crate) struct BenchLatencyArguments {
     #[arg(long, requires_all = ["mouth", "ear"])]
     pub(crate) device: bool,
     /// With `--device`: sink that the microphone hears, such as a null sink
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "device")]
     pub(crate) mouth: Option<String>,
     /// With `--device`: source that hears the speaker, such as the monitor of a null sink
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "device")]
     pub(crate) ear: Option<String>,
     #[command(flatten)]
     pub(crate) devices: DeviceOptions,

@@ -141,7 +141,7 @@ pub fn analyze(path: &Path) -> Result<RtpAnalysis> {
 /// As [`analyze`], of anything that can be read.
 pub(crate) fn analyze_log(source: impl Read) -> std::io::Result<RtpAnalysis> {
     let log = Log::read(source)?;
-    let mut tracks: Vec<(u16, Course, TrackAnalysis)> = Vec::new();
+    let mut tracks: Vec<(Course, TrackAnalysis)> = Vec::new();
     for record in log.iter() {
         match record {
             Record::Track(track) => {
@@ -153,18 +153,17 @@ pub(crate) fn analyze_log(source: impl Read) -> std::io::Result<RtpAnalysis> {
                     sent: track.local,
                     ..TrackAnalysis::default()
                 };
-                tracks.push((track.number, course, analysis));
+                tracks.push((course, analysis));
             }
             Record::Rtp(packet) => {
-                let course = tracks.iter_mut().find(|(number, ..)| *number == packet.track);
-                if let Some((_, course, _)) = course {
+                if let Some((course, _)) = tracks.get_mut(usize::from(packet.track)) {
                     course.add(&packet, log.header.begin);
                 }
             }
             Record::Rtcp(_) => {}
         }
     }
-    let tracks = tracks.into_iter().map(|(_, course, analysis)| course.finish(analysis)).collect();
+    let tracks = tracks.into_iter().map(|(course, analysis)| course.finish(analysis)).collect();
     Ok(RtpAnalysis { torn_bytes: log.torn(), tracks })
 }
 

@@ -55,6 +55,9 @@ pub(super) async fn run(
     if arguments.device {
         return device_latency::run(arguments, global, output, interrupt).await;
     }
+    if arguments.devices.is_any() {
+        return Err(Failure::input("--microphone, --speaker and --processors need --device"));
+    }
     let registry = Registry::discovered()?;
     let mut results = Vec::new();
     for frame in frames {

@@ -103,6 +103,17 @@ fn a_log_that_is_cut_off_is_read_up_to_there_and_repaired() {
     }
 }
 
+/// Tools find tracks by their number.
+#[test]
+fn a_log_whose_tracks_are_not_numbered_in_order_is_refused() {
+    let (_directory, file) = logged([(0, 0)]);
+    let mut log = std::fs::read(&file).unwrap();
+    // The number of the first track stands after the header, and the kind and length of its record.
+    log[47] = 1;
+    let error = analyze_log(&log).unwrap_err();
+    assert!(error.to_string().contains("not numbered in order"), "{error}");
+}
+
 /// Found by fuzzing: the length field of rtpdump counts the header, too.
 #[test]
 fn the_longest_payload_is_exported() {

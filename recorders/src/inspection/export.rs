@@ -37,7 +37,7 @@ fn export_movie(path: &Path, directory: Option<&Path>, file: &mut File, movie: &
     for (number, track) in (1..).zip(&movie.tracks).filter(|(_, track)| !track.samples.is_empty()) {
         let Some(extension) = extension(track) else { continue };
         let target = beside(path, directory, &format!("-track{number}"), extension);
-        let written = private::create_new(&target).and_then(|out| {
+        let written = create_whole(&target, |out| {
             let mut out = BufWriter::new(out);
             write_track(file, track, &mut out)?;
             out.flush()
@@ -52,11 +52,20 @@ fn export_log(path: &Path, directory: Option<&Path>, log: &Log) -> Result<Vec<Pa
     let mut files = Vec::new();
     for (extension, content) in [("rtpdump", captures::rtpdump(log)), ("pcapng", captures::pcapng(log))] {
         let target = beside(path, directory, "", extension);
-        let written = private::create_new(&target).and_then(|mut out| out.write_all(&content));
+        let written = create_whole(&target, |out| out.write_all(&content));
         written.map_err(|source| failed("the log cannot be exported", &target, source))?;
         files.push(target);
     }
     Ok(files)
+}
+
+/// Creates a file and fills it; one that cannot be completed is removed.
+fn create_whole(target: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let mut file = private::create_new(target)?;
+    fill(&mut file).inspect_err(|_| {
+        // It may be gone already.
+        std::fs::remove_file(target).ok();
+    })
 }
 
 /// Reads one sample, which is within the file.

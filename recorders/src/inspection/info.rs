@@ -126,11 +126,9 @@ fn of_wav(header: &Header) -> RecordingInfo {
 
 fn of_log(log: &Log) -> RecordingInfo {
     let mut tracks: Vec<TrackInfo> = Vec::new();
-    let mut numbers: Vec<u16> = Vec::new();
     for record in log.iter() {
         match record {
             Record::Track(track) => {
-                numbers.push(track.number);
                 let name = if track.name.is_empty() { track.key } else { format!("{} ({})", track.name, track.key) };
                 tracks.push(TrackInfo {
                     name,
@@ -143,9 +141,8 @@ fn of_log(log: &Log) -> RecordingInfo {
                 });
             }
             Record::Rtp(packet) => {
-                let Some(index) = numbers.iter().position(|number| *number == packet.track) else { continue };
+                let Some(track) = tracks.get_mut(usize::from(packet.track)) else { continue };
                 let at = packet.arrival.saturating_sub(log.header.begin) as f64 / 1e6;
-                let track = &mut tracks[index];
                 track.delay = track.delay.min(at);
                 track.duration = track.duration.max(at);
                 track.samples += 1;

@@ -71,6 +71,8 @@ struct Voice<'a> {
     decoder: Box<dyn AudioDecoder>,
     /// Samples to drop: what the decoder gives before the first one that was captured.
     skip: usize,
+    /// Samples of silence before the first one.
+    silence: usize,
     next: usize,
     decoded: VecDeque<f32>,
 }
@@ -151,11 +153,14 @@ impl<'a> Voice<'a> {
         // Audio of this recorder begins with the recording; other files may delay it.
         let delay = ticks_in(Duration::try_from_secs_f64(track.delay).unwrap_or_default(), RATE);
         let silence = usize::try_from(delay).unwrap_or(usize::MAX).min(RATE as usize * 3_600);
-        Ok(Self { track, decoder, skip, next: 0, decoded: std::iter::repeat_n(0.0, silence).collect() })
+        Ok(Self { track, decoder, skip, silence, next: 0, decoded: VecDeque::new() })
     }
 
     /// Adds the next samples; `false` when the track is over.
     fn add_to(&mut self, mix: &mut [f32], file: &mut File) -> Result<bool> {
+        let silent = self.silence.min(mix.len());
+        self.silence -= silent;
+        let mix = &mut mix[silent..];
         while self.decoded.len() < mix.len() {
             let Some(sample) = self.track.samples.get(self.next) else { break };
             self.next += 1;
@@ -170,7 +175,7 @@ impl<'a> Voice<'a> {
         }
         let length = self.decoded.len().min(mix.len());
         mix.iter_mut().zip(self.decoded.drain(..length)).for_each(|(sum, sample)| *sum += sample);
-        Ok(self.next < self.track.samples.len() || !self.decoded.is_empty())
+        Ok(self.silence > 0 || self.next < self.track.samples.len() || !self.decoded.is_empty())
     }
 }
 

@@ -220,7 +220,9 @@ impl FragmentedTrack {
         let samples = self.queue.iter().enumerate().map(|(index, sample)| {
             // A sample lasts until the next one.
             let next = self.queue.get(index + 1);
-            let ticks = next.map_or(sample.ticks, |next| (next.position - sample.position) as u32);
+            let ticks = next.map_or(sample.ticks, |next| {
+                u32::try_from(next.position.saturating_sub(sample.position)).unwrap_or(u32::MAX)
+            });
             let flags = if sample.key { SYNC } else { NO_SYNC };
             TrunEntry {
                 duration: Some(ticks),

@@ -53,13 +53,11 @@ pub(crate) fn pcapng(log: &Log) -> Vec<u8> {
     for record in log.iter() {
         let (track, arrival, protocol, packet, length, sent) = match &record {
             Record::Track(track) => {
-                if track.local {
-                    local.push(track.number);
-                }
+                local.push(track.local);
                 continue;
             }
             Record::Rtp(packet) => {
-                let sent = local.contains(&packet.track);
+                let sent = local.get(usize::from(packet.track)).is_some_and(|local| *local);
                 let length = RTP_HEADER + usize::from(packet.length);
                 (packet.track, packet.arrival, "rtp", rtp(packet), length, sent)
             }

@@ -217,8 +217,13 @@ impl Log {
             end += 3 + body.len();
         }
         log.end = end;
-        if log.records().any(|record| record.is_none()) {
-            return Err(invalid("a record of the RTP log is damaged"));
+        let mut tracks = 0;
+        for record in log.records() {
+            match record.ok_or_else(|| invalid("a record of the RTP log is damaged"))? {
+                Record::Track(track) if usize::from(track.number) == tracks => tracks += 1,
+                Record::Track(_) => return Err(invalid("the tracks of the RTP log are not numbered in order")),
+                Record::Rtp(_) | Record::Rtcp(_) => {}
+            }
         }
         Ok(log)
     }

@@ -40,7 +40,10 @@ pub(super) fn choose(
         Error::new(ErrorKind::Unsupported, "the device has no format that can be converted").backend(NAME)
     })?;
     let sample_rate = rate_in(&best, format.sample_rate);
-    let frames = (u128::from(sample_rate) * period.as_micros() / 1_000_000).max(1) as u32;
+    // PipeWire's PulseAudio server works in quanta of a power of two, at least 256 frames. A buffer
+    // of two periods of 240 holds less than two quanta: each late refill is a quantum of silence.
+    let frames = (u128::from(sample_rate) * period.as_micros() / 1_000_000).clamp(1, 1 << 20) as u32;
+    let frames = frames.next_power_of_two();
     let buffer_size = match *best.buffer_size() {
         SupportedBufferSize::Range { min, max } if min <= max => BufferSize::Fixed(frames.clamp(min, max)),
         // Never the default of the sound system first: with PulseAudio it is 2 s.
@@ -87,10 +90,10 @@ mod tests {
     fn the_format_with_the_least_conversion_is_chosen() {
         use SampleFormat::{F32, I16, U8};
         let all = [range(2, (8_000, 192_000), F32), range(1, (8_000, 96_000), I16), range(1, (8_000, 96_000), F32)];
-        assert_eq!(chosen(&all), (1, 48_000, F32, BufferSize::Fixed(240)));
-        assert_eq!(chosen(&[range(6, (44_100, 44_100), U8)]), (6, 44_100, U8, BufferSize::Fixed(220)));
+        assert_eq!(chosen(&all), (1, 48_000, F32, BufferSize::Fixed(256)));
+        assert_eq!(chosen(&[range(6, (44_100, 44_100), U8)]), (6, 44_100, U8, BufferSize::Fixed(256)));
         let rates = [range(1, (44_100, 44_100), F32), range(2, (96_000, 96_000), I16)];
-        assert_eq!(chosen(&rates), (2, 96_000, I16, BufferSize::Fixed(480)));
+        assert_eq!(chosen(&rates), (2, 96_000, I16, BufferSize::Fixed(512)));
         assert_eq!(chosen(&[range(8, (8_000, 8_000), F32)]), (8, 8_000, F32, BufferSize::Fixed(64)));
     }
 
