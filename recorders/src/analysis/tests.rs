@@ -110,7 +110,7 @@ fn a_log_whose_tracks_are_not_numbered_in_order_is_refused() {
     let mut log = std::fs::read(&file).unwrap();
     // The number of the first track stands after the header, and the kind and length of its record.
     log[47] = 1;
-    let error = analyze_log(&log).unwrap_err();
+    let error = analyze_log(log.as_slice()).unwrap_err();
     assert!(error.to_string().contains("not numbered in order"), "{error}");
 }
 
