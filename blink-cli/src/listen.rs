@@ -1,6 +1,6 @@
 //! `blink listen`: waits for calls.
 
-mod commands;
+mod lines;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
