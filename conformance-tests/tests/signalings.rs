@@ -36,8 +36,8 @@ struct MemoryNetwork(Hub);
 
 #[async_trait]
 impl Network for MemoryNetwork {
-    async fn start(&self, _: &str) -> Arc<dyn Signaling> {
-        Arc::new(MemorySignaling::new(&self.0))
+    async fn start(&self, _: &str) -> blink_api::Result<Arc<dyn Signaling>> {
+        Ok(Arc::new(MemorySignaling::new(&self.0)))
     }
 }
 
@@ -65,7 +65,7 @@ impl NodeNetwork {
 
 #[async_trait]
 impl Network for NodeNetwork {
-    async fn start(&self, name: &str) -> Arc<dyn Signaling> {
+    async fn start(&self, name: &str) -> blink_api::Result<Arc<dyn Signaling>> {
         let known = self.audio_checks.lock().unwrap().get(name).cloned();
         let [before, after] = self.carrier;
         let listen = vec![known.unwrap_or_else(|| format!("{before}0{after}"))];
@@ -73,16 +73,16 @@ impl Network for NodeNetwork {
         let node: Arc<dyn Signaling> = match self.kinds[usize::from(name != "a")] {
             Kind::Libp2p => {
                 let config = Libp2pConfig { listen, mdns: false, node_key, ..Libp2pConfig::default() };
-                Arc::new(Libp2pSignaling::start(config).await.unwrap())
+                Arc::new(Libp2pSignaling::start(config).await?)
             }
             Kind::Ipfs => {
                 let config = IpfsConfig { listen, mdns: false, node_key, ..IpfsConfig::default() };
-                Arc::new(IpfsSignaling::start(config).await.unwrap())
+                Arc::new(IpfsSignaling::start(config).await?)
             }
         };
-        let address = node.addresses().await.unwrap().swap_remove(0);
+        let address = node.addresses().await?.swap_remove(0);
         let (audio_checks, _) = address.split_once("/p2p/").expect("an address names its node");
         self.audio_checks.lock().unwrap().insert(name.to_owned(), audio_checks.to_owned());
-        node
+        Ok(node)
     }
 }

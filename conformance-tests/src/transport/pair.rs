@@ -210,6 +210,14 @@ impl Pair {
         }
     }
 
+    /// Logs the next event or packet, and passes no candidate on.
+    pub(super) async fn log_next(&mut self) {
+        match self.next_event().await {
+            (true, arrival) => self.offerer.take(arrival),
+            (false, arrival) => self.answerer.take(arrival),
+        }
+    }
+
     /// The next event or packet of either side, and whether it is the offerer's.
     async fn next_event(&mut self) -> (bool, Arrival) {
         let (is_offerers, event) = tokio::select! {
@@ -390,7 +398,14 @@ impl Side {
             SessionEvent::LocalCandidate(_) => "candidate".to_owned(),
             other => format!("{other:?}"),
         };
-        let packet = |packet: &RtpIn| format!("packet {} on {}", packet.sequence, packet.mid);
-        self.log.iter().map(line).chain(self.packets().map(packet)).collect()
+        let mut lines: Vec<String> = self.log.iter().map(line).collect();
+        // Repeated lines are told once, and packets by their numbers.
+        lines.dedup();
+        let sequences: Vec<u16> = self.packets().map(|packet| packet.sequence).collect();
+        lines.push(match (sequences.first(), sequences.last()) {
+            (Some(first), Some(last)) => format!("{} packets, numbers {first} to {last}", sequences.len()),
+            _ => "no packets".to_owned(),
+        });
+        lines
     }
 }

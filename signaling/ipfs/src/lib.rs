@@ -45,6 +45,7 @@ const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
     verdicts: true,
     local_discovery: true,
     network: true,
+    forwarding: true,
 };
 
 /// Registers [`IpfsSignaling`] under the name `ipfs`.

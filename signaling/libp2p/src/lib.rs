@@ -37,6 +37,7 @@ const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
     verdicts: true,
     local_discovery: true,
     network: true,
+    forwarding: true,
 };
 
 /// Registers [`Libp2pSignaling`] under the name `libp2p`.
