@@ -89,6 +89,9 @@ pub(crate) enum Command {
     /// Run call scenarios over every pairing of backends, and report which pass
     #[command(long_about = crate::conformance::ABOUT)]
     Conformance(ConformanceArguments),
+    /// Write the crate of a new backend, with its conformance tests
+    #[command(long_about = crate::new_backend::ABOUT)]
+    NewBackend(crate::new_backend::NewBackendArguments),
     /// Measure audio quality, latency and CPU time
     Bench(BenchArguments),
 }

@@ -9,7 +9,7 @@ use blink_proto::secure::symmetric::sha256;
 pub(crate) struct Explained<'a> {
     /// Node or side that misbehaved.
     pub(crate) who: &'a str,
-    /// What the test was doing.
+    /// Action of the test.
     pub(crate) step: &'a str,
     pub(crate) expected: String,
     pub(crate) got: String,
@@ -48,12 +48,12 @@ pub(crate) fn bytes(bytes: &[u8]) -> String {
     format!("{} bytes, SHA-256 {digest}…", bytes.len())
 }
 
-/// What a method returned instead of a success.
+/// An error in place of a success, as text.
 pub(crate) fn error(error: &Error) -> String {
     format!("{:?} ({error})", error.kind())
 }
 
-/// What a method returned instead of an error of this kind.
+/// A result in place of an expected error, as text.
 pub(crate) fn outcome<T>(result: &Result<T, Error>) -> String {
     match result {
         Ok(_) => "Ok".to_owned(),

@@ -4,8 +4,8 @@
 //! [`signaling_tests!`], [`transport_tests!`], [`codec_tests!`], [`media_host_tests!`],
 //! [`processor_tests!`] and [`recorder_tests!`] run the functions of the module of that name and
 //! verify the [`registration`]; [`call_tests!`] runs the [`scenarios`], whole calls over two
-//! backends, in a [`lab`]. All are ordinary tests: nothing else is to be set up. `blink new-backend`
-//! writes such a crate.
+//! backends, in a [`lab`]. All are ordinary tests: nothing else is to be set up.
+//! `blink new-backend` writes such a crate.
 
 mod ability;
 mod call_tests;

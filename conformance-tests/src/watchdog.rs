@@ -1,8 +1,8 @@
 //! Watchdog of cases: where a backend blocks, it names the case and the methods in progress, and
 //! it reports methods that exceed the time limits of the contract.
 //!
-//! A case runs on a thread of its own. A backend that never returns cannot be stopped: its thread is
-//! left behind when the case fails.
+//! A case runs on a thread of its own. A backend that never returns cannot be stopped: its thread
+//! is left behind when the case fails.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;

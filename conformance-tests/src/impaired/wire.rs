@@ -15,7 +15,7 @@ pub(crate) struct Wire {
     device: Device,
 }
 
-/// What was seen on a wire.
+/// Statistics of a wire.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
     pub(crate) datagrams: u64,
@@ -47,7 +47,7 @@ impl Wire {
         rewritten.collect()
     }
 
-    /// What was seen so far.
+    /// Statistics so far.
     pub(crate) fn seen(&self) -> Seen {
         Seen { datagrams: self.network.statistics().received, readable: self.network.readable() }
     }

@@ -21,8 +21,8 @@ use super::media_host::{Devices, LabHost};
 use super::playback::BLOCK;
 use super::profile::Profile;
 use super::recorded::{FULL_AFTER, FULL_RECORDER, RECORDER};
-use crate::watched::{WatchedSignaling, WatchedTransport};
 use crate::impaired::{ImpairedSignaling, ImpairedTransport};
+use crate::watched::{WatchedSignaling, WatchedTransport};
 
 /// Codec of participants with real speech, where it is registered.
 pub(crate) const SPEECH_CODEC: &str = "opus";
@@ -171,8 +171,8 @@ impl ParticipantInner {
         let transport_entry = registry.entry::<dyn Transport>(&core.config.transports[parity])?;
         let signaling_entry = registry.entry::<dyn Signaling>(&core.config.signalings[parity])?;
         let differs = (transport.capabilities() != transport_entry.capabilities).then_some(transport_entry.name);
-        let differs = differs
-            .or((signaling.capabilities() != signaling_entry.capabilities).then_some(signaling_entry.name));
+        let differs =
+            differs.or((signaling.capabilities() != signaling_entry.capabilities).then_some(signaling_entry.name));
         differs.map_or(Ok(()), |name| {
             let why = "the backend declares other capabilities than its registry entry";
             Err(blink_api::Error::new(blink_api::ErrorKind::Unexpected, why).backend(name).operation("capabilities"))

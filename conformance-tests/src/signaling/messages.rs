@@ -13,7 +13,7 @@ use crate::explain;
 
 /// Clause of a publication that nobody would receive.
 const REFUSED: &str = "Signaling::publish: NoSubscribers where no subscriber is known; own subscriptions do not count";
-/// What an error may be.
+/// Whether an error is retryable, as text.
 const RETRYABLE: (&str, &str) = ("an error that is retryable", "an error that is not retryable");
 
 /// Messages are delivered unchanged in both directions, with an origin if the capabilities declare
@@ -42,7 +42,13 @@ pub async fn delivers_both_ways(network: &dyn Network) {
         false => origins == HashSet::from([None]),
     };
     let clause = "Delivery::origin: the node a message came from, as SignalingCapabilities::origins declares";
-    a.must(holds, "compares the origins of messages of both nodes", expected.to_owned(), format!("{origins:?}"), clause);
+    a.must(
+        holds,
+        "compares the origins of messages of both nodes",
+        expected.to_owned(),
+        format!("{origins:?}"),
+        clause,
+    );
 }
 
 fn is_unchanged(node: &Node, got: &[u8], expected: &[u8]) {
@@ -66,7 +72,13 @@ pub async fn each_message_is_delivered_once(network: &dyn Network) {
         let got = next_delivery(&b, &mut at_b, &[number]).await.message;
         let is_new = seen.insert(got.clone());
         let clause = "trait Signaling: messages are delivered at most once";
-        b.must(is_new, "reads messages", "each message once".to_owned(), format!("{} again", explain::bytes(&got)), clause);
+        b.must(
+            is_new,
+            "reads messages",
+            "each message once".to_owned(),
+            format!("{} again", explain::bytes(&got)),
+            clause,
+        );
     }
     if let Ok(Some(SubscriptionEvent::Delivery(delivery))) = timeout(Duration::from_millis(300), at_b.next()).await {
         let got = explain::bytes(&delivery.message);
@@ -275,7 +287,9 @@ struct Tally {
 async fn read_to_the_end(node: &Node, mut subscription: Subscription) -> Tally {
     let mut tally = Tally::default();
     let mut ids = HashSet::new();
-    while let Some(event) = within(node.name(), "reads until its subscription ends, after its shutdown", subscription.next()).await {
+    while let Some(event) =
+        within(node.name(), "reads until its subscription ends, after its shutdown", subscription.next()).await
+    {
         match event {
             SubscriptionEvent::Delivery(delivery) => {
                 tally.delivered += 1;

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use blink_api::macros::async_trait;
 use blink_api::{Signaling, Topic};
-use futures_core::future::BoxFuture;
+use futures_core::future::LocalBoxFuture;
 
 use crate::watchdog::{self, Progress};
 use crate::watched::WatchedSignaling;
@@ -61,16 +61,29 @@ pub trait Network: Send + Sync {
 }
 
 /// Case of the suite.
-pub type Case = for<'a> fn(&'a dyn Network) -> BoxFuture<'a, ()>;
+pub type Case = for<'a> fn(&'a dyn Network) -> LocalBoxFuture<'a, ()>;
 
 /// Runs a case as a test, under the watchdog.
 ///
 /// # Panics
 /// The case fails.
 pub fn run_case<N: Network + 'static>(name: &'static str, network: impl FnOnce() -> N + Send + 'static, case: Case) {
+    run_case_within(CASE_LIMIT, name, network, case);
+}
+
+/// As [`run_case`], with another time limit.
+///
+/// # Panics
+/// The case fails.
+pub fn run_case_within<N: Network + 'static>(
+    limit: Duration,
+    name: &'static str,
+    network: impl FnOnce() -> N + Send + 'static,
+    case: Case,
+) {
     let progress = Progress::default();
     let watching = progress.clone();
-    watchdog::run_async_test(name, CASE_LIMIT, &progress, move || async move {
+    watchdog::run_async_test(name, limit, &progress, move || async move {
         let network = WatchedNetwork { inner: network(), progress: watching };
         case(&network).await;
     });

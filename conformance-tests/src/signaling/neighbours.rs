@@ -85,7 +85,12 @@ pub async fn a_dropped_node_leaves_the_network(network: &dyn Network) {
     .await;
     b.has_subscribers(&topic, 0, "counts subscribers after the only other node was dropped").await;
     let result = b.publish(&topic, Bytes::from_static(b"anyone?")).await;
-    b.is_refused("publishes after the only subscriber was dropped", result, ErrorKind::NoSubscribers, "Signaling::publish");
+    b.is_refused(
+        "publishes after the only subscriber was dropped",
+        result,
+        ErrorKind::NoSubscribers,
+        "Signaling::publish",
+    );
     let end = "waits for the end of a subscription after the node was dropped (section Drop)";
     within("a", end, async { while at_a.next().await.is_some() {} }).await;
     let end = "waits for the end of its events after it was dropped (Signaling::events)";

@@ -53,7 +53,8 @@ impl Node {
         let message = message.into();
         let step = format!("publishes {} to a topic with a subscriber", explain::bytes(&message));
         let result = within(self.name, &step, self.publish(topic, message)).await;
-        let clause = "Signaling::publish: Ok where a subscriber is known and the message has at most `max_message` bytes";
+        let clause =
+            "Signaling::publish: Ok where a subscriber is known and the message has at most `max_message` bytes";
         self.succeeds(&step, result, clause);
     }
 

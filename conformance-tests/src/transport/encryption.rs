@@ -34,8 +34,7 @@ pub async fn other_fingerprints_are_refused(offerer: &dyn Transport, answerer: &
             pair.answerer.send(next);
             pair.pass_for(Duration::from_millis(20)).await;
         }
-        let (side, name) =
-            if offerer_is_deceived { (&pair.offerer, "offerer") } else { (&pair.answerer, "answerer") };
+        let (side, name) = if offerer_is_deceived { (&pair.offerer, "offerer") } else { (&pair.answerer, "answerer") };
         let packets = side.packets().count();
         assert!(
             !side.is_connected() && packets == 0,

@@ -26,21 +26,22 @@ mod redundant_audio;
 pub(crate) mod relays;
 mod retransmission;
 mod run;
+mod setup_times;
 mod sockets;
 mod unusual_sdp;
 mod video;
 
 pub(crate) use call::vp8;
+pub use encryption::{nothing_is_readable_on_the_wire, other_fingerprints_are_refused};
 pub use host_candidates::{host_candidates_may_be_mdns_names, host_candidates_may_be_omitted};
 pub use invalid_input::{
     malformed_input_is_invalid_and_harmless, no_common_codec_is_incompatible, nothing_happens_before_negotiation,
 };
-pub use encryption::{nothing_is_readable_on_the_wire, other_fingerprints_are_refused};
 pub use padding::packets_without_payload_arrive;
-pub use pair::SetupTimes;
 pub use redundant_audio::redundant_audio_is_negotiated_if_both_support_it;
 pub use retransmission::lost_video_is_retransmitted;
 pub use run::{Case, run_case};
+pub use setup_times::SetupTimes;
 
 pub use amplification::checks_to_third_parties_are_bounded;
 pub use backpressure::{messages_for_a_peer_that_is_gone_are_bounded, messages_for_a_slow_reader_are_bounded};
@@ -49,8 +50,9 @@ pub use relays::{
     relay_only_sends_nothing_past_the_relay, relayed_candidates_connect, unusable_servers_do_not_end_the_session,
 };
 pub use sockets::{
-    a_closed_peer_is_reported_as_disconnected, a_dropped_session_is_reported_as_disconnected, sockets_are_released_after_close_and_drop,
-    stun_servers_give_reflexive_candidates, unusable_configurations_are_refused,
+    a_closed_peer_is_reported_as_disconnected, a_dropped_session_is_reported_as_disconnected,
+    sockets_are_released_after_close_and_drop, stun_servers_give_reflexive_candidates,
+    unusable_configurations_are_refused,
 };
 pub use unusual_sdp::{rejected_sections_need_no_mid, unusual_lines_are_accepted, unusual_sections_are_rejected};
 pub use video::{

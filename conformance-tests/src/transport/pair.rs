@@ -12,26 +12,13 @@ use tokio::time::timeout;
 use super::fixtures::ice_ufrag;
 pub(super) use super::fixtures::{candidate, codec, configuration, packet, without_candidates};
 use super::opus;
+use super::setup_times::SetupTimes;
 
 /// Capacity of the queue of received packets.
 const QUEUE: usize = 1_024;
 
 /// Timeout of any step on one machine.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
-
-/// Times of a connection's set-up, measured from the call of `create_offer`.
-#[derive(Debug, Clone, Copy)]
-pub struct SetupTimes {
-    /// Time until the answer was applied.
-    pub negotiated: Duration,
-    /// Time until the offerer was connected.
-    pub offerer: Duration,
-    /// Time until the answerer was connected.
-    pub answerer: Duration,
-    /// Time until the first packet arrived. The offerer sends one as soon as it is connected, and
-    /// every two milliseconds from then on.
-    pub first_packet: Duration,
-}
 
 /// One session and its reported events.
 pub(super) struct Side {

@@ -64,10 +64,11 @@ pub async fn a_dropped_session_is_reported_as_disconnected(offerer: &dyn Transpo
     let is_network = answerer.transport_is_network;
     drop(answerer);
     if is_network {
-        offerer.until("the path to a dropped session is lost (trait Transport, section Drop)", |side| {
-            side.saw(|event| matches!(event, SessionEvent::Disconnected))
-        })
-        .await;
+        offerer
+            .until("the path to a dropped session is lost (trait Transport, section Drop)", |side| {
+                side.saw(|event| matches!(event, SessionEvent::Disconnected))
+            })
+            .await;
     }
     offerer.session.stats().await.expect("the session is open");
     offerer.session.close().await;

@@ -12,7 +12,7 @@ pub(super) const MAX_MESSAGE: usize = 16 * 1024;
 /// Bytes of kind and topic.
 const HEAD: usize = 33;
 
-/// What nodes send each other.
+/// A frame between two nodes.
 #[derive(Debug, Clone)]
 pub(super) enum Frame {
     /// The sender's id, first on every connection.

@@ -12,7 +12,7 @@ pub(super) enum Datagram<'a> {
     Sealed { number: u64, sealed: &'a [u8] },
 }
 
-/// What two sessions send each other once they share a key.
+/// A frame between two sessions that share a key.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Frame {
     /// Keeps the path alive, with the sender's time in microseconds.
@@ -22,7 +22,12 @@ pub(super) enum Frame {
     Rtp(RtpFrame),
     RequestKeyframe(Mid),
     /// The chunk with this number of the reliable stream, and whether a message ends with it.
-    Chunk { number: u64, channel: u32, kind: ChunkKind, bytes: Bytes },
+    Chunk {
+        number: u64,
+        channel: u32,
+        kind: ChunkKind,
+        bytes: Bytes,
+    },
     /// All chunks before this number have arrived.
     Acknowledge(u64),
     /// The session is closed.

@@ -42,8 +42,9 @@ impl UdpSession {
             sockets.push(Arc::new(socket));
         }
         let mut random = [0; 64];
-        getrandom::fill(&mut random)
-            .map_err(|error| Error::new(ErrorKind::Unexpected, "there are no random numbers").source(error.to_string()))?;
+        getrandom::fill(&mut random).map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "there are no random numbers").source(error.to_string())
+        })?;
         let (sender, events) = events::channel();
         let state = State::new(config, sender.clone(), sockets.clone(), &own, random);
         let state = Arc::new(Mutex::new(Some(state)));

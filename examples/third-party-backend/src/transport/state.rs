@@ -218,7 +218,8 @@ impl State {
                 self.greet((socket, from), is_request, to, user, key, now);
             }
             Some(Datagram::Sealed { number, sealed }) => {
-                let opened = self.paths.iter_mut().enumerate().find_map(|(n, path)| Some((n, path.open(number, sealed)?)));
+                let opened =
+                    self.paths.iter_mut().enumerate().find_map(|(n, path)| Some((n, path.open(number, sealed)?)));
                 let Some((place, frame)) = opened else { return };
                 let path = &mut self.paths[place];
                 (path.heard, path.at) = (now, (socket, from));
@@ -239,15 +240,7 @@ impl State {
 
     /// Handles the greeting of a peer: accepted only with the key whose fingerprint came through
     /// signaling.
-    fn greet(
-        &mut self,
-        at: (usize, SocketAddr),
-        is_request: bool,
-        to: &str,
-        from: &str,
-        key: [u8; 32],
-        now: Instant,
-    ) {
+    fn greet(&mut self, at: (usize, SocketAddr), is_request: bool, to: &str, from: &str, key: [u8; 32], now: Instant) {
         let (Some(local), Some(remote)) = (self.negotiation.local_ufrag(), self.negotiation.remote()) else { return };
         let key = PublicKey::from(key);
         if local != to || remote.ufrag != from || remote.fingerprint != fingerprint(&key) {
