@@ -22,7 +22,8 @@ pub(crate) struct NewBackendArguments {
     kind: BackendKind,
     /// Name of the crate and of the backend: lower case, digits and `-`; also the directory
     name: String,
-    /// Checkout of Blink that the crate depends on [default: the one this program was built from, or the current directory]
+    /// Checkout of Blink that the crate depends on [default: that of this program's build, or the
+    /// current directory]
     #[arg(long, value_name = "DIR", value_parser = crate::files::path())]
     blink: Option<PathBuf>,
 }
