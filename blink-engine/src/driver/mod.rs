@@ -50,6 +50,7 @@ mod openings;
 pub(crate) mod parts;
 mod processing;
 mod publisher;
+mod recorder_start;
 mod recorder_worker;
 mod recordings;
 mod report;
