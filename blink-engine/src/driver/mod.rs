@@ -34,7 +34,7 @@ mod device_choice;
 mod device_disposal;
 mod device_events;
 mod device_list;
-mod device_names;
+pub(crate) mod device_names;
 mod device_requests;
 mod device_watch;
 mod devices;
