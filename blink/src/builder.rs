@@ -32,8 +32,8 @@ pub fn builder() -> Builder {
 }
 
 impl Builder {
-    /// Begins as [`builder`], with the backends of a registry. Engines of one registry share what is
-    /// inside a process, such as the network `memory`.
+    /// Begins as [`builder`], with the backends of a registry. Engines of one registry share what
+    /// is inside a process, such as the network `memory`.
     pub fn new(registry: &Registry) -> Self {
         Self { configuration: Ok(defaults(registry)) }
     }

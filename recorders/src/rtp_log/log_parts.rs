@@ -9,8 +9,8 @@ use blink_api::Result;
 use super::NAME;
 use crate::output_file::{OutputFiles, write_error};
 
-/// The files of one log, of which the last one is written. Each is a log of its own, with header and
-/// all tracks so far.
+/// The files of one log, of which the last one is written. Each is a log of its own, with header
+/// and all tracks so far.
 pub(super) struct Parts {
     files: OutputFiles,
     /// Size at which the log continues in a new file.
