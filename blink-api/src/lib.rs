@@ -62,6 +62,8 @@ pub use config::{
     RecordingSettings, ServerScheme, ServerUri, Settings, expand_path, optional_path, parse_value,
 };
 pub use error::{Error, ErrorKind, Result};
+/// Value of a key of a [`Configuration`].
+pub use figment::value::Value as ConfigurationValue;
 pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId, TrackKey, TrackSource};
 pub use media::{DeviceChange, DeviceDirection, DeviceInfo, MediaCapabilities, MediaHost, TrackKind};
 pub use payload_format::{FrameFragment, FramePacketizer, PayloadFormat, PayloadFormatCapabilities};
