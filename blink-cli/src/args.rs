@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::benchmarks::{
     Bench, BenchArguments, BenchAudioArguments, BenchCallsArguments, BenchEchoArguments, BenchLatencyArguments,
-    BenchRecordingArguments,
+    BenchRecordingArguments, BenchSetupArguments,
 };
 use crate::configuration::File;
 use crate::conformance::ConformanceArguments;
