@@ -1,6 +1,7 @@
 //! Call scenarios as ordinary tests.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ static QUIET: RwLock<()> = RwLock::new(());
 /// Filtered samples per second of audio that a participant needs, roughly: codec, echo cancellation
 /// and mixing.
 const WORK: usize = 2_000_000;
+/// Sleep of the thread that measures how busy the machine is, and the delay that interrupts audio.
+const SAMPLE: Duration = Duration::from_millis(5);
+const LATE: Duration = Duration::from_millis(20);
 /// Greatest share of real time for the work of one participant.
 const MAX_SHARE: f64 = 0.25;
 
@@ -44,8 +48,11 @@ pub fn run_call_test(title: &str, transports: [&str; 2], signalings: [&str; 2], 
 
 #[expect(clippy::print_stderr, reason = "a test that verifies a refusal instead says so")]
 fn judge(case: &Case) {
-    let slow = if case.scenario.quiet_machine { too_slow() } else { None };
-    match case.run().verdict {
+    let measures = case.scenario.quiet_machine;
+    let slow = if measures { too_slow() } else { None };
+    let (verdict, busy) = if measures { watched(|| case.run().verdict) } else { (case.run().verdict, None) };
+    let slow = slow.or(busy);
+    match verdict {
         Verdict::Passed => {}
         Verdict::Unsupported(what) => eprintln!("{}: {what}, and is refused with Unsupported", case.name()),
         Verdict::Waiting(what) => panic!("{}: waits for {what}", case.name()),
@@ -54,6 +61,35 @@ fn judge(case: &Case) {
             Some(slow) => panic!("{}: {slow}\n{why}", case.name()),
         },
     }
+}
+
+/// Runs a case, and measures how late a thread wakes meanwhile. Returns why audio may have been
+/// interrupted, if the machine was too busy for it.
+fn watched<T>(run: impl FnOnce() -> T) -> (T, Option<String>) {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sampling = scope.spawn(|| {
+            let (mut late, mut longest) = (0, Duration::ZERO);
+            while !is_over.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                std::thread::sleep(SAMPLE);
+                let delay = began.elapsed().saturating_sub(SAMPLE);
+                late += usize::from(delay > LATE);
+                longest = longest.max(delay);
+            }
+            (late, longest)
+        });
+        let result = run();
+        is_over.store(true, Ordering::Relaxed);
+        let (late, longest) = sampling.join().unwrap_or_default();
+        let busy = (late > 0).then(|| {
+            format!(
+                "this scenario asserts uninterrupted audio, and the machine was busy with something else: {late} times \
+                 a thread woke more than {LATE:?} late, by up to {longest:?}. Run it again alone"
+            )
+        });
+        (result, busy)
+    })
 }
 
 /// Measures whether this machine, with this profile, has the time for uninterrupted audio.

@@ -14,6 +14,9 @@ const SECRET: &[u8] = b"nobody between the two may be able to read this sentence
 /// Time in which a path would be there.
 const TIME: Duration = Duration::from_secs(2);
 
+/// Events that are looked at after each packet.
+const EVENTS: usize = 10;
+
 /// A session does not connect with the owner of another key than that of the description's
 /// fingerprint, in either role, and delivers nothing of it.
 pub async fn other_fingerprints_are_refused(offerer: &dyn Transport, answerer: &dyn Transport) {
@@ -32,7 +35,10 @@ pub async fn other_fingerprints_are_refused(offerer: &dyn Transport, answerer: &
             let next = pair.next_packet();
             pair.offerer.send(next.clone());
             pair.answerer.send(next);
-            pair.pass_for(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            for _ in 0..EVENTS {
+                pair.pass_for(Duration::from_millis(1)).await;
+            }
         }
         let (side, name) = if offerer_is_deceived { (&pair.offerer, "offerer") } else { (&pair.answerer, "answerer") };
         let packets = side.packets().count();

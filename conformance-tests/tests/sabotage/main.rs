@@ -83,7 +83,7 @@ signaling_cases! {
 
 transport_cases! {
     truncated_packets: Truncates is told by packets_are_delivered_unchanged with ["the payload", "bytes"];
-    repeated_packets: DeliversTwice is told by packets_are_delivered_unchanged with ["packets keep their order"];
+    repeated_packets: DeliversTwice is told by packets_are_delivered_unchanged with ["each packet is delivered once"];
     a_slow_send: SleepsInSend is told by packets_are_delivered_unchanged with ["offerer: Session::send_rtp took"];
     unchecked_fingerprints: IgnoresFingerprints is told by other_fingerprints_are_refused with ["offerer", "Encryption"];
     a_network_without_encryption: IsPlain is told by other_fingerprints_are_refused with ["`network` without `encryption`"];
