@@ -77,6 +77,12 @@ impl Metrics {
         self.counters[counter as usize].fetch_add(value, Ordering::Relaxed);
     }
 
+    /// Value of a gauge.
+    #[cfg(test)]
+    pub(crate) fn value(&self, gauge: Gauge) -> u64 {
+        self.gauges[gauge as usize].load(Ordering::Relaxed)
+    }
+
     /// All metrics in the text format (version 0.0.4).
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();

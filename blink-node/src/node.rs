@@ -93,7 +93,8 @@ impl Node {
         Ok(addresses.into_iter().map(full).collect())
     }
 
-    /// URLs of the STUN and TURN server, as `ice.servers` takes them.
+    /// URLs of the STUN and TURN server over UDP, as `ice.servers` takes them. Clients of other
+    /// kinds can append `?transport=tcp`.
     pub fn ice_urls(&self) -> &[String] {
         self.turn.as_ref().map_or(&[], |turn| &turn.urls)
     }
@@ -149,18 +150,15 @@ async fn start_turn(turn: &TurnConfig, config: &NodeConfig, metrics: Arc<Metrics
     Ok(Turn { handle, secret, urls })
 }
 
-/// URLs of the servers (RFC 7064, RFC 7065): TURN over UDP and over TCP, of each host and port. A
-/// TURN server is asked for the reflexive address, too.
+/// URLs of the servers (RFC 7065), one for each host and port.
 fn ice_urls(hosts: &[Host], listeners: &[SocketAddr]) -> Vec<String> {
     let mut urls = Vec::new();
     for listener in listeners {
         let same_family = |host: &&Host| !matches!(host, Host::Ip(ip) if ip.is_ipv4() != listener.is_ipv4());
         for host in hosts.iter().filter(same_family) {
-            for transport in ["udp", "tcp"] {
-                let url = format!("turn:{host}:{}?transport={transport}", listener.port());
-                if !urls.contains(&url) {
-                    urls.push(url);
-                }
+            let url = format!("turn:{host}:{}", listener.port());
+            if !urls.contains(&url) {
+                urls.push(url);
             }
         }
     }
