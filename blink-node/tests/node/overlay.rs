@@ -14,6 +14,7 @@ fn config(state: &std::path::Path) -> NodeConfig {
     config.listen =
         ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0/ws"].map(str::to_owned).to_vec();
     config.allow_private = true;
+    config.turn = None;
     config
 }
 
