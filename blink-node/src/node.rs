@@ -114,6 +114,11 @@ impl Node {
         self.metrics.as_ref().map(MetricsEndpoint::address)
     }
 
+    /// Waits until the node stops by itself, which is a bug.
+    pub async fn stopped(&self) {
+        self.commands.closed().await;
+    }
+
     /// Closes all connections and sockets.
     pub async fn shutdown(self) {
         let Self { commands, overlay, .. } = self;
@@ -145,7 +150,7 @@ async fn start_turn(turn: &TurnConfig, config: &NodeConfig, metrics: Arc<Metrics
         [] => relay.iter().map(|address| Host::Ip(address.external)).collect(),
         hosts => hosts.to_vec(),
     };
-    let handle = TurnHandle::start(turn, secret.clone(), config.policy(), relay, metrics).await?;
+    let handle = TurnHandle::start(turn, secret.clone(), config.policy(), relay, metrics)?;
     let urls = ice_urls(&hosts, handle.listeners());
     Ok(Turn { handle, secret, urls })
 }
