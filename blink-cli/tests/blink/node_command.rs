@@ -83,6 +83,9 @@ fn credentials_are_issued_beside_a_running_node() {
     assert!(issued["expires"].as_u64().unwrap() > ready["expires"].as_u64().unwrap() + 46 * 3600, "{issued}");
     let refused = run(directory.path(), &["node", "credentials", "--state", "state", "--user", "a b"]);
     assert_eq!(refused.status, 2, "{refused:#?}");
+    let elsewhere = run(directory.path(), &["node", "credentials", "--state", "nowhere"]);
+    assert_eq!(elsewhere.status, 2, "{elsewhere:#?}");
+    assert!(elsewhere.errors.contains("nowhere/turn.secret") && !directory.path().join("nowhere").exists());
     node.interrupt();
     assert_eq!(node.end().status, 0);
 }

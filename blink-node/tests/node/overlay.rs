@@ -113,3 +113,26 @@ async fn two_nodes_share_their_records() {
     first.shutdown().await;
     second.shutdown().await;
 }
+
+/// A circuit to a node without a reservation is denied, and the caller learns it at once.
+#[tokio::test]
+async fn circuits_without_a_reservation_are_denied() {
+    let state = tempfile::tempdir().unwrap();
+    let node = Node::start(config(state.path())).await.unwrap();
+    let address = &node.addresses().await.unwrap()[0];
+    let callee = Client::connected(address).await;
+    let wanted = callee.peer();
+    let running = callee.run();
+    let mut caller = Client::connected(address).await;
+    let circuit = address.parse::<Multiaddr>().unwrap().with(Protocol::P2pCircuit).with(Protocol::P2p(wanted));
+    caller.0.dial(circuit).unwrap();
+    let failed = |event: &_| match event {
+        SwarmEvent::OutgoingConnectionError { error, .. } => Some(format!("{error:?}")),
+        SwarmEvent::ConnectionEstablished { endpoint, .. } if endpoint.is_relayed() => Some(String::new()),
+        _ => None,
+    };
+    let error = caller.wait(failed).await;
+    assert!(error.contains("NoReservation"), "{error}");
+    running.abort();
+    node.shutdown().await;
+}
