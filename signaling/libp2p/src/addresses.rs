@@ -15,7 +15,10 @@ const FORMS: &str = "expected a multiaddress like /ip4/192.0.2.1/tcp/4001, /ip4/
 
 /// Parses an address to dial: an IP address or DNS name and a transport, optionally with
 /// `/p2p/NODE`.
-pub(crate) fn parse_dial(text: &str) -> Result<Multiaddr> {
+///
+/// # Errors
+/// [`Invalid`](ErrorKind::Invalid) with the accepted forms.
+pub fn parse_dial(text: &str) -> Result<Multiaddr> {
     let address = parse(text)?;
     match transport(&address) {
         Some(_) => Ok(address),
@@ -24,7 +27,10 @@ pub(crate) fn parse_dial(text: &str) -> Result<Multiaddr> {
 }
 
 /// Parses an address to listen on: an IP address and a transport without TLS.
-pub(crate) fn parse_listen(text: &str) -> Result<Multiaddr> {
+///
+/// # Errors
+/// [`Invalid`](ErrorKind::Invalid) with the accepted forms.
+pub fn parse_listen(text: &str) -> Result<Multiaddr> {
     let address = parse(text)?;
     let is_dns = socket(&address).is_none();
     match transport(&address) {
@@ -36,7 +42,7 @@ pub(crate) fn parse_listen(text: &str) -> Result<Multiaddr> {
 }
 
 /// Peer id at the end of an address.
-pub(crate) fn peer(address: &Multiaddr) -> Option<PeerId> {
+pub fn peer(address: &Multiaddr) -> Option<PeerId> {
     match address.iter().last() {
         Some(Protocol::P2p(peer)) => Some(peer),
         _ => None,

@@ -22,7 +22,7 @@ use libp2p::{Multiaddr, PeerId, mdns, ping};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use crate::behaviour::{Behaviour, BehaviourEvent, VERDICT_WINDOW, ident};
-use crate::listen::Event;
+use crate::listen::EventOf;
 use crate::transport::is_timeout;
 use crate::{addresses, error};
 
@@ -64,7 +64,7 @@ impl Task {
     }
 
     /// Runs until `shutdown` is called or the handle is dropped.
-    pub(crate) async fn run(mut self, bootstrap: Vec<Multiaddr>, early_events: Vec<Event>) {
+    pub(crate) async fn run(mut self, bootstrap: Vec<Multiaddr>, early_events: Vec<EventOf<Behaviour>>) {
         for address in bootstrap {
             self.stay_connected(address, None);
         }
@@ -132,7 +132,7 @@ impl Task {
         Err(error(kind, "publish", text))
     }
 
-    fn handle_event(&mut self, event: Event) {
+    fn handle_event(&mut self, event: EventOf<Behaviour>) {
         let now = Instant::now();
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => self.handle_gossip(event),
