@@ -10,6 +10,7 @@ mod path;
 mod quality;
 mod recording;
 mod settings;
+mod ui_settings;
 
 pub use audio::AudioSettings;
 pub use file::ConfigurationFile;
@@ -18,6 +19,7 @@ pub use path::{expand_path, optional_path};
 pub use quality::{Preference, QualitySettings};
 pub use recording::RecordingSettings;
 pub use settings::{BusyPolicy, CallSettings, CallTimers, Invitations, LogSettings, Settings};
+pub use ui_settings::UiSettings;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -26,12 +26,13 @@ Exit status: 0 success, 1 the call failed, 2 invalid arguments or configuration,
 /// Encrypted peer-to-peer calls without a server, with pluggable WebRTC, signaling, codec and
 /// device backends
 #[derive(Debug, Parser)]
-#[command(name = "blink", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "blink", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
+    /// Without one, the full-screen program runs in a terminal.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 /// Options of every command.
@@ -62,6 +63,9 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Contacts, calls, devices and settings on the whole terminal; also without any command
+    #[command(long_about = crate::ui::ABOUT)]
+    Ui(crate::ui::UiArguments),
     /// Run a call between two engines on this machine, and rate the received speech
     #[command(long_about = DEMO)]
     Demo(DemoArguments),
