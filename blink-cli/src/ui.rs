@@ -77,7 +77,12 @@ pub(crate) async fn run(
     let blink = engine::start(&configuration, interrupt).await?;
     let mut events = blink.events();
     let (sender, outcomes) = mpsc::channel(OUTCOMES);
-    let workshop = Workshop { blink: blink.clone(), recordings: recordings(&configuration), outcomes: sender };
+    let workshop = Workshop {
+        blink: blink.clone(),
+        configuration: configuration.clone(),
+        recordings: recordings(&configuration),
+        outcomes: sender,
+    };
     let settings = configuration.settings();
     let own = Own { endpoint: blink.endpoint(), is_kept: settings.data_dir.is_some() };
     let state = State::new(own, configuration.effective(), (&settings.microphone, &settings.speaker));

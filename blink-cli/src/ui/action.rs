@@ -3,6 +3,8 @@
 use blink_api::{CallId, DeviceDirection, Did, Endpoint, StreamId, TrackKind};
 use blink_engine::{Device, HistoryEntry, Presence};
 
+use crate::contacts::Contacts;
+use crate::invite::Invite;
 use crate::target::Target;
 
 /// An effect, carried out by [`perform`](super::perform).
@@ -38,12 +40,16 @@ pub(super) enum Action {
     Watch(Endpoint, StreamId),
     /// Ends the request of a stream.
     Unwatch(Endpoint, StreamId),
-    /// Stores a contact with the text that names it: an invite, a DID, or DID@ADDRESS.
-    AddContact(String, String),
+    /// Stores a contact with this name.
+    AddContact(String, Invite),
+    /// Records that a contact's safety words were compared.
+    Verify(String),
     /// Removes a contact.
     RemoveContact(String),
     /// Reads the engine's calls.
     Snapshot,
+    /// Reads the contacts, which another process may have changed.
+    ReadContacts,
     /// Lists the devices.
     ListDevices,
     /// Reads the history.
@@ -82,7 +88,7 @@ pub(super) enum Outcome {
     /// Lines that others call this device by, the invite first.
     Invite(Vec<String>),
     /// Contacts as they are stored now.
-    Contacts(Vec<super::state::Contact>),
+    Contacts(Contacts),
     /// Frames and bytes of a requested stream so far; `None` at its end.
     Watched(Endpoint, StreamId, Option<(u64, u64)>),
 }

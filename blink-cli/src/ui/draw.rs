@@ -155,6 +155,7 @@ fn keys(state: &State) -> &'static [(&'static str, &'static str)] {
             ("c", "call…"),
             ("a", "add contact"),
             ("x", "remove"),
+            ("v", "verify"),
             ("Tab", "calls"),
             ("j", "rejoin"),
             ("i", "invite"),

@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
-use blink_api::{DeviceDirection, TrackKind};
+use blink_api::{DeviceDirection, Did, TrackKind};
 use blink_engine::CallDirection;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::action::Action;
 use super::prompt::{Answer, Prompt, Question};
 use super::state::{Focus, Page, State};
-use crate::target;
+use crate::contacts::{Contact, safety_words};
+use crate::target::{self, Target};
 
 /// Step of a volume, and its maximum, in percent.
 const VOLUME: (i32, i32) = (10, 400);
@@ -138,6 +139,7 @@ impl State {
             KeyCode::Char('x') | KeyCode::Delete if self.focus == Focus::Contacts && !self.contacts.is_empty() => {
                 self.ask(Question::RemoveContact)
             }
+            KeyCode::Char('v') if self.focus == Focus::Contacts => self.compare_words(),
             KeyCode::Char('j') if !self.open.is_empty() => vec![Action::Answer(self.open[0].call)],
             KeyCode::Enter => self.call_selected(),
             code => match self.focus {
@@ -220,7 +222,10 @@ impl State {
                 Err(error) => self.refuse(error),
             },
             Question::AddContact => match text.rsplit_once(char::is_whitespace) {
-                Some((name, address)) => vec![Action::AddContact(name.trim().to_owned(), address.to_owned())],
+                Some((name, text)) => match target::invite(&[text.to_owned()], self.wall) {
+                    Ok(invite) => vec![Action::AddContact(name.trim().to_owned(), invite)],
+                    Err(failure) => self.refuse(failure.reason().to_owned()),
+                },
                 None => self.refuse("type a name, a space, and an invite, a DID or DID@ADDRESS".to_owned()),
             },
             Question::RemoveContact if text.eq_ignore_ascii_case("yes") => {
@@ -228,7 +233,11 @@ impl State {
                 contact.map(|contact| Action::RemoveContact(contact.name.clone())).into_iter().collect()
             }
             Question::Quit if text.eq_ignore_ascii_case("yes") => vec![Action::Quit],
-            Question::RemoveContact | Question::Quit => Vec::new(),
+            Question::Verify if text.eq_ignore_ascii_case("yes") => {
+                let contact = self.contacts.get(self.selected.contact);
+                contact.map(|contact| Action::Verify(contact.name.clone())).into_iter().collect()
+            }
+            Question::RemoveContact | Question::Quit | Question::Verify => Vec::new(),
             Question::OfferStream => {
                 let kind = if text.starts_with("clip:") { TrackKind::Video } else { TrackKind::Audio };
                 vec![Action::OfferStream(kind, text.to_owned())]
@@ -242,19 +251,28 @@ impl State {
         Vec::new()
     }
 
-    /// A person to call, with the addresses of its contact.
-    fn target_of(&self, did: blink_api::Did) -> target::Target {
-        let contact = self.contacts.iter().find(|contact| contact.did == did);
-        target::Target { did, addresses: contact.map(|contact| contact.addresses.clone()).unwrap_or_default() }
+    /// Shows the safety words of the selected contact, and asks whether they are the same.
+    fn compare_words(&mut self) -> Vec<Action> {
+        let Some(contact) = self.contacts.get(self.selected.contact) else { return Vec::new() };
+        let words = safety_words(&self.own.endpoint.did, &contact.did).join(" ");
+        self.notice(format!("safety words with {}: {words}", contact.name));
+        self.ask(Question::Verify)
+    }
+
+    /// A person to call, with the hints of its contact.
+    fn target_of(&self, did: Did) -> Target {
+        match self.contacts.iter().find(|contact| contact.did == did) {
+            Some(Contact { addresses, nodes, servers, .. }) => {
+                Target { did, addresses: addresses.clone(), nodes: nodes.clone(), servers: servers.clone() }
+            }
+            None => Target { did, addresses: Vec::new(), nodes: Vec::new(), servers: Vec::new() },
+        }
     }
 
     /// The person that a text names.
-    fn resolve(&self, text: &str) -> Result<target::Target, String> {
-        if let Some(contact) = self.contacts.iter().find(|contact| contact.name.eq_ignore_ascii_case(text)) {
-            return Ok(self.target_of(contact.did));
-        }
-        let mut targets = target::parse(&[text.to_owned()]).map_err(|failure| failure.reason().to_owned())?;
-        targets.pop().ok_or_else(|| "nobody is named".to_owned())
+    fn resolve(&self, text: &str) -> Result<Target, String> {
+        let parsed = target::parse(&[text.to_owned()], &self.book, self.wall);
+        parsed.map_err(|failure| failure.reason().to_owned())?.pop().ok_or_else(|| "nobody is named".to_owned())
     }
 }
 

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use blink_api::{DeviceDirection, Did, Error};
+use blink_api::{Configuration, DeviceDirection, Did, Error, ErrorKind};
 use blink_engine::{Blink, CallConfig, RecordingRequest, RequestedStream, StreamConfig};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::action::{Action, Outcome};
 use super::keys::direction_name;
+use crate::contacts::Contacts;
 use crate::failure::one_line;
+use crate::inviting;
 use crate::target::Target;
 
 /// Actions that wait in a lane; beyond, they are refused.
@@ -30,6 +32,7 @@ pub(super) struct Performer {
 #[derive(Clone)]
 pub(super) struct Workshop {
     pub(super) blink: Blink,
+    pub(super) configuration: Configuration,
     /// Directory of recordings.
     pub(super) recordings: PathBuf,
     /// Results for the screen.
@@ -65,7 +68,13 @@ impl Performer {
         let lane = match action {
             Action::Choose(..) | Action::ListDevices => 1,
             Action::Record(_) | Action::StopRecording => 2,
-            Action::ReadPresence(_) | Action::ReadHistory | Action::MakeInvite => 3,
+            Action::ReadPresence(_)
+            | Action::ReadHistory
+            | Action::MakeInvite
+            | Action::ReadContacts
+            | Action::AddContact(..)
+            | Action::RemoveContact(_)
+            | Action::Verify(_) => 3,
             _ => 0,
         };
         if self.lanes[lane].try_send(action).is_err() {
@@ -123,7 +132,16 @@ impl Workshop {
                 return Ok(Some(Outcome::Presence(presence)));
             }
             Action::MakeInvite => return self.invite().await.map(Some),
-            Action::AddContact(..) | Action::RemoveContact(_) => {}
+            Action::AddContact(name, invite) => {
+                return self.change_contacts(move |contacts| contacts.add(&name, invite).map(drop)).await.map(Some);
+            }
+            Action::RemoveContact(name) => {
+                return self.change_contacts(move |contacts| contacts.remove(&name).map(drop)).await.map(Some);
+            }
+            Action::Verify(name) => {
+                return self.change_contacts(move |contacts| contacts.set_verified(&name, true)).await.map(Some);
+            }
+            Action::ReadContacts => return self.contacts().await.map(Some),
             // The screen's own.
             Action::Snapshot | Action::Bell | Action::Redraw | Action::Suspend | Action::Quit => {}
         }
@@ -132,7 +150,7 @@ impl Workshop {
 
     /// Connects to the addresses of a person beside the call, which is offered until it is heard.
     fn connect(&self, target: &Target) {
-        for address in target.addresses.clone() {
+        for address in target.addresses.iter().chain(&target.nodes).cloned() {
             let (blink, outcomes) = (self.blink.clone(), self.outcomes.clone());
             tokio::spawn(async move {
                 if let Err(error) = blink.connect(&address).await {
@@ -189,13 +207,42 @@ impl Workshop {
         Ok(())
     }
 
+    /// Lines that others call this device by: the invite, and every address.
     async fn invite(&self) -> Result<Outcome, Error> {
         let did = self.blink.did();
-        let mut lines: Vec<_> =
-            self.blink.addresses().await?.iter().map(|address| format!("{did}@{address}")).collect();
-        if lines.is_empty() {
-            lines.push(did.to_string());
-        }
+        let addresses = self.blink.addresses().await?;
+        let mut lines = vec![inviting::with_addresses(did, addresses.clone(), &self.configuration).to_string()];
+        lines.extend(addresses.iter().map(|address| format!("{did}@{address}")));
         Ok(Outcome::Invite(lines))
     }
+
+    /// Changes the stored contacts.
+    async fn change_contacts(
+        &self,
+        change: impl FnOnce(&mut Contacts) -> Result<(), Error> + Send + 'static,
+    ) -> Result<Outcome, Error> {
+        let Some(data_dir) = self.configuration.settings().data_dir.clone() else {
+            let why = "contacts are stored in `data_dir`, which this run does not have";
+            return Err(Error::new(ErrorKind::Unsupported, why));
+        };
+        blocking(move || Contacts::update(&data_dir, change)).await?;
+        self.contacts().await
+    }
+
+    /// Reads the contacts: they are the people that `call.from = "known"` lets ring.
+    async fn contacts(&self) -> Result<Outcome, Error> {
+        let contacts = match self.configuration.settings().data_dir.clone() {
+            Some(data_dir) => blocking(move || Contacts::load(&data_dir)).await?,
+            None => Contacts::default(),
+        };
+        let known: Vec<_> = contacts.iter().map(|contact| contact.did).collect();
+        self.blink.set_known_people(known).await?;
+        Ok(Outcome::Contacts(contacts))
+    }
+}
+
+/// Does work that waits for a disk.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::new(ErrorKind::Closed, error.to_string())))
 }

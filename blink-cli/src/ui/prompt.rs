@@ -25,6 +25,8 @@ pub(super) enum Question {
     AddContact,
     /// Whether to remove the selected contact.
     RemoveContact,
+    /// Whether the selected contact's safety words are the same on the other side.
+    Verify,
     /// Source of a stream to offer.
     OfferStream,
     /// Name of a device that takes a parameter.
@@ -52,6 +54,7 @@ impl Question {
             Self::Add => "Add to the call (name, invite, DID or DID@ADDRESS):",
             Self::AddContact => "Add contact (NAME then invite, DID or DID@ADDRESS):",
             Self::RemoveContact => "Remove the selected contact? Type yes:",
+            Self::Verify => "Does the other side see the same words? Type yes:",
             Self::OfferStream => "Offer a stream (clip:vp8, clip:h264, clip:FILE, wav:FILE, speech):",
             Self::Device(DeviceDirection::Source) => "Microphone:",
             Self::Device(_) => "Speaker:",

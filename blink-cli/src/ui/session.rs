@@ -63,7 +63,8 @@ impl Session<'_> {
         let mut ticks = tokio::time::interval(SECOND);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (mut paths, mut seconds, mut tone) = (PathViews::default(), 0_u64, None);
-        let mut actions = vec![Action::Snapshot, Action::ReadHistory, Action::MakeInvite, Action::ListDevices];
+        let mut actions =
+            vec![Action::ReadContacts, Action::Snapshot, Action::ReadHistory, Action::MakeInvite, Action::ListDevices];
         loop {
             for action in std::mem::take(&mut actions) {
                 match action {
@@ -99,6 +100,7 @@ impl Session<'_> {
                 (false, Some(_)) => tone = None,
                 _ => {}
             }
+            self.state.wall = SystemTime::now();
             screen.draw(&self.state, self.theme, moment()).map_err(|error| terminal(&error))?;
             tokio::select! {
                 biased;
@@ -134,6 +136,7 @@ impl Session<'_> {
                         self.state.on_paths(paths.update(&self.blink.statistics().await?));
                     }
                     if seconds % PRESENCE == 1 {
+                        actions.push(Action::ReadContacts);
                         let people = self.state.contacts.iter().map(|contact| contact.did).collect();
                         actions.push(Action::ReadPresence(people));
                     }

@@ -6,12 +6,13 @@
 //! calls and participants; events only add what no snapshot tells: notices, reasons, alerts.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use blink_api::{AudioLevel, CallId, DeviceDirection, Did, EffectiveValue, Endpoint, QualityReason, StreamId};
 use blink_engine::{CallState, Device, HistoryEntry, ParticipantState, ParticipantStatus, Presence, StreamInfo};
 
 use super::prompt::Prompt;
+use crate::contacts::{Contact, Contacts};
 use crate::event_text::Names;
 
 /// Notices that are kept.
@@ -23,6 +24,10 @@ pub(super) struct State {
     pub(super) own: Own,
     pub(super) names: Names,
     pub(super) contacts: Vec<Contact>,
+    /// The same, by which texts are resolved.
+    pub(super) book: Contacts,
+    /// Wall clock, for the expiry of invites.
+    pub(super) wall: SystemTime,
     pub(super) presence: BTreeMap<Did, Presence>,
     pub(super) history: Vec<HistoryEntry>,
     /// Missed calls since the calls were last looked at.
@@ -67,16 +72,6 @@ pub(super) struct Own {
     pub(super) endpoint: Endpoint,
     /// Whether the identity is stored.
     pub(super) is_kept: bool,
-}
-
-/// A stored contact.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Contact {
-    pub(super) name: String,
-    pub(super) did: Did,
-    pub(super) addresses: Vec<String>,
-    /// Whether its safety words were compared.
-    pub(super) verified: bool,
 }
 
 /// A ringing call.
@@ -197,6 +192,8 @@ impl State {
             own,
             names: Names::default(),
             contacts: Vec::new(),
+            book: Contacts::default(),
+            wall: SystemTime::UNIX_EPOCH,
             presence: BTreeMap::new(),
             history: Vec::new(),
             missed: 0,
@@ -236,12 +233,13 @@ impl State {
     }
 
     /// Replaces the contacts, and the names that all texts use.
-    pub(super) fn set_contacts(&mut self, contacts: Vec<Contact>) {
+    pub(super) fn set_contacts(&mut self, contacts: Contacts) {
         self.names = Names::default();
-        for contact in &contacts {
+        for contact in contacts.iter() {
             self.names.add(contact.did, &contact.name);
         }
-        self.contacts = contacts;
+        self.contacts = contacts.iter().cloned().collect();
+        self.book = contacts;
         self.selected.contact = self.selected.contact.min(self.contacts.len().saturating_sub(1));
     }
 

@@ -14,7 +14,9 @@ use blink_engine::{
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::action::Action;
-use super::state::{CallView, Contact, Own, PersonView, State};
+use super::state::{CallView, Own, PersonView, State};
+use crate::contacts::Contacts;
+use crate::invite::Invite;
 
 /// Unix time of all tests: 2023-11-14 22:13:20 UTC.
 const UNIX_MS: u64 = 1_700_000_000_000;
@@ -57,13 +59,13 @@ fn fresh() -> State {
 /// State with two contacts and three past calls.
 fn with_contacts() -> State {
     let mut state = fresh();
-    let contact = |name: &str, n, verified| Contact {
-        name: name.to_owned(),
-        did: did(n),
-        addresses: vec!["/ip4/192.0.2.1/tcp/4001".to_owned()],
-        verified,
-    };
-    state.set_contacts(vec![contact("Bob", 1, true), contact("Carol", 2, false)]);
+    let mut contacts = Contacts::default();
+    for (name, n) in [("Bob", 1), ("Carol", 2)] {
+        let addresses = vec!["/ip4/192.0.2.1/tcp/4001".to_owned()];
+        contacts.add(name, Invite { did: Some(did(n)), addresses, ..Invite::default() }).unwrap();
+    }
+    contacts.set_verified("Bob", true).unwrap();
+    state.set_contacts(contacts);
     state.presence.insert(did(1), Presence::Online);
     let entry = |n: u8, direction, from, outcome, ago: u64| {
         let mut entry =

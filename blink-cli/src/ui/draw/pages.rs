@@ -21,7 +21,7 @@ const HELP: &[&str] = &[
     "Without a call",
     "  Enter      call the selected contact, or the people of the selected call",
     "  c          call by name, invite, DID or DID@ADDRESS (paste works, too)",
-    "  a x        add a contact, remove the selected one",
+    "  a x v      add a contact, remove it, verify it by safety words",
     "  Tab        move between contacts and calls        j  rejoin a group call",
     "In a call",
     "  m e r h    mute, deafen, record, hang up (on every page)",
@@ -106,6 +106,13 @@ fn draw_invite(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     frame.render_widget(block, area);
     let width = usize::from(inside.width).max(1);
     let mut lines = Vec::new();
+    // Where it fits beside the line itself.
+    if let Some(code) = state.invite.first().and_then(|text| crate::qr::code(&text.to_uppercase()))
+        && code.len() + 8 <= usize::from(inside.height)
+        && theme.unicode
+    {
+        lines.extend(code.into_iter().map(Line::from));
+    }
     for text in &state.invite {
         // Broken at the width, so that it can be copied.
         let characters: Vec<char> = escape(text).chars().collect();

@@ -10,6 +10,8 @@ use super::super::action::{Action, Outcome};
 use super::super::prompt::Question;
 use super::super::state::{Focus, Page};
 use super::{call_id, devices, did, endpoint, fresh, in_call, person, press, stream, type_text, view, with_contacts};
+use crate::contacts::safety_words;
+use crate::invite::Invite;
 use crate::target::Target;
 
 const NOT_RINGING: (bool, bool, bool) = (false, false, false);
@@ -77,7 +79,11 @@ fn people_are_called_by_contact_past_call_name_and_address() {
     let now = Instant::now();
     let mut state = with_contacts();
     let address = "/ip4/192.0.2.1/tcp/4001".to_owned();
-    let target = |n| Target { did: did(n), addresses: vec![address.clone()] };
+    let none = || (Vec::new(), Vec::new());
+    let target = |n| {
+        let (nodes, servers) = none();
+        Target { did: did(n), addresses: vec![address.clone()], nodes, servers }
+    };
     assert_eq!(press(&mut state, KeyCode::Enter, now), [Action::Call(vec![target(1)])]);
     press(&mut state, KeyCode::Down, now);
     assert_eq!(press(&mut state, KeyCode::Enter, now), [Action::Call(vec![target(2)])]);
@@ -90,7 +96,8 @@ fn people_are_called_by_contact_past_call_name_and_address() {
     type_text(&mut state, "bob", now);
     assert_eq!(press(&mut state, KeyCode::Enter, now), [Action::Call(vec![target(1)])]);
     state.on_paste(&format!("{}@memory:1\n", did(2)));
-    let pasted = Target { did: did(2), addresses: vec!["memory:1".to_owned()] };
+    let (nodes, servers) = none();
+    let pasted = Target { did: did(2), addresses: vec!["memory:1".to_owned()], nodes, servers };
     assert_eq!(press(&mut state, KeyCode::Enter, now), [Action::Call(vec![pasted])]);
     press(&mut state, KeyCode::Char('c'), now);
     type_text(&mut state, "dave", now);
@@ -213,11 +220,18 @@ fn contacts_are_added_and_removed_after_a_question() {
     press(&mut state, KeyCode::Char('a'), now);
     type_text(&mut state, "Dave of work ", now);
     state.on_paste(&did(2).to_string());
-    let added = Action::AddContact("Dave of work".to_owned(), did(2).to_string());
+    let invite = Invite { did: Some(did(2)), ..Invite::default() };
+    let added = Action::AddContact("Dave of work".to_owned(), invite);
     assert_eq!(press(&mut state, KeyCode::Enter, now), [added]);
     for (answer, actions) in [("no", vec![]), ("yes", vec![Action::RemoveContact("Bob".to_owned())])] {
         press(&mut state, KeyCode::Char('x'), now);
         type_text(&mut state, answer, now);
         assert_eq!(press(&mut state, KeyCode::Enter, now), actions);
     }
+    press(&mut state, KeyCode::Down, now);
+    press(&mut state, KeyCode::Char('v'), now);
+    let words = safety_words(&did(0), &did(2)).join(" ");
+    assert_eq!(*state.notices.back().unwrap(), format!("safety words with Carol: {words}"));
+    type_text(&mut state, "yes", now);
+    assert_eq!(press(&mut state, KeyCode::Enter, now), [Action::Verify("Carol".to_owned())]);
 }

@@ -20,9 +20,8 @@ fn names() -> Vec<String> {
 /// State with a name in every place where others' text is shown.
 fn everywhere(name: &str, page: Page, now: Instant) -> State {
     let mut state = in_call(now);
-    let mut contacts = state.contacts.clone();
-    contacts[0].name = name.to_owned();
-    state.set_contacts(contacts);
+    state.contacts[0].name = name.to_owned();
+    state.names.add(did(1), name);
     let mut call = state.call.clone().unwrap();
     call.people[0].streams = vec![stream(name)];
     call.people[0].streams[0].codec = name.to_owned();
@@ -84,9 +83,8 @@ fn hostile_names_without_a_call_leave_the_lists_in_place() {
     let now = Instant::now();
     let home = |name: &str| {
         let mut state = with_contacts();
-        let mut contacts = state.contacts.clone();
-        contacts[0].name = name.to_owned();
-        state.set_contacts(contacts);
+        state.contacts[0].name = name.to_owned();
+        state.names.add(did(1), name);
         text(&terminal(&state, COLOURED, (80, 24), now))
     };
     for name in names() {
