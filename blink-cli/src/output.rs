@@ -140,7 +140,7 @@ pub(crate) fn standard_output() -> StandardOutput {
     std::io::stdout()
 }
 
-/// What is written to stderr while a full screen is shown: kept, and printed afterwards.
+/// Text that is written to stderr while a full screen is shown: kept, and printed afterwards.
 pub(crate) struct CapturedErrors {
     #[cfg(unix)]
     stderr: std::os::fd::OwnedFd,

@@ -73,14 +73,10 @@ pub(super) enum Action {
 pub(super) enum Outcome {
     /// It failed.
     Failed(String),
-    /// It was done, with a text worth reading.
-    Done(String),
     /// Devices of all media hosts.
     Devices(Vec<Device>),
     /// This device was chosen.
     Chosen(DeviceDirection, String),
-    /// A participant has this volume.
-    Volume(Endpoint, f32),
     /// Calls, the newest first.
     History(Vec<HistoryEntry>),
     /// Presence of people.

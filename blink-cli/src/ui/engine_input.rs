@@ -124,7 +124,7 @@ impl State {
     /// Takes the result of an action.
     pub(super) fn on_outcome(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Failed(text) | Outcome::Done(text) => self.notice(text),
+            Outcome::Failed(text) => self.notice(text),
             Outcome::Devices(devices) => self.devices = devices,
             Outcome::Chosen(direction, name) => {
                 self.notice(format!("{}: {name}", direction_name(direction)));
@@ -132,9 +132,6 @@ impl State {
                     DeviceDirection::Source => self.microphone = name,
                     DeviceDirection::Sink => self.speaker = name,
                 }
-            }
-            Outcome::Volume(endpoint, volume) => {
-                self.volumes.insert(endpoint, volume);
             }
             Outcome::History(entries) => {
                 self.history = entries;

@@ -28,7 +28,7 @@ pub(super) struct Performer {
     outcomes: mpsc::Sender<Outcome>,
 }
 
-/// What actions need.
+/// Engine and directories of actions.
 #[derive(Clone)]
 pub(super) struct Workshop {
     pub(super) blink: Blink,

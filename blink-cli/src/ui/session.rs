@@ -62,7 +62,8 @@ impl Session<'_> {
         let mut continued = Continued::listen().map_err(|error| terminal(&error))?;
         let mut ticks = tokio::time::interval(SECOND);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let (mut paths, mut seconds, mut tone) = (PathViews::default(), 0_u64, None);
+        let mut paths = PathViews::new(&self.configuration.settings().ice);
+        let (mut seconds, mut tone) = (0_u64, None);
         let mut actions =
             vec![Action::ReadContacts, Action::Snapshot, Action::ReadHistory, Action::MakeInvite, Action::ListDevices];
         loop {

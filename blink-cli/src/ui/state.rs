@@ -132,7 +132,7 @@ pub(super) enum PathKind {
     Relayed,
 }
 
-/// What the screen is about.
+/// Subject of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Page {
     /// The call, or without one contacts and past calls.
@@ -178,7 +178,7 @@ pub(super) struct DeviceRow {
 /// A row of the page of streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StreamRow {
-    /// Who offers it; `None` for this device.
+    /// Participant that offers it; `None` for this device.
     pub(super) from: Option<Endpoint>,
     pub(super) stream: StreamInfo,
     /// Frames and bytes received, where it was requested.

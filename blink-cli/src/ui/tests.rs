@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod hostile;
+mod panics;
 mod screens;
 
 use std::time::{Duration, Instant};

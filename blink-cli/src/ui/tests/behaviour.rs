@@ -1,4 +1,4 @@
-//! What keys and the engine's inputs do.
+//! Effects of keys and of the engine's inputs.
 
 use std::time::{Duration, Instant};
 
