@@ -140,6 +140,15 @@ pub(crate) fn standard_output() -> StandardOutput {
     std::io::stdout()
 }
 
+/// Whether the terminal of standard output still exists.
+pub(crate) fn is_terminal_open() -> bool {
+    #[cfg(unix)]
+    let is_open = rustix::termios::tcgetwinsize(std::io::stdout()).is_ok();
+    #[cfg(not(unix))]
+    let is_open = true;
+    is_open
+}
+
 /// Text that is written to stderr while a full screen is shown: kept, and printed afterwards.
 pub(crate) struct CapturedErrors {
     #[cfg(unix)]

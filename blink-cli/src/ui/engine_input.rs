@@ -69,6 +69,7 @@ impl State {
                 .filter(|new| self.ringing.iter().all(|known| known.call != new.call))
                 .collect::<Vec<_>>(),
         );
+        self.handled = self.handled.filter(|handled| self.ringing.iter().any(|ringing| ringing.call == *handled));
         self.open = calls.iter().filter(|call| call.state == CallState::Open).cloned().collect();
         let is_current =
             |call: &CallView| matches!(call.state, CallState::Calling | CallState::Joining | CallState::Active);
@@ -124,7 +125,11 @@ impl State {
     /// Takes the result of an action.
     pub(super) fn on_outcome(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Failed(text) => self.notice(text),
+            Outcome::Failed(text) => {
+                // The call may still be answered.
+                self.handled = None;
+                self.notice(text);
+            }
             Outcome::Devices(devices) => self.devices = devices,
             Outcome::Chosen(direction, name) => {
                 self.notice(format!("{}: {name}", direction_name(direction)));

@@ -6,7 +6,7 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, SetTitle, disable_raw_mode, enable_raw_mode, size,
+    EnterAlternateScreen, LeaveAlternateScreen, SetTitle, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute};
 
@@ -76,7 +76,7 @@ impl FullScreen {
 
     /// Whether the terminal still exists.
     pub(super) fn is_open(&self) -> bool {
-        size().is_ok()
+        output::is_terminal_open()
     }
 
     /// Restores the terminal, stops this process group as Ctrl-Z does, and enters full-screen mode
@@ -102,6 +102,8 @@ impl FullScreen {
     }
 
     fn begin(&mut self) -> io::Result<()> {
+        // After a shell has reset the terminal, it is raw only as far as is remembered here.
+        disable_raw_mode()?;
         enable_raw_mode()?;
         self.title.clear();
         let output = self.terminal.backend_mut();

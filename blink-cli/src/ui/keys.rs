@@ -43,11 +43,12 @@ impl State {
             return Vec::new();
         }
         if let (Some(alert), KeyCode::Char(c @ ('y' | 'n'))) = (self.alert, key.code) {
-            // A key that was meant for another call has no effect.
-            if now < alert.answerable_from {
+            let call = alert.ringing.call;
+            // A key that was meant for another call has no effect, and neither has a second one.
+            if now < alert.answerable_from || self.handled == Some(call) {
                 return Vec::new();
             }
-            let call = alert.ringing.call;
+            self.handled = Some(call);
             return vec![if c == 'y' { Action::Answer(call) } else { Action::Reject(call) }];
         }
         self.page_key(key.code).unwrap_or_else(|| match self.page {

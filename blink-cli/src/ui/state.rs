@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) ringing: Vec<Ringing>,
     /// The ringing call that the screen names: the only one that keys answer or reject.
     pub(super) alert: Option<Alert>,
+    /// The ringing call that a key has answered or rejected, until it stops ringing.
+    pub(super) handled: Option<CallId>,
     /// The call that this device is in or offers.
     pub(super) call: Option<CallView>,
     /// Ongoing calls without this device.
@@ -199,6 +201,7 @@ impl State {
             missed: 0,
             ringing: Vec::new(),
             alert: None,
+            handled: None,
             call: None,
             open: Vec::new(),
             muted: false,
@@ -245,7 +248,7 @@ impl State {
 
     /// Whether a ring tone is due: a call rings, and no call would be disturbed.
     pub(super) fn rings_aloud(&self) -> bool {
-        self.alert.is_some() && self.call.is_none()
+        self.alert.is_some_and(|alert| self.handled != Some(alert.ringing.call)) && self.call.is_none()
     }
 
     /// Title of the terminal window.

@@ -31,6 +31,10 @@ fn a_ringing_call_sounds_the_bell_once_and_is_answered_or_rejected_by_key() {
         state.take(vec![ringing(1, 1)], now, NOT_RINGING);
         assert!(state.renew_alert(now).is_empty());
         assert!(state.rings_aloud() && state.title() == "Blink: Bob calls");
+        assert_eq!(press(&mut state, KeyCode::Char(key), now), [expected.clone()]);
+        assert!(press(&mut state, KeyCode::Char(key), now).is_empty() && !state.rings_aloud());
+        // The engine refuses, for want of a microphone.
+        state.on_outcome(Outcome::Failed("no microphone".to_owned()));
         assert_eq!(press(&mut state, KeyCode::Char(key), now), [expected]);
         state.take(Vec::new(), now, NOT_RINGING);
         state.renew_alert(now);
