@@ -28,6 +28,7 @@ mod profile;
 mod qr;
 mod record;
 mod recording;
+mod ring_tone;
 mod rtp;
 mod score;
 mod target;

@@ -8,7 +8,6 @@ mod keys;
 mod path_views;
 mod perform;
 mod prompt;
-mod ring_tone;
 mod session;
 mod state;
 mod terminal_input;

@@ -12,12 +12,13 @@ use super::draw::Moment;
 use super::full_screen::FullScreen;
 use super::path_views::PathViews;
 use super::perform::{Performer, Workshop};
-use super::ring_tone::RingTone;
+
 use super::state::State;
 use super::terminal_input::{self, Input};
 use super::theme::Theme;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::ring_tone::RingTone;
 
 /// Interval of statistics and of the clock on the screen.
 const SECOND: Duration = Duration::from_secs(1);

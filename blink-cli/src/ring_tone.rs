@@ -31,14 +31,14 @@ const AMPLITUDE: f32 = 0.15;
 const CLOSE: Duration = Duration::from_millis(500);
 
 /// A ring tone that plays until it is stopped or dropped.
-pub(super) struct RingTone {
+pub(crate) struct RingTone {
     stop: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
 impl RingTone {
     /// Starts to play on the speaker of `[ui]`, or on that of calls.
-    pub(super) fn start(configuration: &Configuration, speaker: &str) -> Self {
+    pub(crate) fn start(configuration: &Configuration, speaker: &str) -> Self {
         let (configuration, speaker) = (configuration.clone(), speaker.to_owned());
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
@@ -54,7 +54,7 @@ impl RingTone {
     }
 
     /// Stops, and waits until the speaker is free for the call.
-    pub(super) async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.notify_one();
         if tokio::time::timeout(CLOSE, &mut self.task).await.is_err() {
             tracing::debug!("the speaker of the ring tone closes late");
