@@ -63,7 +63,7 @@ impl Session<'_> {
         let mut continued = Continued::listen().map_err(|error| terminal(&error))?;
         let mut ticks = tokio::time::interval(SECOND);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut paths = PathViews::new(&self.configuration.settings().ice);
+        let mut paths = PathViews::default();
         let (mut seconds, mut tone) = (0_u64, None);
         let mut actions =
             vec![Action::ReadContacts, Action::Snapshot, Action::ReadHistory, Action::MakeInvite, Action::ListDevices];

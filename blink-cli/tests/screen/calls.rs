@@ -58,7 +58,7 @@ fn two_screens_have_a_whole_call_by_keys() {
     let ring = directory.path().join("ring.wav");
     bob.wait("ring tone", |_| std::fs::metadata(&ring).is_ok_and(|file| file.len() > 48_000));
     bob.keys("y");
-    alice.wait("connection", |screen| screen.contains("Call with Bob") && row(screen, "› Bob").contains("loss"));
+    alice.wait("connection", |screen| screen.contains("Call with Bob") && screen.contains("ms, loss "));
     alice.wait("audio", |screen| row(screen, "› Bob").contains("[#") && row(screen, "› Bob").contains("speaking"));
     bob.wait("own level", |screen| row(screen, " you ").contains("[#"));
     is_heard(&ring);

@@ -45,7 +45,7 @@ fn own_row(state: &State, name: usize) -> Row {
     let level = state.levels.get(&state.own.endpoint).copied();
     let mut words = flags(own);
     if level.is_some_and(AudioLevel::is_voice) {
-        words.insert(0, "speaking");
+        words.push("speaking");
     }
     let devices = format!("mic {}, speaker {}", state.microphone, state.speaker);
     let words = if words.is_empty() { devices } else { format!("{}  {devices}", words.join(", ")) };
@@ -55,17 +55,13 @@ fn own_row(state: &State, name: usize) -> Row {
 fn person_row(person: &PersonView, state: &State, theme: Theme, name: usize) -> Row {
     let of = |endpoint: &Endpoint| (state.levels.get(endpoint).copied(), state.volume(endpoint));
     let (level, volume) = person.endpoint.as_ref().map(of).unwrap_or((None, 1.0));
-    let mut words = Vec::new();
-    let path = person.endpoint.and_then(|endpoint| state.paths.get(&endpoint));
-    match person.status {
-        ParticipantStatus::Connected => words.extend(path.map(path_words)),
-        status => words.push(status_word(status).to_owned()),
+    let mut words = flags(person.state);
+    if person.status != ParticipantStatus::Connected {
+        words.insert(0, status_word(person.status));
     }
-    words.extend(person.speaking.then(|| "speaking".to_owned()));
-    words.extend(flags(person.state).into_iter().map(str::to_owned));
-    if !person.streams.is_empty() {
-        words.push(format!("streams: {}", person.streams.len()));
-    }
+    words.extend(person.speaking.then_some("speaking"));
+    let streams = format!("streams: {}", person.streams.len());
+    words.extend((!person.streams.is_empty()).then_some(streams.as_str()));
     let line = format!(
         "{} {} {:3} % {}",
         padded(&state.names.of(&person.did), name),
@@ -74,10 +70,12 @@ fn person_row(person: &PersonView, state: &State, theme: Theme, name: usize) -> 
         words.join(", ")
     );
     let mut lines = vec![line];
+    let path = person.endpoint.and_then(|endpoint| state.paths.get(&endpoint));
+    lines.extend(path.map(|path| format!("   {}", path_words(path))));
     let reasons = person.endpoint.and_then(|endpoint| state.quality.get(&endpoint));
     lines.extend(reasons.into_iter().flatten().map(|reason| format!("   poor: {reason}")));
     let style = match person.status {
-        ParticipantStatus::Connected if lines.len() == 1 => Style::new(),
+        ParticipantStatus::Connected if reasons.is_none() => Style::new(),
         _ => theme.warning(),
     };
     Row { lines, style }
@@ -90,12 +88,12 @@ fn flags(state: ParticipantState) -> Vec<&'static str> {
 
 fn path_words(path: &PathView) -> String {
     let kind = match path.kind {
-        Some(PathKind::Direct) => "direct ",
-        Some(PathKind::Relayed) => "relayed ",
+        Some(PathKind::Direct) => "direct, ",
+        Some(PathKind::Relayed) => "relayed, ",
         None => "",
     };
-    let round_trip = path.round_trip.map_or("- ms".to_owned(), |time| format!("{} ms", time.as_millis()));
-    format!("{kind}{round_trip}, loss {:.1} %", path.loss * 100.0)
+    let round_trip = path.round_trip.map_or("-".to_owned(), |time| time.as_millis().to_string());
+    format!("{kind}round trip {round_trip} ms, loss {:.1} %", path.loss * 100.0)
 }
 
 fn status_word(status: ParticipantStatus) -> &'static str {
