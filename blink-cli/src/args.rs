@@ -16,19 +16,12 @@ use crate::files::path;
 use crate::inviting::InviteArguments;
 use crate::people::ContactsArguments;
 use crate::record::RecordArguments;
-
-const EXAMPLES: &str = "\
-Try it:
-  blink demo                              two engines in this process, two WebRTC stacks, recorded speech
-  blink listen --answer --out heard       in one terminal: prints DID@ADDRESS lines and waits
-  blink call DID@ADDRESS --in hello.wav   in another terminal, with one of those lines
-
-Exit status: 0 success, 1 the call failed, 2 invalid arguments or configuration, 130 interrupted (Ctrl-C).";
+use crate::shell::{CompletionsArguments, ManArguments};
 
 /// Encrypted peer-to-peer calls without a server, with pluggable WebRTC, signaling, codec and
 /// device backends
 #[derive(Debug, Parser)]
-#[command(name = "blink", version, after_help = EXAMPLES)]
+#[command(name = "blink", version, override_help = crate::help::HELP)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -38,7 +31,7 @@ pub(crate) struct Arguments {
 }
 
 /// Options of every command.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Read this configuration file instead of `blink.toml` in the working directory, which is
     /// optional and refused if other users can change it
@@ -47,6 +40,9 @@ pub(crate) struct Global {
     /// Content of the configuration file.
     #[arg(skip)]
     pub(crate) file: File,
+    /// STUN and TURN servers of invites, beside those of the configuration.
+    #[arg(skip)]
+    pub(crate) servers: Vec<blink_api::IceServer>,
     /// Set a configuration key, such as `transport=str0m` or `call.ring_time=20s`; may be repeated.
     /// `blink config` lists all keys
     #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Options of every command")]
@@ -97,6 +93,13 @@ pub(crate) enum Command {
     Id,
     /// List past calls, newest first; requires `data_dir`
     History(HistoryArguments),
+    /// Check devices, network, clock and files, and say what to do
+    #[command(long_about = crate::doctor::ABOUT)]
+    Doctor,
+    /// Print completions for a shell
+    Completions(CompletionsArguments),
+    /// Print the manual page of the program or of a command, in roff
+    Man(ManArguments),
     /// Inspect, repair and export the files of recordings
     Recording(crate::recording::RecordingArguments),
     /// Analyze logs of RTP packets

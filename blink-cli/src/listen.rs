@@ -3,21 +3,23 @@
 mod commands;
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use blink_api::{CallId, Did, ErrorKind};
+use blink_api::{CallId, Configuration, Did, ErrorKind, Invitations};
 use blink_engine::{Blink, Call, CallSnapshot, CallState, Event, EventItem, Events, Snapshot};
 use blink_media_synthetic::numbered;
 use serde_json::json;
 
 use crate::args::{Global, ListenArguments};
+use crate::commands::{Executor, Invalid};
+use crate::control::{self, Server};
 use crate::event_text::Names;
 use crate::failure::{Failure, one_line};
 use crate::interrupt::Interrupt;
 use crate::keyboard::Keyboard;
 use crate::output::Output;
 use crate::video::Video;
-use crate::{configuration, engine, files};
+use crate::{configuration, engine, files, inviting};
 
 /// Recording of each call, numbered by the media host.
 const HEARD: &str = "heard-{n}.wav";
@@ -41,14 +43,20 @@ pub(crate) async fn run(
     if let Some(directory) = &arguments.out {
         files::check(&numbered(&directory.join(HEARD)))?;
     }
+    let settings = configuration.settings();
+    refuse_second(settings.data_dir.as_deref()).await?;
     let blink = engine::start(&configuration, interrupt).await?;
     let mut events = blink.events();
+    let executor = executor(&blink, &configuration, arguments.out.as_deref()).await?;
     let mut listener = Listener {
         blink: blink.clone(),
         output,
-        names: Names::default(),
+        names: executor.names(),
+        executor,
+        control: Server::start(settings.data_dir.as_deref(), output),
+        configuration: &configuration,
         answers: arguments.answer,
-        keyboard: Keyboard::new(!arguments.answer),
+        keyboard: Keyboard::new(),
         out: arguments.out.clone(),
         ringing: VecDeque::new(),
         named: None,
@@ -64,9 +72,12 @@ pub(crate) async fn run(
     let result = tokio::select! {
         failure = listener.serve(&mut events) => Err(failure),
         () = interrupt.wait() => Err(Failure::interrupted()),
+        // Nobody reads what this command prints.
+        () = output.closed() => Ok(()),
     };
     listener.refuse().await;
-    let Listener { mut heard, names, video, .. } = listener;
+    let Listener { mut heard, names, video, executor, control, .. } = listener;
+    drop((executor, control));
     engine::stop(blink, events, output, |event| {
         engine::show(output, &names, event);
         if let Event::CallEnded { .. } = event {
@@ -77,6 +88,38 @@ pub(crate) async fn run(
     show_heard(output, heard);
     video.finish(output).await;
     result
+}
+
+/// Refuses to serve what another process serves.
+async fn refuse_second(data_dir: Option<&Path>) -> Result<(), Failure> {
+    let Some(data_dir) = data_dir else { return Ok(()) };
+    match control::connect(Some(data_dir)).await {
+        Some(_) => Err(Failure::input(format!(
+            "blink already runs for this identity ({}): other commands use it; --ephemeral starts another identity",
+            data_dir.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Executor with the contacts, which `call.from = "known"` cannot do without.
+async fn executor(blink: &Blink, configuration: &Configuration, out: Option<&Path>) -> Result<Executor, Failure> {
+    let settings = configuration.settings();
+    let executor = Executor::new(blink, settings.data_dir.clone(), out.map(Path::to_owned)).await;
+    let executor = match executor {
+        Ok(executor) => executor.with_recorders(&settings.recorders),
+        Err(error) => {
+            blink.shutdown().await;
+            return Err(error.into());
+        }
+    };
+    if settings.call.from == Invitations::Known && executor.contacts().iter().next().is_none() {
+        blink.shutdown().await;
+        return Err(Failure::input(
+            "no call would ever ring: call.from is known and there are no contacts; add one with blink contacts add",
+        ));
+    }
+    Ok(executor)
 }
 
 /// Prints the path of a recording, if there is one.
@@ -90,7 +133,10 @@ fn show_heard(output: &Output, heard: Option<(CallId, PathBuf)>) {
 struct Listener<'a> {
     blink: Blink,
     output: &'a Output,
+    configuration: &'a Configuration,
     names: Names,
+    executor: Executor,
+    control: Server,
     /// Answers every call automatically.
     answers: bool,
     keyboard: Keyboard,
@@ -152,7 +198,8 @@ impl Listener<'_> {
                     }
                     None => return self.why_stopped().await,
                 },
-                line = self.keyboard.line() => self.handle_line(&line).await,
+                line = self.keyboard.line() => self.handle_line(&line, true).await,
+                line = self.control.line() => self.handle_line(&line, false).await,
             }
         }
     }
@@ -182,7 +229,7 @@ impl Listener<'_> {
         let how = if self.answers {
             "answering every call"
         } else {
-            "y answers a call, n rejects it, h hangs up, j lists ongoing calls"
+            "y answers a call, n rejects it, h hangs up, j lists ongoing calls, help lists all commands"
         };
         self.output.event(&format!("waiting for calls; {how}; Ctrl-C ends"));
         if let Some(hint) = self.hint {
@@ -214,10 +261,19 @@ impl Listener<'_> {
         for address in addresses {
             self.output.result(address);
         }
-        self.output.json_result(&json!({ "event": "listening", "did": did, "addresses": addresses }));
+        let hints = self.blink_addresses();
+        let invite = inviting::with_addresses(did, hints, self.configuration).to_string();
+        self.output.event(&format!("others call you with: blink call {invite}"));
+        self.output.json_result(&json!({ "event": "listening", "did": did, "addresses": addresses, "invite": invite }));
         if addresses.is_empty() {
             self.output.result(&did.to_string());
         }
+    }
+
+    /// Addresses without the DID.
+    fn blink_addresses(&self) -> Vec<String> {
+        let start = format!("{}@", self.blink.did());
+        self.addresses.iter().filter_map(|target| target.strip_prefix(&start)).map(str::to_owned).collect()
     }
 
     async fn handle_event(&mut self, event: Event) {
@@ -301,7 +357,7 @@ impl Listener<'_> {
     }
 
     async fn enter(&mut self, call: CallId) {
-        let file = self.out.as_ref().map(|directory| numbered(&directory.join(HEARD)));
+        let file = self.next_recording();
         match self.blink.answer_call(call).await {
             Ok(call) => {
                 // The call may have ended meanwhile, and be left already.
@@ -311,6 +367,11 @@ impl Listener<'_> {
             }
             Err(error) => self.report(Some(error)),
         }
+    }
+
+    /// File of the next call's audio.
+    fn next_recording(&self) -> Option<PathBuf> {
+        self.out.as_ref().map(|directory| numbered(&directory.join(HEARD)))
     }
 
     /// Rejects all ringing calls, so that their callers do not wait for an answer.
@@ -323,9 +384,7 @@ impl Listener<'_> {
 
     fn report(&self, error: Option<blink_api::Error>) {
         if let Some(error) = error {
-            let error = one_line(&error.to_string());
-            self.output.event(&format!("            {error}"));
-            self.output.json_event(&json!({ "event": "refused", "error": error }));
+            engine::refuse(self.output, Invalid { id: None, reason: one_line(&error.to_string()) });
         }
     }
 }

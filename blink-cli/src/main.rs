@@ -3,17 +3,22 @@
 mod args;
 mod backends;
 mod bench;
+mod calendar;
 mod call;
+mod commands;
 mod configuration;
 mod conformance;
 mod contacts;
+mod control;
 mod demo;
 mod device_lines;
 mod devices;
+mod doctor;
 mod engine;
 mod event_text;
 mod failure;
 mod files;
+mod help;
 mod history;
 mod inspect;
 mod interrupt;
@@ -30,7 +35,11 @@ mod record;
 mod recording;
 mod ring_tone;
 mod rtp;
+#[cfg(test)]
+mod schema;
 mod score;
+mod screen_output;
+mod shell;
 mod target;
 mod terminal_text;
 mod ui;
@@ -57,7 +66,7 @@ fn main() -> ExitCode {
     arguments.global.file = configuration::File::read(arguments.global.config.as_deref());
     let output = Output::new(&arguments.global);
     log::start(arguments.global.verbose, configuration::log(&arguments.global));
-    match run(&command, &arguments.global, &output) {
+    match run(&command, &arguments.global, &output).and_then(|()| output.check()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure);
@@ -89,11 +98,17 @@ async fn dispatch(command: &Command, global: &Global, output: &Output, interrupt
         Command::Call(call) => call::run(call, global, output, interrupt).await,
         Command::Invite(invite) => inviting::run(invite, global, output, interrupt).await,
         Command::Contacts(contacts) => people::run(contacts, global, output).await,
+        Command::Doctor => doctor::run(global, output, interrupt).await,
+        Command::Completions(arguments) => {
+            shell::completions(arguments, output);
+            Ok(())
+        }
+        Command::Man(arguments) => shell::man(arguments, output),
         Command::Backends => inspect::backends(output),
         Command::Devices(asked) => devices::run(asked, global, output, interrupt).await,
         Command::Config => inspect::config(global, output),
         Command::Id => inspect::id(global, output).await,
-        Command::History(history) => history::run(history, global, output),
+        Command::History(history) => history::run(history, global, output).await,
         Command::Recording(arguments) => recording::run(&arguments.command, global, output).await,
         Command::Rtp(arguments) => rtp::run(&arguments.command, output),
         Command::Conformance(asked) => conformance::run(asked, global, output, interrupt).await,

@@ -1,42 +1,76 @@
-//! Commands that are typed while `blink listen` runs.
+//! Commands while `blink listen` runs, from standard input and from other processes.
 
 use blink_api::CallId;
-use blink_engine::{CallSnapshot, ParticipantStatus};
-use serde_json::json;
+use blink_engine::CallSnapshot;
 
 use super::Listener;
-use crate::device_lines::{self, DeviceLine};
+use crate::commands::{Command, Invalid, Reply, Request, describe};
+use crate::engine;
+use crate::failure::one_line;
 
 impl Listener<'_> {
-    /// Executes a typed line.
-    pub(super) async fn handle_line(&mut self, line: &str) {
-        if let Some(line) = DeviceLine::parse(line) {
-            return line.run(&self.blink, self.output).await;
+    /// Executes a line. What a person typed without naming a call applies to the call that the last
+    /// prompt named.
+    pub(super) async fn handle_line(&mut self, line: &str, is_input: bool) {
+        let request = match Request::parse(line) {
+            Ok(Some(request)) => request,
+            Ok(None) => return,
+            Err(invalid) => return engine::refuse(self.output, invalid),
+        };
+        let is_typed = is_input && !line.trim_start().starts_with('{');
+        if let Some(reply) = self.execute(&request, is_typed).await {
+            engine::reply(self.output, &self.names, &reply, Some(&request));
         }
-        let line = line.trim().to_lowercase();
-        match line.split_once(' ').map_or((line.as_str(), ""), |(word, rest)| (word, rest.trim())) {
-            ("y" | "yes", "") => {
-                if let Some(call) = self.take_named() {
-                    self.enter(call).await;
+    }
+
+    /// Executes a command; `None` where the reply was shown already.
+    async fn execute(&mut self, request: &Request, is_typed: bool) -> Option<Reply> {
+        match &request.command {
+            Command::Answer { call: None } if is_typed => {
+                let call = self.take_named()?;
+                self.enter(call).await;
+                return None;
+            }
+            Command::Reject { call: None } if is_typed => {
+                let call = self.take_named()?;
+                self.report(self.blink.reject_call(call).await.err());
+                self.prompt();
+                return None;
+            }
+            Command::Join { call: None } if is_typed => return self.join_last().await,
+            Command::Join { call: Some(number) } if is_typed => {
+                self.join(number).await;
+                return None;
+            }
+            Command::Leave {} if is_typed => {
+                self.hang_up().await;
+                return None;
+            }
+            _ => {}
+        }
+        let reply = match self.executor.run(&request.command).await {
+            Ok(reply) => reply,
+            Err(error) => return Some(Reply::Refused { error: one_line(&error.to_string()) }),
+        };
+        match (&request.command, &reply) {
+            (Command::ReloadContacts {}, _) => self.names = self.executor.names(),
+            (_, Reply::Calling { call, .. }) => self.follow(*call).await,
+            (Command::Answer { .. } | Command::Join { call: Some(_) }, _) => {
+                if let Ok(Some(current)) = self.blink.current_call().await {
+                    self.ringing.retain(|ringing| ringing.call != current.call);
+                    self.follow(current.call).await;
                 }
             }
-            ("n" | "no", "") => {
-                if let Some(call) = self.take_named() {
-                    self.report(self.blink.reject_call(call).await.err());
-                    self.prompt();
-                }
-            }
-            ("h", "") | ("hang", "up") => self.hang_up().await,
-            ("j" | "join", "") => self.join_last().await,
-            ("j" | "join", number) => self.join(number).await,
-            ("", _) => {}
-            _ => {
-                let help = device_lines::HELP;
-                let line =
-                    format!("            y answers, n rejects, h hangs up, j lists ongoing calls, Ctrl-C ends; {help}");
-                self.output.event(&line);
-            }
+            _ => {}
         }
+        Some(reply)
+    }
+
+    /// Takes a call as the current one that was not entered here.
+    async fn follow(&mut self, call: CallId) {
+        self.current = self.blink.call(call).await.ok();
+        self.caller = self.blink.current_call().await.ok().flatten().map(|call| call.from);
+        self.heard = self.next_recording().map(|file| (call, file));
     }
 
     /// Takes the call that the last prompt named. If another one rings by now, it is named first.
@@ -64,28 +98,25 @@ impl Listener<'_> {
         if let Some(call) = ongoing.iter().find(left) {
             // The event of leaving may not have been processed yet.
             self.last.clone_from(&current);
-            self.output.event(&format!("            {} is ongoing: j rejoins it", self.describe(call)));
+            self.output.event(&format!("            {} is ongoing: j rejoins it", describe(call, &self.names)));
         }
     }
 
     /// Rejoins the call that was left, if it is ongoing. Otherwise lists the ongoing calls, so that
     /// no unnamed call is joined.
-    async fn join_last(&mut self) {
+    async fn join_last(&mut self) -> Option<Reply> {
         let ongoing = self.blink.ongoing_calls().await.unwrap_or_default();
         let last = |call: &&CallSnapshot| self.last.as_ref().is_some_and(|last| last.is(call.call));
         if let Some(call) = ongoing.iter().find(last) {
-            self.output.event(&format!("            rejoining {}", self.describe(call)));
-            return self.enter(call.call).await;
+            self.output.event(&format!("            rejoining {}", describe(call, &self.names)));
+            self.enter(call.call).await;
+            return None;
         }
         if ongoing.is_empty() {
             self.refuse_line("no call is ongoing that could be joined");
         }
-        for (n, call) in (1..).zip(&ongoing) {
-            self.output.event(&format!("            type j {n} to join {}", self.describe(call)));
-        }
-        let calls: Vec<_> = ongoing.iter().map(|call| json!({ "call": call.call, "from": call.from })).collect();
-        self.output.json_event(&json!({ "event": "ongoing", "calls": calls }));
         self.listed = ongoing.iter().map(|call| call.call).collect();
+        Some(Reply::Ongoing { calls: ongoing })
     }
 
     /// Joins a call by its number in the last list.
@@ -97,18 +128,8 @@ impl Listener<'_> {
         }
     }
 
-    /// Creator and participants of a group call.
-    fn describe(&self, call: &CallSnapshot) -> String {
-        let is_in = |status| matches!(status, ParticipantStatus::Joined);
-        let present = call.participants.iter().filter(|participant| is_in(participant.status));
-        let present: Vec<_> = present.map(|participant| self.names.of(&participant.did)).collect();
-        let with = if present.is_empty() { String::new() } else { format!(" ({} in it)", present.join(", ")) };
-        format!("the call of {}{with}", self.names.of(&call.from))
-    }
-
     /// Reports why a typed line has no effect.
     fn refuse_line(&self, why: &str) {
-        self.output.event(&format!("            {why}"));
-        self.output.json_event(&json!({ "event": "refused", "error": why }));
+        engine::refuse(self.output, Invalid { id: None, reason: why.to_owned() });
     }
 }

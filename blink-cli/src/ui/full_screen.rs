@@ -13,7 +13,7 @@ use ratatui::crossterm::{cursor, execute};
 use super::draw::{Moment, draw};
 use super::state::State;
 use super::theme::Theme;
-use crate::output::{self, StandardOutput};
+use crate::screen_output::{self, CapturedErrors, StandardOutput};
 use crate::terminal_text::fitted;
 
 /// Longest title in columns.
@@ -26,7 +26,7 @@ const RESTORE_TITLE: &str = "\x1b[23;0t";
 pub(super) struct FullScreen {
     terminal: Terminal<CrosstermBackend<StandardOutput>>,
     title: String,
-    errors: Option<output::CapturedErrors>,
+    errors: Option<CapturedErrors>,
 }
 
 impl FullScreen {
@@ -35,11 +35,11 @@ impl FullScreen {
     /// # Errors
     /// That of the terminal, which is restored.
     pub(super) fn enter() -> io::Result<Self> {
-        let terminal = Terminal::new(CrosstermBackend::new(output::standard_output()))?;
+        let terminal = Terminal::new(CrosstermBackend::new(screen_output::standard_output()))?;
         let mut screen = Self { terminal, title: String::new(), errors: None };
         screen.begin()?;
         // Libraries of devices write to stderr, which would be drawn over the screen.
-        screen.errors = output::CapturedErrors::begin();
+        screen.errors = CapturedErrors::begin();
         Ok(screen)
     }
 
@@ -76,7 +76,7 @@ impl FullScreen {
 
     /// Whether the terminal still exists.
     pub(super) fn is_open(&self) -> bool {
-        output::is_terminal_open()
+        screen_output::is_terminal_open()
     }
 
     /// Restores the terminal, stops this process group as Ctrl-Z does, and enters full-screen mode
