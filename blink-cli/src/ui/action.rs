@@ -71,6 +71,8 @@ pub(super) enum Action {
 /// Result of an action.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Outcome {
+    /// It was done; a snapshot shows the effect.
+    Done,
     /// It failed.
     Failed(String),
     /// Devices of all media hosts.

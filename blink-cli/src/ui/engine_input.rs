@@ -125,6 +125,7 @@ impl State {
     /// Takes the result of an action.
     pub(super) fn on_outcome(&mut self, outcome: Outcome) {
         match outcome {
+            Outcome::Done => {}
             Outcome::Failed(text) => {
                 // The call may still be answered.
                 self.handled = None;

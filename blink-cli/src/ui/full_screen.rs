@@ -6,7 +6,7 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, SetTitle, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, SetTitle, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute};
 
@@ -71,7 +71,10 @@ impl FullScreen {
     /// # Errors
     /// That of the terminal.
     pub(super) fn redraw(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        execute!(self.terminal.backend_mut(), Clear(ClearType::All))?;
+        // Not `Terminal::clear`: it asks the terminal for the cursor, and the answer is an input.
+        self.terminal = Terminal::new(CrosstermBackend::new(screen_output::standard_output()))?;
+        Ok(())
     }
 
     /// Whether the terminal still exists.
@@ -98,7 +101,7 @@ impl FullScreen {
     /// That of the terminal.
     pub(super) fn resume(&mut self) -> io::Result<()> {
         self.begin()?;
-        self.terminal.clear()
+        self.redraw()
     }
 
     fn begin(&mut self) -> io::Result<()> {

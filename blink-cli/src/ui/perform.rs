@@ -49,8 +49,7 @@ impl Performer {
             tasks.push(tokio::spawn(async move {
                 while let Some(action) = actions.recv().await {
                     let outcome = match workshop.perform(action).await {
-                        Ok(Some(outcome)) => outcome,
-                        Ok(None) => continue,
+                        Ok(outcome) => outcome,
                         Err(error) => Outcome::Failed(one_line(&error.to_string())),
                     };
                     if workshop.outcomes.send(outcome).await.is_err() {
@@ -90,7 +89,7 @@ impl Performer {
 }
 
 impl Workshop {
-    async fn perform(&self, action: Action) -> Result<Option<Outcome>, Error> {
+    async fn perform(&self, action: Action) -> Result<Outcome, Error> {
         let blink = &self.blink;
         match action {
             Action::Call(targets) => {
@@ -103,12 +102,15 @@ impl Workshop {
                 blink.add_participant(target.did).await?;
             }
             Action::Answer(call) => drop(blink.answer_call(call).await?),
-            Action::Reject(call) => blink.reject_call(call).await?,
+            Action::Reject(call) => {
+                blink.reject_call(call).await?;
+                return Ok(Outcome::History(blink.call_history().await?));
+            }
             Action::Leave => blink.leave_call().await?,
             Action::Mute(muted) => blink.set_muted(muted).await?,
             Action::Deafen(deafened) => blink.set_deafened(deafened).await?,
             Action::Volume(endpoint, volume) => blink.set_volume(endpoint, volume).await?,
-            Action::Choose(direction, name) => return self.choose(direction, name).await.map(Some),
+            Action::Choose(direction, name) => return self.choose(direction, name).await,
             Action::Record(names) => self.record(names).await?,
             // The event names the files.
             Action::StopRecording => drop(blink.stop_recording().await?),
@@ -120,32 +122,32 @@ impl Workshop {
             Action::Watch(from, stream) => self.watch(from, stream).await?,
             Action::Unwatch(from, stream) => {
                 blink.close_stream(from, stream).await?;
-                return Ok(Some(Outcome::Watched(from, stream, None)));
+                return Ok(Outcome::Watched(from, stream, None));
             }
-            Action::ListDevices => return Ok(Some(Outcome::Devices(blink.devices().await?))),
-            Action::ReadHistory => return Ok(Some(Outcome::History(blink.call_history().await?))),
+            Action::ListDevices => return Ok(Outcome::Devices(blink.devices().await?)),
+            Action::ReadHistory => return Ok(Outcome::History(blink.call_history().await?)),
             Action::ReadPresence(people) => {
                 let mut presence = Vec::new();
                 for did in people {
                     presence.push((did, blink.presence(did).await?));
                 }
-                return Ok(Some(Outcome::Presence(presence)));
+                return Ok(Outcome::Presence(presence));
             }
-            Action::MakeInvite => return self.invite().await.map(Some),
+            Action::MakeInvite => return self.invite().await,
             Action::AddContact(name, invite) => {
-                return self.change_contacts(move |contacts| contacts.add(&name, invite).map(drop)).await.map(Some);
+                return self.change_contacts(move |contacts| contacts.add(&name, invite).map(drop)).await;
             }
             Action::RemoveContact(name) => {
-                return self.change_contacts(move |contacts| contacts.remove(&name).map(drop)).await.map(Some);
+                return self.change_contacts(move |contacts| contacts.remove(&name).map(drop)).await;
             }
             Action::Verify(name) => {
-                return self.change_contacts(move |contacts| contacts.set_verified(&name, true)).await.map(Some);
+                return self.change_contacts(move |contacts| contacts.set_verified(&name, true)).await;
             }
-            Action::ReadContacts => return self.contacts().await.map(Some),
+            Action::ReadContacts => return self.contacts().await,
             // The screen's own.
             Action::Snapshot | Action::Bell | Action::Redraw | Action::Suspend | Action::Quit => {}
         }
-        Ok(None)
+        Ok(Outcome::Done)
     }
 
     /// Connects to the addresses of a person beside the call, which is offered until it is heard.

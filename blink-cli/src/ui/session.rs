@@ -120,7 +120,10 @@ impl Session<'_> {
                     Some(Input::Resized) => {}
                     None => return Err(Failure::call("the terminal was closed")),
                 },
-                Some(outcome) = self.outcomes.recv() => self.state.on_outcome(outcome),
+                Some(outcome) = self.outcomes.recv() => {
+                    self.state.on_outcome(outcome);
+                    actions.push(Action::Snapshot);
+                }
                 changed = levels.changed() => {
                     if changed.is_err() {
                         return Err(self.why_stopped().await);

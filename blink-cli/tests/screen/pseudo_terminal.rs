@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ pub(crate) struct Terminal {
     master: Option<Box<dyn MasterPty + Send>>,
     writer: Option<Box<dyn Write + Send>>,
     child: Box<dyn Child + Send + Sync>,
+    is_closed: Arc<AtomicBool>,
     parser: Arc<Mutex<Parser<Alerts>>>,
 }
 
@@ -70,15 +72,19 @@ impl Terminal {
         let writer = pair.master.take_writer().expect("the terminal can be written");
         let parser = Parser::new_with_callbacks(columns(24), columns(80), 0, Alerts::default());
         let parser = Arc::new(Mutex::new(parser));
-        let shared = Arc::clone(&parser);
+        let is_closed = Arc::new(AtomicBool::new(false));
+        let (shared, closed) = (Arc::clone(&parser), Arc::clone(&is_closed));
         std::thread::spawn(move || {
             let mut bytes = [0; 4_096];
             // Fails once the program has exited.
             while let Ok(length @ 1..) = reader.read(&mut bytes) {
+                if closed.load(Ordering::Relaxed) {
+                    break;
+                }
                 shared.lock().expect("no test panics with the screen").process(&bytes[..length]);
             }
         });
-        Self { master: Some(pair.master), writer: Some(writer), child, parser }
+        Self { master: Some(pair.master), writer: Some(writer), child, is_closed, parser }
     }
 
     /// Types keys.
@@ -99,8 +105,9 @@ impl Terminal {
         self.master.as_ref().expect("the terminal is open").resize(size).expect("the terminal has a size");
     }
 
-    /// Closes the terminal, as closing its window does.
+    /// Closes the terminal, as closing its window does; with the next thing that the program draws.
     pub(crate) fn close(&mut self) {
+        self.is_closed.store(true, Ordering::Relaxed);
         self.writer = None;
         self.master = None;
     }
