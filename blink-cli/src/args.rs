@@ -139,7 +139,7 @@ pub(crate) struct DevicesArguments {
 }
 
 /// Devices and processors of a call.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DeviceOptions {
     /// Microphone: a name from `blink devices`, `default`, `none`, `speech`, `wav:FILE` …
     #[arg(long, value_name = "NAME")]
@@ -235,6 +235,9 @@ pub(crate) struct ListenArguments {
     /// `seen-1.ivf` or `seen-1.h264`, … with received video
     #[arg(long, value_name = "DIR", value_parser = path(), conflicts_with = "speaker")]
     pub(crate) out: Option<PathBuf>,
+    /// Whether the terminal's bell and a ring tone tell of calls, and the end of the input ends it.
+    #[arg(skip)]
+    pub(crate) interactive: bool,
 }
 
 const CALL: &str = "\

@@ -12,6 +12,25 @@ pub(crate) fn standard_output() -> StandardOutput {
     io::stdout()
 }
 
+/// Whether input and output are a terminal.
+pub(crate) fn is_terminal() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// Whether errors go to a terminal.
+pub(crate) fn shows_errors() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Sounds the bell of the terminal, if there is one.
+pub(crate) fn bell() {
+    let mut stdout = io::stdout().lock();
+    if stdout.is_terminal() {
+        // Without a bell the text still tells of the call.
+        stdout.write_all(b"\x07").and_then(|()| stdout.flush()).ok();
+    }
+}
+
 /// Whether the terminal of standard output still exists.
 pub(crate) fn is_terminal_open() -> bool {
     #[cfg(unix)]

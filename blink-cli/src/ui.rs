@@ -1,6 +1,7 @@
 //! `blink ui`: the program to keep open, full-screen in a terminal.
 
 mod action;
+mod control_lane;
 mod draw;
 mod engine_input;
 mod full_screen;
@@ -15,29 +16,24 @@ mod terminal_input;
 mod tests;
 mod theme;
 
-use std::io::IsTerminal;
-use std::path::PathBuf;
-
-use blink_api::Configuration;
 use clap::Args;
 use tokio::sync::mpsc;
 
+use self::control_lane::ControlLane;
 use self::perform::Workshop;
 use self::session::Session;
 use self::state::{Own, State};
 use self::theme::Theme;
-use crate::args::{Command, DeviceOptions, Global};
+use crate::args::{Command, DeviceOptions, Global, ListenArguments};
 use crate::event_text::Names;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::record::RecordArguments;
-use crate::{configuration, engine};
+use crate::record::{RecordArguments, recordings};
+use crate::{configuration, engine, listen, screen_output};
 
 /// Results that wait for the screen; those who have more wait.
 const OUTCOMES: usize = 256;
-/// Directory of recordings, below `data_dir` or else the working directory.
-const RECORDINGS: (&str, &str) = ("recordings", "blink-recordings");
 
 /// Text of `blink ui --help`.
 pub(crate) const ABOUT: &str = "\
@@ -50,17 +46,17 @@ ring tone plays on the speaker, or on `ui.ring_speaker`, where `none` turns it o
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct UiArguments {
+    /// No screen: print events line by line, and read commands as lines (`help` lists them), for
+    /// screen readers and pipes. Ends with `quit` or the end of the input
+    #[arg(long)]
+    pub(crate) plain: bool,
     #[command(flatten)]
     pub(crate) devices: DeviceOptions,
 }
 
 /// The command that a terminal gets without any.
 pub(crate) fn by_default() -> Option<Command> {
-    is_terminal().then(|| Command::Ui(UiArguments::default()))
-}
-
-fn is_terminal() -> bool {
-    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+    screen_output::is_terminal().then(|| Command::Ui(UiArguments::default()))
 }
 
 /// Runs until the user quits.
@@ -70,19 +66,31 @@ pub(crate) async fn run(
     output: &Output,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
+    if arguments.plain {
+        return plain(arguments, global, output, interrupt).await;
+    }
     check_terminal(global)?;
     let record = (&RecordArguments::default(), None);
     let configuration = configuration::for_call(global, &arguments.devices, (None, None), record)?;
+    let settings = configuration.settings();
+    listen::refuse_second(settings.data_dir.as_deref()).await?;
     let blink = engine::start(&configuration, interrupt).await?;
     let mut events = blink.events();
     let (sender, outcomes) = mpsc::channel(OUTCOMES);
     let workshop = Workshop {
         blink: blink.clone(),
         configuration: configuration.clone(),
-        recordings: recordings(&configuration),
+        recordings: recordings(settings),
         outcomes: sender,
     };
-    let settings = configuration.settings();
+    let control = ControlLane::start(&blink, settings.data_dir.clone(), recordings(settings), &settings.recorders);
+    let control = match control.await {
+        Ok(control) => control,
+        Err(failure) => {
+            blink.shutdown().await;
+            return Err(failure);
+        }
+    };
     let own = Own { endpoint: blink.endpoint(), is_kept: settings.data_dir.is_some() };
     let state = State::new(own, configuration.effective(), (&settings.microphone, &settings.speaker));
     let session = Session {
@@ -92,6 +100,7 @@ pub(crate) async fn run(
         configuration: &configuration,
         workshop,
         outcomes,
+        control,
     };
     let result = session.run(&mut events, interrupt).await;
     let names = Names::default();
@@ -106,25 +115,37 @@ pub(crate) async fn run(
     result
 }
 
+/// Runs without a screen, until the input ends.
+async fn plain(
+    arguments: &UiArguments,
+    global: &Global,
+    output: &Output,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let listen = ListenArguments {
+        answer: false,
+        devices: arguments.devices.clone(),
+        input: None,
+        video: None,
+        record: RecordArguments::default(),
+        out: None,
+        interactive: true,
+    };
+    listen::run(&listen, global, output, interrupt).await
+}
+
 /// Checks that there is a terminal for the screen.
 fn check_terminal(global: &Global) -> Result<(), Failure> {
-    if !is_terminal() {
+    if !screen_output::is_terminal() {
         return Err(Failure::input("standard input and output must be a terminal; --plain needs none"));
     }
     if global.json {
         return Err(Failure::input("--json: a screen is no JSON; use `blink ui --plain --json`"));
     }
-    if global.verbose > 0 && std::io::stderr().is_terminal() {
+    if global.verbose > 0 && screen_output::shows_errors() {
         return Err(Failure::input(
             "-v: the log would cover the screen; write it to a file, as in `blink ui -v 2>log`",
         ));
     }
     Ok(())
-}
-
-fn recordings(configuration: &Configuration) -> PathBuf {
-    let settings = configuration.settings();
-    let below = |data_dir: &PathBuf| data_dir.join(RECORDINGS.0);
-    let chosen = settings.recording.directory.clone().or_else(|| settings.data_dir.as_ref().map(below));
-    chosen.unwrap_or_else(|| RECORDINGS.1.into())
 }

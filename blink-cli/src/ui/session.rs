@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::action::{Action, Outcome};
+use super::control_lane::ControlLane;
 use super::draw::Moment;
 use super::full_screen::FullScreen;
 use super::path_views::PathViews;
@@ -33,6 +34,7 @@ pub(super) struct Session<'a> {
     pub(super) configuration: &'a Configuration,
     pub(super) workshop: Workshop,
     pub(super) outcomes: mpsc::Receiver<Outcome>,
+    pub(super) control: ControlLane,
 }
 
 impl Session<'_> {
@@ -152,7 +154,10 @@ impl Session<'_> {
 
     async fn handle_item(&mut self, item: Option<EventItem>) -> Result<Vec<Action>, Failure> {
         match item {
-            Some(EventItem::Event(event)) => Ok(self.state.on_event(&event)),
+            Some(EventItem::Event(event)) => {
+                self.control.show(&self.state.names, &event);
+                Ok(self.state.on_event(&event))
+            }
             // The snapshot that follows has all that events would have told.
             Some(EventItem::Lagged { .. }) => Ok(vec![Action::ReadHistory, Action::MakeInvite]),
             None => Err(self.why_stopped().await),

@@ -227,9 +227,12 @@ impl State {
         }
     }
 
-    /// Adds a notice for the user.
+    /// Adds a notice for the user, unless it repeats the last one.
     pub(super) fn notice(&mut self, text: impl Into<String>) {
-        self.notices.push_back(text.into());
+        let text = text.into();
+        if self.notices.back() != Some(&text) {
+            self.notices.push_back(text);
+        }
         while self.notices.len() > NOTICES {
             self.notices.pop_front();
         }

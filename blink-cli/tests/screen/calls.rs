@@ -154,3 +154,22 @@ fn a_call_is_rejected_by_key_and_devices_and_streams_have_pages() {
     assert_eq!(bob.end(), 0);
     assert_eq!(caller.end().status, 0);
 }
+
+#[test]
+fn other_commands_use_the_running_screen() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut blink = Terminal::blink(directory.path(), "a", &["ui"]);
+    blink.wait_for("none yet");
+    let of_it = |command: &[&str]| {
+        let ours = ["--set", "data_dir=a"];
+        crate::program::run(directory.path(), &[command, &ours, &ALONE].concat())
+    };
+    let second = of_it(&["listen"]);
+    assert!(second.status == 2 && second.errors.contains("already runs"), "{second:?}");
+    let did = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp";
+    let added = of_it(&["contacts", "add", "Dave", did]);
+    assert_eq!(added.status, 0, "{added:?}");
+    blink.wait_for("› Dave");
+    blink.keys("q");
+    assert_eq!(blink.end(), 0);
+}

@@ -3,6 +3,7 @@
 
 mod calls;
 mod endings;
+mod plain;
 #[path = "../blink/program.rs"]
 #[allow(dead_code, reason = "shared with the other tests of the program")]
 mod program;
