@@ -37,6 +37,8 @@ pub(crate) async fn run(
     if !(1..=60).contains(&arguments.seconds) {
         return Err(Failure::input("--seconds is 1 to 60"));
     }
+    // Devices need no data directory, and none is created for them.
+    let global = &Global { ephemeral: true, ..global.clone() };
     let configuration =
         configuration::for_call(global, &arguments.devices, (None, None), (&RecordArguments::default(), None))?;
     let context = files::context(&configuration);

@@ -3,6 +3,7 @@
 mod machine;
 mod network;
 
+use blink_api::Registry;
 use serde::Serialize;
 use serde_json::json;
 
@@ -54,18 +55,16 @@ impl Check {
 
 /// Runs `blink doctor`.
 pub(crate) async fn run(global: &Global, output: &Output, interrupt: &Interrupt) -> Result<(), Failure> {
-    let record = RecordArguments::default();
-    let configured =
-        |global: &Global| configuration::for_call(global, &DeviceOptions::default(), (None, None), (&record, None));
-    let configuration = configured(global)?;
-    let data_dir = configuration.settings().data_dir.as_deref();
+    let personal = configuration::personal(&Registry::discovered()?, global).build()?;
+    let data_dir = personal.settings().data_dir.as_deref();
     // Another process holds the identity and the ports: the checks use a node of their own.
     let state = control::ask(data_dir, Command::State {}).await?;
     let mut alone = Global { ephemeral: true, ..global.clone() };
-    if let (Some(_), Some(signaling)) = (&state, configuration.settings().signaling.as_deref()) {
+    if let (Some(_), Some(signaling)) = (&state, personal.settings().signaling.as_deref()) {
         alone.set.push(format!("signalings.{signaling}.listen=[]"));
     }
-    let alone = configured(&alone)?;
+    let record = RecordArguments::default();
+    let alone = configuration::for_call(&alone, &DeviceOptions::default(), (None, None), (&record, None))?;
     let mut worst = Status::Ok;
     let mut show = |checks: Vec<Check>| {
         for check in checks {
@@ -75,7 +74,7 @@ pub(crate) async fn run(global: &Global, output: &Output, interrupt: &Interrupt)
     };
     let checks = async {
         output.waiting("looking at the sound devices");
-        show(machine::sound(&configuration).await);
+        show(machine::sound(&alone).await);
         output.waiting("starting a signaling node");
         show(network::signaling(&alone, state.as_ref()).await);
         output.waiting("asking the STUN and TURN servers");

@@ -1,20 +1,23 @@
 //! `blink listen`: waits for calls.
 
 mod alerts;
-mod commands;
+mod lines;
+mod start;
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use blink_api::{CallId, Configuration, Did, ErrorKind, Invitations};
+use blink_api::{CallId, Configuration, Did, ErrorKind};
 use blink_engine::{Blink, Call, CallSnapshot, CallState, Event, EventItem, Events, Snapshot};
 use blink_media_synthetic::numbered;
 use serde_json::json;
 
 use self::alerts::Alerts;
+use self::start::executor;
+pub(crate) use self::start::refuse_second;
 use crate::args::{Global, ListenArguments};
 use crate::commands::{Executor, Invalid};
-use crate::control::{self, Server};
+use crate::control::Server;
 use crate::event_text::Names;
 use crate::failure::{Failure, one_line};
 use crate::interrupt::Interrupt;
@@ -93,38 +96,6 @@ pub(crate) async fn run(
     show_heard(output, heard);
     video.finish(output).await;
     result
-}
-
-/// Refuses to serve what another process serves.
-pub(crate) async fn refuse_second(data_dir: Option<&Path>) -> Result<(), Failure> {
-    let Some(data_dir) = data_dir else { return Ok(()) };
-    match control::connect(Some(data_dir)).await {
-        Some(_) => Err(Failure::input(format!(
-            "blink already runs for this identity ({}): other commands use it; --ephemeral starts another identity",
-            data_dir.display()
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// Executor with the contacts, which `call.from = "known"` cannot do without.
-async fn executor(blink: &Blink, configuration: &Configuration, out: Option<&Path>) -> Result<Executor, Failure> {
-    let settings = configuration.settings();
-    let executor = Executor::new(blink, settings.data_dir.clone(), out.map(Path::to_owned)).await;
-    let executor = match executor {
-        Ok(executor) => executor.with_recorders(&settings.recorders),
-        Err(error) => {
-            blink.shutdown().await;
-            return Err(error.into());
-        }
-    };
-    if settings.call.from == Invitations::Known && executor.contacts().iter().next().is_none() {
-        blink.shutdown().await;
-        return Err(Failure::input(
-            "no call would ever ring: call.from is known and there are no contacts; add one with blink contacts add",
-        ));
-    }
-    Ok(executor)
 }
 
 /// Prints the path of a recording, if there is one.

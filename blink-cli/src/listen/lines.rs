@@ -117,6 +117,7 @@ impl Listener<'_> {
         }
         if ongoing.is_empty() {
             self.refuse_line("no call is ongoing that could be joined");
+            return None;
         }
         self.listed = ongoing.iter().map(|call| call.call).collect();
         Some(Reply::Ongoing { calls: ongoing })
