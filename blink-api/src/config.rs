@@ -11,6 +11,7 @@ mod path;
 mod quality;
 mod recording;
 mod settings;
+mod ui_settings;
 
 pub use audio::AudioSettings;
 pub use configuration_builder::{ConfigurationBuilder, parse_value};
@@ -20,6 +21,7 @@ pub use path::{expand_path, optional_path};
 pub use quality::{Preference, QualitySettings};
 pub use recording::RecordingSettings;
 pub use settings::{BusyPolicy, CallSettings, CallTimers, Invitations, LogSettings, Settings};
+pub use ui_settings::UiSettings;
 
 use std::fmt;
 

@@ -22,12 +22,13 @@ use crate::shell::{CompletionsArguments, ManArguments};
 /// Encrypted peer-to-peer calls without a server, with pluggable WebRTC, signaling, codec and
 /// device backends
 #[derive(Debug, Parser)]
-#[command(name = "blink", version, override_help = crate::help::HELP, arg_required_else_help = true)]
+#[command(name = "blink", version, override_help = crate::help::HELP)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
+    /// Without one, the full-screen program runs in a terminal.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 /// Options of every command.
@@ -64,6 +65,9 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Contacts, calls, devices and settings on the whole terminal; also without any command
+    #[command(long_about = crate::ui::ABOUT)]
+    Ui(crate::ui::UiArguments),
     /// Run a call between two engines on this machine, and rate the received speech
     #[command(long_about = DEMO)]
     Demo(DemoArguments),
@@ -142,7 +146,7 @@ pub(crate) struct DevicesArguments {
 }
 
 /// Devices and processors of a call.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DeviceOptions {
     /// Microphone: a name from `blink devices`, `default`, `none`, `speech`, `wav:FILE` …
     #[arg(long, value_name = "NAME")]
@@ -238,6 +242,9 @@ pub(crate) struct ListenArguments {
     /// `seen-1.ivf` or `seen-1.h264`, … with received video
     #[arg(long, value_name = "DIR", value_parser = path(), conflicts_with = "speaker")]
     pub(crate) out: Option<PathBuf>,
+    /// Whether the terminal's bell and a ring tone tell of calls, and the end of the input ends it.
+    #[arg(skip)]
+    pub(crate) interactive: bool,
 }
 
 const CALL: &str = "\
