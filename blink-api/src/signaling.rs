@@ -68,6 +68,43 @@ pub trait Signaling: Send + Sync {
     /// Where the future is dropped, the backend goes on connecting.
     async fn connect(&self, address: &str) -> Result<()>;
 
+    /// Announces this node as a subscriber of the topic, so that others [`find`](Self::find) it
+    /// without an address, until `shutdown`. Requires the capability
+    /// [`rendezvous`](SignalingCapabilities::rendezvous).
+    ///
+    /// - `Ok` means that the announcement was scheduled: it is published, and repeated, whenever a
+    ///   directory and an address of this node are known.
+    /// - Announcing a topic again has no effect.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability, or where the
+    /// configuration turns it off; [`Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, the topic is announced anyway or not at all.
+    async fn announce(&self, _topic: &Topic) -> Result<()> {
+        Err(unsupported("announce"))
+    }
+
+    /// Searches the nodes that announced the topic, and connects to those it finds. Requires the
+    /// capability [`rendezvous`](SignalingCapabilities::rendezvous).
+    ///
+    /// - `Ok` means that a search was started or is running already. Its success is told by
+    ///   [`SubscriberJoined`](SignalingEvent::SubscriberJoined); a search that finds no node ends
+    ///   without an event, and may be repeated.
+    /// - Has no effect while a connected node is subscribed to the topic.
+    /// - Announcements are not authenticated: a node that is found may be any node.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability, or where the
+    /// configuration turns it off; [`Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, the search goes on.
+    async fn find(&self, _topic: &Topic) -> Result<()> {
+        Err(unsupported("find"))
+    }
+
     /// The addresses by which other nodes can `connect`, in this backend's own form, those of the
     /// widest reach first.
     ///
@@ -103,13 +140,26 @@ pub struct SignalingCapabilities {
     pub local_discovery: bool,
     /// Delivery to other processes and machines.
     pub network: bool,
+    /// Finding the subscribers of a topic without an address ([`Signaling::announce`],
+    /// [`Signaling::find`]), beyond the local network too.
+    pub rendezvous: bool,
 }
 
 impl SignalingCapabilities {
     /// No capability, and messages of 16 KiB: the base for entries, which stay valid when a field
     /// is added.
-    pub const NONE: Self =
-        Self { max_message: 16_384, origins: false, verdicts: false, local_discovery: false, network: false };
+    pub const NONE: Self = Self {
+        max_message: 16_384,
+        origins: false,
+        verdicts: false,
+        local_discovery: false,
+        network: false,
+        rendezvous: false,
+    };
+}
+
+fn unsupported(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Unsupported, "this signaling backend finds no nodes without an address").operation(operation)
 }
 
 /// An event of the signaling network.

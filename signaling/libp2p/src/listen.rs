@@ -8,9 +8,10 @@ use futures::{FutureExt, StreamExt};
 use libp2p::core::transport::ListenerId;
 use libp2p::identity::Keypair;
 use libp2p::swarm::{self, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, TransportError};
+use libp2p::{Multiaddr, TransportError, relay};
 
 use crate::behaviour::{Behaviour, BehaviourEvent};
+use crate::config::Libp2pConfig;
 use crate::transport::transport;
 use crate::{NAME, addresses};
 
@@ -21,21 +22,20 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle timeout of connections: a year, since signaling connections stay open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Creates a swarm that listens on all addresses; also returns its events so far.
+/// Creates a swarm that listens on all configured addresses; also returns its events so far.
 ///
 /// # Errors
 /// [`Busy`](ErrorKind::Busy) for an occupied port, [`Invalid`](ErrorKind::Invalid) for an address
 /// the machine does not have, [`Io`](ErrorKind::Io); each with the address.
-pub(crate) async fn open(
-    key: &Keypair,
-    listen: &[Multiaddr],
-    behaviour: Behaviour,
-) -> Result<(Swarm<Behaviour>, Vec<Event>)> {
-    let transport = transport(key).map_err(|source| {
+pub(crate) async fn open(key: &Keypair, config: &Libp2pConfig) -> Result<(Swarm<Behaviour>, Vec<Event>)> {
+    let listen = &config.listen_addresses()?;
+    let (circuits, relay) = relay::client::new(key.public().to_peer_id());
+    let behaviour = Behaviour::new(key, config, relay)?;
+    let transport = transport(key, circuits).map_err(|source| {
         Error::new(ErrorKind::Io, "the network cannot be opened").backend(NAME).operation("create").source(source)
     })?;
-    let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
-    let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
+    let timeouts = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+    let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), timeouts);
     let mut silent = HashMap::new();
     for address in listen {
         silent.insert(begin(&mut swarm, address)?, address);

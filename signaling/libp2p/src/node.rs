@@ -10,7 +10,6 @@ use bytes::Bytes;
 use libp2p::Multiaddr;
 use tokio::sync::broadcast;
 
-use crate::behaviour::Behaviour;
 use crate::config::Libp2pConfig;
 use crate::task::Task;
 use crate::{CAPABILITIES, MAX_MESSAGE, NAME, addresses, key, listen};
@@ -20,7 +19,7 @@ use crate::{CAPABILITIES, MAX_MESSAGE, NAME, addresses, key, listen};
 pub struct Libp2pSignaling(Handle<Multiaddr>);
 
 impl Libp2pSignaling {
-    /// Opens the listeners and starts dialling the bootstrap nodes. Needs a tokio runtime with time
+    /// Opens the listeners and starts dialling the bootstrap nodes and relays. Needs a tokio runtime with time
     /// and IO enabled.
     ///
     /// # Errors
@@ -29,12 +28,11 @@ impl Libp2pSignaling {
     pub async fn start(config: Libp2pConfig) -> Result<Self> {
         config.check()?;
         clock::check(NAME, SystemTime::now())?;
-        let bootstrap = config.bootstrap_addresses()?;
+        let configured = config.bootstrap_addresses()?.into_iter().chain(config.relay_addresses()?).collect();
         let key = key::load(config.node_key.as_deref())?;
-        let behaviour = Behaviour::new(&key, config.mdns, config.max_connections)?;
-        let (swarm, early_events) = listen::open(&key, &config.listen_addresses()?, behaviour).await?;
+        let (swarm, early_events) = listen::open(&key, &config).await?;
         let (handle, inputs) = Handle::new(NAME, MAX_MESSAGE);
-        tokio::spawn(Task::new(swarm, inputs).run(bootstrap, early_events));
+        tokio::spawn(Task::new(swarm, inputs).run(configured, early_events));
         Ok(Self(handle))
     }
 }
@@ -67,6 +65,14 @@ impl Signaling for Libp2pSignaling {
         let address = addresses::parse_dial(address).map_err(|error| error.operation("connect"))?;
         let is_quic = addresses::is_quic(&address);
         self.0.connect(address).await.map_err(|error| clock::explain_dial_error(error, is_quic, SystemTime::now()))
+    }
+
+    async fn announce(&self, topic: &Topic) -> Result<()> {
+        self.0.announce(topic).await
+    }
+
+    async fn find(&self, topic: &Topic) -> Result<()> {
+        self.0.find(topic).await
     }
 
     async fn addresses(&self) -> Result<Vec<String>> {
