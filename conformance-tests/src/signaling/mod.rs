@@ -11,6 +11,7 @@
 
 mod lifecycle;
 mod messages;
+mod rendezvous;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub use messages::{
     every_subscription_gets_every_message, own_messages_do_not_come_back, publishing_without_subscribers_fails,
     publishing_without_subscribing_works, topics_are_separate,
 };
+pub use rendezvous::announced_subscribers_are_found;
 
 /// Timeout of an event, also on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,6 +42,13 @@ pub trait Network: Send + Sync {
     /// Starts a node that is reachable at its first address. A name that was used before, by a node
     /// that has been shut down, must start a node at the same address.
     async fn start(&self, name: &str) -> Arc<dyn Signaling>;
+
+    /// Starts a node that finds others of this network without their addresses, where its backend
+    /// declares [`rendezvous`](blink_api::SignalingCapabilities::rendezvous). The default serves
+    /// backends that need no configuration for that.
+    async fn start_findable(&self, name: &str) -> Arc<dyn Signaling> {
+        self.start(name).await
+    }
 }
 
 /// Creates one test per case, in a module with the given name. The expression creates a
@@ -65,6 +74,7 @@ macro_rules! signaling_tests {
                 shutdown_sends_what_was_published
                 shutdown_ends_everything
                 reconnects_after_the_other_node_restarts
+                announced_subscribers_are_found
             }
         }
     };

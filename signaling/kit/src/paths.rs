@@ -104,7 +104,7 @@ impl<A: Clone, P: Copy + Eq, C: Copy + Eq + Hash> Paths<A, P, C> {
     }
 
     /// Returns the relayed connections to close, because a direct one or a newer circuit took over.
-    pub fn take_superseded(&mut self, now: Instant) -> Vec<C> {
+    pub fn take_superseded(&mut self, now: Instant) -> Vec<(C, P)> {
         let is_settled = |open: &Connection<A, P>| now.duration_since(open.since) >= OVERLAP;
         let is_superseded = |old: &Connection<A, P>| {
             self.0.values().any(|new| {
@@ -119,9 +119,13 @@ impl<A: Clone, P: Copy + Eq, C: Copy + Eq + Hash> Paths<A, P, C> {
                 replaces && new.peer == old.peer && is_settled(new)
             })
         };
-        let superseded: Vec<_> =
-            self.0.iter().filter(|(_, open)| !open.closing && is_superseded(open)).map(|(id, _)| *id).collect();
-        for connection in &superseded {
+        let superseded: Vec<_> = self
+            .0
+            .iter()
+            .filter(|(_, open)| !open.closing && is_superseded(open))
+            .map(|(connection, open)| (*connection, open.peer))
+            .collect();
+        for (connection, _) in &superseded {
             if let Some(open) = self.0.get_mut(connection) {
                 open.closing = true;
             }
@@ -156,7 +160,7 @@ mod tests {
         assert_eq!(paths.next_renewal(due), None, "once");
         paths.established(2, 'p', dialled(), due);
         assert!(paths.take_superseded(due).is_empty(), "not at once");
-        assert_eq!(paths.take_superseded(due + OVERLAP), [1]);
+        assert_eq!(paths.take_superseded(due + OVERLAP), [(1, 'p')]);
         assert_eq!(paths.closed(1), None);
         assert_eq!(paths.next_renewal(due + Duration::from_secs(30)), Some(('p', "circuit")));
     }
@@ -171,7 +175,7 @@ mod tests {
         paths.established(4, 'p', Path::Direct, start);
         let mut superseded = paths.take_superseded(start + OVERLAP);
         superseded.sort_unstable();
-        assert_eq!(superseded, [1, 2]);
+        assert_eq!(superseded, [(1, 'p'), (2, 'p')]);
         assert!(paths.take_superseded(start + OVERLAP).is_empty());
     }
 

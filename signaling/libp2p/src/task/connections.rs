@@ -38,7 +38,7 @@ impl Task {
         while let Some((peer, address)) = self.paths.next_renewal(now) {
             self.dial_circuit(peer, address);
         }
-        for connection in self.paths.take_superseded(now) {
+        for (connection, _) in self.paths.take_superseded(now) {
             tracing::debug!(%connection, "relayed connection closed: a better one is open");
             // `false`: it has closed in the meantime.
             self.swarm.close_connection(connection);
