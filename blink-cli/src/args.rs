@@ -13,6 +13,7 @@ pub(crate) use self::benchmarks::{
 use crate::configuration::File;
 use crate::conformance::ConformanceArguments;
 use crate::files::path;
+use crate::node::NodeArguments;
 use crate::record::RecordArguments;
 
 const EXAMPLES: &str = "\
@@ -89,6 +90,9 @@ pub(crate) enum Command {
     /// Run call scenarios over every pairing of backends, and report which pass
     #[command(long_about = crate::conformance::ABOUT)]
     Conformance(ConformanceArguments),
+    /// Run a public node: DHT and relay for a group of people
+    #[command(long_about = crate::node::ABOUT)]
+    Node(NodeArguments),
     /// Measure audio quality, latency and CPU time
     Bench(BenchArguments),
 }

@@ -19,6 +19,7 @@ mod interrupt;
 mod keyboard;
 mod listen;
 mod log;
+mod node;
 mod output;
 mod record;
 mod recording;
@@ -84,6 +85,7 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
         Command::Recording(arguments) => recording::run(&arguments.command, global, output).await,
         Command::Rtp(arguments) => rtp::run(&arguments.command, output),
         Command::Conformance(asked) => conformance::run(asked, global, output, interrupt).await,
+        Command::Node(asked) => node::run(asked, output, interrupt).await,
         Command::Bench(bench) => bench::run(&bench.bench, global, output, interrupt).await,
     }
 }

@@ -19,7 +19,10 @@ const RELAY: &str = "expected the multiaddress of a relay with its peer id, like
 
 /// Parses an address to dial: an IP address or DNS name and a transport, optionally with
 /// `/p2p/NODE` or with a relay's `/p2p/RELAY/p2p-circuit/p2p/NODE`.
-pub(crate) fn parse_dial(text: &str) -> Result<Multiaddr> {
+///
+/// # Errors
+/// [`Invalid`](ErrorKind::Invalid) with the accepted forms.
+pub fn parse_dial(text: &str) -> Result<Multiaddr> {
     let address = parse(text, DIAL)?;
     match Components::of(&address) {
         Some(Components { relayed: true, node: None, .. }) | None => Err(invalid(text, DIAL)),
@@ -28,7 +31,10 @@ pub(crate) fn parse_dial(text: &str) -> Result<Multiaddr> {
 }
 
 /// Parses an address to listen on: an IP address and a transport without TLS.
-pub(crate) fn parse_listen(text: &str) -> Result<Multiaddr> {
+///
+/// # Errors
+/// [`Invalid`](ErrorKind::Invalid) with the accepted forms.
+pub fn parse_listen(text: &str) -> Result<Multiaddr> {
     let address = parse(text, LISTEN)?;
     let is_ip = socket(&address).is_some();
     match Components::of(&address) {
@@ -47,7 +53,7 @@ pub(crate) fn parse_relay(text: &str) -> Result<Multiaddr> {
 }
 
 /// Peer id at the end of an address.
-pub(crate) fn peer(address: &Multiaddr) -> Option<PeerId> {
+pub fn peer(address: &Multiaddr) -> Option<PeerId> {
     match address.iter().last() {
         Some(Protocol::P2p(peer)) => Some(peer),
         _ => None,

@@ -10,12 +10,12 @@
 
 #![deny(missing_docs)]
 
-mod addresses;
+pub mod addresses;
 mod admission;
 mod behaviour;
 mod config;
-mod key;
-mod listen;
+pub mod key;
+pub mod listen;
 mod node;
 mod reachability;
 mod task;

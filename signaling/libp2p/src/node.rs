@@ -7,9 +7,10 @@ use blink_api::{DeliveryId, Result, Signaling, SignalingCapabilities, SignalingE
 use blink_signaling_kit::clock;
 use blink_signaling_kit::handle::Handle;
 use bytes::Bytes;
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, relay};
 use tokio::sync::broadcast;
 
+use crate::behaviour::Behaviour;
 use crate::config::Libp2pConfig;
 use crate::task::Task;
 use crate::{CAPABILITIES, MAX_MESSAGE, NAME, addresses, key, listen};
@@ -30,7 +31,10 @@ impl Libp2pSignaling {
         clock::check(NAME, SystemTime::now())?;
         let configured = config.bootstrap_addresses()?.into_iter().chain(config.relay_addresses()?).collect();
         let key = key::load(config.node_key.as_deref())?;
-        let (swarm, early_events) = listen::open(&key, &config).await?;
+        let (circuits, relay) = relay::client::new(key.public().to_peer_id());
+        let behaviour = Behaviour::new(&key, &config, relay)?;
+        let (swarm, early_events) =
+            listen::open_with(&key, &config.listen_addresses()?, Some(circuits), behaviour).await?;
         let (handle, inputs) = Handle::new(NAME, MAX_MESSAGE);
         tokio::spawn(Task::new(swarm, inputs).run(configured, early_events));
         Ok(Self(handle))

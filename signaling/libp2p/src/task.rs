@@ -26,7 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use crate::addresses;
 use crate::behaviour::{Behaviour, BehaviourEvent, VERDICT_WINDOW, ident};
-use crate::listen::Event;
+use crate::listen::EventOf;
 
 mod connections;
 mod messages;
@@ -85,7 +85,7 @@ impl Task {
 
     /// Runs until `shutdown` is called or the handle is dropped. Stays connected to the configured
     /// bootstrap nodes and relays.
-    pub(crate) async fn run(mut self, configured: Vec<Multiaddr>, early_events: Vec<Event>) {
+    pub(crate) async fn run(mut self, configured: Vec<Multiaddr>, early_events: Vec<EventOf<Behaviour>>) {
         self.configured = configured.iter().map(addresses::without_peer).collect();
         for address in configured {
             self.stay_connected(address, None);
@@ -145,7 +145,7 @@ impl Task {
         }
     }
 
-    fn handle_event(&mut self, event: Event) {
+    fn handle_event(&mut self, event: EventOf<Behaviour>) {
         let now = Instant::now();
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => self.handle_gossip(event),

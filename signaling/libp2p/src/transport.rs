@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::future::Either;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent};
-use libp2p::core::transport::Boxed;
 use libp2p::core::transport::timeout::{TransportTimeout, TransportTimeoutError};
+use libp2p::core::transport::{Boxed, OptionalTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{PeerId, Transport, TransportError, dns, noise, quic, relay, tcp, websocket, yamux};
@@ -21,13 +21,13 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for the remote node to read pending data when a connection is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Creates the transport, of which `circuits` is a part.
+/// Creates the transport, of which `circuits` is a part if given.
 ///
 /// # Errors
 /// The system's DNS configuration cannot be read.
 pub(crate) fn transport(
     key: &Keypair,
-    circuits: relay::client::Transport,
+    circuits: Option<relay::client::Transport>,
 ) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let noise = noise::Config::new(key).map_err(io::Error::other)?;
     let sockets = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
@@ -38,6 +38,7 @@ pub(crate) fn transport(
         .authenticate(noise.clone())
         .multiplex(yamux::Config::default())
         .map(|(peer, muxer), _| (peer, close_with_timeout(muxer)));
+    let circuits = circuits.map_or_else(OptionalTransport::none, OptionalTransport::some);
     let circuits = circuits
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())

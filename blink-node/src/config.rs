@@ -1,0 +1,68 @@
+//! Configuration of a node.
+
+use std::path::PathBuf;
+
+use blink_api::Result;
+use blink_signaling_kit::admission::check_connections;
+use blink_signaling_libp2p::addresses;
+use libp2p::Multiaddr;
+
+use crate::{AddressPolicy, Host};
+
+/// Multiaddresses that a node listens on by default.
+pub const DEFAULT_LISTEN: [&str; 3] =
+    ["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1", "/ip4/0.0.0.0/tcp/4002/ws"];
+
+/// Configuration of a node.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Directory of the node's key; created if missing, readable by its owner only.
+    pub state: PathBuf,
+    /// Multiaddresses to listen on: TCP, QUIC and WebSocket. Port 0 takes any free one.
+    pub listen: Vec<String>,
+    /// Addresses or names under which others reach the machine. Empty: the public addresses of its
+    /// interfaces.
+    pub external: Vec<Host>,
+    /// Multiaddresses of other nodes of the same DHT.
+    pub bootstrap: Vec<String>,
+    /// Serves private networks: relays to, dials and advertises their addresses.
+    pub allow_private: bool,
+    /// Limit of connections in both directions, 16 to 65,536.
+    pub max_connections: usize,
+}
+
+impl NodeConfig {
+    /// Creates the configuration with default values.
+    pub fn new(state: PathBuf) -> Self {
+        Self {
+            state,
+            listen: DEFAULT_LISTEN.map(str::to_owned).to_vec(),
+            external: Vec::new(),
+            bootstrap: Vec::new(),
+            allow_private: false,
+            max_connections: 4096,
+        }
+    }
+
+    pub(crate) fn policy(&self) -> AddressPolicy {
+        AddressPolicy { allow_private: self.allow_private }
+    }
+
+    pub(crate) fn listen_addresses(&self) -> Result<Vec<Multiaddr>> {
+        self.listen.iter().map(|address| addresses::parse_listen(address)).collect()
+    }
+
+    pub(crate) fn bootstrap_addresses(&self) -> Result<Vec<Multiaddr>> {
+        self.bootstrap.iter().map(|address| addresses::parse_dial(address)).collect()
+    }
+
+    /// Checks all values without opening anything.
+    ///
+    /// # Errors
+    /// [`Invalid`](blink_api::ErrorKind::Invalid), with the value and the accepted ones.
+    pub fn check(&self) -> Result<()> {
+        self.listen_addresses()?;
+        self.bootstrap_addresses()?;
+        check_connections(self.max_connections)
+    }
+}

@@ -1,0 +1,4 @@
+//! Tests of a running node over real sockets.
+
+mod client;
+mod overlay;
