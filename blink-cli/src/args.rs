@@ -227,12 +227,12 @@ const CALL: &str = "\
 Calls one or more people, and stays in the call until all others have left or Ctrl-C is pressed.
 
 Take the DID@ADDRESS from `blink listen` on the other side. A DID may be given several times with different addresses, or without an \
-address if the nodes discover each other, for example on the same local network.";
+address if the nodes find each other: on the same local network, or through a node that both have in `bootstrap`.";
 
 #[derive(Debug, Args)]
 pub(crate) struct CallArguments {
     /// DIDs to call, and the addresses of their nodes
-    #[arg(required = true, value_name = "DID@ADDRESS")]
+    #[arg(required = true, value_name = "DID[@ADDRESS]")]
     pub(crate) targets: Vec<String>,
     #[command(flatten)]
     pub(crate) devices: DeviceOptions,

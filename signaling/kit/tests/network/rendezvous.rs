@@ -34,7 +34,8 @@ async fn a_subscriber_is_found_by_its_topic_through_a_dht_node_that_may_restart(
     caller.publish(&TOPIC, Bytes::from_static(b"found you")).await.unwrap();
     assert_eq!(next(&callee, &mut at_callee, Verdict::Accept).await.message, "found you");
 
-    // The restarted node has an empty store, and the circuit between the two ended with the old one.
+    // The restarted node has an empty store, and the circuit between the two ended with the old
+    // one.
     let port = dht.port;
     let mut events = caller.events();
     drop(dht);
