@@ -20,8 +20,8 @@ use crate::{CAPABILITIES, MAX_MESSAGE, NAME, addresses, key, listen};
 pub struct Libp2pSignaling(Handle<Multiaddr>);
 
 impl Libp2pSignaling {
-    /// Opens the listeners and starts dialling the bootstrap nodes and relays. Needs a tokio runtime
-    /// with time and IO enabled.
+    /// Opens the listeners and starts dialling the bootstrap nodes and relays. Needs a tokio
+    /// runtime with time and IO enabled.
     ///
     /// # Errors
     /// [`Invalid`](blink_api::ErrorKind::Invalid) for an invalid value,
