@@ -1,13 +1,14 @@
 //! Configuration of a node.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use blink_api::Result;
+use blink_api::{ErrorKind, Result};
 use blink_signaling_kit::admission::check_connections;
 use blink_signaling_libp2p::addresses;
 use libp2p::Multiaddr;
 
-use crate::{AddressPolicy, Host};
+use crate::{AddressPolicy, Host, TurnConfig, error};
 
 /// Multiaddresses that a node listens on by default.
 pub const DEFAULT_LISTEN: [&str; 3] =
@@ -27,6 +28,10 @@ pub struct NodeConfig {
     pub bootstrap: Vec<String>,
     /// Serves private networks: relays to, dials and advertises their addresses.
     pub allow_private: bool,
+    /// STUN and TURN server; `None` for none.
+    pub turn: Option<TurnConfig>,
+    /// Address of the HTTP endpoint with metrics; `None` for none.
+    pub metrics: Option<SocketAddr>,
     /// Limit of connections in both directions, 16 to 65,536.
     pub max_connections: usize,
 }
@@ -40,6 +45,8 @@ impl NodeConfig {
             external: Vec::new(),
             bootstrap: Vec::new(),
             allow_private: false,
+            turn: Some(TurnConfig::default()),
+            metrics: None,
             max_connections: 4096,
         }
     }
@@ -63,6 +70,10 @@ impl NodeConfig {
     pub fn check(&self) -> Result<()> {
         self.listen_addresses()?;
         self.bootstrap_addresses()?;
+        if self.turn.as_ref().is_some_and(|turn| turn.ports.is_empty() || *turn.ports.start() == 0) {
+            let message = "expected a range of ports from 1 to 65535, the lower one first";
+            return Err(error(ErrorKind::Invalid, "check", message));
+        }
         check_connections(self.max_connections)
     }
 }

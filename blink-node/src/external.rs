@@ -1,13 +1,14 @@
 //! Addresses under which others reach the node.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use blink_api::{Error, ErrorKind, Result};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
+use crate::turn::RelayAddress;
 use crate::{AddressPolicy, error};
 
 /// Longest DNS name (RFC 1035 §2.3.4).
@@ -50,7 +51,8 @@ impl fmt::Display for Host {
 
 /// Listen addresses as others reach them: with the external hosts in place of the local address.
 ///
-/// Without external hosts, listen addresses that the policy permits are external.
+/// Without external hosts, listen addresses that the policy permits are external; loopback ones
+/// only if there are no others.
 pub(crate) fn external_addresses(listeners: &[Multiaddr], hosts: &[Host], policy: AddressPolicy) -> Vec<Multiaddr> {
     let mut addresses = Vec::new();
     for listener in listeners {
@@ -68,7 +70,53 @@ pub(crate) fn external_addresses(listeners: &[Multiaddr], hosts: &[Host], policy
             push_new(&mut addresses, std::iter::once(first).chain(listener.iter().skip(1)).collect());
         }
     }
+    let is_loopback = |address: &Multiaddr| ip(address).is_some_and(|ip| ip.is_loopback());
+    if !addresses.iter().all(is_loopback) {
+        addresses.retain(|address| !is_loopback(address));
+    }
     addresses
+}
+
+/// Addresses for relayed addresses of TURN, one for each family: of the external hosts, else of the
+/// listeners, else of the interfaces.
+///
+/// # Errors
+/// [`Io`](ErrorKind::Io) if a name is not resolved or the interfaces cannot be listed.
+pub(crate) async fn relay_addresses(
+    hosts: &[Host],
+    listeners: impl Iterator<Item = IpAddr>,
+    policy: AddressPolicy,
+) -> Result<Vec<RelayAddress>> {
+    let interfaces = if_addrs::get_if_addrs()
+        .map_err(|source| error(ErrorKind::Io, "external", "the interfaces cannot be listed").source(source))?;
+    let is_local = |ip: IpAddr| interfaces.iter().any(|interface| interface.ip() == ip);
+    let mut candidates = Vec::new();
+    for host in hosts {
+        match host {
+            Host::Ip(ip) => candidates.push(*ip),
+            Host::Name(name) => candidates.extend(resolve(name).await?),
+        }
+    }
+    if candidates.is_empty() {
+        candidates.extend(listeners.filter(|ip| !ip.is_unspecified() && policy.permits(*ip)));
+    }
+    if candidates.is_empty() {
+        let usable = interfaces.iter().filter(|interface| !interface.is_link_local()).map(|found| found.ip());
+        candidates.extend(usable.filter(|ip| policy.permits(*ip)));
+        candidates.sort_by_key(|ip| (ip.is_loopback(), !AddressPolicy::default().permits(*ip)));
+    }
+    let of_family = |is_ipv6| candidates.iter().copied().find(|ip| ip.is_ipv6() == is_ipv6);
+    // An external address that no interface has is translated by a router: bind all.
+    let any = |ip: IpAddr| if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let relay = |external| RelayAddress { bind: if is_local(external) { external } else { any(external) }, external };
+    Ok([of_family(false), of_family(true)].into_iter().flatten().map(relay).collect())
+}
+
+async fn resolve(name: &str) -> Result<Vec<IpAddr>> {
+    let found = tokio::net::lookup_host((name, 0)).await.map_err(|source| {
+        error(ErrorKind::Io, "external", "the name is not resolved").with("name", name).source(source)
+    })?;
+    Ok(found.map(|address| address.ip()).collect())
 }
 
 /// IP address at the start of a multiaddress.
@@ -131,6 +179,7 @@ mod tests {
         let listeners = all(&["/ip4/127.0.0.1/tcp/1", "/ip4/1.1.1.1/tcp/1", "/ip4/10.0.0.1/tcp/1"]);
         let external = |allow_private| external_addresses(&listeners, &[], AddressPolicy { allow_private });
         assert_eq!(external(false), all(&["/ip4/1.1.1.1/tcp/1"]));
-        assert_eq!(external(true), listeners);
+        assert_eq!(external(true), all(&["/ip4/1.1.1.1/tcp/1", "/ip4/10.0.0.1/tcp/1"]));
+        assert_eq!(external_addresses(&listeners[..1], &[], AddressPolicy { allow_private: true }), listeners[..1]);
     }
 }

@@ -1,7 +1,8 @@
 //! Task that owns the swarm.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use blink_signaling_kit::admission::EvictionPriority;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::behaviour::{Behaviour, BehaviourEvent};
 use crate::external::{self, external_addresses};
+use crate::metrics::{Counter, Gauge, Metrics};
 use crate::{AddressPolicy, Host};
 
 /// Interval of expiry, and of dials to bootstrap nodes that are not connected.
@@ -39,6 +41,10 @@ pub(crate) struct Task {
     bootstrap: Vec<Multiaddr>,
     /// Remote addresses of the connections.
     remotes: HashMap<PeerId, HashMap<ConnectionId, IpAddr>>,
+    /// Nodes with a reservation at the relay.
+    reserved: HashSet<PeerId>,
+    circuits: u64,
+    metrics: Arc<Metrics>,
 }
 
 impl Task {
@@ -48,8 +54,10 @@ impl Task {
         hosts: Vec<Host>,
         policy: AddressPolicy,
         bootstrap: Vec<Multiaddr>,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Self { swarm, commands, hosts, policy, bootstrap, remotes: HashMap::new() }
+        let (remotes, reserved) = (HashMap::new(), HashSet::new());
+        Self { swarm, commands, hosts, policy, bootstrap, remotes, reserved, circuits: 0, metrics }
     }
 
     /// Runs until the sender of commands is dropped, then closes all connections.
@@ -67,6 +75,7 @@ impl Task {
                 },
                 _ = tick.tick() => self.handle_tick(),
             }
+            self.measure();
         }
     }
 
@@ -95,7 +104,7 @@ impl Task {
     fn handle_event(&mut self, event: EventOf<Behaviour>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.handle_dht(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Relay(event)) => handle_relay(&event),
+            SwarmEvent::Behaviour(BehaviourEvent::Relay(event)) => self.handle_relay(&event),
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => self.advertise(),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let (ConnectedPoint::Listener { send_back_addr: remote, .. }
@@ -110,6 +119,7 @@ impl Task {
                     connections.remove(&connection_id);
                     if connections.is_empty() {
                         self.remotes.remove(&peer_id);
+                        self.reserved.remove(&peer_id);
                     }
                 }
             }
@@ -131,7 +141,10 @@ impl Task {
             Ok(()) => {
                 tracing::debug!(%provider, keys = store.keys(), records = store.records(), "provider record stored");
             }
-            Err(refusal) => tracing::debug!(%provider, ?refusal, "provider record refused"),
+            Err(refusal) => {
+                tracing::debug!(%provider, ?refusal, "provider record refused");
+                self.metrics.add(Counter::RecordsRefused, 1);
+            }
         }
     }
 
@@ -154,22 +167,41 @@ impl Task {
             }
         }
     }
-}
 
-fn handle_relay(event: &relay::Event) {
-    match event {
-        relay::Event::ReservationReqAccepted { src_peer_id, renewed: false } => {
-            tracing::debug!(peer = %src_peer_id, "reservation granted");
+    fn handle_relay(&mut self, event: &relay::Event) {
+        match event {
+            relay::Event::ReservationReqAccepted { src_peer_id, .. } => {
+                tracing::debug!(peer = %src_peer_id, "reservation granted");
+                self.reserved.insert(*src_peer_id);
+            }
+            relay::Event::ReservationReqDenied { src_peer_id, status } => {
+                tracing::debug!(peer = %src_peer_id, ?status, "reservation denied");
+                self.metrics.add(Counter::ReservationsDenied, 1);
+            }
+            relay::Event::ReservationTimedOut { src_peer_id } => {
+                self.reserved.remove(src_peer_id);
+            }
+            relay::Event::CircuitReqAccepted { src_peer_id, dst_peer_id } => {
+                tracing::debug!(from = %src_peer_id, to = %dst_peer_id, "circuit opened");
+                self.circuits += 1;
+                self.metrics.add(Counter::CircuitsOpened, 1);
+            }
+            relay::Event::CircuitReqDenied { src_peer_id, status, .. } => {
+                tracing::debug!(peer = %src_peer_id, ?status, "circuit denied");
+                self.metrics.add(Counter::CircuitsDenied, 1);
+            }
+            relay::Event::CircuitClosed { .. } => self.circuits = self.circuits.saturating_sub(1),
+            _ => {}
         }
-        relay::Event::ReservationReqDenied { src_peer_id, status } => {
-            tracing::debug!(peer = %src_peer_id, ?status, "reservation denied");
-        }
-        relay::Event::CircuitReqAccepted { src_peer_id, dst_peer_id } => {
-            tracing::debug!(from = %src_peer_id, to = %dst_peer_id, "circuit opened");
-        }
-        relay::Event::CircuitReqDenied { src_peer_id, status, .. } => {
-            tracing::debug!(peer = %src_peer_id, ?status, "circuit denied");
-        }
-        _ => {}
+    }
+
+    fn measure(&mut self) {
+        let connections = self.swarm.network_info().connection_counters().num_established();
+        let store = self.swarm.behaviour_mut().kad.store_mut();
+        self.metrics.set(Gauge::DhtKeys, store.keys() as u64);
+        self.metrics.set(Gauge::DhtRecords, store.records() as u64);
+        self.metrics.set(Gauge::Connections, u64::from(connections));
+        self.metrics.set(Gauge::Reservations, self.reserved.len() as u64);
+        self.metrics.set(Gauge::Circuits, self.circuits);
     }
 }
