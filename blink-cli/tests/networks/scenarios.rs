@@ -1,7 +1,7 @@
 //! The scenarios.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
@@ -67,7 +67,8 @@ struct Case {
 struct Node {
     program: Program,
     addresses: Value,
-    ice_servers: Value,
+    /// Setting of the node's TURN server.
+    ice_servers: String,
 }
 
 impl Node {
@@ -77,7 +78,13 @@ impl Node {
         let arguments = ["node", "--json", "--state", state_text, "--external", NODE];
         let mut program = Program::start_command(command, state, &arguments, &[]);
         let ready = program.event("ready");
-        Self { program, addresses: ready["addresses"].clone(), ice_servers: ready["ice_servers"].clone() }
+        let secret = blink_node::turn_secret(state).expect("the node has a secret");
+        let credentials = secret.issue("test", Duration::from_secs(3600), SystemTime::now()).expect("a valid name");
+        let ice_servers = format!(
+            "ice.servers=[{{url=\"turn:{NODE}:3478\",username={:?},credential={:?}}}]",
+            credentials.username, credentials.password
+        );
+        Self { program, addresses: ready["addresses"].clone(), ice_servers }
     }
 }
 
@@ -157,12 +164,11 @@ impl Case {
 
     /// Settings of a participant: nothing but what the node prints, and the devices of tests.
     fn settings(self, side: usize, node: &Node) -> Vec<String> {
-        let servers = node.ice_servers.as_array().map(|servers| servers.iter().map(toml_table).collect::<Vec<_>>());
         vec![
             format!("signaling={}", self.signaling),
             format!("signalings.{}.bootstrap={}", self.signaling, node.addresses),
             format!("transport={}", self.transports[side]),
-            format!("ice.servers=[{}]", servers.unwrap_or_default().join(",")),
+            node.ice_servers.clone(),
             "media_host=synthetic".to_owned(),
             "codec=opus".to_owned(),
             "microphone=speech".to_owned(),
@@ -205,10 +211,4 @@ fn received(caller: &mut Program) -> u64 {
 
 fn packets(status: &Value) -> u64 {
     status["session"]["packets_received"].as_u64().unwrap_or_default()
-}
-
-/// Inline table in TOML.
-fn toml_table(server: &Value) -> String {
-    let fields = server.as_object().expect("a server has fields").iter();
-    format!("{{{}}}", fields.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","))
 }
