@@ -13,7 +13,9 @@ pub(crate) use self::benchmarks::{
 use crate::configuration::File;
 use crate::conformance::ConformanceArguments;
 use crate::files::path;
+use crate::inviting::InviteArguments;
 use crate::node::NodeArguments;
+use crate::people::ContactsArguments;
 use crate::record::RecordArguments;
 
 const EXAMPLES: &str = "\
@@ -49,6 +51,9 @@ pub(crate) struct Global {
     /// `blink config` lists all keys
     #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Options of every command")]
     pub(crate) set: Vec<String>,
+    /// Keep nothing: a new identity for this run, no history, no contacts
+    #[arg(long, global = true, help_heading = "Options of every command")]
+    pub(crate) ephemeral: bool,
     /// Print JSON for programs, one object per line
     #[arg(long, global = true, help_heading = "Options of every command")]
     pub(crate) json: bool,
@@ -72,6 +77,12 @@ pub(crate) enum Command {
     /// Call one or more people
     #[command(long_about = CALL)]
     Call(CallArguments),
+    /// Print an invite with which others can call you, and its QR code
+    #[command(long_about = crate::inviting::ABOUT)]
+    Invite(InviteArguments),
+    /// Keep people by name
+    #[command(long_about = crate::people::ABOUT)]
+    Contacts(ContactsArguments),
     /// List the available backends: transports, signaling, media hosts, codecs
     Backends,
     /// List microphones and speakers, and test them
@@ -226,13 +237,14 @@ pub(crate) struct ListenArguments {
 const CALL: &str = "\
 Calls one or more people, and stays in the call until all others have left or Ctrl-C is pressed.
 
-Take the DID@ADDRESS from `blink listen` on the other side. A DID may be given several times with different addresses, or without an \
-address if the nodes find each other: on the same local network, or through a node that both have in `bootstrap`.";
+A person is named by a contact's name (`blink contacts`), an invite that `blink invite` printed on the other side, or a DID@ADDRESS line \
+of `blink listen` there. A DID may be given several times with different addresses, or without an address if the nodes find each \
+other: on the same local network, or through a node that both have in `bootstrap`.";
 
 #[derive(Debug, Args)]
 pub(crate) struct CallArguments {
-    /// DIDs to call, and the addresses of their nodes
-    #[arg(required = true, value_name = "DID[@ADDRESS]")]
+    /// People to call: names of contacts, invites (`blink:…`), DIDs, or DID@ADDRESS
+    #[arg(required = true, value_name = "NAME|INVITE|DID[@ADDRESS]")]
     pub(crate) targets: Vec<String>,
     #[command(flatten)]
     pub(crate) devices: DeviceOptions,

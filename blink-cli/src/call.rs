@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use blink_api::{Did, Endpoint, ErrorKind};
 use blink_engine::{
@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::args::{CallArguments, Global};
+use crate::contacts::Contacts;
 use crate::device_lines::{self, DeviceLine};
 use crate::event_text::{Names, ended, milliseconds};
 use crate::failure::Failure;
@@ -38,7 +39,6 @@ pub(crate) async fn run(
     output: &Output,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let callees = target::parse(&arguments.targets)?;
     let seconds = arguments.seconds.map(limit).transpose()?;
     let heard = arguments.out.as_ref().map(|directory| directory.join(HEARD));
     let configuration = configuration::for_call(
@@ -47,6 +47,11 @@ pub(crate) async fn run(
         (arguments.input.as_deref(), heard.as_deref()),
         (&arguments.record, arguments.out.as_deref()),
     )?;
+    let contacts = match &configuration.settings().data_dir {
+        Some(data_dir) => Contacts::load(data_dir)?,
+        None => Contacts::default(),
+    };
+    let callees = target::parse(&arguments.targets, &contacts, SystemTime::now())?;
     files::check_microphone(&configuration).await?;
     files::check_video(&configuration, arguments.video.as_deref()).await?;
     if let Some(directory) = &arguments.out {

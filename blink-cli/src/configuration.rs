@@ -10,7 +10,7 @@ use blink_api::{
 use crate::args::{DeviceOptions, Global};
 use crate::failure::Failure;
 use crate::record::RecordArguments;
-use crate::{backends, files};
+use crate::{backends, files, profile};
 
 /// Default configuration file.
 const FILE: &str = "blink.toml";
@@ -69,9 +69,16 @@ pub(crate) fn log(global: &Global) -> LogSettings {
     settings().unwrap_or_default()
 }
 
-/// Adds the `--set` options.
+/// Adds the `--set` options and `--ephemeral`.
 pub(crate) fn options(builder: ConfigurationBuilder, global: &Global) -> ConfigurationBuilder {
-    global.set.iter().fold(builder, |builder, argument| builder.set_argument("--set", argument))
+    let builder = global.set.iter().fold(builder, |builder, argument| builder.set_argument("--set", argument));
+    profile::ephemeral(builder, global)
+}
+
+/// All sources of a command about this user, who has a data directory by default.
+pub(crate) fn personal(registry: &Registry, global: &Global) -> ConfigurationBuilder {
+    let defaults = profile::defaults(backends::configuration(registry), global);
+    options(file_and_environment(defaults, global), global)
 }
 
 /// Configuration of an engine on files.
@@ -111,16 +118,21 @@ pub(crate) fn for_call(
         }
         builder
     };
-    let with_defaults = |has_devices: bool| {
+    let with_defaults = |has_devices: bool, first: Option<&Configuration>| {
         let defaults = if has_devices { backends::with_devices(&registry) } else { backends::configuration(&registry) };
+        let defaults = profile::defaults(defaults, global);
+        let defaults = match first {
+            Some(first) => profile::keep_node(defaults, first)?,
+            None => defaults,
+        };
         // A file has neither echo nor noise.
         let is_processed = has_devices && input.is_none();
         let defaults = if is_processed { defaults } else { defaults.default_value("processor", Vec::<String>::new()) };
-        named(options(file_and_environment(defaults, global), global))
+        Ok::<_, Failure>(named(options(file_and_environment(defaults, global), global)))
     };
-    let first = with_defaults(true).build()?;
+    let first = with_defaults(true, None)?.build()?;
     let device_host = device_host(&first)?;
-    let mut builder = record.configure(with_defaults(device_host.is_some()), out)?;
+    let mut builder = record.configure(with_defaults(device_host.is_some(), Some(&first))?, out)?;
     if let Some(host) = device_host {
         // The default of a host of files is silence: without a device, the call is to say so.
         let settings = first.settings();

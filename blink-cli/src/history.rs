@@ -7,18 +7,16 @@ use blink_engine::{CallDirection, CallOutcome, DataDirectory, HistoryEntry};
 use serde_json::json;
 
 use crate::args::{Global, HistoryArguments};
-use crate::configuration;
 use crate::event_text::Names;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::{configuration, profile};
 
 /// Runs `blink history`.
 pub(crate) fn run(arguments: &HistoryArguments, global: &Global, output: &Output) -> Result<(), Failure> {
     let registry = Registry::discovered()?;
-    let configuration = configuration::options(configuration::base(&registry, global), global).build()?;
-    let Some(directory) = &configuration.settings().data_dir else {
-        return Err(Failure::input("no calls are stored: `data_dir` is not set"));
-    };
+    let configuration = configuration::personal(&registry, global).build()?;
+    let directory = profile::required(&configuration)?;
     if arguments.repair {
         repair(directory, output)?;
     }
@@ -106,7 +104,7 @@ fn duration(ms: u64) -> String {
 
 /// Formats Unix milliseconds as date and time in UTC (RFC 3339 §5.6, with a space), based on the
 /// 400-year cycle of the calendar.
-fn date(unix_ms: u64) -> String {
+pub(crate) fn date(unix_ms: u64) -> String {
     let seconds = unix_ms / 1_000;
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
     // Days since 0000-03-01: leap days are then the last day of a year, and 400 years have 146,097

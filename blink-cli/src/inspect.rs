@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::args::Global;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{backends, configuration};
+use crate::{backends, configuration, profile};
 
 /// Runs `blink backends`.
 pub(crate) fn backends(output: &Output) -> Result<(), Failure> {
@@ -29,7 +29,7 @@ pub(crate) fn backends(output: &Output) -> Result<(), Failure> {
 /// Runs `blink config`.
 pub(crate) fn config(global: &Global, output: &Output) -> Result<(), Failure> {
     let registry = Registry::discovered()?;
-    let defaults = backends::with_devices(&registry);
+    let defaults = profile::defaults(backends::with_devices(&registry), global);
     let configuration =
         configuration::options(configuration::file_and_environment(defaults, global), global).build()?;
     let values = configuration.effective();
@@ -46,7 +46,7 @@ pub(crate) fn config(global: &Global, output: &Output) -> Result<(), Failure> {
 /// Runs `blink id`.
 pub(crate) async fn id(global: &Global, output: &Output) -> Result<(), Failure> {
     let registry = Registry::discovered()?;
-    let builder = || configuration::options(configuration::base(&registry, global), global);
+    let builder = || configuration::personal(&registry, global);
     // Build the full configuration first, to report its errors; then one without network and
     // devices.
     builder().build()?;
@@ -70,7 +70,7 @@ pub(crate) async fn id(global: &Global, output: &Output) -> Result<(), Failure> 
     output.result(&format!("device  {}", endpoint.device));
     match data_dir {
         Some(directory) => output.event(&format!("stored in {}", directory.display())),
-        None => output.event("not stored: a new identity at every start, unless `data_dir` is set"),
+        None => output.event("not stored: a new identity at every start"),
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod bench;
 mod call;
 mod configuration;
 mod conformance;
+mod contacts;
 mod demo;
 mod device_lines;
 mod devices;
@@ -16,11 +17,16 @@ mod files;
 mod history;
 mod inspect;
 mod interrupt;
+mod invite;
+mod inviting;
 mod keyboard;
 mod listen;
 mod log;
 mod node;
 mod output;
+mod people;
+mod profile;
+mod qr;
 mod record;
 mod recording;
 mod rtp;
@@ -77,6 +83,8 @@ async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt)
         Command::Demo(demo) => demo::run(demo, global, output, interrupt).await,
         Command::Listen(listen) => listen::run(listen, global, output, interrupt).await,
         Command::Call(call) => call::run(call, global, output, interrupt).await,
+        Command::Invite(invite) => inviting::run(invite, global, output, interrupt).await,
+        Command::Contacts(contacts) => people::run(contacts, global, output).await,
         Command::Backends => inspect::backends(output),
         Command::Devices(asked) => devices::run(asked, global, output, interrupt).await,
         Command::Config => inspect::config(global, output),

@@ -35,6 +35,11 @@ impl Output {
         }
     }
 
+    /// Whether JSON is printed.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints a line of the result, as text.
     pub(crate) fn result(&self, text: &str) {
         if !self.json {

@@ -1,7 +1,7 @@
 //! The scenarios.
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
@@ -78,12 +78,8 @@ impl Node {
         let arguments = ["node", "--json", "--state", state_text, "--external", NODE];
         let mut program = Program::start_command(command, state, &arguments, &[]);
         let ready = program.event("ready");
-        let secret = blink_node::turn_secret(state).expect("the node has a secret");
-        let credentials = secret.issue("test", Duration::from_secs(3600), SystemTime::now()).expect("a valid name");
-        let ice_servers = format!(
-            "ice.servers=[{{url=\"turn:{NODE}:3478\",username={:?},credential={:?}}}]",
-            credentials.username, credentials.password
-        );
+        let servers = ready["ice_servers"].as_array().expect("the node has a TURN server");
+        let ice_servers = format!("ice.servers=[{}]", servers.iter().map(toml_table).collect::<Vec<_>>().join(","));
         Self { program, addresses: ready["addresses"].clone(), ice_servers }
     }
 }
@@ -135,7 +131,7 @@ impl Case {
         let node = Node::start(&world, directory.path());
         let (_callee, did) = self.callee(&world, &node, directory.path());
         let settings = self.settings(0, &node);
-        let mut arguments = vec!["call", did.as_str(), "--json", "--seconds", "3"];
+        let mut arguments = vec!["call", did.as_str(), "--ephemeral", "--json", "--seconds", "3"];
         settings.iter().for_each(|setting| arguments.extend(["--set", setting.as_str()]));
         let command = world.command(Place::A, env!("CARGO_BIN_EXE_blink"));
         let ended = Program::start_command(command, directory.path(), &arguments, &[]).end();
@@ -147,7 +143,7 @@ impl Case {
     /// Starts the callee, which answers every call; returns its DID.
     fn callee(self, world: &World, node: &Node, directory: &Path) -> (Program, String) {
         let settings = self.settings(1, node);
-        let mut arguments = vec!["listen", "--answer", "--json"];
+        let mut arguments = vec!["listen", "--ephemeral", "--answer", "--json"];
         settings.iter().for_each(|setting| arguments.extend(["--set", setting.as_str()]));
         let command = world.command(Place::B, env!("CARGO_BIN_EXE_blink"));
         let mut callee = Program::start_command(command, directory, &arguments, &[]);
@@ -211,4 +207,10 @@ fn received(caller: &mut Program) -> u64 {
 
 fn packets(status: &Value) -> u64 {
     status["session"]["packets_received"].as_u64().unwrap_or_default()
+}
+
+/// Inline table in TOML.
+fn toml_table(server: &Value) -> String {
+    let fields = server.as_object().expect("a server has fields").iter();
+    format!("{{{}}}", fields.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(","))
 }

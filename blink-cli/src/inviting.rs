@@ -1,0 +1,130 @@
+//! `blink invite`: prints an invite and its QR code.
+
+use std::io::IsTerminal;
+use std::time::{Duration, SystemTime};
+
+use blink_api::Configuration;
+use blink_engine::Blink;
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::args::{DeviceOptions, Global};
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::invite::Invite;
+use crate::output::Output;
+use crate::record::RecordArguments;
+use crate::{configuration, engine, profile, qr};
+
+/// Longest lifetime of an invite: ten years.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// Addresses in an invite: more make it long and are seldom of use.
+const ADDRESSES: usize = 4;
+
+pub(crate) const ABOUT: &str = "\
+Prints an invite: a line of text that holds your DID and the addresses of your node. Whoever has it can call you with `blink call \
+blink:…` while `blink listen` runs, or keep it with `blink contacts add NAME blink:…`.
+
+On a terminal a QR code follows. An invite is no secret, but whoever has it learns your DID and addresses.";
+
+#[derive(Debug, Args)]
+pub(crate) struct InviteArguments {
+    /// Time after which the invite is refused, such as `12h` or `7d`; without it, never
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    expires: Option<Duration>,
+    /// Include the STUN and TURN servers of `ice.servers`, with their passwords
+    #[arg(long)]
+    servers: bool,
+    /// Print no QR code
+    #[arg(long)]
+    no_qr: bool,
+}
+
+/// Parses the lifetime of an invite or of credentials.
+pub(crate) fn lifetime(text: &str) -> Result<Duration, String> {
+    let expected = "expected a time such as 30min, 12h or 7d, at most 10 years";
+    let lifetime = humantime::parse_duration(text).map_err(|error| format!("{error}; {expected}"))?;
+    if lifetime.is_zero() || lifetime > LONGEST { Err(expected.to_owned()) } else { Ok(lifetime) }
+}
+
+/// Runs `blink invite`.
+pub(crate) async fn run(
+    arguments: &InviteArguments,
+    global: &Global,
+    output: &Output,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let nothing = (None, None);
+    let record = RecordArguments::default();
+    let configuration = configuration::for_call(global, &DeviceOptions::default(), nothing, (&record, None))?;
+    profile::required(&configuration)?;
+    let blink = engine::start(&configuration, interrupt).await?;
+    let invite = own(&blink, &configuration).await;
+    blink.shutdown().await;
+    let mut invite = invite?;
+    if arguments.servers {
+        invite.servers.clone_from(&configuration.settings().ice.servers);
+    }
+    show(invite.bounded().expiring(SystemTime::now(), arguments.expires), arguments.no_qr, output);
+    Ok(())
+}
+
+/// Invite to this device, without servers and expiry.
+///
+/// # Errors
+/// Those of the engine.
+pub(crate) async fn own(blink: &Blink, configuration: &Configuration) -> blink_api::Result<Invite> {
+    Ok(with_addresses(blink.did(), blink.addresses().await?, configuration))
+}
+
+/// Invite to a person at these addresses, the best first.
+pub(crate) fn with_addresses(did: blink_api::Did, mut addresses: Vec<String>, configuration: &Configuration) -> Invite {
+    if addresses.iter().any(|address| !is_local(address)) {
+        addresses.retain(|address| !is_local(address));
+    }
+    addresses.truncate(ADDRESSES);
+    Invite { did: Some(did), addresses, nodes: bootstrap(configuration), ..Invite::default() }.bounded()
+}
+
+/// Whether only this machine reaches an address.
+fn is_local(address: &str) -> bool {
+    ["/ip4/127.", "/ip6/::1/"].iter().any(|local| address.starts_with(local))
+}
+
+/// Configured nodes of the chosen signaling backend.
+fn bootstrap(configuration: &Configuration) -> Vec<String> {
+    let Some(signaling) = configuration.settings().signaling.as_deref() else { return Vec::new() };
+    let key = format!("signalings.{signaling}.bootstrap");
+    let value = configuration.effective().into_iter().find(|value| value.key == key).map(|value| value.value);
+    let nodes = value.as_ref().and_then(Value::as_array).into_iter().flatten();
+    nodes.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn show(invite: Invite, no_qr: bool, output: &Output) {
+    let text = invite.to_string();
+    output.json_result(&json!({
+        "event": "invite", "invite": text, "did": invite.did, "addresses": invite.addresses, "nodes": invite.nodes,
+        "servers": invite.servers.len(), "expires": invite.expires,
+    }));
+    output.result(&text);
+    if no_qr || !std::io::stdout().is_terminal() {
+        return;
+    }
+    match qr::code(&text.to_uppercase()) {
+        Some(lines) => lines.iter().for_each(|line| output.event(line)),
+        None => output.event("the invite is too long for a QR code on 80 columns"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_are_bounded_and_errors_show_the_form() {
+        assert_eq!(lifetime("7d").unwrap(), Duration::from_secs(7 * 24 * 60 * 60));
+        for text in ["", "0s", "7", "soon", "11years", "-1d"] {
+            assert!(lifetime(text).unwrap_err().contains("such as 30min, 12h or 7d"), "{text}");
+        }
+    }
+}
