@@ -82,7 +82,7 @@ pub use signaling::{
     SubscriptionEvent, Topic, Verdict, subscription,
 };
 pub use transport::{
-    Candidate, ChannelId, Mid, Session, SessionEvent, SessionEvents, SessionStats, TrackId, Transport,
+    Candidate, ChannelId, MediaPath, Mid, Session, SessionEvent, SessionEvents, SessionStats, TrackId, Transport,
     TransportCapabilities,
 };
 pub use units::{AudioLevel, CallTime, Clock, RtpTime, SystemClock};

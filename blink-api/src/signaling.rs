@@ -89,6 +89,43 @@ pub trait Signaling: Send + Sync {
     /// Where the future is dropped, the backend goes on connecting.
     async fn connect(&self, address: &str) -> Result<()>;
 
+    /// Announces this node as a subscriber of the topic, so that others [`find`](Self::find) it
+    /// without an address, until `shutdown`. Requires the capability
+    /// [`rendezvous`](SignalingCapabilities::rendezvous).
+    ///
+    /// - `Ok` means that the announcement was scheduled: it is published, and repeated, whenever a
+    ///   directory and an address of this node are known.
+    /// - Announcing a topic again has no effect.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability, or where the
+    /// configuration turns it off; [`Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, the topic is announced anyway or not at all.
+    async fn announce(&self, _topic: &Topic) -> Result<()> {
+        Err(unsupported("announce"))
+    }
+
+    /// Searches the nodes that announced the topic, and connects to those it finds. Requires the
+    /// capability [`rendezvous`](SignalingCapabilities::rendezvous).
+    ///
+    /// - `Ok` means that a search was started or is running already. Its success is told by
+    ///   [`SubscriberJoined`](SignalingEvent::SubscriberJoined); a search that finds no node ends
+    ///   without an event, and may be repeated.
+    /// - Has no effect while a connected node is subscribed to the topic.
+    /// - Announcements are not authenticated: a node that is found may be any node.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability, or where the
+    /// configuration turns it off; [`Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, the search goes on.
+    async fn find(&self, _topic: &Topic) -> Result<()> {
+        Err(unsupported("find"))
+    }
+
     /// The addresses by which other nodes can `connect`, in this backend's own form, those of the
     /// widest reach first.
     ///
@@ -128,6 +165,9 @@ pub struct SignalingCapabilities {
     pub network: bool,
     /// Delivery to nodes that are connected only through others.
     pub forwarding: bool,
+    /// Finding the subscribers of a topic without an address ([`Signaling::announce`],
+    /// [`Signaling::find`]), beyond the local network too.
+    pub rendezvous: bool,
 }
 
 impl SignalingCapabilities {
@@ -140,7 +180,12 @@ impl SignalingCapabilities {
         local_discovery: false,
         network: false,
         forwarding: false,
+        rendezvous: false,
     };
+}
+
+fn unsupported(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Unsupported, "this signaling backend finds no nodes without an address").operation(operation)
 }
 
 /// An event of the signaling network.

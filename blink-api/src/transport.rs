@@ -369,4 +369,27 @@ pub struct SessionStats {
     pub bytes_received: u64,
     /// The newest round trip time; `None` before the first measurement.
     pub round_trip: Option<Duration>,
+    /// Whether packets take a detour; `None` before a connection, and where the transport cannot
+    /// tell.
+    pub path: Option<MediaPath>,
+}
+
+/// Path of a session's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MediaPath {
+    /// From device to device.
+    Direct,
+    /// Through a TURN server of either side (RFC 8656).
+    Relayed,
+}
+
+impl fmt::Display for MediaPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::Relayed => "relayed",
+        })
+    }
 }

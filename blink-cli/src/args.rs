@@ -251,8 +251,8 @@ const CALL: &str = "\
 Calls one or more people, and stays in the call until all others have left or Ctrl-C is pressed.
 
 A person is named by a contact's name (`blink contacts`), an invite that `blink invite` printed on the other side, or a DID@ADDRESS line \
-of `blink listen` there. A DID may be given several times with different addresses, or without an address if the nodes discover each \
-other, for example on the same local network.";
+of `blink listen` there. A DID may be given several times with different addresses, or without an address if the nodes find each \
+other: on the same local network, or through a node that both have in `bootstrap`.";
 
 #[derive(Debug, Args)]
 pub(crate) struct CallArguments {

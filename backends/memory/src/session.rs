@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use blink_api::macros::async_trait;
-use blink_api::{Candidate, ChannelId, CodecName, Mid, Result, RtpOut, Session, SessionStats, TrackId, TrackKind};
+use blink_api::{
+    Candidate, ChannelId, CodecName, MediaPath, Mid, Result, RtpOut, Session, SessionStats, TrackId, TrackKind,
+};
 use bytes::Bytes;
 
 use crate::hub::{Hub, SessionNumber};
@@ -74,7 +76,11 @@ impl Session for MemorySession {
     }
 
     async fn stats(&self) -> Result<SessionStats> {
-        self.hub.with(self.number, "stats", |peer| Ok(peer.traffic.stats(peer.path.as_ref().map(|_| Duration::ZERO))))
+        self.hub.with(self.number, "stats", |peer| {
+            let mut stats = peer.traffic.stats(peer.path.as_ref().map(|_| Duration::ZERO));
+            stats.path = peer.path.as_ref().map(|_| MediaPath::Direct);
+            Ok(stats)
+        })
     }
 
     async fn close(&self) {

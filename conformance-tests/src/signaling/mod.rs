@@ -17,6 +17,7 @@ mod lifecycle;
 mod messages;
 mod neighbours;
 mod node;
+mod rendezvous;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub use neighbours::{
     a_dropped_node_leaves_the_network, connects_to_a_node_that_starts_later, forwarding_is_as_declared,
 };
 pub use node::Node;
+pub use rendezvous::announced_subscribers_are_found;
 pub(crate) use node::{next_delivery, next_message, pair, start, until_event, until_subscribed, within};
 
 /// Timeout of an event, also on a loaded machine.
@@ -58,6 +60,16 @@ pub trait Network: Send + Sync {
     /// # Errors
     /// Those of the backend. The case then fails with it.
     async fn start(&self, name: &str) -> blink_api::Result<Arc<dyn Signaling>>;
+
+    /// Starts a node that finds others of this network without their addresses, where its backend
+    /// declares [`rendezvous`](blink_api::SignalingCapabilities::rendezvous). The default serves
+    /// backends that need no configuration for that.
+    ///
+    /// # Errors
+    /// As [`start`](Network::start).
+    async fn start_findable(&self, name: &str) -> blink_api::Result<Arc<dyn Signaling>> {
+        self.start(name).await
+    }
 }
 
 /// Case of the suite.
@@ -94,11 +106,22 @@ struct WatchedNetwork<N> {
     progress: Progress,
 }
 
+impl<N> WatchedNetwork<N> {
+    fn watch(&self, name: &str, inner: Arc<dyn Signaling>) -> Arc<dyn Signaling> {
+        Arc::new(WatchedSignaling { inner, node: name.to_owned(), progress: self.progress.clone() })
+    }
+}
+
 #[async_trait]
 impl<N: Network> Network for WatchedNetwork<N> {
     async fn start(&self, name: &str) -> blink_api::Result<Arc<dyn Signaling>> {
         let inner = self.inner.start(name).await?;
-        Ok(Arc::new(WatchedSignaling { inner, node: name.to_owned(), progress: self.progress.clone() }))
+        Ok(self.watch(name, inner))
+    }
+
+    async fn start_findable(&self, name: &str) -> blink_api::Result<Arc<dyn Signaling>> {
+        let inner = self.inner.start_findable(name).await?;
+        Ok(self.watch(name, inner))
     }
 }
 
@@ -149,6 +172,7 @@ macro_rules! signaling_tests {
             shutdown_ends_everything
             nothing_is_told_after_shutdown
             reconnects_after_the_other_node_restarts
+            announced_subscribers_are_found
         }
     };
     (@cases $network:expr, $($case:ident)*) => {

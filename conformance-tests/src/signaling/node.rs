@@ -58,6 +58,18 @@ impl Node {
         self.succeeds(&step, result, clause);
     }
 
+    /// Announces a topic, which must succeed.
+    pub(crate) async fn announces(&self, topic: &Topic) {
+        let result = within(self.name, "announces a topic", self.announce(topic)).await;
+        self.succeeds("announces a topic", result, "Signaling::announce: Ok, also when repeated");
+    }
+
+    /// Searches for the subscribers of a topic, which must succeed.
+    pub(crate) async fn finds(&self, topic: &Topic) {
+        let result = within(self.name, "searches for a topic", self.find(topic)).await;
+        self.succeeds("searches for a topic", result, "Signaling::find: Ok, also without a result");
+    }
+
     /// Number of other nodes that are subscribed.
     pub(crate) async fn counts(&self, topic: &Topic) -> usize {
         let result = within(self.name, "counts subscribers", self.subscribers(topic)).await;
@@ -112,9 +124,18 @@ impl Node {
 
 /// Starts a node.
 pub(crate) async fn start(network: &dyn Network, name: &'static str) -> Node {
-    match network.start(name).await {
+    started(name, "start", network.start(name).await)
+}
+
+/// Starts a node that finds others without their addresses.
+pub(crate) async fn start_findable(network: &dyn Network, name: &'static str) -> Node {
+    started(name, "start_findable", network.start_findable(name).await)
+}
+
+fn started(name: &'static str, method: &str, result: Result<Arc<dyn Signaling>>) -> Node {
+    match result {
         Ok(signaling) => Node { name, signaling },
-        Err(error) => panic!("node {name}: Network::start failed: {}", explain::error(&error)),
+        Err(error) => panic!("node {name}: Network::{method} failed: {}", explain::error(&error)),
     }
 }
 

@@ -63,7 +63,7 @@ pub use video::{
 
 use std::time::Duration;
 
-use blink_api::{CodecName, ErrorKind, RtpOut, SessionEvent, SessionStats, TrackKind, Transport};
+use blink_api::{CodecName, ErrorKind, MediaPath, RtpOut, SessionEvent, SessionStats, TrackKind, Transport};
 use bytes::Bytes;
 use pair::{Pair, Side, codec, packet, without_candidates};
 
@@ -331,10 +331,14 @@ pub async fn stats_count_what_was_sent(offerer: &dyn Transport, answerer: &dyn T
     for side in [&pair.offerer, &pair.answerer] {
         let measured = side.transport_is_network;
         let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-        while measured && side.session.stats().await.expect("statistics").round_trip.is_none() {
+        let is_incomplete = |stats: SessionStats| stats.round_trip.is_none() || stats.path.is_none();
+        while measured && is_incomplete(side.session.stats().await.expect("statistics")) {
             assert!(tokio::time::Instant::now() < deadline, "a round trip time is measured within five seconds");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+    for side in [&pair.offerer, &pair.answerer].into_iter().filter(|side| side.transport_is_network) {
+        assert_eq!(side.session.stats().await.expect("statistics").path, Some(MediaPath::Direct));
     }
     pair.close().await;
 }
