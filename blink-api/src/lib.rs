@@ -47,6 +47,7 @@ mod registry;
 mod rtp;
 mod session_config;
 mod signaling;
+mod signaling_capabilities;
 mod transport;
 mod units;
 mod video;
@@ -78,9 +79,10 @@ pub use registry::{BackendSummary, Context, Entry, Kind, Plugin, Registry, Share
 pub use rtp::{CodecName, RtpCodec, RtpIn, RtpOut, RtpReceiver, RtpSink, rtp_queue};
 pub use session_config::SessionConfig;
 pub use signaling::{
-    Delivery, DeliveryId, DeliveryQueue, Origin, Signaling, SignalingCapabilities, SignalingEvent, Subscription,
-    SubscriptionEvent, Topic, Verdict, subscription,
+    Delivery, DeliveryId, DeliveryQueue, Origin, Signaling, SignalingEvent, Subscription, SubscriptionEvent, Topic,
+    Verdict, subscription,
 };
+pub use signaling_capabilities::SignalingCapabilities;
 pub use transport::{
     Candidate, ChannelId, MediaPath, Mid, Session, SessionEvent, SessionEvents, SessionStats, TrackId, Transport,
     TransportCapabilities,

@@ -1,4 +1,4 @@
-//! What the engine asks of signaling so that people find each other without an address.
+//! The engine asks signaling to announce its inbox, and to find those of others.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

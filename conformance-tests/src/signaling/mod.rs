@@ -42,8 +42,8 @@ pub use neighbours::{
     a_dropped_node_leaves_the_network, connects_to_a_node_that_starts_later, forwarding_is_as_declared,
 };
 pub use node::Node;
-pub use rendezvous::announced_subscribers_are_found;
 pub(crate) use node::{next_delivery, next_message, pair, start, until_event, until_subscribed, within};
+pub use rendezvous::announced_subscribers_are_found;
 
 /// Timeout of an event, also on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
