@@ -8,12 +8,13 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::benchmarks::{
     Bench, BenchArguments, BenchAudioArguments, BenchCallsArguments, BenchEchoArguments, BenchLatencyArguments,
-    BenchRecordingArguments,
+    BenchRecordingArguments, BenchSetupArguments,
 };
 use crate::configuration::File;
 use crate::conformance::ConformanceArguments;
 use crate::files::path;
 use crate::inviting::InviteArguments;
+use crate::node::NodeArguments;
 use crate::people::ContactsArguments;
 use crate::record::RecordArguments;
 use crate::shell::{CompletionsArguments, ManArguments};
@@ -21,12 +22,13 @@ use crate::shell::{CompletionsArguments, ManArguments};
 /// Encrypted peer-to-peer calls without a server, with pluggable WebRTC, signaling, codec and
 /// device backends
 #[derive(Debug, Parser)]
-#[command(name = "blink", version, override_help = crate::help::HELP, arg_required_else_help = true)]
+#[command(name = "blink", version, override_help = crate::help::HELP)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
+    /// Without one, the full-screen program runs in a terminal.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 /// Options of every command.
@@ -63,6 +65,9 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Contacts, calls, devices and settings on the whole terminal; also without any command
+    #[command(long_about = crate::ui::ABOUT)]
+    Ui(crate::ui::UiArguments),
     /// Run a call between two engines on this machine, and rate the received speech
     #[command(long_about = DEMO)]
     Demo(DemoArguments),
@@ -103,6 +108,12 @@ pub(crate) enum Command {
     /// Run call scenarios over every pairing of backends, and report which pass
     #[command(long_about = crate::conformance::ABOUT)]
     Conformance(ConformanceArguments),
+    /// Write the crate of a new backend, with its conformance tests
+    #[command(long_about = crate::new_backend::ABOUT)]
+    NewBackend(crate::new_backend::NewBackendArguments),
+    /// Run a public node: DHT and relay for a group of people
+    #[command(long_about = crate::node::ABOUT)]
+    Node(NodeArguments),
     /// Measure audio quality, latency and CPU time
     Bench(BenchArguments),
 }
@@ -135,7 +146,7 @@ pub(crate) struct DevicesArguments {
 }
 
 /// Devices and processors of a call.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DeviceOptions {
     /// Microphone: a name from `blink devices`, `default`, `none`, `speech`, `wav:FILE` …
     #[arg(long, value_name = "NAME")]
@@ -231,14 +242,17 @@ pub(crate) struct ListenArguments {
     /// `seen-1.ivf` or `seen-1.h264`, … with received video
     #[arg(long, value_name = "DIR", value_parser = path(), conflicts_with = "speaker")]
     pub(crate) out: Option<PathBuf>,
+    /// Whether the terminal's bell and a ring tone tell of calls, and the end of the input ends it.
+    #[arg(skip)]
+    pub(crate) interactive: bool,
 }
 
 const CALL: &str = "\
 Calls one or more people, and stays in the call until all others have left or Ctrl-C is pressed.
 
 A person is named by a contact's name (`blink contacts`), an invite that `blink invite` printed on the other side, or a DID@ADDRESS line \
-of `blink listen` there. A DID may be given several times with different addresses, or without an address if the nodes discover each \
-other, for example on the same local network.";
+of `blink listen` there. A DID may be given several times with different addresses, or without an address if the nodes find each \
+other: on the same local network, or through a node that both have in `bootstrap`.";
 
 #[derive(Debug, Args)]
 pub(crate) struct CallArguments {

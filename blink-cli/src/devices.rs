@@ -85,7 +85,7 @@ fn show(listing: &Listing, output: &Output) {
 }
 
 /// A media host with its name.
-type NamedHost = (&'static str, Arc<dyn MediaHost>);
+pub(crate) type NamedHost = (&'static str, Arc<dyn MediaHost>);
 
 /// Hosts that may have a device, each with its own name of it.
 fn candidates<'a>(hosts: &'a [NamedHost], name: &'a str) -> Vec<(&'a dyn MediaHost, &'a str)> {
@@ -111,7 +111,11 @@ async fn open_microphone(hosts: &[NamedHost], name: &str, request: OpenRequest) 
     Err(failure.unwrap_or_else(|| unknown(name)))
 }
 
-async fn open_speaker(hosts: &[NamedHost], name: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>, Error> {
+pub(crate) async fn open_speaker(
+    hosts: &[NamedHost],
+    name: &str,
+    request: OpenRequest,
+) -> Result<Box<dyn AudioSink>, Error> {
     let mut failure = None;
     for (host, name) in candidates(hosts, name) {
         match host.open_audio_sink(name, request).await {

@@ -14,7 +14,7 @@ Usage: blink COMMAND [OPTIONS]          blink COMMAND --help explains a command
   recording    Inspect, repair, export   rtp          Analyze RTP logs
   demo         A call on this machine    conformance  Test all backends together
   bench        Measure quality, delay    man          Print the manual page
-  completions  Print shell completions
+  completions  Print shell completions   ui           Screen; the default
 
 Options of every command:
   --config FILE  Configuration file      --set KEY=VALUE  Set a configuration key

@@ -115,7 +115,7 @@ fn outcome(outcome: CallOutcome) -> &'static str {
 }
 
 /// Formats a duration as hours, minutes and seconds.
-fn duration(ms: u64) -> String {
+pub(crate) fn duration(ms: u64) -> String {
     let seconds = ms / 1_000;
     let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }

@@ -35,13 +35,20 @@ impl Keyboard {
 
     /// Waits for the next line; forever once the input has ended.
     pub(crate) async fn line(&mut self) -> String {
-        if self.open {
-            match self.lines.recv().await {
-                Some(line) => return line,
-                None => self.open = false,
-            }
+        match self.next().await {
+            Some(line) => line,
+            None => std::future::pending().await,
         }
-        std::future::pending().await
+    }
+
+    /// Waits for the next line; `None` once when the input ends, and forever afterwards.
+    pub(crate) async fn next(&mut self) -> Option<String> {
+        if !self.open {
+            return std::future::pending().await;
+        }
+        let line = self.lines.recv().await;
+        self.open = line.is_some();
+        line
     }
 
     /// Whether the input is still open.

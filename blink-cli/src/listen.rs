@@ -1,23 +1,29 @@
 //! `blink listen`: waits for calls.
 
+mod alerts;
 mod lines;
+mod start;
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use blink_api::{CallId, Configuration, Did, ErrorKind, Invitations};
+use blink_api::{CallId, Configuration, Did, ErrorKind};
 use blink_engine::{Blink, Call, CallSnapshot, CallState, Event, EventItem, Events, Snapshot};
 use blink_media_synthetic::numbered;
 use serde_json::json;
 
+use self::alerts::Alerts;
+use self::start::executor;
+pub(crate) use self::start::refuse_second;
 use crate::args::{Global, ListenArguments};
 use crate::commands::{Executor, Invalid};
-use crate::control::{self, Server};
+use crate::control::Server;
 use crate::event_text::Names;
 use crate::failure::{Failure, one_line};
 use crate::interrupt::Interrupt;
 use crate::keyboard::Keyboard;
 use crate::output::Output;
+use crate::record::recordings;
 use crate::video::Video;
 use crate::{configuration, engine, files, inviting};
 
@@ -47,7 +53,8 @@ pub(crate) async fn run(
     refuse_second(settings.data_dir.as_deref()).await?;
     let blink = engine::start(&configuration, interrupt).await?;
     let mut events = blink.events();
-    let executor = executor(&blink, &configuration, arguments.out.as_deref()).await?;
+    let recordings = arguments.out.clone().or_else(|| arguments.interactive.then(|| recordings(settings)));
+    let executor = executor(&blink, &configuration, recordings.as_deref()).await?;
     let mut listener = Listener {
         blink: blink.clone(),
         output,
@@ -57,6 +64,7 @@ pub(crate) async fn run(
         configuration: &configuration,
         answers: arguments.answer,
         keyboard: Keyboard::new(),
+        alerts: Alerts::new(&configuration, arguments.interactive),
         out: arguments.out.clone(),
         ringing: VecDeque::new(),
         named: None,
@@ -70,7 +78,7 @@ pub(crate) async fn run(
         video: Video::new(&blink, arguments.video.as_deref(), arguments.out.as_deref()),
     };
     let result = tokio::select! {
-        failure = listener.serve(&mut events) => Err(failure),
+        result = listener.serve(&mut events) => result,
         () = interrupt.wait() => Err(Failure::interrupted()),
         // Nobody reads what this command prints.
         () = output.closed() => Ok(()),
@@ -88,38 +96,6 @@ pub(crate) async fn run(
     show_heard(output, heard);
     video.finish(output).await;
     result
-}
-
-/// Refuses to serve what another process serves.
-async fn refuse_second(data_dir: Option<&Path>) -> Result<(), Failure> {
-    let Some(data_dir) = data_dir else { return Ok(()) };
-    match control::connect(Some(data_dir)).await {
-        Some(_) => Err(Failure::input(format!(
-            "blink already runs for this identity ({}): other commands use it; --ephemeral starts another identity",
-            data_dir.display()
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// Executor with the contacts, which `call.from = "known"` cannot do without.
-async fn executor(blink: &Blink, configuration: &Configuration, out: Option<&Path>) -> Result<Executor, Failure> {
-    let settings = configuration.settings();
-    let executor = Executor::new(blink, settings.data_dir.clone(), out.map(Path::to_owned)).await;
-    let executor = match executor {
-        Ok(executor) => executor.with_recorders(&settings.recorders),
-        Err(error) => {
-            blink.shutdown().await;
-            return Err(error.into());
-        }
-    };
-    if settings.call.from == Invitations::Known && executor.contacts().iter().next().is_none() {
-        blink.shutdown().await;
-        return Err(Failure::input(
-            "no call would ever ring: call.from is known and there are no contacts; add one with blink contacts add",
-        ));
-    }
-    Ok(executor)
 }
 
 /// Prints the path of a recording, if there is one.
@@ -140,6 +116,7 @@ struct Listener<'a> {
     /// Answers every call automatically.
     answers: bool,
     keyboard: Keyboard,
+    alerts: Alerts,
     out: Option<PathBuf>,
     /// Ringing calls, oldest first.
     ringing: VecDeque<Ringing>,
@@ -169,16 +146,12 @@ struct Ringing {
 }
 
 impl Listener<'_> {
-    /// Runs until the engine stops or fails.
-    async fn serve(&mut self, events: &mut Events) -> Failure {
-        if let Err(failure) = self.introduce().await {
-            return failure;
-        }
+    /// Runs until the engine stops or fails, or an interactive program's input ends.
+    async fn serve(&mut self, events: &mut Events) -> Result<(), Failure> {
+        self.introduce().await?;
         // Calls of the engine's previous run still ring, without an event.
-        match self.blink.snapshot().await {
-            Ok(snapshot) => self.handle_snapshot(&snapshot).await,
-            Err(error) => return error.into(),
-        }
+        let snapshot = self.blink.snapshot().await?;
+        self.handle_snapshot(&snapshot).await;
         if !self.answers && !self.ringing.is_empty() {
             self.output.event("            a call from the previous run still rings");
             self.handle_ringing().await;
@@ -186,6 +159,7 @@ impl Listener<'_> {
         loop {
             let waiting = self.waiting();
             self.output.waiting(waiting);
+            self.alerts.update(!self.ringing.is_empty(), self.current.is_some());
             tokio::select! {
                 // Process the events of a command before the next line: the end of a call that was
                 // left must not be mistaken for that of the same call rejoined.
@@ -196,9 +170,14 @@ impl Listener<'_> {
                         self.handle_snapshot(&snapshot).await;
                         self.update_addresses().await;
                     }
-                    None => return self.why_stopped().await,
+                    None => return Err(self.why_stopped().await),
                 },
-                line = self.keyboard.line() => self.handle_line(&line, true).await,
+                line = self.keyboard.next() => match line {
+                    Some(line) if self.alerts.is_interactive() && line.trim() == "quit" => return Ok(()),
+                    Some(line) => self.handle_line(&line, true).await,
+                    None if self.alerts.is_interactive() => return Ok(()),
+                    None => {}
+                },
                 line = self.control.line() => self.handle_line(&line, false).await,
             }
         }
@@ -231,7 +210,8 @@ impl Listener<'_> {
         } else {
             "y answers a call, n rejects it, h hangs up, j lists ongoing calls, help lists all commands"
         };
-        self.output.event(&format!("waiting for calls; {how}; Ctrl-C ends"));
+        let end = if self.alerts.is_interactive() { "quit" } else { "Ctrl-C" };
+        self.output.event(&format!("waiting for calls; {how}; {end} ends"));
         if let Some(hint) = self.hint {
             self.output.event(hint);
         }
@@ -358,6 +338,7 @@ impl Listener<'_> {
 
     async fn enter(&mut self, call: CallId) {
         let file = self.next_recording();
+        self.alerts.silence().await;
         match self.blink.answer_call(call).await {
             Ok(call) => {
                 // The call may have ended meanwhile, and be left already.

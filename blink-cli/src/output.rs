@@ -51,6 +51,18 @@ impl Output {
         self.json
     }
 
+    /// Output that prints nothing, for [`subscribe`](Self::subscribe) only.
+    pub(crate) fn silent() -> Self {
+        Self {
+            json: false,
+            quiet: true,
+            progress: ProgressBar::hidden(),
+            started: Instant::now(),
+            lines: broadcast::Sender::new(BACKLOG),
+            failed: Mutex::new(None),
+        }
+    }
+
     /// Prints a line of the result, as text.
     pub(crate) fn result(&self, text: &str) {
         if !self.json {

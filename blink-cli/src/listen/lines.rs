@@ -48,6 +48,9 @@ impl Listener<'_> {
             }
             _ => {}
         }
+        if let Command::Answer { .. } | Command::Join { .. } | Command::Call { .. } = request.command {
+            self.alerts.silence().await;
+        }
         let reply = match self.executor.run(&request.command).await {
             Ok(reply) => reply,
             Err(error) => return Some(Reply::Refused { error: one_line(&error.to_string()) }),
