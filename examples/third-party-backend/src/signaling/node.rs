@@ -368,6 +368,13 @@ impl Signaling for TcpSignaling {
         // A node that does not read what was sent to it is cut off.
         timeout(DRAIN, drained).await.ok();
         self.shared.closing.send_replace(true);
+        // The task of the listener ends soon; its address is free when the shutdown returns.
+        for _ in 0..100 {
+            if TcpListener::bind(self.address).await.is_ok() {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
