@@ -1,4 +1,4 @@
-//! What the engine asks of signaling so that people find each other without an address.
+//! Requests of the engine to signaling by which people find each other without an address.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
