@@ -6,15 +6,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::Serialize;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, SignalingCapabilities};
 
 /// A publish-subscribe network.
 ///
 /// Messages are delivered at most once, in any order; the engine retransmits them. A signaling
 /// backend knows nothing of calls, and its messages are encrypted.
+///
+/// # Topology
+/// Two nodes reach each other where one has [connected](Signaling::connect) to the other. With
+/// [`forwarding`](SignalingCapabilities::forwarding) they also do through nodes between them that
+/// are subscribed to the topic and report [`Verdict::Accept`]; without it, programs must connect
+/// every two nodes. In the lab of the conformance suite, each node connects to the first address of
+/// every node that runs when it starts.
+///
+/// # Timing
+/// [`publish`](Signaling::publish), [`subscribe`](Signaling::subscribe),
+/// [`subscribers`](Signaling::subscribers) and [`addresses`](Signaling::addresses) return within
+/// 1 s, also while other nodes do not answer: a backend queues or refuses, and never waits for the
+/// network. [`report`](Signaling::report) and [`events`](Signaling::events) never block.
+/// [`connect`](Signaling::connect) returns within 30 s, [`shutdown`](Signaling::shutdown) within
+/// 5 s.
+///
+/// # Drop
+/// A node that is dropped without a shutdown leaves the network as after one, within 5 s; what it
+/// published may be lost. Subscriptions do not keep it alive, and end with it.
 #[async_trait]
 pub trait Signaling: Send + Sync {
     /// Capabilities of this backend, as in its registry entry.
@@ -57,7 +75,9 @@ pub trait Signaling: Send + Sync {
     fn report(&self, delivery: DeliveryId, verdict: Verdict);
 
     /// Connects to a node, and reconnects whenever the connection is lost, until `shutdown`.
-    /// Returns after the first attempt.
+    /// Returns after the first attempt. If that failed for another reason than an invalid address,
+    /// the backend goes on trying, with growing pauses of up to 30 s: a node that starts later is
+    /// found.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for an address that this backend cannot parse,
@@ -116,46 +136,17 @@ pub trait Signaling: Send + Sync {
     async fn addresses(&self) -> Result<Vec<String>>;
 
     /// Events from now on. A slow reader sees `Lagged` from the channel and continues with the
-    /// newest 256.
+    /// newest 256. After `shutdown` there are no further events; the channel closes when the
+    /// backend is dropped, or before.
     fn events(&self) -> broadcast::Receiver<SignalingEvent>;
 
     /// Leaves the network: messages published before are sent (within 1 s), then connections and
-    /// listeners are closed. Idempotent.
+    /// listeners are closed. Returns within 5 s, also where a node does not read what was sent to
+    /// it. Idempotent.
     ///
     /// # Cancellation
     /// Where the future is dropped, the shutdown goes on; a second call waits for its end.
     async fn shutdown(&self);
-}
-
-/// Capabilities of a signaling backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct SignalingCapabilities {
-    /// The largest message in bytes; at least 16,384.
-    pub max_message: usize,
-    /// Origins of deliveries ([`Delivery::origin`]).
-    pub origins: bool,
-    /// Verdicts that affect forwarding and the scores of senders ([`Signaling::report`]).
-    pub verdicts: bool,
-    /// Discovery of nodes on the local network without an address.
-    pub local_discovery: bool,
-    /// Delivery to other processes and machines.
-    pub network: bool,
-    /// Finding the subscribers of a topic without an address ([`Signaling::announce`],
-    /// [`Signaling::find`]), beyond the local network too.
-    pub rendezvous: bool,
-}
-
-impl SignalingCapabilities {
-    /// No capability, and messages of 16 KiB: the base for entries, which stay valid when a field
-    /// is added.
-    pub const NONE: Self = Self {
-        max_message: 16_384,
-        origins: false,
-        verdicts: false,
-        local_discovery: false,
-        network: false,
-        rendezvous: false,
-    };
 }
 
 fn unsupported(operation: &'static str) -> Error {

@@ -1,6 +1,6 @@
 //! The command `blink node`: bootstrap node, DHT, relay, STUN and TURN for a group of people.
 
-mod arguments;
+mod options;
 
 use std::time::SystemTime;
 
@@ -8,8 +8,8 @@ use blink_api::{ErrorKind, IceServer};
 use blink_node::{Node, TurnCredentials};
 use serde::Serialize;
 
-pub(crate) use self::arguments::{ABOUT, NodeArguments};
-use self::arguments::{CredentialsArguments, NodeCommand};
+pub(crate) use self::options::{ABOUT, NodeArguments};
+use self::options::{CredentialsArguments, NodeCommand};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::invite::Invite;
@@ -43,7 +43,10 @@ pub(crate) async fn run(arguments: &NodeArguments, output: &Output, interrupt: &
     let node = Node::start(arguments.config()?).await.map_err(|error| start_failure(&error))?;
     let issued = node.turn_secret().map(|secret| secret.issue(&arguments.user, arguments.valid, SystemTime::now()));
     show(&node, issued.transpose()?.as_ref(), output).await?;
-    interrupt.wait().await;
+    tokio::select! {
+        () = interrupt.wait() => {}
+        () = node.stopped() => return Err(Failure::call("the node stopped by itself")),
+    }
     node.shutdown().await;
     output.event("stopped");
     Ok(())

@@ -1,4 +1,4 @@
-//! Requests of the engine to signaling by which people find each other without an address.
+//! The engine asks signaling to announce its inbox, and to find those of others.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Configuration of a node.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
 use blink_api::{ErrorKind, Result};
@@ -10,9 +10,9 @@ use libp2p::Multiaddr;
 
 use crate::{AddressPolicy, Host, TurnConfig, error};
 
-/// Multiaddresses that a node listens on by default.
-pub const DEFAULT_LISTEN: [&str; 3] =
-    ["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1", "/ip4/0.0.0.0/tcp/4002/ws"];
+/// Multiaddresses that a node listens on by default, on IPv4 and on IPv6.
+const IPV4: [&str; 3] = ["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1", "/ip4/0.0.0.0/tcp/4002/ws"];
+const IPV6: [&str; 3] = ["/ip6/::/tcp/4001", "/ip6/::/udp/4001/quic-v1", "/ip6/::/tcp/4002/ws"];
 
 /// Configuration of a node.
 #[derive(Debug, Clone)]
@@ -37,11 +37,12 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// Creates the configuration with default values.
+    /// Creates the configuration with default values: ports 4001, 4002 and 3478 of all addresses,
+    /// also of IPv6 where the machine has it.
     pub fn new(state: PathBuf) -> Self {
         Self {
             state,
-            listen: DEFAULT_LISTEN.map(str::to_owned).to_vec(),
+            listen: IPV4.into_iter().chain(IPV6.into_iter().filter(|_| has_ipv6())).map(str::to_owned).collect(),
             external: Vec::new(),
             bootstrap: Vec::new(),
             allow_private: false,
@@ -76,4 +77,9 @@ impl NodeConfig {
         }
         check_connections(self.max_connections)
     }
+}
+
+/// Returns whether the machine has IPv6; containers often lack it.
+pub(crate) fn has_ipv6() -> bool {
+    UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }

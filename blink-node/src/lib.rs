@@ -24,7 +24,7 @@ use std::io;
 use blink_api::{Error, ErrorKind};
 
 pub use address_policy::AddressPolicy;
-pub use config::{DEFAULT_LISTEN, NodeConfig};
+pub use config::NodeConfig;
 pub use external::Host;
 pub use node::{Node, turn_secret};
 pub use turn::{TurnConfig, TurnCredentials, TurnLimits, TurnSecret};

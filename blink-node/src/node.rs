@@ -114,6 +114,11 @@ impl Node {
         self.metrics.as_ref().map(MetricsEndpoint::address)
     }
 
+    /// Waits until the node stops by itself, which is a bug.
+    pub async fn stopped(&self) {
+        self.commands.closed().await;
+    }
+
     /// Closes all connections and sockets.
     pub async fn shutdown(self) {
         let Self { commands, overlay, .. } = self;
@@ -124,17 +129,22 @@ impl Node {
     }
 }
 
-/// Loads the secret of TURN credentials from a state directory; both are created if missing.
+/// Loads the secret of TURN credentials from the state directory of a node.
 ///
 /// # Errors
-/// As [`TurnSecret::load`].
+/// [`NotFound`](ErrorKind::NotFound) if no node with TURN has run there, and as
+/// [`TurnSecret::load`].
 pub fn turn_secret(state: &Path) -> Result<TurnSecret> {
-    create_state(state)?;
-    TurnSecret::load(&state.join(SECRET_FILE))
+    let path = state.join(SECRET_FILE);
+    if !path.exists() {
+        let message = "no secret: expected the state directory of a node that has run with TURN";
+        return Err(error(ErrorKind::NotFound, "turn_secret", message).with("file", path.display()));
+    }
+    TurnSecret::load(&path)
 }
 
 async fn start_turn(turn: &TurnConfig, config: &NodeConfig, metrics: Arc<Metrics>) -> Result<Turn> {
-    let secret = turn_secret(&config.state)?;
+    let secret = TurnSecret::load(&config.state.join(SECRET_FILE))?;
     let listeners = turn.listen.iter().map(SocketAddr::ip);
     let relay = relay_addresses(&config.external, listeners, config.policy()).await?;
     if relay.is_empty() {
@@ -145,7 +155,7 @@ async fn start_turn(turn: &TurnConfig, config: &NodeConfig, metrics: Arc<Metrics
         [] => relay.iter().map(|address| Host::Ip(address.external)).collect(),
         hosts => hosts.to_vec(),
     };
-    let handle = TurnHandle::start(turn, secret.clone(), config.policy(), relay, metrics).await?;
+    let handle = TurnHandle::start(turn, secret.clone(), config.policy(), relay, metrics)?;
     let urls = ice_urls(&hosts, handle.listeners());
     Ok(Turn { handle, secret, urls })
 }

@@ -16,11 +16,16 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+
+use crate::config::has_ipv6;
 
 pub use credentials::{TurnCredentials, TurnSecret};
 pub(crate) use driver::TurnHandle;
+
+/// Default port of STUN and TURN (RFC 8489 §8.6.1).
+const PORT: u16 = 3478;
 
 /// Configuration of the STUN and TURN server.
 #[derive(Debug, Clone)]
@@ -54,10 +59,13 @@ impl Default for TurnLimits {
 }
 
 impl Default for TurnConfig {
-    /// Port 3478 of all IPv4 addresses, and the dynamic ports (RFC 6335) for relayed addresses.
+    /// Port 3478 of all addresses, also of IPv6 where the machine has it, and the dynamic ports
+    /// (RFC 6335) for relayed addresses.
     fn default() -> Self {
+        let any = [Some(Ipv4Addr::UNSPECIFIED.into()), has_ipv6().then_some(Ipv6Addr::UNSPECIFIED.into())];
+        let any = any.into_iter().flatten();
         Self {
-            listen: vec![SocketAddr::from(([0, 0, 0, 0], 3478))],
+            listen: any.map(|ip| SocketAddr::new(ip, PORT)).collect(),
             ports: 49_152..=65_535,
             limits: TurnLimits::default(),
         }

@@ -41,8 +41,8 @@ struct MemoryNetwork(Hub);
 
 #[async_trait]
 impl Network for MemoryNetwork {
-    async fn start(&self, _: &str) -> Arc<dyn Signaling> {
-        Arc::new(MemorySignaling::new(&self.0))
+    async fn start(&self, _: &str) -> blink_api::Result<Arc<dyn Signaling>> {
+        Ok(Arc::new(MemorySignaling::new(&self.0)))
     }
 }
 
@@ -72,18 +72,18 @@ impl NodeNetwork {
 
 #[async_trait]
 impl Network for NodeNetwork {
-    async fn start(&self, name: &str) -> Arc<dyn Signaling> {
+    async fn start(&self, name: &str) -> blink_api::Result<Arc<dyn Signaling>> {
         self.open(name, Vec::new()).await
     }
 
-    async fn start_findable(&self, name: &str) -> Arc<dyn Signaling> {
+    async fn start_findable(&self, name: &str) -> blink_api::Result<Arc<dyn Signaling>> {
         let dht = self.dht.get_or_init(|| DhtNode::start(DhtNodeConfig::default())).await;
         self.open(name, vec![dht.address.clone()]).await
     }
 }
 
 impl NodeNetwork {
-    async fn open(&self, name: &str, bootstrap: Vec<String>) -> Arc<dyn Signaling> {
+    async fn open(&self, name: &str, bootstrap: Vec<String>) -> blink_api::Result<Arc<dyn Signaling>> {
         let known = self.audio_checks.lock().unwrap().get(name).cloned();
         let [before, after] = self.carrier;
         let listen = vec![known.unwrap_or_else(|| format!("{before}0{after}"))];
@@ -91,17 +91,17 @@ impl NodeNetwork {
         let node: Arc<dyn Signaling> = match self.kinds[usize::from(name != "a")] {
             Kind::Libp2p => {
                 let config = Libp2pConfig { listen, bootstrap, mdns: false, node_key, ..Libp2pConfig::default() };
-                Arc::new(Libp2pSignaling::start(config).await.unwrap())
+                Arc::new(Libp2pSignaling::start(config).await?)
             }
             Kind::Ipfs => {
                 let config = IpfsConfig { listen, bootstrap, mdns: false, node_key, ..IpfsConfig::default() };
-                Arc::new(IpfsSignaling::start(config).await.unwrap())
+                Arc::new(IpfsSignaling::start(config).await?)
             }
         };
-        let addresses = node.addresses().await.unwrap();
+        let addresses = node.addresses().await?;
         let address = addresses.iter().find(|it| !it.contains("p2p-circuit")).expect("the node listens");
         let (audio_checks, _) = address.split_once("/p2p/").expect("an address names its node");
         self.audio_checks.lock().unwrap().insert(name.to_owned(), audio_checks.to_owned());
-        node
+        Ok(node)
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Program {
     lines: Receiver<String>,
     seen: Vec<String>,
     errors: Option<JoinHandle<String>>,
+    /// Data directory by default: no two programs share an identity unless a test says so.
+    _data: tempfile::TempDir,
 }
 
 /// A program that has exited.
@@ -77,6 +79,8 @@ impl Program {
         }
         // Tests leave the devices of the machine alone.
         command.env("BLINK_MEDIA_HOST", "synthetic");
+        let data = tempfile::tempdir().expect("there is a temporary directory");
+        command.env("XDG_DATA_HOME", data.path());
         command.args(arguments).envs(environment.iter().copied()).current_dir(directory);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program was built");
@@ -96,7 +100,7 @@ impl Program {
             text
         });
         let input = child.stdin.take();
-        Self { child, input, lines, seen: Vec::new(), errors: Some(errors) }
+        Self { child, input, lines, seen: Vec::new(), errors: Some(errors), _data: data }
     }
 
     /// Types a line.

@@ -13,17 +13,20 @@ use libp2p::core::ConnectedPoint;
 use libp2p::kad::{self, InboundRequest};
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, relay};
+use libp2p::{Multiaddr, PeerId, identify, relay};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::behaviour::{Behaviour, BehaviourEvent};
 use crate::external::{self, external_addresses};
 use crate::metrics::{Counter, Gauge, Metrics};
-use crate::{AddressPolicy, Host};
+use crate::{AddressPolicy, DHT_PROTOCOL, Host};
 
 /// Interval of expiry, and of dials to bootstrap nodes that are not connected.
 const TICK: Duration = Duration::from_secs(15);
+
+/// Addresses of another server that are kept.
+const MAX_ADDRESSES: usize = 8;
 
 /// Request to the task.
 #[derive(Debug)]
@@ -105,6 +108,9 @@ impl Task {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.handle_dht(event),
             SwarmEvent::Behaviour(BehaviourEvent::Relay(event)) => self.handle_relay(&event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. })) => {
+                self.handle_identified(peer_id, info);
+            }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => self.advertise(),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let (ConnectedPoint::Listener { send_back_addr: remote, .. }
@@ -145,6 +151,18 @@ impl Task {
                 tracing::debug!(%provider, ?refusal, "provider record refused");
                 self.metrics.add(Counter::RecordsRefused, 1);
             }
+        }
+    }
+
+    /// Adds another server of the DHT to the routing table, with the addresses that it advertises.
+    fn handle_identified(&mut self, peer: PeerId, info: identify::Info) {
+        if !info.protocols.iter().any(|protocol| protocol.as_ref() == DHT_PROTOCOL) {
+            return;
+        }
+        let policy = self.policy;
+        let permitted = |address: &Multiaddr| external::ip(address).is_some_and(|ip| policy.permits(ip));
+        for address in info.listen_addrs.into_iter().filter(permitted).take(MAX_ADDRESSES) {
+            self.swarm.behaviour_mut().kad.add_address(&peer, address);
         }
     }
 

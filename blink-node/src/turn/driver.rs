@@ -1,11 +1,12 @@
 //! Sockets of the TURN server: reads datagrams and streams, and executes the protocol's outputs.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use blink_api::Result;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -24,6 +25,10 @@ use crate::metrics::Metrics;
 const TICK: Duration = Duration::from_secs(1);
 /// Size of buffers; a longer datagram is dropped. WebRTC's have at most 1,500 bytes.
 pub(super) const BUFFER: usize = 4096;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
+/// Ticks after which the machine's own addresses are listed anew.
+const LISTING: u32 = 30;
 /// Pause after a failed accept, such as for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,6 +46,7 @@ pub(crate) struct TurnHandle {
 pub(super) struct Driver {
     state: Mutex<State>,
     listeners: Vec<Arc<UdpSocket>>,
+    relay: Vec<RelayAddress>,
 }
 
 #[derive(Debug)]
@@ -55,7 +61,7 @@ impl TurnHandle {
     ///
     /// # Errors
     /// As [`Node::start`](crate::Node::start).
-    pub(crate) async fn start(
+    pub(crate) fn start(
         config: &TurnConfig,
         secret: TurnSecret,
         addresses: AddressPolicy,
@@ -64,19 +70,20 @@ impl TurnHandle {
     ) -> Result<Self> {
         let mut sockets = Vec::new();
         for address in &config.listen {
-            sockets.push(open(*address).await.map_err(|source| listen_failure("turn", *address, source))?);
+            sockets.push(open(*address).map_err(|source| listen_failure("turn", *address, source))?);
         }
         let local = sockets.iter().map(|(address, ..)| *address).collect::<Vec<_>>();
-        let own = own_addresses(&relay);
+        let own = own_addresses(&relay).unwrap_or_default();
         let policy = PeerPolicy { addresses, own, listeners: local.clone() };
         let server = TurnServer::new(secret, config.limits, policy, Arc::clone(&metrics), Instant::now());
         let driver = Arc::new_cyclic(|driver: &Weak<Driver>| Driver {
             state: Mutex::new(State {
                 server,
-                relays: RelayPorts::new(relay, config.ports.clone(), driver.clone()),
+                relays: RelayPorts::new(relay.clone(), config.ports.clone(), driver.clone()),
                 streams: Streams::new(metrics),
             }),
             listeners: sockets.iter().map(|(_, udp, _)| Arc::clone(udp)).collect(),
+            relay,
         });
         let mut tasks = vec![tokio::spawn(Driver::tick(Arc::downgrade(&driver)))];
         for (listener, (_, udp, tcp)) in sockets.into_iter().enumerate() {
@@ -169,10 +176,14 @@ impl Driver {
 
     async fn tick(driver: Weak<Self>) {
         let mut tick = tokio::time::interval(TICK);
-        loop {
+        for count in 1_u32.. {
             tick.tick().await;
             let Some(driver) = driver.upgrade() else { return };
+            let own = count.is_multiple_of(LISTING).then(|| own_addresses(&driver.relay)).flatten();
             let mut state = driver.lock();
+            if let Some(own) = own {
+                state.server.policy.own = own;
+            }
             state.server.expire(Instant::now());
             driver.flush(&mut state);
         }
@@ -208,21 +219,36 @@ fn now() -> Now {
 }
 
 /// Opens an address over UDP and TCP, on the same port.
-async fn open(address: SocketAddr) -> io::Result<(SocketAddr, Arc<UdpSocket>, TcpListener)> {
+fn open(address: SocketAddr) -> io::Result<(SocketAddr, Arc<UdpSocket>, TcpListener)> {
     let udp = bind(address)?;
     let address = udp.local_addr()?;
-    let tcp = TcpListener::bind(address).await?;
+    let tcp = listen(address)?;
     Ok((address, Arc::new(udp), tcp))
 }
 
-/// Addresses of the machine: of its interfaces, and the external ones.
-fn own_addresses(relay: &[RelayAddress]) -> Vec<std::net::IpAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the interfaces cannot be listed");
-        Vec::new()
-    });
+/// Opens a TCP listener of one family.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Not on Windows, where the option would take over a port in use by another program.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Addresses of the machine: of its interfaces, and the external ones. `None` if they cannot be
+/// listed.
+fn own_addresses(relay: &[RelayAddress]) -> Option<Vec<IpAddr>> {
+    let interfaces = if_addrs::get_if_addrs()
+        .inspect_err(|error| tracing::warn!(%error, "the addresses of the interfaces cannot be listed"))
+        .ok()?;
     let interfaces = interfaces.into_iter().map(|interface| interface.ip());
-    interfaces.chain(relay.iter().map(|address| address.external)).collect()
+    Some(interfaces.chain(relay.iter().map(|address| address.external)).collect())
 }
 
 /// Reads datagrams until the task is aborted.

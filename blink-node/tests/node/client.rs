@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::kad::store::MemoryStore;
-use libp2p::kad::{self, Mode};
+use libp2p::kad::{self, GetProvidersOk, Mode, QueryResult, RecordKey};
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, identify, noise, ping, relay, yamux};
 
@@ -81,6 +81,28 @@ impl Client {
             }
         };
         tokio::time::timeout(DEADLINE, waiting).await.expect("the event comes in time")
+    }
+
+    /// Looks a key up, and returns whether a provider is found.
+    pub(crate) async fn finds(&mut self, key: &RecordKey, wanted: PeerId) -> bool {
+        let query = self.0.behaviour_mut().kad.get_providers(key.clone());
+        self.wait(|event| {
+            let SwarmEvent::Behaviour(ClientBehaviourEvent::Kad(kad::Event::OutboundQueryProgressed {
+                id,
+                result: QueryResult::GetProviders(result),
+                step,
+                ..
+            })) = event
+            else {
+                return None;
+            };
+            match result {
+                _ if *id != query => None,
+                Ok(GetProvidersOk::FoundProviders { providers, .. }) if providers.contains(&wanted) => Some(true),
+                _ => step.last.then_some(false),
+            }
+        })
+        .await
     }
 
     /// Runs the swarm in the background.

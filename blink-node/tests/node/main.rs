@@ -2,3 +2,5 @@
 
 mod client;
 mod overlay;
+mod turn;
+mod turn_client;

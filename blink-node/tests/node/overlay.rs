@@ -1,7 +1,7 @@
 //! DHT, relay and key of a node.
 
 use blink_node::{Node, NodeConfig};
-use libp2p::kad::{self, GetProvidersOk, QueryResult, RecordKey};
+use libp2p::kad::{self, QueryResult, RecordKey};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
@@ -14,6 +14,7 @@ fn config(state: &std::path::Path) -> NodeConfig {
     config.listen =
         ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0/ws"].map(str::to_owned).to_vec();
     config.allow_private = true;
+    config.turn = None;
     config
 }
 
@@ -68,23 +69,8 @@ async fn participants_find_and_reach_each_other_through_the_node() {
         let running = callee.run();
 
         let mut caller = Client::connected(address).await;
-        let find = |event: &_| {
-            let SwarmEvent::Behaviour(ClientBehaviourEvent::Kad(event)) = event else { return None };
-            let kad::Event::OutboundQueryProgressed { result: QueryResult::GetProviders(result), .. } = event else {
-                return None;
-            };
-            match result {
-                Ok(GetProvidersOk::FoundProviders { providers, .. }) => Some(providers.contains(&wanted)),
-                _ => None,
-            }
-        };
         // ADD_PROVIDER has no answer: the record may arrive after the first query.
-        loop {
-            caller.0.behaviour_mut().kad.get_providers(key.clone());
-            if caller.wait(find).await {
-                break;
-            }
-        }
+        while !caller.finds(&key, wanted).await {}
         let opts = DialOpts::peer_id(wanted).condition(PeerCondition::DisconnectedAndNotDialing).build();
         caller.0.dial(opts).unwrap();
         let relayed = |event: &_| match event {
@@ -96,5 +82,57 @@ async fn participants_find_and_reach_each_other_through_the_node() {
         assert!(caller.wait(relayed).await);
         running.abort();
     }
+    node.shutdown().await;
+}
+
+/// Nodes of the same group share the DHT: what is stored on one is found from the other.
+#[tokio::test]
+async fn two_nodes_share_their_records() {
+    let states = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let first = Node::start(config(states[0].path())).await.unwrap();
+    let mut linked = config(states[1].path());
+    linked.bootstrap = first.addresses().await.unwrap();
+    let second = Node::start(linked).await.unwrap();
+    for (near, far, key) in [(&first, &second, 1), (&second, &first, 2)] {
+        let key = RecordKey::new(&[key; 32]);
+        let mut provider = Client::connected(&near.addresses().await.unwrap()[0]).await;
+        let address: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        provider.0.add_external_address(address);
+        provider.0.behaviour_mut().kad.start_providing(key.clone()).unwrap();
+        let wanted = provider.peer();
+        let running = provider.run();
+        let mut seeker = Client::connected(&far.addresses().await.unwrap()[0]).await;
+        let deadline = std::time::Instant::now() + crate::client::DEADLINE;
+        // The nodes and the record need a moment to find each other.
+        while !seeker.finds(&key, wanted).await {
+            assert!(std::time::Instant::now() < deadline, "the record of the other node is not found");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        running.abort();
+    }
+    first.shutdown().await;
+    second.shutdown().await;
+}
+
+/// A circuit to a node without a reservation is denied, and the caller learns it at once.
+#[tokio::test]
+async fn circuits_without_a_reservation_are_denied() {
+    let state = tempfile::tempdir().unwrap();
+    let node = Node::start(config(state.path())).await.unwrap();
+    let address = &node.addresses().await.unwrap()[0];
+    let callee = Client::connected(address).await;
+    let wanted = callee.peer();
+    let running = callee.run();
+    let mut caller = Client::connected(address).await;
+    let circuit = address.parse::<Multiaddr>().unwrap().with(Protocol::P2pCircuit).with(Protocol::P2p(wanted));
+    caller.0.dial(circuit).unwrap();
+    let failed = |event: &_| match event {
+        SwarmEvent::OutgoingConnectionError { error, .. } => Some(format!("{error:?}")),
+        SwarmEvent::ConnectionEstablished { endpoint, .. } if endpoint.is_relayed() => Some(String::new()),
+        _ => None,
+    };
+    let error = caller.wait(failed).await;
+    assert!(error.contains("NoReservation"), "{error}");
+    running.abort();
     node.shutdown().await;
 }

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use tokio::net::UdpSocket;
 
 use super::opus;
-use super::pair::{DEADLINE, Pair, SetupTimes, Side, configuration, without_candidates};
+use super::pair::{DEADLINE, Pair, Side, configuration, without_candidates};
+use super::setup_times::SetupTimes;
 use super::sockets::own_addresses;
 use crate::turn::{TurnBehaviour, TurnServer};
 

@@ -39,6 +39,7 @@ const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
     verdicts: true,
     local_discovery: true,
     network: true,
+    forwarding: true,
     rendezvous: true,
 };
 

@@ -29,6 +29,7 @@ const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
     max_message: MAX_MESSAGE,
     origins: true,
     local_discovery: true,
+    forwarding: true,
     rendezvous: true,
     ..SignalingCapabilities::NONE
 };

@@ -124,7 +124,7 @@ impl Fixture {
         self.secret.issue(user, Duration::from_secs(86_400), UNIX_EPOCH + Duration::from_secs(BEGIN)).unwrap()
     }
 
-    /// What each pair is, with its username and password.
+    /// Description, username and password of each pair.
     pub(super) fn bad_credentials(&self) -> Vec<(&'static str, String, String)> {
         let good = self.credentials(USER);
         let issue = |secret: &TurnSecret, at: u64| {

@@ -49,8 +49,8 @@ pub(crate) struct NodeArguments {
     /// Limit of connections, 16 to 65536
     #[arg(long, value_name = "N", default_value_t = 4096)]
     max_connections: usize,
-    /// Address of the STUN and TURN server, over UDP and TCP; may be repeated [default:
-    /// 0.0.0.0:3478]
+    /// Address of the STUN and TURN server, over UDP and TCP; may be repeated [default: port 3478
+    /// of all addresses]
     #[arg(long, value_name = "IP:PORT", value_parser = socket)]
     turn: Vec<SocketAddr>,
     /// Run no STUN and TURN server
