@@ -13,6 +13,8 @@ use crate::turn_client::{Output, TurnClient};
 
 /// Time to wait for servers to respond.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Silence after which a relay is allocated anew when gathering again.
+const RELAY_SILENCE: Duration = Duration::from_secs(2);
 
 /// Configured STUN and TURN servers.
 #[derive(Clone)]
@@ -93,11 +95,14 @@ impl Gatherer {
         Self { servers, clients: Vec::new(), closing_requests: VecDeque::new(), until: None }
     }
 
-    /// Starts gathering from each local address at each server of its family. Working relays are
-    /// kept.
+    /// Starts gathering from each local address at each server of its family. Relays that work are
+    /// kept. One that was silent may have lost its allocation, since its server restarted: a packet
+    /// that it does not relay gets no answer.
     pub(crate) fn begin(&mut self, now: Instant, locals: &[SocketAddr], addresses: &[(usize, SocketAddr)]) {
-        let is_over =
-            |turn_client: &mut TurnClient| turn_client.relayed().is_none() || !locals.contains(&turn_client.local);
+        let is_over = |turn_client: &mut TurnClient| {
+            let is_silent = now.duration_since(turn_client.heard) > RELAY_SILENCE;
+            is_silent || turn_client.relayed().is_none() || !locals.contains(&turn_client.local)
+        };
         for mut over in self.clients.extract_if(.., is_over) {
             // A server has one allocation per address pair, so an old one must be released before a
             // new one is requested.
@@ -125,6 +130,7 @@ impl Gatherer {
     pub(crate) fn handle_datagram(&mut self, now: Instant, local: SocketAddr, source: SocketAddr, data: &[u8]) -> bool {
         let is_asked = |turn_client: &&mut TurnClient| turn_client.server == source && turn_client.local == local;
         let Some(turn_client) = self.clients.iter_mut().find(is_asked) else { return false };
+        turn_client.heard = now;
         turn_client.handle_datagram(now, data);
         true
     }

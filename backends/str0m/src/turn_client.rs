@@ -26,6 +26,8 @@ const REJECTION_HOLD: Duration = Duration::from_secs(10);
 pub(crate) struct TurnClient {
     pub(crate) local: SocketAddr,
     pub(crate) server: SocketAddr,
+    /// Time of the last datagram from the server.
+    pub(crate) heard: Instant,
     /// Index of the server in the configuration.
     pub(crate) index: usize,
     client: Client,
@@ -110,6 +112,7 @@ impl TurnClient {
         Ok(Self {
             local,
             server,
+            heard: now,
             index,
             client,
             binding,

@@ -15,11 +15,11 @@ use blink_transport_kit::events::EventSender;
 use blink_transport_kit::remote_candidate_filter::RemoteCandidateFilter;
 use bytes::Bytes;
 use rtc::peer_connection::transport::RTCIceCandidateType;
-use rtc::statistics::stats::ice_candidate::RTCIceCandidateStats;
+use rtc::statistics::stats::ice_candidate_pair::RTCIceCandidatePairStats;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc};
-use webrtc::peer_connection::{PeerConnection, RTCStatsReportEntry, StatsSelector};
+use webrtc::peer_connection::{PeerConnection, RTCStatsReport, RTCStatsReportEntry, StatsSelector};
 
 use crate::config::WebRtcConfig;
 use crate::negotiation::Negotiation;
@@ -134,36 +134,41 @@ impl WebRtcSession {
     }
 
     /// Round-trip time and path of the nominated candidate pair, or of the most used one before.
-    async fn measured_path(&self) -> Option<(Duration, MediaPath)> {
+    async fn measured_path(&self) -> Option<(Duration, Option<MediaPath>)> {
         let report = self.closer.connection.get_stats(self.shared().clock.now(), StatsSelector::None).await;
         let measured = report.candidate_pairs().filter(|pair| pair.current_round_trip_time > 0.0);
         let newest = measured.max_by_key(|pair| (pair.nominated, pair.responses_received))?;
-        let used = [&newest.local_candidate_id, &newest.remote_candidate_id];
-        let used: Vec<_> = used.iter().filter_map(|id| report.get(id).and_then(candidate_of)).collect();
-        // A relayed address may be seen before its candidate is signaled: by address, not by type.
-        let is_relay = |address: &(Option<&str>, u16)| {
-            let candidates = report.iter().filter_map(candidate_of);
-            candidates
-                .filter(|known| known.candidate_type == RTCIceCandidateType::Relay)
-                .any(|known| address_of(known) == *address)
-        };
-        let is_relayed = used.iter().any(|candidate| is_relay(&address_of(candidate)));
-        let path = if is_relayed { MediaPath::Relayed } else { MediaPath::Direct };
-        Some((Duration::try_from_secs_f64(newest.current_round_trip_time).ok()?, path))
+        let round_trip = Duration::try_from_secs_f64(newest.current_round_trip_time).ok()?;
+        Some((round_trip, path_of(&report, newest)))
     }
 }
 
-fn candidate_of(entry: &RTCStatsReportEntry) -> Option<&RTCIceCandidateStats> {
-    match entry {
+/// Path of a candidate pair; `None` if the report does not tell.
+fn path_of(report: &RTCStatsReport, pair: &RTCIceCandidatePairStats) -> Option<MediaPath> {
+    // The report gives candidates a prefix that it omits in pairs.
+    let is_relayed = |side: &str, id: &str| match report.get(&format!("RTC{side}IceCandidate_{id}"))? {
         RTCStatsReportEntry::LocalCandidate(candidate) | RTCStatsReportEntry::RemoteCandidate(candidate) => {
-            Some(candidate)
+            Some(candidate.candidate_type == RTCIceCandidateType::Relay)
         }
         _ => None,
+    };
+    match (is_relayed("Local", &pair.local_candidate_id), is_relayed("Remote", &pair.remote_candidate_id)) {
+        (Some(true), _) | (_, Some(true)) => Some(MediaPath::Relayed),
+        (_, Some(false)) => Some(MediaPath::Direct),
+        // The remote address was seen before its candidate was signaled (peer-reflexive), and is
+        // not reported: only candidates of one kind leave no doubt.
+        (_, None) => {
+            let mut kinds = report.iter().filter_map(|entry| match entry {
+                RTCStatsReportEntry::RemoteCandidate(candidate) => {
+                    Some(candidate.candidate_type == RTCIceCandidateType::Relay)
+                }
+                _ => None,
+            });
+            let first = kinds.next().unwrap_or(false);
+            let path = if first { MediaPath::Relayed } else { MediaPath::Direct };
+            kinds.all(|kind| kind == first).then_some(path)
+        }
     }
-}
-
-fn address_of(candidate: &RTCIceCandidateStats) -> (Option<&str>, u16) {
-    (candidate.address.as_deref(), candidate.port)
 }
 
 #[async_trait]
@@ -261,7 +266,7 @@ impl Session for WebRtcSession {
         drop(self.check_open("stats")?);
         let measured = self.measured_path().await;
         let mut stats = self.check_open("stats")?.traffic.stats(measured.map(|(round_trip, _)| round_trip));
-        stats.path = measured.map(|(_, path)| path);
+        stats.path = measured.and_then(|(_, path)| path);
         Ok(stats)
     }
 

@@ -24,7 +24,7 @@ impl Machine {
         match channel {
             Channel::Inbox(did) => inboxes.if_unheard.push(inbox_topic(did)),
             Channel::Call(call) => {
-                for (endpoint, peer) in self.calls.get(call).into_iter().flat_map(|call| call.present()) {
+                for (endpoint, peer) in self.calls.get(call).into_iter().flat_map(super::state::Call::present) {
                     let is_silent = peer.is_announced() && peer.link_up().is_none_or(|link| !link.is_up());
                     let list = if is_silent { &mut inboxes.always } else { &mut inboxes.if_unheard };
                     list.push(inbox_topic(&endpoint.did));
