@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::benchmarks::{
     Bench, BenchArguments, BenchAudioArguments, BenchCallsArguments, BenchEchoArguments, BenchLatencyArguments,
-    BenchRecordingArguments,
+    BenchRecordingArguments, BenchSetupArguments,
 };
 use crate::configuration::File;
 use crate::conformance::ConformanceArguments;
@@ -17,28 +17,22 @@ use crate::inviting::InviteArguments;
 use crate::node::NodeArguments;
 use crate::people::ContactsArguments;
 use crate::record::RecordArguments;
-
-const EXAMPLES: &str = "\
-Try it:
-  blink demo                              two engines in this process, two WebRTC stacks, recorded speech
-  blink listen --answer --out heard       in one terminal: prints DID@ADDRESS lines and waits
-  blink call DID@ADDRESS --in hello.wav   in another terminal, with one of those lines
-
-Exit status: 0 success, 1 the call failed, 2 invalid arguments or configuration, 130 interrupted (Ctrl-C).";
+use crate::shell::{CompletionsArguments, ManArguments};
 
 /// Encrypted peer-to-peer calls without a server, with pluggable WebRTC, signaling, codec and
 /// device backends
 #[derive(Debug, Parser)]
-#[command(name = "blink", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "blink", version, override_help = crate::help::HELP)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
+    /// Without one, the full-screen program runs in a terminal.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 /// Options of every command.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Read this configuration file instead of `blink.toml` in the working directory, which is
     /// optional and refused if other users can change it
@@ -47,6 +41,9 @@ pub(crate) struct Global {
     /// Content of the configuration file.
     #[arg(skip)]
     pub(crate) file: File,
+    /// STUN and TURN servers of invites, beside those of the configuration.
+    #[arg(skip)]
+    pub(crate) servers: Vec<blink_api::IceServer>,
     /// Set a configuration key, such as `transport=str0m` or `call.ring_time=20s`; may be repeated.
     /// `blink config` lists all keys
     #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Options of every command")]
@@ -68,6 +65,9 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Contacts, calls, devices and settings on the whole terminal; also without any command
+    #[command(long_about = crate::ui::ABOUT)]
+    Ui(crate::ui::UiArguments),
     /// Run a call between two engines on this machine, and rate the received speech
     #[command(long_about = DEMO)]
     Demo(DemoArguments),
@@ -94,6 +94,13 @@ pub(crate) enum Command {
     Id,
     /// List past calls, newest first; requires `data_dir`
     History(HistoryArguments),
+    /// Check devices, network, clock and files, and say what to do
+    #[command(long_about = crate::doctor::ABOUT)]
+    Doctor,
+    /// Print completions for a shell
+    Completions(CompletionsArguments),
+    /// Print the manual page of the program or of a command, in roff
+    Man(ManArguments),
     /// Inspect, repair and export the files of recordings
     Recording(crate::recording::RecordingArguments),
     /// Analyze logs of RTP packets
@@ -101,6 +108,9 @@ pub(crate) enum Command {
     /// Run call scenarios over every pairing of backends, and report which pass
     #[command(long_about = crate::conformance::ABOUT)]
     Conformance(ConformanceArguments),
+    /// Write the crate of a new backend, with its conformance tests
+    #[command(long_about = crate::new_backend::ABOUT)]
+    NewBackend(crate::new_backend::NewBackendArguments),
     /// Run a public node: DHT and relay for a group of people
     #[command(long_about = crate::node::ABOUT)]
     Node(NodeArguments),
@@ -136,7 +146,7 @@ pub(crate) struct DevicesArguments {
 }
 
 /// Devices and processors of a call.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DeviceOptions {
     /// Microphone: a name from `blink devices`, `default`, `none`, `speech`, `wav:FILE` …
     #[arg(long, value_name = "NAME")]
@@ -232,14 +242,17 @@ pub(crate) struct ListenArguments {
     /// `seen-1.ivf` or `seen-1.h264`, … with received video
     #[arg(long, value_name = "DIR", value_parser = path(), conflicts_with = "speaker")]
     pub(crate) out: Option<PathBuf>,
+    /// Whether the terminal's bell and a ring tone tell of calls, and the end of the input ends it.
+    #[arg(skip)]
+    pub(crate) interactive: bool,
 }
 
 const CALL: &str = "\
 Calls one or more people, and stays in the call until all others have left or Ctrl-C is pressed.
 
 A person is named by a contact's name (`blink contacts`), an invite that `blink invite` printed on the other side, or a DID@ADDRESS line \
-of `blink listen` there. A DID may be given several times with different addresses, or without an address if the nodes discover each \
-other, for example on the same local network.";
+of `blink listen` there. A DID may be given several times with different addresses, or without an address if the nodes find each \
+other: on the same local network, or through a node that both have in `bootstrap`.";
 
 #[derive(Debug, Args)]
 pub(crate) struct CallArguments {

@@ -29,6 +29,9 @@ const PROCESSORS: [&str; 2] = ["sonora", "nnnoiseless"];
 /// Offered codecs in order of preference. G.711, which every WebRTC stack supports, comes last.
 pub(crate) const CODECS: [&str; 3] = ["opus", "pcmu", "pcma"];
 
+/// Recorders of calls that a user has recorded.
+const RECORDERS: [&str; 1] = ["wav"];
+
 /// Chain of processors that `blink bench echo` measures.
 pub(crate) struct ProcessorChain {
     pub(crate) name: &'static str,
@@ -71,6 +74,7 @@ pub(crate) fn configuration(registry: &Registry) -> ConfigurationBuilder {
         .default_value("signaling", "libp2p")
         .default_value("codec", CODECS.to_vec())
         .default_value("media_host", FILES)
+        .default_value("recorder", RECORDERS.to_vec())
 }
 
 /// Starts a configuration for calls on devices, with files in second place. Echo, noise and gain of

@@ -1,24 +1,25 @@
 //! `blink call`: places a call.
 
+mod remote;
+
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use blink_api::{Did, Endpoint, ErrorKind};
 use blink_engine::{
     Blink, Call, CallConfig, CallSnapshot, CallState, EndReason, Event, EventItem, Events, ParticipantStatistics,
-    ParticipantStatus,
+    ParticipantStatus, Presence,
 };
 use serde_json::json;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::args::{CallArguments, Global};
+use crate::commands::{Executor, Reply, Request, dial};
 use crate::contacts::Contacts;
-use crate::device_lines::{self, DeviceLine};
+use crate::control::{self, Server};
 use crate::event_text::{Names, ended, milliseconds};
-use crate::failure::Failure;
+use crate::failure::{Failure, one_line};
 use crate::interrupt::Interrupt;
 use crate::keyboard::Keyboard;
 use crate::output::Output;
@@ -29,8 +30,8 @@ use crate::{configuration, engine, files};
 const HEARD: &str = "heard.wav";
 /// Maximum of `--seconds`: 30 days.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// Timeout of the first connection to a node.
-const CONNECT: Duration = Duration::from_secs(30);
+/// Time after which a callee who is neither online nor rings is told.
+const NOT_FOUND: Duration = Duration::from_secs(5);
 
 /// Runs until the call has ended.
 pub(crate) async fn run(
@@ -41,17 +42,28 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let seconds = arguments.seconds.map(limit).transpose()?;
     let heard = arguments.out.as_ref().map(|directory| directory.join(HEARD));
-    let configuration = configuration::for_call(
-        global,
-        &arguments.devices,
-        (arguments.input.as_deref(), heard.as_deref()),
-        (&arguments.record, arguments.out.as_deref()),
-    )?;
+    let configured = |global: &Global| {
+        configuration::for_call(
+            global,
+            &arguments.devices,
+            (arguments.input.as_deref(), heard.as_deref()),
+            (&arguments.record, arguments.out.as_deref()),
+        )
+    };
+    let mut configuration = configured(global)?;
     let contacts = match &configuration.settings().data_dir {
         Some(data_dir) => Contacts::load(data_dir)?,
         None => Contacts::default(),
     };
     let callees = target::parse(&arguments.targets, &contacts, SystemTime::now())?;
+    let data_dir = configuration.settings().data_dir.clone();
+    if let Some(client) = control::connect(data_dir.as_deref()).await {
+        return remote::call(client, arguments, seconds, output, interrupt).await;
+    }
+    let servers: Vec<_> = callees.iter().flat_map(|callee| callee.servers.clone()).collect();
+    if !servers.is_empty() {
+        configuration = configured(&Global { servers, ..global.clone() })?;
+    }
     files::check_microphone(&configuration).await?;
     files::check_video(&configuration, arguments.video.as_deref()).await?;
     if let Some(directory) = &arguments.out {
@@ -59,10 +71,14 @@ pub(crate) async fn run(
     }
     let blink = engine::start(&configuration, interrupt).await?;
     let mut events = blink.events();
+    let executor = Executor::new(&blink, data_dir.clone(), arguments.out.clone()).await?;
+    let executor = executor.with_recorders(&configuration.settings().recorders);
     let mut caller = Caller {
         blink: blink.clone(),
         output,
-        names: Names::default(),
+        names: executor.names(),
+        executor,
+        control: Server::start(data_dir.as_deref(), output),
         progress: CallProgress::default(),
         hint: files::silence(&configuration),
         video: Video::new(&blink, arguments.video.as_deref(), arguments.out.as_deref()),
@@ -71,7 +87,8 @@ pub(crate) async fn run(
         result = caller.call(&callees, seconds, &mut events) => result,
         () = interrupt.wait() => Err(Failure::interrupted()),
     };
-    let Caller { names, progress, video, .. } = caller;
+    let Caller { names, progress, video, executor, control, .. } = caller;
+    drop((executor, control));
     engine::stop(blink, events, output, |event| engine::show(output, &names, event)).await;
     video.finish(output).await;
     let heard = arguments.out.as_ref().map(|directory| directory.join(HEARD)).filter(|_| progress.connected.is_some());
@@ -92,6 +109,8 @@ struct Caller<'a> {
     blink: Blink,
     output: &'a Output,
     names: Names,
+    executor: Executor,
+    control: Server,
     progress: CallProgress,
     /// Hint that is printed while calling.
     hint: Option<&'static str>,
@@ -106,6 +125,8 @@ struct CallProgress {
     connected: Option<Duration>,
     ended: Option<EndReason>,
     present: BTreeSet<Endpoint>,
+    /// Whether a device of a callee rang or answered in any way.
+    found: bool,
     statistics: Vec<ParticipantStatistics>,
 }
 
@@ -116,9 +137,7 @@ impl Caller<'_> {
         seconds: Option<Duration>,
         events: &mut Events,
     ) -> Result<(), Failure> {
-        for callee in callees {
-            self.connect(callee).await?;
-        }
+        self.connect(callees).await?;
         let dids: Vec<Did> = callees.iter().map(|callee| callee.did).collect();
         let call = self.blink.offer_call(&dids, CallConfig::default()).await?;
         let offered = Instant::now();
@@ -132,8 +151,8 @@ impl Caller<'_> {
             self.output.event(hint);
         }
         self.output.waiting("calling");
-        // Without a terminal no one types: standard input stays unread.
-        let mut keyboard = Keyboard::new(std::io::stdin().is_terminal());
+        let mut keyboard = Keyboard::new();
+        let mut search_until = Some(offered + NOT_FOUND);
         let mut leave_at = None;
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -148,16 +167,18 @@ impl Caller<'_> {
                         self.output.waiting("in the call");
                     }
                     if let Some(reason) = self.progress.ended {
-                        return self.progress.verdict(reason);
+                        return self.verdict(reason, &dids);
                     }
                     if self.is_alone().await? {
                         self.leave().await?;
                     }
                 }
-                line = keyboard.line() => match DeviceLine::parse(&line) {
-                    Some(line) => line.run(&self.blink, self.output).await,
-                    None => self.output.event(&format!("            {}", device_lines::HELP)),
-                },
+                line = keyboard.line() => self.handle_line(&line).await,
+                line = self.control.line() => self.handle_line(&line).await,
+                () = at(search_until) => {
+                    search_until = None;
+                    self.tell_not_found(&dids).await?;
+                }
                 _ = tick.tick() => self.keep_statistics().await?,
                 () = at(leave_at) => {
                     leave_at = None;
@@ -168,34 +189,61 @@ impl Caller<'_> {
         }
     }
 
-    /// Connects to any of a callee's addresses.
-    async fn connect(&self, callee: &Target) -> Result<(), Failure> {
-        if callee.addresses.is_empty() {
+    /// Connects to the nodes of the callees; the call needs one of them.
+    async fn connect(&self, callees: &[Target]) -> Result<(), Failure> {
+        let names: Vec<_> = callees.iter().map(|callee| self.names.of(&callee.did)).collect();
+        self.output.waiting(format!("connecting to {}", names.join(", ")));
+        let failed = dial(&self.blink, callees).await?;
+        let all = failed.len() == callees.len();
+        for failed in failed {
+            let (name, reason) = (self.names.of(&failed.did), one_line(&failed.reason));
+            if all {
+                return Err(Failure::call(format!("unreachable: {name}'s node: {reason}")));
+            }
+            self.output.event(&format!("            unreachable: {name}'s node: {reason}; still trying"));
+            self.output.json_event(&json!({ "event": "unreachable", "did": failed.did, "error": reason }));
+        }
+        Ok(())
+    }
+
+    /// Executes a line of standard input or of another process.
+    async fn handle_line(&mut self, line: &str) {
+        let request = match Request::parse(line) {
+            Ok(Some(request)) => request,
+            Ok(None) => return,
+            Err(invalid) => return engine::refuse(self.output, invalid),
+        };
+        let reply = self.executor.run(&request.command).await;
+        let reply = reply.unwrap_or_else(|error| Reply::Refused { error: one_line(&error.to_string()) });
+        self.names = self.executor.names();
+        engine::reply(self.output, &self.names, &reply, Some(&request));
+    }
+
+    /// Tells which callees are not online, as far as is known, while the call goes on.
+    async fn tell_not_found(&self, callees: &[Did]) -> Result<(), Failure> {
+        if self.progress.found {
             return Ok(());
         }
-        let name = self.names.of(&callee.did);
-        self.output.waiting(format!("connecting to {name}'s node"));
-        let mut attempts = JoinSet::new();
-        for address in callee.addresses.clone() {
-            let blink = self.blink.clone();
-            attempts.spawn(async move { blink.connect(&address).await });
-        }
-        let limit = tokio::time::sleep(CONNECT);
-        tokio::pin!(limit);
-        let mut reason = "no answer".to_owned();
-        loop {
-            let attempt = tokio::select! {
-                attempt = attempts.join_next() => attempt,
-                () = &mut limit => None,
-            };
-            match attempt {
-                Some(Ok(Ok(()))) => return Ok(()),
-                Some(Ok(Err(error))) if error.kind() == ErrorKind::Invalid => return Err(error.into()),
-                Some(Ok(Err(error))) => reason = error.to_string(),
-                Some(Err(error)) => reason = error.to_string(),
-                None => return Err(Failure::call(format!("unreachable: {name}'s node: {reason}"))),
+        for did in callees {
+            if self.blink.presence(*did).await? == Presence::Unknown {
+                let text = format!("nobody with the DID of {} answers so far; still calling", self.names.of(did));
+                self.output.event(&format!("            {text}"));
+                self.output.json_event(&json!({ "event": "not_found", "did": did, "text": text }));
             }
         }
+        Ok(())
+    }
+
+    /// Result of the command for a call that ended with `reason`.
+    fn verdict(&self, reason: EndReason, callees: &[Did]) -> Result<(), Failure> {
+        if reason == EndReason::Unanswered && !self.progress.found {
+            let names: Vec<_> = callees.iter().map(|did| self.names.of(did)).collect();
+            return Err(Failure::call(format!(
+                "the call failed: {} was not found: nobody with this DID answers there",
+                names.join(", ")
+            )));
+        }
+        self.progress.verdict(reason)
     }
 
     fn handle_item(&mut self, call: &Call, item: EventItem, offered: Instant) {
@@ -216,6 +264,13 @@ impl Caller<'_> {
         if !call.concerns(&event) {
             return;
         }
+        self.progress.found |= matches!(
+            event,
+            Event::ParticipantRinging { .. }
+                | Event::ParticipantBusy { .. }
+                | Event::ParticipantRejected { .. }
+                | Event::ParticipantJoined { .. }
+        );
         match event {
             Event::ParticipantJoined { participant, .. } => {
                 self.progress.connected.get_or_insert(offered.elapsed());
@@ -282,12 +337,14 @@ impl CallProgress {
         for figures in &self.statistics {
             let session = &figures.session;
             let round_trip = session.round_trip.map(|time| format!(", {:.1} ms round trip", milliseconds(time)));
+            let path = session.path.map(|path| format!(", {path}"));
             output.event(&format!(
-                "{}: {} packets received, {} lost{}",
+                "{}: {} packets received, {} lost{}{}",
                 names.of(&figures.participant.did),
                 session.packets_received,
                 session.packets_lost,
-                round_trip.unwrap_or_default()
+                round_trip.unwrap_or_default(),
+                path.unwrap_or_default()
             ));
         }
         if let Some(path) = &heard {

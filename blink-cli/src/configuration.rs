@@ -133,6 +133,12 @@ pub(crate) fn for_call(
     let first = with_defaults(true, None)?.build()?;
     let device_host = device_host(&first)?;
     let mut builder = record.configure(with_defaults(device_host.is_some(), Some(&first))?, out)?;
+    if !global.servers.is_empty() {
+        let servers = [&first.settings().ice.servers[..], &global.servers].concat();
+        let servers = figment::value::Value::serialize(servers)
+            .map_err(|error| Failure::input(format!("the servers of the invite: {error}")))?;
+        builder = builder.set("the invite", "ice.servers", servers);
+    }
     if let Some(host) = device_host {
         // The default of a host of files is silence: without a device, the call is to say so.
         let settings = first.settings();

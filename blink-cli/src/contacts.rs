@@ -180,8 +180,8 @@ impl Contacts {
     /// Adds a person. The same name with the same DID replaces the hints.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for an unusable name, for an invite without a DID, for a name
-    /// that another person has, and for a person that has another name.
+    /// [`Invalid`](ErrorKind::Invalid) for an unusable name, an invite without a DID, a name that
+    /// another person has, and a person that has another name.
     pub(crate) fn add(&mut self, name: &str, invite: Invite) -> Result<&Contact> {
         let name = checked_name(name)?;
         let did = invite.did.ok_or_else(|| {

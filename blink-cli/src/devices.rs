@@ -37,6 +37,8 @@ pub(crate) async fn run(
     if !(1..=60).contains(&arguments.seconds) {
         return Err(Failure::input("--seconds is 1 to 60"));
     }
+    // Devices need no data directory, and none is created for them.
+    let global = &Global { ephemeral: true, ..global.clone() };
     let configuration =
         configuration::for_call(global, &arguments.devices, (None, None), (&RecordArguments::default(), None))?;
     let context = files::context(&configuration);
@@ -83,7 +85,7 @@ fn show(listing: &Listing, output: &Output) {
 }
 
 /// A media host with its name.
-type NamedHost = (&'static str, Arc<dyn MediaHost>);
+pub(crate) type NamedHost = (&'static str, Arc<dyn MediaHost>);
 
 /// Hosts that may have a device, each with its own name of it.
 fn candidates<'a>(hosts: &'a [NamedHost], name: &'a str) -> Vec<(&'a dyn MediaHost, &'a str)> {
@@ -109,7 +111,11 @@ async fn open_microphone(hosts: &[NamedHost], name: &str, request: OpenRequest) 
     Err(failure.unwrap_or_else(|| unknown(name)))
 }
 
-async fn open_speaker(hosts: &[NamedHost], name: &str, request: OpenRequest) -> Result<Box<dyn AudioSink>, Error> {
+pub(crate) async fn open_speaker(
+    hosts: &[NamedHost],
+    name: &str,
+    request: OpenRequest,
+) -> Result<Box<dyn AudioSink>, Error> {
     let mut failure = None;
     for (host, name) in candidates(hosts, name) {
         match host.open_audio_sink(name, request).await {

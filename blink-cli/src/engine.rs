@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use blink_api::Configuration;
 use blink_engine::{Blink, Event, EventItem, Events};
+use serde_json::json;
 
-use crate::event_text::{Names, json, words};
+use crate::commands::{Invalid, Reply, Request};
+use crate::event_text::{self, Names, milliseconds, words};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -40,11 +42,38 @@ pub(crate) async fn stop(blink: Blink, mut events: Events, output: &Output, mut 
     output.waited();
 }
 
+/// Prints the reply to a command, or the reason why a line is none.
+pub(crate) fn reply(output: &Output, names: &Names, reply: &Reply, request: Option<&Request>) {
+    let words = reply.words(request, names);
+    for line in &words {
+        output.event(&format!("            {line}"));
+    }
+    let mut json = reply.json(request);
+    json["at_ms"] = milliseconds(output.elapsed()).into();
+    json["text"] = (!words.is_empty()).then(|| words.join("\n")).into();
+    output.json_event(&json);
+}
+
+/// Prints why a line is no command.
+pub(crate) fn refuse(output: &Output, invalid: Invalid) {
+    output.event(&format!("            {invalid}"));
+    let reason = invalid.reason;
+    let mut json = json!({ "event": "refused", "error": reason, "text": reason });
+    if let Some(id) = invalid.id {
+        json["id"] = id;
+    }
+    json["at_ms"] = milliseconds(output.elapsed()).into();
+    output.json_event(&json);
+}
+
 /// Prints an event.
 pub(crate) fn show(output: &Output, names: &Names, event: &Event) {
     let at = output.elapsed();
-    if let Some(words) = words(event, names) {
+    let words = words(event, names);
+    if let Some(words) = &words {
         output.event(&format!("{:8.3} s  {words}", at.as_secs_f64()));
     }
-    output.json_event(&json(event, at, None));
+    let mut json = event_text::json(event, at, None);
+    json["text"] = words.into();
+    output.json_event(&json);
 }

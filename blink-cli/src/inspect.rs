@@ -4,9 +4,11 @@ use std::path::Path;
 
 use blink_api::{Endpoint, ErrorKind, Registry};
 use blink_engine::{Blink, DataDirectory};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::Global;
+use crate::commands::Command;
+use crate::control;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{backends, configuration, profile};
@@ -52,6 +54,10 @@ pub(crate) async fn id(global: &Global, output: &Output) -> Result<(), Failure> 
     builder().build()?;
     let configuration = backends::offline(builder()).build()?;
     let data_dir = configuration.settings().data_dir.clone();
+    if let Some(state) = control::ask(data_dir.as_deref(), Command::State {}).await? {
+        show_id(&state["did"], &state["device"], data_dir.as_deref(), output);
+        return Ok(());
+    }
     let endpoint = match data_dir.as_deref().map(kept).transpose()?.flatten() {
         Some(endpoint) => endpoint,
         None => {
@@ -61,18 +67,22 @@ pub(crate) async fn id(global: &Global, output: &Output) -> Result<(), Failure> 
             endpoint
         }
     };
+    show_id(&json!(endpoint.did), &json!(endpoint.device), data_dir.as_deref(), output);
+    Ok(())
+}
+
+fn show_id(did: &Value, device: &Value, data_dir: Option<&Path>, output: &Output) {
     output.json_result(&json!({
-        "did": endpoint.did, "device": endpoint.device, "kept": data_dir.is_some(),
+        "did": did, "device": device, "kept": data_dir.is_some(),
         // As text: a path need not be UTF-8.
-        "data_dir": data_dir.as_deref().map(|directory| directory.display().to_string()),
+        "data_dir": data_dir.map(|directory| directory.display().to_string()),
     }));
-    output.result(&format!("did     {}", endpoint.did));
-    output.result(&format!("device  {}", endpoint.device));
+    output.result(&format!("did     {}", did.as_str().unwrap_or_default()));
+    output.result(&format!("device  {}", device.as_str().unwrap_or_default()));
     match data_dir {
         Some(directory) => output.event(&format!("stored in {}", directory.display())),
         None => output.event("not stored: a new identity at every start"),
     }
-    Ok(())
 }
 
 /// Endpoint stored in a directory. Starting an engine to read it would leave the calls of its

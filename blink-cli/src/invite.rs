@@ -251,7 +251,7 @@ impl fmt::Display for InviteError {
             ),
             Self::Content(why) => write!(f, "the invite is invalid: {why}"),
             Self::Expired(at) => {
-                let at = crate::history::date(at.saturating_mul(1_000));
+                let at = crate::calendar::date(at.saturating_mul(1_000));
                 write!(f, "the invite expired at {at}: ask for a new one")
             }
         }

@@ -3,18 +3,18 @@
 use std::io::IsTerminal;
 use std::time::{Duration, SystemTime};
 
-use blink_api::Configuration;
-use blink_engine::Blink;
+use blink_api::{Configuration, Did};
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::args::{DeviceOptions, Global};
+use crate::commands::Command;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::invite::Invite;
 use crate::output::Output;
 use crate::record::RecordArguments;
-use crate::{configuration, engine, profile, qr};
+use crate::{configuration, control, engine, profile, qr};
 
 /// Longest lifetime of an invite: ten years.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -57,11 +57,20 @@ pub(crate) async fn run(
     let nothing = (None, None);
     let record = RecordArguments::default();
     let configuration = configuration::for_call(global, &DeviceOptions::default(), nothing, (&record, None))?;
-    profile::required(&configuration)?;
-    let blink = engine::start(&configuration, interrupt).await?;
-    let invite = own(&blink, &configuration).await;
-    blink.shutdown().await;
-    let mut invite = invite?;
+    let data_dir = profile::required(&configuration)?;
+    let mut invite = match control::ask(Some(data_dir), Command::State {}).await? {
+        Some(state) => {
+            let addresses = state["addresses"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let did = state["did"].as_str().unwrap_or_default().parse()?;
+            with_addresses(did, addresses.map(str::to_owned).collect(), &configuration)
+        }
+        None => {
+            let blink = engine::start(&configuration, interrupt).await?;
+            let addresses = blink.addresses().await;
+            blink.shutdown().await;
+            with_addresses(blink.did(), addresses?, &configuration)
+        }
+    };
     if arguments.servers {
         invite.servers.clone_from(&configuration.settings().ice.servers);
     }
@@ -69,16 +78,8 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Invite to this device, without servers and expiry.
-///
-/// # Errors
-/// Those of the engine.
-pub(crate) async fn own(blink: &Blink, configuration: &Configuration) -> blink_api::Result<Invite> {
-    Ok(with_addresses(blink.did(), blink.addresses().await?, configuration))
-}
-
-/// Invite to a person at these addresses, the best first.
-pub(crate) fn with_addresses(did: blink_api::Did, mut addresses: Vec<String>, configuration: &Configuration) -> Invite {
+/// Invite to a person at these addresses, the best first, without servers and expiry.
+pub(crate) fn with_addresses(did: Did, mut addresses: Vec<String>, configuration: &Configuration) -> Invite {
     if addresses.iter().any(|address| !is_local(address)) {
         addresses.retain(|address| !is_local(address));
     }
@@ -92,7 +93,7 @@ fn is_local(address: &str) -> bool {
 }
 
 /// Configured nodes of the chosen signaling backend.
-fn bootstrap(configuration: &Configuration) -> Vec<String> {
+pub(crate) fn bootstrap(configuration: &Configuration) -> Vec<String> {
     let Some(signaling) = configuration.settings().signaling.as_deref() else { return Vec::new() };
     let key = format!("signalings.{signaling}.bootstrap");
     let value = configuration.effective().into_iter().find(|value| value.key == key).map(|value| value.value);

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 use tokio::sync::mpsc;
 
 /// Maximum length of a line in bytes; the rest is skipped.
-const LONGEST: u64 = 1_024;
+const LONGEST: u64 = 65_536;
 
 /// Standard input, line by line.
 pub(crate) struct Keyboard {
@@ -14,10 +14,11 @@ pub(crate) struct Keyboard {
 }
 
 impl Keyboard {
-    /// Starts to read if `open`.
+    /// Starts to read, unless this is a background process of a terminal, which reading would stop.
     ///
     /// The reading thread may block forever; the program ends without it.
-    pub(crate) fn new(open: bool) -> Self {
+    pub(crate) fn new() -> Self {
+        let open = !is_background();
         let (sender, lines) = mpsc::channel(16);
         if open {
             std::thread::spawn(move || {
@@ -34,19 +35,38 @@ impl Keyboard {
 
     /// Waits for the next line; forever once the input has ended.
     pub(crate) async fn line(&mut self) -> String {
-        if self.open {
-            match self.lines.recv().await {
-                Some(line) => return line,
-                None => self.open = false,
-            }
+        match self.next().await {
+            Some(line) => line,
+            None => std::future::pending().await,
         }
-        std::future::pending().await
+    }
+
+    /// Waits for the next line; `None` once when the input ends, and forever afterwards.
+    pub(crate) async fn next(&mut self) -> Option<String> {
+        if !self.open {
+            return std::future::pending().await;
+        }
+        let line = self.lines.recv().await;
+        self.open = line.is_some();
+        line
     }
 
     /// Whether the input is still open.
     pub(crate) fn is_open(&self) -> bool {
         self.open
     }
+}
+
+/// Whether stdin is a terminal whose foreground process is another one (POSIX: SIGTTIN).
+#[cfg(unix)]
+fn is_background() -> bool {
+    let foreground = rustix::termios::tcgetpgrp(io::stdin());
+    foreground.is_ok_and(|group| group != rustix::process::getpgrp())
+}
+
+#[cfg(not(unix))]
+fn is_background() -> bool {
+    false
 }
 
 /// Reads the next line, whatever its bytes; `None` at the end, and after a permanent error.

@@ -1,23 +1,31 @@
 //! `blink listen`: waits for calls.
 
-mod commands;
+mod alerts;
+mod lines;
+mod start;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use blink_api::{CallId, Did, ErrorKind};
+use blink_api::{CallId, Configuration, Did, ErrorKind};
 use blink_engine::{Blink, Call, CallSnapshot, CallState, Event, EventItem, Events, Snapshot};
 use blink_media_synthetic::numbered;
 use serde_json::json;
 
+use self::alerts::Alerts;
+use self::start::executor;
+pub(crate) use self::start::refuse_second;
 use crate::args::{Global, ListenArguments};
+use crate::commands::{Executor, Invalid};
+use crate::control::Server;
 use crate::event_text::Names;
 use crate::failure::{Failure, one_line};
 use crate::interrupt::Interrupt;
 use crate::keyboard::Keyboard;
 use crate::output::Output;
+use crate::record::recordings;
 use crate::video::Video;
-use crate::{configuration, engine, files};
+use crate::{configuration, engine, files, inviting};
 
 /// Recording of each call, numbered by the media host.
 const HEARD: &str = "heard-{n}.wav";
@@ -41,14 +49,22 @@ pub(crate) async fn run(
     if let Some(directory) = &arguments.out {
         files::check(&numbered(&directory.join(HEARD)))?;
     }
+    let settings = configuration.settings();
+    refuse_second(settings.data_dir.as_deref()).await?;
     let blink = engine::start(&configuration, interrupt).await?;
     let mut events = blink.events();
+    let recordings = arguments.out.clone().or_else(|| arguments.interactive.then(|| recordings(settings)));
+    let executor = executor(&blink, &configuration, recordings.as_deref()).await?;
     let mut listener = Listener {
         blink: blink.clone(),
         output,
-        names: Names::default(),
+        names: executor.names(),
+        executor,
+        control: Server::start(settings.data_dir.as_deref(), output),
+        configuration: &configuration,
         answers: arguments.answer,
-        keyboard: Keyboard::new(!arguments.answer),
+        keyboard: Keyboard::new(),
+        alerts: Alerts::new(&configuration, arguments.interactive),
         out: arguments.out.clone(),
         ringing: VecDeque::new(),
         named: None,
@@ -62,11 +78,14 @@ pub(crate) async fn run(
         video: Video::new(&blink, arguments.video.as_deref(), arguments.out.as_deref()),
     };
     let result = tokio::select! {
-        failure = listener.serve(&mut events) => Err(failure),
+        result = listener.serve(&mut events) => result,
         () = interrupt.wait() => Err(Failure::interrupted()),
+        // Nobody reads what this command prints.
+        () = output.closed() => Ok(()),
     };
     listener.refuse().await;
-    let Listener { mut heard, names, video, .. } = listener;
+    let Listener { mut heard, names, video, executor, control, .. } = listener;
+    drop((executor, control));
     engine::stop(blink, events, output, |event| {
         engine::show(output, &names, event);
         if let Event::CallEnded { .. } = event {
@@ -90,10 +109,14 @@ fn show_heard(output: &Output, heard: Option<(CallId, PathBuf)>) {
 struct Listener<'a> {
     blink: Blink,
     output: &'a Output,
+    configuration: &'a Configuration,
     names: Names,
+    executor: Executor,
+    control: Server,
     /// Answers every call automatically.
     answers: bool,
     keyboard: Keyboard,
+    alerts: Alerts,
     out: Option<PathBuf>,
     /// Ringing calls, oldest first.
     ringing: VecDeque<Ringing>,
@@ -123,16 +146,12 @@ struct Ringing {
 }
 
 impl Listener<'_> {
-    /// Runs until the engine stops or fails.
-    async fn serve(&mut self, events: &mut Events) -> Failure {
-        if let Err(failure) = self.introduce().await {
-            return failure;
-        }
+    /// Runs until the engine stops or fails, or an interactive program's input ends.
+    async fn serve(&mut self, events: &mut Events) -> Result<(), Failure> {
+        self.introduce().await?;
         // Calls of the engine's previous run still ring, without an event.
-        match self.blink.snapshot().await {
-            Ok(snapshot) => self.handle_snapshot(&snapshot).await,
-            Err(error) => return error.into(),
-        }
+        let snapshot = self.blink.snapshot().await?;
+        self.handle_snapshot(&snapshot).await;
         if !self.answers && !self.ringing.is_empty() {
             self.output.event("            a call from the previous run still rings");
             self.handle_ringing().await;
@@ -140,6 +159,7 @@ impl Listener<'_> {
         loop {
             let waiting = self.waiting();
             self.output.waiting(waiting);
+            self.alerts.update(!self.ringing.is_empty(), self.current.is_some());
             tokio::select! {
                 // Process the events of a command before the next line: the end of a call that was
                 // left must not be mistaken for that of the same call rejoined.
@@ -150,9 +170,15 @@ impl Listener<'_> {
                         self.handle_snapshot(&snapshot).await;
                         self.update_addresses().await;
                     }
-                    None => return self.why_stopped().await,
+                    None => return Err(self.why_stopped().await),
                 },
-                line = self.keyboard.line() => self.handle_line(&line).await,
+                line = self.keyboard.next() => match line {
+                    Some(line) if self.alerts.is_interactive() && line.trim() == "quit" => return Ok(()),
+                    Some(line) => self.handle_line(&line, true).await,
+                    None if self.alerts.is_interactive() => return Ok(()),
+                    None => {}
+                },
+                line = self.control.line() => self.handle_line(&line, false).await,
             }
         }
     }
@@ -182,9 +208,10 @@ impl Listener<'_> {
         let how = if self.answers {
             "answering every call"
         } else {
-            "y answers a call, n rejects it, h hangs up, j lists ongoing calls"
+            "y answers a call, n rejects it, h hangs up, j lists ongoing calls, help lists all commands"
         };
-        self.output.event(&format!("waiting for calls; {how}; Ctrl-C ends"));
+        let end = if self.alerts.is_interactive() { "quit" } else { "Ctrl-C" };
+        self.output.event(&format!("waiting for calls; {how}; {end} ends"));
         if let Some(hint) = self.hint {
             self.output.event(hint);
         }
@@ -214,10 +241,19 @@ impl Listener<'_> {
         for address in addresses {
             self.output.result(address);
         }
-        self.output.json_result(&json!({ "event": "listening", "did": did, "addresses": addresses }));
+        let hints = self.blink_addresses();
+        let invite = inviting::with_addresses(did, hints, self.configuration).to_string();
+        self.output.event(&format!("others call you with: blink call {invite}"));
+        self.output.json_result(&json!({ "event": "listening", "did": did, "addresses": addresses, "invite": invite }));
         if addresses.is_empty() {
             self.output.result(&did.to_string());
         }
+    }
+
+    /// Addresses without the DID.
+    fn blink_addresses(&self) -> Vec<String> {
+        let start = format!("{}@", self.blink.did());
+        self.addresses.iter().filter_map(|target| target.strip_prefix(&start)).map(str::to_owned).collect()
     }
 
     async fn handle_event(&mut self, event: Event) {
@@ -301,7 +337,8 @@ impl Listener<'_> {
     }
 
     async fn enter(&mut self, call: CallId) {
-        let file = self.out.as_ref().map(|directory| numbered(&directory.join(HEARD)));
+        let file = self.next_recording();
+        self.alerts.silence().await;
         match self.blink.answer_call(call).await {
             Ok(call) => {
                 // The call may have ended meanwhile, and be left already.
@@ -311,6 +348,11 @@ impl Listener<'_> {
             }
             Err(error) => self.report(Some(error)),
         }
+    }
+
+    /// File of the next call's audio.
+    fn next_recording(&self) -> Option<PathBuf> {
+        self.out.as_ref().map(|directory| numbered(&directory.join(HEARD)))
     }
 
     /// Rejects all ringing calls, so that their callers do not wait for an answer.
@@ -323,9 +365,7 @@ impl Listener<'_> {
 
     fn report(&self, error: Option<blink_api::Error>) {
         if let Some(error) = error {
-            let error = one_line(&error.to_string());
-            self.output.event(&format!("            {error}"));
-            self.output.json_event(&json!({ "event": "refused", "error": error }));
+            engine::refuse(self.output, Invalid { id: None, reason: one_line(&error.to_string()) });
         }
     }
 }

@@ -3,17 +3,22 @@
 mod args;
 mod backends;
 mod bench;
+mod calendar;
 mod call;
+mod commands;
 mod configuration;
 mod conformance;
 mod contacts;
+mod control;
 mod demo;
 mod device_lines;
 mod devices;
+mod doctor;
 mod engine;
 mod event_text;
 mod failure;
 mod files;
+mod help;
 mod history;
 mod inspect;
 mod interrupt;
@@ -22,6 +27,7 @@ mod inviting;
 mod keyboard;
 mod listen;
 mod log;
+mod new_backend;
 mod node;
 mod output;
 mod people;
@@ -29,17 +35,23 @@ mod profile;
 mod qr;
 mod record;
 mod recording;
+mod ring_tone;
 mod rtp;
+#[cfg(test)]
+mod schema;
 mod score;
+mod screen_output;
+mod shell;
 mod target;
 mod terminal_text;
+mod ui;
 mod video;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use args::{Arguments, Command};
-use clap::Parser;
+use args::{Arguments, Command, Global};
+use clap::{CommandFactory, Parser};
 use failure::Failure;
 use interrupt::Interrupt;
 use output::Output;
@@ -50,10 +62,13 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage(&without_escapes(error)),
     };
+    let Some(command) = arguments.command.take().or_else(ui::by_default) else {
+        return usage(&missing_command());
+    };
     arguments.global.file = configuration::File::read(arguments.global.config.as_deref());
     let output = Output::new(&arguments.global);
     log::start(arguments.global.verbose, configuration::log(&arguments.global));
-    match run(&arguments, &output) {
+    match run(&command, &arguments.global, &output).and_then(|()| output.check()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure);
@@ -62,7 +77,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
+fn run(command: &Command, global: &Global, output: &Output) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -70,32 +85,45 @@ fn run(arguments: &Arguments, output: &Output) -> Result<(), Failure> {
     let result = runtime.block_on(async {
         let interrupt =
             Interrupt::listen().map_err(|error| Failure::call(format!("cannot receive signals: {error}")))?;
-        dispatch(arguments, output, &interrupt).await
+        dispatch(command, global, output, &interrupt).await
     });
     // Do not wait for blocking tasks after an interrupt, such as a score computation.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
 }
 
-async fn dispatch(arguments: &Arguments, output: &Output, interrupt: &Interrupt) -> Result<(), Failure> {
-    let global = &arguments.global;
-    match &arguments.command {
+async fn dispatch(command: &Command, global: &Global, output: &Output, interrupt: &Interrupt) -> Result<(), Failure> {
+    match command {
+        Command::Ui(asked) => ui::run(asked, global, output, interrupt).await,
         Command::Demo(demo) => demo::run(demo, global, output, interrupt).await,
         Command::Listen(listen) => listen::run(listen, global, output, interrupt).await,
         Command::Call(call) => call::run(call, global, output, interrupt).await,
         Command::Invite(invite) => inviting::run(invite, global, output, interrupt).await,
         Command::Contacts(contacts) => people::run(contacts, global, output).await,
+        Command::Doctor => doctor::run(global, output, interrupt).await,
+        Command::Completions(arguments) => {
+            shell::completions(arguments, output);
+            Ok(())
+        }
+        Command::Man(arguments) => shell::man(arguments, output),
         Command::Backends => inspect::backends(output),
         Command::Devices(asked) => devices::run(asked, global, output, interrupt).await,
         Command::Config => inspect::config(global, output),
         Command::Id => inspect::id(global, output).await,
-        Command::History(history) => history::run(history, global, output),
+        Command::History(history) => history::run(history, global, output).await,
         Command::Recording(arguments) => recording::run(&arguments.command, global, output).await,
         Command::Rtp(arguments) => rtp::run(&arguments.command, output),
         Command::Conformance(asked) => conformance::run(asked, global, output, interrupt).await,
+        Command::NewBackend(asked) => new_backend::run(asked, output),
         Command::Node(asked) => node::run(asked, output, interrupt).await,
         Command::Bench(bench) => bench::run(&bench.bench, global, output, interrupt).await,
     }
+}
+
+/// The help, where a command is missing.
+fn missing_command() -> clap::Error {
+    let kind = clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    clap::Error::raw(kind, Arguments::command().render_help())
 }
 
 /// Rebuilds the error from escaped arguments: its text repeats them, and they may contain control

@@ -1,11 +1,13 @@
 //! Output of the program: results and events on stdout, as text or JSON; progress and errors on
 //! stderr.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use tokio::sync::broadcast;
 
 use crate::args::Global;
 use crate::failure::Failure;
@@ -20,7 +22,14 @@ pub(crate) struct Output {
     quiet: bool,
     progress: ProgressBar,
     started: Instant,
+    /// JSON lines for connections of the control socket.
+    lines: broadcast::Sender<Arc<str>>,
+    /// First error of stdout.
+    failed: Mutex<Option<io::Error>>,
 }
+
+/// JSON lines that a slow connection of the control socket may be behind.
+const BACKLOG: usize = 1_024;
 
 impl Output {
     /// Creates the writer from the options. Progress is shown on a terminal only, and not between
@@ -32,12 +41,26 @@ impl Output {
             quiet: global.quiet,
             progress: if watched { spinner() } else { ProgressBar::hidden() },
             started: Instant::now(),
+            lines: broadcast::Sender::new(BACKLOG),
+            failed: Mutex::new(None),
         }
     }
 
     /// Whether JSON is printed.
     pub(crate) fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Output that prints nothing, for [`subscribe`](Self::subscribe) only.
+    pub(crate) fn silent() -> Self {
+        Self {
+            json: false,
+            quiet: true,
+            progress: ProgressBar::hidden(),
+            started: Instant::now(),
+            lines: broadcast::Sender::new(BACKLOG),
+            failed: Mutex::new(None),
+        }
     }
 
     /// Prints a line of the result, as text.
@@ -62,15 +85,56 @@ impl Output {
 
     /// Prints a line of the result, as JSON.
     pub(crate) fn json_result(&self, value: &impl Serialize) {
-        if self.json {
-            self.print(&Line::json(value));
-        }
+        self.json_line(value, self.json);
     }
 
     /// Prints an event, as JSON.
     pub(crate) fn json_event(&self, value: &impl Serialize) {
-        if self.json && !self.quiet {
-            self.print(&Line::json(value));
+        self.json_line(value, self.json && !self.quiet);
+    }
+
+    /// Prints text of this program itself, such as a script: nothing in it comes from others.
+    pub(crate) fn verbatim(&self, text: &[u8]) {
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = stdout.write_all(text).and_then(|()| stdout.flush()) {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+    }
+
+    /// All JSON lines from now on, also those that are not printed.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<str>> {
+        self.lines.subscribe()
+    }
+
+    fn json_line(&self, value: &impl Serialize, is_printed: bool) {
+        if !is_printed && self.lines.receiver_count() == 0 {
+            return;
+        }
+        let line = Line::json(value);
+        // Without a connection there is no receiver.
+        self.lines.send(line.as_str().into()).ok();
+        if is_printed {
+            self.print(&line);
+        }
+    }
+
+    /// Waits until the reader of stdout is gone, such as `head`; forever where stdout is no pipe.
+    pub(crate) async fn closed(&self) {
+        while !is_closed() {
+            tokio::time::sleep(CLOSED).await;
+        }
+    }
+
+    /// The first error of stdout, except that of a reader who is gone.
+    ///
+    /// # Errors
+    /// A failure with the system's error.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        match &*self.failed.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Failure::call(format!("cannot write the output: {error}")).reported())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -106,7 +170,11 @@ impl Output {
 
     fn print(&self, line: &Line) {
         // The progress bar draws nothing before its first message.
-        if self.progress.message().is_empty() { print(line) } else { self.progress.suspend(|| print(line)) }
+        let printed =
+            if self.progress.message().is_empty() { print(line) } else { self.progress.suspend(|| print(line)) };
+        if let Err(error) = printed {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
     }
 }
 
@@ -129,13 +197,31 @@ pub(crate) fn failure_as_json(reason: &str) {
         ok: bool,
         error: &'a str,
     }
-    print(&Line::json(&Failed { ok: false, error: reason }));
+    // The exit status still reports the failure if stdout is closed.
+    print(&Line::json(&Failed { ok: false, error: reason })).ok();
 }
 
-fn print(line: &Line) {
-    let mut stdout = std::io::stdout().lock();
-    // Ignore a closed reader, such as `head`; a call continues without it.
-    writeln!(stdout, "{}", line.as_str()).and_then(|()| stdout.flush()).ok();
+fn print(line: &Line) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{}", line.as_str()).and_then(|()| stdout.flush())
+}
+
+/// Interval between looks at the reader of stdout.
+const CLOSED: Duration = Duration::from_millis(250);
+
+/// Whether stdout is a pipe or socket without a reader: `poll(2)` reports this without being asked.
+#[cfg(unix)]
+fn is_closed() -> bool {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let stdout = io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = rustix::event::Timespec::default();
+    poll(&mut polled, Some(&at_once)).is_ok() && polled[0].revents().contains(PollFlags::ERR)
+}
+
+#[cfg(not(unix))]
+fn is_closed() -> bool {
+    false
 }
 
 fn spinner() -> ProgressBar {

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::args::Global;
+use crate::commands::Command;
 use crate::contacts::{Contact, Contacts, safety_words};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -93,9 +94,10 @@ pub(crate) async fn run(arguments: &ContactsArguments, global: &Global, output: 
         }
         ContactsCommand::Verify { name, yes, clear } => {
             let contact = Contacts::load(data_dir)?.require(name)?.clone();
-            verify(data_dir, own_did(data_dir, &configuration)?, &contact, (*yes, *clear), output)?;
+            verify(data_dir, own_did(data_dir).await?, &contact, (*yes, *clear), output)?;
         }
     }
+    crate::control::reload_contacts(data_dir).await;
     Ok(())
 }
 
@@ -166,7 +168,10 @@ fn ask(output: &Output) -> Result<bool, Failure> {
 }
 
 /// The own DID, also while another process uses the data directory.
-fn own_did(data_dir: &Path, _configuration: &blink_api::Configuration) -> Result<Did, Failure> {
+async fn own_did(data_dir: &Path) -> Result<Did, Failure> {
+    if let Some(state) = crate::control::ask(Some(data_dir), Command::State {}).await? {
+        return Ok(state["did"].as_str().unwrap_or_default().parse()?);
+    }
     match DataDirectory::open(data_dir).and_then(|kept| kept.endpoint()) {
         Ok(endpoint) => Ok(endpoint.did),
         Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -1,8 +1,8 @@
 //! `--record`: recording of calls by the engine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use blink_api::{ConfigurationBuilder, RecordingReport};
+use blink_api::{ConfigurationBuilder, RecordingReport, Settings};
 use blink_engine::Event;
 use clap::Args;
 
@@ -50,6 +50,17 @@ impl RecordArguments {
             true,
         ))
     }
+}
+
+/// Directory of recordings, below `data_dir` or else the working directory.
+const RECORDINGS: (&str, &str) = ("recordings", "blink-recordings");
+
+/// Directory of the recordings of an interactive program: `recording.directory`, else a directory
+/// below `data_dir`, else one of the working directory.
+pub(crate) fn recordings(settings: &Settings) -> PathBuf {
+    let below = |data_dir: &PathBuf| data_dir.join(RECORDINGS.0);
+    let chosen = settings.recording.directory.clone().or_else(|| settings.data_dir.as_ref().map(below));
+    chosen.unwrap_or_else(|| RECORDINGS.1.into())
 }
 
 /// Texts of the events of recordings; `None` for other events.

@@ -68,6 +68,39 @@ fn escaped(text: &str, escape: impl Fn(char, &mut String) -> fmt::Result) -> Str
     out
 }
 
+/// Escapes text and cuts it to a number of columns, with `…` where it was cut. Combining marks
+/// beyond two on one character are escaped: a pile of them covers other lines.
+pub(crate) fn fitted(text: &str, columns: usize) -> String {
+    let (mut out, mut width, mut end, mut marks) = (String::new(), 0, 0, 0);
+    let mut encoded = [0; 4];
+    for c in text.chars() {
+        let is_mark = is_plain(c) && width_of(c.encode_utf8(&mut encoded)) == 0;
+        marks = if is_mark { marks + 1 } else { 0 };
+        let before = out.len();
+        if is_mark && (marks > 2 || before == 0) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push_str(&escape(c.encode_utf8(&mut encoded)));
+        }
+        width += width_of(&out[before..]);
+        if width > columns {
+            out.truncate(end);
+            out.push_str(if columns > 0 { "…" } else { "" });
+            return out;
+        }
+        // The text may be cut here, with room for `…`.
+        if width < columns {
+            end = out.len();
+        }
+    }
+    out
+}
+
+/// Width of text in columns of a terminal.
+pub(crate) fn width_of(text: &str) -> usize {
+    ratatui::text::Span::raw(text).width()
+}
+
 /// Whether a character is visible and has no effect on others.
 pub(crate) fn is_plain(c: char) -> bool {
     !c.is_control()
@@ -105,6 +138,26 @@ pub(crate) mod tests {
         for text in ["", "z6MkiTBz…mDooWp", "Zoë, Łódź, 東京, עברית, العربية, ไทย, 🎥", r"C:\new\table"]
         {
             assert_eq!(Line::new(text).as_str(), text);
+        }
+    }
+
+    #[test]
+    fn fitted_text_has_at_most_the_columns_and_no_effect() {
+        assert_eq!(
+            ["Bob", "Roberta", "東京都", "", "é"].map(|text| fitted(text, 5)),
+            ["Bob", "Robe…", "東京…", "", "é"]
+        );
+        assert_eq!(
+            (fitted("ab", 0), fitted("ab", 1), fitted("ab", 2)),
+            (String::new(), "…".to_owned(), "ab".to_owned())
+        );
+        let pile = format!("a{}b", "\u{301}".repeat(10_000));
+        for text in [HOSTILE, &HOSTILE.repeat(100), &"x".repeat(10_000), &pile, "\u{301}a"] {
+            for columns in 0..60 {
+                let fitted = fitted(text, columns);
+                assert!(fitted.chars().all(is_plain) && width_of(&fitted) <= columns, "{columns} {fitted:?}");
+                assert!(fitted.chars().filter(|c| *c == '\u{301}').count() <= 2, "{fitted:?}");
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use super::ice::IceConfig;
 use super::path::optional_path;
 use super::quality::QualitySettings;
 use super::recording::RecordingSettings;
+use super::ui_settings::UiSettings;
 use crate::{Error, ErrorKind, Result};
 
 /// Settings of the engine: every key outside the sections of backends.
@@ -53,6 +54,8 @@ pub struct Settings {
     pub quality: QualitySettings,
     /// `[recording]`
     pub recording: RecordingSettings,
+    /// `[ui]`
+    pub ui: UiSettings,
 }
 
 impl Default for Settings {
@@ -72,6 +75,7 @@ impl Default for Settings {
             log: LogSettings::default(),
             quality: QualitySettings::default(),
             recording: RecordingSettings::default(),
+            ui: UiSettings::default(),
         }
     }
 }

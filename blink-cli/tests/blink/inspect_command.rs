@@ -33,8 +33,10 @@ fn every_configuration_value_has_a_source() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("blink.toml"), "microphone = \"speech\"\n[call]\nring_time = \"20s\"\n")
         .unwrap();
-    let ended =
-        run(directory.path(), &["config", "--json", "--set", "transport=webrtc-rs", "--set", "call.ring_time=9s"]);
+    let ended = run(
+        directory.path(),
+        &["config", "--json", "--ephemeral", "--set", "transport=webrtc-rs", "--set", "call.ring_time=9s"],
+    );
     assert_eq!((ended.status, ended.lines.len()), (0, 1), "{ended:?}");
     let values = ended.last();
     let value = |key: &str| -> Value {
@@ -46,7 +48,7 @@ fn every_configuration_value_has_a_source() {
     assert_eq!(value("microphone"), expected("microphone", json!("speech"), "blink.toml"));
     assert_eq!(value("call.ring_time"), expected("call.ring_time", json!("9s"), "--set call.ring_time"));
     assert_eq!(value("signaling"), expected("signaling", json!("libp2p"), "default"));
-    assert_eq!(value("data_dir"), expected("data_dir", Value::Null, "default"));
+    assert_eq!(value("data_dir"), expected("data_dir", Value::Null, "--ephemeral"));
 }
 
 #[test]
@@ -87,7 +89,7 @@ fn an_identity_is_stored_only_with_a_data_directory() {
         assert_eq!((ended.status, ended.lines.len()), (0, 1), "{ended:?}");
         ended.last()
     };
-    let (first, second) = (id(&[]), id(&[]));
+    let (first, second) = (id(&["--ephemeral"]), id(&["--ephemeral"]));
     assert_eq!(first["kept"], false);
     assert!(first["did"].as_str().unwrap().starts_with("did:key:z6Mk"));
     assert_ne!(first["did"], second["did"]);
@@ -100,7 +102,7 @@ fn an_identity_is_stored_only_with_a_data_directory() {
 #[test]
 fn history_is_initially_empty_and_requires_a_data_directory() {
     let directory = tempfile::tempdir().unwrap();
-    let nowhere = run(directory.path(), &["history"]);
+    let nowhere = run(directory.path(), &["history", "--ephemeral"]);
     assert_eq!(nowhere.status, 2, "{nowhere:?}");
     assert!(nowhere.errors.contains("data_dir"), "{nowhere:?}");
     let empty = run(directory.path(), &["history", "--json", "--set", "data_dir=kept"]);

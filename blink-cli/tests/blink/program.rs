@@ -35,6 +35,8 @@ pub(crate) struct Program {
     lines: Receiver<String>,
     seen: Vec<String>,
     errors: Option<JoinHandle<String>>,
+    /// Data directory by default: no two programs share an identity unless a test says so.
+    _data: tempfile::TempDir,
 }
 
 /// A program that has exited.
@@ -63,7 +65,13 @@ impl Program {
         Self::start_command(command, directory, arguments, &[])
     }
 
-    fn start_command(mut command: Command, directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    /// Starts a command that runs `blink`, or another program of a test.
+    pub(crate) fn start_command(
+        mut command: Command,
+        directory: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("BLINK_") || name == "RUST_LOG" {
                 command.env_remove(name);
@@ -71,6 +79,8 @@ impl Program {
         }
         // Tests leave the devices of the machine alone.
         command.env("BLINK_MEDIA_HOST", "synthetic");
+        let data = tempfile::tempdir().expect("there is a temporary directory");
+        command.env("XDG_DATA_HOME", data.path());
         command.args(arguments).envs(environment.iter().copied()).current_dir(directory);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program was built");
@@ -90,7 +100,7 @@ impl Program {
             text
         });
         let input = child.stdin.take();
-        Self { child, input, lines, seen: Vec::new(), errors: Some(errors) }
+        Self { child, input, lines, seen: Vec::new(), errors: Some(errors), _data: data }
     }
 
     /// Types a line.

@@ -171,6 +171,10 @@ fn all_output_goes_through_the_output_module() {
         ("output.rs", "io::stderr"),
         ("output.rs", "stderr()"),
         ("output.rs", "stdout()"),
+        // The full screen, which draws escaped text, and errors that it hides meanwhile.
+        ("screen_output.rs", "io::stderr"),
+        ("screen_output.rs", "stderr()"),
+        ("screen_output.rs", "stdout()"),
     ];
     let found: Vec<_> = found.iter().map(|(path, word)| (path.to_str().unwrap(), *word)).collect();
     assert_eq!(found, expected);

@@ -8,7 +8,7 @@ use futures::{FutureExt, StreamExt};
 use libp2p::core::transport::ListenerId;
 use libp2p::identity::Keypair;
 use libp2p::swarm::{self, NetworkBehaviour, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, TransportError};
+use libp2p::{Multiaddr, TransportError, relay};
 
 use crate::transport::transport;
 use crate::{NAME, addresses};
@@ -21,7 +21,7 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle timeout of connections: a year, since signaling connections stay open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Creates a swarm that listens on all addresses; also returns its events so far.
+/// Creates a swarm that listens on all configured addresses; also returns its events so far.
 ///
 /// # Errors
 /// [`Busy`](ErrorKind::Busy) for an occupied port, [`Invalid`](ErrorKind::Invalid) for an address
@@ -31,11 +31,21 @@ pub async fn open<B: NetworkBehaviour>(
     listen: &[Multiaddr],
     behaviour: B,
 ) -> Result<(Swarm<B>, Vec<EventOf<B>>)> {
-    let transport = transport(key).map_err(|source| {
+    open_with(key, listen, None, behaviour).await
+}
+
+/// Does the same as [`open`], for a swarm that may also dial and listen through relays.
+pub(crate) async fn open_with<B: NetworkBehaviour>(
+    key: &Keypair,
+    listen: &[Multiaddr],
+    circuits: Option<relay::client::Transport>,
+    behaviour: B,
+) -> Result<(Swarm<B>, Vec<EventOf<B>>)> {
+    let transport = transport(key, circuits).map_err(|source| {
         Error::new(ErrorKind::Io, "the network cannot be opened").backend(NAME).operation("create").source(source)
     })?;
-    let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
-    let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
+    let timeouts = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+    let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), timeouts);
     let mut silent = HashMap::new();
     for address in listen {
         silent.insert(begin(&mut swarm, address)?, address);
