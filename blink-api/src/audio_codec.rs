@@ -65,7 +65,8 @@ impl AudioCodecCapabilities {
 pub struct AudioEncoderConfig {
     /// Format of the samples to encode.
     pub format: AudioFormat,
-    /// Duration of a packet: 10, 20, 40 or 60 ms.
+    /// Duration of a packet: 10, 20, 40 or 60 ms. Every codec takes 20 ms, which is the default of
+    /// calls, and refuses other durations that it cannot encode.
     pub frame: Duration,
     /// Target in bits per second; `None` for the codec's own choice.
     pub bitrate: Option<u32>,
@@ -96,7 +97,9 @@ pub trait AudioEncoder: Send {
     fn frame_samples(&self) -> usize;
 
     /// Encodes exactly one frame of interleaved samples. `out` is cleared first; it stays empty
-    /// where no packet needs to be sent (discontinuous transmission).
+    /// where no packet needs to be sent (discontinuous transmission). A packet has at most 1,200
+    /// bytes ([`RtpOut::MAX_PAYLOAD`](crate::RtpOut::MAX_PAYLOAD)), for every configuration that
+    /// [`AudioCodec::encoder`] accepts: a transport refuses longer ones.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for another number of samples than

@@ -47,6 +47,7 @@ mod registry;
 mod rtp;
 mod session_config;
 mod signaling;
+mod signaling_capabilities;
 mod transport;
 mod units;
 mod video;
@@ -62,6 +63,8 @@ pub use config::{
     RecordingSettings, ServerScheme, ServerUri, Settings, UiSettings, expand_path, optional_path, parse_value,
 };
 pub use error::{Error, ErrorKind, Result};
+/// Value of a key of a [`Configuration`].
+pub use figment::value::Value as ConfigurationValue;
 pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId, TrackKey, TrackSource};
 pub use media::{DeviceChange, DeviceDirection, DeviceInfo, MediaCapabilities, MediaHost, TrackKind};
 pub use payload_format::{FrameFragment, FramePacketizer, PayloadFormat, PayloadFormatCapabilities};
@@ -76,11 +79,12 @@ pub use registry::{BackendSummary, Context, Entry, Kind, Plugin, Registry, Share
 pub use rtp::{CodecName, RtpCodec, RtpIn, RtpOut, RtpReceiver, RtpSink, rtp_queue};
 pub use session_config::SessionConfig;
 pub use signaling::{
-    Delivery, DeliveryId, DeliveryQueue, Origin, Signaling, SignalingCapabilities, SignalingEvent, Subscription,
-    SubscriptionEvent, Topic, Verdict, subscription,
+    Delivery, DeliveryId, DeliveryQueue, Origin, Signaling, SignalingEvent, Subscription, SubscriptionEvent, Topic,
+    Verdict, subscription,
 };
+pub use signaling_capabilities::SignalingCapabilities;
 pub use transport::{
-    Candidate, ChannelId, Mid, Session, SessionEvent, SessionEvents, SessionStats, TrackId, Transport,
+    Candidate, ChannelId, MediaPath, Mid, Session, SessionEvent, SessionEvents, SessionStats, TrackId, Transport,
     TransportCapabilities,
 };
 pub use units::{AudioLevel, CallTime, Clock, RtpTime, SystemClock};

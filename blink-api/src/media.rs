@@ -39,6 +39,16 @@ pub trait MediaHost: Send + Sync {
     /// [`Io`](crate::ErrorKind::Io) where the audio system does not answer.
     async fn devices(&self) -> Result<Vec<DeviceInfo>>;
 
+    /// Checks that a device of this name can be opened, without opening it: for errors that a user
+    /// sees at start, such as a file that is missing. A host that cannot tell accepts the name.
+    ///
+    /// # Errors
+    /// As [`open_audio_source`](MediaHost::open_audio_source).
+    async fn check(&self, name: &str, direction: DeviceDirection) -> Result<()> {
+        let _ = (name, direction);
+        Ok(())
+    }
+
     /// Opens a device to read audio from. `"default"` is the host's default.
     ///
     /// # Errors

@@ -12,6 +12,10 @@ pub struct SessionConfig {
     /// Servers, interfaces and the relay-only rule. Without servers by default.
     pub ice: IceConfig,
     /// Codecs to negotiate for audio, the preferred one first. An empty list means no audio.
+    ///
+    /// `red` (RFC 2198) among them is a codec like any other to a transport: it is negotiated
+    /// where both sides list it, its payloads are carried unchanged, and it never counts as the
+    /// common codec that a section needs, because its packets contain those of another one.
     pub audio: Vec<RtpCodec>,
     /// Codecs to negotiate for video, as for `audio`. A section carries each codec that both sides
     /// have, under a payload type of its own.

@@ -6,15 +6,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::Serialize;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, SignalingCapabilities};
 
 /// A publish-subscribe network.
 ///
 /// Messages are delivered at most once, in any order; the engine retransmits them. A signaling
 /// backend knows nothing of calls, and its messages are encrypted.
+///
+/// # Topology
+/// Two nodes reach each other where one has [connected](Signaling::connect) to the other. With
+/// [`forwarding`](SignalingCapabilities::forwarding) they also do through nodes between them that
+/// are subscribed to the topic and report [`Verdict::Accept`]; without it, programs must connect
+/// every two nodes. In the lab of the conformance suite, each node connects to the first address of
+/// every node that runs when it starts.
+///
+/// # Timing
+/// [`publish`](Signaling::publish), [`subscribe`](Signaling::subscribe),
+/// [`subscribers`](Signaling::subscribers) and [`addresses`](Signaling::addresses) return within
+/// 1 s, also while other nodes do not answer: a backend queues or refuses, and never waits for the
+/// network. [`report`](Signaling::report) and [`events`](Signaling::events) never block.
+/// [`connect`](Signaling::connect) returns within 30 s, [`shutdown`](Signaling::shutdown) within
+/// 5 s.
+///
+/// # Drop
+/// A node that is dropped without a shutdown leaves the network as after one, within 5 s; what it
+/// published may be lost. Subscriptions do not keep it alive, and end with it.
 #[async_trait]
 pub trait Signaling: Send + Sync {
     /// Capabilities of this backend, as in its registry entry.
@@ -57,7 +75,9 @@ pub trait Signaling: Send + Sync {
     fn report(&self, delivery: DeliveryId, verdict: Verdict);
 
     /// Connects to a node, and reconnects whenever the connection is lost, until `shutdown`.
-    /// Returns after the first attempt.
+    /// Returns after the first attempt. If that failed for another reason than an invalid address,
+    /// the backend goes on trying, with growing pauses of up to 30 s: a node that starts later is
+    /// found.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for an address that this backend cannot parse,
@@ -67,6 +87,43 @@ pub trait Signaling: Send + Sync {
     /// # Cancellation
     /// Where the future is dropped, the backend goes on connecting.
     async fn connect(&self, address: &str) -> Result<()>;
+
+    /// Announces this node as a subscriber of the topic, so that others [`find`](Self::find) it
+    /// without an address, until `shutdown`. Requires the capability
+    /// [`rendezvous`](SignalingCapabilities::rendezvous).
+    ///
+    /// - `Ok` means that the announcement was scheduled: it is published, and repeated, whenever a
+    ///   directory and an address of this node are known.
+    /// - Announcing a topic again has no effect.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability, or where the
+    /// configuration turns it off; [`Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, the topic is announced anyway or not at all.
+    async fn announce(&self, _topic: &Topic) -> Result<()> {
+        Err(unsupported("announce"))
+    }
+
+    /// Searches the nodes that announced the topic, and connects to those it finds. Requires the
+    /// capability [`rendezvous`](SignalingCapabilities::rendezvous).
+    ///
+    /// - `Ok` means that a search was started or is running already. Its success is told by
+    ///   [`SubscriberJoined`](SignalingEvent::SubscriberJoined); a search that finds no node ends
+    ///   without an event, and may be repeated.
+    /// - Has no effect while a connected node is subscribed to the topic.
+    /// - Announcements are not authenticated: a node that is found may be any node.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability, or where the
+    /// configuration turns it off; [`Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, the search goes on.
+    async fn find(&self, _topic: &Topic) -> Result<()> {
+        Err(unsupported("find"))
+    }
 
     /// The addresses by which other nodes can `connect`, in this backend's own form, those of the
     /// widest reach first.
@@ -79,37 +136,21 @@ pub trait Signaling: Send + Sync {
     async fn addresses(&self) -> Result<Vec<String>>;
 
     /// Events from now on. A slow reader sees `Lagged` from the channel and continues with the
-    /// newest 256.
+    /// newest 256. After `shutdown` there are no further events; the channel closes when the
+    /// backend is dropped, or before.
     fn events(&self) -> broadcast::Receiver<SignalingEvent>;
 
     /// Leaves the network: messages published before are sent (within 1 s), then connections and
-    /// listeners are closed. Idempotent.
+    /// listeners are closed. Returns within 5 s, also where a node does not read what was sent to
+    /// it. Idempotent.
     ///
     /// # Cancellation
     /// Where the future is dropped, the shutdown goes on; a second call waits for its end.
     async fn shutdown(&self);
 }
 
-/// Capabilities of a signaling backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct SignalingCapabilities {
-    /// The largest message in bytes; at least 16,384.
-    pub max_message: usize,
-    /// Origins of deliveries ([`Delivery::origin`]).
-    pub origins: bool,
-    /// Verdicts that affect forwarding and the scores of senders ([`Signaling::report`]).
-    pub verdicts: bool,
-    /// Discovery of nodes on the local network without an address.
-    pub local_discovery: bool,
-    /// Delivery to other processes and machines.
-    pub network: bool,
-}
-
-impl SignalingCapabilities {
-    /// No capability, and messages of 16 KiB: the base for entries, which stay valid when a field
-    /// is added.
-    pub const NONE: Self =
-        Self { max_message: 16_384, origins: false, verdicts: false, local_discovery: false, network: false };
+fn unsupported(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Unsupported, "this signaling backend finds no nodes without an address").operation(operation)
 }
 
 /// An event of the signaling network.

@@ -15,6 +15,28 @@ use crate::{CodecName, Error, Result, RtpOut, SessionConfig, TrackKind};
 ///
 /// SDP and candidates have WebRTC's text forms (RFC 8829, RFC 8839), so that sessions of different
 /// transports connect.
+///
+/// # Encryption
+/// With [`encryption`](TransportCapabilities::encryption), which every transport on a network has:
+///
+/// * Each session has a key pair (in WebRTC a DTLS certificate) of its own. Its description has one
+///   SHA-256 fingerprint of the public key, on `a=fingerprint` lines.
+/// * A session connects only with the owner of the key whose fingerprint is in the remote
+///   description. The engine authenticates descriptions; nothing else tells who the other side is.
+///   With any other key there is no [`SessionEvent::Connected`], and no packet and no message is
+///   delivered.
+/// * Packets and messages are encrypted and authenticated. Nothing of a payload or message is
+///   readable on the wire.
+///
+/// # Timing
+/// Control methods return within 5 s, [`Session::close`] within 2 s, also while the network is
+/// gone. Methods that are documented to never block return within 10 ms, whatever other tasks and
+/// threads do.
+///
+/// # Drop
+/// A session that is dropped without [`Session::close`] closes by itself: tasks end and sockets
+/// are free within 5 s, and the other side loses the path. A transport that is dropped leaves its
+/// sessions alone.
 #[async_trait]
 pub trait Transport: Send + Sync {
     /// Capabilities of this transport, as in its registry entry.
@@ -59,6 +81,9 @@ pub struct TransportCapabilities {
     pub renegotiation: bool,
     /// Packets on a network, which may lose them.
     pub network: bool,
+    /// Encryption and the check of fingerprints, as the clauses of [`Transport`] say. A transport
+    /// without it is for tests within one process.
+    pub encryption: bool,
 }
 
 impl TransportCapabilities {
@@ -74,6 +99,7 @@ impl TransportCapabilities {
         bandwidth_estimate: false,
         renegotiation: false,
         network: false,
+        encryption: false,
     };
 }
 
@@ -137,6 +163,8 @@ pub trait Session: Send + Sync {
     /// * The n-th track of a kind that this side added shares the n-th media section of that kind,
     ///   in the order of the SDP, with the n-th track of that kind of the other side. The sections
     ///   are bundled (RFC 9143).
+    /// * A removed track frees its place: sections stay, and the next track of the kind takes the
+    ///   first section in the order of the SDP on which this side does not send.
     /// * A side with fewer tracks of a kind than sections only receives on the remaining sections.
     /// * An offer has as many sections as its side has tracks. Further tracks of the answering side
     ///   wait for an offer of its own ([`SessionEvent::NegotiationNeeded`]).
@@ -195,7 +223,8 @@ pub trait Session: Send + Sync {
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without data channels.
     async fn open_channel(&self, label: &str) -> Result<()>;
 
-    /// Sends one binary message of at most 16 KiB. Never blocks.
+    /// Sends one binary message of at most 16 KiB (16,384 bytes). Never blocks. The channel stays
+    /// usable after every error.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for a channel that is not open,
@@ -340,4 +369,27 @@ pub struct SessionStats {
     pub bytes_received: u64,
     /// The newest round trip time; `None` before the first measurement.
     pub round_trip: Option<Duration>,
+    /// Whether packets take a detour; `None` before a connection, and where the transport cannot
+    /// tell.
+    pub path: Option<MediaPath>,
+}
+
+/// Path of a session's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MediaPath {
+    /// From device to device.
+    Direct,
+    /// Through a TURN server of either side (RFC 8656).
+    Relayed,
+}
+
+impl fmt::Display for MediaPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Direct => "direct",
+            Self::Relayed => "relayed",
+        })
+    }
 }

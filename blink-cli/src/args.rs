@@ -8,12 +8,13 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::benchmarks::{
     Bench, BenchArguments, BenchAudioArguments, BenchCallsArguments, BenchEchoArguments, BenchLatencyArguments,
-    BenchRecordingArguments,
+    BenchRecordingArguments, BenchSetupArguments,
 };
 use crate::configuration::File;
 use crate::conformance::ConformanceArguments;
 use crate::files::path;
 use crate::inviting::InviteArguments;
+use crate::node::NodeArguments;
 use crate::people::ContactsArguments;
 use crate::record::RecordArguments;
 use crate::shell::{CompletionsArguments, ManArguments};
@@ -107,6 +108,12 @@ pub(crate) enum Command {
     /// Run call scenarios over every pairing of backends, and report which pass
     #[command(long_about = crate::conformance::ABOUT)]
     Conformance(ConformanceArguments),
+    /// Write the crate of a new backend, with its conformance tests
+    #[command(long_about = crate::new_backend::ABOUT)]
+    NewBackend(crate::new_backend::NewBackendArguments),
+    /// Run a public node: DHT and relay for a group of people
+    #[command(long_about = crate::node::ABOUT)]
+    Node(NodeArguments),
     /// Measure audio quality, latency and CPU time
     Bench(BenchArguments),
 }
@@ -244,8 +251,8 @@ const CALL: &str = "\
 Calls one or more people, and stays in the call until all others have left or Ctrl-C is pressed.
 
 A person is named by a contact's name (`blink contacts`), an invite that `blink invite` printed on the other side, or a DID@ADDRESS line \
-of `blink listen` there. A DID may be given several times with different addresses, or without an address if the nodes discover each \
-other, for example on the same local network.";
+of `blink listen` there. A DID may be given several times with different addresses, or without an address if the nodes find each \
+other: on the same local network, or through a node that both have in `bootstrap`.";
 
 #[derive(Debug, Args)]
 pub(crate) struct CallArguments {

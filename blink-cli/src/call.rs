@@ -337,12 +337,14 @@ impl CallProgress {
         for figures in &self.statistics {
             let session = &figures.session;
             let round_trip = session.round_trip.map(|time| format!(", {:.1} ms round trip", milliseconds(time)));
+            let path = session.path.map(|path| format!(", {path}"));
             output.event(&format!(
-                "{}: {} packets received, {} lost{}",
+                "{}: {} packets received, {} lost{}{}",
                 names.of(&figures.participant.did),
                 session.packets_received,
                 session.packets_lost,
-                round_trip.unwrap_or_default()
+                round_trip.unwrap_or_default(),
+                path.unwrap_or_default()
             ));
         }
         if let Some(path) = &heard {

@@ -1,6 +1,7 @@
 //! `blink conformance`: call scenarios over every pairing of backends.
 
 mod arguments;
+mod badge;
 mod html;
 mod junit;
 mod report;
@@ -196,7 +197,8 @@ fn ended(row: &Row, output: &Output) {
 fn write(report: &Report, directory: &Path) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(report).expect("a report has text keys only");
     let xml = junit::xml(report).map_err(|error| Failure::call(format!("cannot create the JUnit report: {error}")))?;
-    for (name, text) in [("report.json", json), ("report.xml", xml), ("report.html", html::page(report))] {
+    let (page, badge) = (html::page(report), badge::svg(report));
+    for (name, text) in [("report.json", json), ("report.xml", xml), ("report.html", page), ("badge.svg", badge)] {
         let file = directory.join(name);
         blink_api::private::write(&file, text).map_err(|error| cannot_write(&file, &error))?;
     }

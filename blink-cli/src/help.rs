@@ -22,7 +22,7 @@ Options of every command:
   -q, --quiet    Only results            -v, --verbose    Log; -vv, -vvv for more
   -h, --help     This help               -V, --version    The version
 
-Exit status: 0 success, 1 the call failed, 2 invalid arguments, 130 interrupted.
+Exit status: 0 success, 1 failed call, 2 invalid arguments, 130 interrupted.
 ";
 
 #[cfg(test)]

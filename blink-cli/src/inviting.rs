@@ -40,7 +40,8 @@ pub(crate) struct InviteArguments {
     no_qr: bool,
 }
 
-fn lifetime(text: &str) -> Result<Duration, String> {
+/// Parses the lifetime of an invite or of credentials.
+pub(crate) fn lifetime(text: &str) -> Result<Duration, String> {
     let expected = "expected a time such as 30min, 12h or 7d, at most 10 years";
     let lifetime = humantime::parse_duration(text).map_err(|error| format!("{error}; {expected}"))?;
     if lifetime.is_zero() || lifetime > LONGEST { Err(expected.to_owned()) } else { Ok(lifetime) }

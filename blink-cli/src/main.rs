@@ -27,6 +27,8 @@ mod inviting;
 mod keyboard;
 mod listen;
 mod log;
+mod new_backend;
+mod node;
 mod output;
 mod people;
 mod profile;
@@ -112,6 +114,8 @@ async fn dispatch(command: &Command, global: &Global, output: &Output, interrupt
         Command::Recording(arguments) => recording::run(&arguments.command, global, output).await,
         Command::Rtp(arguments) => rtp::run(&arguments.command, output),
         Command::Conformance(asked) => conformance::run(asked, global, output, interrupt).await,
+        Command::NewBackend(asked) => new_backend::run(asked, output),
+        Command::Node(asked) => node::run(asked, output, interrupt).await,
         Command::Bench(bench) => bench::run(&bench.bench, global, output, interrupt).await,
     }
 }

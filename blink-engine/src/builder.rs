@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::Instrument;
 
 use crate::blink::Blink;
+use crate::driver::device_names::check_configured;
 use crate::driver::driver_loop::Driver;
 use crate::driver::media_threads::MediaThreads;
 use crate::driver::parts::{NamedRecorder, Parts};
@@ -189,6 +190,7 @@ impl BlinkBuilder {
                 media_hosts.push((entry.name.to_owned(), entry.create(configuration, &context).await?));
             }
         }
+        check_configured(&media_hosts, &settings).await.map_err(|error| configuration.locate(error))?;
         let mut processors = self.processors.clone();
         if processors.is_empty() {
             for name in &settings.processors {

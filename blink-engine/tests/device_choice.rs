@@ -162,6 +162,31 @@ async fn what_is_chosen_before_a_call_is_used_in_it_and_none_is_a_choice() {
     desk.is_used("mic built-in").await;
 }
 
+/// The name of the first choice is found after the second one has been followed.
+#[tokio::test(start_paused = true)]
+async fn a_choice_does_not_overtake_a_later_one() {
+    let network = TestNetwork::new();
+    let desk = Desk::with(DEVICES);
+    let (alice, _bob) = call(&network, &desk, "headset").await;
+    let blink = Arc::new(alice.blink);
+    let listing = desk.listing.write().await;
+    let first = tokio::spawn({
+        let blink = blink.clone();
+        async move { blink.set_microphone("webcam").await }
+    });
+    tokio::task::yield_now().await;
+    blink.set_microphone("default").await.unwrap();
+    drop(listing);
+    assert_eq!(first.await.unwrap().unwrap_err().kind(), ErrorKind::State);
+    desk.is_used("mic built-in").await;
+    assert!(!desk.opened().contains(&"mic webcam".to_owned()));
+
+    // A choice that was not followed is no choice.
+    assert!(blink.set_microphone("nothing").await.is_err());
+    blink.set_microphone("webcam").await.unwrap();
+    desk.is_used("mic webcam").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn devices_are_listed_and_their_changes_reported_once() {
     let network = TestNetwork::new();

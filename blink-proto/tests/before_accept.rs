@@ -130,6 +130,7 @@ impl Caller {
             digest: Bytes16::from([0; 16]),
             streams: Vec::new(),
             wanted: Vec::new(),
+            failed: None,
         }
     }
 

@@ -255,6 +255,7 @@ fn member(key: &AgreementKey) -> Body {
             digest: Bytes16::from([0; 16]),
             streams: Vec::new(),
             wanted: Vec::new(),
+            failed: None,
         },
         entries: Vec::new(),
         secret: None,

@@ -129,6 +129,14 @@ pub trait ForwardingSignaling: Send + Sync {
         self.behind().connect(address).await
     }
 
+    async fn announce(&self, topic: &Topic) -> Result<()> {
+        self.behind().announce(topic).await
+    }
+
+    async fn find(&self, topic: &Topic) -> Result<()> {
+        self.behind().find(topic).await
+    }
+
     async fn addresses(&self) -> Result<Vec<String>> {
         self.behind().addresses().await
     }
@@ -177,6 +185,8 @@ macro_rules! forwards {
                 publish(topic: &::blink_api::Topic, message: ::bytes::Bytes) -> ::blink_api::Result<()>;
                 subscribers(topic: &::blink_api::Topic) -> ::blink_api::Result<usize>;
                 connect(address: &str) -> ::blink_api::Result<()>;
+                announce(topic: &::blink_api::Topic) -> ::blink_api::Result<()>;
+                find(topic: &::blink_api::Topic) -> ::blink_api::Result<()>;
                 addresses() -> ::blink_api::Result<Vec<String>>;
                 shutdown() -> ();
             }

@@ -32,11 +32,13 @@ mod network;
 mod rewrite;
 mod signaling;
 mod transport;
+mod wire;
 
 pub use blink_sim::impairment::{Impairments, Rate};
 pub use network::{ImpairedNetwork, NetworkStatistics};
 pub use signaling::ImpairedSignaling;
 pub use transport::ImpairedTransport;
+pub(crate) use wire::Wire;
 
 /// Packets or deliveries of a device that are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

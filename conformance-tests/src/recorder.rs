@@ -24,6 +24,12 @@ const PIECE: Duration = Duration::from_millis(20);
 const TICK: Duration = Duration::from_millis(100);
 const TRACK: u8 = 1;
 
+/// Runs all tests of this module in a temporary directory.
+pub fn verify_in_temporary_directory(recorder: &dyn Recorder) {
+    let directory = tempfile::tempdir().expect("there is room for a temporary directory");
+    verify(recorder, directory.path());
+}
+
 /// Runs all tests of this module in `directory`, which exists and is empty.
 pub fn verify(recorder: &dyn Recorder, directory: &Path) {
     let within = |name: &str| {

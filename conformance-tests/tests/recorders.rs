@@ -155,7 +155,7 @@ fn the_recorders_of_this_project_fulfil_the_contract() {
     let recorders: [Box<dyn Recorder>; 3] = [
         Box::new(WavRecorder::new(WavConfig { mix: true, ..WavConfig::default() }).unwrap()),
         Box::new(Mp4Recorder::new(Mp4Config::default()).unwrap()),
-        Box::new(RtpLogRecorder::new(RtpLogConfig::default())),
+        Box::new(RtpLogRecorder::new(RtpLogConfig::default()).unwrap()),
     ];
     for recorder in recorders {
         let directory = tempfile::tempdir().unwrap();

@@ -1,13 +1,21 @@
-//! Every call scenario over the memory backends, in virtual time; and each once more with each of
-//! its faults, with which it must fail.
+//! Every call scenario over the memory backends, in virtual time: on a network that delivers at
+//! once, on one that delivers late and out of order, and with each of its faults, with which it
+//! must fail.
+
+use std::time::Duration;
 
 use blink_api::Registry;
+use blink_conformance::impaired::Impairments;
 use blink_conformance::lab::{Failure, FailureKind, LabConfig, Timing};
-use blink_conformance::scenarios;
+use blink_conformance::scenarios::{self, Scenario};
 use blink_media_cpal_opus as _;
 use blink_signaling_memory as _;
 use blink_transport_memory as _;
 use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A network as the contract of signaling allows: each message is 0 to 30 ms late, so that messages
+/// overtake each other.
+const LATE: Impairments = Impairments { jitter: Duration::from_millis(30), in_order: false, ..Impairments::NONE };
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -16,6 +24,10 @@ fn main() {
         let title = scenario.title();
         let name = format!("call::{}::{title}", config().name());
         trials.push(Trial::test(name, move || Ok(on_paused_time(scenario.run_on(&config()))?)));
+        if scenario.network == Impairments::NONE {
+            let late = Scenario { network: LATE, ..scenario };
+            trials.push(Trial::test(format!("late::{title}"), move || Ok(on_paused_time(late.run_on(&config()))?)));
+        }
         for (number, fault) in scenario.faults.iter().enumerate() {
             let name = match number {
                 0 => format!("red::{title}"),

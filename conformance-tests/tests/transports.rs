@@ -48,6 +48,9 @@ macro_rules! pairs {
                 checks_to_third_parties_are_bounded
                 everything_fails_after_close
                 a_closed_peer_is_reported_as_disconnected
+                a_dropped_session_is_reported_as_disconnected
+                other_fingerprints_are_refused
+                nothing_is_readable_on_the_wire
                 sockets_are_released_after_close_and_drop
                 relayed_candidates_connect
                 first_messages_arrive_through_relays

@@ -156,6 +156,7 @@ pub(crate) fn member(scene: &Scene, entries: Vec<Signed>) -> Member {
             name: "screen".to_owned(),
         }],
         wanted: vec![StreamRequest { endpoint: alice, stream }],
+        failed: None,
     };
     let secret = (!entries.is_empty()).then(|| Secret(NEW_SECRET.into()));
     Member { record, entries, secret }

@@ -48,7 +48,7 @@ fn recorders(criterion: &mut Criterion) {
     let mp4 = Mp4Recorder::new(Mp4Config::default()).expect("the default is valid");
     participant_second(criterion, "wav", &wav);
     participant_second(criterion, "mp4", &mp4);
-    participant_second(criterion, "rtp-log", &RtpLogRecorder::new(RtpLogConfig::default()));
+    participant_second(criterion, "rtp-log", &RtpLogRecorder::new(RtpLogConfig::default()).unwrap());
 }
 
 criterion_group!(benches, recorders);

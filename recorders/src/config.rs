@@ -73,9 +73,31 @@ impl Default for Mp4Config {
 }
 
 /// `[recorders.rtp-log]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RtpLogConfig {
     /// Whether payloads are kept: the log then holds what was said.
     pub payload: bool,
+    /// Size in bytes at which the log continues in a new file, at most 1,073,741,824, which is what
+    /// the tools read.
+    pub max_file_bytes: u64,
+}
+
+impl RtpLogConfig {
+    /// Bytes of a log that the tools read at most.
+    pub(crate) const LARGEST_FILE: u64 = 1 << 30;
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if (SMALLEST_FILE..=Self::LARGEST_FILE).contains(&self.max_file_bytes) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Invalid, "an RTP log has 65,536 to 1,073,741,824 bytes")
+            .with("max_file_bytes", self.max_file_bytes))
+    }
+}
+
+impl Default for RtpLogConfig {
+    fn default() -> Self {
+        Self { payload: false, max_file_bytes: 256 << 20 }
+    }
 }

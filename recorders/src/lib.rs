@@ -73,8 +73,12 @@ impl Plugin<dyn Recorder> for RtpLogRecorder {
     const SUMMARY: &'static str = "header and arrival of every RTP packet, and RTCP; for analysis and Wireshark";
     const CAPABILITIES: RecorderCapabilities = rtp_log::CAPABILITIES;
 
+    fn check(config: &RtpLogConfig) -> Result<()> {
+        config.check()
+    }
+
     async fn create(config: RtpLogConfig, _: &Context) -> Result<Arc<dyn Recorder>> {
-        Ok(Arc::new(Self::new(config)))
+        Ok(Arc::new(Self::new(config)?))
     }
 }
 

@@ -1,11 +1,9 @@
 //! The recorder `rtp-log`: header and arrival of every RTP packet, and RTCP, in and out.
 
 pub(crate) mod captures;
+mod log_parts;
 pub(crate) mod records;
 
-use std::fs::File;
-use std::io::Write as _;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use blink_api::{
@@ -14,7 +12,8 @@ use blink_api::{
 };
 
 use crate::config::RtpLogConfig;
-use crate::output_file::{OutputFiles, unknown_track, write_error};
+use crate::output_file::{OutputFiles, unknown_track};
+use log_parts::Parts;
 use records::{Header, PacketRecord, RtcpRecord, TrackRecord};
 
 /// Name of the recorder in configurations and errors.
@@ -36,8 +35,12 @@ pub struct RtpLogRecorder {
 
 impl RtpLogRecorder {
     /// A recorder of this configuration.
-    pub fn new(config: RtpLogConfig) -> Self {
-        Self { config }
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for a size that is out of range.
+    pub fn new(config: RtpLogConfig) -> Result<Self> {
+        config.check().map_err(|error| error.backend(NAME))?;
+        Ok(Self { config })
     }
 }
 
@@ -49,37 +52,33 @@ impl Recorder for RtpLogRecorder {
     fn start(&self, config: RecordingConfig) -> Result<Box<dyn Recording>> {
         let files = OutputFiles::new(&config, NAME);
         files.check_directory()?;
-        let (file, path) = files.create(1, "rtplog")?;
         let started = config.started.and_then(|started| started.duration_since(SystemTime::UNIX_EPOCH).ok());
         let header = Header {
             recording: *config.id.as_bytes(),
             started: micros(started.unwrap_or_default()),
             begin: micros(config.begin.unwrap_or_default().0),
         };
-        let mut recording = RtpLogRecording {
+        let parts = Parts::create(files, header.encode(), self.config.max_file_bytes)?;
+        Ok(Box::new(RtpLogRecording {
             payload: self.config.payload,
-            file,
-            path,
-            buffer: header.encode(),
-            size: 0,
+            parts,
+            buffer: Vec::new(),
+            largest_buffer: LARGEST_BUFFER.min(self.config.max_file_bytes as usize / 4),
             written: CallTime::default(),
             tracks: Vec::new(),
             last: CallTime::default(),
             begin: config.begin,
             failed: false,
-        };
-        recording.write().inspect_err(|_| OutputFiles::discard(&recording.path))?;
-        Ok(Box::new(recording))
+        }))
     }
 }
 
 struct RtpLogRecording {
     payload: bool,
-    file: File,
-    path: PathBuf,
+    parts: Parts,
+    /// Whole records that are to be written.
     buffer: Vec<u8>,
-    /// Bytes that are written.
-    size: u64,
+    largest_buffer: usize,
     /// Time of the last write.
     written: CallTime,
     tracks: Vec<TrackSummary>,
@@ -94,13 +93,7 @@ impl RtpLogRecording {
         if self.failed {
             return Err(Error::new(ErrorKind::State, "the recording has failed before").backend(NAME));
         }
-        if let Err(source) = self.file.write_all(&self.buffer) {
-            self.failed = true;
-            // A record that is cut off is no harm to readers; without it the file is as before.
-            self.file.set_len(self.size).ok();
-            return Err(write_error(NAME, &self.path, source));
-        }
-        self.size += self.buffer.len() as u64;
+        self.parts.write(&self.buffer).inspect_err(|_| self.failed = true)?;
         self.buffer.clear();
         Ok(())
     }
@@ -122,7 +115,12 @@ impl Recording for RtpLogRecording {
             key: track.key.to_string(),
             name: track.name.unwrap_or_default(),
         };
+        let first = self.buffer.len();
         record.encode(&mut self.buffer);
+        // What waits is written first: a file that begins with it knows the track already.
+        let record = self.buffer.split_off(first);
+        self.write()?;
+        self.parts.write_track(&record).inspect_err(|_| self.failed = true)?;
         self.tracks.push(TrackSummary::new(track.key));
         Ok(())
     }
@@ -157,7 +155,7 @@ impl Recording for RtpLogRecording {
         }
         self.last = self.last.max(at);
         self.begin.get_or_insert(at);
-        if self.buffer.len() > LARGEST_BUFFER { self.write() } else { Ok(()) }
+        if self.buffer.len() > self.largest_buffer { self.write() } else { Ok(()) }
     }
 
     fn tick(&mut self, now: CallTime) -> Result<()> {
@@ -176,7 +174,8 @@ impl Recording for RtpLogRecording {
         for track in &mut self.tracks {
             track.duration = duration;
         }
-        Ok(RecordingSummary::new(vec![self.path], self.size).with_tracks(duration, self.tracks))
+        let (paths, size) = self.parts.finish();
+        Ok(RecordingSummary::new(paths, size).with_tracks(duration, self.tracks))
     }
 }
 

@@ -47,6 +47,7 @@ pub(crate) fn read_header<F: Read + Seek>(file: &mut F) -> io::Result<Header> {
         let chunk = read_array::<8>(file)?;
         let size = u64::from(u32::from_le_bytes([chunk[4], chunk[5], chunk[6], chunk[7]]));
         match &chunk[..4] {
+            b"fmt " if size < 16 => return Err(invalid("the WAV file's format is too short")),
             b"fmt " => format = Some(read_array::<16>(file)?),
             b"data" => {
                 let format = format.ok_or_else(|| invalid("the WAV file does not say its format"))?;

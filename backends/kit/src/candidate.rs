@@ -53,6 +53,11 @@ pub fn address(attribute: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
+/// Returns whether a candidate is of type `relay` (RFC 8839 §5.1).
+pub fn is_relayed(attribute: &str) -> bool {
+    attribute.split_whitespace().nth(7) == Some("relay")
+}
+
 /// Removes the extensions of a candidate. Unknown ones must be ignored (RFC 8839 §5.1), but stacks
 /// reject some, and the order of others.
 pub fn without_extensions(attribute: &str) -> String {

@@ -1,4 +1,4 @@
-//! Building blocks of transports on real networks, independent of the WebRTC stack.
+//! Building blocks of transports, independent of the WebRTC stack.
 //!
 //! * [`addresses`]: selection of local addresses for host candidates.
 //! * [`candidate`]: classification of remote candidates.
@@ -8,8 +8,9 @@
 //! * [`local_candidate_filter`]: removal of hidden addresses from local candidates.
 //! * `mdns`: mDNS names of host candidates, with the feature of that name.
 //! * [`servers`]: STUN and TURN servers and their error responses.
-//! * [`entropy`]: early seeding of the random number generator.
+//! * `entropy`: early seeding of the random number generator, with the feature of that name.
 //! * [`events`]: bounded event queue of a session.
+//! * [`negotiation`]: offers and answers of a transport without a WebRTC stack.
 //! * [`unread`]: count of unread data-channel bytes.
 //! * [`traffic`]: packet and loss counters, send sequence numbers.
 
@@ -18,11 +19,13 @@
 pub mod addresses;
 pub mod candidate;
 pub mod check_budget;
+#[cfg(feature = "entropy")]
 pub mod entropy;
 pub mod events;
 pub mod local_candidate_filter;
 #[cfg(feature = "mdns")]
 pub mod mdns;
+pub mod negotiation;
 pub mod remote_candidate_filter;
 pub mod sdp;
 pub mod servers;

@@ -130,17 +130,22 @@ impl Hub {
         run: impl FnOnce(&mut Peer) -> Result<T>,
     ) -> Result<T> {
         let mut state = self.state();
-        let result = state.peer(number).and_then(run).map_err(|error| error.backend(NAME).operation(operation))?;
+        let result = state.peer(number).and_then(|peer| {
+            let result = run(peer);
+            peer.report();
+            result
+        });
+        let result = result.map_err(|error| error.backend(NAME).operation(operation))?;
         state.progress(number);
         Ok(result)
     }
 
     pub(crate) fn mid(&self, number: SessionNumber, track: TrackId) -> Option<Mid> {
-        self.state().peers.get(&number)?.mid(track)
+        self.state().peers.get(&number)?.negotiation.mid(track)
     }
 
     pub(crate) fn codecs(&self, number: SessionNumber, track: TrackId) -> Vec<CodecName> {
-        self.state().peers.get(&number).map(|peer| peer.codecs(track)).unwrap_or_default()
+        self.state().peers.get(&number).map(|peer| peer.negotiation.codecs(track)).unwrap_or_default()
     }
 
     pub(crate) fn send_rtp(&self, number: SessionNumber, track: TrackId, packet: RtpOut) -> Result<()> {
@@ -206,7 +211,9 @@ impl State {
     fn set_connected(&mut self, number: SessionNumber) {
         let Some(peer) = self.peers.get(&number).filter(|peer| !peer.has_newest_path()) else { return };
         let Some(other) = self.peers.values().find(|other| peer.knows(other) && other.knows(peer)) else { return };
-        let (Some(ufrag), Some(other_ufrag)) = (peer.local_ufrag(), other.local_ufrag()) else { return };
+        let (Some(ufrag), Some(other_ufrag)) = (peer.negotiation.local_ufrag(), other.negotiation.local_ufrag()) else {
+            return;
+        };
         let to = other.number;
         let path = Path { to, local_ufrag: ufrag.clone(), remote_ufrag: other_ufrag.clone() };
         if self.is_cut(number, to) {
@@ -222,13 +229,14 @@ impl State {
     }
 
     fn open_channels(&mut self, from: SessionNumber, to: SessionNumber) {
-        let both_have_data = [from, to].iter().all(|number| self.peers.get(number).is_some_and(Peer::has_data));
+        let both_have_data =
+            [from, to].iter().all(|number| self.peers.get(number).is_some_and(|peer| peer.negotiation.has_data()));
         if !both_have_data {
             return;
         }
         loop {
             let Some(peer) = self.peers.get_mut(&from) else { return };
-            let Some(label) = peer.wanted.pop_front() else { return };
+            let Some(label) = peer.negotiation.next_channel() else { return };
             let here = peer.next_channel();
             let Some(there) = self.peers.get_mut(&to).map(Peer::next_channel) else { return };
             for (number, own, others) in [(from, here, there), (to, there, here)] {
@@ -256,17 +264,11 @@ impl State {
 
     fn send_rtp(&mut self, number: SessionNumber, id: TrackId, packet: RtpOut) -> Result<()> {
         let peer = self.peer(number)?;
-        let not_found = || Error::new(ErrorKind::NotFound, "there is no such track");
-        let mid = peer.tracks.get(&id).ok_or_else(not_found)?.mid.clone();
-        packet.check_length()?;
-        let section = peer.sections.iter().find(|section| Some(&section.mid) == mid.as_ref());
-        let Some(section) = section.filter(|section| !section.is_rejected) else { return Ok(()) };
-        let Some(format) = section.formats.iter().find(|format| format.codec.name == packet.codec) else {
-            let error = Error::new(ErrorKind::Incompatible, "this codec was not negotiated");
-            return Err(error.with("codec", &packet.codec));
-        };
-        let (payload_type, sends) = (format.payload_type, section.sends);
-        let (Some(mid), Some(to)) = (mid.filter(|_| sends), peer.path.as_ref().map(|path| path.to)) else {
+        let outgoing = peer.negotiation.outgoing(id, &packet.codec);
+        if !matches!(&outgoing, Err(error) if error.kind() == ErrorKind::NotFound) {
+            packet.check_length()?;
+        }
+        let (Some((mid, payload_type)), Some(to)) = (outgoing?, peer.path.as_ref().map(|path| path.to)) else {
             return Ok(());
         };
         peer.traffic.sent(packet.payload.len());
@@ -286,10 +288,7 @@ impl State {
     /// Delivers a packet. `source` distinguishes the sender's tracks, as an SSRC does.
     fn receive_rtp(&mut self, to: SessionNumber, mid: Mid, payload_type: u8, source: TrackId, packet: RtpOut) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
-        let section = peer.incoming(&mid);
-        let format =
-            section.and_then(|section| section.formats.iter().find(|format| format.payload_type == payload_type));
-        let Some(codec) = format.map(|format| format.codec.name.clone()) else { return };
+        let Some(codec) = peer.negotiation.incoming(&mid, payload_type) else { return };
         let RtpOut { sequence, timestamp, marker, level, payload, .. } = packet;
         peer.traffic.received(source.0, sequence, payload.len());
         let arrival = peer.clock.now();
@@ -321,7 +320,7 @@ impl State {
 
     fn request_keyframe(&mut self, number: SessionNumber, mid: &Mid) -> Result<()> {
         let peer = self.peer(number)?;
-        if peer.incoming(mid).is_none() {
+        if !peer.negotiation.receives(mid) {
             return Err(Error::new(ErrorKind::NotFound, "no track is received on this section").with("mid", mid));
         }
         let Some(to) = peer.path.as_ref().map(|path| path.to) else { return Ok(()) };

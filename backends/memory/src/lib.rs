@@ -9,10 +9,8 @@
 #![deny(missing_docs)]
 
 mod hub;
-mod negotiation;
 mod outbox;
 mod peer;
-mod sdp;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use blink_api::macros::async_trait;
-use blink_api::{Candidate, ChannelId, CodecName, Mid, Result, RtpOut, Session, SessionStats, TrackId, TrackKind};
+use blink_api::{
+    Candidate, ChannelId, CodecName, MediaPath, Mid, Result, RtpOut, Session, SessionStats, TrackId, TrackKind,
+};
 use bytes::Bytes;
 
 use crate::hub::{Hub, SessionNumber};
@@ -23,15 +25,15 @@ impl MemorySession {
 #[async_trait]
 impl Session for MemorySession {
     async fn create_offer(&self, ice_restart: bool) -> Result<String> {
-        self.hub.with(self.number, "create_offer", |peer| peer.create_offer(ice_restart))
+        self.hub.with(self.number, "create_offer", |peer| peer.negotiation.create_offer(ice_restart))
     }
 
     async fn accept_offer(&self, sdp: &str) -> Result<String> {
-        self.hub.with(self.number, "accept_offer", |peer| peer.accept_offer(sdp))
+        self.hub.with(self.number, "accept_offer", |peer| peer.negotiation.accept_offer(sdp))
     }
 
     async fn accept_answer(&self, sdp: &str) -> Result<()> {
-        self.hub.with(self.number, "accept_answer", |peer| peer.accept_answer(sdp))
+        self.hub.with(self.number, "accept_answer", |peer| peer.negotiation.accept_answer(sdp))
     }
 
     async fn add_candidate(&self, candidate: &Candidate) -> Result<()> {
@@ -39,11 +41,11 @@ impl Session for MemorySession {
     }
 
     async fn add_track(&self, kind: TrackKind) -> Result<TrackId> {
-        self.hub.with(self.number, "add_track", |peer| peer.add_track(kind))
+        self.hub.with(self.number, "add_track", |peer| peer.negotiation.add_track(kind))
     }
 
     async fn remove_track(&self, track: TrackId) -> Result<()> {
-        self.hub.with(self.number, "remove_track", |peer| peer.remove_track(track))
+        self.hub.with(self.number, "remove_track", |peer| peer.negotiation.remove_track(track))
     }
 
     fn mid(&self, track: TrackId) -> Option<Mid> {
@@ -64,7 +66,7 @@ impl Session for MemorySession {
 
     async fn open_channel(&self, label: &str) -> Result<()> {
         self.hub.with(self.number, "open_channel", |peer| {
-            peer.want_channel(label);
+            peer.negotiation.open_channel(label);
             Ok(())
         })
     }
@@ -74,7 +76,11 @@ impl Session for MemorySession {
     }
 
     async fn stats(&self) -> Result<SessionStats> {
-        self.hub.with(self.number, "stats", |peer| Ok(peer.traffic.stats(peer.path.as_ref().map(|_| Duration::ZERO))))
+        self.hub.with(self.number, "stats", |peer| {
+            let mut stats = peer.traffic.stats(peer.path.as_ref().map(|_| Duration::ZERO));
+            stats.path = peer.path.as_ref().map(|_| MediaPath::Direct);
+            Ok(stats)
+        })
     }
 
     async fn close(&self) {

@@ -346,6 +346,7 @@ impl Driver {
                 self.add_candidate(str0m::Candidate::server_reflexive(seen, local, Protocol::Udp));
             }
             gather::Step::Relayed { local, relay } => {
+                self.peer.relays.insert(relay);
                 self.add_candidate(str0m::Candidate::relayed(relay, local, Protocol::Udp));
             }
             gather::Step::Data { relay, peer, data } => {

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blink_api::{Candidate, Clock, Error, ErrorKind, Result, RtpSink, SessionConfig, SessionEvent, TrackId, TrackKind};
+use blink_api::{
+    Candidate, Clock, Error, ErrorKind, MediaPath, Result, RtpSink, SessionConfig, SessionEvent, TrackId, TrackKind,
+};
 use blink_transport_kit::candidate;
 use blink_transport_kit::events::EventSender;
 use blink_transport_kit::traffic::SendSequence;
@@ -42,6 +44,8 @@ const FIRST_ESTIMATE: u64 = 1_000_000;
 /// address: a handshake flight. Further ones are dropped and retransmitted by their sender.
 const MAX_EARLY: usize = 16;
 const MAX_EARLY_PER_SOURCE: usize = 4;
+/// Limit of remembered relayed addresses.
+const MAX_RELAYS: usize = 256;
 
 /// One endpoint of a connection.
 pub(crate) struct Peer {
@@ -71,6 +75,8 @@ pub(crate) struct Peer {
     /// Section of each received SSRC.
     pub(crate) sources: HashMap<u32, blink_api::Mid>,
     pub(crate) path: Path,
+    /// Relayed addresses of both sides.
+    pub(crate) relays: HashSet<SocketAddr>,
     /// Time until which a first connection is checked at the fastest pace.
     pub(crate) fast_checks_until: Option<Instant>,
 }
@@ -173,6 +179,7 @@ impl Peer {
             early: VecDeque::new(),
             sources: HashMap::new(),
             path: Path::New,
+            relays: HashSet::new(),
             fast_checks_until: None,
         }
     }
@@ -288,9 +295,13 @@ impl Peer {
                 self.events.send(SessionEvent::BandwidthEstimate { bits_per_second });
             }
             Event::PeerStats(stats) => {
-                let measured = stats.selected_candidate_pair.and_then(|pair| pair.current_round_trip_time);
-                if let Some(round_trip) = measured.or(stats.rtt) {
-                    self.shared.lock().round_trip = Some(round_trip);
+                let pair = stats.selected_candidate_pair;
+                let measured = pair.as_ref().and_then(|pair| pair.current_round_trip_time).or(stats.rtt);
+                let mut state = self.shared.lock();
+                state.round_trip = measured.or(state.round_trip);
+                if let Some(pair) = pair {
+                    let is_relayed = [pair.local.addr, pair.remote.addr].iter().any(|it| self.relays.contains(it));
+                    state.path = Some(if is_relayed { MediaPath::Relayed } else { MediaPath::Direct });
                 }
             }
             _ => {}
@@ -350,6 +361,9 @@ impl Peer {
     pub(crate) fn add_candidate(&mut self, candidate: &Candidate) -> Result<()> {
         let parsed = str0m::Candidate::from_sdp_string(&candidate::without_extensions(&candidate.attribute))
             .map_err(|_| Error::new(ErrorKind::Invalid, "this is not an ICE candidate"))?;
+        if candidate::is_relayed(&candidate.attribute) && self.relays.len() < MAX_RELAYS {
+            self.relays.extend(candidate::address(&candidate.attribute));
+        }
         self.rtc.add_remote_candidate(parsed);
         Ok(())
     }

@@ -172,7 +172,9 @@ impl Session for Str0mSession {
 
     async fn stats(&self) -> Result<SessionStats> {
         let state = self.check_open("stats")?;
-        Ok(state.traffic.stats(state.round_trip))
+        let mut stats = state.traffic.stats(state.round_trip);
+        stats.path = state.path;
+        Ok(stats)
     }
 
     async fn close(&self) {

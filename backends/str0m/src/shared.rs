@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use blink_api::{ChannelId, CodecName, Mid, TrackId};
+use blink_api::{ChannelId, CodecName, MediaPath, Mid, TrackId};
 use blink_transport_kit::traffic::TrafficCounters;
 
 /// State written by the driver and read by the handle; locked only briefly.
@@ -28,6 +28,8 @@ pub(crate) struct State {
     pub(crate) traffic: TrafficCounters,
     /// Latest round-trip time.
     pub(crate) round_trip: Option<Duration>,
+    /// Path of the selected candidate pair.
+    pub(crate) path: Option<MediaPath>,
 }
 
 /// Negotiated section of a sent track.

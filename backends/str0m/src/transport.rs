@@ -33,6 +33,7 @@ const CAPABILITIES: TransportCapabilities = TransportCapabilities {
     bandwidth_estimate: true,
     renegotiation: true,
     network: true,
+    encryption: true,
 };
 
 /// WebRTC transport on str0m.

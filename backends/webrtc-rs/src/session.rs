@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Candidate, ChannelId, CodecName, Error, ErrorKind, Mid, Result, RtpOut, Session, SessionConfig, SessionStats,
-    TrackId, TrackKind,
+    Candidate, ChannelId, CodecName, Error, ErrorKind, MediaPath, Mid, Result, RtpOut, Session, SessionConfig,
+    SessionStats, TrackId, TrackKind,
 };
 use blink_transport_kit::candidate::{self, CandidateUse};
 use blink_transport_kit::check_budget::CheckBudget;
 use blink_transport_kit::events::EventSender;
 use blink_transport_kit::remote_candidate_filter::RemoteCandidateFilter;
 use bytes::Bytes;
+use rtc::peer_connection::transport::RTCIceCandidateType;
+use rtc::statistics::stats::ice_candidate::RTCIceCandidateStats;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc};
-use webrtc::peer_connection::{PeerConnection, StatsSelector};
+use webrtc::peer_connection::{PeerConnection, RTCStatsReportEntry, StatsSelector};
 
 use crate::config::WebRtcConfig;
 use crate::negotiation::Negotiation;
@@ -131,12 +133,37 @@ impl WebRtcSession {
         });
     }
 
-    async fn round_trip(&self) -> Option<Duration> {
+    /// Round-trip time and path of the nominated candidate pair, or of the most used one before.
+    async fn measured_path(&self) -> Option<(Duration, MediaPath)> {
         let report = self.closer.connection.get_stats(self.shared().clock.now(), StatsSelector::None).await;
         let measured = report.candidate_pairs().filter(|pair| pair.current_round_trip_time > 0.0);
         let newest = measured.max_by_key(|pair| (pair.nominated, pair.responses_received))?;
-        Duration::try_from_secs_f64(newest.current_round_trip_time).ok()
+        let used = [&newest.local_candidate_id, &newest.remote_candidate_id];
+        let used: Vec<_> = used.iter().filter_map(|id| report.get(id).and_then(candidate_of)).collect();
+        // A relayed address may be seen before its candidate is signaled: by address, not by type.
+        let is_relay = |address: &(Option<&str>, u16)| {
+            let candidates = report.iter().filter_map(candidate_of);
+            candidates
+                .filter(|known| known.candidate_type == RTCIceCandidateType::Relay)
+                .any(|known| address_of(known) == *address)
+        };
+        let is_relayed = used.iter().any(|candidate| is_relay(&address_of(candidate)));
+        let path = if is_relayed { MediaPath::Relayed } else { MediaPath::Direct };
+        Some((Duration::try_from_secs_f64(newest.current_round_trip_time).ok()?, path))
     }
+}
+
+fn candidate_of(entry: &RTCStatsReportEntry) -> Option<&RTCIceCandidateStats> {
+    match entry {
+        RTCStatsReportEntry::LocalCandidate(candidate) | RTCStatsReportEntry::RemoteCandidate(candidate) => {
+            Some(candidate)
+        }
+        _ => None,
+    }
+}
+
+fn address_of(candidate: &RTCIceCandidateStats) -> (Option<&str>, u16) {
+    (candidate.address.as_deref(), candidate.port)
 }
 
 #[async_trait]
@@ -232,8 +259,10 @@ impl Session for WebRtcSession {
 
     async fn stats(&self) -> Result<SessionStats> {
         drop(self.check_open("stats")?);
-        let round_trip = self.round_trip().await;
-        Ok(self.check_open("stats")?.traffic.stats(round_trip))
+        let measured = self.measured_path().await;
+        let mut stats = self.check_open("stats")?.traffic.stats(measured.map(|(round_trip, _)| round_trip));
+        stats.path = measured.map(|(_, path)| path);
+        Ok(stats)
     }
 
     async fn close(&self) {

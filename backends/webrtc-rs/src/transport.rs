@@ -25,6 +25,7 @@ const CAPABILITIES: TransportCapabilities = TransportCapabilities {
     bandwidth_estimate: false,
     renegotiation: true,
     network: true,
+    encryption: true,
 };
 
 /// WebRTC transport on webrtc-rs.

@@ -1,5 +1,7 @@
 //! Accepted configurations, and the errors for rejected ones.
 
+use std::path::Path;
+
 use super::*;
 use crate::{ErrorKind, Registry};
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::DeviceOptions;
+use crate::failure::Failure;
 use crate::files::path;
 
 #[derive(Debug, Args)]
@@ -24,7 +25,10 @@ pub(crate) enum Bench {
     /// Measure echo cancellation, noise suppression and gain control in simulated rooms
     #[command(long_about = BENCH_ECHO)]
     Echo(BenchEchoArguments),
-    /// Measure the CPU time per call
+    /// Measure the time from the answer to the first audio
+    #[command(long_about = BENCH_SETUP)]
+    Setup(BenchSetupArguments),
+    /// Measure CPU time and memory per call
     #[command(long_about = BENCH_CALLS)]
     Calls(BenchCallsArguments),
     /// Measure the CPU time per recorded participant
@@ -154,4 +158,50 @@ pub(crate) struct BenchAudioArguments {
     /// Write a plot of delay over time to this SVG file
     #[arg(long, value_name = "FILE", value_parser = path())]
     pub(crate) plot: Option<PathBuf>,
+}
+
+const BENCH_SETUP: &str = "\
+Runs calls between two complete engines in this process, over the configured signaling on loopback, for each pair of transports, and \
+measures the time from `answer_call` to the first sample of decoded audio at both ends, with a time line of the steps between.
+
+With `--rtt` and `--loss`, media passes a network in user space that delays and drops packets; signaling is delayed alike. The first \
+call of a process is not counted, unless `--cold` measures only that, each in a process of its own. Measure a release build on an idle \
+machine.";
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchSetupArguments {
+    /// Round-trip time of the network, 0 to 2000 ms
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub(crate) rtt: u64,
+    /// Packet loss of media in percent, 0 to 90
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    pub(crate) loss: f64,
+    /// Number of calls of each pair, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) repeat: usize,
+    /// Measure the first call of a process
+    #[arg(long)]
+    pub(crate) cold: bool,
+    /// Measure only this pair of transports
+    #[arg(long, value_name = "CALLER,CALLEE", value_delimiter = ',')]
+    pub(crate) pair: Vec<String>,
+}
+
+impl BenchSetupArguments {
+    /// Checks the ranges.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.rtt > 2_000 {
+            return Err(Failure::input("--rtt is 0 to 2000"));
+        }
+        if !(0.0..=90.0).contains(&self.loss) {
+            return Err(Failure::input("--loss is 0 to 90"));
+        }
+        if !(1..=1_000).contains(&self.repeat) {
+            return Err(Failure::input("--repeat is 1 to 1000"));
+        }
+        if ![0, 2].contains(&self.pair.len()) {
+            return Err(Failure::input("--pair names two transports, such as `str0m,webrtc-rs`"));
+        }
+        Ok(())
+    }
 }

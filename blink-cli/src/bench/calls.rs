@@ -1,4 +1,4 @@
-//! `blink bench calls`: CPU time per call.
+//! `blink bench calls`: CPU time and memory per call.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::clocks;
 use super::engine_call::{EngineCall, Side};
+use super::memory;
 use super::metered_codec::{Meter, MeteredCodec};
 use crate::args::{BenchCallsArguments, Global};
 use crate::configuration;
@@ -36,6 +37,8 @@ struct Report {
     codec_percent_per_call: f64,
     /// Share of everything else.
     rest_percent_per_call: f64,
+    /// Resident memory of one more call, both ends, in MB; `None` where the system does not tell.
+    memory_mb_per_call: Option<f64>,
 }
 
 /// Measurement with a number of calls, both ends of each.
@@ -47,6 +50,8 @@ struct Point {
     /// Share of late and therefore concealed audio, 0.0 to 1.0: a high share means that the machine
     /// was overloaded.
     concealed: f64,
+    /// Resident memory of the process in MB, without files that are mapped into it.
+    memory_mb: Option<f64>,
 }
 
 /// Measures with an increasing number of calls.
@@ -125,6 +130,7 @@ async fn measure(
             cpu_percent: 100.0 * share(cpu),
             codec_percent: 100.0 * share(codec),
             concealed: share(concealed) / (calls as f64 * ENDS),
+            memory_mb: memory::resident_mb(),
         });
     }
     Ok(points)
@@ -147,6 +153,9 @@ fn steps(n: usize) -> Vec<usize> {
 }
 
 fn report(configuration: &Configuration, points: Vec<Point>) -> Result<Report, Failure> {
+    let memory = points.iter().map(|point| Some((point.calls as f64, point.memory_mb?)));
+    let memory: Option<Vec<_>> = memory.collect();
+    let memory_mb_per_call = memory.map(|points| (slope(points.into_iter()) * 100.0).round() / 100.0);
     let slope = |value: &dyn Fn(&Point) -> f64| {
         let slope = slope(points.iter().map(|point| (point.calls as f64, value(point))));
         (slope / ENDS * 10_000.0).round() / 10_000.0
@@ -160,6 +169,7 @@ fn report(configuration: &Configuration, points: Vec<Point>) -> Result<Report, F
         cpu_percent_per_call,
         codec_percent_per_call,
         rest_percent_per_call,
+        memory_mb_per_call,
         points,
     })
 }
@@ -174,10 +184,13 @@ fn slope(points: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
 }
 
 fn table(report: &Report) -> String {
-    let mut lines = vec!["calls  CPU       codec     everything else  concealed".to_owned()];
-    for Point { calls, cpu_percent, codec_percent, concealed } in &report.points {
+    let mut lines = vec!["calls  CPU       codec     everything else  concealed  memory".to_owned()];
+    for Point { calls, cpu_percent, codec_percent, concealed, memory_mb } in &report.points {
+        let memory = memory_mb.map_or_else(|| "unknown".to_owned(), |memory| format!("{memory:.1} MB"));
         let (rest, concealed) = (cpu_percent - codec_percent, 100.0 * concealed);
-        lines.push(format!("{calls:5}  {cpu_percent:6.2} %  {codec_percent:6.2} %  {rest:13.2} %  {concealed:7.2} %"));
+        lines.push(format!(
+            "{calls:5}  {cpu_percent:6.2} %  {codec_percent:6.2} %  {rest:13.2} %  {concealed:7.2} %  {memory}"
+        ));
     }
     lines.push(format!(
         "CPU per call and end ({}, {}): {:.2} % of a core, codec {:.2} %, everything else {:.3} %",
@@ -187,6 +200,9 @@ fn table(report: &Report) -> String {
         report.codec_percent_per_call,
         report.rest_percent_per_call,
     ));
+    if let Some(memory) = report.memory_mb_per_call {
+        lines.push(format!("memory per call, both ends: {memory:.2} MB"));
+    }
     lines.join("\n")
 }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 use blink_conformance::matrix::{Pairing, Row, Verdict};
 use serde::Serialize;
 
+/// Why one failure is looked at before others.
+const ORDER: &str = "later scenarios do what earlier ones verify, and two backends have more causes than one";
+
 /// Content of `report.json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -103,6 +106,21 @@ impl Report {
         self.pairings.iter().filter(move |pairing| !ran(&pairing.counts)).map(|pairing| pairing.name.as_str())
     }
 
+    /// The failure that explains most likely why others fail too; `None` with fewer than two.
+    fn first_failure(&self) -> Option<&RowReport> {
+        let failed = || self.rows.iter().filter(|row| row.outcome == "failed");
+        if failed().count() < 2 {
+            return None;
+        }
+        let backends = |row: &RowReport| {
+            let pairing = self.pairings.iter().find(|pairing| pairing.name == row.pairing);
+            pairing.map_or(0, |it| {
+                usize::from(it.transports[0] != it.transports[1]) + usize::from(it.signalings[0] != it.signalings[1])
+            })
+        };
+        failed().min_by_key(|row| (row.number, backends(row)))
+    }
+
     /// Table of scenarios over pairings for a terminal, and the failures.
     pub(super) fn table(&self) -> String {
         let mut lines = Vec::new();
@@ -123,9 +141,16 @@ impl Report {
             let marks: String = marks.map(|mark| format!("{mark:>3}")).collect();
             lines.push(format!("{scenario:width$} {marks}"));
         }
-        lines.push("\n✓ passed  ✕ failed  – not supported  · not implemented".to_owned());
+        lines.push(
+            "\n✓ passed  ✕ failed  – not supported: declared, and refused as it must be  \
+             · waiting: the suite lists the scenario, and the engine cannot run it yet"
+                .to_owned(),
+        );
         for row in self.rows.iter().filter(|row| row.outcome == "failed") {
             lines.push(format!("\nFAILED {} over {}\n{}", row.scenario, row.pairing, row.why.as_deref().unwrap_or("")));
+        }
+        if let Some(first) = self.first_failure() {
+            lines.push(format!("\nLook first at {} over {}: {ORDER}.", first.scenario, first.pairing));
         }
         let Totals { passed, failed, waiting, unsupported, pairings } = self.totals;
         lines.push(format!(
@@ -238,6 +263,18 @@ pub(super) mod tests {
         assert_eq!(report.totals, Totals { passed: 1, failed: 1, waiting: 1, unsupported: 1, pairings: 2 });
         assert_eq!(report.pairings[0].set_up_ms_median, Some(30.0));
         assert_eq!(report.empty_pairings().collect::<Vec<_>>(), ["x~y::m~m"]);
+    }
+
+    #[test]
+    fn of_several_failures_the_first_scenario_with_the_fewest_backends_is_looked_at_first() {
+        let mut report = example();
+        assert!(report.first_failure().is_none(), "one failure needs no order");
+        report.rows[0].outcome = "failed";
+        report.rows[1].number = 1;
+        report.rows[0].pairing = report.pairings[1].name.clone();
+        let first = report.first_failure().expect("there are two");
+        assert_eq!(first.pairing, "x~x::m~m", "of one scenario, that over one backend");
+        assert!(report.table().contains("Look first at 02-scenario over x~x::m~m"));
     }
 
     #[test]

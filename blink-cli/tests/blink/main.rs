@@ -8,6 +8,7 @@ mod input;
 mod inspect_command;
 mod interrupts;
 mod logs;
+mod node_command;
 mod people_command;
 mod plain_commands;
 #[allow(dead_code, reason = "the tests of nodes use the rest")]

@@ -65,7 +65,13 @@ impl Program {
         Self::start_command(command, directory, arguments, &[])
     }
 
-    fn start_command(mut command: Command, directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    /// Starts a command that runs `blink`, or another program of a test.
+    pub(crate) fn start_command(
+        mut command: Command,
+        directory: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("BLINK_") || name == "RUST_LOG" {
                 command.env_remove(name);

@@ -74,14 +74,13 @@ fn speech_arrives_both_ways_on_pipewire() {
     speech_arrives_both_ways(Kind::PipeWire);
 }
 
-/// The server is killed in mid-call: both sides say so once, and the call goes on to its end.
-#[test]
-fn a_killed_server_is_told_and_the_call_goes_on() {
+/// The server fails in mid-call: both sides say so once, and the call goes on to its end.
+fn a_server_fails(seconds: &str, fail: fn(&mut Server)) {
     for kind in [Kind::PulseAudio, Kind::PipeWire] {
         let mut server = Server::start(kind, &["a", "b"]);
         let directory = tempfile::tempdir().unwrap();
-        let [mut caller, mut listener] = call(&server, &directory, "12");
-        server.kill();
+        let [mut caller, mut listener] = call(&server, &directory, seconds);
+        fail(&mut server);
         lines(&mut caller);
         lines(&mut listener);
         let ended = caller.end_within(Duration::from_secs(30));
@@ -91,6 +90,16 @@ fn a_killed_server_is_told_and_the_call_goes_on() {
         assert_eq!(listener.end().status, 130);
         assert!(interrupted.elapsed() < Duration::from_secs(15), "the shutdown hangs");
     }
+}
+
+#[test]
+fn a_killed_server_is_told_and_the_call_goes_on() {
+    a_server_fails("12", Server::kill);
+}
+
+#[test]
+fn a_server_that_hangs_is_told_and_the_call_goes_on() {
+    a_server_fails("20", |server| server.hang());
 }
 
 /// A speaker is removed in mid-call: its user is told, and is heard on.

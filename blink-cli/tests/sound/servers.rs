@@ -133,9 +133,18 @@ impl Server {
 
     /// Kills the server at once.
     pub(crate) fn kill(&mut self) {
-        let group = format!("kill -KILL -{}", self.leader.id());
-        Command::new("sh").arg("-c").arg(group).status().unwrap();
+        self.signal("KILL");
         self.leader.wait().unwrap();
+    }
+
+    /// Stops the server where it is: it does not answer any longer.
+    pub(crate) fn hang(&self) {
+        self.signal("STOP");
+    }
+
+    fn signal(&self, signal: &str) {
+        let group = format!("kill -{signal} -{}", self.leader.id());
+        Command::new("sh").arg("-c").arg(group).status().unwrap();
     }
 }
 

@@ -21,7 +21,11 @@ impl Driver {
     /// Uses the device from now on. In a call, the answer waits until it is in use; one that cannot
     /// be opened leaves everything as it was.
     pub(super) async fn choose_device(&mut self, result: Result<()>, choice: NamedChoice) {
-        let NamedChoice { direction, name, reply } = choice;
+        let NamedChoice { direction, number, name, reply } = choice;
+        let result = result.and_then(|()| match self.devices.follow_choice(direction, number) {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::State, "another device was chosen before this one was found")),
+        });
         if let Err(error) = result {
             // A reply that no one waits for is no failure, here as below.
             return drop(reply.send(Err(error)));

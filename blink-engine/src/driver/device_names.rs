@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use blink_api::{DeviceDirection, DeviceInfo, Error, ErrorKind, MediaHost, Result, TrackKind};
+use blink_api::{DeviceDirection, DeviceInfo, Error, ErrorKind, MediaHost, Result, Settings, TrackKind};
 
 use super::opened_devices::candidates;
 
@@ -28,24 +28,43 @@ pub(super) async fn check_name(
     if name == "default" || name == "none" {
         return Ok(());
     }
-    let has = |host: &dyn MediaHost| {
-        let capabilities = host.capabilities();
-        if direction == DeviceDirection::Source { capabilities.audio_sources } else { capabilities.audio_sinks }
-    };
-    for (_, host, name) in candidates(hosts, name).filter(|(_, host, _)| has(*host)) {
-        let Ok(devices) = devices_of(host).await else { return Ok(()) };
-        let mut fitting = devices.iter().filter(|info| is_of(info, direction)).peekable();
-        if fitting.peek().is_none() || fitting.any(|info| means(&info.name, name)) || name == "default" {
-            return Ok(());
+    for (_, host, name) in candidates(hosts, name).filter(|(_, host, _)| has(*host, direction)) {
+        let Ok(mut devices) = devices_of(host).await else { return Ok(()) };
+        devices.retain(|info| is_of(info, direction));
+        if devices.is_empty() || devices.iter().any(|info| means(&info.name, name)) || name == "default" {
+            return host.check(name, direction).await;
         }
     }
     let mut known = Vec::new();
-    for (host_name, host) in hosts.iter().filter(|(_, host)| has(&**host)) {
+    for (host_name, host) in hosts.iter().filter(|(_, host)| has(&**host, direction)) {
         let devices = devices_of(&**host).await.unwrap_or_default();
         let fitting = devices.into_iter().filter(|info| is_of(info, direction));
         known.extend(fitting.map(|info| (host_name.clone(), info.name)));
     }
     Err(unknown(direction, name, &known))
+}
+
+/// Checks the configured microphone and speaker before the engine starts. A name that no host knows
+/// is accepted with a warning where a device may be plugged in later.
+///
+/// # Errors
+/// As [`check_name`], with the key.
+pub(crate) async fn check_configured(hosts: &[(String, Arc<dyn MediaHost>)], settings: &Settings) -> Result<()> {
+    let may_come = hosts.iter().any(|(_, host)| host.capabilities().hotplug);
+    for (key, direction, name) in [
+        ("microphone", DeviceDirection::Source, &settings.microphone),
+        ("speaker", DeviceDirection::Sink, &settings.speaker),
+    ] {
+        match check_name(hosts, direction, name).await {
+            Ok(()) => {}
+            // An error of a host is about a device that it knows.
+            Err(error) if may_come && error.kind() == ErrorKind::NotFound && error.backend_name().is_none() => {
+                tracing::warn!(%error, key, "the configured device is not there");
+            }
+            Err(error) => return Err(error.with("key", key)),
+        }
+    }
+    Ok(())
 }
 
 /// The devices of a host.
@@ -55,6 +74,11 @@ pub(super) async fn check_name(
 pub(super) async fn devices_of(host: &dyn MediaHost) -> Result<Vec<DeviceInfo>> {
     let timeout = |_| Error::new(ErrorKind::Timeout, "the media host does not list its devices");
     tokio::time::timeout(LISTING, host.devices()).await.map_err(timeout)?
+}
+
+fn has(host: &dyn MediaHost, direction: DeviceDirection) -> bool {
+    let capabilities = host.capabilities();
+    if direction == DeviceDirection::Source { capabilities.audio_sources } else { capabilities.audio_sinks }
 }
 
 fn is_of(info: &DeviceInfo, direction: DeviceDirection) -> bool {

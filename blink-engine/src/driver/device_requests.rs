@@ -15,6 +15,8 @@ pub(super) struct PendingChoice {
 /// A name that is looked up at the media hosts.
 pub(super) struct NamedChoice {
     pub(super) direction: DeviceDirection,
+    /// Position in the order of the user's choices.
+    pub(super) number: u64,
     pub(super) name: String,
     pub(super) reply: oneshot::Sender<Result<()>>,
 }

@@ -23,7 +23,7 @@ use super::media::Media;
 use super::opened_devices::Devices;
 use super::openings::{Opened, Openings};
 use super::parts::{Parts, RandomUse};
-use super::publisher::Publisher;
+use super::publisher::{Publisher, announce};
 use super::recordings::Recordings;
 use super::report::Report;
 use super::session::SessionHandle;
@@ -78,7 +78,7 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Subscribes to the own inbox.
+    /// Subscribes to the own inbox, and announces where it is reached.
     pub(crate) async fn start(
         parts: Parts,
         machine: Machine,
@@ -91,6 +91,7 @@ impl Driver {
         let (reports, incoming) = mpsc::channel(1_024);
         let mut subscriptions = Subscriptions::new(parts.signaling.clone(), reports.clone());
         subscriptions.subscribe(machine.inbox()).await?;
+        announce(&*parts.signaling, &machine.inbox()).await;
         let (level_writer, level_publisher) = level_channel();
         let mut watches = device_watch::start(&parts.media_hosts, &reports);
         watches.spawn(level_publisher.run(levels));
@@ -248,8 +249,9 @@ impl Driver {
                 Output::Send { channel, recipients, call, body } => {
                     let unix_ms = self.parts.clock.unix_ms();
                     tracing::trace!(kind = ?body.kind(), "a message goes out");
+                    let find = self.machine.inboxes_to_find(&channel);
                     match self.envelopes.seal(&channel, &recipients, call, *body, unix_ms) {
-                        Ok((topic, message)) => self.publisher.publish(topic, message),
+                        Ok((topic, message)) => self.publisher.publish(topic, message, find),
                         Err(refusal) => tracing::warn!(?refusal, "a message cannot be sealed"),
                     }
                 }

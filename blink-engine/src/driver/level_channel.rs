@@ -1,5 +1,6 @@
 //! Audio levels on their way from the media worker to the user's meters.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ const MAX_PARTICIPANTS: usize = 64;
 /// The newest levels, which the worker writes and a task publishes.
 #[derive(Default)]
 struct Shared {
+    /// The call of the levels is over.
+    is_over: AtomicBool,
     levels: Mutex<Vec<ParticipantLevel>>,
     written: Notify,
 }
@@ -34,7 +37,11 @@ pub(super) struct LevelPublisher(Arc<Shared>);
 
 /// Both ends.
 pub(super) fn level_channel() -> (LevelWriter, LevelPublisher) {
-    let shared = Arc::new(Shared { levels: Mutex::new(Vec::with_capacity(MAX_PARTICIPANTS)), written: Notify::new() });
+    let shared = Arc::new(Shared {
+        is_over: AtomicBool::new(false),
+        levels: Mutex::new(Vec::with_capacity(MAX_PARTICIPANTS)),
+        written: Notify::new(),
+    });
     let read = Vec::with_capacity(MAX_PARTICIPANTS);
     (LevelWriter { shared: shared.clone(), read, due: None }, LevelPublisher(shared))
 }
@@ -55,8 +62,8 @@ impl LevelWriter {
     pub(super) fn clear(&mut self) {
         self.due = None;
         self.read.clear();
-        // No tick follows that could write it later: wait for a reader that copies a few levels.
-        self.shared.levels.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        // A flag, since a reader may hold the lock and no tick follows that could write it later.
+        self.shared.is_over.store(true, Ordering::Release);
         self.shared.written.notify_one();
     }
 
@@ -64,6 +71,7 @@ impl LevelWriter {
         // A reader holds the lock for as long as it copies: these levels are left out then.
         if let Ok(mut levels) = self.shared.levels.try_lock() {
             std::mem::swap(&mut *levels, &mut self.read);
+            self.shared.is_over.store(false, Ordering::Release);
             drop(levels);
             self.shared.written.notify_one();
         }
@@ -77,7 +85,11 @@ impl LevelPublisher {
         loop {
             self.0.written.notified().await;
             newest.clear();
-            newest.extend_from_slice(&self.0.levels.lock().unwrap_or_else(PoisonError::into_inner));
+            let written = self.0.levels.lock().unwrap_or_else(PoisonError::into_inner);
+            if !self.0.is_over.load(Ordering::Acquire) {
+                newest.extend_from_slice(&written);
+            }
+            drop(written);
             levels.send_if_modified(|levels| levels.replace(&newest));
         }
     }

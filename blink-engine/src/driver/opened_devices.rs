@@ -22,6 +22,9 @@ pub(super) struct Devices {
     names: [Option<String>; 2],
     /// At most one for each direction.
     pub(super) choices: Vec<PendingChoice>,
+    /// Number of the user's choices, and the last one that was followed, of microphone and speaker.
+    made_choices: u64,
+    followed_choices: [u64; 2],
     /// The microphone opens once its processors are there.
     pub(super) awaits_processors: bool,
     pub(super) listing: DeviceListing,
@@ -65,9 +68,26 @@ impl Devices {
             opening: BTreeMap::new(),
             names: [None, None],
             choices: Vec::new(),
+            made_choices: 0,
+            followed_choices: [0; 2],
             awaits_processors: false,
             listing: DeviceListing::default(),
         }
+    }
+
+    /// The number of the choice that the user makes now.
+    pub(super) fn number_choice(&mut self) -> u64 {
+        self.made_choices += 1;
+        self.made_choices
+    }
+
+    /// Returns whether a choice is newer than the one that was followed last, and notes that it is
+    /// followed then: names are looked up side by side, and a slow host answers late.
+    pub(super) fn follow_choice(&mut self, direction: DeviceDirection, number: u64) -> bool {
+        let followed = &mut self.followed_choices[usize::from(direction == DeviceDirection::Sink)];
+        let is_newest = number > *followed;
+        *followed = number.max(*followed);
+        is_newest
     }
 
     /// An opening begins. Returns the host of the device.

@@ -94,7 +94,7 @@ impl Openings {
             match self.running.join_next().await? {
                 Ok(Some(opened)) => return Some(opened),
                 // What waited for it is dropped with it, and its caller sees that.
-                Ok(None) | Err(_) => tracing::error!("the opening of a device panicked"),
+                Ok(None) | Err(_) => tracing::error!("the opening of a device panicked, or had no thread"),
             }
         }
     }

@@ -1,8 +1,10 @@
-//! Publishes sealed messages one after the other, so that the driver never waits for the network.
+//! Publishes sealed messages one after the other, so that the driver never waits for the network,
+//! and asks signaling to find those who did not receive them.
 
 use std::sync::Arc;
 
 use blink_api::{ErrorKind, Signaling, Topic};
+use blink_proto::call::InboxesToFind;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
@@ -14,7 +16,7 @@ pub(super) struct Publisher {
 }
 
 enum Item {
-    Message(Topic, Bytes),
+    Message(Topic, Bytes, InboxesToFind),
     Flush(oneshot::Sender<()>),
 }
 
@@ -24,7 +26,7 @@ impl Publisher {
         tokio::spawn(async move {
             while let Some(item) = items.recv().await {
                 match item {
-                    Item::Message(topic, message) => publish(&*signaling, topic, message).await,
+                    Item::Message(topic, message, find) => publish(&*signaling, topic, message, find).await,
                     // The caller may have stopped waiting.
                     Item::Flush(done) => drop(done.send(())),
                 }
@@ -33,8 +35,8 @@ impl Publisher {
         Self { queue }
     }
 
-    pub(super) fn publish(&self, topic: Topic, message: Vec<u8>) {
-        if self.queue.try_send(Item::Message(topic, message.into())).is_err() {
+    pub(super) fn publish(&self, topic: Topic, message: Vec<u8>, find: InboxesToFind) {
+        if self.queue.try_send(Item::Message(topic, message.into(), find)).is_err() {
             tracing::debug!("the publishing queue is full; a message is dropped and will be said again");
         }
     }
@@ -49,9 +51,30 @@ impl Publisher {
     }
 }
 
-async fn publish(signaling: &dyn Signaling, topic: Topic, message: Bytes) {
-    match signaling.publish(&topic, message).await {
-        Err(error) if error.kind() != ErrorKind::NoSubscribers => tracing::debug!(%error, "publishing failed"),
+/// Announces where an inbox is reached, if the backend can and the configuration lets it.
+pub(super) async fn announce(signaling: &dyn Signaling, inbox: &Topic) {
+    match signaling.announce(inbox).await {
+        Err(error) if error.kind() != ErrorKind::Unsupported => {
+            tracing::warn!(%error, "this node cannot be found without an address");
+        }
         _ => {}
+    }
+}
+
+async fn publish(signaling: &dyn Signaling, topic: Topic, message: Bytes, find: InboxesToFind) {
+    let result = signaling.publish(&topic, message).await;
+    let is_unheard = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::NoSubscribers);
+    if let Err(error) = result
+        && !is_unheard
+    {
+        tracing::debug!(%error, "publishing failed");
+    }
+    let InboxesToFind { always, if_unheard } = find;
+    for inbox in always.iter().chain(if_unheard.iter().filter(|_| is_unheard)) {
+        match signaling.find(inbox).await {
+            // The message is said again, and so is this.
+            Err(error) if error.kind() != ErrorKind::Unsupported => tracing::debug!(%error, "a search failed"),
+            _ => {}
+        }
     }
 }

@@ -1,13 +1,11 @@
 //! Recordings of the call: started, attached to its media, and finished.
 
-use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use blink_api::{
     CallId, CallTime, Error, ErrorKind, RecorderCapabilities, RecorderReport, Recording, RecordingConfig, RecordingId,
-    RecordingReport, Result, private,
+    RecordingReport, Result,
 };
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -17,6 +15,7 @@ use tokio::task::JoinSet;
 use super::driver_loop::{Driver, now};
 use super::epoch::Epoch;
 use super::parts::{NamedRecorder, Parts, RandomUse};
+use super::recorder_start::{Started, chosen, complete_unused, create_directory, start};
 use super::recorder_worker::{NoticeKind, RecordedCall, RecorderCommand, RecorderNotice, RecorderWorker};
 use crate::recording_request::RecordingRequest;
 use blink_media::{MediaCommand, QueueTap, TapContents, TapId, TapQueue, TrackSelection};
@@ -63,13 +62,12 @@ pub(super) struct PendingRecording {
     reply: Option<oneshot::Sender<Result<RecordingId>>>,
 }
 
-/// A recorder that was started, or not.
-type Started = (String, RecorderCapabilities, Result<Box<dyn Recording>>);
-
 /// A step of a recording that took its time.
 pub(super) enum RecordingProgress {
     /// The recorders were started.
     Started(PendingRecording, Vec<Started>),
+    /// Recorders of a call that was over when they were started have completed their files.
+    Discarded,
     /// The files are complete.
     Finished(CallId, RecordingReport, Option<oneshot::Sender<Result<RecordingReport>>>),
 }
@@ -175,6 +173,7 @@ impl Driver {
                 // A reply that no one waits for is no failure, as with every command.
                 reply.map(|reply| reply.send(result));
             }
+            RecordingProgress::Discarded => {}
             RecordingProgress::Finished(call, report, reply) => {
                 self.emit(Event::RecordingStopped { call, report: report.clone() });
                 // As above.
@@ -187,6 +186,10 @@ impl Driver {
     async fn begin_recording(&mut self, pending: PendingRecording, started: Vec<Started>) -> Result<RecordingId> {
         let PendingRecording { id, call, directory, request, .. } = pending;
         if !self.media.is_current(pending.epoch) {
+            self.recordings.running.spawn_blocking(move || {
+                complete_unused(started);
+                RecordingProgress::Discarded
+            });
             return Err(Error::new(ErrorKind::State, "the call that was to be recorded is over"));
         }
         let recorded = RecordedCall {
@@ -265,9 +268,11 @@ impl Driver {
         }
         self.announce_recording();
         self.recordings.running.spawn(async move {
+            // All of them complete their files at the same time.
+            let finishing: Vec<_> = writers.into_iter().map(Writer::finish).collect();
             let mut reports = Vec::new();
-            for Writer { recorder, commands, .. } in writers {
-                reports.push(finish(recorder, &commands).await);
+            for report in finishing {
+                reports.push(report.await);
             }
             RecordingProgress::Finished(call, RecordingReport::new(id, reports), reply)
         });
@@ -334,50 +339,19 @@ impl Driver {
     }
 }
 
-/// Has a recorder complete its files.
-async fn finish(recorder: String, commands: &mpsc::Sender<RecorderCommand>) -> RecorderReport {
-    let (reply, report) = oneshot::channel();
-    // An error means that the worker is gone, as below.
-    commands.send(RecorderCommand::Finish(reply)).await.ok();
-    report.await.unwrap_or_else(|_| {
-        let error = Some("the thread of the recorder is gone".to_owned());
-        RecorderReport::new(recorder, blink_api::RecordingSummary::default()).failed(error)
-    })
-}
-
-/// The recorders of these names; all for none.
-fn chosen(known: &[NamedRecorder], names: &[String]) -> Result<Vec<NamedRecorder>> {
-    if known.is_empty() {
-        return Err(Error::new(ErrorKind::Invalid, "no recorder is configured").with("key", "recorder"));
+impl Writer {
+    /// Has the recorder complete its files, beginning with the call. The result is its report.
+    fn finish(self) -> impl Future<Output = RecorderReport> {
+        let (reply, report) = oneshot::channel();
+        // The queue has room for the only command that there is. An error means that the worker is
+        // gone, as below.
+        self.commands.try_send(RecorderCommand::Finish(reply)).ok();
+        let recorder = self.recorder;
+        async move {
+            report.await.unwrap_or_else(|_| {
+                let error = Some("the thread of the recorder is gone".to_owned());
+                RecorderReport::new(recorder, blink_api::RecordingSummary::default()).failed(error)
+            })
+        }
     }
-    if names.is_empty() {
-        return Ok(known.to_vec());
-    }
-    let find = |name: &String| {
-        known.iter().find(|(known, _)| known == name).cloned().ok_or_else(|| {
-            let all: Vec<_> = known.iter().map(|(name, _)| name.as_str()).collect();
-            let why = format!("the recorder `{name}` is not configured; there is: {}", all.join(", "));
-            Error::new(ErrorKind::NotFound, why)
-        })
-    };
-    let mut seen = BTreeSet::new();
-    names.iter().filter(|name| seen.insert(*name)).map(find).collect()
-}
-
-/// Starts a recorder, which is foreign code.
-fn start(recorder: &dyn blink_api::Recorder, config: RecordingConfig) -> Result<Box<dyn Recording>> {
-    catch_unwind(AssertUnwindSafe(|| recorder.start(config)))
-        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unexpected, "the recorder panicked")))
-}
-
-/// Creates the directory of a recording, for its owner only, unless it exists.
-fn create_directory(directory: &Path) -> Result<()> {
-    if directory.is_dir() {
-        return Ok(());
-    }
-    private::create_directory(directory).map_err(|source| {
-        Error::new(ErrorKind::Io, "the directory of the recording cannot be created")
-            .with("path", directory.display())
-            .source(source)
-    })
 }

@@ -30,6 +30,8 @@ pub(crate) enum Device {
 pub(crate) struct Desk {
     state: Mutex<State>,
     closing: Condvar,
+    /// Held by a test while devices are not listed.
+    pub(crate) listing: tokio::sync::RwLock<()>,
     changes: broadcast::Sender<DeviceChange>,
 }
 
@@ -53,7 +55,8 @@ impl Desk {
             used: BTreeMap::new(),
             hangs: false,
         };
-        Arc::new(Self { state: Mutex::new(state), closing: Condvar::new(), changes: broadcast::channel(16).0 })
+        let (state, listing) = (Mutex::new(state), tokio::sync::RwLock::default());
+        Arc::new(Self { state, closing: Condvar::new(), listing, changes: broadcast::channel(16).0 })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -148,6 +151,7 @@ impl MediaHost for DeskHost {
     }
 
     async fn devices(&self) -> Result<Vec<DeviceInfo>> {
+        let _listing = self.0.listing.read().await;
         let state = self.0.state();
         let listed = state.devices.iter().filter(|(_, device)| is_listed(**device));
         Ok(listed.flat_map(|(name, _)| infos(name)).collect())

@@ -166,6 +166,7 @@ impl Call {
             _ => (CancelReason::Left, PersonState::Gone),
         };
         self.set_status(Status::Left);
+        self.path_failed = reason == EndReason::Failed;
         self.schedule = RecordSchedule::default();
         self.cancel_unresolved(cancel_reason, unresolved, shared);
         let deserted = self.is_deserted();

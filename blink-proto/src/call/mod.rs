@@ -60,6 +60,7 @@ mod device_event;
 mod event;
 mod event_throttle;
 mod farewell;
+mod finding;
 mod flows;
 mod glare;
 mod history;
@@ -103,6 +104,7 @@ mod voice;
 
 pub use device_event::{Device, DeviceChangeReason};
 pub use event::Event;
+pub use finding::InboxesToFind;
 pub use history::{CallDirection, CallOutcome, HistoryEntry};
 pub use io::{Input, JoinedTopic, Negotiation, Now, Output, SessionId, SessionInput, Signal, StreamDirection};
 pub use link::{ClockRound, ClockSync};

@@ -195,6 +195,7 @@ impl Call {
             digest: self.roster.digest().into(),
             streams: shared.streams.clone(),
             wanted: self.wanted.iter().copied().collect(),
+            failed: (self.path_failed && self.status() == Status::Left).then_some(true),
         }
     }
 

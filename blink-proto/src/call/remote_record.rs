@@ -5,7 +5,7 @@ use blink_api::Endpoint;
 use super::participant::ParticipantState;
 use super::peer::Peer;
 use super::person::PersonState;
-use super::reason::LeftReason;
+use super::reason::{EndReason, LeftReason};
 use super::shared::Shared;
 use super::state::{Call, Phase};
 use crate::secure::Refusal;
@@ -49,6 +49,10 @@ impl Call {
             }
             self.apply_record(from, boot, record, shared);
         }
+        if changed && record.status == Status::Left && record.failed == Some(true) && self.is_ended_by(from) {
+            // The link message that says so may have been lost, or be on its way.
+            return self.end(EndReason::Failed, shared);
+        }
         if changed && record.status == Status::Left {
             self.handle_gone(from, LeftReason::Left, shared);
             return self.announce(shared, false);
@@ -58,6 +62,13 @@ impl Call {
             self.announce(shared, true);
         }
         self.ensure_link(from, shared);
+    }
+
+    /// Whether a call of two ends here because another endpoint left.
+    fn is_ended_by(&self, endpoint: Endpoint) -> bool {
+        let is_linked = self.peers.get(&endpoint).is_some_and(|peer| peer.link().is_some());
+        let is_in = matches!(self.phase(), Phase::Joining | Phase::Active);
+        is_in && is_linked && !self.roster.is_group() && self.is_deserted()
     }
 
     fn apply_record(&mut self, from: Endpoint, boot: u64, record: &Record, shared: &mut Shared) {

@@ -88,6 +88,8 @@ pub(super) struct Call {
     /// People removed from the roster, whose missed-call notices are dropped.
     pub(super) uninvited: Vec<Did>,
     pub(super) farewell: Option<Farewell>,
+    /// It ended here because its path failed.
+    pub(super) path_failed: bool,
     pub(super) retired: RetiredTopics,
     /// It did not ring here, because this device was in another call.
     pub(super) busy: bool,
@@ -128,6 +130,7 @@ impl Call {
             peers: BTreeMap::new(),
             ring_until: now + remaining,
             offer_heard: now,
+            path_failed: false,
             schedule: RecordSchedule::default(),
             join_attempts: 0,
             other_device_seen: false,

@@ -62,6 +62,10 @@ pub struct Record {
     /// Requested streams of others; at most 32.
     #[n(11)]
     pub wanted: Vec<StreamRequest>,
+    /// With [`Status::Left`] in a call of two: whether it ended because its path failed. Omitted
+    /// where it did not.
+    #[n(12)]
+    pub failed: Option<bool>,
 }
 
 /// Status of a device in a call.

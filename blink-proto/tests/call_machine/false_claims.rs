@@ -51,6 +51,7 @@ fn record(call_key: SignedKey, version: u64) -> Record {
         digest: Bytes16::from([0; 16]),
         streams: Vec::new(),
         wanted: Vec::new(),
+        failed: None,
     }
 }
 

@@ -43,6 +43,7 @@ impl Writer {
             digest: Bytes16::from([0; 16]),
             streams: Vec::new(),
             wanted: Vec::new(),
+            failed: None,
         };
         Self { to: B, session: *session, from, record }
     }

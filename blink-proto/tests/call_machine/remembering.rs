@@ -301,6 +301,7 @@ fn having_seen(simulation: &Simulation, call: CallId, boot: u64, version: u64) -
         digest: [0; 16].into(),
         streams: Vec::new(),
         wanted: Vec::new(),
+        failed: None,
     };
     let body = Body::Member(Box::new(Member { record, entries: Vec::new(), secret: None }));
     Input::Signal(Signal { channel: Channel::Call(call), from: a, boot: simulation.nodes[A].boot, call, body })

@@ -83,6 +83,7 @@ impl Caller {
             digest: Bytes16::from(*sha256(&[]).first_chunk().unwrap()),
             streams: Vec::new(),
             wanted: Vec::new(),
+            failed: None,
         }
     }
 

@@ -121,6 +121,7 @@ impl Forger {
             digest: self.bytes().into(),
             streams: Vec::new(),
             wanted: Vec::new(),
+            failed: None,
         }
     }
 

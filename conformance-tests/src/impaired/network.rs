@@ -70,6 +70,9 @@ struct State {
     /// Links by the addresses behind aliases: source and destination.
     flows: HashMap<(SocketAddr, SocketAddr), Link<Vec<u8>>>,
     statistics: NetworkStatistics,
+    /// Text to look for, and the number of datagrams that contain it.
+    text: Vec<u8>,
+    readable: u64,
 }
 
 struct Alias {
@@ -107,6 +110,8 @@ impl ImpairedNetwork {
             left: HashSet::new(),
             flows: HashMap::new(),
             statistics: NetworkStatistics::default(),
+            text: Vec::new(),
+            readable: 0,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), wake: Notify::new() });
         let clock = tokio::spawn(forward_due(Arc::clone(&shared)));
@@ -123,6 +128,16 @@ impl ImpairedNetwork {
     /// Statistics since its creation.
     pub fn statistics(&self) -> NetworkStatistics {
         self.shared.lock().statistics
+    }
+
+    /// Counts the datagrams that contain a text, from now on.
+    pub(super) fn look_for(&self, text: &[u8]) {
+        self.shared.lock().text = text.to_vec();
+    }
+
+    /// Number of datagrams that contained the text.
+    pub(super) fn readable(&self) -> u64 {
+        self.shared.lock().readable
     }
 
     pub(super) fn add_device(&self) -> Device {
@@ -202,6 +217,8 @@ impl Shared {
         }
         let mut state = self.lock();
         state.statistics.received += 1;
+        let is_readable = !state.text.is_empty() && datagram.windows(state.text.len()).any(|part| part == state.text);
+        state.readable += u64::from(is_readable);
         let Some(to) = state.aliases.get(&alias).map(|alias| alias.behind) else { return };
         if !state.passes(source, to) {
             return;

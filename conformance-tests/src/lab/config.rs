@@ -5,6 +5,7 @@ use std::time::Duration;
 use blink_api::Registry;
 
 use crate::impaired::Impairments;
+use crate::watchdog::Progress;
 
 /// Timeout of an expected event on a network without loss.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +38,8 @@ pub struct LabConfig {
     pub impaired: Option<Impaired>,
     /// Whether nothing else runs in the process, so that its resources can be measured.
     pub exclusive_process: bool,
+    /// Methods of backends in progress, for a [`watchdog`](crate::watchdog).
+    pub progress: Progress,
 }
 
 /// Impairments of an emulated network.
@@ -79,6 +82,7 @@ impl LabConfig {
             timing,
             impaired: None,
             exclusive_process: false,
+            progress: Progress::default(),
         }
     }
 

@@ -22,6 +22,7 @@ use super::playback::BLOCK;
 use super::profile::Profile;
 use super::recorded::{FULL_AFTER, FULL_RECORDER, RECORDER};
 use crate::impaired::{ImpairedSignaling, ImpairedTransport};
+use crate::watched::{WatchedSignaling, WatchedTransport};
 
 /// Codec of participants with real speech, where it is registered.
 pub(crate) const SPEECH_CODEC: &str = "opus";
@@ -109,6 +110,11 @@ impl ParticipantInner {
         let context = Context { clock: clock.clone(), shared: core.config.registry.shared() };
         let transport = configuration.create::<dyn Transport>(&context).await?;
         let signaling = configuration.create::<dyn Signaling>(&context).await?;
+        self.has_declared_capabilities(core, &*transport, &*signaling)?;
+        let (node, progress) = (self.name.clone(), core.config.progress.clone());
+        let transport: Arc<dyn Transport> =
+            Arc::new(WatchedTransport { inner: transport, side: node.clone(), progress: progress.clone() });
+        let signaling: Arc<dyn Signaling> = Arc::new(WatchedSignaling { inner: signaling, node, progress });
         let (transport, signaling) = impair(transport, signaling, &link, core);
         let transport = Arc::new(LinkTransport::new(transport, link.clone(), core.clone()));
         let host = Arc::new(LabHost(self.devices.clone()));
@@ -151,6 +157,26 @@ impl ParticipantInner {
             }
         }
         Ok(())
+    }
+
+    /// Verifies that backends declare the capabilities of their entries, by which scenarios are
+    /// selected.
+    fn has_declared_capabilities(
+        &self,
+        core: &Core,
+        transport: &dyn Transport,
+        signaling: &dyn Signaling,
+    ) -> Result<(), blink_api::Error> {
+        let (registry, parity) = (&core.config.registry, self.number % 2);
+        let transport_entry = registry.entry::<dyn Transport>(&core.config.transports[parity])?;
+        let signaling_entry = registry.entry::<dyn Signaling>(&core.config.signalings[parity])?;
+        let differs = (transport.capabilities() != transport_entry.capabilities).then_some(transport_entry.name);
+        let differs =
+            differs.or((signaling.capabilities() != signaling_entry.capabilities).then_some(signaling_entry.name));
+        differs.map_or(Ok(()), |name| {
+            let why = "the backend declares other capabilities than its registry entry";
+            Err(blink_api::Error::new(blink_api::ErrorKind::Unexpected, why).backend(name).operation("capabilities"))
+        })
     }
 
     fn configuration(&self, core: &Core) -> Result<Configuration, blink_api::Error> {

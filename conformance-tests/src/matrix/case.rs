@@ -1,18 +1,20 @@
 //! One scenario over one pairing, and its result.
 
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use super::LabConfigFactory;
 use super::pairing::Pairing;
 use super::unimplemented::Waiting;
 use crate::ability::Ability;
-use crate::lab::EventLog;
+use crate::lab::{EventLog, Failure};
 use crate::scenarios::{Record, Scenario};
+use crate::watchdog::{self, Progress};
 
 /// Worker threads of each case's runtime.
 const THREADS: usize = 2;
+/// Time beyond the scenario's limit in which engines and backends must have shut down.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// One scenario over one pairing.
 #[derive(Clone)]
@@ -73,15 +75,18 @@ impl Case {
     /// Runs the case on a runtime of its own. Blocks: not for asynchronous code.
     pub fn run(&self) -> Row {
         let began = Instant::now();
-        let run = AssertUnwindSafe(|| self.run_in_real_time());
-        let (verdict, record) = match std::panic::catch_unwind(run) {
-            Ok(Ok(Run::Done(record))) => match &record.outcome {
+        let (progress, case) = (Progress::default(), self.clone());
+        let watching = progress.clone();
+        let run = watchdog::run(self.scenario.limit + GRACE, &progress, move || case.run_in_real_time(watching));
+        let (verdict, record) = match run {
+            Ok(Ok(Ok(Run::Done(record)))) => match &record.outcome {
                 Ok(()) => (Verdict::Passed, Some(record)),
-                Err(failure) => (Verdict::Failed(failure.to_string()), Some(record)),
+                Err(failure) => (Verdict::Failed(self.explain(failure, &progress)), Some(record)),
             },
-            Ok(Ok(Run::Unsupported(what))) => (Verdict::Unsupported(what), None),
-            Ok(Err(why)) => (Verdict::Failed(why), None),
-            Err(panic) => (Verdict::Failed(format!("panicked: {}", text_of(&*panic))), None),
+            Ok(Ok(Ok(Run::Unsupported(what)))) => (Verdict::Unsupported(what), None),
+            Ok(Ok(Err(why))) => (Verdict::Failed(why), None),
+            Ok(Err(panic)) => (Verdict::Failed(format!("panicked: {}", text_of(&*panic))), None),
+            Err(why) => (Verdict::Failed(why), None),
         };
         let (setup_times, event_logs) =
             record.map(|record| (record.setup_times, record.event_logs)).unwrap_or_default();
@@ -97,10 +102,21 @@ impl Case {
         }
     }
 
-    fn run_in_real_time(&self) -> Result<Run, String> {
+    /// The failure, the property that does not hold, and methods that took too long.
+    fn explain(&self, failure: &Failure, progress: &Progress) -> String {
+        let Scenario { verifies, limit, .. } = self.scenario;
+        let mut lines = failure.to_string();
+        let verifies = format!("\n  verifies: {verifies} Limit: {} s.", limit.as_secs());
+        let end = lines.find('\n').unwrap_or(lines.len());
+        let slow: String = progress.overruns().iter().map(|overrun| format!("\n  too slow: {overrun}")).collect();
+        lines.insert_str(end, &(verifies + &slow));
+        lines
+    }
+
+    fn run_in_real_time(&self, progress: Progress) -> Result<Run, String> {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(THREADS).enable_all().build().map_err(|error| error.to_string())?;
-        let config = self.config.make().map_err(|error| error.to_string())?;
+        let config = self.config.make(progress).map_err(|error| error.to_string())?;
         runtime.block_on(async {
             for ability in self.scenario.abilities {
                 if let Some(transport) = ability.missing_at(&config).map_err(|error| error.to_string())? {

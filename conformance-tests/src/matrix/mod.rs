@@ -24,6 +24,7 @@ use blink_api::Registry;
 
 use crate::lab::{LabConfig, Timing};
 use crate::scenarios::{self, Scenario};
+use crate::watchdog::Progress;
 
 pub use case::{Case, Row, Verdict};
 pub use pairing::Pairing;
@@ -119,7 +120,7 @@ struct LabConfigFactory {
 }
 
 impl LabConfigFactory {
-    fn make(&self) -> blink_api::Result<LabConfig> {
+    fn make(&self, progress: Progress) -> blink_api::Result<LabConfig> {
         Ok(LabConfig {
             registry: (self.registry)()?,
             transports: self.pairing.transports.clone(),
@@ -129,6 +130,7 @@ impl LabConfigFactory {
             timing: Timing::Real,
             impaired: None,
             exclusive_process: false,
+            progress,
         })
     }
 }

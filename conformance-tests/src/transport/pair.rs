@@ -12,26 +12,13 @@ use tokio::time::timeout;
 use super::fixtures::ice_ufrag;
 pub(super) use super::fixtures::{candidate, codec, configuration, packet, without_candidates};
 use super::opus;
+use super::setup_times::SetupTimes;
 
 /// Capacity of the queue of received packets.
 const QUEUE: usize = 1_024;
 
 /// Timeout of any step on one machine.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
-
-/// Times of a connection's set-up, measured from the call of `create_offer`.
-#[derive(Debug, Clone, Copy)]
-pub struct SetupTimes {
-    /// Time until the answer was applied.
-    pub negotiated: Duration,
-    /// Time until the offerer was connected.
-    pub offerer: Duration,
-    /// Time until the answerer was connected.
-    pub answerer: Duration,
-    /// Time until the first packet arrived. The offerer sends one as soon as it is connected, and
-    /// every two milliseconds from then on.
-    pub first_packet: Duration,
-}
 
 /// One session and its reported events.
 pub(super) struct Side {
@@ -207,6 +194,14 @@ impl Pair {
     pub(super) async fn pass_for(&mut self, soon: Duration) {
         if let Ok(event) = timeout(soon, self.next_event()).await {
             self.take(event).await;
+        }
+    }
+
+    /// Logs the next event or packet, and passes no candidate on.
+    pub(super) async fn log_next(&mut self) {
+        match self.next_event().await {
+            (true, arrival) => self.offerer.take(arrival),
+            (false, arrival) => self.answerer.take(arrival),
         }
     }
 
@@ -390,7 +385,14 @@ impl Side {
             SessionEvent::LocalCandidate(_) => "candidate".to_owned(),
             other => format!("{other:?}"),
         };
-        let packet = |packet: &RtpIn| format!("packet {} on {}", packet.sequence, packet.mid);
-        self.log.iter().map(line).chain(self.packets().map(packet)).collect()
+        let mut lines: Vec<String> = self.log.iter().map(line).collect();
+        // Repeated lines are told once, and packets by their numbers.
+        lines.dedup();
+        let sequences: Vec<u16> = self.packets().map(|packet| packet.sequence).collect();
+        lines.push(match (sequences.first(), sequences.last()) {
+            (Some(first), Some(last)) => format!("{} packets, numbers {first} to {last}", sequences.len()),
+            _ => "no packets".to_owned(),
+        });
+        lines
     }
 }

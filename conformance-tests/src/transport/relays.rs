@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use blink_api::{Error, ErrorKind, IceConfig, IceServer, SessionEvent, TrackKind, Transport};
+use blink_api::{Error, ErrorKind, IceConfig, IceServer, MediaPath, SessionEvent, TrackKind, Transport};
 use bytes::Bytes;
 use tokio::net::UdpSocket;
 
 use super::opus;
-use super::pair::{DEADLINE, Pair, SetupTimes, Side, configuration, without_candidates};
+use super::pair::{DEADLINE, Pair, Side, configuration, without_candidates};
+use super::setup_times::SetupTimes;
 use super::sockets::own_addresses;
 use crate::turn::{TurnBehaviour, TurnServer};
 
@@ -97,7 +98,19 @@ pub async fn one_side_may_be_relay_only(offerer: &dyn Transport, answerer: &dyn 
         pair.exchange_packets(10).await;
         assert_only_relays(&pair.signaled(secretive), &server, &[]);
         assert!(server.counters().to_peers > 10, "no packets pass the relay: {:?}", server.counters());
+        for side in [&pair.offerer, &pair.answerer] {
+            until_relayed(side).await;
+        }
         pair.close().await;
+    }
+}
+
+/// Waits until the statistics say that packets pass a relay.
+async fn until_relayed(side: &Side) {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while side.session.stats().await.expect("statistics").path != Some(MediaPath::Relayed) {
+        assert!(tokio::time::Instant::now() < deadline, "the path is reported as relayed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

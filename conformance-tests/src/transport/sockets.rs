@@ -55,6 +55,25 @@ pub async fn a_closed_peer_is_reported_as_disconnected(offerer: &dyn Transport, 
     pair.offerer.session.close().await;
 }
 
+/// A session that is dropped without [`close`](blink_api::Session::close) is reported by the other
+/// side as `Disconnected` (on a network) like one that was closed.
+pub async fn a_dropped_session_is_reported_as_disconnected(offerer: &dyn Transport, answerer: &dyn Transport) {
+    let mut pair = Pair::open(offerer, answerer).await;
+    pair.connect().await;
+    let Pair { mut offerer, answerer, .. } = pair;
+    let is_network = answerer.transport_is_network;
+    drop(answerer);
+    if is_network {
+        offerer
+            .until("the path to a dropped session is lost (trait Transport, section Drop)", |side| {
+                side.saw(|event| matches!(event, SessionEvent::Disconnected))
+            })
+            .await;
+    }
+    offerer.session.stats().await.expect("the session is open");
+    offerer.session.close().await;
+}
+
 /// A configured STUN server is queried, and its answer becomes a candidate; without a server no
 /// such candidate is gathered.
 pub async fn stun_servers_give_reflexive_candidates(transport: &dyn Transport) {

@@ -32,6 +32,7 @@ impl<const STOPS_READING: bool> Plugin<dyn Signaling> for Registered<STOPS_READI
         verdicts: false,
         local_discovery: true,
         network: false,
+        forwarding: true,
     };
 
     async fn create(_: NoConfig, context: &Context) -> Result<Arc<dyn Signaling>> {

@@ -61,6 +61,7 @@ const SOUND: TransportCapabilities = TransportCapabilities {
     bandwidth_estimate: false,
     renegotiation: true,
     network: false,
+    encryption: false,
 };
 
 /// The working transport that the others wrap.

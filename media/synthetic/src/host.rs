@@ -128,6 +128,16 @@ impl MediaHost for SyntheticHost {
             .collect())
     }
 
+    async fn check(&self, name: &str, direction: DeviceDirection) -> Result<()> {
+        match (split_name(name), direction) {
+            (("wav", Some(path)), DeviceDirection::Source) => {
+                let path = path_argument(path)?;
+                wav::check(&path, self.config.longest_file).map_err(|error| error.backend(NAME).operation("check"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Reads and converts files completely, so that reading from the source never blocks.
     async fn open_audio_source(&self, name: &str, request: OpenRequest) -> Result<Box<dyn AudioSource>> {
         self.source(name, request.format).map_err(|error| error.backend(NAME).operation("open_audio_source"))

@@ -11,7 +11,7 @@ use blink_api::{AudioFormat, Result};
 
 use crate::file::{self, invalid};
 use crate::resample::resample_interleaved;
-use header::Encoding;
+use header::{Encoding, Header};
 
 /// Supported sample rates in Hz.
 pub(crate) const RATES: RangeInclusive<u32> = 8_000..=192_000;
@@ -70,9 +70,27 @@ pub(crate) fn read_up_to(path: &Path, longest: u32) -> Result<Pcm> {
         .map_err(|error| file::named(error, path))
 }
 
+/// Checks that a WAV file of up to `longest` seconds is there, by its header.
+///
+/// # Errors
+/// As [`read_wav`].
+pub(crate) fn check(path: &Path, longest: u32) -> Result<()> {
+    file::open(path)
+        .and_then(|(file, bytes)| frames(&mut BufReader::new(file), bytes, longest).map(drop))
+        .map_err(|error| file::named(error, path))
+}
+
 /// Decodes a WAV file. `bytes` is the size of the file, regardless of its header.
 fn decode(mut reader: impl Read, bytes: u64, longest: u32) -> Result<Pcm> {
-    let header = header::read(&mut reader, bytes)?;
+    let (header, frames) = frames(&mut reader, bytes, longest)?;
+    let length = frames * header.frame();
+    let format = AudioFormat { sample_rate: header.sample_rate, channels: header.channels };
+    Ok(Pcm { format, samples: samples(reader.take(length), header.encoding, length)? })
+}
+
+/// Reads the header and checks what it says. Returns it with the number of frames.
+fn frames(reader: &mut impl Read, bytes: u64, longest: u32) -> Result<(Header, u64)> {
+    let header = header::read(reader, bytes)?;
     if header.channels > MAX_CHANNELS {
         return Err(invalid("the file has more than 8 channels").with("channels", header.channels));
     }
@@ -80,8 +98,7 @@ fn decode(mut reader: impl Read, bytes: u64, longest: u32) -> Result<Pcm> {
         return Err(invalid("the file's sample rate is not 8 to 192 kHz").with("rate", header.sample_rate));
     }
     // An incomplete last frame is dropped.
-    let frame = u64::from(header.encoding.bytes()) * u64::from(header.channels);
-    let frames = header.length / frame;
+    let frames = header.length / header.frame();
     if frames == 0 {
         return Err(invalid("the file contains no audio"));
     }
@@ -89,8 +106,7 @@ fn decode(mut reader: impl Read, bytes: u64, longest: u32) -> Result<Pcm> {
         let seconds = frames / u64::from(header.sample_rate);
         return Err(invalid("the file is too long").with("seconds", seconds).with("longest", longest));
     }
-    let format = AudioFormat { sample_rate: header.sample_rate, channels: header.channels };
-    Ok(Pcm { format, samples: samples(reader.take(frames * frame), header.encoding, frames * frame)? })
+    Ok((header, frames))
 }
 
 /// Reads `length` bytes of samples.

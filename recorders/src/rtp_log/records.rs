@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use crate::config::RtpLogConfig;
+
 /// Beginning of every log.
 const MAGIC: &[u8; 8] = b"blinkrtp";
 const VERSION: u16 = 1;
@@ -13,8 +15,6 @@ const RTCP: u8 = 3;
 /// Bytes of a packet's record before its payload.
 const PACKET: usize = 29;
 const LONGEST_TEXT: usize = 255;
-/// Bytes of a log that are read at most.
-pub(crate) const LARGEST_LOG: u64 = 1 << 30;
 
 const MARKER: u8 = 1;
 const LEVEL: u8 = 2;
@@ -197,8 +197,8 @@ impl Log {
     /// [`InvalidData`](io::ErrorKind::InvalidData) with the reason, and those of reading.
     pub(crate) fn read(source: impl Read) -> io::Result<Self> {
         let mut bytes = Vec::new();
-        source.take(LARGEST_LOG + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST_LOG {
+        source.take(RtpLogConfig::LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > RtpLogConfig::LARGEST_FILE {
             return Err(invalid("the RTP log is larger than 1 GiB"));
         }
         if bytes.get(..8) != Some(MAGIC) || bytes.len() < HEADER {

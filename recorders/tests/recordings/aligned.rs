@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use blink_api::Recorder;
-use blink_recorders::{Mp4Config, Mp4Recorder, WavConfig, WavRecorder};
+use blink_api::{Recorder, RecordingSummary};
+use blink_recorders::{Mp4Config, Mp4Recorder, RtpLogConfig, RtpLogRecorder, WavConfig, WavRecorder, analyze};
 
 use crate::call::{CHIRP, Participant, Stream, opus, record, signal};
 use crate::tools;
@@ -150,6 +150,31 @@ fn wav_files_continue_in_the_next_before_they_are_too_long() {
     assert_eq!(whole.len(), 5 * 48_000);
     assert!((1..5).all(|second| lag(&whole, second).is_some_and(|lag| lag.abs() < 10.0)));
     assert!(summary.files.iter().all(|file| std::fs::metadata(file).unwrap().len() <= 200_000));
+}
+
+#[test]
+fn a_log_continues_in_files_that_are_logs_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let record_log = |max_file_bytes| {
+        let recorder = RtpLogRecorder::new(RtpLogConfig { max_file_bytes, ..RtpLogConfig::default() }).unwrap();
+        let mut people = [Participant::new(1, "one"), Participant::new(2, "two")];
+        // The second one comes when the first file is full.
+        people[1].present = vec![50.0..f64::MAX];
+        record(&recorder, directory.path(), &mut people, &mut [], Duration::from_secs(90), |_| ()).unwrap()
+    };
+    let packets = |summary: &RecordingSummary| -> u64 {
+        summary.files.iter().flat_map(|file| analyze(file).unwrap().tracks).map(|track| track.packets).sum()
+    };
+    let (whole, parts) = (record_log(1 << 20), record_log(65_536));
+    assert_eq!(whole.files.len(), 1);
+    assert!(parts.files.len() >= 3, "{:?}", parts.files);
+    assert_eq!(packets(&parts), packets(&whole));
+    let sizes = parts.files.iter().map(|file| std::fs::metadata(file).unwrap().len());
+    assert!(sizes.clone().all(|size| size <= 65_536), "{:?}", sizes.collect::<Vec<_>>());
+    assert_eq!(sizes.sum::<u64>(), parts.bytes);
+    let last = analyze(parts.files.last().unwrap()).unwrap();
+    assert_eq!(last.tracks.len(), 2, "a track is described in every file that follows");
+    assert!(RtpLogRecorder::new(RtpLogConfig { max_file_bytes: 2 << 30, ..RtpLogConfig::default() }).is_err());
 }
 
 #[test]

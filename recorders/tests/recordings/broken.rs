@@ -20,7 +20,7 @@ fn recorders() -> [Box<dyn Recorder>; 3] {
     [
         Box::new(WavRecorder::new(WavConfig::default()).unwrap()),
         Box::new(Mp4Recorder::new(Mp4Config::default()).unwrap()),
-        Box::new(RtpLogRecorder::new(RtpLogConfig { payload: true })),
+        Box::new(RtpLogRecorder::new(RtpLogConfig { payload: true, ..RtpLogConfig::default() }).unwrap()),
     ]
 }
 

@@ -22,7 +22,7 @@ fn originals(directory: &Path) -> Vec<PathBuf> {
     let recorders: [Box<dyn Recorder>; 3] = [
         Box::new(Mp4Recorder::new(Mp4Config { reserve: 4 << 10 }).unwrap()),
         Box::new(WavRecorder::new(WavConfig::default()).unwrap()),
-        Box::new(RtpLogRecorder::new(RtpLogConfig::default())),
+        Box::new(RtpLogRecorder::new(RtpLogConfig::default()).unwrap()),
     ];
     let mut files = Vec::new();
     for recorder in recorders {

@@ -34,7 +34,7 @@ fn child() {
     let forever = Duration::from_secs(100_000);
     let directory = Path::new(&directory);
     let result = if recorder == "rtp-log" {
-        let log = RtpLogRecorder::new(RtpLogConfig::default());
+        let log = RtpLogRecorder::new(RtpLogConfig::default()).unwrap();
         record(&log, directory, &mut people, &mut [], forever, tell)
     } else if recorder == "wav" {
         let wav = WavRecorder::new(WavConfig::default()).unwrap();

@@ -1,5 +1,6 @@
 //! Supported multiaddresses, and the order of the node's own ones.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -87,13 +88,24 @@ pub(crate) fn is_quic(address: &Multiaddr) -> bool {
     address.iter().any(|protocol| protocol == Protocol::QuicV1)
 }
 
-/// The node's own addresses with its peer id: globally reachable ones first, among them direct ones
-/// before relayed ones. QUIC addresses are omitted while the system clock rules QUIC out.
-pub(crate) fn own<'a>(listeners: impl Iterator<Item = &'a Multiaddr>, node: PeerId, allows_quic: bool) -> Vec<String> {
-    let mut addresses: Vec<_> = listeners.filter(|address| allows_quic || !is_quic(address)).collect();
+/// The node's own addresses with its peer id, by who can use them: globally reachable ones first,
+/// among them direct ones before relayed ones; then those of a private network; then loopback. QUIC
+/// addresses are omitted while the system clock rules QUIC out.
+pub(crate) fn own<'a>(known: impl Iterator<Item = &'a Multiaddr>, node: PeerId, allows_quic: bool) -> Vec<String> {
+    let full = |address: &Multiaddr| address.clone().with_p2p(node).unwrap_or_else(|other| other);
+    let mut addresses: Vec<_> = known.filter(|address| allows_quic || !is_quic(address)).map(full).collect();
     addresses.sort_by_key(|address| (reachability_rank(address), is_relayed(address)));
-    let full = |address: &Multiaddr| address.clone().with_p2p(node).unwrap_or_else(|other| other).to_string();
-    addresses.into_iter().map(full).collect()
+    let mut seen = HashSet::new();
+    addresses.into_iter().map(|address| address.to_string()).filter(|text| seen.insert(text.clone())).collect()
+}
+
+/// Address without the peer id at its end.
+pub(crate) fn without_peer(address: &Multiaddr) -> Multiaddr {
+    let mut address = address.clone();
+    if peer(&address).is_some() {
+        address.pop();
+    }
+    address
 }
 
 /// Components of an address besides host and transport.

@@ -5,7 +5,7 @@
 //! `actions`. It never blocks: messages go directly from gossipsub into the subscribers' queues,
 //! which count what they drop.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -15,28 +15,34 @@ use std::time::Duration;
 use blink_api::{DeliveryId, SignalingEvent, Verdict};
 use blink_signaling_kit::deliveries::PendingDeliveries;
 use blink_signaling_kit::dial_queue::DialQueue;
+use blink_signaling_kit::discovery::Discovery;
 use blink_signaling_kit::handle::{Command, Inputs};
 use blink_signaling_kit::liveness::Liveness;
+use blink_signaling_kit::paths::Paths;
+use blink_signaling_kit::reservations::Reservations;
 use blink_signaling_kit::subscriptions::{RemoteSubscriptions, Subscribers};
 use libp2p::core::Endpoint;
-use libp2p::core::transport::PortUse;
+use libp2p::core::transport::{ListenerId, PortUse};
 use libp2p::gossipsub::MessageId;
+use libp2p::kad::QueryId;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
-    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, ListenAddresses, NetworkBehaviour, THandler,
-    THandlerInEvent, THandlerOutEvent, ToSwarm,
+    CloseConnection, ConnectionDenied, ConnectionId, ExternalAddresses, FromSwarm, ListenAddresses, NetworkBehaviour,
+    THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use crate::addresses;
 use crate::gossip::VERDICT_WINDOW;
 use crate::protocols::Protocols;
-use crate::relays::Relays;
 
 mod circuits;
 mod dials;
 mod messages;
+mod rendezvous;
 
 use circuits::Circuits;
 
@@ -54,6 +60,7 @@ type Action = ToSwarm<Infallible, THandlerInEvent<Protocols>>;
 
 /// Result of resolving the name in an address, for a dial and its expected peer id.
 struct Resolved {
+    address: Multiaddr,
     connection: ConnectionId,
     expected: Option<PeerId>,
     result: io::Result<Vec<Multiaddr>>,
@@ -87,6 +94,7 @@ pub(crate) struct SignalingBehaviour {
     actions: VecDeque<Action>,
     connected: HashSet<PeerId>,
     listening: ListenAddresses,
+    external: ExternalAddresses,
     subscribers: Subscribers,
     remote_subscriptions: RemoteSubscriptions<PeerId>,
     deliveries: PendingDeliveries<MessageId, PeerId>,
@@ -94,7 +102,13 @@ pub(crate) struct SignalingBehaviour {
     resolving: JoinSet<Resolved>,
     circuits: Circuits,
     liveness: Liveness<ConnectionId, PeerId>,
-    relays: Relays,
+    /// Addresses of the bootstrap nodes and relays of the configuration, without peer ids.
+    configured: HashSet<Multiaddr>,
+    /// Addresses at which configured nodes answered.
+    relay_addresses: HashMap<PeerId, Multiaddr>,
+    reservations: Reservations<Multiaddr, PeerId, ListenerId>,
+    discovery: Discovery<PeerId, QueryId>,
+    paths: Paths<Multiaddr, PeerId, ConnectionId>,
 }
 
 /// Configuration of the behaviour besides its protocols.
@@ -128,6 +142,7 @@ impl SignalingBehaviour {
             actions: VecDeque::new(),
             connected: HashSet::new(),
             listening: ListenAddresses::default(),
+            external: ExternalAddresses::default(),
             subscribers: Subscribers::default(),
             remote_subscriptions: RemoteSubscriptions::default(),
             deliveries: PendingDeliveries::new(VERDICT_TTL),
@@ -135,8 +150,17 @@ impl SignalingBehaviour {
             resolving: JoinSet::new(),
             circuits: Circuits::default(),
             liveness: Liveness::default(),
-            relays: Relays::new(&relays, now),
+            configured: bootstrap.iter().chain(&relays).map(addresses::without_peer).collect(),
+            relay_addresses: HashMap::new(),
+            reservations: Reservations::default(),
+            discovery: Discovery::default(),
+            paths: Paths::default(),
         };
+        for address in &relays {
+            if let Some(relay) = addresses::peer(address) {
+                behaviour.reservations.add(relay, address.clone().with(Protocol::P2pCircuit), now);
+            }
+        }
         for address in bootstrap.into_iter().chain(relays) {
             behaviour.stay_connected(address, None);
         }
@@ -185,7 +209,9 @@ impl SignalingBehaviour {
                 self.disconnect_unresponsive(now);
                 self.ban_graylisted();
                 self.start_due_dials();
-                self.start_due_reservations(now);
+                self.tend_paths(now);
+                self.disconnect_false_providers(now);
+                self.advance_discovery(now);
             }
             Phase::Draining(until) if until <= now => {
                 let close = |peer| ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::All };
@@ -204,7 +230,9 @@ impl SignalingBehaviour {
         self.commands.close();
         while self.commands.try_recv().is_ok() {}
         self.dial_queue = DialQueue::default();
-        self.relays = Relays::new(&[], Instant::now());
+        self.reservations = Reservations::default();
+        self.discovery = Discovery::default();
+        self.paths = Paths::default();
         self.resolving.abort_all();
         self.circuits = Circuits::default();
         self.leave_topics();
@@ -276,6 +304,7 @@ impl NetworkBehaviour for SignalingBehaviour {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         self.listening.on_swarm_event(&event);
+        self.external.on_swarm_event(&event);
         self.protocols().on_swarm_event(event);
         self.handle_swarm(event);
     }

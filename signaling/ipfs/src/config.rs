@@ -17,12 +17,15 @@ pub struct IpfsConfig {
     /// `/ip4/0.0.0.0/udp/4001/quic-v1` and `/ip4/0.0.0.0/tcp/4002/ws`; port 0 takes any free one.
     /// Empty: only dial out.
     pub listen: Vec<String>,
-    /// Multiaddresses of nodes to stay connected to.
+    /// Multiaddresses of nodes to stay connected to. Those that serve the DHT are asked for others,
+    /// and those that are relays are used as such.
     pub bootstrap: Vec<String>,
+    /// How nodes are found beyond the local network.
+    pub discovery: Discovery,
     /// Discover nodes on the local network by mDNS, and be discovered.
     pub mdns: bool,
-    /// Multiaddresses of relays, each with its peer id, to stay connected to and to be reached
-    /// through.
+    /// Multiaddresses of further relays, each with its peer id, to stay connected to and to be
+    /// reached through.
     pub relays: Vec<String>,
     /// Act as a relay for other nodes.
     pub serve_relay: bool,
@@ -34,6 +37,17 @@ pub struct IpfsConfig {
     /// File with the node's key, created on first start; if absent, a new key per start.
     #[serde(deserialize_with = "blink_api::optional_path")]
     pub node_key: Option<PathBuf>,
+}
+
+/// How nodes are found beyond the local network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Discovery {
+    /// In the distributed hash table of the `bootstrap` nodes.
+    Dht,
+    /// Not at all: by addresses only.
+    None,
 }
 
 /// Parsed addresses of a configuration.
@@ -49,6 +63,7 @@ impl Default for IpfsConfig {
         Self {
             listen: listen.map(str::to_owned).to_vec(),
             bootstrap: Vec::new(),
+            discovery: Discovery::Dht,
             mdns: true,
             relays: Vec::new(),
             serve_relay: false,

@@ -25,6 +25,7 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct NodeOptions {
     pub(crate) key: Keypair,
     pub(crate) mdns: bool,
+    pub(crate) dht: bool,
     pub(crate) max_connections: usize,
     pub(crate) repository: Option<PathBuf>,
     pub(crate) behaviour_options: BehaviourOptions,
@@ -88,8 +89,8 @@ pub(crate) fn is_in_use(repository: &Path) -> bool {
 }
 
 async fn build(options: NodeOptions) -> Result<Ipfs> {
-    let NodeOptions { key, mdns, max_connections, repository, behaviour_options } = options;
-    let protocols = Protocols::new(&key, mdns, max_connections).map_err(|reason| {
+    let NodeOptions { key, mdns, dht, max_connections, repository, behaviour_options } = options;
+    let protocols = Protocols::new(&key, mdns, dht, max_connections).map_err(|reason| {
         Error::new(ErrorKind::Unexpected, "gossipsub rejects its configuration").backend(NAME).with("reason", reason)
     })?;
     let serves_relay = behaviour_options.serves_relay;

@@ -1,5 +1,5 @@
-//! Signaling backend over an IPFS node: TCP, QUIC and WebSocket, by address, through a relay or by
-//! mDNS.
+//! Signaling backend over an IPFS node: TCP, QUIC and WebSocket, by address, by mDNS or through a
+//! distributed hash table, directly or through a relay.
 //!
 //! rust-ipfs provides the swarm, transports, repository and relay client. Signaling is one
 //! behaviour in that swarm, `behaviour::SignalingBehaviour`, which owns gossipsub, ping and
@@ -24,7 +24,6 @@ mod key;
 mod node;
 mod protocols;
 mod prune_filter;
-mod relays;
 mod resolve;
 
 use std::sync::Arc;
@@ -32,7 +31,7 @@ use std::sync::Arc;
 use blink_api::macros::{async_trait, submit};
 use blink_api::{Context, Entry, Error, ErrorKind, Plugin, Result, Signaling, SignalingCapabilities};
 
-pub use config::IpfsConfig;
+pub use config::{Discovery, IpfsConfig};
 pub use node::IpfsSignaling;
 
 submit! { Entry::<dyn Signaling>::of::<Ipfs>() }
@@ -45,6 +44,8 @@ const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
     verdicts: true,
     local_discovery: true,
     network: true,
+    forwarding: true,
+    rendezvous: true,
 };
 
 /// Registers [`IpfsSignaling`] under the name `ipfs`.
@@ -56,7 +57,7 @@ impl Plugin<dyn Signaling> for Ipfs {
     type Config = IpfsConfig;
     const NAME: &'static str = NAME;
     const SUMMARY: &'static str =
-        "gossipsub of an IPFS node over TCP, QUIC, WebSocket and relays, with discovery on the local network";
+        "gossipsub of an IPFS node over TCP, QUIC, WebSocket and relays, with discovery by mDNS and in a DHT";
     const CAPABILITIES: SignalingCapabilities = CAPABILITIES;
 
     fn check(config: &IpfsConfig) -> Result<()> {

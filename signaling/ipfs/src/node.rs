@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::behaviour::BehaviourOptions;
-use crate::config::IpfsConfig;
+use crate::config::{Discovery, IpfsConfig};
 use crate::ipfs::{self, NodeOptions};
 use crate::{CAPABILITIES, MAX_MESSAGE, NAME, addresses, error, key};
 
@@ -58,6 +58,7 @@ impl IpfsSignaling {
         let options = NodeOptions {
             key,
             mdns: config.mdns,
+            dht: config.discovery == Discovery::Dht,
             max_connections: config.max_connections,
             repository: config.repository,
             behaviour_options,
@@ -136,6 +137,14 @@ impl Signaling for IpfsSignaling {
         let connected =
             connected.unwrap_or_else(|_| Err(error(ErrorKind::Timeout, "connect", "the node does not answer")));
         connected.map_err(|error| clock::explain_dial_error(error, is_quic, SystemTime::now()))
+    }
+
+    async fn announce(&self, topic: &Topic) -> Result<()> {
+        self.0.announce(topic).await
+    }
+
+    async fn find(&self, topic: &Topic) -> Result<()> {
+        self.0.find(topic).await
     }
 
     async fn addresses(&self) -> Result<Vec<String>> {

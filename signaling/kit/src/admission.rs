@@ -18,8 +18,7 @@ use tokio::time::Instant;
 mod behaviour;
 mod source;
 
-use source::Prefix;
-pub use source::Source;
+pub use source::{Prefix, Source};
 
 /// Time for a new connection to announce a subscription before it may be evicted.
 pub const GRACE_PERIOD: Duration = Duration::from_secs(10);

@@ -66,6 +66,20 @@ pub enum Command<A> {
         /// Receives the result of the first attempt.
         reply: ConnectReply,
     },
+    /// Announce the node as a subscriber of a topic.
+    Announce {
+        /// Topic to announce.
+        topic: Topic,
+        /// Sent once the announcement is scheduled.
+        reply: oneshot::Sender<Result<()>>,
+    },
+    /// Search and dial nodes that announced a topic.
+    Find {
+        /// Topic to search.
+        topic: Topic,
+        /// Sent once the search is scheduled.
+        reply: oneshot::Sender<Result<()>>,
+    },
     /// List the node's own addresses.
     Addresses {
         /// Receives the addresses, globally reachable ones first.
@@ -168,6 +182,24 @@ impl<A: Send> Handle<A> {
     /// As there.
     pub async fn connect(&self, address: A) -> Result<()> {
         self.ask("connect", |reply| Command::Connect { address, reply }).await?
+    }
+
+    /// See [`Signaling::announce`](blink_api::Signaling::announce).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn announce(&self, topic: &Topic) -> Result<()> {
+        let topic = *topic;
+        self.ask("announce", |reply| Command::Announce { topic, reply }).await?
+    }
+
+    /// See [`Signaling::find`](blink_api::Signaling::find).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn find(&self, topic: &Topic) -> Result<()> {
+        let topic = *topic;
+        self.ask("find", |reply| Command::Find { topic, reply }).await?
     }
 
     /// See [`Signaling::addresses`](blink_api::Signaling::addresses).

@@ -6,6 +6,9 @@
 //! * [`handle`]: the methods of `Signaling` as commands to the task that owns the node.
 //! * [`subscriptions`]: local subscribers and the subscriptions of remote nodes.
 //! * [`deliveries`]: delivered messages that await a verdict.
+//! * [`discovery`]: announcements and searches in a distributed hash table.
+//! * [`reservations`]: relays through which the node is reached.
+//! * [`paths`]: renewal of circuits, and closing of those that a better path replaced.
 //! * [`dial_queue`]: nodes to stay connected to, with backoff.
 //! * [`liveness`]: ping timeouts per connection.
 //! * [`key_file`]: storage of a node's key.
@@ -16,10 +19,13 @@ pub mod admission;
 pub mod clock;
 pub mod deliveries;
 pub mod dial_queue;
+pub mod discovery;
 pub mod handle;
 pub mod key_file;
 pub mod liveness;
+pub mod paths;
 pub mod port_probe;
+pub mod reservations;
 pub mod subscriptions;
 
 use blink_api::Origin;

@@ -98,6 +98,11 @@ impl<P: Eq + Hash> RemoteSubscriptions<P> {
         }
     }
 
+    /// Returns whether a node is subscribed to a topic.
+    pub fn contains(&self, peer: &P, topic: &Topic) -> bool {
+        self.0.get(peer).is_some_and(|topics| topics.contains(topic))
+    }
+
     /// Number of remote nodes subscribed to a topic.
     pub fn count(&self, topic: &Topic) -> usize {
         self.0.values().filter(|topics| topics.contains(topic)).count()

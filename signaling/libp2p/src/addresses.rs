@@ -1,5 +1,6 @@
 //! Supported multiaddresses, and the order of the node's own ones.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,37 +11,80 @@ use libp2p::{Multiaddr, PeerId};
 
 use crate::NAME;
 
-const FORMS: &str = "expected a multiaddress like /ip4/192.0.2.1/tcp/4001, /ip4/192.0.2.1/udp/4001/quic-v1 or \
-                     /ip4/192.0.2.1/tcp/4001/ws";
+const DIAL: &str = "expected a multiaddress like /ip4/192.0.2.1/tcp/4001, /ip4/192.0.2.1/udp/4001/quic-v1, \
+                    /ip4/192.0.2.1/tcp/4001/ws, or one of those with /p2p/RELAY/p2p-circuit/p2p/NODE";
+const LISTEN: &str = "expected a multiaddress like /ip4/0.0.0.0/tcp/4001, /ip4/0.0.0.0/udp/4001/quic-v1 or \
+                      /ip4/0.0.0.0/tcp/4001/ws";
+const RELAY: &str = "expected the multiaddress of a relay with its peer id, like /ip4/192.0.2.1/tcp/4001/p2p/NODE";
 
 /// Parses an address to dial: an IP address or DNS name and a transport, optionally with
-/// `/p2p/NODE`.
-pub(crate) fn parse_dial(text: &str) -> Result<Multiaddr> {
-    let address = parse(text)?;
-    match transport(&address) {
+/// `/p2p/NODE` or with a relay's `/p2p/RELAY/p2p-circuit/p2p/NODE`.
+///
+/// # Errors
+/// [`Invalid`](ErrorKind::Invalid) with the accepted forms.
+pub fn parse_dial(text: &str) -> Result<Multiaddr> {
+    let address = parse(text, DIAL)?;
+    match Components::of(&address) {
+        Some(Components { relayed: true, node: None, .. }) | None => Err(invalid(text, DIAL)),
         Some(_) => Ok(address),
-        None => Err(invalid(text)),
     }
 }
 
 /// Parses an address to listen on: an IP address and a transport without TLS.
-pub(crate) fn parse_listen(text: &str) -> Result<Multiaddr> {
-    let address = parse(text)?;
-    let is_dns = socket(&address).is_none();
-    match transport(&address) {
-        Some(transport) if !is_dns && transport != TransportKind::SecureWebSocket && peer(&address).is_none() => {
-            Ok(address)
-        }
-        _ => Err(invalid(text)),
+///
+/// # Errors
+/// [`Invalid`](ErrorKind::Invalid) with the accepted forms.
+pub fn parse_listen(text: &str) -> Result<Multiaddr> {
+    let address = parse(text, LISTEN)?;
+    let is_ip = socket(&address).is_some();
+    match Components::of(&address) {
+        Some(Components { secure: false, relayed: false, node: None }) if is_ip => Ok(address),
+        _ => Err(invalid(text, LISTEN)),
+    }
+}
+
+/// Parses a relay's address, which must contain its peer id.
+pub(crate) fn parse_relay(text: &str) -> Result<Multiaddr> {
+    let address = parse(text, RELAY)?;
+    match Components::of(&address) {
+        Some(Components { relayed: false, node: Some(_), .. }) => Ok(address),
+        _ => Err(invalid(text, RELAY)),
     }
 }
 
 /// Peer id at the end of an address.
-pub(crate) fn peer(address: &Multiaddr) -> Option<PeerId> {
+pub fn peer(address: &Multiaddr) -> Option<PeerId> {
     match address.iter().last() {
         Some(Protocol::P2p(peer)) => Some(peer),
         _ => None,
     }
+}
+
+/// Peer id of the relay in a circuit address.
+pub(crate) fn relay(address: &Multiaddr) -> Option<PeerId> {
+    let mut before = None;
+    for protocol in address {
+        match protocol {
+            Protocol::P2pCircuit => return before,
+            Protocol::P2p(peer) => before = Some(peer),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Returns whether an address goes through a relay.
+pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|protocol| protocol == Protocol::P2pCircuit)
+}
+
+/// Address without the peer id at its end.
+pub(crate) fn without_peer(address: &Multiaddr) -> Multiaddr {
+    let mut address = address.clone();
+    if peer(&address).is_some() {
+        address.pop();
+    }
+    address
 }
 
 /// Checks that this process may listen on an address, without listening.
@@ -60,45 +104,57 @@ pub(crate) fn is_quic(address: &Multiaddr) -> bool {
     address.iter().any(|protocol| protocol == Protocol::QuicV1)
 }
 
-/// The node's own addresses with its peer id, globally reachable ones first. QUIC addresses are
-/// omitted while the system clock rules QUIC out.
-pub(crate) fn own<'a>(listeners: impl Iterator<Item = &'a Multiaddr>, node: PeerId, allows_quic: bool) -> Vec<String> {
-    let mut addresses: Vec<_> = listeners.filter(|address| allows_quic || !is_quic(address)).collect();
-    addresses.sort_by_key(|address| reachability_rank(address));
-    let full = |address: &Multiaddr| address.clone().with_p2p(node).unwrap_or_else(|other| other).to_string();
-    addresses.into_iter().map(full).collect()
+/// The node's own addresses with its peer id, by who can use them: globally reachable ones first,
+/// among them direct ones before relayed ones; then those of a private network; then loopback. QUIC
+/// addresses are omitted while the system clock rules QUIC out.
+pub(crate) fn own<'a>(known: impl Iterator<Item = &'a Multiaddr>, node: PeerId, allows_quic: bool) -> Vec<String> {
+    let full = |address: &Multiaddr| address.clone().with_p2p(node).unwrap_or_else(|other| other);
+    let mut addresses: Vec<_> = known.filter(|address| allows_quic || !is_quic(address)).map(full).collect();
+    addresses.sort_by_key(|address| (reachability_rank(address), is_relayed(address)));
+    let mut seen = HashSet::new();
+    addresses.into_iter().map(|address| address.to_string()).filter(|text| seen.insert(text.clone())).collect()
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TransportKind {
-    Tcp,
-    Quic,
-    WebSocket,
-    SecureWebSocket,
+/// Components of an address besides host and transport.
+struct Components {
+    /// Whether the transport uses TLS.
+    secure: bool,
+    relayed: bool,
+    node: Option<PeerId>,
 }
 
-fn parse(text: &str) -> Result<Multiaddr> {
-    text.parse().map_err(|error: libp2p::multiaddr::Error| invalid(text).source(error))
-}
-
-fn transport(address: &Multiaddr) -> Option<TransportKind> {
-    let mut protocols: Vec<_> = address.iter().collect();
-    if matches!(protocols.last(), Some(Protocol::P2p(_))) {
-        protocols.pop();
-    }
-    let (host, transport) = protocols.split_first()?;
-    if !matches!(host, Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)) {
-        return None;
-    }
-    match transport {
-        [Protocol::Tcp(_)] => Some(TransportKind::Tcp),
-        [Protocol::Tcp(_), Protocol::Ws(_)] => Some(TransportKind::WebSocket),
-        [Protocol::Tcp(_), Protocol::Wss(_)] | [Protocol::Tcp(_), Protocol::Tls, Protocol::Ws(_)] => {
-            Some(TransportKind::SecureWebSocket)
+impl Components {
+    /// Splits an address; `None` if this backend does not support it.
+    fn of(address: &Multiaddr) -> Option<Self> {
+        let protocols: Vec<_> = address.iter().collect();
+        let (host, rest) = protocols.split_first()?;
+        if !matches!(
+            host,
+            Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)
+        ) {
+            return None;
         }
-        [Protocol::Udp(_), Protocol::QuicV1] => Some(TransportKind::Quic),
-        _ => None,
+        let (secure, rest) = match rest {
+            [Protocol::Tcp(_), Protocol::Wss(_), rest @ ..]
+            | [Protocol::Tcp(_), Protocol::Tls, Protocol::Ws(_), rest @ ..] => (true, rest),
+            [Protocol::Udp(_), Protocol::QuicV1, rest @ ..]
+            | [Protocol::Tcp(_), Protocol::Ws(_), rest @ ..]
+            | [Protocol::Tcp(_), rest @ ..] => (false, rest),
+            _ => return None,
+        };
+        let (relayed, node) = match rest {
+            [] => (false, None),
+            [Protocol::P2p(node)] => (false, Some(*node)),
+            [Protocol::P2p(_), Protocol::P2pCircuit] => (true, None),
+            [Protocol::P2p(_), Protocol::P2pCircuit, Protocol::P2p(node)] => (true, Some(*node)),
+            _ => return None,
+        };
+        Some(Self { secure, relayed, node })
     }
+}
+
+fn parse(text: &str, forms: &'static str) -> Result<Multiaddr> {
+    text.parse().map_err(|error: libp2p::multiaddr::Error| invalid(text, forms).source(error))
 }
 
 fn socket(address: &Multiaddr) -> Option<SocketAddr> {
@@ -124,8 +180,8 @@ fn reachability_rank(address: &Multiaddr) -> u8 {
     }
 }
 
-fn invalid(text: &str) -> Error {
-    Error::new(ErrorKind::Invalid, FORMS).backend(NAME).with("address", text)
+fn invalid(text: &str, forms: &'static str) -> Error {
+    Error::new(ErrorKind::Invalid, forms).backend(NAME).with("address", text)
 }
 
 #[cfg(test)]
@@ -135,7 +191,7 @@ mod tests {
     const NODE: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
 
     #[test]
-    fn every_transport_can_be_dialled() {
+    fn every_transport_can_be_dialled_directly_and_through_a_relay() {
         for address in [
             "/ip4/192.0.2.1/tcp/4001",
             "/ip6/2001:db8::1/udp/4001/quic-v1",
@@ -145,12 +201,23 @@ mod tests {
         ] {
             parse_dial(address).unwrap();
             parse_dial(&format!("{address}/p2p/{NODE}")).unwrap();
+            parse_relay(&format!("{address}/p2p/{NODE}")).unwrap();
+            let relayed = parse_dial(&format!("{address}/p2p/{NODE}/p2p-circuit/p2p/{NODE}")).unwrap();
+            assert!(is_relayed(&relayed) && relay(&relayed) == NODE.parse().ok());
         }
     }
 
     #[test]
     fn unsupported_addresses_are_refused() {
-        for address in ["", "example.org:4001", "/ip4/192.0.2.1", "/ip4/192.0.2.1/udp/4001", "/tcp/4001", "/memory/7"] {
+        for address in [
+            "",
+            "example.org:4001",
+            "/ip4/192.0.2.1",
+            "/ip4/192.0.2.1/udp/4001",
+            "/tcp/4001",
+            "/memory/7",
+            "/ip4/192.0.2.1/tcp/4001/p2p-circuit",
+        ] {
             assert_eq!(parse_dial(address).unwrap_err().kind(), ErrorKind::Invalid, "{address}");
         }
     }
@@ -166,14 +233,11 @@ mod tests {
 
     #[test]
     fn own_addresses_are_sorted_by_reachability() {
-        let listeners: Vec<Multiaddr> = ["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.1.5/tcp/1", "/ip4/203.0.113.9/tcp/1"]
-            .map(|a| a.parse().unwrap())
-            .to_vec();
-        let node = NODE.parse().unwrap();
-        assert_eq!(
-            own(listeners.iter(), node, true),
-            ["/ip4/203.0.113.9/tcp/1", "/ip4/192.168.1.5/tcp/1", "/ip4/127.0.0.1/tcp/1"]
-                .map(|address| format!("{address}/p2p/{NODE}"))
-        );
+        let relayed = format!("/ip4/203.0.113.7/tcp/1/p2p/{NODE}/p2p-circuit");
+        let known = ["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.1.5/tcp/1", &relayed, "/ip4/203.0.113.9/tcp/1", &relayed];
+        let known: Vec<Multiaddr> = known.iter().map(|address| address.parse().unwrap()).collect();
+        let expected = ["/ip4/203.0.113.9/tcp/1", &relayed, "/ip4/192.168.1.5/tcp/1", "/ip4/127.0.0.1/tcp/1"]
+            .map(|address| format!("{address}/p2p/{NODE}"));
+        assert_eq!(own(known.iter(), NODE.parse().unwrap(), true), expected);
     }
 }

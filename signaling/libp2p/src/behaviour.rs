@@ -1,11 +1,12 @@
-//! Network behaviour of the swarm: gossipsub with peer scores, ping, admission, and optionally
-//! mDNS.
+//! Network behaviour of the swarm: gossipsub with peer scores, ping, admission, relays, hole
+//! punching, and optionally mDNS, the DHT and UPnP.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use blink_api::{Error, ErrorKind, Result, Topic};
 use blink_signaling_kit::admission::BAN_DURATION;
+use blink_signaling_kit::discovery::IDENTIFY_PROTOCOL;
 use blink_signaling_kit::liveness::PING_INTERVAL;
 use libp2p::gossipsub::{
     self, CallbackSubscriptionFilter, IdentTopic, IdentityTransform, MaxCountSubscriptionFilter, MessageAuthenticity,
@@ -14,10 +15,12 @@ use libp2p::gossipsub::{
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{PeerId, identify, mdns, ping};
+use libp2p::{PeerId, autonat, dcutr, identify, mdns, ping, relay, upnp};
 
 use crate::NAME;
 use crate::admission::Admission;
+use crate::config::{Discovery, Libp2pConfig};
+use crate::reachability::{Kad, kad_client};
 
 /// Time for which gossipsub accepts a verdict on a message: [`HISTORY`] heartbeats.
 pub(crate) const VERDICT_WINDOW: Duration = HEARTBEAT.saturating_mul(HISTORY as u32);
@@ -47,29 +50,40 @@ pub(crate) struct Behaviour {
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(crate) kad: Toggle<Kad>,
+    relay: relay::client::Behaviour,
+    dcutr: dcutr::Behaviour,
+    autonat: autonat::v2::client::Behaviour,
+    upnp: Toggle<upnp::tokio::Behaviour>,
 }
 
 pub(crate) type Gossipsub = gossipsub::Behaviour<IdentityTransform, TopicFilter>;
 pub(crate) type TopicFilter = MaxCountSubscriptionFilter<CallbackSubscriptionFilter<fn(&TopicHash) -> bool>>;
 
 impl Behaviour {
-    pub(crate) fn new(key: &Keypair, mdns: bool, max_connections: usize) -> Result<Self> {
+    pub(crate) fn new(key: &Keypair, config: &Libp2pConfig, relay: relay::client::Behaviour) -> Result<Self> {
+        let local = key.public().to_peer_id();
         Ok(Self {
-            admission: Admission::new(max_connections),
+            admission: Admission::new(config.max_connections),
             gossipsub: gossipsub(key).map_err(|message| {
                 Error::new(ErrorKind::Unexpected, "gossipsub rejects its configuration")
                     .backend(NAME)
                     .with("reason", message)
             })?,
-            // Listen addresses stay private: nodes are found by mDNS and by addresses that users
-            // exchange, and identify would disclose local ones to every node.
+            // Listen addresses stay private: nodes are found by mDNS, in the DHT and by addresses
+            // that users exchange, and identify would disclose local ones to every node.
             identify: identify::Behaviour::new(
-                identify::Config::new("/blink/1".to_owned(), key.public())
+                identify::Config::new(IDENTIFY_PROTOCOL.to_owned(), key.public())
                     .with_agent_version(concat!("blink/", env!("CARGO_PKG_VERSION")).to_owned())
                     .with_hide_listen_addrs(true),
             ),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_INTERVAL)),
-            mdns: mdns.then(|| discovery(key)).flatten().into(),
+            mdns: config.mdns.then(|| discovery(key)).flatten().into(),
+            kad: (config.discovery == Discovery::Dht).then(|| kad_client(local)).into(),
+            relay,
+            dcutr: dcutr::Behaviour::new(local),
+            autonat: autonat::v2::client::Behaviour::default(),
+            upnp: config.upnp.then(upnp::tokio::Behaviour::default).into(),
         })
     }
 

@@ -17,8 +17,16 @@ pub struct Libp2pConfig {
     /// `/ip4/0.0.0.0/udp/4001/quic-v1` and `/ip4/0.0.0.0/tcp/4002/ws`; port 0 takes any free one.
     /// Empty: only dial out.
     pub listen: Vec<String>,
-    /// Multiaddresses of nodes to stay connected to.
+    /// Multiaddresses of nodes to stay connected to. Those that serve the DHT are asked for others,
+    /// and those that are relays are used as such.
     pub bootstrap: Vec<String>,
+    /// How nodes are found beyond the local network.
+    pub discovery: Discovery,
+    /// Multiaddresses of further relays, each with its peer id, to stay connected to and to be
+    /// reached through.
+    pub relays: Vec<String>,
+    /// Ask the local router to forward ports (UPnP).
+    pub upnp: bool,
     /// Discover nodes on the local network by mDNS, and be discovered.
     pub mdns: bool,
     /// Limit of connections in both directions, 16 to 65,536; up to three quarters are inbound.
@@ -28,12 +36,26 @@ pub struct Libp2pConfig {
     pub node_key: Option<PathBuf>,
 }
 
+/// How nodes are found beyond the local network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Discovery {
+    /// In the distributed hash table of the `bootstrap` nodes.
+    Dht,
+    /// Not at all: by addresses only.
+    None,
+}
+
 impl Default for Libp2pConfig {
     fn default() -> Self {
         let listen = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0/ws"];
         Self {
             listen: listen.map(str::to_owned).to_vec(),
             bootstrap: Vec::new(),
+            discovery: Discovery::Dht,
+            relays: Vec::new(),
+            upnp: true,
             mdns: true,
             max_connections: DEFAULT_CONNECTIONS,
             node_key: None,
@@ -45,6 +67,7 @@ impl Libp2pConfig {
     pub(crate) fn check(&self) -> Result<()> {
         self.listen_addresses()?;
         self.bootstrap_addresses()?;
+        self.relay_addresses()?;
         check_connections(self.max_connections)
             .map_err(|error| error.backend(NAME).with("key", "signalings.libp2p.max_connections"))
     }
@@ -61,6 +84,13 @@ impl Libp2pConfig {
             addresses::parse_dial(address).map_err(|error| error.with("key", "signalings.libp2p.bootstrap"))
         };
         self.bootstrap.iter().map(parse).collect()
+    }
+
+    pub(crate) fn relay_addresses(&self) -> Result<Vec<Multiaddr>> {
+        let parse = |address: &String| {
+            addresses::parse_relay(address).map_err(|error| error.with("key", "signalings.libp2p.relays"))
+        };
+        self.relays.iter().map(parse).collect()
     }
 }
 

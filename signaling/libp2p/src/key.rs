@@ -11,12 +11,20 @@ use crate::NAME;
 /// Loads the key from a file, created if missing; without a path, generates a new key.
 pub(crate) fn load(path: Option<&Path>) -> Result<Keypair> {
     let Some(path) = path else { return Ok(Keypair::generate_ed25519()) };
+    load_file(path).map_err(|error| error.with("key", "signalings.libp2p.node_key"))
+}
+
+/// Loads the key from a file that only its owner can read, created if missing.
+///
+/// # Errors
+/// The file system's error, or [`Invalid`](ErrorKind::Invalid) if the file contains no key; each
+/// with the path.
+pub fn load_file(path: &Path) -> Result<Keypair> {
     let new_key = || Keypair::generate_ed25519().to_protobuf_encoding().expect("an Ed25519 key has an encoding");
-    let at = |error: Error| error.backend(NAME).with("key", "signalings.libp2p.node_key");
-    let bytes = key_file::load(path, new_key).map_err(at)?;
+    let bytes = key_file::load(path, new_key).map_err(|error| error.backend(NAME))?;
     Keypair::from_protobuf_encoding(&bytes).map_err(|source| {
         let error = Error::new(ErrorKind::Invalid, "the file contains no node key").with("file", path.display());
-        at(error).source(source)
+        error.backend(NAME).source(source)
     })
 }
 

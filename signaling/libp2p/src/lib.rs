@@ -1,4 +1,5 @@
-//! Signaling backend over libp2p gossipsub: TCP, QUIC and WebSocket, by address or by mDNS.
+//! Signaling backend over libp2p gossipsub: TCP, QUIC and WebSocket, by address, by mDNS or through
+//! a distributed hash table, directly, through routers (UPnP, hole punching) or through relays.
 //!
 //! One task owns the swarm; [`Libp2pSignaling`] is the handle that sends it commands. Every message
 //! is signed by its node and validated before it is forwarded: the verdicts that the engine passes
@@ -9,13 +10,14 @@
 
 #![deny(missing_docs)]
 
-mod addresses;
+pub mod addresses;
 mod admission;
 mod behaviour;
 mod config;
-mod key;
-mod listen;
+pub mod key;
+pub mod listen;
 mod node;
+mod reachability;
 mod task;
 mod transport;
 
@@ -24,7 +26,7 @@ use std::sync::Arc;
 use blink_api::macros::{async_trait, submit};
 use blink_api::{Context, Entry, Error, ErrorKind, Plugin, Result, Signaling, SignalingCapabilities};
 
-pub use config::Libp2pConfig;
+pub use config::{Discovery, Libp2pConfig};
 pub use node::Libp2pSignaling;
 
 submit! { Entry::<dyn Signaling>::of::<Libp2p>() }
@@ -37,6 +39,8 @@ const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
     verdicts: true,
     local_discovery: true,
     network: true,
+    forwarding: true,
+    rendezvous: true,
 };
 
 /// Registers [`Libp2pSignaling`] under the name `libp2p`.
@@ -47,7 +51,8 @@ pub struct Libp2p;
 impl Plugin<dyn Signaling> for Libp2p {
     type Config = Libp2pConfig;
     const NAME: &'static str = NAME;
-    const SUMMARY: &'static str = "libp2p gossipsub over TCP, QUIC and WebSocket, with discovery on the local network";
+    const SUMMARY: &'static str =
+        "libp2p gossipsub over TCP, QUIC, WebSocket and relays, with discovery by mDNS and in a DHT";
     const CAPABILITIES: SignalingCapabilities = CAPABILITIES;
 
     fn check(config: &Libp2pConfig) -> Result<()> {

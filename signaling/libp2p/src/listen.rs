@@ -7,35 +7,45 @@ use blink_api::{Error, ErrorKind, Result};
 use futures::{FutureExt, StreamExt};
 use libp2p::core::transport::ListenerId;
 use libp2p::identity::Keypair;
-use libp2p::swarm::{self, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, TransportError};
+use libp2p::swarm::{self, NetworkBehaviour, Swarm, SwarmEvent};
+use libp2p::{Multiaddr, TransportError, relay};
 
-use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::transport::transport;
 use crate::{NAME, addresses};
 
-pub(crate) type Event = SwarmEvent<BehaviourEvent>;
+/// Event of a swarm with the behaviour `B`.
+pub type EventOf<B> = SwarmEvent<<B as NetworkBehaviour>::ToSwarm>;
 
 /// Time for a listener to report its address.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle timeout of connections: a year, since signaling connections stay open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Creates a swarm that listens on all addresses; also returns its events so far.
+/// Creates a swarm that listens on all configured addresses; also returns its events so far.
 ///
 /// # Errors
 /// [`Busy`](ErrorKind::Busy) for an occupied port, [`Invalid`](ErrorKind::Invalid) for an address
 /// the machine does not have, [`Io`](ErrorKind::Io); each with the address.
-pub(crate) async fn open(
+pub async fn open<B: NetworkBehaviour>(
     key: &Keypair,
     listen: &[Multiaddr],
-    behaviour: Behaviour,
-) -> Result<(Swarm<Behaviour>, Vec<Event>)> {
-    let transport = transport(key).map_err(|source| {
+    behaviour: B,
+) -> Result<(Swarm<B>, Vec<EventOf<B>>)> {
+    open_with(key, listen, None, behaviour).await
+}
+
+/// Does the same as [`open`], for a swarm that may also dial and listen through relays.
+pub(crate) async fn open_with<B: NetworkBehaviour>(
+    key: &Keypair,
+    listen: &[Multiaddr],
+    circuits: Option<relay::client::Transport>,
+    behaviour: B,
+) -> Result<(Swarm<B>, Vec<EventOf<B>>)> {
+    let transport = transport(key, circuits).map_err(|source| {
         Error::new(ErrorKind::Io, "the network cannot be opened").backend(NAME).operation("create").source(source)
     })?;
-    let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
-    let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), config);
+    let timeouts = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+    let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), timeouts);
     let mut silent = HashMap::new();
     for address in listen {
         silent.insert(begin(&mut swarm, address)?, address);
@@ -47,7 +57,7 @@ pub(crate) async fn open(
     Ok((swarm, events))
 }
 
-fn begin(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> Result<ListenerId> {
+fn begin<B: NetworkBehaviour>(swarm: &mut Swarm<B>, address: &Multiaddr) -> Result<ListenerId> {
     // libp2p sets `SO_REUSEPORT`, with which several processes share a TCP port and each get some
     // of the connections, and hides the operating system's error in its own. Hence the probe.
     addresses::probe(address).map_err(|error| failure(address, error))?;
@@ -64,7 +74,10 @@ fn begin(swarm: &mut Swarm<Behaviour>, address: &Multiaddr) -> Result<ListenerId
 
 /// Waits until each listener has reported an address, then drains the events that are ready: a
 /// wildcard listener reports an address per interface.
-async fn wait_for_all(swarm: &mut Swarm<Behaviour>, mut silent: HashMap<ListenerId, &Multiaddr>) -> Result<Vec<Event>> {
+async fn wait_for_all<B: NetworkBehaviour>(
+    swarm: &mut Swarm<B>,
+    mut silent: HashMap<ListenerId, &Multiaddr>,
+) -> Result<Vec<EventOf<B>>> {
     let mut events = Vec::new();
     loop {
         let event = if silent.is_empty() {

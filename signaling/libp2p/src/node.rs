@@ -7,7 +7,7 @@ use blink_api::{DeliveryId, Result, Signaling, SignalingCapabilities, SignalingE
 use blink_signaling_kit::clock;
 use blink_signaling_kit::handle::Handle;
 use bytes::Bytes;
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, relay};
 use tokio::sync::broadcast;
 
 use crate::behaviour::Behaviour;
@@ -20,8 +20,8 @@ use crate::{CAPABILITIES, MAX_MESSAGE, NAME, addresses, key, listen};
 pub struct Libp2pSignaling(Handle<Multiaddr>);
 
 impl Libp2pSignaling {
-    /// Opens the listeners and starts dialling the bootstrap nodes. Needs a tokio runtime with time
-    /// and IO enabled.
+    /// Opens the listeners and starts dialling the bootstrap nodes and relays. Needs a tokio
+    /// runtime with time and IO enabled.
     ///
     /// # Errors
     /// [`Invalid`](blink_api::ErrorKind::Invalid) for an invalid value,
@@ -29,12 +29,14 @@ impl Libp2pSignaling {
     pub async fn start(config: Libp2pConfig) -> Result<Self> {
         config.check()?;
         clock::check(NAME, SystemTime::now())?;
-        let bootstrap = config.bootstrap_addresses()?;
+        let configured = config.bootstrap_addresses()?.into_iter().chain(config.relay_addresses()?).collect();
         let key = key::load(config.node_key.as_deref())?;
-        let behaviour = Behaviour::new(&key, config.mdns, config.max_connections)?;
-        let (swarm, early_events) = listen::open(&key, &config.listen_addresses()?, behaviour).await?;
+        let (circuits, relay) = relay::client::new(key.public().to_peer_id());
+        let behaviour = Behaviour::new(&key, &config, relay)?;
+        let (swarm, early_events) =
+            listen::open_with(&key, &config.listen_addresses()?, Some(circuits), behaviour).await?;
         let (handle, inputs) = Handle::new(NAME, MAX_MESSAGE);
-        tokio::spawn(Task::new(swarm, inputs).run(bootstrap, early_events));
+        tokio::spawn(Task::new(swarm, inputs).run(configured, early_events));
         Ok(Self(handle))
     }
 }
@@ -67,6 +69,14 @@ impl Signaling for Libp2pSignaling {
         let address = addresses::parse_dial(address).map_err(|error| error.operation("connect"))?;
         let is_quic = addresses::is_quic(&address);
         self.0.connect(address).await.map_err(|error| clock::explain_dial_error(error, is_quic, SystemTime::now()))
+    }
+
+    async fn announce(&self, topic: &Topic) -> Result<()> {
+        self.0.announce(topic).await
+    }
+
+    async fn find(&self, topic: &Topic) -> Result<()> {
+        self.0.find(topic).await
     }
 
     async fn addresses(&self) -> Result<Vec<String>> {

@@ -3,28 +3,34 @@
 //! Inputs: commands and verdicts from the handle, dropped subscriptions, swarm events, and a
 //! periodic tick.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use blink_api::{Delivery, DeliveryId, ErrorKind, Result, SignalingEvent, Topic, Verdict};
+use blink_api::{SignalingEvent, Verdict};
 use blink_signaling_kit::clock;
 use blink_signaling_kit::deliveries::{self, PendingDeliveries};
-use blink_signaling_kit::dial_queue::{ConnectReply, DialQueue};
+use blink_signaling_kit::dial_queue::DialQueue;
+use blink_signaling_kit::discovery::Discovery;
 use blink_signaling_kit::handle::{Command, Inputs};
 use blink_signaling_kit::liveness::Liveness;
-use blink_signaling_kit::origin;
+use blink_signaling_kit::paths::{CircuitLimit, Paths};
+use blink_signaling_kit::reservations::Reservations;
 use blink_signaling_kit::subscriptions::{RemoteSubscriptions, Subscribers};
-use bytes::Bytes;
 use futures::StreamExt;
-use libp2p::gossipsub::{self, MessageAcceptance, MessageId, PublishError};
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, mdns, ping};
+use libp2p::core::transport::ListenerId;
+use libp2p::gossipsub::MessageId;
+use libp2p::kad::QueryId;
+use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, ping};
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
+use crate::addresses;
 use crate::behaviour::{Behaviour, BehaviourEvent, VERDICT_WINDOW, ident};
-use crate::listen::Event;
-use crate::transport::is_timeout;
-use crate::{addresses, error};
+use crate::listen::EventOf;
+
+mod connections;
+mod messages;
+mod rendezvous;
 
 /// Interval of periodic work: redials, ping timeouts, expired deliveries.
 const TICK: Duration = Duration::from_millis(250);
@@ -48,6 +54,14 @@ pub(crate) struct Task {
     deliveries: PendingDeliveries<MessageId, PeerId>,
     dial_queue: DialQueue<Multiaddr, PeerId, ConnectionId>,
     liveness: Liveness<ConnectionId, PeerId>,
+    /// Addresses of the bootstrap nodes and relays of the configuration, without peer ids.
+    configured: Vec<Multiaddr>,
+    /// Addresses at which configured nodes answered.
+    relay_addresses: HashMap<PeerId, Multiaddr>,
+    reservations: Reservations<Multiaddr, PeerId, ListenerId>,
+    discovery: Discovery<PeerId, QueryId>,
+    paths: Paths<Multiaddr, PeerId, ConnectionId>,
+    circuit_limits: HashMap<PeerId, CircuitLimit>,
 }
 
 impl Task {
@@ -60,12 +74,20 @@ impl Task {
             deliveries: PendingDeliveries::new(VERDICT_TTL),
             dial_queue: DialQueue::default(),
             liveness: Liveness::default(),
+            configured: Vec::new(),
+            relay_addresses: HashMap::new(),
+            reservations: Reservations::default(),
+            discovery: Discovery::default(),
+            paths: Paths::default(),
+            circuit_limits: HashMap::new(),
         }
     }
 
-    /// Runs until `shutdown` is called or the handle is dropped.
-    pub(crate) async fn run(mut self, bootstrap: Vec<Multiaddr>, early_events: Vec<Event>) {
-        for address in bootstrap {
+    /// Runs until `shutdown` is called or the handle is dropped. Stays connected to the configured
+    /// bootstrap nodes and relays.
+    pub(crate) async fn run(mut self, configured: Vec<Multiaddr>, early_events: Vec<EventOf<Behaviour>>) {
+        self.configured = configured.iter().map(addresses::without_peer).collect();
+        for address in configured {
             self.stay_connected(address, None);
         }
         for event in early_events {
@@ -110,29 +132,20 @@ impl Task {
             }
             Command::Addresses { reply } => {
                 let allows_quic = clock::allows_quic(SystemTime::now());
-                let _ = reply.send(addresses::own(self.swarm.listeners(), *self.swarm.local_peer_id(), allows_quic));
+                let known = self.swarm.listeners().chain(self.swarm.external_addresses());
+                let _ = reply.send(addresses::own(known, *self.swarm.local_peer_id(), allows_quic));
+            }
+            Command::Announce { topic, reply } => {
+                let _ = reply.send(self.announce(topic));
+            }
+            Command::Find { topic, reply } => {
+                let _ = reply.send(self.find(topic));
             }
             Command::Shutdown => unreachable!("handled by `run`"),
         }
     }
 
-    fn publish(&mut self, topic: &Topic, message: Bytes) -> Result<()> {
-        let published = self.swarm.behaviour_mut().gossipsub.publish(ident(topic), message);
-        let (kind, text) = match published {
-            Ok(_) => return Ok(()),
-            Err(PublishError::NoPeersSubscribedToTopic) => {
-                (ErrorKind::NoSubscribers, "no connected node is subscribed to the topic")
-            }
-            Err(PublishError::MessageTooLarge) => (ErrorKind::TooLarge, "the message exceeds gossipsub's size limit"),
-            Err(PublishError::AllQueuesFull(_)) => (ErrorKind::Full, "the queues of all subscribers are full"),
-            Err(source) => {
-                return Err(error(ErrorKind::Unexpected, "publish", "gossipsub cannot publish").source(source));
-            }
-        };
-        Err(error(kind, "publish", text))
-    }
-
-    fn handle_event(&mut self, event: Event) {
+    fn handle_event(&mut self, event: EventOf<Behaviour>) {
         let now = Instant::now();
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => self.handle_gossip(event),
@@ -142,10 +155,18 @@ impl Task {
                 Err(failure) => tracing::debug!(%peer, %failure, "ping missed"),
             },
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.handle_discovery(event, now),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.handle_identify(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Kad(event)) => self.handle_kad(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Relay(event)) => self.handle_relay(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Upnp(event)) => self.handle_upnp(&event),
+            SwarmEvent::Behaviour(BehaviourEvent::Dcutr(event)) => rendezvous::log_hole_punch(&event),
+            SwarmEvent::Behaviour(BehaviourEvent::Autonat(event)) => rendezvous::log_reachability(&event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, num_established, .. } => {
                 tracing::debug!(peer = %peer_id, address = %endpoint.get_remote_address(), "connected");
                 self.liveness.record_activity(connection_id, peer_id, now);
                 self.dial_queue.connected(connection_id, peer_id, now);
+                self.record_path(connection_id, peer_id, &endpoint, now);
+                self.record_configured(peer_id, &endpoint, now);
                 if num_established.get() == 1 {
                     self.emit(SignalingEvent::Connected { nodes: self.nodes() });
                 }
@@ -154,7 +175,11 @@ impl Task {
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
                 tracing::debug!(peer = %peer_id, ?cause, left = num_established, "connection closed");
                 self.liveness.remove(connection_id);
+                if let Some((peer, address)) = self.paths.closed(connection_id) {
+                    self.dial_circuit(peer, address);
+                }
                 if num_established == 0 {
+                    self.discovery.disconnected(&peer_id);
                     self.remote_subscriptions.disconnected(peer_id);
                     self.dial_queue.disconnected(peer_id, now);
                     self.emit(SignalingEvent::Disconnected { nodes: self.nodes() });
@@ -167,126 +192,18 @@ impl Task {
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
                 self.emit(SignalingEvent::AddressesChanged);
             }
+            SwarmEvent::ExternalAddrConfirmed { .. } | SwarmEvent::ExternalAddrExpired { .. } => {
+                self.handle_addresses_changed();
+            }
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } if self.reservations.closed(listener_id, now) => {
+                tracing::debug!(?reason, "a relay reservation was refused or lost");
+            }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 tracing::warn!(?reason, "a listener closed");
                 tracing::debug!(?addresses, "addresses of the closed listener");
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener error"),
             _ => {}
-        }
-    }
-
-    fn handle_gossip(&mut self, event: gossipsub::Event) {
-        match event {
-            gossipsub::Event::Message { propagation_source, message_id, message } => {
-                let (id, evicted) = self.deliveries.insert(message_id, propagation_source, Instant::now());
-                if let Some(pending) = evicted {
-                    self.apply_verdict(&pending, Verdict::Ignore);
-                }
-                let delivery = Delivery {
-                    id,
-                    origin: message.source.map(|author| origin(&author.to_bytes())),
-                    message: message.data.into(),
-                };
-                let topic = Topic::from_hex(message.topic.as_str());
-                if !topic.is_some_and(|topic| self.subscribers.deliver(&topic, &delivery)) {
-                    self.handle_verdict(id, Verdict::Ignore);
-                }
-            }
-            gossipsub::Event::Subscribed { peer_id, topic, .. } => {
-                if let Some(topic) = Topic::from_hex(topic.as_str())
-                    && self.remote_subscriptions.joined(peer_id, topic)
-                {
-                    self.emit(SignalingEvent::SubscriberJoined(topic));
-                }
-            }
-            gossipsub::Event::Unsubscribed { peer_id, topic } => {
-                if let Some(topic) = Topic::from_hex(topic.as_str()) {
-                    self.remote_subscriptions.left(peer_id, &topic);
-                }
-            }
-            gossipsub::Event::SlowPeer { peer_id, .. } => {
-                tracing::debug!(peer = %peer_id, "messages to a slow node dropped");
-            }
-            gossipsub::Event::GossipsubNotSupported { peer_id } => {
-                tracing::debug!(peer = %peer_id, "the node does not support gossipsub");
-            }
-        }
-    }
-
-    fn handle_discovery(&mut self, event: mdns::Event, now: Instant) {
-        match event {
-            mdns::Event::Discovered(nodes) => {
-                let local = *self.swarm.local_peer_id();
-                for (peer, address) in nodes {
-                    self.dial_queue.discovered(local, peer, address, self.swarm.is_connected(&peer), now);
-                }
-                self.start_due_dials();
-            }
-            mdns::Event::Expired(nodes) => {
-                nodes.iter().for_each(|(peer, address)| self.dial_queue.expired(*peer, address));
-            }
-        }
-    }
-
-    fn handle_dial_error(&mut self, connection: ConnectionId, source: DialError, now: Instant) {
-        let (kind, message, permanent) = match &source {
-            DialError::LocalPeerId { .. } => (ErrorKind::Invalid, "this is the node's own address", true),
-            DialError::Transport(errors) if errors.iter().any(|(_, error)| is_timeout(error)) => {
-                (ErrorKind::Timeout, "the node does not answer", false)
-            }
-            DialError::WrongPeerId { .. } => (ErrorKind::Io, "another node answers at this address", false),
-            _ => (ErrorKind::Io, "the node cannot be reached", false),
-        };
-        tracing::debug!(error = %source, "dial failed");
-        let error = error(kind, "connect", message).retryable(!permanent).source(source);
-        self.dial_queue.dial_failed(connection, &error, permanent, now);
-    }
-
-    fn handle_verdict(&mut self, delivery: DeliveryId, verdict: Verdict) {
-        if let Some(pending) = self.deliveries.take(delivery) {
-            self.apply_verdict(&pending, verdict);
-        }
-    }
-
-    fn apply_verdict(&mut self, pending: &PendingDelivery, verdict: Verdict) {
-        let acceptance = match verdict {
-            Verdict::Accept => MessageAcceptance::Accept,
-            Verdict::Reject => MessageAcceptance::Reject,
-            Verdict::Ignore => MessageAcceptance::Ignore,
-        };
-        let gossipsub = &mut self.swarm.behaviour_mut().gossipsub;
-        if !gossipsub.report_message_validation_result(&pending.message, &pending.sender, acceptance) {
-            tracing::debug!("verdict too late: gossipsub has dropped the message from its cache");
-        }
-        if verdict == Verdict::Reject && self.swarm.behaviour().is_graylisted(&pending.sender) {
-            self.ban(pending.sender);
-        }
-    }
-
-    /// Bans a node and closes its connections; its messages would be verified and then dropped.
-    fn ban(&mut self, peer: PeerId) {
-        tracing::debug!(%peer, "node banned for misbehaviour");
-        self.swarm.behaviour_mut().admission.ban(peer, Instant::now());
-        self.disconnect(peer);
-    }
-
-    /// Evicts connections beyond the limits per address, per prefix and in total.
-    fn evict_surplus(&mut self, now: Instant) {
-        let priority = |peer: &PeerId| self.remote_subscriptions.priority(peer, &self.subscribers);
-        while let Some((connection, _)) = self.swarm.behaviour_mut().admission.next_eviction(now, priority) {
-            tracing::debug!(%connection, "connection evicted");
-            if !self.swarm.close_connection(connection) {
-                tracing::debug!(%connection, "the connection was closed already");
-            }
-        }
-    }
-
-    /// Closes all connections of a node. All at once, because each side announces its subscriptions
-    /// only on the first connection.
-    fn disconnect(&mut self, peer: PeerId) {
-        if self.swarm.disconnect_peer_id(peer).is_err() {
-            tracing::debug!(%peer, "the connection was closed already");
         }
     }
 
@@ -305,27 +222,9 @@ impl Task {
             self.ban(peer);
         }
         self.start_due_dials();
-    }
-
-    fn stay_connected(&mut self, address: Multiaddr, reply: Option<ConnectReply>) {
-        let expected = addresses::peer(&address);
-        self.dial_queue.add(address, expected, reply, Instant::now());
-    }
-
-    fn start_due_dials(&mut self) {
-        let now = Instant::now();
-        while let Some(dial) = self.dial_queue.next_dial(now, |peer| self.swarm.is_connected(peer), dial) {
-            let connection = dial.connection_id();
-            if let Err(error) = self.swarm.dial(dial) {
-                self.handle_dial_error(connection, error, now);
-            }
-        }
-    }
-
-    fn remove_dropped(&mut self) {
-        for topic in self.subscribers.remove_dropped() {
-            self.swarm.behaviour_mut().gossipsub.unsubscribe(&ident(&topic));
-        }
+        self.tend_paths(now);
+        self.disconnect_false_providers(now);
+        self.advance_discovery(now);
     }
 
     async fn shut_down(mut self) {
@@ -333,6 +232,7 @@ impl Task {
         self.inputs.commands.close();
         while self.inputs.commands.try_recv().is_ok() {}
         self.dial_queue = DialQueue::default();
+        self.paths = Paths::default();
         for topic in self.subscribers.clear() {
             self.swarm.behaviour_mut().gossipsub.unsubscribe(&ident(&topic));
         }
@@ -374,18 +274,4 @@ impl Task {
         // No receiver is fine: events are optional.
         let _ = self.inputs.events.send(event);
     }
-}
-
-/// Builds a dial from a new port, since the listening port may still have a closing connection to
-/// the same address.
-fn dial(expected: Option<PeerId>, addresses: &[Multiaddr]) -> (ConnectionId, DialOpts) {
-    let dial = match expected {
-        Some(peer) => DialOpts::peer_id(peer)
-            .addresses(addresses.to_vec())
-            .condition(PeerCondition::Always)
-            .allocate_new_port()
-            .build(),
-        None => DialOpts::unknown_peer_id().address(addresses[0].clone()).allocate_new_port().build(),
-    };
-    (dial.connection_id(), dial)
 }

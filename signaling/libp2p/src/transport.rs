@@ -1,4 +1,4 @@
-//! TCP, WebSocket and QUIC as one transport, with DNS resolution.
+//! TCP, WebSocket, QUIC and circuits through relays as one transport, with DNS resolution.
 
 use std::io;
 use std::pin::Pin;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use futures::future::Either;
 use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent};
-use libp2p::core::transport::Boxed;
 use libp2p::core::transport::timeout::{TransportTimeout, TransportTimeoutError};
+use libp2p::core::transport::{Boxed, OptionalTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::{PeerId, Transport, TransportError, dns, noise, quic, tcp, websocket, yamux};
+use libp2p::{PeerId, Transport, TransportError, dns, noise, quic, relay, tcp, websocket, yamux};
 use tokio::time::Sleep;
 
 /// Timeout of an outbound connection attempt.
@@ -21,16 +21,25 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for the remote node to read pending data when a connection is closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Creates the transport.
+/// Creates the transport, of which `circuits` is a part if given.
 ///
 /// # Errors
 /// The system's DNS configuration cannot be read.
-pub(crate) fn transport(key: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+pub(crate) fn transport(
+    key: &Keypair,
+    circuits: Option<relay::client::Transport>,
+) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let noise = noise::Config::new(key).map_err(io::Error::other)?;
     let sockets = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
 
     // WebSocket resolves names in its own lower layer, since TLS needs the name for SNI.
     let websocket = websocket::Config::new(dns::tokio::Transport::system(sockets())?)
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise.clone())
+        .multiplex(yamux::Config::default())
+        .map(|(peer, muxer), _| (peer, close_with_timeout(muxer)));
+    let circuits = circuits.map_or_else(OptionalTransport::none, OptionalTransport::some);
+    let circuits = circuits
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())
         .multiplex(yamux::Config::default())
@@ -44,7 +53,8 @@ pub(crate) fn transport(key: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerB
         .map(|(peer, connection), _| (peer, close_with_timeout(connection)));
 
     let named = dns::tokio::Transport::system(quic.or_transport(tcp).map(either))?;
-    let timely = TransportTimeout::with_ingoing_timeout(websocket.or_transport(named).map(either), HANDSHAKE_TIMEOUT);
+    let direct = websocket.or_transport(named).map(either);
+    let timely = TransportTimeout::with_ingoing_timeout(circuits.or_transport(direct).map(either), HANDSHAKE_TIMEOUT);
     Ok(TransportTimeout::with_outgoing_timeout(timely.boxed(), CONNECT_TIMEOUT).boxed())
 }
 

@@ -29,6 +29,8 @@ const CAPABILITIES: SignalingCapabilities = SignalingCapabilities {
     max_message: MAX_MESSAGE,
     origins: true,
     local_discovery: true,
+    forwarding: true,
+    rendezvous: true,
     ..SignalingCapabilities::NONE
 };
 
@@ -100,6 +102,16 @@ impl Signaling for MemorySignaling {
                 .with("address", address));
         }
         Ok(())
+    }
+
+    /// Has no effect, since all nodes of a hub are connected from the start.
+    async fn announce(&self, _: &Topic) -> Result<()> {
+        if self.hub.has(self.origin) { Ok(()) } else { Err(closed("announce")) }
+    }
+
+    /// Has no effect, as [`announce`](Self::announce).
+    async fn find(&self, _: &Topic) -> Result<()> {
+        if self.hub.has(self.origin) { Ok(()) } else { Err(closed("find")) }
     }
 
     async fn addresses(&self) -> Result<Vec<String>> {

@@ -65,7 +65,8 @@ impl Driver {
             Command::StopRecording { reply } => self.stop_recording(reply).await,
             Command::Devices { reply } => self.list_devices(reply),
             Command::ChooseDevice { direction, name, reply } => {
-                self.check_device(NamedChoice { direction, name, reply });
+                let number = self.devices.number_choice();
+                self.check_device(NamedChoice { direction, number, name, reply });
             }
             Command::OfferStream { config, reply } => self.open_stream(config, reply),
             Command::RevokeStream { stream, reply } => drop(reply.send(self.revoke_stream(stream).await)),

@@ -8,7 +8,7 @@ use super::super::openings::{Opened, PendingStream, StreamSource};
 use super::super::video_worker::VideoWorker;
 use super::{Driver, now, path_of};
 use crate::call_config::{RequestedStream, StreamConfig};
-use blink_media::{MediaCommand, TICK, VideoSender};
+use blink_media::{MediaCommand, RetiredDevice, TICK, VideoSender};
 use blink_proto::call::{Event, SessionId, StreamDirection, StreamInfo};
 
 /// Commands that wait for a video worker.
@@ -42,7 +42,8 @@ impl Driver {
     pub(super) async fn handle_stream_opened(&mut self, result: Result<StreamSource>, pending: PendingStream) {
         let PendingStream { config, call, reply } = pending;
         let result = match result {
-            Ok(_) if call != self.streams.call() => {
+            Ok(source) if call != self.streams.call() => {
+                self.close_source(source);
                 Err(Error::new(ErrorKind::State, "the call that the stream was to be offered in is over"))
             }
             Ok(source) => self.offer_stream(source, &config).await,
@@ -50,6 +51,14 @@ impl Driver {
         };
         // A reply that no one waits for is no failure, as with every command.
         reply.send(result).ok();
+    }
+
+    /// Closes a source that is not used: an audio system may hang then.
+    fn close_source(&self, source: StreamSource) {
+        match source {
+            StreamSource::Audio(source) => self.dispose(RetiredDevice::Source(source)),
+            StreamSource::Video(source) => drop(source),
+        }
     }
 
     /// The source is open.
@@ -74,6 +83,7 @@ impl Driver {
         match source {
             StreamSource::Audio(source) => {
                 if source.format() != self.media.audio().format() {
+                    self.dispose(RetiredDevice::Source(source));
                     return Err(Error::new(ErrorKind::Invalid, "the source has another format than the call"));
                 }
                 // Receivers with another preferred codec get theirs.

@@ -1,6 +1,6 @@
 //! Watch over the list of devices and the open streams, about once a second.
 
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -13,6 +13,9 @@ use super::stream_health::StreamHealth;
 
 /// Time between two polls.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time for a sound system to list its devices. One that hangs does not answer at all.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// Polls without a callback after which a stream is dead: the longest callbacks are 2 s apart.
 const MAX_SILENT_POLLS: u32 = 6;
@@ -34,6 +37,8 @@ struct State {
     /// The last list; `None` before the first.
     devices: Option<Vec<DeviceInfo>>,
     streams: Vec<WatchedStream>,
+    /// The list that the sound system has not answered with yet.
+    listing: Option<Receiver<Result<Vec<DeviceInfo>>>>,
 }
 
 struct WatchedStream {
@@ -80,7 +85,7 @@ impl Watcher {
         self.state().streams.push(WatchedStream { health, name, direction, callbacks: 0, silent_polls: 0 });
     }
 
-    fn poll_if_needed(&self) {
+    fn poll_if_needed(self: &Arc<Self>) {
         let is_needed = self.changes.receiver_count() > 0 || {
             let mut state = self.state();
             state.streams.retain(|stream| stream.health.strong_count() > 0);
@@ -93,8 +98,8 @@ impl Watcher {
 
     /// Lists the devices, tells what changed, and ends streams that are dead. A sound system that
     /// does not answer has no devices.
-    pub(super) fn poll(&self) {
-        let listed = self.list();
+    pub(super) fn poll(self: &Arc<Self>) {
+        let listed = self.list_in_time();
         if let Err(error) = &listed {
             tracing::debug!(%error, "the devices cannot be listed");
         }
@@ -111,6 +116,37 @@ impl Watcher {
         let devices = self.list()?;
         self.learn(&mut self.state(), devices.clone());
         Ok(devices)
+    }
+
+    /// Lists on a thread of its own, so that streams are watched while a sound system hangs.
+    ///
+    /// # Errors
+    /// [`Io`](ErrorKind::Io), [`Timeout`](ErrorKind::Timeout).
+    fn list_in_time(self: &Arc<Self>) -> Result<Vec<DeviceInfo>> {
+        let error = |kind, why| Error::new(kind, why).backend(super::NAME);
+        let under_way = self.state().listing.take();
+        let listing = match under_way {
+            Some(listing) => listing,
+            None => {
+                let (sender, listing) = mpsc::channel();
+                let watcher = self.clone();
+                // The receiver is dropped with the watcher only, which this thread holds.
+                let list = move || drop(sender.send(watcher.list()));
+                std::thread::Builder::new()
+                    .name("device-list".into())
+                    .spawn(list)
+                    .map_err(|source| error(ErrorKind::Io, "no thread to list the devices").source(source))?;
+                listing
+            }
+        };
+        match listing.recv_timeout(ANSWER) {
+            Ok(listed) => listed,
+            Err(RecvTimeoutError::Disconnected) => Err(error(ErrorKind::Io, "listing the devices panicked")),
+            Err(RecvTimeoutError::Timeout) => {
+                self.state().listing = Some(listing);
+                Err(error(ErrorKind::Timeout, "the sound system does not answer"))
+            }
+        }
     }
 
     /// Lists without the lock: a sound system may take its time.

@@ -33,6 +33,13 @@ pub(super) struct Header {
     pub(super) length: u64,
 }
 
+impl Header {
+    /// Bytes of one frame: a sample of each channel.
+    pub(super) fn frame(&self) -> u64 {
+        u64::from(self.encoding.bytes()) * u64::from(self.channels)
+    }
+}
+
 /// Encoding of a sample, in little endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {

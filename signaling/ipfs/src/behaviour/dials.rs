@@ -1,5 +1,6 @@
 //! Connections: dials, pings, discovery, eviction and bans.
 
+use std::collections::HashSet;
 use std::sync::PoisonError;
 
 use blink_api::{ErrorKind, SignalingEvent};
@@ -34,6 +35,8 @@ impl SignalingBehaviour {
                 tracing::debug!(peer = %made.peer_id, address = %made.endpoint.get_remote_address(), "connected");
                 self.liveness.record_activity(made.connection_id, made.peer_id, now);
                 self.dial_queue.connected(made.connection_id, made.peer_id, now);
+                self.record_path(made.connection_id, made.peer_id, made.endpoint, now);
+                self.record_configured(made.peer_id, made.endpoint, now);
                 let waited = self.circuits.connected(made.peer_id);
                 self.actions.extend(waited.into_iter().map(|opts| ToSwarm::Dial { opts }));
                 if self.connected.insert(made.peer_id) {
@@ -46,7 +49,11 @@ impl SignalingBehaviour {
                 let (peer, left) = (closed.peer_id, closed.remaining_established);
                 tracing::debug!(%peer, cause = ?closed.cause, left, "connection closed");
                 self.liveness.remove(closed.connection_id);
+                if let Some((peer, address)) = self.paths.closed(closed.connection_id) {
+                    self.dial_circuit(peer, address);
+                }
                 if left == 0 && self.connected.remove(&peer) {
+                    self.discovery.disconnected(&peer);
                     self.remote_subscriptions.disconnected(peer);
                     self.dial_queue.disconnected(peer, now);
                     self.emit(SignalingEvent::Disconnected { nodes: self.connected.len() });
@@ -65,9 +72,12 @@ impl SignalingBehaviour {
                 }
                 self.emit(SignalingEvent::AddressesChanged);
             }
+            FromSwarm::ExternalAddrConfirmed(_) | FromSwarm::ExternalAddrExpired(_) => {
+                self.handle_external_addresses_changed();
+            }
             FromSwarm::ExpiredListenAddr(_) => self.emit(SignalingEvent::AddressesChanged),
             FromSwarm::ListenerClosed(closed) => {
-                if self.relays.closed(closed.listener_id, now) {
+                if self.reservations.closed(closed.listener_id, now) {
                     tracing::debug!(reason = ?closed.reason, "a relay reservation was refused or lost");
                 } else {
                     tracing::warn!(reason = ?closed.reason, "a listener closed");
@@ -84,12 +94,17 @@ impl SignalingBehaviour {
     }
 
     pub(super) fn start_due_dials(&mut self) {
-        while let Some(step) = self.dial_queue.next_dial(Instant::now(), |peer| self.connected.contains(peer), begin) {
+        loop {
+            let (connected, configured) = (&self.connected, &self.configured);
+            let begin = |expected: Option<PeerId>, addresses: &[Multiaddr]| begin(expected, addresses, configured);
+            let due = self.dial_queue.next_dial(Instant::now(), |peer| connected.contains(peer), begin);
+            let Some(step) = due else { return };
             match step {
                 DialStep::Dial(dial) => self.begin_dial(*dial),
                 DialStep::Resolve { connection, expected, address } => {
                     self.resolving.spawn(async move {
-                        Resolved { connection, expected, result: resolve::resolve(&address).await }
+                        let result = resolve::resolve(&address).await;
+                        Resolved { address, connection, expected, result }
                     });
                 }
             }
@@ -97,10 +112,13 @@ impl SignalingBehaviour {
     }
 
     pub(super) fn handle_resolved(&mut self, resolved: Resolved) {
-        let Resolved { connection, expected, result } = resolved;
+        let Resolved { address, connection, expected, result } = resolved;
         match result {
             Ok(addresses) => {
-                let dial = dial(expected, &addresses);
+                if self.configured.contains(&addresses::without_peer(&address)) {
+                    self.configured.extend(addresses.iter().map(addresses::without_peer));
+                }
+                let dial = dial(expected, &addresses, &self.configured);
                 self.dial_queue.replace_connection(connection, dial.opts.connection_id());
                 self.begin_dial(dial);
             }
@@ -114,12 +132,6 @@ impl SignalingBehaviour {
     fn begin_dial(&mut self, dial: Dial) {
         if let Some(opts) = self.circuits.begin(dial, |peer| self.connected.contains(peer)) {
             self.actions.push_back(ToSwarm::Dial { opts });
-        }
-    }
-
-    pub(super) fn start_due_reservations(&mut self, now: Instant) {
-        while let Some(opts) = self.relays.next_listener(now, |peer| self.connected.contains(peer)) {
-            self.actions.push_back(ToSwarm::ListenOn { opts });
         }
     }
 
@@ -160,7 +172,8 @@ impl SignalingBehaviour {
 
     /// Closes all connections of a node. All at once, because each side announces its subscriptions
     /// only on the first connection.
-    fn disconnect(&mut self, peer: PeerId) {
+    pub(super) fn disconnect(&mut self, peer: PeerId) {
+        self.paths.closing(&peer);
         self.actions.push_back(ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::All });
     }
 
@@ -192,8 +205,12 @@ impl SignalingBehaviour {
     }
 }
 
-fn begin(expected: Option<PeerId>, addresses: &[Multiaddr]) -> (ConnectionId, DialStep) {
-    let dial = dial(expected, addresses);
+fn begin(
+    expected: Option<PeerId>,
+    addresses: &[Multiaddr],
+    configured: &HashSet<Multiaddr>,
+) -> (ConnectionId, DialStep) {
+    let dial = dial(expected, addresses, configured);
     let connection = dial.opts.connection_id();
     let step = match addresses {
         [address] if resolve::has_dns_name(address) => {
@@ -204,16 +221,21 @@ fn begin(expected: Option<PeerId>, addresses: &[Multiaddr]) -> (ConnectionId, Di
     (connection, step)
 }
 
-/// Builds a dial from a new port, since the listening port may still have a closing connection to
-/// the same address. Without an expected peer id only the first address is dialled.
-fn dial(expected: Option<PeerId>, addresses: &[Multiaddr]) -> Dial {
+/// Builds a dial. It uses a new port, since the listening port may still have a closing connection
+/// to the same address. A configured node is dialled from the listening port instead: it observes
+/// the address that routers map to that port, which hole punching needs. Without an expected peer
+/// id only the first address is dialled.
+fn dial(expected: Option<PeerId>, addresses: &[Multiaddr], configured: &HashSet<Multiaddr>) -> Dial {
+    let reuses_port = addresses.iter().any(|address| configured.contains(&addresses::without_peer(address)));
     let opts = match expected {
-        Some(peer) => DialOpts::peer_id(peer)
-            .addresses(addresses.to_vec())
-            .condition(PeerCondition::Always)
-            .allocate_new_port()
-            .build(),
-        None => DialOpts::unknown_peer_id().address(addresses[0].clone()).allocate_new_port().build(),
+        Some(peer) => {
+            let dial = DialOpts::peer_id(peer).addresses(addresses.to_vec()).condition(PeerCondition::Always);
+            if reuses_port { dial.build() } else { dial.allocate_new_port().build() }
+        }
+        None => {
+            let dial = DialOpts::unknown_peer_id().address(addresses[0].clone());
+            if reuses_port { dial.build() } else { dial.allocate_new_port().build() }
+        }
     };
     Dial { opts, relay: addresses.first().and_then(relay) }
 }

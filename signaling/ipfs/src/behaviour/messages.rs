@@ -43,7 +43,17 @@ impl SignalingBehaviour {
             }
             Command::Addresses { reply } => {
                 let allows_quic = clock::allows_quic(SystemTime::now());
-                let _ = reply.send(addresses::own(self.listening.iter(), self.local, allows_quic));
+                let _ = reply.send(addresses::own(
+                    self.listening.iter().chain(self.external.iter()),
+                    self.local,
+                    allows_quic,
+                ));
+            }
+            Command::Announce { topic, reply } => {
+                let _ = reply.send(self.announce(topic));
+            }
+            Command::Find { topic, reply } => {
+                let _ = reply.send(self.find(topic));
             }
             Command::Shutdown => unreachable!("handled by `leave`"),
         }
@@ -74,7 +84,8 @@ impl SignalingBehaviour {
                 Err(failure) => tracing::debug!(%peer, %failure, "ping missed"),
             },
             ProtocolsEvent::Mdns(event) => self.handle_discovery(event),
-            ProtocolsEvent::Identify(_) => {}
+            ProtocolsEvent::Identify(event) => self.handle_identify(event),
+            ProtocolsEvent::Kad(event) => self.handle_kad(event),
         }
     }
 

@@ -13,9 +13,12 @@ pub enum Source {
 
 /// Leading bits of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Prefix {
+pub enum Prefix {
+    /// Leading bits of an IPv4 address.
     V4(u32),
+    /// Leading bits of an IPv6 address.
     V6(u128),
+    /// All relayed connections.
     Relayed,
     /// All addresses.
     Any,
@@ -29,7 +32,7 @@ impl From<IpAddr> for Source {
 
 impl Source {
     /// Prefix that one host controls: an IPv4 address, or an IPv6 /64.
-    pub(super) fn host(self) -> Prefix {
+    pub fn host(self) -> Prefix {
         self.prefix(32, 64)
     }
 

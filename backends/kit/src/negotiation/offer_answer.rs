@@ -2,11 +2,15 @@
 
 use blink_api::{Error, ErrorKind, Mid, Result, SessionEvent, TrackId, TrackKind};
 
-use crate::peer::{Peer, PendingOffer, Remote, find};
-use crate::sdp::{Description, Format, Role, Section};
+use super::description::{Description, Format, Role, Section};
+use super::{Negotiation, PendingOffer, Remote, find};
 
-impl Peer {
-    pub(crate) fn create_offer(&mut self, ice_restart: bool) -> Result<String> {
+impl Negotiation {
+    /// [`Session::create_offer`](blink_api::Session::create_offer).
+    ///
+    /// # Errors
+    /// [`State`](ErrorKind::State) where there is nothing to offer.
+    pub fn create_offer(&mut self, ice_restart: bool) -> Result<String> {
         let restarts = ice_restart && self.generation.is_some();
         if !self.needs_negotiation() && !restarts {
             return Err(Error::new(ErrorKind::State, "there is nothing to offer"));
@@ -56,7 +60,12 @@ impl Peer {
         (sections, planned)
     }
 
-    pub(crate) fn accept_offer(&mut self, sdp: &str) -> Result<String> {
+    /// [`Session::accept_offer`](blink_api::Session::accept_offer).
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for text that is no offer,
+    /// [`Incompatible`](ErrorKind::Incompatible) where an audio section shares no codec.
+    pub fn accept_offer(&mut self, sdp: &str) -> Result<String> {
         let (sdp, section_map) = self.section_map.to_stack(sdp)?;
         let offer = Description::parse(&sdp, Role::Offer)?;
         check_order(&self.sections, &offer.sections)?;
@@ -86,7 +95,7 @@ impl Peer {
             });
         }
 
-        let remote = Remote { ufrag: offer.ufrag, fingerprint: offer.fingerprint };
+        let remote = Remote { ufrag: offer.ufrag, fingerprint: offer.fingerprint, candidates: offer.candidates };
         let restarts = self.remote.as_ref().is_some_and(|known| known.ufrag != remote.ufrag);
         let generation = match self.generation {
             Some(_) if restarts => self.next_generation,
@@ -102,7 +111,12 @@ impl Peer {
         Ok(self.restore(&answer))
     }
 
-    pub(crate) fn accept_answer(&mut self, sdp: &str) -> Result<()> {
+    /// [`Session::accept_answer`](blink_api::Session::accept_answer).
+    ///
+    /// # Errors
+    /// As [`accept_offer`](Self::accept_offer), and [`State`](ErrorKind::State) without a pending
+    /// offer.
+    pub fn accept_answer(&mut self, sdp: &str) -> Result<()> {
         let Some(open) = &self.offer else { return Err(Error::new(ErrorKind::State, "there is no pending offer")) };
         let (sdp, section_map) = self.section_map.to_stack(sdp)?;
         let answer = Description::parse(&sdp, Role::Answer)?;
@@ -115,7 +129,7 @@ impl Peer {
             both.map(|(offered, answered)| negotiated_section(offered, answered)).collect::<Result<Vec<_>>>()?;
         let Some(open) = self.offer.take() else { unreachable!("it was there above") };
         self.section_map = section_map;
-        let remote = Remote { ufrag: answer.ufrag, fingerprint: answer.fingerprint };
+        let remote = Remote { ufrag: answer.ufrag, fingerprint: answer.fingerprint, candidates: answer.candidates };
         self.apply_negotiated(sections, &open.planned, open.generation, remote);
         Ok(())
     }
@@ -154,18 +168,18 @@ impl Peer {
         self.generation = Some(generation);
         self.remote = Some(remote);
         for section in &before {
-            if section.receives && self.incoming(&section.mid).is_none() {
-                self.outbox.send(SessionEvent::TrackEnded { mid: section.mid.clone() });
+            if section.receives && !self.receives(&section.mid) {
+                self.events.push_back(SessionEvent::TrackEnded { mid: section.mid.clone() });
             }
         }
         for section in self.sections.iter().filter(|section| section.receives) {
             let is_new = !before.iter().any(|known| known.mid == section.mid && known.receives);
             if let Some(kind) = section.kind.filter(|_| is_new) {
-                self.outbox.send(SessionEvent::TrackStarted { mid: section.mid.clone(), kind });
+                self.events.push_back(SessionEvent::TrackStarted { mid: section.mid.clone(), kind });
             }
         }
         if self.needs_negotiation() {
-            self.outbox.send(SessionEvent::NegotiationNeeded);
+            self.events.push_back(SessionEvent::NegotiationNeeded);
         }
     }
 
@@ -185,10 +199,11 @@ impl Peer {
         self.versions += 1;
         Description {
             role,
-            origin: (self.number.0, self.versions),
+            origin: (self.local.session, self.versions),
             ufrag: self.ufrag(generation),
             password: self.password(generation),
-            fingerprint: self.fingerprint(),
+            fingerprint: self.local.fingerprint.clone(),
+            candidates: Vec::new(),
             sections,
         }
     }

@@ -1,4 +1,4 @@
-//! Session descriptions: the subset of SDP (RFC 8866, RFC 8829) that this transport uses.
+//! Session descriptions: the subset of SDP (RFC 8866, RFC 8829) that a negotiation uses.
 
 use std::fmt::Write as _;
 
@@ -10,46 +10,48 @@ const MAX_SECTIONS: usize = 64;
 
 /// Type of a description. An offer leaves the DTLS role open (RFC 8842 §5.2), an answer does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(super) enum Role {
     Offer,
     Answer,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Description {
-    pub(crate) role: Role,
+pub(super) struct Description {
+    pub(super) role: Role,
     /// Session number, and version of the description.
-    pub(crate) origin: (u64, u64),
+    pub(super) origin: (u64, u64),
     /// ICE username fragment, which encodes session and generation.
-    pub(crate) ufrag: String,
-    pub(crate) password: String,
+    pub(super) ufrag: String,
+    pub(super) password: String,
     /// SHA-256 fingerprint in the form `AA:BB:…`.
-    pub(crate) fingerprint: String,
-    pub(crate) sections: Vec<Section>,
+    pub(super) fingerprint: String,
+    /// Values of candidate lines. None is written: candidates trickle.
+    pub(super) candidates: Vec<String>,
+    pub(super) sections: Vec<Section>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Section {
-    pub(crate) mid: Mid,
+pub(super) struct Section {
+    pub(super) mid: Mid,
     /// Kind of media; `None` for data channels.
-    pub(crate) kind: Option<TrackKind>,
-    pub(crate) is_rejected: bool,
+    pub(super) kind: Option<TrackKind>,
+    pub(super) is_rejected: bool,
     /// Formats; empty for data channels and rejected sections.
-    pub(crate) formats: Vec<Format>,
-    pub(crate) sends: bool,
-    pub(crate) receives: bool,
+    pub(super) formats: Vec<Format>,
+    pub(super) sends: bool,
+    pub(super) receives: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Format {
-    pub(crate) payload_type: u8,
-    pub(crate) codec: RtpCodec,
+pub(super) struct Format {
+    pub(super) payload_type: u8,
+    pub(super) codec: RtpCodec,
 }
 
 impl Format {
     /// Assigns payload types: static or usual ones if there are any, else dynamic ones (RFC 3551
     /// §3). With more codecs than payload types, the last ones are omitted.
-    pub(crate) fn assign(codecs: &[RtpCodec], first: u8) -> Vec<Self> {
+    pub(super) fn assign(codecs: &[RtpCodec], first: u8) -> Vec<Self> {
         let mut dynamic = (first..=127).filter(|payload_type| *payload_type != 111);
         let assign = |codec: &RtpCodec| {
             let usual = match codec.name.as_str().to_ascii_lowercase().as_str() {
@@ -65,13 +67,13 @@ impl Format {
     }
 
     /// Returns whether both are the same encoding, whatever the parameters.
-    pub(crate) fn matches(&self, codec: &RtpCodec) -> bool {
+    pub(super) fn matches(&self, codec: &RtpCodec) -> bool {
         self.codec.name == codec.name && self.codec.clock_rate == codec.clock_rate
     }
 }
 
 impl Description {
-    pub(crate) fn to_sdp(&self) -> String {
+    pub(super) fn to_sdp(&self) -> String {
         let Self { origin: (session, version), ufrag, password, fingerprint, .. } = self;
         let mids: String = self.sections.iter().map(|section| format!(" {}", section.mid)).collect();
         let setup = if self.role == Role::Offer { "actpass" } else { "active" };
@@ -87,7 +89,7 @@ impl Description {
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) with the reason.
-    pub(crate) fn parse(text: &str, role: Role) -> Result<Self> {
+    pub(super) fn parse(text: &str, role: Role) -> Result<Self> {
         if text.len() > MAX_DESCRIPTION {
             return Err(invalid("the description is too long"));
         }
@@ -107,7 +109,10 @@ impl Description {
         let fingerprint = value("a=fingerprint:").and_then(|value| value.strip_prefix("sha-256 "));
         let fingerprint = fingerprint
             .filter(|value| is_fingerprint(value))
-            .ok_or_else(|| invalid("the description has no SHA-256 fingerprint"))?;
+            .ok_or_else(|| invalid("the description has no SHA-256 fingerprint"))?
+            .to_owned();
+        let candidates = lines.iter().filter_map(|line| line.strip_prefix("a="));
+        let candidates = candidates.filter(|value| value.starts_with("candidate:")).map(str::to_owned);
         let mut origin =
             value("o=").unwrap_or_default().split_whitespace().skip(1).map_while(|field| field.parse().ok());
         let origin = (origin.next().unwrap_or_default(), origin.next().unwrap_or_default());
@@ -129,7 +134,8 @@ impl Description {
                 .ok_or_else(|| invalid("the description has no ICE username fragment"))?
                 .to_owned(),
             password: value("a=ice-pwd:").ok_or_else(|| invalid("the description has no ICE password"))?.to_owned(),
-            fingerprint: fingerprint.to_owned(),
+            fingerprint,
+            candidates: candidates.collect(),
             sections,
         })
     }
@@ -237,6 +243,7 @@ mod tests {
             ufrag: "m1g0".to_owned(),
             password: "secret".to_owned(),
             fingerprint: ["AB"; 32].join(":"),
+            candidates: Vec::new(),
             sections: vec![
                 section("0", Some(TrackKind::Audio), Format::assign(&[opus], 96)),
                 section("1", None, Vec::new()),

@@ -1,0 +1,3 @@
+//! Admission control as a behaviour of the swarm.
+
+blink_signaling_kit::admission_behaviour!();

@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+mod builder;
+mod features;
+
+pub use blink_api as api;
+pub use blink_api::{Configuration, DeviceId, Did, Endpoint, Error, ErrorKind, Registry, Result, StreamId, TrackKind};
+pub use blink_engine::*;
+pub use builder::{Builder, builder};
+
+/// Names for a program that calls: `use blink::prelude::*;`.
+pub mod prelude {
+    pub use crate::{Blink, Call, CallConfig, Did, Error, ErrorKind, Event, EventItem, Result, builder};
+}
