@@ -51,7 +51,9 @@ fn ctrl_z_suspends_and_the_shell_continues_it() {
     shell.wait_for("Everywhere");
     // The first one closes the page.
     shell.keys("qq");
-    shell.wait_for_state("the shell again", |parser| !parser.screen().alternate_screen());
+    shell.wait_for_state("the shell again", |parser| {
+        !parser.screen().alternate_screen() && parser.screen().contents().trim_end().ends_with(['#', '$'])
+    });
     shell.keys("echo $((50 + 1))y; exit 3\n");
     assert_eq!(shell.end(), 3);
 }
