@@ -394,8 +394,6 @@ fn announce(state: &State, frame: &Frame) {
 }
 
 fn answer(first: &mut Option<oneshot::Sender<Result<()>>>, result: Result<()>) {
-    if let Some(first) = first.take() {
-        // The caller may have dropped its future.
-        first.send(result).ok();
-    }
+    // The caller may have dropped its future.
+    first.take().map(|first| first.send(result).ok());
 }
