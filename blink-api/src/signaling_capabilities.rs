@@ -9,7 +9,8 @@ pub struct SignalingCapabilities {
     pub max_message: usize,
     /// Origins of deliveries ([`Delivery::origin`](crate::Delivery::origin)).
     pub origins: bool,
-    /// Verdicts that affect forwarding and the scores of senders ([`Signaling::report`](crate::Signaling::report)).
+    /// Verdicts that affect forwarding and the scores of senders
+    /// ([`Signaling::report`](crate::Signaling::report)).
     pub verdicts: bool,
     /// Discovery of nodes on the local network without an address.
     pub local_discovery: bool,
