@@ -7,7 +7,7 @@ mod safety_words;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use blink_api::{Did, Error, ErrorKind, IceServer, Result, private};
 use serde::{Deserialize, Serialize};
@@ -260,8 +260,9 @@ impl Contact {
     }
 }
 
-/// Path of the file, for messages.
-pub(crate) fn path(data_dir: &Path) -> PathBuf {
+/// Path of the file.
+#[cfg(test)]
+fn path(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join(FILE)
 }
 

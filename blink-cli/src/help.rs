@@ -15,6 +15,7 @@ Usage: blink COMMAND [OPTIONS]          blink COMMAND --help explains a command
   demo         A call on this machine    conformance  Test all backends together
   bench        Measure quality, delay    man          Print the manual page
   completions  Print shell completions   ui           Screen; the default
+  node         Run a public node         new-backend  Write the crate of a backend
 
 Options of every command:
   --config FILE  Configuration file      --set KEY=VALUE  Set a configuration key

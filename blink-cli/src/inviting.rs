@@ -1,6 +1,5 @@
 //! `blink invite`: prints an invite and its QR code.
 
-use std::io::IsTerminal;
 use std::time::{Duration, SystemTime};
 
 use blink_api::{Configuration, Did};
@@ -108,7 +107,7 @@ fn show(invite: Invite, no_qr: bool, output: &Output) {
         "servers": invite.servers.len(), "expires": invite.expires,
     }));
     output.result(&text);
-    if no_qr || !std::io::stdout().is_terminal() {
+    if no_qr || !output.is_terminal() {
         return;
     }
     match qr::code(&text.to_uppercase()) {

@@ -93,6 +93,20 @@ impl Output {
         self.json_line(value, self.json && !self.quiet);
     }
 
+    /// Whether results go to a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// Prints a question, and leaves the cursor behind it.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub(crate) fn question(&self, text: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        write!(stdout, "{} ", Line::new(text).as_str()).and_then(|()| stdout.flush())
+    }
+
     /// Prints text of this program itself, such as a script: nothing in it comes from others.
     pub(crate) fn verbatim(&self, text: &[u8]) {
         let mut stdout = io::stdout().lock();

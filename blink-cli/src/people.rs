@@ -1,6 +1,6 @@
 //! `blink contacts`: the people that can be called by name.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -155,11 +155,10 @@ fn verify(
 
 /// Asks on a terminal; elsewhere nothing is confirmed.
 fn ask(output: &Output) -> Result<bool, Failure> {
-    if output.is_json() || !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+    if output.is_json() || !std::io::stdin().is_terminal() || !output.is_terminal() {
         return Ok(false);
     }
-    let mut stdout = std::io::stdout();
-    let asked = write!(stdout, "Does the other side see the same words? [y/N] ").and_then(|()| stdout.flush());
+    let asked = output.question("Does the other side see the same words? [y/N]");
     let mut answer = String::new();
     asked
         .and_then(|()| std::io::stdin().lock().read_line(&mut answer))

@@ -5,11 +5,33 @@ use std::io::{self, IsTerminal, Write};
 use crate::terminal_text::Line;
 
 /// Standard output of the full-screen program, which draws escaped text only.
-pub(crate) type StandardOutput = io::Stdout;
+///
+/// After an error, which means that the terminal is gone, it takes everything and writes nothing:
+/// what restores a terminal on drop would otherwise report the same on a stderr that is gone, too.
+#[derive(Default)]
+pub(crate) struct StandardOutput {
+    is_gone: bool,
+}
 
-/// Standard output, for drawing.
-pub(crate) fn standard_output() -> StandardOutput {
-    io::stdout()
+impl StandardOutput {
+    fn attempt<T>(&mut self, ignored: T, write: impl FnOnce(&mut io::Stdout) -> io::Result<T>) -> io::Result<T> {
+        if self.is_gone {
+            return Ok(ignored);
+        }
+        let result = write(&mut io::stdout());
+        self.is_gone = result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
+        result
+    }
+}
+
+impl Write for StandardOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.attempt(bytes.len(), |stdout| stdout.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.attempt((), io::Stdout::flush)
+    }
 }
 
 /// Whether input and output are a terminal.

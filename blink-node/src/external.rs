@@ -101,7 +101,7 @@ pub(crate) async fn relay_addresses(
         candidates.extend(listeners.filter(|ip| !ip.is_unspecified() && policy.permits(*ip)));
     }
     if candidates.is_empty() {
-        let usable = interfaces.iter().filter(|interface| !interface.is_link_local()).map(|found| found.ip());
+        let usable = interfaces.iter().filter(|interface| !interface.is_link_local()).map(if_addrs::Interface::ip);
         candidates.extend(usable.filter(|ip| policy.permits(*ip)));
         candidates.sort_by_key(|ip| (ip.is_loopback(), !AddressPolicy::default().permits(*ip)));
     }

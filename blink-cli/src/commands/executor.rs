@@ -85,6 +85,11 @@ impl Executor {
             Command::Unmute {} => blink.set_muted(false).await?,
             Command::Deafen {} => blink.set_deafened(true).await?,
             Command::Undeafen {} => blink.set_deafened(false).await?,
+            Command::Volume { volume, .. } if !(0.0..=4.0).contains(volume) => {
+                return Err(
+                    Error::new(ErrorKind::Invalid, "a volume is 0 to 4, and 1 is unchanged").with("volume", volume)
+                );
+            }
             Command::Volume { who, volume } => blink.set_volume(self.participant(who).await?, *volume).await?,
             Command::Add { people } => self.add(people).await?,
             Command::Remove { who } => blink.remove_participant(self.did(who)?).await?,

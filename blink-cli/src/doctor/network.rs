@@ -130,6 +130,8 @@ async fn gather(configuration: &Configuration, server: &IceServer) -> Result<Gat
     ice.servers = vec![server.clone()];
     let config = SessionConfig::new(context.clock.clone(), rtp_queue(1).0).with_ice(ice).with_audio(audio);
     let (session, mut events) = transport.open(config).await?;
+    // An offer has a media section or a channel.
+    session.open_channel("doctor").await?;
     session.create_offer(false).await?;
     let mut gathered = Gathered::default();
     let all = async {

@@ -32,7 +32,7 @@ fn invites_survive_chats_and_qr_codes() {
         let text = invite.to_string();
         assert_eq!(text.parse(), Ok(invite.clone()), "{text}");
         assert_eq!(text.to_uppercase().parse(), Ok(invite.clone()));
-        let wrapped = text.as_bytes().chunks(40).map(|line| String::from_utf8_lossy(line)).collect::<Vec<_>>();
+        let wrapped = text.as_bytes().chunks(40).map(String::from_utf8_lossy).collect::<Vec<_>>();
         assert_eq!(format!("  {} \n", wrapped.join("\r\n")).parse(), Ok(invite));
     }
 }

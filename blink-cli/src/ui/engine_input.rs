@@ -30,7 +30,7 @@ impl State {
             Event::QualityDegraded { participant, reason, .. } => {
                 let reasons = self.quality.entry(*participant).or_default();
                 reasons.retain(|known| known.name() != reason.name());
-                reasons.push(reason.clone());
+                reasons.push(*reason);
             }
             Event::QualityRecovered { participant, .. } | Event::ParticipantLeft { participant, .. } => {
                 self.quality.remove(participant);

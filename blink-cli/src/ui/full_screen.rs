@@ -35,7 +35,7 @@ impl FullScreen {
     /// # Errors
     /// That of the terminal, which is restored.
     pub(super) fn enter() -> io::Result<Self> {
-        let terminal = Terminal::new(CrosstermBackend::new(screen_output::standard_output()))?;
+        let terminal = Terminal::new(CrosstermBackend::new(StandardOutput::default()))?;
         let mut screen = Self { terminal, title: String::new(), errors: None };
         screen.begin()?;
         // Libraries of devices write to stderr, which would be drawn over the screen.
@@ -73,7 +73,7 @@ impl FullScreen {
     pub(super) fn redraw(&mut self) -> io::Result<()> {
         execute!(self.terminal.backend_mut(), Clear(ClearType::All))?;
         // Not `Terminal::clear`: it asks the terminal for the cursor, and the answer is an input.
-        self.terminal = Terminal::new(CrosstermBackend::new(screen_output::standard_output()))?;
+        self.terminal = Terminal::new(CrosstermBackend::new(StandardOutput::default()))?;
         Ok(())
     }
 

@@ -152,8 +152,8 @@ impl Workshop {
 
     /// Connects to the addresses of a person beside the call, which is offered until it is heard.
     fn connect(&self, target: &Target) {
-        for address in target.addresses.iter().chain(&target.nodes).cloned() {
-            let (blink, outcomes) = (self.blink.clone(), self.outcomes.clone());
+        for address in target.addresses.iter().chain(&target.nodes) {
+            let (blink, outcomes, address) = (self.blink.clone(), self.outcomes.clone(), address.clone());
             tokio::spawn(async move {
                 if let Err(error) = blink.connect(&address).await {
                     // The screen has ended, or is behind.

@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
-use blink_api::{AudioLevel, CallId, DeviceDirection, Did, EffectiveValue, Endpoint, QualityReason, StreamId};
+use blink_api::{
+    AudioLevel, CallId, DeviceDirection, Did, EffectiveValue, Endpoint, MediaPath, QualityReason, StreamId,
+};
 use blink_engine::{CallState, Device, HistoryEntry, ParticipantState, ParticipantStatus, Presence, StreamInfo};
 
 use super::prompt::Prompt;
@@ -119,19 +121,10 @@ pub(super) struct PersonView {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct PathView {
     /// Direct or relayed, once known.
-    pub(super) kind: Option<PathKind>,
+    pub(super) kind: Option<MediaPath>,
     pub(super) round_trip: Option<Duration>,
     /// Share of its packets that were lost within the last seconds, 0.0 to 1.0.
     pub(super) loss: f32,
-}
-
-/// How packets reach a participant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PathKind {
-    /// Without a server.
-    Direct,
-    /// Through a TURN server.
-    Relayed,
 }
 
 /// Subject of the screen.

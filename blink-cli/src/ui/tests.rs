@@ -119,7 +119,7 @@ fn in_call(now: Instant) -> State {
     state.levels.insert(endpoint(0), AudioLevel::new(40, false));
     state.levels.insert(endpoint(1), AudioLevel::new(20, true));
     let path = super::state::PathView {
-        kind: Some(super::state::PathKind::Direct),
+        kind: Some(blink_api::MediaPath::Direct),
         round_trip: Some(Duration::from_millis(23)),
         loss: 0.0123,
     };

@@ -128,7 +128,7 @@ fn calls_are_relayed_through_the_node() {
     let server = &ready["ice_servers"][0];
     let [url, username, credential] = ["url", "username", "credential"].map(|key| server[key].as_str().unwrap());
     let servers = format!("ice.servers=[{{url={url:?},username={username:?},credential={credential:?}}}]");
-    let relayed = ["--set", &servers, "--set", "ice.relay_only=true", "--set", "microphone=speech"];
+    let relayed = ["--ephemeral", "--set", &servers, "--set", "ice.relay_only=true", "--set", "microphone=speech"];
     let mut before = 0;
     for (bob, alice) in [("str0m", "webrtc-rs"), ("webrtc-rs", "str0m"), ("str0m", "str0m"), ("webrtc-rs", "webrtc-rs")]
     {

@@ -77,7 +77,7 @@ fn an_invite_leads_to_a_call_by_name_while_one_process_serves() {
 
     // And of a third process, by the control socket of the caller.
     let history = run_as(path, &ada, &["history", "--json"]);
-    assert_eq!(history.last()[0]["outcome"], "answered", "{history:?}");
+    assert_eq!(history.last()[0]["outcome"], "ongoing", "{history:?}");
     caller.type_line("hangup");
     let ended = caller.end();
     assert_eq!(ended.status, 0, "{ended:?}");
@@ -107,7 +107,9 @@ fn the_address_of_yesterday_works_today() {
         let announced = listening.event("listening");
         listening.signal("HUP");
         assert_eq!(listening.end().status, 130);
-        announced["addresses"].clone()
+        let mut addresses = announced["addresses"].as_array().unwrap().clone();
+        addresses.sort_by_key(ToString::to_string);
+        addresses
     };
     assert_eq!(listen(), listen());
 }

@@ -19,7 +19,7 @@ fn completions_and_manual_pages_name_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let ended = run(directory.path(), &["completions", shell]);
         let text = ended.lines.join("\n");
-        assert!(ended.status == 0 && text.contains("contacts") && text.contains("--ephemeral"), "{shell}");
+        assert!(ended.status == 0 && text.contains("contacts") && text.contains("ephemeral"), "{shell}");
     }
     assert_eq!(run(directory.path(), &["completions", "tcsh"]).status, 2);
     let page = run(directory.path(), &["man"]);

@@ -49,8 +49,11 @@ fn ctrl_z_suspends_and_the_shell_continues_it() {
     });
     shell.keys("?");
     shell.wait_for("Everywhere");
-    shell.keys("\x1bq");
-    shell.wait_for_state("the shell again", |parser| !parser.screen().alternate_screen());
+    // The first one closes the page.
+    shell.keys("qq");
+    shell.wait_for_state("the shell again", |parser| {
+        !parser.screen().alternate_screen() && parser.screen().contents().trim_end().ends_with(['#', '$'])
+    });
     shell.keys("echo $((50 + 1))y; exit 3\n");
     assert_eq!(shell.end(), 3);
 }
@@ -81,7 +84,7 @@ fn a_closed_terminal_and_signals_leave_the_call() {
             }
             _ => {
                 blink.close();
-                assert_ne!(blink.end(), 0, "{how}");
+                assert!(matches!(blink.end(), 1 | 130), "{how}");
             }
         }
         let ended = caller.event_within("call_ended", SEEN);

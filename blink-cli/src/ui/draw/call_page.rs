@@ -8,7 +8,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::super::state::{CallView, PathKind, PathView, PersonView, State};
+use super::super::state::{CallView, PathView, PersonView, State};
 use super::super::theme::{Theme, meter};
 use super::{Moment, Row, draw_list, padded};
 
@@ -87,11 +87,7 @@ fn flags(state: ParticipantState) -> Vec<&'static str> {
 }
 
 fn path_words(path: &PathView) -> String {
-    let kind = match path.kind {
-        Some(PathKind::Direct) => "direct, ",
-        Some(PathKind::Relayed) => "relayed, ",
-        None => "",
-    };
+    let kind = path.kind.map(|kind| format!("{kind}, ")).unwrap_or_default();
     let round_trip = path.round_trip.map_or("-".to_owned(), |time| time.as_millis().to_string());
     format!("{kind}round trip {round_trip} ms, loss {:.1} %", path.loss * 100.0)
 }

@@ -23,7 +23,7 @@ fn ringing(n: u8, from: u8) -> super::CallView {
 #[test]
 fn a_ringing_call_sounds_the_bell_once_and_is_answered_or_rejected_by_key() {
     let now = Instant::now();
-    for (key, expected) in [('y', Action::Answer(call_id(1))), ('n', Action::Reject(call_id(1)))] {
+    for (key, expected) in [('y', [Action::Answer(call_id(1))]), ('n', [Action::Reject(call_id(1))])] {
         let mut state = with_contacts();
         assert!(press(&mut state, KeyCode::Char(key), now).is_empty(), "nothing rings");
         state.take(vec![ringing(1, 1)], now, NOT_RINGING);
@@ -31,11 +31,11 @@ fn a_ringing_call_sounds_the_bell_once_and_is_answered_or_rejected_by_key() {
         state.take(vec![ringing(1, 1)], now, NOT_RINGING);
         assert!(state.renew_alert(now).is_empty());
         assert!(state.rings_aloud() && state.title() == "Blink: Bob calls");
-        assert_eq!(press(&mut state, KeyCode::Char(key), now), [expected.clone()]);
+        assert_eq!(press(&mut state, KeyCode::Char(key), now), expected);
         assert!(press(&mut state, KeyCode::Char(key), now).is_empty() && !state.rings_aloud());
         // The engine refuses, for want of a microphone.
         state.on_outcome(Outcome::Failed("no microphone".to_owned()));
-        assert_eq!(press(&mut state, KeyCode::Char(key), now), [expected]);
+        assert_eq!(press(&mut state, KeyCode::Char(key), now), expected);
         state.take(Vec::new(), now, NOT_RINGING);
         state.renew_alert(now);
         assert!(!state.rings_aloud() && state.title() == "Blink: 1 missed");

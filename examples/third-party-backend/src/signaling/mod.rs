@@ -6,11 +6,12 @@
 mod connection;
 mod node;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use blink_api::macros::{async_trait, submit};
-use blink_api::{Context, Entry, Plugin, Result, Signaling, SignalingCapabilities};
+use blink_api::{Context, Entry, Error, ErrorKind, Plugin, Result, Signaling, SignalingCapabilities};
 use serde::{Deserialize, Serialize};
 
 pub use node::TcpSignaling;
@@ -47,4 +48,8 @@ impl Plugin<dyn Signaling> for Tcp {
     async fn create(config: TcpConfig, _: &Context) -> Result<Arc<dyn Signaling>> {
         Ok(Arc::new(TcpSignaling::start(config).await?))
     }
+}
+
+fn failed(operation: &'static str, kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(kind, message).backend(NAME).operation(operation)
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use blink_api::macros::async_trait;
 use blink_api::{
-    Delivery, DeliveryId, DeliveryQueue, Error, ErrorKind, Origin, Result, Signaling, SignalingCapabilities,
-    SignalingEvent, Subscription, Topic, Verdict, subscription,
+    Delivery, DeliveryId, DeliveryQueue, ErrorKind, Origin, Result, Signaling, SignalingCapabilities, SignalingEvent,
+    Subscription, Topic, Verdict, subscription,
 };
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::connection::{Frame, MAX_MESSAGE};
-use super::{CAPABILITIES, NAME, TcpConfig};
+use super::{CAPABILITIES, TcpConfig, failed};
 
 /// Frames that wait for a connection; further messages are refused as `Full`.
 const OUTGOING: usize = 256;
@@ -368,6 +368,13 @@ impl Signaling for TcpSignaling {
         // A node that does not read what was sent to it is cut off.
         timeout(DRAIN, drained).await.ok();
         self.shared.closing.send_replace(true);
+        // The task of the listener ends soon; its address is free when the shutdown returns.
+        for _ in 0..100 {
+            if TcpListener::bind(self.address).await.is_ok() {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
@@ -391,8 +398,4 @@ fn answer(first: &mut Option<oneshot::Sender<Result<()>>>, result: Result<()>) {
         // The caller may have dropped its future.
         first.send(result).ok();
     }
-}
-
-fn failed(operation: &'static str, kind: ErrorKind, message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::new(kind, message).backend(NAME).operation(operation)
 }
