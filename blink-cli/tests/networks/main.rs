@@ -3,6 +3,7 @@
 //!
 //! The networks are network namespaces, which need root and `nft` (`script/setup --tests`). Where
 //! they cannot be made, all tests are ignored, and a warning says so.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "answers of the caller, and measured times")]
 
 #[cfg(target_os = "linux")]
 mod caller;
