@@ -88,9 +88,7 @@ impl TcpSignaling {
     /// # Errors
     /// [`Io`](ErrorKind::Io) where it cannot listen.
     pub async fn start(config: TcpConfig) -> Result<Self> {
-        let io = |source| {
-            Error::new(ErrorKind::Io, "cannot listen").backend(NAME).with("address", config.listen).source(source)
-        };
+        let io = |source| failed("start", ErrorKind::Io, "cannot listen").with("address", config.listen).source(source);
         let listener = TcpListener::bind(config.listen).await.map_err(io)?;
         let address = listener.local_addr().map_err(io)?;
         let mut id = [0; 32];
