@@ -10,8 +10,11 @@ use crate::score::pesq_wb;
 use crate::servers::{Kind, Server};
 
 const RATE: u32 = 48_000;
-/// Least PESQ-WB of a call.
+/// Least PESQ-WB of a call on a server that passes speech on unharmed.
 const GOOD: f32 = 3.8;
+/// PESQ-WB that a call may cost on a server that harms speech by itself: PipeWire without real-time
+/// scheduling has dropouts of its own, 3.1 from its sink to the sink's monitor.
+const COST: f32 = 0.6;
 
 /// A program on the devices of one person.
 fn start(server: &Server, directory: &tempfile::TempDir, person: &str, arguments: &[&str]) -> Program {
@@ -46,8 +49,18 @@ fn quiet(speech: Vec<f32>) -> Vec<f32> {
     speech.into_iter().map(|sample| 0.35 * sample).collect()
 }
 
+/// PESQ-WB from a sink to the microphone that hears it, without a call.
+fn without_a_call(server: &Server, said: &[f32]) -> f32 {
+    let heard = server.record("a_mic");
+    assert!(server.play("a_feed", said).wait().unwrap().success());
+    // What is on its way.
+    std::thread::sleep(Duration::from_secs(1));
+    pesq_wb(said, &heard.end(), RATE).expect("the microphone hears the sink")
+}
+
 fn speech_arrives_both_ways(kind: Kind) {
     let server = Server::start(kind, &["a", "b"]);
+    let unharmed = without_a_call(&server, &quiet(speech_clip(0, Duration::from_secs(9))));
     let directory = tempfile::tempdir().unwrap();
     let [caller, listener] = call(&server, &directory, "25");
     let [said_by_a, said_by_b] = [0, 1].map(|clip| quiet(speech_clip(clip, Duration::from_secs(9))));
@@ -60,7 +73,9 @@ fn speech_arrives_both_ways(kind: Kind) {
     std::thread::sleep(Duration::from_secs(1));
     let (heard_by_a, heard_by_b) = (heard_by_a.end(), heard_by_b.end());
     let scores = [pesq_wb(&said_by_a, &heard_by_b, RATE), pesq_wb(&said_by_b, &heard_by_a, RATE)];
-    assert!(scores.iter().all(|score| score.is_some_and(|score| score >= GOOD)), "{kind:?}: {scores:?}");
+    let least = GOOD.min(unharmed - COST);
+    let is_good = |score: &Option<f32>| score.is_some_and(|score| score >= least);
+    assert!(scores.iter().all(is_good), "{kind:?}: {scores:?}, without a call {unharmed}");
     drop((caller, listener));
 }
 
