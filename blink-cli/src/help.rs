@@ -6,7 +6,7 @@ Encrypted peer-to-peer calls without a server
 
 Usage: blink COMMAND [OPTIONS]          blink COMMAND --help explains a command
 
-  listen       Wait for calls            call         Call people by name or invite
+  listen       Wait for calls            call         Call by name or invite
   invite       Print an invite           contacts     Keep people by name
   history      List past calls           id           Show the own DID
   devices      List and test sound       doctor       Check everything, with advice

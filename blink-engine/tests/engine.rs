@@ -96,7 +96,8 @@ async fn three_people_all_hear_each_other() {
 #[tokio::test(start_paused = true)]
 async fn before_the_answer_no_device_is_opened_and_a_missing_microphone_is_told() {
     let network = TestNetwork::new();
-    let missing = "wav:/nowhere/at/all.wav";
+    // A name that is only refused when it is opened.
+    let missing = "speech:9";
     let alice = network.person(1, "tone:440").await;
     let mut bob = network.person(2, missing).await;
     let mut carol = network.person_with(3, missing, &["call.require_microphone=true"]).await;
@@ -121,7 +122,7 @@ async fn nothing_is_told_of_a_call_of_two_after_its_end() {
     for wait in [0, 1, 5, 20, 60, 200, 1_000] {
         let network = TestNetwork::new();
         let alice = network.person(1, "tone:440").await;
-        let mut bob = network.person(2, "wav:/nowhere.wav").await;
+        let mut bob = network.person(2, "speech:9").await;
         let mut events = bob.blink.events();
         alice.blink.offer_call(&[bob.blink.did()], CallConfig::default()).await.unwrap();
         bob.answers().await;

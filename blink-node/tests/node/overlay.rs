@@ -18,6 +18,12 @@ fn config(state: &std::path::Path) -> NodeConfig {
     config
 }
 
+/// An address that the client of these tests dials: it has no websockets.
+async fn dialable(node: &Node) -> String {
+    let addresses = node.addresses().await.unwrap();
+    addresses.into_iter().find(|address| !address.contains("/ws")).expect("the node listens")
+}
+
 /// A restart keeps the peer id, so that addresses that users have copied stay valid.
 #[tokio::test]
 async fn a_restart_keeps_the_peer_id() {
@@ -95,13 +101,13 @@ async fn two_nodes_share_their_records() {
     let second = Node::start(linked).await.unwrap();
     for (near, far, key) in [(&first, &second, 1), (&second, &first, 2)] {
         let key = RecordKey::new(&[key; 32]);
-        let mut provider = Client::connected(&near.addresses().await.unwrap()[0]).await;
+        let mut provider = Client::connected(&dialable(near).await).await;
         let address: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
         provider.0.add_external_address(address);
         provider.0.behaviour_mut().kad.start_providing(key.clone()).unwrap();
         let wanted = provider.peer();
         let running = provider.run();
-        let mut seeker = Client::connected(&far.addresses().await.unwrap()[0]).await;
+        let mut seeker = Client::connected(&dialable(far).await).await;
         let deadline = std::time::Instant::now() + crate::client::DEADLINE;
         // The nodes and the record need a moment to find each other.
         while !seeker.finds(&key, wanted).await {
@@ -119,7 +125,7 @@ async fn two_nodes_share_their_records() {
 async fn circuits_without_a_reservation_are_denied() {
     let state = tempfile::tempdir().unwrap();
     let node = Node::start(config(state.path())).await.unwrap();
-    let address = &node.addresses().await.unwrap()[0];
+    let address = &dialable(&node).await;
     let callee = Client::connected(address).await;
     let wanted = callee.peer();
     let running = callee.run();

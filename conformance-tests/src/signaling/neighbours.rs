@@ -6,7 +6,7 @@ use blink_api::{ErrorKind, SignalingEvent};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::node::connect;
+use super::node::{Node, connect, started};
 use super::{Network, next_message, pair, start, topic, until_event, until_subscribed, within};
 
 /// Pause between two attempts.
@@ -98,6 +98,19 @@ pub async fn a_dropped_node_leaves_the_network(network: &dyn Network) {
         while !matches!(own.recv().await, Err(tokio::sync::broadcast::error::RecvError::Closed)) {}
     })
     .await;
-    let again = start(network, "a").await;
+    let again = restart(network, "a").await;
     connect(&b, &again).await;
+}
+
+/// Starts a node at the address of one that was dropped, whose ports may be free a moment later.
+async fn restart(network: &dyn Network, name: &'static str) -> Node {
+    within(name, "starts again at the address of the dropped node", async {
+        loop {
+            match network.start(name).await {
+                Err(error) if error.kind() == ErrorKind::Busy => tokio::time::sleep(PAUSE).await,
+                result => return started(name, "start", result),
+            }
+        }
+    })
+    .await
 }

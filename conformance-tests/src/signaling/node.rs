@@ -132,7 +132,7 @@ pub(crate) async fn start_findable(network: &dyn Network, name: &'static str) ->
     started(name, "start_findable", network.start_findable(name).await)
 }
 
-fn started(name: &'static str, method: &str, result: Result<Arc<dyn Signaling>>) -> Node {
+pub(super) fn started(name: &'static str, method: &str, result: Result<Arc<dyn Signaling>>) -> Node {
     match result {
         Ok(signaling) => Node { name, signaling },
         Err(error) => panic!("node {name}: Network::{method} failed: {}", explain::error(&error)),

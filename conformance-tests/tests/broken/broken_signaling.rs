@@ -33,7 +33,7 @@ impl<const STOPS_READING: bool> Plugin<dyn Signaling> for Registered<STOPS_READI
         local_discovery: true,
         network: false,
         forwarding: true,
-        rendezvous: false,
+        rendezvous: true,
     };
 
     async fn create(_: NoConfig, context: &Context) -> Result<Arc<dyn Signaling>> {
