@@ -77,14 +77,16 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
         }
         Event::StreamEnded { track, .. } => format!("a stream of {} ended", name(&track.endpoint.did)),
         Event::NoMicrophone { error, .. } => {
-            format!("no microphone, receiving only: {error}; type mic NAME to choose one, d to list them")
+            format!(
+                "no microphone, receiving only: {error}; type `microphone NAME` to choose one, `devices` to list them"
+            )
         }
         Event::DeviceLost { name } => format!("the device `{name}` was lost"),
         Event::DeviceChanged { direction, from, to, reason } => {
             changed(*direction, from.as_deref(), to.as_deref(), *reason)
         }
         Event::DevicesChanged { devices } => {
-            format!("the audio and video devices changed, there are {} now: type d to list them", devices.len())
+            format!("the audio and video devices changed, there are {} now: type `devices` to list them", devices.len())
         }
         Event::SpeakingWhileMuted { .. } => "you are speaking while you are muted".to_owned(),
         Event::DeviceCloned => {

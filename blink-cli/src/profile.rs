@@ -13,6 +13,8 @@ use crate::failure::Failure;
 const NODE_KEY: &str = "node.key";
 /// File with the first of the two ports of the signaling node.
 const NODE_PORT: &str = "node.port";
+/// Control socket of a running program of this user.
+const SOCKET: &str = "control.sock";
 /// Source of the values that are set here, in `blink config`.
 const SOURCE: &str = "--ephemeral";
 
@@ -104,7 +106,8 @@ fn ports(data_dir: &Path) -> Result<Option<[u16; 2]>, Failure> {
     let kept = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u16>().ok());
     if let Some(port) = kept.filter(|port| (1_024..u16::MAX).contains(port)) {
         let is_free = are_free(port);
-        if !is_free {
+        // A running program of this user has them, and takes the commands of the others.
+        if !is_free && !data_dir.join(SOCKET).exists() {
             tracing::warn!(port, "another program uses the ports of this node: it listens on others this time");
         }
         return Ok(is_free.then_some([port, port + 1]));

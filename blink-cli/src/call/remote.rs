@@ -23,12 +23,6 @@ pub(super) async fn call(
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     refuse_files(arguments)?;
-    if let Some(name) = arguments.devices.microphone.clone() {
-        client.ask(Command::Microphone { name }).await?;
-    }
-    if let Some(name) = arguments.devices.speaker.clone() {
-        client.ask(Command::Speaker { name }).await?;
-    }
     output.waiting("calling by the blink that runs already");
     let reply = client.ask(Command::Call { people: arguments.targets.clone() }).await?;
     show(&reply, output);
@@ -63,17 +57,20 @@ pub(super) async fn call(
     }
 }
 
-/// Refuses options about files, which only the process of the call has.
+/// Refuses options about files and devices, which are those of the running process: chosen for this
+/// call, they would stay chosen for all that follow.
 fn refuse_files(arguments: &CallArguments) -> Result<(), Failure> {
     let given = [
         ("--in", arguments.input.is_some()),
         ("--out", arguments.out.is_some()),
         ("--video", arguments.video.is_some()),
         ("--record", !arguments.record.record.is_empty()),
+        ("--microphone", arguments.devices.microphone.is_some()),
+        ("--speaker", arguments.devices.speaker.is_some()),
     ];
     match given.iter().find(|(_, is_given)| *is_given) {
         Some((option, _)) => Err(Failure::input(format!(
-            "blink already runs for this identity and places the call, with its own files: leave out {option}, or add --ephemeral"
+            "blink already runs for this identity and places the call, with its own files and devices: leave out {option}, or add --ephemeral"
         ))),
         None => Ok(()),
     }

@@ -132,8 +132,10 @@ async fn gather(configuration: &Configuration, server: &IceServer) -> Result<Gat
     let (session, mut events) = transport.open(config).await?;
     // An offer has a media section or a channel.
     session.open_channel("doctor").await?;
-    session.create_offer(false).await?;
+    let sdp = session.create_offer(false).await?;
     let mut gathered = Gathered::default();
+    // Candidates that are known at once are in the offer.
+    sdp.lines().filter_map(|line| line.strip_prefix("a=candidate:")).for_each(|candidate| gathered.add(candidate));
     let all = async {
         while let Some(event) = events.recv().await {
             match event {
