@@ -4,23 +4,23 @@
 pub(crate) const HELP: &str = "\
 Encrypted peer-to-peer calls without a server
 
-Usage: blink COMMAND [OPTIONS]          blink COMMAND --help explains a command
+Usage: blink COMMAND [OPTIONS]          blink COMMAND --help explains it
 
   listen       Wait for calls            call         Call by name or invite
   invite       Print an invite           contacts     Keep people by name
   history      List past calls           id           Show the own DID
-  devices      List and test sound       doctor       Check everything, with advice
+  devices      List and test sound       doctor       Check all, with advice
   config       Show the configuration    backends     List the backends
   recording    Inspect, repair, export   rtp          Analyze RTP logs
-  demo         A call on this machine    conformance  Test all backends together
+  demo         A call on this machine    conformance  Test all backends
   bench        Measure quality, delay    man          Print the manual page
   completions  Print shell completions   ui           Screen; the default
-  node         Run a public node         new-backend  Write the crate of a backend
+  node         Run a public node         new-backend  Write a backend's crate
 
 Options of every command:
-  --config FILE  Configuration file      --set KEY=VALUE  Set a configuration key
+  --config FILE  Configuration file      --set KEY=VALUE  Set a key
   --ephemeral    Keep nothing            --json           Print JSON lines
-  -q, --quiet    Only results            -v, --verbose    Log; -vv, -vvv for more
+  -q, --quiet    Only results            -v, --verbose    Log; -vv, -vvv: more
   -h, --help     This help               -V, --version    The version
 
 Exit status: 0 success, 1 failed call, 2 invalid arguments, 130 interrupted.
