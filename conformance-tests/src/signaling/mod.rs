@@ -10,7 +10,7 @@
 //! Each case starts its own nodes, `a` to `c`, of which each connects to the one before it. A wait
 //! ends with its event, or fails after [`PATIENCE`]. A failure names the node, the step, what the
 //! contract expects and where it says so. Each case runs under the
-//! [`watchdog`](crate::watchdog): a method that never returns, or exceeds the limits of the
+//! [`watchdog`](mod@crate::watchdog): a method that never returns, or exceeds the limits of the
 //! contract, is named. Where many cases fail, look at `delivers_both_ways` first.
 
 mod lifecycle;

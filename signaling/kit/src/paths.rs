@@ -2,7 +2,7 @@
 //! them.
 //!
 //! gossipsub uses the first connection to a node until it closes. A relayed connection is therefore
-//! closed once a better one has been open for [`OVERLAP`]: a direct one, or a newer circuit.
+//! closed once a better one has been open for `OVERLAP`: a direct one, or a newer circuit.
 
 use std::collections::HashMap;
 use std::hash::Hash;
