@@ -187,7 +187,10 @@ impl State {
     }
 
     pub(super) fn stats(&self) -> SessionStats {
-        self.traffic.stats(self.paths.iter().rev().find_map(|path| path.round_trip))
+        let mut stats = self.traffic.stats(self.paths.iter().rev().find_map(|path| path.round_trip));
+        // It knows no relays.
+        stats.path = self.is_connected.then_some(blink_api::MediaPath::Direct);
+        stats
     }
 
     /// Tells the other side that the session is closed.
