@@ -80,7 +80,7 @@ pub(crate) async fn run(
     let result = tokio::select! {
         result = listener.serve(&mut events) => result,
         () = interrupt.wait() => Err(Failure::interrupted()),
-        // Nobody reads what this command prints.
+        // The reader of the output has closed it.
         () = output.closed() => Ok(()),
     };
     listener.refuse().await;

@@ -86,7 +86,7 @@ async fn show(node: &Node, issued: Option<&TurnCredentials>, output: &Output) ->
         metrics: node.metrics_address().map(|address| format!("http://{address}/metrics")),
         invite: &invite,
     });
-    output.result("# Copy into blink.toml of everybody in the group:");
+    output.result("# Copy into the blink.toml of each member of the group:");
     lines(&addresses, &servers).iter().for_each(|line| output.result(line));
     output.result("");
     if let Some(expires) = expires {

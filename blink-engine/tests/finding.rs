@@ -134,8 +134,8 @@ async fn an_inbox_is_announced_and_absent_people_are_searched_with_every_offer()
     })
     .await;
 
-    // In the call nobody hears the messages any more: the other's inbox is searched, and never the
-    // call's topic.
+    // In the call the messages have no receiver any more: the other's inbox is searched, and never
+    // the call's topic.
     let before = at_alice.searched().len();
     hub.cut(at_bob.inner.origin());
     until("a search in the call", || at_alice.searched().len() > before).await;

@@ -1,8 +1,8 @@
 //! Public node for a group of people: bootstrap node and server of the distributed hash table
 //! (DHT), circuit relay, and STUN and TURN server.
 //!
-//! A node serves everybody who can reach it, and trusts nobody: every table has a limit in total
-//! and per address, and neither relays nor dials into private networks unless
+//! A node serves every client that can reach it, and trusts none: every table has a limit in total
+//! and per address, and neither relay nor dialling reaches private networks unless
 //! [`NodeConfig::allow_private`] is set. It takes part in no call and reads no message: circuits
 //! and media are encrypted between their ends.
 //!

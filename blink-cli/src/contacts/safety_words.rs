@@ -13,9 +13,9 @@ const ROUNDS: u32 = 1 << 16;
 /// Words of a pair of identities, in the same order on both sides: four of the lesser DID, then
 /// four of the greater.
 ///
-/// Each half depends on one identity alone, so that whoever stands between two people has to find a
-/// key with given words for each, instead of two keys with the same ones (a collision, which takes
-/// the square root of the work).
+/// Each half depends on one identity alone: a man in the middle has to find a key with given words
+/// for each person, instead of two keys with the same ones (a collision, which takes the square
+/// root of the work).
 pub(crate) fn safety_words(one: &Did, other: &Did) -> Vec<&'static str> {
     let (lesser, greater) = if one <= other { (one, other) } else { (other, one) };
     [lesser, greater].into_iter().flat_map(words).collect()

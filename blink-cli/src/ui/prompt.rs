@@ -17,9 +17,9 @@ pub(super) struct Prompt {
 /// Subject of a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Question {
-    /// Whom to call.
+    /// People to call.
     Call,
-    /// Whom to invite into the call.
+    /// People to invite into the call.
     Add,
     /// Name and address of a new contact.
     AddContact,

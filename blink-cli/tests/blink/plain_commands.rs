@@ -1,4 +1,4 @@
-//! Help, completions, manual pages, `doctor`, and what happens to output that nobody reads.
+//! Help, completions, manual pages, `doctor`, and output that is closed or cannot be written.
 
 use std::process::{Command, Stdio};
 

@@ -2,8 +2,8 @@
 //!
 //! A record is accepted from the node that it names, over a connection from a known address. The
 //! *source* of a record is that address (IPv6: its /64). A full key, source or store evicts the
-//! oldest record of whoever has most of them, so that a newcomer always finds a place and a flood
-//! displaces itself.
+//! oldest record of the source with most records, so that a newcomer always finds a place and a
+//! flood displaces itself.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -29,7 +29,7 @@ pub(super) fn config(max_connections: usize) -> relay::Config {
     };
     let rate = |limit| NonZeroU32::new(limit).expect("the limits are positive");
     let interval = Duration::from_secs(60);
-    // A node that restarts is dialled by everybody at once, and a household shares an address.
+    // All clients dial a node that restarts at once, and a household shares an address.
     limits
         .reservation_rate_per_peer(rate(10), interval)
         .reservation_rate_per_ip(rate(120), interval)

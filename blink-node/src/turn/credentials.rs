@@ -2,7 +2,7 @@
 //! (draft-uberti-behave-turn-rest-00), which other TURN servers implement as well.
 //!
 //! The username is `EXPIRY:USER` with the expiry in Unix seconds, the password the base64 of its
-//! HMAC-SHA1 under a secret that the server shares with whoever issues credentials. The server
+//! HMAC-SHA1 under a secret that the server shares with the issuer of credentials. The server
 //! stores none of them.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Tests of a running node over real sockets.
 
-#![allow(clippy::print_stdout, reason = "figures of loads are for whoever reads the output")]
+#![allow(clippy::print_stdout, reason = "the output has the figures of loads")]
 
 mod client;
 mod overlay;

@@ -206,8 +206,8 @@ fn cpu_time() -> Duration {
     Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }
 
-/// A node with a public address sends nothing to its own machine and network for anybody, whatever
-/// is asked: a socket on each of them stays silent.
+/// A node with a public address sends nothing to its own machine and network for any client,
+/// whatever it asks: a socket on each of them stays silent.
 #[tokio::test]
 async fn services_of_the_machine_get_no_packet() {
     let state = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::{Network, Node, next_delivery, next_message, pair, topic, until_subscribed, within};
 use crate::explain;
 
-/// Clause of a publication that nobody would receive.
+/// Clause about publishing to a topic without a subscriber.
 const REFUSED: &str = "Signaling::publish: NoSubscribers where no subscriber is known; own subscriptions do not count";
 /// Whether an error is retryable, as text.
 const RETRYABLE: (&str, &str) = ("an error that is retryable", "an error that is not retryable");

@@ -155,7 +155,7 @@ impl ForwardingSignaling for Node {
             let events = self.events.clone();
             tokio::spawn(async move {
                 loop {
-                    // Nobody may listen.
+                    // Events without a listener are dropped.
                     events.send(SignalingEvent::AddressesChanged).ok();
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -170,7 +170,7 @@ blink_conformance::forwards!(Signaling for Node);
 async fn pass_on(mut events: broadcast::Receiver<SignalingEvent>, to: broadcast::Sender<SignalingEvent>) {
     while let Ok(event) = events.recv().await {
         if !matches!(event, SignalingEvent::SubscriberJoined(_)) {
-            // Nobody may listen.
+            // Events without a listener are dropped.
             to.send(event).ok();
         }
     }

@@ -21,7 +21,7 @@ pub(crate) enum Fault {
     Truncates,
     DeliversTwice,
     SleepsInSend,
-    /// Connects with whoever answers, whatever the fingerprint in its description.
+    /// Connects with any peer that answers, whatever the fingerprint in its description.
     IgnoresFingerprints,
     /// Claims a network, and no encryption.
     IsPlain,
