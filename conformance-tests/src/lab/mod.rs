@@ -113,6 +113,8 @@ const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
 /// State of one run of a scenario: its participants and the network between them.
 pub struct Lab {
     core: Arc<Core>,
+    /// Most by which a message of the signaling is delayed more than another.
+    jitter: Duration,
 }
 
 impl fmt::Debug for Lab {
@@ -124,7 +126,7 @@ impl fmt::Debug for Lab {
 impl Lab {
     /// Creates a lab without participants, with an optional fault. The lab's clock starts at zero.
     pub fn new(config: &LabConfig, network: Impairments, fault: Option<Fault>) -> Self {
-        Self { core: Arc::new(Core::new(config.clone(), network, fault)) }
+        Self { core: Arc::new(Core::new(config.clone(), network, fault)), jitter: network.jitter }
     }
 
     /// Starts `N` participants, named in alphabetical order.
@@ -187,6 +189,11 @@ impl Lab {
         self.core.message_network.add_inbox(&participant.identity);
         self.core.add_person(participant.clone());
         Participant { inner: participant, core: self.core.clone() }
+    }
+
+    /// Whether messages overtake each other from the beginning.
+    pub fn has_late_messages(&self) -> bool {
+        !self.jitter.is_zero()
     }
 
     /// Waits.
