@@ -373,7 +373,9 @@ impl CallMedia {
 
 /// The last time not after `now` that is a multiple of [`TICK`] before or after `grid`.
 fn last_on_grid(grid: Instant, now: Instant) -> Instant {
-    let next = next_on_grid(grid, now);
+    let ahead = grid.saturating_duration_since(now).as_nanos().div_ceil(TICK.as_nanos());
+    let before = grid.checked_sub(TICK * ahead as u32).unwrap_or(now);
+    let next = next_on_grid(before, now);
     if next == now { now } else { next.checked_sub(TICK).unwrap_or(now) }
 }
 
