@@ -39,7 +39,7 @@ pub(crate) fn all(scene: &Scene) -> Vec<(&'static str, Body, Value)> {
     bodies.push(("busy", Body::Busy(Busy {}), json!({})));
     let entry = scene.reject();
     let says = json!({ "entry": signed(&entry), "acknowledged": false });
-    bodies.push(("reject", Body::Reject(Reject { entry, acknowledged: false }), says));
+    bodies.push(("reject", Body::Reject(Reject { entry, acknowledged: false, reason: None }), says));
     for (name, replaced_by) in [("cancel", None), ("cancel with replaced_by", Some(scene.call))] {
         let cancel = Cancel {
             reason: if replaced_by.is_none() { CancelReason::Unanswered } else { CancelReason::Replaced },
@@ -157,6 +157,7 @@ pub(crate) fn member(scene: &Scene, entries: Vec<Signed>) -> Member {
         }],
         wanted: vec![StreamRequest { endpoint: alice, stream }],
         failed: None,
+        cause: None,
     };
     let secret = (!entries.is_empty()).then(|| Secret(NEW_SECRET.into()));
     Member { record, entries, secret }
@@ -235,6 +236,7 @@ fn link(scene: &Scene, sdp: Option<&str>) -> (Link, Value) {
         ack_generation: acknowledges,
         ack_candidates: acknowledges,
         failed: false,
+        cause: None,
     };
     (link, says)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use blink_api::{Error, ErrorKind, Result};
+use blink_transport_kit::handshake;
 use serde::{Deserialize, Serialize};
 
 use crate::NAME;
@@ -35,6 +36,18 @@ pub enum DtlsVersion {
     /// The version that the remote peer starts with.
     #[serde(rename = "auto")]
     Auto,
+}
+
+impl DtlsVersion {
+    /// The versions that are negotiated.
+    pub(crate) fn versions(self) -> &'static [handshake::DtlsVersion] {
+        use handshake::DtlsVersion::{V1_2, V1_3};
+        match self {
+            Self::V1_2 => &[V1_2],
+            Self::V1_3 => &[V1_3],
+            Self::Auto => &[V1_2, V1_3],
+        }
+    }
 }
 
 impl Default for Str0mConfig {

@@ -87,6 +87,7 @@ impl Forger {
             2 => Body::Reject(Reject {
                 entry: self.entry(identity, own.did, call),
                 acknowledged: self.random.random_bool(0.3),
+                reason: self.random.random_bool(0.5).then(|| self.random.random_range(0..4)),
             }),
             3 | 4 => {
                 let mut record = self.record(sign_call_key(identity, &own.device, &call, &key));
@@ -122,6 +123,7 @@ impl Forger {
             streams: Vec::new(),
             wanted: Vec::new(),
             failed: None,
+            cause: None,
         }
     }
 

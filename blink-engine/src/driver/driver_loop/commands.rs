@@ -38,7 +38,9 @@ impl Driver {
                 let known = self.machine.check_known(call);
                 reply.send(known.map(|()| self.handle_of(call))).ok();
             }
-            Command::Reject { call, reply } => drop(reply.send(self.machine.reject(now, call))),
+            Command::Reject { call, reason, reply } => {
+                drop(reply.send(self.machine.reject_because(now, call, reason)));
+            }
             Command::Add { did, reply } => drop(reply.send(self.machine.add(now, did))),
             Command::Remove { did, reply } => drop(reply.send(self.machine.remove(now, did))),
             Command::Leave { reply } => {

@@ -85,7 +85,8 @@ fn a_hello_that_comes_again_changes_nothing() {
     link.handle_connected(now, &mut actions);
     (0..3).for_each(|_| link.handle_hello(&[1; 16], now, &mut actions));
     assert_eq!(actions, [LinkAction::Up]);
-    link.handle_failed(now, &mut actions);
+    link.handle_failed(FailureReason::SessionEnded, now, &mut actions);
     link.handle_hello(&[1; 16], now, &mut actions);
-    assert_eq!(actions, [LinkAction::Up, LinkAction::Failed]);
+    let failure = PathFailure::local(FailureReason::SessionEnded, TransportState::default());
+    assert_eq!(actions, [LinkAction::Up, LinkAction::Failed(failure)]);
 }

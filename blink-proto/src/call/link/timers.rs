@@ -1,6 +1,6 @@
 //! Timers of a link: connect limit, liveness, ICE restarts, retries and pings.
 
-use blink_api::CallTimers;
+use blink_api::{CallTimers, FailureReason, IceState};
 use web_time::{Duration, Instant};
 
 use super::super::io::SessionId;
@@ -25,7 +25,9 @@ impl Link {
         actions: &mut Vec<LinkAction>,
     ) {
         match self.state {
-            LinkState::Connecting(since) if now >= since + timers.connect_limit => self.handle_failed(now, actions),
+            LinkState::Connecting(since) if now >= since + timers.connect_limit => {
+                self.handle_failed(self.reason_of_timeout(), now, actions);
+            }
             LinkState::Up if now >= self.last_packet + timers.suspect => {
                 // RFC 7675 consent expires after 30 s: the path is repaired long before that.
                 self.state = LinkState::Suspect(now);
@@ -34,7 +36,7 @@ impl Link {
                 actions.push(LinkAction::Suspect);
             }
             LinkState::Failed(at) if group && self.is_offerer && now >= at + self.retry_after(timers) => {
-                self.failed = false;
+                self.failed = None;
                 self.retry_pause = self.retry_after(timers) * 2;
                 self.begin_session(fresh_session(), now, actions);
                 self.next_generation(false, actions);
@@ -51,6 +53,17 @@ impl Link {
             self.ping = now + timers.ping;
             self.pings += 1;
             actions.push(LinkAction::Ping(self.pings));
+        }
+    }
+
+    /// Reason why the path is not up at the connect limit. Without an answer of the remote side, or
+    /// a state of the session, no more than the time limit is known.
+    fn reason_of_timeout(&self) -> FailureReason {
+        match self.transport.ice {
+            IceState::New | IceState::Checking | IceState::Failed if self.remote_described => {
+                FailureReason::NoCandidatePair
+            }
+            _ => FailureReason::Timeout,
         }
     }
 
