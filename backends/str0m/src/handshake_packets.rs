@@ -11,14 +11,14 @@ use crate::peer::{Path, Peer};
 
 /// Limit of DTLS packets kept from addresses that ICE has not validated yet, in total and per
 /// address: a handshake flight. Further ones are dropped and retransmitted by their sender.
-const MAX_EARLY: usize = 16;
-const MAX_EARLY_PER_SOURCE: usize = 4;
+pub(crate) const MAX_EARLY: usize = 16;
+pub(crate) const MAX_EARLY_PER_SOURCE: usize = 4;
 
 /// DTLS packet that waits for its address to be validated.
 pub(crate) struct EarlyPacket {
-    source: SocketAddr,
+    pub(crate) source: SocketAddr,
     local: SocketAddr,
-    data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
 }
 
 impl Peer {

@@ -203,6 +203,7 @@ impl Driver {
             Report::Devices(host, devices) => self.handle_devices(host, devices),
             Report::DeviceChanged(host, change) => self.handle_device_change(host, change),
             Report::DevicesListed(result) => self.handle_device_list(result),
+            Report::FramesDropped(participant, stream) => self.close_unread(participant, stream),
             Report::Retired(device) => self.dispose(device),
         }
     }

@@ -1,8 +1,10 @@
 //! Questions that every user of events asks: which call, who, whether it is a loss.
 
-use blink_api::CallId;
+use blink_api::{CallId, Did, Endpoint};
 
 use super::event::Event;
+use super::reason::{EndReason, LeftReason};
+use super::snapshot::ParticipantStatus;
 
 impl Event {
     /// Call that the event is about; for [`CallReplaced`](Event::CallReplaced), the call that
@@ -48,6 +50,65 @@ impl Event {
         }
     }
 
+    /// Person whom the event names; for events of streams and tracks, the one that they belong to.
+    /// `None` for events that name no one.
+    pub fn person(&self) -> Option<Did> {
+        match self {
+            Self::IncomingCall { from, .. } | Self::MissedCall { from, .. } => Some(*from),
+            Self::ParticipantRinging { participant, .. }
+            | Self::ParticipantBusy { participant, .. }
+            | Self::ParticipantRejected { participant, .. }
+            | Self::ParticipantUnanswered { participant, .. } => Some(*participant),
+            event => event.endpoint().map(|endpoint| endpoint.did),
+        }
+    }
+
+    /// Person and device that the event names. `None` for events that name no one, and for those of
+    /// an invitation: it is for a person, whose device is known once that joins.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        match self {
+            Self::ParticipantJoined { participant, .. }
+            | Self::ParticipantReconnecting { participant, .. }
+            | Self::ParticipantReconnected { participant, .. }
+            | Self::ParticipantUnreachable { participant, .. }
+            | Self::ParticipantLeft { participant, .. }
+            | Self::ParticipantStateChanged { participant, .. }
+            | Self::StreamOffered { participant, .. }
+            | Self::SpeakingStarted { participant, .. }
+            | Self::SpeakingStopped { participant, .. }
+            | Self::QualityDegraded { participant, .. }
+            | Self::QualityRecovered { participant, .. } => Some(*participant),
+            Self::StreamEnded { track, .. } | Self::MediaStarted { track, .. } => Some(track.endpoint),
+            _ => None,
+        }
+    }
+
+    /// Whether the event says that something was lost or could not be reached that no one wanted to
+    /// end: a path, a participant, a device, what should have been stored or recorded. Not where a
+    /// person left, rejected or did not answer.
+    pub fn is_loss(&self) -> bool {
+        match self {
+            Self::CallEnded { reason, .. } => reason.is_loss(),
+            Self::ParticipantLeft { reason, .. } => reason.is_loss(),
+            Self::ParticipantReconnecting { .. }
+            | Self::ParticipantUnreachable { .. }
+            | Self::NoMicrophone { .. }
+            | Self::DeviceLost { .. }
+            | Self::DeviceCloned
+            | Self::RecordingIncomplete { .. }
+            | Self::RecordingFailed { .. }
+            | Self::PersistenceFailed { .. } => true,
+            Self::SignalingChanged { nodes } => *nodes == 0,
+            _ => false,
+        }
+    }
+
+    /// Whether this device is no longer in the call of the event, or does not ring for it any
+    /// longer.
+    pub fn ends_call(&self) -> bool {
+        matches!(self, Self::CallEnded { .. } | Self::CallCancelled { .. } | Self::MissedCall { .. })
+    }
+
     /// Name of the event as in its JSON form, without its content; for logs.
     pub fn name(&self) -> &'static str {
         match self {
@@ -88,5 +149,68 @@ impl Event {
             Self::SignalingChanged { .. } => "signaling_changed",
             Self::AddressesChanged => "addresses_changed",
         }
+    }
+}
+
+impl EndReason {
+    /// Whether the call ended though no one ended it: nothing was heard, or there was no path.
+    pub fn is_loss(self) -> bool {
+        matches!(self, Self::TimedOut | Self::Unreachable | Self::Failed)
+    }
+}
+
+impl LeftReason {
+    /// Whether the participant is gone though it did not leave and was not removed.
+    pub fn is_loss(self) -> bool {
+        matches!(self, Self::TimedOut | Self::Restarted)
+    }
+}
+
+impl ParticipantStatus {
+    /// Whether the participant is in the call, whatever the state of its path.
+    pub fn is_present(self) -> bool {
+        matches!(self, Self::Joined | Self::Connecting | Self::Connected | Self::Reconnecting | Self::Unreachable)
+    }
+
+    /// Whether the participant will not join by itself: it left, rejected, is busy or did not
+    /// answer.
+    pub fn is_gone(self) -> bool {
+        matches!(self, Self::Left | Self::Rejected | Self::Unanswered | Self::Busy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use blink_api::{DeviceId, FailureReason, PathFailure, TransportState};
+
+    use super::*;
+
+    #[test]
+    fn losses_are_what_no_one_wanted() {
+        let call = CallId::from_bytes([1; 16]);
+        let participant = Endpoint { did: Did::from_public_key([1; 32]), device: DeviceId::from_random([2; 16]) };
+        let failure = PathFailure::local(FailureReason::Timeout, TransportState::default());
+        let ended = |reason, failure| Event::CallEnded { call, reason, failure };
+        let left = |reason| Event::ParticipantLeft { call, participant, reason };
+        for (event, is_loss) in [
+            (ended(EndReason::Failed, Some(failure)), true),
+            (ended(EndReason::TimedOut, None), true),
+            (ended(EndReason::RemoteLeft, None), false),
+            (ended(EndReason::Rejected, None), false),
+            (left(LeftReason::TimedOut), true),
+            (left(LeftReason::Left), false),
+            (Event::ParticipantUnreachable { call, participant, failure }, true),
+            (Event::ParticipantReconnected { call, participant }, false),
+            (Event::SignalingChanged { nodes: 0 }, true),
+            (Event::SignalingChanged { nodes: 1 }, false),
+            (Event::CallJoined { call }, false),
+        ] {
+            assert_eq!(event.is_loss(), is_loss, "{event:?}");
+            assert_eq!(event.ends_call(), matches!(event, Event::CallEnded { .. }), "{event:?}");
+        }
+        let named = Event::ParticipantReconnected { call, participant };
+        assert_eq!((named.endpoint(), named.person()), (Some(participant), Some(participant.did)));
+        let invited = Event::ParticipantBusy { call, participant: participant.did };
+        assert_eq!((invited.endpoint(), invited.person()), (None, Some(participant.did)));
     }
 }
