@@ -37,6 +37,7 @@ mod config;
 mod error;
 mod ids;
 mod media;
+mod nearest;
 mod path_failure;
 mod payload_format;
 pub mod private;

@@ -240,7 +240,7 @@ impl Caller<'_> {
         if reason == EndReason::Unanswered && !self.progress.found {
             let names: Vec<_> = callees.iter().map(|did| self.names.of(did)).collect();
             return Err(Failure::call(format!(
-                "the call failed: {} was not found: nobody with this DID answers there",
+                "the call failed: {} was not found: no one with this DID answers there",
                 names.join(", ")
             )));
         }

@@ -1,5 +1,5 @@
-//! What an integrator may expect of the API: errors instead of silence and panics, streams that end
-//! with their readers, counts that never go back, and restarts that wait.
+//! Manners of the API: errors instead of silence and panics, streams that end with their readers,
+//! counts that never go back, and restarts that wait.
 
 mod people;
 
