@@ -1,7 +1,7 @@
 //! Names that a misspelt one may mean.
 
-/// `; did you mean \`NAME\`?` for the known name that is nearest to a wrong one; empty where none is
-/// near.
+/// A question whether the nearest known name was meant, to be appended to an error; empty where
+/// no name is near.
 pub(crate) fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     // Letters that may differ: a third of a name, and of a short one a single one.
     let most = (wrong.chars().count() / 3).clamp(1, 3);
