@@ -46,6 +46,7 @@ impl<'de> Deserialize<'de> for DtlsVersion {
     }
 }
 
+#[derive(Clone, Copy)]
 struct VersionVisitor;
 
 impl Visitor<'_> for VersionVisitor {
