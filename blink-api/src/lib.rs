@@ -37,6 +37,8 @@ mod config;
 mod error;
 mod ids;
 mod media;
+mod nearest;
+mod path_failure;
 mod payload_format;
 pub mod private;
 mod processor;
@@ -46,6 +48,7 @@ mod recording_report;
 mod registry;
 mod rtp;
 mod session_config;
+mod session_stats;
 mod signaling;
 mod signaling_capabilities;
 mod transport;
@@ -67,6 +70,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use figment::value::Value as ConfigurationValue;
 pub use ids::{CallId, DeviceId, Did, Endpoint, RecordingId, StreamId, TrackKey, TrackSource};
 pub use media::{DeviceChange, DeviceDirection, DeviceInfo, MediaCapabilities, MediaHost, TrackKind};
+pub use path_failure::{DtlsState, FailureReason, FailureSide, IceState, PathFailure, RejectReason, TransportState};
 pub use payload_format::{FrameFragment, FramePacketizer, PayloadFormat, PayloadFormatCapabilities};
 pub use processor::{AudioProcessor, AudioProcessorFactory, ProcessorCapabilities};
 pub use quality_reason::QualityReason;
@@ -78,14 +82,14 @@ pub use recording_report::{RecorderReport, RecordingReport};
 pub use registry::{BackendSummary, Context, Entry, Kind, Plugin, Registry, Shared};
 pub use rtp::{CodecName, RtpCodec, RtpIn, RtpOut, RtpReceiver, RtpSink, rtp_queue};
 pub use session_config::SessionConfig;
+pub use session_stats::{MediaPath, SessionStats};
 pub use signaling::{
     Delivery, DeliveryId, DeliveryQueue, Origin, Signaling, SignalingEvent, Subscription, SubscriptionEvent, Topic,
     Verdict, subscription,
 };
 pub use signaling_capabilities::SignalingCapabilities;
 pub use transport::{
-    Candidate, ChannelId, MediaPath, Mid, Session, SessionEvent, SessionEvents, SessionStats, TrackId, Transport,
-    TransportCapabilities,
+    Candidate, ChannelId, Mid, Session, SessionEvent, SessionEvents, TrackId, Transport, TransportCapabilities,
 };
 pub use units::{AudioLevel, CallTime, Clock, RtpTime, SystemClock};
 pub use video::{

@@ -138,15 +138,21 @@ impl BlinkBuilder {
     ///
     /// # Errors
     /// Those of opening a backend, which the error names, such as an occupied port or a data
-    /// directory in use; [`Unsupported`](ErrorKind::Unsupported) where the transport does not
-    /// support the configured `ice.relay_only` or `ice.host_candidates`.
+    /// directory that another process uses; [`State`](ErrorKind::State) on a runtime without timers
+    /// or, where a backend needs it, without input and output;
+    /// [`Unsupported`](ErrorKind::Unsupported) where the transport does not support the configured
+    /// `ice.relay_only` or `ice.host_candidates`.
     ///
     /// # Cancellation
     /// Where the future is dropped, no engine runs and all backends that were opened are dropped.
     pub async fn start(self) -> Result<Blink> {
+        crate::runtime_check::check(self.needs_network()?)?;
         let mut random = self.random()?;
         let settings = self.configuration.settings().clone();
-        let store = settings.data_dir.as_deref().map(Store::open).transpose()?;
+        let store = match settings.data_dir.as_deref() {
+            Some(directory) => Some(crate::store::open(directory).await?),
+            None => None,
+        };
         let identity = match (&self.identity, &store) {
             (Some(identity), _) => identity.clone(),
             (None, Some(store)) => store.identity(|| Identity::generate(&mut random))?,
@@ -167,6 +173,19 @@ impl BlinkBuilder {
         let config = MachineConfig { identity: identity.clone(), own: endpoint, boot, settings: call, seed, memory };
         let opener = EnvelopeCodec::new(identity, endpoint, boot, random, now.mono);
         launch(parts, Machine::new(config, now), opener, endpoint, store).await
+    }
+
+    /// Whether a backend opens sockets, by its capabilities.
+    fn needs_network(&self) -> Result<bool> {
+        let transport = match &self.transport {
+            Some(transport) => transport.capabilities().network,
+            None => self.configuration.chosen::<dyn Transport>()?.capabilities.network,
+        };
+        let signaling = match &self.signaling {
+            Some(signaling) => signaling.capabilities().network,
+            None => self.configuration.chosen::<dyn Signaling>()?.capabilities.network,
+        };
+        Ok(transport || signaling)
     }
 
     /// Opens the backends. Signaling comes last: with it the device becomes visible to others.

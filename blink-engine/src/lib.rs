@@ -46,12 +46,14 @@ mod events;
 mod handle;
 mod levels;
 mod recording_request;
+mod runtime_check;
 mod statistics;
 mod store;
 
 pub use blink::Blink;
 pub use blink_media::video::ReceivedFrame;
-pub use blink_media::{AudioStatistics, TrackSelection};
+pub use blink_media::video::VideoStatistics;
+pub use blink_media::{AudioStatistics, ReceivedVideo, TrackSelection};
 pub use blink_proto::call::{
     CallDirection, CallOutcome, CallSnapshot, CallState, CancelledReason, ClockSync, Device, DeviceChangeReason,
     EndReason, Event, HistoryEntry, LeftReason, ParticipantSnapshot, ParticipantState, ParticipantStatus, Presence,

@@ -236,9 +236,9 @@ impl CallMedia {
         &mut self.clock
     }
 
-    /// Statistics of a received audio track; `None` where it is not received.
+    /// Statistics of an audio track since it was first received; `None` where it never was.
     pub fn audio_statistics(&self, track: &TrackKey) -> Option<AudioStatistics> {
-        self.speaker.statistics(track)
+        self.speaker.total_statistics(track)
     }
 
     /// Replaces the content of `levels` by the levels since the last call: this device's own first,
@@ -258,6 +258,8 @@ impl CallMedia {
             microphone: path.feedback.microphone(),
             bitrate: path.feedback.bitrate(now),
             frames_dropped: path.frames_dropped(),
+            jitter: path.microphone_jitter(),
+            video: path.received_video(),
         })
     }
 

@@ -256,6 +256,7 @@ fn member(key: &AgreementKey) -> Body {
             streams: Vec::new(),
             wanted: Vec::new(),
             failed: None,
+            cause: None,
         },
         entries: Vec::new(),
         secret: None,

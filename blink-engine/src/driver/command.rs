@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, DeviceDirection, Did, Endpoint, RecordingId, RecordingReport, Result, StreamId};
+use blink_api::{CallId, DeviceDirection, Did, Endpoint, RecordingId, RecordingReport, RejectReason, Result, StreamId};
 use tokio::sync::oneshot;
 
 use crate::call_config::{CallConfig, RequestedStream, StreamConfig};
@@ -17,7 +17,7 @@ pub(crate) enum Command {
     Offer { people: Vec<Did>, config: CallConfig, reply: oneshot::Sender<Result<Call>> },
     Answer { call: CallId, reply: oneshot::Sender<Result<Call>> },
     Handle { call: CallId, reply: oneshot::Sender<Result<Call>> },
-    Reject { call: CallId, reply: oneshot::Sender<Result<()>> },
+    Reject { call: CallId, reason: RejectReason, reply: oneshot::Sender<Result<()>> },
     Leave { reply: oneshot::Sender<Result<()>> },
     Add { did: Did, reply: oneshot::Sender<Result<()>> },
     Remove { did: Did, reply: oneshot::Sender<Result<()>> },

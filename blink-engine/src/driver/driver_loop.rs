@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use blink_api::{CallId, Error, ErrorKind, Result, SignalingEvent};
+use blink_api::{CallId, Error, ErrorKind, FailureReason, Result, SignalingEvent};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -203,6 +203,7 @@ impl Driver {
             Report::Devices(host, devices) => self.handle_devices(host, devices),
             Report::DeviceChanged(host, change) => self.handle_device_change(host, change),
             Report::DevicesListed(result) => self.handle_device_list(result),
+            Report::FramesDropped(participant, stream) => self.close_unread(participant, stream),
             Report::Retired(device) => self.dispose(device),
         }
     }
@@ -309,12 +310,15 @@ impl Driver {
         let Some(handle) = self.sessions.get(&session) else { return };
         work(handle);
         if handle.is_stuck() {
-            self.machine.handle(now(&self.parts), Input::Session { session, event: SessionInput::Failed });
+            self.machine.handle(
+                now(&self.parts),
+                Input::Session { session, event: SessionInput::Failed(FailureReason::SessionEnded) },
+            );
         }
     }
 
     pub(super) fn emit(&mut self, event: Event) {
-        tracing::debug!(event = event.name());
+        super::event_log::log(&event);
         match event {
             Event::CallReplaced { old, new } => self.handles.replace(old, new),
             Event::CallJoined { call } => self.start_automatic_recording(call),

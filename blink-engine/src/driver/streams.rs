@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use blink_api::{CodecName, Endpoint, StreamId, TrackKey, TrackKind, TrackSource};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::frames::{FrameQueue, Frames, MAX_FRAMES};
 use blink_media::StreamSink;
@@ -42,8 +42,9 @@ impl Streams {
         self.offered.remove(stream)
     }
 
-    /// Requests a stream. Returns its frames, if it is one of video.
-    pub(super) fn request(&mut self, from: Endpoint, info: &StreamInfo) -> Option<Frames> {
+    /// Requests a stream. Returns its frames, if it is one of video, and what ends when the user
+    /// drops them.
+    pub(super) fn request(&mut self, from: Endpoint, info: &StreamInfo) -> Option<(Frames, oneshot::Receiver<()>)> {
         let (sink, frames) = match info.kind {
             TrackKind::Audio => (RequestedSink::Audio, None),
             TrackKind::Video => {
@@ -54,6 +55,14 @@ impl Streams {
         };
         self.requested.insert((from, info.stream), sink);
         frames
+    }
+
+    /// Whether a stream is requested whose frames no one reads any longer.
+    pub(super) fn is_unread(&self, from: Endpoint, stream: StreamId) -> bool {
+        match self.requested.get(&(from, stream)) {
+            Some(RequestedSink::Video(_, frames)) => frames.0.is_closed(),
+            _ => false,
+        }
     }
 
     /// The sink of a requested stream, for one session that it is received on.

@@ -1,6 +1,6 @@
 //! The phases of a call: offering, joining, leaving and ending it, and what time does to it.
 
-use blink_api::{CallId, Did};
+use blink_api::{CallId, Did, PathFailure, RejectReason};
 use web_time::Instant;
 
 use super::event::Event;
@@ -88,10 +88,11 @@ impl Call {
     }
 
     /// Rejects a ringing call.
-    pub(super) fn reject(&mut self, shared: &mut Shared) {
+    pub(super) fn reject(&mut self, reason: RejectReason, shared: &mut Shared) {
         let entry = self.roster.reject(&shared.identity);
         let present: Vec<_> = self.present().map(|(endpoint, _)| endpoint.did).collect();
-        let reject = Body::Reject(wire::Reject { entry, acknowledged: false });
+        let reject =
+            Body::Reject(wire::Reject { entry, acknowledged: false, reason: wire::number_of_rejection(reason) });
         shared.note_history(HistoryNote::Finished(self.id(), CallOutcome::Rejected));
         self.enter(self.phase_after_leaving(), shared);
         for did in present {
@@ -160,13 +161,22 @@ impl Call {
 
     /// Leaves the call, or withdraws the offer.
     pub(super) fn end(&mut self, reason: EndReason, shared: &mut Shared) {
+        self.end_with(reason, None, shared);
+    }
+
+    /// Leaves a call of two whose path failed.
+    pub(super) fn end_failed(&mut self, failure: PathFailure, shared: &mut Shared) {
+        self.end_with(EndReason::Failed, Some(failure), shared);
+    }
+
+    fn end_with(&mut self, reason: EndReason, failure: Option<PathFailure>, shared: &mut Shared) {
         let was_out = self.phase() == Phase::Out;
         let (cancel_reason, unresolved) = match reason {
             EndReason::Unanswered => (CancelReason::Unanswered, PersonState::Missed),
             _ => (CancelReason::Left, PersonState::Gone),
         };
         self.set_status(Status::Left);
-        self.path_failed = reason == EndReason::Failed;
+        self.path_failure = failure;
         self.schedule = RecordSchedule::default();
         self.cancel_unresolved(cancel_reason, unresolved, shared);
         let deserted = self.is_deserted();
@@ -179,7 +189,7 @@ impl Call {
         shared.recording = false;
         self.enter(if was_out || deserted { Phase::Over } else { self.phase_after_leaving() }, shared);
         shared.output(Output::SetActiveCall(None));
-        shared.emit(Event::CallEnded { call: self.id(), reason });
+        shared.emit(Event::CallEnded { call: self.id(), reason, failure });
         self.farewell = Some(Farewell::starting(shared.mono()));
     }
 

@@ -1,14 +1,13 @@
 //! The links of one call: when they are made, what their sessions report, and what their state
 //! means for the call.
 
-use blink_api::{Endpoint, StreamId, TrackKey, TrackKind};
+use blink_api::{Endpoint, FailureReason, PathFailure, StreamId, TrackKey, TrackKind, TransportState};
 use web_time::Instant;
 
 use super::event::Event;
 use super::io::{Output, SessionId, SessionInput};
 use super::link::{Link, LinkAction, LinkState};
 use super::peer::Peer;
-use super::reason::EndReason;
 use super::repeat::SUBSCRIBER_PAUSE;
 use super::shared::Shared;
 use super::state::{Call, Phase};
@@ -92,7 +91,8 @@ impl Call {
                     SessionInput::Candidate { attribute } => link.handle_candidate(attribute, now),
                     SessionInput::Connected => link.handle_connected(now, timers, actions),
                     SessionInput::ChannelOpen => link.handle_channel(now, timers, actions),
-                    SessionInput::Failed => link.handle_failed(now, actions),
+                    SessionInput::State(state) => link.handle_transport_state(state),
+                    SessionInput::Failed(reason) => link.handle_failed(reason, now, actions),
                     _ => link.handle_traffic(now, actions),
                 }
             }),
@@ -130,7 +130,7 @@ impl Call {
                     effects.refused = Some(StreamId::from_bytes(stream.into()));
                 }
                 ChannelMessage::Member { boot, member } if link.is_up() && link.is_verified() => {
-                    effects.record = Some((boot, member))
+                    effects.record = Some((boot, member));
                 }
                 // Media evaluates sections and reports; the rest comes before the hello.
                 ChannelMessage::Section { .. }
@@ -206,10 +206,11 @@ impl Call {
                 shared.emit(Event::ParticipantReconnecting { call, participant: endpoint });
                 self.announce(shared, true);
             }
-            LinkAction::Failed => self.handle_link_failed(endpoint, shared),
+            LinkAction::Failed(failure) => self.handle_link_failed(endpoint, failure, shared),
             LinkAction::Impostor => {
                 shared.refuse(Refusal::Inconsistent);
-                self.handle_link_failed(endpoint, shared);
+                let failure = PathFailure::local(FailureReason::Identity, TransportState::default());
+                self.handle_link_failed(endpoint, failure, shared);
             }
         }
     }
@@ -229,19 +230,19 @@ impl Call {
         self.sync_flows(endpoint, shared);
     }
 
-    fn handle_link_failed(&mut self, endpoint: Endpoint, shared: &mut Shared) {
+    fn handle_link_failed(&mut self, endpoint: Endpoint, failure: PathFailure, shared: &mut Shared) {
         let call = self.id();
         if !self.roster.is_group() {
             // The remote side should learn why before it hears that this side left.
             self.send_links(shared);
-            return self.end(EndReason::Failed, shared);
+            return self.end_failed(failure, shared);
         }
         let Some(peer) = self.peers.get_mut(&endpoint) else { return };
         if let Some(link) = peer.link() {
             shared.output(Output::CloseSession { session: link.session() });
         }
         if !std::mem::replace(&mut peer.unreachable_announced, true) {
-            shared.emit(Event::ParticipantUnreachable { call, participant: endpoint });
+            shared.emit(Event::ParticipantUnreachable { call, participant: endpoint, failure });
         }
     }
 
@@ -282,7 +283,10 @@ impl Call {
             });
         }
         if self.path_failed_at(shared).is_some_and(|at| now >= at) {
-            self.end(EndReason::Failed, shared);
+            let silent = |link: &&Link| matches!(link.state(), LinkState::Suspect(_));
+            let failure = self.peers.values().filter_map(Peer::link).find(silent).map(Link::lost);
+            let unknown = PathFailure::local(FailureReason::PathLost, TransportState::default());
+            self.end_failed(failure.unwrap_or(unknown), shared);
         }
     }
 

@@ -58,6 +58,7 @@ mod commands;
 mod departures;
 mod device_event;
 mod event;
+mod event_queries;
 mod event_throttle;
 mod farewell;
 mod finding;

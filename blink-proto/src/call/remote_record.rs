@@ -5,11 +5,11 @@ use blink_api::Endpoint;
 use super::participant::ParticipantState;
 use super::peer::Peer;
 use super::person::PersonState;
-use super::reason::{EndReason, LeftReason};
+use super::reason::LeftReason;
 use super::shared::Shared;
 use super::state::{Call, Phase};
 use crate::secure::Refusal;
-use crate::wire::{Member, Record, Seen, Status};
+use crate::wire::{Cause, Member, Record, Seen, Status};
 
 /// Endpoints read in one `seen`; further ones are ignored.
 const MAX_SEEN: usize = 64;
@@ -51,7 +51,7 @@ impl Call {
         }
         if changed && record.status == Status::Left && record.failed == Some(true) && self.is_ended_by(from) {
             // The link message that says so may have been lost, or be on its way.
-            return self.end(EndReason::Failed, shared);
+            return self.end_failed(Cause::failure(record.cause), shared);
         }
         if changed && record.status == Status::Left {
             self.handle_gone(from, LeftReason::Left, shared);

@@ -5,6 +5,7 @@
 //! `docs/protocol.md` lists all fields.
 
 mod body;
+mod cause;
 pub mod cbor;
 mod channel;
 mod content;
@@ -17,6 +18,8 @@ mod stream;
 pub use body::{
     Body, Busy, CallConfiguration, Cancel, CancelReason, Kind, Link, LinkRole, Offer, Reject, Ringing, StaleBoot,
 };
+pub use cause::Cause;
+pub(crate) use cause::{number_of_rejection, rejection};
 pub use channel::{CaptureReport, ChannelKind, ChannelMessage, MAX_CAPTURES, REPORT_VERSION, SectionReport};
 pub use content::{Content, ContentError};
 pub use description::candidates_of;

@@ -44,6 +44,7 @@ impl Writer {
             streams: Vec::new(),
             wanted: Vec::new(),
             failed: None,
+            cause: None,
         };
         Self { to: B, session: *session, from, record }
     }

@@ -84,6 +84,7 @@ impl Caller {
             streams: Vec::new(),
             wanted: Vec::new(),
             failed: None,
+            cause: None,
         }
     }
 
@@ -105,6 +106,7 @@ impl Caller {
             ack_generation: 0,
             ack_candidates: 0,
             failed: false,
+            cause: None,
         }
     }
 }

@@ -93,7 +93,7 @@ impl UserView {
                 let lost = std::mem::take(&mut other.reconnecting) | std::mem::take(&mut other.unreachable);
                 other.joined && lost
             }),
-            Event::ParticipantUnreachable { call, participant } => self.other(call, participant, |other| {
+            Event::ParticipantUnreachable { call, participant, .. } => self.other(call, participant, |other| {
                 other.reconnecting = false;
                 !std::mem::replace(&mut other.unreachable, true)
             }),

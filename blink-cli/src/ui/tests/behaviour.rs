@@ -207,7 +207,7 @@ fn events_are_told_and_the_end_of_a_call_clears_its_state() {
     let current = state.call.clone().unwrap();
     state.take(vec![current], now + Duration::from_secs(5), NOT_RINGING);
     assert_eq!(state.call.as_ref().unwrap().since, since, "the time of the call goes on");
-    let ended = Event::CallEnded { call: call_id(9), reason: EndReason::RemoteLeft };
+    let ended = Event::CallEnded { call: call_id(9), reason: EndReason::RemoteLeft, failure: None };
     assert_eq!(state.on_event(&ended), [Action::ReadHistory]);
     assert_eq!(state.notices.back().unwrap(), "the call ended: the remote side left");
     state.take(Vec::new(), now, NOT_RINGING);

@@ -38,7 +38,9 @@ impl Driver {
                 let known = self.machine.check_known(call);
                 reply.send(known.map(|()| self.handle_of(call))).ok();
             }
-            Command::Reject { call, reply } => drop(reply.send(self.machine.reject(now, call))),
+            Command::Reject { call, reason, reply } => {
+                drop(reply.send(self.machine.reject_because(now, call, reason)));
+            }
             Command::Add { did, reply } => drop(reply.send(self.machine.add(now, did))),
             Command::Remove { did, reply } => drop(reply.send(self.machine.remove(now, did))),
             Command::Leave { reply } => {
@@ -163,8 +165,11 @@ impl Driver {
                 // opened has none yet.
                 let Ok(Ok(session)) = tokio::time::timeout(STATISTICS, stats).await else { continue };
                 let media = media.statistics(participant, id).await;
+                let received = media.path.as_ref().map(|path| (path.jitter, path.video.clone()));
+                let (jitter, video) = received.unwrap_or_default();
                 let (codec, sending) = media.path.map(sending_statistics).unwrap_or_default();
-                all.push(ParticipantStatistics { participant, session, audio: media.audio, clock, codec, sending });
+                let audio = media.audio;
+                all.push(ParticipantStatistics { participant, session, audio, jitter, video, clock, codec, sending });
             }
             reply.send(all).ok();
         });

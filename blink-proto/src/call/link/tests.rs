@@ -92,9 +92,10 @@ fn a_path_is_up_once_the_end_that_was_described_is_connected() {
     (0..3).for_each(|_| link.handle_hello(&[1; 16], now, &mut actions));
     assert_eq!(actions, [LinkAction::Hello, LinkAction::Up]);
     assert!(link.is_verified());
-    link.handle_failed(now, &mut actions);
+    link.handle_failed(FailureReason::SessionEnded, now, &mut actions);
     link.handle_hello(&[1; 16], now, &mut actions);
-    assert_eq!(actions, [LinkAction::Hello, LinkAction::Up, LinkAction::Failed]);
+    let failure = PathFailure::local(FailureReason::SessionEnded, TransportState::default());
+    assert_eq!(actions, [LinkAction::Hello, LinkAction::Up, LinkAction::Failed(failure)]);
     assert!(!link.is_verified());
 }
 
@@ -112,7 +113,7 @@ fn a_path_without_the_hello_of_this_link_fails() {
             let now = began + Duration::from_secs(second);
             link.handle_traffic(now, &mut actions);
             link.handle_timeout(now, &timers, &mut || SessionId(2), false, &mut actions);
-            let failed = |action: &LinkAction| matches!(action, LinkAction::Failed | LinkAction::Impostor);
+            let failed = |action: &LinkAction| matches!(action, LinkAction::Failed(_) | LinkAction::Impostor);
             if actions.iter().any(failed) {
                 return Some(second);
             }

@@ -1,6 +1,6 @@
 //! Timers of a link: connect limit, liveness, ICE restarts, retries and pings.
 
-use blink_api::CallTimers;
+use blink_api::{CallTimers, FailureReason, IceState};
 use web_time::{Duration, Instant};
 
 use super::super::io::SessionId;
@@ -27,8 +27,13 @@ impl Link {
         actions: &mut Vec<LinkAction>,
     ) {
         match self.state {
-            LinkState::Connecting(since) if now >= since + timers.connect_limit => self.handle_failed(now, actions),
-            LinkState::Up if self.hello_until.is_some_and(|until| now >= until) => self.handle_failed(now, actions),
+            LinkState::Connecting(since) if now >= since + timers.connect_limit => {
+                self.handle_failed(self.reason_of_timeout(), now, actions);
+            }
+            LinkState::Up if self.hello_until.is_some_and(|until| now >= until) => {
+                // The path is up, and its other end never said which link it means.
+                self.handle_failed(FailureReason::Timeout, now, actions);
+            }
             LinkState::Up if now >= self.last_packet + timers.suspect => {
                 // RFC 7675 consent expires after 30 s: the path is repaired long before that.
                 self.state = LinkState::Suspect(now);
@@ -37,7 +42,7 @@ impl Link {
                 actions.push(LinkAction::Suspect);
             }
             LinkState::Failed(at) if group && self.is_offerer && now >= at + self.retry_after(timers) => {
-                self.failed = false;
+                self.failed = None;
                 self.retry_pause = self.retry_after(timers) * 2;
                 self.begin_session(fresh_session(), now, actions);
                 self.next_generation(false, actions);
@@ -54,6 +59,17 @@ impl Link {
             self.pings += 1;
             self.ping = now + if self.pings < QUICK_PINGS { timers.ping / QUICK_SHARE } else { timers.ping };
             actions.push(LinkAction::Ping(self.pings));
+        }
+    }
+
+    /// Reason why the path is not up at the connect limit. Without an answer of the remote side, or
+    /// a state of the session, no more than the time limit is known.
+    fn reason_of_timeout(&self) -> FailureReason {
+        match self.transport.ice {
+            IceState::New | IceState::Checking | IceState::Failed if self.remote_described => {
+                FailureReason::NoCandidatePair
+            }
+            _ => FailureReason::Timeout,
         }
     }
 
