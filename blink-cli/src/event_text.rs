@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use blink_api::{DeviceDirection, Did, TrackKind};
+use blink_api::{DeviceDirection, Did, TrackKind, TrackSource};
 use blink_engine::{CancelledReason, DeviceChangeReason, EndReason, Event, LeftReason};
 use serde_json::{Value, json};
 
@@ -57,6 +57,13 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
             let states = if states.is_empty() { return None } else { states.join(", ") };
             format!("{} is {states}", name(&participant.did))
         }
+        Event::MessageReceived { participant, message, .. } => match std::str::from_utf8(message) {
+            Ok(text) => format!("message from {}: {text}", name(&participant.did)),
+            Err(_) => format!("message from {}: {} bytes, not text", name(&participant.did), message.len()),
+        },
+        Event::MessageLost { participant, .. } => {
+            format!("a message to {} may not have arrived", name(&participant.did))
+        }
         Event::CallJoined { .. } => "joined the call".to_owned(),
         Event::CallEnded { reason, .. } => format!("the call ended: {}", ended(*reason)),
         Event::CallReplaced { .. } => "both sides called at the same time (glare): merged into one call".to_owned(),
@@ -81,6 +88,10 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
                 "no microphone, receiving only: {error}; type `microphone NAME` to choose one, `devices` to list them"
             )
         }
+        Event::SourceEnded { track, name, .. } if track.source == TrackSource::Microphone => {
+            format!("the microphone `{name}` came to its end")
+        }
+        Event::SourceEnded { name, .. } => format!("the stream of `{name}` came to its end"),
         Event::DeviceLost { name } => format!("the device `{name}` was lost"),
         Event::DeviceChanged { direction, from, to, reason } => {
             changed(*direction, from.as_deref(), to.as_deref(), *reason)
@@ -194,6 +205,8 @@ mod tests {
                 reason: DeviceChangeReason::FellBack,
             },
             Event::PersistenceFailed { error: text() },
+            Event::MessageReceived { call, participant, message: text().into_bytes() },
+            Event::SourceEnded { call, track: blink_api::TrackKey::microphone(participant), name: text() },
         ];
         for event in &events {
             let line = Line::new(&words(event, &Names::default()).unwrap());

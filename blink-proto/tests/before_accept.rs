@@ -131,6 +131,8 @@ impl Caller {
             streams: Vec::new(),
             wanted: Vec::new(),
             failed: None,
+            messages: None,
+            name: None,
         }
     }
 

@@ -256,6 +256,8 @@ fn member(key: &AgreementKey) -> Body {
             streams: Vec::new(),
             wanted: Vec::new(),
             failed: None,
+            messages: None,
+            name: None,
         },
         entries: Vec::new(),
         secret: None,

@@ -13,7 +13,7 @@ use super::repeat::SUBSCRIBER_PAUSE;
 use super::shared::Shared;
 use super::state::{Call, Phase};
 use crate::secure::{Refusal, link_id};
-use crate::wire::{self, Body, ChannelMessage};
+use crate::wire::{self, AppMessage, Body, ChannelMessage};
 
 /// Effects of a data-channel message on the call, performed after the link has handled it.
 #[derive(Default)]
@@ -21,6 +21,8 @@ struct ChannelEffects {
     reply: Option<ChannelMessage>,
     refused: Option<StreamId>,
     record: Option<(u64, Box<wire::Member>)>,
+    fragment: Option<AppMessage>,
+    acknowledged: Option<(u64, u64)>,
 }
 
 impl Call {
@@ -130,10 +132,13 @@ impl Call {
                     effects.refused = Some(StreamId::from_bytes(stream.into()));
                 }
                 ChannelMessage::Member { boot, member } if link.is_up() => effects.record = Some((boot, member)),
+                ChannelMessage::Message(fragment) if link.is_admitted() => effects.fragment = Some(fragment),
+                ChannelMessage::MessageAck { series, number } => effects.acknowledged = Some((series, number)),
                 // Media evaluates sections and reports; the rest comes before the path is verified.
                 ChannelMessage::Section { .. }
                 | ChannelMessage::Report { .. }
                 | ChannelMessage::Refused { .. }
+                | ChannelMessage::Message(..)
                 | ChannelMessage::Member { .. } => {}
             }
         });
@@ -143,12 +148,18 @@ impl Call {
         if let Some(stream) = effects.refused {
             self.handle_stream_refused(endpoint, stream, shared);
         }
+        if let Some(fragment) = effects.fragment {
+            self.handle_app_message(endpoint, fragment, shared);
+        }
+        if let Some((series, number)) = effects.acknowledged {
+            self.handle_message_ack(endpoint, series, number, shared);
+        }
         if let Some((boot, member)) = effects.record {
             self.handle_member(endpoint, boot, &member, shared);
         }
     }
 
-    fn reply_on_channel(&self, endpoint: Endpoint, message: ChannelMessage, shared: &mut Shared) {
+    pub(super) fn reply_on_channel(&self, endpoint: Endpoint, message: ChannelMessage, shared: &mut Shared) {
         if let Some(link) = self.peers.get(&endpoint).and_then(Peer::link) {
             shared.output(Output::SendChannelMessage { session: link.session(), message });
         }

@@ -196,6 +196,8 @@ impl Call {
             streams: shared.streams.clone(),
             wanted: self.wanted.iter().copied().collect(),
             failed: (self.path_failed && self.status() == Status::Left).then_some(true),
+            messages: Some(true),
+            name: shared.name.clone(),
         }
     }
 

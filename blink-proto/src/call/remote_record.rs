@@ -81,6 +81,7 @@ impl Call {
         if record.status != Status::Left {
             let Record { muted, deafened, recording, .. } = *record;
             peer.state = ParticipantState { muted, deafened, recording };
+            peer.reads_messages = record.messages == Some(true);
             self.emit_state_changes(from, shared);
             self.update_speaking(from, shared);
             self.set_person(&from.did, PersonState::Joined);

@@ -66,6 +66,12 @@ pub struct Record {
     /// where it did not.
     #[n(12)]
     pub failed: Option<bool>,
+    /// Whether it reads application messages. Omitted by devices before there were any.
+    #[n(13)]
+    pub messages: Option<bool>,
+    /// Name that the person gives itself. Omitted without one.
+    #[n(14)]
+    pub name: Option<String>,
 }
 
 /// Status of a device in a call.

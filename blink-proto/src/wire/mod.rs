@@ -17,7 +17,10 @@ mod stream;
 pub use body::{
     Body, Busy, CallConfiguration, Cancel, CancelReason, Kind, Link, LinkRole, Offer, Reject, Ringing, StaleBoot,
 };
-pub use channel::{CaptureReport, ChannelKind, ChannelMessage, MAX_CAPTURES, REPORT_VERSION, SectionReport};
+pub use channel::{
+    AppMessage, CaptureReport, ChannelKind, ChannelMessage, MAX_APP_MESSAGE, MAX_CAPTURES, MAX_FRAGMENT,
+    REPORT_VERSION, SectionReport,
+};
 pub use content::{Content, ContentError};
 pub use description::candidates_of;
 pub use entry::{Entry, EntryBody, MAX_ENTRIES, Root, Signed};

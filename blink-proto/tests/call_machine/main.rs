@@ -3,6 +3,7 @@
 mod budgets;
 mod false_claims;
 mod group;
+mod messages;
 mod network;
 mod offered_streams;
 mod pair;

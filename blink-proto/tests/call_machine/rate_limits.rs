@@ -44,6 +44,8 @@ impl Writer {
             streams: Vec::new(),
             wanted: Vec::new(),
             failed: None,
+            messages: None,
+            name: None,
         };
         Self { to: B, session: *session, from, record }
     }

@@ -84,6 +84,8 @@ impl Caller {
             streams: Vec::new(),
             wanted: Vec::new(),
             failed: None,
+            messages: None,
+            name: None,
         }
     }
 

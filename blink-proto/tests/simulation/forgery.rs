@@ -122,6 +122,8 @@ impl Forger {
             streams: Vec::new(),
             wanted: Vec::new(),
             failed: None,
+            messages: None,
+            name: None,
         }
     }
 

@@ -26,7 +26,7 @@ const HELP: &[&str] = &[
     "In a call",
     "  m e r h    mute, deafen, record, hang up (on every page)",
     "  + -        volume of the selected participant",
-    "  a          add a person        o  offer a stream        w  streams",
+    "  a          add a person        o  offer a stream        w  streams        t  message",
 ];
 
 /// Draws a page.
