@@ -1,31 +1,12 @@
 //! Texts and JSON of events.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use blink_api::{DeviceDirection, Did, TrackKind, TrackSource};
 use blink_engine::{CancelledReason, DeviceChangeReason, EndReason, Event, LeftReason};
 use serde_json::{Value, json};
 
-/// Display names of DIDs.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Names(BTreeMap<Did, String>);
-
-impl Names {
-    /// Assigns a name.
-    pub(crate) fn add(&mut self, did: Did, name: &str) {
-        self.0.insert(did, name.to_owned());
-    }
-
-    /// Name of a DID, or its shortened form.
-    pub(crate) fn of(&self, did: &Did) -> String {
-        self.0.get(did).cloned().unwrap_or_else(|| {
-            let text = did.to_string();
-            let key = text.trim_start_matches("did:key:");
-            format!("{}…{}", &key[..8], &key[key.len() - 6..])
-        })
-    }
-}
+pub(crate) use crate::names::Names;
 
 /// Text of an event; `None` for events that only programs need.
 pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {

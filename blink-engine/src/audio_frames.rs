@@ -139,7 +139,9 @@ impl Shared {
         self.is_over.store(true, Ordering::Release);
         let reader = state.reader.take();
         drop(state);
-        reader.map(Waker::wake);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -186,7 +188,9 @@ impl Tap for FrameTap {
         }
         let reader = state.reader.take();
         drop(state);
-        reader.map(Waker::wake);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 }
 

@@ -177,8 +177,11 @@ impl BlinkBuilder {
         let call = parts.settings.call.clone();
         let seed = fresh(&mut random);
         let config = MachineConfig { identity: identity.clone(), own: endpoint, boot, settings: call, seed, memory };
+        let name = parts.settings.name.clone();
+        let mut machine = Machine::new(config, now);
+        machine.set_name(name.as_deref());
         let opener = EnvelopeCodec::new(identity, endpoint, boot, random, now.mono);
-        launch(parts, Machine::new(config, now), opener, endpoint, store).await
+        launch(parts, machine, opener, endpoint, store).await
     }
 
     /// Opens the backends. Signaling comes last: with it the device becomes visible to others.

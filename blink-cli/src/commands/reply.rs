@@ -160,6 +160,11 @@ impl State {
         let flags: Vec<_> = flags.iter().filter(|(is, _)| *is).map(|(_, flag)| *flag).collect();
         let flags = if flags.is_empty() { String::new() } else { format!(", {}", flags.join(", ")) };
         let mut lines = vec![format!("you are {}{flags}", self.did)];
+        let mut names = names.clone();
+        for person in self.calls.iter().flat_map(|call| &call.participants) {
+            person.name.iter().for_each(|name| names.claim(person.did, name));
+        }
+        let names = &names;
         for call in &self.calls {
             let state = serde_json::to_value(call.state).unwrap_or_default();
             lines.push(format!("{}: {}", describe(call, names), state.as_str().unwrap_or("unknown")));

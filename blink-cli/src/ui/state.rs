@@ -233,7 +233,7 @@ impl State {
 
     /// Replaces the contacts, and the names that all texts use.
     pub(super) fn set_contacts(&mut self, contacts: Contacts) {
-        self.names = Names::default();
+        self.names = Names::default().with_claims_of(&self.names);
         for contact in contacts.iter() {
             self.names.add(contact.did, &contact.name);
         }

@@ -8,7 +8,7 @@ use blink_api::{
 use serde::{Serialize, Serializer};
 
 use super::device_event::{Device, DeviceChangeReason};
-use super::mailbox::MessageId;
+use super::message_id::MessageId;
 use super::participant::{ParticipantState, StreamInfo};
 use super::reason::{CancelledReason, EndReason, LeftReason, StreamEndReason};
 
@@ -78,6 +78,16 @@ pub enum Event {
         call: CallId,
         /// The participant and its device.
         participant: Endpoint,
+    },
+    /// A participant has given itself a name. Once, right before `ParticipantJoined`.
+    ParticipantNamed {
+        /// The call.
+        call: CallId,
+        /// The participant.
+        participant: Endpoint,
+        /// Its name, at most 64 characters, all of them seen. It proves nothing: show it beside
+        /// the DID, and prefer the name of a contact.
+        name: String,
     },
     /// The path to a participant is silent; ICE is restarted. Before `ParticipantReconnected` or
     /// `ParticipantLeft`.
@@ -233,8 +243,8 @@ pub enum Event {
         /// Error of the media host.
         error: String,
     },
-    /// The microphone or an offered audio stream of this device came to its end, such as a file that
-    /// is not looped, and gives silence from now on. Once for each opening of its source.
+    /// The microphone or an offered audio stream of this device came to its end, such as a file
+    /// that is not looped, and gives silence from now on. Once for each opening of its source.
     SourceEnded {
         /// The call.
         call: CallId,

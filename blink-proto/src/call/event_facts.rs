@@ -18,6 +18,7 @@ impl Event {
             | Self::ParticipantBusy { call, .. }
             | Self::ParticipantRejected { call, .. }
             | Self::ParticipantUnanswered { call, .. }
+            | Self::ParticipantNamed { call, .. }
             | Self::ParticipantJoined { call, .. }
             | Self::ParticipantReconnecting { call, .. }
             | Self::ParticipantReconnected { call, .. }
@@ -63,6 +64,7 @@ impl Event {
             Self::ParticipantBusy { .. } => "participant_busy",
             Self::ParticipantRejected { .. } => "participant_rejected",
             Self::ParticipantUnanswered { .. } => "participant_unanswered",
+            Self::ParticipantNamed { .. } => "participant_named",
             Self::ParticipantJoined { .. } => "participant_joined",
             Self::ParticipantReconnecting { .. } => "participant_reconnecting",
             Self::ParticipantReconnected { .. } => "participant_reconnected",

@@ -229,6 +229,9 @@ impl Call {
         shared.output(Output::Admit { session });
         let first = !std::mem::replace(&mut peer.announced, true);
         peer.unreachable_announced = false;
+        if let Some(name) = peer.name.clone().filter(|_| first) {
+            shared.emit(Event::ParticipantNamed { call, participant: endpoint, name });
+        }
         shared.emit(match first {
             true => Event::ParticipantJoined { call, participant: endpoint },
             false => Event::ParticipantReconnected { call, participant: endpoint },

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use blink_api::{Error, ErrorKind, Result};
-use serde::Serialize;
 use web_time::{Duration, Instant};
 
 use super::io::SessionId;
+use super::message_id::MessageId;
 use crate::secure::Refusal;
 use crate::wire::{AppMessage, ChannelMessage, MAX_APP_MESSAGE, MAX_FRAGMENT};
 
@@ -23,17 +23,6 @@ const MAX_QUEUED_BYTES: usize = 256 * 1024;
 /// longest.
 const RESEND_FIRST: Duration = Duration::from_secs(2);
 const RESEND_LONGEST: Duration = Duration::from_secs(8);
-
-/// Identifies a message that this device sends: counts from 1 with each start of the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct MessageId(pub u64);
-
-impl std::fmt::Display for MessageId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// Messages to and from one participant.
 #[derive(Clone, Default)]

@@ -49,7 +49,7 @@
 //! | `own_record`, `remote_record`, `claims`, `departures`, `peer_table` | who is in the call |
 //! | `roster`, `membership`, `rotation` | who may be in the call |
 //! | `link`, `linking`, `streams`, `flows` | negotiation of media paths and streams |
-//! | `message_exchange`, `mailbox` | application messages |
+//! | `message_exchange`, `mailbox`, `message_id` | application messages |
 //! | `announcements`, `event_throttle`, `voice` | events about what participants announce |
 //! | `memory`, `persist`, `restore`, `missed`, `history`, `history_log` | what survives a restart |
 //! | `shared`, `outbox`, `repeat`, `notice`, `record_schedule`, `farewell`, `retired_topics` | values that the others use |
@@ -81,6 +81,7 @@ mod mailbox;
 mod membership;
 mod memory;
 mod message_exchange;
+mod message_id;
 mod missed;
 mod notice;
 mod offers;
@@ -115,8 +116,8 @@ pub use io::{Input, JoinedTopic, Negotiation, Now, Output, SessionId, SessionInp
 pub use link::{ClockRound, ClockSync};
 pub use machine::Machine;
 pub use machine_config::MachineConfig;
-pub use mailbox::MessageId;
 pub use memory::{Change, Memory, SavedCall, SavedNotice};
+pub use message_id::MessageId;
 pub use participant::{ParticipantState, StreamInfo};
 pub use presence::Presence;
 pub use reason::{CancelledReason, EndReason, LeftReason, StreamEndReason};

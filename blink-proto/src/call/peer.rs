@@ -249,6 +249,7 @@ impl Peer {
         self.voice = Voice::default();
         self.stale = true;
         self.state = ParticipantState::default();
+        self.name = None;
         self.streams.clear();
         self.throttle.forget();
     }
@@ -260,6 +261,7 @@ impl Peer {
         self.unreachable_announced = false;
         self.acknowledged = 0;
         self.last_listed_us = now;
+        self.name = None;
     }
 
     /// Time at which an endpoint known from hints only is forgotten.

@@ -1,6 +1,6 @@
 //! Records of other endpoints: what they report about themselves, and whom they list as seen.
 
-use blink_api::Endpoint;
+use blink_api::{Endpoint, display_name};
 
 use super::participant::ParticipantState;
 use super::peer::Peer;
@@ -82,6 +82,10 @@ impl Call {
             let Record { muted, deafened, recording, .. } = *record;
             peer.state = ParticipantState { muted, deafened, recording };
             peer.reads_messages = record.messages == Some(true);
+            // The first name of a stay counts: no one changes it under the eyes of others.
+            if peer.name.is_none() {
+                peer.name = record.name.as_deref().and_then(display_name);
+            }
             self.emit_state_changes(from, shared);
             self.update_speaking(from, shared);
             self.set_person(&from.did, PersonState::Joined);
