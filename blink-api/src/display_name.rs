@@ -5,9 +5,9 @@ pub const MAX_DISPLAY_NAME: usize = 64;
 /// Combining marks on one character.
 const MAX_MARKS: usize = 2;
 
-/// The text as a name that can be shown: without characters that are invisible, change the direction
-/// of other text, or control a terminal; with single spaces, at most two combining marks on a
-/// character, and at most 64 characters. `None` where nothing is left.
+/// The text as a name that can be shown: without characters that are invisible, change the
+/// direction of other text, or control a terminal; with single spaces, at most two combining marks
+/// on a character, and at most 64 characters. `None` where nothing is left.
 ///
 /// A name proves nothing: any person can take any name, also with letters that look alike. Show it
 /// beside the DID, and prefer the name that the user gave a contact.

@@ -34,8 +34,8 @@ impl Resampler {
     /// A converter between two rates in samples per second.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) for a rate or number of channels of zero, and for rates whose
-    /// ratio is not one of small numbers.
+    /// [`Invalid`](ErrorKind::Invalid) for a rate or number of channels of zero, and for rates
+    /// whose ratio is not one of small numbers.
     pub fn new(from: u32, to: u32, channels: u16) -> Result<Self> {
         let invalid = || {
             let error = Error::new(ErrorKind::Invalid, "the sample rate cannot be converted");
@@ -100,8 +100,8 @@ impl Resampler {
         self.position -= done;
     }
 
-    /// Adds the end of the signal, which the filter still holds, to `output`. The next sample begins
-    /// another signal.
+    /// Adds the end of the signal, which the filter still holds, to `output`. The next sample
+    /// begins another signal.
     pub fn finish(&mut self, output: &mut Vec<f32>) {
         if self.is_identity() {
             return;

@@ -19,8 +19,11 @@ impl State {
     /// Handles an event. The caller passes a snapshot afterwards.
     pub(super) fn on_event(&mut self, event: &Event) -> Vec<Action> {
         self.names.on_event(event);
-        if let Some(words) = words(event, &self.names) {
-            self.notice(words);
+        match (event, words(event, &self.names)) {
+            // Two equal messages are two.
+            (Event::MessageReceived { .. }, Some(words)) => self.add_notice(words),
+            (_, Some(words)) => self.notice(words),
+            (_, None) => {}
         }
         match event {
             Event::MissedCall { .. } => {

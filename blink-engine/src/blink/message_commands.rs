@@ -35,8 +35,8 @@ impl Blink {
     /// ([`MessageLost`](crate::Event::MessageLost)).
     ///
     /// # Errors
-    /// As [`send_message`](Blink::send_message); [`State`](blink_api::ErrorKind::State) where no one
-    /// has joined.
+    /// As [`send_message`](Blink::send_message); [`State`](blink_api::ErrorKind::State) where no
+    /// one has joined.
     ///
     /// # Cancellation
     /// As all commands.

@@ -79,7 +79,8 @@ pub enum Event {
         /// The participant and its device.
         participant: Endpoint,
     },
-    /// A participant has given itself a name. Once, right before `ParticipantJoined`.
+    /// A participant has given itself a name. Once for each time it joins, right before
+    /// `ParticipantJoined`, or after it where its record comes later.
     ParticipantNamed {
         /// The call.
         call: CallId,

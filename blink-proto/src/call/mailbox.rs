@@ -159,18 +159,16 @@ impl Mailbox {
     pub(super) fn receive(&mut self, fragment: AppMessage) -> Result<Received, Refusal> {
         let AppMessage { series, number, length, offset, bytes } = fragment;
         let (length, offset) = (length as usize, offset as usize);
-        let is_last = offset + bytes.len() == length;
-        let is_possible = length <= MAX_APP_MESSAGE
-            && offset.is_multiple_of(MAX_FRAGMENT)
-            && (is_last || bytes.len() == MAX_FRAGMENT)
-            && offset + bytes.len() <= length
-            && bytes.len() <= MAX_FRAGMENT
-            && (!bytes.is_empty() || length == 0)
-            && series != 0
-            && number != 0;
-        if !is_possible {
+        if length > MAX_APP_MESSAGE {
             return Err(Refusal::Malformed);
         }
+        // Each part has as many bytes as it can have.
+        let expected = length.checked_sub(offset).map(|rest| rest.min(MAX_FRAGMENT));
+        let is_possible = expected == Some(bytes.len()) && (offset == 0 || offset < length);
+        if !is_possible || !offset.is_multiple_of(MAX_FRAGMENT) || series == 0 || number == 0 {
+            return Err(Refusal::Malformed);
+        }
+        let is_last = offset + bytes.len() == length;
         let incoming = &mut self.incoming;
         if series != incoming.series {
             *incoming = Incoming { series, ..Incoming::default() };

@@ -66,7 +66,9 @@ impl Call {
     fn recipients(&self, to: Option<Endpoint>) -> Result<(Vec<Endpoint>, Vec<Endpoint>)> {
         let joined = self.peers.iter().filter(|(_, peer)| peer.announced);
         let joined = joined.filter(|(endpoint, _)| to.is_none_or(|to| to == **endpoint));
-        let (readers, others): (Vec<_>, Vec<_>) = joined.partition(|(_, peer)| peer.reads_messages);
+        // Before its first record no one knows.
+        let reads = |peer: &Peer| peer.reads_messages || !peer.is_self_reported();
+        let (readers, others): (Vec<_>, Vec<_>) = joined.partition(|(_, peer)| reads(peer));
         let endpoints = |peers: Vec<(&Endpoint, &Peer)>| peers.into_iter().map(|(endpoint, _)| *endpoint).collect();
         let (readers, others): (Vec<_>, Vec<_>) = (endpoints(readers), endpoints(others));
         match to {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use blink_api::{CallSettings, Endpoint, ErrorKind, Result};
-use blink_proto::call::{Event, Input, LeftReason, MessageId, SessionInput};
+use blink_proto::call::{Event, Input, LeftReason, MessageId, ParticipantStatus, SessionInput};
 use blink_proto::secure::Refusal;
 use blink_proto::wire::{AppMessage, ChannelMessage};
 use blink_sim::simulation::{Network, Simulation};
@@ -129,7 +129,7 @@ fn messages_that_were_not_acknowledged_are_reported_when_this_device_leaves() {
     assert_eq!(send(&mut simulation, A, Some(B), b"late").unwrap_err().kind(), ErrorKind::State);
 }
 
-/// Who joins again has another stay: nothing of the one before is repeated, and numbers begin anew.
+/// Another stay of a participant: nothing of the one before is repeated, and numbers begin anew.
 #[test]
 fn messages_go_on_when_a_participant_joins_again() {
     let mut simulation = Simulation::new(3, 55);
@@ -250,7 +250,7 @@ fn forged_fragments_and_acknowledgements_change_nothing_for_others() {
     assert_eq!(refused, 3, "{:?}", simulation.nodes[B].refusals);
 }
 
-/// What arrives before the path is verified, or for a call that is over, is no message.
+/// Parts that arrive before the path is verified, or for a call that is over, are no message.
 #[test]
 fn messages_on_a_path_that_is_not_verified_are_not_delivered() {
     let mut simulation = Simulation::new(2, 59);
@@ -316,4 +316,33 @@ fn a_participant_that_reads_no_messages_is_told_of() {
     assert_eq!(lost(&simulation, A), [(bob, id)]);
     simulation.advance(SECOND);
     assert_eq!(received(&simulation, C, A), [b"hello".to_vec()]);
+}
+
+/// A participant that was heard before is another end of a new session until its hello came.
+#[test]
+fn messages_on_a_new_session_wait_for_its_hello() {
+    let mut simulation = Simulation::new(3, 61);
+    connected(&mut simulation, &[B, C]);
+    simulation.break_session(B, A);
+    let mut tried = 0;
+    for n in 0..5_000_u64 {
+        let alice = simulation.did(A);
+        let snapshot = simulation.nodes[B].machine.snapshot();
+        let people = &snapshot.calls[0].participants;
+        let status = people.iter().find(|person| person.did == alice).map(|person| person.status);
+        if matches!(status, Some(ParticipantStatus::Connecting)) {
+            let alice = simulation.nodes[A].endpoint;
+            let sessions = simulation.nodes[B].sessions.iter().filter(|(_, (_, remote))| *remote == alice);
+            for session in sessions.map(|(session, _)| *session).collect::<Vec<_>>() {
+                let bytes = b"early".to_vec().into();
+                let message = AppMessage { series: n + 1, number: 1, length: 5, offset: 0, bytes };
+                let event = SessionInput::Channel(ChannelMessage::Message(message));
+                simulation.input(B, Input::Session { session, event });
+                tried += 1;
+            }
+        }
+        simulation.advance(Duration::from_millis(1));
+    }
+    assert!(tried > 0, "{}", simulation.transcript());
+    assert_eq!(received(&simulation, B, A).len(), 0, "of {tried}");
 }
