@@ -72,7 +72,7 @@ fn messages_in_words_name_their_sender_and_do_nothing_to_the_terminal() {
 #[test]
 fn a_name_that_cannot_be_shown_is_refused_at_the_start() {
     let directory = tempfile::tempdir().unwrap();
-    for name in ["name=", "name=A\u{202e}da", "name= Ada", &format!("name={}", "x".repeat(65))] {
+    for name in [r#"name="""#, "name=A\u{202e}da", r#"name=" Ada""#, &format!("name={}", "x".repeat(65))] {
         let ended = Program::start(directory.path(), &[&["listen", "--set", name][..], &ALONE].concat()).end();
         assert_eq!(ended.status, 2, "{name:?}: {ended:#?}");
         assert!(ended.errors.contains("name") && ended.errors.lines().count() == 1, "{}", ended.errors);
