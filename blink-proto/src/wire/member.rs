@@ -67,10 +67,10 @@ pub struct Record {
     #[n(12)]
     pub failed: Option<bool>,
     /// Whether it reads application messages. Omitted by devices before there were any.
-    #[n(13)]
+    #[n(14)]
     pub messages: Option<bool>,
     /// Name that the person gives itself. Omitted without one.
-    #[n(14)]
+    #[n(15)]
     pub name: Option<String>,
 }
 
