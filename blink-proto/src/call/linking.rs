@@ -131,21 +131,19 @@ impl Call {
                 ChannelMessage::Refused { stream } if link.is_verified() => {
                     effects.refused = Some(StreamId::from_bytes(stream.into()));
                 }
-<<<<<<< HEAD
-                ChannelMessage::Member { boot, member } if link.is_up() => effects.record = Some((boot, member)),
-                ChannelMessage::Message(fragment) if link.is_admitted() => effects.fragment = Some(fragment),
-                ChannelMessage::MessageAck { series, number } => effects.acknowledged = Some((series, number)),
-                // Media evaluates sections and reports; the rest comes before the path is verified.
-=======
                 ChannelMessage::Member { boot, member } if link.is_up() && link.is_verified() => {
                     effects.record = Some((boot, member))
                 }
+                ChannelMessage::Message(fragment) if link.is_verified() => effects.fragment = Some(fragment),
+                ChannelMessage::MessageAck { series, number } if link.is_verified() => {
+                    effects.acknowledged = Some((series, number));
+                }
                 // Media evaluates sections and reports; the rest comes before the hello.
->>>>>>> main
                 ChannelMessage::Section { .. }
                 | ChannelMessage::Report { .. }
                 | ChannelMessage::Refused { .. }
                 | ChannelMessage::Message(..)
+                | ChannelMessage::MessageAck { .. }
                 | ChannelMessage::Member { .. } => {}
             }
         });

@@ -86,11 +86,13 @@ impl Call {
         }
     }
 
-    /// Sends the messages that are due, on paths that carry packets.
+    /// Sends the messages that are due, on paths that carry packets, and whose other end is the
+    /// participant: its hello came.
     pub(super) fn send_messages(&mut self, shared: &mut Shared) {
         let now = shared.mono();
         for peer in self.peers.values_mut() {
-            let Some(session) = peer.link_up().map(Link::session) else { continue };
+            let verified = peer.link_up().filter(|link| link.is_verified());
+            let Some(session) = verified.map(Link::session) else { continue };
             for message in peer.mailbox.poll(session, now) {
                 shared.output(Output::SendChannelMessage { session, message });
             }
@@ -99,7 +101,7 @@ impl Call {
 
     /// Time at which a message to a participant is due.
     pub(super) fn message_due(peer: &Peer, now: Instant) -> Option<Instant> {
-        peer.link_up().and_then(|_| peer.mailbox.due(now))
+        peer.link_up().filter(|link| link.is_verified()).and_then(|_| peer.mailbox.due(now))
     }
 
     /// Handles a part of a message that came on a verified path.

@@ -273,6 +273,8 @@ fn messages_on_a_path_that_is_not_verified_are_not_delivered() {
         simulation.advance(Duration::from_millis(1));
     }
     assert_eq!(simulation.count(B, joined), 1);
+    // The hello comes with the data channel.
+    simulation.advance(SECOND);
     let session = simulation.paths.session_with(B, A);
     simulation.input(B, Input::Session { session, event: SessionInput::Channel(message()) });
     assert_eq!(received(&simulation, B, A), [b"early".to_vec()]);

@@ -168,6 +168,12 @@ impl Callee {
         self.outputs()
     }
 
+    /// The user sends an application message.
+    pub(crate) fn sends(&mut self, to: Endpoint, message: &[u8]) -> Vec<Output> {
+        self.machine.send_message(self.now, Some(to), message).expect("the participant has joined");
+        self.outputs()
+    }
+
     pub(crate) fn outputs(&mut self) -> Vec<Output> {
         let outputs: Vec<_> = std::iter::from_fn(|| self.machine.poll()).collect();
         for output in &outputs {
