@@ -102,6 +102,7 @@ async fn samples_and_messages_pass_between_two_stacks() {
         }
     });
     tokio::join!(hears(&mut from_alice, 700.0), hears(&mut from_bob, 900.0));
+    let mut ends_of_alice = alice.events();
     speak.abort();
 
     for n in 0..5 {
@@ -113,7 +114,7 @@ async fn samples_and_messages_pass_between_two_stacks() {
         assert_eq!(until(&mut of_alice, "answer", message).await, vec![n; 16_384]);
     }
     let ended = |event| matches!(event, Event::SourceEnded { .. }).then_some(());
-    until(&mut of_alice, "end of the microphone", ended).await;
+    until(&mut ends_of_alice, "end of the microphone", ended).await;
     alice.shutdown().await;
     while from_alice.next().await.is_some() {}
     bob.shutdown().await;
