@@ -10,7 +10,7 @@ use crate::lab::{
 };
 
 pub(super) const ALL: &[Scenario] = &[Scenario {
-    number: 62,
+    number: 63,
     name: "messages",
     verifies: "Messages of up to 16 KiB arrive once and in order, also those that were sent during a network outage of 5 s.",
     needs: Requirements { blackout: true, ..Requirements::NONE },
