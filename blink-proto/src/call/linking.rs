@@ -132,7 +132,7 @@ impl Call {
                     effects.refused = Some(StreamId::from_bytes(stream.into()));
                 }
                 ChannelMessage::Member { boot, member } if link.is_up() && link.is_verified() => {
-                    effects.record = Some((boot, member))
+                    effects.record = Some((boot, member));
                 }
                 ChannelMessage::Message(fragment) if link.is_verified() => effects.fragment = Some(fragment),
                 ChannelMessage::MessageAck { series, number } if link.is_verified() => {
