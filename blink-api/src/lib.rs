@@ -34,6 +34,7 @@
 mod audio_codec;
 mod audio_io;
 mod config;
+mod display_name;
 mod error;
 mod ids;
 mod media;
@@ -65,6 +66,7 @@ pub use config::{
     EffectiveValue, HostCandidates, IceConfig, IceServer, Invitations, LogSettings, Preference, QualitySettings,
     RecordingSettings, ServerScheme, ServerUri, Settings, UiSettings, expand_path, optional_path, parse_value,
 };
+pub use display_name::{MAX_DISPLAY_NAME, display_name};
 pub use error::{Error, ErrorKind, Result};
 /// Value of a key of a [`Configuration`].
 pub use figment::value::Value as ConfigurationValue;

@@ -216,7 +216,7 @@ impl Caller<'_> {
         };
         let reply = self.executor.run(&request.command).await;
         let reply = reply.unwrap_or_else(|error| Reply::Refused { error: one_line(&error.to_string()) });
-        self.names = self.executor.names();
+        self.names = self.executor.names().with_claims_of(&self.names);
         engine::reply(self.output, &self.names, &reply, Some(&request));
     }
 
@@ -259,6 +259,7 @@ impl Caller<'_> {
                 return;
             }
         };
+        self.names.on_event(&event);
         engine::show(self.output, &self.names, &event);
         self.video.handle(&event, self.output);
         // Other calls may ring, be missed or be cancelled meanwhile.

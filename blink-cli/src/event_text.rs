@@ -1,31 +1,12 @@
 //! Texts and JSON of events.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use blink_api::{DeviceDirection, Did, FailureReason, PathFailure, RejectReason, TrackKind};
+use blink_api::{DeviceDirection, Did, FailureReason, PathFailure, RejectReason, TrackKind, TrackSource};
 use blink_engine::{CancelledReason, DeviceChangeReason, EndReason, Event, LeftReason};
 use serde_json::{Value, json};
 
-/// Display names of DIDs.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Names(BTreeMap<Did, String>);
-
-impl Names {
-    /// Assigns a name.
-    pub(crate) fn add(&mut self, did: Did, name: &str) {
-        self.0.insert(did, name.to_owned());
-    }
-
-    /// Name of a DID, or its shortened form.
-    pub(crate) fn of(&self, did: &Did) -> String {
-        self.0.get(did).cloned().unwrap_or_else(|| {
-            let text = did.to_string();
-            let key = text.trim_start_matches("did:key:");
-            format!("{}…{}", &key[..8], &key[key.len() - 6..])
-        })
-    }
-}
+pub(crate) use crate::names::Names;
 
 /// Text of an event; `None` for events that only programs need.
 pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
@@ -62,6 +43,13 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
             let states = if states.is_empty() { return None } else { states.join(", ") };
             format!("{} is {states}", name(&participant.did))
         }
+        Event::MessageReceived { participant, message, .. } => match std::str::from_utf8(message) {
+            Ok(text) => format!("message from {}: {text}", name(&participant.did)),
+            Err(_) => format!("message from {}: {} bytes, not text", name(&participant.did), message.len()),
+        },
+        Event::MessageLost { participant, .. } => {
+            format!("a message to {} may not have arrived", name(&participant.did))
+        }
         Event::CallJoined { .. } => "joined the call".to_owned(),
         Event::CallEnded { reason, failure, .. } => {
             format!("the call ended: {}", ended_because(*reason, failure.as_ref()))
@@ -88,6 +76,10 @@ pub(crate) fn words(event: &Event, names: &Names) -> Option<String> {
                 "no microphone, receiving only: {error}; type `microphone NAME` to choose one, `devices` to list them"
             )
         }
+        Event::SourceEnded { track, name, .. } if track.source == TrackSource::Microphone => {
+            format!("the microphone `{name}` came to its end")
+        }
+        Event::SourceEnded { name, .. } => format!("the stream of `{name}` came to its end"),
         Event::DeviceLost { name } => format!("the device `{name}` was lost"),
         Event::DeviceChanged { direction, from, to, reason } => {
             changed(*direction, from.as_deref(), to.as_deref(), *reason)
@@ -224,6 +216,8 @@ mod tests {
                 reason: DeviceChangeReason::FellBack,
             },
             Event::PersistenceFailed { error: text() },
+            Event::MessageReceived { call, participant, message: text().into_bytes() },
+            Event::SourceEnded { call, track: blink_api::TrackKey::microphone(participant), name: text() },
         ];
         for event in &events {
             let line = Line::new(&words(event, &Names::default()).unwrap());

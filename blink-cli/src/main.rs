@@ -27,6 +27,7 @@ mod inviting;
 mod keyboard;
 mod listen;
 mod log;
+mod names;
 mod new_backend;
 mod node;
 mod output;

@@ -1,7 +1,9 @@
 //! The engine's interface for integrators.
 
+mod audio_commands;
 mod device_commands;
 mod media_commands;
+mod message_commands;
 mod recording_commands;
 
 use std::collections::BTreeSet;

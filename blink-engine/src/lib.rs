@@ -37,6 +37,7 @@
 //! The protocol is specified in `docs/protocol.md`.
 
 mod ask;
+mod audio_frames;
 mod blink;
 mod builder;
 mod call_config;
@@ -45,19 +46,21 @@ mod event_sender;
 mod events;
 mod handle;
 mod levels;
+mod microphone;
 mod recording_request;
 mod runtime_check;
 mod statistics;
 mod store;
 
+pub use audio_frames::{AudioFrame, AudioFrames};
 pub use blink::Blink;
 pub use blink_media::video::ReceivedFrame;
 pub use blink_media::video::VideoStatistics;
 pub use blink_media::{AudioStatistics, ReceivedVideo, TrackSelection};
 pub use blink_proto::call::{
     CallDirection, CallOutcome, CallSnapshot, CallState, CancelledReason, ClockSync, Device, DeviceChangeReason,
-    EndReason, Event, HistoryEntry, LeftReason, ParticipantSnapshot, ParticipantState, ParticipantStatus, Presence,
-    Snapshot, StreamEndReason, StreamInfo,
+    EndReason, Event, HistoryEntry, LeftReason, MessageId, ParticipantSnapshot, ParticipantState, ParticipantStatus,
+    Presence, Snapshot, StreamEndReason, StreamInfo,
 };
 pub use blink_proto::secure::{Identity, SecurityCounters};
 pub use builder::BlinkBuilder;
@@ -66,6 +69,7 @@ pub use driver::{Frames, MediaThreads, Pacing};
 pub use events::{CallEvents, EventItem, Events};
 pub use handle::Call;
 pub use levels::Levels;
+pub use microphone::Microphone;
 pub use recording_request::RecordingRequest;
 pub use statistics::{ParticipantStatistics, SendingStatistics};
 #[doc(hidden)]

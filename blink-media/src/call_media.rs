@@ -203,6 +203,9 @@ impl CallMedia {
 
     /// Plays what is due, then captures what is due, then looks after the paths.
     pub fn tick(&mut self, now: Instant) {
+        if self.taps.remove_closed() {
+            self.update_recorded();
+        }
         let Self { audio, clock, taps, outputs, .. } = self;
         let mut context = Context { audio, clock, taps, outputs };
         self.speaker.tick(now, &mut self.processors, &mut context);

@@ -132,6 +132,8 @@ impl Caller {
             wanted: Vec::new(),
             failed: None,
             cause: None,
+            messages: None,
+            name: None,
         }
     }
 

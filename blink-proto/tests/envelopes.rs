@@ -257,6 +257,8 @@ fn member(key: &AgreementKey) -> Body {
             wanted: Vec::new(),
             failed: None,
             cause: None,
+            messages: Some(true),
+            name: Some("Ada 😀".to_owned()),
         },
         entries: Vec::new(),
         secret: None,

@@ -2,9 +2,9 @@
 
 use blink_api::{Endpoint, TrackKind};
 use blink_proto::wire::{
-    Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, CaptureReport, Cause, ChannelMessage, JoinedClaim,
-    Link, LinkRole, Member, Offer, REPORT_VERSION, Record, Reject, Ringing, Secret, SectionReport, Seen, Signed,
-    SignedKey, StaleBoot, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
+    AppMessage, Body, Busy, Bytes16, CallConfiguration, Cancel, CancelReason, CaptureReport, Cause, ChannelMessage,
+    JoinedClaim, Link, LinkRole, Member, Offer, REPORT_VERSION, Record, Reject, Ringing, Secret, SectionReport, Seen,
+    Signed, SignedKey, StaleBoot, Status, StreamOffer, StreamRequest, WireEndpoint, cbor,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -118,6 +118,18 @@ pub(crate) fn channel_messages(scene: &Scene) -> Value {
             }),
             report(stream),
         ),
+        (
+            "message",
+            json!({ "series": 5, "number": 1, "length": 5, "offset": 0, "bytes": hex(b"hello") }),
+            ChannelMessage::Message(AppMessage {
+                series: 5,
+                number: 1,
+                length: 5,
+                offset: 0,
+                bytes: b"hello".to_vec().into(),
+            }),
+        ),
+        ("message ack", json!({ "series": 5, "number": 1 }), ChannelMessage::MessageAck { series: 5, number: 1 }),
     ];
     let messages = messages
         .into_iter()
@@ -165,6 +177,8 @@ pub(crate) fn member(scene: &Scene, entries: Vec<Signed>) -> Member {
         wanted: vec![StreamRequest { endpoint: alice, stream }],
         failed: None,
         cause: None,
+        messages: None,
+        name: None,
     };
     let secret = (!entries.is_empty()).then(|| Secret(NEW_SECRET.into()));
     Member { record, entries, secret }

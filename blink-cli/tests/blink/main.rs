@@ -8,6 +8,7 @@ mod input;
 mod inspect_command;
 mod interrupts;
 mod logs;
+mod message_command;
 mod node_command;
 mod people_command;
 mod plain_commands;

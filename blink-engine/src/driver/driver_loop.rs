@@ -16,6 +16,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::alarm::Alarm;
+use super::audio_taps::AudioTaps;
 use super::command::Command;
 use super::device_watch;
 use super::level_channel::level_channel;
@@ -65,6 +66,7 @@ pub(crate) struct Driver {
     pub(super) openings: Openings,
     pub(super) streams: Streams,
     pub(super) recordings: Recordings,
+    pub(super) audio_taps: AudioTaps,
     random: ChaCha8Rng,
     store_writer: StoreWriter,
     /// Why the engine stopped by itself, if it did.
@@ -104,6 +106,7 @@ impl Driver {
             openings: Openings::default(),
             streams: Streams::default(),
             recordings: Recordings::new(&parts),
+            audio_taps: AudioTaps::default(),
             random: parts.random(RandomUse::Streams),
             store_writer: StoreWriter::start(store, &events),
             stopped,
@@ -282,7 +285,10 @@ impl Driver {
                 Output::SetStreamFlow { session, stream, direction, active } => {
                     self.change_stream(session, stream, direction, active).await;
                 }
-                Output::EndStream(track) => self.streams.remove_requested(track),
+                Output::EndStream(track) => {
+                    self.streams.remove_requested(track);
+                    self.audio_taps.end(|tapped| *tapped == track);
+                }
                 Output::CloseSession { session } => {
                     if let Some(handle) = self.sessions.remove(&session) {
                         self.closing.retain_mut(|closing| closing.try_recv() == Err(TryRecvError::Empty));
@@ -321,6 +327,7 @@ impl Driver {
         super::event_log::log(&event);
         match event {
             Event::CallReplaced { old, new } => self.handles.replace(old, new),
+            Event::ParticipantLeft { participant, .. } => self.audio_taps.end(|track| track.endpoint == participant),
             Event::CallJoined { call } => self.start_automatic_recording(call),
             _ => {}
         }

@@ -29,6 +29,7 @@
 //! | threads | `worker_host`, `media_threads` |
 
 mod alarm;
+mod audio_taps;
 pub(crate) mod command;
 mod device_choice;
 mod device_disposal;

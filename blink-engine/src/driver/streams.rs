@@ -75,6 +75,16 @@ impl Streams {
         })
     }
 
+    /// Name of the source of an offered stream.
+    pub(super) fn source_of(&self, stream: &StreamId) -> Option<&str> {
+        self.offered.get(stream).map(String::as_str)
+    }
+
+    /// Whether an audio stream of a participant is requested.
+    pub(super) fn has_requested_audio(&self, from: Endpoint, stream: StreamId) -> bool {
+        matches!(self.requested.get(&(from, stream)), Some(RequestedSink::Audio))
+    }
+
     /// A stream is no longer requested; its frames end.
     pub(super) fn remove_requested(&mut self, track: TrackKey) {
         if let TrackSource::Stream(stream) = track.source {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, Did, Error, ErrorKind, RejectReason, Result};
+use blink_api::{CallId, Did, Error, ErrorKind, RejectReason, Result, display_name};
 use minicbor::bytes::ByteVec;
 use rand::Rng;
 use zeroize::Zeroizing;
@@ -167,6 +167,12 @@ impl Machine {
         let mut secret = Zeroizing::new([0; 32]);
         self.shared.random.fill_bytes(&mut secret[..]);
         secret
+    }
+
+    /// Sets the name that this person gives itself in the calls that it joins from now on, as far
+    /// as it can be shown ([`display_name`]).
+    pub fn set_name(&mut self, name: Option<&str>) {
+        self.shared.name = name.and_then(display_name);
     }
 
     /// Announces whether this device sends audio.

@@ -7,9 +7,10 @@ use blink_api::{
     CallId, DeviceDirection, Did, Endpoint, PathFailure, QualityReason, RecordingId, RecordingReport, RejectReason,
     TrackKey, TrackKind,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::device_event::{Device, DeviceChangeReason};
+use super::message_id::MessageId;
 use super::participant::{ParticipantState, StreamInfo};
 use super::reason::{CancelledReason, EndReason, LeftReason, StreamEndReason};
 
@@ -81,6 +82,17 @@ pub enum Event {
         call: CallId,
         /// The participant and its device.
         participant: Endpoint,
+    },
+    /// A participant has given itself a name. Once for each time it joins, right before
+    /// `ParticipantJoined`, or after it where its record comes later.
+    ParticipantNamed {
+        /// The call.
+        call: CallId,
+        /// The participant.
+        participant: Endpoint,
+        /// Its name, at most 64 characters, all of them seen. It proves nothing: show it beside
+        /// the DID, and prefer the name of a contact.
+        name: String,
     },
     /// The path to a participant is silent; ICE is restarted. Before `ParticipantReconnected` or
     /// `ParticipantLeft`.
@@ -179,6 +191,27 @@ pub enum Event {
         /// The participant.
         participant: Endpoint,
     },
+    /// A participant sent a message. Messages of one participant arrive in the order in which it
+    /// sent them, each once; only between `ParticipantJoined` and `ParticipantLeft`.
+    MessageReceived {
+        /// The call.
+        call: CallId,
+        /// The participant.
+        participant: Endpoint,
+        /// Bytes of the participant's integrator, at most 16,384: treat them as untrusted.
+        #[serde(serialize_with = "text_or_hex")]
+        message: Vec<u8>,
+    },
+    /// A message of this device may not have reached a participant: it, or this device, left the
+    /// call before it was acknowledged, or it reads no messages.
+    MessageLost {
+        /// The call.
+        call: CallId,
+        /// The participant.
+        participant: Endpoint,
+        /// The message, as `send_message` returned it.
+        message: MessageId,
+    },
     /// This device is in the call: a participant acknowledged it. Once for each time it joins.
     CallJoined {
         /// The call.
@@ -219,6 +252,16 @@ pub enum Event {
         call: CallId,
         /// Error of the media host.
         error: String,
+    },
+    /// The microphone or an offered audio stream of this device came to its end, such as a file
+    /// that is not looped, and gives silence from now on. Once for each opening of its source.
+    SourceEnded {
+        /// The call.
+        call: CallId,
+        /// The track, of this device.
+        track: TrackKey,
+        /// Name of the source, as it was chosen.
+        name: String,
     },
     /// A media device failed, or the speaker cannot be opened. The call continues with the default
     /// device, if there is one, until the configured one is back.
@@ -313,5 +356,17 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// Bytes as text; those that are not UTF-8 as an object with their hexadecimal digits.
+fn text_or_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Hex {
+        hex: String,
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => serializer.serialize_str(text),
+        Err(_) => Hex { hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect() }.serialize(serializer),
     }
 }

@@ -18,6 +18,7 @@ impl Event {
             | Self::ParticipantBusy { call, .. }
             | Self::ParticipantRejected { call, .. }
             | Self::ParticipantUnanswered { call, .. }
+            | Self::ParticipantNamed { call, .. }
             | Self::ParticipantJoined { call, .. }
             | Self::ParticipantReconnecting { call, .. }
             | Self::ParticipantReconnected { call, .. }
@@ -30,12 +31,15 @@ impl Event {
             | Self::SpeakingStopped { call, .. }
             | Self::QualityDegraded { call, .. }
             | Self::QualityRecovered { call, .. }
+            | Self::MessageReceived { call, .. }
+            | Self::MessageLost { call, .. }
             | Self::CallJoined { call }
             | Self::CallEnded { call, .. }
             | Self::CallReplaced { new: call, .. }
             | Self::MediaStarted { call, .. }
             | Self::SpeakingWhileMuted { call }
             | Self::NoMicrophone { call, .. }
+            | Self::SourceEnded { call, .. }
             | Self::RecordingStarted { call, .. }
             | Self::RecordingIncomplete { call, .. }
             | Self::RecordingFailed { call, .. }
@@ -77,7 +81,10 @@ impl Event {
             | Self::SpeakingStarted { participant, .. }
             | Self::SpeakingStopped { participant, .. }
             | Self::QualityDegraded { participant, .. }
-            | Self::QualityRecovered { participant, .. } => Some(*participant),
+            | Self::QualityRecovered { participant, .. }
+            | Self::MessageReceived { participant, .. }
+            | Self::MessageLost { participant, .. }
+            | Self::ParticipantNamed { participant, .. } => Some(*participant),
             Self::StreamEnded { track, .. } | Self::MediaStarted { track, .. } => Some(track.endpoint),
             _ => None,
         }
@@ -119,6 +126,7 @@ impl Event {
             Self::ParticipantBusy { .. } => "participant_busy",
             Self::ParticipantRejected { .. } => "participant_rejected",
             Self::ParticipantUnanswered { .. } => "participant_unanswered",
+            Self::ParticipantNamed { .. } => "participant_named",
             Self::ParticipantJoined { .. } => "participant_joined",
             Self::ParticipantReconnecting { .. } => "participant_reconnecting",
             Self::ParticipantReconnected { .. } => "participant_reconnected",
@@ -131,11 +139,14 @@ impl Event {
             Self::SpeakingStopped { .. } => "speaking_stopped",
             Self::QualityDegraded { .. } => "quality_degraded",
             Self::QualityRecovered { .. } => "quality_recovered",
+            Self::MessageReceived { .. } => "message_received",
+            Self::MessageLost { .. } => "message_lost",
             Self::CallJoined { .. } => "call_joined",
             Self::CallEnded { .. } => "call_ended",
             Self::CallReplaced { .. } => "call_replaced",
             Self::MediaStarted { .. } => "media_started",
             Self::NoMicrophone { .. } => "no_microphone",
+            Self::SourceEnded { .. } => "source_ended",
             Self::DeviceLost { .. } => "device_lost",
             Self::DeviceChanged { .. } => "device_changed",
             Self::DevicesChanged { .. } => "devices_changed",

@@ -152,6 +152,9 @@ impl Call {
 
     /// Closes every link, and forgets what the user was told of the participants.
     fn disconnect(&mut self, shared: &mut Shared) {
+        for endpoint in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.lose_messages(endpoint, shared);
+        }
         for peer in self.peers.values_mut() {
             Self::close_link(peer, shared);
             peer.forget_joining();
@@ -213,6 +216,7 @@ impl Call {
             self.send_due_offers(shared);
             self.send_links(shared);
             self.send_record_if_due(shared);
+            self.send_messages(shared);
         }
         self.send_notices(shared);
         for topic in self.retired.take_expired(now) {
@@ -261,7 +265,13 @@ impl Call {
         let (timers, group) = (shared.timers(), self.roster.is_group());
         let peers = self.peers.values().flat_map(|peer| {
             let link = peer.link().and_then(|link| link.deadline(timers, group));
-            [link, self.lease_end(peer, shared), peer.hint_end(timers.left), peer.throttle.due()]
+            [
+                link,
+                self.lease_end(peer, shared),
+                peer.hint_end(timers.left),
+                peer.throttle.due(),
+                Self::message_due(peer, shared.mono()),
+            ]
         });
         let call = [self.path_failed_at(shared), self.invitation_deadline(shared), self.schedule.due()];
         peers.chain(call).flatten().min()

@@ -12,7 +12,7 @@ use super::repeat::SUBSCRIBER_PAUSE;
 use super::shared::Shared;
 use super::state::{Call, Phase};
 use crate::secure::{Refusal, link_id};
-use crate::wire::{self, Body, ChannelMessage};
+use crate::wire::{self, AppMessage, Body, ChannelMessage};
 
 /// Effects of a data-channel message on the call, performed after the link has handled it.
 #[derive(Default)]
@@ -20,6 +20,8 @@ struct ChannelEffects {
     reply: Option<ChannelMessage>,
     refused: Option<StreamId>,
     record: Option<(u64, Box<wire::Member>)>,
+    fragment: Option<AppMessage>,
+    acknowledged: Option<(u64, u64)>,
 }
 
 impl Call {
@@ -132,10 +134,16 @@ impl Call {
                 ChannelMessage::Member { boot, member } if link.is_up() && link.is_verified() => {
                     effects.record = Some((boot, member));
                 }
+                ChannelMessage::Message(fragment) if link.is_verified() => effects.fragment = Some(fragment),
+                ChannelMessage::MessageAck { series, number } if link.is_verified() => {
+                    effects.acknowledged = Some((series, number));
+                }
                 // Media evaluates sections and reports; the rest comes before the hello.
                 ChannelMessage::Section { .. }
                 | ChannelMessage::Report { .. }
                 | ChannelMessage::Refused { .. }
+                | ChannelMessage::Message(..)
+                | ChannelMessage::MessageAck { .. }
                 | ChannelMessage::Member { .. } => {}
             }
         });
@@ -145,12 +153,18 @@ impl Call {
         if let Some(stream) = effects.refused {
             self.handle_stream_refused(endpoint, stream, shared);
         }
+        if let Some(fragment) = effects.fragment {
+            self.handle_app_message(endpoint, fragment, shared);
+        }
+        if let Some((series, number)) = effects.acknowledged {
+            self.handle_message_ack(endpoint, series, number, shared);
+        }
         if let Some((boot, member)) = effects.record {
             self.handle_member(endpoint, boot, &member, shared);
         }
     }
 
-    fn reply_on_channel(&self, endpoint: Endpoint, message: ChannelMessage, shared: &mut Shared) {
+    pub(super) fn reply_on_channel(&self, endpoint: Endpoint, message: ChannelMessage, shared: &mut Shared) {
         if let Some(link) = self.peers.get(&endpoint).and_then(Peer::link) {
             shared.output(Output::SendChannelMessage { session: link.session(), message });
         }
@@ -221,6 +235,9 @@ impl Call {
         shared.output(Output::Admit { session });
         let first = !std::mem::replace(&mut peer.announced, true);
         peer.unreachable_announced = false;
+        if let Some(name) = peer.name.clone().filter(|_| first) {
+            shared.emit(Event::ParticipantNamed { call, participant: endpoint, name });
+        }
         shared.emit(match first {
             true => Event::ParticipantJoined { call, participant: endpoint },
             false => Event::ParticipantReconnected { call, participant: endpoint },

@@ -198,6 +198,8 @@ impl Call {
             wanted: self.wanted.iter().copied().collect(),
             failed: failure.map(|_| true),
             cause: failure.map(Cause::from),
+            messages: Some(true),
+            name: shared.name.clone(),
         }
     }
 

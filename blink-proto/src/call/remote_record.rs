@@ -1,7 +1,8 @@
 //! Records of other endpoints: what they report about themselves, and whom they list as seen.
 
-use blink_api::Endpoint;
+use blink_api::{Endpoint, display_name};
 
+use super::event::Event;
 use super::participant::ParticipantState;
 use super::peer::Peer;
 use super::person::PersonState;
@@ -72,6 +73,7 @@ impl Call {
     }
 
     fn apply_record(&mut self, from: Endpoint, boot: u64, record: &Record, shared: &mut Shared) {
+        let call = self.id();
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if !peer.has_key(&record.call_key) {
             Self::close_link(peer, shared);
@@ -81,6 +83,15 @@ impl Call {
         if record.status != Status::Left {
             let Record { muted, deafened, recording, .. } = *record;
             peer.state = ParticipantState { muted, deafened, recording };
+            peer.reads_messages = record.messages == Some(true);
+            // The first name of a stay counts: no one changes it under the eyes of others.
+            if peer.name.is_none() {
+                peer.name = record.name.as_deref().and_then(display_name);
+                // A path may be up before the first record, if others told of the endpoint.
+                if let Some(name) = peer.name.clone().filter(|_| peer.announced) {
+                    shared.emit(Event::ParticipantNamed { call, participant: from, name });
+                }
+            }
             self.emit_state_changes(from, shared);
             self.update_speaking(from, shared);
             self.set_person(&from.did, PersonState::Joined);

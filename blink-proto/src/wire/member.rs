@@ -70,6 +70,12 @@ pub struct Record {
     /// With `failed`: why the path failed.
     #[n(13)]
     pub cause: Option<Cause>,
+    /// Whether it reads application messages. Omitted by devices before there were any.
+    #[n(14)]
+    pub messages: Option<bool>,
+    /// Name that the person gives itself. Omitted without one.
+    #[n(15)]
+    pub name: Option<String>,
 }
 
 /// Status of a device in a call.

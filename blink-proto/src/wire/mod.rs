@@ -20,7 +20,10 @@ pub use body::{
 };
 pub use cause::Cause;
 pub(crate) use cause::{number_of_rejection, rejection};
-pub use channel::{CaptureReport, ChannelKind, ChannelMessage, MAX_CAPTURES, REPORT_VERSION, SectionReport};
+pub use channel::{
+    AppMessage, CaptureReport, ChannelKind, ChannelMessage, MAX_APP_MESSAGE, MAX_CAPTURES, MAX_FRAGMENT,
+    REPORT_VERSION, SectionReport,
+};
 pub use content::{Content, ContentError};
 pub use description::candidates_of;
 pub use entry::{Entry, EntryBody, MAX_ENTRIES, Root, Signed};

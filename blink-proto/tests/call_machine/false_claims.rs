@@ -53,6 +53,8 @@ fn record(call_key: SignedKey, version: u64) -> Record {
         wanted: Vec::new(),
         failed: None,
         cause: None,
+        messages: None,
+        name: None,
     }
 }
 

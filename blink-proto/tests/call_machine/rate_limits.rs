@@ -45,6 +45,8 @@ impl Writer {
             wanted: Vec::new(),
             failed: None,
             cause: None,
+            messages: None,
+            name: None,
         };
         Self { to: B, session: *session, from, record }
     }

@@ -9,7 +9,9 @@ use blink_api::{CallId, Endpoint};
 use blink_proto::call::{CallState, EndReason, Event, Output, SessionInput};
 use blink_proto::secure::Identity;
 use blink_proto::secure::{AgreementKey, Refusal, link_id};
-use blink_proto::wire::{Body, Bytes16, ChannelMessage, Entry, EntryBody, Link, Member, Offer, Record, Root, cbor};
+use blink_proto::wire::{
+    AppMessage, Body, Bytes16, ChannelMessage, Entry, EntryBody, Link, Member, Offer, Record, Root, cbor,
+};
 
 use parties::*;
 
@@ -280,6 +282,17 @@ fn a_path_is_admitted_once_it_is_connected_and_heard_once_the_other_end_names_th
     let outputs = callee.session(session, SessionInput::Connected);
     assert!(admitted(&outputs), "{outputs:?}");
 
+    let message = || {
+        let bytes = b"early".to_vec().into();
+        let part = AppMessage { series: 1, number: 1, length: 5, offset: 0, bytes };
+        SessionInput::Channel(ChannelMessage::Message(part))
+    };
+    let sends = |outputs: &[Output]| {
+        let is =
+            |output: &Output| matches!(output, Output::SendChannelMessage { message: ChannelMessage::Message(..), .. });
+        outputs.iter().any(is)
+    };
+
     let mut callee = Callee::new(&bob);
     let session = callee.has_a_session(&caller);
     let outputs = callee.session(session, SessionInput::Connected);
@@ -288,8 +301,16 @@ fn a_path_is_admitted_once_it_is_connected_and_heard_once_the_other_end_names_th
     callee.session(session, SessionInput::ChannelOpen);
     let outputs = callee.session(session, member(&callee));
     assert_eq!(events(&outputs).count(), 0, "messages before the hello are ignored: {outputs:?}");
+    let outputs = callee.session(session, message());
+    assert_eq!(events(&outputs).count(), 0, "of applications too: {outputs:?}");
+    let outputs = callee.sends(caller.endpoint, b"secret");
+    assert!(!sends(&outputs), "and none is sent: {outputs:?}");
     let outputs = callee.session(session, hello(right(&callee)));
     assert_eq!(refusals(&outputs), []);
+    assert!(sends(&outputs), "{outputs:?}");
+    let outputs = callee.session(session, message());
+    let is_received = |event: &Event| matches!(event, Event::MessageReceived { .. });
+    assert!(events(&outputs).any(is_received), "{outputs:?}");
     let outputs = callee.session(session, member(&callee));
     let is_muted = |event: &Event| matches!(event, Event::ParticipantStateChanged { .. });
     assert!(events(&outputs).any(is_muted), "{outputs:?}");

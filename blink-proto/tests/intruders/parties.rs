@@ -85,6 +85,8 @@ impl Caller {
             wanted: Vec::new(),
             failed: None,
             cause: None,
+            messages: None,
+            name: None,
         }
     }
 
@@ -165,6 +167,12 @@ impl Callee {
 
     pub(crate) fn session(&mut self, session: SessionId, event: SessionInput) -> Vec<Output> {
         self.machine.handle(self.now, Input::Session { session, event });
+        self.outputs()
+    }
+
+    /// The user sends an application message.
+    pub(crate) fn sends(&mut self, to: Endpoint, message: &[u8]) -> Vec<Output> {
+        self.machine.send_message(self.now, Some(to), message).expect("the participant has joined");
         self.outputs()
     }
 

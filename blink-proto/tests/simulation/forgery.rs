@@ -124,6 +124,8 @@ impl Forger {
             wanted: Vec::new(),
             failed: None,
             cause: None,
+            messages: None,
+            name: None,
         }
     }
 

@@ -111,6 +111,16 @@ pub fn joined(call: CallId, who: &Participant) -> ExpectedEvent {
     )
 }
 
+/// A message of a participant arrives.
+pub fn message_received(call: CallId, from: &Participant, message: Vec<u8>) -> ExpectedEvent {
+    let of = from.endpoint();
+    let end = String::from_utf8_lossy(&message[message.len().saturating_sub(8)..]).into_owned();
+    expected_event(
+        format!("MessageReceived(…{end:?}) from {from}"),
+        move |event| matches!(event, Event::MessageReceived { call: c, participant, message: m } if *c == call && Some(*participant) == of && *m == message),
+    )
+}
+
 /// The path to a participant is interrupted.
 pub fn reconnecting(call: CallId, who: &Participant) -> ExpectedEvent {
     let of = who.endpoint();

@@ -62,6 +62,13 @@ impl Driver {
                 self.media.set_volume(participant, volume).await;
                 reply.send(()).ok();
             }
+            Command::SendMessage { to, message, reply } => {
+                drop(reply.send(self.machine.send_message(now, to, &message)));
+            }
+            Command::AudioFrames { track, reply } => {
+                let frames = self.open_audio_frames(track).await;
+                reply.send(frames).ok();
+            }
             Command::SetRecording { recording, reply } => drop(reply.send(self.set_recording(recording))),
             Command::StartRecording { request, reply } => self.start_recording(request, reply),
             Command::StopRecording { reply } => self.stop_recording(reply).await,

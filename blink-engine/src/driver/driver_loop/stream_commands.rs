@@ -1,6 +1,6 @@
 //! Streams beside the microphone: commands of the user, and outputs of the machine.
 
-use blink_api::{Endpoint, Error, ErrorKind, MediaHost, Result, RtpTime, StreamId, TrackKind};
+use blink_api::{Endpoint, Error, ErrorKind, MediaHost, Result, RtpTime, StreamId, TrackKey, TrackKind};
 use rand::RngExt;
 use tokio::sync::{mpsc, oneshot};
 
@@ -114,6 +114,8 @@ impl Driver {
     /// Ends an offered stream; its source closes. Returns the name of the source.
     async fn end_stream(&mut self, stream: StreamId) -> Option<String> {
         let source = self.streams.remove_offered(&stream)?;
+        let own = TrackKey::stream(self.machine.own(), stream);
+        self.audio_taps.end(|track| *track == own);
         self.media.revoke_stream(stream).await;
         Some(source)
     }
