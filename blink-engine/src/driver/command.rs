@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use blink_api::{CallId, DeviceDirection, Did, Endpoint, RecordingId, RecordingReport, Result, StreamId};
+use blink_api::{CallId, DeviceDirection, Did, Endpoint, IceServer, RecordingId, RecordingReport, Result, StreamId};
 use tokio::sync::oneshot;
 
 use crate::call_config::{CallConfig, RequestedStream, StreamConfig};
@@ -34,6 +34,7 @@ pub(crate) enum Command {
     RequestStream { participant: Endpoint, stream: StreamId, reply: oneshot::Sender<Result<RequestedStream>> },
     CloseStream { participant: Endpoint, stream: StreamId, reply: oneshot::Sender<Result<()>> },
     SetKnown { known: BTreeSet<Did>, reply: oneshot::Sender<()> },
+    SetIceServers { did: Did, servers: Vec<IceServer>, reply: oneshot::Sender<()> },
     Snapshot { reply: oneshot::Sender<Snapshot> },
     History { reply: oneshot::Sender<Vec<HistoryEntry>> },
     ClearHistory { reply: oneshot::Sender<()> },
