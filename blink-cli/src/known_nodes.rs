@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(nodes, KnownNodes::default());
     }
 
-    /// What is configured otherwise stays as it is, and expired credentials are not used.
+    /// A configured value stays as it is, and expired credentials are not used.
     #[test]
     fn nodes_fill_the_keys_that_are_not_configured() {
         let mut nodes = KnownNodes::default();

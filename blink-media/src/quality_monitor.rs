@@ -18,10 +18,11 @@
 //!
 //! A measure without data, such as the loss of a muted participant, is good. Neither is an outage
 //! degraded quality, which the call reports as reconnecting: a sample without packets conceals
-//! nothing, and after a pause of [`OUTAGE`] the first sample is not about losses.
+//! nothing, after a pause of [`OUTAGE`] the first sample is not about losses, and round trips are
+//! not measured for [`SETTLING`].
 //!
-//! The thresholds are
-//! those of [`QualitySettings`]. It reads no clock, and allocates nothing once its window is full.
+//! The thresholds are those of [`QualitySettings`]. It reads no clock, and allocates nothing once
+//! its window is full.
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,9 @@ const FEWEST_PACKETS: u64 = 80;
 /// Shorter than the silence after which a path is reconnecting (2.5 s), which spans fewer whole
 /// samples.
 const OUTAGE: Duration = Duration::from_secs(2);
+/// Time after an outage in which the data channel, by which round trips are measured, retransmits
+/// with the timeouts to which it backed off (RFC 9260 §6.3.3).
+const SETTLING: Duration = Duration::from_secs(10);
 /// Video frames within the window from which dropped ones are measured.
 const FEWEST_FRAMES: u64 = 10;
 
@@ -81,6 +85,8 @@ pub struct QualityMonitor {
     window: VecDeque<QualitySample>,
     /// Time without packets up to the newest sample.
     pause: Duration,
+    /// End of the time after an outage in which round trips are those of retransmissions.
+    settled: Option<Instant>,
     /// State of each measure, in the order of [`MEASURES`].
     states: [State; MEASURES.len()],
 }
@@ -88,13 +94,13 @@ pub struct QualityMonitor {
 impl QualityMonitor {
     /// A monitor of a path of which nothing is known.
     pub fn new(settings: QualitySettings) -> Self {
-        Self { settings, window: VecDeque::new(), pause: Duration::ZERO, states: [State::Good; MEASURES.len()] }
+        Self { settings, window: VecDeque::new(), pause: Duration::ZERO, settled: None, states: [State::Good; MEASURES.len()] }
     }
 
     /// Takes the newest sample, and passes on the changes that follow from it.
     pub fn observe(&mut self, now: Instant, sample: QualitySample, mut on_change: impl FnMut(QualityChange)) {
         let length = self.settings.degraded_after;
-        let sample = self.without_outage(sample);
+        let sample = self.without_outage(now, sample);
         self.window.push_back(sample);
         while self.window.front().is_some_and(|oldest| self.covered() - oldest.interval >= length) {
             self.window.pop_front();
@@ -116,17 +122,19 @@ impl QualityMonitor {
     }
 
     /// The sample without what an outage is to blame for.
-    fn without_outage(&mut self, sample: QualitySample) -> QualitySample {
+    fn without_outage(&mut self, now: Instant, mut sample: QualitySample) -> QualitySample {
         if sample.packets_expected <= sample.packets_lost {
             self.pause += sample.interval;
             return QualitySample { packets_expected: 0, packets_lost: 0, concealed: Duration::ZERO, ..sample };
         }
-        match std::mem::take(&mut self.pause) {
-            pause if pause >= OUTAGE => {
-                QualitySample { packets_lost: 0, concealed: Duration::ZERO, jitter: None, ..sample }
-            }
-            _ => sample,
+        if std::mem::take(&mut self.pause) >= OUTAGE {
+            self.settled = Some(now + SETTLING);
+            sample = QualitySample { packets_lost: 0, concealed: Duration::ZERO, jitter: None, ..sample };
         }
+        if self.settled.is_some_and(|settled| now < settled) {
+            sample.round_trip = None;
+        }
+        sample
     }
 
     /// Whether it is degraded for any reason.

@@ -72,6 +72,11 @@ impl PacketFilter {
         Ok(Self { servers, relay_only: ice.relay_only, responses: Mutex::default(), paths: Mutex::new(paths) })
     }
 
+    /// Returns whether there are TURN servers.
+    pub(crate) fn has_relays(&self) -> bool {
+        self.servers.iter().any(|server| server.credentials.is_some())
+    }
+
     /// Starts a gathering, which discards earlier responses.
     pub(crate) fn begin(&self) {
         self.responses().newest.clear();

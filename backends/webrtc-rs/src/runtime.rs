@@ -50,8 +50,7 @@ pub(crate) struct SettlingRuntime {
 
 impl SettlingRuntime {
     pub(crate) fn new(packet_filter: Arc<PacketFilter>) -> Self {
-        let relays = packet_filter.servers.iter().any(|server| server.credentials.is_some());
-        let extra_rounds = if relays { EXTRA_ROUNDS_RELAYED } else { EXTRA_ROUNDS };
+        let extra_rounds = if packet_filter.has_relays() { EXTRA_ROUNDS_RELAYED } else { EXTRA_ROUNDS };
         Self { tokio: TokioRuntime, driver: Arc::default(), extra_rounds, rounds: Arc::default(), packet_filter }
     }
 
