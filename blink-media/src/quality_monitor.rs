@@ -94,7 +94,13 @@ pub struct QualityMonitor {
 impl QualityMonitor {
     /// A monitor of a path of which nothing is known.
     pub fn new(settings: QualitySettings) -> Self {
-        Self { settings, window: VecDeque::new(), pause: Duration::ZERO, settled: None, states: [State::Good; MEASURES.len()] }
+        Self {
+            settings,
+            window: VecDeque::new(),
+            pause: Duration::ZERO,
+            settled: None,
+            states: [State::Good; MEASURES.len()],
+        }
     }
 
     /// Takes the newest sample, and passes on the changes that follow from it.
